@@ -1,0 +1,59 @@
+"""Multilayer perceptrons trained by back-propagation, with the same equations on GPUs and CPUs."""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from gpubp.data import load_dataset as load_dataset
+    from gpubp.data import one_hot as one_hot
+    from gpubp.descent import adagrad as adagrad
+    from gpubp.descent import adam as adam
+    from gpubp.descent import adamw as adamw
+    from gpubp.descent import clipped as clipped
+    from gpubp.descent import decayed as decayed
+    from gpubp.descent import gradient_descent as gradient_descent
+    from gpubp.descent import momentum as momentum
+    from gpubp.descent import nesterov as nesterov
+    from gpubp.descent import rmsprop as rmsprop
+    from gpubp.descent import rule_named as rule_named
+    from gpubp.gradient_check import check_gradient as check_gradient
+    from gpubp.initial_weights import initial_weights as initial_weights
+    from gpubp.network import Network as Network
+    from gpubp.schedules import Cosine as Cosine
+    from gpubp.schedules import InverseScaling as InverseScaling
+    from gpubp.schedules import Steps as Steps
+    from gpubp.schedules import WarmUp as WarmUp
+    from gpubp.second_order import lbfgs as lbfgs
+    from gpubp.second_order import levenberg_marquardt as levenberg_marquardt
+    from gpubp.training import predict as predict
+    from gpubp.training import train as train
+
+_PUBLIC = {
+    "data": ("load_dataset", "one_hot"),
+    "descent": (
+        *("adagrad", "adam", "adamw", "clipped", "decayed", "gradient_descent"),
+        *("momentum", "nesterov", "rmsprop", "rule_named"),
+    ),
+    "gradient_check": ("check_gradient",),
+    "initial_weights": ("initial_weights",),
+    "network": ("Network",),
+    "schedules": ("Cosine", "InverseScaling", "Steps", "WarmUp"),
+    "second_order": ("lbfgs", "levenberg_marquardt"),
+    "training": ("predict", "train"),
+}
+_ROOM_OF = {name: room for room, names in _PUBLIC.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name when it is first asked for, so that ``import gpubp`` itself costs nothing."""
+    if name not in _ROOM_OF:
+        raise AttributeError(f"module 'gpubp' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"gpubp.{_ROOM_OF[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_ROOM_OF])

@@ -1,0 +1,175 @@
+r"""The units: how the output follows from the total input, and the derivative beside it.
+
+Each unit is a pair of pure functions, ``value(xp, x) -> y`` and ``dE_dx(xp, dE_dy, x, y)``, the chain rule of eq. (5):
+it multiplies by :math:`dy/dx`, or for softmax, whose outputs depend on every total input of the layer, by the whole
+Jacobian. ``x`` and ``y`` are ``(..., b, j)``.
+
+A unit is named by a string; those with a parameter take it in brackets: ``"leaky_relu(0.2)"``, ``"elu(0.5)"``.
+"""
+
+import functools
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+from gpubp import equations
+from gpubp._typing import Array, Namespace
+from gpubp.registry import look_up
+
+
+class Activation(NamedTuple):
+    """A unit: its value, its derivative, and whether its outputs are always above 0 and always below 1."""
+
+    value: Callable[[Namespace, Array], Array]
+    dE_dx: Callable[[Namespace, Array, Array, Array], Array]
+    above_zero: bool = False
+    below_one: bool = False
+
+
+def _logistic_dE_dx(xp: Namespace, dE_dy: Array, x: Array, y: Array) -> Array:
+    return equations.logistic_dE_dx(xp, dE_dy, y)
+
+
+def _tanh(xp: Namespace, x: Array) -> Array:
+    return xp.tanh(x)
+
+
+def _tanh_dE_dx(xp: Namespace, dE_dy: Array, x: Array, y: Array) -> Array:
+    return dE_dy * (1.0 - y * y)
+
+
+def _identity(xp: Namespace, x: Array) -> Array:
+    return x
+
+
+def _identity_dE_dx(xp: Namespace, dE_dy: Array, x: Array, y: Array) -> Array:
+    return dE_dy
+
+
+def _relu(xp: Namespace, x: Array) -> Array:
+    return xp.maximum(x, 0.0)
+
+
+def _relu_dE_dx(xp: Namespace, dE_dy: Array, x: Array, y: Array) -> Array:
+    return xp.where(x > 0, dE_dy, 0.0)
+
+
+def _leaky_relu(xp: Namespace, x: Array, *, slope: float) -> Array:
+    return xp.where(x > 0, x, slope * x)
+
+
+def _leaky_relu_dE_dx(xp: Namespace, dE_dy: Array, x: Array, y: Array, *, slope: float) -> Array:
+    return xp.where(x > 0, dE_dy, slope * dE_dy)
+
+
+def _elu(xp: Namespace, x: Array, *, alpha: float) -> Array:
+    return xp.where(x > 0, x, alpha * xp.expm1(xp.minimum(x, 0.0)))
+
+
+def _elu_dE_dx(xp: Namespace, dE_dy: Array, x: Array, y: Array, *, alpha: float) -> Array:
+    return xp.where(x > 0, dE_dy, dE_dy * (y + alpha))
+
+
+def softplus(xp: Namespace, x: Array) -> Array:
+    """``log(1 + exp(x))`` without overflow."""
+    return xp.maximum(x, 0.0) + xp.log1p(xp.exp(-xp.abs(x)))
+
+
+def _softplus_dE_dx(xp: Namespace, dE_dy: Array, x: Array, y: Array) -> Array:
+    return dE_dy * equations.logistic(xp, x)
+
+
+def _silu(xp: Namespace, x: Array) -> Array:
+    return x * equations.logistic(xp, x)
+
+
+def _silu_dE_dx(xp: Namespace, dE_dy: Array, x: Array, y: Array) -> Array:
+    s = equations.logistic(xp, x)
+    return dE_dy * (s + y * (1.0 - s))
+
+
+_GELU_SCALE = math.sqrt(2.0 / math.pi)
+_GELU_CUBIC = 0.044715
+_GELU_FLAT = 10.0  # beyond this the tanh is 1 to the last digit, and the cube of x could overflow
+
+
+def _gelu_tanh(xp: Namespace, x: Array) -> tuple[Array, Array]:
+    x = xp.maximum(xp.minimum(x, _GELU_FLAT), -_GELU_FLAT)
+    return x, xp.tanh(_GELU_SCALE * (x + _GELU_CUBIC * x**3))
+
+
+def _gelu(xp: Namespace, x: Array) -> Array:
+    return 0.5 * x * (1.0 + _gelu_tanh(xp, x)[1])
+
+
+def _gelu_dE_dx(xp: Namespace, dE_dy: Array, x: Array, y: Array) -> Array:
+    bounded, t = _gelu_tanh(xp, x)
+    slope = bounded * (1.0 - t * t) * _GELU_SCALE * (1.0 + 3.0 * _GELU_CUBIC * bounded**2)
+    return dE_dy * 0.5 * (1.0 + t + slope)
+
+
+def _exp(xp: Namespace, x: Array) -> Array:
+    return xp.exp(x)
+
+
+def _exp_dE_dx(xp: Namespace, dE_dy: Array, x: Array, y: Array) -> Array:
+    return dE_dy * y
+
+
+def _softmax(xp: Namespace, x: Array) -> Array:
+    e = xp.exp(x - xp.max(x, axis=-1, keepdims=True))
+    return e / xp.sum(e, axis=-1, keepdims=True)
+
+
+def _softmax_dE_dx(xp: Namespace, dE_dy: Array, x: Array, y: Array) -> Array:
+    return y * (dE_dy - xp.sum(dE_dy * y, axis=-1, keepdims=True))
+
+
+def _make_leaky_relu(slope: float = 0.01) -> Activation:
+    return Activation(partial(_leaky_relu, slope=slope), partial(_leaky_relu_dE_dx, slope=slope))
+
+
+def _make_elu(alpha: float = 1.0) -> Activation:
+    return Activation(partial(_elu, alpha=alpha), partial(_elu_dE_dx, alpha=alpha))
+
+
+ACTIVATIONS: dict[str, Activation | Callable[..., Activation]] = {
+    "identity": Activation(_identity, _identity_dE_dx),
+    "logistic": Activation(equations.logistic, _logistic_dE_dx, above_zero=True, below_one=True),
+    "tanh": Activation(_tanh, _tanh_dE_dx, below_one=True),
+    "relu": Activation(_relu, _relu_dE_dx),
+    "leaky_relu": _make_leaky_relu,
+    "elu": _make_elu,
+    "softplus": Activation(softplus, _softplus_dE_dx, above_zero=True),
+    "silu": Activation(_silu, _silu_dE_dx),
+    "gelu": Activation(_gelu, _gelu_dE_dx),
+    "exp": Activation(_exp, _exp_dE_dx, above_zero=True),
+    "softmax": Activation(_softmax, _softmax_dE_dx, above_zero=True, below_one=True),
+}
+
+
+@functools.cache
+def activation(name: str) -> Activation:
+    """Find a unit by name.
+
+    Parameters
+    ----------
+    name : str
+        identity, logistic, tanh, relu, leaky_relu (slope below zero, 0.01), elu (alpha, 1), softplus, silu, gelu (its
+        tanh form, Hendrycks & Gimpel 2016), exp or softmax.
+
+    Raises
+    ------
+    DataError
+        If there is no such unit, or its number is not one.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> relu = activation("leaky_relu(0.5)")
+    >>> relu.value(np, np.asarray([-2.0, 3.0]))
+    array([-1.,  3.])
+    """
+    found: Activation = look_up("activation", name, ACTIVATIONS)
+    return found

@@ -1,0 +1,125 @@
+"""The door: arrays from outside are moved to the backend and checked once; inside, functions trust their input."""
+
+import array_api_compat
+import numpy as np
+
+from gpubp._typing import Array
+from gpubp.backend import Backend, to_backend, to_numpy
+from gpubp.errors import DataError
+from gpubp.losses import loss
+from gpubp.network import Network
+
+
+def choose_precision(backend: Backend, dtype: str | None, *arrays: Array) -> str:
+    """Choose the precision to compute in: the one asked for, else that of the first array of floats, else float32.
+
+    float64 from the arrays becomes float32 on a device that has no float64.
+
+    Raises
+    ------
+    DataError
+        If the precision asked for is neither, or the device does not have it.
+    """
+    available = backend.xp.__array_namespace_info__().dtypes(device=backend.device, kind="real floating")
+    if dtype is not None:
+        if dtype not in ("float32", "float64") or dtype not in available:
+            raise DataError(f"dtype must be one of {', '.join(sorted(available))} on {backend.name}, got {dtype!r}")
+        return dtype
+    for array in arrays:
+        name = str(array.dtype).rpartition(".")[2] if hasattr(array, "dtype") else ""
+        if name in ("float32", "float64"):
+            return name if name in available else "float32"
+    return "float32"
+
+
+def admit_theta(network: Network, backend: Backend, dtype: str, theta: Array) -> Array:
+    """Admit the parameters of one network or of a stack, ``(P,)`` or ``(K, P)``."""
+    theta = _admit("theta", backend, dtype, theta)
+    if theta.ndim not in (1, 2) or theta.shape[-1] != network.n_parameters:
+        raise DataError(
+            f"theta must be ({network.n_parameters},), or (K, {network.n_parameters}) for a stack, "
+            f"for a network of sizes {network.sizes}; got {tuple(theta.shape)}"
+        )
+    return theta
+
+
+def admit_x(network: Network, backend: Backend, dtype: str, theta: Array, x: Array, *, name: str = "x") -> Array:
+    """Admit cases, ``(b, i)``, or ``(K, b, i)`` with its own cases for each network of a stack.
+
+    Raises
+    ------
+    DataError
+        If they are not numbers, not finite, none at all, or do not fit the network or the stack.
+    """
+    x = _admit(name, backend, dtype, x)
+    n_inputs = network.sizes[0]
+    if x.ndim == 1:
+        raise DataError(
+            f"{name} must be (cases, {n_inputs}), got one dimension of {x.shape[0]}; "
+            f"a single case is {name}.reshape(1, -1), a single input {name}.reshape(-1, 1)"
+        )
+    if x.ndim not in (2, 3) or x.shape[-1] != n_inputs:
+        raise DataError(f"{name} must be (cases, {n_inputs}), as the network has {n_inputs} inputs; got {_shape(x)}")
+    if 0 in x.shape:
+        raise DataError(f"{name} is empty, {_shape(x)}; at least one case is needed")
+    if x.ndim == 3 and (theta.ndim == 1 or theta.shape[0] != x.shape[0]):
+        stack = "one network" if theta.ndim == 1 else f"a stack of {theta.shape[0]} networks"
+        raise DataError(f"{name} holds {x.shape[0]} sets of cases, but theta is {stack}")
+    return x
+
+
+def admit_d(network: Network, backend: Backend, dtype: str, x: Array, d: Array, *, name: str = "d") -> Array:
+    """Admit desired outputs, one row for each case of ``x``.
+
+    Raises
+    ------
+    DataError
+        If their shape does not fit the network and ``x``, or the error is not defined for their values.
+    """
+    d = _admit(name, backend, dtype, d)
+    wanted = (*x.shape[:-1], network.sizes[-1])
+    if tuple(d.shape) not in (wanted, wanted[-2:]):
+        mend = (
+            "reshape(-1, 1) makes a column" if network.sizes[-1] == 1 else "gpubp.one_hot turns class labels into rows"
+        )
+        raise DataError(f"{name} must be {wanted}, one row for each case, got {_shape(d)}; {mend}")
+    low, high = loss(network.loss).desired
+    least, most = float(backend.xp.min(d)), float(backend.xp.max(d))
+    if least < low or most > high:
+        raise DataError(f"the error {network.loss!r} needs {name} from {low:g} to {high:g}, got {least:g} to {most:g}")
+    return d
+
+
+def admit_case_weights(backend: Backend, dtype: str, x: Array, case_weights: Array) -> Array:
+    """Admit one weight for each case of ``x``, none negative and not all 0."""
+    weights = _admit("case_weights", backend, dtype, case_weights)
+    wanted = tuple(x.shape[:-1])
+    if tuple(weights.shape) not in (wanted, wanted[-1:]):
+        raise DataError(f"case_weights must be {wanted}, one for each case, got {_shape(weights)}")
+    xp = backend.xp
+    if float(xp.min(weights)) < 0.0 or float(xp.min(xp.sum(weights, axis=-1))) <= 0.0:
+        raise DataError("case_weights must not be negative, and not all 0")
+    return weights
+
+
+def _shape(array: Array) -> tuple[int, ...]:
+    return tuple(array.shape)
+
+
+def _admit(name: str, backend: Backend, dtype: str, array: Array) -> Array:
+    if not array_api_compat.is_array_api_obj(array):
+        try:
+            array = np.asarray(array)
+        except ValueError as error:
+            raise DataError(f"{name} must be an array of numbers, its rows of one length: {error}") from error
+    if array_api_compat.is_numpy_array(array) and array.dtype.kind not in "fiub":
+        try:
+            array = array.astype("float64", casting="safe" if array.dtype.kind == "c" else "unsafe")
+        except (TypeError, ValueError) as error:
+            raise DataError(f"{name} must hold numbers, got {array.dtype}: {error}") from error
+    array = to_backend(backend, array, dtype)
+    if not bool(backend.xp.all(backend.xp.isfinite(array))):
+        host = to_numpy(array)
+        place = tuple(int(i) for i in np.argwhere(~np.isfinite(host))[0])
+        raise DataError(f"{name} holds {host[place]} at {list(place)}; every value must be finite in {dtype}")
+    return array

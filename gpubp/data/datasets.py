@@ -1,0 +1,289 @@
+"""Named data sets: scikit-learn's bundled ones and the small ones of the 1986 papers."""
+
+import difflib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from gpubp.errors import DataError
+
+MAX_BITS = 16
+"""Largest number of bits for :func:`parity` and :func:`symmetry`, which list all 2**n vectors."""
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Cases with their desired outputs.
+
+    Attributes
+    ----------
+    name : str
+        Name of the set.
+    x : numpy.ndarray
+        Inputs, float64 of shape ``(n, i)``.
+    d : numpy.ndarray
+        Desired outputs, float64 of shape ``(n, j)``; one-hot where `classes` is given.
+    feature_names : tuple of str
+        One name per column of `x`.
+    classes : tuple of str or None
+        One name per column of `d` for classification, None for real-valued outputs.
+    description : str
+        One sentence.
+    target_names : tuple of str
+        Names of the target columns when the set is a table: one for classification, else one per column of `d`.
+    """
+
+    name: str
+    x: NDArray[np.float64]
+    d: NDArray[np.float64]
+    feature_names: tuple[str, ...]
+    classes: tuple[str, ...] | None
+    description: str
+    target_names: tuple[str, ...] = ("target",)
+
+    @property
+    def labels(self) -> NDArray[np.object_]:
+        """The class name of each case, shape ``(n,)``."""
+        if self.classes is None:
+            raise DataError(f"the set {self.name!r} has real-valued outputs and no classes; use its d")
+        names = np.array(self.classes, dtype=object)
+        labels: NDArray[np.object_] = names[self.d.argmax(axis=1)]
+        return labels
+
+
+def one_hot(labels: ArrayLike, n_classes: int | None = None) -> NDArray[np.float64]:
+    """Encode labels as rows with a single 1.
+
+    Parameters
+    ----------
+    labels : array_like
+        Shape ``(n,)``.  Integers name their column; strings take columns in sorted order.
+    n_classes : int, optional
+        Number of columns; by default as few as the labels need.
+
+    Returns
+    -------
+    numpy.ndarray
+        float64 of shape ``(n, n_classes)``.
+
+    Raises
+    ------
+    DataError
+        If the labels are not integers or strings in one dimension, are negative, or do not fit in `n_classes`.
+
+    Examples
+    --------
+    >>> one_hot(["b", "a"])
+    array([[0., 1.],
+           [1., 0.]])
+    """
+    values = np.asarray(labels)
+    if values.dtype == object and all(isinstance(value, str) for value in values.flat):
+        values = values.astype(str)
+    if values.ndim != 1 or values.dtype.kind not in "iubU":
+        raise DataError(f"labels must be integers or strings of shape (n,), got {values.dtype} of shape {values.shape}")
+    columns = np.unique(values, return_inverse=True)[1] if values.dtype.kind == "U" else values.astype(np.int64)
+    needed = int(columns.max(initial=-1)) + 1
+    n_classes = needed if n_classes is None else n_classes
+    if columns.min(initial=0) < 0 or needed > n_classes:
+        raise DataError(f"labels need columns {columns.min()} to {needed - 1}, but there are 0 to {n_classes - 1}")
+    encoded = np.zeros((len(columns), n_classes))
+    encoded[np.arange(len(columns)), columns] = 1.0
+    return encoded
+
+
+def rain() -> Dataset:
+    """Three days, their days of rain and Kdp, and the chance of rain.
+
+    Examples
+    --------
+    >>> rain().d.ravel()
+    array([0.99, 0.59, 0.19])
+    """
+    return Dataset(
+        name="rain",
+        x=np.array([[3.0, 5.0], [1.0, 6.0], [0.0, 8.0]]),
+        d=np.array([[0.99], [0.59], [0.19]]),
+        feature_names=("days raining", "Kdp"),
+        classes=None,
+        description="Monday, Tuesday and Wednesday: days raining and Kdp against the chance of rain.",
+    )
+
+
+def xor() -> Dataset:
+    """Return the exclusive or of two bits: parity's smallest case.
+
+    Examples
+    --------
+    >>> xor().d.ravel()
+    array([0., 1., 1., 0.])
+    """
+    return _bits("xor", 2, lambda x: x.sum(axis=1) % 2, "Exclusive or: 1 where one of two bits is 1.")
+
+
+def parity(n_bits: int = 4) -> Dataset:
+    """Return all vectors of `n_bits` bits, desired 1 where the number of ones is odd.
+
+    Parameters
+    ----------
+    n_bits : int
+        From 1 to 16.
+
+    Raises
+    ------
+    DataError
+        If `n_bits` is out of range.
+
+    Examples
+    --------
+    >>> parity(2).x.tolist(), parity(2).d.ravel().tolist()
+    ([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]], [0.0, 1.0, 1.0, 0.0])
+    """
+    return _bits("parity", n_bits, lambda x: x.sum(axis=1) % 2, f"1 where the ones among {n_bits} bits are odd.")
+
+
+def symmetry(n_bits: int = 6) -> Dataset:
+    """Return all vectors of `n_bits` bits, desired 1 where the vector equals its mirror image.
+
+    Parameters
+    ----------
+    n_bits : int
+        From 1 to 16; the paper's is 6.
+
+    Raises
+    ------
+    DataError
+        If `n_bits` is out of range.
+
+    Examples
+    --------
+    >>> int(symmetry().d.sum())
+    8
+    """
+    return _bits(
+        "symmetry",
+        n_bits,
+        lambda x: (x == x[:, ::-1]).all(axis=1),
+        f"1 where a vector of {n_bits} bits is symmetric about its middle.",
+    )
+
+
+def encoder(n_units: int = 8) -> Dataset:
+    """Return one pattern per unit, to be reproduced through a narrower hidden layer (8-3-8 in the 1986 report).
+
+    Parameters
+    ----------
+    n_units : int
+        Number of input units, output units and patterns.
+
+    Raises
+    ------
+    DataError
+        If `n_units` is not positive.
+
+    Examples
+    --------
+    >>> encoder(2).d
+    array([[1., 0.],
+           [0., 1.]])
+    """
+    if n_units < 1:
+        raise DataError(f"n_units must be at least 1, got {n_units}")
+    return Dataset(
+        name="encoder",
+        x=np.eye(n_units),
+        d=np.eye(n_units),
+        feature_names=tuple(f"unit {k}" for k in range(n_units)),
+        classes=None,
+        description=f"{n_units} patterns with one unit on, desired to come out as they went in.",
+        target_names=tuple(f"target_{k}" for k in range(n_units)),
+    )
+
+
+def _bits(name: str, n_bits: int, rule: Callable[[NDArray[Any]], NDArray[Any]], description: str) -> Dataset:
+    if not 1 <= n_bits <= MAX_BITS:
+        raise DataError(f"n_bits must be from 1 to {MAX_BITS}, got {n_bits}")
+    # Counting order, the most significant bit first.
+    x = (np.arange(2**n_bits)[:, None] >> np.arange(n_bits)[::-1] & 1).astype(np.float64)
+    names = tuple(f"bit {k}" for k in range(n_bits))
+    return Dataset(name, x, rule(x).astype(np.float64)[:, None], names, None, description)
+
+
+_BUNDLED = {
+    "digits": "8 by 8 pictures of handwritten digits, grey values from 0 to 1, in ten classes.",
+    "iris": "Lengths and widths of the sepals and petals of three species of iris.",
+    "wine": "Chemical analyses of wines from three growers.",
+    "breast_cancer": "Measures of cell nuclei, malignant or benign.",
+    "diabetes": "Ten measures of 442 patients and how far the disease went on within a year.",
+    "linnerud": "Three exercises of twenty men against weight, waist and pulse.",
+}
+_SMALL: dict[str, Callable[[], Dataset]] = {
+    "rain": rain,
+    "xor": xor,
+    "symmetry": symmetry,
+    "parity": parity,
+    "encoder": encoder,
+}
+
+DATASETS: tuple[str, ...] = (*_BUNDLED, *_SMALL)
+"""The names that :func:`load_dataset` knows."""
+
+
+def load_dataset(name: str) -> Dataset:
+    """Load a set by its name; nothing is downloaded.
+
+    Parameters
+    ----------
+    name : str
+        One of `DATASETS`.
+
+    Returns
+    -------
+    Dataset
+        The cases; the grey values of ``digits`` are divided by 16.
+
+    Raises
+    ------
+    DataError
+        If there is no set of that name.
+
+    Examples
+    --------
+    >>> load_dataset("iris").d.shape
+    (150, 3)
+    """
+    if name in _SMALL:
+        return _SMALL[name]()
+    if name not in _BUNDLED:
+        raise DataError(f"no data set is named {name!r}{near_miss(name, DATASETS)}; there are {', '.join(DATASETS)}")
+    import sklearn.datasets
+
+    bunch = getattr(sklearn.datasets, f"load_{name}")()
+    x = bunch.data / 16.0 if name == "digits" else bunch.data
+    is_classification = name not in ("diabetes", "linnerud")
+    return Dataset(
+        name=name,
+        x=np.asarray(x, dtype=np.float64),
+        d=one_hot(bunch.target) if is_classification else np.asarray(bunch.target, np.float64).reshape(len(x), -1),
+        feature_names=tuple(map(str, bunch.feature_names)),
+        classes=tuple(map(str, bunch.target_names)) if is_classification else None,
+        description=_BUNDLED[name],
+        target_names=tuple(bunch.target_names) if name == "linnerud" else ("target",),
+    )
+
+
+def near_miss(name: str, known: Iterable[str]) -> str:
+    """Return " (did you mean ...?)" for an error message, or nothing where no known name is close.
+
+    Examples
+    --------
+    >>> near_miss("digit", ["digits", "iris"])
+    " (did you mean 'digits'?)"
+    """
+    # Letter case is the commonest slip; difflib alone would count it letter by letter.
+    by_lower = {candidate.lower(): candidate for candidate in known}
+    close = difflib.get_close_matches(name.lower(), by_lower, n=2)
+    return f" (did you mean {' or '.join(repr(by_lower[c]) for c in close)}?)" if close else ""

@@ -1,0 +1,236 @@
+r"""How the gradient changes the weights: eq. (8), eq. (9) and their successors.
+
+Each rule is a pair of pure functions over the flat parameter array ``theta`` and its gradient, both ``(..., P)``:
+``init(xp, theta) -> state`` and ``update(xp, gradient, state, theta, now) -> (change, state)``. ``now`` holds the
+present values of the rule's settings, each a number or a ``(..., 1)`` array with one number a network; the settings
+themselves may be schedules (:mod:`gpubp.schedules`). The caller adds the change to ``theta``.
+
+A rule can be wrapped: :func:`clipped` bounds the gradient before it, :func:`decayed` shrinks the weights after it.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+from gpubp import equations
+from gpubp._typing import Array, Namespace
+from gpubp.errors import DataError
+from gpubp.registry import unknown
+from gpubp.schedules import Schedule, value_at
+
+Setting = float | Array | Schedule
+Now = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """An update rule: a name, its settings, and the pure functions ``init`` and ``update``."""
+
+    name: str
+    settings: Mapping[str, Setting]
+    init: Callable[[Namespace, Array], Any]
+    update: Callable[[Namespace, Array, Any, Array, Now], tuple[Array, Any]]
+
+    def at(self, epoch: float) -> dict[str, float | Array]:
+        """Evaluate the settings after ``epoch`` sweeps."""
+        return {name: value_at(setting, epoch) for name, setting in self.settings.items()}
+
+
+def _no_state(xp: Namespace, theta: Array) -> tuple[()]:
+    return ()
+
+
+def _gradient_descent(xp: Namespace, gradient: Array, state: tuple[()], theta: Array, now: Now) -> tuple[Array, Any]:
+    return equations.gradient_descent(xp, gradient, rate=now["learning_rate"]), state
+
+
+def gradient_descent(learning_rate: Setting = 0.1) -> Rule:
+    r"""Eq. (8): :math:`\Delta w = -\varepsilon\, \partial E / \partial w`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rule = gradient_descent(0.5)
+    >>> change, _ = rule.update(np, np.asarray([2.0]), (), np.asarray([0.0]), rule.at(0))
+    >>> change
+    array([-1.])
+    """
+    return Rule("gradient_descent", {"learning_rate": learning_rate}, _no_state, _gradient_descent)
+
+
+class Velocity(NamedTuple):
+    """The change made the time before."""
+
+    previous: Array
+
+
+def _no_velocity(xp: Namespace, theta: Array) -> Velocity:
+    return Velocity(xp.zeros_like(theta))
+
+
+def _momentum(xp: Namespace, gradient: Array, state: Velocity, theta: Array, now: Now) -> tuple[Array, Velocity]:
+    change = equations.momentum_descent(
+        xp, gradient, state.previous, rate=now["learning_rate"], momentum=now["momentum"]
+    )
+    return change, Velocity(change)
+
+
+def momentum(learning_rate: Setting = 0.1, momentum: Setting = 0.9) -> Rule:
+    r"""Eq. (9): :math:`\Delta w(t) = -\varepsilon\, \partial E / \partial w(t) + \alpha\, \Delta w(t - 1)`."""
+    return Rule("momentum", {"learning_rate": learning_rate, "momentum": momentum}, _no_velocity, _momentum)
+
+
+def _nesterov(xp: Namespace, gradient: Array, state: Velocity, theta: Array, now: Now) -> tuple[Array, Velocity]:
+    velocity, state = _momentum(xp, gradient, state, theta, now)
+    return equations.momentum_descent(
+        xp, gradient, velocity, rate=now["learning_rate"], momentum=now["momentum"]
+    ), state
+
+
+def nesterov(learning_rate: Setting = 0.1, momentum: Setting = 0.9) -> Rule:
+    r"""Nesterov's momentum: eq. (9) gives a velocity :math:`v`, and :math:`\Delta w = \alpha v - \varepsilon\, dE/dw`.
+
+    Sutskever et al. (2013), in the variables at the point where the gradient is taken.
+    """
+    return Rule("nesterov", {"learning_rate": learning_rate, "momentum": momentum}, _no_velocity, _nesterov)
+
+
+class Moments(NamedTuple):
+    """Running means of the gradient and of its square, and the number of updates."""
+
+    first: Array
+    second: Array
+    updates: int
+
+
+def _no_moments(xp: Namespace, theta: Array) -> Moments:
+    return Moments(xp.zeros_like(theta), xp.zeros_like(theta), 0)
+
+
+def _adam(xp: Namespace, gradient: Array, state: Moments, theta: Array, now: Now) -> tuple[Array, Moments]:
+    beta_1, beta_2, updates = now["beta_1"], now["beta_2"], state.updates + 1
+    first = beta_1 * state.first + (1.0 - beta_1) * gradient
+    second = beta_2 * state.second + (1.0 - beta_2) * gradient**2
+    rate = now["learning_rate"] * (1.0 - beta_2**updates) ** 0.5 / (1.0 - beta_1**updates)
+    return -rate * first / (xp.sqrt(second) + now["epsilon"]), Moments(first, second, updates)
+
+
+def adam(
+    learning_rate: Setting = 1e-3, beta_1: Setting = 0.9, beta_2: Setting = 0.999, epsilon: Setting = 1e-8
+) -> Rule:
+    r"""Adam (Kingma & Ba 2015), in the order of operations of its section 2.
+
+    :math:`m \leftarrow \beta_1 m + (1 - \beta_1) g`, :math:`v \leftarrow \beta_2 v + (1 - \beta_2) g^2`,
+    :math:`\Delta w = -\varepsilon_t\, m / (\sqrt{v} + \epsilon)` with
+    :math:`\varepsilon_t = \varepsilon \sqrt{1 - \beta_2^t} / (1 - \beta_1^t)`.
+    """
+    settings = {"learning_rate": learning_rate, "beta_1": beta_1, "beta_2": beta_2, "epsilon": epsilon}
+    return Rule("adam", settings, _no_moments, _adam)
+
+
+def _adamw(xp: Namespace, gradient: Array, state: Moments, theta: Array, now: Now) -> tuple[Array, Moments]:
+    change, state = _adam(xp, gradient, state, theta, now)
+    return change - now["learning_rate"] * now["weight_decay"] * theta, state
+
+
+def adamw(
+    learning_rate: Setting = 1e-3,
+    beta_1: Setting = 0.9,
+    beta_2: Setting = 0.999,
+    epsilon: Setting = 1e-8,
+    weight_decay: Setting = 0.01,
+) -> Rule:
+    r"""AdamW (Loshchilov & Hutter 2019): Adam, and :math:`\varepsilon \lambda w` taken straight off the weights."""
+    settings = {"learning_rate": learning_rate, "beta_1": beta_1, "beta_2": beta_2, "epsilon": epsilon}
+    return Rule("adamw", settings | {"weight_decay": weight_decay}, _no_moments, _adamw)
+
+
+class Squares(NamedTuple):
+    """Running mean, or sum, of the squared gradient."""
+
+    second: Array
+
+
+def _no_squares(xp: Namespace, theta: Array) -> Squares:
+    return Squares(xp.zeros_like(theta))
+
+
+def _rmsprop(xp: Namespace, gradient: Array, state: Squares, theta: Array, now: Now) -> tuple[Array, Squares]:
+    second = now["rho"] * state.second + (1.0 - now["rho"]) * gradient**2
+    return -now["learning_rate"] * gradient / (xp.sqrt(second) + now["epsilon"]), Squares(second)
+
+
+def rmsprop(learning_rate: Setting = 1e-3, rho: Setting = 0.9, epsilon: Setting = 1e-8) -> Rule:
+    r"""RMSprop (Tieleman & Hinton 2012).
+
+    :math:`v \leftarrow \rho v + (1 - \rho) g^2`, :math:`\Delta w = -\varepsilon g / (\sqrt{v} + \epsilon)`.
+    """
+    settings = {"learning_rate": learning_rate, "rho": rho, "epsilon": epsilon}
+    return Rule("rmsprop", settings, _no_squares, _rmsprop)
+
+
+def _adagrad(xp: Namespace, gradient: Array, state: Squares, theta: Array, now: Now) -> tuple[Array, Squares]:
+    second = state.second + gradient**2
+    return -now["learning_rate"] * gradient / (xp.sqrt(second) + now["epsilon"]), Squares(second)
+
+
+def adagrad(learning_rate: Setting = 0.01, epsilon: Setting = 1e-8) -> Rule:
+    r"""Adagrad (Duchi et al. 2011).
+
+    :math:`s \leftarrow s + g^2`, :math:`\Delta w = -\varepsilon g / (\sqrt{s} + \epsilon)`.
+    """
+    return Rule("adagrad", {"learning_rate": learning_rate, "epsilon": epsilon}, _no_squares, _adagrad)
+
+
+def _clipped(
+    update: Callable[..., tuple[Array, Any]], xp: Namespace, gradient: Array, state: Any, theta: Array, now: Now
+) -> tuple[Array, Any]:
+    norm = xp.sqrt(xp.sum(gradient**2, axis=-1, keepdims=True))
+    return update(xp, gradient * (now["max_norm"] / xp.maximum(norm, now["max_norm"])), state, theta, now)
+
+
+def clipped(rule: Rule, max_norm: Setting) -> Rule:
+    """Shorten each network's gradient to length ``max_norm`` at most, then apply ``rule`` (Pascanu et al. 2013)."""
+    settings = {**rule.settings, "max_norm": max_norm}
+    return Rule(f"clipped {rule.name}", settings, rule.init, partial(_clipped, rule.update))
+
+
+def _decayed(
+    update: Callable[..., tuple[Array, Any]], xp: Namespace, gradient: Array, state: Any, theta: Array, now: Now
+) -> tuple[Array, Any]:
+    change, state = update(xp, gradient, state, theta, now)
+    return change - now["shrinkage"] * (theta + change), state
+
+
+def decayed(rule: Rule, shrinkage: Setting) -> Rule:
+    """Apply ``rule``, then shrink every weight by the part ``shrinkage``, as the paper does: 0.002 is 0.2 %."""
+    settings = {**rule.settings, "shrinkage": shrinkage}
+    return Rule(f"decayed {rule.name}", settings, rule.init, partial(_decayed, rule.update))
+
+
+RULES: dict[str, Callable[..., Rule]] = {
+    rule.__name__: rule for rule in (gradient_descent, momentum, nesterov, adam, adamw, rmsprop, adagrad)
+}
+
+
+def rule_named(name: str, **settings: Setting) -> Rule:
+    """Make a rule from its name and settings.
+
+    Raises
+    ------
+    DataError
+        If there is no such rule, or it has no such setting.
+
+    Examples
+    --------
+    >>> rule_named("momentum", learning_rate=0.5).settings
+    {'learning_rate': 0.5, 'momentum': 0.9}
+    """
+    if name not in RULES:
+        raise DataError(unknown("rule", name, RULES))
+    default = RULES[name]()
+    for setting in settings:
+        if setting not in default.settings:
+            raise DataError(unknown(f"setting of {name}", setting, default.settings))
+    return RULES[name](**settings)

@@ -1,0 +1,64 @@
+"""Is the gradient right? Compared with central differences of the error."""
+
+from typing import NamedTuple
+
+import array_api_compat
+
+from gpubp._typing import Array, Namespace
+from gpubp.network import Network, error_and_gradient
+
+
+class GradientCheck(NamedTuple):
+    """Both gradients, ``(P,)`` each, and the largest difference between them as a part of the largest derivative."""
+
+    gradient: Array
+    differences: Array
+    largest_deviation: float
+
+
+def check_gradient(
+    xp: Namespace,
+    network: Network,
+    theta: Array,
+    x: Array,
+    d: Array,
+    case_weights: Array | None = None,
+    *,
+    step: float | None = None,
+) -> GradientCheck:
+    r"""Compare back-propagation with :math:`(E(\theta + h) - E(\theta - h)) / 2h`, one parameter after another.
+
+    All ``2P`` shifted networks are one stack, so that this is a single pass forward: fit for small networks.
+
+    Parameters
+    ----------
+    theta : (P,) array
+        float64, unless rough agreement is enough.
+    x : (b, i) array
+    d : (b, j) array
+    case_weights : (b,) array, optional
+    step : float, optional
+        h; without it the cube root of the precision, about 6e-6 in float64.
+
+    Returns
+    -------
+    GradientCheck
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gpubp.initial_weights import initial_weights
+    >>> network = Network((2, 3, 1), hidden="tanh")
+    >>> theta = initial_weights(network, dtype="float64")
+    >>> x, d = np.asarray([[0.0, 1.0], [1.0, 1.0]]), np.asarray([[1.0], [0.0]])
+    >>> check_gradient(np, network, theta, x, d).largest_deviation < 1e-8
+    True
+    """
+    h = step or float(xp.finfo(theta.dtype).eps) ** (1 / 3)
+    shift = h * xp.eye(network.n_parameters, dtype=theta.dtype, device=array_api_compat.device(theta))
+    _, gradient = error_and_gradient(xp, network, theta, x, d, case_weights)
+    above, _ = error_and_gradient(xp, network, theta + shift, x, d, case_weights)
+    below, _ = error_and_gradient(xp, network, theta - shift, x, d, case_weights)
+    differences = (above - below) / (2.0 * h)
+    scale = max(float(xp.max(xp.abs(gradient))), float(xp.max(xp.abs(differences))), 1.0)
+    return GradientCheck(gradient, differences, float(xp.max(xp.abs(gradient - differences))) / scale)

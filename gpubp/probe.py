@@ -1,0 +1,87 @@
+"""Is there a GPU that works? Asked once, and answered by running a kernel and a matrix product, never by an import."""
+
+import ctypes
+import functools
+import importlib.util
+from typing import NamedTuple
+
+
+class Probe(NamedTuple):
+    """Whether a GPU can be used; if not, why not and the one command that mends it."""
+
+    usable: bool
+    cause: str = ""
+    mend: str = ""
+    expected: bool = False  # True where no GPU is the normal state of the machine, not a fault
+
+
+def driver_cuda_version() -> int | None:
+    """Ask the NVIDIA driver for the newest CUDA it supports.
+
+    Returns
+    -------
+    int or None
+        1000 times the major version plus 10 times the minor one, as CUDA counts (13000 is 13.0); None without a driver.
+    """
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return None
+    version = ctypes.c_int()
+    return version.value if driver.cuDriverGetVersion(ctypes.byref(version)) == 0 else None
+
+
+def cuda_extra() -> str:
+    """Name the extra of gpubp whose CuPy fits this machine's driver."""
+    return "cuda12" if 12000 <= (driver_cuda_version() or 13000) < 13000 else "cuda13"
+
+
+def install_command() -> str:
+    """Compose the command that installs CuPy with CUDA's own libraries and headers."""
+    return f'pip install "gpubp[{cuda_extra()}]"'
+
+
+_MENDS = (
+    # part of the error's text, what it means, what mends it
+    ("InsufficientDriver", "the NVIDIA driver is missing, or older than CuPy's CUDA", "sudo apt install nvidia-driver"),
+    ("NoDevice", "CUDA sees no GPU", "nvidia-smi"),
+    ("InvalidDevice", "there is no GPU of that number", "nvidia-smi -L"),
+    ("MemoryAllocation", "the GPU's memory is full", "nvidia-smi"),
+    ("out of memory", "the GPU's memory is full", "nvidia-smi"),
+    ("DevicesUnavailable", "another program holds the GPU for itself", "nvidia-smi"),
+    ("nvrtc", "CUDA's run-time compiler or its headers are missing", ""),
+    ("cuda_fp16.h", "CUDA's headers are missing", ""),
+    ("cannot open source file", "CUDA's headers are missing", ""),
+    ("cublas", "CUDA's matrix library is missing", ""),
+)
+
+
+@functools.cache
+def probe_cuda(index: int = 0) -> Probe:
+    """Run one kernel and one matrix product on a GPU and compare them with what they must give.
+
+    The answer is kept: the first call may take seconds, since it compiles.
+    """
+    driver = driver_cuda_version()
+    if importlib.util.find_spec("cupy") is None:
+        return Probe(False, "CuPy is not installed", install_command(), expected=driver is None)
+    try:
+        import cupy
+
+        with cupy.cuda.Device(index):
+            a = cupy.arange(16.0, dtype=cupy.float32).reshape(4, 4)
+            kernel = float(cupy.sum(2 * a + 1))
+            product = float(cupy.sum(cupy.matmul(a, a)))
+    except Exception as error:
+        text = f"{type(error).__name__}: {error}"
+        for part, cause, mend in _MENDS:
+            if part.lower() in text.lower():
+                return Probe(False, f"{cause} ({_first_line(text)})", mend or install_command(), driver is None)
+        return Probe(False, _first_line(text), "gpubp doctor", expected=driver is None)
+    if (kernel, product) != (256.0, 3920.0):
+        return Probe(False, f"the GPU computes wrongly: got {kernel} and {product}, not 256 and 3920", "nvidia-smi -q")
+    return Probe(True)
+
+
+def _first_line(text: str) -> str:
+    return text.strip().splitlines()[0][:200]

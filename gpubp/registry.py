@@ -1,0 +1,58 @@
+"""From text to the thing it names, with at most one number behind the name: ``"relu"``, ``"huber(0.5)"``."""
+
+import difflib
+import math
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from gpubp.errors import DataError
+
+_NAME = re.compile(r"\s*([a-z][a-z0-9_]*)\s*(?:\(([^()]*)\))?\s*")
+
+
+def look_up(kind: str, text: str, entries: Mapping[str, Any]) -> Any:
+    """Find the entry that ``text`` names; a function among the entries is called with the number, where there is one.
+
+    Parameters
+    ----------
+    kind : str
+        What is looked up, for the error's text: "activation", "loss", ...
+    text : str
+        A name, or a name with a positive number in brackets.
+    entries : mapping
+        From names to records, or to functions that make a record from one number.
+
+    Raises
+    ------
+    DataError
+        If the name is unknown, if it takes no number and one was given, or if the number is not finite and positive.
+    """
+    match = _NAME.fullmatch(text) if isinstance(text, str) else None
+    if match is None:
+        raise DataError(f"{kind} must be a name such as {next(iter(entries))!r}, got {text!r}")
+    name, number = match.groups()
+    if name not in entries:
+        raise DataError(unknown(kind, name, entries))
+    entry = entries[name]
+    if isinstance(entry, tuple):
+        if number is not None:
+            raise DataError(f"{kind} {name!r} takes no number, got {text!r}")
+        return entry
+    if number is None:
+        return entry()
+    try:
+        value = float(number)
+    except ValueError:
+        value = math.nan
+    if not (math.isfinite(value) and value > 0):
+        raise DataError(f"{kind} {name!r} takes one finite positive number, got {text!r}")
+    return entry(value)
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> str:
+    """Word an error about an unknown name: what was given, the nearest known one, and what is known."""
+    names = list(known)
+    near = difflib.get_close_matches(name, names, n=1)
+    suggestion = f" (did you mean {near[0]!r}?)" if near else ""
+    return f"unknown {kind} {name!r}{suggestion}; known: {', '.join(names)}"

@@ -1,0 +1,130 @@
+"""One training step: the error of a batch, its gradient, and the change of the parameters that follows.
+
+This is the only place where the paper's sum over cases may become a mean, and where a penalty on the weights joins the
+error. It is also the seam for speed: the training loop calls what :func:`make_step` gives it and knows no more.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+import array_api_compat
+
+from gpubp._typing import Array, Namespace
+from gpubp.backend import Backend, to_backend
+from gpubp.descent import Rule
+from gpubp.network import Network, error_and_gradient, jacobian
+from gpubp.second_order import Problem, SecondOrder
+
+
+class Batch(NamedTuple):
+    """Cases x ``(..., b, i)``, desired outputs d ``(..., b, j)``, and how much each case counts ``(..., b)``."""
+
+    x: Array
+    d: Array
+    case_weights: Array | None = None
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What is made small: ``E + l2 / 2 * sum(w ** 2)``, divided by the weight of the batch's cases where ``mean``.
+
+    The penalty is on the weights, not on the biases.
+    """
+
+    network: Network
+    mean: bool = True
+    l2: float = 0.0
+
+
+def objective_and_gradient(
+    xp: Namespace, objective: Objective, weight_mask: Array, theta: Array, batch: Batch
+) -> tuple[Array, Array]:
+    """Evaluate the objective on a batch, with its derivative by every parameter.
+
+    Parameters
+    ----------
+    weight_mask : (P,) array
+        1 for weights, 0 for biases.
+    theta : (..., P) array
+
+    Returns
+    -------
+    (...) array, (..., P) array
+    """
+    value, gradient = error_and_gradient(xp, objective.network, theta, *batch)
+    if objective.l2:
+        penalised = objective.l2 * weight_mask * theta
+        value = value + 0.5 * xp.sum(penalised * theta, axis=-1)
+        gradient = gradient + penalised
+    if objective.mean:
+        weight = total_weight(xp, batch)
+        value, gradient = value / weight, gradient / (weight if isinstance(weight, float) else weight[..., None])
+    return value, gradient
+
+
+def total_weight(xp: Namespace, batch: Batch) -> Array:
+    """Count the cases of a batch, each as much as its weight: ``(...)``, and without weights a plain float."""
+    return float(batch.x.shape[-2]) if batch.case_weights is None else xp.sum(batch.case_weights, axis=-1)
+
+
+def gauss_newton(xp: Namespace, objective: Objective, weight_mask: Array, theta: Array, batch: Batch) -> Array:
+    """Approximate the second derivatives of the objective with the squared error by those of its outputs' squares.
+
+    Returns
+    -------
+    (P, P) array
+    """
+    J = jacobian(xp, objective.network, theta, batch.x)
+    weighted = J if batch.case_weights is None else J * batch.case_weights[:, None]
+    n_parameters = theta.shape[-1]
+    H = xp.matmul(
+        xp.matrix_transpose(xp.reshape(weighted, (-1, n_parameters))), xp.reshape(J, (-1, n_parameters))
+    ) + xp.eye(n_parameters, dtype=theta.dtype, device=array_api_compat.device(theta)) * (objective.l2 * weight_mask)
+    return H / total_weight(xp, batch) if objective.mean else H
+
+
+Step = Callable[[Array, Any, Batch, float], tuple[Array, Any, Array]]
+"""``step(theta, state, batch, epoch) -> (theta, state, value)``: the objective's value before the change for a rule of
+first order, after it for a method of second order."""
+
+
+def make_step(backend: Backend, objective: Objective, rule: Rule | SecondOrder, dtype: str) -> Step:
+    """Bind a rule to an objective, run the way the backend runs it best."""
+    weight_mask = to_backend(backend, objective.network.weight_mask(), dtype)
+    if isinstance(rule, SecondOrder):
+        return partial(_second_order_step, backend.xp, objective, weight_mask, rule)
+    return partial(_first_order_step, backend.xp, objective, weight_mask, rule)
+
+
+def _first_order_step(
+    xp: Namespace,
+    objective: Objective,
+    weight_mask: Array,
+    rule: Rule,
+    theta: Array,
+    state: Any,
+    batch: Batch,
+    epoch: float,
+) -> tuple[Array, Any, Array]:
+    value, gradient = objective_and_gradient(xp, objective, weight_mask, theta, batch)
+    change, state = rule.update(xp, gradient, state, theta, rule.at(epoch))
+    return theta + change, state, value
+
+
+def _second_order_step(
+    xp: Namespace,
+    objective: Objective,
+    weight_mask: Array,
+    rule: SecondOrder,
+    theta: Array,
+    state: Any,
+    batch: Batch,
+    epoch: float,
+) -> tuple[Array, Any, Array]:
+    problem = Problem(
+        lambda at: objective_and_gradient(xp, objective, weight_mask, at, batch),
+        lambda at: gauss_newton(xp, objective, weight_mask, at, batch),
+    )
+    return rule.update(xp, theta, state, problem)
