@@ -60,6 +60,8 @@ def objective_and_gradient(
         gradient = gradient + penalised
     if objective.mean:
         weight = total_weight(xp, batch)
+        if batch.case_weights is not None:
+            weight = xp.where(weight > 0.0, weight, 1.0)  # a batch whose cases all count nothing changes nothing
         value, gradient = value / weight, gradient / (weight if isinstance(weight, float) else weight[..., None])
     return value, gradient
 

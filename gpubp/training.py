@@ -215,6 +215,7 @@ def train(
     True
     """
     rule = adam() if rule is None else rule
+    callbacks = tuple(callbacks)
     given = (x,) if theta is None else (theta, x)
     backend = choose_backend(device, *given, d)
     xp = backend.xp
@@ -362,7 +363,7 @@ def _sweep(
     size: int,
     generator: np.random.Generator | None,
     mean: bool,
-) -> np.ndarray:
+) -> Any:
     """Take one step for each batch of one sweep; the objective over the sweep comes back, ``(...)`` on the host."""
     xp = backend.xp
     error, weight = 0.0, 0.0
@@ -370,7 +371,7 @@ def _sweep(
         position.theta, position.state, value = step(position.theta, position.state, batch, position.epoch + part)
         counted = total_weight(xp, batch) if mean else 1.0
         error, weight = error + value * counted, weight + counted
-    return to_numpy(error / weight if mean else error)
+    return _figure_on_host(error / weight if mean else error)
 
 
 def _batches(
@@ -404,7 +405,7 @@ def _batches(
 
 def _look(
     backend: Backend, network: Network, theta: Array, held_out: Batch | None, mean: bool, score: Score | None
-) -> tuple[np.ndarray | None, float | None]:
+) -> tuple[Any | None, float | None]:
     """Take the error, without penalty, and the score of the validation cases."""
     if held_out is None:
         return None, None
@@ -417,7 +418,13 @@ def _look(
     if mean:
         error = error / held_out.x.shape[-2]
     of_score = None if score is None else float(score(to_numpy(held_out.d), np.concatenate(seen, axis=-2)))
-    return to_numpy(error), of_score
+    return _figure_on_host(error), of_score
+
+
+def _figure_on_host(figure: Array) -> Any:
+    """Bring a figure to the host: a Python float for one network, ``(K,)`` of NumPy for a stack."""
+    host = to_numpy(figure)
+    return host if host.ndim else float(host)
 
 
 def _figure(error: Any, validation_error: Any | None, validation_score: float | None) -> float:

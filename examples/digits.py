@@ -1,0 +1,23 @@
+"""Train on the handwritten digits, on whatever device there is; keep the model in a file and load it again."""
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+import gpubp
+
+digits = gpubp.load_dataset("digits")
+test = np.arange(len(digits.x)) % 5 == 0
+
+network = gpubp.Network((64, 100, 10), hidden="relu", loss="cross_entropy")
+fit = gpubp.train(network, digits.x[~test], digits.d[~test], rule=gpubp.adam(1e-3), epochs=60, l2=1e-4)
+print(f"trained on {fit.device}, error {fit.history.error[0]:.3f} -> {fit.history.error[-1]:.3f}")
+
+with tempfile.TemporaryDirectory() as folder:
+    path = Path(folder) / "digits.safetensors"
+    gpubp.save_model(path, network, fit.theta)
+    model = gpubp.load_model(path)
+
+y = gpubp.predict(model.network, model.theta, digits.x[test])
+print(f"right in {(y.argmax(axis=1) == digits.d[test].argmax(axis=1)).mean():.1%} of {len(y)} cases not seen before")

@@ -1,0 +1,18 @@
+"""The 8-3-8 encoder: eight patterns squeezed through three hidden units, which invent a binary code."""
+
+import numpy as np
+
+import gpubp
+
+patterns = np.eye(8)
+network = gpubp.Network((8, 3, 8), hidden="logistic", output="logistic", loss="squared")
+theta = gpubp.initial_weights(network, seed=0, scheme="uniform", dtype="float64")
+
+fit = gpubp.train(
+    network, patterns, patterns, theta=theta, rule=gpubp.momentum(0.1, 0.9), epochs=3000, batch_size="sweep", mean=False
+)
+
+first_layer = gpubp.Network((8, 3), output="logistic")
+codes = gpubp.predict(first_layer, fit.theta[: first_layer.n_parameters], patterns)
+print(f"error {fit.history.error[-1]:.4f}; what the hidden units say about each pattern:")
+print(np.round(codes, 2))

@@ -1,0 +1,32 @@
+"""A warm-up, a cosine, early stopping on data held out, and a callback that watches."""
+
+import numpy as np
+
+import gpubp
+
+digits = gpubp.load_dataset("digits")
+held_out = np.arange(len(digits.x)) % 5 == 0
+
+
+def accuracy(d, y):
+    return (y.argmax(axis=1) == d.argmax(axis=1)).mean()
+
+
+def report(progress):
+    if progress.epoch % 10 == 0:
+        print(f"epoch {progress.epoch:3d}   error {progress.error:.4f}   right {progress.validation_score:.1%}")
+
+
+fit = gpubp.train(
+    gpubp.Network((64, 64, 10), hidden="gelu", loss="cross_entropy"),
+    digits.x[~held_out],
+    digits.d[~held_out],
+    rule=gpubp.clipped(gpubp.adamw(gpubp.WarmUp(3, then=gpubp.Cosine(3e-3, epochs=80)), weight_decay=0.01), 1.0),
+    epochs=80,
+    batch_size=64,
+    validation=(digits.x[held_out], digits.d[held_out]),
+    score=accuracy,
+    patience=15,
+    callbacks=[report],
+)
+print(f"ended by {fit.stop_reason}; the weights are those of epoch {fit.best_epoch}")

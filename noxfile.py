@@ -1,0 +1,94 @@
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.2"
+nox.options.default_venv_backend = "venv"
+nox.options.reuse_existing_virtualenvs = True
+nox.options.sessions = ["lint", "typecheck", "tests", "tests_min", "examples", "build"]
+
+PYPROJECT = nox.project.load_toml("pyproject.toml")
+
+
+def group(name):
+    return nox.project.dependency_groups(PYPROJECT, name)
+
+
+def lowest(requirements):
+    """Pin each requirement at the lowest version that it allows."""
+    return [requirement.replace(">=", "==") for requirement in requirements]
+
+
+@nox.session
+def lint(session):
+    """Style and form."""
+    session.install(*group("lint"))
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+
+
+@nox.session
+def typecheck(session):
+    """mypy --strict on the library."""
+    session.install(*group("typecheck"), ".[cli]")
+    session.run("mypy")
+
+
+@nox.session
+def tests(session):
+    """The suite on NumPy and array-api-strict."""
+    session.install(*group("test"), "-e", ".[cli]")
+    session.run("pytest", *session.posargs)
+
+
+@nox.session
+def tests_min(session):
+    """The suite with the lowest versions that are supported."""
+    project = PYPROJECT["project"]
+    session.install(
+        *group("test"), "-e", ".[cli]", *lowest(project["dependencies"] + project["optional-dependencies"]["cli"])
+    )
+    session.run("pytest", *session.posargs)
+
+
+@nox.session
+def tests_torch(session):
+    """The suite with torch on the CPU beside the others."""
+    session.install(*group("test"), *group("torch"), "-e", ".[cli]")
+    session.run("pytest", *session.posargs)
+
+
+@nox.session
+def tests_jax(session):
+    """The comparison of JAX with NumPy."""
+    session.install(*group("test"), *group("jax"), "-e", ".[cli]")
+    session.run("pytest", "tests/test_parity.py", *session.posargs)
+
+
+@nox.session
+@nox.parametrize("cuda", ["12", "13"])
+def tests_cuda(session, cuda):
+    """The suite on a GPU, which must be there."""
+    session.install(*group("test"), "-e", f".[cli,cuda{cuda}]")
+    session.run("pytest", "--require-cuda", *session.posargs)
+
+
+@nox.session
+def examples(session):
+    """Every script under examples/, start to end."""
+    session.install(".[cli]")
+    for script in session.posargs or sorted(Path("examples").glob("*.py")):
+        session.run("python", "-W", "error", script, env={"GPUBP_DEVICE": "cpu"})
+
+
+@nox.session
+def build(session):
+    """Build the wheel, install it alone, and run its main job."""
+    session.install(*group("build"))
+    out = session.create_tmp()
+    session.run("python", "-m", "build", "--outdir", out)
+    wheel = max(Path(out).glob("*.whl"), key=lambda path: path.stat().st_mtime)
+    session.install("--force-reinstall", f"{wheel}[cli]")
+    session.chdir(out)
+    session.run("gpubp", "train", "digits", "--epochs", "5", "--no-picture")
+    session.run("gpubp", "show", "digits.safetensors")
