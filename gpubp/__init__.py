@@ -19,8 +19,10 @@ if TYPE_CHECKING:
     from gpubp.descent import rmsprop as rmsprop
     from gpubp.descent import rule_named as rule_named
     from gpubp.gradient_check import check_gradient as check_gradient
-    from gpubp.initial_weights import initial_weights as initial_weights
+    from gpubp.initialization import initial_weights as initial_weights
     from gpubp.network import Network as Network
+    from gpubp.persistence import load_model as load_model
+    from gpubp.persistence import save_model as save_model
     from gpubp.schedules import Cosine as Cosine
     from gpubp.schedules import InverseScaling as InverseScaling
     from gpubp.schedules import Steps as Steps
@@ -37,13 +39,15 @@ _PUBLIC = {
         *("momentum", "nesterov", "rmsprop", "rule_named"),
     ),
     "gradient_check": ("check_gradient",),
-    "initial_weights": ("initial_weights",),
+    "initialization": ("initial_weights",),
     "network": ("Network",),
+    "persistence": ("load_model", "save_model"),
     "schedules": ("Cosine", "InverseScaling", "Steps", "WarmUp"),
     "second_order": ("lbfgs", "levenberg_marquardt"),
     "training": ("predict", "train"),
 }
 _ROOM_OF = {name: room for room, names in _PUBLIC.items() for name in names}
+__all__ = [*_ROOM_OF]
 
 
 def __getattr__(name: str) -> Any:

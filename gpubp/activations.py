@@ -91,22 +91,23 @@ def _silu_dE_dx(xp: Namespace, dE_dy: Array, x: Array, y: Array) -> Array:
 
 _GELU_SCALE = math.sqrt(2.0 / math.pi)
 _GELU_CUBIC = 0.044715
-_GELU_FLAT = 10.0  # beyond this the tanh is 1 to the last digit, and the cube of x could overflow
+_GELU_FLAT = 10.0  # beyond this the gate is 0 or 1 to the last digit, and the cube of x could overflow
 
 
-def _gelu_tanh(xp: Namespace, x: Array) -> tuple[Array, Array]:
+def _gelu_gate(xp: Namespace, x: Array) -> tuple[Array, Array]:
+    # (1 + tanh(v)) / 2 is logistic(2 v), which loses no digits below zero
     x = xp.maximum(xp.minimum(x, _GELU_FLAT), -_GELU_FLAT)
-    return x, xp.tanh(_GELU_SCALE * (x + _GELU_CUBIC * x**3))
+    return x, 2.0 * _GELU_SCALE * (x + _GELU_CUBIC * x**3)
 
 
 def _gelu(xp: Namespace, x: Array) -> Array:
-    return 0.5 * x * (1.0 + _gelu_tanh(xp, x)[1])
+    return x * equations.logistic(xp, _gelu_gate(xp, x)[1])
 
 
 def _gelu_dE_dx(xp: Namespace, dE_dy: Array, x: Array, y: Array) -> Array:
-    bounded, t = _gelu_tanh(xp, x)
-    slope = bounded * (1.0 - t * t) * _GELU_SCALE * (1.0 + 3.0 * _GELU_CUBIC * bounded**2)
-    return dE_dy * 0.5 * (1.0 + t + slope)
+    bounded, gate = _gelu_gate(xp, x)
+    s, dgate_dx = equations.logistic(xp, gate), 2.0 * _GELU_SCALE * (1.0 + 3.0 * _GELU_CUBIC * bounded**2)
+    return dE_dy * s * (1.0 + bounded * equations.logistic(xp, -gate) * dgate_dx)
 
 
 def _exp(xp: Namespace, x: Array) -> Array:

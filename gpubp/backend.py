@@ -65,6 +65,8 @@ def choose_backend(device: str = "auto", *arrays: Array) -> Backend:
     >>> choose_backend("cpu").name
     'cpu'
     """
+    if not isinstance(device, str):
+        raise DeviceError(f"device must be text, such as 'auto', 'cpu', 'cuda' or 'cuda:0', got {device!r}")
     if device == "auto":
         own = _backend_of(*arrays)
         if own is not None:
@@ -123,13 +125,13 @@ def _named(device: str) -> Backend:
     try:
         xp = array_api_compat.array_namespace(importlib.import_module(library).asarray([0.0]))
         target = xp.Device(part) if part and array_api_compat.is_array_api_strict_namespace(xp) else part or None
-        xp.asarray([0.0], dtype=xp.float32, device=target)
+        probed = xp.asarray([0.0], dtype=xp.float32, device=target)
     except Exception as error:
         raise DeviceError(
             f"device={device!r} cannot be used ({type(error).__name__}: {error}). Expected 'auto', 'cpu', 'cuda', "
             "'cuda:N', or an installed array library with one of its devices, such as 'torch:cpu'"
         ) from error
-    return Backend(xp, target, device)
+    return Backend(xp, array_api_compat.device(probed) if part else None, device)
 
 
 def to_backend(backend: Backend, array: Array, dtype: str | None = None) -> Array:
@@ -142,6 +144,8 @@ def to_backend(backend: Backend, array: Array, dtype: str | None = None) -> Arra
         "float32", "float64", "int64", ...; as it is, without.
     """
     xp = backend.xp
+    if array_api_compat.is_torch_array(array) and array.requires_grad:
+        array = array.detach()  # gpubp takes its own derivatives: torch need not keep what is computed
     wanted = None if dtype is None else getattr(xp, dtype)
     if _is_on(backend, array):
         return array if wanted is None else xp.astype(array, wanted, copy=False)

@@ -35,7 +35,7 @@ def choose_precision(backend: Backend, dtype: str | None, *arrays: Array) -> str
 def admit_theta(network: Network, backend: Backend, dtype: str, theta: Array) -> Array:
     """Admit the parameters of one network or of a stack, ``(P,)`` or ``(K, P)``."""
     theta = _admit("theta", backend, dtype, theta)
-    if theta.ndim not in (1, 2) or theta.shape[-1] != network.n_parameters:
+    if theta.ndim not in (1, 2) or theta.shape[-1] != network.n_parameters or theta.shape[0] == 0:
         raise DataError(
             f"theta must be ({network.n_parameters},), or (K, {network.n_parameters}) for a stack, "
             f"for a network of sizes {network.sizes}; got {tuple(theta.shape)}"
@@ -113,6 +113,8 @@ def _admit(name: str, backend: Backend, dtype: str, array: Array) -> Array:
         except ValueError as error:
             raise DataError(f"{name} must be an array of numbers, its rows of one length: {error}") from error
     if array_api_compat.is_numpy_array(array) and array.dtype.kind not in "fiub":
+        if array.dtype.kind in "mM":
+            raise DataError(f"{name} must hold numbers, got {array.dtype}")
         try:
             array = array.astype("float64", casting="safe" if array.dtype.kind == "c" else "unsafe")
         except (TypeError, ValueError) as error:

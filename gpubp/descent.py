@@ -190,9 +190,16 @@ def _clipped(
     return update(xp, gradient * (now["max_norm"] / xp.maximum(norm, now["max_norm"])), state, theta, now)
 
 
+def _more_settings(rule: Rule, **more: Setting) -> dict[str, Setting]:
+    for name in more:
+        if name in rule.settings:
+            raise DataError(f"{rule.name} has a {name} already, {rule.settings[name]!r}")
+    return {**rule.settings, **more}
+
+
 def clipped(rule: Rule, max_norm: Setting) -> Rule:
     """Shorten each network's gradient to length ``max_norm`` at most, then apply ``rule`` (Pascanu et al. 2013)."""
-    settings = {**rule.settings, "max_norm": max_norm}
+    settings = _more_settings(rule, max_norm=max_norm)
     return Rule(f"clipped {rule.name}", settings, rule.init, partial(_clipped, rule.update))
 
 
@@ -205,7 +212,7 @@ def _decayed(
 
 def decayed(rule: Rule, shrinkage: Setting) -> Rule:
     """Apply ``rule``, then shrink every weight by the part ``shrinkage``, as the paper does: 0.002 is 0.2 %."""
-    settings = {**rule.settings, "shrinkage": shrinkage}
+    settings = _more_settings(rule, shrinkage=shrinkage)
     return Rule(f"decayed {rule.name}", settings, rule.init, partial(_decayed, rule.update))
 
 

@@ -47,7 +47,7 @@ def check_gradient(
     Examples
     --------
     >>> import numpy as np
-    >>> from gpubp.initial_weights import initial_weights
+    >>> from gpubp.initialization import initial_weights
     >>> network = Network((2, 3, 1), hidden="tanh")
     >>> theta = initial_weights(network, dtype="float64")
     >>> x, d = np.asarray([[0.0, 1.0], [1.0, 1.0]]), np.asarray([[1.0], [0.0]])

@@ -5,6 +5,7 @@ slice. ``theta`` may have leading dimensions: ``(K, P)`` is a stack of K network
 stack as it treats one network.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -58,11 +59,13 @@ class Network:
     bias: bool = True
 
     def __post_init__(self) -> None:
-        sizes = tuple(self.sizes)
-        if len(sizes) < 2 or not all(isinstance(n, int | np.integer) and n > 0 for n in sizes):
+        sizes = tuple(self.sizes) if isinstance(self.sizes, Iterable) else ()
+        if len(sizes) < 2 or not all(isinstance(n, int | np.integer) and n > 0 and n is not True for n in sizes):
             raise DataError(f"sizes must be two or more positive whole numbers, inputs first, got {self.sizes!r}")
         n_hidden = len(sizes) - 2
-        hidden = (self.hidden,) * n_hidden if isinstance(self.hidden, str) else tuple(self.hidden)
+        hidden = (self.hidden,) * n_hidden if isinstance(self.hidden, str) else tuple(self.hidden or ())
+        if not isinstance(self.bias, bool):
+            raise DataError(f"bias must be True or False, got {self.bias!r}")
         if len(hidden) != n_hidden:
             raise DataError(f"hidden must be one name or {n_hidden}, one for each hidden layer, got {self.hidden!r}")
         error = loss(self.loss)

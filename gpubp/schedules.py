@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from gpubp._typing import Array
+from gpubp.errors import DataError
 
 Schedule = Callable[[float], float]
 
@@ -35,6 +36,10 @@ class Steps:
     """
 
     values: dict[float, float]
+
+    def __post_init__(self) -> None:
+        if not self.values:
+            raise DataError("Steps needs at least one epoch with its value, such as Steps({0: 0.1})")
 
     def __call__(self, epoch: float) -> float:
         """Look up the value at the last step that is not after ``epoch``."""
@@ -75,7 +80,7 @@ class Cosine:
 
     def __call__(self, epoch: float) -> float:
         """Follow the cosine to its end and stay there."""
-        done = min(epoch / self.epochs, 1.0)
+        done = min(epoch / self.epochs, 1.0) if self.epochs > 0 else 1.0
         return self.end + 0.5 * (self.start - self.end) * (1.0 + math.cos(math.pi * done))
 
 
@@ -96,4 +101,4 @@ class WarmUp:
     def __call__(self, epoch: float) -> float:
         """Scale what follows by the part of the warm-up that is done."""
         after = self.then(epoch) if callable(self.then) else self.then
-        return after * min(epoch / self.epochs, 1.0)
+        return after * min(epoch / self.epochs, 1.0) if self.epochs > 0 else after

@@ -193,7 +193,8 @@ def _levenberg_marquardt(
         return theta, state._replace(converged=True), error
     curvature = problem.gauss_newton(theta)
     unit = xp.eye(theta.shape[-1], dtype=theta.dtype, device=array_api_compat.device(theta))
-    damping = state.damping
+    # below this the damping is lost in rounding, and a singular curvature stays singular
+    damping = max(state.damping, 4.0 * float(xp.finfo(theta.dtype).eps) * float(xp.max(xp.abs(curvature))))
     while damping < 1e16:
         shifted = theta - xp.linalg.solve(curvature + damping * unit, gradient[:, None])[:, 0]
         new_error, _ = problem.error_and_gradient(shifted)

@@ -60,9 +60,11 @@ def objective_and_gradient(
         gradient = gradient + penalised
     if objective.mean:
         weight = total_weight(xp, batch)
-        if batch.case_weights is not None:
-            weight = xp.where(weight > 0.0, weight, 1.0)  # a batch whose cases all count nothing changes nothing
-        value, gradient = value / weight, gradient / (weight if isinstance(weight, float) else weight[..., None])
+        if batch.case_weights is None:
+            return value / weight, gradient / weight
+        # a batch whose cases all count nothing says nothing
+        share = xp.where(weight > 0.0, 1.0 / xp.where(weight > 0.0, weight, 1.0), 0.0)
+        return value * share, gradient * share[..., None]
     return value, gradient
 
 

@@ -14,7 +14,7 @@ from gpubp.backend import Backend, choose_backend, like, to_backend, to_numpy
 from gpubp.checks import admit_case_weights, admit_d, admit_theta, admit_x, choose_precision
 from gpubp.descent import Rule, adam
 from gpubp.errors import DataError, DivergenceWarning
-from gpubp.initial_weights import Seed, initial_weights
+from gpubp.initialization import Seed, check_seeds, initial_weights
 from gpubp.losses import output_error
 from gpubp.network import Network, output_layer
 from gpubp.second_order import SecondOrder
@@ -151,7 +151,7 @@ def train(
     d : (b, j) or (K, b, j) array
         Desired outputs; classes are one-hot.
     theta : (P,) or (K, P) array, optional
-        The weights to start from; without it :func:`~gpubp.initial_weights.initial_weights` draws them from ``seed``.
+        The weights to start from; without it :func:`~gpubp.initialization.initial_weights` draws them from ``seed``.
     rule : Rule or SecondOrder, optional
         How the gradient changes the weights; Adam without it.
     epochs : int
@@ -216,8 +216,11 @@ def train(
     """
     rule = adam() if rule is None else rule
     callbacks = tuple(callbacks)
+    _check_options(network, rule, epochs, batch_size, l2, validation, score, patience)
+    generator = _order_generator(seed) if shuffle else None
     given = (x,) if theta is None else (theta, x)
-    backend = choose_backend(device, *given, d)
+    others = [array for array in (d, case_weights, *(validation or ())) if array is not None]
+    backend = choose_backend(device, *given, *others)
     xp = backend.xp
     precision = choose_precision(backend, dtype, *given)
     if theta is None:
@@ -228,10 +231,9 @@ def train(
         held_out = validation and _admit_batch(network, backend, precision, theta, *validation, of="validation ")
         n_cases = cases.x.shape[-2]
         size = _batch_size(batch_size, n_cases, rule)
-        _check_options(network, rule, theta, epochs, patience, score)
-        rule = _rule_on(backend, rule, precision)
+        _check_stack_options(theta, rule, score, patience)
+        rule = _rule_on(backend, rule, precision, theta)
         step = make_step(backend, Objective(network, mean, l2), rule, precision)
-        generator = _order_generator(seed) if shuffle and size < n_cases else None
 
         position = Position(theta, rule.init(xp, theta))
         best = Best(-math.inf, theta, 0, 0)
@@ -435,49 +437,70 @@ def _figure(error: Any, validation_error: Any | None, validation_score: float | 
 
 
 def _batch_size(batch_size: int | str, n_cases: int, rule: Rule | SecondOrder) -> int:
-    whole = isinstance(rule, SecondOrder)
-    if batch_size == "sweep" or (batch_size == "auto" and whole):
+    if batch_size == "sweep" or isinstance(rule, SecondOrder):
         return n_cases
-    if batch_size == "auto":
-        return min(AUTO_BATCH, n_cases)
-    if isinstance(batch_size, str) or batch_size < 1:
-        raise DataError(f"batch_size must be a positive whole number, 'auto' or 'sweep', got {batch_size!r}")
-    if whole and batch_size < n_cases:
-        raise DataError(f"{rule.name} works on whole sweeps: leave batch_size out, or make it 'sweep'")
-    return min(int(batch_size), n_cases)
+    return min(AUTO_BATCH if batch_size == "auto" else int(batch_size), n_cases)
+
+
+def _is_count(number: Any) -> bool:
+    return isinstance(number, int | np.integer) and bool(number >= 1)
 
 
 def _check_options(
-    network: Network, rule: Rule | SecondOrder, theta: Array, epochs: int, patience: int | None, score: Score | None
+    network: Network,
+    rule: Any,
+    epochs: Any,
+    batch_size: Any,
+    l2: Any,
+    validation: Any,
+    score: Score | None,
+    patience: Any,
 ) -> None:
-    if epochs < 1:
-        raise DataError(f"epochs must be 1 or more, got {epochs}")
-    if patience is not None and patience < 1:
-        raise DataError(f"patience must be 1 or more epochs, got {patience}")
-    if theta.ndim == 2:
-        if isinstance(rule, SecondOrder):
-            raise DataError(f"{rule.name} trains one network, got a stack of {theta.shape[0]}")
-        if patience is not None or score is not None:
-            raise DataError(f"patience and score are for one network, got a stack of {theta.shape[0]}")
-    if isinstance(rule, SecondOrder) and rule.needs_squared_error and network.loss != "squared":
-        raise DataError(f"{rule.name} needs the error 'squared', got {network.loss!r}; use lbfgs")
+    if not isinstance(rule, Rule | SecondOrder):
+        raise DataError(f"rule must be one of gpubp's, such as adam() or rule_named('adam'), got {rule!r}")
+    if not _is_count(epochs):
+        raise DataError(f"epochs must be 1 or more, a whole number, got {epochs!r}")
+    if batch_size not in ("auto", "sweep") and not _is_count(batch_size):
+        raise DataError(f"batch_size must be a positive whole number, 'auto' or 'sweep', got {batch_size!r}")
+    if not (isinstance(l2, int | float) and math.isfinite(l2) and l2 >= 0.0):
+        raise DataError(f"l2 must be a finite number from 0 up, got {l2!r}")
+    if validation is not None and not (isinstance(validation, tuple | list) and len(validation) == 2):
+        raise DataError(f"validation must be a pair (x, d), got {type(validation).__name__}")
+    if score is not None and validation is None:
+        raise DataError("score is taken on validation cases: give validation=(x, d)")
+    if patience is not None and not _is_count(patience):
+        raise DataError(f"patience must be 1 or more epochs, a whole number, got {patience!r}")
+    if isinstance(rule, SecondOrder):
+        if batch_size not in ("auto", "sweep"):
+            raise DataError(f"{rule.name} works on whole sweeps: leave batch_size out, or make it 'sweep'")
+        if rule.needs_squared_error and network.loss != "squared":
+            raise DataError(f"{rule.name} needs the error 'squared', got {network.loss!r}; use lbfgs")
+
+
+def _check_stack_options(theta: Array, rule: Rule | SecondOrder, score: Score | None, patience: int | None) -> None:
+    if theta.ndim == 2 and isinstance(rule, SecondOrder):
+        raise DataError(f"{rule.name} trains one network, got a stack of {theta.shape[0]}")
+    if theta.ndim == 2 and (patience is not None or score is not None):
+        raise DataError(f"patience and score are for one network, got a stack of {theta.shape[0]}")
 
 
 def _order_generator(seed: Seed | Sequence[Seed]) -> np.random.Generator:
     """Make the generator of the cases' order, apart from the one that drew the weights unless it is given as one."""
-    if isinstance(seed, Sequence):
-        seed = seed[0]
-    return seed if isinstance(seed, np.random.Generator) else np.random.default_rng((seed, 1))
+    first = check_seeds(seed)[0]
+    return first if isinstance(first, np.random.Generator) else np.random.default_rng((int(first), 1))
 
 
-def _rule_on(backend: Backend, rule: Rule | SecondOrder, precision: str) -> Rule | SecondOrder:
+def _rule_on(backend: Backend, rule: Rule | SecondOrder, precision: str, theta: Array) -> Rule | SecondOrder:
     """Move settings that are arrays, one number a network, to the backend."""
     if isinstance(rule, SecondOrder):
         return rule
-    settings = {
-        name: to_backend(backend, value, precision) if getattr(value, "shape", ()) else value
-        for name, value in rule.settings.items()
-    }
+    settings = dict(rule.settings)
+    for name, value in settings.items():
+        shape = tuple(getattr(value, "shape", ()))
+        if shape and theta.ndim == 2 and shape == (theta.shape[0], 1):
+            settings[name] = to_backend(backend, value, precision)
+        elif shape or not (callable(value) or hasattr(value, "__float__")):
+            raise DataError(f"{name} must be a number, a schedule, or for a stack an array (K, 1), got {value!r:.80}")
     return replace(rule, settings=settings)
 
 

@@ -97,8 +97,8 @@ def test_sizes_out_of_range_are_refused(make):
 
 
 def test_an_unknown_name_is_told_its_near_miss_and_all_names():
-    with pytest.raises(DataError, match=r"'Iriss' \(did you mean 'iris'\?\); there are digits, iris"):
-        load_dataset("Iriss")
+    with pytest.raises(DataError, match=r"'IRIS' \(did you mean 'iris'\?\); there are digits, iris"):
+        load_dataset("IRIS")
 
 
 def test_one_hot_of_integers_and_of_text():

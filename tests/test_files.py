@@ -37,10 +37,10 @@ def assert_columns(table, expected):
 
 
 def test_csv_keeps_order_types_text_and_missing_fields(write):
-    table = read_table(write("a.csv", 'n,f,s,b\n1,0.5,"x, ""y""",True\n2,,,\n3,1e3,NA,False\n'))
+    table = read_table(write("a.csv", 'n,f,s,b\n1,0.5,"x, ""y""",true\n2,,,\n3,1e3,NA,False\n'))
     assert_columns(
         table,
-        {"n": [1, 2, 3], "f": [0.5, np.nan, 1000.0], "s": ['x, "y"', None, "NA"], "b": ["True", None, "False"]},
+        {"n": [1, 2, 3], "f": [0.5, np.nan, 1000.0], "s": ['x, "y"', None, "NA"], "b": ["true", None, "False"]},
     )
     assert table.columns["n"].dtype == np.int64
     assert table.columns["s"].dtype == table.columns["b"].dtype == object
@@ -65,6 +65,8 @@ def test_the_same_table_in_every_text_format(write, name, content):
 
 def test_a_line_break_within_quotes_belongs_to_the_field(write):
     assert_columns(read_table(write("a.csv", 'a,b\n"x\ny",1\n')), {"a": ["x\ny"], "b": [1]})
+    longer_than_a_block = "a,b\n" + ('"' + "x\n" * 30 + '",1\n') * 20_000
+    np.testing.assert_array_equal(read_table(write("b.csv", longer_than_a_block)).columns["b"], np.ones(20_000))
 
 
 def test_dates_are_text(write):

@@ -285,5 +285,5 @@ def near_miss(name: str, known: Iterable[str]) -> str:
     """
     # Letter case is the commonest slip; difflib alone would count it letter by letter.
     by_lower = {candidate.lower(): candidate for candidate in known}
-    close = difflib.get_close_matches(name.lower(), by_lower, n=2)
+    close = difflib.get_close_matches(name.lower(), by_lower, n=2, cutoff=0.7)
     return f" (did you mean {' or '.join(repr(by_lower[c]) for c in close)}?)" if close else ""

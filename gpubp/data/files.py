@@ -51,6 +51,8 @@ class Table:
     def select(self, rows: ArrayLike) -> "Table":
         """Return the table of the given rows, by index or by mask."""
         index = np.asarray(rows)
+        if not index.size:  # an empty list would be an index of floats
+            index = index.astype(np.intp)
         return Table({name: values[index] for name, values in self.columns.items()}, self.source, self.targets)
 
 

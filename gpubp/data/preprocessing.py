@@ -376,7 +376,7 @@ def _is_category(name: str, values: Column, categorical: Sequence[str]) -> bool:
         return False
     counts = Counter(value for value in values if value is not None)
     n_numbers = sum(count for text, count in counts.items() if _number(text) is not None)
-    if counts.total() / 2 < n_numbers < counts.total():
+    if n_numbers > counts.total() / 2:  # nothing is refused where all are numbers, as in zero-padded codes
         _as_numbers(name, values, f"correct it, or read categories: categorical=[{name!r}] (--categorical {name!r})")
     return True
 

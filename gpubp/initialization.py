@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from gpubp.network import Network, views
 from gpubp.registry import unknown
 
 Seed = int | np.random.Generator
+SCHEMES = ("glorot", "he", "uniform")
 
 
 def initial_weights(
@@ -43,7 +45,7 @@ def initial_weights(
     Raises
     ------
     DataError
-        If the scheme is unknown.
+        If the scheme is unknown, or the seed or the dtype is none.
 
     Examples
     --------
@@ -51,11 +53,37 @@ def initial_weights(
     >>> initial_weights(network, seed=[0, 1]).shape
     (2, 3)
     """
-    if scheme not in ("glorot", "he", "uniform"):
-        raise DataError(unknown("scheme", scheme, ("glorot", "he", "uniform")))
-    if isinstance(seed, Sequence | np.ndarray):
-        rows = [initial_weights(network, one, scheme=scheme, scale=scale, dtype=dtype) for one in seed]
-        return np.stack(rows)
+    if scheme not in SCHEMES:
+        raise DataError(unknown("scheme", scheme, SCHEMES))
+    if dtype not in ("float32", "float64"):
+        raise DataError(f"dtype must be 'float32' or 'float64', got {dtype!r}")
+    rows = [_draw(network, one, scheme, scale).astype(dtype) for one in check_seeds(seed)]
+    return np.stack(rows) if is_sequence(seed) else rows[0]
+
+
+def is_sequence(seed: Seed | Sequence[Seed]) -> bool:
+    """Tell a sequence of seeds, which makes a stack of networks, from one seed."""
+    return isinstance(seed, list | tuple | range | np.ndarray)
+
+
+def check_seeds(seed: Any) -> list[Seed]:
+    """List the seeds in what was given as one or several.
+
+    Raises
+    ------
+    DataError
+        If there are none, or one is neither a whole number from 0 up nor a Generator of NumPy.
+    """
+    seeds = list(seed) if is_sequence(seed) else [seed]
+    for one in seeds:
+        if not isinstance(one, np.random.Generator) and not (isinstance(one, int | np.integer) and one >= 0):
+            raise DataError(f"seed must be a whole number from 0 up, or a Generator of NumPy, got {one!r}")
+    if not seeds:
+        raise DataError(f"seed must hold at least one seed, got {seed!r}")
+    return seeds
+
+
+def _draw(network: Network, seed: Seed, scheme: str, scale: float) -> np.ndarray:
     generator = np.random.default_rng(seed)
     theta = np.zeros(network.n_parameters)
     for block, n_in, n_out in zip(views(np, network, theta), network.sizes[:-1], network.sizes[1:], strict=True):
@@ -64,4 +92,4 @@ def initial_weights(
         else:
             bound = math.sqrt(6.0 / (n_in + n_out if scheme == "glorot" else n_in))
             block[:n_in] = generator.uniform(-bound, bound, (n_in, n_out))
-    return theta.astype(dtype)
+    return theta

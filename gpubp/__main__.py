@@ -1,0 +1,70 @@
+"""``python -m gpubp`` and the ``gpubp`` command."""
+
+import contextlib
+import logging
+import os
+import sys
+from collections.abc import Sequence
+
+from gpubp.errors import GpubpError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; nobody's mistake ends in a traceback.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        Without it those of the process.
+
+    Returns
+    -------
+    int
+        The exit code: 0 for success, 1 where the doctor found a fault or training diverged, 2 for bad input or usage,
+        130 where it was interrupted.
+    """
+    try:
+        import rich  # noqa: F401
+        import typer  # noqa: F401
+    except ImportError:
+        print('gpubp\'s command line needs: pip install "gpubp[cli]"', file=sys.stderr)
+        return 2
+    from gpubp.cli.app import app
+    from gpubp.cli.output import print_error
+
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError):
+            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # a narrow encoding must not fail
+    logging.getLogger("gpubp").addHandler(logging.NullHandler())  # the commands say themselves what they compute on
+    try:
+        code = _run(app, arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # whoever read has had enough; without this the interpreter would complain when it flushes at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except GpubpError as error:
+        print_error(str(error))
+        return 2
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        print_error(f"{place}{error.strerror or error}")
+        return 2
+    except MemoryError:
+        print_error("there is not enough memory; give fewer rows, or smaller layers")
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return code
+
+
+def _run(app: object, arguments: Sequence[str] | None) -> int:
+    try:
+        app(args=arguments, prog_name="gpubp")  # type: ignore[operator]
+    except SystemExit as exit:
+        return exit.code if isinstance(exit.code, int) else 0
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

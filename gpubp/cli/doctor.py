@@ -1,0 +1,57 @@
+"""``gpubp doctor``: what this machine computes with, and the commands that mend what is broken."""
+
+from typing import Annotated
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from gpubp.cli.output import console, print_json
+from gpubp.doctor import Finding, diagnose
+
+_STYLES = {"ok": "green", "info": "", "warning": "yellow", "fault": "bold red"}
+
+
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON, for programs.")] = False,
+) -> None:
+    """Examine CuPy, the NVIDIA driver and the GPUs; name the command that mends each fault.
+
+    The exit code is 1 when there is a fault, else 0: a machine without a GPU is no fault.
+    """
+    findings = diagnose()
+    faults = [finding for finding in findings if finding.status == "fault"]
+    if as_json:
+        print_json({"findings": [finding._asdict() for finding in findings], "faults": len(faults)})
+    else:
+        console.print(_table(findings))
+        _print_mends(findings)
+    if faults:
+        raise typer.Exit(1)
+
+
+def _table(findings: list[Finding]) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for heading in ("status", "what"):
+        table.add_column(heading, no_wrap=True)
+    table.add_column("detail", overflow="fold")
+    for finding in findings:
+        status = Text(finding.status, _STYLES[finding.status])
+        table.add_row(status, Text(finding.name), Text(finding.detail), style="dim" if finding.status == "info" else "")
+    return table
+
+
+def _print_mends(findings: list[Finding]) -> None:
+    """Print each command once, on a line of its own below the table: one that is wrapped cannot be copied."""
+    commands: dict[str, list[Finding]] = {}
+    for finding in findings:
+        if finding.mend:
+            commands.setdefault(finding.mend, []).append(finding)
+    mending = [c for c, about in commands.items() if any(one.status in ("warning", "fault") for one in about)]
+    optional = [c for c in commands if c not in mending]
+    for title, chosen in (("To mend it:", mending), ("Optional:", optional)):
+        if chosen:
+            console.print(Text(f"\n{title}", "bold"))
+        for command in chosen:
+            console.print(Text(f"  {', '.join(finding.name for finding in commands[command])}", "dim"))
+            console.print(Text(f"    {command}", "cyan"), soft_wrap=True)

@@ -1,0 +1,123 @@
+"""``gpubp predict``: a model file and a table to predictions."""
+
+import csv
+import io
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+from gpubp.cli.output import (
+    check_output,
+    console,
+    metric_name,
+    notes,
+    number,
+    print_facts,
+    print_json,
+    print_note,
+)
+from gpubp.data.files import Column, Table
+from gpubp.data.preprocessing import Preprocessing, encode_target
+from gpubp.errors import DataError
+from gpubp.persistence import load_model, write_whole
+from gpubp.tabular import as_table, decoded, outputs, preprocessing_of, score
+
+SUFFIXES = (".csv", ".parquet")
+
+
+def predict(
+    model: Annotated[
+        Path, typer.Argument(metavar="MODEL", help="A model file, as gpubp train writes it.", show_default=False)
+    ],
+    data: Annotated[
+        str,
+        typer.Argument(
+            metavar="DATA",
+            help="A file with the columns that the model was trained on, in any order, or a built-in set.",
+            show_default=False,
+        ),
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="A .csv or .parquet file; stdout without it.", show_default=False
+        ),
+    ] = None,
+    device: Annotated[str, typer.Option(metavar="NAME", help="auto, cpu, cuda or cuda:N.")] = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs, instead of CSV.")] = False,
+) -> None:
+    """Predict the target of each row: CSV on stdout, or a file.
+
+    A class comes with the probability of each class. Where DATA has the target too, scores go to stderr.
+    """
+    if output is not None:
+        check_output(output, SUFFIXES, inputs=[data, model])
+    trained = load_model(model)
+    preprocessing = preprocessing_of(trained)
+    table = as_table(data)
+    y = outputs(trained, table, device=device)
+    predictions = decoded(preprocessing, y)
+    scores = _scores(preprocessing, table, y)
+    if output is not None:
+        write_whole(output, _parquet(predictions) if output.suffix.lower() == ".parquet" else _csv(predictions))
+    if as_json:
+        found = {"output": str(output)} if output else {"predictions": _lists(predictions)}
+        print_json({"rows": table.n_rows, **found, "scores": scores})
+    elif output is None:
+        _print_bytes(_csv(predictions))
+    else:
+        print_facts([("written", f"{output} ({table.n_rows:,} rows)")], console)
+    if scores and not as_json:
+        print_facts([("scores", ", ".join(f"{metric_name(name)} {number(scores[name])}" for name in scores))], notes)
+        if trained.about.get("source") == Path(table.source).name:
+            print_note(f"rows that the model was trained on are among these, it seems; see gpubp show {model}")
+
+
+def _scores(preprocessing: Preprocessing, table: Table, y: np.ndarray) -> dict[str, float] | None:
+    """Score the predictions where the table has the target."""
+    if not set(preprocessing.target_names) <= set(table.columns):
+        return None
+    try:
+        return score(preprocessing, encode_target(preprocessing, table), y)
+    except DataError as error:  # predictions are good without a target
+        print_note(f"no scores: {error}")
+        return None
+
+
+def _csv(columns: dict[str, Column]) -> bytes:
+    """Write columns as CSV, numbers with the nine digits that float32 has at most."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(zip(*(_texts(values) for values in columns.values()), strict=True))
+    return text.getvalue().encode()
+
+
+def _texts(values: Column) -> list[str]:
+    return [f"{value:.9g}" if isinstance(value, float) else str(value) for value in values.tolist()]
+
+
+def _parquet(columns: dict[str, Column]) -> bytes:
+    import pyarrow
+    from pyarrow import parquet
+
+    buffer = io.BytesIO()
+    parquet.write_table(pyarrow.table({name: values.tolist() for name, values in columns.items()}), buffer)
+    return buffer.getvalue()
+
+
+def _lists(columns: dict[str, Column]) -> dict[str, Any]:
+    return {name: values.tolist() for name, values in columns.items()}
+
+
+def _print_bytes(content: bytes) -> None:
+    """Send CSV to stdout as UTF-8, whatever the terminal's encoding."""
+    console.file.flush()
+    buffer = getattr(console.file, "buffer", None)
+    if buffer is None:
+        console.file.write(content.decode())
+    else:
+        buffer.write(content)
+        buffer.flush()

@@ -1,0 +1,144 @@
+"""A progress bar for training, on the terminal only: epoch, error, validation, the best so far, time left and speed."""
+
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from rich.console import Console, RenderableType
+from rich.progress import BarColumn, TaskID, TextColumn
+from rich.progress import Progress as Bar
+from rich.text import Text
+
+from gpubp.cli.output import number
+from gpubp.training import Callback, Progress
+
+SECONDS_BETWEEN_REDRAWS = 0.15  # a redraw takes a millisecond or two, as long as many an epoch
+
+
+@contextmanager
+def progress_bar(epochs: int, *, enabled: bool | None = None) -> Iterator[Callback]:
+    """Show on stderr how training goes.
+
+    Parameters
+    ----------
+    epochs : int
+        As many as are planned.
+    enabled : bool, optional
+        Whether to show it; without it only where stderr is a terminal.
+
+    Yields
+    ------
+    callable
+        A callback for :func:`gpubp.train`.
+
+    Examples
+    --------
+    >>> from gpubp import Network, train
+    >>> with progress_bar(20) as bar:
+    ...     fit = train(Network((1, 1)), [[0.0], [1.0]], [[0.0], [1.0]], epochs=20, callbacks=[bar], device="cpu")
+    >>> len(fit.history.error)
+    20
+    """
+    console = Console(stderr=True)
+    if enabled is None:
+        enabled = console.is_terminal and not console.is_dumb_terminal
+    if not enabled:
+        yield _look_away
+        return
+    bar = _TwoLines(
+        TextColumn("epoch {task.completed}/{task.total}"),
+        BarColumn(bar_width=None),
+        TextColumn("{task.fields[duration]}"),
+        console=console,
+        auto_refresh=False,  # no thread: it is redrawn between epochs
+        redirect_stdout=sys.stdout.isatty(),  # else what is printed on a stdout that is piped would land on stderr
+        expand=True,
+    )
+    shown = _Shown(bar, bar.add_task("", total=epochs, duration="", figures="..."))
+    with bar:
+        try:
+            yield shown
+        finally:
+            shown.redraw(ended=True)
+
+
+def _look_away(progress: Progress) -> None:
+    pass
+
+
+class _TwoLines(Bar):
+    """A bar across the terminal, and the figures below it."""
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        yield self.make_tasks_table(self.tasks)
+        for task in self.tasks:
+            yield Text(task.fields["figures"], no_wrap=True, overflow="ellipsis")
+
+
+class _Shown:
+    """The bar, with the epoch that was heard of last and the best figure so far."""
+
+    def __init__(self, bar: Bar, task: TaskID) -> None:
+        self.bar, self.task = bar, task
+        self.last: Progress | None = None
+        self.best: float | None = None
+        self.began = time.monotonic()
+        self.due = self.began
+
+    def __call__(self, progress: Progress) -> None:
+        self.last = progress
+        score, error = progress.validation_score, progress.validation_error
+        if score is not None:
+            self.best = score if self.best is None else max(self.best, score)
+        elif error is not None and np.ndim(error) == 0:
+            self.best = float(error) if self.best is None else min(self.best, float(error))
+        if time.monotonic() >= self.due:
+            self.redraw()
+            self.due = time.monotonic() + SECONDS_BETWEEN_REDRAWS
+
+    def redraw(self, *, ended: bool = False) -> None:
+        """Bring the screen up to date."""
+        if self.last is not None:
+            seconds, epoch, epochs = time.monotonic() - self.began, self.last.epoch, self.last.epochs
+            duration = f"in {_clock(seconds)}" if ended else f"{_clock(seconds / epoch * (epochs - epoch))} left"
+            figures = _figures(self.last, self.best)
+            self.bar.update(self.task, completed=epoch, duration=duration, figures=figures)
+        self.bar.refresh()
+
+
+def _figures(progress: Progress, best: float | None) -> str:
+    figures = [_of_networks("error", progress.error)]
+    if progress.validation_score is not None:
+        figures.append(f"validation score {number(progress.validation_score)}")
+    elif progress.validation_error is not None:
+        figures.append(_of_networks("validation error", progress.validation_error))
+    if best is not None:
+        figures.append(f"best {number(best)}")
+    figures.append(f"{_short(progress.cases_per_second)} cases/s")
+    return ", ".join(figures)
+
+
+def _of_networks(name: str, values: Any) -> str:
+    """Write one network's figure, or the middle one of a stack."""
+    if np.ndim(values) == 0:
+        return f"{name} {number(float(values))}"
+    finite = values[np.isfinite(values)]
+    return f"median {name} {number(float(np.median(finite))) if finite.size else 'nan'}"
+
+
+def _clock(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def _short(value: float) -> str:
+    for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= size:
+            return f"{value / size:.3g}{unit}"
+    return f"{value:.3g}"

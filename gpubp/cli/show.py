@@ -1,0 +1,114 @@
+"""``gpubp show``: what is in a model file."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from gpubp.cli.output import console, number, print_facts, print_json, print_scores, print_table, shortened
+from gpubp.data.preprocessing import CategoryColumn, ClassTarget, NumberColumn, Preprocessing
+from gpubp.network import Network
+from gpubp.persistence import FORMAT, Model, load_model
+from gpubp.tabular import preprocessing_of
+
+MOST_COLUMNS = 12
+
+
+def show(
+    model: Annotated[
+        Path, typer.Argument(metavar="MODEL", help="A model file, as gpubp train writes it.", show_default=False)
+    ],
+    as_json: Annotated[bool, typer.Option("--json", help="Print all of it as JSON, for programs.")] = False,
+) -> None:
+    """Show a model file: its layers, the columns it takes, its target, its scores and how it was trained."""
+    loaded = load_model(model)
+    preprocessing = None if loaded.preprocessing is None else preprocessing_of(loaded)
+    if as_json:
+        print_json(_as_json(model, loaded))
+        return
+    about, network = loaded.about, loaded.network
+    n_networks = loaded.theta.shape[0] if loaded.theta.ndim == 2 else 1
+    stack = f", a stack of {n_networks:,} networks" if loaded.theta.ndim == 2 else ""
+    facts = [
+        ("model", f"{model} (format {FORMAT}, gpubp {loaded.version}, {loaded.theta.dtype}{stack})"),
+        ("error", network.loss),
+    ]
+    if preprocessing is not None:
+        facts += [("target", _target(preprocessing))]
+    for label, key in (("data", "source"), ("rule", "rule"), ("training", "training")):
+        if about.get(key):
+            facts += [(label, _told(about[key]))]
+    print_facts(facts, console)
+    console.print()
+    print_table(["layer", "unit", "units", "weights", "parameters"], _layers(network), left=2, total=True)
+    if preprocessing is not None:
+        console.print()
+        rows = [_column(column) for column in preprocessing.columns]
+        print_table(["column", "kind", "details"], rows[:MOST_COLUMNS], left=3)
+        if len(rows) > MOST_COLUMNS:
+            console.print(f"... and {len(rows) - MOST_COLUMNS} more columns (--json shows all)")
+    if about.get("scores") and _are_scores(about["scores"]):
+        console.print()
+        rows_of = about.get("rows")
+        counts = rows_of.items() if isinstance(rows_of, dict) else ()
+        print_scores(about["scores"], {part: count for part, count in counts if isinstance(count, int)})
+
+
+def _target(preprocessing: Preprocessing) -> str:
+    target = preprocessing.target
+    if isinstance(target, ClassTarget):
+        return f"{target.name}, one of {shortened(target.classes, 12)}"
+    return f"{', '.join(target.names)}, numbers"
+
+
+def _told(value: Any) -> str:
+    """Write what a file says about its model, whatever that is."""
+    if not isinstance(value, dict):
+        return str(value)
+    name_first = sorted(value.items(), key=lambda item: item[0] != "name")
+    return ", ".join(str(part) if name == "name" else f"{name} {part}" for name, part in name_first)
+
+
+def _layers(network: Network) -> list[list[str]]:
+    rows = [["input", "", f"{network.sizes[0]:,}", "", ""]]
+    for number_of, (unit, (n_rows, n_units)) in enumerate(zip(network.activations, network.shapes, strict=True), 1):
+        name = "output" if number_of == len(network.shapes) else f"hidden {number_of}"
+        rows.append([name, unit, f"{n_units:,}", f"{n_rows:,} x {n_units:,}", f"{n_rows * n_units:,}"])
+    return [*rows, ["all", "", "", "", f"{network.n_parameters:,}"]]
+
+
+def _column(column: NumberColumn | CategoryColumn) -> list[str]:
+    fill = ""
+    if isinstance(column, CategoryColumn):
+        if column.fill is not None:
+            fill = f"; {column.fill} where missing"
+        return [column.name, "categories", shortened(column.categories, 8) + fill]
+    if column.fill is not None:
+        fill = f"; {number(column.fill)} where missing"
+    return [column.name, "numbers", f"mean {number(column.mean)}, deviation {number(column.scale)}{fill}"]
+
+
+def _are_scores(scores: Any) -> bool:
+    """Tell whether a file's scores are of the form that training gives them."""
+    return isinstance(scores, dict) and all(
+        isinstance(of_part, dict) and all(isinstance(value, int | float) for value in of_part.values())
+        for of_part in scores.values()
+    )
+
+
+def _as_json(path: Path, model: Model) -> dict[str, Any]:
+    network = model.network
+    layers = [
+        {"activation": unit, "shape": list(shape), "parameters": shape[0] * shape[1]}
+        for unit, shape in zip(network.activations, network.shapes, strict=True)
+    ]
+    return {
+        "model": str(path),
+        "format": FORMAT,
+        "version": model.version,
+        "network": {"sizes": list(network.sizes), "loss": network.loss, "bias": network.bias, "layers": layers},
+        "theta": {"dtype": model.theta.dtype.name, "shape": list(model.theta.shape)},
+        "parameters": network.n_parameters,
+        "preprocessing": model.preprocessing,
+        "about": model.about,
+    }

@@ -1,0 +1,430 @@
+"""``gpubp train``: from a table to a model file."""
+
+import importlib.util
+import tempfile
+import warnings
+from collections import Counter
+from pathlib import Path
+from typing import Annotated, Any, cast
+
+import numpy as np
+import typer
+
+from gpubp.backend import choose_backend
+from gpubp.checks import choose_precision
+from gpubp.cli.output import (
+    check_output,
+    console,
+    device_and_reason,
+    notes,
+    number,
+    print_error,
+    print_facts,
+    print_json,
+    print_note,
+    print_scores,
+    shortened,
+)
+from gpubp.cli.progress import progress_bar
+from gpubp.data import DATASETS
+from gpubp.data.preprocessing import CategoryColumn, ClassTarget, Preprocessing
+from gpubp.descent import RULES, Rule, rule_named
+from gpubp.errors import DataError, DivergenceWarning, GpubpError, ModelFileError
+from gpubp.network import Network
+from gpubp.persistence import Model, load_model, save_model
+from gpubp.plotting import save_learning_curve
+from gpubp.registry import unknown
+from gpubp.second_order import METHODS, SecondOrder
+from gpubp.tabular import PreparedTable, TableFit, Task, fit_prepared, network_for, prepare_table
+
+MOST_UNITS = 1_000_000
+PICTURES = (".png", ".pdf", ".svg")
+_STOPPED = {
+    "epochs": "as many as asked for",
+    "patience": "no better for the last {patience}",
+    "converged": "converged",
+    "diverged": "diverged",
+    "callback": "stopped",
+    "interrupted": "interrupted",
+}
+_DATA, _NETWORK, _TRAINING, _OUTPUT = "The data", "The network", "Training", "Output"
+
+
+def train(
+    data: Annotated[
+        str,
+        typer.Argument(
+            metavar="DATA",
+            help=f"A .csv, .tsv, .parquet, .npy or .npz file, or a built-in set: {', '.join(DATASETS)}.",
+            show_default=False,
+        ),
+    ],
+    target: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="The column to predict; repeat it for several columns of numbers. Without it the one named target, "
+            "label, class or y, else the last.",
+            rich_help_panel=_DATA,
+            show_default=False,
+        ),
+    ] = None,
+    task: Annotated[
+        str,
+        typer.Option(metavar="KIND", help="auto, classification or regression.", rich_help_panel=_DATA),
+    ] = "auto",
+    categorical: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="A column of numbers to read as categories; may be repeated.",
+            rich_help_panel=_DATA,
+            show_default=False,
+        ),
+    ] = None,
+    drop: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="A column to ignore; may be repeated.",
+            rich_help_panel=_DATA,
+            show_default=False,
+        ),
+    ] = None,
+    max_categories: Annotated[
+        int, typer.Option(metavar="N", min=2, help="Most categories that a column may have.", rich_help_panel=_DATA)
+    ] = 100,
+    impute: Annotated[
+        bool,
+        typer.Option("--impute", help="Fill in missing values: median, or most frequent.", rich_help_panel=_DATA),
+    ] = False,
+    test_fraction: Annotated[
+        float,
+        typer.Option(metavar="PART", min=0, help="Part of the rows that scores the result.", rich_help_panel=_DATA),
+    ] = 0.2,
+    validation_fraction: Annotated[
+        float,
+        typer.Option(metavar="PART", min=0, help="Part of the rows that tells when to stop.", rich_help_panel=_DATA),
+    ] = 0.1,
+    hidden: Annotated[
+        str,
+        typer.Option(metavar="SIZES", help="Units of each hidden layer: 100,50; or none.", rich_help_panel=_NETWORK),
+    ] = "100",
+    activation: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME", help="Unit of the hidden layers: relu, tanh, logistic, gelu, ...", rich_help_panel=_NETWORK
+        ),
+    ] = "relu",
+    loss: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="The error: squared, huber, poisson, ...; cross_entropy for classes without it.",
+            rich_help_panel=_NETWORK,
+            show_default=False,
+        ),
+    ] = None,
+    rule: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME", help=f"How weights change: {', '.join([*RULES, *METHODS])}.", rich_help_panel=_TRAINING
+        ),
+    ] = "adam",
+    learning_rate: Annotated[
+        float | None,
+        typer.Option(
+            metavar="NUMBER",
+            help="The step; each rule has its own without it.",
+            rich_help_panel=_TRAINING,
+            show_default=False,
+        ),
+    ] = None,
+    epochs: Annotated[
+        int,
+        typer.Option(metavar="N", min=1, help="Sweeps through the training rows, at most.", rich_help_panel=_TRAINING),
+    ] = 200,
+    batch_size: Annotated[
+        str,
+        typer.Option(metavar="N|auto|sweep", help="Rows between two changes.", rich_help_panel=_TRAINING),
+    ] = "auto",
+    l2: Annotated[
+        float, typer.Option(metavar="NUMBER", min=0, help="Penalty on the squared weights.", rich_help_panel=_TRAINING)
+    ] = 0.1,
+    patience: Annotated[
+        int,
+        typer.Option(
+            metavar="N", min=0, help="Epochs without progress before it stops; 0 for never.", rich_help_panel=_TRAINING
+        ),
+    ] = 10,
+    seed: Annotated[
+        int,
+        typer.Option(
+            metavar="N", min=0, help="For the parts, the first weights and the order.", rich_help_panel=_TRAINING
+        ),
+    ] = 0,
+    device: Annotated[
+        str, typer.Option(metavar="NAME", help="auto, cpu, cuda or cuda:N.", rich_help_panel=_TRAINING)
+    ] = "auto",
+    dtype: Annotated[
+        str, typer.Option(metavar="NAME", help="float32 or float64.", rich_help_panel=_TRAINING)
+    ] = "float32",
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="The model file; here, with the name of DATA and .safetensors without it.",
+            rich_help_panel=_OUTPUT,
+            show_default=False,
+        ),
+    ] = None,
+    picture: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help=f"The learning curve ({', '.join(PICTURES)}); beside the model without it.",
+            rich_help_panel=_OUTPUT,
+            show_default=False,
+        ),
+    ] = None,
+    no_picture: Annotated[
+        bool, typer.Option("--no-picture", help="Draw no learning curve.", rich_help_panel=_OUTPUT)
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the result as JSON, for programs.", rich_help_panel=_OUTPUT)
+    ] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Print the result alone.", rich_help_panel=_OUTPUT)
+    ] = False,
+) -> None:
+    """Train a network on a table, score it on rows held out, and write a model file.
+
+    Ctrl-C ends the training and keeps what was learned. The exit code is 1 where training diverged.
+    """
+    model_path = output or Path(f"{_stem(data)}.safetensors")
+    _check_model_path(model_path, data)
+    picture_path = _picture_path(model_path, picture, no_picture)
+    if picture_path is not None:
+        check_output(picture_path, PICTURES, inputs=[data])
+        if picture_path.absolute() == model_path.absolute():
+            raise DataError(f"the model and the picture cannot both be {model_path}; give two paths")
+    chosen_rule = _rule(rule, learning_rate)
+    hidden_sizes, size = _hidden_sizes(hidden), _batch_size(batch_size)
+    backend = choose_backend(device)
+    choose_precision(backend, dtype)
+    prepared = prepare_table(
+        data,
+        target=target or None,
+        task=cast(Task, task),
+        categorical=categorical or (),
+        drop=drop or (),
+        max_categories=max_categories,
+        impute=impute,
+        test_fraction=test_fraction,
+        validation_fraction=validation_fraction,
+        seed=seed,
+    )
+    network = network_for(prepared, hidden_sizes=hidden_sizes, activation=activation, loss=loss)
+    reason = device_and_reason(backend.name, device)
+    if not quiet:
+        print_facts([*_found(prepared), ("network", _described(network)), ("device", reason), ("", "")], notes)
+    with progress_bar(epochs, enabled=False if quiet else None) as callback, warnings.catch_warnings():
+        warnings.simplefilter("ignore", DivergenceWarning)  # said below
+        result = fit_prepared(
+            prepared,
+            hidden_sizes=hidden_sizes,
+            activation=activation,
+            loss=loss,
+            rule=chosen_rule,
+            epochs=epochs,
+            batch_size=size,
+            l2=l2,
+            patience=patience or None,
+            seed=seed,
+            device=device,
+            dtype=dtype,
+            callbacks=[callback],
+        )
+    learned = result.fit.best_epoch > 0 or result.fit.stop_reason == "interrupted"
+    model = _saved(result.model, model_path) if learned else None
+    drawn, picture_fault = None, None
+    if picture_path is not None and learned and result.fit.history.error:
+        try:
+            save_learning_curve(result.fit.history, picture_path, title=_stem(data))
+            drawn = picture_path
+        except GpubpError as error:  # the model is written: its scores are told first
+            picture_fault = error
+    if as_json:
+        print_json(_as_json(result, prepared, reason, model, drawn))
+    else:
+        if notes.is_terminal and not quiet:
+            notes.print()  # below the bar
+        _print_result(result, patience, model, drawn)
+        if model is not None and not quiet:
+            print_facts([("next", f"gpubp predict {model} DATA")], notes)
+    if picture_fault is not None:
+        raise picture_fault
+    if model not in (None, model_path):
+        raise typer.Exit(2)
+    if np.any(result.fit.diverged):
+        kept = "nothing was learned" if model is None else f"{model} holds the weights of epoch {result.fit.best_epoch}"
+        print_note(f"training left the finite numbers; {kept}. A smaller --learning-rate may help")
+        raise typer.Exit(1)
+    if result.fit.stop_reason == "interrupted":
+        print_note(f"interrupted; {model} holds what was learned so far")
+        raise typer.Exit(130)
+
+
+def _saved(model: Model, path: Path) -> Path:
+    """Write the model; where that fails, somewhere else, for what was learned may have taken hours."""
+    try:
+        save_model(path, model.network, model.theta, preprocessing=model.preprocessing, about=model.about)
+    except OSError as error:
+        rescue = Path(tempfile.mkdtemp(prefix="gpubp-"), path.name)
+        save_model(rescue, model.network, model.theta, preprocessing=model.preprocessing, about=model.about)
+        print_error(f"{path} cannot be written ({error.strerror}); the model is in {rescue} instead")
+        return rescue
+    return path
+
+
+def _print_result(result: TableFit, patience: int, model: Path | None, picture: Path | None) -> None:
+    if model is not None and result.scores:
+        print_scores(result.scores, result.rows)
+        console.print()
+    files = [(name, str(path)) for name, path in (("model", model), ("picture", picture)) if path is not None]
+    print_facts([("training", _told(result, patience)), *files], console)
+
+
+def _stem(data: str) -> str:
+    """Name the model after the data: ``a.csv.gz`` gives ``a``."""
+    name = Path(data).name
+    return name.removesuffix(".gz").rpartition(".")[0] or name
+
+
+def _check_model_path(path: Path, data: str) -> None:
+    """Check that the model can be written, and that nothing but an older model is lost to it."""
+    check_output(path, inputs=[data])
+    if path.exists():
+        try:
+            load_model(path)
+        except ModelFileError:
+            raise DataError(
+                f"{path} exists and is no model file that this gpubp can read; delete it, or give another path with "
+                "--output"
+            ) from None
+
+
+def _picture_path(model_path: Path, picture: Path | None, no_picture: bool) -> Path | None:
+    if no_picture and picture is not None:
+        raise DataError("--picture and --no-picture contradict each other; give one of them")
+    if no_picture:
+        return None
+    if importlib.util.find_spec("matplotlib") is None:
+        mend = 'pip install "gpubp[cli]"'
+        if picture is not None:
+            raise DataError(f"--picture needs matplotlib: {mend}")
+        print_note(f"no picture is drawn, as matplotlib is not installed: {mend}")
+        return None
+    return picture or model_path.with_suffix(".png")
+
+
+def _rule(name: str, learning_rate: float | None) -> Rule | SecondOrder:
+    if name in METHODS:
+        if learning_rate is not None:
+            raise DataError(f"{name} finds its own steps; leave --learning-rate out")
+        return METHODS[name]()
+    if name not in RULES:
+        raise DataError(unknown("rule", name, [*RULES, *METHODS]))
+    if learning_rate is None:
+        return rule_named(name)
+    if not learning_rate > 0:
+        raise DataError(f"--learning-rate must be above 0, got {learning_rate}")
+    return rule_named(name, learning_rate=learning_rate)
+
+
+def _hidden_sizes(text: str) -> tuple[int, ...]:
+    if text.strip().lower() == "none":
+        return ()
+    sizes = [part.strip() for part in text.split(",")]
+    if not all(size.isdecimal() and 0 < int(size) <= MOST_UNITS for size in sizes):
+        raise DataError(
+            f"--hidden must be whole numbers from 1 to {MOST_UNITS:,} with commas between, such as 100,50, got {text!r}"
+        )
+    return tuple(map(int, sizes))
+
+
+def _batch_size(text: str) -> Any:
+    if text in ("auto", "sweep"):
+        return text
+    if not (text.isdecimal() and int(text) > 0):
+        raise DataError(f"--batch-size must be a whole number above 0, auto or sweep, got {text!r}")
+    return int(text)
+
+
+def _found(prepared: PreparedTable) -> list[tuple[str, str]]:
+    """Say what was found in the data."""
+    kinds = Counter(_kind(column) for column in prepared.preprocessing.columns)
+    columns = " and ".join(f"{count:,} of {kind}" for kind, count in sorted(kinds.items(), reverse=True))
+    parts = {"train": "to train on", "validation": "to tell when to stop", "test": "to score the result"}
+    sizes = [f"{len(rows):,} {parts[part]}" for part, rows in prepared.parts.items()]
+    return [
+        ("data", f"{prepared.table.source}: {prepared.table.n_rows:,} rows"),
+        ("columns", f"{columns} ({prepared.x.shape[1]:,} inputs)"),
+        ("target", _target(prepared.preprocessing)),
+        ("task", prepared.task),
+        ("rows", ", ".join(sizes)),
+    ]
+
+
+def _kind(column: Any) -> str:
+    return "categories" if isinstance(column, CategoryColumn) else "numbers"
+
+
+def _target(preprocessing: Preprocessing) -> str:
+    target = preprocessing.target
+    if isinstance(target, ClassTarget):
+        return f"{target.name}: {len(target.classes)} classes ({shortened(target.classes, 10)})"
+    return "; ".join(
+        f"{name}: mean {number(mean)}, standard deviation {number(scale)}"
+        for name, mean, scale in zip(target.names, target.means, target.scales, strict=True)
+    )
+
+
+def _described(network: Network) -> str:
+    sizes = "-".join(map(str, network.sizes))
+    return f"{sizes} ({', '.join(network.activations)}), {network.n_parameters:,} parameters, error {network.loss}"
+
+
+def _told(result: TableFit, patience: int) -> str:
+    fit = result.fit
+    n_epochs = len(fit.history.error)
+    why = _STOPPED[fit.stop_reason].format(patience=patience)
+    kept = f"; epoch {fit.best_epoch} is kept" if 0 < fit.best_epoch < n_epochs else ""
+    seconds = fit.history.seconds[-1] if fit.history.seconds else 0.0
+    return f"{n_epochs} epochs in {seconds:.1f} s, {why}{kept}"
+
+
+def _as_json(
+    result: TableFit, prepared: PreparedTable, device_reason: str, model: Path | None, picture: Path | None
+) -> dict[str, Any]:
+    history, target = result.fit.history, prepared.preprocessing.target
+    return {
+        "model": None if model is None else str(model),
+        "picture": None if picture is None else str(picture),
+        "data": prepared.table.source,
+        **{key: result.model.about[key] for key in ("task", "rows", "rule", "training")},
+        "scores": None if model is None else result.scores,
+        "columns": {column.name: _kind(column) for column in prepared.preprocessing.columns},
+        "target": list(prepared.preprocessing.target_names),
+        "classes": list(target.classes) if isinstance(target, ClassTarget) else None,
+        "network": {"sizes": list(result.fit.network.sizes), "activations": list(result.fit.network.activations)}
+        | {"loss": result.fit.network.loss, "parameters": result.fit.network.n_parameters},
+        "device": device_reason,
+        "history": {
+            "error": [float(error) for error in history.error],
+            "validation_error": [float(error) for error in history.validation_error],
+            "seconds": history.seconds,
+        },
+    }

@@ -1,0 +1,286 @@
+"""What can gpubp compute with here? Findings about CuPy, the driver and the GPUs, each with the command that mends it.
+
+Nothing is printed, and nothing is changed but for one small kernel in CuPy's cache. CuPy is imported only where it is
+installed; a machine without a GPU is a healthy machine that computes on the CPU.
+"""
+
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import re
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from gpubp import __version__, probe
+from gpubp.backend import ENVIRONMENT_VARIABLE, choose_backend
+from gpubp.errors import GpubpError
+
+Status = Literal["ok", "info", "warning", "fault"]
+
+OLDEST_FOR_CUDA_13 = (7, 5)  # compute capability; CUDA 13 no longer compiles for Maxwell, Pascal and Volta
+LITTLE_MEMORY = 512 * 2**20  # bytes; a context and cuBLAS's workspaces alone take about half of it
+
+
+class Finding(NamedTuple):
+    """One thing that was looked at: how it is, and the one command that mends it or takes it further."""
+
+    name: str
+    status: Status
+    detail: str
+    mend: str = ""
+
+
+def diagnose() -> list[Finding]:
+    """Look at everything that decides where gpubp computes.
+
+    Returns
+    -------
+    list of Finding
+        ``"ok"`` is a check that passed, ``"info"`` a fact, ``"warning"`` something that costs speed or a GPU that was
+        not expected to work, ``"fault"`` something broken; warnings and faults come with the command that mends them.
+
+    Examples
+    --------
+    >>> [finding.name for finding in diagnose()][:3]
+    ['Python', 'gpubp', 'NumPy']
+    """
+    driver = probe.driver_cuda_version()
+    wheels = cupy_wheels()
+    cupy, about_cupy = _import_cupy(driver, wheels)
+    findings = [*_versions(), _driver(driver, has_cupy=cupy is not None), about_cupy]
+    if len(wheels) > 1:
+        findings.append(_duplicates(wheels))
+    if cupy is not None:
+        findings += _about_cuda(cupy, driver, wheels)
+    return [*findings, _checked(ENVIRONMENT_VARIABLE, _variable), _checked('device="auto"', _auto)]
+
+
+def cupy_wheels() -> list[str]:
+    """List the installed distributions that bring a ``cupy`` package, of which there must be one at most."""
+    names = (distribution.metadata["Name"] for distribution in importlib.metadata.distributions())
+    normal = {re.sub(r"[-_.]+", "-", name).lower() for name in names if name}
+    return sorted(name for name in normal if re.fullmatch(r"cupy(-cuda\d+x?|-rocm-[\d-]+)?|amd-cupy", name))
+
+
+def _checked(name: str, check: Callable[..., Finding], *arguments: Any) -> Finding:
+    """Make the check; one that breaks is itself a finding."""
+    try:
+        return check(*arguments)
+    except Exception as error:
+        return Finding(name, "fault", _cause(error), 'python -c "import cupy; cupy.show_config()"')
+
+
+def _cause(error: Exception) -> str:
+    """Put an error on one line: the first that names an error, since compilers and CuPy say other things before it."""
+    lines = [line.strip() for line in str(error).splitlines() if re.search(r"\w", line)] or ["no message"]
+    line = next((line for line in lines if re.search(r"error: \S", line, re.IGNORECASE)), lines[0])
+    return f"{type(error).__name__}: {line}"[:300]
+
+
+def _versions() -> list[Finding]:
+    return [
+        Finding("Python", "info", f"{platform.python_version()}, {sys.executable}"),
+        Finding("gpubp", "info", f"{__version__}, {Path(__file__).parent}"),
+        Finding("NumPy", "info", importlib.metadata.version("numpy")),
+    ]
+
+
+def _driver(driver: int | None, *, has_cupy: bool) -> Finding:
+    name = "NVIDIA driver"
+    if driver is not None and driver < 12000:
+        detail = f"too old: it runs CUDA up to {_version(driver)}; from 525 on it runs CUDA 12, from 580 on CUDA 13"
+        return Finding(name, "warning", detail, "sudo apt install nvidia-driver")
+    if driver is not None:
+        return Finding(name, "ok", f"runs CUDA up to {_version(driver)}")
+    if not has_cupy or probe.probe_cuda().usable:  # CuPy for AMD's GPUs works without NVIDIA's driver
+        return Finding(name, "info", "none on this machine: no NVIDIA GPU can be used")
+    detail = "none found, so CuPy has nothing to run on; a container must be started with its GPUs (--gpus all)"
+    return Finding(name, "warning", detail, "sudo apt install nvidia-driver")
+
+
+def _import_cupy(driver: int | None, wheels: list[str]) -> tuple[Any, Finding]:
+    if importlib.util.find_spec("cupy") is None:
+        if driver is None:
+            return None, Finding("CuPy", "info", "not installed; it adds NVIDIA GPUs", probe.install_command())
+        return None, Finding("CuPy", "fault", "not installed, so the GPU is not used", probe.install_command())
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # CuPy warns of duplicate wheels, which are a finding of their own
+            import cupy
+    except Exception as error:
+        return None, Finding("CuPy", "fault", f"installed, but not to be imported: {_cause(error)}", _reinstall(wheels))
+    return cupy, Finding("CuPy", "ok", f"{cupy.__version__}, installed as {', '.join(wheels) or 'no known wheel'}")
+
+
+def _duplicates(wheels: list[str]) -> Finding:
+    detail = f"{len(wheels)} are installed over each other: {', '.join(wheels)}; there must be one"
+    return Finding("CuPy wheels", "fault", detail, _reinstall(wheels))
+
+
+def _reinstall(wheels: list[str]) -> str:
+    return f"pip uninstall -y {' '.join(wheels) or 'cupy'} && {probe.install_command()}"
+
+
+def _about_cuda(cupy: Any, driver: int | None, wheels: list[str]) -> list[Finding]:
+    findings = [_checked("CUDA runtime", _runtime, cupy, driver, wheels)]
+    devices = [] if findings[0].status == "fault" else _devices(cupy, driver, wheels)
+    findings += devices
+    sound = [i for i, device in enumerate(devices) if device.status != "fault"]
+    if sound:
+        findings.append(_checked("CUDA compiler", _compiler, cupy, wheels))
+        findings += [_checked(f"test on cuda:{i}", _trial, i) for i in sound]
+        findings.append(_checked("memory pool", _pool, cupy))
+    return [*findings, _tf32(), _checked("kernel cache", _kernel_cache), _nvmath()]
+
+
+def _runtime(cupy: Any, driver: int | None, wheels: list[str]) -> Finding:
+    runtime = cupy.cuda.runtime.runtimeGetVersion()
+    brings = f"CuPy's is {_version(runtime)}"
+    if driver is None:
+        return Finding("CUDA runtime", "info", brings)
+    if driver // 1000 >= runtime // 1000:  # within one major version an older driver runs newer minor ones
+        return Finding("CUDA runtime", "ok", f"{brings}, which the driver runs")
+    detail = f"{brings}, but the driver stops at {_version(driver)}"
+    if driver < 12000:
+        return Finding("CUDA runtime", "fault", detail, "sudo apt install nvidia-driver")
+    return Finding("CUDA runtime", "fault", f"{detail}; CuPy for CUDA {driver // 1000} fits it", _reinstall(wheels))
+
+
+def _devices(cupy: Any, driver: int | None, wheels: list[str]) -> list[Finding]:
+    try:
+        count = cupy.cuda.runtime.getDeviceCount()
+    except Exception as error:
+        # without a driver there is nothing to count, which the driver's own finding says
+        return [] if driver is None else [Finding("GPUs", "fault", _cause(error), "nvidia-smi")]
+    if count == 0:
+        return [Finding("GPUs", "fault", "the driver is there, but shows no GPU", "nvidia-smi -L")]
+    return [_checked(f"cuda:{i}", _device, cupy, i, wheels) for i in range(count)]
+
+
+def _device(cupy: Any, index: int, wheels: list[str]) -> Finding:
+    name, runtime = f"cuda:{index}", cupy.cuda.runtime
+    with cupy.cuda.Device(index):
+        properties = runtime.getDeviceProperties(index)
+        free, total = runtime.memGetInfo()
+    capability = (properties["major"], properties["minor"])
+    model = properties["name"].decode()
+    detail = f"{model}, compute capability {capability[0]}.{capability[1]}, {_size(free)} of {_size(total)} free"
+    if runtime.runtimeGetVersion() // 1000 == 13 and capability < OLDEST_FOR_CUDA_13:
+        mend = f'pip uninstall -y {" ".join(wheels) or "cupy"} && pip install "gpubp[cuda12]"'
+        return Finding(name, "fault", f"{detail}; CUDA 13 no longer runs on it, CUDA 12 does", mend)
+    if free < LITTLE_MEMORY:
+        return Finding(name, "warning", f"{detail}; other programs hold the rest", "nvidia-smi")
+    return Finding(name, "ok", detail)
+
+
+def _compiler(cupy: Any, wheels: list[str]) -> Finding:
+    # the time makes the source new, so that a kernel from the cache cannot hide headers that have gone since
+    source = f"""// {time.time_ns()}
+#include <cuda_fp16.h>
+extern "C" __global__ void examine(float* out) {{ out[0] = __half2float(__float2half(1.0f)); }}"""
+    try:
+        cupy.RawKernel(source, "examine").compile()
+    except Exception as error:
+        toolkit = f'pip install "{wheels[0]}[ctk]"' if len(wheels) == 1 and "cuda" in wheels[0] else ""
+        detail = f"no kernel can be compiled: {_cause(error)}"
+        return Finding("CUDA compiler", "fault", detail, toolkit or _reinstall(wheels))
+    return Finding("CUDA compiler", "ok", "NVRTC and CUDA's headers compile a kernel")
+
+
+def _trial(index: int) -> Finding:
+    name, found = f"test on cuda:{index}", probe.probe_cuda(index)
+    if found.usable:
+        return Finding(name, "ok", "a kernel and a matrix product gave what they must")
+    return Finding(name, "fault", found.cause, found.mend)
+
+
+def _pool(cupy: Any) -> Finding:
+    pool = cupy.get_default_memory_pool()
+    limit = pool.get_limit()
+    detail = (
+        f"holds {_size(pool.total_bytes())}, {_size(pool.used_bytes())} of it in use, "
+        f"{f'at most {_size(limit)}' if limit else 'without a limit'}; what is freed is kept for reuse, not leaked"
+    )
+    return Finding("memory pool", "info", detail)
+
+
+def _tf32() -> Finding:
+    value = os.environ.get("CUPY_TF32", "0")
+    try:
+        on = int(value) > 0
+    except ValueError:
+        detail = f"CUPY_TF32={value!r} is not a whole number, and CuPy's matrix products stop at that"
+        return Finding("TF32", "fault", detail, "unset CUPY_TF32")
+    if on:
+        detail = "on (CUPY_TF32): float32 products are faster and keep about 3 digits; results differ from the CPU's"
+        return Finding("TF32", "info", detail)
+    detail = "off: float32 products keep all 7 digits; CUPY_TF32=1 is faster on large networks and keeps about 3"
+    return Finding("TF32", "info", detail)
+
+
+def _kernel_cache() -> Finding:
+    name = "kernel cache"
+    if os.environ.get("CUPY_CACHE_IN_MEMORY") == "1":
+        return Finding(name, "info", "in memory only (CUPY_CACHE_IN_MEMORY): every start compiles anew")
+    folder = Path(os.environ.get("CUPY_CACHE_DIR") or "~/.cupy/kernel_cache").expanduser()
+    existing = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    if not (existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)):
+        detail = f"{existing} cannot be written to, so that every start compiles anew, or fails"
+        return Finding(name, "warning", detail, 'export CUPY_CACHE_DIR="$(mktemp -d)"')
+    if existing != folder:
+        return Finding(name, "ok", f"{folder}, not there yet: the first run compiles for some seconds")
+    with os.scandir(folder) as entries:
+        sizes = [entry.stat().st_size for entry in entries if entry.is_file()]
+    return Finding(name, "ok", f"{folder}, {len(sizes)} kernels, {_size(sum(sizes))}")
+
+
+def _nvmath() -> Finding:
+    try:
+        return Finding("nvmath-python", "info", importlib.metadata.version("nvmath-python"))
+    except importlib.metadata.PackageNotFoundError:
+        detail = "not installed; gpubp works without it"
+        return Finding("nvmath-python", "info", detail, "pip install nvmath-python")
+
+
+def _variable() -> Finding:
+    value = os.environ.get(ENVIRONMENT_VARIABLE, "").strip()
+    if not value:
+        return Finding(ENVIRONMENT_VARIABLE, "info", 'not set; it names the device that device="auto" means')
+    if value == "auto":
+        return Finding(ENVIRONMENT_VARIABLE, "info", "'auto', the same as not set")
+    try:
+        choose_backend(value)
+    except GpubpError as error:
+        return Finding(ENVIRONMENT_VARIABLE, "fault", str(error), f"unset {ENVIRONMENT_VARIABLE}")
+    return Finding(ENVIRONMENT_VARIABLE, "ok", repr(value))
+
+
+def _auto() -> Finding:
+    name, wanted = 'device="auto"', os.environ.get(ENVIRONMENT_VARIABLE, "").strip()
+    if wanted in ("", "auto"):
+        found = probe.probe_cuda()
+        if found.usable:
+            return Finding(name, "ok", "computes on cuda:0")
+        return Finding(name, "info" if found.expected else "warning", f"computes on the CPU: {found.cause}", found.mend)
+    try:
+        return Finding(name, "ok", f"computes on {choose_backend(wanted).name}, as {ENVIRONMENT_VARIABLE} says")
+    except GpubpError:
+        return Finding(name, "fault", f"raises: {ENVIRONMENT_VARIABLE} cannot be used", f"unset {ENVIRONMENT_VARIABLE}")
+
+
+def _version(number: int) -> str:
+    """Write CUDA's way of counting versions as people do: 13020 is 13.2."""
+    return f"{number // 1000}.{number % 1000 // 10}"
+
+
+def _size(n_bytes: int) -> str:
+    """Write a number of bytes in the largest unit that leaves something before the point."""
+    for exponent, unit in ((3, "GiB"), (2, "MiB"), (1, "KiB")):
+        if n_bytes >= 1024**exponent:
+            return f"{n_bytes / 1024**exponent:.1f} {unit}"
+    return f"{n_bytes} bytes"

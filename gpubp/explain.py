@@ -1,0 +1,394 @@
+"""One pass forward, one backward and one change of the weights, equation by equation, with every number on the way.
+
+The numbers come from the equations, units and errors that training itself uses, in float64 on the host; what is added
+here is their order, their names and what they mean. Matrices are written with the paper's letters and the layer in
+brackets above: ``y⁽⁰⁾`` are the inputs, ``W⁽¹⁾`` the weights into layer 1, ``x⁽¹⁾`` its total inputs, ``y⁽¹⁾`` its
+outputs.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from gpubp import equations
+from gpubp._typing import Array
+from gpubp.activations import activation
+from gpubp.backend import choose_backend
+from gpubp.checks import admit_d, admit_theta, admit_x
+from gpubp.data.datasets import load_dataset
+from gpubp.errors import DataError
+from gpubp.gradient_check import check_gradient
+from gpubp.initialization import initial_weights
+from gpubp.losses import loss, output_error
+from gpubp.network import Layer, Network, error_and_gradient, flatten, forward, views
+
+
+class Term(NamedTuple):
+    """A named array, and the sign between it and the one before.
+
+    The signs ``×`` (matrix product), ``∘`` (number by number), ``+``, ``−`` and ``·`` (by a single number) are exact:
+    carried out from left to right they give the array after ``=``. Other signs are words or arrows.
+    """
+
+    sign: str
+    name: str
+    values: np.ndarray
+
+
+class Passage(NamedTuple):
+    """One step of the walk.
+
+    Attributes
+    ----------
+    equation : str
+        Its number in the paper: ``"5"``, or ``"4, 5"`` where two are taken at once; empty for what has no number.
+    title : str
+    formula : str
+        In the paper's letters; the chain rule stands as a product of fractions.
+    terms : tuple of Term
+        What goes in.
+    result : Term
+        What comes out.
+    meaning : str
+        One sentence.
+    """
+
+    equation: str
+    title: str
+    formula: str
+    terms: tuple[Term, ...]
+    result: Term
+    meaning: str
+
+
+class Example(NamedTuple):
+    """What :func:`explain` takes: a network, its weights, and cases with their desired outputs."""
+
+    network: Network
+    theta: np.ndarray
+    x: np.ndarray
+    d: np.ndarray
+
+
+def rain_network() -> Example:
+    """Make a 2-3-1 network of logistic units without biases, and the three days whose chance of rain it is to learn.
+
+    The weights are drawn once and for all, uniform in the paper's range of -0.3 to 0.3.
+
+    Examples
+    --------
+    >>> rain_network().network.sizes
+    (2, 3, 1)
+    """
+    network = Network((2, 3, 1), hidden="logistic", output="logistic", bias=False)
+    table = load_dataset("rain")
+    return Example(network, initial_weights(network, seed=4, scheme="uniform", dtype="float64"), table.x, table.d)
+
+
+def explain(network: Network, theta: Array, x: Array, d: Array, *, learning_rate: float = 0.5) -> list[Passage]:
+    """Walk through one pass forward, one backward, the change of the weights by eq. (8), and a check of the gradient.
+
+    Parameters
+    ----------
+    network : Network
+    theta : (P,) array
+    x : (b, i) array
+        A few cases.
+    d : (b, j) array
+        Their desired outputs.
+    learning_rate : float
+        The paper's epsilon.
+
+    Returns
+    -------
+    list of Passage
+
+    Raises
+    ------
+    DataError
+        If shapes do not fit the network, values are not finite, or the learning rate is not positive.
+
+    Examples
+    --------
+    >>> for passage in explain(*rain_network())[1:3]:
+    ...     print(passage.equation, passage.formula)
+    1 xⱼ = Σᵢ yᵢ wⱼᵢ
+    2 yⱼ = 1 / (1 + exp(−xⱼ))
+    """
+    if not (math.isfinite(learning_rate) and learning_rate > 0):
+        raise DataError(f"learning_rate must be finite and above 0, got {learning_rate}")
+    host = choose_backend("cpu")
+    theta = admit_theta(network, host, "float64", theta)
+    if theta.ndim != 1:
+        raise DataError(f"explain walks through one network, got a stack of {theta.shape[0]}; give it one row of theta")
+    x = admit_x(network, host, "float64", theta, x)
+    d = admit_d(network, host, "float64", x, d)
+
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+        layers, passages = _forward(network, theta, x)
+        blocks, way_back = _backward(network, theta, x, d, layers)
+        gradient = flatten(np, blocks)
+        change = equations.gradient_descent(np, gradient, rate=learning_rate)
+        return [
+            _start(network, theta, x, d),
+            *passages,
+            *way_back,
+            *_changes(network, blocks, change, learning_rate),
+            _outcome(network, theta, theta + change, x, d),
+            _check(network, theta, x, d, gradient),
+        ]
+
+
+def _start(network: Network, theta: np.ndarray, x: np.ndarray, d: np.ndarray) -> Passage:
+    weights = [Term(",", _of("W", k), w) for k, w in enumerate(views(np, network, theta), 1)]
+    sizes = "-".join(map(str, network.sizes))
+    meaning = (
+        f"A {sizes} network of {' and '.join(dict.fromkeys(network.activations))} units "
+        f"{'with' if network.bias else 'without'} biases: the rows of {_of('y', 0)} are the cases that go in, and the "
+        "rows of d are what should come out."
+    )
+    formula = " → ".join(_of("y", k) for k in range(len(network.sizes)))
+    return Passage("", "What goes in", formula, (Term("", _of("y", 0), x), *weights), Term("desired", "d", d), meaning)
+
+
+def _forward(network: Network, theta: np.ndarray, x: np.ndarray) -> tuple[list[Layer], list[Passage]]:
+    layers: list[Layer] = []
+    passages = []
+    y = x
+    for k, (w, unit) in enumerate(zip(views(np, network, theta), network.activations, strict=True), 1):
+        total = equations.total_input(np, y, w, bias=network.bias)
+        meaning = (
+            f"{_each_unit(network, k)} adds up what reaches it: every output below times the weight in between"
+            f"{'; the last column is the unit that is always 1, whose weights are the biases' * network.bias}."
+        )
+        terms = (_with_unit("", _of("y", k - 1), y, network.bias), Term("×", _of("W", k), w))
+        result = Term("=", _of("x", k), total)
+        passages.append(Passage("1", f"Total input of layer {k}", "xⱼ = Σᵢ yᵢ wⱼᵢ", terms, result, meaning))
+        y = activation(unit).value(np, total)
+        passages.append(_output(k, unit, total, y))
+        layers.append(Layer(total, y))
+    return layers, passages
+
+
+def _output(k: int, unit: str, total: np.ndarray, y: np.ndarray) -> Passage:
+    terms, result = (Term(unit, _of("x", k), total),), Term("=", _of("y", k), y)
+    meaning = f"Each unit passes its total input through {unit}."
+    if _stem(unit) == "softmax":
+        meaning = "Each row of total inputs becomes a row of outputs above 0 that add up to 1."
+    return Passage("2", f"Output of layer {k}", f"yⱼ = {_VALUES[_stem(unit)]}", terms, result, meaning)
+
+
+def _backward(
+    network: Network, theta: np.ndarray, x: np.ndarray, d: np.ndarray, layers: list[Layer]
+) -> tuple[list[np.ndarray], list[Passage]]:
+    """Walk from the error down to the first layer's weights; the blocks come back in the order of the layers."""
+    weights = views(np, network, theta)
+    last = len(layers)
+    dE_dx, passages = _at_the_output(network, layers[-1], d)
+    blocks: list[np.ndarray] = []
+    for k in range(last, 0, -1):
+        if k < last:
+            dE_dy = equations.dE_dy_below(np, dE_dx, weights[k], bias=network.bias)
+            passages.append(_below(network, k, dE_dx, weights[k], dE_dy))
+            dE_dx, passage = _through_the_unit(k, network.activations[k - 1], layers[k - 1], dE_dy)
+            passages.append(passage)
+        y_below = x if k == 1 else layers[k - 2].y
+        blocks.insert(0, equations.dE_dw(np, dE_dx, y_below, bias=network.bias))
+        passages.append(_at_the_weights(network, k, y_below, dE_dx, blocks[0]))
+    return blocks, passages
+
+
+def _at_the_output(network: Network, layer: Layer, d: np.ndarray) -> tuple[np.ndarray, list[Passage]]:
+    """Take the error, eq. (3), and its derivative at the total inputs of the output layer, eq. (4) and (5)."""
+    k, unit, stem = len(network.activations), network.activations[-1], _stem(network.loss)
+    error, (x, y) = loss(network.loss), layer
+    E, dE_dx = output_error(np, network.loss, unit, x, y, d)
+    outputs = (Term("", _of("y", k), y), Term("−" if stem == "squared" else "and", "d", d))
+    of_each = Term("→", "Eⱼ", error.value(np, y, d))
+    meaning = "How far the outputs are from what was desired: one number for each unit and case, all added up."
+    passages = [
+        Passage("3", "The error", _ERRORS[stem].value, (*outputs, of_each), Term("sum =", "E", np.asarray(E)), meaning)
+    ]
+    at_x = Term("=", f"∂E/∂{_of('x', k)}", dE_dx)
+    if error.dE_dx is not None and unit == error.output:
+        short = Term("−" if stem != "cross_entropy" else "and", "d", d)
+        meaning = f"The slope of {unit} cancels against the error's own, and little more than a difference is left."
+        title = f"From the error to the total input of layer {k}"
+        passages.append(Passage("4, 5", title, _ERRORS[stem].at_total, (outputs[0], short), at_x, meaning))
+        return dE_dx, passages
+    dE_dy = error.dE_dy(np, y, d)
+    meaning = (
+        "How the error changes with each output: above 0 where the output is to fall, below 0 where it is to rise."
+    )
+    at_y = Term("=", f"∂E/∂{_of('y', k)}", dE_dy)
+    passages.append(Passage("4", "From the error to the outputs", _ERRORS[stem].slope, outputs, at_y, meaning))
+    dE_dx, passage = _through_the_unit(k, unit, layer, dE_dy)
+    return dE_dx, [*passages, passage]
+
+
+def _through_the_unit(k: int, unit: str, layer: Layer, dE_dy: np.ndarray) -> tuple[np.ndarray, Passage]:
+    """Pass from the outputs of a layer to its total inputs, eq. (5)."""
+    stem = _stem(unit)
+    dE_dx = activation(unit).dE_dx(np, dE_dy, *layer)
+    title, result = f"Back through the units of layer {k}", Term("=", f"∂E/∂{_of('x', k)}", dE_dx)
+    at_y = Term("", f"∂E/∂{_of('y', k)}", dE_dy)
+    if stem == "softmax":
+        formula = "∂E/∂xⱼ = Σₖ ∂E/∂yₖ · ∂yₖ/∂xⱼ = yⱼ (∂E/∂yⱼ − Σₖ ∂E/∂yₖ yₖ)"
+        meaning = "Every total input changes every output of its row, and the ways through all of them are added up."
+        return dE_dx, Passage("5", title, formula, (at_y, Term("and", _of("y", k), layer.y)), result, meaning)
+    slope = activation(unit).dE_dx(np, np.ones_like(dE_dy), *layer)
+    formula = f"∂E/∂xⱼ = ∂E/∂yⱼ · dyⱼ/dxⱼ = ∂E/∂yⱼ · {_SLOPES[stem]}"
+    meaning = f"A total input reaches the error only by way of its output, so that the slope of {unit} there joins in."
+    terms = (at_y, Term("∘", f"d{_of('y', k)}/d{_of('x', k)}", slope))
+    return dE_dx, Passage("5", title, formula, terms, result, meaning)
+
+
+def _at_the_weights(network: Network, k: int, y_below: np.ndarray, dE_dx: np.ndarray, block: np.ndarray) -> Passage:
+    """Multiply the two ends of each connection, eq. (6)."""
+    below = _with_unit("", _of("y", k - 1), y_below, network.bias)
+    terms = (Term("", f"{below.name}ᵀ", below.values.T), Term("×", f"∂E/∂{_of('x', k)}", dE_dx))
+    meaning = (
+        "A weight changes the total input above it by as much as the output below it, and the product of the two ends "
+        f"is added up over {_count(len(y_below), 'case')}."
+    )
+    formula = "∂E/∂wⱼᵢ = Σ ∂E/∂xⱼ · ∂xⱼ/∂wⱼᵢ = Σ ∂E/∂xⱼ · yᵢ"
+    result = Term("=", f"∂E/∂{_of('W', k)}", block)
+    return Passage("6", f"The derivatives of the weights into layer {k}", formula, terms, result, meaning)
+
+
+def _below(network: Network, k: int, dE_dx: np.ndarray, w: np.ndarray, dE_dy: np.ndarray) -> Passage:
+    """Pass from the total inputs of the layer above to the outputs of layer k, eq. (7)."""
+    transposed = w[: network.sizes[k]].T
+    terms = (Term("", f"∂E/∂{_of('x', k + 1)}", dE_dx), Term("×", f"{_of('W', k + 1)}ᵀ", transposed))
+    meaning = (
+        "An output reaches the error by way of every unit above it, each way weighed by its weight: the signal goes "
+        f"back along the connections{', and the biases, which lead to no unit, take no part' * network.bias}."
+    )
+    formula = "∂E/∂yᵢ = Σⱼ ∂E/∂xⱼ · ∂xⱼ/∂yᵢ = Σⱼ ∂E/∂xⱼ wⱼᵢ"
+    result = Term("=", f"∂E/∂{_of('y', k)}", dE_dy)
+    return Passage("7", f"Down to the outputs of layer {k}", formula, terms, result, meaning)
+
+
+def _changes(network: Network, blocks: list[np.ndarray], change: np.ndarray, learning_rate: float) -> list[Passage]:
+    rate = Term("", "−ε", np.asarray(-learning_rate))
+    meaning = "Every weight takes a step against its derivative, downhill, as long as ε times the slope."
+    return [
+        Passage(
+            "8",
+            f"The change of the weights into layer {k}",
+            "Δw = −ε ∂E/∂w",
+            (rate, Term("·", f"∂E/∂{_of('W', k)}", block)),
+            Term("=", f"Δ{_of('W', k)}", step),
+            meaning,
+        )
+        for k, (block, step) in enumerate(zip(blocks, views(np, network, change), strict=True), 1)
+    ]
+
+
+def _outcome(network: Network, theta: np.ndarray, changed: np.ndarray, x: np.ndarray, d: np.ndarray) -> Passage:
+    before, after = (forward(np, network, at, x)[-1] for at in (theta, changed))
+    E, less = (float(output_error(np, network.loss, network.activations[-1], *end, d)[0]) for end in (before, after))
+    y = _of("y", len(network.activations))
+    terms = (Term("", f"{y} before", before.y), Term("→", f"{y} after", after.y), Term("desired", "d", d))
+    if less < E:
+        meaning = f"Forward again with the changed weights: the error fell from {E:.6g} to {less:.6g}."
+    else:
+        meaning = f"Forward again: the error did not fall but went from {E:.6g} to {less:.6g}; the step was too long."
+    return Passage("", "What it was good for", "w ← w + Δw", terms, Term("error", "E after", np.asarray(less)), meaning)
+
+
+def _check(network: Network, theta: np.ndarray, x: np.ndarray, d: np.ndarray, gradient: np.ndarray) -> Passage:
+    """Hold the walk against the function that training uses and against differences of the error alone."""
+    _, of_training = error_and_gradient(np, network, theta, x, d)
+    differences = check_gradient(np, network, theta, x, d).differences
+    largest = max(float(np.max(np.abs(differences))), 1e-300)
+    off_training, off_differences = (float(np.max(np.abs(gradient - g))) / largest for g in (of_training, differences))
+    columns = (("", "walked", gradient), ("≈", "in training", of_training), ("≈", "by differences", differences))
+    agreement = f"to {off_training:.1g} of the largest derivative" if off_training else "to the last digit"
+    meaning = (
+        f"The walk gives what training computes, {agreement}; the differences of the error, which know of no chain "
+        f"rule, give the same to {off_differences:.1g} of the largest derivative."
+    )
+    return Passage(
+        "",
+        "Is it right?",
+        "∂E/∂w ≈ (E(w + h) − E(w − h)) / 2h",
+        tuple(Term(sign, name, values[:, None]) for sign, name, values in columns),
+        Term("off by", "largest deviation", np.asarray(max(off_training, off_differences))),
+        meaning,
+    )
+
+
+def _with_unit(sign: str, name: str, y: np.ndarray, bias: bool) -> Term:
+    """Write out the extra unit, whose output is always 1, beside the outputs of a layer."""
+    if not bias:
+        return Term(sign, name, y)
+    return Term(sign, f"[{name} 1]", np.concat([y, np.ones((*y.shape[:-1], 1))], axis=-1))
+
+
+def _of(letter: str, k: int) -> str:
+    return f"{letter}⁽{''.join('⁰¹²³⁴⁵⁶⁷⁸⁹'[int(digit)] for digit in str(k))}⁾"
+
+
+def _stem(name: str) -> str:
+    return name.partition("(")[0].strip()
+
+
+def _each_unit(network: Network, k: int) -> str:
+    n, layer = network.sizes[k], "output" if k == len(network.activations) else "hidden"
+    return f"The {layer} unit" if n == 1 else f"Each of the {n} {layer} units"
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
+
+
+class _Formulas(NamedTuple):
+    value: str
+    slope: str
+    at_total: str = ""  # on the error's own output unit
+
+
+_ERRORS = {
+    "squared": _Formulas("E = ½ Σ (yⱼ − dⱼ)²", "∂E/∂yⱼ = yⱼ − dⱼ"),
+    "cross_entropy": _Formulas("E = −Σ dⱼ log yⱼ", "∂E/∂yⱼ = −dⱼ / yⱼ", "∂E/∂xⱼ = Σₖ ∂E/∂yₖ · ∂yₖ/∂xⱼ = yⱼ Σₖ dₖ − dⱼ"),
+    "binary_cross_entropy": _Formulas(
+        "E = −Σ (dⱼ log yⱼ + (1 − dⱼ) log(1 − yⱼ))",
+        "∂E/∂yⱼ = (1 − dⱼ) / (1 − yⱼ) − dⱼ / yⱼ",
+        "∂E/∂xⱼ = ∂E/∂yⱼ · dyⱼ/dxⱼ = yⱼ − dⱼ",
+    ),
+    "poisson": _Formulas(
+        "E = Σ (yⱼ − dⱼ log yⱼ + dⱼ log dⱼ − dⱼ)",
+        "∂E/∂yⱼ = 1 − dⱼ / yⱼ",
+        "∂E/∂xⱼ = ∂E/∂yⱼ · dyⱼ/dxⱼ = yⱼ − dⱼ",
+    ),
+    "absolute": _Formulas("E = Σ |yⱼ − dⱼ|", "∂E/∂yⱼ = sign(yⱼ − dⱼ)"),
+    "huber": _Formulas("E = Σ ½ (yⱼ − dⱼ)², straight beyond the width", "∂E/∂yⱼ = yⱼ − dⱼ, within the width"),
+    "log_cosh": _Formulas("E = Σ log cosh(yⱼ − dⱼ)", "∂E/∂yⱼ = tanh(yⱼ − dⱼ)"),
+}
+_VALUES = {
+    "identity": "xⱼ",
+    "logistic": "1 / (1 + exp(−xⱼ))",
+    "tanh": "tanh xⱼ",
+    "relu": "max(0, xⱼ)",
+    "leaky_relu": "xⱼ where above 0, else slope · xⱼ",
+    "elu": "xⱼ where above 0, else α (exp(xⱼ) − 1)",
+    "softplus": "log(1 + exp(xⱼ))",
+    "silu": "xⱼ / (1 + exp(−xⱼ))",
+    "gelu": "½ xⱼ (1 + tanh(√(2/π) (xⱼ + 0.044715 xⱼ³)))",
+    "exp": "exp(xⱼ)",
+    "softmax": "exp(xⱼ) / (Σₖ exp(xₖ))",
+}
+_SLOPES = {
+    "identity": "1",
+    "logistic": "yⱼ (1 − yⱼ)",
+    "tanh": "(1 − yⱼ²)",
+    "relu": "(1 where xⱼ > 0, else 0)",
+    "leaky_relu": "(1 where xⱼ > 0, else slope)",
+    "elu": "(1 where xⱼ > 0, else yⱼ + α)",
+    "softplus": "logistic(xⱼ)",
+    "silu": "(s + yⱼ (1 − s)), s = logistic(xⱼ)",
+    "gelu": "gelu′(xⱼ)",
+    "exp": "yⱼ",
+}

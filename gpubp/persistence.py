@@ -1,0 +1,270 @@
+"""Model files: one safetensors file with the parameters and a JSON header; written whole or not at all, never a pickle.
+
+The file holds one tensor, ``theta``, and one entry of metadata, ``gpubp``: a JSON object with the format's number,
+gpubp's version, the topology, the tensor's type and shape, the preprocessing, whatever is to be known about the model,
+and a SHA-256 over all of these and the tensor's bytes. Equal models give equal files, byte for byte.
+"""
+
+import hashlib
+import json
+import os
+import secrets
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gpubp import __version__
+from gpubp._typing import Array
+from gpubp.backend import to_numpy
+from gpubp.errors import DataError, ModelFileError
+from gpubp.network import Network
+
+FORMAT = 1
+"""The number of the format that this version writes, and the newest that it reads."""
+
+_TYPES = {"F32": "float32", "F64": "float64"}
+_HEADER = {
+    "format": int,
+    "version": str,
+    "network": dict,
+    "theta": dict,
+    "preprocessing": dict | None,
+    "about": dict,
+    "sha256": str,
+}
+_TOPOLOGY = {"sizes": list, "hidden": list, "output": str, "loss": str, "bias": bool}
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A trained network with what is needed to use it.
+
+    Attributes
+    ----------
+    network : Network
+    theta : (P,) or (K, P) array of NumPy
+        float32 or float64.
+    preprocessing : dict, optional
+        How a table becomes the network's inputs, as JSON (see :mod:`gpubp.data.preprocessing`).
+    about : dict
+        What is to be known about the model, as JSON: task, scores, settings, ...
+    version : str
+        The gpubp that wrote it.
+    """
+
+    network: Network
+    theta: np.ndarray
+    preprocessing: dict[str, Any] | None = None
+    about: dict[str, Any] = field(default_factory=dict)
+    version: str = __version__
+
+
+def save_model(
+    path: str | PathLike[str],
+    network: Network,
+    theta: Array,
+    *,
+    preprocessing: Mapping[str, Any] | None = None,
+    about: Mapping[str, Any] | None = None,
+) -> None:
+    """Write a model file; an existing one is replaced only once the new one is complete.
+
+    Parameters
+    ----------
+    path : str or path
+        By custom it ends in ``.safetensors``.
+    network : Network
+    theta : (P,) or (K, P) array
+        float32 or float64, of any namespace and device.
+    preprocessing, about : mapping, optional
+        Plain JSON to keep with the network.
+
+    Raises
+    ------
+    DataError
+        If ``theta`` does not fit the network or is not finite, or the mappings are not plain JSON.
+    OSError
+        If the file cannot be written; nothing is left behind.
+
+    Examples
+    --------
+    >>> import tempfile, os
+    >>> from gpubp import Network, load_model, save_model
+    >>> from gpubp.initialization import initial_weights
+    >>> network = Network((2, 3, 1))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = os.path.join(folder, "net.safetensors")
+    ...     save_model(path, network, initial_weights(network), about={"task": "none"})
+    ...     model = load_model(path)
+    >>> model.network == network, model.theta.shape, model.about
+    (True, (13,), {'task': 'none'})
+    """
+    import safetensors.numpy
+
+    host = np.ascontiguousarray(to_numpy(theta))
+    if fault := _fault(network, host):
+        raise DataError(f"theta {fault}")
+    host = host.astype(host.dtype.newbyteorder("<"), copy=False)
+    header = {
+        "format": FORMAT,
+        "version": __version__,
+        "network": asdict(network),
+        "theta": {"dtype": host.dtype.name, "shape": list(host.shape)},
+        "preprocessing": None if preprocessing is None else dict(preprocessing),
+        "about": dict(about or {}),
+    }
+    try:
+        header = json.loads(_canonical(header))  # tuples to lists, keys to text, as they will be read
+        header["sha256"] = _digest(header, host)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise DataError(f"preprocessing and about must be plain JSON, with finite numbers: {error}") from error
+    write_whole(path, safetensors.numpy.save({"theta": host}, {"gpubp": _canonical(header)}))
+
+
+def load_model(path: str | PathLike[str]) -> Model:
+    """Read a model file and check all of it; no code in it is ever run.
+
+    Parameters
+    ----------
+    path : str or path
+
+    Returns
+    -------
+    Model
+        Its ``theta`` is NumPy's, whatever device it was trained on; :func:`gpubp.predict` takes it to any other.
+
+    Raises
+    ------
+    ModelFileError
+        If there is no such file, or it is truncated, changed, foreign, or of a newer format.
+    """
+    path = Path(path)
+    try:
+        return _read(path)
+    except ModelFileError as error:
+        raise ModelFileError(f"{path} {error}") from error
+    except OSError as error:
+        raise ModelFileError(f"{path} cannot be read: {error.strerror or error}; check its permissions") from error
+
+
+_MEND = "copy it again from where it was made, or train the model again"
+
+
+def _refusal(reason: str) -> ModelFileError:
+    return ModelFileError(f"{reason}; {_MEND}")
+
+
+def _read(path: Path) -> Model:
+    """Read a model file; a fault is worded to follow the file's path."""
+    import safetensors
+
+    if not path.exists():
+        raise ModelFileError("does not exist; give the path of a model file, as `gpubp train` writes it")
+    if not path.is_file():
+        raise ModelFileError("is a folder or a device, not a model file; give the path of a file")
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            if "gpubp" not in metadata:
+                raise _refusal("is a safetensors file, but none that gpubp wrote")
+            header = _header(metadata["gpubp"])
+            if list(file.keys()) != ["theta"] or file.get_slice("theta").get_dtype() not in _TYPES:
+                raise _refusal("does not hold one tensor, theta, in float32 or float64")
+            theta = file.get_tensor("theta")
+    except (ModelFileError, OSError):
+        raise
+    except Exception as error:  # safetensors' own, of several kinds
+        raise _refusal(f"is no model file, or is truncated or damaged ({error})") from error
+    return _model(header, theta)
+
+
+def _header(text: str) -> dict[str, Any]:
+    try:
+        header = json.loads(text)
+        as_written = isinstance(header, dict) and _canonical(header) == text
+    except (ValueError, RecursionError):
+        as_written = False
+    if not as_written:
+        raise _refusal("has a damaged header")
+    number = header.get("format")
+    if isinstance(number, int) and number > FORMAT:
+        raise ModelFileError(
+            f"has the format {number}, from gpubp {header.get('version')}; gpubp {__version__} reads up to {FORMAT}. "
+            "Upgrade it: pip install --upgrade gpubp"
+        )
+    _check_types("header", header, _HEADER)
+    _check_types("topology", header["network"], _TOPOLOGY)
+    return dict(header)
+
+
+def _model(header: dict[str, Any], theta: np.ndarray) -> Model:
+    """Build the model that a header describes."""
+    if header.pop("sha256") != _digest(header, theta):
+        raise _refusal("was changed after it was written: its checksum does not match")
+    if header["format"] != FORMAT or header["theta"] != {"dtype": theta.dtype.name, "shape": list(theta.shape)}:
+        raise _refusal("has a header that does not describe its contents")
+    try:
+        network = Network(**header["network"])
+    except (DataError, TypeError) as error:
+        raise _refusal(f"describes no network ({error})") from error
+    if fault := _fault(network, theta):
+        raise _refusal(f"holds parameters that do not fit: theta {fault}")
+    return Model(network, theta, header["preprocessing"], header["about"], header["version"])
+
+
+def _fault(network: Network, theta: np.ndarray) -> str | None:
+    """Say what is wrong with parameters, if anything."""
+    wanted = network.n_parameters
+    if theta.dtype.name not in _TYPES.values():
+        return f"must be float32 or float64, got {theta.dtype}"
+    if theta.ndim not in (1, 2) or theta.shape[-1] != wanted or not theta.size:
+        return f"must be ({wanted},) or (K, {wanted}) for a network of sizes {network.sizes}, got {theta.shape}"
+    return None if np.isfinite(theta).all() else "is not finite"
+
+
+def _check_types(what: str, value: Any, types: Mapping[str, Any]) -> None:
+    if (
+        not isinstance(value, dict)
+        or set(value) != set(types)
+        or not all(isinstance(value[key], kind) for key, kind in types.items())
+    ):
+        raise _refusal(f"has a malformed {what}")
+
+
+def _canonical(header: Any) -> str:
+    return json.dumps(header, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def _digest(header: dict[str, Any], theta: np.ndarray) -> str:
+    digest = hashlib.sha256(_canonical(header).encode("ascii"))
+    digest.update(theta.tobytes())
+    return digest.hexdigest()
+
+
+def write_whole(path: str | PathLike[str], content: bytes) -> None:
+    """Write a file so that nobody ever sees a part of it: beside it first, then renamed onto it.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written; nothing is left behind.
+    """
+    path = Path(os.path.realpath(path))  # what a link points to is replaced, not the link
+    if path.exists() and not path.is_file():
+        raise DataError(f"{path} is not an ordinary file and cannot be replaced by one; give another path")
+    beside = path.with_name(f".{secrets.token_hex(8)}.tmp")
+    try:
+        with open(beside, "xb") as file:  # with the permissions that any new file gets
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+    except BaseException as error:
+        beside.unlink(missing_ok=True)
+        if isinstance(error, OSError):  # the name that the user gave, not that of the file beside it
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise

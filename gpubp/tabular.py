@@ -1,0 +1,485 @@
+"""Tables in, predictions out: a network trained on the columns of a file, scored on rows that it has not seen."""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from os import PathLike, fspath
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from gpubp.data.files import Column, Table, read_table, table_from_mapping
+from gpubp.data.preprocessing import (
+    ClassTarget,
+    NumberTarget,
+    Preprocessing,
+    apply,
+    decode_probabilities,
+    decode_target,
+    encode_target,
+    feature_names,
+    fit_preprocessing,
+    from_json,
+    to_json,
+)
+from gpubp.descent import Rule, adam
+from gpubp.errors import DataError, ModelFileError
+from gpubp.losses import loss as loss_named
+from gpubp.network import Network
+from gpubp.persistence import Model
+from gpubp.second_order import SecondOrder
+from gpubp.training import AUTO_BATCH, Callback, Fit, predict, train
+
+Task = Literal["auto", "classification", "regression"]
+AnyTable = Any
+"""A :class:`~gpubp.data.Table`, the path of a file, the name of a built-in set, a dict of columns, a data frame."""
+
+Scores = dict[str, float]
+
+PARTS = ("train", "validation", "test")
+SMALL_BATCH = 32
+BATCHES_IN_EPOCH = 50
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedTable:
+    """A table as matrices, cut into parts.
+
+    Attributes
+    ----------
+    table : Table
+    preprocessing : Preprocessing
+        Fitted on the training rows.
+    x, d : (n, i) and (n, j) arrays
+        All rows.
+    parts : dict
+        The rows of ``"train"``, ``"validation"`` and ``"test"``; a part may be empty.
+    """
+
+    table: Table
+    preprocessing: Preprocessing
+    x: np.ndarray
+    d: np.ndarray
+    parts: dict[str, np.ndarray]
+
+    @property
+    def task(self) -> str:
+        """The kind of problem: "classification" or "regression"."""
+        return task_of(self.preprocessing)
+
+
+@dataclass(frozen=True, eq=False)
+class TableFit:
+    """A network trained on a table.
+
+    Attributes
+    ----------
+    model : Model
+        What :func:`predict_table` and :func:`gpubp.save_model` take.
+    fit : Fit
+        How training went.
+    scores : dict
+        For ``"train"``, ``"validation"`` and ``"test"``, where they hold rows: accuracy, balanced accuracy, macro F1
+        and log loss of classes; R squared, mean absolute error and root mean squared error of numbers, in their units.
+    rows : dict
+        How many rows each part holds.
+    """
+
+    model: Model
+    fit: Fit
+    scores: dict[str, Scores]
+    rows: dict[str, int]
+
+
+def fit_table(
+    table: AnyTable,
+    *,
+    target: str | Sequence[str] | None = None,
+    task: Task = "auto",
+    categorical: Sequence[str] = (),
+    drop: Sequence[str] = (),
+    max_categories: int = 100,
+    impute: bool = False,
+    test_fraction: float = 0.2,
+    validation_fraction: float = 0.1,
+    hidden_sizes: Sequence[int] = (100,),
+    activation: str = "relu",
+    loss: str | None = None,
+    rule: Rule | SecondOrder | None = None,
+    epochs: int = 200,
+    batch_size: int | Literal["auto", "sweep"] = "auto",
+    l2: float = 0.1,
+    patience: int | None = 10,
+    tolerance: float = 1e-4,
+    seed: int = 0,
+    device: str = "auto",
+    dtype: str = "float32",
+    callbacks: Iterable[Callback] = (),
+) -> TableFit:
+    """Train a network to predict one column of a table, or several columns of numbers, from the others.
+
+    Parameters
+    ----------
+    table : Table, path, name, dict of columns or data frame
+        See :func:`gpubp.data.read_table` for paths and names.
+    target, task, categorical, drop, max_categories, impute
+        See :func:`gpubp.data.fit_preprocessing`.
+    test_fraction, validation_fraction : float
+        Parts of all rows, drawn by ``seed``, classes in equal shares. The test rows are looked at once, at the end;
+        the validation rows after each epoch, to stop in time. A part of fewer than two rows is left empty.
+    hidden_sizes : sequence of int
+        Units of the hidden layers.
+    activation : str
+        Their unit.
+    loss : str, optional
+        The error; cross-entropy for classes and the squared error for numbers without it.
+    rule : Rule or SecondOrder, optional
+        Adam without it.
+    epochs : int
+        Sweeps through the training rows, at most.
+    batch_size : int, "auto" or "sweep"
+        "auto" makes about 50 batches an epoch, of 32 to 200 rows.
+    l2, patience, tolerance, device, dtype, callbacks
+        See :func:`gpubp.train`.
+    seed : int
+        For the parts, the first weights and the order of the rows.
+
+    Returns
+    -------
+    TableFit
+
+    Raises
+    ------
+    DataError
+        If the table or an option does not serve; the message names the column and the mend.
+    DeviceError
+        If the device cannot be used.
+
+    Examples
+    --------
+    >>> from gpubp.tabular import fit_table, predict_table
+    >>> result = fit_table("iris", epochs=20, device="cpu")
+    >>> result.rows
+    {'train': 105, 'validation': 15, 'test': 30}
+    >>> list(predict_table(result.model, "iris", device="cpu"))
+    ['target', 'target=setosa', 'target=versicolor', 'target=virginica']
+    """
+    prepared = prepare_table(
+        table,
+        target=target,
+        task=task,
+        categorical=categorical,
+        drop=drop,
+        max_categories=max_categories,
+        impute=impute,
+        test_fraction=test_fraction,
+        validation_fraction=validation_fraction,
+        seed=seed,
+    )
+    return fit_prepared(
+        prepared,
+        hidden_sizes=hidden_sizes,
+        activation=activation,
+        loss=loss,
+        rule=rule,
+        epochs=epochs,
+        batch_size=batch_size,
+        l2=l2,
+        patience=patience,
+        tolerance=tolerance,
+        seed=seed,
+        device=device,
+        dtype=dtype,
+        callbacks=callbacks,
+    )
+
+
+def prepare_table(
+    table: AnyTable,
+    *,
+    target: str | Sequence[str] | None = None,
+    task: Task = "auto",
+    categorical: Sequence[str] = (),
+    drop: Sequence[str] = (),
+    max_categories: int = 100,
+    impute: bool = False,
+    test_fraction: float = 0.2,
+    validation_fraction: float = 0.1,
+    seed: int = 0,
+) -> PreparedTable:
+    """Read a table, find its target and task, cut its rows into parts and turn them into matrices.
+
+    The first half of :func:`fit_table`; the parameters are the same.
+    """
+    if not (isinstance(seed, int) and 0 <= seed < 2**32):
+        raise DataError(f"seed must be a whole number from 0 to 2**32 - 1, got {seed!r}")
+    if not (0 <= test_fraction < 1 and 0 <= validation_fraction < 1 and test_fraction + validation_fraction < 1):
+        raise DataError(
+            "test_fraction and validation_fraction must be parts of 1 that leave rows to train on, "
+            f"got {test_fraction} and {validation_fraction}"
+        )
+    table = as_table(table)
+
+    def fitted(rows: np.ndarray) -> Preprocessing:
+        return fit_preprocessing(
+            table,
+            target,
+            task=task,
+            impute=impute,
+            categorical=categorical,
+            drop=drop,
+            max_categories=max_categories,
+            rows=rows,
+        )
+
+    everything = np.arange(table.n_rows)
+    whole = fitted(everything)  # the task and the classes come first: they shape the parts
+    classes = encode_target(whole, table).argmax(axis=1) if isinstance(whole.target, ClassTarget) else None
+    rest, test = _divided(everything, classes, round(test_fraction * table.n_rows), seed)
+    training, validation = _divided(rest, classes, round(validation_fraction * table.n_rows), seed)
+    if len(training) < 2:
+        raise DataError(
+            f"{table.source} has {table.n_rows} rows, which leaves {len(training)} to train on; 2 are needed"
+        )
+    preprocessing = fitted(training)
+    return PreparedTable(
+        table,
+        preprocessing,
+        apply(preprocessing, table),
+        encode_target(preprocessing, table),
+        dict(zip(PARTS, (training, validation, test), strict=True)),
+    )
+
+
+def fit_prepared(
+    prepared: PreparedTable,
+    *,
+    hidden_sizes: Sequence[int] = (100,),
+    activation: str = "relu",
+    loss: str | None = None,
+    rule: Rule | SecondOrder | None = None,
+    epochs: int = 200,
+    batch_size: int | Literal["auto", "sweep"] = "auto",
+    l2: float = 0.1,
+    patience: int | None = 10,
+    tolerance: float = 1e-4,
+    seed: int = 0,
+    device: str = "auto",
+    dtype: str = "float32",
+    callbacks: Iterable[Callback] = (),
+) -> TableFit:
+    """Train a network on a prepared table and score it.
+
+    The second half of :func:`fit_table`; the parameters are the same.
+    """
+    network = network_for(prepared, hidden_sizes=hidden_sizes, activation=activation, loss=loss)
+    preprocessing, d = _suited_to(network.loss, prepared)
+    x, parts = prepared.x, prepared.parts
+    rule = adam() if rule is None else rule
+    if batch_size == "auto" and isinstance(rule, Rule):
+        batch_size = min(AUTO_BATCH, max(SMALL_BATCH, len(parts["train"]) // BATCHES_IN_EPOCH))
+    fit = train(
+        network,
+        x[parts["train"]],
+        d[parts["train"]],
+        rule=rule,
+        epochs=epochs,
+        batch_size=batch_size,
+        seed=seed,
+        l2=l2,
+        validation=(x[parts["validation"]], d[parts["validation"]]) if len(parts["validation"]) else None,
+        patience=patience,
+        tolerance=tolerance,
+        callbacks=callbacks,
+        device=device,
+        dtype=dtype,
+    )
+    scores = {}
+    for part, rows in parts.items():
+        y = predict(network, fit.theta, x[rows], device=fit.device) if len(rows) else x[rows]
+        if len(rows) and np.isfinite(y).all():  # after a divergence the outputs may still overflow
+            scores[part] = score(preprocessing, d[rows], y)
+    n_rows = {part: len(rows) for part, rows in parts.items()}
+    about = {
+        "task": prepared.task,
+        "source": Path(prepared.table.source).name,
+        "rows": n_rows,
+        "scores": scores,
+        "rule": {"name": rule.name, **{name: _plain(value) for name, value in rule.settings.items()}},
+        "training": {
+            "batch_size": batch_size,
+            "l2": l2,
+            "epochs": len(fit.history.error),
+            "best_epoch": fit.best_epoch,
+            "stop_reason": fit.stop_reason,
+            "seed": seed,
+            "device": fit.device,
+            "dtype": dtype,
+        },
+    }
+    return TableFit(Model(network, fit.theta, to_json(preprocessing), about), fit, scores, n_rows)
+
+
+def network_for(
+    prepared: PreparedTable,
+    *,
+    hidden_sizes: Sequence[int] = (100,),
+    activation: str = "relu",
+    loss: str | None = None,
+) -> Network:
+    """Plan the network that a prepared table asks for; classes have softmax outputs, whatever the error."""
+    is_classification = prepared.task == "classification"
+    return Network(
+        (prepared.x.shape[1], *hidden_sizes, prepared.d.shape[1]),
+        hidden=activation,
+        output="softmax" if is_classification else None,
+        loss=loss or ("cross_entropy" if is_classification else "squared"),
+    )
+
+
+def predict_table(model: Model, table: AnyTable, *, device: str = "auto") -> dict[str, Column]:
+    """Predict the target of each row of a table.
+
+    Parameters
+    ----------
+    model : Model
+        From :func:`fit_table`, or from :func:`gpubp.load_model`.
+    table : Table, path, name, dict of columns or data frame
+        With the feature columns that the model was trained on, in any order.
+    device : str
+        See :func:`gpubp.backend.choose_backend`.
+
+    Returns
+    -------
+    dict of str to (n,) array
+        The target's name with the predicted classes, then ``"target=class"`` with the probability of each class; or
+        each target's name with the predicted numbers.
+
+    Raises
+    ------
+    DataError
+        If the table does not have the columns or values that the model knows.
+    ModelFileError
+        If the model has no preprocessing, or one that does not fit its network.
+    """
+    preprocessing = preprocessing_of(model)
+    return decoded(preprocessing, outputs(model, table, device=device))
+
+
+def outputs(model: Model, table: AnyTable, *, device: str = "auto") -> np.ndarray:
+    """Compute the network's outputs for each row of a table, ``(n, j)``."""
+    if model.theta.ndim != 1:
+        raise DataError(f"the model is a stack of {model.theta.shape[0]} networks; tables are predicted with one")
+    x = apply(preprocessing_of(model), as_table(table))
+    y: np.ndarray = predict(model.network, model.theta, x, device=device)
+    return y
+
+
+def decoded(preprocessing: Preprocessing, y: np.ndarray) -> dict[str, Column]:
+    """Turn outputs into what :func:`predict_table` gives."""
+    predictions = decode_target(preprocessing, y)
+    if isinstance(preprocessing.target, ClassTarget):
+        predictions |= decode_probabilities(preprocessing, y)
+    return predictions
+
+
+def preprocessing_of(model: Model) -> Preprocessing:
+    """Read a model's preprocessing and compare it with its network.
+
+    Raises
+    ------
+    ModelFileError
+        If there is none, it is malformed, or it does not fit.
+    """
+    if model.preprocessing is None:
+        raise ModelFileError("the model has no preprocessing, so it takes no tables; use gpubp.predict with arrays")
+    preprocessing = from_json(model.preprocessing)
+    target = preprocessing.target
+    n_outputs = len(target.names) if isinstance(target, NumberTarget) else len(target.classes)
+    wanted, got = (len(feature_names(preprocessing)), n_outputs), (model.network.sizes[0], model.network.sizes[-1])
+    if wanted != got:
+        raise ModelFileError(
+            f"the model's preprocessing gives {wanted[0]} inputs and {wanted[1]} outputs, its network has {got[0]} "
+            f"and {got[1]}; train the model again"
+        )
+    return preprocessing
+
+
+def score(preprocessing: Preprocessing, d: np.ndarray, y: np.ndarray) -> Scores:
+    """Score outputs against desired outputs, both ``(n, j)``: see :class:`TableFit`.
+
+    Several targets share one R squared, their mean, and have errors of their own, ``"mae weight"``, ...
+    """
+    from sklearn import metrics
+
+    if isinstance(preprocessing.target, ClassTarget):
+        labels, predicted = d.argmax(axis=1), y.argmax(axis=1)
+        probabilities = y.astype(np.float64)
+        probabilities /= probabilities.sum(axis=1, keepdims=True)  # rounded to float32 they sum to almost 1
+        present = np.unique(labels)
+        return {
+            "accuracy": float(metrics.accuracy_score(labels, predicted)),
+            # by its definition, as scikit-learn's own warns where a class is only predicted
+            "balanced_accuracy": float(metrics.recall_score(labels, predicted, labels=present, average="macro")),
+            "macro_f1": float(metrics.f1_score(labels, predicted, average="macro", zero_division=0)),
+            "log_loss": float(metrics.log_loss(labels, probabilities, labels=np.arange(d.shape[1]))),
+        }
+    wanted, predictions = decode_target(preprocessing, d), decode_target(preprocessing, y)
+    scores = {"r2": float(metrics.r2_score(np.stack([*wanted.values()], 1), np.stack([*predictions.values()], 1)))}
+    for name in wanted:
+        suffix = f" {name}" if len(wanted) > 1 else ""
+        scores[f"mae{suffix}"] = float(metrics.mean_absolute_error(wanted[name], predictions[name]))
+        scores[f"rmse{suffix}"] = math.sqrt(metrics.mean_squared_error(wanted[name], predictions[name]))
+    return scores
+
+
+def task_of(preprocessing: Preprocessing) -> str:
+    """Tell the task that a target makes: "classification" or "regression"."""
+    return "classification" if isinstance(preprocessing.target, ClassTarget) else "regression"
+
+
+def as_table(table: AnyTable) -> Table:
+    """Read a table, unless it is one."""
+    if isinstance(table, Table):
+        return table
+    return read_table(fspath(table)) if isinstance(table, str | PathLike) else table_from_mapping(table)
+
+
+def _divided(rows: np.ndarray, classes: np.ndarray | None, size: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Hold out ``size`` rows, of each class its share where each class has enough rows for that."""
+    from sklearn.model_selection import train_test_split
+
+    if not 2 <= size < len(rows):
+        return rows, rows[:0]
+    shares = None
+    if classes is not None:
+        found, counts = np.unique(classes[rows], return_counts=True)
+        if counts.min() >= 2 and len(found) <= min(size, len(rows) - size):
+            shares = classes[rows]
+    kept, held_out = train_test_split(rows, test_size=size, random_state=seed, stratify=shares)
+    return kept, held_out
+
+
+def _suited_to(loss: str, prepared: PreparedTable) -> tuple[Preprocessing, np.ndarray]:
+    """Scale numbers so that the error is defined for them: Poisson's needs 0 to stay 0, a probability 1 to stay 1."""
+    preprocessing, target = prepared.preprocessing, prepared.preprocessing.target
+    low, high = loss_named(loss).desired
+    if low == -math.inf or isinstance(target, ClassTarget):
+        return preprocessing, prepared.d
+    for name in target.names:
+        least, most = prepared.table.columns[name].min(), prepared.table.columns[name].max()
+        if least < low or most > high:
+            raise DataError(
+                f"the error {loss!r} needs a target from {low:g} to {high:g}, got {least:g} to {most:g} in {name!r}; "
+                "use 'squared'"
+            )
+    scales = target.scales if high == math.inf else (1.0,) * len(target.names)
+    target = replace(target, means=(0.0,) * len(target.names), scales=scales)
+    preprocessing = replace(preprocessing, target=target)
+    return preprocessing, encode_target(preprocessing, prepared.table)
+
+
+def _plain(setting: Any) -> Any:
+    """Write a rule's setting as JSON: a number, or the text of a schedule."""
+    return setting if isinstance(setting, int | float) else repr(setting)

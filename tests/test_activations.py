@@ -1,0 +1,129 @@
+"""Each unit: its value by another formula, its derivative by finite differences, and both at extreme inputs."""
+
+import math
+
+import numpy as np
+import pytest
+
+from gpubp.activations import ACTIVATIONS, activation
+from gpubp.backend import to_numpy
+from gpubp.errors import DataError
+from gpubp.testing import assert_agree
+
+
+def gelu_gate(x):
+    return 0.5 * (1.0 + math.tanh(math.sqrt(2.0 / math.pi) * (x + 0.044715 * x**3)))
+
+
+FORMULAS = {
+    "identity": lambda x: x,
+    "logistic": lambda x: 1.0 / (1.0 + math.exp(-x)),
+    "tanh": lambda x: (math.exp(x) - math.exp(-x)) / (math.exp(x) + math.exp(-x)),
+    "relu": lambda x: x if x > 0 else 0.0,
+    "leaky_relu": lambda x: x if x > 0 else 0.01 * x,
+    "leaky_relu(0.2)": lambda x: x if x > 0 else 0.2 * x,
+    "elu": lambda x: x if x > 0 else math.exp(x) - 1.0,
+    "elu(0.5)": lambda x: x if x > 0 else 0.5 * (math.exp(x) - 1.0),
+    "softplus": lambda x: math.log(1.0 + math.exp(x)),
+    "silu": lambda x: x / (1.0 + math.exp(-x)),
+    "gelu": lambda x: x * gelu_gate(x),
+    "exp": math.exp,
+}
+UNITS = [*FORMULAS, "softmax"]
+
+
+def test_every_unit_is_here():
+    assert {name.partition("(")[0] for name in UNITS} == set(ACTIVATIONS)
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+def test_value(place, dtype, name):
+    x = np.linspace(-6.0, 6.0, 49).reshape(7, 7).astype(dtype)
+    expected = np.vectorize(FORMULAS[name], otypes=[dtype])(x.astype("float64"))
+    actual = activation(name).value(place.xp, place.asarray(x))
+    assert_agree(actual, expected, "elementwise", namespace=place.xp, device=place.device)
+
+
+def test_value_of_softmax(place, dtype):
+    x = np.linspace(-6.0, 6.0, 24).reshape(2, 3, 4).astype(dtype)
+    expected = np.asarray(
+        [[[math.exp(x_j) / sum(map(math.exp, case)) for x_j in case] for case in one.tolist()] for one in x], dtype
+    )
+    actual = activation("softmax").value(place.xp, place.asarray(x))
+    assert_agree(actual, expected, "elementwise", namespace=place.xp, device=place.device)
+
+
+@pytest.mark.parametrize("dtype", ["float64"])
+@pytest.mark.parametrize("name", UNITS)
+def test_derivative_by_finite_differences(place, dtype, name):
+    unit, xp, h = activation(name), place.xp, 6e-6
+    generator = np.random.default_rng(5)
+    x, dE_dy = generator.normal(0.0, 3.0, (4, 5)), generator.normal(size=(4, 5))
+    shifts = h * np.eye(20).reshape(20, 4, 5)  # one total input after another, all at once
+
+    def E(x):
+        y = to_numpy(unit.value(xp, place.asarray(x)))
+        return np.sum(dE_dy * y, axis=(-2, -1))
+
+    differences = ((E(x + shifts) - E(x - shifts)) / (2.0 * h)).reshape(4, 5)
+    there = place.asarray(x)
+    actual = unit.dE_dx(xp, place.asarray(dE_dy), there, unit.value(xp, there))
+    assert_agree(actual, differences, "differences", namespace=xp, device=place.device)
+
+
+@pytest.mark.parametrize("name", [name for name in UNITS if name != "exp"])
+@pytest.mark.parametrize("size", [0.0, 1e-30, 90.0, 800.0, 1e4])
+def test_extreme_inputs_give_finite_values(place, dtype, name, size):
+    xp, unit = place.xp, activation(name)
+    x = place.asarray([[-size, 0.0, size], [size, size, size], [-size, -size, -size]], dtype)
+    y = unit.value(xp, x)
+    dE_dx = unit.dE_dx(xp, xp.ones_like(x), x, y)
+    for values in (y, dE_dx):
+        assert bool(xp.all(xp.isfinite(values)))
+        assert values.dtype == x.dtype
+    assert not unit.above_zero or bool(xp.all(y >= 0.0))
+    assert not unit.below_one or bool(xp.all(y <= 1.0))
+
+
+def test_exp_alone_overflows(dtype):
+    """Its value at a large input is too large for any float: there is no other form to compute it by."""
+    unit = activation("exp")
+    with pytest.warns(RuntimeWarning, match="overflow"):
+        assert unit.value(np, np.asarray([1e4], dtype)) == np.inf
+    x = np.asarray([-1e4, 0.0, 80.0], dtype)
+    y = unit.value(np, x)
+    assert np.all(np.isfinite(y))
+    np.testing.assert_array_equal(unit.dE_dx(np, np.ones_like(x), x, y), y)
+
+
+@pytest.mark.parametrize("name", UNITS)
+def test_derivative_of_a_stack_is_that_of_each(name):
+    unit, generator = activation(name), np.random.default_rng(6)
+    x, dE_dy = generator.normal(size=(2, 3, 4, 5)), generator.normal(size=(2, 3, 4, 5))
+    together = unit.dE_dx(np, dE_dy, x, unit.value(np, x))
+    for n in np.ndindex(2, 3):
+        assert_agree(together[n], unit.dE_dx(np, dE_dy[n], x[n], unit.value(np, x[n])), "elementwise")
+
+
+def test_softmax_is_the_same_for_shifted_inputs(dtype):
+    x = np.asarray([[1.0, 2.0, 3.0]], dtype)
+    assert_agree(activation("softmax").value(np, x + 1000), activation("softmax").value(np, x), "elementwise")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("rleu", "unknown activation 'rleu' .*'relu'"),
+        ("relu(2)", "takes no number"),
+        ("elu(-1)", "one finite positive number"),
+        ("elu(nan)", "one finite positive number"),
+        ("elu(x)", "one finite positive number"),
+        ("elu()", "one finite positive number"),
+        ("elu(1", "must be a name"),
+        ("", "must be a name"),
+        (None, "must be a name"),
+    ],
+)
+def test_a_bad_name_raises(name, message):
+    with pytest.raises(DataError, match=message):
+        activation(name)

@@ -1,0 +1,343 @@
+"""Which array library computes, on which device, and how arrays get there and back."""
+
+import logging
+import re
+import sys
+import types
+
+import array_api_compat
+import numpy as np
+import pytest
+
+from gpubp import backend as room
+from gpubp.backend import Backend, choose_backend, like, to_backend, to_numpy
+from gpubp.errors import DataError, DeviceError, GpubpError
+from gpubp.network import Network
+from gpubp.probe import Probe
+from gpubp.training import predict, train
+
+DEVICES = ("cpu", "array_api_strict:device1", "array_api_strict:device2", "array_api_strict:no_float64", "torch:cpu")
+OTHERS = DEVICES[1:]
+WORKS = Probe(True)
+MISSING = Probe(False, "CuPy is not installed", 'pip install "gpubp[cuda13]"', expected=True)
+BROKEN = Probe(False, "the NVIDIA driver is missing, or older than CuPy's CUDA", "sudo apt install nvidia-driver")
+
+
+@pytest.fixture(autouse=True)
+def _choose_anew(monkeypatch):
+    monkeypatch.delenv("GPUBP_DEVICE", raising=False)
+    room._best.cache_clear()
+    yield
+    room._best.cache_clear()
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    """Let the probe answer what it is told, whatever this machine has, and note what it is asked."""
+    asked = []
+
+    def answer(found):
+        monkeypatch.setattr(room, "probe_cuda", lambda index=0: asked.append(index) or found)
+        return asked
+
+    return answer
+
+
+@pytest.fixture
+def cupy(monkeypatch, gpu):
+    """A CuPy that works and is none: what it holds of arrays is left out, its devices are there."""
+
+    class Device:
+        current: list[int] = []  # noqa: RUF012 - shared on purpose
+
+        def __init__(self, index):
+            self.id = index
+
+        def __enter__(self):
+            self.current.append(self.id)
+
+        def __exit__(self, *error):
+            self.current.remove(self.id)
+
+    fake = types.ModuleType("cupy")
+    fake.ndarray = fake.generic = type("ndarray", (), {})  # looked at to tell whose an array is
+    fake.cuda = types.SimpleNamespace(Device=Device)
+    monkeypatch.setitem(sys.modules, "cupy", fake)
+    monkeypatch.setitem(sys.modules, "array_api_compat.cupy", types.ModuleType("array_api_compat.cupy"))
+    gpu(WORKS)
+    return fake
+
+
+def named(device):
+    if device.startswith("torch"):
+        pytest.importorskip("torch")
+    return choose_backend(device)
+
+
+# --- by name ---
+
+
+def test_cpu_is_numpy():
+    chosen = choose_backend("cpu")
+    assert array_api_compat.is_numpy_namespace(chosen.xp)
+    assert chosen.name == "cpu"
+
+
+@pytest.mark.parametrize("device", OTHERS)
+def test_any_library_and_one_of_its_devices(device):
+    chosen = named(device)
+    array = to_backend(chosen, np.ones(2), "float32")
+    assert chosen.name == device
+    assert array_api_compat.device(array) == array_api_compat.device(chosen.xp.ones(1, device=chosen.device))
+    assert device.partition(":")[2] in str(array_api_compat.device(array))
+
+
+def test_a_library_without_a_device_has_its_own_choice():
+    assert choose_backend("numpy").xp is choose_backend("cpu").xp
+    assert choose_backend("array_api_strict").name == "array_api_strict"
+
+
+@pytest.mark.parametrize(
+    ("device", "got"),
+    [
+        ("gpu", "'gpu' cannot be used"),
+        ("", "'' cannot be used"),
+        ("no_such_library:0", "No module named 'no_such_library'"),
+        ("os", "'os' cannot be used"),
+        ("array_api_strict:device9", "device9"),
+        ("numpy:device1", "device1"),
+    ],
+)
+def test_a_name_that_means_nothing_is_answered_with_those_that_do(device, got):
+    with pytest.raises(DeviceError, match=rf"{got}.*Expected 'auto', 'cpu', 'cuda', 'cuda:N'.*'torch:cpu'"):
+        choose_backend(device)
+
+
+@pytest.mark.parametrize("device", ["cuda:x", "cuda:-1", "cuda:0:1", "cuda:1.5"])
+def test_a_gpu_has_a_number(gpu, device):
+    gpu(WORKS)
+    with pytest.raises(DeviceError, match=r"expected 'cuda' or 'cuda:N'.*such as 'cuda:0'"):
+        choose_backend(device)
+
+
+@pytest.mark.parametrize("device", [None, 0, ("cuda", 0)])
+def test_a_device_that_is_no_name(device):
+    with pytest.raises(GpubpError, match=re.escape(repr(device))):
+        choose_backend(device)
+
+
+# --- cuda ---
+
+
+@pytest.mark.parametrize("found", [MISSING, BROKEN])
+@pytest.mark.parametrize("device", ["cuda", "cuda:0", "cuda:2"])
+def test_cuda_without_a_gpu_fails_with_cause_and_mend(gpu, found, device):
+    gpu(found)
+    with pytest.raises(DeviceError) as raised:
+        choose_backend(device)
+    for part in (device, found.cause, found.mend):
+        assert part in str(raised.value)
+
+
+def test_train_and_predict_fail_alike_without_a_gpu(gpu):
+    gpu(MISSING)
+    network, x, d = Network((2, 1)), np.ones((3, 2)), np.ones((3, 1))
+    with pytest.raises(DeviceError, match="CuPy is not installed"):
+        train(network, x, d, device="cuda")
+    with pytest.raises(DeviceError, match="CuPy is not installed"):
+        predict(network, np.ones(3), x, device="cuda")
+
+
+@pytest.mark.parametrize(("device", "index"), [("cuda", 0), ("cuda:0", 0), ("cuda:3", 3)])
+def test_cuda_with_a_gpu_is_cupy_on_that_one(cupy, device, index):
+    chosen = choose_backend(device)
+    assert chosen.xp is sys.modules["array_api_compat.cupy"]
+    assert (chosen.device.id, chosen.name) == (index, f"cuda:{index}")
+    with chosen.active():
+        assert cupy.cuda.Device.current == [index]
+    assert cupy.cuda.Device.current == []
+
+
+def test_auto_takes_a_gpu_that_works(cupy, caplog):
+    caplog.set_level(logging.INFO, "gpubp")
+    assert choose_backend("auto").name == "cuda:0"
+    assert caplog.records == []
+
+
+def test_auto_beside_a_gpu_leaves_the_others_alone(cupy):
+    assert choose_backend("cpu").name == "cpu"
+    assert choose_backend("array_api_strict:device1").name == "array_api_strict:device1"
+
+
+# --- auto without a GPU ---
+
+
+@pytest.mark.parametrize(("found", "level"), [(MISSING, logging.INFO), (BROKEN, logging.WARNING)])
+def test_auto_falls_back_and_says_why_once(gpu, caplog, found, level):
+    """Where no GPU is the normal state of the machine it is mentioned; where it is a fault it is a warning."""
+    asked = gpu(found)
+    caplog.set_level(logging.INFO, "gpubp")
+    for _ in range(3):
+        assert choose_backend("auto").name == "cpu"
+        assert choose_backend("auto", np.ones(3), [1.0]).name == "cpu"
+    assert len(caplog.records) == 1
+    assert caplog.records[0].levelno == level
+    assert found.cause in caplog.text
+    assert found.mend in caplog.text
+    assert asked == [0]
+
+
+def test_auto_trains_on_the_cpu(gpu, caplog):
+    gpu(MISSING)
+    caplog.set_level(logging.INFO, "gpubp")
+    for _ in range(2):
+        result = train(Network((2, 1)), np.ones((3, 2)), np.ones((3, 1)), epochs=2)
+        assert result.device == "cpu"
+    assert len(caplog.records) == 1
+
+
+def test_choosing_the_cpu_asks_nothing(gpu, caplog):
+    asked = gpu(MISSING)
+    caplog.set_level(logging.INFO, "gpubp")
+    choose_backend("cpu")
+    choose_backend("auto", choose_backend("array_api_strict:device1").xp.ones(3))
+    assert asked == []
+    assert caplog.records == []
+
+
+# --- the environment variable ---
+
+
+@pytest.mark.parametrize("value", ["array_api_strict:device1", " array_api_strict:device1 "])
+def test_environment_decides_where_nothing_else_does(monkeypatch, value):
+    monkeypatch.setenv("GPUBP_DEVICE", value)
+    assert choose_backend("auto").name == "array_api_strict:device1"
+    assert choose_backend("auto", np.ones(3), [1.0]).name == "array_api_strict:device1"
+    result = train(Network((2, 1)), np.ones((3, 2)), np.ones((3, 1)), epochs=2)
+    assert result.device == "array_api_strict:device1"
+    assert type(result.theta) is np.ndarray
+
+
+def test_an_option_and_the_arrays_decide_before_the_environment(monkeypatch):
+    monkeypatch.setenv("GPUBP_DEVICE", "array_api_strict:device1")
+    other = choose_backend("array_api_strict:device2")
+    assert choose_backend("cpu").name == "cpu"
+    assert choose_backend("auto", to_backend(other, np.ones(3))).name == "array_api_strict:device2"
+
+
+@pytest.mark.parametrize("value", ["", " ", "auto"])
+def test_environment_without_an_opinion(monkeypatch, gpu, value):
+    gpu(MISSING)
+    monkeypatch.setenv("GPUBP_DEVICE", value)
+    assert choose_backend("auto").name == "cpu"
+
+
+def test_environment_may_ask_for_what_is_not_there(monkeypatch, gpu):
+    gpu(BROKEN)
+    monkeypatch.setenv("GPUBP_DEVICE", "cuda")
+    with pytest.raises(DeviceError, match="nvidia-driver"):
+        choose_backend("auto")
+
+
+# --- the arrays' own ---
+
+
+@pytest.mark.parametrize("device", OTHERS)
+def test_arrays_decide_for_themselves(device):
+    array = to_backend(named(device), np.ones(2), "float32")
+    chosen = choose_backend("auto", np.ones(2), array, [1.0])
+    assert chosen.name == device
+    assert chosen.device == array_api_compat.device(array)
+    assert chosen.xp is array_api_compat.array_namespace(array)
+
+
+def test_arrays_of_two_devices_are_not_mixed_unless_one_is_named():
+    one, two = (to_backend(choose_backend(f"array_api_strict:device{i}"), np.ones((3, 1))) for i in (1, 2))
+    with pytest.raises(DataError, match=r"array_api_strict:device1 and on array_api_strict:device2; put them on one"):
+        choose_backend("auto", one, two)
+    network = Network((1, 1))
+    for x, d in ((one, two), (two, one)):
+        with pytest.raises(DataError, match="put them on one, or name one with device="):
+            train(network, x, d, epochs=1)
+        result = train(network, x, d, epochs=1, device="array_api_strict:device1")
+        assert result.device == "array_api_strict:device1"
+        assert array_api_compat.device(result.theta) == array_api_compat.device(x)
+
+
+def test_arrays_of_two_libraries_are_not_mixed():
+    torch = pytest.importorskip("torch")
+    with pytest.raises(DataError, match="torch:cpu"):
+        choose_backend("auto", to_backend(choose_backend("array_api_strict"), np.ones(3)), torch.ones(3))
+
+
+# --- there and back ---
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("dtype", ["float32", "int64", "int32", "bool"])
+def test_there_and_back(device, dtype):
+    chosen, host = named(device), (np.arange(6).reshape(2, 3) % 2).astype(dtype)
+    there = to_backend(chosen, host)
+    back = to_numpy(there)
+    assert type(back) is np.ndarray
+    assert back.dtype == host.dtype
+    np.testing.assert_array_equal(back, host)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_what_is_there_already_is_not_copied(device):
+    chosen = named(device)
+    there = to_backend(chosen, np.ones(3, dtype="float32"))
+    assert to_backend(chosen, there) is there
+    assert to_backend(chosen, there, "float32") is there
+
+
+@pytest.mark.parametrize("source", DEVICES)
+@pytest.mark.parametrize("target", DEVICES)
+def test_from_every_device_to_every_device(source, target):
+    array = to_backend(named(source), np.asarray([[0.25, -3.0]], dtype="float32"))
+    moved = to_backend(named(target), array, "float32")
+    assert array_api_compat.array_namespace(moved) is named(target).xp
+    np.testing.assert_array_equal(to_numpy(moved), [[0.25, -3.0]])
+    home = like(moved, array)
+    assert array_api_compat.array_namespace(home) is array_api_compat.array_namespace(array)
+    assert array_api_compat.device(home) == array_api_compat.device(array)
+    np.testing.assert_array_equal(to_numpy(home), [[0.25, -3.0]])
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_type_changes_on_the_way(device):
+    chosen = named(device)
+    host = np.asarray([0, 1])
+    for there in (to_backend(chosen, host, "float32"), to_backend(chosen, to_backend(chosen, host), "float32")):
+        assert there.dtype == chosen.xp.float32
+        np.testing.assert_array_equal(to_numpy(there), [0.0, 1.0])
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_read_only_and_strided_memory_goes_there_too(device):
+    host = np.arange(12.0, dtype="float32").reshape(3, 4)
+    host.flags.writeable = False
+    chosen = named(device)
+    np.testing.assert_array_equal(to_numpy(to_backend(chosen, host)), host)
+    np.testing.assert_array_equal(to_numpy(to_backend(chosen, host[::2, ::-1])), host[::2, ::-1])
+
+
+@pytest.mark.parametrize("plain", [[[1.0, 2.0]], ((1.0, 2.0),), 3.0])
+def test_like_something_that_is_no_array_is_numpy(plain):
+    array = to_backend(choose_backend("array_api_strict:device1"), np.ones(2))
+    assert type(like(array, plain)) is np.ndarray
+    assert type(to_backend(choose_backend("cpu"), plain)) is np.ndarray
+
+
+def test_the_host_is_not_copied():
+    host = np.ones(3)
+    assert to_backend(choose_backend("cpu"), host) is host
+    assert to_numpy(host) is host
+
+
+def test_active_does_nothing_where_there_is_nothing_to_do():
+    for device in DEVICES[:3]:
+        with choose_backend(device).active():
+            pass
+    assert Backend._fields == ("xp", "device", "name")

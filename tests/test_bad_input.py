@@ -1,0 +1,338 @@
+"""Input that cannot be right: each says what was received, what was expected, and where it helps how to mend it."""
+
+import numpy as np
+import pytest
+
+from gpubp.backend import choose_backend, to_backend
+from gpubp.descent import gradient_descent, momentum
+from gpubp.errors import DataError, DeviceError, GpubpError
+from gpubp.initialization import initial_weights
+from gpubp.network import Network
+from gpubp.second_order import lbfgs, levenberg_marquardt
+from gpubp.training import predict, train
+
+DEVICES = ("cpu", "array_api_strict:device1")
+NETWORK = Network((2, 3, 1))
+X, D = np.ones((4, 2)), np.zeros((4, 1))
+THETA = np.zeros(NETWORK.n_parameters)
+
+
+def fit(network=NETWORK, x=X, d=D, **options):
+    return train(network, x, d, **({"device": "cpu", "epochs": 2} | options))
+
+
+def spoiled(array, place, value):
+    array = array.astype("float64")
+    array[place] = value
+    return array
+
+
+# --- shapes ---
+
+
+@pytest.mark.parametrize(
+    ("x", "message"),
+    [
+        (np.ones((4, 3)), r"x must be \(cases, 2\), as the network has 2 inputs; got \(4, 3\)"),
+        (np.ones((2, 4)), r"x must be \(cases, 2\).*got \(2, 4\)"),
+        (np.ones((1, 1, 4, 2)), r"x must be \(cases, 2\).*got \(1, 1, 4, 2\)"),
+        (np.ones(2), r"x must be \(cases, 2\), got one dimension of 2; a single case is x.reshape\(1, -1\)"),
+        ([1.0, 2.0], r"one dimension of 2; .*a single input x.reshape\(-1, 1\)"),
+        (3.0, r"x must be \(cases, 2\).*got \(\)"),
+        (np.zeros((0, 2)), r"x is empty, \(0, 2\); at least one case is needed"),
+        (np.ones((3, 4, 2)), "x holds 3 sets of cases, but theta is one network"),
+    ],
+)
+def test_shape_of_x(x, message):
+    with pytest.raises(DataError, match=message):
+        fit(x=x, theta=THETA)
+    with pytest.raises(DataError, match=message):
+        predict(NETWORK, THETA, x, device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("network", "d", "message"),
+    [
+        (NETWORK, np.zeros(4), r"d must be \(4, 1\), one row for each case, got \(4,\); reshape\(-1, 1\)"),
+        (NETWORK, np.zeros((3, 1)), r"d must be \(4, 1\).*got \(3, 1\)"),
+        (NETWORK, np.zeros((4, 2)), r"d must be \(4, 1\).*got \(4, 2\)"),
+        (NETWORK, 0.0, r"d must be \(4, 1\).*got \(\)"),
+        (NETWORK, np.zeros((0, 1)), r"d must be \(4, 1\).*got \(0, 1\)"),
+        (Network((2, 3), loss="cross_entropy"), [0, 1, 2, 1], r"d must be \(4, 3\).*got \(4,\); gpubp.one_hot turns"),
+    ],
+)
+def test_shape_of_d(network, d, message):
+    with pytest.raises(DataError, match=message):
+        fit(network, d=d)
+
+
+@pytest.mark.parametrize("theta", [np.zeros(5), np.zeros((13, 1)), np.zeros((2, 2, 13)), 0.0])
+def test_shape_of_theta(theta):
+    message = r"theta must be \(13,\), or \(K, 13\) for a stack, for a network of sizes \(2, 3, 1\); got \("
+    with pytest.raises(DataError, match=message):
+        fit(theta=theta)
+    with pytest.raises(DataError, match=message):
+        predict(NETWORK, theta, X, device="cpu")
+
+
+def test_a_stack_of_no_networks():
+    with pytest.raises(DataError, match="theta"):
+        fit(theta=np.zeros((0, 13)))
+
+
+def test_as_many_sets_of_cases_as_networks():
+    with pytest.raises(DataError, match="x holds 3 sets of cases, but theta is a stack of 2 networks"):
+        fit(x=np.ones((3, 4, 2)), d=np.zeros((3, 4, 1)), theta=np.zeros((2, 13)))
+
+
+def test_more_features_at_predict_than_at_fit():
+    with pytest.raises(DataError, match=r"x must be \(cases, 2\), as the network has 2 inputs; got \(4, 5\)"):
+        predict(NETWORK, fit().theta, np.ones((4, 5)), device="cpu")
+
+
+# --- values ---
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("device", DEVICES)
+def test_not_finite(device, value):
+    """The first bad place is named, whichever array it is in."""
+
+    def there(array):
+        return to_backend(choose_backend(device), array, "float64")
+
+    def message(name, place):
+        return rf"{name} holds {value} at \[{place}\]; every value must be finite in float64"
+
+    options = {"device": device}
+    with pytest.raises(DataError, match=message("x", "2, 1")):
+        fit(x=there(spoiled(X, (slice(2, 4), 1), value)), **options)
+    with pytest.raises(DataError, match=message("d", "3, 0")):
+        fit(d=there(spoiled(D, (3, 0), value)), **options)
+    with pytest.raises(DataError, match=message("theta", "12")):
+        fit(theta=there(spoiled(THETA, 12, value)), **options)
+    with pytest.raises(DataError, match=message("case_weights", "0")):
+        fit(case_weights=there(spoiled(np.ones(4), 0, value)), **options)
+    with pytest.raises(DataError, match=message("validation x", "1, 1")):
+        fit(validation=(spoiled(X, (1, 1), value), D), **options)
+    with pytest.raises(DataError, match=message("validation d", "0, 0")):
+        fit(validation=(X, spoiled(D, (0, 0), value)), **options)
+    with pytest.raises(DataError, match=message("x", "0, 0")):
+        predict(NETWORK, THETA, there(spoiled(X, (0, 0), value)), **options)
+
+
+def test_finite_only_in_the_other_precision():
+    with pytest.raises(DataError, match=r"x holds inf at \[0, 0\]; every value must be finite in float32"):
+        fit(x=X * 1e300, dtype="float32")
+    with pytest.raises(DataError, match=r"x holds inf at \[0, 0\]; every value must be finite in float32"):
+        predict(NETWORK, THETA.astype("float32"), X * 1e300, device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("x", "message"),
+    [
+        ([["1", "two"]] * 4, "x must hold numbers, got .*two"),
+        (np.asarray([["a", "b"]] * 4, dtype=object), "x must hold numbers, got object.*'a'"),
+        (np.asarray([[1, {}]] * 4, dtype=object), "x must hold numbers, got object.*dict"),
+        (np.ones((4, 2)) * 1j, "x must hold numbers, got complex128"),
+        ([[1.0, 2.0], [1.0]], "x must be an array of numbers, its rows of one length"),
+        ({"a": 1}, "x must hold numbers"),
+        (None, "x "),
+        ([[1.0, None]] * 4, r"x holds nan at \[0, 1\]"),
+        (np.full((4, 2), np.datetime64("2020-01-01")), "x must hold numbers, got datetime64"),
+        (np.full((4, 2), np.timedelta64(1, "D")), "x must hold numbers, got timedelta64"),
+    ],
+)
+def test_no_numbers(x, message):
+    with pytest.raises(DataError, match=message):
+        fit(x=x)
+
+
+@pytest.mark.parametrize(
+    ("loss", "d", "message"),
+    [
+        ("binary_cross_entropy", [[0], [1], [2], [1]], r"'binary_cross_entropy' needs d from 0 to 1, got 0 to 2"),
+        ("binary_cross_entropy", [[0], [1], [-1], [1]], r"needs d from 0 to 1, got -1 to 1"),
+        ("cross_entropy", [[0], [1], [-1], [1]], r"'cross_entropy' needs d from 0 to inf, got -1 to 1"),
+        ("poisson", [[0], [1], [-0.5], [1]], r"'poisson' needs d from 0 to inf, got -0.5 to 1"),
+    ],
+)
+def test_desired_outputs_that_the_error_is_not_defined_for(loss, d, message):
+    network = Network((2, 3, 1), loss=loss)
+    with pytest.raises(DataError, match=message):
+        fit(network, d=d)
+    with pytest.raises(DataError, match="validation d"):
+        fit(network, d=np.ones((4, 1)), validation=(X, d))
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        ([1, -1, 1, 1], "case_weights must not be negative, and not all 0"),
+        ([0, 0, 0, 0], "case_weights must not be negative, and not all 0"),
+        ([1, 1, 1], r"case_weights must be \(4,\), one for each case, got \(3,\)"),
+        (np.ones((4, 1)), r"case_weights must be \(4,\), one for each case, got \(4, 1\)"),
+        (2.0, r"case_weights must be \(4,\), one for each case, got \(\)"),
+        (["a", "b", "c", "d"], "case_weights must hold numbers"),
+    ],
+)
+def test_case_weights(weights, message):
+    with pytest.raises(DataError, match=message):
+        fit(case_weights=weights)
+
+
+def test_weights_all_zero_for_one_network_of_a_stack():
+    with pytest.raises(DataError, match="not all 0"):
+        fit(x=np.ones((2, 4, 2)), d=D, theta=np.zeros((2, 13)), case_weights=[[1, 1, 1, 1], [0, 0, 0, 0]])
+
+
+@pytest.mark.parametrize("validation", [(X, D, D), (X,), X, [], "held out"])
+def test_validation_is_a_pair(validation):
+    with pytest.raises(DataError, match="validation"):
+        fit(validation=validation)
+
+
+def test_validation_that_does_not_fit():
+    with pytest.raises(DataError, match=r"validation x must be \(cases, 2\)"):
+        fit(validation=(np.ones((4, 3)), D))
+    with pytest.raises(DataError, match=r"validation d must be \(4, 1\)"):
+        fit(validation=(X, np.zeros(4)))
+
+
+# --- options ---
+
+
+@pytest.mark.parametrize("epochs", [0, -1, 1.5, "10", None, np.nan])
+def test_epochs(epochs):
+    with pytest.raises(DataError, match=f"epochs must be 1 or more.*got {epochs!r}"):
+        fit(epochs=epochs, callbacks=[lambda progress: progress.epoch > 9])
+
+
+@pytest.mark.parametrize("batch_size", [0, -3, 1.5, "whole", None])
+def test_batch_size(batch_size):
+    message = f"batch_size must be a positive whole number, 'auto' or 'sweep', got {batch_size!r}"
+    with pytest.raises(DataError, match=message):
+        fit(batch_size=batch_size)
+
+
+@pytest.mark.parametrize("patience", [0, -1, 0.5, 2.5, "3"])
+def test_patience(patience):
+    with pytest.raises(DataError, match=f"patience must be 1 or more.*got {patience!r}"):
+        fit(patience=patience)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "double", "int64", "", np.float32])
+def test_dtype(dtype):
+    with pytest.raises(DataError, match="dtype must be one of float32, float64 on cpu, got"):
+        fit(dtype=dtype)
+    with pytest.raises(DataError, match="dtype must be one of float32, float64 on cpu, got"):
+        predict(NETWORK, THETA, X, device="cpu", dtype=dtype)
+
+
+def test_dtype_that_the_device_lacks():
+    with pytest.raises(DataError, match="dtype must be one of float32 on array_api_strict:no_float64, got 'float64'"):
+        fit(device="array_api_strict:no_float64", dtype="float64")
+
+
+def test_device():
+    with pytest.raises(DeviceError, match=r"'gpu' cannot be used .*Expected 'auto', 'cpu', 'cuda'"):
+        fit(device="gpu")
+
+
+@pytest.mark.parametrize("seed", [-1, 1.5, "abc", [], [0, -1], [0, "b"], object()])
+def test_seed(seed):
+    with pytest.raises(DataError, match="seed"):
+        fit(seed=seed, batch_size=2)
+    with pytest.raises(DataError, match="seed"):
+        initial_weights(NETWORK, seed)
+
+
+def test_scheme():
+    with pytest.raises(DataError, match=r"unknown scheme 'Glorot' \(did you mean 'glorot'\?\); known: glorot, he, un"):
+        initial_weights(NETWORK, scheme="Glorot")
+
+
+@pytest.mark.parametrize("rule", ["adam", gradient_descent, 0.1])
+def test_rule(rule):
+    with pytest.raises(DataError, match="rule"):
+        fit(rule=rule)
+
+
+@pytest.mark.parametrize("l2", [-0.1, np.nan, np.inf, "0.1"])
+def test_l2(l2):
+    with pytest.raises(DataError, match="l2"):
+        fit(l2=l2)
+
+
+@pytest.mark.parametrize("wrong", [np.ones((2, 1)), np.ones(3), [0.1, 0.2, 0.3]])
+def test_setting_for_each_network_is_a_column_of_as_many(wrong):
+    """Three networks of three parameters, so that a row of three would be taken for one number a parameter."""
+    with pytest.raises(DataError, match="learning_rate"):
+        fit(Network((2, 1)), theta=np.zeros((3, 3)), rule=momentum(wrong))
+
+
+def test_setting_for_each_network_needs_a_stack():
+    with pytest.raises(DataError, match="learning_rate"):
+        fit(theta=THETA, rule=gradient_descent(np.ones((3, 1))))
+
+
+@pytest.mark.parametrize("rule", [lbfgs(), levenberg_marquardt()])
+def test_methods_of_second_order_take_whole_sweeps_and_one_network(rule):
+    with pytest.raises(DataError, match=rf"{rule.name} works on whole sweeps: leave batch_size out, or make it 'swe"):
+        fit(rule=rule, batch_size=2)
+    with pytest.raises(DataError, match=rf"{rule.name} trains one network, got a stack of 2"):
+        fit(rule=rule, seed=[0, 1])
+
+
+def test_levenberg_marquardt_is_for_the_squared_error():
+    with pytest.raises(DataError, match="levenberg_marquardt needs the error 'squared', got 'huber'; use lbfgs"):
+        fit(Network((2, 3, 1), loss="huber"), rule=levenberg_marquardt())
+
+
+def test_patience_and_score_are_for_one_network():
+    with pytest.raises(DataError, match="patience and score are for one network, got a stack of 2"):
+        fit(seed=[0, 1], patience=3)
+    with pytest.raises(DataError, match="patience and score are for one network, got a stack of 2"):
+        fit(seed=[0, 1], validation=(X, D), score=lambda d, y: 0.0)
+
+
+def test_score_is_taken_on_validation_cases():
+    with pytest.raises(DataError, match=r"score.*validation"):
+        fit(score=lambda d, y: 0.0)
+
+
+# --- networks ---
+
+
+@pytest.mark.parametrize("sizes", [(2,), (), (2, 0, 1), (2, -3, 1), (2.0, 1), ("2", 1), "ab", 5, None])
+def test_sizes(sizes):
+    with pytest.raises(DataError, match="sizes must be two or more positive whole numbers, inputs first, got"):
+        Network(sizes)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"hidden": ("relu", "relu")}, r"hidden must be one name or 1, one for each hidden layer, got \('relu', 'r"),
+        ({"hidden": "reul"}, r"unknown activation 'reul' \(did you mean 'relu'\?\)"),
+        ({"hidden": None}, "hidden must be"),
+        ({"hidden": "relu(2)"}, "activation 'relu' takes no number"),
+        ({"hidden": "leaky_relu(-1)"}, "activation 'leaky_relu' takes one finite positive number"),
+        ({"loss": "mse"}, "unknown loss 'mse'; known: squared"),
+        ({"loss": None}, "loss must be a name such as 'squared', got None"),
+        ({"loss": "huber(0)"}, "loss 'huber' takes one finite positive number"),
+        ({"output": "sigmoid"}, "unknown activation 'sigmoid'"),
+        ({"loss": "binary_cross_entropy", "output": "relu"}, "needs outputs between 0 and 1.*use 'logistic'"),
+        ({"loss": "poisson", "output": "identity"}, "needs outputs above 0.*'identity' does not give; use 'exp'"),
+    ],
+)
+def test_network(options, message):
+    with pytest.raises(DataError, match=message):
+        Network((2, 3, 1), **options)
+
+
+def test_every_error_of_ours_can_be_caught_as_one():
+    assert issubclass(DataError, GpubpError)
+    assert issubclass(DataError, ValueError)
+    assert issubclass(DeviceError, GpubpError)
+    assert issubclass(DeviceError, RuntimeError)

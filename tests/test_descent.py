@@ -1,0 +1,259 @@
+"""The rules of descent against their formulas, written out number by number in plain loops."""
+
+import math
+
+import numpy as np
+import pytest
+
+from gpubp.backend import choose_backend, to_backend, to_numpy
+from gpubp.descent import (
+    RULES,
+    adagrad,
+    adam,
+    adamw,
+    clipped,
+    decayed,
+    gradient_descent,
+    momentum,
+    nesterov,
+    rmsprop,
+    rule_named,
+)
+from gpubp.errors import DataError
+from gpubp.schedules import InverseScaling, Steps
+
+DEVICES = ("cpu", "array_api_strict:device1", "array_api_strict:no_float64", "torch:cpu")
+
+
+def descent_of_one(g, w, s, learning_rate):
+    return -learning_rate * g
+
+
+def momentum_of_one(g, w, s, learning_rate, momentum):
+    s["v"] = momentum * s.get("v", 0.0) - learning_rate * g
+    return s["v"]
+
+
+def nesterov_of_one(g, w, s, learning_rate, momentum):
+    s["v"] = momentum * s.get("v", 0.0) - learning_rate * g
+    return momentum * s["v"] - learning_rate * g
+
+
+def adam_of_one(g, w, s, learning_rate, beta_1, beta_2, epsilon):
+    s["t"] = s.get("t", 0) + 1
+    s["m"] = beta_1 * s.get("m", 0.0) + (1 - beta_1) * g
+    s["v"] = beta_2 * s.get("v", 0.0) + (1 - beta_2) * g * g
+    rate = learning_rate * math.sqrt(1 - beta_2 ** s["t"]) / (1 - beta_1 ** s["t"])
+    return -rate * s["m"] / (math.sqrt(s["v"]) + epsilon)
+
+
+def adamw_of_one(g, w, s, learning_rate, beta_1, beta_2, epsilon, weight_decay):
+    return adam_of_one(g, w, s, learning_rate, beta_1, beta_2, epsilon) - learning_rate * weight_decay * w
+
+
+def rmsprop_of_one(g, w, s, learning_rate, rho, epsilon):
+    s["v"] = rho * s.get("v", 0.0) + (1 - rho) * g * g
+    return -learning_rate * g / (math.sqrt(s["v"]) + epsilon)
+
+
+def adagrad_of_one(g, w, s, learning_rate, epsilon):
+    s["s"] = s.get("s", 0.0) + g * g
+    return -learning_rate * g / (math.sqrt(s["s"]) + epsilon)
+
+
+BY_HAND = {
+    # settings away from the defaults, and unequal, so that a mixed-up pair shows
+    "gradient_descent": (descent_of_one, {"learning_rate": 0.3}),
+    "momentum": (momentum_of_one, {"learning_rate": 0.3, "momentum": 0.7}),
+    "nesterov": (nesterov_of_one, {"learning_rate": 0.3, "momentum": 0.7}),
+    "adam": (adam_of_one, {"learning_rate": 0.2, "beta_1": 0.8, "beta_2": 0.95, "epsilon": 1e-3}),
+    "adamw": (
+        adamw_of_one,
+        {"learning_rate": 0.2, "beta_1": 0.8, "beta_2": 0.95, "epsilon": 1e-3, "weight_decay": 0.1},
+    ),
+    "rmsprop": (rmsprop_of_one, {"learning_rate": 0.2, "rho": 0.8, "epsilon": 1e-3}),
+    "adagrad": (adagrad_of_one, {"learning_rate": 0.2, "epsilon": 1e-3}),
+}
+N_UPDATES = 6
+
+
+def gradient_at(theta, t):
+    """A gradient that depends on where one is and on the time; its first number stays 0."""
+    slopes = np.sin(3.0 * theta + t) + 0.3 * theta
+    slopes[..., 0] = 0.0
+    return slopes
+
+
+def descend(rule, theta, device="cpu", dtype="float64"):
+    """Every place that the rule passes through, taken on a device and looked at on the host."""
+    backend = choose_backend(device)
+    xp, theta = backend.xp, to_backend(backend, theta, dtype)
+    state, places = rule.init(xp, theta), []
+    for t in range(N_UPDATES):
+        gradient = to_backend(backend, gradient_at(np.array(to_numpy(theta), dtype="float64"), t), dtype)
+        change, state = rule.update(xp, gradient, state, theta, rule.at(t))
+        assert change.dtype == theta.dtype
+        assert change.shape == theta.shape
+        theta = theta + change
+        places.append(to_numpy(theta))
+    return np.stack(places)
+
+
+def descend_by_hand(of_one, settings, start):
+    places, theta, states = [], [float(w) for w in start], [{} for _ in start]
+    for t in range(N_UPDATES):
+        slopes = gradient_at(np.array(theta), t)
+        theta = [w + of_one(float(g), w, s, **settings) for w, g, s in zip(theta, slopes, states, strict=True)]
+        places.append(theta)
+    return np.array(places)
+
+
+START = np.array([0.5, -1.2, 0.0, 2.0, 0.31])
+
+
+def test_every_rule_is_compared_with_a_formula():
+    assert set(BY_HAND) == set(RULES)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("name", BY_HAND)
+def test_rule_follows_its_formula(name, device):
+    if device.startswith("torch"):
+        pytest.importorskip("torch")
+    of_one, settings = BY_HAND[name]
+    low = device.endswith("no_float64")
+    got = descend(rule_named(name, **settings), START, device, "float32" if low else "float64")
+    expected = descend_by_hand(of_one, settings, START)
+    np.testing.assert_allclose(got, expected, rtol=0, atol=1e-5 if low else 1e-13)
+
+
+@pytest.mark.parametrize("name", BY_HAND)
+def test_default_settings_are_the_formulas_own(name):
+    of_one, _ = BY_HAND[name]
+    rule = rule_named(name)
+    np.testing.assert_allclose(descend(rule, START), descend_by_hand(of_one, rule.settings, START), rtol=0, atol=1e-13)
+
+
+def test_defaults_are_the_published_ones():
+    assert dict(adam().settings) == {"learning_rate": 1e-3, "beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-8}
+    assert dict(momentum().settings) == {"learning_rate": 0.1, "momentum": 0.9}
+    assert adamw().settings["weight_decay"] == 0.01
+    assert rmsprop().settings["rho"] == 0.9
+
+
+def frozen(state):
+    if isinstance(state, np.ndarray):
+        state.flags.writeable = False
+    elif isinstance(state, tuple):
+        for part in state:
+            frozen(part)
+    return state
+
+
+@pytest.mark.parametrize("wrap", [lambda rule: rule, lambda rule: clipped(decayed(rule, 0.01), 0.5)])
+@pytest.mark.parametrize("name", BY_HAND)
+def test_rule_writes_into_nothing(name, wrap):
+    rule = wrap(rule_named(name, **BY_HAND[name][1]))
+    theta, gradient = frozen(START.copy()), frozen(gradient_at(START.copy(), 0))
+    state = frozen(rule.init(np, theta))
+    first, after = rule.update(np, gradient, state, theta, rule.at(0))
+    again, _ = rule.update(np, gradient, state, theta, rule.at(0))
+    np.testing.assert_array_equal(first, again)
+    rule.update(np, gradient, frozen(after), theta, rule.at(1))
+    np.testing.assert_array_equal(theta, START)
+    np.testing.assert_array_equal(gradient, gradient_at(START.copy(), 0))
+
+
+@pytest.mark.parametrize("device", DEVICES[:2])
+@pytest.mark.parametrize("name", BY_HAND)
+def test_stack_with_a_setting_for_each_network_equals_singles(name, device):
+    starts = np.stack([START, 2.0 * START, -START])
+    each = {setting: [value, 0.5 * value, 0.25 * value] for setting, value in BY_HAND[name][1].items()}
+    backend = choose_backend(device)
+    columns = {setting: to_backend(backend, np.array(values)[:, None]) for setting, values in each.items()}
+    got = descend(rule_named(name, **columns), starts, device)
+    for k, start in enumerate(starts):
+        single = rule_named(name, **{setting: values[k] for setting, values in each.items()})
+        np.testing.assert_allclose(got[:, k], descend(single, start, device), rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize("name", BY_HAND)
+@pytest.mark.parametrize("number", [float, np.float64, lambda value: lambda epoch: np.float64(value)])
+def test_float32_stays_float32_whatever_kind_of_number_a_setting_is(name, number):
+    rule = rule_named(name, **{setting: number(value) for setting, value in BY_HAND[name][1].items()})
+    assert descend(rule, START, dtype="float32").dtype == np.float32
+
+
+def test_gradient_is_shortened_to_max_norm_and_no_further():
+    rule = clipped(gradient_descent(1.0), 2.0)
+    gradients = np.array([[3.0, 4.0], [0.6, 0.8], [0.0, 0.0]])
+    change, _ = rule.update(np, gradients, (), np.zeros((3, 2)), rule.at(0))
+    np.testing.assert_allclose(change, [[-1.2, -1.6], [-0.6, -0.8], [0.0, 0.0]], rtol=1e-15)
+
+
+@pytest.mark.parametrize("device", DEVICES[:3])
+def test_clipping_comes_before_the_rule(device):
+    rule, start = clipped(momentum(0.3, 0.7), 0.5), np.array([0.5, -1.2, 2.0])
+    theta, velocity, expected = start.copy(), np.zeros(3), []
+    for t in range(N_UPDATES):
+        g = gradient_at(theta, t)
+        velocity = 0.7 * velocity - 0.3 * g * min(1.0, 0.5 / math.sqrt(sum(part * part for part in g)))
+        theta = theta + velocity
+        expected.append(theta)
+    low = device.endswith("no_float64")
+    got = descend(rule, start, device, "float32" if low else "float64")
+    np.testing.assert_allclose(got, expected, rtol=0, atol=1e-5 if low else 1e-13)
+
+
+@pytest.mark.parametrize("device", DEVICES[:3])
+def test_weights_shrink_after_the_change(device):
+    theta, velocity, expected = START.copy(), np.zeros(5), []
+    for t in range(N_UPDATES):
+        velocity = 0.7 * velocity - 0.3 * gradient_at(theta, t)
+        theta = (theta + velocity) * (1 - 0.02)
+        expected.append(theta)
+    low = device.endswith("no_float64")
+    got = descend(decayed(momentum(0.3, 0.7), 0.02), START, device, "float32" if low else "float64")
+    np.testing.assert_allclose(got, expected, rtol=0, atol=1e-5 if low else 1e-13)
+
+
+def test_wrapped_rules_keep_the_settings_inside_them():
+    rule = clipped(decayed(momentum(0.5, 0.8), 0.002), 3.0)
+    assert rule.at(0) == {"learning_rate": 0.5, "momentum": 0.8, "shrinkage": 0.002, "max_norm": 3.0}
+    assert rule.name == "clipped decayed momentum"
+
+
+@pytest.mark.parametrize("wrap", [clipped, decayed])
+def test_a_wrapper_within_one_of_its_kind_would_take_its_number(wrap):
+    """Settings go by name, so that the inner one would silently work with the outer one's."""
+    with pytest.raises(DataError, match="already"):
+        wrap(wrap(gradient_descent(1.0), 0.25), 0.5)
+
+
+def test_settings_may_be_schedules():
+    rule = clipped(momentum(Steps({0: 0.005, 20: 0.01}), Steps({0: 0.5, 20: 0.9})), InverseScaling(1.0))
+    assert rule.at(0) == {"learning_rate": 0.005, "momentum": 0.5, "max_norm": 1.0}
+    assert rule.at(20) == {"learning_rate": 0.01, "momentum": 0.9, "max_norm": 1.0 / math.sqrt(21.0)}
+
+
+def test_scheduled_settings_reach_the_formula():
+    places, theta = [], START.copy()
+    for t in range(N_UPDATES):
+        theta = theta - (0.4 if t >= 3 else 0.2) * gradient_at(theta, t)
+        places.append(theta)
+    np.testing.assert_allclose(descend(gradient_descent(Steps({0: 0.2, 3: 0.4})), START), places, rtol=0, atol=1e-15)
+
+
+@pytest.mark.parametrize("rule", [adagrad(), rmsprop(), adam(), nesterov(), momentum(), gradient_descent()])
+def test_no_gradient_no_change(rule):
+    change, _ = rule.update(np, np.zeros(3), rule.init(np, np.ones(3)), np.ones(3), rule.at(0))
+    np.testing.assert_array_equal(change, 0.0)
+
+
+def test_rule_named_says_what_it_knows():
+    with pytest.raises(DataError, match=r"unknown rule 'adma' \(did you mean 'adam'\?\); known: .*momentum"):
+        rule_named("adma")
+    with pytest.raises(DataError, match=r"unknown setting of momentum 'learnin_rate' \(did you mean 'learning_rate'"):
+        rule_named("momentum", learnin_rate=0.1)
+    with pytest.raises(DataError, match="unknown setting of gradient_descent 'momentum'"):
+        rule_named("gradient_descent", momentum=0.9)

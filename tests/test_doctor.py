@@ -1,0 +1,409 @@
+"""The doctor, on machines made of fakes: a healthy GPU, and each way in which one can be ill."""
+
+import contextlib
+import functools
+import importlib.machinery
+import json
+import os
+import sys
+import types
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from gpubp import backend, probe
+from gpubp import doctor as examination
+from gpubp.cli.doctor import doctor
+from gpubp.doctor import Finding, cupy_wheels, diagnose
+
+GIB = 2**30
+MEND = "sudo apt install nvidia-driver"
+
+
+def fake_cupy(
+    *,
+    runtime: int = 13020,
+    devices: int | Exception = 1,
+    capability: tuple[int, int] = (9, 0),
+    free: int = 100 * GIB,
+    compiles: Exception | None = None,
+    multiplies: Callable[..., Any] = np.matmul,
+) -> types.ModuleType:
+    """CuPy as far as the doctor and the probe look at it, computing on the host."""
+
+    def get_device_count() -> int:
+        if isinstance(devices, Exception):
+            raise devices
+        return devices
+
+    class RawKernel:
+        def __init__(self, code: str, name: str) -> None:
+            assert "cuda_fp16.h" in code
+            assert name in code
+
+        def compile(self) -> None:
+            if compiles is not None:
+                raise compiles
+
+    cupy = types.ModuleType("cupy")
+    cupy.__spec__ = importlib.machinery.ModuleSpec("cupy", None)
+    cupy.__version__ = "14.2.0"
+    cupy.RawKernel = RawKernel
+    cupy.arange, cupy.sum, cupy.float32, cupy.matmul = np.arange, np.sum, np.float32, multiplies
+    cupy.get_default_memory_pool = lambda: types.SimpleNamespace(
+        total_bytes=lambda: 3 * 2**20, used_bytes=lambda: 2**20, get_limit=lambda: 0
+    )
+    cupy.cuda = types.SimpleNamespace(
+        Device=lambda index: contextlib.nullcontext(),
+        runtime=types.SimpleNamespace(
+            runtimeGetVersion=lambda: runtime,
+            getDeviceCount=get_device_count,
+            getDeviceProperties=lambda index: {"name": b"Fake 9000", "major": capability[0], "minor": capability[1]},
+            memGetInfo=lambda: (free, 140 * GIB),
+        ),
+    )
+    return cupy
+
+
+class Machine:
+    """What the doctor finds around it, put together by each test."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
+        self.monkeypatch = monkeypatch
+        for name in ("GPUBP_DEVICE", "CUPY_TF32", "CUPY_CACHE_DIR", "CUPY_CACHE_IN_MEMORY"):
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv("HOME", str(home))
+        self.driver(None)
+        self.wheels()
+        monkeypatch.setitem(sys.modules, "cupy", None)
+
+    def driver(self, version: int | None) -> None:
+        self.monkeypatch.setattr(probe, "driver_cuda_version", lambda: version)
+
+    def wheels(self, *names: str) -> None:
+        installed = [types.SimpleNamespace(metadata={"Name": name}) for name in ("numpy", "cupyx-extras", *names)]
+        self.monkeypatch.setattr(examination.importlib.metadata, "distributions", lambda: iter(installed))
+
+    def cupy(self, wheel: str = "cupy-cuda13x", **behaviour: Any) -> None:
+        self.wheels(wheel)
+        self.monkeypatch.setitem(sys.modules, "cupy", fake_cupy(**behaviour))
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    for cached in (probe.probe_cuda, backend._best):
+        cached.cache_clear()
+    yield Machine(monkeypatch, tmp_path)
+    for cached in (probe.probe_cuda, backend._best):
+        cached.cache_clear()
+
+
+def found(name: str) -> Finding:
+    [finding] = [finding for finding in diagnose() if finding.name == name]
+    return finding
+
+
+def faults() -> list[str]:
+    return [finding.name for finding in diagnose() if finding.status == "fault"]
+
+
+def test_a_laptop_without_gpu_is_healthy(machine, capfd):
+    findings = diagnose()
+    assert {finding.status for finding in findings} == {"info"}
+    assert [finding.name for finding in findings] == [
+        *("Python", "gpubp", "NumPy", "NVIDIA driver", "CuPy", "GPUBP_DEVICE", 'device="auto"')
+    ]
+    assert "computes on the CPU" in findings[-1].detail
+    assert findings[4].mend == 'pip install "gpubp[cuda13]"'
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_healthy_gpu_passes_every_check(machine):
+    machine.driver(13000)
+    machine.cupy(devices=2)
+    findings = {finding.name: finding for finding in diagnose()}
+    assert {finding.status for finding in findings.values()} == {"ok", "info"}
+    passed = {name for name, finding in findings.items() if finding.status == "ok"}
+    assert passed == {
+        *("NVIDIA driver", "CuPy", "CUDA runtime", "cuda:0", "cuda:1", "CUDA compiler"),
+        *("test on cuda:0", "test on cuda:1", "kernel cache", 'device="auto"'),
+    }
+    assert findings["cuda:1"].detail == "Fake 9000, compute capability 9.0, 100.0 GiB of 140.0 GiB free"
+    assert "3.0 MiB, 1.0 MiB of it in use" in findings["memory pool"].detail
+    assert findings['device="auto"'].detail == "computes on cuda:0"
+
+
+def test_a_driver_without_cupy_is_a_fault_with_the_extra_that_fits(machine):
+    machine.driver(12040)
+    assert faults() == ["CuPy"]
+    assert found("CuPy").mend == 'pip install "gpubp[cuda12]"'
+
+
+def test_cupy_without_a_driver_is_a_warning(machine):
+    machine.cupy(devices=RuntimeError("cudaErrorInsufficientDriver"), multiplies=lambda a, b: 1 / 0)
+    assert faults() == []
+    assert found("NVIDIA driver").status == "warning"
+    assert found("NVIDIA driver").mend
+    assert found('device="auto"').status == "info"
+
+
+def test_the_driver_is_too_old_for_cupy(machine):
+    machine.driver(12080)
+    machine.cupy(runtime=13020, multiplies=lambda a, b: 1 / 0)
+    finding = found("CUDA runtime")
+    assert finding.status == "fault"
+    assert "13.2" in finding.detail
+    assert "12.8" in finding.detail
+    assert finding.mend == 'pip uninstall -y cupy-cuda13x && pip install "gpubp[cuda12]"'
+    assert not any(finding.name.startswith("cuda:") for finding in diagnose())
+
+
+@pytest.mark.parametrize(("driver", "runtime"), [(13000, 13020), (13020, 12090)])
+def test_a_driver_of_the_same_major_version_or_a_newer_one_suffices(machine, driver, runtime):
+    machine.driver(driver)
+    machine.cupy(runtime=runtime)
+    assert found("CUDA runtime").status == "ok"
+
+
+def test_a_driver_older_than_every_extra(machine):
+    machine.driver(11040)
+    assert found("NVIDIA driver").status == "warning"
+    assert "525" in found("NVIDIA driver").detail
+    machine.cupy(runtime=12090)
+    assert found("CUDA runtime").mend == "sudo apt install nvidia-driver"
+
+
+def test_duplicate_wheels(machine):
+    machine.driver(13000)
+    machine.cupy()
+    machine.wheels("CuPy_CUDA12x", "cupy-cuda13x", "cupy-cuda13x")
+    assert cupy_wheels() == ["cupy-cuda12x", "cupy-cuda13x"]
+    assert faults() == ["CuPy wheels"]
+    command = 'pip uninstall -y cupy-cuda12x cupy-cuda13x && pip install "gpubp[cuda13]"'
+    assert found("CuPy wheels").mend == command
+
+
+@pytest.mark.parametrize("name", ["cupy", "cupy-cuda11x", "cupy-cuda112", "cupy-rocm-7-0", "amd-cupy"])
+def test_every_kind_of_wheel_is_known(machine, name):
+    machine.wheels(name)
+    assert cupy_wheels() == [name]
+
+
+def test_a_cupy_that_cannot_be_imported(machine, tmp_path):
+    message = "\n=======\nFailed to import CuPy.\n\nOriginal error:\n  ImportError: libcudart.so.13 is missing\n====="
+    (tmp_path / "cupy.py").write_text(f"raise ImportError({message!r})")
+    machine.monkeypatch.delitem(sys.modules, "cupy")
+    machine.monkeypatch.syspath_prepend(tmp_path)
+    machine.wheels("cupy-cuda13x")
+    finding = found("CuPy")
+    assert finding.status == "fault"
+    assert "libcudart.so.13 is missing" in finding.detail
+    assert finding.mend.startswith("pip uninstall -y cupy-cuda13x && ")
+
+
+def test_a_warning_at_import_stays_quiet(machine, tmp_path, capfd):
+    (tmp_path / "cupy.py").write_text("import warnings; warnings.warn('multiple CuPy packages'); __version__ = '14'")
+    machine.monkeypatch.delitem(sys.modules, "cupy")
+    machine.monkeypatch.syspath_prepend(tmp_path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert found("CuPy").status == "ok"
+    assert capfd.readouterr() == ("", "")
+
+
+def test_missing_headers(machine):
+    machine.driver(13000)
+    log = 'kern.cu\nkern.cu(2): catastrophic error: cannot open source file "cuda_fp16.h"\n1 error detected'
+    machine.cupy(compiles=RuntimeError(log))
+    finding = found("CUDA compiler")
+    assert finding.status == "fault"
+    assert 'cannot open source file "cuda_fp16.h"' in finding.detail
+    assert finding.mend == 'pip install "cupy-cuda13x[ctk]"'
+
+
+def test_an_error_of_many_lines_is_told_by_its_first_where_none_names_an_error(machine):
+    machine.driver(13000)
+    machine.cupy(compiles=OSError("======\n\n  libnvrtc.so.13 is not there\n  looked in many places\n======"))
+    assert found("CUDA compiler").detail == "no kernel can be compiled: OSError: libnvrtc.so.13 is not there"
+
+
+def test_headers_are_looked_for_anew_each_time(machine):
+    machine.driver(13000)
+    machine.cupy()
+    sources = []
+    keep = sys.modules["cupy"].RawKernel
+    sys.modules["cupy"].RawKernel = lambda code, name: (sources.append(code), keep(code, name))[1]
+    diagnose()
+    diagnose()
+    assert sources[0] != sources[1]  # else CuPy would answer from its cache
+
+
+def test_no_gpu_behind_the_driver(machine):
+    machine.driver(13000)
+    machine.cupy(devices=0, multiplies=lambda a, b: 1 / 0)
+    assert faults() == ["GPUs"]
+    machine.cupy(devices=RuntimeError("cudaErrorNoDevice: no CUDA-capable device is detected"))
+    assert faults() == ["GPUs"]
+    assert found("GPUs").mend
+
+
+def test_a_gpu_that_cuda_13_has_left_behind(machine):
+    machine.driver(13000)
+    machine.cupy(capability=(7, 0))
+    assert faults() == ["cuda:0"]
+    assert found("cuda:0").mend == 'pip uninstall -y cupy-cuda13x && pip install "gpubp[cuda12]"'
+    machine.cupy("cupy-cuda12x", capability=(7, 0), runtime=12090)
+    assert faults() == []
+
+
+def test_a_gpu_that_cannot_work_is_not_tried(machine):
+    machine.driver(13000)
+    machine.cupy(devices=2)
+    capabilities = [(7, 0), (9, 0)]
+    machine.monkeypatch.setattr(
+        sys.modules["cupy"].cuda.runtime,
+        "getDeviceProperties",
+        lambda index: {"name": b"Fake", "major": capabilities[index][0], "minor": capabilities[index][1]},
+    )
+    names = [finding.name for finding in diagnose()]
+    assert faults() == ["cuda:0"]
+    assert "test on cuda:1" in names
+    assert "test on cuda:0" not in names
+
+
+def test_a_full_gpu_is_a_warning(machine):
+    machine.driver(13000)
+    machine.cupy(free=2**20)
+    assert found("cuda:0").status == "warning"
+    assert found("cuda:0").mend == "nvidia-smi"
+
+
+def test_a_gpu_that_multiplies_wrongly(machine):
+    machine.driver(13000)
+    machine.cupy(multiplies=lambda a, b: np.matmul(a, b) + 1)
+    assert faults() == ["test on cuda:0"]
+    assert "computes wrongly" in found("test on cuda:0").detail
+    assert found('device="auto"').status == "warning"
+    assert "computes on the CPU" in found('device="auto"').detail
+
+
+def test_a_check_that_breaks_is_a_finding(machine):
+    machine.driver(13000)
+    machine.cupy()
+    machine.monkeypatch.setattr(sys.modules["cupy"], "get_default_memory_pool", lambda: 1 / 0)
+    assert found("memory pool").status == "fault"
+    assert "ZeroDivisionError" in found("memory pool").detail
+
+
+@pytest.mark.parametrize(
+    ("value", "status", "text"),
+    [
+        (None, "info", "off"),
+        ("0", "info", "off"),
+        ("1", "info", "on"),
+        ("true", "fault", "'true'"),
+        ("", "fault", "''"),
+    ],
+)
+def test_tf32(machine, value, status, text):
+    machine.cupy()
+    if value is not None:
+        machine.monkeypatch.setenv("CUPY_TF32", value)
+    finding = found("TF32")
+    assert finding.status == status
+    assert text in finding.detail.split(":")[0]
+
+
+def test_the_kernel_cache(machine, tmp_path):
+    machine.cupy()
+    assert found("kernel cache").status == "ok"
+    assert "not there yet" in found("kernel cache").detail
+    machine.monkeypatch.setenv("CUPY_CACHE_DIR", str(tmp_path / "kernels"))
+    (tmp_path / "kernels").mkdir()
+    (tmp_path / "kernels" / "a.cubin").write_bytes(bytes(3 * 1024))
+    assert found("kernel cache").detail.endswith("kernels, 1 kernels, 3.0 KiB")
+    machine.monkeypatch.setattr(examination.os, "access", lambda place, mode: False)
+    assert found("kernel cache").status == "warning"
+    assert "CUPY_CACHE_DIR" in found("kernel cache").mend
+    machine.monkeypatch.setenv("CUPY_CACHE_IN_MEMORY", "1")
+    assert "in memory only" in found("kernel cache").detail
+
+
+def test_a_file_where_the_cache_should_be(machine, tmp_path):
+    machine.cupy()
+    (tmp_path / "taken").touch()
+    machine.monkeypatch.setenv("CUPY_CACHE_DIR", str(tmp_path / "taken" / "kernels"))
+    assert found("kernel cache").status == "warning"
+
+
+def test_the_variable(machine):
+    machine.monkeypatch.setenv("GPUBP_DEVICE", "cpu")
+    assert found("GPUBP_DEVICE").status == "ok"
+    assert found('device="auto"').detail == "computes on cpu, as GPUBP_DEVICE says"
+    machine.monkeypatch.setenv("GPUBP_DEVICE", "cuda")
+    assert faults() == ["GPUBP_DEVICE", 'device="auto"']
+    assert found("GPUBP_DEVICE").mend == "unset GPUBP_DEVICE"
+    machine.monkeypatch.setenv("GPUBP_DEVICE", " auto ")
+    assert faults() == []
+
+
+def run(*arguments: str):
+    app = typer.Typer()
+    app.command()(doctor)
+    return CliRunner().invoke(app, arguments)
+
+
+def test_the_command_on_a_laptop(machine):
+    result = run()
+    assert result.exit_code == 0, result.output
+    assert "computes on the CPU" in result.stdout
+    assert '\n    pip install "gpubp[cuda13]"\n' in result.stdout
+    assert "To mend it" not in result.stdout
+
+
+def test_the_command_with_a_fault(machine):
+    machine.driver(13000)
+    machine.cupy()
+    machine.wheels("cupy-cuda11x", "cupy-cuda12x", "cupy-cuda13x")
+    result = run()
+    assert result.exit_code == 1
+    command = 'pip uninstall -y cupy-cuda11x cupy-cuda12x cupy-cuda13x && pip install "gpubp[cuda13]"'
+    assert command in result.stdout.splitlines()[-1].strip() or f"    {command}\n" in result.stdout  # never wrapped
+    assert "\x1b" not in result.stdout
+
+
+def test_the_command_names_each_mend_once(machine):
+    machine.cupy(devices=RuntimeError("cudaErrorInsufficientDriver"), multiplies=lambda a, b: 1 / 0)
+    answer = functools.cache(lambda index=0: probe.Probe(False, "no driver", MEND, True))
+    machine.monkeypatch.setattr(probe, "probe_cuda", answer)
+    out = run().stdout
+    assert out.count(MEND) == 1
+    assert out.index("To mend it:") < out.index(MEND) < out.index("Optional:") < out.index("pip install nvmath-python")
+    assert 'NVIDIA driver, device="auto"' in out
+
+
+def test_the_command_for_programs(machine):
+    result = run("--json")
+    assert result.exit_code == 0
+    told = json.loads(result.stdout)
+    assert told["faults"] == 0
+    assert told["findings"] == [finding._asdict() for finding in diagnose()]
+    machine.driver(13000)
+    result = run("--json")
+    assert result.exit_code == 1
+    assert json.loads(result.stdout)["faults"] == 1
+
+
+def test_nothing_outside_is_changed(machine, tmp_path):
+    machine.driver(13000)
+    machine.cupy()
+    before = dict(os.environ)
+    diagnose()
+    assert dict(os.environ) == before
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,106 @@
+"""Every pair of unit and error against central differences: several outputs, case weights, float64."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gpubp import Network, check_gradient, equations
+from gpubp.activations import ACTIVATIONS
+from gpubp.errors import DataError
+from gpubp.losses import LOSSES
+from gpubp.testing import assert_agree
+
+UNITS = [*ACTIVATIONS, "leaky_relu(0.2)", "elu(0.5)"]
+ERRORS = [*LOSSES, "huber(0.1)"]
+
+ANY_SIGN = ["identity", "tanh", "relu", "leaky_relu", "leaky_relu(0.2)", "elu", "elu(0.5)", "silu", "gelu"]
+UNDEFINED = {  # the logarithm of an output that may be 0 or less, or of 1 less one that may be 1 or more
+    "cross_entropy": ANY_SIGN,
+    "poisson": ANY_SIGN,
+    "binary_cross_entropy": [*ANY_SIGN, "softplus", "exp"],
+}
+UNDEFINED_PAIRS = [(unit, error) for error, units in UNDEFINED.items() for unit in units]
+PAIRS = [(unit, error) for unit in UNITS for error in ERRORS if (unit, error) not in UNDEFINED_PAIRS]
+
+
+def draw(network, n_cases=6, seed=0):
+    """Draw theta, x, d and case weights."""
+    generator = np.random.default_rng(seed)
+    theta = generator.normal(0.0, 0.5, network.n_parameters)
+    x = generator.normal(size=(n_cases, network.sizes[0]))
+    d = generator.uniform(0.0, 1.0, (n_cases, network.sizes[-1]))
+    return theta, x, d, generator.uniform(0.0, 2.0, n_cases)
+
+
+def assert_right(check):
+    assert_agree(check.gradient, check.differences, "differences")
+
+
+@pytest.mark.parametrize(("unit", "error"), PAIRS)
+@pytest.mark.parametrize("bias", [True, False])
+def test_every_pair_of_output_unit_and_error(unit, error, bias):
+    network = Network((4, 5, 3), hidden="tanh", output=unit, loss=error, bias=bias)
+    assert_right(check_gradient(np, network, *draw(network)))
+
+
+@pytest.mark.parametrize(("unit", "error"), UNDEFINED_PAIRS)
+def test_a_pair_that_is_not_defined_raises(unit, error):
+    with pytest.raises(DataError, match=f"error '{error}' needs outputs"):
+        Network((4, 5, 3), output=unit, loss=error)
+
+
+@pytest.mark.parametrize("dtype", ["float64"])
+@pytest.mark.parametrize("unit", UNITS)
+def test_every_hidden_unit_everywhere(place, dtype, unit):
+    network = Network((4, 5, 4, 3), hidden=unit, loss="cross_entropy")
+    check = check_gradient(place.xp, network, *(place.asarray(array) for array in draw(network, seed=1)))
+    assert_right(check)
+    assert_agree(check.gradient, check.gradient, "gradient", namespace=place.xp, device=place.device)
+
+
+@given(
+    sizes=st.lists(st.integers(1, 5), min_size=2, max_size=5),
+    hidden=st.sampled_from([unit for unit in UNITS if "relu" not in unit and unit != "exp"]),
+    pair=st.sampled_from([pair for pair in PAIRS if "relu" not in pair[0] and pair[1] != "absolute"]),
+    n_cases=st.integers(1, 4),
+    bias=st.booleans(),
+)
+def test_any_smooth_network(sizes, hidden, pair, n_cases, bias):
+    network = Network(sizes, hidden=hidden, output=pair[0], loss=pair[1], bias=bias)
+    assert_right(check_gradient(np, network, *draw(network, n_cases)))
+
+
+def test_the_largest_deviation_is_a_part_of_the_largest_derivative():
+    network = Network((2, 2, 1), hidden="tanh")
+    theta, x, d, case_weights = draw(network)
+    check = check_gradient(np, network, theta, x, 1000.0 * d, case_weights)
+    difference = np.max(np.abs(check.gradient - check.differences))
+    assert check.largest_deviation == difference / max(
+        np.max(np.abs(check.gradient)), np.max(np.abs(check.differences))
+    )
+    assert check.largest_deviation < 1e-8
+
+
+def test_a_larger_step_is_rougher():
+    network = Network((2, 2, 1), hidden="tanh")
+    fine, rough = (check_gradient(np, network, *draw(network), step=step).largest_deviation for step in (1e-5, 1e-2))
+    assert fine < 1e-8 < 1e-6 < rough
+
+
+WRONG = {
+    "logistic_dE_dx": lambda xp, dE_dy, y: dE_dy * (1.0 - y),  # a factor forgotten
+    "dE_dy_below": lambda xp, dE_dx, w, *, bias: xp.matmul(dE_dx, xp.matrix_transpose(w[..., 1:, :])),  # a row off
+    "dE_dw": lambda xp, dE_dx, y, *, bias: RIGHT_dE_dw(xp, dE_dx, y, bias=bias) / y.shape[-2],  # a mean, not a sum
+}
+RIGHT_dE_dw = equations.dE_dw
+
+
+@pytest.mark.parametrize("equation", WRONG)
+def test_a_wrong_equation_is_noticed(monkeypatch, equation):
+    network = Network((3, 4, 2), hidden="logistic", output="logistic")
+    monkeypatch.setattr(equations, equation, WRONG[equation])
+    check = check_gradient(np, network, *draw(network))
+    assert check.largest_deviation > 1e-3
+    with pytest.raises(AssertionError, match="times the tolerance"):
+        assert_right(check)

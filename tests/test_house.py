@@ -1,0 +1,327 @@
+"""The house: imports only fall, as docs/architecture.md says; the core stays small; importing gpubp costs nothing."""
+
+import ast
+import io
+import math
+import re
+import subprocess
+import sys
+import token
+import tokenize
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import gpubp
+
+ROOT = Path(gpubp.__file__).parents[1]
+PACKAGE = ROOT / "gpubp"
+TABLE = ROOT / "docs" / "architecture.md"
+AROUND_THE_CORE = {
+    *("__init__.py", "__main__.py", "cli/", "data/", "tabular.py", "testing.py", "explain.py", "plotting.py"),
+    *("persistence.py", "doctor.py"),
+}
+
+
+# --- reading ---
+
+
+def levels_in(text):
+    """The level of each room, from rows such as ``| 3 | `losses.py`, `doctor.py` | ... |``."""
+    levels = {}
+    for level, rooms in re.findall(r"^\|\s*(\d+)\s*\|([^|]*)\|", text, flags=re.MULTILINE):
+        for room in re.findall(r"`([^`]+)`", rooms):
+            assert room not in levels, f"{room} has two rows in the table"
+            levels[room] = int(level)
+    return levels
+
+
+def modules_in(package):
+    """Every file of a package, by the name that it is imported under."""
+    modules = {}
+    for path in sorted(package.rglob("*.py")):
+        parts = path.relative_to(package.parent).with_suffix("").parts
+        modules[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return modules
+
+
+def imports_of(name, path, modules):
+    """The modules of the same package that a file imports, anywhere in it, with the line of each."""
+    root = name.partition(".")[0]
+    package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+    found = []
+
+    def note(target, line):
+        while target and target not in modules:  # a name within a module
+            target = target.rpartition(".")[0]
+        if target and target.partition(".")[0] == root:
+            found.append((target, line))
+
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                note(alias.name, node.lineno)
+        elif isinstance(node, ast.ImportFrom):
+            above = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            base = ".".join([*above, *([node.module] if node.module else [])])
+            for alias in node.names:
+                if (base, alias.name) != (root, "__version__"):  # there before anything is imported
+                    note(f"{base}.{alias.name}", node.lineno)
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("import_module", "__import__")):
+            for argument in node.args[:1]:
+                if isinstance(argument, ast.Constant) and isinstance(argument.value, str):
+                    note(argument.value, node.lineno)
+    return found
+
+
+def room_of(name, modules, package):
+    """The room that a module is in: a file of the package, or one of its folders."""
+    inside = modules[name].relative_to(package)
+    return f"{inside.parts[0]}/" if len(inside.parts) > 1 else inside.parts[0]
+
+
+def faults_of_the_house(package, levels):
+    """Every room without a level, every import that does not fall, every circle."""
+    modules, faults = modules_in(package), []
+    rooms = {name: room_of(name, modules, package) for name in modules}
+    # the list of public names stands just above the highest room that it lists
+    listed = [levels.get(rooms[target], 0) for target, _ in imports_of(package.name, modules[package.name], modules)]
+    levels = {**levels, "__init__.py": max(listed, default=0) + 0.5}
+    for room in sorted(set(rooms.values()) - set(levels)):
+        faults.append(f"{room} has no level in the table")
+    graph = {}
+    for name, path in modules.items():
+        imported = imports_of(name, path, modules)
+        graph[name] = {target for target, _ in imported if target != name}
+        for target, line in imported:
+            here, there = rooms[name], rooms[target]
+            if here != there and levels.get(there, 0) >= levels.get(here, math.inf):
+                file = path.relative_to(package).as_posix()
+                faults.append(f"{file}:{line} imports {there}, which is not below {here}")
+    return faults + [f"circle: {' -> '.join(circle)}" for circle in circles_in(graph)]
+
+
+def circles_in(graph):
+    """One circle for each import that closes one."""
+    found, done = [], set()
+
+    def walk(name, way):
+        if name in way:
+            found.append([*way[way.index(name) :], name])
+        elif name not in done:
+            for target in sorted(graph[name]):
+                walk(target, [*way, name])
+            done.add(name)
+
+    for name in graph:
+        walk(name, [])
+    return found
+
+
+def code_lines(text):
+    """How many lines hold code: without comments, docstrings and blank lines."""
+    lines = set()
+    nothing = {tokenize.COMMENT, tokenize.NL, token.NEWLINE, token.INDENT, token.DEDENT, token.ENDMARKER}
+    for part in tokenize.generate_tokens(io.StringIO(text).readline):
+        if part.type not in nothing:
+            lines.update(range(part.start[0], part.end[0] + 1))
+    for node in ast.walk(ast.parse(text)):
+        for inner in getattr(node, "body", None) if isinstance(getattr(node, "body", None), list) else ():
+            # a docstring, and also the string that documents a constant
+            if isinstance(inner, ast.Expr) and isinstance(inner.value, ast.Constant) and type(inner.value.value) is str:
+                lines -= set(range(inner.lineno, inner.end_lineno + 1))
+    return len(lines)
+
+
+# --- this house ---
+
+
+def test_imports_only_fall_and_close_no_circle():
+    assert faults_of_the_house(PACKAGE, levels_in(TABLE.read_text(encoding="utf-8"))) == []
+
+
+def test_table_names_only_rooms_that_are_there():
+    missing = [room for room in levels_in(TABLE.read_text(encoding="utf-8")) if not (PACKAGE / room).exists()]
+    assert missing == []
+
+
+def test_core_stays_small():
+    total = sum(
+        code_lines(path.read_text(encoding="utf-8"))
+        for name, path in modules_in(PACKAGE).items()
+        if room_of(name, modules_in(PACKAGE), PACKAGE) not in AROUND_THE_CORE
+    )
+    assert 500 < total < 3000
+
+
+def test_no_room_without_a_purpose():
+    for path in PACKAGE.rglob("*"):
+        assert not re.search(r"^_*(utils?|helpers?|common|misc)$", path.stem), path.relative_to(ROOT)
+
+
+def test_products_of_matrices_go_through_one_function():
+    """So that a backend can replace it."""
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            assert not isinstance(node, ast.MatMult), f"@ in {path.relative_to(ROOT)}"
+
+
+# --- can these tests fail? ---
+
+FAKE_LEVELS = {"low.py": 0, "middle.py": 1, "box/": 1, "high.py": 2}
+
+
+@pytest.fixture
+def fake(tmp_path):
+    """A small house in order; more files, or others, on request."""
+
+    def build(**files):
+        package = tmp_path / "fake"
+        sound = {
+            "__init__": "from fake.high import roof",
+            "low": "import os, numpy\nfloor = 1",
+            "middle": "from fake.low import floor\nfrom fake import __version__",
+            "box__inner": "from ..low import floor",
+            "box__outer": "from . import inner\nfrom .inner import floor",
+            "box____init__": "from fake.box.outer import inner",
+            "high": "from fake import middle\nimport fake.box.inner\ndef roof():\n    from .low import floor",
+        }
+        for name, text in (sound | files).items():
+            path = package / f"{name.replace('__', '/', 1) if name.startswith('box') else name}.py"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        return package
+
+    return build
+
+
+def test_a_sound_house_has_no_faults(fake):
+    assert faults_of_the_house(fake(), FAKE_LEVELS) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "from fake.high import roof",
+        "from fake import high",
+        "import fake.high as h",
+        "from .high import roof",
+        "from . import high",
+        "def late():\n    from fake.high import roof",
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from fake.high import roof",
+        "import importlib\nimportlib.import_module('fake.high')",
+        "from fake import *",
+        "import fake",
+        "from fake.box import inner",  # of its own level
+    ],
+)
+def test_an_import_that_does_not_fall_is_found(fake, text):
+    faults = faults_of_the_house(fake(middle=text), FAKE_LEVELS)
+    line = text.count("\n") + 1
+    assert any(fault.startswith(f"middle.py:{line} imports ") for fault in faults)
+
+
+def test_a_rise_out_of_a_folder_is_found(fake):
+    for text in ("from ..high import roof", "from .. import high", "from fake.middle import floor"):
+        faults = faults_of_the_house(fake(box__inner=text), FAKE_LEVELS)
+        assert any(fault.startswith("box/inner.py:1 imports ") for fault in faults)
+
+
+def test_a_circle_within_a_room_is_found(fake):
+    faults = faults_of_the_house(fake(box__inner="from fake.box.outer import inner"), FAKE_LEVELS)
+    assert faults == ["circle: fake.box.outer -> fake.box.inner -> fake.box.outer"] or any(
+        "fake.box.inner -> fake.box.outer" in fault for fault in faults
+    )
+
+
+def test_a_circle_of_three_is_found():
+    assert circles_in({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}) == [["a", "b", "c", "a"]]
+    assert circles_in({"a": {"b", "c"}, "b": {"d"}, "c": {"d"}, "d": set()}) == []
+
+
+def test_a_room_without_a_level_is_found(fake):
+    assert faults_of_the_house(fake(attic="x = 1"), FAKE_LEVELS) == ["attic.py has no level in the table"]
+
+
+def test_levels_are_read_from_rows_of_the_table():
+    text = "| level | rooms | what |\n|---|---|---|\n| 12 | `a.py`, `b/` | text with `c.py` |\n| 0 | `d.py` | x |\n"
+    assert levels_in(text) == {"a.py": 12, "b/": 12, "d.py": 0}
+    with pytest.raises(AssertionError, match=r"a\.py has two rows"):
+        levels_in(text + "| 3 | `a.py` | again |\n")
+
+
+def test_lines_of_code_are_counted_without_docstrings_comments_and_blanks():
+    text = '"""Doc\nover two lines."""\n\nx = 1  # kept\n# not\nNAME = 2\n"""What it is."""\n\n'
+    text += 'def f():\n    """Doc."""\n'
+    text += "    return (\n        # not\n        'text'\n    )\n"
+    assert code_lines(text) == 2 + 1 + 3
+    assert code_lines('x = """two\nlines"""\n') == 2
+
+
+# --- importing ---
+
+
+def run(code):
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def test_import_pulls_in_nothing_heavy():
+    heavy = ("numpy", "cupy", "sklearn", "scipy", "array_api_compat", "torch", "pyarrow", "matplotlib", "rich", "typer")
+    assert run(f"import sys, gpubp; print([name for name in {heavy} if name in sys.modules])") == "[]"
+
+
+def test_training_pulls_in_neither_cupy_nor_sklearn():
+    code = (
+        "import sys, gpubp; gpubp.train(gpubp.Network((1, 1)), [[1.0]], [[1.0]], epochs=1, device='cpu');"
+        "print([name for name in ('cupy', 'sklearn', 'scipy', 'torch') if name in sys.modules])"
+    )
+    assert run(code) == "[]"
+
+
+def public_names():
+    return [name for names in gpubp._PUBLIC.values() for name in names]
+
+
+def test_public_names_are_what_the_rooms_hold():
+    code = "import gpubp; print([name for name in gpubp._ROOM_OF if not callable(getattr(gpubp, name))])"
+    assert run(code) == "[]"
+
+
+def test_public_names_stay_what_they_are_once_every_room_is_loaded():
+    """A room called like a public name takes its place, as soon as anything imports the room."""
+    code = (
+        "import gpubp, importlib\n"
+        "for room in ['training', *gpubp._PUBLIC]: importlib.import_module('gpubp.' + room)\n"
+        "print([name for name in gpubp._ROOM_OF if not callable(getattr(gpubp, name))])"
+    )
+    assert run(code) == "[]"
+
+
+@pytest.mark.parametrize("name", public_names())
+def test_public_name_has_a_docstring(name):
+    found = getattr(gpubp, name)
+    assert not isinstance(found, ModuleType)
+    assert found.__doc__
+    assert name in dir(gpubp)
+
+
+def test_type_checkers_see_the_same_public_names():
+    listed = {}
+    for node in ast.parse((PACKAGE / "__init__.py").read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            for line in node.body:
+                for alias in line.names:
+                    assert alias.asname == alias.name, f"{alias.name} is not exported: write it twice"
+                    listed.setdefault(line.module.removeprefix("gpubp."), set()).add(alias.name)
+    assert listed == {room: set(names) for room, names in gpubp._PUBLIC.items()}
+
+
+def test_no_public_name_twice():
+    assert len(public_names()) == len(set(public_names()))
+
+
+def test_unknown_name():
+    with pytest.raises(AttributeError, match="module 'gpubp' has no attribute 'no_such_name'"):
+        _ = gpubp.no_such_name

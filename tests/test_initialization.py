@@ -1,0 +1,90 @@
+"""First weights: the same numbers from the same seed, whatever the precision or the company."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gpubp import Network
+from gpubp.errors import DataError
+from gpubp.initialization import initial_weights
+from gpubp.network import views
+
+SCHEMES = ["glorot", "he", "uniform"]
+NETWORK = Network((40, 30, 20))
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_same_seed_same_numbers(scheme):
+    one, again, other = (initial_weights(NETWORK, seed, scheme=scheme) for seed in (5, 5, 6))
+    np.testing.assert_array_equal(one, again)
+    assert not np.array_equal(one, other)
+
+
+def test_the_numbers_stay_what_they_were():
+    """Results that were published with a seed must come again."""
+    np.testing.assert_allclose(
+        initial_weights(Network((3, 1)), 0), [0.33548626, -0.56390506, -1.12438059, 0.0], rtol=1e-6
+    )
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_float32_is_float64_rounded(scheme):
+    wide = initial_weights(NETWORK, 3, scheme=scheme, dtype="float64")
+    narrow = initial_weights(NETWORK, 3, scheme=scheme, dtype="float32")
+    assert (wide.dtype, narrow.dtype) == (np.float64, np.float32)
+    np.testing.assert_array_equal(narrow, wide.astype("float32"))
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_each_row_of_a_stack_is_what_its_seed_gives_alone(scheme):
+    seeds = [3, 1, 3]
+    stack = initial_weights(NETWORK, seeds, scheme=scheme)
+    assert stack.shape == (3, NETWORK.n_parameters)
+    for row, seed in zip(stack, seeds, strict=True):
+        np.testing.assert_array_equal(row, initial_weights(NETWORK, seed, scheme=scheme))
+    np.testing.assert_array_equal(stack, initial_weights(NETWORK, np.asarray(seeds), scheme=scheme))
+
+
+def test_a_generator_goes_on_where_it_was():
+    generator = np.random.default_rng(5)
+    first, second = initial_weights(NETWORK, generator), initial_weights(NETWORK, generator)
+    np.testing.assert_array_equal(first, initial_weights(NETWORK, 5))
+    assert not np.array_equal(first, second)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize(
+    ("scheme", "bounds"),
+    [("glorot", [math.sqrt(6 / 70), math.sqrt(6 / 50)]), ("he", [math.sqrt(6 / 40), math.sqrt(6 / 30)])],
+)
+def test_each_layer_has_its_range(scheme, bounds, bias):
+    network = Network(NETWORK.sizes, bias=bias)
+    theta = initial_weights(network, scheme=scheme)
+    for block, n_in, bound in zip(views(np, network, theta), network.sizes[:-1], bounds, strict=True):
+        assert 0.95 * bound < np.max(np.abs(block[:n_in])) <= np.float32(bound)
+        assert abs(np.mean(block[:n_in])) < 0.1 * bound
+        np.testing.assert_array_equal(block[n_in:], 0.0)
+
+
+@pytest.mark.parametrize("scale", [0.3, 0.05])
+def test_uniform_is_for_weights_and_biases_alike(scale):
+    theta = initial_weights(NETWORK, scheme="uniform", scale=scale)
+    assert 0.95 * scale < np.max(np.abs(theta)) <= np.float32(scale)
+    biases = theta[NETWORK.weight_mask() == 0.0]
+    assert 0.8 * scale < np.max(np.abs(biases))
+
+
+@given(sizes=st.lists(st.integers(1, 6), min_size=2, max_size=5), bias=st.booleans(), scheme=st.sampled_from(SCHEMES))
+def test_any_network_gets_as_many_as_it_has_parameters(sizes, bias, scheme):
+    network = Network(sizes, bias=bias)
+    theta = initial_weights(network, scheme=scheme)
+    assert theta.shape == (network.n_parameters,)
+    assert np.all(np.isfinite(theta))
+
+
+def test_an_unknown_scheme_raises():
+    with pytest.raises(DataError, match=r"unknown scheme 'Glorot' \(did you mean 'glorot'\?\)"):
+        initial_weights(NETWORK, scheme="Glorot")

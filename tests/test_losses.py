@@ -1,0 +1,173 @@
+"""Each error: its value by another formula, its derivative by finite differences, its stable form, its case weights."""
+
+import math
+
+import numpy as np
+import pytest
+
+from gpubp.activations import activation
+from gpubp.backend import to_numpy
+from gpubp.errors import DataError
+from gpubp.losses import LOSSES, loss, output_error
+from gpubp.testing import assert_agree
+
+
+def huber(width):
+    return lambda y, d: (y - d) ** 2 / 2 if abs(y - d) <= width else width * (abs(y - d) - width / 2)
+
+
+FORMULAS = {
+    "squared": lambda y, d: (y - d) ** 2 / 2,
+    "cross_entropy": lambda y, d: -d * math.log(y),
+    "binary_cross_entropy": lambda y, d: -d * math.log(y) - (1.0 - d) * math.log(1.0 - y),
+    "poisson": lambda y, d: y - d + (d * math.log(d / y) if d > 0 else 0.0),
+    "absolute": lambda y, d: abs(y - d),
+    "huber": huber(1.0),
+    "huber(0.2)": huber(0.2),
+    "log_cosh": lambda y, d: math.log(math.cosh(y - d)),
+}
+STABLE = ["cross_entropy", "binary_cross_entropy", "poisson"]
+
+
+def outputs_and_desired(dtype="float64"):
+    generator = np.random.default_rng(8)
+    d = generator.uniform(0.0, 1.0, (6, 4))
+    d[0] = [0.0, 1.0, 0.0, 1.0]
+    return generator.uniform(0.05, 0.95, (6, 4)).astype(dtype), d.astype(dtype)
+
+
+def test_every_error_is_here():
+    assert {name.partition("(")[0] for name in FORMULAS} == set(LOSSES)
+    assert [name for name in LOSSES if loss(name).value_at is not None] == STABLE
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+def test_value(place, dtype, name):
+    y, d = outputs_and_desired(dtype)
+    expected = np.vectorize(FORMULAS[name], otypes=[dtype])(y.astype("float64"), d.astype("float64"))
+    actual = loss(name).value(place.xp, place.asarray(y), place.asarray(d))
+    assert_agree(actual, expected, "elementwise", namespace=place.xp, device=place.device)
+
+
+@pytest.mark.parametrize("dtype", ["float64"])
+@pytest.mark.parametrize("name", FORMULAS)
+def test_derivative_by_finite_differences(place, dtype, name):
+    y, d = outputs_and_desired()
+    h = 6e-6
+
+    def E(y):
+        return to_numpy(loss(name).value(place.xp, place.asarray(y), place.asarray(d)))
+
+    actual = loss(name).dE_dy(place.xp, place.asarray(y), place.asarray(d))
+    differences = (E(y + h) - E(y - h)) / (2.0 * h)
+    assert_agree(actual, differences, "differences", namespace=place.xp, device=place.device)
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+def test_no_error_where_the_outputs_are_as_desired(name, dtype):
+    _, d = outputs_and_desired(dtype)
+    error = loss(name)
+    if name in ("cross_entropy", "binary_cross_entropy"):
+        d = np.round(d)  # for any other d the least error is not 0
+    assert_agree(error.value(np, d, d), np.zeros_like(d), "elementwise")
+
+
+@pytest.mark.parametrize("name", STABLE)
+def test_the_stable_form_equals_the_plain_one(place, dtype, name):
+    xp, error = place.xp, loss(name)
+    unit = activation(error.output)
+    _, d = outputs_and_desired(dtype)
+    x, d = place.asarray(np.random.default_rng(9).normal(size=(6, 4)), dtype), place.asarray(d)
+    y = unit.value(xp, x)
+    assert_agree(error.value_at(xp, x, d), error.value(xp, y, d), "elementwise")
+    assert_agree(error.dE_dx(xp, y, d), unit.dE_dx(xp, error.dE_dy(xp, y, d), x, y), "elementwise")
+
+
+@pytest.mark.parametrize("size", [0.0, 1e-30, 90.0, 800.0, 1e4])
+@pytest.mark.parametrize("name", ["cross_entropy", "binary_cross_entropy"])
+def test_the_stable_form_is_finite_at_extreme_inputs(place, dtype, name, size):
+    xp, error = place.xp, loss(name)
+    x = place.asarray([[-size, 0.0, size], [size, -size, size]], dtype)
+    y = activation(error.output).value(xp, x)
+    for d in ([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]], [[0.2, 0.3, 0.5], [0.0, 0.0, 1.0]]):
+        E, dE_dx = output_error(xp, name, error.output, x, y, place.asarray(d, dtype))
+        assert bool(xp.isfinite(E))
+        assert float(E) >= 0.0
+        assert bool(xp.all(xp.isfinite(dE_dx)))
+
+
+def test_the_stable_form_keeps_the_digits_that_the_plain_one_loses():
+    x, d = np.asarray([[800.0, 0.0]]), np.asarray([[0.0, 1.0]])
+    E, dE_dx = output_error(np, "cross_entropy", "softmax", x, activation("softmax").value(np, x), d)
+    assert E == 800.0
+    np.testing.assert_array_equal(dE_dx, [[1.0, -1.0]])
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+def test_outputs_rounded_to_0_and_1_give_finite_values(place, dtype, name):
+    xp, error = place.xp, loss(name)
+    y = place.asarray([[0.0, 0.0, 0.5, 1.0, 1.0]], dtype)
+    d = place.asarray([[0.0, 1.0, 0.5, 0.0, 1.0]], dtype)
+    for values in (error.value(xp, y, d), error.dE_dy(xp, y, d)):
+        assert bool(xp.all(xp.isfinite(values)))
+        assert values.dtype == y.dtype
+
+
+@pytest.mark.parametrize("name", ["squared", "absolute", "huber", "log_cosh"])
+def test_far_outputs_give_finite_values(name, dtype):
+    y, d = np.asarray([[-1e4, 1e4]], dtype), np.asarray([[1e4, 0.0]], dtype)
+    assert np.all(np.isfinite(loss(name).value(np, y, d)))
+    assert np.all(np.isfinite(loss(name).dE_dy(np, y, d)))
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+def test_the_sum_is_over_units_and_cases_and_never_a_mean(place, dtype, name):
+    xp, unit = place.xp, loss(name).output
+    _, d = outputs_and_desired(dtype)
+    x = np.random.default_rng(10).normal(size=(2, 6, 4)).astype(dtype)  # a stack of two
+    y = activation(unit).value(xp, place.asarray(x))
+    E, dE_dx = output_error(xp, name, unit, place.asarray(x), y, place.asarray(d))
+    values = loss(name).value(np, to_numpy(y), d) if name in STABLE else loss(name).value(np, x, d)
+    assert_agree(E, values.sum(axis=(-2, -1)), "forward", namespace=xp, device=place.device)
+    assert dE_dx.shape == x.shape
+
+
+@pytest.mark.parametrize("unit", ["logistic", "softmax"])
+@pytest.mark.parametrize("name", FORMULAS)
+def test_a_weight_counts_a_case_as_often(place, dtype, name, unit):
+    xp = place.xp
+    _, d = outputs_and_desired(dtype)
+    x = np.random.default_rng(11).normal(size=(6, 4)).astype(dtype)
+    times = np.asarray([0, 1, 2, 3, 1, 2])
+
+    def error_of(x, d, case_weights=None):
+        x = place.asarray(x)
+        return output_error(xp, name, unit, x, activation(unit).value(xp, x), place.asarray(d), case_weights)
+
+    weighted, dE_dx = error_of(x, d, place.asarray(times, dtype))
+    repeated, dE_dx_repeated = error_of(np.repeat(x, times, axis=0), np.repeat(d, times, axis=0))
+    assert_agree(weighted, repeated, "forward")
+    sums = np.zeros_like(x)
+    np.add.at(sums, np.repeat(np.arange(6), times), to_numpy(dE_dx_repeated))
+    assert_agree(dE_dx, sums, "gradient", namespace=xp, device=place.device)
+
+
+def test_huber_is_squared_within_its_width_and_straight_beyond():
+    y, d = np.asarray([0.1, 5.0]), np.zeros(2)
+    np.testing.assert_allclose(loss("huber(0.5)").value(np, y, d), [0.005, 0.5 * (5.0 - 0.25)])
+    np.testing.assert_allclose(loss("huber(0.5)").dE_dy(np, y, d), [0.1, 0.5])
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("mse", "unknown loss 'mse'"),
+        ("cross_entrop", "did you mean 'cross_entropy'"),
+        ("squared(2)", "takes no number"),
+        ("huber(0)", "one finite positive number"),
+        (3, "must be a name"),
+    ],
+)
+def test_a_bad_name_raises(name, message):
+    with pytest.raises(DataError, match=message):
+        loss(name)

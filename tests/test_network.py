@@ -1,0 +1,284 @@
+"""A network forward and backward against the paper's loops; stacks, biases, case weights, topology, the Jacobian."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gpubp import Network, gradient_descent, momentum, train
+from gpubp.activations import ACTIVATIONS
+from gpubp.backend import choose_backend, to_backend, to_numpy
+from gpubp.errors import DataError
+from gpubp.network import error_and_gradient, flatten, forward, jacobian, output_layer, views
+from gpubp.testing import assert_agree
+from tests import reference
+
+PAPERS = Network((3, 4, 2), hidden="logistic", output="logistic")
+
+any_sizes = st.lists(st.integers(1, 6), min_size=2, max_size=5)
+any_hidden = st.sampled_from(list(ACTIVATIONS))
+
+
+def draw(network, *leading, n_cases=5, dtype="float64", seed=0):
+    """Draw theta, x, d and case weights on the host."""
+    generator = np.random.default_rng(seed)
+    theta = generator.normal(0.0, 0.7, (*leading, network.n_parameters))
+    x = generator.normal(size=(*leading, n_cases, network.sizes[0]))
+    d = generator.uniform(0.0, 1.0, (*leading, n_cases, network.sizes[-1]))
+    case_weights = generator.uniform(0.0, 3.0, (*leading, n_cases))
+    return tuple(array.astype(dtype) for array in (theta, x, d, case_weights))
+
+
+def as_lists(network, theta):
+    return [block.tolist() for block in views(np, network, theta.astype("float64"))]
+
+
+def as_theta(weights, dtype):
+    return np.concatenate([np.ravel(block) for block in weights]).astype(dtype)
+
+
+def cases_of(x, d):
+    return list(zip(x.astype("float64").tolist(), d.astype("float64").tolist(), strict=True))
+
+
+class TestAgainstThePaper:
+    @pytest.mark.parametrize("bias", [True, False])
+    @pytest.mark.parametrize("sizes", [(3, 2), (3, 4, 2), (2, 3, 4, 1)])
+    def test_forward_and_gradient(self, place, dtype, sizes, bias):
+        network = Network(sizes, hidden="logistic", output="logistic", bias=bias)
+        theta, x, d, _ = draw(network, dtype=dtype)
+        weights = as_lists(network, theta)
+        there = [place.asarray(array) for array in (theta, x, d)]
+        by_case = [reference.forward(weights, case, bias)[1:] for case, _ in cases_of(x, d)]
+        for layer, expected in zip(forward(place.xp, network, *there[:2]), zip(*by_case, strict=True), strict=True):
+            expected = np.asarray(expected, dtype)
+            assert_agree(layer.y, expected, "forward", namespace=place.xp, device=place.device)
+        E, gradient = error_and_gradient(place.xp, network, *there)
+        E_expected, gradient_expected = reference.error_and_gradient(weights, cases_of(x, d), bias)
+        assert_agree(E, np.asarray(E_expected, dtype), "forward", namespace=place.xp, device=place.device)
+        expected = as_theta(gradient_expected, dtype)
+        assert_agree(gradient, expected, "gradient", namespace=place.xp, device=place.device)
+
+    @pytest.mark.parametrize("rule", [gradient_descent(0.5), momentum(0.5, 0.9)], ids=lambda rule: rule.name)
+    def test_twenty_sweeps_of_training(self, place, dtype, rule):
+        theta, x, d, _ = draw(PAPERS, dtype=dtype)
+        fit = train(
+            *(PAPERS, place.asarray(x), place.asarray(d)),
+            theta=place.asarray(theta),
+            rule=rule,
+            epochs=20,
+            batch_size="sweep",
+            mean=False,
+            device=place.backend.name,
+        )
+        expected = reference.descend(
+            *(as_lists(PAPERS, theta), cases_of(x, d), 0.5, rule.settings.get("momentum", 0.0)), sweeps=20
+        )
+        assert_agree(fit.theta, as_theta(expected, dtype), "steps", namespace=place.xp, device=place.device)
+
+    @given(sizes=any_sizes, n_cases=st.integers(1, 4), bias=st.booleans(), seed=st.integers(0, 99))
+    def test_any_sizes(self, sizes, n_cases, bias, seed):
+        network = Network(sizes, hidden="logistic", output="logistic", bias=bias)
+        theta, x, d, _ = draw(network, n_cases=n_cases, seed=seed)
+        E, gradient = error_and_gradient(np, network, theta, x, d)
+        E_expected, gradient_expected = reference.error_and_gradient(as_lists(network, theta), cases_of(x, d), bias)
+        assert_agree(E, np.asarray(E_expected), "forward")
+        assert_agree(gradient, as_theta(gradient_expected, "float64"), "gradient")
+
+
+class TestStacks:
+    NETWORK = Network((3, 5, 4, 2), hidden=("tanh", "gelu"), loss="cross_entropy")
+
+    @pytest.mark.parametrize("leading", [(3,), (2, 3)], ids=str)
+    @pytest.mark.parametrize("shared", [True, False])
+    def test_a_stack_gives_what_single_calls_give(self, place, dtype, shared, leading):
+        theta, x, d, case_weights = draw(self.NETWORK, *leading, dtype=dtype)
+        if shared:
+            x, d, case_weights = (array[(0,) * len(leading)] for array in (x, d, case_weights))
+        arrays = [place.asarray(array) for array in (theta, x, d, case_weights)]
+        E, gradient = error_and_gradient(place.xp, self.NETWORK, *arrays)
+        assert E.shape == leading
+        assert gradient.shape == theta.shape
+        for n in np.ndindex(leading):
+            own = [place.asarray(theta[n])] + [place.asarray(a if shared else a[n]) for a in (x, d, case_weights)]
+            E_alone, gradient_alone = error_and_gradient(place.xp, self.NETWORK, *own)
+            assert_agree(E[*n, ...], E_alone, "forward")
+            assert_agree(gradient[*n, ...], gradient_alone, "gradient")
+
+    @given(
+        sizes=any_sizes, hidden=any_hidden, n_networks=st.integers(1, 4), n_cases=st.integers(1, 4), bias=st.booleans()
+    )
+    def test_any_stack(self, sizes, hidden, n_networks, n_cases, bias):
+        network = Network(sizes, hidden=hidden, output="tanh", bias=bias)
+        theta, x, d, _ = draw(network, n_networks, n_cases=n_cases)
+        E, gradient = error_and_gradient(np, network, theta, x, d)
+        for n in range(n_networks):
+            E_alone, gradient_alone = error_and_gradient(np, network, theta[n], x[n], d[n])
+            assert_agree(E[n], E_alone, "forward")
+            assert_agree(gradient[n], gradient_alone, "gradient")
+
+
+class TestSums:
+    NETWORK = Network((3, 4, 2), hidden="silu", loss="huber(0.3)")
+
+    def test_a_weight_counts_a_case_as_often(self, place, dtype):
+        theta, x, d, _ = draw(self.NETWORK, dtype=dtype)
+        times = np.asarray([0, 1, 2, 3, 1])
+        weighted = error_and_gradient(
+            place.xp, self.NETWORK, *(place.asarray(array, dtype) for array in (theta, x, d, times))
+        )
+        x, d = np.repeat(x, times, axis=0), np.repeat(d, times, axis=0)
+        repeated = error_and_gradient(place.xp, self.NETWORK, *(place.asarray(array) for array in (theta, x, d)))
+        for one, other in zip(weighted, repeated, strict=True):
+            assert_agree(one, other, "gradient")
+
+    @given(n_cases=st.integers(2, 8), cut=st.integers(1, 7), seed=st.integers(0, 99))
+    def test_the_error_of_all_cases_is_that_of_its_parts(self, n_cases, cut, seed):
+        cut = min(cut, n_cases - 1)
+        theta, x, d, weights = draw(self.NETWORK, n_cases=n_cases, seed=seed)
+        whole = error_and_gradient(np, self.NETWORK, theta, x, d, weights)
+        first = error_and_gradient(np, self.NETWORK, theta, x[:cut], d[:cut], weights[:cut])
+        rest = error_and_gradient(np, self.NETWORK, theta, x[cut:], d[cut:], weights[cut:])
+        for total, one, other in zip(whole, first, rest, strict=True):
+            assert_agree(total, one + other, "gradient")
+
+    def test_no_cases_have_no_error(self, place, dtype):
+        theta, x, d, _ = draw(self.NETWORK, n_cases=0, dtype=dtype)
+        E, gradient = error_and_gradient(place.xp, self.NETWORK, *(place.asarray(array) for array in (theta, x, d)))
+        assert float(E) == 0.0
+        assert_agree(gradient, np.zeros_like(theta), "gradient", namespace=place.xp, device=place.device)
+
+
+class TestForms:
+    @given(sizes=any_sizes, hidden=any_hidden, dtype=st.sampled_from(["float64", "float32"]), n_cases=st.integers(1, 3))
+    def test_shapes_and_precision_everywhere(self, place, sizes, hidden, dtype, n_cases):
+        if (place.name, dtype) == ("strict-no-float64", "float64"):
+            dtype = "float32"
+        network = Network(sizes, hidden=hidden)
+        theta, x, d, case_weights = (place.asarray(array, dtype) for array in draw(network, n_cases=n_cases))
+        layers = forward(place.xp, network, theta, x)
+        E, gradient = error_and_gradient(place.xp, network, theta, x, d, case_weights)
+        assert [layer.y.shape for layer in layers] == [(n_cases, n) for n in network.sizes[1:]]
+        assert (E.shape, gradient.shape) == ((), theta.shape)
+        assert {array.dtype for layer in layers for array in layer} | {E.dtype, gradient.dtype} == {theta.dtype}
+        assert bool(place.xp.all(place.xp.isfinite(gradient)))
+
+    def test_the_output_layer_is_the_last_of_all(self, place, dtype):
+        network = Network((3, 4, 4, 2), hidden=("relu", "softmax"), loss="poisson")
+        theta, x, _, _ = (place.asarray(array) for array in draw(network, dtype=dtype))
+        last = forward(place.xp, network, theta, x)[-1]
+        for one, other in zip(output_layer(place.xp, network, theta, x), last, strict=True):
+            assert_agree(one, other, "forward")
+
+    def test_without_biases_is_with_biases_of_0(self, place, dtype):
+        without, biased = Network((3, 4, 2), hidden="tanh", bias=False), Network((3, 4, 2), hidden="tanh")
+        theta, x, d, _ = draw(without, dtype=dtype)
+        mask = biased.weight_mask() == 1.0
+        padded = np.zeros(biased.n_parameters, dtype)
+        padded[mask] = theta
+        x, d = place.asarray(x), place.asarray(d)
+        E, gradient = error_and_gradient(place.xp, without, place.asarray(theta), x, d)
+        E_padded, gradient_padded = error_and_gradient(place.xp, biased, place.asarray(padded), x, d)
+        assert_agree(E, E_padded, "forward")
+        expected = to_numpy(gradient_padded)[mask]
+        assert_agree(gradient, expected, "gradient", namespace=place.xp, device=place.device)
+
+    def test_arrays_of_two_devices_do_not_mix(self):
+        one, other = choose_backend("array_api_strict:CPU_DEVICE"), choose_backend("array_api_strict:device1")
+        theta, x, d, _ = draw(PAPERS)
+        with pytest.raises(ValueError, match="device"):
+            error_and_gradient(one.xp, PAPERS, to_backend(one, theta), to_backend(other, x), to_backend(other, d))
+
+
+class TestParameters:
+    @given(sizes=any_sizes, bias=st.booleans(), leading=st.lists(st.integers(1, 3), max_size=2))
+    def test_cut_and_joined_again(self, place, sizes, bias, leading):
+        network = Network(sizes, bias=bias)
+        shape = (*leading, network.n_parameters)
+        theta = place.asarray(np.arange(np.prod(shape)).reshape(shape), "float32")
+        blocks = views(place.xp, network, theta)
+        assert [block.shape for block in blocks] == [(*leading, *shape) for shape in network.shapes]
+        assert bool(place.xp.all(flatten(place.xp, blocks) == theta))
+
+    def test_cutting_copies_nothing(self):
+        theta = np.zeros((2, PAPERS.n_parameters))
+        for block in views(np, PAPERS, theta):
+            assert np.shares_memory(block, theta)
+
+    def test_layout(self):
+        """Layer after layer, unit below after unit below, the biases last: the order that model files rely on."""
+        w_1, w_2 = views(np, Network((2, 3, 1)), np.arange(13.0))
+        np.testing.assert_array_equal(w_1, [[0, 1, 2], [3, 4, 5], [6, 7, 8]])
+        np.testing.assert_array_equal(w_2, [[9], [10], [11], [12]])
+
+    def test_mask_marks_weights_and_not_biases(self):
+        np.testing.assert_array_equal(Network((2, 3, 1)).weight_mask(), [1, 1, 1, 1, 1, 1, 0, 0, 0, 1, 1, 1, 0])
+        np.testing.assert_array_equal(Network((2, 3, 1), bias=False).weight_mask(), np.ones(9))
+
+
+class TestTopology:
+    def test_the_output_unit_belongs_to_the_error(self):
+        outputs = {loss: Network((2, 1), loss=loss).output for loss in ("squared", "cross_entropy", "poisson")}
+        assert outputs == {"squared": "identity", "cross_entropy": "softmax", "poisson": "exp"}
+        assert Network((2, 1), loss="binary_cross_entropy").output == "logistic"
+
+    def test_equal_topologies_are_equal_and_hash_alike(self):
+        one, other = Network([2, np.int64(3), 1], hidden=["relu"]), Network((2, 3, 1))
+        assert one == other
+        assert hash(one) == hash(other)
+        assert all(type(n) is int for n in one.sizes)
+
+    def test_cannot_be_changed(self):
+        with pytest.raises(AttributeError):
+            PAPERS.sizes = (1, 1)
+
+    def test_one_unit_for_all_hidden_layers_or_one_each(self):
+        assert Network((1, 2, 3, 1), hidden="tanh").activations == ("tanh", "tanh", "identity")
+        assert Network((1, 2, 3, 1), hidden=("tanh", "relu")).activations == ("tanh", "relu", "identity")
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            ({"sizes": ()}, "two or more positive whole numbers"),
+            ({"sizes": (3,)}, "two or more positive whole numbers"),
+            ({"sizes": (3, 0, 1)}, "two or more positive whole numbers"),
+            ({"sizes": (3, -2, 1)}, "two or more positive whole numbers"),
+            ({"sizes": (3, 2.0, 1)}, "two or more positive whole numbers"),
+            ({"sizes": "64"}, "two or more positive whole numbers"),
+            ({"sizes": (3, 2, 1), "hidden": "rleu"}, "unknown activation 'rleu'"),
+            ({"sizes": (3, 2, 1), "hidden": ("relu", "relu")}, "one name or 1, one for each hidden layer"),
+            ({"sizes": (3, 1), "hidden": ("relu",)}, "one name or 0"),
+            ({"sizes": (3, 2, 1), "output": "sigmoid"}, "unknown activation 'sigmoid'"),
+            ({"sizes": (3, 2, 1), "loss": "mse"}, "unknown loss 'mse'"),
+            ({"sizes": (3, 2, 1), "output": "relu", "loss": "poisson"}, "above 0, .* use 'exp'"),
+            ({"sizes": (3, 2, 1), "output": "exp", "loss": "binary_cross_entropy"}, "between 0 and 1"),
+        ],
+    )
+    def test_a_bad_argument_raises(self, arguments, message):
+        with pytest.raises(DataError, match=message):
+            Network(**arguments)
+
+
+class TestJacobian:
+    @pytest.mark.parametrize("dtype", ["float64"])
+    @pytest.mark.parametrize(("output", "bias"), [("logistic", True), ("softmax", True), ("identity", False)])
+    def test_equals_finite_differences(self, place, dtype, output, bias):
+        network, h = Network((3, 4, 2), hidden="tanh", output=output, bias=bias), 6e-6
+        theta, x, _, _ = draw(network)
+        shifts = h * np.eye(network.n_parameters)
+
+        def outputs(thetas):
+            return to_numpy(output_layer(place.xp, network, place.asarray(thetas), place.asarray(x)).y)
+
+        differences = (outputs(theta + shifts) - outputs(theta - shifts)) / (2.0 * h)  # (P, b, j)
+        actual = jacobian(place.xp, network, place.asarray(theta), place.asarray(x))
+        expected = np.transpose(differences, (2, 1, 0))
+        assert_agree(actual, expected, "differences", namespace=place.xp, device=place.device)
+
+    def test_gives_the_gradient_of_the_squared_error(self, place, dtype):
+        theta, x, d, _ = (place.asarray(array) for array in draw(PAPERS, dtype=dtype))
+        xp = place.xp
+        residual = output_layer(xp, PAPERS, theta, x).y - d
+        J = jacobian(xp, PAPERS, theta, x)
+        gradient = xp.sum(xp.matrix_transpose(residual)[..., None] * J, axis=(0, 1))
+        assert_agree(gradient, error_and_gradient(xp, PAPERS, theta, x, d)[1], "gradient")

@@ -1,0 +1,220 @@
+"""Is there a GPU that works? Asked of CuPys that are missing, broken, wrong or right, none of them real."""
+
+import ctypes
+import importlib.machinery
+import sys
+import types
+
+import numpy as np
+import pytest
+
+from gpubp import probe
+from gpubp.probe import Probe, cuda_extra, install_command, probe_cuda
+
+
+@pytest.fixture(autouse=True)
+def _ask_anew():
+    probe_cuda.cache_clear()
+    yield
+    probe_cuda.cache_clear()
+
+
+@pytest.fixture
+def driver(monkeypatch):
+    """Say which CUDA the driver supports; None is a machine without a driver."""
+    return lambda version: monkeypatch.setattr(probe, "driver_cuda_version", lambda: version)
+
+
+class Device:
+    """What CuPy calls a device: a context manager with a number."""
+
+    entered: list[int] = []  # noqa: RUF012 - shared on purpose
+
+    def __init__(self, index):
+        self.id = index
+
+    def __enter__(self):
+        self.entered.append(self.id)
+        return self
+
+    def __exit__(self, *error):
+        return None
+
+
+@pytest.fixture
+def cupy(monkeypatch):
+    """Put a CuPy in place whose arrays are NumPy's; ``broken`` functions raise, or give what they are told."""
+    Device.entered.clear()
+
+    def install(**broken):
+        def instead(outcome):
+            def function(*args, **kwargs):
+                if isinstance(outcome, Exception):
+                    raise outcome
+                return outcome
+
+            return function
+
+        fake = types.ModuleType("cupy")
+        fake.__spec__ = importlib.machinery.ModuleSpec("cupy", None)
+        for name in ("arange", "sum", "matmul", "float32"):
+            setattr(fake, name, getattr(np, name))
+        fake.cuda = types.SimpleNamespace(Device=Device)
+        for name, outcome in broken.items():
+            if name == "Device":
+                fake.cuda.Device = instead(outcome)
+            else:
+                setattr(fake, name, instead(outcome))
+        monkeypatch.setitem(sys.modules, "cupy", fake)
+        return fake
+
+    return install
+
+
+def error(name, text, module="cupy_backends.cuda.api.runtime"):
+    """An exception that is called what CuPy calls its own."""
+    return type(name, (RuntimeError,), {"__module__": module})(text)
+
+
+@pytest.mark.parametrize(
+    ("version", "extra", "expected"), [(None, "cuda13", True), (13000, "cuda13", False), (12040, "cuda12", False)]
+)
+def test_not_installed(monkeypatch, driver, version, extra, expected):
+    """Without a driver no CuPy is the normal state of things; with one it is a fault, mended by the CuPy that fits."""
+    driver(version)
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    assert probe_cuda() == Probe(False, "CuPy is not installed", f'pip install "gpubp[{extra}]"', expected)
+
+
+def test_installed_and_does_not_import(monkeypatch, driver, tmp_path):
+    driver(13000)
+    (tmp_path / "cupy.py").write_text("raise ImportError('libcublas.so.13: cannot open shared object file')")
+    monkeypatch.delitem(sys.modules, "cupy", raising=False)
+    monkeypatch.syspath_prepend(tmp_path)
+    found = probe_cuda()
+    assert not found.usable
+    assert "matrix library is missing" in found.cause
+    assert "libcublas.so.13" in found.cause
+    assert found.mend == 'pip install "gpubp[cuda13]"'
+
+
+FAULTS = {
+    "no driver": (
+        {"Device": error("CUDARuntimeError", "cudaErrorInsufficientDriver: CUDA driver version is insufficient")},
+        ("driver is missing, or older", "cudaErrorInsufficientDriver"),
+        "nvidia-driver",
+    ),
+    "no GPU": (
+        {"Device": error("CUDARuntimeError", "cudaErrorNoDevice: no CUDA-capable device is detected")},
+        ("sees no GPU", "cudaErrorNoDevice"),
+        "nvidia-smi",
+    ),
+    "no such GPU": (
+        {"Device": error("CUDARuntimeError", "cudaErrorInvalidDevice: invalid device ordinal")},
+        ("no GPU of that number", "cudaErrorInvalidDevice"),
+        "nvidia-smi -L",
+    ),
+    "busy": (
+        {"arange": error("CUDARuntimeError", "cudaErrorDevicesUnavailable: all CUDA-capable devices are busy")},
+        ("another program", "cudaErrorDevicesUnavailable"),
+        "nvidia-smi",
+    ),
+    "memory, by the runtime": (
+        {"arange": error("CUDARuntimeError", "cudaErrorMemoryAllocation: out of memory")},
+        ("memory is full", "cudaErrorMemoryAllocation"),
+        "nvidia-smi",
+    ),
+    "memory, by the pool": (
+        {"sum": error("OutOfMemoryError", "Out of memory allocating 512 bytes", "cupy.cuda.memory")},
+        ("memory is full", "Out of memory allocating 512 bytes"),
+        "nvidia-smi",
+    ),
+    "no compiler": (
+        {"sum": error("RuntimeError", "CuPy failed to load libnvrtc.so.12: cannot open shared object file")},
+        ("compiler or its headers", "libnvrtc.so.12"),
+        'pip install "gpubp[cuda12]"',
+    ),
+    "kernel does not compile": (
+        {"sum": error("CompileException", "nvrtc: error: failed to open builtins\nsecond line", "cupy.cuda.compiler")},
+        ("compiler or its headers", "CompileException"),
+        'pip install "gpubp[cuda12]"',
+    ),
+    "no headers": (
+        {"sum": error("CompileException", 'cannot open source file "vector_types.h"', "cupy.cuda.compiler")},
+        ("headers are missing", "vector_types.h"),
+        'pip install "gpubp[cuda12]"',
+    ),
+    "no matrix library": (
+        {"matmul": error("CUBLASError", "CUBLAS_STATUS_NOT_INITIALIZED", "cupy_backends.cuda.libs.cublas")},
+        ("matrix library", "CUBLAS_STATUS_NOT_INITIALIZED"),
+        'pip install "gpubp[cuda12]"',
+    ),
+    "something new": ({"matmul": error("OddError", "never seen before")}, ("OddError: never seen before",), "doctor"),
+    "wrong kernel": ({"sum": 255.0}, ("computes wrongly", "255.0", "256"), "nvidia-smi -q"),
+    "wrong product": ({"matmul": np.zeros((4, 4))}, ("computes wrongly", "0.0", "3920"), "nvidia-smi -q"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_fault_is_told_with_its_cause_and_its_mend(driver, cupy, fault):
+    broken, in_cause, in_mend = FAULTS[fault]
+    driver(12080)
+    cupy(**broken)
+    found = probe_cuda()
+    assert not found.usable
+    for part in in_cause:
+        assert part in found.cause
+    assert in_mend in found.mend
+    assert "\n" not in found.cause + found.mend
+    assert not found.expected
+
+
+def test_fault_without_a_driver_is_what_one_expects_of_such_a_machine(driver, cupy):
+    driver(None)
+    cupy(Device=error("CUDARuntimeError", "cudaErrorInsufficientDriver: CUDA driver version is insufficient"))
+    assert probe_cuda().expected
+
+
+@pytest.mark.parametrize("index", [0, 3])
+def test_usable_only_after_a_kernel_and_a_product_on_that_gpu(cupy, index):
+    cupy()
+    assert probe_cuda(index) == Probe(True)
+    assert Device.entered == [index]
+
+
+def test_each_gpu_is_asked_once(cupy):
+    cupy()
+    assert probe_cuda(0) is probe_cuda(0)
+    probe_cuda(1)
+    assert Device.entered == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("version", "extra"), [(None, "cuda13"), (12000, "cuda12"), (12090, "cuda12"), (13000, "cuda13"), (13020, "cuda13")]
+)
+def test_extra_fits_the_driver(driver, version, extra):
+    driver(version)
+    assert cuda_extra() == extra
+    assert install_command() == f'pip install "gpubp[{extra}]"'
+
+
+def test_driver_is_asked_for_its_version(monkeypatch):
+    class Driver:
+        status = 0
+
+        def cuDriverGetVersion(self, version):
+            version._obj.value = 12080
+            return self.status
+
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: Driver())
+    assert probe.driver_cuda_version() == 12080
+    monkeypatch.setattr(Driver, "status", 3)
+    assert probe.driver_cuda_version() is None
+
+
+def test_no_driver_no_version(monkeypatch):
+    def missing(name):
+        raise OSError(f"{name}: cannot open shared object file")
+
+    monkeypatch.setattr(ctypes, "CDLL", missing)
+    assert probe.driver_cuda_version() is None

@@ -1,0 +1,380 @@
+"""The methods that use second derivatives: L-BFGS, its line search, and Levenberg-Marquardt."""
+
+import math
+from functools import partial
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from scipy.optimize import minimize
+
+from gpubp.backend import choose_backend, to_backend, to_numpy
+from gpubp.descent import gradient_descent
+from gpubp.initialization import initial_weights
+from gpubp.network import Network
+from gpubp.second_order import Point, Problem, lbfgs, levenberg_marquardt, wolfe_search
+from gpubp.step import Batch, Objective, gauss_newton, make_step, objective_and_gradient
+from gpubp.training import train
+
+DEVICES = ("cpu", "array_api_strict:device1")
+DECREASE, FLATNESS = 1e-4, 0.9
+
+
+def minimise(xp, method, theta, problem, updates):
+    """Update until converged; every error on the way, before the first update too."""
+    state = method.init(xp, theta)
+    errors = [float(problem.error_and_gradient(theta)[0])]
+    for _ in range(updates):
+        theta, state, error = method.update(xp, theta, state, problem)
+        errors.append(float(error))
+        if state.converged:
+            break
+    return theta, state, errors
+
+
+def banana(xp, theta):
+    """Rosenbrock's valley in four dimensions, with its gradient."""
+    a, b = theta[:-1], theta[1:]
+    steep, gentle = b - a**2, 1.0 - a
+    zero = xp.zeros_like(theta[:1])
+    gradient = xp.concat([-400.0 * a * steep - 2.0 * gentle, zero]) + xp.concat([zero, 200.0 * steep])
+    return xp.sum(100.0 * steep**2 + gentle**2), gradient
+
+
+def regression(network, mean=False, l2=0.0, cases=40, seed=0, weighted=False):
+    """An objective with smooth data for a network, and where to start."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(cases, network.sizes[0]))
+    d = np.sin(x @ rng.normal(size=(network.sizes[0], network.sizes[-1]))) + 0.1 * rng.normal(
+        size=(cases, network.sizes[-1])
+    )
+    weights = rng.uniform(0.1, 3.0, cases) if weighted else None
+    return Objective(network, mean, l2), Batch(x, d, weights), initial_weights(network, seed, dtype="float64")
+
+
+def problem_on(backend, objective, batch):
+    mask = to_backend(backend, objective.network.weight_mask(), "float64")
+    batch = Batch(*(None if part is None else to_backend(backend, part) for part in batch))
+    return Problem(
+        lambda theta: objective_and_gradient(backend.xp, objective, mask, theta, batch),
+        lambda theta: gauss_newton(backend.xp, objective, mask, theta, batch),
+    )
+
+
+def solve_on(device, method, objective, batch, theta, updates):
+    backend = choose_backend(device)
+    theta, state, errors = minimise(
+        backend.xp, method, to_backend(backend, theta), problem_on(backend, objective, batch), updates
+    )
+    return to_numpy(theta), state, errors
+
+
+# --- L-BFGS ---
+
+
+@pytest.mark.parametrize("memory", [1, 3, 10])
+@pytest.mark.parametrize("device", DEVICES)
+def test_lbfgs_walks_through_the_banana_valley(device, memory):
+    backend = choose_backend(device)
+    xp = backend.xp
+    theta = to_backend(backend, np.array([-1.2, 1.0, -0.5, 2.0]))
+    found, state, errors = minimise(
+        xp, lbfgs(memory=memory, tolerance=1e-8), theta, Problem(partial(banana, xp), None), 300
+    )
+    assert state.converged
+    np.testing.assert_allclose(to_numpy(found), 1.0, atol=1e-7)
+    assert errors == sorted(errors, reverse=True)
+    assert len(state.steps) <= memory
+
+
+def test_lbfgs_remembers_curvature_and_so_beats_steepest_descent_along_the_same_search():
+    """Without memory each direction is the steepest one: hundreds of updates against some tens."""
+    start = np.array([-1.2, 1.0, -0.5, 2.0])
+    problem = Problem(partial(banana, np), None)
+    _, state, errors = minimise(np, lbfgs(), start, problem, 60)
+    assert state.converged
+
+    theta, method = start, lbfgs()
+    for _ in range(60):
+        theta, _, error = method.update(np, theta, method.init(np, theta), problem)
+    assert float(error) > 1e-3 > errors[-1]
+
+
+def test_lbfgs_directions_are_those_of_the_bfgs_matrix():
+    """Two loops over the pairs equal the matrix that they stand for (Nocedal & Wright 2006, eq. 7.16-7.20)."""
+    from gpubp.second_order import Curvature, _inverse_hessian_times
+
+    rng = np.random.default_rng(0)
+    steps = tuple(rng.normal(size=5) for _ in range(3))
+    turns = tuple(step + 0.2 * rng.normal(size=5) for step in steps)
+    inverse = np.eye(5) * (steps[-1] @ turns[-1]) / (turns[-1] @ turns[-1])
+    for step, turn in zip(steps, turns, strict=True):
+        rho = 1.0 / (turn @ step)
+        left = np.eye(5) - rho * np.outer(step, turn)
+        inverse = left @ inverse @ left.T + rho * np.outer(step, step)
+    gradient = rng.normal(size=5)
+    np.testing.assert_allclose(
+        _inverse_hessian_times(np, gradient, Curvature(steps, turns)), inverse @ gradient, rtol=1e-12
+    )
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_lbfgs_and_scipy_find_the_same_optimum_of_a_convex_objective(device):
+    network = Network((3, 4), loss="cross_entropy")
+    rng = np.random.default_rng(1)
+    x, d = rng.normal(size=(50, 3)), np.eye(4)[rng.integers(0, 4, 50)]
+    objective, batch, start = Objective(network, mean=True, l2=0.5), Batch(x, d), np.zeros(network.n_parameters)
+    found, state, errors = solve_on(device, lbfgs(), objective, batch, start, 200)
+    reference = minimize(
+        problem_on(choose_backend("cpu"), objective, batch).error_and_gradient,
+        start,
+        jac=True,
+        method="L-BFGS-B",
+        options={"ftol": 0.0, "gtol": 1e-10, "maxiter": 1000},
+    )
+    assert state.converged
+    assert errors[-1] == pytest.approx(reference.fun, rel=1e-12)
+    np.testing.assert_allclose(objective_gap(network, found), objective_gap(network, reference.x), atol=1e-5)
+
+
+def objective_gap(network, theta):
+    """The weights, less what softmax cannot see: a number added to the biases of all classes."""
+    blocks = theta.reshape(network.shapes[0]).copy()
+    blocks[-1] -= blocks[-1].mean()
+    return blocks
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_lbfgs_takes_a_network_to_a_zero_of_the_gradient_as_scipy_does(device):
+    objective, batch, start = regression(Network((2, 4, 1), hidden="tanh"), mean=True, l2=0.05)
+    found, state, errors = solve_on(device, lbfgs(), objective, batch, start, 1000)
+    evaluate = problem_on(choose_backend("cpu"), objective, batch).error_and_gradient
+    reference = minimize(
+        evaluate, start, jac=True, method="L-BFGS-B", options={"ftol": 0.0, "gtol": 1e-8, "maxiter": 5000}
+    )
+    assert state.converged
+    assert np.max(np.abs(evaluate(found)[1])) <= 1e-7
+    assert np.max(np.abs(evaluate(start)[1])) > 1e-2
+    assert errors[-1] == pytest.approx(reference.fun, rel=1e-7)
+
+
+def test_lbfgs_ends_at_once_where_there_is_nothing_to_gain():
+    start = np.array([1.0, 1.0, 1.0])
+    found, state, errors = minimise(np, lbfgs(), start, Problem(partial(banana, np), None), 10)
+    assert state.converged
+    assert len(errors) == 2
+    np.testing.assert_array_equal(found, start)
+
+
+def test_lbfgs_forgets_a_misleading_memory_before_it_gives_up():
+    from gpubp.second_order import Curvature
+
+    start = np.array([-1.2, 1.0])
+    misleading = Curvature(steps=(np.array([1.0, 0.0]),), turns=(np.array([-1.0, 0.0]),))
+    method, problem = lbfgs(), Problem(partial(banana, np), None)
+    theta, state, _ = method.update(np, start, misleading, problem)
+    np.testing.assert_array_equal(theta, start)
+    assert state == Curvature()
+    theta, state, error = method.update(np, theta, state, problem)
+    assert float(error) < float(banana(np, start)[0])
+
+
+def test_lbfgs_writes_into_nothing():
+    theta = np.array([-1.2, 1.0, 0.3])
+    theta.flags.writeable = False
+    method, problem = lbfgs(), Problem(partial(banana, np), None)
+    state = method.init(np, theta)
+    for _ in range(5):
+        theta, state, _ = method.update(np, theta, state, problem)
+        for array in (theta, *state.steps, *state.turns):
+            array.flags.writeable = False
+
+
+# --- the line search ---
+
+
+def line(f, slope_of):
+    """An error of one weight, with its gradient."""
+    return lambda theta: (f(float(theta[0])), np.array([slope_of(float(theta[0]))]))
+
+
+def search(evaluate, at, direction, first_step=1.0, **options):
+    here = Point(np.array([at]), *evaluate(np.array([at])))
+    return here, wolfe_search(np, here, np.array([direction]), evaluate, first_step, **options)
+
+
+@settings(max_examples=200)
+@given(
+    quartic=st.floats(0.01, 3),
+    quadratic=st.floats(-3, 3),
+    wave=st.floats(-3, 3),
+    frequency=st.floats(0.1, 5),
+    at=st.floats(-4, 4),
+    length=st.floats(-2, 2),
+    first_step=st.floats(-3, 2),
+)
+def test_strong_wolfe_conditions_hold_at_the_point_found(quartic, quadratic, wave, frequency, at, length, first_step):
+    evaluate = line(
+        lambda t: quartic * t**4 + quadratic * t**2 + wave * math.sin(frequency * t),
+        lambda t: 4 * quartic * t**3 + 2 * quadratic * t + wave * frequency * math.cos(frequency * t),
+    )
+    gradient = float(evaluate(np.array([at]))[1][0])
+    assume(abs(gradient) > 1e-2)
+    direction = -math.copysign(10.0**length, gradient)
+    here, found = search(evaluate, at, direction, 10.0**first_step)
+    assert found is not None
+    slope = gradient * direction
+    step = (found.theta[0] - at) / direction
+    assert step > 0
+    assert found.error <= here.error + DECREASE * step * slope + 1e-12 * abs(here.error)
+    assert abs(found.gradient[0] * direction) <= -FLATNESS * slope
+    error, gradient_there = evaluate(found.theta)
+    assert (found.error, found.gradient[0]) == (error, gradient_there[0])
+
+
+def test_a_flat_point_that_is_hardly_lower_is_not_enough():
+    """This cubic falls from 0 with slope -1 and is level at 10, lower by 0.0001 where 0.001 is asked for."""
+    b = -4.9999 / 500
+    a = (1 - 300 * b) / 20
+    evaluate = line(lambda t: -t + a * t**2 + b * t**3, lambda t: -1 + 2 * a * t + 3 * b * t**2)
+    assert evaluate(np.array([10.0]))[0] == pytest.approx(-1e-4, rel=1e-6)
+    _, found = search(evaluate, 0.0, 1.0, first_step=10.0)
+    assert found.theta[0] < 10.0
+    assert found.error < -1.0
+
+
+@pytest.mark.parametrize("direction", [1.0, 1e-9, 0.0])
+def test_no_way_down_gives_none(direction):
+    _, found = search(line(lambda t: t * t, lambda t: 2 * t), 1.0, direction)
+    assert found is None
+
+
+@pytest.mark.parametrize("first_step", [1.0, 100.0, 1e6])
+def test_search_backs_out_of_what_is_not_a_number(first_step):
+    """t - log t has its minimum at 1 and is no number beyond 0."""
+
+    def evaluate(theta):
+        t = float(theta[0])
+        return (t - math.log(t), np.array([1 - 1 / t])) if t > 0 else (math.nan, np.array([math.nan]))
+
+    here, found = search(evaluate, 3.0, -1.0, first_step)
+    assert found is not None
+    assert 0 < found.theta[0] < 3
+    assert found.error < here.error
+
+
+def test_search_gives_none_where_nothing_is_a_number():
+    evaluations = []
+
+    def evaluate(theta):
+        evaluations.append(theta)
+        return math.nan, np.array([math.nan])
+
+    here = Point(np.array([0.0]), 1.0, np.array([-1.0]))
+    assert wolfe_search(np, here, np.array([1.0]), evaluate) is None
+    assert len(evaluations) == 25
+
+
+def test_search_gives_none_where_the_gradient_is_not_a_number():
+    assert wolfe_search(np, Point(np.zeros(1), 1.0, np.array([math.nan])), np.ones(1), None) is None
+
+
+def test_search_grows_its_step_while_the_error_still_falls_steeply():
+    here, found = search(line(lambda t: (t - 1e4) ** 2, lambda t: 2 * (t - 1e4)), 0.0, 1.0, first_step=1e-3)
+    assert found.error < 0.9 * here.error
+
+
+def test_search_of_a_bottomless_error_gives_the_lowest_point_it_saw():
+    _, found = search(line(lambda t: -t, lambda t: -1.0), 0.0, 1.0, evaluations=10)
+    assert found.theta[0] == 2.0**9
+
+
+# --- Levenberg-Marquardt ---
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize(("weighted", "l2", "mean"), [(False, 0.0, True), (True, 0.0, False), (True, 0.7, True)])
+def test_levenberg_marquardt_solves_linear_least_squares_in_one_step(device, weighted, l2, mean):
+    network = Network((3, 2))
+    objective, batch, start = regression(network, mean, l2, weighted=weighted)
+    found, _, _ = solve_on(device, levenberg_marquardt(damping=1e-13), objective, batch, start, 1)
+    design = np.column_stack([batch.x, np.ones(len(batch.x))])
+    weights = np.ones(len(design)) if batch.case_weights is None else batch.case_weights
+    penalty = np.diag([l2, l2, l2, 0.0])  # the bias is free
+    expected = np.linalg.solve(
+        design.T @ (weights[:, None] * design) + penalty, design.T @ (weights[:, None] * batch.d)
+    )
+    np.testing.assert_allclose(found.reshape(4, 2), expected, rtol=1e-9, atol=1e-10)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_levenberg_marquardt_needs_no_tuning_on_linear_least_squares(device):
+    objective, batch, start = regression(Network((3, 2)))
+    found, state, errors = solve_on(device, levenberg_marquardt(), objective, batch, start, 10)
+    design = np.column_stack([batch.x, np.ones(len(batch.x))])
+    best = np.linalg.lstsq(design, batch.d, rcond=None)[0]
+    residual = design @ best - batch.d
+    assert state.converged
+    assert errors[2] == pytest.approx(0.5 * np.sum(residual**2), rel=1e-7)
+    np.testing.assert_allclose(found.reshape(4, 2), best, atol=1e-10)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_levenberg_marquardt_beats_gradient_descent(device):
+    network = Network((2, 5, 1), hidden="tanh")
+    objective, batch, start = regression(network, mean=True)
+    _, _, errors = solve_on(device, levenberg_marquardt(), objective, batch, start, 30)
+    backend = choose_backend("cpu")
+    step = make_step(backend, objective, gradient_descent(0.1), "float64")
+    theta, state = start, ()
+    for _ in range(300):
+        theta, state, error = step(theta, state, batch, 0.0)
+    assert errors == sorted(errors, reverse=True)
+    assert errors[-1] < 0.5 * float(error)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_levenberg_marquardt_with_case_weights_and_penalty_ends_where_lbfgs_does(device):
+    objective, batch, start = regression(Network((2, 3, 2), hidden="tanh"), mean=True, l2=0.5, weighted=True)
+    found, _, errors = solve_on(device, levenberg_marquardt(), objective, batch, start, 200)
+    _, state_lbfgs, errors_lbfgs = solve_on("cpu", lbfgs(), objective, batch, start, 2000)
+    gradient = problem_on(choose_backend("cpu"), objective, batch).error_and_gradient(found)[1]
+    assert np.max(np.abs(gradient)) < 1e-8
+    assert state_lbfgs.converged
+    assert errors[-1] == pytest.approx(errors_lbfgs[-1], rel=1e-9)
+
+
+def test_damping_falls_after_a_success_and_rises_until_there_is_one():
+    network = Network((1, 1), hidden=(), output="tanh", bias=False)
+    objective, batch = Objective(network, mean=False), Batch(np.array([[1.0]]), np.array([[0.9]]))
+    problem = problem_on(choose_backend("cpu"), objective, batch)
+    method = levenberg_marquardt(damping=1.0, factor=7.0)
+    _, state, _ = method.update(np, np.array([0.5]), method.init(np, np.array([0.5])), problem)
+    assert state.damping == pytest.approx(1.0 / 7.0)
+    # where the tanh is flat an undamped change jumps over the valley, and higher
+    problem = problem_on(choose_backend("cpu"), objective, batch._replace(d=np.array([[0.0]])))
+    start, method = np.array([1.5]), levenberg_marquardt(damping=1e-9, factor=10.0)
+    _, state, error = method.update(np, start, method.init(np, start), problem)
+    assert state.damping > 1e-4
+    assert error < problem.error_and_gradient(start)[0]
+
+
+def test_levenberg_marquardt_gives_up_where_no_damping_helps():
+    problem = Problem(lambda theta: (1.0, np.ones(2)), lambda theta: np.eye(2))
+    method = levenberg_marquardt()
+    theta, state, error = method.update(np, np.zeros(2), method.init(np, np.zeros(2)), problem)
+    np.testing.assert_array_equal(theta, 0.0)
+    assert state.converged
+    assert error == 1.0
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_levenberg_marquardt_survives_columns_that_say_the_same(dtype):
+    """The two columns add up to the bias, so that without damping the curvature is singular."""
+    x = 4.0 * np.eye(2)[[0, 0, 1, 1, 0, 1, 0, 1]]
+    d = np.arange(8.0)[:, None]
+    fit = train(
+        Network((2, 1)), x, d, rule=levenberg_marquardt(damping=1e-12), epochs=5, device="cpu", dtype=dtype, mean=False
+    )
+    assert fit.history.error[-1] == pytest.approx(18.75, rel=1e-5)

@@ -1,0 +1,362 @@
+"""From a table to a scored model: the parts, the task, the network, the scores, and back to predictions."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn import metrics
+
+from gpubp import gradient_descent, lbfgs, load_model, momentum, predict, save_model
+from gpubp.data import Preprocessing, Table, apply, encode_target, fit_preprocessing, read_table, table_from_mapping
+from gpubp.data.preprocessing import ClassTarget, NumberColumn, NumberTarget
+from gpubp.errors import DataError, DivergenceWarning, ModelFileError
+from gpubp.network import Network
+from gpubp.persistence import Model
+from gpubp.tabular import fit_prepared, fit_table, network_for, outputs, predict_table, prepare_table, score
+from gpubp.training import train
+
+CPU = {"device": "cpu"}
+
+
+def shop(n=120, seed=0):
+    """Columns of each kind, and classes that follow from two of them."""
+    random = np.random.default_rng(seed)
+    age, income = random.integers(18, 80, n), random.normal(30.0, 10.0, n)
+    town, member = random.choice(["Bonn", "Ulm", "Rom"], n), random.choice([True, False], n)
+    buys = np.where(income + 20.0 * (town == "Bonn") > 35.0, "yes", "no")
+    return {"age": age, "income": income, "town": town, "member": member, "buys": buys}
+
+
+def line(n=60, scale=1000.0, seed=0):
+    """Numbers that follow from one column."""
+    x = np.random.default_rng(seed).normal(size=n)
+    return {"x": x, "y": scale * (2.0 * x + 5.0)}
+
+
+# --- the parts ---
+
+
+def test_the_parts_are_every_row_once():
+    prepared = prepare_table("iris")
+    rows = np.concatenate(list(prepared.parts.values()))
+    assert sorted(rows) == list(range(150))
+    assert {part: len(rows) for part, rows in prepared.parts.items()} == {"train": 105, "validation": 15, "test": 30}
+
+
+def test_the_parts_follow_from_the_seed():
+    first, again, other = (prepare_table("iris", seed=seed).parts["test"] for seed in (0, 0, 1))
+    np.testing.assert_array_equal(first, again)
+    assert set(first) != set(other)
+
+
+def test_each_part_has_its_share_of_each_class():
+    prepared = prepare_table("iris")
+    for rows in prepared.parts.values():
+        np.testing.assert_array_equal(prepared.d[rows].sum(axis=0), len(rows) / 3)
+
+
+def test_a_class_with_one_row_is_no_obstacle():
+    table = {"x": np.arange(40.0), "y": ["a"] * 20 + ["b"] * 19 + ["rare"]}
+    result = fit_table(table, epochs=2, **CPU)
+    assert result.fit.network.sizes[-1] == 3
+    assert set(result.scores) == {"train", "validation", "test"}
+
+
+def test_scales_come_from_the_training_rows_alone():
+    table = table_from_mapping(line())
+    prepared = prepare_table(table)
+    training = table.columns["x"][prepared.parts["train"]]
+    column = prepared.preprocessing.columns[0]
+    assert column.mean == pytest.approx(training.mean(), rel=1e-12)
+    assert column.mean != pytest.approx(table.columns["x"].mean(), rel=1e-6)
+    assert prepared.preprocessing == fit_preprocessing(table, rows=prepared.parts["train"])
+    np.testing.assert_array_equal(prepared.x, apply(prepared.preprocessing, table))
+    np.testing.assert_array_equal(prepared.d, encode_target(prepared.preprocessing, table))
+
+
+def test_the_test_rows_have_no_part_in_the_training():
+    """Rows that only the test part holds are spoilt: nothing that is learned may change."""
+    table = line()
+    test = prepare_table(table).parts["test"]
+    spoilt = {name: values.copy() for name, values in table.items()}
+    spoilt["x"][test] *= 50.0
+    spoilt["y"][test] *= -3.0
+    first, second = (fit_table(data, epochs=5, **CPU) for data in (table, spoilt))
+    np.testing.assert_array_equal(first.model.theta, second.model.theta)
+    assert first.scores["validation"] == second.scores["validation"]
+    assert first.scores["test"] != second.scores["test"]
+
+
+def test_parts_too_small_to_score_are_left_empty():
+    assert fit_table("xor", epochs=2, **CPU).rows == {"train": 4, "validation": 0, "test": 0}
+    result = fit_table("iris", test_fraction=0, validation_fraction=0, epochs=2, **CPU)
+    assert result.rows == {"train": 150, "validation": 0, "test": 0}
+    assert list(result.scores) == ["train"]
+    assert not result.fit.history.validation_error
+
+
+@pytest.mark.parametrize(("test", "validation"), [(1.0, 0.1), (-0.1, 0.1), (0.6, 0.4), (0.1, 1.5), (math.nan, 0.1)])
+def test_fractions_that_leave_nothing_are_refused(test, validation):
+    with pytest.raises(DataError, match="parts of 1"):
+        prepare_table("iris", test_fraction=test, validation_fraction=validation)
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32, 1.5, "0"])
+def test_a_seed_that_is_none_is_refused(seed):
+    with pytest.raises(DataError, match="seed"):
+        prepare_table("iris", seed=seed)
+
+
+def test_one_row_is_too_few():
+    with pytest.raises(DataError, match="2 are needed"):
+        fit_table({"x": [1.0], "y": [2.5]}, task="regression")
+
+
+# --- the task and the network ---
+
+
+def test_classes_make_softmax_outputs_whatever_the_error():
+    prepared = prepare_table(shop())
+    assert prepared.task == "classification"
+    network = network_for(prepared, hidden_sizes=(5, 4), activation="tanh")
+    assert network == Network((7, 5, 4, 2), hidden="tanh", loss="cross_entropy")
+    assert network_for(prepared, loss="squared").output == "softmax"
+    assert network_for(prepared, hidden_sizes=()).sizes == (7, 2)
+
+
+def test_numbers_make_one_output_each():
+    prepared = prepare_table("linnerud")
+    assert prepared.task == "regression"
+    assert network_for(prepared) == Network((3, 100, 3), hidden="relu", loss="squared")
+
+
+def test_the_target_the_task_and_the_columns_can_be_chosen():
+    prepared = prepare_table(shop(), target="town", drop=["buys"], categorical=["age"])
+    assert prepared.preprocessing.target.classes == ("Bonn", "Rom", "Ulm")
+    assert [column.name for column in prepared.preprocessing.columns] == ["age", "income", "member"]
+    assert not isinstance(prepared.preprocessing.columns[0], NumberColumn)
+    assert prepare_table("iris", task="classification").task == "classification"
+    assert prepare_table("xor", task="regression").task == "regression"
+
+
+def test_the_options_reach_the_training():
+    """fit_table is train() on the prepared matrices, with the options that were given."""
+    prepared = prepare_table(line(), seed=3)
+    options = {"rule": momentum(0.01, 0.5), "epochs": 7, "batch_size": 11, "l2": 0.5, "seed": 3, "dtype": "float64"}
+    result = fit_table(line(), hidden_sizes=(4,), activation="logistic", loss="huber", patience=None, **options, **CPU)
+    network = Network((1, 4, 1), hidden="logistic", loss="huber")
+    rows = prepared.parts["train"]
+    expected = train(network, prepared.x[rows], prepared.d[rows], **options, **CPU)
+    np.testing.assert_array_equal(result.model.theta, expected.theta)
+    assert result.model.theta.dtype == np.float64
+    assert result.model.about["training"]["epochs"] == 7
+    assert result.model.about["rule"] == {"name": "momentum", "learning_rate": 0.01, "momentum": 0.5}
+
+
+@pytest.mark.parametrize(("n", "expected"), [(40, 32), (2000, 40), (20_000, 200)])
+def test_an_automatic_batch_grows_with_the_rows(n, expected):
+    result = fit_table(line(n), test_fraction=0, validation_fraction=0, hidden_sizes=(), epochs=1, **CPU)
+    assert result.model.about["training"]["batch_size"] == expected
+
+
+def test_a_method_of_second_order_sees_whole_sweeps():
+    result = fit_table(line(), rule=lbfgs(), hidden_sizes=(), l2=0.0, **CPU)
+    assert result.model.about["training"]["batch_size"] == "auto"
+    assert result.scores["test"]["r2"] > 0.999
+
+
+def test_training_stops_when_the_validation_rows_get_no_better():
+    result = fit_table("wine", patience=3, tolerance=0.05, **CPU)
+    assert result.fit.stop_reason == "patience"
+    validation = result.fit.history.validation_error
+    assert result.fit.best_epoch == 1 + int(np.argmin(validation))
+    assert len(validation) < 200
+
+
+def test_callbacks_are_called():
+    seen = []
+    fit_table("iris", epochs=3, callbacks=[lambda progress: seen.append(progress.epoch)], **CPU)
+    assert seen == [1, 2, 3]
+
+
+# --- scores ---
+
+
+def test_scores_of_classes_are_scikit_learns():
+    target = ClassTarget("y", ("a", "b", "c"))
+    random = np.random.default_rng(0)
+    labels = random.integers(0, 2, 30)  # class c is only predicted
+    y = random.dirichlet(np.ones(3), 30).astype(np.float32)
+    got = score(Preprocessing((NumberColumn("x", 0.0, 1.0),), target), np.eye(3)[labels], y)
+    predicted = y.argmax(axis=1)
+    hits = predicted == labels
+    assert 2 in predicted
+    assert got["accuracy"] == pytest.approx(hits.mean())
+    assert got["balanced_accuracy"] == pytest.approx((hits[labels == 0].mean() + hits[labels == 1].mean()) / 2)
+    assert got["macro_f1"] == pytest.approx(metrics.f1_score(labels, predicted, average="macro", zero_division=0))
+    assert got["log_loss"] == pytest.approx(-np.log(y[np.arange(30), labels]).mean(), rel=1e-6)
+
+
+def test_scores_of_numbers_are_in_their_units():
+    target = NumberTarget(("u", "v"), (10.0, -5.0), (2.0, 100.0))
+    d, y = np.asarray([[0.0, 0.0], [1.0, 1.0], [2.0, 5.0]]), np.asarray([[0.5, 0.0], [1.0, 1.0], [2.0, 2.0]])
+    got = score(Preprocessing((NumberColumn("x", 0.0, 1.0),), target), d, y)
+    assert got["mae u"] == pytest.approx(1.0 / 3)
+    assert got["rmse v"] == pytest.approx(300.0 / math.sqrt(3))
+    assert got["r2"] == pytest.approx(np.mean([1 - 0.25 / 2.0, 1 - 9.0 / 14.0]))
+    assert set(got) == {"r2", "mae u", "rmse u", "mae v", "rmse v"}
+
+
+def test_the_scores_are_those_of_the_model_on_its_rows():
+    result = fit_table(shop(), epochs=30, **CPU)
+    prepared = prepare_table(shop())
+    table = prepared.table.select(prepared.parts["test"])
+    predictions = predict_table(result.model, table, **CPU)
+    assert result.scores["test"]["accuracy"] == np.mean(predictions["buys"] == table.columns["buys"])
+    assert result.model.about["scores"] == result.scores
+
+
+# --- what is learned ---
+
+
+def test_digits_are_read_well():
+    result = fit_table("digits", **CPU)
+    assert result.scores["test"]["accuracy"] >= 0.97
+    assert result.rows["test"] == 359
+
+
+def test_columns_of_every_kind_are_learned():
+    assert fit_table(shop(), **CPU).scores["test"]["accuracy"] > 0.9
+
+
+def test_numbers_are_predicted_in_the_units_of_the_target():
+    result = fit_table(line(), rule=lbfgs(), hidden_sizes=(), l2=0.0, **CPU)
+    assert predict_table(result.model, {"x": [1.0, -2.0]}, **CPU)["y"] == pytest.approx([7000.0, 1000.0], rel=1e-3)
+    assert result.scores["test"]["rmse"] < 10.0
+
+
+def test_missing_features_are_filled_where_asked_for():
+    table = shop()
+    table["income"][3] = np.nan
+    with pytest.raises(DataError, match="'income'"):
+        fit_table(table, **CPU)
+    model = fit_table(table, impute=True, epochs=2, **CPU).model
+    assert len(predict_table(model, table, **CPU)["buys"]) == 120
+
+
+def test_counts_keep_their_zero_under_poissons_error():
+    random = np.random.default_rng(0)
+    x = random.normal(size=300)
+    table = {"x": x, "y": random.poisson(np.exp(1.0 + x)) * 10.0}
+    result = fit_table(table, loss="poisson", task="regression", l2=0.0, **CPU)
+    predictions = predict_table(result.model, table, **CPU)["y"]
+    assert predictions.min() > 0
+    assert predictions.mean() == pytest.approx(table["y"].mean(), rel=0.1)
+    with pytest.raises(DataError, match="'y'"):
+        fit_table({"x": x, "y": table["y"] - 5.0}, loss="poisson", task="regression", **CPU)
+
+
+def test_chances_keep_their_one_under_the_binary_cross_entropy():
+    x = np.random.default_rng(0).normal(size=300)
+    table = {"x": x, "y": 1.0 / (1.0 + np.exp(-3.0 * x))}
+    result = fit_table(table, loss="binary_cross_entropy", **CPU)
+    assert result.scores["test"]["rmse"] < 0.05
+    assert 0 < predict_table(result.model, table, **CPU)["y"].max() < 1
+    with pytest.raises(DataError, match="from 0 to 1"):
+        fit_table({"x": x, "y": table["y"] * 2.0}, loss="binary_cross_entropy", **CPU)
+
+
+def test_a_divergence_is_told_and_the_scores_are_finite():
+    with pytest.warns(DivergenceWarning):
+        result = fit_table(shop(), rule=gradient_descent(1e30), **CPU)
+    assert result.fit.stop_reason == "diverged"
+    assert all(math.isfinite(value) for scores in result.scores.values() for value in scores.values())
+
+
+def test_outputs_that_overflow_are_not_scored():
+    """One step too far: the weights are still finite, what the network makes of them is not."""
+    with pytest.warns(DivergenceWarning):
+        result = fit_table(line(), rule=gradient_descent(1e30), batch_size="sweep", **CPU)
+    assert np.isfinite(result.model.theta).all()
+    assert not np.isfinite(outputs(result.model, line(), **CPU)).all()
+    assert result.scores == {}
+
+
+# --- predictions ---
+
+
+def test_predictions_are_the_same_after_the_file(tmp_path):
+    result = fit_table(shop(), epochs=5, **CPU)
+    model = result.model
+    save_model(tmp_path / "m", model.network, model.theta, preprocessing=model.preprocessing, about=model.about)
+    loaded = load_model(tmp_path / "m")
+    assert loaded.about == model.about
+    first, second = (predict_table(m, shop(seed=1), **CPU) for m in (model, loaded))
+    assert list(first) == ["buys", "buys=no", "buys=yes"]
+    for name in first:
+        np.testing.assert_array_equal(first[name], second[name])
+
+
+def test_predictions_are_the_networks():
+    model = fit_table(shop(), epochs=5, **CPU).model
+    table = table_from_mapping(shop(seed=1))
+    prepared = prepare_table(shop())
+    y = predict(model.network, model.theta, apply(prepared.preprocessing, table), **CPU)
+    predictions = predict_table(model, table, **CPU)
+    np.testing.assert_array_equal(predictions["buys"], np.asarray(["no", "yes"])[y.argmax(axis=1)])
+    np.testing.assert_allclose(predictions["buys=yes"], y[:, 1], rtol=1e-6)
+    np.testing.assert_allclose(predictions["buys=no"] + predictions["buys=yes"], 1.0, rtol=1e-6)
+
+
+@pytest.mark.parametrize("device", ["array_api_strict:device1", "array_api_strict:no_float64"])
+def test_a_device_that_is_not_the_host_gives_the_same(device):
+    here = fit_table("iris", epochs=5, **CPU)
+    there = fit_table("iris", epochs=5, device=device)
+    assert there.fit.device == device
+    assert isinstance(there.model.theta, np.ndarray)
+    np.testing.assert_allclose(there.model.theta, here.model.theta, rtol=1e-4, atol=1e-5)
+    first, second = predict_table(here.model, "iris", **CPU), predict_table(here.model, "iris", device=device)
+    np.testing.assert_allclose(first["target=setosa"], second["target=setosa"], rtol=1e-5, atol=1e-6)
+
+
+def test_tables_come_as_paths_frames_and_dicts(tmp_path):
+    frame = pd.DataFrame(shop())
+    frame.to_csv(tmp_path / "shop.csv", index=False)
+    tables = [shop(), frame, tmp_path / "shop.csv", str(tmp_path / "shop.csv"), read_table(tmp_path / "shop.csv")]
+    fits = [fit_table(table, epochs=2, **CPU) for table in tables]
+    for fit in fits[1:]:
+        np.testing.assert_array_equal(fit.model.theta, fits[0].model.theta)
+    assert fits[2].model.about["source"] == "shop.csv"  # never the folder
+
+
+def test_labels_come_back_in_their_own_type():
+    table = {"x": np.arange(40.0), "y": np.arange(40) // 20 + 7}
+    model = fit_table(table, epochs=2, **CPU).model
+    assert set(predict_table(model, {"x": [0.0, 39.0]}, **CPU)["y"].tolist()) <= {7, 8}
+
+
+def test_a_model_that_takes_no_table_is_refused():
+    network = Network((1, 2))
+    with pytest.raises(ModelFileError, match="no preprocessing"):
+        predict_table(Model(network, np.zeros(4)), {"x": [1.0]})
+    other = fit_table(shop(), epochs=1, **CPU).model.preprocessing
+    with pytest.raises(ModelFileError, match="7 inputs"):
+        predict_table(Model(network, np.zeros(4), other), shop())
+    with pytest.raises(ModelFileError, match="malformed"):
+        predict_table(Model(network, np.zeros(4), {"columns": 3}), shop())
+
+
+def test_a_stack_of_networks_predicts_no_table():
+    model = fit_table("iris", epochs=1, **CPU).model
+    stack = Model(model.network, np.stack([model.theta, model.theta]), model.preprocessing)
+    with pytest.raises(DataError, match="stack of 2"):
+        predict_table(stack, "iris")
+
+
+def test_the_two_halves_make_the_whole():
+    whole = fit_table("iris", epochs=4, **CPU)
+    halves = fit_prepared(prepare_table("iris"), epochs=4, **CPU)
+    np.testing.assert_array_equal(whole.model.theta, halves.model.theta)
+    assert outputs(whole.model, "iris", **CPU).shape == (150, 3)
+    assert isinstance(prepare_table("iris").table, Table)

@@ -1,0 +1,211 @@
+"""The comparison itself: it passes what agrees, and says of anything else what is wrong, where and by how much."""
+
+import math
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import array_api_strict
+import numpy as np
+import pytest
+
+from gpubp import equations
+from gpubp.backend import choose_backend
+from gpubp.errors import DataError, DeviceError
+from gpubp.probe import probe_cuda
+from gpubp.testing import TOLERANCES, Agreement, assert_agree, check_agreement, compare, comparisons, deviation
+
+DEVICE_1 = array_api_strict.Device("device1")
+
+
+def on_device_1(values, dtype=array_api_strict.float64):
+    return array_api_strict.asarray(values, dtype=dtype, device=DEVICE_1)
+
+
+class TestTable:
+    def test_every_kind_has_both_precisions_but_differences(self):
+        kinds = {kind for kind, _ in TOLERANCES}
+        expected = {(kind, dtype) for kind in kinds for dtype in ("float64", "float32")} - {("differences", "float32")}
+        assert set(TOLERANCES) == expected
+        assert kinds == {"elementwise", "forward", "gradient", "differences", "steps", "fit"}
+
+    def test_every_row_has_a_reason_and_float64_is_tighter(self):
+        for (kind, dtype), row in TOLERANCES.items():
+            assert row.reason
+            assert 0.0 < row.rtol <= 1e-4
+            assert 0.0 < row.atol <= 1e-4
+            if dtype == "float64" and kind != "differences":
+                assert row.rtol < TOLERANCES[kind, "float32"].rtol
+
+
+class TestDeviation:
+    @pytest.mark.parametrize(("kind", "dtype"), TOLERANCES)
+    def test_is_a_multiple_of_what_the_table_allows(self, kind, dtype):
+        row, expected = TOLERANCES[kind, dtype], np.zeros(3, dtype)
+        actual = np.asarray([0.0, -3.0 * row.atol, row.atol], dtype)
+        assert deviation(actual, expected, kind) == pytest.approx(3.0, rel=1e-6)
+
+    def test_grows_with_the_expected_value(self):
+        row = TOLERANCES["steps", "float64"]
+        actual = np.asarray([1e6 * (1.0 + 2.0 * row.rtol)])
+        assert deviation(actual, np.asarray([1e6]), "steps") == pytest.approx(2.0, rel=1e-3)
+
+    @pytest.mark.parametrize(
+        ("actual", "expected", "result"),
+        [
+            (math.nan, 1.0, math.inf),
+            (1.0, math.nan, math.inf),
+            (math.inf, 1.0, math.inf),
+            (-math.inf, math.inf, math.inf),
+            (math.nan, math.nan, 0.0),
+            (math.inf, math.inf, 0.0),
+        ],
+    )
+    def test_of_what_is_not_finite(self, actual, expected, result):
+        assert deviation(np.asarray([actual]), np.asarray([expected]), "forward") == result
+
+    def test_of_nothing(self):
+        assert deviation(np.zeros((0, 3)), np.zeros((0, 3)), "forward") == 0.0
+
+    def test_across_namespaces(self, place, dtype):
+        assert deviation(place.asarray([1.0, 2.0], dtype), np.asarray([1.0, 2.0], dtype), "elementwise") == 0.0
+
+    def test_shapes_are_not_broadcast(self):
+        with pytest.raises(DataError, match=r"shapes \(3, 1\) and \(3,\)"):
+            deviation(np.zeros((3, 1)), np.zeros(3), "forward")
+
+    def test_an_unknown_row_raises(self):
+        with pytest.raises(DataError, match=r"'forwards, float64'.*did you mean 'forward, float64'"):
+            deviation(np.zeros(1), np.zeros(1), "forwards")
+        with pytest.raises(DataError, match="'differences, float32'"):
+            deviation(np.zeros(1, "float32"), np.zeros(1, "float32"), "differences")
+
+
+class TestAssertAgree:
+    def test_passes_what_agrees(self, place, dtype):
+        actual = place.asarray([[1.0, 2.0]], dtype)
+        assert_agree(actual, actual, "elementwise")
+        expected = np.asarray([[1.0, 2.0]], dtype)
+        assert_agree(actual, expected, "elementwise", namespace=place.xp, device=place.device)
+
+    def test_says_how_much_where_and_what_was_allowed(self):
+        with pytest.raises(AssertionError) as raised:
+            assert_agree(np.asarray([[1.0, 2.0], [3.0, 4.5]]), np.asarray([[1.0, 2.0], [3.0, 4.0]]), "steps")
+        row = TOLERANCES["steps", "float64"]
+        for part in ("1e+11 times", "[1, 1]", "got 4.5, expected 4.0", f"rtol={row.rtol:g}", row.reason):
+            assert part in str(raised.value)
+
+    @pytest.mark.parametrize(
+        ("actual", "message"),
+        [
+            (np.ones(2, "float32"), "dtype is float32, expected float64"),
+            (np.ones((2, 1)), r"shape is \(2, 1\), expected \(2,\)"),
+            (np.ones(2, int), "dtype is int64, expected float64"),
+            (array_api_strict.ones(2), "namespace is array_api_strict, expected numpy"),
+            ([1.0, 1.0], "namespace is none, a list, expected numpy"),
+        ],
+    )
+    def test_notices_more_than_values(self, actual, message):
+        with pytest.raises(AssertionError, match=message):
+            assert_agree(actual, np.ones(2), "forward")
+
+    def test_notices_the_wrong_device(self):
+        here, there = array_api_strict.ones(2), on_device_1([1.0, 1.0])
+        assert_agree(there, there, "forward")
+        with pytest.raises(AssertionError, match=r"device is .*device1.*, expected .*CPU_DEVICE"):
+            assert_agree(there, here, "forward")
+        with pytest.raises(AssertionError, match=r"device is .*CPU_DEVICE.*, expected .*device1"):
+            assert_agree(here, here, "forward", device=DEVICE_1)
+
+    def test_notices_arrays_that_fell_back_to_numpy(self):
+        with pytest.raises(AssertionError, match="namespace is numpy, expected array_api_strict"):
+            assert_agree(np.ones(2), np.ones(2), "forward", namespace=array_api_strict)
+
+
+class TestCheckAgreement:
+    def test_on_a_device(self):
+        rows = check_agreement("array_api_strict:device1")
+        assert all(isinstance(row, Agreement) and row.ok and row.deviation <= 1.0 and not row.fault for row in rows)
+        assert {(row.kind, row.dtype) for row in rows} == set(TOLERANCES) - {("differences", "float64")}
+        assert len(rows) == 2 * len(comparisons())
+
+    def test_every_comparison_has_its_own_name(self):
+        names = [(comparison.kind, comparison.what) for comparison in comparisons()]
+        assert len(set(names)) == len(names)
+
+    def test_the_data_are_the_same_each_time(self):
+        for one, again in zip(comparisons(), comparisons(), strict=True):
+            for array, same in zip(one.arrays, again.arrays, strict=True):
+                np.testing.assert_array_equal(array, same)
+
+    def test_without_float64(self, caplog):
+        rows = check_agreement("array_api_strict:no_float64")
+        assert {row.dtype for row in rows} == {"float32"}
+        assert "has no float64: only float32 is compared" in caplog.text
+        with pytest.raises(DataError, match="dtype must be one of float32 on array_api_strict:no_float64"):
+            check_agreement("array_api_strict:no_float64", dtypes=["float64"])
+
+    @pytest.mark.parametrize("dtype", ["float16", "int64", "double"])
+    def test_an_unknown_precision_raises(self, dtype):
+        with pytest.raises(DataError, match="dtype must be one of"):
+            check_agreement("cpu", dtypes=[dtype])
+
+    def test_an_unusable_device_raises(self):
+        with pytest.raises(DeviceError):
+            check_agreement("cuda:99")
+
+    def test_a_device_that_computes_wrongly_is_found(self, monkeypatch):
+        right = equations.dE_dy_below
+        monkeypatch.setattr(
+            equations,
+            "dE_dy_below",
+            lambda xp, *arrays, **options: right(xp, *arrays, **options) * (1.001 if xp is array_api_strict else 1.0),
+        )
+        rows = check_agreement("array_api_strict:device1", dtypes=["float32"])
+        faults = {row.kind: row for row in rows if not row.ok}
+        assert set(faults) == {"gradient", "steps", "fit"}
+        assert all(row.deviation > 1.0 and "times the tolerance" in row.fault for row in faults.values())
+        assert all(row.ok for row in rows if row.kind in ("elementwise", "forward"))
+
+    @pytest.mark.parametrize(
+        ("wrong", "message"),
+        [
+            (lambda xp, x: xp.asarray(x, dtype=xp.float64), "dtype is float64, expected float32"),
+            (lambda xp, x: xp.sum(x, axis=0), "shape is"),
+            (lambda xp, x: np.ones(x.shape, "float32"), "namespace is numpy"),
+            (lambda xp, x: array_api_strict.ones(x.shape, dtype=array_api_strict.float32), "device is .*CPU_DEVICE"),
+        ],
+    )
+    def test_a_result_of_the_wrong_form_is_found(self, wrong, message):
+        comparison = next(comparison for comparison in comparisons() if comparison.what == "eq. (2) logistic")
+        broken = comparison._replace(
+            compute=lambda to, x: wrong(to.xp, x) if to.xp is array_api_strict else equations.logistic(to.xp, x)
+        )
+        agreement = compare(broken, choose_backend("array_api_strict:device1"), "float32")
+        assert not agreement.ok
+        assert agreement.deviation == math.inf
+        assert re.search(message, agreement.fault)
+
+    def test_a_computation_that_writes_to_its_input_raises(self):
+        comparison = comparisons()[0]
+
+        def writing(to, y_below, w):
+            y_below += 1.0
+            return y_below
+
+        with pytest.raises(ValueError, match="read-only"):
+            compare(comparison._replace(compute=writing), choose_backend("cpu"), "float64")
+
+
+@pytest.mark.skipif(probe_cuda().usable, reason="here is a usable GPU")
+def test_a_run_that_requires_a_gpu_fails_without_one():
+    tests = Path(__file__).parent
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "cupy and eq_8"]
+    command += [str(tests / "test_equations.py"), "--rootdir", str(tests.parent)]
+    skipped = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert skipped.returncode == 0
+    assert "no usable GPU" in skipped.stdout
+    required = subprocess.run([*command, "--require-cuda"], capture_output=True, text=True, check=False)
+    assert required.returncode == 1
+    assert "cannot be used" in required.stdout

@@ -1,0 +1,639 @@
+"""The one training loop: batches, order, validation, stopping, history, callbacks, divergence, devices."""
+
+from itertools import chain
+
+import array_api_compat
+import numpy as np
+import pytest
+
+from gpubp import training
+from gpubp.backend import choose_backend, to_backend, to_numpy
+from gpubp.descent import adam, clipped, gradient_descent, momentum
+from gpubp.errors import DivergenceWarning
+from gpubp.initialization import initial_weights
+from gpubp.network import Network
+from gpubp.schedules import Steps, WarmUp
+from gpubp.second_order import lbfgs, levenberg_marquardt
+from gpubp.training import predict, train
+
+DEVICES = ("cpu", "array_api_strict:device1", "array_api_strict:no_float64", "torch:cpu")
+NETWORK = Network((3, 4, 2), hidden="tanh")
+X = np.random.default_rng(7).normal(size=(20, 3))
+D = np.stack([np.sin(X[:, 0]), X[:, 1] * X[:, 2]], axis=1)
+THETA = initial_weights(NETWORK, 0, dtype="float64")
+STACK = initial_weights(NETWORK, [0, 1, 2], dtype="float64")
+
+
+def fit(network=NETWORK, x=X, d=D, **options):
+    """Train on the CPU for a few sweeps unless told otherwise."""
+    return train(network, x, d, **({"device": "cpu", "epochs": 4, "rule": momentum(0.1, 0.5)} | options))
+
+
+def on(device, array):
+    if device.startswith("torch"):
+        pytest.importorskip("torch")
+    return to_backend(choose_backend(device), array, "float32" if device.endswith("no_float64") else "float64")
+
+
+class Journal:
+    """A callback that keeps everything it is told."""
+
+    def __init__(self, answer=lambda progress: None):
+        self.seen, self.answer = [], answer
+
+    def __call__(self, progress):
+        self.seen.append(progress)
+        return self.answer(progress)
+
+    @property
+    def thetas(self):
+        return [to_numpy(progress.theta) for progress in self.seen]
+
+
+@pytest.fixture
+def batches_seen(monkeypatch):
+    """Every batch that a step was given: its cases, and the time it was told."""
+    seen, make_step = [], training.make_step
+
+    def recording(*args):
+        step = make_step(*args)
+
+        def recorded(theta, state, batch, epoch):
+            seen.append((batch, epoch))
+            return step(theta, state, batch, epoch)
+
+        return recorded
+
+    monkeypatch.setattr(training, "make_step", recording)
+    return seen
+
+
+# --- batches and their order ---
+
+
+def numbered(n, device="cpu"):
+    """Cases that tell which one they are, in x, in d and in their weight."""
+    numbers = np.arange(1.0, n + 1)
+    return {
+        "network": Network((1, 1)),
+        "x": on(device, numbers[:, None] / n),
+        "d": on(device, numbers[:, None]),
+        "case_weights": on(device, numbers),
+    }
+
+
+def numbers_in(batches_seen):
+    """For each batch the numbers of its cases, having seen that x, d and weights are still together."""
+    found = []
+    for batch, _ in batches_seen:
+        x, d, weights = (to_numpy(part) for part in batch)
+        np.testing.assert_allclose(d[:, 0] / d[:, 0].max(), x[:, 0] / x[:, 0].max(), rtol=1e-6)
+        np.testing.assert_array_equal(d[:, 0], weights)
+        found.append([int(number) for number in d[:, 0]])
+    return found
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "sizes"), [(1, [1] * 7), (3, [3, 3, 1]), (7, [7]), (100, [7]), ("sweep", [7]), ("auto", [7])]
+)
+@pytest.mark.parametrize("shuffle", [False, True])
+@pytest.mark.parametrize("device", DEVICES)
+def test_every_case_is_seen_once_an_epoch(batches_seen, device, shuffle, batch_size, sizes):
+    fit(**numbered(7, device), device=device, epochs=3, batch_size=batch_size, shuffle=shuffle)
+    numbers = numbers_in(batches_seen)
+    assert [len(batch) for batch in numbers] == sizes * 3
+    per_epoch = [list(chain(*numbers[i : i + len(sizes)])) for i in range(0, len(numbers), len(sizes))]
+    for cases in per_epoch:
+        assert sorted(cases) == [1, 2, 3, 4, 5, 6, 7]
+    if not shuffle:
+        assert per_epoch == [[1, 2, 3, 4, 5, 6, 7]] * 3
+
+
+def test_auto_is_two_hundred_cases(batches_seen):
+    fit(**numbered(450), epochs=1, batch_size="auto")
+    assert [len(batch) for batch in numbers_in(batches_seen)] == [200, 200, 50]
+
+
+def test_order_is_new_in_each_epoch_and_comes_from_the_seed(batches_seen):
+    def order(seed, device="cpu"):
+        batches_seen.clear()
+        fit(**numbered(30, device), device=device, batch_size=10, seed=seed)
+        numbers = list(chain(*numbers_in(batches_seen)))
+        return [numbers[i : i + 30] for i in range(0, 120, 30)]
+
+    first = order(1)
+    assert len({tuple(epoch) for epoch in first}) == 4
+    assert order(1) == first
+    assert order([1, 9]) == first  # of a stack's seeds the first one gives the order
+    assert order(2) != first
+    assert order(np.random.default_rng(5)) == order(np.random.default_rng(5))
+    for device in DEVICES[1:3]:
+        assert order(1, device) == first
+
+
+def test_a_fit_repeats_itself_to_the_last_digit():
+    fits = [fit(batch_size=3, seed=5, theta=None) for _ in range(2)]
+    np.testing.assert_array_equal(fits[0].theta, fits[1].theta)
+    assert not np.array_equal(fits[0].theta, fit(batch_size=3, seed=6, theta=None).theta)
+
+
+def test_own_cases_of_each_network_of_a_stack_are_batched_alike(batches_seen):
+    x, d = np.stack([X, 2 * X, 3 * X]), np.stack([D, 2 * D, 3 * D])
+    fit(x=x, d=d, theta=STACK, batch_size=8, case_weights=np.ones((3, 20)), epochs=1)
+    for batch, _ in batches_seen:
+        np.testing.assert_allclose(batch.x[1], 2 * batch.x[0])
+        np.testing.assert_allclose(batch.d[2], 3 * batch.d[0])
+        assert batch.case_weights.shape == batch.x.shape[:2]
+
+
+def test_error_of_an_epoch_is_the_mean_over_its_cases_whatever_the_batches():
+    still = gradient_descent(0.0)
+    whole = fit(theta=THETA, rule=still, epochs=1, batch_size="sweep").history.error[0]
+    for batch_size in (1, 6, 20):
+        error = fit(theta=THETA, rule=still, epochs=1, batch_size=batch_size).history.error[0]
+        assert error == pytest.approx(whole, rel=1e-12)
+    y = predict(NETWORK, THETA, X, device="cpu")
+    assert whole == pytest.approx(0.5 * np.sum((y - D) ** 2) / 20, rel=1e-12)
+    summed = fit(theta=THETA, rule=still, epochs=1, batch_size=6, mean=False).history.error[0]
+    assert summed == pytest.approx(20 * whole, rel=1e-12)
+
+
+def test_error_of_an_epoch_weighs_its_cases():
+    weights = np.arange(1.0, 21.0)
+    still = {"theta": THETA, "rule": gradient_descent(0.0), "epochs": 1, "case_weights": weights}
+    y = predict(NETWORK, THETA, X, device="cpu")
+    expected = 0.5 * np.sum(weights[:, None] * (y - D) ** 2) / weights.sum()
+    for batch_size in (1, 6, "sweep"):
+        assert fit(**still, batch_size=batch_size).history.error[0] == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("batch_size", [1, 2])
+def test_cases_that_count_nothing_may_fill_a_batch(batch_size):
+    weights = np.ones(20)
+    weights[:4] = 0.0
+    kept = {"theta": THETA, "batch_size": batch_size, "shuffle": False, "rule": gradient_descent(0.1)}
+    without = fit(x=X[4:], d=D[4:], **kept)
+    weighted = fit(case_weights=weights, **kept)
+    assert weighted.stop_reason == "epochs"
+    np.testing.assert_allclose(weighted.theta, without.theta, rtol=1e-12)
+    np.testing.assert_allclose(weighted.history.error, without.history.error, rtol=1e-12)
+
+
+# --- schedules ---
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "times"),
+    [("sweep", [0, 1, 2]), (5, np.arange(0, 3, 0.25)), (8, [0, 0.4, 0.8, 1, 1.4, 1.8, 2, 2.4, 2.8])],
+)
+def test_schedules_are_asked_in_epochs_and_parts_of_them(batch_size, times):
+    asked = []
+
+    def rate(epoch):
+        asked.append(epoch)
+        return 0.1
+
+    fit(rule=gradient_descent(rate), batch_size=batch_size, epochs=3)
+    np.testing.assert_allclose(asked, times, rtol=1e-12)
+
+
+def test_steps_change_the_rate_at_their_epoch():
+    journal = Journal()
+    fit(rule=gradient_descent(Steps({0: 0.0, 2: 0.1})), theta=THETA, callbacks=[journal], batch_size=7)
+    np.testing.assert_array_equal(journal.thetas[1], THETA)
+    assert not np.array_equal(journal.thetas[2], THETA)
+
+
+def test_warm_up_starts_with_no_change_at_all():
+    journal = Journal()
+    fit(rule=gradient_descent(WarmUp(4, 0.1)), theta=THETA, callbacks=[journal], batch_size="sweep")
+    np.testing.assert_array_equal(journal.thetas[0], THETA)
+    moved = fit(rule=gradient_descent(0.025), theta=THETA, batch_size="sweep", epochs=1).theta
+    np.testing.assert_allclose(journal.thetas[1], moved, rtol=1e-12)
+
+
+# --- history, callbacks ---
+
+
+def test_history_has_one_entry_an_epoch():
+    history = fit(validation=(X[:5], D[:5]), score=lambda d, y: float(np.mean(d - y)), epochs=6).history
+    for figures in (history.error, history.validation_error, history.validation_score, history.seconds):
+        assert len(figures) == 6
+    assert history.seconds == sorted(history.seconds)
+    assert history.seconds[0] > 0
+
+
+def test_history_without_validation_has_no_validation_figures():
+    history = fit().history
+    assert (history.validation_error, history.validation_score) == ([], [])
+
+
+def test_history_of_a_stack_holds_one_figure_for_each_network():
+    history = fit(theta=STACK, validation=(X[:5], D[:5])).history
+    assert np.asarray(history.error).shape == np.asarray(history.validation_error).shape == (4, 3)
+
+
+@pytest.mark.parametrize("mean", [False, True])
+def test_validation_figures_are_those_of_the_weights_at_the_epochs_end(mean, monkeypatch):
+    monkeypatch.setattr(training, "CASES_AT_ONCE", 3)
+    journal, x, d = Journal(), X[:8] + 0.1, D[:8]
+    history = fit(
+        validation=(x, d), score=lambda d, y: -float(np.max(np.abs(d - y))), callbacks=[journal], mean=mean, l2=0.1
+    ).history
+    for epoch, theta in enumerate(journal.thetas):
+        y = predict(NETWORK, theta, x, device="cpu")
+        assert history.validation_error[epoch] == pytest.approx(0.5 * np.sum((y - d) ** 2) / (8 if mean else 1))
+        assert history.validation_score[epoch] == pytest.approx(-np.max(np.abs(y - d)))
+
+
+def test_validation_cases_are_not_trained_on():
+    plain = fit(batch_size=4)
+    looked = fit(batch_size=4, validation=(100 * X[:5], D[:5]))
+    np.testing.assert_array_equal(plain.theta, looked.theta)
+
+
+def test_callbacks_are_told_the_progress():
+    journal = Journal()
+    result = fit(callbacks=[journal], validation=(X[:5], D[:5]), score=lambda d, y: 0.25)
+    assert [progress.epoch for progress in journal.seen] == [1, 2, 3, 4]
+    assert {progress.epochs for progress in journal.seen} == {4}
+    assert [progress.error for progress in journal.seen] == result.history.error
+    assert [progress.validation_error for progress in journal.seen] == result.history.validation_error
+    assert {progress.validation_score for progress in journal.seen} == {0.25}
+    assert all(progress.cases_per_second > 0 for progress in journal.seen)
+    np.testing.assert_array_equal(journal.thetas[-1], result.theta)
+    assert result.stop_reason == "epochs"
+    assert result.best_epoch == 4
+
+
+def test_a_callback_stops_training_and_the_others_still_hear_of_it():
+    stopping, other = Journal(lambda progress: progress.epoch == 3), Journal()
+    result = fit(callbacks=iter([stopping, other]), epochs=50)
+    assert result.stop_reason == "callback"
+    assert len(stopping.seen) == len(other.seen) == len(result.history.error) == result.best_epoch == 3
+    np.testing.assert_array_equal(result.theta, other.thetas[-1])
+
+
+# --- stopping ---
+
+
+def scores(*figures):
+    """A score that gives these figures, one an epoch."""
+    left = iter(figures)
+    return lambda d, y: next(left)
+
+
+def test_patience_stops_and_returns_the_best_weights():
+    journal = Journal()
+    result = fit(validation=(X[:5], D[:5]), score=scores(1, 3, 2, 2, 2, 9), patience=3, epochs=50, callbacks=[journal])
+    assert result.stop_reason == "patience"
+    assert len(result.history.error) == 5
+    assert result.best_epoch == 2
+    np.testing.assert_array_equal(result.theta, journal.thetas[1])
+
+
+def test_best_weights_are_returned_when_the_epochs_run_out_first():
+    journal = Journal()
+    result = fit(validation=(X[:5], D[:5]), score=scores(1, 3, 2, 2), patience=30, callbacks=[journal])
+    assert (result.stop_reason, result.best_epoch) == ("epochs", 2)
+    np.testing.assert_array_equal(result.theta, journal.thetas[1])
+
+
+def test_gains_within_the_tolerance_count_as_none_but_the_best_is_still_the_best():
+    options = {"validation": (X[:5], D[:5]), "patience": 3, "epochs": 50}
+    result = fit(score=scores(1.0, 1.05, 1.1, 1.15, 9.0), tolerance=0.1, **options)
+    assert (result.stop_reason, len(result.history.error), result.best_epoch) == ("patience", 4, 4)
+    result = fit(score=scores(1.0, 1.05, 1.1, 1.15, 1.0, 1.0, 1.0), tolerance=0.01, **options)
+    assert (len(result.history.error), result.best_epoch) == (7, 4)
+
+
+def test_patience_watches_the_validation_error_where_there_is_no_score():
+    result = fit(validation=(X, -D), patience=2, epochs=200, rule=gradient_descent(0.2), batch_size="sweep")
+    errors = result.history.validation_error
+    assert result.stop_reason == "patience"
+    assert result.best_epoch == int(np.argmin(errors)) + 1 < len(errors)
+
+
+def test_patience_watches_the_error_where_there_is_no_validation():
+    journal = Journal()
+    result = fit(rule=gradient_descent(0.0), patience=3, epochs=50, callbacks=[journal])
+    assert (result.stop_reason, len(result.history.error)) == ("patience", 4)
+    assert result.best_epoch == 4  # without validation the weights are the last ones
+
+
+def test_without_patience_the_last_weights_are_returned():
+    journal = Journal()
+    result = fit(validation=(X[:5], D[:5]), score=scores(4, 3, 2, 1), callbacks=[journal])
+    assert (result.stop_reason, result.best_epoch) == ("epochs", 4)
+    np.testing.assert_array_equal(result.theta, journal.thetas[-1])
+
+
+@pytest.mark.parametrize("rule", [lbfgs(tolerance=1e-6), levenberg_marquardt(tolerance=1e-8)])
+def test_methods_of_second_order_end_when_they_have_converged(rule):
+    result = fit(Network((3, 2)), rule=rule, epochs=500)
+    assert result.stop_reason == "converged"
+    assert len(result.history.error) < 50
+    design = np.column_stack([X, np.ones(20)])
+    best = np.linalg.lstsq(design, D, rcond=None)[0]
+    np.testing.assert_allclose(result.theta.reshape(4, 2), best, atol=1e-4)
+
+
+# --- interruption ---
+
+
+def test_interrupted_between_two_epochs_keeps_what_was_learned():
+    def interrupt(progress):
+        if progress.epoch == 3:
+            raise KeyboardInterrupt
+
+    journal = Journal(interrupt)
+    result = fit(callbacks=[journal], epochs=50)
+    assert result.stop_reason == "interrupted"
+    assert len(result.history.error) == result.best_epoch == 3
+    np.testing.assert_array_equal(result.theta, journal.thetas[2])
+    np.testing.assert_array_equal(result.theta, fit(epochs=3).theta)
+
+
+@pytest.fixture
+def interrupted_step(monkeypatch):
+    """Let the step of this number be interrupted, after ``spoil`` has changed the weights that go into it."""
+    make_step = training.make_step
+
+    def install(at, spoil=None):
+        def interrupting(*args):
+            step, calls = make_step(*args), []
+
+            def interrupted(theta, state, batch, epoch):
+                calls.append(epoch)
+                if len(calls) == at:
+                    raise KeyboardInterrupt
+                theta, state, value = step(theta, state, batch, epoch)
+                return (theta if spoil is None else spoil(theta)), state, value
+
+            return interrupted
+
+        monkeypatch.setattr(training, "make_step", interrupting)
+
+    return install
+
+
+def test_interrupted_within_an_epoch_keeps_what_was_learned(interrupted_step):
+    """Four batches an epoch: the seventh step is the third of the second epoch."""
+    learned = []
+    interrupted_step(7, lambda theta: learned.append(theta) or theta)
+    result = fit(batch_size=5, theta=THETA)
+    assert result.stop_reason == "interrupted"
+    assert len(result.history.error) == result.best_epoch == 1
+    assert len(learned) == 6
+    np.testing.assert_array_equal(result.theta, learned[-1])
+
+
+def test_interrupted_before_the_first_change_gives_the_first_weights(interrupted_step):
+    interrupted_step(1)
+    result = fit(theta=THETA)
+    assert (result.stop_reason, result.best_epoch, result.history.error) == ("interrupted", 0, [])
+    np.testing.assert_array_equal(result.theta, THETA)
+
+
+def test_interrupted_when_the_weights_are_no_numbers_gives_the_last_good_ones(interrupted_step):
+    interrupted_step(2, lambda theta: theta * np.nan)
+    result = fit(batch_size=5, theta=THETA)
+    assert result.stop_reason == "interrupted"
+    np.testing.assert_array_equal(result.theta, THETA)
+
+
+def test_interrupted_with_patience_still_gives_the_best_weights():
+    def interrupt(progress):
+        if progress.epoch == 3:
+            raise KeyboardInterrupt
+
+    journal = Journal(interrupt)
+    result = fit(callbacks=[journal], validation=(X[:5], D[:5]), score=scores(1, 3, 2), patience=9, epochs=50)
+    assert (result.stop_reason, result.best_epoch) == ("interrupted", 2)
+    np.testing.assert_array_equal(result.theta, journal.thetas[1])
+
+
+# --- divergence ---
+
+RELU = Network((3, 8, 2), hidden="relu")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("device", DEVICES[:2])
+def test_divergence_is_caught_and_the_last_good_weights_are_kept(dtype, device):
+    journal = Journal()
+    rate = Steps({0: 0.05, 3: 1e30})
+    with pytest.warns(DivergenceWarning, match=r"after 3 epochs.*last good weights.*smaller learning rate"):
+        result = fit(
+            RELU, rule=gradient_descent(rate), epochs=50, batch_size=5, dtype=dtype, device=device, callbacks=[journal]
+        )
+    assert result.stop_reason == "diverged"
+    assert bool(result.diverged) is True
+    assert result.best_epoch == len(result.history.error) == 3
+    assert np.all(np.isfinite(result.theta))
+    np.testing.assert_array_equal(result.theta, journal.thetas[-1])
+    good = fit(RELU, rule=gradient_descent(0.05), epochs=3, batch_size=5, dtype=dtype, device=device)
+    np.testing.assert_array_equal(result.theta, good.theta)
+
+
+def test_weights_that_leave_the_numbers_in_the_last_step_of_an_epoch_are_not_kept():
+    """The error of that step, taken before its change, is still a number."""
+    journal, rate = Journal(), Steps({0: 1e-3, 2: 1e308})
+    with pytest.warns(DivergenceWarning):
+        result = fit(d=1e3 * D, rule=gradient_descent(rate), batch_size="sweep", callbacks=[journal], mean=False)
+    assert (result.stop_reason, result.best_epoch) == ("diverged", 2)
+    np.testing.assert_array_equal(result.theta, journal.thetas[-1])
+    assert np.all(np.isfinite(result.theta))
+
+
+def test_divergence_in_the_first_epoch_gives_the_first_weights():
+    start = initial_weights(RELU, 4, dtype="float64")
+    with pytest.warns(DivergenceWarning):
+        result = fit(RELU, theta=start, rule=gradient_descent(1e200), batch_size=5)
+    assert (result.stop_reason, result.best_epoch, result.history.error) == ("diverged", 0, [])
+    np.testing.assert_array_equal(result.theta, start)
+
+
+def test_clipping_mends_what_diverges_without_it():
+    with pytest.warns(DivergenceWarning, match=r"gpubp\.clipped"):
+        fit(RELU, rule=gradient_descent(30.0), epochs=60, batch_size=1)
+    assert fit(RELU, rule=clipped(gradient_descent(30.0), 1e-3), epochs=60, batch_size=1).stop_reason == "epochs"
+
+
+@pytest.mark.parametrize("rule", [gradient_descent, momentum, adam])
+@pytest.mark.parametrize("device", DEVICES)
+def test_one_network_diverges_and_the_others_go_on_unharmed(rule, device):
+    starts, rates = initial_weights(RELU, [4, 5, 6], dtype="float64"), [0.02, 1e30, 0.01]
+    dtype = "float32" if device.endswith("no_float64") else "float64"
+    on(device, X)  # skips where there is no torch
+    options = {"batch_size": 5, "device": device, "dtype": dtype, "epochs": 6, "seed": 3}
+    if rule is adam:
+        rates[1] = 1e300 if dtype == "float64" else 1e38
+    with pytest.warns(DivergenceWarning, match="1 of 3 networks"):
+        result = fit(RELU, theta=starts, rule=rule(np.array(rates)[:, None]), **options)
+    assert result.stop_reason == "epochs"
+    np.testing.assert_array_equal(result.diverged, [False, True, False])
+    assert np.all(np.isfinite(result.theta))
+    for k in (0, 2):
+        single = fit(RELU, theta=starts[k], rule=rule(rates[k]), **options)
+        np.testing.assert_allclose(result.theta[k], single.theta, rtol=0, atol=1e-12 if dtype == "float64" else 1e-5)
+    np.testing.assert_allclose(result.theta[1], starts[1], rtol=1e-6)
+
+
+def test_training_ends_when_every_network_has_diverged():
+    starts = initial_weights(RELU, [4, 5], dtype="float64")
+    with pytest.warns(DivergenceWarning, match="2 of 2 networks"):
+        result = fit(RELU, theta=starts, rule=momentum(1e200), batch_size=5, epochs=50)
+    assert result.stop_reason == "diverged"
+    np.testing.assert_array_equal(result.theta, starts)
+
+
+# --- stacks ---
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("batch_size", [6, "sweep"])
+def test_a_whole_fit_of_a_stack_equals_fits_of_singles(device, batch_size):
+    low = device.endswith("no_float64")
+    on(device, X)
+    options = {"batch_size": batch_size, "seed": 11, "epochs": 10, "l2": 0.01, "validation": (X[:5], D[:5])}
+    options |= {"device": device, "dtype": "float32" if low else "float64", "case_weights": np.linspace(0.5, 2, 20)}
+    rates = [0.01, 0.02, 0.03]
+    result = fit(theta=STACK, rule=adam(np.array(rates)[:, None]), **options)
+    for k, rate in enumerate(rates):
+        single = fit(theta=STACK[k], rule=adam(rate), **options)
+        close = {"rtol": 0, "atol": 2e-5 if low else 1e-12}
+        np.testing.assert_allclose(result.theta[k], single.theta, **close)
+        np.testing.assert_allclose(np.asarray(result.history.error)[:, k], single.history.error, **close)
+        np.testing.assert_allclose(
+            np.asarray(result.history.validation_error)[:, k], single.history.validation_error, **close
+        )
+
+
+def test_own_cases_of_each_network_equal_singles():
+    rng = np.random.default_rng(1)
+    x, d = rng.normal(size=(3, 20, 3)), rng.normal(size=(3, 20, 2))
+    weights = rng.uniform(0.5, 2, (3, 20))
+    result = fit(x=x, d=d, theta=STACK, batch_size=6, case_weights=weights)
+    for k in range(3):
+        single = fit(x=x[k], d=d[k], theta=STACK[k], batch_size=6, case_weights=weights[k])
+        np.testing.assert_allclose(result.theta[k], single.theta, rtol=1e-12)
+
+
+def test_seeds_make_a_stack_that_starts_as_singles_do():
+    still = {"rule": gradient_descent(0.0), "epochs": 1}
+    result = fit(seed=[8, 9], **still)
+    assert result.theta.shape == (2, NETWORK.n_parameters)
+    for row, seed in zip(result.theta, (8, 9), strict=True):
+        np.testing.assert_array_equal(row, fit(seed=seed, **still).theta)
+
+
+# --- precision, namespaces, devices ---
+
+
+def test_precision_is_that_of_theta_then_of_x_then_float32():
+    single, double = np.float32, np.float64
+    assert fit(x=X.astype(single)).theta.dtype == single
+    assert fit(x=X).theta.dtype == double
+    assert fit(x=X, theta=THETA.astype(single)).theta.dtype == single
+    assert fit(x=X.astype(single), theta=THETA).theta.dtype == double
+    assert fit(x=X.tolist(), d=D.tolist()).theta.dtype == single
+    assert fit(x=np.arange(60).reshape(20, 3) % 2).theta.dtype == single
+    assert fit(x=X, dtype="float32").theta.dtype == single
+    assert fit(x=X.astype(single), dtype="float64").theta.dtype == double
+
+
+def test_both_precisions_start_from_the_same_numbers_and_stay_together():
+    low, high = fit(dtype="float32", epochs=20), fit(dtype="float64", epochs=20)
+    np.testing.assert_allclose(low.theta, high.theta, atol=1e-5)
+
+
+@pytest.mark.parametrize("device", DEVICES[1:])
+def test_arrays_come_back_where_they_were(device):
+    x, d = on(device, X), on(device, D)
+    journal = Journal()
+    result = train(NETWORK, x, d, epochs=3, batch_size=6, callbacks=[journal], validation=(x, d))
+    y = predict(NETWORK, result.theta, x)
+    for array in (result.theta, y, journal.seen[0].theta):
+        assert array_api_compat.array_namespace(array) is array_api_compat.array_namespace(x)
+        assert array_api_compat.device(array) == array_api_compat.device(x)
+        assert array.dtype == x.dtype
+    assert result.device == device
+    host = fit(rule=adam(), epochs=3, batch_size=6, dtype="float32" if device.endswith("no_float64") else None)
+    close = {"rtol": 0, "atol": 1e-5 if device.endswith("no_float64") else 1e-12}
+    np.testing.assert_allclose(to_numpy(result.theta), host.theta, **close)
+    np.testing.assert_allclose(result.history.error, host.history.error, **close)
+    np.testing.assert_allclose(to_numpy(y), predict(NETWORK, host.theta, X, device="cpu"), **close)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("make", [np.asarray, np.ndarray.tolist])
+def test_numpy_and_lists_come_back_as_numpy_wherever_they_were_trained(device, make):
+    on(device, X)
+    result = fit(x=make(X), d=make(D), device=device)
+    y = predict(NETWORK, result.theta, make(X), device=device)
+    assert type(result.theta) is type(y) is np.ndarray
+    assert result.device == device
+
+
+def test_a_device_array_trained_on_the_cpu_goes_home_again():
+    x, d = on(DEVICES[1], X), on(DEVICES[1], D)
+    result = train(NETWORK, x, d, epochs=2, device="cpu")
+    assert result.device == "cpu"
+    assert array_api_compat.device(result.theta) == array_api_compat.device(x)
+
+
+def test_weights_of_another_device_decide_for_host_cases():
+    result = train(NETWORK, X, D, theta=on(DEVICES[1], THETA), epochs=2)
+    assert result.device == DEVICES[1]
+    assert type(result.theta) is np.ndarray
+
+
+def test_nothing_given_is_written_to():
+    given = {"x": X.copy(), "d": D.copy(), "theta": STACK.copy(), "case_weights": np.ones(20)}
+    held_out = (X[:5].copy(), D[:5].copy())
+    for array in (*given.values(), *held_out):
+        array.flags.writeable = False
+    for batch_size in (6, "sweep"):
+        fit(**given, validation=held_out, batch_size=batch_size)
+    fit(**(given | {"theta": given["theta"][0]}), rule=lbfgs())
+    predict(NETWORK, given["theta"], given["x"], device="cpu")
+
+
+# --- going on, and predicting ---
+
+
+def test_training_goes_on_from_theta_as_if_it_had_not_stopped():
+    options = {"rule": gradient_descent(0.1), "batch_size": 6, "shuffle": False}
+    whole = fit(theta=THETA, epochs=6, **options)
+    half = fit(theta=THETA, epochs=3, **options)
+    np.testing.assert_array_equal(fit(theta=half.theta, epochs=3, **options).theta, whole.theta)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("theta", [THETA, STACK])
+def test_prediction_in_parts_equals_prediction_of_the_whole(monkeypatch, device, theta):
+    x, theta = on(device, X), on(device, theta)
+    whole = predict(NETWORK, theta, x, device=device)
+    assert whole.shape == (*theta.shape[:-1], 20, 2)
+    monkeypatch.setattr(training, "CASES_AT_ONCE", 7)
+    parts = predict(NETWORK, theta, x, device=device)
+    np.testing.assert_allclose(to_numpy(parts), to_numpy(whole), rtol=0, atol=1e-6 if "no_" in device else 1e-14)
+    singles = [predict(NETWORK, theta, x[i : i + 1, :], device=device) for i in range(20)]
+    joined = np.concatenate([to_numpy(single) for single in singles], axis=-2)
+    np.testing.assert_allclose(joined, to_numpy(whole), rtol=0, atol=1e-6 if "no_" in device else 1e-14)
+
+
+def test_prediction_for_each_network_of_its_own_cases():
+    x = np.random.default_rng(1).normal(size=(3, 5, 3))
+    y = predict(NETWORK, STACK, x, device="cpu")
+    for k in range(3):
+        np.testing.assert_allclose(y[k], predict(NETWORK, STACK[k], x[k], device="cpu"), rtol=1e-14)
+    with_same = predict(NETWORK, STACK, x[0], device="cpu")
+    np.testing.assert_allclose(with_same[0], y[0], rtol=1e-14)
+
+
+def test_precision_of_a_prediction():
+    assert predict(NETWORK, THETA, X, device="cpu").dtype == np.float64
+    assert predict(NETWORK, THETA.astype("float32"), X, device="cpu").dtype == np.float32
+    assert predict(NETWORK, THETA, X, device="cpu", dtype="float32").dtype == np.float32
