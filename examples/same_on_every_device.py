@@ -9,7 +9,7 @@ device = sys.argv[1] if len(sys.argv) > 1 else "auto"
 
 iris = gpubp.load_dataset("iris")
 network = gpubp.Network((4, 16, 3), hidden="tanh", loss="cross_entropy")
-fit = gpubp.train(network, iris.x, iris.d, epochs=100, device=device)
+fit = gpubp.train(network, iris.x, iris.d, rule=gpubp.adam(0.01), epochs=100, device=device)
 print(f"trained on {fit.device}: error {fit.history.error[-1]:.4f}")
 
 rows = check_agreement(device)

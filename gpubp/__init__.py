@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     from gpubp.network import Network as Network
     from gpubp.persistence import load_model as load_model
     from gpubp.persistence import save_model as save_model
+    from gpubp.prediction import predict as predict
     from gpubp.schedules import Cosine as Cosine
     from gpubp.schedules import InverseScaling as InverseScaling
     from gpubp.schedules import Steps as Steps
     from gpubp.schedules import WarmUp as WarmUp
     from gpubp.second_order import lbfgs as lbfgs
     from gpubp.second_order import levenberg_marquardt as levenberg_marquardt
-    from gpubp.training import predict as predict
     from gpubp.training import train as train
 
 _PUBLIC = {
@@ -44,7 +44,8 @@ _PUBLIC = {
     "persistence": ("load_model", "save_model"),
     "schedules": ("Cosine", "InverseScaling", "Steps", "WarmUp"),
     "second_order": ("lbfgs", "levenberg_marquardt"),
-    "training": ("predict", "train"),
+    "prediction": ("predict",),
+    "training": ("train",),
 }
 _ROOM_OF = {name: room for room, names in _PUBLIC.items() for name in names}
 __all__ = [*_ROOM_OF]

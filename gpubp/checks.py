@@ -1,13 +1,18 @@
-"""The door: arrays from outside are moved to the backend and checked once; inside, functions trust their input."""
+"""The door: arrays and options from outside are checked once, arrays moved to the backend; inside, functions trust."""
+
+import math
+from typing import Any
 
 import array_api_compat
 import numpy as np
 
 from gpubp._typing import Array
 from gpubp.backend import Backend, to_backend, to_numpy
+from gpubp.descent import Rule
 from gpubp.errors import DataError
 from gpubp.losses import loss
 from gpubp.network import Network
+from gpubp.second_order import SecondOrder
 
 
 def choose_precision(backend: Backend, dtype: str | None, *arrays: Array) -> str:
@@ -100,6 +105,50 @@ def admit_case_weights(backend: Backend, dtype: str, x: Array, case_weights: Arr
     if float(xp.min(weights)) < 0.0 or float(xp.min(xp.sum(weights, axis=-1))) <= 0.0:
         raise DataError("case_weights must not be negative, and not all 0")
     return weights
+
+
+def check_options(
+    network: Network,
+    rule: Any,
+    epochs: Any,
+    batch_size: Any,
+    l2: Any,
+    validation: Any,
+    score: Any,
+    patience: Any,
+) -> None:
+    """Check the options of training that need no arrays to be judged by."""
+    if not isinstance(rule, Rule | SecondOrder):
+        raise DataError(f"rule must be one of gpubp's, such as adam() or rule_named('adam'), got {rule!r}")
+    if not _is_count(epochs):
+        raise DataError(f"epochs must be 1 or more, a whole number, got {epochs!r}")
+    if batch_size not in ("auto", "sweep") and not _is_count(batch_size):
+        raise DataError(f"batch_size must be a positive whole number, 'auto' or 'sweep', got {batch_size!r}")
+    if not (isinstance(l2, int | float) and math.isfinite(l2) and l2 >= 0.0):
+        raise DataError(f"l2 must be a finite number from 0 up, got {l2!r}")
+    if validation is not None and not (isinstance(validation, tuple | list) and len(validation) == 2):
+        raise DataError(f"validation must be a pair (x, d), got {type(validation).__name__}")
+    if score is not None and validation is None:
+        raise DataError("score is taken on validation cases: give validation=(x, d)")
+    if patience is not None and not _is_count(patience):
+        raise DataError(f"patience must be 1 or more epochs, a whole number, got {patience!r}")
+    if isinstance(rule, SecondOrder):
+        if batch_size not in ("auto", "sweep"):
+            raise DataError(f"{rule.name} works on whole sweeps: leave batch_size out, or make it 'sweep'")
+        if rule.needs_squared_error and network.loss != "squared":
+            raise DataError(f"{rule.name} needs the error 'squared', got {network.loss!r}; use lbfgs")
+
+
+def check_stack_options(theta: Array, rule: Rule | SecondOrder, score: Any, patience: int | None) -> None:
+    """Check the options that a stack of networks cannot have."""
+    if theta.ndim == 2 and isinstance(rule, SecondOrder):
+        raise DataError(f"{rule.name} trains one network, got a stack of {theta.shape[0]}")
+    if theta.ndim == 2 and (patience is not None or score is not None):
+        raise DataError(f"patience and score are for one network, got a stack of {theta.shape[0]}")
+
+
+def _is_count(number: Any) -> bool:
+    return isinstance(number, int | np.integer) and bool(number >= 1)
 
 
 def _shape(array: Array) -> tuple[int, ...]:

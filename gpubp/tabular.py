@@ -28,8 +28,9 @@ from gpubp.errors import DataError, ModelFileError
 from gpubp.losses import loss as loss_named
 from gpubp.network import Network
 from gpubp.persistence import Model
+from gpubp.prediction import predict
 from gpubp.second_order import SecondOrder
-from gpubp.training import AUTO_BATCH, Callback, Fit, predict, train
+from gpubp.training import AUTO_BATCH, Callback, Fit, train
 
 Task = Literal["auto", "classification", "regression"]
 AnyTable = Any

@@ -25,9 +25,10 @@ from gpubp.errors import DataError
 from gpubp.initialization import initial_weights
 from gpubp.losses import LOSSES, loss
 from gpubp.network import Network, error_and_gradient, jacobian, output_layer
+from gpubp.prediction import predict
 from gpubp.registry import unknown
 from gpubp.step import Batch, Objective, make_step
-from gpubp.training import predict, train
+from gpubp.training import train
 
 logger = logging.getLogger("gpubp")
 

@@ -11,12 +11,21 @@ import numpy as np
 
 from gpubp._typing import Array
 from gpubp.backend import Backend, choose_backend, like, to_backend, to_numpy
-from gpubp.checks import admit_case_weights, admit_d, admit_theta, admit_x, choose_precision
+from gpubp.checks import (
+    admit_case_weights,
+    admit_d,
+    admit_theta,
+    admit_x,
+    check_options,
+    check_stack_options,
+    choose_precision,
+)
 from gpubp.descent import Rule, adam
 from gpubp.errors import DataError, DivergenceWarning
 from gpubp.initialization import Seed, check_seeds, initial_weights
 from gpubp.losses import output_error
 from gpubp.network import Network, output_layer
+from gpubp.prediction import in_parts
 from gpubp.second_order import SecondOrder
 from gpubp.step import Batch, Objective, Step, make_step, total_weight
 
@@ -24,7 +33,6 @@ StopReason = Literal["epochs", "patience", "converged", "diverged", "callback", 
 Score = Callable[[np.ndarray, np.ndarray], float]
 
 AUTO_BATCH = 200
-CASES_AT_ONCE = 4096  # when looking at validation cases: bounds the memory that their hidden layers take
 
 
 @dataclass
@@ -216,7 +224,7 @@ def train(
     """
     rule = adam() if rule is None else rule
     callbacks = tuple(callbacks)
-    _check_options(network, rule, epochs, batch_size, l2, validation, score, patience)
+    check_options(network, rule, epochs, batch_size, l2, validation, score, patience)
     generator = _order_generator(seed) if shuffle else None
     given = (x,) if theta is None else (theta, x)
     others = [array for array in (d, case_weights, *(validation or ())) if array is not None]
@@ -231,7 +239,7 @@ def train(
         held_out = validation and _admit_batch(network, backend, precision, theta, *validation, of="validation ")
         n_cases = cases.x.shape[-2]
         size = _batch_size(batch_size, n_cases, rule)
-        _check_stack_options(theta, rule, score, patience)
+        check_stack_options(theta, rule, score, patience)
         rule = _rule_on(backend, rule, precision, theta)
         step = make_step(backend, Objective(network, mean, l2), rule, precision)
 
@@ -294,47 +302,6 @@ def train(
         )
 
 
-def predict(network: Network, theta: Array, x: Array, *, device: str = "auto", dtype: str | None = None) -> Array:
-    """Compute the outputs of a network, or of a stack of them.
-
-    Parameters
-    ----------
-    network : Network
-    theta : (P,) or (K, P) array
-    x : (b, i) or (K, b, i) array
-    device : str
-        See :func:`gpubp.backend.choose_backend`.
-    dtype : {"float32", "float64"}, optional
-        The precision to compute in; without it that of ``theta``.
-
-    Returns
-    -------
-    (b, j) or (K, b, j) array
-        In the namespace and on the device of ``x``.
-
-    Raises
-    ------
-    DataError
-        If shapes do not fit the network, or values are not finite.
-    DeviceError
-        If the device cannot be used.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from gpubp import Network, predict
-    >>> predict(Network((2, 1)), np.asarray([1.0, 2.0, 0.5]), [[3.0, 4.0]], device="cpu")
-    array([[11.5]])
-    """
-    backend = choose_backend(device, x, theta)
-    precision = choose_precision(backend, dtype, theta, x)
-    with backend.active(), np.errstate(over="ignore", invalid="ignore"):
-        theta = admit_theta(network, backend, precision, theta)
-        cases = admit_x(network, backend, precision, theta, x)
-        parts = [output_layer(backend.xp, network, theta, part).y for part in _in_parts(cases)]
-        return like(parts[0] if len(parts) == 1 else backend.xp.concat(parts, axis=-2), x)
-
-
 def _admit_batch(
     network: Network,
     backend: Backend,
@@ -350,11 +317,6 @@ def _admit_batch(
     if case_weights is not None:
         case_weights = admit_case_weights(backend, precision, x, case_weights)
     return Batch(x, d, case_weights)
-
-
-def _in_parts(x: Array) -> Iterator[Array]:
-    for start in range(0, x.shape[-2], CASES_AT_ONCE):
-        yield x[..., start : min(start + CASES_AT_ONCE, x.shape[-2]), :]
 
 
 def _sweep(
@@ -412,7 +374,7 @@ def _look(
     if held_out is None:
         return None, None
     xp, error, seen = backend.xp, 0.0, []
-    for x, d in zip(_in_parts(held_out.x), _in_parts(held_out.d), strict=True):
+    for x, d in zip(in_parts(held_out.x), in_parts(held_out.d), strict=True):
         layer = output_layer(xp, network, theta, x)
         error = error + output_error(xp, network.loss, network.activations[-1], *layer, d)[0]
         if score is not None:
@@ -440,48 +402,6 @@ def _batch_size(batch_size: int | str, n_cases: int, rule: Rule | SecondOrder) -
     if batch_size == "sweep" or isinstance(rule, SecondOrder):
         return n_cases
     return min(AUTO_BATCH if batch_size == "auto" else int(batch_size), n_cases)
-
-
-def _is_count(number: Any) -> bool:
-    return isinstance(number, int | np.integer) and bool(number >= 1)
-
-
-def _check_options(
-    network: Network,
-    rule: Any,
-    epochs: Any,
-    batch_size: Any,
-    l2: Any,
-    validation: Any,
-    score: Score | None,
-    patience: Any,
-) -> None:
-    if not isinstance(rule, Rule | SecondOrder):
-        raise DataError(f"rule must be one of gpubp's, such as adam() or rule_named('adam'), got {rule!r}")
-    if not _is_count(epochs):
-        raise DataError(f"epochs must be 1 or more, a whole number, got {epochs!r}")
-    if batch_size not in ("auto", "sweep") and not _is_count(batch_size):
-        raise DataError(f"batch_size must be a positive whole number, 'auto' or 'sweep', got {batch_size!r}")
-    if not (isinstance(l2, int | float) and math.isfinite(l2) and l2 >= 0.0):
-        raise DataError(f"l2 must be a finite number from 0 up, got {l2!r}")
-    if validation is not None and not (isinstance(validation, tuple | list) and len(validation) == 2):
-        raise DataError(f"validation must be a pair (x, d), got {type(validation).__name__}")
-    if score is not None and validation is None:
-        raise DataError("score is taken on validation cases: give validation=(x, d)")
-    if patience is not None and not _is_count(patience):
-        raise DataError(f"patience must be 1 or more epochs, a whole number, got {patience!r}")
-    if isinstance(rule, SecondOrder):
-        if batch_size not in ("auto", "sweep"):
-            raise DataError(f"{rule.name} works on whole sweeps: leave batch_size out, or make it 'sweep'")
-        if rule.needs_squared_error and network.loss != "squared":
-            raise DataError(f"{rule.name} needs the error 'squared', got {network.loss!r}; use lbfgs")
-
-
-def _check_stack_options(theta: Array, rule: Rule | SecondOrder, score: Score | None, patience: int | None) -> None:
-    if theta.ndim == 2 and isinstance(rule, SecondOrder):
-        raise DataError(f"{rule.name} trains one network, got a stack of {theta.shape[0]}")
-    if theta.ndim == 2 and (patience is not None or score is not None):
-        raise DataError(f"patience and score are for one network, got a stack of {theta.shape[0]}")
 
 
 def _order_generator(seed: Seed | Sequence[Seed]) -> np.random.Generator:

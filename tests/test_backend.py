@@ -13,8 +13,9 @@ from gpubp import backend as room
 from gpubp.backend import Backend, choose_backend, like, to_backend, to_numpy
 from gpubp.errors import DataError, DeviceError, GpubpError
 from gpubp.network import Network
+from gpubp.prediction import predict
 from gpubp.probe import Probe
-from gpubp.training import predict, train
+from gpubp.training import train
 
 DEVICES = ("cpu", "array_api_strict:device1", "array_api_strict:device2", "array_api_strict:no_float64", "torch:cpu")
 OTHERS = DEVICES[1:]

@@ -8,8 +8,9 @@ from gpubp.descent import gradient_descent, momentum
 from gpubp.errors import DataError, DeviceError, GpubpError
 from gpubp.initialization import initial_weights
 from gpubp.network import Network
+from gpubp.prediction import predict
 from gpubp.second_order import lbfgs, levenberg_marquardt
-from gpubp.training import predict, train
+from gpubp.training import train
 
 DEVICES = ("cpu", "array_api_strict:device1")
 NETWORK = Network((2, 3, 1))

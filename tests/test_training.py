@@ -6,15 +6,16 @@ import array_api_compat
 import numpy as np
 import pytest
 
-from gpubp import training
+from gpubp import prediction, training
 from gpubp.backend import choose_backend, to_backend, to_numpy
 from gpubp.descent import adam, clipped, gradient_descent, momentum
 from gpubp.errors import DivergenceWarning
 from gpubp.initialization import initial_weights
 from gpubp.network import Network
+from gpubp.prediction import predict
 from gpubp.schedules import Steps, WarmUp
 from gpubp.second_order import lbfgs, levenberg_marquardt
-from gpubp.training import predict, train
+from gpubp.training import train
 
 DEVICES = ("cpu", "array_api_strict:device1", "array_api_strict:no_float64", "torch:cpu")
 NETWORK = Network((3, 4, 2), hidden="tanh")
@@ -235,7 +236,7 @@ def test_history_of_a_stack_holds_one_figure_for_each_network():
 
 @pytest.mark.parametrize("mean", [False, True])
 def test_validation_figures_are_those_of_the_weights_at_the_epochs_end(mean, monkeypatch):
-    monkeypatch.setattr(training, "CASES_AT_ONCE", 3)
+    monkeypatch.setattr(prediction, "CASES_AT_ONCE", 3)
     journal, x, d = Journal(), X[:8] + 0.1, D[:8]
     history = fit(
         validation=(x, d), score=lambda d, y: -float(np.max(np.abs(d - y))), callbacks=[journal], mean=mean, l2=0.1
@@ -616,7 +617,7 @@ def test_prediction_in_parts_equals_prediction_of_the_whole(monkeypatch, device,
     x, theta = on(device, X), on(device, theta)
     whole = predict(NETWORK, theta, x, device=device)
     assert whole.shape == (*theta.shape[:-1], 20, 2)
-    monkeypatch.setattr(training, "CASES_AT_ONCE", 7)
+    monkeypatch.setattr(prediction, "CASES_AT_ONCE", 7)
     parts = predict(NETWORK, theta, x, device=device)
     np.testing.assert_allclose(to_numpy(parts), to_numpy(whole), rtol=0, atol=1e-6 if "no_" in device else 1e-14)
     singles = [predict(NETWORK, theta, x[i : i + 1, :], device=device) for i in range(20)]

@@ -10,7 +10,8 @@ import pytest
 
 from gpubp.descent import gradient_descent
 from gpubp.network import Network, error_and_gradient, flatten, forward, output_layer, views
-from gpubp.training import predict, train
+from gpubp.prediction import predict
+from gpubp.training import train
 
 # --- the rain table: days of rain and Kdp, three days; a 2-3-1 network without biases ---
 

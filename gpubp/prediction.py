@@ -1,0 +1,59 @@
+"""The outputs of a trained network, computed in parts that bound the memory."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from gpubp._typing import Array
+from gpubp.backend import choose_backend, like
+from gpubp.checks import admit_theta, admit_x, choose_precision
+from gpubp.network import Network, output_layer
+
+CASES_AT_ONCE = 4096
+
+
+def predict(network: Network, theta: Array, x: Array, *, device: str = "auto", dtype: str | None = None) -> Array:
+    """Compute the outputs of a network, or of a stack of them.
+
+    Parameters
+    ----------
+    network : Network
+    theta : (P,) or (K, P) array
+    x : (b, i) or (K, b, i) array
+    device : str
+        See :func:`gpubp.backend.choose_backend`.
+    dtype : {"float32", "float64"}, optional
+        The precision to compute in; without it that of ``theta``.
+
+    Returns
+    -------
+    (b, j) or (K, b, j) array
+        In the namespace and on the device of ``x``.
+
+    Raises
+    ------
+    DataError
+        If shapes do not fit the network, or values are not finite.
+    DeviceError
+        If the device cannot be used.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gpubp import Network, predict
+    >>> predict(Network((2, 1)), np.asarray([1.0, 2.0, 0.5]), [[3.0, 4.0]], device="cpu")
+    array([[11.5]])
+    """
+    backend = choose_backend(device, x, theta)
+    precision = choose_precision(backend, dtype, theta, x)
+    with backend.active(), np.errstate(over="ignore", invalid="ignore"):
+        theta = admit_theta(network, backend, precision, theta)
+        cases = admit_x(network, backend, precision, theta, x)
+        parts = [output_layer(backend.xp, network, theta, part).y for part in in_parts(cases)]
+        return like(parts[0] if len(parts) == 1 else backend.xp.concat(parts, axis=-2), x)
+
+
+def in_parts(x: Array) -> Iterator[Array]:
+    """Cut cases, or desired outputs, into parts whose hidden layers take little memory."""
+    for start in range(0, x.shape[-2], CASES_AT_ONCE):
+        yield x[..., start : min(start + CASES_AT_ONCE, x.shape[-2]), :]
