@@ -76,7 +76,7 @@ def tests_cuda(session, cuda):
 @nox.session
 def examples(session):
     """Every script under examples/, start to end."""
-    session.install(".[cli]")
+    session.install(".[cli]", "pandas")
     for script in session.posargs or sorted(Path("examples").glob("*.py")):
         session.run("python", "-W", "error", script, env={"GPUBP_DEVICE": "cpu"})
 

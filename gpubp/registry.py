@@ -53,6 +53,18 @@ def look_up(kind: str, text: str, entries: Mapping[str, Any]) -> Any:
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:
     """Word an error about an unknown name: what was given, the nearest known one, and what is known."""
     names = list(known)
-    near = difflib.get_close_matches(name, names, n=1)
-    suggestion = f" (did you mean {near[0]!r}?)" if near else ""
-    return f"unknown {kind} {name!r}{suggestion}; known: {', '.join(names)}"
+    return f"unknown {kind} {name!r}{near_miss(name, names)}; known: {', '.join(names)}"
+
+
+def near_miss(name: str, known: Iterable[str]) -> str:
+    """Return " (did you mean ...?)" for an error message, or nothing where no known name is close.
+
+    Examples
+    --------
+    >>> near_miss("digit", ["digits", "iris"])
+    " (did you mean 'digits'?)"
+    """
+    # Letter case is the commonest slip; difflib alone would count it letter by letter.
+    by_lower = {candidate.lower(): candidate for candidate in known}
+    close = difflib.get_close_matches(name.lower(), by_lower, n=2, cutoff=0.7)
+    return f" (did you mean {' or '.join(repr(by_lower[c]) for c in close)}?)" if close else ""

@@ -93,109 +93,6 @@ class TableFit:
     rows: dict[str, int]
 
 
-def fit_table(
-    table: AnyTable,
-    *,
-    target: str | Sequence[str] | None = None,
-    task: Task = "auto",
-    categorical: Sequence[str] = (),
-    drop: Sequence[str] = (),
-    max_categories: int = 100,
-    impute: bool = False,
-    test_fraction: float = 0.2,
-    validation_fraction: float = 0.1,
-    hidden_sizes: Sequence[int] = (100,),
-    activation: str = "relu",
-    loss: str | None = None,
-    rule: Rule | SecondOrder | None = None,
-    epochs: int = 200,
-    batch_size: int | Literal["auto", "sweep"] = "auto",
-    l2: float = 0.1,
-    patience: int | None = 10,
-    tolerance: float = 1e-4,
-    seed: int = 0,
-    device: str = "auto",
-    dtype: str = "float32",
-    callbacks: Iterable[Callback] = (),
-) -> TableFit:
-    """Train a network to predict one column of a table, or several columns of numbers, from the others.
-
-    Parameters
-    ----------
-    table : Table, path, name, dict of columns or data frame
-        See :func:`gpubp.data.read_table` for paths and names.
-    target, task, categorical, drop, max_categories, impute
-        See :func:`gpubp.data.fit_preprocessing`.
-    test_fraction, validation_fraction : float
-        Parts of all rows, drawn by ``seed``, classes in equal shares. The test rows are looked at once, at the end;
-        the validation rows after each epoch, to stop in time. A part of fewer than two rows is left empty.
-    hidden_sizes : sequence of int
-        Units of the hidden layers.
-    activation : str
-        Their unit.
-    loss : str, optional
-        The error; cross-entropy for classes and the squared error for numbers without it.
-    rule : Rule or SecondOrder, optional
-        Adam without it.
-    epochs : int
-        Sweeps through the training rows, at most.
-    batch_size : int, "auto" or "sweep"
-        "auto" makes about 50 batches an epoch, of 32 to 200 rows.
-    l2, patience, tolerance, device, dtype, callbacks
-        See :func:`gpubp.train`.
-    seed : int
-        For the parts, the first weights and the order of the rows.
-
-    Returns
-    -------
-    TableFit
-
-    Raises
-    ------
-    DataError
-        If the table or an option does not serve; the message names the column and the mend.
-    DeviceError
-        If the device cannot be used.
-
-    Examples
-    --------
-    >>> from gpubp.tabular import fit_table, predict_table
-    >>> result = fit_table("iris", epochs=20, device="cpu")
-    >>> result.rows
-    {'train': 105, 'validation': 15, 'test': 30}
-    >>> list(predict_table(result.model, "iris", device="cpu"))
-    ['target', 'target=setosa', 'target=versicolor', 'target=virginica']
-    """
-    prepared = prepare_table(
-        table,
-        target=target,
-        task=task,
-        categorical=categorical,
-        drop=drop,
-        max_categories=max_categories,
-        impute=impute,
-        test_fraction=test_fraction,
-        validation_fraction=validation_fraction,
-        seed=seed,
-    )
-    return fit_prepared(
-        prepared,
-        hidden_sizes=hidden_sizes,
-        activation=activation,
-        loss=loss,
-        rule=rule,
-        epochs=epochs,
-        batch_size=batch_size,
-        l2=l2,
-        patience=patience,
-        tolerance=tolerance,
-        seed=seed,
-        device=device,
-        dtype=dtype,
-        callbacks=callbacks,
-    )
-
-
 def prepare_table(
     table: AnyTable,
     *,
@@ -211,7 +108,31 @@ def prepare_table(
 ) -> PreparedTable:
     """Read a table, find its target and task, cut its rows into parts and turn them into matrices.
 
-    The first half of :func:`fit_table`; the parameters are the same.
+    Parameters
+    ----------
+    table : Table, path, name, dict of columns or data frame
+        See :func:`gpubp.data.read_table` for paths and names.
+    target, task, categorical, drop, max_categories, impute
+        See :func:`gpubp.data.fit_preprocessing`.
+    test_fraction, validation_fraction : float
+        Parts of all rows, drawn by ``seed``, classes in equal shares. The test rows are looked at once, at the end;
+        the validation rows after each epoch, to stop in time. A part of fewer than two rows is left empty.
+    seed : int
+        For the parts.
+
+    Returns
+    -------
+    PreparedTable
+
+    Raises
+    ------
+    DataError
+        If the table or an option does not serve; the message names the column and the mend.
+
+    Examples
+    --------
+    >>> {part: len(rows) for part, rows in prepare_table("iris").parts.items()}
+    {'train': 105, 'validation': 15, 'test': 30}
     """
     if not (isinstance(seed, int) and 0 <= seed < 2**32):
         raise DataError(f"seed must be a whole number from 0 to 2**32 - 1, got {seed!r}")
@@ -253,7 +174,7 @@ def prepare_table(
     )
 
 
-def fit_prepared(
+def fit_table(
     prepared: PreparedTable,
     *,
     hidden_sizes: Sequence[int] = (100,),
@@ -270,9 +191,46 @@ def fit_prepared(
     dtype: str = "float32",
     callbacks: Iterable[Callback] = (),
 ) -> TableFit:
-    """Train a network on a prepared table and score it.
+    """Train a network to predict the target of a prepared table from its features, and score it.
 
-    The second half of :func:`fit_table`; the parameters are the same.
+    Parameters
+    ----------
+    prepared : PreparedTable
+        From :func:`prepare_table`.
+    hidden_sizes : sequence of int
+        Units of the hidden layers.
+    activation : str
+        Their unit.
+    loss : str, optional
+        The error; cross-entropy for classes and the squared error for numbers without it.
+    rule : Rule or SecondOrder, optional
+        Adam without it.
+    epochs : int
+        Sweeps through the training rows, at most.
+    batch_size : int, "auto" or "sweep"
+        "auto" makes about 50 batches an epoch, of 32 to 200 rows.
+    seed : int
+        For the first weights and the order of the rows.
+    l2, patience, tolerance, device, dtype, callbacks
+        See :func:`gpubp.train`.
+
+    Returns
+    -------
+    TableFit
+
+    Raises
+    ------
+    DataError
+        If an option does not serve, or the error is not defined for the target.
+    DeviceError
+        If the device cannot be used.
+
+    Examples
+    --------
+    >>> from gpubp.tabular import fit_table, predict_table, prepare_table
+    >>> result = fit_table(prepare_table("iris"), epochs=20, device="cpu")
+    >>> list(predict_table(result.model, "iris", device="cpu"))
+    ['target', 'target=setosa', 'target=versicolor', 'target=virginica']
     """
     network = network_for(prepared, hidden_sizes=hidden_sizes, activation=activation, loss=loss)
     preprocessing, d = _suited_to(network.loss, prepared)

@@ -20,7 +20,7 @@ from gpubp.cli.app import app
 from gpubp.data import read_table
 from gpubp.initialization import initial_weights
 from gpubp.network import Network
-from gpubp.tabular import fit_table, predict_table
+from gpubp.tabular import fit_table, predict_table, prepare_table
 
 ROWS = 60
 FAST = ("--epochs", "3", "--device", "cpu", "--no-picture", "--hidden", "5")
@@ -171,8 +171,9 @@ def test_the_command_is_fit_table(run):
     )
     options += ("--test-fraction", "0.3", "--validation-fraction", "0.2", "--patience", "0", "--device", "cpu")
     assert run("train", write(), *options, "--no-picture", "--output", "m.safetensors")[0] == 0
+    prepared = prepare_table("shop.csv", seed=5, drop=["age"], test_fraction=0.3, validation_fraction=0.2)
     expected = fit_table(
-        "shop.csv",
+        prepared,
         hidden_sizes=(4, 3),
         activation="tanh",
         rule=gpubp.momentum(0.05),
@@ -181,9 +182,6 @@ def test_the_command_is_fit_table(run):
         l2=0.3,
         seed=5,
         dtype="float64",
-        drop=["age"],
-        test_fraction=0.3,
-        validation_fraction=0.2,
         patience=None,
         device="cpu",
     ).model
@@ -386,7 +384,7 @@ def test_outputs_are_checked_before_the_work(fails, monkeypatch):
     write()
     with open("notes.txt", "w") as file:
         file.write("mine")
-    monkeypatch.setattr(gpubp.cli.train, "fit_prepared", None)
+    monkeypatch.setattr(gpubp.cli.train, "fit_table", None)
     assert "no folder" in fails("train", "shop.csv", "--output", "nowhere/m.safetensors")
     assert "is a folder" in fails("train", "shop.csv", "--output", ".")
     assert "would be lost" in fails("train", "shop.csv", "--output", "./shop.csv")

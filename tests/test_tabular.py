@@ -1,5 +1,6 @@
 """From a table to a scored model: the parts, the task, the network, the scores, and back to predictions."""
 
+import inspect
 import math
 
 import numpy as np
@@ -7,16 +8,24 @@ import pandas as pd
 import pytest
 from sklearn import metrics
 
-from gpubp import gradient_descent, lbfgs, load_model, momentum, predict, save_model
+from gpubp import gradient_descent, lbfgs, load_model, momentum, predict, save_model, tabular
 from gpubp.data import Preprocessing, Table, apply, encode_target, fit_preprocessing, read_table, table_from_mapping
 from gpubp.data.preprocessing import ClassTarget, NumberColumn, NumberTarget
 from gpubp.errors import DataError, DivergenceWarning, ModelFileError
 from gpubp.network import Network
 from gpubp.persistence import Model
-from gpubp.tabular import fit_prepared, fit_table, network_for, outputs, predict_table, prepare_table, score
+from gpubp.tabular import network_for, outputs, predict_table, prepare_table, score
 from gpubp.training import train
 
 CPU = {"device": "cpu"}
+OF_PREPARATION = set(inspect.signature(prepare_table).parameters)
+
+
+def fit_table(table, **options):
+    """Prepare and fit in one call, each with its own options; both have the seed."""
+    preparation = {name: value for name, value in options.items() if name in OF_PREPARATION}
+    fitting = {name: value for name, value in options.items() if name not in OF_PREPARATION or name == "seed"}
+    return tabular.fit_table(prepare_table(table, **preparation), **fitting)
 
 
 def shop(n=120, seed=0):
@@ -354,9 +363,7 @@ def test_a_stack_of_networks_predicts_no_table():
         predict_table(stack, "iris")
 
 
-def test_the_two_halves_make_the_whole():
-    whole = fit_table("iris", epochs=4, **CPU)
-    halves = fit_prepared(prepare_table("iris"), epochs=4, **CPU)
-    np.testing.assert_array_equal(whole.model.theta, halves.model.theta)
-    assert outputs(whole.model, "iris", **CPU).shape == (150, 3)
-    assert isinstance(prepare_table("iris").table, Table)
+def test_a_prepared_table_keeps_its_table():
+    prepared = prepare_table("iris")
+    assert isinstance(prepared.table, Table)
+    assert outputs(tabular.fit_table(prepared, epochs=1, **CPU).model, "iris", **CPU).shape == (150, 3)

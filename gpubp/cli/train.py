@@ -35,7 +35,7 @@ from gpubp.persistence import Model, load_model, save_model
 from gpubp.plotting import save_learning_curve
 from gpubp.registry import unknown
 from gpubp.second_order import METHODS, SecondOrder
-from gpubp.tabular import PreparedTable, TableFit, Task, fit_prepared, network_for, prepare_table
+from gpubp.tabular import PreparedTable, TableFit, Task, fit_table, network_for, prepare_table
 
 MOST_UNITS = 1_000_000
 PICTURES = (".png", ".pdf", ".svg")
@@ -232,7 +232,7 @@ def train(
         print_facts([*_found(prepared), ("network", _described(network)), ("device", reason), ("", "")], notes)
     with progress_bar(epochs, enabled=False if quiet else None) as callback, warnings.catch_warnings():
         warnings.simplefilter("ignore", DivergenceWarning)  # said below
-        result = fit_prepared(
+        result = fit_table(
             prepared,
             hidden_sizes=hidden_sizes,
             activation=activation,

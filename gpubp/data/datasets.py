@@ -1,7 +1,6 @@
 """Named data sets: scikit-learn's bundled ones and the small ones of the 1986 papers."""
 
-import difflib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gpubp.errors import DataError
+from gpubp.registry import near_miss
 
 MAX_BITS = 16
 """Largest number of bits for :func:`parity` and :func:`symmetry`, which list all 2**n vectors."""
@@ -273,17 +273,3 @@ def load_dataset(name: str) -> Dataset:
         description=_BUNDLED[name],
         target_names=tuple(bunch.target_names) if name == "linnerud" else ("target",),
     )
-
-
-def near_miss(name: str, known: Iterable[str]) -> str:
-    """Return " (did you mean ...?)" for an error message, or nothing where no known name is close.
-
-    Examples
-    --------
-    >>> near_miss("digit", ["digits", "iris"])
-    " (did you mean 'digits'?)"
-    """
-    # Letter case is the commonest slip; difflib alone would count it letter by letter.
-    by_lower = {candidate.lower(): candidate for candidate in known}
-    close = difflib.get_close_matches(name.lower(), by_lower, n=2, cutoff=0.7)
-    return f" (did you mean {' or '.join(repr(by_lower[c]) for c in close)}?)" if close else ""

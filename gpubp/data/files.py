@@ -19,8 +19,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from gpubp.data.datasets import DATASETS, Dataset, load_dataset, near_miss
+from gpubp.data.datasets import DATASETS, Dataset, load_dataset
 from gpubp.errors import DataError
+from gpubp.registry import near_miss
 
 Column = NDArray[Any]
 

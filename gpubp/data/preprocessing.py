@@ -17,9 +17,9 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from gpubp.data.datasets import near_miss
 from gpubp.data.files import Column, Table
 from gpubp.errors import DataError, ModelFileError
+from gpubp.registry import near_miss
 
 TARGET_NAMES = ("target", "label", "class", "y")
 """Names that mark a column as the target, in any letter case."""
