@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gpubp.errors import DataError, GpubpError
-from gpubp.training import History
+from gpubp.loop import History
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -48,7 +48,7 @@ def learning_curve(history: History, ax: "Axes | None" = None, *, title: str | N
 
     Examples
     --------
-    >>> from gpubp.training import History
+    >>> from gpubp.loop import History
     >>> ax = learning_curve(History(error=[0.9, 0.3, 0.1], seconds=[1.0, 2.0, 3.0]))
     >>> ax.get_xlabel(), ax.get_ylabel()
     ('epoch', 'error')

@@ -25,12 +25,13 @@ from gpubp.data.preprocessing import (
 )
 from gpubp.descent import Rule, adam
 from gpubp.errors import DataError, ModelFileError
+from gpubp.loop import Callback
 from gpubp.losses import loss as loss_named
 from gpubp.network import Network
 from gpubp.persistence import Model
 from gpubp.prediction import predict
 from gpubp.second_order import SecondOrder
-from gpubp.training import AUTO_BATCH, Callback, Fit, train
+from gpubp.training import AUTO_BATCH, Fit, train
 
 Task = Literal["auto", "classification", "regression"]
 AnyTable = Any

@@ -323,13 +323,13 @@ def test_an_interruption_keeps_what_was_learned(run, monkeypatch):
 
 
 def test_an_interruption_in_the_first_epoch_keeps_what_was_learned(run, monkeypatch):
-    sweep = gpubp.training._sweep
+    sweep = gpubp.loop._sweep
 
     def interrupted(*arguments):
         sweep(*arguments)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(gpubp.training, "_sweep", interrupted)
+    monkeypatch.setattr(gpubp.loop, "_sweep", interrupted)
     code, out, _ = run("train", write(), "--device", "cpu")
     assert code == 130
     assert "0 epochs" in out

@@ -1,0 +1,254 @@
+"""The one training loop: epochs of batches, a look at held-out cases, stopping, history, callbacks.
+
+:func:`run` knows nothing of where batches come from, of which rule changes the weights, or of who asked: a
+:class:`Plan` says it. :func:`gpubp.train` makes a plan of arrays.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from gpubp._typing import Array
+from gpubp.backend import Backend, to_backend, to_numpy
+from gpubp.losses import output_error
+from gpubp.network import Network, output_layer
+from gpubp.prediction import in_parts
+from gpubp.step import Batch, Step, total_weight
+
+StopReason = Literal["epochs", "patience", "converged", "diverged", "callback", "interrupted"]
+Score = Callable[[np.ndarray, np.ndarray], float]
+Batches = Callable[[], Iterable[tuple[float, Batch]]]
+"""The batches of one epoch, each with the part of the epoch that is done before it; called once for each epoch."""
+
+
+@dataclass
+class History:
+    """What was seen in each epoch: one entry an epoch, ``(K,)`` arrays of NumPy for a stack of K networks.
+
+    ``error`` is the objective during the epoch, while the weights were changing; the validation figures are taken at
+    the epoch's end. ``seconds`` counts from the start of training.
+    """
+
+    error: list[Any] = field(default_factory=list)
+    validation_error: list[Any] = field(default_factory=list)
+    validation_score: list[float] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+
+    def add(self, error: Any, validation_error: Any | None, validation_score: float | None, seconds: float) -> None:
+        """Note one more epoch."""
+        self.error.append(error)
+        self.seconds.append(seconds)
+        if validation_error is not None:
+            self.validation_error.append(validation_error)
+        if validation_score is not None:
+            self.validation_score.append(validation_score)
+
+
+class Progress(NamedTuple):
+    """What a callback is told after each epoch."""
+
+    epoch: int  # epochs done
+    epochs: int  # epochs planned
+    error: Any
+    validation_error: Any | None
+    validation_score: float | None
+    cases_per_second: float
+    theta: Array  # on the device that trains
+
+
+Callback = Callable[[Progress], bool | None]
+
+
+@dataclass
+class Position:
+    """Where training stands: what a step changes, and the epochs done."""
+
+    theta: Array
+    state: Any
+    epoch: int = 0
+
+
+class Best(NamedTuple):
+    """The best epoch so far, and for how many epochs nothing has been better by more than a tolerance."""
+
+    figure: float  # higher is better
+    theta: Array
+    epoch: int
+    stale: int
+
+    def after(self, position: Position, figure: float, tolerance: float) -> "Best":
+        """Compare with the figure of one more epoch."""
+        stale = 0 if figure > self.figure + tolerance else self.stale + 1
+        if figure > self.figure:
+            return Best(figure, position.theta, position.epoch, stale)
+        return self._replace(stale=stale)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What :func:`run` does, with everything already on the device.
+
+    Attributes
+    ----------
+    batches : callable
+        See :data:`Batches`.
+    epochs : int
+        How many at most.
+    mean : bool
+        Whether steps give means over their batch, to be averaged over the epoch, or sums.
+    held_out : Batch, optional
+        Cases to look at after each epoch.
+    score, patience, tolerance, callbacks
+        See :func:`gpubp.train`.
+    """
+
+    backend: Backend
+    network: Network
+    step: Step
+    batches: Batches
+    epochs: int
+    mean: bool = True
+    held_out: Batch | None = None
+    score: Score | None = None
+    patience: int | None = None
+    tolerance: float = 0.0
+    callbacks: tuple[Callback, ...] = ()
+
+
+class Outcome(NamedTuple):
+    """What came of a run; ``theta`` is that of ``epoch``, and ``diverged`` is ``(...)`` of NumPy."""
+
+    theta: Array
+    epoch: int
+    history: History
+    stop_reason: StopReason
+    diverged: np.ndarray
+
+
+def run(plan: Plan, position: Position) -> Outcome:
+    """Train from a position, which moves, until the plan or something else ends it.
+
+    A network that leaves the finite numbers goes back to the end of its last good epoch; when none is left, the run
+    ends. Ctrl-C ends it too, and what was learned stays.
+    """
+    xp, theta = plan.backend.xp, position.theta
+    best = Best(-math.inf, theta, position.epoch, 0)
+    last_good, diverged = theta, np.zeros(theta.shape[:-1], dtype=bool)
+    stop_reason: StopReason | None = None
+    history, began = History(), time.perf_counter()
+    try:
+        while stop_reason is None:
+            epoch_began = time.perf_counter()
+            error, n_cases = _sweep(plan, position)
+            bad = ~(np.isfinite(error) & to_numpy(xp.all(xp.isfinite(position.theta), axis=-1)))
+            diverged = diverged | bad
+            if np.all(bad):
+                stop_reason = "diverged"
+                break
+            if np.any(bad):
+                position.theta = xp.where(to_backend(plan.backend, bad)[:, None], last_good, position.theta)
+            last_good = position.theta
+            position.epoch += 1
+
+            validation_error, validation_score = _look(plan, position.theta)
+            history.add(error, validation_error, validation_score, time.perf_counter() - began)
+            if theta.ndim == 1:
+                best = best.after(position, _figure(error, validation_error, validation_score), plan.tolerance)
+            progress = Progress(
+                position.epoch,
+                plan.epochs,
+                error,
+                validation_error,
+                validation_score,
+                n_cases / (time.perf_counter() - epoch_began),
+                position.theta,
+            )
+            wants_to_stop = [callback(progress) for callback in plan.callbacks]
+            if any(wants_to_stop):
+                stop_reason = "callback"
+            elif getattr(position.state, "converged", False):
+                stop_reason = "converged"
+            elif plan.patience is not None and best.stale >= plan.patience:
+                stop_reason = "patience"
+            elif position.epoch >= plan.epochs:
+                stop_reason = "epochs"
+    except KeyboardInterrupt:
+        stop_reason = "interrupted"
+        if bool(xp.all(xp.isfinite(position.theta))):
+            last_good = position.theta
+    if plan.patience is not None and plan.held_out is not None and best.epoch > 0:
+        return Outcome(best.theta, best.epoch, history, stop_reason, diverged)
+    return Outcome(last_good, position.epoch, history, stop_reason, diverged)
+
+
+def _sweep(plan: Plan, position: Position) -> tuple[Any, int]:
+    """Take one step for each batch of one epoch; the objective over the epoch comes back on the host, and its cases."""
+    error, weight, n_cases = 0.0, 0.0, 0
+    for part, batch in plan.batches():
+        position.theta, position.state, value = plan.step(position.theta, position.state, batch, position.epoch + part)
+        counted = total_weight(plan.backend.xp, batch) if plan.mean else 1.0
+        error, weight, n_cases = error + value * counted, weight + counted, n_cases + batch.x.shape[-2]
+    return _on_host(error / weight if plan.mean else error), n_cases
+
+
+def array_batches(
+    backend: Backend, cases: Batch, size: int, generator: np.random.Generator | None
+) -> Iterator[tuple[float, Batch]]:
+    """Cut the cases into batches, in a new order where there is a generator; the last may be smaller.
+
+    Yields
+    ------
+    part : float
+        How much of the sweep is done before the batch.
+    batch : Batch
+    """
+    xp, n_cases = backend.xp, cases.x.shape[-2]
+    if size >= n_cases:
+        yield 0.0, cases
+        return
+    index = "int32" if n_cases < 2**31 else "int64"
+    order = None if generator is None else to_backend(backend, generator.permutation(n_cases), index)
+    for start in range(0, n_cases, size):
+        stop = min(start + size, n_cases)
+        if order is None:
+            x, d = cases.x[..., start:stop, :], cases.d[..., start:stop, :]
+            weights = None if cases.case_weights is None else cases.case_weights[..., start:stop]
+        else:
+            chosen = order[start:stop]
+            x, d = xp.take(cases.x, chosen, axis=-2), xp.take(cases.d, chosen, axis=-2)
+            weights = None if cases.case_weights is None else xp.take(cases.case_weights, chosen, axis=-1)
+        yield start / n_cases, Batch(x, d, weights)
+
+
+def _look(plan: Plan, theta: Array) -> tuple[Any | None, float | None]:
+    """Take the error, without penalty, and the score of the validation cases."""
+    held_out, network = plan.held_out, plan.network
+    if held_out is None:
+        return None, None
+    xp, error, seen = plan.backend.xp, 0.0, []
+    for x, d in zip(in_parts(held_out.x), in_parts(held_out.d), strict=True):
+        layer = output_layer(xp, network, theta, x)
+        error = error + output_error(xp, network.loss, network.activations[-1], *layer, d)[0]
+        if plan.score is not None:
+            seen.append(to_numpy(layer.y))
+    if plan.mean:
+        error = error / held_out.x.shape[-2]
+    of_score = None if plan.score is None else float(plan.score(to_numpy(held_out.d), np.concatenate(seen, axis=-2)))
+    return _on_host(error), of_score
+
+
+def _on_host(figure: Array) -> Any:
+    """Bring a figure to the host: a Python float for one network, ``(K,)`` of NumPy for a stack."""
+    host = to_numpy(figure)
+    return host if host.ndim else float(host)
+
+
+def _figure(error: Any, validation_error: Any | None, validation_score: float | None) -> float:
+    """Choose what patience watches: the score, else the validation error, else the error; higher is better."""
+    if validation_score is not None:
+        return validation_score
+    return -float(error if validation_error is None else validation_error)
