@@ -18,6 +18,11 @@ if TYPE_CHECKING:
     from gpubp.descent import nesterov as nesterov
     from gpubp.descent import rmsprop as rmsprop
     from gpubp.descent import rule_named as rule_named
+    from gpubp.errors import DataError as DataError
+    from gpubp.errors import DeviceError as DeviceError
+    from gpubp.errors import DivergenceWarning as DivergenceWarning
+    from gpubp.errors import GpubpError as GpubpError
+    from gpubp.errors import ModelFileError as ModelFileError
     from gpubp.gradient_check import check_gradient as check_gradient
     from gpubp.initialization import initial_weights as initial_weights
     from gpubp.network import Network as Network
@@ -30,9 +35,14 @@ if TYPE_CHECKING:
     from gpubp.schedules import WarmUp as WarmUp
     from gpubp.second_order import lbfgs as lbfgs
     from gpubp.second_order import levenberg_marquardt as levenberg_marquardt
+    from gpubp.tabular import fit_table as fit_table
+    from gpubp.tabular import predict_table as predict_table
+    from gpubp.tabular import prepare_table as prepare_table
     from gpubp.training import train as train
 
 _PUBLIC = {
+    "errors": ("DataError", "DeviceError", "DivergenceWarning", "GpubpError", "ModelFileError"),
+    "tabular": ("fit_table", "predict_table", "prepare_table"),
     "data": ("load_dataset", "one_hot"),
     "descent": (
         *("adagrad", "adam", "adamw", "clipped", "decayed", "gradient_descent"),
@@ -61,4 +71,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_ROOM_OF])
+    return sorted([*__all__, *(name for name in globals() if name.startswith("__"))])

@@ -15,10 +15,13 @@ import numpy as np
 from gpubp._typing import Array, Device, Namespace
 from gpubp.errors import DataError, DeviceError
 from gpubp.probe import probe_cuda
+from gpubp.registry import unknown
 
 logger = logging.getLogger("gpubp")
 
 ENVIRONMENT_VARIABLE = "GPUBP_DEVICE"
+LIBRARIES = ("torch", "jax.numpy", "array_api_strict")
+"""Array libraries that a device may name, beside NumPy and CuPy."""
 
 
 class Backend(NamedTuple):
@@ -87,15 +90,22 @@ def _backend_of(*arrays: Array) -> Backend | None:
         if array_api_compat.is_cupy_array(array):
             backend = Backend(xp, device, f"cuda:{device.id}")
         else:
-            quoted = re.search(r"'(.*)'", str(device))  # array_api_strict.Device('device1')
-            library = xp.__name__.removeprefix("array_api_compat.")
-            backend = Backend(xp, device, f"{library}:{quoted[1] if quoted else device}")
+            backend = Backend(xp, device, _device_name(xp, device))
         if found is not None and (found.xp is not xp or found.device != device):
             raise DataError(
                 f"the arrays are on {found.name} and on {backend.name}; put them on one, or name one with device="
             )
         found = backend
     return found
+
+
+def _device_name(xp: Namespace, device: Device) -> str:
+    """Name a device as ``device=`` takes it; JAX's devices have no such name."""
+    library = xp.__name__.removeprefix("array_api_compat.")
+    if array_api_compat.is_jax_namespace(xp):
+        return library
+    quoted = re.search(r"'(.*)'", str(device))  # array_api_strict.Device('device1')
+    return f"{library}:{quoted[1] if quoted else device}"
 
 
 @functools.cache
@@ -122,14 +132,17 @@ def _named(device: str) -> Backend:
         import cupy
 
         return Backend(importlib.import_module("array_api_compat.cupy"), cupy.cuda.Device(index), f"cuda:{index}")
+    if library not in LIBRARIES:
+        known = ("auto", "cpu", "cuda", *LIBRARIES)
+        raise DeviceError(f"{unknown('device', device, known)}. A number or a name may follow: 'cuda:1', 'torch:cpu'")
     try:
         xp = array_api_compat.array_namespace(importlib.import_module(library).asarray([0.0]))
         target = xp.Device(part) if part and array_api_compat.is_array_api_strict_namespace(xp) else part or None
         probed = xp.asarray([0.0], dtype=xp.float32, device=target)
     except Exception as error:
         raise DeviceError(
-            f"device={device!r} cannot be used ({type(error).__name__}: {error}). Expected 'auto', 'cpu', 'cuda', "
-            "'cuda:N', or an installed array library with one of its devices, such as 'torch:cpu'"
+            f"device={device!r} cannot be used ({type(error).__name__}: {error}); is {library} installed, and has it "
+            "that device?"
         ) from error
     return Backend(xp, array_api_compat.device(probed) if part else None, device)
 

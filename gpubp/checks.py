@@ -10,6 +10,7 @@ from gpubp._typing import Array
 from gpubp.backend import Backend, to_backend, to_numpy
 from gpubp.descent import Rule
 from gpubp.errors import DataError
+from gpubp.initialization import check_seeds, is_sequence
 from gpubp.losses import loss
 from gpubp.network import Network
 from gpubp.second_order import SecondOrder
@@ -27,6 +28,7 @@ def choose_precision(backend: Backend, dtype: str | None, *arrays: Array) -> str
     """
     available = backend.xp.__array_namespace_info__().dtypes(device=backend.device, kind="real floating")
     if dtype is not None:
+        dtype = getattr(dtype, "__name__", None) or str(dtype).rpartition(".")[2]  # numpy.float32, torch.float32, ...
         if dtype not in ("float32", "float64") or dtype not in available:
             raise DataError(f"dtype must be one of {', '.join(sorted(available))} on {backend.name}, got {dtype!r}")
         return dtype
@@ -39,6 +41,8 @@ def choose_precision(backend: Backend, dtype: str | None, *arrays: Array) -> str
 
 def admit_theta(network: Network, backend: Backend, dtype: str, theta: Array) -> Array:
     """Admit the parameters of one network or of a stack, ``(P,)`` or ``(K, P)``."""
+    if hasattr(theta, "theta"):
+        raise DataError(f"theta must be an array, got a {type(theta).__name__}; give its .theta")
     theta = _admit("theta", backend, dtype, theta)
     if theta.ndim not in (1, 2) or theta.shape[-1] != network.n_parameters or theta.shape[0] == 0:
         raise DataError(
@@ -73,8 +77,10 @@ def admit_x(network: Network, backend: Backend, dtype: str, theta: Array, x: Arr
     return x
 
 
-def admit_d(network: Network, backend: Backend, dtype: str, x: Array, d: Array, *, name: str = "d") -> Array:
-    """Admit desired outputs, one row for each case of ``x``.
+def admit_d(
+    network: Network, backend: Backend, dtype: str, theta: Array, x: Array, d: Array, *, name: str = "d"
+) -> Array:
+    """Admit desired outputs, one row for each case of ``x``; for a stack they may be ``(K, b, j)``.
 
     Raises
     ------
@@ -82,12 +88,15 @@ def admit_d(network: Network, backend: Backend, dtype: str, x: Array, d: Array, 
         If their shape does not fit the network and ``x``, or the error is not defined for their values.
     """
     d = _admit(name, backend, dtype, d)
-    wanted = (*x.shape[:-1], network.sizes[-1])
-    if tuple(d.shape) not in (wanted, wanted[-2:]):
-        mend = (
-            "reshape(-1, 1) makes a column" if network.sizes[-1] == 1 else "gpubp.one_hot turns class labels into rows"
+    wanted = (x.shape[-2], network.sizes[-1])
+    if tuple(d.shape) not in _with_stack(wanted, theta):
+        mend = ""
+        if d.ndim == 1:
+            column, rows = "reshape(-1, 1) makes a column", "gpubp.one_hot makes rows of class labels"
+            mend = f"; {column if network.sizes[-1] == 1 else rows}"
+        raise DataError(
+            f"{name} must be {wanted}, a row for each case of x and a column for each output, got {_shape(d)}{mend}"
         )
-        raise DataError(f"{name} must be {wanted}, one row for each case, got {_shape(d)}; {mend}")
     low, high = loss(network.loss).desired
     least, most = float(backend.xp.min(d)), float(backend.xp.max(d))
     if least < low or most > high:
@@ -95,11 +104,11 @@ def admit_d(network: Network, backend: Backend, dtype: str, x: Array, d: Array, 
     return d
 
 
-def admit_case_weights(backend: Backend, dtype: str, x: Array, case_weights: Array) -> Array:
-    """Admit one weight for each case of ``x``, none negative and not all 0."""
+def admit_case_weights(backend: Backend, dtype: str, theta: Array, x: Array, case_weights: Array) -> Array:
+    """Admit one weight for each case of ``x``, none negative and not all 0; for a stack they may be ``(K, b)``."""
     weights = _admit("case_weights", backend, dtype, case_weights)
-    wanted = tuple(x.shape[:-1])
-    if tuple(weights.shape) not in (wanted, wanted[-1:]):
+    wanted = (x.shape[-2],)
+    if tuple(weights.shape) not in _with_stack(wanted, theta):
         raise DataError(f"case_weights must be {wanted}, one for each case, got {_shape(weights)}")
     xp = backend.xp
     if float(xp.min(weights)) < 0.0 or float(xp.min(xp.sum(weights, axis=-1))) <= 0.0:
@@ -113,6 +122,8 @@ def check_options(
     epochs: Any,
     batch_size: Any,
     l2: Any,
+    tolerance: Any,
+    callbacks: Any,
     validation: Any,
     score: Any,
     patience: Any,
@@ -124,8 +135,11 @@ def check_options(
         raise DataError(f"epochs must be 1 or more, a whole number, got {epochs!r}")
     if batch_size not in ("auto", "sweep") and not _is_count(batch_size):
         raise DataError(f"batch_size must be a positive whole number, 'auto' or 'sweep', got {batch_size!r}")
-    if not (isinstance(l2, int | float) and math.isfinite(l2) and l2 >= 0.0):
-        raise DataError(f"l2 must be a finite number from 0 up, got {l2!r}")
+    for name, number in (("l2", l2), ("tolerance", tolerance)):
+        if not (isinstance(number, int | float | np.floating) and math.isfinite(number) and number >= 0.0):
+            raise DataError(f"{name} must be a finite number from 0 up, got {number!r}")
+    if not all(callable(callback) for callback in callbacks):
+        raise DataError(f"callbacks must be functions that take a Progress, got {callbacks!r}")
     if validation is not None and not (isinstance(validation, tuple | list) and len(validation) == 2):
         raise DataError(f"validation must be a pair (x, d), got {type(validation).__name__}")
     if score is not None and validation is None:
@@ -139,10 +153,13 @@ def check_options(
             raise DataError(f"{rule.name} needs the error 'squared', got {network.loss!r}; use lbfgs")
 
 
-def check_stack_options(theta: Array, rule: Rule | SecondOrder, score: Any, patience: int | None) -> None:
+def check_stack_options(theta: Array, rule: Rule | SecondOrder, seed: Any, score: Any, patience: int | None) -> None:
     """Check the options that a stack of networks cannot have."""
     if theta.ndim == 2 and isinstance(rule, SecondOrder):
         raise DataError(f"{rule.name} trains one network, got a stack of {theta.shape[0]}")
+    n_seeds, n_networks = len(check_seeds(seed)), 1 if theta.ndim == 1 else theta.shape[0]
+    if is_sequence(seed) and n_seeds != n_networks:
+        raise DataError(f"seed holds {n_seeds} seeds, but theta is {n_networks} network{'s' * (n_networks > 1)}")
     if theta.ndim == 2 and (patience is not None or score is not None):
         raise DataError(f"patience and score are for one network, got a stack of {theta.shape[0]}")
 
@@ -151,23 +168,38 @@ def _is_count(number: Any) -> bool:
     return isinstance(number, int | np.integer) and bool(number >= 1)
 
 
+def _with_stack(wanted: tuple[int, ...], theta: Array) -> tuple[tuple[int, ...], ...]:
+    """List the shapes that will do: one for all networks, or for a stack one each."""
+    return (wanted,) if theta.ndim == 1 else (wanted, (theta.shape[0], *wanted))
+
+
 def _shape(array: Array) -> tuple[int, ...]:
     return tuple(array.shape)
 
 
+def host_array(name: str, array: Array) -> Array:
+    """Make an array of NumPy of what is no array yet: lists, data frames, ..."""
+    if array_api_compat.is_array_api_obj(array):
+        return array
+    try:
+        return np.asarray(array)
+    except ValueError as error:
+        raise DataError(f"{name} must be an array of numbers, its rows of one length: {error}") from error
+
+
 def _admit(name: str, backend: Backend, dtype: str, array: Array) -> Array:
-    if not array_api_compat.is_array_api_obj(array):
-        try:
-            array = np.asarray(array)
-        except ValueError as error:
-            raise DataError(f"{name} must be an array of numbers, its rows of one length: {error}") from error
-    if array_api_compat.is_numpy_array(array) and array.dtype.kind not in "fiub":
-        if array.dtype.kind in "mM":
-            raise DataError(f"{name} must hold numbers, got {array.dtype}")
-        try:
-            array = array.astype("float64", casting="safe" if array.dtype.kind == "c" else "unsafe")
-        except (TypeError, ValueError) as error:
-            raise DataError(f"{name} must hold numbers, got {array.dtype}: {error}") from error
+    array = host_array(name, array)
+    if array_api_compat.is_numpy_array(array):
+        if array.dtype.kind in "OUS":
+            try:
+                array = array.astype("float64")
+            except (TypeError, ValueError) as error:
+                mend = "; gpubp.one_hot makes rows of class labels" if name.endswith("d") else ""
+                raise DataError(f"{name} must hold numbers, got {array.dtype}: {error}{mend}") from error
+        elif array.dtype.kind not in "fiub":
+            raise DataError(f"{name} must hold real numbers, got {array.dtype}")
+    elif array_api_compat.array_namespace(array).isdtype(array.dtype, "complex floating"):
+        raise DataError(f"{name} must hold real numbers, got {array.dtype}")
     array = to_backend(backend, array, dtype)
     if not bool(backend.xp.all(backend.xp.isfinite(array))):
         host = to_numpy(array)

@@ -8,10 +8,13 @@ themselves may be schedules (:mod:`gpubp.schedules`). The caller adds the change
 A rule can be wrapped: :func:`clipped` bounds the gradient before it, :func:`decayed` shrinks the weights after it.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from gpubp import equations
 from gpubp._typing import Array, Namespace
@@ -23,6 +26,20 @@ Setting = float | Array | Schedule
 Now = Mapping[str, Any]
 
 
+RANGES = {
+    "learning_rate": (0.0, math.inf),
+    "momentum": (0.0, 1.0 + math.ulp(1.0)),
+    "beta_1": (0.0, 1.0),
+    "beta_2": (0.0, 1.0),
+    "rho": (0.0, 1.0),
+    "epsilon": (0.0, math.inf),
+    "weight_decay": (0.0, math.inf),
+    "shrinkage": (0.0, 1.0),
+    "max_norm": (math.ulp(0.0), math.inf),
+}
+"""Where a setting that is a plain number must lie: from the first, and below the second."""
+
+
 @dataclass(frozen=True)
 class Rule:
     """An update rule: a name, its settings, and the pure functions ``init`` and ``update``."""
@@ -31,6 +48,12 @@ class Rule:
     settings: Mapping[str, Setting]
     init: Callable[[Namespace, Array], Any]
     update: Callable[[Namespace, Array, Any, Array, Now], tuple[Array, Any]]
+
+    def __post_init__(self) -> None:
+        for name, value in self.settings.items():
+            low, high = RANGES[name]
+            if isinstance(value, int | float | np.floating) and not (low <= value < high):
+                raise DataError(f"{name} must be from {low:g} to below {high:g}, got {value!r}")
 
     def at(self, epoch: float) -> dict[str, float | Array]:
         """Evaluate the settings after ``epoch`` sweeps."""
@@ -186,7 +209,10 @@ def adagrad(learning_rate: Setting = 0.01, epsilon: Setting = 1e-8) -> Rule:
 def _clipped(
     update: Callable[..., tuple[Array, Any]], xp: Namespace, gradient: Array, state: Any, theta: Array, now: Now
 ) -> tuple[Array, Any]:
-    norm = xp.sqrt(xp.sum(gradient**2, axis=-1, keepdims=True))
+    # by the largest part first, whose square could overflow
+    largest = xp.max(xp.abs(gradient), axis=-1, keepdims=True)
+    scaled = gradient / xp.where(largest > 0.0, largest, 1.0)
+    norm = largest * xp.sqrt(xp.sum(scaled**2, axis=-1, keepdims=True))
     return update(xp, gradient * (now["max_norm"] / xp.maximum(norm, now["max_norm"])), state, theta, now)
 
 

@@ -171,7 +171,7 @@ def _device(cupy: Any, index: int, wheels: list[str]) -> Finding:
     model = properties["name"].decode()
     detail = f"{model}, compute capability {capability[0]}.{capability[1]}, {_size(free)} of {_size(total)} free"
     if runtime.runtimeGetVersion() // 1000 == 13 and capability < OLDEST_FOR_CUDA_13:
-        mend = f'pip uninstall -y {" ".join(wheels) or "cupy"} && pip install "gpubp[cuda12]"'
+        mend = f'pip uninstall -y {" ".join(wheels) or "cupy"} && pip install "cupy-cuda12x[ctk]"'
         return Finding(name, "fault", f"{detail}; CUDA 13 no longer runs on it, CUDA 12 does", mend)
     if free < LITTLE_MEMORY:
         return Finding(name, "warning", f"{detail}; other programs hold the rest", "nvidia-smi")

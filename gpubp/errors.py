@@ -19,7 +19,3 @@ class ModelFileError(GpubpError, ValueError):
 
 class DivergenceWarning(UserWarning):
     """Training left the finite numbers; the last good parameters were kept."""
-
-
-class DeviceFallbackWarning(UserWarning):
-    """A device was asked for softly and another one is used."""

@@ -123,7 +123,7 @@ def explain(network: Network, theta: Array, x: Array, d: Array, *, learning_rate
     if theta.ndim != 1:
         raise DataError(f"explain walks through one network, got a stack of {theta.shape[0]}; give it one row of theta")
     x = admit_x(network, host, "float64", theta, x)
-    d = admit_d(network, host, "float64", x, d)
+    d = admit_d(network, host, "float64", theta, x, d)
 
     with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
         layers, passages = _forward(network, theta, x)

@@ -57,13 +57,15 @@ def initial_weights(
         raise DataError(unknown("scheme", scheme, SCHEMES))
     if dtype not in ("float32", "float64"):
         raise DataError(f"dtype must be 'float32' or 'float64', got {dtype!r}")
+    if not (isinstance(scale, int | float | np.floating) and math.isfinite(scale) and scale >= 0.0):
+        raise DataError(f"scale must be a finite number from 0 up, got {scale!r}")
     rows = [_draw(network, one, scheme, scale).astype(dtype) for one in check_seeds(seed)]
     return np.stack(rows) if is_sequence(seed) else rows[0]
 
 
-def is_sequence(seed: Seed | Sequence[Seed]) -> bool:
+def is_sequence(seed: Any) -> bool:
     """Tell a sequence of seeds, which makes a stack of networks, from one seed."""
-    return isinstance(seed, list | tuple | range | np.ndarray)
+    return isinstance(seed, list | tuple | range) or (isinstance(seed, np.ndarray) and seed.ndim == 1)
 
 
 def check_seeds(seed: Any) -> list[Seed]:

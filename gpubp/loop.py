@@ -29,14 +29,17 @@ Batches = Callable[[], Iterable[tuple[float, Batch]]]
 class History:
     """What was seen in each epoch: one entry an epoch, ``(K,)`` arrays of NumPy for a stack of K networks.
 
-    ``error`` is the objective during the epoch, while the weights were changing; the validation figures are taken at
-    the epoch's end. ``seconds`` counts from the start of training.
+    ``error`` is taken batch by batch during the epoch, while the weights were changing, and without the penalty on the
+    weights; the validation figures are taken at the epoch's end. ``seconds`` counts from the start of training.
     """
 
     error: list[Any] = field(default_factory=list)
     validation_error: list[Any] = field(default_factory=list)
     validation_score: list[float] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
+
+    def __repr__(self) -> str:
+        return f"History of {len(self.error)} epochs"
 
     def add(self, error: Any, validation_error: Any | None, validation_score: float | None, seconds: float) -> None:
         """Note one more epoch."""

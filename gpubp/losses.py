@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from gpubp import equations
 from gpubp._typing import Array, Namespace
-from gpubp.activations import activation, softplus
+from gpubp.activations import activation
 from gpubp.registry import look_up
 
 
@@ -58,7 +58,9 @@ def _huber_dE_dy(xp: Namespace, y: Array, d: Array, *, width: float) -> Array:
 
 def _log_cosh(xp: Namespace, y: Array, d: Array) -> Array:
     r = xp.abs(y - d)
-    return r + xp.log1p(xp.exp(-2.0 * r)) - math.log(2.0)
+    # cosh^-2 is 1 - tanh^2, which keeps its digits where r is small, and loses them where it is not
+    small = -0.5 * xp.log1p(-(xp.tanh(xp.minimum(r, 1.0)) ** 2))
+    return xp.where(r < 1.0, small, r + xp.log1p(xp.exp(-2.0 * r)) - math.log(2.0))
 
 
 def _log_cosh_dE_dy(xp: Namespace, y: Array, d: Array) -> Array:
@@ -96,7 +98,8 @@ def _binary_cross_entropy_dE_dy(xp: Namespace, y: Array, d: Array) -> Array:
 
 
 def _binary_cross_entropy_at(xp: Namespace, x: Array, d: Array) -> Array:
-    return softplus(xp, x) - d * x
+    # softplus(x) - d x, arranged so that large terms of opposite signs meet first
+    return (xp.maximum(x, 0.0) - d * x) + xp.log1p(xp.exp(-xp.abs(x)))
 
 
 def _x_log_x(xp: Namespace, d: Array) -> Array:
@@ -112,7 +115,8 @@ def _poisson_dE_dy(xp: Namespace, y: Array, d: Array) -> Array:
 
 
 def _poisson_at(xp: Namespace, x: Array, d: Array) -> Array:
-    return xp.exp(x) - d * x + _x_log_x(xp, d) - d
+    r = x - xp.log(xp.where(d > 0, d, 1.0))
+    return xp.where(d > 0, d * (xp.expm1(r) - r), xp.exp(x))
 
 
 def _make_huber(width: float = 1.0) -> Loss:

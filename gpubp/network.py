@@ -63,13 +63,21 @@ class Network:
         if len(sizes) < 2 or not all(isinstance(n, int | np.integer) and n > 0 and n is not True for n in sizes):
             raise DataError(f"sizes must be two or more positive whole numbers, inputs first, got {self.sizes!r}")
         n_hidden = len(sizes) - 2
-        hidden = (self.hidden,) * n_hidden if isinstance(self.hidden, str) else tuple(self.hidden or ())
+        several = self.hidden if isinstance(self.hidden, Iterable) else (self.hidden,)
+        hidden = (self.hidden,) * n_hidden if isinstance(self.hidden, str) else tuple(several)
+        for name in (*hidden, self.output or "", self.loss):
+            if not isinstance(name, str):
+                raise DataError(f"units and errors are named by text, such as 'relu' and 'squared', got {name!r}")
+        hidden = tuple(name.strip() for name in hidden)
         if not isinstance(self.bias, bool):
             raise DataError(f"bias must be True or False, got {self.bias!r}")
         if len(hidden) != n_hidden:
-            raise DataError(f"hidden must be one name or {n_hidden}, one for each hidden layer, got {self.hidden!r}")
-        error = loss(self.loss)
-        output = self.output or error.output
+            raise DataError(
+                f"hidden must name the units of the hidden layers, one name for all or {n_hidden}, one for each that "
+                f"sizes {sizes} has; got {self.hidden!r}"
+            )
+        error = loss(self.loss.strip())
+        output = (self.output or error.output).strip()
         unit = activation(output)
         for name in hidden:
             activation(name)
@@ -81,6 +89,7 @@ class Network:
         object.__setattr__(self, "sizes", tuple(int(n) for n in sizes))
         object.__setattr__(self, "hidden", hidden)
         object.__setattr__(self, "output", output)
+        object.__setattr__(self, "loss", self.loss.strip())
 
     @cached_property
     def activations(self) -> tuple[str, ...]:

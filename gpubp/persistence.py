@@ -62,6 +62,10 @@ class Model:
     about: dict[str, Any] = field(default_factory=dict)
     version: str = __version__
 
+    def __repr__(self) -> str:
+        sizes = "-".join(map(str, self.network.sizes))
+        return f"Model({sizes}, theta {self.theta.shape} {self.theta.dtype}, from gpubp {self.version})"
+
 
 def save_model(
     path: str | PathLike[str],

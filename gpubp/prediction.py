@@ -6,7 +6,7 @@ import numpy as np
 
 from gpubp._typing import Array
 from gpubp.backend import choose_backend, like
-from gpubp.checks import admit_theta, admit_x, choose_precision
+from gpubp.checks import admit_theta, admit_x, choose_precision, host_array
 from gpubp.network import Network, output_layer
 
 CASES_AT_ONCE = 4096
@@ -44,6 +44,7 @@ def predict(network: Network, theta: Array, x: Array, *, device: str = "auto", d
     >>> predict(Network((2, 1)), np.asarray([1.0, 2.0, 0.5]), [[3.0, 4.0]], device="cpu")
     array([[11.5]])
     """
+    x = host_array("x", x)
     backend = choose_backend(device, x, theta)
     precision = choose_precision(backend, dtype, theta, x)
     with backend.active(), np.errstate(over="ignore", invalid="ignore"):

@@ -1,8 +1,11 @@
 """Is there a GPU that works? Asked once, and answered by running a kernel and a matrix product, never by an import."""
 
+import contextlib
 import ctypes
 import functools
+import importlib.metadata
 import importlib.util
+import sys
 from typing import NamedTuple
 
 
@@ -24,7 +27,7 @@ def driver_cuda_version() -> int | None:
         1000 times the major version plus 10 times the minor one, as CUDA counts (13000 is 13.0); None without a driver.
     """
     try:
-        driver = ctypes.CDLL("libcuda.so.1")
+        driver = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
     except OSError:
         return None
     version = ctypes.c_int()
@@ -37,18 +40,28 @@ def cuda_extra() -> str:
 
 
 def install_command() -> str:
-    """Compose the command that installs CuPy with CUDA's own libraries and headers."""
-    return f'pip install "gpubp[{cuda_extra()}]"'
+    """Compose the command that installs CuPy with CUDA's own libraries and headers, for the wheel that is there."""
+    for wheel in ("cupy-cuda12x", "cupy-cuda13x"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            importlib.metadata.version(wheel)
+            return f'pip install "{wheel}[ctk]"'
+    return f'pip install "cupy-{cuda_extra()}x[ctk]"'
 
+
+DRIVER_COMMAND = "sudo apt install nvidia-driver"
+WITHOUT_DRIVER = f"compute with device='cpu'; where there is an NVIDIA GPU: {DRIVER_COMMAND}"
 
 _MENDS = (
     # part of the error's text, what it means, what mends it
-    ("InsufficientDriver", "the NVIDIA driver is missing, or older than CuPy's CUDA", "sudo apt install nvidia-driver"),
+    ("InsufficientDriver", "the NVIDIA driver is missing, or older than CuPy's CUDA", DRIVER_COMMAND),
     ("NoDevice", "CUDA sees no GPU", "nvidia-smi"),
     ("InvalidDevice", "there is no GPU of that number", "nvidia-smi -L"),
     ("MemoryAllocation", "the GPU's memory is full", "nvidia-smi"),
     ("out of memory", "the GPU's memory is full", "nvidia-smi"),
     ("DevicesUnavailable", "another program holds the GPU for itself", "nvidia-smi"),
+    ("ALLOC_FAILED", "the GPU's memory is full", "nvidia-smi"),
+    ("NOT_INITIALIZED", "CUDA's matrix library finds no memory or no GPU", "nvidia-smi"),
+    ("gpu-architecture", "this CuPy's CUDA does not know this GPU", "gpubp doctor"),
     ("nvrtc", "CUDA's run-time compiler or its headers are missing", ""),
     ("cuda_fp16.h", "CUDA's headers are missing", ""),
     ("cannot open source file", "CUDA's headers are missing", ""),
@@ -63,8 +76,12 @@ def probe_cuda(index: int = 0) -> Probe:
     The answer is kept: the first call may take seconds, since it compiles.
     """
     driver = driver_cuda_version()
+    if driver is None and importlib.util.find_spec("cupy") is None:
+        return Probe(
+            False, "this machine has no NVIDIA driver, and CuPy is not installed", WITHOUT_DRIVER, expected=True
+        )
     if importlib.util.find_spec("cupy") is None:
-        return Probe(False, "CuPy is not installed", install_command(), expected=driver is None)
+        return Probe(False, "CuPy is not installed", install_command())
     try:
         import cupy
 

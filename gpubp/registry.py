@@ -8,6 +8,21 @@ from typing import Any
 
 from gpubp.errors import DataError
 
+OTHER_NAMES = {
+    "sigmoid": "logistic",
+    "linear": "identity",
+    "swish": "silu",
+    "mse": "squared",
+    "squared_error": "squared",
+    "mae": "absolute",
+    "log_loss": "cross_entropy",
+    "categorical_crossentropy": "cross_entropy",
+    "binary_crossentropy": "binary_cross_entropy",
+    "sgd": "gradient_descent",
+    "gpu": "cuda",
+}
+"""What other libraries call what is here, to answer a wrong name with the right one."""
+
 _NAME = re.compile(r"\s*([a-z][a-z0-9_]*)\s*(?:\(([^()]*)\))?\s*")
 
 
@@ -66,5 +81,7 @@ def near_miss(name: str, known: Iterable[str]) -> str:
     """
     # Letter case is the commonest slip; difflib alone would count it letter by letter.
     by_lower = {candidate.lower(): candidate for candidate in known}
+    if (other := OTHER_NAMES.get(name.lower())) in by_lower:
+        return f" (did you mean {other!r}?)"
     close = difflib.get_close_matches(name.lower(), by_lower, n=2, cutoff=0.7)
     return f" (did you mean {' or '.join(repr(by_lower[c]) for c in close)}?)" if close else ""

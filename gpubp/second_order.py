@@ -12,8 +12,16 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import array_api_compat
+import numpy as np
 
 from gpubp._typing import Array, Namespace
+from gpubp.errors import DataError
+
+
+def _not_negative(name: str, value: float) -> float:
+    if not (isinstance(value, int | float | np.floating) and math.isfinite(value) and value >= 0.0):
+        raise DataError(f"{name} must be a finite number from 0 up, got {value!r}")
+    return float(value)
 
 
 class Problem(NamedTuple):
@@ -64,6 +72,9 @@ def lbfgs(memory: int = 10, tolerance: float = 1e-7) -> SecondOrder:
     tolerance : float
         Training has converged when no part of the gradient is larger.
     """
+    if not (isinstance(memory, int) and memory >= 1):
+        raise DataError(f"memory must be 1 or more, a whole number, got {memory!r}")
+    tolerance = _not_negative("tolerance", tolerance)
     return SecondOrder(
         "lbfgs",
         {"memory": memory, "tolerance": tolerance},
@@ -176,12 +187,15 @@ def levenberg_marquardt(damping: float = 1e-3, factor: float = 10.0, tolerance: 
     tolerance : float
         Training has converged when no part of the gradient is larger.
     """
+    damping, tolerance = _not_negative("damping", damping), _not_negative("tolerance", tolerance)
+    if not (isinstance(factor, int | float | np.floating) and math.isfinite(factor) and factor > 1.0):
+        raise DataError(f"factor must be a finite number above 1, got {factor!r}")
     return SecondOrder(
         "levenberg_marquardt",
         {"damping": damping, "factor": factor, "tolerance": tolerance},
         True,
         partial(_first_damping, damping=damping),
-        partial(_levenberg_marquardt, factor=factor, tolerance=tolerance),
+        partial(_levenberg_marquardt, factor=float(factor), tolerance=tolerance),
     )
 
 

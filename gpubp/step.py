@@ -30,12 +30,14 @@ class Batch(NamedTuple):
 class Objective:
     """What is made small: ``E + l2 / 2 * sum(w ** 2)``, divided by the weight of the batch's cases where ``mean``.
 
-    The penalty is on the weights, not on the biases.
+    The penalty is on the weights, not on the biases. ``penalty_reported`` says whether the value that a step gives back
+    has the penalty in it.
     """
 
     network: Network
     mean: bool = True
     l2: float = 0.0
+    penalty_reported: bool = True
 
 
 def objective_and_gradient(
@@ -54,18 +56,31 @@ def objective_and_gradient(
     (...) array, (..., P) array
     """
     value, gradient = error_and_gradient(xp, objective.network, theta, *batch)
+    share = _share(xp, objective, batch)
+    by_network = share if isinstance(share, float) else share[..., None]
+    value, gradient = value * share, gradient * by_network
     if objective.l2:
-        penalised = objective.l2 * weight_mask * theta
-        value = value + 0.5 * xp.sum(penalised * theta, axis=-1)
-        gradient = gradient + penalised
-    if objective.mean:
-        weight = total_weight(xp, batch)
-        if batch.case_weights is None:
-            return value / weight, gradient / weight
-        # a batch whose cases all count nothing says nothing
-        share = xp.where(weight > 0.0, 1.0 / xp.where(weight > 0.0, weight, 1.0), 0.0)
-        return value * share, gradient * share[..., None]
+        value = value + penalty(xp, objective, weight_mask, theta, batch)
+        weights = objective.l2 * weight_mask * theta
+        gradient = gradient + weights * by_network
     return value, gradient
+
+
+def penalty(xp: Namespace, objective: Objective, weight_mask: Array, theta: Array, batch: Batch) -> Array:
+    """Evaluate the part of the objective that is the penalty on the weights: ``(...)``."""
+    squares = xp.sum(weight_mask * theta**2, axis=-1)
+    return (0.5 * objective.l2) * squares * _share(xp, objective, batch)
+
+
+def _share(xp: Namespace, objective: Objective, batch: Batch) -> Array:
+    """Find what sums over the batch are multiplied by: 1, or for a mean 1 part of its weight."""
+    if not objective.mean:
+        return 1.0
+    weight = total_weight(xp, batch)
+    if batch.case_weights is None:
+        return 1.0 / weight
+    # a batch whose cases all count nothing says nothing
+    return xp.where(weight > 0.0, 1.0 / xp.where(weight > 0.0, weight, 1.0), 0.0)
 
 
 def total_weight(xp: Namespace, batch: Batch) -> Array:
@@ -86,7 +101,7 @@ def gauss_newton(xp: Namespace, objective: Objective, weight_mask: Array, theta:
     H = xp.matmul(
         xp.matrix_transpose(xp.reshape(weighted, (-1, n_parameters))), xp.reshape(J, (-1, n_parameters))
     ) + xp.eye(n_parameters, dtype=theta.dtype, device=array_api_compat.device(theta)) * (objective.l2 * weight_mask)
-    return H / total_weight(xp, batch) if objective.mean else H
+    return H * _share(xp, objective, batch)
 
 
 Step = Callable[[Array, Any, Batch, float], tuple[Array, Any, Array]]
@@ -114,6 +129,8 @@ def _first_order_step(
 ) -> tuple[Array, Any, Array]:
     value, gradient = objective_and_gradient(xp, objective, weight_mask, theta, batch)
     change, state = rule.update(xp, gradient, state, theta, rule.at(epoch))
+    if objective.l2 and not objective.penalty_reported:
+        value = value - penalty(xp, objective, weight_mask, theta, batch)
     return theta + change, state, value
 
 
@@ -131,4 +148,7 @@ def _second_order_step(
         lambda at: objective_and_gradient(xp, objective, weight_mask, at, batch),
         lambda at: gauss_newton(xp, objective, weight_mask, at, batch),
     )
-    return rule.update(xp, theta, state, problem)
+    theta, state, value = rule.update(xp, theta, state, problem)
+    if objective.l2 and not objective.penalty_reported:
+        value = value - penalty(xp, objective, weight_mask, theta, batch)
+    return theta, state, value

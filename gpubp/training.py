@@ -18,6 +18,7 @@ from gpubp.checks import (
     check_options,
     check_stack_options,
     choose_precision,
+    host_array,
 )
 from gpubp.descent import Rule, adam
 from gpubp.errors import DataError, DivergenceWarning
@@ -30,7 +31,7 @@ from gpubp.step import Batch, Objective, make_step
 AUTO_BATCH = 200
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Fit:
     """What training gives back.
 
@@ -58,6 +59,11 @@ class Fit:
     best_epoch: int
     device: str
     diverged: Any
+
+    def __repr__(self) -> str:
+        sizes = "-".join(map(str, self.network.sizes))
+        stack = f"{self.theta.shape[0]} networks " if self.theta.ndim == 2 else ""
+        return f"Fit({stack}{sizes}, epoch {self.best_epoch}, ended by {self.stop_reason}, on {self.device})"
 
 
 def train(
@@ -155,8 +161,10 @@ def train(
     True
     """
     rule = adam() if rule is None else rule
-    check_options(network, rule, epochs, batch_size, l2, validation, score, patience)
+    callbacks = tuple(callbacks) if isinstance(callbacks, Iterable) else (callbacks,)
+    check_options(network, rule, epochs, batch_size, l2, tolerance, callbacks, validation, score, patience)
     generator = _order_generator(seed) if shuffle else None
+    x, d = host_array("x", x), host_array("d", d)
     given = (x,) if theta is None else (theta, x)
     others = [array for array in (d, case_weights, *(validation or ())) if array is not None]
     backend = choose_backend(device, *given, *others)
@@ -169,25 +177,25 @@ def train(
         held_out = validation and _admit_batch(network, backend, precision, theta, *validation, of="validation ")
         n_cases = cases.x.shape[-2]
         size = _batch_size(batch_size, n_cases, rule)
-        check_stack_options(theta, rule, score, patience)
+        check_stack_options(theta, rule, seed, score, patience)
         rule = _rule_on(backend, rule, precision, theta)
 
         plan = Plan(
             backend=backend,
             network=network,
-            step=make_step(backend, Objective(network, mean, l2), rule, precision),
+            step=make_step(backend, Objective(network, mean, float(l2), penalty_reported=False), rule, precision),
             batches=partial(array_batches, backend, cases, size, generator),
             epochs=epochs,
             mean=mean,
             held_out=held_out,
             score=score,
             patience=patience,
-            tolerance=tolerance,
-            callbacks=tuple(callbacks),
+            tolerance=float(tolerance),
+            callbacks=callbacks,
         )
         outcome = run(plan, Position(theta, rule.init(backend.xp, theta)))
         if np.any(outcome.diverged):
-            _warn_of_divergence(outcome.diverged, outcome.epoch)
+            _warn_of_divergence(outcome.diverged, len(outcome.history.error))
         return Fit(
             network,
             like(outcome.theta, x),
@@ -210,9 +218,9 @@ def _admit_batch(
     of: str = "",
 ) -> Batch:
     x = admit_x(network, backend, precision, theta, x, name=f"{of}x")
-    d = admit_d(network, backend, precision, x, d, name=f"{of}d")
+    d = admit_d(network, backend, precision, theta, x, d, name=f"{of}d")
     if case_weights is not None:
-        case_weights = admit_case_weights(backend, precision, x, case_weights)
+        case_weights = admit_case_weights(backend, precision, theta, x, case_weights)
     return Batch(x, d, case_weights)
 
 

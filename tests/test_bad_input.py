@@ -1,8 +1,11 @@
 """Input that cannot be right: each says what was received, what was expected, and where it helps how to mend it."""
 
+import math
+
 import numpy as np
 import pytest
 
+import gpubp
 from gpubp.backend import choose_backend, to_backend
 from gpubp.descent import gradient_descent, momentum
 from gpubp.errors import DataError, DeviceError, GpubpError
@@ -54,12 +57,12 @@ def test_shape_of_x(x, message):
 @pytest.mark.parametrize(
     ("network", "d", "message"),
     [
-        (NETWORK, np.zeros(4), r"d must be \(4, 1\), one row for each case, got \(4,\); reshape\(-1, 1\)"),
+        (NETWORK, np.zeros(4), r"d must be \(4, 1\), a row for each case.*got \(4,\); reshape\(-1, 1\)"),
         (NETWORK, np.zeros((3, 1)), r"d must be \(4, 1\).*got \(3, 1\)"),
         (NETWORK, np.zeros((4, 2)), r"d must be \(4, 1\).*got \(4, 2\)"),
         (NETWORK, 0.0, r"d must be \(4, 1\).*got \(\)"),
         (NETWORK, np.zeros((0, 1)), r"d must be \(4, 1\).*got \(0, 1\)"),
-        (Network((2, 3), loss="cross_entropy"), [0, 1, 2, 1], r"d must be \(4, 3\).*got \(4,\); gpubp.one_hot turns"),
+        (Network((2, 3), loss="cross_entropy"), [0, 1, 2, 1], r"d must be \(4, 3\).*got \(4,\); gpubp.one_hot makes"),
     ],
 )
 def test_shape_of_d(network, d, message):
@@ -135,13 +138,13 @@ def test_finite_only_in_the_other_precision():
         ([["1", "two"]] * 4, "x must hold numbers, got .*two"),
         (np.asarray([["a", "b"]] * 4, dtype=object), "x must hold numbers, got object.*'a'"),
         (np.asarray([[1, {}]] * 4, dtype=object), "x must hold numbers, got object.*dict"),
-        (np.ones((4, 2)) * 1j, "x must hold numbers, got complex128"),
+        (np.ones((4, 2)) * 1j, "x must hold real numbers, got complex128"),
         ([[1.0, 2.0], [1.0]], "x must be an array of numbers, its rows of one length"),
         ({"a": 1}, "x must hold numbers"),
         (None, "x "),
         ([[1.0, None]] * 4, r"x holds nan at \[0, 1\]"),
-        (np.full((4, 2), np.datetime64("2020-01-01")), "x must hold numbers, got datetime64"),
-        (np.full((4, 2), np.timedelta64(1, "D")), "x must hold numbers, got timedelta64"),
+        (np.full((4, 2), np.datetime64("2020-01-01")), "x must hold real numbers, got datetime64"),
+        (np.full((4, 2), np.timedelta64(1, "D")), "x must hold real numbers, got timedelta64"),
     ],
 )
 def test_no_numbers(x, message):
@@ -222,12 +225,60 @@ def test_patience(patience):
         fit(patience=patience)
 
 
-@pytest.mark.parametrize("dtype", ["float16", "double", "int64", "", np.float32])
+@pytest.mark.parametrize("dtype", ["float16", "double", "int64", "", np.float16])
 def test_dtype(dtype):
     with pytest.raises(DataError, match="dtype must be one of float32, float64 on cpu, got"):
         fit(dtype=dtype)
     with pytest.raises(DataError, match="dtype must be one of float32, float64 on cpu, got"):
         predict(NETWORK, THETA, X, device="cpu", dtype=dtype)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.dtype("float32"), "float32"])
+def test_dtype_may_be_numpys(dtype):
+    assert fit(dtype=dtype).theta.dtype == np.float32
+
+
+@pytest.mark.parametrize("l2", [np.float64(0.1), np.float32(0.1)])
+def test_a_number_of_numpy_widens_nothing(l2):
+    assert fit(x=X.astype("float32"), l2=l2).theta.dtype == np.float32
+
+
+def test_labels_are_no_desired_outputs():
+    with pytest.raises(DataError, match=r"gpubp\.one_hot makes rows of class labels"):
+        fit(d=np.asarray(["yes", "no", "yes", "no"]))
+
+
+def test_a_fit_is_no_theta():
+    with pytest.raises(DataError, match=r"got a Fit; give its \.theta"):
+        predict(NETWORK, fit(), X, device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: gpubp.adam(beta_1=1.0), "beta_1 must be from 0 to below 1, got 1"),
+        (lambda: gpubp.momentum(-0.1), "learning_rate must be from 0"),
+        (lambda: gpubp.clipped(gpubp.adam(), 0.0), "max_norm must be from"),
+        (lambda: gpubp.lbfgs(memory=0), "memory must be 1 or more"),
+        (lambda: gpubp.levenberg_marquardt(factor=1.0), "factor must be a finite number above 1"),
+        (lambda: gpubp.levenberg_marquardt(damping=-1.0), "damping must be a finite number from 0"),
+        (lambda: gpubp.initial_weights(NETWORK, scheme="uniform", scale=math.inf), "scale must be a finite"),
+    ],
+)
+def test_settings(make, message):
+    with pytest.raises(DataError, match=message):
+        make()
+
+
+@pytest.mark.parametrize("tolerance", ["x", math.nan, -1.0])
+def test_tolerance(tolerance):
+    with pytest.raises(DataError, match="tolerance must be a finite number from 0"):
+        fit(tolerance=tolerance)
+
+
+def test_callbacks():
+    with pytest.raises(DataError, match="callbacks must be functions"):
+        fit(callbacks=[3])
 
 
 def test_dtype_that_the_device_lacks():
@@ -236,7 +287,7 @@ def test_dtype_that_the_device_lacks():
 
 
 def test_device():
-    with pytest.raises(DeviceError, match=r"'gpu' cannot be used .*Expected 'auto', 'cpu', 'cuda'"):
+    with pytest.raises(DeviceError, match=r"unknown device 'gpu' \(did you mean 'cuda'\?\)"):
         fit(device="gpu")
 
 
@@ -314,15 +365,17 @@ def test_sizes(sizes):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"hidden": ("relu", "relu")}, r"hidden must be one name or 1, one for each hidden layer, got \('relu', 'r"),
+        ({"hidden": ("relu", "relu")}, r"hidden must name the units.*one name for all or 1.*got \('relu', 'r"),
         ({"hidden": "reul"}, r"unknown activation 'reul' \(did you mean 'relu'\?\)"),
-        ({"hidden": None}, "hidden must be"),
+        ({"hidden": None}, "named by text, such as 'relu' and 'squared', got None"),
+        ({"hidden": (["relu"],)}, r"named by text.*got \['relu'\]"),
+        ({"hidden": 5}, "named by text.*got 5"),
         ({"hidden": "relu(2)"}, "activation 'relu' takes no number"),
         ({"hidden": "leaky_relu(-1)"}, "activation 'leaky_relu' takes one finite positive number"),
-        ({"loss": "mse"}, "unknown loss 'mse'; known: squared"),
-        ({"loss": None}, "loss must be a name such as 'squared', got None"),
+        ({"loss": "mse"}, r"unknown loss 'mse' \(did you mean 'squared'\?\); known: squared"),
+        ({"loss": None}, "named by text, such as 'relu' and 'squared', got None"),
         ({"loss": "huber(0)"}, "loss 'huber' takes one finite positive number"),
-        ({"output": "sigmoid"}, "unknown activation 'sigmoid'"),
+        ({"output": "sigmoid"}, r"unknown activation 'sigmoid' \(did you mean 'logistic'\?\)"),
         ({"loss": "binary_cross_entropy", "output": "relu"}, "needs outputs between 0 and 1.*use 'logistic'"),
         ({"loss": "poisson", "output": "identity"}, "needs outputs above 0.*'identity' does not give; use 'exp'"),
     ],

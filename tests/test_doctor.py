@@ -120,7 +120,7 @@ def test_a_laptop_without_gpu_is_healthy(machine, capfd):
         *("Python", "gpubp", "NumPy", "NVIDIA driver", "CuPy", "GPUBP_DEVICE", 'device="auto"')
     ]
     assert "computes on the CPU" in findings[-1].detail
-    assert findings[4].mend == 'pip install "gpubp[cuda13]"'
+    assert findings[4].mend == 'pip install "cupy-cuda13x[ctk]"'
     assert capfd.readouterr() == ("", "")
 
 
@@ -142,7 +142,7 @@ def test_a_healthy_gpu_passes_every_check(machine):
 def test_a_driver_without_cupy_is_a_fault_with_the_extra_that_fits(machine):
     machine.driver(12040)
     assert faults() == ["CuPy"]
-    assert found("CuPy").mend == 'pip install "gpubp[cuda12]"'
+    assert found("CuPy").mend == 'pip install "cupy-cuda12x[ctk]"'
 
 
 def test_cupy_without_a_driver_is_a_warning(machine):
@@ -160,7 +160,7 @@ def test_the_driver_is_too_old_for_cupy(machine):
     assert finding.status == "fault"
     assert "13.2" in finding.detail
     assert "12.8" in finding.detail
-    assert finding.mend == 'pip uninstall -y cupy-cuda13x && pip install "gpubp[cuda12]"'
+    assert finding.mend == 'pip uninstall -y cupy-cuda13x && pip install "cupy-cuda12x[ctk]"'
     assert not any(finding.name.startswith("cuda:") for finding in diagnose())
 
 
@@ -185,7 +185,7 @@ def test_duplicate_wheels(machine):
     machine.wheels("CuPy_CUDA12x", "cupy-cuda13x", "cupy-cuda13x")
     assert cupy_wheels() == ["cupy-cuda12x", "cupy-cuda13x"]
     assert faults() == ["CuPy wheels"]
-    command = 'pip uninstall -y cupy-cuda12x cupy-cuda13x && pip install "gpubp[cuda13]"'
+    command = 'pip uninstall -y cupy-cuda12x cupy-cuda13x && pip install "cupy-cuda13x[ctk]"'
     assert found("CuPy wheels").mend == command
 
 
@@ -257,7 +257,7 @@ def test_a_gpu_that_cuda_13_has_left_behind(machine):
     machine.driver(13000)
     machine.cupy(capability=(7, 0))
     assert faults() == ["cuda:0"]
-    assert found("cuda:0").mend == 'pip uninstall -y cupy-cuda13x && pip install "gpubp[cuda12]"'
+    assert found("cuda:0").mend == 'pip uninstall -y cupy-cuda13x && pip install "cupy-cuda12x[ctk]"'
     machine.cupy("cupy-cuda12x", capability=(7, 0), runtime=12090)
     assert faults() == []
 
@@ -363,7 +363,7 @@ def test_the_command_on_a_laptop(machine):
     result = run()
     assert result.exit_code == 0, result.output
     assert "computes on the CPU" in result.stdout
-    assert '\n    pip install "gpubp[cuda13]"\n' in result.stdout
+    assert '\n    pip install "cupy-cuda13x[ctk]"\n' in result.stdout
     assert "To mend it" not in result.stdout
 
 
@@ -373,7 +373,7 @@ def test_the_command_with_a_fault(machine):
     machine.wheels("cupy-cuda11x", "cupy-cuda12x", "cupy-cuda13x")
     result = run()
     assert result.exit_code == 1
-    command = 'pip uninstall -y cupy-cuda11x cupy-cuda12x cupy-cuda13x && pip install "gpubp[cuda13]"'
+    command = 'pip uninstall -y cupy-cuda11x cupy-cuda12x cupy-cuda13x && pip install "cupy-cuda13x[ctk]"'
     assert command in result.stdout.splitlines()[-1].strip() or f"    {command}\n" in result.stdout  # never wrapped
     assert "\x1b" not in result.stdout
 

@@ -2,6 +2,7 @@
 
 import ctypes
 import importlib.machinery
+import importlib.metadata
 import sys
 import types
 
@@ -76,14 +77,34 @@ def error(name, text, module="cupy_backends.cuda.api.runtime"):
     return type(name, (RuntimeError,), {"__module__": module})(text)
 
 
-@pytest.mark.parametrize(
-    ("version", "extra", "expected"), [(None, "cuda13", True), (13000, "cuda13", False), (12040, "cuda12", False)]
-)
+@pytest.mark.parametrize(("version", "extra", "expected"), [(13000, "cuda13", False), (12040, "cuda12", False)])
 def test_not_installed(monkeypatch, driver, version, extra, expected):
     """Without a driver no CuPy is the normal state of things; with one it is a fault, mended by the CuPy that fits."""
     driver(version)
     monkeypatch.setitem(sys.modules, "cupy", None)
-    assert probe_cuda() == Probe(False, "CuPy is not installed", f'pip install "gpubp[{extra}]"', expected)
+    assert probe_cuda() == Probe(False, "CuPy is not installed", f'pip install "cupy-{extra}x[ctk]"', expected)
+
+
+def test_neither_installed_nor_a_driver(monkeypatch, driver):
+    """CuPy would not help where there is no GPU: the mend is the CPU."""
+    driver(None)
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    found = probe_cuda()
+    assert (found.usable, found.expected) == (False, True)
+    assert "no NVIDIA driver" in found.cause
+    assert "device='cpu'" in found.mend
+
+
+@pytest.mark.parametrize("wheel", ["cupy-cuda12x", "cupy-cuda13x"])
+def test_the_wheel_that_is_there_is_the_one_to_mend(monkeypatch, driver, wheel):
+    def version(name):
+        if name != wheel:
+            raise importlib.metadata.PackageNotFoundError(name)
+        return "14.2.0"
+
+    driver(13000)
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    assert install_command() == f'pip install "{wheel}[ctk]"'
 
 
 def test_installed_and_does_not_import(monkeypatch, driver, tmp_path):
@@ -95,7 +116,7 @@ def test_installed_and_does_not_import(monkeypatch, driver, tmp_path):
     assert not found.usable
     assert "matrix library is missing" in found.cause
     assert "libcublas.so.13" in found.cause
-    assert found.mend == 'pip install "gpubp[cuda13]"'
+    assert found.mend == 'pip install "cupy-cuda13x[ctk]"'
 
 
 FAULTS = {
@@ -132,22 +153,27 @@ FAULTS = {
     "no compiler": (
         {"sum": error("RuntimeError", "CuPy failed to load libnvrtc.so.12: cannot open shared object file")},
         ("compiler or its headers", "libnvrtc.so.12"),
-        'pip install "gpubp[cuda12]"',
+        'pip install "cupy-cuda12x[ctk]"',
     ),
     "kernel does not compile": (
         {"sum": error("CompileException", "nvrtc: error: failed to open builtins\nsecond line", "cupy.cuda.compiler")},
         ("compiler or its headers", "CompileException"),
-        'pip install "gpubp[cuda12]"',
+        'pip install "cupy-cuda12x[ctk]"',
     ),
     "no headers": (
         {"sum": error("CompileException", 'cannot open source file "vector_types.h"', "cupy.cuda.compiler")},
         ("headers are missing", "vector_types.h"),
-        'pip install "gpubp[cuda12]"',
+        'pip install "cupy-cuda12x[ctk]"',
     ),
     "no matrix library": (
-        {"matmul": error("CUBLASError", "CUBLAS_STATUS_NOT_INITIALIZED", "cupy_backends.cuda.libs.cublas")},
-        ("matrix library", "CUBLAS_STATUS_NOT_INITIALIZED"),
-        'pip install "gpubp[cuda12]"',
+        {"matmul": error("RuntimeError", "libcublas.so.12: cannot open shared object file")},
+        ("matrix library is missing", "libcublas.so.12"),
+        'pip install "cupy-cuda12x[ctk]"',
+    ),
+    "no memory for the matrix library": (
+        {"matmul": error("CUBLASError", "CUBLAS_STATUS_ALLOC_FAILED", "cupy_backends.cuda.libs.cublas")},
+        ("memory is full", "CUBLAS_STATUS_ALLOC_FAILED"),
+        "nvidia-smi",
     ),
     "something new": ({"matmul": error("OddError", "never seen before")}, ("OddError: never seen before",), "doctor"),
     "wrong kernel": ({"sum": 255.0}, ("computes wrongly", "255.0", "256"), "nvidia-smi -q"),
@@ -195,7 +221,7 @@ def test_each_gpu_is_asked_once(cupy):
 def test_extra_fits_the_driver(driver, version, extra):
     driver(version)
     assert cuda_extra() == extra
-    assert install_command() == f'pip install "gpubp[{extra}]"'
+    assert install_command() == f'pip install "cupy-{extra}x[ctk]"'
 
 
 def test_driver_is_asked_for_its_version(monkeypatch):
