@@ -106,7 +106,7 @@ def _driver(driver: int | None, *, has_cupy: bool) -> Finding:
 def _import_cupy(driver: int | None, wheels: list[str]) -> tuple[Any, Finding]:
     if importlib.util.find_spec("cupy") is None:
         if driver is None:
-            return None, Finding("CuPy", "info", "not installed; it adds NVIDIA GPUs", probe.install_command())
+            return None, Finding("CuPy", "info", "not installed, and without a driver of no use here")
         return None, Finding("CuPy", "fault", "not installed, so the GPU is not used", probe.install_command())
     try:
         with warnings.catch_warnings():

@@ -116,7 +116,9 @@ def _poisson_dE_dy(xp: Namespace, y: Array, d: Array) -> Array:
 
 def _poisson_at(xp: Namespace, x: Array, d: Array) -> Array:
     r = x - xp.log(xp.where(d > 0, d, 1.0))
-    return xp.where(d > 0, d * (xp.expm1(r) - r), xp.exp(x))
+    # near the minimum exp(x) and d nearly cancel; away from it expm1(r) could overflow where d is tiny
+    near = d * (xp.expm1(xp.maximum(xp.minimum(r, 1.0), -1.0)) - r)
+    return xp.where((d > 0) & (xp.abs(r) < 1.0), near, xp.exp(x) - d - d * r)
 
 
 def _make_huber(width: float = 1.0) -> Loss:

@@ -1,5 +1,6 @@
 """Where the tests compute: every array library and device that stands in for a user's."""
 
+import importlib
 import importlib.util
 from typing import NamedTuple
 
@@ -22,8 +23,13 @@ PLACES = {
     "strict-device1": "array_api_strict:device1",
     "strict-no-float64": "array_api_strict:no_float64",
     "torch": "torch:cpu",
+    "jax": "jax.numpy",
     "cupy": "cuda",
 }
+DEVICES = ("cpu", "array_api_strict:device1", "array_api_strict:no_float64", "torch:cpu", "jax.numpy", "cuda")
+LACKING = {"array_api_strict:no_float64": ("float64",)}
+if importlib.util.find_spec("jax") is None or not importlib.import_module("jax").config.jax_enable_x64:
+    LACKING["jax.numpy"] = ("float64", "int64")  # JAX_ENABLE_X64=1 gives it both
 
 
 class Place(NamedTuple):
@@ -52,28 +58,58 @@ def pytest_addoption(parser):
     parser.addoption("--require-cuda", action="store_true", help="fail, rather than skip, where there is no usable GPU")
 
 
+def pytest_configure(config):
+    config.addinivalue_line("markers", "on(device): computes there; skipped where the device is not")
+
+
 def pytest_collection_modifyitems(config, items):
-    missing = {}
-    if importlib.util.find_spec("torch") is None:
-        missing["torch"] = "torch is not installed"
+    missing = {
+        device: f"{library} is not installed"
+        for library, device in (("torch", "torch:cpu"), ("jax", "jax.numpy"))
+        if importlib.util.find_spec(library) is None
+    }
     if not (probe := probe_cuda()).usable and not config.getoption("--require-cuda"):
-        missing["cupy"] = f"no usable GPU: {probe.cause}; to mend it: {probe.mend}"
-    for item in items:
-        name = item.callspec.params.get("place") if hasattr(item, "callspec") else None
-        if name in missing:
-            item.add_marker(pytest.mark.skip(reason=missing[name]))
+        missing["cuda"] = f"no usable GPU: {probe.cause}; to mend it: {probe.mend}"
     items[:] = [item for item in items if not _asks_for_what_is_not(item)]
+    for item in items:
+        for device in _devices_of(item) & set(missing):
+            item.add_marker(pytest.mark.skip(reason=missing[device]))
+
+
+def _devices_of(item):
+    return {mark.args[0] for mark in item.iter_markers("on")}
 
 
 def _asks_for_what_is_not(item):
     params = item.callspec.params if hasattr(item, "callspec") else {}
-    return (params.get("place"), params.get("dtype")) == ("strict-no-float64", "float64")
+    wanted = "float64" if "double" in getattr(item, "fixturenames", ()) else params.get("dtype")
+    return any(wanted in LACKING.get(device, ()) for device in _devices_of(item))
 
 
-@pytest.fixture(scope="session", params=PLACES)
+@pytest.fixture(scope="session", params=[pytest.param(name, marks=pytest.mark.on(PLACES[name])) for name in PLACES])
 def place(request):
     """Each array library and device in turn; without a GPU the last one raises, if it is not skipped."""
     return Place(request.param, choose_backend(PLACES[request.param]))
+
+
+@pytest.fixture(params=[pytest.param(name, marks=pytest.mark.on(name)) for name in DEVICES])
+def device(request):
+    """The name of each device in turn, as a user writes it."""
+    return request.param
+
+
+other_device = device  # once more, for pairs of devices
+
+
+@pytest.fixture
+def precision(device):
+    """The highest precision that the device has."""
+    return "float32" if "float64" in LACKING.get(device, ()) else "float64"
+
+
+@pytest.fixture
+def double():
+    """Asked for by tests that make sense in float64 alone: they are left out where there is none."""
 
 
 @pytest.fixture(scope="session", params=["float64", "float32"])

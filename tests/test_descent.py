@@ -22,8 +22,6 @@ from gpubp.descent import (
 from gpubp.errors import DataError
 from gpubp.schedules import InverseScaling, Steps
 
-DEVICES = ("cpu", "array_api_strict:device1", "array_api_strict:no_float64", "torch:cpu")
-
 
 def descent_of_one(g, w, s, learning_rate):
     return -learning_rate * g
@@ -115,16 +113,12 @@ def test_every_rule_is_compared_with_a_formula():
     assert set(BY_HAND) == set(RULES)
 
 
-@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("name", BY_HAND)
-def test_rule_follows_its_formula(name, device):
-    if device.startswith("torch"):
-        pytest.importorskip("torch")
+def test_rule_follows_its_formula(name, device, precision):
     of_one, settings = BY_HAND[name]
-    low = device.endswith("no_float64")
-    got = descend(rule_named(name, **settings), START, device, "float32" if low else "float64")
+    got = descend(rule_named(name, **settings), START, device, precision)
     expected = descend_by_hand(of_one, settings, START)
-    np.testing.assert_allclose(got, expected, rtol=0, atol=1e-5 if low else 1e-13)
+    np.testing.assert_allclose(got, expected, rtol=0, atol=1e-13 if precision == "float64" else 1e-5)
 
 
 @pytest.mark.parametrize("name", BY_HAND)
@@ -164,7 +158,7 @@ def test_rule_writes_into_nothing(name, wrap):
     np.testing.assert_array_equal(gradient, gradient_at(START.copy(), 0))
 
 
-@pytest.mark.parametrize("device", DEVICES[:2])
+@pytest.mark.usefixtures("double")
 @pytest.mark.parametrize("name", BY_HAND)
 def test_stack_with_a_setting_for_each_network_equals_singles(name, device):
     starts = np.stack([START, 2.0 * START, -START])
@@ -191,8 +185,7 @@ def test_gradient_is_shortened_to_max_norm_and_no_further():
     np.testing.assert_allclose(change, [[-1.2, -1.6], [-0.6, -0.8], [0.0, 0.0]], rtol=1e-15)
 
 
-@pytest.mark.parametrize("device", DEVICES[:3])
-def test_clipping_comes_before_the_rule(device):
+def test_clipping_comes_before_the_rule(device, precision):
     rule, start = clipped(momentum(0.3, 0.7), 0.5), np.array([0.5, -1.2, 2.0])
     theta, velocity, expected = start.copy(), np.zeros(3), []
     for t in range(N_UPDATES):
@@ -200,21 +193,18 @@ def test_clipping_comes_before_the_rule(device):
         velocity = 0.7 * velocity - 0.3 * g * min(1.0, 0.5 / math.sqrt(sum(part * part for part in g)))
         theta = theta + velocity
         expected.append(theta)
-    low = device.endswith("no_float64")
-    got = descend(rule, start, device, "float32" if low else "float64")
-    np.testing.assert_allclose(got, expected, rtol=0, atol=1e-5 if low else 1e-13)
+    got = descend(rule, start, device, precision)
+    np.testing.assert_allclose(got, expected, rtol=0, atol=1e-13 if precision == "float64" else 1e-5)
 
 
-@pytest.mark.parametrize("device", DEVICES[:3])
-def test_weights_shrink_after_the_change(device):
+def test_weights_shrink_after_the_change(device, precision):
     theta, velocity, expected = START.copy(), np.zeros(5), []
     for t in range(N_UPDATES):
         velocity = 0.7 * velocity - 0.3 * gradient_at(theta, t)
         theta = (theta + velocity) * (1 - 0.02)
         expected.append(theta)
-    low = device.endswith("no_float64")
-    got = descend(decayed(momentum(0.3, 0.7), 0.02), START, device, "float32" if low else "float64")
-    np.testing.assert_allclose(got, expected, rtol=0, atol=1e-5 if low else 1e-13)
+    got = descend(decayed(momentum(0.3, 0.7), 0.02), START, device, precision)
+    np.testing.assert_allclose(got, expected, rtol=0, atol=1e-13 if precision == "float64" else 1e-5)
 
 
 def test_wrapped_rules_keep_the_settings_inside_them():

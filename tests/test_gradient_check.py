@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpubp import Network, check_gradient, equations
+from gpubp import Network, check_gradient, equations, gradient_check
 from gpubp.activations import ACTIVATIONS
 from gpubp.errors import DataError
 from gpubp.losses import LOSSES
@@ -86,6 +86,21 @@ def test_a_larger_step_is_rougher():
     network = Network((2, 2, 1), hidden="tanh")
     fine, rough = (check_gradient(np, network, *draw(network), step=step).largest_deviation for step in (1e-5, 1e-2))
     assert fine < 1e-8 < 1e-6 < rough
+
+
+def test_a_gradient_of_the_wrong_sign_is_noticed_however_small_it_is(monkeypatch):
+    network, error_and_gradient = Network((3, 4, 2), hidden="tanh"), gradient_check.error_and_gradient
+    theta, x, d, case_weights = draw(network)
+    right = check_gradient(np, network, theta, x, d, 1e-7 * case_weights).largest_deviation
+
+    def of_the_wrong_sign(*args):
+        E, gradient = error_and_gradient(*args)
+        return E, -gradient
+
+    monkeypatch.setattr(gradient_check, "error_and_gradient", of_the_wrong_sign)
+    wrong = check_gradient(np, network, theta, x, d, 1e-7 * case_weights).largest_deviation
+    assert right < 1e-7
+    assert wrong == pytest.approx(2.0)
 
 
 WRONG = {

@@ -20,7 +20,7 @@ PACKAGE = ROOT / "gpubp"
 TABLE = ROOT / "docs" / "architecture.md"
 AROUND_THE_CORE = {
     *("__init__.py", "__main__.py", "cli/", "data/", "tabular.py", "testing.py", "explain.py", "plotting.py"),
-    *("persistence.py", "doctor.py"),
+    "doctor.py",
 }
 
 

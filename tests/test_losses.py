@@ -1,6 +1,7 @@
 """Each error: its value by another formula, its derivative by finite differences, its stable form, its case weights."""
 
 import math
+from decimal import Decimal, localcontext
 
 import numpy as np
 import pytest
@@ -103,6 +104,45 @@ def test_the_stable_form_keeps_the_digits_that_the_plain_one_loses():
     np.testing.assert_array_equal(dE_dx, [[1.0, -1.0]])
 
 
+# by formulas in 60 decimals, which lose no digits that a float has
+EXACT = {
+    "binary_cross_entropy": lambda x, d: (1 + x.exp()).ln() - d * x,
+    "poisson": lambda x, d: x.exp() - d * x + d * d.ln() - d,
+    "log_cosh": lambda x, d: (((x - d).exp() + (d - x).exp()) / 2).ln(),
+}
+
+
+def exact(name, x, d):
+    with localcontext(prec=60):
+        return np.asarray([float(EXACT[name](Decimal(float(a)), Decimal(float(b)))) for a, b in zip(x, d, strict=True)])
+
+
+def test_binary_cross_entropy_of_sure_and_right_outputs_keeps_its_digits(place, dtype):
+    x = np.asarray([10.0, 12.0, 16.0, 37.0, -10.0, -12.0, -16.0, -37.0], dtype)
+    d = np.asarray([1.0] * 4 + [0.0] * 4, dtype)
+    values = to_numpy(loss("binary_cross_entropy").value_at(place.xp, place.asarray(x), place.asarray(d)))
+    np.testing.assert_allclose(values, exact("binary_cross_entropy", x, d), rtol=8 * np.finfo(dtype).eps)
+
+
+def test_log_cosh_keeps_its_digits_near_zero_and_is_never_negative(place, dtype):
+    r = np.asarray([1e-6, 1e-4, 3e-4, 1e-3, 0.1, 0.5, 0.999, 1.0, 1.001, 3.0], dtype)
+    y, d = np.concatenate([r, -r]), np.zeros(20, dtype)
+    values = to_numpy(loss("log_cosh").value(place.xp, place.asarray(y), place.asarray(d)))
+    np.testing.assert_allclose(values, exact("log_cosh", y, d), rtol=8 * np.finfo(dtype).eps)
+    small = place.asarray(np.linspace(-2e-3, 2e-3, 1001), dtype)
+    assert bool(place.xp.all(loss("log_cosh").value(place.xp, small, 0.0 * small) >= 0.0))
+
+
+def test_poisson_keeps_its_digits_near_its_minimum(place, dtype):
+    """What is lost is what a last digit of ``log d`` makes, and not one of ``d log d``."""
+    d = np.asarray([300.0, 300.0, 10.0, 1.0, 0.5], dtype)
+    x = np.log(np.asarray([300.3, 299.7, 10.0, 1.0, 0.6])).astype(dtype)
+    values = to_numpy(loss("poisson").value_at(place.xp, place.asarray(x), place.asarray(d)))
+    expected, digit = exact("poisson", x, d), 4 * np.finfo(dtype).eps * np.maximum(np.abs(x.astype("float64")), 1.0)
+    slack = digit * np.abs(np.expm1(x.astype("float64") - np.log(d.astype("float64")))) * d + d * digit**2
+    assert np.all(np.abs(values - expected) <= slack + digit * expected)
+
+
 @pytest.mark.parametrize("name", FORMULAS)
 def test_outputs_rounded_to_0_and_1_give_finite_values(place, dtype, name):
     xp, error = place.xp, loss(name)
@@ -171,3 +211,10 @@ def test_huber_is_squared_within_its_width_and_straight_beyond():
 def test_a_bad_name_raises(name, message):
     with pytest.raises(DataError, match=message):
         loss(name)
+
+
+def test_poisson_does_not_overflow_where_almost_nothing_is_desired():
+    """Exact values: exp(x) - d x + d log d - d, where exp(x) is all that counts."""
+    for dtype, x, d in (("float32", 20.0, 1e-30), ("float32", 82.0, 1e-3), ("float64", 700.0, 1e-5)):
+        found = loss("poisson").value_at(np, np.asarray([x], dtype=dtype), np.asarray([d], dtype=dtype))
+        np.testing.assert_allclose(found, np.exp(np.asarray([x], dtype=dtype)), rtol=1e-6)

@@ -10,7 +10,7 @@ from gpubp.network import Network, error_and_gradient
 from gpubp.second_order import lbfgs, levenberg_marquardt
 from gpubp.step import Batch, Objective, gauss_newton, make_step, objective_and_gradient, total_weight
 
-DEVICES = ("cpu", "array_api_strict:device1")
+pytestmark = pytest.mark.usefixtures("double")
 NETWORK = Network((3, 4, 2), hidden="tanh")
 RNG = np.random.default_rng(0)
 X, D = RNG.normal(size=(7, 3)), RNG.normal(size=(7, 2))
@@ -33,7 +33,6 @@ def differences(objective, theta, batch, h=1e-5):
     return np.array([(error(theta + h * e) - error(theta - h * e)) / (2 * h) for e in np.eye(theta.size)])
 
 
-@pytest.mark.parametrize("device", DEVICES)
 def test_without_mean_and_penalty_it_is_the_papers_sum(device):
     value, gradient = evaluate(Objective(NETWORK, mean=False), THETA, Batch(X, D), device)
     E, dE = error_and_gradient(np, NETWORK, THETA, X, D)
@@ -41,7 +40,6 @@ def test_without_mean_and_penalty_it_is_the_papers_sum(device):
     np.testing.assert_allclose(gradient, dE, rtol=1e-12, atol=1e-14)
 
 
-@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize(("weights", "of_cases"), [(None, 7.0), (WEIGHTS, 8.5)])
 @pytest.mark.parametrize("l2", [0.0, 0.3])
 def test_mean_is_the_sum_over_the_weight_of_the_cases(weights, of_cases, l2, device):
@@ -61,7 +59,6 @@ def test_gradient_of_the_penalised_objective_is_that_of_central_differences(weig
     )
 
 
-@pytest.mark.parametrize("device", DEVICES)
 def test_penalty_is_half_the_squared_weights_and_leaves_the_biases_alone(device):
     plain, slope = evaluate(Objective(NETWORK, mean=False), THETA, Batch(X, D), device)
     penalised, penalised_slope = evaluate(Objective(NETWORK, mean=False, l2=0.7), THETA, Batch(X, D), device)
@@ -82,7 +79,6 @@ def test_without_biases_every_parameter_is_penalised():
     np.testing.assert_allclose(slopes[1] - slopes[0], 0.5 * theta, rtol=1e-10, atol=1e-14)
 
 
-@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("mean", [False, True])
 def test_a_case_of_weight_two_counts_as_two_cases_and_one_of_zero_as_none(mean, device):
     weights = np.array([1.0, 2.0, 0.0, 1.0, 3.0, 1.0, 1.0])
@@ -93,7 +89,6 @@ def test_a_case_of_weight_two_counts_as_two_cases_and_one_of_zero_as_none(mean, 
     np.testing.assert_allclose(weighted[1], plain[1], rtol=1e-12, atol=1e-14)
 
 
-@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("own", [False, True])
 def test_stack_equals_singles(own, device):
     """With cases of their own, weighted in ways of their own, or with the same for all."""
@@ -128,7 +123,6 @@ def test_gauss_newton_is_the_second_derivative_of_a_linear_network(weights, mean
     np.testing.assert_allclose(H, columns, rtol=1e-10, atol=1e-12)
 
 
-@pytest.mark.parametrize("device", DEVICES)
 def test_step_of_first_order_adds_the_change_and_gives_the_value_before_it(device):
     backend = choose_backend(device)
     objective, rule = Objective(NETWORK, mean=True, l2=0.1), decayed(momentum(lambda epoch: 0.1 + epoch, 0.9), 0.002)
@@ -146,7 +140,6 @@ def test_step_of_first_order_adds_the_change_and_gives_the_value_before_it(devic
 
 
 @pytest.mark.parametrize("rule", [lbfgs(), levenberg_marquardt()])
-@pytest.mark.parametrize("device", DEVICES)
 def test_step_of_second_order_gives_the_value_after_the_change(device, rule):
     backend = choose_backend(device)
     objective = Objective(NETWORK, mean=True, l2=0.1)
