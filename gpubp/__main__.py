@@ -3,8 +3,10 @@
 import contextlib
 import logging
 import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 
 from gpubp.errors import GpubpError
 
@@ -24,13 +26,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         130 where it was interrupted.
     """
     try:
+        return _main(arguments)
+    except KeyboardInterrupt:
+        return 130
+
+
+def _main(arguments: Sequence[str] | None) -> int:
+    try:
         import rich  # noqa: F401
         import typer  # noqa: F401
     except ImportError:
         print('gpubp\'s command line needs: pip install "gpubp[cli]"', file=sys.stderr)
         return 2
-    from gpubp.cli.app import app
-    from gpubp.cli.output import print_error
+    with _leaving_at_once():
+        from gpubp.cli.app import app
+        from gpubp.cli.output import print_error
 
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(AttributeError):
@@ -53,9 +63,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except MemoryError:
         print_error("there is not enough memory; give fewer rows, or smaller layers")
         return 2
-    except KeyboardInterrupt:
-        return 130
     return code
+
+
+@contextlib.contextmanager
+def _leaving_at_once() -> Iterator[None]:
+    """Let Ctrl-C end the process: modules that are being loaded may swallow a KeyboardInterrupt."""
+    before = signal.getsignal(signal.SIGINT)
+    if before is not signal.default_int_handler or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    signal.signal(signal.SIGINT, lambda *_: os._exit(130))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _run(app: object, arguments: Sequence[str] | None) -> int:

@@ -3,7 +3,7 @@
 import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -22,7 +22,14 @@ SCORE = {"color": "#007A5A", "linestyle": "-."}
 DECADES = 100.0  # how many times the largest error must be the smallest before the axis becomes logarithmic
 
 
-def learning_curve(history: History, ax: "Axes | None" = None, *, title: str | None = None) -> "Axes":
+def learning_curve(
+    history: History,
+    ax: "Axes | None" = None,
+    *,
+    title: str | None = None,
+    score_name: str = "score",
+    watched: Literal["score", "error"] = "score",
+) -> "Axes":
     """Draw the error of each epoch, and of the validation cases error and score where there are any.
 
     Parameters
@@ -33,6 +40,10 @@ def learning_curve(history: History, ax: "Axes | None" = None, *, title: str | N
     ax : matplotlib.axes.Axes, optional
         Where to draw; without it in a figure of its own, ``ax.figure``. The score has an axis of its own on the right.
     title : str, optional
+    score_name : str
+        What the score is: "accuracy", ...
+    watched : {"score", "error"}
+        Whether the best epoch is that of the score, where there is one, or that of the validation error.
 
     Returns
     -------
@@ -73,15 +84,17 @@ def learning_curve(history: History, ax: "Axes | None" = None, *, title: str | N
     if seen.size and seen.min() > 0 and seen.max() > DECADES * seen.min():
         ax.set_yscale("log")
 
+    score_watched = bool(history.validation_score) and watched == "score"
     if history.validation_score:
         right = ax.twinx()
-        drawn.append(_draw(right, history.validation_score, "validation score", SCORE))
-        right.set_ylabel("score", color=SCORE["color"])
+        drawn.append(_draw(right, history.validation_score, f"validation {score_name}", SCORE))
+        right.set_ylabel(score_name, color=SCORE["color"])
         right.tick_params(axis="y", colors=SCORE["color"])
         right.spines[["top", "left", "bottom"]].set_visible(False)
         right.spines["right"].set_color(SCORE["color"])
-        _mark_best(right, history.validation_score, np.argmax, SCORE)
-    elif history.validation_error and np.ndim(history.validation_error[0]) == 0:
+        if score_watched:
+            _mark_best(right, history.validation_score, np.argmax, SCORE)
+    if history.validation_error and np.ndim(history.validation_error[0]) == 0 and not score_watched:
         _mark_best(ax, history.validation_error, np.argmin, VALIDATION)
     if len(drawn) > 1:
         ax.legend(handles=drawn, loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=len(drawn), frameon=False)
@@ -90,14 +103,22 @@ def learning_curve(history: History, ax: "Axes | None" = None, *, title: str | N
     return ax
 
 
-def save_learning_curve(history: History, path: str | os.PathLike[str], *, title: str | None = None) -> None:
+def save_learning_curve(
+    history: History,
+    path: str | os.PathLike[str],
+    *,
+    title: str | None = None,
+    score_name: str = "score",
+    watched: Literal["score", "error"] = "score",
+) -> None:
     """Draw a learning curve and write it to a file, whose ending chooses the format: ``.png``, ``.svg``, ``.pdf``.
 
     Parameters
     ----------
     history : History
     path : path-like
-    title : str, optional
+    title, score_name, watched
+        See :func:`learning_curve`.
 
     Raises
     ------
@@ -107,7 +128,7 @@ def save_learning_curve(history: History, path: str | os.PathLike[str], *, title
         If matplotlib is not installed.
     """
     figure = _figure()
-    learning_curve(history, figure.add_subplot(), title=title)
+    learning_curve(history, figure.add_subplot(), title=title, score_name=score_name, watched=watched)
     try:
         figure.savefig(path)
     except (OSError, ValueError) as error:

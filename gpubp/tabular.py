@@ -25,7 +25,7 @@ from gpubp.data.preprocessing import (
 )
 from gpubp.descent import Rule, adam
 from gpubp.errors import DataError, ModelFileError
-from gpubp.loop import Callback
+from gpubp.loop import Callback, Progress
 from gpubp.losses import loss as loss_named
 from gpubp.network import Network
 from gpubp.persistence import Model
@@ -35,7 +35,8 @@ from gpubp.training import AUTO_BATCH, Fit, train
 
 Task = Literal["auto", "classification", "regression"]
 AnyTable = Any
-"""A :class:`~gpubp.data.Table`, the path of a file, the name of a built-in set, a dict of columns, a data frame."""
+"""A :class:`~gpubp.data.Table`, the path of a file, the name of a built-in set, a dict of columns, a data frame, or a
+pyarrow table."""
 
 Scores = dict[str, float]
 
@@ -80,7 +81,8 @@ class TableFit:
     model : Model
         What :func:`predict_table` and :func:`gpubp.save_model` take.
     fit : Fit
-        How training went.
+        How training went; ``history.validation_score`` is the accuracy or R squared of each epoch, which patience does
+        not watch.
     scores : dict
         For ``"train"``, ``"validation"`` and ``"test"``, where they hold rows: accuracy, balanced accuracy, macro F1
         and log loss of classes; R squared, mean absolute error and root mean squared error of numbers, in their units.
@@ -111,7 +113,7 @@ def prepare_table(
 
     Parameters
     ----------
-    table : Table, path, name, dict of columns or data frame
+    table : Table, path, name, dict of columns, data frame or pyarrow table
         See :func:`gpubp.data.read_table` for paths and names.
     target, task, categorical, drop, max_categories, impute
         See :func:`gpubp.data.fit_preprocessing`.
@@ -212,7 +214,11 @@ def fit_table(
         "auto" makes about 50 batches an epoch, of 32 to 200 rows.
     seed : int
         For the first weights and the order of the rows.
-    l2, patience, tolerance, device, dtype, callbacks
+    patience : int, optional
+        Stop when the error of the validation rows, or without any the error, is no better for so many epochs.
+    callbacks : iterable of callables
+        As those of :func:`gpubp.train`; with validation rows they are told the accuracy or R squared of these too.
+    l2, tolerance, device, dtype
         See :func:`gpubp.train`.
 
     Returns
@@ -239,6 +245,18 @@ def fit_table(
     rule = adam() if rule is None else rule
     if batch_size == "auto" and isinstance(rule, Rule):
         batch_size = min(AUTO_BATCH, max(SMALL_BATCH, len(parts["train"]) // BATCHES_IN_EPOCH))
+    callbacks, seen = tuple(callbacks), []
+    held_out = (x[parts["validation"]], d[parts["validation"]]) if len(parts["validation"]) else None
+
+    def scored(progress: Progress) -> bool:
+        """Add to what is told, and only to that, a score: patience goes on watching the error."""
+        if held_out is not None:
+            y = predict(network, progress.theta, held_out[0], device=device)
+            seen.append(_one_score(prepared.task, held_out[1], y))
+            progress = progress._replace(validation_score=seen[-1])
+        wants_to_stop = [callback(progress) for callback in callbacks]  # each of them is told
+        return any(wants_to_stop)
+
     fit = train(
         network,
         x[parts["train"]],
@@ -248,13 +266,14 @@ def fit_table(
         batch_size=batch_size,
         seed=seed,
         l2=l2,
-        validation=(x[parts["validation"]], d[parts["validation"]]) if len(parts["validation"]) else None,
+        validation=held_out,
         patience=patience,
         tolerance=tolerance,
-        callbacks=callbacks,
+        callbacks=(scored,),
         device=device,
         dtype=dtype,
     )
+    fit.history.validation_score = seen
     scores = {}
     for part, rows in parts.items():
         y = predict(network, fit.theta, x[rows], device=fit.device) if len(rows) else x[rows]
@@ -305,7 +324,7 @@ def predict_table(model: Model, table: AnyTable, *, device: str = "auto") -> dic
     ----------
     model : Model
         From :func:`fit_table`, or from :func:`gpubp.load_model`.
-    table : Table, path, name, dict of columns or data frame
+    table : Table, path, name, dict of columns, data frame or pyarrow table
         With the feature columns that the model was trained on, in any order.
     device : str
         See :func:`gpubp.backend.choose_backend`.
@@ -392,6 +411,15 @@ def score(preprocessing: Preprocessing, d: np.ndarray, y: np.ndarray) -> Scores:
         scores[f"mae{suffix}"] = float(metrics.mean_absolute_error(wanted[name], predictions[name]))
         scores[f"rmse{suffix}"] = math.sqrt(metrics.mean_squared_error(wanted[name], predictions[name]))
     return scores
+
+
+def _one_score(task: str, d: np.ndarray, y: np.ndarray) -> float:
+    """Take the accuracy, or R squared, which is the same in the units of the network and in those of the target."""
+    if task == "classification":
+        return float((d.argmax(axis=1) == y.argmax(axis=1)).mean())
+    from sklearn.metrics import r2_score
+
+    return float(r2_score(d, y.astype(np.float64))) if np.isfinite(y).all() else math.nan
 
 
 def task_of(preprocessing: Preprocessing) -> str:

@@ -102,7 +102,16 @@ def test_digits_end_to_end(run):
     )
     with open("digits.png", "rb") as picture:
         assert picture.read(8) == b"\x89PNG\r\n\x1a\n"
-    for told in ("1,797 rows", "64 of numbers", "10 classes", "classification", "64-100-10", "7,510", "cpu"):
+    for told in (
+        "1,797 rows",
+        "numbers: pixel_0_0, pixel_0_1, ",
+        "... (64); 64 inputs",
+        "10 classes",
+        "classification",
+        "64-100-10",
+        "7,510",
+        "cpu",
+    ):
         assert told in err
     assert "gpubp predict digits.safetensors DATA" in err
 
@@ -117,7 +126,7 @@ def test_digits_end_to_end(run):
 def test_what_was_found_goes_to_stderr_and_the_scores_to_stdout(run):
     code, out, err = run("train", write(), *FAST)
     assert code == 0
-    for told in ("shop.csv: 60 rows", "2 of numbers and 1 of categories (5 inputs)", "buys: 2 classes (no, yes)"):
+    for told in ("shop.csv: 60 rows", "numbers: age, income; categories: town; 5 inputs", "buys: 2 classes (no, yes)"):
         assert told in err
         assert told not in out
     assert "cpu (as asked)" in err
@@ -149,7 +158,8 @@ def test_json_is_one_object_and_nothing_else(run):
     assert result["columns"] == {"age": "numbers", "income": "numbers", "town": "categories"}
     assert (result["target"], result["classes"], result["task"]) == (["buys"], ["no", "yes"], "classification")
     assert result["scores"] == load_model("shop.safetensors").about["scores"]
-    assert len(result["history"]["error"]) == len(result["history"]["validation_error"]) == 3
+    assert all(len(seen) == 3 for seen in result["history"].values())
+    assert set(result["history"]) == {"error", "validation_error", "validation_score", "seconds"}
     assert "accuracy" not in err
 
 
@@ -239,7 +249,59 @@ def test_several_targets(run):
 def test_the_target_and_the_task_can_be_named(run):
     assert "town: 3 classes" in run("train", write(), *FAST, "--target", "town")[2]
     assert "regression" in run("train", write(), *FAST, "--target", "age", "--task", "regression")[2]
-    assert "1 of numbers and 2 of categories" in run("train", write(), *FAST, "--categorical", "age")[2]
+    assert "numbers: income; categories: age, town;" in run("train", write(), *FAST, "--categorical", "age")[2]
+
+
+def test_names_of_columns_may_be_a_list_with_commas(run, fails):
+    taken = {"age": "a", "income": "b", "town": "a,b"}
+    shop().rename(columns=taken).to_csv("shop.csv", index=False)
+    assert "numbers: a, b; 2 inputs" in run("train", "shop.csv", *FAST, "--drop", "a,b")[2]  # the column of that name
+    write()
+    assert "categories: town; 3 inputs" in run("train", "shop.csv", *FAST, "--drop", "age, income")[2]
+    assert "categories: age, income, town;" in run("train", "shop.csv", *FAST, "--categorical", "age,income")[2]
+    err = run("train", "shop.csv", *FAST, "--target", "age,income", "--task", "regression")[2]
+    assert re.search(r"^target +age: mean .*; income: mean ", err, re.MULTILINE)
+    assert "no column 'agee'" in fails("train", "shop.csv", *FAST, "--drop", "income,agee")
+
+
+def test_whole_numbers_that_are_read_as_classes_are_told(run):
+    told = "classification (whole numbers with few values; --task regression reads them as numbers)"
+    write(buys=[k % 3 for k in range(ROWS)])
+    assert told in run("train", "shop.csv", *FAST)[2]
+    assert told not in run("train", "shop.csv", *FAST, "--task", "classification")[2]
+    assert told not in run("train", write(), *FAST)[2]
+
+
+@pytest.mark.parametrize("first", [0, 1, 2])
+def test_a_column_that_numbers_the_rows_is_told(run, first):
+    err = run("train", write(age=range(first, ROWS + first)), *FAST)[2]
+    assert ("note: column 'age' numbers the rows, and can be left out with --drop age\n" in err) == (first < 2)
+    assert "numbers the rows" not in run("train", "shop.csv", *FAST, "--quiet")[2]
+
+
+def test_other_separators(run, fails):
+    shop().to_csv("shop.csv", index=False, sep=";")
+    assert "--separator ';'" in fails("train", "shop.csv", *FAST)
+    assert run("train", "shop.csv", *FAST, "--separator", ";")[0] == 0
+    code, out, _ = run("predict", "shop.safetensors", "shop.csv", "--separator", ";")
+    assert (code, len(rows_of(out))) == (0, ROWS)
+    assert "one ASCII character" in fails("train", "shop.csv", "--separator", ";;")
+    assert "for .csv and .tsv" in fails("train", "iris", "--separator", ";")
+
+
+def test_a_model_that_is_replaced_is_told(run):
+    assert "replaces" not in run("train", write(), *FAST)[2]
+    err = run("train", write("other.csv"), *FAST, "--output", "shop.safetensors")[2]
+    assert re.search(r"^replaces +shop.safetensors, the model of shop.csv from \d{4}-\d\d-\d\d \d\d:\d\d$", err, re.M)
+    network = Network((2, 1))
+    save_model("bare.safetensors", network, initial_weights(network))
+    assert "bare.safetensors, the model from " in run("train", "shop.csv", *FAST, "--output", "bare.safetensors")[2]
+
+
+def test_errors_of_numbers_have_about_five_digits(run):
+    write(buys=np.random.default_rng(0).normal(2e5, 3e4, ROWS))
+    out = run("train", "shop.csv", *FAST)[1]
+    assert re.search(r"^mean absolute error +\d{5} +\d{5} +\d{5}$", out, re.MULTILINE)
 
 
 def test_missing_values_are_filled_where_asked_for(run, fails):
@@ -268,6 +330,19 @@ def test_pictures(run):
     assert run("train", "iris", "--epochs", "2", "--picture", "p.svg")[0] == 0
     with open("p.svg") as file:
         assert "<svg" in file.read()
+
+
+def test_the_picture_shows_the_score_and_marks_the_lowest_validation_error(run, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(
+        gpubp.cli.train, "save_learning_curve", lambda *given, **options: drawn.append((given, options))
+    )
+    run("train", "iris", "--epochs", "3")
+    run("train", "diabetes", "--epochs", "3")
+    assert [options["score_name"] for _, options in drawn] == ["accuracy", "R²"]
+    for (history, _), options in drawn:
+        assert len(history.validation_score) == 3
+        assert options["watched"] == "error"
 
 
 def test_without_matplotlib_there_is_a_note_and_no_picture(run, fails, monkeypatch):
@@ -332,12 +407,23 @@ def test_an_interruption_in_the_first_epoch_keeps_what_was_learned(run, monkeypa
     monkeypatch.setattr(gpubp.loop, "_sweep", interrupted)
     code, out, _ = run("train", write(), "--device", "cpu")
     assert code == 130
-    assert "0 epochs" in out
+    assert "training   interrupted in the first epoch\n" in out
     assert not os.path.exists("shop.png")
     expected = load_model("shop.safetensors")
     start = initial_weights(expected.network, 0)
     assert np.all(np.isfinite(expected.theta))
     assert not np.array_equal(expected.theta, start)
+
+
+def test_an_interruption_while_modules_are_loaded_leaves_no_traceback(run, monkeypatch):
+    class Interrupt:
+        def find_spec(self, name, *others):
+            if name == "gpubp.cli.app":
+                raise KeyboardInterrupt
+
+    monkeypatch.delitem(sys.modules, "gpubp.cli.app")
+    monkeypatch.setattr(sys, "meta_path", [Interrupt(), *sys.meta_path])
+    assert run("train", "iris") == (130, "", "")
 
 
 def test_an_interruption_before_the_training_leaves_no_traceback(run, monkeypatch):
@@ -610,7 +696,10 @@ def test_version_and_help(run):
     out = run("--help")[1]
     for command in ("train", "predict", "show", "doctor", "explain"):
         assert re.search(rf"\b{command}\b", out)
-        assert run(command, "--help")[0] == 0
+        code, told, _ = run(command, "--help")
+        assert code == 0
+        assert "<bool>" not in told
+    assert "<bool>" not in out
 
 
 def test_typers_own_runner():
@@ -700,7 +789,7 @@ from gpubp.cli import progress
 
 def interrupt(seen):
     if seen.epoch == 3:
-        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIG{name})
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have it ignored
 progress._look_away = interrupt
@@ -709,8 +798,10 @@ sys.exit(__main__.main())
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals are sent in another way on Windows")
-def test_ctrl_c_ends_the_process_with_130_and_a_model():
-    done = process("train", write(), *FAST, "--epochs", "100000", "--patience", "0", program=["-c", INTERRUPTED])
+@pytest.mark.parametrize("name", ["INT", "TERM"])
+def test_a_signal_ends_the_process_with_130_and_a_model(name):
+    program = ["-c", INTERRUPTED.format(name=name)]
+    done = process("train", write(), *FAST, "--epochs", "100000", "--patience", "0", program=program)
     assert done.returncode == 130, done.stderr
     assert b"Traceback" not in done.stderr
     assert b"interrupted" in done.stdout

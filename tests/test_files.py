@@ -197,14 +197,15 @@ def test_table_from_arrays_names_and_shapes():
         ),
         ("a.csv", 'a,b\n1,"2\n3,4\n', "a.csv: a quotation mark is not closed"),
         ("a.tsv.gz", gzip.compress(b'a\tb\n1\t"2\n3\t4'), "a.tsv.gz: a quotation mark is not closed"),
-        ("a.csv", b"a,b\n\xff\xfe,1\n", "a.csv: column 'a' holds bytes.*UTF-8"),
-        ("a.csv", b"a\xff,b\n1,1\n", "a.csv cannot be read.*must be UTF-8"),
+        ("a.csv", b"a,b\n\xff\xfe,1\n", "a.csv is not UTF-8 text, as column 'a' shows; save it as UTF-8"),
+        ("a.csv", b"a\xff,b\n1,1\n", "a.csv is not UTF-8 text, as its header shows; save it as UTF-8"),
         ("a.csv", "a,b\n1,1\n".encode("utf-16"), "a.csv is written in UTF-16; save it as UTF-8"),
         ("a.csv", "a,b,a,b\n1,2,3,4\n", "a.csv: column names repeat: 'a', 'b'; rename"),
         ("a.csv", "a,b, a\n1,2,3\n", "column names repeat: 'a'"),
         ("a.csv", ",a\n0,1\n", r"column 1 has no name.*index=False"),
-        ("a.csv", "a;b\n1;2\n", "one column named 'a;b'.*commas"),
-        ("a.tsv", "a,b\n1,2\n", "one column named 'a,b'.*tabs"),
+        ("a.csv", "a;b\n1;2\n", "one column named 'a;b'.*separated by ';'; give it: --separator ';'"),
+        ("a.csv", "a\tb\n1\t2\n", "separated by .*name the file .tsv"),
+        ("a.tsv", "a,b\n1,2\n", "one column named 'a,b'.*separated by ','; give it: --separator ','"),
         ("a.csv", "5.1,3.5,x\n1,2,y\n", r"first line seems to be data \(5.1, 3.5, x\).*header"),
         ("a.csv.gz", "a,b\n1,2\n", "a.csv.gz cannot be read"),
         ("a.xlsx", "a", "a.xlsx: cannot tell the format.*supported are .csv, .csv.gz"),
@@ -219,6 +220,26 @@ def test_a_bad_file_is_named_with_its_mend(write, name, content, message):
     with pytest.raises(DataError, match=f"(?s){message}") as caught:
         read_table(path)
     assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.tsv", "a.csv.gz"])
+def test_another_separator_can_be_named(write, name):
+    text = 'a;b\n1,5;"x;y"\n2;z\n'
+    table = read_table(write(name, gzip.compress(text.encode()) if name.endswith("gz") else text), separator=";")
+    assert table.columns["b"].tolist() == ["x;y", "z"]
+    assert table.columns["a"].tolist() == ["1,5", "2"]
+
+
+@pytest.mark.parametrize("separator", ["", ";;", '"', "\n", "§"])
+def test_a_separator_that_is_none_is_refused(write, separator):
+    with pytest.raises(DataError, match="one ASCII character"):
+        read_table(write("a.csv", "a,b\n1,2\n"), separator=separator)
+
+
+@pytest.mark.parametrize("name", ["iris", "a.parquet"])
+def test_a_separator_for_what_has_none_is_refused(name):
+    with pytest.raises(DataError, match=r"for \.csv and \.tsv files, got ';'"):
+        read_table(name, separator=";")
 
 
 def test_no_such_file():

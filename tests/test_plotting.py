@@ -71,6 +71,16 @@ def test_the_best_epoch_is_marked():
     assert note.xy == (3, 0.4)
 
 
+def test_beside_a_score_the_best_epoch_may_be_that_of_the_error():
+    history = History(ERROR, VALIDATION_ERROR[:2], VALIDATION_SCORE)
+    ax = learning_curve(history, score_name="accuracy", watched="error")
+    right = ax.figure.axes[1]
+    assert list(lines(right)) == ["validation accuracy"]
+    assert right.get_ylabel() == "accuracy"
+    assert [note.get_text() for note in ax.texts] == ["best: 0.6 in epoch 2"]
+    assert not right.texts
+
+
 @pytest.mark.parametrize(
     ("error", "scale"),
     [

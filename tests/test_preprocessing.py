@@ -242,6 +242,7 @@ def test_numbers_have_no_probabilities():
 
 XY = {"x": [1.0, 2.0, 3.0, 4.0], "y": ["a", "b", "a", "b"]}
 MANY = [f"n{k}" for k in range(150)]
+DATES = r"'name' looks like dates, 150 different ones .*columns of numbers from it \(year, month\), or drop it"
 
 
 @pytest.mark.parametrize(
@@ -290,6 +291,8 @@ MANY = [f"n{k}" for k in range(150)]
             {},
             r"'name' has 150 categories.*max_categories=100 and looks like an identifier.*--drop 'name'",
         ),
+        ({"name": [f"{k // 12}-{k % 12 + 1:02}-01" for k in range(24000, 24150)], "y": [0, 1] * 75}, {}, DATES),
+        ({"name": [f"{k % 28 + 1}.{k // 28 + 1}.2001 10:00" for k in range(150)], "y": [0, 1] * 75}, {}, DATES),
         ({"name": MANY * 2, "y": [0, 1] * 150}, {}, "'name' has 150 categories, more than max_categories=100; drop it"),
         ({"x": np.arange(150.0), "y": MANY}, {}, "target 'y' has a class for each of its 150 rows"),
         (

@@ -114,6 +114,12 @@ def test_it_shows_epoch_error_score_best_time_and_speed(screen, clock):
     assert last(screen)[0].endswith(" in 1:30")
 
 
+def test_the_score_goes_by_its_name(screen, clock):
+    with progress_bar(10, score_name="accuracy") as bar:
+        bar(heard(1, 10, 0.25, 0.5, 0.875))
+    assert last(screen)[1] == "error 0.2500, validation accuracy 0.8750, best 0.8750, 12.3k cases/s"
+
+
 def test_without_a_score_the_lowest_validation_error_is_best(screen, clock):
     with progress_bar(10) as bar:
         for epoch, error in enumerate((0.5, 0.25, 0.375), 1):

@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 import pandas as pd
+import pyarrow
 import pytest
 from sklearn import metrics
 
@@ -183,6 +184,35 @@ def test_training_stops_when_the_validation_rows_get_no_better():
     assert len(validation) < 200
 
 
+@pytest.mark.parametrize(("name", "metric"), [("wine", "accuracy"), ("diabetes", "r2")])
+def test_a_score_is_told_and_kept_while_patience_watches_the_error(name, metric):
+    """The validation rows' own score at the last epoch; what is learned is what train() learns without any score."""
+    told = []
+    prepared = prepare_table(name)
+    options = {"epochs": 12, "l2": 0.1, **CPU}
+    result = tabular.fit_table(prepared, callbacks=[lambda progress: told.append(progress.validation_score)], **options)
+    history = result.fit.history
+    assert told == history.validation_score
+    assert len(told) == len(history.validation_error) == len(history.error)
+
+    rows, held_out = prepared.parts["train"], prepared.parts["validation"]
+    data = prepared.x[rows], prepared.d[rows]
+    validation = prepared.x[held_out], prepared.d[held_out]
+    plain = train(
+        network_for(prepared), *data, batch_size=32, validation=validation, patience=10, dtype="float32", **options
+    )
+    np.testing.assert_array_equal(result.fit.theta, plain.theta)
+    assert history.validation_error == plain.history.validation_error
+    last = tabular.fit_table(prepared, patience=None, **options)
+    assert last.fit.history.validation_score[-1] == pytest.approx(last.scores["validation"][metric], rel=1e-5)
+
+
+def test_without_validation_rows_there_is_no_score():
+    result = fit_table("iris", validation_fraction=0, epochs=2, callbacks=[lambda progress: progress.epoch == 1], **CPU)
+    assert result.fit.history.validation_score == []
+    assert result.fit.stop_reason == "callback"
+
+
 def test_callbacks_are_called():
     seen = []
     fit_table("iris", epochs=3, callbacks=[lambda progress: seen.append(progress.epoch)], **CPU)
@@ -332,11 +362,26 @@ def test_a_device_that_is_not_the_host_gives_the_same(device):
 def test_tables_come_as_paths_frames_and_dicts(tmp_path):
     frame = pd.DataFrame(shop())
     frame.to_csv(tmp_path / "shop.csv", index=False)
-    tables = [shop(), frame, tmp_path / "shop.csv", str(tmp_path / "shop.csv"), read_table(tmp_path / "shop.csv")]
+    arrow = pyarrow.Table.from_pandas(frame)
+    tables = [
+        shop(),
+        frame,
+        arrow,
+        arrow.to_batches()[0],
+        tmp_path / "shop.csv",
+        str(tmp_path / "shop.csv"),
+        read_table(tmp_path / "shop.csv"),
+    ]
     fits = [fit_table(table, epochs=2, **CPU) for table in tables]
     for fit in fits[1:]:
         np.testing.assert_array_equal(fit.model.theta, fits[0].model.theta)
-    assert fits[2].model.about["source"] == "shop.csv"  # never the folder
+    assert fits[4].model.about["source"] == "shop.csv"  # never the folder
+
+
+@pytest.mark.parametrize("table", [3, None, [[1.0, 2.0]], np.zeros((2, 2))])
+def test_what_is_no_table_is_refused(table):
+    with pytest.raises(DataError, match=r"a table must be .* got"):
+        predict_table(fit_table("iris", epochs=1, **CPU).model, table)
 
 
 def test_labels_come_back_in_their_own_type():

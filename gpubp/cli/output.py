@@ -133,14 +133,16 @@ def _metric(name: str) -> tuple[str, str]:
 
 
 def number(value: float) -> str:
-    """Write a number with four digits after the point, very large and very small ones with an exponent.
+    """Write a number with about five digits, very large and very small ones with an exponent.
 
     Examples
     --------
-    >>> number(0.97214), number(123456.7), number(1e-9)
-    ('0.9721', '1.235e+05', '1e-09')
+    >>> number(0.97214), number(18957.0671), number(1e-9)
+    ('0.9721', '18957', '1e-09')
     """
-    return f"{value:.4f}" if value == 0 or 1e-3 <= abs(value) < 1e5 else f"{value:.4g}"
+    if value != 0 and not 1e-3 <= abs(value) < 1e6:
+        return f"{value:.4g}"
+    return f"{value:.{max(5 - len(str(int(abs(value)))), 0)}f}"
 
 
 def shortened(items: Sequence[str], limit: int = 6) -> str:

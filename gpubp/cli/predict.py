@@ -18,11 +18,11 @@ from gpubp.cli.output import (
     print_json,
     print_note,
 )
-from gpubp.data.files import Column, Table
+from gpubp.data.files import Column, Table, read_table
 from gpubp.data.preprocessing import Preprocessing, encode_target
 from gpubp.errors import DataError
 from gpubp.persistence import load_model, write_whole
-from gpubp.tabular import as_table, decoded, outputs, preprocessing_of, score
+from gpubp.tabular import decoded, outputs, preprocessing_of, score
 
 SUFFIXES = (".csv", ".parquet")
 
@@ -45,6 +45,12 @@ def predict(
             "--output", "-o", metavar="FILE", help="A .csv or .parquet file; stdout without it.", show_default=False
         ),
     ] = None,
+    separator: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CHARACTER", help="What stands between the fields of a .csv or .tsv DATA: ';'.", show_default=False
+        ),
+    ] = None,
     device: Annotated[str, typer.Option(metavar="NAME", help="auto, cpu, cuda or cuda:N.")] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs, instead of CSV.")] = False,
 ) -> None:
@@ -56,7 +62,7 @@ def predict(
         check_output(output, SUFFIXES, inputs=[data, model])
     trained = load_model(model)
     preprocessing = preprocessing_of(trained)
-    table = as_table(data)
+    table = read_table(data, separator=separator)
     y = outputs(trained, table, device=device)
     predictions = decoded(preprocessing, y)
     scores = _scores(preprocessing, table, y)

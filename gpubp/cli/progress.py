@@ -19,7 +19,7 @@ SECONDS_BETWEEN_REDRAWS = 0.15  # a redraw takes a millisecond or two, as long a
 
 
 @contextmanager
-def progress_bar(epochs: int, *, enabled: bool | None = None) -> Iterator[Callback]:
+def progress_bar(epochs: int, *, enabled: bool | None = None, score_name: str = "score") -> Iterator[Callback]:
     """Show on stderr how training goes.
 
     Parameters
@@ -28,6 +28,8 @@ def progress_bar(epochs: int, *, enabled: bool | None = None) -> Iterator[Callba
         As many as are planned.
     enabled : bool, optional
         Whether to show it; without it only where stderr is a terminal.
+    score_name : str
+        What the score of the validation cases is: "accuracy", ...
 
     Yields
     ------
@@ -57,7 +59,7 @@ def progress_bar(epochs: int, *, enabled: bool | None = None) -> Iterator[Callba
         redirect_stdout=sys.stdout.isatty(),  # else what is printed on a stdout that is piped would land on stderr
         expand=True,
     )
-    shown = _Shown(bar, bar.add_task("", total=epochs, duration="", figures="..."))
+    shown = _Shown(bar, bar.add_task("", total=epochs, duration="", figures="..."), score_name)
     with bar:
         try:
             yield shown
@@ -81,8 +83,8 @@ class _TwoLines(Bar):
 class _Shown:
     """The bar, with the epoch that was heard of last and the best figure so far."""
 
-    def __init__(self, bar: Bar, task: TaskID) -> None:
-        self.bar, self.task = bar, task
+    def __init__(self, bar: Bar, task: TaskID, score_name: str) -> None:
+        self.bar, self.task, self.score_name = bar, task, score_name
         self.last: Progress | None = None
         self.best: float | None = None
         self.began = time.monotonic()
@@ -104,15 +106,15 @@ class _Shown:
         if self.last is not None:
             seconds, epoch, epochs = time.monotonic() - self.began, self.last.epoch, self.last.epochs
             duration = f"in {_clock(seconds)}" if ended else f"{_clock(seconds / epoch * (epochs - epoch))} left"
-            figures = _figures(self.last, self.best)
+            figures = _figures(self.last, self.best, self.score_name)
             self.bar.update(self.task, completed=epoch, duration=duration, figures=figures)
         self.bar.refresh()
 
 
-def _figures(progress: Progress, best: float | None) -> str:
+def _figures(progress: Progress, best: float | None, score_name: str) -> str:
     figures = [_of_networks("error", progress.error)]
     if progress.validation_score is not None:
-        figures.append(f"validation score {number(progress.validation_score)}")
+        figures.append(f"validation {score_name} {number(progress.validation_score)}")
     elif progress.validation_error is not None:
         figures.append(_of_networks("validation error", progress.validation_error))
     if best is not None:

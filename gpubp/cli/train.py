@@ -1,9 +1,14 @@
 """``gpubp train``: from a table to a model file."""
 
 import importlib.util
+import shlex
+import signal
 import tempfile
+import threading
 import warnings
-from collections import Counter
+from collections.abc import Container, Iterable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -26,8 +31,8 @@ from gpubp.cli.output import (
     shortened,
 )
 from gpubp.cli.progress import progress_bar
-from gpubp.data import DATASETS
-from gpubp.data.preprocessing import CategoryColumn, ClassTarget, Preprocessing
+from gpubp.data import DATASETS, read_table
+from gpubp.data.preprocessing import CategoryColumn, ClassTarget, NumberColumn
 from gpubp.descent import RULES, Rule, rule_named
 from gpubp.errors import DataError, DivergenceWarning, GpubpError, ModelFileError
 from gpubp.network import Network
@@ -63,8 +68,8 @@ def train(
         list[str] | None,
         typer.Option(
             metavar="NAME",
-            help="The column to predict; repeat it for several columns of numbers. Without it the one named target, "
-            "label, class or y, else the last.",
+            help="The column to predict, or several of numbers: a,b. Without it the one named target, label, class or "
+            "y, else the last.",
             rich_help_panel=_DATA,
             show_default=False,
         ),
@@ -77,7 +82,7 @@ def train(
         list[str] | None,
         typer.Option(
             metavar="NAME",
-            help="A column of numbers to read as categories; may be repeated.",
+            help="A column of numbers to read as categories, or several: a,b; may be repeated.",
             rich_help_panel=_DATA,
             show_default=False,
         ),
@@ -86,7 +91,16 @@ def train(
         list[str] | None,
         typer.Option(
             metavar="NAME",
-            help="A column to ignore; may be repeated.",
+            help="A column to ignore, or several: a,b; may be repeated.",
+            rich_help_panel=_DATA,
+            show_default=False,
+        ),
+    ] = None,
+    separator: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CHARACTER",
+            help="What stands between the fields of a .csv or .tsv file: ';'.",
             rich_help_panel=_DATA,
             show_default=False,
         ),
@@ -201,10 +215,11 @@ def train(
 ) -> None:
     """Train a network on a table, score it on rows held out, and write a model file.
 
-    Ctrl-C ends the training and keeps what was learned. The exit code is 1 where training diverged.
+    Ctrl-C or SIGTERM ends it, keeps what was learned and exits with code 130.
+    The exit code is 1 where training diverged.
     """
     model_path = output or Path(f"{_stem(data)}.safetensors")
-    _check_model_path(model_path, data)
+    replaced = _replaced(model_path, data)
     picture_path = _picture_path(model_path, picture, no_picture)
     if picture_path is not None:
         check_output(picture_path, PICTURES, inputs=[data])
@@ -214,12 +229,13 @@ def train(
     hidden_sizes, size = _hidden_sizes(hidden), _batch_size(batch_size)
     backend = choose_backend(device)
     choose_precision(backend, dtype)
+    table = read_table(data, separator=separator)
     prepared = prepare_table(
-        data,
-        target=target or None,
+        table,
+        target=_names(target, table.columns) or None,
         task=cast(Task, task),
-        categorical=categorical or (),
-        drop=drop or (),
+        categorical=_names(categorical, table.columns),
+        drop=_names(drop, table.columns),
         max_categories=max_categories,
         impute=impute,
         test_fraction=test_fraction,
@@ -229,8 +245,14 @@ def train(
     network = network_for(prepared, hidden_sizes=hidden_sizes, activation=activation, loss=loss)
     reason = device_and_reason(backend.name, device)
     if not quiet:
-        print_facts([*_found(prepared), ("network", _described(network)), ("device", reason), ("", "")], notes)
-    with progress_bar(epochs, enabled=False if quiet else None) as callback, warnings.catch_warnings():
+        facts = [*_found(prepared, task), ("network", _described(network)), ("device", reason), *replaced]
+        print_facts(facts, notes)
+        for name in _row_numbers(prepared):
+            print_note(f"column {name!r} numbers the rows, and can be left out with --drop {shlex.quote(name)}")
+        print_facts([("", "")], notes)
+    score_name = "accuracy" if prepared.task == "classification" else "R²"
+    bar = progress_bar(epochs, enabled=False if quiet else None, score_name=score_name)
+    with bar as callback, _sigterm_as_ctrl_c(), warnings.catch_warnings():
         warnings.simplefilter("ignore", DivergenceWarning)  # said below
         result = fit_table(
             prepared,
@@ -252,7 +274,8 @@ def train(
     drawn, picture_fault = None, None
     if picture_path is not None and learned and result.fit.history.error:
         try:
-            save_learning_curve(result.fit.history, picture_path, title=_stem(data))
+            title = _stem(data)
+            save_learning_curve(result.fit.history, picture_path, title=title, score_name=score_name, watched="error")
             drawn = picture_path
         except GpubpError as error:  # the model is written: its scores are told first
             picture_fault = error
@@ -275,6 +298,19 @@ def train(
     if result.fit.stop_reason == "interrupted":
         print_note(f"interrupted; {model} holds what was learned so far")
         raise typer.Exit(130)
+
+
+@contextmanager
+def _sigterm_as_ctrl_c() -> Iterator[None]:
+    """Let a polite request to end keep what was learned, as Ctrl-C does."""
+    if threading.current_thread() is not threading.main_thread():  # only there can a handler be set
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _saved(model: Model, path: Path) -> Path:
@@ -303,17 +339,29 @@ def _stem(data: str) -> str:
     return name.removesuffix(".gz").rpartition(".")[0] or name
 
 
-def _check_model_path(path: Path, data: str) -> None:
-    """Check that the model can be written, and that nothing but an older model is lost to it."""
+def _replaced(path: Path, data: str) -> list[tuple[str, str]]:
+    """Check that the model can be written, and that nothing but an older model is lost to it; say which."""
     check_output(path, inputs=[data])
-    if path.exists():
-        try:
-            load_model(path)
-        except ModelFileError:
-            raise DataError(
-                f"{path} exists and is no model file that this gpubp can read; delete it, or give another path with "
-                "--output"
-            ) from None
+    if not path.exists():
+        return []
+    try:
+        source = load_model(path).about.get("source")
+    except ModelFileError:
+        raise DataError(
+            f"{path} exists and is no model file that this gpubp can read; delete it, or give another path with "
+            "--output"
+        ) from None
+    when = datetime.fromtimestamp(path.stat().st_mtime).strftime("%Y-%m-%d %H:%M")
+    return [("replaces", f"{path}, the model {f'of {source} ' if source else ''}from {when}")]
+
+
+def _names(given: Iterable[str] | None, columns: Container[str]) -> list[str]:
+    """Read names of columns, or lists of them with commas between where no column has the whole as its name."""
+    return [
+        name
+        for text in given or ()
+        for name in ([text] if text in columns or "," not in text else map(str.strip, text.split(",")))
+    ]
 
 
 def _picture_path(model_path: Path, picture: Path | None, no_picture: bool) -> Path | None:
@@ -363,17 +411,29 @@ def _batch_size(text: str) -> Any:
     return int(text)
 
 
-def _found(prepared: PreparedTable) -> list[tuple[str, str]]:
+def _found(prepared: PreparedTable, task: str) -> list[tuple[str, str]]:
     """Say what was found in the data."""
-    kinds = Counter(_kind(column) for column in prepared.preprocessing.columns)
-    columns = " and ".join(f"{count:,} of {kind}" for kind, count in sorted(kinds.items(), reverse=True))
+    kinds: dict[str, list[str]] = {}
+    for column in prepared.preprocessing.columns:
+        kinds.setdefault(_kind(column), []).append(column.name)
+    columns = "; ".join(f"{kind}: {shortened(names)}" for kind, names in sorted(kinds.items(), reverse=True))
+    target, why = prepared.preprocessing.target, ""
+    if isinstance(target, ClassTarget):
+        told = f"{target.name}: {len(target.classes)} classes ({shortened(target.classes, 10)})"
+        if task == "auto" and target.kind == "int":
+            why = " (whole numbers with few values; --task regression reads them as numbers)"
+    else:
+        told = "; ".join(
+            f"{name}: mean {number(mean)}, standard deviation {number(scale)}"
+            for name, mean, scale in zip(target.names, target.means, target.scales, strict=True)
+        )
     parts = {"train": "to train on", "validation": "to tell when to stop", "test": "to score the result"}
     sizes = [f"{len(rows):,} {parts[part]}" for part, rows in prepared.parts.items()]
     return [
         ("data", f"{prepared.table.source}: {prepared.table.n_rows:,} rows"),
-        ("columns", f"{columns} ({prepared.x.shape[1]:,} inputs)"),
-        ("target", _target(prepared.preprocessing)),
-        ("task", prepared.task),
+        ("columns", f"{columns}; {prepared.x.shape[1]:,} inputs"),
+        ("target", told),
+        ("task", prepared.task + why),
         ("rows", ", ".join(sizes)),
     ]
 
@@ -382,14 +442,16 @@ def _kind(column: Any) -> str:
     return "categories" if isinstance(column, CategoryColumn) else "numbers"
 
 
-def _target(preprocessing: Preprocessing) -> str:
-    target = preprocessing.target
-    if isinstance(target, ClassTarget):
-        return f"{target.name}: {len(target.classes)} classes ({shortened(target.classes, 10)})"
-    return "; ".join(
-        f"{name}: mean {number(mean)}, standard deviation {number(scale)}"
-        for name, mean, scale in zip(target.names, target.means, target.scales, strict=True)
-    )
+def _row_numbers(prepared: PreparedTable) -> list[str]:
+    """Name the columns that count the rows, from 0 or from 1."""
+    counted = np.arange(prepared.table.n_rows)
+    columns = prepared.table.columns
+    return [
+        column.name
+        for column in prepared.preprocessing.columns
+        if isinstance(column, NumberColumn)
+        and any(np.array_equal(columns[column.name], counted + first) for first in (0, 1))
+    ]
 
 
 def _described(network: Network) -> str:
@@ -401,9 +463,11 @@ def _told(result: TableFit, patience: int) -> str:
     fit = result.fit
     n_epochs = len(fit.history.error)
     why = _STOPPED[fit.stop_reason].format(patience=patience)
+    if not n_epochs:
+        return f"{why} in the first epoch"
     kept = f"; epoch {fit.best_epoch} is kept" if 0 < fit.best_epoch < n_epochs else ""
-    seconds = fit.history.seconds[-1] if fit.history.seconds else 0.0
-    return f"{n_epochs} epochs in {seconds:.1f} s, {why}{kept}"
+    epochs = "1 epoch" if n_epochs == 1 else f"{n_epochs:,} epochs"
+    return f"{epochs} in {fit.history.seconds[-1]:.1f} s, {why}{kept}"
 
 
 def _as_json(
@@ -423,8 +487,7 @@ def _as_json(
         | {"loss": result.fit.network.loss, "parameters": result.fit.network.n_parameters},
         "device": device_reason,
         "history": {
-            "error": [float(error) for error in history.error],
-            "validation_error": [float(error) for error in history.validation_error],
-            "seconds": history.seconds,
+            name: list(map(float, getattr(history, name)))
+            for name in ("error", "validation_error", "validation_score", "seconds")
         },
     }

@@ -58,11 +58,11 @@ class Table:
 
 
 def table_from_mapping(mapping: Any, *, source: str = "the table", targets: Sequence[str] = ()) -> Table:
-    """Build a table from a dict of columns, or from a pandas or polars frame.
+    """Build a table from a dict of columns, from a pandas or polars frame, or from a pyarrow table.
 
     Parameters
     ----------
-    mapping : mapping or data frame
+    mapping : mapping, data frame or pyarrow table
         Column names to sequences of numbers, bools or text; None, NaN and empty text are missing.
     source : str
         Where the data come from, for messages.
@@ -77,15 +77,25 @@ def table_from_mapping(mapping: Any, *, source: str = "the table", targets: Sequ
     Raises
     ------
     DataError
-        If a column is not of numbers, bools or text in one dimension, names repeat or are empty, lengths differ,
-        or there are no rows.
+        If it is none of these, a column is not of numbers, bools or text in one dimension, names repeat or are empty,
+        lengths differ, or there are no rows.
 
     Examples
     --------
     >>> table_from_mapping({"age": [31, 42], "town": ["Bonn", None]}).columns["town"]
     array(['Bonn', None], dtype=object)
     """
-    names = list(mapping.keys() if hasattr(mapping, "keys") else mapping.columns)
+    if hasattr(mapping, "keys"):
+        names = list(mapping.keys())
+    elif hasattr(mapping, "columns") and hasattr(mapping, "column_names"):
+        return _table(_from_arrow(mapping), source, targets)
+    elif hasattr(mapping, "columns"):
+        names = list(mapping.columns)
+    else:
+        raise DataError(
+            "a table must be a file's path, a set's name, a dict of columns, a data frame or a pyarrow table, "
+            f"got {type(mapping).__name__}"
+        )
     if len(set(names)) < len(names):  # a frame may repeat a name, and would then answer with both columns
         return _table([(str(name), ()) for name in names], source, targets)
     return _table([(str(name), mapping[name]) for name in names], source, targets)
@@ -148,7 +158,7 @@ def dataset_table(dataset: Dataset) -> Table:
     return _table(pairs, f"the set {dataset.name}", dataset.target_names)
 
 
-def read_table(path_or_name: str | PathLike[str]) -> Table:
+def read_table(path_or_name: str | PathLike[str], *, separator: str | None = None) -> Table:
     """Read a table from a file, by its suffix, or take a named set where no such file exists.
 
     Parameters
@@ -157,6 +167,8 @@ def read_table(path_or_name: str | PathLike[str]) -> Table:
         A ``.csv`` or ``.tsv`` file with a header (also ``.gz``), a ``.parquet`` file, a ``.npy`` file (a matrix whose
         last column is the target), a ``.npz`` file (``x`` of shape ``(n, i)`` and, optionally, ``y`` of shape
         ``(n,)`` or ``(n, j)``; give cases to predict as ``x`` alone), or one of `gpubp.data.DATASETS`.
+    separator : str, optional
+        What stands between the fields of a ``.csv`` or ``.tsv`` file; a comma or a tab without it.
 
     Returns
     -------
@@ -175,6 +187,11 @@ def read_table(path_or_name: str | PathLike[str]) -> Table:
     (150, ('target',))
     """
     path, name = Path(path_or_name), fspath(path_or_name)
+    if separator is not None:
+        if not re.search(r"\.[ct]sv(\.gz)?$", name, re.IGNORECASE):
+            raise DataError(f"a separator is for .csv and .tsv files, got {separator!r} for {path}")
+        if len(separator) != 1 or not separator.isascii() or separator in '"\r\n':
+            raise DataError(f"a separator must be one ASCII character, such as ';', got {separator!r}")
     try:
         if name in DATASETS and not path.is_file():
             return dataset_table(load_dataset(name))
@@ -195,7 +212,9 @@ def read_table(path_or_name: str | PathLike[str]) -> Table:
     if start in (b"\xff\xfe", b"\xfe\xff"):
         raise DataError(f"{path} is written in UTF-16; save it as UTF-8")
     try:
-        contents = reader.read(path)
+        contents = reader.read(path) if separator is None else _read_text(path, separator)
+    except UnicodeDecodeError:
+        raise DataError(f"{path} is not UTF-8 text, as its header shows; {_UTF8_MEND}") from None
     except DataError:
         raise
     except Exception as error:  # the readers raise many kinds on broken files; each means that this file is bad
@@ -243,15 +262,17 @@ def _read_text(path: Path, delimiter: str) -> _Contents:
         convert_options=csv.ConvertOptions(true_values=[], false_values=[]),  # text stays as it is written
     )
     names = [name.strip() for name in table.column_names]
+    for name, field in zip(names, table.schema, strict=True):
+        if str(field.type) == "binary":  # what Arrow makes of other encodings
+            raise DataError(f"{path} is not UTF-8 text, as column {name!r} shows; {_UTF8_MEND}")
     columns = [_to_numpy(column) for column in table.columns]
     last = [value for values in columns for value in values[-1:] if isinstance(value, str)]
     if any("\n" in value for value in last) and _quotes(path) % 2:  # Arrow itself takes the rest as one field
         raise DataError(f"{path}: a quotation mark is not closed, and its field runs to the end of the file; close it")
-    if len(names) == 1 and any(mark in names[0] for mark in {";", "\t", ","} - {delimiter}):
-        raise DataError(
-            f"{path}: one column named {names[0]!r}: the fields seem to be separated by something else; "
-            "use commas in .csv files and tabs in .tsv files"
-        )
+    if len(names) == 1 and (mark := next((mark for mark in ";\t,|" if mark in names[0] and mark != delimiter), None)):
+        give = f"give it: --separator {mark!r}, or read_table(path, separator={mark!r})"
+        mend = "name the file .tsv" if mark == "\t" else give
+        raise DataError(f"{path}: one column named {names[0]!r}: the fields seem to be separated by {mark!r}; {mend}")
     if any("." in name and _is_number(name) for name in names):
         raise DataError(f"{path}: the first line seems to be data ({', '.join(names)[:60]}); give it a header line")
     return _Contents(list(zip(names, columns, strict=True)), str(path))
@@ -266,13 +287,16 @@ def _quotes(path: Path) -> int:
 def _read_parquet(path: Path) -> _Contents:
     with _pyarrow("parquet", path).ParquetFile(path) as file:
         table = file.read()
+    return _Contents(_from_arrow(table), str(path))
+
+
+def _from_arrow(table: Any) -> list[tuple[str, Column]]:
     # pandas stores the row index of a filtered frame as a column; it is no feature.
-    kept = [
+    return [
         (name, _to_numpy(column))
         for name, column in zip(table.column_names, table.columns, strict=True)
         if not name.startswith("__index_level_")
     ]
-    return _Contents(kept, str(path))
 
 
 def _read_numpy(path: Path) -> _Contents:
@@ -293,6 +317,9 @@ def _read_numpy(path: Path) -> _Contents:
 
 
 _CSV_MEND = "Each row needs as many fields as the header, and the text must be UTF-8"
+_UTF8_MEND = (
+    "save it as UTF-8 ('CSV UTF-8' in a spreadsheet), or convert it: iconv -f LATIN1 -t UTF-8 old.csv > new.csv"
+)
 _READERS = {
     ".csv": _Reader(partial(_read_text, delimiter=","), _CSV_MEND),
     ".csv.gz": _Reader(partial(_read_text, delimiter=","), _CSV_MEND),
@@ -318,8 +345,7 @@ def _to_numpy(column: Any) -> Column:
     # A dictionary's missing values would come out as its last entry.
     if hasattr(column.type, "index_type"):
         column = column.cast(column.type.value_type)
-    values: Column = column.to_numpy()
-    return values
+    return np.asarray(column)
 
 
 def _table(pairs: Iterable[tuple[str, Any]], source: str, targets: Sequence[str] = ()) -> Table:
@@ -370,7 +396,7 @@ def _column(name: str, values: Any, source: str) -> Column:
     if odd:
         raise DataError(
             f"{source}: column {name!r} holds {', '.join(sorted(odd))}, not numbers or text; "
-            "text must be UTF-8, and lists need a column for each item"
+            "bytes must be decoded to text, and lists need a column for each item"
         )
     if present.all() and all(isinstance(value, bool | np.bool_) for value in found):
         return array.astype(bool)

@@ -7,6 +7,7 @@ from 1, without the header.
 
 import json
 import math
+import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -26,6 +27,8 @@ TARGET_NAMES = ("target", "label", "class", "y")
 
 MAX_CODED_CLASSES = 20
 """Whole numbers are classes if at most this many differ and each comes at least twice on average."""
+
+_DATE = re.compile(r"(\d{4}([-/.])\d\d?\2\d\d?|\d\d?([-/.])\d\d?\3\d{4})([ T]\d.*)?")
 
 Kind = Literal["int", "float", "bool", "str"]
 """The type of a class label in the user's table."""
@@ -391,6 +394,11 @@ def _fit_column(
         return NumberColumn(name, *_moments(name, training), float(np.median(training)) if impute else None)
     counts = Counter(value for value in values if value is not None)
     if len(counts) > max_categories:
+        if all(_DATE.fullmatch(text) for text in counts):
+            raise DataError(
+                f"column {name!r} looks like dates, {len(counts)} different ones ({training[0]!r}, ...); "
+                f"make columns of numbers from it (year, month), or drop it: drop=[{name!r}] (--drop {name!r})"
+            )
         hint = " and looks like an identifier, for no value comes twice" if max(counts.values()) == 1 else ""
         raise DataError(
             f"column {name!r} has {len(counts)} categories, more than max_categories={max_categories}{hint}; "
