@@ -64,9 +64,9 @@ def tests_torch(session):
 
 @nox.session
 def tests_jax(session):
-    """The comparison of JAX with NumPy."""
+    """What runs on every device, on JAX."""
     session.install(*group("test"), *group("jax"), "-e", ".[cli]")
-    session.run("pytest", "tests/test_parity.py", *session.posargs)
+    session.run("pytest", "-k", "jax", *session.posargs, env={"JAX_ENABLE_X64": "1"})
 
 
 @nox.session
