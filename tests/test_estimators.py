@@ -1,0 +1,547 @@
+"""The estimators as scikit-learn's users meet them: its checks, its tools, arrays of any library, what goes wrong."""
+
+import copy
+import inspect
+import json
+import math
+import os
+import pickle
+import subprocess
+import sys
+import warnings
+
+import array_api_compat
+import joblib
+import numpy as np
+import pandas as pd
+import pytest
+import sklearn.neural_network
+import threadpoolctl
+from sklearn.base import clone
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.datasets import load_iris, make_multilabel_classification, make_regression
+from sklearn.ensemble import VotingClassifier
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.inspection import permutation_importance
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.naive_bayes import GaussianNB
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+import gpubp.estimators as room
+from gpubp.backend import to_numpy
+from gpubp.errors import DeviceError
+from gpubp.estimators import MLPClassifier, MLPRegressor
+
+IRIS = load_iris(return_X_y=True)
+NUMBERS = make_regression(80, 5, noise=1.0, random_state=0)
+NUMBERS = (NUMBERS[0], NUMBERS[1] / 50.0)
+KINDS = {"MLPClassifier": (MLPClassifier, IRIS), "MLPRegressor": (MLPRegressor, NUMBERS)}
+THEIRS_HAS_WEIGHTS = "sample_weight" in inspect.signature(sklearn.neural_network.MLPClassifier.fit).parameters
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread():
+    """Matrices as small as these are slower on two threads."""
+    with threadpoolctl.threadpool_limits(1):
+        yield
+
+
+@pytest.fixture
+def hurried():
+    """Training that may end before it has converged."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        yield
+
+
+def small(kind=MLPClassifier, **options):
+    return kind(**({"hidden_layer_sizes": (6,), "max_iter": 10, "random_state": 0, "device": "cpu"} | options))
+
+
+# --- scikit-learn's own checks ---
+
+CHECKED = [
+    {"solver": "adam"},
+    {"solver": "sgd", "learning_rate_init": 0.02},
+    {"solver": "lbfgs"},
+    {
+        "activation": "tanh",
+        "hidden_layer_sizes": (20, 10),
+        "shuffle": False,
+        "max_iter": 100,
+        "learning_rate_init": 0.01,
+    },
+    {"solver": "sgd", "learning_rate": "adaptive", "learning_rate_init": 0.05, "nesterovs_momentum": False},
+]
+
+
+@pytest.mark.parametrize("options", CHECKED, ids=str)
+@pytest.mark.parametrize("kind", [MLPClassifier, MLPRegressor])
+def test_checks_of_scikit_learn(kind, options, hurried):
+    try:
+        from sklearn.utils.estimator_checks import check_estimator
+    except RuntimeError as error:  # scikit-learn 1.6 wants SCIPY_ARRAY_API to be set; the test below sets it
+        pytest.skip(f"scikit-learn's checks cannot be imported: {error}")
+    results = check_estimator(kind(**{"max_iter": 30, "device": "cpu"} | options), on_skip=None, on_fail=None)
+    failed = {result["check_name"]: result["exception"] for result in results if result["status"] == "failed"}
+    assert failed == {}
+    assert sum(result["status"] == "passed" for result in results) > 40
+
+
+_WITH_DISPATCH = """
+import json, warnings
+warnings.simplefilter("ignore")
+from sklearn.utils.estimator_checks import check_estimator
+from gpubp.estimators import MLPClassifier, MLPRegressor
+results = []
+for kind in (MLPClassifier, MLPRegressor):
+    results += check_estimator(kind(max_iter=30), on_skip=None, on_fail=None)
+passed = sorted({r["check_name"] for r in results if r["status"] == "passed"})
+failed = [(r["check_name"], repr(r["exception"])) for r in results if r["status"] == "failed"]
+print(json.dumps([passed, failed]))
+"""
+
+
+def test_checks_of_scikit_learn_with_array_api_dispatch():
+    """In a process of its own: SciPy reads the setting when it is imported."""
+    settings = {"SCIPY_ARRAY_API": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", _WITH_DISPATCH], env=os.environ | settings, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    passed, failed = json.loads(done.stdout.splitlines()[-1])
+    # scikit-learn 1.6 wanted classes_ and the score in the library of X, which later ones do not
+    excused = set() if THEIRS_HAS_WEIGHTS else {"check_array_api_input"}
+    assert [about for about in failed if about[0] not in excused] == []
+    assert {"check_n_features_in", "check_fit2d_predict1d"} <= {*passed}
+    if THEIRS_HAS_WEIGHTS:
+        assert "check_array_api_input" in passed
+
+
+# --- what scikit-learn's have, these have ---
+
+
+@pytest.mark.parametrize(
+    ("kind", "more"), [("MLPClassifier", ["device", "dtype", "class_weight"]), ("MLPRegressor", ["device", "dtype"])]
+)
+def test_parameters_and_defaults(kind, more):
+    theirs = inspect.signature(getattr(sklearn.neural_network, kind)).parameters
+    ours = dict(inspect.signature(KINDS[kind][0]).parameters)
+    assert all(ours.pop(name).kind is inspect.Parameter.KEYWORD_ONLY for name in more)
+    if kind == "MLPRegressor" and "loss" not in theirs:  # scikit-learn 1.6
+        del ours["loss"]
+    assert [*ours] == [*theirs]
+    assert [p.default for p in ours.values()] == [p.default for p in theirs.values()]
+    assert [p.kind for p in ours.values()] == [p.kind for p in theirs.values()]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("options", [{}, {"solver": "lbfgs"}, {"early_stopping": True}], ids=str)
+def test_attributes_methods_and_tags(kind, options, hurried):
+    ours, theirs = KINDS[kind][0](max_iter=5, **options), getattr(sklearn.neural_network, kind)(max_iter=5, **options)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*iprint.*", DeprecationWarning)
+        frame = pd.DataFrame(KINDS[kind][1][0]).rename(columns=str)
+        ours.fit(frame, KINDS[kind][1][1])
+        theirs.fit(frame, KINDS[kind][1][1])
+    for public in ({name for name in vars(theirs) if not name.startswith("_")}, {"score", "predict"}):
+        assert {name for name in public if not hasattr(ours, name)} == set()
+    methods = {name for name in dir(type(theirs)) if not name.startswith("_")}
+    assert methods - {*dir(type(ours))} == set()
+    expected = copy.deepcopy(theirs.__sklearn_tags__())
+    expected.array_api_support = True
+    expected.input_tags.sparse = True  # which scikit-learn 1.6 did not tell
+    assert ours.__sklearn_tags__() == expected
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"hidden_layer_sizes": -1},
+        {"hidden_layer_sizes": (4, 0)},
+        {"activation": "gelu"},
+        {"solver": "newton"},
+        {"alpha": -1},
+        {"batch_size": 0},
+        {"learning_rate": "cosine"},
+        {"learning_rate_init": 0.0},
+        {"power_t": -1},
+        {"max_iter": 0},
+        {"shuffle": "yes"},
+        {"momentum": 1.5},
+        {"beta_1": 1.0},
+        {"epsilon": 0},
+        {"validation_fraction": 1.0},
+        {"n_iter_no_change": 0},
+        {"max_fun": 0},
+        {"tol": -1},
+        {"random_state": "x"},
+    ],
+    ids=str,
+)
+def test_bad_parameters_are_refused_in_the_same_words(kind, options):
+    raised = []
+    for model in (getattr(sklearn.neural_network, kind)(**options), KINDS[kind][0](**options)):
+        with pytest.raises(ValueError, match=r".") as error:
+            model.fit(*KINDS[kind][1])
+        raised.append(error)
+    assert type(raised[0].value) is type(raised[1].value)
+    if "solver" not in options and "learning_rate" not in options and "activation" not in options:  # sets, in no order
+        assert str(raised[0].value) == str(raised[1].value)
+
+
+def test_bad_device_and_dtype():
+    with pytest.raises(DeviceError, match="no_such_library"):
+        MLPClassifier(device="no_such_library").fit(*IRIS)
+    with pytest.raises(ValueError, match="dtype"):
+        MLPClassifier(dtype="float16").fit(*IRIS)
+
+
+def test_not_fitted():
+    with pytest.raises(NotFittedError):
+        MLPClassifier().predict(IRIS[0])
+
+
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+def test_warns_where_it_has_not_converged(solver):
+    with pytest.warns(ConvergenceWarning, match="converge"):
+        small(solver=solver, max_iter=2).fit(*IRIS)
+
+
+def test_warns_of_a_batch_too_large(hurried):
+    with pytest.warns(UserWarning, match="batch_size"):
+        small(batch_size=1000).fit(*IRIS)
+
+
+def test_partial_fit_goes_only_with_stochastic_solvers():
+    for kind, _ in KINDS.values():
+        assert hasattr(kind(solver="sgd"), "partial_fit")
+        assert not hasattr(kind(solver="lbfgs"), "partial_fit")
+        with pytest.raises(AttributeError):
+            _ = kind(solver="lbfgs").partial_fit
+
+
+def test_partial_fit_refuses():
+    with pytest.raises(ValueError, match="classes must be passed"):
+        small().partial_fit(*IRIS)
+    with pytest.raises(ValueError, match="early_stopping"):
+        small(early_stopping=True).partial_fit(*IRIS, classes=[0, 1, 2])
+    model = small().partial_fit(*IRIS, classes=[0, 1, 2])
+    with pytest.raises(ValueError, match="classes not in"):
+        model.partial_fit(IRIS[0], IRIS[1] + 1)
+    with pytest.raises(ValueError, match="expecting 4 features"):
+        model.partial_fit(IRIS[0][:, :2], IRIS[1])
+
+
+def test_warm_start_keeps_the_classes(hurried):
+    model = small(warm_start=True).fit(*IRIS)
+    with pytest.raises(ValueError, match="warm_start"):
+        model.fit(IRIS[0], IRIS[1] % 2)
+
+
+def test_warm_start_from_another_solver(hurried):
+    model = small(solver="lbfgs", warm_start=True).fit(*IRIS)
+    before = model.loss_
+    model.set_params(solver="adam", early_stopping=True).fit(*IRIS)
+    assert len(model.loss_curve_) == 10
+    assert model.loss_curve_[0] < 1.5 * before
+
+
+def test_multilabel_partial_fit():
+    x, y = make_multilabel_classification(60, 5, n_classes=3, random_state=0)
+    model = small(max_iter=1)
+    for _ in range(30):
+        model.partial_fit(x, y, classes=[0, 1, 2])
+    assert model.predict(x).shape == y.shape
+    assert model.out_activation_ == "logistic"
+    assert model.loss_curve_[-1] < model.loss_curve_[0]
+
+
+# --- what is new ---
+
+
+def test_class_weight_is_a_sample_weight(hurried):
+    by_class = small(class_weight={0: 1.0, 1: 5.0, 2: 0.5}).fit(*IRIS)
+    by_case = small().fit(*IRIS, sample_weight=np.asarray([1.0, 5.0, 0.5])[IRIS[1]])
+    both = small(class_weight={1: 5.0}).fit(*IRIS, sample_weight=np.asarray([1.0, 1.0, 0.5])[IRIS[1]])
+    neither = small().fit(*IRIS)
+    assert by_class.loss_curve_ == by_case.loss_curve_ == both.loss_curve_
+    assert by_class.loss_curve_ != neither.loss_curve_
+
+
+def test_balanced_classes(hurried):
+    rows = np.r_[:50, 50:60, 100:150]
+    x, y = IRIS[0][rows], IRIS[1][rows]
+    weights = len(y) / (3 * np.bincount(y))
+    balanced = small(class_weight="balanced").fit(x, y)
+    assert np.allclose(balanced.loss_curve_, small().fit(x, y, sample_weight=weights[y]).loss_curve_)
+    with pytest.raises(ValueError, match="balanced"):
+        small(class_weight="balanced").partial_fit(x, y, classes=[0, 1, 2])
+
+
+def test_class_weight_does_not_change_the_held_out_score(hurried):
+    model = small(class_weight={0: 0.0, 1: 1.0, 2: 0.0}, early_stopping=True, max_iter=40, learning_rate_init=0.1)
+    assert model.fit(*IRIS).validation_scores_[-1] < 0.5  # it learns to answer 1; only a third of the cases are 1
+
+
+@pytest.mark.parametrize(
+    ("dtype", "x_dtype", "expected"),
+    [
+        (None, "float32", "float32"),
+        (None, "float64", "float64"),
+        (None, "int64", "float64"),
+        ("float32", "float64", "float32"),
+        ("float64", "float32", "float64"),
+    ],
+)
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+def test_precision(dtype, x_dtype, expected, solver, hurried):
+    x = (NUMBERS[0] * 3).astype(x_dtype)
+    model = small(MLPRegressor, dtype=dtype, solver=solver).fit(x, NUMBERS[1])
+    assert {str(w.dtype) for w in model.coefs_ + model.intercepts_} == {expected}
+    assert model.predict(x).dtype == expected
+
+
+def test_poisson_predicts_positive_numbers(hurried):
+    counts = np.random.default_rng(0).poisson(2.0, len(NUMBERS[0]))
+    model = small(MLPRegressor, loss="poisson", max_iter=100, learning_rate_init=0.01).fit(NUMBERS[0], counts)
+    assert np.all(model.predict(NUMBERS[0]) > 0)
+    assert model.out_activation_ == "exp"
+    assert model.loss_curve_[-1] < 0.7 * model.loss_curve_[0]
+
+
+# --- arrays of any library ---
+
+
+@pytest.mark.parametrize("solver", ["adam", "sgd", "lbfgs"])
+def test_classifier_on_every_library(place, dtype, solver, hurried):
+    host = IRIS[0].astype(dtype)
+    x, options = place.asarray(host), {"solver": solver, "batch_size": 40, "device": "auto"}
+    model = small(**options).fit(x, place.asarray(IRIS[1]))
+    expected = small(**options | {"device": "cpu"}).fit(host, IRIS[1])
+    for name in ("predict", "predict_proba", "predict_log_proba"):
+        answers, of_numpy = getattr(model, name)(x), getattr(expected, name)(host)
+        assert array_api_compat.array_namespace(answers) is place.xp
+        assert array_api_compat.device(answers) == place.device
+        assert answers.shape == of_numpy.shape
+        if name == "predict":
+            assert np.mean(to_numpy(answers) == of_numpy) > 0.97
+        else:
+            assert str(answers.dtype).endswith(dtype)
+            slack = {"rtol": 1e-7} if dtype == "float64" else {"rtol": 0.02, "atol": 1e-3}
+            np.testing.assert_allclose(to_numpy(answers), of_numpy, **slack)
+    assert all(type(w) is np.ndarray and w.dtype == dtype for w in model.coefs_ + model.intercepts_)
+    assert model.score(x, place.asarray(IRIS[1])) == pytest.approx(expected.score(host, IRIS[1]), abs=0.03)
+    assert model.score(x, IRIS[1]) == model.score(x, place.asarray(IRIS[1]))
+
+
+@pytest.mark.parametrize("options", [{"early_stopping": True}, {"batch_size": 20, "shuffle": False}], ids=str)
+def test_regressor_on_every_library(place, options, hurried):
+    host = NUMBERS[0].astype("float32")
+    x, weights = place.asarray(host), np.linspace(0.5, 1.0, len(host))
+    options = {**options, "max_iter": 30}
+    model = small(MLPRegressor, **options | {"device": "auto"}).fit(x, NUMBERS[1], sample_weight=weights)
+    expected = small(MLPRegressor, **options).fit(host, NUMBERS[1], sample_weight=weights)
+    answers = model.predict(x)
+    assert array_api_compat.array_namespace(answers) is place.xp
+    assert array_api_compat.device(answers) == place.device
+    assert answers.ndim == 1
+    np.testing.assert_allclose(to_numpy(answers), expected.predict(host), rtol=1e-3, atol=1e-3)
+    y = place.asarray(NUMBERS[1].astype("float32"))
+    assert model.score(x, y) == pytest.approx(expected.score(host, NUMBERS[1]), abs=1e-3)
+
+
+def test_partial_fit_and_labels_of_text(place):
+    x, names = place.asarray(IRIS[0].astype("float32")), np.asarray(["setosa", "versicolor", "virginica"])
+    model = small(device="auto")
+    for _ in range(3):
+        model.partial_fit(x, names[IRIS[1]], classes=names)
+    assert model.predict(x).dtype.kind == "U"
+    assert type(model.predict(x)) is np.ndarray
+    assert model.t_ == 3 * 150
+
+
+def test_whole_numbers_on_every_library(place, hurried):
+    model = small(device="auto").fit(place.asarray(np.round(IRIS[0]).astype("int64")), IRIS[1])
+    available = place.xp.__array_namespace_info__().dtypes(device=place.backend.device, kind="real floating")
+    assert model.coefs_[0].dtype == ("float64" if "float64" in available else "float32")
+
+
+@pytest.mark.parametrize("library", ["array_api_strict", "torch"])
+def test_another_library_than_in_fit_is_refused(library, hurried):
+    xp = pytest.importorskip(library)
+    foreign = xp.asarray(IRIS[0])
+    model = small(device="auto").fit(foreign, IRIS[1])
+    with pytest.raises(TypeError, match=rf"MLPClassifier.predict\(\).*same namespace.*{library}.asarray\(X\)"):
+        model.predict(IRIS[0])
+    with pytest.raises(ValueError, match="predict_proba"):  # the type that scikit-learn raises
+        model.predict_proba(IRIS[0])
+    of_numpy = small(device="auto").fit(*IRIS)
+    with pytest.raises(TypeError, match=r"numpy"):
+        of_numpy.predict(foreign)
+    for copied in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        np.testing.assert_array_equal(copied.predict(IRIS[0]), to_numpy(model.predict(foreign)))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda xp, x: x[0, :], "Expected 2D array"),
+        (lambda xp, x: x[:0, :], "0 sample"),
+        (lambda xp, x: x[:, :0], "0 feature"),
+        (lambda xp, x: x * math.nan, "NaN"),
+        (lambda xp, x: x + math.inf, "infinity"),
+        (lambda xp, x: x * 1j, "Complex"),
+    ],
+)
+@pytest.mark.parametrize("library", ["numpy", "array_api_strict"])
+def test_bad_arrays(change, message, library):
+    xp = pytest.importorskip(library)
+    x = xp.asarray(IRIS[0])
+    if message == "Complex":
+        x = xp.astype(x, xp.complex128)
+    with pytest.raises(ValueError, match=message):
+        small(device="auto").fit(change(xp, x), IRIS[1])
+
+
+def test_features_and_cases_are_counted(hurried):
+    strict = pytest.importorskip("array_api_strict")
+    x = strict.asarray(IRIS[0])
+    model = small(device="auto").fit(x, IRIS[1])
+    assert model.n_features_in_ == 4
+    with pytest.raises(ValueError, match="3 features, but MLPClassifier is expecting 4"):
+        model.predict(x[:, :3])
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        model.fit(x, IRIS[1][:10])
+    with pytest.raises(ValueError, match="y"):
+        model.fit(x, None)
+
+
+def test_computing_elsewhere_than_where_x_is(place, hurried):
+    """``device`` says where, and outputs come back to where X is."""
+    model = small(device=place.backend.name, dtype="float32").fit(*IRIS)
+    assert type(model.predict_proba(IRIS[0])) is np.ndarray
+    np.testing.assert_allclose(
+        model.predict_proba(IRIS[0]), small(dtype="float32").fit(*IRIS).predict_proba(IRIS[0]), rtol=1e-3
+    )
+
+
+# --- weights by hand, copies, files ---
+
+
+def test_weights_changed_by_hand_count(hurried):
+    model = small(MLPRegressor).fit(*NUMBERS)
+    before = model.predict(NUMBERS[0])
+    model.intercepts_[-1][:] += 1.0  # in place
+    np.testing.assert_allclose(model.predict(NUMBERS[0]), before + 1.0)
+    model.coefs_ = [w * 0.0 for w in model.coefs_]  # others
+    np.testing.assert_allclose(model.predict(NUMBERS[0]), model.intercepts_[-1][0])
+
+
+@pytest.mark.parametrize("solver", ["adam", "sgd"])
+def test_a_stored_model_goes_on_as_if_never_stored(place, solver, tmp_path):
+    x = place.asarray(IRIS[0].astype("float32"))
+    model = small(solver=solver, device="auto")
+    for _ in range(3):
+        model.partial_fit(x, IRIS[1], classes=[0, 1, 2])
+    joblib.dump(model, tmp_path / "model.joblib")
+    stored = [pickle.loads(pickle.dumps(model)), joblib.load(tmp_path / "model.joblib"), copy.deepcopy(model)]
+    model.partial_fit(x, IRIS[1])
+    for loaded in stored:
+        loaded.partial_fit(x, IRIS[1])
+        for a, b in zip(loaded.coefs_ + loaded.intercepts_, model.coefs_ + model.intercepts_, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_nothing_of_a_device_is_stored(hurried):
+    strict = pytest.importorskip("array_api_strict")
+    model = small(device="auto").fit(strict.asarray(IRIS[0], device=strict.Device("device1")), IRIS[1])
+    stored = pickle.dumps(model)
+    assert b"array_api_strict" not in stored
+    assert b"array_api_strict" in pickle.dumps(strict.__name__)  # it would show
+
+
+def test_clone_and_representation():
+    model = small(class_weight={0: 2.0})
+    copied = clone(model)
+    assert copied.get_params() == model.get_params()
+    assert not hasattr(copied, "coefs_")
+    assert repr(MLPClassifier(device="cuda")) == "MLPClassifier(device='cuda')"
+    assert "MLPClassifier" in model._repr_html_()
+
+
+# --- scikit-learn's tools ---
+
+
+def test_in_scikit_learns_tools(hurried):
+    x, y = IRIS
+    model = small(max_iter=40, learning_rate_init=0.05)
+    pipeline = make_pipeline(StandardScaler(), model)
+    assert cross_val_score(pipeline, x, y, cv=3).mean() > 0.85
+    search = GridSearchCV(pipeline, {"mlpclassifier__alpha": [1e-4, 1e3]}, cv=3).fit(x, y)
+    assert search.best_params_ == {"mlpclassifier__alpha": 1e-4}
+    voting = VotingClassifier([("mlp", model), ("bayes", GaussianNB())], voting="soft").fit(x, y)
+    assert voting.score(x, y) > 0.9
+    calibrated = CalibratedClassifierCV(model, cv=2).fit(x, y)
+    np.testing.assert_allclose(calibrated.predict_proba(x).sum(axis=1), 1.0)
+    importance = permutation_importance(pipeline.fit(x, y), x, y, n_repeats=2, random_state=0)
+    assert np.argmax(importance.importances_mean) in (2, 3)  # the petals
+
+
+def test_frames(hurried):
+    frame, target = load_iris(return_X_y=True, as_frame=True)
+    model = small(max_iter=40, learning_rate_init=0.05)
+    model.fit(frame, target, sample_weight=pd.Series(np.ones(len(frame))))
+    assert [*model.feature_names_in_] == [*frame.columns]
+    assert model.loss_curve_ == small(max_iter=40, learning_rate_init=0.05).fit(*IRIS).loss_curve_
+    assert model.score(frame, target) > 0.9
+    with pytest.raises(ValueError, match="feature names"):
+        model.predict(frame[frame.columns[::-1]])
+    with pytest.warns(UserWarning, match="valid feature names"):
+        model.predict(frame.to_numpy())
+
+
+# --- what goes wrong while training ---
+
+
+def test_ctrl_c_keeps_what_was_learned(monkeypatch):
+    after_epoch = room._Watch.__call__
+
+    def interrupt_the_third(self, progress):
+        if progress.epoch == 3:
+            raise KeyboardInterrupt
+        return after_epoch(self, progress)
+
+    monkeypatch.setattr(room._Watch, "__call__", interrupt_the_third)
+    with pytest.warns(UserWarning, match="interrupted by user"):
+        model = small().fit(*IRIS)
+    assert model.n_iter_ == 2
+    monkeypatch.undo()
+    with pytest.warns(ConvergenceWarning):
+        three = small(max_iter=3).fit(*IRIS)
+    np.testing.assert_array_equal(model.coefs_[0], three.coefs_[0])  # the third epoch's weights were there already
+
+
+@pytest.mark.parametrize("solver", ["sgd", "adam"])
+def test_weights_that_are_not_finite_are_refused(solver, hurried):
+    x = np.finfo(float).max / 100 * np.random.default_rng(0).uniform(-1, 1, (20, 2))
+    with pytest.raises(ValueError, match="non-finite parameter weights"):
+        small(MLPRegressor, solver=solver).fit(x, x[:, 0])
+
+
+def test_early_stopping_outlives_divergence():
+    model = small(
+        MLPRegressor, activation="identity", solver="sgd", learning_rate_init=5.0, early_stopping=True, max_iter=200
+    )
+    with pytest.warns(ConvergenceWarning, match="finite"):
+        model.fit(NUMBERS[0] * 10, NUMBERS[1])
+    assert math.isnan(model.validation_scores_[-1])
+    assert isinstance(model.validation_scores_[-1], float)
+    assert np.all(np.isfinite(model.predict(NUMBERS[0])))
+
+
+def test_too_few_cases_to_hold_any_out():
+    with pytest.raises(ValueError, match="validation set is too small"):
+        small(MLPRegressor, early_stopping=True).fit(NUMBERS[0][:5], NUMBERS[1][:5])

@@ -1,0 +1,226 @@
+"""The same seed gives the same model: gpubp's estimators beside scikit-learn's own, over whole trajectories."""
+
+import inspect
+import warnings
+
+import numpy as np
+import pytest
+import scipy.sparse
+import sklearn.neural_network
+import threadpoolctl
+from sklearn.datasets import make_classification, make_multilabel_classification, make_regression
+from sklearn.exceptions import ConvergenceWarning
+
+import gpubp.estimators
+
+# L-BFGS multiplies rounding: with little penalty, over 100 iterations, scikit-learn's own fits part by up to a factor
+# when the cases merely come in another order. Whole fits are compared where they are determined.
+WHOLE_LBFGS = {"alpha": 3.0, "max_iter": 50}
+N_CASES = 90
+HAS_WEIGHTS = "sample_weight" in inspect.signature(sklearn.neural_network.MLPClassifier.fit).parameters
+HAS_POISSON = "loss" in inspect.signature(sklearn.neural_network.MLPRegressor).parameters
+
+
+def _targets():
+    kinds = {"binary": 2, "multiclass": 3}
+    found = {
+        name: make_classification(N_CASES, 6, n_informative=4, n_classes=n, random_state=0) for name, n in kinds.items()
+    }
+    found["text"] = (found["multiclass"][0], np.asarray(["a", "b", "c"])[found["multiclass"][1]])
+    found["multilabel"] = make_multilabel_classification(N_CASES, 6, n_classes=4, random_state=0)
+    x, y = make_regression(N_CASES, 6, n_targets=2, noise=5.0, random_state=0)
+    found["numbers"] = (x, y[:, 0] / 50.0)
+    found["two numbers"] = (x, y / 50.0)
+    found["counts"] = (x, np.random.default_rng(0).poisson(np.exp(0.3 * x[:, 0])).astype(float))
+    return found
+
+
+TARGETS = _targets()
+REGRESSION = {"numbers", "two numbers", "counts"}
+
+# targets, solver and activation in all combinations; then one option after the other
+SETTINGS = [
+    (targets, {"solver": solver, "activation": activation})
+    for targets in ("binary", "multiclass", "multilabel", "numbers", "counts")
+    for solver in ("sgd", "adam", "lbfgs")
+    for activation in ("identity", "logistic", "tanh", "relu")
+]
+SETTINGS += [
+    (targets, options)
+    for targets in ("multiclass", "numbers")
+    for options in (
+        {"hidden_layer_sizes": ()},
+        {"hidden_layer_sizes": 4},
+        {"hidden_layer_sizes": (7, 5, 3), "activation": "tanh"},
+        {"hidden_layer_sizes": (7, 5), "activation": "logistic", "solver": "lbfgs"},
+        {"batch_size": 7},
+        {"batch_size": 1, "max_iter": 20},
+        {"batch_size": 30, "solver": "sgd", "learning_rate_init": 0.02},
+        {"batch_size": 500},
+        {"shuffle": False, "batch_size": 20},
+        {"shuffle": False, "solver": "sgd"},
+        {"early_stopping": True, "batch_size": 20},
+        {"early_stopping": True, "solver": "sgd", "learning_rate": "adaptive", "learning_rate_init": 0.05},
+        {"early_stopping": True, "validation_fraction": 0.3, "n_iter_no_change": 3, "shuffle": False},
+        {"weights": True, "batch_size": 20},
+        {"weights": True, "early_stopping": True, "solver": "sgd"},
+        {"weights": True, "solver": "lbfgs"},
+        {"solver": "sgd", "learning_rate": "invscaling", "power_t": 0.3, "learning_rate_init": 0.5},
+        {"solver": "sgd", "learning_rate": "adaptive", "tol": 0.01, "n_iter_no_change": 2, "learning_rate_init": 0.1},
+        {"solver": "adam", "learning_rate": "adaptive", "tol": 0.1, "n_iter_no_change": 2},
+        {"solver": "sgd", "nesterovs_momentum": False},
+        {"solver": "sgd", "momentum": 0.0, "learning_rate_init": 0.1},
+        {"alpha": 0.0},
+        {"alpha": 3.0, "batch_size": 20},
+        {"alpha": 3.0, "solver": "lbfgs"},
+        {"beta_1": 0.5, "beta_2": 0.9, "epsilon": 1e-3},
+        {"tol": 0.05, "n_iter_no_change": 2},
+        {"sparse": "csr", "batch_size": 20},
+        {"sparse": "csc", "early_stopping": True},
+        {"sparse": "csr", "solver": "lbfgs"},
+        {"max_fun": 15, "solver": "lbfgs"},
+        {"random_state": 7},
+    )
+]
+SETTINGS += [
+    ("text", {"early_stopping": True}),
+    ("binary", {"early_stopping": True, "weights": True}),
+    ("multilabel", {"early_stopping": True}),
+    ("multilabel", {"weights": True, "batch_size": 20}),
+    ("two numbers", {"solver": "sgd", "alpha": 0.0, "tol": 0.0, "max_iter": 40}),
+    ("two numbers", {"solver": "adam", "alpha": 0.0, "tol": 0.0, "max_iter": 40}),
+    ("two numbers", {"early_stopping": True, "alpha": 0.0}),
+]
+
+
+def _name(setting):
+    targets, options = setting
+    return ",".join([targets, *(f"{key}={value}".replace(" ", "") for key, value in options.items())])
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread():
+    """Matrices as small as these are slower on two threads."""
+    with threadpoolctl.threadpool_limits(1):
+        yield
+
+
+def both(targets, options, **fixed):
+    """Fit scikit-learn's model and ours."""
+    options = {"random_state": 1, "hidden_layer_sizes": (8,), "max_iter": 100} | options | fixed
+    kind = "MLPRegressor" if targets in REGRESSION else "MLPClassifier"
+    x, y = TARGETS[targets]
+    weights, sparse = options.pop("weights", False), options.pop("sparse", None)
+    if sparse:
+        x = scipy.sparse.csr_matrix(np.where(np.abs(x) < 0.5, 0.0, x)).asformat(sparse)
+    if (weights and not HAS_WEIGHTS) or (targets == "counts" and not HAS_POISSON):
+        pytest.skip("this scikit-learn has no sample_weight and no poisson loss to compare with")
+    if targets == "text" and not HAS_WEIGHTS:
+        pytest.skip("scikit-learn 1.6 cannot stop early where the classes are text")
+    arguments = {"sample_weight": np.random.default_rng(1).uniform(0.1, 2.0, N_CASES)} if weights else {}
+    if targets == "counts":
+        options["loss"] = "poisson"
+    models = []
+    for room, own in ((sklearn.neural_network, {}), (gpubp.estimators, {"device": "cpu"})):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            warnings.filterwarnings("ignore", "Got `batch_size` less than 1 or larger than", UserWarning)
+            warnings.filterwarnings("ignore", ".*iprint.*", DeprecationWarning)  # of an older scikit-learn's
+            models.append(getattr(room, kind)(**options, **own).fit(x, y, **arguments))
+    return *models, x
+
+
+def deviation(theirs, ours):
+    """The largest difference of any weight, in parts of the largest weight of its layer."""
+    pairs = zip(theirs.coefs_ + theirs.intercepts_, ours.coefs_ + ours.intercepts_, strict=True)
+    return max(np.max(np.abs(a - b)) / np.max(np.abs(a)) for a, b in pairs)
+
+
+@pytest.mark.parametrize("setting", SETTINGS, ids=_name)
+def test_weights_after_20_epochs(setting):
+    theirs, ours, _ = both(*setting, max_iter=20)
+    assert theirs.n_iter_ == ours.n_iter_
+    assert all(w.dtype == np.float64 for w in ours.coefs_)
+    assert deviation(theirs, ours) < 1e-7
+
+
+@pytest.mark.parametrize("setting", SETTINGS, ids=_name)
+def test_whole_fits(setting):
+    targets, options = setting
+    theirs, ours, x = both(*setting, **(WHOLE_LBFGS if options.get("solver") == "lbfgs" else {}))
+    n_means = 2 if targets == "two numbers" else 1  # scikit-learn's mean over outputs, where ours is the sum
+    assert theirs.n_iter_ == ours.n_iter_
+    assert theirs.t_ == ours.t_
+    assert theirs.out_activation_ == ours.out_activation_
+    np.testing.assert_allclose(ours.loss_, n_means * theirs.loss_, rtol=1e-4)
+    for name in ("loss_curve_", "best_loss_"):
+        if getattr(theirs, name, None) is not None:
+            np.testing.assert_allclose(getattr(ours, name), n_means * np.asarray(getattr(theirs, name)), rtol=1e-4)
+    for name in ("validation_scores_", "best_validation_score_"):
+        if getattr(theirs, name, None) is not None:
+            np.testing.assert_allclose(getattr(ours, name), getattr(theirs, name), rtol=1e-6, atol=1e-9)
+        else:
+            assert getattr(ours, name, None) is None
+    if targets in REGRESSION:
+        np.testing.assert_allclose(ours.predict(x), theirs.predict(x), rtol=1e-4, atol=1e-6)
+    else:
+        np.testing.assert_array_equal(ours.predict(x), theirs.predict(x))
+        np.testing.assert_allclose(ours.predict_proba(x), theirs.predict_proba(x), rtol=1e-4, atol=1e-6)
+
+
+def test_the_grid_is_large():
+    assert len(SETTINGS) >= 60
+
+
+@pytest.mark.parametrize("options", [{"solver": "sgd"}, {"solver": "adam"}, {"solver": "sgd", "batch_size": 20}])
+@pytest.mark.parametrize("targets", ["binary", "multiclass", "multilabel", "numbers"])
+def test_partial_fit(targets, options):
+    x, y = TARGETS[targets]
+    kind = "MLPRegressor" if targets in REGRESSION else "MLPClassifier"
+    classes = {} if targets in REGRESSION else {"classes": np.arange(4 if targets == "multilabel" else y.max() + 1)}
+    models = []
+    for room, own in ((sklearn.neural_network, {}), (gpubp.estimators, {"device": "cpu"})):
+        model = getattr(room, kind)(hidden_layer_sizes=(8,), random_state=1, **options, **own)
+        for part in [slice(0, 30), slice(30, 70), slice(70, 90)] * 3:
+            model.partial_fit(x[part], y[part], **classes)
+        models.append(model)
+    theirs, ours = models
+    assert deviation(theirs, ours) < 1e-9
+    assert (theirs.n_iter_, theirs.t_) == (ours.n_iter_, ours.t_)
+    np.testing.assert_allclose(ours.loss_curve_, theirs.loss_curve_, rtol=1e-9)
+
+
+@pytest.mark.parametrize("solver", ["sgd", "adam", "lbfgs"])
+@pytest.mark.parametrize("targets", ["multiclass", "numbers"])
+def test_warm_start(targets, solver):
+    x, y = TARGETS[targets]
+    kind = "MLPRegressor" if targets in REGRESSION else "MLPClassifier"
+    models = []
+    for room, own in ((sklearn.neural_network, {}), (gpubp.estimators, {"device": "cpu"})):
+        model = getattr(room, kind)(
+            hidden_layer_sizes=(8,), random_state=1, warm_start=True, max_iter=5, solver=solver, **own
+        )
+        for _ in range(4):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ConvergenceWarning)
+                warnings.filterwarnings("ignore", ".*iprint.*", DeprecationWarning)
+                model.fit(x, y)
+        models.append(model)
+    theirs, ours = models
+    assert deviation(theirs, ours) < 1e-7
+    assert (theirs.n_iter_, theirs.t_) == (ours.n_iter_, ours.t_)
+    np.testing.assert_allclose(getattr(ours, "loss_curve_", []), getattr(theirs, "loss_curve_", []), rtol=1e-7)
+
+
+@pytest.mark.parametrize("options", [{}, {"early_stopping": True}, {"solver": "sgd", "learning_rate": "adaptive"}])
+def test_what_verbose_prints(options, capsys):
+    settings = {"verbose": True, "tol": 0.05, "n_iter_no_change": 2, "learning_rate_init": 0.02, "max_iter": 40}
+    _, _, x = both("multiclass", {**settings, **options}, verbose=False)
+    printed = []
+    for room, own in ((sklearn.neural_network, {}), (gpubp.estimators, {"device": "cpu"})):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            room.MLPClassifier((8,), random_state=1, **settings, **options, **own).fit(x, TARGETS["multiclass"][1])
+        printed.append(capsys.readouterr().out)
+    assert printed[0] == printed[1]
+    assert "Iteration 1, loss" in printed[0]
