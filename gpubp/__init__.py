@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from gpubp.errors import DivergenceWarning as DivergenceWarning
     from gpubp.errors import GpubpError as GpubpError
     from gpubp.errors import ModelFileError as ModelFileError
+    from gpubp.estimators import MLPClassifier as MLPClassifier
+    from gpubp.estimators import MLPRegressor as MLPRegressor
     from gpubp.gradient_check import check_gradient as check_gradient
     from gpubp.initialization import initial_weights as initial_weights
     from gpubp.network import Network as Network
@@ -48,6 +50,7 @@ _PUBLIC = {
         *("adagrad", "adam", "adamw", "clipped", "decayed", "gradient_descent"),
         *("momentum", "nesterov", "rmsprop", "rule_named"),
     ),
+    "estimators": ("MLPClassifier", "MLPRegressor"),
     "gradient_check": ("check_gradient",),
     "initialization": ("initial_weights",),
     "network": ("Network",),

@@ -507,14 +507,14 @@ def test_frames(hurried):
 
 
 def test_ctrl_c_keeps_what_was_learned(monkeypatch):
-    after_epoch = room._Watch.__call__
+    after_epoch = room.watch.Watch.__call__
 
     def interrupt_the_third(self, progress):
         if progress.epoch == 3:
             raise KeyboardInterrupt
         return after_epoch(self, progress)
 
-    monkeypatch.setattr(room._Watch, "__call__", interrupt_the_third)
+    monkeypatch.setattr(room.watch.Watch, "__call__", interrupt_the_third)
     with pytest.warns(UserWarning, match="interrupted by user"):
         model = small().fit(*IRIS)
     assert model.n_iter_ == 2

@@ -21,6 +21,7 @@ TABLE = ROOT / "docs" / "architecture.md"
 AROUND_THE_CORE = {
     *("__init__.py", "__main__.py", "cli/", "data/", "tabular.py", "testing.py", "explain.py", "plotting.py"),
     "doctor.py",
+    "estimators/",
 }
 
 

@@ -1,0 +1,11 @@
+"""scikit-learn's multilayer perceptrons, on any device: the same parameters, attributes, warnings and random numbers.
+
+Training is :func:`gpubp.loop.run` with batches in scikit-learn's order; this room turns what an estimator is given into
+a plan, and what comes of it into fitted attributes.
+"""
+
+from gpubp.estimators.base import NamespaceError
+from gpubp.estimators.classifier import MLPClassifier
+from gpubp.estimators.regressor import MLPRegressor
+
+__all__ = ["MLPClassifier", "MLPRegressor", "NamespaceError"]

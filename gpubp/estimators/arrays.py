@@ -1,0 +1,54 @@
+"""Arrays of whatever library, frames and sparse matrices: told apart, moved, cut into parts."""
+
+from typing import Any
+
+import array_api_compat
+import numpy as np
+import scipy
+import scipy.optimize
+import scipy.sparse
+from sklearn.utils import gen_batches
+
+from gpubp._typing import Array
+from gpubp.backend import Backend, to_backend, to_numpy
+from gpubp.network import Network, output_layer
+from gpubp.prediction import CASES_AT_ONCE
+
+
+def library_of(X: Any) -> str:
+    """Name the array library that X is from; lists, frames and sparse matrices count as NumPy's."""
+    if not array_api_compat.is_array_api_obj(X) or array_api_compat.is_numpy_array(X):
+        return "numpy"
+    return str(array_api_compat.array_namespace(X).__name__.removeprefix("array_api_compat."))
+
+
+def on_host(array: Any) -> Any:
+    """Bring arrays of other libraries to the host; whatever else comes back as it is."""
+    return to_numpy(array) if library_of(array) != "numpy" else array
+
+
+def on_device(backend: Backend, precision: str, x: Any) -> Any:
+    """Move x to the device; sparse x stays on the host."""
+    return x if scipy.sparse.issparse(x) else to_backend(backend, x, precision)
+
+
+def rows_of(backend: Backend, precision: str, x: Any, rows: np.ndarray | None) -> Any:
+    """Choose rows of x, all without ``rows``, on the device; sparse x stays on the host."""
+    if scipy.sparse.issparse(x):
+        return x if rows is None else x[rows]
+    x = to_backend(backend, x, precision)
+    return x if rows is None else backend.xp.take(x, to_backend(backend, rows), axis=0)
+
+
+def dense(backend: Backend, precision: str, x: Any, rows: slice) -> Array:
+    """Take consecutive rows of x, dense and on the device."""
+    return to_backend(backend, x[rows].toarray(), precision) if scipy.sparse.issparse(x) else x[rows, :]
+
+
+def outputs_in_parts(backend: Backend, precision: str, network: Network, theta: Array, x: Any) -> Array:
+    """Compute the outputs for x, dense on the device or sparse on the host, in parts that bound the memory."""
+    parts = [
+        output_layer(backend.xp, network, theta, dense(backend, precision, x, rows)).y
+        for rows in gen_batches(x.shape[0], CASES_AT_ONCE)
+    ]
+    return parts[0] if len(parts) == 1 else backend.xp.concat(parts, axis=0)

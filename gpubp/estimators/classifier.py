@@ -1,0 +1,282 @@
+"""scikit-learn's MLPClassifier on any device."""
+
+from typing import Any, Self
+
+import array_api_compat
+import numpy as np
+from sklearn.base import ClassifierMixin, _fit_context
+from sklearn.metrics import accuracy_score
+from sklearn.preprocessing import LabelBinarizer
+from sklearn.utils import compute_sample_weight
+from sklearn.utils._param_validation import StrOptions
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
+
+from gpubp.backend import like, to_numpy
+from gpubp.estimators.arrays import library_of, on_host
+from gpubp.estimators.base import MultilayerPerceptron, keep_parameters
+from gpubp.estimators.cases import HeldOut
+
+
+class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc]
+    """A multilayer perceptron that classifies: scikit-learn's ``MLPClassifier`` on any device.
+
+    Parameters, attributes, random numbers and updates are scikit-learn's, so that the same ``random_state`` gives the
+    same model; ``device``, ``dtype`` and ``class_weight`` are new.
+
+    Parameters
+    ----------
+    hidden_layer_sizes : int or sequence of int, default=(100,)
+        Units of each hidden layer.
+    activation : {"identity", "logistic", "tanh", "relu"}, default="relu"
+        The units of the hidden layers.
+    solver : {"lbfgs", "sgd", "adam"}, default="adam"
+    alpha : float, default=1e-4
+        Strength of the L2 penalty, which is divided by the weight of the batch's cases.
+    batch_size : int or "auto", default="auto"
+        "auto" is 200, or all cases where there are fewer.
+    learning_rate : {"constant", "invscaling", "adaptive"}, default="constant"
+        How the learning rate of "sgd" goes on: as it is; divided by the ``power_t``-th power of the number of cases
+        seen; divided by 5 whenever ``n_iter_no_change`` epochs brought nothing.
+    learning_rate_init : float, default=0.001
+    power_t : float, default=0.5
+    max_iter : int, default=200
+        Epochs at most, or iterations of "lbfgs".
+    shuffle : bool, default=True
+        Whether the cases come in a new order in each epoch.
+    random_state : int, RandomState or None, default=None
+        For the first weights, the cases held out and the order of the cases.
+    tol : float, default=1e-4
+        What counts as an improvement of the loss, or of the validation score.
+    verbose : bool, default=False
+        Whether to print the loss of each epoch.
+    warm_start : bool, default=False
+        Whether :meth:`fit` goes on from the weights there are.
+    momentum : float, default=0.9
+    nesterovs_momentum : bool, default=True
+    early_stopping : bool, default=False
+        Whether to hold out cases, to watch the score on them, and to keep the weights of the best epoch.
+    validation_fraction : float, default=0.1
+    beta_1, beta_2, epsilon : float, default=0.9, 0.999, 1e-8
+        Settings of "adam".
+    n_iter_no_change : int, default=10
+        Epochs without improvement after which training stops.
+    max_fun : int, default=15000
+        Evaluations of the loss at most, for "lbfgs".
+    device : str, default="auto"
+        Where to compute: "cpu", "cuda", "cuda:1", "torch:cpu", ...; "auto" is where X is, and for X of NumPy a GPU if
+        one works. See :func:`gpubp.backend.choose_backend`.
+    dtype : {"float32", "float64"} or None, default=None
+        The precision to compute in; None is that of X.
+    class_weight : dict, list of dict, "balanced" or None, default=None
+        How much a case of each class counts, beside ``sample_weight``; "balanced" makes all classes count the same in
+        sum. The score of early stopping does not heed it.
+
+    Attributes
+    ----------
+    classes_ : array of shape (n_classes,)
+    coefs_, intercepts_ : list of array
+        Weights ``(n_in, n_out)`` and biases ``(n_out,)`` of each layer, arrays of NumPy. Changing them changes what
+        the model predicts.
+    loss_, best_loss_ : float
+        The loss of the last epoch, and the smallest; ``best_loss_`` is None with early stopping.
+    loss_curve_ : list of float
+        The loss of each epoch.
+    validation_scores_, best_validation_score_ : list of float and float, or None
+        The score on the cases held out, with early stopping.
+    n_iter_, t_ : int
+        Epochs of the last fit, and cases seen in all.
+    n_layers_, n_outputs_, n_features_in_ : int
+    feature_names_in_ : array of str
+        Where X was a frame.
+    out_activation_ : str
+        The unit of the output layer.
+
+    Notes
+    -----
+    Ctrl-C ends the training and keeps what was learned. Where scikit-learn differs:
+
+    - The loss is exact where outputs are 0 or 1 to the last digit; scikit-learn clips them.
+    - Training ends as soon as the weights leave the finite numbers, not after ``max_iter`` epochs.
+    - With ``solver="lbfgs"`` and X of float32 the computation and ``coefs_`` are float32.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from gpubp import MLPClassifier
+    >>> X, y = load_iris(return_X_y=True)
+    >>> model = MLPClassifier((10,), solver="lbfgs", max_iter=1000, random_state=0, device="cpu").fit(X, y)
+    >>> model.predict(X[:2])
+    array([0, 0])
+    >>> model.score(X, y) > 0.95
+    True
+    """
+
+    _parameter_constraints: dict[str, list[Any]] = {  # noqa: RUF012
+        **MultilayerPerceptron._parameter_constraints,
+        "class_weight": [dict, list, StrOptions({"balanced"}), None],
+    }
+    loss = "log_loss"
+
+    def __init__(
+        self,
+        hidden_layer_sizes: Any = (100,),
+        activation: Any = "relu",
+        *,
+        solver: Any = "adam",
+        alpha: Any = 0.0001,
+        batch_size: Any = "auto",
+        learning_rate: Any = "constant",
+        learning_rate_init: Any = 0.001,
+        power_t: Any = 0.5,
+        max_iter: Any = 200,
+        shuffle: Any = True,
+        random_state: Any = None,
+        tol: Any = 1e-4,
+        verbose: Any = False,
+        warm_start: Any = False,
+        momentum: Any = 0.9,
+        nesterovs_momentum: Any = True,
+        early_stopping: Any = False,
+        validation_fraction: Any = 0.1,
+        beta_1: Any = 0.9,
+        beta_2: Any = 0.999,
+        epsilon: Any = 1e-8,
+        n_iter_no_change: Any = 10,
+        max_fun: Any = 15000,
+        device: Any = "auto",
+        dtype: Any = None,
+        class_weight: Any = None,
+    ) -> None:
+        keep_parameters(self, locals())
+
+    @available_if(MultilayerPerceptron._has_partial_fit)  # type: ignore[untyped-decorator]
+    @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> Self:
+        """Go on training for one epoch, with the solver's state of the last call.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            See :meth:`fit`.
+        classes : array of shape (n_classes,), optional
+            All classes there will be; needed in the first call.
+
+        Returns
+        -------
+        self
+        """
+        if self.class_weight == "balanced":
+            raise ValueError(
+                "class_weight='balanced' needs all cases at once and is not supported for partial_fit; give it a dict, "
+                "such as sklearn.utils.compute_class_weight makes"
+            )
+        y = on_host(y)
+        if _check_partial_fit_first_call(self, on_host(classes)):
+            self._label_binarizer = LabelBinarizer()
+            self._label_binarizer.fit(y if type_of_target(y).startswith("multilabel") else on_host(classes))
+        return self._fit(X, y, sample_weight, incremental=True)
+
+    def predict(self, X: Any) -> Any:
+        """Predict classes.
+
+        Parameters
+        ----------
+        X : array, frame or sparse matrix of shape (n_samples, n_features)
+
+        Returns
+        -------
+        array of shape (n_samples,) or (n_samples, n_classes)
+            In the library and on the device of X; classes that are text are in an array of NumPy.
+        """
+        _, outputs = self._outputs(X, "predict")
+        classes = self._answers(to_numpy(outputs))
+        return classes if library_of(X) == "numpy" or classes.dtype.kind in "OSUT" else like(classes, X)
+
+    def predict_proba(self, X: Any) -> Any:
+        """Predict the probability of each class.
+
+        Parameters
+        ----------
+        X : array, frame or sparse matrix of shape (n_samples, n_features)
+
+        Returns
+        -------
+        array of shape (n_samples, n_classes)
+            In the library and on the device of X.
+        """
+        return self._probabilities(X, "predict_proba")
+
+    def predict_log_proba(self, X: Any) -> Any:
+        """Predict the logarithm of the probability of each class.
+
+        Parameters
+        ----------
+        X : array, frame or sparse matrix of shape (n_samples, n_features)
+
+        Returns
+        -------
+        array of shape (n_samples, n_classes)
+            In the library and on the device of X.
+        """
+        probabilities = self._probabilities(X, "predict_log_proba")
+        with np.errstate(divide="ignore"):
+            return array_api_compat.array_namespace(probabilities).log(probabilities)
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Return the accuracy of the predictions.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            See :meth:`fit`.
+
+        Returns
+        -------
+        float
+        """
+        return float(accuracy_score(on_host(y), on_host(self.predict(X)), sample_weight=on_host(sample_weight)))
+
+    def _probabilities(self, X: Any, method: str) -> Any:
+        backend, outputs = self._outputs(X, method)
+        with backend.active():
+            if self.n_outputs_ == 1:
+                outputs = backend.xp.concat([1.0 - outputs, outputs], axis=1)
+            return like(outputs, X)
+
+    def _admit_targets(self, y: np.ndarray, incremental: bool) -> tuple[np.ndarray, np.ndarray | None]:
+        if not hasattr(self, "classes_") or (not self.warm_start and not incremental):
+            self._label_binarizer = LabelBinarizer().fit(y)
+            self.classes_ = self._label_binarizer.classes_
+        else:
+            classes = unique_labels(y)
+            if self.warm_start and set(classes) != set(self.classes_):
+                raise ValueError(
+                    "warm_start can only be used where `y` has the same classes as in the previous call to fit. "
+                    f"Previously got {self.classes_}, `y` has {classes}"
+                )
+            if len(np.setdiff1d(classes, self.classes_, assume_unique=True)):
+                raise ValueError(
+                    f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes_}. 'y' has {classes}."
+                )
+        weights = None if self.class_weight is None else compute_sample_weight(self.class_weight, y)
+        return self._label_binarizer.transform(y).astype(bool), weights
+
+    def _output(self) -> tuple[str, str]:
+        if self._label_binarizer.y_type_ == "multiclass":
+            return "softmax", "cross_entropy"
+        return "logistic", "binary_cross_entropy"
+
+    def _answers(self, outputs: np.ndarray) -> np.ndarray:
+        answers: np.ndarray = self._label_binarizer.inverse_transform(
+            outputs.ravel() if self.n_outputs_ == 1 else outputs
+        )
+        return answers
+
+    def _held_out_score(self, held_out: HeldOut, outputs: np.ndarray) -> float:
+        return float(accuracy_score(held_out.desired, self._answers(outputs), sample_weight=held_out.case_weights))
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags
