@@ -1,4 +1,4 @@
-"""From scikit-learn in one line, the import: the same seed gives the same model, on a CPU or with device="cuda" on a GPU."""
+"""From scikit-learn in one line, the import: the same seed gives the same model, on a CPU or, by device="cuda", a GPU."""
 
 import warnings
 
