@@ -1,4 +1,7 @@
-"""From scikit-learn in one line, the import: the same seed gives the same model, on a CPU or, by device="cuda", a GPU."""
+"""From scikit-learn in one line, the import: the same seed gives the same model.
+
+With `device="cuda"` it is trained on a GPU.
+"""
 
 import warnings
 
