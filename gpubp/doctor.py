@@ -16,7 +16,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from gpubp import __version__, probe
+from gpubp import probe
+from gpubp._version import __version__
 from gpubp.backend import ENVIRONMENT_VARIABLE, choose_backend
 from gpubp.errors import GpubpError
 

@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from gpubp import __version__
 from gpubp._typing import Array
+from gpubp._version import __version__
 from gpubp.backend import to_numpy
 from gpubp.errors import DataError, ModelFileError
 from gpubp.network import Network

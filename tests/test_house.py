@@ -67,8 +67,7 @@ def imports_of(name, path, modules):
             above = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
             base = ".".join([*above, *([node.module] if node.module else [])])
             for alias in node.names:
-                if (base, alias.name) != (root, "__version__"):  # there before anything is imported
-                    note(f"{base}.{alias.name}", node.lineno)
+                note(f"{base}.{alias.name}", node.lineno)
         elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("import_module", "__import__")):
             for argument in node.args[:1]:
                 if isinstance(argument, ast.Constant) and isinstance(argument.value, str):
@@ -182,7 +181,7 @@ def fake(tmp_path):
         sound = {
             "__init__": "from fake.high import roof",
             "low": "import os, numpy\nfloor = 1",
-            "middle": "from fake.low import floor\nfrom fake import __version__",
+            "middle": "from fake.low import floor",
             "box__inner": "from ..low import floor",
             "box__outer": "from . import inner\nfrom .inner import floor",
             "box____init__": "from fake.box.outer import inner",

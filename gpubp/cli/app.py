@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from gpubp import __version__
+from gpubp._version import __version__
 from gpubp.cli.doctor import doctor
 from gpubp.cli.explain import explain
 from gpubp.cli.predict import predict
