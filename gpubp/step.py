@@ -55,15 +55,21 @@ def objective_and_gradient(
     -------
     (...) array, (..., P) array
     """
-    value, gradient = error_and_gradient(xp, objective.network, theta, *batch)
-    share = _share(xp, objective, batch)
-    by_network = share if isinstance(share, float) else share[..., None]
-    value, gradient = value * share, gradient * by_network
+    error, gradient = _error_and_descent(xp, objective, weight_mask, theta, batch)
+    if not objective.l2:
+        return error, gradient
+    return error + penalty(xp, objective, weight_mask, theta, batch), gradient
+
+
+def _error_and_descent(
+    xp: Namespace, objective: Objective, weight_mask: Array, theta: Array, batch: Batch
+) -> tuple[Array, Array]:
+    """Evaluate the objective without its penalty, and the derivative of all of it."""
+    error, gradient = error_and_gradient(xp, objective.network, theta, *batch)
     if objective.l2:
-        value = value + penalty(xp, objective, weight_mask, theta, batch)
-        weights = objective.l2 * weight_mask * theta
-        gradient = gradient + weights * by_network
-    return value, gradient
+        gradient = gradient + objective.l2 * weight_mask * theta
+    share = _share(xp, objective, batch)
+    return error * share, gradient * (share if isinstance(share, float) else share[..., None])
 
 
 def penalty(xp: Namespace, objective: Objective, weight_mask: Array, theta: Array, batch: Batch) -> Array:
@@ -127,10 +133,10 @@ def _first_order_step(
     batch: Batch,
     epoch: float,
 ) -> tuple[Array, Any, Array]:
-    value, gradient = objective_and_gradient(xp, objective, weight_mask, theta, batch)
+    value, gradient = _error_and_descent(xp, objective, weight_mask, theta, batch)
     change, state = rule.update(xp, gradient, state, theta, rule.at(epoch))
-    if objective.l2 and not objective.penalty_reported:
-        value = value - penalty(xp, objective, weight_mask, theta, batch)
+    if objective.l2 and objective.penalty_reported:
+        value = value + penalty(xp, objective, weight_mask, theta, batch)
     return theta + change, state, value
 
 
