@@ -191,7 +191,13 @@ def backward(xp: Namespace, network: Network, theta: Array, layers: list[Layer],
 
 
 def error_and_gradient(
-    xp: Namespace, network: Network, theta: Array, x: Array, d: Array, case_weights: Array | None = None
+    xp: Namespace,
+    network: Network,
+    theta: Array,
+    x: Array,
+    d: Array,
+    case_weights: Array | None = None,
+    kept: tuple[Array, ...] = (),
 ) -> tuple[Array, Array]:
     r"""Sum the error over the cases and take its derivative by every parameter, from one pass forward and one backward.
 

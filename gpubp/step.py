@@ -19,11 +19,15 @@ from gpubp.second_order import Problem, SecondOrder
 
 
 class Batch(NamedTuple):
-    """Cases x ``(..., b, i)``, desired outputs d ``(..., b, j)``, and how much each case counts ``(..., b)``."""
+    """Cases x ``(..., b, i)``, desired outputs d ``(..., b, j)``, and how much each case counts ``(..., b)``.
+
+    ``kept`` are the masks of dropout, ``(..., b, n)`` for the inputs and for each hidden layer, or nothing.
+    """
 
     x: Array
     d: Array
     case_weights: Array | None = None
+    kept: tuple[Array, ...] = ()
 
 
 @dataclass(frozen=True)

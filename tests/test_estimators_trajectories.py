@@ -209,7 +209,8 @@ def test_warm_start(targets, solver):
     theirs, ours = models
     assert deviation(theirs, ours) < 1e-7
     assert (theirs.n_iter_, theirs.t_) == (ours.n_iter_, ours.t_)
-    np.testing.assert_allclose(getattr(ours, "loss_curve_", []), getattr(theirs, "loss_curve_", []), rtol=1e-7)
+    if solver != "lbfgs":  # theirs keeps no curve
+        np.testing.assert_allclose(ours.loss_curve_, theirs.loss_curve_, rtol=1e-7)
 
 
 @pytest.mark.parametrize("options", [{}, {"early_stopping": True}, {"solver": "sgd", "learning_rate": "adaptive"}])

@@ -4,7 +4,7 @@ Training is :func:`gpubp.loop.run` with batches in scikit-learn's order; this ro
 a plan, and what comes of it into fitted attributes.
 """
 
-from gpubp.estimators.base import NamespaceError
+from gpubp.estimators.admission import NamespaceError
 from gpubp.estimators.classifier import MLPClassifier
 from gpubp.estimators.regressor import MLPRegressor
 

@@ -3,84 +3,49 @@
 import math
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from functools import partial
 from itertools import pairwise
-from numbers import Integral, Real
 from operator import index
 from typing import Any, Self
 
-import array_api_compat
 import numpy as np
-import scipy
-import scipy.optimize
-import scipy.sparse
 from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
-from sklearn.utils import check_random_state, check_X_y, column_or_1d, gen_batches
-from sklearn.utils._param_validation import Interval, Options, StrOptions
-from sklearn.utils.fixes import parse_version
-from sklearn.utils.optimize import _check_optimize_result
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
 from gpubp._typing import Array
 from gpubp.backend import Backend, choose_backend, to_backend, to_numpy
 from gpubp.checks import choose_precision
-from gpubp.descent import Rule, adam, momentum, nesterov
 from gpubp.errors import DataError
-from gpubp.estimators.arrays import library_of, on_device, on_host, outputs_in_parts, rows_of
-from gpubp.estimators.cases import BatchesInOrder, Cases, HeldOut, weighed_by_cases
-from gpubp.estimators.optimizer import LearningRate, Optimizer
+from gpubp.estimators.admission import admit_cases, admit_new_cases
+from gpubp.estimators.arrays import on_device, on_host, outputs_in_parts, rows_of
+from gpubp.estimators.callbacks import CallbackSupportMixin, FitTask
+from gpubp.estimators.cases import BatchesInOrder, Cases, weighed_by_cases
+from gpubp.estimators.held_out import HeldOut
+from gpubp.estimators.lbfgs import fit_lbfgs
+from gpubp.estimators.optimizer import Optimizer, learning_rate_of, rule_of
+from gpubp.estimators.parameters import CONSTRAINTS
 from gpubp.estimators.watch import Watch
 from gpubp.loop import Plan, Position, run
 from gpubp.network import Network, flatten, views
-from gpubp.prediction import CASES_AT_ONCE
-from gpubp.step import Objective, make_step, objective_and_gradient
-
-STOCHASTIC_SOLVERS = ("sgd", "adam")
+from gpubp.step import Objective, make_step
 
 
-class NamespaceError(DataError, TypeError):
-    """A model fitted on arrays of one library was given arrays of another."""
-
-
-class MultilayerPerceptron(BaseEstimator, ABC):  # type: ignore[misc]
+class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: ignore[misc]
     """What the classifier and the regressor share."""
 
-    _parameter_constraints: dict[str, list[Any]] = {  # noqa: RUF012  scikit-learn's name and kind
-        "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
-        "activation": [StrOptions({"identity", "logistic", "tanh", "relu"})],
-        "solver": [StrOptions({"lbfgs", "sgd", "adam"})],
-        "alpha": [Interval(Real, 0, None, closed="left")],
-        "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
-        "learning_rate": [StrOptions({"constant", "invscaling", "adaptive"})],
-        "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
-        "power_t": [Interval(Real, 0, None, closed="left")],
-        "max_iter": [Interval(Integral, 1, None, closed="left")],
-        "shuffle": ["boolean"],
-        "random_state": ["random_state"],
-        "tol": [Interval(Real, 0, None, closed="left")],
-        "verbose": ["verbose"],
-        "warm_start": ["boolean"],
-        "momentum": [Interval(Real, 0, 1, closed="both")],
-        "nesterovs_momentum": ["boolean"],
-        "early_stopping": ["boolean"],
-        "validation_fraction": [Interval(Real, 0, 1, closed="left")],
-        "beta_1": [Interval(Real, 0, 1, closed="left")],
-        "beta_2": [Interval(Real, 0, 1, closed="left")],
-        "epsilon": [Interval(Real, 0, None, closed="neither")],
-        "n_iter_no_change": [Interval(Integral, 1, None, closed="left"), Options(Real, {np.inf})],
-        "max_fun": [Interval(Integral, 1, None, closed="left")],
-        "device": [str],
-        "dtype": [StrOptions({"float32", "float64"}), None],
-    }
+    _parameter_constraints = CONSTRAINTS
 
     # --- what a classifier and a regressor do differently ---
 
     @abstractmethod
     def _admit_targets(self, y: np.ndarray, incremental: bool) -> tuple[np.ndarray, np.ndarray | None]:
-        """Turn targets into desired outputs, a column for each output unit, and weights by class."""
+        """Learn what targets there are; desired outputs, a column for each output unit, and weights by class."""
+
+    @abstractmethod
+    def _desired(self, y: np.ndarray) -> np.ndarray:
+        """Turn targets of the kind that was learned into desired outputs."""
 
     @abstractmethod
     def _output(self) -> tuple[str, str]:
@@ -91,13 +56,17 @@ class MultilayerPerceptron(BaseEstimator, ABC):  # type: ignore[misc]
         """Turn the network's outputs into predictions."""
 
     @abstractmethod
-    def _held_out_score(self, held_out: HeldOut, outputs: np.ndarray) -> float:
-        """Score the outputs for cases held out."""
+    def _default_score(self, targets: np.ndarray, outputs: np.ndarray, sample_weight: np.ndarray | None) -> float:
+        """Score outputs where ``scoring`` is None."""
+
+    def _to_learn(self, d: np.ndarray) -> np.ndarray:
+        """Turn desired outputs into what the training aims at."""
+        return d
 
     # --- fitting ---
 
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, *, validation_data: Any = None) -> Self:
         """Fit the model.
 
         Parameters
@@ -108,179 +77,217 @@ class MultilayerPerceptron(BaseEstimator, ABC):  # type: ignore[misc]
             Targets: classes, or numbers. An array of NumPy will do, whatever library X is from.
         sample_weight : array of shape (n_samples,), optional
             How much each case counts.
+        validation_data : (X, y) or (X, y, sample_weight), optional
+            Cases to look at after each epoch and not to learn from. Their loss goes to ``validation_curve_``, their
+            score to ``validation_scores_``; early stopping watches them instead of a part of X.
 
         Returns
         -------
         self
         """
-        return self._fit(X, y, sample_weight, incremental=False)
+        return self._fit(X, y, sample_weight, validation_data, incremental=False)
 
     def _has_partial_fit(self) -> bool:
-        if self.solver not in STOCHASTIC_SOLVERS:
+        if self.solver == "lbfgs":
             raise AttributeError(
                 f"partial_fit is only available for stochastic optimizers. {self.solver} is not stochastic."
             )
         return True
 
-    def _fit(self, X: Any, y: Any, sample_weight: Any, *, incremental: bool) -> Self:
+    def _fit(self, X: Any, y: Any, sample_weight: Any, validation_data: Any = None, *, incremental: bool) -> Self:
         hidden = self.hidden_layer_sizes
         hidden = [index(n) for n in hidden] if hasattr(hidden, "__iter__") else [hidden]
         if any(n <= 0 for n in hidden):
             raise ValueError(f"hidden_layer_sizes must be > 0, got {hidden}.")
         first_pass = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
 
-        x, y = self._admit_cases(X, y, reset=first_pass)
-        weights = (
-            None if sample_weight is None else _check_sample_weight(on_host(sample_weight), np.empty((y.shape[0], 1)))
-        )
-        d, weights_by_class = self._admit_targets(y, incremental)
-        self.n_outputs_ = d.shape[1]
-
-        backend = choose_backend(self.device, x)
-        precision = choose_precision(backend, self.dtype, x)
-        random_state = check_random_state(self.random_state)
-        if first_pass:
-            self._initialize([x.shape[1], *hidden, self.n_outputs_], precision, random_state)
+        x, y_on_host = admit_cases(self, X, y, reset=first_pass)
+        weights = None if sample_weight is None else _weights(sample_weight, y_on_host)
+        d, weights_by_class = self._admit_targets(y_on_host, incremental)
         if self.early_stopping and incremental:
             raise ValueError("partial_fit does not support early_stopping=True")
 
-        rows = held_out = None
+        sizes = [x.shape[1], *hidden, d.shape[1]]
+        network = self._network(sizes)
+        backend = choose_backend(self.device, x)
+        precision = choose_precision(backend, self.dtype, x)
+        random_state = check_random_state(self.random_state)
+        has_held_out = validation_data is not None or (self.early_stopping and self.solver != "lbfgs")
+        if first_pass:
+            self._initialize(network, precision, random_state)
+        elif network.sizes != self._network().sizes:
+            raise ValueError(
+                f"the model goes on with the network fitted before, of sizes {self._network().sizes}, but now "
+                f"hidden_layer_sizes, X and y ask for {network.sizes}; clone() the model to start anew"
+            )
+        if first_pass or (has_held_out and self.validation_scores_ is None):
+            self._start_history(has_held_out)
+
+        rows = None
         train_weights = weights
         if weights_by_class is not None:
             train_weights = weights_by_class if weights is None else weights * weights_by_class
         with backend.active(), np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            if self.early_stopping and self.solver in STOCHASTIC_SOLVERS:
+            held_out = None
+            if validation_data is not None:
+                held_out = self._admit_validation(validation_data, backend, precision)
+            elif has_held_out:
                 rows, aside = self._split(d, random_state)
-                held_out = HeldOut(
-                    rows_of(backend, precision, x, aside),
-                    self._answers(d[aside]) if isinstance(self, ClassifierMixin) else d[aside],
-                    None if weights is None else weights[aside],
-                )
+                held_out = self._hold_out(backend, precision, x, d, weights, aside)
             cases = Cases(
                 backend,
                 precision,
                 rows_of(backend, precision, x, rows),
-                rows_of(backend, precision, d, rows),
+                rows_of(backend, precision, self._to_learn(d), rows),
                 None if train_weights is None else rows_of(backend, precision, train_weights, rows),
             )
             theta = to_backend(backend, self._theta(), precision)
+            task = FitTask(self, X, y, sample_weight)
+            watch = Watch(self, cases, held_out, network, theta, task)
             if self.solver == "lbfgs":
-                self._fit_lbfgs(cases, theta)
+                found, stop_reason = fit_lbfgs(self, network, cases, theta, watch)
             else:
-                self._fit_stochastic(cases, held_out, theta, random_state, incremental)
+                found, stop_reason = self._fit_stochastic(cases, network, theta, watch, random_state, incremental)
+        self._keep(found)
+        watch.finish(stop_reason, incremental)
+        task.end()
         return self
 
-    def _initialize(self, sizes: list[int], precision: str, random_state: np.random.RandomState) -> None:
+    def _initialize(self, network: Network, precision: str, random_state: np.random.RandomState) -> None:
         self.n_iter_ = 0
         self.t_ = 0
-        self.n_layers_ = len(sizes)
-        self.out_activation_ = self._output()[0]
-        factor = 2.0 if self.activation == "logistic" else 6.0
+        self.n_layers_ = len(network.sizes)
+        self.n_outputs_ = network.sizes[-1]
+        self.out_activation_ = network.output
+        # as in scikit-learn, the output layer's weights are drawn like those of the layer below
+        units = (*network.hidden, *(network.hidden[-1:] or (self.activation,)))
         self.coefs_, self.intercepts_ = [], []
-        for n_in, n_out in pairwise(sizes):
-            bound = math.sqrt(factor / (n_in + n_out))
+        for (n_in, n_out), unit in zip(pairwise(network.sizes), units, strict=True):
+            bound = math.sqrt((2.0 if unit == "logistic" else 6.0) / (n_in + n_out))
             # scikit-learn draws the weights, then the biases: one stream, so one draw of the whole block
             block = random_state.uniform(-bound, bound, (n_in + 1, n_out)).astype(precision, copy=False)
             self.coefs_.append(block[:-1].copy())
             self.intercepts_.append(block[-1].copy())
-        if self.solver in STOCHASTIC_SOLVERS:
-            self._start_history()
         self._optimizer: Optimizer | None = None
 
-    def _start_history(self) -> None:
+    def _start_history(self, has_held_out: bool) -> None:
         self.loss_curve_: list[float] = []
         self._no_improvement_count = 0
         self.best_loss_: float | None = None if self.early_stopping else np.inf
-        self.validation_scores_: Any = [] if self.early_stopping else None
-        self.best_validation_score_: Any = -np.inf if self.early_stopping else None
+        self.validation_curve_: list[float] | None = [] if has_held_out else None
+        self.validation_scores_: list[float] | None = [] if has_held_out else None
+        self.best_validation_score_: float | None = -np.inf if has_held_out else None
 
-    def _network(self) -> Network:
-        sizes = (self.coefs_[0].shape[0], *(coefs.shape[1] for coefs in self.coefs_))
+    def _network(self, sizes: list[int] | None = None) -> Network:
+        """Make the network of these sizes, or of the fitted weights."""
+        if sizes is None:
+            sizes = [self.coefs_[0].shape[0], *(coefs.shape[1] for coefs in self.coefs_)]
         output, loss = self._output()
-        return Network(sizes, hidden=self.activation, output=output, loss=loss)
+        hidden = self.activation if isinstance(self.activation, str) else tuple(self.activation)
+        return Network(tuple(sizes), hidden=hidden, output=output, loss=loss)
 
     def _theta(self) -> np.ndarray:
         """Join ``coefs_`` and ``intercepts_`` as they stand: a user may have changed them."""
         blocks = [np.vstack([w, b]) for w, b in zip(self.coefs_, self.intercepts_, strict=True)]
         return np.asarray(flatten(np, blocks))
 
-    def _keep(self, theta: np.ndarray) -> None:
+    def _learned(self, theta: np.ndarray) -> dict[str, list[np.ndarray]]:
+        """Cut the parameters into the fitted attributes that hold them."""
         blocks = views(np, self._network(), theta)
-        self.coefs_ = [block[:-1].copy() for block in blocks]
-        self.intercepts_ = [block[-1].copy() for block in blocks]
+        return {
+            "coefs_": [block[:-1].copy() for block in blocks],
+            "intercepts_": [block[-1].copy() for block in blocks],
+        }
+
+    def _keep(self, theta: np.ndarray) -> None:
+        learned = self._learned(theta)
+        self.coefs_, self.intercepts_ = learned["coefs_"], learned["intercepts_"]
         if not np.all(np.isfinite(theta)):
             refuse_weights()
 
+    # --- cases held out ---
+
     def _split(self, d: np.ndarray, random_state: np.random.RandomState) -> tuple[np.ndarray, np.ndarray]:
         """Hold out a part of the cases for early stopping: the rows to learn from, and those held out."""
-        stratify = d if isinstance(self, ClassifierMixin) and self.n_outputs_ == 1 else None
-        rows, held_out = train_test_split(
+        stratify = d if isinstance(self, ClassifierMixin) and d.shape[1] == 1 else None
+        rows, aside = train_test_split(
             np.arange(d.shape[0]), random_state=random_state, test_size=self.validation_fraction, stratify=stratify
         )
-        if held_out.shape[0] < 2:
+        if aside.shape[0] < 2:
             raise ValueError(
                 "The validation set is too small. Increase 'validation_fraction' or the size of your dataset."
             )
-        return rows, held_out
+        return rows, aside
+
+    def _admit_validation(self, validation_data: Any, backend: Backend, precision: str) -> HeldOut:
+        """Check cases that the user holds out."""
+        if not isinstance(validation_data, tuple | list) or len(validation_data) not in (2, 3):
+            raise DataError(
+                f"validation_data must be (X, y) or (X, y, sample_weight), got {type(validation_data).__name__}"
+                + (f" of {len(validation_data)}" if hasattr(validation_data, "__len__") else "")
+            )
+        X, y, sample_weight = (*validation_data, None)[:3]
+        try:
+            x, y = admit_cases(self, X, y, reset=False)
+            d = self._desired(y)
+            weights = None if sample_weight is None else _weights(sample_weight, y)
+        except ValueError as error:
+            raise DataError(f"validation_data: {error}") from error
+        return self._hold_out(backend, precision, x, d, weights)
+
+    def _hold_out(
+        self, backend: Backend, precision: str, x: Any, d: np.ndarray, weights: np.ndarray | None, rows: Any = None
+    ) -> HeldOut:
+        """Keep cases, or the chosen rows of them, to look at."""
+        if rows is not None:
+            d, weights = d[rows], None if weights is None else weights[rows]
+        return HeldOut(
+            rows_of(backend, precision, x, rows),
+            to_backend(backend, d, precision),
+            None if weights is None else to_backend(backend, weights, precision),
+            self._answers(d) if isinstance(self, ClassifierMixin) else d,
+            weights,
+        )
 
     # --- the stochastic solvers ---
 
     def _fit_stochastic(
         self,
         cases: Cases,
-        held_out: HeldOut | None,
+        network: Network,
         theta: Array,
+        watch: Watch,
         random_state: np.random.RandomState,
         incremental: bool,
-    ) -> None:
-        backend, precision, network, n_cases = cases.backend, cases.precision, self._network(), cases.d.shape[0]
-        if not hasattr(self, "loss_curve_") or (held_out is not None and self.validation_scores_ is None):
-            self._start_history()  # a warm start from another solver, or now with early stopping
+    ) -> tuple[np.ndarray, str]:
+        """Train by gradient descent; the parameters to keep, on the host, and why training ended."""
+        backend, precision, n_cases = cases.backend, cases.precision, cases.d.shape[0]
         optimizer = self._optimizer if incremental else None
         if optimizer is None or optimizer.solver != self.solver:
-            rate = float(self.learning_rate_init)
-            schedule = self.learning_rate if self.solver == "sgd" else "constant"
-            optimizer = Optimizer(self.solver, LearningRate(rate, schedule, self.power_t, rate))
-        rule = self._rule(optimizer.rate)
+            optimizer = Optimizer(self.solver, learning_rate_of(self))
+        rule = rule_of(self, optimizer.rate)
         if optimizer.state is None:
             optimizer = optimizer._replace(state=rule.init(backend.xp, theta))
-        position = Position(theta, optimizer.on(backend, precision).state)
+        position = Position(theta, optimizer.on(backend, precision).state, optimizer.epochs)
         self.n_iter_ = 0
-        watch = Watch(self, cases, held_out, network, optimizer.rate, theta)
+        batches = BatchesInOrder(cases, self._batch_size(n_cases), random_state if self.shuffle else None)
         step = make_step(backend, Objective(network, l2=float(self.alpha)), rule, precision)
         plan = Plan(
             backend=backend,
             network=network,
             step=partial(weighed_by_cases, step),
-            batches=BatchesInOrder(cases, self._batch_size(n_cases), random_state if self.shuffle else None),
-            epochs=1 if incremental else self.max_iter,
+            batches=watch.task.in_epochs(batches),
+            epochs=optimizer.epochs + (1 if incremental else self.max_iter),
             mean=False,
-            callbacks=(watch,),
+            callbacks=(partial(watch.follow, optimizer.rate),),
         )
         outcome = run(plan, position)
-        self._optimizer = optimizer._replace(state=position.state)
+        self._optimizer = optimizer._replace(state=position.state, epochs=position.epoch)
         if outcome.stop_reason == "diverged":
             watch.diverged()
-            if held_out is None:
+            if not self.early_stopping:
                 refuse_weights()
-        self._keep(to_numpy(outcome.theta if held_out is None else watch.best))
-        if outcome.stop_reason == "interrupted":
-            warnings.warn("Training interrupted by user.", stacklevel=3)
-        elif outcome.stop_reason in ("epochs", "diverged") and not incremental:
-            warnings.warn(
-                f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the optimization hasn't "
-                "converged yet."
-                if outcome.stop_reason == "epochs"
-                else f"Stochastic Optimizer: the weights left the finite numbers after {self.n_iter_} iterations; "
-                "those with the best validation score were kept. A smaller learning_rate_init or scaled inputs help.",
-                ConvergenceWarning,
-                stacklevel=3,
-            )
-
-    def _rule(self, rate: LearningRate) -> Rule:
-        if self.solver == "adam":
-            return adam(float(self.learning_rate_init), self.beta_1, self.beta_2, self.epsilon)
-        return (nesterov if self.nesterovs_momentum else momentum)(rate, self.momentum)
+        return to_numpy(watch.best if self.early_stopping else outcome.theta), outcome.stop_reason
 
     def _batch_size(self, n_cases: int) -> int:
         if self.batch_size == "auto":
@@ -291,115 +298,12 @@ class MultilayerPerceptron(BaseEstimator, ABC):  # type: ignore[misc]
             )
         return int(min(self.batch_size, n_cases))
 
-    # --- L-BFGS ---
-
-    def _fit_lbfgs(self, cases: Cases, theta: Array) -> None:
-        backend, network, n_cases = cases.backend, self._network(), cases.d.shape[0]
-        mask = network.weight_mask()
-        mask_on_device = to_backend(backend, mask, cases.precision)
-        # scikit-learn packs all weights before all biases; in that order rounding falls as it does there
-        order = np.concatenate([np.flatnonzero(mask), np.flatnonzero(mask == 0.0)])
-        weights = cases.case_weights
-        total = float(n_cases) if weights is None else float(backend.xp.sum(weights))
-        at_once = CASES_AT_ONCE if scipy.sparse.issparse(cases.x) else n_cases
-        parts = list(gen_batches(n_cases, at_once))
-        # the penalty counts once, with the first part
-        objectives = [Objective(network, mean=False, l2=0.0 if part.start else float(self.alpha)) for part in parts]
-
-        def objective(packed: np.ndarray) -> tuple[float, np.ndarray]:
-            at = np.empty_like(packed)
-            at[order] = packed
-            here = to_backend(backend, at, cases.precision)
-            value, gradient = 0.0, np.zeros_like(packed)
-            for part, of_part in zip(parts, objectives, strict=True):
-                E, dE_dtheta = objective_and_gradient(backend.xp, of_part, mask_on_device, here, cases.batch(part))
-                value, gradient = value + float(E), gradient + to_numpy(dE_dtheta)
-            return value / total, gradient[order] / total
-
-        options: dict[str, Any] = {"maxfun": self.max_fun, "maxiter": self.max_iter, "gtol": self.tol}
-        if parse_version(scipy.__version__) < parse_version("1.15"):
-            options["iprint"] = 1 if self.verbose is True or self.verbose >= 1 else -1
-        start = to_numpy(theta).astype("float64")[order]
-        result = scipy.optimize.minimize(objective, start, method="L-BFGS-B", jac=True, options=options)
-        self.n_iter_ = _check_optimize_result("lbfgs", result, self.max_iter)
-        self.loss_ = result.fun
-        found = np.empty_like(result.x)
-        found[order] = result.x
-        self._keep(found.astype(cases.precision))
-
-    # --- arrays in and out ---
-
-    def _admit_cases(self, X: Any, y: Any, *, reset: bool) -> tuple[Any, np.ndarray]:
-        """Check X and y for fitting; X stays in its library, sparse X becomes CSR, y comes back on the host."""
-        library, y = library_of(X), on_host(y)
-        if reset:
-            self._fitted_with = library
-        else:
-            self._check_library(library, "fit")
-        numbers = not isinstance(self, ClassifierMixin)
-        if library == "numpy":
-            sparse = ["csr", "csc"]
-            wanted = (np.float64, np.float32)
-            x, y = validate_data(
-                self, X, y, accept_sparse=sparse, multi_output=True, y_numeric=numbers, dtype=wanted, reset=reset
-            )
-            x = x.tocsr() if scipy.sparse.issparse(x) else x
-        else:
-            x = self._admit_array(X, reset=reset)
-            if y is None:
-                raise ValueError(
-                    f"This {type(self).__name__} estimator requires y to be passed, but the target y is None."
-                )
-            _, y = check_X_y(np.zeros((x.shape[0], 1)), y, multi_output=True, y_numeric=numbers)
-        if y.ndim == 2 and y.shape[1] == 1:
-            y = column_or_1d(y, warn=True)
-        return x, y
-
-    def _admit_array(self, X: Array, *, reset: bool) -> Array:
-        """Check an array of another library than NumPy; whole numbers become floats."""
-        xp = array_api_compat.array_namespace(X)
-        if X.ndim != 2:
-            raise ValueError(
-                f"Expected 2D array, got {X.ndim}D array instead. Reshape your data either using X.reshape(-1, 1) if "
-                "your data has a single feature or X.reshape(1, -1) if it contains a single sample."
-            )
-        if xp.isdtype(X.dtype, "complex floating"):
-            raise ValueError("Complex data not supported")
-        for axis, what in enumerate(("sample", "feature")):
-            if X.shape[axis] == 0:
-                raise ValueError(f"Found array with 0 {what}(s) (shape={tuple(X.shape)}); at least 1 is required.")
-        validate_data(self, X, reset=reset, skip_check_array=True)
-        if not xp.isdtype(X.dtype, "real floating"):
-            backend = choose_backend("auto", X)
-            available = backend.xp.__array_namespace_info__().dtypes(device=backend.device, kind="real floating")
-            X = xp.astype(X, xp.float64 if "float64" in available else xp.float32)
-        if not bool(xp.all(xp.isfinite(X))):
-            what = "NaN" if bool(xp.any(xp.isnan(X))) else f"infinity or a value too large for {X.dtype}"
-            raise ValueError(f"Input X contains {what}.")
-        return X
-
-    def _check_library(self, library: str, method: str) -> None:
-        fitted_with = getattr(self, "_fitted_with", None)
-        if fitted_with in (None, library):
-            return
-        to_host = {"cupy": "cupy.asnumpy(X)", "torch": "X.numpy(force=True)"}
-        recipe = to_host.get(library, "numpy.asarray(X)") if fitted_with == "numpy" else f"{fitted_with}.asarray(X)"
-        raise NamespaceError(
-            f"Inputs passed to {type(self).__name__}.{method}() must use the same namespace as those passed to fit(): "
-            f"it was fitted on arrays of {fitted_with} and got arrays of {library}. Convert them with {recipe}, or "
-            "take a copy.deepcopy() of the model: a copied or pickled one takes arrays of any library"
-        )
+    # --- predicting ---
 
     def _outputs(self, X: Any, method: str) -> tuple[Backend, Array]:
         """Compute the outputs of the network, on the device that computes."""
         check_is_fitted(self)
-        library = library_of(X)
-        self._check_library(library, method)
-        if library == "numpy":
-            x = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
-            x = x.tocsr() if scipy.sparse.issparse(x) else x
-        else:
-            x = self._admit_array(X, reset=False)
+        x = admit_new_cases(self, X, method)
         theta = self._theta()
         backend = choose_backend(self.device, x)
         wide = "float64" in (str(theta.dtype), self._own_precision(x))
@@ -414,6 +318,8 @@ class MultilayerPerceptron(BaseEstimator, ABC):  # type: ignore[misc]
     def _own_precision(x: Any) -> str:
         """float32 for x of float32 or less, else float64, which whole numbers need too."""
         return "float32" if str(x.dtype).rpartition(".")[2] in ("float32", "float16", "bfloat16") else "float64"
+
+    # --- what scikit-learn's tools ask for ---
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what belongs to a device or a library, so that the model loads where there is none."""
@@ -430,16 +336,14 @@ class MultilayerPerceptron(BaseEstimator, ABC):  # type: ignore[misc]
         return tags
 
 
+def _weights(sample_weight: Any, y: np.ndarray) -> np.ndarray:
+    weights: np.ndarray = _check_sample_weight(on_host(sample_weight), np.empty((y.shape[0], 1)))
+    return weights
+
+
 def refuse_weights() -> None:
     """Raise scikit-learn's error about weights that are not finite."""
     raise ValueError(
         "Solver produced non-finite parameter weights. The input data may contain large values and need to be "
         "preprocessed."
     )
-
-
-def keep_parameters(model: Any, given: Mapping[str, Any]) -> None:
-    """Set each argument of ``__init__`` as an attribute, as scikit-learn's estimators do."""
-    for name, value in given.items():
-        if name not in ("self", "__class__"):
-            setattr(model, name, value)

@@ -1,5 +1,6 @@
 """scikit-learn's MLPClassifier on any device."""
 
+from numbers import Real
 from typing import Any, Self
 
 import array_api_compat
@@ -8,14 +9,15 @@ from sklearn.base import ClassifierMixin, _fit_context
 from sklearn.metrics import accuracy_score
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils import compute_sample_weight
-from sklearn.utils._param_validation import StrOptions
+from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
 
 from gpubp.backend import like, to_numpy
 from gpubp.estimators.arrays import library_of, on_host
-from gpubp.estimators.base import MultilayerPerceptron, keep_parameters
-from gpubp.estimators.cases import HeldOut
+from gpubp.estimators.base import MultilayerPerceptron
+from gpubp.estimators.labels import LabelColumns, has_columns, learn_labels
+from gpubp.estimators.parameters import keep_parameters
 
 
 class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc]
@@ -115,8 +117,9 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
     _parameter_constraints: dict[str, list[Any]] = {  # noqa: RUF012
         **MultilayerPerceptron._parameter_constraints,
         "class_weight": [dict, list, StrOptions({"balanced"}), None],
+        "loss": [StrOptions({"log_loss", "squared_error"})],
+        "label_smoothing": [Interval(Real, 0, 1, closed="left")],
     }
-    loss = "log_loss"
 
     def __init__(
         self,
@@ -146,7 +149,17 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
         max_fun: Any = 15000,
         device: Any = "auto",
         dtype: Any = None,
+        dropout: Any = 0.0,
+        weight_decay: Any = 0.01,
+        rho: Any = 0.9,
+        warm_up: Any = 0,
+        max_grad_norm: Any = None,
+        scoring: Any = None,
+        max_time: Any = None,
+        callbacks: Any = None,
         class_weight: Any = None,
+        loss: Any = "log_loss",
+        label_smoothing: Any = 0.0,
     ) -> None:
         keep_parameters(self, locals())
 
@@ -159,7 +172,7 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
         ----------
         X, y, sample_weight
             See :meth:`fit`.
-        classes : array of shape (n_classes,), optional
+        classes : array of shape (n_classes,), or a list of them for several outputs, optional
             All classes there will be; needed in the first call.
 
         Returns
@@ -172,7 +185,9 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
                 "such as sklearn.utils.compute_class_weight makes"
             )
         y = on_host(y)
-        if _check_partial_fit_first_call(self, on_host(classes)):
+        if has_columns(y):
+            self._learn_columns(classes)
+        elif _check_partial_fit_first_call(self, on_host(classes)):
             self._label_binarizer = LabelBinarizer()
             self._label_binarizer.fit(y if type_of_target(y).startswith("multilabel") else on_host(classes))
         return self._fit(X, y, sample_weight, incremental=True)
@@ -186,7 +201,7 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
 
         Returns
         -------
-        array of shape (n_samples,) or (n_samples, n_classes)
+        array of shape (n_samples,), (n_samples, n_classes) for multilabel targets, or (n_samples, n_outputs)
             In the library and on the device of X; classes that are text are in an array of NumPy.
         """
         _, outputs = self._outputs(X, "predict")
@@ -202,7 +217,7 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
 
         Returns
         -------
-        array of shape (n_samples, n_classes)
+        array of shape (n_samples, n_classes), or a list of them, one for each of several outputs
             In the library and on the device of X.
         """
         return self._probabilities(X, "predict_proba")
@@ -216,15 +231,17 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
 
         Returns
         -------
-        array of shape (n_samples, n_classes)
+        array of shape (n_samples, n_classes), or a list of them, one for each of several outputs
             In the library and on the device of X.
         """
         probabilities = self._probabilities(X, "predict_log_proba")
         with np.errstate(divide="ignore"):
+            if isinstance(probabilities, list):
+                return [array_api_compat.array_namespace(p).log(p) for p in probabilities]
             return array_api_compat.array_namespace(probabilities).log(probabilities)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Return the accuracy of the predictions.
+        """Return the accuracy of the predictions: with several outputs, the part of the cases where all are right.
 
         Parameters
         ----------
@@ -235,48 +252,88 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
         -------
         float
         """
-        return float(accuracy_score(on_host(y), on_host(self.predict(X)), sample_weight=on_host(sample_weight)))
+        return _accuracy(on_host(y), on_host(self.predict(X)), on_host(sample_weight))
 
     def _probabilities(self, X: Any, method: str) -> Any:
         backend, outputs = self._outputs(X, method)
         with backend.active():
+            if isinstance(self._label_binarizer, LabelColumns):
+                return [like(group, X) for group in self._label_binarizer.split(outputs)]
             if self.n_outputs_ == 1:
                 outputs = backend.xp.concat([1.0 - outputs, outputs], axis=1)
             return like(outputs, X)
 
     def _admit_targets(self, y: np.ndarray, incremental: bool) -> tuple[np.ndarray, np.ndarray | None]:
         if not hasattr(self, "classes_") or (not self.warm_start and not incremental):
-            self._label_binarizer = LabelBinarizer().fit(y)
+            self._label_binarizer = learn_labels(y)
             self.classes_ = self._label_binarizer.classes_
-        else:
-            classes = unique_labels(y)
-            if self.warm_start and set(classes) != set(self.classes_):
-                raise ValueError(
-                    "warm_start can only be used where `y` has the same classes as in the previous call to fit. "
-                    f"Previously got {self.classes_}, `y` has {classes}"
-                )
-            if len(np.setdiff1d(classes, self.classes_, assume_unique=True)):
-                raise ValueError(
-                    f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes_}. 'y' has {classes}."
-                )
+        elif self.warm_start and not has_columns(y) and {*(classes := unique_labels(y))} != {*self.classes_}:
+            raise ValueError(
+                "warm_start can only be used where `y` has the same classes as in the previous call to fit. "
+                f"Previously got {self.classes_}, `y` has {classes}"
+            )
         weights = None if self.class_weight is None else compute_sample_weight(self.class_weight, y)
-        return self._label_binarizer.transform(y).astype(bool), weights
+        return self._desired(y), weights
+
+    def _learn_columns(self, classes: Any) -> None:
+        """Learn the classes of several outputs in the first call of :meth:`partial_fit`."""
+        if getattr(self, "classes_", None) is not None:
+            return
+        if classes is None:
+            raise ValueError("classes must be passed on the first call to partial_fit: a list, one array an output")
+        self._label_binarizer = LabelColumns().of([on_host(of_output) for of_output in classes])
+        self.classes_ = self._label_binarizer.classes_
+
+    def _desired(self, y: np.ndarray) -> np.ndarray:
+        if isinstance(self._label_binarizer, LabelColumns):
+            return self._label_binarizer.transform(y)
+        classes = unique_labels(y)
+        if len(np.setdiff1d(classes, self.classes_, assume_unique=True)):
+            raise ValueError(
+                f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes_}. 'y' has {classes}."
+            )
+        desired: np.ndarray = self._label_binarizer.transform(y).astype(bool)
+        return desired
+
+    def _to_learn(self, d: np.ndarray) -> np.ndarray:
+        """Smooth the labels (Szegedy et al. 2016): a part of each is spread over the classes it chooses among."""
+        if not self.label_smoothing:
+            return d
+        if isinstance(self._label_binarizer, LabelColumns):
+            n_classes = np.repeat(self._label_binarizer.sizes, self._label_binarizer.sizes)
+        else:
+            n_classes = np.asarray(d.shape[1] if self._label_binarizer.y_type_ == "multiclass" else 2)
+        smooth: np.ndarray = (1.0 - self.label_smoothing) * d + self.label_smoothing / n_classes
+        return smooth
 
     def _output(self) -> tuple[str, str]:
-        if self._label_binarizer.y_type_ == "multiclass":
-            return "softmax", "cross_entropy"
-        return "logistic", "binary_cross_entropy"
+        unit, error = "logistic", "binary_cross_entropy"
+        if isinstance(self._label_binarizer, LabelColumns):
+            groups = ",".join(map(str, self._label_binarizer.sizes))
+            unit, error = f"softmax({groups})", f"cross_entropy({groups})"
+        elif self._label_binarizer.y_type_ == "multiclass":
+            unit, error = "softmax", "cross_entropy"
+        return unit, "squared" if self.loss == "squared_error" else error
 
     def _answers(self, outputs: np.ndarray) -> np.ndarray:
         answers: np.ndarray = self._label_binarizer.inverse_transform(
-            outputs.ravel() if self.n_outputs_ == 1 else outputs
+            outputs.ravel() if outputs.shape[1] == 1 else outputs
         )
         return answers
 
-    def _held_out_score(self, held_out: HeldOut, outputs: np.ndarray) -> float:
-        return float(accuracy_score(held_out.desired, self._answers(outputs), sample_weight=held_out.case_weights))
+    def _default_score(self, targets: np.ndarray, outputs: np.ndarray, sample_weight: np.ndarray | None) -> float:
+        return _accuracy(targets, self._answers(outputs), sample_weight)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_label = True
+        tags.target_tags.multi_output = True
         return tags
+
+
+def _accuracy(y: Any, predicted: Any, sample_weight: Any) -> float:
+    """Take the accuracy, over whole rows where there are several columns."""
+    y = np.asarray(y)
+    if y.ndim == 2 and y.shape[1] > 1 and has_columns(y):
+        return float(np.average(np.all(y == predicted, axis=1), weights=sample_weight))
+    return float(accuracy_score(y, predicted, sample_weight=sample_weight))

@@ -1,28 +1,35 @@
-"""What a stochastic solver keeps from one call to the next: its learning rate, and the state of its rule."""
+"""The stochastic solvers: the rule that each name stands for, its learning rate, and what is kept between two calls."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from gpubp.backend import Backend, to_backend, to_numpy
+from gpubp.descent import Rule, adam, adamw, clipped, momentum, nesterov, rmsprop
+from gpubp.schedules import Cosine, Schedule, WarmUp
 
 SMALLEST_RATE = 1e-6  # below which an adaptive learning rate stops the training
 
 
 @dataclass
 class LearningRate:
-    """scikit-learn's learning rate, which follows the cases seen, or the progress made, rather than the epochs.
+    """The learning rate of an estimator, called with the epochs done, as any schedule of a rule.
 
-    Called with the epochs done, as any schedule of a rule, it answers with its present value whatever they are.
+    scikit-learn's own schedules follow the cases seen, or the progress made, rather than the epochs: ``now`` is then
+    the present value. ``by_epoch`` is a schedule in epochs, which goes before.
     """
 
     first: float
     schedule: str
     power: float
     now: float
+    by_epoch: Schedule | None = None
+    warm_up: float = 0.0
 
     def __call__(self, epoch: float) -> float:
-        """Give the present rate, whatever the epoch."""
-        return self.now
+        """Give the rate after so many epochs."""
+        rate = self.now if self.by_epoch is None else float(self.by_epoch(epoch))
+        return WarmUp(self.warm_up, rate)(epoch)
 
     def after_epoch(self, n_seen: int) -> None:
         """Follow the number of cases seen since the first fit."""
@@ -37,12 +44,42 @@ class LearningRate:
         return f"Setting learning rate to {self.now:f}"
 
 
+RULE_OF: dict[str, Callable[[Any, LearningRate], Rule]] = {
+    "sgd": lambda model, rate: (nesterov if model.nesterovs_momentum else momentum)(rate, model.momentum),
+    "momentum": lambda model, rate: momentum(rate, model.momentum),
+    "adam": lambda model, rate: adam(rate, model.beta_1, model.beta_2, model.epsilon),
+    "adamw": lambda model, rate: adamw(rate, model.beta_1, model.beta_2, model.epsilon, model.weight_decay),
+    "rmsprop": lambda model, rate: rmsprop(rate, model.rho, model.epsilon),
+}
+"""The rule of each stochastic solver, from an estimator's parameters and its learning rate."""
+
+FOLLOW_PROGRESS = ("sgd", "momentum")  # the solvers that heed "invscaling" and "adaptive", as in scikit-learn
+
+
+def learning_rate_of(model: Any) -> LearningRate:
+    """Make the learning rate that an estimator's parameters ask for."""
+    first, asked, by_epoch = float(model.learning_rate_init), model.learning_rate, None
+    if callable(asked):
+        by_epoch = asked
+    elif asked == "cosine":
+        by_epoch = Cosine(first, model.max_iter)
+    schedule = asked if by_epoch is None and model.solver in FOLLOW_PROGRESS else "constant"
+    return LearningRate(first, schedule, model.power_t, first, by_epoch, float(model.warm_up))
+
+
+def rule_of(model: Any, rate: LearningRate) -> Rule:
+    """Make the rule that an estimator's parameters ask for."""
+    rule = RULE_OF[model.solver](model, rate)
+    return rule if model.max_grad_norm is None else clipped(rule, float(model.max_grad_norm))
+
+
 class Optimizer(NamedTuple):
-    """What :meth:`partial_fit` goes on with: the learning rate, and the state of the solver's rule."""
+    """What :meth:`partial_fit` goes on with: the learning rate, the state of the solver's rule, the epochs done."""
 
     solver: str
     rate: LearningRate
     state: Any = None
+    epochs: int = 0
 
     def on(self, backend: Backend | None, dtype: str) -> "Optimizer":
         """Move the state's arrays to a backend, or to the host."""

@@ -5,15 +5,27 @@ from typing import Any, Self
 import numpy as np
 from sklearn.base import RegressorMixin, _fit_context
 from sklearn.metrics import r2_score
-from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
 
 from gpubp.backend import like
+from gpubp.errors import DataError
 from gpubp.estimators.arrays import on_host
-from gpubp.estimators.base import MultilayerPerceptron, keep_parameters
-from gpubp.estimators.cases import HeldOut
+from gpubp.estimators.base import MultilayerPerceptron
+from gpubp.estimators.parameters import NameOf, keep_parameters
+from gpubp.losses import loss as find_loss
+from gpubp.registry import unknown
 
-OUTPUT_OF = {"squared_error": ("identity", "squared"), "poisson": ("exp", "poisson")}
+ERROR_OF = {"squared_error": "squared", "absolute_error": "absolute"}  # where scikit-learn has a name of its own
+LOSSES = (*ERROR_OF, "huber", "log_cosh", "poisson")
+
+
+def _error(loss: str) -> str:
+    """Name the error of a parameter ``loss``, as :mod:`gpubp.losses` calls it; Huber's may have a width."""
+    if loss.partition("(")[0].strip() not in LOSSES:
+        raise DataError(unknown("loss", loss, LOSSES))
+    error = ERROR_OF.get(loss, loss)
+    find_loss(error)
+    return error
 
 
 class MLPRegressor(RegressorMixin, MultilayerPerceptron):  # type: ignore[misc]
@@ -112,7 +124,7 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):  # type: ignore[misc]
 
     _parameter_constraints: dict[str, list[Any]] = {  # noqa: RUF012
         **MultilayerPerceptron._parameter_constraints,
-        "loss": [StrOptions(set(OUTPUT_OF))],
+        "loss": [NameOf(_error, LOSSES)],
     }
 
     def __init__(
@@ -144,6 +156,14 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):  # type: ignore[misc]
         max_fun: Any = 15000,
         device: Any = "auto",
         dtype: Any = None,
+        dropout: Any = 0.0,
+        weight_decay: Any = 0.01,
+        rho: Any = 0.9,
+        warm_up: Any = 0,
+        max_grad_norm: Any = None,
+        scoring: Any = None,
+        max_time: Any = None,
+        callbacks: Any = None,
     ) -> None:
         keep_parameters(self, locals())
 
@@ -196,11 +216,18 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):  # type: ignore[misc]
     def _admit_targets(self, y: np.ndarray, incremental: bool) -> tuple[np.ndarray, np.ndarray | None]:
         return (y.reshape(-1, 1) if y.ndim == 1 else y), None
 
+    def _desired(self, y: np.ndarray) -> np.ndarray:
+        d, _ = self._admit_targets(y, incremental=False)
+        if d.shape[1] != self.n_outputs_:
+            raise ValueError(f"y must have {self.n_outputs_} columns, as in fit, got {d.shape[1]}")
+        return d
+
     def _output(self) -> tuple[str, str]:
-        return OUTPUT_OF[self.loss]
+        error = _error(self.loss)
+        return find_loss(error).output, error
 
     def _answers(self, outputs: np.ndarray) -> np.ndarray:
         return outputs[:, 0] if outputs.shape[1] == 1 else outputs
 
-    def _held_out_score(self, held_out: HeldOut, outputs: np.ndarray) -> float:
-        return float(r2_score(held_out.desired, self._answers(outputs), sample_weight=held_out.case_weights))
+    def _default_score(self, targets: np.ndarray, outputs: np.ndarray, sample_weight: np.ndarray | None) -> float:
+        return float(r2_score(targets, self._answers(outputs), sample_weight=sample_weight))

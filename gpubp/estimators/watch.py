@@ -1,63 +1,61 @@
-"""What scikit-learn's estimators do after each epoch."""
+"""What the estimators do after each epoch."""
 
 import math
+import time
+import warnings
 from typing import Any
 
 import numpy as np
+from sklearn.exceptions import ConvergenceWarning
 
 from gpubp._typing import Array
 from gpubp.backend import to_numpy
-from gpubp.estimators.arrays import outputs_in_parts
-from gpubp.estimators.cases import Cases, HeldOut
+from gpubp.estimators.callbacks import FitTask
+from gpubp.estimators.cases import Cases
+from gpubp.estimators.held_out import HeldOut, loss_and_outputs, score_of
 from gpubp.estimators.optimizer import LearningRate
 from gpubp.loop import Progress
 from gpubp.network import Network
 
 
 class Watch:
-    """What happens after each epoch: the fitted attributes, the best weights, printing, and the word to stop."""
+    """Follows a fit: the fitted attributes, the best weights, printing, callbacks, and the word to stop."""
 
     def __init__(
-        self,
-        model: Any,
-        cases: Cases,
-        held_out: HeldOut | None,
-        network: Network,
-        rate: LearningRate,
-        theta: Array,
+        self, model: Any, cases: Cases, held_out: HeldOut | None, network: Network, theta: Array, task: FitTask
     ) -> None:
         self.model, self.cases, self.held_out = model, cases, held_out
-        self.network, self.rate, self.best = network, rate, theta
+        self.network, self.task, self.best = network, task, theta
+        self.callbacks = (model.callbacks,) if callable(model.callbacks) else tuple(model.callbacks or ())
+        self.began = time.perf_counter()
+        self.stop_reason = ""
 
-    def __call__(self, progress: Progress) -> bool:
-        """Follow one more epoch; True ends the training."""
+    # --- after an epoch of a stochastic solver ---
+
+    def follow(self, rate: LearningRate, progress: Progress) -> bool:
+        """Follow one more epoch of a stochastic solver; True ends the training."""
         model = self.model
-        self._note(progress.error / self.cases.d.shape[0])
-        better = self._no_worse_score(progress.theta) if self.held_out is not None else self._no_worse_loss()
+        self._note_epoch(progress.error / self.cases.d.shape[0])
+        validation_loss, score = self._look(progress.theta)
+        better_score = score is not None and self._no_worse_score(score, progress.theta)
+        better = better_score if model.early_stopping else self._no_worse_loss()
         model._no_improvement_count = 0 if better else model._no_improvement_count + 1
-        self.rate.after_epoch(model.t_)
-        if model._no_improvement_count <= model.n_iter_no_change:
-            return False
-        figure = "Training loss" if self.held_out is None else "Validation score"
-        done = self.rate.when_stuck()
-        if model.verbose:
-            too_small = "Learning rate too small. " if self.rate.schedule == "adaptive" else ""
-            print(
-                f"{figure} did not improve more than tol={model.tol:f} for {model.n_iter_no_change} consecutive "
-                f"epochs. {done or too_small + 'Stopping.'}"
-            )
-        if done:
-            model._no_improvement_count = 0
-        return not done
+        rate.after_epoch(model.t_)
+        stuck = model._no_improvement_count > model.n_iter_no_change and self._is_stuck(rate)
+        told = progress._replace(error=model.loss_, validation_error=validation_loss, validation_score=score)
+        return self._should_stop(told, stuck)
+
+    def _note_epoch(self, loss: float) -> None:
+        self._note(loss)
+        self.model.t_ += self.cases.d.shape[0]
+        if self.model.verbose:
+            print(f"Iteration {self.model.n_iter_}, loss = {loss:.8f}")
 
     def _note(self, loss: float) -> None:
         model = self.model
         model.n_iter_ += 1
-        model.t_ += self.cases.d.shape[0]
         model.loss_ = loss
         model.loss_curve_.append(loss)
-        if model.verbose:
-            print(f"Iteration {model.n_iter_}, loss = {loss:.8f}")
 
     def _no_worse_loss(self) -> bool:
         model, loss = self.model, self.model.loss_
@@ -67,26 +65,92 @@ class Watch:
         model.best_loss_ = min(model.best_loss_, loss)
         return better
 
-    def _no_worse_score(self, theta: Array) -> bool:
-        held_out, backend = self.held_out, self.cases.backend
-        assert held_out is not None
-        outputs = to_numpy(outputs_in_parts(backend, self.cases.precision, self.network, theta, held_out.x))
-        finite = bool(np.all(np.isfinite(outputs)))
-        score = float(self.model._held_out_score(held_out, outputs)) if finite else math.nan
-        return self._note_score(score, theta)
-
-    def _note_score(self, score: float, theta: Array) -> bool:
+    def _no_worse_score(self, score: float, theta: Array) -> bool:
         model = self.model
-        model.validation_scores_.append(score)
-        if model.verbose:
-            print(f"Validation score: {score:f}")
         better = not score < model.best_validation_score_ + model.tol
         if score > model.best_validation_score_:
             model.best_validation_score_, self.best = score, theta
         return better
 
+    def _is_stuck(self, rate: LearningRate) -> bool:
+        """Say that nothing improves any more; make the rate smaller where that may help."""
+        model = self.model
+        figure = "Validation score" if model.early_stopping else "Training loss"
+        done = rate.when_stuck()
+        if model.verbose:
+            too_small = "Learning rate too small. " if rate.schedule == "adaptive" else ""
+            print(
+                f"{figure} did not improve more than tol={model.tol:f} for {model.n_iter_no_change} consecutive "
+                f"epochs. {done or too_small + 'Stopping.'}"
+            )
+        if done:
+            model._no_improvement_count = 0
+        return not done
+
     def diverged(self) -> None:
         """Note the epoch that left the finite numbers."""
-        self._note(math.nan)
+        self._note_epoch(math.nan)
         if self.held_out is not None:
-            self._note_score(math.nan, self.best)
+            self._note_held_out(math.nan, math.nan)
+
+    # --- after an epoch, or an iteration of L-BFGS ---
+
+    def follow_iteration(self, theta: Array, loss: float) -> bool:
+        """Follow one more iteration of L-BFGS; True ends the training."""
+        model = self.model
+        self._note(loss)
+        error, score = self._look(theta)
+        return self._should_stop(Progress(model.n_iter_, model.max_iter, loss, error, score, math.nan, theta))
+
+    def _look(self, theta: Array) -> tuple[float | None, float | None]:
+        """Take the loss and the score of the cases held out, where there are any."""
+        if self.held_out is None:
+            return None, None
+        cases = self.cases
+        loss, outputs = loss_and_outputs(cases.backend, cases.precision, self.network, theta, self.held_out)
+        score = score_of(self.model, self.held_out, loss, outputs, lambda: self._learned(theta))
+        self._note_held_out(loss, score)
+        return loss, score
+
+    def _note_held_out(self, loss: float, score: float) -> None:
+        self.model.validation_curve_.append(loss)
+        self.model.validation_scores_.append(score)
+        if self.model.verbose:
+            print(f"Validation score: {score:f}")
+
+    def _learned(self, theta: Array) -> dict[str, Any]:
+        learned: dict[str, Any] = self.model._learned(to_numpy(theta))
+        return learned
+
+    def _should_stop(self, progress: Progress, stuck: bool = False) -> bool:
+        """Call every callback; note why training should stop, if it should."""
+        model = self.model
+        wants_to_stop = [callback(progress) for callback in self.callbacks]
+        wants_to_stop.append(self.task.end_epoch(lambda: self._learned(progress.theta)))
+        if any(wants_to_stop):
+            self.stop_reason = "callback"
+        elif stuck:
+            self.stop_reason = "patience"
+        elif model.max_time is not None and time.perf_counter() - self.began >= model.max_time:
+            self.stop_reason = "time"
+        return bool(self.stop_reason)
+
+    # --- at the end ---
+
+    def finish(self, stop_reason: str, incremental: bool) -> None:
+        """Keep why the fit ended and how long it took, and warn where it was not done."""
+        model = self.model
+        model.stop_reason_ = self.stop_reason or stop_reason
+        model.fit_seconds_ = time.perf_counter() - self.began
+        not_done = f"Maximum iterations ({model.max_iter}) reached and the optimization hasn't converged yet."
+        warning = {
+            "interrupted": "Training interrupted by user.",
+            "time": f"Maximum time ({model.max_time} s) reached after {model.n_iter_} iterations and the optimization "
+            "hasn't converged yet.",
+            "epochs": "" if incremental or model.solver == "lbfgs" else f"Stochastic Optimizer: {not_done}",
+            "diverged": f"Stochastic Optimizer: the weights left the finite numbers after {model.n_iter_} iterations; "
+            "those with the best validation score were kept. A smaller learning_rate_init or scaled inputs help.",
+        }.get(model.stop_reason_)
+        if warning:
+            category = UserWarning if model.stop_reason_ == "interrupted" else ConvergenceWarning
+            warnings.warn(warning, category, stacklevel=5)

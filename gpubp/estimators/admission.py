@@ -1,0 +1,94 @@
+"""The door of the estimators: X and y of whatever library, checked as scikit-learn does."""
+
+from typing import Any
+
+import array_api_compat
+import numpy as np
+import scipy
+import scipy.sparse
+from sklearn.base import ClassifierMixin
+from sklearn.utils import check_X_y, column_or_1d
+from sklearn.utils.validation import validate_data
+
+from gpubp._typing import Array
+from gpubp.backend import choose_backend
+from gpubp.errors import DataError
+from gpubp.estimators.arrays import library_of, on_host
+
+
+class NamespaceError(DataError, TypeError):
+    """A model fitted on arrays of one library was given arrays of another."""
+
+
+def admit_cases(model: Any, X: Any, y: Any, *, reset: bool) -> tuple[Any, np.ndarray]:
+    """Check X and y for fitting; X stays in its library, sparse X becomes CSR, y comes back on the host."""
+    library, y = library_of(X), on_host(y)
+    if reset:
+        model._fitted_with = library
+    else:
+        _check_library(model, library, "fit")
+    numbers = not isinstance(model, ClassifierMixin)
+    if library == "numpy":
+        sparse = ["csr", "csc"]
+        wanted = (np.float64, np.float32)
+        x, y = validate_data(
+            model, X, y, accept_sparse=sparse, multi_output=True, y_numeric=numbers, dtype=wanted, reset=reset
+        )
+        x = x.tocsr() if scipy.sparse.issparse(x) else x
+    else:
+        x = _admit_array(model, X, reset=reset)
+        if y is None:
+            raise ValueError(
+                f"This {type(model).__name__} estimator requires y to be passed, but the target y is None."
+            )
+        _, y = check_X_y(np.zeros((x.shape[0], 1)), y, multi_output=True, y_numeric=numbers)
+    if y.ndim == 2 and y.shape[1] == 1:
+        y = column_or_1d(y, warn=True)
+    return x, y
+
+
+def admit_new_cases(model: Any, X: Any, method: str) -> Any:
+    """Check X for predicting; it stays in its library, and sparse X becomes CSR."""
+    library = library_of(X)
+    _check_library(model, library, method)
+    if library != "numpy":
+        return _admit_array(model, X, reset=False)
+    x = validate_data(model, X, accept_sparse=["csr", "csc"], reset=False)
+    return x.tocsr() if scipy.sparse.issparse(x) else x
+
+
+def _admit_array(model: Any, X: Array, *, reset: bool) -> Array:
+    """Check an array of another library than NumPy; whole numbers become floats."""
+    xp = array_api_compat.array_namespace(X)
+    if X.ndim != 2:
+        raise ValueError(
+            f"Expected 2D array, got {X.ndim}D array instead. Reshape your data either using X.reshape(-1, 1) if "
+            "your data has a single feature or X.reshape(1, -1) if it contains a single sample."
+        )
+    if xp.isdtype(X.dtype, "complex floating"):
+        raise ValueError("Complex data not supported")
+    for axis, what in enumerate(("sample", "feature")):
+        if X.shape[axis] == 0:
+            raise ValueError(f"Found array with 0 {what}(s) (shape={tuple(X.shape)}); at least 1 is required.")
+    validate_data(model, X, reset=reset, skip_check_array=True)
+    if not xp.isdtype(X.dtype, "real floating"):
+        backend = choose_backend("auto", X)
+        available = backend.xp.__array_namespace_info__().dtypes(device=backend.device, kind="real floating")
+        X = xp.astype(X, xp.float64 if "float64" in available else xp.float32)
+    if not bool(xp.all(xp.isfinite(X))):
+        what = "NaN" if bool(xp.any(xp.isnan(X))) else f"infinity or a value too large for {X.dtype}"
+        raise ValueError(f"Input X contains {what}.")
+    return X
+
+
+def _check_library(model: Any, library: str, method: str) -> None:
+    fitted_with = getattr(model, "_fitted_with", None)
+    if fitted_with in (None, library):
+        return
+    to_host = {"cupy": "cupy.asnumpy(X)", "torch": "X.numpy(force=True)"}
+    recipe = to_host.get(library, "numpy.asarray(X)") if fitted_with == "numpy" else f"{fitted_with}.asarray(X)"
+    raise NamespaceError(
+        f"Inputs passed to {type(model).__name__}.{method}() must use the same namespace as those passed to fit(): "
+        f"it was fitted on arrays of {fitted_with} and got arrays of {library}. Convert them with {recipe}, or "
+        "take a copy.deepcopy() of the model: a copied or pickled one takes arrays of any library"
+    )

@@ -1,0 +1,72 @@
+"""The solver "lbfgs": SciPy's L-BFGS-B on the objective of all cases at once, as scikit-learn calls it."""
+
+from typing import Any
+
+import numpy as np
+import scipy
+import scipy.optimize
+import scipy.sparse
+from sklearn.utils import gen_batches
+from sklearn.utils.fixes import parse_version
+from sklearn.utils.optimize import _check_optimize_result
+
+from gpubp._typing import Array
+from gpubp.backend import to_backend, to_numpy
+from gpubp.estimators.cases import Cases
+from gpubp.estimators.watch import Watch
+from gpubp.network import Network
+from gpubp.prediction import CASES_AT_ONCE
+from gpubp.step import Objective, objective_and_gradient
+
+
+def fit_lbfgs(model: Any, network: Network, cases: Cases, theta: Array, watch: Watch) -> tuple[np.ndarray, str]:
+    """Fit by L-BFGS from ``theta``; the best parameters found, on the host, and why the fit ended."""
+    backend, precision, n_cases = cases.backend, cases.precision, cases.d.shape[0]
+    mask = network.weight_mask()
+    mask_on_device = to_backend(backend, mask, precision)
+    # scikit-learn packs all weights before all biases; in that order rounding falls as it does there
+    order = np.concatenate([np.flatnonzero(mask), np.flatnonzero(mask == 0.0)])
+    weights = cases.case_weights
+    total = float(n_cases) if weights is None else float(backend.xp.sum(weights))
+    parts = list(gen_batches(n_cases, CASES_AT_ONCE if scipy.sparse.issparse(cases.x) else n_cases))
+    # the penalty counts once, with the first part
+    objectives = [Objective(network, mean=False, l2=0.0 if part.start else float(model.alpha)) for part in parts]
+
+    def unpacked(packed: np.ndarray) -> np.ndarray:
+        at = np.empty_like(packed)
+        at[order] = packed
+        return at
+
+    def objective(packed: np.ndarray) -> tuple[float, np.ndarray]:
+        watch.task.begin_epoch()
+        here = to_backend(backend, unpacked(packed), precision)
+        value, gradient = 0.0, np.zeros_like(packed)
+        for part, of_part in zip(parts, objectives, strict=True):
+            E, dE_dtheta = objective_and_gradient(backend.xp, of_part, mask_on_device, here, cases.batch(part))
+            value, gradient = value + float(E), gradient + to_numpy(dE_dtheta)
+        return value / total, gradient[order] / total
+
+    latest = {"x": to_numpy(theta).astype("float64")[order], "fun": np.nan}
+
+    def after_iteration(intermediate_result: Any) -> None:
+        latest.update(x=intermediate_result.x.copy(), fun=float(intermediate_result.fun))
+        if watch.follow_iteration(to_backend(backend, unpacked(latest["x"]), precision), latest["fun"]):
+            raise StopIteration
+
+    options: dict[str, Any] = {"maxfun": model.max_fun, "maxiter": model.max_iter, "gtol": model.tol}
+    if parse_version(scipy.__version__) < parse_version("1.15"):
+        options["iprint"] = 1 if model.verbose is True or model.verbose >= 1 else -1
+    model.n_iter_ = 0
+    try:
+        result = scipy.optimize.minimize(
+            objective, latest["x"], method="L-BFGS-B", jac=True, options=options, callback=after_iteration
+        )
+    except KeyboardInterrupt:
+        model.loss_ = latest["fun"]
+        return unpacked(latest["x"]).astype(precision), "interrupted"
+    model.loss_ = result.fun
+    found = unpacked(result.x).astype(precision)
+    if watch.stop_reason:
+        return found, watch.stop_reason
+    model.n_iter_ = _check_optimize_result("lbfgs", result, model.max_iter)
+    return found, "converged" if result.status == 0 else "epochs"
