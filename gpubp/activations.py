@@ -4,27 +4,31 @@ Each unit is a pair of pure functions, ``value(xp, x) -> y`` and ``dE_dx(xp, dE_
 it multiplies by :math:`dy/dx`, or for softmax, whose outputs depend on every total input of the layer, by the whole
 Jacobian. ``x`` and ``y`` are ``(..., b, j)``.
 
-A unit is named by a string; those with a parameter take it in brackets: ``"leaky_relu(0.2)"``, ``"elu(0.5)"``.
+A unit is named by a string; those with a parameter take it in brackets: ``"leaky_relu(0.2)"``, ``"elu(0.5)"``, and
+``"softmax(3,4)"`` is a softmax over the first three units of the layer beside one over the next four.
 """
 
 import functools
 import math
 from collections.abc import Callable
 from functools import partial
+from itertools import accumulate
 from typing import NamedTuple
 
 from gpubp import equations
 from gpubp._typing import Array, Namespace
+from gpubp.errors import DataError
 from gpubp.registry import look_up
 
 
 class Activation(NamedTuple):
-    """A unit: its value, its derivative, and whether its outputs are always above 0 and always below 1."""
+    """A unit: its value, its derivative, whether its outputs are always above 0 and always below 1; its groups."""
 
     value: Callable[[Namespace, Array], Array]
     dE_dx: Callable[[Namespace, Array, Array, Array], Array]
     above_zero: bool = False
     below_one: bool = False
+    groups: tuple[int, ...] = ()  # how many units each softmax has, where a layer has several
 
 
 def _logistic_dE_dx(xp: Namespace, dE_dy: Array, x: Array, y: Array) -> Array:
@@ -127,6 +131,41 @@ def _softmax_dE_dx(xp: Namespace, dE_dy: Array, x: Array, y: Array) -> Array:
     return y * (dE_dy - xp.sum(dE_dy * y, axis=-1, keepdims=True))
 
 
+def units_of_groups(kind: str, sizes: tuple[float, ...]) -> tuple[int, ...]:
+    """Check the sizes of a layer's groups, which come as numbers from text."""
+    if not all(size.is_integer() for size in map(float, sizes)):
+        raise DataError(f"{kind} counts the units of each group by whole numbers, such as {kind}(3,4), got {sizes}")
+    return tuple(map(int, sizes))
+
+
+def by_group(xp: Namespace, f: Callable[..., Array], groups: tuple[int, ...], *arrays: Array) -> Array:
+    """Apply ``f`` to each group of the units ``(..., b, j)`` of a layer, and join what comes back."""
+    if not groups:
+        return f(xp, *arrays)
+    stops = list(accumulate(groups))
+    cuts = zip([0, *stops], stops, strict=False)
+    return xp.concat([f(xp, *(array[..., start:stop] for array in arrays)) for start, stop in cuts], axis=-1)
+
+
+def _softmax_groups(xp: Namespace, x: Array, *, groups: tuple[int, ...]) -> Array:
+    return by_group(xp, _softmax, groups, x)
+
+
+def _softmax_groups_dE_dx(xp: Namespace, dE_dy: Array, x: Array, y: Array, *, groups: tuple[int, ...]) -> Array:
+    return by_group(xp, _softmax_dE_dx, groups, dE_dy, x, y)
+
+
+def _make_softmax(*sizes: float) -> Activation:
+    groups = units_of_groups("softmax", sizes)
+    return Activation(
+        partial(_softmax_groups, groups=groups),
+        partial(_softmax_groups_dE_dx, groups=groups),
+        above_zero=True,
+        below_one=True,
+        groups=groups,
+    )
+
+
 def _make_leaky_relu(slope: float = 0.01) -> Activation:
     return Activation(partial(_leaky_relu, slope=slope), partial(_leaky_relu_dE_dx, slope=slope))
 
@@ -146,7 +185,7 @@ ACTIVATIONS: dict[str, Activation | Callable[..., Activation]] = {
     "silu": Activation(_silu, _silu_dE_dx),
     "gelu": Activation(_gelu, _gelu_dE_dx),
     "exp": Activation(_exp, _exp_dE_dx, above_zero=True),
-    "softmax": Activation(_softmax, _softmax_dE_dx, above_zero=True, below_one=True),
+    "softmax": _make_softmax,
 }
 
 
@@ -158,12 +197,13 @@ def activation(name: str) -> Activation:
     ----------
     name : str
         identity, logistic, tanh, relu, leaky_relu (slope below zero, 0.01), elu (alpha, 1), softplus, silu, gelu (its
-        tanh form, Hendrycks & Gimpel 2016), exp or softmax.
+        tanh form, Hendrycks & Gimpel 2016), exp or softmax (over all units of the layer, or with several numbers over
+        groups of so many units).
 
     Raises
     ------
     DataError
-        If there is no such unit, or its number is not one.
+        If there is no such unit, or its numbers are none.
 
     Examples
     --------

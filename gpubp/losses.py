@@ -7,7 +7,8 @@ Each names the output unit that belongs to it. On that unit the errors that take
 total input ``x``, which neither overflows nor loses digits: ``value_at(xp, x, d)`` and ``dE_dx(xp, y, d)``.
 :func:`output_error` uses the second pair wherever the unit allows it.
 
-An error is named by a string; Huber's takes its width in brackets: ``"huber(0.5)"``.
+An error is named by a string; Huber's takes its width in brackets, ``"huber(0.5)"``, and cross entropy the units of
+each of several softmaxes side by side, ``"cross_entropy(3,4)"``.
 """
 
 import functools
@@ -18,7 +19,7 @@ from typing import NamedTuple
 
 from gpubp import equations
 from gpubp._typing import Array, Namespace
-from gpubp.activations import activation
+from gpubp.activations import activation, by_group, units_of_groups
 from gpubp.registry import look_up
 
 
@@ -121,21 +122,34 @@ def _poisson_at(xp: Namespace, x: Array, d: Array) -> Array:
     return xp.where((d > 0) & (xp.abs(r) < 1.0), near, xp.exp(x) - d - d * r)
 
 
+def _cross_entropy_groups_at(xp: Namespace, x: Array, d: Array, *, groups: tuple[int, ...]) -> Array:
+    return by_group(xp, _cross_entropy_at, groups, x, d)
+
+
+def _cross_entropy_groups_dE_dx(xp: Namespace, y: Array, d: Array, *, groups: tuple[int, ...]) -> Array:
+    return by_group(xp, _cross_entropy_dE_dx, groups, y, d)
+
+
+def _make_cross_entropy(*sizes: float) -> Loss:
+    groups = units_of_groups("cross_entropy", sizes)
+    return Loss(
+        _cross_entropy,
+        _cross_entropy_dE_dy,
+        output=f"softmax({','.join(map(str, groups))})" if groups else "softmax",
+        value_at=partial(_cross_entropy_groups_at, groups=groups),
+        dE_dx=partial(_cross_entropy_groups_dE_dx, groups=groups),
+        above_zero=True,
+        desired=(0.0, math.inf),
+    )
+
+
 def _make_huber(width: float = 1.0) -> Loss:
     return Loss(partial(_huber, width=width), partial(_huber_dE_dy, width=width))
 
 
 LOSSES: dict[str, Loss | Callable[..., Loss]] = {
     "squared": Loss(equations.squared_error, equations.squared_error_dE_dy),
-    "cross_entropy": Loss(
-        _cross_entropy,
-        _cross_entropy_dE_dy,
-        output="softmax",
-        value_at=_cross_entropy_at,
-        dE_dx=_cross_entropy_dE_dx,
-        above_zero=True,
-        desired=(0.0, math.inf),
-    ),
+    "cross_entropy": _make_cross_entropy,
     "binary_cross_entropy": Loss(
         _binary_cross_entropy,
         _binary_cross_entropy_dE_dy,
@@ -168,14 +182,14 @@ def loss(name: str) -> Loss:
     Parameters
     ----------
     name : str
-        ``squared``, eq. (3); ``cross_entropy``, :math:`-d \log y`; ``binary_cross_entropy``; ``poisson``, half the
-        deviance, 0 where ``y = d``; ``absolute``; ``huber``, squared up to a width (1) and straight beyond it;
-        ``log_cosh``.
+        ``squared``, eq. (3); ``cross_entropy``, :math:`-d \log y`, with several numbers over groups of so many units;
+        ``binary_cross_entropy``; ``poisson``, half the deviance, 0 where ``y = d``; ``absolute``; ``huber``, squared up
+        to a width (1) and straight beyond it; ``log_cosh``.
 
     Raises
     ------
     DataError
-        If there is no such error, or its number is not one.
+        If there is no such error, or its numbers are none.
 
     Examples
     --------

@@ -79,8 +79,9 @@ class Network:
         error = loss(self.loss.strip())
         output = (self.output or error.output).strip()
         unit = activation(output)
-        for name in hidden:
-            activation(name)
+        for name, n_units in zip((*hidden, output), sizes[1:], strict=True):
+            if (groups := activation(name).groups) and sum(groups) != n_units:
+                raise DataError(f"{name!r} is for a layer of {sum(groups)} units, but this one has {n_units}")
         if (error.above_zero and not unit.above_zero) or (error.below_one and not unit.below_one):
             bounds = "between 0 and 1" if error.below_one else "above 0"
             raise DataError(
@@ -143,23 +144,25 @@ def flatten(xp: Namespace, blocks: list[Array]) -> Array:
     return xp.concat([xp.reshape(block, (*block.shape[:-2], -1)) for block in blocks], axis=-1)
 
 
-def forward(xp: Namespace, network: Network, theta: Array, x: Array) -> list[Layer]:
+def forward(xp: Namespace, network: Network, theta: Array, x: Array, kept: tuple[Array, ...] = ()) -> list[Layer]:
     """Pass forward, eq. (1) and (2), keeping what the pass backward needs.
 
     Parameters
     ----------
     theta : (..., P) array
     x : (..., b, i) array
+    kept : tuple of (..., b, n) arrays, optional
+        What the inputs and the outputs of each hidden layer are multiplied by on their way up: dropout.
 
     Returns
     -------
     list of Layer
-        Without the inputs; the last one is the output layer.
+        Without the inputs; the last one is the output layer. Outputs are those before dropout.
     """
     layers: list[Layer] = []
     y = x
-    for w, name in zip(views(xp, network, theta), network.activations, strict=True):
-        total = equations.total_input(xp, y, w, bias=network.bias)
+    for k, (w, name) in enumerate(zip(views(xp, network, theta), network.activations, strict=True)):
+        total = equations.total_input(xp, y * kept[k] if kept else y, w, bias=network.bias)
         y = activation(name).value(xp, total)
         layers.append(Layer(total, y))
     return layers
@@ -174,8 +177,15 @@ def output_layer(xp: Namespace, network: Network, theta: Array, x: Array) -> Lay
     return layer
 
 
-def backward(xp: Namespace, network: Network, theta: Array, layers: list[Layer], dE_dx: Array) -> list[Array]:
+def backward(
+    xp: Namespace, network: Network, theta: Array, layers: list[Layer], dE_dx: Array, kept: tuple[Array, ...] = ()
+) -> list[Array]:
     """Pass backward from the output layer's ``dE_dx``, eq. (7) and (5) by turns.
+
+    Parameters
+    ----------
+    layers, kept
+        See :func:`forward`.
 
     Returns
     -------
@@ -184,8 +194,11 @@ def backward(xp: Namespace, network: Network, theta: Array, layers: list[Layer],
     """
     blocks = views(xp, network, theta)
     signals = [dE_dx]
-    for w, name, layer in zip(blocks[:0:-1], network.activations[-2::-1], layers[-2::-1], strict=True):
-        dE_dy = equations.dE_dy_below(xp, signals[-1], w, bias=network.bias)
+    for k in range(len(layers) - 2, -1, -1):
+        dE_dy = equations.dE_dy_below(xp, signals[-1], blocks[k + 1], bias=network.bias)
+        if kept:
+            dE_dy = dE_dy * kept[k + 1]
+        name, layer = network.activations[k], layers[k]
         signals.append(activation(name).dE_dx(xp, dE_dy, layer.x, layer.y))
     return signals[::-1]
 
@@ -209,6 +222,8 @@ def error_and_gradient(
     d : (..., b, j) array
         The desired outputs.
     case_weights : (..., b) array, optional
+    kept : tuple of (..., b, n) arrays, optional
+        The masks of dropout: see :mod:`gpubp.dropout`.
 
     Returns
     -------
@@ -225,10 +240,12 @@ def error_and_gradient(
     >>> E, gradient
     (np.float64(0.5), array([2.]))
     """
-    layers = forward(xp, network, theta, x)
+    layers = forward(xp, network, theta, x, kept)
     E, dE_dx = output_error(xp, network.loss, network.activations[-1], *layers[-1], d, case_weights)
-    signals = backward(xp, network, theta, layers, dE_dx)
+    signals = backward(xp, network, theta, layers, dE_dx, kept)
     below = [x, *(layer.y for layer in layers[:-1])]
+    if kept:
+        below = [y * mask for y, mask in zip(below, kept, strict=True)]
     blocks = [
         equations.dE_dw(xp, signal, y_below, bias=network.bias) for signal, y_below in zip(signals, below, strict=True)
     ]

@@ -1,6 +1,7 @@
-"""From text to the thing it names, with at most one number behind the name: ``"relu"``, ``"huber(0.5)"``."""
+"""From text to the thing it names, with numbers behind the name where it takes any: ``"relu"``, ``"huber(0.5)"``."""
 
 import difflib
+import inspect
 import math
 import re
 from collections.abc import Iterable, Mapping
@@ -27,42 +28,50 @@ _NAME = re.compile(r"\s*([a-z][a-z0-9_]*)\s*(?:\(([^()]*)\))?\s*")
 
 
 def look_up(kind: str, text: str, entries: Mapping[str, Any]) -> Any:
-    """Find the entry that ``text`` names; a function among the entries is called with the number, where there is one.
+    """Find the entry that ``text`` names; a function among the entries is called with the numbers, where there are any.
 
     Parameters
     ----------
     kind : str
         What is looked up, for the error's text: "activation", "loss", ...
     text : str
-        A name, or a name with a positive number in brackets.
+        A name, or a name with a positive number in brackets, or several where the entry takes several.
     entries : mapping
-        From names to records, or to functions that make a record from one number.
+        From names to records, or to functions that make a record from one number or from any count of them.
 
     Raises
     ------
     DataError
-        If the name is unknown, if it takes no number and one was given, or if the number is not finite and positive.
+        If the name is unknown, if it takes no number and one was given, or if a number is not finite and positive.
     """
     match = _NAME.fullmatch(text) if isinstance(text, str) else None
     if match is None:
         raise DataError(f"{kind} must be a name such as {next(iter(entries))!r}, got {text!r}")
-    name, number = match.groups()
+    name, in_brackets = match.groups()
     if name not in entries:
         raise DataError(unknown(kind, name, entries))
     entry = entries[name]
     if isinstance(entry, tuple):
-        if number is not None:
+        if in_brackets is not None:
             raise DataError(f"{kind} {name!r} takes no number, got {text!r}")
         return entry
-    if number is None:
+    if in_brackets is None:
         return entry()
+    takes_several = any(p.kind is p.VAR_POSITIONAL for p in inspect.signature(entry).parameters.values())
+    numbers = [_positive(part) for part in (in_brackets.split(",") if takes_several else [in_brackets])]
+    if not all(numbers):
+        which = "finite positive numbers" if takes_several else "one finite positive number"
+        raise DataError(f"{kind} {name!r} takes {which}, got {text!r}")
+    return entry(*numbers)
+
+
+def _positive(text: str) -> float | None:
+    """Read a finite positive number, None where there is none."""
     try:
-        value = float(number)
+        value = float(text)
     except ValueError:
-        value = math.nan
-    if not (math.isfinite(value) and value > 0):
-        raise DataError(f"{kind} {name!r} takes one finite positive number, got {text!r}")
-    return entry(value)
+        return None
+    return value if math.isfinite(value) and value > 0 else None
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:

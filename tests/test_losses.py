@@ -218,3 +218,24 @@ def test_poisson_does_not_overflow_where_almost_nothing_is_desired():
     for dtype, x, d in (("float32", 20.0, 1e-30), ("float32", 82.0, 1e-3), ("float64", 700.0, 1e-5)):
         found = loss("poisson").value_at(np, np.asarray([x], dtype=dtype), np.asarray([d], dtype=dtype))
         np.testing.assert_allclose(found, np.exp(np.asarray([x], dtype=dtype)), rtol=1e-6)
+
+
+def test_cross_entropy_of_groups_is_the_sum_of_each_groups():
+    generator = np.random.default_rng(0)
+    x, d = generator.normal(size=(5, 7)), generator.uniform(size=(5, 7))
+    y = activation("softmax(3,4)").value(np, x)
+    E, dE_dx = output_error(np, "cross_entropy(3,4)", "softmax(3,4)", x, y, d)
+    parts = []
+    for group in (slice(0, 3), slice(3, 7)):
+        of_group = activation("softmax").value(np, x[:, group])
+        np.testing.assert_allclose(y[:, group], of_group, rtol=1e-14)
+        parts.append(output_error(np, "cross_entropy", "softmax", x[:, group], of_group, d[:, group]))
+    np.testing.assert_allclose(E, parts[0][0] + parts[1][0], rtol=1e-14)
+    np.testing.assert_allclose(dE_dx, np.concatenate([parts[0][1], parts[1][1]], axis=1), rtol=1e-14)
+
+
+def test_groups_of_units_that_are_none():
+    with pytest.raises(DataError, match="takes finite positive numbers, got"):
+        loss("cross_entropy(3,0)")
+    with pytest.raises(DataError, match=r"whole numbers, such as cross_entropy\(3,4\), got"):
+        loss("cross_entropy(3,1.5)")

@@ -251,6 +251,7 @@ class TestTopology:
             ({"sizes": (3, 2, 1), "output": "sigmoid"}, "unknown activation 'sigmoid'"),
             ({"sizes": (3, 2, 1), "loss": "mse"}, "unknown loss 'mse'"),
             ({"sizes": (3, 2, 1), "output": "relu", "loss": "poisson"}, "above 0, .* use 'exp'"),
+            ({"sizes": (3, 2, 4), "output": "softmax(2,3)"}, "'softmax\\(2,3\\)' is for a layer of 5 units.* has 4"),
             ({"sizes": (3, 2, 1), "output": "exp", "loss": "binary_cross_entropy"}, "between 0 and 1"),
         ],
     )

@@ -3,6 +3,7 @@
 import math
 import warnings
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from functools import partial
 from itertools import pairwise
 from operator import index
@@ -17,6 +18,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 from gpubp._typing import Array
 from gpubp.backend import Backend, choose_backend, to_backend, to_numpy
 from gpubp.checks import choose_precision
+from gpubp.dropout import dropout_rates, with_dropout
 from gpubp.errors import DataError
 from gpubp.estimators.admission import admit_cases, admit_new_cases
 from gpubp.estimators.arrays import on_device, on_host, outputs_in_parts, rows_of
@@ -29,7 +31,7 @@ from gpubp.estimators.parameters import CONSTRAINTS
 from gpubp.estimators.watch import Watch
 from gpubp.loop import Plan, Position, run
 from gpubp.network import Network, flatten, views
-from gpubp.step import Objective, make_step
+from gpubp.step import Batch, Objective, make_step
 
 
 class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: ignore[misc]
@@ -109,6 +111,9 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
 
         sizes = [x.shape[1], *hidden, d.shape[1]]
         network = self._network(sizes)
+        rates = dropout_rates(network, self.dropout)
+        if rates and self.solver == "lbfgs":
+            raise ValueError("dropout makes the loss change from batch to batch, which solver='lbfgs' cannot follow")
         backend = choose_backend(self.device, x)
         precision = choose_precision(backend, self.dtype, x)
         random_state = check_random_state(self.random_state)
@@ -147,7 +152,9 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
             if self.solver == "lbfgs":
                 found, stop_reason = fit_lbfgs(self, network, cases, theta, watch)
             else:
-                found, stop_reason = self._fit_stochastic(cases, network, theta, watch, random_state, incremental)
+                found, stop_reason = self._fit_stochastic(
+                    cases, network, rates, theta, watch, random_state, incremental
+                )
         self._keep(found)
         watch.finish(stop_reason, incremental)
         task.end()
@@ -255,6 +262,7 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
         self,
         cases: Cases,
         network: Network,
+        rates: tuple[float, ...],
         theta: Array,
         watch: Watch,
         random_state: np.random.RandomState,
@@ -270,7 +278,11 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
             optimizer = optimizer._replace(state=rule.init(backend.xp, theta))
         position = Position(theta, optimizer.on(backend, precision).state, optimizer.epochs)
         self.n_iter_ = 0
-        batches = BatchesInOrder(cases, self._batch_size(n_cases), random_state if self.shuffle else None)
+        in_order = BatchesInOrder(cases, self._batch_size(n_cases), random_state if self.shuffle else None)
+
+        def batches() -> Iterable[tuple[float, Batch]]:
+            return with_dropout(backend, network, rates, random_state, in_order()) if rates else in_order()
+
         step = make_step(backend, Objective(network, l2=float(self.alpha)), rule, precision)
         plan = Plan(
             backend=backend,

@@ -1,0 +1,76 @@
+"""Dropout (Srivastava et al. 2014): in training some units fall silent, other ones in every case of every batch.
+
+A unit that is kept is made louder by as much as the others are missing, so that predictions need no change.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from numbers import Real
+from typing import Any
+
+import numpy as np
+
+from gpubp.backend import Backend, to_backend
+from gpubp.errors import DataError
+from gpubp.network import Network
+from gpubp.step import Batch
+
+
+def dropout_rates(network: Network, dropout: float | Sequence[float]) -> tuple[float, ...]:
+    """Find the part of the units that falls silent: among the inputs, and in each hidden layer.
+
+    Parameters
+    ----------
+    dropout : float or sequence of float
+        One number is for every hidden layer, and the inputs are all kept. A sequence has a number for each hidden
+        layer, or one more, for the inputs, in front.
+
+    Returns
+    -------
+    tuple of float
+        As many as the network has layers, the inputs first; empty where nothing falls silent.
+
+    Raises
+    ------
+    DataError
+        If there are more or fewer numbers, or one is not from 0 to below 1.
+
+    Examples
+    --------
+    >>> dropout_rates(Network((4, 8, 8, 3)), 0.5)
+    (0.0, 0.5, 0.5)
+    """
+    n_hidden = len(network.sizes) - 2
+    rates: list[Any] = [0.0] + [dropout] * n_hidden if isinstance(dropout, Real) else list(dropout)  # type: ignore[arg-type]
+    if len(rates) == n_hidden:
+        rates = [0.0, *rates]
+    if len(rates) != n_hidden + 1:
+        raise DataError(
+            f"dropout must be one number, {n_hidden} (one for each hidden layer) or {n_hidden + 1} (the inputs first), "
+            f"got {dropout!r}"
+        )
+    if not all(isinstance(rate, Real) and 0.0 <= float(rate) < 1.0 for rate in rates):
+        raise DataError(f"dropout must be from 0 to below 1, the part of the units that falls silent, got {dropout!r}")
+    return tuple(map(float, rates)) if any(rates) else ()
+
+
+def with_dropout(
+    backend: Backend,
+    network: Network,
+    rates: tuple[float, ...],
+    generator: np.random.Generator | np.random.RandomState,
+    batches: Iterable[tuple[float, Batch]],
+) -> Iterator[tuple[float, Batch]]:
+    """Give each batch its masks, drawn on the host, so that every device sees the same ones.
+
+    Parameters
+    ----------
+    rates : tuple of float
+        As :func:`dropout_rates` gives them.
+    """
+    for part, batch in batches:
+        shape, dtype = batch.x.shape[:-1], str(batch.x.dtype).rpartition(".")[2]
+        kept = tuple(
+            to_backend(backend, (generator.random((*shape, n_units)) >= rate) / (1.0 - rate), dtype)
+            for n_units, rate in zip(network.sizes[:-1], rates, strict=True)
+        )
+        yield part, batch._replace(kept=kept)
