@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from gpubp.errors import DivergenceWarning as DivergenceWarning
     from gpubp.errors import GpubpError as GpubpError
     from gpubp.errors import ModelFileError as ModelFileError
+    from gpubp.estimators import LossCurveDisplay as LossCurveDisplay
     from gpubp.estimators import MLPClassifier as MLPClassifier
     from gpubp.estimators import MLPRegressor as MLPRegressor
     from gpubp.gradient_check import check_gradient as check_gradient
@@ -50,7 +51,7 @@ _PUBLIC = {
         *("adagrad", "adam", "adamw", "clipped", "decayed", "gradient_descent"),
         *("momentum", "nesterov", "rmsprop", "rule_named"),
     ),
-    "estimators": ("MLPClassifier", "MLPRegressor"),
+    "estimators": ("LossCurveDisplay", "MLPClassifier", "MLPRegressor"),
     "gradient_check": ("check_gradient",),
     "initialization": ("initial_weights",),
     "network": ("Network",),

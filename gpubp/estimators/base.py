@@ -24,10 +24,12 @@ from gpubp.estimators.admission import admit_cases, admit_new_cases
 from gpubp.estimators.arrays import on_device, on_host, outputs_in_parts, rows_of
 from gpubp.estimators.callbacks import CallbackSupportMixin, FitTask
 from gpubp.estimators.cases import BatchesInOrder, Cases, weighed_by_cases
+from gpubp.estimators.display import LossCurveDisplay
 from gpubp.estimators.held_out import HeldOut
 from gpubp.estimators.lbfgs import fit_lbfgs
 from gpubp.estimators.optimizer import Optimizer, learning_rate_of, rule_of
 from gpubp.estimators.parameters import CONSTRAINTS
+from gpubp.estimators.report import report
 from gpubp.estimators.watch import Watch
 from gpubp.loop import Plan, Position, run
 from gpubp.network import Network, flatten, views
@@ -330,6 +332,31 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
     def _own_precision(x: Any) -> str:
         """float32 for x of float32 or less, else float64, which whole numbers need too."""
         return "float32" if str(x.dtype).rpartition(".")[2] in ("float32", "float16", "bfloat16") else "float64"
+
+    # --- how the fit went ---
+
+    def plot_loss_curve(self, *, ax: Any = None, name: str | None = None, log: bool = False, **kwargs: Any) -> Any:
+        """Draw ``loss_curve_``, and ``validation_curve_`` where there is one.
+
+        Parameters
+        ----------
+        ax, name, log, **kwargs
+            See :meth:`gpubp.LossCurveDisplay.from_estimator`.
+
+        Returns
+        -------
+        LossCurveDisplay
+        """
+        return LossCurveDisplay.from_estimator(self, ax=ax, name=name, log=log, **kwargs)
+
+    def report(self) -> str:
+        """Describe the fitted model in a few lines: the network, the fit, losses and scores, advice where it is due.
+
+        Returns
+        -------
+        str
+        """
+        return report(self)
 
     # --- what scikit-learn's tools ask for ---
 

@@ -40,14 +40,6 @@ class Cases(NamedTuple):
         return Batch(x, xp.take(self.d, rows, axis=0), weights)
 
 
-class HeldOut(NamedTuple):
-    """Cases for early stopping: x as in :class:`Cases`, desired outputs as a score takes them, weights; on the host."""
-
-    x: Any
-    desired: np.ndarray
-    case_weights: np.ndarray | None
-
-
 class BatchesInOrder:
     """The batches of each epoch in scikit-learn's order: the running order is shuffled anew, then cut."""
 

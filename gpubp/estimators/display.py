@@ -1,0 +1,129 @@
+"""A picture of how a fit went, in the manner of scikit-learn's displays."""
+
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from sklearn.utils._optional_dependencies import check_matplotlib_support
+from sklearn.utils.validation import check_is_fitted
+
+from gpubp.errors import DataError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+class LossCurveDisplay:
+    """The loss of each epoch, on the cases learned from and on those held out.
+
+    Make one with :meth:`from_estimator`.
+
+    Parameters
+    ----------
+    loss_curve : sequence of float
+        The loss of each epoch, or of each iteration of L-BFGS.
+    validation_curve : sequence of float, optional
+        The loss of the cases held out after each epoch.
+    kept_epoch : int, optional
+        The epoch, counted from 1, whose weights the model kept.
+    estimator_name : str, optional
+
+    Attributes
+    ----------
+    ax_, figure_, lines_
+        Set by :meth:`plot`: the axes and figure of matplotlib, and the lines drawn.
+
+    Examples
+    --------
+    >>> from gpubp import LossCurveDisplay
+    >>> LossCurveDisplay([0.5, 0.3, 0.2], [0.6, 0.4, 0.5], kept_epoch=2).kept_epoch
+    2
+    """
+
+    def __init__(
+        self,
+        loss_curve: Any,
+        validation_curve: Any = None,
+        *,
+        kept_epoch: int | None = None,
+        estimator_name: str | None = None,
+    ) -> None:
+        self.loss_curve, self.validation_curve = loss_curve, validation_curve
+        self.kept_epoch, self.estimator_name = kept_epoch, estimator_name
+
+    @classmethod
+    def from_estimator(
+        cls, estimator: Any, *, ax: "Axes | None" = None, name: str | None = None, log: bool = False, **kwargs: Any
+    ) -> Self:
+        """Draw the curves of a fitted model.
+
+        Parameters
+        ----------
+        estimator : MLPClassifier or MLPRegressor
+            Fitted; scikit-learn's own will do as well.
+        ax, log, **kwargs
+            See :meth:`plot`.
+        name : str, optional
+            What the title calls the model; its class without it.
+
+        Returns
+        -------
+        LossCurveDisplay
+
+        Raises
+        ------
+        NotFittedError
+            If the model is not fitted.
+        DataError
+            If it has no ``loss_curve_``.
+        """
+        check_is_fitted(estimator)
+        if not hasattr(estimator, "loss_curve_"):
+            raise DataError(
+                f"a loss curve needs a model with loss_curve_, such as MLPClassifier, got {type(estimator).__name__}; "
+                "of a pipeline, give the last step"
+            )
+        kept = None
+        if getattr(estimator, "early_stopping", False) and getattr(estimator, "validation_scores_", None):
+            scores = np.asarray(estimator.validation_scores_)
+            kept = None if np.all(np.isnan(scores)) else int(np.nanargmax(scores)) + 1
+        display = cls(
+            estimator.loss_curve_,
+            getattr(estimator, "validation_curve_", None),
+            kept_epoch=kept,
+            estimator_name=name or type(estimator).__name__,
+        )
+        return display.plot(ax, log=log, **kwargs)
+
+    def plot(self, ax: "Axes | None" = None, *, log: bool = False, **kwargs: Any) -> Self:
+        """Draw the curves.
+
+        Parameters
+        ----------
+        ax : matplotlib axes, optional
+            Where to draw; on a new figure without it.
+        log : bool
+            Whether the axis of the loss is logarithmic.
+        **kwargs
+            For matplotlib's ``plot``, for both curves.
+
+        Returns
+        -------
+        LossCurveDisplay
+        """
+        check_matplotlib_support(f"{type(self).__name__}.plot")
+        import matplotlib.pyplot as plt
+
+        if ax is None:
+            _, ax = plt.subplots()
+        self.lines_ = []
+        for label, curve in (("Training", self.loss_curve), ("Validation", self.validation_curve)):
+            if curve is not None and len(curve):
+                self.lines_ += ax.plot(range(1, len(curve) + 1), curve, **{"label": label, **kwargs})
+        if self.kept_epoch is not None:
+            kept = ax.axvline(self.kept_epoch, color="0.6", linestyle="--", linewidth=1, label="Weights kept")
+            self.lines_.append(kept)
+        ax.set(xlabel="Epoch", ylabel="Loss", yscale="log" if log else "linear", title=self.estimator_name or "")
+        if len(self.lines_) > 1:
+            ax.legend()
+        self.ax_, self.figure_ = ax, ax.figure
+        return self

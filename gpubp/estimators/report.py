@@ -1,0 +1,78 @@
+"""A fitted model in a few lines that a person reads."""
+
+from typing import Any
+
+import numpy as np
+from sklearn.utils.validation import check_is_fitted
+
+REASONS = {
+    "epochs": "max_iter was reached",
+    "patience": "nothing improved any more",
+    "converged": "the solver converged",
+    "time": "max_time was reached",
+    "callback": "a callback asked for it",
+    "interrupted": "it was interrupted",
+    "diverged": "the weights left the finite numbers",
+}
+RISEN = 1.1  # a validation loss that has risen by this factor since its best tells of overfitting
+
+
+def report(model: Any) -> str:
+    """Describe a fitted model: the network, the fit, its losses and scores, and a word of advice where one is due.
+
+    Parameters
+    ----------
+    model : MLPClassifier or MLPRegressor
+
+    Returns
+    -------
+    str
+
+    Raises
+    ------
+    NotFittedError
+        If the model is not fitted.
+    """
+    check_is_fitted(model)
+    sizes = "-".join(str(n) for n in [model.n_features_in_, *(w.shape[1] for w in model.coefs_)])
+    hidden = model.activation if isinstance(model.activation, str) else ", ".join(model.activation)
+    n_parameters = sum(w.size + b.size for w, b in zip(model.coefs_, model.intercepts_, strict=True))
+    unit = "iterations" if model.solver == "lbfgs" else "epochs"
+    lines = [
+        f"{type(model).__name__}: {sizes}, {n_parameters:,} parameters",
+        f"  units       {hidden}; {model.out_activation_} at the output",
+        f"  solver      {_solver(model)}; {model.coefs_[0].dtype}, device={model.device!r}",
+        f"  fit         {model.n_iter_} {unit} in {model.fit_seconds_:.3g} s; it ended because "
+        f"{REASONS[model.stop_reason_]}",
+        f"  loss        {_curve(model.loss_curve_, np.nanmin)}",
+    ]
+    if model.validation_curve_:
+        lines.append(f"  validation  loss {_curve(model.validation_curve_, np.nanmin)}")
+        lines.append(f"              score {_curve(model.validation_scores_, np.nanmax)}")
+    if advice := _advice(model):
+        lines.append(f"  advice      {advice}")
+    return "\n".join(lines)
+
+
+def _solver(model: Any) -> str:
+    if model.solver == "lbfgs":
+        return f"lbfgs, alpha={model.alpha:g}"
+    schedule = model.learning_rate if isinstance(model.learning_rate, str) else "own schedule"
+    return f"{model.solver}, learning_rate_init={model.learning_rate_init:g} ({schedule}), alpha={model.alpha:g}"
+
+
+def _curve(figures: list[float], best: Any) -> str:
+    if not figures or np.all(np.isnan(figures)):
+        return "none"
+    return f"first {figures[0]:.4g}, last {figures[-1]:.4g}, best {best(figures):.4g}"
+
+
+def _advice(model: Any) -> str:
+    if model.stop_reason_ == "diverged":
+        return "scale the inputs (StandardScaler) or make learning_rate_init smaller"
+    seen = model.validation_curve_
+    if seen and not model.early_stopping and seen[-1] > RISEN * np.nanmin(seen):
+        return "the validation loss rises again: early_stopping=True keeps the best weights; alpha or dropout help"
+    if model.stop_reason_ in ("epochs", "time"):
+        return f"training had not converged: raise {'max_iter' if model.stop_reason_ == 'epochs' else 'max_time'}"
+    return ""

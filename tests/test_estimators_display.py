@@ -1,0 +1,110 @@
+"""How a fit went: the picture and the report."""
+
+import subprocess
+import sys
+
+import matplotlib
+import numpy as np
+import pytest
+from sklearn.exceptions import NotFittedError
+from sklearn.linear_model import LinearRegression
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+
+from gpubp import LossCurveDisplay, MLPClassifier, MLPRegressor
+from gpubp.errors import DataError
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+generator = np.random.default_rng(0)
+X = generator.normal(size=(60, 3))
+Y = (X[:, 0] > 0).astype(int)
+
+
+@pytest.fixture(autouse=True)
+def no_figures_left():
+    yield
+    plt.close("all")
+
+
+def fitted(**parameters):
+    return MLPClassifier((4,), **{"max_iter": 6, "random_state": 0, "device": "cpu", **parameters}).fit(X, Y)
+
+
+class TestLossCurve:
+    def test_draws_the_loss_of_each_epoch(self):
+        model = fitted()
+        display = model.plot_loss_curve()
+        assert isinstance(display, LossCurveDisplay)
+        [line] = display.lines_
+        np.testing.assert_array_equal(line.get_xdata(), np.arange(1, 7))
+        np.testing.assert_array_equal(line.get_ydata(), model.loss_curve_)
+        assert display.ax_.get_title() == "MLPClassifier"
+        assert (display.ax_.get_xlabel(), display.ax_.get_ylabel()) == ("Epoch", "Loss")
+        assert display.ax_.get_yscale() == "linear"
+
+    def test_draws_the_validation_curve_and_the_epoch_kept(self):
+        model = fitted(early_stopping=True, validation_fraction=0.3)
+        training, validation, kept = LossCurveDisplay.from_estimator(model).lines_
+        np.testing.assert_array_equal(validation.get_ydata(), model.validation_curve_)
+        assert kept.get_xdata()[0] == np.argmax(model.validation_scores_) + 1
+        assert len(training.get_ydata()) == len(model.loss_curve_)
+
+    def test_axes_name_scale_and_style_are_the_users(self):
+        _, ax = plt.subplots()
+        display = LossCurveDisplay.from_estimator(fitted(), ax=ax, name="mine", log=True, color="red")
+        assert display.ax_ is ax
+        assert display.figure_ is ax.figure
+        assert (ax.get_title(), ax.get_yscale(), display.lines_[0].get_color()) == ("mine", "log", "red")
+
+    def test_a_model_that_is_not_fitted(self):
+        with pytest.raises(NotFittedError):
+            MLPRegressor().plot_loss_curve()
+
+    def test_a_model_without_a_loss_curve(self):
+        with pytest.raises(DataError, match=r"needs a model with loss_curve_.* got LinearRegression"):
+            LossCurveDisplay.from_estimator(LinearRegression().fit(X, Y))
+
+    def test_matplotlib_is_imported_only_to_draw(self):
+        script = "import sys, gpubp; gpubp.MLPClassifier; gpubp.LossCurveDisplay; sys.exit('matplotlib' in sys.modules)"
+        assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+
+
+class TestReport:
+    def test_says_what_the_model_is_and_how_the_fit_went(self):
+        model = fitted(alpha=0.25)
+        text = model.report()
+        for part in ("MLPClassifier: 3-4-1, 21 parameters", "relu; logistic at the output", "adam", "alpha=0.25"):
+            assert part in text
+        assert "6 epochs in" in text
+        assert f"last {model.loss_curve_[-1]:.4g}" in text
+        assert "max_iter was reached" in text
+        assert "raise max_iter" in text
+        assert "validation" not in text
+
+    def test_says_the_score_on_cases_held_out(self):
+        model = fitted(early_stopping=True, validation_fraction=0.3)
+        assert f"best {model.best_validation_score_:.4g}" in model.report()
+
+    def test_advises_against_overfitting(self):
+        model = fitted(max_iter=3)
+        model.validation_curve_, model.validation_scores_ = [1.0, 0.5, 0.9], [0.1, 0.2, 0.3]
+        assert "early_stopping=True" in model.report()
+        model.validation_curve_ = [1.0, 0.5, 0.5]
+        assert "early_stopping=True" not in model.report()
+
+    def test_lbfgs_and_a_regressor(self):
+        model = MLPRegressor(
+            hidden_layer_sizes=(4, 2), activation=("tanh", "relu"), solver="lbfgs", max_iter=500, tol=0.1, device="cpu"
+        )
+        text = model.fit(X, X[:, 0]).report()
+        assert "iterations in" in text
+        assert "tanh, relu; identity" in text
+        assert "the solver converged" in text
+        assert "advice" not in text
+
+    def test_a_model_that_is_not_fitted(self):
+        with pytest.raises(NotFittedError):
+            MLPClassifier().report()
