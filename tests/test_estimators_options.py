@@ -1,0 +1,425 @@
+"""What the estimators offer beyond scikit-learn: each test fails where its option does nothing."""
+
+import warnings
+
+import numpy as np
+import pytest
+import sklearn
+from sklearn.datasets import load_digits, make_regression
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import balanced_accuracy_score, f1_score
+from sklearn.utils.fixes import parse_version
+
+from gpubp import MLPClassifier, MLPRegressor, Network
+from gpubp.errors import DataError
+from gpubp.losses import output_error
+from gpubp.network import flatten, forward
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+X, LABELS = load_digits(return_X_y=True)
+X, LABELS = X[:300] / 16.0, LABELS[:300]
+X_HELD_OUT, LABELS_HELD_OUT = load_digits(return_X_y=True)[0][300:400] / 16.0, load_digits(return_X_y=True)[1][300:400]
+X_R, TARGETS = make_regression(120, 5, random_state=0)
+TARGETS = TARGETS / np.std(TARGETS)
+
+STOCHASTIC = ["sgd", "momentum", "adam", "adamw", "rmsprop"]
+
+
+def classifier(**parameters):
+    settings = {"hidden_layer_sizes": (12,), "max_iter": 5, "random_state": 0, "device": "cpu", **parameters}
+    return MLPClassifier(**settings)
+
+
+def regressor(**parameters):
+    settings = {"hidden_layer_sizes": (8,), "max_iter": 5, "random_state": 0, "device": "cpu", **parameters}
+    return MLPRegressor(**settings)
+
+
+def differ(one, other):
+    return not np.allclose(one.coefs_[0], other.coefs_[0], rtol=1e-6)
+
+
+@pytest.fixture(scope="module")
+def plain():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return classifier().fit(X, LABELS)
+
+
+class TestEachOptionChangesTheFit:
+    @pytest.mark.parametrize(
+        "option",
+        [
+            {"dropout": 0.3},
+            {"dropout": [0.2, 0.0]},
+            {"activation": "gelu"},
+            {"activation": "leaky_relu(0.3)"},
+            {"solver": "adamw"},
+            {"solver": "rmsprop"},
+            {"solver": "momentum"},
+            {"learning_rate": "cosine"},
+            {"learning_rate": lambda epoch: 0.01 / (1.0 + epoch)},
+            {"warm_up": 3},
+            {"max_grad_norm": 1e-12},
+            {"label_smoothing": 0.2},
+            {"loss": "squared_error"},
+            {"class_weight": {0: 20.0}},
+        ],
+        ids=str,
+    )
+    def test_of_the_classifier(self, plain, option):
+        assert differ(classifier(**option).fit(X, LABELS), plain)
+
+    @pytest.mark.parametrize(
+        ("solver", "option"),
+        [
+            ("adamw", {"weight_decay": 0.5}),
+            ("rmsprop", {"rho": 0.5}),
+            ("momentum", {"momentum": 0.1}),
+            ("momentum", {"learning_rate": "invscaling"}),
+            ("sgd", {"nesterovs_momentum": False}),
+        ],
+    )
+    def test_of_a_solver(self, solver, option):
+        assert differ(classifier(solver=solver, **option).fit(X, LABELS), classifier(solver=solver).fit(X, LABELS))
+
+    @pytest.mark.parametrize("loss", ["absolute_error", "huber", "huber(0.2)", "log_cosh"])
+    @pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+    def test_of_the_loss_of_the_regressor(self, loss, solver):
+        other = regressor(loss=loss, solver=solver).fit(X_R, TARGETS)
+        assert differ(other, regressor(solver=solver).fit(X_R, TARGETS))
+
+    def test_units_of_each_layer(self):
+        mixed = classifier(hidden_layer_sizes=(6, 4), activation=["tanh", "silu"], random_state=1).fit(X, LABELS)
+        network = Network((64, 6, 4, 10), hidden=("tanh", "silu"), loss="cross_entropy")
+        theta = flatten(np, [np.vstack(pair) for pair in zip(mixed.coefs_, mixed.intercepts_, strict=True)])
+        np.testing.assert_allclose(mixed.predict_proba(X), forward(np, network, theta, X)[-1].y, rtol=1e-10)
+
+    def test_too_few_units_named(self):
+        with pytest.raises(DataError, match="one name for all or 2"):
+            classifier(hidden_layer_sizes=(6, 4), activation=["tanh"]).fit(X, LABELS)
+
+
+class TestDescent:
+    def test_a_clipped_gradient_moves_the_weights_by_its_length(self):
+        # one step of plain gradient descent with a gradient of length 0.5
+        common = {"solver": "momentum", "momentum": 0.0, "learning_rate_init": 0.1, "batch_size": 300, "alpha": 0.0}
+        start = classifier(max_iter=1, **{**common, "learning_rate_init": 1e-12}).fit(X, LABELS)
+        moved = classifier(max_iter=1, max_grad_norm=0.5, **common).fit(X, LABELS)
+        after = [*moved.coefs_, *moved.intercepts_]
+        change = [a - b for a, b in zip(after, [*start.coefs_, *start.intercepts_], strict=True)]
+        np.testing.assert_allclose(np.sqrt(sum(np.sum(c**2) for c in change)), 0.1 * 0.5, rtol=1e-6)
+
+    def test_weight_decay_shrinks_the_weights(self):
+        sums = [
+            np.sum(classifier(solver="adamw", weight_decay=decay, max_iter=20).fit(X, LABELS).coefs_[0] ** 2)
+            for decay in (0.0, 10.0)
+        ]
+        assert sums[1] < 0.9 * sums[0]
+
+    def test_cosine_is_still_at_the_end(self):
+        """The last step of a cosine that has ended is one of no length."""
+        rate = {"solver": "momentum", "momentum": 0.0, "batch_size": 300, "learning_rate_init": 0.1}
+        ends = [classifier(learning_rate="cosine", max_iter=n, **rate) for n in (1, 40)]
+        short, long = (model.fit(X, LABELS) for model in ends)
+        drops = -np.diff(long.loss_curve_)
+        assert drops[-1] < 0.1 * drops[10]
+        assert short.loss_curve_[0] == long.loss_curve_[0]
+
+    def test_a_schedule_of_the_users_is_given_the_epochs_done(self):
+        seen = []
+
+        def schedule(epoch):
+            seen.append(epoch)
+            return 0.001
+
+        same = classifier(learning_rate=schedule, batch_size=150, max_iter=2).fit(X, LABELS)
+        assert seen == [0.0, 0.5, 1.0, 1.5]
+        assert not differ(same, classifier(batch_size=150, max_iter=2).fit(X, LABELS))
+
+    def test_warm_up_begins_slowly(self):
+        slow = classifier(warm_up=50, max_iter=2).fit(X, LABELS)
+        start = classifier(learning_rate_init=1e-12, max_iter=1).fit(X, LABELS)
+        full = classifier(max_iter=2).fit(X, LABELS)
+        moved = [np.abs(model.coefs_[0] - start.coefs_[0]).max() for model in (slow, full)]
+        assert moved[0] < 0.2 * moved[1]
+
+
+class TestLosses:
+    def test_the_loss_told_is_the_loss_asked_for(self):
+        """One epoch, one batch: the loss told is that of the first weights."""
+        for loss, error in (("absolute_error", "absolute"), ("huber(0.2)", "huber(0.2)"), ("log_cosh", "log_cosh")):
+            model = regressor(loss=loss, max_iter=1, learning_rate_init=1e-12, alpha=0.0).fit(X_R, TARGETS)
+            outputs = model.predict(X_R)[:, None]
+            E, _ = output_error(np, error, "identity", outputs, outputs, TARGETS[:, None])
+            np.testing.assert_allclose(model.loss_, float(E) / len(TARGETS), rtol=1e-6)
+
+    def test_an_absolute_error_heeds_outliers_less(self):
+        spoilt = TARGETS.copy()
+        spoilt[:5] = 1e3
+        fits = [
+            regressor(loss=loss, solver="lbfgs", max_iter=300).fit(X_R, spoilt)
+            for loss in ("squared_error", "absolute_error")
+        ]
+        off = [np.median(np.abs(model.predict(X_R)[5:] - TARGETS[5:])) for model in fits]
+        assert off[1] < off[0]
+
+    def test_smooth_labels_keep_the_outputs_from_the_ends(self):
+        settings = {"hidden_layer_sizes": (60,), "solver": "lbfgs", "max_iter": 500, "alpha": 0.0, "tol": 1e-6}
+        fits = [classifier(label_smoothing=s, **settings).fit(X, LABELS) for s in (0.0, 0.2)]
+        # the best outputs are 1 - s + s / 10
+        largest = [model.predict_proba(X).max(axis=1).mean() for model in fits]
+        assert largest[0] > 0.99
+        np.testing.assert_allclose(largest[1], 0.82, atol=1e-3)
+
+    def test_squared_error_on_probabilities(self):
+        model = classifier(loss="squared_error", max_iter=100, learning_rate_init=0.01).fit(X, LABELS)
+        assert model.out_activation_ == "softmax"
+        assert model.score(X, LABELS) > 0.9
+
+
+class TestDropout:
+    def test_predictions_are_not_random(self):
+        model = classifier(dropout=0.5).fit(X, LABELS)
+        np.testing.assert_array_equal(model.predict_proba(X), model.predict_proba(X))
+
+    def test_same_seed_same_masks(self):
+        one, other = (classifier(dropout=0.5).fit(X, LABELS) for _ in range(2))
+        np.testing.assert_array_equal(one.coefs_[0], other.coefs_[0])
+
+    def test_lbfgs_refuses(self):
+        with pytest.raises(ValueError, match="lbfgs"):
+            classifier(dropout=0.5, solver="lbfgs").fit(X, LABELS)
+
+    def test_rates_that_do_not_fit_the_layers(self):
+        with pytest.raises(DataError, match="dropout must be"):
+            classifier(dropout=[0.1, 0.2, 0.3]).fit(X, LABELS)
+
+
+class TestClassWeight:
+    @pytest.mark.parametrize("solver", [*STOCHASTIC, "lbfgs"])
+    def test_is_a_weight_of_each_case(self, solver):
+        weights = np.where(LABELS == 3, 4.0, 1.0)
+        by_class = classifier(solver=solver, class_weight={3: 4.0}).fit(X, LABELS)
+        by_case = classifier(solver=solver).fit(X, LABELS, sample_weight=weights)
+        np.testing.assert_allclose(by_class.coefs_[0], by_case.coefs_[0], rtol=1e-12)
+
+    def test_balanced_helps_a_rare_class(self):
+        rows = np.flatnonzero((LABELS == 8) | (LABELS == 1))
+        rows = np.concatenate([rows[LABELS[rows] == 8], rows[LABELS[rows] == 1][:3]])
+        rare = LABELS[rows] == 1
+        fits = [
+            classifier(class_weight=w, max_iter=12, learning_rate_init=0.003).fit(X[rows], rare)
+            for w in (None, "balanced")
+        ]
+        scores = [balanced_accuracy_score(rare, model.predict(X[rows])) for model in fits]
+        assert scores[1] > scores[0]
+
+
+class TestValidationData:
+    @pytest.mark.parametrize("solver", [*STOCHASTIC, "lbfgs"])
+    def test_changes_nothing_and_is_looked_at_each_epoch(self, solver):
+        plain = classifier(solver=solver).fit(X, LABELS)
+        watched = classifier(solver=solver).fit(X, LABELS, validation_data=(X_HELD_OUT, LABELS_HELD_OUT))
+        assert not differ(plain, watched)
+        assert len(watched.validation_curve_) == len(watched.validation_scores_) == len(watched.loss_curve_)
+        assert watched.validation_scores_[-1] == watched.score(X_HELD_OUT, LABELS_HELD_OUT)
+        of_class = watched.predict_proba(X_HELD_OUT)[np.arange(100), LABELS_HELD_OUT]
+        np.testing.assert_allclose(watched.validation_curve_[-1], -np.log(of_class).mean(), rtol=1e-6)
+        assert plain.validation_curve_ is None
+
+    def test_weights(self):
+        weights = np.arange(100.0)
+        model = classifier().fit(X, LABELS, validation_data=(X_HELD_OUT, LABELS_HELD_OUT, weights))
+        assert model.validation_scores_[-1] == model.score(X_HELD_OUT, LABELS_HELD_OUT, weights)
+        of_class = model.predict_proba(X_HELD_OUT)[np.arange(100), LABELS_HELD_OUT]
+        np.testing.assert_allclose(
+            model.validation_curve_[-1], np.average(-np.log(of_class), weights=weights), rtol=1e-6
+        )
+
+    def test_early_stopping_watches_it_and_learns_from_all_cases(self):
+        model = classifier(early_stopping=True, max_iter=60, n_iter_no_change=3, tol=0.05)
+        model.fit(X, LABELS, validation_data=(X_HELD_OUT, LABELS_HELD_OUT))
+        assert model.stop_reason_ == "patience"
+        assert model.t_ == model.n_iter_ * len(X)
+        assert model.score(X_HELD_OUT, LABELS_HELD_OUT) == model.best_validation_score_
+
+    @pytest.mark.parametrize(
+        ("data", "message"),
+        [
+            ((X_HELD_OUT,), "validation_data must be"),
+            ("held out", "validation_data must be"),
+            ((X_HELD_OUT[:, :3], LABELS_HELD_OUT), "validation_data: X has 3 features"),
+            ((X_HELD_OUT, LABELS_HELD_OUT[:5]), "validation_data: Found input variables with inconsistent"),
+            ((X_HELD_OUT, LABELS_HELD_OUT + 5), "validation_data: `y` has classes not in"),
+        ],
+    )
+    def test_what_does_not_fit(self, data, message):
+        with pytest.raises(DataError, match=message):
+            classifier().fit(X, LABELS, validation_data=data)
+
+
+class TestScoring:
+    def test_early_stopping_on_the_loss(self):
+        model = classifier(scoring="loss", early_stopping=True, max_iter=15).fit(X, LABELS)
+        np.testing.assert_allclose(model.validation_scores_, -np.asarray(model.validation_curve_))
+
+    @pytest.mark.parametrize(
+        "scoring", ["f1_macro", lambda model, X, y: f1_score(y, model.predict(X), average="macro", zero_division=0)]
+    )
+    def test_any_scorer(self, scoring):
+        held_out = (X_HELD_OUT, LABELS_HELD_OUT)
+        model = classifier(scoring=scoring, max_iter=8).fit(X, LABELS, validation_data=held_out)
+        expected = f1_score(LABELS_HELD_OUT, model.predict(X_HELD_OUT), average="macro", zero_division=0)
+        np.testing.assert_allclose(model.validation_scores_[-1], expected)
+        assert expected != model.score(*held_out)
+
+    def test_of_a_regressor(self):
+        held_out = (X_R[:30], TARGETS[:30])
+        model = regressor(scoring="neg_mean_absolute_error").fit(X_R, TARGETS, validation_data=held_out)
+        np.testing.assert_allclose(
+            model.validation_scores_[-1], -np.mean(np.abs(model.predict(X_R[:30]) - TARGETS[:30]))
+        )
+
+
+class TestStopping:
+    @pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+    def test_max_time(self, solver):
+        model = classifier(solver=solver, max_time=1e-9, max_iter=50)
+        with pytest.warns(ConvergenceWarning, match=r"Maximum time \(1e-09 s\) reached after 1 iterations"):
+            model.fit(X, LABELS)
+        assert (model.n_iter_, model.stop_reason_) == (1, "time")
+        assert model.fit_seconds_ > 0.0
+
+    @pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+    def test_a_callback_sees_each_epoch_and_may_stop(self, solver):
+        seen = []
+
+        def stop_after_three(progress):
+            seen.append((progress.epoch, progress.error, progress.validation_score))
+            return len(seen) == 3
+
+        model = classifier(solver=solver, callbacks=stop_after_three, max_iter=50, alpha=0.0)
+        model.fit(X, LABELS, validation_data=(X_HELD_OUT, LABELS_HELD_OUT))
+        assert (model.n_iter_, model.stop_reason_) == (3, "callback")
+        assert [epoch for epoch, _, _ in seen] == [1, 2, 3]
+        assert [error for _, error, _ in seen] == model.loss_curve_
+        assert [score for _, _, score in seen] == model.validation_scores_
+
+    def test_several_callbacks(self):
+        calls = []
+        several = [lambda p: calls.append("first"), lambda p: calls.append("second")]
+        classifier(callbacks=several, max_iter=1).fit(X, LABELS)
+        assert calls == ["first", "second"]
+
+    def test_reasons(self, plain):
+        assert plain.stop_reason_ == "epochs"
+        assert classifier(tol=10.0, n_iter_no_change=1).fit(X, LABELS).stop_reason_ == "patience"
+        assert classifier(solver="lbfgs", tol=1.0).fit(X, LABELS).stop_reason_ == "converged"
+
+
+class TestSeveralColumnsOfLabels:
+    COLUMNS = np.stack([LABELS, LABELS % 3], axis=1)
+
+    @pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+    def test_learns_every_column(self, solver):
+        model = classifier(solver=solver, max_iter=100, learning_rate_init=0.01).fit(X, self.COLUMNS)
+        assert [list(of_column) for of_column in model.classes_] == [list(range(10)), [0, 1, 2]]
+        predicted = model.predict(X)
+        assert predicted.shape == (300, 2)
+        assert np.mean(predicted == self.COLUMNS, axis=0).min() > 0.95
+        assert model.score(X, self.COLUMNS) == np.mean(np.all(predicted == self.COLUMNS, axis=1))
+        probabilities = model.predict_proba(X)
+        assert [p.shape for p in probabilities] == [(300, 10), (300, 3)]
+        for p, log_p in zip(probabilities, model.predict_log_proba(X), strict=True):
+            np.testing.assert_allclose(p.sum(axis=1), 1.0)
+            np.testing.assert_allclose(np.exp(log_p), p)
+
+    def test_a_column_with_one_class(self):
+        model = classifier().fit(X, np.stack([LABELS, np.zeros_like(LABELS)], axis=1))
+        np.testing.assert_array_equal(model.predict_proba(X)[1], 1.0)
+
+    def test_text(self):
+        names = np.stack([np.where(LABELS > 4, "big", "small"), LABELS.astype(str)], axis=1)
+        predicted = classifier(max_iter=80, learning_rate_init=0.01).fit(X, names).predict(X)
+        assert set(predicted[:, 0]) == {"big", "small"}
+        assert np.mean(predicted == names) > 0.9
+
+    def test_part_by_part(self):
+        model = classifier(learning_rate_init=0.01)
+        with pytest.raises(ValueError, match="classes must be passed on the first call"):
+            model.partial_fit(X, self.COLUMNS)
+        for _ in range(60):
+            model.partial_fit(X[:200], self.COLUMNS[:200], classes=[np.arange(10), np.arange(3)])
+        assert np.mean(model.predict(X) == self.COLUMNS) > 0.8
+
+    def test_class_weight_of_each_column(self):
+        weighted = classifier(class_weight=[{0: 9.0}, {1: 5.0}]).fit(X, self.COLUMNS)
+        assert differ(weighted, classifier().fit(X, self.COLUMNS))
+
+    def test_validation_and_smoothing(self):
+        held_out = (X_HELD_OUT, np.stack([LABELS_HELD_OUT, LABELS_HELD_OUT % 3], axis=1))
+        model = classifier(label_smoothing=0.1).fit(X, self.COLUMNS, validation_data=held_out)
+        assert model.validation_scores_[-1] == model.score(*held_out)
+
+
+def test_float32_from_float64_data(plain):
+    model = classifier(dtype="float32").fit(X, LABELS)
+    assert {w.dtype.name for w in [*model.coefs_, *model.intercepts_]} == {"float32"}
+    assert model.predict_proba(X).dtype == "float32"
+    assert plain.coefs_[0].dtype == "float64"
+
+
+def test_partial_fit_goes_on_with_the_schedule():
+    seen = []
+    model = classifier(learning_rate=lambda epoch: seen.append(epoch) or 0.001)
+    for _ in range(3):
+        model.partial_fit(X, LABELS, classes=np.arange(10))
+    assert [round(epoch) for epoch in seen[::2]] == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"dropout": 1.0},
+        {"solver": "adamax"},
+        {"loss": "hinge"},
+        {"label_smoothing": 1.0},
+        {"warm_up": -1},
+        {"max_grad_norm": 0.0},
+        {"max_time": 0.0},
+        {"callbacks": 3},
+        {"weight_decay": -1.0},
+        {"rho": 1.0},
+        {"scoring": 3},
+        {"activation": "geluu"},
+    ],
+    ids=str,
+)
+def test_a_bad_option_is_refused_at_the_door(bad):
+    with pytest.raises(ValueError, match=f"The '{next(iter(bad))}' parameter of MLPClassifier must be"):
+        classifier(**bad).fit(X, LABELS)
+
+
+@pytest.mark.skipif(parse_version(sklearn.__version__) < parse_version("1.9"), reason="scikit-learn 1.9 has callbacks")
+class TestCallbacksOfScikitLearn:
+    @pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+    def test_a_scoring_monitor_logs_each_epoch(self, solver):
+        from sklearn.callback import ScoringMonitor
+
+        monitor = ScoringMonitor(scoring="accuracy")
+        model = classifier(solver=solver, max_iter=4).set_callbacks(monitor)
+        model.fit(X, LABELS)
+        rows = monitor.get_logs().data
+        scores = [row["accuracy"] for row in rows if row["task_name"] == "epoch"]
+        assert len(scores) == 4
+        assert len({*scores}) > 1
+        assert scores[-1] == model.score(X, LABELS)
+
+    def test_a_progress_bar(self, capsys):
+        from sklearn.callback import ProgressBar
+
+        pytest.importorskip("rich")
+        classifier(max_iter=3).set_callbacks(ProgressBar()).fit(X, LABELS)
+        assert "MLPClassifier" in capsys.readouterr().out
