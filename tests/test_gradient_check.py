@@ -25,6 +25,9 @@ UNDEFINED = {  # the logarithm of an output that may be 0 or less, or of 1 less 
 }
 UNDEFINED_PAIRS = [(unit, error) for error, units in UNDEFINED.items() for unit in units]
 PAIRS = [(unit, error) for unit in UNITS for error in ERRORS if (unit, error) not in UNDEFINED_PAIRS]
+SMOOTH_PAIRS = [pair for pair in PAIRS if "relu" not in pair[0] and pair[1] != "absolute"]
+GROUPED = {"softmax(1,2)", "cross_entropy(1,2)"}  # for layers of three units only
+ANY_SIZE = [unit for unit in UNITS if unit not in GROUPED]
 
 
 def draw(network, n_cases=6, seed=0):
@@ -54,7 +57,7 @@ def test_a_pair_that_is_not_defined_raises(unit, error):
 
 
 @pytest.mark.parametrize("dtype", ["float64"])
-@pytest.mark.parametrize("unit", [unit for unit in UNITS if unit != "softmax(1,2)"])
+@pytest.mark.parametrize("unit", ANY_SIZE)
 def test_every_hidden_unit_everywhere(place, dtype, unit):
     network = Network((4, 5, 4, 3), hidden=unit, loss="cross_entropy")
     check = check_gradient(place.xp, network, *(place.asarray(array) for array in draw(network, seed=1)))
@@ -64,8 +67,8 @@ def test_every_hidden_unit_everywhere(place, dtype, unit):
 
 @given(
     sizes=st.lists(st.integers(1, 5), min_size=2, max_size=5),
-    hidden=st.sampled_from([unit for unit in UNITS if "relu" not in unit and unit != "exp"]),
-    pair=st.sampled_from([pair for pair in PAIRS if "relu" not in pair[0] and pair[1] != "absolute"]),
+    hidden=st.sampled_from([unit for unit in ANY_SIZE if "relu" not in unit and unit != "exp"]),
+    pair=st.sampled_from([pair for pair in SMOOTH_PAIRS if not {*pair} & GROUPED]),
     n_cases=st.integers(1, 4),
     bias=st.booleans(),
 )
