@@ -55,7 +55,7 @@ def regression(network, mean=False, l2=0.0, cases=40, seed=0, weighted=False):
 
 def problem_on(backend, objective, batch):
     mask = to_backend(backend, objective.network.weight_mask(), "float64")
-    batch = Batch(*(None if part is None else to_backend(backend, part) for part in batch))
+    batch = Batch(*(None if part is None else to_backend(backend, part) for part in batch[:3]))
     return Problem(
         lambda theta: objective_and_gradient(backend.xp, objective, mask, theta, batch),
         lambda theta: gauss_newton(backend.xp, objective, mask, theta, batch),
