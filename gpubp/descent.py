@@ -131,12 +131,38 @@ def _no_moments(xp: Namespace, theta: Array) -> Moments:
     return Moments(xp.zeros_like(theta), xp.zeros_like(theta), 0)
 
 
+def adam_numbers(now: Now, update: Any) -> tuple[Any, ...]:
+    """Find what :func:`adam_change` takes last, for an update by its number, counted from 1.
+
+    The rate makes up for moments that began at 0.
+    """
+    beta_1, beta_2 = now["beta_1"], now["beta_2"]
+    rate = now["learning_rate"] * (1.0 - beta_2**update) ** 0.5 / (1.0 - beta_1**update)
+    return rate, beta_1, 1.0 - beta_1, beta_2, 1.0 - beta_2, now["epsilon"]
+
+
+def adam_change(
+    xp: Namespace,
+    gradient: Array,
+    first: Array,
+    second: Array,
+    rate: Any,
+    beta_1: Any,
+    share_1: Any,
+    beta_2: Any,
+    share_2: Any,
+    epsilon: Any,
+) -> tuple[Array, Array, Array]:
+    """Find Adam's change and the moments after it; a share is what the gradient adds to a moment."""
+    first = beta_1 * first + share_1 * gradient
+    second = beta_2 * second + share_2 * (gradient * gradient)
+    return -rate * first / (xp.sqrt(second) + epsilon), first, second
+
+
 def _adam(xp: Namespace, gradient: Array, state: Moments, theta: Array, now: Now) -> tuple[Array, Moments]:
-    beta_1, beta_2, updates = now["beta_1"], now["beta_2"], state.updates + 1
-    first = beta_1 * state.first + (1.0 - beta_1) * gradient
-    second = beta_2 * state.second + (1.0 - beta_2) * gradient**2
-    rate = now["learning_rate"] * (1.0 - beta_2**updates) ** 0.5 / (1.0 - beta_1**updates)
-    return -rate * first / (xp.sqrt(second) + now["epsilon"]), Moments(first, second, updates)
+    updates = state.updates + 1
+    change, first, second = adam_change(xp, gradient, state.first, state.second, *adam_numbers(now, updates))
+    return change, Moments(first, second, updates)
 
 
 def adam(
@@ -179,9 +205,18 @@ def _no_squares(xp: Namespace, theta: Array) -> Squares:
     return Squares(xp.zeros_like(theta))
 
 
+def rmsprop_change(
+    xp: Namespace, gradient: Array, second: Array, rate: Any, rho: Any, share: Any, epsilon: Any
+) -> tuple[Array, Array]:
+    """Find RMSprop's change, and the running mean of the squares after it; the share is what a square adds to it."""
+    second = rho * second + share * (gradient * gradient)
+    return -rate * gradient / (xp.sqrt(second) + epsilon), second
+
+
 def _rmsprop(xp: Namespace, gradient: Array, state: Squares, theta: Array, now: Now) -> tuple[Array, Squares]:
-    second = now["rho"] * state.second + (1.0 - now["rho"]) * gradient**2
-    return -now["learning_rate"] * gradient / (xp.sqrt(second) + now["epsilon"]), Squares(second)
+    rho = now["rho"]
+    change, second = rmsprop_change(xp, gradient, state.second, now["learning_rate"], rho, 1.0 - rho, now["epsilon"])
+    return change, Squares(second)
 
 
 def rmsprop(learning_rate: Setting = 1e-3, rho: Setting = 0.9, epsilon: Setting = 1e-8) -> Rule:
@@ -193,9 +228,15 @@ def rmsprop(learning_rate: Setting = 1e-3, rho: Setting = 0.9, epsilon: Setting 
     return Rule("rmsprop", settings, _no_squares, _rmsprop)
 
 
+def adagrad_change(xp: Namespace, gradient: Array, second: Array, rate: Any, epsilon: Any) -> tuple[Array, Array]:
+    """Find Adagrad's change, and the sum of the squares after it."""
+    second = second + gradient * gradient
+    return -rate * gradient / (xp.sqrt(second) + epsilon), second
+
+
 def _adagrad(xp: Namespace, gradient: Array, state: Squares, theta: Array, now: Now) -> tuple[Array, Squares]:
-    second = state.second + gradient**2
-    return -now["learning_rate"] * gradient / (xp.sqrt(second) + now["epsilon"]), Squares(second)
+    change, second = adagrad_change(xp, gradient, state.second, now["learning_rate"], now["epsilon"])
+    return change, Squares(second)
 
 
 def adagrad(learning_rate: Setting = 0.01, epsilon: Setting = 1e-8) -> Rule:

@@ -3,16 +3,16 @@
 A unit that is kept is made louder by as much as the others are missing, so that predictions need no change.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from numbers import Real
 from typing import Any
 
 import numpy as np
 
 from gpubp.backend import Backend, to_backend
+from gpubp.batches import Batch, Batches
 from gpubp.errors import DataError
 from gpubp.network import Network
-from gpubp.step import Batch
 
 
 def dropout_rates(network: Network, dropout: float | Sequence[float]) -> tuple[float, ...]:
@@ -58,7 +58,7 @@ def with_dropout(
     network: Network,
     rates: tuple[float, ...],
     generator: np.random.Generator | np.random.RandomState,
-    batches: Iterable[tuple[float, Batch]],
+    batches: Batches,
 ) -> Iterator[tuple[float, Batch]]:
     """Give each batch its masks, drawn on the host, so that every device sees the same ones.
 

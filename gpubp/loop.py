@@ -6,7 +6,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
@@ -14,15 +14,15 @@ import numpy as np
 
 from gpubp._typing import Array
 from gpubp.backend import Backend, to_backend, to_numpy
+from gpubp.batches import Batch, Batches
 from gpubp.losses import output_error
 from gpubp.network import Network, output_layer
 from gpubp.prediction import in_parts
-from gpubp.step import Batch, Step, total_weight
+from gpubp.step import Position
+from gpubp.sweep import Sweep
 
 StopReason = Literal["epochs", "patience", "converged", "diverged", "callback", "interrupted"]
 Score = Callable[[np.ndarray, np.ndarray], float]
-Batches = Callable[[], Iterable[tuple[float, Batch]]]
-"""The batches of one epoch, each with the part of the epoch that is done before it; called once for each epoch."""
 
 
 @dataclass
@@ -66,15 +66,6 @@ class Progress(NamedTuple):
 Callback = Callable[[Progress], bool | None]
 
 
-@dataclass
-class Position:
-    """Where training stands: what a step changes, and the epochs done."""
-
-    theta: Array
-    state: Any
-    epoch: int = 0
-
-
 class Best(NamedTuple):
     """The best epoch so far, and for how many epochs nothing has been better by more than a tolerance."""
 
@@ -98,11 +89,12 @@ class Plan:
     Attributes
     ----------
     batches : callable
-        See :data:`Batches`.
+        Gives the batches of one more epoch; called once for each.
     epochs : int
         How many at most.
-    mean : bool
-        Whether steps give means over their batch, to be averaged over the epoch, or sums.
+    average : {"weights", "cases"} or None
+        Whether steps give means over their batch, to be averaged over the epoch by the weight or by the number of its
+        cases, or sums.
     held_out : Batch, optional
         Cases to look at after each epoch.
     score, patience, tolerance, callbacks
@@ -111,10 +103,10 @@ class Plan:
 
     backend: Backend
     network: Network
-    step: Step
-    batches: Batches
+    sweep: Sweep
+    batches: Callable[[], Batches]
     epochs: int
-    mean: bool = True
+    average: Literal["weights", "cases"] | None = "weights"
     held_out: Batch | None = None
     score: Score | None = None
     patience: int | None = None
@@ -190,41 +182,13 @@ def run(plan: Plan, position: Position) -> Outcome:
 
 def _sweep(plan: Plan, position: Position) -> tuple[Any, int]:
     """Take one step for each batch of one epoch; the objective over the epoch comes back on the host, and its cases."""
-    error, weight, n_cases = 0.0, 0.0, 0
-    for part, batch in plan.batches():
-        position.theta, position.state, value = plan.step(position.theta, position.state, batch, position.epoch + part)
-        counted = total_weight(plan.backend.xp, batch) if plan.mean else 1.0
-        error, weight, n_cases = error + value * counted, weight + counted, n_cases + batch.x.shape[-2]
-    return _on_host(error / weight if plan.mean else error), n_cases
-
-
-def array_batches(
-    backend: Backend, cases: Batch, size: int, generator: np.random.Generator | None
-) -> Iterator[tuple[float, Batch]]:
-    """Cut the cases into batches, in a new order where there is a generator; the last may be smaller.
-
-    Yields
-    ------
-    part : float
-        How much of the sweep is done before the batch.
-    batch : Batch
-    """
-    xp, n_cases = backend.xp, cases.x.shape[-2]
-    if size >= n_cases:
-        yield 0.0, cases
-        return
-    index = "int32" if n_cases < 2**31 else "int64"
-    order = None if generator is None else to_backend(backend, generator.permutation(n_cases), index)
-    for start in range(0, n_cases, size):
-        stop = min(start + size, n_cases)
-        if order is None:
-            x, d = cases.x[..., start:stop, :], cases.d[..., start:stop, :]
-            weights = None if cases.case_weights is None else cases.case_weights[..., start:stop]
-        else:
-            chosen = order[start:stop]
-            x, d = xp.take(cases.x, chosen, axis=-2), xp.take(cases.d, chosen, axis=-2)
-            weights = None if cases.case_weights is None else xp.take(cases.case_weights, chosen, axis=-1)
-        yield start / n_cases, Batch(x, d, weights)
+    swept = plan.sweep(position, plan.batches())
+    values, n_cases = to_numpy(swept.values), int(np.sum(swept.sizes))
+    if plan.average is None:
+        return _on_host(np.sum(values, axis=0)), n_cases
+    counted = to_numpy(swept.weights) if plan.average == "weights" else swept.sizes
+    counted = np.reshape(counted, (*counted.shape, *(1,) * (values.ndim - counted.ndim)))
+    return _on_host(np.sum(values * counted, axis=0) / np.sum(counted, axis=0)), n_cases
 
 
 def _look(plan: Plan, theta: Array) -> tuple[Any | None, float | None]:
@@ -238,7 +202,7 @@ def _look(plan: Plan, theta: Array) -> tuple[Any | None, float | None]:
         error = error + output_error(xp, network.loss, network.activations[-1], *layer, d)[0]
         if plan.score is not None:
             seen.append(to_numpy(layer.y))
-    if plan.mean:
+    if plan.average is not None:
         error = error / held_out.x.shape[-2]
     of_score = None if plan.score is None else float(plan.score(to_numpy(held_out.d), np.concatenate(seen, axis=-2)))
     return _on_host(error), of_score

@@ -1,7 +1,7 @@
 """One training step: the error of a batch, its gradient, and the change of the parameters that follows.
 
 This is the only place where the paper's sum over cases may become a mean, and where a penalty on the weights joins the
-error. It is also the seam for speed: the training loop calls what :func:`make_step` gives it and knows no more.
+error.
 """
 
 from collections.abc import Callable
@@ -10,24 +10,14 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import array_api_compat
+import numpy as np
 
 from gpubp._typing import Array, Namespace
 from gpubp.backend import Backend, to_backend
+from gpubp.batches import Batch, total_weight
 from gpubp.descent import Rule
 from gpubp.network import Network, error_and_gradient, jacobian
 from gpubp.second_order import Problem, SecondOrder
-
-
-class Batch(NamedTuple):
-    """Cases x ``(..., b, i)``, desired outputs d ``(..., b, j)``, and how much each case counts ``(..., b)``.
-
-    ``kept`` are the masks of dropout, ``(..., b, n)`` for the inputs and for each hidden layer, or nothing.
-    """
-
-    x: Array
-    d: Array
-    case_weights: Array | None = None
-    kept: tuple[Array, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -93,11 +83,6 @@ def _share(xp: Namespace, objective: Objective, batch: Batch) -> Array:
     return xp.where(weight > 0.0, 1.0 / xp.where(weight > 0.0, weight, 1.0), 0.0)
 
 
-def total_weight(xp: Namespace, batch: Batch) -> Array:
-    """Count the cases of a batch, each as much as its weight: ``(...)``, and without weights a plain float."""
-    return float(batch.x.shape[-2]) if batch.case_weights is None else xp.sum(batch.case_weights, axis=-1)
-
-
 def gauss_newton(xp: Namespace, objective: Objective, weight_mask: Array, theta: Array, batch: Batch) -> Array:
     """Approximate the second derivatives of the objective with the squared error by those of its outputs' squares.
 
@@ -119,8 +104,28 @@ Step = Callable[[Array, Any, Batch, float], tuple[Array, Any, Array]]
 first order, after it for a method of second order."""
 
 
+@dataclass
+class Position:
+    """Where training stands: what a step changes, and the epochs done."""
+
+    theta: Array
+    state: Any
+    epoch: int = 0
+
+
+class Swept(NamedTuple):
+    """What the steps of a sweep gave: their values ``(n_steps, ...)``, and the weights and the numbers of their cases.
+
+    ``weights`` are ``(n_steps,)`` or ``(n_steps, ...)``, ``sizes`` are ``(n_steps,)`` of NumPy.
+    """
+
+    values: Array
+    weights: Array
+    sizes: np.ndarray
+
+
 def make_step(backend: Backend, objective: Objective, rule: Rule | SecondOrder, dtype: str) -> Step:
-    """Bind a rule to an objective, run the way the backend runs it best."""
+    """Bind a rule to an objective."""
     weight_mask = to_backend(backend, objective.network.weight_mask(), dtype)
     if isinstance(rule, SecondOrder):
         return partial(_second_order_step, backend.xp, objective, weight_mask, rule)

@@ -20,6 +20,7 @@ from gpubp import descent, equations, second_order
 from gpubp._typing import Array, Device, Namespace
 from gpubp.activations import ACTIVATIONS, activation
 from gpubp.backend import Backend, choose_backend, to_backend, to_numpy
+from gpubp.batches import Batch
 from gpubp.checks import choose_precision
 from gpubp.errors import DataError
 from gpubp.initialization import initial_weights
@@ -27,7 +28,7 @@ from gpubp.losses import LOSSES, loss
 from gpubp.network import Network, error_and_gradient, jacobian, output_layer
 from gpubp.prediction import predict
 from gpubp.registry import unknown
-from gpubp.step import Batch, Objective, make_step
+from gpubp.step import Objective, make_step
 from gpubp.training import train
 
 logger = logging.getLogger("gpubp")

@@ -1,5 +1,6 @@
 """The door of training: arrays and options checked, moved to the device, and handed to the loop."""
 
+import math
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -10,6 +11,7 @@ import numpy as np
 
 from gpubp._typing import Array
 from gpubp.backend import Backend, choose_backend, like, to_backend
+from gpubp.batches import ArrayBatches, Batch
 from gpubp.checks import (
     admit_case_weights,
     admit_d,
@@ -23,10 +25,11 @@ from gpubp.checks import (
 from gpubp.descent import Rule, adam
 from gpubp.errors import DataError, DivergenceWarning
 from gpubp.initialization import Seed, check_seeds, initial_weights
-from gpubp.loop import Callback, History, Plan, Position, Score, StopReason, array_batches, run
+from gpubp.loop import Callback, History, Plan, Score, StopReason, run
 from gpubp.network import Network
 from gpubp.second_order import SecondOrder
-from gpubp.step import Batch, Objective, make_step
+from gpubp.step import Objective, Position
+from gpubp.sweep import make_sweep
 
 AUTO_BATCH = 200
 
@@ -180,13 +183,14 @@ def train(
         check_stack_options(theta, rule, seed, score, patience)
         rule = _rule_on(backend, rule, precision, theta)
 
+        objective = Objective(network, mean, float(l2), penalty_reported=False)
         plan = Plan(
             backend=backend,
             network=network,
-            step=make_step(backend, Objective(network, mean, float(l2), penalty_reported=False), rule, precision),
-            batches=partial(array_batches, backend, cases, size, generator),
+            sweep=make_sweep(backend, objective, rule, precision, size, epochs * math.ceil(n_cases / size)),
+            batches=partial(_batches, backend, cases, size, generator),
             epochs=epochs,
-            mean=mean,
+            average="weights" if mean else None,
             held_out=held_out,
             score=score,
             patience=patience,
@@ -222,6 +226,13 @@ def _admit_batch(
     if case_weights is not None:
         case_weights = admit_case_weights(backend, precision, theta, x, case_weights)
     return Batch(x, d, case_weights)
+
+
+def _batches(backend: Backend, cases: Batch, size: int, generator: np.random.Generator | None) -> ArrayBatches:
+    """Cut the cases into batches, in a new order where there is a generator and more than one batch."""
+    n_cases = cases.x.shape[-2]
+    order = None if generator is None or size >= n_cases else generator.permutation(n_cases)
+    return ArrayBatches(backend, cases, size, order)
 
 
 def _batch_size(batch_size: int | str, n_cases: int, rule: Rule | SecondOrder) -> int:

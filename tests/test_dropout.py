@@ -5,10 +5,10 @@ import pytest
 
 from gpubp import Network
 from gpubp.backend import choose_backend, to_numpy
+from gpubp.batches import Batch
 from gpubp.dropout import dropout_rates, with_dropout
 from gpubp.errors import DataError
 from gpubp.network import error_and_gradient
-from gpubp.step import Batch
 from gpubp.testing import assert_agree
 
 NETWORK = Network((4, 6, 5, 3), hidden="tanh", loss="cross_entropy")

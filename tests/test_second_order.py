@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize
 
 from gpubp.backend import choose_backend, to_backend, to_numpy
+from gpubp.batches import Batch
 from gpubp.descent import gradient_descent
 from gpubp.initialization import initial_weights
 from gpubp.network import Network
 from gpubp.second_order import Point, Problem, lbfgs, levenberg_marquardt, wolfe_search
-from gpubp.step import Batch, Objective, gauss_newton, make_step, objective_and_gradient
+from gpubp.step import Objective, gauss_newton, make_step, objective_and_gradient
 from gpubp.training import train
 
 pytestmark = pytest.mark.usefixtures("double")

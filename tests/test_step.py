@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 
 from gpubp.backend import choose_backend, to_backend, to_numpy
+from gpubp.batches import Batch, total_weight
 from gpubp.descent import decayed, momentum
 from gpubp.initialization import initial_weights
 from gpubp.network import Network, error_and_gradient
 from gpubp.second_order import lbfgs, levenberg_marquardt
-from gpubp.step import Batch, Objective, gauss_newton, make_step, objective_and_gradient, total_weight
+from gpubp.step import Objective, gauss_newton, make_step, objective_and_gradient
 
 pytestmark = pytest.mark.usefixtures("double")
 NETWORK = Network((3, 4, 2), hidden="tanh")

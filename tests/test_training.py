@@ -7,7 +7,7 @@ import array_api_compat
 import numpy as np
 import pytest
 
-from gpubp import loop, prediction, training
+from gpubp import loop, prediction, sweep
 from gpubp.backend import choose_backend, to_backend, to_numpy
 from gpubp.descent import adam, clipped, gradient_descent, momentum
 from gpubp.errors import DivergenceWarning
@@ -52,7 +52,8 @@ class Journal:
 @pytest.fixture
 def batches_seen(monkeypatch):
     """Every batch that a step was given: its cases, and the time it was told."""
-    seen, make_step = [], training.make_step
+    monkeypatch.setenv("GPUBP_COMPILED", "never")  # compiled code takes no single steps
+    seen, make_step = [], sweep.make_step
 
     def recording(*args):
         step = make_step(*args)
@@ -63,7 +64,7 @@ def batches_seen(monkeypatch):
 
         return recorded
 
-    monkeypatch.setattr(training, "make_step", recording)
+    monkeypatch.setattr(sweep, "make_step", recording)
     return seen
 
 
@@ -377,7 +378,8 @@ def test_interrupted_between_two_epochs_keeps_what_was_learned():
 @pytest.fixture
 def interrupted_step(monkeypatch):
     """Let the step of this number be interrupted, after ``spoil`` has changed the weights that go into it."""
-    make_step = training.make_step
+    monkeypatch.setenv("GPUBP_COMPILED", "never")
+    make_step = sweep.make_step
 
     def install(at, spoil=None):
         def interrupting(*args):
@@ -392,7 +394,7 @@ def interrupted_step(monkeypatch):
 
             return interrupted
 
-        monkeypatch.setattr(training, "make_step", interrupting)
+        monkeypatch.setattr(sweep, "make_step", interrupting)
 
     return install
 

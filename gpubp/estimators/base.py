@@ -3,7 +3,6 @@
 import math
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
 from functools import partial
 from itertools import pairwise
 from operator import index
@@ -17,13 +16,14 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
 from gpubp._typing import Array
 from gpubp.backend import Backend, choose_backend, to_backend, to_numpy
+from gpubp.batches import Batches
 from gpubp.checks import choose_precision
 from gpubp.dropout import dropout_rates, with_dropout
 from gpubp.errors import DataError
 from gpubp.estimators.admission import admit_cases, admit_new_cases
 from gpubp.estimators.arrays import on_device, on_host, outputs_in_parts, rows_of
 from gpubp.estimators.callbacks import CallbackSupportMixin, FitTask
-from gpubp.estimators.cases import BatchesInOrder, Cases, weighed_by_cases
+from gpubp.estimators.cases import BatchesInOrder, Cases
 from gpubp.estimators.display import LossCurveDisplay
 from gpubp.estimators.held_out import HeldOut
 from gpubp.estimators.lbfgs import fit_lbfgs
@@ -31,9 +31,10 @@ from gpubp.estimators.optimizer import Optimizer, learning_rate_of, rule_of
 from gpubp.estimators.parameters import CONSTRAINTS
 from gpubp.estimators.report import report
 from gpubp.estimators.watch import Watch
-from gpubp.loop import Plan, Position, run
+from gpubp.loop import Plan, run
 from gpubp.network import Network, flatten, views
-from gpubp.step import Batch, Objective, make_step
+from gpubp.step import Objective, Position
+from gpubp.sweep import make_sweep
 
 
 class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: ignore[misc]
@@ -280,19 +281,22 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
             optimizer = optimizer._replace(state=rule.init(backend.xp, theta))
         position = Position(theta, optimizer.on(backend, precision).state, optimizer.epochs)
         self.n_iter_ = 0
-        in_order = BatchesInOrder(cases, self._batch_size(n_cases), random_state if self.shuffle else None)
+        size = self._batch_size(n_cases)
+        in_order = BatchesInOrder(cases, size, random_state if self.shuffle else None)
 
-        def batches() -> Iterable[tuple[float, Batch]]:
+        def batches() -> Batches:
             return with_dropout(backend, network, rates, random_state, in_order()) if rates else in_order()
 
-        step = make_step(backend, Objective(network, l2=float(self.alpha)), rule, precision)
+        # who calls partial_fit calls it often
+        n_steps = math.ceil(n_cases / size) * max(self.max_iter, 200 if incremental else 0)
+        objective = Objective(network, l2=float(self.alpha))
         plan = Plan(
             backend=backend,
             network=network,
-            step=partial(weighed_by_cases, step),
+            sweep=make_sweep(backend, objective, rule, precision, size, n_steps),
             batches=watch.task.in_epochs(batches),
             epochs=optimizer.epochs + (1 if incremental else self.max_iter),
-            mean=False,
+            average="cases",  # whatever they weigh, as in scikit-learn
             callbacks=(partial(watch.follow, optimizer.rate),),
         )
         outcome = run(plan, position)

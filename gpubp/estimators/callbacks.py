@@ -1,10 +1,9 @@
 """scikit-learn's callbacks, from its version 1.9 on: a fit is a task, each of its epochs a task within it."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
-from gpubp.loop import Batches
-from gpubp.step import Batch
+from gpubp.batches import Batches
 
 try:
     from sklearn.callback import CallbackSupportMixin as CallbackSupportMixin
@@ -39,12 +38,12 @@ class FitTask:
             self.open = self.context.subcontext(task_name="epoch")
             self.open.call_on_fit_task_begin(estimator=self.model, **self.given)
 
-    def in_epochs(self, batches: Batches) -> Batches:
+    def in_epochs(self, batches: Callable[[], Batches]) -> Callable[[], Batches]:
         """Tell that an epoch begins whenever its batches are asked for."""
         if self.context is None:
             return batches
 
-        def told() -> Iterable[tuple[float, Batch]]:
+        def told() -> Batches:
             self.begin_epoch()
             return batches()
 

@@ -11,8 +11,8 @@ from sklearn.utils import gen_batches, shuffle
 
 from gpubp._typing import Array
 from gpubp.backend import Backend, to_backend
+from gpubp.batches import ArrayBatches, Batch, Batches
 from gpubp.estimators.arrays import dense
-from gpubp.step import Batch, Step
 
 
 class Cases(NamedTuple):
@@ -29,15 +29,12 @@ class Cases(NamedTuple):
         weights = None if self.case_weights is None else self.case_weights[rows]
         return Batch(dense(self.backend, self.precision, self.x, rows), self.d[rows, :], weights)
 
-    def chosen(self, order: np.ndarray, order_on_device: Array, part: slice) -> Batch:
-        """Take the cases that a part of ``order`` names."""
-        xp, rows = self.backend.xp, order_on_device[part]
-        if scipy.sparse.issparse(self.x):
-            x = to_backend(self.backend, self.x[order[part]].toarray(), self.precision)
-        else:
-            x = xp.take(self.x, rows, axis=0)
-        weights = None if self.case_weights is None else xp.take(self.case_weights, rows, axis=0)
-        return Batch(x, xp.take(self.d, rows, axis=0), weights)
+    def chosen(self, rows: np.ndarray) -> Batch:
+        """Take cases of a sparse x by number."""
+        xp, on_device = self.backend.xp, to_backend(self.backend, rows)
+        x = to_backend(self.backend, self.x[rows].toarray(), self.precision)
+        weights = None if self.case_weights is None else xp.take(self.case_weights, on_device, axis=0)
+        return Batch(x, xp.take(self.d, on_device, axis=0), weights)
 
 
 class BatchesInOrder:
@@ -46,22 +43,21 @@ class BatchesInOrder:
     def __init__(self, cases: Cases, size: int, random_state: np.random.RandomState | None) -> None:
         self.cases, self.size, self.random_state = cases, size, random_state
         self.order = np.arange(cases.d.shape[0])
+        self.all = Batch(cases.x, cases.d, cases.case_weights)
 
-    def __call__(self) -> Iterator[tuple[float, Batch]]:
+    def __call__(self) -> Batches:
         """Give the batches of one more epoch."""
-        n_cases, order_on_device = len(self.order), None
+        n_cases, order = len(self.order), None
         if self.random_state is not None:
             self.order = shuffle(self.order, random_state=self.random_state)
             if self.size < n_cases:
-                order_on_device = to_backend(self.cases.backend, self.order)
-        for part in gen_batches(n_cases, self.size):
-            if order_on_device is None:
-                yield part.start / n_cases, self.cases.batch(part)
-            else:
-                yield part.start / n_cases, self.cases.chosen(self.order, order_on_device, part)
+                order = self.order
+        if scipy.sparse.issparse(self.cases.x):
+            return self._made_dense(order)
+        return ArrayBatches(self.cases.backend, self.all, self.size, order)
 
-
-def weighed_by_cases(step: Step, theta: Array, state: Any, batch: Batch, epoch: float) -> tuple[Array, Any, Array]:
-    """Take a step whose value counts as much as the batch has cases, whatever they weigh, as in scikit-learn."""
-    theta, state, value = step(theta, state, batch, epoch)
-    return theta, state, value * float(batch.x.shape[0])
+    def _made_dense(self, order: np.ndarray | None) -> Iterator[tuple[float, Batch]]:
+        """Make batches of sparse cases one by one."""
+        for part in gen_batches(len(self.order), self.size):
+            batch = self.cases.batch(part) if order is None else self.cases.chosen(order[part])
+            yield part.start / len(self.order), batch

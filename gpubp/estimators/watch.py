@@ -35,7 +35,7 @@ class Watch:
     def follow(self, rate: LearningRate, progress: Progress) -> bool:
         """Follow one more epoch of a stochastic solver; True ends the training."""
         model = self.model
-        self._note_epoch(progress.error / self.cases.d.shape[0])
+        self._note_epoch(progress.error)
         validation_loss, score = self._look(progress.theta)
         better_score = score is not None and self._no_worse_score(score, progress.theta)
         better = better_score if model.early_stopping else self._no_worse_loss()

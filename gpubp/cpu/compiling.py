@@ -1,0 +1,90 @@
+"""From equations to compiled loops, each compiled when it is first asked for, kept on disk, and called by its address.
+
+An equation is given :mod:`gpubp.cpu.scalar` as its array library, and so becomes a function of single numbers; a loop
+over it is one pass over memory.
+"""
+
+import hashlib
+from collections.abc import Callable
+from functools import cache, partial
+from pathlib import Path
+from types import FunctionType
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import cfunc, njit, types
+from numba.extending import overload
+
+from gpubp import activations, descent, equations, losses
+
+_SOURCES = [Path(str(module.__file__)) for module in (activations, descent, equations, losses)]
+DIGEST = hashlib.sha256(
+    b"".join(path.read_bytes() for path in [*_SOURCES, *sorted(Path(__file__).parent.glob("*.py"))])
+).hexdigest()
+"""What the loops were made of: of what numba keeps on disk, it asks itself only whether the loop's own file is new."""
+
+REAL = {"float32": types.float32, "float64": types.float64}
+
+
+class Loop(NamedTuple):
+    """Where a compiled loop is, and the equation's parameter, 0 where it has none."""
+
+    address: int
+    parameter: float
+
+
+# --- from equations to loops ---
+
+
+def compiled(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
+    """Compile a function on its first use, and keep it on disk where there is a place."""
+    options = {"nogil": True, "error_model": "numpy", **options}
+    try:
+        made: Callable[..., Any] = njit(cache=True, **options)(function)
+    except RuntimeError:  # no place
+        made = njit(**options)(function)
+    return made
+
+
+_alive: list[Any] = []  # what is called by address must not be let go
+
+
+def address_of_loop(loop: Callable[..., float], *kinds: Any) -> int:
+    """Compile a loop as a function of C that returns a double."""
+    signature = types.float64(*kinds)
+    try:
+        made = cfunc(signature, cache=True, error_model="numpy")(loop)
+    except RuntimeError:  # no place on disk
+        made = cfunc(signature, error_model="numpy")(loop)
+    _alive.append(made)
+    return int(made.address)
+
+
+def _in_single_precision(function: FunctionType) -> FunctionType:
+    """Copy a function with its constants in single precision, as array libraries take them beside such arrays."""
+    constants = tuple(np.float32(c) if isinstance(c, float) else c for c in function.__code__.co_consts)
+    code = function.__code__.replace(co_consts=constants)
+    return FunctionType(code, function.__globals__, function.__name__, function.__defaults__, function.__closure__)
+
+
+@cache
+def compilable(equation: Any) -> Any:
+    """Let compiled code call an equation."""
+
+    @overload(equation, strict=False)
+    def typed(*arguments: Any) -> Any:
+        return _in_single_precision(equation) if types.float32 in arguments else equation
+
+    return equation
+
+
+for _equation in (equations.logistic, equations.logistic_dE_dx, activations._gelu_gate):
+    compilable(_equation)  # called by other equations
+
+
+def with_parameter(equation: Any) -> tuple[Any, float, bool]:
+    """Take an equation and its parameter apart; whether it has one."""
+    if not isinstance(equation, partial):
+        return compilable(equation), 0.0, False
+    (parameter,) = equation.keywords.values()
+    return compilable(equation.func), float(parameter), True

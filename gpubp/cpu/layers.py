@@ -1,0 +1,137 @@
+"""Loops over a layer: its units, and the error of the output layer.
+
+``p`` is an equation's parameter, such as the slope of ``leaky_relu``, and 0 where it has none.
+"""
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numba import types
+
+from gpubp.activations import activation
+from gpubp.cpu import scalar
+from gpubp.cpu.compiling import DIGEST, REAL, Loop, address_of_loop, with_parameter
+from gpubp.losses import loss
+
+# --- units ---
+
+
+@cache
+def unit_value(name: str, dtype: str) -> Loop:
+    """``(p, n, total, y)``: set the outputs y of n units from their total inputs."""
+    value, parameter, has_parameter = with_parameter(activation(name).value)
+    digest, real = DIGEST, REAL[dtype]
+
+    def loop(p, n, total, y):
+        _ = digest
+        for i in range(n):
+            y[i] = value(scalar, total[i], p) if has_parameter else value(scalar, total[i])
+        return 0.0
+
+    numbers = types.CPointer(real)
+    return Loop(address_of_loop(loop, real, types.intp, numbers, numbers), parameter)
+
+
+@cache
+def unit_dE_dx(name: str, dtype: str) -> Loop:
+    """``(p, n, total, y, signal)``: turn the derivatives at the outputs into those at the total inputs."""
+    dE_dx, parameter, has_parameter = with_parameter(activation(name).dE_dx)
+    digest, real = DIGEST, REAL[dtype]
+
+    def loop(p, n, total, y, signal):
+        _ = digest
+        for i in range(n):
+            if has_parameter:
+                signal[i] = dE_dx(scalar, signal[i], total[i], y[i], p)
+            else:
+                signal[i] = dE_dx(scalar, signal[i], total[i], y[i])
+        return 0.0
+
+    numbers = types.CPointer(real)
+    return Loop(address_of_loop(loop, real, types.intp, numbers, numbers, numbers), parameter)
+
+
+# --- errors ---
+
+
+def on_own_unit(loss_name: str, unit_name: str) -> bool:
+    """Tell whether an error's derivative comes at the total inputs of the output layer, or at its outputs."""
+    error = loss(loss_name)
+    return error.dE_dx is not None and unit_name == error.output
+
+
+@cache
+def output_error(loss_name: str, unit_name: str, dtype: str) -> Loop:
+    """``(p, b, j, total, y, d, weighed, case_weights, signal)``: give the error, and in signal its derivative.
+
+    The derivative is at the total inputs for :func:`on_own_unit`, where softmax sets y too, else at the outputs.
+    """
+    error, real = loss(loss_name), REAL[dtype]
+    at_total, parameter = on_own_unit(loss_name, unit_name), 0.0
+    if unit_name == "softmax":
+        loop = _cross_entropy_of_softmax(DIGEST)
+    else:
+        value, parameter, has_parameter = with_parameter(error.value_at if at_total else error.value)
+        slope = with_parameter(error.dE_dx if at_total else error.dE_dy)[0]
+        loop = _error_of_units(value, slope, has_parameter, at_total, DIGEST)
+    whole, numbers = types.intp, types.CPointer(real)
+    kinds = (real, whole, whole, numbers, numbers, numbers, whole, numbers, numbers)
+    return Loop(address_of_loop(loop, *kinds), parameter)
+
+
+def _error_of_units(value: Any, slope: Any, has_parameter: bool, at_total: bool, digest: str) -> Callable[..., float]:
+    def loop(p, b, j, total, y, d, weighed, case_weights, signal):
+        _ = digest
+        error = 0.0
+        for c in range(b):
+            of_case = 0.0
+            for i in range(c * j, (c + 1) * j):
+                at = total[i] if at_total else y[i]
+                if has_parameter:
+                    of_case += value(scalar, at, d[i], p)
+                    signal[i] = slope(scalar, y[i], d[i], p)
+                else:
+                    of_case += value(scalar, at, d[i])
+                    signal[i] = slope(scalar, y[i], d[i])
+            if weighed:
+                of_case *= case_weights[c]
+                for i in range(c * j, (c + 1) * j):
+                    signal[i] *= case_weights[c]
+            error += of_case
+        return error
+
+    return loop
+
+
+def _cross_entropy_of_softmax(digest: str) -> Callable[..., float]:
+    """Go through softmax and cross entropy case by case: they are not equations of single units."""
+
+    def loop(p, b, j, total, y, d, weighed, case_weights, signal):
+        _ = digest
+        error = 0.0
+        for c in range(b):
+            start, stop = c * j, (c + 1) * j
+            largest, desired = total[start], d[start]
+            for i in range(start + 1, stop):
+                largest = max(largest, total[i])
+                desired += d[i]
+            for i in range(start, stop):
+                y[i] = scalar.exp(total[i] - largest)
+            sum_of_exp = y[start]
+            for i in range(start + 1, stop):
+                sum_of_exp += y[i]
+            log_of_sum, of_case = np.log(sum_of_exp), 0.0
+            for i in range(start, stop):
+                y[i] /= sum_of_exp
+                of_case += d[i] * (largest - total[i] + log_of_sum)
+                signal[i] = desired * y[i] - d[i]
+            if weighed:
+                of_case *= case_weights[c]
+                for i in range(start, stop):
+                    signal[i] *= case_weights[c]
+            error += of_case
+        return error
+
+    return loop

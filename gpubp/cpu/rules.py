@@ -1,0 +1,122 @@
+"""Loops over parameters: the rules of descent, and the numbers that each is given."""
+
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numba import types
+
+from gpubp import descent, equations
+from gpubp.cpu import scalar
+from gpubp.cpu.compiling import DIGEST, REAL, address_of_loop, compilable
+from gpubp.descent import Rule, adam_numbers
+
+Now = Mapping[str, Any]
+
+NUMBERS: dict[str, Callable[[Now, Any], tuple[Any, ...]]] = {
+    "gradient_descent": lambda now, update: (now["learning_rate"],),
+    "momentum": lambda now, update: (now["learning_rate"], now["momentum"]),
+    "nesterov": lambda now, update: (now["learning_rate"], now["momentum"]),
+    "adam": adam_numbers,
+    "adamw": lambda now, update: (*adam_numbers(now, update), now["learning_rate"] * now["weight_decay"]),
+    "rmsprop": lambda now, update: (now["learning_rate"], now["rho"], 1.0 - now["rho"], now["epsilon"]),
+    "adagrad": lambda now, update: (now["learning_rate"], now["epsilon"]),
+}
+"""What each rule's loop calls ``s``, from the settings of the moment and the number of the update, counted from 1."""
+
+
+def numbers_of_steps(rule: Rule, epochs: np.ndarray, updates: np.ndarray, dtype: str) -> np.ndarray:
+    """Find ``s`` for several steps: ``(n_steps, n)``.
+
+    Parameters
+    ----------
+    epochs : (n_steps,) array
+        How many sweeps are done before each step.
+    updates : (n_steps,) array
+        The number of each update, counted from 1.
+    """
+    numbers = NUMBERS[rule.name]
+    if not any(callable(setting) for setting in rule.settings.values()):
+        return np.stack(np.broadcast_arrays(*numbers(rule.at(0.0), updates), updates)[:-1], axis=1).astype(dtype)
+    steps = zip(epochs.tolist(), updates.tolist(), strict=True)
+    return np.asarray([numbers(rule.at(epoch), update) for epoch, update in steps], dtype)
+
+
+def _rule_loops(digest: str) -> dict[str, Callable[..., float]]:
+    """Make the loops ``(n, theta, gradient, first, second, l2, share, s)``: one step of descent for n parameters.
+
+    ``s`` are numbers that :data:`NUMBERS` finds.
+    """
+    descend = compilable(equations.gradient_descent)
+    with_momentum = compilable(equations.momentum_descent)
+    adam_change, rmsprop_change = compilable(descent.adam_change), compilable(descent.rmsprop_change)
+    adagrad_change = compilable(descent.adagrad_change)
+
+    def gradient_descent(n, theta, gradient, first, second, l2, share, s):
+        _ = digest
+        for i in range(n):
+            theta[i] += descend(scalar, (gradient[i] + l2 * theta[i]) * share, s[0])
+        return 0.0
+
+    def momentum(n, theta, gradient, first, second, l2, share, s):
+        _ = digest
+        for i in range(n):
+            first[i] = with_momentum(scalar, (gradient[i] + l2 * theta[i]) * share, first[i], s[0], s[1])
+            theta[i] += first[i]
+        return 0.0
+
+    def nesterov(n, theta, gradient, first, second, l2, share, s):
+        _ = digest
+        for i in range(n):
+            g = (gradient[i] + l2 * theta[i]) * share
+            first[i] = with_momentum(scalar, g, first[i], s[0], s[1])
+            theta[i] += with_momentum(scalar, g, first[i], s[0], s[1])
+        return 0.0
+
+    def adam(n, theta, gradient, first, second, l2, share, s):
+        _ = digest
+        for i in range(n):
+            g = (gradient[i] + l2 * theta[i]) * share
+            change, first[i], second[i] = adam_change(
+                scalar, g, first[i], second[i], s[0], s[1], s[2], s[3], s[4], s[5]
+            )
+            theta[i] += change
+        return 0.0
+
+    def adamw(n, theta, gradient, first, second, l2, share, s):
+        _ = digest
+        for i in range(n):
+            g = (gradient[i] + l2 * theta[i]) * share
+            change, first[i], second[i] = adam_change(
+                scalar, g, first[i], second[i], s[0], s[1], s[2], s[3], s[4], s[5]
+            )
+            theta[i] += change - s[6] * theta[i]
+        return 0.0
+
+    def rmsprop(n, theta, gradient, first, second, l2, share, s):
+        _ = digest
+        for i in range(n):
+            g = (gradient[i] + l2 * theta[i]) * share
+            change, first[i] = rmsprop_change(scalar, g, first[i], s[0], s[1], s[2], s[3])
+            theta[i] += change
+        return 0.0
+
+    def adagrad(n, theta, gradient, first, second, l2, share, s):
+        _ = digest
+        for i in range(n):
+            change, first[i] = adagrad_change(scalar, (gradient[i] + l2 * theta[i]) * share, first[i], s[0], s[1])
+            theta[i] += change
+        return 0.0
+
+    return {loop.__name__: loop for loop in (gradient_descent, momentum, nesterov, adam, adamw, rmsprop, adagrad)}
+
+
+@cache
+def change_of(rule: str, dtype: str) -> int:
+    """Give the address of a rule's loop: see :func:`_rule_loops`."""
+    real = REAL[dtype]
+    numbers = types.CPointer(real)
+    return address_of_loop(
+        _rule_loops(DIGEST)[rule], types.intp, numbers, numbers, numbers, numbers, real, real, numbers
+    )

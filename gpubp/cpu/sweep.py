@@ -1,0 +1,168 @@
+"""The compiled sweep: a network, a rule and cases turned into what :func:`gpubp.cpu.steps.take_steps` is given."""
+
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from gpubp.batches import ArrayBatches, Batch, Batches
+from gpubp.cpu.layers import on_own_unit, output_error, unit_dE_dx, unit_value
+from gpubp.cpu.native import GEMM
+from gpubp.cpu.rules import NUMBERS, change_of, numbers_of_steps
+from gpubp.cpu.steps import APART, Buffers, Cases, Work, take_steps
+from gpubp.cpu.threads import Crew, blas, threads_allowed
+from gpubp.descent import Rule
+from gpubp.network import Network
+from gpubp.step import Objective, Position, Swept
+
+Sweep = Callable[[Position, Batches], Swept]
+
+BLOCK = 1 << 16  # numbers of a gradient that are made before they are used
+WORTH_A_THREAD = 5e5  # operations of a step, below which a second thread costs more than it brings
+BETWEEN_LOOKS = 0.2  # seconds that compiled code runs before Python looks whether Ctrl-C was pressed
+
+
+def compiled_sweep(objective: Objective, rule: Rule, dtype: str, plain: Sweep) -> Sweep:
+    """Compile the steps of a rule and an objective, or give ``plain`` where there is no compiled form of them."""
+    if rule.name not in NUMBERS or not _has_loops(objective.network):
+        return plain
+    return CompiledSweep(objective, rule, dtype, plain)
+
+
+def _has_loops(network: Network) -> bool:
+    """Tell whether units and error have loops: softmax only where it is one, with the error that belongs to it."""
+    *hidden, output = network.activations
+    if any(name.startswith("softmax") for name in hidden):
+        return False
+    return not output.startswith("softmax") or (output == "softmax" and network.loss == "cross_entropy")
+
+
+class CompiledSweep:
+    """A sweep in compiled code; batches that are not arrays of one network's cases go the plain way."""
+
+    def __init__(self, objective: Objective, rule: Rule, dtype: str, plain: Sweep) -> None:
+        self.objective, self.rule, self.dtype, self.plain = objective, rule, dtype, plain
+        self.work = _work(objective, rule, dtype)
+        self.crew: Crew | None = None
+        self.buffers: Buffers | None = None
+        self.own_state: Any = None
+        self.given: Batch | None = None
+        self.steps_at_once = 1
+
+    def __call__(self, position: Position, batches: Batches) -> Swept:
+        """Move a position, step by step."""
+        if not isinstance(batches, ArrayBatches) or position.theta.ndim != 1 or not len(batches.cases.x):
+            return self.plain(position, batches)
+        n_cases, size = batches.cases.x.shape[0], min(batches.size, batches.cases.x.shape[0])
+        begins = np.arange(0, n_cases, size)
+        state = self._state(position)
+        updates = getattr(state, "updates", 0) + 1 + np.arange(len(begins))
+        settings = numbers_of_steps(self.rule, position.epoch + begins / n_cases, updates, self.dtype)
+        order = np.empty(0, np.int64) if batches.order is None else batches.order.astype(np.int64, copy=False)
+        # a new array: whoever holds the parameters of the last epoch keeps them
+        position.theta, position.state = np.array(position.theta), state
+        first, second = ([part for part in state if isinstance(part, np.ndarray)] + [np.empty(0, self.dtype)] * 2)[:2]
+        values, weights = np.empty(len(begins)), np.empty(len(begins))
+        crew, buffers, cases = self._crew(size), self._buffers(size, batches), self._cases(batches.cases)
+        start = 0
+        while start < len(begins):
+            stop = min(start + self.steps_at_once, len(begins))
+            began = time.perf_counter()
+            with blas().kept_to_one():
+                crew.run(
+                    take_steps,
+                    self.work,
+                    cases,
+                    buffers,
+                    order,
+                    size,
+                    int(begins[start]),
+                    position.theta,
+                    first,
+                    second,
+                    settings[start:stop],
+                    values[start:stop],
+                    weights[start:stop],
+                )
+            if hasattr(state, "updates"):
+                position.state = state._replace(updates=int(updates[stop - 1]))
+            of_a_step = (time.perf_counter() - began) / (stop - start)
+            self.steps_at_once = max(1, int(BETWEEN_LOOKS / of_a_step))
+            start = stop
+        self.own_state = position.state
+        return Swept(values, weights, np.minimum(size, n_cases - begins))
+
+    def _state(self, position: Position) -> Any:
+        """Copy the rule's state, unless it is the one made here in the sweep before: it is changed in place."""
+        if position.state is self.own_state or not position.state:
+            return position.state
+        copied = [np.array(part) if isinstance(part, np.ndarray) else part for part in position.state]
+        return type(position.state)(*copied)
+
+    def _crew(self, size: int) -> Crew:
+        if self.crew is None:
+            operations = 6.0 * size * self.objective.network.n_parameters
+            self.crew = Crew(max(1, min(threads_allowed(), int(operations / WORTH_A_THREAD))))
+        return self.crew
+
+    def _buffers(self, size: int, batches: ArrayBatches) -> Buffers:
+        if self.buffers is None or len(self.buffers.totals) < size * sum(self.objective.network.sizes[1:]):
+            self.buffers = _buffers(
+                self.objective.network,
+                size,
+                self._crew(size).n_threads,
+                np.dtype(self.dtype),
+                chosen=batches.order is not None,
+                weighed=batches.cases.case_weights is not None,
+            )
+        return self.buffers
+
+    def _cases(self, cases: Batch) -> Cases:
+        """Find where the cases are; those that are not in rows without gaps are copied, once."""
+        if self.given is not cases:
+            self.given = cases
+            self.arrays = [None if part is None else np.ascontiguousarray(part) for part in cases[:3]]
+        return Cases(len(cases.x), *(0 if part is None else part.ctypes.data for part in self.arrays))
+
+
+def _work(objective: Objective, rule: Rule, dtype: str) -> Work:
+    network, number = objective.network, np.dtype(dtype).type
+    own_unit = on_own_unit(network.loss, network.activations[-1])
+    names = [(name, dtype) for name in network.activations]
+    values = [unit_value(*name) if name[0] != "softmax" else None for name in names]
+    slopes = [unit_dE_dx(*name).address for name in (names[:-1] if own_unit else names)]
+    error = output_error(network.loss, network.activations[-1], dtype)
+    return Work(
+        sizes=np.asarray(network.sizes, np.int64),
+        values=np.asarray([value.address if value else 0 for value in values], np.int64),
+        slopes=np.asarray([*slopes, 0][: len(names)], np.int64),
+        parameters=np.asarray([value.parameter if value else 0.0 for value in values], number),
+        error=error.address,
+        change=change_of(rule.name, dtype),
+        gemm=GEMM[dtype],
+        error_parameter=error.parameter,
+        l2=objective.l2,
+        bias=network.bias,
+        mean=objective.mean,
+        penalty_reported=objective.penalty_reported,
+        block=BLOCK,
+    )
+
+
+def _buffers(network: Network, size: int, n_threads: int, dtype: np.dtype, chosen: bool, weighed: bool) -> Buffers:
+    room: Callable[..., np.ndarray] = partial(np.empty, dtype=dtype)
+    units = size * sum(network.sizes[1:])
+    widest = max(network.sizes[1:])
+    block = min(max(BLOCK, widest), max(i * j for i, j in network.shapes))
+    return Buffers(
+        x=room(size * network.sizes[0] if chosen else 0),
+        d=room(size * network.sizes[-1] if chosen else 0),
+        weights=room(size if chosen and weighed else 0),
+        totals=room(units),
+        outputs=room(units),
+        signals=room(units),
+        gradients=room((n_threads, max(block, widest))),
+        notes=np.zeros(n_threads * APART),
+    )

@@ -1,0 +1,53 @@
+"""One sweep: a training step for each batch of an epoch, run the way the backend runs it best.
+
+This is the seam for speed: the training loop calls what :func:`make_sweep` gives it and knows no more.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from gpubp import cpu
+from gpubp._typing import Array, Namespace
+from gpubp.backend import Backend
+from gpubp.batches import Batches, total_weight
+from gpubp.descent import Rule
+from gpubp.second_order import SecondOrder
+from gpubp.step import Objective, Position, Step, Swept, make_step
+
+Sweep = Callable[[Position, Batches], Swept]
+"""``sweep(position, batches)`` moves the position, batch by batch."""
+
+PLAIN_STEP = 1e-4  # about how many seconds a step by NumPy takes at least,
+PLAIN_FLOPS = 2e10  # and about how many operations it does in one
+
+
+def make_sweep(
+    backend: Backend, objective: Objective, rule: Rule | SecondOrder, dtype: str, size: int, n_steps: int
+) -> Sweep:
+    """Bind a rule to an objective, for ``n_steps`` steps at most, on batches of ``size`` cases."""
+    plain: Sweep = partial(_step_by_step, backend.xp, make_step(backend, objective, rule, dtype))
+    if backend.name != "cpu" or isinstance(rule, SecondOrder):
+        return plain
+    seconds = n_steps * (PLAIN_STEP + 6.0 * size * objective.network.n_parameters / PLAIN_FLOPS)
+    if not cpu.is_wanted(seconds):
+        return plain
+    from gpubp.cpu.sweep import compiled_sweep
+
+    return compiled_sweep(objective, rule, dtype, plain)
+
+
+def _step_by_step(xp: Namespace, step: Step, position: Position, batches: Batches) -> Swept:
+    values: list[Array] = []
+    weights: list[Any] = []
+    sizes: list[int] = []
+    for part, batch in batches:
+        epoch = position.epoch + part
+        position.theta, position.state, value = step(position.theta, position.state, batch, epoch)
+        values.append(value)
+        weights.append(total_weight(xp, batch))
+        sizes.append(batch.x.shape[-2])
+    all_weights = np.asarray(weights) if isinstance(weights[0], float) else xp.stack(weights)
+    return Swept(xp.stack(values), all_weights, np.asarray(sizes))
