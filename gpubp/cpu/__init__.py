@@ -4,6 +4,8 @@ import functools
 import importlib.util
 import os
 
+from gpubp.errors import DataError
+
 ENVIRONMENT_VARIABLE = "GPUBP_COMPILED"
 CHOICES = ("auto", "always", "never")
 
@@ -22,10 +24,10 @@ def is_wanted(seconds_without: float) -> bool:
 
     Raises
     ------
-    ValueError
+    DataError
         If ``GPUBP_COMPILED`` says something else.
     """
     asked = os.environ.get(ENVIRONMENT_VARIABLE, "").strip() or "auto"
     if asked not in CHOICES:
-        raise ValueError(f"{ENVIRONMENT_VARIABLE} must be one of {', '.join(CHOICES)}, got {asked!r}")
+        raise DataError(f"{ENVIRONMENT_VARIABLE} must be one of {', '.join(CHOICES)}, got {asked!r}")
     return asked != "never" and numba_is_installed() and (asked == "always" or seconds_without > 0.5)

@@ -60,7 +60,7 @@ def log1p(a: Any) -> Any:
 
 
 def exp(a: Any) -> Any:
-    """Take the exponential; 0 where that is not above twice the smallest normal number."""
+    """Take the exponential; 0 where that is not above four times the smallest normal number."""
     return math.exp(a)
 
 
@@ -116,7 +116,7 @@ def _exponentials(a: types.Float) -> tuple[Callable[..., Any], Callable[..., Any
     @register_jitable
     def less_one(a: Any) -> Any:
         rest, half = parts(a)
-        y = rest * half * two + (half * two - one)
+        y = (rest * half + (half - one / two)) * two
         y = infinite if a > highest else y
         return a if a != a else y
 

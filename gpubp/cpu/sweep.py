@@ -12,8 +12,9 @@ from gpubp.cpu.layers import on_own_unit, output_error, unit_dE_dx, unit_value
 from gpubp.cpu.native import GEMM
 from gpubp.cpu.rules import NUMBERS, change_of, numbers_of_steps
 from gpubp.cpu.steps import APART, Buffers, Cases, Work, take_steps
-from gpubp.cpu.threads import Crew, blas, threads_allowed
+from gpubp.cpu.threads import Crew, threads_allowed
 from gpubp.descent import Rule
+from gpubp.losses import loss
 from gpubp.network import Network
 from gpubp.step import Objective, Position, Swept
 
@@ -32,11 +33,13 @@ def compiled_sweep(objective: Objective, rule: Rule, dtype: str, plain: Sweep) -
 
 
 def _has_loops(network: Network) -> bool:
-    """Tell whether units and error have loops: softmax only where it is one, with the error that belongs to it."""
+    """Tell whether units and error have loops: softmax and logarithms only on the unit that belongs to the error."""
     *hidden, output = network.activations
     if any(name.startswith("softmax") for name in hidden):
         return False
-    return not output.startswith("softmax") or (output == "softmax" and network.loss == "cross_entropy")
+    if output.startswith("softmax") or loss(network.loss).above_zero:
+        return on_own_unit(network.loss, output) and output in ("softmax", "logistic", "exp")
+    return True
 
 
 class CompiledSweep:
@@ -70,22 +73,21 @@ class CompiledSweep:
         while start < len(begins):
             stop = min(start + self.steps_at_once, len(begins))
             began = time.perf_counter()
-            with blas().kept_to_one():
-                crew.run(
-                    take_steps,
-                    self.work,
-                    cases,
-                    buffers,
-                    order,
-                    size,
-                    int(begins[start]),
-                    position.theta,
-                    first,
-                    second,
-                    settings[start:stop],
-                    values[start:stop],
-                    weights[start:stop],
-                )
+            crew.run(
+                take_steps,
+                self.work,
+                cases,
+                buffers,
+                order,
+                size,
+                int(begins[start]),
+                position.theta,
+                first,
+                second,
+                settings[start:stop],
+                values[start:stop],
+                weights[start:stop],
+            )
             if hasattr(state, "updates"):
                 position.state = state._replace(updates=int(updates[stop - 1]))
             of_a_step = (time.perf_counter() - began) / (stop - start)

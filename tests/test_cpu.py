@@ -1,0 +1,353 @@
+"""The compiled sweep against the plain one, its threads, and what it leaves to the plain one."""
+
+from functools import partial
+
+import numpy as np
+import pytest
+
+pytest.importorskip("numba", reason="numba, of the extra 'fast', is not installed")
+
+from gpubp import cpu, sweep
+from gpubp.activations import ACTIVATIONS
+from gpubp.backend import choose_backend
+from gpubp.batches import ArrayBatches, Batch
+from gpubp.cpu import compiling, scalar, threads
+from gpubp.cpu.native import wait_for_all
+from gpubp.cpu.sweep import CompiledSweep, compiled_sweep
+from gpubp.descent import RULES, adam, clipped, decayed, momentum
+from gpubp.dropout import with_dropout
+from gpubp.errors import DataError
+from gpubp.initialization import initial_weights
+from gpubp.losses import LOSSES, loss
+from gpubp.network import Network
+from gpubp.schedules import Steps
+from gpubp.step import Objective, Position, make_step
+from gpubp.testing import assert_agree
+from gpubp.training import train
+
+BACKEND = choose_backend("cpu")
+N_CASES, SIZE = 23, 8  # the last batch has 7 cases
+
+
+def cases(network, dtype, weighed=False, seed=0):
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(N_CASES, network.sizes[0]))
+    d = rng.dirichlet(np.ones(network.sizes[-1]), N_CASES)  # fits every error
+    weights = rng.uniform(0.0, 2.0, N_CASES).astype(dtype) if weighed else None
+    return Batch(x.astype(dtype), d.astype(dtype), weights)
+
+
+def both_ways(network, rule=None, dtype="float64", n_threads=2, epochs=3, shuffled=True, weighed=False, **objective):
+    """Sweep the plain way and the compiled one from one position; where both end, and what they say."""
+    rule, objective = rule or momentum(0.05, 0.9), Objective(network, **objective)
+    plain = partial(sweep._step_by_step, BACKEND.xp, make_step(BACKEND, objective, rule, dtype))
+    compiled = compiled_sweep(objective, rule, dtype, plain)
+    assert isinstance(compiled, CompiledSweep)
+    compiled.crew = threads.Crew(n_threads)
+    seen = []
+    for way in (plain, compiled):
+        theta = initial_weights(network, 1, scheme="uniform", scale=0.5, dtype=dtype)
+        position, rng = Position(theta, rule.init(np, theta)), np.random.default_rng(2)
+        given = cases(network, dtype, weighed)
+        for _ in range(epochs):
+            order = rng.permutation(N_CASES) if shuffled else None
+            swept = way(position, ArrayBatches(BACKEND, given, SIZE, order))
+            position.epoch += 1
+        seen.append((position, swept))
+    return seen
+
+
+def assert_same(seen, kind="steps"):
+    (plain, told), (compiled, also_told) = seen
+    assert_agree(compiled.theta, plain.theta, kind)
+    assert type(compiled.state) is type(plain.state)
+    for part, other in zip(compiled.state, plain.state, strict=True):
+        if isinstance(other, int):
+            assert part == other
+        else:
+            assert_agree(part, other, kind)
+    dtype = plain.theta.dtype
+    assert_agree(also_told.values.astype(dtype), told.values.astype(dtype), kind)
+    assert_agree(also_told.weights.astype(dtype), told.weights.astype(dtype), kind)
+    np.testing.assert_array_equal(also_told.sizes, told.sizes)
+
+
+@pytest.fixture(params=["float64", "float32"])
+def dtype(request):
+    return request.param
+
+
+class TestCompiledAgreesWithPlain:
+    @pytest.mark.parametrize("unit", [*(set(ACTIVATIONS) - {"softmax"}), "leaky_relu(0.3)", "elu(0.5)"])
+    def test_units(self, unit, dtype):
+        assert_same(both_ways(Network((3, 5, 4, 2), hidden=unit), dtype=dtype))
+
+    @pytest.mark.parametrize("error", [*LOSSES, "huber(0.1)"])
+    @pytest.mark.parametrize("weighed", [False, True])
+    def test_errors_on_their_own_unit(self, error, weighed, dtype):
+        assert_same(both_ways(Network((3, 5, 4), hidden="tanh", loss=error), dtype=dtype, weighed=weighed))
+
+    @pytest.mark.parametrize("error", [name for name in LOSSES if not loss(name).above_zero])
+    def test_errors_on_the_logistic(self, error, dtype):
+        assert_same(both_ways(Network((3, 5, 4), output="logistic", loss=error), dtype=dtype))
+
+    @pytest.mark.parametrize("rule", RULES)
+    def test_rules(self, rule, dtype):
+        assert_same(both_ways(Network((3, 5, 4), hidden="tanh", loss="cross_entropy"), RULES[rule](), dtype=dtype))
+
+    @pytest.mark.parametrize("rule", [momentum, adam])
+    def test_schedules(self, rule):
+        assert_same(both_ways(Network((3, 5, 4)), rule(learning_rate=Steps({0: 0.1, 0.4: 0.01, 1.5: 0.3}))))
+
+    @pytest.mark.parametrize("n_threads", [1, 2, 3, 5])
+    def test_any_number_of_threads(self, n_threads, dtype):
+        assert_same(both_ways(Network((3, 5, 4), loss="cross_entropy"), n_threads=n_threads, dtype=dtype))
+
+    @pytest.mark.parametrize("options", [{"mean": False}, {"l2": 0.3}, {"l2": 0.3, "penalty_reported": False}])
+    @pytest.mark.parametrize("weighed", [False, True])
+    def test_objectives(self, options, weighed):
+        assert_same(both_ways(Network((3, 5, 4)), weighed=weighed, **options))
+
+    def test_cases_in_their_own_order(self):
+        assert_same(both_ways(Network((3, 5, 4)), shuffled=False, weighed=True))
+
+    def test_without_biases(self):
+        assert_same(both_ways(Network((3, 5, 4), hidden="tanh", bias=False), l2=0.1))
+
+    def test_one_layer(self):
+        assert_same(both_ways(Network((3, 2))))
+
+    def test_gradients_in_several_blocks(self, monkeypatch):
+        monkeypatch.setattr("gpubp.cpu.sweep.BLOCK", 16)
+        assert_same(both_ways(Network((9, 17, 5, 2), hidden="tanh"), adam(), l2=0.1))
+
+    def test_a_batch_whose_cases_count_nothing_changes_nothing(self):
+        network, rule = Network((3, 2)), momentum(0.1, 0.0)
+        compiled = compiled_sweep(Objective(network), rule, "float64", None)
+        theta = initial_weights(network, 0, dtype="float64")
+        position, given = Position(theta, rule.init(np, theta)), cases(network, "float64")
+        given = given._replace(case_weights=np.zeros(N_CASES))
+        swept = compiled(position, ArrayBatches(BACKEND, given, SIZE))
+        np.testing.assert_array_equal(position.theta, theta)
+        np.testing.assert_array_equal(swept.values, 0.0)
+
+    def test_columns_and_read_only_cases(self, monkeypatch):
+        """Frames come column by column; what may not be written to is not."""
+        monkeypatch.setenv(cpu.ENVIRONMENT_VARIABLE, "always")
+        network = Network((3, 5, 2))
+        x, d = cases(network, "float64")[:2]
+        fits = []
+        for given in (x, np.asfortranarray(x)):
+            given.flags.writeable = False
+            fits.append(train(network, given, d, epochs=3, device="cpu", dtype="float64").theta)
+        np.testing.assert_array_equal(*fits)
+
+
+class TestSweep:
+    @pytest.fixture
+    def compiled(self):
+        self.rule = adam()
+        network = Network((3, 5, 2))
+        self.theta = initial_weights(network, 0, dtype="float64")
+        self.given = cases(network, "float64")
+        return compiled_sweep(Objective(network), self.rule, "float64", None)
+
+    def test_leaves_what_it_was_given(self, compiled):
+        state = self.rule.init(np, self.theta)
+        position, before = Position(self.theta, state), self.theta.copy()
+        for _ in range(2):
+            compiled(position, ArrayBatches(BACKEND, self.given, SIZE))
+        np.testing.assert_array_equal(self.theta, before)
+        np.testing.assert_array_equal(state.first, 0.0)
+        assert state.updates == 0
+        assert position.state.updates == 6
+
+    def test_an_epoch_makes_new_parameters(self, compiled):
+        position = Position(self.theta, self.rule.init(np, self.theta))
+        compiled(position, ArrayBatches(BACKEND, self.given, SIZE))
+        kept = position.theta
+        before = kept.copy()
+        compiled(position, ArrayBatches(BACKEND, self.given, SIZE))
+        np.testing.assert_array_equal(kept, before)
+
+    def test_interrupted_keeps_what_was_learned(self, compiled, monkeypatch):
+        position = Position(self.theta, self.rule.init(np, self.theta))
+        run, calls = threads.Crew.run, []
+
+        def interrupted(*arguments):
+            calls.append(arguments)
+            if len(calls) == 2:
+                raise KeyboardInterrupt
+            run(*arguments)
+
+        monkeypatch.setattr(threads.Crew, "run", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            compiled(position, ArrayBatches(BACKEND, self.given, 1))
+        assert position.state.updates == 1  # the first call takes one step
+        assert np.any(position.theta != self.theta)
+
+    def test_two_runs_give_the_same_bits(self):
+        network = Network((40, 30, 10), loss="cross_entropy")
+        runs = [both_ways(network, adam(), dtype="float32", n_threads=2)[1][0].theta for _ in range(2)]
+        np.testing.assert_array_equal(*runs)
+
+    @pytest.mark.parametrize(
+        ("network", "rule"),
+        [
+            (Network((3, 4, 2), hidden="softmax"), momentum()),
+            (Network((3, 4, 4), output="softmax(2,2)", loss="cross_entropy(2,2)"), momentum()),
+            (Network((3, 4), output="softmax", loss="squared"), momentum()),
+            (Network((3, 4), output="softplus", loss="poisson"), momentum()),
+            (Network((3, 2)), clipped(momentum(), 1.0)),
+            (Network((3, 2)), decayed(momentum(), 0.1)),
+        ],
+    )
+    def test_what_has_no_loop_goes_the_plain_way(self, network, rule):
+        plain = object()
+        assert compiled_sweep(Objective(network), rule, "float64", plain) is plain
+
+    def test_dropout_and_stacks_go_the_plain_way(self):
+        network, rule, told = Network((3, 2)), momentum(), object()
+        compiled = compiled_sweep(Objective(network), rule, "float64", lambda position, batches: told)
+        batches = ArrayBatches(BACKEND, cases(network, "float64"), SIZE)
+        theta = initial_weights(network, 0, dtype="float64")
+        state = rule.init(np, theta)
+        masked = with_dropout(BACKEND, network, (0.5,), np.random.default_rng(0), batches)
+        assert compiled(Position(theta, state), masked) is told
+        assert compiled(Position(np.stack([theta, theta]), state), batches) is told
+        assert compiled(Position(theta, state), batches) is not told
+
+
+class TestChoice:
+    @pytest.mark.parametrize(("asked", "wanted"), [("never", (False, False)), ("always", (True, True))])
+    def test_asked_for(self, monkeypatch, asked, wanted):
+        monkeypatch.setenv(cpu.ENVIRONMENT_VARIABLE, asked)
+        assert (cpu.is_wanted(1e-9), cpu.is_wanted(1e9)) == wanted
+
+    def test_by_the_work(self, monkeypatch):
+        monkeypatch.delenv(cpu.ENVIRONMENT_VARIABLE, raising=False)
+        assert (cpu.is_wanted(1e-9), cpu.is_wanted(1e9)) == (False, True)
+
+    def test_never_without_numba(self, monkeypatch):
+        monkeypatch.setenv(cpu.ENVIRONMENT_VARIABLE, "always")
+        monkeypatch.setattr(cpu, "numba_is_installed", lambda: False)
+        assert not cpu.is_wanted(1e9)
+
+    def test_something_else(self, monkeypatch):
+        monkeypatch.setenv(cpu.ENVIRONMENT_VARIABLE, "yes")
+        with pytest.raises(DataError, match="GPUBP_COMPILED must be one of auto, always, never, got 'yes'"):
+            train(Network((1, 1)), [[1.0]], [[1.0]], device="cpu", epochs=1)
+
+    @pytest.mark.parametrize("asked", ["always", "never"])
+    def test_training_goes_the_way_asked_for(self, monkeypatch, asked):
+        monkeypatch.setenv(cpu.ENVIRONMENT_VARIABLE, asked)
+        called, take_steps = [], threads.Crew.run
+        monkeypatch.setattr(threads.Crew, "run", lambda *args: (called.append(args), take_steps(*args)))
+        train(Network((1, 1)), [[1.0]], [[1.0]], device="cpu", epochs=2)
+        assert len(called) == (2 if asked == "always" else 0)
+
+
+@compiling.compiled
+def _meet(thread, n_threads, barrier, met):
+    for time in range(1000):
+        met[thread] = time
+        if not wait_for_all(barrier, n_threads, 2 * time + 1):
+            return
+        for other in range(n_threads):
+            if met[other] != time:
+                met[n_threads] += 1
+        wait_for_all(barrier, n_threads, 2 * time + 2)
+
+
+class TestThreads:
+    @pytest.mark.parametrize("n_threads", [1, 2, 4])
+    def test_wait_for_each_other(self, n_threads):
+        met = np.zeros(n_threads + 1, np.int64)
+        threads.Crew(n_threads).run(_meet, met)
+        np.testing.assert_array_equal(met, [*[999] * n_threads, 0])
+
+    def test_do_not_wait_for_one_that_never_comes(self):
+        def interrupted(thread, n_threads, barrier, met):
+            if thread == 0:
+                raise KeyboardInterrupt
+            _meet(thread, n_threads, barrier, met)
+
+        met = np.zeros(4, np.int64)
+        with pytest.raises(KeyboardInterrupt):
+            threads.Crew(3).run(interrupted, met)
+        np.testing.assert_array_equal(met, 0)
+
+    def test_blas_is_kept_to_one_thread_and_given_back(self):
+        def threads_of_blas():
+            return [library["num_threads"] for library in threads.blas().info()]
+
+        before, seen = threads_of_blas(), []
+        threads.Crew(1).run(lambda *_: seen.append(threads_of_blas()))
+        assert before
+        assert set(seen[0]) == {1}
+        assert threads_of_blas() == before
+
+
+FUNCTIONS = {"exp": np.exp, "expm1": np.expm1, "tanh": np.tanh}
+
+
+class TestScalar:
+    @pytest.mark.parametrize("name", FUNCTIONS)
+    def test_accuracy(self, name, dtype):
+        info = np.finfo(dtype)
+        rng = np.random.default_rng(0)
+        x = np.concatenate([rng.normal(size=5000), rng.uniform(-90, 90, 5000), 10.0 ** rng.uniform(-20, 1, 2000)])
+        x = x.astype(dtype)
+        expected = FUNCTIONS[name](x.astype("longdouble"))
+        y = apply(name, x)
+        ordinary = (np.abs(expected) < float(info.max)) & (np.abs(expected) > 5.0 * float(info.smallest_normal))
+        assert np.sum(ordinary) > 8000
+        units = np.abs(y[ordinary] - expected[ordinary]) / np.spacing(np.abs(expected[ordinary]).astype(dtype))
+        assert np.max(units) < 3.0
+        tiny = 5.0 * float(info.smallest_normal)
+        small = np.abs(expected) <= tiny
+        np.testing.assert_allclose(
+            y[small], expected[small].astype(dtype), rtol=0, atol=5.0 * float(info.smallest_normal)
+        )
+
+    @pytest.mark.parametrize("name", FUNCTIONS)
+    def test_edges(self, name, dtype):
+        x = np.asarray([0.0, -0.0, np.inf, -np.inf, np.nan, 1e4, -1e4], dtype)
+        with np.errstate(over="ignore"):
+            expected = FUNCTIONS[name](x)
+        np.testing.assert_array_equal(apply(name, x), expected)
+        if name == "tanh":
+            assert np.signbit(apply(name, x)[1])
+
+    def test_of_two_numbers(self):
+        @compiling.compiled
+        def both(a, b):
+            return scalar.maximum(a, b), scalar.minimum(a, b), scalar.where(a > b, a, b), scalar.sign(a)
+
+        for a, b in ((1.0, 2.0), (-2.0, -3.0), (0.0, 0.0)):
+            assert both(a, b) == (max(a, b), min(a, b), max(a, b), np.sign(a))
+        assert all(np.isnan(both(np.nan, 1.0)[k]) for k in (0, 1, 3))
+
+
+@compiling.compiled
+def _exp(x, y):
+    for i in range(x.size):
+        y[i] = scalar.exp(x[i])
+
+
+@compiling.compiled
+def _expm1(x, y):
+    for i in range(x.size):
+        y[i] = scalar.expm1(x[i])
+
+
+@compiling.compiled
+def _tanh(x, y):
+    for i in range(x.size):
+        y[i] = scalar.tanh(x[i])
+
+
+def apply(name, x):
+    y = np.empty_like(x)
+    {"exp": _exp, "expm1": _expm1, "tanh": _tanh}[name](x, y)
+    return y
