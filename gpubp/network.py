@@ -107,6 +107,11 @@ class Network:
         """How many numbers ``theta`` holds for one network: P."""
         return sum(rows * columns for rows, columns in self.shapes)
 
+    @property
+    def has_groups(self) -> bool:
+        """Whether a layer has several softmaxes side by side."""
+        return any(activation(name).groups for name in self.activations)
+
     def weight_mask(self) -> np.ndarray:
         """Mark with 1 the places of ``theta`` that hold weights, with 0 those that hold biases."""
         mask = np.ones(self.n_parameters)

@@ -4,8 +4,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from gpubp import cpu
 from gpubp._typing import Array
-from gpubp.backend import choose_backend, like
+from gpubp.backend import Backend, choose_backend, like
 from gpubp.checks import admit_theta, admit_x, choose_precision, host_array
 from gpubp.network import Network, output_layer
 
@@ -50,8 +51,18 @@ def predict(network: Network, theta: Array, x: Array, *, device: str = "auto", d
     with backend.active(), np.errstate(over="ignore", invalid="ignore"):
         theta = admit_theta(network, backend, precision, theta)
         cases = admit_x(network, backend, precision, theta, x)
-        parts = [output_layer(backend.xp, network, theta, part).y for part in in_parts(cases)]
-        return like(parts[0] if len(parts) == 1 else backend.xp.concat(parts, axis=-2), x)
+        return like(outputs(backend, network, theta, cases), x)
+
+
+def outputs(backend: Backend, network: Network, theta: Array, x: Array) -> Array:
+    """Compute the outputs ``(..., b, j)`` for ``theta`` and ``x`` that are on the device, the way it does that best."""
+    has_loops = backend.name == "cpu" and theta.ndim == 1 and x.ndim == 2 and not network.has_groups
+    if has_loops and cpu.is_wanted(1, 2.0 * x.shape[0] * network.n_parameters):
+        from gpubp.cpu.outputs import compiled_outputs
+
+        return compiled_outputs(network, theta, x)
+    parts = [output_layer(backend.xp, network, theta, part).y for part in in_parts(x)]
+    return parts[0] if len(parts) == 1 else backend.xp.concat(parts, axis=-2)
 
 
 def in_parts(x: Array) -> Iterator[Array]:

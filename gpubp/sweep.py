@@ -20,9 +20,6 @@ from gpubp.step import Objective, Position, Step, Swept, make_step
 Sweep = Callable[[Position, Batches], Swept]
 """``sweep(position, batches)`` moves the position, batch by batch."""
 
-PLAIN_STEP = 1e-4  # about how many seconds a step by NumPy takes at least,
-PLAIN_FLOPS = 2e10  # and about how many operations it does in one
-
 
 def make_sweep(
     backend: Backend, objective: Objective, rule: Rule | SecondOrder, dtype: str, size: int, n_steps: int
@@ -31,8 +28,7 @@ def make_sweep(
     plain: Sweep = partial(_step_by_step, backend.xp, make_step(backend, objective, rule, dtype))
     if backend.name != "cpu" or isinstance(rule, SecondOrder):
         return plain
-    seconds = n_steps * (PLAIN_STEP + 6.0 * size * objective.network.n_parameters / PLAIN_FLOPS)
-    if not cpu.is_wanted(seconds):
+    if not cpu.is_wanted(n_steps, 6.0 * size * objective.network.n_parameters):
         return plain
     from gpubp.cpu.sweep import compiled_sweep
 

@@ -13,13 +13,14 @@ from gpubp.backend import choose_backend
 from gpubp.batches import ArrayBatches, Batch
 from gpubp.cpu import compiling, scalar, threads
 from gpubp.cpu.native import wait_for_all
+from gpubp.cpu.outputs import compiled_outputs
 from gpubp.cpu.sweep import CompiledSweep, compiled_sweep
 from gpubp.descent import RULES, adam, clipped, decayed, momentum
 from gpubp.dropout import with_dropout
 from gpubp.errors import DataError
 from gpubp.initialization import initial_weights
 from gpubp.losses import LOSSES, loss
-from gpubp.network import Network
+from gpubp.network import Network, output_layer
 from gpubp.schedules import Steps
 from gpubp.step import Objective, Position, make_step
 from gpubp.testing import assert_agree
@@ -78,7 +79,7 @@ def dtype(request):
 
 
 class TestCompiledAgreesWithPlain:
-    @pytest.mark.parametrize("unit", [*(set(ACTIVATIONS) - {"softmax"}), "leaky_relu(0.3)", "elu(0.5)"])
+    @pytest.mark.parametrize("unit", [*ACTIVATIONS, "leaky_relu(0.3)", "elu(0.5)"])
     def test_units(self, unit, dtype):
         assert_same(both_ways(Network((3, 5, 4, 2), hidden=unit), dtype=dtype))
 
@@ -90,6 +91,9 @@ class TestCompiledAgreesWithPlain:
     @pytest.mark.parametrize("error", [name for name in LOSSES if not loss(name).above_zero])
     def test_errors_on_the_logistic(self, error, dtype):
         assert_same(both_ways(Network((3, 5, 4), output="logistic", loss=error), dtype=dtype))
+
+    def test_softmax_with_another_error(self, dtype):
+        assert_same(both_ways(Network((3, 5, 4), output="softmax"), dtype=dtype))
 
     @pytest.mark.parametrize("rule", RULES)
     def test_rules(self, rule, dtype):
@@ -143,6 +147,15 @@ class TestCompiledAgreesWithPlain:
         np.testing.assert_array_equal(*fits)
 
 
+class TestOutputs:
+    @pytest.mark.parametrize("n_cases", [1, 255, 257, 1000])
+    @pytest.mark.parametrize("network", [Network((3, 5, 4, 2), loss="cross_entropy"), Network((3, 2), bias=False)])
+    def test_agree_with_plain(self, network, n_cases, dtype):
+        x = np.random.default_rng(0).normal(size=(n_cases, 3)).astype(dtype)
+        theta = initial_weights(network, 0, dtype=dtype)
+        assert_agree(compiled_outputs(network, theta, x), output_layer(np, network, theta, x).y, "forward")
+
+
 class TestSweep:
     @pytest.fixture
     def compiled(self):
@@ -194,9 +207,7 @@ class TestSweep:
     @pytest.mark.parametrize(
         ("network", "rule"),
         [
-            (Network((3, 4, 2), hidden="softmax"), momentum()),
             (Network((3, 4, 4), output="softmax(2,2)", loss="cross_entropy(2,2)"), momentum()),
-            (Network((3, 4), output="softmax", loss="squared"), momentum()),
             (Network((3, 4), output="softplus", loss="poisson"), momentum()),
             (Network((3, 2)), clipped(momentum(), 1.0)),
             (Network((3, 2)), decayed(momentum(), 0.1)),
@@ -219,19 +230,19 @@ class TestSweep:
 
 
 class TestChoice:
-    @pytest.mark.parametrize(("asked", "wanted"), [("never", (False, False)), ("always", (True, True))])
+    @pytest.mark.parametrize(("asked", "wanted"), [("never", (False,) * 3), ("always", (True,) * 3)])
     def test_asked_for(self, monkeypatch, asked, wanted):
         monkeypatch.setenv(cpu.ENVIRONMENT_VARIABLE, asked)
-        assert (cpu.is_wanted(1e-9), cpu.is_wanted(1e9)) == wanted
+        assert (cpu.is_wanted(1, 1.0), cpu.is_wanted(10**6, 1.0), cpu.is_wanted(1, 1e12)) == wanted
 
     def test_by_the_work(self, monkeypatch):
         monkeypatch.delenv(cpu.ENVIRONMENT_VARIABLE, raising=False)
-        assert (cpu.is_wanted(1e-9), cpu.is_wanted(1e9)) == (False, True)
+        assert (cpu.is_wanted(1, 1.0), cpu.is_wanted(10**6, 1.0), cpu.is_wanted(1, 1e12)) == (False, True, True)
 
     def test_never_without_numba(self, monkeypatch):
         monkeypatch.setenv(cpu.ENVIRONMENT_VARIABLE, "always")
         monkeypatch.setattr(cpu, "numba_is_installed", lambda: False)
-        assert not cpu.is_wanted(1e9)
+        assert not cpu.is_wanted(10**6, 1e12)
 
     def test_something_else(self, monkeypatch):
         monkeypatch.setenv(cpu.ENVIRONMENT_VARIABLE, "yes")

@@ -16,8 +16,13 @@ def numba_is_installed() -> bool:
     return importlib.util.find_spec("numba") is not None
 
 
-def is_wanted(seconds_without: float) -> bool:
-    """Decide whether to compile, for training that would take about so long without.
+PLAIN_CALL = 1e-4  # about how many seconds a step by NumPy takes at least,
+PLAIN_RATE = 2e10  # and about how many operations it does in one
+WORTHWHILE = 0.5  # seconds without compiled code, below which loading it costs more than it saves
+
+
+def is_wanted(n_calls: int, operations: float) -> bool:
+    """Decide whether to compile, for work of so many steps and of so many operations in each.
 
     ``GPUBP_COMPILED`` says "always" or "never"; without it, compiled code is used where it saves more than loading it
     costs. What is decided depends on the work alone, so that the same training gives the same bits each time.
@@ -30,4 +35,6 @@ def is_wanted(seconds_without: float) -> bool:
     asked = os.environ.get(ENVIRONMENT_VARIABLE, "").strip() or "auto"
     if asked not in CHOICES:
         raise DataError(f"{ENVIRONMENT_VARIABLE} must be one of {', '.join(CHOICES)}, got {asked!r}")
-    return asked != "never" and numba_is_installed() and (asked == "always" or seconds_without > 0.5)
+    if asked == "never" or not numba_is_installed():
+        return False
+    return asked == "always" or n_calls * (PLAIN_CALL + operations / PLAIN_RATE) > WORTHWHILE

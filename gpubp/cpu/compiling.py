@@ -18,10 +18,9 @@ from numba.extending import overload
 from gpubp import activations, descent, equations, losses
 
 _SOURCES = [Path(str(module.__file__)) for module in (activations, descent, equations, losses)]
-DIGEST = hashlib.sha256(
+_DIGEST = hashlib.sha256(
     b"".join(path.read_bytes() for path in [*_SOURCES, *sorted(Path(__file__).parent.glob("*.py"))])
-).hexdigest()
-"""What the loops were made of: of what numba keeps on disk, it asks itself only whether the loop's own file is new."""
+).hexdigest()[:12]
 
 REAL = {"float32": types.float32, "float64": types.float64}
 
@@ -38,6 +37,7 @@ class Loop(NamedTuple):
 
 def compiled(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
     """Compile a function on its first use, and keep it on disk where there is a place."""
+    _name_by_sources(function)
     options = {"nogil": True, "error_model": "numpy", **options}
     try:
         made: Callable[..., Any] = njit(cache=True, **options)(function)
@@ -46,11 +46,18 @@ def compiled(function: Callable[..., Any], **options: Any) -> Callable[..., Any]
     return made
 
 
+def _name_by_sources(function: Callable[..., Any]) -> None:
+    """Name a function so that numba finds on disk only what was made of these sources: it looks at one file itself."""
+    if _DIGEST not in function.__qualname__:
+        function.__qualname__ += f".{_DIGEST}"
+
+
 _alive: list[Any] = []  # what is called by address must not be let go
 
 
 def address_of_loop(loop: Callable[..., float], *kinds: Any) -> int:
     """Compile a loop as a function of C that returns a double."""
+    _name_by_sources(loop)
     signature = types.float64(*kinds)
     try:
         made = cfunc(signature, cache=True, error_model="numpy")(loop)

@@ -12,7 +12,7 @@ from numba import types
 
 from gpubp.activations import activation
 from gpubp.cpu import scalar
-from gpubp.cpu.compiling import DIGEST, REAL, Loop, address_of_loop, with_parameter
+from gpubp.cpu.compiling import REAL, Loop, address_of_loop, with_parameter
 from gpubp.losses import loss
 
 # --- units ---
@@ -20,37 +20,70 @@ from gpubp.losses import loss
 
 @cache
 def unit_value(name: str, dtype: str) -> Loop:
-    """``(p, n, total, y)``: set the outputs y of n units from their total inputs."""
-    value, parameter, has_parameter = with_parameter(activation(name).value)
-    digest, real = DIGEST, REAL[dtype]
+    """``(p, b, j, total, y)``: set the outputs of b cases and j units from their total inputs, which y may replace."""
+    real, parameter = REAL[dtype], 0.0
+    if name == "softmax":
+        loop = _softmax
+    else:
+        value, parameter, has_parameter = with_parameter(activation(name).value)
 
-    def loop(p, n, total, y):
-        _ = digest
-        for i in range(n):
-            y[i] = value(scalar, total[i], p) if has_parameter else value(scalar, total[i])
-        return 0.0
+        def loop(p, b, j, total, y):
+            for i in range(b * j):
+                y[i] = value(scalar, total[i], p) if has_parameter else value(scalar, total[i])
+            return 0.0
 
-    numbers = types.CPointer(real)
-    return Loop(address_of_loop(loop, real, types.intp, numbers, numbers), parameter)
+    whole, numbers = types.intp, types.CPointer(real)
+    return Loop(address_of_loop(loop, real, whole, whole, numbers, numbers), parameter)
 
 
 @cache
 def unit_dE_dx(name: str, dtype: str) -> Loop:
-    """``(p, n, total, y, signal)``: turn the derivatives at the outputs into those at the total inputs."""
-    dE_dx, parameter, has_parameter = with_parameter(activation(name).dE_dx)
-    digest, real = DIGEST, REAL[dtype]
+    """``(p, b, j, total, y, signal)``: turn the derivatives at the outputs into those at the total inputs."""
+    real, parameter = REAL[dtype], 0.0
+    if name == "softmax":
+        loop = _softmax_dE_dx
+    else:
+        dE_dx, parameter, has_parameter = with_parameter(activation(name).dE_dx)
 
-    def loop(p, n, total, y, signal):
-        _ = digest
-        for i in range(n):
-            if has_parameter:
-                signal[i] = dE_dx(scalar, signal[i], total[i], y[i], p)
-            else:
-                signal[i] = dE_dx(scalar, signal[i], total[i], y[i])
-        return 0.0
+        def loop(p, b, j, total, y, signal):
+            for i in range(b * j):
+                if has_parameter:
+                    signal[i] = dE_dx(scalar, signal[i], total[i], y[i], p)
+                else:
+                    signal[i] = dE_dx(scalar, signal[i], total[i], y[i])
+            return 0.0
 
-    numbers = types.CPointer(real)
-    return Loop(address_of_loop(loop, real, types.intp, numbers, numbers, numbers), parameter)
+    whole, numbers = types.intp, types.CPointer(real)
+    return Loop(address_of_loop(loop, real, whole, whole, numbers, numbers, numbers), parameter)
+
+
+def _softmax(p, b, j, total, y):
+    """Go case by case: softmax is no equation of single units."""
+    for c in range(b):
+        start, stop = c * j, (c + 1) * j
+        largest = total[start]
+        for i in range(start + 1, stop):
+            largest = max(largest, total[i])
+        for i in range(start, stop):
+            y[i] = scalar.exp(total[i] - largest)
+        sum_of_exp = y[start]
+        for i in range(start + 1, stop):
+            sum_of_exp += y[i]
+        for i in range(start, stop):
+            y[i] /= sum_of_exp
+    return 0.0
+
+
+def _softmax_dE_dx(p, b, j, total, y, signal):
+    """Multiply by the whole Jacobian, case by case."""
+    for c in range(b):
+        start, stop = c * j, (c + 1) * j
+        mean = signal[start] * y[start]
+        for i in range(start + 1, stop):
+            mean += signal[i] * y[i]
+        for i in range(start, stop):
+            signal[i] = y[i] * (signal[i] - mean)
+    return 0.0
 
 
 # --- errors ---
@@ -70,20 +103,19 @@ def output_error(loss_name: str, unit_name: str, dtype: str) -> Loop:
     """
     error, real = loss(loss_name), REAL[dtype]
     at_total, parameter = on_own_unit(loss_name, unit_name), 0.0
-    if unit_name == "softmax":
-        loop = _cross_entropy_of_softmax(DIGEST)
+    if at_total and unit_name == "softmax":
+        loop = _cross_entropy_of_softmax
     else:
         value, parameter, has_parameter = with_parameter(error.value_at if at_total else error.value)
         slope = with_parameter(error.dE_dx if at_total else error.dE_dy)[0]
-        loop = _error_of_units(value, slope, has_parameter, at_total, DIGEST)
+        loop = _error_of_units(value, slope, has_parameter, at_total)
     whole, numbers = types.intp, types.CPointer(real)
     kinds = (real, whole, whole, numbers, numbers, numbers, whole, numbers, numbers)
     return Loop(address_of_loop(loop, *kinds), parameter)
 
 
-def _error_of_units(value: Any, slope: Any, has_parameter: bool, at_total: bool, digest: str) -> Callable[..., float]:
+def _error_of_units(value: Any, slope: Any, has_parameter: bool, at_total: bool) -> Callable[..., float]:
     def loop(p, b, j, total, y, d, weighed, case_weights, signal):
-        _ = digest
         error = 0.0
         for c in range(b):
             of_case = 0.0
@@ -105,33 +137,28 @@ def _error_of_units(value: Any, slope: Any, has_parameter: bool, at_total: bool,
     return loop
 
 
-def _cross_entropy_of_softmax(digest: str) -> Callable[..., float]:
-    """Go through softmax and cross entropy case by case: they are not equations of single units."""
-
-    def loop(p, b, j, total, y, d, weighed, case_weights, signal):
-        _ = digest
-        error = 0.0
-        for c in range(b):
-            start, stop = c * j, (c + 1) * j
-            largest, desired = total[start], d[start]
-            for i in range(start + 1, stop):
-                largest = max(largest, total[i])
-                desired += d[i]
+def _cross_entropy_of_softmax(p, b, j, total, y, d, weighed, case_weights, signal):
+    """Go through softmax and cross entropy case by case, together: both need the sum of the exponentials."""
+    error = 0.0
+    for c in range(b):
+        start, stop = c * j, (c + 1) * j
+        largest, desired = total[start], d[start]
+        for i in range(start + 1, stop):
+            largest = max(largest, total[i])
+            desired += d[i]
+        for i in range(start, stop):
+            y[i] = scalar.exp(total[i] - largest)
+        sum_of_exp = y[start]
+        for i in range(start + 1, stop):
+            sum_of_exp += y[i]
+        log_of_sum, of_case = np.log(sum_of_exp), 0.0
+        for i in range(start, stop):
+            y[i] /= sum_of_exp
+            of_case += d[i] * (largest - total[i] + log_of_sum)
+            signal[i] = desired * y[i] - d[i]
+        if weighed:
+            of_case *= case_weights[c]
             for i in range(start, stop):
-                y[i] = scalar.exp(total[i] - largest)
-            sum_of_exp = y[start]
-            for i in range(start + 1, stop):
-                sum_of_exp += y[i]
-            log_of_sum, of_case = np.log(sum_of_exp), 0.0
-            for i in range(start, stop):
-                y[i] /= sum_of_exp
-                of_case += d[i] * (largest - total[i] + log_of_sum)
-                signal[i] = desired * y[i] - d[i]
-            if weighed:
-                of_case *= case_weights[c]
-                for i in range(start, stop):
-                    signal[i] *= case_weights[c]
-            error += of_case
-        return error
-
-    return loop
+                signal[i] *= case_weights[c]
+        error += of_case
+    return error

@@ -9,7 +9,7 @@ from numba import types
 
 from gpubp import descent, equations
 from gpubp.cpu import scalar
-from gpubp.cpu.compiling import DIGEST, REAL, address_of_loop, compilable
+from gpubp.cpu.compiling import REAL, address_of_loop, compilable
 from gpubp.descent import Rule, adam_numbers
 
 Now = Mapping[str, Any]
@@ -43,7 +43,7 @@ def numbers_of_steps(rule: Rule, epochs: np.ndarray, updates: np.ndarray, dtype:
     return np.asarray([numbers(rule.at(epoch), update) for epoch, update in steps], dtype)
 
 
-def _rule_loops(digest: str) -> dict[str, Callable[..., float]]:
+def _rule_loops() -> dict[str, Callable[..., float]]:
     """Make the loops ``(n, theta, gradient, first, second, l2, share, s)``: one step of descent for n parameters.
 
     ``s`` are numbers that :data:`NUMBERS` finds.
@@ -54,20 +54,17 @@ def _rule_loops(digest: str) -> dict[str, Callable[..., float]]:
     adagrad_change = compilable(descent.adagrad_change)
 
     def gradient_descent(n, theta, gradient, first, second, l2, share, s):
-        _ = digest
         for i in range(n):
             theta[i] += descend(scalar, (gradient[i] + l2 * theta[i]) * share, s[0])
         return 0.0
 
     def momentum(n, theta, gradient, first, second, l2, share, s):
-        _ = digest
         for i in range(n):
             first[i] = with_momentum(scalar, (gradient[i] + l2 * theta[i]) * share, first[i], s[0], s[1])
             theta[i] += first[i]
         return 0.0
 
     def nesterov(n, theta, gradient, first, second, l2, share, s):
-        _ = digest
         for i in range(n):
             g = (gradient[i] + l2 * theta[i]) * share
             first[i] = with_momentum(scalar, g, first[i], s[0], s[1])
@@ -75,7 +72,6 @@ def _rule_loops(digest: str) -> dict[str, Callable[..., float]]:
         return 0.0
 
     def adam(n, theta, gradient, first, second, l2, share, s):
-        _ = digest
         for i in range(n):
             g = (gradient[i] + l2 * theta[i]) * share
             change, first[i], second[i] = adam_change(
@@ -85,7 +81,6 @@ def _rule_loops(digest: str) -> dict[str, Callable[..., float]]:
         return 0.0
 
     def adamw(n, theta, gradient, first, second, l2, share, s):
-        _ = digest
         for i in range(n):
             g = (gradient[i] + l2 * theta[i]) * share
             change, first[i], second[i] = adam_change(
@@ -95,7 +90,6 @@ def _rule_loops(digest: str) -> dict[str, Callable[..., float]]:
         return 0.0
 
     def rmsprop(n, theta, gradient, first, second, l2, share, s):
-        _ = digest
         for i in range(n):
             g = (gradient[i] + l2 * theta[i]) * share
             change, first[i] = rmsprop_change(scalar, g, first[i], s[0], s[1], s[2], s[3])
@@ -103,7 +97,6 @@ def _rule_loops(digest: str) -> dict[str, Callable[..., float]]:
         return 0.0
 
     def adagrad(n, theta, gradient, first, second, l2, share, s):
-        _ = digest
         for i in range(n):
             change, first[i] = adagrad_change(scalar, (gradient[i] + l2 * theta[i]) * share, first[i], s[0], s[1])
             theta[i] += change
@@ -117,6 +110,4 @@ def change_of(rule: str, dtype: str) -> int:
     """Give the address of a rule's loop: see :func:`_rule_loops`."""
     real = REAL[dtype]
     numbers = types.CPointer(real)
-    return address_of_loop(
-        _rule_loops(DIGEST)[rule], types.intp, numbers, numbers, numbers, numbers, real, real, numbers
-    )
+    return address_of_loop(_rule_loops()[rule], types.intp, numbers, numbers, numbers, numbers, real, real, numbers)

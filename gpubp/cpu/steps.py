@@ -11,42 +11,37 @@ import numpy as np
 
 from gpubp.cpu.compiling import compiled
 from gpubp.cpu.native import AS_IS, TRANSPOSED, address_of, call, multiply, pointer_to, wait_for_all
+from gpubp.cpu.outputs import Layers, pass_layer
 
 APART = 8
 """Numbers of different threads are so many places apart: no two of them share a line of the cache."""
 
 
 class Work(NamedTuple):
-    """What stays the same from step to step: the network, its loops by address, the objective.
+    """What stays the same from step to step: the layers, the loops of the error and of the rule, the objective.
 
     Attributes
     ----------
-    sizes : (n_layers + 1,) array of int64
-    values, slopes : (n_layers,) arrays of int64
-        Loops of each layer's units, 0 where the error's loop does their work.
-    parameters : (n_layers,) array
-        The units' parameters.
-    error, change, gemm : int
-        Loops of the error and of the rule, and the product of matrices.
+    layers : Layers
+    error, change : int
+        Where the loops of the error and of the rule are.
     error_parameter : float
+    slopes : (n_layers,) array of int64
+        Where the loops of the units' derivatives are, 0 where the error's loop does their work.
     l2 : float
         Strength of the penalty on the weights, 0 without.
-    bias, mean, penalty_reported : bool
-        See :class:`gpubp.network.Network` and :class:`gpubp.step.Objective`.
+    mean, penalty_reported : bool
+        See :class:`gpubp.step.Objective`.
     block : int
         How many numbers of a gradient are made before they are used, so that they are still in the cache.
     """
 
-    sizes: np.ndarray
-    values: np.ndarray
-    slopes: np.ndarray
-    parameters: np.ndarray
+    layers: Layers
     error: int
     change: int
-    gemm: int
     error_parameter: float
+    slopes: np.ndarray
     l2: float
-    bias: bool
     mean: bool
     penalty_reported: bool
     block: int
@@ -110,7 +105,7 @@ def take_steps(
     values, weights : (n_steps,) arrays
         Set to the objective before each step, and to the weight of its cases.
     """
-    sizes, n_layers = work.sizes, work.values.size
+    layers, sizes, n_layers = work.layers, work.layers.sizes, work.slopes.size
     number = theta.dtype.type
     inputs, n_desired, item = sizes[0], sizes[n_layers], theta.itemsize
     most = min(size, cases.n_cases)
@@ -140,21 +135,14 @@ def take_steps(
             x_at, d_at = cases.x + at * inputs * item, cases.d + at * n_desired * item
             weights_at = cases.weights + at * item
 
-        # forward: eq. (1) and (2)
+        # forward
         below, start, place = pointer_to(x_at + own * inputs * item, theta), 0, 0
         for k in range(n_layers):
-            i, j = sizes[k], sizes[k + 1]
+            j = sizes[k + 1]
             total = buffers.totals[place + own * j : place + beyond * j]
             y = buffers.outputs[place + own * j : place + beyond * j]
-            w, biases = theta[start : start + i * j], theta[start + i * j : start + i * j + (j if work.bias else 0)]
-            for c in range(n_own if work.bias else 0):
-                for unit in range(j):
-                    total[c * j + unit] = biases[unit]
-            multiply(work.gemm, n_own, j, i, below, AS_IS, i, w, AS_IS, j, 1.0 if work.bias else 0.0, total, j)
-            if work.values[k]:
-                call(work.values[k], (work.parameters[k], n_own * j, total, y))
+            start = pass_layer(layers, k, start, theta, n_own, below, total, y)
             below = pointer_to(address_of(y), theta)
-            start += i * j + biases.size
             place += most * j
 
         # the error, eq. (3), and backward: eq. (4), (5) and (7)
@@ -168,14 +156,14 @@ def take_steps(
         )
         for k in range(n_layers - 1, -1, -1):
             if work.slopes[k]:
-                call(work.slopes[k], (work.parameters[k], signal.size, total, y, signal))
+                call(work.slopes[k], (layers.parameters[k], n_own, sizes[k + 1], total, y, signal))
             if k:
                 i, j = sizes[k], sizes[k + 1]
-                start -= i * j + (j if work.bias else 0)
+                start -= i * j + (j if layers.bias else 0)
                 place -= most * i
                 lower = buffers.signals[place + own * i : place + beyond * i]
                 w = theta[start : start + i * j]
-                multiply(work.gemm, n_own, i, j, signal, AS_IS, j, w, TRANSPOSED, j, 0.0, lower, i)
+                multiply(layers.gemm, n_own, i, j, signal, AS_IS, j, w, TRANSPOSED, j, 0.0, lower, i)
                 signal = lower
                 total = buffers.totals[place + own * i : place + beyond * i]
                 y = buffers.outputs[place + own * i : place + beyond * i]
@@ -209,12 +197,12 @@ def take_steps(
                 n_rows = min(rows, stop - row)
                 part = slice(start + row * j, start + (row + n_rows) * j)
                 y_part = pointer_to(y_at + row * item, theta)
-                multiply(work.gemm, n_rows, j, b, y_part, TRANSPOSED, i, signals, AS_IS, j, 0.0, gradient, j)
+                multiply(layers.gemm, n_rows, j, b, y_part, TRANSPOSED, i, signals, AS_IS, j, 0.0, gradient, j)
                 if work.l2 > 0.0 and work.penalty_reported:
                     squares += _sum_of_squares(theta[part])
                 _change(work.change, theta[part], gradient, first[part], second[part], work.l2, share, settings[step])
             start += i * j
-            if work.bias:
+            if layers.bias:
                 low, high = j * thread // n_threads, j * (thread + 1) // n_threads
                 for unit in range(low, high):
                     gradient[unit - low] = 0.0

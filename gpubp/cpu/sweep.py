@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from gpubp.batches import ArrayBatches, Batch, Batches
-from gpubp.cpu.layers import on_own_unit, output_error, unit_dE_dx, unit_value
-from gpubp.cpu.native import GEMM
+from gpubp.cpu.layers import on_own_unit, output_error, unit_dE_dx
+from gpubp.cpu.outputs import layers_of
 from gpubp.cpu.rules import NUMBERS, change_of, numbers_of_steps
 from gpubp.cpu.steps import APART, Buffers, Cases, Work, take_steps
 from gpubp.cpu.threads import Crew, threads_allowed
@@ -33,13 +33,10 @@ def compiled_sweep(objective: Objective, rule: Rule, dtype: str, plain: Sweep) -
 
 
 def _has_loops(network: Network) -> bool:
-    """Tell whether units and error have loops: softmax and logarithms only on the unit that belongs to the error."""
-    *hidden, output = network.activations
-    if any(name.startswith("softmax") for name in hidden):
+    """Tell whether units and error have loops: logarithms only on the unit that belongs to the error."""
+    if network.has_groups:
         return False
-    if output.startswith("softmax") or loss(network.loss).above_zero:
-        return on_own_unit(network.loss, output) and output in ("softmax", "logistic", "exp")
-    return True
+    return not loss(network.loss).above_zero or on_own_unit(network.loss, network.activations[-1])
 
 
 class CompiledSweep:
@@ -130,23 +127,18 @@ class CompiledSweep:
 
 
 def _work(objective: Objective, rule: Rule, dtype: str) -> Work:
-    network, number = objective.network, np.dtype(dtype).type
-    own_unit = on_own_unit(network.loss, network.activations[-1])
-    names = [(name, dtype) for name in network.activations]
-    values = [unit_value(*name) if name[0] != "softmax" else None for name in names]
-    slopes = [unit_dE_dx(*name).address for name in (names[:-1] if own_unit else names)]
-    error = output_error(network.loss, network.activations[-1], dtype)
+    network, output = objective.network, objective.network.activations[-1]
+    own_unit = on_own_unit(network.loss, output)
+    slopes = [unit_dE_dx(name, dtype).address for name in network.activations]
+    error = output_error(network.loss, output, dtype)
     return Work(
-        sizes=np.asarray(network.sizes, np.int64),
-        values=np.asarray([value.address if value else 0 for value in values], np.int64),
-        slopes=np.asarray([*slopes, 0][: len(names)], np.int64),
-        parameters=np.asarray([value.parameter if value else 0.0 for value in values], number),
+        # the error's loop does softmax on the way
+        layers=layers_of(network, dtype, without_output=own_unit and output == "softmax"),
         error=error.address,
         change=change_of(rule.name, dtype),
-        gemm=GEMM[dtype],
         error_parameter=error.parameter,
+        slopes=np.asarray([*slopes[:-1], 0 if own_unit else slopes[-1]], np.int64),
         l2=objective.l2,
-        bias=network.bias,
         mean=objective.mean,
         penalty_reported=objective.penalty_reported,
         block=BLOCK,

@@ -11,8 +11,8 @@ from sklearn.utils import gen_batches
 
 from gpubp._typing import Array
 from gpubp.backend import Backend, to_backend, to_numpy
-from gpubp.network import Network, output_layer
-from gpubp.prediction import CASES_AT_ONCE
+from gpubp.network import Network
+from gpubp.prediction import CASES_AT_ONCE, outputs
 
 
 def library_of(X: Any) -> str:
@@ -47,8 +47,10 @@ def dense(backend: Backend, precision: str, x: Any, rows: slice) -> Array:
 
 def outputs_in_parts(backend: Backend, precision: str, network: Network, theta: Array, x: Any) -> Array:
     """Compute the outputs for x, dense on the device or sparse on the host, in parts that bound the memory."""
+    if not scipy.sparse.issparse(x):
+        return outputs(backend, network, theta, x)
     parts = [
-        output_layer(backend.xp, network, theta, dense(backend, precision, x, rows)).y
+        outputs(backend, network, theta, dense(backend, precision, x, rows))
         for rows in gen_batches(x.shape[0], CASES_AT_ONCE)
     ]
     return parts[0] if len(parts) == 1 else backend.xp.concat(parts, axis=0)
