@@ -37,14 +37,17 @@ def typecheck(session):
 
 @nox.session
 def tests(session):
-    """The suite on NumPy and array-api-strict."""
-    session.install(*group("test"), "-e", ".[cli]")
-    session.run("pytest", *session.posargs)
+    """The suite on NumPy, all of it compiled that can be, and on array-api-strict."""
+    session.install(*group("test"), "-e", ".[cli,fast]")
+    session.run("pytest", *session.posargs, env={"GPUBP_COMPILED": "always"})
 
 
 @nox.session
 def tests_min(session):
-    """The suite with the lowest versions that are supported, which have no wheels for the newest Pythons."""
+    """The suite with the lowest versions that are supported, and nothing compiled.
+
+    They have no wheels for the newest Pythons.
+    """
     if sys.version_info >= (3, 13):
         session.skip("the lowest versions need Python 3.11 or 3.12")
     project = PYPROJECT["project"]

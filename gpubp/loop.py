@@ -70,7 +70,7 @@ class Best(NamedTuple):
     """The best epoch so far, and for how many epochs nothing has been better by more than a tolerance."""
 
     figure: float  # higher is better
-    theta: Array
+    theta: Array | None  # None where nobody will ask for it
     epoch: int
     stale: int
 
@@ -78,7 +78,7 @@ class Best(NamedTuple):
         """Compare with the figure of one more epoch."""
         stale = 0 if figure > self.figure + tolerance else self.stale + 1
         if figure > self.figure:
-            return Best(figure, position.theta, position.epoch, stale)
+            return Best(figure, None if self.theta is None else position.theta, position.epoch, stale)
         return self._replace(stale=stale)
 
 
@@ -131,7 +131,8 @@ def run(plan: Plan, position: Position) -> Outcome:
     ends. Ctrl-C ends it too, and what was learned stays.
     """
     xp, theta = plan.backend.xp, position.theta
-    best = Best(-math.inf, theta, position.epoch, 0)
+    keeps_best = plan.patience is not None and plan.held_out is not None
+    best = Best(-math.inf, theta if keeps_best else None, position.epoch, 0)
     last_good, diverged = theta, np.zeros(theta.shape[:-1], dtype=bool)
     stop_reason: StopReason | None = None
     history, began = History(), time.perf_counter()
@@ -175,7 +176,7 @@ def run(plan: Plan, position: Position) -> Outcome:
         stop_reason = "interrupted"
         if bool(xp.all(xp.isfinite(position.theta))):
             last_good = position.theta
-    if plan.patience is not None and plan.held_out is not None and best.epoch > 0:
+    if best.theta is not None and best.epoch > 0:
         return Outcome(best.theta, best.epoch, history, stop_reason, diverged)
     return Outcome(last_good, position.epoch, history, stop_reason, diverged)
 

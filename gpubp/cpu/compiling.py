@@ -67,10 +67,15 @@ def address_of_loop(loop: Callable[..., float], *kinds: Any) -> int:
     return int(made.address)
 
 
-def _in_single_precision(function: FunctionType) -> FunctionType:
-    """Copy a function with its constants in single precision, as array libraries take them beside such arrays."""
-    constants = tuple(np.float32(c) if isinstance(c, float) else c for c in function.__code__.co_consts)
-    code = function.__code__.replace(co_consts=constants)
+def _for_numbers(function: FunctionType, single: bool) -> FunctionType:
+    """Copy a function for numba: its options taken by position, and for single precision its constants rounded to it.
+
+    Array libraries take constants in the precision of the arrays beside them; numba would take them in its own.
+    """
+    code = function.__code__
+    constants = tuple(np.float32(c) if single and isinstance(c, float) else c for c in code.co_consts)
+    n_arguments = code.co_argcount + code.co_kwonlyargcount
+    code = code.replace(co_consts=constants, co_argcount=n_arguments, co_kwonlyargcount=0)
     return FunctionType(code, function.__globals__, function.__name__, function.__defaults__, function.__closure__)
 
 
@@ -80,7 +85,7 @@ def compilable(equation: Any) -> Any:
 
     @overload(equation, strict=False)
     def typed(*arguments: Any) -> Any:
-        return _in_single_precision(equation) if types.float32 in arguments else equation
+        return _for_numbers(equation, single=types.float32 in arguments)
 
     return equation
 
