@@ -178,6 +178,8 @@ def _is_on(backend: Backend, array: Array) -> bool:
 
 def to_numpy(array: Array) -> np.ndarray:
     """Copy an array of any namespace and device to the host; NumPy's own come back as they are."""
+    if type(array) is np.ndarray:
+        return array
     if array_api_compat.is_cupy_array(array):
         return np.asarray(array.get())
     if array_api_compat.is_torch_array(array):

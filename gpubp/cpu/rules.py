@@ -37,10 +37,14 @@ def numbers_of_steps(rule: Rule, epochs: np.ndarray, updates: np.ndarray, dtype:
         The number of each update, counted from 1.
     """
     numbers = NUMBERS[rule.name]
-    if not any(callable(setting) for setting in rule.settings.values()):
-        return np.stack(np.broadcast_arrays(*numbers(rule.at(0.0), updates), updates)[:-1], axis=1).astype(dtype)
-    steps = zip(epochs.tolist(), updates.tolist(), strict=True)
-    return np.asarray([numbers(rule.at(epoch), update) for epoch, update in steps], dtype)
+    if any(callable(setting) for setting in rule.settings.values()):
+        steps = zip(epochs.tolist(), updates.tolist(), strict=True)
+        return np.asarray([numbers(rule.at(epoch), update) for epoch, update in steps], dtype)
+    of_all = numbers(rule.at(0.0), updates)
+    found = np.empty((len(updates), len(of_all)), dtype)
+    for column, number in enumerate(of_all):
+        found[:, column] = number
+    return found
 
 
 def _rule_loops() -> dict[str, Callable[..., float]]:
