@@ -7,11 +7,10 @@ import array_api_compat
 import numpy as np
 from sklearn.base import ClassifierMixin, _fit_context
 from sklearn.metrics import accuracy_score
-from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils import compute_sample_weight
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
+from sklearn.utils.multiclass import _check_partial_fit_first_call, is_multilabel, unique_labels
 
 from gpubp.backend import like, to_numpy
 from gpubp.estimators.arrays import library_of, on_host
@@ -187,9 +186,10 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
         y = on_host(y)
         if has_columns(y):
             self._learn_columns(classes)
+        elif is_multilabel(y):
+            self._learn_marks(y, on_host(classes))
         elif _check_partial_fit_first_call(self, on_host(classes)):
-            self._label_binarizer = LabelBinarizer()
-            self._label_binarizer.fit(y if type_of_target(y).startswith("multilabel") else on_host(classes))
+            self._label_binarizer = learn_labels(on_host(classes))
         return self._fit(X, y, sample_weight, incremental=True)
 
     def predict(self, X: Any) -> Any:
@@ -283,6 +283,18 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
             raise ValueError("classes must be passed on the first call to partial_fit: a list, one array an output")
         self._label_binarizer = LabelColumns().of([on_host(of_output) for of_output in classes])
         self.classes_ = self._label_binarizer.classes_
+
+    def _learn_marks(self, y: Any, classes: Any) -> None:
+        """Learn in the first call of :meth:`partial_fit` how many labels the columns of y mark."""
+        marks = learn_labels(y)
+        n_columns = len(marks.classes_)
+        if classes is not None and len(classes) != n_columns:
+            raise ValueError(
+                f"y marks {n_columns} labels, one a column, but classes names {len(classes)}: leave classes out, or "
+                f"pass range({n_columns})"
+            )
+        if getattr(self, "classes_", None) is None:
+            self._label_binarizer, self.classes_ = marks, marks.classes_
 
     def _desired(self, y: np.ndarray) -> np.ndarray:
         if isinstance(self._label_binarizer, LabelColumns):

@@ -214,6 +214,9 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):  # type: ignore[misc]
         return float(r2_score(on_host(y), on_host(self.predict(X)), sample_weight=on_host(sample_weight)))
 
     def _admit_targets(self, y: np.ndarray, incremental: bool) -> tuple[np.ndarray, np.ndarray | None]:
+        lowest, _ = find_loss(_error(self.loss)).desired
+        if np.min(y) < lowest:
+            raise DataError(f"y must not be below {lowest:g} for loss={self.loss!r}, got {np.min(y):g}")
         return (y.reshape(-1, 1) if y.ndim == 1 else y), None
 
     def _desired(self, y: np.ndarray) -> np.ndarray:
