@@ -81,11 +81,21 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
             How much each case counts.
         validation_data : (X, y) or (X, y, sample_weight), optional
             Cases to look at after each epoch and not to learn from. Their loss goes to ``validation_curve_``, their
-            score to ``validation_scores_``; early stopping watches them instead of a part of X.
+            score to ``validation_scores_``; early stopping watches them instead of a part of X. A pipeline hands them
+            on as they are: transform them first.
 
         Returns
         -------
         self
+
+        Raises
+        ------
+        ValueError
+            If a parameter, X, y or a weight is not what it must be, or the weights leave the finite numbers.
+        NamespaceError
+            If a warm start finds X in another array library than before; a ValueError and a TypeError.
+        DeviceError
+            If ``device`` cannot be used.
         """
         return self._fit(X, y, sample_weight, validation_data, incremental=False)
 
