@@ -4,11 +4,9 @@ import warnings
 
 import numpy as np
 import pytest
-import sklearn
 from sklearn.datasets import load_digits, make_regression
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import balanced_accuracy_score, f1_score
-from sklearn.utils.fixes import parse_version
 
 from gpubp import MLPClassifier, MLPRegressor, Network
 from gpubp.errors import DataError
@@ -400,26 +398,3 @@ def test_partial_fit_goes_on_with_the_schedule():
 def test_a_bad_option_is_refused_at_the_door(bad):
     with pytest.raises(ValueError, match=f"The '{next(iter(bad))}' parameter of MLPClassifier must be"):
         classifier(**bad).fit(X, LABELS)
-
-
-@pytest.mark.skipif(parse_version(sklearn.__version__) < parse_version("1.9"), reason="scikit-learn 1.9 has callbacks")
-class TestCallbacksOfScikitLearn:
-    @pytest.mark.parametrize("solver", ["adam", "lbfgs"])
-    def test_a_scoring_monitor_logs_each_epoch(self, solver):
-        from sklearn.callback import ScoringMonitor
-
-        monitor = ScoringMonitor(scoring="accuracy")
-        model = classifier(solver=solver, max_iter=4).set_callbacks(monitor)
-        model.fit(X, LABELS)
-        rows = monitor.get_logs().data
-        scores = [row["accuracy"] for row in rows if row["task_name"] == "epoch"]
-        assert len(scores) == 4
-        assert len({*scores}) > 1
-        assert scores[-1] == model.score(X, LABELS)
-
-    def test_a_progress_bar(self, capsys):
-        from sklearn.callback import ProgressBar
-
-        pytest.importorskip("rich")
-        classifier(max_iter=3).set_callbacks(ProgressBar()).fit(X, LABELS)
-        assert "MLPClassifier" in capsys.readouterr().out

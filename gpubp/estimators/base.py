@@ -38,12 +38,15 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
     """What the classifier and the regressor share."""
 
     _parameter_constraints = CONSTRAINTS
+    _optimizer: Optimizer | None = None  # what the next call goes on with
 
     # --- what a classifier and a regressor do differently ---
 
     @abstractmethod
-    def _admit_targets(self, y: np.ndarray, incremental: bool) -> tuple[np.ndarray, np.ndarray | None]:
-        """Learn what targets there are; desired outputs, a column for each output unit, and weights by class."""
+    def _admit_targets(
+        self, y: np.ndarray, sample_weight: np.ndarray | None, incremental: bool
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """Learn what targets there are; desired outputs, a column for each output unit, and weights to learn with."""
 
     @abstractmethod
     def _desired(self, y: np.ndarray) -> np.ndarray:
@@ -115,7 +118,7 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
 
         x, y_on_host = admit_cases(self, X, y, reset=first_pass)
         weights = admit_weights(sample_weight, y_on_host)
-        d, weights_by_class = self._admit_targets(y_on_host, incremental)
+        d, train_weights = self._admit_targets(y_on_host, weights, incremental)
         if self.early_stopping and incremental:
             raise ValueError("partial_fit does not support early_stopping=True")
 
@@ -139,9 +142,6 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
             self._start_history(has_held_out)
 
         rows = None
-        train_weights = weights
-        if weights_by_class is not None:
-            train_weights = weights_by_class if weights is None else weights * weights_by_class
         with backend.active(), np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             held_out = None
             if validation_data is not None:
@@ -157,7 +157,7 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
                 None if train_weights is None else rows_of(backend, precision, train_weights, rows),
             )
             theta = to_backend(backend, self._theta(), precision)
-            task = FitTask(self, X, y, sample_weight)
+            task = FitTask(self, X, y, sample_weight, 1 if incremental else self.max_iter)
             watch = Watch(self, cases, held_out, network, theta, task)
             if self.solver == "lbfgs":
                 found, stop_reason = fit_lbfgs(self, network, cases, theta, watch)
@@ -186,7 +186,7 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
             block = random_state.uniform(-bound, bound, (n_in + 1, n_out)).astype(precision, copy=False)
             self.coefs_.append(block[:-1].copy())
             self.intercepts_.append(block[-1].copy())
-        self._optimizer: Optimizer | None = None
+        self._optimizer = None
 
     def _start_history(self, has_held_out: bool) -> None:
         self.loss_curve_: list[float] = []

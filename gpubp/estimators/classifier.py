@@ -6,8 +6,6 @@ from typing import Any, Self
 import array_api_compat
 import numpy as np
 from sklearn.base import ClassifierMixin, _fit_context
-from sklearn.metrics import accuracy_score
-from sklearn.utils import compute_sample_weight
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call, is_multilabel, unique_labels
@@ -15,7 +13,7 @@ from sklearn.utils.multiclass import _check_partial_fit_first_call, is_multilabe
 from gpubp.backend import like, to_numpy
 from gpubp.estimators.arrays import library_of, on_host
 from gpubp.estimators.base import MultilayerPerceptron
-from gpubp.estimators.labels import LabelColumns, has_columns, learn_labels
+from gpubp.estimators.labels import LabelColumns, accuracy, has_columns, learn_labels, weights_by_class
 from gpubp.estimators.parameters import keep_parameters
 
 
@@ -304,7 +302,7 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
         -------
         float
         """
-        return _accuracy(on_host(y), on_host(self.predict(X)), on_host(sample_weight))
+        return accuracy(on_host(y), on_host(self.predict(X)), on_host(sample_weight))
 
     def _probabilities(self, X: Any, method: str) -> Any:
         backend, outputs = self._outputs(X, method)
@@ -315,7 +313,9 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
                 outputs = backend.xp.concat([1.0 - outputs, outputs], axis=1)
             return like(outputs, X)
 
-    def _admit_targets(self, y: np.ndarray, incremental: bool) -> tuple[np.ndarray, np.ndarray | None]:
+    def _admit_targets(
+        self, y: np.ndarray, sample_weight: np.ndarray | None, incremental: bool
+    ) -> tuple[np.ndarray, np.ndarray | None]:
         if not hasattr(self, "classes_") or (not self.warm_start and not incremental):
             self._label_binarizer = learn_labels(y)
             self.classes_ = self._label_binarizer.classes_
@@ -324,8 +324,10 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
                 "warm_start can only be used where `y` has the same classes as in the previous call to fit. "
                 f"Previously got {self.classes_}, `y` has {classes}"
             )
-        weights = None if self.class_weight is None else compute_sample_weight(self.class_weight, y)
-        return self._desired(y), weights
+        if self.class_weight is not None:
+            by_class = weights_by_class(self.class_weight, y, sample_weight)
+            sample_weight = by_class if sample_weight is None else sample_weight * by_class
+        return self._desired(y), sample_weight
 
     def _learn_columns(self, classes: Any) -> None:
         """Learn the classes of several outputs in the first call of :meth:`partial_fit`."""
@@ -386,18 +388,10 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
         return answers
 
     def _default_score(self, targets: np.ndarray, outputs: np.ndarray, sample_weight: np.ndarray | None) -> float:
-        return _accuracy(targets, self._answers(outputs), sample_weight)
+        return accuracy(targets, self._answers(outputs), sample_weight)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_label = True
         tags.target_tags.multi_output = True
         return tags
-
-
-def _accuracy(y: Any, predicted: Any, sample_weight: Any) -> float:
-    """Take the accuracy, over whole rows where there are several columns."""
-    y = np.asarray(y)
-    if y.ndim == 2 and y.shape[1] > 1 and has_columns(y):
-        return float(np.average(np.all(y == predicted, axis=1), weights=sample_weight))
-    return float(accuracy_score(y, predicted, sample_weight=sample_weight))

@@ -96,7 +96,7 @@ class Optimizer(NamedTuple):
 
 def optimizer_of(model: Any, incremental: bool) -> Optimizer:
     """Find the optimizer of one more call: the solver's state goes on, and for a new fit the schedule begins anew."""
-    optimizer: Optimizer | None = getattr(model, "_optimizer", None)
+    optimizer: Optimizer | None = model._optimizer
     if optimizer is None or optimizer.solver != model.solver:
         return Optimizer(model.solver, learning_rate_of(model))
     return optimizer if incremental else optimizer._replace(rate=learning_rate_of(model), epochs=0)

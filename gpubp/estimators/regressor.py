@@ -259,14 +259,16 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):  # type: ignore[misc]
         """
         return float(r2_score(on_host(y), on_host(self.predict(X)), sample_weight=on_host(sample_weight)))
 
-    def _admit_targets(self, y: np.ndarray, incremental: bool) -> tuple[np.ndarray, np.ndarray | None]:
+    def _admit_targets(
+        self, y: np.ndarray, sample_weight: np.ndarray | None, incremental: bool
+    ) -> tuple[np.ndarray, np.ndarray | None]:
         lowest, _ = find_loss(_error(self.loss)).desired
         if np.min(y) < lowest:
             raise DataError(f"y must not be below {lowest:g} for loss={self.loss!r}, got {np.min(y):g}")
-        return (y.reshape(-1, 1) if y.ndim == 1 else y), None
+        return (y.reshape(-1, 1) if y.ndim == 1 else y), sample_weight
 
     def _desired(self, y: np.ndarray) -> np.ndarray:
-        d, _ = self._admit_targets(y, incremental=False)
+        d, _ = self._admit_targets(y, None, incremental=False)
         if d.shape[1] != self.n_outputs_:
             raise ValueError(f"y must have {self.n_outputs_} columns, as in fit, got {d.shape[1]}")
         return d
@@ -280,3 +282,8 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):  # type: ignore[misc]
 
     def _default_score(self, targets: np.ndarray, outputs: np.ndarray, sample_weight: np.ndarray | None) -> float:
         return float(r2_score(targets, self._answers(outputs), sample_weight=sample_weight))
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.positive_only = self.loss == "poisson"
+        return tags
