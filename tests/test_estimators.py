@@ -433,19 +433,6 @@ def test_in_scikit_learns_tools(hurried):
     assert np.argmax(importance.importances_mean) in (2, 3)  # the petals
 
 
-def test_frames(hurried):
-    frame, target = load_iris(return_X_y=True, as_frame=True)
-    model = small(max_iter=40, learning_rate_init=0.05)
-    model.fit(frame, target, sample_weight=pd.Series(np.ones(len(frame))))
-    assert [*model.feature_names_in_] == [*frame.columns]
-    assert model.loss_curve_ == small(max_iter=40, learning_rate_init=0.05).fit(*IRIS).loss_curve_
-    assert model.score(frame, target) > 0.9
-    with pytest.raises(ValueError, match="feature names"):
-        model.predict(frame[frame.columns[::-1]])
-    with pytest.warns(UserWarning, match="valid feature names"):
-        model.predict(frame.to_numpy())
-
-
 # --- what goes wrong while training ---
 
 
