@@ -130,7 +130,7 @@ class TestFrames:
                 options = {"early_stopping": True, "scoring": scoring, "max_iter": 5, "device": "cpu"}
                 model = MLPRegressor(**options).fit(frame, target, validation_data=(frame, target))
                 assert model.predict(frame).shape == (150,)
-            model = classifier(early_stopping=True, max_iter=5).fit(frame, Y, sample_weight=np.ones(150))
+            classifier(early_stopping=True, max_iter=5).fit(frame, Y, sample_weight=type(target)(np.ones(150)))
             classifier().partial_fit(frame, Y, classes=[0, 1, 2]).predict_proba(frame)
 
     def test_in_a_pipeline_with_columns_of_text(self, library):

@@ -25,7 +25,7 @@ class Recorder:
 
     def __init__(self, stop_at=None, break_at=None):
         self.stop_at, self.break_at = stop_at, break_at
-        self.told, self.fitted, self.given = [], [], []
+        self.told, self.fitted, self.given, self.planned = [], [], [], []
 
     def setup(self, estimator, context):
         self.told.append("setup")
@@ -36,6 +36,8 @@ class Recorder:
     def on_fit_task_begin(self, estimator, context, *, X=None, y=None, metadata=None):
         self.told.append(f"begin {context.task_name}")
         self.given.append((X, y, metadata))
+        if context.task_name == "fit":
+            self.planned.append(context.max_subtasks)
 
     def on_fit_task_end(self, estimator, context, *, fitted_estimator=None):
         self.told.append(f"end {context.task_name}")
@@ -53,6 +55,7 @@ def test_what_is_told_in_order(solver):
     classifier(solver=solver).set_callbacks(recorder).fit(X, Y, sample_weight=weights)
     epochs = ["begin epoch", "end epoch"] * 4
     assert recorder.told == ["setup", "begin fit", *epochs, "end fit", "teardown"]
+    assert recorder.planned == [4]
     for x, y, metadata in recorder.given:
         assert x is X
         assert y is Y
@@ -101,6 +104,7 @@ def test_a_call_of_partial_fit_is_one_epoch():
     for _ in range(2):
         model.partial_fit(X, Y, classes=[0, 1, 2])
     assert recorder.told == ["setup", "begin fit", "begin epoch", "end epoch", "end fit", "teardown"] * 2
+    assert recorder.planned == [1, 1]
 
 
 def test_without_any_nothing_is_done(monkeypatch):

@@ -170,6 +170,23 @@ def test_whole_fits(setting):
 
 def test_the_grid_is_large():
     assert len(SETTINGS) >= 60
+    assert {options.get("solver", "adam") for _, options in SETTINGS} == {"sgd", "adam", "lbfgs"}
+
+
+def test_long_fits_by_lbfgs_are_not_determined():
+    """Why WHOLE_LBFGS: scikit-learn's own fit parts from itself when the same cases come in another order."""
+    x, y = TARGETS["binary"]
+    order = np.random.default_rng(0).permutation(N_CASES)
+    curves = []
+    for rows in (np.arange(N_CASES), order):
+        model = sklearn.neural_network.MLPClassifier((8,), "logistic", solver="lbfgs", max_iter=100, random_state=1)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            warnings.filterwarnings("ignore", ".*iprint.*", DeprecationWarning)
+            curves.append([model.set_params(max_iter=n).fit(x[rows], y[rows]).loss_ for n in (20, 100)])
+    (early, late), (early_again, late_again) = curves
+    assert abs(early - early_again) < 1e-7 * early
+    assert abs(late - late_again) > 1e-2 * late
 
 
 @pytest.mark.parametrize("options", [{"solver": "sgd"}, {"solver": "adam"}, {"solver": "sgd", "batch_size": 20}])
