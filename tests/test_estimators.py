@@ -425,6 +425,9 @@ def test_in_scikit_learns_tools(hurried):
     assert cross_val_score(pipeline, x, y, cv=3).mean() > 0.85
     search = GridSearchCV(pipeline, {"mlpclassifier__alpha": [1e-4, 1e3]}, cv=3).fit(x, y)
     assert search.best_params_ == {"mlpclassifier__alpha": 1e-4}
+    held_out = (StandardScaler().fit(x).transform(x), y)
+    fitted = pipeline.fit(x, y, mlpclassifier__validation_data=held_out)[-1]
+    assert fitted.validation_scores_[-1] == fitted.score(*held_out)
     voting = VotingClassifier([("mlp", model), ("bayes", GaussianNB())], voting="soft").fit(x, y)
     assert voting.score(x, y) > 0.9
     calibrated = CalibratedClassifierCV(model, cv=2).fit(x, y)

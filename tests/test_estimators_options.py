@@ -4,6 +4,7 @@ import warnings
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_matrix
 from sklearn.datasets import load_digits, make_regression
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import balanced_accuracy_score, f1_score
@@ -202,6 +203,25 @@ class TestClassWeight:
         by_class = classifier(solver=solver, class_weight={3: 4.0}).fit(X, LABELS)
         by_case = classifier(solver=solver).fit(X, LABELS, sample_weight=weights)
         np.testing.assert_allclose(by_class.coefs_[0], by_case.coefs_[0], rtol=1e-12)
+
+    def test_balanced_heeds_how_much_cases_count(self):
+        """A case that counts nothing is as good as not there, and one that counts two is as good as two."""
+        weights = np.asarray([0.0, 1.0, 2.0])[np.arange(300) % 3]
+        rows = np.repeat(np.arange(300), weights.astype(int))
+        options = {"class_weight": "balanced", "batch_size": 300, "shuffle": False, "hidden_layer_sizes": (5,)}
+        weighted = classifier(**options).fit(X, LABELS, sample_weight=weights)
+        repeated = classifier(**options).fit(X[rows], LABELS[rows])
+        assert len(rows) == 300
+        np.testing.assert_allclose(weighted.coefs_[0], repeated.coefs_[0], rtol=1e-6, atol=1e-12)
+        assert differ(weighted, classifier(**options | {"class_weight": None}).fit(X, LABELS, sample_weight=weights))
+
+    def test_balanced_marks_count_the_same_in_each_column(self):
+        marks = np.stack([LABELS == 0, LABELS < 5], axis=1).astype(int)
+        by_hand = np.prod([(300 / (2 * np.bincount(column)))[column] for column in marks.T], axis=0)
+        balanced = classifier(class_weight="balanced").fit(X, marks)
+        assert balanced.loss_curve_ == pytest.approx(classifier().fit(X, marks, sample_weight=by_hand).loss_curve_)
+        sparse = classifier(class_weight="balanced").fit(X, csr_matrix(marks))
+        assert sparse.loss_curve_ == balanced.loss_curve_
 
     def test_balanced_helps_a_rare_class(self):
         rows = np.flatnonzero((LABELS == 8) | (LABELS == 1))
