@@ -83,7 +83,7 @@ def tests_cuda(session, cuda):
 @nox.session
 def examples(session):
     """Every script under examples/, start to end."""
-    session.install(".[cli]")
+    session.install(".[cli]", "pandas>=2.2")
     for script in session.posargs or sorted(Path("examples").glob("*.py")):
         session.run("python", "-W", "error", script, env={"GPUBP_DEVICE": "cpu"})
 

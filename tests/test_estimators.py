@@ -2,12 +2,8 @@
 
 import copy
 import inspect
-import json
 import math
-import os
 import pickle
-import subprocess
-import sys
 import warnings
 
 import array_api_compat
@@ -37,7 +33,6 @@ IRIS = load_iris(return_X_y=True)
 NUMBERS = make_regression(80, 5, noise=1.0, random_state=0)
 NUMBERS = (NUMBERS[0], NUMBERS[1] / 50.0)
 KINDS = {"MLPClassifier": (MLPClassifier, IRIS), "MLPRegressor": (MLPRegressor, NUMBERS)}
-THEIRS_HAS_WEIGHTS = "sample_weight" in inspect.signature(sklearn.neural_network.MLPClassifier.fit).parameters
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -57,66 +52,6 @@ def hurried():
 
 def small(kind=MLPClassifier, **options):
     return kind(**({"hidden_layer_sizes": (6,), "max_iter": 10, "random_state": 0, "device": "cpu"} | options))
-
-
-# --- scikit-learn's own checks ---
-
-CHECKED = [
-    {"solver": "adam"},
-    {"solver": "sgd", "learning_rate_init": 0.02},
-    {"solver": "lbfgs"},
-    {
-        "activation": "tanh",
-        "hidden_layer_sizes": (20, 10),
-        "shuffle": False,
-        "max_iter": 100,
-        "learning_rate_init": 0.01,
-    },
-    {"solver": "sgd", "learning_rate": "adaptive", "learning_rate_init": 0.05, "nesterovs_momentum": False},
-]
-
-
-@pytest.mark.parametrize("options", CHECKED, ids=str)
-@pytest.mark.parametrize("kind", [MLPClassifier, MLPRegressor])
-def test_checks_of_scikit_learn(kind, options, hurried):
-    try:
-        from sklearn.utils.estimator_checks import check_estimator
-    except RuntimeError as error:  # scikit-learn 1.6 wants SCIPY_ARRAY_API to be set; the test below sets it
-        pytest.skip(f"scikit-learn's checks cannot be imported: {error}")
-    results = check_estimator(kind(**{"max_iter": 30, "device": "cpu"} | options), on_skip=None, on_fail=None)
-    failed = {result["check_name"]: result["exception"] for result in results if result["status"] == "failed"}
-    assert failed == {}
-    assert sum(result["status"] == "passed" for result in results) > 40
-
-
-_WITH_DISPATCH = """
-import json, warnings
-warnings.simplefilter("ignore")
-from sklearn.utils.estimator_checks import check_estimator
-from gpubp.estimators import MLPClassifier, MLPRegressor
-results = []
-for kind in (MLPClassifier, MLPRegressor):
-    results += check_estimator(kind(max_iter=30), on_skip=None, on_fail=None)
-passed = sorted({r["check_name"] for r in results if r["status"] == "passed"})
-failed = [(r["check_name"], repr(r["exception"])) for r in results if r["status"] == "failed"]
-print(json.dumps([passed, failed]))
-"""
-
-
-def test_checks_of_scikit_learn_with_array_api_dispatch():
-    """In a process of its own: SciPy reads the setting when it is imported."""
-    settings = {"SCIPY_ARRAY_API": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, "-c", _WITH_DISPATCH], env=os.environ | settings, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    passed, failed = json.loads(done.stdout.splitlines()[-1])
-    # scikit-learn 1.6 wanted classes_ and the score in the library of X, which later ones do not
-    excused = set() if THEIRS_HAS_WEIGHTS else {"check_array_api_input"}
-    assert [about for about in failed if about[0] not in excused] == []
-    assert {"check_n_features_in", "check_fit2d_predict1d"} <= {*passed}
-    if THEIRS_HAS_WEIGHTS:
-        assert "check_array_api_input" in passed
 
 
 # --- what scikit-learn's have, these have ---
@@ -490,25 +425,15 @@ def test_in_scikit_learns_tools(hurried):
     assert cross_val_score(pipeline, x, y, cv=3).mean() > 0.85
     search = GridSearchCV(pipeline, {"mlpclassifier__alpha": [1e-4, 1e3]}, cv=3).fit(x, y)
     assert search.best_params_ == {"mlpclassifier__alpha": 1e-4}
+    held_out = (StandardScaler().fit(x).transform(x), y)
+    fitted = pipeline.fit(x, y, mlpclassifier__validation_data=held_out)[-1]
+    assert fitted.validation_scores_[-1] == fitted.score(*held_out)
     voting = VotingClassifier([("mlp", model), ("bayes", GaussianNB())], voting="soft").fit(x, y)
     assert voting.score(x, y) > 0.9
     calibrated = CalibratedClassifierCV(model, cv=2).fit(x, y)
     np.testing.assert_allclose(calibrated.predict_proba(x).sum(axis=1), 1.0)
     importance = permutation_importance(pipeline.fit(x, y), x, y, n_repeats=2, random_state=0)
     assert np.argmax(importance.importances_mean) in (2, 3)  # the petals
-
-
-def test_frames(hurried):
-    frame, target = load_iris(return_X_y=True, as_frame=True)
-    model = small(max_iter=40, learning_rate_init=0.05)
-    model.fit(frame, target, sample_weight=pd.Series(np.ones(len(frame))))
-    assert [*model.feature_names_in_] == [*frame.columns]
-    assert model.loss_curve_ == small(max_iter=40, learning_rate_init=0.05).fit(*IRIS).loss_curve_
-    assert model.score(frame, target) > 0.9
-    with pytest.raises(ValueError, match="feature names"):
-        model.predict(frame[frame.columns[::-1]])
-    with pytest.warns(UserWarning, match="valid feature names"):
-        model.predict(frame.to_numpy())
 
 
 # --- what goes wrong while training ---

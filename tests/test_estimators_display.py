@@ -6,8 +6,11 @@ import sys
 import matplotlib
 import numpy as np
 import pytest
+import sklearn.neural_network
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LinearRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 matplotlib.use("Agg")
 
@@ -59,6 +62,19 @@ class TestLossCurve:
         assert display.figure_ is ax.figure
         assert (ax.get_title(), ax.get_yscale(), display.lines_[0].get_color()) == ("mine", "log", "red")
 
+    def test_lbfgs_counts_iterations(self):
+        display = fitted(solver="lbfgs").plot_loss_curve()
+        assert display.ax_.get_xlabel() == "Iteration"
+        assert len(display.lines_[0].get_ydata()) == 6
+
+    def test_scikit_learns_own_model_and_curves_alone(self):
+        theirs = sklearn.neural_network.MLPClassifier((4,), max_iter=6, random_state=0, early_stopping=True).fit(X, Y)
+        training, kept = LossCurveDisplay.from_estimator(theirs).lines_
+        np.testing.assert_array_equal(training.get_ydata(), theirs.loss_curve_)
+        assert kept.get_xdata()[0] == np.argmax(theirs.validation_scores_) + 1
+        [line] = LossCurveDisplay([3.0, 2.0]).plot().lines_
+        np.testing.assert_array_equal(line.get_ydata(), [3.0, 2.0])
+
     def test_a_model_that_is_not_fitted(self):
         with pytest.raises(NotFittedError):
             MLPRegressor().plot_loss_curve()
@@ -108,3 +124,19 @@ class TestReport:
     def test_a_model_that_is_not_fitted(self):
         with pytest.raises(NotFittedError):
             MLPClassifier().report()
+
+
+class TestNotebook:
+    def test_shows_what_was_set_and_whether_it_is_fitted(self):
+        model = MLPClassifier((4,), dropout=0.25, class_weight="balanced", max_iter=2, device="cpu")
+        before, after = model._repr_html_(), model.fit(X, Y)._repr_html_()
+        for html in (before, after):
+            assert "dropout" in html
+            assert "balanced" in html
+            assert "MLPClassifier" in html
+        assert "<span>Not fitted</span>" in before
+        assert "<span>Fitted</span>" in after
+        assert {*model._repr_mimebundle_()} == {"text/plain", "text/html"}
+
+    def test_in_a_pipeline(self):
+        assert "MLPRegressor" in make_pipeline(StandardScaler(), MLPRegressor())._repr_html_()

@@ -4,11 +4,10 @@ import warnings
 
 import numpy as np
 import pytest
-import sklearn
+from scipy.sparse import csr_matrix
 from sklearn.datasets import load_digits, make_regression
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import balanced_accuracy_score, f1_score
-from sklearn.utils.fixes import parse_version
 
 from gpubp import MLPClassifier, MLPRegressor, Network
 from gpubp.errors import DataError
@@ -205,6 +204,25 @@ class TestClassWeight:
         by_case = classifier(solver=solver).fit(X, LABELS, sample_weight=weights)
         np.testing.assert_allclose(by_class.coefs_[0], by_case.coefs_[0], rtol=1e-12)
 
+    def test_balanced_heeds_how_much_cases_count(self):
+        """A case that counts nothing is as good as not there, and one that counts two is as good as two."""
+        weights = np.asarray([0.0, 1.0, 2.0])[np.arange(300) % 3]
+        rows = np.repeat(np.arange(300), weights.astype(int))
+        options = {"class_weight": "balanced", "batch_size": 300, "shuffle": False, "hidden_layer_sizes": (5,)}
+        weighted = classifier(**options).fit(X, LABELS, sample_weight=weights)
+        repeated = classifier(**options).fit(X[rows], LABELS[rows])
+        assert len(rows) == 300
+        np.testing.assert_allclose(weighted.coefs_[0], repeated.coefs_[0], rtol=1e-6, atol=1e-12)
+        assert differ(weighted, classifier(**options | {"class_weight": None}).fit(X, LABELS, sample_weight=weights))
+
+    def test_balanced_marks_count_the_same_in_each_column(self):
+        marks = np.stack([LABELS == 0, LABELS < 5], axis=1).astype(int)
+        by_hand = np.prod([(300 / (2 * np.bincount(column)))[column] for column in marks.T], axis=0)
+        balanced = classifier(class_weight="balanced").fit(X, marks)
+        assert balanced.loss_curve_ == pytest.approx(classifier().fit(X, marks, sample_weight=by_hand).loss_curve_)
+        sparse = classifier(class_weight="balanced").fit(X, csr_matrix(marks))
+        assert sparse.loss_curve_ == balanced.loss_curve_
+
     def test_balanced_helps_a_rare_class(self):
         rows = np.flatnonzero((LABELS == 8) | (LABELS == 1))
         rows = np.concatenate([rows[LABELS[rows] == 8], rows[LABELS[rows] == 1][:3]])
@@ -400,26 +418,3 @@ def test_partial_fit_goes_on_with_the_schedule():
 def test_a_bad_option_is_refused_at_the_door(bad):
     with pytest.raises(ValueError, match=f"The '{next(iter(bad))}' parameter of MLPClassifier must be"):
         classifier(**bad).fit(X, LABELS)
-
-
-@pytest.mark.skipif(parse_version(sklearn.__version__) < parse_version("1.9"), reason="scikit-learn 1.9 has callbacks")
-class TestCallbacksOfScikitLearn:
-    @pytest.mark.parametrize("solver", ["adam", "lbfgs"])
-    def test_a_scoring_monitor_logs_each_epoch(self, solver):
-        from sklearn.callback import ScoringMonitor
-
-        monitor = ScoringMonitor(scoring="accuracy")
-        model = classifier(solver=solver, max_iter=4).set_callbacks(monitor)
-        model.fit(X, LABELS)
-        rows = monitor.get_logs().data
-        scores = [row["accuracy"] for row in rows if row["task_name"] == "epoch"]
-        assert len(scores) == 4
-        assert len({*scores}) > 1
-        assert scores[-1] == model.score(X, LABELS)
-
-    def test_a_progress_bar(self, capsys):
-        from sklearn.callback import ProgressBar
-
-        pytest.importorskip("rich")
-        classifier(max_iter=3).set_callbacks(ProgressBar()).fit(X, LABELS)
-        assert "MLPClassifier" in capsys.readouterr().out

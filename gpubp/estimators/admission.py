@@ -8,7 +8,7 @@ import scipy
 import scipy.sparse
 from sklearn.base import ClassifierMixin
 from sklearn.utils import check_X_y, column_or_1d
-from sklearn.utils.validation import validate_data
+from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from gpubp._typing import Array
 from gpubp.backend import choose_backend
@@ -45,6 +45,14 @@ def admit_cases(model: Any, X: Any, y: Any, *, reset: bool) -> tuple[Any, np.nda
     if y.ndim == 2 and y.shape[1] == 1:
         y = column_or_1d(y, warn=True)
     return x, y
+
+
+def admit_weights(sample_weight: Any, y: np.ndarray) -> np.ndarray | None:
+    """Check how much each case counts; the weights come back on the host, and None where there are none."""
+    if sample_weight is None:
+        return None
+    weights: np.ndarray = _check_sample_weight(on_host(sample_weight), np.empty((y.shape[0], 1)))
+    return weights
 
 
 def admit_new_cases(model: Any, X: Any, method: str) -> Any:

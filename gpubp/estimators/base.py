@@ -9,25 +9,23 @@ from operator import index
 from typing import Any, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context
-from sklearn.model_selection import train_test_split
+from sklearn.base import BaseEstimator, _fit_context
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted
+from sklearn.utils.validation import check_is_fitted
 
 from gpubp._typing import Array
 from gpubp.backend import Backend, choose_backend, to_backend, to_numpy
 from gpubp.batches import Batches
 from gpubp.checks import choose_precision
 from gpubp.dropout import dropout_rates, with_dropout
-from gpubp.errors import DataError
-from gpubp.estimators.admission import admit_cases, admit_new_cases
-from gpubp.estimators.arrays import on_device, on_host, outputs_in_parts, rows_of
+from gpubp.estimators.admission import admit_cases, admit_new_cases, admit_weights
+from gpubp.estimators.arrays import on_device, outputs_in_parts, rows_of
 from gpubp.estimators.callbacks import CallbackSupportMixin, FitTask
 from gpubp.estimators.cases import BatchesInOrder, Cases
 from gpubp.estimators.display import LossCurveDisplay
-from gpubp.estimators.held_out import HeldOut
+from gpubp.estimators.held_out import admit_validation_data, hold_out, split
 from gpubp.estimators.lbfgs import fit_lbfgs
-from gpubp.estimators.optimizer import Optimizer, learning_rate_of, rule_of
+from gpubp.estimators.optimizer import Optimizer, optimizer_of, rule_of
 from gpubp.estimators.parameters import CONSTRAINTS
 from gpubp.estimators.report import report
 from gpubp.estimators.watch import Watch
@@ -41,12 +39,15 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
     """What the classifier and the regressor share."""
 
     _parameter_constraints = CONSTRAINTS
+    _optimizer: Optimizer | None = None  # what the next call goes on with
 
     # --- what a classifier and a regressor do differently ---
 
     @abstractmethod
-    def _admit_targets(self, y: np.ndarray, incremental: bool) -> tuple[np.ndarray, np.ndarray | None]:
-        """Learn what targets there are; desired outputs, a column for each output unit, and weights by class."""
+    def _admit_targets(
+        self, y: np.ndarray, sample_weight: np.ndarray | None, incremental: bool
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """Learn what targets there are; desired outputs, a column for each output unit, and weights to learn with."""
 
     @abstractmethod
     def _desired(self, y: np.ndarray) -> np.ndarray:
@@ -84,11 +85,21 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
             How much each case counts.
         validation_data : (X, y) or (X, y, sample_weight), optional
             Cases to look at after each epoch and not to learn from. Their loss goes to ``validation_curve_``, their
-            score to ``validation_scores_``; early stopping watches them instead of a part of X.
+            score to ``validation_scores_``; early stopping watches them instead of a part of X. A pipeline hands them
+            on as they are: transform them first.
 
         Returns
         -------
         self
+
+        Raises
+        ------
+        ValueError
+            If a parameter, X, y or a weight is not what it must be, or the weights leave the finite numbers.
+        NamespaceError
+            If a warm start finds X in another array library than before; a ValueError and a TypeError.
+        DeviceError
+            If ``device`` cannot be used.
         """
         return self._fit(X, y, sample_weight, validation_data, incremental=False)
 
@@ -107,8 +118,8 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
         first_pass = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
 
         x, y_on_host = admit_cases(self, X, y, reset=first_pass)
-        weights = None if sample_weight is None else _weights(sample_weight, y_on_host)
-        d, weights_by_class = self._admit_targets(y_on_host, incremental)
+        weights = admit_weights(sample_weight, y_on_host)
+        d, train_weights = self._admit_targets(y_on_host, weights, incremental)
         if self.early_stopping and incremental:
             raise ValueError("partial_fit does not support early_stopping=True")
 
@@ -132,16 +143,13 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
             self._start_history(has_held_out)
 
         rows = None
-        train_weights = weights
-        if weights_by_class is not None:
-            train_weights = weights_by_class if weights is None else weights * weights_by_class
         with backend.active(), np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             held_out = None
             if validation_data is not None:
-                held_out = self._admit_validation(validation_data, backend, precision)
+                held_out = admit_validation_data(self, validation_data, backend, precision)
             elif has_held_out:
-                rows, aside = self._split(d, random_state)
-                held_out = self._hold_out(backend, precision, x, d, weights, aside)
+                rows, aside = split(self, d, random_state)
+                held_out = hold_out(self, backend, precision, x, d, weights, aside)
             cases = Cases(
                 backend,
                 precision,
@@ -150,10 +158,11 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
                 None if train_weights is None else rows_of(backend, precision, train_weights, rows),
             )
             theta = to_backend(backend, self._theta(), precision)
-            task = FitTask(self, X, y, sample_weight)
+            task = FitTask(self, X, y, sample_weight, 1 if incremental else self.max_iter)
             watch = Watch(self, cases, held_out, network, theta, task)
             if self.solver == "lbfgs":
                 found, stop_reason = fit_lbfgs(self, network, cases, theta, watch)
+                self._optimizer = None
             else:
                 found, stop_reason = self._fit_stochastic(
                     cases, network, rates, theta, watch, random_state, incremental
@@ -178,7 +187,7 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
             block = random_state.uniform(-bound, bound, (n_in + 1, n_out)).astype(precision, copy=False)
             self.coefs_.append(block[:-1].copy())
             self.intercepts_.append(block[-1].copy())
-        self._optimizer: Optimizer | None = None
+        self._optimizer = None
 
     def _start_history(self, has_held_out: bool) -> None:
         self.loss_curve_: list[float] = []
@@ -215,50 +224,6 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
         if not np.all(np.isfinite(theta)):
             refuse_weights()
 
-    # --- cases held out ---
-
-    def _split(self, d: np.ndarray, random_state: np.random.RandomState) -> tuple[np.ndarray, np.ndarray]:
-        """Hold out a part of the cases for early stopping: the rows to learn from, and those held out."""
-        stratify = d if isinstance(self, ClassifierMixin) and d.shape[1] == 1 else None
-        rows, aside = train_test_split(
-            np.arange(d.shape[0]), random_state=random_state, test_size=self.validation_fraction, stratify=stratify
-        )
-        if aside.shape[0] < 2:
-            raise ValueError(
-                "The validation set is too small. Increase 'validation_fraction' or the size of your dataset."
-            )
-        return rows, aside
-
-    def _admit_validation(self, validation_data: Any, backend: Backend, precision: str) -> HeldOut:
-        """Check cases that the user holds out."""
-        if not isinstance(validation_data, tuple | list) or len(validation_data) not in (2, 3):
-            raise DataError(
-                f"validation_data must be (X, y) or (X, y, sample_weight), got {type(validation_data).__name__}"
-                + (f" of {len(validation_data)}" if hasattr(validation_data, "__len__") else "")
-            )
-        X, y, sample_weight = (*validation_data, None)[:3]
-        try:
-            x, y = admit_cases(self, X, y, reset=False)
-            d = self._desired(y)
-            weights = None if sample_weight is None else _weights(sample_weight, y)
-        except ValueError as error:
-            raise DataError(f"validation_data: {error}") from error
-        return self._hold_out(backend, precision, x, d, weights)
-
-    def _hold_out(
-        self, backend: Backend, precision: str, x: Any, d: np.ndarray, weights: np.ndarray | None, rows: Any = None
-    ) -> HeldOut:
-        """Keep cases, or the chosen rows of them, to look at."""
-        if rows is not None:
-            d, weights = d[rows], None if weights is None else weights[rows]
-        return HeldOut(
-            rows_of(backend, precision, x, rows),
-            to_backend(backend, d, precision),
-            None if weights is None else to_backend(backend, weights, precision),
-            self._answers(d) if isinstance(self, ClassifierMixin) else d,
-            weights,
-        )
-
     # --- the stochastic solvers ---
 
     def _fit_stochastic(
@@ -273,9 +238,7 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
     ) -> tuple[np.ndarray, str]:
         """Train by gradient descent; the parameters to keep, on the host, and why training ended."""
         backend, precision, n_cases = cases.backend, cases.precision, cases.d.shape[0]
-        optimizer = self._optimizer if incremental else None
-        if optimizer is None or optimizer.solver != self.solver:
-            optimizer = Optimizer(self.solver, learning_rate_of(self))
+        optimizer = optimizer_of(self, incremental)
         rule = rule_of(self, optimizer.rate)
         if optimizer.state is None:
             optimizer = optimizer._replace(state=rule.init(backend.xp, theta))
@@ -302,6 +265,7 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
         outcome = run(plan, position)
         self._optimizer = optimizer._replace(state=position.state, epochs=position.epoch)
         if outcome.stop_reason == "diverged":
+            self._optimizer = None  # its state is not finite
             watch.diverged()
             if not self.early_stopping:
                 refuse_weights()
@@ -377,11 +341,6 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
         tags.input_tags.sparse = True
         tags.array_api_support = True
         return tags
-
-
-def _weights(sample_weight: Any, y: np.ndarray) -> np.ndarray:
-    weights: np.ndarray = _check_sample_weight(on_host(sample_weight), np.empty((y.shape[0], 1)))
-    return weights
 
 
 def refuse_weights() -> None:

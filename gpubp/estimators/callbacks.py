@@ -16,10 +16,10 @@ except ImportError:
 class FitTask:
     """One fit, told to the callbacks that were set on the model; without any, nothing is done.
 
-    X, y and sample_weight are as the user gave them.
+    X, y and sample_weight are as the user gave them; ``epochs`` is how many there are at most.
     """
 
-    def __init__(self, model: Any, X: Any, y: Any, sample_weight: Any) -> None:
+    def __init__(self, model: Any, X: Any, y: Any, sample_weight: Any, epochs: int) -> None:
         self.model = model
         self.context: Any = None
         self.open: Any = None
@@ -29,7 +29,7 @@ class FitTask:
             "metadata": None if sample_weight is None else {"sample_weight": sample_weight},
         }
         if getattr(model, "_skl_callbacks", None):
-            self.context = model._init_callback_context(max_subtasks=model.max_iter)
+            self.context = model._init_callback_context(max_subtasks=epochs)
             self.context.call_on_fit_task_begin(estimator=model, **self.given)
 
     def begin_epoch(self) -> None:
@@ -58,6 +58,8 @@ class FitTask:
         return bool(stop)
 
     def end(self) -> None:
-        """Tell that the fit is over."""
+        """Tell that the fit is over, and with it an epoch that was broken off."""
+        if self.open is not None:
+            self.open.call_on_fit_task_end(estimator=self.model, **self.given)
         if self.context is not None:
             self.context.call_on_fit_task_end(estimator=self.model, **self.given, reconstruction_attributes={})

@@ -6,17 +6,14 @@ from typing import Any, Self
 import array_api_compat
 import numpy as np
 from sklearn.base import ClassifierMixin, _fit_context
-from sklearn.metrics import accuracy_score
-from sklearn.preprocessing import LabelBinarizer
-from sklearn.utils import compute_sample_weight
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
+from sklearn.utils.multiclass import _check_partial_fit_first_call, is_multilabel, unique_labels
 
 from gpubp.backend import like, to_numpy
 from gpubp.estimators.arrays import library_of, on_host
 from gpubp.estimators.base import MultilayerPerceptron
-from gpubp.estimators.labels import LabelColumns, has_columns, learn_labels
+from gpubp.estimators.labels import LabelColumns, accuracy, has_columns, learn_labels, weights_by_class
 from gpubp.estimators.parameters import keep_parameters
 
 
@@ -24,44 +21,59 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
     """A multilayer perceptron that classifies: scikit-learn's ``MLPClassifier`` on any device.
 
     Parameters, attributes, random numbers and updates are scikit-learn's, so that the same ``random_state`` gives the
-    same model; ``device``, ``dtype`` and ``class_weight`` are new.
+    same model. What is new stands last, from ``device`` on, and changes nothing as long as it is left alone.
 
     Parameters
     ----------
     hidden_layer_sizes : int or sequence of int, default=(100,)
-        Units of each hidden layer.
-    activation : {"identity", "logistic", "tanh", "relu"}, default="relu"
-        The units of the hidden layers.
-    solver : {"lbfgs", "sgd", "adam"}, default="adam"
+        Units of each hidden layer; none with ``()``.
+    activation : str, or sequence of str with one for each hidden layer, default="relu"
+        The units of the hidden layers: "identity", "logistic", "tanh", "relu", "leaky_relu", "elu", "softplus", "silu",
+        "gelu", "exp" or "softmax"; two take a number in brackets, as in "leaky_relu(0.1)" and "elu(0.5)".
+    solver : {"lbfgs", "sgd", "adam", "adamw", "rmsprop", "momentum"}, default="adam"
+        "lbfgs" takes all cases at once, the others batches. "sgd" has Nesterov's momentum unless told otherwise,
+        "momentum" is that of Rumelhart, Hinton & Williams (1986), eq. 9. See :mod:`gpubp.descent`.
     alpha : float, default=1e-4
         Strength of the L2 penalty, which is divided by the weight of the batch's cases.
     batch_size : int or "auto", default="auto"
         "auto" is 200, or all cases where there are fewer.
-    learning_rate : {"constant", "invscaling", "adaptive"}, default="constant"
-        How the learning rate of "sgd" goes on: as it is; divided by the ``power_t``-th power of the number of cases
-        seen; divided by 5 whenever ``n_iter_no_change`` epochs brought nothing.
+    learning_rate : {"constant", "invscaling", "adaptive", "cosine"} or callable, default="constant"
+        How the learning rate goes on. "constant": as it is. "cosine": down to 0 at ``max_iter`` epochs, along half a
+        cosine. A function is called with the epochs done, a float, and gives the rate; the schedules of
+        :mod:`gpubp.schedules` will do. For "sgd" and "momentum" alone, "invscaling": divided by the ``power_t``-th
+        power of the number of cases seen; and "adaptive": divided by 5 whenever ``n_iter_no_change`` epochs brought
+        nothing.
     learning_rate_init : float, default=0.001
+        The learning rate at the start.
     power_t : float, default=0.5
+        The exponent of "invscaling".
     max_iter : int, default=200
         Epochs at most, or iterations of "lbfgs".
     shuffle : bool, default=True
         Whether the cases come in a new order in each epoch.
     random_state : int, RandomState or None, default=None
-        For the first weights, the cases held out and the order of the cases.
+        For the first weights, the cases held out, the order of the cases and the masks of dropout.
     tol : float, default=1e-4
         What counts as an improvement of the loss, or of the validation score.
     verbose : bool, default=False
         Whether to print the loss of each epoch.
     warm_start : bool, default=False
-        Whether :meth:`fit` goes on from the weights there are.
+        Whether :meth:`fit` goes on from the weights and the solver's state that there are; the schedule of the learning
+        rate begins anew.
     momentum : float, default=0.9
+        The part of the last change that is made again, for "sgd" and "momentum".
     nesterovs_momentum : bool, default=True
+        Whether "sgd" looks ahead along its last change.
     early_stopping : bool, default=False
-        Whether to hold out cases, to watch the score on them, and to keep the weights of the best epoch.
+        Whether to watch the score on cases held out, to stop where it no longer improves, and to keep the weights of
+        the best epoch; not for "lbfgs". The cases are ``validation_data`` of :meth:`fit`, or a part of X.
     validation_fraction : float, default=0.1
-    beta_1, beta_2, epsilon : float, default=0.9, 0.999, 1e-8
-        Settings of "adam".
-    n_iter_no_change : int, default=10
+        How much of X early stopping holds out.
+    beta_1, beta_2 : float, default=0.9, 0.999
+        How much of the old means of the gradient and of its square "adam" and "adamw" keep.
+    epsilon : float, default=1e-8
+        What "adam", "adamw" and "rmsprop" add to the denominator.
+    n_iter_no_change : int or inf, default=10
         Epochs without improvement after which training stops.
     max_fun : int, default=15000
         Evaluations of the loss at most, for "lbfgs".
@@ -70,25 +82,57 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
         one works. See :func:`gpubp.backend.choose_backend`.
     dtype : {"float32", "float64"} or None, default=None
         The precision to compute in; None is that of X.
+    dropout : float or sequence of float, default=0.0
+        The part of the units that falls silent while training (Srivastava et al. 2014). One number is for every hidden
+        layer; a sequence has one for each hidden layer, or one more, for the inputs, in front. Not for "lbfgs".
+    weight_decay : float, default=0.01
+        How much "adamw" takes straight off the weights, times the learning rate.
+    rho : float, default=0.9
+        How much of the old mean of the squared gradient "rmsprop" keeps.
+    warm_up : float, default=0
+        Epochs over which the learning rate grows from 0, whatever its schedule.
+    max_grad_norm : float or None, default=None
+        The length at which the gradient of a batch is clipped (Pascanu et al. 2013).
+    scoring : str, callable or None, default=None
+        What ``validation_scores_`` holds and early stopping watches: the accuracy with None, minus the validation loss
+        with "loss", or any scorer of :func:`sklearn.metrics.check_scoring`.
+    max_time : float or None, default=None
+        Seconds after which training stops, at the end of an epoch.
+    callbacks : callable, sequence of callables or None, default=None
+        Each is called after each epoch, or iteration of "lbfgs", with a :class:`gpubp.loop.Progress`; one that returns
+        True ends the training. scikit-learn's own, from version 1.9 on, go to ``set_callbacks``.
     class_weight : dict, list of dict, "balanced" or None, default=None
         How much a case of each class counts, beside ``sample_weight``; "balanced" makes all classes count the same in
-        sum. The score of early stopping does not heed it.
+        sum, and a list has one dict for each of several outputs. Neither the score nor the loss of held-out cases
+        heeds it.
+    loss : {"log_loss", "squared_error"}, default="log_loss"
+        Cross entropy, or half the squared error of the probabilities.
+    label_smoothing : float, default=0.0
+        The part of each label that is spread evenly over the classes (Szegedy et al. 2016), in training alone.
 
     Attributes
     ----------
-    classes_ : array of shape (n_classes,)
+    classes_ : array of shape (n_classes,), or a list of them for several outputs
+        The classes, sorted.
     coefs_, intercepts_ : list of array
         Weights ``(n_in, n_out)`` and biases ``(n_out,)`` of each layer, arrays of NumPy. Changing them changes what
         the model predicts.
     loss_, best_loss_ : float
         The loss of the last epoch, and the smallest; ``best_loss_`` is None with early stopping.
     loss_curve_ : list of float
-        The loss of each epoch.
+        The loss of each epoch, or iteration of "lbfgs", taken while the weights were changing and with the penalty.
+    validation_curve_ : list of float or None
+        The loss of the cases held out after each epoch, without the penalty; None where none are.
     validation_scores_, best_validation_score_ : list of float and float, or None
-        The score on the cases held out, with early stopping.
+        The score on the cases held out after each epoch, and the best; None where none are.
     n_iter_, t_ : int
         Epochs of the last fit, and cases seen in all.
+    stop_reason_ : {"epochs", "patience", "converged", "time", "callback", "interrupted", "diverged"}
+        Why the last fit ended; :meth:`report` puts it into words.
+    fit_seconds_ : float
+        How long the last fit took.
     n_layers_, n_outputs_, n_features_in_ : int
+        Layers, the inputs among them; output units; columns of X.
     feature_names_in_ : array of str
         Where X was a frame.
     out_activation_ : str
@@ -96,10 +140,15 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
 
     Notes
     -----
-    Ctrl-C ends the training and keeps what was learned. Where scikit-learn differs:
+    Beside one class a case, y may mark several with ones, ``(n_samples, n_classes)``, or have a column of classes for
+    each of several outputs, ``(n_samples, n_outputs)``. Ctrl-C ends the training and keeps what was learned. Where
+    scikit-learn differs:
 
     - The loss is exact where outputs are 0 or 1 to the last digit; scikit-learn clips them.
+    - A warm start goes on with the velocity or the moments of the solver, so that fits one after the other are one long
+      fit; scikit-learn starts them anew, and the learning rate of "invscaling" with them.
     - Training ends as soon as the weights leave the finite numbers, not after ``max_iter`` epochs.
+    - :meth:`partial_fit` needs no ``classes`` where y marks several, and refuses those that do not fit its columns.
     - With ``solver="lbfgs"`` and X of float32 the computation and ``coefs_`` are float32.
 
     Examples
@@ -173,7 +222,7 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
         X, y, sample_weight
             See :meth:`fit`.
         classes : array of shape (n_classes,), or a list of them for several outputs, optional
-            All classes there will be; needed in the first call.
+            All classes there will be; needed in the first call, unless y marks classes with ones.
 
         Returns
         -------
@@ -187,9 +236,10 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
         y = on_host(y)
         if has_columns(y):
             self._learn_columns(classes)
+        elif is_multilabel(y):
+            self._learn_marks(y, on_host(classes))
         elif _check_partial_fit_first_call(self, on_host(classes)):
-            self._label_binarizer = LabelBinarizer()
-            self._label_binarizer.fit(y if type_of_target(y).startswith("multilabel") else on_host(classes))
+            self._label_binarizer = learn_labels(on_host(classes))
         return self._fit(X, y, sample_weight, incremental=True)
 
     def predict(self, X: Any) -> Any:
@@ -252,7 +302,7 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
         -------
         float
         """
-        return _accuracy(on_host(y), on_host(self.predict(X)), on_host(sample_weight))
+        return accuracy(on_host(y), on_host(self.predict(X)), on_host(sample_weight))
 
     def _probabilities(self, X: Any, method: str) -> Any:
         backend, outputs = self._outputs(X, method)
@@ -263,7 +313,9 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
                 outputs = backend.xp.concat([1.0 - outputs, outputs], axis=1)
             return like(outputs, X)
 
-    def _admit_targets(self, y: np.ndarray, incremental: bool) -> tuple[np.ndarray, np.ndarray | None]:
+    def _admit_targets(
+        self, y: np.ndarray, sample_weight: np.ndarray | None, incremental: bool
+    ) -> tuple[np.ndarray, np.ndarray | None]:
         if not hasattr(self, "classes_") or (not self.warm_start and not incremental):
             self._label_binarizer = learn_labels(y)
             self.classes_ = self._label_binarizer.classes_
@@ -272,8 +324,10 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
                 "warm_start can only be used where `y` has the same classes as in the previous call to fit. "
                 f"Previously got {self.classes_}, `y` has {classes}"
             )
-        weights = None if self.class_weight is None else compute_sample_weight(self.class_weight, y)
-        return self._desired(y), weights
+        if self.class_weight is not None:
+            by_class = weights_by_class(self.class_weight, y, sample_weight)
+            sample_weight = by_class if sample_weight is None else sample_weight * by_class
+        return self._desired(y), sample_weight
 
     def _learn_columns(self, classes: Any) -> None:
         """Learn the classes of several outputs in the first call of :meth:`partial_fit`."""
@@ -283,6 +337,18 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
             raise ValueError("classes must be passed on the first call to partial_fit: a list, one array an output")
         self._label_binarizer = LabelColumns().of([on_host(of_output) for of_output in classes])
         self.classes_ = self._label_binarizer.classes_
+
+    def _learn_marks(self, y: Any, classes: Any) -> None:
+        """Learn in the first call of :meth:`partial_fit` how many labels the columns of y mark."""
+        marks = learn_labels(y)
+        n_columns = len(marks.classes_)
+        if classes is not None and len(classes) != n_columns:
+            raise ValueError(
+                f"y marks {n_columns} labels, one a column, but classes names {len(classes)}: leave classes out, or "
+                f"pass range({n_columns})"
+            )
+        if getattr(self, "classes_", None) is None:
+            self._label_binarizer, self.classes_ = marks, marks.classes_
 
     def _desired(self, y: np.ndarray) -> np.ndarray:
         if isinstance(self._label_binarizer, LabelColumns):
@@ -322,18 +388,10 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
         return answers
 
     def _default_score(self, targets: np.ndarray, outputs: np.ndarray, sample_weight: np.ndarray | None) -> float:
-        return _accuracy(targets, self._answers(outputs), sample_weight)
+        return accuracy(targets, self._answers(outputs), sample_weight)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_label = True
         tags.target_tags.multi_output = True
         return tags
-
-
-def _accuracy(y: Any, predicted: Any, sample_weight: Any) -> float:
-    """Take the accuracy, over whole rows where there are several columns."""
-    y = np.asarray(y)
-    if y.ndim == 2 and y.shape[1] > 1 and has_columns(y):
-        return float(np.average(np.all(y == predicted, axis=1), weights=sample_weight))
-    return float(accuracy_score(y, predicted, sample_weight=sample_weight))

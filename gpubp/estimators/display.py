@@ -26,6 +26,9 @@ class LossCurveDisplay:
     kept_epoch : int, optional
         The epoch, counted from 1, whose weights the model kept.
     estimator_name : str, optional
+        What the title says.
+    unit : str
+        What the curves count, for the axis below them.
 
     Attributes
     ----------
@@ -46,9 +49,10 @@ class LossCurveDisplay:
         *,
         kept_epoch: int | None = None,
         estimator_name: str | None = None,
+        unit: str = "Epoch",
     ) -> None:
         self.loss_curve, self.validation_curve = loss_curve, validation_curve
-        self.kept_epoch, self.estimator_name = kept_epoch, estimator_name
+        self.kept_epoch, self.estimator_name, self.unit = kept_epoch, estimator_name, unit
 
     @classmethod
     def from_estimator(
@@ -91,6 +95,7 @@ class LossCurveDisplay:
             getattr(estimator, "validation_curve_", None),
             kept_epoch=kept,
             estimator_name=name or type(estimator).__name__,
+            unit="Iteration" if estimator.solver == "lbfgs" else "Epoch",
         )
         return display.plot(ax, log=log, **kwargs)
 
@@ -114,7 +119,7 @@ class LossCurveDisplay:
         import matplotlib.pyplot as plt
 
         if ax is None:
-            _, ax = plt.subplots()
+            _, ax = plt.subplots(layout="constrained")
         self.lines_ = []
         for label, curve in (("Training", self.loss_curve), ("Validation", self.validation_curve)):
             if curve is not None and len(curve):
@@ -122,7 +127,7 @@ class LossCurveDisplay:
         if self.kept_epoch is not None:
             kept = ax.axvline(self.kept_epoch, color="0.6", linestyle="--", linewidth=1, label="Weights kept")
             self.lines_.append(kept)
-        ax.set(xlabel="Epoch", ylabel="Loss", yscale="log" if log else "linear", title=self.estimator_name or "")
+        ax.set(xlabel=self.unit, ylabel="Loss", yscale="log" if log else "linear", title=self.estimator_name or "")
         if len(self.lines_) > 1:
             ax.legend()
         self.ax_, self.figure_ = ax, ax.figure

@@ -1,4 +1,4 @@
-"""Cases held out of the training: how large the loss on them is, and how good the predictions are."""
+"""Cases held out of the training: which they are, how large the loss on them is, how good the predictions are."""
 
 import copy
 import math
@@ -6,12 +6,16 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
+from sklearn.base import ClassifierMixin
 from sklearn.metrics import check_scoring
+from sklearn.model_selection import train_test_split
 from sklearn.utils import gen_batches
 
 from gpubp._typing import Array
-from gpubp.backend import Backend, to_numpy
-from gpubp.estimators.arrays import dense, on_host
+from gpubp.backend import Backend, to_backend, to_numpy
+from gpubp.errors import DataError
+from gpubp.estimators.admission import admit_cases, admit_weights
+from gpubp.estimators.arrays import dense, on_host, rows_of
 from gpubp.losses import output_error
 from gpubp.network import Network, output_layer
 from gpubp.prediction import CASES_AT_ONCE
@@ -25,6 +29,54 @@ class HeldOut(NamedTuple):
     case_weights: Array | None
     targets: np.ndarray
     sample_weight: np.ndarray | None
+
+
+def split(model: Any, d: np.ndarray, random_state: np.random.RandomState) -> tuple[np.ndarray, np.ndarray]:
+    """Choose cases to hold out, as scikit-learn does: the rows to learn from, and those held out."""
+    stratify = d if isinstance(model, ClassifierMixin) and d.shape[1] == 1 else None
+    rows, aside = train_test_split(
+        np.arange(d.shape[0]), random_state=random_state, test_size=model.validation_fraction, stratify=stratify
+    )
+    if aside.shape[0] < 2:
+        raise ValueError("The validation set is too small. Increase 'validation_fraction' or the size of your dataset.")
+    return rows, aside
+
+
+def admit_validation_data(model: Any, validation_data: Any, backend: Backend, precision: str) -> HeldOut:
+    """Check cases that the user holds out."""
+    if not isinstance(validation_data, tuple | list) or len(validation_data) not in (2, 3):
+        raise DataError(
+            f"validation_data must be (X, y) or (X, y, sample_weight), got {type(validation_data).__name__}"
+            + (f" of {len(validation_data)}" if hasattr(validation_data, "__len__") else "")
+        )
+    X, y, sample_weight = (*validation_data, None)[:3]
+    try:
+        x, y = admit_cases(model, X, y, reset=False)
+        d, weights = model._desired(y), admit_weights(sample_weight, y)
+    except ValueError as error:
+        raise DataError(f"validation_data: {error}") from error
+    return hold_out(model, backend, precision, x, d, weights)
+
+
+def hold_out(
+    model: Any,
+    backend: Backend,
+    precision: str,
+    x: Any,
+    d: np.ndarray,
+    weights: np.ndarray | None,
+    rows: np.ndarray | None = None,
+) -> HeldOut:
+    """Keep cases, or the chosen rows of them, to look at."""
+    if rows is not None:
+        d, weights = d[rows], None if weights is None else weights[rows]
+    return HeldOut(
+        rows_of(backend, precision, x, rows),
+        to_backend(backend, d, precision),
+        None if weights is None else to_backend(backend, weights, precision),
+        model._answers(d) if isinstance(model, ClassifierMixin) else d,
+        weights,
+    )
 
 
 def loss_and_outputs(

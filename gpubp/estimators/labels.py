@@ -1,9 +1,13 @@
-"""Classes of several outputs at once: from columns of labels to groups of output units, and back."""
+"""Labels: columns of them for several outputs, as groups of output units and back; how much each class counts."""
 
 from typing import Any, Self
 
 import numpy as np
+import scipy
+import scipy.sparse
+from sklearn.metrics import accuracy_score
 from sklearn.preprocessing import LabelBinarizer
+from sklearn.utils import compute_sample_weight
 from sklearn.utils.multiclass import type_of_target
 
 
@@ -67,3 +71,30 @@ def has_columns(y: np.ndarray) -> bool:
 def learn_labels(y: np.ndarray) -> LabelBinarizer | LabelColumns:
     """Learn the classes of a target of whatever kind."""
     return LabelColumns().fit(y) if has_columns(y) else LabelBinarizer().fit(y)
+
+
+def weights_by_class(class_weight: Any, y: Any, sample_weight: np.ndarray | None) -> np.ndarray:
+    """Find how much each case counts for its classes' sake; "balanced" heeds how much the cases count themselves.
+
+    With several columns of labels the weights of a case are multiplied.
+    """
+    y = y.toarray() if scipy.sparse.issparse(y) else np.asarray(y)
+    weights: np.ndarray
+    if class_weight != "balanced":
+        weights = compute_sample_weight(class_weight, y)
+        return weights
+    weights = np.ones(y.shape[0])
+    for column in y.reshape(y.shape[0], -1).T:
+        _, class_of_case = np.unique(column, return_inverse=True)
+        counts = np.bincount(class_of_case, weights=sample_weight).astype(float)
+        share = counts.sum() / np.count_nonzero(counts)
+        weights *= np.divide(share, counts, out=np.zeros_like(counts), where=counts > 0)[class_of_case]
+    return weights
+
+
+def accuracy(y: Any, predicted: Any, sample_weight: Any) -> float:
+    """Take the accuracy, over whole rows where there are several columns."""
+    y = np.asarray(y)
+    if y.ndim == 2 and y.shape[1] > 1 and has_columns(y):
+        return float(np.average(np.all(y == predicted, axis=1), weights=sample_weight))
+    return float(accuracy_score(y, predicted, sample_weight=sample_weight))

@@ -64,7 +64,9 @@ def learning_rate_of(model: Any) -> LearningRate:
     elif asked == "cosine":
         by_epoch = Cosine(first, model.max_iter)
     schedule = asked if by_epoch is None and model.solver in FOLLOW_PROGRESS else "constant"
-    return LearningRate(first, schedule, model.power_t, first, by_epoch, float(model.warm_up))
+    rate = LearningRate(first, schedule, model.power_t, first, by_epoch, float(model.warm_up))
+    rate.after_epoch(model.t_)  # of a warm start
+    return rate
 
 
 def rule_of(model: Any, rate: LearningRate) -> Rule:
@@ -90,3 +92,11 @@ class Optimizer(NamedTuple):
             for part in self.state
         ]
         return self._replace(state=type(self.state)(*moved))
+
+
+def optimizer_of(model: Any, incremental: bool) -> Optimizer:
+    """Find the optimizer of one more call: the solver's state goes on, and for a new fit the schedule begins anew."""
+    optimizer: Optimizer | None = model._optimizer
+    if optimizer is None or optimizer.solver != model.solver:
+        return Optimizer(model.solver, learning_rate_of(model))
+    return optimizer if incremental else optimizer._replace(rate=learning_rate_of(model), epochs=0)

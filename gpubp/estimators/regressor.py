@@ -32,46 +32,63 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):  # type: ignore[misc]
     """A multilayer perceptron that predicts numbers: scikit-learn's ``MLPRegressor`` on any device.
 
     Parameters, attributes, random numbers and updates are scikit-learn's, so that the same ``random_state`` gives the
-    same model; ``device`` and ``dtype`` are new.
+    same model. What is new stands last, from ``device`` on, and changes nothing as long as it is left alone.
 
     Parameters
     ----------
-    loss : {"squared_error", "poisson"}, default="squared_error"
-        Half the squared error, or half the Poisson deviance, for targets from 0 up and with the exponential as output.
+    loss : {"squared_error", "poisson", "absolute_error", "huber", "log_cosh"}, default="squared_error"
+        Half the squared error; half the Poisson deviance, for targets from 0 up and with the exponential as output; the
+        absolute error; Huber's, squared within its width and absolute beyond, with the width in brackets, as in
+        "huber(0.5)", else 1; the logarithm of the hyperbolic cosine.
     hidden_layer_sizes : int or sequence of int, default=(100,)
-        Units of each hidden layer.
-    activation : {"identity", "logistic", "tanh", "relu"}, default="relu"
-        The units of the hidden layers.
-    solver : {"lbfgs", "sgd", "adam"}, default="adam"
+        Units of each hidden layer; none with ``()``.
+    activation : str, or sequence of str with one for each hidden layer, default="relu"
+        The units of the hidden layers: "identity", "logistic", "tanh", "relu", "leaky_relu", "elu", "softplus", "silu",
+        "gelu", "exp" or "softmax"; two take a number in brackets, as in "leaky_relu(0.1)" and "elu(0.5)".
+    solver : {"lbfgs", "sgd", "adam", "adamw", "rmsprop", "momentum"}, default="adam"
+        "lbfgs" takes all cases at once, the others batches. "sgd" has Nesterov's momentum unless told otherwise,
+        "momentum" is that of Rumelhart, Hinton & Williams (1986), eq. 9. See :mod:`gpubp.descent`.
     alpha : float, default=1e-4
         Strength of the L2 penalty, which is divided by the weight of the batch's cases.
     batch_size : int or "auto", default="auto"
         "auto" is 200, or all cases where there are fewer.
-    learning_rate : {"constant", "invscaling", "adaptive"}, default="constant"
-        How the learning rate of "sgd" goes on: as it is; divided by the ``power_t``-th power of the number of cases
-        seen; divided by 5 whenever ``n_iter_no_change`` epochs brought nothing.
+    learning_rate : {"constant", "invscaling", "adaptive", "cosine"} or callable, default="constant"
+        How the learning rate goes on. "constant": as it is. "cosine": down to 0 at ``max_iter`` epochs, along half a
+        cosine. A function is called with the epochs done, a float, and gives the rate; the schedules of
+        :mod:`gpubp.schedules` will do. For "sgd" and "momentum" alone, "invscaling": divided by the ``power_t``-th
+        power of the number of cases seen; and "adaptive": divided by 5 whenever ``n_iter_no_change`` epochs brought
+        nothing.
     learning_rate_init : float, default=0.001
+        The learning rate at the start.
     power_t : float, default=0.5
+        The exponent of "invscaling".
     max_iter : int, default=200
         Epochs at most, or iterations of "lbfgs".
     shuffle : bool, default=True
         Whether the cases come in a new order in each epoch.
     random_state : int, RandomState or None, default=None
-        For the first weights, the cases held out and the order of the cases.
+        For the first weights, the cases held out, the order of the cases and the masks of dropout.
     tol : float, default=1e-4
         What counts as an improvement of the loss, or of the validation score.
     verbose : bool, default=False
         Whether to print the loss of each epoch.
     warm_start : bool, default=False
-        Whether :meth:`fit` goes on from the weights there are.
+        Whether :meth:`fit` goes on from the weights and the solver's state that there are; the schedule of the learning
+        rate begins anew.
     momentum : float, default=0.9
+        The part of the last change that is made again, for "sgd" and "momentum".
     nesterovs_momentum : bool, default=True
+        Whether "sgd" looks ahead along its last change.
     early_stopping : bool, default=False
-        Whether to hold out cases, to watch the score on them, and to keep the weights of the best epoch.
+        Whether to watch the score on cases held out, to stop where it no longer improves, and to keep the weights of
+        the best epoch; not for "lbfgs". The cases are ``validation_data`` of :meth:`fit`, or a part of X.
     validation_fraction : float, default=0.1
-    beta_1, beta_2, epsilon : float, default=0.9, 0.999, 1e-8
-        Settings of "adam".
-    n_iter_no_change : int, default=10
+        How much of X early stopping holds out.
+    beta_1, beta_2 : float, default=0.9, 0.999
+        How much of the old means of the gradient and of its square "adam" and "adamw" keep.
+    epsilon : float, default=1e-8
+        What "adam", "adamw" and "rmsprop" add to the denominator.
+    n_iter_no_change : int or inf, default=10
         Epochs without improvement after which training stops.
     max_fun : int, default=15000
         Evaluations of the loss at most, for "lbfgs".
@@ -80,6 +97,25 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):  # type: ignore[misc]
         one works. See :func:`gpubp.backend.choose_backend`.
     dtype : {"float32", "float64"} or None, default=None
         The precision to compute in; None is that of X.
+    dropout : float or sequence of float, default=0.0
+        The part of the units that falls silent while training (Srivastava et al. 2014). One number is for every hidden
+        layer; a sequence has one for each hidden layer, or one more, for the inputs, in front. Not for "lbfgs".
+    weight_decay : float, default=0.01
+        How much "adamw" takes straight off the weights, times the learning rate.
+    rho : float, default=0.9
+        How much of the old mean of the squared gradient "rmsprop" keeps.
+    warm_up : float, default=0
+        Epochs over which the learning rate grows from 0, whatever its schedule.
+    max_grad_norm : float or None, default=None
+        The length at which the gradient of a batch is clipped (Pascanu et al. 2013).
+    scoring : str, callable or None, default=None
+        What ``validation_scores_`` holds and early stopping watches: R^2 with None, minus the validation loss
+        with "loss", or any scorer of :func:`sklearn.metrics.check_scoring`.
+    max_time : float or None, default=None
+        Seconds after which training stops, at the end of an epoch.
+    callbacks : callable, sequence of callables or None, default=None
+        Each is called after each epoch, or iteration of "lbfgs", with a :class:`gpubp.loop.Progress`; one that returns
+        True ends the training. scikit-learn's own, from version 1.9 on, go to ``set_callbacks``.
 
     Attributes
     ----------
@@ -89,12 +125,19 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):  # type: ignore[misc]
     loss_, best_loss_ : float
         The loss of the last epoch, and the smallest; ``best_loss_`` is None with early stopping.
     loss_curve_ : list of float
-        The loss of each epoch.
+        The loss of each epoch, or iteration of "lbfgs", taken while the weights were changing and with the penalty.
+    validation_curve_ : list of float or None
+        The loss of the cases held out after each epoch, without the penalty; None where none are.
     validation_scores_, best_validation_score_ : list of float and float, or None
-        The score on the cases held out, with early stopping.
+        The score on the cases held out after each epoch, and the best; None where none are.
     n_iter_, t_ : int
         Epochs of the last fit, and cases seen in all.
+    stop_reason_ : {"epochs", "patience", "converged", "time", "callback", "interrupted", "diverged"}
+        Why the last fit ended; :meth:`report` puts it into words.
+    fit_seconds_ : float
+        How long the last fit took.
     n_layers_, n_outputs_, n_features_in_ : int
+        Layers, the inputs among them; output units; columns of X.
     feature_names_in_ : array of str
         Where X was a frame.
     out_activation_ : str
@@ -107,7 +150,10 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):  # type: ignore[misc]
     - The squared error of several outputs is their sum, whose derivative is what training follows; scikit-learn
       follows the same derivative but reports, and gives L-BFGS, the mean over the outputs. Its ``loss_curve_`` is
       therefore smaller, its ``tol`` coarser, and its line searches are misled.
+    - A warm start goes on with the velocity or the moments of the solver, so that fits one after the other are one long
+      fit; scikit-learn starts them anew, and the learning rate of "invscaling" with them.
     - Training ends as soon as the weights leave the finite numbers, not after ``max_iter`` epochs.
+    - Targets below 0 are refused with ``loss="poisson"``; scikit-learn's loss is then NaN.
     - With ``solver="lbfgs"`` there is no ``partial_fit``, and with X of float32 the computation and ``coefs_`` are
       float32.
 
@@ -213,11 +259,16 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):  # type: ignore[misc]
         """
         return float(r2_score(on_host(y), on_host(self.predict(X)), sample_weight=on_host(sample_weight)))
 
-    def _admit_targets(self, y: np.ndarray, incremental: bool) -> tuple[np.ndarray, np.ndarray | None]:
-        return (y.reshape(-1, 1) if y.ndim == 1 else y), None
+    def _admit_targets(
+        self, y: np.ndarray, sample_weight: np.ndarray | None, incremental: bool
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        lowest, _ = find_loss(_error(self.loss)).desired
+        if np.min(y) < lowest:
+            raise DataError(f"y must not be below {lowest:g} for loss={self.loss!r}, got {np.min(y):g}")
+        return (y.reshape(-1, 1) if y.ndim == 1 else y), sample_weight
 
     def _desired(self, y: np.ndarray) -> np.ndarray:
-        d, _ = self._admit_targets(y, incremental=False)
+        d, _ = self._admit_targets(y, None, incremental=False)
         if d.shape[1] != self.n_outputs_:
             raise ValueError(f"y must have {self.n_outputs_} columns, as in fit, got {d.shape[1]}")
         return d
@@ -231,3 +282,8 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):  # type: ignore[misc]
 
     def _default_score(self, targets: np.ndarray, outputs: np.ndarray, sample_weight: np.ndarray | None) -> float:
         return float(r2_score(targets, self._answers(outputs), sample_weight=sample_weight))
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.positive_only = self.loss == "poisson"
+        return tags

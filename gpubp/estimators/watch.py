@@ -59,11 +59,9 @@ class Watch:
 
     def _no_worse_loss(self) -> bool:
         model, loss = self.model, self.model.loss_
-        if model.best_loss_ is None:
-            model.best_loss_ = np.inf
-        better = not loss > model.best_loss_ - model.tol
-        model.best_loss_ = min(model.best_loss_, loss)
-        return better
+        best = np.inf if model.best_loss_ is None else model.best_loss_
+        model.best_loss_ = min(best, loss)
+        return not loss > best - model.tol
 
     def _no_worse_score(self, score: float, theta: Array) -> bool:
         model = self.model
@@ -99,7 +97,10 @@ class Watch:
         """Follow one more iteration of L-BFGS; True ends the training."""
         model = self.model
         self._note(loss)
+        self._no_worse_loss()
         error, score = self._look(theta)
+        if score is not None:
+            self._no_worse_score(score, theta)
         return self._should_stop(Progress(model.n_iter_, model.max_iter, loss, error, score, math.nan, theta))
 
     def _look(self, theta: Array) -> tuple[float | None, float | None]:

@@ -1,0 +1,99 @@
+"""The docstrings of the estimators tell of every parameter, with its default, and of every fitted attribute."""
+
+import inspect
+import re
+import warnings
+
+import pytest
+from sklearn.datasets import load_iris
+from sklearn.exceptions import ConvergenceWarning
+
+from gpubp import LossCurveDisplay, MLPClassifier, MLPRegressor
+
+X, Y = load_iris(return_X_y=True, as_frame=True)
+
+
+def section(docstring, title):
+    """The entries of a numpydoc section: each name, with its type and the text below it."""
+    text = inspect.cleandoc(docstring)
+    found = re.search(rf"^{title}\n-+\n(.*?)(?=^\w[^\n]*\n-{{3,}}$|\Z)", text, flags=re.MULTILINE | re.DOTALL)
+    entries = {}
+    for head, body in re.findall(
+        r"^(\w[^\n]*)\n((?:[ ]+[^\n]*\n?|\n)*)", found[1] if found else "", flags=re.MULTILINE
+    ):
+        names, _, kind = head.partition(" : ")
+        entries.update(dict.fromkeys(names.split(", "), (kind, " ".join(body.split()))))
+    return entries
+
+
+def parameters_of(function):
+    return {name: p.default for name, p in inspect.signature(function).parameters.items() if name != "self"}
+
+
+def plainly(default):
+    """A default as a docstring writes it."""
+    return repr(default).replace("'", '"')
+
+
+@pytest.mark.parametrize("kind", [MLPClassifier, MLPRegressor])
+def test_every_parameter_is_documented_in_order_with_its_default(kind):
+    documented, parameters = section(kind.__doc__, "Parameters"), parameters_of(kind.__init__)
+    assert [*documented] == [*parameters]
+    for name, default in parameters.items():
+        of_type, text = documented[name]
+        assert len(text) > 20, f"{name} says nothing"
+        if name in ("beta_1", "beta_2"):  # told of together
+            assert of_type.endswith("default=0.9, 0.999")
+        else:
+            told = re.search(r"default=(.*)$", of_type)[1]
+            assert told == plainly(default) or float(told) == default, name
+
+
+@pytest.mark.parametrize("options", [{}, {"solver": "lbfgs"}, {"early_stopping": True}], ids=str)
+@pytest.mark.parametrize("kind", [MLPClassifier, MLPRegressor])
+def test_every_fitted_attribute_is_documented_and_there(kind, options):
+    documented = section(kind.__doc__, "Attributes")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model = kind(max_iter=2, device="cpu", **options).fit(X, Y)
+    fitted = {name for name in vars(model) if name.endswith("_") and not name.startswith("_")}
+    assert {*documented} == fitted
+    assert all(text for _, text in documented.values())
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        getattr(kind, name)
+        for kind in (MLPClassifier, MLPRegressor)
+        for name in ("fit", "predict", "score", "plot_loss_curve", "report")
+    ]
+    + [MLPClassifier.predict_proba, MLPClassifier.predict_log_proba]
+    + [kind(solver="sgd").partial_fit for kind in (MLPClassifier, MLPRegressor)]
+    + [LossCurveDisplay.from_estimator, LossCurveDisplay.plot],
+    ids=lambda method: method.__qualname__,
+)
+def test_every_argument_of_a_method_is_documented(method):
+    documented = {name.lstrip("*") for name in section(method.__doc__.replace("**", ""), "Parameters")}
+    assert {name for name in parameters_of(method) if name != "cls"} == documented
+    assert "Returns" in method.__doc__
+
+
+def test_what_differs_from_scikit_learn_is_named():
+    for kind in (MLPClassifier, MLPRegressor):
+        notes = kind.__doc__.partition("Notes\n")[2]
+        assert "Where scikit-learn differs" in " ".join(notes.split())
+        assert "warm start" in notes
+    assert "mean over the outputs" in MLPRegressor.__doc__
+    assert "needs no ``classes``" in MLPClassifier.__doc__
+
+
+def test_a_section_is_read_to_its_end():
+    text = "First.\n\nParameters\n----------\na, b : int, default=1\n    Long\n    text.\n\n    More.\nc : str\n"
+    text += "\nNotes\n-----\nd : no\n"
+    assert section(text, "Parameters") == {
+        "a": ("int, default=1", "Long text. More."),
+        "b": ("int, default=1", "Long text. More."),
+        "c": ("str", ""),
+    }
+    assert section(text, "Returns") == {}
