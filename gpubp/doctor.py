@@ -88,7 +88,14 @@ def _versions() -> list[Finding]:
         Finding("Python", "info", f"{platform.python_version()}, {sys.executable}"),
         Finding("gpubp", "info", f"{__version__}, {Path(__file__).parent}"),
         Finding("NumPy", "info", importlib.metadata.version("numpy")),
+        _numba(),
     ]
+
+
+def _numba() -> Finding:
+    if importlib.util.find_spec("numba") is None:
+        return Finding("numba", "info", "not installed: training on the CPU is slower", 'pip install "gpubp[fast]"')
+    return Finding("numba", "info", f"{importlib.metadata.version('numba')}: compiles long trainings on the CPU")
 
 
 def _driver(driver: int | None, *, has_cupy: bool) -> Finding:

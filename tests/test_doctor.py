@@ -117,12 +117,23 @@ def test_a_laptop_without_gpu_is_healthy(machine, capfd):
     findings = diagnose()
     assert {finding.status for finding in findings} == {"info"}
     assert [finding.name for finding in findings] == [
-        *("Python", "gpubp", "NumPy", "NVIDIA driver", "CuPy", "GPUBP_DEVICE", 'device="auto"')
+        *("Python", "gpubp", "NumPy", "numba", "NVIDIA driver", "CuPy", "GPUBP_DEVICE", 'device="auto"')
     ]
     assert "computes on the CPU" in findings[-1].detail
-    assert findings[4].mend == ""  # CuPy would have nothing to run on
+    assert findings[5].mend == ""  # CuPy would have nothing to run on
     assert "nvidia-driver" in findings[-1].mend
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(("installed", "mend"), [(True, ""), (False, 'pip install "gpubp[fast]"')])
+def test_tells_whether_long_trainings_are_compiled(monkeypatch, installed, mend):
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: (installed or None) if name == "numba" else find_spec(name)
+    )
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: "1.2.3")
+    assert found("numba").mend == mend
+    assert ("1.2.3" in found("numba").detail) == installed
 
 
 def test_a_healthy_gpu_passes_every_check(machine):
