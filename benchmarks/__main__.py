@@ -41,27 +41,28 @@ def main(arguments=None):
             options.rounds, options.seconds = 2, 0.05
         if not workloads:
             parser.error(f"no workload fits {' '.join(options.workloads)}; --list shows their names")
-        result = _measured(workloads, options)
-        stem = f"{result['date'][:16].replace(':', '')}-{'quick' if options.quick else result['commit'][:7]}"
-        path = options.output or RESULTS / f"{stem}.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(result, indent=1) + "\n")
+        path, result = _measured(workloads, options)
     print(tables(result))
     print(*_charts(result, path), path, sep="\n")
     return int(any("failed" in facts for w in result["workloads"] for facts in w["contenders"].values()))
 
 
 def _measured(workloads, options):
-    before = provenance()
-    keep_to(options.threads)
+    """Measure, and write the result file anew after each workload, so that a run cut short is not lost."""
     asked = options.contenders or [name for name in CONTENDERS if name != "reference"]
     absent = {name: why for name in asked if (why := absence(name))}
     settings = {name: getattr(options, name) for name in ("threads", "rounds", "seconds", "limit")}
+    result = provenance() | settings | {"absent": absent, "workloads": []}
+    stem = f"{result['date'][:16].replace(':', '')}-{'quick' if options.quick else (result['commit'] or '')[:7]}"
+    path = options.output or RESULTS / f"{stem}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    keep_to(options.threads)
     names = [name for name in asked if name not in absent]
-    found = run_workloads(workloads, names, patience=options.patience, tell=_tell, **settings)
-    if sys.stderr.isatty():
-        _tell("")
-    return before | settings | {"absent": absent, "workloads": found}
+    for measured in run_workloads(workloads, names, patience=options.patience, tell=_tell, **settings):
+        result["workloads"].append(measured)
+        path.write_text(json.dumps(result, indent=1) + "\n")
+    _tell("")
+    return path, result
 
 
 def _tell(text):

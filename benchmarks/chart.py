@@ -67,7 +67,8 @@ def ratios(result, on_gpu=False):
     for axes, (title, lines) in zip(all_axes[:, 0], panels.items(), strict=True):
         _panel(axes, title, lines, handles)
     axes.set_xscale("log")
-    axes.set_xlim(max(0.02, axes.get_xlim()[0]), min(60, axes.get_xlim()[1]))
+    dots = [value for lines in panels.values() for _, found in lines for value in found.values()]
+    axes.set_xlim(min(dots) / 1.3, max(dots) * 1.3)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("time in parts of the fastest peer's, median of the rounds (log scale)      ← faster      slower →")
@@ -148,9 +149,11 @@ def _log_axes(axes, show):
 def _head(figure, result, title, handles):
     machine = result["machine"]
     place = f"{machine['processor']}, {result['threads']} threads" + (f", {machine['gpu']}" if machine["gpu"] else "")
-    figure.suptitle(f"{title}\n", x=0.01, ha="left", fontsize=14, fontweight="bold")
+    inch = 1 / figure.get_figheight()
+    figure.get_layout_engine().set(rect=(0, 0, 1, 1 - 0.6 * inch))
+    figure.text(0.01, 1 - 0.08 * inch, title, fontsize=14, fontweight="bold", va="top")
     when = f"{place}; {result['date'][:10]}, commit {(result['commit'] or 'unknown')[:7]}, {result['rounds']} rounds"
-    figure.text(0.01, 1 - 0.42 / figure.get_figheight(), when, fontsize=9, color="0.35", va="top")
+    figure.text(0.01, 1 - 0.36 * inch, when, fontsize=9, color="0.35", va="top")
     order = [name for name in CONTENDERS if name in handles]
     figure.legend(
         [handles[name] for name in order], [CONTENDERS[name].label for name in order],

@@ -70,7 +70,7 @@ def _take_turn(processes, workload, name, found, seconds):
 
 def run_workloads(workloads, names, *, patience, tell, **options):
     """Measure workload after workload; along a curve a contender that took too long at one point is done with it."""
-    slow, results = {}, []
+    slow = {}
     for at, workload in enumerate(workloads, 1):
         heading = f"[{at}/{len(workloads)}] {workload.name}: "
         taking_part = [name for name in workload.contenders if name in names]
@@ -81,5 +81,4 @@ def run_workloads(workloads, names, *, patience, tell, **options):
         for name in able:
             if workload.series and found[name].get("spent", 0) > patience:
                 slow[workload.series, name] = f"not tried: {workload.name} took {found[name]['spent']:.0f} s"
-        results.append({"name": workload.name, "kind": workload.kind, "spec": workload.spec, "contenders": found})
-    return results
+        yield {"name": workload.name, "kind": workload.kind, "spec": workload.spec, "contenders": found}
