@@ -5,21 +5,22 @@ import json
 import sys
 from pathlib import Path
 
-from benchmarks.contenders import CONTENDERS, absence
+from benchmarks.contenders import CONTENDERS, REFERENCES, absence
 from benchmarks.machine import cores, keep_to, provenance
 from benchmarks.rounds import run_workloads
 from benchmarks.table import tables
 from benchmarks.workloads import chosen, make_workloads
 
 RESULTS = Path(__file__).parent / "results"
+TAKING_PART = [name for name in CONTENDERS if name not in REFERENCES]
 
 
 def main(arguments=None):
     """Do what the command line says; 1 where a contender failed."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="gpubp beside its peers.")
     parser.add_argument("--workloads", nargs="+", default=[], metavar="PATTERN", help="parts of names, or with *")
-    parser.add_argument("--contenders", nargs="+", choices=[n for n in CONTENDERS if n != "reference"], metavar="NAME")
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--contenders", nargs="+", choices=TAKING_PART, metavar="NAME")
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=0.5, help="how long a contender is timed in a round, about")
     parser.add_argument("--threads", type=int, default=cores(), help="of every contender; without it one for each core")
     parser.add_argument("--limit", type=int, default=300, help="seconds after which a contender's answer is given up")
@@ -31,7 +32,7 @@ def main(arguments=None):
     options = parser.parse_args(arguments)
     workloads = chosen(make_workloads(), options.workloads)
     if options.list:
-        print(*(w.name for w in workloads), "", *(f"{n}: {absence(n) or 'ready'}" for n in CONTENDERS), sep="\n")
+        print(*(w.name for w in workloads), "", *(f"{n}: {absence(n) or 'ready'}" for n in TAKING_PART), sep="\n")
         return 0
     if options.source:
         result, path = json.loads(options.source.read_text()), options.output or options.source
@@ -49,7 +50,7 @@ def main(arguments=None):
 
 def _measured(workloads, options):
     """Measure, and write the result file anew after each workload, so that a run cut short is not lost."""
-    asked = options.contenders or [name for name in CONTENDERS if name != "reference"]
+    asked = options.contenders or TAKING_PART
     absent = {name: why for name in asked if (why := absence(name))}
     settings = {name: getattr(options, name) for name in ("threads", "rounds", "seconds", "limit")}
     result = provenance() | settings | {"absent": absent, "workloads": []}

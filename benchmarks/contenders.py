@@ -40,12 +40,14 @@ CONTENDERS = {
     "floor-cuda": Contender("matrix products alone, GPU", "products", "torch", options=CUDA),
     "traffic-cuda": Contender("memory traffic alone, GPU", "products", "torch", options=CUDA | {"traffic": True}),
     "reference": Contender("reference, float64", "float64", "sklearn"),
+    "reference-corrected": Contender("reference, float64", "float64", "sklearn", options={"corrected": True}),
 }
+REFERENCES = ("reference", "reference-corrected")
 ON_CPU = ("gpubp", "gpubp-numpy", "scikit-learn", "thinc", "torch", "torch-compile", "jax", "jax-scan", "floor")
 ON_GPU = tuple(name for name in CONTENDERS if name.endswith("-cuda"))
 OURS = ("gpubp", "gpubp-numpy", "gpubp-cuda")
 FLOORS = ("floor", "floor-cuda", "traffic-cuda")  # no library trains so: what is left of a step without the rest
-PEERS = tuple(name for name in CONTENDERS if name not in (*OURS, *FLOORS, "reference"))
+PEERS = tuple(name for name in CONTENDERS if name not in (*OURS, *FLOORS, *REFERENCES))
 
 
 def absence(name):
@@ -66,3 +68,15 @@ def unable(name, workload):
     if CONTENDERS[name].library == "thinc" and workload.spec.get("rule") == "momentum":
         return "Thinc has no momentum"
     return None
+
+
+def reference_of(name, workload):
+    """Name what a contender must agree with, or nothing where nothing is learned.
+
+    Adam is published in two forms (Kingma & Ba 2015, algorithm 1 and the end of section 2): PyTorch adds epsilon to the
+    root of the corrected second moment, the others to that of the uncorrected one. The work is the same.
+    """
+    if workload.kind == "import" or name in FLOORS:
+        return None
+    adam = workload.kind in ("step", "start") and workload.spec["rule"] == "adam"
+    return REFERENCES[adam and CONTENDERS[name].library == "torch"]

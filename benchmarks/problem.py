@@ -5,13 +5,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-RATES = {"momentum": 0.02, "adam": 0.001}
 MOMENTUM = 0.9
 NOISE = 0.5  # labels that cannot all be learned keep the gradients from vanishing, however long a run
 
 
 class Problem(NamedTuple):
-    """One training problem. A spec is plain data: sizes, hidden, output, rule, batch, batches, sweeps, dtype."""
+    """One training problem. A spec is plain data: sizes, hidden, output, rule, rate, batch, batches, sweeps, dtype."""
 
     spec: dict
     x: np.ndarray  # (cases, inputs)

@@ -57,7 +57,8 @@ class Processes:
 
     def end(self, name):
         """End a contender's process."""
-        process = self.running.pop(name)
+        if not (process := self.running.pop(name, None)):
+            return
         process.terminate()
         process.wait()
         process.stdout.close()

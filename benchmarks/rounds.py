@@ -3,7 +3,7 @@
 import time
 
 from benchmarks.agreement import disagreement
-from benchmarks.contenders import FLOORS, unable
+from benchmarks.contenders import reference_of, unable
 from benchmarks.processes import Processes
 
 REST = 0.05  # seconds between two turns, in which the threads of the last one come to rest
@@ -20,20 +20,19 @@ def run_workload(workload, names, *, threads, rounds, seconds, limit, tell):
     """
     found = {name: {"unable": why} for name in names if (why := unable(name, workload))}
     with Processes(workload, threads, limit) as processes:
-        reference = None
-        if workload.kind != "import":
-            tell("reference")
-            reference = processes.prepare("reference")
-            if "failed" in reference:
-                return {name: {"failed": f"no reference: {reference['failed']}"} for name in names}
-            processes.end("reference")
+        references = {}
         for name in [name for name in names if name not in found]:
+            reference = reference_of(name, workload)
+            if reference and reference not in references:
+                tell(reference)
+                references[reference] = processes.prepare(reference)
+                processes.end(reference)
             tell(name)
-            found[name] = _prepared(processes, workload, name, reference)
-        for turn in range(rounds):
+            found[name] = _prepared(processes, workload, name, references.get(reference))
+        for turn in range(min(rounds, workload.most_rounds)):
             able = [name for name in names if "seconds" in found[name]]
             for name in able[turn % len(able) :] + able[: turn % len(able)] if able else ():
-                tell(f"{name}, round {turn + 1} of {rounds}")
+                tell(f"{name}, round {turn + 1}")
                 _take_turn(processes, workload, name, found, seconds)
         for name, spent in processes.spent.items():
             if name in found:
@@ -42,10 +41,12 @@ def run_workload(workload, names, *, threads, rounds, seconds, limit, tell):
 
 
 def _prepared(processes, workload, name, reference):
+    if reference and "failed" in reference:
+        return {"failed": f"no reference: {reference['failed']}"}
     facts = processes.prepare(name)
     if "failed" in facts:
         return facts
-    if reference and name not in FLOORS and (why := disagreement(facts, reference, workload.spec["dtype"])):
+    if reference and (why := disagreement(facts, reference, workload.spec["dtype"])):
         processes.end(name)
         return {"failed": why}
     if workload.fresh:

@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from benchmarks.problem import MOMENTUM, RATES
+from benchmarks.problem import MOMENTUM
 
 
-def step(problem):
+def step(problem, corrected=False):
     """Train slowly."""
-    return lambda sweeps: reference_curve(problem, sweeps)
+    return lambda sweeps: reference_curve(problem, sweeps, corrected=corrected)
 
 
 def predict(problem):
@@ -43,10 +43,9 @@ def forward(problem, weights, x):
     return ys
 
 
-def reference_curve(problem, sweeps, rate=None):
-    """Train by the textbook; the mean loss of each sweep."""
+def reference_curve(problem, sweeps, corrected=False):
+    """Train by the textbook; the mean loss of each sweep. Adam's epsilon joins the corrected moment, or the other."""
     spec = problem.spec
-    rate = RATES[spec["rule"]] if rate is None else rate
     weights = [(w.astype("float64"), b.astype("float64")) for w, b in problem.weights]
     state = [[np.zeros_like(part), np.zeros_like(part)] for layer in weights for part in layer]
     curve, step = [], 0
@@ -65,17 +64,20 @@ def reference_curve(problem, sweeps, rate=None):
                 slope = (y > 0) if spec["hidden"] == "relu" else y * (1 - y)
                 signal = (signal @ weights[layer][0].T) * slope
             parts = [part for layer in weights for part in layer]
-            changes = [_change(spec["rule"], rate, g, s, step) for g, s in zip(gradients, state, strict=True)]
+            changes = [_change(spec, g, s, step, corrected) for g, s in zip(gradients, state, strict=True)]
             changed = [part + change for part, change in zip(parts, changes, strict=True)]
             weights = list(zip(changed[::2], changed[1::2], strict=True))
         curve.append(float(np.mean(losses)))
     return curve
 
 
-def _change(rule, rate, gradient, state, step):
-    if rule == "momentum":
+def _change(spec, gradient, state, step, corrected):
+    rate = spec["rate"]
+    if spec["rule"] == "momentum":
         state[0] = MOMENTUM * state[0] - rate * gradient
         return state[0]
     state[0] = 0.9 * state[0] + 0.1 * gradient
     state[1] = 0.999 * state[1] + 0.001 * gradient**2
-    return -rate * (1 - 0.999**step) ** 0.5 / (1 - 0.9**step) * state[0] / (state[1] ** 0.5 + 1e-8)
+    correction = (1 - 0.999**step) ** 0.5
+    epsilon = 1e-8 * correction if corrected else 1e-8
+    return -rate * correction / (1 - 0.9**step) * state[0] / (state[1] ** 0.5 + epsilon)

@@ -3,15 +3,14 @@
 import numpy as np
 
 import gpubp
-from benchmarks.problem import MOMENTUM, RATES
+from benchmarks.problem import MOMENTUM
 
 
 def step(problem, device="cpu"):
     """Train by ``train``, its checks at the door included."""
     spec, theta, network = problem.spec, _flat(problem), _network(problem.spec)
     x, d = (_on_device(array, device) for array in (problem.x, problem.d))
-    rate = RATES[spec["rule"]]
-    rule = gpubp.adam(rate) if spec["rule"] == "adam" else gpubp.momentum(rate, MOMENTUM)
+    rule = gpubp.adam(spec["rate"]) if spec["rule"] == "adam" else gpubp.momentum(spec["rate"], MOMENTUM)
     options = {"theta": theta, "rule": rule, "batch_size": spec["batch"], "shuffle": False, "device": device}
     return lambda sweeps: gpubp.train(network, x, d, epochs=sweeps, **options).history.error
 

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.problem import MOMENTUM, RATES
+from benchmarks.problem import MOMENTUM
 
 jax.config.update("jax_default_matmul_precision", "highest")  # on a GPU it would round float32 to less
 
@@ -18,7 +18,7 @@ def step(problem, scan=False, device="cpu"):
     def one(position, batch):
         weights, state, count = position
         value, gradient = jax.value_and_grad(partial(_error, spec))(weights, *batch)
-        return _descend(spec["rule"], weights, gradient, state, count + 1), value
+        return _descend(spec, weights, gradient, state, count + 1), value
 
     if scan:
         cut = (spec["batches"], spec["batch"], -1)
@@ -74,9 +74,9 @@ def _error(spec, weights, x, d):
     return jnp.sum(jax.nn.softplus(total) - d * total) / len(x)
 
 
-def _descend(rule, weights, gradient, state, count):
-    rate, (first, second) = RATES[rule], state
-    if rule == "momentum":
+def _descend(spec, weights, gradient, state, count):
+    rate, (first, second) = spec["rate"], state
+    if spec["rule"] == "momentum":
         first = jax.tree.map(lambda v, g: MOMENTUM * v - rate * g, first, gradient)
         return jax.tree.map(jnp.add, weights, first), (first, second), count
     first = jax.tree.map(lambda m, g: 0.9 * m + 0.1 * g, first, gradient)

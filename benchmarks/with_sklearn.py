@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier
 
-from benchmarks.problem import MOMENTUM, RATES, make_problem
+from benchmarks.problem import MOMENTUM, make_problem
 
 warnings.simplefilter("ignore", ConvergenceWarning)
 
@@ -54,7 +54,7 @@ def _classifier(problem, sweeps):
         hidden_layer_sizes=tuple(spec["sizes"][1:-1]),
         activation=spec["hidden"],
         solver="adam" if spec["rule"] == "adam" else "sgd",
-        learning_rate_init=RATES[spec["rule"]],
+        learning_rate_init=spec["rate"],
         momentum=MOMENTUM,
         nesterovs_momentum=False,
         alpha=0.0,

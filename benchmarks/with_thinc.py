@@ -4,8 +4,6 @@ from itertools import pairwise
 
 import thinc.api as thinc
 
-from benchmarks.problem import RATES
-
 UNITS = {"relu": thinc.Relu, "logistic": thinc.Sigmoid}
 
 
@@ -16,7 +14,7 @@ def step(problem):
 
     def run(sweeps):
         _set_weights(model, problem)
-        optimizer = thinc.Adam(RATES["adam"], L2=0.0, beta1=0.9, beta2=0.999, eps=1e-8, grad_clip=0.0)
+        optimizer = thinc.Adam(spec["rate"], L2=0.0, beta1=0.9, beta2=0.999, eps=1e-8, grad_clip=0.0)
         curve = []
         for _ in range(sweeps):
             total = 0.0

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from benchmarks.problem import MOMENTUM, RATES
+from benchmarks.problem import MOMENTUM
 
 UNITS = {"relu": nn.ReLU, "logistic": nn.Sigmoid}
 torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", torch.get_num_threads())))
@@ -47,7 +47,7 @@ def step(problem, device="cpu", compiled=False, graph=False):
 
     def run(sweeps):
         restart()
-        optimizer = _optimizer(problem.spec["rule"], model.parameters())
+        optimizer = _optimizer(problem.spec, model.parameters())
         return [float(sweep(optimizer)) for _ in range(sweeps)]
 
     return _captured(problem, model, sweep, restart) if graph else run
@@ -73,7 +73,7 @@ def gpu_bytes():
 
 def _captured(problem, model, sweep, restart):
     """Capture a sweep, and replay it from the first weights and an optimizer that has seen nothing."""
-    optimizer = _optimizer(problem.spec["rule"], model.parameters(), capturable=True)
+    optimizer = _optimizer(problem.spec, model.parameters(), capturable=True)
     aside = torch.cuda.Stream()
     aside.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(aside):
@@ -108,7 +108,7 @@ def _model(problem):
     return nn.Sequential(*layers[:-1])
 
 
-def _optimizer(rule, parameters, capturable=False):
-    if rule == "adam":
-        return torch.optim.Adam(parameters, lr=RATES[rule], fused=True, capturable=capturable)
-    return torch.optim.SGD(parameters, lr=RATES[rule], momentum=MOMENTUM, fused=True)
+def _optimizer(spec, parameters, capturable=False):
+    if spec["rule"] == "adam":
+        return torch.optim.Adam(parameters, lr=spec["rate"], fused=True, capturable=capturable)
+    return torch.optim.SGD(parameters, lr=spec["rate"], momentum=MOMENTUM, fused=True)

@@ -30,6 +30,11 @@ class Workload(NamedTuple):
     quick: bool = False
 
     @property
+    def most_rounds(self):
+        """How many rounds it is worth: each draws the largest tables anew."""
+        return 3 if self.series and self.fresh else 100
+
+    @property
     def series(self):
         """The curve that the workload is a point of, or nothing."""
         return self.name.split("/")[1] if self.name.startswith("growth/") else None
@@ -58,7 +63,9 @@ def _steps():
 
 def step_spec(sizes, hidden="relu", output="softmax", rule="adam", batch=200, batches=4, sweeps=3):
     """Describe training steps in plain data, as make_problem wants it."""
-    spec = {"sizes": list(sizes), "hidden": hidden, "output": output, "rule": rule, "dtype": "float32"}
+    # Adam's first steps change every weight by the rate: wide layers need a small one, or the loss leaps
+    rate = 0.02 if rule == "momentum" else min(1e-3, 0.1 / max(sizes))
+    spec = {"sizes": list(sizes), "hidden": hidden, "output": output, "rule": rule, "rate": rate, "dtype": "float32"}
     return spec | {"batch": batch, "batches": batches, "sweeps": sweeps}
 
 

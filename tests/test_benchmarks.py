@@ -11,9 +11,9 @@ import pytest
 from benchmarks import rounds
 from benchmarks.__main__ import main
 from benchmarks.agreement import disagreement
-from benchmarks.contenders import CONTENDERS, Contender
+from benchmarks.contenders import CONTENDERS, REFERENCES, Contender, reference_of
 from benchmarks.machine import ROOT
-from benchmarks.problem import RATES, make_problem
+from benchmarks.problem import make_problem
 from benchmarks.processes import Processes
 from benchmarks.summary import fastest_peer, ratio, timing
 from benchmarks.table import show_bytes, show_seconds, tables
@@ -91,10 +91,21 @@ def test_a_curve_of_another_training_is_rejected(workload):
     problem, dtype = make_problem(workload.spec), "float32"
     right = {"curve": reference_curve(problem, 3)}
     assert disagreement({"curve": [error * (1 + 1e-6) for error in right["curve"]]}, right, dtype) is None
-    wrong = reference_curve(problem, 3, rate=1.05 * RATES[workload.spec["rule"]])
+    wrong = reference_curve(problem._replace(spec=workload.spec | {"rate": 1.05 * workload.spec["rate"]}), 3)
     assert "leaves the reference at value" in disagreement({"curve": wrong}, right, dtype)
     untrained = [right["curve"][0]] * 3
     assert "leaves the reference at value 2 of 3" in disagreement({"curve": untrained}, right, dtype)
+
+
+def test_each_form_of_adam_has_its_reference():
+    momentum = Workload("step/small", "step", SMALL | {"rule": "momentum"}, ("torch",))
+    assert [reference_of(name, STEP) for name in ("gpubp", "torch", "floor")] == [*REFERENCES, None]
+    assert reference_of("torch-graph-cuda", STEP) == REFERENCES[1]
+    assert reference_of("torch", momentum) == REFERENCES[0]
+    problem = make_problem(SMALL)
+    curves = [reference_curve(problem, 3, corrected=corrected) for corrected in (False, True)]
+    assert curves[0] != curves[1]
+    assert curves[0] == pytest.approx(curves[1], rel=1e-3)
 
 
 def test_other_disagreements():
@@ -125,7 +136,8 @@ def fake_processes(curves, measured):
 
 
 def test_only_who_agrees_is_timed_and_all_take_turns(monkeypatch):
-    curves, measured = {"reference": [1.0, 0.5], "gpubp": [1.0, 0.5], "torch": [1.0, 0.6], "jax": [1.0, 0.5]}, []
+    curves, measured = {"gpubp": [1.0, 0.5], "torch": [1.0, 0.6], "jax": [1.0, 0.5]}, []
+    curves |= {name: [1.0, 0.5] for name in REFERENCES}
     monkeypatch.setattr(rounds, "Processes", fake_processes(curves, measured))
     options = {"threads": 1, "rounds": 3, "seconds": 0.0, "limit": 1, "patience": 1, "tell": lambda text: None}
     (result,) = rounds.run_workloads([STEP], ["gpubp", "torch", "jax"], **options)
