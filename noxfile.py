@@ -89,6 +89,13 @@ def examples(session):
 
 
 @nox.session
+def bench(session):
+    """gpubp beside its peers: tables on the screen, a result file and charts under benchmarks/results/."""
+    session.install(*group("bench"), "-e", ".")
+    session.run("python", "-m", "benchmarks", *session.posargs)
+
+
+@nox.session
 def build(session):
     """Build the wheel, install it alone, and run its main job."""
     session.install(*group("build"))

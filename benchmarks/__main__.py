@@ -1,0 +1,87 @@
+"""``python -m benchmarks``: measure, and write a table, a result file and charts."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from benchmarks.contenders import CONTENDERS, REFERENCES, absence
+from benchmarks.machine import cores, keep_to, provenance
+from benchmarks.rounds import run_workloads
+from benchmarks.table import tables
+from benchmarks.workloads import chosen, make_workloads
+
+RESULTS = Path(__file__).parent / "results"
+TAKING_PART = [name for name in CONTENDERS if name not in REFERENCES]
+
+
+def main(arguments=None):
+    """Do what the command line says; 1 where a contender failed."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="gpubp beside its peers.")
+    parser.add_argument("--workloads", nargs="+", default=[], metavar="PATTERN", help="parts of names, or with *")
+    parser.add_argument("--contenders", nargs="+", choices=TAKING_PART, metavar="NAME")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=0.5, help="how long a contender is timed in a round, about")
+    parser.add_argument("--threads", type=int, default=cores(), help="of every contender; without it one for each core")
+    parser.add_argument("--limit", type=int, default=300, help="seconds after which a contender's answer is given up")
+    parser.add_argument("--patience", type=float, default=120, help="seconds at one point that end a curve of growth")
+    parser.add_argument("--output", type=Path, help="the result file (.json); charts are written beside it")
+    parser.add_argument("--quick", action="store_true", help="a few small workloads in two short rounds")
+    parser.add_argument("--list", action="store_true", help="list workloads and contenders")
+    parser.add_argument("--from", dest="source", type=Path, metavar="JSON", help="tables and charts of a result file")
+    options = parser.parse_args(arguments)
+    workloads = chosen(make_workloads(), options.workloads)
+    if options.list:
+        print(*(w.name for w in workloads), "", *(f"{n}: {absence(n) or 'ready'}" for n in TAKING_PART), sep="\n")
+        return 0
+    if options.source:
+        result, path = json.loads(options.source.read_text()), options.output or options.source
+    else:
+        if options.quick:
+            workloads = [w for w in workloads if w.quick or options.workloads]
+            options.rounds, options.seconds = 2, 0.05
+        if not workloads:
+            parser.error(f"no workload fits {' '.join(options.workloads)}; --list shows their names")
+        path, result = _measured(workloads, options)
+    print(tables(result))
+    print(*_charts(result, path), path, sep="\n")
+    return int(any("failed" in facts for w in result["workloads"] for facts in w["contenders"].values()))
+
+
+def _measured(workloads, options):
+    """Measure, and write the result file anew after each workload, so that a run cut short is not lost."""
+    asked = options.contenders or TAKING_PART
+    absent = {name: why for name in asked if (why := absence(name))}
+    settings = {name: getattr(options, name) for name in ("threads", "rounds", "seconds", "limit")}
+    result = provenance() | settings | {"absent": absent, "workloads": []}
+    stem = f"{result['date'][:16].replace(':', '')}-{'quick' if options.quick else (result['commit'] or '')[:7]}"
+    path = options.output or RESULTS / f"{stem}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    keep_to(options.threads)
+    names = [name for name in asked if name not in absent]
+    for measured in run_workloads(workloads, names, patience=options.patience, tell=_tell, **settings):
+        result["workloads"].append(measured)
+        path.write_text(json.dumps(result, indent=1) + "\n")
+    _tell("")
+    return path, result
+
+
+def _tell(text):
+    """Show how far it is, where somebody looks."""
+    if sys.stderr.isatty():
+        print(f"\r\x1b[K{text[:100]}", end="", file=sys.stderr, flush=True)
+
+
+def _charts(result, path):
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError:
+        print("no charts: matplotlib is not installed")
+        return []
+    from benchmarks.chart import draw
+
+    return draw(result, path)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,82 @@
+"""Who takes part: each library's name, the file that knows it, and what tells apart two ways of using one library."""
+
+import importlib.util
+from typing import NamedTuple
+
+from gpubp.probe import probe_cuda
+
+
+class Contender(NamedTuple):
+    """One way of doing the work. ``blocked`` are libraries that it must do without."""
+
+    label: str
+    room: str  # benchmarks.with_<room>
+    library: str
+    imports: str = ""  # what a user's script would begin with
+    options: dict = {}  # noqa: RUF012
+    blocked: tuple[str, ...] = ()
+
+
+GPUBP = "from gpubp import MLPClassifier, predict, train"
+CUDA, COMPILED, SCAN = {"device": "cuda"}, {"compiled": True}, {"scan": True}
+CONTENDERS = {
+    "gpubp": Contender("gpubp", "gpubp", "gpubp", GPUBP),
+    "gpubp-numpy": Contender("gpubp, NumPy alone", "gpubp", "gpubp", GPUBP, blocked=("numba",)),
+    "scikit-learn": Contender(
+        "scikit-learn", "sklearn", "sklearn", "from sklearn.neural_network import MLPClassifier, MLPRegressor"
+    ),
+    "thinc": Contender("Thinc", "thinc", "thinc", "import thinc.api"),
+    "torch": Contender("PyTorch, eager", "torch", "torch", "import torch"),
+    "torch-compile": Contender("PyTorch, torch.compile", "torch", "torch", options=COMPILED),
+    "jax": Contender("JAX, jit a step", "jax", "jax", "import jax, jax.numpy"),
+    "jax-scan": Contender("JAX, scan over steps", "jax", "jax", options=SCAN),
+    "floor": Contender("matrix products alone", "products", "numpy"),
+    "gpubp-cuda": Contender("gpubp, GPU", "gpubp", "cupy", options=CUDA),
+    "torch-cuda": Contender("PyTorch, eager, GPU", "torch", "torch", options=CUDA),
+    "torch-compile-cuda": Contender("PyTorch, torch.compile, GPU", "torch", "torch", options=CUDA | COMPILED),
+    "torch-graph-cuda": Contender("PyTorch, CUDA graph, GPU", "torch", "torch", options=CUDA | {"graph": True}),
+    "jax-cuda": Contender("JAX, jit a step, GPU", "jax", "jax", options=CUDA),
+    "jax-scan-cuda": Contender("JAX, scan over steps, GPU", "jax", "jax", options=CUDA | SCAN),
+    "floor-cuda": Contender("matrix products alone, GPU", "products", "torch", options=CUDA),
+    "traffic-cuda": Contender("memory traffic alone, GPU", "products", "torch", options=CUDA | {"traffic": True}),
+    "reference": Contender("reference, float64", "float64", "sklearn"),
+    "reference-corrected": Contender("reference, float64", "float64", "sklearn", options={"corrected": True}),
+}
+REFERENCES = ("reference", "reference-corrected")
+ON_CPU = ("gpubp", "gpubp-numpy", "scikit-learn", "thinc", "torch", "torch-compile", "jax", "jax-scan", "floor")
+ON_GPU = tuple(name for name in CONTENDERS if name.endswith("-cuda"))
+OURS = ("gpubp", "gpubp-numpy", "gpubp-cuda")
+FLOORS = ("floor", "floor-cuda", "traffic-cuda")  # no library trains so: what is left of a step without the rest
+PEERS = tuple(name for name in CONTENDERS if name not in (*OURS, *FLOORS, *REFERENCES))
+
+
+def absence(name):
+    """Why a contender cannot take part on this machine, or nothing."""
+    contender = CONTENDERS[name]
+    if name in ON_GPU and not (probe := probe_cuda()).usable:
+        return f"no usable GPU: {probe.cause}"
+    if importlib.util.find_spec(contender.library) is None:
+        return f"{contender.library} is not installed"
+    for library in contender.blocked:
+        if importlib.util.find_spec(library) is None:
+            return f"the same as {contender.library} here, since {library} is not installed"
+    return None
+
+
+def unable(name, workload):
+    """Why a contender cannot do a workload, or nothing."""
+    if CONTENDERS[name].library == "thinc" and workload.spec.get("rule") == "momentum":
+        return "Thinc has no momentum"
+    return None
+
+
+def reference_of(name, workload):
+    """Name what a contender must agree with, or nothing where nothing is learned.
+
+    Adam is published in two forms (Kingma & Ba 2015, algorithm 1 and the end of section 2): PyTorch adds epsilon to the
+    root of the corrected second moment, the others to that of the uncorrected one. The work is the same.
+    """
+    if workload.kind == "import" or name in FLOORS:
+        return None
+    adam = workload.kind in ("step", "start") and workload.spec["rule"] == "adam"
+    return REFERENCES[adam and CONTENDERS[name].library == "torch"]

@@ -1,0 +1,110 @@
+"""On what, with what and from which commit figures were taken; threads and memory of this machine."""
+
+import contextlib
+import datetime
+import importlib.metadata
+import os
+import platform
+import subprocess
+from pathlib import Path
+
+from gpubp.probe import probe_cuda
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = (
+    *(
+        "numpy",
+        "scipy",
+        "scikit-learn",
+        "thinc",
+        "torch",
+        "jax",
+        "jaxlib",
+        "numba",
+        "threadpoolctl",
+        "array-api-compat",
+    ),
+    *("cupy-cuda12x", "cupy-cuda13x"),
+)
+
+
+def provenance():
+    """Tell the machine, the versions, the date and the commit, in plain data."""
+    import gpubp
+
+    versions = {"gpubp": gpubp.__version__, "python": platform.python_version()}
+    for package in PACKAGES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[package] = importlib.metadata.version(package)
+    return {
+        "machine": {
+            "processor": _processor(),
+            "cores": cores(),
+            "memory_bytes": _meminfo("MemTotal"),
+            "system": f"{platform.system()} {platform.machine()}",
+            "blas": _blas(),
+            "gpu": _gpu(),
+        },
+        "load_before": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+        "versions": versions,
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "commit": _git("rev-parse", "HEAD"),
+        "changed_since_commit": bool(_git("status", "--porcelain", "--", "gpubp", "benchmarks/*.py")),
+    }
+
+
+def cores():
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def keep_to(threads):
+    """Keep this process, and those that it starts, to so many cores, where the system can."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
+
+
+def available_bytes():
+    """How much memory is free, or 4 GiB where the system does not tell."""
+    return _meminfo("MemAvailable") or 4 * 2**30
+
+
+def _meminfo(name):
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith(f"{name}:"):
+                return int(line.split()[1]) * 1024
+    return None
+
+
+def _processor():
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor()
+
+
+def _blas():
+    with contextlib.suppress(ImportError):
+        import numpy  # noqa: F401 - its library of products is what is told
+        import threadpoolctl
+
+        pools = [pool for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "blas"]
+        return ", ".join(f"{p['internal_api']} {p['version']} for {p.get('architecture')}" for p in pools)
+    return None
+
+
+def _gpu():
+    if not probe_cuda().usable:
+        return None
+    import cupy
+
+    return cupy.cuda.runtime.getDeviceProperties(0)["name"].decode()
+
+
+def _git(*arguments):
+    with contextlib.suppress(OSError):
+        done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+        return done.stdout.strip() if done.returncode == 0 else None
+    return None

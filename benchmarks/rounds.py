@@ -1,0 +1,85 @@
+"""One workload: every contender does it once and is checked, then all take turns being timed."""
+
+import time
+
+from benchmarks.agreement import disagreement
+from benchmarks.contenders import reference_of, unable
+from benchmarks.processes import Processes
+
+REST = 0.05  # seconds between two turns, in which the threads of the last one come to rest
+
+
+def run_workload(workload, names, *, threads, rounds, seconds, limit, tell):
+    """Measure contenders on a workload.
+
+    Returns
+    -------
+    dict
+        For each contender what its process saw, with ``"seconds"`` of one step, call, fit or start in each round; or
+        ``{"failed": why}``, or ``{"unable": why}``.
+    """
+    found = {name: {"unable": why} for name in names if (why := unable(name, workload))}
+    with Processes(workload, threads, limit) as processes:
+        references = {}
+        for name in [name for name in names if name not in found]:
+            reference = reference_of(name, workload)
+            if reference and reference not in references:
+                tell(reference)
+                references[reference] = processes.prepare(reference)
+                processes.end(reference)
+            tell(name)
+            found[name] = _prepared(processes, workload, name, references.get(reference))
+        for turn in range(min(rounds, workload.most_rounds)):
+            able = [name for name in names if "seconds" in found[name]]
+            for name in able[turn % len(able) :] + able[: turn % len(able)] if able else ():
+                tell(f"{name}, round {turn + 1}")
+                _take_turn(processes, workload, name, found, seconds)
+        for name, spent in processes.spent.items():
+            if name in found:
+                found[name]["spent"] = spent
+    return {name: found[name] for name in names}
+
+
+def _prepared(processes, workload, name, reference):
+    if reference and "failed" in reference:
+        return {"failed": f"no reference: {reference['failed']}"}
+    facts = processes.prepare(name)
+    if "failed" in facts:
+        return facts
+    if reference and (why := disagreement(facts, reference, workload.spec["dtype"])):
+        processes.end(name)
+        return {"failed": why}
+    if workload.fresh:
+        processes.end(name)
+    return facts | {"seconds": []}
+
+
+def _take_turn(processes, workload, name, found, seconds):
+    answer = {}
+    if workload.fresh:
+        answer = processes.prepare(name)
+    if not {"seconds", "failed"} & set(answer):
+        answer = processes.measure(name, seconds)
+    if "failed" in answer:
+        found[name] = {"failed": answer["failed"]}
+        return
+    found[name]["seconds"].append(answer["seconds"])
+    if workload.fresh:
+        processes.end(name)
+    time.sleep(REST)
+
+
+def run_workloads(workloads, names, *, patience, tell, **options):
+    """Measure workload after workload; along a curve a contender that took too long at one point is done with it."""
+    slow = {}
+    for at, workload in enumerate(workloads, 1):
+        heading = f"[{at}/{len(workloads)}] {workload.name}: "
+        taking_part = [name for name in workload.contenders if name in names]
+        left = {name: why for name in taking_part if (why := slow.get((workload.series, name)))}
+        able = [name for name in taking_part if name not in left]
+        found = run_workload(workload, able, tell=lambda text, heading=heading: tell(heading + text), **options)
+        found |= {name: {"unable": why} for name, why in left.items()}
+        for name in able:
+            if workload.series and found[name].get("spent", 0) > patience:
+                slow[workload.series, name] = f"not tried: {workload.name} took {found[name]['spent']:.0f} s"
+        yield {"name": workload.name, "kind": workload.kind, "spec": workload.spec, "contenders": found}

@@ -1,0 +1,50 @@
+"""gpubp through its public way: ``train``, ``predict``, ``MLPClassifier``."""
+
+import numpy as np
+
+import gpubp
+from benchmarks.problem import MOMENTUM
+
+
+def step(problem, device="cpu"):
+    """Train by ``train``, its checks at the door included."""
+    spec, theta, network = problem.spec, _flat(problem), _network(problem.spec)
+    x, d = (_on_device(array, device) for array in (problem.x, problem.d))
+    rule = gpubp.adam(spec["rate"]) if spec["rule"] == "adam" else gpubp.momentum(spec["rate"], MOMENTUM)
+    options = {"theta": theta, "rule": rule, "batch_size": spec["batch"], "shuffle": False, "device": device}
+    return lambda sweeps: gpubp.train(network, x, d, epochs=sweeps, **options).history.error
+
+
+def predict(problem, device="cpu"):
+    """Compute outputs, NumPy in and NumPy out."""
+    theta, network = _flat(problem), _network(problem.spec)
+    return lambda x: gpubp.predict(network, theta, x, device=device)
+
+
+def estimator(parameters):
+    """Make a classifier."""
+    return gpubp.MLPClassifier(**parameters, random_state=0, device="cpu")
+
+
+def gpu_bytes():
+    """Tell the most of the GPU's memory that CuPy has held."""
+    import cupy
+
+    return cupy.get_default_memory_pool().total_bytes()
+
+
+def _network(spec):
+    loss = "cross_entropy" if spec["output"] == "softmax" else "binary_cross_entropy"
+    return gpubp.Network(spec["sizes"], hidden=spec["hidden"], loss=loss)
+
+
+def _flat(problem):
+    return np.concatenate([part.ravel() for layer in problem.weights for part in layer])
+
+
+def _on_device(array, device):
+    if device == "cpu":
+        return array
+    import cupy
+
+    return cupy.asarray(array)

@@ -1,0 +1,86 @@
+"""JAX: a jitted step called from Python, or a whole sweep as one scan."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from benchmarks.problem import MOMENTUM
+
+jax.config.update("jax_default_matmul_precision", "highest")  # on a GPU it would round float32 to less
+
+
+def step(problem, scan=False, device="cpu"):
+    """Train on batches that are on the device beforehand; the device is the only one that JAX_PLATFORMS leaves."""
+    spec = problem.spec
+
+    def one(position, batch):
+        weights, state, count = position
+        value, gradient = jax.value_and_grad(partial(_error, spec))(weights, *batch)
+        return _descend(spec, weights, gradient, state, count + 1), value
+
+    if scan:
+        cut = (spec["batches"], spec["batch"], -1)
+        stacked = (jnp.asarray(problem.x.reshape(cut)), jnp.asarray(problem.d.reshape(cut)))
+        sweep = jax.jit(lambda position: jax.lax.scan(one, position, stacked), donate_argnums=0)
+    else:
+        batches = [(jnp.asarray(x), jnp.asarray(d)) for x, d in problem.batches]
+        jitted = jax.jit(one, donate_argnums=0)
+
+        def sweep(position):
+            values = []
+            for batch in batches:
+                position, value = jitted(position, batch)
+                values.append(value)
+            return position, values
+
+    def run(sweeps):
+        weights = [(jnp.array(w), jnp.array(b)) for w, b in problem.weights]
+        zeros = partial(jax.tree.map, jnp.zeros_like)
+        position, curve = (weights, (zeros(weights), zeros(weights)), jnp.zeros((), "int32")), []
+        for _ in range(sweeps):
+            position, values = sweep(position)
+            curve.append(float(np.mean(jax.device_get(values))))
+        return curve
+
+    return run
+
+
+def predict(problem, device="cpu"):
+    """Compute outputs, NumPy in and NumPy out."""
+    weights = [(jnp.array(w), jnp.array(b)) for w, b in problem.weights]
+    unit = jax.nn.softmax if problem.spec["output"] == "softmax" else jax.nn.sigmoid
+    outputs = jax.jit(lambda x: unit(_total_output(problem.spec, weights, x)))
+    return lambda x: np.asarray(outputs(x))
+
+
+def gpu_bytes():
+    """Tell the most of the GPU's memory that was in use at once."""
+    return jax.devices()[0].memory_stats()["peak_bytes_in_use"]
+
+
+def _total_output(spec, weights, x):
+    unit = jax.nn.relu if spec["hidden"] == "relu" else jax.nn.sigmoid
+    for w, b in weights[:-1]:
+        x = unit(x @ w + b)
+    return x @ weights[-1][0] + weights[-1][1]
+
+
+def _error(spec, weights, x, d):
+    total = _total_output(spec, weights, x)
+    if spec["output"] == "softmax":
+        return -jnp.sum(d * jax.nn.log_softmax(total)) / len(x)
+    return jnp.sum(jax.nn.softplus(total) - d * total) / len(x)
+
+
+def _descend(spec, weights, gradient, state, count):
+    rate, (first, second) = spec["rate"], state
+    if spec["rule"] == "momentum":
+        first = jax.tree.map(lambda v, g: MOMENTUM * v - rate * g, first, gradient)
+        return jax.tree.map(jnp.add, weights, first), (first, second), count
+    first = jax.tree.map(lambda m, g: 0.9 * m + 0.1 * g, first, gradient)
+    second = jax.tree.map(lambda v, g: 0.999 * v + 0.001 * g**2, second, gradient)
+    rate = rate * jnp.sqrt(1 - 0.999**count) / (1 - 0.9**count)
+    weights = jax.tree.map(lambda w, m, v: w - rate * m / (jnp.sqrt(v) + 1e-8), weights, first, second)
+    return weights, (first, second), count

@@ -1,0 +1,114 @@
+"""PyTorch: eager with its fused optimizer, compiled, or on a GPU a whole sweep captured as one CUDA graph."""
+
+import os
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from benchmarks.problem import MOMENTUM
+
+UNITS = {"relu": nn.ReLU, "logistic": nn.Sigmoid}
+torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", torch.get_num_threads())))
+
+
+def step(problem, device="cpu", compiled=False, graph=False):
+    """Train by the usual loop; the data are tensors on the device, cut into batches beforehand."""
+    softmax = problem.spec["output"] == "softmax"
+    batches = [
+        (torch.from_numpy(x).to(device), torch.from_numpy(d.argmax(axis=1) if softmax else d).to(device))
+        for x, d in problem.batches
+    ]
+    model = _model(problem).to(device)
+    first_weights = [parameter.detach().clone() for parameter in model.parameters()]
+
+    def error(x, d):
+        if softmax:
+            return functional.cross_entropy(model(x), d)
+        return functional.binary_cross_entropy_with_logits(model(x), d, reduction="sum") / len(x)
+
+    if compiled:
+        error = torch.compile(error, mode="reduce-overhead" if device == "cuda" else None)
+
+    def sweep(optimizer):
+        total = torch.zeros((), device=device)
+        for x, d in batches:
+            optimizer.zero_grad(set_to_none=True)
+            value = error(x, d)
+            value.backward()
+            optimizer.step()
+            total += value.detach()
+        return total / len(batches)
+
+    def restart():
+        with torch.no_grad():
+            for parameter, value in zip(model.parameters(), first_weights, strict=True):
+                parameter.copy_(value)
+
+    def run(sweeps):
+        restart()
+        optimizer = _optimizer(problem.spec, model.parameters())
+        return [float(sweep(optimizer)) for _ in range(sweeps)]
+
+    return _captured(problem, model, sweep, restart) if graph else run
+
+
+def predict(problem, device="cpu", compiled=False):
+    """Compute outputs, NumPy in and NumPy out."""
+    output = nn.Softmax(dim=1) if problem.spec["output"] == "softmax" else nn.Sigmoid()
+    model = nn.Sequential(*_model(problem), output).to(device)
+    forward = torch.compile(model) if compiled else model
+
+    def outputs(x):
+        with torch.inference_mode():
+            return forward(torch.from_numpy(x).to(device)).cpu().numpy()
+
+    return outputs
+
+
+def gpu_bytes():
+    """Tell the most of the GPU's memory that was in use at once."""
+    return torch.cuda.max_memory_allocated()
+
+
+def _captured(problem, model, sweep, restart):
+    """Capture a sweep, and replay it from the first weights and an optimizer that has seen nothing."""
+    optimizer = _optimizer(problem.spec, model.parameters(), capturable=True)
+    aside = torch.cuda.Stream()
+    aside.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(aside):
+        sweep(optimizer)  # makes the optimizer's state and the libraries' workspaces
+    torch.cuda.current_stream().wait_stream(aside)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        value = sweep(optimizer)
+
+    def run(sweeps):
+        restart()
+        for state in optimizer.state.values():
+            for tensor in state.values():
+                tensor.zero_()
+        curve = []
+        for _ in range(sweeps):
+            graph.replay()
+            curve.append(float(value))
+        return curve
+
+    return run
+
+
+def _model(problem):
+    layers = []
+    for w, b in problem.weights:
+        linear = nn.Linear(*w.shape, dtype=torch.from_numpy(w).dtype)
+        with torch.no_grad():
+            linear.weight.copy_(torch.from_numpy(w.T.copy()))
+            linear.bias.copy_(torch.from_numpy(b))
+        layers += [linear, UNITS[problem.spec["hidden"]]()]
+    return nn.Sequential(*layers[:-1])
+
+
+def _optimizer(spec, parameters, capturable=False):
+    if spec["rule"] == "adam":
+        return torch.optim.Adam(parameters, lr=spec["rate"], fused=True, capturable=capturable)
+    return torch.optim.SGD(parameters, lr=spec["rate"], momentum=MOMENTUM, fused=True)

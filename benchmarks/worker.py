@@ -1,0 +1,157 @@
+"""A contender's process: does one workload, and times it again for each round that it is asked for.
+
+The first line of standard input says what to do, each further line for how many seconds to do it; each is answered by
+one line of JSON.
+"""
+
+import importlib
+import json
+import os
+import signal
+import sys
+import time
+import traceback
+
+
+def main():
+    """Answer line by line, until standard input ends."""
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what libraries print is no answer
+    _die_first()
+    alarm, measure = getattr(signal, "alarm", lambda seconds: None), None  # ends a process that takes too long
+    for line in sys.stdin:
+        asked = json.loads(line)
+        alarm(asked["limit"])
+        try:
+            if measure:
+                answer = measure(asked["seconds"])
+            else:
+                answer, measure = prepare(asked)
+        except Exception as error:
+            traceback.print_exc()
+            answer = {"failed": f"{type(error).__name__}: {error}".split("\n")[0][:200]}
+        alarm(0)
+        answers.write(json.dumps(answer) + "\n")
+        answers.flush()
+
+
+def prepare(asked):
+    """Do the work for the first time; give what was seen, and a function that times it once more."""
+    sys.modules.update(dict.fromkeys(asked["blocked"]))  # importing these fails
+    began = time.perf_counter()
+    if asked["kind"] == "import":
+        exec(asked["imports"], {})
+        seconds = time.perf_counter() - began
+        return {"seconds": seconds, "first_call": seconds} | memory(0), None
+    module = importlib.import_module(f"benchmarks.with_{asked['room']}")
+    spec, options = asked["spec"], asked["options"]
+    if asked["kind"] == "fit":
+        facts, measure = _fit(module, spec)
+    else:
+        from benchmarks.problem import make_problem
+
+        problem = make_problem(spec)
+        facts, measure = (_predict if asked["kind"] == "predict" else _step)(module, problem, options)
+    if asked["kind"] == "start":
+        seconds = time.perf_counter() - began
+        return facts | {"seconds": seconds, "first_call": seconds}, None
+    if options.get("device") == "cuda" and hasattr(module, "gpu_bytes"):
+        facts["gpu_bytes"] = module.gpu_bytes()
+    return facts, measure
+
+
+def _step(module, problem, options):
+    spec, before, began = problem.spec, _resident(), time.perf_counter()
+    run = module.step(problem, **options)
+    curve = run(1)
+    first = once = time.perf_counter() - began
+    if spec["sweeps"] > 1 or curve is None:
+        again = time.perf_counter()
+        curve = run(spec["sweeps"])
+        once = time.perf_counter() - again
+
+    def measure(seconds):
+        # one long run, so that what is done once a run counts as little as it does for a user
+        sweeps = max(1, round(seconds * spec["sweeps"] / once))
+        start = time.perf_counter()
+        run(sweeps)
+        return {"seconds": (time.perf_counter() - start) / (sweeps * spec["batches"])}
+
+    curve = curve and [float(error) for error in curve]
+    return {"curve": curve, "first_call": first} | memory(before), measure
+
+
+def _predict(module, problem, options):
+    before, began = _resident(), time.perf_counter()
+    outputs = module.predict(problem, **options)
+    y = outputs(problem.x)
+    first, again = time.perf_counter() - began, time.perf_counter()
+    outputs(problem.x)
+    once = time.perf_counter() - again
+
+    def measure(seconds):
+        calls = max(1, round(seconds / once))
+        start = time.perf_counter()
+        for _ in range(calls):
+            outputs(problem.x)
+        return {"seconds": (time.perf_counter() - start) / calls}
+
+    curve = y if y is None else y[:20].ravel().tolist()
+    return {"curve": curve, "first_call": first} | memory(before), measure
+
+
+def _fit(module, spec):
+    from benchmarks.problem import make_table
+
+    x, x_new, y, y_new = make_table(spec)
+    estimator, before, began = module.estimator(spec["parameters"]), _resident(), time.perf_counter()
+    estimator.fit(x, y)
+    first = time.perf_counter() - began
+    facts = {"curve": [float(error) for error in estimator.loss_curve_[:10]], "first_call": first} | memory(before)
+    facts |= {"epochs": int(estimator.n_iter_), "accuracy": float(estimator.score(x_new, y_new)), "tested": len(y_new)}
+
+    def measure(seconds):
+        fits, start = 0, time.perf_counter()
+        while not fits or time.perf_counter() - start < seconds:
+            estimator.fit(x, y)
+            fits += 1
+        return {"seconds": (time.perf_counter() - start) / fits}
+
+    return facts, measure
+
+
+def memory(before):
+    """The most memory that this process has had, and how far that is above what it had before the work."""
+    peak = _status("VmHWM")  # getrusage would give the parent's, from before exec, where that is more
+    return {"peak_bytes": peak, "grown_bytes": peak and peak - before}
+
+
+def _resident():
+    """What the process holds now; its peak is counted anew from here, where the system lets it."""
+    try:
+        with open("/proc/self/clear_refs", "w") as file:
+            file.write("5")
+    except OSError:
+        pass
+    return _status("VmRSS") or 0
+
+
+def _status(name):
+    try:
+        with open("/proc/self/status") as file:
+            return next(int(line.split()[1]) * 1024 for line in file if line.startswith(f"{name}:"))
+    except (OSError, StopIteration):
+        return None
+
+
+def _die_first():
+    """Where memory runs out, the system is to end this process before all others."""
+    try:
+        with open("/proc/self/oom_score_adj", "w") as file:
+            file.write("1000")
+    except OSError:
+        pass
+
+
+if __name__ == "__main__":
+    main()

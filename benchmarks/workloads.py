@@ -1,0 +1,115 @@
+"""What is measured, by name."""
+
+import fnmatch
+from typing import NamedTuple
+
+from benchmarks.contenders import ON_CPU, ON_GPU
+from benchmarks.machine import available_bytes
+
+STEPS = {  # sizes: output, batch, batches of a sweep, sweeps whose loss is compared
+    (6, 2, 2): ("logistic", 64, 32, 3),
+    (20, 64, 64, 2): ("logistic", 64, 32, 3),
+    (784, 256, 10): ("softmax", 128, 16, 3),
+    (784, 512, 512, 10): ("softmax", 256, 8, 3),
+    (2048, 2048, 2048, 10): ("softmax", 1024, 2, 3),
+}
+ESTIMATORS = ("gpubp", "gpubp-numpy", "scikit-learn")
+GROWING = ("gpubp", "gpubp-numpy", "scikit-learn", "torch", "jax-scan", "floor")
+LIBRARIES = ("gpubp", "scikit-learn", "thinc", "torch", "jax")
+SHARE_OF_MEMORY = 0.5  # the largest table takes so much of the memory that is free
+
+
+class Workload(NamedTuple):
+    """One thing to measure. Names are paths; ``growth/<series>/<at>`` are points of one curve."""
+
+    name: str
+    kind: str  # "step", "predict", "fit", "start" or "import", as in worker.py
+    spec: dict
+    contenders: tuple[str, ...]
+    fresh: bool = False  # a new process for each round
+    quick: bool = False
+
+    @property
+    def most_rounds(self):
+        """How many rounds it is worth: each draws the largest tables anew."""
+        return 3 if self.series and self.fresh else 100
+
+    @property
+    def series(self):
+        """The curve that the workload is a point of, or nothing."""
+        return self.name.split("/")[1] if self.name.startswith("growth/") else None
+
+
+def make_workloads():
+    """List every workload, the quick ones among them."""
+    return [*_steps(), *_fits(), *_predictions(), *_starts(), *_growth()]
+
+
+def chosen(workloads, patterns):
+    """Keep the workloads that fit one of the patterns: a part of the name, or one with ``*``."""
+    kept = [w for w in workloads if any(p in w.name or fnmatch.fnmatchcase(w.name, p) for p in patterns)]
+    return kept if patterns else workloads
+
+
+def _steps():
+    for sizes, (output, batch, batches, sweeps) in STEPS.items():
+        for hidden in ("logistic", "relu"):
+            for rule in ("momentum", "adam"):
+                name = f"step/{'-'.join(map(str, sizes))}/{hidden}/{rule}"
+                spec = step_spec(sizes, hidden, output, rule, batch, batches, sweeps)
+                quick = (sizes, hidden) in (((6, 2, 2), "logistic"), ((784, 256, 10), "relu")) and rule == "adam"
+                yield Workload(name, "step", spec, ON_CPU + ON_GPU, quick=quick)
+
+
+def step_spec(sizes, hidden="relu", output="softmax", rule="adam", batch=200, batches=4, sweeps=3):
+    """Describe training steps in plain data, as make_problem wants it."""
+    # Adam's first steps change every weight by the rate: wide layers need a small one, or the loss leaps
+    rate = 0.02 if rule == "momentum" else min(1e-3, 0.1 / max(sizes))
+    spec = {"sizes": list(sizes), "hidden": hidden, "output": output, "rule": rule, "rate": rate, "dtype": "float32"}
+    return spec | {"batch": batch, "batches": batches, "sweeps": sweeps}
+
+
+def _fits():
+    for name, parameters in (("default", {}), ("256-256", {"hidden_layer_sizes": [256, 256]})):
+        for dtype in ("float32", "float64"):
+            spec = {"data": "digits", "dtype": dtype, "parameters": parameters}
+            quick = (name, dtype) == ("default", "float32")
+            yield Workload(f"fit/digits/{name}/{dtype}", "fit", spec, ESTIMATORS, quick=quick)
+    for rows in (20_000, 100_000):
+        spec = {"data": [rows, 784, 10], "dtype": "float32", "parameters": {"max_iter": 2}}
+        yield Workload(f"fit/memory/{rows}x784", "fit", spec, ESTIMATORS, fresh=True)
+
+
+def _predictions():
+    for sizes, rows in (((20, 64, 64, 2), 1), ((784, 256, 10), 1), ((784, 256, 10), 20_000)):
+        name = f"predict/{'-'.join(map(str, sizes))}/{rows}"
+        spec = step_spec(sizes, output=STEPS[sizes][0], batch=rows, batches=1, sweeps=1)
+        no_step = ("jax-scan", "jax-scan-cuda", "torch-graph-cuda", "floor-cuda", "traffic-cuda")
+        contenders = tuple(name for name in ON_CPU + ON_GPU if name not in no_step)
+        yield Workload(name, "predict", spec, contenders, quick=(sizes[0], rows) == (784, 1))
+
+
+def _starts():
+    yield Workload("start/import", "import", {}, LIBRARIES, fresh=True, quick=True)
+    spec = step_spec((20, 64, 64, 2), "relu", "logistic", "adam", 64, 32, 1)
+    contenders = tuple(c for c in ON_CPU if c != "floor")
+    yield Workload("start/import-and-first-sweep", "start", spec, contenders, fresh=True)
+
+
+def _growth():
+    for width in (16, 64, 256, 1024, 4096):
+        yield _point("width", width, step_spec((64, width, width, 10)), quick=width < 256)
+    for depth in (1, 2, 4, 8, 16, 32):
+        yield _point("depth", depth, step_spec((64, *[128] * depth, 10)))
+    for batch in (1, 8, 64, 512, 4096, 16_384):
+        batches = max(2, min(64, 4096 // batch))
+        yield _point("batch", batch, step_spec((784, 256, 10), batch=batch, batches=batches, sweeps=1))
+    most = int(available_bytes() * SHARE_OF_MEMORY / (4 * (784 + 10)))
+    for rows in (*(rows for rows in (2_000, 10_000, 50_000, 250_000, 1_000_000) if rows < most), most // 200 * 200):
+        spec = step_spec((784, 64, 10), batches=rows // 200, sweeps=1)
+        # JAX would hold the cases twice: its scan wants an array of all batches
+        yield _point("rows", rows, spec, tuple(c for c in GROWING if c not in ("jax-scan", "floor")), rows > 50_000)
+
+
+def _point(series, at, spec, contenders=GROWING, fresh=False, quick=False):
+    return Workload(f"growth/{series}/{at}", "step", spec, contenders, fresh, quick)
