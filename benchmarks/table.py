@@ -20,8 +20,8 @@ def _heading(result):
         f"{machine['processor']}, {result['threads']} of {machine['cores']} cores, "
         f"{show_bytes(machine['memory_bytes'])}, {machine['system']}, BLAS: {machine['blas']}, GPU: {machine['gpu']}",
         ", ".join(f"{name} {version}" for name, version in versions.items()),
-        f"medians of {result['rounds']} rounds of about {result['seconds']} s; spread: between the quartiles; a / b: a's time in parts of "
-        "b's, round by round; first call: with what it compiles, a sweep of steps where steps are timed",
+        f"medians of {result['rounds']} rounds of about {result['seconds']} s; spread: between the quartiles; "
+        "a / b: a's time in parts of b's, round by round; first call: compiling and a whole sweep of steps",
     ]
     if (busy := result["load_before"]) and busy > BUSY * machine["cores"]:
         lines.append(f"the machine was busy (load {busy:.1f} before the run): threads waited for cores")
