@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from benchmarks.contenders import CONTENDERS, FLOORS, ON_GPU
 from benchmarks.summary import fastest_peer, ratio, timed, timing
@@ -113,12 +113,12 @@ def growth(result):
                 curves.setdefault(series, {}).setdefault(name, []).append(point)
     if not curves:
         return None
-    figure, handles = Figure(figsize=(3.3 * len(curves) + 0.8, 7), layout="constrained"), {}
+    figure, handles = Figure(figsize=(max(9, 3.3 * len(curves) + 0.8), 7), layout="constrained"), {}
     pairs = figure.subplots(2, len(curves), sharex="col", squeeze=False)
     for column, (series, lines) in enumerate(curves.items()):
         for name, points in lines.items():
             at, seconds, peaks = zip(*sorted(points), strict=True)
-            look = {"markersize": 5, "linewidth": 1.4, **LOOKS[name.removesuffix("-cuda")]}
+            look = LOOKS[name.removesuffix("-cuda")] | {"markersize": 5, "linewidth": 1.4}
             if name in FLOORS:
                 look |= {"marker": "", "linestyle": ":"}
             (handles[name],) = pairs[0, column].plot(at, seconds, **look)
@@ -138,6 +138,8 @@ def _log_axes(axes, show):
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: show(value)))
     axes.yaxis.set_minor_formatter(NullFormatter())
+    if show is show_bytes:  # a decade or two
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.tick_params(labelsize=8)

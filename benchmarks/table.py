@@ -20,7 +20,8 @@ def _heading(result):
         f"{machine['processor']}, {result['threads']} of {machine['cores']} cores, "
         f"{show_bytes(machine['memory_bytes'])}, {machine['system']}, BLAS: {machine['blas']}, GPU: {machine['gpu']}",
         ", ".join(f"{name} {version}" for name, version in versions.items()),
-        f"medians of {result['rounds']} rounds of about {result['seconds']} s; spread: between the quartiles",
+        f"medians of {result['rounds']} rounds of about {result['seconds']} s; spread: between the quartiles; "
+        "a / b: a's time in parts of b's, round by round; first call: compiling and a whole sweep of steps",
     ]
     if (busy := result["load_before"]) and busy > BUSY * machine["cores"]:
         lines.append(f"the machine was busy (load {busy:.1f} before the run): threads waited for cores")
@@ -39,9 +40,9 @@ def _overview(result):
             rows.append(
                 [
                     workload["name"],
-                    CONTENDERS[ours].label,
+                    _label(ours, workload),
                     show_seconds(timing(found[ours]["seconds"]).seconds),
-                    CONTENDERS[peer].label if peer else "",
+                    _label(peer, workload) if peer else "",
                     f"{ratio(found[ours], found[peer]):.2f}" if peer else "",
                     f"{ratio(found[ours], found[floor]):.2f}" if floor else "",
                 ]
@@ -55,7 +56,7 @@ def _details(result):
         floor = "floor" if "floor" in timed(found) else "floor-cuda"
         rows = []
         for name, facts in sorted(found.items(), key=lambda item: timing(item[1].get("seconds") or [1e9]).seconds):
-            label = CONTENDERS[name].label
+            label = _label(name, workload)
             if not facts.get("seconds"):
                 rows.append([label, f"failed: {facts['failed']}" if "failed" in facts else facts["unable"]])
                 continue
@@ -78,6 +79,11 @@ def _details(result):
         accuracy = any("accuracy" in facts for facts in found.values())
         yield from [f"### {workload['name']}", ""]
         yield from [*markdown([*heads, "first call", *(["accuracy"] if accuracy else [])], rows), ""]
+
+
+def _label(name, workload):
+    label = CONTENDERS[name].label
+    return label.partition(",")[0] if workload["kind"] == "import" else label  # a library is imported in one way
 
 
 def markdown(heads, rows):

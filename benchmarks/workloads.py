@@ -82,7 +82,7 @@ def _fits():
 
 def _predictions():
     for sizes, rows in (((20, 64, 64, 2), 1), ((784, 256, 10), 1), ((784, 256, 10), 20_000)):
-        name = f"predict/{'-'.join(map(str, sizes))}/{rows}"
+        name = f"predict/{'-'.join(map(str, sizes))}/{f'{rows}-rows' if rows > 1 else '1-row'}"
         spec = step_spec(sizes, output=STEPS[sizes][0], batch=rows, batches=1, sweeps=1)
         no_step = ("jax-scan", "jax-scan-cuda", "torch-graph-cuda", "floor-cuda", "traffic-cuda")
         contenders = tuple(name for name in ON_CPU + ON_GPU if name not in no_step)

@@ -181,7 +181,9 @@ def test_names_of_workloads():
     assert len(set(names)) == len(names)
     assert {w.kind for w in workloads if w.quick} == {"step", "fit", "predict", "import"}
     assert len(chosen(workloads, ["step/*"])) == 20
-    assert [w.name for w in chosen(workloads, ["step/*/relu/adam", "784-256-10/1"])][-1] == "predict/784-256-10/1"
+    assert [w.name for w in chosen(workloads, ["step/*/relu/adam", "784-256-10/1-row"])][
+        -1
+    ] == "predict/784-256-10/1-row"
     assert chosen(workloads, ["no such"]) == []
     assert all(json.loads(json.dumps(w.spec)) == w.spec for w in workloads)
 
