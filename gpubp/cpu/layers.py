@@ -38,23 +38,29 @@ def unit_value(name: str, dtype: str) -> Loop:
 
 @cache
 def unit_dE_dx(name: str, dtype: str) -> Loop:
-    """``(p, b, j, total, y, signal)``: turn the derivatives at the outputs into those at the total inputs."""
+    """``(p, b, j, total, y, signal, step)``: turn the derivatives at the outputs into those at the total inputs.
+
+    A step leads from one row of the signal to the next.
+    """
     real, parameter = REAL[dtype], 0.0
     if name == "softmax":
         loop = _softmax_dE_dx
     else:
         dE_dx, parameter, has_parameter = with_parameter(activation(name).dE_dx)
 
-        def loop(p, b, j, total, y, signal):
-            for i in range(b * j):
-                if has_parameter:
-                    signal[i] = dE_dx(scalar, signal[i], total[i], y[i], p)
-                else:
-                    signal[i] = dE_dx(scalar, signal[i], total[i], y[i])
+        def loop(p, b, j, total, y, signal, step):
+            rows, columns = (1, b * j) if step == j else (b, j)
+            for c in range(rows):
+                for i in range(columns):
+                    to, at = c * step + i, c * columns + i
+                    if has_parameter:
+                        signal[to] = dE_dx(scalar, signal[to], total[at], y[at], p)
+                    else:
+                        signal[to] = dE_dx(scalar, signal[to], total[at], y[at])
             return 0.0
 
     whole, numbers = types.intp, types.CPointer(real)
-    return Loop(address_of_loop(loop, real, whole, whole, numbers, numbers, numbers), parameter)
+    return Loop(address_of_loop(loop, real, whole, whole, numbers, numbers, numbers, whole), parameter)
 
 
 def _softmax(p, b, j, total, y):
@@ -74,15 +80,14 @@ def _softmax(p, b, j, total, y):
     return 0.0
 
 
-def _softmax_dE_dx(p, b, j, total, y, signal):
+def _softmax_dE_dx(p, b, j, total, y, signal, step):
     """Multiply by the whole Jacobian, case by case."""
     for c in range(b):
-        start, stop = c * j, (c + 1) * j
-        mean = signal[start] * y[start]
-        for i in range(start + 1, stop):
-            mean += signal[i] * y[i]
-        for i in range(start, stop):
-            signal[i] = y[i] * (signal[i] - mean)
+        mean = signal[c * step] * y[c * j]
+        for i in range(1, j):
+            mean += signal[c * step + i] * y[c * j + i]
+        for i in range(j):
+            signal[c * step + i] = y[c * j + i] * (signal[c * step + i] - mean)
     return 0.0
 
 

@@ -98,6 +98,16 @@ def address_of(typingctx: Any, array: Any) -> Any:
     return types.int64(array), generate
 
 
+@intrinsic
+def address_at(typingctx: Any, pointer: Any) -> Any:
+    """Give the address that a pointer holds."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        return builder.ptrtoint(values[0], ir.IntType(64))
+
+    return types.int64(pointer), generate
+
+
 def _atomic(emit: Callable[[Any, Any], Any]) -> Callable[..., Any]:
     """Make an atomic operation on one number of an array of int64."""
 

@@ -48,7 +48,7 @@ def numbers_of_steps(rule: Rule, epochs: np.ndarray, updates: np.ndarray, dtype:
 
 
 def _rule_loops() -> dict[str, Callable[..., float]]:
-    """Make the loops ``(n, theta, gradient, first, second, l2, share, s)``: one step of descent for n parameters.
+    """Make the loops: one step of descent for rows of parameters that are ``step`` apart; the gradient has no gaps.
 
     ``s`` are numbers that :data:`NUMBERS` finds.
     """
@@ -57,53 +57,63 @@ def _rule_loops() -> dict[str, Callable[..., float]]:
     adam_change, rmsprop_change = compilable(descent.adam_change), compilable(descent.rmsprop_change)
     adagrad_change = compilable(descent.adagrad_change)
 
-    def gradient_descent(n, theta, gradient, first, second, l2, share, s):
-        for i in range(n):
-            theta[i] += descend(scalar, (gradient[i] + l2 * theta[i]) * share, s[0])
+    def gradient_descent(rows, columns, step, theta, gradient, first, second, l2, share, s):
+        for row in range(rows):
+            for i in range(row * step, row * step + columns):
+                g = (gradient[i - row * (step - columns)] + l2 * theta[i]) * share
+                theta[i] += descend(scalar, g, s[0])
         return 0.0
 
-    def momentum(n, theta, gradient, first, second, l2, share, s):
-        for i in range(n):
-            first[i] = with_momentum(scalar, (gradient[i] + l2 * theta[i]) * share, first[i], s[0], s[1])
-            theta[i] += first[i]
+    def momentum(rows, columns, step, theta, gradient, first, second, l2, share, s):
+        for row in range(rows):
+            for i in range(row * step, row * step + columns):
+                g = (gradient[i - row * (step - columns)] + l2 * theta[i]) * share
+                first[i] = with_momentum(scalar, g, first[i], s[0], s[1])
+                theta[i] += first[i]
         return 0.0
 
-    def nesterov(n, theta, gradient, first, second, l2, share, s):
-        for i in range(n):
-            g = (gradient[i] + l2 * theta[i]) * share
-            first[i] = with_momentum(scalar, g, first[i], s[0], s[1])
-            theta[i] += with_momentum(scalar, g, first[i], s[0], s[1])
+    def nesterov(rows, columns, step, theta, gradient, first, second, l2, share, s):
+        for row in range(rows):
+            for i in range(row * step, row * step + columns):
+                g = (gradient[i - row * (step - columns)] + l2 * theta[i]) * share
+                first[i] = with_momentum(scalar, g, first[i], s[0], s[1])
+                theta[i] += with_momentum(scalar, g, first[i], s[0], s[1])
         return 0.0
 
-    def adam(n, theta, gradient, first, second, l2, share, s):
-        for i in range(n):
-            g = (gradient[i] + l2 * theta[i]) * share
-            change, first[i], second[i] = adam_change(
-                scalar, g, first[i], second[i], s[0], s[1], s[2], s[3], s[4], s[5]
-            )
-            theta[i] += change
+    def adam(rows, columns, step, theta, gradient, first, second, l2, share, s):
+        for row in range(rows):
+            for i in range(row * step, row * step + columns):
+                g = (gradient[i - row * (step - columns)] + l2 * theta[i]) * share
+                change, first[i], second[i] = adam_change(
+                    scalar, g, first[i], second[i], s[0], s[1], s[2], s[3], s[4], s[5]
+                )
+                theta[i] += change
         return 0.0
 
-    def adamw(n, theta, gradient, first, second, l2, share, s):
-        for i in range(n):
-            g = (gradient[i] + l2 * theta[i]) * share
-            change, first[i], second[i] = adam_change(
-                scalar, g, first[i], second[i], s[0], s[1], s[2], s[3], s[4], s[5]
-            )
-            theta[i] += change - s[6] * theta[i]
+    def adamw(rows, columns, step, theta, gradient, first, second, l2, share, s):
+        for row in range(rows):
+            for i in range(row * step, row * step + columns):
+                g = (gradient[i - row * (step - columns)] + l2 * theta[i]) * share
+                change, first[i], second[i] = adam_change(
+                    scalar, g, first[i], second[i], s[0], s[1], s[2], s[3], s[4], s[5]
+                )
+                theta[i] += change - s[6] * theta[i]
         return 0.0
 
-    def rmsprop(n, theta, gradient, first, second, l2, share, s):
-        for i in range(n):
-            g = (gradient[i] + l2 * theta[i]) * share
-            change, first[i] = rmsprop_change(scalar, g, first[i], s[0], s[1], s[2], s[3])
-            theta[i] += change
+    def rmsprop(rows, columns, step, theta, gradient, first, second, l2, share, s):
+        for row in range(rows):
+            for i in range(row * step, row * step + columns):
+                g = (gradient[i - row * (step - columns)] + l2 * theta[i]) * share
+                change, first[i] = rmsprop_change(scalar, g, first[i], s[0], s[1], s[2], s[3])
+                theta[i] += change
         return 0.0
 
-    def adagrad(n, theta, gradient, first, second, l2, share, s):
-        for i in range(n):
-            change, first[i] = adagrad_change(scalar, (gradient[i] + l2 * theta[i]) * share, first[i], s[0], s[1])
-            theta[i] += change
+    def adagrad(rows, columns, step, theta, gradient, first, second, l2, share, s):
+        for row in range(rows):
+            for i in range(row * step, row * step + columns):
+                g = (gradient[i - row * (step - columns)] + l2 * theta[i]) * share
+                change, first[i] = adagrad_change(scalar, g, first[i], s[0], s[1])
+                theta[i] += change
         return 0.0
 
     return {loop.__name__: loop for loop in (gradient_descent, momentum, nesterov, adam, adamw, rmsprop, adagrad)}
@@ -113,5 +123,6 @@ def _rule_loops() -> dict[str, Callable[..., float]]:
 def change_of(rule: str, dtype: str) -> int:
     """Give the address of a rule's loop: see :func:`_rule_loops`."""
     real = REAL[dtype]
-    numbers = types.CPointer(real)
-    return address_of_loop(_rule_loops()[rule], types.intp, numbers, numbers, numbers, numbers, real, real, numbers)
+    whole, numbers = types.intp, types.CPointer(real)
+    kinds = (whole, whole, whole, numbers, numbers, numbers, numbers, real, real, numbers)
+    return address_of_loop(_rule_loops()[rule], *kinds)

@@ -1,8 +1,8 @@
 """Many training steps in one compiled function, run by several threads together.
 
-Each step has two halves. In the first a thread passes its share of the batch's cases forward and backward. In the
-second it finds the gradient of its share of each layer's weights, over all cases, and changes them at once. Between the
-halves the threads wait for each other, so that what comes out does not depend on who was faster.
+Each thread has its share of the units of every hidden layer, and with them their weights: the columns of the first
+layer, whose inputs all threads read, and the rows of each layer above it. Threads wait for each other only to add up
+their parts of the total inputs of a layer, and to hand on its signals: cores have little to send each other so.
 """
 
 from typing import NamedTuple
@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 
 from gpubp.cpu.compiling import compiled
-from gpubp.cpu.native import AS_IS, TRANSPOSED, address_of, call, multiply, pointer_to, wait_for_all
-from gpubp.cpu.outputs import Layers, pass_layer
+from gpubp.cpu.native import AS_IS, TRANSPOSED, address_at, address_of, call, multiply, pointer_to, wait_for_all
+from gpubp.cpu.outputs import Layers
 
 APART = 8
 """Numbers of different threads are so many places apart: no two of them share a line of the cache."""
@@ -57,16 +57,35 @@ class Cases(NamedTuple):
 
 
 class Buffers(NamedTuple):
-    """Room for one batch: chosen cases; total inputs, outputs and signals, layer after layer; what threads note."""
+    """Room for one batch. What threads share lies layer after layer, what each has for itself in a row of its own.
+
+    Attributes
+    ----------
+    x, d, weights : (n_threads, n) arrays
+        Chosen cases, where there is an order.
+    totals, outputs : (n_threads, n) arrays
+        Of a thread's units in each hidden layer, and of all units of the output layer.
+    partials : (n_threads, n) array
+        What a thread's units below add to the total inputs of each layer but the first.
+    signals : (n,) array
+        Derivatives at the total inputs of each layer but the first, for all threads.
+    own_signals : (n_threads, n) array
+        Those of a thread's units in the first layer.
+    gradients : (n_threads, n) array
+    notes : (n_threads * APART,) array
+        The error and the weight of a thread's cases.
+    """
 
     x: np.ndarray
     d: np.ndarray
     weights: np.ndarray
     totals: np.ndarray
     outputs: np.ndarray
+    partials: np.ndarray
     signals: np.ndarray
-    gradients: np.ndarray  # (n_threads, block or a little more)
-    notes: np.ndarray  # (n_threads * APART,): error, weight and sum of the squared weights
+    own_signals: np.ndarray
+    gradients: np.ndarray
+    notes: np.ndarray
 
 
 @compiled
@@ -86,6 +105,7 @@ def take_steps(
     settings,
     values,
     weights,
+    squares,
 ):
     """Take one step for each row of ``settings``, changing ``theta``, ``first`` and ``second`` in place.
 
@@ -103,78 +123,91 @@ def take_steps(
         The parameters, and the state of the rule; what it does not need may be empty.
     settings : (n_steps, n) array
     values, weights : (n_steps,) arrays
-        Set to the objective before each step, and to the weight of its cases.
+        Set to the objective before each step, without the penalty, and to the weight of its cases.
+    squares : (n_threads, n_steps) array
+        Set to the sum of the squared weights of each thread, where the penalty is reported.
     """
-    layers, sizes, n_layers = work.layers, work.layers.sizes, work.slopes.size
+    layers, sizes, last = work.layers, work.layers.sizes, work.slopes.size - 1
+    inputs, n_desired, item, bias = sizes[0], sizes[last + 1], theta.itemsize, layers.bias
     number = theta.dtype.type
-    inputs, n_desired, item = sizes[0], sizes[n_layers], theta.itemsize
     most = min(size, cases.n_cases)
     weighed = 1 if cases.weights else 0
     gradient = buffers.gradients[thread]
+    penalized = work.l2 > 0.0 and work.penalty_reported
     passed = 0
 
     for step in range(settings.shape[0]):
         at = begin + step * size
         b = min(size, cases.n_cases - at)
-        own, beyond = b * thread // n_threads, b * (thread + 1) // n_threads
-        n_own = beyond - own
+        x_at, d_at, weights_at = _choose(cases, buffers, thread, order, at, b, inputs, n_desired, weighed, theta)
+        x = pointer_to(x_at, theta)
 
-        if order.size:
-            x_at, d_at, weights_at = address_of(buffers.x), address_of(buffers.d), address_of(buffers.weights)
-            all_x, all_d = pointer_to(cases.x, theta), pointer_to(cases.d, theta)
-            all_weights = pointer_to(cases.weights, theta)
-            for c in range(own, beyond):
-                row = order[at + c]
-                for i in range(inputs):
-                    buffers.x[c * inputs + i] = all_x[row * inputs + i]
-                for j in range(n_desired):
-                    buffers.d[c * n_desired + j] = all_d[row * n_desired + j]
-                if weighed:
-                    buffers.weights[c] = all_weights[row]
-        else:
-            x_at, d_at = cases.x + at * inputs * item, cases.d + at * n_desired * item
-            weights_at = cases.weights + at * item
+        # forward: eq. (1) and (2)
+        below, first_below, n_below, start, place, shared = x, 0, inputs, 0, 0, 0
+        for k in range(last):
+            i, j = sizes[k], sizes[k + 1]
+            low, high = j * thread // n_threads, j * (thread + 1) // n_threads
+            own = high - low
+            total = buffers.totals[thread, place : place + b * own]
+            y = buffers.outputs[thread, place : place + b * own]
+            if k == 0:
+                for c in range(b if bias else 0):
+                    for unit in range(own):
+                        total[c * own + unit] = theta[start + i * j + low + unit]
+                w, kept = theta[start + low : start + i * j], 1.0 if bias else 0.0
+                multiply(layers.gemm, b, own, i, below, AS_IS, i, w, AS_IS, j, kept, total, own)
+            else:
+                w = theta[start + first_below * j : start + i * j]
+                partial = buffers.partials[thread, shared : shared + b * j]
+                multiply(layers.gemm, b, j, n_below, below, AS_IS, n_below, w, AS_IS, j, 0.0, partial, j)
+                passed += 1
+                if not wait_for_all(barrier, n_threads, passed):
+                    return
+                for c in range(b):
+                    for unit in range(own):
+                        total[c * own + unit] = theta[start + i * j + low + unit] if bias else number(0.0)
+                    for other in range(n_threads):
+                        for unit in range(own):
+                            total[c * own + unit] += buffers.partials[other, shared + c * j + low + unit]
+                shared += most * j
+            call(layers.values[k], (layers.parameters[k], b, own, total, y))
+            below, first_below, n_below = pointer_to(address_of(y), theta), low, own
+            start += i * j + (j if bias else 0)
+            place += most * own
 
-        # forward
-        below, start, place = pointer_to(x_at + own * inputs * item, theta), 0, 0
-        for k in range(n_layers):
-            j = sizes[k + 1]
-            total = buffers.totals[place + own * j : place + beyond * j]
-            y = buffers.outputs[place + own * j : place + beyond * j]
-            start = pass_layer(layers, k, start, theta, n_own, below, total, y)
-            below = pointer_to(address_of(y), theta)
-            place += most * j
-
-        # the error, eq. (3), and backward: eq. (4), (5) and (7)
-        place -= most * n_desired
-        signal = buffers.signals[place + own * n_desired : place + beyond * n_desired]
-        d_own, weights_own = d_at + own * n_desired * item, weights_at + own * item
-        note = thread * APART
-        buffers.notes[note] = call(
+        # the output layer: each thread adds up the parts for its share of the cases, and finds the error, eq. (3), (4)
+        i, j = sizes[last], n_desired
+        w = theta[start + first_below * j : start + i * j]
+        partial = buffers.partials[thread, shared : shared + b * j]
+        multiply(layers.gemm, b, j, n_below, below, AS_IS, n_below, w, AS_IS, j, 0.0, partial, j)
+        passed += 1
+        if not wait_for_all(barrier, n_threads, passed):
+            return
+        case, beyond = b * thread // n_threads, b * (thread + 1) // n_threads
+        total = buffers.totals[thread, place : place + (beyond - case) * j]
+        y = buffers.outputs[thread, place : place + (beyond - case) * j]
+        signal = buffers.signals[shared + case * j : shared + beyond * j]
+        for c in range(case, beyond):
+            for unit in range(j):
+                total[(c - case) * j + unit] = theta[start + i * j + unit] if bias else number(0.0)
+            for other in range(n_threads):
+                for unit in range(j):
+                    total[(c - case) * j + unit] += buffers.partials[other, shared + c * j + unit]
+        if layers.values[last]:
+            call(layers.values[last], (layers.parameters[last], beyond - case, j, total, y))
+        d_own, weights_own = d_at + case * j * item, weights_at + case * item
+        buffers.notes[thread * APART] = call(
             work.error,
-            (number(work.error_parameter), n_own, n_desired, total, y, d_own, weighed, weights_own, signal),
+            (number(work.error_parameter), beyond - case, j, total, y, d_own, weighed, weights_own, signal),
         )
-        for k in range(n_layers - 1, -1, -1):
-            if work.slopes[k]:
-                call(work.slopes[k], (layers.parameters[k], n_own, sizes[k + 1], total, y, signal))
-            if k:
-                i, j = sizes[k], sizes[k + 1]
-                start -= i * j + (j if layers.bias else 0)
-                place -= most * i
-                lower = buffers.signals[place + own * i : place + beyond * i]
-                w = theta[start : start + i * j]
-                multiply(layers.gemm, n_own, i, j, signal, AS_IS, j, w, TRANSPOSED, j, 0.0, lower, i)
-                signal = lower
-                total = buffers.totals[place + own * i : place + beyond * i]
-                y = buffers.outputs[place + own * i : place + beyond * i]
-
-        weight = float(n_own)
+        if work.slopes[last]:
+            call(work.slopes[last], (layers.parameters[last], beyond - case, j, total, y, signal, j))
+        weight = float(beyond - case)
         if weighed:
             weight, own_weights = 0.0, pointer_to(weights_own, theta)
-            for c in range(n_own):
+            for c in range(beyond - case):
                 weight += own_weights[c]
-        buffers.notes[note + 1] = weight
-
+        buffers.notes[thread * APART + 1] = weight
         passed += 1
         if not wait_for_all(barrier, n_threads, passed):
             return
@@ -186,50 +219,124 @@ def take_steps(
         share = 1.0
         if work.mean:
             share = 1.0 / weight if weight > 0.0 else 0.0  # a batch whose cases all count nothing says nothing
-
-        # the gradient, eq. (6), and the change, part by part
-        squares, start, place, y_at = 0.0, 0, 0, x_at
-        for k in range(n_layers):
-            i, j = sizes[k], sizes[k + 1]
-            signals = buffers.signals[place : place + b * j]
-            stop, rows = i * (thread + 1) // n_threads, max(1, work.block // j)
-            for row in range(i * thread // n_threads, stop, rows):
-                n_rows = min(rows, stop - row)
-                part = slice(start + row * j, start + (row + n_rows) * j)
-                y_part = pointer_to(y_at + row * item, theta)
-                multiply(layers.gemm, n_rows, j, b, y_part, TRANSPOSED, i, signals, AS_IS, j, 0.0, gradient, j)
-                if work.l2 > 0.0 and work.penalty_reported:
-                    squares += _sum_of_squares(theta[part])
-                _change(work.change, theta[part], gradient, first[part], second[part], work.l2, share, settings[step])
-            start += i * j
-            if layers.bias:
-                low, high = j * thread // n_threads, j * (thread + 1) // n_threads
-                for unit in range(low, high):
-                    gradient[unit - low] = 0.0
-                for c in range(b):
-                    for unit in range(low, high):
-                        gradient[unit - low] += signals[c * j + unit]
-                part = slice(start + low, start + high)
-                _change(work.change, theta[part], gradient, first[part], second[part], 0.0, share, settings[step])
-                start += j
-            y_at = address_of(buffers.outputs[place:])
-            place += most * j
-        buffers.notes[note + 2] = squares
-
-        passed += 1
-        if not wait_for_all(barrier, n_threads, passed):
-            return
-
         if thread == 0:
-            for other in range(n_threads):
-                error += 0.5 * work.l2 * buffers.notes[other * APART + 2]
             values[step], weights[step] = error * share, weight
+
+        # backward: eq. (5) and (7), and on the way the gradient, eq. (6), and the change, part by part
+        sum_of_squares = 0.0
+        for k in range(last, -1, -1):
+            i, j = sizes[k], sizes[k + 1]
+            if k == 0 and last > 0:  # the thread's columns
+                low, high = j * thread // n_threads, j * (thread + 1) // n_threads
+                signals, step_of_signals = pointer_to(address_of(buffers.own_signals[thread]), theta), high - low
+                y_below, n_below, row, n_rows = x, inputs, 0, inputs
+            else:  # the thread's rows
+                low, high = 0, j
+                signals, step_of_signals = pointer_to(address_of(buffers.signals[shared:]), theta), j
+                if k == 0:
+                    y_below, n_below, row, n_rows = x, inputs, 0, inputs
+                else:
+                    row = i * thread // n_threads
+                    n_rows = i * (thread + 1) // n_threads - row
+                    place -= most * n_rows
+                    total = buffers.totals[thread, place : place + b * n_rows]
+                    y = buffers.outputs[thread, place : place + b * n_rows]
+                    y_below, n_below = pointer_to(address_of(y), theta), n_rows
+                    w = theta[start + row * j : start + i * j]
+                    if k == 1:
+                        lower, lower_step = buffers.own_signals[thread], n_rows
+                    else:
+                        shared -= most * i
+                        lower, lower_step = buffers.signals[shared + row :], i
+                    multiply(layers.gemm, b, n_rows, j, signals, AS_IS, j, w, TRANSPOSED, j, 0.0, lower, lower_step)
+                    call(work.slopes[k - 1], (layers.parameters[k - 1], b, n_rows, total, y, lower, lower_step))
+            own, rows = high - low, max(1, work.block // (high - low))
+            for part in range(0, n_rows, rows):
+                n = min(rows, n_rows - part)
+                y_part = pointer_to(address_at(y_below) + part * item, theta)
+                multiply(
+                    layers.gemm,
+                    n,
+                    own,
+                    b,
+                    y_part,
+                    TRANSPOSED,
+                    n_below,
+                    signals,
+                    AS_IS,
+                    step_of_signals,
+                    0.0,
+                    gradient,
+                    own,
+                )
+                where = start + (row + part) * j + low
+                if penalized:
+                    for r in range(n):
+                        sum_of_squares += _sum_of_squares(theta[where + r * j : where + r * j + own])
+                _change(work.change, n, own, j, theta, where, gradient, first, second, work.l2, share, settings[step])
+            if bias:
+                if low == 0 and high == j and n_threads > 1:
+                    low, high = j * thread // n_threads, j * (thread + 1) // n_threads
+                    offset = low
+                else:
+                    offset = 0
+                for unit in range(high - low):
+                    gradient[unit] = 0.0
+                for c in range(b):
+                    for unit in range(high - low):
+                        gradient[unit] += signals[c * step_of_signals + offset + unit]
+                where = start + i * j + low
+                _change(
+                    work.change, 1, high - low, j, theta, where, gradient, first, second, 0.0, share, settings[step]
+                )
+            if k > 0:
+                start -= sizes[k - 1] * i + (i if bias else 0)
+            if k > 1:
+                passed += 1
+                if not wait_for_all(barrier, n_threads, passed):
+                    return
+        squares[thread, step] = sum_of_squares
 
 
 @compiled
-def _change(change, theta, gradient, first, second, l2, share, settings):
+def _choose(cases, buffers, thread, order, at, b, inputs, n_desired, weighed, theta):
+    """Give where a batch's x, d and weights are; cases in another order than theirs are gathered first."""
+    item = theta.itemsize
+    if not order.size:
+        return cases.x + at * inputs * item, cases.d + at * n_desired * item, cases.weights + at * item
+    all_x, all_d = pointer_to(cases.x, theta), pointer_to(cases.d, theta)
+    all_weights = pointer_to(cases.weights, theta)
+    x, d, weights = buffers.x[thread], buffers.d[thread], buffers.weights[thread]
+    for c in range(b):
+        row = order[at + c]
+        for i in range(inputs):
+            x[c * inputs + i] = all_x[row * inputs + i]
+        for j in range(n_desired):
+            d[c * n_desired + j] = all_d[row * n_desired + j]
+        if weighed:
+            weights[c] = all_weights[row]
+    return address_of(x), address_of(d), address_of(weights)
+
+
+@compiled
+def _change(change, n_rows, n_columns, step, theta, where, gradient, first, second, l2, share, settings):
+    """Change a part of theta, rows that are ``step`` apart, from ``where`` on."""
     number = theta.dtype.type
-    call(change, (theta.size, theta, gradient, first, second, number(l2), number(share), settings))
+    call(
+        change,
+        (
+            n_rows,
+            n_columns,
+            step,
+            theta[where:],
+            gradient,
+            first[where:],
+            second[where:],
+            number(l2),
+            number(share),
+            settings,
+        ),
+    )
 
 
 def _plain_sum_of_squares(numbers):

@@ -21,7 +21,8 @@ from gpubp.step import Objective, Position, Swept
 Sweep = Callable[[Position, Batches], Swept]
 
 BLOCK = 1 << 16  # numbers of a gradient that are made before they are used
-WORTH_A_THREAD = 5e5  # operations of a step, below which a second thread costs more than it brings
+WORTH_A_THREAD = 2e6  # operations of a step for each thread, below which one more costs more than it brings
+UNITS_OF_A_THREAD = 8  # that a thread has in each hidden layer, at least
 BETWEEN_LOOKS = 0.2  # seconds that compiled code runs before Python looks whether Ctrl-C was pressed
 
 
@@ -66,6 +67,7 @@ class CompiledSweep:
         first, second = ([part for part in state if isinstance(part, np.ndarray)] + [np.empty(0, self.dtype)] * 2)[:2]
         values, weights = np.empty(len(begins)), np.empty(len(begins))
         crew, buffers, cases = self._crew(size), self._buffers(size, batches), self._cases(batches.cases)
+        squares = np.empty((crew.n_threads, len(begins)))
         start = 0
         while start < len(begins):
             stop = min(start + self.steps_at_once, len(begins))
@@ -84,6 +86,7 @@ class CompiledSweep:
                 settings[start:stop],
                 values[start:stop],
                 weights[start:stop],
+                squares[:, start:stop],
             )
             if hasattr(state, "updates"):
                 position.state = state._replace(updates=int(updates[stop - 1]))
@@ -91,6 +94,10 @@ class CompiledSweep:
             self.steps_at_once = max(1, int(BETWEEN_LOOKS / of_a_step))
             start = stop
         self.own_state = position.state
+        if self.objective.l2 and self.objective.penalty_reported:
+            # a batch whose cases all count nothing says nothing
+            share = np.divide(1.0, weights, out=np.zeros_like(weights), where=weights > 0.0) if self.work.mean else 1.0
+            values += 0.5 * self.objective.l2 * np.sum(squares, axis=0) * share
         return Swept(values, weights, np.minimum(size, n_cases - begins))
 
     def _state(self, position: Position) -> Any:
@@ -101,13 +108,16 @@ class CompiledSweep:
         return type(position.state)(*copied)
 
     def _crew(self, size: int) -> Crew:
+        """Gather as many threads as pay; each needs some units of every hidden layer, and softmax needs them all."""
         if self.crew is None:
-            operations = 6.0 * size * self.objective.network.n_parameters
-            self.crew = Crew(max(1, min(threads_allowed(), int(operations / WORTH_A_THREAD))))
+            network = self.objective.network
+            n_threads = min(threads_allowed(), int(6.0 * size * network.n_parameters / WORTH_A_THREAD))
+            shares = [n_units // UNITS_OF_A_THREAD for n_units in network.sizes[1:-1]]
+            self.crew = Crew(max(1, 1 if "softmax" in network.hidden else min([n_threads, *shares] if shares else [1])))
         return self.crew
 
     def _buffers(self, size: int, batches: ArrayBatches) -> Buffers:
-        if self.buffers is None or len(self.buffers.totals) < size * sum(self.objective.network.sizes[1:]):
+        if self.buffers is None:
             self.buffers = _buffers(
                 self.objective.network,
                 size,
@@ -147,16 +157,20 @@ def _work(objective: Objective, rule: Rule, dtype: str) -> Work:
 
 def _buffers(network: Network, size: int, n_threads: int, dtype: np.dtype, chosen: bool, weighed: bool) -> Buffers:
     room: Callable[..., np.ndarray] = partial(np.empty, dtype=dtype)
-    units = size * sum(network.sizes[1:])
-    widest = max(network.sizes[1:])
-    block = min(max(BLOCK, widest), max(i * j for i, j in network.shapes))
+    inputs, *hidden, n_outputs = network.sizes
+    own = [-(-n_units // n_threads) for n_units in hidden]  # at most, in each hidden layer
+    above = sum(network.sizes[2:]) if hidden else n_outputs
+    layers = zip(network.sizes[:-1], network.sizes[1:], strict=True)
+    block = max(max(network.sizes[1:]), min(BLOCK, max(i * j for i, j in layers)))
     return Buffers(
-        x=room(size * network.sizes[0] if chosen else 0),
-        d=room(size * network.sizes[-1] if chosen else 0),
-        weights=room(size if chosen and weighed else 0),
-        totals=room(units),
-        outputs=room(units),
-        signals=room(units),
-        gradients=room((n_threads, max(block, widest))),
+        x=room((n_threads, size * inputs if chosen else 0)),
+        d=room((n_threads, size * n_outputs if chosen else 0)),
+        weights=room((n_threads, size if chosen and weighed else 0)),
+        totals=room((n_threads, size * (sum(own) + n_outputs))),
+        outputs=room((n_threads, size * (sum(own) + n_outputs))),
+        partials=room((n_threads, size * above)),
+        signals=room(size * above),
+        own_signals=room((n_threads, size * own[0] if own else 0)),
+        gradients=room((n_threads, block)),
         notes=np.zeros(n_threads * APART),
     )
