@@ -1,6 +1,7 @@
 """The compiled sweep against the plain one, its threads, and what it leaves to the plain one."""
 
 from functools import partial
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from gpubp.activations import ACTIVATIONS
 from gpubp.backend import choose_backend
 from gpubp.batches import ArrayBatches, Batch
 from gpubp.cpu import compiling, scalar, threads
+from gpubp.cpu import sweep as compiled_sweeps
 from gpubp.cpu.native import wait_for_all
 from gpubp.cpu.outputs import compiled_outputs
 from gpubp.cpu.sweep import CompiledSweep, compiled_sweep
@@ -44,7 +46,6 @@ def both_ways(network, rule=None, dtype="float64", n_threads=2, epochs=3, shuffl
     plain = partial(sweep._step_by_step, BACKEND.xp, make_step(BACKEND, objective, rule, dtype))
     compiled = compiled_sweep(objective, rule, dtype, plain)
     assert isinstance(compiled, CompiledSweep)
-    compiled.crew = threads.Crew(n_threads)
     seen = []
     for way in (plain, compiled):
         theta = initial_weights(network, 1, scheme="uniform", scale=0.5, dtype=dtype)
@@ -52,7 +53,10 @@ def both_ways(network, rule=None, dtype="float64", n_threads=2, epochs=3, shuffl
         given = cases(network, dtype, weighed)
         for _ in range(epochs):
             order = rng.permutation(N_CASES) if shuffled else None
-            swept = way(position, ArrayBatches(BACKEND, given, SIZE, order))
+            with patch.multiple(
+                compiled_sweeps, threads_allowed=lambda: n_threads, WORTH_A_THREAD=1.0, UNITS_OF_A_THREAD=1
+            ):
+                swept = way(position, ArrayBatches(BACKEND, given, SIZE, order))
             position.epoch += 1
         seen.append((position, swept))
     return seen
@@ -104,8 +108,18 @@ class TestCompiledAgreesWithPlain:
         assert_same(both_ways(Network((3, 5, 4)), rule(learning_rate=Steps({0: 0.1, 0.4: 0.01, 1.5: 0.3}))))
 
     @pytest.mark.parametrize("n_threads", [1, 2, 3, 5])
-    def test_any_number_of_threads(self, n_threads, dtype):
-        assert_same(both_ways(Network((3, 5, 4), loss="cross_entropy"), n_threads=n_threads, dtype=dtype))
+    @pytest.mark.parametrize("sizes", [(3, 5, 4), (3, 5, 6, 4), (3, 7, 5, 6, 4)])
+    def test_any_number_of_threads(self, sizes, n_threads, dtype):
+        network = Network(sizes, hidden="tanh", loss="cross_entropy")
+        assert_same(both_ways(network, n_threads=n_threads, dtype=dtype, l2=0.1))
+
+    def test_threads_take_part(self, monkeypatch):
+        crews, make = [], threads.Crew
+        monkeypatch.setattr(compiled_sweeps, "Crew", lambda n_threads: (crews.append(n_threads), make(n_threads))[1])
+        both_ways(Network((3, 7, 6, 2)), n_threads=5)
+        both_ways(Network((3, 7, 6, 2), hidden="softmax"), n_threads=5)  # needs all units of a layer
+        both_ways(Network((3, 2)), n_threads=5)
+        assert crews == [5, 1, 1]
 
     @pytest.mark.parametrize("options", [{"mean": False}, {"l2": 0.3}, {"l2": 0.3, "penalty_reported": False}])
     @pytest.mark.parametrize("weighed", [False, True])
@@ -122,7 +136,7 @@ class TestCompiledAgreesWithPlain:
         assert_same(both_ways(Network((3, 2))))
 
     def test_gradients_in_several_blocks(self, monkeypatch):
-        monkeypatch.setattr("gpubp.cpu.sweep.BLOCK", 16)
+        monkeypatch.setattr(compiled_sweeps, "ROWS", 3)
         assert_same(both_ways(Network((9, 17, 5, 2), hidden="tanh"), adam(), l2=0.1))
 
     def test_a_batch_whose_cases_count_nothing_changes_nothing(self):

@@ -32,8 +32,9 @@ class Work(NamedTuple):
         Strength of the penalty on the weights, 0 without.
     mean, penalty_reported : bool
         See :class:`gpubp.step.Objective`.
-    block : int
-        How many numbers of a gradient are made before they are used, so that they are still in the cache.
+    rows : int
+        How many rows of a layer's gradient are made before they are used: few, so that they are still in the cache, and
+        enough for a product of matrices to be fast.
     """
 
     layers: Layers
@@ -44,7 +45,7 @@ class Work(NamedTuple):
     l2: float
     mean: bool
     penalty_reported: bool
-    block: int
+    rows: int
 
 
 class Cases(NamedTuple):
@@ -250,9 +251,9 @@ def take_steps(
                         lower, lower_step = buffers.signals[shared + row :], i
                     multiply(layers.gemm, b, n_rows, j, signals, AS_IS, j, w, TRANSPOSED, j, 0.0, lower, lower_step)
                     call(work.slopes[k - 1], (layers.parameters[k - 1], b, n_rows, total, y, lower, lower_step))
-            own, rows = high - low, max(1, work.block // (high - low))
-            for part in range(0, n_rows, rows):
-                n = min(rows, n_rows - part)
+            own = high - low
+            for part in range(0, n_rows, work.rows):
+                n = min(work.rows, n_rows - part)
                 y_part = pointer_to(address_at(y_below) + part * item, theta)
                 multiply(
                     layers.gemm,

@@ -20,7 +20,7 @@ from gpubp.step import Objective, Position, Swept
 
 Sweep = Callable[[Position, Batches], Swept]
 
-BLOCK = 1 << 16  # numbers of a gradient that are made before they are used
+ROWS = 512  # of a gradient that are made before they are used
 WORTH_A_THREAD = 2e6  # operations of a step for each thread, below which one more costs more than it brings
 UNITS_OF_A_THREAD = 8  # that a thread has in each hidden layer, at least
 BETWEEN_LOOKS = 0.2  # seconds that compiled code runs before Python looks whether Ctrl-C was pressed
@@ -151,7 +151,7 @@ def _work(objective: Objective, rule: Rule, dtype: str) -> Work:
         l2=objective.l2,
         mean=objective.mean,
         penalty_reported=objective.penalty_reported,
-        block=BLOCK,
+        rows=ROWS,
     )
 
 
@@ -160,8 +160,7 @@ def _buffers(network: Network, size: int, n_threads: int, dtype: np.dtype, chose
     inputs, *hidden, n_outputs = network.sizes
     own = [-(-n_units // n_threads) for n_units in hidden]  # at most, in each hidden layer
     above = sum(network.sizes[2:]) if hidden else n_outputs
-    layers = zip(network.sizes[:-1], network.sizes[1:], strict=True)
-    block = max(max(network.sizes[1:]), min(BLOCK, max(i * j for i, j in layers)))
+    block = max(min(ROWS, i) * j for i, j in zip(network.sizes[:-1], network.sizes[1:], strict=True))
     return Buffers(
         x=room((n_threads, size * inputs if chosen else 0)),
         d=room((n_threads, size * n_outputs if chosen else 0)),
