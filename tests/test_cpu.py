@@ -16,6 +16,7 @@ from gpubp.cpu import compiling, scalar, threads
 from gpubp.cpu import sweep as compiled_sweeps
 from gpubp.cpu.native import wait_for_all
 from gpubp.cpu.outputs import compiled_outputs
+from gpubp.cpu.steps import take_steps
 from gpubp.cpu.sweep import CompiledSweep, compiled_sweep
 from gpubp.descent import RULES, adam, clipped, decayed, momentum
 from gpubp.dropout import with_dropout
@@ -212,6 +213,14 @@ class TestSweep:
             compiled(position, ArrayBatches(BACKEND, self.given, 1))
         assert position.state.updates == 1  # the first call takes one step
         assert np.any(position.theta != self.theta)
+
+    @pytest.mark.parametrize("n_threads", [1, 2])
+    def test_is_compiled_once_for_each_precision(self, n_threads, dtype):
+        """Another layout of an argument would be another kind of argument."""
+        for options in ({}, {"shuffled": False, "weighed": True, "l2": 0.1}):
+            both_ways(Network((3, 5, 2)), n_threads=n_threads, dtype=dtype, **options)
+        kinds = {str(signature).count("float32") > 0 for signature in take_steps.signatures}
+        assert len(take_steps.signatures) == len(kinds)
 
     def test_two_runs_give_the_same_bits(self):
         network = Network((40, 30, 10), loss="cross_entropy")

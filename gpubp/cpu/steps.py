@@ -125,8 +125,8 @@ def take_steps(
     settings : (n_steps, n) array
     values, weights : (n_steps,) arrays
         Set to the objective before each step, without the penalty, and to the weight of its cases.
-    squares : (n_threads, n_steps) array
-        Set to the sum of the squared weights of each thread, where the penalty is reported.
+    squares : (n_steps, n_threads) array
+        Set to the sum of each thread's squared weights, where the penalty is reported.
     """
     layers, sizes, last = work.layers, work.layers.sizes, work.slopes.size - 1
     inputs, n_desired, item, bias = sizes[0], sizes[last + 1], theta.itemsize, layers.bias
@@ -296,7 +296,7 @@ def take_steps(
                 passed += 1
                 if not wait_for_all(barrier, n_threads, passed):
                     return
-        squares[thread, step] = sum_of_squares
+        squares[step, thread] = sum_of_squares
 
 
 @compiled

@@ -67,7 +67,7 @@ class CompiledSweep:
         first, second = ([part for part in state if isinstance(part, np.ndarray)] + [np.empty(0, self.dtype)] * 2)[:2]
         values, weights = np.empty(len(begins)), np.empty(len(begins))
         crew, buffers, cases = self._crew(size), self._buffers(size, batches), self._cases(batches.cases)
-        squares = np.empty((crew.n_threads, len(begins)))
+        squares = np.empty((len(begins), crew.n_threads))
         start = 0
         while start < len(begins):
             stop = min(start + self.steps_at_once, len(begins))
@@ -86,7 +86,7 @@ class CompiledSweep:
                 settings[start:stop],
                 values[start:stop],
                 weights[start:stop],
-                squares[:, start:stop],
+                squares[start:stop],
             )
             if hasattr(state, "updates"):
                 position.state = state._replace(updates=int(updates[stop - 1]))
@@ -97,7 +97,7 @@ class CompiledSweep:
         if self.objective.l2 and self.objective.penalty_reported:
             # a batch whose cases all count nothing says nothing
             share = np.divide(1.0, weights, out=np.zeros_like(weights), where=weights > 0.0) if self.work.mean else 1.0
-            values += 0.5 * self.objective.l2 * np.sum(squares, axis=0) * share
+            values += 0.5 * self.objective.l2 * np.sum(squares, axis=1) * share
         return Swept(values, weights, np.minimum(size, n_cases - begins))
 
     def _state(self, position: Position) -> Any:
