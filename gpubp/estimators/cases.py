@@ -7,7 +7,7 @@ import numpy as np
 import scipy
 import scipy.optimize
 import scipy.sparse
-from sklearn.utils import gen_batches, shuffle
+from sklearn.utils import gen_batches
 
 from gpubp._typing import Array
 from gpubp.backend import Backend, to_backend
@@ -49,7 +49,10 @@ class BatchesInOrder:
         """Give the batches of one more epoch."""
         n_cases, order = len(self.order), None
         if self.random_state is not None:
-            self.order = shuffle(self.order, random_state=self.random_state)
+            # the numbers that sklearn.utils.shuffle draws, without its checks
+            shuffled = np.arange(n_cases)
+            self.random_state.shuffle(shuffled)
+            self.order = self.order[shuffled]
             if self.size < n_cases:
                 order = self.order
         if scipy.sparse.issparse(self.cases.x):
