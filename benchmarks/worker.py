@@ -60,16 +60,20 @@ def prepare(asked):
     return facts, measure
 
 
+LONG = 5.0  # seconds that are not spent twice to learn how long something takes
+
+
 def _step(module, problem, options):
     spec, before, began = problem.spec, _resident(), time.perf_counter()
     run = module.step(problem, **options)
     curve = run(1)
-    first = once = time.perf_counter() - began
-    if spec["sweeps"] > 1 or curve is None:
-        for _ in range(2):  # the first time something may still be compiled
-            again = time.perf_counter()
-            curve = run(spec["sweeps"])
-            once = time.perf_counter() - again
+    first = time.perf_counter() - began
+    for _ in range(2):  # the first time something may still be compiled
+        again = time.perf_counter()
+        curve = run(spec["sweeps"])
+        once = time.perf_counter() - again
+        if once > LONG:
+            break
 
     def measure(seconds):
         # one long run, so that what is done once a run counts as little as it does for a user

@@ -95,6 +95,12 @@ def _versions() -> list[Finding]:
 def _numba() -> Finding:
     if importlib.util.find_spec("numba") is None:
         return Finding("numba", "info", "not installed: training on the CPU is slower", 'pip install "gpubp[fast]"')
+    try:
+        importlib.import_module("numba")
+    except ImportError as error:
+        return Finding(
+            "numba", "warning", f"installed, but not to be imported: {_cause(error)}", "pip install -U numba"
+        )
     return Finding("numba", "info", f"{importlib.metadata.version('numba')}: compiles long trainings on the CPU")
 
 

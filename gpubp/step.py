@@ -1,7 +1,7 @@
 """One training step: the error of a batch, its gradient, and the change of the parameters that follows.
 
-This is the only place where the paper's sum over cases may become a mean, and where a penalty on the weights joins the
-error.
+This is where the paper's sum over cases may become a mean, and where a penalty on the weights joins the error; the steps
+that ``cpu/`` takes are held to it by the tests.
 """
 
 from collections.abc import Callable

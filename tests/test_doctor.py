@@ -132,8 +132,17 @@ def test_tells_whether_long_trainings_are_compiled(monkeypatch, installed, mend)
         importlib.util, "find_spec", lambda name: (installed or None) if name == "numba" else find_spec(name)
     )
     monkeypatch.setattr(importlib.metadata, "version", lambda name: "1.2.3")
+    monkeypatch.setitem(sys.modules, "numba", types.ModuleType("numba"))
     assert found("numba").mend == mend
     assert ("1.2.3" in found("numba").detail) == installed
+
+
+def test_a_numba_that_cannot_be_imported_is_told(monkeypatch):
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: True if name == "numba" else find_spec(name))
+    monkeypatch.setitem(sys.modules, "numba", None)
+    assert found("numba").status == "warning"
+    assert found("numba").mend == "pip install -U numba"
 
 
 def test_a_healthy_gpu_passes_every_check(machine):

@@ -1,19 +1,30 @@
 """Fast forms for NumPy: the same equations, compiled by numba (the extra ``fast``), whole sweeps at a time."""
 
 import functools
+import importlib
 import importlib.util
+import logging
 import os
 
 from gpubp.errors import DataError
+
+logger = logging.getLogger("gpubp")
 
 ENVIRONMENT_VARIABLE = "GPUBP_COMPILED"
 CHOICES = ("auto", "always", "never")
 
 
 @functools.cache
-def numba_is_installed() -> bool:
-    """Tell whether equations can be compiled."""
-    return importlib.util.find_spec("numba") is not None
+def numba_works() -> bool:
+    """Tell whether equations can be compiled: numba is there, and fits the NumPy beside it."""
+    if importlib.util.find_spec("numba") is None:
+        return False
+    try:
+        importlib.import_module("numba")
+    except ImportError as error:
+        logger.warning("nothing is compiled, since numba cannot be imported (%s); pip install -U numba mends it", error)
+        return False
+    return True
 
 
 PLAIN_CALL = 1e-4  # about how many seconds a step by NumPy takes at least,
@@ -25,7 +36,7 @@ def is_wanted(n_calls: int, operations: float) -> bool:
     """Decide whether to compile, for work of so many steps and of so many operations in each.
 
     ``GPUBP_COMPILED`` says "always" or "never"; without it, compiled code is used where it saves more than loading it
-    costs. What is decided depends on the work alone, so that the same training gives the same bits each time.
+    costs. What is decided depends on the work alone: with as many threads the same training gives the same bits again.
 
     Raises
     ------
@@ -35,6 +46,5 @@ def is_wanted(n_calls: int, operations: float) -> bool:
     asked = os.environ.get(ENVIRONMENT_VARIABLE, "").strip() or "auto"
     if asked not in CHOICES:
         raise DataError(f"{ENVIRONMENT_VARIABLE} must be one of {', '.join(CHOICES)}, got {asked!r}")
-    if asked == "never" or not numba_is_installed():
-        return False
-    return asked == "always" or n_calls * (PLAIN_CALL + operations / PLAIN_RATE) > WORTHWHILE
+    wanted = asked == "always" or n_calls * (PLAIN_CALL + operations / PLAIN_RATE) > WORTHWHILE
+    return wanted and asked != "never" and numba_works()

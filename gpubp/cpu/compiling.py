@@ -5,6 +5,7 @@ over it is one pass over memory.
 """
 
 import hashlib
+import re
 from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
@@ -46,18 +47,24 @@ def compiled(function: Callable[..., Any], **options: Any) -> Callable[..., Any]
     return made
 
 
-def _name_by_sources(function: Callable[..., Any]) -> None:
-    """Name a function so that numba finds on disk only what was made of these sources: it looks at one file itself."""
-    if _DIGEST not in function.__qualname__:
-        function.__qualname__ += f".{_DIGEST}"
+def _name_by_sources(function: Callable[..., Any], *names: str) -> None:
+    """Name a function, and so its file on disk, by what it was made of, and by all that tells it from others like it.
+
+    Numba asks itself only whether one source file is new, and two processes that write functions of one name at once
+    can give each the other's code.
+    """
+    function.__qualname__ = ".".join([function.__qualname__, *names, _DIGEST])
 
 
 _alive: list[Any] = []  # what is called by address must not be let go
 
 
-def address_of_loop(loop: Callable[..., float], *kinds: Any) -> int:
-    """Compile a loop as a function of C that returns a double."""
-    _name_by_sources(loop)
+def address_of_loop(loop: Callable[..., float], names: tuple[str, ...], *kinds: Any) -> int:
+    """Compile a loop as a function of C that returns a double; ``names`` tell it from other loops."""
+    if loop.__closure__ is None:  # one function, for both precisions
+        loop = FunctionType(loop.__code__, loop.__globals__, loop.__name__)
+        loop.__qualname__ = loop.__name__
+    _name_by_sources(loop, *(re.sub(r"\W", "_", name) for name in names))
     signature = types.float64(*kinds)
     try:
         made = cfunc(signature, cache=True, error_model="numpy")(loop)
@@ -76,7 +83,10 @@ def _for_numbers(function: FunctionType, single: bool) -> FunctionType:
     constants = tuple(np.float32(c) if single and isinstance(c, float) else c for c in code.co_consts)
     n_arguments = code.co_argcount + code.co_kwonlyargcount
     code = code.replace(co_consts=constants, co_argcount=n_arguments, co_kwonlyargcount=0)
-    return FunctionType(code, function.__globals__, function.__name__, function.__defaults__, function.__closure__)
+    around = function.__globals__
+    if single:
+        around = {name: np.float32(value) if isinstance(value, float) else value for name, value in around.items()}
+    return FunctionType(code, around, function.__name__, function.__defaults__, function.__closure__)
 
 
 @cache

@@ -33,7 +33,7 @@ def unit_value(name: str, dtype: str) -> Loop:
             return 0.0
 
     whole, numbers = types.intp, types.CPointer(real)
-    return Loop(address_of_loop(loop, real, whole, whole, numbers, numbers), parameter)
+    return Loop(address_of_loop(loop, (name, dtype), real, whole, whole, numbers, numbers), parameter)
 
 
 @cache
@@ -60,7 +60,7 @@ def unit_dE_dx(name: str, dtype: str) -> Loop:
             return 0.0
 
     whole, numbers = types.intp, types.CPointer(real)
-    return Loop(address_of_loop(loop, real, whole, whole, numbers, numbers, numbers, whole), parameter)
+    return Loop(address_of_loop(loop, (name, dtype), real, whole, whole, numbers, numbers, numbers, whole), parameter)
 
 
 def _softmax(p, b, j, total, y):
@@ -116,7 +116,7 @@ def output_error(loss_name: str, unit_name: str, dtype: str) -> Loop:
         loop = _error_of_units(value, slope, has_parameter, at_total)
     whole, numbers = types.intp, types.CPointer(real)
     kinds = (real, whole, whole, numbers, numbers, numbers, whole, numbers, numbers)
-    return Loop(address_of_loop(loop, *kinds), parameter)
+    return Loop(address_of_loop(loop, (loss_name, unit_name, dtype), *kinds), parameter)
 
 
 def _error_of_units(value: Any, slope: Any, has_parameter: bool, at_total: bool) -> Callable[..., float]:

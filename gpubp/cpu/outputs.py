@@ -15,6 +15,10 @@ PART = 256
 """Cases that pass forward together: few enough for what they leave behind to stay in the cache."""
 
 
+AT_ONCE = 128 * PART
+"""Cases that are done before Python looks whether Ctrl-C was pressed."""
+
+
 class Layers(NamedTuple):
     """A network as compiled code sees it.
 
@@ -81,9 +85,13 @@ def _pass_cases(thread, n_threads, barrier, layers, theta, x, n_cases, rooms, ou
 
 def compiled_outputs(network: Network, theta: np.ndarray, x: np.ndarray) -> np.ndarray:
     """Compute the outputs of one network: ``(b, j)`` from ``theta`` (P,) and ``x`` (b, i) of the same precision."""
-    theta, x = np.ascontiguousarray(theta), np.ascontiguousarray(x)
-    room = partial(np.empty, dtype=theta.dtype)
-    crew = Crew(min(threads_allowed(), -(-len(x) // PART)))
-    outputs, rooms = room(len(x) * network.sizes[-1]), room((crew.n_threads, 2, PART * max(network.sizes[1:])))
-    crew.run(_pass_cases, layers_of(network, str(theta.dtype)), theta, x.ctypes.data, len(x), rooms, outputs)
+    theta, room = np.ascontiguousarray(theta), partial(np.empty, dtype=theta.dtype)
+    crew = Crew(max(1, min(threads_allowed(), -(-len(x) // PART))))
+    layers = layers_of(network, str(theta.dtype))
+    outputs = room(len(x) * network.sizes[-1])
+    rooms = room((crew.n_threads, 2, PART * max(network.sizes[1:])))
+    for start in range(0, len(x), AT_ONCE):
+        cases = np.ascontiguousarray(x[start : start + AT_ONCE])
+        y = outputs[start * network.sizes[-1] :][: len(cases) * network.sizes[-1]]
+        crew.run(_pass_cases, layers, theta, cases.ctypes.data, len(cases), rooms, y)
     return outputs.reshape(len(x), -1)

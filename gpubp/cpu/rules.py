@@ -125,4 +125,4 @@ def change_of(rule: str, dtype: str) -> int:
     real = REAL[dtype]
     whole, numbers = types.intp, types.CPointer(real)
     kinds = (whole, whole, whole, numbers, numbers, numbers, numbers, real, real, numbers)
-    return address_of_loop(_rule_loops()[rule], *kinds)
+    return address_of_loop(_rule_loops()[rule], (dtype,), *kinds)

@@ -140,7 +140,8 @@ def take_steps(
     for step in range(settings.shape[0]):
         at = begin + step * size
         b = min(size, cases.n_cases - at)
-        x_at, d_at, weights_at = _choose(cases, buffers, thread, order, at, b, inputs, n_desired, weighed, theta)
+        case, beyond = b * thread // n_threads, b * (thread + 1) // n_threads
+        x_at, d_own, weights_own = _choose(cases, buffers, thread, order, at, b, case, beyond, theta, inputs, n_desired)
         x = pointer_to(x_at, theta)
 
         # forward: eq. (1) and (2)
@@ -184,7 +185,6 @@ def take_steps(
         passed += 1
         if not wait_for_all(barrier, n_threads, passed):
             return
-        case, beyond = b * thread // n_threads, b * (thread + 1) // n_threads
         total = buffers.totals[thread, place : place + (beyond - case) * j]
         y = buffers.outputs[thread, place : place + (beyond - case) * j]
         signal = buffers.signals[shared + case * j : shared + beyond * j]
@@ -196,7 +196,6 @@ def take_steps(
                     total[(c - case) * j + unit] += buffers.partials[other, shared + c * j + unit]
         if layers.values[last]:
             call(layers.values[last], (layers.parameters[last], beyond - case, j, total, y))
-        d_own, weights_own = d_at + case * j * item, weights_at + case * item
         buffers.notes[thread * APART] = call(
             work.error,
             (number(work.error_parameter), beyond - case, j, total, y, d_own, weighed, weights_own, signal),
@@ -300,11 +299,15 @@ def take_steps(
 
 
 @compiled
-def _choose(cases, buffers, thread, order, at, b, inputs, n_desired, weighed, theta):
-    """Give where a batch's x, d and weights are; cases in another order than theirs are gathered first."""
+def _choose(cases, buffers, thread, order, at, b, case, beyond, theta, inputs, n_desired):
+    """Give where a batch's x, and d and the weights of a thread's share of its cases, are.
+
+    Cases in another order than theirs are gathered first.
+    """
     item = theta.itemsize
     if not order.size:
-        return cases.x + at * inputs * item, cases.d + at * n_desired * item, cases.weights + at * item
+        first = at + case
+        return cases.x + at * inputs * item, cases.d + first * n_desired * item, cases.weights + first * item
     all_x, all_d = pointer_to(cases.x, theta), pointer_to(cases.d, theta)
     all_weights = pointer_to(cases.weights, theta)
     x, d, weights = buffers.x[thread], buffers.d[thread], buffers.weights[thread]
@@ -312,10 +315,12 @@ def _choose(cases, buffers, thread, order, at, b, inputs, n_desired, weighed, th
         row = order[at + c]
         for i in range(inputs):
             x[c * inputs + i] = all_x[row * inputs + i]
+    for c in range(case, beyond):
+        row = order[at + c]
         for j in range(n_desired):
-            d[c * n_desired + j] = all_d[row * n_desired + j]
-        if weighed:
-            weights[c] = all_weights[row]
+            d[(c - case) * n_desired + j] = all_d[row * n_desired + j]
+        if cases.weights:
+            weights[c - case] = all_weights[row]
     return address_of(x), address_of(d), address_of(weights)
 
 

@@ -13,7 +13,7 @@ from gpubp.cpu.outputs import layers_of
 from gpubp.cpu.rules import NUMBERS, change_of, numbers_of_steps
 from gpubp.cpu.steps import APART, Buffers, Cases, Work, take_steps
 from gpubp.cpu.threads import Crew, threads_allowed
-from gpubp.descent import Rule
+from gpubp.descent import RULES, Rule
 from gpubp.losses import loss
 from gpubp.network import Network
 from gpubp.step import Objective, Position, Swept
@@ -28,7 +28,8 @@ BETWEEN_LOOKS = 0.2  # seconds that compiled code runs before Python looks wheth
 
 def compiled_sweep(objective: Objective, rule: Rule, dtype: str, plain: Sweep) -> Sweep:
     """Compile the steps of a rule and an objective, or give ``plain`` where there is no compiled form of them."""
-    if rule.name not in NUMBERS or not _has_loops(objective.network):
+    known = rule.name in NUMBERS and rule.update is RULES[rule.name]().update
+    if not known or not _has_loops(objective.network):
         return plain
     return CompiledSweep(objective, rule, dtype, plain)
 
@@ -45,9 +46,10 @@ class CompiledSweep:
 
     def __init__(self, objective: Objective, rule: Rule, dtype: str, plain: Sweep) -> None:
         self.objective, self.rule, self.dtype, self.plain = objective, rule, dtype, plain
-        self.work = _work(objective, rule, dtype)
+        self.work: Work | None = None  # made when it is sure to be used
         self.crew: Crew | None = None
         self.buffers: Buffers | None = None
+        self.room_for: Any = None
         self.own_state: Any = None
         self.given: Batch | None = None
         self.steps_at_once = 1
@@ -68,28 +70,32 @@ class CompiledSweep:
         values, weights = np.empty(len(begins)), np.empty(len(begins))
         crew, buffers, cases = self._crew(size), self._buffers(size, batches), self._cases(batches.cases)
         squares = np.empty((len(begins), crew.n_threads))
+        if self.work is None:
+            self.work = _work(self.objective, self.rule, self.dtype)
         start = 0
         while start < len(begins):
             stop = min(start + self.steps_at_once, len(begins))
-            began = time.perf_counter()
-            crew.run(
-                take_steps,
-                self.work,
-                cases,
-                buffers,
-                order,
-                size,
-                int(begins[start]),
-                position.theta,
-                first,
-                second,
-                settings[start:stop],
-                values[start:stop],
-                weights[start:stop],
-                squares[start:stop],
-            )
-            if hasattr(state, "updates"):
-                position.state = state._replace(updates=int(updates[stop - 1]))
+            began, weights[stop - 1] = time.perf_counter(), np.nan
+            try:
+                crew.run(
+                    take_steps,
+                    self.work,
+                    cases,
+                    buffers,
+                    order,
+                    size,
+                    int(begins[start]),
+                    position.theta,
+                    first,
+                    second,
+                    settings[start:stop],
+                    values[start:stop],
+                    weights[start:stop],
+                    squares[start:stop],
+                )
+            finally:  # Ctrl-C is looked at when the steps are done
+                if hasattr(state, "updates") and not np.isnan(weights[stop - 1]):
+                    position.state = state._replace(updates=int(updates[stop - 1]))
             of_a_step = (time.perf_counter() - began) / (stop - start)
             self.steps_at_once = max(1, int(BETWEEN_LOOKS / of_a_step))
             start = stop
@@ -117,7 +123,9 @@ class CompiledSweep:
         return self.crew
 
     def _buffers(self, size: int, batches: ArrayBatches) -> Buffers:
-        if self.buffers is None:
+        room_for = (size, batches.order is not None, batches.cases.case_weights is not None)
+        if self.buffers is None or self.room_for != room_for:
+            self.room_for = room_for
             self.buffers = _buffers(
                 self.objective.network,
                 size,
@@ -159,14 +167,15 @@ def _buffers(network: Network, size: int, n_threads: int, dtype: np.dtype, chose
     room: Callable[..., np.ndarray] = partial(np.empty, dtype=dtype)
     inputs, *hidden, n_outputs = network.sizes
     own = [-(-n_units // n_threads) for n_units in hidden]  # at most, in each hidden layer
+    share = -(-size // n_threads)  # of the cases, at most
     above = sum(network.sizes[2:]) if hidden else n_outputs
     block = max(min(ROWS, i) * j for i, j in zip(network.sizes[:-1], network.sizes[1:], strict=True))
     return Buffers(
         x=room((n_threads, size * inputs if chosen else 0)),
-        d=room((n_threads, size * n_outputs if chosen else 0)),
-        weights=room((n_threads, size if chosen and weighed else 0)),
-        totals=room((n_threads, size * (sum(own) + n_outputs))),
-        outputs=room((n_threads, size * (sum(own) + n_outputs))),
+        d=room((n_threads, share * n_outputs if chosen else 0)),
+        weights=room((n_threads, share if chosen and weighed else 0)),
+        totals=room((n_threads, size * sum(own) + share * n_outputs)),
+        outputs=room((n_threads, size * sum(own) + share * n_outputs)),
         partials=room((n_threads, size * above)),
         signals=room(size * above),
         own_signals=room((n_threads, size * own[0] if own else 0)),

@@ -31,6 +31,11 @@ class LearningRate:
         rate = self.now if self.by_epoch is None else float(self.by_epoch(epoch))
         return WarmUp(self.warm_up, rate)(epoch)
 
+    @property
+    def changes(self) -> bool:
+        """Whether it is ever another than the first."""
+        return self.by_epoch is not None or self.warm_up > 0.0 or self.schedule != "constant"
+
     def after_epoch(self, n_seen: int) -> None:
         """Follow the number of cases seen since the first fit."""
         if self.schedule == "invscaling":
@@ -44,7 +49,7 @@ class LearningRate:
         return f"Setting learning rate to {self.now:f}"
 
 
-RULE_OF: dict[str, Callable[[Any, LearningRate], Rule]] = {
+RULE_OF: dict[str, Callable[[Any, LearningRate | float], Rule]] = {
     "sgd": lambda model, rate: (nesterov if model.nesterovs_momentum else momentum)(rate, model.momentum),
     "momentum": lambda model, rate: momentum(rate, model.momentum),
     "adam": lambda model, rate: adam(rate, model.beta_1, model.beta_2, model.epsilon),
@@ -71,7 +76,7 @@ def learning_rate_of(model: Any) -> LearningRate:
 
 def rule_of(model: Any, rate: LearningRate) -> Rule:
     """Make the rule that an estimator's parameters ask for."""
-    rule = RULE_OF[model.solver](model, rate)
+    rule = RULE_OF[model.solver](model, rate if rate.changes else rate.first)
     return rule if model.max_grad_norm is None else clipped(rule, float(model.max_grad_norm))
 
 
