@@ -1,6 +1,6 @@
 """One training step: the error of a batch, its gradient, and the change of the parameters that follows.
 
-This is where the paper's sum over cases may become a mean, and where a penalty on the weights joins the error; the steps
+This is where the sum over cases may become a mean, and where a penalty on the weights joins the error; the steps
 that ``cpu/`` takes are held to it by the tests.
 """
 

@@ -64,14 +64,18 @@ def unit_dE_dx(name: str, dtype: str) -> Loop:
 
 
 def _softmax(p, b, j, total, y):
-    """Go case by case: softmax is no equation of single units."""
+    """Go case by case: softmax is no equation of single units. The exponentials are taken of all at once, for speed."""
     for c in range(b):
         start, stop = c * j, (c + 1) * j
         largest = total[start]
         for i in range(start + 1, stop):
             largest = max(largest, total[i])
         for i in range(start, stop):
-            y[i] = scalar.exp(total[i] - largest)
+            y[i] = total[i] - largest
+    for i in range(b * j):
+        y[i] = scalar.exp(y[i])
+    for c in range(b):
+        start, stop = c * j, (c + 1) * j
         sum_of_exp = y[start]
         for i in range(start + 1, stop):
             sum_of_exp += y[i]
@@ -143,23 +147,27 @@ def _error_of_units(value: Any, slope: Any, has_parameter: bool, at_total: bool)
 
 
 def _cross_entropy_of_softmax(p, b, j, total, y, d, weighed, case_weights, signal):
-    """Go through softmax and cross entropy case by case, together: both need the sum of the exponentials."""
+    """Do softmax and cross entropy together: both need the sum of the exponentials."""
+    for c in range(b):
+        start, stop = c * j, (c + 1) * j
+        largest = total[start]
+        for i in range(start + 1, stop):
+            largest = max(largest, total[i])
+        for i in range(start, stop):
+            signal[i] = total[i] - largest
+    for i in range(b * j):
+        y[i] = scalar.exp(signal[i])
     error = 0.0
     for c in range(b):
         start, stop = c * j, (c + 1) * j
-        largest, desired = total[start], d[start]
-        for i in range(start + 1, stop):
-            largest = max(largest, total[i])
-            desired += d[i]
-        for i in range(start, stop):
-            y[i] = scalar.exp(total[i] - largest)
-        sum_of_exp = y[start]
+        sum_of_exp, desired = y[start], d[start]
         for i in range(start + 1, stop):
             sum_of_exp += y[i]
+            desired += d[i]
         log_of_sum, of_case = np.log(sum_of_exp), 0.0
         for i in range(start, stop):
             y[i] /= sum_of_exp
-            of_case += d[i] * (largest - total[i] + log_of_sum)
+            of_case += d[i] * (log_of_sum - signal[i])
             signal[i] = desired * y[i] - d[i]
         if weighed:
             of_case *= case_weights[c]
