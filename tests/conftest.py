@@ -60,6 +60,8 @@ def pytest_addoption(parser):
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "on(device): computes there; skipped where the device is not")
+    if importlib.util.find_spec("numba") is None:  # its doctests could not be collected
+        config.option.ignore = [*(config.option.ignore or []), str(config.rootpath / "gpubp" / "cpu")]
 
 
 def pytest_collection_modifyitems(config, items):

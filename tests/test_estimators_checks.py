@@ -1,5 +1,6 @@
 """scikit-learn's check_estimator, with array API dispatch off and on; what is excused has its reason beside it."""
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -131,7 +132,9 @@ def test_with_dispatch(kind):
         else:
             assert "check_array_api_input" in passed
         if parse_version("1.9") <= VERSION:
-            assert {"check_array_api_mixed_inputs", "check_array_api_same_namespace"} <= passed
+            assert "check_array_api_same_namespace" in passed
+            # scikit-learn skips this one where there is no torch
+            assert "check_array_api_mixed_inputs" in passed or importlib.util.find_spec("torch") is None
         assert {name: why for name, why in failed.items() if name not in excused} == {}, in_brief(options)
         ran |= failed.keys() | passed
         failed_somewhere |= failed.keys()
