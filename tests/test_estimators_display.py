@@ -140,3 +140,11 @@ class TestNotebook:
 
     def test_in_a_pipeline(self):
         assert "MLPRegressor" in make_pipeline(StandardScaler(), MLPRegressor())._repr_html_()
+
+
+@pytest.mark.parametrize(("early_stopping", "watched"), [(False, "the loss"), (True, "the validation score")])
+def test_the_report_names_what_did_not_improve(early_stopping, watched):
+    model = MLPClassifier((5,), max_iter=50, tol=10.0, early_stopping=early_stopping, random_state=0, device="cpu")
+    X = np.random.default_rng(0).normal(size=(60, 3))
+    text = model.fit(X, X[:, 0] > 0).report()
+    assert f"it ended because {watched} did not improve any more" in text

@@ -7,7 +7,6 @@ from sklearn.utils.validation import check_is_fitted
 
 REASONS = {
     "epochs": "max_iter was reached",
-    "patience": "nothing improved any more",
     "converged": "the solver converged",
     "time": "max_time was reached",
     "callback": "a callback asked for it",
@@ -42,8 +41,7 @@ def report(model: Any) -> str:
         f"{type(model).__name__}: {sizes}, {n_parameters:,} parameters",
         f"  units       {hidden}; {model.out_activation_} at the output",
         f"  solver      {_solver(model)}; {model.coefs_[0].dtype}, device={model.device!r}",
-        f"  fit         {model.n_iter_} {unit} in {model.fit_seconds_:.3g} s; it ended because "
-        f"{REASONS[model.stop_reason_]}",
+        f"  fit         {model.n_iter_} {unit} in {model.fit_seconds_:.3g} s; it ended because {_reason(model)}",
         f"  loss        {_curve(model.loss_curve_, np.nanmin)}",
     ]
     if model.validation_curve_:
@@ -52,6 +50,12 @@ def report(model: Any) -> str:
     if advice := _advice(model):
         lines.append(f"  advice      {advice}")
     return "\n".join(lines)
+
+
+def _reason(model: Any) -> str:
+    if model.stop_reason_ != "patience":
+        return REASONS[model.stop_reason_]
+    return f"the {'validation score' if model.early_stopping else 'loss'} did not improve any more"
 
 
 def _solver(model: Any) -> str:
