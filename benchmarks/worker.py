@@ -61,6 +61,7 @@ def prepare(asked):
 
 
 LONG = 5.0  # seconds that are not spent twice to learn how long something takes
+FEWEST = 8  # sweeps of a run that is timed
 
 
 def _step(module, problem, options):
@@ -77,7 +78,7 @@ def _step(module, problem, options):
 
     def measure(seconds):
         # one long run, so that what is done once a run counts as little as it does for a user
-        sweeps = max(1, round(seconds * spec["sweeps"] / once))
+        sweeps = max(FEWEST, round(seconds * spec["sweeps"] / once))
         start = time.perf_counter()
         run(sweeps)
         return {"seconds": (time.perf_counter() - start) / (sweeps * spec["batches"])}

@@ -139,8 +139,8 @@ def run(plan: Plan, position: Position) -> Outcome:
     try:
         while stop_reason is None:
             epoch_began = time.perf_counter()
-            error, n_cases = _sweep(plan, position)
-            bad = ~(np.isfinite(error) & to_numpy(xp.all(xp.isfinite(position.theta), axis=-1)))
+            error, n_cases, finite = _sweep(plan, position)
+            bad = ~(np.isfinite(error) & finite)
             diverged = diverged | bad
             if np.all(bad):
                 stop_reason = "diverged"
@@ -181,15 +181,18 @@ def run(plan: Plan, position: Position) -> Outcome:
     return Outcome(last_good, position.epoch, history, stop_reason, diverged)
 
 
-def _sweep(plan: Plan, position: Position) -> tuple[Any, int]:
-    """Take one step for each batch of one epoch; the objective over the epoch comes back on the host, and its cases."""
+def _sweep(plan: Plan, position: Position) -> tuple[Any, int, np.ndarray]:
+    """Take one step for each batch of one epoch.
+
+    The objective over the epoch comes back on the host, the number of cases, and whether the parameters are finite.
+    """
     swept = plan.sweep(position, plan.batches())
-    values, n_cases = to_numpy(swept.values), int(np.sum(swept.sizes))
+    values, n_cases, finite = to_numpy(swept.values), int(np.sum(swept.sizes)), to_numpy(swept.finite)
     if plan.average is None:
-        return _on_host(np.sum(values, axis=0)), n_cases
+        return _on_host(np.sum(values, axis=0)), n_cases, finite
     counted = to_numpy(swept.weights) if plan.average == "weights" else swept.sizes
     counted = np.reshape(counted, (*counted.shape, *(1,) * (values.ndim - counted.ndim)))
-    return _on_host(np.sum(values * counted, axis=0) / np.sum(counted, axis=0)), n_cases
+    return _on_host(np.sum(values * counted, axis=0) / np.sum(counted, axis=0)), n_cases, finite
 
 
 def _look(plan: Plan, theta: Array) -> tuple[Any | None, float | None]:

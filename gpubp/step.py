@@ -116,12 +116,14 @@ class Position:
 class Swept(NamedTuple):
     """What the steps of a sweep gave: their values ``(n_steps, ...)``, and the weights and the numbers of their cases.
 
-    ``weights`` are ``(n_steps,)`` or ``(n_steps, ...)``, ``sizes`` are ``(n_steps,)`` of NumPy.
+    ``weights`` are ``(n_steps,)`` or ``(n_steps, ...)``, ``sizes`` are ``(n_steps,)`` of NumPy. ``finite``, ``(...)``,
+    tells whether the parameters are finite at the end.
     """
 
     values: Array
     weights: Array
     sizes: np.ndarray
+    finite: Array
 
 
 def make_step(backend: Backend, objective: Objective, rule: Rule | SecondOrder, dtype: str) -> Step:

@@ -46,4 +46,5 @@ def _step_by_step(xp: Namespace, step: Step, position: Position, batches: Batche
         weights.append(total_weight(xp, batch))
         sizes.append(batch.x.shape[-2])
     all_weights = np.asarray(weights) if isinstance(weights[0], float) else xp.stack(weights)
-    return Swept(xp.stack(values), all_weights, np.asarray(sizes))
+    finite = xp.all(xp.isfinite(position.theta), axis=-1)
+    return Swept(xp.stack(values), all_weights, np.asarray(sizes), finite)

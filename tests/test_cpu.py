@@ -1,6 +1,7 @@
 """The compiled sweep against the plain one, its threads, and what it leaves to the plain one."""
 
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -11,15 +12,17 @@ import pytest
 
 pytest.importorskip("numba", reason="numba, of the extra 'fast', is not installed")
 
+from threadpoolctl import threadpool_info
+
 from gpubp import cpu, sweep
 from gpubp.activations import ACTIVATIONS
 from gpubp.backend import choose_backend
 from gpubp.batches import ArrayBatches, Batch
 from gpubp.cpu import compiling, scalar, threads
 from gpubp.cpu import sweep as compiled_sweeps
-from gpubp.cpu.native import wait_for_all
+from gpubp.cpu.mailbox import next_request, number_of_request, times_passed, wait_for_all
 from gpubp.cpu.outputs import compiled_outputs
-from gpubp.cpu.steps import take_steps
+from gpubp.cpu.steps import take_part
 from gpubp.cpu.sweep import CompiledSweep, compiled_sweep
 from gpubp.descent import RULES, adam, clipped, decayed, momentum
 from gpubp.dropout import with_dropout
@@ -128,7 +131,7 @@ class TestCompiledAgreesWithPlain:
 
     def test_threads_take_part(self, monkeypatch):
         crews, make = [], threads.Crew
-        monkeypatch.setattr(compiled_sweeps, "Crew", lambda n_threads: (crews.append(n_threads), make(n_threads))[1])
+        monkeypatch.setattr(compiled_sweeps, "Crew", lambda n, *given: (crews.append(n), make(n, *given))[1])
         both_ways(Network((3, 7, 6, 2)), n_threads=5)
         both_ways(Network((3, 7, 6, 2), hidden="softmax"), n_threads=5)  # needs all units of a layer
         both_ways(Network((3, 2)), n_threads=5)
@@ -210,6 +213,30 @@ class TestSweep:
         compiled(position, ArrayBatches(BACKEND, self.given, SIZE))
         np.testing.assert_array_equal(kept, before)
 
+    def test_a_part_of_an_epochs_parameters_keeps_them(self, compiled):
+        position, kept = Position(self.theta, self.rule.init(np, self.theta)), []
+        for _ in range(4):
+            compiled(position, ArrayBatches(BACKEND, self.given, SIZE))
+            kept.append((position.theta[2:], position.theta[2:].copy()))
+        for part, before in kept:
+            np.testing.assert_array_equal(part, before)
+
+    def test_parameters_that_nobody_holds_are_used_again(self, compiled):
+        position, places = Position(self.theta, self.rule.init(np, self.theta)), []
+        for _ in range(6):
+            compiled(position, ArrayBatches(BACKEND, self.given, SIZE))
+            places.append(position.theta.ctypes.data)
+        assert len(set(places)) == 2
+
+    @pytest.mark.parametrize("where", [0, -1])
+    def test_tells_whether_the_parameters_are_finite(self, compiled, where):
+        position = Position(self.theta.copy(), self.rule.init(np, self.theta))
+        batches = ArrayBatches(BACKEND, self.given, SIZE)
+        assert compiled(position, batches).finite
+        position.theta[where] = np.inf
+        with np.errstate(all="ignore"):
+            assert not compiled(position, batches).finite
+
     @pytest.mark.parametrize("before", [True, False])
     def test_interrupted_keeps_what_was_learned(self, compiled, monkeypatch, before):
         """Python looks at Ctrl-C before the steps of a call, or when they are done."""
@@ -247,8 +274,8 @@ class TestSweep:
         """Another layout of an argument would be another kind of argument."""
         for options in ({}, {"shuffled": False, "weighed": True, "l2": 0.1}):
             both_ways(Network((3, 5, 2)), n_threads=n_threads, dtype=dtype, **options)
-        kinds = {str(signature).count("float32") > 0 for signature in take_steps.signatures}
-        assert len(take_steps.signatures) == len(kinds)
+        kinds = {str(signature).count("float32") > 0 for signature in take_part.signatures}
+        assert len(take_part.signatures) == len(kinds)
 
     def test_two_runs_give_the_same_bits(self):
         network = Network((40, 30, 10), loss="cross_entropy")
@@ -311,60 +338,87 @@ class TestChoice:
 
 
 @compiling.compiled
-def _meet(thread, n_threads, barrier, met):
-    for time in range(1000):
-        met[thread] = time
-        if not wait_for_all(barrier, n_threads, 2 * time + 1):
+def _meet(thread, n_threads, mailbox, met):
+    """Count each time when another thread has not come as far."""
+    served = number_of_request(mailbox, thread)
+    while True:
+        passed = times_passed(mailbox, n_threads)
+        for meeting in range(500):
+            met[thread] += 1
+            if not wait_for_all(mailbox, n_threads, passed + 2 * meeting + 1):
+                return
+            for other in range(n_threads):
+                met[n_threads] += met[other] != met[thread]
+            if not wait_for_all(mailbox, n_threads, passed + 2 * meeting + 2):
+                return
+        if thread == 0 or not next_request(mailbox, thread, served):
             return
-        for other in range(n_threads):
-            if met[other] != time:
-                met[n_threads] += 1
-        wait_for_all(barrier, n_threads, 2 * time + 2)
+        served += 1
 
 
 class TestThreads:
     @pytest.mark.parametrize("n_threads", [1, 2, 4])
     def test_wait_for_each_other(self, n_threads):
         met = np.zeros(n_threads + 1, np.int64)
-        threads.Crew(n_threads).run(_meet, met)
-        np.testing.assert_array_equal(met, [*[999] * n_threads, 0])
+        crew = threads.Crew(n_threads, _meet, met)
+        for run in range(1, 6):
+            crew.run([])
+            np.testing.assert_array_equal(met, [*[500 * run] * n_threads, 0])
+
+    def test_are_asked_again_while_they_wait_and_when_they_have_left(self):
+        met = np.zeros(3, np.int64)
+        crew = threads.Crew(2, _meet, met)
+        for pause in (0.0, 0.0, 0.1, 0.1, 0.0):
+            crew.run([])
+            time.sleep(pause)
+        np.testing.assert_array_equal(met, [2500, 2500, 0])
 
     def test_do_not_wait_for_one_that_never_comes(self):
-        def interrupted(thread, n_threads, barrier, met):
+        def interrupted(thread, n_threads, mailbox, met):
             if thread == 0:
                 raise KeyboardInterrupt
-            _meet(thread, n_threads, barrier, met)
+            _meet(thread, n_threads, mailbox, met)
 
         met = np.zeros(4, np.int64)
-        with pytest.raises(KeyboardInterrupt):
-            threads.Crew(3).run(interrupted, met)
-        np.testing.assert_array_equal(met, 0)
+        crew = threads.Crew(3, interrupted, met)
+        for _ in range(2):
+            with pytest.raises(KeyboardInterrupt):
+                crew.run([])
+        np.testing.assert_array_equal(met[[0, 3]], 0)
 
     @pytest.mark.parametrize("failing", [0, 1])
-    def test_do_not_wait_for_one_that_fails(self, failing):
-        def fails(thread, n_threads, barrier, met):
-            if thread == failing:
-                raise MemoryError
-            _meet(thread, n_threads, barrier, met)
+    def test_do_not_wait_for_one_that_fails_and_can_be_asked_again(self, failing):
+        fails = [True]
 
+        def may_fail(thread, n_threads, mailbox, met):
+            if thread == failing and fails[0]:
+                raise MemoryError
+            _meet(thread, n_threads, mailbox, met)
+
+        met = np.zeros(3, np.int64)
+        crew = threads.Crew(2, may_fail, met)
         with pytest.raises(MemoryError):
-            threads.Crew(2).run(fails, np.zeros(3, np.int64))
+            crew.run([])
+        fails[0], met[:] = False, 0
+        crew.run([])
+        np.testing.assert_array_equal(met, [500, 500, 0])
 
     def test_blas_is_given_back_by_crews_that_overlap(self):
         before = threads._threads_of_blas()
         inside, go_on = threading.Event(), threading.Event()
         with ThreadPoolExecutor(1) as other:
-            waiting = other.submit(threads.Crew(1).run, lambda *_: (inside.set(), go_on.wait(10)))
+            waiting = other.submit(threads.Crew(1, lambda *_: (inside.set(), go_on.wait(10))).run, [])
             assert inside.wait(10)
-            threads.Crew(1).run(lambda *_: (go_on.set(), waiting.result(10)))
-        assert threads._threads_of_blas() == before == threads.threads_allowed()
+            threads.Crew(1, lambda *_: (go_on.set(), waiting.result(10))).run([])
+        assert threads._threads_of_blas() == before
+        assert threads.threads_allowed() == min(max(before), threads.cores())
 
     def test_blas_is_kept_to_one_thread_and_given_back(self):
         def threads_of_blas():
-            return [library["num_threads"] for library in threads.blas().info()]
+            return [library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"]
 
         before, seen = threads_of_blas(), []
-        threads.Crew(1).run(lambda *_: seen.append(threads_of_blas()))
+        threads.Crew(1, lambda *_: seen.append(threads_of_blas())).run([])
         assert before
         assert set(seen[0]) == {1}
         assert threads_of_blas() == before

@@ -23,6 +23,7 @@ AROUND_THE_CORE = {
     *("__init__.py", "__main__.py", "cli/", "data/", "tabular.py", "testing.py", "explain.py", "plotting.py"),
     "doctor.py",
     "estimators/",
+    "cpu/",  # the core a second time, for speed: all of it may be left out
 }
 
 
@@ -153,7 +154,7 @@ def test_core_stays_small():
         for name, path in modules_in(PACKAGE).items()
         if room_of(name, modules_in(PACKAGE), PACKAGE) not in AROUND_THE_CORE
     )
-    assert 500 < total < 3000
+    assert 500 < total < 2500
 
 
 def test_no_room_without_a_purpose():

@@ -1,10 +1,8 @@
-"""What compiled code needs and numba has not: calls by address, SciPy's BLAS, and a barrier for threads.
+"""What compiled code needs and numba has not: calls by address, SciPy's BLAS, pointers, and atomic operations.
 
 An address is a plain number, so one compiled function serves every network, whatever functions it is given.
 """
 
-import ctypes
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -19,14 +17,6 @@ GEMM = {
     "float64": get_cython_function_address("scipy.linalg.cython_blas", "dgemm"),
 }
 """Where Fortran's product of matrices is, by precision."""
-
-_system: Any = ctypes.CDLL("kernel32" if sys.platform == "win32" else None)
-_yield = _system.SwitchToThread if sys.platform == "win32" else _system.sched_yield
-YIELD: int = ctypes.cast(_yield, ctypes.c_void_p).value or 0
-"""Where the system's function is that gives the core to another thread."""
-
-SPINS = 2000
-"""How often a thread looks for the others before it gives its core away: some ten microseconds."""
 
 
 def _pass_by_value(context: Any, builder: Any, kind: Any, value: Any) -> Any:
@@ -68,14 +58,14 @@ AS_IS, TRANSPOSED = ord("N"), ord("T")
 
 
 @register_jitable
-def multiply(gemm, m, n, k, a, a_form, a_step, b, b_form, b_step, kept, c, c_step):
+def multiply(gemm, m, n, k, a, a_form, a_step, b, b_form, b_step, number, kept, c, c_step):
     """Set ``c``, (m, n), to ``a``, (m, k), times ``b``, (k, n), and ``kept`` times what ``c`` was.
 
     A matrix may be given transposed, and as a part of a larger one: a step leads from one of its rows to the next.
-    Fortran sees rows as columns, and so makes the transposed product of the transposed matrices.
+    ``number`` is their type. Fortran sees rows as columns, and so makes the transposed product of the transposed
+    matrices.
     """
-    one = c.dtype.type(1.0)
-    call_fortran(gemm, (b_form, a_form, n, m, k, one, b, b_step, a, a_step, c.dtype.type(kept), c, c_step))
+    call_fortran(gemm, (b_form, a_form, n, m, k, number(1.0), b, b_step, a, a_step, number(kept), c, c_step))
 
 
 @intrinsic
@@ -122,26 +112,16 @@ def _atomic(emit: Callable[[Any, Any], Any]) -> Callable[..., Any]:
     return made
 
 
-_add_one = _atomic(lambda builder, place: builder.atomic_rmw("add", place, ir.Constant(ir.IntType(64), 1), "seq_cst"))
-_read = _atomic(lambda builder, place: builder.load_atomic(place, "seq_cst", 8))
+add_one = _atomic(lambda builder, place: builder.atomic_rmw("add", place, ir.Constant(ir.IntType(64), 1), "seq_cst"))
+read = _atomic(lambda builder, place: builder.load_atomic(place, "seq_cst", 8))
 
 
-ABANDONED = 1 << 60
+@intrinsic
+def exchange_if(typingctx: Any, array: Any, at: Any, expected: Any, new: Any) -> Any:
+    """Set one number of an array of int64, atomically, if it is what is expected; tell whether it was."""
 
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        place = builder.gep(make_array(signature.args[0])(context, builder, values[0]).data, [values[1]])
+        return builder.extract_value(builder.cmpxchg(place, values[2], values[3], "seq_cst", "seq_cst"), 1)
 
-@register_jitable
-def wait_for_all(barrier, n_threads, time):
-    """Wait until all threads have come here for the ``time``-th time, counted from 1; False where they never will.
-
-    ``barrier`` is an array of two: how often a thread has come here, or ABANDONED, and YIELD, which is another number
-    in each process and so is not to be compiled in.
-    """
-    if n_threads == 1:
-        return True
-    _add_one(barrier, 0)
-    spins = 0
-    while _read(barrier, 0) < n_threads * time:
-        spins += 1
-        if spins > SPINS:
-            call(barrier[1], ())
-    return _read(barrier, 0) < ABANDONED
+    return types.boolean(array, types.int64, types.int64, types.int64), generate

@@ -1,13 +1,15 @@
 """The pass forward: one layer of it, and all of it for many cases."""
 
-from functools import partial
 from typing import NamedTuple
 
 import numpy as np
+from numba.extending import register_jitable
 
 from gpubp.cpu.compiling import compiled
 from gpubp.cpu.layers import unit_value
-from gpubp.cpu.native import AS_IS, GEMM, address_of, call, multiply, pointer_to
+from gpubp.cpu.mailbox import next_request, number_of_request, request_in, times_passed, wait_for_all
+from gpubp.cpu.native import AS_IS, GEMM, call, multiply
+from gpubp.cpu.rows import pointer_from, pointer_into, set_rows
 from gpubp.cpu.threads import Crew, threads_allowed
 from gpubp.network import Network
 
@@ -52,46 +54,51 @@ def layers_of(network: Network, dtype: str, *, without_output: bool = False) -> 
 
 
 @compiled
-def pass_layer(layers, k, start, theta, n_cases, below, total, y):
-    """Set the total inputs, eq. (1), and the outputs, eq. (2), of layer k; give where the next one starts in theta."""
-    i, j = layers.sizes[k], layers.sizes[k + 1]
-    w, kept = theta[start : start + i * j], 0.0
-    start += i * j
-    if layers.bias:
-        kept = 1.0
-        for c in range(n_cases):
-            for unit in range(j):
-                total[c * j + unit] = theta[start + unit]
-        start += j
-    multiply(layers.gemm, n_cases, j, i, below, AS_IS, i, w, AS_IS, j, kept, total, j)
-    if layers.values[k]:
-        call(layers.values[k], (layers.parameters[k], n_cases, j, total, y))
-    return start
+def _pass_cases(thread, n_threads, mailbox, layers, theta, rooms):
+    """Pass every so many parts of the cases forward, whenever it is asked; rooms are (2 * n_threads, n).
+
+    A request is: how many cases there are, where x is, and where the outputs are to go.
+    """
+    served = number_of_request(mailbox, thread)
+    while True:
+        n_cases, x, outputs = request_in(mailbox, n_threads)[:3]
+        for first in range(thread * PART, n_cases, n_threads * PART):
+            _pass_part(layers, theta, x, first, min(PART, n_cases - first), rooms, 2 * thread, outputs)
+        if not wait_for_all(mailbox, n_threads, times_passed(mailbox, n_threads) + 1) or thread == 0:
+            return
+        if not next_request(mailbox, thread, served):
+            return
+        served += 1
 
 
-@compiled
-def _pass_cases(thread, n_threads, barrier, layers, theta, x, n_cases, rooms, outputs):
-    """Pass every so many parts of the cases forward; x is an address, rooms are (n_threads, 2, PART * widest layer)."""
-    sizes, n_layers, item = layers.sizes, layers.values.size, theta.itemsize
-    for first in range(thread * PART, n_cases, n_threads * PART):
-        b = min(PART, n_cases - first)
-        below, start = pointer_to(x + first * sizes[0] * item, theta), 0
-        for k in range(n_layers):
-            j = sizes[k + 1]
-            y = rooms[thread, k % 2, : b * j] if k < n_layers - 1 else outputs[first * j : (first + b) * j]
-            start = pass_layer(layers, k, start, theta, b, below, y, y)
-            below = pointer_to(address_of(y), theta)
+@register_jitable
+def _pass_part(layers, theta, x, first, b, rooms, room, outputs):
+    """Pass ``b`` cases forward, from case ``first`` on: eq. (1) and (2), layer after layer."""
+    number, n_layers, start = theta.dtype.type, layers.values.size, 0
+    below = pointer_from(x, first * layers.sizes[0], theta)
+    for k in range(n_layers):
+        i, j = layers.sizes[k], layers.sizes[k + 1]
+        y = pointer_into(rooms, (room + k % 2) * rooms.shape[1])
+        if k == n_layers - 1:
+            y = pointer_from(outputs, first * j, theta)
+        w, kept = pointer_into(theta, start), 1.0 if layers.bias else 0.0
+        start += i * j
+        if layers.bias:
+            set_rows(y, b, j, pointer_into(theta, start))
+            start += j
+        multiply(layers.gemm, b, j, i, below, AS_IS, i, w, AS_IS, j, number, kept, y, j)
+        call(layers.values[k], (layers.parameters[k], b, j, y, y))
+        below = y
 
 
 def compiled_outputs(network: Network, theta: np.ndarray, x: np.ndarray) -> np.ndarray:
     """Compute the outputs of one network: ``(b, j)`` from ``theta`` (P,) and ``x`` (b, i) of the same precision."""
-    theta, room = np.ascontiguousarray(theta), partial(np.empty, dtype=theta.dtype)
-    crew = Crew(max(1, min(threads_allowed(), -(-len(x) // PART))))
-    layers = layers_of(network, str(theta.dtype))
-    outputs = room(len(x) * network.sizes[-1])
-    rooms = room((crew.n_threads, 2, PART * max(network.sizes[1:])))
+    theta, n_outputs = np.ascontiguousarray(theta), network.sizes[-1]
+    n_threads = max(1, min(threads_allowed(), -(-len(x) // PART)))
+    rooms = np.empty((2 * n_threads, PART * max(network.sizes[1:])), theta.dtype)
+    crew = Crew(n_threads, _pass_cases, layers_of(network, str(theta.dtype)), theta, rooms)
+    outputs = np.empty((len(x), n_outputs), theta.dtype)
     for start in range(0, len(x), AT_ONCE):
         cases = np.ascontiguousarray(x[start : start + AT_ONCE])
-        y = outputs[start * network.sizes[-1] :][: len(cases) * network.sizes[-1]]
-        crew.run(_pass_cases, layers, theta, cases.ctypes.data, len(cases), rooms, y)
-    return outputs.reshape(len(x), -1)
+        crew.run((len(cases), cases.ctypes.data, outputs[start:].ctypes.data))
+    return outputs

@@ -8,13 +8,22 @@ their parts of the total inputs of a layer, and to hand on its signals: cores ha
 from typing import NamedTuple
 
 import numpy as np
+from numba.extending import register_jitable
 
 from gpubp.cpu.compiling import compiled
-from gpubp.cpu.native import AS_IS, TRANSPOSED, address_at, address_of, call, multiply, pointer_to, wait_for_all
+from gpubp.cpu.mailbox import APART, next_request, number_of_request, request_in, times_passed, wait_for_all
+from gpubp.cpu.native import AS_IS, TRANSPOSED, address_at, call, multiply, pointer_to
 from gpubp.cpu.outputs import Layers
-
-APART = 8
-"""Numbers of different threads are so many places apart: no two of them share a line of the cache."""
+from gpubp.cpu.rows import (
+    add_up,
+    all_finite,
+    gather,
+    pointer_from,
+    pointer_into,
+    set_rows,
+    sum_of_rows,
+    sum_of_squares,
+)
 
 
 class Work(NamedTuple):
@@ -48,13 +57,50 @@ class Work(NamedTuple):
     rows: int
 
 
-class Cases(NamedTuple):
-    """Where x, d and the weights of the cases are, in rows without gaps; 0 where there are no weights."""
+class Request(NamedTuple):
+    """What a call is asked to do; all but the numbers are addresses of arrays in rows without gaps.
+
+    Attributes
+    ----------
+    n_cases, x, d, weights : int
+        The cases; no address of weights where they count alike.
+    order : int
+        In which order the cases come, ``(n_cases,)`` of int64; no address where they come in their own.
+    size : int
+        How many cases a batch has.
+    theta, first, second : int
+        The parameters, and the state of the rule; no address of what it does not need.
+    settings, n_settings : int
+        For each step what the rule's loop is given, ``(n_steps, n_settings)``.
+    values, case_weights : int
+        To be set to the objective before each step, without the penalty, and to the weight of its cases; ``(n_steps,)``
+        of float64.
+    squares : int
+        To be set to the sum of each thread's squared weights, where the penalty is reported;
+        ``(n_steps, n_threads)`` of float64.
+    finite : int
+        To be set to 1 where a thread's parameters are finite after the last step, else to 0; ``(n_threads,)`` of int64.
+    begin, end : int
+        Which of the sweep's steps to take.
+    """
 
     n_cases: int
     x: int
     d: int
     weights: int
+    order: int
+    size: int
+    theta: int
+    first: int
+    second: int
+    settings: int
+    n_settings: int
+    values: int
+    case_weights: int
+    squares: int
+    finite: int
+    begin: int
+    end: int
 
 
 class Buffers(NamedTuple):
@@ -62,8 +108,8 @@ class Buffers(NamedTuple):
 
     Attributes
     ----------
-    x, d, weights : (n_threads, n) arrays
-        Chosen cases, where there is an order.
+    x, d, weights : (2, n) arrays
+        Chosen cases, where there is an order; those of one batch may still be in use when the next are chosen.
     totals, outputs : (n_threads, n) arrays
         Of a thread's units in each hidden layer, and of all units of the output layer.
     partials : (n_threads, n) array
@@ -73,8 +119,10 @@ class Buffers(NamedTuple):
     own_signals : (n_threads, n) array
         Those of a thread's units in the first layer.
     gradients : (n_threads, n) array
-    notes : (n_threads * APART,) array
+    notes : (n_threads * APART,) array of float64
         The error and the weight of a thread's cases.
+    own_at, shared_at, start_at : (n_layers,) arrays of int64
+        Where each layer begins in what a thread has for itself, in what threads share, and in the parameters.
     """
 
     x: np.ndarray
@@ -87,130 +135,63 @@ class Buffers(NamedTuple):
     own_signals: np.ndarray
     gradients: np.ndarray
     notes: np.ndarray
+    own_at: np.ndarray
+    shared_at: np.ndarray
+    start_at: np.ndarray
 
 
 @compiled
-def take_steps(
-    thread,
-    n_threads,
-    barrier,
-    work,
-    cases,
-    buffers,
-    order,
-    size,
-    begin,
-    theta,
-    first,
-    second,
-    settings,
-    values,
-    weights,
-    squares,
-):
-    """Take one step for each row of ``settings``, changing ``theta``, ``first`` and ``second`` in place.
+def take_part(thread, n_threads, mailbox, work, buffers):
+    """Take steps as one of several threads whenever it is asked: see :class:`Request`."""
+    served = number_of_request(mailbox, thread)
+    while _take_steps(thread, n_threads, mailbox, work, buffers):
+        if thread == 0 or not next_request(mailbox, thread, served):
+            return
+        served += 1
 
-    Parameters
-    ----------
-    thread, n_threads : int
-        Which of how many threads calls; all of them call with the same other arguments.
-    barrier : (2,) array of int64
-        See :func:`gpubp.cpu.native.wait_for_all`.
-    order : (n_cases,) or empty array of int64
-        In which order the cases come, if not in their own.
-    size, begin : int
-        How many cases a batch has, and where the first batch begins.
-    theta, first, second : (P,) arrays
-        The parameters, and the state of the rule; what it does not need may be empty.
-    settings : (n_steps, n) array
-    values, weights : (n_steps,) arrays
-        Set to the objective before each step, without the penalty, and to the weight of its cases.
-    squares : (n_steps, n_threads) array
-        Set to the sum of each thread's squared weights, where the penalty is reported.
-    """
-    layers, sizes, last = work.layers, work.layers.sizes, work.slopes.size - 1
-    inputs, n_desired, item, bias = sizes[0], sizes[last + 1], theta.itemsize, layers.bias
-    number = theta.dtype.type
-    most = min(size, cases.n_cases)
-    weighed = 1 if cases.weights else 0
-    gradient = buffers.gradients[thread]
-    penalized = work.l2 > 0.0 and work.penalty_reported
-    passed = 0
 
-    for step in range(settings.shape[0]):
-        at = begin + step * size
-        b = min(size, cases.n_cases - at)
-        case, beyond = b * thread // n_threads, b * (thread + 1) // n_threads
-        x_at, d_own, weights_own = _choose(cases, buffers, thread, order, at, b, case, beyond, theta, inputs, n_desired)
-        x = pointer_to(x_at, theta)
+@register_jitable
+def _share_of(n, thread, n_threads):
+    """Give where a thread's part of n things begins and ends."""
+    return n * thread // n_threads, n * (thread + 1) // n_threads
 
-        # forward: eq. (1) and (2)
-        below, first_below, n_below, start, place, shared = x, 0, inputs, 0, 0, 0
+
+@register_jitable
+def _take_steps(thread, n_threads, mailbox, work, buffers):
+    """Do the steps of one request; False where another thread will never do its part."""
+    n = request_in(mailbox, n_threads)
+    asked = Request(
+        n[0], n[1], n[2], n[3], n[4], n[5], n[6], n[7], n[8], n[9], n[10], n[11], n[12], n[13], n[14], n[15], n[16]
+    )
+    values, weights = pointer_to(asked.values, buffers.notes), pointer_to(asked.case_weights, buffers.notes)
+    squares, finite = pointer_to(asked.squares, buffers.notes), pointer_to(asked.finite, mailbox)
+    last, passed = work.slopes.size - 1, times_passed(mailbox, n_threads)
+    finite[thread] = 1
+
+    for step in range(asked.begin, asked.end):
+        at = step * asked.size
+        b = min(asked.size, asked.n_cases - at)
+        if asked.order:
+            _choose(thread, n_threads, mailbox, work, buffers, asked, at, b, step % 2)
+            passed += 1
+            if not wait_for_all(mailbox, n_threads, passed):
+                return False
+
         for k in range(last):
-            i, j = sizes[k], sizes[k + 1]
-            low, high = j * thread // n_threads, j * (thread + 1) // n_threads
-            own = high - low
-            total = buffers.totals[thread, place : place + b * own]
-            y = buffers.outputs[thread, place : place + b * own]
-            if k == 0:
-                for c in range(b if bias else 0):
-                    for unit in range(own):
-                        total[c * own + unit] = theta[start + i * j + low + unit]
-                w, kept = theta[start + low : start + i * j], 1.0 if bias else 0.0
-                multiply(layers.gemm, b, own, i, below, AS_IS, i, w, AS_IS, j, kept, total, own)
-            else:
-                w = theta[start + first_below * j : start + i * j]
-                partial = buffers.partials[thread, shared : shared + b * j]
-                multiply(layers.gemm, b, j, n_below, below, AS_IS, n_below, w, AS_IS, j, 0.0, partial, j)
+            if k > 0:
+                _add_to_next_layer(thread, n_threads, work, buffers, asked, at, b, step, k)
                 passed += 1
-                if not wait_for_all(barrier, n_threads, passed):
-                    return
-                for c in range(b):
-                    for unit in range(own):
-                        total[c * own + unit] = theta[start + i * j + low + unit] if bias else number(0.0)
-                    for other in range(n_threads):
-                        for unit in range(own):
-                            total[c * own + unit] += buffers.partials[other, shared + c * j + low + unit]
-                shared += most * j
-            call(layers.values[k], (layers.parameters[k], b, own, total, y))
-            below, first_below, n_below = pointer_to(address_of(y), theta), low, own
-            start += i * j + (j if bias else 0)
-            place += most * own
-
-        # the output layer: each thread adds up the parts for its share of the cases, and finds the error, eq. (3), (4)
-        i, j = sizes[last], n_desired
-        w = theta[start + first_below * j : start + i * j]
-        partial = buffers.partials[thread, shared : shared + b * j]
-        multiply(layers.gemm, b, j, n_below, below, AS_IS, n_below, w, AS_IS, j, 0.0, partial, j)
+                if not wait_for_all(mailbox, n_threads, passed):
+                    return False
+            _outputs_of_own_units(thread, n_threads, work, buffers, asked, at, b, step, k)
+        _add_to_next_layer(thread, n_threads, work, buffers, asked, at, b, step, last)
         passed += 1
-        if not wait_for_all(barrier, n_threads, passed):
-            return
-        total = buffers.totals[thread, place : place + (beyond - case) * j]
-        y = buffers.outputs[thread, place : place + (beyond - case) * j]
-        signal = buffers.signals[shared + case * j : shared + beyond * j]
-        for c in range(case, beyond):
-            for unit in range(j):
-                total[(c - case) * j + unit] = theta[start + i * j + unit] if bias else number(0.0)
-            for other in range(n_threads):
-                for unit in range(j):
-                    total[(c - case) * j + unit] += buffers.partials[other, shared + c * j + unit]
-        if layers.values[last]:
-            call(layers.values[last], (layers.parameters[last], beyond - case, j, total, y))
-        buffers.notes[thread * APART] = call(
-            work.error,
-            (number(work.error_parameter), beyond - case, j, total, y, d_own, weighed, weights_own, signal),
-        )
-        if work.slopes[last]:
-            call(work.slopes[last], (layers.parameters[last], beyond - case, j, total, y, signal, j))
-        weight = float(beyond - case)
-        if weighed:
-            weight, own_weights = 0.0, pointer_to(weights_own, theta)
-            for c in range(beyond - case):
-                weight += own_weights[c]
-        buffers.notes[thread * APART + 1] = weight
+        if not wait_for_all(mailbox, n_threads, passed):
+            return False
+        _error_of_own_cases(thread, n_threads, work, buffers, asked, at, b, step)
         passed += 1
-        if not wait_for_all(barrier, n_threads, passed):
-            return
+        if not wait_for_all(mailbox, n_threads, passed):
+            return False
 
         error, weight = 0.0, 0.0
         for other in range(n_threads):
@@ -222,135 +203,188 @@ def take_steps(
         if thread == 0:
             values[step], weights[step] = error * share, weight
 
-        # backward: eq. (5) and (7), and on the way the gradient, eq. (6), and the change, part by part
-        sum_of_squares = 0.0
+        squared = 0.0
         for k in range(last, -1, -1):
-            i, j = sizes[k], sizes[k + 1]
-            if k == 0 and last > 0:  # the thread's columns
-                low, high = j * thread // n_threads, j * (thread + 1) // n_threads
-                signals, step_of_signals = pointer_to(address_of(buffers.own_signals[thread]), theta), high - low
-                y_below, n_below, row, n_rows = x, inputs, 0, inputs
-            else:  # the thread's rows
-                low, high = 0, j
-                signals, step_of_signals = pointer_to(address_of(buffers.signals[shared:]), theta), j
-                if k == 0:
-                    y_below, n_below, row, n_rows = x, inputs, 0, inputs
-                else:
-                    row = i * thread // n_threads
-                    n_rows = i * (thread + 1) // n_threads - row
-                    place -= most * n_rows
-                    total = buffers.totals[thread, place : place + b * n_rows]
-                    y = buffers.outputs[thread, place : place + b * n_rows]
-                    y_below, n_below = pointer_to(address_of(y), theta), n_rows
-                    w = theta[start + row * j : start + i * j]
-                    if k == 1:
-                        lower, lower_step = buffers.own_signals[thread], n_rows
-                    else:
-                        shared -= most * i
-                        lower, lower_step = buffers.signals[shared + row :], i
-                    multiply(layers.gemm, b, n_rows, j, signals, AS_IS, j, w, TRANSPOSED, j, 0.0, lower, lower_step)
-                    call(work.slopes[k - 1], (layers.parameters[k - 1], b, n_rows, total, y, lower, lower_step))
-            own = high - low
-            for part in range(0, n_rows, work.rows):
-                n = min(work.rows, n_rows - part)
-                y_part = pointer_to(address_at(y_below) + part * item, theta)
-                multiply(
-                    layers.gemm,
-                    n,
-                    own,
-                    b,
-                    y_part,
-                    TRANSPOSED,
-                    n_below,
-                    signals,
-                    AS_IS,
-                    step_of_signals,
-                    0.0,
-                    gradient,
-                    own,
-                )
-                where = start + (row + part) * j + low
-                if penalized:
-                    for r in range(n):
-                        sum_of_squares += _sum_of_squares(theta[where + r * j : where + r * j + own])
-                _change(work.change, n, own, j, theta, where, gradient, first, second, work.l2, share, settings[step])
-            if bias:
-                if low == 0 and high == j and n_threads > 1:
-                    low, high = j * thread // n_threads, j * (thread + 1) // n_threads
-                    offset = low
-                else:
-                    offset = 0
-                for unit in range(high - low):
-                    gradient[unit] = 0.0
-                for c in range(b):
-                    for unit in range(high - low):
-                        gradient[unit] += signals[c * step_of_signals + offset + unit]
-                where = start + i * j + low
-                _change(
-                    work.change, 1, high - low, j, theta, where, gradient, first, second, 0.0, share, settings[step]
-                )
             if k > 0:
-                start -= sizes[k - 1] * i + (i if bias else 0)
+                _signals_below(thread, n_threads, work, buffers, asked, b, k)
+            squared += _change_layer(thread, n_threads, work, buffers, asked, at, b, step, k, share, finite)
             if k > 1:
                 passed += 1
-                if not wait_for_all(barrier, n_threads, passed):
-                    return
-        squares[step, thread] = sum_of_squares
+                if not wait_for_all(mailbox, n_threads, passed):
+                    return False
+        squares[step * n_threads + thread] = squared
+    return wait_for_all(mailbox, n_threads, passed + 1)
 
 
-@compiled
-def _choose(cases, buffers, thread, order, at, b, case, beyond, theta, inputs, n_desired):
-    """Give where a batch's x, and d and the weights of a thread's share of its cases, are.
+@register_jitable
+def _choose(thread, n_threads, mailbox, work, buffers, asked, at, b, half):
+    """Gather a thread's share of a batch whose cases come in another order than theirs."""
+    case, beyond = _share_of(b, thread, n_threads)
+    order, example = pointer_to(asked.order, mailbox), buffers.gradients
+    for n, source, room in (
+        (work.layers.sizes[0], asked.x, buffers.x),
+        (work.layers.sizes[work.slopes.size], asked.d, buffers.d),
+        (1 if asked.weights else 0, asked.weights, buffers.weights),
+    ):
+        to = pointer_into(room, half * room.shape[1] + case * n)
+        gather(to, n, pointer_to(source, example), order, at + case, beyond - case)
 
-    Cases in another order than theirs are gathered first.
+
+@register_jitable
+def _cases_from(given, room, asked, at, first, n, step):
+    """Point to numbers of a batch's cases, from its case ``first`` on, where each case has ``n``."""
+    if asked.order:
+        return pointer_into(room, step % 2 * room.shape[1] + first * n)
+    return pointer_from(given, (at + first) * n, room)
+
+
+@register_jitable
+def _own_outputs(thread, n_threads, work, buffers, asked, at, step, k):
+    """Point to what a thread has of the outputs below layer ``k``; and tell which units these are."""
+    i = work.layers.sizes[k]
+    if k == 0:
+        return _cases_from(asked.x, buffers.x, asked, at, 0, i, step), 0, i
+    low, high = _share_of(i, thread, n_threads)
+    return pointer_into(buffers.outputs, thread * buffers.outputs.shape[1] + buffers.own_at[k - 1]), low, high
+
+
+@register_jitable
+def _add_to_next_layer(thread, n_threads, work, buffers, asked, at, b, step, k):
+    """Set what the thread's units below add to the total inputs of layer ``k``: its part of eq. (1)."""
+    j, number = work.layers.sizes[k + 1], buffers.gradients.dtype.type
+    below, low, high = _own_outputs(thread, n_threads, work, buffers, asked, at, step, k)
+    w = pointer_from(asked.theta, buffers.start_at[k] + low * j, buffers.gradients)
+    partial = pointer_into(buffers.partials, thread * buffers.partials.shape[1] + buffers.shared_at[k])
+    multiply(work.layers.gemm, b, j, high - low, below, AS_IS, high - low, w, AS_IS, j, number, 0.0, partial, j)
+
+
+@register_jitable
+def _outputs_of_own_units(thread, n_threads, work, buffers, asked, at, b, step, k):
+    """Set the total inputs, eq. (1), and the outputs, eq. (2), of the thread's units in hidden layer ``k``."""
+    layers, example = work.layers, buffers.gradients
+    i, j, number = layers.sizes[k], layers.sizes[k + 1], example.dtype.type
+    low, high = _share_of(j, thread, n_threads)
+    own, start, place = high - low, buffers.start_at[k], thread * buffers.totals.shape[1] + buffers.own_at[k]
+    total, y = pointer_into(buffers.totals, place), pointer_into(buffers.outputs, place)
+    biases = pointer_from(asked.theta, start + i * j + low, example)
+    if k == 0:
+        x, w = _cases_from(asked.x, buffers.x, asked, at, 0, i, step), pointer_from(asked.theta, start + low, example)
+        if layers.bias:
+            set_rows(total, b, own, biases)
+        kept = 1.0 if layers.bias else 0.0
+        multiply(layers.gemm, b, own, i, x, AS_IS, i, w, AS_IS, j, number, kept, total, own)
+    else:
+        parts, apart = pointer_into(buffers.partials, buffers.shared_at[k] + low), buffers.partials.shape[1]
+        add_up(total, b, own, parts, n_threads, apart, j, layers.bias, biases)
+    call(layers.values[k], (layers.parameters[k], b, own, total, y))
+
+
+@register_jitable
+def _error_of_own_cases(thread, n_threads, work, buffers, asked, at, b, step):
+    """Go through the output layer for the thread's share of the cases: eq. (1) to (4), and eq. (5) there."""
+    layers, last, example = work.layers, work.slopes.size - 1, buffers.gradients
+    i, j, number = layers.sizes[last], layers.sizes[last + 1], example.dtype.type
+    case, beyond = _share_of(b, thread, n_threads)
+    n, place = beyond - case, thread * buffers.totals.shape[1] + buffers.own_at[last]
+    total, y = pointer_into(buffers.totals, place), pointer_into(buffers.outputs, place)
+    signal = pointer_into(buffers.signals, buffers.shared_at[last] + case * j)
+    parts, apart = pointer_into(buffers.partials, buffers.shared_at[last] + case * j), buffers.partials.shape[1]
+    biases = pointer_from(asked.theta, buffers.start_at[last] + i * j, example)
+    add_up(total, n, j, parts, n_threads, apart, j, layers.bias, biases)
+    if layers.values[last]:
+        call(layers.values[last], (layers.parameters[last], n, j, total, y))
+    d = _cases_from(asked.d, buffers.d, asked, at, case, j, step)
+    case_weights = _cases_from(asked.weights, buffers.weights, asked, at, case, 1, step)
+    weighed = 1 if asked.weights else 0
+    buffers.notes[thread * APART] = call(
+        work.error, (number(work.error_parameter), n, j, total, y, d, weighed, case_weights, signal)
+    )
+    if work.slopes[last]:
+        call(work.slopes[last], (layers.parameters[last], n, j, total, y, signal, j))
+    weight = float(n)
+    if weighed:
+        weight = 0.0
+        for c in range(n):
+            weight += case_weights[c]
+    buffers.notes[thread * APART + 1] = weight
+
+
+@register_jitable
+def _signals_of(thread, n_threads, work, buffers, k):
+    """Point to the derivatives at layer ``k``'s total inputs, and give the step from case to case."""
+    if k > 0 or work.slopes.size == 1:
+        return pointer_into(buffers.signals, buffers.shared_at[k]), work.layers.sizes[k + 1]
+    low, high = _share_of(work.layers.sizes[1], thread, n_threads)
+    return pointer_into(buffers.own_signals, thread * buffers.own_signals.shape[1]), high - low
+
+
+@register_jitable
+def _signals_below(thread, n_threads, work, buffers, asked, b, k):
+    """Hand the signals of layer ``k`` on to the thread's units below: eq. (7), and eq. (5) there."""
+    layers, number = work.layers, buffers.gradients.dtype.type
+    i, j = layers.sizes[k], layers.sizes[k + 1]
+    low, high = _share_of(i, thread, n_threads)
+    own, place = high - low, thread * buffers.totals.shape[1] + buffers.own_at[k - 1]
+    signals, step = _signals_of(thread, n_threads, work, buffers, k)
+    if k == 1:
+        lower, lower_step = _signals_of(thread, n_threads, work, buffers, 0)
+    else:
+        lower, lower_step = pointer_into(buffers.signals, buffers.shared_at[k - 1] + low), i
+    w = pointer_from(asked.theta, buffers.start_at[k] + low * j, buffers.gradients)
+    multiply(layers.gemm, b, own, j, signals, AS_IS, step, w, TRANSPOSED, j, number, 0.0, lower, lower_step)
+    total, y = pointer_into(buffers.totals, place), pointer_into(buffers.outputs, place)
+    call(work.slopes[k - 1], (layers.parameters[k - 1], b, own, total, y, lower, lower_step))
+
+
+@register_jitable
+def _change_layer(thread, n_threads, work, buffers, asked, at, b, step, k, share, finite):
+    """Change a thread's weights and biases in layer ``k`` by their gradient, eq. (6), part by part.
+
+    Give the sum of the weights' squares before that, where the penalty is reported.
     """
-    item = theta.itemsize
-    if not order.size:
-        first = at + case
-        return cases.x + at * inputs * item, cases.d + first * n_desired * item, cases.weights + first * item
-    all_x, all_d = pointer_to(cases.x, theta), pointer_to(cases.d, theta)
-    all_weights = pointer_to(cases.weights, theta)
-    x, d, weights = buffers.x[thread], buffers.d[thread], buffers.weights[thread]
-    for c in range(b):
-        row = order[at + c]
-        for i in range(inputs):
-            x[c * inputs + i] = all_x[row * inputs + i]
-    for c in range(case, beyond):
-        row = order[at + c]
-        for j in range(n_desired):
-            d[(c - case) * n_desired + j] = all_d[row * n_desired + j]
-        if cases.weights:
-            weights[c - case] = all_weights[row]
-    return address_of(x), address_of(d), address_of(weights)
+    layers, example = work.layers, buffers.gradients
+    i, j, number = layers.sizes[k], layers.sizes[k + 1], example.dtype.type
+    below, row, beyond = _own_outputs(thread, n_threads, work, buffers, asked, at, step, k)
+    signals, step_of_signals = _signals_of(thread, n_threads, work, buffers, k)
+    n_below, start, squared = beyond - row, buffers.start_at[k], 0.0
+    low, high = _share_of(j, thread, n_threads)  # of the biases; of the weights all of a row, but for the first layer
+    column, own = (low, high - low) if k == 0 else (0, j)
+    gradient = pointer_into(example, thread * example.shape[1])
+    for part in range(0, n_below, work.rows):
+        n, where = min(work.rows, n_below - part), start + (row + part) * j + column
+        y = pointer_from(address_at(below), part, example)
+        multiply(
+            layers.gemm, n, own, b, y, TRANSPOSED, n_below, signals, AS_IS, step_of_signals, number, 0.0, gradient, own
+        )
+        if work.l2 > 0.0 and work.penalty_reported:
+            squared += sum_of_squares(pointer_from(asked.theta, where, example), n, own, j)
+        _change(work, asked, step, where, n, own, j, gradient, work.l2, share, example, finite, thread)
+    if layers.bias:
+        of_biases = signals if k == 0 else pointer_from(address_at(signals), low, example)
+        sum_of_rows(gradient, b, high - low, of_biases, step_of_signals, number)
+        where = start + i * j + low
+        _change(work, asked, step, where, 1, high - low, j, gradient, 0.0, share, example, finite, thread)
+    return squared
 
 
-@compiled
-def _change(change, n_rows, n_columns, step, theta, where, gradient, first, second, l2, share, settings):
-    """Change a part of theta, rows that are ``step`` apart, from ``where`` on."""
-    number = theta.dtype.type
+@register_jitable
+def _change(work, asked, step, where, n_rows, n_columns, apart, gradient, l2, share, example, finite, thread):
+    """Change rows of parameters that are ``apart``, from ``where`` on; after the last step note what is not finite."""
+    number, theta = example.dtype.type, pointer_from(asked.theta, where, example)
     call(
-        change,
+        work.change,
         (
             n_rows,
             n_columns,
-            step,
-            theta[where:],
+            apart,
+            theta,
             gradient,
-            first[where:],
-            second[where:],
+            pointer_from(asked.first, where, example),
+            pointer_from(asked.second, where, example),
             number(l2),
             number(share),
-            settings,
+            pointer_from(asked.settings, step * asked.n_settings, example),
         ),
     )
-
-
-def _plain_sum_of_squares(numbers):
-    total = 0.0
-    for value in numbers:
-        total += value * value
-    return total
-
-
-# in whatever order is fastest: the sum is for people to read
-_sum_of_squares = compiled(_plain_sum_of_squares, fastmath={"reassoc"})
+    if step == asked.end - 1 and not all_finite(theta, n_rows, n_columns, apart):
+        finite[thread] = 0

@@ -1,17 +1,20 @@
-"""The compiled sweep: a network, a rule and cases turned into what :func:`gpubp.cpu.steps.take_steps` is given."""
+"""The compiled sweep: a network, a rule and cases turned into what :func:`gpubp.cpu.steps.take_part` is given."""
 
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from gpubp.batches import ArrayBatches, Batch, Batches
 from gpubp.cpu.layers import on_own_unit, output_error, unit_dE_dx
+from gpubp.cpu.mailbox import APART
 from gpubp.cpu.outputs import layers_of
 from gpubp.cpu.rules import NUMBERS, change_of, numbers_of_steps
-from gpubp.cpu.steps import APART, Buffers, Cases, Work, take_steps
+from gpubp.cpu.steps import Buffers, Request, Work, take_part
 from gpubp.cpu.threads import Crew, threads_allowed
 from gpubp.descent import RULES, Rule
 from gpubp.losses import loss
@@ -46,11 +49,10 @@ class CompiledSweep:
 
     def __init__(self, objective: Objective, rule: Rule, dtype: str, plain: Sweep) -> None:
         self.objective, self.rule, self.dtype, self.plain = objective, rule, dtype, plain
-        self.work: Work | None = None  # made when it is sure to be used
-        self.crew: Crew | None = None
-        self.buffers: Buffers | None = None
-        self.room_for: Any = None
+        self.gathered: Gathered | None = None  # when it is sure to be used
+        self.work: Work | None = None
         self.own_state: Any = None
+        self.own_thetas: list[np.ndarray] = []
         self.given: Batch | None = None
         self.steps_at_once = 1
 
@@ -58,53 +60,57 @@ class CompiledSweep:
         """Move a position, step by step."""
         if not isinstance(batches, ArrayBatches) or position.theta.ndim != 1 or not len(batches.cases.x):
             return self.plain(position, batches)
-        n_cases, size = batches.cases.x.shape[0], min(batches.size, batches.cases.x.shape[0])
-        begins = np.arange(0, n_cases, size)
-        state = self._state(position)
-        updates = getattr(state, "updates", 0) + 1 + np.arange(len(begins))
-        settings = numbers_of_steps(self.rule, position.epoch + begins / n_cases, updates, self.dtype)
-        order = np.empty(0, np.int64) if batches.order is None else batches.order.astype(np.int64, copy=False)
-        # a new array: whoever holds the parameters of the last epoch keeps them
-        position.theta, position.state = np.array(position.theta), state
-        first, second = ([part for part in state if isinstance(part, np.ndarray)] + [np.empty(0, self.dtype)] * 2)[:2]
-        values, weights = np.empty(len(begins)), np.empty(len(begins))
-        crew, buffers, cases = self._crew(size), self._buffers(size, batches), self._cases(batches.cases)
-        squares = np.empty((len(begins), crew.n_threads))
-        if self.work is None:
-            self.work = _work(self.objective, self.rule, self.dtype)
-        start = 0
-        while start < len(begins):
-            stop = min(start + self.steps_at_once, len(begins))
-            began, weights[stop - 1] = time.perf_counter(), np.nan
+        g = self._gathered(batches)
+        state, theta = self._state(position), self._theta(position)
+        updates = getattr(state, "updates", 0) + 1 + np.arange(g.n_steps)
+        settings = numbers_of_steps(self.rule, position.epoch + g.parts, updates, self.dtype)
+        order = None if batches.order is None else batches.order.astype(np.int64, copy=False)
+        position.theta, position.state = theta, state
+        first, second = ([_address(part) for part in state if isinstance(part, np.ndarray)] + [0, 0])[:2]
+        n_cases, x, d, weights = self._cases(batches.cases)
+        asked = Request(
+            n_cases=n_cases,
+            x=x,
+            d=d,
+            weights=weights,
+            order=_address(order),
+            size=g.size,
+            theta=_address(theta),
+            first=first,
+            second=second,
+            settings=_address(settings),
+            n_settings=settings.shape[1],
+            values=g.values.address,
+            case_weights=g.weights.address,
+            squares=g.squares.address,
+            finite=g.finite.address,
+            begin=0,
+            end=0,
+        )
+        g.weights.array[:] = np.nan
+        for begin, end in self._calls(g.n_steps):
             try:
-                crew.run(
-                    take_steps,
-                    self.work,
-                    cases,
-                    buffers,
-                    order,
-                    size,
-                    int(begins[start]),
-                    position.theta,
-                    first,
-                    second,
-                    settings[start:stop],
-                    values[start:stop],
-                    weights[start:stop],
-                    squares[start:stop],
-                )
+                g.crew.run(asked._replace(begin=begin, end=end))
             finally:  # Ctrl-C is looked at when the steps are done
-                if hasattr(state, "updates") and not np.isnan(weights[stop - 1]):
-                    position.state = state._replace(updates=int(updates[stop - 1]))
-            of_a_step = (time.perf_counter() - began) / (stop - start)
-            self.steps_at_once = max(1, int(BETWEEN_LOOKS / of_a_step))
-            start = stop
+                if hasattr(state, "updates") and not np.isnan(g.weights.array[end - 1]):
+                    position.state = state._replace(updates=int(updates[end - 1]))
         self.own_state = position.state
+        values, counted = g.values.array.copy(), g.weights.array.copy()
         if self.objective.l2 and self.objective.penalty_reported:
             # a batch whose cases all count nothing says nothing
-            share = np.divide(1.0, weights, out=np.zeros_like(weights), where=weights > 0.0) if self.work.mean else 1.0
-            values += 0.5 * self.objective.l2 * np.sum(squares, axis=1) * share
-        return Swept(values, weights, np.minimum(size, n_cases - begins))
+            share = np.divide(1.0, counted, out=np.zeros_like(counted), where=counted > 0.0)
+            squares = np.sum(g.squares.array, axis=1)
+            values += 0.5 * self.objective.l2 * squares * (share if self.objective.mean else 1.0)
+        return Swept(values, counted, g.sizes, finite=g.finite.array.all())
+
+    def _calls(self, n_steps: int) -> Iterator[tuple[int, int]]:
+        """Cut steps into calls, so that Python sees in time whether Ctrl-C was pressed."""
+        begin = 0
+        while begin < n_steps:
+            end, began = min(begin + self.steps_at_once, n_steps), time.perf_counter()
+            yield begin, end
+            self.steps_at_once = max(1, int(BETWEEN_LOOKS * (end - begin) / (time.perf_counter() - began)))
+            begin = end
 
     def _state(self, position: Position) -> Any:
         """Copy the rule's state, unless it is the one made here in the sweep before: it is changed in place."""
@@ -113,35 +119,71 @@ class CompiledSweep:
         copied = [np.array(part) if isinstance(part, np.ndarray) else part for part in position.state]
         return type(position.state)(*copied)
 
-    def _crew(self, size: int) -> Crew:
-        """Gather as many threads as pay; each needs some units of every hidden layer, and softmax needs them all."""
-        if self.crew is None:
-            network = self.objective.network
-            n_threads = min(threads_allowed(), int(6.0 * size * network.n_parameters / WORTH_A_THREAD))
-            shares = [n_units // UNITS_OF_A_THREAD for n_units in network.sizes[1:-1]]
-            self.crew = Crew(max(1, 1 if "softmax" in network.hidden else min([n_threads, *shares] if shares else [1])))
-        return self.crew
+    def _theta(self, position: Position) -> np.ndarray:
+        """Copy the parameters, since whoever holds those of an epoch before keeps them; use again what nobody holds."""
+        theta = next((own for own in self.own_thetas if sys.getrefcount(own) <= HELD_BY_NOBODY_ELSE), None)
+        if theta is None:
+            theta = np.empty_like(position.theta)
+        self.own_thetas = [theta, *(own for own in self.own_thetas if own is position.theta)]
+        np.copyto(theta, position.theta)
+        return theta
 
-    def _buffers(self, size: int, batches: ArrayBatches) -> Buffers:
-        room_for = (size, batches.order is not None, batches.cases.case_weights is not None)
-        if self.buffers is None or self.room_for != room_for:
-            self.room_for = room_for
-            self.buffers = _buffers(
-                self.objective.network,
-                size,
-                self._crew(size).n_threads,
-                np.dtype(self.dtype),
-                chosen=batches.order is not None,
-                weighed=batches.cases.case_weights is not None,
-            )
-        return self.buffers
+    def _gathered(self, batches: ArrayBatches) -> "Gathered":
+        """Gather threads, and room for a batch and for what is found; both are kept for batches of the same kind."""
+        n_cases, chosen = len(batches.cases.x), batches.order is not None
+        kind = (min(batches.size, n_cases), n_cases, chosen, batches.cases.case_weights is not None)
+        if self.gathered is None or self.gathered.kind != kind:
+            network, (size, _, _, weighed) = self.objective.network, kind
+            n_threads = self.gathered.crew.n_threads if self.gathered else _n_threads(network, size)
+            if self.work is None:
+                self.work = _work(self.objective, self.rule, self.dtype)
+            buffers = _buffers(network, size, n_threads, np.dtype(self.dtype), chosen=chosen, weighed=weighed)
+            self.gathered = Gathered(kind, size, n_cases, Crew(n_threads, take_part, self.work, buffers))
+        return self.gathered
 
-    def _cases(self, cases: Batch) -> Cases:
-        """Find where the cases are; those that are not in rows without gaps are copied, once."""
+    def _cases(self, cases: Batch) -> tuple[int, int, int, int]:
+        """Count the cases and find where they are; those that are not in rows without gaps are copied, once."""
         if self.given is not cases:
             self.given = cases
             self.arrays = [None if part is None else np.ascontiguousarray(part) for part in cases[:3]]
-        return Cases(len(cases.x), *(0 if part is None else part.ctypes.data for part in self.arrays))
+            x, d, weights = map(_address, self.arrays)
+            self.found = (len(cases.x), x, d, weights)
+        return self.found
+
+
+class Gathered:
+    """Threads with room for a batch, and for what they find in the steps of one sweep."""
+
+    def __init__(self, kind: Any, size: int, n_cases: int, crew: Crew) -> None:
+        begins = np.arange(0, n_cases, size)
+        self.kind, self.size, self.crew, self.n_steps = kind, size, crew, len(begins)
+        self.sizes, self.parts = np.minimum(size, n_cases - begins), begins / n_cases
+        self.values, self.weights = Found((self.n_steps,), float), Found((self.n_steps,), float)
+        self.squares = Found((self.n_steps, crew.n_threads), float)
+        self.finite = Found((crew.n_threads,), np.int64)
+
+
+class Found:
+    """An array with its address, which takes NumPy a while to find."""
+
+    def __init__(self, shape: tuple[int, ...], dtype: Any) -> None:
+        self.array = np.empty(shape, dtype)
+        self.address = _address(self.array)
+
+
+def _n_threads(network: Network, size: int) -> int:
+    """Count the threads that pay: each needs some units of every hidden layer, and softmax needs them all."""
+    n_threads = min(threads_allowed(), int(6.0 * size * network.n_parameters / WORTH_A_THREAD))
+    shares = [n_units // UNITS_OF_A_THREAD for n_units in network.sizes[1:-1]]
+    return max(1, 1 if "softmax" in network.hidden else min([n_threads, *shares] if shares else [1]))
+
+
+HELD_BY_NOBODY_ELSE = 3
+"""References to an array while it is asked who holds it: by a list, by what goes through it, and by the question."""
+
+
+def _address(array: np.ndarray | None) -> int:
+    return 0 if array is None else array.ctypes.data
 
 
 def _work(objective: Objective, rule: Rule, dtype: str) -> Work:
@@ -168,17 +210,26 @@ def _buffers(network: Network, size: int, n_threads: int, dtype: np.dtype, chose
     inputs, *hidden, n_outputs = network.sizes
     own = [-(-n_units // n_threads) for n_units in hidden]  # at most, in each hidden layer
     share = -(-size // n_threads)  # of the cases, at most
-    above = sum(network.sizes[2:]) if hidden else n_outputs
-    block = max(min(ROWS, i) * j for i, j in zip(network.sizes[:-1], network.sizes[1:], strict=True))
+    of_thread = [size * n_units for n_units in own] + [share * n_outputs]
+    shared = [0 if hidden and k == 0 else size * n_units for k, n_units in enumerate(network.sizes[1:])]
+    of_layer = [(i + (1 if network.bias else 0)) * j for i, j in pairwise(network.sizes)]
     return Buffers(
-        x=room((n_threads, size * inputs if chosen else 0)),
-        d=room((n_threads, share * n_outputs if chosen else 0)),
-        weights=room((n_threads, share if chosen and weighed else 0)),
-        totals=room((n_threads, size * sum(own) + share * n_outputs)),
-        outputs=room((n_threads, size * sum(own) + share * n_outputs)),
-        partials=room((n_threads, size * above)),
-        signals=room(size * above),
+        x=room((2, size * inputs if chosen else 0)),
+        d=room((2, size * n_outputs if chosen else 0)),
+        weights=room((2, size if chosen and weighed else 0)),
+        totals=room((n_threads, sum(of_thread))),
+        outputs=room((n_threads, sum(of_thread))),
+        partials=room((n_threads, sum(shared))),
+        signals=room(sum(shared)),
         own_signals=room((n_threads, size * own[0] if own else 0)),
-        gradients=room((n_threads, block)),
+        gradients=room((n_threads, max(min(ROWS, i) * j for i, j in pairwise(network.sizes)))),
         notes=np.zeros(n_threads * APART),
+        own_at=_begins(of_thread),
+        shared_at=_begins(shared),
+        start_at=_begins(of_layer),
     )
+
+
+def _begins(lengths: list[int]) -> np.ndarray:
+    """Find where each of some parts begins that lie one behind the other."""
+    return np.cumsum([0, *lengths[:-1]], dtype=np.int64)

@@ -1,0 +1,86 @@
+"""Rows of numbers: set, added up and gathered by pointer.
+
+Numba must ask of an array's index whether it is negative, and compilers then make slow instructions of a loop; a
+pointer's index it takes as it is.
+"""
+
+from numba.extending import register_jitable
+
+from gpubp.cpu.compiling import compiled
+from gpubp.cpu.native import address_of, pointer_to
+
+
+@register_jitable
+def pointer_from(address, at, example):
+    """Point to number ``at``, counted from an address, where numbers like those of ``example`` are, an array."""
+    return pointer_to(address + at * example.itemsize, example)
+
+
+@register_jitable
+def pointer_into(array, at):
+    """Point to number ``at`` of an array, counted through all of it."""
+    return pointer_from(address_of(array), at, array)
+
+
+@register_jitable
+def set_rows(to, n_rows, n, row):
+    """Set each of ``n_rows`` rows to ``row``."""
+    for c in range(n_rows):
+        for i in range(n):
+            to[c * n + i] = row[i]
+
+
+@register_jitable
+def add_up(to, n_rows, n, parts, n_parts, apart, step, with_row, row):
+    """Set rows to the sums of ``n_parts`` parts, and of ``row`` if asked.
+
+    The parts lie ``apart`` from each other, and their rows ``step``.
+    """
+    for c in range(n_rows):
+        for i in range(n):
+            to[c * n + i] = row[i] + parts[c * step + i] if with_row else parts[c * step + i]
+        for part in range(1, n_parts):
+            for i in range(n):
+                to[c * n + i] += parts[part * apart + c * step + i]
+
+
+@register_jitable
+def sum_of_rows(to, n_rows, n, rows, step, number):
+    """Set ``to`` to the sum of rows that lie ``step`` apart; ``number`` is their type."""
+    for i in range(n):
+        to[i] = number(0.0)
+    for c in range(n_rows):
+        for i in range(n):
+            to[i] += rows[c * step + i]
+
+
+@register_jitable
+def gather(to, n, rows, chosen, first, n_rows):
+    """Set ``n_rows`` rows to those that ``chosen`` names from ``first`` on."""
+    for c in range(n_rows):
+        row = chosen[first + c]
+        for i in range(n):
+            to[c * n + i] = rows[row * n + i]
+
+
+@register_jitable
+def all_finite(numbers, n_rows, n, step):
+    """Tell whether all numbers are finite, of rows that lie ``step`` apart."""
+    n_finite = 0
+    for c in range(n_rows):
+        for i in range(n):
+            n_finite += numbers[c * step + i] - numbers[c * step + i] == 0
+    return n_finite == n_rows * n
+
+
+def _sum_of_squares(numbers, n_rows, n, step):
+    """Add up the squares of rows that lie ``step`` apart."""
+    total = 0.0
+    for c in range(n_rows):
+        for i in range(n):
+            total += numbers[c * step + i] * numbers[c * step + i]
+    return total
+
+
+# in whatever order is fastest: the sum is for people to read
+sum_of_squares = compiled(_sum_of_squares, fastmath={"reassoc"})
