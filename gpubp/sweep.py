@@ -22,13 +22,19 @@ Sweep = Callable[[Position, Batches], Swept]
 
 
 def make_sweep(
-    backend: Backend, objective: Objective, rule: Rule | SecondOrder, dtype: str, size: int, n_steps: int
+    backend: Backend,
+    objective: Objective,
+    rule: Rule | SecondOrder,
+    dtype: str,
+    size: int,
+    n_steps: int,
+    n_networks: int = 1,
 ) -> Sweep:
     """Bind a rule to an objective, for ``n_steps`` steps at most, on batches of ``size`` cases."""
     plain: Sweep = partial(_step_by_step, backend.xp, make_step(backend, objective, rule, dtype))
     if backend.name != "cpu" or isinstance(rule, SecondOrder):
         return plain
-    if not cpu.is_wanted(n_steps, 6.0 * size * objective.network.n_parameters):
+    if not cpu.is_wanted(n_steps, 6.0 * size * objective.network.n_parameters * n_networks):
         return plain
     from gpubp.cpu.sweep import compiled_sweep
 

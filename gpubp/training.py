@@ -184,10 +184,11 @@ def train(
         rule = _rule_on(backend, rule, precision, theta)
 
         objective = Objective(network, mean, float(l2), penalty_reported=False)
+        n_steps, n_networks = epochs * math.ceil(n_cases / size), math.prod(theta.shape[:-1])
         plan = Plan(
             backend=backend,
             network=network,
-            sweep=make_sweep(backend, objective, rule, precision, size, epochs * math.ceil(n_cases / size)),
+            sweep=make_sweep(backend, objective, rule, precision, size, n_steps, n_networks),
             batches=partial(_batches, backend, cases, size, generator),
             epochs=epochs,
             average="weights" if mean else None,

@@ -39,16 +39,26 @@ BACKEND = choose_backend("cpu")
 N_CASES, SIZE = 23, 8  # the last batch has 7 cases
 
 
-def cases(network, dtype, weighed=False, seed=0):
+def cases(network, dtype, weighed=False, seed=0, stack=()):
     rng = np.random.default_rng(seed)
-    x = rng.normal(size=(N_CASES, network.sizes[0]))
-    d = rng.dirichlet(np.ones(network.sizes[-1]), N_CASES)  # fits every error
-    weights = rng.uniform(0.0, 2.0, N_CASES).astype(dtype) if weighed else None
+    x = rng.normal(size=(*stack, N_CASES, network.sizes[0]))
+    d = rng.dirichlet(np.ones(network.sizes[-1]), (*stack, N_CASES))  # fits every error
+    weights = rng.uniform(0.0, 2.0, (*stack, N_CASES)).astype(dtype) if weighed else None
     return Batch(x.astype(dtype), d.astype(dtype), weights)
 
 
 def both_ways(
-    network, rule=None, dtype="float64", n_threads=2, epochs=3, size=SIZE, shuffled=True, weighed=False, **objective
+    network,
+    rule=None,
+    dtype="float64",
+    n_threads=2,
+    epochs=3,
+    size=SIZE,
+    shuffled=True,
+    weighed=False,
+    stack=None,
+    own_cases=False,
+    **objective,
 ):
     """Sweep the plain way and the compiled one from one position; where both end, and what they say."""
     rule, objective = rule or momentum(0.05, 0.9), Objective(network, **objective)
@@ -57,9 +67,10 @@ def both_ways(
     assert isinstance(compiled, CompiledSweep)
     seen = []
     for way in (plain, compiled):
-        theta = initial_weights(network, 1, scheme="uniform", scale=0.5, dtype=dtype)
+        seeds = 1 if stack is None else range(stack)
+        theta = initial_weights(network, seeds, scheme="uniform", scale=0.5, dtype=dtype)
         position, rng = Position(theta, rule.init(np, theta)), np.random.default_rng(2)
-        given = cases(network, dtype, weighed)
+        given = cases(network, dtype, weighed, stack=(stack,) if own_cases else ())
         for _ in range(epochs):
             order = rng.permutation(N_CASES) if shuffled else None
             with patch.multiple(
@@ -84,6 +95,7 @@ def assert_same(seen, kind="steps"):
     assert_agree(also_told.values.astype(dtype), told.values.astype(dtype), kind)
     assert_agree(also_told.weights.astype(dtype), told.weights.astype(dtype), kind)
     np.testing.assert_array_equal(also_told.sizes, told.sizes)
+    np.testing.assert_array_equal(also_told.finite, told.finite)
 
 
 @pytest.fixture(params=["float64", "float32"])
@@ -175,6 +187,48 @@ class TestCompiledAgreesWithPlain:
             given.flags.writeable = False
             fits.append(train(network, given, d, epochs=3, device="cpu", dtype="float64").theta)
         np.testing.assert_array_equal(*fits)
+
+
+def of_each(*numbers):
+    return np.asarray(numbers)[:, None]
+
+
+class TestStacks:
+    @pytest.mark.parametrize("n_threads", [1, 2, 4])
+    @pytest.mark.parametrize("sizes", [(3, 2), (3, 5, 2), (3, 5, 4, 3, 2)])
+    @pytest.mark.parametrize("own_cases", [False, True])
+    def test_agree_with_plain(self, sizes, n_threads, own_cases, dtype):
+        seen = both_ways(
+            Network(sizes), stack=3, n_threads=n_threads, own_cases=own_cases, weighed=True, l2=0.1, dtype=dtype
+        )
+        assert_same(seen)
+
+    @pytest.mark.parametrize(
+        "rule",
+        [
+            momentum(of_each(0.01, 0.05, 0.1), 0.9),
+            momentum(0.05, of_each(0.0, 0.5, 0.9)),
+            adam(of_each(0.001, 0.01, 0.1), beta_1=of_each(0.5, 0.9, 0.99)),
+            momentum(Steps({0: 0.1, 1.5: 0.01}), of_each(0.0, 0.5, 0.9)),
+        ],
+    )
+    def test_settings_of_their_own(self, rule):
+        assert_same(both_ways(Network((3, 5, 2)), rule, stack=3))
+
+    @pytest.mark.parametrize("shuffled", [False, True])
+    def test_one_network_of_a_stack_is_the_network_alone(self, shuffled):
+        network = Network((3, 5, 4, 2), loss="cross_entropy")
+        stack = both_ways(network, stack=2, shuffled=shuffled, n_threads=1)[1]
+        alone = both_ways(network, shuffled=shuffled, n_threads=1)[1]  # from seed 1, as the second of the stack
+        np.testing.assert_array_equal(stack[0].theta[1], alone[0].theta)
+        np.testing.assert_array_equal(stack[1].values[:, 1], alone[1].values)
+
+    def test_one_that_leaves_the_finite_numbers(self):
+        rule = momentum(of_each(0.01, 1e200, 0.01), 0.9)
+        with np.errstate(all="ignore"):
+            position, swept = both_ways(Network((3, 5, 2)), rule, stack=3)[1]
+        np.testing.assert_array_equal(swept.finite, [True, False, True])
+        np.testing.assert_array_equal(np.isfinite(position.theta).all(-1), [True, False, True])
 
 
 class TestOutputs:
@@ -296,7 +350,7 @@ class TestSweep:
         plain = object()
         assert compiled_sweep(Objective(network), rule, "float64", plain) is plain
 
-    def test_dropout_and_stacks_go_the_plain_way(self):
+    def test_dropout_goes_the_plain_way(self):
         network, rule, told = Network((3, 2)), momentum(), object()
         compiled = compiled_sweep(Objective(network), rule, "float64", lambda position, batches: told)
         batches = ArrayBatches(BACKEND, cases(network, "float64"), SIZE)
@@ -304,7 +358,6 @@ class TestSweep:
         state = rule.init(np, theta)
         masked = with_dropout(BACKEND, network, (0.5,), np.random.default_rng(0), batches)
         assert compiled(Position(theta, state), masked) is told
-        assert compiled(Position(np.stack([theta, theta]), state), batches) is told
         assert compiled(Position(theta, state), batches) is not told
 
 

@@ -33,7 +33,7 @@ can have a core, the other where one may be waiting for this one's core."""
 LOOKS = 400_000
 """How often a thread looks for another request before it leaves: for about two milliseconds."""
 
-LONGEST_REQUEST = 24
+LONGEST_REQUEST = 32
 
 _system: Any = ctypes.CDLL("kernel32" if sys.platform == "win32" else None)
 _sleep = _system.Sleep if sys.platform == "win32" else _system.usleep  # milliseconds, microseconds

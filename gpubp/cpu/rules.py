@@ -27,7 +27,7 @@ NUMBERS: dict[str, Callable[[Now, Any], tuple[Any, ...]]] = {
 
 
 def numbers_of_steps(rule: Rule, epochs: np.ndarray, updates: np.ndarray, dtype: str) -> np.ndarray:
-    """Find ``s`` for several steps: ``(n_steps, n)``.
+    """Find ``s`` for several steps: ``(n_steps, n)``, or ``(K, n_steps, n)`` where networks have settings of their own.
 
     Parameters
     ----------
@@ -39,11 +39,14 @@ def numbers_of_steps(rule: Rule, epochs: np.ndarray, updates: np.ndarray, dtype:
     numbers = NUMBERS[rule.name]
     if any(callable(setting) for setting in rule.settings.values()):
         steps = zip(epochs.tolist(), updates.tolist(), strict=True)
-        return np.asarray([numbers(rule.at(epoch), update) for epoch, update in steps], dtype)
-    of_all = numbers(rule.at(0.0), updates)
-    found = np.empty((len(updates), len(of_all)), dtype)
-    for column, number in enumerate(of_all):
-        found[:, column] = number
+        of_steps = zip(*(numbers(rule.at(epoch), update) for epoch, update in steps), strict=True)
+        columns = [np.stack([np.reshape(number, np.shape(number)[:1]) for number in column], -1) for column in of_steps]
+    else:
+        columns = [np.asarray(number) for number in numbers(rule.at(0.0), updates)]
+    shape = np.broadcast_shapes(updates.shape, *(column.shape for column in columns))
+    found = np.empty((*shape, len(columns)), dtype)
+    for place, column in enumerate(columns):
+        found[..., place] = column
     return found
 
 

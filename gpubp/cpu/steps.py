@@ -3,6 +3,8 @@
 Each thread has its share of the units of every hidden layer, and with them their weights: the columns of the first
 layer, whose inputs all threads read, and the rows of each layer above it. Threads wait for each other only to add up
 their parts of the total inputs of a layer, and to hand on its signals: cores have little to send each other so.
+
+Of a stack of networks each thread has its share of the networks, and takes the steps of one after the other.
 """
 
 from typing import NamedTuple
@@ -41,6 +43,7 @@ class Work(NamedTuple):
         Strength of the penalty on the weights, 0 without.
     mean, penalty_reported : bool
         See :class:`gpubp.step.Objective`.
+    n_parameters : int
     rows : int
         How many rows of a layer's gradient are made before they are used: few, so that they are still in the cache, and
         enough for a product of matrices to be fast.
@@ -54,23 +57,31 @@ class Work(NamedTuple):
     l2: float
     mean: bool
     penalty_reported: bool
+    n_parameters: int
     rows: int
 
 
 class Request(NamedTuple):
     """What a call is asked to do; all but the numbers are addresses of arrays in rows without gaps.
 
+    For a stack the arrays of one network lie behind those of the one before, but for the cases and the settings: how far
+    apart these are, in numbers, is told, and is 0 where networks share them.
+
     Attributes
     ----------
+    n_networks : int
     n_cases, x, d, weights : int
         The cases; no address of weights where they count alike.
+    x_apart, d_apart, weights_apart : int
     order : int
         In which order the cases come, ``(n_cases,)`` of int64; no address where they come in their own.
     size : int
         How many cases a batch has.
     theta, first, second : int
         The parameters, and the state of the rule; no address of what it does not need.
-    settings, n_settings : int
+    n_steps : int
+        How many steps the sweep has.
+    settings, n_settings, settings_apart : int
         For each step what the rule's loop is given, ``(n_steps, n_settings)``.
     values, case_weights : int
         To be set to the objective before each step, without the penalty, and to the weight of its cases; ``(n_steps,)``
@@ -84,17 +95,23 @@ class Request(NamedTuple):
         Which of the sweep's steps to take.
     """
 
+    n_networks: int
     n_cases: int
     x: int
     d: int
     weights: int
+    x_apart: int
+    d_apart: int
+    weights_apart: int
     order: int
     size: int
     theta: int
     first: int
     second: int
+    n_steps: int
     settings: int
     n_settings: int
+    settings_apart: int
     values: int
     case_weights: int
     squares: int
@@ -108,14 +125,15 @@ class Buffers(NamedTuple):
 
     Attributes
     ----------
-    x, d, weights : (2, n) arrays
-        Chosen cases, where there is an order; those of one batch may still be in use when the next are chosen.
+    x, d, weights : (2 * n_threads, n) arrays
+        Chosen cases, where there is an order; those of one batch may still be in use when the next are chosen. Threads
+        that share a network use the first two rows.
     totals, outputs : (n_threads, n) arrays
         Of a thread's units in each hidden layer, and of all units of the output layer.
     partials : (n_threads, n) array
         What a thread's units below add to the total inputs of each layer but the first.
-    signals : (n,) array
-        Derivatives at the total inputs of each layer but the first, for all threads.
+    signals : (n_threads, n) array
+        Derivatives at the total inputs of each layer but the first; threads that share a network use the first row.
     own_signals : (n_threads, n) array
         Those of a thread's units in the first layer.
     gradients : (n_threads, n) array
@@ -144,10 +162,86 @@ class Buffers(NamedTuple):
 def take_part(thread, n_threads, mailbox, work, buffers):
     """Take steps as one of several threads whenever it is asked: see :class:`Request`."""
     served = number_of_request(mailbox, thread)
-    while _take_steps(thread, n_threads, mailbox, work, buffers):
+    while _take_steps(thread, n_threads, mailbox, work, buffers, _request(mailbox, n_threads)):
         if thread == 0 or not next_request(mailbox, thread, served):
             return
         served += 1
+
+
+@compiled
+def take_part_in_stack(thread, n_threads, mailbox, work, buffers):
+    """Take the steps of some networks of a stack, alone, whenever it is asked: see :class:`Request`."""
+    served, own = number_of_request(mailbox, thread), _rows_of(buffers, thread)
+    while True:
+        asked, passed = _request(mailbox, n_threads), times_passed(mailbox, n_threads)
+        low, high = _share_of(asked.n_networks, thread, n_threads)
+        for network in range(low, high):
+            _take_steps(0, 1, mailbox, work, own, _of_network(asked, network, work, buffers.gradients.itemsize))
+        if not wait_for_all(mailbox, n_threads, passed + 1) or thread == 0:
+            return
+        if not next_request(mailbox, thread, served):
+            return
+        served += 1
+
+
+@register_jitable
+def _request(mailbox, n_threads):
+    n = request_in(mailbox, n_threads)
+    return Request(
+        *(n[0], n[1], n[2], n[3], n[4], n[5], n[6], n[7], n[8], n[9], n[10]),
+        *(n[11], n[12], n[13], n[14], n[15], n[16], n[17], n[18], n[19], n[20], n[21], n[22]),
+    )
+
+
+@register_jitable
+def _rows_of(buffers, thread):
+    """Give what a thread uses that has networks of its own."""
+    return Buffers(
+        buffers.x[2 * thread : 2 * thread + 2],
+        buffers.d[2 * thread : 2 * thread + 2],
+        buffers.weights[2 * thread : 2 * thread + 2],
+        buffers.totals[thread : thread + 1],
+        buffers.outputs[thread : thread + 1],
+        buffers.partials[thread : thread + 1],
+        buffers.signals[thread : thread + 1],
+        buffers.own_signals[thread : thread + 1],
+        buffers.gradients[thread : thread + 1],
+        buffers.notes[thread * APART : (thread + 1) * APART],
+        buffers.own_at,
+        buffers.shared_at,
+        buffers.start_at,
+    )
+
+
+@register_jitable
+def _of_network(asked, network, work, item):
+    """Turn a request for a stack into one for one of its networks."""
+    parameters, found = network * work.n_parameters * item, network * asked.n_steps * 8
+    return Request(
+        1,
+        asked.n_cases,
+        asked.x + network * asked.x_apart * item,
+        asked.d + network * asked.d_apart * item,
+        asked.weights + network * asked.weights_apart * item,
+        0,
+        0,
+        0,
+        asked.order,
+        asked.size,
+        asked.theta + parameters,
+        asked.first + parameters,
+        asked.second + parameters,
+        asked.n_steps,
+        asked.settings + network * asked.settings_apart * item,
+        asked.n_settings,
+        0,
+        asked.values + found,
+        asked.case_weights + found,
+        asked.squares + found,
+        asked.finite + network * 8,
+        asked.begin,
+        asked.end,
+    )
 
 
 @register_jitable
@@ -157,12 +251,8 @@ def _share_of(n, thread, n_threads):
 
 
 @register_jitable
-def _take_steps(thread, n_threads, mailbox, work, buffers):
+def _take_steps(thread, n_threads, mailbox, work, buffers, asked):
     """Do the steps of one request; False where another thread will never do its part."""
-    n = request_in(mailbox, n_threads)
-    asked = Request(
-        n[0], n[1], n[2], n[3], n[4], n[5], n[6], n[7], n[8], n[9], n[10], n[11], n[12], n[13], n[14], n[15], n[16]
-    )
     values, weights = pointer_to(asked.values, buffers.notes), pointer_to(asked.case_weights, buffers.notes)
     squares, finite = pointer_to(asked.squares, buffers.notes), pointer_to(asked.finite, mailbox)
     last, passed = work.slopes.size - 1, times_passed(mailbox, n_threads)

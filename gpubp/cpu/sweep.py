@@ -1,5 +1,6 @@
 """The compiled sweep: a network, a rule and cases turned into what :func:`gpubp.cpu.steps.take_part` is given."""
 
+import math
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -14,7 +15,7 @@ from gpubp.cpu.layers import on_own_unit, output_error, unit_dE_dx
 from gpubp.cpu.mailbox import APART
 from gpubp.cpu.outputs import layers_of
 from gpubp.cpu.rules import NUMBERS, change_of, numbers_of_steps
-from gpubp.cpu.steps import Buffers, Request, Work, take_part
+from gpubp.cpu.steps import Buffers, Request, Work, take_part, take_part_in_stack
 from gpubp.cpu.threads import Crew, threads_allowed
 from gpubp.descent import RULES, Rule
 from gpubp.losses import loss
@@ -45,7 +46,7 @@ def _has_loops(network: Network) -> bool:
 
 
 class CompiledSweep:
-    """A sweep in compiled code; batches that are not arrays of one network's cases go the plain way."""
+    """A sweep in compiled code; batches that are not arrays of cases go the plain way."""
 
     def __init__(self, objective: Objective, rule: Rule, dtype: str, plain: Sweep) -> None:
         self.objective, self.rule, self.dtype, self.plain = objective, rule, dtype, plain
@@ -53,33 +54,40 @@ class CompiledSweep:
         self.work: Work | None = None
         self.own_state: Any = None
         self.own_thetas: list[np.ndarray] = []
-        self.given: Batch | None = None
+        self.cases: Batch | None = None
         self.steps_at_once = 1
 
     def __call__(self, position: Position, batches: Batches) -> Swept:
         """Move a position, step by step."""
-        if not isinstance(batches, ArrayBatches) or position.theta.ndim != 1 or not len(batches.cases.x):
+        if not isinstance(batches, ArrayBatches) or position.theta.ndim > 2 or not batches.cases.x.shape[-2]:
             return self.plain(position, batches)
-        g = self._gathered(batches)
+        stack = position.theta.shape[:-1]
+        g = self._gathered(batches, stack)
         state, theta = self._state(position), self._theta(position)
         updates = getattr(state, "updates", 0) + 1 + np.arange(g.n_steps)
         settings = numbers_of_steps(self.rule, position.epoch + g.parts, updates, self.dtype)
         order = None if batches.order is None else batches.order.astype(np.int64, copy=False)
         position.theta, position.state = theta, state
         first, second = ([_address(part) for part in state if isinstance(part, np.ndarray)] + [0, 0])[:2]
-        n_cases, x, d, weights = self._cases(batches.cases)
+        x, d, case_weights = self._cases(batches.cases)
         asked = Request(
-            n_cases=n_cases,
-            x=x,
-            d=d,
-            weights=weights,
+            n_networks=stack[0] if stack else 1,
+            n_cases=g.n_cases,
+            x=x.address,
+            d=d.address,
+            weights=case_weights.address,
+            x_apart=x.apart(2),
+            d_apart=d.apart(2),
+            weights_apart=case_weights.apart(1),
             order=_address(order),
             size=g.size,
             theta=_address(theta),
             first=first,
             second=second,
+            n_steps=g.n_steps,
             settings=_address(settings),
-            n_settings=settings.shape[1],
+            n_settings=settings.shape[-1],
+            settings_apart=settings[0].size if settings.ndim == 3 else 0,
             values=g.values.address,
             case_weights=g.weights.address,
             squares=g.squares.address,
@@ -87,21 +95,23 @@ class CompiledSweep:
             begin=0,
             end=0,
         )
-        g.weights.array[:] = np.nan
+        g.weights.array[..., :] = np.nan
         for begin, end in self._calls(g.n_steps):
             try:
                 g.crew.run(asked._replace(begin=begin, end=end))
             finally:  # Ctrl-C is looked at when the steps are done
-                if hasattr(state, "updates") and not np.isnan(g.weights.array[end - 1]):
+                if hasattr(state, "updates") and not np.any(np.isnan(g.weights.array[..., end - 1])):
                     position.state = state._replace(updates=int(updates[end - 1]))
         self.own_state = position.state
-        values, counted = g.values.array.copy(), g.weights.array.copy()
+        values, weights = g.values.array.copy(), g.weights.array.copy()
         if self.objective.l2 and self.objective.penalty_reported:
             # a batch whose cases all count nothing says nothing
-            share = np.divide(1.0, counted, out=np.zeros_like(counted), where=counted > 0.0)
-            squares = np.sum(g.squares.array, axis=1)
+            share = np.divide(1.0, weights, out=np.zeros_like(weights), where=weights > 0.0)
+            squares = np.sum(g.squares.array, axis=-1)
             values += 0.5 * self.objective.l2 * squares * (share if self.objective.mean else 1.0)
-        return Swept(values, counted, g.sizes, finite=g.finite.array.all())
+        if stack and not case_weights.apart(1):
+            weights = weights[0]  # the same for all
+        return Swept(values.T, weights.T, g.sizes, g.finite.array.copy() if stack else g.finite.array.all())
 
     def _calls(self, n_steps: int) -> Iterator[tuple[int, int]]:
         """Cut steps into calls, so that Python sees in time whether Ctrl-C was pressed."""
@@ -116,51 +126,63 @@ class CompiledSweep:
         """Copy the rule's state, unless it is the one made here in the sweep before: it is changed in place."""
         if position.state is self.own_state or not position.state:
             return position.state
-        copied = [np.array(part) if isinstance(part, np.ndarray) else part for part in position.state]
+        copied = [np.array(part, order="C") if isinstance(part, np.ndarray) else part for part in position.state]
         return type(position.state)(*copied)
 
     def _theta(self, position: Position) -> np.ndarray:
         """Copy the parameters, since whoever holds those of an epoch before keeps them; use again what nobody holds."""
         theta = next((own for own in self.own_thetas if sys.getrefcount(own) <= HELD_BY_NOBODY_ELSE), None)
         if theta is None:
-            theta = np.empty_like(position.theta)
+            theta = np.empty(position.theta.shape, self.dtype)
         self.own_thetas = [theta, *(own for own in self.own_thetas if own is position.theta)]
         np.copyto(theta, position.theta)
         return theta
 
-    def _gathered(self, batches: ArrayBatches) -> "Gathered":
+    def _gathered(self, batches: ArrayBatches, stack: tuple[int, ...]) -> "Gathered":
         """Gather threads, and room for a batch and for what is found; both are kept for batches of the same kind."""
-        n_cases, chosen = len(batches.cases.x), batches.order is not None
-        kind = (min(batches.size, n_cases), n_cases, chosen, batches.cases.case_weights is not None)
+        n_cases, chosen = batches.cases.x.shape[-2], batches.order is not None
+        kind = (min(batches.size, n_cases), n_cases, stack, chosen, batches.cases.case_weights is not None)
         if self.gathered is None or self.gathered.kind != kind:
-            network, (size, _, _, weighed) = self.objective.network, kind
-            n_threads = self.gathered.crew.n_threads if self.gathered else _n_threads(network, size)
+            network, size, weighed = self.objective.network, kind[0], kind[-1]
+            n_threads = self.gathered.crew.n_threads if self.gathered else _n_threads(network, size, stack)
             if self.work is None:
                 self.work = _work(self.objective, self.rule, self.dtype)
-            buffers = _buffers(network, size, n_threads, np.dtype(self.dtype), chosen=chosen, weighed=weighed)
-            self.gathered = Gathered(kind, size, n_cases, Crew(n_threads, take_part, self.work, buffers))
+            together = 1 if stack else n_threads
+            buffers = _buffers(network, size, n_threads, together, np.dtype(self.dtype), chosen=chosen, weighed=weighed)
+            crew = Crew(n_threads, take_part_in_stack if stack else take_part, self.work, buffers)
+            self.gathered = Gathered(kind, size, n_cases, stack, crew)
         return self.gathered
 
-    def _cases(self, cases: Batch) -> tuple[int, int, int, int]:
-        """Count the cases and find where they are; those that are not in rows without gaps are copied, once."""
-        if self.given is not cases:
-            self.given = cases
-            self.arrays = [None if part is None else np.ascontiguousarray(part) for part in cases[:3]]
-            x, d, weights = map(_address, self.arrays)
-            self.found = (len(cases.x), x, d, weights)
-        return self.found
+    def _cases(self, cases: Batch) -> list["Given"]:
+        """Find where the cases are; those that are not in rows without gaps are copied, once."""
+        if self.cases is not cases:
+            self.cases = cases
+            self.given = [Given(part) for part in cases[:3]]
+        return self.given
+
+
+class Given:
+    """An array of cases, or none, in rows without gaps."""
+
+    def __init__(self, array: np.ndarray | None) -> None:
+        self.array = None if array is None else np.ascontiguousarray(array)
+        self.address = _address(self.array)
+
+    def apart(self, ndim: int) -> int:
+        """Tell how far what is given to one network lies from the next, if ``ndim`` dimensions are one network's."""
+        return 0 if self.array is None or self.array.ndim == ndim else self.array[0].size
 
 
 class Gathered:
     """Threads with room for a batch, and for what they find in the steps of one sweep."""
 
-    def __init__(self, kind: Any, size: int, n_cases: int, crew: Crew) -> None:
+    def __init__(self, kind: Any, size: int, n_cases: int, stack: tuple[int, ...], crew: Crew) -> None:
         begins = np.arange(0, n_cases, size)
-        self.kind, self.size, self.crew, self.n_steps = kind, size, crew, len(begins)
+        self.kind, self.size, self.n_cases, self.crew, self.n_steps = kind, size, n_cases, crew, len(begins)
         self.sizes, self.parts = np.minimum(size, n_cases - begins), begins / n_cases
-        self.values, self.weights = Found((self.n_steps,), float), Found((self.n_steps,), float)
-        self.squares = Found((self.n_steps, crew.n_threads), float)
-        self.finite = Found((crew.n_threads,), np.int64)
+        self.values, self.weights = Found((*stack, self.n_steps), float), Found((*stack, self.n_steps), float)
+        self.squares = Found((*stack, self.n_steps, 1 if stack else crew.n_threads), float)
+        self.finite = Found(stack or (crew.n_threads,), np.int64)
 
 
 class Found:
@@ -171,9 +193,14 @@ class Found:
         self.address = _address(self.array)
 
 
-def _n_threads(network: Network, size: int) -> int:
-    """Count the threads that pay: each needs some units of every hidden layer, and softmax needs them all."""
-    n_threads = min(threads_allowed(), int(6.0 * size * network.n_parameters / WORTH_A_THREAD))
+def _n_threads(network: Network, size: int, stack: tuple[int, ...]) -> int:
+    """Count the threads that pay.
+
+    Those that share a network need some units each of every hidden layer, and softmax needs them all.
+    """
+    n_threads = min(threads_allowed(), int(6.0 * size * network.n_parameters * math.prod(stack) / WORTH_A_THREAD))
+    if stack:
+        return max(1, min(n_threads, *stack))
     shares = [n_units // UNITS_OF_A_THREAD for n_units in network.sizes[1:-1]]
     return max(1, 1 if "softmax" in network.hidden else min([n_threads, *shares] if shares else [1]))
 
@@ -201,26 +228,31 @@ def _work(objective: Objective, rule: Rule, dtype: str) -> Work:
         l2=objective.l2,
         mean=objective.mean,
         penalty_reported=objective.penalty_reported,
+        n_parameters=network.n_parameters,
         rows=ROWS,
     )
 
 
-def _buffers(network: Network, size: int, n_threads: int, dtype: np.dtype, chosen: bool, weighed: bool) -> Buffers:
+def _buffers(
+    network: Network, size: int, n_threads: int, together: int, dtype: np.dtype, *, chosen: bool, weighed: bool
+) -> Buffers:
+    """Make room for a batch; so many threads together share a network: all of them, or for stacks each has its own."""
     room: Callable[..., np.ndarray] = partial(np.empty, dtype=dtype)
     inputs, *hidden, n_outputs = network.sizes
-    own = [-(-n_units // n_threads) for n_units in hidden]  # at most, in each hidden layer
-    share = -(-size // n_threads)  # of the cases, at most
+    own = [-(-n_units // together) for n_units in hidden]  # at most, in each hidden layer
+    share = -(-size // together)  # of the cases, at most
     of_thread = [size * n_units for n_units in own] + [share * n_outputs]
     shared = [0 if hidden and k == 0 else size * n_units for k, n_units in enumerate(network.sizes[1:])]
     of_layer = [(i + (1 if network.bias else 0)) * j for i, j in pairwise(network.sizes)]
+    rows = n_threads // together  # of what threads that share a network share
     return Buffers(
-        x=room((2, size * inputs if chosen else 0)),
-        d=room((2, size * n_outputs if chosen else 0)),
-        weights=room((2, size if chosen and weighed else 0)),
+        x=room((2 * rows, size * inputs if chosen else 0)),
+        d=room((2 * rows, size * n_outputs if chosen else 0)),
+        weights=room((2 * rows, size if chosen and weighed else 0)),
         totals=room((n_threads, sum(of_thread))),
         outputs=room((n_threads, sum(of_thread))),
         partials=room((n_threads, sum(shared))),
-        signals=room(sum(shared)),
+        signals=room((rows, sum(shared))),
         own_signals=room((n_threads, size * own[0] if own else 0)),
         gradients=room((n_threads, max(min(ROWS, i) * j for i, j in pairwise(network.sizes)))),
         notes=np.zeros(n_threads * APART),
