@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from gpubp.tabular import fit_table as fit_table
     from gpubp.tabular import predict_table as predict_table
     from gpubp.tabular import prepare_table as prepare_table
+    from gpubp.training import all_right as all_right
     from gpubp.training import train as train
 
 _PUBLIC = {
@@ -59,7 +60,7 @@ _PUBLIC = {
     "schedules": ("Cosine", "InverseScaling", "Steps", "WarmUp"),
     "second_order": ("lbfgs", "levenberg_marquardt"),
     "prediction": ("predict",),
-    "training": ("train",),
+    "training": ("all_right", "train"),
 }
 _ROOM_OF = {name: room for room, names in _PUBLIC.items() for name in names}
 __all__ = [*_ROOM_OF]

@@ -127,6 +127,7 @@ def check_options(
     validation: Any,
     score: Any,
     patience: Any,
+    until: Any,
 ) -> None:
     """Check the options of training that need no arrays to be judged by."""
     if not isinstance(rule, Rule | SecondOrder):
@@ -144,6 +145,8 @@ def check_options(
         raise DataError(f"validation must be a pair (x, d), got {type(validation).__name__}")
     if score is not None and validation is None:
         raise DataError("score is taken on validation cases: give validation=(x, d)")
+    if until is not None and not callable(until):
+        raise DataError(f"until must be a function of desired and present outputs (d, y), got {until!r}")
     if patience is not None and not _is_count(patience):
         raise DataError(f"patience must be 1 or more epochs, a whole number, got {patience!r}")
     if isinstance(rule, SecondOrder):

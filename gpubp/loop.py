@@ -21,13 +21,15 @@ from gpubp.prediction import in_parts
 from gpubp.step import Position
 from gpubp.sweep import Sweep
 
-StopReason = Literal["epochs", "patience", "converged", "diverged", "callback", "interrupted"]
+StopReason = Literal["epochs", "solved", "patience", "converged", "diverged", "callback", "interrupted"]
 Score = Callable[[np.ndarray, np.ndarray], float]
 
 
 @dataclass
 class History:
     """What was seen in each epoch: one entry an epoch, ``(K,)`` arrays of NumPy for a stack of K networks.
+
+    Of a network that has left the stack NaN is noted.
 
     ``error`` is taken batch by batch during the epoch, while the weights were changing, and without the penalty on the
     weights; the validation figures are taken at the epoch's end. ``seconds`` counts from the start of training.
@@ -99,6 +101,10 @@ class Plan:
         Cases to look at after each epoch.
     score, patience, tolerance, callbacks
         See :func:`gpubp.train`.
+    until : callable, optional
+        Tells, from the parameters ``(..., P)``, which networks are done: ``(...)`` of bool.
+    narrowed : callable, optional
+        Gives the plan for some networks of a stack, chosen by an array of bool: whoever is done leaves.
     """
 
     backend: Backend
@@ -112,16 +118,86 @@ class Plan:
     patience: int | None = None
     tolerance: float = 0.0
     callbacks: tuple[Callback, ...] = ()
+    until: Callable[[Array], Array] | None = None
+    narrowed: "Callable[[np.ndarray], Plan] | None" = None
 
 
 class Outcome(NamedTuple):
-    """What came of a run; ``theta`` is that of ``epoch``, and ``diverged`` is ``(...)`` of NumPy."""
+    """What came of a run.
+
+    ``theta`` is that of ``epoch``, which is ``(K,)`` where networks leave a stack; ``diverged`` is ``(...)`` of NumPy.
+    """
 
     theta: Array
-    epoch: int
+    epoch: Any
     history: History
     stop_reason: StopReason
     diverged: np.ndarray
+    solved: np.ndarray | None = None
+
+
+LEAVING_PAYS = 1 / 16
+"""What part of a stack must be done for it to be made smaller: until then those that are done are trained along."""
+
+
+class Stack:
+    """The networks of a run: which of them still train, and what became of those that are done."""
+
+    def __init__(self, theta: Array) -> None:
+        self.theta, self.left = theta, np.arange(len(theta)) if theta.ndim == 2 else None
+        self.done, self.epoch = np.zeros(theta.shape[:-1], dtype=bool), np.zeros(theta.shape[:-1], dtype=np.int64)
+
+    def follow(self, plan: Plan, position: Position) -> Plan:
+        """Note which networks are done now; where many are, they leave the position, and the plan for the rest is given."""
+        assert plan.until is not None
+        if self.left is None:
+            self.done = to_numpy(plan.until(position.theta))
+            return plan
+        newly = to_numpy(plan.until(position.theta)) & ~self.done[self.left]
+        if np.any(newly):
+            self._keep(plan.backend, position, newly)
+            self.done[self.left[newly]] = True
+        going_on = ~self.done[self.left]
+        if plan.narrowed is None or not np.any(going_on) or np.mean(going_on) > 1.0 - LEAVING_PAYS:
+            return plan
+        index = to_backend(plan.backend, np.flatnonzero(going_on))
+        position.theta = plan.backend.xp.take(position.theta, index, axis=0)
+        if position.state:
+            parts = [
+                plan.backend.xp.take(part, index, axis=0) if hasattr(part, "ndim") and part.ndim == 2 else part
+                for part in position.state
+            ]
+            position.state = type(position.state)(*parts)
+        self.left = self.left[going_on]
+        return plan.narrowed(going_on)
+
+    def _keep(self, backend: Backend, position: Position, which: np.ndarray) -> None:
+        """Keep the parameters of networks as they are now."""
+        assert self.left is not None
+        all_of_them = np.zeros(len(self.done), dtype=bool)
+        all_of_them[self.left[which]] = True
+        place = np.zeros(len(self.done), dtype=np.int64)
+        place[self.left] = np.arange(len(self.left))
+        present = backend.xp.take(position.theta, to_backend(backend, place), axis=0)
+        self.theta = backend.xp.where(to_backend(backend, all_of_them)[:, None], present, self.theta)
+        self.epoch[all_of_them] = position.epoch
+
+    def of_all(self, figure: Any) -> Any:
+        """Give a figure for all networks, NaN for those that are done, from one for those that still train."""
+        if self.left is None or figure is None:
+            return figure
+        of_all = np.full(self.done.shape, np.nan)
+        of_all[self.left] = figure
+        of_all[self.done] = np.nan
+        return of_all
+
+    def end(self, backend: Backend, position: Position, last_good: Array) -> tuple[Array, Any]:
+        """Give the parameters of all networks, and the epochs that they are from."""
+        if self.left is None:
+            return last_good, position.epoch
+        position.theta = last_good
+        self._keep(backend, position, ~self.done[self.left])
+        return self.theta, self.epoch
 
 
 def run(plan: Plan, position: Position) -> Outcome:
@@ -133,6 +209,7 @@ def run(plan: Plan, position: Position) -> Outcome:
     xp, theta = plan.backend.xp, position.theta
     keeps_best = plan.patience is not None and plan.held_out is not None
     best = Best(-math.inf, theta if keeps_best else None, position.epoch, 0)
+    stack = None if plan.until is None else Stack(theta)
     last_good, diverged = theta, np.zeros(theta.shape[:-1], dtype=bool)
     stop_reason: StopReason | None = None
     history, began = History(), time.perf_counter()
@@ -141,7 +218,7 @@ def run(plan: Plan, position: Position) -> Outcome:
             epoch_began = time.perf_counter()
             error, n_cases, finite = _sweep(plan, position)
             bad = ~(np.isfinite(error) & finite)
-            diverged = diverged | bad
+            diverged = diverged | (bad if stack is None else stack.of_all(bad) == 1.0)
             if np.all(bad):
                 stop_reason = "diverged"
                 break
@@ -151,6 +228,10 @@ def run(plan: Plan, position: Position) -> Outcome:
             position.epoch += 1
 
             validation_error, validation_score = _look(plan, position.theta)
+            if stack is not None:
+                error, validation_error = stack.of_all(error), stack.of_all(validation_error)
+                plan = stack.follow(plan, position)
+                last_good = position.theta
             history.add(error, validation_error, validation_score, time.perf_counter() - began)
             if theta.ndim == 1:
                 best = best.after(position, _figure(error, validation_error, validation_score), plan.tolerance)
@@ -166,6 +247,8 @@ def run(plan: Plan, position: Position) -> Outcome:
             wants_to_stop = [callback(progress) for callback in plan.callbacks]
             if any(wants_to_stop):
                 stop_reason = "callback"
+            elif stack is not None and np.all(stack.done):
+                stop_reason = "solved"
             elif getattr(position.state, "converged", False):
                 stop_reason = "converged"
             elif plan.patience is not None and best.stale >= plan.patience:
@@ -176,8 +259,11 @@ def run(plan: Plan, position: Position) -> Outcome:
         stop_reason = "interrupted"
         if bool(xp.all(xp.isfinite(position.theta))):
             last_good = position.theta
-    if best.theta is not None and best.epoch > 0:
+    if best.theta is not None and best.epoch > 0 and stop_reason != "solved":
         return Outcome(best.theta, best.epoch, history, stop_reason, diverged)
+    if stack is not None:
+        last_good, epoch = stack.end(plan.backend, position, last_good)
+        return Outcome(last_good, epoch, history, stop_reason, diverged, stack.done)
     return Outcome(last_good, position.epoch, history, stop_reason, diverged)
 
 

@@ -2,11 +2,12 @@
 
 import math
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
 
+import array_api_compat
 import numpy as np
 
 from gpubp._typing import Array
@@ -27,9 +28,13 @@ from gpubp.errors import DataError, DivergenceWarning
 from gpubp.initialization import Seed, check_seeds, initial_weights
 from gpubp.loop import Callback, History, Plan, Score, StopReason, run
 from gpubp.network import Network
+from gpubp.prediction import outputs
 from gpubp.second_order import SecondOrder
 from gpubp.step import Objective, Position
 from gpubp.sweep import make_sweep
+
+Until = Callable[[Array, Array], Array]
+"""``until(d, y)`` tells whether a network is done, from desired and present outputs."""
 
 AUTO_BATCH = 200
 
@@ -45,10 +50,12 @@ class Fit:
         In the namespace and on the device of the cases that were given.
     history : History
     stop_reason : str
-        Why training ended: ``"epochs"`` (as many as asked for), ``"patience"``, ``"converged"``, ``"diverged"``,
-        ``"callback"`` or ``"interrupted"``.
-    best_epoch : int
+        Why training ended: ``"epochs"`` (as many as asked for), ``"solved"`` (``until`` was true of all networks),
+        ``"patience"``, ``"converged"``, ``"diverged"``, ``"callback"`` or ``"interrupted"``.
+    best_epoch : int, or (K,) array of NumPy for a stack with ``until``
         The epoch that ``theta`` is from; where training was interrupted, the last whole one.
+    solved : bool, or (K,) array of NumPy, or None without ``until``
+        For which networks ``until`` became true.
     device : str
         Where it was trained: "cpu", "cuda:0", ...
     diverged : bool, or (K,) array of NumPy
@@ -59,14 +66,15 @@ class Fit:
     theta: Array
     history: History
     stop_reason: StopReason
-    best_epoch: int
+    best_epoch: Any
     device: str
     diverged: Any
+    solved: Any = None
 
     def __repr__(self) -> str:
         sizes = "-".join(map(str, self.network.sizes))
         stack = f"{self.theta.shape[0]} networks " if self.theta.ndim == 2 else ""
-        return f"Fit({stack}{sizes}, epoch {self.best_epoch}, ended by {self.stop_reason}, on {self.device})"
+        return f"Fit({stack}{sizes}, epoch {np.max(self.best_epoch)}, ended by {self.stop_reason}, on {self.device})"
 
 
 def train(
@@ -87,6 +95,7 @@ def train(
     score: Score | None = None,
     patience: int | None = None,
     tolerance: float = 1e-4,
+    until: Until | None = None,
     callbacks: Iterable[Callback] = (),
     device: str = "auto",
     dtype: str | None = None,
@@ -127,6 +136,10 @@ def train(
         Stop when the score, or without one the validation error, or without validation the error, has not become
         better by more than ``tolerance`` for so many epochs. With validation the best epoch's weights are returned.
     tolerance : float
+    until : callable, optional
+        ``until(d, y) -> bool``, taken after each epoch on the desired outputs of the cases and on the present ones, in
+        the namespace that trains; True ends the training. For a stack, whose y are ``(K, b, j)``, it gives ``(K,)``, and
+        a network that is done keeps its weights while the others go on: see :func:`gpubp.all_right`.
     callbacks : iterable of callables
         Each is given a :class:`Progress` after each epoch; one that returns True ends the training.
     device : str
@@ -165,7 +178,7 @@ def train(
     """
     rule = adam() if rule is None else rule
     callbacks = tuple(callbacks) if isinstance(callbacks, Iterable) else (callbacks,)
-    check_options(network, rule, epochs, batch_size, l2, tolerance, callbacks, validation, score, patience)
+    check_options(network, rule, epochs, batch_size, l2, tolerance, callbacks, validation, score, patience, until)
     generator = _order_generator(seed) if shuffle else None
     x, d = host_array("x", x), host_array("d", d)
     given = (x,) if theta is None else (theta, x)
@@ -184,20 +197,28 @@ def train(
         rule = _rule_on(backend, rule, precision, theta)
 
         objective = Objective(network, mean, float(l2), penalty_reported=False)
-        n_steps, n_networks = epochs * math.ceil(n_cases / size), math.prod(theta.shape[:-1])
-        plan = Plan(
-            backend=backend,
-            network=network,
-            sweep=make_sweep(backend, objective, rule, precision, size, n_steps, n_networks),
-            batches=partial(_batches, backend, cases, size, generator),
-            epochs=epochs,
-            average="weights" if mean else None,
-            held_out=held_out,
-            score=score,
-            patience=patience,
-            tolerance=float(tolerance),
-            callbacks=callbacks,
-        )
+        options = {"epochs": epochs, "score": score, "patience": patience, "tolerance": float(tolerance)}
+        options |= {"average": "weights" if mean else None, "callbacks": callbacks}
+
+        def plan_for(rule: Rule | SecondOrder, cases: Batch, held_out: Batch | None, n_networks: int) -> Plan:
+            n_steps = epochs * math.ceil(n_cases / size)
+            return Plan(
+                backend=backend,
+                network=network,
+                sweep=make_sweep(backend, objective, rule, precision, size, n_steps, n_networks),
+                batches=partial(_batches, backend, cases, size, generator),
+                held_out=held_out,
+                until=until and (lambda theta: until(cases.d, outputs(backend, network, theta, cases.x))),
+                narrowed=lambda kept: plan_for(
+                    _rule_of_some(backend, rule, kept),
+                    _cases_of_some(backend, cases, kept),
+                    held_out and _cases_of_some(backend, held_out, kept),
+                    int(np.sum(kept)),
+                ),
+                **options,
+            )
+
+        plan = plan_for(rule, cases, held_out, math.prod(theta.shape[:-1]))
         outcome = run(plan, Position(theta, rule.init(backend.xp, theta)))
         if np.any(outcome.diverged):
             _warn_of_divergence(outcome.diverged, len(outcome.history.error))
@@ -209,6 +230,7 @@ def train(
             outcome.epoch,
             backend.name,
             outcome.diverged[()],
+            None if outcome.solved is None else outcome.solved[()],
         )
 
 
@@ -260,6 +282,51 @@ def _rule_on(backend: Backend, rule: Rule | SecondOrder, precision: str, theta: 
         elif shape or not (callable(value) or hasattr(value, "__float__")):
             raise DataError(f"{name} must be a number, a schedule, or for a stack an array (K, 1), got {value!r:.80}")
     return replace(rule, settings=settings)
+
+
+def _rule_of_some(backend: Backend, rule: Rule | SecondOrder, kept: np.ndarray) -> Rule | SecondOrder:
+    """Choose the settings of some networks of a stack."""
+    if isinstance(rule, SecondOrder):
+        return rule
+    index = to_backend(backend, np.flatnonzero(kept))
+    chosen = {
+        name: backend.xp.take(value, index, axis=0) if getattr(value, "ndim", 0) == 2 else value
+        for name, value in rule.settings.items()
+    }
+    return replace(rule, settings=chosen)
+
+
+def _cases_of_some(backend: Backend, cases: Batch, kept: np.ndarray) -> Batch:
+    """Choose the cases of some networks of a stack, where each has its own."""
+    index = to_backend(backend, np.flatnonzero(kept))
+
+    def chosen(array: Array | None, ndim: int) -> Array | None:
+        return array if array is None or array.ndim == ndim else backend.xp.take(array, index, axis=0)
+
+    return Batch(chosen(cases.x, 2), chosen(cases.d, 2), chosen(cases.case_weights, 1))
+
+
+def all_right(d: Array, y: Array, *, within: float = 0.5) -> Array:
+    """Tell whether every output is less than ``within`` away from the desired one: for each network of a stack.
+
+    Parameters
+    ----------
+    d : (..., b, j) array
+    y : (..., b, j) array
+    within : float
+
+    Returns
+    -------
+    (...) array of bool
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> bool(all_right(np.asarray([[1.0], [0.0]]), np.asarray([[0.8], [0.4]])))
+    True
+    """
+    xp = array_api_compat.array_namespace(y)
+    return xp.all(xp.abs(y - d) < within, axis=(-2, -1))
 
 
 def _warn_of_divergence(diverged: np.ndarray, epochs: int) -> None:

@@ -10,13 +10,13 @@ import pytest
 from gpubp import loop, prediction, sweep
 from gpubp.backend import choose_backend, to_backend, to_numpy
 from gpubp.descent import adam, clipped, gradient_descent, momentum
-from gpubp.errors import DivergenceWarning
+from gpubp.errors import DataError, DivergenceWarning
 from gpubp.initialization import initial_weights
 from gpubp.network import Network
 from gpubp.prediction import predict
 from gpubp.schedules import Steps, WarmUp
 from gpubp.second_order import lbfgs, levenberg_marquardt
-from gpubp.training import train
+from gpubp.training import all_right, train
 
 NETWORK = Network((3, 4, 2), hidden="tanh")
 X = np.random.default_rng(7).normal(size=(20, 3))
@@ -663,3 +663,74 @@ def test_a_stack_may_have_desired_outputs_and_weights_of_its_own():
         single = train(NETWORK, X, d[k], theta=STACK[k], case_weights=weights[k], **options)
         np.testing.assert_allclose(stack.theta[k], single.theta, rtol=1e-12, atol=1e-12)
         assert stack.history.error[-1][k] == pytest.approx(single.history.error[-1], rel=1e-12)
+
+
+class TestUntil:
+    """``until`` ends training, or lets networks leave a stack."""
+
+    X, D = [[0, 0], [0, 1], [1, 0], [1, 1]], [[0], [1], [1], [0]]
+    NETWORK = Network((2, 3, 1))
+    OPTIONS = {"epochs": 400, "batch_size": "sweep", "mean": False, "device": "cpu", "dtype": "float64"}
+
+    def fit(self, theta, rule=None, **options):
+        rule = rule or momentum(0.5, 0.9)
+        return train(self.NETWORK, self.X, self.D, theta=theta, rule=rule, **(self.OPTIONS | options))
+
+    @pytest.fixture
+    def thetas(self):
+        return initial_weights(self.NETWORK, range(40), scheme="uniform", scale=1.0, dtype="float64")
+
+    def test_one_network_ends_when_it_is_done(self, thetas):
+        fit = self.fit(thetas[0], until=all_right)
+        assert fit.stop_reason == "solved"
+        assert fit.solved
+        assert fit.best_epoch == len(fit.history.error) < 400
+        y = predict(self.NETWORK, fit.theta, np.asarray(self.X, float), device="cpu")
+        assert np.all(np.abs(y - self.D) < 0.5)
+        before = self.fit(thetas[0], epochs=fit.best_epoch - 1, until=all_right)
+        assert (before.stop_reason, before.solved) == ("epochs", False)
+
+    @pytest.mark.parametrize("compiled", ["never", "always"])
+    def test_a_network_of_a_stack_is_what_it_is_alone(self, thetas, monkeypatch, compiled):
+        monkeypatch.setenv("GPUBP_COMPILED", compiled)
+        rates = np.linspace(0.1, 0.9, 40)[:, None]
+        stack = self.fit(thetas, momentum(rates, 0.9), until=all_right)
+        assert 5 < np.sum(stack.solved) < 40
+        for k in range(40):
+            alone = self.fit(thetas[k], momentum(float(rates[k, 0]), 0.9), until=all_right)
+            assert (alone.solved, alone.best_epoch) == (stack.solved[k], stack.best_epoch[k])
+            np.testing.assert_allclose(alone.theta, stack.theta[k], rtol=1e-9, atol=1e-9)
+
+    def test_history_has_nan_of_those_that_are_done(self, thetas):
+        fit = self.fit(thetas, until=all_right)
+        errors = np.asarray(fit.history.error)
+        assert errors.shape == (len(fit.history.error), 40)
+        for k in np.flatnonzero(fit.solved):
+            assert np.all(np.isfinite(errors[: fit.best_epoch[k], k]))
+            assert np.all(np.isnan(errors[fit.best_epoch[k] :, k]))
+
+    def test_a_stack_ends_when_all_are_done(self, thetas):
+        fit = self.fit(thetas, until=lambda d, y: np.ones(len(y), dtype=bool))
+        assert (fit.stop_reason, len(fit.history.error)) == ("solved", 1)
+        np.testing.assert_array_equal(fit.best_epoch, 1)
+
+    def test_cases_and_adams_moments_leave_with_their_networks(self, thetas):
+        rng = np.random.default_rng(0)
+        x = rng.normal(size=(40, 8, 2))
+        d = (x[..., :1] > 0).astype(float)
+        weights = rng.uniform(0.5, 1.5, (40, 8))
+        options = {"rule": adam(0.05), "epochs": 60, "mean": False, "device": "cpu", "dtype": "float64"}
+        options |= {"until": all_right, "batch_size": 3, "seed": list(range(40)), "validation": (x, d)}
+        stack = train(self.NETWORK, x, d, theta=thetas, case_weights=weights, **options)
+        assert 5 < np.sum(stack.solved) < 40
+        for k in range(0, 40, 7):
+            own = {"validation": (x[k], d[k]), "seed": 0}
+            alone = train(self.NETWORK, x[k], d[k], theta=thetas[k], case_weights=weights[k], **(options | own))
+            assert (alone.solved, alone.best_epoch) == (stack.solved[k], stack.best_epoch[k])
+            np.testing.assert_allclose(alone.theta, stack.theta[k], rtol=1e-9, atol=1e-9)
+            seen = np.asarray(stack.history.validation_error)[: alone.best_epoch, k]
+            np.testing.assert_allclose(seen[:-1], alone.history.validation_error[:-1], rtol=1e-9)
+
+    def test_no_function(self):
+        with pytest.raises(DataError, match=r"until must be a function .* got 'solved'"):
+            self.fit(None, until="solved")
