@@ -9,6 +9,7 @@ from gpubp._version import __version__
 from gpubp.cli.doctor import doctor
 from gpubp.cli.explain import explain
 from gpubp.cli.predict import predict
+from gpubp.cli.reproduce import reproduce
 from gpubp.cli.show import show
 from gpubp.cli.train import train
 
@@ -38,7 +39,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (train, predict, show, doctor, explain):
+for command in (train, predict, show, doctor, explain, reproduce):
     app.command(cls=_Command)(command)
 
 
