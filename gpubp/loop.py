@@ -148,7 +148,7 @@ class Stack:
         self.done, self.epoch = np.zeros(theta.shape[:-1], dtype=bool), np.zeros(theta.shape[:-1], dtype=np.int64)
 
     def follow(self, plan: Plan, position: Position) -> Plan:
-        """Note which networks are done now; where many are, they leave the position, and the plan for the rest is given."""
+        """Note which networks are done; where many are, they leave the position, and the plan for the rest is given."""
         assert plan.until is not None
         if self.left is None:
             self.done = to_numpy(plan.until(position.theta))

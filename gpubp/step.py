@@ -106,11 +106,15 @@ first order, after it for a method of second order."""
 
 @dataclass
 class Position:
-    """Where training stands: what a step changes, and the epochs done."""
+    """Where training stands: what a step changes, and the epochs done.
+
+    ``own_state`` tells that nobody else has the state's arrays: they may be changed in place.
+    """
 
     theta: Array
     state: Any
     epoch: int = 0
+    own_state: bool = False
 
 
 class Swept(NamedTuple):

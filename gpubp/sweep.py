@@ -31,14 +31,18 @@ def make_sweep(
     n_networks: int = 1,
 ) -> Sweep:
     """Bind a rule to an objective, for ``n_steps`` steps at most, on batches of ``size`` cases."""
-    plain: Sweep = partial(_step_by_step, backend.xp, make_step(backend, objective, rule, dtype))
     if backend.name != "cpu" or isinstance(rule, SecondOrder):
-        return plain
+        return plain_sweep(backend, objective, rule, dtype)
     if not cpu.is_wanted(n_steps, 6.0 * size * objective.network.n_parameters * n_networks):
-        return plain
+        return plain_sweep(backend, objective, rule, dtype)
     from gpubp.cpu.sweep import compiled_sweep
 
-    return compiled_sweep(objective, rule, dtype, plain)
+    return compiled_sweep(objective, rule, dtype, partial(plain_sweep, backend, objective, rule, dtype))
+
+
+def plain_sweep(backend: Backend, objective: Objective, rule: Rule | SecondOrder, dtype: str) -> Sweep:
+    """Take the steps one by one, with the equations as they stand."""
+    return partial(_step_by_step, backend.xp, make_step(backend, objective, rule, dtype))
 
 
 def _step_by_step(xp: Namespace, step: Step, position: Position, batches: Batches) -> Swept:

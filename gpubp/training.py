@@ -138,8 +138,8 @@ def train(
     tolerance : float
     until : callable, optional
         ``until(d, y) -> bool``, taken after each epoch on the desired outputs of the cases and on the present ones, in
-        the namespace that trains; True ends the training. For a stack, whose y are ``(K, b, j)``, it gives ``(K,)``, and
-        a network that is done keeps its weights while the others go on: see :func:`gpubp.all_right`.
+        the namespace that trains; True ends the training. For a stack, whose y are ``(K, b, j)``, it gives ``(K,)``,
+        and a network that is done keeps its weights while the others go on: see :func:`gpubp.all_right`.
     callbacks : iterable of callables
         Each is given a :class:`Progress` after each epoch; one that returns True ends the training.
     device : str
@@ -197,8 +197,6 @@ def train(
         rule = _rule_on(backend, rule, precision, theta)
 
         objective = Objective(network, mean, float(l2), penalty_reported=False)
-        options = {"epochs": epochs, "score": score, "patience": patience, "tolerance": float(tolerance)}
-        options |= {"average": "weights" if mean else None, "callbacks": callbacks}
 
         def plan_for(rule: Rule | SecondOrder, cases: Batch, held_out: Batch | None, n_networks: int) -> Plan:
             n_steps = epochs * math.ceil(n_cases / size)
@@ -215,11 +213,16 @@ def train(
                     held_out and _cases_of_some(backend, held_out, kept),
                     int(np.sum(kept)),
                 ),
-                **options,
+                epochs=epochs,
+                average="weights" if mean else None,
+                score=score,
+                patience=patience,
+                tolerance=float(tolerance),
+                callbacks=callbacks,
             )
 
         plan = plan_for(rule, cases, held_out, math.prod(theta.shape[:-1]))
-        outcome = run(plan, Position(theta, rule.init(backend.xp, theta)))
+        outcome = run(plan, Position(theta, rule.init(backend.xp, theta), own_state=True))
         if np.any(outcome.diverged):
             _warn_of_divergence(outcome.diverged, len(outcome.history.error))
         return Fit(

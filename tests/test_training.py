@@ -669,12 +669,11 @@ class TestUntil:
     """``until`` ends training, or lets networks leave a stack."""
 
     X, D = [[0, 0], [0, 1], [1, 0], [1, 1]], [[0], [1], [1], [0]]
-    NETWORK = Network((2, 3, 1))
-    OPTIONS = {"epochs": 400, "batch_size": "sweep", "mean": False, "device": "cpu", "dtype": "float64"}
+    NETWORK = Network((2, 3, 1), hidden="tanh", output="logistic")
 
-    def fit(self, theta, rule=None, **options):
-        rule = rule or momentum(0.5, 0.9)
-        return train(self.NETWORK, self.X, self.D, theta=theta, rule=rule, **(self.OPTIONS | options))
+    def fit(self, theta, rule=None, epochs=400, **options):
+        options |= {"batch_size": "sweep", "mean": False, "device": "cpu", "dtype": "float64", "epochs": epochs}
+        return train(self.NETWORK, self.X, self.D, theta=theta, rule=rule or momentum(0.5, 0.9), **options)
 
     @pytest.fixture
     def thetas(self):
@@ -719,7 +718,7 @@ class TestUntil:
         x = rng.normal(size=(40, 8, 2))
         d = (x[..., :1] > 0).astype(float)
         weights = rng.uniform(0.5, 1.5, (40, 8))
-        options = {"rule": adam(0.05), "epochs": 60, "mean": False, "device": "cpu", "dtype": "float64"}
+        options = {"rule": adam(0.05), "epochs": 9, "mean": False, "device": "cpu", "dtype": "float64"}
         options |= {"until": all_right, "batch_size": 3, "seed": list(range(40)), "validation": (x, d)}
         stack = train(self.NETWORK, x, d, theta=thetas, case_weights=weights, **options)
         assert 5 < np.sum(stack.solved) < 40

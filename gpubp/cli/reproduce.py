@@ -62,8 +62,8 @@ def _show(runs: Runs) -> None:
         ],
         console,
     )
-    quarter, median, three_quarters = map(_sweeps, runs.quartiles())
-    print_table(["sweeps until", "a quarter", "half", "three quarters are done"], [["", quarter, median, three_quarters]])
+    headings = ["sweeps until", "a quarter", "half", "three quarters are done"]
+    print_table(headings, [["", *map(_sweeps, runs.quartiles())]])
     if experiment.name == "symmetry" and n_solved:
         print_table(["of those that are done", "paper", "here"], symmetry.facts(runs), left=3)
     console.print()

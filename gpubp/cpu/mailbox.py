@@ -1,8 +1,7 @@
 """How threads in compiled code are asked for work, and wait for each other.
 
-A mailbox is an array of int64 that they share. A thread waits by looking again and again without giving its core away,
-as those of OpenMP do: to be woken by the system would take longer than a step of a small network, and a system may
-leave two threads that give way to each other on one core for seconds. Only after long it sleeps between its looks.
+A mailbox is an array of int64 that they share. A thread waits by looking again and again, for some ten microseconds
+without giving its core away: to be woken by the system would take longer than a step of a small network.
 """
 
 import ctypes
@@ -18,32 +17,30 @@ from gpubp.cpu.native import add_one, call, exchange_if, read
 APART = 8
 """Numbers that different threads change are so many places apart: no two of them share a line of the cache."""
 
-BARRIER, SPINS, SLEEP = 0, 1, 2
-"""Where the numbers are that count how often a thread has come to the barrier and how often one looks before it sleeps,
-and the address of what lets it sleep: that is another number in each process, and so not to be compiled in."""
+BARRIER, YIELD = 0, 1
+"""Where the number is that counts how often a thread has come to the barrier, and the address of what gives a core
+away: that is another number in each process, and so not to be compiled in."""
 
 ABANDONED = 1 << 60
 """What the barrier is set to when somebody will never come."""
 
 GONE = -1
-PATIENT, HASTY = 20_000_000, 200
-"""How often a thread looks before it sleeps, for about a tenth of a second or a microsecond: the one where each thread
-can have a core, the other where one may be waiting for this one's core."""
+SPINS = 2000
+"""How often a thread looks before it gives its core away: some ten microseconds."""
 
-LOOKS = 400_000
-"""How often a thread looks for another request before it leaves: for about two milliseconds."""
+LOOKS = 2000
+"""How often a thread then looks for another request before it leaves: about a millisecond."""
 
 LONGEST_REQUEST = 32
 
 _system: Any = ctypes.CDLL("kernel32" if sys.platform == "win32" else None)
-_sleep = _system.Sleep if sys.platform == "win32" else _system.usleep  # milliseconds, microseconds
+_yield = _system.SwitchToThread if sys.platform == "win32" else _system.sched_yield
 
 
-def blank_mailbox(n_threads: int, n_cores: int) -> np.ndarray:
+def blank_mailbox(n_threads: int) -> np.ndarray:
     """Make a mailbox: the barrier, for each thread the number of its last request, and the request."""
     mailbox = np.zeros((n_threads + 1) * APART + LONGEST_REQUEST, np.int64)
-    mailbox[SPINS] = PATIENT if n_threads <= n_cores else HASTY
-    mailbox[SLEEP] = ctypes.cast(_sleep, ctypes.c_void_p).value or 0
+    mailbox[YIELD] = ctypes.cast(_yield, ctypes.c_void_p).value or 0
     mailbox[2 * APART : (n_threads + 1) * APART : APART] = GONE
     return mailbox
 
@@ -74,9 +71,11 @@ def number_of_request(mailbox, thread):
 def next_request(mailbox, thread, served):
     """Wait for the request after number ``served``; False where none comes for a while, and the thread is to leave."""
     place = (thread + 1) * APART
-    for _ in range(min(LOOKS, mailbox[SPINS])):
+    for look in range(SPINS + LOOKS):
         if read(mailbox, place) != served:
             return True
+        if look > SPINS:
+            call(mailbox[YIELD], ())
     return not exchange_if(mailbox, place, served, GONE)
 
 
@@ -95,6 +94,6 @@ def wait_for_all(mailbox, n_threads, time):
     spins = 0
     while read(mailbox, BARRIER) < min(n_threads * time, ABANDONED):
         spins += 1
-        if spins > mailbox[SPINS]:
-            call(mailbox[SLEEP], (1,))
+        if spins > SPINS:
+            call(mailbox[YIELD], ())
     return read(mailbox, BARRIER) < ABANDONED

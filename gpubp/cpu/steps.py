@@ -64,8 +64,8 @@ class Work(NamedTuple):
 class Request(NamedTuple):
     """What a call is asked to do; all but the numbers are addresses of arrays in rows without gaps.
 
-    For a stack the arrays of one network lie behind those of the one before, but for the cases and the settings: how far
-    apart these are, in numbers, is told, and is 0 where networks share them.
+    For a stack the arrays of one network lie behind those of the one before, but for the cases and the settings: how
+    far apart these are, in numbers, is told, and is 0 where networks share them.
 
     Attributes
     ----------

@@ -30,12 +30,12 @@ UNITS_OF_A_THREAD = 8  # that a thread has in each hidden layer, at least
 BETWEEN_LOOKS = 0.2  # seconds that compiled code runs before Python looks whether Ctrl-C was pressed
 
 
-def compiled_sweep(objective: Objective, rule: Rule, dtype: str, plain: Sweep) -> Sweep:
-    """Compile the steps of a rule and an objective, or give ``plain`` where there is no compiled form of them."""
+def compiled_sweep(objective: Objective, rule: Rule, dtype: str, make_plain: Callable[[], Sweep]) -> Sweep:
+    """Compile the steps of a rule and an objective, or make the plain sweep where there is no compiled form of them."""
     known = rule.name in NUMBERS and rule.update is RULES[rule.name]().update
     if not known or not _has_loops(objective.network):
-        return plain
-    return CompiledSweep(objective, rule, dtype, plain)
+        return make_plain()
+    return CompiledSweep(objective, rule, dtype, make_plain)
 
 
 def _has_loops(network: Network) -> bool:
@@ -48,8 +48,9 @@ def _has_loops(network: Network) -> bool:
 class CompiledSweep:
     """A sweep in compiled code; batches that are not arrays of cases go the plain way."""
 
-    def __init__(self, objective: Objective, rule: Rule, dtype: str, plain: Sweep) -> None:
-        self.objective, self.rule, self.dtype, self.plain = objective, rule, dtype, plain
+    def __init__(self, objective: Objective, rule: Rule, dtype: str, make_plain: Callable[[], Sweep]) -> None:
+        self.objective, self.rule, self.dtype, self.make_plain = objective, rule, dtype, make_plain
+        self.plain: Sweep | None = None  # made where it is needed: it holds as many numbers as the network
         self.gathered: Gathered | None = None  # when it is sure to be used
         self.work: Work | None = None
         self.own_state: Any = None
@@ -60,6 +61,8 @@ class CompiledSweep:
     def __call__(self, position: Position, batches: Batches) -> Swept:
         """Move a position, step by step."""
         if not isinstance(batches, ArrayBatches) or position.theta.ndim > 2 or not batches.cases.x.shape[-2]:
+            if self.plain is None:
+                self.plain = self.make_plain()
             return self.plain(position, batches)
         stack = position.theta.shape[:-1]
         g = self._gathered(batches, stack)
@@ -111,7 +114,7 @@ class CompiledSweep:
             values += 0.5 * self.objective.l2 * squares * (share if self.objective.mean else 1.0)
         if stack and not case_weights.apart(1):
             weights = weights[0]  # the same for all
-        return Swept(values.T, weights.T, g.sizes, g.finite.array.copy() if stack else g.finite.array.all())
+        return Swept(values.T, weights.T, g.sizes, g.finite.array == 1 if stack else np.all(g.finite.array == 1))
 
     def _calls(self, n_steps: int) -> Iterator[tuple[int, int]]:
         """Cut steps into calls, so that Python sees in time whether Ctrl-C was pressed."""
@@ -123,8 +126,9 @@ class CompiledSweep:
             begin = end
 
     def _state(self, position: Position) -> Any:
-        """Copy the rule's state, unless it is the one made here in the sweep before: it is changed in place."""
-        if position.state is self.own_state or not position.state:
+        """Copy the rule's state, unless nobody else has it: it is changed in place."""
+        if position.own_state or position.state is self.own_state or not position.state:
+            position.own_state = False  # whoever looks at the position may keep what he sees
             return position.state
         copied = [np.array(part, order="C") if isinstance(part, np.ndarray) else part for part in position.state]
         return type(position.state)(*copied)

@@ -1,6 +1,7 @@
 """Threads that run one compiled function together, each with a BLAS of one thread."""
 
 import contextlib
+import ctypes
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -30,8 +31,9 @@ class Crew:
         self.n_threads, self.function, self.arguments = n_threads, function, arguments
         self.others = ThreadPoolExecutor(max(1, n_threads - 1), "gpubp")  # starts none before it needs one
         self.running: list[Future[None]] = []
-        self.mailbox = blank_mailbox(n_threads, cores())
+        self.mailbox = blank_mailbox(n_threads)
         self.asked = 0
+        self.places = Places()
 
     def run(self, request: Sequence[int]) -> None:
         """Have every thread do a request, and wait for all.
@@ -39,7 +41,7 @@ class Crew:
         Where one thread fails before it has joined in, or Ctrl-C comes before, the others do not wait for it.
         """
         request_in(self.mailbox, self.n_threads)[: len(request)] = request
-        with _blas_of_one_thread():
+        with _blas_of_one_thread(), self.places.own_core(self.n_threads):
             try:
                 for thread in range(1, self.n_threads):
                     if not ask(self.mailbox, thread, self.asked):  # it has left
@@ -55,6 +57,8 @@ class Crew:
 
     def _take_part(self, mailbox: np.ndarray, thread: int) -> None:
         try:
+            if thread:
+                self.places.join()
             self.function(thread, self.n_threads, mailbox, *self.arguments)
         except BaseException:
             mailbox[BARRIER] = ABANDONED
@@ -70,11 +74,60 @@ class Crew:
             except KeyboardInterrupt:
                 interrupted = True
         ended, self.running = self.running, []
-        self.mailbox, self.asked = blank_mailbox(self.n_threads, cores()), 0
+        self.mailbox, self.asked = blank_mailbox(self.n_threads), 0
         for other in ended:
             other.result()
         if interrupted:
             raise KeyboardInterrupt
+
+
+class Places:
+    """Keeps the caller of a crew and its other threads on different cores, where the system lets us say so.
+
+    A system may find that two threads which give way to each other have room on one core, and leave them there.
+    """
+
+    def __init__(self) -> None:
+        self.others: set[int] = set()  # the cores for the other threads
+        self.joined: set[int] = set()  # by which numbers the system knows them
+
+    @contextlib.contextmanager
+    def own_core(self, n_threads: int) -> Iterator[None]:
+        """Keep the caller on the core that it is on, and the others away from it."""
+        if n_threads == 1 or _core is None or len(allowed := os.sched_getaffinity(0)) == 1:
+            yield
+            return
+        others = allowed - {core := _core()}
+        if others != self.others:
+            self.others = others
+            for thread in list(self.joined):
+                _move(thread, others)
+        _move(0, {core})
+        try:
+            yield
+        finally:
+            _move(0, allowed)
+
+    def join(self) -> None:
+        """Go where the other threads are to be."""
+        if self.others:
+            self.joined.add(threading.get_native_id())
+            _move(0, self.others)
+
+
+def _find_core() -> Callable[[], int] | None:
+    """Find what tells the core that a thread is on."""
+    known = hasattr(os, "sched_setaffinity") and getattr(ctypes.CDLL(None), "sched_getcpu", None)
+    return known or None
+
+
+_core = _find_core()
+
+
+def _move(thread: int, cores: set[int]) -> None:
+    """Let a thread run on some cores, 0 the one that calls; where that is forbidden it stays."""
+    with contextlib.suppress(OSError):
+        os.sched_setaffinity(thread, cores)
 
 
 def cores() -> int:

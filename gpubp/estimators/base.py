@@ -240,9 +240,11 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
         backend, precision, n_cases = cases.backend, cases.precision, cases.d.shape[0]
         optimizer = optimizer_of(self, incremental)
         rule = rule_of(self, optimizer.rate)
-        if optimizer.state is None:
+        fresh = optimizer.state is None
+        if fresh:
             optimizer = optimizer._replace(state=rule.init(backend.xp, theta))
-        position = Position(theta, optimizer.on(backend, precision).state, optimizer.epochs)
+        state = optimizer.on(backend, precision).state
+        position = Position(theta, state, optimizer.epochs, own_state=fresh)
         self.n_iter_ = 0
         size = self._batch_size(n_cases)
         in_order = BatchesInOrder(cases, size, random_state if self.shuffle else None)

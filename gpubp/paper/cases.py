@@ -59,7 +59,7 @@ def addition(n_bits: int = 2) -> Cases:
     """
     x = _all_vectors(2 * n_bits)
     powers = 2 ** np.arange(n_bits, -1, -1)
-    total = x[:, :n_bits] @ powers[1:] + x[:, n_bits:] @ powers[1:]
+    total = np.sum((x[:, :n_bits] + x[:, n_bits:]) * powers[1:], axis=1)
     return x, (total[:, None].astype(int) // powers % 2).astype(float)
 
 

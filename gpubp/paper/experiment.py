@@ -70,7 +70,8 @@ class Runs(NamedTuple):
 
 CHAPTER = "Rumelhart, Hinton & Williams (1986), Parallel Distributed Processing 1, chapter 8"
 
-UNCONFIRMED = f"it is among the chapter's examples; no figure of it was found in a text that could be checked ({CHAPTER})"
+UNCONFIRMED = f"an example of the chapter; no figure of it was found in a text that could be checked ({CHAPTER})"
+
 
 EXPERIMENTS = {
     experiment.name: experiment

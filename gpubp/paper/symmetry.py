@@ -55,7 +55,8 @@ def facts(runs: Runs) -> list[Fact]:
 
 
 def _mirrored(w: np.ndarray) -> np.ndarray:
-    return np.sign(w[:, :3]) == -np.sign(w[:, :2:-1])
+    mirrored: np.ndarray = np.sign(w[:, :3]) == -np.sign(w[:, :2:-1])
+    return mirrored
 
 
 def _sizes(w: np.ndarray) -> np.ndarray:
