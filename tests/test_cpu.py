@@ -1,5 +1,7 @@
 """The compiled sweep against the plain one, its threads, and what it leaves to the plain one."""
 
+import contextlib
+import os
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -454,6 +456,36 @@ class TestThreads:
             crew.run([])
         fails[0], met[:] = False, 0
         crew.run([])
+        np.testing.assert_array_equal(met, [500, 500, 0])
+
+    @pytest.mark.skipif(
+        threads._core is None or threads.cores() < 2, reason="one core, or no way to choose one, on this system"
+    )
+    @pytest.mark.parametrize("fails", [False, True])
+    def test_caller_and_others_have_cores_of_their_own(self, fails):
+        allowed, seen, both = os.sched_getaffinity(0), {}, threading.Barrier(2)
+
+        def look(thread, n_threads, mailbox):
+            both.wait(10)  # the caller is where it is to be, and so is the other
+            seen[thread] = os.sched_getaffinity(0)
+            both.wait(10)
+            if fails and thread == 0:
+                raise MemoryError
+
+        with pytest.raises(MemoryError) if fails else contextlib.nullcontext():
+            threads.Crew(2, look).run([])
+        assert len(seen[0]) == 1
+        assert seen[1] == allowed - seen[0]
+        assert os.sched_getaffinity(0) == allowed
+
+    @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no way to choose a core on this system")
+    def test_where_moving_is_forbidden_threads_stay(self, monkeypatch):
+        def forbidden(thread, cores):
+            raise PermissionError
+
+        monkeypatch.setattr(os, "sched_setaffinity", forbidden)
+        met = np.zeros(3, np.int64)
+        threads.Crew(2, _meet, met).run([])
         np.testing.assert_array_equal(met, [500, 500, 0])
 
     def test_blas_is_given_back_by_crews_that_overlap(self):

@@ -43,12 +43,12 @@ def reproduce(
         if as_json:
             told.append(_as_json(runs))
         else:
-            _show(runs)
+            _show(runs, sweeps or experiment.sweeps)
     if as_json:
         print_json(told)
 
 
-def _show(runs: Runs) -> None:
+def _show(runs: Runs, sweeps: int) -> None:
     experiment = runs.experiment
     sizes, rule = "-".join(map(str, experiment.network.sizes)), experiment.rule
     settings = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in rule.settings.items())
@@ -58,7 +58,7 @@ def _show(runs: Runs) -> None:
             (experiment.name, experiment.title),
             ("setting", f"{sizes}, first weights in ±{experiment.scale:g}, {settings}, one change a sweep"),
             ("reported", experiment.says),
-            ("here", f"{n_solved} of {n} networks done within {experiment.sweeps} sweeps ({runs.seconds:.1f} s)"),
+            ("here", f"{n_solved} of {n} networks done within {sweeps} sweeps ({runs.seconds:.1f} s)"),
         ],
         console,
     )

@@ -79,7 +79,7 @@ EXPERIMENTS = {
         Experiment(
             "symmetry",
             "Is a vector its own mirror image?",
-            Network((6, 2, 1)),
+            Network((6, 2, 1), hidden="logistic", output="logistic"),
             cases.symmetry,
             momentum(0.1, 0.9),
             scale=0.3,
@@ -89,7 +89,7 @@ EXPERIMENTS = {
         Experiment(
             "xor",
             "Exclusive or, two hidden units",
-            Network((2, 2, 1)),
+            Network((2, 2, 1), hidden="logistic", output="logistic"),
             partial(cases.parity, 2),
             momentum(0.5, 0.9),
             scale=0.5,
@@ -99,7 +99,7 @@ EXPERIMENTS = {
         Experiment(
             "parity",
             "Is the number of ones odd? Four inputs",
-            Network((4, 4, 1)),
+            Network((4, 4, 1), hidden="logistic", output="logistic"),
             partial(cases.parity, 4),
             momentum(0.5, 0.9),
             scale=0.5,
@@ -109,7 +109,7 @@ EXPERIMENTS = {
         Experiment(
             "encoder",
             "Eight patterns through three units",
-            Network((8, 3, 8)),
+            Network((8, 3, 8), hidden="logistic", output="logistic"),
             partial(cases.encoder, 8),
             momentum(0.5, 0.9),
             scale=0.5,
@@ -119,7 +119,7 @@ EXPERIMENTS = {
         Experiment(
             "addition",
             "The sum of two numbers of two bits",
-            Network((4, 3, 3)),
+            Network((4, 3, 3), hidden="logistic", output="logistic"),
             cases.addition,
             momentum(0.5, 0.9),
             scale=0.5,
@@ -129,7 +129,7 @@ EXPERIMENTS = {
         Experiment(
             "negation",
             "Three bits, negated where a fourth says so",
-            Network((4, 6, 3)),
+            Network((4, 6, 3), hidden="logistic", output="logistic"),
             cases.negation,
             momentum(0.5, 0.9),
             scale=0.5,

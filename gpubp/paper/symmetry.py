@@ -39,7 +39,7 @@ def facts(runs: Runs) -> list[Fact]:
     mirrored, sizes = _mirrored(w), _sizes(w)
     ratios = sizes / sizes[:, :1]
     median = np.median(ratios, axis=0)
-    near = np.all(np.abs(ratios / np.asarray([1.0, 2.0, 4.0]) - 1.0) <= NEAR, axis=(1, 2))
+    near = np.all(np.abs(ratios / np.asarray([1.0, 2.0, 4.0])[:, None] - 1.0) <= NEAR, axis=(1, 2))
     opposite = np.all(np.sign(w[:, :, 0]) == -np.sign(w[:, :, 1]), axis=1)
     return [
         Fact("weights mirrored about the middle are opposite in sign", "yes", _share(np.all(mirrored, axis=(1, 2)))),

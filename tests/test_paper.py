@@ -1,0 +1,156 @@
+"""The experiments of the 1986 paper: their cases, their runs from many first weights, what is told of them."""
+
+import json
+
+import numpy as np
+import pytest
+
+from gpubp.initialization import initial_weights
+from gpubp.network import Network, views
+from gpubp.paper import cases, symmetry
+from gpubp.paper.experiment import EXPERIMENTS, Runs, run_seeds
+from gpubp.prediction import predict
+from gpubp.training import all_right
+
+
+class TestCases:
+    def test_symmetry(self):
+        x, d = cases.symmetry()
+        assert len(np.unique(x, axis=0)) == 64
+        assert [tuple(row) for row in x[d[:, 0] == 1.0].astype(int)] == [
+            (a, b, c, c, b, a) for a in (0, 1) for b in (0, 1) for c in (0, 1)
+        ]
+
+    @pytest.mark.parametrize("n", [2, 3, 4])
+    def test_parity_changes_with_every_bit(self, n):
+        x, d = cases.parity(n)
+        table = {tuple(row): float(right[0]) for row, right in zip(x, d, strict=True)}
+        for row, right in table.items():
+            for bit in range(n):
+                other = (*row[:bit], 1.0 - row[bit], *row[bit + 1 :])
+                assert table[other] == 1.0 - right
+
+    def test_addition(self):
+        x, d = cases.addition()
+        assert len(x) == 16
+        for row, total in zip(x.astype(int), d.astype(int), strict=True):
+            assert 2 * row[0] + row[1] + 2 * row[2] + row[3] == 4 * total[0] + 2 * total[1] + total[2]
+
+    def test_negation(self):
+        x, d = cases.negation()
+        off, on = x[:, 0] == 0.0, x[:, 0] == 1.0
+        np.testing.assert_array_equal(d[off], x[off, 1:])
+        np.testing.assert_array_equal(d[on], 1.0 - x[on, 1:])
+
+    @pytest.mark.parametrize("experiment", EXPERIMENTS.values(), ids=EXPERIMENTS)
+    def test_fit_their_networks(self, experiment):
+        x, d = experiment.cases()
+        assert (x.shape[1], d.shape[1]) == (experiment.network.sizes[0], experiment.network.sizes[-1])
+        assert set(experiment.network.activations) == {"logistic"}  # eq. (2)
+        assert experiment.network.loss == "squared"  # eq. (3)
+
+
+class TestRuns:
+    def test_what_is_solved_is_right_and_was_not_a_sweep_before(self):
+        experiment = EXPERIMENTS["xor"]
+        runs = run_seeds(experiment, 20, sweeps=400, device="cpu", dtype="float64")
+        assert 5 < np.sum(runs.solved) < 20
+        x, d = experiment.cases()
+        right = all_right(d, predict(experiment.network, runs.theta, x, device="cpu"))
+        np.testing.assert_array_equal(right, runs.solved)
+        k = int(np.flatnonzero(runs.solved)[0])
+        before = run_seeds(experiment, 20, sweeps=int(runs.sweeps[k]) - 1, device="cpu", dtype="float64")
+        assert not before.solved[k]
+
+    def test_error_is_that_of_the_last_sweep(self):
+        experiment = EXPERIMENTS["symmetry"]
+        runs = run_seeds(experiment, 3, sweeps=2, device="cpu", dtype="float64")
+        x, d = experiment.cases()
+        one = run_seeds(experiment, 3, sweeps=1, device="cpu", dtype="float64")
+        y = predict(experiment.network, one.theta, x, device="cpu")
+        np.testing.assert_allclose(runs.error, 0.5 * np.sum((y - d) ** 2, axis=(1, 2)))  # before the second change
+
+    def test_first_weights_are_those_of_the_seeds(self):
+        experiment = EXPERIMENTS["encoder"]
+        both = run_seeds(experiment, 4, sweeps=3, device="cpu")
+        last = run_seeds(experiment, 2, first_seed=2, sweeps=3, device="cpu")
+        np.testing.assert_allclose(both.theta[2:], last.theta, rtol=1e-6)
+
+    def test_quartiles_count_those_that_never_solve(self):
+        solved = np.asarray([True, True, True, False])
+        runs = Runs(EXPERIMENTS["xor"], solved, np.asarray([10, 30, 20, 99]), np.empty(0), np.empty(0), 0.0)
+        assert runs.quartiles() == (10.0, 20.0, 30.0)
+        runs = runs._replace(solved=np.asarray([True, False, False, False]))
+        assert runs.quartiles() == (10.0, np.inf, np.inf)
+
+
+class TestSymmetryFacts:
+    """A network made by hand, with the signs and the sizes that the paper shows."""
+
+    NETWORK = Network((6, 2, 1), hidden="logistic", output="logistic")
+
+    def theta(self, sizes=(1.0, 2.0, 4.0), mirrored=-1.0, bias=-1.0):
+        theta = np.zeros(self.NETWORK.n_parameters)
+        hidden, output = views(np, self.NETWORK, theta)
+        pattern = 3.0 * np.asarray([*sizes, *(mirrored * size for size in sizes[::-1])])
+        hidden[:6, 0], hidden[:6, 1], hidden[6] = pattern, -pattern, bias
+        output[:, 0] = (-9.0, -9.0, 6.0)
+        return theta
+
+    def found(self, *thetas):
+        n = len(thetas)
+        runs = Runs(EXPERIMENTS["symmetry"], np.ones(n, bool), np.ones(n, int), np.stack(thetas), np.zeros(n), 0.0)
+        return [fact.found for fact in symmetry.facts(runs)]
+
+    def test_the_papers_network(self):
+        yes = "100% of 1"
+        assert self.found(self.theta()) == [yes, yes, f"1 : 2.00 : 4.00 (medians); within 15%: {yes}", yes, yes]
+
+    def test_order_of_the_sizes_does_not_matter(self):
+        assert self.found(self.theta((4.0, 1.0, 2.0)))[2] == "1 : 2.00 : 4.00 (medians); within 15%: 100% of 1"
+
+    def test_others(self):
+        found = self.found(self.theta(mirrored=1.0), self.theta(bias=1.0), self.theta((1.0, 1.0, 1.0)), self.theta())
+        assert [text.split()[0] for text in found[:2]] == ["75%", "100%"]
+        assert found[2].endswith("within 15%: 75% of 4")
+        assert [text.split()[0] for text in found[3:]] == ["75%", "100%"]
+
+    def test_none_solved(self):
+        theta = initial_weights(self.NETWORK, [0])
+        runs = Runs(EXPERIMENTS["symmetry"], np.zeros(1, bool), np.ones(1, int), theta, np.zeros(1), 0.0)
+        assert symmetry.facts(runs) == []
+
+
+class TestCommand:
+    @pytest.fixture
+    def gpubp(self, capsys):
+        pytest.importorskip("typer", reason="the extra 'cli' is not installed")
+        from gpubp.__main__ import main
+
+        def run(*arguments):
+            code = main([*arguments])
+            return code, *capsys.readouterr()
+
+        return run
+
+    def test_table(self, gpubp):
+        code, out, _ = gpubp("reproduce", "symmetry", "xor", "--seeds", "4", "--sweeps", "30", "--device", "cpu")
+        assert code == 0
+        assert "of 4 networks done within 30 sweeps" in out
+        assert "Exclusive or" in out
+
+    def test_json(self, gpubp):
+        code, out, _ = gpubp("reproduce", "xor", "--seeds", "8", "--sweeps", "500", "--device", "cpu", "--json")
+        (told,) = json.loads(out)
+        assert (code, told["name"], told["networks"], len(told["sweeps"])) == (0, "xor", 8, 8)
+        assert 0 < told["solved"] <= 8
+
+    def test_no_such_experiment(self, gpubp):
+        code, _, err = gpubp("reproduce", "simmetry", "--device", "cpu")
+        assert code != 0
+        assert "symmetry" in err
+
+    def test_none_named(self, gpubp):
+        code, _, err = gpubp("reproduce")
+        assert code != 0
+        assert "--all" in err
