@@ -6,14 +6,22 @@ import numpy as np
 
 from gpubp import cpu
 from gpubp._typing import Array
-from gpubp.backend import Backend, choose_backend, like
+from gpubp.backend import Backend, choose_backend, like, with_matmul
 from gpubp.checks import admit_theta, admit_x, choose_precision, host_array
 from gpubp.network import Network, output_layer
 
 CASES_AT_ONCE = 4096
 
 
-def predict(network: Network, theta: Array, x: Array, *, device: str = "auto", dtype: str | None = None) -> Array:
+def predict(
+    network: Network,
+    theta: Array,
+    x: Array,
+    *,
+    device: str = "auto",
+    dtype: str | None = None,
+    matmul_precision: str = "float32",
+) -> Array:
     """Compute the outputs of a network, or of a stack of them.
 
     Parameters
@@ -25,6 +33,8 @@ def predict(network: Network, theta: Array, x: Array, *, device: str = "auto", d
         See :func:`gpubp.backend.choose_backend`.
     dtype : {"float32", "float64"}, optional
         The precision to compute in; without it that of ``theta``.
+    matmul_precision : {"float32", "tf32", "bfloat16", "float16"}
+        See :func:`gpubp.train`.
 
     Returns
     -------
@@ -48,6 +58,7 @@ def predict(network: Network, theta: Array, x: Array, *, device: str = "auto", d
     x = host_array("x", x)
     backend = choose_backend(device, x, theta)
     precision = choose_precision(backend, dtype, theta, x)
+    backend = with_matmul(backend, matmul_precision, precision)
     with backend.active(), np.errstate(over="ignore", invalid="ignore"):
         theta = admit_theta(network, backend, precision, theta)
         cases = admit_x(network, backend, precision, theta, x)
@@ -57,6 +68,7 @@ def predict(network: Network, theta: Array, x: Array, *, device: str = "auto", d
 def outputs(backend: Backend, network: Network, theta: Array, x: Array) -> Array:
     """Compute the outputs ``(..., b, j)`` for ``theta`` and ``x`` that are on the device, the way it does that best."""
     has_loops = backend.name == "cpu" and theta.ndim == 1 and x.ndim == 2 and not network.has_groups
+    has_loops = has_loops and backend.matmul_precision == "float32"
     if has_loops and cpu.is_wanted(1, 2.0 * x.shape[0] * network.n_parameters):
         from gpubp.cpu.outputs import compiled_outputs
 

@@ -26,7 +26,7 @@ def make_sweep(
 ) -> Sweep:
     """Bind a rule to an objective, for ``n_steps`` steps at most, on batches of ``size`` cases."""
     plain: Sweep = partial(_step_by_step, backend.xp, make_step(backend, objective, rule, dtype))
-    if backend.name != "cpu" or isinstance(rule, SecondOrder):
+    if backend.name != "cpu" or backend.matmul_precision != "float32" or isinstance(rule, SecondOrder):
         return plain
     if not cpu.is_wanted(n_steps, 6.0 * size * objective.network.n_parameters):
         return plain

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from gpubp._typing import Array
-from gpubp.backend import Backend, choose_backend, like, to_backend
+from gpubp.backend import Backend, choose_backend, like, to_backend, with_matmul
 from gpubp.batches import ArrayBatches, Batch
 from gpubp.checks import (
     admit_case_weights,
@@ -22,7 +22,7 @@ from gpubp.checks import (
     choose_precision,
     host_array,
 )
-from gpubp.descent import Rule, adam
+from gpubp.descent import Rule, adam, loss_scaled
 from gpubp.errors import DataError, DivergenceWarning
 from gpubp.initialization import Seed, check_seeds, initial_weights
 from gpubp.loop import Callback, History, Plan, Score, StopReason, run
@@ -90,6 +90,7 @@ def train(
     callbacks: Iterable[Callback] = (),
     device: str = "auto",
     dtype: str | None = None,
+    matmul_precision: str = "float32",
 ) -> Fit:
     """Train a network, or a stack of them, by back-propagation.
 
@@ -133,6 +134,11 @@ def train(
         See :func:`gpubp.backend.choose_backend`.
     dtype : {"float32", "float64"}, optional
         The precision to train in; without it that of ``theta``, else that of ``x``, else (whole numbers) float32.
+    matmul_precision : {"float32", "tf32", "bfloat16", "float16"}
+        What the operands of matrix products are rounded to; the products are summed, and all else is computed, in
+        float32. "float32" rounds nothing, in float64 neither. The others are for NVIDIA's tensor cores; other devices
+        give the same numbers, and are slower for it. With "float16" derivatives are scaled, and updates that overflow
+        left out (:func:`gpubp.descent.loss_scaled`).
 
     Returns
     -------
@@ -172,6 +178,9 @@ def train(
     others = [array for array in (d, case_weights, *(validation or ())) if array is not None]
     backend = choose_backend(device, *given, *others)
     precision = choose_precision(backend, dtype, *given)
+    backend = with_matmul(backend, matmul_precision, precision)
+    if matmul_precision == "float16":
+        rule = _scaled_rule(rule)
     if theta is None:
         theta = initial_weights(network, seed, dtype=precision)
     with backend.active(), np.errstate(over="ignore", invalid="ignore", divide="ignore"):
@@ -239,6 +248,14 @@ def _batch_size(batch_size: int | str, n_cases: int, rule: Rule | SecondOrder) -
     if batch_size == "sweep" or isinstance(rule, SecondOrder):
         return n_cases
     return min(AUTO_BATCH if batch_size == "auto" else int(batch_size), n_cases)
+
+
+def _scaled_rule(rule: Rule | SecondOrder) -> Rule:
+    if isinstance(rule, SecondOrder):
+        raise DataError(
+            f"{rule.name} takes the gradient as it is, which float16 is too narrow for; use matmul_precision='bfloat16'"
+        )
+    return loss_scaled(rule)
 
 
 def _order_generator(seed: Seed | Sequence[Seed]) -> np.random.Generator:

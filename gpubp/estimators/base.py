@@ -14,7 +14,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from gpubp._typing import Array
-from gpubp.backend import Backend, choose_backend, to_backend, to_numpy
+from gpubp.backend import Backend, choose_backend, to_backend, to_numpy, with_matmul
 from gpubp.batches import Batches
 from gpubp.checks import choose_precision
 from gpubp.dropout import dropout_rates, with_dropout
@@ -128,8 +128,11 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
         rates = dropout_rates(network, self.dropout)
         if rates and self.solver == "lbfgs":
             raise ValueError("dropout makes the loss change from batch to batch, which solver='lbfgs' cannot follow")
+        if self.matmul_precision == "float16" and self.solver == "lbfgs":
+            raise ValueError("float16 is too narrow for solver='lbfgs'; use matmul_precision='bfloat16', or adam")
         backend = choose_backend(self.device, x)
         precision = choose_precision(backend, self.dtype, x)
+        backend = with_matmul(backend, self.matmul_precision, precision)
         random_state = check_random_state(self.random_state)
         has_held_out = validation_data is not None or (self.early_stopping and self.solver != "lbfgs")
         if first_pass:
@@ -290,6 +293,7 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
         backend = choose_backend(self.device, x)
         wide = "float64" in (str(theta.dtype), self._own_precision(x))
         precision = choose_precision(backend, self.dtype, np.empty(0, "float64" if wide else "float32"))
+        backend = with_matmul(backend, self.matmul_precision, precision)
         with backend.active(), np.errstate(over="ignore", invalid="ignore"):
             theta = to_backend(backend, theta, precision)
             return backend, outputs_in_parts(
