@@ -24,6 +24,7 @@ from gpubp.checks import (
 )
 from gpubp.descent import Rule, adam, loss_scaled
 from gpubp.errors import DataError, DivergenceWarning
+from gpubp.faults import Load, faults_told
 from gpubp.initialization import Seed, check_seeds, initial_weights
 from gpubp.loop import Callback, History, Plan, Score, StopReason, run
 from gpubp.network import Network
@@ -149,7 +150,8 @@ def train(
     DataError
         If shapes do not fit together, cases are empty or not finite, or options contradict each other.
     DeviceError
-        If the device cannot be used.
+        If the device cannot be used, or fails: the message names the cause and the mend. Where a GPU's memory is full
+        it names a batch size that would fit, and the memory is given back.
 
     Warns
     -----
@@ -183,20 +185,21 @@ def train(
         rule = _scaled_rule(rule)
     if theta is None:
         theta = initial_weights(network, seed, dtype=precision)
-    with backend.active(), np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        theta = admit_theta(network, backend, precision, theta)
-        cases = _admit_batch(network, backend, precision, theta, x, d, case_weights)
-        held_out = validation and _admit_batch(network, backend, precision, theta, *validation, of="validation ")
-        n_cases = cases.x.shape[-2]
-        size = _batch_size(batch_size, n_cases, rule)
-        check_stack_options(theta, rule, seed, score, patience)
-        rule = _rule_on(backend, rule, precision, theta)
+    n_cases, n_networks = _counts(theta, x)
+    size = _batch_size(batch_size, n_cases, rule)
+
+    def on_device() -> Fit:
+        parameters = admit_theta(network, backend, precision, theta)
+        cases = _admit_batch(network, backend, precision, parameters, x, d, case_weights)
+        held_out = validation and _admit_batch(network, backend, precision, parameters, *validation, of="validation ")
+        check_stack_options(parameters, rule, seed, score, patience)
+        rule_there = _rule_on(backend, rule, precision, parameters)
 
         objective = Objective(network, mean, float(l2), penalty_reported=False)
         plan = Plan(
             backend=backend,
             network=network,
-            sweep=make_sweep(backend, objective, rule, precision, size, epochs * math.ceil(n_cases / size)),
+            sweep=make_sweep(backend, objective, rule_there, precision, size, epochs * math.ceil(n_cases / size)),
             batches=partial(_batches, backend, cases, size, generator),
             epochs=epochs,
             average="weights" if mean else None,
@@ -206,7 +209,7 @@ def train(
             tolerance=float(tolerance),
             callbacks=callbacks,
         )
-        outcome = run(plan, Position(theta, rule.init(backend.xp, theta)))
+        outcome = run(plan, Position(parameters, rule_there.init(backend.xp, parameters)))
         if np.any(outcome.diverged):
             _warn_of_divergence(outcome.diverged, len(outcome.history.error))
         return Fit(
@@ -218,6 +221,15 @@ def train(
             backend.name,
             outcome.diverged[()],
         )
+
+    load = Load(network, precision, n_networks, n_cases, size)
+    with faults_told(backend, load), backend.active(), np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        return on_device()
+
+
+def _counts(theta: Array, x: Array) -> tuple[int, int]:
+    """Count cases and networks before arrays are admitted, whatever their shapes are."""
+    return x.shape[-2] if x.ndim > 1 else 1, theta.shape[0] if getattr(theta, "ndim", 1) > 1 else 1
 
 
 def _admit_batch(
@@ -284,5 +296,5 @@ def _warn_of_divergence(diverged: np.ndarray, epochs: int) -> None:
         f"{which} left the finite numbers; the last good weights were kept. A smaller learning rate, scaled inputs or "
         "gpubp.clipped(rule, 1.0) help",
         DivergenceWarning,
-        stacklevel=3,
+        stacklevel=4,
     )
