@@ -11,6 +11,7 @@ from gpubp.cli.explain import explain
 from gpubp.cli.predict import predict
 from gpubp.cli.show import show
 from gpubp.cli.train import train
+from gpubp.cli.warmup import warmup
 
 
 class _Command(TyperCommand):
@@ -38,7 +39,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (train, predict, show, doctor, explain):
+for command in (train, predict, show, doctor, explain, warmup):
     app.command(cls=_Command)(command)
 
 
