@@ -14,6 +14,7 @@ import numpy as np
 
 from gpubp._typing import Array, Device, Namespace
 from gpubp.errors import DataError, DeviceError
+from gpubp.precision import MATMUL_PRECISIONS, RoundedProducts, plain_namespace
 from gpubp.probe import probe_cuda
 from gpubp.registry import unknown
 
@@ -25,11 +26,15 @@ LIBRARIES = ("torch", "jax.numpy", "array_api_strict")
 
 
 class Backend(NamedTuple):
-    """An array namespace, one of its devices (None: the namespace's own choice), and a name for people to read."""
+    """An array namespace, one of its devices (None: the namespace's own choice), and a name for people to read.
+
+    ``matmul_precision`` is one of :data:`gpubp.precision.MATMUL_PRECISIONS`; the namespace multiplies by it.
+    """
 
     xp: Namespace
     device: Device
     name: str
+    matmul_precision: str = "float32"
 
     def active(self) -> AbstractContextManager[object]:
         """Make the device the current one for a ``with`` block, where the namespace has such a thing."""
@@ -147,6 +152,32 @@ def _named(device: str) -> Backend:
     return Backend(xp, array_api_compat.device(probed) if part else None, device)
 
 
+def check_matmul_precision(matmul_precision: str) -> None:
+    """Raise a DataError where there is no such precision of products."""
+    if matmul_precision not in MATMUL_PRECISIONS:
+        raise DataError(unknown("matmul_precision", str(matmul_precision), MATMUL_PRECISIONS))
+
+
+def with_matmul(backend: Backend, matmul_precision: str, dtype: str) -> Backend:
+    """Let a backend multiply matrices of ``dtype`` in another precision.
+
+    Raises
+    ------
+    DataError
+        If there is no such precision, or if arrays of float64 would be rounded.
+    """
+    check_matmul_precision(matmul_precision)
+    if matmul_precision == "float32":
+        return backend
+    if dtype == "float64":
+        raise DataError(
+            f"matmul_precision={matmul_precision!r} rounds numbers of float32, but the computation is in float64; give "
+            "dtype='float32' too, or leave matmul_precision out"
+        )
+    xp = RoundedProducts(backend.xp, matmul_precision)
+    return backend._replace(xp=xp, matmul_precision=matmul_precision)
+
+
 def to_backend(backend: Backend, array: Array, dtype: str | None = None) -> Array:
     """Move an array, of whatever namespace, to a backend; nothing is copied where it is there already.
 
@@ -171,7 +202,9 @@ def to_backend(backend: Backend, array: Array, dtype: str | None = None) -> Arra
 
 
 def _is_on(backend: Backend, array: Array) -> bool:
-    if not array_api_compat.is_array_api_obj(array) or array_api_compat.array_namespace(array) is not backend.xp:
+    if not array_api_compat.is_array_api_obj(array):
+        return False
+    if array_api_compat.array_namespace(array) is not plain_namespace(backend.xp):
         return False
     return backend.device is None or array_api_compat.device(array) == backend.device
 

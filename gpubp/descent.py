@@ -283,6 +283,55 @@ def decayed(rule: Rule, shrinkage: Setting) -> Rule:
     return Rule(f"decayed {rule.name}", settings, rule.init, partial(_decayed, rule.update))
 
 
+FIRST_LOSS_SCALE = 2.0**10
+LARGEST_LOSS_SCALE = 2.0**24
+SMALLEST_LOSS_SCALE = 2.0**-24
+CLEAN_UPDATES = 1000  # after which a larger loss scale is tried
+
+
+class Scaled(NamedTuple):
+    """The state of a rule, what derivatives are multiplied by on their way down, and the updates since it changed."""
+
+    of_rule: Any
+    loss_scale: Array  # (...)
+    clean: Array  # (...)
+
+
+def _scaled_init(init: Callable[[Namespace, Array], Any], xp: Namespace, theta: Array) -> Scaled:
+    none = xp.sum(xp.zeros_like(theta), axis=-1)
+    return Scaled(init(xp, theta), none + FIRST_LOSS_SCALE, none)
+
+
+def _scaled(
+    update: Callable[..., tuple[Array, Any]], xp: Namespace, gradient: Array, state: Scaled, theta: Array, now: Now
+) -> tuple[Array, Scaled]:
+    finite = xp.all(xp.isfinite(gradient), axis=-1)
+    # a gradient that no scale makes finite is not the scale's doing
+    fits = finite | (state.loss_scale <= SMALLEST_LOSS_SCALE)
+    change, of_rule = update(xp, xp.where(fits[..., None], gradient, 0.0), state.of_rule, theta, now)
+    kept = [
+        part if isinstance(part, int) else xp.where(fits[..., None], part, before)
+        for part, before in zip(of_rule, state.of_rule, strict=True)
+    ]
+    of_rule = type(of_rule)(*kept)
+    grows = finite & (state.clean + 1.0 >= CLEAN_UPDATES) & (state.loss_scale < LARGEST_LOSS_SCALE)
+    factor = xp.where(grows, xp.full_like(state.clean, 2.0), xp.ones_like(state.clean))
+    loss_scale = state.loss_scale * xp.where(fits, factor, 0.5)
+    clean = xp.where(grows | ~fits, 0.0, state.clean + 1.0)
+    return xp.where(fits[..., None], change, 0.0), Scaled(of_rule, loss_scale, clean)
+
+
+def loss_scaled(rule: Rule) -> Rule:
+    """Skip the updates whose gradient overflowed in float16, and halve what scales it; double that after 1,000 others.
+
+    The scale is a power of two for each network, and so changes no digit of what does not overflow. An update that is
+    skipped leaves weights and means as they are; Adam counts it. Micikevicius et al. (2018), section 3.2.
+    """
+    return Rule(
+        f"loss-scaled {rule.name}", rule.settings, partial(_scaled_init, rule.init), partial(_scaled, rule.update)
+    )
+
+
 RULES: dict[str, Callable[..., Rule]] = {
     rule.__name__: rule for rule in (gradient_descent, momentum, nesterov, adam, adamw, rmsprop, adagrad)
 }

@@ -55,7 +55,7 @@ def diagnose() -> list[Finding]:
     cupy, about_cupy = _import_cupy(driver, wheels)
     findings = [*_versions(), _driver(driver, has_cupy=cupy is not None), about_cupy]
     if len(wheels) > 1:
-        findings.append(_duplicates(wheels))
+        findings.append(duplicate_wheels(wheels))
     if cupy is not None:
         findings += _about_cuda(cupy, driver, wheels)
     return [*findings, _checked(ENVIRONMENT_VARIABLE, _variable), _checked('device="auto"', _auto)]
@@ -131,7 +131,8 @@ def _import_cupy(driver: int | None, wheels: list[str]) -> tuple[Any, Finding]:
     return cupy, Finding("CuPy", "ok", f"{cupy.__version__}, installed as {', '.join(wheels) or 'no known wheel'}")
 
 
-def _duplicates(wheels: list[str]) -> Finding:
+def duplicate_wheels(wheels: list[str]) -> Finding:
+    """Word the finding that several CuPys are installed."""
     detail = f"{len(wheels)} are installed over each other: {', '.join(wheels)}; there must be one"
     return Finding("CuPy wheels", "fault", detail, _reinstall(wheels))
 
@@ -149,7 +150,7 @@ def _about_cuda(cupy: Any, driver: int | None, wheels: list[str]) -> list[Findin
         findings.append(_checked("CUDA compiler", _compiler, cupy, wheels))
         findings += [_checked(f"test on cuda:{i}", _trial, i) for i in sound]
         findings.append(_checked("memory pool", _pool, cupy))
-    return [*findings, _tf32(), _checked("kernel cache", _kernel_cache), _nvmath()]
+    return [*findings, _tf32(), _checked("kernel cache", kernel_cache), _nvmath()]
 
 
 def _runtime(cupy: Any, driver: int | None, wheels: list[str]) -> Finding:
@@ -183,7 +184,8 @@ def _device(cupy: Any, index: int, wheels: list[str]) -> Finding:
         free, total = runtime.memGetInfo()
     capability = (properties["major"], properties["minor"])
     model = properties["name"].decode()
-    detail = f"{model}, compute capability {capability[0]}.{capability[1]}, {_size(free)} of {_size(total)} free"
+    memory = f"{size_in_words(free)} of {size_in_words(total)} free"
+    detail = f"{model}, compute capability {capability[0]}.{capability[1]}, {memory}"
     if runtime.runtimeGetVersion() // 1000 == 13 and capability < OLDEST_FOR_CUDA_13:
         mend = f'pip uninstall -y {" ".join(wheels) or "cupy"} && pip install "cupy-cuda12x[ctk]"'
         return Finding(name, "fault", f"{detail}; CUDA 13 no longer runs on it, CUDA 12 does", mend)
@@ -217,8 +219,9 @@ def _pool(cupy: Any) -> Finding:
     pool = cupy.get_default_memory_pool()
     limit = pool.get_limit()
     detail = (
-        f"holds {_size(pool.total_bytes())}, {_size(pool.used_bytes())} of it in use, "
-        f"{f'at most {_size(limit)}' if limit else 'without a limit'}; what is freed is kept for reuse, not leaked"
+        f"holds {size_in_words(pool.total_bytes())}, {size_in_words(pool.used_bytes())} of it in use, "
+        f"{f'at most {size_in_words(limit)}' if limit else 'without a limit'}; what is freed is kept for reuse, not "
+        "leaked"
     )
     return Finding("memory pool", "info", detail)
 
@@ -237,7 +240,8 @@ def _tf32() -> Finding:
     return Finding("TF32", "info", detail)
 
 
-def _kernel_cache() -> Finding:
+def kernel_cache() -> Finding:
+    """Find out where CuPy keeps the kernels that it compiled."""
     name = "kernel cache"
     if os.environ.get("CUPY_CACHE_IN_MEMORY") == "1":
         return Finding(name, "info", "in memory only (CUPY_CACHE_IN_MEMORY): every start compiles anew")
@@ -250,7 +254,7 @@ def _kernel_cache() -> Finding:
         return Finding(name, "ok", f"{folder}, not there yet: the first run compiles for some seconds")
     with os.scandir(folder) as entries:
         sizes = [entry.stat().st_size for entry in entries if entry.is_file()]
-    return Finding(name, "ok", f"{folder}, {len(sizes)} kernels, {_size(sum(sizes))}")
+    return Finding(name, "ok", f"{folder}, {len(sizes)} kernels, {size_in_words(sum(sizes))}")
 
 
 def _nvmath() -> Finding:
@@ -292,7 +296,7 @@ def _version(number: int) -> str:
     return f"{number // 1000}.{number % 1000 // 10}"
 
 
-def _size(n_bytes: int) -> str:
+def size_in_words(n_bytes: int) -> str:
     """Write a number of bytes in the largest unit that leaves something before the point."""
     for exponent, unit in ((3, "GiB"), (2, "MiB"), (1, "KiB")):
         if n_bytes >= 1024**exponent:

@@ -162,12 +162,7 @@ class Stack:
             return plan
         index = to_backend(plan.backend, np.flatnonzero(going_on))
         position.theta = plan.backend.xp.take(position.theta, index, axis=0)
-        if position.state:
-            parts = [
-                plan.backend.xp.take(part, index, axis=0) if hasattr(part, "ndim") and part.ndim == 2 else part
-                for part in position.state
-            ]
-            position.state = type(position.state)(*parts)
+        position.state = _state_of_some(plan.backend, position.state, index)
         self.left = self.left[going_on]
         return plan.narrowed(going_on)
 
@@ -198,6 +193,14 @@ class Stack:
         position.theta = last_good
         self._keep(backend, position, ~self.done[self.left])
         return self.theta, self.epoch
+
+
+def _state_of_some(backend: Backend, state: Any, index: Array) -> Any:
+    """Choose what a rule keeps of some networks: rows of its arrays, which may be parts of parts."""
+    if isinstance(state, tuple):
+        parts = [_state_of_some(backend, part, index) for part in state]
+        return type(state)(*parts) if parts else state
+    return backend.xp.take(state, index, axis=0) if getattr(state, "ndim", 0) == 2 else state
 
 
 def run(plan: Plan, position: Position) -> Outcome:

@@ -216,6 +216,7 @@ def error_and_gradient(
     d: Array,
     case_weights: Array | None = None,
     kept: tuple[Array, ...] = (),
+    loss_scale: Array | None = None,
 ) -> tuple[Array, Array]:
     r"""Sum the error over the cases and take its derivative by every parameter, from one pass forward and one backward.
 
@@ -229,6 +230,9 @@ def error_and_gradient(
     case_weights : (..., b) array, optional
     kept : tuple of (..., b, n) arrays, optional
         The masks of dropout: see :mod:`gpubp.dropout`.
+    loss_scale : (...) array, optional
+        A power of two that all derivatives are multiplied by on their way down, and divided by at its end, so that
+        products in float16 lose none to its narrow range.
 
     Returns
     -------
@@ -247,6 +251,8 @@ def error_and_gradient(
     """
     layers = forward(xp, network, theta, x, kept)
     E, dE_dx = output_error(xp, network.loss, network.activations[-1], *layers[-1], d, case_weights)
+    if loss_scale is not None:
+        dE_dx = dE_dx * loss_scale[..., None, None]
     signals = backward(xp, network, theta, layers, dE_dx, kept)
     below = [x, *(layer.y for layer in layers[:-1])]
     if kept:
@@ -254,7 +260,8 @@ def error_and_gradient(
     blocks = [
         equations.dE_dw(xp, signal, y_below, bias=network.bias) for signal, y_below in zip(signals, below, strict=True)
     ]
-    return E, flatten(xp, blocks)
+    gradient = flatten(xp, blocks)
+    return E, gradient if loss_scale is None else gradient / loss_scale[..., None]
 
 
 def jacobian(xp: Namespace, network: Network, theta: Array, x: Array) -> Array:

@@ -6,14 +6,22 @@ import numpy as np
 
 from gpubp import cpu
 from gpubp._typing import Array
-from gpubp.backend import Backend, choose_backend, like
+from gpubp.backend import Backend, choose_backend, like, with_matmul
 from gpubp.checks import admit_theta, admit_x, choose_precision, host_array
+from gpubp.faults import Load, faults_told
+from gpubp.memory import CASES_AT_ONCE, cases_at_once
 from gpubp.network import Network, output_layer
 
-CASES_AT_ONCE = 4096
 
-
-def predict(network: Network, theta: Array, x: Array, *, device: str = "auto", dtype: str | None = None) -> Array:
+def predict(
+    network: Network,
+    theta: Array,
+    x: Array,
+    *,
+    device: str = "auto",
+    dtype: str | None = None,
+    matmul_precision: str = "float32",
+) -> Array:
     """Compute the outputs of a network, or of a stack of them.
 
     Parameters
@@ -25,6 +33,8 @@ def predict(network: Network, theta: Array, x: Array, *, device: str = "auto", d
         See :func:`gpubp.backend.choose_backend`.
     dtype : {"float32", "float64"}, optional
         The precision to compute in; without it that of ``theta``.
+    matmul_precision : {"float32", "tf32", "bfloat16", "float16"}
+        See :func:`gpubp.train`.
 
     Returns
     -------
@@ -36,7 +46,7 @@ def predict(network: Network, theta: Array, x: Array, *, device: str = "auto", d
     DataError
         If shapes do not fit the network, or values are not finite.
     DeviceError
-        If the device cannot be used.
+        If the device cannot be used, or fails; the message names the cause and the mend.
 
     Examples
     --------
@@ -48,24 +58,37 @@ def predict(network: Network, theta: Array, x: Array, *, device: str = "auto", d
     x = host_array("x", x)
     backend = choose_backend(device, x, theta)
     precision = choose_precision(backend, dtype, theta, x)
-    with backend.active(), np.errstate(over="ignore", invalid="ignore"):
-        theta = admit_theta(network, backend, precision, theta)
-        cases = admit_x(network, backend, precision, theta, x)
-        return like(outputs(backend, network, theta, cases), x)
+    backend = with_matmul(backend, matmul_precision, precision)
+
+    def on_device() -> Array:
+        parameters = admit_theta(network, backend, precision, theta)
+        cases = admit_x(network, backend, precision, parameters, x)
+        return like(outputs(backend, network, parameters, cases), x)
+
+    load = Load(network, precision, 1, x.shape[-2] if x.ndim > 1 else 1)
+    with faults_told(backend, load), backend.active(), np.errstate(over="ignore", invalid="ignore"):
+        return on_device()
 
 
 def outputs(backend: Backend, network: Network, theta: Array, x: Array) -> Array:
     """Compute the outputs ``(..., b, j)`` for ``theta`` and ``x`` that are on the device, the way it does that best."""
     has_loops = backend.name == "cpu" and theta.ndim == 1 and x.ndim == 2 and not network.has_groups
+    has_loops = has_loops and backend.matmul_precision == "float32"
     if has_loops and cpu.is_wanted(1, 2.0 * x.shape[0] * network.n_parameters):
         from gpubp.cpu.outputs import compiled_outputs
 
         return compiled_outputs(network, theta, x)
-    parts = [output_layer(backend.xp, network, theta, part).y for part in in_parts(x)]
+    n_networks = theta.shape[0] if theta.ndim == 2 else 1
+    at_once = cases_at_once(backend, network.sizes, str(theta.dtype).rpartition(".")[2], n_networks)
+    parts = [output_layer(backend.xp, network, theta, part).y for part in in_parts(x, at_once)]
     return parts[0] if len(parts) == 1 else backend.xp.concat(parts, axis=-2)
 
 
-def in_parts(x: Array) -> Iterator[Array]:
-    """Cut cases, or desired outputs, into parts whose hidden layers take little memory."""
-    for start in range(0, x.shape[-2], CASES_AT_ONCE):
-        yield x[..., start : min(start + CASES_AT_ONCE, x.shape[-2]), :]
+def in_parts(x: Array, at_once: int | None = None) -> Iterator[Array]:
+    """Cut cases, or desired outputs, into parts whose hidden layers take little memory.
+
+    Without ``at_once`` all devices cut alike, so that an error summed over the parts is the same again, to the bit.
+    """
+    at_once = CASES_AT_ONCE if at_once is None else at_once
+    for start in range(0, x.shape[-2], at_once):
+        yield x[..., start : min(start + at_once, x.shape[-2]), :]

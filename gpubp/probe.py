@@ -61,6 +61,12 @@ _MENDS = (
     ("DevicesUnavailable", "another program holds the GPU for itself", "nvidia-smi"),
     ("ALLOC_FAILED", "the GPU's memory is full", "nvidia-smi"),
     ("NOT_INITIALIZED", "CUDA's matrix library finds no memory or no GPU", "nvidia-smi"),
+    ("UnsupportedPtxVersion", "the NVIDIA driver is older than CuPy's CUDA", DRIVER_COMMAND),
+    ("ECCUncorrectable", "the GPU's memory is damaged", "nvidia-smi -q -d ECC"),
+    ("IllegalAddress", "the GPU stopped in the middle of its work: Python must be started anew", "nvidia-smi"),
+    ("LaunchFailure", "the GPU stopped in the middle of its work: Python must be started anew", "nvidia-smi"),
+    ("cudaErrorUnknown", "the GPU is lost: Python, or the machine, must be started anew", "nvidia-smi"),
+    ("NoKernelImage", "this CuPy's CUDA does not know this GPU", "gpubp doctor"),
     ("gpu-architecture", "this CuPy's CUDA does not know this GPU", "gpubp doctor"),
     ("nvrtc", "CUDA's run-time compiler or its headers are missing", ""),
     ("cuda_fp16.h", "CUDA's headers are missing", ""),
@@ -90,15 +96,27 @@ def probe_cuda(index: int = 0) -> Probe:
             kernel = float(cupy.sum(2 * a + 1))
             product = float(cupy.sum(cupy.matmul(a, a)))
     except Exception as error:
-        text = f"{type(error).__name__}: {error}"
-        for part, cause, mend in _MENDS:
-            if part.lower() in text.lower():
-                return Probe(False, f"{cause} ({_first_line(text)})", mend or install_command(), driver is None)
-        return Probe(False, _first_line(text), "gpubp doctor", expected=driver is None)
+        return Probe(False, *cause_and_mend(error), expected=driver is None)
     if (kernel, product) != (256.0, 3920.0):
         return Probe(False, f"the GPU computes wrongly: got {kernel} and {product}, not 256 and 3920", "nvidia-smi -q")
     return Probe(True)
 
 
-def _first_line(text: str) -> str:
+def cause_and_mend(error: Exception) -> tuple[str, str]:
+    """Find what an error of CuPy, or of what it stands on, means, and the one command that mends it."""
+    text = f"{type(error).__name__}: {error}"
+    for part, cause, mend in _MENDS:
+        if part.lower() in text.lower():
+            return f"{cause} ({first_line(text)})", mend or install_command()
+    return first_line(text), "gpubp doctor"
+
+
+def is_known(error: Exception) -> bool:
+    """Tell whether an error is one that CUDA and its libraries are known for."""
+    text = f"{type(error).__name__}: {error}".lower()
+    return any(part.lower() in text for part, _, _ in _MENDS)
+
+
+def first_line(text: str) -> str:
+    """Cut an error's text to what fits into another."""
     return text.strip().splitlines()[0][:200]

@@ -21,6 +21,12 @@ OTHER_NAMES = {
     "binary_crossentropy": "binary_cross_entropy",
     "sgd": "gradient_descent",
     "gpu": "cuda",
+    "fp32": "float32",
+    "single": "float32",
+    "tensorfloat32": "tf32",
+    "bf16": "bfloat16",
+    "fp16": "float16",
+    "half": "float16",
 }
 """What other libraries call what is here, to answer a wrong name with the right one."""
 

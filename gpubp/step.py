@@ -15,7 +15,7 @@ import numpy as np
 from gpubp._typing import Array, Namespace
 from gpubp.backend import Backend, to_backend
 from gpubp.batches import Batch, total_weight
-from gpubp.descent import Rule
+from gpubp.descent import Rule, Scaled
 from gpubp.network import Network, error_and_gradient, jacobian
 from gpubp.second_order import Problem, SecondOrder
 
@@ -56,10 +56,15 @@ def objective_and_gradient(
 
 
 def _error_and_descent(
-    xp: Namespace, objective: Objective, weight_mask: Array, theta: Array, batch: Batch
+    xp: Namespace,
+    objective: Objective,
+    weight_mask: Array,
+    theta: Array,
+    batch: Batch,
+    loss_scale: Array | None = None,
 ) -> tuple[Array, Array]:
     """Evaluate the objective without its penalty, and the derivative of all of it."""
-    error, gradient = error_and_gradient(xp, objective.network, theta, *batch)
+    error, gradient = error_and_gradient(xp, objective.network, theta, *batch, loss_scale=loss_scale)
     if objective.l2:
         gradient = gradient + objective.l2 * weight_mask * theta
     share = _share(xp, objective, batch)
@@ -148,7 +153,8 @@ def _first_order_step(
     batch: Batch,
     epoch: float,
 ) -> tuple[Array, Any, Array]:
-    value, gradient = _error_and_descent(xp, objective, weight_mask, theta, batch)
+    loss_scale = state.loss_scale if isinstance(state, Scaled) else None
+    value, gradient = _error_and_descent(xp, objective, weight_mask, theta, batch, loss_scale)
     change, state = rule.update(xp, gradient, state, theta, rule.at(epoch))
     if objective.l2 and objective.penalty_reported:
         value = value + penalty(xp, objective, weight_mask, theta, batch)

@@ -31,7 +31,7 @@ def make_sweep(
     n_networks: int = 1,
 ) -> Sweep:
     """Bind a rule to an objective, for ``n_steps`` steps at most, on batches of ``size`` cases."""
-    if backend.name != "cpu" or isinstance(rule, SecondOrder):
+    if backend.name != "cpu" or backend.matmul_precision != "float32" or isinstance(rule, SecondOrder):
         return plain_sweep(backend, objective, rule, dtype)
     if not cpu.is_wanted(n_steps, 6.0 * size * objective.network.n_parameters * n_networks):
         return plain_sweep(backend, objective, rule, dtype)

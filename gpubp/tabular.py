@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from os import PathLike, fspath
 from pathlib import Path
 from typing import Any, Literal
@@ -192,6 +193,7 @@ def fit_table(
     seed: int = 0,
     device: str = "auto",
     dtype: str = "float32",
+    matmul_precision: str = "float32",
     callbacks: Iterable[Callback] = (),
 ) -> TableFit:
     """Train a network to predict the target of a prepared table from its features, and score it.
@@ -218,7 +220,7 @@ def fit_table(
         Stop when the error of the validation rows, or without any the error, is no better for so many epochs.
     callbacks : iterable of callables
         As those of :func:`gpubp.train`; with validation rows they are told the accuracy or R squared of these too.
-    l2, tolerance, device, dtype
+    l2, tolerance, device, dtype, matmul_precision
         See :func:`gpubp.train`.
 
     Returns
@@ -248,10 +250,12 @@ def fit_table(
     callbacks, seen = tuple(callbacks), []
     held_out = (x[parts["validation"]], d[parts["validation"]]) if len(parts["validation"]) else None
 
+    predicted = partial(predict, network, matmul_precision=matmul_precision)
+
     def scored(progress: Progress) -> bool:
         """Add to what is told, and only to that, a score: patience goes on watching the error."""
         if held_out is not None:
-            y = predict(network, progress.theta, held_out[0], device=device)
+            y = predicted(progress.theta, held_out[0], device=device)
             seen.append(_one_score(prepared.task, held_out[1], y))
             progress = progress._replace(validation_score=seen[-1])
         wants_to_stop = [callback(progress) for callback in callbacks]  # each of them is told
@@ -272,11 +276,12 @@ def fit_table(
         callbacks=(scored,),
         device=device,
         dtype=dtype,
+        matmul_precision=matmul_precision,
     )
     fit.history.validation_score = seen
     scores = {}
     for part, rows in parts.items():
-        y = predict(network, fit.theta, x[rows], device=fit.device) if len(rows) else x[rows]
+        y = predicted(fit.theta, x[rows], device=fit.device) if len(rows) else x[rows]
         if len(rows) and np.isfinite(y).all():  # after a divergence the outputs may still overflow
             scores[part] = score(preprocessing, d[rows], y)
     n_rows = {part: len(rows) for part, rows in parts.items()}
@@ -295,6 +300,7 @@ def fit_table(
             "seed": seed,
             "device": fit.device,
             "dtype": dtype,
+            "matmul_precision": matmul_precision,
         },
     }
     return TableFit(Model(network, fit.theta, to_json(preprocessing), about), fit, scores, n_rows)

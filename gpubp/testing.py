@@ -19,13 +19,14 @@ import numpy as np
 from gpubp import descent, equations, second_order
 from gpubp._typing import Array, Device, Namespace
 from gpubp.activations import ACTIVATIONS, activation
-from gpubp.backend import Backend, choose_backend, to_backend, to_numpy
+from gpubp.backend import Backend, choose_backend, to_backend, to_numpy, with_matmul
 from gpubp.batches import Batch
 from gpubp.checks import choose_precision
 from gpubp.errors import DataError
 from gpubp.initialization import initial_weights
 from gpubp.losses import LOSSES, loss
 from gpubp.network import Network, error_and_gradient, jacobian, output_layer
+from gpubp.precision import FORMATS
 from gpubp.prediction import predict
 from gpubp.registry import unknown
 from gpubp.step import Objective, make_step
@@ -54,14 +55,25 @@ TOLERANCES: dict[tuple[str, str], Tolerance] = {
     ("steps", "float32"): Tolerance(1e-4, 1e-4, "rounding grown over 100 changes; seen 4e-6, with noise 2e-5"),
     ("fit", "float64"): Tolerance(1e-12, 1e-12, "rounding grown over 100 changes; seen 3e-16, with noise 2e-15"),
     ("fit", "float32"): Tolerance(1e-4, 1e-4, "rounding grown over 100 changes; seen 2e-7, with noise 8e-7"),
+    ("forward tf32", "float32"): Tolerance(1.5e-2, 1.5e-2, "with noise 2e-4; where a GPU cuts off, not rounds, 5e-3"),
+    ("forward bfloat16", "float32"): Tolerance(5e-3, 5e-3, "noise that rounds the other way: a step of 2^-8; 1.4e-3"),
+    ("forward float16", "float32"): Tolerance(1e-3, 1e-3, "noise that rounds the other way: a step of 2^-11; 1.9e-4"),
+    ("gradient tf32", "float32"): Tolerance(2e-2, 2e-2, "with noise 6e-4; where a GPU cuts off, not rounds, 7e-3"),
+    ("gradient bfloat16", "float32"): Tolerance(1.5e-2, 1.5e-2, "sums over cases behind those; with noise 4e-3"),
+    ("gradient float16", "float32"): Tolerance(2e-3, 2e-3, "sums over cases behind those; with noise 5e-4"),
+    ("steps tf32", "float32"): Tolerance(1e-2, 1e-2, "with noise 1.1e-4; where a GPU cuts off, not rounds, 3e-3"),
+    ("steps bfloat16", "float32"): Tolerance(3e-3, 3e-3, "rounding grown over 100 changes; with noise 9e-4"),
+    ("steps float16", "float32"): Tolerance(6e-4, 6e-4, "rounding grown over 100 changes; with noise 1.7e-4"),
 }
 """How far two devices may differ, by what is compared and its precision: the only place with such numbers.
 
 The reasons give the largest differences met, as parts of ``1 + |expected|``: "seen" between NumPy and torch on a CPU in
 the comparisons below, and "with noise" there against a NumPy whose every exponential, logarithm, root, sum and product
 is wrong by a random part of 2 units in the last place. "differences" are the gradient against central differences of
-the error. Rules that divide by the size of the gradient let rounding grow without bound once a weight has nothing left
-to gain; the comparisons end before that.
+the error. Names of a format stand for products of matrices in it (``matmul_precision``), over 50 draws of the data;
+cuBLAS makes TF32 of float32 itself, and whether it rounds or cuts off is its own. Rules that divide by the size of the
+gradient let rounding grow without bound once a weight has nothing left to gain; the comparisons end before
+that.
 """
 
 
@@ -190,16 +202,21 @@ def check_agreement(device: str = "auto", *, dtypes: Sequence[str] | None = None
         if "float64" not in dtypes:
             logger.warning("%s has no float64: only float32 is compared", backend.name)
     dtypes = [choose_precision(backend, dtype) for dtype in dtypes]
-    return [compare(comparison, backend, dtype) for dtype in dtypes for comparison in comparisons()]
+    all_of_them = comparisons()
+    return [compare(one, backend, dtype) for dtype in dtypes for one in all_of_them if dtype in one.dtypes]
 
 
 class Comparison(NamedTuple):
-    """Something to compute on two devices: ``compute(backend, *arrays)`` gives an array, or a tuple of them."""
+    """Something to compute on two devices: ``compute(backend, *arrays)`` gives an array, or a tuple of them.
+
+    ``dtypes`` are the precisions that it can be computed in.
+    """
 
     kind: str
     what: str
     compute: Callable[..., Any]
     arrays: tuple[np.ndarray, ...]
+    dtypes: tuple[str, ...] = ("float64", "float32")
 
 
 def compare(comparison: Comparison, backend: Backend, dtype: str) -> Agreement:
@@ -296,7 +313,7 @@ def _largest(actual: Array, expected: Array, kind: str) -> _Largest:
 def comparisons() -> list[Comparison]:
     """List what :func:`check_agreement` computes, with data from one host seed."""
     generator = np.random.default_rng(1986)
-    parts = (_equations, _units, _errors, _networks, _rules, _fits)
+    parts = (_equations, _units, _errors, _networks, _rules, _fits, _rounded_products)
     return [comparison for part in parts for comparison in part(generator)]
 
 
@@ -362,26 +379,28 @@ _NETWORKS = (
 )
 
 
+def _outputs(backend: Backend, theta: Array, x: Array, *_: Array, network: Network) -> tuple[Array, Array]:
+    return output_layer(backend.xp, network, theta, x)
+
+
+def _gradients(backend: Backend, *arrays: Array, network: Network) -> tuple[Array, Array]:
+    return error_and_gradient(backend.xp, network, *arrays)
+
+
 def _networks(generator: np.random.Generator) -> Iterator[Comparison]:
-    def outputs(backend: Backend, theta: Array, x: Array, *_: Array, network: Network) -> tuple[Array, Array]:
-        return output_layer(backend.xp, network, theta, x)
-
-    def gradients(backend: Backend, *arrays: Array, network: Network) -> tuple[Array, Array]:
-        return error_and_gradient(backend.xp, network, *arrays)
-
     def jacobians(backend: Backend, theta: Array, x: Array, *_: Array, network: Network) -> Array:
         return jacobian(backend.xp, network, theta, x)
 
     for network in _NETWORKS:
         name = "-".join(map(str, network.sizes)) + f" {network.loss}"
         data = _data(network, generator)
-        yield Comparison("forward", name, partial(outputs, network=network), data)
-        yield Comparison("gradient", name, partial(gradients, network=network), data)
+        yield Comparison("forward", name, partial(_outputs, network=network), data)
+        yield Comparison("gradient", name, partial(_gradients, network=network), data)
     few = _NETWORKS[0]
     yield Comparison("gradient", "Jacobian", partial(jacobians, network=few), _data(few, generator))
     stack = np.stack([_weights(few, generator) for _ in range(3)])
     _, x, d, case_weights = _data(few, generator)
-    yield Comparison("gradient", "a stack of 3", partial(gradients, network=few), (stack, x, d, case_weights))
+    yield Comparison("gradient", "a stack of 3", partial(_gradients, network=few), (stack, x, d, case_weights))
 
 
 def _weights(network: Network, generator: np.random.Generator) -> np.ndarray:
@@ -395,28 +414,29 @@ def _data(network: Network, generator: np.random.Generator, n_cases: int = 20) -
     return _weights(network, generator), x, d, generator.uniform(0.5, 2.0, n_cases)
 
 
-def _rules(generator: np.random.Generator) -> Iterator[Comparison]:
-    def descend(
-        backend: Backend, theta: Array, *batch: Array, network: Network, rule: Any, steps: int
-    ) -> tuple[Array, Array]:
-        step = make_step(backend, Objective(network, l2=0.01), rule, _dtype_name(theta))
-        state = rule.init(backend.xp, theta)
-        for _ in range(steps):
-            theta, state, value = step(theta, state, Batch(*batch), 0.0)
-        return theta, value
+def _descend(
+    backend: Backend, theta: Array, *batch: Array, network: Network, rule: Any, steps: int
+) -> tuple[Array, Array]:
+    step = make_step(backend, Objective(network, l2=0.01), rule, _dtype_name(theta))
+    state = rule.init(backend.xp, theta)
+    for _ in range(steps):
+        theta, state, value = step(theta, state, Batch(*batch), 0.0)
+    return theta, value
 
+
+def _rules(generator: np.random.Generator) -> Iterator[Comparison]:
     network = Network((4, 6, 3), hidden="tanh", loss="cross_entropy")
     rules = [make() for make in descent.RULES.values()]
     rules += [descent.clipped(descent.momentum(), 0.1), descent.decayed(descent.momentum(), 0.002)]
     data = _data(network, generator)
     for rule in rules:
-        yield Comparison("steps", f"100 of {rule.name}", partial(descend, network=network, rule=rule, steps=100), data)
+        yield Comparison("steps", f"100 of {rule.name}", partial(_descend, network=network, rule=rule, steps=100), data)
     network = Network((4, 3, 2), hidden="tanh")
     data = _data(network, generator)
     # with less damping the equations to solve are too ill-conditioned for float32
     for method in (second_order.lbfgs(), second_order.levenberg_marquardt(damping=0.1, factor=2.0)):
         yield Comparison(
-            "steps", f"10 of {method.name}", partial(descend, network=network, rule=method, steps=10), data
+            "steps", f"10 of {method.name}", partial(_descend, network=network, rule=method, steps=10), data
         )
 
 
@@ -438,3 +458,27 @@ def _fits(generator: np.random.Generator) -> Iterator[Comparison]:
     yield Comparison(
         "fit", "a stack of 2, a rate each", partial(fitted, network=network, rule=rates, seed=[0, 1]), data
     )
+
+
+def _rounded_products(generator: np.random.Generator) -> Iterator[Comparison]:
+    def multiplying(compute: Callable[..., Any], precision: str) -> Callable[..., Any]:
+        return lambda to, *arrays: compute(with_matmul(to, precision, "float32"), *arrays)
+
+    # at a kink, such as relu's, a rounding that falls the other way would change a derivative by all of it
+    smooth = (
+        Network((4, 6, 5, 3), hidden=("tanh", "gelu"), loss="cross_entropy"),
+        Network((64, 100, 10), hidden="tanh", loss="cross_entropy"),
+    )
+    for precision in FORMATS:
+        for network in smooth:
+            name = "-".join(map(str, network.sizes)) + f" {network.loss}"
+            data = _data(network, generator)
+            for kind, compute in (("forward", _outputs), ("gradient", _gradients)):
+                computed = multiplying(partial(compute, network=network), precision)
+                yield Comparison(f"{kind} {precision}", name, computed, data, dtypes=("float32",))
+        network = Network((4, 6, 3), hidden="tanh", loss="cross_entropy")
+        data = _data(network, generator)
+        for rule in (descent.momentum(), descent.adam()):
+            rule = descent.loss_scaled(rule) if precision == "float16" else rule
+            descended = multiplying(partial(_descend, network=network, rule=rule, steps=100), precision)
+            yield Comparison(f"steps {precision}", f"100 of {rule.name}", descended, data, dtypes=("float32",))

@@ -11,7 +11,7 @@ import array_api_compat
 import numpy as np
 
 from gpubp._typing import Array
-from gpubp.backend import Backend, choose_backend, like, to_backend
+from gpubp.backend import Backend, choose_backend, like, to_backend, with_matmul
 from gpubp.batches import ArrayBatches, Batch
 from gpubp.checks import (
     admit_case_weights,
@@ -23,8 +23,9 @@ from gpubp.checks import (
     choose_precision,
     host_array,
 )
-from gpubp.descent import Rule, adam
+from gpubp.descent import Rule, adam, loss_scaled
 from gpubp.errors import DataError, DivergenceWarning
+from gpubp.faults import Load, faults_told
 from gpubp.initialization import Seed, check_seeds, initial_weights
 from gpubp.loop import Callback, History, Plan, Score, StopReason, run
 from gpubp.network import Network
@@ -99,6 +100,7 @@ def train(
     callbacks: Iterable[Callback] = (),
     device: str = "auto",
     dtype: str | None = None,
+    matmul_precision: str = "float32",
 ) -> Fit:
     """Train a network, or a stack of them, by back-propagation.
 
@@ -146,6 +148,11 @@ def train(
         See :func:`gpubp.backend.choose_backend`.
     dtype : {"float32", "float64"}, optional
         The precision to train in; without it that of ``theta``, else that of ``x``, else (whole numbers) float32.
+    matmul_precision : {"float32", "tf32", "bfloat16", "float16"}
+        What the operands of matrix products are rounded to; the products are summed, and all else is computed, in
+        float32. "float32" rounds nothing, in float64 neither. The others are for NVIDIA's tensor cores; other devices
+        give the same numbers, and are slower for it. With "float16" derivatives are scaled, and updates that overflow
+        left out (:func:`gpubp.descent.loss_scaled`).
 
     Returns
     -------
@@ -156,7 +163,8 @@ def train(
     DataError
         If shapes do not fit together, cases are empty or not finite, or options contradict each other.
     DeviceError
-        If the device cannot be used.
+        If the device cannot be used, or fails: the message names the cause and the mend. Where a GPU's memory is full
+        it names a batch size that would fit, and the memory is given back.
 
     Warns
     -----
@@ -185,16 +193,20 @@ def train(
     others = [array for array in (d, case_weights, *(validation or ())) if array is not None]
     backend = choose_backend(device, *given, *others)
     precision = choose_precision(backend, dtype, *given)
+    backend = with_matmul(backend, matmul_precision, precision)
+    if matmul_precision == "float16":
+        rule = _scaled_rule(rule)
     if theta is None:
         theta = initial_weights(network, seed, dtype=precision)
-    with backend.active(), np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        theta = admit_theta(network, backend, precision, theta)
-        cases = _admit_batch(network, backend, precision, theta, x, d, case_weights)
-        held_out = validation and _admit_batch(network, backend, precision, theta, *validation, of="validation ")
-        n_cases = cases.x.shape[-2]
-        size = _batch_size(batch_size, n_cases, rule)
-        check_stack_options(theta, rule, seed, score, patience)
-        rule = _rule_on(backend, rule, precision, theta)
+    n_cases, n_networks = _counts(theta, x)
+    size = _batch_size(batch_size, n_cases, rule)
+
+    def on_device() -> Fit:
+        parameters = admit_theta(network, backend, precision, theta)
+        cases = _admit_batch(network, backend, precision, parameters, x, d, case_weights)
+        held_out = validation and _admit_batch(network, backend, precision, parameters, *validation, of="validation ")
+        check_stack_options(parameters, rule, seed, score, patience)
+        rule_there = _rule_on(backend, rule, precision, parameters)
 
         objective = Objective(network, mean, float(l2), penalty_reported=False)
 
@@ -221,8 +233,8 @@ def train(
                 callbacks=callbacks,
             )
 
-        plan = plan_for(rule, cases, held_out, math.prod(theta.shape[:-1]))
-        outcome = run(plan, Position(theta, rule.init(backend.xp, theta), own_state=True))
+        plan = plan_for(rule_there, cases, held_out, n_networks)
+        outcome = run(plan, Position(parameters, rule_there.init(backend.xp, parameters), own_state=True))
         if np.any(outcome.diverged):
             _warn_of_divergence(outcome.diverged, len(outcome.history.error))
         return Fit(
@@ -235,6 +247,15 @@ def train(
             outcome.diverged[()],
             None if outcome.solved is None else outcome.solved[()],
         )
+
+    load = Load(network, precision, n_networks, n_cases, size)
+    with faults_told(backend, load), backend.active(), np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        return on_device()
+
+
+def _counts(theta: Array, x: Array) -> tuple[int, int]:
+    """Count cases and networks before arrays are admitted, whatever their shapes are."""
+    return x.shape[-2] if x.ndim > 1 else 1, theta.shape[0] if getattr(theta, "ndim", 1) > 1 else 1
 
 
 def _admit_batch(
@@ -265,6 +286,14 @@ def _batch_size(batch_size: int | str, n_cases: int, rule: Rule | SecondOrder) -
     if batch_size == "sweep" or isinstance(rule, SecondOrder):
         return n_cases
     return min(AUTO_BATCH if batch_size == "auto" else int(batch_size), n_cases)
+
+
+def _scaled_rule(rule: Rule | SecondOrder) -> Rule:
+    if isinstance(rule, SecondOrder):
+        raise DataError(
+            f"{rule.name} takes the gradient as it is, which float16 is too narrow for; use matmul_precision='bfloat16'"
+        )
+    return loss_scaled(rule)
 
 
 def _order_generator(seed: Seed | Sequence[Seed]) -> np.random.Generator:
@@ -338,5 +367,5 @@ def _warn_of_divergence(diverged: np.ndarray, epochs: int) -> None:
         f"{which} left the finite numbers; the last good weights were kept. A smaller learning rate, scaled inputs or "
         "gpubp.clipped(rule, 1.0) help",
         DivergenceWarning,
-        stacklevel=3,
+        stacklevel=4,
     )

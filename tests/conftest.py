@@ -85,6 +85,8 @@ def _devices_of(item):
 def _asks_for_what_is_not(item):
     params = item.callspec.params if hasattr(item, "callspec") else {}
     wanted = "float64" if "double" in getattr(item, "fixturenames", ()) else params.get("dtype")
+    if "comparison" in params and wanted not in params["comparison"].dtypes:
+        return True
     return any(wanted in LACKING.get(device, ()) for device in _devices_of(item))
 
 

@@ -331,4 +331,4 @@ def test_active_lets_every_device_compute(device):
     with chosen.active():
         there = to_backend(chosen, np.ones(2, dtype="float32"))
         np.testing.assert_array_equal(to_numpy(there + there), [2.0, 2.0])
-    assert Backend._fields == ("xp", "device", "name")
+    assert Backend._fields == ("xp", "device", "name", "matmul_precision")

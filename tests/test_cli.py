@@ -694,7 +694,7 @@ def test_names_from_the_data_are_neither_markup_nor_control(run):
 def test_version_and_help(run):
     assert run("--version") == (0, f"gpubp {gpubp.__version__}\n", "")
     out = run("--help")[1]
-    for command in ("train", "predict", "show", "doctor", "explain"):
+    for command in ("train", "predict", "show", "doctor", "explain", "warmup"):
         assert re.search(rf"\b{command}\b", out)
         code, told, _ = run(command, "--help")
         assert code == 0

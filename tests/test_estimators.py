@@ -58,8 +58,8 @@ def small(kind=MLPClassifier, **options):
 
 
 MORE = (
-    *("device", "dtype", "dropout", "weight_decay", "rho", "warm_up", "max_grad_norm", "scoring", "max_time"),
-    "callbacks",
+    *("device", "dtype", "matmul_precision", "dropout", "weight_decay", "rho", "warm_up", "max_grad_norm", "scoring"),
+    *("max_time", "callbacks"),
 )
 
 

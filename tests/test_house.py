@@ -21,7 +21,7 @@ PACKAGE = ROOT / "gpubp"
 TABLE = ROOT / "docs" / "architecture.md"
 AROUND_THE_CORE = {
     *("__init__.py", "__main__.py", "cli/", "data/", "tabular.py", "testing.py", "explain.py", "plotting.py"),
-    "doctor.py",
+    *("doctor.py", "faults.py", "warmup.py"),
     "estimators/",
     "cpu/",  # the core a second time, for speed: all of it may be left out
 }

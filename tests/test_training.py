@@ -7,7 +7,7 @@ import array_api_compat
 import numpy as np
 import pytest
 
-from gpubp import loop, prediction, sweep
+from gpubp import loop, memory, prediction, sweep
 from gpubp.backend import choose_backend, to_backend, to_numpy
 from gpubp.descent import adam, clipped, gradient_descent, momentum
 from gpubp.errors import DataError, DivergenceWarning
@@ -631,7 +631,7 @@ def test_prediction_in_parts_equals_prediction_of_the_whole(monkeypatch, device,
     x, theta = on(device, X, precision), on(device, theta, precision)
     whole = predict(NETWORK, theta, x, device=device)
     assert whole.shape == (*theta.shape[:-1], 20, 2)
-    monkeypatch.setattr(prediction, "CASES_AT_ONCE", 7)
+    monkeypatch.setattr(memory, "CASES_AT_ONCE", 7)
     parts = predict(NETWORK, theta, x, device=device)
     np.testing.assert_allclose(to_numpy(parts), to_numpy(whole), rtol=0, atol=1e-14 if precision == "float64" else 1e-6)
     singles = [predict(NETWORK, theta, x[i : i + 1, :], device=device) for i in range(20)]

@@ -12,6 +12,7 @@ from gpubp.cli.predict import predict
 from gpubp.cli.reproduce import reproduce
 from gpubp.cli.show import show
 from gpubp.cli.train import train
+from gpubp.cli.warmup import warmup
 
 
 class _Command(TyperCommand):
@@ -39,7 +40,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (train, predict, show, doctor, explain, reproduce):
+for command in (train, predict, show, doctor, explain, reproduce, warmup):
     app.command(cls=_Command)(command)
 
 

@@ -15,7 +15,7 @@ from typing import Annotated, Any, cast
 import numpy as np
 import typer
 
-from gpubp.backend import choose_backend
+from gpubp.backend import choose_backend, with_matmul
 from gpubp.checks import choose_precision
 from gpubp.cli.output import (
     check_output,
@@ -38,6 +38,7 @@ from gpubp.errors import DataError, DivergenceWarning, GpubpError, ModelFileErro
 from gpubp.network import Network
 from gpubp.persistence import Model, load_model, save_model
 from gpubp.plotting import save_learning_curve
+from gpubp.precision import MATMUL_PRECISIONS
 from gpubp.registry import unknown
 from gpubp.second_order import METHODS, SecondOrder
 from gpubp.tabular import PreparedTable, TableFit, Task, fit_table, network_for, prepare_table
@@ -183,6 +184,14 @@ def train(
     dtype: Annotated[
         str, typer.Option(metavar="NAME", help="float32 or float64.", rich_help_panel=_TRAINING)
     ] = "float32",
+    matmul_precision: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help=f"What matrix products round to: {', '.join(MATMUL_PRECISIONS)}.",
+            rich_help_panel=_TRAINING,
+        ),
+    ] = "float32",
     output: Annotated[
         Path | None,
         typer.Option(
@@ -228,7 +237,7 @@ def train(
     chosen_rule = _rule(rule, learning_rate)
     hidden_sizes, size = _hidden_sizes(hidden), _batch_size(batch_size)
     backend = choose_backend(device)
-    choose_precision(backend, dtype)
+    with_matmul(backend, matmul_precision, choose_precision(backend, dtype))
     table = read_table(data, separator=separator)
     prepared = prepare_table(
         table,
@@ -267,6 +276,7 @@ def train(
             seed=seed,
             device=device,
             dtype=dtype,
+            matmul_precision=matmul_precision,
             callbacks=[callback],
         )
     learned = result.fit.best_epoch > 0 or result.fit.stop_reason == "interrupted"

@@ -5,6 +5,7 @@ over it is one pass over memory.
 """
 
 import hashlib
+import logging
 import re
 from collections.abc import Callable
 from functools import cache, partial
@@ -17,6 +18,8 @@ from numba import cfunc, njit, types
 from numba.extending import overload
 
 from gpubp import activations, descent, equations, losses
+
+logger = logging.getLogger("gpubp")
 
 _SOURCES = [Path(str(module.__file__)) for module in (activations, descent, equations, losses)]
 _DIGEST = hashlib.sha256(
@@ -56,6 +59,13 @@ def _name_by_sources(function: Callable[..., Any], *names: str) -> None:
     function.__qualname__ = ".".join([function.__qualname__, *names, _DIGEST])
 
 
+@cache
+def _tell_that_it_compiles() -> None:
+    logger.info(
+        "compiling for this CPU, for some seconds; what is compiled is kept on disk (gpubp warmup does it ahead)"
+    )
+
+
 _alive: list[Any] = []  # what is called by address must not be let go
 
 
@@ -70,6 +80,8 @@ def address_of_loop(loop: Callable[..., float], names: tuple[str, ...], *kinds: 
         made = cfunc(signature, cache=True, error_model="numpy")(loop)
     except RuntimeError:  # no place on disk
         made = cfunc(signature, error_model="numpy")(loop)
+    if not made.cache_hits:
+        _tell_that_it_compiles()
     _alive.append(made)
     return int(made.address)
 

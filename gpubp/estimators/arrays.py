@@ -11,8 +11,9 @@ from sklearn.utils import gen_batches
 
 from gpubp._typing import Array
 from gpubp.backend import Backend, to_backend, to_numpy
+from gpubp.memory import cases_at_once
 from gpubp.network import Network
-from gpubp.prediction import CASES_AT_ONCE, outputs
+from gpubp.prediction import outputs
 
 
 def library_of(X: Any) -> str:
@@ -25,11 +26,6 @@ def library_of(X: Any) -> str:
 def on_host(array: Any) -> Any:
     """Bring arrays of other libraries to the host; whatever else comes back as it is."""
     return to_numpy(array) if library_of(array) != "numpy" else array
-
-
-def on_device(backend: Backend, precision: str, x: Any) -> Any:
-    """Move x to the device; sparse x stays on the host."""
-    return x if scipy.sparse.issparse(x) else to_backend(backend, x, precision)
 
 
 def rows_of(backend: Backend, precision: str, x: Any, rows: np.ndarray | None) -> Any:
@@ -46,11 +42,12 @@ def dense(backend: Backend, precision: str, x: Any, rows: slice) -> Array:
 
 
 def outputs_in_parts(backend: Backend, precision: str, network: Network, theta: Array, x: Any) -> Array:
-    """Compute the outputs for x, dense on the device or sparse on the host, in parts that bound the memory."""
+    """Compute the outputs for x, dense or sparse, in parts that bound the memory."""
+    theta = to_backend(backend, theta, precision)
     if not scipy.sparse.issparse(x):
-        return outputs(backend, network, theta, x)
+        return outputs(backend, network, theta, to_backend(backend, x, precision))
     parts = [
         outputs(backend, network, theta, dense(backend, precision, x, rows))
-        for rows in gen_batches(x.shape[0], CASES_AT_ONCE)
+        for rows in gen_batches(x.shape[0], cases_at_once(backend, network.sizes, precision))
     ]
     return parts[0] if len(parts) == 1 else backend.xp.concat(parts, axis=0)

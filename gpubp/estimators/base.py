@@ -1,5 +1,6 @@
 """What the classifier and the regressor share: from what they are given to a plan, from its outcome to attributes."""
 
+import copy
 import math
 import warnings
 from abc import ABC, abstractmethod
@@ -14,12 +15,13 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from gpubp._typing import Array
-from gpubp.backend import Backend, choose_backend, to_backend, to_numpy
+from gpubp.backend import Backend, choose_backend, to_backend, to_numpy, with_matmul
 from gpubp.batches import Batches
 from gpubp.checks import choose_precision
 from gpubp.dropout import dropout_rates, with_dropout
+from gpubp.errors import DeviceError
 from gpubp.estimators.admission import admit_cases, admit_new_cases, admit_weights
-from gpubp.estimators.arrays import on_device, outputs_in_parts, rows_of
+from gpubp.estimators.arrays import outputs_in_parts, rows_of
 from gpubp.estimators.callbacks import CallbackSupportMixin, FitTask
 from gpubp.estimators.cases import BatchesInOrder, Cases
 from gpubp.estimators.display import LossCurveDisplay
@@ -29,6 +31,7 @@ from gpubp.estimators.optimizer import Optimizer, optimizer_of, rule_of
 from gpubp.estimators.parameters import CONSTRAINTS
 from gpubp.estimators.report import report
 from gpubp.estimators.watch import Watch
+from gpubp.faults import Load, faults_told
 from gpubp.loop import Plan, run
 from gpubp.network import Network, flatten, views
 from gpubp.step import Objective, Position
@@ -99,7 +102,7 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
         NamespaceError
             If a warm start finds X in another array library than before; a ValueError and a TypeError.
         DeviceError
-            If ``device`` cannot be used.
+            If ``device`` cannot be used, or fails; the message names the cause and the mend, the model stays as it was.
         """
         return self._fit(X, y, sample_weight, validation_data, incremental=False)
 
@@ -111,6 +114,7 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
         return True
 
     def _fit(self, X: Any, y: Any, sample_weight: Any, validation_data: Any = None, *, incremental: bool) -> Self:
+        before = self._as_it_is()
         hidden = self.hidden_layer_sizes
         hidden = [index(n) for n in hidden] if hasattr(hidden, "__iter__") else [hidden]
         if any(n <= 0 for n in hidden):
@@ -128,8 +132,11 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
         rates = dropout_rates(network, self.dropout)
         if rates and self.solver == "lbfgs":
             raise ValueError("dropout makes the loss change from batch to batch, which solver='lbfgs' cannot follow")
+        if self.matmul_precision == "float16" and self.solver == "lbfgs":
+            raise ValueError("float16 is too narrow for solver='lbfgs'; use matmul_precision='bfloat16', or adam")
         backend = choose_backend(self.device, x)
         precision = choose_precision(backend, self.dtype, x)
+        backend = with_matmul(backend, self.matmul_precision, precision)
         random_state = check_random_state(self.random_state)
         has_held_out = validation_data is not None or (self.early_stopping and self.solver != "lbfgs")
         if first_pass:
@@ -142,8 +149,8 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
         if first_pass or (has_held_out and self.validation_scores_ is None):
             self._start_history(has_held_out)
 
-        rows = None
-        with backend.active(), np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        def on_device() -> None:
+            rows = None
             held_out = None
             if validation_data is not None:
                 held_out = admit_validation_data(self, validation_data, backend, precision)
@@ -167,10 +174,27 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
                 found, stop_reason = self._fit_stochastic(
                     cases, network, rates, theta, watch, random_state, incremental
                 )
-        self._keep(found)
-        watch.finish(stop_reason, incremental)
-        task.end()
+            self._keep(found)
+            watch.finish(stop_reason, incremental)
+            task.end()
+
+        load = Load(network, precision, 1, d.shape[0], self._cases_in_a_step(d.shape[0]))
+        quietly = np.errstate(over="ignore", invalid="ignore", divide="ignore")
+        try:
+            with faults_told(backend, load), backend.active(), quietly:
+                on_device()
+        except DeviceError:
+            self.__dict__.clear()
+            self.__dict__.update(before)
+            raise
         return self
+
+    def _as_it_is(self) -> dict[str, Any]:
+        """Copy the attributes that a fit changes in place, for a fit that fails."""
+        before = {name: list(value) if isinstance(value, list) else value for name, value in vars(self).items()}
+        if self._optimizer is not None:
+            before["_optimizer"] = self._optimizer._replace(rate=copy.copy(self._optimizer.rate))
+        return before
 
     def _initialize(self, network: Network, precision: str, random_state: np.random.RandomState) -> None:
         self.n_iter_ = 0
@@ -274,13 +298,16 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
         return to_numpy(watch.best if self.early_stopping else outcome.theta), outcome.stop_reason
 
     def _batch_size(self, n_cases: int) -> int:
-        if self.batch_size == "auto":
-            return min(200, n_cases)
-        if self.batch_size > n_cases:
+        if self.batch_size != "auto" and self.batch_size > n_cases:
             warnings.warn(
-                "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped", stacklevel=4
+                "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped", stacklevel=5
             )
-        return int(min(self.batch_size, n_cases))
+        return self._cases_in_a_step(n_cases)
+
+    def _cases_in_a_step(self, n_cases: int) -> int:
+        if self.solver == "lbfgs":
+            return n_cases
+        return min(200 if self.batch_size == "auto" else int(self.batch_size), n_cases)
 
     # --- predicting ---
 
@@ -292,11 +319,11 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
         backend = choose_backend(self.device, x)
         wide = "float64" in (str(theta.dtype), self._own_precision(x))
         precision = choose_precision(backend, self.dtype, np.empty(0, "float64" if wide else "float32"))
-        with backend.active(), np.errstate(over="ignore", invalid="ignore"):
-            theta = to_backend(backend, theta, precision)
-            return backend, outputs_in_parts(
-                backend, precision, self._network(), theta, on_device(backend, precision, x)
-            )
+        backend = with_matmul(backend, self.matmul_precision, precision)
+        network = self._network()
+        load = Load(network, precision, 1, x.shape[0])
+        with faults_told(backend, load), backend.active(), np.errstate(over="ignore", invalid="ignore"):
+            return backend, outputs_in_parts(backend, precision, network, theta, x)
 
     @staticmethod
     def _own_precision(x: Any) -> str:

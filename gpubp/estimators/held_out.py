@@ -17,8 +17,8 @@ from gpubp.errors import DataError
 from gpubp.estimators.admission import admit_cases, admit_weights
 from gpubp.estimators.arrays import dense, on_host, rows_of
 from gpubp.losses import output_error
+from gpubp.memory import CASES_AT_ONCE
 from gpubp.network import Network, output_layer
-from gpubp.prediction import CASES_AT_ONCE
 
 
 class HeldOut(NamedTuple):

@@ -14,8 +14,8 @@ from gpubp._typing import Array
 from gpubp.backend import to_backend, to_numpy
 from gpubp.estimators.cases import Cases
 from gpubp.estimators.watch import Watch
+from gpubp.memory import CASES_AT_ONCE
 from gpubp.network import Network
-from gpubp.prediction import CASES_AT_ONCE
 from gpubp.step import Objective, objective_and_gradient
 
 

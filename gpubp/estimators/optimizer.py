@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from gpubp.backend import Backend, to_backend, to_numpy
-from gpubp.descent import Rule, adam, adamw, clipped, momentum, nesterov, rmsprop
+from gpubp.descent import Rule, Scaled, adam, adamw, clipped, loss_scaled, momentum, nesterov, rmsprop
 from gpubp.schedules import Cosine, Schedule, WarmUp
 
 SMALLEST_RATE = 1e-6  # below which an adaptive learning rate stops the training
@@ -77,7 +77,9 @@ def learning_rate_of(model: Any) -> LearningRate:
 def rule_of(model: Any, rate: LearningRate) -> Rule:
     """Make the rule that an estimator's parameters ask for."""
     rule = RULE_OF[model.solver](model, rate if rate.changes else rate.first)
-    return rule if model.max_grad_norm is None else clipped(rule, float(model.max_grad_norm))
+    if model.max_grad_norm is not None:
+        rule = clipped(rule, float(model.max_grad_norm))
+    return loss_scaled(rule) if model.matmul_precision == "float16" else rule
 
 
 class Optimizer(NamedTuple):
@@ -90,18 +92,22 @@ class Optimizer(NamedTuple):
 
     def on(self, backend: Backend | None, dtype: str) -> "Optimizer":
         """Move the state's arrays to a backend, or to the host."""
-        if not self.state:
-            return self
-        moved = [
-            part if isinstance(part, int) else (to_numpy(part) if backend is None else to_backend(backend, part, dtype))
-            for part in self.state
-        ]
-        return self._replace(state=type(self.state)(*moved))
+        return self._replace(state=_moved(self.state, backend, dtype))
+
+
+def _moved(part: Any, backend: Backend | None, dtype: str) -> Any:
+    """Move the arrays of a rule's state, or of a part of it."""
+    if isinstance(part, tuple):
+        return type(part)(*(_moved(inner, backend, dtype) for inner in part))
+    if part is None or isinstance(part, int):
+        return part
+    return to_numpy(part) if backend is None else to_backend(backend, part, dtype)
 
 
 def optimizer_of(model: Any, incremental: bool) -> Optimizer:
     """Find the optimizer of one more call: the solver's state goes on, and for a new fit the schedule begins anew."""
     optimizer: Optimizer | None = model._optimizer
-    if optimizer is None or optimizer.solver != model.solver:
+    scaled = optimizer is not None and isinstance(optimizer.state, Scaled)
+    if optimizer is None or optimizer.solver != model.solver or scaled != (model.matmul_precision == "float16"):
         return Optimizer(model.solver, learning_rate_of(model))
     return optimizer if incremental else optimizer._replace(rate=learning_rate_of(model), epochs=0)

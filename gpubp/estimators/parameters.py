@@ -10,6 +10,7 @@ from sklearn.utils._param_validation import Interval, Options, StrOptions
 from gpubp.activations import ACTIVATIONS, activation
 from gpubp.errors import DataError
 from gpubp.estimators.optimizer import RULE_OF
+from gpubp.precision import MATMUL_PRECISIONS
 
 
 class NameOf(StrOptions):  # type: ignore[misc]
@@ -56,6 +57,7 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "max_fun": [Interval(Integral, 1, None, closed="left")],
     "device": [str],
     "dtype": [StrOptions({"float32", "float64"}), None],
+    "matmul_precision": [StrOptions({*MATMUL_PRECISIONS})],
     "dropout": [Interval(Real, 0, 1, closed="left"), "array-like"],
     "weight_decay": [Interval(Real, 0, None, closed="left")],
     "rho": [Interval(Real, 0, 1, closed="left")],

@@ -97,6 +97,9 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):  # type: ignore[misc]
         one works. See :func:`gpubp.backend.choose_backend`.
     dtype : {"float32", "float64"} or None, default=None
         The precision to compute in; None is that of X.
+    matmul_precision : {"float32", "tf32", "bfloat16", "float16"}, default="float32"
+        What the operands of matrix products are rounded to, where ``dtype`` or X is float32: see :func:`gpubp.train`.
+        "float32" rounds nothing, in float64 neither; "float16" is not for "lbfgs".
     dropout : float or sequence of float, default=0.0
         The part of the units that falls silent while training (Srivastava et al. 2014). One number is for every hidden
         layer; a sequence has one for each hidden layer, or one more, for the inputs, in front. Not for "lbfgs".
@@ -202,6 +205,7 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):  # type: ignore[misc]
         max_fun: Any = 15000,
         device: Any = "auto",
         dtype: Any = None,
+        matmul_precision: Any = "float32",
         dropout: Any = 0.0,
         weight_decay: Any = 0.01,
         rho: Any = 0.9,

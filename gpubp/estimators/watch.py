@@ -154,4 +154,4 @@ class Watch:
         }.get(model.stop_reason_)
         if warning:
             category = UserWarning if model.stop_reason_ == "interrupted" else ConvergenceWarning
-            warnings.warn(warning, category, stacklevel=5)
+            warnings.warn(warning, category, stacklevel=6)

@@ -1,0 +1,69 @@
+"""What training and prediction on a CPU compile, done ahead of need."""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from gpubp.activations import ACTIVATIONS
+from gpubp.backend import choose_backend
+from gpubp.batches import ArrayBatches, Batch, Batches
+from gpubp.cpu.compiling import REAL
+from gpubp.cpu.layers import output_error, unit_dE_dx, unit_value
+from gpubp.cpu.outputs import compiled_outputs
+from gpubp.cpu.rules import NUMBERS, change_of
+from gpubp.cpu.steps import take_part
+from gpubp.cpu.sweep import compiled_sweep
+from gpubp.descent import momentum
+from gpubp.losses import LOSSES, loss
+from gpubp.network import Network
+from gpubp.step import Objective, Position, Swept
+
+_PAIRS = [*((name, loss(name).output) for name in LOSSES), ("squared", "logistic"), ("squared", "softmax")]
+
+
+def compilations() -> Iterator[tuple[str, Callable[[], object]]]:
+    """List what there is to compile, each with a function that does it or finds it on disk.
+
+    Units and errors whose number is not the usual one, such as ``elu(0.5)``, are compiled when they are needed.
+    """
+    for dtype in REAL:
+        for name in ACTIVATIONS:
+            yield f"unit {name}, {dtype}", partial(_unit, name, dtype)
+        for error, unit in _PAIRS:
+            yield f"error {error} of {unit} units, {dtype}", partial(output_error, error, unit, dtype)
+        for rule in NUMBERS:
+            yield f"rule {rule}, {dtype}", partial(change_of, rule, dtype)
+        yield f"steps, {dtype}", partial(_step, dtype, ())
+        yield f"steps of stacks, {dtype}", partial(_step, dtype, (1,))
+        yield f"predictions, {dtype}", partial(_predict, dtype)
+
+
+def kept_in() -> Path | None:
+    """Find the folder that holds what was compiled; None where there is no place for it."""
+    path = take_part.stats.cache_path  # type: ignore[attr-defined]
+    return Path(path) if path else None
+
+
+_NETWORK = Network((2, 3, 1))
+
+
+def _unit(name: str, dtype: str) -> None:
+    unit_value(name, dtype)
+    unit_dE_dx(name, dtype)
+
+
+def _step(dtype: str, stack: tuple[int, ...]) -> None:
+    rule, theta = momentum(), np.zeros((*stack, _NETWORK.n_parameters), dtype)
+    sweep = compiled_sweep(Objective(_NETWORK), rule, dtype, _no_plain_way)
+    batch = Batch(np.zeros((4, 2), dtype), np.zeros((4, 1), dtype))
+    sweep(Position(theta, rule.init(np, theta)), ArrayBatches(choose_backend("cpu"), batch, 2))
+
+
+def _no_plain_way() -> Callable[[Position, Batches], Swept]:
+    raise AssertionError("there is a compiled form of this")
+
+
+def _predict(dtype: str) -> None:
+    compiled_outputs(_NETWORK, np.zeros(_NETWORK.n_parameters, dtype), np.zeros((4, 2), dtype))

@@ -1,0 +1,111 @@
+"""What goes wrong on a GPU in the middle of work, told in words: memory that is full, a device that is lost or busy."""
+
+import contextlib
+import traceback
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from gpubp.backend import Backend
+from gpubp.doctor import cupy_wheels, duplicate_wheels, size_in_words
+from gpubp.errors import DeviceError
+from gpubp.memory import Memory, bytes_of_a_case, memory_of, pool_of_cupy, power_of_two_below
+from gpubp.network import Network
+from gpubp.probe import cause_and_mend, first_line, is_known
+
+COPIES_OF_PARAMETERS = 8  # themselves, their gradient, the rule's means, and what is in the making
+MARGIN = 0.8  # of what seems to fit
+
+
+class Load(NamedTuple):
+    """What a device was asked to do; ``batch_size`` is None for predictions, which choose their own."""
+
+    network: Network
+    dtype: str
+    n_networks: int
+    n_cases: int
+    batch_size: int | None = None
+
+
+@contextlib.contextmanager
+def faults_told(backend: Backend, load: Load) -> Iterator[None]:
+    """Turn errors of CuPy and of what it stands on into a DeviceError that names the cause and the mend.
+
+    Where memory ran out, arrays of the functions called within the block are let go, and the pool gives their memory
+    back; so the block should call one function and hold no arrays itself.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not _is_of_a_gpu(backend, error):
+            raise
+        words = _full(backend, load, error) if _is_full(error) else _broken(backend, error)
+        raise DeviceError(words) from error
+
+
+def _is_of_a_gpu(backend: Backend, error: Exception) -> bool:
+    if not backend.name.startswith("cuda"):
+        return False
+    if type(error).__module__.partition(".")[0] in ("cupy", "cupyx", "cupy_backends"):
+        return True
+    return isinstance(error, RuntimeError | ImportError | OSError) and is_known(error)  # a library that does not load
+
+
+def _is_full(error: Exception) -> bool:
+    text = f"{type(error).__name__}: {error}"
+    return any(part in text for part in ("OutOfMemoryError", "cudaErrorMemoryAllocation", "ALLOC_FAILED"))
+
+
+def _broken(backend: Backend, error: Exception) -> str:
+    cause, mend = cause_and_mend(error)
+    wheels = cupy_wheels()
+    if len(wheels) > 1:
+        found = duplicate_wheels(wheels)
+        cause, mend = f"{cause}; of CuPy {found.detail}", found.mend
+    return f"{backend.name} failed: {cause}. To mend it: {mend}"
+
+
+def _full(backend: Backend, load: Load, error: Exception) -> str:
+    """Free what can be freed, and say what was asked for, what there was, and what would fit."""
+    with backend.active():
+        before = memory_of(backend)
+        traceback.clear_frames(error.__traceback__)  # and with them the arrays that they hold
+        pool_of_cupy().free_all_blocks()
+        after = memory_of(backend)
+    assert before is not None
+    assert after is not None
+    limit = f", limited to {size_in_words(before.limit)}" if before.limit else ""
+    doing = f"predicting {load.n_cases:,} cases"
+    if load.batch_size is not None:
+        doing = f"training on batches of {load.batch_size:,} cases"
+    return (
+        f"{backend.name} ran out of memory while {doing} ({first_line(str(error)).rstrip('.')}): CuPy's pool held "
+        f"{size_in_words(before.held)}{limit}, {size_in_words(before.used)} of it in use, and "
+        f"{size_in_words(before.free)} of {size_in_words(before.total)} were free. To mend it: {_mend(load, after)}"
+    )
+
+
+def _mend(load: Load, memory: Memory) -> str:
+    if load.batch_size is None:
+        return "predict fewer cases at a time, or with device='cpu'"
+    fitting = batch_that_fits(load, memory)
+    if fitting:
+        return f"batch_size={fitting} would fit"
+    needed = size_in_words(_bytes_beside_a_batch(load))
+    return f"device='cpu', or fewer cases: these and the weights take about {needed}, whatever the batch"
+
+
+def batch_that_fits(load: Load, memory: Memory) -> int:
+    """Estimate the largest power of two, below the batch that was too large, that fits; 0 where none does."""
+    assert load.batch_size is not None
+    room = MARGIN * (memory.available - _bytes_beside_a_batch(load))
+    fitting = room / bytes_of_a_case(load.network.sizes, load.dtype, load.n_networks)
+    return power_of_two_below(min(fitting, load.batch_size - 1))
+
+
+def _bytes_beside_a_batch(load: Load) -> int:
+    network = load.network
+    of_cases = load.n_cases * (network.sizes[0] + network.sizes[-1])
+    of_parameters = COPIES_OF_PARAMETERS * load.n_networks * network.n_parameters
+    return int(np.dtype(load.dtype).itemsize) * (of_cases + of_parameters)

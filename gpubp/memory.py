@@ -1,0 +1,76 @@
+"""Memory of a GPU: how much is free, what a case takes on its way through a network, how many cases fit."""
+
+import itertools
+import sys
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gpubp.backend import Backend
+
+CASES_AT_ONCE = 4096
+"""Cases that pass forward together where memory is the host's, or where the same cases must give the same bits."""
+
+SHARE = 4  # of the free memory, one part for predictions in the making
+
+
+class Memory(NamedTuple):
+    """Bytes on a GPU: free and in all, and of CuPy's pool: what it holds, what of that is in use, its limit or 0."""
+
+    free: int
+    total: int
+    held: int
+    used: int
+    limit: int
+
+    @property
+    def available(self) -> int:
+        """What can still be given to arrays: the pool gives what it holds and does not use before it asks for more."""
+        room = self.free + self.held - self.used
+        return min(room, self.limit - self.used) if self.limit else room
+
+
+def memory_of(backend: Backend) -> Memory | None:
+    """Ask a GPU for its memory, while it is the current device; None where arrays are elsewhere."""
+    if not backend.name.startswith("cuda"):
+        return None
+    pool = pool_of_cupy()
+    free, total = backend.device.mem_info
+    return Memory(free, total, pool.total_bytes(), pool.used_bytes(), pool.get_limit())
+
+
+def pool_of_cupy() -> Any:
+    """Find CuPy's memory pool, once there are arrays of CuPy."""
+    return sys.modules["cupy"].get_default_memory_pool()
+
+
+def bytes_of_a_prediction(sizes: tuple[int, ...], dtype: str, n_networks: int = 1) -> int:
+    """Estimate what one case takes while it passes forward: a layer's total inputs and outputs, and those below."""
+    widest = max(below + 3 * here for below, here in itertools.pairwise(sizes))
+    return np.dtype(dtype).itemsize * n_networks * widest
+
+
+def bytes_of_a_case(sizes: tuple[int, ...], dtype: str, n_networks: int = 1) -> int:
+    """Estimate what one case takes in a step of training: what is kept for the pass backward, and the signals."""
+    units = sizes[0] + sizes[-1] + 4 * sum(sizes[1:])
+    return np.dtype(dtype).itemsize * n_networks * units
+
+
+def power_of_two_below(number: float) -> int:
+    """Find the largest power of two that is no larger; 0 below 1.
+
+    Examples
+    --------
+    >>> [power_of_two_below(n) for n in (0.5, 1, 5, 64)]
+    [0, 1, 4, 64]
+    """
+    return 1 << (int(number).bit_length() - 1) if number >= 1 else 0
+
+
+def cases_at_once(backend: Backend, sizes: tuple[int, ...], dtype: str, n_networks: int = 1) -> int:
+    """Choose how many cases pass forward together: on a GPU a power of two that its free memory has room for."""
+    memory = memory_of(backend)
+    if memory is None:
+        return CASES_AT_ONCE
+    fit = memory.available // (SHARE * bytes_of_a_prediction(sizes, dtype, n_networks))
+    return max(1, power_of_two_below(fit))

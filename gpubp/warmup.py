@@ -1,0 +1,66 @@
+"""Compile ahead what training and prediction will need, so that the first fit need not wait."""
+
+import importlib
+import importlib.util
+from collections.abc import Callable, Iterator
+from functools import partial
+
+import numpy as np
+
+from gpubp import cpu
+from gpubp.activations import ACTIVATIONS
+from gpubp.backend import Backend
+from gpubp.descent import RULES
+from gpubp.initialization import initial_weights
+from gpubp.losses import LOSSES
+from gpubp.network import Network
+from gpubp.prediction import predict
+from gpubp.training import train
+
+Compilation = tuple[str, Callable[[], object]]
+"""What is compiled, in words, and the function that does it."""
+
+
+def compilations(backend: Backend) -> Iterator[Compilation]:
+    """List what a device compiles; nothing for libraries that need no compiler, and for a CPU without numba."""
+    if backend.name == "cpu" and cpu.numba_works():
+        from gpubp.cpu.ahead import compilations as of_cpu
+
+        yield from of_cpu()
+    if backend.name.startswith("cuda"):
+        yield from _of_cupy(backend.name)
+        yield from _of_own_kernels(backend)
+
+
+def place(backend: Backend) -> str:
+    """Say where a device keeps what it compiled."""
+    if backend.name.startswith("cuda"):
+        from gpubp.doctor import kernel_cache
+
+        return kernel_cache().detail
+    from gpubp.cpu.ahead import kept_in
+
+    return str(kept_in() or "memory only: no folder can be written to, so that every start compiles anew")
+
+
+def _of_cupy(device: str) -> Iterator[Compilation]:
+    """Take small steps by every unit, error and rule: CuPy compiles a kernel when it is first used."""
+    for name in ACTIVATIONS:
+        yield f"unit {name}", partial(_small_fit, device, Network((2, 4, 2), hidden=name))
+    for name in LOSSES:
+        yield f"error {name}", partial(_small_fit, device, Network((2, 4, 2), loss=name))
+    for name in RULES:
+        yield f"rule {name}", partial(_small_fit, device, Network((2, 4, 2)), name)
+
+
+def _small_fit(device: str, network: Network, rule: str = "adam") -> None:
+    x, d = np.zeros((8, 2), "float32"), np.full((8, 2), 0.5, "float32")
+    train(network, x, d, rule=RULES[rule](), epochs=1, batch_size=4, l2=0.1, validation=(x, d), device=device)
+    predict(network, initial_weights(network, 0), x, device=device)
+
+
+def _of_own_kernels(backend: Backend) -> Iterator[Compilation]:
+    """Ask the fast forms for CUDA, where they are there, for what they compile."""
+    name = f"{__package__}.cuda"
+    if importlib.util.find_spec(name) is not None:
+        yield from importlib.import_module(name).compilations(backend)

@@ -1,0 +1,358 @@
+"""A GPU that fails in the middle of work, none of them real: what is said, what is given back, what stays."""
+
+import re
+import sys
+import types
+import weakref
+
+import numpy as np
+import pytest
+
+import gpubp.estimators.base
+import gpubp.prediction
+import gpubp.training
+from gpubp import DataError, DeviceError, MLPClassifier, MLPRegressor, Network, predict, train
+from gpubp import faults as faults_room
+from gpubp.backend import Backend, choose_backend
+from gpubp.estimators.arrays import outputs_in_parts
+from gpubp.faults import Load, batch_that_fits, faults_told
+from gpubp.initialization import initial_weights
+from gpubp.memory import (
+    CASES_AT_ONCE,
+    Memory,
+    bytes_of_a_case,
+    bytes_of_a_prediction,
+    cases_at_once,
+    memory_of,
+)
+from gpubp.network import output_layer
+from gpubp.prediction import outputs
+
+MIB = 2**20
+NETWORK = Network((20, 50, 3), loss="cross_entropy")
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(600, 20)).astype("float32")
+Y = RNG.integers(0, 3, 600)
+D = np.eye(3, dtype="float32")[Y]
+
+
+def error_of_cupy(name, text, module="cupy_backends.cuda.api.runtime", kind=RuntimeError):
+    """An exception that is called what CuPy calls its own."""
+    return type(name, (kind,), {"__module__": module})(text)
+
+
+def out_of_memory(n_bytes=1_228_800):
+    text = f"Out of memory allocating {n_bytes:,} bytes (allocated so far: 2,097,152 bytes)."
+    return error_of_cupy("OutOfMemoryError", text, "cupy.cuda.memory", MemoryError)
+
+
+class Gpu(str):
+    """A device that is the host, with memory of its own."""
+
+    __slots__ = ("mem_info",)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        return None
+
+
+class Pool:
+    held, used, limit, freed = 2 * MIB, MIB, 0, 0
+
+    def total_bytes(self):
+        return self.held
+
+    def used_bytes(self):
+        return self.used
+
+    def get_limit(self):
+        return self.limit
+
+    def free_all_blocks(self):
+        self.freed += 1
+        self.held = self.used = 0
+
+
+class Namespace:
+    """NumPy, whose products fail when ``fails(a)`` says so; what they were given then can be asked for."""
+
+    __name__ = "array_api_compat.numpy"
+
+    def __init__(self, fails):
+        self.fails, self.failed_on = fails, None
+
+    def __getattr__(self, name):
+        return getattr(choose_backend("cpu").xp, name)
+
+    def matmul(self, a, b):
+        error = self.fails(a)
+        if error is not None:
+            self.failed_on = weakref.ref(a)
+            raise error
+        return np.matmul(a, b)
+
+
+@pytest.fixture
+def pool(monkeypatch):
+    found = Pool()
+    cupy = types.SimpleNamespace(get_default_memory_pool=lambda: found, ndarray=type("ndarray", (), {}))
+    monkeypatch.setitem(sys.modules, "cupy", cupy)
+    return found
+
+
+@pytest.fixture
+def gpu(monkeypatch, pool):
+    """Put a GPU in the place of every device; ``fails(a)`` gives the error of a product, or None."""
+
+    def install(fails=lambda a: None, free=3 * MIB, total=8 * MIB):
+        device = Gpu("cpu")
+        device.mem_info = (free, total)
+        backend = Backend(Namespace(fails), device, "cuda:0")
+        for module in (gpubp.training, gpubp.prediction, gpubp.estimators.base):
+            monkeypatch.setattr(module, "choose_backend", lambda *_: backend)
+        return backend
+
+    return install
+
+
+def full_above(n_cases):
+    return lambda a: out_of_memory() if max(a.shape[-2:]) > n_cases else None
+
+
+class TestFullMemory:
+    def test_training_says_what_was_asked_for_what_there_was_and_what_would_fit(self, gpu, pool):
+        gpu(full_above(300))
+        with pytest.raises(DeviceError) as caught:
+            train(NETWORK, X, D, batch_size=500, epochs=2)
+        said = str(caught.value)
+        for part in ("cuda:0", "batches of 500 cases", "allocating 1,228,800 bytes", "held 2.0 MiB, 1.0 MiB of it"):
+            assert part in said
+        assert "3.0 MiB of 8.0 MiB were free" in said
+        assert pool.freed == 1
+        fitting = int(re.search(r"batch_size=(\d+) would fit", said)[1])
+        assert fitting == 256
+        assert train(NETWORK, X, D, batch_size=fitting, epochs=2).stop_reason == "epochs"
+
+    def test_a_limit_of_the_pool_is_named(self, gpu, pool):
+        pool.limit = 4 * MIB
+        gpu(full_above(100))
+        with pytest.raises(DeviceError, match=r"held 2.0 MiB, limited to 4.0 MiB, 1.0 MiB of it in use"):
+            train(NETWORK, X, D)
+
+    def test_arrays_are_let_go_while_the_error_is_at_hand(self, gpu):
+        backend = gpu(full_above(100))
+        with pytest.raises(DeviceError) as caught:
+            train(NETWORK, X, D)
+        assert caught.value.__cause__ is not None
+        assert backend.xp.failed_on() is None
+
+    def test_cases_that_do_not_fit_ask_for_another_device(self, gpu):
+        gpu(full_above(100), free=1000)
+        with pytest.raises(
+            DeviceError, match=r"device='cpu', or fewer cases: these and the weights take about 9\d\.\d KiB"
+        ):
+            train(NETWORK, X, D)
+
+    def test_prediction(self, gpu, pool):
+        theta = initial_weights(NETWORK, 0)
+        backend = gpu(full_above(10))
+        with pytest.raises(DeviceError, match=r"while predicting 600 cases .* predict fewer cases at a time"):
+            predict(NETWORK, theta, X)
+        assert pool.freed == 1
+        assert backend.xp.failed_on() is None
+
+    def test_the_runtime_and_the_matrix_library_run_out_too(self, gpu):
+        for error in (
+            error_of_cupy("CUDARuntimeError", "cudaErrorMemoryAllocation: out of memory"),
+            error_of_cupy("CUBLASError", "CUBLAS_STATUS_ALLOC_FAILED", "cupy_backends.cuda.libs.cublas"),
+        ):
+            gpu(lambda a, error=error: error)
+            with pytest.raises(DeviceError, match="ran out of memory while training on batches of 200 cases"):
+                train(NETWORK, X, D)
+
+    def test_what_fits_is_a_power_of_two_below_the_batch(self):
+        load = Load(NETWORK, "float32", 1, 1000, batch_size=4096)
+        of_case, beside = bytes_of_a_case(NETWORK.sizes, "float32"), 4 * (1000 * 23 + 8 * NETWORK.n_parameters)
+
+        def memory(room):
+            return Memory(int(room), 10**12, 0, 0, 0)
+
+        assert batch_that_fits(load, memory(10**9)) == 2048
+        assert batch_that_fits(load, memory(beside + 1.26 * 128 * of_case)) == 128
+        assert batch_that_fits(load, memory(beside + 1.24 * 128 * of_case)) == 64
+        assert batch_that_fits(load, memory(beside)) == 0
+        assert batch_that_fits(load._replace(n_networks=1000), memory(beside + 1.26 * 128 * of_case)) == 0
+
+
+class TestOtherFaults:
+    FAULTS = {  # noqa: RUF012
+        "lost": (
+            error_of_cupy("CUDARuntimeError", "cudaErrorIllegalAddress: an illegal memory access was encountered"),
+            ("started anew", "nvidia-smi"),
+        ),
+        "busy": (
+            error_of_cupy("CUDARuntimeError", "cudaErrorDevicesUnavailable: all CUDA-capable devices are busy"),
+            ("another program holds the GPU", "nvidia-smi"),
+        ),
+        "old driver": (
+            error_of_cupy(
+                "CUDARuntimeError", "cudaErrorUnsupportedPtxVersion: PTX was compiled with another toolchain"
+            ),
+            ("driver is older", "nvidia-driver"),
+        ),
+        "no header": (
+            error_of_cupy("CompileException", 'cannot open source file "cuda_fp16.h"', "cupy.cuda.compiler"),
+            ("headers are missing", "pip install"),
+        ),
+        "no library": (
+            ImportError("libcublas.so.13: cannot open shared object file"),
+            ("matrix library is missing", "pip install"),
+        ),
+        "unheard of": (
+            error_of_cupy("OddError", "never seen before", "cupy.odd"),
+            ("never seen before", "gpubp doctor"),
+        ),
+    }
+
+    @pytest.mark.parametrize(
+        "work",
+        [
+            lambda: train(NETWORK, X, D),
+            lambda: predict(NETWORK, initial_weights(NETWORK, 0), X),
+            lambda: MLPClassifier().fit(X, Y),
+        ],
+        ids=["train", "predict", "fit"],
+    )
+    @pytest.mark.parametrize("fault", FAULTS)
+    def test_are_told_in_the_doctors_words(self, gpu, fault, work):
+        error, parts = self.FAULTS[fault]
+        gpu(lambda a: error)
+        with pytest.raises(DeviceError) as caught:
+            work()
+        said = str(caught.value)
+        assert said.startswith("cuda:0 failed: ")
+        assert "\n" not in said
+        for part in parts:
+            assert part in said
+        assert caught.value.__cause__ is error
+
+    def test_two_wheels_are_named(self, gpu, monkeypatch):
+        monkeypatch.setattr(faults_room, "cupy_wheels", lambda: ["cupy-cuda12x", "cupy-cuda13x"])
+        gpu(lambda a: self.FAULTS["no header"][0])
+        with pytest.raises(
+            DeviceError, match=r"2 are installed over each other.*pip uninstall -y cupy-cuda12x cupy-cuda"
+        ):
+            train(NETWORK, X, D)
+
+    @pytest.mark.parametrize("error", [ValueError("mine"), RuntimeError("mine"), KeyError("mine"), MemoryError("mine")])
+    def test_errors_of_others_pass(self, gpu, error):
+        gpu(lambda a: error)
+        with pytest.raises(type(error), match="mine"):
+            train(NETWORK, X, D)
+
+    def test_data_errors_stay_what_they_are(self, gpu):
+        gpu()
+        with pytest.raises(DataError, match="x must be"):
+            train(NETWORK, X[:, :4], D)
+
+    def test_on_the_host_nothing_is_changed(self):
+        load = Load(NETWORK, "float32", 1, 5)
+        with pytest.raises(MemoryError), faults_told(choose_backend("cpu"), load):
+            raise out_of_memory()
+
+    def test_ctrl_c_is_no_fault(self, gpu):
+        gpu(lambda a: KeyboardInterrupt())
+        assert train(NETWORK, X, D).stop_reason == "interrupted"
+
+
+class TestEstimators:
+    @staticmethod
+    def state(model):
+        return {name: repr(value) for name, value in vars(model).items()}
+
+    def test_a_new_one_stays_unfitted(self, gpu):
+        gpu(full_above(100))
+        model = MLPClassifier()
+        before = self.state(model)
+        with pytest.raises(DeviceError, match="batch_size=128 would fit"):
+            model.fit(X, Y)
+        assert self.state(model) == before
+
+    @pytest.mark.parametrize("options", [{"learning_rate": "invscaling", "solver": "sgd"}, {"early_stopping": True}])
+    def test_a_fitted_one_stays_as_it_was(self, gpu, options):
+        n_products = 0
+
+        def later(a):
+            nonlocal n_products
+            n_products += 1
+            return out_of_memory() if n_products > 300 else None
+
+        gpu()
+        model = MLPRegressor(warm_start=True, max_iter=3, random_state=0, n_iter_no_change=50, **options)
+        with pytest.warns(Warning, match="reached"):
+            model.fit(X, X[:, 0])
+        before, predicted = self.state(model), model.predict(X)
+        gpu(later)
+        with pytest.raises(DeviceError):
+            model.set_params(max_iter=1000).fit(X, X[:, 0])
+        assert n_products == 301
+        assert self.state(model.set_params(max_iter=3)) == before
+        gpu()
+        np.testing.assert_array_equal(model.predict(X), predicted)
+        with pytest.warns(Warning, match="reached"):
+            model.fit(X, X[:, 0])  # goes on
+
+    def test_predicting(self, gpu, pool):
+        gpu()
+        model = MLPClassifier((5,), max_iter=3, solver="lbfgs")
+        with pytest.warns(Warning, match="failed to converge"):
+            model.fit(X, Y)
+        gpu(full_above(10))
+        with pytest.raises(DeviceError, match="predicting 600 cases"):
+            model.predict_proba(X)
+
+
+class TestPartsOfPredictions:
+    def test_on_the_host_they_are_as_large_as_ever(self):
+        assert memory_of(choose_backend("cpu")) is None
+        assert cases_at_once(choose_backend("cpu"), NETWORK.sizes, "float32") == CASES_AT_ONCE
+
+    @pytest.mark.parametrize(
+        ("free", "held", "used", "limit", "available"),
+        [
+            (1000, 0, 0, 0, 1000),
+            (1000, 500, 200, 0, 1300),
+            (1000, 500, 200, 900, 700),
+            (1000, 500, 200, 10_000, 1300),
+            (0, 500, 500, 400, -100),
+        ],
+    )
+    def test_memory_that_is_available(self, gpu, pool, free, held, used, limit, available):
+        pool.held, pool.used, pool.limit = held, used, limit
+        memory = memory_of(gpu(free=free))
+        assert memory.available == available
+
+    def test_follow_the_free_memory(self, gpu):
+        of_case = bytes_of_a_prediction(NETWORK.sizes, "float32")
+        assert of_case == 4 * (20 + 3 * 50)
+        for n, fitting in ((1.0, 1), (100.0, 64), (127.9, 64), (128.1, 128), (0.5, 1), (10.0**6, 2**19)):
+            backend = gpu(free=int(4 * n * of_case) + 1 - MIB)
+            assert cases_at_once(backend, NETWORK.sizes, "float32") == fitting
+        assert cases_at_once(backend, NETWORK.sizes, "float64", n_networks=4) == 2**16
+
+    def test_outputs_are_those_of_all_cases_at_once(self, gpu):
+        seen = []
+
+        def noted(a):
+            seen.append(a.shape[-2])
+
+        theta = initial_weights(NETWORK, 0)
+        of_case = bytes_of_a_prediction(NETWORK.sizes, "float32")
+        backend = gpu(noted, free=4 * 100 * of_case - MIB)
+        found = outputs(backend, NETWORK, theta, X)
+        assert set(seen) == {64, 600 % 64}
+        np.testing.assert_allclose(found, output_layer(np, NETWORK, theta, X).y, rtol=1e-5, atol=1e-6)
+        sparse = pytest.importorskip("scipy.sparse").csr_matrix(X)
+        np.testing.assert_array_equal(outputs_in_parts(backend, "float32", NETWORK, theta, sparse), found)

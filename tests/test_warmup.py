@@ -1,0 +1,114 @@
+"""Compiling ahead: what is compiled, what is told, and that a fit after it compiles nothing."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import gpubp
+from gpubp import cpu, warmup
+from gpubp.__main__ import main
+from gpubp.activations import ACTIVATIONS
+from gpubp.backend import Backend, choose_backend
+from gpubp.descent import RULES
+from gpubp.losses import LOSSES
+
+ROOT = Path(gpubp.__file__).parents[1]
+FIT = """
+import logging, os, sys
+logging.basicConfig(level=logging.INFO, format="%(message)s")
+os.environ["GPUBP_COMPILED"] = "always"
+from gpubp import Network, train
+for _ in range(2):
+    train(Network((2, 3, 1), hidden="tanh"), [[0.0, 1.0]] * 4, [[1.0]] * 4, epochs=1, device="cpu")
+"""
+AHEAD = """
+from gpubp.cpu.ahead import compilations
+wanted = ("unit tanh", "unit identity", "error squared of identity", "rule adam,", "steps")
+for name, do in compilations():
+    if name.startswith(wanted) and name.endswith("float32"):
+        do()
+"""
+COMPILES = "compiling for this CPU"
+
+
+def names_of(backend):
+    return [name for name, _ in warmup.compilations(backend)]
+
+
+class TestOnACpu:
+    pytestmark = pytest.mark.skipif(not cpu.numba_works(), reason="numba, of the extra 'fast', is not installed")
+
+    def test_all_units_errors_and_rules_in_both_precisions(self):
+        names = names_of(choose_backend("cpu"))
+        for dtype in ("float32", "float64"):
+            for kind, of in (("unit", ACTIVATIONS), ("error", LOSSES), ("rule", RULES)):
+                for name in of:
+                    assert any(n.startswith(f"{kind} {name}") and n.endswith(dtype) for n in names), name
+            assert f"steps, {dtype}" in names
+            assert f"predictions, {dtype}" in names
+        assert len(set(names)) == len(names)
+
+    def test_each_can_be_done(self):
+        for name, do in warmup.compilations(choose_backend("cpu")):
+            if name.endswith("float32") and name.startswith(
+                ("unit relu", "error cross", "rule adam,", "steps", "pred")
+            ):
+                do()
+
+    def test_a_fit_says_once_that_it_compiles_and_after_a_warm_up_nothing(self, tmp_path):
+        told = [self.log_of(code, tmp_path / folder) for folder, code in ((1, FIT), (2, AHEAD), (2, FIT))]
+        assert [log.count(COMPILES) for log in told] == [1, 0, 0]
+        assert "gpubp warmup" in told[0]
+
+    @staticmethod
+    def log_of(code, folder):
+        env = {**os.environ, "NUMBA_CACHE_DIR": str(folder)}
+        done = subprocess.run(
+            [sys.executable, "-c", code], cwd=ROOT, env=env, capture_output=True, text=True, check=True
+        )
+        return done.stderr
+
+    def test_command_tells_what_and_where(self, capsys, monkeypatch):
+        done = []
+        jobs = [
+            (name, lambda name=name: done.append(name)) for name in ("unit a", "unit b", "error c", "rule d", "steps")
+        ]
+        monkeypatch.setattr("gpubp.cli.warmup.compilations", lambda backend: iter(jobs))
+        assert main(["warmup", "--device", "cpu"]) == 0
+        out = capsys.readouterr().out
+        assert done == ["unit a", "unit b", "error c", "rule d", "steps"]
+        assert "2 units, 1 errors, 1 rules, 1 others, in " in out
+        assert "kept in" in out
+
+
+class TestElsewhere:
+    def test_without_numba_there_is_nothing_to_compile(self, capsys, monkeypatch):
+        monkeypatch.setattr(cpu, "numba_works", lambda: False)
+        assert names_of(choose_backend("cpu")) == []
+        assert main(["warmup", "--device", "cpu"]) == 0
+        assert 'pip install "gpubp[fast]"' in capsys.readouterr().out
+
+    def test_libraries_that_need_none(self, capsys):
+        assert main(["warmup", "--device", "array_api_strict:device1"]) == 0
+        assert "nothing" in capsys.readouterr().out
+
+    def test_a_gpu_takes_a_small_step_by_every_unit_error_and_rule(self, monkeypatch):
+        """Here with a CPU in its place: which kernels that makes only a GPU can show."""
+        monkeypatch.setattr(warmup, "_of_own_kernels", lambda backend: iter([("own", lambda: None)]))
+        names = names_of(Backend(choose_backend("cpu").xp, None, "cuda:0"))
+        assert names[-1] == "own"
+        kinds = (("unit", ACTIVATIONS), ("error", LOSSES), ("rule", RULES))
+        assert names[:-1] == [f"{kind} {name}" for kind, of in kinds for name in of]
+        for _, do in warmup._of_cupy("cpu"):
+            do()
+
+    def test_a_gpu_that_is_not_there(self, capsys):
+        from gpubp.probe import probe_cuda
+
+        if probe_cuda().usable:
+            pytest.skip("there is one")
+        assert main(["warmup", "--device", "cuda"]) == 2
+        assert "cannot be used" in capsys.readouterr().err
