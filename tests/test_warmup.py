@@ -28,7 +28,7 @@ AHEAD = """
 from gpubp.cpu.ahead import compilations
 wanted = ("unit tanh", "unit identity", "error squared of identity", "rule adam,", "steps")
 for name, do in compilations():
-    if name.startswith(wanted) and name.endswith("float32"):
+    if name.startswith(wanted) and name.endswith("float64"):
         do()
 """
 COMPILES = "compiling for this CPU"
@@ -59,7 +59,7 @@ class TestOnACpu:
                 do()
 
     def test_a_fit_says_once_that_it_compiles_and_after_a_warm_up_nothing(self, tmp_path):
-        told = [self.log_of(code, tmp_path / folder) for folder, code in ((1, FIT), (2, AHEAD), (2, FIT))]
+        told = [self.log_of(code, tmp_path / folder) for folder, code in (("1", FIT), ("2", AHEAD), ("2", FIT))]
         assert [log.count(COMPILES) for log in told] == [1, 0, 0]
         assert "gpubp warmup" in told[0]
 
