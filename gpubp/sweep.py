@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from gpubp import cpu
+from gpubp import cpu, cuda
 from gpubp._typing import Array, Namespace
 from gpubp.backend import Backend
 from gpubp.batches import Batches, total_weight
@@ -26,13 +26,18 @@ def make_sweep(
 ) -> Sweep:
     """Bind a rule to an objective, for ``n_steps`` steps at most, on batches of ``size`` cases."""
     plain: Sweep = partial(_step_by_step, backend.xp, make_step(backend, objective, rule, dtype))
-    if backend.name != "cpu" or isinstance(rule, SecondOrder):
+    if isinstance(rule, SecondOrder):
         return plain
-    if not cpu.is_wanted(n_steps, 6.0 * size * objective.network.n_parameters):
-        return plain
-    from gpubp.cpu.sweep import compiled_sweep
+    if backend.name == "cpu" and cpu.is_wanted(n_steps, 6.0 * size * objective.network.n_parameters):
+        from gpubp.cpu.sweep import compiled_sweep
 
-    return compiled_sweep(objective, rule, dtype, plain)
+        return compiled_sweep(objective, rule, dtype, plain)
+    if backend.name.startswith("cuda") and cuda.is_wanted(cpu.asked_for(), n_steps):
+        from gpubp.cuda.device import cuda_device
+        from gpubp.cuda.sweep import cuda_sweep
+
+        return cuda_sweep(cuda_device(backend.device), objective, rule, dtype, plain)
+    return plain
 
 
 def _step_by_step(xp: Namespace, step: Step, position: Position, batches: Batches) -> Swept:

@@ -154,7 +154,7 @@ class EmulatedDevice:
 
     xp = np
 
-    def __init__(self, *, backwards=False, can_capture=True, shared_memory=1 << 17):
+    def __init__(self, *, backwards=False, can_capture=True, shared_memory=227 << 10):
         self.backwards, self.can_capture, self.shared_memory = backwards, can_capture, shared_memory
         self.recorded = None
         self.n_launches, self.n_replays = 0, 0
@@ -184,8 +184,6 @@ class EmulatedDevice:
 
     def wait(self):
         self._must_not_be_captured()
-
-    wait_for_others = wait
 
     def kernels(self, source):
         self._must_not_be_captured()

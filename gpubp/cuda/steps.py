@@ -4,7 +4,8 @@ Nothing is allocated, copied or read back while steps are taken, and no number o
 changes from step to step: so they can be captured into a graph and replayed.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import accumulate
 from typing import Any, NamedTuple
 
@@ -12,6 +13,7 @@ import numpy as np
 
 from gpubp._typing import Array
 from gpubp.batches import Batch
+from gpubp.cuda.graphs import Graphs
 from gpubp.cuda.rules import Update
 from gpubp.cuda.source import Kernel, Layers, source_of_step
 from gpubp.network import Network, views
@@ -33,7 +35,7 @@ class Work(NamedTuple):
 
 
 class Cut(NamedTuple):
-    """How the cases of an epoch are cut: into steps of so many cases, so many of which are taken together.
+    """How the cases of an epoch are cut: into steps of ``size`` cases, ``window`` of which are taken together.
 
     ``chosen`` tells whether a step's cases are gathered; else the only step has all, as they are.
     """
@@ -79,9 +81,20 @@ class Steps:
         if work.objective.l2 and work.objective.penalty_reported:
             self.squares = room((self.n_counts,), dtype)
         self.order, self.counter = room((cut.n_cases,), "int32"), room((1,), "int64")
-        self.settings = room((cut.n_steps, len(work.update.settings)), dtype)
+        self.settings = room((cut.n_steps, 1, len(work.update.settings)), dtype)
         self.found = room((2 * cut.n_steps + self.n_counts,), "float64")
         self.kernels = device.kernels(source_of_step(work.layers, work.update, dtype, mean=work.objective.mean))
+        self.graphs = Graphs(device)
+
+    def launches(self) -> Iterator[int]:
+        """Take an epoch's steps, some in each launch of a graph; tell after each how many."""
+        self.device.upload(np.zeros(1, np.int64), self.counter)
+        whole, rest = divmod(self.cut.n_cases, self.cut.size)
+        several, single = divmod(whole, self.cut.window)
+        parts = [(self.cut.size, self.cut.window)] * several + [(self.cut.size, 1)] * single + [(rest, 1)] * (rest > 0)
+        for b, n in parts:
+            self.graphs.run((b, n), partial(self.take, b, n))
+            yield n
 
     def take(self, b: int, n: int) -> None:
         """Take ``n`` steps of ``b`` cases each."""
@@ -93,15 +106,12 @@ class Steps:
             weights = None if self.case_weights is None else self.case_weights[rows]
             self._step(b, self.x[rows], self.d[rows], weights)
 
-    def count_not_finite(self) -> None:
-        """Count the parameters that are not finite, for :meth:`read`."""
-        counts = self.found[2 * self.cut.n_steps :]
-        self._over_parameters("count_not_finite", self.n_counts, self.thetas, counts)
-
-    def read(self) -> tuple[np.ndarray, np.ndarray, bool]:
+    def read(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Wait for the device; give the values and weights of the steps, and whether all parameters are finite."""
-        found, n = self.device.download(self.found), self.cut.n_steps
-        return found[:n], found[n : 2 * n], not np.any(found[2 * n :])
+        n = self.cut.n_steps
+        self._over_parameters("count_not_finite", self.n_counts, self.thetas, self.found[2 * n :])
+        found = self.device.download(self.found)
+        return found[:n], found[n : 2 * n], np.asarray(not np.any(found[2 * n :]))
 
     def _gather(self, n_cases: int) -> None:
         n_inputs, n_outputs = self.network.sizes[0], self.network.sizes[-1]

@@ -1,8 +1,7 @@
-"""The sweep on a CUDA device: the steps of an epoch, captured into graphs and replayed."""
+"""The sweep on a CUDA device: a network, a rule and cases turned into launches."""
 
-import contextlib
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from gpubp.cuda.rules import settings_of_steps, state_after, update_of
 from gpubp.cuda.source import layers_of, part_in_global_memory
 from gpubp.cuda.steps import Cut, Steps, Work
 from gpubp.cuda.symbols import Inexpressible
+from gpubp.cuda.tiny import TinySteps, part_of_one_network, shared_memory, source_of_tiny
 from gpubp.descent import Rule
 from gpubp.step import Objective, Position, Swept
 
@@ -22,6 +22,7 @@ Sweep = Callable[[Position, Batches], Swept]
 
 STEPS_OF_A_GRAPH = 64  # at most
 BYTES_OF_A_WINDOW = 64 << 20  # of gathered cases, at most
+WORTH_MANY_BLOCKS = 1e6  # operations of a step, above which one block of threads is slower than all: from arithmetic
 
 
 def cuda_sweep(device: Any, objective: Objective, rule: Rule, dtype: str, plain: Sweep) -> Sweep:
@@ -35,20 +36,22 @@ def cuda_sweep(device: Any, objective: Objective, rule: Rule, dtype: str, plain:
     try:
         return CudaSweep(device, objective, rule, dtype, plain)
     except Inexpressible as error:
-        logger.info("equations run one by one: %s", error)
+        logger.info("the equations run one by one: %s", error)
         return plain
 
 
 class CudaSweep:
-    """A sweep by kernels of our own; batches that are not arrays of one network's cases go the plain way."""
+    """A sweep by kernels of our own; batches that are not arrays, and stacks of larger networks, go the plain way."""
 
     def __init__(self, device: Any, objective: Objective, rule: Rule, dtype: str, plain: Sweep) -> None:
         self.device, self.objective, self.rule, self.dtype, self.plain = device, objective, rule, dtype, plain
         self.update = update_of(rule, dtype, part_in_global_memory)
+        self.update_of_tiny = update_of(rule, dtype, part_of_one_network)
         self.work = {weighed: self._work(weighed) for weighed in (False, True)}
-        self.steps: Steps | None = None
-        self.graphs: dict[tuple[int, int], Callable[[], None] | None] = {}
-        self.can_capture = True
+        source_of_tiny(objective, self.update_of_tiny, dtype, weighed=False)  # raises now what it would raise later
+        self.steps: Steps | TinySteps | None = None
+        self.given: Batch | None = None
+        self.kind: Any = None
         self.own_state: Any = None
         self.present: dict[str, np.ndarray] = {}  # what was uploaded last
 
@@ -61,68 +64,53 @@ class CudaSweep:
 
     def __call__(self, position: Position, batches: Batches) -> Swept:
         """Move a position, step by step."""
-        if not isinstance(batches, ArrayBatches) or position.theta.ndim != 1 or not batches.cases.x.shape[-2]:
+        if not isinstance(batches, ArrayBatches) or not batches.cases.x.shape[-2]:
+            return self.plain(position, batches)
+        stack, size = position.theta.shape[:-1], min(batches.size, batches.cases.x.shape[-2])
+        is_tiny = self._is_tiny(stack, size)
+        if stack and not is_tiny:
             return self.plain(position, batches)
         with self.device.active():
-            return self._sweep(position, batches)
+            return self._sweep(self._steps_for(batches, stack, size, is_tiny), position, batches.order)
 
-    def _sweep(self, position: Position, batches: ArrayBatches) -> Swept:
-        steps = self._steps_for(batches)
-        cut, before = steps.cut, position.state
-        self._bring(steps, position, batches.order)
-        done = 0
+    def _sweep(self, steps: Steps | TinySteps, position: Position, order: np.ndarray | None) -> Swept:
+        before, done, cut = position.state, 0, steps.cut
+        self._bring(steps, position, order)
         try:
-            for b, n in self._parts(cut):
-                self._take(steps, b, n)
+            for n in steps.launches():
                 done += n
         finally:  # Ctrl-C keeps what was learned
             position.theta = self.device.copy(steps.thetas)
             position.state = self.own_state = state_after(self.update, before, steps.parts, done)
             self.device.wait()
-        steps.count_not_finite()
         values, weights, finite = steps.read()
         sizes = np.minimum(cut.size, cut.n_cases - np.arange(0, cut.n_cases, cut.size))
-        return Swept(values, weights, sizes, np.asarray(finite))
+        return Swept(values, weights, sizes, finite)
 
-    def _parts(self, cut: Cut) -> Iterator[tuple[int, int]]:
-        """Cut an epoch into steps that are taken together: of how many cases each, and how many."""
-        whole, rest = divmod(cut.n_cases, cut.size)
-        for _ in range(whole // cut.window):
-            yield cut.size, cut.window
-        for _ in range(whole % cut.window):
-            yield cut.size, 1
-        if rest:
-            yield rest, 1
+    def _is_tiny(self, stack: tuple[int, ...], size: int) -> bool:
+        """Tell whether one block of threads takes the steps of a network: where it can, and is not slower than all."""
+        if shared_memory(self.objective.network, size, self.dtype) > self.device.shared_memory:
+            return False
+        return bool(stack) or 6.0 * size * self.objective.network.n_parameters <= WORTH_MANY_BLOCKS
 
-    def _take(self, steps: Steps, b: int, n: int) -> None:
-        """Take steps: for the first time one launch after the other, the second time captured, then replayed."""
-        if (b, n) not in self.graphs or not self.can_capture:
-            steps.take(b, n)
-            self.graphs[b, n] = None
-            return
-        replay = self.graphs[b, n]
-        if replay is None:
-            try:
-                replay = self.graphs[b, n] = self.device.capture(lambda: steps.take(b, n))
-            except Exception as error:
-                logger.warning("steps are launched one by one, since they could not be captured: %s", error)
-                self.can_capture = False
-                steps.take(b, n)
-                return
-        replay()
-
-    def _steps_for(self, batches: ArrayBatches) -> Steps:
+    def _steps_for(
+        self, batches: ArrayBatches, stack: tuple[int, ...], size: int, is_tiny: bool
+    ) -> Steps | TinySteps:
         """Make places for the cases, or find those made before for the same cases, cut in the same way."""
-        n_cases = batches.cases.x.shape[-2]
-        size = min(batches.size, n_cases)
-        n_whole = n_cases // size
-        weighed = batches.cases.case_weights is not None
+        cases, n_cases = batches.cases, batches.cases.x.shape[-2]
         chosen = size < n_cases or batches.order is not None
-        cut = Cut(size, n_cases, self._window(size, n_whole) if chosen else 1, chosen)
-        if self.steps is None or self.steps.cases is not batches.cases or self.steps.cut != cut:
-            self.steps, self.graphs, self.present = None, {}, {}  # let go what they hold before asking for more
-            self.own_state = None
-            self.steps = Steps(self.device, self.work[weighed], batches.cases, cut)
+        kind = (size, chosen, stack)
+        if self.steps is None or self.given is not cases or self.kind != kind:
+            self.steps, self.own_state, self.present = None, None, {}  # let go what they hold before asking for more
+            self.given, self.kind = cases, kind
+            rows = self.device.xp.ascontiguousarray
+            cases = Batch(*(None if part is None else rows(part) for part in cases[:3]))
+            cut = Cut(size, n_cases, self._window(size, n_cases // size) if chosen else 1, chosen)
+            if is_tiny:
+                given = (self.objective, self.update_of_tiny, self.dtype, stack, cases, cut)
+                self.steps = TinySteps(self.device, *given)
+            else:
+                self.steps = Steps(self.device, self.work[cases.case_weights is not None], cases, cut)
         return self.steps
 
     def _window(self, size: int, n_whole: int) -> int:
@@ -132,21 +120,18 @@ class CudaSweep:
         most = max(1, min(STEPS_OF_A_GRAPH, BYTES_OF_A_WINDOW // bytes_of_a_step))
         return n_whole // -(-n_whole // most)
 
-    def _bring(self, steps: Steps, position: Position, order: np.ndarray | None) -> None:
-        """Bring to the device what the steps start from: parameters, state, order, settings; the counter begins at 0."""
-        device, cut = self.device, steps.cut
-        device.wait_for_others()
-        device.copy(position.theta, steps.thetas)
-        if position.state is not self.own_state or not self.update.parts:
+    def _bring(self, steps: Steps | TinySteps, position: Position, order: np.ndarray | None) -> None:
+        """Bring to the device what the steps start from: parameters, state, order, settings."""
+        cut = steps.cut
+        self.device.copy(position.theta, steps.thetas)
+        if position.state is not self.own_state:
             for name, place in zip(self.update.parts, steps.parts, strict=True):
-                device.copy(getattr(position.state, name), place)
+                self.device.copy(getattr(position.state, name), place)
         epochs = position.epoch + np.arange(0, cut.n_cases, cut.size) / cut.n_cases
         settings = settings_of_steps(self.update, self.rule.settings, position.state, epochs)
-        self._upload("settings", settings[:, 0].astype(self.dtype), steps.settings)
-        if cut.chosen:
-            cases = np.arange(cut.n_cases) if order is None else order
-            self._upload("order", cases.astype(np.int32), steps.order)
-        device.upload(np.zeros(1, np.int64), steps.counter)
+        self._upload("settings", np.broadcast_to(settings, steps.settings.shape).astype(self.dtype), steps.settings)
+        cases = np.arange(cut.n_cases) if order is None else order
+        self._upload("order", cases.astype(np.int32), steps.order)
 
     def _upload(self, name: str, array: np.ndarray, place: Array) -> None:
         if name not in self.present or not np.array_equal(self.present[name], array):
