@@ -3,6 +3,7 @@
 import logging
 import shutil
 import subprocess
+import sys
 from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
@@ -10,7 +11,8 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from gpubp import equations, sweep
+import gpubp.cuda.device
+from gpubp import cuda, equations, sweep, training
 from gpubp.activations import ACTIVATIONS, activation
 from gpubp.backend import choose_backend, to_backend, to_numpy
 from gpubp.batches import ArrayBatches, Batch
@@ -598,3 +600,97 @@ class TestGoesThePlainWay:
         masked = with_dropout(backend, network, (0.5,), np.random.default_rng(0), batches)
         assert fast(position, masked) is told
         assert fast(position, ArrayBatches(backend, Batch(given.x[:0], given.d[:0]), SIZE)) is told
+
+
+# --- the seam ---
+
+
+class DeviceOfNumPy(str):
+    """NumPy's device, which can be made the current one, as CuPy's can."""
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+
+@pytest.fixture
+def made(monkeypatch):
+    """Let "cuda" be NumPy and the emulated device; the devices that were made for sweeps."""
+    backend, made = choose_backend("cpu")._replace(device=DeviceOfNumPy("cpu"), name="cuda:0"), []
+    monkeypatch.setattr(training, "choose_backend", lambda *_: backend)
+    monkeypatch.setattr(cuda, "nvmath_works", lambda: True)
+    monkeypatch.setattr(gpubp.cuda.device, "cuda_device", lambda device: made.append(EmulatedDevice()) or made[-1])
+    monkeypatch.delenv("GPUBP_COMPILED", raising=False)
+    return made
+
+
+def fit(epochs=10, **options):
+    network = Network((4, 6, 3), hidden="tanh", loss="cross_entropy")
+    x, d, _, _ = cases(network, "float64")
+    return training.train(network, x, d, epochs=epochs, batch_size=SIZE, validation=(x, d), l2=0.01, **options)
+
+
+class TestSeam:
+    @needs_compiler
+    def test_training_goes_this_way(self, made):
+        seen = fit(device="cuda")
+        assert made[0].n_launches > 0
+        assert seen.device == "cuda:0"
+        expected = fit()  # GPUBP_COMPILED is not asked about on "cuda", and this is NumPy's device by its name alone
+        assert len(made) == 2
+        np.testing.assert_array_equal(seen.theta, expected.theta)
+
+    @needs_compiler
+    def test_a_whole_fit_agrees_with_numpy(self, made, monkeypatch):
+        seen = fit()
+        monkeypatch.undo()
+        monkeypatch.setenv("GPUBP_COMPILED", "never")
+        expected = fit(device="cpu")
+        assert_agree(seen.theta, expected.theta, "fit")
+        for name in ("error", "validation_error"):
+            assert_agree(np.asarray(getattr(seen.history, name)), np.asarray(getattr(expected.history, name)), "fit")
+
+    @pytest.mark.parametrize(("asked", "epochs", "n_made"), [("never", 50, 0), ("always", 1, 1), ("", 1, 0), ("", 50, 1)])
+    @needs_compiler
+    def test_is_asked_for_or_worth_it(self, made, monkeypatch, asked, epochs, n_made):
+        monkeypatch.setenv("GPUBP_COMPILED", asked)
+        fit(epochs)
+        assert len(made) == n_made
+
+    def test_without_nvmath_equations_run_one_by_one_and_it_is_said_once(self, made, monkeypatch, caplog):
+        monkeypatch.undo()
+        cuda.nvmath_works.cache_clear()
+        monkeypatch.setitem(sys.modules, "nvmath", None)
+        with caplog.at_level(logging.WARNING, "gpubp"):
+            assert not any(cuda.is_wanted("always", 100) for _ in range(2))
+        cuda.nvmath_works.cache_clear()
+        (record,) = caplog.records
+        assert "nvmath-python cannot be loaded" in record.message
+        assert "pip install nvmath-python mends it" in record.message
+
+
+# --- compilers ---
+
+
+@pytest.mark.skipif(NVCC is None, reason="nvcc, of NVIDIA's toolkit, is not installed")
+@pytest.mark.parametrize("form", ["layer by layer", "tiny"])
+def test_sources_compile_for_gpus(form, dtype, tmp_path):
+    """All kernels there are, for three generations of GPUs."""
+    rule = decayed(adam(), 0.01)
+    if form == "tiny":
+        hidden = (*UNITS, "tanh")
+        objective = Objective(Network((3, *[4] * len(hidden), 2), hidden=hidden, loss="cross_entropy"), l2=0.1)
+        text = tiny.source_of_tiny(objective, update_of(rule, dtype, tiny.part_of_one_network), dtype, weighed=True)
+    else:
+        layers = layers_of(UNITS, "identity", "squared", dtype, bias=True, weighed=False)
+        text = source_of_step(layers, update_of(rule, dtype, part_in_global_memory), dtype, mean=True)
+        outputs = [layers_of((), unit, error, dtype, bias=True, weighed=True).output for error, unit in PAIRS]
+        text += "".join(renamed(output, f"output_{k}") for k, output in enumerate(outputs))
+    path = tmp_path / "all.cu"
+    path.write_text(text)
+    kinds = [f"-gencode=arch=compute_{kind},code=sm_{kind}" for kind in (80, 90, 100)]
+    command = [NVCC, "-std=c++14", "--fatbin", "-Werror=all-warnings", "-Xcudafe=--diag_suppress=177", *kinds]
+    done = subprocess.run([*command, str(path), "-o", str(tmp_path / "all.fatbin")], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

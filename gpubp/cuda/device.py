@@ -58,7 +58,6 @@ class CudaDevice:
         self._compute = {dtype: int(getattr(cublas.ComputeType, name)) for dtype, name in compute.items()}
         self._algorithm = int(cublas.GemmAlgo.DEFAULT)
         self._factors = {dtype: (np.ones(1, dtype), np.zeros(1, dtype)) for dtype in CUDA_TYPES}
-        self._may_share: dict[int, int] = {}  # by kernel, bytes of shared memory
         self._in_flight: list[np.ndarray] = []
         self.shared_memory = int(device.attributes["MaxSharedMemoryPerBlockOptin"])
 
@@ -113,11 +112,9 @@ class CudaDevice:
 
     def launch(self, kernel: Any, blocks: Size, threads: Size, shared_bytes: int, *arguments: Any) -> None:
         """Launch a kernel; arguments are arrays, None for no array, whole numbers, and NumPy's numbers."""
-        if shared_bytes > self._may_share.get(id(kernel), FREELY_SHARED):
+        if shared_bytes > FREELY_SHARED:
             kernel.max_dynamic_shared_size_bytes = shared_bytes
-            self._may_share[id(kernel)] = shared_bytes
-        given = tuple(map(_argument, arguments))
-        kernel(_size(blocks), _size(threads), given, shared_mem=shared_bytes)
+        kernel(_size(blocks), _size(threads), tuple(map(_argument, arguments)), shared_mem=shared_bytes)
 
     def multiply(
         self, a: Array, b: Array, to: Array, *, a_transposed: bool = False, b_transposed: bool = False
