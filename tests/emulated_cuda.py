@@ -193,8 +193,8 @@ class EmulatedDevice:
             names = ", ".join(re.search(r"(\w+)\s*$", part)[1] for part in text.split(","))
             wrappers.append(
                 f'extern "C" int run_{name}(unsigned gx, unsigned gy, unsigned bx, unsigned by, unsigned n_shared, '
-                f"int waits, int backwards, {text}) {{\n"
-                f"    return run([&] {{ {name}({names}); }}, {{gx, gy, 1}}, {{bx, by, 1}}, n_shared, waits, backwards);\n}}\n"
+                f"int waits, int backwards, {text}) {{\n    const Place grid = {{gx, gy, 1}}, block = {{bx, by, 1}};\n"
+                f"    return run([&] {{ {name}({names}); }}, grid, block, n_shared, waits, backwards);\n}}\n"
             )
             found[name] = (parameters, "__syncthreads" in body or "_over_block(" in body)
         library = compile_shared(HEADER + source + RUNNER + "".join(wrappers))

@@ -86,7 +86,7 @@ class CudaDevice:
         return place
 
     def copy(self, array: Array, place: Array | None = None) -> Array:
-        """Copy an array of the device to a place of its shape and type, or to a new one, for whoever wants to keep it."""
+        """Copy an array of the device to a place of its shape and type, or to a new one for others to keep."""
         if place is None:
             return array.copy()
         self.xp.copyto(place, array)
@@ -107,7 +107,7 @@ class CudaDevice:
 
     def kernels(self, source: str) -> dict[str, Any]:
         """Compile a source, or find it compiled on disk; give its kernels by name."""
-        module = self.xp.RawModule(code=source, options=("--std=c++14",))
+        module = self.xp.RawModule(code=source)
         return {name: module.get_function(name) for name in re.findall(r"__global__ void (\w+)\(", source)}
 
     def launch(self, kernel: Any, blocks: Size, threads: Size, shared_bytes: int, *arguments: Any) -> None:

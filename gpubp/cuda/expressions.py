@@ -57,7 +57,7 @@ class Code:
     # --- which symbols are the same ---
 
     def index(self, symbol: Symbol) -> int:
-        """Number symbols, so that those which compute the same have the same number."""
+        """Give symbols numbers: the same to those that compute the same."""
         found = self._index_of_symbol.get(id(symbol))
         if found is None:
             key = (symbol.operation, *map(self._key, symbol.operands))
@@ -114,7 +114,12 @@ class Code:
         return "\n".join(lines)
 
     def over_units(
-        self, loop: str, over_block: Mapping[str, str], of_case: Mapping[str, Symbol], of_unit: Mapping[str, Symbol], last: str
+        self,
+        loop: str,
+        over_block: Mapping[str, str],
+        of_case: Mapping[str, Symbol],
+        of_unit: Mapping[str, Symbol],
+        last: str,
     ) -> str:
         """Compute results of a case, then those of its units, by as many loops over them as the sums need.
 

@@ -13,6 +13,7 @@ from gpubp.cuda.expressions import Code
 from gpubp.cuda.rules import Update
 from gpubp.cuda.symbols import REDUCTIONS, Symbol
 from gpubp.losses import output_error
+from gpubp.network import Network
 
 HEAD = """
 typedef {real} real;
@@ -130,7 +131,9 @@ extern "C" __global__ void sums(
 SHARE_OF_MEAN = "weight > 0 ? 1 / weight : 0"  # a batch whose cases all count nothing says nothing
 
 OVER_PARAMETERS = """
-extern "C" __global__ void squares_of_weights(whole n, const real* thetas, const unsigned char* is_weight, real* squares) {
+extern "C" __global__ void squares_of_weights(
+    whole n, const real* thetas, const unsigned char* is_weight, real* squares
+) {
     real sum = 0;
     for (whole i = (whole)blockIdx.x * blockDim.x + threadIdx.x; i < n; i += (whole)gridDim.x * blockDim.x) {
         if (is_weight[i]) sum += thetas[i] * thetas[i];
@@ -194,18 +197,17 @@ def head(dtype: str) -> str:
 # --- layers ---
 
 
-def layers_of(hidden: tuple[str, ...], output: str, loss: str, dtype: str, *, bias: bool, weighed: bool) -> Layers:
-    """Write the kernels of all layers."""
+def layers_of(network: Network, dtype: str, *, weighed: bool) -> Layers:
+    """Write the kernels of all layers; ``weighed`` tells whether cases have weights."""
+    kinds = list(dict.fromkeys(network.hidden))
     units, slopes, kept = [], [], []
-    for name in hidden:
-        at = list(dict.fromkeys(hidden)).index(name)
-        slope, needs_total = _slopes(f"slopes_{at}", name, dtype)
-        units.append(_units(f"units_{at}", name, dtype, bias=bias, keep_total=needs_total))
+    for name in network.hidden:
+        slope, needs_total = _slopes(f"slopes_{kinds.index(name)}", name, dtype)
+        unit = _units(f"units_{kinds.index(name)}", name, dtype, bias=network.bias, keep_total=needs_total)
+        units.append(unit)
         slopes.append(slope)
         kept.append(needs_total)
-    return Layers(
-        tuple(units), tuple(slopes), _output(output, loss, dtype, bias=bias, weighed=weighed), tuple(kept)
-    )
+    return Layers(tuple(units), tuple(slopes), _output(network, dtype, weighed=weighed), tuple(kept))
 
 
 def _units(name: str, unit: str, dtype: str, *, bias: bool, keep_total: bool) -> Kernel:
@@ -229,10 +231,10 @@ def _slopes(name: str, unit: str, dtype: str) -> tuple[Kernel, bool]:
     return _kernel(name, parameters, code, {"dE_dx": dE_dx}, "signals[c * n + j] = dE_dx;"), needs_total
 
 
-def _output(unit: str, loss: str, dtype: str, *, bias: bool, weighed: bool) -> Kernel:
+def _output(network: Network, dtype: str, *, weighed: bool) -> Kernel:
     """Go through the output layer: eq. (1) to (4), and eq. (5) there."""
-    code = Code(dtype, {"x": _total_input(bias), "d": "desired[c * n + j]", "case_weight": "case_weights[c]"})
-    error, dE_dx = error_of_case(unit, loss, dtype, weighed=weighed)
+    code = Code(dtype, {"x": _total_input(network.bias), "d": "desired[c * n + j]", "case_weight": "case_weights[c]"})
+    error, dE_dx = error_of_case(network, dtype, weighed=weighed)
     body = code.over_units(OWN_UNITS, OVER_BLOCK, {"error": error}, {"dE_dx": dE_dx}, "signals[c * n + j] = dE_dx;")
     body += "\nif (threadIdx.x == 0) errors[c] = error;"
     parameters = (
@@ -243,12 +245,13 @@ def _output(unit: str, loss: str, dtype: str, *, bias: bool, weighed: bool) -> K
     return Kernel("output", text, case_by_case=True)
 
 
-def error_of_case(unit: str, loss: str, dtype: str, *, weighed: bool) -> tuple[Symbol, Symbol]:
+def error_of_case(network: Network, dtype: str, *, weighed: bool) -> tuple[Symbol, Symbol]:
     """Find the error of a case, and its derivative at the total inputs, from the variables x, d and case_weight."""
     x, d = symbols.variable("x", dtype), symbols.variable("d", dtype)
     case_weight = symbols.variable("case_weight", dtype, per_unit=False) if weighed else None
+    unit = network.activations[-1]
     y = activation(unit).value(symbols, x)
-    error, dE_dx = output_error(symbols, loss, unit, x, y, d, case_weight)
+    error, dE_dx = output_error(symbols, network.loss, unit, x, y, d, case_weight)
     (of_case,) = error.operands  # of the sum over cases
     return of_case, dE_dx
 

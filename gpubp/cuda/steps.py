@@ -15,7 +15,7 @@ from gpubp._typing import Array
 from gpubp.batches import Batch
 from gpubp.cuda.graphs import Graphs
 from gpubp.cuda.rules import Update
-from gpubp.cuda.source import Kernel, Layers, source_of_step
+from gpubp.cuda.source import Kernel, layers_of, source_of_step
 from gpubp.network import Network, views
 from gpubp.step import Objective
 
@@ -24,12 +24,13 @@ COLUMNS = 32  # of them beside each other where they go through rows and columns
 MOST_BLOCKS = 4096  # of a launch: each has its share of what is to be done
 BLOCKS_THAT_COUNT = 256  # at most, where each leaves a number behind
 
+Size = int | tuple[int, int]
+
 
 class Work(NamedTuple):
-    """What steps are to do: an objective and a rule of descent, written down for one precision."""
+    """What steps are to do: make an objective small in one precision; ``update`` is their rule, in C."""
 
     objective: Objective
-    layers: Layers
     update: Update
     dtype: str
 
@@ -83,7 +84,8 @@ class Steps:
         self.order, self.counter = room((cut.n_cases,), "int32"), room((1,), "int64")
         self.settings = room((cut.n_steps, 1, len(work.update.settings)), dtype)
         self.found = room((2 * cut.n_steps + self.n_counts,), "float64")
-        self.kernels = device.kernels(source_of_step(work.layers, work.update, dtype, mean=work.objective.mean))
+        self.layers = layers_of(network, dtype, weighed=cases.case_weights is not None)
+        self.kernels = device.kernels(source_of_step(self.layers, work.update, dtype, mean=work.objective.mean))
         self.graphs = Graphs(device)
 
     def launches(self) -> Iterator[int]:
@@ -121,9 +123,9 @@ class Steps:
         self._launch("gather", min(n_cases, MOST_BLOCKS), threads, n_cases, n_inputs, n_outputs, self.cut.size, *places)
 
     def _step(self, b: int, x: Array, d: Array, case_weights: Array | None) -> None:
-        layers, multiply = self.work.layers, self.device.multiply
-        sizes, n_layers = self.network.sizes, len(self.network.shapes)
-        blocks, gradients = views(self.device.xp, self.network, self.thetas), views(self.device.xp, self.network, self.gradients)
+        multiply, layers, sizes = self.device.multiply, self.layers, self.network.sizes
+        n_layers = len(sizes) - 1
+        blocks, gradients = (views(self.device.xp, self.network, all) for all in (self.thetas, self.gradients))
         weights, biases = zip(*map(self._weights_and_biases, blocks), strict=True)
         signals = [self._signals(k, b) for k in range(n_layers)]
         totals, outputs = [part[:b] for part in self.totals], [part[:b] for part in self.outputs]
@@ -175,7 +177,7 @@ class Steps:
     def _over_parameters(self, name: str, blocks: int, *places: Any) -> None:
         self._launch(name, blocks, THREADS, self.n_parameters, *places)
 
-    def _launch(self, name: str, blocks: int | tuple[int, int], threads: int | tuple[int, int], *arguments: Any) -> None:
+    def _launch(self, name: str, blocks: Size, threads: Size, *arguments: Any) -> None:
         self.device.launch(self.kernels[name], blocks, threads, THREADS * self.thetas.itemsize, *arguments)
 
 

@@ -45,22 +45,15 @@ class CudaSweep:
 
     def __init__(self, device: Any, objective: Objective, rule: Rule, dtype: str, plain: Sweep) -> None:
         self.device, self.objective, self.rule, self.dtype, self.plain = device, objective, rule, dtype, plain
-        self.update = update_of(rule, dtype, part_in_global_memory)
-        self.update_of_tiny = update_of(rule, dtype, part_of_one_network)
-        self.work = {weighed: self._work(weighed) for weighed in (False, True)}
-        source_of_tiny(objective, self.update_of_tiny, dtype, weighed=False)  # raises now what it would raise later
+        self.work = Work(objective, update_of(rule, dtype, part_in_global_memory), dtype)
+        self.work_of_tiny = Work(objective, update_of(rule, dtype, part_of_one_network), dtype)
+        layers_of(objective.network, dtype, weighed=False)  # raise now what they would raise later
+        source_of_tiny(self.work_of_tiny, weighed=False)
         self.steps: Steps | TinySteps | None = None
         self.given: Batch | None = None
         self.kind: Any = None
         self.own_state: Any = None
         self.present: dict[str, np.ndarray] = {}  # what was uploaded last
-
-    def _work(self, weighed: bool) -> Work:
-        network = self.objective.network
-        layers = layers_of(
-            network.hidden, network.activations[-1], network.loss, self.dtype, bias=network.bias, weighed=weighed
-        )
-        return Work(self.objective, layers, self.update, self.dtype)
 
     def __call__(self, position: Position, batches: Batches) -> Swept:
         """Move a position, step by step."""
@@ -81,7 +74,7 @@ class CudaSweep:
                 done += n
         finally:  # Ctrl-C keeps what was learned
             position.theta = self.device.copy(steps.thetas)
-            position.state = self.own_state = state_after(self.update, before, steps.parts, done)
+            position.state = self.own_state = state_after(self.work.update, before, steps.parts, done)
             self.device.wait()
         values, weights, finite = steps.read()
         sizes = np.minimum(cut.size, cut.n_cases - np.arange(0, cut.n_cases, cut.size))
@@ -93,9 +86,7 @@ class CudaSweep:
             return False
         return bool(stack) or 6.0 * size * self.objective.network.n_parameters <= WORTH_MANY_BLOCKS
 
-    def _steps_for(
-        self, batches: ArrayBatches, stack: tuple[int, ...], size: int, is_tiny: bool
-    ) -> Steps | TinySteps:
+    def _steps_for(self, batches: ArrayBatches, stack: tuple[int, ...], size: int, is_tiny: bool) -> Steps | TinySteps:
         """Make places for the cases, or find those made before for the same cases, cut in the same way."""
         cases, n_cases = batches.cases, batches.cases.x.shape[-2]
         chosen = size < n_cases or batches.order is not None
@@ -107,10 +98,9 @@ class CudaSweep:
             cases = Batch(*(None if part is None else rows(part) for part in cases[:3]))
             cut = Cut(size, n_cases, self._window(size, n_cases // size) if chosen else 1, chosen)
             if is_tiny:
-                given = (self.objective, self.update_of_tiny, self.dtype, stack, cases, cut)
-                self.steps = TinySteps(self.device, *given)
+                self.steps = TinySteps(self.device, self.work_of_tiny, stack, cases, cut)
             else:
-                self.steps = Steps(self.device, self.work[cases.case_weights is not None], cases, cut)
+                self.steps = Steps(self.device, self.work, cases, cut)
         return self.steps
 
     def _window(self, size: int, n_whole: int) -> int:
@@ -125,10 +115,10 @@ class CudaSweep:
         cut = steps.cut
         self.device.copy(position.theta, steps.thetas)
         if position.state is not self.own_state:
-            for name, place in zip(self.update.parts, steps.parts, strict=True):
+            for name, place in zip(self.work.update.parts, steps.parts, strict=True):
                 self.device.copy(getattr(position.state, name), place)
         epochs = position.epoch + np.arange(0, cut.n_cases, cut.size) / cut.n_cases
-        settings = settings_of_steps(self.update, self.rule.settings, position.state, epochs)
+        settings = settings_of_steps(self.work.update, self.rule.settings, position.state, epochs)
         self._upload("settings", np.broadcast_to(settings, steps.settings.shape).astype(self.dtype), steps.settings)
         cases = np.arange(cut.n_cases) if order is None else order
         self._upload("order", cases.astype(np.int32), steps.order)

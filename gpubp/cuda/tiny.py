@@ -14,12 +14,10 @@ from gpubp.activations import activation
 from gpubp.batches import Batch
 from gpubp.cuda import symbols
 from gpubp.cuda.expressions import Code
-from gpubp.cuda.rules import Update
 from gpubp.cuda.source import SHARE_OF_MEAN, error_of_case, head, indented
-from gpubp.cuda.steps import THREADS, Cut
+from gpubp.cuda.steps import THREADS, Cut, Work
 from gpubp.cuda.symbols import Inexpressible
 from gpubp.network import Network
-from gpubp.step import Objective
 
 OPERATIONS_OF_A_LAUNCH = 5e9  # of a block: Python looks between two launches whether Ctrl-C was pressed
 BLOCKS_AT_ONCE = 100  # about
@@ -139,9 +137,9 @@ def shared_memory(network: Network, size: int, dtype: str) -> int:
     return int((THREADS + network.n_parameters + size * of_a_case) * np.dtype(dtype).itemsize)
 
 
-def source_of_tiny(objective: Objective, update: Update, dtype: str, *, weighed: bool) -> str:
-    """Write the kernel for one network."""
-    network = objective.network
+def source_of_tiny(work: Work, *, weighed: bool) -> str:
+    """Write the kernel for one network; ``weighed`` tells whether cases have weights."""
+    (objective, update, dtype), network = work, work.objective.network
     sizes, bias, n_layers, n_parts = network.sizes, network.bias, len(network.shapes), len(update.parts)
     starts = [0, *accumulate(rows * columns for rows, columns in network.shapes)]
     layers = [
@@ -206,7 +204,7 @@ def _output(layer: dict[str, int], network: Network, dtype: str, *, weighed: boo
     k, j = layer["k"], layer["j"]
     cell = f"totals_{k}[c * {j} + j]"
     code = Code(dtype, {"x": cell, "d": "desired[j]", "case_weight": "case_weights[chosen[c]]"})
-    error, dE_dx = error_of_case(network.activations[-1], network.loss, dtype, weighed=weighed)
+    error, dE_dx = error_of_case(network, dtype, weighed=weighed)
     body = f"const real* desired = own_d + (whole)chosen[c] * {j};\n"
     body += code.over_units(_over(j), {}, {"of_case": error}, {"dE_dx": dE_dx}, f"{cell} = dE_dx;")
     return CASES.format(body=indented(body + "\nerrors[c] = of_case;", 4))
@@ -240,11 +238,9 @@ class TinySteps:
     It has the attributes and methods of :class:`gpubp.cuda.steps.Steps`; ``thetas`` and ``parts`` are ``(..., P)``.
     """
 
-    def __init__(
-        self, device: Any, objective: Objective, update: Update, dtype: str, stack: tuple[int, ...], cases: Batch, cut: Cut
-    ) -> None:
-        self.device, self.objective, self.cut, self.cases, self.stack, self.dtype = device, objective, cut, cases, stack, dtype
-        network = objective.network
+    def __init__(self, device: Any, work: Work, stack: tuple[int, ...], cases: Batch, cut: Cut) -> None:
+        self.device, self.work, self.stack, self.cases, self.cut = device, work, stack, cases, cut
+        network, update, dtype = work.objective.network, work.update, work.dtype
         self.n_networks, self.n_parameters = int(np.prod(stack, dtype=int)), network.n_parameters
         self.thetas = device.empty((*stack, self.n_parameters), dtype)
         self.parts = [device.empty((*stack, self.n_parameters), dtype) for _ in update.parts]
@@ -253,7 +249,7 @@ class TinySteps:
         self.found = device.empty((2 * cut.n_steps + 1, self.n_networks), "float64")
         self.shared_memory = shared_memory(network, cut.size, dtype)
         weighed = cases.case_weights is not None
-        self.kernel = device.kernels(source_of_tiny(objective, update, dtype, weighed=weighed))["take_steps"]
+        self.kernel = device.kernels(source_of_tiny(work, weighed=weighed))["take_steps"]
 
     def launches(self) -> Iterator[int]:
         """Take an epoch's steps, as many in each launch as do not take long; tell after each how many."""
@@ -263,7 +259,7 @@ class TinySteps:
         x, d, weights, _ = self.cases
         apart = [0 if part is None or part.ndim == n else part[0].size for part, n in ((x, 2), (d, 2), (weights, 1))]
         given = (self.order, x, apart[0], d, apart[1], weights, apart[2], self.settings)
-        l2 = np.dtype(self.dtype).type(self.objective.l2)
+        l2 = np.dtype(self.work.dtype).type(self.work.objective.l2)
         for begin in range(0, cut.n_steps, at_once):
             end = min(begin + at_once, cut.n_steps)
             arguments = (begin, end, cut.n_steps, cut.size, n_cases, *given, l2, self.found, self.thetas, *self.parts)
