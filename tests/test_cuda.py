@@ -174,23 +174,24 @@ def launch_over_units(device, kernel, case_by_case, b, n, *places):
     device.launch(kernel, *shape, 256 * places[1].itemsize, b, n, *places)
 
 
-class TestKernels:
-    @pytest.fixture(scope="class", params=["float64", "float32"])
-    def made(self, request):
-        """All units in one source, and all errors in another."""
-        dtype, device = request.param, EmulatedDevice()
-        layers = layers_of(DEEP, dtype, weighed=False)
-        update = update_of(momentum(), dtype, part_in_global_memory)
-        units = device.kernels(source_of_step(layers, update, dtype, mean=True))
-        outputs = [layers_of(network, dtype, weighed=True).output for network in SHALLOW]
-        text = source.head(dtype) + "".join(renamed(output, f"output_{k}") for k, output in enumerate(outputs))
-        return dtype, device, layers, units, outputs, device.kernels(text)
+@pytest.fixture(scope="module", params=["float64", "float32"])
+def compiled(request):
+    """All units in one source, and all errors in another."""
+    dtype, device = request.param, EmulatedDevice()
+    layers = layers_of(DEEP, dtype, weighed=False)
+    update = update_of(momentum(), dtype, part_in_global_memory)
+    units = device.kernels(source_of_step(layers, update, dtype, mean=True))
+    outputs = [layers_of(network, dtype, weighed=True).output for network in SHALLOW]
+    text = source.head(dtype) + "".join(renamed(output, f"output_{k}") for k, output in enumerate(outputs))
+    return dtype, device, layers, units, outputs, device.kernels(text)
 
+
+class TestKernels:
     @needs_compiler
     @pytest.mark.parametrize("unit", UNITS)
     @pytest.mark.parametrize("n", [1, 5, 70])
-    def test_units(self, made, unit, n):
-        dtype, device, layers, kernels, *_ = made
+    def test_units(self, compiled, unit, n):
+        dtype, device, layers, kernels, *_ = compiled
         k, x, bias = UNITS.index(unit), numbers((9, 70), dtype)[:, :n].copy(), numbers((1, 70), dtype, 1)[0, :n].copy()
         value, slope = layers.units[k], layers.slopes[k]
         totals, y = x.copy(), np.full_like(x, np.nan)
@@ -204,8 +205,8 @@ class TestKernels:
 
     @needs_compiler
     @pytest.mark.parametrize("pair", PAIRS, ids=" on ".join)
-    def test_errors(self, made, pair):
-        dtype, device, _, _, outputs, kernels = made
+    def test_errors(self, compiled, pair):
+        dtype, device, _, _, outputs, kernels = compiled
         rng, k = np.random.default_rng(0), PAIRS.index(pair)
         x, d = rng.normal(size=(9, 40)).astype(dtype), rng.dirichlet(np.ones(40), 9).astype(dtype)
         weights = rng.uniform(0.0, 2.0, 9).astype(dtype)
@@ -534,12 +535,12 @@ class TestStacks:
         assert_told_the_same(also_told, told, dtype)
         np.testing.assert_array_equal(to_numpy(also_told.finite), to_numpy(told.finite))
 
-    @pytest.mark.parametrize("own_cases", [False, True])
-    @pytest.mark.parametrize("weighed", [None, "together", "each"])
+    @pytest.mark.parametrize(
+        ("own_cases", "weighed"),
+        [(False, None), (False, "together"), (False, "each"), (True, None), (True, "each")],
+    )
     def test_cases_and_weights(self, machine, own_cases, weighed, dtype):
         network = Network((3, 6, 4), hidden="tanh", loss="cross_entropy")
-        if own_cases and weighed == "together":
-            pytest.skip("cases of each network have weights of each")
         self.both_ways(machine, network, momentum(0.05), dtype, own_cases=own_cases, weighed=weighed, l2=0.1)
 
     @pytest.mark.parametrize("hidden", ["gelu", "softmax"])

@@ -186,3 +186,9 @@ class Limits(NamedTuple):
 def finfo(dtype: str) -> Limits:
     """Tell the limits of a precision."""
     return Limits(float(np.finfo(dtype).smallest_normal))
+
+
+def __getattr__(name: str) -> Any:
+    if name.startswith("__"):
+        raise AttributeError(name)
+    raise Inexpressible(f"symbols have no {name}")
