@@ -678,7 +678,7 @@ class TestSeam:
 
 
 @pytest.mark.skipif(NVCC is None, reason="nvcc, of NVIDIA's toolkit, is not installed")
-@pytest.mark.parametrize("form", ["layer by layer", "tiny"])
+@pytest.mark.parametrize(("form", "dtype"), [("layer by layer", "float32"), ("tiny", "float64")])
 def test_sources_compile_for_gpus(form, dtype, tmp_path):
     """All kernels there are, for three generations of GPUs."""
     rule = decayed(adam(), 0.01)

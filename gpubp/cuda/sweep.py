@@ -95,7 +95,8 @@ class CudaSweep:
             self.steps, self.own_state, self.present = None, None, {}  # let go what they hold before asking for more
             self.given, self.kind = cases, kind
             rows = self.device.xp.ascontiguousarray
-            cases = Batch(*(None if part is None else rows(part) for part in cases[:3]))
+            x, d, case_weights = (None if part is None else rows(part) for part in cases[:3])
+            cases = Batch(x, d, case_weights)
             cut = Cut(size, n_cases, self._window(size, n_cases // size) if chosen else 1, chosen)
             if is_tiny:
                 self.steps = TinySteps(self.device, self.work_of_tiny, stack, cases, cut)
