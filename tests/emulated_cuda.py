@@ -13,8 +13,9 @@ import re
 import shutil
 import subprocess
 import tempfile
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
+from types import MappingProxyType, ModuleType, SimpleNamespace
 from typing import NamedTuple
 
 import numpy as np
@@ -286,3 +287,139 @@ class EmulatedDevice:
         assert value.dtype == wanted, (kernel.name, parameter, value.dtype)
         assert value.flags.c_contiguous, (kernel.name, parameter)
         return ctypes.c_void_p(value.ctypes.data)
+
+
+# --- CuPy and nvmath-python on the emulated device ---
+
+
+class DeviceArray(np.ndarray):
+    """An array as CuPy has it: an address, and copies from and to the host."""
+
+    @property
+    def data(self):
+        return SimpleNamespace(ptr=self.ctypes.data)
+
+    def set(self, array, stream):
+        assert (array.shape, array.dtype) == (self.shape, self.dtype)
+        self[...] = array
+
+    def get(self, stream):
+        return np.array(self)
+
+
+class Stream:
+    """A stream that must be the current one for launches, and that captures."""
+
+    present = None
+    ptr = 4096
+
+    def __init__(self, device=None, *, non_blocking=False):
+        self.device, self.non_blocking, self.waited_for = device, non_blocking, []
+
+    def __enter__(self):
+        self.before, Stream.present = Stream.present, self
+
+    def __exit__(self, *_):
+        Stream.present = self.before
+
+    def record(self):
+        return self
+
+    def wait_event(self, event):
+        self.waited_for.append(event)
+
+    def synchronize(self):
+        assert self.device.recorded is None, "this cannot be captured"
+
+    def begin_capture(self):
+        assert self.non_blocking
+        self.device.recorded = []
+
+    def end_capture(self):
+        recorded, self.device.recorded = self.device.recorded, None
+        return SimpleNamespace(launch=lambda stream: [one() for one in recorded])
+
+
+class RawKernel:
+    """A kernel that takes arguments as CuPy does: arrays and NumPy's numbers."""
+
+    def __init__(self, device, kernel):
+        self.device, self.kernel, self.max_dynamic_shared_size_bytes = device, kernel, 48 << 10
+
+    def __call__(self, blocks, threads, arguments, *, shared_mem):
+        assert Stream.present is not None, "launched on the default stream"
+        assert shared_mem <= self.max_dynamic_shared_size_bytes
+        assert all(isinstance(value, np.generic | DeviceArray) for value in arguments)
+        given = [_as_emulated(value) for value in arguments]
+        self.device.launch(self.kernel, (*blocks, 1)[:2], (*threads, 1)[:2], shared_mem, *given)
+
+
+class RawModule:
+    def __init__(self, device, code):
+        self.device, self.kernels = device, device.kernels(code)
+
+    def get_function(self, name):
+        return RawKernel(self.device, self.kernels[name])
+
+
+def _as_emulated(value):
+    if isinstance(value, np.uintp):
+        assert value == 0
+        return None
+    return int(value) if isinstance(value, np.int64) else value
+
+
+def emulated_modules():
+    """The modules cupy, nvmath, nvmath.bindings and nvmath.bindings.cublas, as far as they are asked for."""
+    device = EmulatedDevice()
+
+    def gemm_ex(
+        handle, op_a, op_b, m, n, k, alpha, a, type_a, lda, b, type_b, ldb, beta, c, type_c, ldc, compute, algo
+    ):
+        """Set C to op(A) op(B), all by columns."""
+        assert (handle, type_a, type_b, algo) == (99, type_c, type_c, -1)
+        assert compute == {0: 68, 1: 70}[type_c]
+        dtype, number = (("float32", ctypes.c_float), ("float64", ctypes.c_double))[type_c]
+
+        def matrix(address, rows, columns, apart):
+            numbers = np.ctypeslib.as_array(ctypes.cast(address, ctypes.POINTER(number)), (columns, apart))
+            return numbers.T[:rows]
+
+        A = matrix(a, k, m, lda).T if op_a else matrix(a, m, k, lda)
+        B = matrix(b, n, k, ldb).T if op_b else matrix(b, k, n, ldb)
+        C = matrix(c, m, n, ldc)
+        assert matrix(alpha, 1, 1, 1) == 1.0
+        assert matrix(beta, 1, 1, 1) == 0.0
+        device._do(lambda: np.copyto(C, np.matmul(A, B).astype(dtype)))
+
+    def on_device(array):
+        return np.asarray(array).view(DeviceArray)
+
+    cupy = ModuleType("cupy")
+    cupy.empty = lambda shape, dtype: on_device(device.empty(shape, dtype))
+    cupy.copyto, cupy.reshape = np.copyto, np.reshape
+    cupy.ascontiguousarray = lambda array: on_device(np.ascontiguousarray(array))
+    cupy.RawModule = partial(RawModule, device)
+    cupy.cuda = SimpleNamespace(
+        Stream=lambda **options: Stream(device, **options),
+        MemoryPool=lambda: SimpleNamespace(malloc=None),
+        using_allocator=lambda malloc: contextlib.nullcontext(),
+        get_current_stream=lambda: Stream(device),
+    )
+    cublas = ModuleType("nvmath.bindings.cublas")
+    cublas.create, cublas.destroy = lambda: 99, lambda handle: None
+    cublas.set_stream = cublas.set_workspace = lambda *_: None
+    cublas.gemm_ex = gemm_ex
+    cublas.Operation, cublas.GemmAlgo = SimpleNamespace(N=0, T=1), SimpleNamespace(DEFAULT=-1)
+    cublas.ComputeType = SimpleNamespace(COMPUTE_32F=68, COMPUTE_64F=70)
+    bindings, nvmath = ModuleType("nvmath.bindings"), ModuleType("nvmath")
+    nvmath.bindings, bindings.cublas = bindings, cublas
+    modules = {module.__name__: module for module in (cupy, nvmath, bindings, cublas)}
+    return device, modules
+
+
+class CudaDeviceOfNumPy(contextlib.nullcontext):
+    """What cupy.cuda.Device is asked for."""
+
+    id = 0
+    attributes = MappingProxyType({"MaxSharedMemoryPerBlockOptin": 227 << 10})

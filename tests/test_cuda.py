@@ -18,6 +18,7 @@ from gpubp.backend import choose_backend, to_backend, to_numpy
 from gpubp.batches import ArrayBatches, Batch
 from gpubp.cuda import source, symbols, tiny
 from gpubp.cuda import sweep as room
+from gpubp.cuda.device import CudaDevice
 from gpubp.cuda.expressions import Code
 from gpubp.cuda.graphs import Graphs
 from gpubp.cuda.rules import settings_of_steps, update_of
@@ -72,8 +73,6 @@ def emulated(**options):
 
 
 def gpu():
-    from gpubp.cuda.device import CudaDevice
-
     backend = choose_backend("cuda")
     return Machine(backend, CudaDevice(backend.device))
 
@@ -672,6 +671,67 @@ class TestSeam:
         (record,) = caplog.records
         assert "nvmath-python cannot be loaded" in record.message
         assert "pip install nvmath-python mends it" in record.message
+
+
+# --- what is asked of CuPy and cuBLAS ---
+
+
+@needs_compiler
+class TestCudaDevice:
+    """The real class, on modules that stand in for CuPy and nvmath-python."""
+
+    @pytest.fixture
+    def device(self):
+        below, modules = emulated_cuda.emulated_modules()
+        with pytest.MonkeyPatch.context() as patch:
+            for name, module in modules.items():
+                patch.setitem(sys.modules, name, module)
+            device = CudaDevice(emulated_cuda.CudaDeviceOfNumPy())
+        device.below = below
+        return device
+
+    @pytest.mark.parametrize("a_transposed", [False, True])
+    @pytest.mark.parametrize("b_transposed", [False, True])
+    def test_products(self, device, dtype, a_transposed, b_transposed):
+        rng = np.random.default_rng(0)
+        a, b = (device.upload(rng.normal(size=shape).astype(dtype)) for shape in ((3, 4), (4, 5)))
+        expected = np.asarray(a) @ np.asarray(b)
+        pairs = ((a, a_transposed), (b, b_transposed))
+        a, b = (device.upload(np.asarray(part).T) if turned else part for part, turned in pairs)
+        to = device.empty((3, 5), dtype)
+        device.multiply(a, b, to, a_transposed=a_transposed, b_transposed=b_transposed)
+        assert_agree(np.asarray(to), expected, "forward")
+
+    @pytest.mark.usefixtures("form")
+    def test_sweeps(self, device, dtype):
+        backend, network, rule = choose_backend("cpu"), Network((3, 5, 4), loss="cross_entropy"), adam()
+        objective = Objective(network, l2=0.1)
+        plain = plain_way(Machine(backend, None), objective, rule, dtype)
+        fast = cuda_sweep(device, objective, rule, dtype, plain)
+        on_device = Machine(backend, device)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Machine, "asarray", lambda machine, array: np.array(array).view(emulated_cuda.DeviceArray))
+            seen = swept(on_device, fast, network, rule, dtype, weighed=True)
+        position, told = swept(on_device, plain, network, rule, dtype, weighed=True)
+        seen[0].theta = np.asarray(seen[0].theta)
+        seen[0].state = Moments(*map(np.asarray, seen[0].state[:2]), seen[0].state.updates)
+        assert_same([(position, told), seen])
+        assert device.stream.non_blocking
+        assert len(device.stream.waited_for) == 4  # once an epoch
+
+    def test_what_fails_in_capture_ends_it(self, device):
+        def fails():
+            raise ValueError("no")
+
+        with pytest.raises(ValueError, match="no"):
+            device.capture(fails)
+        assert device.below.recorded is None
+
+    def test_asks_for_much_shared_memory(self, device):
+        kernel = device.kernels(source.head("float32") + 'extern "C" __global__ void none(real a) {\n}\n')["none"]
+        with device.active():
+            device.launch(kernel, 1, 32, 100 << 10, np.float32(1.0))
+        assert kernel.max_dynamic_shared_size_bytes == 100 << 10
 
 
 # --- compilers ---
