@@ -18,8 +18,8 @@ REDUCTIONS = {"sum": "sum over units", "max": "largest over units"}
 OVER_CASES = "sum over cases"
 
 
-class Inexpressible(TypeError):
-    """An equation asks of symbols what they cannot do."""
+class Inexpressible(AttributeError):
+    """An equation asks of symbols, or of their array library, what they do not have."""
 
 
 # --- operators ---
@@ -189,6 +189,4 @@ def finfo(dtype: str) -> Limits:
 
 
 def __getattr__(name: str) -> Any:
-    if name.startswith("__"):
-        raise AttributeError(name)
     raise Inexpressible(f"symbols have no {name}")
