@@ -454,6 +454,18 @@ class TestSweep:
             ends.append(position.theta)
         assert_agree(ends[1], ends[0], "steps")
 
+    def test_begins_anew_with_a_new_position(self, machine):
+        """With the same cases, and so in the same places."""
+        fast = cuda_sweep(machine.device, Objective(Network((4, 10))), adam(), "float32", None)
+        given, ends = given_to(machine, cases(Network((4, 10)), "float32")), []
+        for _ in range(2):
+            position = self.start(machine, adam())
+            for _ in range(3):
+                fast(position, ArrayBatches(machine.backend, given, SIZE))
+            ends.append((to_numpy(position.theta), to_numpy(position.state.second).copy()))
+        for one, other in zip(*ends, strict=True):
+            np.testing.assert_array_equal(one, other)
+
     @pytest.mark.parametrize("where", [0, -1])
     def test_tells_whether_the_parameters_are_finite(self, machine, where):
         fast = cuda_sweep(machine.device, Objective(Network((4, 10))), momentum(), "float32", None)

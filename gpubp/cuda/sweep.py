@@ -41,7 +41,10 @@ def cuda_sweep(device: Any, objective: Objective, rule: Rule, dtype: str, plain:
 
 
 class CudaSweep:
-    """A sweep by kernels of our own; batches that are not arrays, and stacks of larger networks, go the plain way."""
+    """A sweep by kernels of our own; batches that are not arrays, and stacks of larger networks, go the plain way.
+
+    The arrays of the state that it leaves in a position are its own: the next sweep changes them.
+    """
 
     def __init__(self, device: Any, objective: Objective, rule: Rule, dtype: str, plain: Sweep) -> None:
         self.device, self.objective, self.rule, self.dtype, self.plain = device, objective, rule, dtype, plain
