@@ -182,6 +182,7 @@ class EmulatedDevice:
         self.backwards, self.can_capture, self.shared_memory = backwards, can_capture, shared_memory
         self.recorded = None
         self.n_launches, self.n_replays = 0, 0
+        self.computed = None  # how the last product was made, where cuBLAS was asked
 
     def active(self):
         return contextlib.nullcontext()
@@ -292,6 +293,16 @@ class EmulatedDevice:
 # --- CuPy and nvmath-python on the emulated device ---
 
 
+COMPUTE_TYPES = {
+    "COMPUTE_32F": 68,
+    "COMPUTE_64F": 70,
+    "COMPUTE_32F_FAST_16F": 74,
+    "COMPUTE_32F_FAST_16BF": 75,
+    "COMPUTE_32F_FAST_TF32": 77,
+}
+"""As cublas_api.h numbers them."""
+
+
 class DeviceArray(np.ndarray):
     """An array as CuPy has it: an address, and copies from and to the host."""
 
@@ -378,7 +389,7 @@ def emulated_modules():
     ):
         """Set C to op(A) op(B), all by columns."""
         assert (handle, type_a, type_b, algo) == (99, type_c, type_c, -1)
-        assert compute == {0: 68, 1: 70}[type_c]
+        device.computed = compute
         dtype, number = (("float32", ctypes.c_float), ("float64", ctypes.c_double))[type_c]
 
         def matrix(address, rows, columns, apart):
@@ -411,7 +422,7 @@ def emulated_modules():
     cublas.set_stream = cublas.set_workspace = lambda *_: None
     cublas.gemm_ex = gemm_ex
     cublas.Operation, cublas.GemmAlgo = SimpleNamespace(N=0, T=1), SimpleNamespace(DEFAULT=-1)
-    cublas.ComputeType = SimpleNamespace(COMPUTE_32F=68, COMPUTE_64F=70)
+    cublas.ComputeType = SimpleNamespace(**COMPUTE_TYPES)
     bindings, nvmath = ModuleType("nvmath.bindings"), ModuleType("nvmath")
     nvmath.bindings, bindings.cublas = bindings, cublas
     modules = {module.__name__: module for module in (cupy, nvmath, bindings, cublas)}

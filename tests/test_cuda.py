@@ -16,9 +16,9 @@ from gpubp import cuda, equations, sweep, training
 from gpubp.activations import ACTIVATIONS, activation
 from gpubp.backend import choose_backend, to_backend, to_numpy
 from gpubp.batches import ArrayBatches, Batch
-from gpubp.cuda import source, symbols, tiny
+from gpubp.cuda import source, steps, symbols, tiny
 from gpubp.cuda import sweep as room
-from gpubp.cuda.device import CudaDevice
+from gpubp.cuda.device import PRODUCTS, CudaDevice
 from gpubp.cuda.expressions import Code
 from gpubp.cuda.graphs import Graphs
 from gpubp.cuda.rules import settings_of_steps, update_of
@@ -354,6 +354,12 @@ class TestSweepAgreesWithPlain:
     def test_networks(self, machine, sizes, bias):
         network = Network(sizes, hidden="tanh", loss="cross_entropy", bias=bias)
         assert_same(both_ways(machine, network, options={"l2": 0.1}, epochs=3))
+
+    def test_more_of_everything_than_blocks(self, machine, monkeypatch):
+        monkeypatch.setattr(steps, "MOST_BLOCKS", 2)
+        monkeypatch.setattr(steps, "BLOCKS_THAT_COUNT", 2)
+        network = Network((5, 300, 2), hidden="softmax", loss="cross_entropy")
+        assert_same(both_ways(machine, network, options={"l2": 0.1}, epochs=2))
 
     def test_a_batch_whose_cases_count_nothing_changes_nothing(self, machine):
         network, rule = Network((3, 2)), momentum(0.1, 0.0)
@@ -694,11 +700,14 @@ class TestCudaDevice:
 
     @pytest.fixture
     def device(self):
+        return self.made()
+
+    def made(self, *products):
         below, modules = emulated_cuda.emulated_modules()
         with pytest.MonkeyPatch.context() as patch:
             for name, module in modules.items():
                 patch.setitem(sys.modules, name, module)
-            device = CudaDevice(emulated_cuda.CudaDeviceOfNumPy())
+            device = CudaDevice(emulated_cuda.CudaDeviceOfNumPy(), *products)
         device.below = below
         return device
 
@@ -713,6 +722,14 @@ class TestCudaDevice:
         to = device.empty((3, 5), dtype)
         device.multiply(a, b, to, a_transposed=a_transposed, b_transposed=b_transposed)
         assert_agree(np.asarray(to), expected, "forward")
+
+    @pytest.mark.parametrize("products", PRODUCTS)
+    def test_precision_of_products(self, products):
+        device = self.made(products)
+        for dtype, name in (("float32", PRODUCTS[products]), ("float64", "COMPUTE_64F")):
+            a = device.upload(np.ones((2, 2), dtype))
+            device.multiply(a, a, device.empty((2, 2), dtype))
+            assert device.below.computed == emulated_cuda.COMPUTE_TYPES[name]
 
     @pytest.mark.usefixtures("form")
     def test_sweeps(self, device, dtype):

@@ -60,7 +60,7 @@ class CudaSweep:
 
     def __call__(self, position: Position, batches: Batches) -> Swept:
         """Move a position, step by step."""
-        if not isinstance(batches, ArrayBatches) or not batches.cases.x.shape[-2]:
+        if not isinstance(batches, ArrayBatches) or not 0 < batches.cases.x.shape[-2] < 2**31:
             return self.plain(position, batches)
         stack, size = position.theta.shape[:-1], min(batches.size, batches.cases.x.shape[-2])
         is_tiny = self._is_tiny(stack, size)
