@@ -374,10 +374,17 @@ class RawModule:
 
 
 def _as_emulated(value):
-    if isinstance(value, np.uintp):
+    if isinstance(value, np.uint64):
         assert value == 0
         return None
     return int(value) if isinstance(value, np.int64) else value
+
+
+@contextlib.contextmanager
+def allocated_by(cupy, allocate):
+    cupy.allocate = allocate
+    yield
+    del cupy.allocate
 
 
 def emulated_modules():
@@ -406,15 +413,22 @@ def emulated_modules():
     def on_device(array):
         return np.asarray(array).view(DeviceArray)
 
+    def empty(shape, dtype):
+        """Take memory from the allocator that is asked for; as on a GPU nothing says what is in it."""
+        array = np.ndarray(shape, dtype, cupy.allocate(int(np.prod(shape)) * np.dtype(dtype).itemsize))
+        array[...] = device.empty(shape, dtype)
+        return on_device(array)
+
     cupy = ModuleType("cupy")
-    cupy.empty = lambda shape, dtype: on_device(device.empty(shape, dtype))
+    cupy.empty = empty
     cupy.copyto, cupy.reshape = np.copyto, np.reshape
     cupy.ascontiguousarray = lambda array: on_device(np.ascontiguousarray(array))
     cupy.RawModule = partial(RawModule, device)
     cupy.cuda = SimpleNamespace(
         Stream=lambda **options: Stream(device, **options),
-        MemoryPool=lambda: SimpleNamespace(malloc=None),
-        using_allocator=lambda malloc: contextlib.nullcontext(),
+        Memory=bytearray,
+        MemoryPointer=lambda memory, offset: memoryview(memory)[offset:],
+        using_allocator=partial(allocated_by, cupy),
         get_current_stream=lambda: Stream(device),
     )
     cublas = ModuleType("nvmath.bindings.cublas")

@@ -355,10 +355,11 @@ class TestSweepAgreesWithPlain:
         network = Network(sizes, hidden="tanh", loss="cross_entropy", bias=bias)
         assert_same(both_ways(machine, network, options={"l2": 0.1}, epochs=3))
 
-    def test_more_of_everything_than_blocks(self, machine, monkeypatch):
+    @pytest.mark.parametrize("hidden", ["tanh", "softmax"])
+    def test_more_of_everything_than_blocks(self, machine, hidden, monkeypatch):
         monkeypatch.setattr(steps, "MOST_BLOCKS", 2)
         monkeypatch.setattr(steps, "BLOCKS_THAT_COUNT", 2)
-        network = Network((5, 300, 2), hidden="softmax", loss="cross_entropy")
+        network = Network((5, 300, 2), hidden=hidden, loss="cross_entropy")
         assert_same(both_ways(machine, network, options={"l2": 0.1}, epochs=2))
 
     def test_a_batch_whose_cases_count_nothing_changes_nothing(self, machine):

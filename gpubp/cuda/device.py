@@ -32,7 +32,7 @@ Size = int | tuple[int, int]
 
 
 class CudaDevice:
-    """One GPU, with a stream, a memory pool and a cuBLAS handle of its own.
+    """One GPU, with a stream and a cuBLAS handle of its own, and arrays apart from CuPy's pool of memory.
 
     Parameters
     ----------
@@ -48,7 +48,6 @@ class CudaDevice:
         self.xp, self.device, self._cublas = cupy, device, cublas
         with device:
             self.stream = cupy.cuda.Stream(non_blocking=True)
-            self.pool = cupy.cuda.MemoryPool()  # apart from all others: graphs keep addresses
             self._workspace = self.empty((WORKSPACE,), "uint8")
             self._handle = cublas.create()
         weakref.finalize(self, cublas.destroy, self._handle)
@@ -73,8 +72,12 @@ class CudaDevice:
 
     def empty(self, shape: tuple[int, ...], dtype: str) -> Array:
         """Make an array whose numbers are whatever was there."""
-        with self.xp.cuda.using_allocator(self.pool.malloc):
+        with self.xp.cuda.using_allocator(self._apart):
             return self.xp.empty(shape, dtype)
+
+    def _apart(self, n_bytes: int) -> Any:
+        """Ask the driver for memory: graphs keep addresses, which nothing else may get; and what is dropped is free."""
+        return self.xp.cuda.MemoryPointer(self.xp.cuda.Memory(n_bytes), 0)
 
     def upload(self, array: np.ndarray, place: Array | None = None) -> Array:
         """Copy an array of NumPy to a place of its shape and type, or to a new one."""
@@ -161,7 +164,7 @@ def _size(size: Size) -> tuple[int, ...]:
 
 def _argument(value: Any) -> Any:
     if value is None:
-        return np.uintp(0)
+        return np.uint64(0)
     return np.int64(value) if isinstance(value, int) else value
 
 
