@@ -96,29 +96,29 @@ extern "C" __global__ void sums(
     if (blockIdx.x < gridDim.x - 1) {  // the biases' gradients
         const whole column = (whole)blockIdx.x * 32 + threadIdx.x % 32;
         const unsigned first = threadIdx.x / 32, n_parts = blockDim.x / 32;
-        real sum = 0;
+        double sum = 0;  // of many cases: in single precision digits would be lost
         if (column < n_columns) {
             const real* signal = signals + columns[3 * column];
             const whole apart = columns[3 * column + 1];
             for (whole c = first; c < b; c += n_parts) sum += signal[c * apart];
         }
-        shared[threadIdx.x] = sum;
+        shared[threadIdx.x] = (real)sum;
         __syncthreads();
         if (first == 0 && column < n_columns) {
             for (unsigned part = 1; part < n_parts; ++part) sum += shared[part * 32 + threadIdx.x];
-            gradients[columns[3 * column + 2]] = sum;
+            gradients[columns[3 * column + 2]] = (real)sum;
         }
         return;
     }
-    real error = 0, weight = 0, squared = 0;
+    double own_error = 0, own_weight = 0, own_squares = 0;
     for (whole c = threadIdx.x; c < b; c += blockDim.x) {
-        error += errors[c];
-        weight += case_weights ? case_weights[c] : 1;
+        own_error += errors[c];
+        own_weight += case_weights ? case_weights[c] : 1;
     }
-    for (whole k = threadIdx.x; k < n_squares; k += blockDim.x) squared += squares[k];
-    error = sum_over_block(error, shared);
-    weight = sum_over_block(weight, shared);
-    squared = sum_over_block(squared, shared);
+    for (whole k = threadIdx.x; k < n_squares; k += blockDim.x) own_squares += squares[k];
+    const real error = sum_over_block((real)own_error, shared);
+    const real weight = sum_over_block((real)own_weight, shared);
+    const real squared = sum_over_block((real)own_squares, shared);
     if (threadIdx.x == 0) {
         const whole step = counter[0];
         share[0] = SHARE;
@@ -134,20 +134,20 @@ OVER_PARAMETERS = """
 extern "C" __global__ void squares_of_weights(
     whole n, const real* thetas, const unsigned char* is_weight, real* squares
 ) {
-    real sum = 0;
+    double own = 0;
     for (whole i = (whole)blockIdx.x * blockDim.x + threadIdx.x; i < n; i += (whole)gridDim.x * blockDim.x) {
-        if (is_weight[i]) sum += thetas[i] * thetas[i];
+        if (is_weight[i]) own += thetas[i] * thetas[i];
     }
-    sum = sum_over_block(sum, shared);
+    const real sum = sum_over_block((real)own, shared);
     if (threadIdx.x == 0) squares[blockIdx.x] = sum;
 }
 
 extern "C" __global__ void count_not_finite(whole n, const real* thetas, double* counts) {
-    real sum = 0;
+    double own = 0;
     for (whole i = (whole)blockIdx.x * blockDim.x + threadIdx.x; i < n; i += (whole)gridDim.x * blockDim.x) {
-        if (thetas[i] - thetas[i] != 0) sum += 1;
+        if (thetas[i] - thetas[i] != 0) own += 1;
     }
-    sum = sum_over_block(sum, shared);
+    const real sum = sum_over_block((real)own, shared);
     if (threadIdx.x == 0) counts[blockIdx.x] = sum;
 }
 """
