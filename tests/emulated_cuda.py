@@ -6,12 +6,14 @@ nothing runs, and nothing but launches is allowed; a block some of whose threads
 ``backwards`` a block's threads, and the blocks, take their turns in reverse: what depends on who comes first shows.
 """
 
+import atexit
 import contextlib
 import ctypes
 import hashlib
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 from functools import cache, partial
 from pathlib import Path
@@ -20,7 +22,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-COMPILER = shutil.which("g++")
+COMPILER = shutil.which("g++") if sys.platform == "linux" else None
 
 HEADER = """
 #include <math.h>
@@ -138,7 +140,7 @@ class Kernel(NamedTuple):
 @cache
 def folder():
     made = tempfile.TemporaryDirectory(prefix="emulated-cuda-")
-    folder.made = made  # removed when Python ends
+    atexit.register(made.cleanup)
     return Path(made.name)
 
 

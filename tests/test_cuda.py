@@ -38,7 +38,9 @@ from tests import emulated_cuda
 from tests.emulated_cuda import EmulatedDevice
 
 NVCC = shutil.which("nvcc")
-needs_compiler = pytest.mark.skipif(emulated_cuda.COMPILER is None, reason="g++, which emulates CUDA, is not installed")
+needs_compiler = pytest.mark.skipif(
+    emulated_cuda.COMPILER is None, reason="g++ on Linux, which emulates CUDA, is not there"
+)
 
 UNITS = (*ACTIVATIONS, "leaky_relu(0.3)", "elu(0.5)")
 ERRORS = (*LOSSES, "huber(0.1)")
