@@ -664,11 +664,13 @@ class TestSeam:
         assert [device.n_launches > 0 for device in made] == [True]
 
     @needs_compiler
-    def test_a_whole_fit_agrees_with_numpy(self, made, monkeypatch):
-        seen = fit()
+    @pytest.mark.parametrize("seed", [0, (0, 1, 2)])
+    def test_a_whole_fit_agrees_with_numpy(self, made, monkeypatch, seed):
+        seen = fit(seed=seed)
+        assert made[0].n_launches > 0
         monkeypatch.undo()
         monkeypatch.setenv("GPUBP_COMPILED", "never")
-        expected = fit(device="cpu")
+        expected = fit(seed=seed, device="cpu")
         assert_agree(seen.theta, expected.theta, "fit")
         for name in ("error", "validation_error"):
             found, wanted = (np.asarray(getattr(one.history, name)) for one in (seen, expected))
