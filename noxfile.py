@@ -75,9 +75,9 @@ def tests_jax(session):
 @nox.session
 @nox.parametrize("cuda", ["12", "13"])
 def tests_cuda(session, cuda):
-    """The suite on a GPU, which must be there."""
+    """The suite on a GPU, which must be there, in kernels of our own wherever there are any."""
     session.install(*group("test"), "-e", f".[cli,cuda{cuda}]")
-    session.run("pytest", "--require-cuda", *session.posargs)
+    session.run("pytest", "--require-cuda", *session.posargs, env={"GPUBP_COMPILED": "always"})
 
 
 @nox.session

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from gpubp import cpu
+from gpubp import cpu, cuda
 from gpubp._typing import Array, Namespace
 from gpubp.backend import Backend
 from gpubp.batches import Batches, total_weight
@@ -31,13 +31,21 @@ def make_sweep(
     n_networks: int = 1,
 ) -> Sweep:
     """Bind a rule to an objective, for ``n_steps`` steps at most, on batches of ``size`` cases."""
-    if backend.name != "cpu" or backend.matmul_precision != "float32" or isinstance(rule, SecondOrder):
-        return plain_sweep(backend, objective, rule, dtype)
-    if not cpu.is_wanted(n_steps, 6.0 * size * objective.network.n_parameters * n_networks):
-        return plain_sweep(backend, objective, rule, dtype)
-    from gpubp.cpu.sweep import compiled_sweep
+    plain = partial(plain_sweep, backend, objective, rule, dtype)
+    if isinstance(rule, SecondOrder):
+        return plain()
+    operations = 6.0 * size * objective.network.n_parameters * n_networks
+    if backend.name == "cpu" and backend.matmul_precision == "float32" and cpu.is_wanted(n_steps, operations):
+        from gpubp.cpu.sweep import compiled_sweep
 
-    return compiled_sweep(objective, rule, dtype, partial(plain_sweep, backend, objective, rule, dtype))
+        return compiled_sweep(objective, rule, dtype, plain)
+    if backend.name.startswith("cuda") and cuda.is_wanted(cpu.asked_for(), n_steps):
+        from gpubp.cuda.device import cuda_device
+        from gpubp.cuda.sweep import cuda_sweep
+
+        device = cuda_device(backend.device, backend.matmul_precision)
+        return cuda_sweep(device, objective, rule, dtype, plain())
+    return plain()
 
 
 def plain_sweep(backend: Backend, objective: Objective, rule: Rule | SecondOrder, dtype: str) -> Sweep:

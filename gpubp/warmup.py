@@ -1,7 +1,5 @@
 """Compile ahead what training and prediction will need, so that the first fit need not wait."""
 
-import importlib
-import importlib.util
 from collections.abc import Callable, Iterator
 from functools import partial
 
@@ -10,6 +8,7 @@ import numpy as np
 from gpubp import cpu
 from gpubp.activations import ACTIVATIONS
 from gpubp.backend import Backend
+from gpubp.cuda import FEW_STEPS
 from gpubp.descent import RULES
 from gpubp.initialization import initial_weights
 from gpubp.losses import LOSSES
@@ -29,7 +28,6 @@ def compilations(backend: Backend) -> Iterator[Compilation]:
         yield from of_cpu()
     if backend.name.startswith("cuda"):
         yield from _of_cupy(backend.name)
-        yield from _of_own_kernels(backend)
 
 
 def place(backend: Backend) -> str:
@@ -44,7 +42,7 @@ def place(backend: Backend) -> str:
 
 
 def _of_cupy(device: str) -> Iterator[Compilation]:
-    """Take small steps by every unit, error and rule: CuPy compiles a kernel when it is first used."""
+    """Take small steps by every unit, error and rule, enough for kernels of our own; CuPy compiles on first use."""
     for name in ACTIVATIONS:
         yield f"unit {name}", partial(_small_fit, device, Network((2, 4, 2), hidden=name))
     for name in LOSSES:
@@ -55,12 +53,5 @@ def _of_cupy(device: str) -> Iterator[Compilation]:
 
 def _small_fit(device: str, network: Network, rule: str = "adam") -> None:
     x, d = np.zeros((8, 2), "float32"), np.full((8, 2), 0.5, "float32")
-    train(network, x, d, rule=RULES[rule](), epochs=1, batch_size=4, l2=0.1, validation=(x, d), device=device)
+    train(network, x, d, rule=RULES[rule](), epochs=FEW_STEPS, batch_size=4, l2=0.1, validation=(x, d), device=device)
     predict(network, initial_weights(network, 0), x, device=device)
-
-
-def _of_own_kernels(backend: Backend) -> Iterator[Compilation]:
-    """Ask the fast forms for CUDA, where they are there, for what they compile."""
-    name = f"{__package__}.cuda"
-    if importlib.util.find_spec(name) is not None:
-        yield from importlib.import_module(name).compilations(backend)

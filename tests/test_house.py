@@ -23,7 +23,7 @@ AROUND_THE_CORE = {
     *("__init__.py", "__main__.py", "cli/", "data/", "tabular.py", "testing.py", "explain.py", "plotting.py"),
     *("doctor.py", "faults.py", "warmup.py"),
     "estimators/",
-    "cpu/",  # the core a second time, for speed: all of it may be left out
+    *("cpu/", "cuda/"),  # the core a second time, for speed: all of it may be left out
 }
 
 

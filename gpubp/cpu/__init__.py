@@ -32,19 +32,26 @@ PLAIN_RATE = 2e10  # and about how many operations it does in one
 WORTHWHILE = 0.5  # seconds without compiled code, below which loading it costs more than it saves
 
 
-def is_wanted(n_calls: int, operations: float) -> bool:
-    """Decide whether to compile, for work of so many steps and of so many operations in each.
-
-    ``GPUBP_COMPILED`` says "always" or "never"; without it, compiled code is used where it saves more than loading it
-    costs. What is decided depends on the work alone: with as many threads the same training gives the same bits again.
+def asked_for() -> str:
+    """Read whether to compile: what ``GPUBP_COMPILED`` says, "auto" without it.
 
     Raises
     ------
     DataError
-        If ``GPUBP_COMPILED`` says something else.
+        If it says neither "auto" nor "always" nor "never".
     """
     asked = os.environ.get(ENVIRONMENT_VARIABLE, "").strip() or "auto"
     if asked not in CHOICES:
         raise DataError(f"{ENVIRONMENT_VARIABLE} must be one of {', '.join(CHOICES)}, got {asked!r}")
+    return asked
+
+
+def is_wanted(n_calls: int, operations: float) -> bool:
+    """Decide whether to compile, for work of so many steps and of so many operations in each.
+
+    Where nothing is asked for, compiled code is used where it saves more than loading it costs. What is decided depends
+    on the work alone: with as many threads the same training gives the same bits again.
+    """
+    asked = asked_for()
     wanted = asked == "always" or n_calls * (PLAIN_CALL + operations / PLAIN_RATE) > WORTHWHILE
     return wanted and asked != "never" and numba_works()

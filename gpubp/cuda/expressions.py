@@ -1,0 +1,228 @@
+"""From symbols to statements of CUDA C: what is needed more than once is computed once, and has a name."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from gpubp.cuda.symbols import OVER_CASES, REDUCTIONS, Inexpressible, Number, Symbol
+
+FUNCTIONS = {"abs": "fabs", **{name: name for name in ("exp", "expm1", "log", "log1p", "sqrt", "tanh")}}
+COMPARISONS = ("<", "<=", "&&")
+PATTERNS = {
+    "where": "({0} ? {1} : {2})",
+    "maximum": "({0} < {1} ? {1} : {0})",  # NaN where the first is
+    "minimum": "({0} > {1} ? {1} : {0})",
+    "sign": "({0} != {0} ? {0} : (real)(({0} > 0) - ({0} < 0)))",
+    "negative": "(-{0})",
+    REDUCTIONS["sum"]: "{0} + {1}",
+    REDUCTIONS["max"]: "({1} > {0} || {1} != {1} ? {1} : {0})",  # NaN where any is
+}
+WRITTEN_TWICE = ("maximum", "minimum", "sign")
+
+
+def literal(value: float, dtype: str) -> str:
+    """Write a number in C, rounded to a precision."""
+    single = dtype == "float32"
+    text = str(np.float32(value)) if single else repr(float(value))
+    if not np.isfinite(float(text)):
+        raise Inexpressible(f"C has no name for {text}")
+    return text + ("f" if single else "")
+
+
+class Code:
+    """Statements of one kernel, in one precision.
+
+    Parameters
+    ----------
+    dtype : str
+    variables : mapping of str to str
+        What the variables are in C; each is read where it is needed.
+
+    Attributes
+    ----------
+    settings : list of Number
+        The numbers of the host that statements need; C finds number ``k`` in ``settings[k]``.
+    """
+
+    def __init__(self, dtype: str, variables: Mapping[str, str]) -> None:
+        self.dtype, self.variables = dtype, variables
+        self.settings: list[Number] = []
+        self.names: dict[int, str] = {}  # of symbols that are computed already, by their index
+        self.symbols: list[Symbol] = []
+        self._index_of_key: dict[Any, int] = {}
+        self._index_of_symbol: dict[int, int] = {}
+        self._alive: list[Symbol] = []
+
+    # --- which symbols are the same ---
+
+    def index(self, symbol: Symbol) -> int:
+        """Give symbols numbers: the same to those that compute the same."""
+        found = self._index_of_symbol.get(id(symbol))
+        if found is None:
+            key = (symbol.operation, *map(self._key, symbol.operands))
+            found = self._index_of_key.setdefault(key, len(self.symbols))
+            if found == len(self.symbols):
+                self.symbols.append(symbol)
+            self._index_of_symbol[id(symbol)] = found
+            self._alive.append(symbol)  # so that no other gets its id
+        return found
+
+    def _key(self, operand: Any) -> Any:
+        if isinstance(operand, Symbol):
+            return self.index(operand)
+        return operand.text if isinstance(operand, Number) else repr(operand)
+
+    def _parts(self, symbol: Symbol) -> list[Symbol]:
+        return [self.symbols[self.index(part)] for part in symbol.operands if isinstance(part, Symbol)]
+
+    def _needed(self, results: Iterable[Symbol]) -> dict[int, int]:
+        """Find the symbols without a name that results are made of, and how often each is needed; parts come first."""
+        uses: dict[int, int] = {}
+
+        def visit(symbol: Symbol) -> None:
+            at = self.index(symbol)
+            if at in self.names:
+                return
+            if at not in uses:
+                for part in self._parts(symbol) * (2 if symbol.operation in WRITTEN_TWICE else 1):
+                    visit(part)
+                uses[at] = 0
+            uses[at] += 1
+
+        for result in results:
+            visit(result)
+        return uses
+
+    def uses(self, name: str, *results: Symbol) -> bool:
+        """Tell whether results depend on a variable."""
+        needed = [self.symbols[at] for at in self._needed(results)]
+        return any(symbol.operation == "variable" and symbol.operands == (name,) for symbol in needed)
+
+    def has_sums(self, *results: Symbol) -> bool:
+        """Tell whether results depend on sums over units."""
+        return any(self._is_reduction(at) for at in self._needed(results))
+
+    # --- statements ---
+
+    def statements(self, **results: Symbol) -> str:
+        """Compute some results, each under its name, from variables and from what has a name already."""
+        names, uses = dict(self.names), self._needed(results.values())
+        lines = list(self._named(uses, (at for at in uses if self._is_worth_a_name(at, uses[at]))))
+        lines += [f"const real {name} = {self._text(result)};" for name, result in results.items()]
+        self.names = names  # what was named here is not seen from elsewhere
+        return "\n".join(lines)
+
+    def over_units(
+        self,
+        loop: str,
+        over_block: Mapping[str, str],
+        of_case: Mapping[str, Symbol],
+        of_unit: Mapping[str, Symbol],
+        last: str,
+    ) -> str:
+        """Compute results of a case, then those of its units, by as many loops over them as the sums need.
+
+        Parameters
+        ----------
+        loop : str
+            The head of a loop over the units.
+        over_block : mapping
+            For each operation over units a function of C that combines what the threads of a block have found; empty
+            where one thread goes over all units.
+        of_case, of_unit : mapping of str to Symbol
+            What to compute, by name.
+        last : str
+            What to do with the results of a unit.
+        """
+        names, lines = dict(self.names), list[str]()
+        every = [*of_case.values(), *of_unit.values()]
+        needed = list(self._needed(every))
+        level_of = self._levels(needed)
+        for level in range(1, max(level_of.values(), default=0) + 1):
+            sums = [at for at in needed if level_of[at] == level and self._is_reduction(at)]
+            lines += self._once_a_case([self.symbols[at].operands[0] for at in sums])
+            lines += self._loop_of_sums(loop, over_block, sums)
+        lines += self._once_a_case(every)
+        lines += [f"const real {name} = {self._text(result)};" for name, result in of_case.items()]
+        lines += [f"{loop} {{", *_indented(self.statements(**of_unit)), *_indented(last), "}"]
+        self.names = names
+        return "\n".join(lines)
+
+    def _loop_of_sums(self, loop: str, over_block: Mapping[str, str], sums: list[int]) -> Iterator[str]:
+        least = literal(float(np.finfo(self.dtype).min), self.dtype)
+        sums_in_c = {at: f"over_units_{at}" for at in sums}
+        for at, name in sums_in_c.items():
+            yield f"real {name} = {literal(0.0, self.dtype) if self._operation(at) == REDUCTIONS['sum'] else least};"
+        parts = {f"part_{at}": self.symbols[at].operands[0] for at in sums}
+        yield f"{loop} {{"
+        yield from _indented(self.statements(**parts))
+        for at, name in sums_in_c.items():
+            yield f"    {name} = {PATTERNS[self._operation(at)].format(name, f'part_{at}')};"
+        yield "}"
+        for at, name in sums_in_c.items():
+            if over_block:
+                yield f"{name} = {over_block[self._operation(at)]}({name}, shared);"
+            self.names[at] = name
+
+    def _once_a_case(self, results: list[Symbol]) -> list[str]:
+        """Name what results need and units of a case share, so that it is computed outside of the loop."""
+        uses = self._needed(results)
+        shared = (at for at in uses if not self.symbols[at].per_unit and not self._is_reduction(at))
+        return list(self._named(uses, shared))
+
+    def _levels(self, needed: Iterable[int]) -> dict[int, int]:
+        """Count how many sums over units follow from each other in each symbol."""
+        level_of: dict[int, int] = {}
+        for at in needed:  # parts come first
+            below = [level_of.get(self.index(part), 0) for part in self._parts(self.symbols[at])]
+            level_of[at] = max(below, default=0) + self._is_reduction(at)
+        return level_of
+
+    def _operation(self, at: int) -> str:
+        return self.symbols[at].operation
+
+    def _is_reduction(self, at: int) -> bool:
+        return self._operation(at) in REDUCTIONS.values()
+
+    def _is_worth_a_name(self, at: int, n_uses: int) -> bool:
+        return self._operation(at) == "variable" or n_uses > 1
+
+    def _named(self, uses: Mapping[int, int], chosen: Iterable[int]) -> Iterator[str]:
+        for at in chosen:
+            symbol = self.symbols[at]
+            if symbol.operation == "variable":
+                (self.names[at],) = symbol.operands
+                yield f"const real {self.names[at]} = {self.variables[self.names[at]]};"
+            else:
+                text = self._text(symbol)
+                self.names[at] = f"t{at}"
+                yield f"const {'bool' if symbol.operation in COMPARISONS else 'real'} t{at} = {text};"
+
+    def _text(self, operand: Any) -> str:
+        if isinstance(operand, Number):
+            return self._setting(operand)
+        if not isinstance(operand, Symbol):
+            return literal(float(operand), self.dtype)
+        at = self.index(operand)
+        if at in self.names:
+            return self.names[at]
+        operation, parts = operand.operation, [self._text(part) for part in operand.operands]
+        if operation in FUNCTIONS:
+            return f"{FUNCTIONS[operation]}{'f' if self.dtype == 'float32' else ''}({parts[0]})"
+        if operation == OVER_CASES or operation in REDUCTIONS.values():
+            raise Inexpressible(f"there is no {operation} here")
+        if operation in PATTERNS:
+            return PATTERNS[operation].format(*parts)
+        return f"({parts[0]} {operation} {parts[1]})"
+
+    def _setting(self, number: Number) -> str:
+        texts = [known.text for known in self.settings]
+        if number.text not in texts:
+            self.settings.append(number)
+            texts.append(number.text)
+        return f"settings[{texts.index(number.text)}]"
+
+
+def _indented(text: str) -> Iterator[str]:
+    return (f"    {line}" for line in text.splitlines())

@@ -1,0 +1,135 @@
+"""The sweep on a CUDA device: a network, a rule and cases turned into launches."""
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from gpubp._typing import Array
+from gpubp.batches import ArrayBatches, Batch, Batches
+from gpubp.cuda.rules import settings_of_steps, state_after, update_of
+from gpubp.cuda.source import layers_of, part_in_global_memory
+from gpubp.cuda.steps import Cut, Steps, Work
+from gpubp.cuda.symbols import Inexpressible
+from gpubp.cuda.tiny import TinySteps, part_of_one_network, shared_memory, source_of_tiny
+from gpubp.descent import Rule
+from gpubp.step import Objective, Position, Swept
+
+logger = logging.getLogger("gpubp")
+
+Sweep = Callable[[Position, Batches], Swept]
+
+STEPS_OF_A_GRAPH = 64  # at most
+BYTES_OF_A_WINDOW = 64 << 20  # of gathered cases, at most
+WORTH_MANY_BLOCKS = 1e6  # operations of a step, above which one block of threads is slower than all: from arithmetic
+
+
+def cuda_sweep(device: Any, objective: Objective, rule: Rule, dtype: str, plain: Sweep) -> Sweep:
+    """Write the steps of a rule and an objective in CUDA C, or give ``plain`` where that cannot be done.
+
+    Parameters
+    ----------
+    device : object
+        A :class:`gpubp.cuda.device.CudaDevice`, or what has the same methods.
+    """
+    try:
+        return CudaSweep(device, objective, rule, dtype, plain)
+    except Inexpressible as error:
+        logger.info("the equations run one by one: %s", error)
+        return plain
+
+
+class CudaSweep:
+    """A sweep by kernels of our own; batches that are not arrays, and stacks of larger networks, go the plain way.
+
+    The arrays of the state that it leaves in a position are its own: the next sweep changes them.
+    """
+
+    def __init__(self, device: Any, objective: Objective, rule: Rule, dtype: str, plain: Sweep) -> None:
+        self.device, self.objective, self.rule, self.dtype, self.plain = device, objective, rule, dtype, plain
+        self.work = Work(objective, update_of(rule, dtype, part_in_global_memory), dtype)
+        self.work_of_tiny = Work(objective, update_of(rule, dtype, part_of_one_network), dtype)
+        layers_of(objective.network, dtype, weighed=False)  # raise now what they would raise later
+        source_of_tiny(self.work_of_tiny, weighed=False)
+        self.steps: Steps | TinySteps | None = None
+        self.given: Batch | None = None
+        self.kind: Any = None
+        self.own_state: Any = None
+        self.present: dict[str, np.ndarray] = {}  # what was uploaded last
+
+    def __call__(self, position: Position, batches: Batches) -> Swept:
+        """Move a position, step by step."""
+        if not isinstance(batches, ArrayBatches) or not 0 < batches.cases.x.shape[-2] < 2**31:
+            return self.plain(position, batches)
+        stack, size = position.theta.shape[:-1], min(batches.size, batches.cases.x.shape[-2])
+        is_tiny = self._is_tiny(stack, size)
+        if stack and not is_tiny:
+            return self.plain(position, batches)
+        with self.device.active():
+            return self._sweep(self._steps_for(batches, stack, size, is_tiny), position, batches.order)
+
+    def _sweep(self, steps: Steps | TinySteps, position: Position, order: np.ndarray | None) -> Swept:
+        before, done, cut = position.state, 0, steps.cut
+        self._bring(steps, position, order)
+        try:
+            for n in steps.launches():
+                done += n
+        finally:  # Ctrl-C keeps what was learned
+            position.theta = self.device.copy(steps.thetas)
+            position.state = self.own_state = state_after(self.work.update, before, steps.parts, done)
+            self.device.wait()
+        values, weights, finite = steps.read()
+        sizes = np.minimum(cut.size, cut.n_cases - np.arange(0, cut.n_cases, cut.size))
+        return Swept(values, weights, sizes, finite)
+
+    def _is_tiny(self, stack: tuple[int, ...], size: int) -> bool:
+        """Tell whether one block of threads takes the steps of a network: where it can, and is not slower than all."""
+        if self.device.products != "float32":
+            return False  # a block makes its products itself, and in full
+        if shared_memory(self.objective.network, size, self.dtype) > self.device.shared_memory:
+            return False
+        return bool(stack) or 6.0 * size * self.objective.network.n_parameters <= WORTH_MANY_BLOCKS
+
+    def _steps_for(self, batches: ArrayBatches, stack: tuple[int, ...], size: int, is_tiny: bool) -> Steps | TinySteps:
+        """Make places for the cases, or find those made before for the same cases, cut in the same way."""
+        cases, n_cases = batches.cases, batches.cases.x.shape[-2]
+        chosen = size < n_cases or batches.order is not None
+        kind = (size, chosen, stack)
+        if self.steps is None or self.given is not cases or self.kind != kind:
+            self.steps, self.own_state, self.present = None, None, {}  # let go what they hold before asking for more
+            self.given, self.kind = cases, kind
+            rows = self.device.xp.ascontiguousarray
+            x, d, case_weights = (None if part is None else rows(part) for part in cases[:3])
+            cases = Batch(x, d, case_weights)
+            cut = Cut(size, n_cases, self._window(size, n_cases // size) if chosen else 1, chosen)
+            if is_tiny:
+                self.steps = TinySteps(self.device, self.work_of_tiny, stack, cases, cut)
+            else:
+                self.steps = Steps(self.device, self.work, cases, cut)
+        return self.steps
+
+    def _window(self, size: int, n_whole: int) -> int:
+        """Count the steps of a graph, so that few are left over."""
+        sizes = self.objective.network.sizes
+        bytes_of_a_step = size * (sizes[0] + sizes[-1] + 1) * np.dtype(self.dtype).itemsize
+        most = max(1, min(STEPS_OF_A_GRAPH, BYTES_OF_A_WINDOW // bytes_of_a_step))
+        return n_whole // -(-n_whole // most)
+
+    def _bring(self, steps: Steps | TinySteps, position: Position, order: np.ndarray | None) -> None:
+        """Bring to the device what the steps start from: parameters, state, order, settings."""
+        cut = steps.cut
+        self.device.copy(position.theta, steps.thetas)
+        if position.state is not self.own_state:
+            for name, place in zip(self.work.update.parts, steps.parts, strict=True):
+                self.device.copy(getattr(position.state, name), place)
+        epochs = position.epoch + np.arange(0, cut.n_cases, cut.size) / cut.n_cases
+        settings = settings_of_steps(self.work.update, self.rule.settings, position.state, epochs)
+        self._upload("settings", np.broadcast_to(settings, steps.settings.shape).astype(self.dtype), steps.settings)
+        cases = np.arange(cut.n_cases) if order is None else order
+        self._upload("order", cases.astype(np.int32), steps.order)
+
+    def _upload(self, name: str, array: np.ndarray, place: Array) -> None:
+        if name not in self.present or not np.array_equal(self.present[name], array):
+            self.device.upload(array, place)
+            self.present[name] = array

@@ -1,0 +1,453 @@
+"""A CUDA device that is none: kernels compiled by g++, run block by block, a block's threads by turns.
+
+It has the methods of gpubp.cuda.device.CudaDevice, on arrays of NumPy. It is stricter than a GPU: new arrays hold NaN,
+so does shared memory before each block; arrays are checked against a kernel's parameters; while steps are captured
+nothing runs, and nothing but launches is allowed; a block some of whose threads end while others wait is an error. With
+``backwards`` a block's threads, and the blocks, take their turns in reverse: what depends on who comes first shows.
+"""
+
+import atexit
+import contextlib
+import ctypes
+import hashlib
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from functools import cache, partial
+from pathlib import Path
+from types import MappingProxyType, ModuleType, SimpleNamespace
+from typing import NamedTuple
+
+import numpy as np
+
+COMPILER = shutil.which("g++") if sys.platform == "linux" else None
+
+HEADER = """
+#include <math.h>
+#include <setjmp.h>
+#include <stdlib.h>
+#include <ucontext.h>
+#define __global__
+#define __device__ static
+#define __shared__
+struct Place { unsigned x, y, z; };
+static Place blockIdx, threadIdx, blockDim, gridDim;
+
+static const unsigned MOST = 1024, STACK = 1 << 16;
+static ucontext_t beginnings[MOST];
+static jmp_buf scheduler, fibers[MOST];  // where each goes on
+static char *stacks;
+static bool begun[MOST], ended[MOST];
+static unsigned present;
+static void (*work)(const void *);  // what a thread does,
+static const void *given;           // and with what
+
+static void __syncthreads() {
+    if (!_setjmp(fibers[present])) _longjmp(scheduler, 1);
+}
+static void enter() {
+    work(given);
+    ended[present] = true;
+    _longjmp(scheduler, 1);
+}
+static void become(unsigned t) {
+    present = t;
+    threadIdx = {t % blockDim.x, t / blockDim.x, 0};
+}
+"""
+
+RUNNER = """
+alignas(16) real shared[1 << 16];
+
+static void go_on() {
+    if (_setjmp(scheduler)) return;
+    if (begun[present]) _longjmp(fibers[present], 1);
+    begun[present] = true;
+    setcontext(&beginnings[present]);
+}
+
+static bool run_block(unsigned n, bool backwards) {
+    if (!stacks) stacks = (char *)malloc(MOST * STACK);
+    for (unsigned t = 0; t < n; ++t) {
+        getcontext(&beginnings[t]);
+        beginnings[t].uc_stack.ss_sp = stacks + t * STACK;
+        beginnings[t].uc_stack.ss_size = STACK;
+        makecontext(&beginnings[t], enter, 0);
+        begun[t] = ended[t] = false;
+    }
+    for (unsigned alive = n; alive > 0;) {
+        unsigned end = 0;
+        for (unsigned k = 0; k < n; ++k) {
+            become(backwards ? n - 1 - k : k);
+            go_on();
+            end += ended[present];
+        }
+        if (end != 0 && end != alive) return false;  // some wait for those that have ended
+        alive -= end;
+    }
+    return true;
+}
+
+template <class Kernel> static void call(const void *kernel) { (*(const Kernel *)kernel)(); }
+
+template <class Kernel>
+static int run(const Kernel &kernel, Place grid, Place block, unsigned n_shared, bool waits, bool backwards) {
+    work = call<Kernel>;
+    given = &kernel;
+    gridDim = grid;
+    blockDim = block;
+    const unsigned n = block.x * block.y, n_blocks = grid.x * grid.y;
+    for (unsigned k = 0; k < n_blocks; ++k) {
+        const unsigned at = backwards ? n_blocks - 1 - k : k;
+        blockIdx = {at % grid.x, at / grid.x, 0};
+        for (unsigned i = 0; i < n_shared; ++i) shared[i] = NAN;
+        if (waits) {
+            if (!run_block(n, backwards)) return 1;
+        } else {
+            for (unsigned t = 0; t < n; ++t) {
+                become(backwards ? n - 1 - t : t);
+                kernel();
+            }
+        }
+    }
+    return 0;
+}
+"""
+
+C_TYPES = {
+    "real float32": ctypes.c_float,
+    "real float64": ctypes.c_double,
+    "whole": ctypes.c_longlong,
+}
+DTYPES = {"int": "int32", "whole": "int64", "double": "float64", "unsigned char": "uint8"}
+
+
+class Parameter(NamedTuple):
+    kind: str  # what it is, or points to
+    is_pointer: bool
+    is_read_only: bool
+
+
+class Kernel(NamedTuple):
+    name: str
+    run: object
+    parameters: tuple[Parameter, ...]
+    waits: bool
+
+
+@cache
+def folder():
+    made = tempfile.TemporaryDirectory(prefix="emulated-cuda-")
+    atexit.register(made.cleanup)
+    return Path(made.name)
+
+
+def compile_shared(text):
+    """Compile C++ to a shared library, once."""
+    path = folder() / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.so"
+    if not path.exists():
+        command = [COMPILER, "-x", "c++", "-std=c++14", "-O1", "-Wall", "-Werror", "-Wno-unknown-pragmas"]
+        command += [
+            "-Wno-unused-function",
+            "-U_FORTIFY_SOURCE",
+            "-ffp-contract=off",
+            "-shared",
+            "-fPIC",
+            "-",
+            "-o",
+            str(path),
+        ]
+        done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+    return ctypes.CDLL(str(path))
+
+
+def parsed(source):
+    """The kernels of a source: name, parameters, and text of each."""
+    for head in re.finditer(r'extern "C" __global__ void (\w+)\(([^)]*)\) \{', source):
+        stop = source.index("\n}\n", head.end())
+        parameters = []
+        for text in head[2].split(","):
+            kind = re.sub(r"\bconst\b", "", text.rpartition("*")[0] if "*" in text else text.rsplit(None, 1)[0]).strip()
+            parameters.append(Parameter(kind, "*" in text, "const" in text))
+        yield head[1], head[2], parameters, source[head.end() : stop]
+
+
+class EmulatedDevice:
+    """See the top of this file."""
+
+    xp = np
+
+    def __init__(self, *, backwards=False, can_capture=True, shared_memory=227 << 10):
+        self.backwards, self.can_capture, self.shared_memory = backwards, can_capture, shared_memory
+        self.products = "float32"
+        self.recorded = None
+        self.n_launches, self.n_replays = 0, 0
+        self.computed = None  # how the last product was made, where cuBLAS was asked
+
+    def active(self):
+        return contextlib.nullcontext()
+
+    def empty(self, shape, dtype):
+        self._must_not_be_captured()
+        fill = np.nan if np.dtype(dtype).kind == "f" else 77
+        return np.full(shape, fill, dtype)
+
+    def upload(self, array, place=None):
+        return self.copy(np.ascontiguousarray(array), place)
+
+    def copy(self, array, place=None):
+        self._must_not_be_captured()
+        if place is None:
+            return array.copy()
+        assert (array.shape, array.dtype) == (place.shape, place.dtype)
+        place[...] = array
+        return place
+
+    def download(self, array):
+        self._must_not_be_captured()
+        return array.copy()
+
+    def wait(self):
+        self._must_not_be_captured()
+
+    def kernels(self, source):
+        self._must_not_be_captured()
+        self.dtype = "float32" if "typedef float real" in source else "float64"
+        wrappers, found = [], {}
+        for name, text, parameters, body in parsed(source):
+            names = ", ".join(re.search(r"(\w+)\s*$", part)[1] for part in text.split(","))
+            wrappers.append(
+                f'extern "C" int run_{name}(unsigned gx, unsigned gy, unsigned bx, unsigned by, unsigned n_shared, '
+                f"int waits, int backwards, {text}) {{\n    const Place grid = {{gx, gy, 1}}, block = {{bx, by, 1}};\n"
+                f"    return run([&] {{ {name}({names}); }}, grid, block, n_shared, waits, backwards);\n}}\n"
+            )
+            found[name] = (parameters, "__syncthreads" in body or "_over_block(" in body)
+        library = compile_shared(HEADER + source + RUNNER + "".join(wrappers))
+        return {
+            name: Kernel(name, getattr(library, f"run_{name}"), tuple(parameters), waits)
+            for name, (parameters, waits) in found.items()
+        }
+
+    def launch(self, kernel, blocks, threads, shared_bytes, *arguments):
+        blocks, threads = (pair if isinstance(pair, tuple) else (pair, 1) for pair in (blocks, threads))
+        n_threads, n_shared = threads[0] * threads[1], shared_bytes // np.dtype(self.dtype).itemsize
+        assert 0 < n_threads <= 1024
+        assert 0 < blocks[0] < 2**31
+        assert 0 < blocks[1] < 2**16
+        assert shared_bytes <= self.shared_memory
+        assert len(arguments) == len(kernel.parameters), kernel.name
+        given = [self._argument(kernel, *pair) for pair in zip(kernel.parameters, arguments, strict=True)]
+        plain = [*blocks, *threads, n_shared, kernel.waits, self.backwards]
+
+        def work():
+            assert kernel.run(*map(ctypes.c_int, plain), *given) == 0, f"{kernel.name}: not all threads wait"
+
+        self._do(work)
+
+    def multiply(self, a, b, to, *, a_transposed=False, b_transposed=False):
+        assert all(part.flags.c_contiguous and part.ndim == 2 and part.dtype == to.dtype for part in (a, b, to))
+        a, b = (a.T if a_transposed else a), (b.T if b_transposed else b)
+        self._do(lambda: np.matmul(a, b, out=to))
+
+    def capture(self, work):
+        if not self.can_capture:
+            raise RuntimeError("this device captures nothing")
+        self._must_not_be_captured()
+        self.recorded = recorded = []
+        try:
+            work()
+        finally:
+            self.recorded = None
+
+        def replay():
+            self._must_not_be_captured()
+            self.n_replays += 1
+            for one in recorded:
+                one()
+
+        return replay
+
+    def _do(self, work):
+        self.n_launches += 1
+        if self.recorded is None:
+            work()
+        else:
+            self.recorded.append(work)
+
+    def _must_not_be_captured(self):
+        assert self.recorded is None, "this cannot be captured"
+
+    def _argument(self, kernel, parameter, value):
+        if not parameter.is_pointer:
+            assert type(value) in (int, np.dtype(self.dtype).type), (kernel.name, value)
+            assert isinstance(value, int) == (parameter.kind == "whole"), (kernel.name, value)
+            return C_TYPES[parameter.kind if parameter.kind == "whole" else f"real {self.dtype}"](value)
+        if value is None:
+            return ctypes.c_void_p(None)
+        wanted = self.dtype if parameter.kind == "real" else DTYPES[parameter.kind]
+        assert value.dtype == wanted, (kernel.name, parameter, value.dtype)
+        assert value.flags.c_contiguous, (kernel.name, parameter)
+        return ctypes.c_void_p(value.ctypes.data)
+
+
+# --- CuPy and nvmath-python on the emulated device ---
+
+
+COMPUTE_TYPES = {
+    "COMPUTE_32F": 68,
+    "COMPUTE_64F": 70,
+    "COMPUTE_32F_FAST_16F": 74,
+    "COMPUTE_32F_FAST_16BF": 75,
+    "COMPUTE_32F_FAST_TF32": 77,
+}
+"""As cublas_api.h numbers them."""
+
+
+class DeviceArray(np.ndarray):
+    """An array as CuPy has it: an address, and copies from and to the host."""
+
+    @property
+    def data(self):
+        return SimpleNamespace(ptr=self.ctypes.data)
+
+    def set(self, array, stream):
+        assert (array.shape, array.dtype) == (self.shape, self.dtype)
+        self[...] = array
+
+    def get(self, stream):
+        return np.array(self)
+
+
+class Stream:
+    """A stream that must be the current one for launches, and that captures."""
+
+    present = None
+    ptr = 4096
+
+    def __init__(self, device=None, *, non_blocking=False):
+        self.device, self.non_blocking, self.waited_for = device, non_blocking, []
+
+    def __enter__(self):
+        self.before, Stream.present = Stream.present, self
+
+    def __exit__(self, *_):
+        Stream.present = self.before
+
+    def record(self):
+        return self
+
+    def wait_event(self, event):
+        self.waited_for.append(event)
+
+    def synchronize(self):
+        assert self.device.recorded is None, "this cannot be captured"
+
+    def begin_capture(self):
+        assert self.non_blocking
+        self.device.recorded = []
+
+    def end_capture(self):
+        recorded, self.device.recorded = self.device.recorded, None
+        return SimpleNamespace(launch=lambda stream: [one() for one in recorded])
+
+
+class RawKernel:
+    """A kernel that takes arguments as CuPy does: arrays and NumPy's numbers."""
+
+    def __init__(self, device, kernel):
+        self.device, self.kernel, self.max_dynamic_shared_size_bytes = device, kernel, 48 << 10
+
+    def __call__(self, blocks, threads, arguments, *, shared_mem):
+        assert Stream.present is not None, "launched on the default stream"
+        assert shared_mem <= self.max_dynamic_shared_size_bytes
+        assert all(isinstance(value, np.generic | DeviceArray) for value in arguments)
+        given = [_as_emulated(value) for value in arguments]
+        self.device.launch(self.kernel, (*blocks, 1)[:2], (*threads, 1)[:2], shared_mem, *given)
+
+
+class RawModule:
+    def __init__(self, device, code):
+        self.device, self.kernels = device, device.kernels(code)
+
+    def get_function(self, name):
+        return RawKernel(self.device, self.kernels[name])
+
+
+def _as_emulated(value):
+    if isinstance(value, np.uint64):
+        assert value == 0
+        return None
+    return int(value) if isinstance(value, np.int64) else value
+
+
+@contextlib.contextmanager
+def allocated_by(cupy, allocate):
+    cupy.allocate = allocate
+    yield
+    del cupy.allocate
+
+
+def emulated_modules():
+    """The modules cupy, nvmath, nvmath.bindings and nvmath.bindings.cublas, as far as they are asked for."""
+    device = EmulatedDevice()
+
+    def gemm_ex(
+        handle, op_a, op_b, m, n, k, alpha, a, type_a, lda, b, type_b, ldb, beta, c, type_c, ldc, compute, algo
+    ):
+        """Set C to op(A) op(B), all by columns."""
+        assert (handle, type_a, type_b, algo) == (99, type_c, type_c, -1)
+        device.computed = compute
+        dtype, number = (("float32", ctypes.c_float), ("float64", ctypes.c_double))[type_c]
+
+        def matrix(address, rows, columns, apart):
+            numbers = np.ctypeslib.as_array(ctypes.cast(address, ctypes.POINTER(number)), (columns, apart))
+            return numbers.T[:rows]
+
+        A = matrix(a, k, m, lda).T if op_a else matrix(a, m, k, lda)
+        B = matrix(b, n, k, ldb).T if op_b else matrix(b, k, n, ldb)
+        C = matrix(c, m, n, ldc)
+        assert matrix(alpha, 1, 1, 1) == 1.0
+        assert matrix(beta, 1, 1, 1) == 0.0
+        device._do(lambda: np.copyto(C, np.matmul(A, B).astype(dtype)))
+
+    def on_device(array):
+        return np.asarray(array).view(DeviceArray)
+
+    def empty(shape, dtype):
+        """Take memory from the allocator that is asked for; as on a GPU nothing says what is in it."""
+        array = np.ndarray(shape, dtype, cupy.allocate(int(np.prod(shape)) * np.dtype(dtype).itemsize))
+        array[...] = device.empty(shape, dtype)
+        return on_device(array)
+
+    cupy = ModuleType("cupy")
+    cupy.empty = empty
+    cupy.copyto, cupy.reshape = np.copyto, np.reshape
+    cupy.ascontiguousarray = lambda array: on_device(np.ascontiguousarray(array))
+    cupy.RawModule = partial(RawModule, device)
+    cupy.cuda = SimpleNamespace(
+        Stream=lambda **options: Stream(device, **options),
+        Memory=bytearray,
+        MemoryPointer=lambda memory, offset: memoryview(memory)[offset:],
+        using_allocator=partial(allocated_by, cupy),
+        get_current_stream=lambda: Stream(device),
+    )
+    cublas = ModuleType("nvmath.bindings.cublas")
+    cublas.create, cublas.destroy = lambda: 99, lambda handle: None
+    cublas.set_stream = cublas.set_workspace = lambda *_: None
+    cublas.gemm_ex = gemm_ex
+    cublas.Operation, cublas.GemmAlgo = SimpleNamespace(N=0, T=1), SimpleNamespace(DEFAULT=-1)
+    cublas.ComputeType = SimpleNamespace(**COMPUTE_TYPES)
+    bindings, nvmath = ModuleType("nvmath.bindings"), ModuleType("nvmath")
+    nvmath.bindings, bindings.cublas = bindings, cublas
+    modules = {module.__name__: module for module in (cupy, nvmath, bindings, cublas)}
+    return device, modules
+
+
+class CudaDeviceOfNumPy(contextlib.nullcontext):
+    """What cupy.cuda.Device is asked for."""
+
+    id = 0
+    attributes = MappingProxyType({"MaxSharedMemoryPerBlockOptin": 227 << 10})
