@@ -1,0 +1,103 @@
+"""The pictures of docs/pictures.md, each made by one function of gpubp.plotting; written where the argument says."""
+
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+import gpubp
+from gpubp.plotting import (
+    decision_boundary,
+    error_surface,
+    hidden_heat_map,
+    hidden_projection,
+    hinton_diagram,
+    learning_curves,
+    network_diagram,
+)
+
+folder = Path(sys.argv[1] if len(sys.argv) > 1 else tempfile.mkdtemp())
+folder.mkdir(parents=True, exist_ok=True)
+
+
+def save(name, ax):
+    path = folder / f"{name}.png"
+    # without the version of matplotlib in it, equal pictures are equal files
+    ax.figure.savefig(path, dpi=80, metadata={"Software": None}, pil_kwargs={"optimize": True})
+    print(f"{path.name:24s} {path.stat().st_size / 1024:5.1f} kB")
+
+
+paper = {"batch_size": "sweep", "mean": False, "device": "cpu"}
+
+# the paper's symmetry network, as it stands once all 64 vectors are right
+symmetry = gpubp.load_dataset("symmetry")
+network = gpubp.Network((6, 2, 1), hidden="logistic", output="logistic")
+first = gpubp.initial_weights(network, seed=range(20), scheme="uniform", scale=0.3, dtype="float64")
+fit = gpubp.train(network, symmetry.x, symmetry.d, theta=first, rule=gpubp.momentum(0.1, 0.9), epochs=3000, **paper)
+y = gpubp.predict(network, fit.theta, symmetry.x)
+solved = np.flatnonzero(np.all((y > 0.5) == (symmetry.d > 0.5), axis=(1, 2)))
+print(f"symmetry: {len(solved)} of 20 networks solved it; the first of them is drawn")
+model = (network, fit.theta[solved[0]])
+save("hinton", hinton_diagram(model, unit_names=["hidden unit 1", "hidden unit 2"]))
+save("network", network_diagram(model, input_names=[f"bit {k}" for k in range(1, 7)], output_names=["symmetric?"]))
+save("hidden-heat-map", hidden_heat_map(model, symmetry.x[::4]))
+
+# exclusive or with three rules, 50 networks each
+xor = gpubp.load_dataset("xor")
+network = gpubp.Network((2, 3, 1), hidden="tanh", output="logistic", loss="squared")
+first = gpubp.initial_weights(network, seed=range(50), scheme="uniform", scale=1.0, dtype="float64")
+rules = {
+    "plain, eq. (8)": gpubp.gradient_descent(0.3),
+    "momentum, eq. (9)": gpubp.momentum(0.3, 0.9),
+    "Adam": gpubp.adam(0.03),
+}
+fits = {
+    name: gpubp.train(network, xor.x, xor.d, theta=first, rule=rule, epochs=600, **paper) for name, rule in rules.items()
+}
+save("learning-curves", learning_curves({name: fit.history for name, fit in fits.items()}))
+
+# one logistic unit has two parameters: its weight and its bias, and the whole of its error is seen
+x = np.linspace(-2.0, 2.0, 12)[:, None]
+d = 1.0 / (1.0 + np.exp(-(3.0 * x - 2.0)))
+unit = gpubp.Network((1, 1), output="logistic")
+start = np.asarray([-3.0, 4.0])
+descents = {
+    "plain, 150 sweeps": (gpubp.gradient_descent(0.5), 150),
+    "momentum, 150 sweeps": (gpubp.momentum(0.5, 0.8), 150),
+    "L-BFGS, to the end": (gpubp.lbfgs(), 50),
+}
+paths = {}
+for name, (rule, epochs) in descents.items():
+    path = [start]
+    gpubp.train(
+        unit,
+        x,
+        d,
+        theta=start,
+        rule=rule,
+        epochs=epochs,
+        callbacks=[lambda progress, path=path: path.append(np.array(progress.theta))],
+        **paper,
+    )
+    paths[name] = np.asarray(path)
+    print(f"{name}: {len(path) - 1} sweeps, ends at w = {path[-1][0]:.2f}, b = {path[-1][1]:.2f}")
+ax = error_surface((unit, start), x, d, paths=paths)
+ax.set_xlabel("weight")
+ax.set_ylabel("bias")
+save("error-surface", ax)
+
+# two moons of points, and the first two columns of iris
+rng = np.random.default_rng(0)
+angle = rng.uniform(0.0, np.pi, 120)
+labels = np.arange(120) % 2
+moons = np.stack([np.cos(angle), np.sin(angle)], axis=1) * np.where(labels, -1.0, 1.0)[:, None]
+moons = moons + labels[:, None] * [1.0, 0.4] + rng.normal(scale=0.12, size=(120, 2))
+classifier = gpubp.MLPClassifier((12,), activation="tanh", solver="lbfgs", random_state=0, max_iter=500).fit(moons, labels)
+save("decision-boundary", decision_boundary(classifier, moons, labels))
+
+iris = gpubp.load_dataset("iris")
+standard = (iris.x - iris.x.mean(axis=0)) / iris.x.std(axis=0)
+network = gpubp.Network((4, 5, 3), hidden="tanh", loss="cross_entropy")
+fit = gpubp.train(network, standard, iris.d, rule=gpubp.lbfgs(), epochs=60, seed=1, l2=0.5, dtype="float64", device="cpu")
+save("hidden-projection", hidden_projection(fit, standard, iris.labels.astype(str)))
