@@ -53,7 +53,8 @@ rules = {
     "Adam": gpubp.adam(0.03),
 }
 fits = {
-    name: gpubp.train(network, xor.x, xor.d, theta=first, rule=rule, epochs=600, **paper) for name, rule in rules.items()
+    name: gpubp.train(network, xor.x, xor.d, theta=first, rule=rule, epochs=600, **paper)
+    for name, rule in rules.items()
 }
 save("learning-curves", learning_curves({name: fit.history for name, fit in fits.items()}))
 
@@ -93,11 +94,15 @@ angle = rng.uniform(0.0, np.pi, 120)
 labels = np.arange(120) % 2
 moons = np.stack([np.cos(angle), np.sin(angle)], axis=1) * np.where(labels, -1.0, 1.0)[:, None]
 moons = moons + labels[:, None] * [1.0, 0.4] + rng.normal(scale=0.12, size=(120, 2))
-classifier = gpubp.MLPClassifier((12,), activation="tanh", solver="lbfgs", random_state=0, max_iter=500).fit(moons, labels)
+classifier = gpubp.MLPClassifier((12,), activation="tanh", solver="lbfgs", random_state=0, max_iter=500).fit(
+    moons, labels
+)
 save("decision-boundary", decision_boundary(classifier, moons, labels))
 
 iris = gpubp.load_dataset("iris")
 standard = (iris.x - iris.x.mean(axis=0)) / iris.x.std(axis=0)
 network = gpubp.Network((4, 5, 3), hidden="tanh", loss="cross_entropy")
-fit = gpubp.train(network, standard, iris.d, rule=gpubp.lbfgs(), epochs=60, seed=1, l2=0.5, dtype="float64", device="cpu")
+fit = gpubp.train(
+    network, standard, iris.d, rule=gpubp.lbfgs(), epochs=60, seed=1, l2=0.5, dtype="float64", device="cpu"
+)
 save("hidden-projection", hidden_projection(fit, standard, iris.labels.astype(str)))

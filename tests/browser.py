@@ -21,7 +21,9 @@ class Browser:
     def __init__(self, executable: str, profile: Path):
         to_read, self._out = os.pipe()
         self._in, to_write = os.pipe()
-        flags = "--headless=new --no-sandbox --disable-gpu --disable-dev-shm-usage --no-first-run --remote-debugging-pipe"
+        flags = (
+            "--headless=new --no-sandbox --disable-gpu --disable-dev-shm-usage --no-first-run --remote-debugging-pipe"
+        )
         # the protocol's pipes are the file descriptors 3 and 4
         shell = f'exec "$0" {flags} "--user-data-dir=$1" about:blank 3<&{to_read} 4>&{to_write}'
         self._process = subprocess.Popen(
@@ -78,9 +80,7 @@ class Browser:
         codes = {"ArrowLeft": 37, "ArrowRight": 39, "Home": 36, "End": 35, "Tab": 9, "Enter": 13}
         more = {"text": "\r"} if key == "Enter" else {}
         for kind in ("keyDown", "keyUp"):
-            self.send(
-                "Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=codes[key], **more
-            )
+            self.send("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=codes[key], **more)
             more = {}
 
     def said(self, *methods: str) -> list[dict]:

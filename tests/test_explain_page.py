@@ -21,8 +21,7 @@ from gpubp.explain.page import MOST_CASES
 from gpubp.losses import LOSSES, loss
 from gpubp.network import views
 from gpubp.tabular import fit_table, prepare_table
-
-from . import browser
+from tests import browser
 
 VOID = {"meta", "link", "line", "circle", "br"}
 HOSTILE = '</title></svg><script>alert("1")</script><img src=x onerror=alert(1)>&\x1b[31m\u202e\ud800'
@@ -162,7 +161,9 @@ def test_the_part_at_work_is_lit():
     assert lit(steps[2]) == ([], hidden)
     assert lit(steps[3]) == (into_2, hidden + output)
     assert lit(steps[5]) == ([], output)
-    by_equation = {re.search(r"\((\d)\)", step["text"])[1]: step for step in steps if re.search(r"\((\d)\)", step["text"])}
+    by_equation = {
+        re.search(r"\((\d)\)", step["text"])[1]: step for step in steps if re.search(r"\((\d)\)", step["text"])
+    }
     assert lit(by_equation["7"]) == (into_2, hidden + output)
     assert lit(by_equation["8"]) == (into_2, [])
 

@@ -4,7 +4,9 @@
 """
 
 import os
+import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -124,8 +126,6 @@ def test_no_global_state_is_touched_and_a_figure_is_made_where_none_is_given():
 
 
 def test_importing_the_room_does_not_import_matplotlib():
-    import subprocess
-
     code = "import sys, gpubp.plotting; print('matplotlib' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
@@ -160,7 +160,9 @@ def test_an_estimator_is_a_model(origin):
     from sklearn.neural_network import MLPClassifier as Their
 
     kind = MLPClassifier if origin == "gpubp" else Their
-    fitted = kind((5,), activation="tanh", solver="lbfgs", random_state=0, max_iter=20, tol=1.0).fit(POINTS, [0, 1, 2] * 2)
+    fitted = kind((5,), activation="tanh", solver="lbfgs", random_state=0, max_iter=20, tol=1.0).fit(
+        POINTS, [0, 1, 2] * 2
+    )
     image = plotting.hidden_heat_map(fitted, POINTS).images[0].get_array()
     wanted = np.tanh(POINTS.astype(float) @ fitted.coefs_[0] + fitted.intercepts_[0])
     np.testing.assert_allclose(image, wanted, rtol=1e-6)
@@ -279,7 +281,7 @@ def test_lines_join_the_units_whose_weight_they_are():
     centres = np.asarray([path.vertices.mean(axis=0) for path in ax.collections[1].get_paths()])
     assert len(centres) == sum(NETWORK.sizes)
     places = np.split(np.round(centres, 1), np.cumsum(NETWORK.sizes)[:-1])
-    wanted = [(a, b) for below, above in zip(places[:-1], places[1:], strict=True) for a in below for b in above]
+    wanted = [(a, b) for below, above in pairwise(places) for a in below for b in above]
     np.testing.assert_allclose(ax.collections[0].get_segments(), wanted, atol=0.11)
 
 
@@ -299,7 +301,7 @@ def test_a_network_without_biases_and_with_names():
     ax = plotting.network_diagram((network, np.asarray([1.0, -1.0])), input_names=["left", "right"], output_names="sum")
     assert {text.get_text() for text in ax.texts} == {"1", "−1", "left", "right", "sum"}
     with pytest.raises(DataError, match="input_names must be 2 names, got 3"):
-        plotting.network_diagram((network, np.ones(2)), input_names="a b c".split())
+        plotting.network_diagram((network, np.ones(2)), input_names=["a", "b", "c"])
 
 
 def test_fifty_units_are_drawn_and_more_are_refused():
@@ -371,7 +373,9 @@ def test_two_parameters_among_many():
     x, d = CASES, np.eye(2)[np.arange(9) % 2]
     ax = plotting.error_surface((network, theta), x, d, parameters=(7, 20), limits=((-1, 1), (-1, 1)), resolution=41)
     lines = ax.collections[1]
-    level, path = next((level, path) for level, path in zip(lines.levels[3:], lines.get_paths()[3:]) if len(path.vertices))
+    level, path = next(
+        (level, path) for level, path in zip(lines.levels[3:], lines.get_paths()[3:], strict=True) if len(path.vertices)
+    )
     theta[[7, 20]] = path.vertices[len(path.vertices) // 2]
     assert float(error_and_gradient(np, network, theta, x, d)[0]) == pytest.approx(level, rel=0.01)
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("parameter 7", "parameter 20")
@@ -387,8 +391,9 @@ def test_paths_lie_where_the_parameters_were():
     np.testing.assert_array_equal(np.transpose(cut.get_data()), full[:, [4, 2]] + 1)
     (left, right), (bottom, top) = ax.get_xlim(), ax.get_ylim()
     for line in ax.lines:
-        assert left < min(line.get_xdata()) and max(line.get_xdata()) < right
-        assert bottom < min(line.get_ydata()) and max(line.get_ydata()) < top
+        across, upwards = line.get_data()
+        assert left < min(across) <= max(across) < right
+        assert bottom < min(upwards) <= max(upwards) < top
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["whole", "cut"]
     assert to_hex(whole.get_color()) == STYLES[0].color.lower()
 

@@ -144,7 +144,12 @@ def _cases(loaded: Model, source: str) -> tuple[np.ndarray, np.ndarray, tuple[st
         columns = read_table(source).columns
         matrix = np.stack([*columns.values()], axis=1)
         n_inputs = network.sizes[0]
-        x, d, names, outputs = matrix[:, :n_inputs], matrix[:, n_inputs:], (*columns,)[:n_inputs], (*columns,)[n_inputs:]
+        x, d, names, outputs = (
+            matrix[:, :n_inputs],
+            matrix[:, n_inputs:],
+            (*columns,)[:n_inputs],
+            (*columns,)[n_inputs:],
+        )
     if (x.shape[1], d.shape[1]) != (network.sizes[0], network.sizes[-1]):
         raise DataError(
             f"{source} gives {x.shape[1]} inputs and {d.shape[1]} desired outputs, but the network has "

@@ -96,8 +96,8 @@ def _sign(value: float) -> str:
 def _line(start: tuple[float, float], end: tuple[float, float], w: float, largest: float, active: bool) -> str:
     shown = " active" * active
     return (
-        f'<line class="w {_sign(w)}{shown}" x1="{start[0]:.1f}" y1="{start[1]:.1f}" x2="{end[0]:.1f}" y2="{end[1]:.1f}" '
-        f'stroke-width="{max(WIDEST * abs(w) / largest, 0.4):.2f}"><title>{short(w)}</title></line>'
+        f'<line class="w {_sign(w)}{shown}" x1="{start[0]:.1f}" y1="{start[1]:.1f}" '
+        f'x2="{end[0]:.1f}" y2="{end[1]:.1f}" stroke-width="{max(WIDEST * abs(w) / largest, 0.4):.2f}"><title>{short(w)}</title></line>'
     )
 
 

@@ -135,9 +135,9 @@ _PAGE = """<!DOCTYPE html>
 {sections}
 </main>
 <footer>
-<p>In the drawings a connection is as wide as its weight is large; weights above 0 are orange, those below are blue and
-dashed. In the units stands the latest result for {first_case}. All numbers are rounded, those in matrices to {precision}
-digits after the point. The numbers of the equations are those of Rumelhart, Hinton and Williams (1986).</p>
+<p>In the drawings a connection is as wide as its weight is large; weights above 0 are orange, those below are blue
+and dashed. In the units stands the latest result for {first_case}. All numbers are rounded, those in matrices to
+{precision} digits after the point. The numbers of the equations are those of Rumelhart, Hinton and Williams (1986).</p>
 </footer>
 <script>{script}</script>
 </body>
@@ -245,7 +245,9 @@ def _contents(passages: Sequence[Passage]) -> str:
 def _section(
     number: int, of: int, passage: Passage, network: Network, precision: int, cases: Sequence[str], drawing: str
 ) -> str:
-    equation = f'<span class="equation-number">({passage.equation.replace(", ", "), (")})</span> ' * bool(passage.equation)
+    equation = f'<span class="equation-number">({passage.equation.replace(", ", "), (")})</span> ' * bool(
+        passage.equation
+    )
     worked = _worked(passage, network, precision, cases)
     return f"""<section id="step-{number}" class="step" data-stage="{passage.stage}" aria-labelledby="title-{number}">
 <p class="where">{_STAGES[passage.stage]} · step {number} of {of}</p>
@@ -311,7 +313,9 @@ def _worked(passage: Passage, network: Network, precision: int, cases: Sequence[
             worked = worked_at(passage, precision, (row, unit), MOST_SUMMED)
             if not worked:
                 return ""
-            lines.append(f"<li>{escape(_where(passage, network, row, unit, cases))}: <span>{escape(_minus(worked))}</span></li>")
+            lines.append(
+                f"<li>{escape(_where(passage, network, row, unit, cases))}: <span>{escape(_minus(worked))}</span></li>"
+            )
     return f'<ul class="worked">\n{"".join(lines)}\n</ul>\n'
 
 

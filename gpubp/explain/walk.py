@@ -23,7 +23,6 @@ from gpubp.initialization import initial_weights
 from gpubp.losses import loss, output_error
 from gpubp.network import Layer, Network, error_and_gradient, flatten, forward, views
 
-
 STAGES = ("start", "forward", "error", "backward", "update", "check")
 
 
@@ -158,7 +157,9 @@ def _start(network: Network, theta: np.ndarray, x: np.ndarray, d: np.ndarray) ->
         "rows of d are what should come out."
     )
     formula = " → ".join(_of("y", k) for k in range(len(network.sizes)))
-    return Passage("", "What goes in", formula, (Term("", _of("y", 0), x), *weights), Term("desired", "d", d), meaning, "start")
+    return Passage(
+        "", "What goes in", formula, (Term("", _of("y", 0), x), *weights), Term("desired", "d", d), meaning, "start"
+    )
 
 
 def _forward(network: Network, theta: np.ndarray, x: np.ndarray) -> tuple[list[Layer], list[Passage]]:

@@ -147,7 +147,9 @@ def _classes_of(labels: Any, classes: list[Any], n: int) -> np.ndarray:
     try:
         return np.asarray([places[label] for label in given.tolist()])
     except (KeyError, TypeError) as error:
-        raise DataError(f"labels must be among the model's classes {', '.join(map(str, classes))}, got {error}") from None
+        raise DataError(
+            f"labels must be among the model's classes {', '.join(map(str, classes))}, got {error}"
+        ) from None
 
 
 def _sides(limits: Any, cases: np.ndarray) -> list[tuple[float, float]]:

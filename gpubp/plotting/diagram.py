@@ -1,6 +1,7 @@
 """A network drawn as what it is: units in layers, and connections with their weights."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -101,7 +102,7 @@ def _draw_connections(ax: "Axes", places: list[np.ndarray], weights: list[np.nda
     lines = np.concatenate(
         [
             np.stack(np.broadcast_arrays(below[:, None, :], above[None, :, :]), axis=2).reshape(-1, 2, 2)
-            for below, above in zip(places[:-1], places[1:], strict=True)
+            for below, above in pairwise(places)
         ]
     )
     values = np.concatenate([block.ravel() for block in weights])
@@ -116,7 +117,15 @@ def _draw_connections(ax: "Axes", places: list[np.ndarray], weights: list[np.nda
         across, down = start + 0.3 * (end - start)
         ground = {"boxstyle": "round,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.85}
         ax.text(
-            across, down, _short(value), color=colour, fontsize="x-small", ha="center", va="center", bbox=ground, zorder=2
+            across,
+            down,
+            _short(value),
+            color=colour,
+            fontsize="x-small",
+            ha="center",
+            va="center",
+            bbox=ground,
+            zorder=2,
         )
 
 

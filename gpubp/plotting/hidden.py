@@ -148,7 +148,9 @@ def hidden_projection(
     for number, kind in enumerate(np.unique(kinds)):
         style = STYLES[number % len(STYLES)]
         own = points[kinds == kind]
-        ax.scatter(*own.T, c=style.color, marker=style.marker, s=30, edgecolors="white", linewidths=0.5, label=str(kind))
+        ax.scatter(
+            *own.T, c=style.color, marker=style.marker, s=30, edgecolors="white", linewidths=0.5, label=str(kind)
+        )
     if labels is not None:
         ax.legend(loc="best", framealpha=0.9)
     for name, point in zip(names, points, strict=False):

@@ -107,7 +107,7 @@ def hinton_diagram(
     grounds = [(corners, columns, rows)]
     if network.bias:
         cells = np.vstack([cells, [columns + 1.0, 0.5]])
-        grounds.append((corners + [columns + 0.5, 0.0], 1, 1))
+        grounds.append((corners + np.asarray([columns + 0.5, 0.0]), 1, 1))
     centres = corners[None, :, :] + cells[:, None, :]  # as the block: below by units
     sides = LARGEST_SIDE * np.sqrt(np.minimum(np.abs(block) / largest, 1.0))
     _draw_squares(ax, grounds, centres.reshape(-1, 2), sides.ravel(), block.ravel())

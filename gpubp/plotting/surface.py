@@ -114,7 +114,7 @@ def _errors(
     across: np.ndarray,
     upwards: np.ndarray,
 ) -> np.ndarray:
-    """Take the error at each point of the grid, ``(upwards, across)``: stacks of networks that differ in two numbers."""
+    """Take the error at each point of the grid, ``(upwards, across)``, of stacks of networks."""
     pairs = np.stack(np.meshgrid(across, upwards), axis=-1).reshape(-1, 2)
     at_once = max(1, NUMBERS_AT_ONCE // (len(x) * max(network.sizes) + network.n_parameters))
     errors = []
