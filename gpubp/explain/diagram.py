@@ -94,11 +94,10 @@ def _sign(value: float) -> str:
 
 
 def _line(start: tuple[float, float], end: tuple[float, float], w: float, largest: float, active: bool) -> str:
-    shown = " active" * active
-    return (
-        f'<line class="w {_sign(w)}{shown}" x1="{start[0]:.1f}" y1="{start[1]:.1f}" '
-        f'x2="{end[0]:.1f}" y2="{end[1]:.1f}" stroke-width="{max(WIDEST * abs(w) / largest, 0.4):.2f}"><title>{short(w)}</title></line>'
-    )
+    kind = f"w {_sign(w)}{' active' * active}"
+    width = max(WIDEST * abs(w) / largest, 0.4)
+    ends = 'x1="{:.1f}" y1="{:.1f}" x2="{:.1f}" y2="{:.1f}"'.format(*start, *end)
+    return f'<line class="{kind}" {ends} stroke-width="{width:.2f}"><title>{short(w)}</title></line>'
 
 
 def _number(start: tuple[float, float], end: tuple[float, float], i: int, value: float) -> str:

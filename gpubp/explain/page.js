@@ -22,14 +22,17 @@
     all.setAttribute("aria-pressed", String(showsAll));
     now.textContent = `Step ${place + 1} of ${steps.length}: ${steps[place].querySelector("h2").textContent}`;
     if (showsAll) steps[place].scrollIntoView();
+    else scrollTo(0, 0);
   }
 
   function go(to) {
     const next = Math.min(Math.max(to, 0), steps.length - 1);
     if (next === place) return;
+    const inside = steps[place].contains(document.activeElement);
     place = next;
     history.pushState(null, "", `#step-${place + 1}`);
     show();
+    if (inside) steps[place].querySelector("h2").focus();
   }
 
   back.addEventListener("click", () => go(place - 1));

@@ -15,7 +15,7 @@ class Style(NamedTuple):
     """What tells one of several apart in a picture: a colour of Okabe and Ito's palette, a line and a mark."""
 
     color: str
-    linestyle: str
+    linestyle: str | tuple[int, tuple[int, ...]]
     marker: str
 
 
@@ -24,9 +24,9 @@ STYLES = (
     Style("#D55E00", "--", "s"),
     Style("#007A5A", "-.", "^"),
     Style("#CC79A7", ":", "D"),
-    Style("#E69F00", (0, (6, 2, 1, 2, 1, 2)), "v"),  # type: ignore[arg-type]
-    Style("#56B4E9", (0, (1, 3)), "P"),  # type: ignore[arg-type]
-    Style("#000000", (0, (8, 3)), "X"),  # type: ignore[arg-type]
+    Style("#E69F00", (0, (6, 2, 1, 2, 1, 2)), "v"),
+    Style("#56B4E9", (0, (1, 3)), "P"),
+    Style("#000000", (0, (8, 3)), "X"),
 )
 
 

@@ -134,12 +134,12 @@ def _draw_squares(ax: "Axes", grounds: list[Any], centres: np.ndarray, sides: np
 def _arrangement(input_shape: tuple[int, int] | None, n_below: int) -> tuple[int, int]:
     if input_shape is None:
         return 1, n_below
-    rows, columns = input_shape if len(input_shape) == 2 else (0, 0)
-    if rows < 1 or columns < 1 or rows * columns != n_below:
+    shape = np.asarray(input_shape)
+    if shape.shape != (2,) or shape.dtype.kind not in "iu" or shape.min() < 1 or shape.prod() != n_below:
         raise DataError(
             f"input_shape must be (rows, columns) whose product is {n_below}, the units below, got {input_shape!r}"
         )
-    return int(rows), int(columns)
+    return int(shape[0]), int(shape[1])
 
 
 def _chosen(units: Sequence[int], n_units: int) -> np.ndarray:

@@ -35,7 +35,7 @@ def error_surface(
     Parameters
     ----------
     model : (Network, theta) pair, Fit, Model or fitted estimator
-        The point around which to draw, marked with a cross; where it has more than two parameters, the others stay.
+        The point around which to draw, marked with a cross where there are no paths. All other parameters stay.
     x : (b, i) array
     d : (b, j) array
         The cases and desired outputs whose summed error is drawn.
@@ -87,9 +87,10 @@ def error_surface(
 
     ax = axes_or_new(ax, (6.0, 5.0))
     levels = _levels(error)
-    filled = ax.contourf(across, upwards, error, levels=levels, cmap="Greys", alpha=0.6, extend="both")
-    filled.set_norm(_norm(levels))
-    ax.contour(across, upwards, error, levels=levels, colors="0.35", linewidths=0.5)
+    shades = [f"{shade:.3f}" for shade in np.linspace(1.0, 0.55, len(levels) + 1)]
+    ax.contourf(across, upwards, error, levels=levels, colors=shades, extend="both")
+    if len(levels) > 2:
+        ax.contour(across, upwards, error, levels=levels, colors="0.35", linewidths=0.5)
     for number, (name, way) in enumerate(ways.items()):
         style = STYLES[number % len(STYLES)]
         ends = [0, len(way) - 1]
@@ -125,7 +126,10 @@ def _errors(
             stack[:, list(places)] = part
             layer = output_layer(np, network, stack, x)
             errors.append(output_error(np, network.loss, network.activations[-1], *layer, d)[0])
-    return np.ma.masked_invalid(np.concatenate(errors).reshape(len(upwards), len(across)))
+    error = np.concatenate(errors).reshape(len(upwards), len(across))
+    if not np.isfinite(error).any():
+        raise DataError("the error is nowhere finite within these limits; give narrower ones")
+    return np.ma.masked_invalid(error)
 
 
 def _levels(error: np.ndarray) -> np.ndarray:
@@ -136,12 +140,6 @@ def _levels(error: np.ndarray) -> np.ndarray:
     if high > 10.0 * low >= 0:
         return np.geomspace(max(low, 1e-4 * high), high, LEVELS)
     return np.linspace(low, high, LEVELS)
-
-
-def _norm(levels: np.ndarray) -> Any:
-    from matplotlib.colors import BoundaryNorm
-
-    return BoundaryNorm(levels, 256, extend="both")
 
 
 def _two_of(parameters: Any, network: Network) -> tuple[int, int]:
