@@ -1,10 +1,12 @@
 """The pictures of docs/pictures.md, each made by one function of gpubp.plotting; written where the argument says."""
 
+import io
 import sys
 import tempfile
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 import gpubp
 from gpubp.plotting import (
@@ -22,9 +24,9 @@ folder.mkdir(parents=True, exist_ok=True)
 
 
 def save(name, ax):
-    path = folder / f"{name}.png"
-    # without the version of matplotlib in it, equal pictures are equal files
-    ax.figure.savefig(path, dpi=80, metadata={"Software": None}, pil_kwargs={"optimize": True})
+    path, drawn = folder / f"{name}.png", io.BytesIO()
+    ax.figure.savefig(drawn, dpi=100, format="png")
+    Image.open(drawn).convert("RGB").quantize(96, dither=Image.Dither.NONE).save(path, optimize=True)
     print(f"{path.name:24s} {path.stat().st_size / 1024:5.1f} kB")
 
 

@@ -62,7 +62,7 @@ def network_diagram(
     >>> from gpubp.plotting import network_diagram
     >>> ax = network_diagram((Network((2, 1)), np.asarray([1.0, -0.5, 0.25])))
     >>> ax.collections[0].get_linewidths()
-    [5.0, 2.5]
+    array([5. , 2.5])
     """
     network, theta = network_and_theta(model)
     n_units = sum(network.sizes)
@@ -74,12 +74,15 @@ def network_diagram(
     inputs = check_names("input_names", input_names, network.sizes[0])
     outputs = check_names("output_names", output_names, network.sizes[-1])
     tallest = max(network.sizes)
-    spread = max(2.6, 0.45 * tallest)
+    spread = max(3.2, 0.45 * tallest)
     places = [
         np.asarray([(k * spread, unit - (n - 1) / 2) for unit in range(n)], dtype=float)
         for k, n in enumerate(network.sizes)
     ]
-    ax = axes_or_new(ax, (7.0, min(max(2.4, 0.62 * tallest), 12.0)))
+    edge = RADIUS + 0.3
+    left, right = -edge - 1.5 * bool(inputs), places[-1][0, 0] + edge + 1.5 * bool(outputs)
+    top = (tallest - 1) / 2 + edge
+    ax = axes_or_new(ax, (7.0, min(7.0 * 2.0 * top / (right - left), 12.0)))
     blocks = views(np, network, theta)
     weights = [block[:-1] if network.bias else block for block in blocks]
     biases = [block[-1] for block in blocks] if network.bias else []
@@ -88,9 +91,8 @@ def network_diagram(
     for names, at, side, align in ((inputs, places[0], -1, "right"), (outputs, places[-1], 1, "left")):
         for name, (across, down) in zip(names, at, strict=False):
             ax.text(across + side * (RADIUS + 0.15), down, name, ha=align, va="center", fontsize="small")
-    edge = RADIUS + 0.3
-    ax.set_xlim(-edge - 1.3 * bool(inputs), places[-1][0, 0] + edge + 1.3 * bool(outputs))
-    ax.set_ylim((tallest - 1) / 2 + edge, -(tallest - 1) / 2 - edge)  # the first unit on top
+    ax.set_xlim(left, right)
+    ax.set_ylim(top, -top)  # the first unit on top
     ax.set_aspect("equal")
     ax.axis("off")
     return ax
@@ -113,8 +115,9 @@ def _draw_connections(ax: "Axes", places: list[np.ndarray], weights: list[np.nda
     ax.add_collection(LineCollection(list(lines), linewidths=widths, colors=colours, linestyles=styles, zorder=1))
     if len(values) > MOST_NUMBERS:
         return
-    for (start, end), value, colour in zip(lines, values, colours, strict=True):
-        across, down = start + 0.3 * (end - start)
+    source = np.concatenate([np.repeat(np.arange(len(block)), block.shape[1]) for block in weights])
+    for (start, end), value, colour, below in zip(lines, values, colours, source, strict=True):
+        across, down = start + (0.25 + 0.14 * (below % 2)) * (end - start)  # neighbours' numbers a little apart
         ground = {"boxstyle": "round,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.85}
         ax.text(
             across,

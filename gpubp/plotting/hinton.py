@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 LARGEST_SIDE = 0.92
 """The side of the largest weight's square, in cells."""
 MOST_WEIGHTS = 50_000
+PROPORTION = 1.5  # of width to height, about
 _GREY, _WHITE, _BLACK = "#8C8C8C", "#FFFFFF", "#000000"
 
 
@@ -48,7 +49,7 @@ def hinton_diagram(
     units : sequence of int, optional
         Which of the layer's units, counted from 0; all without it.
     across : int, optional
-        How many small pictures stand side by side; without it as many as make the whole about as wide as it is high.
+        How many small pictures stand side by side; without it as many as make the whole somewhat wider than high.
     largest : float, optional
         The weight whose square fills its cell; that of the largest one drawn without it. Give one figure to several
         diagrams that are to be compared.
@@ -94,7 +95,7 @@ def hinton_diagram(
 
     width, height = columns + 1.5 * network.bias, rows
     if across is None:
-        across = max(1, round(math.sqrt(len(chosen) * (height + 1) / (width + 1.5))))
+        across = max(1, round(math.sqrt(PROPORTION * len(chosen) * (height + 1) / (width + 1.5))))
     elif not (isinstance(across, int) and across >= 1):
         raise DataError(f"across must be 1 or more, a whole number, got {across!r}")
     across = min(across, len(chosen))
