@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from gpubp import Network, initial_weights, load_dataset, save_model
 from gpubp.cli.explain import explain as command
 from gpubp.errors import DataError, ModelFileError
-from gpubp.explain import Example, explain, page, rain_network
+from gpubp.explain import Example, explain, html_page, rain_network
 from gpubp.explain.diagram import WIDEST
 from gpubp.explain.notation import number_format
 from gpubp.explain.page import MOST_CASES
@@ -88,7 +88,7 @@ EXAMPLES = {
 @pytest.mark.parametrize("example", EXAMPLES.values(), ids=EXAMPLES)
 def test_every_step_and_every_number_of_the_walk_is_there(example):
     passages = explain(*example)
-    parsed = Page(page(example))
+    parsed = Page(html_page(example))
     assert [step["id"] for step in parsed.steps] == [f"step-{number}" for number in range(1, len(passages) + 1)]
     assert [step["stage"] for step in parsed.steps] == [passage.stage for passage in passages]
     for passage, step in zip(passages, parsed.steps, strict=True):
@@ -108,7 +108,7 @@ def test_every_step_and_every_number_of_the_walk_is_there(example):
 
 
 def test_all_parts_of_the_lesson_are_there():
-    steps = Page(page(rain_network())).steps
+    steps = Page(html_page(rain_network())).steps
     stages = [step["stage"] for step in steps]
     assert list(dict.fromkeys(stages)) == ["start", "forward", "error", "backward", "update", "check"]
     for number in range(1, 9):
@@ -117,7 +117,7 @@ def test_all_parts_of_the_lesson_are_there():
 
 def test_small_results_are_worked_out_unit_by_unit():
     example = rain_network()
-    steps = Page(page(example, case_names=["Monday", "Tuesday", "Wednesday"])).steps
+    steps = Page(html_page(example, case_names=["Monday", "Tuesday", "Wednesday"])).steps
     total = steps[1]["text"]
     assert "Monday, unit 1: 3 × 0.2658 + 5 × (−0.2515) = −0.4600" in total
     assert total.count("Wednesday, unit") == 3
@@ -136,7 +136,7 @@ def test_the_drawing_has_the_weights_and_signs(name):
     bias = example.network.bias
     blocks = [block[:-1] if bias else block for block in views(np, example.network, example.theta)]
     weights = np.concatenate([block.ravel() for block in blocks])
-    parsed = Page(page(example))
+    parsed = Page(html_page(example))
     for step in parsed.steps[:-2]:
         drawn = lines(step)
         assert [("above" in line["class"]) for line in drawn] == [bool(w > 0) for w in weights]
@@ -147,7 +147,7 @@ def test_the_drawing_has_the_weights_and_signs(name):
 
 
 def test_the_part_at_work_is_lit():
-    steps = Page(page(rain_network())).steps
+    steps = Page(html_page(rain_network())).steps
 
     def lit(step):
         return [i for i, line in enumerate(lines(step)) if "active" in line["class"]], [
@@ -169,7 +169,7 @@ def test_the_part_at_work_is_lit():
 
 
 def test_nothing_comes_from_outside():
-    text = page(rain_network())
+    text = html_page(rain_network())
     for tag, named in Page(text).tags:
         assert tag not in ("iframe", "object", "embed", "audio", "video", "img", "use", "image", "base")
         for name, value in named.items():
@@ -188,8 +188,8 @@ def test_nothing_comes_from_outside():
 
 def test_text_is_escaped():
     example = rain_network()
-    safe = Page(page(example))
-    text = page(
+    safe = Page(html_page(example))
+    text = html_page(
         example,
         title=HOSTILE,
         note=HOSTILE,
@@ -221,11 +221,11 @@ def test_text_is_escaped():
 )
 def test_misuse(example, options, message):
     with pytest.raises(DataError, match=message):
-        page(example, **options)
+        html_page(example, **options)
 
 
 def test_the_largest_page_is_not_too_large():
-    text = page(make(Network((16, 11, 9)), cases=MOST_CASES))
+    text = html_page(make(Network((16, 11, 9)), cases=MOST_CASES))
     assert len(text) < 2_000_000
 
 

@@ -447,7 +447,9 @@ def test_the_line_is_where_two_classes_are_equal():
     ax = plotting.decision_boundary((network, np.asarray([2.0, -1.0, 0.5])), POINTS)
     [lines] = [c for c in ax.collections if hasattr(c, "levels")]
     [path] = lines.get_paths()
-    np.testing.assert_allclose(np.matmul(path.vertices, [2.0, -1.0]) + 0.5, 0.0, atol=1e-5)  # drawn straight between grid points
+    np.testing.assert_allclose(
+        np.matmul(path.vertices, [2.0, -1.0]) + 0.5, 0.0, atol=1e-5
+    )  # drawn straight between grid points
     assert ax.get_legend() is None
 
 

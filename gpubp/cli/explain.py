@@ -17,7 +17,7 @@ from gpubp.data.datasets import DATASETS, load_dataset
 from gpubp.data.files import read_table
 from gpubp.data.preprocessing import apply, encode_target, feature_names
 from gpubp.errors import DataError
-from gpubp.explain import Example, Passage, Term, page, rain_network
+from gpubp.explain import Example, Passage, Term, html_page, rain_network
 from gpubp.explain import explain as walk
 from gpubp.explain.notation import fractions, number_format, worked_number
 from gpubp.persistence import Model, load_model, write_whole
@@ -81,7 +81,7 @@ def explain(
     example = named.example
     if html is not None:
         names = named._asdict()
-        text = page(names.pop("example"), learning_rate=learning_rate, precision=precision, **names)
+        text = html_page(names.pop("example"), learning_rate=learning_rate, precision=precision, **names)
         write_whole(html, text.encode())
     passages = walk(*example, learning_rate=learning_rate)
     if as_json:

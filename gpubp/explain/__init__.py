@@ -1,6 +1,6 @@
 """The equations walked through with every number on the way, and a page that shows the walk."""
 
-from gpubp.explain.page import page as page
+from gpubp.explain.page import html_page as html_page
 from gpubp.explain.walk import Example as Example
 from gpubp.explain.walk import Passage as Passage
 from gpubp.explain.walk import Term as Term

@@ -29,7 +29,7 @@ MOST_SUMMED = 9
 _STAGES = dict(zip(STAGES, ("What goes in", "Forward", "Error", "Backward", "Update", "Check"), strict=True))
 
 
-def page(
+def html_page(
     example: Example,
     *,
     learning_rate: float = 0.5,
@@ -67,8 +67,8 @@ def page(
 
     Examples
     --------
-    >>> from gpubp.explain import page, rain_network
-    >>> page(rain_network()).count("<section")
+    >>> from gpubp.explain import html_page, rain_network
+    >>> html_page(rain_network()).count("<section")
     16
     """
     network = example.network
