@@ -55,7 +55,7 @@ rules = {
     "Adam": gpubp.adam(0.03),
 }
 fits = {
-    name: gpubp.train(network, xor.x, xor.d, theta=first, rule=rule, epochs=600, **paper)
+    name: gpubp.train(network, xor.x, xor.d, theta=first, rule=rule, epochs=300, **paper)
     for name, rule in rules.items()
 }
 save("learning-curves", learning_curves({name: fit.history for name, fit in fits.items()}))
@@ -66,8 +66,8 @@ d = 1.0 / (1.0 + np.exp(-(3.0 * x - 2.0)))
 unit = gpubp.Network((1, 1), output="logistic")
 start = np.asarray([-3.0, 4.0])
 descents = {
-    "plain, 150 sweeps": (gpubp.gradient_descent(0.5), 150),
-    "momentum, 150 sweeps": (gpubp.momentum(0.5, 0.8), 150),
+    "plain, 150 sweeps": (gpubp.gradient_descent(0.2), 150),
+    "momentum, 150 sweeps": (gpubp.momentum(0.2, 0.8), 150),
     "L-BFGS, to the end": (gpubp.lbfgs(), 50),
 }
 paths = {}
@@ -90,21 +90,22 @@ ax.set_xlabel("weight")
 ax.set_ylabel("bias")
 save("error-surface", ax)
 
-# two moons of points, and the first two columns of iris
+# two moons of points
 rng = np.random.default_rng(0)
-angle = rng.uniform(0.0, np.pi, 120)
-labels = np.arange(120) % 2
+angle, labels = rng.uniform(0.0, np.pi, 120), np.arange(120) % 2
 moons = np.stack([np.cos(angle), np.sin(angle)], axis=1) * np.where(labels, -1.0, 1.0)[:, None]
 moons = moons + labels[:, None] * [1.0, 0.4] + rng.normal(scale=0.12, size=(120, 2))
-classifier = gpubp.MLPClassifier((12,), activation="tanh", solver="lbfgs", random_state=0, max_iter=500).fit(
-    moons, labels
-)
-save("decision-boundary", decision_boundary(classifier, moons, labels))
-
-iris = gpubp.load_dataset("iris")
-standard = (iris.x - iris.x.mean(axis=0)) / iris.x.std(axis=0)
-network = gpubp.Network((4, 5, 3), hidden="tanh", loss="cross_entropy")
+network = gpubp.Network((2, 12, 1), hidden="tanh", loss="binary_cross_entropy")
 fit = gpubp.train(
-    network, standard, iris.d, rule=gpubp.lbfgs(), epochs=60, seed=1, l2=0.5, dtype="float64", device="cpu"
+    network, moons, labels[:, None], rule=gpubp.lbfgs(), epochs=100, l2=0.02, dtype="float64", device="cpu"
 )
-save("hidden-projection", hidden_projection(fit, standard, iris.labels.astype(str)))
+save("decision-boundary", decision_boundary(fit, moons, labels))
+
+# the encoder: eight patterns through three units
+encoder = gpubp.load_dataset("encoder")
+network = gpubp.Network((8, 3, 8), hidden="logistic", output="logistic")
+first = gpubp.initial_weights(network, seed=1, scheme="uniform", scale=1.0, dtype="float64")
+fit = gpubp.train(network, encoder.x, encoder.d, theta=first, rule=gpubp.adam(0.02), epochs=1500, **paper)
+y = gpubp.predict(network, fit.theta, encoder.x)
+print(f"encoder: {np.sum(y.argmax(axis=1) == np.arange(8))} of 8 patterns right")
+save("hidden-projection", hidden_projection(fit, encoder.x, case_names=[f"pattern {k}" for k in range(1, 9)]))

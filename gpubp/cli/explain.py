@@ -15,7 +15,7 @@ from rich.text import Text
 from gpubp.cli.output import check_output, console, print_facts, print_json
 from gpubp.data.datasets import DATASETS, load_dataset
 from gpubp.data.files import read_table
-from gpubp.data.preprocessing import apply, encode_target, feature_names
+from gpubp.data.preprocessing import ClassTarget, apply, encode_target, feature_names
 from gpubp.errors import DataError
 from gpubp.explain import Example, Passage, Term, html_page, rain_network
 from gpubp.explain import explain as walk
@@ -134,7 +134,7 @@ def _cases(loaded: Model, source: str) -> tuple[np.ndarray, np.ndarray, tuple[st
     if loaded.preprocessing is not None:
         preprocessing, table = preprocessing_of(loaded), read_table(source)
         target = preprocessing.target
-        outputs = target.classes if hasattr(target, "classes") else preprocessing.target_names
+        outputs = target.classes if isinstance(target, ClassTarget) else preprocessing.target_names
         return apply(preprocessing, table), encode_target(preprocessing, table), feature_names(preprocessing), outputs
     if source in DATASETS and not Path(source).is_file():
         dataset = load_dataset(source)

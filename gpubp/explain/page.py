@@ -177,8 +177,7 @@ def _pictures(network: Network, example: Example, passages: Sequence[Passage]) -
     blocks = views(np, network, np.asarray(example.theta, dtype=np.float64))
     changes = {passage.layer: passage.result.values for passage in passages if passage.equation == "8"}
     changed = [block + changes[k] for k, block in enumerate(blocks, 1)]
-    inputs = {0: np.asarray(example.x, dtype=np.float64)[0]}
-    held: dict[int, np.ndarray] = dict(inputs)
+    held: dict[int, np.ndarray] = {0: np.asarray(example.x, dtype=np.float64)[0]}
     went_back = False
     pictures = []
     for passage in passages:
@@ -218,12 +217,13 @@ def _about(passage: Passage, layers: range, blocks: range) -> tuple[Sequence[int
         return (0,), blocks
     if k is None:
         return layers, blocks
-    return {
+    about: dict[str, tuple[Sequence[int], Sequence[int]]] = {
         "1": ((k - 1, k), (k,)),
         "6": ((k - 1, k), (k,)),
         "7": ((k, k + 1), (k + 1,)),
         "8": ((), (k,)),
-    }.get(passage.equation, ((k,), ()))
+    }
+    return about.get(passage.equation, ((k,), ()))
 
 
 # --- the text ---

@@ -1,11 +1,13 @@
 """Where a picture is drawn, and in which colours."""
 
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gpubp.errors import DataError, GpubpError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 POSITIVE, NEGATIVE = "#D55E00", "#0072B2"
 """The signs of weights: two colours of Okabe and Ito's palette, told apart by every kind of colour vision."""
@@ -30,8 +32,26 @@ STYLES = (
 )
 
 
-def axes_or_new(ax: "Axes | None", size: tuple[float, float] = (7.0, 4.2)) -> "Axes":
-    """Give back the Axes to draw in; without any those of a new figure of so many inches.
+def new_figure(size: tuple[float, float] = (7.0, 4.2)) -> "Figure":
+    """Make a figure of so many inches that no global state knows of.
+
+    Raises
+    ------
+    GpubpError
+        If matplotlib is not installed.
+    """
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise GpubpError('a picture needs matplotlib: pip install "gpubp[cli]"') from error
+    figure = Figure(figsize=size, dpi=150, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def axes_or_new(ax: Any, size: tuple[float, float] = (7.0, 4.2)) -> "Axes":
+    """Give back the Axes to draw in; without any those of a new figure.
 
     Raises
     ------
@@ -40,26 +60,20 @@ def axes_or_new(ax: "Axes | None", size: tuple[float, float] = (7.0, 4.2)) -> "A
     GpubpError
         If matplotlib is not installed.
     """
-    try:
-        from matplotlib.axes import Axes
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise GpubpError('a picture needs matplotlib: pip install "gpubp[cli]"') from error
     if ax is None:
-        figure = Figure(figsize=size, dpi=150, layout="constrained")
-        FigureCanvasAgg(figure)
-        return figure.add_subplot()
+        return new_figure(size).add_subplot()
+    from matplotlib.axes import Axes
+
     if not isinstance(ax, Axes):
         raise DataError(f"ax must be an Axes of matplotlib, one of figure.subplots() say, got {type(ax).__name__}")
     return ax
 
 
-def check_names(what: str, names: object, n: int) -> tuple[str, ...]:
+def check_names(what: str, names: Iterable[str] | None, n: int) -> tuple[str, ...]:
     """Admit one name for each of ``n`` things; without any the empty tuple."""
     if names is None:
         return ()
-    several = (names,) if isinstance(names, str) else tuple(map(str, names))  # type: ignore[call-overload]
+    several = (names,) if isinstance(names, str) else tuple(map(str, names))
     if len(several) != n:
         raise DataError(f"{what} must be {n} names, got {len(several)}")
     return several

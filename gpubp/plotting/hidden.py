@@ -65,6 +65,7 @@ def hidden_heat_map(
     names = check_names("case_names", case_names, len(y))
     unit = activation(network.activations[layer - 1])
     largest = float(np.max(np.abs(y))) or 1.0
+    scale: dict[str, Any]
     if unit.above_zero and unit.below_one:
         scale = {"cmap": "cividis", "vmin": 0.0, "vmax": 1.0}
     elif y.min() < 0:
@@ -154,7 +155,7 @@ def hidden_projection(
     if labels is not None:
         ax.legend(loc="best", framealpha=0.9)
     for name, point in zip(names, points, strict=False):
-        ax.annotate(name, tuple(point), xytext=(4, 4), textcoords="offset points", fontsize="x-small")
+        ax.annotate(name, (point[0], point[1]), xytext=(4, 4), textcoords="offset points", fontsize="x-small")
     ax.set_xlabel(f"first component, {100 * shares[0]:.0f} % of the variance")
     ax.set_ylabel(f"second component, {100 * shares[1]:.0f} %")
     ax.spines[["top", "right"]].set_visible(False)

@@ -9,13 +9,18 @@ import numpy as np
 
 from gpubp.errors import DataError
 from gpubp.loop import History
-from gpubp.plotting.figure import STYLES, axes_or_new
+from gpubp.plotting.figure import STYLES, Style, axes_or_new, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.lines import Line2D
 
-TRAINING, VALIDATION, SCORE = ({"color": style.color, "linestyle": style.linestyle} for style in STYLES[:3])
+
+def _line(style: Style) -> dict[str, Any]:
+    return {"color": style.color, "linestyle": style.linestyle}
+
+
+TRAINING, VALIDATION, SCORE = map(_line, STYLES[:3])
 DECADES = 100.0  # how many times the largest error must be the smallest before the axis becomes logarithmic
 
 
@@ -121,9 +126,10 @@ def save_learning_curve(
     GpubpError
         If matplotlib is not installed.
     """
-    ax = learning_curve(history, title=title, score_name=score_name, watched=watched)
+    figure = new_figure()
+    learning_curve(history, figure.add_subplot(), title=title, score_name=score_name, watched=watched)
     try:
-        ax.figure.savefig(path)  # type: ignore[union-attr]  # that of its own is no part of another
+        figure.savefig(path)
     except (OSError, ValueError) as error:
         raise DataError(f"the learning curve cannot be written to {os.fspath(path)!r}: {error}") from error
 
@@ -182,10 +188,9 @@ def learning_curves(
         raise DataError(f"quantiles must be a pair from 0 to 1 around 0.5, got {quantiles!r}")
     ax = axes_or_new(ax)
     for number, (name, history) in enumerate(histories.items()):
-        style = STYLES[number % len(STYLES)]
+        style = _line(STYLES[number % len(STYLES)])
         along = history.seconds if against == "seconds" else None
-        line = {"color": style.color, "linestyle": style.linestyle}
-        _draw(ax, history.error, name, line, along=along, quantiles=quantiles)
+        _draw(ax, history.error, name, style, along=along, quantiles=quantiles)
     ax.set_xlabel("epoch" if against == "epochs" else "seconds")
     ax.set_ylabel("error")
     ax.grid(axis="y", color="0.9")

@@ -129,12 +129,12 @@ def _errors(
     error = np.concatenate(errors).reshape(len(upwards), len(across))
     if not np.isfinite(error).any():
         raise DataError("the error is nowhere finite within these limits; give narrower ones")
-    return np.ma.masked_invalid(error)
+    return np.where(np.isfinite(error), error, np.nan)
 
 
 def _levels(error: np.ndarray) -> np.ndarray:
     """Lay the lines by equal parts where the error spans a decade at least, so that the valley's floor has some too."""
-    low, high = float(error.min()), float(error.max())
+    low, high = float(np.nanmin(error)), float(np.nanmax(error))
     if not low < high:
         return np.asarray([low - 0.5, low + 0.5])
     if high > 10.0 * low >= 0:
