@@ -6,6 +6,7 @@
 import os
 import subprocess
 import sys
+import warnings
 from itertools import pairwise
 from pathlib import Path
 
@@ -155,14 +156,18 @@ def test_a_model_may_be_handed_over_in_any_form():
         np.testing.assert_array_equal(plotting.hidden_heat_map(model, x).images[0].get_array(), wanted)
 
 
+def fitted_on(labels, kind=MLPClassifier):
+    """A classifier after a few steps, which need not have converged."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return kind((5,), activation="tanh", solver="lbfgs", random_state=0, max_iter=20).fit(POINTS, labels)
+
+
 @pytest.mark.parametrize("origin", ["gpubp", "sklearn"])
 def test_an_estimator_is_a_model(origin):
     from sklearn.neural_network import MLPClassifier as Their
 
-    kind = MLPClassifier if origin == "gpubp" else Their
-    fitted = kind((5,), activation="tanh", solver="lbfgs", random_state=0, max_iter=20, tol=1.0).fit(
-        POINTS, [0, 1, 2] * 2
-    )
+    fitted = fitted_on([0, 1, 2] * 2, MLPClassifier if origin == "gpubp" else Their)
     image = plotting.hidden_heat_map(fitted, POINTS).images[0].get_array()
     wanted = np.tanh(POINTS.astype(float) @ fitted.coefs_[0] + fitted.intercepts_[0])
     np.testing.assert_allclose(image, wanted, rtol=1e-6)
@@ -463,7 +468,7 @@ def test_cases_have_the_mark_of_their_class():
 
 def test_a_classifier_with_names_for_classes():
     names = np.asarray(["yes", "no", "maybe"])[np.arange(6) % 3]
-    fitted = MLPClassifier((4,), solver="lbfgs", random_state=0, max_iter=30, tol=1.0).fit(POINTS, names)
+    fitted = fitted_on(names)
     ax = plotting.decision_boundary(fitted, POINTS, names)
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["maybe", "no", "yes"]
     first = next(c for c in ax.collections if len(c.get_offsets()) and not hasattr(c, "levels"))
