@@ -10,7 +10,7 @@ import typer
 from rich.cells import cell_len
 from typer.testing import CliRunner
 
-from gpubp import Network
+from gpubp import Network, equations
 from gpubp.activations import ACTIVATIONS
 from gpubp.cli.explain import explain as command
 from gpubp.cli.explain import matrix, number_format, stacked, worked_number
@@ -129,10 +129,8 @@ def test_the_walk_gives_the_gradient(network):
 
 
 def test_the_check_would_see_a_wrong_gradient(monkeypatch):
-    import gpubp.explain
-
-    right = gpubp.explain.equations.dE_dy_below
-    monkeypatch.setattr(gpubp.explain.equations, "dE_dy_below", lambda *a, **k: 1.01 * right(*a, **k))
+    right = equations.dE_dy_below
+    monkeypatch.setattr(equations, "dE_dy_below", lambda *a, **k: 1.01 * right(*a, **k))
     assert float(explain(*rain_network())[-1].result.values) > 1e-3
 
 

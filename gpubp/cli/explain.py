@@ -1,7 +1,7 @@
-"""``gpubp explain``: the equations with the numbers of one small network in them."""
+"""``gpubp explain``: the equations with the numbers of one small network in them, on the screen or as a page."""
 
-import re
-from typing import Annotated, Any
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import typer
@@ -12,36 +12,160 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from gpubp.cli.output import console, print_json
-from gpubp.explain import Passage, Term, rain_network
+from gpubp.cli.output import check_output, console, print_facts, print_json
+from gpubp.data.datasets import DATASETS, load_dataset
+from gpubp.data.files import read_table
+from gpubp.data.preprocessing import ClassTarget, apply, encode_target, feature_names
+from gpubp.errors import DataError
+from gpubp.explain import Example, Passage, Term, html_page, rain_network
 from gpubp.explain import explain as walk
+from gpubp.explain.notation import fractions, number_format, worked_number
+from gpubp.persistence import Model, load_model, write_whole
+from gpubp.tabular import preprocessing_of
 
 MOST_SHOWN = 8  # rows or columns of a matrix; of larger ones both ends
-_FRACTION = re.compile(
-    r"(?P<top>[∂d][^\s/]+)/(?P<under>[∂d][^\s/)]+)|(?P<above>\w+(?:\(\S+\))?) / \((?P<below>(?:[^()]|\([^()]*\))+)\)"
-)
+FIRST_CASES = 3
+
+
+class Named(NamedTuple):
+    """An example, and what its page calls it and its parts."""
+
+    example: Example
+    note: str
+    input_names: tuple[str, ...]
+    output_names: tuple[str, ...]
+    case_names: tuple[str, ...]
 
 
 def explain(
+    model: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[MODEL]", help="A model file; without it the network of the three rainy days.", show_default=False
+        ),
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DATA",
+            help="A file, or a built-in set, with cases for MODEL and their targets; without it the set it learned.",
+            show_default=False,
+        ),
+    ] = None,
+    case: Annotated[
+        int | None,
+        typer.Option(
+            min=1, metavar="N", help="Which case, counted from 1; without it the first three.", show_default=False
+        ),
+    ] = None,
+    html: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Write a page for the browser instead, one step at a time.", show_default=False
+        ),
+    ] = None,
     learning_rate: Annotated[float, typer.Option(help="The step: ε in the paper.")] = 0.5,
     precision: Annotated[int, typer.Option(min=1, max=12, help="Digits after the point.")] = 4,
     as_json: Annotated[bool, typer.Option("--json", help="Print all numbers in full as JSON, for programs.")] = False,
 ) -> None:
     """Walk through one pass forward and one backward, equation by equation, with the numbers in each matrix.
 
-    The network is small enough to follow by hand: 2-3-1, and three days whose chance of rain it is to learn.
+    Without MODEL the network is small enough to follow by hand: 2-3-1, and three days whose chance of rain it is to
+    learn. With --html the walk is one page that needs no network, with a drawing beside each step.
     """
-    example = rain_network()
+    if html is not None:
+        check_output(html, (".html", ".htm"), inputs=[given for given in (model, data) if given is not None])
+    named = _rain() if model is None and data is None else _of_file(model, data, case)
+    if case is not None:
+        named = _one_case(named, case)
+    example = named.example
+    if html is not None:
+        names = named._asdict()
+        text = html_page(names.pop("example"), learning_rate=learning_rate, precision=precision, **names)
+        write_whole(html, text.encode())
     passages = walk(*example, learning_rate=learning_rate)
     if as_json:
         network = {"sizes": example.network.sizes, "units": example.network.activations, "loss": example.network.loss}
         told = [_as_json(passage) for passage in passages]
         print_json({"network": network, "learning_rate": learning_rate, "passages": told})
-        return
-    for passage in passages:
-        console.print(_framed(passage, precision))
-    rounded = f"All numbers are rounded to {precision} digits after the point; --precision shows more of them."
-    console.print(Text(rounded, "dim"))
+    elif html is not None:
+        print_facts([("written", f"{html} ({len(passages)} steps; open it in a browser)")], console)
+    else:
+        for passage in passages:
+            console.print(_framed(passage, precision))
+        rounded = f"All numbers are rounded to {precision} digits after the point; --precision shows more of them."
+        console.print(Text(rounded, "dim"))
+
+
+def _rain() -> Named:
+    rain = load_dataset("rain")
+    note = f"A network learns the chance of rain. {rain.description}"
+    return Named(rain_network(), note, rain.feature_names, ("chance of rain",), ("Monday", "Tuesday", "Wednesday"))
+
+
+def _of_file(model: Path | None, data: str | None, case: int | None) -> Named:
+    """Take the network from a model file, and the cases from a table or from the built-in set that it learned."""
+    if model is None:
+        raise DataError(f"--data gives cases to a model file: gpubp explain MODEL --data {data}")
+    loaded = load_model(model)
+    if loaded.theta.ndim != 1:
+        raise DataError(f"{model} is a stack of {loaded.theta.shape[0]} networks; explain walks through one")
+    source = data if data is not None else _learned_from(model, loaded)
+    x, d, inputs, outputs = _cases(loaded, source)
+    n = min(FIRST_CASES, len(x)) if case is None else len(x)
+    names = tuple(f"case {number}" for number in range(1, n + 1))
+    note = f"The model of {model.name}, and cases of {Path(source).name} as it takes them in."
+    return Named(Example(loaded.network, loaded.theta, x[:n], d[:n]), note, inputs, outputs, names)
+
+
+def _learned_from(model: Path, loaded: Model) -> str:
+    source = str(loaded.about.get("source", "")).removeprefix("the set ")
+    if source not in DATASETS:
+        raise DataError(
+            f"{model} says of no built-in set that it learned from it; give cases with --data, a file or one of "
+            f"{', '.join(DATASETS)}"
+        )
+    return source
+
+
+def _cases(loaded: Model, source: str) -> tuple[np.ndarray, np.ndarray, tuple[str, ...], tuple[str, ...]]:
+    """Turn a table into inputs and desired outputs, and name both."""
+    network = loaded.network
+    if loaded.preprocessing is not None:
+        preprocessing, table = preprocessing_of(loaded), read_table(source)
+        target = preprocessing.target
+        outputs = target.classes if isinstance(target, ClassTarget) else preprocessing.target_names
+        return apply(preprocessing, table), encode_target(preprocessing, table), feature_names(preprocessing), outputs
+    if source in DATASETS and not Path(source).is_file():
+        dataset = load_dataset(source)
+        x, d, names = dataset.x, dataset.d, dataset.feature_names
+        outputs = dataset.classes or dataset.target_names
+    else:
+        columns = read_table(source).columns
+        matrix = np.stack([*columns.values()], axis=1)
+        n_inputs = network.sizes[0]
+        x, d, names, outputs = (
+            matrix[:, :n_inputs],
+            matrix[:, n_inputs:],
+            (*columns,)[:n_inputs],
+            (*columns,)[n_inputs:],
+        )
+    if (x.shape[1], d.shape[1]) != (network.sizes[0], network.sizes[-1]):
+        raise DataError(
+            f"{source} gives {x.shape[1]} inputs and {d.shape[1]} desired outputs, but the network has "
+            f"{network.sizes[0]} and {network.sizes[-1]}; give cases of its own with --data"
+        )
+    return x, d, names, outputs
+
+
+def _one_case(named: Named, case: int) -> Named:
+    x, d = named.example.x, named.example.d
+    if case > len(x):
+        raise DataError(f"--case must be from 1 to {len(x):,}, the cases there are, got {case:,}")
+    one = slice(case - 1, case)
+    return named._replace(
+        example=named.example._replace(x=x[one], d=d[one]), case_names=named.case_names[one] or (f"case {case}",)
+    )
 
 
 def _as_json(passage: Passage) -> dict[str, Any]:
@@ -82,18 +206,16 @@ def stacked(formula: str) -> Text:
     a = ── · 2
         dx
     """
-    over, line, under, place = "", "", "", 0
-    for fraction in _FRACTION.finditer(formula):
-        before = formula[place : fraction.start()]
-        top, bottom = fraction["top"] or fraction["above"], fraction["under"] or fraction["below"]
-        width = max(len(top), len(bottom))
-        over += " " * len(before) + f"{top:^{width}}"
-        line += before + "─" * width
-        under += " " * len(before) + f"{bottom:^{width}}"
-        place = fraction.end()
-    if not place:
+    over, line, under = "", "", ""
+    for part in fractions(formula):
+        if isinstance(part, str):
+            over, line, under = over + " " * len(part), line + part, under + " " * len(part)
+        else:
+            width = max(map(len, part))
+            over, line, under = over + f"{part.top:^{width}}", line + "─" * width, under + f"{part.bottom:^{width}}"
+    if not over.strip():
         return Text(formula, "cyan")
-    return Text("\n".join(part.rstrip() for part in (over, line + formula[place:], under)), "cyan")
+    return Text("\n".join(row.rstrip() for row in (over, line, under)), "cyan")
 
 
 def _equation(passage: Passage, precision: int, width: int) -> Table:
@@ -141,30 +263,3 @@ def matrix(values: np.ndarray, precision: int) -> list[str]:
 def _both_ends(items: list[Any], between: Any) -> list[Any]:
     half = MOST_SHOWN // 2
     return items if len(items) <= MOST_SHOWN + 1 else [*items[:half], between, *items[-half:]]
-
-
-def number_format(values: np.ndarray, precision: int) -> Any:
-    """Choose how all numbers of a matrix are written: whole ones bare, small ones with an exponent."""
-    sizes = np.abs(values[values != 0])
-    if np.all(values == np.round(values)) and np.all(sizes < 1e6):
-        return lambda value: f"{value:.0f}"
-    if sizes.max(initial=0) < min(10.0 ** (1 - precision), 0.05) or sizes.max(initial=0) >= 1e6:
-        return lambda value: f"{value:.{max(precision - 1, 0)}e}"
-    return lambda value: f"{value:.{precision}f}"
-
-
-def worked_number(passage: Passage, precision: int) -> str:
-    """Write out how the first number of the result comes about, where it is a short sum, product or difference."""
-    if len(passage.terms) != 2:
-        return ""
-    (_, _, a), (sign, _, b) = passage.terms
-    result = passage.result
-    first, second = number_format(a, precision), number_format(b, precision)
-    if sign == "×" and a.shape[1] <= 4:
-        told = " + ".join(f"{first(p)} × {second(q)}" for p, q in zip(a[0], b[:, 0], strict=True))
-    elif sign in ("∘", "−", "·"):
-        told = f"{first(a.flat[0])} {'−' if sign == '−' else '×'} {second(b.flat[0])}"
-    else:
-        return ""
-    told = re.sub(r"(?<= )(-\S+)", r"(\1)", told)  # a minus after another sign stands in brackets
-    return f"the first number: {told} = {number_format(result.values, precision)(result.values.flat[0])}"

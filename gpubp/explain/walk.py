@@ -23,6 +23,8 @@ from gpubp.initialization import initial_weights
 from gpubp.losses import loss, output_error
 from gpubp.network import Layer, Network, error_and_gradient, flatten, forward, views
 
+STAGES = ("start", "forward", "error", "backward", "update", "check")
+
 
 class Term(NamedTuple):
     """A named array, and the sign between it and the one before.
@@ -52,6 +54,10 @@ class Passage(NamedTuple):
         What comes out.
     meaning : str
         One sentence.
+    stage : str
+        What the step is part of: one of `STAGES`.
+    layer : int, optional
+        The layer whose units, or the weights into which, it is about; None where it is about all of them.
     """
 
     equation: str
@@ -60,6 +66,8 @@ class Passage(NamedTuple):
     terms: tuple[Term, ...]
     result: Term
     meaning: str
+    stage: str = ""
+    layer: int | None = None
 
 
 class Example(NamedTuple):
@@ -149,7 +157,9 @@ def _start(network: Network, theta: np.ndarray, x: np.ndarray, d: np.ndarray) ->
         "rows of d are what should come out."
     )
     formula = " → ".join(_of("y", k) for k in range(len(network.sizes)))
-    return Passage("", "What goes in", formula, (Term("", _of("y", 0), x), *weights), Term("desired", "d", d), meaning)
+    return Passage(
+        "", "What goes in", formula, (Term("", _of("y", 0), x), *weights), Term("desired", "d", d), meaning, "start"
+    )
 
 
 def _forward(network: Network, theta: np.ndarray, x: np.ndarray) -> tuple[list[Layer], list[Passage]]:
@@ -164,7 +174,8 @@ def _forward(network: Network, theta: np.ndarray, x: np.ndarray) -> tuple[list[L
         )
         terms = (_with_unit("", _of("y", k - 1), y, network.bias), Term("×", _of("W", k), w))
         result = Term("=", _of("x", k), total)
-        passages.append(Passage("1", f"Total input of layer {k}", "xⱼ = Σᵢ yᵢ wⱼᵢ", terms, result, meaning))
+        title = f"Total input of layer {k}"
+        passages.append(Passage("1", title, "xⱼ = Σᵢ yᵢ wⱼᵢ", terms, result, meaning, "forward", k))
         y = activation(unit).value(np, total)
         passages.append(_output(k, unit, total, y))
         layers.append(Layer(total, y))
@@ -176,7 +187,8 @@ def _output(k: int, unit: str, total: np.ndarray, y: np.ndarray) -> Passage:
     meaning = f"Each unit passes its total input through {unit}."
     if _stem(unit) == "softmax":
         meaning = "Each row of total inputs becomes a row of outputs above 0 that add up to 1."
-    return Passage("2", f"Output of layer {k}", f"yⱼ = {_VALUES[_stem(unit)]}", terms, result, meaning)
+    formula = f"yⱼ = {_VALUES[_stem(unit)]}"
+    return Passage("2", f"Output of layer {k}", formula, terms, result, meaning, "forward", k)
 
 
 def _backward(
@@ -207,22 +219,23 @@ def _at_the_output(network: Network, layer: Layer, d: np.ndarray) -> tuple[np.nd
     outputs = (Term("", _of("y", k), y), Term("−" if stem == "squared" else "and", "d", d))
     of_each = Term("→", "Eⱼ", error.value(np, y, d))
     meaning = "How far the outputs are from what was desired: one number for each unit and case, all added up."
-    passages = [
-        Passage("3", "The error", _ERRORS[stem].value, (*outputs, of_each), Term("sum =", "E", np.asarray(E)), meaning)
-    ]
+    total = Term("sum =", "E", np.asarray(E))
+    passages = [Passage("3", "The error", _ERRORS[stem].value, (*outputs, of_each), total, meaning, "error", k)]
     at_x = Term("=", f"∂E/∂{_of('x', k)}", dE_dx)
     if error.dE_dx is not None and unit == error.output:
         short = Term("−" if stem != "cross_entropy" else "and", "d", d)
         meaning = f"The slope of {unit} cancels against the error's own, and little more than a difference is left."
         title = f"From the error to the total input of layer {k}"
-        passages.append(Passage("4, 5", title, _ERRORS[stem].at_total, (outputs[0], short), at_x, meaning))
+        formula = _ERRORS[stem].at_total
+        passages.append(Passage("4, 5", title, formula, (outputs[0], short), at_x, meaning, "backward", k))
         return dE_dx, passages
     dE_dy = error.dE_dy(np, y, d)
     meaning = (
         "How the error changes with each output: above 0 where the output is to fall, below 0 where it is to rise."
     )
     at_y = Term("=", f"∂E/∂{_of('y', k)}", dE_dy)
-    passages.append(Passage("4", "From the error to the outputs", _ERRORS[stem].slope, outputs, at_y, meaning))
+    title, formula = "From the error to the outputs", _ERRORS[stem].slope
+    passages.append(Passage("4", title, formula, outputs, at_y, meaning, "backward", k))
     dE_dx, passage = _through_the_unit(k, unit, layer, dE_dy)
     return dE_dx, [*passages, passage]
 
@@ -236,12 +249,13 @@ def _through_the_unit(k: int, unit: str, layer: Layer, dE_dy: np.ndarray) -> tup
     if stem == "softmax":
         formula = "∂E/∂xⱼ = Σₖ ∂E/∂yₖ · ∂yₖ/∂xⱼ = yⱼ (∂E/∂yⱼ − Σₖ ∂E/∂yₖ yₖ)"
         meaning = "Every total input changes every output of its row, and the ways through all of them are added up."
-        return dE_dx, Passage("5", title, formula, (at_y, Term("and", _of("y", k), layer.y)), result, meaning)
+        terms = (at_y, Term("and", _of("y", k), layer.y))
+        return dE_dx, Passage("5", title, formula, terms, result, meaning, "backward", k)
     slope = activation(unit).dE_dx(np, np.ones_like(dE_dy), *layer)
     formula = f"∂E/∂xⱼ = ∂E/∂yⱼ · dyⱼ/dxⱼ = ∂E/∂yⱼ · {_SLOPES[stem]}"
     meaning = f"A total input reaches the error only by way of its output, so that the slope of {unit} there joins in."
     terms = (at_y, Term("∘", f"d{_of('y', k)}/d{_of('x', k)}", slope))
-    return dE_dx, Passage("5", title, formula, terms, result, meaning)
+    return dE_dx, Passage("5", title, formula, terms, result, meaning, "backward", k)
 
 
 def _at_the_weights(network: Network, k: int, y_below: np.ndarray, dE_dx: np.ndarray, block: np.ndarray) -> Passage:
@@ -254,7 +268,8 @@ def _at_the_weights(network: Network, k: int, y_below: np.ndarray, dE_dx: np.nda
     )
     formula = "∂E/∂wⱼᵢ = Σ ∂E/∂xⱼ · ∂xⱼ/∂wⱼᵢ = Σ ∂E/∂xⱼ · yᵢ"
     result = Term("=", f"∂E/∂{_of('W', k)}", block)
-    return Passage("6", f"The derivatives of the weights into layer {k}", formula, terms, result, meaning)
+    title = f"The derivatives of the weights into layer {k}"
+    return Passage("6", title, formula, terms, result, meaning, "backward", k)
 
 
 def _below(network: Network, k: int, dE_dx: np.ndarray, w: np.ndarray, dE_dy: np.ndarray) -> Passage:
@@ -267,7 +282,7 @@ def _below(network: Network, k: int, dE_dx: np.ndarray, w: np.ndarray, dE_dy: np
     )
     formula = "∂E/∂yᵢ = Σⱼ ∂E/∂xⱼ · ∂xⱼ/∂yᵢ = Σⱼ ∂E/∂xⱼ wⱼᵢ"
     result = Term("=", f"∂E/∂{_of('y', k)}", dE_dy)
-    return Passage("7", f"Down to the outputs of layer {k}", formula, terms, result, meaning)
+    return Passage("7", f"Down to the outputs of layer {k}", formula, terms, result, meaning, "backward", k)
 
 
 def _changes(network: Network, blocks: list[np.ndarray], change: np.ndarray, learning_rate: float) -> list[Passage]:
@@ -281,6 +296,8 @@ def _changes(network: Network, blocks: list[np.ndarray], change: np.ndarray, lea
             (rate, Term("·", f"∂E/∂{_of('W', k)}", block)),
             Term("=", f"Δ{_of('W', k)}", step),
             meaning,
+            "update",
+            k,
         )
         for k, (block, step) in enumerate(zip(blocks, views(np, network, change), strict=True), 1)
     ]
@@ -295,7 +312,8 @@ def _outcome(network: Network, theta: np.ndarray, changed: np.ndarray, x: np.nda
         meaning = f"Forward again with the changed weights: the error fell from {E:.6g} to {less:.6g}."
     else:
         meaning = f"Forward again: the error did not fall but went from {E:.6g} to {less:.6g}; the step was too long."
-    return Passage("", "What it was good for", "w ← w + Δw", terms, Term("error", "E after", np.asarray(less)), meaning)
+    result = Term("error", "E after", np.asarray(less))
+    return Passage("", "What it was good for", "w ← w + Δw", terms, result, meaning, "update")
 
 
 def _check(network: Network, theta: np.ndarray, x: np.ndarray, d: np.ndarray, gradient: np.ndarray) -> Passage:
@@ -317,6 +335,7 @@ def _check(network: Network, theta: np.ndarray, x: np.ndarray, d: np.ndarray, gr
         tuple(Term(sign, name, values[:, None]) for sign, name, values in columns),
         Term("off by", "largest deviation", np.asarray(max(off_training, off_differences))),
         meaning,
+        "check",
     )
 
 

@@ -1,24 +1,26 @@
-"""Learning curves. matplotlib is imported when one is drawn, and none of its global state is touched."""
+"""Learning curves: of one run in full, of several runs beside each other."""
 
 import os
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from gpubp.errors import DataError, GpubpError
+from gpubp.errors import DataError
 from gpubp.loop import History
+from gpubp.plotting.figure import STYLES, Style, axes_or_new, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
-# three colours of Okabe and Ito's palette, told apart by every kind of colour vision, and a line style each besides
-TRAINING = {"color": "#0072B2", "linestyle": "-"}
-VALIDATION = {"color": "#D55E00", "linestyle": "--"}
-SCORE = {"color": "#007A5A", "linestyle": "-."}
+
+def _line(style: Style) -> dict[str, Any]:
+    return {"color": style.color, "linestyle": style.linestyle}
+
+
+TRAINING, VALIDATION, SCORE = map(_line, STYLES[:3])
 DECADES = 100.0  # how many times the largest error must be the smallest before the axis becomes logarithmic
 
 
@@ -66,8 +68,7 @@ def learning_curve(
     """
     if not history.error:
         raise DataError("the history is empty; a learning curve needs one epoch at least")
-    if ax is None:
-        ax = _figure().add_subplot()
+    ax = axes_or_new(ax)
     from matplotlib.ticker import MaxNLocator
 
     drawn = [_draw(ax, history.error, "training error", TRAINING)]
@@ -79,9 +80,7 @@ def learning_curve(
     ax.grid(axis="y", color="0.9")
     ax.set_axisbelow(True)
     ax.spines[["top", "right"]].set_visible(False)
-    seen = np.concatenate([np.asarray(line.get_ydata()) for line in drawn])
-    seen = seen[np.isfinite(seen)]
-    if seen.size and seen.min() > 0 and seen.max() > DECADES * seen.min():
+    if _spans_decades(drawn):
         ax.set_yscale("log")
 
     score_watched = bool(history.validation_score) and watched == "score"
@@ -127,7 +126,7 @@ def save_learning_curve(
     GpubpError
         If matplotlib is not installed.
     """
-    figure = _figure()
+    figure = new_figure()
     learning_curve(history, figure.add_subplot(), title=title, score_name=score_name, watched=watched)
     try:
         figure.savefig(path)
@@ -135,26 +134,98 @@ def save_learning_curve(
         raise DataError(f"the learning curve cannot be written to {os.fspath(path)!r}: {error}") from error
 
 
-def _figure() -> "Figure":
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise GpubpError('a learning curve needs matplotlib: pip install "gpubp[cli]"') from error
-    figure = Figure(figsize=(7.0, 4.2), dpi=150, layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
+def learning_curves(
+    histories: Mapping[str, History],
+    ax: "Axes | None" = None,
+    *,
+    against: Literal["epochs", "seconds"] = "epochs",
+    log: bool | None = None,
+    quantiles: tuple[float, float] = (0.25, 0.75),
+) -> "Axes":
+    """Draw the training errors of several runs in one picture.
+
+    Parameters
+    ----------
+    histories : mapping of str to History
+        By the name that the legend gives them. That of a stack is drawn as the median over its networks, and a band
+        between two quantiles.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw; without it in a figure of its own.
+    against : {"epochs", "seconds"}
+        What goes on from left to right.
+    log : bool, optional
+        Whether the errors have a logarithmic axis; without it where they span two decades.
+    quantiles : (float, float)
+        The edges of the band; ``(0, 1)`` holds every network.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        A line for each run, in the order given.
+
+    Raises
+    ------
+    DataError
+        If there is no run, one is empty, or an option makes no sense.
+    GpubpError
+        If matplotlib is not installed.
+
+    Examples
+    --------
+    >>> from gpubp.loop import History
+    >>> from gpubp.plotting import learning_curves
+    >>> ax = learning_curves({"slow": History([0.9, 0.8]), "fast": History([0.9, 0.001])})
+    >>> [line.get_label() for line in ax.lines], ax.get_yscale()
+    (['slow', 'fast'], 'log')
+    """
+    if not histories or not all(history.error for history in histories.values()):
+        empty = [name for name, history in histories.items() if not history.error]
+        raise DataError(f"learning curves need one run or more, of one epoch or more; got none of {empty or 'any'}")
+    if against not in ("epochs", "seconds"):
+        raise DataError(f"against must be 'epochs' or 'seconds', got {against!r}")
+    low, high = quantiles
+    if not 0 <= low <= 0.5 <= high <= 1:
+        raise DataError(f"quantiles must be a pair from 0 to 1 around 0.5, got {quantiles!r}")
+    ax = axes_or_new(ax)
+    for number, (name, history) in enumerate(histories.items()):
+        style = _line(STYLES[number % len(STYLES)])
+        along = history.seconds if against == "seconds" else None
+        _draw(ax, history.error, name, style, along=along, quantiles=quantiles)
+    ax.set_xlabel("epoch" if against == "epochs" else "seconds")
+    ax.set_ylabel("error")
+    ax.grid(axis="y", color="0.9")
+    ax.set_axisbelow(True)
+    ax.spines[["top", "right"]].set_visible(False)
+    if log if log is not None else _spans_decades(ax.lines):
+        ax.set_yscale("log")
+    ax.legend(loc="best", frameon=False)
+    return ax
 
 
-def _draw(ax: "Axes", series: Sequence[Any], label: str, style: Mapping[str, Any]) -> "Line2D":
-    """Draw one number an epoch, or of several the median and the band between the quartiles."""
+def _spans_decades(lines: "Iterable[Line2D]") -> bool:
+    seen = np.concatenate([np.asarray(line.get_ydata(), dtype=float) for line in lines])
+    seen = seen[np.isfinite(seen)]
+    return bool(seen.size and seen.min() > 0 and seen.max() > DECADES * seen.min())
+
+
+def _draw(
+    ax: "Axes",
+    series: Sequence[Any],
+    label: str,
+    style: Mapping[str, Any],
+    *,
+    along: Sequence[float] | None = None,
+    quantiles: tuple[float, float] = (0.25, 0.75),
+) -> "Line2D":
+    """Draw one number an epoch, or of several the median and the band between two quantiles."""
     values = np.asarray(series, dtype=float)
-    epochs = np.arange(1, len(values) + 1)
+    epochs = np.arange(1, len(values) + 1) if along is None else np.asarray(along)
     if values.ndim > 1:
         label = f"{label}, median of {values.shape[1]}"
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # an epoch in which every network has diverged
-            low, values, high = np.nanquantile(np.where(np.isfinite(values), values, np.nan), (0.25, 0.5, 0.75), axis=1)
+            finite = np.where(np.isfinite(values), values, np.nan)
+            low, values, high = np.nanquantile(finite, (quantiles[0], 0.5, quantiles[1]), axis=1)
         ax.fill_between(epochs, low, high, color=style["color"], alpha=0.2, linewidth=0)
     marker = "o" if len(values) == 1 else None  # a line through one point is not seen
     [line] = ax.plot(epochs, values, label=label, linewidth=1.8, marker=marker, **style)

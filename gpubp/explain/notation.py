@@ -1,0 +1,88 @@
+"""How numbers and fractions are written, on a screen or on a page."""
+
+import re
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from gpubp.explain.walk import Passage
+
+_FRACTION = re.compile(
+    r"(?P<top>[∂d][^\s/]+)/(?P<under>[∂d][^\s/)]+)|(?P<above>\w+(?:\(\S+\))?) / \((?P<below>(?:[^()]|\([^()]*\))+)\)"
+)
+MOST_SUMMED = 4
+
+
+class Fraction(NamedTuple):
+    """What stands above the line and what below."""
+
+    top: str
+    bottom: str
+
+
+def fractions(formula: str) -> Iterator[str | Fraction]:
+    """Cut a formula into its fractions and the text between them.
+
+    Examples
+    --------
+    >>> list(fractions("a = dy/dx · 2"))
+    ['a = ', Fraction(top='dy', bottom='dx'), ' · 2']
+    """
+    place = 0
+    for found in _FRACTION.finditer(formula):
+        if found.start() > place:
+            yield formula[place : found.start()]
+        yield Fraction(found["top"] or found["above"], found["under"] or found["below"])
+        place = found.end()
+    if place < len(formula):
+        yield formula[place:]
+
+
+def number_format(values: np.ndarray, precision: int) -> Callable[[float], str]:
+    """Choose how all numbers of a matrix are written: whole ones bare, small ones with an exponent."""
+    sizes = np.abs(values[values != 0])
+    if np.all(values == np.round(values)) and np.all(sizes < 1e6):
+        return lambda value: f"{value:.0f}"
+    if sizes.max(initial=0) < min(10.0 ** (1 - precision), 0.05) or sizes.max(initial=0) >= 1e6:
+        return lambda value: f"{value:.{max(precision - 1, 0)}e}"
+    return lambda value: f"{value:.{precision}f}"
+
+
+def worked_number(passage: Passage, precision: int) -> str:
+    """Write out how the first number of the result comes about, where it is a short sum, product or difference."""
+    worked = worked_at(passage, precision, (0, 0)) if len(passage.terms) == 2 else ""
+    return f"the first number: {worked}" if worked else ""
+
+
+def worked_at(passage: Passage, precision: int, place: tuple[int, int], most_summed: int = MOST_SUMMED) -> str:
+    """Write out how the number at a place of the result comes about, where that is short; else nothing.
+
+    Examples
+    --------
+    >>> from gpubp.explain.walk import Term
+    >>> a, b, c = np.asarray([[1.0, 2.0]]), np.asarray([[3.0], [-0.5]]), np.asarray([[2.0]])
+    >>> worked_at(Passage("1", "", "", (Term("", "a", a), Term("×", "b", b)), Term("=", "c", c), ""), 1, (0, 0))
+    '1 × 3.0 + 2 × (-0.5) = 2'
+    """
+    result = passage.result.values
+    write, (row, column) = number_format(result, precision), place
+    first = number_format(passage.terms[0].values, precision)
+    if len(passage.terms) == 1 and result.shape == passage.terms[0].values.shape:
+        unit, _, x = passage.terms[0]
+        if unit.startswith("softmax"):
+            return ""
+        return f"{unit}({first(x[place])}) = {write(result[place])}"
+    if len(passage.terms) != 2:
+        return ""
+    (_, _, a), (sign, _, b) = passage.terms
+    second = number_format(b, precision)
+    if sign == "×" and a.shape[1] <= most_summed:
+        told = " + ".join(f"{first(p)} × {second(q)}" for p, q in zip(a[row], b[:, column], strict=True))
+    elif sign in ("∘", "−", "·"):
+        left, right = (side if side.ndim == 0 else side[place] for side in (a, b))
+        told = f"{first(left)} {'−' if sign == '−' else '×'} {second(right)}"
+    else:
+        return ""
+    told = re.sub(r"(?<= )(-\S+)", r"(\1)", told)  # a minus after another sign stands in brackets
+    return f"{told} = {write(result[place])}"

@@ -1,0 +1,326 @@
+"""The walk as one page that needs nothing else: no network, no fonts, no scripts but its own.
+
+Without JavaScript it is a long page with every step on it; with it, one step at a time.
+"""
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from html import escape
+from importlib.resources import files
+
+import numpy as np
+
+from gpubp.errors import DataError
+from gpubp.explain.diagram import Picture, svg
+from gpubp.explain.notation import Fraction, fractions, number_format, worked_at
+from gpubp.explain.walk import STAGES, Example, Passage, Term, explain
+from gpubp.network import Network, views
+
+MOST_UNITS = 16
+"""Units in a layer, at most, of a network that a page explains."""
+MOST_WEIGHTS = 300
+MOST_CASES = 8
+MOST_ROWS = 17
+"""Of a longer matrix both ends are shown."""
+MOST_WORKED = 12
+MOST_SUMMED = 9
+
+_STAGES = dict(zip(STAGES, ("What goes in", "Forward", "Error", "Backward", "Update", "Check"), strict=True))
+
+
+def html_page(
+    example: Example,
+    *,
+    learning_rate: float = 0.5,
+    precision: int = 4,
+    title: str = "Back-propagation, step by step",
+    note: str = "",
+    input_names: Sequence[str] = (),
+    output_names: Sequence[str] = (),
+    case_names: Sequence[str] = (),
+) -> str:
+    """Write a page that walks through one pass forward, one backward and one change of the weights.
+
+    Parameters
+    ----------
+    example : Example
+        A small network, its weights, and one case or a few.
+    learning_rate : float
+        The paper's epsilon.
+    precision : int
+        Digits after the point.
+    title, note : str
+        What stands on top.
+    input_names, output_names, case_names : sequence of str
+        One for each, or none. Like all text they are escaped.
+
+    Returns
+    -------
+    str
+        HTML.
+
+    Raises
+    ------
+    DataError
+        If the example does not fit together, the names do not fit it, or it is too large to be followed by hand.
+
+    Examples
+    --------
+    >>> from gpubp.explain import html_page, rain_network
+    >>> html_page(rain_network()).count("<section")
+    16
+    """
+    network = example.network
+    _check_size(network, len(example.x))
+    n_cases = len(example.x)
+    for what, names, n in (
+        ("input_names", input_names, network.sizes[0]),
+        ("output_names", output_names, network.sizes[-1]),
+        ("case_names", case_names, n_cases),
+    ):
+        if names and len(names) != n:
+            raise DataError(f"{what} must be {n} names, got {len(names)}")
+    passages = explain(*example, learning_rate=learning_rate)
+    cases = [_plain(name) for name in case_names] or [f"case {number}" for number in range(1, n_cases + 1)]
+    names = [_plain(name) for name in input_names], [_plain(name) for name in output_names]
+    pictures = _pictures(network, example, passages)
+    sections = [
+        _section(number, len(passages), passage, network, precision, cases, svg(picture, _told(passage), *names))
+        for number, (passage, picture) in enumerate(zip(passages, pictures, strict=True), 1)
+    ]
+    beside = files("gpubp.explain")
+    script = (beside / "page.js").read_text(encoding="utf-8")
+    return _PAGE.format(
+        title=escape(_plain(title)),
+        note=f'<p class="note">{escape(_plain(note))}</p>' if note else "",
+        style=(beside / "page.css").read_text(encoding="utf-8"),
+        script=script,
+        digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        contents=_contents(passages),
+        sections="\n".join(sections),
+        first_case=escape(cases[0]),
+        precision=precision,
+    )
+
+
+_PAGE = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy"
+ content="default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; img-src data:">
+<link rel="icon" href="data:,">
+<title>{title}</title>
+<style>
+{style}</style>
+</head>
+<body>
+<header>
+<h1>{title}</h1>
+{note}
+<nav aria-label="Steps">
+{contents}
+<div id="controls" hidden>
+<button type="button" id="back">← Back</button>
+<button type="button" id="on">On →</button>
+<button type="button" id="all" aria-pressed="false">All steps</button>
+<span id="keys">The arrow keys go back and on, Home and End to both ends.</span>
+</div>
+</nav>
+<p id="now" aria-live="polite"></p>
+</header>
+<main>
+{sections}
+</main>
+<footer>
+<p>In the drawings a connection is as wide as its weight is large; weights above 0 are orange, those below are blue
+and dashed. In the units stands the latest result for {first_case}. All numbers are rounded, those in matrices to
+{precision} digits after the point. The numbers of the equations are those of Rumelhart, Hinton and Williams (1986).</p>
+</footer>
+<script>{script}</script>
+</body>
+</html>
+"""
+
+
+def _check_size(network: Network, n_cases: int) -> None:
+    widest = max(network.sizes)
+    if widest > MOST_UNITS or network.n_parameters > MOST_WEIGHTS:
+        raise DataError(
+            f"a page explains networks of up to {MOST_UNITS} units in a layer and {MOST_WEIGHTS} weights, which can be "
+            f"followed by hand; this one, {'-'.join(map(str, network.sizes))}, has {widest} units in its widest layer "
+            f"and {network.n_parameters:,} weights. Train a smaller one, such as gpubp train iris --hidden 4"
+        )
+    if n_cases > MOST_CASES:
+        raise DataError(f"a page explains up to {MOST_CASES} cases at once, got {n_cases:,}; choose one with --case")
+
+
+def _plain(text: str) -> str:
+    """Replace what cannot be printed, or would turn the text around it: control characters and lone surrogates."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(text))
+
+
+def _told(passage: Passage) -> str:
+    number = f"equation {passage.equation}: " if passage.equation else ""
+    return f"The network; {number}{passage.title}"
+
+
+# --- the pictures ---
+
+
+def _pictures(network: Network, example: Example, passages: Sequence[Passage]) -> list[Picture]:
+    """Decide for each step what its drawing shows; the units hold the latest result for the first case."""
+    last = len(network.activations)
+    all_layers, all_blocks = range(last + 1), range(1, last + 1)
+    blocks = views(np, network, np.asarray(example.theta, dtype=np.float64))
+    changes = {passage.layer: passage.result.values for passage in passages if passage.equation == "8"}
+    changed = [block + changes[k] for k, block in enumerate(blocks, 1)]
+    held: dict[int, np.ndarray] = {0: np.asarray(example.x, dtype=np.float64)[0]}
+    went_back = False
+    pictures = []
+    for passage in passages:
+        k, equation = passage.layer, passage.equation
+        if passage.stage == "backward" and not went_back:
+            held, went_back = {}, True
+        if k is not None and equation in ("1", "2", "4", "4, 5", "5", "7"):
+            held = {**held, k: passage.result.values[0]}
+        shown = changed if passage.title == "What it was good for" else blocks
+        if passage.stage in ("update", "check"):
+            held = {}
+        units, connections = _about(passage, all_layers, all_blocks)
+        written = {j: _weights_of(network, shown[j - 1]) for j in connections}
+        if equation in ("6", "8") and k is not None:
+            written = {k: _weights_of(network, passage.result.values)}
+        pictures.append(
+            Picture(
+                [_weights_of(network, block) for block in shown],
+                [block[-1] for block in shown] if network.bias else [],
+                written,
+                held,
+                units,
+                connections,
+            )
+        )
+    return pictures
+
+
+def _weights_of(network: Network, block: np.ndarray) -> np.ndarray:
+    return block[:-1] if network.bias else block
+
+
+def _about(passage: Passage, layers: range, blocks: range) -> tuple[Sequence[int], Sequence[int]]:
+    """Name the layers whose units, and into which the connections, a step is about."""
+    k = passage.layer
+    if passage.stage == "start":
+        return (0,), blocks
+    if k is None:
+        return layers, blocks
+    about: dict[str, tuple[Sequence[int], Sequence[int]]] = {
+        "1": ((k - 1, k), (k,)),
+        "6": ((k - 1, k), (k,)),
+        "7": ((k, k + 1), (k + 1,)),
+        "8": ((), (k,)),
+    }
+    return about.get(passage.equation, ((k,), ()))
+
+
+# --- the text ---
+
+
+def _contents(passages: Sequence[Passage]) -> str:
+    parts = []
+    for stage, name in _STAGES.items():
+        links = [
+            f'<a href="#step-{number}" title="{escape(passage.title)}" aria-label="Step {number}: '
+            f'{escape(passage.title)}">{number}</a>'
+            for number, passage in enumerate(passages, 1)
+            if passage.stage == stage
+        ]
+        parts.append(f'<span class="stage"><b>{name}</b> {" ".join(links)}</span>')
+    return f'<p id="contents">{" ".join(parts)}</p>'
+
+
+def _section(
+    number: int, of: int, passage: Passage, network: Network, precision: int, cases: Sequence[str], drawing: str
+) -> str:
+    equation = f'<span class="equation-number">({passage.equation.replace(", ", "), (")})</span> ' * bool(
+        passage.equation
+    )
+    worked = _worked(passage, network, precision, cases)
+    return f"""<section id="step-{number}" class="step" data-stage="{passage.stage}" aria-labelledby="title-{number}">
+<p class="where">{_STAGES[passage.stage]} · step {number} of {of}</p>
+<h2 id="title-{number}" tabindex="-1">{equation}{escape(passage.title)}</h2>
+<div class="beside">
+<div class="text">
+<p class="formula">{_formula(passage.formula)}</p>
+<p>{escape(passage.meaning)}</p>
+<div class="terms" tabindex="0" role="group" aria-label="The matrices">
+{"".join(_term(term, precision) for term in passage.terms)}
+<div class="result">{_term(passage.result, precision)}</div>
+</div>
+{worked}</div>
+<figure>
+{drawing}
+</figure>
+</div>
+</section>"""
+
+
+def _formula(formula: str) -> str:
+    return "".join(_fraction(part) if isinstance(part, Fraction) else escape(part) for part in fractions(formula))
+
+
+def _fraction(fraction: Fraction) -> str:
+    """Set one above the other; who hears or copies it gets a slash, and brackets where they are needed."""
+    opening, closing = ("/ (", ")") if " " in fraction.bottom else ("/", "")
+    return (
+        f'<span class="fraction"><span>{escape(fraction.top)}</span><span class="heard">{opening}</span>'
+        f'<span class="under">{escape(fraction.bottom)}</span><span class="heard">{closing}</span></span>'
+    )
+
+
+def _term(term: Term, precision: int) -> str:
+    values = term.values
+    write = number_format(values, precision)
+    sign = f'<span class="sign">{escape(term.sign)}</span>' if term.sign else ""
+    name = escape(term.name)
+    if values.ndim == 0:
+        return f'{sign}<span class="scalar"><i>{name}</i> <b>{_minus(write(float(values)))}</b></span>'
+    rows = ["".join(f"<td>{_minus(write(float(value)))}</td>" for value in row) for row in values]
+    if len(rows) > MOST_ROWS:
+        half = MOST_ROWS // 2
+        rows = [*rows[:half], "<td>⋮</td>" * values.shape[1], *rows[-half:]]
+    shape = " × ".join(map(str, values.shape))
+    body = "".join(f"<tr>{row}</tr>" for row in rows)
+    return f"{sign}<table><caption><i>{name}</i> <small>{shape}</small></caption><tbody>{body}</tbody></table>"
+
+
+def _minus(text: str) -> str:
+    return text.replace("-", "−")
+
+
+def _worked(passage: Passage, network: Network, precision: int, cases: Sequence[str]) -> str:
+    """Write out number by number how a small result comes about; of a larger one its first row."""
+    result = passage.result.values
+    if result.ndim != 2 or passage.layer is None or result.shape[1] > MOST_WORKED:
+        return ""
+    rows = range(len(result)) if result.size <= MOST_WORKED else range(1)
+    lines = []
+    for row in rows:
+        for unit in range(result.shape[1]):
+            worked = worked_at(passage, precision, (row, unit), MOST_SUMMED)
+            if not worked:
+                return ""
+            lines.append(
+                f"<li>{escape(_where(passage, network, row, unit, cases))}: <span>{escape(_minus(worked))}</span></li>"
+            )
+    return f'<ul class="worked">\n{"".join(lines)}\n</ul>\n'
+
+
+def _where(passage: Passage, network: Network, row: int, unit: int, cases: Sequence[str]) -> str:
+    if passage.equation not in ("6", "8"):
+        return f"{cases[row]}, unit {unit + 1}"
+    is_bias = passage.layer is not None and row == network.sizes[passage.layer - 1]
+    return f"bias of unit {unit + 1}" if is_bias else f"from unit {row + 1} below to unit {unit + 1}"

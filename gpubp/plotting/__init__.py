@@ -1,0 +1,16 @@
+"""Pictures of networks and of their training. matplotlib is imported when one is drawn; no global state is touched.
+
+Each function draws into the Axes that it is given, or into a figure of its own, ``ax.figure``, and gives the Axes back.
+What it draws is a model: a pair ``(network, theta)``, a :class:`~gpubp.training.Fit`, a
+:class:`~gpubp.persistence.Model`, or a fitted estimator.
+"""
+
+from gpubp.plotting.boundary import decision_boundary as decision_boundary
+from gpubp.plotting.diagram import network_diagram as network_diagram
+from gpubp.plotting.hidden import hidden_heat_map as hidden_heat_map
+from gpubp.plotting.hidden import hidden_projection as hidden_projection
+from gpubp.plotting.hinton import hinton_diagram as hinton_diagram
+from gpubp.plotting.learning import learning_curve as learning_curve
+from gpubp.plotting.learning import learning_curves as learning_curves
+from gpubp.plotting.learning import save_learning_curve as save_learning_curve
+from gpubp.plotting.surface import error_surface as error_surface

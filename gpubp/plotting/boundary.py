@@ -1,0 +1,164 @@
+"""Where over two inputs a model decides for which class, and how surely."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gpubp.backend import to_numpy
+from gpubp.errors import DataError
+from gpubp.network import output_layer
+from gpubp.plotting.figure import STYLES, axes_or_new
+from gpubp.plotting.model import admit_cases, network_and_theta
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+STRENGTH = 0.65
+"""How much of its colour a class gets where it is certain; none where nothing is known."""
+
+
+def decision_boundary(
+    model: Any,
+    x: Any,
+    labels: Any = None,
+    ax: "Axes | None" = None,
+    *,
+    limits: tuple[tuple[float, float], tuple[float, float]] | None = None,
+    resolution: int = 150,
+) -> "Axes":
+    """Draw over two inputs which class a model decides for, paler where it is less sure, and cases on top.
+
+    Parameters
+    ----------
+    model : (Network, theta) pair, Fit, Model, or a fitted classifier
+        With two inputs. A network has one logistic output, or softmax outputs; anything with ``predict_proba``, such
+        as a pipeline, will do.
+    x : (b, 2) array
+        Cases, which also set the limits.
+    labels : (b,) or (b, j) array, optional
+        The class of each case, or its desired outputs: with them cases have the colour and mark of their class.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw; without it in a figure of its own.
+    limits : ((left, right), (bottom, top)), optional
+    resolution : int
+        Points along each side.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        Its first image holds the shades.
+
+    Raises
+    ------
+    DataError
+        If the model has not two inputs or gives no probabilities, or the cases and labels do not fit.
+    GpubpError
+        If matplotlib is not installed.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gpubp import Network
+    >>> from gpubp.plotting import decision_boundary
+    >>> network = Network((2, 1), loss="binary_cross_entropy")
+    >>> ax = decision_boundary((network, np.asarray([4.0, 0.0, 0.0])), [[-1.0, 0.0], [1.0, 1.0]], [0, 1])
+    >>> [text.get_text() for text in ax.get_legend().get_texts()]
+    ['0', '1']
+    """
+    cases = np.asarray(to_numpy(x), dtype=float)
+    if cases.ndim != 2 or cases.shape[1] != 2 or not len(cases) or not np.isfinite(cases).all():
+        raise DataError(f"x must be (cases, 2), finite, for a picture over two inputs, got {cases.shape}")
+    if not (isinstance(resolution, int) and resolution >= 2):
+        raise DataError(f"resolution must be 2 or more, a whole number, got {resolution!r}")
+    sides = _sides(limits, cases)
+    across, upwards = (np.linspace(*side, resolution) for side in sides)
+    grid = np.stack(np.meshgrid(across, upwards), axis=-1).reshape(-1, 2)
+    p, classes = _probabilities(model, grid)
+    shown = None if labels is None else _classes_of(labels, classes, len(cases))
+
+    ax = axes_or_new(ax, (5.6, 5.0))
+    shape = (resolution, resolution)
+    ax.imshow(
+        _shades(p).reshape(*shape, 3),
+        extent=(*sides[0], *sides[1]),
+        origin="lower",
+        aspect="auto",
+        interpolation="bilinear",
+    )
+    for k in range(p.shape[1] if p.shape[1] > 2 else 1):
+        ahead = p[:, k] - np.delete(p, k, axis=1).max(axis=1)
+        if ahead.min() < 0 < ahead.max():
+            ax.contour(across, upwards, ahead.reshape(shape), levels=[0.0], colors="black", linewidths=1.2)
+    for k, name in enumerate(classes if shown is not None else ["cases"]):
+        own = cases if shown is None else cases[shown == k]
+        style = STYLES[k % len(STYLES)]
+        colour = "white" if shown is None else style.color
+        ax.scatter(*own.T, s=28, c=colour, marker=style.marker, edgecolors="black", linewidths=0.8, label=str(name))
+    if shown is not None:
+        ax.legend(loc="best", framealpha=0.9)
+    ax.set_xlim(*sides[0])
+    ax.set_ylim(*sides[1])
+    ax.set_xlabel("input 0")
+    ax.set_ylabel("input 1")
+    return ax
+
+
+def _probabilities(model: Any, grid: np.ndarray) -> tuple[np.ndarray, list[Any]]:
+    """Compute the probability of each class, ``(b, classes)``, and name the classes."""
+    if hasattr(model, "predict_proba"):
+        p = np.asarray(to_numpy(model.predict_proba(grid)), dtype=float)
+        classes = list(model.classes_) if p.ndim == 2 else []
+    elif hasattr(model, "predict"):
+        raise DataError(f"a decision boundary is that of a classifier, got {type(model).__name__}")
+    else:
+        network, theta = network_and_theta(model)
+        if network.sizes[0] != 2:
+            raise DataError(f"a decision boundary is drawn over two inputs, the network has {network.sizes[0]}")
+        with np.errstate(over="ignore"):
+            p = output_layer(np, network, theta, admit_cases(network, theta, grid)).y
+        p = np.concatenate([1.0 - p, p], axis=1) if p.shape[1] == 1 else p
+        classes = list(range(p.shape[1]))
+    if p.ndim != 2 or p.min() < 0.0 or p.max() > 1.0 or np.abs(p.sum(axis=1) - 1.0).max() > 1e-4:
+        raise DataError(
+            "a decision boundary needs the probabilities of classes, which these outputs are not; "
+            "use a network with one logistic output or with softmax outputs"
+        )
+    return p, classes
+
+
+def _shades(p: np.ndarray) -> np.ndarray:
+    """Mix white with the colour of the likeliest class, the more the surer."""
+    from matplotlib.colors import to_rgb
+
+    colours = np.asarray([to_rgb(STYLES[k % len(STYLES)].color) for k in range(p.shape[1])])
+    chance = 1.0 / p.shape[1]
+    sure = STRENGTH * (p.max(axis=1, keepdims=True) - chance) / (1.0 - chance)
+    return np.asarray(1.0 - sure * (1.0 - colours[p.argmax(axis=1)]))
+
+
+def _classes_of(labels: Any, classes: list[Any], n: int) -> np.ndarray:
+    """Find the place of each case's class."""
+    given = np.asarray(to_numpy(labels))
+    if len(given) != n or given.ndim > 2:
+        raise DataError(f"labels must be one for each of {n} cases, got {given.shape}")
+    if given.ndim == 2:
+        return (given[:, 0] > 0.5).astype(int) if given.shape[1] == 1 else given.argmax(axis=1)
+    places = {name: k for k, name in enumerate(classes)}
+    try:
+        return np.asarray([places[label] for label in given.tolist()])
+    except (KeyError, TypeError) as error:
+        raise DataError(
+            f"labels must be among the model's classes {', '.join(map(str, classes))}, got {error}"
+        ) from None
+
+
+def _sides(limits: Any, cases: np.ndarray) -> list[tuple[float, float]]:
+    if limits is None:
+        low, high = cases.min(axis=0), cases.max(axis=0)
+        margin = np.where(high > low, 0.15 * (high - low), 1.0)
+        sides = np.stack([low - margin, high + margin], axis=1)
+    else:
+        sides = np.asarray(limits, dtype=float)
+        if sides.shape != (2, 2) or not np.isfinite(sides).all() or not (sides[:, 0] < sides[:, 1]).all():
+            raise DataError(f"limits must be ((left, right), (bottom, top)), lower ones first, got {limits!r}")
+    return [(float(low), float(high)) for low, high in sides]

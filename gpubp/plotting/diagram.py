@@ -1,0 +1,154 @@
+"""A network drawn as what it is: units in layers, and connections with their weights."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gpubp.errors import DataError
+from gpubp.network import Network, views
+from gpubp.plotting.figure import NEGATIVE, POSITIVE, axes_or_new, check_names
+from gpubp.plotting.model import network_and_theta
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+MOST_UNITS = 50
+"""How many units can be told apart in one drawing."""
+MOST_NUMBERS = 24
+"""Up to so many connections have their weights written beside them."""
+MOST_BIASES = 30
+"""Up to so many units have their biases written into them."""
+WIDEST = 5.0
+RADIUS = 0.34
+
+
+def network_diagram(
+    model: Any,
+    ax: "Axes | None" = None,
+    *,
+    input_names: Sequence[str] | None = None,
+    output_names: Sequence[str] | None = None,
+) -> "Axes":
+    """Draw a network layer by layer, from the inputs on the left to the outputs on the right.
+
+    A connection is as wide as its weight is large; those above 0 are orange, those below are blue and dashed. Biases
+    colour their units in the same way. In small networks the numbers are written beside.
+
+    Parameters
+    ----------
+    model : (Network, theta) pair, Fit, Model or fitted estimator
+    ax : matplotlib.axes.Axes, optional
+        Where to draw; without it in a figure of its own.
+    input_names, output_names : sequence of str, optional
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        Its first collection holds the connections, layer by layer and row by row as in ``theta``, its second the units.
+
+    Raises
+    ------
+    DataError
+        If the model or the names do not serve, or the network has more than 50 units.
+    GpubpError
+        If matplotlib is not installed.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gpubp import Network
+    >>> from gpubp.plotting import network_diagram
+    >>> ax = network_diagram((Network((2, 1)), np.asarray([1.0, -0.5, 0.25])))
+    >>> ax.collections[0].get_linewidths()
+    array([5. , 2.5])
+    """
+    network, theta = network_and_theta(model)
+    n_units = sum(network.sizes)
+    if n_units > MOST_UNITS:
+        raise DataError(
+            f"the network has {n_units:,} units, and a drawing of more than {MOST_UNITS} cannot be read; "
+            "draw its weights with hinton_diagram, layer by layer"
+        )
+    inputs = check_names("input_names", input_names, network.sizes[0])
+    outputs = check_names("output_names", output_names, network.sizes[-1])
+    tallest = max(network.sizes)
+    spread = max(3.2, 0.45 * tallest)
+    places = [
+        np.asarray([(k * spread, unit - (n - 1) / 2) for unit in range(n)], dtype=float)
+        for k, n in enumerate(network.sizes)
+    ]
+    edge = RADIUS + 0.3
+    left, right = -edge - 1.5 * bool(inputs), places[-1][0, 0] + edge + 1.5 * bool(outputs)
+    top = (tallest - 1) / 2 + edge
+    ax = axes_or_new(ax, (7.0, min(7.0 * 2.0 * top / (right - left), 12.0)))
+    blocks = views(np, network, theta)
+    weights = [block[:-1] if network.bias else block for block in blocks]
+    biases = [block[-1] for block in blocks] if network.bias else []
+    _draw_connections(ax, places, weights)
+    _draw_units(ax, network, places, biases)
+    for names, at, side, align in ((inputs, places[0], -1, "right"), (outputs, places[-1], 1, "left")):
+        for name, (across, down) in zip(names, at, strict=False):
+            ax.text(across + side * (RADIUS + 0.15), down, name, ha=align, va="center", fontsize="small")
+    ax.set_xlim(left, right)
+    ax.set_ylim(top, -top)  # the first unit on top
+    ax.set_aspect("equal")
+    ax.axis("off")
+    return ax
+
+
+def _draw_connections(ax: "Axes", places: list[np.ndarray], weights: list[np.ndarray]) -> None:
+    from matplotlib.collections import LineCollection
+
+    lines = np.concatenate(
+        [
+            np.stack(np.broadcast_arrays(below[:, None, :], above[None, :, :]), axis=2).reshape(-1, 2, 2)
+            for below, above in pairwise(places)
+        ]
+    )
+    values = np.concatenate([block.ravel() for block in weights])
+    largest = float(np.max(np.abs(values))) or 1.0
+    colours = [POSITIVE if value > 0 else NEGATIVE for value in values]
+    styles = ["-" if value > 0 else (0, (3.0, 1.5)) for value in values]
+    widths = WIDEST * np.abs(values) / largest
+    ax.add_collection(LineCollection(list(lines), linewidths=widths, colors=colours, linestyles=styles, zorder=1))
+    if len(values) > MOST_NUMBERS:
+        return
+    source = np.concatenate([np.repeat(np.arange(len(block)), block.shape[1]) for block in weights])
+    for (start, end), value, colour, below in zip(lines, values, colours, source, strict=True):
+        across, down = start + (0.25 + 0.14 * (below % 2)) * (end - start)  # neighbours' numbers a little apart
+        ground = {"boxstyle": "round,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.85}
+        ax.text(
+            across,
+            down,
+            _short(value),
+            color=colour,
+            fontsize="x-small",
+            ha="center",
+            va="center",
+            bbox=ground,
+            zorder=2,
+        )
+
+
+def _draw_units(ax: "Axes", network: Network, places: list[np.ndarray], biases: list[np.ndarray]) -> None:
+    from matplotlib.collections import PatchCollection
+    from matplotlib.colors import to_rgb
+    from matplotlib.patches import Circle
+
+    values = np.concatenate([np.zeros(network.sizes[0]), *(biases or [np.zeros(n) for n in network.sizes[1:]])])
+    largest = float(np.max(np.abs(values))) or 1.0
+    strength = 0.6 * np.abs(values[:, None]) / largest
+    full = np.asarray([to_rgb(POSITIVE if value > 0 else NEGATIVE) for value in values])
+    centres = np.concatenate(places)
+    circles = PatchCollection([Circle((across, down), RADIUS) for across, down in centres], zorder=3)
+    circles.set(facecolor=1.0 - strength * (1.0 - full), edgecolor="0.2", linewidth=1.0)
+    ax.add_collection(circles)
+    if biases and len(values) <= MOST_BIASES:
+        for (across, down), value in zip(centres[network.sizes[0] :], values[network.sizes[0] :], strict=True):
+            ax.text(across, down, _short(value), fontsize="x-small", ha="center", va="center", zorder=4)
+
+
+def _short(value: float) -> str:
+    return (f"{value:.2g}" if abs(value) < 9.95 else f"{value:.0f}").replace("-", "\N{MINUS SIGN}")

@@ -1,0 +1,74 @@
+"""Whose picture it is: a network with its weights, however it is handed over."""
+
+from typing import Any
+
+import numpy as np
+
+from gpubp.backend import choose_backend, to_numpy
+from gpubp.checks import admit_d, admit_theta, admit_x
+from gpubp.errors import DataError
+from gpubp.network import Layer, Network, flatten, forward
+
+HOST = "float64"
+
+
+def network_and_theta(model: Any) -> tuple[Network, np.ndarray]:
+    """Find the network in a model, and its parameters, ``(P,)`` of float64 on the host.
+
+    Raises
+    ------
+    DataError
+        If there is none, or a stack of them.
+    """
+    if isinstance(model, tuple) and len(model) == 2:
+        network, theta = model
+    elif hasattr(model, "network") and hasattr(model, "theta"):
+        network, theta = model.network, model.theta
+    elif hasattr(model, "coefs_") and hasattr(model, "out_activation_"):
+        network, theta = _of_estimator(model)
+    else:
+        raise DataError(
+            "a model is a pair (network, theta), what train or load_model gives, or a fitted estimator; "
+            f"got {type(model).__name__}"
+        )
+    if not isinstance(network, Network):
+        raise DataError(f"a model is a pair (network, theta), got a {type(network).__name__} for the network")
+    theta = admit_theta(network, choose_backend("cpu"), HOST, to_numpy(theta))
+    if theta.ndim != 1:
+        raise DataError(f"a picture shows one network, got a stack of {theta.shape[0]}; give one row of theta")
+    return network, theta
+
+
+def admit_cases(network: Network, theta: np.ndarray, x: Any) -> np.ndarray:
+    """Admit cases, ``(b, i)`` of float64 on the host."""
+    cases: np.ndarray = admit_x(network, choose_backend("cpu"), HOST, theta, to_numpy(x))
+    return cases
+
+
+def admit_desired(network: Network, theta: np.ndarray, x: np.ndarray, d: Any) -> np.ndarray:
+    """Admit the desired outputs of cases, ``(b, j)`` of float64 on the host."""
+    desired: np.ndarray = admit_d(network, choose_backend("cpu"), HOST, theta, x, to_numpy(d))
+    return desired
+
+
+def layers_of(model: Any, x: Any) -> tuple[Network, list[Layer]]:
+    """Pass cases forward, and keep all layers."""
+    network, theta = network_and_theta(model)
+    with np.errstate(over="ignore"):
+        return network, forward(np, network, theta, admit_cases(network, theta, x))
+
+
+def check_layer(layer: Any, last: int) -> int:
+    """Admit the number of a layer, where the inputs are layer 0."""
+    if not (isinstance(layer, int | np.integer) and 1 <= layer <= last):
+        raise DataError(f"layer must be a whole number from 1 to {last}, where 0 would be the inputs, got {layer!r}")
+    return int(layer)
+
+
+def _of_estimator(estimator: Any) -> tuple[Network, np.ndarray]:
+    """Put the weights of a fitted estimator, gpubp's or scikit-learn's, back into one array."""
+    coefs = [np.asarray(to_numpy(block), dtype=HOST) for block in estimator.coefs_]
+    biases = [np.asarray(to_numpy(block), dtype=HOST) for block in estimator.intercepts_]
+    sizes = (coefs[0].shape[0], *(block.shape[1] for block in coefs))
+    network = Network(sizes, hidden=estimator.activation, output=estimator.out_activation_)
+    return network, flatten(np, [np.vstack(pair) for pair in zip(coefs, biases, strict=True)])

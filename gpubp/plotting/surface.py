@@ -1,0 +1,178 @@
+"""The error over two of the weights, and the way down."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gpubp.errors import DataError
+from gpubp.losses import output_error
+from gpubp.network import Network, output_layer
+from gpubp.plotting.figure import STYLES, axes_or_new
+from gpubp.plotting.model import admit_cases, admit_desired, network_and_theta
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+LEVELS = 14
+NUMBERS_AT_ONCE = 4_000_000
+Limits = tuple[tuple[float, float], tuple[float, float]]
+
+
+def error_surface(
+    model: Any,
+    x: Any,
+    d: Any,
+    ax: "Axes | None" = None,
+    *,
+    parameters: tuple[int, int] = (0, 1),
+    paths: Mapping[str, Any] | None = None,
+    limits: Limits | None = None,
+    resolution: int = 81,
+) -> "Axes":
+    """Draw lines of equal error over two parameters, all others held, and the paths that descents took.
+
+    Parameters
+    ----------
+    model : (Network, theta) pair, Fit, Model or fitted estimator
+        The point around which to draw, marked with a cross where there are no paths. All other parameters stay.
+    x : (b, i) array
+    d : (b, j) array
+        The cases and desired outputs whose summed error is drawn.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw; without it in a figure of its own.
+    parameters : (int, int)
+        Which two places of ``theta``, counted from 0: the one across, the one upwards.
+    paths : mapping of str to (t, P) or (t, 2) array, optional
+        Parameters on the way, first to last, by the name that the legend gives them. A path of a network with more
+        parameters is seen from above: its error need not be that of the surface below.
+    limits : ((left, right), (bottom, top)), optional
+        Without it what holds the paths and the point.
+    resolution : int
+        Points along each side.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        A line for each path, in the order given.
+
+    Raises
+    ------
+    DataError
+        If the model, the cases, the parameters, the paths or the limits do not serve.
+    GpubpError
+        If matplotlib is not installed.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gpubp import Network
+    >>> from gpubp.plotting import error_surface
+    >>> down = np.asarray([[0.0, 0.0], [1.0, 0.5], [2.0, 0.0]])
+    >>> ax = error_surface((Network((1, 1)), down[-1]), [[0.0], [1.0]], [[0.0], [2.0]], paths={"mine": down})
+    >>> ax.lines[0].get_label(), ax.lines[0].get_xdata()
+    ('mine', array([0., 1., 2.]))
+    """
+    network, theta = network_and_theta(model)
+    x = admit_cases(network, theta, x)
+    d = admit_desired(network, theta, x, d)
+    first, second = _two_of(parameters, network)
+    if not (isinstance(resolution, int) and resolution >= 2):
+        raise DataError(f"resolution must be 2 or more, a whole number, got {resolution!r}")
+    ways = {str(name): _way(name, path, network, first, second) for name, path in (paths or {}).items()}
+    point = theta[[first, second]]
+    (left, right), (bottom, top) = _limits(limits, np.vstack([point, *ways.values()]))
+    across, upwards = np.linspace(left, right, resolution), np.linspace(bottom, top, resolution)
+    error = _errors(network, theta, x, d, (first, second), across, upwards)
+
+    ax = axes_or_new(ax, (6.0, 5.0))
+    levels = _levels(error)
+    shades = [f"{shade:.3f}" for shade in np.linspace(1.0, 0.55, len(levels) + 1)]
+    ax.contourf(across, upwards, error, levels=levels, colors=shades, extend="both")
+    if len(levels) > 2:
+        ax.contour(across, upwards, error, levels=levels, colors="0.35", linewidths=0.5)
+    for number, (name, way) in enumerate(ways.items()):
+        style = STYLES[number % len(STYLES)]
+        ends = [0, len(way) - 1]
+        ax.plot(*way.T, label=name, linewidth=1.6, markersize=5, markevery=ends, zorder=3, **style._asdict())
+    if not ways:
+        ax.plot(*point, "x", color="black", markersize=8, zorder=4)
+    else:
+        ax.legend(loc="best", framealpha=0.9)
+    ax.set_xlim(left, right)
+    ax.set_ylim(bottom, top)
+    ax.set_xlabel(f"parameter {first}")
+    ax.set_ylabel(f"parameter {second}")
+    return ax
+
+
+def _errors(
+    network: Network,
+    theta: np.ndarray,
+    x: np.ndarray,
+    d: np.ndarray,
+    places: tuple[int, int],
+    across: np.ndarray,
+    upwards: np.ndarray,
+) -> np.ndarray:
+    """Take the error at each point of the grid, ``(upwards, across)``, of stacks of networks."""
+    pairs = np.stack(np.meshgrid(across, upwards), axis=-1).reshape(-1, 2)
+    at_once = max(1, NUMBERS_AT_ONCE // (len(x) * max(network.sizes) + network.n_parameters))
+    errors = []
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        for start in range(0, len(pairs), at_once):
+            part = pairs[start : start + at_once]
+            stack = np.repeat(theta[None], len(part), axis=0)
+            stack[:, list(places)] = part
+            layer = output_layer(np, network, stack, x)
+            errors.append(output_error(np, network.loss, network.activations[-1], *layer, d)[0])
+    error = np.concatenate(errors).reshape(len(upwards), len(across))
+    if not np.isfinite(error).any():
+        raise DataError("the error is nowhere finite within these limits; give narrower ones")
+    return np.where(np.isfinite(error), error, np.nan)
+
+
+def _levels(error: np.ndarray) -> np.ndarray:
+    """Lay the lines by equal parts where the error spans a decade at least, so that the valley's floor has some too."""
+    low, high = float(np.nanmin(error)), float(np.nanmax(error))
+    if not low < high:
+        return np.asarray([low - 0.5, low + 0.5])
+    if high > 10.0 * low >= 0:
+        return np.geomspace(max(low, 1e-4 * high), high, LEVELS)
+    return np.linspace(low, high, LEVELS)
+
+
+def _two_of(parameters: Any, network: Network) -> tuple[int, int]:
+    places = np.asarray(parameters)
+    last = network.n_parameters - 1
+    sound = places.shape == (2,) and places.dtype.kind in "iu" and places.min() >= 0 and places.max() <= last
+    if not sound or places[0] == places[1]:
+        raise DataError(f"parameters must be two different whole numbers from 0 to {last}, got {parameters!r}")
+    return int(places[0]), int(places[1])
+
+
+def _way(name: str, path: Any, network: Network, first: int, second: int) -> np.ndarray:
+    try:
+        points = np.asarray(path, dtype=float)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"the path {name!r} must be an array of numbers: {error}") from error
+    if points.ndim != 2 or not len(points) or points.shape[1] not in (2, network.n_parameters):
+        raise DataError(
+            f"the path {name!r} must be (t, {network.n_parameters}), the parameters at each of t times, or (t, 2); "
+            f"got {points.shape}"
+        )
+    return points if points.shape[1] == 2 and network.n_parameters != 2 else points[:, [first, second]]
+
+
+def _limits(limits: Any, points: np.ndarray) -> Limits:
+    if limits is not None:
+        sides = np.asarray(limits, dtype=float)
+        if sides.shape != (2, 2) or not np.isfinite(sides).all() or not (sides[:, 0] < sides[:, 1]).all():
+            raise DataError(f"limits must be ((left, right), (bottom, top)), lower ones first, got {limits!r}")
+    else:
+        seen = points[np.isfinite(points).all(axis=1)]
+        low, high = seen.min(axis=0), seen.max(axis=0)
+        around = np.maximum(0.15 * (high - low), 1.0 if len(points) > 1 else 3.0)
+        sides = np.stack([low - around, high + around], axis=1)
+    (left, right), (bottom, top) = sides.tolist()
+    return (left, right), (bottom, top)

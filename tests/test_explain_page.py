@@ -1,0 +1,423 @@
+"""The page that walks through the equations: every step and number there, nothing from outside, usable by keyboard."""
+
+import base64
+import hashlib
+import json
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from gpubp import Network, initial_weights, load_dataset, save_model
+from gpubp.cli.explain import explain as command
+from gpubp.errors import DataError, ModelFileError
+from gpubp.explain import Example, explain, html_page, rain_network
+from gpubp.explain.diagram import WIDEST
+from gpubp.explain.notation import number_format
+from gpubp.explain.page import MOST_CASES
+from gpubp.losses import LOSSES, loss
+from gpubp.network import views
+from gpubp.tabular import fit_table, prepare_table
+from tests import browser
+
+VOID = {"meta", "link", "line", "circle", "br"}
+HOSTILE = '</title></svg><script>alert("1")</script><img src=x onerror=alert(1)>&\x1b[31m\u202e\ud800'
+
+
+class Page(HTMLParser):
+    """What stands in each step of a page; raises where tags do not match."""
+
+    def __init__(self, text: str):
+        super().__init__(convert_charrefs=True)
+        self.open: list[str] = []
+        self.steps: list[dict] = []
+        self.tags: list[tuple[str, dict]] = []
+        self.text = ""
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attributes):
+        named = dict(attributes)
+        assert len(named) == len(attributes), f"an attribute twice in {tag}"
+        self.tags.append((tag, named))
+        if tag == "section":
+            self.steps.append({"id": named["id"], "stage": named["data-stage"], "tables": [], "text": "", "tags": []})
+        if self.steps:
+            self.steps[-1]["tags"].append((tag, named))
+            if tag == "table":
+                self.steps[-1]["tables"].append([])
+            if tag == "tr":
+                self.steps[-1]["tables"][-1].append([])
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        if tag not in VOID:
+            assert self.open.pop() == tag
+
+    def handle_startendtag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+        if self.steps:
+            self.steps[-1]["tags"].append((tag, dict(attributes)))
+
+    def handle_data(self, data):
+        self.text += data
+        if self.steps and "section" in self.open:
+            self.steps[-1]["text"] += data
+            if self.open[-1] == "td":
+                self.steps[-1]["tables"][-1][-1].append(data)
+
+
+def make(network: Network, cases: int = 2):
+    rng = np.random.default_rng(0)
+    x, d = rng.normal(size=(cases, network.sizes[0])), rng.uniform(0.1, 0.9, size=(cases, network.sizes[-1]))
+    return Example(network, initial_weights(network, 0, scheme="uniform", scale=0.8, dtype="float64"), x, d)
+
+
+EXAMPLES = {
+    "rain": rain_network(),
+    "biases": make(Network((3, 2, 4, 2), hidden=("tanh", "relu"), output="logistic")),
+    **{name: make(Network((2, 2, 3), hidden="tanh", loss=name)) for name in LOSSES if loss(name).output},
+}
+
+
+@pytest.mark.parametrize("example", EXAMPLES.values(), ids=EXAMPLES)
+def test_every_step_and_every_number_of_the_walk_is_there(example):
+    passages = explain(*example)
+    parsed = Page(html_page(example))
+    assert [step["id"] for step in parsed.steps] == [f"step-{number}" for number in range(1, len(passages) + 1)]
+    assert [step["stage"] for step in parsed.steps] == [passage.stage for passage in passages]
+    for passage, step in zip(passages, parsed.steps, strict=True):
+        assert passage.title in step["text"]
+        assert passage.meaning in step["text"]
+        assert re.sub(r"\s", "", passage.formula) in re.sub(r"\s", "", step["text"])  # fractions are read with a slash
+        if passage.equation:
+            assert f"({passage.equation.replace(', ', '), (')})" in step["text"]
+        matrices = [term.values for term in (*passage.terms, passage.result) if term.values.ndim]
+        assert len(step["tables"]) == len(matrices)
+        for values, table in zip(matrices, step["tables"], strict=True):
+            write = number_format(values, 4)
+            wanted = [[write(value).replace("-", "−") for value in row] for row in values.tolist()]
+            if len(wanted) > 17:
+                wanted = [*wanted[:8], ["⋮"] * values.shape[1], *wanted[-8:]]
+            assert table == wanted
+
+
+def test_all_parts_of_the_lesson_are_there():
+    steps = Page(html_page(rain_network())).steps
+    stages = [step["stage"] for step in steps]
+    assert list(dict.fromkeys(stages)) == ["start", "forward", "error", "backward", "update", "check"]
+    for number in range(1, 9):
+        assert any(f"({number})" in step["text"] for step in steps), number
+
+
+def test_small_results_are_worked_out_unit_by_unit():
+    example = rain_network()
+    steps = Page(html_page(example, case_names=["Monday", "Tuesday", "Wednesday"])).steps
+    total = steps[1]["text"]
+    assert "Monday, unit 1: 3 × 0.2658 + 5 × (−0.2515) = −0.4600" in total
+    assert total.count("Wednesday, unit") == 3
+    assert "Monday, unit 1: logistic(−0.4600) = 0.3870" in steps[2]["text"]
+    change = next(step for step in steps if "(8)" in step["text"])
+    assert "from unit 2 below to unit 3: −0.5 × " in change["text"].replace("−0.5000", "−0.5")
+
+
+def lines(step):
+    return [named for tag, named in step["tags"] if tag == "line"]
+
+
+@pytest.mark.parametrize("name", ["rain", "biases"])
+def test_the_drawing_has_the_weights_and_signs(name):
+    example = EXAMPLES[name]
+    bias = example.network.bias
+    blocks = [block[:-1] if bias else block for block in views(np, example.network, example.theta)]
+    weights = np.concatenate([block.ravel() for block in blocks])
+    parsed = Page(html_page(example))
+    for step in parsed.steps[:-2]:
+        drawn = lines(step)
+        assert [("above" in line["class"]) for line in drawn] == [bool(w > 0) for w in weights]
+        widths = np.maximum(WIDEST * np.abs(weights) / np.abs(weights).max(), 0.4)
+        np.testing.assert_allclose([float(line["stroke-width"]) for line in drawn], widths, atol=0.006)
+    changed = lines(parsed.steps[-2])
+    assert [line["stroke-width"] for line in changed] != [line["stroke-width"] for line in drawn]
+
+
+def test_the_part_at_work_is_lit():
+    steps = Page(html_page(rain_network())).steps
+
+    def lit(step):
+        return [i for i, line in enumerate(lines(step)) if "active" in line["class"]], [
+            i
+            for i, circle in enumerate(named for tag, named in step["tags"] if tag == "circle")
+            if circle["class"] == "active"
+        ]
+
+    into_1, into_2, inputs, hidden, output = [*range(6)], [6, 7, 8], [0, 1], [2, 3, 4], [5]
+    assert lit(steps[1]) == (into_1, inputs + hidden)
+    assert lit(steps[2]) == ([], hidden)
+    assert lit(steps[3]) == (into_2, hidden + output)
+    assert lit(steps[5]) == ([], output)
+    by_equation = {
+        re.search(r"\((\d)\)", step["text"])[1]: step for step in steps if re.search(r"\((\d)\)", step["text"])
+    }
+    assert lit(by_equation["7"]) == (into_2, hidden + output)
+    assert lit(by_equation["8"]) == (into_2, [])
+
+
+def test_nothing_comes_from_outside():
+    text = html_page(rain_network())
+    for tag, named in Page(text).tags:
+        assert tag not in ("iframe", "object", "embed", "audio", "video", "img", "use", "image", "base")
+        for name, value in named.items():
+            assert not name.startswith("on")
+            if name in ("href", "src", "xlink:href", "action"):
+                assert value.startswith("#") or value == "data:,"
+    assert "http:" not in text
+    assert "https:" not in text
+    assert "url(" not in text
+    assert "@import" not in text
+    policy = re.search(r'content="(default-src[^"]+)"', text)[1]
+    script = re.search(r"<script>(.*?)</script>", text, re.DOTALL)[1]
+    assert "default-src 'none'" in policy
+    assert base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() in policy
+
+
+def test_text_is_escaped():
+    example = rain_network()
+    safe = Page(html_page(example))
+    text = html_page(
+        example,
+        title=HOSTILE,
+        note=HOSTILE,
+        input_names=[HOSTILE] * 2,
+        output_names=[HOSTILE],
+        case_names=[HOSTILE] * 3,
+    )
+    parsed = Page(text)
+    extra = [tag for tag, _ in parsed.tags]
+    for tag in {tag for tag, _ in safe.tags} - {"text", "title", "p"}:
+        assert extra.count(tag) == [tag for tag, _ in safe.tags].count(tag), tag
+    assert "img" not in extra
+    assert text.count("<script") == 1
+    assert "\x1b" not in text
+    assert "\u202e" not in text
+    text.encode()  # no lone surrogate is left
+    assert "alert(1)" in parsed.text  # it is shown as text
+
+
+@pytest.mark.parametrize(
+    ("example", "options", "message"),
+    [
+        (make(Network((2, 17, 1))), {}, r"2-17-1, has 17 units in its widest layer .* Train a smaller one"),
+        (make(Network((16, 16, 3))), {}, "300 weights"),
+        (make(Network((1, 1)), cases=MOST_CASES + 1), {}, "up to 8 cases at once, got 9; choose one with --case"),
+        (rain_network(), {"input_names": ["a"]}, "input_names must be 2 names, got 1"),
+        (rain_network(), {"learning_rate": 0.0}, "learning_rate must be finite and above 0"),
+    ],
+)
+def test_misuse(example, options, message):
+    with pytest.raises(DataError, match=message):
+        html_page(example, **options)
+
+
+def test_the_largest_page_is_not_too_large():
+    text = html_page(make(Network((16, 11, 9)), cases=MOST_CASES))
+    assert len(text) < 2_000_000
+
+
+# The command
+
+
+def run(*arguments: object):
+    app = typer.Typer()
+    app.command()(command)
+    return CliRunner(env={"COLUMNS": "80"}).invoke(app, [str(part) for part in arguments], catch_exceptions=False)
+
+
+@pytest.fixture(scope="module")
+def iris(tmp_path_factory):
+    """A model file with a table behind it: 4-3-3."""
+    path = tmp_path_factory.mktemp("models") / "iris.safetensors"
+    model = fit_table(prepare_table("iris"), hidden_sizes=(3,), epochs=5, device="cpu").model
+    save_model(path, model.network, model.theta, preprocessing=model.preprocessing, about=model.about)
+    return path
+
+
+def test_the_rain_page_is_written(tmp_path):
+    out = tmp_path / "rain.html"
+    result = run("--html", out)
+    assert result.exit_code == 0
+    assert "rain.html (16 steps; open it in a browser)" in result.stdout
+    text = out.read_text(encoding="utf-8")
+    assert "days raining" in text
+    assert "Monday, unit 1" in text
+    assert len(Page(text).steps) == 16
+
+
+def test_one_case_of_the_rain(tmp_path):
+    out = tmp_path / "rain.html"
+    run("--html", out, "--case", 2)
+    steps = Page(out.read_text(encoding="utf-8")).steps
+    assert steps[0]["tables"][0] == [["1", "6"]]
+    assert "Tuesday, unit 1" in steps[1]["text"]
+    assert "Monday" not in steps[1]["text"]
+
+
+def test_a_model_file_and_the_set_it_learned(tmp_path, iris):
+    out = tmp_path / "iris.html"
+    assert run(iris, "--html", out, "--case", 51).exit_code == 0
+    parsed = Page(out.read_text(encoding="utf-8"))
+    told = json.loads(run(iris, "--json", "--case", 51).stdout)
+    assert len(told["passages"]) == len(parsed.steps)
+    assert told["passages"][0]["result"]["values"] == [[0.0, 1.0, 0.0]]  # versicolor
+    assert "versicolor" in parsed.text
+    assert "case 51, unit 1" in parsed.steps[1]["text"]
+
+
+def test_cases_from_a_file(tmp_path, iris):
+    table = tmp_path / "more.csv"
+    features = load_dataset("iris").feature_names
+    table.write_text(",".join([*features, "target"]) + "\n5.1,3.5,1.4,0.2,setosa\n")
+    told = json.loads(run(iris, "--data", table, "--json").stdout)
+    assert told["passages"][0]["result"]["values"] == [[1.0, 0.0, 0.0]]
+
+
+def test_a_model_without_a_table(tmp_path):
+    path, out = tmp_path / "xor.safetensors", tmp_path / "xor.html"
+    network = Network((2, 2, 1), hidden="logistic", output="logistic")
+    save_model(path, network, initial_weights(network))
+    with pytest.raises(DataError, match=r"give cases with --data, a file or one of .*xor"):
+        run(path, "--html", out)
+    assert run(path, "--data", "xor", "--html", out).exit_code == 0
+    with pytest.raises(DataError, match="iris gives 4 inputs and 3 desired outputs, but the network has 2 and 1"):
+        run(path, "--data", "iris")
+    table = tmp_path / "own.csv"
+    table.write_text("a,b,c\n0,1,0.5\n")
+    told = json.loads(run(path, "--data", table, "--json").stdout)
+    assert told["passages"][0]["terms"][0]["values"] == [[0.0, 1.0]]
+    assert told["passages"][0]["result"]["values"] == [[0.5]]
+
+
+def test_a_hostile_model_file(tmp_path):
+    """Names of columns come out of a file that anyone may have made."""
+    name = "<img src=x onerror=alert(1)>"
+    table = {name: [0.0, 1.0, 2.0, 3.0] * 3, "y": [0.0, 1.0, 2.0, 3.0] * 3}
+    model = fit_table(prepare_table(table, target="y"), hidden_sizes=(2,), epochs=2, device="cpu").model
+    path, out, data = tmp_path / "<b>.safetensors", tmp_path / "out.html", tmp_path / "d.csv"
+    save_model(path, model.network, model.theta, preprocessing=model.preprocessing, about=model.about)
+    data.write_text(f"{name},y\n1,2\n")
+    assert run(path, "--data", data, "--html", out).exit_code == 0
+    text = out.read_text(encoding="utf-8")
+    assert "<img" not in text
+    assert "&lt;img" in text
+    assert "<b>.safetensors" not in text
+
+
+def test_misuse_of_the_command(tmp_path, iris):
+    with pytest.raises(DataError, match=r"--case must be from 1 to 3"):
+        run("--case", 4)
+    with pytest.raises(DataError, match=r"must end in \.html"):
+        run("--html", iris)
+    with pytest.raises(DataError, match=r"gpubp explain MODEL --data iris"):
+        run("--data", "iris")
+    with pytest.raises((DataError, ModelFileError, OSError), match=r"missing"):
+        run(tmp_path / "missing.safetensors")
+    big = tmp_path / "big.safetensors"
+    network = Network((2, 100, 1))
+    save_model(big, network, initial_weights(network))
+    with pytest.raises(DataError, match="up to 16 units in a layer"):
+        run(big, "--data", "xor", "--html", tmp_path / "big.html")
+    assert not (tmp_path / "big.html").exists()
+
+
+# In a browser
+
+
+@pytest.fixture
+def chromium(tmp_path):
+    executable = browser.find()
+    if executable is None:
+        pytest.skip(f"no browser: none of {', '.join(browser.NAMES)} is on the path")
+    found = browser.Browser(executable, tmp_path / "profile")
+    yield found
+    found.close()
+
+
+VISIBLE = """[...document.querySelectorAll(".step")].filter((s) => s.checkVisibility()).map((s) => s.id).join()"""
+
+
+def test_the_page_goes_on_and_back_by_keyboard_and_buttons(chromium, tmp_path):
+    out = tmp_path / "rain.html"
+    run("--html", out)
+    chromium.open(out.as_uri())
+    assert chromium.value(VISIBLE) == "step-1"
+    chromium.press("ArrowRight")
+    chromium.press("ArrowRight")
+    assert chromium.value(VISIBLE) == "step-3"
+    assert chromium.value("location.hash") == "#step-3"
+    told = chromium.value("document.getElementById('now').textContent")
+    assert told == "Step 3 of 16: (2) Output of layer 1"
+    assert chromium.value("document.querySelector('[aria-current]').textContent") == "3"
+    chromium.press("ArrowLeft")
+    assert chromium.value(VISIBLE) == "step-2"
+    chromium.press("End")
+    assert chromium.value(VISIBLE) == "step-16"
+    chromium.press("ArrowRight")
+    assert chromium.value(VISIBLE) == "step-16"
+    chromium.press("Home")
+    assert chromium.value(VISIBLE) == "step-1"
+    chromium.value("document.getElementById('on').focus()")
+    chromium.press("Enter")
+    assert chromium.value(VISIBLE) == "step-2"
+    chromium.value("history.back()")
+    for _ in range(40):
+        if chromium.value(VISIBLE) == "step-1":
+            break
+    assert chromium.value(VISIBLE) == "step-1"
+    chromium.value("document.getElementById('all').click()")
+    assert chromium.value(VISIBLE).count("step-") == 16
+
+    chromium.open(out.as_uri() + "?again#step-7")
+    assert chromium.value(VISIBLE) == "step-7"
+
+    loaded = {event["params"]["request"]["url"] for event in chromium.said("Network.requestWillBeSent")}
+    assert {url.partition("#")[0].partition("?")[0] for url in loaded} <= {out.as_uri(), "data:,"}
+    assert chromium.said("Runtime.exceptionThrown", "Log.entryAdded", "Runtime.consoleAPICalled") == []
+
+
+def test_a_focus_is_seen(chromium, tmp_path):
+    out = tmp_path / "rain.html"
+    run("--html", out)
+    chromium.open(out.as_uri())
+    chromium.press("Tab")
+    assert chromium.value("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+    assert chromium.value("parseFloat(getComputedStyle(document.activeElement).outlineWidth)") >= 2
+
+
+def test_without_javascript_and_on_paper_every_step_is_seen(chromium, tmp_path):
+    out = tmp_path / "rain.html"
+    run("--html", out)
+    chromium.send("Emulation.setEmulatedMedia", media="print")
+    chromium.open(out.as_uri())
+    assert chromium.value(VISIBLE).count("step-") == 16
+    chromium.send("Emulation.setEmulatedMedia", media="screen")
+    chromium.send("Emulation.setScriptExecutionDisabled", value=True)
+    chromium.open(out.as_uri() + "?plain")
+    assert chromium.value(VISIBLE).count("step-") == 16
+    assert chromium.value("document.getElementById('controls').checkVisibility()") is False
+
+
+def test_the_page_fits_a_narrow_screen_in_the_dark(chromium, tmp_path):
+    out = tmp_path / "rain.html"
+    run("--html", out)
+    chromium.send("Emulation.setDeviceMetricsOverride", width=360, height=700, deviceScaleFactor=1, mobile=True)
+    chromium.send("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": "dark"}])
+    chromium.open(out.as_uri())
+    chromium.value("document.getElementById('all').click()")
+    assert chromium.value("document.documentElement.scrollWidth") <= 360
+    ground = chromium.value("getComputedStyle(document.body).backgroundColor")
+    assert max(map(int, re.findall(r"\d+", ground))) < 60

@@ -1,0 +1,538 @@
+"""The pictures: each as it was when last looked at, and each true to the numbers that it shows.
+
+``GPUBP_PICTURES=write pytest tests/test_pictures.py`` draws the baselines under tests/pictures/ anew; look at them.
+"""
+
+import os
+import subprocess
+import sys
+import warnings
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+matplotlib = pytest.importorskip("matplotlib")
+from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: E402
+from matplotlib.colors import to_hex, to_rgb  # noqa: E402
+from matplotlib.figure import Figure  # noqa: E402
+from matplotlib.testing.compare import compare_images  # noqa: E402
+from matplotlib.text import Text  # noqa: E402
+
+from gpubp import MLPClassifier, MLPRegressor, Network, initial_weights, plotting, predict, train  # noqa: E402
+from gpubp.errors import DataError, GpubpError  # noqa: E402
+from gpubp.loop import History  # noqa: E402
+from gpubp.network import error_and_gradient, forward, views  # noqa: E402
+from gpubp.persistence import Model  # noqa: E402
+from gpubp.plotting.figure import NEGATIVE, POSITIVE, STYLES  # noqa: E402
+from gpubp.plotting.hidden import principal_components  # noqa: E402
+from gpubp.plotting.hinton import LARGEST_SIDE  # noqa: E402
+
+BASELINES = Path(__file__).parent / "pictures"
+RMS = 2.0
+"""Of 255, over all pixels: what versions of matplotlib may differ by; a wrong sign or a lost path is above 4."""
+
+NETWORK = Network((4, 3, 2), hidden="logistic", loss="cross_entropy")
+THETA = np.round(np.random.default_rng(3).normal(size=NETWORK.n_parameters), 2)
+MODEL = (NETWORK, THETA)
+CASES = np.round(np.random.default_rng(4).normal(size=(9, 4)), 2)
+
+LINE = Network((1, 1), output="logistic")
+X, D = np.asarray([[-1.0], [0.5], [2.0]]), np.asarray([[0.1], [0.4], [0.9]])
+DOWN = np.asarray([[-2.0, 2.0], [-1.0, 1.5], [0.0, 0.5], [1.0, -0.5]])
+
+PLANE = Network((2, 3), loss="cross_entropy")
+PLANE_THETA = np.asarray([2.0, -1.0, -1.0, 0.0, 2.0, -2.0, 0.0, 0.5, 0.0])
+POINTS = np.asarray([[1.0, 0.0], [-1.0, 1.5], [-1.5, -1.0], [0.5, 0.3], [-0.2, 1.0], [-0.5, -1.5]])
+
+
+def curves():
+    rng = np.random.default_rng(0)
+    slow = [np.exp(-0.05 * t) * np.exp(0.6 * rng.normal(size=9)) for t in range(60)]
+    fast = [float(np.exp(-0.1 * t)) for t in range(60)]
+    return {"slow": History(slow, seconds=[0.1 * t for t in range(60)]), "fast": History(fast, seconds=[*range(60)])}
+
+
+DRAWN = {
+    "hinton": lambda ax: plotting.hinton_diagram(MODEL, ax, input_shape=(2, 2)),
+    "hinton-layer-2": lambda ax: plotting.hinton_diagram(MODEL, ax, layer=2, across=1),
+    "network": lambda ax: plotting.network_diagram(MODEL, ax),
+    "curves": lambda ax: plotting.learning_curves(curves(), ax),
+    "surface": lambda ax: plotting.error_surface((LINE, DOWN[0]), X, D, ax, paths={"down": DOWN}),
+    "boundary": lambda ax: plotting.decision_boundary((PLANE, PLANE_THETA), POINTS, [0, 1, 2, 0, 1, 2], ax),
+    "heat-map": lambda ax: plotting.hidden_heat_map(MODEL, CASES, ax),
+    "projection": lambda ax: plotting.hidden_projection(MODEL, CASES, [0, 0, 0, 1, 1, 1, 2, 2, 2], ax),
+}
+
+
+def axes():
+    figure = Figure(figsize=(3.0, 3.0), dpi=64)
+    FigureCanvasAgg(figure)
+    return figure.add_axes((0.1, 0.1, 0.8, 0.8))
+
+
+def write(ax, path):
+    """Write a picture without its text, which every version of FreeType draws in a way of its own."""
+    for part in ax.figure.findobj(Text):
+        part.set_visible(False)
+    for drawn in ax.figure.axes:
+        drawn.tick_params(which="both", length=0)
+        if drawn.get_legend() is not None:
+            drawn.get_legend().remove()  # as wide as its text
+    ax.figure.savefig(path, metadata={"Software": None})
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_the_picture_is_the_one_that_was_looked_at(name, tmp_path):
+    ax = axes()
+    assert DRAWN[name](ax) is ax
+    baseline = BASELINES / f"{name}.png"
+    if os.environ.get("GPUBP_PICTURES") == "write":
+        write(ax, baseline)
+        pytest.skip("the baseline was written")
+    drawn = tmp_path / f"{name}.png"
+    write(ax, drawn)
+    assert compare_images(str(baseline), str(drawn), RMS) is None
+
+
+def wrong_pictures():
+    flipped = THETA.copy()
+    flipped[0] *= -1
+    yield "hinton", lambda ax: plotting.hinton_diagram((NETWORK, flipped), ax, input_shape=(2, 2))
+    yield "network", lambda ax: plotting.network_diagram((NETWORK, -THETA), ax)
+    yield "surface", lambda ax: plotting.error_surface((LINE, DOWN[0]), X, D, ax, paths={"down": DOWN * [1, -1]})
+    yield "boundary", lambda ax: plotting.decision_boundary((PLANE, PLANE_THETA), POINTS, [0, 1, 2, 0, 1, 1], ax)
+    yield "heat-map", lambda ax: plotting.hidden_heat_map(MODEL, CASES[::-1], ax)
+
+
+@pytest.mark.parametrize(("name", "draw"), wrong_pictures(), ids=[name for name, _ in wrong_pictures()])
+def test_a_wrong_picture_is_seen(name, draw, tmp_path):
+    ax = axes()
+    draw(ax)
+    drawn = tmp_path / f"{name}.png"
+    write(ax, drawn)
+    assert "RMS" in compare_images(str(BASELINES / f"{name}.png"), str(drawn), RMS)
+
+
+def test_no_global_state_is_touched_and_a_figure_is_made_where_none_is_given():
+    before = dict(matplotlib.rcParams)
+    for name, draw in DRAWN.items():
+        ax = draw(None)
+        ax.figure.canvas.draw()
+        assert isinstance(ax, matplotlib.axes.Axes), name
+    assert dict(matplotlib.rcParams) == before
+    pyplot = sys.modules.get("matplotlib.pyplot")
+    assert pyplot is None or pyplot.get_fignums() == []
+
+
+def test_importing_the_room_does_not_import_matplotlib():
+    code = "import sys, gpubp.plotting; print('matplotlib' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_without_matplotlib(name, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(GpubpError, match=r'pip install "gpubp\[cli\]"'):
+        DRAWN[name](None)
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_ax_must_be_an_axes(name):
+    with pytest.raises(DataError, match="ax must be an Axes of matplotlib"):
+        DRAWN[name]("here")
+
+
+# Whose picture it is
+
+
+def test_a_model_may_be_handed_over_in_any_form():
+    x, d = CASES, np.eye(2)[np.arange(9) % 2]
+    fit = train(NETWORK, x, d, epochs=3, device="cpu")
+    wanted = plotting.hidden_heat_map((NETWORK, fit.theta), x).images[0].get_array()
+    for model in (fit, Model(NETWORK, fit.theta)):
+        np.testing.assert_array_equal(plotting.hidden_heat_map(model, x).images[0].get_array(), wanted)
+
+
+def fitted_on(labels, kind=MLPClassifier):
+    """A classifier after a few steps, which need not have converged."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return kind((5,), activation="tanh", solver="lbfgs", random_state=0, max_iter=20).fit(POINTS, labels)
+
+
+@pytest.mark.parametrize("origin", ["gpubp", "sklearn"])
+def test_an_estimator_is_a_model(origin):
+    from sklearn.neural_network import MLPClassifier as Their
+
+    fitted = fitted_on([0, 1, 2] * 2, MLPClassifier if origin == "gpubp" else Their)
+    image = plotting.hidden_heat_map(fitted, POINTS).images[0].get_array()
+    wanted = np.tanh(POINTS.astype(float) @ fitted.coefs_[0] + fitted.intercepts_[0])
+    np.testing.assert_allclose(image, wanted, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (7, "a model is a pair .* got int"),
+        (("a", THETA), "got a str for the network"),
+        ((NETWORK, THETA[:-1]), r"theta must be \(23,\)"),
+        ((NETWORK, np.stack([THETA, THETA])), "a stack of 2; give one row"),
+        (MLPClassifier(), "fitted estimator; got MLPClassifier"),
+    ],
+)
+def test_what_is_no_model(model, message):
+    with pytest.raises(DataError, match=message):
+        plotting.network_diagram(model)
+
+
+# Hinton diagrams
+
+
+def boxes(collection):
+    """The centre and the side of each square."""
+    corners = np.asarray([path.vertices[:4] for path in collection.get_paths()])
+    sides = np.ptp(corners, axis=1)
+    np.testing.assert_allclose(sides[:, 0], sides[:, 1])
+    return corners.mean(axis=1), sides[:, 0]
+
+
+@pytest.mark.parametrize("layer", [1, 2])
+def test_areas_are_proportional_to_weights(layer):
+    ax = plotting.hinton_diagram(MODEL, layer=layer)
+    block = views(np, NETWORK, THETA)[layer - 1]
+    _, sides = boxes(ax.collections[1])
+    np.testing.assert_allclose(sides**2, LARGEST_SIDE**2 * np.abs(block).ravel() / np.abs(block).max())
+    colours = [to_hex(colour) for colour in ax.collections[1].get_facecolors()]
+    assert colours == ["#ffffff" if w > 0 else "#000000" for w in block.ravel()]
+
+
+def test_each_weight_stands_in_its_cell():
+    ax = plotting.hinton_diagram(MODEL, input_shape=(2, 2), across=3)
+    centres, _ = boxes(ax.collections[1])
+    at = centres.reshape(5, 3, 2)  # four inputs and the bias, three units
+    for unit in range(3):
+        corner = at[0, unit] - 0.5
+        np.testing.assert_allclose(at[:4, unit] - corner, [[0.5, 0.5], [1.5, 0.5], [0.5, 1.5], [1.5, 1.5]])
+        assert at[4, unit, 0] - corner[0] > 2.0  # the bias stands apart
+    assert np.all(np.diff(at[0, :, 0]) > 3.5)
+    ends = [path.vertices for path in ax.collections[0].get_paths()]
+    inside = [any(np.all(c >= e.min(axis=0)) and np.all(c <= e.max(axis=0)) for e in ends) for c in centres]
+    assert all(inside)
+
+
+def test_a_scale_for_several_diagrams():
+    _, sides = boxes(plotting.hinton_diagram(MODEL, largest=100.0).collections[1])
+    np.testing.assert_allclose(sides**2, LARGEST_SIDE**2 * np.abs(views(np, NETWORK, THETA)[0]).ravel() / 100.0)
+    _, sides = boxes(plotting.hinton_diagram(MODEL, largest=1e-6).collections[1])
+    np.testing.assert_allclose(sides, LARGEST_SIDE)  # none grows out of its cell
+
+
+def test_some_units_and_their_names():
+    ax = plotting.hinton_diagram(MODEL, units=[2, 0], unit_names=["c", "a"])
+    assert [text.get_text() for text in ax.texts] == ["c", "a"]
+    block = views(np, NETWORK, THETA)[0][:, [2, 0]]
+    _, sides = boxes(ax.collections[1])
+    np.testing.assert_allclose(sides**2, LARGEST_SIDE**2 * np.abs(block).ravel() / np.abs(block).max())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"layer": 3}, "layer must be a whole number from 1 to 2"),
+        ({"layer": 0}, "where 0 would be the inputs"),
+        ({"input_shape": (3, 2)}, "whose product is 4"),
+        ({"units": [3]}, "units must be from 0 to 2"),
+        ({"units": []}, "one or more"),
+        ({"across": 0}, "across must be 1 or more"),
+        ({"largest": 0.0}, "largest must be a finite number above 0"),
+        ({"unit_names": ["a"]}, "unit_names must be 3 names, got 1"),
+    ],
+)
+def test_hinton_misuse(options, message):
+    with pytest.raises(DataError, match=message):
+        plotting.hinton_diagram(MODEL, **options)
+
+
+def test_a_hinton_diagram_too_large_to_be_seen():
+    network = Network((300, 200, 1))
+    with pytest.raises(DataError, match=r"60,200 weights .* choose some units"):
+        plotting.hinton_diagram((network, np.ones(network.n_parameters)))
+    plotting.hinton_diagram((network, np.ones(network.n_parameters)), units=range(20))
+
+
+def test_weights_that_are_all_0():
+    for draw in (plotting.hinton_diagram, plotting.network_diagram):
+        draw((NETWORK, np.zeros(NETWORK.n_parameters))).figure.canvas.draw()
+
+
+# Network drawings
+
+
+def test_lines_are_as_wide_as_weights_are_large_and_tell_the_sign():
+    ax = plotting.network_diagram(MODEL)
+    weights = np.concatenate([block[:-1].ravel() for block in views(np, NETWORK, THETA)])
+    lines = ax.collections[0]
+    np.testing.assert_allclose(lines.get_linewidths(), 5.0 * np.abs(weights) / np.abs(weights).max())
+    assert [to_hex(c) for c in lines.get_colors()] == [(POSITIVE if w > 0 else NEGATIVE).lower() for w in weights]
+    dashed = [pattern is not None for _, pattern in lines.get_linestyles()]
+    assert dashed == [bool(w < 0) for w in weights]
+
+
+def test_lines_join_the_units_whose_weight_they_are():
+    ax = plotting.network_diagram(MODEL)
+    centres = np.asarray([path.vertices.mean(axis=0) for path in ax.collections[1].get_paths()])
+    assert len(centres) == sum(NETWORK.sizes)
+    places = np.split(np.round(centres, 1), np.cumsum(NETWORK.sizes)[:-1])
+    wanted = [(a, b) for below, above in pairwise(places) for a in below for b in above]
+    np.testing.assert_allclose(ax.collections[0].get_segments(), wanted, atol=0.11)
+
+
+def test_biases_stand_in_their_units():
+    ax = plotting.network_diagram(MODEL)
+    biases = np.concatenate([block[-1] for block in views(np, NETWORK, THETA)])
+    texts = [float(text.get_text().replace("−", "-")) for text in ax.texts]
+    assert len(texts) == THETA.size
+    np.testing.assert_allclose(texts[-len(biases) :], biases, rtol=0.06)
+    colours = ax.collections[1].get_facecolors()[4:, :3]
+    redder = colours[:, 0] > colours[:, 2]
+    np.testing.assert_array_equal(redder, biases > 0)
+
+
+def test_a_network_without_biases_and_with_names():
+    network = Network((2, 1), bias=False)
+    ax = plotting.network_diagram((network, np.asarray([1.0, -1.0])), input_names=["left", "right"], output_names="sum")
+    assert {text.get_text() for text in ax.texts} == {"1", "−1", "left", "right", "sum"}
+    with pytest.raises(DataError, match="input_names must be 2 names, got 3"):
+        plotting.network_diagram((network, np.ones(2)), input_names=["a", "b", "c"])
+
+
+def test_fifty_units_are_drawn_and_more_are_refused():
+    for sizes in ((24, 20, 6), (40, 5, 5)):
+        network = Network(sizes)
+        plotting.network_diagram((network, initial_weights(network))).figure.canvas.draw()
+    network = Network((40, 10, 1))
+    with pytest.raises(DataError, match=r"51 units, .* more than 50 cannot be read; draw .* hinton_diagram"):
+        plotting.network_diagram((network, initial_weights(network)))
+
+
+# Learning curves of several runs
+
+
+def test_curves_hold_their_histories():
+    runs = curves()
+    ax = plotting.learning_curves(runs, quantiles=(0.1, 0.9))
+    slow, fast = ax.lines
+    np.testing.assert_allclose(slow.get_ydata(), np.median(runs["slow"].error, axis=1))
+    np.testing.assert_allclose(fast.get_ydata(), runs["fast"].error)
+    assert list(fast.get_xdata()) == list(range(1, 61))
+    [band] = ax.collections
+    edges = band.get_paths()[0].vertices[:, 1]
+    assert edges.max() == pytest.approx(np.quantile(runs["slow"].error, 0.9, axis=1).max())
+    assert edges.min() == pytest.approx(np.quantile(runs["slow"].error, 0.1, axis=1).min())
+    assert ax.get_yscale() == "log"
+    assert plotting.learning_curves(runs, log=False).get_yscale() == "linear"
+
+
+def test_curves_against_time():
+    runs = curves()
+    ax = plotting.learning_curves(runs, against="seconds")
+    np.testing.assert_allclose(ax.lines[0].get_xdata(), runs["slow"].seconds)
+    assert ax.get_xlabel() == "seconds"
+
+
+@pytest.mark.parametrize(
+    ("runs", "options", "message"),
+    [
+        ({}, {}, "none of any"),
+        ({"a": History([1.0]), "b": History()}, {}, r"none of \['b'\]"),
+        ({"a": History([1.0])}, {"against": "hours"}, "'epochs' or 'seconds', got 'hours'"),
+        ({"a": History([1.0])}, {"quantiles": (0.6, 0.9)}, "quantiles must be"),
+    ],
+)
+def test_curves_misuse(runs, options, message):
+    with pytest.raises(DataError, match=message):
+        plotting.learning_curves(runs, **options)
+
+
+# Error surfaces
+
+
+def test_the_surface_is_the_error():
+    """The lines of the contour are where the error has their height."""
+    ax = plotting.error_surface((LINE, DOWN[0]), X, D, limits=((-3, 3), (-3, 3)), resolution=161)
+    lines = ax.collections[1]
+    seen = 0
+    for level, path in zip(lines.levels, lines.get_paths(), strict=True):
+        for point in path.vertices[::7]:
+            E, _ = error_and_gradient(np, LINE, point, X, D)
+            assert float(E) == pytest.approx(level, rel=0.02)
+            seen += 1
+    assert seen > 100
+
+
+def test_two_parameters_among_many():
+    network, theta = NETWORK, THETA.copy()
+    x, d = CASES, np.eye(2)[np.arange(9) % 2]
+    ax = plotting.error_surface((network, theta), x, d, parameters=(7, 20), limits=((-1, 1), (-1, 1)), resolution=41)
+    lines = ax.collections[1]
+    level, path = next(
+        (level, path) for level, path in zip(lines.levels[3:], lines.get_paths()[3:], strict=True) if len(path.vertices)
+    )
+    theta[[7, 20]] = path.vertices[len(path.vertices) // 2]
+    assert float(error_and_gradient(np, network, theta, x, d)[0]) == pytest.approx(level, rel=0.01)
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("parameter 7", "parameter 20")
+
+
+def test_paths_lie_where_the_parameters_were():
+    full = np.random.default_rng(0).normal(size=(5, NETWORK.n_parameters))
+    x, d = CASES, np.eye(2)[np.arange(9) % 2]
+    paths = {"whole": full, "cut": full[:, [4, 2]] + 1}
+    ax = plotting.error_surface(MODEL, x, d, parameters=(4, 2), paths=paths, resolution=5)
+    whole, cut = ax.lines
+    np.testing.assert_array_equal(np.transpose(whole.get_data()), full[:, [4, 2]])
+    np.testing.assert_array_equal(np.transpose(cut.get_data()), full[:, [4, 2]] + 1)
+    (left, right), (bottom, top) = ax.get_xlim(), ax.get_ylim()
+    for line in ax.lines:
+        across, upwards = line.get_data()
+        assert left < min(across) <= max(across) < right
+        assert bottom < min(upwards) <= max(upwards) < top
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["whole", "cut"]
+    assert to_hex(whole.get_color()) == STYLES[0].color.lower()
+
+
+def test_parameters_of_two_may_be_swapped():
+    ax = plotting.error_surface((LINE, DOWN[0]), X, D, parameters=(1, 0), paths={"down": DOWN}, resolution=5)
+    np.testing.assert_array_equal(np.transpose(ax.lines[0].get_data()), DOWN[:, ::-1])
+
+
+def test_a_surface_without_finite_numbers_or_without_slope():
+    network = Network((1, 1), output="exp", loss="squared")
+    limits = ((-1e4, 1e4), (-1e4, 1e4))
+    plotting.error_surface((network, np.zeros(2)), X, D, limits=limits, resolution=9).figure.canvas.draw()
+    flat = Network((1, 1), bias=False)
+    with pytest.raises(DataError, match="two different whole numbers from 0 to 0"):
+        plotting.error_surface((flat, np.zeros(1)), X, D)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"parameters": (0, 2)}, "from 0 to 1, got"),
+        ({"parameters": (1, 1)}, "two different"),
+        ({"paths": {"p": np.zeros((3, 5))}}, r"the path 'p' must be \(t, 2\)"),
+        ({"paths": {"p": [[0.0], [1.0, 2.0]]}}, "array of numbers"),
+        ({"limits": ((1, 0), (0, 1))}, "lower ones first"),
+        ({"resolution": 1}, "resolution must be 2 or more"),
+    ],
+)
+def test_surface_misuse(options, message):
+    with pytest.raises(DataError, match=message):
+        plotting.error_surface((LINE, DOWN[0]), X, D, **options)
+
+
+# Decision boundaries
+
+
+def test_shades_are_those_of_the_likeliest_class():
+    ax = plotting.decision_boundary((PLANE, PLANE_THETA), POINTS, [0, 1, 2, 0, 1, 2], resolution=31)
+    shades = np.asarray(ax.images[0].get_array())
+    left, right, bottom, top = ax.images[0].get_extent()
+    across, upwards = np.meshgrid(np.linspace(left, right, 31), np.linspace(bottom, top, 31))
+    p = predict(PLANE, PLANE_THETA, np.stack([across.ravel(), upwards.ravel()], axis=1), device="cpu")
+    full = np.asarray([to_rgb(style.color) for style in STYLES[:3]])
+    sure = 0.65 * (p.max(axis=1, keepdims=True) - 1 / 3) / (2 / 3)
+    np.testing.assert_allclose(shades.reshape(-1, 3), 1 - sure * (1 - full[p.argmax(axis=1)]), atol=1e-6)
+
+
+def test_the_line_is_where_two_classes_are_equal():
+    network = Network((2, 1), loss="binary_cross_entropy")
+    ax = plotting.decision_boundary((network, np.asarray([2.0, -1.0, 0.5])), POINTS)
+    [lines] = [c for c in ax.collections if hasattr(c, "levels")]
+    [path] = lines.get_paths()
+    np.testing.assert_allclose(
+        np.matmul(path.vertices, [2.0, -1.0]) + 0.5, 0.0, atol=1e-5
+    )  # drawn straight between grid points
+    assert ax.get_legend() is None
+
+
+def test_cases_have_the_mark_of_their_class():
+    ax = plotting.decision_boundary((PLANE, PLANE_THETA), POINTS, np.eye(3)[[0, 1, 2, 0, 1, 2]])
+    dots = [c for c in ax.collections if len(c.get_offsets()) and not hasattr(c, "levels")]
+    for k, own in enumerate(dots):
+        np.testing.assert_allclose(own.get_offsets(), POINTS[k::3])
+        assert to_hex(own.get_facecolors()[0]) == STYLES[k].color.lower()
+
+
+def test_a_classifier_with_names_for_classes():
+    names = np.asarray(["yes", "no", "maybe"])[np.arange(6) % 3]
+    fitted = fitted_on(names)
+    ax = plotting.decision_boundary(fitted, POINTS, names)
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["maybe", "no", "yes"]
+    first = next(c for c in ax.collections if len(c.get_offsets()) and not hasattr(c, "levels"))
+    np.testing.assert_allclose(first.get_offsets(), POINTS[names == "maybe"])
+    with pytest.raises(DataError, match="among the model's classes maybe, no, yes, got 'never'"):
+        plotting.decision_boundary(fitted, POINTS, ["never"] * 6)
+
+
+@pytest.mark.parametrize(
+    ("model", "x", "message"),
+    [
+        ((Network((2, 1)), np.zeros(3)), POINTS, None),
+        ((Network((2, 1)), np.asarray([5.0, 0.0, 0.0])), POINTS, "needs the probabilities of classes"),
+        ((Network((2, 2), output="logistic"), np.ones(6)), POINTS, "needs the probabilities"),
+        (MODEL, POINTS, "over two inputs, the network has 4"),
+        (MODEL, CASES, r"x must be \(cases, 2\)"),
+        (MLPRegressor(), POINTS, "that of a classifier, got MLPRegressor"),
+    ],
+)
+def test_boundary_misuse(model, x, message):
+    if message is None:
+        plotting.decision_boundary(model, x)  # outputs that happen to be probabilities
+        return
+    with pytest.raises(DataError, match=message):
+        plotting.decision_boundary(model, x)
+
+
+# Hidden units
+
+
+def test_the_heat_map_holds_the_outputs():
+    ax = plotting.hidden_heat_map(MODEL, CASES, layer=2, case_names=[f"c{k}" for k in range(9)])
+    np.testing.assert_allclose(ax.images[0].get_array(), forward(np, NETWORK, THETA, CASES)[1].y)
+    assert [label.get_text() for label in ax.get_yticklabels()] == [f"c{k}" for k in range(9)]
+    assert (ax.images[0].norm.vmin, ax.images[0].norm.vmax) == (0.0, 1.0)
+
+
+def test_the_scale_of_a_heat_map_is_symmetric_where_outputs_have_both_signs():
+    network = Network((4, 3, 1), hidden="tanh")
+    image = plotting.hidden_heat_map((network, initial_weights(network)), CASES).images[0]
+    assert image.norm.vmin == -image.norm.vmax
+
+
+def test_principal_components_are_those_of_the_covariance():
+    y = np.random.default_rng(0).normal(size=(50, 4)) * [4.0, 1.0, 2.0, 0.1]
+    points, shares = principal_components(y)
+    variances, directions = np.linalg.eigh(np.cov(y.T))
+    np.testing.assert_allclose(shares, variances[::-1][:2] / variances.sum())
+    np.testing.assert_allclose(np.abs(points), np.abs((y - y.mean(axis=0)) @ directions[:, ::-1][:, :2]), atol=1e-9)
+    np.testing.assert_allclose(principal_components(y[:, ::-1])[0], points, atol=1e-9)  # the sign is settled
+
+
+def test_the_projection_draws_the_components():
+    ax = plotting.hidden_projection(MODEL, CASES, case_names=[str(k) for k in range(9)])
+    points, shares = principal_components(forward(np, NETWORK, THETA, CASES)[0].y)
+    np.testing.assert_allclose(ax.collections[0].get_offsets(), points)
+    assert f"{100 * shares[0]:.0f} %" in ax.get_xlabel()
+    assert [text.get_text() for text in ax.texts] == [str(k) for k in range(9)]
+
+
+def test_hidden_misuse():
+    with pytest.raises(DataError, match=r"needs two cases and two units or more, .* draw a hidden_heat_map"):
+        plotting.hidden_projection((Network((4, 1, 1)), np.ones(7)), CASES)
+    with pytest.raises(DataError, match="labels must be one for each of 9 cases"):
+        plotting.hidden_projection(MODEL, CASES, [1, 2])
+    with pytest.raises(DataError, match="as the network has 4 inputs"):
+        plotting.hidden_heat_map(MODEL, POINTS)
