@@ -106,7 +106,7 @@ def wrong_pictures():
     yield "heat-map", lambda ax: plotting.hidden_heat_map(MODEL, CASES[::-1], ax)
 
 
-@pytest.mark.parametrize(("name", "draw"), wrong_pictures(), ids=[name for name, _ in wrong_pictures()])
+@pytest.mark.parametrize(("name", "draw"), list(wrong_pictures()), ids=[name for name, _ in wrong_pictures()])
 def test_a_wrong_picture_is_seen(name, draw, tmp_path):
     ax = axes()
     draw(ax)

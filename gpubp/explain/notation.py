@@ -80,7 +80,7 @@ def worked_at(passage: Passage, precision: int, place: tuple[int, int], most_sum
     if sign == "×" and a.shape[1] <= most_summed:
         told = " + ".join(f"{first(p)} × {second(q)}" for p, q in zip(a[row], b[:, column], strict=True))
     elif sign in ("∘", "−", "·"):
-        left, right = (side if side.ndim == 0 else side[place] for side in (a, b))
+        left, right = (float(side if side.ndim == 0 else side[place]) for side in (a, b))
         told = f"{first(left)} {'−' if sign == '−' else '×'} {second(right)}"
     else:
         return ""

@@ -83,10 +83,10 @@ def html_page(
             raise DataError(f"{what} must be {n} names, got {len(names)}")
     passages = explain(*example, learning_rate=learning_rate)
     cases = [_plain(name) for name in case_names] or [f"case {number}" for number in range(1, n_cases + 1)]
-    names = [_plain(name) for name in input_names], [_plain(name) for name in output_names]
+    named = [_plain(name) for name in input_names], [_plain(name) for name in output_names]
     pictures = _pictures(network, example, passages)
     sections = [
-        _section(number, len(passages), passage, network, precision, cases, svg(picture, _told(passage), *names))
+        _section(number, len(passages), passage, network, precision, cases, svg(picture, _told(passage), *named))
         for number, (passage, picture) in enumerate(zip(passages, pictures, strict=True), 1)
     ]
     beside = files("gpubp.explain")

@@ -93,7 +93,16 @@ def decision_boundary(
         own = cases if shown is None else cases[shown == k]
         style = STYLES[k % len(STYLES)]
         colour = "white" if shown is None else style.color
-        ax.scatter(*own.T, s=28, c=colour, marker=style.marker, edgecolors="black", linewidths=0.8, label=str(name))
+        ax.scatter(
+            own[:, 0],
+            own[:, 1],
+            s=28,
+            c=colour,
+            marker=style.marker,
+            edgecolors="black",
+            linewidths=0.8,
+            label=str(name),
+        )
     if shown is not None:
         ax.legend(loc="best", framealpha=0.9)
     ax.set_xlim(*sides[0])

@@ -150,7 +150,14 @@ def hidden_projection(
         style = STYLES[number % len(STYLES)]
         own = points[kinds == kind]
         ax.scatter(
-            *own.T, c=style.color, marker=style.marker, s=30, edgecolors="white", linewidths=0.5, label=str(kind)
+            own[:, 0],
+            own[:, 1],
+            c=style.color,
+            marker=style.marker,
+            s=30,
+            edgecolors="white",
+            linewidths=0.5,
+            label=str(kind),
         )
     if labels is not None:
         ax.legend(loc="best", framealpha=0.9)

@@ -126,10 +126,10 @@ def _draw_squares(ax: "Axes", grounds: list[Any], centres: np.ndarray, sides: np
 
     around = np.asarray([(-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5)])
     panels = [corners[:, None, :] + (around + 0.5) * (wide, high) for corners, wide, high in grounds]
-    ax.add_collection(PolyCollection(np.concatenate(panels), facecolors=_GREY, linewidths=0), autolim=False)
+    ax.add_collection(PolyCollection(list(np.concatenate(panels)), facecolors=_GREY, linewidths=0), autolim=False)
     squares = centres[:, None, :] + sides[:, None, None] * around
     colours = np.where(weights > 0, _WHITE, _BLACK)
-    ax.add_collection(PolyCollection(squares, facecolors=colours.tolist(), linewidths=0), autolim=False)
+    ax.add_collection(PolyCollection(list(squares), facecolors=colours.tolist(), linewidths=0), autolim=False)
 
 
 def _arrangement(input_shape: tuple[int, int] | None, n_below: int) -> tuple[int, int]:
