@@ -50,8 +50,7 @@ def _main(arguments: Sequence[str] | None) -> int:
         code = _run(app, arguments)
         sys.stdout.flush()
     except BrokenPipeError:
-        # whoever read has had enough; without this the interpreter would complain when it flushes at its end
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_what_is_not_written()  # whoever read has had enough
         return 1
     except GpubpError as error:
         print_error(str(error))
@@ -59,11 +58,20 @@ def _main(arguments: Sequence[str] | None) -> int:
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
         print_error(f"{place}{error.strerror or error}")
+        try:
+            sys.stdout.flush()
+        except OSError:
+            _drop_what_is_not_written()
         return 2
     except MemoryError:
         print_error("there is not enough memory; give fewer rows, or smaller layers")
         return 2
     return code
+
+
+def _drop_what_is_not_written() -> None:
+    """Point stdout at nothing: the interpreter flushes it at its end, and would complain once more."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @contextlib.contextmanager

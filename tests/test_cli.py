@@ -761,7 +761,7 @@ def test_an_error_ends_the_process_with_2():
 @pytest.mark.parametrize("arguments", [["show"], ["show", "--json"], ["predict", "shop.csv"]], ids=" ".join)
 def test_a_full_disk_is_one_line(model, arguments):
     with open("/dev/full", "w") as full:
-        done = process(arguments[0], model, *arguments[1:], stdout=full)
+        done = process(arguments[0], model, *arguments[1:], stdout=full, environment={"PYTHONUNBUFFERED": ""})
     assert done.returncode == 2
     assert done.stderr.startswith(b"error: ")
     assert b"No space left on device" in done.stderr.splitlines()[0]
