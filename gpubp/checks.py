@@ -49,6 +49,13 @@ def admit_theta(network: Network, backend: Backend, dtype: str, theta: Array) ->
             f"theta must be ({network.n_parameters},), or (K, {network.n_parameters}) for a stack, "
             f"for a network of sizes {network.sizes}; got {tuple(theta.shape)}"
         )
+    if network.tied is not None:
+        host = to_numpy(theta)
+        if wrong := np.argwhere(host != network.tied.tie(host)).tolist():
+            raise DataError(
+                f"theta differs from the network's ties at {wrong[0]}: tied weights must be equal, and those of absent "
+                "connections 0; network.tied.tie(theta) makes them so"
+            )
     return theta
 
 

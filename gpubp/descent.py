@@ -283,6 +283,14 @@ def decayed(rule: Rule, shrinkage: Setting) -> Rule:
     return Rule(f"decayed {rule.name}", settings, rule.init, partial(_decayed, rule.update))
 
 
+def undecayed(rule: Rule) -> Rule | None:
+    """Give the rule that :func:`decayed` was given, or None where this one comes from elsewhere."""
+    if not (isinstance(rule.update, partial) and rule.update.func is _decayed):
+        return None
+    settings = {name: value for name, value in rule.settings.items() if name != "shrinkage"}
+    return Rule(rule.name.removeprefix("decayed "), settings, rule.init, rule.update.args[0])
+
+
 FIRST_LOSS_SCALE = 2.0**10
 LARGEST_LOSS_SCALE = 2.0**24
 SMALLEST_LOSS_SCALE = 2.0**-24

@@ -88,10 +88,11 @@ def check_seeds(seed: Any) -> list[Seed]:
 def _draw(network: Network, seed: Seed, scheme: str, scale: float) -> np.ndarray:
     generator = np.random.default_rng(seed)
     theta = np.zeros(network.n_parameters)
-    for block, n_in, n_out in zip(views(np, network, theta), network.sizes[:-1], network.sizes[1:], strict=True):
+    for block in views(np, network, theta):
+        n_in, n_out = block.shape[0] - network.bias, block.shape[1]
         if scheme == "uniform":
             block[...] = generator.uniform(-scale, scale, block.shape)
         else:
             bound = math.sqrt(6.0 / (n_in + n_out if scheme == "glorot" else n_in))
             block[:n_in] = generator.uniform(-bound, bound, (n_in, n_out))
-    return theta
+    return theta if network.tied is None else network.tied.tie(theta)

@@ -7,8 +7,8 @@ Each names the output unit that belongs to it. On that unit the errors that take
 total input ``x``, which neither overflows nor loses digits: ``value_at(xp, x, d)`` and ``dE_dx(xp, y, d)``.
 :func:`output_error` uses the second pair wherever the unit allows it.
 
-An error is named by a string; Huber's takes its width in brackets, ``"huber(0.5)"``, and cross entropy the units of
-each of several softmaxes side by side, ``"cross_entropy(3,4)"``.
+An error is named by a string; Huber's and the dead zone take a width in brackets, ``"huber(0.5)"``, and cross entropy
+the units of each of several softmaxes side by side, ``"cross_entropy(3,4)"``.
 """
 
 import functools
@@ -147,6 +147,19 @@ def _make_huber(width: float = 1.0) -> Loss:
     return Loss(partial(_huber, width=width), partial(_huber_dE_dy, width=width))
 
 
+def _dead_zone(xp: Namespace, y: Array, d: Array, *, width: float) -> Array:
+    r = xp.abs(y - d)
+    return xp.where(r < width, 0.0, 0.5 * (r - width) * (r + width))
+
+
+def _dead_zone_dE_dy(xp: Namespace, y: Array, d: Array, *, width: float) -> Array:
+    return xp.where(xp.abs(y - d) < width, 0.0, y - d)
+
+
+def _make_dead_zone(width: float = 0.2) -> Loss:
+    return Loss(partial(_dead_zone, width=width), partial(_dead_zone_dE_dy, width=width))
+
+
 LOSSES: dict[str, Loss | Callable[..., Loss]] = {
     "squared": Loss(equations.squared_error, equations.squared_error_dE_dy),
     "cross_entropy": _make_cross_entropy,
@@ -172,6 +185,7 @@ LOSSES: dict[str, Loss | Callable[..., Loss]] = {
     "absolute": Loss(_absolute, _absolute_dE_dy),
     "huber": _make_huber,
     "log_cosh": Loss(_log_cosh, _log_cosh_dE_dy),
+    "dead_zone": _make_dead_zone,
 }
 
 
@@ -184,7 +198,8 @@ def loss(name: str) -> Loss:
     name : str
         ``squared``, eq. (3); ``cross_entropy``, :math:`-d \log y`, with several numbers over groups of so many units;
         ``binary_cross_entropy``; ``poisson``, half the deviance, 0 where ``y = d``; ``absolute``; ``huber``, squared up
-        to a width (1) and straight beyond it; ``log_cosh``.
+        to a width (1) and straight beyond it; ``log_cosh``; ``dead_zone``, squared beyond a width (0.2) within which
+        nothing counts as wrong, so that the derivative is eq. (4) or 0: the paper's family trees.
 
     Raises
     ------

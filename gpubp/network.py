@@ -18,6 +18,7 @@ from gpubp._typing import Array, Namespace
 from gpubp.activations import activation
 from gpubp.errors import DataError
 from gpubp.losses import loss, output_error
+from gpubp.ties import ABSENT, Ties
 
 
 @dataclass(frozen=True)
@@ -37,11 +38,16 @@ class Network:
         The error (see :func:`gpubp.losses.loss`).
     bias : bool
         Whether each unit has a bias, the weight from an extra unit whose output is always 1.
+    skips : sequence of (int, int)
+        Connections that skip layers: ``(0, 2)`` leads from the inputs to the second layer above them.
+    ties : sequence of P int, optional
+        For each place of ``theta`` the number of its weight: places of one number are tied, which is to say equal and
+        changed by the average of their derivatives, and -1 is no connection. :mod:`gpubp.wiring` makes them.
 
     Raises
     ------
     DataError
-        If a size, a name or the pair of output unit and error makes no sense.
+        If a size, a name, a connection or the pair of output unit and error makes no sense.
 
     Examples
     --------
@@ -57,6 +63,8 @@ class Network:
     output: str | None = None
     loss: str = "squared"
     bias: bool = True
+    skips: tuple[tuple[int, int], ...] = ()
+    ties: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         sizes = tuple(self.sizes) if isinstance(self.sizes, Iterable) else ()
@@ -91,6 +99,31 @@ class Network:
         object.__setattr__(self, "hidden", hidden)
         object.__setattr__(self, "output", output)
         object.__setattr__(self, "loss", self.loss.strip())
+        object.__setattr__(self, "skips", self._checked_skips())
+        object.__setattr__(self, "ties", None if self.ties is None else self._checked_ties())
+
+    def _checked_skips(self) -> tuple[tuple[int, int], ...]:
+        pairs = [tuple(pair) if isinstance(pair, Iterable) else () for pair in self.skips]
+        last = len(self.sizes) - 1
+        for pair in pairs:
+            whole = len(pair) == 2 and all(isinstance(n, int | np.integer) and n is not True for n in pair)
+            if not (whole and 0 <= pair[0] < pair[1] - 1 and pair[1] <= last):
+                raise DataError(
+                    f"skips must be pairs of layers (from, to) with one or more between them, 0 the inputs and {last} "
+                    f"the outputs, such as (0, 2); got {self.skips!r}"
+                )
+        if len(set(pairs)) != len(pairs):
+            raise DataError(f"skips must name each connection once, got {self.skips!r}")
+        return tuple(sorted((int(below), int(above)) for below, above in pairs))
+
+    def _checked_ties(self) -> tuple[int, ...]:
+        numbers = np.asarray(self.ties)
+        if numbers.shape != (self.n_parameters,) or numbers.dtype.kind not in "iu" or numbers.min() < ABSENT:
+            raise DataError(
+                f"ties must be {self.n_parameters} whole numbers, one for each parameter and {ABSENT} for no "
+                f"connection, got shape {numbers.shape} of {numbers.dtype}"
+            )
+        return tuple(numbers.tolist())
 
     @cached_property
     def activations(self) -> tuple[str, ...]:
@@ -100,7 +133,21 @@ class Network:
     @cached_property
     def shapes(self) -> tuple[tuple[int, int], ...]:
         """The shape of each layer's block of weights, with the row of biases where there are any."""
-        return tuple((i + self.bias, j) for i, j in zip(self.sizes[:-1], self.sizes[1:], strict=True))
+        rows = (sum(self.sizes[below] for below in layers) for layers in self.layers_below)
+        return tuple((i + self.bias, j) for i, j in zip(rows, self.sizes[1:], strict=True))
+
+    @cached_property
+    def layers_below(self) -> tuple[tuple[int, ...], ...]:
+        """For each layer those that it has connections from, in the order of its rows: the one below it, then skips."""
+        return tuple(
+            (layer - 1, *(below for below, above in self.skips if above == layer))
+            for layer in range(1, len(self.sizes))
+        )
+
+    @cached_property
+    def tied(self) -> Ties | None:
+        """What :attr:`ties` say, or nothing where every weight is free."""
+        return None if self.ties is None else Ties(self.ties)
 
     @cached_property
     def n_parameters(self) -> int:
@@ -165,16 +212,39 @@ def forward(xp: Namespace, network: Network, theta: Array, x: Array, kept: tuple
         Without the inputs; the last one is the output layer. Outputs are those before dropout.
     """
     layers: list[Layer] = []
-    y = x
+    sent = [x * kept[0] if kept else x]
     for k, (w, name) in enumerate(zip(views(xp, network, theta), network.activations, strict=True)):
-        total = equations.total_input(xp, y * kept[k] if kept else y, w, bias=network.bias)
+        total = equations.total_input(xp, _below(xp, network, sent, k), w, bias=network.bias)
         y = activation(name).value(xp, total)
         layers.append(Layer(total, y))
+        sent.append(y * kept[k + 1] if k + 1 < len(kept) else y)
     return layers
+
+
+def _below(xp: Namespace, network: Network, sent: list[Array], k: int) -> Array:
+    """Put side by side what the units of layer ``k + 1`` have connections from: ``(..., b, i)``."""
+    parts = [sent[below] for below in network.layers_below[k]]
+    if len(parts) == 1:
+        return parts[0]
+    leading = max((part.shape[:-1] for part in parts), key=len)  # a stack may see the same cases
+    return xp.concat([xp.broadcast_to(part, (*leading, part.shape[-1])) for part in parts], axis=-1)
+
+
+def _parts_below(network: Network, dE_dy: Array, k: int) -> dict[int, Array]:
+    """Undo :func:`_below`: what belongs to which layer, without the inputs."""
+    parts, start = {}, 0
+    for below in network.layers_below[k]:
+        stop = start + network.sizes[below]
+        if below > 0:
+            parts[below] = dE_dy if len(network.layers_below[k]) == 1 else dE_dy[..., start:stop]
+        start = stop
+    return parts
 
 
 def output_layer(xp: Namespace, network: Network, theta: Array, x: Array) -> Layer:
     """Pass forward and keep only the last layer."""
+    if network.skips:
+        return forward(xp, network, theta, x)[-1]
     layer = Layer(x, x)
     for w, name in zip(views(xp, network, theta), network.activations, strict=True):
         total = equations.total_input(xp, layer.y, w, bias=network.bias)
@@ -199,12 +269,15 @@ def backward(
     """
     blocks = views(xp, network, theta)
     signals = [dE_dx]
-    for k in range(len(layers) - 2, -1, -1):
-        dE_dy = equations.dE_dy_below(xp, signals[-1], blocks[k + 1], bias=network.bias)
+    arrived: dict[int, Array] = {}  # at the outputs of each layer, from the layers above it
+    for k in range(len(layers) - 1, 0, -1):
+        below = equations.dE_dy_below(xp, signals[-1], blocks[k], bias=network.bias)
+        for layer, part in _parts_below(network, below, k).items():
+            arrived[layer] = arrived[layer] + part if layer in arrived else part
+        dE_dy = arrived.pop(k)
         if kept:
-            dE_dy = dE_dy * kept[k + 1]
-        name, layer = network.activations[k], layers[k]
-        signals.append(activation(name).dE_dx(xp, dE_dy, layer.x, layer.y))
+            dE_dy = dE_dy * kept[k]
+        signals.append(activation(network.activations[k - 1]).dE_dx(xp, dE_dy, *layers[k - 1]))
     return signals[::-1]
 
 
@@ -254,14 +327,21 @@ def error_and_gradient(
     if loss_scale is not None:
         dE_dx = dE_dx * loss_scale[..., None, None]
     signals = backward(xp, network, theta, layers, dE_dx, kept)
-    below = [x, *(layer.y for layer in layers[:-1])]
+    sent = [x, *(layer.y for layer in layers[:-1])]
     if kept:
-        below = [y * mask for y, mask in zip(below, kept, strict=True)]
+        sent = [y * mask for y, mask in zip(sent, kept, strict=True)]
     blocks = [
-        equations.dE_dw(xp, signal, y_below, bias=network.bias) for signal, y_below in zip(signals, below, strict=True)
+        equations.dE_dw(xp, signal, _below(xp, network, sent, k), bias=network.bias) for k, signal in enumerate(signals)
     ]
-    gradient = flatten(xp, blocks)
+    gradient = among_equal_weights(xp, network, flatten(xp, blocks))
     return E, gradient if loss_scale is None else gradient / loss_scale[..., None]
+
+
+def among_equal_weights(xp: Namespace, network: Network, numbers: Array) -> Array:
+    """Average what belongs to the parameters, ``(..., P)``, over those that are tied, where any are."""
+    if network.tied is None:
+        return numbers
+    return network.tied.average(xp, numbers, array_api_compat.device(numbers))
 
 
 def jacobian(xp: Namespace, network: Network, theta: Array, x: Array) -> Array:
@@ -285,9 +365,10 @@ def jacobian(xp: Namespace, network: Network, theta: Array, x: Array) -> Array:
     dy_dx = unit.dE_dx(xp, one_output_each, *layers[-1])
     signals = backward(xp, network, theta, layers, dy_dx)
     blocks = []
-    for signal, below in zip(signals, [x, *(layer.y for layer in layers[:-1])], strict=True):
-        block = below[..., :, None] * signal[..., None, :]
+    sent = [x, *(layer.y for layer in layers[:-1])]
+    for k, signal in enumerate(signals):
+        block = _below(xp, network, sent, k)[..., :, None] * signal[..., None, :]
         if network.bias:
             block = xp.concat([block, signal[..., None, :]], axis=-2)
         blocks.append(block)
-    return flatten(xp, blocks)
+    return among_equal_weights(xp, network, flatten(xp, blocks))

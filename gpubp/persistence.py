@@ -23,8 +23,8 @@ from gpubp.backend import to_numpy
 from gpubp.errors import DataError, ModelFileError
 from gpubp.network import Network
 
-FORMAT = 1
-"""The number of the format that this version writes, and the newest that it reads."""
+FORMAT = 2
+"""The newest format that this version reads; format 1 lacks ties and skips, and is written for networks without."""
 
 _TYPES = {"F32": "float32", "F64": "float64"}
 _HEADER = {
@@ -37,6 +37,7 @@ _HEADER = {
     "sha256": str,
 }
 _TOPOLOGY = {"sizes": list, "hidden": list, "output": str, "loss": str, "bias": bool}
+_WIRING = {"skips": list, "ties": list | None}
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,10 +114,11 @@ def save_model(
     if fault := _fault(network, host):
         raise DataError(f"theta {fault}")
     host = host.astype(host.dtype.newbyteorder("<"), copy=False)
+    wired = bool(network.skips or network.ties)
     header = {
-        "format": FORMAT,
+        "format": 2 if wired else 1,
         "version": __version__,
-        "network": asdict(network),
+        "network": {name: value for name, value in asdict(network).items() if wired or name not in _WIRING},
         "theta": {"dtype": host.dtype.name, "shape": list(host.shape)},
         "preprocessing": None if preprocessing is None else dict(preprocessing),
         "about": dict(about or {}),
@@ -201,7 +203,7 @@ def _header(text: str) -> dict[str, Any]:
             "Upgrade it: pip install --upgrade gpubp"
         )
     _check_types("header", header, _HEADER)
-    _check_types("topology", header["network"], _TOPOLOGY)
+    _check_types("topology", header["network"], _TOPOLOGY if number == 1 else _TOPOLOGY | _WIRING)
     return dict(header)
 
 
@@ -209,7 +211,7 @@ def _model(header: dict[str, Any], theta: np.ndarray) -> Model:
     """Build the model that a header describes."""
     if header.pop("sha256") != _digest(header, theta):
         raise _refusal("was changed after it was written: its checksum does not match")
-    if header["format"] != FORMAT or header["theta"] != {"dtype": theta.dtype.name, "shape": list(theta.shape)}:
+    if header["format"] not in (1, 2) or header["theta"] != {"dtype": theta.dtype.name, "shape": list(theta.shape)}:
         raise _refusal("has a header that does not describe its contents")
     try:
         network = Network(**header["network"])
@@ -227,7 +229,9 @@ def _fault(network: Network, theta: np.ndarray) -> str | None:
         return f"must be float32 or float64, got {theta.dtype}"
     if theta.ndim not in (1, 2) or theta.shape[-1] != wanted or not theta.size:
         return f"must be ({wanted},) or (K, {wanted}) for a network of sizes {network.sizes}, got {theta.shape}"
-    return None if np.isfinite(theta).all() else "is not finite"
+    if not np.isfinite(theta).all():
+        return "is not finite"
+    return None if network.tied is None or np.array_equal(theta, network.tied.tie(theta)) else "breaks the ties"
 
 
 def _check_types(what: str, value: Any, types: Mapping[str, Any]) -> None:

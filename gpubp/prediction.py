@@ -72,8 +72,8 @@ def predict(
 
 def outputs(backend: Backend, network: Network, theta: Array, x: Array) -> Array:
     """Compute the outputs ``(..., b, j)`` for ``theta`` and ``x`` that are on the device, the way it does that best."""
-    has_loops = backend.name == "cpu" and theta.ndim == 1 and x.ndim == 2 and not network.has_groups
-    has_loops = has_loops and backend.matmul_precision == "float32"
+    has_loops = backend.name == "cpu" and theta.ndim == 1 and x.ndim == 2
+    has_loops = has_loops and not (network.has_groups or network.skips) and backend.matmul_precision == "float32"
     if has_loops and cpu.is_wanted(1, 2.0 * x.shape[0] * network.n_parameters):
         from gpubp.cpu.outputs import compiled_outputs
 

@@ -16,7 +16,7 @@ from gpubp._typing import Array, Namespace
 from gpubp.backend import Backend, to_backend
 from gpubp.batches import Batch, total_weight
 from gpubp.descent import Rule, Scaled
-from gpubp.network import Network, error_and_gradient, jacobian
+from gpubp.network import Network, among_equal_weights, error_and_gradient, jacobian
 from gpubp.second_order import Problem, SecondOrder
 
 
@@ -176,6 +176,7 @@ def _second_order_step(
         lambda at: gauss_newton(xp, objective, weight_mask, at, batch),
     )
     theta, state, value = rule.update(xp, theta, state, problem)
+    theta = among_equal_weights(xp, objective.network, theta)  # what solves equations rounds each copy its own way
     if objective.l2 and not objective.penalty_reported:
         value = value - penalty(xp, objective, weight_mask, theta, batch)
     return theta, state, value

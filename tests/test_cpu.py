@@ -36,6 +36,7 @@ from gpubp.schedules import Steps
 from gpubp.step import Objective, Position, make_step
 from gpubp.testing import assert_agree
 from gpubp.training import train
+from gpubp.wiring import with_blocks
 
 BACKEND = choose_backend("cpu")
 N_CASES, SIZE = 23, 8  # the last batch has 7 cases
@@ -161,6 +162,15 @@ class TestCompiledAgreesWithPlain:
 
     def test_without_biases(self):
         assert_same(both_ways(Network((3, 5, 4), hidden="tanh", bias=False), l2=0.1))
+
+    @pytest.mark.parametrize("n_threads", [1, 3])
+    def test_connections_that_are_missing(self, n_threads, dtype):
+        network = with_blocks(Network((3, 5, 4), hidden="tanh"), 1, [(1, 2), (2, 3)])
+        assert_same(both_ways(network, adam(), n_threads=n_threads, dtype=dtype, l2=0.1))
+
+    @pytest.mark.parametrize("rule", [momentum, adam])
+    def test_rules_that_let_the_weights_decay(self, rule, dtype):
+        assert_same(both_ways(Network((3, 5, 4)), decayed(rule(), Steps({0: 0.01, 0.5: 0.1})), dtype=dtype))
 
     def test_one_layer(self):
         assert_same(both_ways(Network((3, 2))))

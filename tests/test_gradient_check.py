@@ -25,7 +25,7 @@ UNDEFINED = {  # the logarithm of an output that may be 0 or less, or of 1 less 
 }
 UNDEFINED_PAIRS = [(unit, error) for error, units in UNDEFINED.items() for unit in units]
 PAIRS = [(unit, error) for unit in UNITS for error in ERRORS if (unit, error) not in UNDEFINED_PAIRS]
-SMOOTH_PAIRS = [pair for pair in PAIRS if "relu" not in pair[0] and pair[1] != "absolute"]
+SMOOTH_PAIRS = [pair for pair in PAIRS if "relu" not in pair[0] and pair[1] not in ("absolute", "dead_zone")]
 GROUPED = {"softmax(1,2)", "cross_entropy(1,2)"}  # for layers of three units only
 ANY_SIZE = [unit for unit in UNITS if unit not in GROUPED]
 

@@ -17,6 +17,10 @@ def huber(width):
     return lambda y, d: (y - d) ** 2 / 2 if abs(y - d) <= width else width * (abs(y - d) - width / 2)
 
 
+def dead_zone(width):
+    return lambda y, d: 0.0 if abs(y - d) < width else ((y - d) ** 2 - width**2) / 2
+
+
 FORMULAS = {
     "squared": lambda y, d: (y - d) ** 2 / 2,
     "cross_entropy": lambda y, d: -d * math.log(y),
@@ -26,6 +30,8 @@ FORMULAS = {
     "huber": huber(1.0),
     "huber(0.2)": huber(0.2),
     "log_cosh": lambda y, d: math.log(math.cosh(y - d)),
+    "dead_zone": dead_zone(0.2),
+    "dead_zone(0.5)": dead_zone(0.5),
 }
 STABLE = ["cross_entropy", "binary_cross_entropy", "poisson"]
 

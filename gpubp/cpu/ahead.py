@@ -12,7 +12,7 @@ from gpubp.batches import ArrayBatches, Batch, Batches
 from gpubp.cpu.compiling import REAL
 from gpubp.cpu.layers import output_error, unit_dE_dx, unit_value
 from gpubp.cpu.outputs import compiled_outputs
-from gpubp.cpu.rules import NUMBERS, change_of
+from gpubp.cpu.rules import NUMBERS, change_named
 from gpubp.cpu.steps import take_part
 from gpubp.cpu.sweep import compiled_sweep
 from gpubp.descent import momentum
@@ -34,7 +34,7 @@ def compilations() -> Iterator[tuple[str, Callable[[], object]]]:
         for error, unit in _PAIRS:
             yield f"error {error} of {unit} units, {dtype}", partial(output_error, error, unit, dtype)
         for rule in NUMBERS:
-            yield f"rule {rule}, {dtype}", partial(change_of, rule, dtype)
+            yield f"rule {rule}, {dtype}", partial(change_named, rule, dtype)
         yield f"steps, {dtype}", partial(_step, dtype, ())
         yield f"steps of stacks, {dtype}", partial(_step, dtype, (1,))
         yield f"predictions, {dtype}", partial(_predict, dtype)

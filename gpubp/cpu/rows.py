@@ -64,6 +64,22 @@ def gather(to, n, rows, chosen, first, n_rows):
 
 
 @register_jitable
+def keep(numbers, n_rows, n, mask, step):
+    """Multiply rows that lie without gaps by rows of a mask that lie ``step`` apart."""
+    for c in range(n_rows):
+        for i in range(n):
+            numbers[c * n + i] *= mask[c * step + i]
+
+
+@register_jitable
+def shrink(numbers, n_rows, n, step, part):
+    """Take a part off each number of rows that lie ``step`` apart."""
+    for c in range(n_rows):
+        for i in range(n):
+            numbers[c * step + i] -= part * numbers[c * step + i]
+
+
+@register_jitable
 def all_finite(numbers, n_rows, n, step):
     """Tell whether all numbers are finite, of rows that lie ``step`` apart."""
     n_finite = 0

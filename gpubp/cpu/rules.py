@@ -10,7 +10,7 @@ from numba import types
 from gpubp import descent, equations
 from gpubp.cpu import scalar
 from gpubp.cpu.compiling import REAL, address_of_loop, compilable
-from gpubp.descent import Rule, adam_numbers
+from gpubp.descent import RULES, Rule, adam_numbers, undecayed
 
 Now = Mapping[str, Any]
 
@@ -26,8 +26,24 @@ NUMBERS: dict[str, Callable[[Now, Any], tuple[Any, ...]]] = {
 """What each rule's loop calls ``s``, from the settings of the moment and the number of the update, counted from 1."""
 
 
+def has_loop(rule: Rule) -> bool:
+    """Tell whether a rule, or the one that it is the decayed form of, has a loop."""
+    rule = undecayed(rule) or rule
+    return rule.name in NUMBERS and rule.update is RULES[rule.name]().update
+
+
+def _numbers_of(rule: Rule) -> Callable[[Now, Any], tuple[Any, ...]]:
+    base = undecayed(rule)
+    if base is None:
+        return NUMBERS[rule.name]
+    numbers = NUMBERS[base.name]
+    return lambda now, update: (*numbers(now, update), now["shrinkage"])
+
+
 def numbers_of_steps(rule: Rule, epochs: np.ndarray, updates: np.ndarray, dtype: str) -> np.ndarray:
     """Find ``s`` for several steps: ``(n_steps, n)``, or ``(K, n_steps, n)`` where networks have settings of their own.
+
+    Of a decayed rule the last one is the shrinkage.
 
     Parameters
     ----------
@@ -36,7 +52,7 @@ def numbers_of_steps(rule: Rule, epochs: np.ndarray, updates: np.ndarray, dtype:
     updates : (n_steps,) array
         The number of each update, counted from 1.
     """
-    numbers = NUMBERS[rule.name]
+    numbers = _numbers_of(rule)
     if any(callable(setting) for setting in rule.settings.values()):
         steps = zip(epochs.tolist(), updates.tolist(), strict=True)
         of_steps = zip(*(numbers(rule.at(epoch), update) for epoch, update in steps), strict=True)
@@ -122,8 +138,13 @@ def _rule_loops() -> dict[str, Callable[..., float]]:
     return {loop.__name__: loop for loop in (gradient_descent, momentum, nesterov, adam, adamw, rmsprop, adagrad)}
 
 
+def change_of(rule: Rule, dtype: str) -> int:
+    """Give the address of a rule's loop, which leaves the shrinkage of a decayed rule to others."""
+    return change_named((undecayed(rule) or rule).name, dtype)
+
+
 @cache
-def change_of(rule: str, dtype: str) -> int:
+def change_named(rule: str, dtype: str) -> int:
     """Give the address of a rule's loop: see :func:`_rule_loops`."""
     real = REAL[dtype]
     whole, numbers = types.intp, types.CPointer(real)

@@ -20,9 +20,11 @@ from gpubp.cpu.rows import (
     add_up,
     all_finite,
     gather,
+    keep,
     pointer_from,
     pointer_into,
     set_rows,
+    shrink,
     sum_of_rows,
     sum_of_squares,
 )
@@ -36,6 +38,8 @@ class Work(NamedTuple):
     layers : Layers
     error, change : int
         Where the loops of the error and of the rule are.
+    shrinks : bool
+        Whether the last of a step's settings is the part by which each parameter shrinks after its change.
     error_parameter : float
     slopes : (n_layers,) array of int64
         Where the loops of the units' derivatives are, 0 where the error's loop does their work.
@@ -47,11 +51,14 @@ class Work(NamedTuple):
     rows : int
         How many rows of a layer's gradient are made before they are used: few, so that they are still in the cache, and
         enough for a product of matrices to be fast.
+    mask : (n_parameters,) array
+        1 for parameters that there are, 0 for those that there are not; empty where there are all.
     """
 
     layers: Layers
     error: int
     change: int
+    shrinks: bool
     error_parameter: float
     slopes: np.ndarray
     l2: float
@@ -59,6 +66,7 @@ class Work(NamedTuple):
     penalty_reported: bool
     n_parameters: int
     rows: int
+    mask: np.ndarray
 
 
 class Request(NamedTuple):
@@ -461,6 +469,9 @@ def _change_layer(thread, n_threads, work, buffers, asked, at, b, step, k, share
 def _change(work, asked, step, where, n_rows, n_columns, apart, gradient, l2, share, example, finite, thread):
     """Change rows of parameters that are ``apart``, from ``where`` on; after the last step note what is not finite."""
     number, theta = example.dtype.type, pointer_from(asked.theta, where, example)
+    settings = pointer_from(asked.settings, step * asked.n_settings, example)
+    if work.mask.size:
+        keep(gradient, n_rows, n_columns, pointer_into(work.mask, where), apart)
     call(
         work.change,
         (
@@ -473,8 +484,10 @@ def _change(work, asked, step, where, n_rows, n_columns, apart, gradient, l2, sh
             pointer_from(asked.second, where, example),
             number(l2),
             number(share),
-            pointer_from(asked.settings, step * asked.n_settings, example),
+            settings,
         ),
     )
+    if work.shrinks:
+        shrink(theta, n_rows, n_columns, apart, settings[asked.n_settings - 1])
     if step == asked.end - 1 and not all_finite(theta, n_rows, n_columns, apart):
         finite[thread] = 0

@@ -14,10 +14,10 @@ from gpubp.batches import ArrayBatches, Batch, Batches
 from gpubp.cpu.layers import on_own_unit, output_error, unit_dE_dx
 from gpubp.cpu.mailbox import APART
 from gpubp.cpu.outputs import layers_of
-from gpubp.cpu.rules import NUMBERS, change_of, numbers_of_steps
+from gpubp.cpu.rules import change_of, has_loop, numbers_of_steps
 from gpubp.cpu.steps import Buffers, Request, Work, take_part, take_part_in_stack
 from gpubp.cpu.threads import Crew, threads_allowed
-from gpubp.descent import RULES, Rule
+from gpubp.descent import Rule, undecayed
 from gpubp.losses import loss
 from gpubp.network import Network
 from gpubp.step import Objective, Position, Swept
@@ -32,15 +32,14 @@ BETWEEN_LOOKS = 0.2  # seconds that compiled code runs before Python looks wheth
 
 def compiled_sweep(objective: Objective, rule: Rule, dtype: str, make_plain: Callable[[], Sweep]) -> Sweep:
     """Compile the steps of a rule and an objective, or make the plain sweep where there is no compiled form of them."""
-    known = rule.name in NUMBERS and rule.update is RULES[rule.name]().update
-    if not known or not _has_loops(objective.network):
+    if not has_loop(rule) or not _has_loops(objective.network):
         return make_plain()
     return CompiledSweep(objective, rule, dtype, make_plain)
 
 
 def _has_loops(network: Network) -> bool:
     """Tell whether units and error have loops: logarithms only on the unit that belongs to the error."""
-    if network.has_groups:
+    if network.has_groups or network.skips or (network.tied and not network.tied.only_absent):
         return False
     return not loss(network.loss).above_zero or on_own_unit(network.loss, network.activations[-1])
 
@@ -226,7 +225,8 @@ def _work(objective: Objective, rule: Rule, dtype: str) -> Work:
         # the error's loop does softmax on the way
         layers=layers_of(network, dtype, without_output=own_unit and output == "softmax"),
         error=error.address,
-        change=change_of(rule.name, dtype),
+        change=change_of(rule, dtype),
+        shrinks=undecayed(rule) is not None,
         error_parameter=error.parameter,
         slopes=np.asarray([*slopes[:-1], 0 if own_unit else slopes[-1]], np.int64),
         l2=objective.l2,
@@ -234,6 +234,7 @@ def _work(objective: Objective, rule: Rule, dtype: str) -> Work:
         penalty_reported=objective.penalty_reported,
         n_parameters=network.n_parameters,
         rows=ROWS,
+        mask=np.asarray([] if network.tied is None else network.tied.mask, dtype),
     )
 
 

@@ -1,0 +1,87 @@
+"""Weights that are equal, and connections that are not there.
+
+The paper trains an iterative network as a layered one whose corresponding weights are the same in every layer: keep the
+derivatives of all copies, and change each copy by their average. For derivatives that is the projection onto the
+weights that are equal, so every rule of descent stays among them.
+"""
+
+from functools import cached_property
+
+import numpy as np
+
+from gpubp._typing import Array, Namespace
+
+ABSENT = -1
+
+
+class Ties:
+    """Which places of ``theta`` hold the same weight.
+
+    Parameters
+    ----------
+    numbers : sequence of int
+        For each place of ``theta`` the number of its weight; places of one number are equal. -1: no connection.
+    """
+
+    def __init__(self, numbers: tuple[int, ...]) -> None:
+        of_place = np.asarray(numbers, dtype=np.int64)
+        self.present = of_place != ABSENT
+        _, first, self.index, counts = np.unique(
+            of_place[self.present], return_index=True, return_inverse=True, return_counts=True
+        )
+        self.first, self.counts = np.flatnonzero(self.present)[first], counts
+
+    @property
+    def only_absent(self) -> bool:
+        """Whether no two places are equal: connections are missing, and that is all."""
+        return bool(np.all(self.counts == 1))
+
+    @cached_property
+    def mask(self) -> np.ndarray:
+        """1 where there is a connection, 0 where there is none: ``(P,)``."""
+        return self.present.astype(float)
+
+    @cached_property
+    def _members(self) -> np.ndarray:
+        """The places of each weight, one row each, filled up with the place behind the last: (n_weights, most)."""
+        n_weights, n_places = len(self.counts), len(self.present)
+        members = np.full((n_weights, int(self.counts.max(initial=1))), n_places, dtype=np.int64)
+        order = np.argsort(self.index, kind="stable")
+        column = np.arange(len(order)) - np.repeat(np.cumsum(self.counts) - self.counts, self.counts)
+        members[self.index[order], column] = np.flatnonzero(self.present)[order]
+        return members
+
+    @cached_property
+    def _places(self) -> np.ndarray:
+        """The weight that each place holds, and behind the last weight where there is none: (P,)."""
+        places = np.full(len(self.present), len(self.counts), dtype=np.int64)
+        places[self.present] = self.index
+        return places
+
+    def average(self, xp: Namespace, dE_dw: Array, device: object) -> Array:
+        """Give every place the average of the derivatives at the places tied to it, and 0 where there is no connection.
+
+        Parameters
+        ----------
+        dE_dw : (..., P) array
+        device : object
+            Of the array.
+
+        Returns
+        -------
+        (..., P) array
+        """
+        if self.only_absent:
+            return dE_dw * xp.asarray(self.mask, dtype=dE_dw.dtype, device=device)
+        of_none = xp.zeros((*dE_dw.shape[:-1], 1), dtype=dE_dw.dtype, device=device)
+        members = xp.asarray(np.ravel(self._members), device=device)
+        spread = xp.take(xp.concat([dE_dw, of_none], axis=-1), members, axis=-1)
+        sums = xp.sum(xp.reshape(spread, (*dE_dw.shape[:-1], *self._members.shape)), axis=-1)
+        averages = sums / xp.asarray(self.counts, dtype=dE_dw.dtype, device=device)
+        return xp.take(xp.concat([averages, of_none], axis=-1), xp.asarray(self._places, device=device), axis=-1)
+
+    def tie(self, theta: np.ndarray) -> np.ndarray:
+        """Make the places of each weight equal to its first, and 0 where there is no connection: ``(..., P)``."""
+        tied = np.zeros_like(theta)
+        tied[..., self.present] = theta[..., self.first[self.index]]
+        return tied

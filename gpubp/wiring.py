@@ -1,0 +1,168 @@
+"""Networks whose layers are not fully connected, or share their weights: made from plain networks.
+
+Each function gives a :class:`gpubp.network.Network` with ``ties``, which say for each place of ``theta`` which weight
+it holds: -1 for no connection, equal numbers for equal weights.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from gpubp.errors import DataError
+from gpubp.network import Network, views
+from gpubp.ties import ABSENT
+
+
+def with_blocks(network: Network, layer: int, blocks: Sequence[tuple[int, int]]) -> Network:
+    """Cut a layer into groups of units, each of which sees a group of the units below and no others.
+
+    Parameters
+    ----------
+    network : Network
+    layer : int
+        1 is the first layer above the inputs.
+    blocks : sequence of (int, int)
+        How many units below, and how many of the layer's, belong to each group, in their order.
+
+    Returns
+    -------
+    Network
+
+    Raises
+    ------
+    DataError
+        If there is no such layer, or the groups do not add up to it.
+
+    Examples
+    --------
+    >>> network = with_blocks(Network((4, 2, 1)), 1, [(2, 1), (2, 1)])
+    >>> network.tied.mask[:8].reshape(4, 2).tolist()
+    [[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0]]
+    """
+    numbers = _numbers(network)
+    block = _layer(network, numbers, layer)
+    n_below, n_units = block.shape[0] - network.bias, block.shape[1]
+    totals = tuple(sum(column) for column in zip(*blocks, strict=True)) if blocks else ()
+    if totals != (n_below, n_units):
+        raise DataError(
+            f"blocks must add up to the {n_below} units below layer {layer} and its {n_units} units, as pairs such as "
+            f"[({n_below}, {n_units})]; got {list(blocks)!r}"
+        )
+    absent = np.ones((n_below, n_units), dtype=bool)
+    row = column = 0
+    for rows, columns in blocks:
+        absent[row : row + rows, column : column + columns] = False
+        row, column = row + rows, column + columns
+    block[:n_below][absent] = ABSENT
+    return _with(network, numbers)
+
+
+def with_equal_layers(network: Network, layers: Sequence[int]) -> Network:
+    """Make the weights of some layers the same, biases included: an iterative net, with the first state as its inputs.
+
+    Parameters
+    ----------
+    network : Network
+    layers : sequence of int
+        1 is the first layer above the inputs.
+
+    Returns
+    -------
+    Network
+
+    Raises
+    ------
+    DataError
+        If there are no such layers, or their shapes differ.
+
+    Notes
+    -----
+    Rumelhart, Hinton & Williams (1986): a net that is run for some time-steps is a layered one, a layer for each step,
+    whose corresponding weights are equal; each copy is changed by the average of the copies' derivatives.
+
+    Examples
+    --------
+    >>> network = with_equal_layers(Network((3, 3, 3, 3)), [1, 2, 3])
+    >>> network.n_parameters, len(set(network.ties))
+    (36, 12)
+    """
+    numbers = _numbers(network)
+    first, *others = [_layer(network, numbers, layer) for layer in layers] or [np.empty((0, 0))]
+    for block, layer in zip(others, layers[1:], strict=True):
+        if block.shape != first.shape:
+            raise DataError(
+                f"layers {layers[0]} and {layer} have weights of shapes {first.shape} and {block.shape}; only those of "
+                "one shape can be equal"
+            )
+        block[...] = first
+    return _with(network, numbers)
+
+
+def iterative(
+    n_inputs: int,
+    n_units: int,
+    n_steps: int,
+    n_outputs: int,
+    *,
+    hidden: str = "logistic",
+    output: str = "logistic",
+    loss: str = "squared",
+    bias: bool = True,
+) -> Network:
+    """Unfold a net that reads a sequence: at each time-step its units see new inputs, and themselves a step before.
+
+    Before the first step the units are at 0. A layer of outputs sees them after the last one.
+
+    Parameters
+    ----------
+    n_inputs : int
+        Of one step; a case is ``n_steps * n_inputs`` numbers, the first step's first.
+    n_units, n_steps, n_outputs : int
+    hidden, output, loss, bias
+        See :class:`gpubp.network.Network`.
+
+    Returns
+    -------
+    Network
+        A layer for each step, all with the same weights.
+
+    Examples
+    --------
+    >>> network = iterative(1, 2, n_steps=5, n_outputs=1)
+    >>> len(network.sizes), len(set(network.ties) - {-1})  # 2 x (1 + 2 + 1) weights of the units, 3 of the output
+    (7, 11)
+    """
+    sizes = (n_steps * n_inputs, *[n_units] * n_steps, n_outputs)
+    skips = tuple((0, step) for step in range(2, n_steps + 1))
+    network = Network(sizes, hidden=hidden, output=output, loss=loss, bias=bias, skips=skips)
+    numbers = _numbers(network)
+    blocks = views(np, network, numbers)
+    from_inputs = blocks[0][:n_inputs].copy()
+    of_biases = blocks[0][-1].copy()
+    for step, block in enumerate(blocks[:-1]):
+        first = n_units if step else 0  # the rows of the units themselves come first
+        block[first : first + n_steps * n_inputs] = ABSENT
+        block[first + step * n_inputs : first + (step + 1) * n_inputs] = from_inputs
+        if step > 1:
+            block[:n_units] = blocks[1][:n_units]
+        if bias:
+            block[-1] = of_biases
+    return _with(network, numbers)
+
+
+def _numbers(network: Network) -> np.ndarray:
+    """Give each weight of a network a number, the same to those that are tied."""
+    return np.arange(network.n_parameters) if network.ties is None else np.asarray(network.ties)
+
+
+def _with(network: Network, numbers: np.ndarray) -> Network:
+    return replace(network, ties=tuple(numbers.tolist()))
+
+
+def _layer(network: Network, numbers: np.ndarray, layer: int) -> np.ndarray:
+    """Find the numbers of a layer's weights."""
+    n_layers = len(network.shapes)
+    if not (isinstance(layer, int | np.integer) and 1 <= layer <= n_layers):
+        raise DataError(f"layer must be from 1 to {n_layers}, the outputs, got {layer!r}")
+    return views(np, network, numbers)[layer - 1]

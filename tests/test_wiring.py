@@ -1,0 +1,223 @@
+"""Connections that skip layers, groups of units, weights that are equal."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gpubp import Network, load_model, predict, save_model, train
+from gpubp.descent import RULES, decayed, momentum
+from gpubp.errors import DataError
+from gpubp.gradient_check import check_gradient
+from gpubp.initialization import initial_weights
+from gpubp.network import error_and_gradient, flatten, forward, jacobian, output_layer, views
+from gpubp.second_order import lbfgs, levenberg_marquardt
+from gpubp.testing import assert_agree
+from gpubp.ties import Ties
+from gpubp.wiring import iterative, with_blocks, with_equal_layers
+from tests import reference
+
+SKIPPING = Network((2, 1, 1), hidden="logistic", output="logistic", skips=[(0, 2)])
+GROUPED = with_blocks(Network((5, 4, 3), hidden="tanh", output="logistic"), 1, [(2, 1), (3, 3)])
+EQUAL = with_equal_layers(Network((3, 3, 3, 3), hidden="logistic", output="logistic"), [1, 2, 3])
+READING = iterative(2, 3, n_steps=4, n_outputs=1)
+WIRED = {"skipping": SKIPPING, "grouped": GROUPED, "equal": EQUAL, "reading": READING}
+
+wired = pytest.mark.parametrize("network", WIRED.values(), ids=WIRED)
+
+
+def cases(network, n=7, seed=0):
+    generator = np.random.default_rng(seed)
+    return generator.normal(size=(n, network.sizes[0])), generator.uniform(size=(n, network.sizes[-1]))
+
+
+def weights(network, seed=1):
+    return initial_weights(network, seed, scheme="uniform", scale=1.0, dtype="float64")
+
+
+class TestGradients:
+    @wired
+    def test_are_those_of_central_differences_among_equal_weights(self, network):
+        check = check_gradient(np, network, weights(network), *cases(network))
+        differences = check.differences if network.tied is None else network.tied.average(np, check.differences, "cpu")
+        np.testing.assert_allclose(check.gradient, differences, rtol=0.0, atol=1e-8)
+
+    @wired
+    def test_of_a_stack_are_those_of_its_networks(self, network):
+        theta, (x, d) = np.stack([weights(network, seed) for seed in range(3)]), cases(network)
+        E, gradient = error_and_gradient(np, network, theta, x, d)
+        for k in range(3):
+            alone = error_and_gradient(np, network, theta[k], x, d)
+            np.testing.assert_allclose(E[k], alone[0], rtol=1e-13)
+            np.testing.assert_allclose(gradient[k], alone[1], rtol=1e-12, atol=1e-15)
+
+    @wired
+    def test_agree_on_every_device(self, network, place, dtype):
+        theta, (x, d) = weights(network), cases(network)
+        want = error_and_gradient(np, network, *(a.astype(dtype) for a in (theta, x, d)))
+        got = error_and_gradient(place.xp, network, *(place.asarray(a, dtype) for a in (theta, x, d)))
+        assert_agree(got[1], want[1], "gradient", namespace=place.xp, device=place.device)
+
+    @wired
+    def test_of_every_output_add_up_to_that_of_the_error(self, network):
+        theta, (x, d) = weights(network), cases(network)
+        y = output_layer(np, network, theta, x).y
+        from_outputs = np.einsum("bj,jbp->p", y - d, jacobian(np, network, theta, x))
+        np.testing.assert_allclose(from_outputs, error_and_gradient(np, network, theta, x, d)[1], atol=1e-13)
+
+
+class TestSkips:
+    def test_reach_the_layer_above_as_the_paper_draws_them(self):
+        w, v = 1.5, [0.4, -0.7, 2.0]  # one hidden unit; the output sees it, then both inputs
+        theta = np.asarray([0.3, w, -0.2, v[0], v[1], v[2], 0.1])
+        x = [0.5, -1.0]
+        hidden = reference.output(0.3 * x[0] + w * x[1] - 0.2)
+        wanted = reference.output(v[0] * hidden + v[1] * x[0] + v[2] * x[1] + 0.1)
+        got = predict(SKIPPING, theta, np.asarray([x]), device="cpu")
+        np.testing.assert_allclose(got, [[wanted]], rtol=1e-15)
+
+    def test_solve_exclusive_or_with_one_hidden_unit(self):
+        x = np.asarray([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
+        d = np.asarray([[0.0], [1.0], [1.0], [0.0]])
+        fit = train(SKIPPING, x, d, rule=momentum(0.5, 0.9), epochs=2000, batch_size="sweep", seed=1, device="cpu")
+        np.testing.assert_array_equal(predict(SKIPPING, fit.theta, x) > 0.5, d > 0.5)
+
+    def test_join_dropout(self):
+        network, kept = Network((2, 3, 3, 1), skips=[(1, 3)]), tuple(np.full((4, n), 2.0) for n in (2, 3, 3))
+        x, d = cases(network, 4)
+        theta = weights(network)
+        layers = forward(np, network, theta, x, kept)
+        w = views(np, network, theta)[2]
+        below = np.concatenate([2.0 * layers[1].y, 2.0 * layers[0].y], axis=-1)
+        np.testing.assert_allclose(layers[2].x, below @ w[:-1] + w[-1])
+        h, E = 1e-6, lambda theta: error_and_gradient(np, network, theta, x, d, None, kept)[0]
+        shifts = h * np.eye(network.n_parameters)
+        differences = [(E(theta + shift) - E(theta - shift)) / (2 * h) for shift in shifts]
+        np.testing.assert_allclose(error_and_gradient(np, network, theta, x, d, None, kept)[1], differences, atol=1e-6)
+
+    @pytest.mark.parametrize(
+        "skips", [[(0, 1)], [(1, 0)], [(0, 3)], [(0,)], [(-1, 2)], [(0, 2), (0, 2)], [0.5], [(0, 1.5)]]
+    )
+    def test_are_checked(self, skips):
+        with pytest.raises(DataError, match="skips must"):
+            Network((2, 3, 1), skips=skips)
+
+
+class TestEqualWeights:
+    def test_layered_and_iterative_form_are_one(self):
+        """The units are run for three time-steps by a loop, and each weight's derivatives averaged over them."""
+        theta, (x, d) = weights(EQUAL), cases(EQUAL)
+        w = [row.tolist() for row in views(np, EQUAL, theta)[0]]
+        per_step = [reference.zeros_like([w])[0] for _ in range(3)]
+        outputs = []
+        for x_c, d_c in zip(x.tolist(), d.tolist(), strict=True):
+            states = [x_c]
+            for _ in range(3):
+                below = [*states[-1], 1.0]
+                states.append([reference.output(reference.total_input(below, w, j)) for j in range(3)])
+            outputs.append(states[-1])
+            signal = [reference.dE_dx(reference.dE_dy(y, d), y) for y, d in zip(states[-1], d_c, strict=True)]
+            for step in (2, 1, 0):
+                for i, y in enumerate([*states[step], 1.0]):
+                    for j in range(3):
+                        per_step[step][i][j] += reference.dE_dw(signal[j], y)
+                signal = [reference.dE_dx(reference.dE_dy_below(signal, w, i), states[step][i]) for i in range(3)]
+        E, gradient = error_and_gradient(np, EQUAL, theta, x, d)
+        np.testing.assert_allclose(E, reference.error(outputs, d.tolist()), rtol=1e-14)
+        average = np.mean(per_step, axis=0)
+        np.testing.assert_allclose(gradient, np.tile(average.ravel(), 3), rtol=1e-13, atol=1e-16)
+
+    def test_a_net_that_reads_is_the_loop_over_its_inputs(self):
+        theta, (x, _) = weights(READING), cases(READING)
+        first, second, *_, output = views(np, READING, theta)
+        from_inputs, from_units, biases = first[:2], second[:3], first[-1]
+        state = np.zeros((len(x), 3))
+        for step in range(4):
+            inputs = x[:, 2 * step : 2 * step + 2]
+            state = 1.0 / (1.0 + np.exp(-(inputs @ from_inputs + state @ from_units + biases)))
+        wanted = 1.0 / (1.0 + np.exp(-(state @ output[:-1] + output[-1])))
+        np.testing.assert_allclose(output_layer(np, READING, theta, x).y, wanted, rtol=1e-14)
+
+    @wired
+    @pytest.mark.parametrize("rule", [*RULES, "decayed", "lbfgs", "levenberg_marquardt"])
+    def test_stay_equal_while_they_are_trained(self, network, rule):
+        made = {"decayed": decayed(momentum(0.1), 0.01), "lbfgs": lbfgs(), "levenberg_marquardt": levenberg_marquardt()}
+        rule = made.get(rule) or RULES[rule]()
+        x, d = cases(network)
+        fit = train(network, x, d, rule=rule, epochs=5, dtype="float64", l2=0.01, seed=3, device="cpu")
+        assert not np.array_equal(fit.theta, initial_weights(network, 3, dtype="float64"))
+        assert fit.history.error[-1] < fit.history.error[0]
+        if network.tied is not None:
+            np.testing.assert_array_equal(fit.theta, network.tied.tie(fit.theta))
+
+    def test_whoever_gives_others_is_told(self):
+        theta = weights(GROUPED) + 1.0
+        x, d = cases(GROUPED)
+        for use in (lambda: predict(GROUPED, theta, x), lambda: train(GROUPED, x, d, theta=theta)):
+            with pytest.raises(DataError, match=r"differs from the network's ties at \[1\]"):
+                use()
+
+    @given(st.lists(st.integers(-1, 3), min_size=1, max_size=12), st.integers(0, 2**31))
+    def test_averages_are_those_of_the_places_of_one_number(self, numbers, seed):
+        dE_dw = np.random.default_rng(seed).normal(size=(2, len(numbers)))
+        got = Ties(tuple(numbers)).average(np, dE_dw, "cpu")
+        for place, number in enumerate(numbers):
+            alike = [k for k, other in enumerate(numbers) if other == number]
+            wanted = dE_dw[:, alike].mean(axis=1) if number >= 0 else [0.0, 0.0]
+            np.testing.assert_allclose(got[:, place], wanted, atol=1e-15)
+
+    @pytest.mark.parametrize("ties", [(0, 1), [0.5] * 9, [-2] * 9, "text", [[0] * 9]])
+    def test_are_checked(self, ties):
+        with pytest.raises(DataError, match="ties must be 9 whole numbers"):
+            Network((2, 2, 1), ties=ties)
+
+
+class TestMakers:
+    def test_groups_see_their_inputs_alone(self):
+        theta, (x, _) = weights(GROUPED), cases(GROUPED)
+        w = views(np, GROUPED, theta)[0]
+        first = np.tanh(x[:, :2] @ w[:2, :1] + w[-1, :1])
+        second = np.tanh(x[:, 2:] @ w[2:-1, 1:] + w[-1, 1:])
+        got = forward(np, GROUPED, theta, x)[0].y
+        np.testing.assert_allclose(got, np.concatenate([first, second], axis=1), rtol=1e-14)
+
+    def test_can_be_combined(self):
+        network = with_equal_layers(Network((4, 4, 4)), [1, 2])
+        both = with_blocks(with_blocks(network, 1, [(2, 2), (2, 2)]), 2, [(2, 2), (2, 2)])
+        assert len(set(both.ties)) == 1 + 8 + 4
+        x, d = cases(both)
+        fit = train(both, x, d, epochs=3, device="cpu")
+        one, other = views(np, both, fit.theta)
+        np.testing.assert_array_equal(one, other)
+        assert np.count_nonzero(one[:-1]) == 8
+
+    def test_faults_are_told(self):
+        network = Network((4, 4, 3))
+        with pytest.raises(DataError, match="blocks must add up to the 4 units below layer 1 and its 4 units"):
+            with_blocks(network, 1, [(2, 2)])
+        with pytest.raises(DataError, match="layer must be from 1 to 2"):
+            with_blocks(network, 3, [(4, 3)])
+        with pytest.raises(DataError, match=r"layers 1 and 2 have weights of shapes \(5, 4\) and \(5, 3\)"):
+            with_equal_layers(network, [1, 2])
+
+
+class TestFiles:
+    @wired
+    def test_keep_the_wiring(self, network, tmp_path):
+        save_model(tmp_path / "model", network, weights(network))
+        assert load_model(tmp_path / "model").network == network
+
+    def test_of_plain_networks_are_of_the_first_format(self, tmp_path):
+        save_model(tmp_path / "model", Network((2, 1)), np.zeros(3))
+        content = (tmp_path / "model").read_bytes()
+        assert rb"\"format\":1" in content
+        assert b"skips" not in content
+
+    def test_refuse_parameters_that_break_the_ties(self, tmp_path):
+        with pytest.raises(DataError, match="theta breaks the ties"):
+            save_model(tmp_path / "model", GROUPED, weights(GROUPED) + 1.0)
+
+
+def test_flatten_undoes_views_with_skips():
+    theta = weights(READING)
+    np.testing.assert_array_equal(flatten(np, views(np, READING, theta)), theta)
