@@ -39,7 +39,8 @@ class Ties:
     @cached_property
     def mask(self) -> np.ndarray:
         """1 where there is a connection, 0 where there is none: ``(P,)``."""
-        return self.present.astype(float)
+        mask: np.ndarray = self.present.astype(float)
+        return mask
 
     @cached_property
     def _members(self) -> np.ndarray:

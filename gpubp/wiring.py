@@ -165,4 +165,5 @@ def _layer(network: Network, numbers: np.ndarray, layer: int) -> np.ndarray:
     n_layers = len(network.shapes)
     if not (isinstance(layer, int | np.integer) and 1 <= layer <= n_layers):
         raise DataError(f"layer must be from 1 to {n_layers}, the outputs, got {layer!r}")
-    return views(np, network, numbers)[layer - 1]
+    of_layer: np.ndarray = views(np, network, numbers)[layer - 1]
+    return of_layer

@@ -8,7 +8,8 @@ import pytest
 from gpubp.initialization import initial_weights
 from gpubp.network import Network, views
 from gpubp.paper import cases, symmetry
-from gpubp.paper.experiment import EXPERIMENTS, Runs, run_seeds
+from gpubp.paper.experiment import Runs, run_seeds
+from gpubp.paper.studies import STUDIES
 from gpubp.prediction import predict
 from gpubp.training import all_right
 
@@ -42,7 +43,7 @@ class TestCases:
         np.testing.assert_array_equal(d[off], x[off, 1:])
         np.testing.assert_array_equal(d[on], 1.0 - x[on, 1:])
 
-    @pytest.mark.parametrize("experiment", EXPERIMENTS.values(), ids=EXPERIMENTS)
+    @pytest.mark.parametrize("experiment", STUDIES.values(), ids=STUDIES)
     def test_fit_their_networks(self, experiment):
         x, d = experiment.cases()
         assert (x.shape[1], d.shape[1]) == (experiment.network.sizes[0], experiment.network.sizes[-1])
@@ -52,7 +53,7 @@ class TestCases:
 
 class TestRuns:
     def test_what_is_solved_is_right_and_was_not_a_sweep_before(self):
-        experiment = EXPERIMENTS["xor"]
+        experiment = STUDIES["xor"]
         runs = run_seeds(experiment, 20, sweeps=400, device="cpu", dtype="float64")
         assert 5 < np.sum(runs.solved) < 20
         x, d = experiment.cases()
@@ -62,23 +63,30 @@ class TestRuns:
         before = run_seeds(experiment, 20, sweeps=int(runs.sweeps[k]) - 1, device="cpu", dtype="float64")
         assert not before.solved[k]
 
-    def test_error_is_that_of_the_last_sweep(self):
-        experiment = EXPERIMENTS["symmetry"]
+    def test_error_is_that_of_the_last_weights(self):
+        experiment = STUDIES["symmetry"]
         runs = run_seeds(experiment, 3, sweeps=2, device="cpu", dtype="float64")
         x, d = experiment.cases()
-        one = run_seeds(experiment, 3, sweeps=1, device="cpu", dtype="float64")
-        y = predict(experiment.network, one.theta, x, device="cpu")
-        np.testing.assert_allclose(runs.error, 0.5 * np.sum((y - d) ** 2, axis=(1, 2)))  # before the second change
+        y = predict(experiment.network, runs.theta, x, device="cpu")
+        np.testing.assert_allclose(runs.error, 0.5 * np.sum((y - d) ** 2, axis=(1, 2)))
+
+    def test_ctrl_c_in_the_first_sweep_leaves_the_first_weights(self):
+        def interrupt(progress):
+            raise KeyboardInterrupt
+
+        experiment = STUDIES["xor"]
+        runs = run_seeds(experiment, 3, device="cpu", callbacks=(interrupt,))
+        assert (runs.stop_reason, runs.theta.shape, runs.error.shape) == ("interrupted", (3, 9), (3,))
 
     def test_first_weights_are_those_of_the_seeds(self):
-        experiment = EXPERIMENTS["encoder"]
+        experiment = STUDIES["encoder"]
         both = run_seeds(experiment, 4, sweeps=3, device="cpu")
         last = run_seeds(experiment, 2, first_seed=2, sweeps=3, device="cpu")
         np.testing.assert_allclose(both.theta[2:], last.theta, rtol=1e-6)
 
     def test_quartiles_count_those_that_never_solve(self):
         solved = np.asarray([True, True, True, False])
-        runs = Runs(EXPERIMENTS["xor"], solved, np.asarray([10, 30, 20, 99]), np.empty(0), np.empty(0), 0.0)
+        runs = Runs(solved, np.asarray([10, 30, 20, 99]), np.empty(0), np.empty(0), 0.0, "epochs")
         assert runs.quartiles() == (10.0, 20.0, 30.0)
         runs = runs._replace(solved=np.asarray([True, False, False, False]))
         assert runs.quartiles() == (10.0, np.inf, np.inf)
@@ -99,8 +107,8 @@ class TestSymmetryFacts:
 
     def found(self, *thetas):
         n = len(thetas)
-        runs = Runs(EXPERIMENTS["symmetry"], np.ones(n, bool), np.ones(n, int), np.stack(thetas), np.zeros(n), 0.0)
-        return [fact.found for fact in symmetry.facts(runs)]
+        runs = Runs(np.ones(n, bool), np.ones(n, int), np.stack(thetas), np.zeros(n), 0.0, "solved")
+        return [fact.found for fact in symmetry.facts(STUDIES["symmetry"], runs)]
 
     def test_the_papers_network(self):
         yes = "100% of 1"
@@ -117,8 +125,8 @@ class TestSymmetryFacts:
 
     def test_none_solved(self):
         theta = initial_weights(self.NETWORK, [0])
-        runs = Runs(EXPERIMENTS["symmetry"], np.zeros(1, bool), np.ones(1, int), theta, np.zeros(1), 0.0)
-        assert symmetry.facts(runs) == []
+        runs = Runs(np.zeros(1, bool), np.ones(1, int), theta, np.zeros(1), 0.0, "epochs")
+        assert symmetry.facts(STUDIES["symmetry"], runs) == []
 
 
 class TestCommand:

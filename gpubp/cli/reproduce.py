@@ -11,14 +11,14 @@ from rich.progress import Progress as Bar
 
 from gpubp.cli.output import console, print_facts, print_json, print_table
 from gpubp.errors import DataError
-from gpubp.paper import symmetry
-from gpubp.paper.experiment import EXPERIMENTS, Runs, run_seeds
+from gpubp.paper.studies import STUDIES
+from gpubp.paper.study import Findings, Study
 from gpubp.registry import unknown
 
 
 def reproduce(
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="[NAME]...", help=f"Any of {', '.join(EXPERIMENTS)}.")
+        list[str] | None, typer.Argument(metavar="[NAME]...", help=f"Any of {', '.join(STUDIES)}.")
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="How many networks, each from first weights of its own.")] = 1000,
     sweeps: Annotated[
@@ -29,43 +29,44 @@ def reproduce(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
 ) -> None:
     """Train the networks of the paper and of its longer chapter, and compare with what these report."""
-    chosen = list(EXPERIMENTS) if everything else names or []
+    chosen = list(STUDIES) if everything else names or []
     if not chosen:
-        raise DataError(f"name an experiment, or give --all: {', '.join(EXPERIMENTS)}")
+        raise DataError(f"name an experiment, or give --all: {', '.join(STUDIES)}")
     for name in chosen:
-        if name not in EXPERIMENTS:
-            raise DataError(unknown("experiment", name, EXPERIMENTS))
+        if name not in STUDIES:
+            raise DataError(unknown("experiment", name, STUDIES))
     told = []
-    for name in chosen:
-        experiment = EXPERIMENTS[name]
-        with _bar(name, sweeps or experiment.sweeps) as callback:
-            runs = run_seeds(experiment, seeds, sweeps=sweeps, device=device, callbacks=(callback,))
+    for study in [STUDIES[name] for name in chosen]:
+        with _bar(study.name, sweeps or study.sweeps) as callback:
+            found = study.run(seeds, sweeps=sweeps, device=device, callbacks=(callback,))
         if as_json:
-            told.append(_as_json(runs))
+            told.append(_as_json(study, found))
         else:
-            _show(runs, sweeps or experiment.sweeps)
+            _show(study, found, sweeps or study.sweeps)
+        if found.stop_reason == "interrupted":
+            break
     if as_json:
         print_json(told)
 
 
-def _show(runs: Runs, sweeps: int) -> None:
-    experiment = runs.experiment
-    sizes, rule = "-".join(map(str, experiment.network.sizes)), experiment.rule
-    settings = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in rule.settings.items())
-    n, n_solved = len(runs.solved), int(np.sum(runs.solved))
+def _show(study: Study, found: Findings, sweeps: int) -> None:
+    n, n_solved = len(found.solved), int(np.sum(found.solved))
+    so_far = ", interrupted" if found.stop_reason == "interrupted" else ""
     print_facts(
         [
-            (experiment.name, experiment.title),
-            ("setting", f"{sizes}, first weights in ±{experiment.scale:g}, {settings}, one change a sweep"),
-            ("reported", experiment.says),
-            ("here", f"{n_solved} of {n} networks done within {sweeps} sweeps ({runs.seconds:.1f} s)"),
+            (study.name, study.title),
+            ("setting", study.setting),
+            ("reported", study.says),
+            ("criterion", study.criterion),
+            ("here", f"{n_solved} of {n} networks done within {sweeps} sweeps ({found.seconds:.1f} s{so_far})"),
+            ("verdict", f"{found.verdict.reached}: {found.verdict.why}"),
         ],
         console,
     )
     headings = ["sweeps until", "a quarter", "half", "three quarters are done"]
-    print_table(headings, [["", *map(_sweeps, runs.quartiles())]])
-    if experiment.name == "symmetry" and n_solved:
-        print_table(["of those that are done", "paper", "here"], symmetry.facts(runs), left=3)
+    print_table(headings, [["", *map(_sweeps, found.quartiles())]])
+    if found.facts:
+        print_table(["of those that are done", "paper", "here"], found.facts, left=3)
     console.print()
 
 
@@ -73,20 +74,21 @@ def _sweeps(number: float) -> str:
     return f"{number:,.0f}" if np.isfinite(number) else "never"
 
 
-def _as_json(runs: Runs) -> dict[str, Any]:
-    quarter, median, three_quarters = runs.quartiles()
-    found = {
-        "name": runs.experiment.name,
-        "networks": len(runs.solved),
-        "solved": int(np.sum(runs.solved)),
-        "sweeps": runs.sweeps.tolist(),
-        "quartiles": [quarter, median, three_quarters],
-        "seconds": runs.seconds,
-        "reported": runs.experiment.says,
+def _as_json(study: Study, found: Findings) -> dict[str, Any]:
+    return {
+        "name": study.name,
+        "setting": study.setting,
+        "reported": study.says,
+        "criterion": study.criterion,
+        "networks": len(found.solved),
+        "solved": int(np.sum(found.solved)),
+        "sweeps": found.sweeps.tolist(),
+        "quartiles": list(found.quartiles()),
+        "seconds": found.seconds,
+        "stop_reason": found.stop_reason,
+        "verdict": found.verdict._asdict(),
+        "facts": [fact._asdict() for fact in found.facts],
     }
-    if runs.experiment.name == "symmetry":
-        found["facts"] = [fact._asdict() for fact in symmetry.facts(runs)]
-    return found
 
 
 @contextmanager

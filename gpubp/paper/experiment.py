@@ -8,16 +8,43 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gpubp.descent import Rule, momentum
+from gpubp.descent import Rule
 from gpubp.initialization import initial_weights
+from gpubp.losses import loss
 from gpubp.network import Network
-from gpubp.paper import cases
+from gpubp.paper.cases import Cases
+from gpubp.paper.study import Fact, Findings, Picture, Verdict, quartiles
+from gpubp.prediction import predict
 from gpubp.training import all_right, train
+
+
+class Runs(NamedTuple):
+    """What became of K networks.
+
+    ``solved`` (K,) tells which were done in time, ``sweeps`` (K,) after how many sweeps, ``theta`` (K, P) is from that
+    sweep or from the last, ``error`` (K,) is the error, eq. (3), with these weights.
+    """
+
+    solved: np.ndarray
+    sweeps: np.ndarray
+    theta: np.ndarray
+    error: np.ndarray
+    seconds: float
+    stop_reason: str
+
+    def quartiles(self) -> tuple[float, float, float]:
+        """See :func:`gpubp.paper.study.quartiles`."""
+        return quartiles(self.solved, self.sweeps)
+
+
+def nothing_more(experiment: "Experiment", runs: Runs) -> list[Any]:
+    """Find no facts, or no pictures, beside the sweeps."""
+    return []
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """What is trained, on what, and how.
+    """What is trained, on what, and how; a :class:`gpubp.paper.study.Study`.
 
     Attributes
     ----------
@@ -30,114 +57,59 @@ class Experiment:
         First weights are uniform in ``-scale`` to ``scale``.
     sweeps : int
         At most.
+    says, criterion : str
+        See :class:`gpubp.paper.study.Study`.
+    judge : callable
+        ``judge(runs, n_sweeps) -> Verdict``, by the criterion.
     within : float
         A network is done when each of its outputs is less than this away from the desired one.
-    says : str
-        What the paper, or the chapter, reports.
+    facts : callable
+        ``facts(experiment, runs) -> list of Fact``
+    pictures : callable
+        ``pictures(experiment, runs) -> list of Picture``
     """
 
     name: str
     title: str
     network: Network
-    cases: Callable[[], cases.Cases]
+    cases: Callable[[], Cases]
     rule: Rule
     scale: float
     sweeps: int
     says: str
+    criterion: str
+    judge: Callable[[Runs, int], Verdict]
     within: float = 0.5
+    facts: "Callable[[Experiment, Runs], list[Fact]]" = nothing_more
+    pictures: "Callable[[Experiment, Runs], list[Picture]]" = nothing_more
 
+    @property
+    def setting(self) -> str:
+        """Say in a line what is trained, and how."""
+        sizes, skips = "-".join(map(str, self.network.sizes)), self.network.skips
+        wiring = f", connections from layer {skips[0][0]} to {skips[0][1]}" if skips else ""
+        settings = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in self.rule.settings.items())
+        return f"{sizes}{wiring}, first weights in ±{self.scale:g}, {settings}, one change a sweep"
 
-class Runs(NamedTuple):
-    """What became of K networks.
-
-    ``solved`` (K,) tells which were done in time, ``sweeps`` (K,) after how many sweeps, ``theta`` (K, P) is from that
-    sweep or from the last, ``error`` (K,) is the error, eq. (3), there.
-    """
-
-    experiment: Experiment
-    solved: np.ndarray
-    sweeps: np.ndarray
-    theta: np.ndarray
-    error: np.ndarray
-    seconds: float
-
-    def quartiles(self) -> tuple[float, float, float]:
-        """Find after how many sweeps a quarter, a half and three quarters of all networks were done, if they were."""
-        after = np.where(self.solved, self.sweeps, np.inf)
-        first, median, third = np.quantile(after, (0.25, 0.5, 0.75), method="inverted_cdf")
-        return float(first), float(median), float(third)
-
-
-CHAPTER = "Rumelhart, Hinton & Williams (1986), Parallel Distributed Processing 1, chapter 8"
-
-UNCONFIRMED = f"an example of the chapter; no figure of it was found in a text that could be checked ({CHAPTER})"
-
-
-EXPERIMENTS = {
-    experiment.name: experiment
-    for experiment in (
-        Experiment(
-            "symmetry",
-            "Is a vector its own mirror image?",
-            Network((6, 2, 1), hidden="logistic", output="logistic"),
-            cases.symmetry,
-            momentum(0.1, 0.9),
-            scale=0.3,
-            sweeps=30_000,
-            says="1,425 sweeps, from one set of first weights (Nature 323, figure 1)",
-        ),
-        Experiment(
-            "xor",
-            "Exclusive or, two hidden units",
-            Network((2, 2, 1), hidden="logistic", output="logistic"),
-            partial(cases.parity, 2),
-            momentum(0.5, 0.9),
-            scale=0.5,
-            sweeps=10_000,
-            says=f"two of hundreds of runs met a local minimum ({CHAPTER})",
-        ),
-        Experiment(
-            "parity",
-            "Is the number of ones odd? Four inputs",
-            Network((4, 4, 1), hidden="logistic", output="logistic"),
-            partial(cases.parity, 4),
-            momentum(0.5, 0.9),
-            scale=0.5,
-            sweeps=30_000,
-            says=f"2,825 presentations of each pattern, rate 0.5 ({CHAPTER})",
-        ),
-        Experiment(
-            "encoder",
-            "Eight patterns through three units",
-            Network((8, 3, 8), hidden="logistic", output="logistic"),
-            partial(cases.encoder, 8),
-            momentum(0.5, 0.9),
-            scale=0.5,
-            sweeps=10_000,
-            says=f"three units suffice for eight patterns ({CHAPTER})",
-        ),
-        Experiment(
-            "addition",
-            "The sum of two numbers of two bits",
-            Network((4, 3, 3), hidden="logistic", output="logistic"),
-            cases.addition,
-            momentum(0.5, 0.9),
-            scale=0.5,
-            sweeps=10_000,
-            says=UNCONFIRMED,
-        ),
-        Experiment(
-            "negation",
-            "Three bits, negated where a fourth says so",
-            Network((4, 6, 3), hidden="logistic", output="logistic"),
-            cases.negation,
-            momentum(0.5, 0.9),
-            scale=0.5,
-            sweeps=10_000,
-            says=UNCONFIRMED,
-        ),
-    )
-}
+    def run(
+        self,
+        n_networks: int = 1000,
+        *,
+        sweeps: int | None = None,
+        device: str = "auto",
+        callbacks: tuple[Callable[[Any], Any], ...] = (),
+    ) -> Findings:
+        """Train so many networks and judge them: see :class:`gpubp.paper.study.Study`."""
+        runs = run_seeds(self, n_networks, sweeps=sweeps, device=device, callbacks=callbacks)
+        return Findings(
+            runs.solved,
+            runs.sweeps,
+            runs.seconds,
+            runs.stop_reason,
+            self.judge(runs, sweeps or self.sweeps),
+            self.facts(self, runs),
+            tuple(self.pictures(self, runs)),
+        )
 
 
 def run_seeds(
@@ -166,7 +138,8 @@ def run_seeds(
 
     Examples
     --------
-    >>> runs = run_seeds(EXPERIMENTS["xor"], 3, sweeps=5, device="cpu")
+    >>> from gpubp.paper.studies import STUDIES
+    >>> runs = run_seeds(STUDIES["xor"], 3, sweeps=5, device="cpu")
     >>> runs.theta.shape
     (3, 9)
     """
@@ -187,6 +160,6 @@ def run_seeds(
         callbacks=callbacks,
         device=device,
     )
-    errors = np.asarray(fit.history.error)
-    error = errors[fit.best_epoch - 1, np.arange(n_seeds)]
-    return Runs(experiment, fit.solved, fit.best_epoch, np.asarray(fit.theta), error, time.perf_counter() - began)
+    theta, seconds = np.asarray(fit.theta), time.perf_counter() - began
+    error = np.sum(loss(network.loss).value(np, predict(network, theta, x, device=device), d), axis=(1, 2))
+    return Runs(fit.solved, fit.best_epoch, theta, error, seconds, fit.stop_reason)

@@ -1,31 +1,23 @@
 """What the networks that tell symmetric vectors have in common: the paper's claims, measured."""
 
-from typing import NamedTuple
-
 import numpy as np
 
 from gpubp.network import views
-from gpubp.paper.experiment import Runs
+from gpubp.paper.experiment import Experiment, Runs
+from gpubp.paper.study import Fact
 
 NEAR = 0.15
 """A ratio counts as the paper's when it is at most this part away from it."""
 
 
-class Fact(NamedTuple):
-    """One thing that the paper says, and what was found."""
-
-    what: str
-    paper: str
-    found: str
-
-
-def facts(runs: Runs) -> list[Fact]:
+def facts(experiment: Experiment, runs: Runs) -> list[Fact]:
     """Compare the networks that were done with what the paper says of its one.
 
     Parameters
     ----------
+    experiment : Experiment
+        ``symmetry``.
     runs : Runs
-        Of the experiment ``symmetry``.
 
     Returns
     -------
@@ -34,7 +26,7 @@ def facts(runs: Runs) -> list[Fact]:
     solved = runs.theta[runs.solved].astype(float)
     if not len(solved):
         return []
-    hidden, output = views(np, runs.experiment.network, solved)
+    hidden, output = views(np, experiment.network, solved)
     w, hidden_biases = hidden[:, :-1], hidden[:, -1]  # (k, 6, 2), (k, 2)
     mirrored, sizes = _mirrored(w), _sizes(w)
     ratios = sizes / sizes[:, :1]

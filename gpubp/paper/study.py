@@ -1,0 +1,122 @@
+"""What a study of one of the paper's claims is, and what it finds: the same for all of them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+class Fact(NamedTuple):
+    """One thing that the paper says, and what was found."""
+
+    what: str
+    paper: str
+    found: str
+
+
+class Verdict(NamedTuple):
+    """Whether the claim held, by the criterion that the study named beforehand, and why."""
+
+    reached: Literal["reproduced", "partly", "not reproduced"]
+    why: str
+
+
+class Picture(NamedTuple):
+    """A picture of what was found, drawn when somebody wants it; the name is for a file."""
+
+    name: str
+    caption: str
+    draw: "Callable[[Axes], Any]"
+
+
+@dataclass(frozen=True, eq=False)
+class Findings:
+    """What became of K networks.
+
+    Attributes
+    ----------
+    solved : (K,) array of bool
+        Which were done in time.
+    sweeps : (K,) array of int
+        After how many sweeps, or how many they had.
+    seconds : float
+        For all of them.
+    stop_reason : str
+        See :class:`gpubp.Fit`; after "interrupted" the rest is of what there was.
+    verdict : Verdict
+    facts : list of Fact
+    pictures : tuple of Picture
+    """
+
+    solved: np.ndarray
+    sweeps: np.ndarray
+    seconds: float
+    stop_reason: str
+    verdict: Verdict
+    facts: list[Fact]
+    pictures: tuple[Picture, ...] = ()
+
+    def quartiles(self) -> tuple[float, float, float]:
+        """Find after how many sweeps a quarter, a half and three quarters of all networks were done, if they were."""
+        return quartiles(self.solved, self.sweeps)
+
+
+def quartiles(solved: np.ndarray, sweeps: np.ndarray) -> tuple[float, float, float]:
+    """Find after how many sweeps a quarter, a half and three quarters of networks were done; infinity where never.
+
+    Examples
+    --------
+    >>> quartiles(np.asarray([True, True, False]), np.asarray([10, 20, 99]))
+    (10.0, 20.0, inf)
+    """
+    first, median, third = np.quantile(np.where(solved, sweeps, np.inf), (0.25, 0.5, 0.75), method="inverted_cdf")
+    return float(first), float(median), float(third)
+
+
+class Study(Protocol):
+    """A claim, and a way to test it on many networks at once."""
+
+    @property
+    def name(self) -> str:
+        """What it is called on the command line."""
+        ...
+
+    @property
+    def title(self) -> str:
+        """What the networks are to learn."""
+        ...
+
+    @property
+    def setting(self) -> str:
+        """Networks, first weights and rule, in a line."""
+        ...
+
+    @property
+    def says(self) -> str:
+        """What the paper, or the chapter, reports."""
+        ...
+
+    @property
+    def criterion(self) -> str:
+        """What must be found for the claim to count as reproduced: named before anything runs."""
+        ...
+
+    @property
+    def sweeps(self) -> int:
+        """How many sweeps a network has at most."""
+        ...
+
+    def run(
+        self,
+        n_networks: int = 1000,
+        *,
+        sweeps: int | None = None,
+        device: str = "auto",
+        callbacks: tuple[Callable[[Any], Any], ...] = (),
+    ) -> Findings:
+        """Train so many networks, each from first weights of its own, and judge what became of them."""
+        ...
