@@ -15,6 +15,7 @@ import numpy as np
 from gpubp._typing import Array
 from gpubp.backend import Backend, to_backend, to_numpy
 from gpubp.batches import Batch, Batches
+from gpubp.errors import DataError
 from gpubp.losses import output_error
 from gpubp.network import Network, output_layer
 from gpubp.prediction import in_parts
@@ -54,7 +55,7 @@ class History:
 
 
 class Progress(NamedTuple):
-    """What a callback is told after each epoch."""
+    """What a callback is told after each epoch; of a stack, ``theta`` holds the networks that have not left it."""
 
     epoch: int  # epochs done
     epochs: int  # epochs planned
@@ -151,9 +152,9 @@ class Stack:
         """Note which networks are done; where many are, they leave the position, and the plan for the rest is given."""
         assert plan.until is not None
         if self.left is None:
-            self.done = to_numpy(plan.until(position.theta))
+            self.done = _answers(plan.until(position.theta), ())
             return plan
-        newly = to_numpy(plan.until(position.theta)) & ~self.done[self.left]
+        newly = _answers(plan.until(position.theta), self.left.shape) & ~self.done[self.left]
         if np.any(newly):
             self._keep(plan.backend, position, newly)
             self.done[self.left[newly]] = True
@@ -161,10 +162,11 @@ class Stack:
         if plan.narrowed is None or not np.any(going_on) or np.mean(going_on) > 1.0 - LEAVING_PAYS:
             return plan
         index = to_backend(plan.backend, np.flatnonzero(going_on))
-        position.theta = plan.backend.xp.take(position.theta, index, axis=0)
-        position.state = _state_of_some(plan.backend, position.state, index)
-        self.left = self.left[going_on]
-        return plan.narrowed(going_on)
+        theta = plan.backend.xp.take(position.theta, index, axis=0)
+        state, left = _state_of_some(plan.backend, position.state, index), self.left[going_on]
+        narrowed = plan.narrowed(going_on)
+        position.theta, position.state, self.left = theta, state, left  # all, or with Ctrl-C none
+        return narrowed
 
     def _keep(self, backend: Backend, position: Position, which: np.ndarray) -> None:
         """Keep the parameters of networks as they are now."""
@@ -195,12 +197,23 @@ class Stack:
         return self.theta, self.epoch
 
 
+def _answers(told: Any, shape: tuple[int, ...]) -> np.ndarray:
+    """Bring to the host what ``until`` told of each network."""
+    answers = np.asarray(to_numpy(told) if hasattr(told, "shape") else told)
+    if answers.shape != shape or answers.dtype != bool:
+        raise DataError(
+            f"until must tell of each network whether it is done, {shape} of bool as gpubp.all_right gives; got "
+            f"{answers.shape} of {answers.dtype}"
+        )
+    return answers
+
+
 def _state_of_some(backend: Backend, state: Any, index: Array) -> Any:
     """Choose what a rule keeps of some networks: rows of its arrays, which may be parts of parts."""
     if isinstance(state, tuple):
         parts = [_state_of_some(backend, part, index) for part in state]
-        return type(state)(*parts) if parts else state
-    return backend.xp.take(state, index, axis=0) if getattr(state, "ndim", 0) == 2 else state
+        return type(state)(*parts) if hasattr(state, "_fields") else tuple(parts)
+    return backend.xp.take(state, index, axis=0) if getattr(state, "ndim", 0) else state
 
 
 def run(plan: Plan, position: Position) -> Outcome:
@@ -222,7 +235,7 @@ def run(plan: Plan, position: Position) -> Outcome:
             error, n_cases, finite = _sweep(plan, position)
             bad = ~(np.isfinite(error) & finite)
             diverged = diverged | (bad if stack is None else stack.of_all(bad) == 1.0)
-            if np.all(bad):
+            if np.all(bad if stack is None else bad | stack.done[stack.left]):
                 stop_reason = "diverged"
                 break
             if np.any(bad):
@@ -263,7 +276,7 @@ def run(plan: Plan, position: Position) -> Outcome:
         if bool(xp.all(xp.isfinite(position.theta))):
             last_good = position.theta
     if best.theta is not None and best.epoch > 0 and stop_reason != "solved":
-        return Outcome(best.theta, best.epoch, history, stop_reason, diverged)
+        return Outcome(best.theta, best.epoch, history, stop_reason, diverged, None if stack is None else stack.done)
     if stack is not None:
         last_good, epoch = stack.end(plan.backend, position, last_good)
         return Outcome(last_good, epoch, history, stop_reason, diverged, stack.done)

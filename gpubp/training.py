@@ -54,7 +54,8 @@ class Fit:
         Why training ended: ``"epochs"`` (as many as asked for), ``"solved"`` (``until`` was true of all networks),
         ``"patience"``, ``"converged"``, ``"diverged"``, ``"callback"`` or ``"interrupted"``.
     best_epoch : int, or (K,) array of NumPy for a stack with ``until``
-        The epoch that ``theta`` is from; where training was interrupted, the last whole one.
+        The epoch that ``theta`` is from; where training was interrupted, the last whole one. In a stack a network that
+        diverged counts the epochs that the others went on, too.
     solved : bool, or (K,) array of NumPy, or None without ``until``
         For which networks ``until`` became true.
     device : str

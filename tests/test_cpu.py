@@ -36,7 +36,7 @@ from gpubp.schedules import Steps
 from gpubp.step import Objective, Position, make_step
 from gpubp.testing import assert_agree
 from gpubp.training import train
-from gpubp.wiring import with_blocks
+from gpubp.wiring import with_blocks, with_equal_layers
 
 BACKEND = choose_backend("cpu")
 N_CASES, SIZE = 23, 8  # the last batch has 7 cases
@@ -355,7 +355,9 @@ class TestSweep:
             (Network((3, 4), output="softplus", loss="poisson"), momentum()),
             (Network((3, 2)), replace(momentum(), update=adam().update)),
             (Network((3, 2)), clipped(momentum(), 1.0)),
-            (Network((3, 2)), decayed(momentum(), 0.1)),
+            (Network((3, 2)), decayed(clipped(momentum(), 1.0), 0.1)),
+            (Network((3, 2, 2), skips=[(0, 2)]), momentum()),
+            (with_equal_layers(Network((3, 3, 3)), [1, 2]), momentum()),
         ],
     )
     def test_what_has_no_loop_goes_the_plain_way(self, network, rule):

@@ -672,7 +672,8 @@ class TestUntil:
     NETWORK = Network((2, 3, 1), hidden="tanh", output="logistic")
 
     def fit(self, theta, rule=None, epochs=400, **options):
-        options |= {"batch_size": "sweep", "mean": False, "device": "cpu", "dtype": "float64", "epochs": epochs}
+        options = {"batch_size": "sweep", "mean": False, "device": "cpu", "dtype": "float64", **options}
+        options |= {"epochs": epochs}
         return train(self.NETWORK, self.X, self.D, theta=theta, rule=rule or momentum(0.5, 0.9), **options)
 
     @pytest.fixture
@@ -729,6 +730,36 @@ class TestUntil:
             np.testing.assert_allclose(alone.theta, stack.theta[k], rtol=1e-9, atol=1e-9)
             seen = np.asarray(stack.history.validation_error)[: alone.best_epoch, k]
             np.testing.assert_allclose(seen[:-1], alone.history.validation_error[:-1], rtol=1e-9)
+
+    def test_loss_scales_leave_with_their_networks(self, thetas):
+        rates = np.linspace(0.1, 0.9, 40)[:, None]
+        options = {"until": all_right, "matmul_precision": "float16", "dtype": "float32", "epochs": 300}
+        stack = self.fit(thetas, momentum(rates, 0.9), **options)
+        assert 5 < np.sum(stack.solved) < 40
+        for k in range(0, 40, 7):
+            alone = self.fit(thetas[k], momentum(float(rates[k, 0]), 0.9), **options)
+            assert (alone.solved, alone.best_epoch) == (stack.solved[k], stack.best_epoch[k])
+
+    def test_those_that_diverge_do_not_wait_for_those_that_are_done(self, thetas):
+        rates = np.where(np.arange(40) == 3, 0.5, 1e30)[:, None]
+        with pytest.warns(DivergenceWarning, match="39 of 40 networks"):
+            fit = self.fit(thetas, momentum(rates, 0.9), until=lambda d, y: np.arange(40) == 3, l2=1.0)
+        assert fit.stop_reason == "diverged"
+        assert len(fit.history.error) < 100
+        assert np.flatnonzero(fit.solved).tolist() == [3]
+
+    def test_patience_keeps_what_is_told_of_the_best_epoch(self, thetas):
+        validation = (np.asarray(self.X, float), 1.0 - np.asarray(self.D))  # gets worse and worse
+        fit = self.fit(thetas[0], until=all_right, validation=validation, patience=2)
+        assert (fit.stop_reason, fit.solved) == ("patience", False)
+
+    def test_one_network_may_answer_with_a_plain_bool(self, thetas):
+        assert self.fit(thetas[0], until=lambda d, y: True).stop_reason == "solved"
+
+    @pytest.mark.parametrize("answer", [True, np.ones(3, bool), np.ones(40)])
+    def test_answers_of_another_form_are_told(self, thetas, answer):
+        with pytest.raises(DataError, match=r"until must tell of each network whether it is done, \(40,\) of bool"):
+            self.fit(thetas, until=lambda d, y: answer)
 
     def test_no_function(self):
         with pytest.raises(DataError, match=r"until must be a function .* got 'solved'"):

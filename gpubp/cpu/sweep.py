@@ -208,8 +208,8 @@ def _n_threads(network: Network, size: int, stack: tuple[int, ...]) -> int:
     return max(1, 1 if "softmax" in network.hidden else min([n_threads, *shares] if shares else [1]))
 
 
-HELD_BY_NOBODY_ELSE = 3
-"""References to an array while it is asked who holds it: by a list, by what goes through it, and by the question."""
+HELD_BY_NOBODY_ELSE = next(sys.getrefcount(own) for own in [np.empty(0)])
+"""References that Python counts to an array that only a list has, while what goes through the list asks for them."""
 
 
 def _address(array: np.ndarray | None) -> int:

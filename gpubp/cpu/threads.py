@@ -5,7 +5,7 @@ import ctypes
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
 from typing import Any
 
@@ -29,7 +29,7 @@ class Crew:
 
     def __init__(self, n_threads: int, function: Callable[..., Any], *arguments: Any) -> None:
         self.n_threads, self.function, self.arguments = n_threads, function, arguments
-        self.others = ThreadPoolExecutor(max(1, n_threads - 1), "gpubp")  # starts none before it needs one
+        self.others = _no_threads_yet(n_threads)
         self.running: list[Future[None]] = []
         self.mailbox = blank_mailbox(n_threads)
         self.asked = 0
@@ -68,17 +68,25 @@ class Crew:
         """Wait for the other threads to their end: while they run, nobody may go on with what they change."""
         self.mailbox[BARRIER] = ABANDONED
         interrupted = False
-        while not_done := [other for other in self.running if not other.done()]:
-            try:
-                wait(not_done)
+        while True:
+            try:  # even those that nobody has written down yet
+                self.others.shutdown(cancel_futures=True)
+                break
             except KeyboardInterrupt:
                 interrupted = True
         ended, self.running = self.running, []
         self.mailbox, self.asked = blank_mailbox(self.n_threads), 0
+        self.others = _no_threads_yet(self.n_threads)
         for other in ended:
-            other.result()
+            if not other.cancelled():
+                other.result()
         if interrupted:
             raise KeyboardInterrupt
+
+
+def _no_threads_yet(n_threads: int) -> ThreadPoolExecutor:
+    """Make what starts threads when it needs them."""
+    return ThreadPoolExecutor(max(1, n_threads - 1), "gpubp")
 
 
 class Places:
@@ -97,13 +105,15 @@ class Places:
         if n_threads == 1 or _core is None or len(allowed := os.sched_getaffinity(0)) == 1:
             yield
             return
-        others = allowed - {core := _core()}
-        if others != self.others:
-            self.others = others
-            for thread in list(self.joined):
-                _move(thread, others)
-        _move(0, {core})
+        if (core := _core()) not in allowed:  # the system does not say
+            yield
+            return
         try:
+            if (others := allowed - {core}) != self.others:
+                self.others = others
+                for thread in list(self.joined):
+                    _move(thread, others)
+            _move(0, {core})
             yield
         finally:
             _move(0, allowed)
@@ -155,8 +165,8 @@ def _blas_of_one_thread() -> Iterator[None]:
     if not _limited.acquire(blocking=False):
         yield
         return
-    _before[:] = _threads_of_blas()
     try:
+        _before[:] = _threads_of_blas()
         _set_threads_of_blas([1] * len(_before))
         yield
     finally:
