@@ -13,6 +13,7 @@ from benchmarks.__main__ import main
 from benchmarks.agreement import disagreement
 from benchmarks.contenders import CONTENDERS, REFERENCES, Contender, reference_of
 from benchmarks.machine import ROOT
+from benchmarks.page import MARKED, PAGE, TABLES, with_tables
 from benchmarks.problem import make_problem
 from benchmarks.processes import Processes
 from benchmarks.summary import fastest_peer, ratio, timing
@@ -236,6 +237,12 @@ def test_table_of_a_result():
     assert cells["JAX, jit a step"][0] == "failed: leaves the reference at value 2"
     assert cells["Thinc"][0] == "Thinc has no momentum"
     assert "left out, not installed: Thinc" in tables(RESULT)
+
+
+def test_tables_of_the_page_are_those_of_its_files():
+    text = PAGE.read_text(encoding="utf-8")
+    assert {match["name"] for match in MARKED.finditer(text)} == set(TABLES)
+    assert with_tables(text) == text
 
 
 def test_numbers_are_written_with_units():

@@ -1,0 +1,117 @@
+"""``python -m benchmarks.page``: write the tables of docs/performance.md anew, from the result files that it links to.
+
+A table stands between ``<!-- name -->`` and ``<!-- end -->``; what is between them comes from the files alone.
+"""
+
+import json
+import re
+from pathlib import Path
+from statistics import median
+
+from benchmarks.contenders import CONTENDERS
+from benchmarks.summary import ratio, timed, timing
+from benchmarks.table import markdown, show_bytes, show_seconds
+
+PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
+MARKED = re.compile(r"(?P<begin><!-- (?P<name>[a-z-]+) -->\n)(?P<table>.*?)(?P<end><!-- end -->)", re.DOTALL)
+LINK = re.compile(r"\]\((\.\./benchmarks/results/[^)]+\.json)\)")
+BESIDE = {
+    "scikit-learn": "scikit-learn",
+    "thinc": "Thinc",
+    "torch": "PyTorch",
+    "torch-compile": "torch.compile",
+    "jax": "JAX, jit a step",
+    "jax-scan": "JAX, scan",
+    "floor": "floor",
+}
+
+
+def main():
+    """Write the page anew."""
+    PAGE.write_text(with_tables(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+def with_tables(page):
+    """Replace every table between marks by what the files give."""
+    files = [PAGE.parent / link for link in dict.fromkeys(LINK.findall(page))]
+    results = [json.loads(file.read_text(encoding="utf-8")) for file in files]
+    workloads = [workload for result in results for workload in result["workloads"]]
+
+    def replaced(match):
+        return "\n".join([match["begin"], *TABLES[match["name"]](workloads), "", match["end"]])
+
+    return MARKED.sub(replaced, page)
+
+
+def _steps(workloads):
+    chosen = [w for w in workloads if w["name"].startswith("step/")]
+    beside = [name for name in BESIDE if any(name in timed(w["contenders"]) for w in chosen)]
+    rows = []
+    for workload in chosen:
+        _, sizes, units, rule = workload["name"].split("/")
+        what = f"{sizes}, {workload['spec']['batch']}; {units}, {rule}"
+        rows.append([what, *_beside(workload["contenders"], beside)])
+    return markdown(["network, batch; units, rule", "gpubp", *(BESIDE[name] for name in beside)], rows)
+
+
+def _beside(found, names):
+    """Our time, and what part it is of each other's."""
+    cells = [f"{ratio(found['gpubp'], found[name]):.2f}" if name in timed(found) else "-" for name in names]
+    return [show_seconds(median(found["gpubp"]["seconds"])), *cells]
+
+
+def _fits(workloads):
+    rows = []
+    for workload in [w for w in workloads if w["name"].startswith("fit/digits/")]:
+        found = workload["contenders"]
+        times = [
+            show_seconds(timing(found[name]["seconds"]).seconds) for name in ("gpubp", "gpubp-numpy", "scikit-learn")
+        ]
+        accuracy = ", ".join(f"{found[name]['accuracy']:.3f}" for name in ("gpubp", "scikit-learn"))
+        what = workload["name"].removeprefix("fit/digits/").replace("/", ", ")
+        rows.append([what, *times, f"{ratio(found['gpubp'], found['scikit-learn']):.2f}", accuracy])
+    heads = ["MLPClassifier on digits", "gpubp", "NumPy alone", "scikit-learn", "gpubp / scikit-learn"]
+    return markdown([*heads, "test accuracy of both"], rows)
+
+
+def _times(kinds, names, heads):
+    """Lay out the times of all contenders, a column each."""
+
+    def table(workloads):
+        rows = []
+        for workload in [w for w in workloads if w["name"].split("/")[0] in kinds]:
+            found = timed(workload["contenders"])
+            what = workload["name"].partition("/")[2].replace("/", ", ")
+            rows.append(
+                [what, *(show_seconds(timing(found[n]["seconds"]).seconds) if n in found else "-" for n in names)]
+            )
+        return markdown([heads, *(CONTENDERS[name].label for name in names)], rows)
+
+    return table
+
+
+def _memory(workloads):
+    rows = []
+    names = ("gpubp", "gpubp-numpy", "scikit-learn")
+    for workload in [w for w in workloads if w["name"].startswith("fit/")]:
+        found = workload["contenders"]
+        peaks = [show_bytes(found[name]["peak_bytes"]) for name in names]
+        rows.append([workload["name"].partition("/")[2].replace("/", ", "), *peaks])
+    return markdown(["peak of a process that fits", *(CONTENDERS[name].label for name in names)], rows)
+
+
+TABLES = {
+    "steps": _steps,
+    "fits": _fits,
+    "predictions": _times(
+        ("predict",), ("gpubp", "scikit-learn", "thinc", "torch", "jax", "floor"), "network, rows of a call"
+    ),
+    "starts": _times(
+        ("start",), ("gpubp", "gpubp-numpy", "scikit-learn", "thinc", "torch", "jax"), "from an empty process"
+    ),
+    "memory": _memory,
+}
+
+
+if __name__ == "__main__":
+    main()
