@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gpubp._typing import Array, Namespace
-from gpubp.backend import Backend, to_backend
+from gpubp.backend import Backend, choose_backend, to_backend
 
 
 class Batch(NamedTuple):
@@ -23,7 +23,12 @@ class Batch(NamedTuple):
 
 
 Batches = Iterable[tuple[float, Batch]]
-"""The batches of one epoch, each with the part of the epoch that is done before it."""
+"""The batches of one epoch, each with the part of the epoch that is done before it; see :func:`epochs_of`."""
+
+
+def epochs_of(batches: Batches) -> int:
+    """Count the epochs that batches are for: 1, but where they say themselves that they are gone through again."""
+    return getattr(batches, "epochs", 1)
 
 
 def total_weight(xp: Namespace, batch: Batch) -> Array:
@@ -35,21 +40,34 @@ def total_weight(xp: Namespace, batch: Batch) -> Array:
 class ArrayBatches:
     """Cases that are arrays, cut into batches of ``size``, the last of which may be smaller.
 
-    ``order`` is an array of NumPy, ``(n_cases,)``, or None where the cases come as they are.
+    ``order`` is an array of NumPy, ``(n_cases,)``, or None where the cases come as they are. They are for ``epochs``
+    epochs, all in the same order; one pass through them gives the batches of one. Where the cases are ``on_host`` they
+    are arrays of NumPy, and go to the backend batch by batch.
     """
 
     backend: Backend
     cases: Batch
     size: int
     order: np.ndarray | None = None
+    epochs: int = 1
+    on_host: bool = False
 
     def __iter__(self) -> Iterator[tuple[float, Batch]]:
-        xp, (x, d, weights, _), n_cases = self.backend.xp, self.cases, self.cases.x.shape[-2]
+        if not self.on_host:
+            yield from self._cut(self.backend)
+            return
+        for part, batch in self._cut(choose_backend("cpu")):
+            x, d, weights = (None if array is None else to_backend(self.backend, array) for array in batch[:3])
+            yield part, Batch(x, d, weights)
+
+    def _cut(self, home: Backend) -> Iterator[tuple[float, Batch]]:
+        """Cut the cases where they are."""
+        xp, (x, d, weights, _), n_cases = home.xp, self.cases, self.cases.x.shape[-2]
         if self.order is None and self.size >= n_cases:
             yield 0.0, self.cases
             return
         index = "int32" if n_cases < 2**31 else "int64"
-        order = None if self.order is None else to_backend(self.backend, self.order, index)
+        order = None if self.order is None else to_backend(home, self.order, index)
         for start in range(0, n_cases, self.size):
             stop = min(start + self.size, n_cases)
             if order is None:

@@ -6,17 +6,19 @@
 
 import math
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from gpubp._typing import Array
 from gpubp.backend import Backend, to_backend, to_numpy
-from gpubp.batches import Batch, Batches
+from gpubp.batches import ArrayBatches, Batch, Batches, epochs_of
 from gpubp.errors import DataError
 from gpubp.losses import output_error
+from gpubp.memory import power_of_two_below
 from gpubp.network import Network, output_layer
 from gpubp.prediction import in_parts
 from gpubp.step import Position
@@ -33,7 +35,8 @@ class History:
     Of a network that has left the stack NaN is noted.
 
     ``error`` is taken batch by batch during the epoch, while the weights were changing, and without the penalty on the
-    weights; the validation figures are taken at the epoch's end. ``seconds`` counts from the start of training.
+    weights; the validation figures are taken at the epoch's end. ``seconds`` counts from the start of training; epochs
+    that were taken together, since nobody looked in between, count as equally long.
     """
 
     error: list[Any] = field(default_factory=list)
@@ -209,11 +212,16 @@ def _answers(told: Any, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _state_of_some(backend: Backend, state: Any, index: Array) -> Any:
-    """Choose what a rule keeps of some networks: rows of its arrays, which may be parts of parts."""
+    """Choose what a rule keeps of some networks: rows of its arrays."""
+    return _with_each_array(lambda part: backend.xp.take(part, index, axis=0), state)
+
+
+def _with_each_array(change: Callable[[Array], Array], state: Any) -> Any:
+    """Change each array of what a rule keeps, which may be parts of parts."""
     if isinstance(state, tuple):
-        parts = [_state_of_some(backend, part, index) for part in state]
+        parts = [_with_each_array(change, part) for part in state]
         return type(state)(*parts) if hasattr(state, "_fields") else tuple(parts)
-    return backend.xp.take(state, index, axis=0) if getattr(state, "ndim", 0) else state
+    return change(state) if getattr(state, "ndim", 0) else state
 
 
 def run(plan: Plan, position: Position) -> Outcome:
@@ -228,11 +236,18 @@ def run(plan: Plan, position: Position) -> Outcome:
     stack = None if plan.until is None else Stack(theta)
     last_good, diverged = theta, np.zeros(theta.shape[:-1], dtype=bool)
     stop_reason: StopReason | None = None
-    history, began = History(), time.perf_counter()
+    history, unwatched, began = History(), Unwatched(plan, position), time.perf_counter()
     try:
         while stop_reason is None:
-            epoch_began = time.perf_counter()
-            error, n_cases, finite = _sweep(plan, position)
+            batches = plan.batches()
+            for error, ended in unwatched.epochs(plan, position, batches, best.stale):
+                history.add(error, None, None, ended - began)
+                if plan.patience is not None:
+                    best = best.after(position, _figure(error, None, None), plan.tolerance)
+            last_good, epoch_began = position.theta, time.perf_counter()
+            errors, n_cases, finite = _sweep(plan, position, batches)
+            (error,) = _one_by_one(errors)
+            unwatched.note(time.perf_counter() - epoch_began)
             bad = ~(np.isfinite(error) & finite)
             diverged = diverged | (bad if stack is None else stack.of_all(bad) == 1.0)
             if np.all(bad if stack is None else bad | stack.done[stack.left]):
@@ -283,18 +298,70 @@ def run(plan: Plan, position: Position) -> Outcome:
     return Outcome(last_good, position.epoch, history, stop_reason, diverged)
 
 
-def _sweep(plan: Plan, position: Position) -> tuple[Any, int, np.ndarray]:
-    """Take one step for each batch of one epoch.
+UNWATCHED = 0.05  # seconds of training, about, that are taken together; so much is lost where Ctrl-C comes
+WORTH_IT = 8  # epochs: the rule's state is copied for them
 
-    The objective over the epoch comes back on the host, the number of cases, and whether the parameters are finite.
+
+class Unwatched:
+    """Epochs that nobody looks at, taken together in one call of the sweep; what comes of them is the same."""
+
+    def __init__(self, plan: Plan, position: Position) -> None:
+        watched = plan.callbacks or plan.held_out is not None or plan.until is not None
+        self.possible = not watched and not hasattr(position.state, "converged")
+        self.seconds = math.inf  # that an epoch takes at least, as far as is known
+
+    def note(self, seconds: float) -> None:
+        """Note how long an epoch took."""
+        self.seconds = min(self.seconds, seconds)
+
+    def epochs(self, plan: Plan, position: Position, batches: Batches, stale: int) -> Iterator[tuple[Any, float]]:
+        """Take some epochs, or none; the error of each, and when it ended.
+
+        Where numbers do not stay finite, or Ctrl-C comes, the position stays where it was.
+        """
+        if not isinstance(batches, ArrayBatches) or (n := self._how_many(plan, position, batches, stale)) < WORTH_IT:
+            return
+        before = position.theta, _with_each_array(partial(plan.backend.xp.asarray, copy=True), position.state)
+        began, self.possible = time.perf_counter(), False
+        try:
+            errors, _, finite = _sweep(plan, position, replace(batches, epochs=n))
+            self.possible = bool(np.all(np.isfinite(errors)) and np.all(finite))
+        finally:
+            if not self.possible:
+                position.theta, position.state = before
+        if self.possible:
+            position.epoch += n
+            seconds = (time.perf_counter() - began) / n
+            self.note(seconds)
+            yield from zip(_one_by_one(errors), (began + k * seconds for k in range(1, n + 1)), strict=True)
+
+    def _how_many(self, plan: Plan, position: Position, batches: ArrayBatches, stale: int) -> int:
+        if not self.possible or batches.order is not None:  # another one in each epoch
+            return 0
+        most = plan.epochs - position.epoch - 1  # the last one is looked at
+        if plan.patience is not None:
+            most = min(most, plan.patience - stale - 1)  # it cannot end before
+        return power_of_two_below(min(most, UNWATCHED / self.seconds))
+
+
+def _sweep(plan: Plan, position: Position, batches: Batches) -> tuple[np.ndarray, int, np.ndarray]:
+    """Take one step for each batch of an epoch, or of several.
+
+    The objective over each epoch comes back on the host, the number of an epoch's cases, and whether the parameters are
+    finite at the end.
     """
-    swept = plan.sweep(position, plan.batches())
-    values, n_cases, finite = to_numpy(swept.values), int(np.sum(swept.sizes)), to_numpy(swept.finite)
+    swept, n_epochs = plan.sweep(position, batches), epochs_of(batches)
+
+    def epoch_by_epoch(figures: np.ndarray) -> np.ndarray:
+        return np.reshape(figures, (n_epochs, -1, *figures.shape[1:]))
+
+    values, n_cases, finite = to_numpy(swept.values), int(np.sum(swept.sizes)) // n_epochs, to_numpy(swept.finite)
     if plan.average is None:
-        return _on_host(np.sum(values, axis=0)), n_cases, finite
+        return np.sum(epoch_by_epoch(values), axis=1), n_cases, finite
     counted = to_numpy(swept.weights) if plan.average == "weights" else swept.sizes
     counted = np.reshape(counted, (*counted.shape, *(1,) * (values.ndim - counted.ndim)))
-    return _on_host(np.sum(values * counted, axis=0) / np.sum(counted, axis=0)), n_cases, finite
+    totals = np.sum(epoch_by_epoch(values * counted), axis=1)
+    return totals / np.sum(epoch_by_epoch(counted), axis=1), n_cases, finite
 
 
 def _look(plan: Plan, theta: Array) -> tuple[Any | None, float | None]:
@@ -312,6 +379,11 @@ def _look(plan: Plan, theta: Array) -> tuple[Any | None, float | None]:
         error = error / held_out.x.shape[-2]
     of_score = None if plan.score is None else float(plan.score(to_numpy(held_out.d), np.concatenate(seen, axis=-2)))
     return _on_host(error), of_score
+
+
+def _one_by_one(figures: np.ndarray) -> list[Any]:
+    """List figures: Python floats of one network, ``(K,)`` of NumPy for a stack."""
+    return figures.tolist() if figures.ndim == 1 else list(figures)
 
 
 def _on_host(figure: Array) -> Any:

@@ -1,4 +1,4 @@
-"""One sweep: a training step for each batch of an epoch, run the way the backend runs it best.
+"""One sweep: a training step for each batch of an epoch, or of several, run the way the backend runs it best.
 
 This is the seam for speed: the training loop calls what :func:`make_sweep` gives it and knows no more.
 """
@@ -12,13 +12,13 @@ import numpy as np
 from gpubp import cpu, cuda
 from gpubp._typing import Array, Namespace
 from gpubp.backend import Backend
-from gpubp.batches import Batches, total_weight
+from gpubp.batches import Batches, epochs_of, total_weight
 from gpubp.descent import Rule
 from gpubp.second_order import SecondOrder
 from gpubp.step import Objective, Position, Step, Swept, make_step
 
 Sweep = Callable[[Position, Batches], Swept]
-"""``sweep(position, batches)`` moves the position, batch by batch."""
+"""``sweep(position, batches)`` moves the position, batch by batch, through all epochs that the batches are for."""
 
 
 def make_sweep(
@@ -57,12 +57,12 @@ def _step_by_step(xp: Namespace, step: Step, position: Position, batches: Batche
     values: list[Array] = []
     weights: list[Any] = []
     sizes: list[int] = []
-    for part, batch in batches:
-        epoch = position.epoch + part
-        position.theta, position.state, value = step(position.theta, position.state, batch, epoch)
-        values.append(value)
-        weights.append(total_weight(xp, batch))
-        sizes.append(batch.x.shape[-2])
+    for epoch in range(position.epoch, position.epoch + epochs_of(batches)):
+        for part, batch in batches:
+            position.theta, position.state, value = step(position.theta, position.state, batch, epoch + part)
+            values.append(value)
+            weights.append(total_weight(xp, batch))
+            sizes.append(batch.x.shape[-2])
     all_weights = np.asarray(weights) if isinstance(weights[0], float) else xp.stack(weights)
     finite = xp.all(xp.isfinite(position.theta), axis=-1)
     return Swept(xp.stack(values), all_weights, np.asarray(sizes), finite)

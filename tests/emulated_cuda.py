@@ -4,6 +4,8 @@ It has the methods of gpubp.cuda.device.CudaDevice, on arrays of NumPy. It is st
 so does shared memory before each block; arrays are checked against a kernel's parameters; while steps are captured
 nothing runs, and nothing but launches is allowed; a block some of whose threads end while others wait is an error. With
 ``backwards`` a block's threads, and the blocks, take their turns in reverse: what depends on who comes first shows.
+What is sent aside arrives when it is waited for, and may neither be written to before nor overwrite what may still be
+read.
 """
 
 import atexit
@@ -98,10 +100,10 @@ static int run(const Kernel &kernel, Place grid, Place block, unsigned n_shared,
     given = &kernel;
     gridDim = grid;
     blockDim = block;
-    const unsigned n = block.x * block.y, n_blocks = grid.x * grid.y;
+    const unsigned n = block.x * block.y, n_blocks = grid.x * grid.y * grid.z;
     for (unsigned k = 0; k < n_blocks; ++k) {
         const unsigned at = backwards ? n_blocks - 1 - k : k;
-        blockIdx = {at % grid.x, at / grid.x, 0};
+        blockIdx = {at % grid.x, at / grid.x % grid.y, at / grid.x / grid.y};
         for (unsigned i = 0; i < n_shared; ++i) shared[i] = NAN;
         if (waits) {
             if (!run_block(n, backwards)) return 1;
@@ -186,6 +188,7 @@ class EmulatedDevice:
         self.recorded = None
         self.n_launches, self.n_replays = 0, 0
         self.computed = None  # how the last product was made, where cuBLAS was asked
+        self.arrivals, self.on_their_way, self.reads, self.n_marks = [], [], [], 0
 
     def active(self):
         return contextlib.nullcontext()
@@ -203,6 +206,8 @@ class EmulatedDevice:
         if place is None:
             return array.copy()
         assert (array.shape, array.dtype) == (place.shape, place.dtype)
+        if any(np.shares_memory(array, arrival) for arrival in self.arrivals):
+            self.reads.append((array, self.n_marks))
         place[...] = array
         return place
 
@@ -212,6 +217,43 @@ class EmulatedDevice:
 
     def wait(self):
         self._must_not_be_captured()
+        for _, event in list(self.on_their_way):
+            self.wait_for(event)
+
+    def pinned(self, shape, dtype):
+        self._must_not_be_captured()
+        return np.full(shape, np.nan, dtype)
+
+    def send(self, pairs, after):
+        self._must_not_be_captured()
+        for array, place in pairs:
+            assert (array.shape, array.dtype) == (place.shape, place.dtype)
+            assert array.flags.c_contiguous
+            assert place.flags.c_contiguous
+            for sent, _ in self.on_their_way:
+                assert not any(np.shares_memory(array, other) for other, _, _ in sent), "may not have been sent yet"
+            for read, mark in self.reads:
+                assert not np.shares_memory(place, read) or (after or 0) > mark, "may not have been worked off yet"
+            self.arrivals.append(place)
+            place[...] = np.nan  # from now on at any time
+        self.on_their_way.append(([(array, array.copy(), place) for array, place in pairs], event := object()))
+        return event
+
+    def follow(self, event):
+        self._must_not_be_captured()
+        for pairs, sent in self.on_their_way:
+            for _, copied, place in pairs if sent is event else ():
+                place[...] = copied
+
+    def mark(self):
+        self.n_marks += 1
+        return self.n_marks
+
+    def wait_for(self, event):
+        """Wait for what was sent with this event, and before."""
+        while any(sent is event for _, sent in self.on_their_way):
+            for array, copied, _ in self.on_their_way.pop(0)[0]:
+                np.testing.assert_array_equal(array, copied, "written to before it was sent")
 
     def kernels(self, source):
         self._must_not_be_captured()
@@ -220,8 +262,9 @@ class EmulatedDevice:
         for name, text, parameters, body in parsed(source):
             names = ", ".join(re.search(r"(\w+)\s*$", part)[1] for part in text.split(","))
             wrappers.append(
-                f'extern "C" int run_{name}(unsigned gx, unsigned gy, unsigned bx, unsigned by, unsigned n_shared, '
-                f"int waits, int backwards, {text}) {{\n    const Place grid = {{gx, gy, 1}}, block = {{bx, by, 1}};\n"
+                f'extern "C" int run_{name}(unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, '
+                f"unsigned n_shared, int waits, int backwards, {text}) {{\n"
+                f"    const Place grid = {{gx, gy, gz}}, block = {{bx, by, 1}};\n"
                 f"    return run([&] {{ {name}({names}); }}, grid, block, n_shared, waits, backwards);\n}}\n"
             )
             found[name] = (parameters, "__syncthreads" in body or "_over_block(" in body)
@@ -232,11 +275,13 @@ class EmulatedDevice:
         }
 
     def launch(self, kernel, blocks, threads, shared_bytes, *arguments):
-        blocks, threads = (pair if isinstance(pair, tuple) else (pair, 1) for pair in (blocks, threads))
+        blocks = (*blocks, 1, 1)[:3] if isinstance(blocks, tuple) else (blocks, 1, 1)
+        threads = threads if isinstance(threads, tuple) else (threads, 1)
         n_threads, n_shared = threads[0] * threads[1], shared_bytes // np.dtype(self.dtype).itemsize
         assert 0 < n_threads <= 1024
         assert 0 < blocks[0] < 2**31
         assert 0 < blocks[1] < 2**16
+        assert 0 < blocks[2] < 2**16
         assert shared_bytes <= self.shared_memory
         assert len(arguments) == len(kernel.parameters), kernel.name
         given = [self._argument(kernel, *pair) for pair in zip(kernel.parameters, arguments, strict=True)]
@@ -248,8 +293,11 @@ class EmulatedDevice:
         self._do(work)
 
     def multiply(self, a, b, to, *, a_transposed=False, b_transposed=False):
-        assert all(part.flags.c_contiguous and part.ndim == 2 and part.dtype == to.dtype for part in (a, b, to))
-        a, b = (a.T if a_transposed else a), (b.T if b_transposed else b)
+        for part in (a, b, to):
+            assert (part if part.ndim == 2 else part[0]).flags.c_contiguous
+            assert part.ndim == 2 or part.ndim == to.ndim == 3
+            assert part.dtype == to.dtype
+        a, b = (a.mT if a_transposed else a), (b.mT if b_transposed else b)
         self._do(lambda: np.matmul(a, b, out=to))
 
     def capture(self, work):
@@ -365,7 +413,7 @@ class RawKernel:
         assert shared_mem <= self.max_dynamic_shared_size_bytes
         assert all(isinstance(value, np.generic | DeviceArray) for value in arguments)
         given = [_as_emulated(value) for value in arguments]
-        self.device.launch(self.kernel, (*blocks, 1)[:2], (*threads, 1)[:2], shared_mem, *given)
+        self.device.launch(self.kernel, blocks, (*threads, 1)[:2], shared_mem, *given)
 
 
 class RawModule:
@@ -394,10 +442,14 @@ def emulated_modules():
     """The modules cupy, nvmath, nvmath.bindings and nvmath.bindings.cublas, as far as they are asked for."""
     device = EmulatedDevice()
 
-    def gemm_ex(
-        handle, op_a, op_b, m, n, k, alpha, a, type_a, lda, b, type_b, ldb, beta, c, type_c, ldc, compute, algo
-    ):
+    def gemm_ex(handle, op_a, op_b, m, n, k, alpha, *given):
         """Set C to op(A) op(B), all by columns."""
+        a, b, c = given[:3], given[3:6], given[7:10]
+        gemm_strided_batched_ex(handle, op_a, op_b, m, n, k, alpha, *a, 0, *b, 0, given[6], *c, 0, 1, *given[10:])
+
+    def gemm_strided_batched_ex(*given):
+        handle, op_a, op_b, m, n, k, alpha, a, type_a, lda, a_apart, b, type_b, ldb, b_apart, *others = given
+        beta, c, type_c, ldc, c_apart, count, compute, algo = others
         assert (handle, type_a, type_b, algo) == (99, type_c, type_c, -1)
         device.computed = compute
         dtype, number = (("float32", ctypes.c_float), ("float64", ctypes.c_double))[type_c]
@@ -406,12 +458,17 @@ def emulated_modules():
             numbers = np.ctypeslib.as_array(ctypes.cast(address, ctypes.POINTER(number)), (columns, apart))
             return numbers.T[:rows]
 
-        A = matrix(a, k, m, lda).T if op_a else matrix(a, m, k, lda)
-        B = matrix(b, n, k, ldb).T if op_b else matrix(b, k, n, ldb)
-        C = matrix(c, m, n, ldc)
         assert matrix(alpha, 1, 1, 1) == 1.0
         assert matrix(beta, 1, 1, 1) == 0.0
-        device._do(lambda: np.copyto(C, np.matmul(A, B).astype(dtype)))
+        products, item = [], np.dtype(dtype).itemsize
+        for one in range(count):
+            at_a, at_b, at_c = (
+                first + one * apart * item for first, apart in ((a, a_apart), (b, b_apart), (c, c_apart))
+            )
+            A = matrix(at_a, k, m, lda).T if op_a else matrix(at_a, m, k, lda)
+            B = matrix(at_b, n, k, ldb).T if op_b else matrix(at_b, k, n, ldb)
+            products.append((A, B, matrix(at_c, m, n, ldc)))
+        device._do(lambda: [np.copyto(C, np.matmul(A, B).astype(dtype)) for A, B, C in products])
 
     def on_device(array):
         return np.asarray(array).view(DeviceArray)
@@ -437,7 +494,7 @@ def emulated_modules():
     cublas = ModuleType("nvmath.bindings.cublas")
     cublas.create, cublas.destroy = lambda: 99, lambda handle: None
     cublas.set_stream = cublas.set_workspace = lambda *_: None
-    cublas.gemm_ex = gemm_ex
+    cublas.gemm_ex, cublas.gemm_strided_batched_ex = gemm_ex, gemm_strided_batched_ex
     cublas.Operation, cublas.GemmAlgo = SimpleNamespace(N=0, T=1), SimpleNamespace(DEFAULT=-1)
     cublas.ComputeType = SimpleNamespace(**COMPUTE_TYPES)
     bindings, nvmath = ModuleType("nvmath.bindings"), ModuleType("nvmath")

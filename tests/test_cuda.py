@@ -172,7 +172,7 @@ def numbers(shape, dtype, seed=0):
 
 def launch_over_units(device, kernel, case_by_case, b, n, *places):
     shape = (b, 32) if case_by_case else ((-(-n // 32), -(-b // 8)), (32, 8))
-    device.launch(kernel, *shape, 256 * places[1].itemsize, b, n, *places)
+    device.launch(kernel, *shape, 256 * 8, b, n, *places)
 
 
 @pytest.fixture(scope="module", params=["float64", "float32"])
@@ -196,7 +196,7 @@ class TestKernels:
         k, x, bias = UNITS.index(unit), numbers((9, 70), dtype)[:, :n].copy(), numbers((1, 70), dtype, 1)[0, :n].copy()
         value, slope = layers.units[k], layers.slopes[k]
         totals, y = x.copy(), np.full_like(x, np.nan)
-        launch_over_units(device, kernels[value.name], value.case_by_case, 9, n, bias, totals, y)
+        launch_over_units(device, kernels[value.name], value.case_by_case, 9, n, bias, n, totals, y)
         assert_agree(y, activation(unit).value(np, x + bias), "elementwise")
         np.testing.assert_array_equal(totals, x + bias if layers.total_kept[k] else x)
         dE_dy = numbers((9, 70), dtype, 2)[:, :n].copy()
@@ -212,7 +212,7 @@ class TestKernels:
         x, d = rng.normal(size=(9, 40)).astype(dtype), rng.dirichlet(np.ones(40), 9).astype(dtype)
         weights = rng.uniform(0.0, 2.0, 9).astype(dtype)
         signals, errors = np.full_like(x, np.nan), np.full(9, np.nan, dtype)
-        places = (None, x, d, weights, signals, errors)
+        places = (None, 0, x, d, 0, weights, 0, signals, errors)
         launch_over_units(device, kernels[f"output_{k}"], outputs[k].case_by_case, 9, 40, *places)
         y = activation(pair[1]).value(np, x)
         for c in range(9):  # the sum over one case
@@ -233,7 +233,8 @@ class TestKernels:
         settings = settings_of_steps(update, rule.settings, state, np.zeros(3))[:, 0].astype(dtype)
         mine, parts = theta.copy(), [getattr(state, part).copy() for part in update.parts]
         for step in range(3):
-            fixed = (np.asarray([step + 1]), settings, np.asarray([0.5], dtype), np.dtype(dtype).type(0.0), None)
+            of_step = (np.asarray([step + 1]), settings, settings.shape[1], 0)
+            fixed = (*of_step, np.asarray([0.5], dtype), np.dtype(dtype).type(0.0), None)
             device.launch(kernel, 2, 256, 4096, 600, *fixed, gradient, mine, *parts)
             change, state = rule.update(np, gradient * np.dtype(dtype).type(0.5), state, theta, rule.at(0))
             theta = theta + change
@@ -249,7 +250,7 @@ class TestKernels:
         x = np.asarray([[1.0, np.nan, -1.0]])
         for unit, expected in zip(layers.units, ([[1.0, np.nan, 0.0]], [[np.nan] * 3]), strict=True):
             y = np.empty_like(x)
-            launch_over_units(device, kernels[unit.name], unit.case_by_case, 1, 3, None, x.copy(), y)
+            launch_over_units(device, kernels[unit.name], unit.case_by_case, 1, 3, None, 0, x.copy(), y)
             np.testing.assert_array_equal(y, expected)
 
 
@@ -528,11 +529,20 @@ class TestSweep:
 STACK = 5
 
 
-class TestStacks:
-    """A block of threads for each network."""
+@pytest.fixture(params=["layer by layer", "tiny"])
+def form_of_stack(request, monkeypatch):
+    """Both forms of a stack's step: blocks of threads in a launch's third direction, or one for each small network."""
+    if request.param == "layer by layer":
+        monkeypatch.setattr(room, "shared_memory", lambda *_: 10**9)  # more than there is
+    return request.param
 
-    def both_ways(self, machine, network, rule, dtype="float64", own_cases=False, weighed=None, size=SIZE, **options):
-        xp, objective, ends = machine.backend.xp, Objective(network, **options), []
+
+@pytest.mark.usefixtures("form_of_stack")
+class TestStacks:
+    def both_ways(
+        self, machine, network, rule, dtype="float64", own_cases=False, weighed=None, size=SIZE, shuffled=True, **o
+    ):
+        xp, objective, ends = machine.backend.xp, Objective(network, **o), []
         theta = machine.asarray(initial_weights(network, range(STACK), scheme="uniform", scale=0.5, dtype=dtype))
         parts = [cases(network, dtype, weighed is not None, seed) for seed in range(STACK)]
         x, d = (np.stack([part[k] for part in parts]) for k in range(2))
@@ -546,7 +556,8 @@ class TestStacks:
         for way in (plain, cuda_sweep(machine.device, objective, rule, dtype, None)):
             position, rng = Position(theta, rule.init(xp, theta)), np.random.default_rng(2)
             for _ in range(3):
-                told = way(position, ArrayBatches(machine.backend, given, size, rng.permutation(N_CASES)))
+                order = rng.permutation(N_CASES) if shuffled else None
+                told = way(position, ArrayBatches(machine.backend, given, size, order))
                 position.epoch += 1
             ends.append((position, told))
         (one, told), (other, also_told) = ends
@@ -554,6 +565,7 @@ class TestStacks:
             assert_agree(a, b, "steps")
         assert_told_the_same(also_told, told, dtype)
         np.testing.assert_array_equal(to_numpy(also_told.finite), to_numpy(told.finite))
+        return other
 
     @pytest.mark.parametrize(
         ("own_cases", "weighed"),
@@ -580,15 +592,75 @@ class TestStacks:
         fast = cuda_sweep(machine.device, Objective(network), rule, "float64", None)
         position = Position(machine.asarray(theta), rule.init(machine.backend.xp, machine.asarray(theta)))
         given = given_to(machine, cases(network, "float64"))
-        told = fast(position, ArrayBatches(machine.backend, given, SIZE))
+        with np.errstate(invalid="ignore"):
+            told = fast(position, ArrayBatches(machine.backend, given, SIZE))
         np.testing.assert_array_equal(told.finite, [True, True, False, True, True])
 
-    def test_larger_networks_go_the_plain_way(self):
-        network, rule, told = Network((300, 300, 2)), momentum(), object()
+    def test_whole_sweeps(self, machine, monkeypatch):
+        """Cases as they are, and graphs of one step."""
+        monkeypatch.setattr(room, "STEPS_OF_A_GRAPH", 1)
+        self.both_ways(machine, Network((3, 5, 2)), adam(), size=99, shuffled=False, own_cases=True, weighed="each")
+
+    @needs_compiler
+    def test_the_order_of_threads_changes_nothing(self):
+        network, ends = Network((3, 40, 2), hidden="softmax"), []
+        for machine in (emulated(), emulated(backwards=True)):
+            ends.append(self.both_ways(machine, network, adam(), "float32", l2=0.1).theta)
+        np.testing.assert_array_equal(*ends)
+
+    @needs_compiler
+    def test_more_networks_than_blocks_can_count_go_the_plain_way(self, monkeypatch):
+        monkeypatch.setattr(room, "MOST_NETWORKS", 1)
+        network, rule, told = Network((3, 2)), momentum(), object()
         fast = cuda_sweep(EmulatedDevice(), Objective(network), rule, "float64", lambda position, batches: told)
-        theta = np.zeros((2, network.n_parameters))
         given = ArrayBatches(choose_backend("cpu"), cases(network, "float64"), SIZE)
-        assert fast(Position(theta, rule.init(np, theta)), given) is told
+        for n_networks in (1, 2):
+            theta = np.zeros((n_networks, network.n_parameters))
+            assert (fast(Position(theta, rule.init(np, theta)), given) is told) == (n_networks == 2)
+
+
+class TestStackSizes:
+    @needs_compiler
+    def test_larger_networks_go_layer_by_layer(self):
+        for sizes, kind in (((300, 300, 2), steps.Steps), ((3, 30, 2), tiny.TinySteps)):
+            network, rule = Network(sizes), momentum()
+            fast = cuda_sweep(EmulatedDevice(), Objective(network), rule, "float32", None)
+            theta = np.zeros((2, network.n_parameters), "float32")
+            given = ArrayBatches(choose_backend("cpu"), cases(network, "float32"), SIZE)
+            fast(Position(theta, rule.init(np, theta)), given)
+            assert type(fast.steps) is kind
+
+
+# --- many epochs in one call ---
+
+
+class TestEpochsTogether:
+    """One call for several epochs, after which there is one for fewer and one for more: the same bits."""
+
+    @pytest.mark.parametrize("seeds", [0, (0, 1)])
+    @pytest.mark.parametrize(("size", "shuffled"), [(99, False), (SIZE, False), (5, True)])
+    def test_give_the_bits_of_one_by_one(self, machine, form, size, shuffled, seeds, monkeypatch):
+        monkeypatch.setattr(room, "STEPS_OF_A_GRAPH", 3)
+        if form == "layer by layer":
+            monkeypatch.setattr(room, "shared_memory", lambda *_: 10**9)
+        network, order = Network((3, 5, 4), hidden="tanh"), np.random.default_rng(0).permutation(N_CASES)
+        rule = adam(learning_rate=Steps({0: 0.1, 1.5: 0.01, 7.4: 0.05}))
+        theta = machine.asarray(initial_weights(network, seeds, dtype="float64"))
+        batches = ArrayBatches(machine.backend, given_to(machine, cases(network, "float64", weighed=True)), size)
+        batches, ends = replace(batches, order=order if shuffled else None), []
+        for epochs in ([1] * 13, [1, 4, 1, 2, 5]):
+            fast = cuda_sweep(machine.device, Objective(network, l2=0.1), rule, "float64", None)
+            position, told = Position(theta, rule.init(machine.backend.xp, theta)), []
+            for n in epochs:
+                told.append(fast(position, replace(batches, epochs=n)))
+                position.epoch += n
+            ends.append((position, told))
+        (one, told), (other, also_told) = ends
+        for a, b in zip((one.theta, *one.state), (other.theta, *other.state), strict=True):
+            np.testing.assert_array_equal(to_numpy(a), to_numpy(b))
+        for name in ("values", "weights", "sizes"):
+            found, expected = (np.concatenate([getattr(part, name) for part in parts]) for parts in (told, also_told))
+            np.testing.assert_array_equal(found, expected)
 
 
 class TestGoesThePlainWay:
@@ -729,6 +801,22 @@ class TestCudaDevice:
         to = device.empty((3, 5), dtype)
         device.multiply(a, b, to, a_transposed=a_transposed, b_transposed=b_transposed)
         assert_agree(np.asarray(to), expected, "forward")
+
+    @pytest.mark.parametrize("a_transposed", [False, True])
+    @pytest.mark.parametrize("b_transposed", [False, True])
+    @pytest.mark.parametrize("shared", [0, 1, None])
+    def test_products_of_a_stack(self, device, dtype, a_transposed, b_transposed, shared):
+        """Blocks of parameters are far apart; what all networks have the same is one matrix."""
+        rng, shapes, places = np.random.default_rng(0), [(3, 4), (4, 5), (3, 5)], []
+        for k, turned in enumerate((a_transposed, b_transposed, False)):
+            rows, columns = shapes[k][::-1] if turned else shapes[k]
+            numbers = device.upload(rng.normal(size=(6, 7 + rows * columns)).astype(dtype))
+            place = numbers[:, 7:].reshape(6, rows, columns)
+            places.append(place[2] if k == shared else place)
+        a, b, to = places
+        device.multiply(a, b, to, a_transposed=a_transposed, b_transposed=b_transposed)
+        a, b = (np.asarray(part.mT if turned else part) for part, turned in ((a, a_transposed), (b, b_transposed)))
+        assert_agree(np.asarray(to), np.matmul(a, b), "forward")
 
     @pytest.mark.parametrize("products", PRODUCTS)
     def test_precision_of_products(self, products):

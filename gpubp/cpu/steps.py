@@ -88,7 +88,7 @@ class Request(NamedTuple):
     theta, first, second : int
         The parameters, and the state of the rule; no address of what it does not need.
     n_steps : int
-        How many steps the sweep has.
+        How many steps the sweep has: those of an epoch, as often as it is gone through.
     settings, n_settings, settings_apart : int
         For each step what the rule's loop is given, ``(n_steps, n_settings)``.
     values, case_weights : int
@@ -266,8 +266,9 @@ def _take_steps(thread, n_threads, mailbox, work, buffers, asked):
     last, passed = work.slopes.size - 1, times_passed(mailbox, n_threads)
     finite[thread] = 1
 
+    steps_of_epoch = (asked.n_cases + asked.size - 1) // asked.size
     for step in range(asked.begin, asked.end):
-        at = step * asked.size
+        at = step % steps_of_epoch * asked.size
         b = min(asked.size, asked.n_cases - at)
         if asked.order:
             _choose(thread, n_threads, mailbox, work, buffers, asked, at, b, step % 2)

@@ -65,9 +65,10 @@ class CompiledSweep:
             return self.plain(position, batches)
         stack = position.theta.shape[:-1]
         g = self._gathered(batches, stack)
+        found, epochs = g.room_for(batches.epochs), position.epoch + np.arange(batches.epochs)
         state, theta = self._state(position), self._theta(position)
-        updates = getattr(state, "updates", 0) + 1 + np.arange(g.n_steps)
-        settings = numbers_of_steps(self.rule, position.epoch + g.parts, updates, self.dtype)
+        updates = getattr(state, "updates", 0) + 1 + np.arange(found.n_steps)
+        settings = numbers_of_steps(self.rule, np.add.outer(epochs, g.parts).ravel(), updates, self.dtype)
         order = None if batches.order is None else batches.order.astype(np.int64, copy=False)
         position.theta, position.state = theta, state
         first, second = ([_address(part) for part in state if isinstance(part, np.ndarray)] + [0, 0])[:2]
@@ -86,34 +87,34 @@ class CompiledSweep:
             theta=_address(theta),
             first=first,
             second=second,
-            n_steps=g.n_steps,
+            n_steps=found.n_steps,
             settings=_address(settings),
             n_settings=settings.shape[-1],
             settings_apart=settings[0].size if settings.ndim == 3 else 0,
-            values=g.values.address,
-            case_weights=g.weights.address,
-            squares=g.squares.address,
-            finite=g.finite.address,
+            values=found.values.address,
+            case_weights=found.weights.address,
+            squares=found.squares.address,
+            finite=found.finite.address,
             begin=0,
             end=0,
         )
-        g.weights.array[..., :] = np.nan
-        for begin, end in self._calls(g.n_steps):
+        found.weights.array[..., :] = np.nan
+        for begin, end in self._calls(found.n_steps):
             try:
                 g.crew.run(asked._replace(begin=begin, end=end))
             finally:  # Ctrl-C is looked at when the steps are done
-                if hasattr(state, "updates") and not np.any(np.isnan(g.weights.array[..., end - 1])):
+                if hasattr(state, "updates") and not np.any(np.isnan(found.weights.array[..., end - 1])):
                     position.state = state._replace(updates=int(updates[end - 1]))
         self.own_state = position.state
-        values, weights = g.values.array.copy(), g.weights.array.copy()
+        values, weights, finite = found.values.array.copy(), found.weights.array.copy(), found.finite.array == 1
         if self.objective.l2 and self.objective.penalty_reported:
             # a batch whose cases all count nothing says nothing
             share = np.divide(1.0, weights, out=np.zeros_like(weights), where=weights > 0.0)
-            squares = np.sum(g.squares.array, axis=-1)
+            squares = np.sum(found.squares.array, axis=-1)
             values += 0.5 * self.objective.l2 * squares * (share if self.objective.mean else 1.0)
         if stack and not case_weights.apart(1):
             weights = weights[0]  # the same for all
-        return Swept(values.T, weights.T, g.sizes, g.finite.array == 1 if stack else np.all(g.finite.array == 1))
+        return Swept(values.T, weights.T, np.tile(g.sizes, batches.epochs), finite if stack else np.all(finite))
 
     def _calls(self, n_steps: int) -> Iterator[tuple[int, int]]:
         """Cut steps into calls, so that Python sees in time whether Ctrl-C was pressed."""
@@ -181,14 +182,29 @@ class Gathered:
 
     def __init__(self, kind: Any, size: int, n_cases: int, stack: tuple[int, ...], crew: Crew) -> None:
         begins = np.arange(0, n_cases, size)
-        self.kind, self.size, self.n_cases, self.crew, self.n_steps = kind, size, n_cases, crew, len(begins)
+        self.kind, self.size, self.n_cases, self.stack, self.crew = kind, size, n_cases, stack, crew
         self.sizes, self.parts = np.minimum(size, n_cases - begins), begins / n_cases
-        self.values, self.weights = Found((*stack, self.n_steps), float), Found((*stack, self.n_steps), float)
-        self.squares = Found((*stack, self.n_steps, 1 if stack else crew.n_threads), float)
-        self.finite = Found(stack or (crew.n_threads,), np.int64)
+        self.found: Found | None = None
+
+    def room_for(self, n_epochs: int) -> "Found":
+        """Give room for what is found in so many epochs; that of the last sweep, where it had as many."""
+        n_steps = n_epochs * len(self.sizes)
+        if self.found is None or self.found.n_steps != n_steps:
+            self.found = Found(n_steps, self.stack, self.crew.n_threads)
+        return self.found
 
 
 class Found:
+    """What threads find in the steps of a sweep: see :class:`gpubp.cpu.steps.Request`."""
+
+    def __init__(self, n_steps: int, stack: tuple[int, ...], n_threads: int) -> None:
+        self.n_steps = n_steps
+        self.values, self.weights = Place((*stack, n_steps), float), Place((*stack, n_steps), float)
+        self.squares = Place((*stack, n_steps, 1 if stack else n_threads), float)
+        self.finite = Place(stack or (n_threads,), np.int64)
+
+
+class Place:
     """An array with its address, which takes NumPy a while to find."""
 
     def __init__(self, shape: tuple[int, ...], dtype: Any) -> None:

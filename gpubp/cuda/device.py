@@ -5,6 +5,7 @@ handle and a workspace of our own: with these, on one stream, the same products 
 """
 
 import contextlib
+import importlib
 import re
 import threading
 import weakref
@@ -28,11 +29,11 @@ PRODUCTS = {
 
 CUDA_TYPES = {"float32": 0, "float64": 1}  # CUDA_R_32F, CUDA_R_64F
 
-Size = int | tuple[int, int]
+Size = int | tuple[int, ...]
 
 
 class CudaDevice:
-    """One GPU, with a stream and a cuBLAS handle of its own, and arrays apart from CuPy's pool of memory.
+    """One GPU, with streams and a cuBLAS handle of its own, and arrays apart from CuPy's pool of memory.
 
     Parameters
     ----------
@@ -47,7 +48,7 @@ class CudaDevice:
 
         self.xp, self.device, self.products, self._cublas = cupy, device, products, cublas
         with device:
-            self.stream = cupy.cuda.Stream(non_blocking=True)
+            self.stream, self._aside = (cupy.cuda.Stream(non_blocking=True) for _ in range(2))
             self._workspace = self.empty((WORKSPACE,), "uint8")
             self._handle = cublas.create()
         weakref.finalize(self, cublas.destroy, self._handle)
@@ -106,6 +107,36 @@ class CudaDevice:
         self.stream.synchronize()
         self._in_flight.clear()
 
+    # --- copies aside ---
+
+    def pinned(self, shape: tuple[int, ...], dtype: str) -> np.ndarray:
+        """Make an array of NumPy that the system leaves where it is: copies from it do not hold up the host."""
+        place: np.ndarray = importlib.import_module("cupyx").empty_pinned(shape, dtype)
+        return place
+
+    def send(self, pairs: list[tuple[np.ndarray, Array]], after: Any) -> Any:
+        """Copy pinned arrays to places, while the device does other things; give the event that they have arrived.
+
+        ``after`` is the event that is waited for, or None.
+        """
+        if after is not None:
+            self._aside.wait_event(after)
+        for array, place in pairs:
+            place.set(array, stream=self._aside)
+        return self._aside.record()
+
+    def follow(self, event: Any) -> None:
+        """Let what is asked of the device from now on wait for an event."""
+        self.stream.wait_event(event)
+
+    def mark(self) -> Any:
+        """Give the event that the device has done what was asked of it so far, copies aside not counted."""
+        return self.stream.record()
+
+    def wait_for(self, event: Any) -> None:
+        """Wait for an event."""
+        event.synchronize()
+
     # --- launches ---
 
     def kernels(self, source: str) -> dict[str, Any]:
@@ -122,25 +153,34 @@ class CudaDevice:
     def multiply(
         self, a: Array, b: Array, to: Array, *, a_transposed: bool = False, b_transposed: bool = False
     ) -> None:
-        """Set ``to`` to a product of matrices whose rows have no gaps.
+        """Set ``to`` to a product of matrices whose rows have no gaps; or to one for each network of a stack.
 
+        Of a stack ``to`` is ``(K, m, n)``; what all networks have the same is a single matrix.
         cuBLAS goes by columns: what it sees are the transposes, and so it is given the operands in reverse.
         """
-        m, n = to.shape
-        k = a.shape[0] if a_transposed else a.shape[1]
+        m, n = to.shape[-2:]
+        k = a.shape[-2] if a_transposed else a.shape[-1]
         dtype = str(to.dtype)
         (one, zero), kind = self._factors[dtype], CUDA_TYPES[dtype]
         as_is, transposed = int(self._cublas.Operation.N), int(self._cublas.Operation.T)
-        self._cublas.gemm_ex(
+        one_of_many = to.ndim == 3
+
+        def given(matrix: Array) -> tuple[int, ...]:
+            apart = matrix.strides[0] // matrix.itemsize if matrix.ndim == 3 else 0
+            return (matrix.data.ptr, kind, matrix.shape[-1], *((apart,) if one_of_many else ()))
+
+        product = self._cublas.gemm_strided_batched_ex if one_of_many else self._cublas.gemm_ex
+        product(
             self._handle,
             transposed if b_transposed else as_is,
             transposed if a_transposed else as_is,
             *(n, m, k),
             one.ctypes.data,
-            *(b.data.ptr, kind, b.shape[1]),
-            *(a.data.ptr, kind, a.shape[1]),
+            *given(b),
+            *given(a),
             zero.ctypes.data,
-            *(to.data.ptr, kind, n),
+            *given(to),
+            *(to.shape[:1] if one_of_many else ()),
             self._compute[dtype],
             self._algorithm,
         )

@@ -1,7 +1,8 @@
 """CUDA C of a training step, layer by layer: what the equations say, with loops around it.
 
 A kernel goes through the units of all cases at once, or where it adds up over units, through the cases, a block of
-threads for each. No sum depends on which thread comes first: the same training gives the same bits again.
+threads for each. Of a stack each network has blocks of its own: their third coordinate tells which. No sum depends on
+which thread comes first: the same training gives the same bits again.
 """
 
 from collections.abc import Mapping
@@ -53,6 +54,8 @@ OVER_BLOCK = {REDUCTIONS["sum"]: "sum_over_block", REDUCTIONS["max"]: "largest_o
 
 UNITS_OF_ALL_CASES = """
 extern "C" __global__ void {name}(whole b, whole n, {parameters}) {{
+    const whole network = blockIdx.z;
+{own}
     for (whole c = (whole)blockIdx.y * blockDim.y + threadIdx.y; c < b; c += (whole)gridDim.y * blockDim.y) {{
         for (whole j = (whole)blockIdx.x * blockDim.x + threadIdx.x; j < n; j += (whole)gridDim.x * blockDim.x) {{
 {body}
@@ -63,6 +66,8 @@ extern "C" __global__ void {name}(whole b, whole n, {parameters}) {{
 
 CASE_BY_CASE = """
 extern "C" __global__ void {name}(whole b, whole n, {parameters}) {{
+    const whole network = blockIdx.z;
+{own}
     for (whole c = blockIdx.x; c < b; c += gridDim.x) {{
 {body}
     }}
@@ -73,15 +78,16 @@ OWN_UNITS = "for (whole j = threadIdx.x; j < n; j += blockDim.x)"
 
 GATHER = """
 extern "C" __global__ void gather(
-    whole n_cases, whole n_inputs, whole n_outputs, whole size, const int* order, const whole* counter,
-    const real* x, const real* d, const real* case_weights, real* to_x, real* to_d, real* to_weights
+    whole n_chosen, whole n, whole size, whole steps_of_epoch, const int* order, const whole* counter,
+    const real* cases, whole n_cases, real* to, whole room
 ) {
-    const int* chosen = order + counter[0] * size;  // of the steps from this one on
-    for (whole c = blockIdx.x; c < n_cases; c += gridDim.x) {
+    const whole network = blockIdx.z;
+    cases += network * n_cases * n;
+    to += network * room * n;
+    const int* chosen = order + counter[0] % steps_of_epoch * size;  // of the steps from this one on
+    for (whole c = blockIdx.x; c < n_chosen; c += gridDim.x) {
         const whole from = chosen[c];
-        for (whole i = threadIdx.x; i < n_inputs; i += blockDim.x) to_x[c * n_inputs + i] = x[from * n_inputs + i];
-        for (whole j = threadIdx.x; j < n_outputs; j += blockDim.x) to_d[c * n_outputs + j] = d[from * n_outputs + j];
-        if (case_weights && threadIdx.x == 0) to_weights[c] = case_weights[from];
+        for (whole i = threadIdx.x; i < n; i += blockDim.x) to[c * n + i] = cases[from * n + i];
     }
 }
 """
@@ -89,42 +95,43 @@ extern "C" __global__ void gather(
 # a column of signals is where it begins, how far its cases are apart, and where their sum goes
 SUMS = """
 extern "C" __global__ void sums(
-    whole b, const real* signals, const whole* columns, whole n_columns, real* gradients,
-    const real* errors, const real* case_weights, const real* squares, whole n_squares, real half_l2,
-    whole n_steps, whole* counter, double* found, real* share
+    whole b, const real* signals, const whole* columns, whole n_columns, real* gradients, whole n_parameters,
+    const real* errors, const real* case_weights, whole weights_apart, const real* squares, whole n_squares,
+    real half_l2, whole n_steps, whole* counter, double* found, real* share
 ) {
+    const whole network = blockIdx.z, n_networks = gridDim.z;
     if (blockIdx.x < gridDim.x - 1) {  // the biases' gradients
         const whole column = (whole)blockIdx.x * 32 + threadIdx.x % 32;
         const unsigned first = threadIdx.x / 32, n_parts = blockDim.x / 32;
         double sum = 0;  // of many cases: in single precision digits would be lost
         if (column < n_columns) {
-            const real* signal = signals + columns[3 * column];
             const whole apart = columns[3 * column + 1];
+            const real* signal = signals + columns[3 * column] + network * b * apart;
             for (whole c = first; c < b; c += n_parts) sum += signal[c * apart];
         }
         shared[threadIdx.x] = (real)sum;
         __syncthreads();
         if (first == 0 && column < n_columns) {
             for (unsigned part = 1; part < n_parts; ++part) sum += shared[part * 32 + threadIdx.x];
-            gradients[columns[3 * column + 2]] = (real)sum;
+            gradients[network * n_parameters + columns[3 * column + 2]] = (real)sum;
         }
         return;
     }
     double own_error = 0, own_weight = 0, own_squares = 0;
     for (whole c = threadIdx.x; c < b; c += blockDim.x) {
-        own_error += errors[c];
-        own_weight += case_weights ? case_weights[c] : 1;
+        own_error += errors[network * b + c];
+        own_weight += case_weights ? case_weights[network * weights_apart + c] : 1;
     }
-    for (whole k = threadIdx.x; k < n_squares; k += blockDim.x) own_squares += squares[k];
+    for (whole k = threadIdx.x; k < n_squares; k += blockDim.x) own_squares += squares[network * n_squares + k];
     const real error = sum_over_block((real)own_error, shared);
     const real weight = sum_over_block((real)own_weight, shared);
     const real squared = sum_over_block((real)own_squares, shared);
     if (threadIdx.x == 0) {
-        const whole step = counter[0];
-        share[0] = SHARE;
-        found[step] = (error + half_l2 * squared) * share[0];
-        found[n_steps + step] = weight;
-        counter[0] = step + 1;
+        const whole step = counter[network];
+        share[network] = SHARE;
+        found[step * n_networks + network] = (error + half_l2 * squared) * share[network];
+        found[(n_steps + step) * n_networks + network] = weight;
+        counter[network] = step + 1;
     }
 }
 """
@@ -134,33 +141,37 @@ OVER_PARAMETERS = """
 extern "C" __global__ void squares_of_weights(
     whole n, const real* thetas, const unsigned char* is_weight, real* squares
 ) {
+    thetas += blockIdx.z * n;
     double own = 0;
     for (whole i = (whole)blockIdx.x * blockDim.x + threadIdx.x; i < n; i += (whole)gridDim.x * blockDim.x) {
         if (is_weight[i]) own += thetas[i] * thetas[i];
     }
     const real sum = sum_over_block((real)own, shared);
-    if (threadIdx.x == 0) squares[blockIdx.x] = sum;
+    if (threadIdx.x == 0) squares[blockIdx.z * gridDim.x + blockIdx.x] = sum;
 }
 
 extern "C" __global__ void count_not_finite(whole n, const real* thetas, double* counts) {
+    thetas += blockIdx.z * n;
     double own = 0;
     for (whole i = (whole)blockIdx.x * blockDim.x + threadIdx.x; i < n; i += (whole)gridDim.x * blockDim.x) {
         if (thetas[i] - thetas[i] != 0) own += 1;
     }
     const real sum = sum_over_block((real)own, shared);
-    if (threadIdx.x == 0) counts[blockIdx.x] = sum;
+    if (threadIdx.x == 0) counts[blockIdx.z * gridDim.x + blockIdx.x] = sum;
 }
 """
 
 UPDATE = """
 extern "C" __global__ void update(
-    whole n, const whole* counter, const real* all_settings, const real* share, real l2, const unsigned char* is_weight,
-    const real* gradients, real* thetas{parameters}
+    whole n, const whole* counter, const real* all_settings, whole of_step, whole of_network,
+    const real* share, real l2, const unsigned char* is_weight, const real* gradients, real* thetas{parameters}
 ) {{
-    const real* settings = all_settings + (counter[0] - 1) * {n_settings};
+    const whole network = blockIdx.z;
+    const real* settings = all_settings + (counter[network] - 1) * of_step + network * of_network;
+{own}
     for (whole i = (whole)blockIdx.x * blockDim.x + threadIdx.x; i < n; i += (whole)gridDim.x * blockDim.x) {{
         const real own_theta = thetas[i];
-        const real own_gradient = (gradients[i] + (is_weight && is_weight[i] ? l2 * own_theta : 0)) * share[0];
+        const real own_gradient = (gradients[i] + (is_weight && is_weight[i] ? l2 * own_theta : 0)) * share[network];
 {statements}
         thetas[i] = new_theta;
 {stores}
@@ -217,8 +228,9 @@ def _units(name: str, unit: str, dtype: str, *, bias: bool, keep_total: bool) ->
     results, stores = {"value": activation(unit).value(symbols, x)}, ""
     if keep_total and bias:
         results, stores = {"with_bias": x, **results}, "totals[c * n + j] = with_bias;\n"
-    parameters = "const real* biases, real* totals, real* outputs"
-    return _kernel(name, parameters, code, results, stores + "outputs[c * n + j] = value;")
+    own = {"totals": "b * n", "outputs": "b * n"} | ({"biases": "n_parameters"} if bias else {})
+    parameters = "const real* biases, whole n_parameters, real* totals, real* outputs"
+    return _kernel(name, parameters, own, code, results, stores + "outputs[c * n + j] = value;")
 
 
 def _slopes(name: str, unit: str, dtype: str) -> tuple[Kernel, bool]:
@@ -227,8 +239,9 @@ def _slopes(name: str, unit: str, dtype: str) -> tuple[Kernel, bool]:
     code = Code(dtype, cells)
     dE_dx = activation(unit).dE_dx(symbols, *(symbols.variable(cell, dtype) for cell in cells))
     needs_total = code.uses("x", dE_dx)
+    own = dict.fromkeys(("totals", "outputs", "signals"), "b * n")
     parameters = "const real* totals, const real* outputs, real* signals"
-    return _kernel(name, parameters, code, {"dE_dx": dE_dx}, "signals[c * n + j] = dE_dx;"), needs_total
+    return _kernel(name, parameters, own, code, {"dE_dx": dE_dx}, "signals[c * n + j] = dE_dx;"), needs_total
 
 
 def _output(network: Network, dtype: str, *, weighed: bool) -> Kernel:
@@ -237,11 +250,14 @@ def _output(network: Network, dtype: str, *, weighed: bool) -> Kernel:
     error, dE_dx = error_of_case(network, dtype, weighed=weighed)
     body = code.over_units(OWN_UNITS, OVER_BLOCK, {"error": error}, {"dE_dx": dE_dx}, "signals[c * n + j] = dE_dx;")
     body += "\nif (threadIdx.x == 0) errors[c] = error;"
+    own = {"totals": "b * n", "desired": "desired_apart", "signals": "b * n", "errors": "b"}
+    own |= {"biases": "n_parameters"} if network.bias else {}
+    own |= {"case_weights": "weights_apart"} if weighed else {}
     parameters = (
-        "const real* biases, const real* totals, const real* desired, const real* case_weights, real* signals, "
-        "real* errors"
+        "const real* biases, whole n_parameters, const real* totals, const real* desired, whole desired_apart, "
+        "const real* case_weights, whole weights_apart, real* signals, real* errors"
     )
-    text = CASE_BY_CASE.format(name="output", parameters=parameters, body=indented(body, 8))
+    text = CASE_BY_CASE.format(name="output", parameters=parameters, own=_own(own), body=indented(body, 8))
     return Kernel("output", text, case_by_case=True)
 
 
@@ -260,7 +276,14 @@ def _total_input(bias: bool) -> str:
     return "totals[c * n + j] + biases[j]" if bias else "totals[c * n + j]"
 
 
-def _kernel(name: str, parameters: str, code: Code, results: Mapping[str, Symbol], stores: str) -> Kernel:
+def _own(apart: Mapping[str, str]) -> str:
+    """Point to what a network has for itself; networks are so far apart."""
+    return "\n".join(f"    {name} += network * ({numbers});" for name, numbers in apart.items())
+
+
+def _kernel(
+    name: str, parameters: str, own: Mapping[str, str], code: Code, results: Mapping[str, Symbol], stores: str
+) -> Kernel:
     case_by_case = code.has_sums(*results.values())
     if case_by_case:
         text = CASE_BY_CASE
@@ -268,7 +291,7 @@ def _kernel(name: str, parameters: str, code: Code, results: Mapping[str, Symbol
     else:
         text = UNITS_OF_ALL_CASES
         body = indented(f"{code.statements(**results)}\n{stores}", 12)
-    return Kernel(name, text.format(name=name, parameters=parameters, body=body), case_by_case)
+    return Kernel(name, text.format(name=name, parameters=parameters, own=_own(own), body=body), case_by_case)
 
 
 # --- a step ---
@@ -279,6 +302,7 @@ def source_of_step(layers: Layers, update: Update, dtype: str, *, mean: bool) ->
     kernels = {kernel.name: kernel.text for kernel in (*layers.units, *layers.slopes, layers.output)}
     n_parts = len(update.parts)
     stores = "\n".join(f"part_{k}[i] = new_{k};" for k in range(n_parts))
+    own = dict.fromkeys(("gradients", "thetas", *(f"part_{k}" for k in range(n_parts))), "n")
     return "".join(
         [
             head(dtype),
@@ -288,7 +312,7 @@ def source_of_step(layers: Layers, update: Update, dtype: str, *, mean: bool) ->
             OVER_PARAMETERS,
             UPDATE.format(
                 parameters="".join(f", real* part_{k}" for k in range(n_parts)),
-                n_settings=len(update.settings),
+                own=_own(own),
                 statements=indented(update.statements, 8),
                 stores=indented(stores, 8),
             ),

@@ -22,6 +22,7 @@ Sweep = Callable[[Position, Batches], Swept]
 
 STEPS_OF_A_GRAPH = 64  # at most
 BYTES_OF_A_WINDOW = 64 << 20  # of gathered cases, at most
+MOST_NETWORKS = 2**16 - 1  # of a stack: blocks have no more numbers in that direction
 WORTH_MANY_BLOCKS = 1e6  # operations of a step, above which one block of threads is slower than all: from arithmetic
 
 
@@ -41,7 +42,7 @@ def cuda_sweep(device: Any, objective: Objective, rule: Rule, dtype: str, plain:
 
 
 class CudaSweep:
-    """A sweep by kernels of our own; batches that are not arrays, and stacks of larger networks, go the plain way.
+    """A sweep by kernels of our own; batches that are not arrays go the plain way.
 
     The arrays of the state that it leaves in a position are its own: the next sweep changes them.
     """
@@ -58,22 +59,21 @@ class CudaSweep:
         self.given: Batch | None = None
         self.kind: Any = None
         self.own_state: Any = None
-        self.present: dict[str, np.ndarray] = {}  # what was uploaded last
+        self.present: dict[str, tuple[Array, np.ndarray]] = {}  # what was uploaded last, and where to
 
     def __call__(self, position: Position, batches: Batches) -> Swept:
         """Move a position, step by step."""
         if not isinstance(batches, ArrayBatches) or not 0 < batches.cases.x.shape[-2] < 2**31:
             return self.plain(position, batches)
-        stack, size = position.theta.shape[:-1], min(batches.size, batches.cases.x.shape[-2])
-        is_tiny = self._is_tiny(stack, size)
-        if stack and not is_tiny:
+        stack = position.theta.shape[:-1]
+        if len(stack) > 1 or stack > (MOST_NETWORKS,):
             return self.plain(position, batches)
         with self.device.active():
-            return self._sweep(self._steps_for(batches, stack, size, is_tiny), position, batches.order)
+            return self._sweep(self._steps_for(batches, stack), position, batches)
 
-    def _sweep(self, steps: Steps | TinySteps, position: Position, order: np.ndarray | None) -> Swept:
+    def _sweep(self, steps: Steps | TinySteps, position: Position, batches: ArrayBatches) -> Swept:
         before, done, cut = position.state, 0, steps.cut
-        self._bring(steps, position, order)
+        self._bring(steps, position, batches)
         try:
             for n in steps.launches():
                 done += n
@@ -83,55 +83,64 @@ class CudaSweep:
             self.device.wait()
         values, weights, finite = steps.read()
         sizes = np.minimum(cut.size, cut.n_cases - np.arange(0, cut.n_cases, cut.size))
-        return Swept(values, weights, sizes, finite)
+        return Swept(values, weights, np.tile(sizes, batches.epochs), finite)
 
     def _is_tiny(self, stack: tuple[int, ...], size: int) -> bool:
         """Tell whether one block of threads takes the steps of a network: where it can, and is not slower than all."""
-        if self.device.products != "float32":
-            return False  # a block makes its products itself, and in full
+        if self.device.products != "float32":  # a block makes its products itself, and in full
+            return False
         if shared_memory(self.objective.network, size, self.dtype) > self.device.shared_memory:
             return False
         return bool(stack) or 6.0 * size * self.objective.network.n_parameters <= WORTH_MANY_BLOCKS
 
-    def _steps_for(self, batches: ArrayBatches, stack: tuple[int, ...], size: int, is_tiny: bool) -> Steps | TinySteps:
+    def _steps_for(self, batches: ArrayBatches, stack: tuple[int, ...]) -> Steps | TinySteps:
         """Make places for the cases, or find those made before for the same cases, cut in the same way."""
-        cases, n_cases = batches.cases, batches.cases.x.shape[-2]
-        chosen = size < n_cases or batches.order is not None
+        cases, n_cases, from_host = batches.cases, batches.cases.x.shape[-2], batches.on_host
+        size = min(batches.size, n_cases)
+        chosen = size < n_cases or batches.order is not None or from_host
         kind = (size, chosen, stack)
         if self.steps is None or self.given is not cases or self.kind != kind:
             self.steps, self.own_state, self.present = None, None, {}  # let go what they hold before asking for more
             self.given, self.kind = cases, kind
-            rows = self.device.xp.ascontiguousarray
+            rows = (np if from_host else self.device.xp).ascontiguousarray
             x, d, case_weights = (None if part is None else rows(part) for part in cases[:3])
             cases = Batch(x, d, case_weights)
-            cut = Cut(size, n_cases, self._window(size, n_cases // size) if chosen else 1, chosen)
-            if is_tiny:
+            cut = Cut(size, n_cases, self._window(size, cases) if chosen else 1, chosen, from_host)
+            if not from_host and self._is_tiny(stack, size):
                 self.steps = TinySteps(self.device, self.work_of_tiny, stack, cases, cut)
             else:
-                self.steps = Steps(self.device, self.work, cases, cut)
+                self.steps = Steps(self.device, self.work, stack, cases, cut)
         return self.steps
 
-    def _window(self, size: int, n_whole: int) -> int:
+    def _window(self, size: int, cases: Batch) -> int:
         """Count the steps of a graph, so that few are left over."""
-        sizes = self.objective.network.sizes
-        bytes_of_a_step = size * (sizes[0] + sizes[-1] + 1) * np.dtype(self.dtype).itemsize
+        n_cases = cases.x.shape[-2]
+        n_whole, numbers = n_cases // size, sum(int(part.size) for part in cases[:3] if part is not None)
+        bytes_of_a_step = size * max(1, numbers // n_cases) * int(np.dtype(self.dtype).itemsize)
         most = max(1, min(STEPS_OF_A_GRAPH, BYTES_OF_A_WINDOW // bytes_of_a_step))
-        return n_whole // -(-n_whole // most)
+        return int(n_whole // -(-n_whole // most))
 
-    def _bring(self, steps: Steps | TinySteps, position: Position, order: np.ndarray | None) -> None:
+    def _bring(self, steps: Steps | TinySteps, position: Position, batches: ArrayBatches) -> None:
         """Bring to the device what the steps start from: parameters, state, order, settings."""
         cut = steps.cut
         self.device.copy(position.theta, steps.thetas)
         if position.state is not self.own_state:
             for name, place in zip(self.work.update.parts, steps.parts, strict=True):
                 self.device.copy(getattr(position.state, name), place)
-        epochs = position.epoch + np.arange(0, cut.n_cases, cut.size) / cut.n_cases
-        settings = settings_of_steps(self.work.update, self.rule.settings, position.state, epochs)
-        self._upload("settings", np.broadcast_to(settings, steps.settings.shape).astype(self.dtype), steps.settings)
-        cases = np.arange(cut.n_cases) if order is None else order
-        self._upload("order", cases.astype(np.int32), steps.order)
+        epochs = position.epoch + np.arange(batches.epochs)
+        epochs = np.add.outer(epochs, np.arange(0, cut.n_cases, cut.size) / cut.n_cases).ravel()
+        settings = settings_of_steps(self.work.update, self.rule.settings, position.state, epochs).astype(self.dtype)
+        steps.make_room(batches.epochs, settings.shape[1])
+        self._upload("settings", settings, steps.settings)
+        if steps.feed is not None:
+            steps.feed.begin(batches.order)
+        else:
+            cases = np.arange(cut.n_cases) if batches.order is None else batches.order
+            self._upload("order", cases.astype(np.int32), steps.order)
 
     def _upload(self, name: str, array: np.ndarray, place: Array) -> None:
-        if name not in self.present or not np.array_equal(self.present[name], array):
-            self.device.upload(array, place)
-            self.present[name] = array
+        """Fill the beginning of a place, unless it is there already."""
+        of, present = self.present.get(name, (None, array))
+        if of is not place or not np.array_equal(present[: len(array)], array):
+            self.device.upload(array, place[: len(array)])
+            self.present[name] = place, array

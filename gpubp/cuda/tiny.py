@@ -1,21 +1,22 @@
-"""Small networks on a CUDA device: one block of threads takes all steps of a network, in a single launch.
+"""Small networks on a CUDA device: one block of threads takes all steps of a network, of many epochs, in one launch.
 
 Parameters, and what passes forward and backward, stay in the block's shared memory. A stack has a block for each of its
 networks.
 """
 
 from collections.abc import Iterator
-from itertools import accumulate
+from itertools import accumulate, chain
 from typing import Any
 
 import numpy as np
 
+from gpubp._typing import Array
 from gpubp.activations import activation
 from gpubp.batches import Batch
 from gpubp.cuda import symbols
 from gpubp.cuda.expressions import Code
 from gpubp.cuda.source import SHARE_OF_MEAN, error_of_case, head, indented
-from gpubp.cuda.steps import THREADS, Cut, Work
+from gpubp.cuda.steps import NDIM, THREADS, Cut, Work, apart, one_for_all
 from gpubp.cuda.symbols import Inexpressible
 from gpubp.network import Network
 
@@ -26,7 +27,7 @@ KERNEL = """
 extern "C" __global__ void take_steps(
     whole begin, whole end, whole n_steps, whole size, whole n_cases, const int* order,
     const real* all_x, whole x_apart, const real* all_d, whole d_apart, const real* all_weights, whole weights_apart,
-    const real* all_settings, real l2, double* found, real* all_thetas{parameters}
+    const real* all_settings, whole of_step, whole of_network, real l2, double* found, real* all_thetas{parameters}
 ) {{
     const whole network = blockIdx.x, n_networks = gridDim.x;
     const real* own_x = all_x + network * x_apart;
@@ -41,10 +42,12 @@ extern "C" __global__ void take_steps(
 {places}
     for (int i = threadIdx.x; i < {n_parameters}; i += blockDim.x) thetas[i] = all_thetas[network * {n_parameters} + i];
 
+    const whole steps_of_epoch = (n_cases + size - 1) / size;
     for (whole step = begin; step < end; ++step) {{
-        const real* settings = all_settings + (step * n_networks + network) * {n_settings};
-        const int* chosen = order + step * size;
-        const int b = n_cases - step * size < size ? n_cases - step * size : size;
+        const real* settings = all_settings + step * of_step + network * of_network;
+        const whole first = step % steps_of_epoch * size;
+        const int* chosen = order + first;
+        const int b = n_cases - first < size ? n_cases - first : size;
         for (int at = threadIdx.x; at < b * {n_inputs}; at += blockDim.x) {{
             outputs_0[at] = own_x[(whole)chosen[at / {n_inputs}] * {n_inputs} + at % {n_inputs}];
         }}
@@ -168,7 +171,6 @@ def source_of_tiny(work: Work, *, weighed: bool) -> str:
     text = KERNEL.format(
         parameters="".join(f", real* all_part_{k}" for k in range(n_parts)),
         n_parameters=network.n_parameters,
-        n_settings=len(update.settings),
         n_inputs=sizes[0],
         own_parts=indented("\n".join(own_parts), 4),
         places=indented("\n".join(places), 4),
@@ -233,7 +235,7 @@ def _over(n: int) -> str:
 
 
 class TinySteps:
-    """Places on a device for an epoch's steps of some small networks, and their launches.
+    """Places on a device for the steps of some small networks, and their launches.
 
     It has the attributes and methods of :class:`gpubp.cuda.steps.Steps`; ``thetas`` and ``parts`` are ``(..., P)``.
     """
@@ -244,33 +246,40 @@ class TinySteps:
         self.n_networks, self.n_parameters = int(np.prod(stack, dtype=int)), network.n_parameters
         self.thetas = device.empty((*stack, self.n_parameters), dtype)
         self.parts = [device.empty((*stack, self.n_parameters), dtype) for _ in update.parts]
-        self.order = device.empty((cut.n_cases,), "int32")
-        self.settings = device.empty((cut.n_steps, self.n_networks, len(update.settings)), dtype)
-        self.found = device.empty((2 * cut.n_steps + 1, self.n_networks), "float64")
+        self.order, self.feed, self.most_steps = device.empty((cut.n_cases,), "int32"), None, 0
+        self.settings: Array
         self.shared_memory = shared_memory(network, cut.size, dtype)
         weighed = cases.case_weights is not None
         self.kernel = device.kernels(source_of_tiny(work, weighed=weighed))["take_steps"]
 
+    def make_room(self, n_epochs: int, n_own: int) -> None:
+        """Prepare for the steps of some epochs; ``n_own`` networks have settings of their own, or 1 for all."""
+        self.n_steps = n_epochs * self.cut.n_steps
+        if self.n_steps > self.most_steps or self.settings.shape[1] != n_own:
+            self.most_steps = max(self.n_steps, self.most_steps)
+            n_settings = len(self.work.update.settings)
+            self.settings = self.device.empty((self.most_steps, n_own, n_settings), self.work.dtype)
+            self.found = self.device.empty((2 * self.most_steps + 1, self.n_networks), "float64")
+
     def launches(self) -> Iterator[int]:
-        """Take an epoch's steps, as many in each launch as do not take long; tell after each how many."""
-        cut, n_cases = self.cut, self.cut.n_cases
+        """Take the steps of the epochs, as many in each launch as do not take long; tell after each how many."""
+        cut, n_cases, n_steps = self.cut, self.cut.n_cases, self.n_steps
         operations = 6.0 * cut.size * self.n_parameters * max(1.0, self.n_networks / BLOCKS_AT_ONCE)
         at_once = max(1, int(OPERATIONS_OF_A_LAUNCH / operations))
-        x, d, weights, _ = self.cases
-        apart = [0 if part is None or part.ndim == n else part[0].size for part, n in ((x, 2), (d, 2), (weights, 1))]
-        given = (self.order, x, apart[0], d, apart[1], weights, apart[2], self.settings)
+        given = [(part, apart(part, ndim)) for part, ndim in zip(self.cases[:3], NDIM, strict=True)]
+        n_own, n_settings = self.settings.shape[1:]
+        settings = (self.settings, n_own * n_settings, n_settings if n_own > 1 else 0)
         l2 = np.dtype(self.work.dtype).type(self.work.objective.l2)
-        for begin in range(0, cut.n_steps, at_once):
-            end = min(begin + at_once, cut.n_steps)
-            arguments = (begin, end, cut.n_steps, cut.size, n_cases, *given, l2, self.found, self.thetas, *self.parts)
+        for begin in range(0, n_steps, at_once):
+            end = min(begin + at_once, n_steps)
+            counted = (begin, end, n_steps, cut.size, n_cases, self.order)
+            arguments = (*counted, *chain(*given), *settings, l2, self.found, self.thetas, *self.parts)
             self.device.launch(self.kernel, self.n_networks, THREADS, self.shared_memory, *arguments)
             yield end - begin
 
     def read(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Wait for the device; give the values and weights of the steps, and whether all parameters are finite."""
-        found, n = self.device.download(self.found), self.cut.n_steps
-        found = np.reshape(found, (-1, *self.stack))
-        weights, of_cases = found[n : 2 * n], self.cases.case_weights
-        if self.stack and (of_cases is None or of_cases.ndim == 1):  # the same for all networks
-            weights = weights[:, 0]
-        return found[:n], weights, found[-1] == 0.0
+        n = self.n_steps
+        found = np.reshape(self.device.download(self.found[: 2 * n + 1]), (-1, *self.stack))
+        weights = found[n : 2 * n]
+        return found[:n], one_for_all(weights, self.cases) if self.stack else weights, found[-1] == 0.0

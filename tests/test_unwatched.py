@@ -1,0 +1,196 @@
+"""Epochs that nobody looks at are taken together, in one call of the sweep: what comes of them is the same."""
+
+import math
+from functools import partial
+
+import numpy as np
+import pytest
+
+from gpubp import cpu, loop
+from gpubp.backend import choose_backend
+from gpubp.batches import ArrayBatches, Batch
+from gpubp.descent import RULES, adam, momentum
+from gpubp.dropout import with_dropout
+from gpubp.errors import DivergenceWarning
+from gpubp.initialization import initial_weights
+from gpubp.network import Network
+from gpubp.schedules import Steps
+from gpubp.second_order import lbfgs
+from gpubp.step import Objective, Position
+from gpubp.sweep import make_sweep
+from gpubp.training import train
+
+BACKEND = choose_backend("cpu")
+NETWORK = Network((3, 4, 2), hidden="tanh")
+FORMS = [
+    "never",
+    pytest.param("always", marks=pytest.mark.skipif(not cpu.numba_works(), reason="numba is not installed")),
+]
+
+
+@pytest.fixture(params=FORMS)
+def form(request, monkeypatch):
+    """The steps one by one, and compiled."""
+    monkeypatch.setenv(cpu.ENVIRONMENT_VARIABLE, request.param)
+
+
+def cases(n_cases=11, seed=0):
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=(n_cases, 3)), rng.uniform(size=(n_cases, 2))
+
+
+@pytest.fixture
+def taken(monkeypatch):
+    """How many epochs each call of a sweep is for; a clock by which an epoch takes a millionth second."""
+    taken, sweep = [], loop._sweep
+
+    def counted(plan, position, batches):
+        taken.append(loop.epochs_of(batches))
+        return sweep(plan, position, batches)
+
+    monkeypatch.setattr(loop, "_sweep", counted)
+    monkeypatch.setattr(loop.Unwatched, "note", lambda self, seconds: setattr(self, "seconds", 1e-6))
+    return taken
+
+
+def both_ways(monkeypatch, *, epochs=150, **options):
+    """A fit with epochs taken together, and one without."""
+    fits = []
+    for seconds in (loop.UNWATCHED, 0.0):
+        monkeypatch.setattr(loop, "UNWATCHED", seconds)
+        rule = options.get("rule") or momentum(0.05)
+        how = {"batch_size": "sweep", "dtype": "float64", "device": "cpu", "seed": 1} | options | {"rule": rule}
+        fits.append(train(NETWORK, *cases(), epochs=epochs, **how))
+    return fits
+
+
+def assert_same(one, other):
+    np.testing.assert_array_equal(one.theta, other.theta)
+    np.testing.assert_array_equal(np.asarray(one.history.error), np.asarray(other.history.error))
+    assert [type(error) for error in one.history.error] == [type(error) for error in other.history.error]
+    assert (one.stop_reason, one.best_epoch) == (other.stop_reason, other.best_epoch)
+    np.testing.assert_array_equal(one.diverged, other.diverged)
+    seconds = one.history.seconds
+    assert len(seconds) == len(one.history.error)
+    assert all(np.diff([0.0, *seconds]) >= 0.0)
+
+
+@pytest.mark.usefixtures("form")
+class TestTogether:
+    @pytest.mark.parametrize("seed", [1, (1, 2, 3)])
+    @pytest.mark.parametrize(
+        "options",
+        [
+            {},
+            {"rule": adam()},
+            {"rule": momentum(learning_rate=Steps({0: 0.1, 20: 0.05, 66.5: 0.02}))},
+            {"batch_size": 4, "shuffle": False},
+            {"mean": False, "l2": 0.1, "case_weights": np.arange(11.0), "rule": momentum(0.001)},
+            {"batch_size": 3, "shuffle": False, "case_weights": np.arange(11.0)},
+        ],
+        ids=["sweep", "adam", "schedule", "batches", "sum", "weighed"],
+    )
+    def test_the_same_comes_of_them(self, monkeypatch, taken, options, seed):
+        assert_same(*both_ways(monkeypatch, seed=seed, **options))
+        assert taken[:5] == [1, 128, 1, 16, 1]  # the last one is looked at
+        assert sum(taken) == 2 * 150
+        assert taken[-150:] == [1] * 150
+
+    def test_as_many_as_there_are_to_be(self, monkeypatch, taken):
+        one, other = both_ways(monkeypatch, epochs=129)
+        assert_same(one, other)
+        assert len(one.history.error) == 129
+        assert taken[1] == 64
+
+    @pytest.mark.parametrize("patience", [10, 40])
+    def test_patience_ends_where_it_would(self, monkeypatch, taken, patience):
+        one, other = both_ways(monkeypatch, epochs=3000, patience=patience, tolerance=1e-4)
+        assert_same(one, other)
+        assert one.stop_reason == "patience"
+        assert max(taken) == (8 if patience == 10 else 32)
+
+    def test_what_diverges_goes_back_and_on_one_by_one(self, monkeypatch, taken):
+        with pytest.warns(DivergenceWarning):
+            one, other = both_ways(monkeypatch, rule=momentum(3.0), epochs=3000)
+        assert_same(one, other)
+        assert one.stop_reason == "diverged"
+        assert taken[1] > len(one.history.error)  # gone too far
+
+    def test_of_a_stack_one_may_diverge(self, monkeypatch, taken):
+        rates = np.asarray([[0.01], [9.0], [0.02]])
+        with pytest.warns(DivergenceWarning):
+            one, other = both_ways(monkeypatch, rule=momentum(rates), seed=(1, 2, 3), epochs=1000)
+        assert_same(one, other)
+        np.testing.assert_array_equal(one.diverged, [False, True, False])
+
+    def test_interrupted_keeps_the_last_epoch_that_is_noted(self, monkeypatch, taken):
+        sweep = loop._sweep
+
+        def interrupted(plan, position, batches):
+            found = sweep(plan, position, batches)
+            if len(taken) == 4:
+                raise KeyboardInterrupt
+            return found
+
+        monkeypatch.setattr(loop, "_sweep", interrupted)
+        how = {"batch_size": "sweep", "device": "cpu", "dtype": "float64", "rule": adam()}
+        fit = train(NETWORK, *cases(), epochs=5000, **how)
+        done = sum(taken[:3])
+        assert (fit.stop_reason, fit.best_epoch, len(fit.history.error)) == ("interrupted", done, done)
+        np.testing.assert_array_equal(fit.theta, train(NETWORK, *cases(), epochs=done, **how).theta)
+
+
+class TestOneByOne:
+    @pytest.mark.parametrize(
+        "options",
+        [
+            {"callbacks": [lambda progress: None]},
+            {"validation": cases(5)},
+            {"until": lambda d, y: False},
+            {"batch_size": 4},
+            {"rule": lbfgs()},
+            {"patience": 8},
+        ],
+        ids=lambda options: next(iter(options)),
+    )
+    def test_what_somebody_looks_at(self, taken, options):
+        how = {"batch_size": "sweep", "rule": momentum(0.05), "device": "cpu", "dtype": "float64"} | options
+        fit = train(NETWORK, *cases(), epochs=30, **how)
+        assert taken == [1] * len(fit.history.error)
+
+    def test_what_takes_long(self, monkeypatch, taken):
+        monkeypatch.setattr(loop.Unwatched, "note", lambda self, seconds: setattr(self, "seconds", loop.UNWATCHED / 7))
+        train(NETWORK, *cases(), epochs=50, batch_size="sweep", device="cpu")
+        assert taken == [1] * 50
+
+    def test_before_it_is_known_how_long_an_epoch_takes(self):
+        unwatched = loop.Unwatched(partial(loop.Plan, epochs=10**6)(BACKEND, NETWORK, None, None), Position(None, ()))
+        batches = ArrayBatches(BACKEND, Batch(*cases()), 99)
+        assert unwatched._how_many(loop.Plan(BACKEND, NETWORK, None, None, 10**6), Position(None, ()), batches, 0) == 0
+        assert unwatched.seconds == math.inf
+
+
+@pytest.mark.usefixtures("form")
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("order", [None, np.random.default_rng(0).permutation(11)], ids=["in order", "shuffled"])
+def test_a_sweep_of_several_epochs_is_several_sweeps(rule, order):
+    rule, ends = RULES[rule](), []
+    theta = initial_weights(NETWORK, 0, dtype="float64")
+    for calls in ([3, 1, 2], [1] * 6):
+        sweep = make_sweep(BACKEND, Objective(NETWORK, l2=0.1), rule, "float64", 4, 18)
+        position, told, given = Position(theta, rule.init(np, theta)), [], Batch(*cases())
+        for epochs in calls:
+            told.append(sweep(position, ArrayBatches(BACKEND, given, 4, order, epochs)))
+            position.epoch += epochs
+        ends.append((position, [np.concatenate([getattr(one, name) for one in told]) for name in told[0]._fields[:3]]))
+    (one, told), (other, also_told) = ends
+    np.testing.assert_array_equal(one.theta, other.theta)
+    for a, b in zip([*told, *one.state], [*also_told, *other.state], strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_dropout_draws_anew_in_each_epoch():
+    """Its batches do not say that they are for several epochs, whatever they are made of."""
+    batches = ArrayBatches(BACKEND, Batch(*cases()), 4, None, 5)
+    assert loop.epochs_of(batches) == 5
+    assert loop.epochs_of(with_dropout(BACKEND, NETWORK, (0.5, 0.5), np.random.default_rng(0), batches)) == 1
