@@ -117,7 +117,7 @@ class Steps:
 
     def _gather(self, n_cases: int) -> None:
         n_inputs, n_outputs = self.network.sizes[0], self.network.sizes[-1]
-        x, d, weights, _ = self.cases
+        x, d, weights, *_ = self.cases
         places = (self.order, self.counter, x, d, weights, self.x, self.d, self.case_weights)
         threads = _threads(max(n_inputs, n_outputs))
         self._launch("gather", min(n_cases, MOST_BLOCKS), threads, n_cases, n_inputs, n_outputs, self.cut.size, *places)

@@ -256,7 +256,7 @@ class TinySteps:
         cut, n_cases = self.cut, self.cut.n_cases
         operations = 6.0 * cut.size * self.n_parameters * max(1.0, self.n_networks / BLOCKS_AT_ONCE)
         at_once = max(1, int(OPERATIONS_OF_A_LAUNCH / operations))
-        x, d, weights, _ = self.cases
+        x, d, weights, *_ = self.cases
         apart = [0 if part is None or part.ndim == n else part[0].size for part, n in ((x, 2), (d, 2), (weights, 1))]
         given = (self.order, x, apart[0], d, apart[1], weights, apart[2], self.settings)
         l2 = np.dtype(self.work.dtype).type(self.work.objective.l2)
