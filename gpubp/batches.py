@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -13,17 +13,21 @@ from gpubp.backend import Backend, choose_backend, to_backend
 class Batch(NamedTuple):
     """Cases x ``(..., b, i)``, desired outputs d ``(..., b, j)``, and how much each case counts ``(..., b)``.
 
-    ``kept`` are the masks of dropout, ``(..., b, n)`` for the inputs and for each hidden layer, or nothing.
+    ``kept`` are the masks of dropout, ``(..., b, n)`` for the inputs and for each hidden layer, or nothing. ``sizes``,
+    ``(K,)`` of NumPy, tells how many cases each network of a stack has where those that have fewer are filled up with
+    cases that count nothing.
     """
 
     x: Array
     d: Array
     case_weights: Array | None = None
     kept: tuple[Array, ...] = ()
+    sizes: np.ndarray | None = None
 
 
-Batches = Iterable[tuple[float, Batch]]
-"""The batches of one epoch, each with the part of the epoch that is done before it; see :func:`epochs_of`."""
+Batches = Iterable[tuple[Any, Batch]]
+"""The batches of one epoch, each with the part of the epoch that is done before it, a number or ``(K, 1)``; see
+:func:`epochs_of`."""
 
 
 def epochs_of(batches: Batches) -> int:
@@ -52,6 +56,11 @@ class ArrayBatches:
     epochs: int = 1
     on_host: bool = False
 
+    @property
+    def n_cases(self) -> int:
+        """How many cases there are."""
+        return int(self.cases.x.shape[-2])
+
     def __iter__(self) -> Iterator[tuple[float, Batch]]:
         if not self.on_host:
             yield from self._cut(self.backend)
@@ -62,7 +71,7 @@ class ArrayBatches:
 
     def _cut(self, home: Backend) -> Iterator[tuple[float, Batch]]:
         """Cut the cases where they are."""
-        xp, (x, d, weights, _), n_cases = home.xp, self.cases, self.cases.x.shape[-2]
+        xp, (x, d, weights, *_), n_cases = home.xp, self.cases, self.n_cases
         if self.order is None and self.size >= n_cases:
             yield 0.0, self.cases
             return
@@ -78,3 +87,84 @@ class ArrayBatches:
                 x_part, d_part = xp.take(x, chosen, axis=-2), xp.take(d, chosen, axis=-2)
                 weights_part = None if weights is None else xp.take(weights, chosen, axis=-1)
             yield start / n_cases, Batch(x_part, d_part, weights_part)
+
+
+def cut(n_cases: Any, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Tell of each step of an epoch how many cases it has, and which part of the epoch is done before it.
+
+    Parameters
+    ----------
+    n_cases : int or (K,) array of NumPy
+    size : int
+
+    Returns
+    -------
+    two (n_steps,) or (n_steps, K) arrays of NumPy
+        A network that has fewer steps than others has 0 cases in the last ones.
+    """
+    begins = np.arange(0, np.max(n_cases), size)
+    begins = np.reshape(begins, (-1, *(1,) * np.ndim(n_cases)))
+    return np.clip(n_cases - begins, 0, size), begins / n_cases
+
+
+@dataclass(frozen=True)
+class OwnBatches:
+    """Batches for a stack whose networks learn from cases of their own among those that are given, in their own order.
+
+    All networks take as many steps in an epoch. Nothing is copied but the batches.
+
+    Attributes
+    ----------
+    backend : Backend
+    cases : Batch
+        ``(n, i)``, ``(n, j)``; case weights are ``(n,)``, or ``(w, n)`` where networks differ in them.
+    size : int
+        How many cases a batch has at most.
+    order : (m,) array of NumPy
+        Rows of the cases, in the order of one network and of another; networks may share an order.
+    begins, counts : (K,) arrays of NumPy
+        Where in ``order`` the rows of each network begin, and how many it has.
+    weights_of : (K,) array of NumPy, optional
+        Which of the ``w`` rows of case weights each network has; the first, without.
+    """
+
+    backend: Backend
+    cases: Batch
+    size: int
+    order: np.ndarray
+    begins: np.ndarray
+    counts: np.ndarray
+    weights_of: np.ndarray | None = None
+
+    @property
+    def n_cases(self) -> Any:
+        """How many cases each network has: one number where all have as many, else ``(K,)``."""
+        return int(self.counts[0]) if np.all(self.counts == self.counts[0]) else self.counts
+
+    def __iter__(self) -> Iterator[tuple[Any, Batch]]:
+        sizes, parts = cut(self.n_cases, self.size)
+        for step, (of_step, part) in enumerate(zip(sizes, parts, strict=True)):
+            at = step * self.size + np.arange(np.max(of_step))
+            places = self.begins[:, None] + np.minimum(at, self.counts[:, None] - 1)
+            counts_at_all = None if of_step.ndim == 0 else at < self.counts[:, None]
+            batch = self._batch(self.order[places], counts_at_all)
+            if of_step.ndim:
+                batch, part = batch._replace(sizes=of_step), part[:, None]
+            yield part, batch
+
+    def _batch(self, rows: np.ndarray, counts_at_all: np.ndarray | None) -> Batch:
+        """Gather rows ``(K, b)``; those that do not count at all weigh nothing."""
+        xp, (x, d, weights, *_) = self.backend.xp, self.cases
+
+        def chosen(array: Array, which: np.ndarray) -> Array:
+            index = to_backend(self.backend, which.reshape(-1), "int64")
+            return xp.reshape(xp.take(array, index, axis=0), (*which.shape, *array.shape[1:]))
+
+        of_cases = None
+        if weights is not None:
+            first = 0 if self.weights_of is None else self.weights_of[:, None] * weights.shape[-1]
+            of_cases = chosen(xp.reshape(weights, (-1,)), rows + first)
+        if counts_at_all is not None:
+            there = to_backend(self.backend, counts_at_all, str(x.dtype).rpartition(".")[2])
+            of_cases = there if of_cases is None else of_cases * there
+        return Batch(chosen(x, rows), chosen(d, rows), of_cases)

@@ -143,7 +143,8 @@ def check_options(
         raise DataError(f"epochs must be 1 or more, a whole number, got {epochs!r}")
     if batch_size not in ("auto", "sweep") and not _is_count(batch_size):
         raise DataError(f"batch_size must be a positive whole number, 'auto' or 'sweep', got {batch_size!r}")
-    for name, number in (("l2", l2), ("tolerance", tolerance)):
+    numbers = [("l2", number) for number in (to_numpy(l2).ravel().tolist() if getattr(l2, "ndim", 0) else [l2])]
+    for name, number in (*numbers, ("tolerance", tolerance)):
         if not (isinstance(number, int | float | np.floating) and math.isfinite(number) and number >= 0.0):
             raise DataError(f"{name} must be a finite number from 0 up, got {number!r}")
     if not all(callable(callback) for callback in callbacks):

@@ -68,9 +68,19 @@ def with_dropout(
         As :func:`dropout_rates` gives them.
     """
     for part, batch in batches:
-        shape, dtype = batch.x.shape[:-1], str(batch.x.dtype).rpartition(".")[2]
-        kept = tuple(
-            to_backend(backend, (generator.random((*shape, n_units)) >= rate) / (1.0 - rate), dtype)
-            for n_units, rate in zip(network.sizes[:-1], rates, strict=True)
-        )
-        yield part, batch._replace(kept=kept)
+        masks = draw_masks(network, rates, generator, batch.x.shape[:-1])
+        dtype = str(batch.x.dtype).rpartition(".")[2]
+        yield part, batch._replace(kept=tuple(to_backend(backend, mask, dtype) for mask in masks))
+
+
+def draw_masks(
+    network: Network,
+    rates: tuple[float, ...],
+    generator: np.random.Generator | np.random.RandomState,
+    shape: tuple[int, ...],
+) -> list[np.ndarray]:
+    """Draw what the inputs and the units of each hidden layer are multiplied by: ``(*shape, n)`` each."""
+    return [
+        (generator.random((*shape, n_units)) >= rate) / (1.0 - rate)
+        for n_units, rate in zip(network.sizes[:-1], rates, strict=True)
+    ]

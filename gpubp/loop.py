@@ -106,9 +106,12 @@ class Plan:
     score, patience, tolerance, callbacks
         See :func:`gpubp.train`.
     until : callable, optional
-        Tells, from the parameters ``(..., P)``, which networks are done: ``(...)`` of bool.
+        Tells, from the :class:`Progress` of the networks that are left, which of them are done: ``(...)`` of bool. The
+        error is NaN of those that left the finite numbers in this epoch.
     narrowed : callable, optional
         Gives the plan for some networks of a stack, chosen by an array of bool: whoever is done leaves.
+    keeps_history : bool
+        Whether each epoch is noted: of K networks that is K numbers.
     """
 
     backend: Backend
@@ -122,8 +125,9 @@ class Plan:
     patience: int | None = None
     tolerance: float = 0.0
     callbacks: tuple[Callback, ...] = ()
-    until: Callable[[Array], Array] | None = None
+    until: Callable[[Progress], Array] | None = None
     narrowed: "Callable[[np.ndarray], Plan] | None" = None
+    keeps_history: bool = True
 
 
 class Outcome(NamedTuple):
@@ -148,16 +152,16 @@ class Stack:
     """The networks of a run: which of them still train, and what became of those that are done."""
 
     def __init__(self, theta: Array) -> None:
-        self.theta, self.left = theta, np.arange(len(theta)) if theta.ndim == 2 else None
+        self.theta, self.left = theta, np.arange(theta.shape[0]) if theta.ndim == 2 else None
         self.done, self.epoch = np.zeros(theta.shape[:-1], dtype=bool), np.zeros(theta.shape[:-1], dtype=np.int64)
 
-    def follow(self, plan: Plan, position: Position) -> Plan:
+    def follow(self, plan: Plan, position: Position, progress: Progress) -> Plan:
         """Note which networks are done; where many are, they leave the position, and the plan for the rest is given."""
         assert plan.until is not None
         if self.left is None:
-            self.done = _answers(plan.until(position.theta), ())
+            self.done = _answers(plan.until(progress), ())
             return plan
-        newly = _answers(plan.until(position.theta), self.left.shape) & ~self.done[self.left]
+        newly = _answers(plan.until(progress), self.left.shape) & ~self.done[self.left]
         if np.any(newly):
             self._keep(plan.backend, position, newly)
             self.done[self.left[newly]] = True
@@ -259,13 +263,6 @@ def run(plan: Plan, position: Position) -> Outcome:
             position.epoch += 1
 
             validation_error, validation_score = _look(plan, position.theta)
-            if stack is not None:
-                error, validation_error = stack.of_all(error), stack.of_all(validation_error)
-                plan = stack.follow(plan, position)
-                last_good = position.theta
-            history.add(error, validation_error, validation_score, time.perf_counter() - began)
-            if theta.ndim == 1:
-                best = best.after(position, _figure(error, validation_error, validation_score), plan.tolerance)
             progress = Progress(
                 position.epoch,
                 plan.epochs,
@@ -275,6 +272,16 @@ def run(plan: Plan, position: Position) -> Outcome:
                 n_cases / (time.perf_counter() - epoch_began),
                 position.theta,
             )
+            if stack is not None:
+                of_those_left = progress if theta.ndim == 1 else progress._replace(error=np.where(bad, np.nan, error))
+                error, validation_error = stack.of_all(error), stack.of_all(validation_error)
+                plan = stack.follow(plan, position, of_those_left)
+                last_good = position.theta
+                progress = progress._replace(error=error, validation_error=validation_error, theta=position.theta)
+            if plan.keeps_history:
+                history.add(error, validation_error, validation_score, time.perf_counter() - began)
+            if theta.ndim == 1:
+                best = best.after(position, _figure(error, validation_error, validation_score), plan.tolerance)
             wants_to_stop = [callback(progress) for callback in plan.callbacks]
             if any(wants_to_stop):
                 stop_reason = "callback"
@@ -355,7 +362,8 @@ def _sweep(plan: Plan, position: Position, batches: Batches) -> tuple[np.ndarray
     def epoch_by_epoch(figures: np.ndarray) -> np.ndarray:
         return np.reshape(figures, (n_epochs, -1, *figures.shape[1:]))
 
-    values, n_cases, finite = to_numpy(swept.values), int(np.sum(swept.sizes)) // n_epochs, to_numpy(swept.finite)
+    n_cases = int(np.max(np.sum(swept.sizes, axis=0))) // n_epochs
+    values, finite = to_numpy(swept.values), to_numpy(swept.finite)
     if plan.average is None:
         return np.sum(epoch_by_epoch(values), axis=1), n_cases, finite
     counted = to_numpy(swept.weights) if plan.average == "weights" else swept.sizes

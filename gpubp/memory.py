@@ -11,6 +11,9 @@ from gpubp.backend import Backend
 CASES_AT_ONCE = 4096
 """Cases that pass forward together where memory is the host's, or where the same cases must give the same bits."""
 
+COPIES = 8  # of a network's parameters, in training: they, a rule's state, the gradient and what becomes of it
+HOST_ROOM = 1 << 30  # bytes of the host's memory that a stack may take
+
 SHARE = 4  # of the free memory, one part for predictions in the making
 
 
@@ -65,6 +68,18 @@ def power_of_two_below(number: float) -> int:
     [0, 1, 4, 64]
     """
     return 1 << (int(number).bit_length() - 1) if number >= 1 else 0
+
+
+def networks_at_once(backend: Backend, sizes: tuple[int, ...], dtype: str, size: int) -> int:
+    """Choose how many networks of a stack train together, on batches of ``size`` cases each: 1 or more.
+
+    Parameters, the state of a rule, gradients and what is kept of a batch must fit into a part of a GPU's free memory,
+    or of the host's.
+    """
+    memory = memory_of(backend)
+    n_parameters = sum((i + 1) * j for i, j in itertools.pairwise(sizes))
+    of_one = np.dtype(dtype).itemsize * COPIES * n_parameters + size * bytes_of_a_case(sizes, dtype)
+    return max(1, (HOST_ROOM if memory is None else memory.available // 2) // of_one)
 
 
 def cases_at_once(backend: Backend, sizes: tuple[int, ...], dtype: str, n_networks: int = 1) -> int:

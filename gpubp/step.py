@@ -5,7 +5,7 @@ that ``cpu/`` takes are held to it by the tests.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -24,14 +24,19 @@ from gpubp.second_order import Problem, SecondOrder
 class Objective:
     """What is made small: ``E + l2 / 2 * sum(w ** 2)``, divided by the weight of the batch's cases where ``mean``.
 
-    The penalty is on the weights, not on the biases. ``penalty_reported`` says whether the value that a step gives back
-    has the penalty in it.
+    The penalty is on the weights, not on the biases; ``l2`` is a number, or for a stack ``(K, 1)`` of NumPy.
+    ``penalty_reported`` says whether the value that a step gives back has the penalty in it.
     """
 
     network: Network
     mean: bool = True
-    l2: float = 0.0
+    l2: Any = 0.0
     penalty_reported: bool = True
+
+    @property
+    def penalised(self) -> bool:
+        """Whether there is a penalty, for any network of a stack."""
+        return bool(np.ndim(self.l2) or self.l2)
 
 
 def objective_and_gradient(
@@ -50,7 +55,7 @@ def objective_and_gradient(
     (...) array, (..., P) array
     """
     error, gradient = _error_and_descent(xp, objective, weight_mask, theta, batch)
-    if not objective.l2:
+    if not objective.penalised:
         return error, gradient
     return error + penalty(xp, objective, weight_mask, theta, batch), gradient
 
@@ -64,8 +69,8 @@ def _error_and_descent(
     loss_scale: Array | None = None,
 ) -> tuple[Array, Array]:
     """Evaluate the objective without its penalty, and the derivative of all of it."""
-    error, gradient = error_and_gradient(xp, objective.network, theta, *batch, loss_scale=loss_scale)
-    if objective.l2:
+    error, gradient = error_and_gradient(xp, objective.network, theta, *batch[:4], loss_scale=loss_scale)
+    if objective.penalised:
         gradient = gradient + objective.l2 * weight_mask * theta
     share = _share(xp, objective, batch)
     return error * share, gradient * (share if isinstance(share, float) else share[..., None])
@@ -74,7 +79,8 @@ def _error_and_descent(
 def penalty(xp: Namespace, objective: Objective, weight_mask: Array, theta: Array, batch: Batch) -> Array:
     """Evaluate the part of the objective that is the penalty on the weights: ``(...)``."""
     squares = xp.sum(weight_mask * theta**2, axis=-1)
-    return (0.5 * objective.l2) * squares * _share(xp, objective, batch)
+    l2 = objective.l2[:, 0] if np.ndim(objective.l2) else objective.l2
+    return (0.5 * l2) * squares * _share(xp, objective, batch)
 
 
 def _share(xp: Namespace, objective: Objective, batch: Batch) -> Array:
@@ -104,9 +110,9 @@ def gauss_newton(xp: Namespace, objective: Objective, weight_mask: Array, theta:
     return H * _share(xp, objective, batch)
 
 
-Step = Callable[[Array, Any, Batch, float], tuple[Array, Any, Array]]
-"""``step(theta, state, batch, epoch) -> (theta, state, value)``: the objective's value before the change for a rule of
-first order, after it for a method of second order."""
+Step = Callable[[Array, Any, Batch, Any], tuple[Array, Any, Array]]
+"""``step(theta, state, batch, epoch) -> (theta, state, value)``, epoch a number or ``(K, 1)``: the objective's value
+before the change for a rule of first order, after it for a method of second order."""
 
 
 @dataclass
@@ -125,7 +131,7 @@ class Position:
 class Swept(NamedTuple):
     """What the steps of a sweep gave: their values ``(n_steps, ...)``, and the weights and the numbers of their cases.
 
-    ``weights`` are ``(n_steps,)`` or ``(n_steps, ...)``, ``sizes`` are ``(n_steps,)`` of NumPy. ``finite``, ``(...)``,
+    ``weights`` are ``(n_steps,)`` or ``(n_steps, ...)``, and so are ``sizes``, of NumPy. ``finite``, ``(...)``,
     tells whether the parameters are finite at the end.
     """
 
@@ -140,23 +146,33 @@ def make_step(backend: Backend, objective: Objective, rule: Rule | SecondOrder, 
     weight_mask = to_backend(backend, objective.network.weight_mask(), dtype)
     if isinstance(rule, SecondOrder):
         return partial(_second_order_step, backend.xp, objective, weight_mask, rule)
-    return partial(_first_order_step, backend.xp, objective, weight_mask, rule)
+    there = partial(_there, backend, dtype)
+    rule = replace(rule, settings={name: there(setting) for name, setting in rule.settings.items()})
+    objective = replace(objective, l2=there(objective.l2))
+    return partial(_first_order_step, backend.xp, there, objective, weight_mask, rule)
+
+
+def _there(backend: Backend, dtype: str, number: Any) -> Any:
+    """Move a number of each network to the backend, and leave alone one that is for all."""
+    return to_backend(backend, number, dtype) if getattr(number, "ndim", 0) else number
 
 
 def _first_order_step(
     xp: Namespace,
+    there: Callable[[Any], Any],
     objective: Objective,
     weight_mask: Array,
     rule: Rule,
     theta: Array,
     state: Any,
     batch: Batch,
-    epoch: float,
+    epoch: Any,
 ) -> tuple[Array, Any, Array]:
     loss_scale = state.loss_scale if isinstance(state, Scaled) else None
     value, gradient = _error_and_descent(xp, objective, weight_mask, theta, batch, loss_scale)
-    change, state = rule.update(xp, gradient, state, theta, rule.at(epoch))
-    if objective.l2 and objective.penalty_reported:
+    now = {name: there(number) for name, number in rule.at(epoch).items()}
+    change, state = rule.update(xp, gradient, state, theta, now)
+    if objective.penalised and objective.penalty_reported:
         value = value + penalty(xp, objective, weight_mask, theta, batch)
     return theta + change, state, value
 
@@ -169,7 +185,7 @@ def _second_order_step(
     theta: Array,
     state: Any,
     batch: Batch,
-    epoch: float,
+    epoch: Any,
 ) -> tuple[Array, Any, Array]:
     problem = Problem(
         lambda at: objective_and_gradient(xp, objective, weight_mask, at, batch),
@@ -177,6 +193,6 @@ def _second_order_step(
     )
     theta, state, value = rule.update(xp, theta, state, problem)
     theta = among_equal_weights(xp, objective.network, theta)  # what solves equations rounds each copy its own way
-    if objective.l2 and not objective.penalty_reported:
+    if objective.penalised and not objective.penalty_reported:
         value = value - penalty(xp, objective, weight_mask, theta, batch)
     return theta, state, value

@@ -56,13 +56,13 @@ def plain_sweep(backend: Backend, objective: Objective, rule: Rule | SecondOrder
 def _step_by_step(xp: Namespace, step: Step, position: Position, batches: Batches) -> Swept:
     values: list[Array] = []
     weights: list[Any] = []
-    sizes: list[int] = []
+    sizes: list[Any] = []
     for epoch in range(position.epoch, position.epoch + epochs_of(batches)):
         for part, batch in batches:
             position.theta, position.state, value = step(position.theta, position.state, batch, epoch + part)
             values.append(value)
             weights.append(total_weight(xp, batch))
-            sizes.append(batch.x.shape[-2])
+            sizes.append(batch.x.shape[-2] if batch.sizes is None else batch.sizes)
     all_weights = np.asarray(weights) if isinstance(weights[0], float) else xp.stack(weights)
     finite = xp.all(xp.isfinite(position.theta), axis=-1)
     return Swept(xp.stack(values), all_weights, np.asarray(sizes), finite)

@@ -727,7 +727,7 @@ def made(monkeypatch):
 
 def fit(epochs=10, **options):
     network = Network((4, 6, 3), hidden="tanh", loss="cross_entropy")
-    x, d, _, _ = cases(network, "float64")
+    x, d, *_ = cases(network, "float64")
     return training.train(network, x, d, epochs=epochs, batch_size=SIZE, validation=(x, d), l2=0.01, **options)
 
 

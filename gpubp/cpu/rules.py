@@ -40,25 +40,27 @@ def _numbers_of(rule: Rule) -> Callable[[Now, Any], tuple[Any, ...]]:
     return lambda now, update: (*numbers(now, update), now["shrinkage"])
 
 
-def numbers_of_steps(rule: Rule, epochs: np.ndarray, updates: np.ndarray, dtype: str) -> np.ndarray:
+def numbers_of_steps(rule: Rule, epochs: np.ndarray, updates: np.ndarray, dtype: str, l2: Any = 0.0) -> np.ndarray:
     """Find ``s`` for several steps: ``(n_steps, n)``, or ``(K, n_steps, n)`` where networks have settings of their own.
 
-    Of a decayed rule the last one is the shrinkage.
+    Behind them comes the shrinkage of a decayed rule, and last the strength of the penalty on the weights.
 
     Parameters
     ----------
-    epochs : (n_steps,) array
+    epochs : (n_steps,) or (n_steps, K) array
         How many sweeps are done before each step.
     updates : (n_steps,) array
         The number of each update, counted from 1.
+    l2 : float or (K, 1) array
     """
     numbers = _numbers_of(rule)
     if any(callable(setting) for setting in rule.settings.values()):
-        steps = zip(epochs.tolist(), updates.tolist(), strict=True)
+        steps = zip(epochs.tolist() if epochs.ndim == 1 else epochs[..., None], updates.tolist(), strict=True)
         of_steps = zip(*(numbers(rule.at(epoch), update) for epoch, update in steps), strict=True)
         columns = [np.stack([np.reshape(number, np.shape(number)[:1]) for number in column], -1) for column in of_steps]
     else:
         columns = [np.asarray(number) for number in numbers(rule.at(0.0), updates)]
+    columns.append(np.asarray(l2))
     shape = np.broadcast_shapes(updates.shape, *(column.shape for column in columns))
     found = np.empty((*shape, len(columns)), dtype)
     for place, column in enumerate(columns):

@@ -39,14 +39,14 @@ class Work(NamedTuple):
     error, change : int
         Where the loops of the error and of the rule are.
     shrinks : bool
-        Whether the last of a step's settings is the part by which each parameter shrinks after its change.
+        Whether the last but one of a step's settings is the part by which each parameter shrinks after its change.
     error_parameter : float
     slopes : (n_layers,) array of int64
         Where the loops of the units' derivatives are, 0 where the error's loop does their work.
-    l2 : float
-        Strength of the penalty on the weights, 0 without.
-    mean, penalty_reported : bool
+    mean : bool
         See :class:`gpubp.step.Objective`.
+    penalty_reported : bool
+        Whether the sum of the squared weights is asked for.
     n_parameters : int
     rows : int
         How many rows of a layer's gradient are made before they are used: few, so that they are still in the cache, and
@@ -61,7 +61,6 @@ class Work(NamedTuple):
     shrinks: bool
     error_parameter: float
     slopes: np.ndarray
-    l2: float
     mean: bool
     penalty_reported: bool
     n_parameters: int
@@ -83,6 +82,9 @@ class Request(NamedTuple):
     x_apart, d_apart, weights_apart : int
     order : int
         In which order the cases come, ``(n_cases,)`` of int64; no address where they come in their own.
+    own : int
+        For each network of a stack how many cases it has, and where in ``order`` and in ``weights`` its own begin,
+        ``(K, 3)`` of int64; no address where networks have the same.
     size : int
         How many cases a batch has.
     theta, first, second : int
@@ -90,7 +92,7 @@ class Request(NamedTuple):
     n_steps : int
         How many steps the sweep has: those of an epoch, as often as it is gone through.
     settings, n_settings, settings_apart : int
-        For each step what the rule's loop is given, ``(n_steps, n_settings)``.
+        For each step what the rule's loop is given, and last the strength of the penalty; ``(n_steps, n_settings)``.
     values, case_weights : int
         To be set to the objective before each step, without the penalty, and to the weight of its cases; ``(n_steps,)``
         of float64.
@@ -112,6 +114,7 @@ class Request(NamedTuple):
     d_apart: int
     weights_apart: int
     order: int
+    own: int
     size: int
     theta: int
     first: int
@@ -184,7 +187,9 @@ def take_part_in_stack(thread, n_threads, mailbox, work, buffers):
         asked, passed = _request(mailbox, n_threads), times_passed(mailbox, n_threads)
         low, high = _share_of(asked.n_networks, thread, n_threads)
         for network in range(low, high):
-            _take_steps(0, 1, mailbox, work, own, _of_network(asked, network, work, buffers.gradients.itemsize))
+            _take_steps(
+                0, 1, mailbox, work, own, _of_network(asked, network, work, buffers.gradients.itemsize, mailbox)
+            )
         if not wait_for_all(mailbox, n_threads, passed + 1) or thread == 0:
             return
         if not next_request(mailbox, thread, served):
@@ -197,7 +202,7 @@ def _request(mailbox, n_threads):
     n = request_in(mailbox, n_threads)
     return Request(
         *(n[0], n[1], n[2], n[3], n[4], n[5], n[6], n[7], n[8], n[9], n[10]),
-        *(n[11], n[12], n[13], n[14], n[15], n[16], n[17], n[18], n[19], n[20], n[21], n[22]),
+        *(n[11], n[12], n[13], n[14], n[15], n[16], n[17], n[18], n[19], n[20], n[21], n[22], n[23]),
     )
 
 
@@ -222,19 +227,25 @@ def _rows_of(buffers, thread):
 
 
 @register_jitable
-def _of_network(asked, network, work, item):
-    """Turn a request for a stack into one for one of its networks."""
+def _of_network(asked, network, work, item, whole):
+    """Turn a request for a stack into one for one of its networks; ``whole`` is an array of int64."""
     parameters, found = network * work.n_parameters * item, network * asked.n_steps * 8
+    n_cases, order, weights = asked.n_cases, asked.order, asked.weights + network * asked.weights_apart * item
+    if asked.own:
+        own = pointer_to(asked.own, whole)
+        n_cases, order = own[3 * network], order + own[3 * network + 1] * 8
+        weights += own[3 * network + 2] * item
     return Request(
         1,
-        asked.n_cases,
+        n_cases,
         asked.x + network * asked.x_apart * item,
         asked.d + network * asked.d_apart * item,
-        asked.weights + network * asked.weights_apart * item,
+        weights,
         0,
         0,
         0,
-        asked.order,
+        order,
+        0,
         asked.size,
         asked.theta + parameters,
         asked.first + parameters,
@@ -455,22 +466,23 @@ def _change_layer(thread, n_threads, work, buffers, asked, at, b, step, k, share
         multiply(
             layers.gemm, n, own, b, y, TRANSPOSED, n_below, signals, AS_IS, step_of_signals, number, 0.0, gradient, own
         )
-        if work.l2 > 0.0 and work.penalty_reported:
+        if work.penalty_reported:
             squared += sum_of_squares(pointer_from(asked.theta, where, example), n, own, j)
-        _change(work, asked, step, where, n, own, j, gradient, work.l2, share, example, finite, thread)
+        _change(work, asked, step, where, n, own, j, gradient, True, share, example, finite, thread)
     if layers.bias:
         of_biases = signals if k == 0 else pointer_from(address_at(signals), low, example)
         sum_of_rows(gradient, b, high - low, of_biases, step_of_signals, number)
         where = start + i * j + low
-        _change(work, asked, step, where, 1, high - low, j, gradient, 0.0, share, example, finite, thread)
+        _change(work, asked, step, where, 1, high - low, j, gradient, False, share, example, finite, thread)
     return squared
 
 
 @register_jitable
-def _change(work, asked, step, where, n_rows, n_columns, apart, gradient, l2, share, example, finite, thread):
+def _change(work, asked, step, where, n_rows, n_columns, apart, gradient, weights, share, example, finite, thread):
     """Change rows of parameters that are ``apart``, from ``where`` on; after the last step note what is not finite."""
     number, theta = example.dtype.type, pointer_from(asked.theta, where, example)
     settings = pointer_from(asked.settings, step * asked.n_settings, example)
+    l2 = settings[asked.n_settings - 1] if weights else number(0.0)
     if work.mask.size:
         keep(gradient, n_rows, n_columns, pointer_into(work.mask, where), apart)
     call(
@@ -483,12 +495,12 @@ def _change(work, asked, step, where, n_rows, n_columns, apart, gradient, l2, sh
             gradient,
             pointer_from(asked.first, where, example),
             pointer_from(asked.second, where, example),
-            number(l2),
+            l2,
             number(share),
             settings,
         ),
     )
     if work.shrinks:
-        shrink(theta, n_rows, n_columns, apart, settings[asked.n_settings - 1])
+        shrink(theta, n_rows, n_columns, apart, settings[asked.n_settings - 2])
     if step == asked.end - 1 and not all_finite(theta, n_rows, n_columns, apart):
         finite[thread] = 0

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from gpubp.batches import ArrayBatches, Batch, Batches
+from gpubp.batches import ArrayBatches, Batch, Batches, OwnBatches, cut, epochs_of
 from gpubp.cpu.layers import on_own_unit, output_error, unit_dE_dx
 from gpubp.cpu.mailbox import APART
 from gpubp.cpu.outputs import layers_of
@@ -59,30 +59,37 @@ class CompiledSweep:
 
     def __call__(self, position: Position, batches: Batches) -> Swept:
         """Move a position, step by step."""
-        if not isinstance(batches, ArrayBatches) or position.theta.ndim > 2 or not batches.cases.x.shape[-2]:
-            if self.plain is None:
-                self.plain = self.make_plain()
-            return self.plain(position, batches)
+        if isinstance(batches, ArrayBatches | OwnBatches) and position.theta.ndim <= 2 and batches.cases.x.shape[-2]:
+            return self._sweep(position, batches)
+        if self.plain is None:
+            self.plain = self.make_plain()
+        return self.plain(position, batches)
+
+    def _sweep(self, position: Position, batches: ArrayBatches | OwnBatches) -> Swept:
         stack = position.theta.shape[:-1]
         g = self._gathered(batches, stack)
-        found, epochs = g.room_for(batches.epochs), position.epoch + np.arange(batches.epochs)
+        n_epochs = epochs_of(batches)
+        found, epochs = g.room_for(n_epochs), position.epoch + np.arange(n_epochs)
         state, theta = self._state(position), self._theta(position)
         updates = getattr(state, "updates", 0) + 1 + np.arange(found.n_steps)
-        settings = numbers_of_steps(self.rule, np.add.outer(epochs, g.parts).ravel(), updates, self.dtype)
+        done = np.reshape(np.add.outer(epochs, g.parts), (-1, *g.parts.shape[1:]))
+        settings = numbers_of_steps(self.rule, done, updates, self.dtype, self.objective.l2)
         order = None if batches.order is None else batches.order.astype(np.int64, copy=False)
+        own = _own_of(batches)
         position.theta, position.state = theta, state
         first, second = ([_address(part) for part in state if isinstance(part, np.ndarray)] + [0, 0])[:2]
         x, d, case_weights = self._cases(batches.cases)
         asked = Request(
             n_networks=stack[0] if stack else 1,
-            n_cases=g.n_cases,
+            n_cases=batches.cases.x.shape[-2],
             x=x.address,
             d=d.address,
             weights=case_weights.address,
             x_apart=x.apart(2),
             d_apart=d.apart(2),
-            weights_apart=case_weights.apart(1),
+            weights_apart=0 if own is not None else case_weights.apart(1),
             order=_address(order),
+            own=_address(own),
             size=g.size,
             theta=_address(theta),
             first=first,
@@ -107,14 +114,14 @@ class CompiledSweep:
                     position.state = state._replace(updates=int(updates[end - 1]))
         self.own_state = position.state
         values, weights, finite = found.values.array.copy(), found.weights.array.copy(), found.finite.array == 1
-        if self.objective.l2 and self.objective.penalty_reported:
+        if self.objective.penalised and self.objective.penalty_reported:
             # a batch whose cases all count nothing says nothing
             share = np.divide(1.0, weights, out=np.zeros_like(weights), where=weights > 0.0)
             squares = np.sum(found.squares.array, axis=-1)
             values += 0.5 * self.objective.l2 * squares * (share if self.objective.mean else 1.0)
-        if stack and not case_weights.apart(1):
+        if stack and own is None and not case_weights.apart(1):
             weights = weights[0]  # the same for all
-        return Swept(values.T, weights.T, np.tile(g.sizes, batches.epochs), finite if stack else np.all(finite))
+        return Swept(values.T, weights.T, np.concatenate([g.sizes] * n_epochs), finite if stack else np.all(finite))
 
     def _calls(self, n_steps: int) -> Iterator[tuple[int, int]]:
         """Cut steps into calls, so that Python sees in time whether Ctrl-C was pressed."""
@@ -142,12 +149,13 @@ class CompiledSweep:
         np.copyto(theta, position.theta)
         return theta
 
-    def _gathered(self, batches: ArrayBatches, stack: tuple[int, ...]) -> "Gathered":
+    def _gathered(self, batches: ArrayBatches | OwnBatches, stack: tuple[int, ...]) -> "Gathered":
         """Gather threads, and room for a batch and for what is found; both are kept for batches of the same kind."""
-        n_cases, chosen = batches.cases.x.shape[-2], batches.order is not None
-        kind = (min(batches.size, n_cases), n_cases, stack, chosen, batches.cases.case_weights is not None)
+        n_cases, chosen = batches.n_cases, batches.order is not None
+        size, weighed = min(batches.size, int(np.max(n_cases))), batches.cases.case_weights is not None
+        kind = (size, np.asarray(n_cases).tobytes(), stack, chosen, weighed)
         if self.gathered is None or self.gathered.kind != kind:
-            network, size, weighed = self.objective.network, kind[0], kind[-1]
+            network = self.objective.network
             n_threads = self.gathered.crew.n_threads if self.gathered else _n_threads(network, size, stack)
             if self.work is None:
                 self.work = _work(self.objective, self.rule, self.dtype)
@@ -180,10 +188,9 @@ class Given:
 class Gathered:
     """Threads with room for a batch, and for what they find in the steps of one sweep."""
 
-    def __init__(self, kind: Any, size: int, n_cases: int, stack: tuple[int, ...], crew: Crew) -> None:
-        begins = np.arange(0, n_cases, size)
-        self.kind, self.size, self.n_cases, self.stack, self.crew = kind, size, n_cases, stack, crew
-        self.sizes, self.parts = np.minimum(size, n_cases - begins), begins / n_cases
+    def __init__(self, kind: Any, size: int, n_cases: Any, stack: tuple[int, ...], crew: Crew) -> None:
+        self.sizes, self.parts = cut(n_cases, size)
+        self.kind, self.size, self.stack, self.crew = kind, size, stack, crew
         self.found: Found | None = None
 
     def room_for(self, n_epochs: int) -> "Found":
@@ -192,6 +199,15 @@ class Gathered:
         if self.found is None or self.found.n_steps != n_steps:
             self.found = Found(n_steps, self.stack, self.crew.n_threads)
         return self.found
+
+
+def _own_of(batches: ArrayBatches | OwnBatches) -> np.ndarray | None:
+    """Tell for each network how many cases it has, and where in the order and in the case weights its own begin."""
+    if isinstance(batches, ArrayBatches):
+        return None
+    weights_of, weights = batches.weights_of, batches.cases.case_weights
+    begins = np.zeros_like(batches.begins) if weights_of is None or weights is None else weights_of * weights.shape[-1]
+    return np.stack([batches.counts, batches.begins, begins], axis=1).astype(np.int64)
 
 
 class Found:
@@ -245,9 +261,8 @@ def _work(objective: Objective, rule: Rule, dtype: str) -> Work:
         shrinks=undecayed(rule) is not None,
         error_parameter=error.parameter,
         slopes=np.asarray([*slopes[:-1], 0 if own_unit else slopes[-1]], np.int64),
-        l2=objective.l2,
         mean=objective.mean,
-        penalty_reported=objective.penalty_reported,
+        penalty_reported=objective.penalised and objective.penalty_reported,
         n_parameters=network.n_parameters,
         rows=ROWS,
         mask=np.asarray([] if network.tied is None else network.tied.mask, dtype),

@@ -50,6 +50,8 @@ class CudaSweep:
     def __init__(self, device: Any, objective: Objective, rule: Rule, dtype: str, plain: Sweep) -> None:
         if objective.network.skips or objective.network.ties:
             raise Inexpressible("the network has connections that skip layers, or weights that are tied or absent")
+        if np.ndim(objective.l2):
+            raise Inexpressible("each network has a penalty of its own strength")
         self.device, self.objective, self.rule, self.dtype, self.plain = device, objective, rule, dtype, plain
         self.work = Work(objective, update_of(rule, dtype, part_in_global_memory), dtype)
         self.work_of_tiny = Work(objective, update_of(rule, dtype, part_of_one_network), dtype)

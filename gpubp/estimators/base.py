@@ -25,12 +25,13 @@ from gpubp.estimators.arrays import outputs_in_parts, rows_of
 from gpubp.estimators.callbacks import CallbackSupportMixin, FitTask
 from gpubp.estimators.cases import BatchesInOrder, Cases
 from gpubp.estimators.display import LossCurveDisplay
-from gpubp.estimators.held_out import admit_validation_data, hold_out, split
+from gpubp.estimators.held_out import admit_validation_data, hold_out, look_at, split
 from gpubp.estimators.lbfgs import fit_lbfgs
 from gpubp.estimators.optimizer import Optimizer, optimizer_of, rule_of
 from gpubp.estimators.parameters import CONSTRAINTS
 from gpubp.estimators.report import report
-from gpubp.estimators.watch import Watch
+from gpubp.estimators.stack import Ready
+from gpubp.estimators.watch import Watch, refuse_weights
 from gpubp.faults import Load, faults_told
 from gpubp.loop import Plan, run
 from gpubp.network import Network, flatten, views
@@ -115,10 +116,7 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
 
     def _fit(self, X: Any, y: Any, sample_weight: Any, validation_data: Any = None, *, incremental: bool) -> Self:
         before = self._as_it_is()
-        hidden = self.hidden_layer_sizes
-        hidden = [index(n) for n in hidden] if hasattr(hidden, "__iter__") else [hidden]
-        if any(n <= 0 for n in hidden):
-            raise ValueError(f"hidden_layer_sizes must be > 0, got {hidden}.")
+        self._hidden_sizes()  # before anything is learned
         first_pass = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
 
         x, y_on_host = admit_cases(self, X, y, reset=first_pass)
@@ -126,28 +124,9 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
         d, train_weights = self._admit_targets(y_on_host, weights, incremental)
         if self.early_stopping and incremental:
             raise ValueError("partial_fit does not support early_stopping=True")
-
-        sizes = [x.shape[1], *hidden, d.shape[1]]
-        network = self._network(sizes)
-        rates = dropout_rates(network, self.dropout)
-        if rates and self.solver == "lbfgs":
-            raise ValueError("dropout makes the loss change from batch to batch, which solver='lbfgs' cannot follow")
-        if self.matmul_precision == "float16" and self.solver == "lbfgs":
-            raise ValueError("float16 is too narrow for solver='lbfgs'; use matmul_precision='bfloat16', or adam")
-        backend = choose_backend(self.device, x)
-        precision = choose_precision(backend, self.dtype, x)
-        backend = with_matmul(backend, self.matmul_precision, precision)
-        random_state = check_random_state(self.random_state)
         has_held_out = validation_data is not None or (self.early_stopping and self.solver != "lbfgs")
-        if first_pass:
-            self._initialize(network, precision, random_state)
-        elif network.sizes != self._network().sizes:
-            raise ValueError(
-                f"the model goes on with the network fitted before, of sizes {self._network().sizes}, but now "
-                f"hidden_layer_sizes, X and y ask for {network.sizes}; clone() the model to start anew"
-            )
-        if first_pass or (has_held_out and self.validation_scores_ is None):
-            self._start_history(has_held_out)
+        ready = self._make_ready(x, np.arange(d.shape[0]), d, weights, train_weights, has_held_out, first_pass)
+        network, rates, backend, precision, random_state = ready[1:6]
 
         def on_device() -> None:
             rows = None
@@ -166,7 +145,8 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
             )
             theta = to_backend(backend, self._theta(), precision)
             task = FitTask(self, X, y, sample_weight, 1 if incremental else self.max_iter)
-            watch = Watch(self, cases, held_out, network, theta, task)
+            look = held_out and partial(look_at, backend, precision, network, held_out)
+            watch = Watch(self, d.shape[0] if rows is None else len(rows), look, theta, task)
             if self.solver == "lbfgs":
                 found, stop_reason = fit_lbfgs(self, network, cases, theta, watch)
                 self._optimizer = None
@@ -188,6 +168,45 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
             self.__dict__.update(before)
             raise
         return self
+
+    def _hidden_sizes(self) -> list[int]:
+        hidden = self.hidden_layer_sizes
+        hidden = [index(n) for n in hidden] if hasattr(hidden, "__iter__") else [hidden]
+        if any(n <= 0 for n in hidden):
+            raise ValueError(f"hidden_layer_sizes must be > 0, got {hidden}.")
+        return hidden
+
+    def _make_ready(
+        self,
+        x: Any,
+        rows: np.ndarray,
+        d: np.ndarray,
+        weights: np.ndarray | None,
+        train_weights: np.ndarray | None,
+        has_held_out: bool,
+        first_pass: bool = True,
+    ) -> Ready:
+        """Decide all that is decided before the first step; in a first pass draw the first weights."""
+        network = self._network([x.shape[1], *self._hidden_sizes(), d.shape[1]])
+        rates = dropout_rates(network, self.dropout)
+        if rates and self.solver == "lbfgs":
+            raise ValueError("dropout makes the loss change from batch to batch, which solver='lbfgs' cannot follow")
+        if self.matmul_precision == "float16" and self.solver == "lbfgs":
+            raise ValueError("float16 is too narrow for solver='lbfgs'; use matmul_precision='bfloat16', or adam")
+        backend = choose_backend(self.device, x)
+        precision = choose_precision(backend, self.dtype, x)
+        backend = with_matmul(backend, self.matmul_precision, precision)
+        random_state = check_random_state(self.random_state)
+        if first_pass:
+            self._initialize(network, precision, random_state)
+        elif network.sizes != self._network().sizes:
+            raise ValueError(
+                f"the model goes on with the network fitted before, of sizes {self._network().sizes}, but now "
+                f"hidden_layer_sizes, X and y ask for {network.sizes}; clone() the model to start anew"
+            )
+        if first_pass or (has_held_out and self.validation_scores_ is None):
+            self._start_history(has_held_out)
+        return Ready(self, network, rates, backend, precision, random_state, x, rows, d, weights, train_weights)
 
     def _as_it_is(self) -> dict[str, Any]:
         """Copy the attributes that a fit changes in place, for a fit that fails."""
@@ -370,11 +389,3 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
         tags.input_tags.sparse = True
         tags.array_api_support = True
         return tags
-
-
-def refuse_weights() -> None:
-    """Raise scikit-learn's error about weights that are not finite."""
-    raise ValueError(
-        "Solver produced non-finite parameter weights. The input data may contain large values and need to be "
-        "preprocessed."
-    )

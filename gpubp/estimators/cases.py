@@ -37,6 +37,19 @@ class Cases(NamedTuple):
         return Batch(x, xp.take(self.d, on_device, axis=0), weights)
 
 
+def next_order(
+    order: np.ndarray, size: int, random_state: np.random.RandomState | None
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Shuffle the running order; what it is then, and the order to take batches in: None as the cases lie."""
+    if random_state is None:
+        return order, None
+    # the numbers that sklearn.utils.shuffle draws, without its checks
+    shuffled = np.arange(len(order))
+    random_state.shuffle(shuffled)
+    order = order[shuffled]
+    return order, order if size < len(order) else None
+
+
 class BatchesInOrder:
     """The batches of each epoch in scikit-learn's order: the running order is shuffled anew, then cut."""
 
@@ -47,14 +60,7 @@ class BatchesInOrder:
 
     def __call__(self) -> Batches:
         """Give the batches of one more epoch."""
-        n_cases, order = len(self.order), None
-        if self.random_state is not None:
-            # the numbers that sklearn.utils.shuffle draws, without its checks
-            shuffled = np.arange(n_cases)
-            self.random_state.shuffle(shuffled)
-            self.order = self.order[shuffled]
-            if self.size < n_cases:
-                order = self.order
+        self.order, order = next_order(self.order, self.size, self.random_state)
         if scipy.sparse.issparse(self.cases.x):
             return self._made_dense(order)
         return ArrayBatches(self.cases.backend, self.all, self.size, order)

@@ -31,6 +31,14 @@ class HeldOut(NamedTuple):
     sample_weight: np.ndarray | None
 
 
+class Look(NamedTuple):
+    """What was seen in cases held out: the mean loss, and the outputs on the host."""
+
+    held_out: HeldOut
+    loss: float
+    outputs: np.ndarray
+
+
 def split(model: Any, d: np.ndarray, random_state: np.random.RandomState) -> tuple[np.ndarray, np.ndarray]:
     """Choose cases to hold out, as scikit-learn does: the rows to learn from, and those held out."""
     stratify = d if isinstance(model, ClassifierMixin) and d.shape[1] == 1 else None
@@ -81,22 +89,30 @@ def hold_out(
 
 def loss_and_outputs(
     backend: Backend, precision: str, network: Network, theta: Array, held_out: HeldOut
-) -> tuple[float, np.ndarray]:
-    """Take the mean loss, without a penalty, and the outputs, in parts that bound the memory."""
+) -> tuple[np.ndarray, np.ndarray]:
+    """Take the mean loss ``(...)``, without a penalty, and the outputs ``(..., b, j)``, in parts that bound the memory.
+
+    Both are on the host.
+    """
     xp, (x, d, weights) = backend.xp, held_out[:3]
-    total, outputs = 0.0, []
+    total, outputs = np.zeros(theta.shape[:-1]), []
     for rows in gen_batches(x.shape[0], CASES_AT_ONCE):
         layer = output_layer(xp, network, theta, dense(backend, precision, x, rows))
         of_rows = None if weights is None else weights[rows]
-        total += float(output_error(xp, network.loss, network.activations[-1], *layer, d[rows, :], of_rows)[0])
+        error = output_error(xp, network.loss, network.activations[-1], *layer, d[rows, :], of_rows)[0]
+        total = total + to_numpy(error)
         outputs.append(to_numpy(layer.y))
     counted = x.shape[0] if held_out.sample_weight is None else float(np.sum(held_out.sample_weight))
-    return (total / counted if counted else math.nan), np.concatenate(outputs)
+    return total / (counted or math.nan), np.concatenate(outputs, axis=-2)
 
 
-def score_of(
-    model: Any, held_out: HeldOut, loss: float, outputs: np.ndarray, learned: Callable[[], dict[str, Any]]
-) -> float:
+def look_at(backend: Backend, precision: str, network: Network, held_out: HeldOut, theta: Array) -> Look:
+    """Look at cases held out with one network's parameters."""
+    loss, outputs = loss_and_outputs(backend, precision, network, theta, held_out)
+    return Look(held_out, float(loss), outputs)
+
+
+def score_of(model: Any, look: Look, learned: Callable[[], dict[str, Any]]) -> float:
     """Score a model by its parameter ``scoring``; a score that is not finite is NaN.
 
     Parameters
@@ -104,6 +120,7 @@ def score_of(
     learned : callable
         Makes the attributes that the model has learned so far, for a scorer that asks it for predictions.
     """
+    held_out, loss, outputs = look
     if not np.all(np.isfinite(outputs)):
         return math.nan
     if model.scoring is None:

@@ -3,6 +3,7 @@
 import math
 import time
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,21 +12,18 @@ from sklearn.exceptions import ConvergenceWarning
 from gpubp._typing import Array
 from gpubp.backend import to_numpy
 from gpubp.estimators.callbacks import FitTask
-from gpubp.estimators.cases import Cases
-from gpubp.estimators.held_out import HeldOut, loss_and_outputs, score_of
+from gpubp.estimators.held_out import Look, score_of
 from gpubp.estimators.optimizer import LearningRate
 from gpubp.loop import Progress
-from gpubp.network import Network
 
 
 class Watch:
     """Follows a fit: the fitted attributes, the best weights, printing, callbacks, and the word to stop."""
 
     def __init__(
-        self, model: Any, cases: Cases, held_out: HeldOut | None, network: Network, theta: Array, task: FitTask
+        self, model: Any, n_cases: int, look: Callable[[Array], Look] | None, theta: Array, task: FitTask
     ) -> None:
-        self.model, self.cases, self.held_out = model, cases, held_out
-        self.network, self.task, self.best = network, task, theta
+        self.model, self.n_cases, self.look, self.best, self.task = model, n_cases, look, theta, task
         self.callbacks = (model.callbacks,) if callable(model.callbacks) else tuple(model.callbacks or ())
         self.began = time.perf_counter()
         self.stop_reason = ""
@@ -47,7 +45,7 @@ class Watch:
 
     def _note_epoch(self, loss: float) -> None:
         self._note(loss)
-        self.model.t_ += self.cases.d.shape[0]
+        self.model.t_ += self.n_cases
         if self.model.verbose:
             print(f"Iteration {self.model.n_iter_}, loss = {loss:.8f}")
 
@@ -88,7 +86,7 @@ class Watch:
     def diverged(self) -> None:
         """Note the epoch that left the finite numbers."""
         self._note_epoch(math.nan)
-        if self.held_out is not None:
+        if self.look is not None:
             self._note_held_out(math.nan, math.nan)
 
     # --- after an epoch, or an iteration of L-BFGS ---
@@ -105,13 +103,12 @@ class Watch:
 
     def _look(self, theta: Array) -> tuple[float | None, float | None]:
         """Take the loss and the score of the cases held out, where there are any."""
-        if self.held_out is None:
+        if self.look is None:
             return None, None
-        cases = self.cases
-        loss, outputs = loss_and_outputs(cases.backend, cases.precision, self.network, theta, self.held_out)
-        score = score_of(self.model, self.held_out, loss, outputs, lambda: self._learned(theta))
-        self._note_held_out(loss, score)
-        return loss, score
+        look = self.look(theta)
+        score = score_of(self.model, look, lambda: self._learned(theta))
+        self._note_held_out(look.loss, score)
+        return look.loss, score
 
     def _note_held_out(self, loss: float, score: float) -> None:
         self.model.validation_curve_.append(loss)
@@ -155,3 +152,11 @@ class Watch:
         if warning:
             category = UserWarning if model.stop_reason_ == "interrupted" else ConvergenceWarning
             warnings.warn(warning, category, stacklevel=6)
+
+
+def refuse_weights() -> None:
+    """Raise scikit-learn's error about weights that are not finite."""
+    raise ValueError(
+        "Solver produced non-finite parameter weights. The input data may contain large values and need to be "
+        "preprocessed."
+    )

@@ -1,0 +1,416 @@
+"""Several models fitted together: their networks are trained as a stack, and each becomes what it would be alone."""
+
+import copy
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, NamedTuple, cast
+
+import numpy as np
+import scipy
+import scipy.sparse
+
+from gpubp._typing import Array
+from gpubp.backend import Backend, to_backend, to_numpy
+from gpubp.batches import Batch, Batches, OwnBatches
+from gpubp.descent import Rule
+from gpubp.dropout import draw_masks
+from gpubp.estimators.callbacks import FitTask
+from gpubp.estimators.cases import next_order
+from gpubp.estimators.held_out import HeldOut, Look, hold_out, loss_and_outputs, split
+from gpubp.estimators.optimizer import learning_rate_of, rule_of
+from gpubp.estimators.watch import Watch, refuse_weights
+from gpubp.faults import Load, faults_told
+from gpubp.loop import Plan, Progress, run
+from gpubp.memory import CASES_AT_ONCE, networks_at_once
+from gpubp.network import Network
+from gpubp.schedules import value_at
+from gpubp.step import Objective, Position
+from gpubp.sweep import make_sweep
+
+
+class Ready(NamedTuple):
+    """A fit that is ready to train.
+
+    Attributes
+    ----------
+    model : MLPClassifier or MLPRegressor
+        With its first weights, and a history that is empty.
+    network, rates
+        What it trains, and the rates of its dropout.
+    backend, precision
+        Where, and in which precision.
+    random_state : RandomState
+        For what is drawn from now on.
+    x : array
+        As it was admitted; fits that have the same object share it on the device.
+    rows : array of int
+        Which rows of x are the model's, those that it may hold out among them.
+    d : (n, j) array of NumPy
+        The desired outputs of these rows.
+    weights, train_weights : (n,) arrays of NumPy, or None
+        What the user gave, and what the model learns with.
+    """
+
+    model: Any
+    network: Network
+    rates: tuple[float, ...]
+    backend: Backend
+    precision: str
+    random_state: np.random.RandomState
+    x: Any
+    rows: np.ndarray
+    d: np.ndarray
+    weights: np.ndarray | None
+    train_weights: np.ndarray | None
+
+
+def reason_to_fit_alone(model: Any, x: Any = None) -> str:
+    """Say why a model cannot be fitted together with others; nothing where it can."""
+    if model.solver == "lbfgs":
+        return "solver='lbfgs' searches along lines of its own"
+    if model.callbacks or getattr(model, "_skl_callbacks", None):
+        return "its callbacks follow one fit at a time"
+    if model.max_time is not None:
+        return "max_time is for one fit"
+    if scipy.sparse.issparse(x):
+        return "X is sparse"
+    return ""
+
+
+def fit_together(
+    fits: Sequence[Ready], callback: Callable[[Progress], bool | None] | None = None
+) -> list[Exception | None]:
+    """Fit models, as many at a time as may be; each becomes what it would be alone.
+
+    Parameters
+    ----------
+    fits : sequence of Ready
+    callback : callable, optional
+        Told the progress of each stack after each epoch: of its networks the error, NaN of those that are done.
+
+    Returns
+    -------
+    list of Exception or None
+        What each fit raised.
+    """
+    errors: list[Exception | None] = [None] * len(fits)
+    streams: dict[Any, Stream] = {}
+    stacks: dict[Any, list[Member]] = {}
+    for k, fit in enumerate(fits):
+        try:
+            rate = learning_rate_of(fit.model)
+            member = Member(k, fit, _stream_of(fit, streams), rule_of(fit.model, rate), rate)
+            stacks.setdefault(_kind(member), []).append(member)
+        except ValueError as fault:
+            errors[k] = fault
+    for members in stacks.values():
+        members.sort(key=lambda member: member.stream.number)
+        first = members[0].fit
+        size = _size(first.model, members[0].stream)
+        with first.backend.active():
+            at_once = networks_at_once(first.backend, first.network.sizes, first.precision, size)
+        for start in range(0, len(members), at_once):
+            for k, error in _fit_stack(members[start : start + at_once], callback):
+                errors[k] = error
+    return errors
+
+
+# --- what networks share ---
+
+
+@dataclass(eq=False)
+class Stream:
+    """What networks share that draw the same random numbers for the same cases: the cases held out, and the order.
+
+    ``rows`` are rows of x, and ``aside`` are places among the rows of a fit.
+    """
+
+    number: int
+    random_state: np.random.RandomState
+    rows: np.ndarray
+    aside: np.ndarray
+    order: np.ndarray
+
+
+class Member(NamedTuple):
+    """One of the fits that make a stack."""
+
+    number: int
+    fit: Ready
+    stream: Stream
+    rule: Rule
+    rate: Any
+
+
+def _stream_of(fit: Ready, streams: dict[Any, Stream]) -> Stream:
+    """Find the stream of a fit among those there are, or open one and choose the cases that it holds out."""
+    model, (_, keys, position, *_) = fit.model, cast(Any, fit.random_state.get_state())
+    fraction = model.validation_fraction if model.early_stopping else None
+    key = (id(fit.x), id(fit.rows), keys.tobytes(), position, type(model), fraction, model.shuffle, fit.d.shape[1])
+    if key not in streams:
+        rows, aside = fit.rows, np.empty(0, np.int64)
+        if model.early_stopping:
+            own, aside = split(model, fit.d, fit.random_state)
+            rows = fit.rows[own]
+        streams[key] = Stream(len(streams), fit.random_state, rows, aside, np.arange(len(rows)))
+    return streams[key]
+
+
+def _size(model: Any, stream: Stream) -> int:
+    return int(model._cases_in_a_step(len(stream.rows)))
+
+
+def _kind(member: Member) -> Any:
+    """Tell what must be equal for networks to be in one stack."""
+    fit, model, n_cases = member.fit, member.fit.model, len(member.stream.rows)
+    size = int(model._batch_size(n_cases))
+    n_steps = math.ceil(n_cases / size)
+    labels = getattr(model, "_label_binarizer", None)
+    return (
+        type(model),
+        fit.network,
+        fit.rates,
+        fit.backend.name,
+        fit.backend.matmul_precision,
+        fit.precision,
+        member.rule.name,
+        n_steps,
+        size if n_steps > 1 else None,
+        fit.train_weights is None,
+        model.early_stopping,
+        getattr(model, "label_smoothing", 0.0),
+        labels and (labels.y_type_, repr([np.asarray(of_column).tolist() for of_column in labels.classes_])),
+    )
+
+
+# --- a stack ---
+
+
+def _fit_stack(
+    members: list[Member], callback: Callable[[Progress], bool | None] | None
+) -> Iterator[tuple[int, Exception | None]]:
+    """Train the networks of some fits as one stack; the number of each fit, and what it raised."""
+    first = members[0].fit
+    load = Load(first.network, first.precision, len(members), len(first.rows), _size(first.model, members[0].stream))
+    quietly = np.errstate(over="ignore", invalid="ignore", divide="ignore")
+    try:
+        with faults_told(first.backend, load), first.backend.active(), quietly:
+            stack = StackOfFits(members, callback)
+            ends = stack.train()
+    except Exception as error:
+        return iter([(member.number, error) for member in members])
+    return iter([(member.number, end) for member, end in zip(members, ends, strict=True)])
+
+
+class StackOfFits:
+    """The networks of several fits as one stack: its cases, its batches, and what follows each epoch."""
+
+    def __init__(self, members: list[Member], callback: Callable[[Progress], bool | None] | None) -> None:
+        streams = {member.stream.number: copy.deepcopy(member.stream) for member in members}
+        self.members = [member._replace(stream=streams[member.stream.number]) for member in members]
+        self.first = members[0].fit
+        self.backend, self.precision, self.network = self.first.backend, self.first.precision, self.first.network
+        self.callback = callback
+        self.size = max(_size(member.fit.model, member.stream) for member in members)
+        self.offsets: dict[int, int] = {}
+        self.cases, self.weights_of = self._cases()
+        self.looks: dict[int, Look] = {}
+        self.gone = np.zeros(len(members), dtype=bool)
+        thetas = np.stack([member.fit.model._theta() for member in members])
+        self.theta = to_backend(self.backend, thetas, self.precision)
+        self.watches = [self._watch(k) for k in range(len(members))]
+
+    def _cases(self) -> tuple[Batch, np.ndarray | None]:
+        """Put the cases of all fits one behind the other; case weights that differ are rows of their own."""
+        shared = {id(member.fit.x): member.fit.x for member in self.members}
+        n_cases = 0
+        for whose, x in shared.items():
+            self.offsets[whose] = n_cases
+            n_cases += x.shape[0]
+        parts = [to_backend(self.backend, x, self.precision) for x in shared.values()]
+        x = parts[0] if len(parts) == 1 else self.backend.xp.concat(parts, axis=0)
+        d = np.zeros((n_cases, self.network.sizes[-1]), self.precision)
+        weights: list[np.ndarray] = []
+        numbers: dict[Any, int] = {}
+        weights_of, seen = np.zeros(len(self.members), dtype=np.int64), set[Any]()
+        for k, (_, fit, *_) in enumerate(self.members):
+            key, rows = (id(fit.x), id(fit.rows)), fit.rows + self.offsets[id(fit.x)]
+            if key not in seen:
+                seen.add(key)
+                d[rows] = fit.model._to_learn(fit.d)
+            if fit.train_weights is not None:
+                own_key = (*key, fit.train_weights.tobytes())
+                if own_key not in numbers:
+                    numbers[own_key] = len(weights)
+                    weights.append(np.zeros(n_cases))
+                    weights[-1][rows] = fit.train_weights
+                weights_of[k] = numbers[own_key]
+        d = to_backend(self.backend, d, self.precision)
+        if not weights:
+            return Batch(x, d), None
+        return Batch(x, d, to_backend(self.backend, np.stack(weights), self.precision)), weights_of
+
+    def _watch(self, k: int) -> Watch:
+        model, n_cases = self.members[k].fit.model, len(self.members[k].stream.rows)
+        look = (lambda theta: self.looks[k]) if model.early_stopping else None
+        model.n_iter_ = 0
+        return Watch(model, n_cases, look, self.theta[k, :], FitTask(model, None, None, None, model.max_iter))
+
+    def plan(self, left: np.ndarray) -> Plan:
+        """Make the plan for those of the networks that are left."""
+        members = [self.members[k] for k in left]
+        rule = rule_of_stack([member.rule for member in members])
+        objective = Objective(self.network, l2=of_each([float(member.fit.model.alpha) for member in members]))
+        epochs = max(member.fit.model.max_iter for member in members)
+        n_steps = math.ceil(len(members[0].stream.rows) / self.size) * epochs
+        return Plan(
+            backend=self.backend,
+            network=self.network,
+            sweep=make_sweep(self.backend, objective, rule, self.precision, self.size, n_steps, len(left)),
+            batches=partial(self.batches, left),
+            epochs=epochs,
+            average="cases",
+            callbacks=() if self.callback is None else (self.callback,),
+            until=partial(self.leaving, left),
+            narrowed=lambda kept: self.plan(left[kept]),
+            keeps_history=False,
+        )
+
+    def batches(self, left: np.ndarray) -> Batches:
+        """Give the batches of one more epoch: each stream draws its order once, whoever shares it."""
+        begins: dict[int, int] = {}
+        orders: list[np.ndarray] = []
+        for k in left:
+            _, fit, stream, *_ = self.members[k]
+            if stream.number not in begins:
+                begins[stream.number] = sum(map(len, orders))
+                stream.order, in_order = next_order(
+                    stream.order, self.size, stream.random_state if fit.model.shuffle else None
+                )
+                rows = stream.rows if in_order is None else stream.rows[in_order]
+                orders.append(rows + self.offsets[id(fit.x)])
+        streams = [self.members[k].stream for k in left]
+        batches = OwnBatches(
+            self.backend,
+            self.cases,
+            self.size,
+            np.concatenate(orders),
+            np.asarray([begins[stream.number] for stream in streams]),
+            np.asarray([len(stream.rows) for stream in streams]),
+            None if self.weights_of is None else self.weights_of[left],
+        )
+        return self._with_masks(batches, streams) if self.first.rates else batches
+
+    def _with_masks(self, batches: OwnBatches, streams: list[Stream]) -> Iterator[tuple[Any, Batch]]:
+        """Give each batch the masks of dropout, drawn once for each stream."""
+        for step, (part, batch) in enumerate(batches):
+            of_streams: dict[int, list[np.ndarray]] = {}
+            for stream in streams:
+                if stream.number not in of_streams:
+                    n = min(self.size, len(stream.rows) - step * self.size)
+                    drawn = draw_masks(self.network, self.first.rates, stream.random_state, (n,))
+                    filled_up = ((0, batch.x.shape[-2] - n), (0, 0))
+                    of_streams[stream.number] = [np.pad(mask, filled_up) for mask in drawn]
+            layers = zip(*(of_streams[stream.number] for stream in streams), strict=True)
+            kept = tuple(to_backend(self.backend, np.stack(masks), self.precision) for masks in layers)
+            yield part, batch._replace(kept=kept)
+
+    def leaving(self, left: np.ndarray, progress: Progress) -> np.ndarray:
+        """Follow one more epoch of every network that is left; tell which are done."""
+        if self.first.model.early_stopping:
+            self._look(left, progress.theta)
+        for place, k in enumerate(left):
+            if not self.gone[k]:
+                self.gone[k] = self._follow(k, place, progress)
+        done: np.ndarray = self.gone[left]
+        return done
+
+    def _follow(self, k: int, place: int, progress: Progress) -> bool:
+        model, watch, error = self.members[k].fit.model, self.watches[k], float(progress.error[place])
+        if math.isnan(error):
+            return True  # it left the finite numbers
+        theta = progress.theta[place, :] if watch.look else progress.theta
+        own = progress._replace(error=error, theta=theta, epochs=model.max_iter)
+        stops = watch.follow(self.members[k].rate, own)
+        if watch.best is theta:
+            watch.best = self.backend.xp.asarray(theta, copy=True)  # rather than keep the whole stack
+        return stops or model.n_iter_ >= model.max_iter
+
+    def _look(self, left: np.ndarray, theta: Array) -> None:
+        """Look at the cases that each stream holds out, with all networks that share it at once."""
+        places: dict[int, list[int]] = {}
+        for place, k in enumerate(left):
+            places.setdefault(self.members[k].stream.number, []).append(place)
+        for of_stream in places.values():
+            _, fit, stream, *_ = self.members[left[of_stream[0]]]
+            held_out = self._held_out(fit, stream)
+            at_once = max(1, 4 * CASES_AT_ONCE // len(stream.aside))
+            for start in range(0, len(of_stream), at_once):
+                some = of_stream[start : start + at_once]
+                thetas = self.backend.xp.take(theta, to_backend(self.backend, np.asarray(some)), axis=0)
+                losses, outputs = loss_and_outputs(self.backend, self.precision, self.network, thetas, held_out)
+                for at, place in enumerate(some):
+                    self.looks[left[place]] = Look(held_out, float(losses[at]), outputs[at])
+
+    def _held_out(self, fit: Ready, stream: Stream) -> HeldOut:
+        rows = to_backend(self.backend, fit.rows[stream.aside] + self.offsets[id(fit.x)])
+        x = self.backend.xp.take(self.cases.x, rows, axis=0)
+        weights = None if fit.weights is None else fit.weights[stream.aside]
+        return hold_out(fit.model, self.backend, self.precision, x, fit.d[stream.aside], weights)
+
+    def train(self) -> list[Exception | None]:
+        """Train all networks; what each fit raised."""
+        plan = self.plan(np.arange(len(self.members)))
+        state = rule_of_stack([member.rule for member in self.members]).init(self.backend.xp, self.theta)
+        outcome = run(plan, Position(self.theta, state, own_state=True))
+        thetas = to_numpy(outcome.theta)
+        ends: list[Exception | None] = []
+        for k, watch in enumerate(self.watches):
+            reason = "epochs" if self.gone[k] else outcome.stop_reason
+            try:
+                self._finish(watch, thetas[k], "diverged" if outcome.diverged[k] else reason)
+                ends.append(None)
+            except ValueError as error:
+                ends.append(error)
+        return ends
+
+    def _finish(self, watch: Watch, theta: np.ndarray, reason: str) -> None:
+        model = watch.model
+        if reason == "diverged":
+            watch.diverged()
+            if not model.early_stopping:
+                refuse_weights()
+        model._keep(to_numpy(watch.best) if model.early_stopping else theta)
+        watch.finish(reason, incremental=False)
+        watch.task.end()
+
+
+# --- numbers of each network ---
+
+
+def of_each(numbers: Sequence[Any]) -> Any:
+    """Give the number that all have, or ``(K, 1)`` of NumPy where they differ."""
+    return numbers[0] if all(number == numbers[0] for number in numbers) else np.asarray(numbers, float)[:, None]
+
+
+@dataclass(frozen=True)
+class ScheduleOfEach:
+    """Schedules, or numbers, one for each network of a stack: ``(K, 1)`` of NumPy, after as many epochs of each."""
+
+    settings: tuple[Any, ...]
+
+    def __call__(self, epoch: Any) -> np.ndarray:
+        """Evaluate all of them."""
+        epochs = np.broadcast_to(np.ravel(epoch), len(self.settings)).tolist()
+        return np.asarray([[value_at(setting, at)] for setting, at in zip(self.settings, epochs, strict=True)])
+
+
+def rule_of_stack(rules: Sequence[Rule]) -> Rule:
+    """Make one rule for a stack of those of its networks, which differ in their settings alone."""
+    settings = {}
+    for name in rules[0].settings:
+        own = [rule.settings[name] for rule in rules]
+        settings[name] = ScheduleOfEach(tuple(own)) if any(map(callable, own)) else of_each(own)
+    return replace(rules[0], settings=settings)

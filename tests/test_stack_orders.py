@@ -1,0 +1,371 @@
+"""Stacks whose networks have cases of their own, in their own order: each is what it is alone."""
+
+import warnings
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
+
+from gpubp import MLPClassifier, MLPRegressor, Network, adam, initial_weights, momentum, train
+from gpubp.backend import choose_backend, to_backend, to_numpy
+from gpubp.batches import ArrayBatches, Batch, OwnBatches, cut
+from gpubp.descent import RULES, clipped, decayed
+from gpubp.errors import DataError
+from gpubp.estimators import stack as stacks
+from gpubp.estimators.stack import ScheduleOfEach, fit_together, of_each, reason_to_fit_alone, rule_of_stack
+from gpubp.step import Objective, Position
+from gpubp.sweep import make_sweep
+from gpubp.testing import assert_agree
+
+NETWORK = Network((3, 5, 2), hidden="tanh", loss="huber")
+N, COUNTS, SIZE = 24, (17, 18, 17, 20), 6  # three steps for the first three, four for the last
+X = np.random.default_rng(0).normal(size=(N, 3))
+D = np.random.default_rng(1).normal(size=(N, 2))
+WEIGHTS = np.random.default_rng(2).uniform(0.0, 2.0, (3, N))
+
+
+def sweeps(backend, dtype, ways, rule, l2, batches, thetas, epochs=3):
+    """Move a stack by some sweeps; where it ends, and what the last sweep said."""
+    position = Position(to_backend(backend, thetas, dtype), None)
+    position.state = rule.init(backend.xp, position.theta)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GPUBP_COMPILED", ways)
+        sweep = make_sweep(backend, Objective(NETWORK, l2=l2), rule, dtype, SIZE, 10**6, len(np.atleast_2d(thetas)))
+    for epoch in range(epochs):
+        swept = sweep(position, batches(epoch))
+        position.epoch += 1
+    return position, swept
+
+
+def own_batches(backend, dtype, n_networks, weighed):
+    """Batches in a new order in each epoch: of the stack, and of one of its networks alone."""
+    x, d = to_backend(backend, X, dtype), to_backend(backend, D, dtype)
+    rows = [np.random.default_rng(k).permutation(N)[: COUNTS[k]] for k in range(n_networks)]
+    weights_of = np.asarray([0, 2, 1, 0])[:n_networks]
+
+    def order(epoch, k):
+        return rows[k][np.random.default_rng((epoch, k)).permutation(COUNTS[k])]
+
+    def together(epoch):
+        orders = [order(epoch, k) for k in range(n_networks)]
+        counts = np.asarray([len(one) for one in orders])
+        weights = to_backend(backend, WEIGHTS, dtype) if weighed else None
+        given = Batch(x, d, weights)
+        begins = np.cumsum([0, *counts[:-1]])
+        return OwnBatches(backend, given, SIZE, np.concatenate(orders), begins, counts, weights_of if weighed else None)
+
+    def alone(k):
+        weights = to_backend(backend, WEIGHTS[weights_of[k]], dtype) if weighed else None
+
+        def batches(epoch):
+            of_network = order(epoch, k)
+            chosen = Batch(
+                *(None if part is None else to_backend(backend, to_numpy(part)[of_network]) for part in (x, d, weights))
+            )
+            return ArrayBatches(backend, chosen, SIZE)
+
+        return batches
+
+    return together, alone
+
+
+@pytest.mark.parametrize("ways", ["never", "always"])
+@pytest.mark.parametrize("weighed", [False, True])
+@pytest.mark.parametrize("n_networks", [1, 3])
+@pytest.mark.parametrize("rule", [*RULES, "clipped", "decayed"])
+def test_each_network_is_what_it_is_alone(rule, n_networks, weighed, ways):
+    backend, dtype = choose_backend("cpu"), "float64"
+    rates = np.asarray([[0.02], [0.005], [0.01]])[:n_networks]
+    l2 = np.asarray([[0.1], [0.0], [2.0]])[:n_networks]
+
+    def rule_with(rate):
+        made = {"clipped": lambda: clipped(momentum(rate), 0.3), "decayed": lambda: decayed(momentum(rate), 0.01)}
+        return made[rule]() if rule in made else RULES[rule](rate)
+
+    thetas = initial_weights(NETWORK, range(n_networks), dtype=dtype)
+    together, alone = own_batches(backend, dtype, n_networks, weighed)
+    position, swept = sweeps(backend, dtype, ways, rule_with(rates), l2, together, thetas)
+    for k in range(n_networks):
+        own, said = sweeps(backend, dtype, "never", rule_with(float(rates[k, 0])), float(l2[k, 0]), alone(k), thetas[k])
+        assert_agree(position.theta[k], own.theta, "steps")
+        np.testing.assert_allclose(swept.values[:, k], said.values, rtol=1e-10)
+        weights = np.broadcast_to(np.asarray(swept.weights).reshape(len(swept.values), -1), swept.values.shape)
+        np.testing.assert_allclose(weights[:, k], said.weights, rtol=1e-12)
+        sizes = np.broadcast_to(swept.sizes.reshape(len(swept.values), -1), swept.values.shape)
+        np.testing.assert_array_equal(sizes[:, k], said.sizes)
+    assert np.all(swept.finite)
+
+
+# jax is left out: it compiles for half a minute
+PLACES = [
+    pytest.param(device, marks=pytest.mark.on(device))
+    for device in ("array_api_strict:device1", "array_api_strict:no_float64", "torch:cpu", "cuda")
+]
+
+
+@pytest.mark.parametrize("device", PLACES)
+def test_each_network_is_what_it_is_alone_on_a_device(device, precision):
+    backend = choose_backend(device)
+    rule, thetas = adam(0.01), initial_weights(NETWORK, range(3), dtype=precision)
+    together, alone = own_batches(backend, precision, 3, weighed=True)
+    position, _ = sweeps(backend, precision, "never", rule, 0.1, together, thetas)
+    for k in range(3):
+        own, _ = sweeps(backend, precision, "never", rule, 0.1, alone(k), thetas[k])
+        assert_agree(to_numpy(position.theta)[k], to_numpy(own.theta), "steps")
+
+
+def test_networks_may_share_an_order():
+    backend = choose_backend("cpu")
+    order = np.random.default_rng(0).permutation(N)
+    batches = OwnBatches(backend, Batch(X, D), SIZE, order, np.asarray([0, 6]), np.asarray([18, 18]))
+    (part, first), *_ = batches
+    assert part == 0.0
+    assert first.case_weights is first.sizes is None
+    np.testing.assert_array_equal(first.x, X[[order[:6], order[6:12]]])
+
+
+def test_cut():
+    sizes, parts = cut(10, 4)
+    assert (sizes.tolist(), parts.tolist()) == ([4, 4, 2], [0.0, 0.4, 0.8])
+    sizes, parts = cut(np.asarray([10, 8]), 4)
+    assert sizes.tolist() == [[4, 4], [4, 4], [2, 0]]
+    np.testing.assert_array_equal(parts[1], [0.4, 0.5])
+
+
+# --- a penalty for each network, and no history, at the door ---
+
+
+@pytest.mark.parametrize("ways", ["never", "always"])
+def test_penalty_of_each_network(monkeypatch, ways):
+    monkeypatch.setenv("GPUBP_COMPILED", ways)
+    thetas, l2 = initial_weights(NETWORK, range(3), dtype="float64"), np.asarray([[0.0], [0.5], [3.0]])
+    options = {"rule": momentum(0.02), "epochs": 5, "batch_size": SIZE, "device": "cpu"}
+    stack = train(NETWORK, X, D, theta=thetas, l2=l2, **options)
+    for k in range(3):
+        assert_agree(stack.theta[k], train(NETWORK, X, D, theta=thetas[k], l2=float(l2[k, 0]), **options).theta, "fit")
+    with pytest.raises(DataError, match=r"l2 must be a number, a schedule, or for a stack an array \(K, 1\)"):
+        train(NETWORK, X, D, theta=thetas, l2=l2[:2], **options)
+    with pytest.raises(DataError, match="l2 must be a finite number from 0 up, got -1"):
+        train(NETWORK, X, D, theta=thetas, l2=l2 - 1.0, **options)
+
+
+def test_history_is_kept_or_not():
+    options = {"theta": initial_weights(NETWORK, range(3)), "epochs": 4, "device": "cpu"}
+    kept, not_kept = (train(NETWORK, X, D, history=history, **options) for history in (True, False))
+    assert len(kept.history.error) == 4
+    assert not_kept.history.error == not_kept.history.seconds == []
+    np.testing.assert_array_equal(kept.theta, not_kept.theta)
+
+
+# --- fits of estimators ---
+
+LABELS = np.asarray(["a", "b", "c"])[np.argmax(X + 0.3 * D[:, :1], axis=1)]
+
+
+def ready(model, rows, x=X, y=None, weights=None):
+    y = (LABELS if isinstance(model, MLPClassifier) else D)[rows] if y is None else y
+    of_rows = None if weights is None else weights[rows]
+    d, train_weights = model._admit_targets(y, of_rows, False)
+    return model._make_ready(x, rows, d, of_rows, train_weights, model.early_stopping)
+
+
+FOLDS = [np.flatnonzero(np.arange(N) % 4 != fold) for fold in range(3)]
+FOLDS[0] = FOLDS[0][1:]  # one case less than the others have
+
+OPTIONS = st.fixed_dictionaries(
+    {
+        "solver": st.sampled_from(["adam", "adamw", "rmsprop", "sgd", "momentum"]),
+        "batch_size": st.sampled_from([5, 9, 200]),
+        "learning_rate": st.sampled_from(["constant", "invscaling", "adaptive", "cosine"]),
+        "shuffle": st.booleans(),
+        "early_stopping": st.booleans(),
+        "dropout": st.sampled_from([0.0, 0.3]),
+        "max_grad_norm": st.sampled_from([None, 0.5]),
+        "nesterovs_momentum": st.booleans(),
+        "warm_up": st.sampled_from([0, 2]),
+        "label_smoothing": st.sampled_from([0.0, 0.1]),
+        "class_weight": st.sampled_from([None, "balanced"]),
+    },
+)
+OF_EACH = st.lists(
+    st.fixed_dictionaries(
+        {
+            "learning_rate_init": st.sampled_from([1e-3, 0.03, 0.3]),
+            "alpha": st.sampled_from([0.0, 1e-2, 1.0]),
+            "beta_1": st.sampled_from([0.5, 0.9]),
+            "beta_2": st.sampled_from([0.9, 0.999]),
+            "epsilon": st.sampled_from([1e-8, 1e-3]),
+            "momentum": st.sampled_from([0.0, 0.9]),
+            "max_iter": st.sampled_from([3, 7, 12]),
+            "n_iter_no_change": st.sampled_from([1, 2, 10]),
+            "tol": st.sampled_from([1e-4, 0.1]),
+            "random_state": st.sampled_from([0, 1]),
+        }
+    ),
+    min_size=2,
+    max_size=4,
+)
+ATTRIBUTES = ("n_iter_", "t_", "stop_reason_", "out_activation_", "validation_scores_", "best_validation_score_")
+
+
+def assert_same_fit(together, alone):
+    for name in ATTRIBUTES:
+        np.testing.assert_array_equal(getattr(together, name), getattr(alone, name), err_msg=name)
+    for name in ("loss_", "loss_curve_", "validation_curve_", "best_loss_"):
+        ours, theirs = getattr(together, name), getattr(alone, name)
+        if theirs is None:
+            assert ours is None
+        else:
+            np.testing.assert_allclose(ours, theirs, rtol=1e-9, err_msg=name)
+    for ours, theirs in zip(together.coefs_ + together.intercepts_, alone.coefs_ + alone.intercepts_, strict=True):
+        assert_agree(ours, theirs, "steps")
+
+
+@settings(max_examples=12)
+@given(OPTIONS, OF_EACH, st.booleans(), st.sampled_from(["always", "never"]))
+def test_fits_of_a_classifier_are_what_they_are_alone(options, of_each, weighed, ways):
+    weights = WEIGHTS[0] + 0.1 if weighed else None
+    base = MLPClassifier((4,), "tanh", device="cpu", validation_fraction=0.3).set_params(**options)
+    models = [clone(base).set_params(**own) for own in of_each for _ in FOLDS]
+    rows = [rows for _ in of_each for rows in FOLDS]
+    with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        warnings.filterwarnings("ignore", "Got `batch_size` less than 1 or larger than", UserWarning)
+        patch.setenv("GPUBP_COMPILED", ways)
+        errors = fit_together([ready(model, own, weights=weights) for model, own in zip(models, rows, strict=True)])
+        assert errors == [None] * len(models)
+        patch.setenv("GPUBP_COMPILED", "never")
+        for model, own in zip(models, rows, strict=True):
+            given_weights = {} if weights is None else {"sample_weight": weights[own]}
+            assert_same_fit(model, clone(model).fit(X[own], LABELS[own], **given_weights))
+
+
+@pytest.mark.parametrize("device", [*PLACES, "cpu"])
+@pytest.mark.parametrize("early_stopping", [False, True])
+def test_fits_of_a_regressor_are_what_they_are_alone(early_stopping, device, precision):
+    base = MLPRegressor(hidden_layer_sizes=(4,), batch_size=6, max_iter=6, device=device, dtype=precision)
+    base.set_params(early_stopping=early_stopping, validation_fraction=0.3, scoring="loss")
+    models = [clone(base).set_params(alpha=alpha, random_state=0) for alpha in (0.0, 0.1) for _ in FOLDS]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        assert fit_together([ready(model, FOLDS[k % 3]) for k, model in enumerate(models)]) == [None] * len(models)
+        for k, model in enumerate(models):
+            alone = clone(model).fit(X[FOLDS[k % 3]], D[FOLDS[k % 3]])
+            assert alone.n_iter_ == model.n_iter_
+            for ours, theirs in zip(model.coefs_, alone.coefs_, strict=True):
+                assert_agree(ours, theirs, "steps")
+
+
+def fitted_in_stacks(models, monkeypatch, **options):
+    """Fit models on all cases together; the sizes of the stacks, and the errors."""
+    sizes, original = [], stacks._fit_stack
+
+    def counted(members, callback):
+        sizes.append(len(members))
+        return original(members, callback)
+
+    monkeypatch.setattr(stacks, "_fit_stack", counted)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        errors = fit_together([ready(model, FOLDS[1]) for model in models], **options)
+    return sizes, errors
+
+
+def test_networks_of_other_forms_are_in_other_stacks(monkeypatch):
+    base = MLPClassifier((3,), max_iter=2, device="cpu", random_state=0)
+    others = [{}, {"alpha": 1.0}, {"activation": "tanh"}, {"hidden_layer_sizes": (4,)}, {"solver": "sgd"}]
+    others += [{"batch_size": 5}, {"dtype": "float32"}, {"early_stopping": True}, {"loss": "squared_error"}]
+    sizes, _ = fitted_in_stacks([clone(base).set_params(**other) for other in others], monkeypatch)
+    assert sizes == [2, 1, 1, 1, 1, 1, 1, 1]
+
+
+def test_stacks_are_split_where_memory_is_short(monkeypatch):
+    monkeypatch.setattr(stacks, "networks_at_once", lambda *_: 2)
+    models = [MLPClassifier((3,), batch_size=6, max_iter=4, device="cpu", random_state=0) for _ in range(5)]
+    sizes, errors = fitted_in_stacks(models, monkeypatch)
+    assert sizes == [2, 2, 1]
+    assert errors == [None] * 5
+    for model in models[1:]:
+        np.testing.assert_allclose(model.coefs_[0], models[0].coefs_[0], rtol=1e-12)
+
+
+def test_one_fit_that_fails_leaves_the_others_alone(monkeypatch):
+    base = MLPClassifier((4,), batch_size=5, max_iter=8, device="cpu", random_state=0, solver="sgd")
+    models = [clone(base).set_params(learning_rate_init=rate) for rate in (0.01, 1e200, 0.02)]
+    _, (first, second, third) = fitted_in_stacks(models, monkeypatch)
+    assert first is third is None
+    assert "non-finite parameter weights" in str(second)
+    with pytest.raises(ValueError, match="non-finite parameter weights"):
+        clone(models[1]).fit(X[FOLDS[1]], LABELS[FOLDS[1]])
+    with pytest.warns(ConvergenceWarning):
+        assert_same_fit(models[2], clone(models[2]).fit(X[FOLDS[1]], LABELS[FOLDS[1]]))
+
+
+def test_who_diverges_after_a_good_epoch_keeps_it_with_early_stopping(monkeypatch):
+    base = MLPRegressor(hidden_layer_sizes=(4,), activation="identity", solver="momentum", batch_size=5, max_iter=400)
+    base.set_params(device="cpu", random_state=0, early_stopping=True, n_iter_no_change=1000)
+    models = [clone(base).set_params(learning_rate_init=rate) for rate in (1e-3, 2.0)]
+    _, errors = fitted_in_stacks(models, monkeypatch)
+    assert errors == [None, None]
+    assert models[1].stop_reason_ == "diverged"
+    with pytest.warns(ConvergenceWarning, match="left the finite numbers"):
+        alone = clone(models[1]).fit(X[FOLDS[1]], D[FOLDS[1]])
+    assert models[1].n_iter_ == alone.n_iter_
+    np.testing.assert_allclose(models[1].coefs_[0], alone.coefs_[0], rtol=1e-9)
+
+
+def test_too_few_cases_to_hold_out_is_an_error_of_that_fit(monkeypatch):
+    models = [
+        MLPClassifier((3,), max_iter=2, device="cpu", early_stopping=True, validation_fraction=part)
+        for part in (0.05, 0.3)
+    ]
+    _, (first, second) = fitted_in_stacks(models, monkeypatch)
+    assert isinstance(first, ValueError)
+    assert second is None
+
+
+def test_callback_is_told_and_may_end_the_training(monkeypatch):
+    told = []
+
+    def callback(progress):
+        told.append(progress)
+        return progress.epoch == 3
+
+    models = [MLPClassifier((3,), max_iter=n, device="cpu", random_state=0) for n in (2, 9)]
+    fitted_in_stacks(models, monkeypatch, callback=callback)
+    assert [progress.epoch for progress in told] == [1, 2, 3]
+    assert np.isnan(told[2].error).tolist() == [True, False]
+    assert [model.stop_reason_ for model in models] == ["epochs", "callback"]
+
+
+def test_interrupted_stack_keeps_what_was_learned(monkeypatch):
+    def interrupt(progress):
+        if progress.epoch == 2:
+            raise KeyboardInterrupt
+
+    models = [MLPClassifier((3,), max_iter=n, device="cpu", random_state=0) for n in (1, 9)]
+    with pytest.warns(UserWarning, match="interrupted by user"):
+        fitted_in_stacks(models, monkeypatch, callback=interrupt)
+    assert [model.stop_reason_ for model in models] == ["epochs", "interrupted"]
+    assert models[1].n_iter_ == 2
+
+
+def test_reasons_to_fit_alone():
+    assert reason_to_fit_alone(MLPClassifier()) == ""
+    assert "lbfgs" in reason_to_fit_alone(MLPClassifier(solver="lbfgs"))
+    assert "callbacks" in reason_to_fit_alone(MLPClassifier(callbacks=print))
+    assert "max_time" in reason_to_fit_alone(MLPClassifier(max_time=1.0))
+
+
+def test_numbers_of_each():
+    assert of_each([0.5, 0.5]) == 0.5
+    np.testing.assert_array_equal(of_each([1, 2]), [[1.0], [2.0]])
+    schedule = ScheduleOfEach((0.5, lambda epoch: epoch + 1))
+    np.testing.assert_array_equal(schedule(2.0), [[0.5], [3.0]])
+    np.testing.assert_array_equal(schedule(np.asarray([[2.0], [4.0]])), [[0.5], [5.0]])
+    rule = rule_of_stack([momentum(0.1, 0.9), momentum(0.2, 0.9)])
+    assert rule.settings["momentum"] == 0.9
+    np.testing.assert_array_equal(rule.settings["learning_rate"], [[0.1], [0.2]])
