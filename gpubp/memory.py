@@ -15,6 +15,7 @@ COPIES = 8  # of a network's parameters, in training: they, a rule's state, the 
 HOST_ROOM = 1 << 30  # bytes of the host's memory that a stack may take
 
 SHARE = 4  # of the free memory, one part for predictions in the making
+SHARE_OF_CASES = 0.6  # of the free memory, at most: parameters, batches and what checks need have the rest
 
 
 class Memory(NamedTuple):
@@ -80,6 +81,12 @@ def networks_at_once(backend: Backend, sizes: tuple[int, ...], dtype: str, size:
     n_parameters = sum((i + 1) * j for i, j in itertools.pairwise(sizes))
     of_one = np.dtype(dtype).itemsize * COPIES * n_parameters + size * bytes_of_a_case(sizes, dtype)
     return max(1, (HOST_ROOM if memory is None else memory.available // 2) // of_one)
+
+
+def has_room_for(backend: Backend, n_numbers: int, dtype: str) -> bool:
+    """Tell whether cases of so many numbers may lie on the device while a network learns from them."""
+    memory = memory_of(backend)
+    return memory is None or n_numbers * np.dtype(dtype).itemsize <= SHARE_OF_CASES * memory.available
 
 
 def cases_at_once(backend: Backend, sizes: tuple[int, ...], dtype: str, n_networks: int = 1) -> int:

@@ -6,7 +6,7 @@ import numpy as np
 
 from gpubp import cpu
 from gpubp._typing import Array
-from gpubp.backend import Backend, choose_backend, like, with_matmul
+from gpubp.backend import Backend, choose_backend, like, to_backend, with_matmul
 from gpubp.checks import admit_theta, admit_x, choose_precision, host_array
 from gpubp.faults import Load, faults_told
 from gpubp.memory import CASES_AT_ONCE, cases_at_once
@@ -71,7 +71,10 @@ def predict(
 
 
 def outputs(backend: Backend, network: Network, theta: Array, x: Array) -> Array:
-    """Compute the outputs ``(..., b, j)`` for ``theta`` and ``x`` that are on the device, the way it does that best."""
+    """Compute the outputs ``(..., b, j)`` on the device that ``theta`` is on, the way it does that best.
+
+    Cases that are still on the host are brought there part by part.
+    """
     has_loops = backend.name == "cpu" and theta.ndim == 1 and x.ndim == 2
     has_loops = has_loops and not (network.has_groups or network.skips) and backend.matmul_precision == "float32"
     if has_loops and cpu.is_wanted(1, 2.0 * x.shape[0] * network.n_parameters):
@@ -80,7 +83,8 @@ def outputs(backend: Backend, network: Network, theta: Array, x: Array) -> Array
         return compiled_outputs(network, theta, x)
     n_networks = theta.shape[0] if theta.ndim == 2 else 1
     at_once = cases_at_once(backend, network.sizes, str(theta.dtype).rpartition(".")[2], n_networks)
-    parts = [output_layer(backend.xp, network, theta, part).y for part in in_parts(x, at_once)]
+    brought = (to_backend(backend, part) for part in in_parts(x, at_once))
+    parts = [output_layer(backend.xp, network, theta, part).y for part in brought]
     return parts[0] if len(parts) == 1 else backend.xp.concat(parts, axis=-2)
 
 

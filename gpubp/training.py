@@ -28,6 +28,7 @@ from gpubp.errors import DataError, DivergenceWarning
 from gpubp.faults import Load, faults_told
 from gpubp.initialization import Seed, check_seeds, initial_weights
 from gpubp.loop import Callback, History, Plan, Score, StopReason, run
+from gpubp.memory import has_room_for
 from gpubp.network import Network
 from gpubp.prediction import outputs
 from gpubp.second_order import SecondOrder
@@ -147,7 +148,8 @@ def train(
     callbacks : iterable of callables
         Each is given a :class:`Progress` after each epoch; one that returns True ends the training.
     device : str
-        See :func:`gpubp.backend.choose_backend`.
+        See :func:`gpubp.backend.choose_backend`. Cases that a GPU has no room for stay on the host, and go there as
+        they are needed.
     dtype : {"float32", "float64"}, optional
         The precision to train in; without it that of ``theta``, else that of ``x``, else (whole numbers) float32.
     matmul_precision : {"float32", "tf32", "bfloat16", "float16"}
@@ -207,7 +209,8 @@ def train(
 
     def on_device() -> Fit:
         parameters = admit_theta(network, backend, precision, theta)
-        cases = _admit_batch(network, backend, precision, parameters, x, d, case_weights)
+        home = _home(backend, precision, x, d)
+        cases = _admit_batch(network, home, precision, parameters, x, d, case_weights)
         held_out = validation and _admit_batch(network, backend, precision, parameters, *validation, of="validation ")
         check_stack_options(parameters, rule, seed, score, patience)
         rule_there = _rule_for(rule, parameters)
@@ -219,13 +222,14 @@ def train(
                 backend=backend,
                 network=network,
                 sweep=make_sweep(backend, objective, rule, precision, size, n_steps, n_networks),
-                batches=partial(_batches, backend, cases, size, generator),
+                batches=partial(_batches, backend, cases, size, generator, on_host=home is not backend),
                 held_out=held_out,
-                until=until and (lambda progress: until(cases.d, outputs(backend, network, progress.theta, cases.x))),
+                until=until
+                and (lambda seen: until(to_backend(backend, cases.d), outputs(backend, network, seen.theta, cases.x))),
                 narrowed=lambda kept: plan_for(
                     _rule_of_some(rule, kept),
                     _of_some(l2, kept),
-                    _cases_of_some(backend, cases, kept),
+                    _cases_of_some(home, cases, kept),
                     held_out and _cases_of_some(backend, held_out, kept),
                     int(np.sum(kept)),
                 ),
@@ -280,11 +284,21 @@ def _admit_batch(
     return Batch(x, d, case_weights)
 
 
-def _batches(backend: Backend, cases: Batch, size: int, generator: np.random.Generator | None) -> ArrayBatches:
+def _home(backend: Backend, precision: str, x: Array, d: Array) -> Backend:
+    """Choose where the cases are: on the device that trains, or on the host, if they come from there and are many."""
+    from_host = array_api_compat.is_numpy_array(x) and array_api_compat.is_numpy_array(d)
+    if not from_host or has_room_for(backend, x.size + d.size, precision):
+        return backend
+    return choose_backend("cpu")
+
+
+def _batches(
+    backend: Backend, cases: Batch, size: int, generator: np.random.Generator | None, *, on_host: bool
+) -> ArrayBatches:
     """Cut the cases into batches, in a new order where there is a generator and more than one batch."""
     n_cases = cases.x.shape[-2]
     order = None if generator is None or size >= n_cases else generator.permutation(n_cases)
-    return ArrayBatches(backend, cases, size, order)
+    return ArrayBatches(backend, cases, size, order, on_host=on_host)
 
 
 def _batch_size(batch_size: int | str, n_cases: int, rule: Rule | SecondOrder) -> int:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import gpubp.cuda.device
-from gpubp import cuda, equations, sweep, training
+from gpubp import cuda, equations, memory, sweep, training
 from gpubp.activations import ACTIVATIONS, activation
 from gpubp.backend import choose_backend, to_backend, to_numpy
 from gpubp.batches import ArrayBatches, Batch
@@ -715,12 +715,14 @@ class DeviceOfNumPy(str):
 @pytest.fixture
 def made(monkeypatch):
     """Let "cuda" be NumPy and the emulated device; the devices that were made for sweeps."""
-    backend, made = choose_backend("cpu")._replace(device=DeviceOfNumPy("cpu"), name="cuda:0"), []
-    monkeypatch.setattr(training, "choose_backend", lambda *_: backend)
+    host, made = choose_backend("cpu"), []
+    backend = host._replace(device=DeviceOfNumPy("cpu"), name="cuda:0")
+    monkeypatch.setattr(training, "choose_backend", lambda device, *_: host if device == "cpu" else backend)
     monkeypatch.setattr(cuda, "nvmath_works", lambda: True)
     monkeypatch.setattr(
         gpubp.cuda.device, "cuda_device", lambda device, products: made.append(EmulatedDevice()) or made[-1]
     )
+    monkeypatch.setattr(memory, "memory_of", lambda backend: None)
     monkeypatch.delenv("GPUBP_COMPILED", raising=False)
     return made
 
@@ -842,6 +844,24 @@ class TestCudaDevice:
         assert_same([(position, told), seen])
         assert device.stream.non_blocking
         assert len(device.stream.waited_for) == 4  # once an epoch
+
+    def test_cases_from_the_host_come_on_a_stream_aside(self, device, dtype):
+        network, rule, ends = Network((3, 5, 4), loss="cross_entropy"), adam(), []
+        theta = np.asarray(initial_weights(network, 0, dtype=dtype)).view(emulated_cuda.DeviceArray)
+        given = cases(network, dtype, weighed=True)
+        for way in (
+            plain_way(Machine(choose_backend("cpu"), None), Objective(network), rule, dtype),
+            cuda_sweep(device, Objective(network), rule, dtype, None),
+        ):
+            position, rng = Position(theta, rule.init(np, theta)), np.random.default_rng(0)
+            for _ in range(3):
+                order = rng.permutation(N_CASES)
+                way(position, ArrayBatches(choose_backend("cpu"), given, SIZE, order, on_host=True))
+            ends.append(np.asarray(position.theta))
+        assert_agree(*ends, "steps")
+        assert device._aside.non_blocking
+        assert device._aside.waited_for == [device.stream] * 5  # but for the first of 3 times 2 windows
+        assert device.stream.waited_for.count(device._aside) == 6
 
     def test_what_fails_in_capture_ends_it(self, device):
         def fails():

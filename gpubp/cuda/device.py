@@ -5,7 +5,6 @@ handle and a workspace of our own: with these, on one stream, the same products 
 """
 
 import contextlib
-import importlib
 import re
 import threading
 import weakref
@@ -111,8 +110,9 @@ class CudaDevice:
 
     def pinned(self, shape: tuple[int, ...], dtype: str) -> np.ndarray:
         """Make an array of NumPy that the system leaves where it is: copies from it do not hold up the host."""
-        place: np.ndarray = importlib.import_module("cupyx").empty_pinned(shape, dtype)
-        return place
+        count = int(np.prod(shape, dtype=int))
+        memory = self.xp.cuda.alloc_pinned_memory(count * np.dtype(dtype).itemsize)
+        return np.frombuffer(memory, dtype, count).reshape(shape)
 
     def send(self, pairs: list[tuple[np.ndarray, Array]], after: Any) -> Any:
         """Copy pinned arrays to places, while the device does other things; give the event that they have arrived.

@@ -1,0 +1,184 @@
+"""Cases that stay on the host, and go to the device window by window: the same training, and nothing overtakes it."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from gpubp import memory, training
+from gpubp.backend import choose_backend, to_numpy
+from gpubp.batches import ArrayBatches, Batch
+from gpubp.cuda import steps
+from gpubp.cuda import sweep as room
+from gpubp.cuda.sweep import cuda_sweep
+from gpubp.descent import adam, momentum
+from gpubp.initialization import initial_weights
+from gpubp.memory import Memory, has_room_for
+from gpubp.network import Network
+from gpubp.step import Objective, Position
+from gpubp.testing import assert_agree
+from tests import test_cuda
+from tests.emulated_cuda import EmulatedDevice
+from tests.test_cuda import machine, made, needs_compiler  # noqa: F401 - fixtures
+
+NETWORK = Network((3, 5, 4), hidden="tanh", loss="cross_entropy")
+N_CASES = 23
+
+
+def cases(stack=(), weighed=False, dtype="float64"):
+    rng = np.random.default_rng(0)
+    x, d = rng.normal(size=(*stack, N_CASES, 3)), rng.dirichlet(np.ones(4), (*stack, N_CASES))
+    return Batch(x.astype(dtype), d.astype(dtype), rng.uniform(0, 2, (*stack, N_CASES)) if weighed else None)
+
+
+def swept(place, given, *, on_host, size=4, shuffled=True, epochs=(1, 1, 1), seeds=0):
+    """Where some sweeps end, and what they say."""
+    if not on_host:
+        given = Batch(*(None if part is None else place.asarray(part) for part in given[:3]))
+    fast = cuda_sweep(place.device, Objective(NETWORK, l2=0.1), rule := adam(), "float64", None)
+    theta = place.asarray(initial_weights(NETWORK, seeds, dtype="float64"))
+    position, told, rng = Position(theta, rule.init(place.backend.xp, theta)), [], np.random.default_rng(1)
+    batches = ArrayBatches(place.backend, given, size, on_host=on_host)
+    for n in epochs:
+        told.append(fast(position, replace(batches, order=rng.permutation(N_CASES) if shuffled else None, epochs=n)))
+        position.epoch += n
+    assert isinstance(fast.steps, steps.Steps) or not on_host
+    return [to_numpy(position.theta), *(np.concatenate([part[k] for part in told]) for k in range(3))]
+
+
+@pytest.fixture(autouse=True)
+def small_windows(monkeypatch):
+    monkeypatch.setattr(room, "STEPS_OF_A_GRAPH", 2)
+    monkeypatch.setattr(room, "WORTH_MANY_BLOCKS", 0.0)  # on the device these networks too go layer by layer,
+    monkeypatch.setattr(room, "shared_memory", lambda *_: 10**9)  # and so do stacks
+
+
+class TestFeed:
+    @pytest.mark.parametrize("weighed", [False, True])
+    @pytest.mark.parametrize(
+        ("size", "shuffled", "epochs"),
+        [(4, True, (1, 1, 1)), (4, False, (1, 3)), (23, False, (2,)), (99, True, (1, 1))],
+    )
+    def test_gives_the_bits_of_cases_on_the_device(self, machine, size, shuffled, epochs, weighed):  # noqa: F811
+        how = {"size": size, "shuffled": shuffled, "epochs": epochs}
+        ends = [swept(machine, cases(weighed=weighed), on_host=on_host, **how) for on_host in (False, True)]
+        for resident, fed in zip(*ends, strict=True):
+            np.testing.assert_array_equal(fed, resident)
+
+    @pytest.mark.parametrize("own", ["all", "none", "weights"])
+    def test_of_a_stack(self, machine, own):  # noqa: F811
+        shared, each = cases((), True), cases((2,), True)
+        given = {"all": each, "none": shared, "weights": shared._replace(case_weights=each.case_weights)}[own]
+        ends = [swept(machine, given, on_host=on_host, seeds=(0, 1)) for on_host in (False, True)]
+        for resident, fed in zip(*ends, strict=True):
+            np.testing.assert_array_equal(fed, resident)
+
+    @needs_compiler
+    @pytest.mark.parametrize(
+        ("forgotten", "instead", "said"),
+        [
+            ("wait_for", lambda self, event: None, "may not have been sent yet"),
+            ("mark", lambda self: 0, "may not have been worked off yet"),
+            ("follow", lambda self, event: None, "not finite"),
+        ],
+    )
+    def test_nothing_is_waited_for_in_vain(self, monkeypatch, forgotten, instead, said):
+        """What may be overtaken is, on the emulated device."""
+        emulated = test_cuda.emulated()
+        if forgotten != "follow":
+            monkeypatch.setattr(EmulatedDevice, forgotten, instead)
+            with pytest.raises(AssertionError, match=said):
+                swept(emulated, cases(), on_host=True)
+        else:
+            monkeypatch.setattr(EmulatedDevice, "follow", instead)
+            assert not np.any(np.isfinite(swept(emulated, cases(), on_host=True)[0]))
+
+
+def full(backend):
+    """A GPU whose memory has room for a hundred numbers of float32."""
+    return Memory(int(402 / memory.SHARE_OF_CASES), 10**9, 0, 0, 0)
+
+
+def fit(device, **options):
+    x, d, _, _ = cases(dtype="float32")
+    how = {"epochs": 6, "batch_size": 4, "rule": momentum(0.05), "device": device} | options
+    return training.train(NETWORK, x, d, **how)
+
+
+@pytest.fixture
+def brought(monkeypatch):
+    """Which batches came from the host, the plain way."""
+    brought, cut = [], ArrayBatches.__iter__
+
+    def counted(batches):
+        brought.append(batches.on_host)
+        return cut(batches)
+
+    monkeypatch.setattr(ArrayBatches, "__iter__", counted)
+    return brought
+
+
+class TestTraining:
+    @needs_compiler
+    def test_of_cases_that_a_gpu_has_no_room_for(self, made, monkeypatch):  # noqa: F811
+        monkeypatch.setattr(memory, "memory_of", lambda backend: Memory(10**9, 10**9, 0, 0, 0))
+        resident = fit("cuda")
+        monkeypatch.setattr(memory, "memory_of", full)
+        fed = fit("cuda")
+        assert [device.n_marks > 0 for device in made] == [False, True]
+        np.testing.assert_array_equal(fed.theta, resident.theta)
+        assert fed.history.error == resident.history.error
+
+    @pytest.mark.parametrize(
+        "options",
+        [
+            {},
+            {"case_weights": np.linspace(0.1, 1.0, N_CASES), "l2": 0.1},
+            {"batch_size": "sweep", "shuffle": False},
+            {"seed": (0, 1)},
+            {"until": lambda d, y: False},
+        ],
+        ids=["batches", "weighed", "sweep", "stack", "until"],
+    )
+    def test_the_plain_way(self, monkeypatch, brought, options):
+        """On a device whose arrays do not mix with NumPy's."""
+        device = "array_api_strict:device1"
+        resident = fit(device, **options)
+        monkeypatch.setattr(training, "has_room_for", lambda *_: False)
+        fed = fit(device, **options)
+        assert brought == [False] * (len(brought) // 2) + [True] * (len(brought) // 2)
+        assert_agree(fed.theta, resident.theta, "fit")
+        np.testing.assert_array_equal(np.asarray(fed.history.error), np.asarray(resident.history.error))
+
+    def test_of_a_stack_whose_networks_leave_with_their_cases(self, monkeypatch):
+        x, d, _, _ = cases((3,), dtype="float32")
+        ends = []
+        for has_room in (True, False):
+            monkeypatch.setattr(training, "has_room_for", lambda *_, has_room=has_room: has_room)
+            leaving = iter([[False, True, False], [False, False], [True, False], [True]])
+
+            def until(d, y, leaving=leaving):
+                xp = choose_backend("array_api_strict:device1").xp
+                return xp.asarray(next(leaving), device=xp.Device("device1"))
+
+            how = {"seed": (0, 1, 2), "until": until, "batch_size": 4, "device": "array_api_strict:device1"}
+            ends.append(training.train(NETWORK, x, d, epochs=9, **how))
+        np.testing.assert_array_equal(ends[0].best_epoch, [3, 1, 4])
+        np.testing.assert_array_equal(ends[1].theta, ends[0].theta)
+
+    def test_where_cases_are_already_they_stay(self, monkeypatch, brought):
+        monkeypatch.setattr(training, "has_room_for", lambda *_: False)
+        xp = choose_backend("array_api_strict:device1").xp
+        x, d, _, _ = cases(dtype="float32")
+        x, d = (xp.asarray(part, device=xp.Device("device1")) for part in (x, d))
+        training.train(NETWORK, x, d, epochs=2, device="auto")
+        assert brought == [False] * 2
+
+
+def test_room_for_cases(monkeypatch):
+    backend = choose_backend("cpu")
+    assert has_room_for(backend, 10**12, "float32")  # the host's memory is its own affair
+    monkeypatch.setattr(memory, "memory_of", full)
+    assert [has_room_for(backend, n, dtype) for n, dtype in ((100, "float32"), (101, "float32"), (51, "float64"))] == [
+        *(True, False, False)
+    ]
