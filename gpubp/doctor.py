@@ -150,7 +150,7 @@ def _about_cuda(cupy: Any, driver: int | None, wheels: list[str]) -> list[Findin
         findings.append(_checked("CUDA compiler", _compiler, cupy, wheels))
         findings += [_checked(f"test on cuda:{i}", _trial, i) for i in sound]
         findings.append(_checked("memory pool", _pool, cupy))
-    return [*findings, _tf32(), _checked("kernel cache", kernel_cache), _nvmath()]
+    return [*findings, _tf32(), _checked("kernel cache", kernel_cache), _nvmath(has_gpu=bool(sound))]
 
 
 def _runtime(cupy: Any, driver: int | None, wheels: list[str]) -> Finding:
@@ -234,9 +234,11 @@ def _tf32() -> Finding:
         detail = f"CUPY_TF32={value!r} is not a whole number, and CuPy's matrix products stop at that"
         return Finding("TF32", "fault", detail, "unset CUPY_TF32")
     if on:
-        detail = "on (CUPY_TF32): float32 products are faster and keep about 3 digits; results differ from the CPU's"
-        return Finding("TF32", "info", detail)
-    detail = "off: float32 products keep all 7 digits; CUPY_TF32=1 is faster on large networks and keeps about 3"
+        detail = "CUPY_TF32 is set: some products of float32 keep about 3 digits though matmul_precision asks for all 7"
+        return Finding("TF32", "warning", detail, "unset CUPY_TF32")
+    detail = (
+        "where asked for: matmul_precision='tf32' is faster on large networks, and its products keep about 3 digits"
+    )
     return Finding("TF32", "info", detail)
 
 
@@ -257,12 +259,25 @@ def kernel_cache() -> Finding:
     return Finding(name, "ok", f"{folder}, {len(sizes)} kernels, {size_in_words(sum(sizes))}")
 
 
-def _nvmath() -> Finding:
+def _nvmath(*, has_gpu: bool) -> Finding:
+    """Look for what launches products of matrices beside gpubp's own kernels; on a GPU make a handle of cuBLAS."""
+    name = "nvmath-python"
     try:
-        return Finding("nvmath-python", "info", importlib.metadata.version("nvmath-python"))
+        version = importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
-        detail = "not installed; gpubp works without it"
-        return Finding("nvmath-python", "info", detail, "pip install nvmath-python")
+        detail = "not installed: on a GPU equations run one by one, which is slower"
+        return Finding(name, "warning" if has_gpu else "info", detail, f"pip install {name}")
+    if not has_gpu:
+        return Finding(name, "info", version)
+    try:
+        cublas: Any = importlib.import_module("nvmath.bindings.cublas")
+        handle = cublas.create()
+        found = cublas.get_version(handle)
+        cublas.destroy(handle)
+    except Exception as error:  # also what its libraries raise where they are not found
+        detail = f"{version} finds no cuBLAS that works, so that equations run one by one: {_cause(error)}"
+        return Finding(name, "warning", detail, f"pip install -U {name}")
+    return Finding(name, "ok", f"{version}, with cuBLAS {found // 10000}.{found // 100 % 100}.{found % 100}")
 
 
 def _variable() -> Finding:

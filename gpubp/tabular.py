@@ -323,7 +323,9 @@ def network_for(
     )
 
 
-def predict_table(model: Model, table: AnyTable, *, device: str = "auto") -> dict[str, Column]:
+def predict_table(
+    model: Model, table: AnyTable, *, device: str = "auto", matmul_precision: str = "float32"
+) -> dict[str, Column]:
     """Predict the target of each row of a table.
 
     Parameters
@@ -334,6 +336,8 @@ def predict_table(model: Model, table: AnyTable, *, device: str = "auto") -> dic
         With the feature columns that the model was trained on, in any order.
     device : str
         See :func:`gpubp.backend.choose_backend`.
+    matmul_precision : {"float32", "tf32", "bfloat16", "float16"}
+        See :func:`gpubp.train`.
 
     Returns
     -------
@@ -349,15 +353,15 @@ def predict_table(model: Model, table: AnyTable, *, device: str = "auto") -> dic
         If the model has no preprocessing, or one that does not fit its network.
     """
     preprocessing = preprocessing_of(model)
-    return decoded(preprocessing, outputs(model, table, device=device))
+    return decoded(preprocessing, outputs(model, table, device=device, matmul_precision=matmul_precision))
 
 
-def outputs(model: Model, table: AnyTable, *, device: str = "auto") -> np.ndarray:
+def outputs(model: Model, table: AnyTable, *, device: str = "auto", matmul_precision: str = "float32") -> np.ndarray:
     """Compute the network's outputs for each row of a table, ``(n, j)``."""
     if model.theta.ndim != 1:
         raise DataError(f"the model is a stack of {model.theta.shape[0]} networks; tables are predicted with one")
     x = apply(preprocessing_of(model), as_table(table))
-    y: np.ndarray = predict(model.network, model.theta, x, device=device)
+    y: np.ndarray = predict(model.network, model.theta, x, device=device, matmul_precision=matmul_precision)
     return y
 
 

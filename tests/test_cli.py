@@ -522,6 +522,21 @@ def test_scores_come_with_the_target_and_go_to_stderr(run, model):
     assert "'perhaps'" in err
 
 
+def test_predictions_in_lower_precision(run, model):
+    shop().to_csv("new.csv", index=False)
+    how = ("predict", model, "new.csv", "--device", "cpu")
+    plain = [float(row["buys=yes"]) for row in rows_of(run(*how)[1])]
+    code, out, _ = run(*how, "--matmul-precision", "bfloat16")
+    assert code == 0
+    found = [float(row["buys=yes"]) for row in rows_of(out)]
+    expected = predict_table(load_model(model), "new.csv", device="cpu", matmul_precision="bfloat16")["buys=yes"]
+    np.testing.assert_allclose(found, expected, rtol=1e-7)
+    assert found != plain
+    code, _, err = run(*how, "--matmul-precision", "bfloat")
+    assert code == 2
+    assert "bfloat16" in err
+
+
 def test_predictions_as_json(run, model):
     result = json.loads(run("predict", model, "shop.csv", "--json")[1])
     assert result["rows"] == len(result["predictions"]["buys"]) == ROWS

@@ -148,6 +148,7 @@ def test_a_numba_that_cannot_be_imported_is_told(monkeypatch):
 def test_a_healthy_gpu_passes_every_check(machine):
     machine.driver(13000)
     machine.cupy(devices=2)
+    cublas_of(machine)
     findings = {finding.name: finding for finding in diagnose()}
     assert {finding.status for finding in findings.values()} == {"ok", "info"}
     passed = {name for name, finding in findings.items() if finding.status == "ok"}
@@ -325,9 +326,9 @@ def test_a_check_that_breaks_is_a_finding(machine):
 @pytest.mark.parametrize(
     ("value", "status", "text"),
     [
-        (None, "info", "off"),
-        ("0", "info", "off"),
-        ("1", "info", "on"),
+        (None, "info", "matmul_precision='tf32' is faster"),
+        ("0", "info", "where asked for"),
+        ("1", "warning", "CUPY_TF32 is set"),
         ("true", "fault", "'true'"),
         ("", "fault", "''"),
     ],
@@ -338,7 +339,61 @@ def test_tf32(machine, value, status, text):
         machine.monkeypatch.setenv("CUPY_TF32", value)
     finding = found("TF32")
     assert finding.status == status
-    assert text in finding.detail.split(":")[0]
+    assert text in finding.detail
+    assert "CUPY_TF32=1" not in finding.detail  # which would round what nobody asked to be rounded
+
+
+def cublas_of(machine, version=130102):
+    """Put nvmath-python in place, with a cuBLAS, or with an error instead; the handles that are not given back."""
+    handles = []
+
+    def create():
+        if isinstance(version, Exception):
+            raise version
+        handles.append(7)
+        return 7
+
+    cublas = types.ModuleType("nvmath.bindings.cublas")
+    cublas.create, cublas.destroy, cublas.get_version = create, handles.remove, {7: version}.get
+    for name in ("nvmath", "nvmath.bindings", "nvmath.bindings.cublas"):
+        machine.monkeypatch.setitem(sys.modules, name, cublas)
+    known = examination.importlib.metadata.version
+    machine.monkeypatch.setattr(
+        examination.importlib.metadata, "version", lambda name: "1.2.0" if name == "nvmath-python" else known(name)
+    )
+    return handles
+
+
+class TestNvmath:
+    def test_that_works(self, machine):
+        machine.driver(13020)
+        machine.cupy()
+        handles = cublas_of(machine)
+        assert found("nvmath-python") == Finding("nvmath-python", "ok", "1.2.0, with cuBLAS 13.1.2")
+        assert handles == []
+
+    def test_that_finds_no_cublas(self, machine):
+        machine.driver(13020)
+        machine.cupy()
+        cublas_of(machine, RuntimeError("Failed to dlopen libcublas"))
+        finding = found("nvmath-python")
+        assert (finding.status, finding.mend) == ("warning", "pip install -U nvmath-python")
+        assert "equations run one by one: RuntimeError: Failed to dlopen libcublas" in finding.detail
+
+    def test_without_a_gpu_that_works_it_is_not_loaded(self, machine):
+        machine.cupy(devices=RuntimeError("cudaErrorNoDevice"))
+        cublas_of(machine, AssertionError("loaded"))
+        assert found("nvmath-python") == Finding("nvmath-python", "info", "1.2.0")
+
+    @pytest.mark.parametrize(("has_gpu", "status"), [(True, "warning"), (False, "info")])
+    def test_that_is_not_there(self, monkeypatch, has_gpu, status):
+        def version(name):
+            raise examination.importlib.metadata.PackageNotFoundError(name)
+
+        monkeypatch.setattr(examination.importlib.metadata, "version", version)
+        finding = examination._nvmath(has_gpu=has_gpu)
+        assert (finding.status, finding.mend) == (status, "pip install nvmath-python")
+        assert "equations run one by one" in finding.detail
 
 
 def test_the_kernel_cache(machine, tmp_path):

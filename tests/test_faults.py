@@ -4,6 +4,7 @@ import re
 import sys
 import types
 import weakref
+from functools import partial
 
 import numpy as np
 import pytest
@@ -34,6 +35,7 @@ RNG = np.random.default_rng(0)
 X = RNG.normal(size=(600, 20)).astype("float32")
 Y = RNG.integers(0, 3, 600)
 D = np.eye(3, dtype="float32")[Y]
+MARKS = np.stack([Y == 0, Y != 1], axis=1).astype(int)
 
 
 def error_of_cupy(name, text, module="cupy_backends.cuda.api.runtime", kind=RuntimeError):
@@ -279,6 +281,45 @@ class TestEstimators:
         with pytest.raises(DeviceError, match="batch_size=128 would fit"):
             model.fit(X, Y)
         assert self.state(model) == before
+
+    @pytest.mark.parametrize(
+        ("y", "classes"),
+        [
+            (Y, [0, 1, 2]),
+            (np.stack([Y, Y], 1), [[0, 1, 2]] * 2),
+            (MARKS, None),
+        ],
+        ids=["labels", "columns", "marks"],
+    )
+    def test_a_new_one_stays_unfitted_by_partial_fit(self, gpu, y, classes):
+        """It has no classes either, so that it may be called again with others."""
+        gpu(full_above(100))
+        model = MLPClassifier()
+        before = self.state(model)
+        with pytest.raises(DeviceError, match="batch_size=128 would fit"):
+            model.partial_fit(X, y, classes=classes)
+        assert self.state(model) == before
+
+    def test_partial_fit_of_a_fitted_one_changes_nothing(self, gpu):
+        for model, more in (
+            (MLPClassifier(random_state=0), {"classes": [0, 1, 2]}),
+            (MLPRegressor(random_state=0), {}),
+        ):
+            gpu()
+            model.partial_fit(X, Y, **more)
+            before = self.state(model)
+            gpu(full_above(100))
+            with pytest.raises(DeviceError):
+                model.partial_fit(X, Y)
+            assert self.state(model) == before
+
+    def test_a_device_that_is_not_there_leaves_it_as_it_was(self):
+        model = MLPClassifier(device="no such")
+        before = self.state(model)
+        for fit in (model.fit, partial(model.partial_fit, classes=[0, 1, 2])):
+            with pytest.raises(DeviceError):
+                fit(X, Y)
+            assert self.state(model) == before
 
     @pytest.mark.parametrize("options", [{"learning_rate": "invscaling", "solver": "sgd"}, {"early_stopping": True}])
     def test_a_fitted_one_stays_as_it_was(self, gpu, options):

@@ -22,6 +22,7 @@ from gpubp.data.files import Column, Table, read_table
 from gpubp.data.preprocessing import Preprocessing, encode_target
 from gpubp.errors import DataError
 from gpubp.persistence import load_model, write_whole
+from gpubp.precision import MATMUL_PRECISIONS
 from gpubp.tabular import decoded, outputs, preprocessing_of, score
 
 SUFFIXES = (".csv", ".parquet")
@@ -52,6 +53,9 @@ def predict(
         ),
     ] = None,
     device: Annotated[str, typer.Option(metavar="NAME", help="auto, cpu, cuda or cuda:N.")] = "auto",
+    matmul_precision: Annotated[
+        str, typer.Option(metavar="NAME", help=f"What matrix products round to: {', '.join(MATMUL_PRECISIONS)}.")
+    ] = "float32",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs, instead of CSV.")] = False,
 ) -> None:
     """Predict the target of each row: CSV on stdout, or a file.
@@ -63,7 +67,7 @@ def predict(
     trained = load_model(model)
     preprocessing = preprocessing_of(trained)
     table = read_table(data, separator=separator)
-    y = outputs(trained, table, device=device)
+    y = outputs(trained, table, device=device, matmul_precision=matmul_precision)
     predictions = decoded(preprocessing, y)
     scores = _scores(preprocessing, table, y)
     if output is not None:

@@ -4,6 +4,8 @@ import copy
 import math
 import warnings
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from itertools import pairwise
 from operator import index
@@ -105,7 +107,8 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
         DeviceError
             If ``device`` cannot be used, or fails; the message names the cause and the mend, the model stays as it was.
         """
-        return self._fit(X, y, sample_weight, validation_data, incremental=False)
+        with self._staying_where_the_device_fails():
+            return self._fit(X, y, sample_weight, validation_data, incremental=False)
 
     def _has_partial_fit(self) -> bool:
         if self.solver == "lbfgs":
@@ -115,7 +118,6 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
         return True
 
     def _fit(self, X: Any, y: Any, sample_weight: Any, validation_data: Any = None, *, incremental: bool) -> Self:
-        before = self._as_it_is()
         self._hidden_sizes()  # before anything is learned
         first_pass = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
 
@@ -160,14 +162,22 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
 
         load = Load(network, precision, 1, d.shape[0], self._cases_in_a_step(d.shape[0]))
         quietly = np.errstate(over="ignore", invalid="ignore", divide="ignore")
+        with faults_told(backend, load), backend.active(), quietly:
+            on_device()
+        return self
+
+    @contextmanager
+    def _staying_where_the_device_fails(self) -> Iterator[None]:
+        """Put every attribute back where a device cannot be used, or fails."""
+        before = {name: list(value) if isinstance(value, list) else value for name, value in vars(self).items()}
+        if self._optimizer is not None:
+            before["_optimizer"] = self._optimizer._replace(rate=copy.copy(self._optimizer.rate))
         try:
-            with faults_told(backend, load), backend.active(), quietly:
-                on_device()
+            yield
         except DeviceError:
             self.__dict__.clear()
             self.__dict__.update(before)
             raise
-        return self
 
     def _hidden_sizes(self) -> list[int]:
         hidden = self.hidden_layer_sizes
@@ -207,13 +217,6 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
         if first_pass or (has_held_out and self.validation_scores_ is None):
             self._start_history(has_held_out)
         return Ready(self, network, rates, backend, precision, random_state, x, rows, d, weights, train_weights)
-
-    def _as_it_is(self) -> dict[str, Any]:
-        """Copy the attributes that a fit changes in place, for a fit that fails."""
-        before = {name: list(value) if isinstance(value, list) else value for name, value in vars(self).items()}
-        if self._optimizer is not None:
-            before["_optimizer"] = self._optimizer._replace(rate=copy.copy(self._optimizer.rate))
-        return before
 
     def _initialize(self, network: Network, precision: str, random_state: np.random.RandomState) -> None:
         self.n_iter_ = 0

@@ -237,14 +237,15 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
                 "class_weight='balanced' needs all cases at once and is not supported for partial_fit; give it a dict, "
                 "such as sklearn.utils.compute_class_weight makes"
             )
-        y = on_host(y)
-        if has_columns(y):
-            self._learn_columns(classes)
-        elif is_multilabel(y):
-            self._learn_marks(y, on_host(classes))
-        elif _check_partial_fit_first_call(self, on_host(classes)):
-            self._label_binarizer = learn_labels(on_host(classes))
-        return self._fit(X, y, sample_weight, incremental=True)
+        with self._staying_where_the_device_fails():
+            y = on_host(y)
+            if has_columns(y):
+                self._learn_columns(classes)
+            elif is_multilabel(y):
+                self._learn_marks(y, on_host(classes))
+            elif _check_partial_fit_first_call(self, on_host(classes)):
+                self._label_binarizer = learn_labels(on_host(classes))
+            return self._fit(X, y, sample_weight, incremental=True)
 
     def predict(self, X: Any) -> Any:
         """Predict classes.

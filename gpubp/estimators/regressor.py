@@ -231,7 +231,8 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):  # type: ignore[misc]
         -------
         self
         """
-        return self._fit(X, y, sample_weight, incremental=True)
+        with self._staying_where_the_device_fails():
+            return self._fit(X, y, sample_weight, incremental=True)
 
     def predict(self, X: Any) -> Any:
         """Predict numbers.
