@@ -154,7 +154,7 @@ def test_a_healthy_gpu_passes_every_check(machine):
     passed = {name for name, finding in findings.items() if finding.status == "ok"}
     assert passed == {
         *("NVIDIA driver", "CuPy", "CUDA runtime", "cuda:0", "cuda:1", "CUDA compiler"),
-        *("test on cuda:0", "test on cuda:1", "kernel cache", 'device="auto"'),
+        *("test on cuda:0", "test on cuda:1", "kernel cache", "nvmath-python", 'device="auto"'),
     }
     assert findings["cuda:1"].detail == "Fake 9000, compute capability 9.0, 100.0 GiB of 140.0 GiB free"
     assert "3.0 MiB, 1.0 MiB of it in use" in findings["memory pool"].detail
