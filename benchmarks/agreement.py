@@ -5,7 +5,7 @@ import math
 from gpubp.testing import TOLERANCES
 
 
-def disagreement(facts, reference, dtype):
+def disagreement(facts, reference, dtype, matmul="float32"):
     """Tell where a contender leaves the reference, or give nothing where it does not.
 
     Parameters
@@ -14,8 +14,11 @@ def disagreement(facts, reference, dtype):
         With ``"curve"``, the mean loss of each sweep (or, of a prediction, the outputs), and of a fit ``"accuracy"``.
     dtype : str
         What the contender computes in; the tolerances are the library's own.
+    matmul : str
+        What its matrix products round to, as ``matmul_precision`` has it.
     """
-    curve, expected, tolerance = facts["curve"], reference["curve"], TOLERANCES["fit", dtype]
+    kind = "fit" if matmul == "float32" else f"steps {matmul}"
+    curve, expected, tolerance = facts["curve"], reference["curve"], TOLERANCES[kind, dtype]
     if len(curve) != len(expected):
         return f"a loss curve of {len(curve)} values, not {len(expected)}"
     for at, (a, e) in enumerate(zip(curve, expected, strict=True)):

@@ -21,6 +21,7 @@ LOOKS = {
     "jax": {"color": "#009E73", "marker": "D", "markerfacecolor": "white"},
     "jax-scan": {"color": "#009E73", "marker": "D"},
     "floor": {"color": "black", "marker": "|", "markersize": 13, "markeredgewidth": 2},
+    "cublaslt": {"color": "0.25", "marker": "|", "markersize": 13, "markeredgewidth": 2},
     "traffic": {"color": "0.5", "marker": "|", "markersize": 13, "markeredgewidth": 2},
 }
 KINDS = {

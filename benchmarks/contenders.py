@@ -38,6 +38,7 @@ CONTENDERS = {
     "jax-cuda": Contender("JAX, jit a step, GPU", "jax", "jax", options=CUDA),
     "jax-scan-cuda": Contender("JAX, scan over steps, GPU", "jax", "jax", options=CUDA | SCAN),
     "floor-cuda": Contender("matrix products alone, GPU", "products", "torch", options=CUDA),
+    "cublaslt-cuda": Contender("matrix products alone, cuBLASLt's best, GPU", "cublaslt", "nvmath", options=CUDA),
     "traffic-cuda": Contender("memory traffic alone, GPU", "products", "torch", options=CUDA | {"traffic": True}),
     "reference": Contender("reference, float64", "float64", "sklearn"),
     "reference-corrected": Contender("reference, float64", "float64", "sklearn", options={"corrected": True}),
@@ -46,7 +47,8 @@ REFERENCES = ("reference", "reference-corrected")
 ON_CPU = ("gpubp", "gpubp-numpy", "scikit-learn", "thinc", "torch", "torch-compile", "jax", "jax-scan", "floor")
 ON_GPU = tuple(name for name in CONTENDERS if name.endswith("-cuda"))
 OURS = ("gpubp", "gpubp-numpy", "gpubp-cuda")
-FLOORS = ("floor", "floor-cuda", "traffic-cuda")  # no library trains so: what is left of a step without the rest
+# no library trains so: what is left of a step without the rest
+FLOORS = ("floor", "floor-cuda", "cublaslt-cuda", "traffic-cuda")
 PEERS = tuple(name for name in CONTENDERS if name not in (*OURS, *FLOORS, *REFERENCES))
 
 
@@ -67,6 +69,8 @@ def unable(name, workload):
     """Why a contender cannot do a workload, or nothing."""
     if CONTENDERS[name].library == "thinc" and workload.spec.get("rule") == "momentum":
         return "Thinc has no momentum"
+    if CONTENDERS[name].library == "jax" and workload.spec.get("matmul") == "bfloat16":
+        return "JAX makes no products in bfloat16 of float32"
     return None
 
 

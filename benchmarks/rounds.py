@@ -46,7 +46,9 @@ def _prepared(processes, workload, name, reference):
     facts = processes.prepare(name)
     if "failed" in facts:
         return facts
-    if reference and (why := disagreement(facts, reference, workload.spec["dtype"])):
+    if reference and (
+        why := disagreement(facts, reference, workload.spec["dtype"], workload.spec.get("matmul", "float32"))
+    ):
         processes.end(name)
         return {"failed": why}
     if workload.fresh:

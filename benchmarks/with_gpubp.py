@@ -10,12 +10,21 @@ from benchmarks.problem import MOMENTUM
 
 def step(problem, device="cpu"):
     """Train by ``train``, its checks at the door included."""
-    os.environ["GPUBP_COMPILED"] = "always"  # as a training of more than half a second would be
+    os.environ.setdefault("GPUBP_COMPILED", "always")  # as a training of more than half a second would be
     spec, theta, network = problem.spec, _flat(problem), _network(problem.spec)
     x, d = (_on_device(array, device) for array in (problem.x, problem.d))
     rule = gpubp.adam(spec["rate"]) if spec["rule"] == "adam" else gpubp.momentum(spec["rate"], MOMENTUM)
     options = {"theta": theta, "rule": rule, "batch_size": spec["batch"], "shuffle": False, "device": device}
-    return lambda sweeps: gpubp.train(network, x, d, epochs=sweeps, **options).history.error
+    options["matmul_precision"] = spec.get("matmul", "float32")
+    if "stack" in spec:
+        others = gpubp.initial_weights(network, range(spec["stack"] - 1), dtype=spec["dtype"])
+        options["theta"] = np.concatenate([theta[None], others])
+
+    def run(sweeps):
+        errors = gpubp.train(network, x, d, epochs=sweeps, **options).history.error
+        return [of_all[0] for of_all in errors] if "stack" in spec else errors
+
+    return run
 
 
 def predict(problem, device="cpu"):
@@ -24,9 +33,9 @@ def predict(problem, device="cpu"):
     return lambda x: gpubp.predict(network, theta, x, device=device)
 
 
-def estimator(parameters):
+def estimator(parameters, device="cpu"):
     """Make a classifier."""
-    return gpubp.MLPClassifier(**parameters, random_state=0, device="cpu")
+    return gpubp.MLPClassifier(**parameters, random_state=0, device=device)
 
 
 def gpu_bytes():

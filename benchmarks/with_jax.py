@@ -8,12 +8,15 @@ import numpy as np
 
 from benchmarks.problem import MOMENTUM
 
+ONE_BY_ONE = True  # of a stack one network is trained, and its time counted for each
+PRECISIONS = {"float32": "highest", "tf32": "tensorfloat32"}
 jax.config.update("jax_default_matmul_precision", "highest")  # on a GPU it would round float32 to less
 
 
 def step(problem, scan=False, device="cpu"):
     """Train on batches that are on the device beforehand; the device is the only one that JAX_PLATFORMS leaves."""
     spec = problem.spec
+    jax.config.update("jax_default_matmul_precision", PRECISIONS[spec.get("matmul", "float32")])
 
     def one(position, batch):
         weights, state, count = position

@@ -9,12 +9,14 @@ from torch.nn import functional
 from benchmarks.problem import MOMENTUM
 
 UNITS = {"relu": nn.ReLU, "logistic": nn.Sigmoid}
+ONE_BY_ONE = True  # of a stack one network is trained, and its time counted for each
 torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", torch.get_num_threads())))
 
 
 def step(problem, device="cpu", compiled=False, graph=False):
     """Train by the usual loop; the data are tensors on the device, cut into batches beforehand."""
-    softmax = problem.spec["output"] == "softmax"
+    softmax, matmul = problem.spec["output"] == "softmax", problem.spec.get("matmul", "float32")
+    torch.backends.cuda.matmul.allow_tf32 = matmul == "tf32"
     batches = [
         (torch.from_numpy(x).to(device), torch.from_numpy(d.argmax(axis=1) if softmax else d).to(device))
         for x, d in problem.batches
@@ -23,9 +25,13 @@ def step(problem, device="cpu", compiled=False, graph=False):
     first_weights = [parameter.detach().clone() for parameter in model.parameters()]
 
     def error(x, d):
+        with torch.autocast(device, torch.bfloat16, enabled=matmul == "bfloat16"):
+            total = model(x)
+        if matmul == "bfloat16":
+            total = total.float()
         if softmax:
-            return functional.cross_entropy(model(x), d)
-        return functional.binary_cross_entropy_with_logits(model(x), d, reduction="sum") / len(x)
+            return functional.cross_entropy(total, d)
+        return functional.binary_cross_entropy_with_logits(total, d, reduction="sum") / len(x)
 
     if compiled:
         error = torch.compile(error, mode="reduce-overhead" if device == "cuda" else None)

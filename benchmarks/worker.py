@@ -46,7 +46,7 @@ def prepare(asked):
     module = importlib.import_module(f"benchmarks.with_{asked['room']}")
     spec, options = asked["spec"], asked["options"]
     if asked["kind"] == "fit":
-        facts, measure = _fit(module, spec)
+        facts, measure = _fit(module, spec, options)
     else:
         from benchmarks.problem import make_problem
 
@@ -76,12 +76,18 @@ def _step(module, problem, options):
         if once > LONG:
             break
 
+    n_networks = spec.get("stack", 1) if getattr(module, "ONE_BY_ONE", False) else 1
+
     def measure(seconds):
         # one long run, so that what is done once a run counts as little as it does for a user
         sweeps = max(FEWEST, round(seconds * spec["sweeps"] / once))
-        start = time.perf_counter()
-        run(sweeps)
-        return {"seconds": (time.perf_counter() - start) / (sweeps * spec["batches"])}
+        while True:
+            start = time.perf_counter()
+            run(sweeps)
+            took = time.perf_counter() - start
+            if took > seconds / 2:
+                return {"seconds": took * n_networks / (sweeps * spec["batches"])}
+            sweeps = round(sweeps * min(10, seconds / took))  # what is done once took most of the short runs' time
 
     curve = curve and [float(error) for error in curve]
     return {"curve": curve, "first_call": first} | memory(before), measure
@@ -106,11 +112,11 @@ def _predict(module, problem, options):
     return {"curve": curve, "first_call": first} | memory(before), measure
 
 
-def _fit(module, spec):
+def _fit(module, spec, options):
     from benchmarks.problem import make_table
 
     x, x_new, y, y_new = make_table(spec)
-    estimator, before, began = module.estimator(spec["parameters"]), _resident(), time.perf_counter()
+    estimator, before, began = module.estimator(spec["parameters"], **options), _resident(), time.perf_counter()
     estimator.fit(x, y)
     first = time.perf_counter() - began
     facts = {"curve": [float(error) for error in estimator.loss_curve_[:10]], "first_call": first} | memory(before)

@@ -42,11 +42,16 @@ class Workload(NamedTuple):
 
 def make_workloads():
     """List every workload, the quick ones among them."""
-    return [*_steps(), *_fits(), *_predictions(), *_starts(), *_growth()]
+    return [*_steps(), *_fits(), *_predictions(), *_starts(), *_growth(), *_for_a_gpu()]
 
 
 def chosen(workloads, patterns):
-    """Keep the workloads that fit one of the patterns: a part of the name, or one with ``*``."""
+    """Keep the workloads that fit one of the patterns: a part of the name, or one with ``*``.
+
+    Those that ask for a GPU are kept only where a pattern begins with ``gpu/``.
+    """
+    named = any(p.startswith("gpu/") for p in patterns)
+    workloads = [w for w in workloads if named or not w.name.startswith("gpu/")]
     kept = [w for w in workloads if any(p in w.name or fnmatch.fnmatchcase(w.name, p) for p in patterns)]
     return kept if patterns else workloads
 
@@ -84,7 +89,7 @@ def _predictions():
     for sizes, rows in (((20, 64, 64, 2), 1), ((784, 256, 10), 1), ((784, 256, 10), 20_000)):
         name = f"predict/{'-'.join(map(str, sizes))}/{f'{rows}-rows' if rows > 1 else '1-row'}"
         spec = step_spec(sizes, output=STEPS[sizes][0], batch=rows, batches=1, sweeps=1)
-        no_step = ("jax-scan", "jax-scan-cuda", "torch-graph-cuda", "floor-cuda", "traffic-cuda")
+        no_step = ("jax-scan", "jax-scan-cuda", "torch-graph-cuda", "floor-cuda", "cublaslt-cuda", "traffic-cuda")
         contenders = tuple(name for name in ON_CPU + ON_GPU if name not in no_step)
         yield Workload(name, "predict", spec, contenders, quick=(sizes[0], rows) == (784, 1))
 
@@ -109,6 +114,26 @@ def _growth():
         spec = step_spec((784, 64, 10), batches=rows // 200, sweeps=1)
         # JAX would hold the cases twice: its scan wants an array of all batches
         yield _point("rows", rows, spec, tuple(c for c in GROWING if c not in ("jax-scan", "floor")), rows > 50_000)
+
+
+def _for_a_gpu():
+    """List what is measured where there is a GPU: see gpu.py."""
+    peers = ("torch-cuda", "torch-compile-cuda", "torch-graph-cuda", "jax-scan-cuda")
+    floors = ("floor-cuda", "cublaslt-cuda")
+    spec = step_spec((784, 256, 10), batch=128, batches=64)
+    yield Workload("gpu/step/784-256-10", "step", spec, ("gpubp-cuda", *peers, *floors, "traffic-cuda"))
+    for matmul in ("tf32", "bfloat16"):
+        spec = step_spec((4096,) * 5, batch=8192, batches=2, sweeps=2) | {"matmul": matmul}
+        yield Workload(f"gpu/wide/{matmul}", "step", spec, ("gpubp-cuda", *peers, "cublaslt-cuda"))
+    spec = step_spec((6, 2, 1), "logistic", "logistic", "momentum", 64, 1)
+    yield Workload("gpu/sweep/6-2-1", "step", spec, ("gpubp", "gpubp-cuda", "jax-scan", *peers))
+    spec = step_spec((20, 64, 64, 2), "relu", "logistic", "adam", 64, 32) | {"stack": 1024}
+    yield Workload("gpu/stack/1024x20-64-64-2", "step", spec, ("gpubp-cuda", "torch-cuda", "jax-scan-cuda"))
+    spec = {"data": [1_000_000, 100, 10], "dtype": "float32", "parameters": {"max_iter": 2}}
+    yield Workload("gpu/fit/1000000x100", "fit", spec, ("gpubp", "gpubp-cuda", "scikit-learn"))
+    for width in (16, 32, 64, 128, 256, 512, 1024, 2048):
+        spec = step_spec((64, width, width, 10), batches=16)
+        yield Workload(f"gpu/crossover/{width}", "step", spec, ("gpubp", "gpubp-cuda"))
 
 
 def _point(series, at, spec, contenders=GROWING, fresh=False, quick=False):

@@ -1,0 +1,121 @@
+"""The bars that gpubp is to clear on a GPU: for each what it is about, how high it lies, and where it is measured."""
+
+from collections.abc import Callable
+from statistics import median
+from typing import NamedTuple
+
+CORES_OF_A_FIT = 16  # that the fit's bar allows scikit-learn
+
+
+class Bar(NamedTuple):
+    """``value(found, facts)`` is measured on a row's contenders; it may be at most ``limit``, or at least."""
+
+    name: str
+    row: str
+    limit: float
+    value: Callable
+    at_least: bool = False
+    condition: Callable = lambda facts: None  # why the figure does not count on this machine, or nothing
+
+
+def seconds(found, name="gpubp-cuda"):
+    """The median of a contender's rounds."""
+    return median(found[name]["seconds"])
+
+
+def beside(*names):
+    """Our time in parts of the fastest of some contenders, all of which must have one."""
+    return lambda found: seconds(found) / min(seconds(found, name) for name in names)
+
+
+def _too_few_cores(facts):
+    if facts["cores"] < CORES_OF_A_FIT:
+        return f"scikit-learn is to have {CORES_OF_A_FIT} cores, and here are {facts['cores']}"
+    return None
+
+
+STEP, SWEEP, STACK, FIT = "gpu/step/784-256-10", "gpu/sweep/6-2-1", "gpu/stack/1024x20-64-64-2", "gpu/fit/1000000x100"
+WIDE = {"tf32": "gpu/wide/tf32", "bfloat16": "gpu/wide/bfloat16"}
+PROGRAMS = ("torch-graph-cuda", "torch-compile-cuda", "jax-scan-cuda")
+BARS = [
+    Bar("784-256-10, batch 128: seconds a step", STEP, 20e-6, seconds),
+    Bar("784-256-10, batch 128: parts of torch, eager", STEP, 0.2, beside("torch-cuda")),
+    Bar("784-256-10, batch 128: parts of the best of graph, torch.compile, scan", STEP, 0.8, beside(*PROGRAMS)),
+    *(
+        Bar(f"4 layers of 4096, batch 8192, {matmul}: parts of {what}", row, limit, beside(other))
+        for matmul, row in WIDE.items()
+        for what, limit, other in (
+            ("the products' best times", 1.05, "cublaslt-cuda"),
+            ("torch.compile", 1.0, "torch-compile-cuda"),
+        )
+    ),
+    Bar("6-2-1: seconds a sweep of all cases", SWEEP, 5e-6, seconds),
+    Bar(
+        "1,024 networks 20-64-64-2: times torch, eager, one after another",
+        STACK,
+        100.0,
+        lambda found: 1 / beside("torch-cuda")(found),
+        at_least=True,
+    ),
+    Bar(
+        "1,000,000 rows x 100 columns: times scikit-learn's fit",
+        FIT,
+        20.0,
+        lambda found: 1 / beside("scikit-learn")(found),
+        at_least=True,
+        condition=_too_few_cores,
+    ),
+]
+
+
+def judged(rows, facts, *, dry_run=False):
+    """Hold every bar to what was measured.
+
+    Parameters
+    ----------
+    rows : dict
+        By the workload's name what its contenders gave, or nothing of those that were not measured.
+    facts : dict
+        Of the machine: ``"cores"``.
+
+    Returns
+    -------
+    list of dict
+        ``"bar"``, ``"limit"``, ``"value"`` or None, and ``"verdict"``: met, missed, or not measured and why.
+    """
+    return [{"bar": bar.name, "limit": bar.limit} | _verdict(bar, rows.get(bar.row), facts, dry_run) for bar in BARS]
+
+
+def _verdict(bar, found, facts, dry_run):
+    if found is None:
+        return {"value": None, "verdict": f"not measured: {bar.row} has not run"}
+    try:
+        value = bar.value(found)
+    except (KeyError, ValueError):  # a contender that is not there, or has no times
+        return {"value": None, "verdict": f"not measured: {_lacking(found)}"}
+    why = "stand-ins on a CPU took part" if dry_run else bar.condition(facts)
+    if why:
+        return {"value": value, "verdict": f"not measured: {why}"}
+    met = value >= bar.limit if bar.at_least else value <= bar.limit
+    return {"value": value, "verdict": "met" if met else "missed"}
+
+
+def _lacking(found):
+    words = {name: facts.get("failed") or facts.get("unable") or "absent" for name, facts in found.items()}
+    return "; ".join(f"{name}: {words[name]}" for name, facts in found.items() if not facts.get("seconds"))
+
+
+def crossover(rows):
+    """Where a GPU begins to pay: by width the GPU's time in parts of the CPU's, and the smallest width from which on
+    it is below 1, or nothing.
+    """
+    ratios = {}
+    for name, found in rows.items():
+        if name.startswith("gpu/crossover/") and all(found.get(n, {}).get("seconds") for n in ("gpubp", "gpubp-cuda")):
+            ratios[int(name.rpartition("/")[2])] = beside("gpubp")(found)
+    from_on = None
+    for width in sorted(ratios, reverse=True):
+        if ratios[width] >= 1:
+            break
+        from_on = width
+    return {"gpu / cpu by width": {str(width): ratios[width] for width in sorted(ratios)}, "pays from width": from_on}

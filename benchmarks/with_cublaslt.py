@@ -1,0 +1,33 @@
+"""The floor under a large step's time: each of its matrix products by the fastest way that cuBLASLt has for it."""
+
+from functools import partial
+
+import torch
+from nvmath.bindings.cublas import ComputeType
+from nvmath.linalg.advanced import Matmul
+
+from benchmarks.with_products import products
+
+COMPUTED = {"float32": "COMPUTE_32F", "tf32": "COMPUTE_32F_FAST_TF32", "bfloat16": "COMPUTE_32F"}
+TRIED = 16  # ways of a product
+
+
+def step(problem, device="cuda"):
+    """Do nothing else of a step; operands are of bfloat16 where products are to be made of it."""
+    matmul = problem.spec.get("matmul", "float32")
+    kind = {"dtype": torch.bfloat16 if matmul == "bfloat16" else torch.float32, "device": device}
+    x, *weights = (torch.from_numpy(a).to(**kind) for a in (problem.batches[0][0], *(w for w, _ in problem.weights)))
+    planned = []
+    for a, b, _ in [pair for way in products(x, weights, partial(torch.randn, **kind)) for pair in way]:
+        product = Matmul(a, b, options={"compute_type": int(getattr(ComputeType, COMPUTED[matmul]))})
+        product.plan(preferences={"limit": TRIED})
+        product.autotune(iterations=5)
+        planned.append(product)
+
+    def run(sweeps):
+        for _ in range(sweeps * problem.spec["batches"]):
+            for product in planned:
+                product.execute()
+        torch.cuda.synchronize()
+
+    return run

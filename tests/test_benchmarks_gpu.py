@@ -1,0 +1,176 @@
+"""The script for a GPU, where there is none: its bars, what it keeps, and a dry run with stand-ins."""
+
+import json
+
+import pytest
+
+from benchmarks import gpu
+from benchmarks.agreement import disagreement
+from benchmarks.bars import BARS, CORES_OF_A_FIT, FIT, PROGRAMS, STACK, STEP, SWEEP, WIDE, crossover, judged
+from benchmarks.contenders import unable
+from benchmarks.problem import make_problem
+from benchmarks.with_float64 import reference_curve
+from benchmarks.with_gpubp import step
+from benchmarks.workloads import Workload, chosen, make_workloads, step_spec
+
+ENOUGH = {"cores": CORES_OF_A_FIT}
+SMALL = step_spec((5, 4, 3, 2), "relu", "softmax", "adam", batch=7, batches=4, sweeps=3)
+
+
+def took(**seconds):
+    return {name.replace("_", "-"): {"seconds": [2 * time, time, time / 2]} for name, time in seconds.items()}
+
+
+ROWS = {
+    STEP: took(gpubp_cuda=2e-5, torch_cuda=1e-4, torch_graph_cuda=2.5e-5, torch_compile_cuda=9e-5, jax_scan_cuda=3e-5),
+    WIDE["tf32"]: took(gpubp_cuda=7.4e-3, cublaslt_cuda=7e-3, torch_compile_cuda=7.5e-3),
+    WIDE["bfloat16"]: took(gpubp_cuda=3.7e-3, cublaslt_cuda=3.6e-3, torch_compile_cuda=3.6e-3),
+    SWEEP: took(gpubp_cuda=5e-6),
+    STACK: took(gpubp_cuda=1e-3, torch_cuda=0.1),
+    FIT: took(gpubp_cuda=1.0, scikit_learn=19.0),
+}
+
+
+class TestBars:
+    def test_are_met_or_missed(self):
+        verdicts = [one["verdict"] for one in judged(ROWS, ENOUGH)]
+        assert verdicts == ["met", "met", "met", "missed", "met", "met", "missed", "met", "met", "missed"]
+
+    def test_what_has_not_run_is_not_measured(self):
+        assert {one["verdict"].partition(":")[0] for one in judged({}, ENOUGH)} == {"not measured"}
+        assert all(one["value"] is None for one in judged({}, ENOUGH))
+
+    def test_a_contender_without_times_is_named(self):
+        rows = {STEP: ROWS[STEP] | {"torch-compile-cuda": {"failed": "stopped after 120 s"}}}
+        eager, best = judged(rows, ENOUGH)[1:3]
+        assert (eager["value"], eager["verdict"]) == (pytest.approx(0.2), "met")
+        assert best["value"] is None  # that of the others may not be the best
+        assert best["verdict"] == "not measured: torch-compile-cuda: stopped after 120 s"
+        absent = judged({SWEEP: {"gpubp-cuda": {"absent": "no usable GPU"}}}, ENOUGH)
+        assert absent[7]["verdict"] == "not measured: gpubp-cuda: absent"
+
+    def test_of_a_fit_counts_where_scikit_learn_has_its_cores(self):
+        verdict = judged({FIT: took(gpubp_cuda=1.0, scikit_learn=99.0)}, {"cores": 2})[-1]
+        assert verdict["value"] == pytest.approx(99.0)
+        assert verdict["verdict"] == "not measured: scikit-learn is to have 16 cores, and here are 2"
+
+    def test_a_dry_run_measures_nothing(self):
+        assert {one["verdict"] for one in judged(ROWS, ENOUGH, dry_run=True)} == {
+            "not measured: stand-ins on a CPU took part"
+        }
+
+    @pytest.mark.parametrize("bar", BARS, ids=lambda bar: bar.name)
+    def test_are_about_rows_that_there_are(self, bar):
+        contenders = gpu.WORKLOADS[bar.row].contenders
+        bar.value({name: {"seconds": [1.0]} for name in contenders})
+        assert bar.row in gpu.PARTS
+
+    def test_programs_are_peers_of_the_step(self):
+        assert set(PROGRAMS) < set(gpu.WORKLOADS[STEP].contenders)
+
+
+def test_where_a_gpu_begins_to_pay():
+    times = {16: 3.0, 32: 0.9, 64: 1.5, 128: 0.8, 256: 0.1}
+    rows = {f"gpu/crossover/{width}": took(gpubp=1.0, gpubp_cuda=ratio) for width, ratio in times.items()}
+    assert crossover(rows)["pays from width"] == 128
+    assert crossover(rows)["gpu / cpu by width"]["64"] == 1.5
+    rows["gpu/crossover/256"]["gpubp-cuda"] = {"failed": "no memory"}
+    assert list(crossover(rows)["gpu / cpu by width"]) == ["16", "32", "64", "128"]
+    assert crossover({"gpu/crossover/16": rows["gpu/crossover/16"]})["pays from width"] is None
+
+
+@pytest.fixture
+def plainly(monkeypatch):
+    monkeypatch.setenv("GPUBP_COMPILED", "never")  # to compile takes longer
+
+
+@pytest.mark.usefixtures("plainly")
+class TestRows:
+    def test_are_left_out_unless_they_are_asked_for(self):
+        workloads = make_workloads()
+        assert not any(w.name.startswith("gpu/") for w in chosen(workloads, []) + chosen(workloads, ["784-256-10"]))
+        assert [w.name for w in chosen(workloads, ["gpu/wide"])] == [*WIDE.values()]
+
+    def test_all_have_a_part_and_a_stand_in(self):
+        assert set(gpu.WORKLOADS) < set(gpu.PARTS)
+        names = {name for workload in gpu.WORKLOADS.values() for name in workload.contenders}
+        assert {name for name in names if name.endswith("-cuda")} == set(gpu.STAND_INS)
+
+    def test_of_a_stack_the_first_network_is_compared(self):
+        problem = make_problem(SMALL | {"stack": 3})
+        right = {"curve": reference_curve(problem, 3)}
+        assert disagreement({"curve": step(problem)(3)}, right, "float32") is None
+
+    @pytest.mark.parametrize("matmul", ["tf32", "bfloat16"])
+    def test_in_lower_precision_agree_as_far_as_that_goes(self, matmul):
+        problem = make_problem(SMALL | {"matmul": matmul})
+        curve, right = step(problem)(3), {"curve": reference_curve(problem, 3)}
+        assert disagreement({"curve": curve}, right, "float32", matmul) is None
+        assert curve != step(make_problem(SMALL))(3)
+        assert "leaves the reference" in disagreement({"curve": [1.1 * e for e in curve]}, right, "float32", matmul)
+
+    def test_jax_has_no_bfloat16_of_float32(self):
+        workload = Workload("gpu/wide/bfloat16", "step", SMALL | {"matmul": "bfloat16"}, ())
+        assert unable("jax-scan-cuda", workload)
+        assert unable("torch-cuda", workload) is None
+
+
+@pytest.mark.usefixtures("plainly")
+class TestScript:
+    @pytest.fixture
+    def call(self, tmp_path, capsys):
+        path = tmp_path / "gpu.json"
+
+        def call(*arguments):
+            status = gpu.main(["--dry-run", "--output", str(path), *arguments])
+            return status, capsys.readouterr().out, json.loads(path.read_text()) if path.exists() else None
+
+        return call
+
+    def test_a_dry_run_from_start_to_end(self, call):
+        status, out, result = call("--parts", "look/versions", "look/doctor", "crossover/16")
+        assert status == 0
+        assert result["dry_run"]
+        assert result["parts"]["look/versions"]["found"] == {"left out": "there is no GPU"}
+        row = result["parts"]["gpu/crossover/16"]["found"]
+        assert [len(row[name]["seconds"]) for name in ("gpubp", "gpubp-cuda")] == [1, 1]
+        assert result["crossover"]["gpu / cpu by width"] == {"16": 1.0}  # it stands in for itself
+        assert len(result["bars"]) == len(BARS)
+        assert out.count("not measured") == len(BARS)
+        assert result["last"]["commit"]
+
+    def test_goes_on_where_it_was(self, call, monkeypatch):
+        taken = []
+        monkeypatch.setattr(gpu, "_taken", lambda part, dry_run: taken.append(part) or {"took": 1.0, "found": {}})
+        status, out, _ = call("--parts", "look", "--minutes", "0")
+        assert (status, taken) == (3, [])
+        assert "some parts are left" in out
+        assert call("--parts", "look/b")[0] == 0
+        status, _, result = call("--parts", "look")
+        assert status == 0
+        assert taken == [
+            "look/bandwidth",
+            *(part for part in gpu.PARTS if part.startswith("look/") and "band" not in part),
+        ]
+        assert list(result["parts"]) == taken
+        assert "done     look/doctor" in call("--list")[1]
+        call("--parts", "look/doctor", "--again")
+        assert taken[-1] == "look/doctor"
+
+    def test_is_not_mixed_with_a_real_run(self, call, tmp_path):
+        call("--parts", "look/versions", "--minutes", "0")
+        with pytest.raises(SystemExit, match=r"is of a dry run; give another --output"):
+            gpu.main(["--output", str(tmp_path / "gpu.json")])
+
+    def test_what_hangs_or_fails_loses_nothing_else(self, call, monkeypatch):
+        parts = {"look/versions": 0.01, "tests/no such": 60, "look/bandwidth": 60}
+        monkeypatch.setattr(gpu, "PARTS", parts)
+        monkeypatch.setattr(gpu, "TESTS", {})
+        status, out, result = call()
+        assert status == 1
+        found = result["parts"]
+        assert found["look/versions"]["failed"].startswith("stopped after 0.01 s")
+        assert found["tests/no such"]["failed"].startswith("1: ")
+        assert "KeyError" in found["tests/no such"]["failed"]
+        assert found["look/bandwidth"]["found"]
+        assert "failed after" in out
