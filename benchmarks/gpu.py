@@ -18,7 +18,7 @@ from pathlib import Path
 from benchmarks.bars import FIT, STACK, STEP, SWEEP, WIDE, crossover, judged
 from benchmarks.contenders import absence
 from benchmarks.first_look import LOOKS
-from benchmarks.machine import ROOT, cores, provenance
+from benchmarks.machine import ROOT, commit, cores, provenance
 from benchmarks.workloads import make_workloads
 
 RESULT = Path(__file__).parent / "results" / "gpu.json"
@@ -74,7 +74,8 @@ def main(arguments=None):
         left = 60 * options.minutes - (time.monotonic() - began)
         if PARTS[part] <= left:
             print(f"{part} ...", end=" ", flush=True)
-            result["parts"][part] = found = _taken(part, options.dry_run)
+            found = {"commit": commit()} | _taken(part, options.dry_run)
+            result["parts"][part] = found
             print(f"{_state(found)} after {found['took']:.0f} s", flush=True)
             _write(result, options)
     _write(result, options)

@@ -48,9 +48,14 @@ def provenance():
         "load_before": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
         "versions": versions,
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "commit": _git("rev-parse", "HEAD"),
+        "commit": commit(),
         "changed_since_commit": bool(_git("status", "--porcelain", "--", "gpubp", "benchmarks/*.py")),
     }
+
+
+def commit():
+    """Name the commit that is checked out, or nothing."""
+    return _git("rev-parse", "HEAD")
 
 
 def cores():

@@ -245,7 +245,8 @@ def run(plan: Plan, position: Position) -> Outcome:
         while stop_reason is None:
             batches = plan.batches()
             for error, ended in unwatched.epochs(plan, position, batches, best.stale):
-                history.add(error, None, None, ended - began)
+                if plan.keeps_history:
+                    history.add(error, None, None, ended - began)
                 if plan.patience is not None:
                     best = best.after(position, _figure(error, None, None), plan.tolerance)
             last_good, epoch_began = position.theta, time.perf_counter()

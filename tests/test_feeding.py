@@ -100,7 +100,7 @@ def full(backend):
 
 
 def fit(device, **options):
-    x, d, _, _ = cases(dtype="float32")
+    x, d, *_ = cases(dtype="float32")
     how = {"epochs": 6, "batch_size": 4, "rule": momentum(0.05), "device": device} | options
     return training.train(NETWORK, x, d, **how)
 
@@ -151,7 +151,7 @@ class TestTraining:
         np.testing.assert_array_equal(np.asarray(fed.history.error), np.asarray(resident.history.error))
 
     def test_of_a_stack_whose_networks_leave_with_their_cases(self, monkeypatch):
-        x, d, _, _ = cases((3,), dtype="float32")
+        x, d, *_ = cases((3,), dtype="float32")
         ends = []
         for has_room in (True, False):
             monkeypatch.setattr(training, "has_room_for", lambda *_, has_room=has_room: has_room)
@@ -169,7 +169,7 @@ class TestTraining:
     def test_where_cases_are_already_they_stay(self, monkeypatch, brought):
         monkeypatch.setattr(training, "has_room_for", lambda *_: False)
         xp = choose_backend("array_api_strict:device1").xp
-        x, d, _, _ = cases(dtype="float32")
+        x, d, *_ = cases(dtype="float32")
         x, d = (xp.asarray(part, device=xp.Device("device1")) for part in (x, d))
         training.train(NETWORK, x, d, epochs=2, device="auto")
         assert brought == [False] * 2

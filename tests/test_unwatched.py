@@ -102,6 +102,12 @@ class TestTogether:
         assert len(one.history.error) == 129
         assert taken[1] == 64
 
+    def test_are_not_noted_where_none_is_to_be(self, monkeypatch, taken):
+        one, other = both_ways(monkeypatch, history=False)
+        np.testing.assert_array_equal(one.theta, other.theta)
+        assert taken[1] > 1
+        assert one.history.error == other.history.error == []
+
     @pytest.mark.parametrize("patience", [10, 40])
     def test_patience_ends_where_it_would(self, monkeypatch, taken, patience):
         one, other = both_ways(monkeypatch, epochs=3000, patience=patience, tolerance=1e-4)
