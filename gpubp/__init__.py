@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from gpubp.schedules import InverseScaling as InverseScaling
     from gpubp.schedules import Steps as Steps
     from gpubp.schedules import WarmUp as WarmUp
+    from gpubp.search import BatchedHalvingSearchCV as BatchedHalvingSearchCV
+    from gpubp.search import BatchedSearchCV as BatchedSearchCV
     from gpubp.second_order import lbfgs as lbfgs
     from gpubp.second_order import levenberg_marquardt as levenberg_marquardt
     from gpubp.tabular import fit_table as fit_table
@@ -57,6 +59,7 @@ _PUBLIC = {
     "initialization": ("initial_weights",),
     "network": ("Network",),
     "persistence": ("load_model", "save_model"),
+    "search": ("BatchedHalvingSearchCV", "BatchedSearchCV"),
     "schedules": ("Cosine", "InverseScaling", "Steps", "WarmUp"),
     "second_order": ("lbfgs", "levenberg_marquardt"),
     "prediction": ("predict",),
