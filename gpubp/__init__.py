@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from gpubp.errors import ModelFileError as ModelFileError
     from gpubp.estimators import LossCurveDisplay as LossCurveDisplay
     from gpubp.estimators import MLPClassifier as MLPClassifier
+    from gpubp.estimators import MLPEnsembleClassifier as MLPEnsembleClassifier
+    from gpubp.estimators import MLPEnsembleRegressor as MLPEnsembleRegressor
     from gpubp.estimators import MLPRegressor as MLPRegressor
     from gpubp.gradient_check import check_gradient as check_gradient
     from gpubp.initialization import initial_weights as initial_weights
@@ -54,7 +56,10 @@ _PUBLIC = {
         *("adagrad", "adam", "adamw", "clipped", "decayed", "gradient_descent"),
         *("momentum", "nesterov", "rmsprop", "rule_named"),
     ),
-    "estimators": ("LossCurveDisplay", "MLPClassifier", "MLPRegressor"),
+    "estimators": (
+        *("LossCurveDisplay", "MLPClassifier", "MLPRegressor"),
+        *("MLPEnsembleClassifier", "MLPEnsembleRegressor"),
+    ),
     "gradient_check": ("check_gradient",),
     "initialization": ("initial_weights",),
     "network": ("Network",),

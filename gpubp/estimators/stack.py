@@ -74,6 +74,8 @@ def reason_to_fit_alone(model: Any, x: Any = None) -> str:
         return "its callbacks follow one fit at a time"
     if model.max_time is not None:
         return "max_time is for one fit"
+    if model.n_restarts > 1:
+        return "it is fitted several times"
     if scipy.sparse.issparse(x):
         return "X is sparse"
     return ""
