@@ -97,7 +97,7 @@ def test_what_comes_after_restarts_goes_on_with_the_best():
     model.fit(X, Y)
     assert model.loss_ < best
     model.partial_fit(X, Y)
-    assert not hasattr(with_options(CLASSIFIER, n_restarts=3).partial_fit(X, Y, classes=[0, 1, 2]), "best_restart_")
+    assert with_options(CLASSIFIER, n_restarts=3).partial_fit(X, Y, classes=[0, 1, 2]).best_restart_ is None
     loaded = pickle.loads(pickle.dumps(model))
     np.testing.assert_array_equal(loaded.predict(X), model.predict(X))
 

@@ -238,6 +238,8 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
                 self.coefs_.append(block[:-1].copy())
                 self.intercepts_.append(block[-1].copy())
         self._optimizer = None
+        self.restart_scores_: list[float] | None = None
+        self.best_restart_: int | None = None
 
     def _start_history(self, has_held_out: bool) -> None:
         self.loss_curve_: list[float] = []

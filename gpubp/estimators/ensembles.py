@@ -139,7 +139,8 @@ class Ensemble(BaseEstimator):  # type: ignore[misc]
 def _product(weights: np.ndarray | None, counts: np.ndarray | None) -> np.ndarray | None:
     if weights is None or counts is None:
         return counts if weights is None else weights
-    return weights * counts
+    product: np.ndarray = weights * counts
+    return product
 
 
 class MLPEnsembleClassifier(ClassifierMixin, Ensemble):  # type: ignore[misc]

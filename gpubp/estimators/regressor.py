@@ -143,9 +143,9 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):  # type: ignore[misc]
         Why the last fit ended; :meth:`report` puts it into words.
     fit_seconds_ : float
         How long the last fit took.
-    restart_scores_, best_restart_ : list of float, int
-        Where there were restarts: what each was judged by, higher being better and NaN for one that failed; and which
-        was kept.
+    restart_scores_, best_restart_ : list of float and int, or None
+        What each restart was judged by, higher being better and NaN for one that failed, and which was kept; None with
+        ``n_restarts=1``.
     n_layers_, n_outputs_, n_features_in_ : int
         Layers, the inputs among them; output units; columns of X.
     feature_names_in_ : array of str
