@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from gpubp.errors import ModelFileError as ModelFileError
     from gpubp.estimators import LossCurveDisplay as LossCurveDisplay
     from gpubp.estimators import MLPClassifier as MLPClassifier
+    from gpubp.estimators import MLPEnsembleClassifier as MLPEnsembleClassifier
+    from gpubp.estimators import MLPEnsembleRegressor as MLPEnsembleRegressor
     from gpubp.estimators import MLPRegressor as MLPRegressor
     from gpubp.gradient_check import check_gradient as check_gradient
     from gpubp.initialization import initial_weights as initial_weights
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
     from gpubp.schedules import InverseScaling as InverseScaling
     from gpubp.schedules import Steps as Steps
     from gpubp.schedules import WarmUp as WarmUp
+    from gpubp.search import BatchedHalvingSearchCV as BatchedHalvingSearchCV
+    from gpubp.search import BatchedSearchCV as BatchedSearchCV
     from gpubp.second_order import lbfgs as lbfgs
     from gpubp.second_order import levenberg_marquardt as levenberg_marquardt
     from gpubp.tabular import fit_table as fit_table
@@ -52,11 +56,15 @@ _PUBLIC = {
         *("adagrad", "adam", "adamw", "clipped", "decayed", "gradient_descent"),
         *("momentum", "nesterov", "rmsprop", "rule_named"),
     ),
-    "estimators": ("LossCurveDisplay", "MLPClassifier", "MLPRegressor"),
+    "estimators": (
+        *("LossCurveDisplay", "MLPClassifier", "MLPRegressor"),
+        *("MLPEnsembleClassifier", "MLPEnsembleRegressor"),
+    ),
     "gradient_check": ("check_gradient",),
     "initialization": ("initial_weights",),
     "network": ("Network",),
     "persistence": ("load_model", "save_model"),
+    "search": ("BatchedHalvingSearchCV", "BatchedSearchCV"),
     "schedules": ("Cosine", "InverseScaling", "Steps", "WarmUp"),
     "second_order": ("lbfgs", "levenberg_marquardt"),
     "prediction": ("predict",),

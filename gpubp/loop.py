@@ -168,11 +168,9 @@ class Stack:
         going_on = ~self.done[self.left]
         if plan.narrowed is None or not np.any(going_on) or np.mean(going_on) > 1.0 - LEAVING_PAYS:
             return plan
-        index = to_backend(plan.backend, np.flatnonzero(going_on))
-        theta = plan.backend.xp.take(position.theta, index, axis=0)
-        state, left = _state_of_some(plan.backend, position.state, index), self.left[going_on]
+        some, left = position_of_some(plan.backend, position, going_on), self.left[going_on]
         narrowed = plan.narrowed(going_on)
-        position.theta, position.state, self.left = theta, state, left  # all, or with Ctrl-C none
+        position.theta, position.state, self.left = some.theta, some.state, left  # all, or with Ctrl-C none
         return narrowed
 
     def _keep(self, backend: Backend, position: Position, which: np.ndarray) -> None:
@@ -213,6 +211,13 @@ def _answers(told: Any, shape: tuple[int, ...]) -> np.ndarray:
             f"{answers.shape} of {answers.dtype}"
         )
     return answers
+
+
+def position_of_some(backend: Backend, position: Position, which: np.ndarray) -> Position:
+    """Choose some networks of a stack, by an array of bool: where they stand."""
+    index = to_backend(backend, np.flatnonzero(which))
+    theta = backend.xp.take(position.theta, index, axis=0)
+    return Position(theta, _state_of_some(backend, position.state, index), position.epoch)
 
 
 def _state_of_some(backend: Backend, state: Any, index: Array) -> Any:

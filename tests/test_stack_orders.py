@@ -261,13 +261,13 @@ def test_fits_of_a_regressor_are_what_they_are_alone(early_stopping, device, pre
 
 def fitted_in_stacks(models, monkeypatch, **options):
     """Fit models on all cases together; the sizes of the stacks, and the errors."""
-    sizes, original = [], stacks._fit_stack
+    sizes, original = [], stacks.StackOfFits
 
     def counted(members, callback):
         sizes.append(len(members))
         return original(members, callback)
 
-    monkeypatch.setattr(stacks, "_fit_stack", counted)
+    monkeypatch.setattr(stacks, "StackOfFits", counted)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         errors = fit_together([ready(model, FOLDS[1]) for model in models], **options)

@@ -7,6 +7,14 @@ a plan, and what comes of it into fitted attributes.
 from gpubp.estimators.admission import NamespaceError
 from gpubp.estimators.classifier import MLPClassifier
 from gpubp.estimators.display import LossCurveDisplay
+from gpubp.estimators.ensembles import MLPEnsembleClassifier, MLPEnsembleRegressor
 from gpubp.estimators.regressor import MLPRegressor
 
-__all__ = ["LossCurveDisplay", "MLPClassifier", "MLPRegressor", "NamespaceError"]
+__all__ = [
+    "LossCurveDisplay",
+    "MLPClassifier",
+    "MLPEnsembleClassifier",
+    "MLPEnsembleRegressor",
+    "MLPRegressor",
+    "NamespaceError",
+]

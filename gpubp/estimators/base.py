@@ -32,6 +32,7 @@ from gpubp.estimators.lbfgs import fit_lbfgs
 from gpubp.estimators.optimizer import Optimizer, optimizer_of, rule_of
 from gpubp.estimators.parameters import CONSTRAINTS
 from gpubp.estimators.report import report
+from gpubp.estimators.restarts import fit_restarts
 from gpubp.estimators.stack import Ready
 from gpubp.estimators.watch import Watch, refuse_weights
 from gpubp.faults import Load, faults_told
@@ -46,6 +47,7 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
 
     _parameter_constraints = CONSTRAINTS
     _optimizer: Optimizer | None = None  # what the next call goes on with
+    _first_weights_seed: int | None = None  # of a restart
 
     # --- what a classifier and a regressor do differently ---
 
@@ -121,6 +123,9 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
         self._hidden_sizes()  # before anything is learned
         first_pass = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
 
+        if first_pass and not incremental and self.n_restarts > 1:
+            fit_restarts(self, X, y, sample_weight, validation_data)
+            return self
         x, y_on_host = admit_cases(self, X, y, reset=first_pass)
         weights = admit_weights(sample_weight, y_on_host)
         d, train_weights = self._admit_targets(y_on_host, weights, incremental)
@@ -226,14 +231,18 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
         self.out_activation_ = network.output
         # as in scikit-learn, the output layer's weights are drawn like those of the layer below
         units = (*network.hidden, *(network.hidden[-1:] or (self.activation,)))
-        self.coefs_, self.intercepts_ = [], []
-        for (n_in, n_out), unit in zip(pairwise(network.sizes), units, strict=True):
-            bound = math.sqrt((2.0 if unit == "logistic" else 6.0) / (n_in + n_out))
-            # scikit-learn draws the weights, then the biases: one stream, so one draw of the whole block
-            block = random_state.uniform(-bound, bound, (n_in + 1, n_out)).astype(precision, copy=False)
-            self.coefs_.append(block[:-1].copy())
-            self.intercepts_.append(block[-1].copy())
+        draws = [random_state] if self._first_weights_seed is None else [random_state, self._first_weights_seed]
+        for draw in map(check_random_state, draws):  # a restart draws what it would alone, and then its own
+            self.coefs_, self.intercepts_ = [], []
+            for (n_in, n_out), unit in zip(pairwise(network.sizes), units, strict=True):
+                bound = math.sqrt((2.0 if unit == "logistic" else 6.0) / (n_in + n_out))
+                # scikit-learn draws the weights, then the biases: one stream, so one draw of the whole block
+                block = draw.uniform(-bound, bound, (n_in + 1, n_out)).astype(precision, copy=False)
+                self.coefs_.append(block[:-1].copy())
+                self.intercepts_.append(block[-1].copy())
         self._optimizer = None
+        self.restart_scores_: list[float] | None = None
+        self.best_restart_: int | None = None
 
     def _start_history(self, has_held_out: bool) -> None:
         self.loss_curve_: list[float] = []

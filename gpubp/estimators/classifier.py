@@ -10,7 +10,8 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call, is_multilabel, unique_labels
 
-from gpubp.backend import like, to_numpy
+from gpubp._typing import Array
+from gpubp.backend import Backend, like, to_numpy
 from gpubp.estimators.arrays import library_of, on_host
 from gpubp.estimators.base import MultilayerPerceptron
 from gpubp.estimators.labels import LabelColumns, accuracy, has_columns, learn_labels, weights_by_class
@@ -104,6 +105,10 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
     callbacks : callable, sequence of callables or None, default=None
         Each is called after each epoch, or iteration of "lbfgs", with a :class:`gpubp.loop.Progress`; one that returns
         True ends the training. scikit-learn's own, from version 1.9 on, go to ``set_callbacks``.
+    n_restarts : int, default=1
+        Fits from different first weights, trained together where that can be, of which the best is kept: by the score
+        on cases held out where there are any, else by the loss. The first is what one fit would be. A warm start or
+        :meth:`partial_fit` goes on with the best, and with the solver's state anew.
     class_weight : dict, list of dict, "balanced" or None, default=None
         How much a case of each class counts, beside ``sample_weight``; "balanced" makes all classes count the same in
         sum, and a list has one dict for each of several outputs. Neither the score nor the loss of held-out cases
@@ -134,6 +139,9 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
         Why the last fit ended; :meth:`report` puts it into words.
     fit_seconds_ : float
         How long the last fit took.
+    restart_scores_, best_restart_ : list of float and int, or None
+        What each restart was judged by, higher being better and NaN for one that failed, and which was kept; None with
+        ``n_restarts=1``.
     n_layers_, n_outputs_, n_features_in_ : int
         Layers, the inputs among them; output units; columns of X.
     feature_names_in_ : array of str
@@ -210,6 +218,7 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
         scoring: Any = None,
         max_time: Any = None,
         callbacks: Any = None,
+        n_restarts: Any = 1,
         class_weight: Any = None,
         loss: Any = "log_loss",
         label_smoothing: Any = 0.0,
@@ -312,11 +321,15 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
     def _probabilities(self, X: Any, method: str) -> Any:
         backend, outputs = self._outputs(X, method)
         with backend.active():
-            if isinstance(self._label_binarizer, LabelColumns):
-                return [like(group, X) for group in self._label_binarizer.split(outputs)]
-            if self.n_outputs_ == 1:
-                outputs = backend.xp.concat([1.0 - outputs, outputs], axis=1)
-            return like(outputs, X)
+            return self._as_probabilities(backend, outputs, X)
+
+    def _as_probabilities(self, backend: Backend, outputs: Array, X: Any, of_other: Array | None = None) -> Any:
+        """Give the outputs as users see probabilities; beside one logistic unit stands the other class."""
+        if isinstance(self._label_binarizer, LabelColumns):
+            return [like(group, X) for group in self._label_binarizer.split(outputs)]
+        if self.n_outputs_ == 1:
+            outputs = backend.xp.concat([1.0 - outputs if of_other is None else of_other, outputs], axis=1)
+        return like(outputs, X)
 
     def _admit_targets(
         self, y: np.ndarray, sample_weight: np.ndarray | None, incremental: bool

@@ -66,6 +66,7 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "scoring": [str, callable, None],
     "max_time": [Interval(Real, 0, None, closed="neither"), None],
     "callbacks": [callable, "array-like", None],
+    "n_restarts": [Interval(Integral, 1, None, closed="left")],
 }
 
 

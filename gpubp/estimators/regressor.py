@@ -119,6 +119,10 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):  # type: ignore[misc]
     callbacks : callable, sequence of callables or None, default=None
         Each is called after each epoch, or iteration of "lbfgs", with a :class:`gpubp.loop.Progress`; one that returns
         True ends the training. scikit-learn's own, from version 1.9 on, go to ``set_callbacks``.
+    n_restarts : int, default=1
+        Fits from different first weights, trained together where that can be, of which the best is kept: by the score
+        on cases held out where there are any, else by the loss. The first is what one fit would be. A warm start or
+        :meth:`partial_fit` goes on with the best, and with the solver's state anew.
 
     Attributes
     ----------
@@ -139,6 +143,9 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):  # type: ignore[misc]
         Why the last fit ended; :meth:`report` puts it into words.
     fit_seconds_ : float
         How long the last fit took.
+    restart_scores_, best_restart_ : list of float and int, or None
+        What each restart was judged by, higher being better and NaN for one that failed, and which was kept; None with
+        ``n_restarts=1``.
     n_layers_, n_outputs_, n_features_in_ : int
         Layers, the inputs among them; output units; columns of X.
     feature_names_in_ : array of str
@@ -214,6 +221,7 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):  # type: ignore[misc]
         scoring: Any = None,
         max_time: Any = None,
         callbacks: Any = None,
+        n_restarts: Any = 1,
     ) -> None:
         keep_parameters(self, locals())
 

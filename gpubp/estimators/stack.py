@@ -2,7 +2,7 @@
 
 import copy
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple, cast
@@ -22,7 +22,7 @@ from gpubp.estimators.held_out import HeldOut, Look, hold_out, loss_and_outputs,
 from gpubp.estimators.optimizer import learning_rate_of, rule_of
 from gpubp.estimators.watch import Watch, refuse_weights
 from gpubp.faults import Load, faults_told
-from gpubp.loop import Plan, Progress, run
+from gpubp.loop import Callback, Plan, Progress, position_of_some, run
 from gpubp.memory import CASES_AT_ONCE, networks_at_once
 from gpubp.network import Network
 from gpubp.schedules import value_at
@@ -74,21 +74,22 @@ def reason_to_fit_alone(model: Any, x: Any = None) -> str:
         return "its callbacks follow one fit at a time"
     if model.max_time is not None:
         return "max_time is for one fit"
+    if model.n_restarts > 1:
+        return "it is fitted several times"
     if scipy.sparse.issparse(x):
         return "X is sparse"
     return ""
 
 
-def fit_together(
-    fits: Sequence[Ready], callback: Callable[[Progress], bool | None] | None = None
-) -> list[Exception | None]:
+def fit_together(fits: Sequence[Ready], callback: Callback | None = None) -> list[Exception | None]:
     """Fit models, as many at a time as may be; each becomes what it would be alone.
 
     Parameters
     ----------
     fits : sequence of Ready
     callback : callable, optional
-        Told the progress of each stack after each epoch: of its networks the error, NaN of those that are done.
+        Told the progress of each stack after each epoch: of its networks the error, NaN of those that are done. True
+        ends the training of the stack.
 
     Returns
     -------
@@ -96,25 +97,32 @@ def fit_together(
         What each fit raised.
     """
     errors: list[Exception | None] = [None] * len(fits)
+    for stack in stacks_of(fits, errors, callback):
+        stack.train(errors)
+    return errors
+
+
+def stacks_of(
+    fits: Sequence[Ready], errors: list[Exception | None], callback: Callback | None = None
+) -> "Iterator[StackOfFits]":
+    """Make stacks of fits, each when it is asked for; what a fit raises on the way is noted."""
     streams: dict[Any, Stream] = {}
-    stacks: dict[Any, list[Member]] = {}
+    groups: dict[Any, list[Member]] = {}
     for k, fit in enumerate(fits):
         try:
             rate = learning_rate_of(fit.model)
             member = Member(k, fit, _stream_of(fit, streams), rule_of(fit.model, rate), rate)
-            stacks.setdefault(_kind(member), []).append(member)
+            groups.setdefault(_kind(member), []).append(member)
         except ValueError as fault:
             errors[k] = fault
-    for members in stacks.values():
+    for members in groups.values():
         members.sort(key=lambda member: member.stream.number)
         first = members[0].fit
         size = _size(first.model, members[0].stream)
         with first.backend.active():
             at_once = networks_at_once(first.backend, first.network.sizes, first.precision, size)
         for start in range(0, len(members), at_once):
-            for k, error in _fit_stack(members[start : start + at_once], callback):
-                errors[k] = error
-    return errors
+            yield StackOfFits(members[start : start + at_once], callback)
 
 
 # --- what networks share ---
@@ -188,26 +196,10 @@ def _kind(member: Member) -> Any:
 # --- a stack ---
 
 
-def _fit_stack(
-    members: list[Member], callback: Callable[[Progress], bool | None] | None
-) -> Iterator[tuple[int, Exception | None]]:
-    """Train the networks of some fits as one stack; the number of each fit, and what it raised."""
-    first = members[0].fit
-    load = Load(first.network, first.precision, len(members), len(first.rows), _size(first.model, members[0].stream))
-    quietly = np.errstate(over="ignore", invalid="ignore", divide="ignore")
-    try:
-        with faults_told(first.backend, load), first.backend.active(), quietly:
-            stack = StackOfFits(members, callback)
-            ends = stack.train()
-    except Exception as error:
-        return iter([(member.number, error) for member in members])
-    return iter([(member.number, end) for member, end in zip(members, ends, strict=True)])
-
-
 class StackOfFits:
     """The networks of several fits as one stack: its cases, its batches, and what follows each epoch."""
 
-    def __init__(self, members: list[Member], callback: Callable[[Progress], bool | None] | None) -> None:
+    def __init__(self, members: list[Member], callback: Callback | None) -> None:
         streams = {member.stream.number: copy.deepcopy(member.stream) for member in members}
         self.members = [member._replace(stream=streams[member.stream.number]) for member in members]
         self.first = members[0].fit
@@ -215,12 +207,11 @@ class StackOfFits:
         self.callback = callback
         self.size = max(_size(member.fit.model, member.stream) for member in members)
         self.offsets: dict[int, int] = {}
-        self.cases, self.weights_of = self._cases()
         self.looks: dict[int, Look] = {}
         self.gone = np.zeros(len(members), dtype=bool)
-        thetas = np.stack([member.fit.model._theta() for member in members])
-        self.theta = to_backend(self.backend, thetas, self.precision)
-        self.watches = [self._watch(k) for k in range(len(members))]
+        self.left = np.arange(len(members))
+        self.position: Position | None = None
+        self.watches: list[Watch] = []
 
     def _cases(self) -> tuple[Batch, np.ndarray | None]:
         """Put the cases of all fits one behind the other; case weights that differ are rows of their own."""
@@ -252,14 +243,15 @@ class StackOfFits:
             return Batch(x, d), None
         return Batch(x, d, to_backend(self.backend, np.stack(weights), self.precision)), weights_of
 
-    def _watch(self, k: int) -> Watch:
+    def _watch(self, k: int, theta: Array) -> Watch:
         model, n_cases = self.members[k].fit.model, len(self.members[k].stream.rows)
         look = (lambda theta: self.looks[k]) if model.early_stopping else None
         model.n_iter_ = 0
-        return Watch(model, n_cases, look, self.theta[k, :], FitTask(model, None, None, None, model.max_iter))
+        return Watch(model, n_cases, look, theta[k, :], FitTask(model, None, None, None, model.max_iter))
 
     def plan(self, left: np.ndarray) -> Plan:
         """Make the plan for those of the networks that are left."""
+        self.left = left
         members = [self.members[k] for k in left]
         rule = rule_of_stack([member.rule for member in members])
         objective = Objective(self.network, l2=of_each([float(member.fit.model.alpha) for member in members]))
@@ -360,25 +352,69 @@ class StackOfFits:
         weights = None if fit.weights is None else fit.weights[stream.aside]
         return hold_out(fit.model, self.backend, self.precision, x, fit.d[stream.aside], weights)
 
-    def train(self) -> list[Exception | None]:
-        """Train all networks; what each fit raised."""
-        plan = self.plan(np.arange(len(self.members)))
-        state = rule_of_stack([member.rule for member in self.members]).init(self.backend.xp, self.theta)
-        outcome = run(plan, Position(self.theta, state, own_state=True))
+    def train(self, errors: list[Exception | None], kept: Container[int] | None = None) -> None:
+        """Train the networks until each is done; what a fit raises is noted.
+
+        Parameters
+        ----------
+        errors : list of Exception or None
+            By the number of the fit.
+        kept : container of int, optional
+            For networks that go on after they were at ``max_iter``, which is now larger: the numbers of the fits that
+            do; all others leave.
+        """
+        first, members = self.first, self.members
+        load = Load(first.network, first.precision, len(members), len(first.rows), self.size)
+        quietly = np.errstate(over="ignore", invalid="ignore", divide="ignore")
+        try:
+            with faults_told(first.backend, load), first.backend.active(), quietly:
+                if self.position is None:
+                    self._begin()
+                elif kept is not None:
+                    self._keep_some(kept)
+                self._train(errors)
+        except Exception as error:
+            for k in self.left:
+                errors[members[k].number] = error
+
+    def _begin(self) -> None:
+        self.cases, self.weights_of = self._cases()
+        thetas = np.stack([member.fit.model._theta() for member in self.members])
+        theta = to_backend(self.backend, thetas, self.precision)
+        state = rule_of_stack([member.rule for member in self.members]).init(self.backend.xp, theta)
+        self.position = Position(theta, state, own_state=True)
+        self.watches = [self._watch(k, theta) for k in range(len(self.members))]
+
+    def _keep_some(self, kept: Container[int]) -> None:
+        """Let go all networks but those that go on."""
+        assert self.position is not None
+        goes_on = np.asarray([self.members[k].number in kept and not self.ended(k) for k in self.left.tolist()])
+        self.position = position_of_some(self.backend, self.position, goes_on)
+        self.left = self.left[goes_on]
+        self.gone[self.left] = False
+
+    def ended(self, k: int) -> bool:
+        """Tell whether a network would not change any more, however many epochs it had."""
+        return bool(self.watches[k].stop_reason)
+
+    def _train(self, errors: list[Exception | None]) -> None:
+        assert self.position is not None
+        trained = self.left
+        if not len(trained):
+            return
+        outcome = run(self.plan(trained), self.position)
         thetas = to_numpy(outcome.theta)
-        ends: list[Exception | None] = []
-        for k, watch in enumerate(self.watches):
+        for place, k in enumerate(trained):
             reason = "epochs" if self.gone[k] else outcome.stop_reason
             try:
-                self._finish(watch, thetas[k], "diverged" if outcome.diverged[k] else reason)
-                ends.append(None)
+                self._finish(self.watches[k], thetas[place], "diverged" if outcome.diverged[place] else reason)
             except ValueError as error:
-                ends.append(error)
-        return ends
+                errors[self.members[k].number] = error
 
     def _finish(self, watch: Watch, theta: np.ndarray, reason: str) -> None:
         model = watch.model
         if reason == "diverged":
+            watch.stop_reason = reason
             watch.diverged()
             if not model.early_stopping:
                 refuse_weights()

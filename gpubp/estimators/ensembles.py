@@ -1,0 +1,345 @@
+"""Ensembles of networks that are trained together, and asked together: their mean, and how far they differ."""
+
+import copy
+import logging
+from abc import abstractmethod
+from numbers import Integral, Real
+from typing import Any, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, _fit_context, clone
+from sklearn.metrics import r2_score
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import HasMethods, Interval
+from sklearn.utils.validation import check_is_fitted
+
+from gpubp._typing import Array
+from gpubp.backend import Backend, like, to_numpy
+from gpubp.errors import DataError
+from gpubp.estimators.admission import admit_cases, admit_new_cases, admit_weights
+from gpubp.estimators.arrays import library_of, on_host
+from gpubp.estimators.base import MultilayerPerceptron
+from gpubp.estimators.classifier import MLPClassifier
+from gpubp.estimators.labels import accuracy
+from gpubp.estimators.regressor import MLPRegressor
+from gpubp.estimators.stack import fit_together, reason_to_fit_alone
+
+logger = logging.getLogger("gpubp")
+
+
+class Ensemble(BaseEstimator):  # type: ignore[misc]
+    """What the ensembles share: members that are fitted together, each from its own seed."""
+
+    _parameter_constraints: dict[str, list[Any]] = {  # noqa: RUF012
+        "estimator": [HasMethods(["fit", "predict"]), None],
+        "n_estimators": [Interval(Integral, 1, None, closed="left")],
+        "bootstrap": ["boolean"],
+        "max_samples": [Interval(Real, 0, 1, closed="right")],
+        "random_state": ["random_state"],
+    }
+
+    def __init__(
+        self,
+        estimator: Any = None,
+        n_estimators: Any = 10,
+        *,
+        bootstrap: Any = False,
+        max_samples: Any = 1.0,
+        random_state: Any = None,
+    ) -> None:
+        self.estimator, self.n_estimators = estimator, n_estimators
+        self.bootstrap, self.max_samples, self.random_state = bootstrap, max_samples, random_state
+
+    @abstractmethod
+    def _default_estimator(self) -> MultilayerPerceptron:
+        """Make the estimator that there is without one."""
+
+    _kind: type[MultilayerPerceptron]  # that the members must be
+
+    @_fit_context(prefer_skip_nested_validation=False)  # type: ignore[untyped-decorator]
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Fit the members.
+
+        Parameters
+        ----------
+        X : array, frame or sparse matrix of shape (n_samples, n_features)
+        y : array of shape (n_samples,) or (n_samples, n_outputs)
+        sample_weight : array of shape (n_samples,), optional
+            How much each case counts.
+
+        Returns
+        -------
+        self
+        """
+        first = self._default_estimator() if self.estimator is None else clone(self.estimator)
+        if type(first) is not self._kind:
+            raise DataError(f"estimator must be an {self._kind.__name__} of gpubp, or None, got {type(first).__name__}")
+        x, y_on_host = admit_cases(self, X, y, reset=True)
+        weights = admit_weights(sample_weight, y_on_host)
+        first._validate_params()
+        first._hidden_sizes()
+        first.n_features_in_, first._fitted_with = self.n_features_in_, self._fitted_with
+        d, train_weights = first._admit_targets(y_on_host, weights, False)
+        random_state, n_cases = check_random_state(self.random_state), d.shape[0]
+        members, rows = [], []
+        for seed in random_state.randint(2**31 - 1, size=self.n_estimators).tolist():
+            member = copy.copy(first)
+            member.random_state = seed
+            members.append(member)
+            rows.append(self._rows(random_state, n_cases))
+        if reason := reason_to_fit_alone(first, x):
+            logger.info("%d members are fitted one by one, since %s", len(members), reason)
+            for member, own in zip(members, rows, strict=True):
+                counts = None if own is None else np.bincount(own, minlength=n_cases).astype(float)
+                member.fit(x, y_on_host, _product(weights, counts))
+        else:
+            of_all, ready = np.arange(n_cases), []
+            for member, own in zip(members, rows, strict=True):
+                chosen = of_all if own is None else own
+                given, learned = (None if array is None else array[chosen] for array in (weights, train_weights))
+                ready.append(member._make_ready(x, chosen, d[chosen], given, learned, member.early_stopping))
+            errors = [error for error in fit_together(ready) if error is not None]
+            if errors:
+                raise errors[0]
+        self.estimators_ = members
+        return self
+
+    def _rows(self, random_state: np.random.RandomState, n_cases: int) -> np.ndarray | None:
+        """Choose the cases of one member: all of them, fewer, or drawn with replacement."""
+        n_drawn = max(1, round(self.max_samples * n_cases))
+        if self.bootstrap:
+            drawn: np.ndarray = np.sort(random_state.randint(n_cases, size=n_drawn))
+            return drawn
+        if n_drawn == n_cases:
+            return None
+        fewer: np.ndarray = np.sort(random_state.permutation(n_cases)[:n_drawn])
+        return fewer
+
+    def _outputs(self, X: Any, method: str) -> tuple[Backend, Array]:
+        """Compute the outputs of all members ``(K, b, j)``, on the device that computes."""
+        check_is_fitted(self)
+        x = admit_new_cases(self, X, method)
+        several = [member._outputs(x, method) for member in self.estimators_]
+        backend = several[0][0]
+        with backend.active():
+            return backend, backend.xp.stack([outputs for _, outputs in several])
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the library that X was from, so that the model takes arrays of any when it is loaded."""
+        state = dict(super().__getstate__())
+        state.pop("_fitted_with", None)
+        return state
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+
+def _product(weights: np.ndarray | None, counts: np.ndarray | None) -> np.ndarray | None:
+    if weights is None or counts is None:
+        return counts if weights is None else weights
+    product: np.ndarray = weights * counts
+    return product
+
+
+class MLPEnsembleClassifier(ClassifierMixin, Ensemble):  # type: ignore[misc]
+    """An ensemble of multilayer perceptrons that classifies by the mean of their probabilities.
+
+    The members differ in their seeds: first weights, order of the cases, cases held out, masks of dropout
+    (Lakshminarayanan et al. 2017), and with ``bootstrap`` in their cases too (Breiman 1996). They are trained together,
+    as one stack of networks, and each is what it would be alone.
+
+    Parameters
+    ----------
+    estimator : MLPClassifier or None, default=None
+        What each member is, but for its ``random_state``; with None an ``MLPClassifier()``.
+    n_estimators : int, default=10
+    bootstrap : bool, default=False
+        Whether each member learns from cases drawn with replacement. With early stopping a case may then be both held
+        out and learned from.
+    max_samples : float, default=1.0
+        The part of the cases that each member learns from.
+    random_state : int, RandomState or None, default=None
+        For the seeds of the members, and their cases.
+
+    Attributes
+    ----------
+    estimators_ : list of MLPClassifier
+    classes_ : array of shape (n_classes,), or a list of them for several outputs
+    n_features_in_ : int
+    feature_names_in_ : array of str
+        Where X was a frame.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from gpubp import MLPClassifier, MLPEnsembleClassifier
+    >>> X, y = load_iris(return_X_y=True)
+    >>> member = MLPClassifier((8,), learning_rate_init=0.02, device="cpu")
+    >>> ensemble = MLPEnsembleClassifier(member, n_estimators=5, random_state=0).fit(X, y)
+    >>> ensemble.predict_proba(X[:1]).shape, ensemble.predict_std(X[:1]).shape
+    ((1, 3), (1, 3))
+    >>> ensemble.score(X, y) > 0.95
+    True
+    """
+
+    _kind = MLPClassifier
+
+    def _default_estimator(self) -> MLPClassifier:
+        return MLPClassifier()
+
+    @property
+    def classes_(self) -> Any:
+        """The classes, sorted."""
+        return self.estimators_[0].classes_
+
+    def predict(self, X: Any) -> Any:
+        """Predict classes, by the mean of the members' probabilities.
+
+        Parameters
+        ----------
+        X : array, frame or sparse matrix of shape (n_samples, n_features)
+
+        Returns
+        -------
+        array of shape (n_samples,) or (n_samples, n_outputs)
+        """
+        backend, outputs = self._outputs(X, "predict")
+        with backend.active():
+            classes = self.estimators_[0]._answers(to_numpy(backend.xp.mean(outputs, axis=0)))
+        return classes if library_of(X) == "numpy" or classes.dtype.kind in "OSUT" else like(classes, X)
+
+    def predict_proba(self, X: Any) -> Any:
+        """Predict the probability of each class: the mean over the members.
+
+        Parameters
+        ----------
+        X : array, frame or sparse matrix of shape (n_samples, n_features)
+
+        Returns
+        -------
+        array of shape (n_samples, n_classes), or a list of them, one for each of several outputs
+        """
+        backend, outputs = self._outputs(X, "predict_proba")
+        with backend.active():
+            return self.estimators_[0]._as_probabilities(backend, backend.xp.mean(outputs, axis=0), X)
+
+    def predict_std(self, X: Any) -> Any:
+        """Tell how far the members differ: the standard deviation of their probabilities.
+
+        Parameters
+        ----------
+        X : array, frame or sparse matrix of shape (n_samples, n_features)
+
+        Returns
+        -------
+        array of shape (n_samples, n_classes), or a list of them, one for each of several outputs
+        """
+        backend, outputs = self._outputs(X, "predict_std")
+        with backend.active():
+            spread = backend.xp.std(outputs, axis=0)
+            return self.estimators_[0]._as_probabilities(backend, spread, X, of_other=spread)
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Return the accuracy of the predictions: with several outputs, the part of the cases where all are right.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            See :meth:`fit`.
+
+        Returns
+        -------
+        float
+        """
+        return accuracy(on_host(y), on_host(self.predict(X)), on_host(sample_weight))
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        tags.target_tags.multi_output = True
+        return tags
+
+
+class MLPEnsembleRegressor(RegressorMixin, Ensemble):  # type: ignore[misc]
+    """An ensemble of multilayer perceptrons that predicts numbers: their mean, and how far they differ.
+
+    See :class:`MLPEnsembleClassifier` for how the members differ and are trained.
+
+    Parameters
+    ----------
+    estimator : MLPRegressor or None, default=None
+        What each member is, but for its ``random_state``; with None an ``MLPRegressor()``.
+    n_estimators, bootstrap, max_samples, random_state
+        See :class:`MLPEnsembleClassifier`.
+
+    Attributes
+    ----------
+    estimators_ : list of MLPRegressor
+    n_features_in_ : int
+    feature_names_in_ : array of str
+        Where X was a frame.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gpubp import MLPEnsembleRegressor, MLPRegressor
+    >>> x = np.linspace(-1.0, 1.0, 40)[:, None]
+    >>> member = MLPRegressor(hidden_layer_sizes=(10,), activation="tanh", learning_rate_init=0.02, device="cpu")
+    >>> ensemble = MLPEnsembleRegressor(member, n_estimators=5, random_state=0).fit(x, np.sin(3.0 * x[:, 0]))
+    >>> inside, outside = ensemble.predict_std([[0.0], [4.0]])
+    >>> bool(inside < outside)
+    True
+    """
+
+    _kind = MLPRegressor
+
+    def _default_estimator(self) -> MLPRegressor:
+        return MLPRegressor()
+
+    def predict(self, X: Any, return_std: bool = False) -> Any:
+        """Predict numbers: the mean over the members.
+
+        Parameters
+        ----------
+        X : array, frame or sparse matrix of shape (n_samples, n_features)
+        return_std : bool, default=False
+            Whether to give the standard deviation over the members as well.
+
+        Returns
+        -------
+        array of shape (n_samples,) or (n_samples, n_outputs), or two of them
+        """
+        backend, outputs = self._outputs(X, "predict")
+        with backend.active():
+            figures = [backend.xp.mean(outputs, axis=0), *([backend.xp.std(outputs, axis=0)] if return_std else [])]
+            answers = [like(self.estimators_[0]._answers(figure), X) for figure in figures]
+        return tuple(answers) if return_std else answers[0]
+
+    def predict_std(self, X: Any) -> Any:
+        """Tell how far the members differ: the standard deviation of what they predict.
+
+        Parameters
+        ----------
+        X : array, frame or sparse matrix of shape (n_samples, n_features)
+
+        Returns
+        -------
+        array of shape (n_samples,) or (n_samples, n_outputs)
+        """
+        return self.predict(X, return_std=True)[1]
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Return the coefficient of determination of the predictions, R^2.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            See :meth:`fit`.
+
+        Returns
+        -------
+        float
+        """
+        return float(r2_score(on_host(y), on_host(self.predict(X)), sample_weight=on_host(sample_weight)))

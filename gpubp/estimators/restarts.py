@@ -1,0 +1,76 @@
+"""Several fits from different first weights, of which the best one is kept."""
+
+import copy
+import logging
+from typing import Any
+
+import numpy as np
+from sklearn.utils import check_random_state
+
+from gpubp.estimators.admission import admit_cases, admit_weights
+from gpubp.estimators.stack import fit_together, reason_to_fit_alone
+
+logger = logging.getLogger("gpubp")
+
+OF_PARAMETERS = ("n_restarts", "random_state", "_first_weights_seed")
+"""What a model keeps of its own when it becomes the best of its restarts."""
+
+AT_THE_DOOR = ("n_features_in_", "feature_names_in_", "_fitted_with")
+"""What a model learns where its cases are admitted."""
+
+
+def fit_restarts(model: Any, X: Any, y: Any, sample_weight: Any, validation_data: Any) -> None:
+    """Fit a model ``n_restarts`` times, together where that can be, and let it become the best of them.
+
+    The first is the model as it would be alone; the others differ from it in their first weights, not in the cases that
+    they hold out or in their order. The best has the best score on cases held out, or else the smallest loss.
+    """
+    members = _members(model)
+    x, y_on_host = admit_cases(members[0], X, y, reset=True)
+    reason = "validation_data is given" if validation_data is not None else reason_to_fit_alone(members[0], x)
+    errors: list[Exception | None]
+    if reason:
+        logger.info("%d restarts are fitted one by one, since %s", len(members), reason)
+        errors = [_fit_one(member, X, y, sample_weight, validation_data) for member in members]
+    else:
+        ready, rows = [], np.arange(y_on_host.shape[0])
+        for member in members:
+            vars(member).update({name: value for name, value in vars(members[0]).items() if name in AT_THE_DOOR})
+            weights = admit_weights(sample_weight, y_on_host)
+            d, train_weights = member._admit_targets(y_on_host, weights, False)
+            ready.append(member._make_ready(x, rows, d, weights, train_weights, member.early_stopping))
+        errors = fit_together(ready)
+    if all(error is not None for error in errors):
+        raise errors[0]  # type: ignore[misc]
+    scores = [_score(member) if error is None else np.nan for member, error in zip(members, errors, strict=True)]
+    best = int(np.nanargmax(scores))
+    chosen = {name: value for name, value in vars(members[best]).items() if name not in OF_PARAMETERS}
+    vars(model).update(chosen, restart_scores_=scores, best_restart_=best)
+
+
+def _members(model: Any) -> list[Any]:
+    """Copy a model once for each restart, each with the seed of its first weights."""
+    random_state = check_random_state(model.random_state)
+    start = copy.deepcopy(random_state)
+    seeds = [None, *random_state.randint(2**31 - 1, size=model.n_restarts - 1)]
+    members = []
+    for seed in seeds:
+        member = copy.copy(model)
+        member.n_restarts, member.random_state, member._first_weights_seed = 1, copy.deepcopy(start), seed
+        members.append(member)
+    return members
+
+
+def _fit_one(member: Any, X: Any, y: Any, sample_weight: Any, validation_data: Any) -> Exception | None:
+    try:
+        member._fit(X, y, sample_weight, validation_data, incremental=False)
+    except ValueError as error:
+        return error
+    return None
+
+
+def _score(member: Any) -> float:
+    """Judge a fit: by the score on cases held out that its weights have, or else by its loss; higher is better."""
+    if member.early_stopping and member.solver != "lbfgs":
+        return float(member.best_validation_score_)
+    return float(member.validation_scores_[-1]) if member.validation_scores_ else -float(member.loss_)

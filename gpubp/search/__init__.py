@@ -1,0 +1,9 @@
+"""Searches for the best parameters, whose candidates times folds are trained as stacks of networks.
+
+What is found is what scikit-learn's searches find over gpubp's estimators: the same splits, scores and attributes.
+"""
+
+from gpubp.search.batched import BatchedSearchCV
+from gpubp.search.halving import BatchedHalvingSearchCV
+
+__all__ = ["BatchedHalvingSearchCV", "BatchedSearchCV"]

@@ -1,0 +1,325 @@
+"""A grid or random search whose candidates times folds are trained as stacks."""
+
+import copy
+import time
+import traceback
+from collections import defaultdict
+from collections.abc import Sequence
+from numbers import Integral
+from typing import Any, Self
+
+import numpy as np
+from sklearn.base import _fit_context, clone, is_classifier
+from sklearn.metrics._scorer import _MultimetricScorer
+from sklearn.model_selection import ParameterGrid, ParameterSampler, check_cv
+from sklearn.model_selection._search import BaseSearchCV
+from sklearn.model_selection._validation import _insert_error_scores, _score, _warn_or_raise_about_fit_failures
+from sklearn.utils import indexable
+from sklearn.utils._param_validation import Interval
+from sklearn.utils.metaestimators import _safe_split
+from sklearn.utils.validation import _check_method_params, _num_samples
+from threadpoolctl import threadpool_limits
+
+from gpubp.errors import DataError
+from gpubp.search.picture import plot_results
+from gpubp.search.progress import Reporter
+from gpubp.search.trials import Trial, Trials
+
+FEW_CASES = 20_000  # whose scores are found sooner by one thread than by several that wait for each other
+
+
+class StackedSearch(BaseSearchCV):  # type: ignore[misc]
+    """What searches share: from candidates to ``cv_results_``, by way of stacks."""
+
+    _parameter_constraints: dict[str, list[Any]] = {  # noqa: RUF012
+        **{name: kinds for name, kinds in BaseSearchCV._parameter_constraints.items() if name != "pre_dispatch"},
+        "param_grid": [dict, list, None],
+        "param_distributions": [dict, list, None],
+        "n_iter": [Interval(Integral, 1, None, closed="left")],
+        "random_state": ["random_state"],
+        "callbacks": [callable, "array-like", None],
+        "progress": ["boolean"],
+    }
+    _keeps_stacks = False
+
+    # --- what searches do differently ---
+
+    def _search(self, evaluation: "Evaluation") -> dict[str, Any]:
+        """Evaluate candidates; all results."""
+        raise NotImplementedError
+
+    def _check_before(self, evaluation: "Evaluation") -> None:
+        """Check what only now can be checked."""
+
+    def _candidates(self) -> list[dict[str, Any]]:
+        if (self.param_grid is None) == (self.param_distributions is None):
+            raise DataError("give either param_grid, for all combinations, or param_distributions, for n_iter draws")
+        if self.param_grid is not None:
+            return list(ParameterGrid(self.param_grid))
+        return list(ParameterSampler(self.param_distributions, self._n_candidates(), random_state=self.random_state))
+
+    def _n_candidates(self) -> int:
+        return int(self.n_iter)
+
+    # --- fitting ---
+
+    @_fit_context(prefer_skip_nested_validation=False)  # type: ignore[untyped-decorator]
+    def fit(self, X: Any, y: Any = None, **params: Any) -> Self:
+        """Search.
+
+        Parameters
+        ----------
+        X : array, frame or sparse matrix of shape (n_samples, n_features)
+        y : array of shape (n_samples,) or (n_samples, n_outputs)
+        **params
+            For ``fit`` of the estimator, such as ``sample_weight``; ``groups`` is for the splitter.
+
+        Returns
+        -------
+        self
+        """
+        scorers, refit_metric = self._get_scorers()
+        X, y = indexable(X, y)
+        params = _check_method_params(X, params=params)
+        routed = self._get_routed_params_for_fit(params)
+        callbacks = (self.callbacks,) if callable(self.callbacks) else tuple(self.callbacks or ())
+        reporter = Reporter(callbacks, self.progress)
+        evaluation = Evaluation(self, scorers, routed, X, y, reporter)
+        self.n_splits_ = evaluation.n_splits
+        self._check_before(evaluation)
+        try:
+            results = self._search(evaluation)
+        finally:
+            reporter.end()
+
+        first = evaluation.out[0]["test_scores"]
+        self.multimetric_ = isinstance(first, dict)
+        if callable(self.scoring) and self.multimetric_:
+            self._check_refit_for_multimetric(first)
+            refit_metric = self.refit
+        if self.refit or not self.multimetric_:
+            self.best_index_ = self._select_best_index(self.refit, refit_metric, results)
+            if not callable(self.refit):
+                self.best_score_ = results[f"mean_test_{refit_metric}"][self.best_index_]
+            self.best_params_ = results["params"][self.best_index_]
+        if self.refit:
+            self.best_estimator_ = clone(self.estimator).set_params(**clone(self.best_params_, safe=False))
+            began = time.time()
+            self.best_estimator_.fit(X, *(() if y is None else (y,)), **routed.estimator.fit)
+            self.refit_time_ = time.time() - began
+            if hasattr(self.best_estimator_, "feature_names_in_"):
+                self.feature_names_in_ = self.best_estimator_.feature_names_in_
+        self.scorer_ = scorers._scorers if isinstance(scorers, _MultimetricScorer) else scorers
+        self.cv_results_ = results
+        return self
+
+    def plot_results(self, *, ax: Any = None, metric: str | None = None) -> Any:
+        """Draw the mean test score of the candidates by the values of each parameter.
+
+        Parameters
+        ----------
+        ax : Axes of matplotlib, or sequence of them, optional
+            One for each parameter; without them a new figure.
+        metric : str, optional
+            Which score, where there are several.
+
+        Returns
+        -------
+        Figure of matplotlib
+        """
+        return plot_results(self, ax=ax, metric=metric)
+
+
+class Evaluation:
+    """Evaluates candidates on the splits of one search, and gathers what comes of it."""
+
+    def __init__(self, search: StackedSearch, scorers: Any, routed: Any, X: Any, y: Any, reporter: Reporter) -> None:
+        self.search, self.scorers, self.routed, self.X, self.y = search, scorers, routed, X, y
+        self.reporter = reporter
+        self.cv = check_cv(search.cv, y, classifier=is_classifier(search.estimator))
+        self.n_splits = self.cv.get_n_splits(X, y, **routed.splitter.split)
+        self.splits: list[tuple[np.ndarray, np.ndarray]] | None = None
+        self.trials = Trials(
+            X, y, dict(routed.estimator.fit), reporter.follow_stack, search.n_jobs, search._keeps_stacks
+        )
+        self.params: list[dict[str, Any]] = []
+        self.out: list[dict[str, Any]] = []
+        self.more: dict[str, list[Any]] = defaultdict(list)
+
+    def trials_of(self, candidates: Sequence[dict[str, Any]]) -> list[Trial]:
+        """Make a trial of each candidate on each split."""
+        if self.splits is None:
+            self.splits = list(self.cv.split(self.X, self.y, **self.routed.splitter.split))
+            if len(self.splits) != self.n_splits:
+                raise ValueError(
+                    "cv.split and cv.get_n_splits return inconsistent results. "
+                    f"Expected {self.n_splits} splits, got {len(self.splits)}"
+                )
+        made = []
+        splits = [(np.asarray(train), np.asarray(test)) for train, test in self.splits]
+        for number, params in enumerate(candidates):
+            estimator = clone(self.search.estimator).set_params(**clone(params, safe=False))
+            for split, (train, test) in enumerate(splits):
+                own = copy.deepcopy(estimator)  # as clone() copies parameters, in a twentieth of the time
+                made.append(Trial(number, split, own, train, test))
+        if not made:
+            raise ValueError("No fits were performed. Was the CV iterator empty? Were there no candidates?")
+        return made
+
+    def announce(self, n_candidates: int) -> None:
+        """Tell how much there is to do."""
+        n_fits = n_candidates * self.n_splits
+        self.reporter.begin(n_fits)
+        if self.search.verbose > 0:
+            print(f"Fitting {self.n_splits} folds for each of {n_candidates} candidates, totalling {n_fits} fits")
+
+    def score(
+        self, trials: list[Trial], candidates: Sequence[dict[str, Any]], more: dict[str, list[Any]] | None = None
+    ) -> dict[str, Any]:
+        """Score fitted trials; all results so far, as ``cv_results_`` has them."""
+        with threadpool_limits(1 if _num_samples(self.X) < FEW_CASES else None, "blas"):
+            return self._score_all(trials, candidates, more)
+
+    def _score_all(
+        self, trials: list[Trial], candidates: Sequence[dict[str, Any]], more: dict[str, list[Any]] | None
+    ) -> dict[str, Any]:
+        search, out = self.search, []
+        for number, params in enumerate(candidates):
+            of_candidate = [self._score(trial) for trial in trials if trial.candidate == number]
+            out += of_candidate
+            scores = [result["test_scores"] for result in of_candidate]
+            name = search.refit if isinstance(search.refit, str) else None
+            figures = [score.get(name) if isinstance(score, dict) else score for score in scores]
+            mean = None if None in figures else float(np.mean(np.asarray(figures, float)))
+            self.reporter.follow_score(len(of_candidate), mean, params)
+            if search.verbose > 1:
+                print(f"[CV] {params}: score={'several' if mean is None else format(mean, '.3f')}")
+        _warn_or_raise_about_fit_failures(out, search.error_score)
+        if callable(search.scoring):
+            _insert_error_scores(out, search.error_score)
+        self.params.extend(candidates)
+        self.out.extend(out)
+        for key, values in (more or {}).items():
+            self.more[key].extend(values)
+        results: dict[str, Any] = search._format_results(self.params, self.n_splits, self.out, self.more)
+        return results
+
+    def _score(self, trial: Trial) -> dict[str, Any]:
+        search = self.search
+        if trial.error is not None and search.error_score == "raise":
+            raise trial.error
+        x_test, y_test = _safe_split(trial.estimator, self.X, self.y, trial.test, trial.train)
+        result: dict[str, Any] = {"n_test_samples": _num_samples(x_test), "fit_time": trial.seconds}
+        began = time.perf_counter()
+        result["fit_error"] = None
+        if trial.error is not None:
+            result["fit_error"] = "".join(traceback.format_exception(trial.error))
+            failed: Any = search.error_score
+            if isinstance(self.scorers, _MultimetricScorer):
+                failed = dict.fromkeys(self.scorers._scorers, search.error_score)
+            result["test_scores"] = failed
+            if search.return_train_score:
+                result["train_scores"] = failed.copy() if isinstance(failed, dict) else failed
+        else:
+            result["test_scores"] = self._scores(trial, trial.test, x_test, y_test)
+        result["score_time"] = time.perf_counter() - began
+        if trial.error is None and search.return_train_score:
+            x_train, y_train = _safe_split(trial.estimator, self.X, self.y, trial.train)
+            result["train_scores"] = self._scores(trial, trial.train, x_train, y_train)
+        return result
+
+    def _scores(self, trial: Trial, rows: np.ndarray, x: Any, y: Any) -> Any:
+        params = _check_method_params(self.X, params=self.routed.scorer.score, indices=rows)
+        return _score(trial.estimator, x, y, self.scorers, params, self.search.error_score)
+
+
+class BatchedSearchCV(StackedSearch):
+    """A grid or random search that trains its candidates times folds as stacks of networks, many at a time.
+
+    It takes what :class:`sklearn.model_selection.GridSearchCV` or
+    :class:`~sklearn.model_selection.RandomizedSearchCV` takes, and finds what they find over the same estimator: each
+    network has its own cases, order, first weights, settings and end, as it would alone. The cases are not copied.
+
+    Networks that differ in learning rate, momentum, betas, epsilon, penalty, weights of classes, seed, ``max_iter``,
+    ``tol`` or ``n_iter_no_change``, and in their folds, train in one stack; those that differ in their layers, units,
+    solver, batch size, dropout or precision train one stack after the other. Fitted alone, and said so in a line of the
+    log, are ``solver="lbfgs"``, models with callbacks or ``max_time``, sparse X, and estimators that are neither a
+    network of gpubp nor a pipeline that ends in one.
+
+    Parameters
+    ----------
+    estimator : MLPClassifier, MLPRegressor, or a Pipeline that ends in one
+        The transformers of a pipeline are fitted once for each of their settings on each fold.
+    param_grid : dict or list of dict, optional
+        Values of each parameter, all combinations of which are tried.
+    param_distributions : dict or list of dict, optional
+        Values, or distributions of SciPy, of which ``n_iter`` combinations are drawn.
+    n_iter : int, default=10
+    random_state : int, RandomState or None, default=None
+        For the draws.
+    scoring, refit, cv, verbose, error_score, return_train_score
+        See :class:`sklearn.model_selection.GridSearchCV`.
+    n_jobs : int or None, default=None
+        Processes for what is fitted alone; a stack uses all cores as it is.
+    callbacks : callable, sequence of callables or None, default=None
+        Each is told a :class:`gpubp.search.progress.SearchProgress` after each epoch of a stack and after each score;
+        one that returns True ends the training of the present stack, whose networks are then scored as they are.
+    progress : bool, default=True
+        Whether to draw a bar with the best score so far, where the error output is a terminal.
+
+    Attributes
+    ----------
+    cv_results_, best_estimator_, best_score_, best_params_, best_index_, scorer_, n_splits_, refit_time_, multimetric_
+        As in scikit-learn; the time of a fit is its share in that of its stack.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from gpubp import BatchedSearchCV, MLPClassifier
+    >>> X, y = load_iris(return_X_y=True)
+    >>> model = MLPClassifier((8,), max_iter=50, tol=0.0, n_iter_no_change=50, random_state=0, device="cpu")
+    >>> import warnings
+    >>> with warnings.catch_warnings(action="ignore"):
+    ...     search = BatchedSearchCV(model, {"learning_rate_init": [1e-4, 3e-2], "alpha": [0.0, 0.1]}).fit(X, y)
+    >>> search.best_params_["learning_rate_init"]
+    0.03
+    """
+
+    def __init__(
+        self,
+        estimator: Any,
+        param_grid: Any = None,
+        *,
+        param_distributions: Any = None,
+        n_iter: Any = 10,
+        random_state: Any = None,
+        scoring: Any = None,
+        n_jobs: Any = None,
+        refit: Any = True,
+        cv: Any = None,
+        verbose: Any = 0,
+        error_score: Any = np.nan,
+        return_train_score: Any = False,
+        callbacks: Any = None,
+        progress: Any = True,
+    ) -> None:
+        super().__init__(
+            estimator,
+            scoring=scoring,
+            n_jobs=n_jobs,
+            refit=refit,
+            cv=cv,
+            verbose=verbose,
+            error_score=error_score,
+            return_train_score=return_train_score,
+        )
+        self.param_grid, self.param_distributions = param_grid, param_distributions
+        self.n_iter, self.random_state = n_iter, random_state
+        self.callbacks, self.progress = callbacks, progress
+
+    def _search(self, evaluation: Evaluation) -> dict[str, Any]:
+        candidates = self._candidates()
+        trials = evaluation.trials_of(candidates)
+        evaluation.announce(len(candidates))
+        evaluation.trials.fit(trials)
+        return evaluation.score(trials, candidates)

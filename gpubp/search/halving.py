@@ -1,0 +1,183 @@
+"""Successive halving: candidates that do badly after a few epochs leave, and the rest go on where they are."""
+
+from math import ceil, floor, log
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+from sklearn.utils._param_validation import Interval, StrOptions
+
+from gpubp.errors import DataError
+from gpubp.search.batched import Evaluation, StackedSearch
+from gpubp.search.trials import Trial, parts_of
+
+
+class BatchedHalvingSearchCV(StackedSearch):
+    """Successive halving over epochs (Jamieson & Talwalkar 2016), with networks that leave their stack.
+
+    All candidates are trained for a few epochs; the best part of them goes on to ``factor`` times as many, and so on,
+    until fewer than ``factor`` are left or there are ``max_resources`` epochs. What comes of it is what
+    :class:`sklearn.model_selection.HalvingGridSearchCV` finds with the number of epochs as its resource, but no network
+    is trained again from its start: it goes on from where it is. Models whose learning rate depends on ``max_iter``
+    ("cosine"), and what is not trained in a stack, are fitted anew in each round.
+
+    Parameters
+    ----------
+    estimator : MLPClassifier, MLPRegressor, or a Pipeline that ends in one
+    param_grid, param_distributions, n_iter, random_state
+        See :class:`BatchedSearchCV`.
+    factor : float, default=3
+        One candidate in so many goes on, with so many times the epochs.
+    max_resources : int, default=200
+        Epochs of the last round at most.
+    min_resources : int or "exhaust", default="exhaust"
+        Epochs of the first round; "exhaust" is as many as let the last round have ``max_resources``.
+    scoring, refit, cv, verbose, error_score, return_train_score, n_jobs, callbacks, progress
+        See :class:`BatchedSearchCV`; one score, and splits that are the same whenever they are asked for.
+
+    Attributes
+    ----------
+    cv_results_
+        With ``iter``, the round, and ``n_resources``, its epochs.
+    best_estimator_, best_score_, best_params_, best_index_, scorer_, n_splits_, refit_time_
+        The best candidate of the last round.
+    n_resources_, n_candidates_ : list of int
+        Epochs and candidates of each round.
+    n_iterations_, n_remaining_candidates_ : int
+        Rounds, and the candidates that would go on after the last.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from gpubp import BatchedHalvingSearchCV, MLPClassifier
+    >>> X, y = load_iris(return_X_y=True)
+    >>> model = MLPClassifier((8,), tol=0.0, n_iter_no_change=100, random_state=0, device="cpu")
+    >>> import warnings
+    >>> grid = {"learning_rate_init": [1e-5, 1e-4, 1e-3, 3e-2]}
+    >>> with warnings.catch_warnings(action="ignore"):
+    ...     search = BatchedHalvingSearchCV(model, grid, factor=2, max_resources=40).fit(X, y)
+    >>> search.n_candidates_, search.n_resources_
+    ([4, 2, 1], [10, 20, 40])
+    >>> search.best_params_["learning_rate_init"]
+    0.03
+    """
+
+    _parameter_constraints: dict[str, list[Any]] = {  # noqa: RUF012
+        **StackedSearch._parameter_constraints,
+        "factor": [Interval(Real, 1, None, closed="neither")],
+        "max_resources": [Interval(Integral, 1, None, closed="left")],
+        "min_resources": [Interval(Integral, 1, None, closed="left"), StrOptions({"exhaust"})],
+    }
+    _keeps_stacks = True
+
+    def __init__(
+        self,
+        estimator: Any,
+        param_grid: Any = None,
+        *,
+        param_distributions: Any = None,
+        n_iter: Any = 10,
+        random_state: Any = None,
+        factor: Any = 3,
+        max_resources: Any = 200,
+        min_resources: Any = "exhaust",
+        scoring: Any = None,
+        n_jobs: Any = None,
+        refit: Any = True,
+        cv: Any = 5,
+        verbose: Any = 0,
+        error_score: Any = np.nan,
+        return_train_score: Any = False,
+        callbacks: Any = None,
+        progress: Any = True,
+    ) -> None:
+        super().__init__(
+            estimator,
+            scoring=scoring,
+            n_jobs=n_jobs,
+            refit=refit,
+            cv=cv,
+            verbose=verbose,
+            error_score=error_score,
+            return_train_score=return_train_score,
+        )
+        self.param_grid, self.param_distributions = param_grid, param_distributions
+        self.n_iter, self.random_state = n_iter, random_state
+        self.factor, self.max_resources, self.min_resources = factor, max_resources, min_resources
+        self.callbacks, self.progress = callbacks, progress
+
+    def _check_before(self, evaluation: Evaluation) -> None:
+        if isinstance(self.scoring, list | tuple | dict):
+            raise DataError(f"halving needs one score to go by, got scoring={self.scoring!r}")
+        if (parts := parts_of(self.estimator)) is None:
+            raise DataError(
+                "halving counts epochs: estimator must be an MLPClassifier or MLPRegressor of gpubp, or a Pipeline "
+                f"that ends in one, got {type(self.estimator).__name__}"
+            )
+        self._resource = f"{parts.name}__max_iter" if parts.name else "max_iter"
+
+    @staticmethod
+    def _select_best_index(refit: Any, refit_metric: Any, results: dict[str, Any]) -> int:
+        last = np.flatnonzero(results["iter"] == np.max(results["iter"]))
+        scores = results["mean_test_score"][last]
+        return int(last[0 if np.all(np.isnan(scores)) else np.nanargmax(scores)])
+
+    def _search(self, evaluation: Evaluation) -> dict[str, Any]:
+        candidates = self._candidates()
+        if any(self._resource in candidate for candidate in candidates):
+            raise DataError(f"{self._resource} counts the epochs of a round: leave it out of the parameters")
+        rounds = self._rounds(len(candidates))
+        self.n_resources_, self.n_candidates_ = rounds, list[int]()
+        trials: list[Trial] = []
+        results: dict[str, Any] = {}
+        for number, epochs in enumerate(rounds):
+            candidates = [{**candidate, self._resource: epochs} for candidate in candidates]
+            self.n_candidates_.append(len(candidates))
+            evaluation.announce(len(candidates))
+            trials = self._train(evaluation, trials, candidates, epochs)
+            more = {"iter": [number] * len(candidates), "n_resources": [epochs] * len(candidates)}
+            results = evaluation.score(trials, candidates, more)
+            scores = results["mean_test_score"][-len(candidates) :]
+            chosen = _best(scores, ceil(len(candidates) / self.factor))
+            trials = [trial for k in chosen for trial in trials if trial.candidate == k]
+            for place, trial in enumerate(trials):
+                trial.candidate = place // evaluation.n_splits
+            candidates = [candidates[k] for k in chosen]
+        self.n_iterations_, self.n_remaining_candidates_ = len(rounds), len(candidates)
+        return results
+
+    def _train(
+        self, evaluation: Evaluation, trials: list[Trial], candidates: list[dict[str, Any]], epochs: int
+    ) -> list[Trial]:
+        """Train candidates up to as many epochs: those of the round before go on, the others are fitted."""
+        fresh = evaluation.trials_of(candidates)
+        if not trials:
+            evaluation.trials.fit(fresh)
+            return fresh
+        by_epochs = {id(trial) for trial in trials if parts_of(trial.estimator).model.learning_rate == "cosine"}  # type: ignore[union-attr]
+        anew = evaluation.trials.go_on([trial for trial in trials if id(trial) not in by_epochs], epochs)
+        places = {(trial.candidate, trial.split) for trial in anew}
+        places |= {(trial.candidate, trial.split) for trial in trials if id(trial) in by_epochs}
+        again = [trial for trial in fresh if (trial.candidate, trial.split) in places]
+        evaluation.trials.fit(again)
+        went_on = [trial for trial in trials if (trial.candidate, trial.split) not in places]
+        return sorted(went_on + again, key=lambda trial: (trial.candidate, trial.split))
+
+    def _rounds(self, n_candidates: int) -> list[int]:
+        """Find the epochs of each round, as scikit-learn's halving does."""
+        n_required = 1 + floor(log(n_candidates, self.factor))
+        first = 1
+        if self.min_resources == "exhaust":
+            first = max(1, int(self.max_resources // self.factor ** (n_required - 1)))
+        else:
+            first = int(self.min_resources)
+        if first > self.max_resources:
+            raise DataError(f"min_resources={first} is more than max_resources={self.max_resources}")
+        n_possible = 1 + floor(log(self.max_resources // first, self.factor))
+        return [min(int(self.factor**k * first), int(self.max_resources)) for k in range(min(n_possible, n_required))]
+
+
+def _best(scores: np.ndarray, n: int) -> list[int]:
+    """Choose the candidates with the best scores, NaN being the worst, in scikit-learn's order."""
+    in_order = np.roll(np.argsort(scores), np.count_nonzero(np.isnan(scores)))
+    return [int(k) for k in in_order[-n:]]

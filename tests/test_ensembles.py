@@ -1,0 +1,234 @@
+"""Restarts, of which the best is kept, and ensembles: each network is what it would be alone."""
+
+import logging
+import pickle
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse
+from sklearn.base import clone
+from sklearn.datasets import load_iris, make_multilabel_classification
+
+from gpubp import MLPClassifier, MLPEnsembleClassifier, MLPEnsembleRegressor, MLPRegressor
+from gpubp.errors import DataError
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+X, Y = load_iris(return_X_y=True)
+NAMES = np.asarray(["setosa", "versicolor", "virginica"])[Y]
+NUMBERS = X[:, :2] @ np.asarray([1.0, -2.0])
+WEIGHTS = np.random.default_rng(0).uniform(0.1, 2.0, len(Y))
+CLASSIFIER = MLPClassifier((4,), max_iter=8, batch_size=40, learning_rate_init=0.02, random_state=0, device="cpu")
+REGRESSOR = MLPRegressor(
+    hidden_layer_sizes=(4,), max_iter=8, batch_size=40, learning_rate_init=0.02, random_state=0, device="cpu"
+)
+
+
+def with_options(model, **options):
+    return clone(model).set_params(**options)
+
+
+# --- restarts ---
+
+OF_RESTARTS = {
+    "loss": {},
+    "held out": {"early_stopping": True},
+    "lbfgs": {"solver": "lbfgs", "max_iter": 5},
+    "callbacks": {"callbacks": lambda progress: None},
+    "balanced": {"class_weight": "balanced"},
+}
+
+
+@pytest.mark.parametrize("options", OF_RESTARTS.values(), ids=OF_RESTARTS)
+def test_best_restart_is_kept(options):
+    model = with_options(CLASSIFIER, n_restarts=5, **options).fit(X, NAMES)
+    scores = model.restart_scores_
+    assert len(scores) == 5
+    assert len(set(scores)) > 2
+    assert model.best_restart_ == int(np.argmax(scores))
+    kept = model.best_validation_score_ if "early_stopping" in options else -model.loss_
+    assert kept == pytest.approx(max(scores))
+    once = with_options(CLASSIFIER, **options).fit(X, NAMES)
+    first = once.best_validation_score_ if "early_stopping" in options else -once.loss_
+    assert scores[0] == pytest.approx(first, rel=1e-9)  # the first restart is the model as it is alone
+    assert model.get_params() == with_options(CLASSIFIER, n_restarts=5, **options).get_params()
+    again = with_options(CLASSIFIER, n_restarts=5, **options).fit(X, NAMES)
+    np.testing.assert_allclose(again.coefs_[0], model.coefs_[0])
+
+
+def test_restarts_are_the_same_together_and_one_by_one(caplog):
+    together = with_options(CLASSIFIER, n_restarts=4).fit(X, Y)
+    with caplog.at_level(logging.INFO, "gpubp"):
+        one_by_one = with_options(CLASSIFIER, n_restarts=4, max_time=1000.0).fit(X, Y)
+    assert "4 restarts are fitted one by one, since max_time is for one fit" in caplog.text
+    np.testing.assert_allclose(together.restart_scores_, one_by_one.restart_scores_, rtol=1e-9)
+    np.testing.assert_allclose(together.coefs_[0], one_by_one.coefs_[0], rtol=1e-9)
+
+
+def test_restarts_with_cases_that_the_user_holds_out():
+    held_out = (X[::3], Y[::3])
+    model = with_options(CLASSIFIER, n_restarts=3).fit(X, Y, validation_data=held_out)
+    assert model.validation_scores_[-1] == max(model.restart_scores_)
+    assert model.score(*held_out) == model.validation_scores_[-1]
+
+
+def test_restarts_hold_out_the_same_cases(monkeypatch):
+    from gpubp.estimators import stack
+
+    seen = []
+    original = stack.split
+    monkeypatch.setattr(stack, "split", lambda *arguments: seen.append(1) or original(*arguments))
+    with_options(CLASSIFIER, n_restarts=4, early_stopping=True).fit(X, Y)
+    assert seen == [1]
+
+
+def test_a_restart_that_fails_is_left_out_and_all_that_fail_raise():
+    wild = with_options(REGRESSOR, n_restarts=3, solver="sgd", learning_rate_init=1e200)
+    with pytest.raises(ValueError, match="non-finite parameter weights"):
+        wild.fit(X, NUMBERS)
+    assert not hasattr(wild, "coefs_")
+
+
+def test_what_comes_after_restarts_goes_on_with_the_best():
+    model = with_options(CLASSIFIER, n_restarts=3, warm_start=True).fit(X, Y)
+    best = model.loss_
+    model.fit(X, Y)
+    assert model.loss_ < best
+    model.partial_fit(X, Y)
+    assert with_options(CLASSIFIER, n_restarts=3).partial_fit(X, Y, classes=[0, 1, 2]).best_restart_ is None
+    loaded = pickle.loads(pickle.dumps(model))
+    np.testing.assert_array_equal(loaded.predict(X), model.predict(X))
+
+
+# --- ensembles ---
+
+
+@pytest.mark.parametrize("options", [{}, {"early_stopping": True}, {"dropout": 0.2}, {"class_weight": "balanced"}])
+def test_each_member_is_what_it_is_alone(options):
+    member = with_options(CLASSIFIER, **options)
+    ensemble = MLPEnsembleClassifier(member, n_estimators=3, random_state=0).fit(X, NAMES, WEIGHTS)
+    assert len({model.random_state for model in ensemble.estimators_}) == 3
+    for model in ensemble.estimators_:
+        alone = clone(model).fit(X, NAMES, WEIGHTS)
+        assert alone.n_iter_ == model.n_iter_
+        np.testing.assert_allclose(model.coefs_[0], alone.coefs_[0], rtol=1e-9)
+    each = np.stack([model.predict_proba(X) for model in ensemble.estimators_])
+    np.testing.assert_allclose(ensemble.predict_proba(X), np.mean(each, axis=0), rtol=1e-12)
+    np.testing.assert_allclose(ensemble.predict_std(X), np.std(each, axis=0), rtol=1e-9, atol=1e-15)
+    np.testing.assert_array_equal(ensemble.predict(X), ensemble.classes_[np.argmax(np.mean(each, axis=0), axis=1)])
+    assert ensemble.score(X, NAMES) == np.mean(ensemble.predict(X) == NAMES)
+
+
+def test_regressor():
+    y = np.stack([NUMBERS, X[:, 3]], axis=1)
+    for targets, shape in ((NUMBERS, (150,)), (y, (150, 2))):
+        ensemble = MLPEnsembleRegressor(REGRESSOR, n_estimators=3, random_state=0).fit(X, targets)
+        each = np.stack([model.predict(X) for model in ensemble.estimators_])
+        mean, spread = ensemble.predict(X, return_std=True)
+        assert mean.shape == spread.shape == shape
+        np.testing.assert_allclose(mean, np.mean(each, axis=0))
+        np.testing.assert_allclose(spread, np.std(each, axis=0))
+        np.testing.assert_array_equal(ensemble.predict_std(X), spread)
+        assert ensemble.score(X, targets) <= 1.0
+
+
+def test_two_classes_and_several_labels():
+    two = MLPEnsembleClassifier(CLASSIFIER, n_estimators=2, random_state=0).fit(X, Y == 0)
+    np.testing.assert_allclose(np.sum(two.predict_proba(X), axis=1), 1.0)
+    spread = two.predict_std(X)
+    np.testing.assert_array_equal(spread[:, 0], spread[:, 1])
+    assert spread.max() > 0.0
+    x, marks = make_multilabel_classification(60, 4, n_classes=3, random_state=0)
+    several = MLPEnsembleClassifier(CLASSIFIER, n_estimators=2, random_state=0).fit(x, marks)
+    np.testing.assert_array_equal(several.predict(x), several.predict_proba(x) > 0.5)
+    columns = MLPEnsembleClassifier(CLASSIFIER, n_estimators=2, random_state=0).fit(X, np.stack([Y, NAMES], axis=1))
+    assert [part.shape for part in columns.predict_proba(X)] == [part.shape for part in columns.predict_std(X)]
+    assert columns.predict(X).shape == (150, 2)
+    assert columns.score(X, np.stack([Y, NAMES], axis=1)) <= 1.0
+
+
+@pytest.mark.parametrize(("bootstrap", "max_samples", "most"), [(True, 1.0, 150), (True, 0.5, 75), (False, 0.5, 75)])
+def test_members_learn_from_cases_of_their_own(bootstrap, max_samples, most):
+    ensemble = MLPEnsembleRegressor(
+        REGRESSOR, n_estimators=3, bootstrap=bootstrap, max_samples=max_samples, random_state=0
+    )
+    rows = [ensemble._rows(np.random.RandomState(seed), 150) for seed in range(2)]
+    assert [len(own) for own in rows] == [most, most]
+    assert (len(set(rows[0])) < most) == bootstrap
+    ensemble.fit(X, NUMBERS)
+    random_state = np.random.RandomState(0)
+    seeds = random_state.randint(2**31 - 1, size=3)
+    for seed, model in zip(seeds, ensemble.estimators_, strict=True):
+        own = ensemble._rows(random_state, 150)
+        alone = with_options(REGRESSOR, random_state=int(seed)).fit(X[own], NUMBERS[own])
+        np.testing.assert_allclose(model.coefs_[0], alone.coefs_[0], rtol=1e-9)
+
+
+def test_members_that_lack_a_class_know_it_all_the_same():
+    rare = np.asarray(["common"] * 148 + ["rare", "rarer"])
+    member = with_options(CLASSIFIER, batch_size="auto")
+    ensemble = MLPEnsembleClassifier(member, n_estimators=4, bootstrap=True, max_samples=0.2, random_state=0)
+    assert ensemble.fit(X, rare).predict_proba(X).shape == (150, 3)
+    assert ensemble.set_params(estimator__solver="lbfgs").fit(X, rare).predict_proba(X).shape == (150, 3)
+
+
+def test_what_cannot_be_stacked_is_fitted_one_by_one(caplog):
+    with caplog.at_level(logging.INFO, "gpubp"):
+        MLPEnsembleClassifier(with_options(CLASSIFIER, n_restarts=2), n_estimators=2).fit(X, Y)
+    assert "2 members are fitted one by one, since it is fitted several times" in caplog.text
+    sparse = scipy.sparse.csr_matrix(X)
+    ensemble = MLPEnsembleClassifier(CLASSIFIER, n_estimators=2, random_state=0).fit(sparse, Y)
+    dense = MLPEnsembleClassifier(CLASSIFIER, n_estimators=2, random_state=0).fit(X, Y)
+    np.testing.assert_allclose(ensemble.predict_proba(sparse), dense.predict_proba(X), rtol=1e-6)
+
+
+def test_frames_keep_their_names_and_files_their_members():
+    frame = pd.DataFrame(X, columns=["a", "b", "c", "d"])
+    ensemble = MLPEnsembleClassifier(CLASSIFIER, n_estimators=2, random_state=0).fit(frame, NAMES)
+    assert ensemble.feature_names_in_.tolist() == ["a", "b", "c", "d"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        before = ensemble.predict_proba(frame)
+    with pytest.raises(ValueError, match="feature names should match"):
+        ensemble.predict(frame[["b", "a", "c", "d"]])
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(ensemble)).predict_proba(frame), before)
+
+
+@pytest.mark.on("torch:cpu")
+def test_answers_are_in_the_library_of_x():
+    torch = pytest.importorskip("torch")
+    x = torch.asarray(X)
+    ensemble = MLPEnsembleClassifier(with_options(CLASSIFIER, device="auto"), n_estimators=2, random_state=0)
+    found = ensemble.fit(x, Y)
+    for answer in (found.predict(x), found.predict_proba(x), found.predict_std(x)):
+        assert isinstance(answer, torch.Tensor)
+    host = MLPEnsembleClassifier(CLASSIFIER, n_estimators=2, random_state=0).fit(X, Y)
+    np.testing.assert_allclose(found.predict_proba(x).numpy(), host.predict_proba(X), rtol=1e-6)
+
+
+def test_estimator_of_another_kind():
+    with pytest.raises(DataError, match="estimator must be an MLPClassifier of gpubp, or None, got MLPRegressor"):
+        MLPEnsembleClassifier(REGRESSOR).fit(X, Y)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        MLPEnsembleClassifier(MLPClassifier((20,), max_iter=30, learning_rate_init=0.02, device="cpu"), 2),
+        MLPEnsembleRegressor(MLPRegressor(hidden_layer_sizes=(20,), learning_rate_init=0.02, device="cpu"), 2),
+        MLPClassifier((20,), max_iter=30, learning_rate_init=0.02, n_restarts=2, device="cpu"),
+    ],
+    ids=["classifier", "regressor", "restarts"],
+)
+def test_scikit_learns_checks(model):
+    try:
+        from sklearn.utils.estimator_checks import check_estimator
+    except RuntimeError as error:  # scikit-learn 1.6 wants SCIPY_ARRAY_API to be set
+        pytest.skip(f"scikit-learn's checks cannot be imported: {error}")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        results = check_estimator(model, on_skip=None, on_fail=None)
+    failed = {result["check_name"]: result["exception"] for result in results if result["status"] == "failed"}
+    assert failed == {}
