@@ -24,16 +24,25 @@ FLAGS = (
     "--force-device-scale-factor=1",
     "--remote-debugging-pipe",
 )
+TOO_WIDE = """[...document.querySelectorAll("body *")].filter((e) => e.checkVisibility()
+    && !e.closest(".terms *, figure *") && getComputedStyle(e).position !== "absolute"
+    && e.getBoundingClientRect().right > document.documentElement.clientWidth + 0.5)
+    .map((e) => `${e.closest("section")?.id} ${e.tagName}.${e.className}`).join()"""
+"""What reaches beyond the screen's right edge, other than within what may scroll."""
 KEYS = {"ArrowLeft": 37, "ArrowRight": 39, "Home": 36, "End": 35, "Tab": 9, "Enter": 13}
 
 
 def find() -> str | None:
-    return next(filter(None, map(shutil.which, NAMES)), None)
+    """The path of a browser that runs: some systems have a stand-in that only says how to get one."""
+    for path in filter(None, map(shutil.which, NAMES)):
+        if subprocess.run([path, "--version"], capture_output=True).returncode == 0:
+            return path
+    return None
 
 
 @contextmanager
-def opened(executable: str, folder: Path) -> Iterator["Page"]:
-    """One empty page in a browser of its own; what the browser says of itself goes into ``folder``."""
+def opened(executable: str, folder: Path) -> Iterator["Browser"]:
+    """A browser without any settings; what it says of itself goes into ``folder``."""
     to_read, out = os.pipe()
     into, to_write = os.pipe()
     # the protocol's pipes are the file descriptors 3 and 4; sh need not know numbers of two digits, bash does
@@ -45,7 +54,7 @@ def opened(executable: str, folder: Path) -> Iterator["Page"]:
     os.close(to_read)
     os.close(to_write)
     try:
-        yield Page(into, out, log)
+        yield Browser(into, out, log)
     finally:
         os.close(out)  # at which it ends by itself
         os.close(into)
@@ -56,30 +65,26 @@ def opened(executable: str, folder: Path) -> Iterator["Page"]:
             process.wait()
 
 
-class Page:
-    """A page in a browser; commands are those of Chromium's DevTools protocol."""
+class Browser:
+    """What commands go to and events come from, as in Chromium's DevTools protocol."""
 
     def __init__(self, into: int, out: int, log: Path):
         self._in, self._out, self._log = into, out, log
-        self._buffer, self._number, self._session = b"", 0, None
+        self._buffer, self._number = b"", 0
         self.events: list[dict] = []
-        target = self.send("Target.createTarget", url="about:blank")["targetId"]
-        self._session = self.send("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-        for domain in ("Page", "Runtime", "Log", "Network"):
-            self.send(f"{domain}.enable")
 
-    def send(self, method: str, **parameters):
+    def send(self, method: str, session: str | None = None, **parameters):
         self._number += 1
         message = {"id": self._number, "method": method, "params": parameters}
-        if self._session:
-            message["sessionId"] = self._session
-        os.write(self._out, json.dumps(message).encode() + b"\0")
-        while True:
-            answer = self._read()
-            if answer.get("id") == self._number:
-                assert "error" not in answer, answer
-                return answer["result"]
+        os.write(self._out, json.dumps(message | ({"sessionId": session} if session else {})).encode() + b"\0")
+        while (answer := self._read()).get("id") != self._number:
             self.events.append(answer)
+        assert "error" not in answer, answer
+        return answer["result"]
+
+    def wait(self) -> None:
+        """Wait for an event."""
+        self.events.append(self._read())
 
     def _read(self, seconds: float = 60.0):
         until = time.monotonic() + seconds
@@ -92,12 +97,40 @@ class Page:
         message, _, self._buffer = self._buffer.partition(b"\0")
         return json.loads(message)
 
+    @contextmanager
+    def page(self) -> Iterator["Page"]:
+        target = self.send("Target.createTarget", url="about:blank")["targetId"]
+        try:
+            yield Page(self, self.send("Target.attachToTarget", targetId=target, flatten=True)["sessionId"])
+        finally:
+            self.send("Target.closeTarget", targetId=target)
+
+
+class Page:
+    """One page."""
+
+    def __init__(self, browser: Browser, session: str):
+        self._browser, self._session = browser, session
+        for domain in ("Page", "Runtime", "Log", "Network"):
+            self.send(f"{domain}.enable")
+
+    def send(self, method: str, **parameters):
+        return self._browser.send(method, self._session, **parameters)
+
+    def events(self, *methods: str) -> list[dict]:
+        """What the events of some kinds told so far."""
+        of_all = self._browser.events
+        return [e["params"] for e in of_all if e.get("sessionId") == self._session and e["method"] in methods]
+
+    def screen(self, width: int, height: int = 700) -> None:
+        self.send("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=True)
+
     def open(self, url: str) -> None:
-        before = len(self.events)
+        before = len(self.events("Page.loadEventFired"))
         answer = self.send("Page.navigate", url=url)
         assert "errorText" not in answer, answer
-        while not self.said("Page.loadEventFired", since=before):
-            self.events.append(self._read())
+        while len(self.events("Page.loadEventFired")) == before:
+            self._browser.wait()
 
     def value(self, expression: str):
         """What an expression comes to; of a promise what it promises."""
@@ -110,7 +143,3 @@ class Page:
         for kind in ("keyDown", "keyUp"):
             self.send("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=KEYS[key], **more)
             more = {}
-
-    def said(self, *methods: str, since: int = 0) -> list[dict]:
-        """The events of some kinds so far, or since there were so many of all kinds."""
-        return [event for event in self.events[since:] if event.get("method") in methods]

@@ -11,6 +11,7 @@ from hypothesis import settings
 
 from gpubp.backend import Backend, choose_backend
 from gpubp.probe import probe_cuda
+from tests import browser
 
 settings.register_profile("gpubp", deadline=None, derandomize=True, max_examples=25)
 settings.load_profile("gpubp")
@@ -135,3 +136,23 @@ def pytest_terminal_summary(terminalreporter):
             if deviation > 0:
                 terminalreporter.line(f"{row:40s} {deviation:8.2g}  {what}")
         terminalreporter.line(f"none at all in {sum(deviation == 0 for deviation, _ in largest.values())} other rows")
+
+
+@pytest.fixture(scope="session")
+def chromium_process(tmp_path_factory):
+    executable = browser.find()
+    if executable is None:
+        pytest.skip(f"no browser: none of {', '.join(browser.NAMES)} is on the path")
+    with browser.opened(executable, tmp_path_factory.mktemp("browser")) as found:
+        yield found
+
+
+@pytest.fixture
+def chromium(chromium_process, tmp_path):
+    """A page in a browser, which asks for nothing but the test's files, and complains of nothing."""
+    with chromium_process.page() as page:
+        yield page
+        asked_for = [event["request"]["url"] for event in page.events("Network.requestWillBeSent")]
+        assert asked_for
+        assert [url for url in asked_for if not url.startswith((tmp_path.as_uri(), "data:,"))] == []
+        assert page.events("Runtime.exceptionThrown", "Log.entryAdded", "Runtime.consoleAPICalled") == []

@@ -156,7 +156,7 @@ def explain(network: Network, theta: Array, x: Array, d: Array, *, learning_rate
 
 
 def _start(network: Network, theta: np.ndarray, x: np.ndarray, d: np.ndarray) -> Passage:
-    weights = [Term(",", _of("W", k), w) for k, w in enumerate(views(np, network, theta), 1)]
+    weights = [Term("and", _of("W", k), w) for k, w in enumerate(views(np, network, theta), 1)]
     sizes = "-".join(map(str, network.sizes))
     meaning = (
         f"A {sizes} network of {' and '.join(dict.fromkeys(network.activations))} units "
