@@ -431,8 +431,8 @@ def test_on_paper_every_step_is_seen_and_nothing_is_cut_off(chromium, written):
     assert chromium.value(VISIBLE).count("step-") == 16
     assert chromium.value("document.querySelector('nav').checkVisibility()") is False
     assert chromium.value(browser.TOO_WIDE) == ""
-    tables = "[...document.querySelectorAll('table')].map((table) => table.getBoundingClientRect().right)"
-    assert max(chromium.value(tables)) <= 718
+    edges = "[...document.querySelectorAll('table, svg')].map((part) => part.getBoundingClientRect().right)"
+    assert max(chromium.value(edges)) <= 718
 
 
 @pytest.mark.parametrize("width", [360, 1280])
