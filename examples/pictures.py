@@ -96,7 +96,7 @@ angle, labels = rng.uniform(0.0, np.pi, 120), np.arange(120) % 2
 moons = np.stack([np.cos(angle), np.sin(angle)], axis=1) * np.where(labels, -1.0, 1.0)[:, None]
 moons = moons + labels[:, None] * [1.0, 0.4] + rng.normal(scale=0.12, size=(120, 2))
 network = gpubp.Network((2, 12, 1), hidden="tanh", loss="binary_cross_entropy")
-# small steps settle on the same weights on every machine; L-BFGS magnifies the last digits, in which they differ
+# by momentum, for L-BFGS would magnify the last digits, in which processors differ, until it is seen
 fit = gpubp.train(
     network,
     moons,
