@@ -111,6 +111,7 @@ class Page:
 
     def __init__(self, browser: Browser, session: str):
         self._browser, self._session = browser, session
+        self._opened: set[str] = set()
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.send(f"{domain}.enable")
 
@@ -122,10 +123,17 @@ class Page:
         of_all = self._browser.events
         return [e["params"] for e in of_all if e.get("sessionId") == self._session and e["method"] in methods]
 
+    def asked_for(self) -> set[str]:
+        """What it asked for beside the pages that it was told to open, and what is written in these."""
+        urls = {event["request"]["url"] for event in self.events("Network.requestWillBeSent")}
+        assert self._opened <= urls
+        return {url for url in urls - self._opened if not url.startswith("data:")}
+
     def screen(self, width: int, height: int = 700) -> None:
         self.send("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=True)
 
     def open(self, url: str) -> None:
+        self._opened.add(url.partition("#")[0])
         before = len(self.events("Page.loadEventFired"))
         answer = self.send("Page.navigate", url=url)
         assert "errorText" not in answer, answer
