@@ -106,3 +106,4 @@ def build(session):
     session.chdir(out)
     session.run("gpubp", "train", "digits", "--epochs", "5", "--no-picture")
     session.run("gpubp", "show", "digits.safetensors")
+    session.run("gpubp", "explain", "--html", "rain.html")  # its style and script are in the wheel

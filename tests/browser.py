@@ -6,51 +6,85 @@ import select
 import shutil
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+FLAGS = (
+    "--headless",
+    "--no-sandbox",  # which root may not have
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--disable-quic",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+    "--force-device-scale-factor=1",
+    "--remote-debugging-pipe",
+)
+TOO_WIDE = """[...document.querySelectorAll("body *")].filter((e) => e.checkVisibility()
+    && !e.closest(".terms *, figure *") && getComputedStyle(e).position !== "absolute"
+    && e.getBoundingClientRect().right > document.documentElement.clientWidth + 0.5)
+    .map((e) => `${e.closest("section")?.id} ${e.tagName}.${e.className}`).join()"""
+"""What reaches beyond the screen's right edge, other than within what may scroll."""
+KEYS = {"ArrowLeft": 37, "ArrowRight": 39, "Home": 36, "End": 35, "Tab": 9, "Enter": 13}
 
 
 def find() -> str | None:
-    return next(filter(None, map(shutil.which, NAMES)), None)
+    """The path of a browser that runs: some systems have a stand-in that only says how to get one."""
+    for path in filter(None, map(shutil.which, NAMES)):
+        if subprocess.run([path, "--version"], capture_output=True).returncode == 0:
+            return path
+    return None
+
+
+@contextmanager
+def opened(executable: str, folder: Path) -> Iterator["Browser"]:
+    """A browser without any settings; what it says of itself goes into ``folder``."""
+    to_read, out = os.pipe()
+    into, to_write = os.pipe()
+    # the protocol's pipes are the file descriptors 3 and 4; sh need not know numbers of two digits, bash does
+    script = f'exec "$@" 3<&{to_read} 4>&{to_write}'
+    command = ["bash", "-c", script, "bash", executable, *FLAGS, f"--user-data-dir={folder / 'profile'}"]
+    log = folder / "browser.log"
+    with log.open("wb") as said:
+        process = subprocess.Popen(command, pass_fds=(to_read, to_write), stdout=said, stderr=said)
+    os.close(to_read)
+    os.close(to_write)
+    try:
+        yield Browser(into, out, log)
+    finally:
+        os.close(out)  # at which it ends by itself
+        os.close(into)
+        try:
+            process.wait(10.0)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
 
 class Browser:
-    """One page in one browser; commands are those of Chromium's DevTools protocol."""
+    """What commands go to and events come from, as in Chromium's DevTools protocol."""
 
-    def __init__(self, executable: str, profile: Path):
-        to_read, self._out = os.pipe()
-        self._in, to_write = os.pipe()
-        flags = (
-            "--headless=new --no-sandbox --disable-gpu --disable-dev-shm-usage --no-first-run --remote-debugging-pipe"
-        )
-        # the protocol's pipes are the file descriptors 3 and 4
-        shell = f'exec "$0" {flags} "--user-data-dir=$1" about:blank 3<&{to_read} 4>&{to_write}'
-        self._process = subprocess.Popen(
-            ["sh", "-c", shell, executable, str(profile)], pass_fds=(to_read, to_write), stderr=subprocess.DEVNULL
-        )
-        os.close(to_read)
-        os.close(to_write)
-        self._buffer, self._number, self._session = b"", 0, None
+    def __init__(self, into: int, out: int, log: Path):
+        self._in, self._out, self._log = into, out, log
+        self._buffer, self._number = b"", 0
         self.events: list[dict] = []
-        page = next(t for t in self.send("Target.getTargets")["targetInfos"] if t["type"] == "page")
-        attached = self.send("Target.attachToTarget", targetId=page["targetId"], flatten=True)
-        self._session = attached["sessionId"]
-        for domain in ("Page", "Runtime", "Log", "Network"):
-            self.send(f"{domain}.enable")
 
-    def send(self, method: str, **parameters):
+    def send(self, method: str, session: str | None = None, **parameters):
         self._number += 1
         message = {"id": self._number, "method": method, "params": parameters}
-        if self._session:
-            message["sessionId"] = self._session
-        os.write(self._out, json.dumps(message).encode() + b"\0")
-        while True:
-            answer = self._read()
-            if answer.get("id") == self._number:
-                assert "error" not in answer, answer
-                return answer["result"]
+        os.write(self._out, json.dumps(message | ({"sessionId": session} if session else {})).encode() + b"\0")
+        while (answer := self._read()).get("id") != self._number:
             self.events.append(answer)
+        assert "error" not in answer, answer
+        return answer["result"]
+
+    def wait(self) -> None:
+        """Wait for an event."""
+        self.events.append(self._read())
 
     def _read(self, seconds: float = 60.0):
         until = time.monotonic() + seconds
@@ -58,37 +92,62 @@ class Browser:
             ready, _, _ = select.select([self._in], [], [], max(until - time.monotonic(), 0.0))
             part = os.read(self._in, 1 << 16) if ready else b""
             if not part:
-                raise TimeoutError("the browser does not answer")
+                raise TimeoutError(f"the browser does not answer; it said: {self._log.read_text(errors='replace')}")
             self._buffer += part
         message, _, self._buffer = self._buffer.partition(b"\0")
         return json.loads(message)
 
+    @contextmanager
+    def page(self) -> Iterator["Page"]:
+        target = self.send("Target.createTarget", url="about:blank")["targetId"]
+        try:
+            yield Page(self, self.send("Target.attachToTarget", targetId=target, flatten=True)["sessionId"])
+        finally:
+            self.send("Target.closeTarget", targetId=target)
+
+
+class Page:
+    """One page."""
+
+    def __init__(self, browser: Browser, session: str):
+        self._browser, self._session = browser, session
+        self._opened: set[str] = set()
+        for domain in ("Page", "Runtime", "Log", "Network"):
+            self.send(f"{domain}.enable")
+
+    def send(self, method: str, **parameters):
+        return self._browser.send(method, self._session, **parameters)
+
+    def events(self, *methods: str) -> list[dict]:
+        """What the events of some kinds told so far."""
+        of_all = self._browser.events
+        return [e["params"] for e in of_all if e.get("sessionId") == self._session and e["method"] in methods]
+
+    def asked_for(self) -> set[str]:
+        """What it asked for beside the pages that it was told to open, and what is written in these."""
+        urls = {event["request"]["url"] for event in self.events("Network.requestWillBeSent")}
+        assert self._opened <= urls
+        return {url for url in urls - self._opened if not url.startswith("data:")}
+
+    def screen(self, width: int, height: int = 700) -> None:
+        self.send("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=True)
+
     def open(self, url: str) -> None:
-        self.send("Page.navigate", url=url)
-        until = time.monotonic() + 30.0
-        while self.value("document.readyState") != "complete" or self.value("location.href") == "about:blank":
-            if time.monotonic() > until:
-                raise TimeoutError(f"{url} does not load")
-            time.sleep(0.05)
+        self._opened.add(url.partition("#")[0])
+        before = len(self.events("Page.loadEventFired"))
+        answer = self.send("Page.navigate", url=url)
+        assert "errorText" not in answer, answer
+        while len(self.events("Page.loadEventFired")) == before:
+            self._browser.wait()
 
     def value(self, expression: str):
-        answer = self.send("Runtime.evaluate", expression=expression, returnByValue=True)
+        """What an expression comes to; of a promise what it promises."""
+        answer = self.send("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
         assert "exceptionDetails" not in answer, answer
         return answer["result"].get("value")
 
     def press(self, key: str) -> None:
-        codes = {"ArrowLeft": 37, "ArrowRight": 39, "Home": 36, "End": 35, "Tab": 9, "Enter": 13}
         more = {"text": "\r"} if key == "Enter" else {}
         for kind in ("keyDown", "keyUp"):
-            self.send("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=codes[key], **more)
+            self.send("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=KEYS[key], **more)
             more = {}
-
-    def said(self, *methods: str) -> list[dict]:
-        """The events of some kinds so far."""
-        return [event for event in self.events if event.get("method") in methods]
-
-    def close(self) -> None:
-        os.close(self._out)
-        os.close(self._in)
-        self._process.kill()
-        self._process.wait()

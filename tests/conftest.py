@@ -11,6 +11,7 @@ from hypothesis import settings
 
 from gpubp.backend import Backend, choose_backend
 from gpubp.probe import probe_cuda
+from tests import browser
 
 settings.register_profile("gpubp", deadline=None, derandomize=True, max_examples=25)
 settings.load_profile("gpubp")
@@ -135,3 +136,21 @@ def pytest_terminal_summary(terminalreporter):
             if deviation > 0:
                 terminalreporter.line(f"{row:40s} {deviation:8.2g}  {what}")
         terminalreporter.line(f"none at all in {sum(deviation == 0 for deviation, _ in largest.values())} other rows")
+
+
+@pytest.fixture(scope="session")
+def chromium_process(tmp_path_factory):
+    executable = browser.find()
+    if executable is None:
+        pytest.skip(f"no browser: none of {', '.join(browser.NAMES)} is on the path")
+    with browser.opened(executable, tmp_path_factory.mktemp("browser")) as found:
+        yield found
+
+
+@pytest.fixture
+def chromium(chromium_process):
+    """A page in a browser, which asks for nothing that is not in it, and complains of nothing."""
+    with chromium_process.page() as page:
+        yield page
+        assert page.asked_for() == set()
+        assert page.events("Runtime.exceptionThrown", "Log.entryAdded", "Runtime.consoleAPICalled") == []

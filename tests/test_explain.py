@@ -19,6 +19,7 @@ from gpubp.explain import Passage, Term, explain, rain_network
 from gpubp.initialization import initial_weights
 from gpubp.losses import LOSSES, loss
 from gpubp.network import error_and_gradient
+from gpubp.wiring import with_equal_layers
 
 OPERATIONS = {"×": np.matmul, "∘": np.multiply, "+": np.add, "−": np.subtract, "·": np.multiply}
 
@@ -182,6 +183,18 @@ def test_inputs_are_not_written_to():
 def test_bad_input(change, message):
     with pytest.raises(DataError, match=message):
         explain(**rain_network()._asdict() | change)
+
+
+@pytest.mark.parametrize(
+    ("network", "message"),
+    [
+        (Network((2, 2, 1), skips=((0, 2),)), "2-2-1, has connections that skip layers"),
+        (with_equal_layers(Network((2, 2, 2)), [1, 2]), "2-2-2, has weights that are tied"),
+    ],
+)
+def test_what_is_no_plain_layered_network_is_refused(network, message):
+    with pytest.raises(DataError, match=message):
+        explain(*make(network))
 
 
 # The command

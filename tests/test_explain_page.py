@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import itertools
 import json
 import re
 from html.parser import HTMLParser
@@ -144,6 +145,19 @@ def test_the_drawing_has_the_weights_and_signs(name):
         np.testing.assert_allclose([float(line["stroke-width"]) for line in drawn], widths, atol=0.006)
     changed = lines(parsed.steps[-2])
     assert [line["stroke-width"] for line in changed] != [line["stroke-width"] for line in drawn]
+
+
+@pytest.mark.parametrize("name", ["rain", "biases"])
+def test_no_number_in_the_drawing_covers_another(name):
+    for step in Page(html_page(EXAMPLES[name])).steps:
+        labels = [
+            [float(named[side]) for side in ("x", "y", "width", "height")]
+            for tag, named in step["tags"]
+            if tag == "rect"
+        ]
+        for (x, y, width, height), (x_2, y_2, width_2, height_2) in itertools.combinations(labels, 2):
+            apart = x + width <= x_2 or x_2 + width_2 <= x or y + height <= y_2 or y_2 + height_2 <= y
+            assert apart, step["id"]
 
 
 def test_the_part_at_work_is_lit():
@@ -336,24 +350,32 @@ def test_misuse_of_the_command(tmp_path, iris):
 
 # In a browser
 
+VISIBLE = """[...document.querySelectorAll(".step")].filter((s) => s.checkVisibility()).map((s) => s.id).join()"""
+CUT_OFF = """[...document.querySelectorAll("svg text")].filter((text) => {
+    const box = text.getBBox(), { width, height } = text.ownerSVGElement.viewBox.baseVal;
+    const inside = box.x >= 0 && box.x + box.width <= width && box.y >= 0 && box.y + box.height <= height;
+    return text.checkVisibility() && !inside;
+}).map((text) => text.textContent).join()"""
+
 
 @pytest.fixture
-def chromium(tmp_path):
-    executable = browser.find()
-    if executable is None:
-        pytest.skip(f"no browser: none of {', '.join(browser.NAMES)} is on the path")
-    found = browser.Browser(executable, tmp_path / "profile")
-    yield found
-    found.close()
+def rain(tmp_path):
+    run("--html", tmp_path / "rain.html")
+    return (tmp_path / "rain.html").as_uri()
 
 
-VISIBLE = """[...document.querySelectorAll(".step")].filter((s) => s.checkVisibility()).map((s) => s.id).join()"""
+@pytest.fixture
+def written(tmp_path):
+    def write(example):
+        out = tmp_path / "example.html"
+        out.write_text(html_page(example, input_names=["a long_name of an input"] * example.x.shape[1]), "utf-8")
+        return out.as_uri()
+
+    return write
 
 
-def test_the_page_goes_on_and_back_by_keyboard_and_buttons(chromium, tmp_path):
-    out = tmp_path / "rain.html"
-    run("--html", out)
-    chromium.open(out.as_uri())
+def test_the_page_goes_on_and_back_by_keyboard_and_buttons(chromium, rain):
+    chromium.open(rain)
     assert chromium.value(VISIBLE) == "step-1"
     chromium.press("ArrowRight")
     chromium.press("ArrowRight")
@@ -373,51 +395,93 @@ def test_the_page_goes_on_and_back_by_keyboard_and_buttons(chromium, tmp_path):
     chromium.value("document.getElementById('on').focus()")
     chromium.press("Enter")
     assert chromium.value(VISIBLE) == "step-2"
-    chromium.value("history.back()")
-    for _ in range(40):
-        if chromium.value(VISIBLE) == "step-1":
-            break
+    chromium.value("new Promise((done) => { addEventListener('popstate', done); history.back(); }).then(() => null)")
     assert chromium.value(VISIBLE) == "step-1"
     chromium.value("document.getElementById('all').click()")
     assert chromium.value(VISIBLE).count("step-") == 16
 
-    chromium.open(out.as_uri() + "?again#step-7")
+
+def test_a_step_has_an_address_and_its_page_starts_at_the_top(chromium, rain):
+    chromium.screen(360)
+    chromium.open(rain + "#step-7")
     assert chromium.value(VISIBLE) == "step-7"
+    assert chromium.value("new Promise((done) => setTimeout(() => done(scrollY), 100))") == 0
+    chromium.value("document.getElementById('all').click()")
+    assert chromium.value("document.getElementById('step-7').getBoundingClientRect().top") == pytest.approx(0, abs=1)
 
-    loaded = {event["params"]["request"]["url"] for event in chromium.said("Network.requestWillBeSent")}
-    assert {url.partition("#")[0].partition("?")[0] for url in loaded} <= {out.as_uri(), "data:,"}
-    assert chromium.said("Runtime.exceptionThrown", "Log.entryAdded", "Runtime.consoleAPICalled") == []
 
-
-def test_a_focus_is_seen(chromium, tmp_path):
-    out = tmp_path / "rain.html"
-    run("--html", out)
-    chromium.open(out.as_uri())
+def test_a_focus_is_seen(chromium, rain):
+    chromium.open(rain)
     chromium.press("Tab")
     assert chromium.value("getComputedStyle(document.activeElement).outlineStyle") == "solid"
     assert chromium.value("parseFloat(getComputedStyle(document.activeElement).outlineWidth)") >= 2
 
 
-def test_without_javascript_and_on_paper_every_step_is_seen(chromium, tmp_path):
-    out = tmp_path / "rain.html"
-    run("--html", out)
-    chromium.send("Emulation.setEmulatedMedia", media="print")
-    chromium.open(out.as_uri())
-    assert chromium.value(VISIBLE).count("step-") == 16
-    chromium.send("Emulation.setEmulatedMedia", media="screen")
+def test_without_javascript_every_step_is_seen(chromium, rain):
     chromium.send("Emulation.setScriptExecutionDisabled", value=True)
-    chromium.open(out.as_uri() + "?plain")
+    chromium.open(rain)
     assert chromium.value(VISIBLE).count("step-") == 16
     assert chromium.value("document.getElementById('controls').checkVisibility()") is False
 
 
-def test_the_page_fits_a_narrow_screen_in_the_dark(chromium, tmp_path):
-    out = tmp_path / "rain.html"
-    run("--html", out)
-    chromium.send("Emulation.setDeviceMetricsOverride", width=360, height=700, deviceScaleFactor=1, mobile=True)
-    chromium.send("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": "dark"}])
+def test_on_paper_every_step_is_seen_and_nothing_is_cut_off(chromium, written):
+    chromium.screen(718)  # A4 without its margins
+    chromium.send("Emulation.setEmulatedMedia", media="print")
+    chromium.open(written(make(Network((16, 11, 9)), cases=MOST_CASES)))
+    assert chromium.value(VISIBLE).count("step-") == 16
+    assert chromium.value("document.querySelector('nav').checkVisibility()") is False
+    assert chromium.value(browser.TOO_WIDE) == ""
+    edges = "[...document.querySelectorAll('table, svg')].map((part) => part.getBoundingClientRect().right)"
+    assert max(chromium.value(edges)) <= 718
+
+
+@pytest.mark.parametrize("width", [360, 1280])
+def test_a_model_s_page_fits_the_screen_at_every_step(chromium, tmp_path, iris, width):
+    out = tmp_path / "iris.html"
+    run(iris, "--html", out)
+    chromium.screen(width)
     chromium.open(out.as_uri())
-    chromium.value("document.getElementById('all').click()")
-    assert chromium.value("document.documentElement.scrollWidth") <= 360
-    ground = chromium.value("getComputedStyle(document.body).backgroundColor")
-    assert max(map(int, re.findall(r"\d+", ground))) < 60
+    n_steps = chromium.value("document.querySelectorAll('.step').length")
+    for number in range(1, n_steps + 1):
+        assert chromium.value(VISIBLE) == f"step-{number}"
+        assert chromium.value(browser.TOO_WIDE) == ""
+        assert chromium.value("document.documentElement.scrollWidth") == width
+        assert chromium.value(CUT_OFF) == ""
+        chromium.press("ArrowRight")
+
+
+def test_the_keys_scroll_what_is_wide_where_the_focus_is_on_it(chromium, tmp_path, iris):
+    out = tmp_path / "iris.html"
+    run(iris, "--html", out)
+    chromium.screen(360)
+    chromium.open(out.as_uri() + "#step-2")
+    chromium.value("document.querySelector('#step-2 .terms').focus()")
+    chromium.press("ArrowRight")
+    assert chromium.value(VISIBLE) == "step-2"
+    chromium.value("document.activeElement.blur()")
+    chromium.press("ArrowRight")
+    assert chromium.value(VISIBLE) == "step-3"
+
+
+def test_a_drawing_wider_than_the_screen_shows_the_part_at_work(chromium, written):
+    chromium.open(written(make(Network((2, *[2] * 11, 1), hidden="tanh"))))
+    seen = """(() => { const lit = document.querySelector("#step-20 circle.active").getBoundingClientRect(),
+        figure = document.querySelector("#step-20 figure").getBoundingClientRect();
+        return figure.left < lit.left && lit.right < figure.right; })()"""
+    for _ in range(19):
+        chromium.press("ArrowRight")
+    assert chromium.value(VISIBLE) == "step-20"
+    assert chromium.value(seen) is True
+    assert chromium.value("scrollY") == 0
+
+
+def test_the_dark_is_dark(chromium, rain):
+    chromium.send("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": "dark"}])
+    chromium.open(rain)
+
+    def brightness(what, of):
+        return max(map(int, re.findall(r"\d+", chromium.value(f"getComputedStyle(document.{what}).{of}"))))
+
+    assert brightness("body", "backgroundColor") < 60
+    assert brightness("body", "color") > 200
+    assert brightness("querySelector('svg rect')", "fill") < 60

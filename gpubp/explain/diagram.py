@@ -1,15 +1,18 @@
 """A small network as a drawing of its own within a page: SVG, coloured by the page's style."""
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from html import escape
 from typing import NamedTuple
 
 import numpy as np
 
-RADIUS, APART, BETWEEN, MARGIN = 23, 66, 190, 34
-NAME_WIDTH, LONGEST_NAME = 118, 16
+RADIUS, APART, PAD = 26, 74, 4
+BETWEEN, BETWEEN_BARE = 180, 150
+"""From layer to layer, with numbers beside the connections and without."""
 WIDEST = 7.0
 MOST_NUMBERS = 24
+FONT, LONGEST_LINE = 13, 14
 
 
 class Picture(NamedTuple):
@@ -37,6 +40,21 @@ class Picture(NamedTuple):
     connections: Collection[int]
 
 
+class _Box(NamedTuple):
+    """Where a label stands: its middle, and half of its width and height."""
+
+    x: float
+    y: float
+    across: float
+    down: float
+
+    def shared(self, other: "_Box") -> float:
+        """Measure the area that both take up."""
+        width = self.across + other.across - abs(self.x - other.x)
+        height = self.down + other.down - abs(self.y - other.y)
+        return max(width, 0.0) * max(height, 0.0)
+
+
 def svg(picture: Picture, label: str, input_names: Sequence[str] = (), output_names: Sequence[str] = ()) -> str:
     """Draw a network, the inputs on the left; ``label`` says in words what is to be seen.
 
@@ -47,31 +65,42 @@ def svg(picture: Picture, label: str, input_names: Sequence[str] = (), output_na
     (True, 2)
     """
     sizes = [len(picture.weights[0]), *(block.shape[1] for block in picture.weights)]
+    inputs, outputs = [_lines_of(name) for name in input_names], [_lines_of(name) for name in output_names]
+    gaps = [BETWEEN if block.size <= MOST_NUMBERS else BETWEEN_BARE for block in picture.weights]
+    columns = PAD + _room_for(inputs) + RADIUS + np.cumsum([0, *gaps])
+    width = columns[-1] + RADIUS + _room_for(outputs) + PAD
     tallest = max(sizes)
-    left = MARGIN + (NAME_WIDTH if any(input_names) else 0)
-    width = left + BETWEEN * (len(sizes) - 1) + MARGIN + (NAME_WIDTH if any(output_names) else 0)
-    height = APART * (tallest - 1) + 2 * MARGIN + 14
+    height = APART * (tallest - 1) + 2 * (RADIUS + PAD) + (FONT + 4 if picture.biases else 0)
 
     def at(layer: int, unit: int) -> tuple[float, float]:
-        return left + BETWEEN * layer, MARGIN + APART * (unit + (tallest - sizes[layer]) / 2)
+        return float(columns[layer]), PAD + RADIUS + APART * (unit + (tallest - sizes[layer]) / 2)
 
     largest = max(float(np.max(np.abs(block))) for block in picture.weights) or 1.0
     parts: list[str] = []
     for k, block in enumerate(picture.weights, 1):
         parts += [_line(at(k - 1, i), at(k, j), w, largest, k in picture.connections) for (i, j), w in _each(block)]
+    taken: list[_Box] = []
+    for k, biases in enumerate(picture.biases, 1):
+        for unit, bias in enumerate(biases):
+            across, down = at(k, unit)
+            text = f"bias {short(bias)}"
+            taken.append(_box(text, across, down + RADIUS + FONT / 2 + 3))
+            parts.append(_label(text, taken[-1], f"bias {_sign(bias)}"))
     for k, numbers in picture.numbers.items():
         if numbers.size <= MOST_NUMBERS:
-            parts += [_number(at(k - 1, i), at(k, j), i, value) for (i, j), value in _each(numbers)]
+            ends = np.asarray([(at(k - 1, i), at(k, j)) for i, j in np.ndindex(numbers.shape)])
+            texts = [short(value) for value in numbers.ravel().tolist()]
+            boxes = _free_places(texts, ends, taken)
+            parts += map(_label, texts, boxes, map(_sign, numbers.ravel()))
+            taken += boxes
     for k, n in enumerate(sizes):
-        biases = picture.biases[k - 1] if k and picture.biases else None
         for unit in range(n):
             parts.append(_unit(at(k, unit), picture.outputs.get(k), unit, k in picture.units))
-            if biases is not None:
-                parts.append(_bias(at(k, unit), float(biases[unit])))
-    parts += [_name(at(0, unit), name, -1) for unit, name in enumerate(input_names)]
-    parts += [_name(at(len(sizes) - 1, unit), name, 1) for unit, name in enumerate(output_names)]
-    opening = f'<svg viewBox="0 0 {width:.0f} {height:.0f}" role="img" aria-label="{escape(label)}">'
-    return "\n".join([opening, *parts, "</svg>"])
+    parts += [_name(at(0, unit), *given, -1) for unit, given in enumerate(zip(inputs, input_names, strict=True))]
+    last = len(sizes) - 1
+    parts += [_name(at(last, unit), *given, 1) for unit, given in enumerate(zip(outputs, output_names, strict=True))]
+    box = f'viewBox="0 0 {width:.0f} {height:.0f}" style="--wide: {width:.0f}px; --high: {height:.0f}px"'
+    return "\n".join([f'<svg {box} role="img" aria-label="{escape(label)}">', *parts, "</svg>"])
 
 
 def short(value: float) -> str:
@@ -79,10 +108,10 @@ def short(value: float) -> str:
 
     Examples
     --------
-    >>> short(-0.12345), short(1234.5), short(0.0000123)
-    ('−0.123', '1.23e+03', '1.23e−05')
+    >>> short(-0.12345), short(1234.5), short(0.0000123), short(-0.0)
+    ('−0.123', '1.23e+03', '1.23e−05', '0')
     """
-    return f"{value:.3g}".replace("-", "−")
+    return f"{value + 0.0:.3g}".replace("-", "−")  # there is no minus before 0
 
 
 def _each(block: np.ndarray) -> list[tuple[tuple[int, int], float]]:
@@ -100,10 +129,46 @@ def _line(start: tuple[float, float], end: tuple[float, float], w: float, larges
     return f'<line class="{kind}" {ends} stroke-width="{width:.2f}"><title>{short(w)}</title></line>'
 
 
-def _number(start: tuple[float, float], end: tuple[float, float], i: int, value: float) -> str:
-    part = 0.28 + 0.13 * (i % 2)  # neighbours' numbers stand a little apart
-    across, down = (a + part * (b - a) for a, b in zip(start, end, strict=True))
-    return f'<text class="{_sign(value)}" x="{across:.1f}" y="{down + 4:.1f}">{short(value)}</text>'
+def _width(text: str) -> float:
+    return 0.62 * FONT * len(text)  # the fonts of systems have digits of 0.5 to 0.64
+
+
+def _box(text: str, across: float, down: float) -> _Box:
+    return _Box(across, down, _width(text) / 2 + 1, 0.47 * FONT)
+
+
+def _free_places(texts: Sequence[str], ways: np.ndarray, taken: Sequence[_Box]) -> list[_Box]:
+    """Choose where along its connection each number covers other labels the least, then other connections.
+
+    ``ways`` has shape (n, 2, 2): start and end, each across and down.
+    """
+    boxes: dict[int, _Box] = {}
+    for _ in range(2):  # the second time all others have places
+        for n, (text, (start, end)) in enumerate(zip(texts, ways, strict=True)):
+            others = [*taken, *(box for other, box in boxes.items() if other != n)]
+            nearest = (RADIUS + 2 + _width(text) / 2) / (end[0] - start[0])
+            places = [_box(text, *(start + part * (end - start))) for part in np.linspace(nearest, 1.0 - nearest, 15)]
+            boxes[n] = min(places, key=lambda place: (sum(map(place.shared, others)), _crossings(place, ways)))
+    return list(boxes.values())
+
+
+def _crossings(box: _Box, ways: np.ndarray) -> int:
+    """Count the connections that pass behind a label."""
+    starts, steps = ways[:, 0], ways[:, 1] - ways[:, 0]
+    x = np.linspace(box.x - box.across, box.x + box.across, 5)[:, None]
+    y = starts[:, 1] + (x - starts[:, 0]) / steps[:, 0] * steps[:, 1]
+    return int(np.any(np.abs(y - box.y) < box.down, axis=0).sum())
+
+
+def _label(text: str, box: _Box, kind: str) -> str:
+    x, y, across, down = box
+    ground = f'x="{x - across:.1f}" y="{y - down:.1f}" width="{2 * across:.1f}" height="{2 * down:.1f}"'
+    return f'<rect {ground} rx="3"/><text class="{kind}" x="{x:.1f}" y="{_foot(y)}">{text}</text>'
+
+
+def _foot(middle: float) -> str:
+    """Find the line on which a text stands whose digits have their middle there."""
+    return f"{middle + 0.36 * FONT:.1f}"
 
 
 def _unit(place: tuple[float, float], outputs: np.ndarray | None, unit: int, active: bool) -> str:
@@ -111,18 +176,36 @@ def _unit(place: tuple[float, float], outputs: np.ndarray | None, unit: int, act
     circle = f'<circle class="{"active" if active else "unit"}" cx="{across:.1f}" cy="{down:.1f}" r="{RADIUS}"/>'
     if outputs is None:
         return circle
-    return circle + f'<text class="y" x="{across:.1f}" y="{down + 4:.1f}">{short(float(outputs[unit]))}</text>'
+    text = short(float(outputs[unit]))
+    squeezed = f' textLength="{2 * RADIUS - 6}" lengthAdjust="spacingAndGlyphs"' if len(text) > 6 else ""
+    return circle + f'<text x="{across:.1f}" y="{_foot(down)}"{squeezed}>{text}</text>'
 
 
-def _bias(place: tuple[float, float], bias: float) -> str:
-    across, down = place[0], place[1] + RADIUS + 13
-    return f'<text class="bias {_sign(bias)}" x="{across:.1f}" y="{down:.1f}">bias {short(bias)}</text>'
+def _lines_of(name: str) -> list[str]:
+    """Cut a name into one line, or two that are about as long; what is longer still is cut off.
+
+    Examples
+    --------
+    >>> _lines_of("petal width (cm)"), _lines_of("nonflavanoid_phenols"), _lines_of("a" * 20)
+    (['petal', 'width (cm)'], ['nonflavanoid_', 'phenols'], ['aaaaaaaaaaaaa…'])
+    """
+    cuts = [found.end() for found in re.finditer(r"[ _/]", name[:-1])] if len(name) > LONGEST_LINE // 2 else []
+    cut = min(cuts, key=lambda cut: max(cut, len(name) - cut), default=len(name))
+    lines = [line.strip() for line in (name[:cut], name[cut:]) if line]
+    return [line if len(line) <= LONGEST_LINE else line[: LONGEST_LINE - 1] + "…" for line in lines]
 
 
-def _name(place: tuple[float, float], name: str, side: int) -> str:
+def _room_for(names: Sequence[Sequence[str]]) -> float:
+    longest = max((_width(line) for lines in names for line in lines), default=0.0)
+    return longest + 8 if longest else 0.0
+
+
+def _name(place: tuple[float, float], lines: Sequence[str], name: str, side: int) -> str:
     across, anchor = place[0] + side * (RADIUS + 8), "start" if side > 0 else "end"
-    shown = name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…"
-    return (
-        f'<text class="name" x="{across:.1f}" y="{place[1] + 4:.1f}" text-anchor="{anchor}">{escape(shown)}'
-        f"<title>{escape(name)}</title></text>"
-    )
+    top = place[1] - (len(lines) - 1) * 0.6 * FONT
+    texts = [
+        f'<text class="name" x="{across:.1f}" y="{_foot(top + 1.2 * FONT * k)}" text-anchor="{anchor}">'
+        f"{escape(line)}</text>"
+        for k, line in enumerate(lines)
+    ]
+    return f"<g><title>{escape(name)}</title>{''.join(texts)}</g>"

@@ -40,13 +40,20 @@ def fractions(formula: str) -> Iterator[str | Fraction]:
 
 
 def number_format(values: np.ndarray, precision: int) -> Callable[[float], str]:
-    """Choose how all numbers of a matrix are written: whole ones bare, small ones with an exponent."""
+    """Choose how all numbers of a matrix are written: whole ones bare, small ones with an exponent, 0 without a minus.
+
+    Examples
+    --------
+    >>> list(map(number_format(np.asarray([-0.0, 0.25]), 2), [-0.0, 0.25]))
+    ['0.00', '0.25']
+    """
     sizes = np.abs(values[values != 0])
+    form = f".{precision}f"
     if np.all(values == np.round(values)) and np.all(sizes < 1e6):
-        return lambda value: f"{value:.0f}"
-    if sizes.max(initial=0) < min(10.0 ** (1 - precision), 0.05) or sizes.max(initial=0) >= 1e6:
-        return lambda value: f"{value:.{max(precision - 1, 0)}e}"
-    return lambda value: f"{value:.{precision}f}"
+        form = ".0f"
+    elif sizes.max(initial=0) < min(10.0 ** (1 - precision), 0.05) or sizes.max(initial=0) >= 1e6:
+        form = f".{max(precision - 1, 0)}e"
+    return lambda value: format(value + 0.0, form)  # -0.0 + 0.0 is 0.0
 
 
 def worked_number(passage: Passage, precision: int) -> str:

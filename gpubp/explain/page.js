@@ -12,6 +12,7 @@
   }
 
   function show() {
+    document.body.classList.toggle("one-by-one", !showsAll);
     steps.forEach((step, k) => { step.hidden = !showsAll && k !== place; });
     links.forEach((link, k) => {
       if (k === place) link.setAttribute("aria-current", "step");
@@ -21,8 +22,12 @@
     on.setAttribute("aria-disabled", String(place === steps.length - 1));
     all.setAttribute("aria-pressed", String(showsAll));
     now.textContent = `Step ${place + 1} of ${steps.length}: ${steps[place].querySelector("h2").textContent}`;
-    if (showsAll) steps[place].scrollIntoView();
-    else scrollTo(0, 0);
+    if (showsAll) {
+      steps[place].scrollIntoView();
+    } else {
+      steps[place].querySelector("circle.active")?.scrollIntoView({ inline: "center" }); // in a drawing that scrolls
+      scrollTo(0, 0);
+    }
   }
 
   function go(to) {
@@ -45,7 +50,7 @@
     if (event.altKey || event.ctrlKey || event.metaKey || event.shiftKey || event.defaultPrevented) return;
     const ways = { ArrowLeft: place - 1, ArrowRight: place + 1, Home: 0, End: steps.length - 1 };
     if (!(event.key in ways)) return;
-    const wide = event.target.closest?.(".terms");
+    const wide = event.target.closest?.(".terms, figure");
     if (wide && wide.scrollWidth > wide.clientWidth) return; // the keys move its contents
     event.preventDefault();
     go(ways[event.key]);

@@ -5,6 +5,7 @@ Without JavaScript it is a long page with every step on it; with it, one step at
 
 import base64
 import hashlib
+import re
 from collections.abc import Sequence
 from html import escape
 from importlib.resources import files
@@ -253,17 +254,17 @@ def _section(
 <p class="where">{_STAGES[passage.stage]} · step {number} of {of}</p>
 <h2 id="title-{number}" tabindex="-1">{equation}{escape(passage.title)}</h2>
 <div class="beside">
+<figure>
+{drawing}
+</figure>
 <div class="text">
 <p class="formula">{_formula(passage.formula)}</p>
 <p>{escape(passage.meaning)}</p>
 <div class="terms" tabindex="0" role="group" aria-label="The matrices">
-{"".join(_term(term, precision) for term in passage.terms)}
-<div class="result">{_term(passage.result, precision)}</div>
+{"".join(f'<div class="term">{_term(term, precision)}</div>' for term in passage.terms)}
+<div class="term result">{_term(passage.result, precision)}</div>
 </div>
 {worked}</div>
-<figure>
-{drawing}
-</figure>
 </div>
 </section>"""
 
@@ -288,13 +289,15 @@ def _term(term: Term, precision: int) -> str:
     name = escape(term.name)
     if values.ndim == 0:
         return f'{sign}<span class="scalar"><i>{name}</i> <b>{_minus(write(float(values)))}</b></span>'
-    rows = ["".join(f"<td>{_minus(write(float(value)))}</td>" for value in row) for row in values]
+    rows = [[_minus(write(float(value))) for value in row] for row in values]
     if len(rows) > MOST_ROWS:
         half = MOST_ROWS // 2
-        rows = [*rows[:half], "<td>⋮</td>" * values.shape[1], *rows[-half:]]
+        rows = [*rows[:half], ["⋮"] * values.shape[1], *rows[-half:]]
+    letters = sum(max(map(len, column)) + 1 for column in zip(*rows, strict=True))
     shape = " × ".join(map(str, values.shape))
-    body = "".join(f"<tr>{row}</tr>" for row in rows)
-    return f"{sign}<table><caption><i>{name}</i> <small>{shape}</small></caption><tbody>{body}</tbody></table>"
+    body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
+    caption = f"<caption><i>{name}</i> <small>{shape}</small></caption>"
+    return f'{sign}<table style="--letters: {letters}">{caption}<tbody>{body}</tbody></table>'
 
 
 def _minus(text: str) -> str:
@@ -313,9 +316,9 @@ def _worked(passage: Passage, network: Network, precision: int, cases: Sequence[
             worked = worked_at(passage, precision, (row, unit), MOST_SUMMED)
             if not worked:
                 return ""
-            lines.append(
-                f"<li>{escape(_where(passage, network, row, unit, cases))}: <span>{escape(_minus(worked))}</span></li>"
-            )
+            # lines break before a sign only
+            parts = " ".join(f"<span>{escape(part)}</span>" for part in re.split(r" (?=[+=] )", _minus(worked)))
+            lines.append(f"<li>{escape(_where(passage, network, row, unit, cases))}: {parts}</li>")
     return f'<ul class="worked">\n{"".join(lines)}\n</ul>\n'
 
 

@@ -115,7 +115,8 @@ def explain(network: Network, theta: Array, x: Array, d: Array, *, learning_rate
     Raises
     ------
     DataError
-        If shapes do not fit the network, values are not finite, or the learning rate is not positive.
+        If shapes do not fit the network, values are not finite, the learning rate is not positive, or connections of
+        the network skip layers or are tied.
 
     Examples
     --------
@@ -126,6 +127,12 @@ def explain(network: Network, theta: Array, x: Array, d: Array, *, learning_rate
     """
     if not (math.isfinite(learning_rate) and learning_rate > 0):
         raise DataError(f"learning_rate must be finite and above 0, got {learning_rate}")
+    if network.skips or network.ties:
+        which = "connections that skip layers" if network.skips else "weights that are tied"
+        raise DataError(
+            f"explain walks through networks whose layers follow one upon the other, each weight by itself; this one, "
+            f"{'-'.join(map(str, network.sizes))}, has {which}"
+        )
     host = choose_backend("cpu")
     theta = admit_theta(network, host, "float64", theta)
     if theta.ndim != 1:
@@ -149,7 +156,7 @@ def explain(network: Network, theta: Array, x: Array, d: Array, *, learning_rate
 
 
 def _start(network: Network, theta: np.ndarray, x: np.ndarray, d: np.ndarray) -> Passage:
-    weights = [Term(",", _of("W", k), w) for k, w in enumerate(views(np, network, theta), 1)]
+    weights = [Term("and", _of("W", k), w) for k, w in enumerate(views(np, network, theta), 1)]
     sizes = "-".join(map(str, network.sizes))
     meaning = (
         f"A {sizes} network of {' and '.join(dict.fromkeys(network.activations))} units "
@@ -385,6 +392,9 @@ _ERRORS = {
     "absolute": _Formulas("E = Σ |yⱼ − dⱼ|", "∂E/∂yⱼ = sign(yⱼ − dⱼ)"),
     "huber": _Formulas("E = Σ ½ (yⱼ − dⱼ)², straight beyond the width", "∂E/∂yⱼ = yⱼ − dⱼ, within the width"),
     "log_cosh": _Formulas("E = Σ log cosh(yⱼ − dⱼ)", "∂E/∂yⱼ = tanh(yⱼ − dⱼ)"),
+    "dead_zone": _Formulas(
+        "E = Σ ½ ((yⱼ − dⱼ)² − width²), and 0 within the width", "∂E/∂yⱼ = yⱼ − dⱼ, and 0 within the width"
+    ),
 }
 _VALUES = {
     "identity": "xⱼ",
