@@ -256,6 +256,16 @@ def test_hinton_misuse(options, message):
         plotting.hinton_diagram(MODEL, **options)
 
 
+def test_connections_that_skip_layers():
+    network = Network((4, 3, 2), skips=[(0, 2)])
+    model = (network, initial_weights(network, dtype="float64"))
+    ax = plotting.hinton_diagram(model, layer=2)
+    drawn = sum(len(squares.get_paths()) for squares in ax.collections[1:])
+    assert drawn == 2 * (3 + 4 + 1)
+    with pytest.raises(DataError, match=r"connections that skip layers, \[\(0, 2\)\]"):
+        plotting.network_diagram(model)
+
+
 def test_a_hinton_diagram_too_large_to_be_seen():
     network = Network((300, 200, 1))
     with pytest.raises(DataError, match=r"60,200 weights .* choose some units"):

@@ -65,6 +65,11 @@ def network_diagram(
     array([5. , 2.5])
     """
     network, theta = network_and_theta(model)
+    if network.skips:
+        raise DataError(
+            f"the network has connections that skip layers, {list(network.skips)}, which no drawing here shows; "
+            "draw its weights with hinton_diagram, layer by layer"
+        )
     n_units = sum(network.sizes)
     if n_units > MOST_UNITS:
         raise DataError(

@@ -79,7 +79,7 @@ def hinton_diagram(
     """
     network, theta = network_and_theta(model)
     block = views(np, network, theta)[check_layer(layer, len(network.activations)) - 1]
-    n_below, n_units = network.sizes[layer - 1], network.sizes[layer]
+    n_below, n_units = block.shape[0] - network.bias, block.shape[1]  # those that skip layers to it are among them
     chosen = np.arange(n_units) if units is None else _chosen(units, n_units)
     rows, columns = _arrangement(input_shape, n_below)
     block = block[:, chosen]
