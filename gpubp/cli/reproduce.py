@@ -42,7 +42,7 @@ def reproduce(
 ) -> None:
     """Train the networks of the paper and of its longer chapter, and compare with what these report.
 
-    Ctrl-C ends it, and what there is by then is judged and reported.
+    Ctrl-C ends it, and what there is by then is told.
     """
     chosen = _chosen(names, everything)
     if report is not None:
@@ -67,7 +67,7 @@ def reproduce(
     if as_json:
         print_json(told)
     elif report is not None:
-        print_facts([("written", f"{report}: {', '.join(FILES)} and {len(pictures)} pictures")], console)
+        print_facts([("written", f"{report}: {', '.join(FILES)} and the pictures")], console)
 
 
 def _chosen(names: list[str] | None, everything: bool) -> list[str]:
@@ -83,7 +83,9 @@ def _chosen(names: list[str] | None, everything: bool) -> list[str]:
 def _make_folder(folder: Path) -> None:
     """Make the folder, and find out before long work whether a report can be drawn and written to it."""
     new_figure()
-    if not folder.is_dir():
+    if folder.exists() and not folder.is_dir():
+        raise DataError(f"{folder} is not a folder; a report is a folder of files: give the name of a new one")
+    if not folder.exists():
         check_output(folder)
         folder.mkdir()
     for name in FILES:

@@ -83,8 +83,8 @@ class Solvers:
         "slower than methods that use second derivatives, but simpler, and done by local computations (Nature 323)"
     )
     criterion: str = (
-        "on every experiment that eq. (9) learns, L-BFGS and Levenberg-Marquardt need fewer sweeps than it, by the "
-        "medians over the first weights from which both get there, of which there are some"
+        "on every experiment that eq. (9) learns, L-BFGS and Levenberg-Marquardt get there from some of the same first "
+        "weights, and from these in fewer sweeps (medians)"
     )
 
     @property
@@ -92,8 +92,8 @@ class Solvers:
         """Say in a line what is compared."""
         return (
             f"{', '.join(experiment.name for experiment in self.experiments)}, each with its own network and first "
-            f"weights, in float64; {self.stacked} networks for each rule, {self.singly} for each method of second "
-            f"order, with {self.sweeps:,} and {self.single_sweeps:,} sweeps at most; momentum 0.9; the step size of a "
+            f"weights, in float64; for each rule up to {self.stacked} networks of {self.sweeps:,} sweeps at most, for "
+            f"each method of second order up to {self.singly} of {self.single_sweeps:,}; momentum 0.9; the step of a "
             f"rule is the one of {', '.join(f'{rate:g}' for rate in RATES)} with the fewest sweeps on average over "
             f"{TRIED} other networks, where those that are not done count with all they had; among equals, the one "
             f"with the smallest error"

@@ -25,7 +25,7 @@ def markdown(results: Results, *, level: int = 1, folder: str = "") -> str:
     parts = [f"{'#' * level} {words.TITLE}"]
     if missing := words.unfinished(results):
         parts.append(f"**{_escaped(missing)}**")
-    parts.append(_table(["study", "what is learned", "networks done", "verdict"], words.verdicts(results), n_text=4))
+    parts.append(_table(words.VERDICTS, words.verdicts(results), n_text=4))
     command, *run = words.run(results)
     parts.append(f"    {command[1]}")
     parts.append("\n".join(f"- {_escaped(label)}: {_escaped(text)}" for label, text in run))
@@ -45,7 +45,7 @@ def _section(study: StudyResults, level: int, folder: str) -> list[str]:
         parts += [_escaped(table["caption"])] * bool(table["caption"]) + [_of(table)]
     for picture in study["pictures"]:
         caption = _escaped(picture["caption"])
-        parts += [f"![{caption}]({folder}{picture['file']})", caption]
+        parts += [f"![{caption}]({folder}{picture['file']})", f"*{caption}*"]
     return parts
 
 

@@ -70,19 +70,18 @@ def _verdicts(results: Results) -> str:
         [f'<a href="#study-{number}">{escape(row[0])}</a>', *map(escape, row[1:])]
         for number, row in enumerate(words.verdicts(results), 1)
     ]
-    return _table("Verdicts", "", ["study", "what is learned", "networks done", "verdict"], cells, n_text=4)
+    return _table("Verdicts", "", words.VERDICTS, cells, n_text=4)
 
 
 def _section(number: int, study: StudyResults, pictures: Mapping[str, bytes]) -> str:
     *about, _ = words.about(study)
-    verdict = study["verdict"]
-    sign = words.SIGNS.get(verdict["reached"], "")
+    reached, why = escape(study["verdict"]["reached"]), escape(study["verdict"]["why"])
+    sign = f'<span aria-hidden="true">{words.SIGNS.get(reached, "")}</span>'
     tables = "\n".join(_of(table, study["name"]) for table in words.tables(study))
     figures = "\n".join(_figure(picture, pictures) for picture in study["pictures"])
     return f"""<section id="study-{number}" aria-labelledby="title-{number}">
 <h2 id="title-{number}">{escape(study["name"])}: {escape(study["title"])}</h2>
-<p class="verdict"><strong><span aria-hidden="true">{sign}</span> {escape(verdict["reached"])}</strong>:
-{escape(verdict["why"])}</p>
+<p class="verdict"><strong>{sign} {reached}</strong>: {why}</p>
 {_labelled(about)}
 {tables}
 {figures}
@@ -96,7 +95,7 @@ def _labelled(lines: Iterable[tuple[str, str]]) -> str:
 
 def _of(table: TableResults, study: str) -> str:
     cells = [[escape(cell) for cell in row] for row in table["rows"]]
-    name = table["caption"] or f"{study}: {table['headings'][0] or 'what was found'}"
+    name = table["caption"] or f"{study}: {table['headings'][0]}"
     return _table(name, table["caption"], table["headings"], cells, n_text=table["n_text"])
 
 

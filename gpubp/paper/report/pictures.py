@@ -33,6 +33,8 @@ def pictures_of(told: StudyResults, pictures: tuple[Picture, ...]) -> dict[str, 
 
 def draw_histogram(ax: "Axes", histogram: Histogram, median: float | None) -> None:
     """Draw bars over sweeps on a logarithmic scale, and a line where half of all networks are done."""
+    from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
+
     edges, style = histogram["edges"], STYLES[0]
     widths = [right - left for left, right in pairwise(edges)]
     ax.bar(edges[:-1], histogram["counts"], widths, align="edge", color=style.color, edgecolor="white", linewidth=0.5)
@@ -41,7 +43,10 @@ def draw_histogram(ax: "Axes", histogram: Histogram, median: float | None) -> No
         ax.legend(frameon=False)
     if edges[-1] > 3.0 * edges[0]:
         ax.set_xscale("log")
-        ax.xaxis.set_major_formatter("{x:,.0f}")
+        ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        ax.xaxis.set_minor_formatter(NullFormatter())
+    ax.xaxis.set_major_formatter("{x:,.0f}")
+    ax.yaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set_xlabel("sweeps")
     ax.set_ylabel("networks")
     ax.spines[["top", "right"]].set_visible(False)

@@ -21,6 +21,10 @@ SWEEPS_PICTURE = "sweeps"
 """The name of the picture of the histogram, which every study has whose networks make one group."""
 
 
+INTERRUPTED = {"reached": "undecided", "why": "interrupted before the networks had all their sweeps"}
+"""The verdict on a study that somebody ended, whatever its own was by then."""
+
+
 class Histogram(TypedDict):
     """How many networks were done after how many sweeps: ``edges`` are one more than ``counts``."""
 
@@ -88,7 +92,7 @@ def new_results(command: str, asked: Sequence[str], device: str = "auto") -> Res
             "device": choose_backend(device).name,
         },
         "versions": {"gpubp": __version__, "Python": platform.python_version(), **_versions("numpy", "numba", "cupy")},
-        "asked": list(asked),
+        "asked": [_printable(name) for name in asked],
         "studies": [],
     }
 
@@ -117,7 +121,7 @@ def study_results(study: Study, found: Findings, sweeps: int | None = None) -> S
         "histogram": _histogram(solved) if len(solved) else None,
         "seconds": round(float(found.seconds), 2),
         "stop_reason": found.stop_reason,
-        "verdict": dict(found.verdict._asdict()),
+        "verdict": INTERRUPTED if found.stop_reason == "interrupted" else dict(found.verdict._asdict()),
         "facts": [fact._asdict() for fact in found.facts],
         "tables": [
             {
@@ -141,7 +145,8 @@ def study_results(study: Study, found: Findings, sweeps: int | None = None) -> S
 
 def _caption(told: StudyResults) -> str:
     never = told["networks"] - told["solved"]
-    more = f"; {never:,} more were not within {told['most_sweeps']:,}" if never else ""
+    in_time = "by then" if told["verdict"] == INTERRUPTED else f"within {told['most_sweeps']:,}"
+    more = f"; {never:,} more were not {in_time}" if never else ""
     return f"After how many sweeps each of {told['solved']:,} networks was done{more}"
 
 

@@ -4,19 +4,21 @@ from gpubp.paper.report.results import Results, StudyResults, TableResults
 
 TITLE = "The experiments of 1986, run again"
 
-SIGNS = {"reproduced": "✓", "partly": "◐", "not reproduced": "✗"}
+SIGNS = {"reproduced": "✓", "partly": "◐", "not reproduced": "✗", "undecided": "…"}
 """Beside the word, never in place of it."""
 
 
 def about(study: StudyResults) -> list[tuple[str, str]]:
     """Say in labelled lines what was done, and what came of it."""
-    took = seconds(study["seconds"]) + (", interrupted" if study["stop_reason"] == "interrupted" else "")
-    done = share_done(study)
+    done, took = share_done(study), seconds(study["seconds"])
+    in_time = f"within {study['most_sweeps']:,} sweeps"
+    if study["stop_reason"] == "interrupted":
+        in_time, took = "by then", f"{took}, interrupted"
     return [
         ("setting", study["setting"]),
         ("reported", study["reported"]),
         ("criterion", study["criterion"]),
-        ("here", f"{done} networks done within {study['most_sweeps']:,} sweeps ({took})") if done else ("time", took),
+        ("here", f"{done} networks done {in_time} ({took})") if done else ("time", took),
         ("verdict", f"{study['verdict']['reached']}: {study['verdict']['why']}"),
     ]
 
@@ -37,7 +39,7 @@ def tables(study: StudyResults) -> list[TableResults]:
         found.append(
             {
                 "caption": "",
-                "headings": ["of those that are done" if study["networks"] else "", "paper", "here"],
+                "headings": ["of those that are done" if study["networks"] else "claim", "paper", "here"],
                 "rows": [[fact["what"], fact["paper"], fact["found"]] for fact in study["facts"]],
                 "n_text": 3,
             }
@@ -45,14 +47,18 @@ def tables(study: StudyResults) -> list[TableResults]:
     return [*found, *study["tables"]]
 
 
+VERDICTS = ("study", "verdict", "networks done", "what is learned")
+"""The headings of :func:`verdicts`."""
+
+
 def verdicts(results: Results) -> list[tuple[str, str, str, str]]:
-    """Give each study's name, title, share of networks done, and verdict."""
+    """Give a line for each study."""
     return [
         (
             study["name"],
-            study["title"],
-            share_done(study),
             f"{SIGNS.get(study['verdict']['reached'], '')} {study['verdict']['reached']}".strip(),
+            share_done(study) or "-",
+            study["title"],
         )
         for study in results["studies"]
     ]
