@@ -8,7 +8,7 @@ import pytest
 from gpubp.initialization import initial_weights
 from gpubp.network import Network, views
 from gpubp.paper import cases, symmetry
-from gpubp.paper.experiment import Runs, run_seeds
+from gpubp.paper.experiment import Experiment, Runs, run_seeds
 from gpubp.paper.studies import STUDIES
 from gpubp.prediction import predict
 from gpubp.training import all_right
@@ -43,8 +43,9 @@ class TestCases:
         np.testing.assert_array_equal(d[off], x[off, 1:])
         np.testing.assert_array_equal(d[on], 1.0 - x[on, 1:])
 
-    @pytest.mark.parametrize("experiment", STUDIES.values(), ids=STUDIES)
-    def test_fit_their_networks(self, experiment):
+    @pytest.mark.parametrize("name", [name for name, study in STUDIES.items() if isinstance(study, Experiment)])
+    def test_fit_their_networks(self, name):
+        experiment = STUDIES[name]
         x, d = experiment.cases()
         assert (x.shape[1], d.shape[1]) == (experiment.network.sizes[0], experiment.network.sizes[-1])
         assert set(experiment.network.activations) == {"logistic"}  # eq. (2)

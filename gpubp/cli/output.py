@@ -29,6 +29,7 @@ notes = Console(markup=False, highlight=False, emoji=False, stderr=True)
 
 _LABEL_WIDTH = 11
 _MOST_WIDE = 100
+_NO_LIMIT = 10_000
 _METRICS = {
     "accuracy": "accuracy",
     "balanced_accuracy": "balanced accuracy",
@@ -106,7 +107,9 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, left:
     for number, row in enumerate(rows):
         is_last = number == len(rows) - 1
         table.add_row(*row, style="bold" if total and is_last else "")
-    console.print(table, width=None if console.is_terminal else 10_000)
+    # a console prints nothing wider than itself, and one that is no terminal takes itself to be 80 columns wide
+    wide = Console(file=console.file, width=_NO_LIMIT, markup=False, highlight=False, emoji=False)
+    (console if console.is_terminal else wide).print(table)
 
 
 def print_scores(scores: dict[str, dict[str, float]], rows: dict[str, int]) -> None:

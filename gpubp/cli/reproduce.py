@@ -1,7 +1,9 @@
-"""``gpubp reproduce``: the paper's experiments, from many first weights at once."""
+"""``gpubp reproduce``: the paper's experiments, from many first weights at once; on the screen, or as a report."""
 
+import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
@@ -9,10 +11,12 @@ import typer
 from rich.console import Console
 from rich.progress import Progress as Bar
 
-from gpubp.cli.output import console, print_facts, print_json, print_table
+from gpubp.cli.output import check_output, console, print_facts, print_json, print_table
 from gpubp.errors import DataError
+from gpubp.paper.report import FILES, new_results, pictures_of, study_results, words, write_report
+from gpubp.paper.report.results import StudyResults
 from gpubp.paper.studies import STUDIES
-from gpubp.paper.study import Findings, Study
+from gpubp.plotting.figure import new_figure
 from gpubp.registry import unknown
 
 
@@ -25,70 +29,85 @@ def reproduce(
         int | None, typer.Option(min=1, help="At most so many; else each experiment's own number.", show_default=False)
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Every experiment.")] = False,
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help=f"Write {', '.join(FILES)} and pictures there, after each experiment anew.",
+            show_default=False,
+        ),
+    ] = None,
     device: Annotated[str, typer.Option(metavar="NAME", help="auto, cpu, cuda or cuda:N.")] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
 ) -> None:
-    """Train the networks of the paper and of its longer chapter, and compare with what these report."""
-    chosen = list(STUDIES) if everything else names or []
+    """Train the networks of the paper and of its longer chapter, and compare with what these report.
+
+    Ctrl-C ends it, and what there is by then is told.
+    """
+    chosen = _chosen(names, everything)
+    if report is not None:
+        _make_folder(report)
+    results = new_results(_command(names, seeds, sweeps, everything, report, device), chosen, device)
+    pictures: dict[str, bytes] = {}
+    told = []
+    for number, study in enumerate((STUDIES[name] for name in chosen), 1):
+        place = f"{number} of {len(chosen)}, " if len(chosen) > 1 else ""
+        with _bar(f"{place}{study.name}", sweeps or study.sweeps) as callback:
+            found = study.run(seeds, sweeps=sweeps, device=device, callbacks=(callback,))
+        results["studies"].append(study_results(study, found, sweeps))
+        if as_json:
+            told.append({**results["studies"][-1], "sweeps": found.sweeps.tolist()})
+        else:
+            _show(results["studies"][-1])
+        if report is not None:
+            pictures |= pictures_of(results["studies"][-1], found.pictures)
+            write_report(report, results, pictures)
+        if found.stop_reason == "interrupted":
+            break
+    if as_json:
+        print_json(told)
+    elif report is not None:
+        print_facts([("written", f"{report}: {', '.join(FILES)} and the pictures")], console)
+
+
+def _chosen(names: list[str] | None, everything: bool) -> list[str]:
+    chosen = list(STUDIES) if everything else list(dict.fromkeys(names or []))
     if not chosen:
         raise DataError(f"name an experiment, or give --all: {', '.join(STUDIES)}")
     for name in chosen:
         if name not in STUDIES:
             raise DataError(unknown("experiment", name, STUDIES))
-    told = []
-    for study in [STUDIES[name] for name in chosen]:
-        with _bar(study.name, sweeps or study.sweeps) as callback:
-            found = study.run(seeds, sweeps=sweeps, device=device, callbacks=(callback,))
-        if as_json:
-            told.append(_as_json(study, found))
-        else:
-            _show(study, found, sweeps or study.sweeps)
-        if found.stop_reason == "interrupted":
-            break
-    if as_json:
-        print_json(told)
+    return chosen
 
 
-def _show(study: Study, found: Findings, sweeps: int) -> None:
-    n, n_solved = len(found.solved), int(np.sum(found.solved))
-    so_far = ", interrupted" if found.stop_reason == "interrupted" else ""
-    print_facts(
-        [
-            (study.name, study.title),
-            ("setting", study.setting),
-            ("reported", study.says),
-            ("criterion", study.criterion),
-            ("here", f"{n_solved} of {n} networks done within {sweeps} sweeps ({found.seconds:.1f} s{so_far})"),
-            ("verdict", f"{found.verdict.reached}: {found.verdict.why}"),
-        ],
-        console,
-    )
-    headings = ["sweeps until", "a quarter", "half", "three quarters are done"]
-    print_table(headings, [["", *map(_sweeps, found.quartiles())]])
-    if found.facts:
-        print_table(["of those that are done", "paper", "here"], found.facts, left=3)
+def _make_folder(folder: Path) -> None:
+    """Make the folder, and find out before long work whether a report can be drawn and written to it."""
+    new_figure()
+    if folder.exists() and not folder.is_dir():
+        raise DataError(f"{folder} is not a folder; a report is a folder of files: give the name of a new one")
+    if not folder.exists():
+        check_output(folder)
+        folder.mkdir()
+    for name in FILES:
+        check_output(folder / name)
+
+
+def _command(
+    names: list[str] | None, seeds: int, sweeps: int | None, everything: bool, report: Path | None, device: str
+) -> str:
+    """Write out the command as it can be given again."""
+    parts = ["gpubp", "reproduce", *(["--all"] if everything else names or []), "--seeds", str(seeds)]
+    parts += ["--sweeps", str(sweeps)] * (sweeps is not None) + ["--device", device] * (device != "auto")
+    return shlex.join(parts + (["--report", str(report)] if report is not None else []))
+
+
+def _show(study: StudyResults) -> None:
+    print_facts([(study["name"], study["title"]), *words.about(study)], console)
+    for table in words.tables(study):
+        if table["caption"]:
+            print_facts([("", table["caption"])], console)
+        print_table(table["headings"], table["rows"], left=table["n_text"])
     console.print()
-
-
-def _sweeps(number: float) -> str:
-    return f"{number:,.0f}" if np.isfinite(number) else "never"
-
-
-def _as_json(study: Study, found: Findings) -> dict[str, Any]:
-    return {
-        "name": study.name,
-        "setting": study.setting,
-        "reported": study.says,
-        "criterion": study.criterion,
-        "networks": len(found.solved),
-        "solved": int(np.sum(found.solved)),
-        "sweeps": found.sweeps.tolist(),
-        "quartiles": list(found.quartiles()),
-        "seconds": found.seconds,
-        "stop_reason": found.stop_reason,
-        "verdict": found.verdict._asdict(),
-        "facts": [fact._asdict() for fact in found.facts],
-    }
 
 
 @contextmanager
@@ -103,7 +122,7 @@ def _bar(name: str, sweeps: int) -> Iterator[Callable[[Any], None]]:
 
         def callback(progress: Any) -> None:
             if progress.epoch % 20 == 0:
-                done = np.mean(np.isnan(progress.error))
-                bar.update(task, completed=progress.epoch, description=f"{name}: {done:.0%} done")
+                told = f"{name}: {np.mean(np.isnan(progress.error)):.0%} done"
+                bar.update(task, completed=progress.epoch, total=progress.epochs, description=told)
 
         yield callback

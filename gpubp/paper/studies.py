@@ -8,6 +8,7 @@ from gpubp.descent import momentum
 from gpubp.network import Network
 from gpubp.paper import cases, symmetry
 from gpubp.paper.experiment import Experiment, Runs
+from gpubp.paper.solvers import Solvers
 from gpubp.paper.study import Study, Verdict
 
 CHAPTER = "Rumelhart, Hinton & Williams (1986), Parallel Distributed Processing 1, chapter 8"
@@ -97,3 +98,7 @@ STUDIES: dict[str, Study] = {
         ),
     )
 }
+
+RACED = ("symmetry", "xor", "parity", "encoder", "addition", "negation")
+
+STUDIES["solvers"] = Solvers(tuple(study for name in RACED if isinstance(study := STUDIES[name], Experiment)))

@@ -25,6 +25,15 @@ class Verdict(NamedTuple):
     why: str
 
 
+class Table(NamedTuple):
+    """Figures of a study's own, as text; the first ``n_text`` columns are words, the rest are numbers."""
+
+    caption: str
+    headings: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    n_text: int = 1
+
+
 class Picture(NamedTuple):
     """A picture of what was found, drawn when somebody wants it; the name is for a file."""
 
@@ -40,7 +49,7 @@ class Findings:
     Attributes
     ----------
     solved : (K,) array of bool
-        Which were done in time.
+        Which were done in time; K is 0 where a study compares several groups, of which its tables tell.
     sweeps : (K,) array of int
         After how many sweeps, or how many they had.
     seconds : float
@@ -50,6 +59,7 @@ class Findings:
     verdict : Verdict
     facts : list of Fact
     pictures : tuple of Picture
+    tables : tuple of Table
     """
 
     solved: np.ndarray
@@ -59,6 +69,7 @@ class Findings:
     verdict: Verdict
     facts: list[Fact]
     pictures: tuple[Picture, ...] = ()
+    tables: tuple[Table, ...] = ()
 
     def quartiles(self) -> tuple[float, float, float]:
         """Find after how many sweeps a quarter, a half and three quarters of all networks were done, if they were."""

@@ -1,0 +1,47 @@
+"""The 1986 paper's studies from Python, and a report of them: here two of them, quickly, in a folder that passes away.
+
+`python examples/reproduce_the_paper.py docs` runs all of them in full, for some minutes, and writes docs/paper/ and
+what stands between the two marks of docs/paper.md; `docs text` writes the text alone, from the data that are there.
+"""
+
+import json
+import re
+import sys
+import tempfile
+from pathlib import Path
+
+from gpubp.paper.report import DATA, as_json, markdown, new_results, pictures_of, study_results, write_report
+from gpubp.paper.studies import STUDIES
+from gpubp.persistence import write_whole
+
+MARKED = re.compile(r"(<!-- results -->\n).*(<!-- end -->\n)", re.DOTALL)
+
+
+def run(names, n_networks, sweeps):
+    """Run studies, and give what is told of them and their pictures."""
+    results, pictures = new_results(f"python {' '.join(sys.argv)}", names), {}
+    for name in names:
+        found = STUDIES[name].run(n_networks, sweeps=sweeps)
+        told = study_results(STUDIES[name], found, sweeps)
+        results["studies"].append(told)
+        pictures |= pictures_of(told, found.pictures)
+        print(f"{name}: {found.verdict.reached}, {found.verdict.why} ({found.seconds:.1f} s)", flush=True)
+    return results, pictures
+
+
+if len(sys.argv) == 1:
+    with tempfile.TemporaryDirectory() as folder:
+        write_report(Path(folder), *run(["xor", "negation"], 50, 1000))
+        print(*sorted(path.name for path in Path(folder).iterdir()))
+else:
+    docs = Path(sys.argv[1])
+    if sys.argv[2:] != ["text"]:
+        results, pictures = run(list(STUDIES), 1000, None)
+        for path in (docs / "paper").glob("*.png"):
+            path.unlink()
+        for file, content in {DATA: as_json(results).encode(), **pictures}.items():
+            write_whole(docs / "paper" / file, content)
+    results = json.loads((docs / "paper" / DATA).read_text(encoding="utf-8"))
+    text = markdown(results, level=2, folder="paper/")
+    page = (docs / "paper.md").read_text(encoding="utf-8")
+    write_whole(docs / "paper.md", MARKED.sub(lambda mark: f"{mark[1]}\n{text}\n{mark[2]}", page).encode())

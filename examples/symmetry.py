@@ -1,0 +1,38 @@
+"""The paper's symmetry network, a thousand times in one call; then the weights of one, drawn as the paper draws."""
+
+import tempfile
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+import gpubp
+from gpubp.plotting import hinton_diagram
+
+symmetry = gpubp.load_dataset("symmetry")
+network = gpubp.Network((6, 2, 1), hidden="logistic", output="logistic", loss="squared")
+theta = gpubp.initial_weights(network, seed=range(1000), scheme="uniform", scale=0.3)
+
+fit = gpubp.train(
+    network,
+    symmetry.x,
+    symmetry.d,
+    theta=theta,
+    rule=gpubp.momentum(0.1, 0.9),
+    epochs=1425,  # as many as the paper's network needed
+    batch_size="sweep",
+    mean=False,
+    until=partial(gpubp.all_right, within=0.5),
+)
+print(f"{np.sum(fit.solved)} of {len(theta)} networks tell symmetric vectors after 1,425 sweeps or fewer")
+
+first = int(np.flatnonzero(fit.solved)[0])
+into_hidden = fit.theta[first][:14].reshape(7, 2)  # six weights and a bias for each of the two units
+print(f"the weights into the hidden units of the network of seed {first}, the biases last:")
+print(np.round(into_hidden.T, 1))
+
+with tempfile.TemporaryDirectory() as folder:
+    path = Path(folder) / "symmetry.png"
+    ax = hinton_diagram((network, fit.theta[first]), unit_names=["hidden unit 1", "hidden unit 2"])
+    ax.figure.savefig(path)
+    print(f"drawn in {path.name}")

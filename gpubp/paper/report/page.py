@@ -1,0 +1,130 @@
+"""A report as one page that needs nothing else: no network, no fonts, no scripts; its pictures are in it."""
+
+import base64
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from importlib.resources import files
+
+from gpubp.paper.report import words
+from gpubp.paper.report.results import PictureResults, Results, StudyResults, TableResults
+
+
+def html_page(results: Results, pictures: Mapping[str, bytes]) -> str:
+    """Write the report.
+
+    Parameters
+    ----------
+    results : Results
+        All of its text is escaped.
+    pictures : mapping of str to bytes
+        PNG, by the names of their files.
+
+    Returns
+    -------
+    str
+        HTML.
+    """
+    missing = words.unfinished(results)
+    sections = [_section(number, study, pictures) for number, study in enumerate(results["studies"], 1)]
+    return _PAGE.format(
+        title=escape(words.TITLE),
+        style=(files("gpubp.paper.report") / "page.css").read_text(encoding="utf-8"),
+        missing=f'<p class="missing">{escape(missing)}</p>\n' if missing else "",
+        verdicts=_verdicts(results),
+        run=_labelled(words.run(results)),
+        sections="\n".join(sections),
+    )
+
+
+_PAGE = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; img-src data:">
+<link rel="icon" href="data:,">
+<title>{title}</title>
+<style>
+{style}</style>
+</head>
+<body>
+<header>
+<h1>{title}</h1>
+{missing}{verdicts}
+{run}
+</header>
+<main>
+{sections}
+</main>
+<footer>
+<p>A network is done when every output for every case is on the side where it belongs, by the study's setting. Settings
+and claims are those of Rumelhart, Hinton and Williams (1986), Nature 323, and of their longer chapter of that year.</p>
+</footer>
+</body>
+</html>
+"""
+
+
+def _verdicts(results: Results) -> str:
+    cells = [
+        [f'<a href="#study-{number}">{escape(row[0])}</a>', *map(escape, row[1:])]
+        for number, row in enumerate(words.verdicts(results), 1)
+    ]
+    return _table("Verdicts", "", words.VERDICTS, cells, n_text=4)
+
+
+def _section(number: int, study: StudyResults, pictures: Mapping[str, bytes]) -> str:
+    *about, _ = words.about(study)
+    reached, why = escape(study["verdict"]["reached"]), escape(study["verdict"]["why"])
+    sign = f'<span aria-hidden="true">{words.SIGNS.get(reached, "")}</span>'
+    tables = "\n".join(_of(table, study["name"]) for table in words.tables(study))
+    figures = "\n".join(_figure(picture, pictures) for picture in study["pictures"])
+    return f"""<section id="study-{number}" aria-labelledby="title-{number}">
+<h2 id="title-{number}">{escape(study["name"])}: {escape(study["title"])}</h2>
+<p class="verdict"><strong>{sign} {reached}</strong>: {why}</p>
+{_labelled(about)}
+{tables}
+{figures}
+</section>"""
+
+
+def _labelled(lines: Iterable[tuple[str, str]]) -> str:
+    parts = (f"<div><dt>{escape(label)}</dt><dd>{escape(text)}</dd></div>" for label, text in lines)
+    return f"<dl>{''.join(parts)}</dl>"
+
+
+def _of(table: TableResults, study: str) -> str:
+    cells = [[escape(cell) for cell in row] for row in table["rows"]]
+    name = table["caption"] or f"{study}: {table['headings'][0]}"
+    return _table(name, table["caption"], table["headings"], cells, n_text=table["n_text"])
+
+
+def _table(name: str, caption: str, headings: Sequence[str], rows: Sequence[Sequence[str]], *, n_text: int) -> str:
+    """Lay out cells that are HTML already; a wide table scrolls, and can be reached by the keyboard."""
+
+    def marked(column: int) -> str:
+        return "" if column < n_text else ' class="number"'
+
+    head = "".join(f'<th scope="col"{marked(c)}>{escape(text)}</th>' for c, text in enumerate(headings))
+    body = "\n".join(
+        f'<tr><th scope="row">{first}</th>'
+        + "".join(f"<td{marked(c)}>{cell}</td>" for c, cell in enumerate(rest, 1))
+        + "</tr>"
+        for first, *rest in rows
+    )
+    title = f"<caption>{escape(caption)}</caption>" if caption else ""
+    return f"""<div class="wide" tabindex="0" role="region" aria-label="{escape(name)}">
+<table>{title}<thead><tr>{head}</tr></thead>
+<tbody>
+{body}
+</tbody></table>
+</div>"""
+
+
+def _figure(picture: PictureResults, pictures: Mapping[str, bytes]) -> str:
+    """Embed a picture; who listens hears its caption once, as its alternative text."""
+    caption, data = escape(picture["caption"]), base64.b64encode(pictures[picture["file"]]).decode()
+    return f"""<figure>
+<img alt="{caption}" src="data:image/png;base64,{data}">
+<figcaption aria-hidden="true">{caption}</figcaption>
+</figure>"""

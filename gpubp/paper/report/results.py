@@ -1,0 +1,208 @@
+"""What a report tells, as plain data: text, numbers, lists and dictionaries, as JSON has them."""
+
+import datetime
+import importlib.metadata
+import math
+import os
+import platform
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypedDict
+
+import numpy as np
+
+from gpubp._version import __version__
+from gpubp.backend import choose_backend
+from gpubp.paper.study import Findings, Study
+
+BINS = 24
+SWEEPS_PICTURE = "sweeps"
+"""The name of the picture of the histogram, which every study has whose networks make one group."""
+
+
+INTERRUPTED = {"reached": "undecided", "why": "interrupted before the networks had all their sweeps"}
+"""The verdict on a study that somebody ended, whatever its own was by then."""
+
+
+class Histogram(TypedDict):
+    """How many networks were done after how many sweeps: ``edges`` are one more than ``counts``."""
+
+    edges: list[float]
+    counts: list[int]
+
+
+class TableResults(TypedDict):
+    """See :class:`gpubp.paper.study.Table`."""
+
+    caption: str
+    headings: list[str]
+    rows: list[list[str]]
+    n_text: int
+
+
+class PictureResults(TypedDict):
+    """The name of a picture's file, and what is to be seen."""
+
+    file: str
+    caption: str
+
+
+class StudyResults(TypedDict):
+    """A study, and what was found; None stands for never among the quartiles."""
+
+    name: str
+    title: str
+    setting: str
+    reported: str
+    criterion: str
+    most_sweeps: int
+    networks: int
+    solved: int
+    quartiles: list[float | None]
+    histogram: Histogram | None
+    seconds: float
+    stop_reason: str
+    verdict: dict[str, str]
+    facts: list[dict[str, str]]
+    tables: list[TableResults]
+    pictures: list[PictureResults]
+
+
+class Results(TypedDict):
+    """All studies of one run, and where it was made; ``asked`` are the names of those that were to be run."""
+
+    command: str
+    date: str
+    machine: dict[str, str]
+    versions: dict[str, str]
+    asked: list[str]
+    studies: list[StudyResults]
+
+
+def new_results(command: str, asked: Sequence[str], device: str = "auto") -> Results:
+    """Begin a run: what made it, on what, and when."""
+    return {
+        "command": _printable(command),
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "machine": {
+            "processor": _printable(_processor()),
+            "cores": str(_cores()),
+            "system": f"{platform.system()} {platform.machine()}",
+            "device": choose_backend(device).name,
+        },
+        "versions": {"gpubp": __version__, "Python": platform.python_version(), **_versions("numpy", "numba", "cupy")},
+        "asked": [_printable(name) for name in asked],
+        "studies": [],
+    }
+
+
+def study_results(study: Study, found: Findings, sweeps: int | None = None) -> StudyResults:
+    """Put a study and its findings into plain data, without the figures of each network.
+
+    Parameters
+    ----------
+    study : Study
+    found : Findings
+    sweeps : int, optional
+        How many a network had at most; without it the study's own number.
+    """
+    n, solved = len(found.solved), found.sweeps[found.solved]
+    told: StudyResults = {
+        "name": study.name,
+        "title": study.title,
+        "setting": study.setting,
+        "reported": study.says,
+        "criterion": study.criterion,
+        "most_sweeps": sweeps or study.sweeps,
+        "networks": n,
+        "solved": len(solved),
+        "quartiles": [part if math.isfinite(part) else None for part in found.quartiles()] if n else [],
+        "histogram": _histogram(solved) if len(solved) else None,
+        "seconds": round(float(found.seconds), 2),
+        "stop_reason": found.stop_reason,
+        "verdict": INTERRUPTED if found.stop_reason == "interrupted" else dict(found.verdict._asdict()),
+        "facts": [fact._asdict() for fact in found.facts],
+        "tables": [
+            {
+                "caption": table.caption,
+                "headings": list(table.headings),
+                "rows": [list(row) for row in table.rows],
+                "n_text": table.n_text,
+            }
+            for table in found.tables
+        ],
+        "pictures": [
+            {"file": picture_file(study.name, picture.name), "caption": picture.caption} for picture in found.pictures
+        ],
+    }
+    if told["histogram"] is not None:
+        of_sweeps = PictureResults(file=picture_file(study.name, SWEEPS_PICTURE), caption=_caption(told))
+        told["pictures"].insert(0, of_sweeps)
+    cleaned: StudyResults = _all_printable(told)
+    return cleaned
+
+
+def _caption(told: StudyResults) -> str:
+    never = told["networks"] - told["solved"]
+    in_time = "by then" if told["verdict"] == INTERRUPTED else f"within {told['most_sweeps']:,}"
+    more = f"; {never:,} more were not {in_time}" if never else ""
+    return f"After how many sweeps each of {told['solved']:,} networks was done{more}"
+
+
+def picture_file(study: str, picture: str) -> str:
+    """Name the file of a picture; nothing in a name leads out of the folder.
+
+    Examples
+    --------
+    >>> picture_file("xor", "the error's ../surface")
+    'xor-the-error-s-surface.png'
+    """
+    parts = (re.sub(r"[^A-Za-z0-9]+", "-", part).strip("-") for part in (study, picture))
+    return f"{'-'.join(parts)}.png"
+
+
+def _histogram(sweeps: np.ndarray) -> Histogram:
+    """Count in bins of equal width on a logarithmic scale, since some take a hundred times as long as others."""
+    low, high = float(np.min(sweeps)), float(np.max(sweeps)) + 1.0
+    edges = np.geomspace(low, high, min(BINS, int(high - low)) + 1)
+    edges[0], edges[-1] = low, high  # which rounding may have moved
+    counts, _ = np.histogram(sweeps, edges)
+    return {"edges": [round(float(edge), 2) for edge in edges], "counts": counts.tolist()}
+
+
+def _all_printable(value: Any) -> Any:
+    if isinstance(value, str):
+        return _printable(value)
+    if isinstance(value, dict):
+        return {key: _all_printable(part) for key, part in value.items()}
+    return [_all_printable(part) for part in value] if isinstance(value, list) else value
+
+
+def _printable(text: str) -> str:
+    """Replace what cannot be printed, or would turn the text around it; a break of the line becomes a space."""
+    text = " ".join(text.split())
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def _versions(*packages: str) -> dict[str, str]:
+    found = {}
+    for distribution in importlib.metadata.distributions():
+        name = (distribution.metadata["Name"] or "").lower()
+        if name in packages or ("cupy" in packages and name.startswith("cupy-cuda")):
+            found[name] = distribution.version
+    return dict(sorted(found.items(), reverse=True))
+
+
+def _cores() -> int:
+    """Count the cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _processor() -> str:
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        text = ""
+    found = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
+    return found[1] if found else platform.processor() or "unknown processor"

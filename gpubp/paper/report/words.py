@@ -1,0 +1,110 @@
+"""What is said of results in the same words everywhere: on the screen, in Markdown and on the page."""
+
+from gpubp.paper.report.results import Results, StudyResults, TableResults
+
+TITLE = "The experiments of 1986, run again"
+
+SIGNS = {"reproduced": "✓", "partly": "◐", "not reproduced": "✗", "undecided": "…"}
+"""Beside the word, never in place of it."""
+
+
+def about(study: StudyResults) -> list[tuple[str, str]]:
+    """Say in labelled lines what was done, and what came of it."""
+    done, took = share_done(study), seconds(study["seconds"])
+    in_time = f"within {study['most_sweeps']:,} sweeps"
+    if study["stop_reason"] == "interrupted":
+        in_time, took = "by then", f"{took}, interrupted"
+    return [
+        ("setting", study["setting"]),
+        ("reported", study["reported"]),
+        ("criterion", study["criterion"]),
+        ("here", f"{done} networks done {in_time} ({took})") if done else ("time", took),
+        ("verdict", f"{study['verdict']['reached']}: {study['verdict']['why']}"),
+    ]
+
+
+def tables(study: StudyResults) -> list[TableResults]:
+    """Lay out quartiles and facts as tables, before those that a study has of its own."""
+    found: list[TableResults] = []
+    if study["networks"]:
+        found.append(
+            {
+                "caption": "",
+                "headings": ["sweeps until", "a quarter", "half", "three quarters"],
+                "rows": [["of all networks are done", *(_sweeps(part) for part in study["quartiles"])]],
+                "n_text": 1,
+            }
+        )
+    if study["facts"]:
+        found.append(
+            {
+                "caption": "",
+                "headings": ["of those that are done" if study["networks"] else "claim", "paper", "here"],
+                "rows": [[fact["what"], fact["paper"], fact["found"]] for fact in study["facts"]],
+                "n_text": 3,
+            }
+        )
+    return [*found, *study["tables"]]
+
+
+VERDICTS = ("study", "verdict", "networks done", "what is learned")
+"""The headings of :func:`verdicts`."""
+
+
+def verdicts(results: Results) -> list[tuple[str, str, str, str]]:
+    """Give a line for each study."""
+    return [
+        (
+            study["name"],
+            f"{SIGNS.get(study['verdict']['reached'], '')} {study['verdict']['reached']}".strip(),
+            share_done(study) or "-",
+            study["title"],
+        )
+        for study in results["studies"]
+    ]
+
+
+def run(results: Results) -> list[tuple[str, str]]:
+    """Say in labelled lines what made the results, where and when."""
+    machine = results["machine"]
+    cores = f"{machine['cores']} core{'' if machine['cores'] == '1' else 's'}"
+    return [
+        ("command", results["command"]),
+        ("date", results["date"]),
+        ("machine", f"{machine['processor']}, {cores}, {machine['system']}; trained on {machine['device']}"),
+        ("versions", ", ".join(f"{name} {version}" for name, version in results["versions"].items())),
+        ("time", f"{seconds(sum(study['seconds'] for study in results['studies']))} of training"),
+    ]
+
+
+def unfinished(results: Results) -> str:
+    """Say what is missing, if anything is."""
+    n, asked = len(results["studies"]), len(results["asked"])
+    cut_short = [study["name"] for study in results["studies"] if study["stop_reason"] == "interrupted"]
+    parts = [f"{n} of {asked} studies were run"] if n < asked else []
+    if cut_short:
+        parts.append(f"{', '.join(cut_short)} was interrupted, and what stands there is of what there was by then")
+    return f"Not finished: {'; '.join(parts)}." if parts else ""
+
+
+def share_done(study: StudyResults) -> str:
+    """Write how many of the networks were done; nothing where a study compares several groups."""
+    return f"{study['solved']:,} of {study['networks']:,}" if study["networks"] else ""
+
+
+def seconds(value: float) -> str:
+    """Write a duration.
+
+    Examples
+    --------
+    >>> seconds(3.21), seconds(200)
+    ('3.2 s', '3 min 20 s')
+    """
+    if value < 60:
+        return f"{value:.1f} s"
+    minutes, rest = divmod(round(value), 60)
+    return f"{minutes} min {rest} s"
+
+
+def _sweeps(number: float | None) -> str:
+    return "never" if number is None else f"{number:,.0f}"

@@ -1,0 +1,401 @@
+"""The paper's caveat, measured: descent beside methods that use second derivatives, from the same first weights."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from gpubp.descent import Rule, adam, gradient_descent, momentum, nesterov
+from gpubp.initialization import initial_weights
+from gpubp.paper.experiment import Experiment, run_seeds
+from gpubp.paper.study import Fact, Findings, Picture, Table, Verdict, quartiles
+from gpubp.plotting.figure import STYLES
+from gpubp.second_order import Problem, SecondOrder, lbfgs, levenberg_marquardt
+from gpubp.training import all_right, train
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Callbacks = tuple[Callable[[Any], Any], ...]
+
+RATES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
+"""The step sizes that are tried for each rule on each experiment."""
+TRIED = 10
+"""Networks for each of them."""
+FIRST_TRIED = 1_000_000
+"""Their first seed: none of theirs is measured afterwards."""
+
+EQUATION_9 = "momentum, eq. (9)"
+RULES: dict[str, Callable[[Any], Rule]] = {
+    "plain, eq. (8)": gradient_descent,
+    EQUATION_9: momentum,
+    "Nesterov": nesterov,
+    "Adam": adam,
+}
+METHODS: dict[str, Callable[[], SecondOrder]] = {"L-BFGS": lbfgs, "Levenberg-Marquardt": levenberg_marquardt}
+
+
+class Race(NamedTuple):
+    """What became of K networks that one solver trained on one experiment.
+
+    ``gradients`` (K,) is how often the error and its gradient were evaluated over all cases; ``sweeps`` (K,) are
+    changes of the weights. ``rate`` is None where a method finds its steps itself.
+    """
+
+    experiment: str
+    solver: str
+    rate: float | None
+    solved: np.ndarray
+    sweeps: np.ndarray
+    gradients: np.ndarray
+    seconds: float
+
+
+class Interrupted(Exception):
+    """Somebody pressed Ctrl-C in the middle of a race, which then tells nothing."""
+
+
+@dataclass(frozen=True)
+class Solvers:
+    """Every rule and method on every experiment; a :class:`gpubp.paper.study.Study`.
+
+    Attributes
+    ----------
+    experiments : tuple of Experiment
+    stacked, singly : int
+        Networks at most, for a rule of first order, which trains them as a stack, and for a method of second order,
+        which trains one after another.
+    sweeps, single_sweeps : int
+        How many these and those have at most.
+    """
+
+    experiments: tuple[Experiment, ...]
+    stacked: int = 100
+    singly: int = 25
+    sweeps: int = 5_000
+    single_sweeps: int = 1_000
+    name: str = "solvers"
+    title: str = "How fast are descent and methods that use second derivatives?"
+    says: str = (
+        "slower than methods that use second derivatives, but simpler, and done by local computations (Nature 323)"
+    )
+    criterion: str = (
+        "on every experiment that eq. (9) learns, L-BFGS and Levenberg-Marquardt get there from some of the same first "
+        "weights, and from these in fewer sweeps (medians)"
+    )
+
+    @property
+    def setting(self) -> str:
+        """Say in a line what is compared."""
+        return (
+            f"{', '.join(experiment.name for experiment in self.experiments)}, each with its own network and first "
+            f"weights, in float64; for each rule up to {self.stacked} networks of {self.sweeps:,} sweeps at most, for "
+            f"each method of second order up to {self.singly} of {self.single_sweeps:,}; momentum 0.9; the step of a "
+            f"rule is the one of {', '.join(f'{rate:g}' for rate in RATES)} with the fewest sweeps on average over "
+            f"{TRIED} other networks, where those that are not done count with all they had; among equals, the one "
+            f"with the smallest error"
+        )
+
+    def run(
+        self,
+        n_networks: int = 1000,
+        *,
+        sweeps: int | None = None,
+        device: str = "auto",
+        callbacks: Callbacks = (),
+    ) -> Findings:
+        """Race them, with so many networks at most: see :class:`gpubp.paper.study.Study`."""
+        began, races, stop_reason = time.perf_counter(), [], "epochs"
+        try:
+            for race in self.races(n_networks, sweeps or self.sweeps, device, callbacks):
+                races.append(race)
+        except Interrupted:
+            stop_reason = "interrupted"
+        return Findings(
+            np.zeros(0, dtype=bool),
+            np.zeros(0, dtype=int),
+            time.perf_counter() - began,
+            stop_reason,
+            judge(races),
+            facts(races),
+            pictures(races) if races else (),
+            (table(races),) if races else (),
+        )
+
+    def races(self, n_networks: int, sweeps: int, device: str, callbacks: Callbacks) -> Iterator[Race]:
+        """Run every race, one after another.
+
+        Raises
+        ------
+        Interrupted
+        """
+        stacked, singly = min(n_networks, self.stacked), min(n_networks, self.singly)
+        single_sweeps = min(sweeps, self.single_sweeps)
+        for experiment in self.experiments:
+            for name, rule in RULES.items():
+                rate = search_rate(experiment, rule, sweeps, device, callbacks)
+                yield race_stacked(experiment, name, rule, rate, stacked, sweeps, device, callbacks)
+            for name, method in METHODS.items():
+                yield race_singly(experiment, name, method(), singly, single_sweeps, device, callbacks)
+
+
+# --- the races ---
+
+
+def search_rate(
+    experiment: Experiment, rule: Callable[[Any], Rule], sweeps: int, device: str = "auto", callbacks: Callbacks = ()
+) -> float:
+    """Choose the step size with the fewest sweeps on average, then the smallest error; all are tried in one stack."""
+    rates = np.repeat(RATES, TRIED)
+    tried = replace(experiment, rule=rule(rates[:, None]))
+    runs = run_seeds(
+        tried,
+        len(rates),
+        sweeps=sweeps,
+        first_seed=FIRST_TRIED,
+        device=device,
+        dtype="float64",
+        callbacks=callbacks,
+    )
+    if runs.stop_reason == "interrupted":
+        raise Interrupted
+    needed = np.where(runs.solved, runs.sweeps, sweeps)
+    cost, error = (figures.reshape(len(RATES), TRIED).mean(axis=1) for figures in (needed, runs.error))
+    return RATES[int(np.lexsort((error, cost))[0])]
+
+
+def race_stacked(
+    experiment: Experiment,
+    name: str,
+    rule: Callable[[Any], Rule],
+    rate: float,
+    n_networks: int,
+    sweeps: int,
+    device: str = "auto",
+    callbacks: Callbacks = (),
+) -> Race:
+    """Train a stack of networks by a rule of first order, which evaluates one gradient a sweep."""
+    racing = replace(experiment, rule=rule(rate))
+    runs = run_seeds(racing, n_networks, sweeps=sweeps, device=device, dtype="float64", callbacks=callbacks)
+    if runs.stop_reason == "interrupted":
+        raise Interrupted
+    return Race(experiment.name, name, rate, runs.solved, runs.sweeps, runs.sweeps, runs.seconds)
+
+
+def race_singly(
+    experiment: Experiment,
+    name: str,
+    method: SecondOrder,
+    n_networks: int,
+    sweeps: int,
+    device: str = "auto",
+    callbacks: Callbacks = (),
+) -> Race:
+    """Train networks one after another by a method of second order, and count the gradients that it evaluates."""
+    network, (x, d) = experiment.network, experiment.cases()
+    first = initial_weights(network, range(n_networks), scheme="uniform", scale=experiment.scale, dtype="float64")
+    solved, done_after, gradients = np.zeros(n_networks, bool), np.zeros(n_networks, int), np.zeros(n_networks, int)
+    began = time.perf_counter()
+    for k, theta in enumerate(first):
+        evaluated: list[None] = []
+        fit = train(
+            network,
+            x,
+            d,
+            theta=theta,
+            rule=_counted(method, evaluated),
+            epochs=sweeps,
+            mean=False,
+            until=partial(all_right, within=experiment.within),
+            callbacks=callbacks,
+            device=device,
+        )
+        if fit.stop_reason == "interrupted":
+            raise Interrupted
+        solved[k], done_after[k], gradients[k] = fit.solved, fit.best_epoch, len(evaluated)
+    return Race(experiment.name, name, None, solved, done_after, gradients, time.perf_counter() - began)
+
+
+def _counted(method: SecondOrder, evaluated: list[None]) -> SecondOrder:
+    """Put one entry on a list for each evaluation of the error and its gradient."""
+
+    def update(xp: Any, theta: Any, state: Any, problem: Problem) -> Any:
+        def error_and_gradient(at: Any) -> Any:
+            evaluated.append(None)
+            return problem.error_and_gradient(at)
+
+        return method.update(xp, theta, state, problem._replace(error_and_gradient=error_and_gradient))
+
+    return replace(method, update=update)
+
+
+# --- what they tell ---
+
+
+class Pair(NamedTuple):
+    """A method of second order beside eq. (9): medians over the first weights from which both get there."""
+
+    method: str
+    sweeps: tuple[float, float]  # of the method, of eq. (9)
+    gradients: tuple[float, float]
+
+
+def pairs(races: list[Race]) -> list[Pair]:
+    """Compare the methods of second order with eq. (9) where it learns; infinity where no network got there by both."""
+    descent = {race.experiment: race for race in races if race.solver == EQUATION_9 and np.any(race.solved)}
+    found = []
+    for race in races:
+        if race.solver in METHODS and race.experiment in descent:
+            other = descent[race.experiment]
+            n = len(race.solved)
+            both = race.solved & other.solved[:n]
+            found.append(
+                Pair(
+                    race.solver,
+                    (_median(race.sweeps[both]), _median(other.sweeps[:n][both])),
+                    (_median(race.gradients[both]), _median(other.gradients[:n][both])),
+                )
+            )
+    return found
+
+
+def _median(figures: np.ndarray) -> float:
+    return float(np.median(figures)) if len(figures) else np.inf
+
+
+def judge(races: list[Race]) -> Verdict:
+    """Judge by the criterion of :class:`Solvers`."""
+    compared = pairs(races)
+    fewer = sum(pair.sweeps[0] < pair.sweeps[1] for pair in compared)
+    never = sum(pair.sweeps[0] == np.inf for pair in compared)
+    why = f"fewer sweeps in {fewer} of {len(compared)} comparisons with eq. (9); in {never} they never got there"
+    return Verdict("not reproduced" if not fewer else "reproduced" if fewer == len(compared) else "partly", why)
+
+
+def facts(races: list[Race]) -> list[Fact]:
+    """Say for each method how many times fewer sweeps and gradients it needs, and how often each solver gets there."""
+    compared, found = pairs(races), []
+    for method in METHODS:
+        own = [pair for pair in compared if pair.method == method]
+        for what, paper in (("sweeps", "yes"), ("gradients", "-")):
+            both = [getattr(pair, what) for pair in own if np.isfinite(pair.sweeps[0])]
+            if both:
+                times = [theirs / ours for ours, theirs in both]
+                holds = sum(ours < theirs for ours, theirs in both)
+                told = f"on {holds} of {len(own)} experiments, by a factor of {min(times):.2g} to {max(times):.2g}"
+                found.append(Fact(f"{method} needs fewer {what} than eq. (9)", paper, told))
+    shares = [
+        f"{name} {np.mean(np.concatenate(solved)):.0%}"
+        for name in (*RULES, *METHODS)
+        if (solved := [race.solved for race in races if race.solver == name])
+    ]
+    return [*found, Fact("networks that get there", "-", ", ".join(shares))] if shares else found
+
+
+def table(races: list[Race]) -> Table:
+    """Lay out all figures of all races."""
+    return Table(
+        "Done, and sweeps until ¼, ½ and ¾ of all networks are; gradients evaluated in a sweep, which is one change of "
+        "the weights; milliseconds for each network that was done. Levenberg-Marquardt also takes the derivatives of "
+        "each output for each case, and solves equations. Rules train stacks on all cores, methods one network after "
+        "another.",
+        ("experiment", "solver", "step", "done", "¼", "½", "¾", "gradients", "ms"),
+        tuple(_row(race) for race in races),
+        n_text=2,
+    )
+
+
+def _row(race: Race) -> tuple[str, ...]:
+    parts = quartiles(race.solved, race.sweeps)
+    milliseconds = 1000.0 * seconds_each(race)
+    return (
+        race.experiment,
+        race.solver,
+        "-" if race.rate is None else f"{race.rate:g}",
+        f"{np.sum(race.solved)}/{len(race.solved)}",
+        *("never" if part == np.inf else f"{part:,.0f}" for part in parts),
+        f"{np.sum(race.gradients) / np.sum(race.sweeps):.2f}",
+        "-" if not np.any(race.solved) else f"{milliseconds:,.{0 if milliseconds >= 100 else 1}f}",
+    )
+
+
+def seconds_each(race: Race) -> float:
+    """Share the seconds of all networks among those that got there."""
+    return race.seconds / max(int(np.sum(race.solved)), 1)
+
+
+# --- pictures ---
+
+
+def pictures(races: list[Race]) -> tuple[Picture, ...]:
+    """Draw the sweeps of each solver on each experiment, and sweeps against seconds."""
+    return (
+        Picture(
+            "quartiles",
+            "Sweeps until a quarter, half (the mark) and three quarters of all networks are done; a line that runs out "
+            "on the right belongs to a quarter, or more, that never is",
+            partial(draw_quartiles, races=races),
+        ),
+        Picture(
+            "seconds",
+            "Sweeps and seconds until a network is done, a mark for each experiment: the median of those done, and the "
+            "time of all shared among them",
+            partial(draw_seconds, races=races),
+        ),
+    )
+
+
+def draw_quartiles(ax: "Axes", races: list[Race]) -> None:
+    """Draw a line for each race, from the first to the third quartile, with a mark on the median."""
+    solvers = list(dict.fromkeys(race.solver for race in races))
+    experiments = list(dict.fromkeys(race.experiment for race in races))
+    right = 2.0 * max(float(np.max(race.sweeps)) for race in races)
+    for number, solver in enumerate(solvers):
+        style = STYLES[number]
+        for race in races:
+            if race.solver == solver:
+                place = experiments.index(race.experiment) + 0.7 * ((number + 0.5) / len(solvers) - 0.5)
+                low, median, high = quartiles(race.solved, race.sweeps)
+                if np.isfinite(low):
+                    ax.plot([low, min(high, right)], [place, place], color=style.color, linewidth=1.5)
+                if np.isfinite(median):
+                    ax.plot([median], [place], style.marker, color=style.color, markersize=4)
+        ax.plot([], [], style.marker, color=style.color, linestyle="-", markersize=4, label=solver)
+    ax.set_yticks(range(len(experiments)), experiments)
+    ax.set_ylim(len(experiments) - 0.5, -0.5)
+    ax.set_xscale("log")
+    ax.set_xlim(right=right)
+    ax.set_xlabel("sweeps")
+    _tidied(ax)
+
+
+def draw_seconds(ax: "Axes", races: list[Race]) -> None:
+    """Draw a mark for each race: median sweeps and seconds of a network that got there."""
+    solvers = list(dict.fromkeys(race.solver for race in races))
+    for number, solver in enumerate(solvers):
+        own = [race for race in races if race.solver == solver and np.any(race.solved)]
+        sweeps = [_median(race.sweeps[race.solved]) for race in own]
+        ax.plot(
+            sweeps,
+            [seconds_each(race) for race in own],
+            STYLES[number].marker,
+            color=STYLES[number].color,
+            linestyle="none",
+            label=solver,
+        )
+    ax.set_xscale("log")
+    ax.set_yscale("log")
+    ax.set_xlabel("sweeps")
+    ax.set_ylabel("seconds a network")
+    _tidied(ax)
+
+
+def _tidied(ax: "Axes") -> None:
+    ax.xaxis.set_major_formatter("{x:,.0f}")
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.grid(axis="x", color="0.9")
+    ax.set_axisbelow(True)
+    ax.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=3, frameon=False, fontsize="small")

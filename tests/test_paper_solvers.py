@@ -1,0 +1,155 @@
+"""Descent raced against methods of second order: fairly chosen steps, honest counts, verdicts by the criterion."""
+
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import pytest
+
+import gpubp.step
+from gpubp.descent import gradient_descent, momentum
+from gpubp.initialization import initial_weights
+from gpubp.paper import solvers
+from gpubp.paper.experiment import Runs, run_seeds
+from gpubp.paper.solvers import EQUATION_9, METHODS, RULES, Race, Solvers, facts, judge, pairs, search_rate
+from gpubp.paper.studies import STUDIES
+from gpubp.second_order import lbfgs, levenberg_marquardt
+from gpubp.training import all_right, train
+
+XOR = STUDIES["xor"]
+
+
+def race(solver, sweeps, experiment="e", gradients=None):
+    """A race whose networks were done after so many sweeps; None for never."""
+    solved = np.asarray([number is not None for number in sweeps])
+    numbers = np.asarray([1000 if number is None else number for number in sweeps])
+    return Race(experiment, solver, None, solved, numbers, numbers if gradients is None else gradients, 1.0)
+
+
+class TestRaces:
+    def test_the_best_step_size_is_chosen(self, monkeypatch):
+        monkeypatch.setattr(solvers, "RATES", (1e-6, 1.0, 1e-3))
+        assert search_rate(XOR, momentum, 300, "cpu") == 1.0
+
+    def test_among_equals_the_smallest_error_is_chosen(self, monkeypatch):
+        monkeypatch.setattr(solvers, "RATES", (1e-9, 10.0, 0.1))
+        errors = {}
+        for rate in solvers.RATES:
+            tried = replace(XOR, rule=gradient_descent(rate))
+            runs = run_seeds(tried, 30, sweeps=2, first_seed=solvers.FIRST_TRIED, device="cpu", dtype="float64")
+            assert not np.any(runs.solved)
+            errors[rate] = np.mean(runs.error)
+        assert search_rate(XOR, gradient_descent, 2, "cpu") == min(errors, key=errors.get) != 1e-9
+
+    def test_few_sweeps_count_before_a_small_error_and_never_counts_as_all(self, monkeypatch):
+        found = {  # done after so many sweeps, or never, and with what error
+            0.1: (300, 0.1),
+            0.2: (200, 5.0),
+            0.3: (None, 0.0),
+        }
+
+        def run(experiment, n, **options):
+            rates = experiment.rule.settings["learning_rate"][:, 0]
+            sweeps, error = zip(*(found[rate] for rate in rates), strict=True)
+            solved = np.asarray([number is not None for number in sweeps])
+            return Runs(
+                solved, np.asarray([number or 100 for number in sweeps]), None, np.asarray(error), 1.0, "epochs"
+            )
+
+        monkeypatch.setattr(solvers, "RATES", tuple(found))
+        monkeypatch.setattr(solvers, "run_seeds", run)
+        assert search_rate(XOR, momentum, 400, "cpu") == 0.2
+
+    @pytest.mark.parametrize("method", [lbfgs(), levenberg_marquardt()], ids=lambda method: method.name)
+    def test_networks_run_singly_are_those_of_their_seeds_and_every_gradient_is_counted(self, method, monkeypatch):
+        counted = []
+        evaluate = gpubp.step.objective_and_gradient
+        monkeypatch.setattr(
+            gpubp.step, "objective_and_gradient", lambda *given: (counted.append(1), evaluate(*given))[1]
+        )
+        found = solvers.race_singly(XOR, "a method", method, 4, 60, "cpu")
+        assert np.sum(found.gradients) == len(counted)
+        assert np.all(found.gradients >= 2 * found.sweeps)
+        x, d = XOR.cases()
+        for seed in range(4):
+            theta = initial_weights(XOR.network, seed, scheme="uniform", scale=XOR.scale, dtype="float64")
+            options = {"mean": False, "until": partial(all_right, within=0.5), "device": "cpu"}
+            fit = train(XOR.network, x, d, theta=theta, rule=method, epochs=60, **options)
+            assert (found.solved[seed], found.sweeps[seed]) == (fit.solved, fit.best_epoch)
+
+    def test_all_are_run_from_the_same_first_weights(self):
+        stacked = solvers.race_stacked(XOR, "a rule", momentum, 0.5, 6, 400, "cpu")
+        runs = run_seeds(replace(XOR, rule=momentum(0.5)), 6, sweeps=400, device="cpu", dtype="float64")
+        np.testing.assert_array_equal(stacked.sweeps, runs.sweeps)
+
+    def test_a_whole_study(self):
+        found = Solvers((XOR,), stacked=6, singly=3).run(5, sweeps=30, device="cpu")
+        (table,) = found.tables
+        assert [row[1] for row in table.rows] == [*RULES, *METHODS]
+        assert [row[3].partition("/")[2] for row in table.rows] == ["5"] * len(RULES) + ["3"] * len(METHODS)
+        assert {len(row) for row in table.rows} == {len(table.headings)}
+        assert (len(found.solved), found.stop_reason) == (0, "epochs")
+        assert found.verdict.reached in ("reproduced", "partly", "not reproduced")
+
+    def test_ctrl_c_leaves_whole_races_alone(self):
+        calls = []
+
+        def interrupt(progress):
+            calls.append(progress.epoch)
+            if calls.count(1) == 3:  # the search and the race of the first rule are over
+                raise KeyboardInterrupt
+
+        found = Solvers((XOR,), stacked=3).run(3, sweeps=4, device="cpu", callbacks=(interrupt,))
+        assert found.stop_reason == "interrupted"
+        assert [row[1] for row in found.tables[0].rows] == ["plain, eq. (8)"]
+
+        def at_once(progress):
+            raise KeyboardInterrupt
+
+        found = Solvers((XOR,)).run(3, sweeps=4, device="cpu", callbacks=(at_once,))
+        assert (found.tables, found.pictures, found.facts) == ((), (), [])
+        assert found.verdict.reached == "not reproduced"
+
+
+class TestVerdict:
+    def test_medians_are_over_the_first_weights_from_which_both_get_there(self):
+        descent = race(EQUATION_9, [100, 300, None, 500, 7])
+        method = race("L-BFGS", [10, None, 1, 30], gradients=np.asarray([40, 1, 1, 60]))
+        (pair,) = pairs([descent, method])
+        assert (pair.sweeps, pair.gradients) == ((20.0, 300.0), (50.0, 300.0))
+
+    def test_criterion(self):
+        descent, slow = race(EQUATION_9, [100, 100]), race("L-BFGS", [101, 101])
+        fast, never = race("L-BFGS", [10, None]), race("Levenberg-Marquardt", [None, None])
+        assert judge([descent, fast]).reached == "reproduced"
+        assert judge([descent, slow]).reached == "not reproduced"
+        partly = judge([descent, fast, never])
+        assert partly == ("partly", "fewer sweeps in 1 of 2 comparisons with eq. (9); in 1 they never got there")
+        assert judge([descent, never]).reached == "not reproduced"
+
+    def test_what_eq_9_does_not_learn_is_not_compared(self):
+        races = [race(EQUATION_9, [None, None]), race("L-BFGS", [None, 3])]
+        assert pairs(races) == []
+        assert judge(races).reached == "not reproduced"
+
+    def test_facts(self):
+        races = [
+            race(EQUATION_9, [100, 100], "a"),
+            race("L-BFGS", [10, None], "a", gradients=np.asarray([200, 9])),
+            race(EQUATION_9, [100, 100], "b"),
+            race("L-BFGS", [20, 20], "b", gradients=np.asarray([50, 50])),
+        ]
+        found = {fact.what: fact.found for fact in facts(races)}
+        assert found["L-BFGS needs fewer sweeps than eq. (9)"] == "on 2 of 2 experiments, by a factor of 5 to 10"
+        assert found["L-BFGS needs fewer gradients than eq. (9)"] == "on 1 of 2 experiments, by a factor of 0.5 to 2"
+        assert found["networks that get there"] == "momentum, eq. (9) 100%, L-BFGS 75%"
+
+    def test_pictures_are_drawn_where_some_never_get_there(self):
+        from gpubp.plotting.figure import new_figure
+
+        races = [race(EQUATION_9, [100, 200, 300, 400]), race("L-BFGS", [10, None, None, None]), race("Adam", [None])]
+        for picture in solvers.pictures(races):
+            ax = new_figure().add_subplot()
+            picture.draw(ax)
+            assert [text.get_text() for text in ax.get_legend().get_texts()] == [EQUATION_9, "L-BFGS", "Adam"]
+            ax.figure.canvas.draw()
