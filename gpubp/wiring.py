@@ -99,6 +99,107 @@ def with_equal_layers(network: Network, layers: Sequence[int]) -> Network:
     return _with(network, numbers)
 
 
+def with_fields(
+    network: Network, layer: int, plane: tuple[int, int], field: tuple[int, int], *, n_kinds: int = 1
+) -> Network:
+    """Let each unit of a layer see a small field of a plane below, with the weights of all units of its kind.
+
+    Each kind has a unit for every place of the field within the plane, place by place along the rows, kind after kind;
+    and so has a plane of its own, which a layer above can see in fields again.
+
+    Parameters
+    ----------
+    network : Network
+    layer : int
+        1 is the first layer above the inputs.
+    plane : (rows, columns)
+        How the units below are arranged; where there are more, in several planes, of which a field sees all.
+    field : (rows, columns)
+    n_kinds : int
+        How many kinds of units the layer has.
+
+    Returns
+    -------
+    Network
+
+    Raises
+    ------
+    DataError
+        If there is no such layer, or plane, field and kinds do not make up the layers' sizes.
+
+    Examples
+    --------
+    >>> network = with_fields(Network((25, 9, 1)), 1, (5, 5), (3, 3))
+    >>> ties = np.reshape(network.ties[: 26 * 9], (26, 9))
+    >>> np.count_nonzero(ties >= 0, axis=0).tolist()  # 3 x 3 weights and a bias for each unit
+    [10, 10, 10, 10, 10, 10, 10, 10, 10]
+    >>> len(np.unique(ties[ties >= 0]))
+    10
+    """
+    numbers = _numbers(network)
+    block = _layer(network, numbers, layer)
+    n_below, n_units = network.sizes[layer - 1], network.sizes[layer]
+    (rows, columns), (high, wide) = _extent("plane", plane), _extent("field", field)
+    if not (isinstance(n_kinds, int | np.integer) and n_kinds >= 1):
+        raise DataError(f"n_kinds must be a whole number from 1 up, got {n_kinds!r}")
+    down, across = rows - high + 1, columns - wide + 1
+    if min(down, across) < 1:
+        raise DataError(f"a field must fit in its plane of {rows} x {columns}, got {high} x {wide}")
+    n_cells, n_places = rows * columns, down * across
+    if n_below % n_cells or n_units != n_kinds * n_places:
+        raise DataError(
+            f"a field of {high} x {wide} has {down} x {across} places in a plane of {rows} x {columns}; so layer "
+            f"{layer} must have {n_kinds * n_places} units, and the layer below it {n_cells}, or that many times "
+            f"more; got {n_units} and {n_below}"
+        )
+    below = block[:n_below].reshape(-1, rows, columns, n_kinds, down, across)  # a view
+    of_field = below[:, :high, :wide, :, 0, 0].copy()
+    below[...] = ABSENT
+    for row in range(down):
+        for column in range(across):
+            below[:, row : row + high, column : column + wide, :, row, column] = of_field
+    if network.bias:
+        block[-1] = np.repeat(block[-1, ::n_places], n_places)
+    return _with(network, numbers)
+
+
+def with_sums(network: Network, layer: int, groups: Sequence[int]) -> Network:
+    """Let a layer see no more than the sums over groups of the units below: equal weights from all units of a group.
+
+    Parameters
+    ----------
+    network : Network
+    layer : int
+        1 is the first layer above the inputs.
+    groups : sequence of int
+        How many units below belong to each group, in their order.
+
+    Returns
+    -------
+    Network
+
+    Raises
+    ------
+    DataError
+        If there is no such layer, or the groups do not add up to the layer below.
+
+    Examples
+    --------
+    >>> with_sums(Network((5, 1)), 1, [2, 3]).ties  # the last is the bias
+    (0, 0, 2, 2, 2, 5)
+    """
+    numbers = _numbers(network)
+    block = _layer(network, numbers, layer)
+    n_below = network.sizes[layer - 1]
+    if any(n < 1 for n in groups) or sum(groups) != n_below:
+        raise DataError(f"groups must add up to the {n_below} units below layer {layer}, got {list(groups)!r}")
+    start = 0
+    for n in groups:
+        block[start : start + n] = block[start]
+        start += n
+    return _with(network, numbers)
+
+
 def iterative(
     n_inputs: int,
     n_units: int,
@@ -151,6 +252,42 @@ def iterative(
     return _with(network, numbers)
 
 
+def carried_over(theta: np.ndarray, network: Network, other: Network) -> np.ndarray:
+    """Give the weights of a network to one that has them elsewhere, or more often: more time-steps, a larger plane.
+
+    Parameters
+    ----------
+    theta : (..., P) array of NumPy
+        Parameters of ``network``.
+    network, other : Network
+        Made alike by the functions of this file, so that the one's first weight is the other's first, and so on.
+
+    Returns
+    -------
+    (..., P) array of NumPy
+        Parameters of ``other``.
+
+    Raises
+    ------
+    DataError
+        If they do not have as many different weights, or a network has no ties.
+
+    Examples
+    --------
+    >>> two, five = (with_equal_layers(Network((3,) * (n + 1)), range(1, n + 1)) for n in (2, 5))
+    >>> carried_over(np.arange(24) % 12, two, five).shape
+    (60,)
+    """
+    if network.tied is None or other.tied is None:
+        raise DataError("weights are carried over between networks that have ties; without any each place has its own")
+    n_weights, n_others = len(network.tied.first), len(other.tied.first)
+    if n_weights != n_others:
+        raise DataError(f"both networks must have as many different weights, got {n_weights} and {n_others}")
+    carried = np.zeros((*theta.shape[:-1], other.n_parameters), dtype=theta.dtype)
+    carried[..., other.tied.present] = theta[..., network.tied.first[other.tied.index]]
+    return carried
+
+
 def _numbers(network: Network) -> np.ndarray:
     """Give each weight of a network a number, the same to those that are tied."""
     return np.arange(network.n_parameters) if network.ties is None else np.asarray(network.ties)
@@ -158,6 +295,14 @@ def _numbers(network: Network) -> np.ndarray:
 
 def _with(network: Network, numbers: np.ndarray) -> Network:
     return replace(network, ties=tuple(numbers.tolist()))
+
+
+def _extent(what: str, extent: tuple[int, int]) -> tuple[int, int]:
+    """Admit rows and columns."""
+    numbers = np.asarray(extent)
+    if numbers.shape != (2,) or numbers.dtype.kind not in "iu" or numbers.min() < 1:
+        raise DataError(f"{what} must be (rows, columns), two whole numbers from 1 up, got {extent!r}")
+    return int(numbers[0]), int(numbers[1])
 
 
 def _layer(network: Network, numbers: np.ndarray, layer: int) -> np.ndarray:

@@ -14,14 +14,23 @@ from gpubp.network import error_and_gradient, flatten, forward, jacobian, output
 from gpubp.second_order import lbfgs, levenberg_marquardt
 from gpubp.testing import assert_agree
 from gpubp.ties import Ties
-from gpubp.wiring import iterative, with_blocks, with_equal_layers
+from gpubp.wiring import carried_over, iterative, with_blocks, with_equal_layers, with_fields, with_sums
 from tests import reference
 
 SKIPPING = Network((2, 1, 1), hidden="logistic", output="logistic", skips=[(0, 2)])
 GROUPED = with_blocks(Network((5, 4, 3), hidden="tanh", output="logistic"), 1, [(2, 1), (3, 3)])
 EQUAL = with_equal_layers(Network((3, 3, 3, 3), hidden="logistic", output="logistic"), [1, 2, 3])
 READING = iterative(2, 3, n_steps=4, n_outputs=1)
-WIRED = {"skipping": SKIPPING, "grouped": GROUPED, "equal": EQUAL, "reading": READING}
+FIELDS = with_fields(Network((2 * 4 * 5, 3 * 3 * 3, 2), hidden="tanh", output="logistic"), 1, (4, 5), (2, 3), n_kinds=3)
+SUMS = with_sums(Network((3, 5, 2), hidden="logistic", output="logistic"), 2, [2, 3])
+WIRED = {
+    "skipping": SKIPPING,
+    "grouped": GROUPED,
+    "equal": EQUAL,
+    "reading": READING,
+    "fields": FIELDS,
+    "sums": SUMS,
+}
 
 wired = pytest.mark.parametrize("network", WIRED.values(), ids=WIRED)
 
@@ -181,6 +190,46 @@ class TestMakers:
         got = forward(np, GROUPED, theta, x)[0].y
         np.testing.assert_allclose(got, np.concatenate([first, second], axis=1), rtol=1e-14)
 
+    def test_fields_are_a_convolution(self):
+        """Two planes of 4 x 5 below; three kinds of units, each with a 2 x 3 field over both, at 3 x 3 places."""
+        theta, (x, _) = weights(FIELDS), cases(FIELDS)
+        w = views(np, FIELDS, theta)[0]
+        of_field, biases = w[:-1].reshape(2, 4, 5, 3, 3, 3)[:, :2, :3, :, 0, 0], w[-1].reshape(3, 3, 3)[:, 0, 0]
+        planes = x.reshape(-1, 2, 4, 5)
+        wanted = np.empty((len(x), 3, 3, 3))
+        for case, kind, row, column in np.ndindex(wanted.shape):
+            total = biases[kind]
+            for plane, down, right in np.ndindex(2, 2, 3):
+                total += of_field[plane, down, right, kind] * planes[case, plane, row + down, column + right]
+            wanted[case, kind, row, column] = np.tanh(total)
+        got = forward(np, FIELDS, theta, x)[0].y
+        np.testing.assert_allclose(got, wanted.reshape(len(x), -1), rtol=1e-13)
+
+    def test_fields_have_as_few_weights_as_their_kinds(self):
+        assert len(set(FIELDS.ties) - {-1}) == 3 * (2 * 2 * 3 + 1) + (27 + 1) * 2
+        without_biases = with_fields(Network((9, 8), bias=False), 1, (3, 3), (2, 2), n_kinds=2)
+        assert len(set(without_biases.ties) - {-1}) == 2 * 4
+
+    def test_fields_of_fields(self):
+        """What a case moved on a plane moves on the planes above, too, where no edge is near."""
+        network = with_fields(Network((36, 32, 12), hidden="tanh"), 1, (6, 6), (3, 3), n_kinds=2)
+        network = with_fields(network, 2, (4, 4), (2, 3), n_kinds=2)
+        theta = weights(network)
+        x = np.zeros((2, 6, 6))
+        x[0, 1:4, 1:4], x[1, 2:5, 1:4] = (spot := np.random.default_rng(2).normal(size=(3, 3))), spot
+        y, moved = forward(np, network, theta, x.reshape(2, 36))[1].y.reshape(2, 2, 3, 2)
+        np.testing.assert_allclose(moved[:, 1:], y[:, :-1], rtol=1e-13)
+        assert not np.allclose(moved, y)
+
+    def test_sums_see_groups(self):
+        theta, (x, _) = weights(SUMS), cases(SUMS)
+        w = views(np, SUMS, theta)[1]
+        below = forward(np, SUMS, theta, x)[0].y
+        sums = np.stack([below[:, :2].sum(axis=1), below[:, 2:].sum(axis=1)], axis=1)
+        wanted = 1.0 / (1.0 + np.exp(-(sums @ w[[0, 2]] + w[-1])))
+        np.testing.assert_allclose(output_layer(np, SUMS, theta, x).y, wanted, rtol=1e-14)
+        assert len(set(SUMS.ties)) == 4 * 5 + 3 * 2
+
     def test_can_be_combined(self):
         network = with_equal_layers(Network((4, 4, 4)), [1, 2])
         both = with_blocks(with_blocks(network, 1, [(2, 2), (2, 2)]), 2, [(2, 2), (2, 2)])
@@ -199,6 +248,59 @@ class TestMakers:
             with_blocks(network, 3, [(4, 3)])
         with pytest.raises(DataError, match=r"layers 1 and 2 have weights of shapes \(5, 4\) and \(5, 3\)"):
             with_equal_layers(network, [1, 2])
+        with pytest.raises(DataError, match=r"groups must add up to the 4 units below layer 1, got \[2, 3\]"):
+            with_sums(network, 1, [2, 3])
+
+    @pytest.mark.parametrize(
+        ("sizes", "options", "told"),
+        [
+            ((25, 8), {}, r"has 3 x 3 places in a plane of 5 x 5; so layer 1 must have 9 units, .* got 8 and 25"),
+            ((24, 9), {}, "the layer below it 25, or that many times more; got 9 and 24"),
+            ((25, 9), {"n_kinds": 2}, "must have 18 units"),
+            ((25, 9), {"n_kinds": 0}, "n_kinds must be a whole number from 1 up, got 0"),
+            ((25, 9), {"plane": (5,)}, r"plane must be \(rows, columns\), two whole numbers from 1 up, got \(5,\)"),
+            ((25, 9), {"field": (3, 0.5)}, "field must be"),
+            ((25, 9), {"field": (3, 6)}, "a field must fit in its plane of 5 x 5, got 3 x 6"),
+            ((25, 9), {"layer": 2}, "layer must be from 1 to 1"),
+        ],
+    )
+    def test_faults_of_fields_are_told(self, sizes, options, told):
+        given = {"layer": 1, "plane": (5, 5), "field": (3, 3)} | options
+        with pytest.raises(DataError, match=told):
+            with_fields(Network(sizes), **given)
+
+
+class TestCarriedOver:
+    def test_to_more_time_steps(self):
+        longer = iterative(2, 3, n_steps=6, n_outputs=1)
+        theta, (x, _) = weights(READING), cases(READING)
+        first, second, *_, output = views(np, READING, theta)
+        state = np.zeros((len(x), 3))
+        for step in range(6):
+            inputs = x[:, 2 * (step % 4) : 2 * (step % 4) + 2]
+            state = 1.0 / (1.0 + np.exp(-(inputs @ first[:2] + state @ second[:3] + first[-1])))
+        wanted = 1.0 / (1.0 + np.exp(-(state @ output[:-1] + output[-1])))
+        got = predict(longer, carried_over(theta, READING, longer), np.concatenate([x, x[:, :4]], axis=1), device="cpu")
+        np.testing.assert_allclose(got, wanted, rtol=1e-14)
+
+    def test_to_a_larger_plane(self):
+        small, large = (
+            with_fields(Network((rows * 5, (rows - 1) * 4 * 2)), 1, (rows, 5), (2, 2), n_kinds=2) for rows in (3, 6)
+        )
+        theta = np.stack([weights(small, seed) for seed in range(3)])
+        carried = carried_over(theta, small, large)
+        np.testing.assert_array_equal(large.tied.tie(carried), carried)
+        np.testing.assert_array_equal(carried_over(carried, large, small), theta)
+        x = np.random.default_rng(0).normal(size=(4, 6, 5))
+        y = predict(large, carried, x.reshape(4, -1), device="cpu").reshape(3, 4, 2, 5, 4)
+        below = predict(small, theta, x[:, 3:].reshape(4, -1), device="cpu").reshape(3, 4, 2, 2, 4)
+        np.testing.assert_allclose(y[:, :, :, 3:], below, rtol=1e-13)
+
+    def test_faults_are_told(self):
+        with pytest.raises(DataError, match="between networks that have ties"):
+            carried_over(np.zeros(6), Network((2, 2)), EQUAL)
+        with pytest.raises(DataError, match="as many different weights, got 12 and 22"):
+            carried_over(weights(EQUAL), EQUAL, READING)
 
 
 class TestFiles:

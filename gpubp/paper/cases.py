@@ -74,3 +74,63 @@ def negation(n_bits: int = 3) -> Cases:
     """
     x = _all_vectors(n_bits + 1)
     return x, np.abs(x[:, 1:] - x[:, :1])
+
+
+T_AND_C = (("###", ".#.", ".#."), ("##", "#.", "##"))
+"""The two shapes, of five cells each. Any two cells of the one have a pair as far apart in the other."""
+
+
+def t_c(plane: tuple[int, int], margin: int = 0) -> Cases:
+    """All places of a T and of a C, each turned in four ways, on a plane; the output tells whether it is a T.
+
+    Parameters
+    ----------
+    plane : (rows, columns)
+    margin : int
+        How many cells at the edges stay empty.
+
+    Returns
+    -------
+    x : (b, rows * columns) array
+        Row after row.
+    d : (b, 1) array
+
+    Notes
+    -----
+    Distances between cells do not tell the shapes apart, and so neither do pairs of cells: it takes three at a time.
+
+    Examples
+    --------
+    >>> x, d = t_c((3, 3))
+    >>> x[0].reshape(3, 3).astype(int), d[0]
+    (array([[1, 1, 1],
+           [0, 1, 0],
+           [0, 1, 0]]), array([1.]))
+    >>> len(x), int(d.sum())  # a T has one place here, and a C, which is narrower, two
+    (12, 4)
+    """
+    x, d = [], []
+    for is_t, shape in zip((1.0, 0.0), T_AND_C, strict=True):
+        cells = np.asarray([[cell == "#" for cell in row] for row in shape], dtype=float)
+        for quarter_turns in range(4):
+            turned = np.rot90(cells, quarter_turns)
+            for row in range(margin, plane[0] - margin - turned.shape[0] + 1):
+                for column in range(margin, plane[1] - margin - turned.shape[1] + 1):
+                    on_plane = np.zeros(plane)
+                    on_plane[row : row + turned.shape[0], column : column + turned.shape[1]] = turned
+                    x.append(on_plane.ravel())
+                    d.append([is_t])
+    return np.asarray(x), np.asarray(d)
+
+
+def shifted(n: int, places: int) -> Cases:
+    """All vectors of ``n`` numbers; the outputs are the same, moved so many places on, from the last to the first.
+
+    Examples
+    --------
+    >>> x, d = shifted(3, 1)
+    >>> x[1], d[1]
+    (array([0., 0., 1.]), array([1., 0., 0.]))
+    """
+    x = _all_vectors(n)
+    return x, np.roll(x, places, axis=1)

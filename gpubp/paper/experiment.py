@@ -1,10 +1,10 @@
 """One experiment from many first weights: trained as one stack of networks, each until it is done."""
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -13,16 +13,19 @@ from gpubp.initialization import initial_weights
 from gpubp.losses import loss
 from gpubp.network import Network
 from gpubp.paper.cases import Cases
+from gpubp.paper.pictures import sweeps_picture
 from gpubp.paper.study import Fact, Findings, Picture, Verdict, quartiles
 from gpubp.prediction import predict
 from gpubp.training import all_right, train
+
+Callbacks = tuple[Callable[[Any], Any], ...]
 
 
 class Runs(NamedTuple):
     """What became of K networks.
 
-    ``solved`` (K,) tells which were done in time, ``sweeps`` (K,) after how many sweeps, ``theta`` (K, P) is from that
-    sweep or from the last, ``error`` (K,) is the error, eq. (3), with these weights.
+    ``solved`` (K,) tells which were done in time, ``sweeps`` (K,) after how many sweeps of at most ``limit``, ``theta``
+    (K, P) is from that sweep or from the last, ``error`` (K,) is the error, eq. (3), with these weights.
     """
 
     solved: np.ndarray
@@ -31,15 +34,38 @@ class Runs(NamedTuple):
     error: np.ndarray
     seconds: float
     stop_reason: str
+    limit: int
 
     def quartiles(self) -> tuple[float, float, float]:
         """See :func:`gpubp.paper.study.quartiles`."""
         return quartiles(self.solved, self.sweeps)
 
 
-def nothing_more(experiment: "Experiment", runs: Runs) -> list[Any]:
+class Finding(NamedTuple):
+    """Whether a condition holds, and what was found."""
+
+    holds: bool
+    found: str
+
+
+class Condition(NamedTuple):
+    """A part of a study's criterion: in words, and as ``check(experiment, runs) -> Finding``."""
+
+    words: str
+    check: "Callable[[Experiment, Runs], Finding]"
+
+
+class TrainMore(Protocol):
+    """Trains networks of an experiment like the first one, on the same device and for as many sweeps at most."""
+
+    def __call__(self, experiment: "Experiment", n_networks: int) -> Runs:
+        """Train so many networks."""
+        ...
+
+
+def nothing_more(experiment: "Experiment", runs: Runs, *_: Any) -> Iterator[Any]:
     """Find no facts, or no pictures, beside the sweeps."""
-    return []
+    return iter(())
 
 
 @dataclass(frozen=True)
@@ -57,16 +83,23 @@ class Experiment:
         First weights are uniform in ``-scale`` to ``scale``.
     sweeps : int
         At most.
-    says, criterion : str
+    says : str
         See :class:`gpubp.paper.study.Study`.
-    judge : callable
-        ``judge(runs, n_sweeps) -> Verdict``, by the criterion.
+    conditions : tuple of Condition
+        What must hold for the claim to count as reproduced; where some of them do, it is so partly.
+    reported : float, optional
+        How many sweeps the paper's, or the chapter's, own network took.
     within : float
         A network is done when each of its outputs is less than this away from the desired one.
+    settled : float, optional
+        The networks that are done are trained on until their outputs are as near as this, for as many sweeps more at
+        most, before anything but their sweeps is looked at.
+    wiring : str
+        What there is to say of the connections, where not all are there or some are equal.
     facts : callable
-        ``facts(experiment, runs) -> list of Fact``
+        ``facts(experiment, runs, train_more)`` gives Facts, one by one.
     pictures : callable
-        ``pictures(experiment, runs) -> list of Picture``
+        ``pictures(experiment, runs)`` gives Pictures, beside that of the sweeps.
     """
 
     name: str
@@ -77,19 +110,38 @@ class Experiment:
     scale: float
     sweeps: int
     says: str
-    criterion: str
-    judge: Callable[[Runs, int], Verdict]
+    conditions: tuple[Condition, ...]
+    reported: float | None = None
     within: float = 0.5
-    facts: "Callable[[Experiment, Runs], list[Fact]]" = nothing_more
-    pictures: "Callable[[Experiment, Runs], list[Picture]]" = nothing_more
+    settled: float | None = None
+    wiring: str = ""
+    facts: "Callable[[Experiment, Runs, TrainMore], Iterable[Fact]]" = nothing_more
+    pictures: "Callable[[Experiment, Runs], Iterable[Picture]]" = nothing_more
 
     @property
     def setting(self) -> str:
         """Say in a line what is trained, and how."""
         sizes, skips = "-".join(map(str, self.network.sizes)), self.network.skips
-        wiring = f", connections from layer {skips[0][0]} to {skips[0][1]}" if skips else ""
+        skipping = f"connections from layer {skips[0][0]} to {skips[0][1]}" if skips and not self.wiring else ""
         settings = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in self.rule.settings.items())
-        return f"{sizes}{wiring}, first weights in ±{self.scale:g}, {settings}, one change a sweep"
+        parts = [sizes, skipping, self.wiring, f"first weights in ±{self.scale:g}", settings, "one change a sweep"]
+        if self.within != 0.5:
+            parts.append(f"done when outputs are within {self.within:g}")
+        return ", ".join(part for part in parts if part)
+
+    @property
+    def criterion(self) -> str:
+        """Say what must hold for the claim to count as reproduced."""
+        return "; ".join(condition.words for condition in self.conditions)
+
+    def judge(self, runs: Runs) -> Verdict:
+        """Compare what became of the networks with the criterion."""
+        findings = [condition.check(self, runs) for condition in self.conditions]
+        n_held = sum(finding.holds for finding in findings)
+        why = "; ".join(found if holds else f"not so: {found}" for holds, found in findings)
+        if n_held == len(findings):
+            return Verdict("reproduced", why)
+        return Verdict("partly" if n_held else "not reproduced", why)
 
     def run(
         self,
@@ -97,19 +149,44 @@ class Experiment:
         *,
         sweeps: int | None = None,
         device: str = "auto",
-        callbacks: tuple[Callable[[Any], Any], ...] = (),
+        callbacks: Callbacks = (),
     ) -> Findings:
         """Train so many networks and judge them: see :class:`gpubp.paper.study.Study`."""
-        runs = run_seeds(self, n_networks, sweeps=sweeps, device=device, callbacks=callbacks)
-        return Findings(
-            runs.solved,
-            runs.sweeps,
-            runs.seconds,
-            runs.stop_reason,
-            self.judge(runs, sweeps or self.sweeps),
-            self.facts(self, runs),
-            tuple(self.pictures(self, runs)),
-        )
+        began = time.perf_counter()
+        runs = _run(self, n_networks, sweeps=sweeps, device=device, callbacks=callbacks)
+        facts, stop_reason = [], runs.stop_reason
+        train_more = partial(_train_more, stop_reason, sweeps=sweeps, device=device, callbacks=callbacks)
+        try:
+            for fact in self.facts(self, runs, train_more):
+                facts.append(fact)  # what there is stays when the rest is interrupted
+        except KeyboardInterrupt:
+            stop_reason = "interrupted"
+        pictures = sweeps_picture(self.name, runs.solved, runs.sweeps, self.reported), *self.pictures(self, runs)
+        seconds = time.perf_counter() - began
+        return Findings(runs.solved, runs.sweeps, seconds, stop_reason, self.judge(runs), facts, pictures)
+
+
+def _train_more(stop_reason: str, experiment: Experiment, n_networks: int, **options: Any) -> Runs:
+    """Train more networks, unless somebody wants an end."""
+    if stop_reason == "interrupted":
+        raise KeyboardInterrupt
+    runs = _run(experiment, n_networks, **options)
+    if runs.stop_reason == "interrupted":
+        raise KeyboardInterrupt
+    return runs
+
+
+def _run(experiment: Experiment, n_networks: int, *, sweeps: int | None, device: str, callbacks: Callbacks) -> Runs:
+    """Train networks until they are done, and on until they have settled; their sweeps are those until the first."""
+    runs = run_seeds(experiment, n_networks, sweeps=sweeps, device=device, callbacks=callbacks)
+    if runs.stop_reason == "interrupted" or experiment.settled is None or not np.any(runs.solved):
+        return runs
+    nearer = replace(experiment, within=experiment.settled)
+    further = run_from(nearer, runs.theta[runs.solved], sweeps=runs.limit, device=device, callbacks=callbacks)
+    theta, error = runs.theta.copy(), runs.error.copy()
+    theta[runs.solved], error[runs.solved] = further.theta, further.error
+    stop_reason = "interrupted" if further.stop_reason == "interrupted" else runs.stop_reason
+    return runs._replace(theta=theta, error=error, seconds=runs.seconds + further.seconds, stop_reason=stop_reason)
 
 
 def run_seeds(
@@ -120,7 +197,7 @@ def run_seeds(
     first_seed: int = 0,
     device: str = "auto",
     dtype: str = "float32",
-    callbacks: tuple[Callable[[Any], Any], ...] = (),
+    callbacks: Callbacks = (),
 ) -> Runs:
     """Train an experiment's network from many first weights, as one stack.
 
@@ -143,17 +220,29 @@ def run_seeds(
     >>> runs.theta.shape
     (3, 9)
     """
-    network, (x, d) = experiment.network, experiment.cases()
     seeds = range(first_seed, first_seed + n_seeds)
-    theta = initial_weights(network, seeds, scheme="uniform", scale=experiment.scale, dtype=dtype)
+    theta = initial_weights(experiment.network, seeds, scheme="uniform", scale=experiment.scale, dtype=dtype)
+    return run_from(experiment, theta, sweeps=sweeps, device=device, callbacks=callbacks)
+
+
+def run_from(
+    experiment: Experiment,
+    theta: np.ndarray,
+    *,
+    sweeps: int | None = None,
+    device: str = "auto",
+    callbacks: Callbacks = (),
+) -> Runs:
+    """Train an experiment's network from given weights, ``(K, P)``, as :func:`run_seeds` does from drawn ones."""
+    (x, d), limit = experiment.cases(), sweeps or experiment.sweeps
     began = time.perf_counter()
     fit = train(
-        network,
+        experiment.network,
         x,
         d,
         theta=theta,
         rule=experiment.rule,
-        epochs=sweeps or experiment.sweeps,
+        epochs=limit,
         batch_size="sweep",
         mean=False,
         until=partial(all_right, within=experiment.within),
@@ -161,5 +250,6 @@ def run_seeds(
         device=device,
     )
     theta, seconds = np.asarray(fit.theta), time.perf_counter() - began
-    error = np.sum(loss(network.loss).value(np, predict(network, theta, x, device=device), d), axis=(1, 2))
-    return Runs(fit.solved, fit.best_epoch, theta, error, seconds, fit.stop_reason)
+    y = predict(experiment.network, theta, x, device=device)
+    error = np.sum(loss(experiment.network.loss).value(np, y, d), axis=(1, 2))
+    return Runs(fit.solved, fit.best_epoch, theta, error, seconds, fit.stop_reason, limit)

@@ -1,0 +1,68 @@
+"""Conditions that several studies name for their claims."""
+
+from collections.abc import Sequence
+from functools import partial
+
+import numpy as np
+
+from gpubp.paper.experiment import Condition, Experiment, Finding, Runs
+from gpubp.paper.words import in_words
+
+USUAL = (0.05, 0.95)
+"""A figure is usual when it lies between these quantiles of the sweeps that all networks took."""
+
+
+def done(share: float, why: str) -> Condition:
+    """Ask that a share of the networks be done in time, and say why so many.
+
+    Examples
+    --------
+    >>> done(0.5, "more likely than not").words
+    'at least 50 % of the networks are done in time (more likely than not)'
+    """
+    words = f"at least {100 * share:.0f} % of the networks are done in time ({why})"
+    return Condition(words, partial(_done, share))
+
+
+def _done(share: float, experiment: Experiment, runs: Runs) -> Finding:
+    n, n_solved = len(runs.solved), int(np.sum(runs.solved))
+    return Finding(n_solved >= share * n, f"{n_solved:,} of {n:,} networks were done within {runs.limit:,} sweeps")
+
+
+def takes_as_long(reported: float) -> Condition:
+    """Ask that a number of sweeps which is reported of one network be a usual one.
+
+    Examples
+    --------
+    >>> takes_as_long(558).words
+    '558 sweeps lie between the 5 % and the 95 % quantile of the sweeps that all networks took'
+    """
+    low, high = (f"{100 * quantile:g} %" for quantile in USUAL)
+    words = f"{reported:,.0f} sweeps lie between the {low} and the {high} quantile of the sweeps that all networks took"
+    return Condition(words, partial(_takes_as_long, reported))
+
+
+def _takes_as_long(reported: float, experiment: Experiment, runs: Runs) -> Finding:
+    low, high = np.quantile(np.where(runs.solved, runs.sweeps, np.inf), USUAL, method="inverted_cdf")
+    return Finding(bool(low <= reported <= high), f"these quantiles are {in_words(low)} and {in_words(high)}")
+
+
+def quartiles_near(wanted: Sequence[float], tolerance: float, whose: str) -> Condition:
+    """Ask that the quartiles of the sweeps be those that others found, within a part of them.
+
+    Examples
+    --------
+    >>> quartiles_near((1127, 2715, 7830), 0.15, "of other starts").words
+    'the quartiles of the sweeps are within 15 % of 1,127, 2,715 and 7,830, those of other starts'
+    """
+    *first, last = (f"{figure:,.0f}" for figure in wanted)
+    figures = f"{', '.join(first)} and {last}"
+    words = f"the quartiles of the sweeps are within {100 * tolerance:.0f} % of {figures}, those {whose}"
+    return Condition(words, partial(_quartiles_near, tuple(wanted), tolerance))
+
+
+def _quartiles_near(wanted: tuple[float, ...], tolerance: float, experiment: Experiment, runs: Runs) -> Finding:
+    found = runs.quartiles()
+    near = all(abs(figure / other - 1.0) <= tolerance for figure, other in zip(found, wanted, strict=True))
+    *first, last = map(in_words, found)
+    return Finding(near, f"the quartiles are {', '.join(first)} and {last} sweeps")

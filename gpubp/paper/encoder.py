@@ -1,0 +1,81 @@
+"""The encoder: the codes that its hidden units come to."""
+
+from collections.abc import Iterator
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gpubp.network import Network, forward
+from gpubp.paper.experiment import Condition, Experiment, Finding, Runs, TrainMore
+from gpubp.paper.study import Fact, Picture
+from gpubp.paper.words import NO_FIGURE, share_of
+from gpubp.plotting.hidden import hidden_heat_map
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+def codes(experiment: Experiment, runs: Runs) -> np.ndarray:
+    """Compute the outputs of the hidden units in the networks that are done: (k, b, hidden units)."""
+    x, _ = experiment.cases()
+    y: np.ndarray = forward(np, experiment.network, runs.theta[runs.solved].astype(float), x)[0].y
+    return y
+
+
+def all_differ(of_hidden: np.ndarray) -> np.ndarray:
+    """Tell in which networks all codes differ, each rounded to 0 and 1: (k,) of bool.
+
+    Examples
+    --------
+    >>> all_differ(np.asarray([[[0.1, 0.9], [0.8, 0.7]], [[0.1, 0.9], [0.2, 0.7]]]))
+    array([ True, False])
+    """
+    rounded = of_hidden > 0.5
+    same = np.all(rounded[:, :, None] == rounded[:, None], axis=-1)
+    differ: np.ndarray = np.sum(same, axis=(1, 2)) == of_hidden.shape[1]
+    return differ
+
+
+def _most_differ(share: float, experiment: Experiment, runs: Runs) -> Finding:
+    differ = all_differ(codes(experiment, runs))
+    return Finding(len(differ) > 0 and np.mean(differ) >= share, f"the codes differ in {share_of(differ)}")
+
+
+BINARY = Condition(
+    "in at least 50 % of those that are done, the codes of the patterns all differ when rounded to 0 and 1",
+    partial(_most_differ, 0.5),
+)
+
+
+def facts(experiment: Experiment, runs: Runs, train_more: TrainMore) -> Iterator[Fact]:
+    """Look how near to binary numbers the codes are.
+
+    Parameters
+    ----------
+    experiment : Experiment
+        ``encoder``.
+    runs : Runs
+    train_more : TrainMore
+
+    Yields
+    ------
+    Fact
+    """
+    of_hidden = codes(experiment, runs)
+    yield Fact("codes rounded to 0 and 1 all differ", NO_FIGURE, share_of(all_differ(of_hidden)))
+    between = np.abs(of_hidden - 0.5) < 0.25
+    yield Fact("outputs of hidden units between 1/4 and 3/4", NO_FIGURE, share_of(between.ravel()))
+
+
+def pictures(experiment: Experiment, runs: Runs) -> Iterator[Picture]:
+    """Make the picture of the codes in the first network that was done."""
+    if np.any(runs.solved):
+        theta = runs.theta[np.flatnonzero(runs.solved)[0]]
+        caption = "The code that the hidden units of one network came to for each of the patterns"
+        yield Picture("encoder-codes", caption, partial(_draw_codes, experiment.network, theta))
+
+
+def _draw_codes(network: Network, theta: np.ndarray, ax: "Axes") -> "Axes":
+    n = network.sizes[0]
+    return hidden_heat_map((network, theta), np.eye(n), ax, case_names=[f"pattern {k + 1}" for k in range(n)])

@@ -1,0 +1,96 @@
+"""A shift register: units that see themselves a step before, trained as a layered net with equal weights."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+
+from gpubp.network import Network, output_layer
+from gpubp.paper.cases import shifted
+from gpubp.paper.experiment import Condition, Experiment, Finding, Runs, TrainMore
+from gpubp.paper.study import Fact
+from gpubp.paper.words import NO_FIGURE, share_of
+from gpubp.training import all_right
+from gpubp.wiring import carried_over, with_equal_layers
+
+N_STEPS = 2
+"""For how many time-steps the net is run in training; it is to have moved everything by as many places then."""
+
+MORE_STEPS = (2 * N_STEPS, 5 * N_STEPS, 50 * N_STEPS)
+
+N_MORE = 200
+
+
+def layered(n_units: int, n_steps: int) -> Network:
+    """Make a layered net of as many layers as steps, whose weights are free."""
+    return Network((n_units,) * (n_steps + 1), hidden="logistic", output="logistic")
+
+
+def network(n_units: int, n_steps: int = N_STEPS) -> Network:
+    """Make the layered form of units that are run for some steps.
+
+    Examples
+    --------
+    >>> len(set(network(5).ties))  # 5 x 5 weights and 5 biases
+    30
+    """
+    return with_equal_layers(layered(n_units, n_steps), range(1, n_steps + 1))
+
+
+def after(experiment: Experiment, runs: Runs, n_steps: int) -> tuple[np.ndarray, np.ndarray]:
+    """Run the nets that are done for so many steps: what is desired then, (b, j), and what comes, (k, b, j)."""
+    n_units = experiment.network.sizes[0]
+    longer = network(n_units, n_steps)
+    x, d = shifted(n_units, n_steps)
+    theta = carried_over(runs.theta[runs.solved].astype(float), experiment.network, longer)
+    return d, output_layer(np, longer, theta, x).y
+
+
+def _twice_as_far(share: float, experiment: Experiment, runs: Runs) -> Finding:
+    right = np.asarray(all_right(*after(experiment, runs, 2 * N_STEPS)))
+    return Finding(
+        len(right) > 0 and np.mean(right) >= share, f"{share_of(right)} move everything on by as many places"
+    )
+
+
+RUNS_ON = Condition(
+    f"at least 50 % of those that are done move everything by {2 * N_STEPS} places when they are run for "
+    f"{2 * N_STEPS} steps, for which they were not trained",
+    partial(_twice_as_far, 0.5),
+)
+
+
+def facts(experiment: Experiment, runs: Runs, train_more: TrainMore) -> Iterator[Fact]:
+    """Look what the nets do in one step and in many, and compare them with free weights and with fewer units.
+
+    Parameters
+    ----------
+    experiment : Experiment
+        ``shift-register``.
+    runs : Runs
+    train_more : TrainMore
+
+    Yields
+    ------
+    Fact
+    """
+    d, y = after(experiment, runs, 1)
+    yield Fact("one step moves everything one place", NO_FIGURE, share_of(np.asarray(all_right(d, y))))
+    yield Fact(
+        "one step moves everything one place and negates it", NO_FIGURE, share_of(np.asarray(all_right(1 - d, y)))
+    )
+    yield from _of_more_steps(experiment, runs)
+    n_units, n_networks = experiment.network.sizes[0], min(N_MORE, len(runs.solved))
+    free = train_more(replace(experiment, network=layered(n_units, N_STEPS), wiring=""), n_networks)
+    yield Fact(f"done with free weights, good for {N_STEPS} steps alone", NO_FIGURE, share_of(free.solved))
+    fewer = replace(experiment, network=network(3), cases=partial(shifted, 3, N_STEPS))
+    of_three = train_more(fewer, n_networks)
+    yield Fact("done with three units", NO_FIGURE, share_of(of_three.solved))
+    yield from _of_more_steps(fewer, of_three, " with three units")
+
+
+def _of_more_steps(experiment: Experiment, runs: Runs, whose: str = "") -> Iterator[Fact]:
+    for n_steps in MORE_STEPS:
+        right = np.asarray(all_right(*after(experiment, runs, n_steps)))
+        yield Fact(f"right after {n_steps} steps{whose}", NO_FIGURE, share_of(right))

@@ -1,0 +1,143 @@
+"""T or C, anywhere: units with small fields that share their weights, and the detectors that they become."""
+
+from collections.abc import Iterator
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gpubp.activations import activation
+from gpubp.network import Network, output_layer, views
+from gpubp.paper.cases import t_c
+from gpubp.paper.experiment import Experiment, Runs, TrainMore
+from gpubp.paper.study import Fact, Picture
+from gpubp.paper.words import NO_FIGURE, share_of
+from gpubp.plotting.hinton import hinton_diagram
+from gpubp.training import all_right
+from gpubp.wiring import carried_over, with_fields, with_sums
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+SIDE, LARGER, FIELD, MARGIN = 7, 11, 3, 2
+
+SAME = 0.15
+"""A field counts as unchanged by a turn or a mirror where it is moved by at most this part of its size."""
+
+TURNS = tuple((mirrored, quarters) for mirrored in (False, True) for quarters in range(4))
+
+KINDS = {
+    "the same in all turns and mirrors": set(TURNS),
+    "the same in all turns": set(TURNS[:4]),
+    "mirrored in both axes": {TURNS[0], TURNS[2], TURNS[4], TURNS[6]},
+    "mirrored in both diagonals": {TURNS[0], TURNS[2], TURNS[5], TURNS[7]},
+    "the same in a half turn": {TURNS[0], TURNS[2]},
+    "mirrored in one axis": {TURNS[0], TURNS[4]},
+    "mirrored in one diagonal": {TURNS[0], TURNS[5]},
+    "without symmetry": {TURNS[0]},
+}
+"""Kinds of fields by what leaves them unchanged, the most regular first; each turned any way."""
+
+
+def network(side: int = SIDE) -> Network:
+    """Make the network for a plane of ``side`` by ``side`` cells.
+
+    Examples
+    --------
+    >>> len(set(network().ties) - {-1})  # 9 weights and a bias of the field; one weight and a bias of the output
+    12
+    """
+    n_fields = (side - FIELD + 1) ** 2
+    plain = Network((side * side, n_fields, 1), hidden="logistic", output="logistic")
+    return with_sums(with_fields(plain, 1, (side, side), (FIELD, FIELD)), 2, [n_fields])
+
+
+def fields(experiment: Experiment, runs: Runs) -> np.ndarray:
+    """Find the field of each network that is done: (k, 3, 3)."""
+    block = views(np, experiment.network, runs.theta[runs.solved].astype(float))[0]
+    first: np.ndarray = block[:, :-1, 0].reshape(-1, SIDE, SIDE)[:, :FIELD, :FIELD]
+    return first
+
+
+def turned(field: np.ndarray, mirrored: bool, quarters: int) -> np.ndarray:
+    """Mirror a field left to right, if asked to, and then turn it."""
+    return np.rot90(field[..., ::-1] if mirrored else field, quarters, axes=(-2, -1))
+
+
+def kind_of(field: np.ndarray) -> str:
+    """Name the kind of a field, ``(3, 3)``: see :data:`KINDS`.
+
+    Examples
+    --------
+    >>> kind_of(np.asarray([[-1, 2, -1], [2, 0, 2], [-1, 2, -1]]))
+    'the same in all turns and mirrors'
+    >>> kind_of(np.asarray([[1, 1, 0], [1, 0, 0], [0, 0, 5]]))
+    'mirrored in one diagonal'
+    """
+    moved = [np.linalg.norm(field - turned(field, *turn)) for turn in TURNS]
+    unchanged = {turn for turn, by in zip(TURNS, moved, strict=True) if by <= SAME * np.linalg.norm(field)}
+    return next(kind for kind, turns in KINDS.items() if turns <= unchanged or _other_way(turns) <= unchanged)
+
+
+def _other_way(turns: set[tuple[bool, int]]) -> set[tuple[bool, int]]:
+    """Give the turns and mirrors that leave a field unchanged which is itself turned by a quarter."""
+    return {(mirrored, (quarters + 2) % 4 if mirrored else quarters) for mirrored, quarters in turns}
+
+
+def facts(experiment: Experiment, runs: Runs, train_more: TrainMore) -> Iterator[Fact]:
+    """Put the same weights on a larger plane, and sort the fields by their symmetries.
+
+    Parameters
+    ----------
+    experiment : Experiment
+        ``t-c``.
+    runs : Runs
+    train_more : TrainMore
+
+    Yields
+    ------
+    Fact
+    """
+    as_they_are, made_up = on_a_larger_plane(experiment, runs.theta[runs.solved].astype(float))
+    where = f"right anywhere on a plane of {LARGER} x {LARGER}, {MARGIN} cells from its edges"
+    yield Fact(where, NO_FIGURE, share_of(as_they_are))
+    yield Fact("and with the output's bias made up for what more empty fields send", NO_FIGURE, share_of(made_up))
+    kinds = np.asarray([kind_of(field) for field in fields(experiment, runs)])
+    for kind in KINDS:
+        if np.any(kinds == kind):
+            yield Fact(f"the field is {kind}", "several kinds of detectors", share_of(kinds == kind))
+
+
+def on_a_larger_plane(experiment: Experiment, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Tell which networks are right on a larger plane too: as they are, and for what empty fields send.
+
+    A field that sees nothing may still send something to the output. More of them send more, which the output's bias
+    can make up for.
+    """
+    larger = network(LARGER)
+    x, d = t_c((LARGER, LARGER), MARGIN)
+    carried = carried_over(theta, experiment.network, larger)
+    as_they_are = all_right(d, output_layer(np, larger, carried, x).y)
+    hidden, output = views(np, larger, carried)
+    sent = output[:, 0] * activation("logistic").value(np, hidden[:, -1, :1])  # by one empty field
+    output[:, -1] -= (larger.sizes[1] - experiment.network.sizes[1]) * sent
+    return np.asarray(as_they_are), np.asarray(all_right(d, output_layer(np, larger, carried, x).y))
+
+
+def pictures(experiment: Experiment, runs: Runs) -> Iterator[Picture]:
+    """Make the picture of one field of each kind."""
+    found = fields(experiment, runs)
+    biases = views(np, experiment.network, runs.theta[runs.solved].astype(float))[0][:, -1, 0]
+    kinds = [kind_of(field) for field in found]
+    shown = [kinds.index(kind) for kind in KINDS if kind in kinds]
+    if shown:
+        names = [chr(ord("A") + k) for k in range(len(shown))]
+        told = "; ".join(f"{name} {kinds[which]}" for name, which in zip(names, shown, strict=True))
+        caption = f"A learned field of each kind, its bias beside it; white is above 0: {told}"
+        columns = np.vstack([found[shown].reshape(-1, FIELD * FIELD).T, biases[shown]])
+        yield Picture("t-c-fields", caption, partial(_draw_fields, columns, names))
+
+
+def _draw_fields(columns: np.ndarray, names: list[str], ax: "Axes") -> "Axes":
+    of_all = Network((FIELD * FIELD, len(names)))
+    return hinton_diagram((of_all, columns.ravel()), ax, input_shape=(FIELD, FIELD), unit_names=names)
