@@ -8,6 +8,7 @@ from gpubp.descent import momentum
 from gpubp.network import Network
 from gpubp.paper import cases, symmetry
 from gpubp.paper.experiment import Experiment, Runs
+from gpubp.paper.family_trees import FamilyTrees
 from gpubp.paper.study import Study, Verdict
 
 CHAPTER = "Rumelhart, Hinton & Williams (1986), Parallel Distributed Processing 1, chapter 8"
@@ -95,5 +96,6 @@ STUDIES: dict[str, Study] = {
             sweeps=10_000,
             says=UNCONFIRMED,
         ),
+        FamilyTrees(),
     )
 }
