@@ -14,6 +14,7 @@ from gpubp.paper import cases, encoder, shift_register, symmetry, t_c, xor
 from gpubp.paper.conditions import done, takes_as_long
 from gpubp.paper.connections import of_more_units
 from gpubp.paper.experiment import Experiment
+from gpubp.paper.family_trees import FamilyTrees
 from gpubp.paper.solvers import Solvers
 from gpubp.paper.study import Study
 
@@ -153,6 +154,7 @@ STUDIES: dict[str, Study] = {
             wiring="the weights of both layers the same, changed by the average of their derivatives",
             facts=shift_register.facts,
         ),
+        FamilyTrees(),
     )
 }
 

@@ -1,0 +1,79 @@
+"""What the six units above the people have come to code, measured."""
+
+import numpy as np
+
+from gpubp.network import Network, forward
+from gpubp.paper.family import PEOPLE, RELATIONS
+
+N_UNITS = 6
+
+
+def codes_of_people(network: Network, theta: np.ndarray) -> np.ndarray:
+    """Find the outputs of the six units for each person: (..., 24, 6)."""
+    n_people, n_relations = len(PEOPLE), len(RELATIONS)
+    x = np.hstack([np.eye(n_people), np.zeros((n_people, n_relations))])
+    codes: np.ndarray = forward(np, network, theta, x)[0].y[..., :N_UNITS]
+    return codes
+
+
+def explained(codes: np.ndarray, attribute: np.ndarray) -> np.ndarray:
+    """Find what part of the variance of each unit's output an attribute explains: the squared correlation ratio.
+
+    Parameters
+    ----------
+    codes : (..., n, units) array
+    attribute : (n,) array
+        A kind for each person, from 1; whose is 0 is left out.
+
+    Returns
+    -------
+    (..., units) array
+        1 where all people of a kind have one output, 0 where the kinds' means are the same, or all outputs are.
+
+    Examples
+    --------
+    >>> explained(np.asarray([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]), np.asarray([1, 1, 2, 2]))
+    array([1., 0.])
+    """
+    codes, attribute = codes[..., attribute > 0, :], attribute[attribute > 0]
+    mean = codes.mean(axis=-2, keepdims=True)
+    total = np.sum((codes - mean) ** 2, axis=-2)
+    between = np.zeros_like(total)
+    for kind in np.unique(attribute):
+        own = attribute == kind
+        between += np.sum(own) * (codes[..., own, :].mean(axis=-2) - mean[..., 0, :]) ** 2
+    shares: np.ndarray = np.divide(between, total, out=np.zeros_like(total), where=total > 0.0)
+    return shares
+
+
+def predicted(codes: np.ndarray, attribute: np.ndarray) -> np.ndarray:
+    """Find for what part of the people the six units tell an attribute right.
+
+    Each person is taken to be of the kind whose other members have, on average, the nearest code.
+
+    Parameters
+    ----------
+    codes : (..., n, units) array
+    attribute : (n,) array
+        A kind for each person, from 1; whose is 0 is left out.
+
+    Returns
+    -------
+    (...) array
+
+    Examples
+    --------
+    >>> float(predicted(np.asarray([[0.0], [0.2], [0.9], [1.0]]), np.asarray([1, 1, 2, 2])))
+    1.0
+    """
+    codes, attribute = codes[..., attribute > 0, :], attribute[attribute > 0]
+    distances = []
+    for kind in np.unique(attribute):
+        own = attribute == kind
+        # of a person's own kind the mean is that of the others
+        n_others = np.sum(own) - own[:, None]
+        means = (codes[..., own, :].sum(axis=-2, keepdims=True) - np.where(own[:, None], codes, 0.0)) / n_others
+        distances.append(np.sum((codes - means) ** 2, axis=-1))
+    nearest = np.unique(attribute)[np.argmin(np.stack(distances), axis=0)]
+    right: np.ndarray = np.mean(nearest == attribute, axis=-1)
+    return right

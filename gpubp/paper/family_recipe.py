@@ -1,0 +1,192 @@
+"""Networks that learn the two families, each by a recipe, with four cases of its own held out."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from gpubp.descent import Rule, decayed, momentum
+from gpubp.initialization import initial_weights
+from gpubp.network import Network
+from gpubp.paper import family
+from gpubp.prediction import predict
+from gpubp.schedules import Steps
+from gpubp.training import train
+from gpubp.wiring import with_blocks
+
+N_HELD_OUT = 4
+FIRST_SWEEPS = 20
+DEAD_ZONE = 0.2
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How the networks are trained; what is not given is as the paper has it.
+
+    Attributes
+    ----------
+    scale : float
+        First weights are uniform in ``-scale`` to ``scale``. The paper gives 0.3 for symmetry, and none here.
+    rates, momenta : (float, float)
+        In the first 20 sweeps, and after them.
+    shrinkage : float
+        By what part each weight shrinks after every change.
+    penalty : float
+        Decay as a part of the error instead: ``penalty / 2`` times the sum of the squared weights, biases aside.
+    loss : str
+    mean : bool
+        Whether gradients are averaged over the cases, not summed.
+    batch_size : int or "sweep"
+        Cases between two changes.
+    sweeps : int
+    """
+
+    scale: float = 0.3
+    rates: tuple[float, float] = (0.005, 0.01)
+    momenta: tuple[float, float] = (0.5, 0.9)
+    shrinkage: float = 0.002
+    penalty: float = 0.0
+    loss: str = f"dead_zone({DEAD_ZONE})"
+    mean: bool = False
+    batch_size: int | Literal["sweep"] = "sweep"
+    sweeps: int = 1500
+
+    @property
+    def network(self) -> Network:
+        """24 units for the person and 12 for the relation, six units for each; 12, 6, and 24 for the answer."""
+        plain = Network((36, 12, 12, 6, 24), hidden="logistic", output="logistic", loss=self.loss)
+        return with_blocks(plain, 1, [(24, 6), (12, 6)])
+
+    @property
+    def rule(self) -> Rule:
+        """Eq. (9) in two phases, with decay."""
+        rate, alpha = (Steps({0: early, FIRST_SWEEPS: late}) for early, late in (self.rates, self.momenta))
+        return decayed(momentum(rate, alpha), self.shrinkage) if self.shrinkage else momentum(rate, alpha)
+
+
+PRINTED = Recipe()
+
+
+class Trained(NamedTuple):
+    """K networks after training.
+
+    Attributes
+    ----------
+    theta : (K, P) array
+    held_out : (K, 104) array of bool
+        The cases that a network was not trained on.
+    y : (K, 104, 24) array
+        Outputs for all cases.
+    sweeps : int
+        As many as were done.
+    seconds : float
+    stop_reason : str
+        See :class:`gpubp.Fit`.
+    """
+
+    theta: np.ndarray
+    held_out: np.ndarray
+    y: np.ndarray
+    sweeps: int
+    seconds: float
+    stop_reason: str
+
+    @property
+    def right(self) -> np.ndarray:
+        """Tell which cases each network has right, every output on its side of 0.5: (K, 104)."""
+        return self.within(0.5)
+
+    @property
+    def ahead(self) -> np.ndarray:
+        """Tell in which cases the outputs that should be on are higher than all others: (K, 104)."""
+        on = family.cases()[1] == 1.0
+        ahead: np.ndarray = np.min(self.y, axis=2, where=on, initial=1.0) > np.max(
+            self.y, axis=2, where=~on, initial=0.0
+        )
+        return ahead
+
+    @property
+    def learned(self) -> np.ndarray:
+        """Find what part of the cases that it was trained on each network has right: (K,)."""
+        learned: np.ndarray = np.sum(self.right & ~self.held_out, axis=1) / np.sum(~self.held_out, axis=1)
+        return learned
+
+    @property
+    def generalized(self) -> np.ndarray:
+        """Count how many of its held-out cases each network has right: (K,)."""
+        return self.count_held_out(self.right)
+
+    def within(self, distance: float) -> np.ndarray:
+        """Tell in which cases every output is less than a distance away from the desired one: (K, 104)."""
+        within: np.ndarray = np.all(np.abs(self.y - family.cases()[1]) < distance, axis=2)
+        return within
+
+    def count_held_out(self, holds: np.ndarray) -> np.ndarray:
+        """Count for how many of its held-out cases something holds: (K,)."""
+        counts: np.ndarray = np.sum(holds & self.held_out, axis=1)
+        return counts
+
+
+def first_weights(recipe: Recipe, seeds: Sequence[int]) -> np.ndarray:
+    """Draw the first weights of a network for each seed."""
+    return initial_weights(recipe.network, seeds, scheme="uniform", scale=recipe.scale)
+
+
+def held_out_cases(seeds: Sequence[int]) -> np.ndarray:
+    """Draw the cases that the network of each seed is not trained on: (K, 104) of bool."""
+    n_cases = len(family.cases()[0])
+    held_out = np.zeros((len(seeds), n_cases), dtype=bool)
+    for row, seed in zip(held_out, seeds, strict=True):
+        row[np.random.default_rng((seed, N_HELD_OUT)).choice(n_cases, N_HELD_OUT, replace=False)] = True
+    return held_out
+
+
+def trained(
+    recipe: Recipe,
+    seeds: Sequence[int],
+    *,
+    sweeps: int | None = None,
+    device: str = "auto",
+    callbacks: tuple[Callable[[Any], Any], ...] = (),
+) -> Trained:
+    """Train a network for each seed, as one stack.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    seeds : sequence of int
+        Of a network's first weights and of its held-out cases.
+    sweeps : int, optional
+        Without it the recipe's own number.
+
+    Returns
+    -------
+    Trained
+
+    Examples
+    --------
+    >>> of_two = trained(Recipe(), range(2), sweeps=3, device="cpu")
+    >>> of_two.y.shape, of_two.held_out.sum(axis=1).tolist()
+    ((2, 104, 24), [4, 4])
+    """
+    (x, d), held_out = family.cases(), held_out_cases(seeds)
+    kept = np.stack([np.flatnonzero(~row) for row in held_out])
+    began = time.perf_counter()
+    fit = train(
+        recipe.network,
+        x[kept],
+        d[kept],
+        theta=first_weights(recipe, seeds),
+        rule=recipe.rule,
+        epochs=sweeps or recipe.sweeps,
+        batch_size=recipe.batch_size,
+        mean=recipe.mean,
+        l2=recipe.penalty,
+        callbacks=callbacks,
+        device=device,
+    )
+    theta, seconds = np.asarray(fit.theta), time.perf_counter() - began
+    y = predict(recipe.network, theta, x, device=device)
+    return Trained(theta, held_out, y, int(fit.best_epoch), seconds, fit.stop_reason)

@@ -1,0 +1,91 @@
+"""The study of the family trees: what networks answer that they were not taught, and what their six units code."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gpubp.paper.family_facts import of_codes, of_held_out, of_learning
+from gpubp.paper.family_pictures import pictures
+from gpubp.paper.family_recipe import FIRST_SWEEPS, N_HELD_OUT, PRINTED, Recipe, Trained, trained
+from gpubp.paper.study import Findings, Verdict
+
+WANTED = 0.5
+"""The part of the networks that must have all held-out cases right."""
+
+FOUND = Recipe(scale=2.0, rates=(0.025, 0.05), sweeps=5000)
+"""The recipe nearest the paper's that learns: ``examples/family_search.py`` found it."""
+
+
+@dataclass(frozen=True)
+class FamilyTrees:
+    """The paper's second experiment; a :class:`gpubp.paper.study.Study`.
+
+    Attributes
+    ----------
+    recipe : Recipe
+        The one that is judged; a tenth as many networks are trained by the paper's own, to be compared with.
+    """
+
+    recipe: Recipe = FOUND
+    name: str = "family-trees"
+    title: str = "Who is Colin's aunt? Two families, twelve relations"
+    says: str = "100 cases learned in 1,500 sweeps, all four others right, by one network (Nature 323, figures 2-4)"
+    criterion: str = (
+        f"at least {WANTED:.0%} of the networks have all of their {N_HELD_OUT} held-out cases right, drawn anew for "
+        "each: every output on its side of 0.5"
+    )
+
+    @property
+    def setting(self) -> str:
+        """Say in a line what is trained, and how."""
+        return described(self.recipe)
+
+    @property
+    def sweeps(self) -> int:
+        """How many sweeps a network has."""
+        return self.recipe.sweeps
+
+    def run(
+        self,
+        n_networks: int = 1000,
+        *,
+        sweeps: int | None = None,
+        device: str = "auto",
+        callbacks: tuple[Callable[[Any], Any], ...] = (),
+    ) -> Findings:
+        """Train so many networks and judge them: see :class:`gpubp.paper.study.Study`."""
+        found = trained(self.recipe, range(n_networks), sweeps=sweeps, device=device, callbacks=callbacks)
+        seconds, stop_reason, facts = found.seconds, found.stop_reason, [of_learning("cases learned", found)]
+        if stop_reason != "interrupted":
+            n_printed, at_most = -(-n_networks // 10), min(sweeps or PRINTED.sweeps, PRINTED.sweeps)
+            printed = trained(PRINTED, range(n_printed), sweeps=at_most, device=device, callbacks=callbacks)
+            seconds, stop_reason = seconds + printed.seconds, printed.stop_reason
+            facts.append(of_learning(f"by the paper's recipe, from weights in ±{PRINTED.scale:g}", printed))
+        return Findings(
+            found.generalized == N_HELD_OUT,
+            np.full(n_networks, found.sweeps),
+            seconds,
+            stop_reason,
+            judged(found),
+            [*facts, *of_held_out(found), *of_codes(self.recipe, found)],
+            tuple(pictures(self.name, self.recipe.network, found)),
+        )
+
+
+def described(recipe: Recipe) -> str:
+    """Say in a line what a recipe trains, and how."""
+    (early, late), (early_momentum, late_momentum) = recipe.rates, recipe.momenta
+    return (
+        f"24 + 12 - 6 + 6 - 12 - 6 - 24, first weights in ±{recipe.scale:g}, learning rate {early:g} and momentum "
+        f"{early_momentum:g} for {FIRST_SWEEPS} sweeps, then {late:g} and {late_momentum:g}, weights shrink by "
+        f"{recipe.shrinkage:.2%} after each change, one change a sweep, error {recipe.loss}"
+    )
+
+
+def judged(found: Trained) -> Verdict:
+    """Judge by the criterion."""
+    n, n_solved = len(found.theta), int(np.sum(found.generalized == N_HELD_OUT))
+    why = f"{n_solved:,} of {n:,} networks have all {N_HELD_OUT} right"
+    return Verdict("reproduced" if n_solved >= WANTED * n else "partly" if n_solved else "not reproduced", why)
