@@ -4,9 +4,11 @@ import itertools
 import sys
 from typing import Any, NamedTuple
 
+import array_api_compat
 import numpy as np
 
-from gpubp.backend import Backend
+from gpubp._typing import Array
+from gpubp.backend import Backend, choose_backend
 
 CASES_AT_ONCE = 4096
 """Cases that pass forward together where memory is the host's, or where the same cases must give the same bits."""
@@ -87,6 +89,14 @@ def has_room_for(backend: Backend, n_numbers: int, dtype: str) -> bool:
     """Tell whether cases of so many numbers may lie on the device while a network learns from them."""
     memory = memory_of(backend)
     return memory is None or n_numbers * np.dtype(dtype).itemsize <= SHARE_OF_CASES * memory.available
+
+
+def home_of(backend: Backend, dtype: str, *cases: Array) -> Backend:
+    """Choose where cases are: on the device, or on the host where they come from there and it has no room for them."""
+    from_host = all(map(array_api_compat.is_numpy_array, cases))
+    if not from_host or has_room_for(backend, sum(array.size for array in cases), dtype):
+        return backend
+    return choose_backend("cpu")
 
 
 def cases_at_once(backend: Backend, sizes: tuple[int, ...], dtype: str, n_networks: int = 1) -> int:

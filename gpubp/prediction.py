@@ -9,7 +9,7 @@ from gpubp._typing import Array
 from gpubp.backend import Backend, choose_backend, like, to_backend, with_matmul
 from gpubp.checks import admit_theta, admit_x, choose_precision, host_array
 from gpubp.faults import Load, faults_told
-from gpubp.memory import CASES_AT_ONCE, cases_at_once
+from gpubp.memory import CASES_AT_ONCE, cases_at_once, home_of
 from gpubp.network import Network, output_layer
 
 
@@ -62,7 +62,7 @@ def predict(
 
     def on_device() -> Array:
         parameters = admit_theta(network, backend, precision, theta)
-        cases = admit_x(network, backend, precision, parameters, x)
+        cases = admit_x(network, home_of(backend, precision, x), precision, parameters, x)
         return like(outputs(backend, network, parameters, cases), x)
 
     load = Load(network, precision, 1, x.shape[-2] if x.ndim > 1 else 1)

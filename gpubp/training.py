@@ -28,7 +28,7 @@ from gpubp.errors import DataError, DivergenceWarning
 from gpubp.faults import Load, faults_told
 from gpubp.initialization import Seed, check_seeds, initial_weights
 from gpubp.loop import Callback, History, Plan, Score, StopReason, run
-from gpubp.memory import has_room_for
+from gpubp.memory import home_of
 from gpubp.network import Network
 from gpubp.prediction import outputs
 from gpubp.second_order import SecondOrder
@@ -209,7 +209,7 @@ def train(
 
     def on_device() -> Fit:
         parameters = admit_theta(network, backend, precision, theta)
-        home = _home(backend, precision, x, d)
+        home = home_of(backend, precision, x, d)
         cases = _admit_batch(network, home, precision, parameters, x, d, case_weights)
         held_out = validation and _admit_batch(network, backend, precision, parameters, *validation, of="validation ")
         check_stack_options(parameters, rule, seed, score, patience)
@@ -282,14 +282,6 @@ def _admit_batch(
     if case_weights is not None:
         case_weights = admit_case_weights(backend, precision, theta, x, case_weights)
     return Batch(x, d, case_weights)
-
-
-def _home(backend: Backend, precision: str, x: Array, d: Array) -> Backend:
-    """Choose where the cases are: on the device that trains, or on the host, if they come from there and are many."""
-    from_host = array_api_compat.is_numpy_array(x) and array_api_compat.is_numpy_array(d)
-    if not from_host or has_room_for(backend, x.size + d.size, precision):
-        return backend
-    return choose_backend("cpu")
 
 
 def _batches(

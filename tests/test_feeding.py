@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from sklearn.exceptions import ConvergenceWarning
 
-from gpubp import memory, training
+from gpubp import MLPRegressor, memory, prediction, training
 from gpubp.backend import choose_backend, to_numpy
 from gpubp.batches import ArrayBatches, Batch
 from gpubp.cuda import steps
@@ -14,7 +15,7 @@ from gpubp.cuda.sweep import cuda_sweep
 from gpubp.descent import adam, momentum
 from gpubp.initialization import initial_weights
 from gpubp.memory import Memory, has_room_for
-from gpubp.network import Network
+from gpubp.network import Network, output_layer
 from gpubp.step import Objective, Position
 from gpubp.testing import assert_agree
 from tests import test_cuda
@@ -144,7 +145,7 @@ class TestTraining:
         """On a device whose arrays do not mix with NumPy's."""
         device = "array_api_strict:device1"
         resident = fit(device, **options)
-        monkeypatch.setattr(training, "has_room_for", lambda *_: False)
+        monkeypatch.setattr(memory, "has_room_for", lambda *_: False)
         fed = fit(device, **options)
         assert brought == [False] * (len(brought) // 2) + [True] * (len(brought) // 2)
         assert_agree(fed.theta, resident.theta, "fit")
@@ -154,7 +155,7 @@ class TestTraining:
         x, d, *_ = cases((3,), dtype="float32")
         ends = []
         for has_room in (True, False):
-            monkeypatch.setattr(training, "has_room_for", lambda *_, has_room=has_room: has_room)
+            monkeypatch.setattr(memory, "has_room_for", lambda *_, has_room=has_room: has_room)
             leaving = iter([[False, True, False], [False, False], [True, False], [True]])
 
             def until(d, y, leaving=leaving):
@@ -167,12 +168,52 @@ class TestTraining:
         np.testing.assert_array_equal(ends[1].theta, ends[0].theta)
 
     def test_where_cases_are_already_they_stay(self, monkeypatch, brought):
-        monkeypatch.setattr(training, "has_room_for", lambda *_: False)
+        monkeypatch.setattr(memory, "has_room_for", lambda *_: False)
         xp = choose_backend("array_api_strict:device1").xp
         x, d, *_ = cases(dtype="float32")
         x, d = (xp.asarray(part, device=xp.Device("device1")) for part in (x, d))
         training.train(NETWORK, x, d, epochs=2, device="auto")
         assert brought == [False] * 2
+
+
+class TestElsewhere:
+    """Predictions, and estimators, on a device whose arrays do not mix with NumPy's and that has no room."""
+
+    @pytest.fixture(params=[True, False])
+    def has_room(self, request, monkeypatch):
+        asked = []
+        monkeypatch.setattr(memory, "has_room_for", lambda *_: asked.append(request.param) or request.param)
+        yield request.param
+        assert asked
+
+    def test_predictions(self, has_room, monkeypatch):
+        monkeypatch.setattr(prediction, "cases_at_once", lambda *_: 10)
+        x, theta = cases(dtype="float32").x, initial_weights(NETWORK, 0)
+        expected = output_layer(np, NETWORK, theta, x).y
+        assert_agree(prediction.predict(NETWORK, theta, x, device="array_api_strict:device1"), expected, "forward")
+
+    @pytest.mark.parametrize(
+        "options",
+        [{}, {"shuffle": False}, {"dropout": 0.2}, {"early_stopping": True}],
+        ids=lambda options: next(iter(options), ""),
+    )
+    def test_estimators(self, has_room, options, brought):
+        x, d, *_ = cases(dtype="float32")
+        how = {"hidden_layer_sizes": (5,), "max_iter": 3, "batch_size": 4, "random_state": 0} | options
+        fitted = []
+        for device in ("array_api_strict:device1", "cpu"):
+            model = MLPRegressor(**how, device=device)
+            with pytest.warns(ConvergenceWarning):
+                fitted.append(model.fit(x, d, np.linspace(0.5, 1.0, N_CASES)))
+        assert brought[:3] == [not has_room] * 3
+        assert_agree(fitted[0].predict(x), fitted[1].predict(x), "fit")
+
+    def test_lbfgs_takes_all_cases_to_the_device(self, monkeypatch):
+        monkeypatch.setattr(memory, "has_room_for", lambda *_: False)
+        x, d, *_ = cases(dtype="float32")
+        model = MLPRegressor(solver="lbfgs", max_iter=2, device="array_api_strict:device1")
+        with pytest.warns(ConvergenceWarning):
+            model.fit(x, d)
 
 
 def test_room_for_cases(monkeypatch):

@@ -11,7 +11,7 @@ from sklearn.utils import gen_batches
 
 from gpubp._typing import Array
 from gpubp.backend import Backend, to_backend, to_numpy
-from gpubp.memory import cases_at_once
+from gpubp.memory import cases_at_once, home_of
 from gpubp.network import Network
 from gpubp.prediction import outputs
 
@@ -45,7 +45,7 @@ def outputs_in_parts(backend: Backend, precision: str, network: Network, theta: 
     """Compute the outputs for x, dense or sparse, in parts that bound the memory."""
     theta = to_backend(backend, theta, precision)
     if not scipy.sparse.issparse(x):
-        return outputs(backend, network, theta, to_backend(backend, x, precision))
+        return outputs(backend, network, theta, to_backend(home_of(backend, precision, x), x, precision))
     parts = [
         outputs(backend, network, theta, dense(backend, precision, x, rows))
         for rows in gen_batches(x.shape[0], cases_at_once(backend, network.sizes, precision))

@@ -12,6 +12,8 @@ from operator import index
 from typing import Any, Self
 
 import numpy as np
+import scipy
+import scipy.sparse
 from sklearn.base import BaseEstimator, _fit_context
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
@@ -37,6 +39,7 @@ from gpubp.estimators.stack import Ready
 from gpubp.estimators.watch import Watch, refuse_weights
 from gpubp.faults import Load, faults_told
 from gpubp.loop import Plan, run
+from gpubp.memory import home_of
 from gpubp.network import Network, flatten, views
 from gpubp.step import Objective, Position
 from gpubp.sweep import make_sweep
@@ -143,12 +146,15 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
             elif has_held_out:
                 rows, aside = split(self, d, random_state)
                 held_out = hold_out(self, backend, precision, x, d, weights, aside)
+            in_steps = self.solver != "lbfgs" and not scipy.sparse.issparse(x)
+            home = home_of(backend, precision, x, d) if in_steps else backend
             cases = Cases(
                 backend,
                 precision,
-                rows_of(backend, precision, x, rows),
-                rows_of(backend, precision, self._to_learn(d), rows),
-                None if train_weights is None else rows_of(backend, precision, train_weights, rows),
+                rows_of(home, precision, x, rows),
+                rows_of(home, precision, self._to_learn(d), rows),
+                None if train_weights is None else rows_of(home, precision, train_weights, rows),
+                on_host=home is not backend,
             )
             theta = to_backend(backend, self._theta(), precision)
             task = FitTask(self, X, y, sample_weight, 1 if incremental else self.max_iter)

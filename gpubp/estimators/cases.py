@@ -16,13 +16,17 @@ from gpubp.estimators.arrays import dense
 
 
 class Cases(NamedTuple):
-    """Cases to learn from: x on the device, or sparse on the host; the desired outputs and weights on the device."""
+    """Cases to learn from: x on the device, or sparse on the host; the desired outputs and weights on the device.
+
+    Where they are ``on_host`` all are arrays of NumPy.
+    """
 
     backend: Backend
     precision: str
     x: Any
     d: Array
     case_weights: Array | None
+    on_host: bool = False
 
     def batch(self, rows: slice) -> Batch:
         """Take consecutive cases."""
@@ -63,7 +67,7 @@ class BatchesInOrder:
         self.order, order = next_order(self.order, self.size, self.random_state)
         if scipy.sparse.issparse(self.cases.x):
             return self._made_dense(order)
-        return ArrayBatches(self.cases.backend, self.all, self.size, order)
+        return ArrayBatches(self.cases.backend, self.all, self.size, order, on_host=self.cases.on_host)
 
     def _made_dense(self, order: np.ndarray | None) -> Iterator[tuple[float, Batch]]:
         """Make batches of sparse cases one by one."""
