@@ -142,7 +142,7 @@ class TestVerdict:
         found = {fact.what: fact.found for fact in facts(races)}
         assert found["L-BFGS needs fewer sweeps than eq. (9)"] == "on 2 of 2 experiments, by a factor of 5 to 10"
         assert found["L-BFGS needs fewer gradients than eq. (9)"] == "on 1 of 2 experiments, by a factor of 0.5 to 2"
-        assert found["networks that get there"] == "momentum, eq. (9) 100%, L-BFGS 75%"
+        assert found["networks that get there"] == "momentum, eq. (9) 100%; L-BFGS 75%"
 
     def test_pictures_are_drawn_where_some_never_get_there(self):
         from gpubp.plotting.figure import new_figure
