@@ -52,9 +52,8 @@ class TestRaces:
             rates = experiment.rule.settings["learning_rate"][:, 0]
             sweeps, error = zip(*(found[rate] for rate in rates), strict=True)
             solved = np.asarray([number is not None for number in sweeps])
-            return Runs(
-                solved, np.asarray([number or 100 for number in sweeps]), None, np.asarray(error), 1.0, "epochs"
-            )
+            sweeps = np.asarray([number or 100 for number in sweeps])
+            return Runs(solved, sweeps, None, np.asarray(error), 1.0, "epochs", limit=options["sweeps"])
 
         monkeypatch.setattr(solvers, "RATES", tuple(found))
         monkeypatch.setattr(solvers, "run_seeds", run)
