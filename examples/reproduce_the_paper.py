@@ -22,6 +22,8 @@ def run(names, n_networks, sweeps):
     results, pictures = new_results(f"python {' '.join(sys.argv)}", names), {}
     for name in names:
         found = STUDIES[name].run(n_networks, sweeps=sweeps)
+        if found.stop_reason == "interrupted":
+            sys.exit("interrupted: nothing was written")
         told = study_results(STUDIES[name], found, sweeps)
         results["studies"].append(told)
         pictures |= pictures_of(told, found.pictures)

@@ -254,8 +254,10 @@ class TestCommand:
         assert [study["name"] for study in results["studies"]] == ["xor", "negation"]
         assert results["studies"][0]["verdict"]["why"] in out
         assert (folder / "report.md").read_text(encoding="utf-8") == markdown(results)
-        assert len(Page((folder / "report.html").read_text(encoding="utf-8")).named("img")) == 2
-        assert {path.name for path in folder.iterdir()} == {*FILES, "xor-sweeps.png", "negation-sweeps.png"}
+        pictures = [picture["file"] for study in results["studies"] for picture in study["pictures"]]
+        assert {"xor-sweeps.png", "negation-sweeps.png"} <= set(pictures)
+        assert len(Page((folder / "report.html").read_text(encoding="utf-8")).named("img")) == len(pictures)
+        assert {path.name for path in folder.iterdir()} == {*FILES, *pictures}
 
     def test_json_beside_a_report(self, gpubp, tmp_path):
         code, out, _ = gpubp("xor", "--seeds", 3, "--sweeps", 1, "--device", "cpu", "--report", tmp_path, "--json")
@@ -277,11 +279,11 @@ class TestCommand:
             yield callback
 
         monkeypatch.setattr(reproduce, "_bar", interrupting)
-        code, out, _ = gpubp("xor", "parity", "--seeds", 3, "--device", "cpu", "--report", tmp_path)
+        code, out, _ = gpubp("negation", "parity", "--seeds", 3, "--device", "cpu", "--report", tmp_path)
         assert code == 0
         assert "interrupted" in out
         text = (tmp_path / "report.md").read_text(encoding="utf-8")
-        assert "Not finished: 1 of 2 studies were run; xor was interrupted" in text
+        assert "Not finished: 1 of 2 studies were run; negation was interrupted" in text
         assert "0 of 3 networks done by then" in text
         assert "undecided" in out
 

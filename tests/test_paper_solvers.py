@@ -52,9 +52,8 @@ class TestRaces:
             rates = experiment.rule.settings["learning_rate"][:, 0]
             sweeps, error = zip(*(found[rate] for rate in rates), strict=True)
             solved = np.asarray([number is not None for number in sweeps])
-            return Runs(
-                solved, np.asarray([number or 100 for number in sweeps]), None, np.asarray(error), 1.0, "epochs"
-            )
+            sweeps = np.asarray([number or 100 for number in sweeps])
+            return Runs(solved, sweeps, None, np.asarray(error), 1.0, "epochs", limit=options["sweeps"])
 
         monkeypatch.setattr(solvers, "RATES", tuple(found))
         monkeypatch.setattr(solvers, "run_seeds", run)
@@ -142,7 +141,7 @@ class TestVerdict:
         found = {fact.what: fact.found for fact in facts(races)}
         assert found["L-BFGS needs fewer sweeps than eq. (9)"] == "on 2 of 2 experiments, by a factor of 5 to 10"
         assert found["L-BFGS needs fewer gradients than eq. (9)"] == "on 1 of 2 experiments, by a factor of 0.5 to 2"
-        assert found["networks that get there"] == "momentum, eq. (9) 100%, L-BFGS 75%"
+        assert found["networks that get there"] == "momentum, eq. (9) 100%; L-BFGS 75%"
 
     def test_pictures_are_drawn_where_some_never_get_there(self):
         from gpubp.plotting.figure import new_figure

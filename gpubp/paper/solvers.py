@@ -23,7 +23,7 @@ Callbacks = tuple[Callable[[Any], Any], ...]
 
 RATES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 """The step sizes that are tried for each rule on each experiment."""
-TRIED = 10
+TRIED = 25
 """Networks for each of them."""
 FIRST_TRIED = 1_000_000
 """Their first seed: none of theirs is measured afterwards."""
@@ -292,7 +292,7 @@ def facts(races: list[Race]) -> list[Fact]:
         for name in (*RULES, *METHODS)
         if (solved := [race.solved for race in races if race.solver == name])
     ]
-    return [*found, Fact("networks that get there", "-", ", ".join(shares))] if shares else found
+    return [*found, Fact("networks that get there", "-", "; ".join(shares))] if shares else found
 
 
 def table(races: list[Race]) -> Table:

@@ -151,15 +151,15 @@ def _caption(told: StudyResults) -> str:
 
 
 def picture_file(study: str, picture: str) -> str:
-    """Name the file of a picture; nothing in a name leads out of the folder.
+    """Name the file of a picture after its study and itself; nothing in a name leads out of the folder.
 
     Examples
     --------
     >>> picture_file("xor", "the error's ../surface")
     'xor-the-error-s-surface.png'
     """
-    parts = (re.sub(r"[^A-Za-z0-9]+", "-", part).strip("-") for part in (study, picture))
-    return f"{'-'.join(parts)}.png"
+    study, picture = (re.sub(r"[^A-Za-z0-9]+", "-", part).strip("-") for part in (study, picture))
+    return f"{picture}.png" if picture.startswith(f"{study}-") else f"{study}-{picture}.png"
 
 
 def _histogram(sweeps: np.ndarray) -> Histogram:
