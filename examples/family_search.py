@@ -1,9 +1,9 @@
 """The search for a recipe by which the paper's family trees are learned, around the paper's own.
 
-python examples/family_search.py 100 docs/paper/family-search.json
+    python examples/family_search.py 100 docs/paper/family-search.json
 
-trains 100 networks by each of some 90 recipes, which takes a quarter of an hour, and writes what came of them. Without
-arguments it tries a few recipes on a few networks.
+trains 100 networks by each of some 90 recipes, for a quarter of an hour, and writes what came of them. Without
+arguments it tries two recipes on a few networks.
 """
 
 import json
@@ -17,43 +17,41 @@ import numpy as np
 from gpubp.paper.family_recipe import N_HELD_OUT, PRINTED, trained
 
 FIRST_SEED = 1_000_000  # the study's networks have the seeds from 0 on: what is chosen here is judged by others
-LEARNS = 0.95  # of its cases, on average: who learns less is not chosen
-
-n_networks = int(sys.argv[1]) if len(sys.argv) > 1 else 5
-file = Path(sys.argv[2]) if len(sys.argv) > 2 else None
-
-grid = [
-    replace(PRINTED, scale=scale, rates=(0.005 * factor, 0.01 * factor), shrinkage=shrinkage, sweeps=sweeps)
-    for sweeps, shrinkage, factor, scale in product(
-        (1500, 5000), (0.002, 0.0005, 0.0), (1, 2, 5, 10), (PRINTED.scale, 1.0, 2.0)
-    )
-]
-larger = replace(PRINTED, scale=2.0, rates=(0.025, 0.05))
-readings = (
-    [
-        replace(recipe, **changed)
-        for recipe in (replace(PRINTED, scale=1.0), larger)
-        for changed in (
-            {"loss": "squared"},  # no dead zone
-            {"loss": "binary_cross_entropy"},  # not eq. (3)
-            {"shrinkage": 0.0, "penalty": 0.002},  # decay as a part of the error
-            {"momenta": (0.9, 0.9)},  # no first phase, or half of one
-            {"rates": recipe.rates[1:] * 2, "momenta": (0.9, 0.9)},
-            {"mean": True},  # gradients averaged
-        )
-    ]
-    + [replace(PRINTED, scale=scale, batch_size=1) for scale in (PRINTED.scale, 1.0)]
+LEARNS = 0.95  # of its cases, on average: a recipe by which less is learned is not chosen
+HEADINGS = (
+    "first   learning rates   momentum   decay  sweeps                        cases learned  held-out cases right\n"
+    "weights                                            error                  mean    all    mean  all four\n"
 )
 
 
+def settings_in_question():
+    """The grid, then other readings of the paper: of its recipe, and of one that learns."""
+    for sweeps, shrinkage, factor, scale in product(
+        (1500, 5000), (0.002, 0.0005, 0.0), (1, 2, 5, 10), (PRINTED.scale, 1.0, 2.0)
+    ):
+        rates = (0.005 * factor, 0.01 * factor)
+        yield replace(PRINTED, scale=scale, rates=rates, shrinkage=shrinkage, sweeps=sweeps)
+    for recipe in (replace(PRINTED, scale=1.0), LEARNING):
+        yield replace(recipe, loss="squared")  # no dead zone
+        yield replace(recipe, loss="binary_cross_entropy")  # not eq. (3)
+        yield replace(recipe, shrinkage=0.0, penalty=0.002)  # decay as a part of the error
+        yield replace(recipe, momenta=(0.9, 0.9), rates=recipe.rates[1:] * 2)  # no first phase
+        yield replace(recipe, mean=True)  # gradients averaged over the cases
+    for scale in (PRINTED.scale, 1.0):
+        yield replace(PRINTED, scale=scale, batch_size=1)  # a change after every case
+
+
+LEARNING = replace(PRINTED, scale=2.0, rates=(0.025, 0.05))
+
+
 def numbers_changed(recipe):
-    """How many of the paper's words a recipe departs from; of the first weights the paper tells nothing here."""
+    """How much of the paper a recipe departs from; of first weights the paper tells nothing in this experiment."""
     names = [field.name for field in fields(recipe) if field.name != "scale"]
     return sum(getattr(recipe, name) != getattr(PRINTED, name) for name in names)
 
 
-def tried(recipe):
-    n = n_networks if recipe.batch_size == "sweep" else -(-n_networks // 5)  # a change after each case takes long
+def tried(recipe, n_networks):
+    n = n_networks if recipe.batch_size == "sweep" else -(-n_networks // 5)  # changes after every case take long
     found = trained(recipe, range(FIRST_SEED, FIRST_SEED + n))
     right = found.generalized / N_HELD_OUT
     return {
@@ -69,29 +67,37 @@ def tried(recipe):
 
 
 def show(row):
-    settings = f"±{row['scale']:<4g}{row['rates'][0]:6g}{row['rates'][1]:6g}   {row['momenta'][0]} {row['momenta'][1]}"
-    settings += f"{row['shrinkage']:8.2%}{row['sweeps']:6d}   {row['loss']:21s}"
-    others = {name: row[name] for name in ("penalty", "mean", "batch_size") if row[name] != getattr(PRINTED, name)}
-    found = (
-        f"{row['learned']:6.0%}{row['learned_all']:6.0%}{row['held_out_right']:9.0%}{row['all_held_out_right']:6.0%}"
+    first, second = ("{:g}, {:g}".format(*row[name]) for name in ("rates", "momenta"))
+    settings = (
+        f"±{row['scale']:<7g}{first:<17s}{second:<11s}{row['shrinkage']:<7.2%}{row['sweeps']:<8d}{row['loss']:21s}"
     )
-    print(f"{settings}{found}   {' '.join(f'{name} {value}' for name, value in others.items())}", flush=True)
+    others = [
+        f"{name} {row[name]}" for name in ("penalty", "mean", "batch_size") if row[name] != getattr(PRINTED, name)
+    ]
+    learned, held_out = (f"{row[name]:7.0%}{row[part]:7.0%}" for name, part in PAIRS)
+    print(f"{settings}{learned} {held_out}   {', '.join(others)}", flush=True)
 
 
-print("first   rates       momenta   decay sweeps   error                 cases learned  held out right")
-print("weights                                                          mean   all     mean 4 of 4")
+PAIRS = (("learned", "learned_all"), ("held_out_right", "all_held_out_right"))
+
+
+def nearest(rows):
+    """Of recipes that are learned by, and as good as the best with what was not taught: the nearest to the paper."""
+    able = [row for row in rows if row["learned"] >= LEARNS]
+    best = max(able, key=lambda row: row["held_out_right"])
+    near = [row for row in able if row["held_out_right"] >= best["held_out_right"] - 2.0 * best["standard_error"]]
+    return min(near, key=lambda row: (row["changed"], -row["held_out_right"]))
+
+
+n_networks, *file = sys.argv[1:] or ["5"]
 rows = []
-for recipe in (grid + readings) if len(sys.argv) > 1 else [PRINTED, larger]:
-    rows.append(tried(recipe))
+print(HEADINGS)
+for recipe in settings_in_question() if file else (PRINTED, LEARNING):
+    rows.append(tried(recipe, int(n_networks)))
     show(rows[-1])
-
-# of those that learn, and answer what they were not taught as well as the best does: the nearest to the paper
-able = [row for row in rows if row["learned"] >= LEARNS]
-best = max(able, key=lambda row: row["held_out_right"])
-near = [row for row in able if row["held_out_right"] >= best["held_out_right"] - 2.0 * best["standard_error"]]
-chosen = min(near, key=lambda row: (row["changed"], -row["held_out_right"]))
-print("\nchosen:")
-show(chosen)
 if file:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps({"first_seed": FIRST_SEED, "chosen": chosen, "recipes": rows}, indent=1) + "\n")
+    chosen = nearest(rows)
+    print("\nchosen, of those that learn and generalize as well as the best the nearest to the paper:")
+    show(chosen)
+    Path(file[0]).parent.mkdir(parents=True, exist_ok=True)
+    Path(file[0]).write_text(json.dumps({"first_seed": FIRST_SEED, "chosen": chosen, "recipes": rows}, indent=1) + "\n")

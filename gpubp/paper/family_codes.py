@@ -47,9 +47,9 @@ def explained(codes: np.ndarray, attribute: np.ndarray) -> np.ndarray:
 
 
 def predicted(codes: np.ndarray, attribute: np.ndarray) -> np.ndarray:
-    """Find for what part of the people the six units tell an attribute right.
+    """Find of what part of the people each unit alone tells an attribute right.
 
-    Each person is taken to be of the kind whose other members have, on average, the nearest code.
+    A person is taken to be of the kind whose other members have, on average, the nearest output.
 
     Parameters
     ----------
@@ -59,21 +59,20 @@ def predicted(codes: np.ndarray, attribute: np.ndarray) -> np.ndarray:
 
     Returns
     -------
-    (...) array
+    (..., units) array
 
     Examples
     --------
-    >>> float(predicted(np.asarray([[0.0], [0.2], [0.9], [1.0]]), np.asarray([1, 1, 2, 2])))
-    1.0
+    >>> predicted(np.asarray([[0.0, 0.0], [0.2, 1.0], [0.9, 0.0], [1.0, 1.0]]), np.asarray([1, 1, 2, 2]))
+    array([1., 0.])
     """
     codes, attribute = codes[..., attribute > 0, :], attribute[attribute > 0]
     distances = []
     for kind in np.unique(attribute):
-        own = attribute == kind
+        own = (attribute == kind)[:, None]
         # of a person's own kind the mean is that of the others
-        n_others = np.sum(own) - own[:, None]
-        means = (codes[..., own, :].sum(axis=-2, keepdims=True) - np.where(own[:, None], codes, 0.0)) / n_others
-        distances.append(np.sum((codes - means) ** 2, axis=-1))
+        sums = np.sum(codes, axis=-2, keepdims=True, where=own) - np.where(own, codes, 0.0)
+        distances.append(np.abs(codes - sums / (np.sum(own) - own)))
     nearest = np.unique(attribute)[np.argmin(np.stack(distances), axis=0)]
-    right: np.ndarray = np.mean(nearest == attribute, axis=-1)
+    right: np.ndarray = np.mean(nearest == attribute[:, None], axis=-2)
     return right

@@ -72,9 +72,9 @@ def of_codes(recipe: Recipe, found: Trained) -> list[Fact]:
                 f"in {shares[0]:.0%} of {len(after):,} networks; {shares[1]:.0%} in first weights",
             )
         )
-        right = [np.mean(predicted(codes, attribute)) for codes in (after, before)]
+        right = [np.mean(np.max(predicted(codes, attribute), axis=1)) for codes in (after, before)]
         here = f"of {right[0]:.0%} of the people; {right[1]:.0%} in first weights"
-        told.append(Fact(f"the six units together tell the {name}", NOT_TOLD, here))
+        told.append(Fact(f"one unit alone, the best at it, tells the {name}", NOT_TOLD, here))
     n_ignore = np.sum(explained(after, family.attributes()["nationality"]) < IGNORED, axis=1)
     ignored = Fact(
         f"units of six that ignore nationality: it explains less than {IGNORED:.0%}",
