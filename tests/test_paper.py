@@ -5,9 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from gpubp.initialization import initial_weights
-from gpubp.network import Network, views
-from gpubp.paper import cases, symmetry
+from gpubp.paper import cases
 from gpubp.paper.experiment import Experiment, Runs, run_seeds
 from gpubp.paper.studies import STUDIES
 from gpubp.prediction import predict
@@ -87,47 +85,10 @@ class TestRuns:
 
     def test_quartiles_count_those_that_never_solve(self):
         solved = np.asarray([True, True, True, False])
-        runs = Runs(solved, np.asarray([10, 30, 20, 99]), np.empty(0), np.empty(0), 0.0, "epochs")
+        runs = Runs(solved, np.asarray([10, 30, 20, 99]), np.empty(0), np.empty(0), 0.0, "epochs", 99)
         assert runs.quartiles() == (10.0, 20.0, 30.0)
         runs = runs._replace(solved=np.asarray([True, False, False, False]))
         assert runs.quartiles() == (10.0, np.inf, np.inf)
-
-
-class TestSymmetryFacts:
-    """A network made by hand, with the signs and the sizes that the paper shows."""
-
-    NETWORK = Network((6, 2, 1), hidden="logistic", output="logistic")
-
-    def theta(self, sizes=(1.0, 2.0, 4.0), mirrored=-1.0, bias=-1.0):
-        theta = np.zeros(self.NETWORK.n_parameters)
-        hidden, output = views(np, self.NETWORK, theta)
-        pattern = 3.0 * np.asarray([*sizes, *(mirrored * size for size in sizes[::-1])])
-        hidden[:6, 0], hidden[:6, 1], hidden[6] = pattern, -pattern, bias
-        output[:, 0] = (-9.0, -9.0, 6.0)
-        return theta
-
-    def found(self, *thetas):
-        n = len(thetas)
-        runs = Runs(np.ones(n, bool), np.ones(n, int), np.stack(thetas), np.zeros(n), 0.0, "solved")
-        return [fact.found for fact in symmetry.facts(STUDIES["symmetry"], runs)]
-
-    def test_the_papers_network(self):
-        yes = "100% of 1"
-        assert self.found(self.theta()) == [yes, yes, f"1 : 2.00 : 4.00 (medians); within 15%: {yes}", yes, yes]
-
-    def test_order_of_the_sizes_does_not_matter(self):
-        assert self.found(self.theta((4.0, 1.0, 2.0)))[2] == "1 : 2.00 : 4.00 (medians); within 15%: 100% of 1"
-
-    def test_others(self):
-        found = self.found(self.theta(mirrored=1.0), self.theta(bias=1.0), self.theta((1.0, 1.0, 1.0)), self.theta())
-        assert [text.split()[0] for text in found[:2]] == ["75%", "100%"]
-        assert found[2].endswith("within 15%: 75% of 4")
-        assert [text.split()[0] for text in found[3:]] == ["75%", "100%"]
-
-    def test_none_solved(self):
-        theta = initial_weights(self.NETWORK, [0])
-        runs = Runs(np.zeros(1, bool), np.ones(1, int), theta, np.zeros(1), 0.0, "epochs")
-        assert symmetry.facts(STUDIES["symmetry"], runs) == []
 
 
 class TestCommand:

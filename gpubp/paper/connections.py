@@ -7,15 +7,13 @@ import numpy as np
 
 from gpubp.descent import Rule
 from gpubp.paper.experiment import Experiment, Runs, TrainMore
-from gpubp.paper.study import Fact
+from gpubp.paper.study import Table
 from gpubp.paper.words import in_words, share_of
 
 N_MORE = 100
 """How many networks are tried with each other number of hidden units, at most."""
 
-JUST_ENOUGH = "poor minima are met with just enough"
-
-CLAIM = "a few more connections help"
+CAPTION = "With other numbers of hidden units: the paper says that a few more connections help past poor minima"
 
 
 def with_hidden_units(experiment: Experiment, n_hidden: int, rule: Rule | None = None) -> Experiment:
@@ -25,15 +23,15 @@ def with_hidden_units(experiment: Experiment, n_hidden: int, rule: Rule | None =
     return replace(experiment, network=network, rule=rule or experiment.rule)
 
 
-def of_more_units(
+def try_more_units(
     n_hidden: tuple[int, ...], experiment: Experiment, runs: Runs, train_more: TrainMore
-) -> Iterator[Fact]:
+) -> Iterator[Table]:
     """Try other numbers of hidden units.
 
     Parameters
     ----------
     n_hidden : tuple of int
-        Up from the fewest; those that the experiment's own network has are told from its runs.
+        The experiment's own number is told from its runs.
     experiment : Experiment
         With one hidden layer.
     runs : Runs
@@ -41,15 +39,19 @@ def of_more_units(
 
     Yields
     ------
-    Fact
+    Table
     """
-    own = experiment.network.sizes[1]
+    own, n_networks = experiment.network.sizes[1], min(N_MORE, len(runs.solved))
+    rows = []
     for n in n_hidden:
-        tried = runs
-        if n != own:
-            tried = train_more(with_hidden_units(experiment, n), min(N_MORE, len(runs.solved)))
-        found = f"{share_of(tried.solved)}, half by sweep {in_words(tried.quartiles()[1])}"
-        yield Fact(f"done with {n} hidden units", JUST_ENOUGH if n == n_hidden[0] else CLAIM, found)
+        tried = runs if n == own else train_more(with_hidden_units(experiment, n), n_networks)
+        rows.append((str(n), *done_by(tried)))
+    yield Table(CAPTION, ("hidden units", "done", "half by sweep"), tuple(rows))
+
+
+def done_by(runs: Runs) -> tuple[str, str]:
+    """Write how many networks are done, and by which sweep half are."""
+    return share_of(runs.solved), in_words(runs.quartiles()[1])
 
 
 def ending_at(error: float, runs: Runs) -> np.ndarray:

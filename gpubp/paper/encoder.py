@@ -39,7 +39,7 @@ def all_differ(of_hidden: np.ndarray) -> np.ndarray:
 
 def _most_differ(share: float, experiment: Experiment, runs: Runs) -> Finding:
     differ = all_differ(codes(experiment, runs))
-    return Finding(len(differ) > 0 and np.mean(differ) >= share, f"the codes differ in {share_of(differ)}")
+    return Finding(len(differ) > 0 and bool(np.mean(differ) >= share), f"the codes differ in {share_of(differ)}")
 
 
 BINARY = Condition(
@@ -48,7 +48,7 @@ BINARY = Condition(
 )
 
 
-def facts(experiment: Experiment, runs: Runs, train_more: TrainMore) -> Iterator[Fact]:
+def look(experiment: Experiment, runs: Runs, train_more: TrainMore) -> Iterator[Fact]:
     """Look how near to binary numbers the codes are.
 
     Parameters
@@ -73,7 +73,7 @@ def pictures(experiment: Experiment, runs: Runs) -> Iterator[Picture]:
     if np.any(runs.solved):
         theta = runs.theta[np.flatnonzero(runs.solved)[0]]
         caption = "The code that the hidden units of one network came to for each of the patterns"
-        yield Picture("encoder-codes", caption, partial(_draw_codes, experiment.network, theta))
+        yield Picture("codes", caption, partial(_draw_codes, experiment.network, theta))
 
 
 def _draw_codes(network: Network, theta: np.ndarray, ax: "Axes") -> "Axes":

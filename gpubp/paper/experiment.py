@@ -13,8 +13,7 @@ from gpubp.initialization import initial_weights
 from gpubp.losses import loss
 from gpubp.network import Network
 from gpubp.paper.cases import Cases
-from gpubp.paper.pictures import sweeps_picture
-from gpubp.paper.study import Fact, Findings, Picture, Verdict, quartiles
+from gpubp.paper.study import Fact, Findings, Picture, Table, Verdict, quartiles
 from gpubp.prediction import predict
 from gpubp.training import all_right, train
 
@@ -64,7 +63,7 @@ class TrainMore(Protocol):
 
 
 def nothing_more(experiment: "Experiment", runs: Runs, *_: Any) -> Iterator[Any]:
-    """Find no facts, or no pictures, beside the sweeps."""
+    """Find nothing beside the sweeps."""
     return iter(())
 
 
@@ -87,8 +86,6 @@ class Experiment:
         See :class:`gpubp.paper.study.Study`.
     conditions : tuple of Condition
         What must hold for the claim to count as reproduced; where some of them do, it is so partly.
-    reported : float, optional
-        How many sweeps the paper's, or the chapter's, own network took.
     within : float
         A network is done when each of its outputs is less than this away from the desired one.
     settled : float, optional
@@ -96,10 +93,10 @@ class Experiment:
         most, before anything but their sweeps is looked at.
     wiring : str
         What there is to say of the connections, where not all are there or some are equal.
-    facts : callable
-        ``facts(experiment, runs, train_more)`` gives Facts, one by one.
+    look : callable
+        ``look(experiment, runs, train_more)`` gives Facts and Tables, one by one.
     pictures : callable
-        ``pictures(experiment, runs)`` gives Pictures, beside that of the sweeps.
+        ``pictures(experiment, runs)`` gives Pictures.
     """
 
     name: str
@@ -111,11 +108,10 @@ class Experiment:
     sweeps: int
     says: str
     conditions: tuple[Condition, ...]
-    reported: float | None = None
     within: float = 0.5
     settled: float | None = None
     wiring: str = ""
-    facts: "Callable[[Experiment, Runs, TrainMore], Iterable[Fact]]" = nothing_more
+    look: "Callable[[Experiment, Runs, TrainMore], Iterable[Fact | Table]]" = nothing_more
     pictures: "Callable[[Experiment, Runs], Iterable[Picture]]" = nothing_more
 
     @property
@@ -154,16 +150,24 @@ class Experiment:
         """Train so many networks and judge them: see :class:`gpubp.paper.study.Study`."""
         began = time.perf_counter()
         runs = _run(self, n_networks, sweeps=sweeps, device=device, callbacks=callbacks)
-        facts, stop_reason = [], runs.stop_reason
+        found: list[Fact | Table] = []
+        stop_reason = runs.stop_reason
         train_more = partial(_train_more, stop_reason, sweeps=sweeps, device=device, callbacks=callbacks)
         try:
-            for fact in self.facts(self, runs, train_more):
-                facts.append(fact)  # what there is stays when the rest is interrupted
+            for more in self.look(self, runs, train_more):
+                found.append(more)  # what there is stays when the rest is interrupted
         except KeyboardInterrupt:
             stop_reason = "interrupted"
-        pictures = sweeps_picture(self.name, runs.solved, runs.sweeps, self.reported), *self.pictures(self, runs)
-        seconds = time.perf_counter() - began
-        return Findings(runs.solved, runs.sweeps, seconds, stop_reason, self.judge(runs), facts, pictures)
+        return Findings(
+            runs.solved,
+            runs.sweeps,
+            time.perf_counter() - began,
+            stop_reason,
+            self.judge(runs),
+            [fact for fact in found if isinstance(fact, Fact)],
+            tuple(self.pictures(self, runs)),
+            tuple(table for table in found if isinstance(table, Table)),
+        )
 
 
 def _train_more(stop_reason: str, experiment: Experiment, n_networks: int, **options: Any) -> Runs:

@@ -9,7 +9,7 @@ import numpy as np
 from gpubp.network import Network, output_layer
 from gpubp.paper.cases import shifted
 from gpubp.paper.experiment import Condition, Experiment, Finding, Runs, TrainMore
-from gpubp.paper.study import Fact
+from gpubp.paper.study import Fact, Table
 from gpubp.paper.words import NO_FIGURE, share_of
 from gpubp.training import all_right
 from gpubp.wiring import carried_over, with_equal_layers
@@ -61,7 +61,7 @@ RUNS_ON = Condition(
 )
 
 
-def facts(experiment: Experiment, runs: Runs, train_more: TrainMore) -> Iterator[Fact]:
+def look(experiment: Experiment, runs: Runs, train_more: TrainMore) -> Iterator[Fact | Table]:
     """Look what the nets do in one step and in many, and compare them with free weights and with fewer units.
 
     Parameters
@@ -73,24 +73,27 @@ def facts(experiment: Experiment, runs: Runs, train_more: TrainMore) -> Iterator
 
     Yields
     ------
-    Fact
+    Fact or Table
     """
     d, y = after(experiment, runs, 1)
-    yield Fact("one step moves everything one place", NO_FIGURE, share_of(np.asarray(all_right(d, y))))
-    yield Fact(
-        "one step moves everything one place and negates it", NO_FIGURE, share_of(np.asarray(all_right(1 - d, y)))
-    )
-    yield from _of_more_steps(experiment, runs)
+    moved, negated = np.asarray(all_right(d, y)), np.asarray(all_right(1.0 - d, y))
+    yield Fact("one step moves everything one place", NO_FIGURE, share_of(moved))
+    yield Fact("one step moves everything one place and negates it", NO_FIGURE, share_of(negated))
     n_units, n_networks = experiment.network.sizes[0], min(N_MORE, len(runs.solved))
+    rows = [(f"{n_units}, weights equal", share_of(runs.solved), *_of_more_steps(experiment, runs))]
     free = train_more(replace(experiment, network=layered(n_units, N_STEPS), wiring=""), n_networks)
-    yield Fact(f"done with free weights, good for {N_STEPS} steps alone", NO_FIGURE, share_of(free.solved))
+    rows.append((f"{n_units}, weights free", share_of(free.solved), *("-" for _ in MORE_STEPS)))
     fewer = replace(experiment, network=network(3), cases=partial(shifted, 3, N_STEPS))
     of_three = train_more(fewer, n_networks)
-    yield Fact("done with three units", NO_FIGURE, share_of(of_three.solved))
-    yield from _of_more_steps(fewer, of_three, " with three units")
+    rows.append(("3, weights equal", share_of(of_three.solved), *_of_more_steps(fewer, of_three)))
+    headings = [f"right after {n_steps}" for n_steps in MORE_STEPS]
+    yield Table(
+        f"Trained for {N_STEPS} steps, and run for more: free weights are good for as many steps as there are layers",
+        ("units", "done", *headings),
+        tuple(rows),
+    )
 
 
-def _of_more_steps(experiment: Experiment, runs: Runs, whose: str = "") -> Iterator[Fact]:
-    for n_steps in MORE_STEPS:
-        right = np.asarray(all_right(*after(experiment, runs, n_steps)))
-        yield Fact(f"right after {n_steps} steps{whose}", NO_FIGURE, share_of(right))
+def _of_more_steps(experiment: Experiment, runs: Runs) -> list[str]:
+    """Write which part of the nets that are done have all right after so many more steps."""
+    return [share_of(np.asarray(all_right(*after(experiment, runs, n_steps)))) for n_steps in MORE_STEPS]

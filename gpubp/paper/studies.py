@@ -12,7 +12,7 @@ from gpubp.descent import momentum
 from gpubp.network import Network
 from gpubp.paper import cases, encoder, shift_register, symmetry, t_c, xor
 from gpubp.paper.conditions import done, takes_as_long
-from gpubp.paper.connections import of_more_units
+from gpubp.paper.connections import try_more_units
 from gpubp.paper.experiment import Experiment
 from gpubp.paper.family_trees import FamilyTrees
 from gpubp.paper.solvers import Solvers
@@ -41,10 +41,9 @@ STUDIES: dict[str, Study] = {
             scale=0.3,
             sweeps=30_000,
             says="1,425 sweeps, from one set of first weights (Nature 323, figure 1)",
-            reported=symmetry.SWEEPS,
             conditions=symmetry.CONDITIONS,
             settled=0.1,
-            facts=symmetry.facts,
+            look=symmetry.look,
             pictures=symmetry.pictures,
         ),
         Experiment(
@@ -57,7 +56,7 @@ STUDIES: dict[str, Study] = {
             sweeps=10_000,
             says=f"two of hundreds of runs met a local minimum ({CHAPTER})",
             conditions=(done(0.99, "two of hundreds were not"), xor.AT_MINIMA),
-            facts=xor.facts,
+            look=xor.look,
         ),
         Experiment(
             name="xor-skips",
@@ -68,10 +67,9 @@ STUDIES: dict[str, Study] = {
             scale=0.5,
             sweeps=10_000,
             says=f"558 sweeps, rate 0.5 ({CHAPTER})",
-            reported=558,
             conditions=(LIKELY, takes_as_long(558)),
             settled=0.1,
-            facts=xor.facts_of_skips,
+            look=xor.look_at_skips,
         ),
         Experiment(
             name="parity",
@@ -82,9 +80,8 @@ STUDIES: dict[str, Study] = {
             scale=0.5,
             sweeps=30_000,
             says=f"2,825 presentations of each pattern, rate 0.5 ({CHAPTER})",
-            reported=2825,
             conditions=(LIKELY, takes_as_long(2825)),
-            facts=partial(of_more_units, (4, 6, 8)),
+            look=partial(try_more_units, (4, 6, 8)),
         ),
         Experiment(
             name="encoder",
@@ -97,20 +94,20 @@ STUDIES: dict[str, Study] = {
             says=f"three units suffice for eight patterns ({CHAPTER})",
             conditions=(LIKELY, encoder.BINARY),
             settled=0.1,
-            facts=encoder.facts,
+            look=encoder.look,
             pictures=encoder.pictures,
         ),
         Experiment(
             name="addition",
             title="The sum of two numbers of two bits",
-            network=_layers(4, 4, 3),  # a unit more than suffices: see its facts
+            network=_layers(4, 4, 3),  # a unit more than suffices: see its table
             cases=cases.addition,
             rule=momentum(0.1, 0.9),
             scale=0.3,
             sweeps=10_000,
             says=UNCONFIRMED,
             conditions=(LIKELY,),
-            facts=partial(of_more_units, (3, 4, 6, 8)),
+            look=partial(try_more_units, (3, 4, 6, 8)),
         ),
         Experiment(
             name="negation",
@@ -122,7 +119,7 @@ STUDIES: dict[str, Study] = {
             sweeps=10_000,
             says=UNCONFIRMED,
             conditions=(LIKELY,),
-            facts=partial(of_more_units, (4, 6, 8)),
+            look=partial(try_more_units, (4, 6, 8)),
         ),
         Experiment(
             name="t-c",
@@ -137,7 +134,7 @@ STUDIES: dict[str, Study] = {
             conditions=(LIKELY,),
             settled=0.1,
             wiring="hidden units with fields of 3 x 3 that share their weights, as do those to the output",
-            facts=t_c.facts,
+            look=t_c.look,
             pictures=t_c.pictures,
         ),
         Experiment(
@@ -152,7 +149,7 @@ STUDIES: dict[str, Study] = {
             conditions=(LIKELY, shift_register.RUNS_ON),
             settled=0.1,
             wiring="the weights of both layers the same, changed by the average of their derivatives",
-            facts=shift_register.facts,
+            look=shift_register.look,
         ),
         FamilyTrees(),
     )

@@ -9,10 +9,10 @@ import numpy as np
 from gpubp.descent import momentum
 from gpubp.network import Network, views
 from gpubp.paper.conditions import done, quartiles_near
-from gpubp.paper.connections import CLAIM, N_MORE, ending_at, with_hidden_units
+from gpubp.paper.connections import CAPTION, N_MORE, done_by, ending_at, with_hidden_units
 from gpubp.paper.experiment import Condition, Experiment, Finding, Runs, TrainMore
-from gpubp.paper.study import Fact, Picture
-from gpubp.paper.words import NO_FIGURE, in_words, share_of
+from gpubp.paper.study import Fact, Picture, Table
+from gpubp.paper.words import share_of
 from gpubp.plotting.hinton import hinton_diagram
 
 if TYPE_CHECKING:
@@ -95,8 +95,8 @@ CONDITIONS = (
 )
 
 
-def facts(experiment: Experiment, runs: Runs, train_more: TrainMore) -> Iterator[Fact]:
-    """Compare the networks with what the paper says of its one.
+def look(experiment: Experiment, runs: Runs, train_more: TrainMore) -> Iterator[Fact | Table]:
+    """Compare the networks that are done with what the paper says of its one, and see where the others end.
 
     Parameters
     ----------
@@ -107,52 +107,52 @@ def facts(experiment: Experiment, runs: Runs, train_more: TrainMore) -> Iterator
 
     Yields
     ------
-    Fact
+    Fact or Table
     """
-    in_time = share_of(runs.solved & (runs.sweeps <= SWEEPS))
-    yield Fact(f"done by {SWEEPS:,} sweeps", "its one network", in_time)
     w, hidden_biases, output = _weights(experiment, runs)
     if len(w):
-        yield from _of_weights(w, hidden_biases, output)
-    if not np.all(runs.solved):
-        found = share_of(ending_at(ALWAYS_NO, runs))
-        yield Fact("those not done end at E = 4.00, no to all", "poor minima are rare", found)
-    yield from minima(experiment, min(N_MORE, len(runs.solved)), train_more)
+        second, third = _median_ratios(w)
+        near = np.all(np.abs(_ratios(w) / np.asarray([1.0, 2.0, 4.0])[:, None] - 1.0) <= NEAR, axis=(1, 2))
+        sizes = f"1 : {second:.2f} : {third:.2f} (medians); within 15 %: {share_of(near)}"
+        yield Fact(f"took at most {SWEEPS:,} sweeps", "its one network", share_of(runs.sweeps[runs.solved] <= SWEEPS))
+        yield Fact("weights mirrored about the middle have opposite signs", "yes", share_of(_mirrored_signs(w)))
+        yield Fact("and are equal in size, within 15 %", "yes", share_of(_mirrored_sizes(w)))
+        yield Fact("sizes on each side, smallest first", "1 : 2 : 4", sizes)
+        yield Fact("the two hidden units have opposite signs", "yes", share_of(_opposite_units(w)))
+        yield Fact("both hidden biases are negative", "yes", share_of(np.all(hidden_biases < 0.0, axis=1)))
+        yield Fact("the output's bias is positive", "yes", share_of(output[:, -1, 0] > 0.0))
+    yield minima(experiment, runs, train_more)
 
 
-def _of_weights(w: np.ndarray, hidden_biases: np.ndarray, output: np.ndarray) -> Iterator[Fact]:
-    second, third = _median_ratios(w)
-    near = np.all(np.abs(_ratios(w) / np.asarray([1.0, 2.0, 4.0])[:, None] - 1.0) <= NEAR, axis=(1, 2))
-    sizes = f"1 : {second:.2f} : {third:.2f} (medians); within 15 %: {share_of(near)}"
-    yield Fact("weights mirrored about the middle have opposite signs", "yes", share_of(_mirrored_signs(w)))
-    yield Fact("and are equal in size, within 15 %", "yes", share_of(_mirrored_sizes(w)))
-    yield Fact("sizes on each side, smallest first", "1 : 2 : 4", sizes)
-    yield Fact("the two hidden units have opposite signs", "yes", share_of(_opposite_units(w)))
-    yield Fact("both hidden biases are negative", "yes", share_of(np.all(hidden_biases < 0.0, axis=1)))
-    yield Fact("the output's bias is positive", "yes", share_of(output[:, -1, 0] > 0.0))
-
-
-def minima(experiment: Experiment, n_networks: int, train_more: TrainMore) -> Iterator[Fact]:
-    """Try more hidden units, and smaller steps: the paper says that a few more connections help where a minimum is.
+def minima(experiment: Experiment, runs: Runs, train_more: TrainMore) -> Table:
+    """Try more hidden units, and smaller steps: the paper says that a few more connections help past poor minima.
 
     Parameters
     ----------
     experiment : Experiment
         ``symmetry``.
-    n_networks : int
-        Of each kind.
+    runs : Runs
+        Its runs, the first row.
     train_more : TrainMore
 
-    Yields
-    ------
-    Fact
+    Returns
+    -------
+    Table
     """
+    rows = [("2", "0.1", *_endings(runs))]
     for n_hidden, rate in TRIED:
-        runs = train_more(with_hidden_units(experiment, n_hidden, momentum(rate, 0.9)), n_networks)
-        found = f"{share_of(runs.solved)}, half by sweep {in_words(runs.quartiles()[1])}"
-        if not np.all(runs.solved):
-            found += f"; not done, E = 4.00: {share_of(ending_at(ALWAYS_NO, runs))}"
-        yield Fact(f"done with {n_hidden} hidden units at rate {rate:g}", CLAIM if n_hidden > 2 else NO_FIGURE, found)
+        changed = with_hidden_units(experiment, n_hidden, momentum(rate, 0.9))
+        rows.append((str(n_hidden), f"{rate:g}", *_endings(train_more(changed, min(N_MORE, len(runs.solved))))))
+    return Table(
+        f"{CAPTION}; and smaller steps. E is 4.00 where the answer to all is no",
+        ("hidden units", "rate", "done", "half by sweep", "of the others at E = 4.00"),
+        tuple(rows),
+    )
+
+
+def _endings(runs: Runs) -> tuple[str, str, str]:
+    others = "-" if np.all(runs.solved) else share_of(ending_at(ALWAYS_NO, runs))
+    return *done_by(runs), others
 
 
 def pictures(experiment: Experiment, runs: Runs) -> Iterator[Picture]:
@@ -160,7 +160,7 @@ def pictures(experiment: Experiment, runs: Runs) -> Iterator[Picture]:
     if np.any(runs.solved):
         theta = runs.theta[np.flatnonzero(runs.solved)[0]]
         caption = "The weights into the two hidden units of a network that tells symmetric vectors: white is above 0"
-        yield Picture("symmetry-weights", caption, partial(_draw_weights, experiment.network, theta))
+        yield Picture("weights", caption, partial(_draw_weights, experiment.network, theta))
 
 
 def _draw_weights(network: Network, theta: np.ndarray, ax: "Axes") -> "Axes":

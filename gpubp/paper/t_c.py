@@ -84,7 +84,7 @@ def _other_way(turns: set[tuple[bool, int]]) -> set[tuple[bool, int]]:
     return {(mirrored, (quarters + 2) % 4 if mirrored else quarters) for mirrored, quarters in turns}
 
 
-def facts(experiment: Experiment, runs: Runs, train_more: TrainMore) -> Iterator[Fact]:
+def look(experiment: Experiment, runs: Runs, train_more: TrainMore) -> Iterator[Fact]:
     """Put the same weights on a larger plane, and sort the fields by their symmetries.
 
     Parameters
@@ -98,30 +98,33 @@ def facts(experiment: Experiment, runs: Runs, train_more: TrainMore) -> Iterator
     ------
     Fact
     """
-    as_they_are, made_up = on_a_larger_plane(experiment, runs.theta[runs.solved].astype(float))
+    theta = runs.theta[runs.solved].astype(float)
+    larger = network(LARGER)
+    x, d = t_c((LARGER, LARGER), MARGIN)
+    as_they_are = all_right(d, output_layer(np, larger, carried_over(theta, experiment.network, larger), x).y)
+    made_up = all_right(d, output_layer(np, larger, on_a_larger_plane(theta), x).y)
     where = f"right anywhere on a plane of {LARGER} x {LARGER}, {MARGIN} cells from its edges"
-    yield Fact(where, NO_FIGURE, share_of(as_they_are))
-    yield Fact("and with the output's bias made up for what more empty fields send", NO_FIGURE, share_of(made_up))
+    yield Fact(where, NO_FIGURE, share_of(np.asarray(as_they_are)))
+    what = "and with the output's bias made up for what more empty fields send"
+    yield Fact(what, NO_FIGURE, share_of(np.asarray(made_up)))
     kinds = np.asarray([kind_of(field) for field in fields(experiment, runs)])
     for kind in KINDS:
         if np.any(kinds == kind):
             yield Fact(f"the field is {kind}", "several kinds of detectors", share_of(kinds == kind))
 
 
-def on_a_larger_plane(experiment: Experiment, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Tell which networks are right on a larger plane too: as they are, and for what empty fields send.
+def on_a_larger_plane(theta: np.ndarray) -> np.ndarray:
+    """Carry weights over to a larger plane so that the outputs stay what they are: (..., P) of the larger network.
 
     A field that sees nothing may still send something to the output. More of them send more, which the output's bias
-    can make up for.
+    makes up for.
     """
-    larger = network(LARGER)
-    x, d = t_c((LARGER, LARGER), MARGIN)
-    carried = carried_over(theta, experiment.network, larger)
-    as_they_are = all_right(d, output_layer(np, larger, carried, x).y)
+    small, larger = network(), network(LARGER)
+    carried = carried_over(theta, small, larger)
     hidden, output = views(np, larger, carried)
-    sent = output[:, 0] * activation("logistic").value(np, hidden[:, -1, :1])  # by one empty field
-    output[:, -1] -= (larger.sizes[1] - experiment.network.sizes[1]) * sent
-    return np.asarray(as_they_are), np.asarray(all_right(d, output_layer(np, larger, carried, x).y))
+    sent = output[..., 0, :] * activation("logistic").value(np, hidden[..., -1, :1])  # by one empty field
+    output[..., -1, :] -= (larger.sizes[1] - small.sizes[1]) * sent
+    return carried
 
 
 def pictures(experiment: Experiment, runs: Runs) -> Iterator[Picture]:
@@ -135,7 +138,7 @@ def pictures(experiment: Experiment, runs: Runs) -> Iterator[Picture]:
         told = "; ".join(f"{name} {kinds[which]}" for name, which in zip(names, shown, strict=True))
         caption = f"A learned field of each kind, its bias beside it; white is above 0: {told}"
         columns = np.vstack([found[shown].reshape(-1, FIELD * FIELD).T, biases[shown]])
-        yield Picture("t-c-fields", caption, partial(_draw_fields, columns, names))
+        yield Picture("fields", caption, partial(_draw_fields, columns, names))
 
 
 def _draw_fields(columns: np.ndarray, names: list[str], ax: "Axes") -> "Axes":

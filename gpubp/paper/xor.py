@@ -1,6 +1,6 @@
 """Exclusive or: its local minima, how much more hidden units help, and what one hidden unit with skips does."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +9,7 @@ from gpubp.descent import momentum
 from gpubp.network import error_and_gradient, forward
 from gpubp.paper.connections import ending_at, with_hidden_units
 from gpubp.paper.experiment import Condition, Experiment, Finding, Runs, TrainMore
-from gpubp.paper.study import Fact
+from gpubp.paper.study import Fact, Table
 from gpubp.paper.words import NO_FIGURE, in_words, share_of
 
 N_MORE = 100
@@ -47,7 +47,7 @@ AT_MINIMA = Condition(
 )
 
 
-def facts(experiment: Experiment, runs: Runs, train_more: TrainMore) -> Iterator[Fact]:
+def look(experiment: Experiment, runs: Runs, train_more: TrainMore) -> Iterator[Table]:
     """Look where the networks that are not done end, and how long those with more hidden units take.
 
     Parameters
@@ -59,32 +59,60 @@ def facts(experiment: Experiment, runs: Runs, train_more: TrainMore) -> Iterator
 
     Yields
     ------
-    Fact
+    Table
     """
-    if not np.all(runs.solved):
-        yield Fact("those not done end at E = 1/4: 1/2 for two cases", NO_FIGURE, share_of(ending_at(1 / 4, runs)))
-        yield Fact("or at E = 1/3: one answer for three cases", NO_FIGURE, share_of(ending_at(1 / 3, runs)))
-    n_networks = min(N_MORE, len(runs.solved))
-    medians = []
+    quarter, third = ending_at(1 / 4, runs), ending_at(1 / 3, runs)
+    if len(quarter):
+        ends = (("1/4", "1/2 for two cases", quarter), ("1/3", "the same for three cases", third))
+        rows = [(error, what, share_of(which)) for error, what, which in ends]
+        rows.append(("another", "", share_of(~(quarter | third))))
+        yield Table("Where the networks end that are not done", ("E", "outputs", "networks"), tuple(rows), n_text=2)
+    yield from more_units(experiment, min(N_MORE, len(runs.solved)), train_more)
+
+
+def more_units(experiment: Experiment, n_networks: int, train_more: TrainMore) -> Iterator[Table]:
+    """Try the numbers of hidden units that the chapter has a formula for, at its rate.
+
+    Parameters
+    ----------
+    experiment : Experiment
+        ``xor``.
+    n_networks : int
+        Of each kind.
+    train_more : TrainMore
+
+    Yields
+    ------
+    Table
+    """
+    medians, rows = {}, []
     for n_hidden in UNITS:
         changed = with_hidden_units(experiment, n_hidden, momentum(0.25, 0.9))
         tried, nearer = (train_more(replace(changed, within=within), n_networks) for within in (0.5, 0.1))
-        medians.append([tried.quartiles()[1], nearer.quartiles()[1]])
-        yield Fact(
-            f"half are done with {n_hidden} hidden units at rate 0.25",
-            f"by sweep {presentations(n_hidden):.0f}, about",
-            f"by {in_words(medians[-1][0])}, and within 0.1 by {in_words(medians[-1][1])}",
-        )
-    if np.all(np.isfinite(medians)):
-        tried, nearer = -np.polyfit(np.log2(UNITS), np.asarray(medians), 1)[0]
-        yield Fact(
-            "sweeps that twice as many hidden units save",
-            "33, about",
-            f"{tried:.0f}, and {nearer:.0f} until within 0.1",
-        )
+        medians[n_hidden] = tried.quartiles()[1], nearer.quartiles()[1]
+        rows.append((str(n_hidden), f"{presentations(n_hidden):.0f}", *map(in_words, medians[n_hidden])))
+    yield Table(
+        "Sweeps until half are done, at rate 0.25: the chapter has about 280 - 33 log2 H presentations",
+        ("hidden units", "chapter, about", "here", "within 0.1"),
+        tuple(rows),
+    )
+    saved = [
+        (f"{few} to {many}", "33", *_saved_by_doubling(medians[few], medians[many], np.log2(many / few)))
+        for few, many in zip(UNITS[:-1:2], UNITS[2::2], strict=True)
+    ]
+    yield Table(
+        "Sweeps that twice as many hidden units save",
+        ("hidden units", "chapter, about", "here", "within 0.1"),
+        tuple(saved),
+    )
 
 
-def facts_of_skips(experiment: Experiment, runs: Runs, train_more: TrainMore) -> Iterator[Fact]:
+def _saved_by_doubling(with_few: Sequence[float], with_many: Sequence[float], doublings: float) -> list[str]:
+    pairs = zip(with_few, with_many, strict=True)
+    return [f"{(few - many) / doublings:.0f}" if np.isfinite([few, many]).all() else "-" for few, many in pairs]
+
+
+def look_at_skips(experiment: Experiment, runs: Runs, train_more: TrainMore) -> Iterator[Fact]:
     """Look what the one hidden unit detects where the inputs reach the output past it.
 
     Parameters
