@@ -316,7 +316,7 @@ class TestTAndC:
         assert {(tuple(row), float(right)) for row, (right,) in zip(turned[inside], d[inside], strict=True)} == square
 
     def test_margin_stays_empty(self):
-        x, d = cases.t_c((7, 7), 2)
+        x, _d = cases.t_c((7, 7), 2)
         inner = np.zeros((7, 7), bool)
         inner[2:5, 2:5] = True
         assert np.all(x[:, ~inner.ravel()] == 0.0)

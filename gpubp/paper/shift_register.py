@@ -50,7 +50,7 @@ def after(experiment: Experiment, runs: Runs, n_steps: int) -> tuple[np.ndarray,
 def _twice_as_far(share: float, experiment: Experiment, runs: Runs) -> Finding:
     right = np.asarray(all_right(*after(experiment, runs, 2 * N_STEPS)))
     return Finding(
-        len(right) > 0 and np.mean(right) >= share, f"{share_of(right)} move everything on by as many places"
+        len(right) > 0 and bool(np.mean(right) >= share), f"{share_of(right)} move everything on by as many places"
     )
 
 
