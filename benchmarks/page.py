@@ -32,10 +32,10 @@ def main():
 
 
 def with_tables(page):
-    """Replace every table between marks by what the files give."""
+    """Replace every table between marks by what the files give; of a workload in several files the last one counts."""
     files = [PAGE.parent / link for link in dict.fromkeys(LINK.findall(page))]
     results = [json.loads(file.read_text(encoding="utf-8")) for file in files]
-    workloads = [workload for result in results for workload in result["workloads"]]
+    workloads = list({workload["name"]: workload for result in results for workload in result["workloads"]}.values())
 
     def replaced(match):
         return "\n".join([match["begin"], *TABLES[match["name"]](workloads), "", match["end"]])
