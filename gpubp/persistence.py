@@ -26,6 +26,12 @@ from gpubp.network import Network
 FORMAT = 2
 """The newest format that this version reads; format 1 lacks ties and skips, and is written for networks without."""
 
+
+def format_of(network: Network) -> int:
+    """Give the number of the format that a network is written in."""
+    return 2 if network.skips or network.ties else 1
+
+
 _TYPES = {"F32": "float32", "F64": "float64"}
 _HEADER = {
     "format": int,
@@ -114,9 +120,9 @@ def save_model(
     if fault := _fault(network, host):
         raise DataError(f"theta {fault}")
     host = host.astype(host.dtype.newbyteorder("<"), copy=False)
-    wired = bool(network.skips or network.ties)
+    wired = format_of(network) > 1
     header = {
-        "format": 2 if wired else 1,
+        "format": format_of(network),
         "version": __version__,
         "network": {name: value for name, value in asdict(network).items() if wired or name not in _WIRING},
         "theta": {"dtype": host.dtype.name, "shape": list(host.shape)},

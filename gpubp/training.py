@@ -326,7 +326,7 @@ def _number_of_each(name: str, value: Any, theta: Array) -> Any:
         return to_numpy(value).astype("float64")
     if shape or not (callable(value) or hasattr(value, "__float__")):
         raise DataError(f"{name} must be a number, a schedule, or for a stack an array (K, 1), got {value!r:.80}")
-    return value
+    return value if callable(value) else float(value)  # NumPy's numbers would widen the precision
 
 
 def _rule_of_some(rule: Rule | SecondOrder, kept: np.ndarray) -> Rule | SecondOrder:

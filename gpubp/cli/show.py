@@ -8,7 +8,7 @@ import typer
 from gpubp.cli.output import console, number, print_facts, print_json, print_scores, print_table, shortened
 from gpubp.data.preprocessing import CategoryColumn, ClassTarget, NumberColumn, Preprocessing
 from gpubp.network import Network
-from gpubp.persistence import FORMAT, Model, load_model
+from gpubp.persistence import Model, format_of, load_model
 from gpubp.tabular import preprocessing_of
 
 MOST_COLUMNS = 12
@@ -30,7 +30,7 @@ def show(
     n_networks = loaded.theta.shape[0] if loaded.theta.ndim == 2 else 1
     stack = f", a stack of {n_networks:,} networks" if loaded.theta.ndim == 2 else ""
     facts = [
-        ("model", f"{model} (format {FORMAT}, gpubp {loaded.version}, {loaded.theta.dtype}{stack})"),
+        ("model", f"{model} (format {format_of(loaded.network)}, gpubp {loaded.version}, {loaded.theta.dtype}{stack})"),
         ("error", network.loss),
     ]
     if preprocessing is not None:
@@ -104,7 +104,7 @@ def _as_json(path: Path, model: Model) -> dict[str, Any]:
     ]
     return {
         "model": str(path),
-        "format": FORMAT,
+        "format": format_of(network),
         "version": model.version,
         "network": {"sizes": list(network.sizes), "loss": network.loss, "bias": network.bias, "layers": layers},
         "theta": {"dtype": model.theta.dtype.name, "shape": list(model.theta.shape)},
