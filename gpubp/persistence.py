@@ -209,7 +209,7 @@ def _header(text: str) -> dict[str, Any]:
             "Upgrade it: pip install --upgrade gpubp"
         )
     _check_types("header", header, _HEADER)
-    _check_types("topology", header["network"], _TOPOLOGY if number == 1 else _TOPOLOGY | _WIRING)
+    _check_types("topology", header["network"], _TOPOLOGY | _WIRING if number == 2 else _TOPOLOGY)
     return dict(header)
 
 

@@ -196,7 +196,7 @@ def test_a_foreign_safetensors_file_is_refused(path):
 
 def test_a_newer_format_asks_for_an_upgrade(path, content):
     header, theta = header_and_theta(path)
-    forge(path, header | {"format": 2, "version": "9.8", "something": "new"}, {"theta": theta, "state": theta})
+    forge(path, header | {"format": 3, "version": "9.8", "something": "new"}, {"theta": theta, "state": theta})
     message = refusal(path)
     assert "9.8" in message
     assert "pip install --upgrade gpubp" in message
