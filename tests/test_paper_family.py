@@ -13,7 +13,7 @@ from gpubp.network import error_and_gradient, views
 from gpubp.paper import family, family_recipe
 from gpubp.paper.family import ENGLISH, ITALIAN, PEOPLE, RELATIONS
 from gpubp.paper.family_codes import codes_of_people, explained, predicted
-from gpubp.paper.family_facts import of_codes, of_held_out, of_learning
+from gpubp.paper.family_facts import by_relation, of_codes, of_held_out, of_learning
 from gpubp.paper.family_pictures import clearest, draw_codes, draw_held_out, draw_weights, unit_names
 from gpubp.paper.family_recipe import PRINTED, Recipe, Trained, first_weights, held_out_cases, trained
 from gpubp.paper.family_trees import FOUND, FamilyTrees, judged
@@ -320,18 +320,17 @@ class TestFacts:
         y[0] = 1.0 - y[0]
         fact = of_learning("cases learned", made(y, held_out))
         assert fact.paper == "all 100; 1,500 sweeps"
-        assert fact.found == "50% on average, all by 1 of 2; 1,500 sweeps"
+        assert fact.found == "50 % on average, all by 50 % of 2; 1,500 sweeps"
 
     def test_held_out(self):
         y, held_out = perfect(4)
         y[0] = 1.0 - y[0]
         y[1][held_out[1]] = 0.5 + 0.1 * (y[1][held_out[1]] - 0.5)  # right, and far from the zone
-        facts = [fact.found for fact in of_held_out(made(y, held_out))]
-        assert facts[:4] == [
-            "4: 75%, 3: 0%, 2: 0%, 1: 0%, 0: 25%",
-            "75%",
-            "50%",
-            "75%, all 4 in 75% of the networks",
+        assert [fact.found for fact in of_held_out(made(y, held_out))] == [
+            "75 % of 4",
+            "75 % on average",
+            "50 % on average",
+            "75 % on average, all 4 by 75 % of 4",
         ]
 
     def test_by_relation(self):
@@ -339,9 +338,10 @@ class TestFacts:
         x, _ = family.cases()
         of_wives = x[:, 24 + RELATIONS.index("wife")] == 1.0
         y[:, of_wives] = 0.0
-        told = of_held_out(made(y, held_out))[4].found
-        assert told.count("100%") == 11
-        assert told.endswith("wife 0%")
+        rows = by_relation(made(y, held_out)).rows
+        assert [row[3] for row in rows] == ["100 %"] * 11 + ["0 %"]
+        assert rows[-1][:3] == ("wife", "10", str(held_out[:, of_wives].sum()))
+        assert sum(int(row[2]) for row in rows) == 4 * 40
 
     def test_codes_of_those_that_are_done(self):
         y, held_out = perfect(3)
@@ -350,11 +350,9 @@ class TestFacts:
             [theta_that_codes(nationality=0, generation=1, branch=5), theta_that_codes(nationality=0), np.zeros(846)]
         )
         facts = [fact.found for fact in of_codes(PRINTED, made(y, held_out, theta))]
-        assert [text.split(";")[0] for text in facts[:3]] == [
-            f"in {share} of 2 networks" for share in ("100%", "50%", "50%")
-        ]
-        assert facts[3] == "5.0 on average; more than three in 100% of the networks"
-        assert facts[4].startswith("of 100% of the people; ")
+        assert [text.split(";")[0] for text in facts[:3]] == ["100 % of 2", "50 % of 2", "50 % of 2"]
+        assert facts[3] == "5.0 of 6 on average; more than half in 100 % of 2"
+        assert facts[4].startswith("100 % of the people right; with first weights ")
 
     def test_none_done(self):
         y, held_out = perfect(2)
@@ -378,8 +376,8 @@ class TestStudy:
         found = FamilyTrees(Recipe(scale=1.0, sweeps=3)).run(11, device="cpu")
         assert (found.solved.shape, found.stop_reason) == ((11,), "epochs")
         np.testing.assert_array_equal(found.sweeps, 3)
-        assert found.facts[1].found == "0% on average, all by 0 of 2; 1,500 sweeps"
-        assert [picture.name for picture in found.pictures] == ["family-trees-held-out"]
+        assert found.tables[0].rows[1][2] == "0 % on average, all by 0 % of 2; 1,500 sweeps"
+        assert [picture.name for picture in found.pictures] == ["held-out"]
 
     def test_ctrl_c(self):
         def interrupt(progress):
@@ -388,7 +386,7 @@ class TestStudy:
 
         found = FamilyTrees().run(3, device="cpu", callbacks=(interrupt,))
         assert (found.stop_reason, found.sweeps.tolist()) == ("interrupted", [2, 2, 2])
-        assert len(found.facts) == 6  # none of the paper's recipe, which was not tried
+        assert len(found.tables[0].rows) == 5  # none of the paper's recipe, which was not tried
 
     def test_ctrl_c_when_the_papers_recipe_has_its_turn(self):
         seen = []
@@ -411,7 +409,7 @@ class TestPictures:
 
     def test_units_are_named_by_what_they_code(self):
         names = unit_names(PRINTED.network, self.THETA)
-        assert [names[unit] for unit in (0, 1, 5)] == ["1: nationality\n100%", "2: generation\n100%", "6: branch\n100%"]
+        assert [names[unit] for unit in (0, 1, 5)] == ["1: nationality 100 %", "2: generation 100 %", "6: branch 100 %"]
 
     def test_weights(self):
         ax = draw_weights(PRINTED.network, self.THETA)

@@ -71,6 +71,10 @@ class TestResults:
         assert pictures == {}
         assert "| of all networks are done | never | never | never |" in markdown(results)
 
+    def test_no_histogram_where_all_networks_are_trained_to_the_end(self):
+        results, pictures = told(Study(solved=[True] * 3, sweeps=(100, 100, 100)))
+        assert (results["studies"][0]["histogram"], pictures) == (None, {})
+
     @pytest.mark.parametrize("sweeps", [(1, 1, 1), (7, 7, 7), (1, 2, 30_000), (999, 1000, 1001)])
     def test_every_network_that_is_done_is_in_the_histogram(self, sweeps):
         results, pictures = told(Study(solved=[True] * 3, sweeps=sweeps))

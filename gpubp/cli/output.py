@@ -73,7 +73,7 @@ def print_facts(facts: Iterable[tuple[str, str]], to: Console) -> None:
             width = max(min(to.width, _MOST_WIDE) - _LABEL_WIDTH, 20)
             lines = textwrap.wrap(lines[0], width, break_on_hyphens=False) or [""]
         for number, line in enumerate(lines):
-            left = f"{'' if number else label:<{_LABEL_WIDTH}}" if line else ""
+            left = f"{'' if number else label:<{_LABEL_WIDTH - 1}} " if line else ""
             to.print(Text.assemble((left, "bold"), line), soft_wrap=True)
 
 

@@ -3,56 +3,68 @@
 import numpy as np
 
 from gpubp.paper import family
-from gpubp.paper.family_codes import codes_of_people, explained, predicted
+from gpubp.paper.family_codes import N_UNITS, codes_of_people, explained, predicted
 from gpubp.paper.family_recipe import DEAD_ZONE, N_HELD_OUT, PRINTED, Recipe, Trained, first_weights
-from gpubp.paper.study import Fact
+from gpubp.paper.study import Fact, Table
+from gpubp.paper.words import NO_FIGURE, share_of
 
 CODED, IGNORED = 0.5, 0.1
 """A unit codes what explains more of its variance than the first, and ignores what explains less than the second."""
 
 CODED_IN_THE_PAPER = {"nationality": "unit 1", "generation": "unit 2", "branch": "unit 6"}
-NOT_TOLD = "-"
+
+
+def of_all(facts: list[Fact]) -> Table:
+    """Tell what is found in all networks; the facts of a study are of those that are done."""
+    return Table(
+        "What all networks learned, and what they answer beyond it", ("", "paper", "here"), tuple(facts), n_text=3
+    )
 
 
 def of_learning(what: str, found: Trained) -> Fact:
     """Tell how many of the cases that they were trained on the networks have right."""
-    n_all, n_cases = int(np.sum(found.learned == 1.0)), int(np.sum(~found.held_out[0]))
-    here = f"{found.learned.mean():.0%} on average, all by {n_all:,} of {len(found.theta):,}; {found.sweeps:,} sweeps"
+    n_cases = int(np.sum(~found.held_out[0]))
+    here = f"{_percent(found.learned)} on average, all by {share_of(found.learned == 1.0)}; {found.sweeps:,} sweeps"
     return Fact(what, f"all {n_cases}; {PRINTED.sweeps:,} sweeps", here)
 
 
 def of_held_out(found: Trained) -> list[Fact]:
     """Tell how many of the cases that they were not trained on the networks have right."""
-    counts = np.bincount(found.generalized, minlength=N_HELD_OUT + 1)
-    shares = ", ".join(f"{k}: {counts[k] / len(found.theta):.0%}" for k in range(N_HELD_OUT, -1, -1))
     by_zone, ahead = found.count_held_out(found.within(DEAD_ZONE)), found.count_held_out(found.ahead)
     return [
-        Fact(f"networks with so many of {N_HELD_OUT} held-out cases right", f"{N_HELD_OUT}", shares),
-        Fact("held-out cases right", "all", f"{found.generalized.mean() / N_HELD_OUT:.0%}"),
+        Fact(f"all {N_HELD_OUT} held-out cases right", "yes", share_of(found.generalized == N_HELD_OUT)),
+        Fact("held-out cases right", "all", f"{_percent(found.generalized / N_HELD_OUT)} on average"),
         Fact(
-            f"and with on above {1 - DEAD_ZONE:g} and off below {DEAD_ZONE:g}",
-            NOT_TOLD,
-            f"{by_zone.mean() / N_HELD_OUT:.0%}",
+            f"the same, but on is above {1 - DEAD_ZONE:g} and off below {DEAD_ZONE:g}",
+            NO_FIGURE,
+            f"{_percent(by_zone / N_HELD_OUT)} on average",
         ),
         Fact(
-            "or with what is right ahead of all else",
-            NOT_TOLD,
-            f"{ahead.mean() / N_HELD_OUT:.0%}, all {N_HELD_OUT} in {np.mean(ahead == N_HELD_OUT):.0%} of the networks",
+            "the same, but what is right is ahead of all else",
+            NO_FIGURE,
+            f"{_percent(ahead / N_HELD_OUT)} on average, all {N_HELD_OUT} by {share_of(ahead == N_HELD_OUT)}",
         ),
-        Fact("held-out cases right, by relation", NOT_TOLD, _by_relation(found)),
     ]
 
 
-def _by_relation(found: Trained) -> str:
-    """Tell the relations from the one that is answered best to the one that is answered worst."""
+def by_relation(found: Trained) -> Table:
+    """Tell how often the cases of each relation were answered by networks not trained on them, the best ones first."""
     relation = np.argmax(family.cases()[0][:, len(family.PEOPLE) :], axis=1)
-    right, asked = (np.sum(which, axis=0) for which in (found.right & found.held_out, found.held_out))
-    shares = {
-        name: np.sum(right[relation == k]) / n_asked
-        for k, name in enumerate(family.RELATIONS)
-        if (n_asked := np.sum(asked[relation == k]))
-    }
-    return ", ".join(f"{name} {share:.0%}" for name, share in sorted(shares.items(), key=lambda pair: -pair[1]))
+    rows = []
+    for k, name in enumerate(family.RELATIONS):
+        asked = found.held_out[:, relation == k]
+        rows.append(
+            (name, int(np.sum(relation == k)), int(np.sum(asked)), np.sum(found.right[:, relation == k] & asked))
+        )
+    rows.sort(key=lambda row: -row[3] / max(row[2], 1))
+    return Table(
+        "Held-out cases by relation: how often a network was asked one that it was not trained on",
+        ("relation", "cases", "asked", "right"),
+        tuple(
+            (name, str(n_cases), f"{n_asked:,}", f"{100 * n_right / n_asked:.0f} %" if n_asked else "-")
+            for name, n_cases, n_asked, n_right in rows
+        ),
+    )
 
 
 def of_codes(recipe: Recipe, found: Trained) -> list[Fact]:
@@ -64,21 +76,25 @@ def of_codes(recipe: Recipe, found: Trained) -> list[Fact]:
     after = codes_of_people(recipe.network, found.theta[solved])
     coded, told = [], []
     for name, attribute in family.attributes().items():
-        shares = [np.mean(np.max(explained(codes, attribute), axis=1) > CODED) for codes in (after, before)]
+        some = [np.max(explained(codes, attribute), axis=1) > CODED for codes in (after, before)]
         coded.append(
             Fact(
-                f"some unit codes {name}: it explains more than {CODED:.0%} of the variance",
+                f"some unit codes {name}: it explains more than {100 * CODED:.0f} % of the variance",
                 CODED_IN_THE_PAPER[name],
-                f"in {shares[0]:.0%} of {len(after):,} networks; {shares[1]:.0%} in first weights",
+                f"{share_of(some[0])}; with first weights {share_of(some[1])}",
             )
         )
-        right = [np.mean(np.max(predicted(codes, attribute), axis=1)) for codes in (after, before)]
-        here = f"of {right[0]:.0%} of the people; {right[1]:.0%} in first weights"
-        told.append(Fact(f"one unit alone, the best at it, tells the {name}", NOT_TOLD, here))
+        best = [np.max(predicted(codes, attribute), axis=1) for codes in (after, before)]
+        here = f"{_percent(best[0])} of the people right; with first weights {_percent(best[1])}"
+        told.append(Fact(f"{name}, told by the one unit that is best at it", NO_FIGURE, here))
     n_ignore = np.sum(explained(after, family.attributes()["nationality"]) < IGNORED, axis=1)
     ignored = Fact(
-        f"units of six that ignore nationality: it explains less than {IGNORED:.0%}",
-        "most",
-        f"{np.mean(n_ignore):.1f} on average; more than three in {np.mean(n_ignore > 3):.0%} of the networks",
+        f"units that ignore nationality: it explains less than {100 * IGNORED:.0f} %",
+        f"most of {N_UNITS}",
+        f"{np.mean(n_ignore):.1f} of {N_UNITS} on average; more than half in {share_of(2 * n_ignore > N_UNITS)}",
     )
     return [*coded, ignored, *told]
+
+
+def _percent(shares: np.ndarray) -> str:
+    return f"{100 * np.mean(shares):.0f} %"

@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-def pictures(name: str, network: Network, found: Trained) -> list[Picture]:
+def pictures(network: Network, found: Trained) -> list[Picture]:
     """Make the pictures of a study: the held-out cases, and one network that has them all right, if there is one."""
     n_networks = len(found.theta)
     caption = f"How many of {N_HELD_OUT} held-out cases each of {n_networks:,} networks has right"
-    of_all = Picture(f"{name}-held-out", caption, partial(draw_held_out, found.generalized))
+    of_all = Picture("held-out", caption, partial(draw_held_out, found.generalized))
     solved = np.flatnonzero(found.generalized == N_HELD_OUT)
     if not len(solved):
         return [of_all]
@@ -32,8 +32,8 @@ def pictures(name: str, network: Network, found: Trained) -> list[Picture]:
     codes = f"The outputs of the six units for each person, {chosen}"
     return [
         of_all,
-        Picture(f"{name}-weights", weights, partial(draw_weights, network, theta)),
-        Picture(f"{name}-codes", codes, partial(draw_codes, network, theta)),
+        Picture("weights", weights, partial(draw_weights, network, theta)),
+        Picture("codes", codes, partial(draw_codes, network, theta)),
     ]
 
 
@@ -58,27 +58,35 @@ def unit_names(network: Network, theta: np.ndarray) -> list[str]:
     names = []
     for unit in range(N_UNITS):
         name, share = max(((name, of_units[unit]) for name, of_units in explains.items()), key=lambda pair: pair[1])
-        names.append(f"{unit + 1}: {name}\n{share:.0%}")
+        names.append(f"{unit + 1}: {name} {100 * share:.0f} %")
     return names
 
 
 def draw_weights(network: Network, theta: np.ndarray, ax: "Axes | None" = None) -> "Axes":
     """Draw the weights from the people to each unit, as figure 4 of the paper does."""
-    n_columns, across = len(family.ENGLISH), 2
+    n_columns = len(family.ENGLISH)
     ax = hinton_diagram(
         people_and_units(network, theta),
-        axes_or_new(ax, (9.0, 3.6)),
+        axes_or_new(ax, (9.0, 4.5)),
         input_shape=(2, n_columns),
-        across=across,
-        unit_names=unit_names(network, theta),
+        across=2,
+        unit_names=[""] * N_UNITS,
     )
+    corners = [np.min(np.asarray(ground.vertices), axis=0) for ground in ax.collections[0].get_paths()[:N_UNITS]]
+    for name, (left, top) in zip(unit_names(network, theta), corners, strict=True):
+        ax.text(left, top - 0.15, name, fontsize="small", va="bottom")
+    for left, top in corners[-2:]:  # the people stand under the last row
+        for k, pair in enumerate(zip(family.ENGLISH, family.ITALIAN, strict=True)):
+            ax.text(left + k + 0.5, top + 2.3, ", ".join(pair), fontsize="x-small", rotation=90, ha="center", va="top")
     return ax
 
 
 def draw_codes(network: Network, theta: np.ndarray, ax: "Axes | None" = None) -> "Axes":
     """Draw the outputs of the six units for each person as colours."""
     ax = hidden_heat_map(people_and_units(network, theta), np.eye(len(family.PEOPLE)), ax, case_names=family.PEOPLE)
-    ax.set_xticks(range(N_UNITS), unit_names(network, theta))
+    names = [name.replace(" ", "\n", 2) for name in unit_names(network, theta)]
+    ax.set_xticks(range(N_UNITS), names, fontsize="small")
+    ax.tick_params(axis="y", labelsize="xx-small")
     ax.set_xlabel("")
     return ax
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from gpubp.paper.family_facts import of_codes, of_held_out, of_learning
+from gpubp.paper.family_facts import by_relation, of_all, of_codes, of_held_out, of_learning
 from gpubp.paper.family_pictures import pictures
 from gpubp.paper.family_recipe import FIRST_SWEEPS, N_HELD_OUT, PRINTED, Recipe, Trained, trained
 from gpubp.paper.study import Findings, Verdict
@@ -33,8 +33,8 @@ class FamilyTrees:
     title: str = "Who is Colin's aunt? Two families, twelve relations"
     says: str = "100 cases learned in 1,500 sweeps, all four others right, by one network (Nature 323, figures 2-4)"
     criterion: str = (
-        f"at least {WANTED:.0%} of the networks have all of their {N_HELD_OUT} held-out cases right, drawn anew for "
-        "each: every output on its side of 0.5"
+        f"at least {100 * WANTED:g} % of the networks have all of their {N_HELD_OUT} held-out cases right, drawn anew "
+        "for each: every output on its side of 0.5"
     )
 
     @property
@@ -57,20 +57,21 @@ class FamilyTrees:
     ) -> Findings:
         """Train so many networks and judge them: see :class:`gpubp.paper.study.Study`."""
         found = trained(self.recipe, range(n_networks), sweeps=sweeps, device=device, callbacks=callbacks)
-        seconds, stop_reason, facts = found.seconds, found.stop_reason, [of_learning("cases learned", found)]
+        seconds, stop_reason, learned = found.seconds, found.stop_reason, [of_learning("cases learned", found)]
         if stop_reason != "interrupted":
             n_printed, at_most = -(-n_networks // 10), min(sweeps or PRINTED.sweeps, PRINTED.sweeps)
             printed = trained(PRINTED, range(n_printed), sweeps=at_most, device=device, callbacks=callbacks)
             seconds, stop_reason = seconds + printed.seconds, printed.stop_reason
-            facts.append(of_learning(f"by the paper's recipe, from weights in ±{PRINTED.scale:g}", printed))
+            learned.append(of_learning(f"by the paper's recipe, from weights in ±{PRINTED.scale:g}", printed))
         return Findings(
             found.generalized == N_HELD_OUT,
             np.full(n_networks, found.sweeps),
             seconds,
             stop_reason,
             judged(found),
-            [*facts, *of_held_out(found), *of_codes(self.recipe, found)],
-            tuple(pictures(self.name, self.recipe.network, found)),
+            of_codes(self.recipe, found),
+            tuple(pictures(self.recipe.network, found)),
+            (of_all([*learned, *of_held_out(found)]), by_relation(found)),
         )
 
 
@@ -80,7 +81,7 @@ def described(recipe: Recipe) -> str:
     return (
         f"24 + 12 - 6 + 6 - 12 - 6 - 24, first weights in ±{recipe.scale:g}, learning rate {early:g} and momentum "
         f"{early_momentum:g} for {FIRST_SWEEPS} sweeps, then {late:g} and {late_momentum:g}, weights shrink by "
-        f"{recipe.shrinkage:.2%} after each change, one change a sweep, error {recipe.loss}"
+        f"{100 * recipe.shrinkage:g} % after each change, one change a sweep, error {recipe.loss}"
     )
 
 

@@ -107,18 +107,19 @@ def study_results(study: Study, found: Findings, sweeps: int | None = None) -> S
     sweeps : int, optional
         How many a network had at most; without it the study's own number.
     """
-    n, solved = len(found.solved), found.sweeps[found.solved]
+    n, solved, most_sweeps = len(found.solved), found.sweeps[found.solved], sweeps or study.sweeps
     told: StudyResults = {
         "name": study.name,
         "title": study.title,
         "setting": study.setting,
         "reported": study.says,
         "criterion": study.criterion,
-        "most_sweeps": sweeps or study.sweeps,
+        "most_sweeps": most_sweeps,
         "networks": n,
         "solved": len(solved),
         "quartiles": [part if math.isfinite(part) else None for part in found.quartiles()] if n else [],
-        "histogram": _histogram(solved) if len(solved) else None,
+        # where all are trained to the end, and only then looked at, there is nothing to draw
+        "histogram": _histogram(solved) if np.any(solved != most_sweeps) else None,
         "seconds": round(float(found.seconds), 2),
         "stop_reason": found.stop_reason,
         "verdict": INTERRUPTED if found.stop_reason == "interrupted" else dict(found.verdict._asdict()),
