@@ -2,11 +2,13 @@
 
 import json
 from collections import Counter
-from dataclasses import replace
+from dataclasses import fields, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+import gpubp
 from gpubp.gradient_check import check_gradient
 from gpubp.initialization import initial_weights
 from gpubp.network import error_and_gradient, views
@@ -18,6 +20,8 @@ from gpubp.paper.family_pictures import clearest, draw_codes, draw_held_out, dra
 from gpubp.paper.family_recipe import PRINTED, Recipe, Trained, first_weights, held_out_cases, trained
 from gpubp.paper.family_trees import FOUND, FamilyTrees, judged
 from gpubp.paper.studies import STUDIES
+
+DOCS = Path(gpubp.__file__).parents[1] / "docs"
 
 MARRIAGES = """
 Christopher = Penelope, Andrew = Christine, Arthur = Margaret, James = Victoria, Charles = Jennifer,
@@ -371,6 +375,16 @@ class TestStudy:
     def test_found_recipe_keeps_the_papers_decay_and_zone(self):
         assert (FOUND.shrinkage, FOUND.loss, FOUND.mean) == (PRINTED.shrinkage, PRINTED.loss, PRINTED.mean)
         assert STUDIES["family-trees"].recipe == FOUND
+
+    def test_found_recipe_is_the_one_that_the_search_chose(self):
+        told = json.loads((DOCS / "paper" / "family-search.json").read_text(encoding="utf-8"))
+        chosen = {field.name: told["chosen"][field.name] for field in fields(Recipe)}
+        chosen |= {name: tuple(chosen[name]) for name in ("rates", "momenta")}
+        assert Recipe(**chosen) == FOUND
+        assert told["first_seed"] >= 1_000_000  # no network of the study was among those that chose
+        printed = [row for row in told["recipes"] if row["changed"] == 0]
+        assert {row["scale"] for row in printed} == {0.3, 1.0, 2.0}
+        assert max(row["learned"] for row in printed) < 0.001
 
     def test_run(self):
         found = FamilyTrees(Recipe(scale=1.0, sweeps=3)).run(11, device="cpu")
