@@ -1,7 +1,7 @@
 """The 1986 paper's studies from Python, and a report of them: here two of them, quickly, in a folder that passes away.
 
-`python examples/reproduce_the_paper.py docs` runs all of them in full, for some minutes, and writes docs/paper/ and
-what stands between the two marks of docs/paper.md; `docs text` writes the text alone, from the data that are there.
+`python examples/reproduce_the_paper.py docs` runs all of them in full, for a quarter of an hour, and writes docs/paper/
+and what stands between the two marks of docs/paper.md; `docs text` writes the text alone, from the data that are there.
 """
 
 import json
