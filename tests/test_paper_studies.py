@@ -201,7 +201,7 @@ class TestSymmetry:
         assert hold(self.theta(), self.theta(mirrored=1.0)) == (False, True)
         assert hold(self.theta(), self.theta(second=1.0)) == (False, True)
         assert hold(*[self.theta()] * 9, self.theta(mirrored=1.0)) == (True, True)
-        assert hold(self.theta((1.0, 1.7, 2.9))) == (True, False)
+        assert hold(self.theta((1.0, 1.6, 4.0))) == hold(self.theta((1.0, 2.0, 3.3))) == (True, False)
         assert hold(self.theta((1.0, 2.2, 4.4))) == (True, True)
 
     def test_where_the_others_end(self):
@@ -287,7 +287,7 @@ class TestEncoder:
         return flatten(np, [np.vstack([8.0 * codes, np.zeros(3)]), np.zeros((4, 8))])
 
     def test_codes_that_differ(self):
-        binary, twice = self.theta(self.BITS), self.theta(np.vstack([self.BITS[:7], self.BITS[:1]]))
+        binary, twice = self.theta(self.BITS), self.theta(np.vstack([self.BITS[:7], 0.5 * self.BITS[:1]]))
         between = self.theta(np.vstack([self.BITS[:6], 0.01 * self.BITS[6:]]))
         facts, _ = looked("encoder", made([binary, twice, between]))
         assert list(facts.values()) == ["67 % of 3", f"{100 * 6 / 72:.0f} % of 72"]
@@ -350,11 +350,6 @@ class TestTAndC:
     def test_kinds_are_the_same_however_a_field_is_turned(self, field, kind):
         for turn in t_c.TURNS:
             assert t_c.kind_of(t_c.turned(np.asarray(field, float), *turn)) == kind
-
-    def test_a_field_that_turns_and_has_no_mirror(self):
-        wheel = np.asarray([[1, 2, 1], [2, 0, 2], [1, 2, 1]]) + 3 * np.asarray([[1, 0, 0], [0, 0, 0], [0, 0, 0]])
-        around = sum(np.rot90(wheel + 2 * np.eye(3)[[1, 0, 2]], quarters) for quarters in range(4))
-        assert t_c.kind_of(around) == "the same in all turns and mirrors"
 
     def test_nearly_the_same_counts_and_more_does_not(self):
         field = np.asarray([[1.0, 2.0, 1.0], [2.0, 5.0, 2.0], [1.0, 2.0, 1.0]])
@@ -427,13 +422,12 @@ class TestShiftRegister:
             assert shift_register.RUNS_ON.check(EXPERIMENTS["shift-register"], made(thetas)).holds is holds
 
     def test_what_is_told(self):
-        facts, (table,) = (
-            looked("shift-register", made([self.theta(5, 1.0), self.theta(5, -1.0), np.zeros(60)]))[0],
-            (looked("shift-register", made([self.theta(5, 1.0), np.zeros(60)]))[1].values()),
-        )
-        assert list(facts.values()) == ["33 % of 3", "33 % of 3"]
-        assert table.rows[0] == ("5, weights equal", "100 % of 2", *["50 % of 2"] * 3)
-        assert table.rows[1] == ("5, weights free", "100 % of 2", "-", "-", "-")
+        thetas = [self.theta(5, 1.0), self.theta(5, 1.0), self.theta(5, -1.0), np.zeros(60)]
+        facts, tables = looked("shift-register", made(thetas))
+        assert list(facts.values()) == ["50 % of 4", "25 % of 4"]
+        (table,) = tables.values()
+        assert table.rows[0] == ("5, weights equal", "100 % of 4", *["75 % of 4"] * 3)
+        assert table.rows[1] == ("5, weights free", "100 % of 4", "-", "-", "-")
 
 
 class TestPictures:

@@ -28,7 +28,6 @@ TURNS = tuple((mirrored, quarters) for mirrored in (False, True) for quarters in
 
 KINDS = {
     "the same in all turns and mirrors": set(TURNS),
-    "the same in all turns": set(TURNS[:4]),
     "mirrored in both axes": {TURNS[0], TURNS[2], TURNS[4], TURNS[6]},
     "mirrored in both diagonals": {TURNS[0], TURNS[2], TURNS[5], TURNS[7]},
     "the same in a half turn": {TURNS[0], TURNS[2]},
@@ -36,7 +35,10 @@ KINDS = {
     "mirrored in one diagonal": {TURNS[0], TURNS[5]},
     "without symmetry": {TURNS[0]},
 }
-"""Kinds of fields by what leaves them unchanged, the most regular first; each turned any way."""
+"""Kinds of fields by what leaves them unchanged, the most regular first; each turned any way.
+
+Three by three weights that a quarter turn leaves unchanged are unchanged by mirrors too.
+"""
 
 
 def network(side: int = SIDE) -> Network:
