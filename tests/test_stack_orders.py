@@ -127,6 +127,26 @@ def test_networks_may_share_an_order():
     np.testing.assert_array_equal(first.x, X[[order[:6], order[6:12]]])
 
 
+@pytest.mark.parametrize("bytes_of_a_window", [1, 200, 1 << 20])
+@pytest.mark.parametrize("weighed", [False, True])
+def test_cases_are_gathered_once_for_networks_that_share_an_order(monkeypatch, weighed, bytes_of_a_window):
+    sweep = pytest.importorskip("gpubp.cpu.sweep")
+    monkeypatch.setattr(sweep, "BYTES_OF_A_WINDOW", bytes_of_a_window)
+    backend, thetas = choose_backend("cpu"), initial_weights(NETWORK, range(6), dtype="float64")
+    weights = WEIGHTS if weighed else None
+    weights_of = np.asarray([0, 1, 0, 2, 2, 1]) if weighed else None
+
+    def batches(epoch):
+        order = np.random.default_rng(epoch).permutation(N)
+        begins, counts = np.asarray([0, 0, 0, 3, 3, 3]), np.asarray([20, 20, 20, 21, 21, 21])
+        return OwnBatches(backend, Batch(X, D, weights), SIZE, order, begins, counts, weights_of)
+
+    ends = [sweeps(backend, "float64", ways, adam(0.01), 0.1, batches, thetas) for ways in ("never", "always")]
+    assert_agree(ends[1][0].theta, ends[0][0].theta, "steps")
+    np.testing.assert_allclose(ends[1][1].values, ends[0][1].values, rtol=1e-10)
+    np.testing.assert_allclose(ends[1][1].weights, ends[0][1].weights, rtol=1e-12)
+
+
 def test_cut():
     sizes, parts = cut(10, 4)
     assert (sizes.tolist(), parts.tolist()) == ([4, 4, 2], [0.0, 0.4, 0.8])

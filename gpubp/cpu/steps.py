@@ -14,7 +14,7 @@ from numba.extending import register_jitable
 
 from gpubp.cpu.compiling import compiled
 from gpubp.cpu.mailbox import APART, next_request, number_of_request, request_in, times_passed, wait_for_all
-from gpubp.cpu.native import AS_IS, TRANSPOSED, address_at, call, multiply, pointer_to
+from gpubp.cpu.native import AS_IS, TRANSPOSED, address_at, address_of, call, multiply, pointer_to
 from gpubp.cpu.outputs import Layers
 from gpubp.cpu.rows import (
     add_up,
@@ -85,6 +85,9 @@ class Request(NamedTuple):
     own : int
         For each network of a stack how many cases it has, and where in ``order`` and in ``weights`` its own begin,
         ``(K, 3)`` of int64; no address where networks have the same.
+    window : int
+        For how many steps cases are gathered at once, for networks one behind the other that share an order; 0 where
+        each network gathers its own, step by step.
     size : int
         How many cases a batch has.
     theta, first, second : int
@@ -115,6 +118,7 @@ class Request(NamedTuple):
     weights_apart: int
     order: int
     own: int
+    window: int
     size: int
     theta: int
     first: int
@@ -186,10 +190,16 @@ def take_part_in_stack(thread, n_threads, mailbox, work, buffers):
     while True:
         asked, passed = _request(mailbox, n_threads), times_passed(mailbox, n_threads)
         low, high = _share_of(asked.n_networks, thread, n_threads)
-        for network in range(low, high):
-            _take_steps(
-                0, 1, mailbox, work, own, _of_network(asked, network, work, buffers.gradients.itemsize, mailbox)
-            )
+        window = asked.window if asked.window else asked.end - asked.begin
+        for begin in range(asked.begin, asked.end, max(window, 1)):
+            gathered, end = 0, min(begin + window, asked.end)
+            for network in range(low, high):
+                one = _of_network(asked, network, work, buffers.gradients.itemsize, mailbox, begin, end)
+                if asked.window:
+                    order = one.order
+                    one = _with_cases_gathered(one, work, own, mailbox, order == gathered)
+                    gathered = order
+                _take_steps(0, 1, mailbox, work, own, one)
         if not wait_for_all(mailbox, n_threads, passed + 1) or thread == 0:
             return
         if not next_request(mailbox, thread, served):
@@ -202,7 +212,7 @@ def _request(mailbox, n_threads):
     n = request_in(mailbox, n_threads)
     return Request(
         *(n[0], n[1], n[2], n[3], n[4], n[5], n[6], n[7], n[8], n[9], n[10]),
-        *(n[11], n[12], n[13], n[14], n[15], n[16], n[17], n[18], n[19], n[20], n[21], n[22], n[23]),
+        *(n[11], n[12], n[13], n[14], n[15], n[16], n[17], n[18], n[19], n[20], n[21], n[22], n[23], n[24]),
     )
 
 
@@ -227,8 +237,8 @@ def _rows_of(buffers, thread):
 
 
 @register_jitable
-def _of_network(asked, network, work, item, whole):
-    """Turn a request for a stack into one for one of its networks; ``whole`` is an array of int64."""
+def _of_network(asked, network, work, item, whole, begin, end):
+    """Turn a request for a stack into one for some steps of one network; ``whole`` is an array of int64."""
     parameters, found = network * work.n_parameters * item, network * asked.n_steps * 8
     n_cases, order, weights = asked.n_cases, asked.order, asked.weights + network * asked.weights_apart * item
     if asked.own:
@@ -246,6 +256,7 @@ def _of_network(asked, network, work, item, whole):
         0,
         order,
         0,
+        0,
         asked.size,
         asked.theta + parameters,
         asked.first + parameters,
@@ -258,6 +269,49 @@ def _of_network(asked, network, work, item, whole):
         asked.case_weights + found,
         asked.squares + found,
         asked.finite + network * 8,
+        begin,
+        end,
+    )
+
+
+@register_jitable
+def _with_cases_gathered(asked, work, own, whole, again):
+    """Gather the cases of all steps of a request, those of the network before it if ``again``; what it is then."""
+    at, example = asked.begin * asked.size, own.gradients
+    n = min(asked.end * asked.size, asked.n_cases) - at
+    inputs, outputs = work.layers.sizes[0], work.layers.sizes[work.slopes.size]
+    order = pointer_to(asked.order, whole)
+    if not again:
+        gather(pointer_into(own.x, 0), inputs, pointer_to(asked.x, example), order, at, n)
+        gather(pointer_into(own.d, 0), outputs, pointer_to(asked.d, example), order, at, n)
+    weights = asked.weights
+    if weights:
+        gather(pointer_into(own.weights, 0), 1, pointer_to(asked.weights, example), order, at, n)
+        weights = address_of(own.weights) - at * example.itemsize
+    return Request(
+        1,
+        asked.n_cases,
+        address_of(own.x) - at * inputs * example.itemsize,
+        address_of(own.d) - at * outputs * example.itemsize,
+        weights,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        asked.size,
+        asked.theta,
+        asked.first,
+        asked.second,
+        asked.n_steps,
+        asked.settings,
+        asked.n_settings,
+        0,
+        asked.values,
+        asked.case_weights,
+        asked.squares,
+        asked.finite,
         asked.begin,
         asked.end,
     )

@@ -27,6 +27,7 @@ Sweep = Callable[[Position, Batches], Swept]
 ROWS = 512  # of a gradient that are made before they are used
 WORTH_A_THREAD = 2e6  # operations of a step for each thread, below which one more costs more than it brings
 UNITS_OF_A_THREAD = 8  # that a thread has in each hidden layer, at least
+BYTES_OF_A_WINDOW = 1 << 20  # of cases gathered for networks that share an order, at most: about what a cache holds
 BETWEEN_LOOKS = 0.2  # seconds that compiled code runs before Python looks whether Ctrl-C was pressed
 
 
@@ -90,6 +91,7 @@ class CompiledSweep:
             weights_apart=0 if own is not None else case_weights.apart(1),
             order=_address(order),
             own=_address(own),
+            window=g.window,
             size=g.size,
             theta=_address(theta),
             first=first,
@@ -151,8 +153,10 @@ class CompiledSweep:
 
     def _gathered(self, batches: ArrayBatches | OwnBatches, stack: tuple[int, ...]) -> "Gathered":
         """Gather threads, and room for a batch and for what is found; both are kept for batches of the same kind."""
-        n_cases, chosen = batches.n_cases, batches.order is not None
-        size, weighed = min(batches.size, int(np.max(n_cases))), batches.cases.case_weights is not None
+        n_cases, weighed = batches.n_cases, batches.cases.case_weights is not None
+        size = min(batches.size, int(np.max(n_cases)))
+        window = self._window(batches, size)
+        chosen = 0 if batches.order is None else max(1, window)
         kind = (size, np.asarray(n_cases).tobytes(), stack, chosen, weighed)
         if self.gathered is None or self.gathered.kind != kind:
             network = self.objective.network
@@ -162,8 +166,19 @@ class CompiledSweep:
             together = 1 if stack else n_threads
             buffers = _buffers(network, size, n_threads, together, np.dtype(self.dtype), chosen=chosen, weighed=weighed)
             crew = Crew(n_threads, take_part_in_stack if stack else take_part, self.work, buffers)
-            self.gathered = Gathered(kind, size, n_cases, stack, crew)
+            self.gathered = Gathered(kind, size, n_cases, stack, window, crew)
         return self.gathered
+
+    def _window(self, batches: ArrayBatches | OwnBatches, size: int) -> int:
+        """Choose for how many steps cases are gathered at once: where networks share orders, as many as the cache has.
+
+        0 where each network gathers its own.
+        """
+        if isinstance(batches, ArrayBatches) or 2 * len(np.unique(batches.begins)) > len(batches.begins):
+            return 0
+        sizes = self.objective.network.sizes
+        of_a_step = size * (sizes[0] + sizes[-1]) * np.dtype(self.dtype).itemsize
+        return max(1, min(BYTES_OF_A_WINDOW // of_a_step, -(-int(np.max(batches.counts)) // size)))
 
     def _cases(self, cases: Batch) -> list["Given"]:
         """Find where the cases are; those that are not in rows without gaps are copied, once."""
@@ -188,9 +203,9 @@ class Given:
 class Gathered:
     """Threads with room for a batch, and for what they find in the steps of one sweep."""
 
-    def __init__(self, kind: Any, size: int, n_cases: Any, stack: tuple[int, ...], crew: Crew) -> None:
+    def __init__(self, kind: Any, size: int, n_cases: Any, stack: tuple[int, ...], window: int, crew: Crew) -> None:
         self.sizes, self.parts = cut(n_cases, size)
-        self.kind, self.size, self.stack, self.crew = kind, size, stack, crew
+        self.kind, self.size, self.stack, self.window, self.crew = kind, size, stack, window, crew
         self.found: Found | None = None
 
     def room_for(self, n_epochs: int) -> "Found":
@@ -270,9 +285,12 @@ def _work(objective: Objective, rule: Rule, dtype: str) -> Work:
 
 
 def _buffers(
-    network: Network, size: int, n_threads: int, together: int, dtype: np.dtype, *, chosen: bool, weighed: bool
+    network: Network, size: int, n_threads: int, together: int, dtype: np.dtype, *, chosen: int, weighed: bool
 ) -> Buffers:
-    """Make room for a batch; so many threads together share a network: all of them, or for stacks each has its own."""
+    """Make room for a batch; so many threads together share a network: all of them, or for stacks each has its own.
+
+    ``chosen`` is for how many steps there is room for cases that come in another order than theirs.
+    """
     room: Callable[..., np.ndarray] = partial(np.empty, dtype=dtype)
     inputs, *hidden, n_outputs = network.sizes
     own = [-(-n_units // together) for n_units in hidden]  # at most, in each hidden layer
@@ -282,9 +300,9 @@ def _buffers(
     of_layer = [(i + (1 if network.bias else 0)) * j for i, j in pairwise(network.sizes)]
     rows = n_threads // together  # of what threads that share a network share
     return Buffers(
-        x=room((2 * rows, size * inputs if chosen else 0)),
-        d=room((2 * rows, size * n_outputs if chosen else 0)),
-        weights=room((2 * rows, size if chosen and weighed else 0)),
+        x=room((2 * rows, chosen * size * inputs)),
+        d=room((2 * rows, chosen * size * n_outputs)),
+        weights=room((2 * rows, chosen * size if weighed else 0)),
         totals=room((n_threads, sum(of_thread))),
         outputs=room((n_threads, sum(of_thread))),
         partials=room((n_threads, sum(shared))),

@@ -200,7 +200,7 @@ class StackOfFits:
     """The networks of several fits as one stack: its cases, its batches, and what follows each epoch."""
 
     def __init__(self, members: list[Member], callback: Callback | None) -> None:
-        streams = {member.stream.number: copy.deepcopy(member.stream) for member in members}
+        streams = {stream.number: copy.deepcopy(stream) for stream in {member.stream for member in members}}
         self.members = [member._replace(stream=streams[member.stream.number]) for member in members]
         self.first = members[0].fit
         self.backend, self.precision, self.network = self.first.backend, self.first.precision, self.first.network
