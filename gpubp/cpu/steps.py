@@ -4,7 +4,7 @@ Each thread has its share of the units of every hidden layer, and with them thei
 layer, whose inputs all threads read, and the rows of each layer above it. Threads wait for each other only to add up
 their parts of the total inputs of a layer, and to hand on its signals: cores have little to send each other so.
 
-Of a stack of networks each thread has its share of the networks, and takes the steps of one after the other.
+Of a stack of networks each thread takes a few at a time, and the steps of one after the other.
 """
 
 from typing import NamedTuple
@@ -14,7 +14,7 @@ from numba.extending import register_jitable
 
 from gpubp.cpu.compiling import compiled
 from gpubp.cpu.mailbox import APART, next_request, number_of_request, request_in, times_passed, wait_for_all
-from gpubp.cpu.native import AS_IS, TRANSPOSED, address_at, address_of, call, multiply, pointer_to
+from gpubp.cpu.native import AS_IS, TRANSPOSED, add_one, address_at, address_of, call, multiply, pointer_to
 from gpubp.cpu.outputs import Layers
 from gpubp.cpu.rows import (
     add_up,
@@ -106,6 +106,8 @@ class Request(NamedTuple):
         To be set to 1 where a thread's parameters are finite after the last step, else to 0; ``(n_threads,)`` of int64.
     begin, end : int
         Which of the sweep's steps to take.
+    taken : int
+        Counts the turns that threads have taken at the networks of a stack: 0, and last of all.
     """
 
     n_networks: int
@@ -133,6 +135,11 @@ class Request(NamedTuple):
     finite: int
     begin: int
     end: int
+    taken: int
+
+
+LAST_OF_REQUEST = len(Request._fields) - 1
+NETWORKS_AT_ONCE = 8  # of a stack that a thread takes in its turn, at most
 
 
 class Buffers(NamedTuple):
@@ -185,21 +192,19 @@ def take_part(thread, n_threads, mailbox, work, buffers):
 
 @compiled
 def take_part_in_stack(thread, n_threads, mailbox, work, buffers):
-    """Take the steps of some networks of a stack, alone, whenever it is asked: see :class:`Request`."""
+    """Take the steps of some networks of a stack, alone, whenever it is asked: see :class:`Request`.
+
+    Whichever thread is free takes the next few networks: threads need not be equally fast.
+    """
     served, own = number_of_request(mailbox, thread), _rows_of(buffers, thread)
+    taken = (n_threads + 1) * APART + LAST_OF_REQUEST
     while True:
         asked, passed = _request(mailbox, n_threads), times_passed(mailbox, n_threads)
-        low, high = _share_of(asked.n_networks, thread, n_threads)
-        window = asked.window if asked.window else asked.end - asked.begin
-        for begin in range(asked.begin, asked.end, max(window, 1)):
-            gathered, end = 0, min(begin + window, asked.end)
-            for network in range(low, high):
-                one = _of_network(asked, network, work, buffers.gradients.itemsize, mailbox, begin, end)
-                if asked.window:
-                    order = one.order
-                    one = _with_cases_gathered(one, work, own, mailbox, order == gathered)
-                    gathered = order
-                _take_steps(0, 1, mailbox, work, own, one)
+        at_once = max(1, min(NETWORKS_AT_ONCE, asked.n_networks // (4 * n_threads)))
+        low = add_one(mailbox, taken) * at_once
+        while low < asked.n_networks:
+            _take_steps_of_some(asked, work, own, mailbox, low, min(low + at_once, asked.n_networks))
+            low = add_one(mailbox, taken) * at_once
         if not wait_for_all(mailbox, n_threads, passed + 1) or thread == 0:
             return
         if not next_request(mailbox, thread, served):
@@ -208,11 +213,26 @@ def take_part_in_stack(thread, n_threads, mailbox, work, buffers):
 
 
 @register_jitable
+def _take_steps_of_some(asked, work, own, mailbox, low, high):
+    """Take the steps of some networks, one after the other, or some steps of each where they share cases gathered."""
+    window = asked.window if asked.window else asked.end - asked.begin
+    for begin in range(asked.begin, asked.end, max(window, 1)):
+        gathered, end = 0, min(begin + window, asked.end)
+        for network in range(low, high):
+            one = _of_network(asked, network, work, own.gradients.itemsize, mailbox, begin, end)
+            if asked.window:
+                order = one.order
+                one = _with_cases_gathered(one, work, own, mailbox, order == gathered)
+                gathered = order
+            _take_steps(0, 1, mailbox, work, own, one)
+
+
+@register_jitable
 def _request(mailbox, n_threads):
     n = request_in(mailbox, n_threads)
     return Request(
         *(n[0], n[1], n[2], n[3], n[4], n[5], n[6], n[7], n[8], n[9], n[10]),
-        *(n[11], n[12], n[13], n[14], n[15], n[16], n[17], n[18], n[19], n[20], n[21], n[22], n[23], n[24]),
+        *(n[11], n[12], n[13], n[14], n[15], n[16], n[17], n[18], n[19], n[20], n[21], n[22], n[23], n[24], n[25]),
     )
 
 
@@ -271,6 +291,7 @@ def _of_network(asked, network, work, item, whole, begin, end):
         asked.finite + network * 8,
         begin,
         end,
+        0,
     )
 
 
@@ -314,6 +335,7 @@ def _with_cases_gathered(asked, work, own, whole, again):
         asked.finite,
         asked.begin,
         asked.end,
+        0,
     )
 
 

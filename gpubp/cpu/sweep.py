@@ -106,6 +106,7 @@ class CompiledSweep:
             finite=found.finite.address,
             begin=0,
             end=0,
+            taken=0,
         )
         found.weights.array[..., :] = np.nan
         for begin, end in self._calls(found.n_steps):
