@@ -1,7 +1,7 @@
 """A grid search, 64 candidates times 5 folds on the digits, beside scikit-learn's and JAX's ``vmap`` and ``scan``.
 
-``python -m benchmarks.search`` prints a table: the best of some rounds, in which the contenders take turns, and how long
-all cores together computed, but for scikit-learn, which has processes of its own. All train 320 networks of sizes
+``python -m benchmarks.search`` prints a table: the best of some rounds, in which the contenders take turns, and how
+long all cores together computed, but for scikit-learn, which has processes of its own. All train 320 networks of sizes
 64-32-10 by Adam, on batches of 200 in an order of each fold's own, for the same epochs, and take the accuracy on each
 fold's test cases. JAX has its compilation for free, and draws no order: the orders of all epochs are given to it
 beforehand. "jax" is ``vmap`` over the networks, each of which gathers its batches; in "jax-shared", one ``vmap`` inside
