@@ -31,6 +31,7 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from gpubp import BatchedHalvingSearchCV, BatchedSearchCV, MLPClassifier, MLPRegressor
 from gpubp.errors import DataError
+from gpubp.estimators import stack
 from gpubp.search import progress, trials
 
 pytestmark = [
@@ -229,6 +230,16 @@ def test_networks_of_one_form_are_one_stack(caplog):
     ]
 
 
+@pytest.mark.parametrize("estimator", [MODEL, make_pipeline(StandardScaler(), MODEL)], ids=["network", "pipeline"])
+def test_an_order_is_drawn_once_for_all_candidates_of_a_fold(monkeypatch, estimator):
+    drawn, original = [], stack.next_order
+    monkeypatch.setattr(stack, "next_order", lambda *arguments: drawn.append(1) or original(*arguments))
+    before = "" if estimator is MODEL else "mlpclassifier__"
+    grid = {f"{before}{name}": values for name, values in GRID.items()}
+    BatchedSearchCV(estimator, grid, cv=3, refit=False).fit(X, Y)
+    assert len(drawn) == 3 * MODEL.max_iter
+
+
 def test_cases_are_on_the_device_once(monkeypatch):
     seen, original = [], trials.StackOfFits._cases
     monkeypatch.setattr(
@@ -329,6 +340,34 @@ def test_halving_goes_on_from_where_networks_are(monkeypatch):
     assert search.n_resources_ == [2, 4, 8]
     assert len(epochs) == 3 * (4 * 2 + 2 * 2 + 1 * 4)  # epochs of networks: none is trained again
     assert max(epochs) == 8
+
+
+def test_networks_that_have_ended_do_not_go_on(monkeypatch):
+    epochs, original = [], trials.StackOfFits._follow
+
+    def counted(self, k, place, progress):
+        epochs.append(progress.epoch)
+        return original(self, k, place, progress)
+
+    monkeypatch.setattr(trials.StackOfFits, "_follow", counted)
+    model = clone(MODEL).set_params(tol=100.0, n_iter_no_change=1)  # which ends after three epochs
+    BatchedHalvingSearchCV(model, GRID, factor=2, max_resources=16, cv=3, refit=False).fit(X, Y)
+    assert epochs == [1] * 12 + [2] * 12 + [3] * 12
+
+
+def test_halving_drops_candidates_that_fail():
+    grid = {"solver": ["sgd"], "learning_rate_init": [0.01, 1e300, 0.1, 1e200, 1e250]}
+    options = {"max_resources": 8, "cv": 3, "factor": 2}
+    ours, theirs = (
+        BatchedHalvingSearchCV(MODEL, grid, **options),
+        HalvingGridSearchCV(
+            MODEL, grid, resource="max_iter", min_resources="exhaust", return_train_score=False, **options
+        ),
+    )
+    for search in (ours, theirs):
+        with pytest.warns(FitFailedWarning):
+            search.fit(X, Y)
+    assert_same_search(ours, theirs)
 
 
 def test_halving_of_a_pipeline():

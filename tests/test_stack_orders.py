@@ -312,6 +312,28 @@ def test_stacks_are_split_where_memory_is_short(monkeypatch):
         np.testing.assert_allclose(model.coefs_[0], models[0].coefs_[0], rtol=1e-12)
 
 
+def test_networks_that_shuffle_and_that_do_not(monkeypatch):
+    base = MLPClassifier((4,), batch_size=5, max_iter=4, device="cpu", random_state=0)
+    models = [clone(base).set_params(shuffle=shuffle) for shuffle in (True, False, True)]
+    assert fitted_in_stacks(models, monkeypatch) == ([3], [None] * 3)
+    for model in models:
+        with pytest.warns(ConvergenceWarning):
+            assert_same_fit(model, clone(model).fit(X[FOLDS[1]], LABELS[FOLDS[1]]))
+
+
+def test_best_weights_do_not_keep_the_whole_stack_alive(monkeypatch):
+    bests, original = [], stacks.StackOfFits._finish
+
+    def noted(self, watch, *rest):
+        bests.append(watch.best)
+        original(self, watch, *rest)
+
+    monkeypatch.setattr(stacks.StackOfFits, "_finish", noted)
+    options = {"early_stopping": True, "validation_fraction": 0.3, "device": "cpu"}
+    fitted_in_stacks([MLPClassifier((4,), max_iter=4, random_state=k, **options) for k in range(3)], monkeypatch)
+    assert [best.base for best in bests] == [None] * 3
+
+
 def test_one_fit_that_fails_leaves_the_others_alone(monkeypatch):
     base = MLPClassifier((4,), batch_size=5, max_iter=8, device="cpu", random_state=0, solver="sgd")
     models = [clone(base).set_params(learning_rate_init=rate) for rate in (0.01, 1e200, 0.02)]
