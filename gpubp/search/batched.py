@@ -3,6 +3,7 @@
 import copy
 import time
 import traceback
+from abc import abstractmethod
 from collections import defaultdict
 from collections.abc import Sequence
 from numbers import Integral
@@ -44,9 +45,9 @@ class StackedSearch(BaseSearchCV):  # type: ignore[misc]
 
     # --- what searches do differently ---
 
+    @abstractmethod
     def _search(self, evaluation: "Evaluation") -> dict[str, Any]:
         """Evaluate candidates; all results."""
-        raise NotImplementedError
 
     def _check_before(self, evaluation: "Evaluation") -> None:
         """Check what only now can be checked."""
