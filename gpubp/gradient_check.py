@@ -5,7 +5,7 @@ from typing import NamedTuple
 import array_api_compat
 
 from gpubp._typing import Array, Namespace
-from gpubp.network import Network, error_and_gradient
+from gpubp.network import Network, among_equal_weights, error_and_gradient
 
 
 class GradientCheck(NamedTuple):
@@ -28,8 +28,9 @@ def check_gradient(
 ) -> GradientCheck:
     r"""Compare back-propagation with :math:`(E(\theta + h) - E(\theta - h)) / 2h`, one parameter after another.
 
-    All shifted networks are one stack, so that this is two passes forward: fit for small networks. The arrays are
-    trusted: of one namespace, device and precision.
+    Weights that are tied are shifted one by one, and the differences averaged. All shifted networks are one stack, so
+    that this is two passes forward: fit for small networks. The arrays are trusted: of one namespace, device and
+    precision.
 
     Parameters
     ----------
@@ -60,7 +61,7 @@ def check_gradient(
     _, gradient = error_and_gradient(xp, network, theta, x, d, case_weights)
     above, _ = error_and_gradient(xp, network, theta + shift, x, d, case_weights)
     below, _ = error_and_gradient(xp, network, theta - shift, x, d, case_weights)
-    differences = (above - below) / (2.0 * h)
+    differences = among_equal_weights(xp, network, (above - below) / (2.0 * h))
     largest = max(float(xp.max(xp.abs(gradient))), float(xp.max(xp.abs(differences))))
     scale = max(largest, float(xp.finfo(theta.dtype).smallest_normal))
     return GradientCheck(gradient, differences, float(xp.max(xp.abs(gradient - differences))) / scale)

@@ -117,8 +117,15 @@ class Network:
         return tuple(sorted((int(below), int(above)) for below, above in pairs))
 
     def _checked_ties(self) -> tuple[int, ...]:
-        numbers = np.asarray(self.ties)
-        if numbers.shape != (self.n_parameters,) or numbers.dtype.kind not in "iu" or numbers.min() < ABSENT:
+        try:
+            numbers = np.asarray(self.ties)
+        except ValueError:  # rows of several lengths
+            numbers = np.empty(0)
+        if (
+            numbers.shape != (self.n_parameters,)
+            or numbers.dtype.kind not in "iu"
+            or not ABSENT <= numbers.min() <= numbers.max() < 2**63
+        ):
             raise DataError(
                 f"ties must be {self.n_parameters} whole numbers, one for each parameter and {ABSENT} for no "
                 f"connection, got shape {numbers.shape} of {numbers.dtype}"

@@ -221,7 +221,7 @@ def _model(header: dict[str, Any], theta: np.ndarray) -> Model:
         raise _refusal("has a header that does not describe its contents")
     try:
         network = Network(**header["network"])
-    except (DataError, TypeError) as error:
+    except (DataError, TypeError, ValueError, OverflowError) as error:
         raise _refusal(f"describes no network ({error})") from error
     if fault := _fault(network, theta):
         raise _refusal(f"holds parameters that do not fit: theta {fault}")

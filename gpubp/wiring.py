@@ -4,8 +4,9 @@ Each function gives a :class:`gpubp.network.Network` with ``ties``, which say fo
 it holds: -1 for no connection, equal numbers for equal weights.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -43,8 +44,9 @@ def with_blocks(network: Network, layer: int, blocks: Sequence[tuple[int, int]])
     numbers = _numbers(network)
     block = _layer(network, numbers, layer)
     n_below, n_units = block.shape[0] - network.bias, block.shape[1]
-    totals = tuple(sum(column) for column in zip(*blocks, strict=True)) if blocks else ()
-    if totals != (n_below, n_units):
+    pairs = [tuple(pair) if isinstance(pair, Iterable) else () for pair in blocks]
+    fit = all(len(pair) == 2 and all(map(_is_count, pair)) for pair in pairs)
+    if not fit or tuple(map(sum, zip(*pairs, strict=True))) != (n_below, n_units):
         raise DataError(
             f"blocks must add up to the {n_below} units below layer {layer} and its {n_units} units, as pairs such as "
             f"[({n_below}, {n_units})]; got {list(blocks)!r}"
@@ -191,7 +193,7 @@ def with_sums(network: Network, layer: int, groups: Sequence[int]) -> Network:
     numbers = _numbers(network)
     block = _layer(network, numbers, layer)
     n_below = network.sizes[layer - 1]
-    if any(n < 1 for n in groups) or sum(groups) != n_below:
+    if not all(map(_is_count, groups)) or sum(groups) != n_below:
         raise DataError(f"groups must add up to the {n_below} units below layer {layer}, got {list(groups)!r}")
     start = 0
     for n in groups:
@@ -295,6 +297,10 @@ def _numbers(network: Network) -> np.ndarray:
 
 def _with(network: Network, numbers: np.ndarray) -> Network:
     return replace(network, ties=tuple(numbers.tolist()))
+
+
+def _is_count(number: Any) -> bool:
+    return isinstance(number, int | np.integer) and number is not True and bool(number >= 1)
 
 
 def _extent(what: str, extent: tuple[int, int]) -> tuple[int, int]:

@@ -608,18 +608,22 @@ class TestStacks:
             ends.append(self.both_ways(machine, network, adam(), "float32", l2=0.1).theta)
         np.testing.assert_array_equal(*ends)
 
+
+class TestStackSizes:
     @needs_compiler
-    def test_more_networks_than_blocks_can_count_go_the_plain_way(self, monkeypatch):
+    @pytest.mark.parametrize("sizes", [(300, 300, 2), (3, 2)])
+    def test_more_networks_than_blocks_can_count_go_the_plain_way_where_one_block_is_not_enough(
+        self, monkeypatch, sizes
+    ):
         monkeypatch.setattr(room, "MOST_NETWORKS", 1)
-        network, rule, told = Network((3, 2)), momentum(), object()
+        network, rule, told = Network(sizes), momentum(), object()
         fast = cuda_sweep(EmulatedDevice(), Objective(network), rule, "float64", lambda position, batches: told)
         given = ArrayBatches(choose_backend("cpu"), cases(network, "float64"), SIZE)
         for n_networks in (1, 2):
             theta = np.zeros((n_networks, network.n_parameters))
-            assert (fast(Position(theta, rule.init(np, theta)), given) is told) == (n_networks == 2)
+            goes_plain = fast(Position(theta, rule.init(np, theta)), given) is told
+            assert goes_plain == (n_networks == 2 and sizes != (3, 2))
 
-
-class TestStackSizes:
     @needs_compiler
     def test_larger_networks_go_layer_by_layer(self):
         for sizes, kind in (((300, 300, 2), steps.Steps), ((3, 30, 2), tiny.TinySteps)):

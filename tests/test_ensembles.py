@@ -10,9 +10,11 @@ import pytest
 import scipy.sparse
 from sklearn.base import clone
 from sklearn.datasets import load_iris, make_multilabel_classification
+from sklearn.exceptions import UndefinedMetricWarning
 
-from gpubp import MLPClassifier, MLPEnsembleClassifier, MLPEnsembleRegressor, MLPRegressor
-from gpubp.errors import DataError
+from gpubp import BatchedSearchCV, MLPClassifier, MLPEnsembleClassifier, MLPEnsembleRegressor, MLPRegressor
+from gpubp.errors import DataError, DeviceError
+from gpubp.estimators import stack
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -89,6 +91,42 @@ def test_a_restart_that_fails_is_left_out_and_all_that_fail_raise():
     with pytest.raises(ValueError, match="non-finite parameter weights"):
         wild.fit(X, NUMBERS)
     assert not hasattr(wild, "coefs_")
+
+
+class FailsLate:
+    """A device that is lost in the epoch ``at`` of a stack, when some of its networks have left it."""
+
+    def __init__(self, monkeypatch, at):
+        self.epochs, self.at, self.leaving = 0, at, stack.StackOfFits.leaving
+        monkeypatch.setattr(stack.StackOfFits, "leaving", lambda *given: self.lose(*given))
+
+    def lose(self, of_fits, left, progress):
+        self.epochs += 1
+        if self.epochs == self.at:
+            raise DeviceError("the device is lost")
+        return self.leaving(of_fits, left, progress)
+
+
+def test_a_stack_of_restarts_that_fails_is_no_failed_fit(monkeypatch):
+    monkeypatch.setattr(stack, "networks_at_once", lambda *given, **options: 2)
+    FailsLate(monkeypatch, 12)  # in the second stack: the first has eight epochs
+    with pytest.raises(DeviceError, match="the device is lost"):
+        with_options(CLASSIFIER, n_restarts=4).fit(X, Y)
+
+
+def test_networks_that_left_a_stack_fail_with_it(monkeypatch):
+    FailsLate(monkeypatch, 30)
+    search = BatchedSearchCV(CLASSIFIER, {"max_iter": [10, 40]}, cv=2, refit=False, progress=False)
+    with pytest.raises(ValueError, match="All the 4 fits failed"):
+        search.fit(X, Y)
+
+
+def test_restarts_without_a_score_keep_the_first():
+    held_out = (X[:1, :2], NUMBERS[:1])  # of one case there is no R2
+    with pytest.warns(UndefinedMetricWarning):
+        model = with_options(REGRESSOR, n_restarts=3).fit(X[:, :2], NUMBERS, validation_data=held_out)
+    assert model.best_restart_ == 0
+    assert np.all(np.isnan(model.restart_scores_))
 
 
 def test_what_comes_after_restarts_goes_on_with_the_best():

@@ -52,6 +52,10 @@ class TestGradients:
         np.testing.assert_allclose(check.gradient, differences, rtol=0.0, atol=1e-8)
 
     @wired
+    def test_are_what_the_public_check_finds(self, network):
+        assert check_gradient(np, network, weights(network), *cases(network)).largest_deviation < 1e-7
+
+    @wired
     def test_of_a_stack_are_those_of_its_networks(self, network):
         theta, (x, d) = np.stack([weights(network, seed) for seed in range(3)]), cases(network)
         E, gradient = error_and_gradient(np, network, theta, x, d)
@@ -175,7 +179,7 @@ class TestEqualWeights:
             wanted = dE_dw[:, alike].mean(axis=1) if number >= 0 else [0.0, 0.0]
             np.testing.assert_allclose(got[:, place], wanted, atol=1e-15)
 
-    @pytest.mark.parametrize("ties", [(0, 1), [0.5] * 9, [-2] * 9, "text", [[0] * 9]])
+    @pytest.mark.parametrize("ties", [[[1], [1, 2]], [2**63] * 9, (0, 1), [0.5] * 9, [-2] * 9, "text", [[0] * 9]])
     def test_are_checked(self, ties):
         with pytest.raises(DataError, match="ties must be 9 whole numbers"):
             Network((2, 2, 1), ties=ties)
@@ -242,8 +246,9 @@ class TestMakers:
 
     def test_faults_are_told(self):
         network = Network((4, 4, 3))
-        with pytest.raises(DataError, match="blocks must add up to the 4 units below layer 1 and its 4 units"):
-            with_blocks(network, 1, [(2, 2)])
+        for blocks in ([(2, 2)], [4, 4], [(-1, 1), (5, 3)], [(2.0, 2.0), (2.0, 2.0)], []):
+            with pytest.raises(DataError, match="blocks must add up to the 4 units below layer 1 and its 4 units"):
+                with_blocks(network, 1, blocks)
         with pytest.raises(DataError, match="layer must be from 1 to 2"):
             with_blocks(network, 3, [(4, 3)])
         with pytest.raises(DataError, match=r"layers 1 and 2 have weights of shapes \(5, 4\) and \(5, 3\)"):

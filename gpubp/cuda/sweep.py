@@ -8,6 +8,7 @@ import numpy as np
 
 from gpubp._typing import Array
 from gpubp.batches import ArrayBatches, Batch, Batches
+from gpubp.batches import cut as cut_epoch
 from gpubp.cuda.rules import settings_of_steps, state_after, update_of
 from gpubp.cuda.source import layers_of, part_in_global_memory
 from gpubp.cuda.steps import Cut, Steps, Work
@@ -68,7 +69,9 @@ class CudaSweep:
         if not isinstance(batches, ArrayBatches) or not 0 < batches.cases.x.shape[-2] < 2**31:
             return self.plain(position, batches)
         stack = position.theta.shape[:-1]
-        if len(stack) > 1 or stack > (MOST_NETWORKS,):
+        size = min(batches.size, batches.n_cases)
+        of_one_block = not batches.on_host and self._is_tiny(stack, size)
+        if len(stack) > 1 or (stack > (MOST_NETWORKS,) and not of_one_block):
             return self.plain(position, batches)
         with self.device.active():
             return self._sweep(self._steps_for(batches, stack), position, batches)
@@ -84,7 +87,7 @@ class CudaSweep:
             position.state = self.own_state = state_after(self.work.update, before, steps.parts, done)
             self.device.wait()
         values, weights, finite = steps.read()
-        sizes = np.minimum(cut.size, cut.n_cases - np.arange(0, cut.n_cases, cut.size))
+        sizes, _ = cut_epoch(cut.n_cases, cut.size)
         return Swept(values, weights, np.tile(sizes, batches.epochs), finite)
 
     def _is_tiny(self, stack: tuple[int, ...], size: int) -> bool:
@@ -130,7 +133,7 @@ class CudaSweep:
             for name, place in zip(self.work.update.parts, steps.parts, strict=True):
                 self.device.copy(getattr(position.state, name), place)
         epochs = position.epoch + np.arange(batches.epochs)
-        epochs = np.add.outer(epochs, np.arange(0, cut.n_cases, cut.size) / cut.n_cases).ravel()
+        epochs = np.add.outer(epochs, cut_epoch(cut.n_cases, cut.size)[1]).ravel()
         settings = settings_of_steps(self.work.update, self.rule.settings, position.state, epochs).astype(self.dtype)
         steps.make_room(batches.epochs, settings.shape[1])
         self._upload("settings", settings, steps.settings)

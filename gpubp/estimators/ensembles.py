@@ -176,7 +176,7 @@ class MLPEnsembleClassifier(ClassifierMixin, Ensemble):  # type: ignore[misc]
     >>> from sklearn.datasets import load_iris
     >>> from gpubp import MLPClassifier, MLPEnsembleClassifier
     >>> X, y = load_iris(return_X_y=True)
-    >>> member = MLPClassifier((8,), learning_rate_init=0.02, device="cpu")
+    >>> member = MLPClassifier((8,), learning_rate_init=0.05, max_iter=500, device="cpu")
     >>> ensemble = MLPEnsembleClassifier(member, n_estimators=5, random_state=0).fit(X, y)
     >>> ensemble.predict_proba(X[:1]).shape, ensemble.predict_std(X[:1]).shape
     ((1, 3), (1, 3))

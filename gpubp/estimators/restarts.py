@@ -40,10 +40,12 @@ def fit_restarts(model: Any, X: Any, y: Any, sample_weight: Any, validation_data
             d, train_weights = member._admit_targets(y_on_host, weights, False)
             ready.append(member._make_ready(x, rows, d, weights, train_weights, member.early_stopping))
         errors = fit_together(ready)
-    if all(error is not None for error in errors):
-        raise errors[0]  # type: ignore[misc]
+    able = [k for k, error in enumerate(errors) if error is None]
+    for error in errors:  # a fit may leave the finite numbers; a device that fails, or memory, is another matter
+        if error is not None and not (able and isinstance(error, ValueError)):
+            raise error
     scores = [_score(member) if error is None else np.nan for member, error in zip(members, errors, strict=True)]
-    best = int(np.nanargmax(scores))
+    best = max(able, key=lambda k: -np.inf if np.isnan(scores[k]) else scores[k])
     chosen = {name: value for name, value in vars(members[best]).items() if name not in OF_PARAMETERS}
     vars(model).update(chosen, restart_scores_=scores, best_restart_=best)
 

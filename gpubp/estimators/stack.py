@@ -366,15 +366,17 @@ class StackOfFits:
         first, members = self.first, self.members
         load = Load(first.network, first.precision, len(members), len(first.rows), self.size)
         quietly = np.errstate(over="ignore", invalid="ignore", divide="ignore")
+        trained = self.left
         try:
             with faults_told(first.backend, load), first.backend.active(), quietly:
                 if self.position is None:
                     self._begin()
                 elif kept is not None:
                     self._keep_some(kept)
+                trained = self.left
                 self._train(errors)
         except Exception as error:
-            for k in self.left:
+            for k in trained:  # those too that had left the stack: what they had learned is lost with it
                 errors[members[k].number] = error
 
     def _begin(self) -> None:

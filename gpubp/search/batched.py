@@ -185,8 +185,11 @@ class Evaluation:
         self, trials: list[Trial], candidates: Sequence[dict[str, Any]], more: dict[str, list[Any]] | None
     ) -> dict[str, Any]:
         search, out = self.search, []
+        of_candidates: dict[int, list[Trial]] = defaultdict(list)
+        for trial in trials:
+            of_candidates[trial.candidate].append(trial)
         for number, params in enumerate(candidates):
-            of_candidate = [self._score(trial) for trial in trials if trial.candidate == number]
+            of_candidate = [self._score(trial) for trial in of_candidates[number]]
             out += of_candidate
             scores = [result["test_scores"] for result in of_candidate]
             name = search.refit if isinstance(search.refit, str) else None

@@ -148,8 +148,9 @@ class Trials:
     ) -> None:
         began = time.perf_counter()
         stack.train(errors, kept)
-        share = (time.perf_counter() - began) / len(stack.members)
-        for member in stack.members:
+        trained = [member for member in stack.members if kept is None or member.number in kept]
+        share = (time.perf_counter() - began) / max(1, len(trained))
+        for member in trained:
             trials[member.number].seconds += share
 
     # --- together ---
