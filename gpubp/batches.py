@@ -1,8 +1,8 @@
 """Cases, and the batches that they are cut into."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -30,9 +30,25 @@ Batches = Iterable[tuple[Any, Batch]]
 :func:`epochs_of`."""
 
 
+@runtime_checkable
+class Parts(Protocol):
+    """The batches of one epoch that come in parts, one after the other; each part is swept in one call."""
+
+    def __iter__(self) -> Iterator[Batches]:
+        """Give the parts."""
+
+    def after(self, n: int) -> "Parts":
+        """Give the same without its first ``n`` parts, none of which need be made for it."""
+
+
 def epochs_of(batches: Batches) -> int:
     """Count the epochs that batches are for: 1, but where they say themselves that they are gone through again."""
     return getattr(batches, "epochs", 1)
+
+
+def parts_left(batches: Batches | Parts, done: int) -> Iterable[Batches]:
+    """Give the parts of an epoch that are left when some are done; batches that come in no parts are one."""
+    return batches.after(done) if isinstance(batches, Parts) else (batches,)
 
 
 def total_weight(xp: Namespace, batch: Batch) -> Array:
@@ -44,9 +60,10 @@ def total_weight(xp: Namespace, batch: Batch) -> Array:
 class ArrayBatches:
     """Cases that are arrays, cut into batches of ``size``, the last of which may be smaller.
 
-    ``order`` is an array of NumPy, ``(n_cases,)``, or None where the cases come as they are. They are for ``epochs``
-    epochs, all in the same order; one pass through them gives the batches of one. Where the cases are ``on_host`` they
-    are arrays of NumPy, and go to the backend batch by batch.
+    ``order`` is an array of NumPy, the rows of the cases as they come, or None where all come as they are. They are for
+    ``epochs`` epochs, all in the same order; one pass through them gives the batches of one. Where the cases are
+    ``on_host`` they are arrays of NumPy, and go to the backend batch by batch. ``begins`` and ``spans`` tell which part
+    of the epoch they are, where they are not all of it: how much of it is done before them, and how much they are.
     """
 
     backend: Backend
@@ -55,11 +72,13 @@ class ArrayBatches:
     order: np.ndarray | None = None
     epochs: int = 1
     on_host: bool = False
+    begins: float = 0.0
+    spans: float = 1.0
 
     @property
     def n_cases(self) -> int:
-        """How many cases there are."""
-        return int(self.cases.x.shape[-2])
+        """How many cases there are in an epoch, or in this part of one."""
+        return int(self.cases.x.shape[-2]) if self.order is None else len(self.order)
 
     def __iter__(self) -> Iterator[tuple[float, Batch]]:
         if not self.on_host:
@@ -73,11 +92,12 @@ class ArrayBatches:
         """Cut the cases where they are."""
         xp, (x, d, weights, *_), n_cases = home.xp, self.cases, self.n_cases
         if self.order is None and self.size >= n_cases:
-            yield 0.0, self.cases
+            yield self.begins, self.cases
             return
-        index = "int32" if n_cases < 2**31 else "int64"
+        _, places = cut(n_cases, self.size, self.begins, self.spans)
+        index = "int32" if x.shape[-2] < 2**31 else "int64"
         order = None if self.order is None else to_backend(home, self.order, index)
-        for start in range(0, n_cases, self.size):
+        for start, place in zip(range(0, n_cases, self.size), places.tolist(), strict=True):
             stop = min(start + self.size, n_cases)
             if order is None:
                 x_part, d_part = x[..., start:stop, :], d[..., start:stop, :]
@@ -86,25 +106,55 @@ class ArrayBatches:
                 chosen = order[start:stop]
                 x_part, d_part = xp.take(x, chosen, axis=-2), xp.take(d, chosen, axis=-2)
                 weights_part = None if weights is None else xp.take(weights, chosen, axis=-1)
-            yield start / n_cases, Batch(x_part, d_part, weights_part)
+            yield place, Batch(x_part, d_part, weights_part)
 
 
-def cut(n_cases: Any, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Tell of each step of an epoch how many cases it has, and which part of the epoch is done before it.
+@dataclass(frozen=True)
+class CutBatches:
+    """Batches of an epoch in parts of ``n_steps`` batches, from the part ``first`` on; each batch stays as it was.
+
+    The last part has those too that are left over, so that none is smaller than the others.
+    """
+
+    batches: ArrayBatches
+    n_steps: int
+    first: int = 0
+
+    def __iter__(self) -> Iterator[ArrayBatches]:
+        n_cases, of_part = self.batches.n_cases, self.n_steps * self.batches.size
+        order = np.arange(n_cases) if self.batches.order is None else self.batches.order
+        n_parts = max(1, n_cases // of_part)
+        for part in range(self.first, n_parts):
+            rows = order[part * of_part : None if part == n_parts - 1 else (part + 1) * of_part]
+            yield replace(self.batches, order=rows, begins=part * of_part / n_cases, spans=len(rows) / n_cases)
+
+    def after(self, n: int) -> "CutBatches":
+        """Give the same without its first ``n`` parts."""
+        return replace(self, first=self.first + n)
+
+
+def cut(n_cases: Any, size: int, begins: float = 0.0, spans: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+    """Tell of each step of an epoch, or of a part of one, how many cases it has, and how much of the epoch is done.
+
+    An epoch has a whole number of cases, so that what is done before a step is the same number wherever the epoch is
+    cut into parts.
 
     Parameters
     ----------
     n_cases : int or (K,) array of NumPy
     size : int
+    begins, spans : float
+        See :class:`ArrayBatches`.
 
     Returns
     -------
     two (n_steps,) or (n_steps, K) arrays of NumPy
         A network that has fewer steps than others has 0 cases in the last ones.
     """
-    begins = np.arange(0, np.max(n_cases), size)
-    begins = np.reshape(begins, (-1, *(1,) * np.ndim(n_cases)))
-    return np.clip(n_cases - begins, 0, size), begins / n_cases
+    starts = np.arange(0, np.max(n_cases), size)
+    starts = np.reshape(starts, (-1, *(1,) * np.ndim(n_cases)))
+    of_epoch = np.rint(n_cases / spans)
+    return np.clip(n_cases - starts, 0, size), (np.rint(begins * of_epoch) + starts) / of_epoch
 
 
 @dataclass(frozen=True)

@@ -15,13 +15,13 @@ import numpy as np
 
 from gpubp._typing import Array
 from gpubp.backend import Backend, to_backend, to_numpy
-from gpubp.batches import ArrayBatches, Batch, Batches, epochs_of
+from gpubp.batches import ArrayBatches, Batch, Batches, Parts, epochs_of, parts_left
 from gpubp.errors import DataError
 from gpubp.losses import output_error
 from gpubp.memory import power_of_two_below
 from gpubp.network import Network, output_layer
 from gpubp.prediction import in_parts
-from gpubp.step import Position
+from gpubp.step import Position, Sums
 from gpubp.sweep import Sweep
 
 StopReason = Literal["epochs", "solved", "patience", "converged", "diverged", "callback", "interrupted"]
@@ -95,7 +95,7 @@ class Plan:
     Attributes
     ----------
     batches : callable
-        Gives the batches of one more epoch; called once for each.
+        Gives the batches of one more epoch, or the parts that they come in; called once for each.
     epochs : int
         How many at most.
     average : {"weights", "cases"} or None
@@ -117,7 +117,7 @@ class Plan:
     backend: Backend
     network: Network
     sweep: Sweep
-    batches: Callable[[], Batches]
+    batches: Callable[[], Batches | Parts]
     epochs: int
     average: Literal["weights", "cases"] | None = "weights"
     held_out: Batch | None = None
@@ -255,8 +255,7 @@ def run(plan: Plan, position: Position) -> Outcome:
                 if plan.patience is not None:
                     best = best.after(position, _figure(error, None, None), plan.tolerance)
             last_good, epoch_began = position.theta, time.perf_counter()
-            errors, n_cases, finite = _sweep(plan, position, batches)
-            (error,) = _one_by_one(errors)
+            error, n_cases, finite = _take_epoch(plan, position, batches)
             unwatched.note(time.perf_counter() - epoch_began)
             bad = ~(np.isfinite(error) & finite)
             diverged = diverged | (bad if stack is None else stack.of_all(bad) == 1.0)
@@ -327,7 +326,9 @@ class Unwatched:
         """Note how long an epoch took."""
         self.seconds = min(self.seconds, seconds)
 
-    def epochs(self, plan: Plan, position: Position, batches: Batches, stale: int) -> Iterator[tuple[Any, float]]:
+    def epochs(
+        self, plan: Plan, position: Position, batches: Batches | Parts, stale: int
+    ) -> Iterator[tuple[Any, float]]:
         """Take some epochs, or none; the error of each, and when it ended.
 
         Where numbers do not stay finite, or Ctrl-C comes, the position stays where it was.
@@ -337,7 +338,8 @@ class Unwatched:
         before = position.theta, _with_each_array(partial(plan.backend.xp.asarray, copy=True), position.state)
         began, self.possible = time.perf_counter(), False
         try:
-            errors, _, finite = _sweep(plan, position, replace(batches, epochs=n))
+            sums, finite = _sweep(plan, position, replace(batches, epochs=n))
+            errors = _errors(plan, sums)
             self.possible = bool(np.all(np.isfinite(errors)) and np.all(finite))
         finally:
             if not self.possible:
@@ -357,25 +359,47 @@ class Unwatched:
         return power_of_two_below(min(most, UNWATCHED / self.seconds))
 
 
-def _sweep(plan: Plan, position: Position, batches: Batches) -> tuple[np.ndarray, int, np.ndarray]:
-    """Take one step for each batch of an epoch, or of several.
+def _take_epoch(plan: Plan, position: Position, batches: Batches | Parts) -> tuple[Any, int, np.ndarray]:
+    """Sweep what is left of an epoch, part after part.
 
-    The objective over each epoch comes back on the host, the number of an epoch's cases, and whether the parameters are
-    finite at the end.
+    The objective over all of it comes back, on the host, the number of its cases, and whether the parameters are finite
+    at the end.
     """
-    swept, n_epochs = plan.sweep(position, batches), epochs_of(batches)
+    finite = np.asarray(True)
+    for part in parts_left(batches, position.parts_done):
+        position.sums, finite = _sweep(plan, position, part)
+        position.parts_done += 1
+    (error,), n_cases = _one_by_one(_errors(plan, position.sums)), position.sums.n_cases
+    position.parts_done, position.sums = 0, Sums()
+    return error, n_cases, finite
 
-    def epoch_by_epoch(figures: np.ndarray) -> np.ndarray:
-        return np.reshape(figures, (n_epochs, -1, *figures.shape[1:]))
 
-    n_cases = int(np.max(np.sum(swept.sizes, axis=0))) // n_epochs
+def _sweep(plan: Plan, position: Position, batches: Batches) -> tuple[Sums, np.ndarray]:
+    """Take one step for each batch of an epoch, of a part of one, or of several epochs.
+
+    What the steps of each epoch add up to comes back, those of the parts before with them, and whether the parameters
+    are finite at the end.
+    """
+    before, swept, n_epochs = position.sums, plan.sweep(position, batches), epochs_of(batches)
+
+    def added(figures: np.ndarray, to: Any) -> np.ndarray:
+        of_epochs = np.array(np.reshape(figures, (n_epochs, -1, *figures.shape[1:])), dtype=np.float64)
+        of_epochs[:, 0] += to
+        # one by one, so that the sum is the same wherever an epoch is cut
+        return np.add.accumulate(of_epochs, axis=1)[:, -1]
+
+    n_cases = before.n_cases + int(np.max(np.sum(swept.sizes, axis=0))) // n_epochs
     values, finite = to_numpy(swept.values), to_numpy(swept.finite)
     if plan.average is None:
-        return np.sum(epoch_by_epoch(values), axis=1), n_cases, finite
+        return Sums(added(values, before.values), before.weights, n_cases), finite
     counted = to_numpy(swept.weights) if plan.average == "weights" else swept.sizes
     counted = np.reshape(counted, (*counted.shape, *(1,) * (values.ndim - counted.ndim)))
-    totals = np.sum(epoch_by_epoch(values * counted), axis=1)
-    return totals / np.sum(epoch_by_epoch(counted), axis=1), n_cases, finite
+    return Sums(added(values * counted, before.values), added(counted, before.weights), n_cases), finite
+
+
+def _errors(plan: Plan, sums: Sums) -> np.ndarray:
+    """Find the error of each epoch from what its steps add up to."""
+    return np.asarray(sums.values if plan.average is None else sums.values / sums.weights)
 
 
 def _look(plan: Plan, theta: Array) -> tuple[Any | None, float | None]:

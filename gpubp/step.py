@@ -5,7 +5,7 @@ that ``cpu/`` takes are held to it by the tests.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -115,9 +115,20 @@ Step = Callable[[Array, Any, Batch, Any], tuple[Array, Any, Array]]
 before the change for a rule of first order, after it for a method of second order."""
 
 
+class Sums(NamedTuple):
+    """What the steps of an epoch add up to so far, in float64 of NumPy: their values, and what these count.
+
+    ``values`` and ``weights`` are ``(1, ...)``; ``n_cases`` are the cases of these steps.
+    """
+
+    values: Any = 0.0
+    weights: Any = 0.0
+    n_cases: int = 0
+
+
 @dataclass
 class Position:
-    """Where training stands: what a step changes, and the epochs done.
+    """Where training stands: what a step changes, the epochs done, and of the present one the parts done.
 
     ``own_state`` tells that nobody else has the state's arrays: they may be changed in place.
     """
@@ -126,6 +137,8 @@ class Position:
     state: Any
     epoch: int = 0
     own_state: bool = False
+    parts_done: int = 0
+    sums: Sums = field(default_factory=Sums)
 
 
 class Swept(NamedTuple):

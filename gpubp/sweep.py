@@ -18,7 +18,8 @@ from gpubp.second_order import SecondOrder
 from gpubp.step import Objective, Position, Step, Swept, make_step
 
 Sweep = Callable[[Position, Batches], Swept]
-"""``sweep(position, batches)`` moves the position, batch by batch, through all epochs that the batches are for."""
+"""``sweep(position, batches)`` moves the position, batch by batch, through all epochs that the batches are for, or
+through the part of an epoch that they are; it takes from the position, and changes, parameters and state alone."""
 
 
 def make_sweep(

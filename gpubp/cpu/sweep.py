@@ -70,10 +70,11 @@ class CompiledSweep:
         stack = position.theta.shape[:-1]
         g = self._gathered(batches, stack)
         n_epochs = epochs_of(batches)
-        found, epochs = g.room_for(n_epochs), position.epoch + np.arange(n_epochs)
+        sizes, parts = g.cut(batches)
+        found, epochs = g.room_for(n_epochs * len(sizes)), position.epoch + np.arange(n_epochs)
         state, theta = self._state(position), self._theta(position)
         updates = getattr(state, "updates", 0) + 1 + np.arange(found.n_steps)
-        done = np.reshape(np.add.outer(epochs, g.parts), (-1, *g.parts.shape[1:]))
+        done = np.reshape(np.add.outer(epochs, parts), (-1, *parts.shape[1:]))
         settings = numbers_of_steps(self.rule, done, updates, self.dtype, self.objective.l2)
         order = None if batches.order is None else batches.order.astype(np.int64, copy=False)
         own = _own_of(batches)
@@ -82,7 +83,7 @@ class CompiledSweep:
         x, d, case_weights = self._cases(batches.cases)
         asked = Request(
             n_networks=stack[0] if stack else 1,
-            n_cases=batches.cases.x.shape[-2],
+            n_cases=batches.n_cases if own is None else batches.cases.x.shape[-2],
             x=x.address,
             d=d.address,
             weights=case_weights.address,
@@ -124,7 +125,7 @@ class CompiledSweep:
             values += 0.5 * self.objective.l2 * squares * (share if self.objective.mean else 1.0)
         if stack and own is None and not case_weights.apart(1):
             weights = weights[0]  # the same for all
-        return Swept(values.T, weights.T, np.concatenate([g.sizes] * n_epochs), finite if stack else np.all(finite))
+        return Swept(values.T, weights.T, np.concatenate([sizes] * n_epochs), finite if stack else np.all(finite))
 
     def _calls(self, n_steps: int) -> Iterator[tuple[int, int]]:
         """Cut steps into calls, so that Python sees in time whether Ctrl-C was pressed."""
@@ -154,11 +155,10 @@ class CompiledSweep:
 
     def _gathered(self, batches: ArrayBatches | OwnBatches, stack: tuple[int, ...]) -> "Gathered":
         """Gather threads, and room for a batch and for what is found; both are kept for batches of the same kind."""
-        n_cases, weighed = batches.n_cases, batches.cases.case_weights is not None
-        size = min(batches.size, int(np.max(n_cases)))
+        size, weighed = min(batches.size, int(np.max(batches.n_cases))), batches.cases.case_weights is not None
         window = self._window(batches, size)
         chosen = 0 if batches.order is None else max(1, window)
-        kind = (size, np.asarray(n_cases).tobytes(), stack, chosen, weighed)
+        kind = (size, stack, window, chosen, weighed)
         if self.gathered is None or self.gathered.kind != kind:
             network = self.objective.network
             n_threads = self.gathered.crew.n_threads if self.gathered else _n_threads(network, size, stack)
@@ -167,7 +167,7 @@ class CompiledSweep:
             together = 1 if stack else n_threads
             buffers = _buffers(network, size, n_threads, together, np.dtype(self.dtype), chosen=chosen, weighed=weighed)
             crew = Crew(n_threads, take_part_in_stack if stack else take_part, self.work, buffers)
-            self.gathered = Gathered(kind, size, n_cases, stack, window, crew)
+            self.gathered = Gathered(kind, size, stack, window, crew)
         return self.gathered
 
     def _window(self, batches: ArrayBatches | OwnBatches, size: int) -> int:
@@ -204,14 +204,22 @@ class Given:
 class Gathered:
     """Threads with room for a batch, and for what they find in the steps of one sweep."""
 
-    def __init__(self, kind: Any, size: int, n_cases: Any, stack: tuple[int, ...], window: int, crew: Crew) -> None:
-        self.sizes, self.parts = cut(n_cases, size)
+    def __init__(self, kind: Any, size: int, stack: tuple[int, ...], window: int, crew: Crew) -> None:
         self.kind, self.size, self.stack, self.window, self.crew = kind, size, stack, window, crew
         self.found: Found | None = None
+        self.cut_before: Any = None
 
-    def room_for(self, n_epochs: int) -> "Found":
-        """Give room for what is found in so many epochs; that of the last sweep, where it had as many."""
-        n_steps = n_epochs * len(self.sizes)
+    def cut(self, batches: ArrayBatches | OwnBatches) -> tuple[np.ndarray, np.ndarray]:
+        """Tell how many cases each step has, and how much of the epoch is done before it; as last time, where it is."""
+        n_cases = batches.n_cases
+        of_epoch = (batches.begins, batches.spans) if isinstance(batches, ArrayBatches) else ()
+        asked = (np.asarray(n_cases).tobytes(), of_epoch)
+        if self.cut_before != asked:
+            self.cut_before, self.steps = asked, cut(n_cases, self.size, *of_epoch)
+        return self.steps
+
+    def room_for(self, n_steps: int) -> "Found":
+        """Give room for what is found in so many steps; that of the last sweep, where it had as many."""
         if self.found is None or self.found.n_steps != n_steps:
             self.found = Found(n_steps, self.stack, self.crew.n_threads)
         return self.found

@@ -42,14 +42,15 @@ class Feed:
                 numbers, dtype = (int(place.size),), str(place.dtype)
                 pieces = device.pinned(numbers, dtype), device.pinned(numbers, dtype)
                 self.parts.append(Part(host, axis, pieces, device.empty(numbers, dtype), place))
-        self.n_cases = cases.x.shape[-2]
+        self.n_all = cases.x.shape[-2]
         self.arrivals: list[Any] = [None, None]  # of what each piece held last
         self.worked_off: Any = None  # what waited on the device
         self.begin(None)
 
     def begin(self, order: np.ndarray | None) -> None:
-        """Begin with an epoch: ``order`` is as in :class:`gpubp.batches.ArrayBatches`."""
+        """Begin with an epoch, or a part of one: ``order`` is as in :class:`gpubp.batches.ArrayBatches`."""
         self.order, self.at, self.turn = order, 0, 0
+        self.n_cases = self.n_all if order is None else len(order)
 
     def bring(self, n: int) -> None:
         """Have the next ``n`` cases in their places, for what is launched from now on."""

@@ -39,7 +39,9 @@ class Work(NamedTuple):
 
 
 class Cut(NamedTuple):
-    """How the cases of an epoch are cut: into steps of ``size`` cases, ``window`` of which are taken together.
+    """How the cases of an epoch, or of a part of one, are cut: into steps of ``size`` cases.
+
+    So many steps as a ``window`` has are taken together.
 
     ``chosen`` tells whether a step's cases are gathered, ``from_host`` whether they are on the host; else the only step
     has all, as they are.
@@ -153,7 +155,8 @@ class Steps:
         n = 1 if ndim == 1 else part.shape[-1]
         blocks = (min(n_chosen, MOST_BLOCKS), 1, 1 if part.ndim == ndim else self.n_networks)
         counted = (self.cut.size, self.cut.n_steps, self.order, self.counter)
-        places = (part, self.cut.n_cases, to, self.cut.window * self.cut.size)
+        n_cases = self.cases.x.shape[-2]  # of which those in the order may be a part
+        places = (part, n_cases, to, self.cut.window * self.cut.size)
         self._launch("gather", blocks, _threads(n), n_chosen, n, *counted, *places)
 
     def _step(self, b: int, x: Array, d: Array, case_weights: Array | None) -> None:

@@ -58,6 +58,7 @@ class CudaSweep:
         self.work_of_tiny = Work(objective, update_of(rule, dtype, part_of_one_network), dtype)
         layers_of(objective.network, dtype, weighed=False)  # raise now what they would raise later
         source_of_tiny(self.work_of_tiny, weighed=False)
+        self.made: dict[int, Steps | TinySteps] = {}  # for so many cases: the last part of an epoch may have others
         self.steps: Steps | TinySteps | None = None
         self.given: Batch | None = None
         self.kind: Any = None
@@ -100,28 +101,30 @@ class CudaSweep:
 
     def _steps_for(self, batches: ArrayBatches, stack: tuple[int, ...]) -> Steps | TinySteps:
         """Make places for the cases, or find those made before for the same cases, cut in the same way."""
-        cases, n_cases, from_host = batches.cases, batches.cases.x.shape[-2], batches.on_host
+        cases, n_cases, from_host = batches.cases, batches.n_cases, batches.on_host
         size = min(batches.size, n_cases)
         chosen = size < n_cases or batches.order is not None or from_host
         kind = (size, chosen, stack)
-        if self.steps is None or self.given is not cases or self.kind != kind:
-            self.steps, self.own_state, self.present = None, None, {}  # let go what they hold before asking for more
+        if self.given is not cases or self.kind != kind:
+            self.made, self.steps, self.present = {}, None, {}  # let go what they hold before asking for more
             self.given, self.kind = cases, kind
+        if n_cases not in self.made:
             rows = (np if from_host else self.device.xp).ascontiguousarray
             x, d, case_weights = (None if part is None else rows(part) for part in cases[:3])
             cases = Batch(x, d, case_weights)
-            cut = Cut(size, n_cases, self._window(size, cases) if chosen else 1, chosen, from_host)
+            cut = Cut(size, n_cases, self._window(size, n_cases, cases) if chosen else 1, chosen, from_host)
             if not from_host and self._is_tiny(stack, size):
-                self.steps = TinySteps(self.device, self.work_of_tiny, stack, cases, cut)
+                self.made[n_cases] = TinySteps(self.device, self.work_of_tiny, stack, cases, cut)
             else:
-                self.steps = Steps(self.device, self.work, stack, cases, cut)
+                self.made[n_cases] = Steps(self.device, self.work, stack, cases, cut)
+        if self.steps is not self.made[n_cases]:
+            self.steps, self.own_state = self.made[n_cases], None
         return self.steps
 
-    def _window(self, size: int, cases: Batch) -> int:
+    def _window(self, size: int, n_cases: int, cases: Batch) -> int:
         """Count the steps of a graph, so that few are left over."""
-        n_cases = cases.x.shape[-2]
         n_whole, numbers = n_cases // size, sum(int(part.size) for part in cases[:3] if part is not None)
-        bytes_of_a_step = size * max(1, numbers // n_cases) * int(np.dtype(self.dtype).itemsize)
+        bytes_of_a_step = size * max(1, numbers // cases.x.shape[-2]) * int(np.dtype(self.dtype).itemsize)
         most = max(1, min(STEPS_OF_A_GRAPH, BYTES_OF_A_WINDOW // bytes_of_a_step))
         return int(n_whole // -(-n_whole // most))
 
@@ -132,8 +135,8 @@ class CudaSweep:
         if position.state is not self.own_state:
             for name, place in zip(self.work.update.parts, steps.parts, strict=True):
                 self.device.copy(getattr(position.state, name), place)
-        epochs = position.epoch + np.arange(batches.epochs)
-        epochs = np.add.outer(epochs, cut_epoch(cut.n_cases, cut.size)[1]).ravel()
+        _, parts = cut_epoch(cut.n_cases, cut.size, batches.begins, batches.spans)
+        epochs = np.add.outer(position.epoch + np.arange(batches.epochs), parts).ravel()
         settings = settings_of_steps(self.work.update, self.rule.settings, position.state, epochs).astype(self.dtype)
         steps.make_room(batches.epochs, settings.shape[1])
         self._upload("settings", settings, steps.settings)
