@@ -61,6 +61,7 @@ def both_ways(
     weighed=False,
     stack=None,
     own_cases=False,
+    first_layer_apart=True,
     **objective,
 ):
     """Sweep the plain way and the compiled one from one position; where both end, and what they say."""
@@ -77,7 +78,11 @@ def both_ways(
         for _ in range(epochs):
             order = rng.permutation(N_CASES) if shuffled else None
             with patch.multiple(
-                compiled_sweeps, threads_allowed=lambda: n_threads, WORTH_A_THREAD=1.0, UNITS_OF_A_THREAD=1
+                compiled_sweeps,
+                threads_allowed=lambda: n_threads,
+                WORTH_A_THREAD=1.0,
+                UNITS_OF_A_THREAD=1,
+                WORTH_THE_WAY=1 if first_layer_apart else N_CASES + 1,
             ):
                 swept = way(position, ArrayBatches(BACKEND, given, size, order))
             position.epoch += 1
@@ -137,6 +142,21 @@ class TestCompiledAgreesWithPlain:
     def test_any_number_of_threads(self, sizes, n_threads, bias, dtype):
         network = Network(sizes, hidden="tanh", loss="cross_entropy", bias=bias)
         assert_same(both_ways(network, n_threads=n_threads, dtype=dtype, l2=0.1, weighed=True))
+
+    @pytest.mark.parametrize(
+        "rule",
+        [RULES["gradient_descent"](0.1), momentum(0.05, 0.9), adam(), decayed(adam(), 0.1)],
+        ids=lambda rule: rule.name,
+    )
+    @pytest.mark.parametrize("bias", [True, False], ids=["biases", "no-biases"])
+    def test_the_first_layer_apart_or_where_it_is(self, rule, bias):
+        network = Network((3, 7, 6, 2), bias=bias)
+        apart, common = (
+            both_ways(network, rule, n_threads=3, l2=0.1, first_layer_apart=first_layer_apart)
+            for first_layer_apart in (True, False)
+        )
+        assert_same(apart)
+        np.testing.assert_array_equal(apart[1][0].theta, common[1][0].theta)
 
     @pytest.mark.parametrize("size", [1, 3, 22, 23])  # the last batch of 22 has one case
     @pytest.mark.parametrize("shuffled", [True, False])

@@ -31,6 +31,14 @@ def set_rows(to, n_rows, n, row):
 
 
 @register_jitable
+def copy_rows(to, to_step, rows, step, n_rows, n):
+    """Set rows that lie ``to_step`` apart to rows that lie ``step`` apart."""
+    for c in range(n_rows):
+        for i in range(n):
+            to[c * to_step + i] = rows[c * step + i]
+
+
+@register_jitable
 def add_up(to, n_rows, n, parts, n_parts, apart, step, with_row, row):
     """Set rows to the sums of ``n_parts`` parts, and of ``row`` if asked.
 

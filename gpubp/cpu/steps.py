@@ -2,7 +2,9 @@
 
 Each thread has its share of the units of every hidden layer, and with them their weights: the columns of the first
 layer, whose inputs all threads read, and the rows of each layer above it. Threads wait for each other only to add up
-their parts of the total inputs of a layer, and to hand on its signals: cores have little to send each other so.
+their parts of the total inputs of a layer, and to hand on its signals: cores have little to send each other so. While
+they take steps each has its columns of the first layer in a place of its own: in common rows they lie too close to
+those of others for cores to change them undisturbed.
 
 Of a stack of networks each thread takes a few at a time, and the steps of one after the other.
 """
@@ -19,6 +21,7 @@ from gpubp.cpu.outputs import Layers
 from gpubp.cpu.rows import (
     add_up,
     all_finite,
+    copy_rows,
     gather,
     keep,
     pointer_from,
@@ -147,9 +150,9 @@ class Buffers(NamedTuple):
 
     Attributes
     ----------
-    x, d, weights : (2 * n_threads, n) arrays
-        Chosen cases, where there is an order; those of one batch may still be in use when the next are chosen. Threads
-        that share a network use the first two rows.
+    x, d, weights : (n_threads, n) arrays
+        Chosen cases, where there is an order: each thread has all of a batch, which is faster than to fetch what
+        another has chosen.
     totals, outputs : (n_threads, n) arrays
         Of a thread's units in each hidden layer, and of all units of the output layer.
     partials : (n_threads, n) array
@@ -159,6 +162,9 @@ class Buffers(NamedTuple):
     own_signals : (n_threads, n) array
         Those of a thread's units in the first layer.
     gradients : (n_threads, n) array
+    first_layers : (n_threads, n) array
+        Each thread's columns of the first layer, and of what the rule keeps of them; nothing where they stay where they
+        are.
     notes : (n_threads * APART,) array of float64
         The error and the weight of a thread's cases.
     own_at, shared_at, start_at : (n_layers,) arrays of int64
@@ -174,6 +180,7 @@ class Buffers(NamedTuple):
     signals: np.ndarray
     own_signals: np.ndarray
     gradients: np.ndarray
+    first_layers: np.ndarray
     notes: np.ndarray
     own_at: np.ndarray
     shared_at: np.ndarray
@@ -240,15 +247,16 @@ def _request(mailbox, n_threads):
 def _rows_of(buffers, thread):
     """Give what a thread uses that has networks of its own."""
     return Buffers(
-        buffers.x[2 * thread : 2 * thread + 2],
-        buffers.d[2 * thread : 2 * thread + 2],
-        buffers.weights[2 * thread : 2 * thread + 2],
+        buffers.x[thread : thread + 1],
+        buffers.d[thread : thread + 1],
+        buffers.weights[thread : thread + 1],
         buffers.totals[thread : thread + 1],
         buffers.outputs[thread : thread + 1],
         buffers.partials[thread : thread + 1],
         buffers.signals[thread : thread + 1],
         buffers.own_signals[thread : thread + 1],
         buffers.gradients[thread : thread + 1],
+        buffers.first_layers[thread : thread + 1],
         buffers.notes[thread * APART : (thread + 1) * APART],
         buffers.own_at,
         buffers.shared_at,
@@ -353,15 +361,14 @@ def _take_steps(thread, n_threads, mailbox, work, buffers, asked):
     last, passed = work.slopes.size - 1, times_passed(mailbox, n_threads)
     finite[thread] = 1
 
+    if buffers.first_layers.size:
+        _move_first_layer(thread, n_threads, work, buffers, asked, back=False)
     steps_of_epoch = (asked.n_cases + asked.size - 1) // asked.size
     for step in range(asked.begin, asked.end):
         at = step % steps_of_epoch * asked.size
         b = min(asked.size, asked.n_cases - at)
         if asked.order:
-            _choose(thread, n_threads, mailbox, work, buffers, asked, at, b, step % 2)
-            passed += 1
-            if not wait_for_all(mailbox, n_threads, passed):
-                return False
+            _choose(thread, mailbox, work, buffers, asked, at, b)
 
         for k in range(last):
             if k > 0:
@@ -399,28 +406,65 @@ def _take_steps(thread, n_threads, mailbox, work, buffers, asked):
                 if not wait_for_all(mailbox, n_threads, passed):
                     return False
         squares[step * n_threads + thread] = squared
+    if buffers.first_layers.size:
+        _move_first_layer(thread, n_threads, work, buffers, asked, back=True)
     return wait_for_all(mailbox, n_threads, passed + 1)
 
 
 @register_jitable
-def _choose(thread, n_threads, mailbox, work, buffers, asked, at, b, half):
-    """Gather a thread's share of a batch whose cases come in another order than theirs."""
-    case, beyond = _share_of(b, thread, n_threads)
+def _place_of_layer(thread, n_threads, work, buffers, asked, k):
+    """Give where layer ``k`` begins in the parameters and in the rule's state, and how far its rows are apart.
+
+    Of the first layer it is where the thread's columns begin.
+    """
+    j, item = work.layers.sizes[k + 1], buffers.gradients.itemsize
+    low, high = _share_of(j, thread, n_threads)
+    if k == 0 and buffers.first_layers.size:
+        place = address_of(buffers.first_layers) + thread * buffers.first_layers.shape[1] * item
+        length = _rows_of_first_layer(work) * (high - low) * item
+        return place, place + length, place + 2 * length, high - low
+    at = (buffers.start_at[k] + (low if k == 0 else 0)) * item
+    return asked.theta + at, asked.first + at, asked.second + at, j
+
+
+@register_jitable
+def _rows_of_first_layer(work):
+    return work.layers.sizes[0] + (1 if work.layers.bias else 0)
+
+
+@register_jitable
+def _move_first_layer(thread, n_threads, work, buffers, asked, back):
+    """Copy a thread's columns of the first layer and of the rule's state to where they are apart, or back."""
+    j, rows, example = work.layers.sizes[1], _rows_of_first_layer(work), buffers.gradients
+    low, high = _share_of(j, thread, n_threads)
+    own = high - low
+    theta, first, second, _ = _place_of_layer(thread, n_threads, work, buffers, asked, 0)
+    for common, apart in ((asked.theta, theta), (asked.first, first), (asked.second, second)):
+        if common:
+            there, here = pointer_from(common, low, example), pointer_from(apart, 0, example)
+            if back:
+                copy_rows(there, j, here, own, rows, own)
+            else:
+                copy_rows(here, own, there, j, rows, own)
+
+
+@register_jitable
+def _choose(thread, mailbox, work, buffers, asked, at, b):
+    """Gather a batch whose cases come in another order than theirs."""
     order, example = pointer_to(asked.order, mailbox), buffers.gradients
     for n, source, room in (
         (work.layers.sizes[0], asked.x, buffers.x),
         (work.layers.sizes[work.slopes.size], asked.d, buffers.d),
         (1 if asked.weights else 0, asked.weights, buffers.weights),
     ):
-        to = pointer_into(room, half * room.shape[1] + case * n)
-        gather(to, n, pointer_to(source, example), order, at + case, beyond - case)
+        gather(pointer_into(room, thread * room.shape[1]), n, pointer_to(source, example), order, at, b)
 
 
 @register_jitable
-def _cases_from(given, room, asked, at, first, n, step):
+def _cases_from(given, room, asked, at, first, n, thread):
     """Point to numbers of a batch's cases, from its case ``first`` on, where each case has ``n``."""
     if asked.order:
-        return pointer_into(room, step % 2 * room.shape[1] + first * n)
+        return pointer_into(room, thread * room.shape[1] + first * n)
     return pointer_from(given, (at + first) * n, room)
 
 
@@ -429,7 +473,7 @@ def _own_outputs(thread, n_threads, work, buffers, asked, at, step, k):
     """Point to what a thread has of the outputs below layer ``k``; and tell which units these are."""
     i = work.layers.sizes[k]
     if k == 0:
-        return _cases_from(asked.x, buffers.x, asked, at, 0, i, step), 0, i
+        return _cases_from(asked.x, buffers.x, asked, at, 0, i, thread), 0, i
     low, high = _share_of(i, thread, n_threads)
     return pointer_into(buffers.outputs, thread * buffers.outputs.shape[1] + buffers.own_at[k - 1]), low, high
 
@@ -452,14 +496,15 @@ def _outputs_of_own_units(thread, n_threads, work, buffers, asked, at, b, step, 
     low, high = _share_of(j, thread, n_threads)
     own, start, place = high - low, buffers.start_at[k], thread * buffers.totals.shape[1] + buffers.own_at[k]
     total, y = pointer_into(buffers.totals, place), pointer_into(buffers.outputs, place)
-    biases = pointer_from(asked.theta, start + i * j + low, example)
     if k == 0:
-        x, w = _cases_from(asked.x, buffers.x, asked, at, 0, i, step), pointer_from(asked.theta, start + low, example)
+        theta, _, _, apart = _place_of_layer(thread, n_threads, work, buffers, asked, 0)
+        x, w = _cases_from(asked.x, buffers.x, asked, at, 0, i, thread), pointer_from(theta, 0, example)
         if layers.bias:
-            set_rows(total, b, own, biases)
+            set_rows(total, b, own, pointer_from(theta, i * apart, example))
         kept = 1.0 if layers.bias else 0.0
-        multiply(layers.gemm, b, own, i, x, AS_IS, i, w, AS_IS, j, number, kept, total, own)
+        multiply(layers.gemm, b, own, i, x, AS_IS, i, w, AS_IS, apart, number, kept, total, own)
     else:
+        biases = pointer_from(asked.theta, start + i * j + low, example)
         parts, apart = pointer_into(buffers.partials, buffers.shared_at[k] + low), buffers.partials.shape[1]
         add_up(total, b, own, parts, n_threads, apart, j, layers.bias, biases)
     call(layers.values[k], (layers.parameters[k], b, own, total, y))
@@ -479,8 +524,8 @@ def _error_of_own_cases(thread, n_threads, work, buffers, asked, at, b, step):
     add_up(total, n, j, parts, n_threads, apart, j, layers.bias, biases)
     if layers.values[last]:
         call(layers.values[last], (layers.parameters[last], n, j, total, y))
-    d = _cases_from(asked.d, buffers.d, asked, at, case, j, step)
-    case_weights = _cases_from(asked.weights, buffers.weights, asked, at, case, 1, step)
+    d = _cases_from(asked.d, buffers.d, asked, at, case, j, thread)
+    case_weights = _cases_from(asked.weights, buffers.weights, asked, at, case, 1, thread)
     weighed = 1 if asked.weights else 0
     buffers.notes[thread * APART] = call(
         work.error, (number(work.error_parameter), n, j, total, y, d, weighed, case_weights, signal)
@@ -532,35 +577,43 @@ def _change_layer(thread, n_threads, work, buffers, asked, at, b, step, k, share
     i, j, number = layers.sizes[k], layers.sizes[k + 1], example.dtype.type
     below, row, beyond = _own_outputs(thread, n_threads, work, buffers, asked, at, step, k)
     signals, step_of_signals = _signals_of(thread, n_threads, work, buffers, k)
+    theta, first, second, apart = _place_of_layer(thread, n_threads, work, buffers, asked, k)
     n_below, start, squared = beyond - row, buffers.start_at[k], 0.0
     low, high = _share_of(j, thread, n_threads)  # of the biases; of the weights all of a row, but for the first layer
-    column, own = (low, high - low) if k == 0 else (0, j)
+    own, column, of_bias = (high - low, low, 0) if k == 0 else (j, 0, low)
     gradient = pointer_into(example, thread * example.shape[1])
     for part in range(0, n_below, work.rows):
-        n, where = min(work.rows, n_below - part), start + (row + part) * j + column
+        n, at = min(work.rows, n_below - part), (row + part) * apart * example.itemsize
         y = pointer_from(address_at(below), part, example)
         multiply(
             layers.gemm, n, own, b, y, TRANSPOSED, n_below, signals, AS_IS, step_of_signals, number, 0.0, gradient, own
         )
         if work.penalty_reported:
-            squared += sum_of_squares(pointer_from(asked.theta, where, example), n, own, j)
-        _change(work, asked, step, where, n, own, j, gradient, True, share, example, finite, thread)
+            squared += sum_of_squares(pointer_from(theta + at, 0, example), n, own, apart)
+        if work.mask.size:
+            keep(gradient, n, own, pointer_into(work.mask, start + (row + part) * j + column), j)
+        places = (theta + at, first + at, second + at)
+        _change(work, asked, step, places, n, own, apart, gradient, True, share, example, finite, thread)
     if layers.bias:
         of_biases = signals if k == 0 else pointer_from(address_at(signals), low, example)
         sum_of_rows(gradient, b, high - low, of_biases, step_of_signals, number)
-        where = start + i * j + low
-        _change(work, asked, step, where, 1, high - low, j, gradient, False, share, example, finite, thread)
+        if work.mask.size:
+            keep(gradient, 1, high - low, pointer_into(work.mask, start + i * j + low), j)
+        at = (i * apart + of_bias) * example.itemsize
+        places = (theta + at, first + at, second + at)
+        _change(work, asked, step, places, 1, high - low, apart, gradient, False, share, example, finite, thread)
     return squared
 
 
 @register_jitable
-def _change(work, asked, step, where, n_rows, n_columns, apart, gradient, weights, share, example, finite, thread):
-    """Change rows of parameters that are ``apart``, from ``where`` on; after the last step note what is not finite."""
-    number, theta = example.dtype.type, pointer_from(asked.theta, where, example)
+def _change(work, asked, step, places, n_rows, n_columns, apart, gradient, weights, share, example, finite, thread):
+    """Change rows of parameters that are ``apart``; after the last step note what is not finite.
+
+    ``places`` are where they, and the two arrays of the rule's state, begin.
+    """
+    number, theta = example.dtype.type, pointer_from(places[0], 0, example)
     settings = pointer_from(asked.settings, step * asked.n_settings, example)
     l2 = settings[asked.n_settings - 1] if weights else number(0.0)
-    if work.mask.size:
-        keep(gradient, n_rows, n_columns, pointer_into(work.mask, where), apart)
     call(
         work.change,
         (
@@ -569,8 +622,8 @@ def _change(work, asked, step, where, n_rows, n_columns, apart, gradient, weight
             apart,
             theta,
             gradient,
-            pointer_from(asked.first, where, example),
-            pointer_from(asked.second, where, example),
+            pointer_from(places[1], 0, example),
+            pointer_from(places[2], 0, example),
             l2,
             number(share),
             settings,

@@ -26,6 +26,7 @@ Sweep = Callable[[Position, Batches], Swept]
 
 ROWS = 512  # of a gradient that are made before they are used
 WORTH_A_THREAD = 2e6  # operations of a step for each thread, below which one more costs more than it brings
+WORTH_THE_WAY = 512  # cases of an epoch, below which the first layer stays where it is
 UNITS_OF_A_THREAD = 8  # that a thread has in each hidden layer, at least
 BYTES_OF_A_WINDOW = 1 << 20  # of cases gathered for networks that share an order, at most: about what a cache holds
 BETWEEN_LOOKS = 0.2  # seconds that compiled code runs before Python looks whether Ctrl-C was pressed
@@ -165,7 +166,9 @@ class CompiledSweep:
             if self.work is None:
                 self.work = _work(self.objective, self.rule, self.dtype)
             together = 1 if stack else n_threads
-            buffers = _buffers(network, size, n_threads, together, np.dtype(self.dtype), chosen=chosen, weighed=weighed)
+            apart = together > 1 and n_cases >= WORTH_THE_WAY
+            dtype = np.dtype(self.dtype)
+            buffers = _buffers(network, size, n_threads, together, dtype, chosen=chosen, weighed=weighed, apart=apart)
             crew = Crew(n_threads, take_part_in_stack if stack else take_part, self.work, buffers)
             self.gathered = Gathered(kind, size, stack, window, crew)
         return self.gathered
@@ -294,11 +297,20 @@ def _work(objective: Objective, rule: Rule, dtype: str) -> Work:
 
 
 def _buffers(
-    network: Network, size: int, n_threads: int, together: int, dtype: np.dtype, *, chosen: int, weighed: bool
+    network: Network,
+    size: int,
+    n_threads: int,
+    together: int,
+    dtype: np.dtype,
+    *,
+    chosen: int,
+    weighed: bool,
+    apart: bool,
 ) -> Buffers:
     """Make room for a batch; so many threads together share a network: all of them, or for stacks each has its own.
 
-    ``chosen`` is for how many steps there is room for cases that come in another order than theirs.
+    ``chosen`` is for how many steps there is room for cases that come in another order than theirs; ``apart`` whether
+    threads have their part of the first layer in a place of its own.
     """
     room: Callable[..., np.ndarray] = partial(np.empty, dtype=dtype)
     inputs, *hidden, n_outputs = network.sizes
@@ -307,22 +319,32 @@ def _buffers(
     of_thread = [size * n_units for n_units in own] + [share * n_outputs]
     shared = [0 if hidden and k == 0 else size * n_units for k, n_units in enumerate(network.sizes[1:])]
     of_layer = [(i + (1 if network.bias else 0)) * j for i, j in pairwise(network.sizes)]
+    of_first = (
+        3 * (of_layer[0] // network.sizes[1]) * own[0] if own else 0
+    )  # parameters, and the rule's two numbers for each
     rows = n_threads // together  # of what threads that share a network share
     return Buffers(
-        x=room((2 * rows, chosen * size * inputs)),
-        d=room((2 * rows, chosen * size * n_outputs)),
-        weights=room((2 * rows, chosen * size if weighed else 0)),
+        x=room((n_threads, chosen * size * inputs)),
+        d=room((n_threads, chosen * size * n_outputs)),
+        weights=room((n_threads, chosen * size if weighed else 0)),
         totals=room((n_threads, sum(of_thread))),
         outputs=room((n_threads, sum(of_thread))),
         partials=room((n_threads, sum(shared))),
         signals=room((rows, sum(shared))),
         own_signals=room((n_threads, size * own[0] if own else 0)),
         gradients=room((n_threads, max(min(ROWS, i) * j for i, j in pairwise(network.sizes)))),
+        first_layers=room((n_threads, _whole_lines(of_first, dtype) if apart else 0)),
         notes=np.zeros(n_threads * APART),
         own_at=_begins(of_thread),
         shared_at=_begins(shared),
         start_at=_begins(of_layer),
     )
+
+
+def _whole_lines(n: int, dtype: np.dtype) -> int:
+    """Round up, so that what lies behind so many numbers is two lines of the cache away from them."""
+    of_two_lines = 128 // dtype.itemsize
+    return (n // of_two_lines + 2) * of_two_lines
 
 
 def _begins(lengths: list[int]) -> np.ndarray:
