@@ -61,7 +61,8 @@ class ArrayBatches:
     """Cases that are arrays, cut into batches of ``size``, the last of which may be smaller.
 
     ``order`` is an array of NumPy, the rows of the cases as they come, or None where all come as they are. They are for
-    ``epochs`` epochs, all in the same order; one pass through them gives the batches of one. Where the cases are
+    ``epochs`` epochs, all in the same order, or each in its own, ``(epochs, n)``; one pass through them gives the
+    batches of one. Where the cases are
     ``on_host`` they are arrays of NumPy, and go to the backend batch by batch. ``begins`` and ``spans`` tell which part
     of the epoch they are, where they are not all of it: how much of it is done before them, and how much they are.
     """
@@ -78,7 +79,12 @@ class ArrayBatches:
     @property
     def n_cases(self) -> int:
         """How many cases there are in an epoch, or in this part of one."""
-        return int(self.cases.x.shape[-2]) if self.order is None else len(self.order)
+        return int(self.cases.x.shape[-2]) if self.order is None else self.order.shape[-1]
+
+    def of_epoch(self, number: int) -> "ArrayBatches":
+        """Give those of one of the epochs that they are for."""
+        order = self.order if self.order is None or self.order.ndim == 1 else self.order[number]
+        return replace(self, order=order, epochs=1)
 
     def __iter__(self) -> Iterator[tuple[float, Batch]]:
         if not self.on_host:

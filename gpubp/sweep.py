@@ -12,7 +12,7 @@ import numpy as np
 from gpubp import cpu, cuda
 from gpubp._typing import Array, Namespace
 from gpubp.backend import Backend
-from gpubp.batches import Batches, epochs_of, total_weight
+from gpubp.batches import ArrayBatches, Batches, epochs_of, total_weight
 from gpubp.descent import Rule
 from gpubp.second_order import SecondOrder
 from gpubp.step import Objective, Position, Step, Swept, make_step
@@ -58,9 +58,10 @@ def _step_by_step(xp: Namespace, step: Step, position: Position, batches: Batche
     values: list[Array] = []
     weights: list[Any] = []
     sizes: list[Any] = []
-    for epoch in range(position.epoch, position.epoch + epochs_of(batches)):
-        for part, batch in batches:
-            position.theta, position.state, value = step(position.theta, position.state, batch, epoch + part)
+    for number in range(epochs_of(batches)):
+        for part, batch in batches.of_epoch(number) if isinstance(batches, ArrayBatches) else batches:
+            epoch = position.epoch + number + part
+            position.theta, position.state, value = step(position.theta, position.state, batch, epoch)
             values.append(value)
             weights.append(total_weight(xp, batch))
             sizes.append(batch.x.shape[-2] if batch.sizes is None else batch.sizes)

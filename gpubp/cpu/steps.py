@@ -85,6 +85,8 @@ class Request(NamedTuple):
     x_apart, d_apart, weights_apart : int
     order : int
         In which order the cases come, ``(n_cases,)`` of int64; no address where they come in their own.
+    order_apart : int
+        How far the order of an epoch lies from that of the next; 0 where all have the same.
     own : int
         For each network of a stack how many cases it has, and where in ``order`` and in ``weights`` its own begin,
         ``(K, 3)`` of int64; no address where networks have the same.
@@ -122,6 +124,7 @@ class Request(NamedTuple):
     d_apart: int
     weights_apart: int
     order: int
+    order_apart: int
     own: int
     window: int
     size: int
@@ -239,7 +242,7 @@ def _request(mailbox, n_threads):
     n = request_in(mailbox, n_threads)
     return Request(
         *(n[0], n[1], n[2], n[3], n[4], n[5], n[6], n[7], n[8], n[9], n[10]),
-        *(n[11], n[12], n[13], n[14], n[15], n[16], n[17], n[18], n[19], n[20], n[21], n[22], n[23], n[24], n[25]),
+        *(n[11], n[12], n[13], n[14], n[15], n[16], n[17], n[18], n[19], n[20], n[21], n[22], n[23], n[24], n[25], n[26]),
     )
 
 
@@ -283,6 +286,7 @@ def _of_network(asked, network, work, item, whole, begin, end):
         0,
         0,
         order,
+        asked.order_apart,
         0,
         0,
         asked.size,
@@ -329,6 +333,7 @@ def _with_cases_gathered(asked, work, own, whole, again):
         0,
         0,
         0,
+        0,
         asked.size,
         asked.theta,
         asked.first,
@@ -368,7 +373,7 @@ def _take_steps(thread, n_threads, mailbox, work, buffers, asked):
         at = step % steps_of_epoch * asked.size
         b = min(asked.size, asked.n_cases - at)
         if asked.order:
-            _choose(thread, mailbox, work, buffers, asked, at, b)
+            _choose(thread, mailbox, work, buffers, asked, step // steps_of_epoch * asked.order_apart + at, b)
 
         for k in range(last):
             if k > 0:

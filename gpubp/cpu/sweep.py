@@ -49,6 +49,8 @@ def _has_loops(network: Network) -> bool:
 class CompiledSweep:
     """A sweep in compiled code; batches that are not arrays of cases go the plain way."""
 
+    takes_orders = True  # one for each epoch of batches
+
     def __init__(self, objective: Objective, rule: Rule, dtype: str, make_plain: Callable[[], Sweep]) -> None:
         self.objective, self.rule, self.dtype, self.make_plain = objective, rule, dtype, make_plain
         self.plain: Sweep | None = None  # made where it is needed: it holds as many numbers as the network
@@ -77,7 +79,7 @@ class CompiledSweep:
         updates = getattr(state, "updates", 0) + 1 + np.arange(found.n_steps)
         done = np.reshape(np.add.outer(epochs, parts), (-1, *parts.shape[1:]))
         settings = numbers_of_steps(self.rule, done, updates, self.dtype, self.objective.l2)
-        order = None if batches.order is None else batches.order.astype(np.int64, copy=False)
+        order = None if batches.order is None else np.ascontiguousarray(batches.order, np.int64)
         own = _own_of(batches)
         position.theta, position.state = theta, state
         first, second = ([_address(part) for part in state if isinstance(part, np.ndarray)] + [0, 0])[:2]
@@ -92,6 +94,7 @@ class CompiledSweep:
             d_apart=d.apart(2),
             weights_apart=0 if own is not None else case_weights.apart(1),
             order=_address(order),
+            order_apart=0 if order is None or order.ndim == 1 else order.shape[-1],
             own=_address(own),
             window=g.window,
             size=g.size,
@@ -156,17 +159,18 @@ class CompiledSweep:
 
     def _gathered(self, batches: ArrayBatches | OwnBatches, stack: tuple[int, ...]) -> "Gathered":
         """Gather threads, and room for a batch and for what is found; both are kept for batches of the same kind."""
-        size, weighed = min(batches.size, int(np.max(batches.n_cases))), batches.cases.case_weights is not None
+        n_cases, weighed = int(np.max(batches.n_cases)), batches.cases.case_weights is not None
+        size, worth_the_way = min(batches.size, n_cases), n_cases >= WORTH_THE_WAY
         window = self._window(batches, size)
         chosen = 0 if batches.order is None else max(1, window)
-        kind = (size, stack, window, chosen, weighed)
+        kind = (size, stack, window, chosen, weighed, worth_the_way)
         if self.gathered is None or self.gathered.kind != kind:
             network = self.objective.network
             n_threads = self.gathered.crew.n_threads if self.gathered else _n_threads(network, size, stack)
             if self.work is None:
                 self.work = _work(self.objective, self.rule, self.dtype)
             together = 1 if stack else n_threads
-            apart = together > 1 and n_cases >= WORTH_THE_WAY
+            apart = together > 1 and worth_the_way
             dtype = np.dtype(self.dtype)
             buffers = _buffers(network, size, n_threads, together, dtype, chosen=chosen, weighed=weighed, apart=apart)
             crew = Crew(n_threads, take_part_in_stack if stack else take_part, self.work, buffers)
