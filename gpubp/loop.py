@@ -6,7 +6,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Literal, NamedTuple
@@ -110,6 +110,9 @@ class Plan:
         error is NaN of those that left the finite numbers in this epoch.
     narrowed : callable, optional
         Gives the plan for some networks of a stack, chosen by an array of bool: whoever is done leaves.
+    unseen : callable, optional
+        Tells for how many epochs from now the callbacks need only be told of each when all are done, which they will
+        not end; without it they see each at its end.
     keeps_history : bool
         Whether each epoch is noted: of K networks that is K numbers.
     """
@@ -127,6 +130,7 @@ class Plan:
     callbacks: tuple[Callback, ...] = ()
     until: Callable[[Progress], Array] | None = None
     narrowed: "Callable[[np.ndarray], Plan] | None" = None
+    unseen: Callable[[], int] | None = None
     keeps_history: bool = True
 
 
@@ -248,12 +252,14 @@ def run(plan: Plan, position: Position) -> Outcome:
     history, unwatched, began = History(), Unwatched(plan, position), time.perf_counter()
     try:
         while stop_reason is None:
-            batches = plan.batches()
-            for error, ended in unwatched.epochs(plan, position, batches, best.stale):
+            taken, batches = unwatched.epochs(plan, position, best.stale)
+            for progress, ended in taken:
                 if plan.keeps_history:
-                    history.add(error, None, None, ended - began)
+                    history.add(progress.error, None, None, ended - began)
                 if plan.patience is not None:
-                    best = best.after(position, _figure(error, None, None), plan.tolerance)
+                    best = best.after(position, _figure(progress.error, None, None), plan.tolerance)
+                for callback in plan.callbacks:
+                    callback(progress)
             last_good, epoch_began = position.theta, time.perf_counter()
             error, n_cases, finite = _take_epoch(plan, position, batches)
             unwatched.note(time.perf_counter() - epoch_began)
@@ -318,44 +324,67 @@ class Unwatched:
     """Epochs that nobody looks at, taken together in one call of the sweep; what comes of them is the same."""
 
     def __init__(self, plan: Plan, position: Position) -> None:
-        watched = plan.callbacks or plan.held_out is not None or plan.until is not None
+        seen = bool(plan.callbacks) and plan.unseen is None
+        watched = seen or plan.held_out is not None or plan.until is not None
         self.possible = not watched and not hasattr(position.state, "converged")
         self.seconds = math.inf  # that an epoch takes at least, as far as is known
+        self.drawn: list[Batches | Parts] = []  # for epochs that were to be taken together, and were not
 
     def note(self, seconds: float) -> None:
         """Note how long an epoch took."""
         self.seconds = min(self.seconds, seconds)
 
     def epochs(
-        self, plan: Plan, position: Position, batches: Batches | Parts, stale: int
-    ) -> Iterator[tuple[Any, float]]:
-        """Take some epochs, or none; the error of each, and when it ended.
+        self, plan: Plan, position: Position, stale: int
+    ) -> tuple[list[tuple[Progress, float]], Batches | Parts]:
+        """Take some epochs, or none; each with when it ended, and the batches of the epoch after them.
 
         Where numbers do not stay finite, or Ctrl-C comes, the position stays where it was.
         """
+        batches = self.drawn.pop(0) if self.drawn else plan.batches()
         if not isinstance(batches, ArrayBatches) or (n := self._how_many(plan, position, batches, stale)) < WORTH_IT:
-            return
+            return [], batches
         before = position.theta, _with_each_array(partial(plan.backend.xp.asarray, copy=True), position.state)
         began, self.possible = time.perf_counter(), False
         try:
-            sums, finite = _sweep(plan, position, replace(batches, epochs=n))
+            sums, finite = _sweep(plan, position, self._together(plan, batches, n))
             errors = _errors(plan, sums)
             self.possible = bool(np.all(np.isfinite(errors)) and np.all(finite))
         finally:
             if not self.possible:
                 position.theta, position.state = before
-        if self.possible:
-            position.epoch += n
-            seconds = (time.perf_counter() - began) / n
-            self.note(seconds)
-            yield from zip(_one_by_one(errors), (began + k * seconds for k in range(1, n + 1)), strict=True)
+        if not self.possible:
+            return [], batches
+        position.epoch += n
+        seconds, rate = (time.perf_counter() - began) / n, sums.n_cases * n / (time.perf_counter() - began)
+        self.note(seconds)
+        taken = [
+            (Progress(epoch, plan.epochs, error, None, None, rate, position.theta), began + k * seconds)
+            for k, (epoch, error) in enumerate(
+                zip(range(position.epoch - n + 1, position.epoch + 1), _one_by_one(errors), strict=True), 1
+            )
+        ]
+        if batches.order is None:
+            return taken, batches
+        self.drawn = []
+        return taken, plan.batches()
+
+    def _together(self, plan: Plan, batches: ArrayBatches, n: int) -> ArrayBatches:
+        """Give the batches of ``n`` epochs, of which those of the first are drawn."""
+        if batches.order is None:
+            return replace(batches, epochs=n)
+        self.drawn = [plan.batches() for _ in range(n - 1)]
+        orders: list[Any] = [epoch.order for epoch in (batches, *self.drawn)]  # type: ignore[union-attr]
+        return replace(batches, order=np.stack(orders), epochs=n)
 
     def _how_many(self, plan: Plan, position: Position, batches: ArrayBatches, stale: int) -> int:
-        if not self.possible or batches.order is not None:  # another one in each epoch
+        if not self.possible or (batches.order is not None and not getattr(plan.sweep, "takes_orders", False)):
             return 0
         most = plan.epochs - position.epoch - 1  # the last one is looked at
         if plan.patience is not None:
             most = min(most, plan.patience - stale - 1)  # it cannot end before
+        if plan.unseen is not None:
+            most = min(most, plan.unseen())
         return power_of_two_below(min(most, UNWATCHED / self.seconds))
 
 

@@ -12,6 +12,7 @@ from gpubp.batches import ArrayBatches, Batch
 from gpubp.descent import RULES, adam, momentum
 from gpubp.dropout import with_dropout
 from gpubp.errors import DivergenceWarning
+from gpubp.estimators import MLPClassifier
 from gpubp.initialization import initial_weights
 from gpubp.network import Network
 from gpubp.schedules import Steps
@@ -22,10 +23,8 @@ from gpubp.training import train
 
 BACKEND = choose_backend("cpu")
 NETWORK = Network((3, 4, 2), hidden="tanh")
-FORMS = [
-    "never",
-    pytest.param("always", marks=pytest.mark.skipif(not cpu.numba_works(), reason="numba is not installed")),
-]
+COMPILED = pytest.mark.skipif(not cpu.numba_works(), reason="numba is not installed")
+FORMS = ["never", pytest.param("always", marks=COMPILED)]
 
 
 @pytest.fixture(params=FORMS)
@@ -146,6 +145,70 @@ class TestTogether:
         np.testing.assert_array_equal(fit.theta, train(NETWORK, *cases(), epochs=done, **how).theta)
 
 
+@COMPILED
+class TestOrdersOfTheirOwn:
+    @pytest.fixture(autouse=True)
+    def compiled(self, monkeypatch):
+        monkeypatch.setenv(cpu.ENVIRONMENT_VARIABLE, "always")
+
+    @pytest.mark.parametrize("seed", [1, (1, 2, 3)], ids=["one", "stack"])
+    @pytest.mark.parametrize(
+        "options",
+        [{}, {"rule": adam(), "case_weights": np.arange(11.0)}, {"rule": momentum(Steps({0: 0.1, 20.5: 0.02}))}],
+        ids=["momentum", "adam", "schedule"],
+    )
+    def test_the_same_comes_of_them(self, monkeypatch, taken, options, seed):
+        assert_same(*both_ways(monkeypatch, batch_size=4, seed=seed, **options))
+        assert taken[:5] == [1, 128, 1, 16, 1]
+
+    def test_what_diverges_goes_on_with_the_orders_that_were_drawn(self, monkeypatch, taken):
+        with pytest.warns(DivergenceWarning):
+            one, other = both_ways(monkeypatch, batch_size=4, rule=momentum(3.0), epochs=3000)
+        assert_same(one, other)
+        assert taken[1] > len(one.history.error) > 1  # gone too far
+
+    def test_patience_ends_where_it_would(self, monkeypatch, taken):
+        one, other = both_ways(monkeypatch, batch_size=4, epochs=3000, patience=10, tolerance=1e-4)
+        assert_same(one, other)
+        assert one.stop_reason == "patience"
+        assert max(taken) == 8
+
+    @pytest.mark.parametrize(
+        ("options", "together"),
+        [
+            ({}, True),
+            ({"solver": "sgd", "learning_rate": "adaptive", "learning_rate_init": 0.1}, True),
+            ({"learning_rate": "cosine", "warm_up": 5}, True),
+            ({"solver": "sgd", "learning_rate": "invscaling", "learning_rate_init": 0.1}, False),
+            ({"early_stopping": True}, False),
+            ({"callbacks": lambda progress: False}, False),
+            ({"max_time": 60.0}, False),
+        ],
+        ids=lambda of: ", ".join(of) or "default" if isinstance(of, dict) else "",
+    )
+    def test_of_estimators(self, monkeypatch, taken, options, together):
+        rng = np.random.default_rng(0)
+        X, y = rng.normal(size=(60, 3)), rng.integers(0, 3, 60)
+        fits = []
+        for seconds in (loop.UNWATCHED, 0.0):
+            monkeypatch.setattr(loop, "UNWATCHED", seconds)
+            taken.clear()
+            how = {"max_iter": 400, "batch_size": 16, "random_state": 0, "tol": 1e-3, "n_iter_no_change": 15}
+            fits.append(MLPClassifier((5,), device="cpu", **how | options).fit(X, y))
+            assert max(taken) == (8 if together and seconds else 1)
+        one, other = fits
+        assert (one.n_iter_, one.t_, one.stop_reason_) == (other.n_iter_, other.t_, other.stop_reason_)
+        assert one.loss_curve_ == other.loss_curve_
+        for coefs, others in zip(one.coefs_, other.coefs_, strict=True):
+            np.testing.assert_array_equal(coefs, others)
+
+
+def test_orders_of_their_own_are_taken_one_by_one_the_plain_way(monkeypatch, taken):
+    monkeypatch.setenv(cpu.ENVIRONMENT_VARIABLE, "never")
+    train(NETWORK, *cases(), epochs=30, batch_size=4, device="cpu")
+    assert taken == [1] * 30
+
+
 class TestOneByOne:
     @pytest.mark.parametrize(
         "options",
@@ -153,7 +216,6 @@ class TestOneByOne:
             {"callbacks": [lambda progress: None]},
             {"validation": cases(5)},
             {"until": lambda d, y: False},
-            {"batch_size": 4},
             {"rule": lbfgs()},
             {"patience": 8},
         ],

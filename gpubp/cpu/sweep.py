@@ -27,6 +27,7 @@ Sweep = Callable[[Position, Batches], Swept]
 ROWS = 512  # of a gradient that are made before they are used
 WORTH_A_THREAD = 2e6  # operations of a step for each thread, below which one more costs more than it brings
 WORTH_THE_WAY = 512  # cases of an epoch, below which the first layer stays where it is
+SHORT_ROW = 2048  # bytes of a thread's part of a row, above which it is far enough from those of others
 UNITS_OF_A_THREAD = 8  # that a thread has in each hidden layer, at least
 BYTES_OF_A_WINDOW = 1 << 20  # of cases gathered for networks that share an order, at most: about what a cache holds
 BETWEEN_LOOKS = 0.2  # seconds that compiled code runs before Python looks whether Ctrl-C was pressed
@@ -170,8 +171,9 @@ class CompiledSweep:
             if self.work is None:
                 self.work = _work(self.objective, self.rule, self.dtype)
             together = 1 if stack else n_threads
-            apart = together > 1 and worth_the_way
             dtype = np.dtype(self.dtype)
+            short = network.sizes[1] // together * dtype.itemsize <= SHORT_ROW
+            apart = together > 1 and short and worth_the_way
             buffers = _buffers(network, size, n_threads, together, dtype, chosen=chosen, weighed=weighed, apart=apart)
             crew = Crew(n_threads, take_part_in_stack if stack else take_part, self.work, buffers)
             self.gathered = Gathered(kind, size, stack, window, crew)

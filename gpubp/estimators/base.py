@@ -324,6 +324,7 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
             epochs=optimizer.epochs + (1 if incremental else self.max_iter),
             average="cases",  # whatever they weigh, as in scikit-learn
             callbacks=(partial(watch.follow, optimizer.rate),),
+            unseen=partial(watch.unseen, optimizer.rate),
         )
         outcome = run(plan, position)
         self._optimizer = optimizer._replace(state=position.state, epochs=position.epoch)

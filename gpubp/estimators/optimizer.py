@@ -36,9 +36,14 @@ class LearningRate:
         """Whether it is ever another than the first."""
         return self.by_epoch is not None or self.warm_up > 0.0 or self.schedule != "constant"
 
+    @property
+    def follows_cases(self) -> bool:
+        """Whether it changes with the number of cases seen."""
+        return self.schedule == "invscaling"
+
     def after_epoch(self, n_seen: int) -> None:
         """Follow the number of cases seen since the first fit."""
-        if self.schedule == "invscaling":
+        if self.follows_cases:
             self.now = self.first / (n_seen + 1) ** self.power
 
     def when_stuck(self) -> str:

@@ -43,6 +43,14 @@ class Watch:
         told = progress._replace(error=model.loss_, validation_error=validation_loss, validation_score=score)
         return self._should_stop(told, stuck)
 
+    def unseen(self, rate: LearningRate) -> int:
+        """Tell for how many epochs nobody looks, and nothing changes or ends the training."""
+        model = self.model
+        looks = self.callbacks or self.look is not None or self.task.context is not None or model.verbose
+        if looks or model.max_time is not None or rate.follows_cases:
+            return 0
+        return int(model.n_iter_no_change - model._no_improvement_count)
+
     def _note_epoch(self, loss: float) -> None:
         self._note(loss)
         self.model.t_ += self.n_cases
