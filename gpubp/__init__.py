@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from gpubp._version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from gpubp.checkpoints import Checkpoints as Checkpoints
     from gpubp.data import load_dataset as load_dataset
     from gpubp.data import one_hot as one_hot
     from gpubp.descent import adagrad as adagrad
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from gpubp.descent import nesterov as nesterov
     from gpubp.descent import rmsprop as rmsprop
     from gpubp.descent import rule_named as rule_named
+    from gpubp.errors import CheckpointError as CheckpointError
+    from gpubp.errors import CheckpointWarning as CheckpointWarning
     from gpubp.errors import DataError as DataError
     from gpubp.errors import DeviceError as DeviceError
     from gpubp.errors import DivergenceWarning as DivergenceWarning
@@ -49,7 +52,11 @@ if TYPE_CHECKING:
     from gpubp.training import train as train
 
 _PUBLIC = {
-    "errors": ("DataError", "DeviceError", "DivergenceWarning", "GpubpError", "ModelFileError"),
+    "errors": (
+        *("CheckpointError", "CheckpointWarning", "DataError", "DeviceError"),
+        *("DivergenceWarning", "GpubpError", "ModelFileError"),
+    ),
+    "checkpoints": ("Checkpoints",),
     "tabular": ("fit_table", "predict_table", "prepare_table"),
     "data": ("load_dataset", "one_hot"),
     "descent": (

@@ -23,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     -------
     int
         The exit code: 0 for success, 1 where the doctor found a fault or training diverged, 2 for bad input or usage,
-        130 where it was interrupted.
+        130 or 143 where it was interrupted.
     """
     try:
         return _main(arguments)
@@ -63,8 +63,9 @@ def _main(arguments: Sequence[str] | None) -> int:
         except OSError:
             _drop_what_is_not_written()
         return 2
-    except MemoryError:
-        print_error("there is not enough memory; give fewer rows, or smaller layers")
+    except MemoryError as error:
+        told = ["there is not enough memory; give fewer rows, or smaller layers", *getattr(error, "__notes__", ())]
+        print_error("; ".join(told))
         return 2
     return code
 

@@ -139,6 +139,33 @@ class CutBatches:
         return replace(self, first=self.first + n)
 
 
+class Orders:
+    """Draws the order of the cases in each epoch, and knows where its generator stood before."""
+
+    def __init__(self, generator: np.random.Generator) -> None:
+        self.generator = generator
+        self.before_present = self.state()
+
+    def draw(self, n_cases: int) -> np.ndarray:
+        """Draw the order of one more epoch."""
+        self.before_present = self.state()
+        return self.generator.permutation(n_cases)
+
+    def state(self, *, of_present: bool = False) -> dict[str, Any]:
+        """Give the generator's state, as JSON: what the next epoch is drawn from, or what the present one was."""
+        return self.before_present if of_present else _plain(self.generator.bit_generator.state)
+
+    def go_back_to(self, state: dict[str, Any]) -> None:
+        """Draw from a state on."""
+        self.generator.bit_generator.state = state
+
+
+def _plain(state: Any) -> Any:
+    if isinstance(state, dict):
+        return {name: _plain(part) for name, part in state.items()}
+    return state.tolist() if isinstance(state, np.ndarray) else state
+
+
 def cut(n_cases: Any, size: int, begins: float = 0.0, spans: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
     """Tell of each step of an epoch, or of a part of one, how many cases it has, and how much of the epoch is done.
 

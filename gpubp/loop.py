@@ -7,7 +7,7 @@
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal, NamedTuple
 
@@ -21,40 +21,12 @@ from gpubp.losses import output_error
 from gpubp.memory import power_of_two_below
 from gpubp.network import Network, output_layer
 from gpubp.prediction import in_parts
+from gpubp.standing import Best, History, Stack, Standing, position_of_some, with_each_array
 from gpubp.step import Position, Sums
 from gpubp.sweep import Sweep
 
 StopReason = Literal["epochs", "solved", "patience", "converged", "diverged", "callback", "interrupted"]
 Score = Callable[[np.ndarray, np.ndarray], float]
-
-
-@dataclass
-class History:
-    """What was seen in each epoch: one entry an epoch, ``(K,)`` arrays of NumPy for a stack of K networks.
-
-    Of a network that has left the stack NaN is noted.
-
-    ``error`` is taken batch by batch during the epoch, while the weights were changing, and without the penalty on the
-    weights; the validation figures are taken at the epoch's end. ``seconds`` counts from the start of training; epochs
-    that were taken together, since nobody looked in between, count as equally long.
-    """
-
-    error: list[Any] = field(default_factory=list)
-    validation_error: list[Any] = field(default_factory=list)
-    validation_score: list[float] = field(default_factory=list)
-    seconds: list[float] = field(default_factory=list)
-
-    def __repr__(self) -> str:
-        return f"History of {len(self.error)} epochs"
-
-    def add(self, error: Any, validation_error: Any | None, validation_score: float | None, seconds: float) -> None:
-        """Note one more epoch."""
-        self.error.append(error)
-        self.seconds.append(seconds)
-        if validation_error is not None:
-            self.validation_error.append(validation_error)
-        if validation_score is not None:
-            self.validation_score.append(validation_score)
 
 
 class Progress(NamedTuple):
@@ -70,22 +42,6 @@ class Progress(NamedTuple):
 
 
 Callback = Callable[[Progress], bool | None]
-
-
-class Best(NamedTuple):
-    """The best epoch so far, and for how many epochs nothing has been better by more than a tolerance."""
-
-    figure: float  # higher is better
-    theta: Array | None  # None where nobody will ask for it
-    epoch: int
-    stale: int
-
-    def after(self, position: Position, figure: float, tolerance: float) -> "Best":
-        """Compare with the figure of one more epoch."""
-        stale = 0 if figure > self.figure + tolerance else self.stale + 1
-        if figure > self.figure:
-            return Best(figure, None if self.theta is None else position.theta, position.epoch, stale)
-        return self._replace(stale=stale)
 
 
 @dataclass(frozen=True)
@@ -105,6 +61,8 @@ class Plan:
         Cases to look at after each epoch.
     score, patience, tolerance, callbacks
         See :func:`gpubp.train`.
+    watches_score : bool
+        Whether patience watches the score, where there is one.
     until : callable, optional
         Tells, from the :class:`Progress` of the networks that are left, which of them are done: ``(...)`` of bool. The
         error is NaN of those that left the finite numbers in this epoch.
@@ -115,6 +73,8 @@ class Plan:
         not end; without it they see each at its end.
     keeps_history : bool
         Whether each epoch is noted: of K networks that is K numbers.
+    keep : callable, optional
+        Is given a copy of where the run stands, from which it could go on, after each part of an epoch.
     """
 
     backend: Backend
@@ -127,11 +87,13 @@ class Plan:
     score: Score | None = None
     patience: int | None = None
     tolerance: float = 0.0
+    watches_score: bool = True
     callbacks: tuple[Callback, ...] = ()
     until: Callable[[Progress], Array] | None = None
     narrowed: "Callable[[np.ndarray], Plan] | None" = None
     unseen: Callable[[], int] | None = None
     keeps_history: bool = True
+    keep: Callable[[Standing], None] | None = None
 
 
 class Outcome(NamedTuple):
@@ -148,129 +110,50 @@ class Outcome(NamedTuple):
     solved: np.ndarray | None = None
 
 
-LEAVING_PAYS = 1 / 16
-"""What part of a stack must be done for it to be made smaller: until then those that are done are trained along."""
+def begin(plan: Plan, position: Position) -> Standing:
+    """Stand at the beginning of a run."""
+    theta = position.theta
+    keeps_best = plan.patience is not None and plan.held_out is not None
+    best = Best(-math.inf, theta if keeps_best else None, position.epoch, 0)
+    diverged = np.zeros(theta.shape[:-1], dtype=bool)
+    return Standing(position, theta, best, diverged, History(), None if plan.until is None else Stack.of(theta))
 
 
-class Stack:
-    """The networks of a run: which of them still train, and what became of those that are done."""
-
-    def __init__(self, theta: Array) -> None:
-        self.theta, self.left = theta, np.arange(theta.shape[0]) if theta.ndim == 2 else None
-        self.done, self.epoch = np.zeros(theta.shape[:-1], dtype=bool), np.zeros(theta.shape[:-1], dtype=np.int64)
-
-    def follow(self, plan: Plan, position: Position, progress: Progress) -> Plan:
-        """Note which networks are done; where many are, they leave the position, and the plan for the rest is given."""
-        assert plan.until is not None
-        if self.left is None:
-            self.done = _answers(plan.until(progress), ())
-            return plan
-        newly = _answers(plan.until(progress), self.left.shape) & ~self.done[self.left]
-        if np.any(newly):
-            self._keep(plan.backend, position, newly)
-            self.done[self.left[newly]] = True
-        going_on = ~self.done[self.left]
-        if plan.narrowed is None or not np.any(going_on) or np.mean(going_on) > 1.0 - LEAVING_PAYS:
-            return plan
-        some, left = position_of_some(plan.backend, position, going_on), self.left[going_on]
-        narrowed = plan.narrowed(going_on)
-        position.theta, position.state, self.left = some.theta, some.state, left  # all, or with Ctrl-C none
-        return narrowed
-
-    def _keep(self, backend: Backend, position: Position, which: np.ndarray) -> None:
-        """Keep the parameters of networks as they are now."""
-        assert self.left is not None
-        all_of_them = np.zeros(len(self.done), dtype=bool)
-        all_of_them[self.left[which]] = True
-        place = np.zeros(len(self.done), dtype=np.int64)
-        place[self.left] = np.arange(len(self.left))
-        present = backend.xp.take(position.theta, to_backend(backend, place), axis=0)
-        self.theta = backend.xp.where(to_backend(backend, all_of_them)[:, None], present, self.theta)
-        self.epoch[all_of_them] = position.epoch
-
-    def of_all(self, figure: Any) -> Any:
-        """Give a figure for all networks, NaN for those that are done, from one for those that still train."""
-        if self.left is None or figure is None:
-            return figure
-        of_all = np.full(self.done.shape, np.nan)
-        of_all[self.left] = figure
-        of_all[self.done] = np.nan
-        return of_all
-
-    def end(self, backend: Backend, position: Position, last_good: Array) -> tuple[Array, Any]:
-        """Give the parameters of all networks, and the epochs that they are from."""
-        if self.left is None:
-            return last_good, position.epoch
-        position.theta = last_good
-        self._keep(backend, position, ~self.done[self.left])
-        return self.theta, self.epoch
-
-
-def _answers(told: Any, shape: tuple[int, ...]) -> np.ndarray:
-    """Bring to the host what ``until`` told of each network."""
-    answers = np.asarray(to_numpy(told) if hasattr(told, "shape") else told)
-    if answers.shape != shape or answers.dtype != bool:
-        raise DataError(
-            f"until must tell of each network whether it is done, {shape} of bool as gpubp.all_right gives; got "
-            f"{answers.shape} of {answers.dtype}"
-        )
-    return answers
-
-
-def position_of_some(backend: Backend, position: Position, which: np.ndarray) -> Position:
-    """Choose some networks of a stack, by an array of bool: where they stand."""
-    index = to_backend(backend, np.flatnonzero(which))
-    theta = backend.xp.take(position.theta, index, axis=0)
-    return Position(theta, _state_of_some(backend, position.state, index), position.epoch)
-
-
-def _state_of_some(backend: Backend, state: Any, index: Array) -> Any:
-    """Choose what a rule keeps of some networks: rows of its arrays."""
-    return _with_each_array(lambda part: backend.xp.take(part, index, axis=0), state)
-
-
-def _with_each_array(change: Callable[[Array], Array], state: Any) -> Any:
-    """Change each array of what a rule keeps, which may be parts of parts."""
-    if isinstance(state, tuple):
-        parts = [_with_each_array(change, part) for part in state]
-        return type(state)(*parts) if hasattr(state, "_fields") else tuple(parts)
-    return change(state) if getattr(state, "ndim", 0) else state
-
-
-def run(plan: Plan, position: Position) -> Outcome:
-    """Train from a position, which moves, until the plan or something else ends it.
+def run(plan: Plan, start: Position | Standing) -> Outcome:
+    """Train from a position, which moves, or from where another run stood, until the plan or something else ends it.
 
     A network that leaves the finite numbers goes back to the end of its last good epoch; when none is left, the run
     ends. Ctrl-C ends it too, and what was learned stays.
     """
-    xp, theta = plan.backend.xp, position.theta
-    keeps_best = plan.patience is not None and plan.held_out is not None
-    best = Best(-math.inf, theta if keeps_best else None, position.epoch, 0)
-    stack = None if plan.until is None else Stack(theta)
-    last_good, diverged = theta, np.zeros(theta.shape[:-1], dtype=bool)
-    stop_reason: StopReason | None = None
-    history, unwatched, began = History(), Unwatched(plan, position), time.perf_counter()
+    now = begin(plan, start) if isinstance(start, Position) else start
+    xp, position, stack, history = plan.backend.xp, now.position, now.stack, now.history
+    stop_reason = None if isinstance(start, Position) else _why_to_stop(plan, now)
+    if stack is not None:
+        plan = _plan_of_those_left(plan, stack)
+    unwatched, began = Unwatched(plan, position), time.perf_counter() - now.seconds
     try:
         while stop_reason is None:
-            taken, batches = unwatched.epochs(plan, position, best.stale)
+            taken, batches = unwatched.epochs(plan, position, now.best.stale)
             for progress, ended in taken:
                 if plan.keeps_history:
                     history.add(progress.error, None, None, ended - began)
                 if plan.patience is not None:
-                    best = best.after(position, _figure(progress.error, None, None), plan.tolerance)
+                    now.best = now.best.after(position, _figure(progress.error, None, None), plan.tolerance)
                 for callback in plan.callbacks:
                     callback(progress)
-            last_good, epoch_began = position.theta, time.perf_counter()
-            error, n_cases, finite = _take_epoch(plan, position, batches)
+            if not position.parts_done:
+                now.last_good = position.theta
+            epoch_began = time.perf_counter()
+            error, n_cases, finite = _take_epoch(plan, now, batches, began)
             unwatched.note(time.perf_counter() - epoch_began)
             bad = ~(np.isfinite(error) & finite)
-            diverged = diverged | (bad if stack is None else stack.of_all(bad) == 1.0)
+            now.diverged = now.diverged | (bad if stack is None else stack.of_all(bad) == 1.0)
             if np.all(bad if stack is None else bad | stack.done[stack.left]):
                 stop_reason = "diverged"
                 break
             if np.any(bad):
-                position.theta = xp.where(to_backend(plan.backend, bad)[:, None], last_good, position.theta)
-            last_good = position.theta
+                position.theta = xp.where(to_backend(plan.backend, bad)[:, None], now.last_good, position.theta)
+            now.last_good = position.theta
             position.epoch += 1
 
             validation_error, validation_score = _look(plan, position.theta)
@@ -284,36 +167,94 @@ def run(plan: Plan, position: Position) -> Outcome:
                 position.theta,
             )
             if stack is not None:
-                of_those_left = progress if theta.ndim == 1 else progress._replace(error=np.where(bad, np.nan, error))
+                of_those_left = (
+                    progress if stack.left is None else progress._replace(error=np.where(bad, np.nan, error))
+                )
                 error, validation_error = stack.of_all(error), stack.of_all(validation_error)
-                plan = stack.follow(plan, position, of_those_left)
-                last_good = position.theta
+                plan = _follow(plan, stack, position, of_those_left)
+                now.last_good = position.theta
                 progress = progress._replace(error=error, validation_error=validation_error, theta=position.theta)
             if plan.keeps_history:
                 history.add(error, validation_error, validation_score, time.perf_counter() - began)
-            if theta.ndim == 1:
-                best = best.after(position, _figure(error, validation_error, validation_score), plan.tolerance)
+            if now.diverged.ndim == 0:
+                figure = _figure(error, validation_error, validation_score if plan.watches_score else None)
+                now.best = now.best.after(position, figure, plan.tolerance)
             wants_to_stop = [callback(progress) for callback in plan.callbacks]
-            if any(wants_to_stop):
-                stop_reason = "callback"
-            elif stack is not None and np.all(stack.done):
-                stop_reason = "solved"
-            elif getattr(position.state, "converged", False):
-                stop_reason = "converged"
-            elif plan.patience is not None and best.stale >= plan.patience:
-                stop_reason = "patience"
-            elif position.epoch >= plan.epochs:
-                stop_reason = "epochs"
+            stop_reason = "callback" if any(wants_to_stop) else _why_to_stop(plan, now)
+            _keep(plan, now, began)
     except KeyboardInterrupt:
         stop_reason = "interrupted"
         if bool(xp.all(xp.isfinite(position.theta))):
-            last_good = position.theta
+            now.last_good = position.theta
+    solved, best = None if stack is None else stack.done, now.best
     if best.theta is not None and best.epoch > 0 and stop_reason != "solved":
-        return Outcome(best.theta, best.epoch, history, stop_reason, diverged, None if stack is None else stack.done)
+        return Outcome(best.theta, best.epoch, history, stop_reason, now.diverged, solved)
+    theta, epoch = now.last_good, position.epoch
     if stack is not None:
-        last_good, epoch = stack.end(plan.backend, position, last_good)
-        return Outcome(last_good, epoch, history, stop_reason, diverged, stack.done)
-    return Outcome(last_good, position.epoch, history, stop_reason, diverged)
+        theta, epoch = stack.end(plan.backend, position, theta)
+    return Outcome(theta, epoch, history, stop_reason, now.diverged, solved)
+
+
+def _why_to_stop(plan: Plan, now: Standing) -> StopReason | None:
+    """Tell why a run is to stop at the end of an epoch, if it is."""
+    if now.position.parts_done:
+        return None
+    if now.stack is not None and np.all(now.stack.done):
+        return "solved"
+    if getattr(now.position.state, "converged", False):
+        return "converged"
+    if plan.patience is not None and now.best.stale >= plan.patience:
+        return "patience"
+    return "epochs" if now.position.epoch >= plan.epochs else None
+
+
+def _keep(plan: Plan, now: Standing, began: float) -> None:
+    """Have a copy kept of where the run stands."""
+    if plan.keep is not None:
+        now.seconds = time.perf_counter() - began
+        plan.keep(now.kept(plan.backend))
+
+
+LEAVING_PAYS = 1 / 16
+"""What part of a stack must be done for it to be made smaller: until then those that are done are trained along."""
+
+
+def _follow(plan: Plan, stack: Stack, position: Position, progress: Progress) -> Plan:
+    """Note which networks are done; where many are, they leave the position, and the plan for the rest is given."""
+    assert plan.until is not None
+    if stack.left is None:
+        stack.done = _answers(plan.until(progress), ())
+        return plan
+    newly = _answers(plan.until(progress), stack.left.shape) & ~stack.done[stack.left]
+    if np.any(newly):
+        stack.keep(plan.backend, position, newly)
+        stack.done[stack.left[newly]] = True
+    going_on = ~stack.done[stack.left]
+    if plan.narrowed is None or not np.any(going_on) or np.mean(going_on) > 1.0 - LEAVING_PAYS:
+        return plan
+    some, left = position_of_some(plan.backend, position, going_on), stack.left[going_on]
+    narrowed = plan.narrowed(going_on)
+    position.theta, position.state, stack.left = some.theta, some.state, left  # all, or with Ctrl-C none
+    return narrowed
+
+
+def _plan_of_those_left(plan: Plan, stack: Stack) -> Plan:
+    """Give the plan for the networks that had not left when the run stood here before."""
+    if stack.left is None or len(stack.left) == len(stack.done):
+        return plan
+    assert plan.narrowed is not None
+    return plan.narrowed(np.isin(np.arange(len(stack.done)), stack.left))
+
+
+def _answers(told: Any, shape: tuple[int, ...]) -> np.ndarray:
+    """Bring to the host what ``until`` told of each network."""
+    answers = np.asarray(to_numpy(told) if hasattr(told, "shape") else told)
+    if answers.shape != shape or answers.dtype != bool:
+        raise DataError(
+            f"until must tell of each network whether it is done, {shape} of bool as gpubp.all_right gives; got "
+            f"{answers.shape} of {answers.dtype}"
+        )
+    return answers
 
 
 UNWATCHED = 0.05  # seconds of training, about, that are taken together; so much is lost where Ctrl-C comes
@@ -344,7 +285,7 @@ class Unwatched:
         batches = self.drawn.pop(0) if self.drawn else plan.batches()
         if not isinstance(batches, ArrayBatches) or (n := self._how_many(plan, position, batches, stale)) < WORTH_IT:
             return [], batches
-        before = position.theta, _with_each_array(partial(plan.backend.xp.asarray, copy=True), position.state)
+        before = position.theta, with_each_array(partial(plan.backend.xp.asarray, copy=True), position.state)
         began, self.possible = time.perf_counter(), False
         try:
             sums, finite = _sweep(plan, position, self._together(plan, batches, n))
@@ -378,7 +319,8 @@ class Unwatched:
         return replace(batches, order=np.stack(orders), epochs=n)
 
     def _how_many(self, plan: Plan, position: Position, batches: ArrayBatches, stale: int) -> int:
-        if not self.possible or (batches.order is not None and not getattr(plan.sweep, "takes_orders", False)):
+        takes_orders = getattr(plan.sweep, "takes_orders", False) and plan.keep is None  # what is kept is not ahead
+        if not self.possible or (batches.order is not None and not takes_orders):
             return 0
         most = plan.epochs - position.epoch - 1  # the last one is looked at
         if plan.patience is not None:
@@ -388,16 +330,20 @@ class Unwatched:
         return power_of_two_below(min(most, UNWATCHED / self.seconds))
 
 
-def _take_epoch(plan: Plan, position: Position, batches: Batches | Parts) -> tuple[Any, int, np.ndarray]:
+def _take_epoch(plan: Plan, now: Standing, batches: Batches | Parts, began: float) -> tuple[Any, int, np.ndarray]:
     """Sweep what is left of an epoch, part after part.
 
-    The objective over all of it comes back, on the host, the number of its cases, and whether the parameters are finite
-    at the end.
+    The objective over all of it comes back, on the host, the number of the cases that were left, and whether the
+    parameters are finite at the end.
     """
-    finite = np.asarray(True)
-    for part in parts_left(batches, position.parts_done):
+    position, finite = now.position, np.asarray(True)
+    for number, part in enumerate(parts_left(batches, position.parts_done)):
+        if number:
+            _keep(plan, now, began)
         position.sums, finite = _sweep(plan, position, part)
         position.parts_done += 1
+        if not np.any(finite):
+            break
     (error,), n_cases = _one_by_one(_errors(plan, position.sums)), position.sums.n_cases
     position.parts_done, position.sums = 0, Sums()
     return error, n_cases, finite

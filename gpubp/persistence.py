@@ -130,11 +130,11 @@ def save_model(
         "about": dict(about or {}),
     }
     try:
-        header = json.loads(_canonical(header))  # tuples to lists, keys to text, as they will be read
-        header["sha256"] = _digest(header, host)
+        header = json.loads(canonical(header))  # tuples to lists, keys to text, as they will be read
+        header["sha256"] = digest(header, host)
     except (TypeError, ValueError, RecursionError) as error:
         raise DataError(f"preprocessing and about must be plain JSON, with finite numbers: {error}") from error
-    write_whole(path, safetensors.numpy.save({"theta": host}, {"gpubp": _canonical(header)}))
+    write_whole(path, safetensors.numpy.save({"theta": host}, {"gpubp": canonical(header)}))
 
 
 def load_model(path: str | PathLike[str]) -> Model:
@@ -195,12 +195,8 @@ def _read(path: Path) -> Model:
 
 
 def _header(text: str) -> dict[str, Any]:
-    try:
-        header = json.loads(text)
-        as_written = isinstance(header, dict) and _canonical(header) == text
-    except (ValueError, RecursionError):
-        as_written = False
-    if not as_written:
+    header = parsed(text)
+    if header is None:
         raise _refusal("has a damaged header")
     number = header.get("format")
     if isinstance(number, int) and number > FORMAT:
@@ -210,12 +206,12 @@ def _header(text: str) -> dict[str, Any]:
         )
     _check_types("header", header, _HEADER)
     _check_types("topology", header["network"], _TOPOLOGY | _WIRING if number == 2 else _TOPOLOGY)
-    return dict(header)
+    return header
 
 
 def _model(header: dict[str, Any], theta: np.ndarray) -> Model:
     """Build the model that a header describes."""
-    if header.pop("sha256") != _digest(header, theta):
+    if header.pop("sha256") != digest(header, theta):
         raise _refusal("was changed after it was written: its checksum does not match")
     if header["format"] not in (1, 2) or header["theta"] != {"dtype": theta.dtype.name, "shape": list(theta.shape)}:
         raise _refusal("has a header that does not describe its contents")
@@ -241,22 +237,46 @@ def _fault(network: Network, theta: np.ndarray) -> str | None:
 
 
 def _check_types(what: str, value: Any, types: Mapping[str, Any]) -> None:
-    if (
-        not isinstance(value, dict)
-        or set(value) != set(types)
-        or not all(isinstance(value[key], kind) for key, kind in types.items())
-    ):
+    if not has_types(value, types):
         raise _refusal(f"has a malformed {what}")
 
 
-def _canonical(header: Any) -> str:
+# --- what every file of ours has ---
+
+
+def has_types(value: Any, types: Mapping[str, Any]) -> bool:
+    """Tell whether JSON is an object with just these names, each of its type."""
+    if not isinstance(value, dict) or set(value) != set(types):
+        return False
+    return all(isinstance(value[key], kind) for key, kind in types.items())
+
+
+def canonical(header: Any) -> str:
+    """Write a header as JSON in the one way that there is for it."""
     return json.dumps(header, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
-def _digest(header: dict[str, Any], theta: np.ndarray) -> str:
-    digest = hashlib.sha256(_canonical(header).encode("ascii"))
-    digest.update(theta.tobytes())
-    return digest.hexdigest()
+def parsed(text: str) -> dict[str, Any] | None:
+    """Read a header that :func:`canonical` wrote; None where it did not."""
+    try:
+        header = json.loads(text)
+        as_written = isinstance(header, dict) and canonical(header) == text
+    except (ValueError, RecursionError):
+        return None
+    return header if as_written else None
+
+
+def bytes_of(array: np.ndarray) -> memoryview:
+    """Give the bytes of an array, row by row."""
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
+
+
+def digest(header: dict[str, Any], *arrays: np.ndarray) -> str:
+    """Take the SHA-256 of a header and of the bytes of arrays."""
+    of_all = hashlib.sha256(canonical(header).encode("ascii"))
+    for array in arrays:
+        of_all.update(bytes_of(array))
+    return of_all.hexdigest()
 
 
 def write_whole(path: str | PathLike[str], content: bytes) -> None:

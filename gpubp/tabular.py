@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from gpubp.checkpoints import Checkpoints
 from gpubp.data.files import Column, Table, read_table, table_from_mapping
 from gpubp.data.preprocessing import (
     ClassTarget,
@@ -25,8 +26,8 @@ from gpubp.data.preprocessing import (
     to_json,
 )
 from gpubp.descent import Rule, adam
-from gpubp.errors import DataError, ModelFileError
-from gpubp.loop import Callback, Progress
+from gpubp.errors import CheckpointError, DataError, ModelFileError
+from gpubp.loop import Callback
 from gpubp.losses import loss as loss_named
 from gpubp.network import Network
 from gpubp.persistence import Model
@@ -195,6 +196,8 @@ def fit_table(
     dtype: str = "float32",
     matmul_precision: str = "float32",
     callbacks: Iterable[Callback] = (),
+    checkpoint: str | PathLike[str] | Checkpoints | None = None,
+    resume: bool = False,
 ) -> TableFit:
     """Train a network to predict the target of a prepared table from its features, and score it.
 
@@ -220,6 +223,8 @@ def fit_table(
         Stop when the error of the validation rows, or without any the error, is no better for so many epochs.
     callbacks : iterable of callables
         As those of :func:`gpubp.train`; with validation rows they are told the accuracy or R squared of these too.
+    checkpoint, resume
+        See :func:`gpubp.train`; a table that has changed is told from the one before by its training rows.
     l2, tolerance, device, dtype, matmul_precision
         See :func:`gpubp.train`.
 
@@ -231,6 +236,8 @@ def fit_table(
     ------
     DataError
         If an option does not serve, or the error is not defined for the target.
+    CheckpointError
+        As by :func:`gpubp.train`; its ``fit`` is a TableFit.
     DeviceError
         If the device cannot be used.
 
@@ -247,38 +254,35 @@ def fit_table(
     rule = adam() if rule is None else rule
     if batch_size == "auto" and isinstance(rule, Rule):
         batch_size = min(AUTO_BATCH, max(SMALL_BATCH, len(parts["train"]) // BATCHES_IN_EPOCH))
-    callbacks, seen = tuple(callbacks), []
     held_out = (x[parts["validation"]], d[parts["validation"]]) if len(parts["validation"]) else None
-
+    not_written = None
+    try:
+        fit = train(
+            network,
+            x[parts["train"]],
+            d[parts["train"]],
+            rule=rule,
+            epochs=epochs,
+            batch_size=batch_size,
+            seed=seed,
+            l2=l2,
+            validation=held_out,
+            score=partial(_one_score, prepared.task) if held_out else None,
+            watch="error",
+            patience=patience,
+            tolerance=tolerance,
+            callbacks=callbacks,
+            device=device,
+            dtype=dtype,
+            matmul_precision=matmul_precision,
+            checkpoint=checkpoint,
+            resume=resume,
+        )
+    except CheckpointError as error:
+        if error.fit is None:
+            raise
+        fit, not_written = error.fit, error
     predicted = partial(predict, network, matmul_precision=matmul_precision)
-
-    def scored(progress: Progress) -> bool:
-        """Add to what is told, and only to that, a score: patience goes on watching the error."""
-        if held_out is not None:
-            y = predicted(progress.theta, held_out[0], device=device)
-            seen.append(_one_score(prepared.task, held_out[1], y))
-            progress = progress._replace(validation_score=seen[-1])
-        wants_to_stop = [callback(progress) for callback in callbacks]  # each of them is told
-        return any(wants_to_stop)
-
-    fit = train(
-        network,
-        x[parts["train"]],
-        d[parts["train"]],
-        rule=rule,
-        epochs=epochs,
-        batch_size=batch_size,
-        seed=seed,
-        l2=l2,
-        validation=held_out,
-        patience=patience,
-        tolerance=tolerance,
-        callbacks=(scored,),
-        device=device,
-        dtype=dtype,
-        matmul_precision=matmul_precision,
-    )
-    fit.history.validation_score = seen
     scores = {}
     for part, rows in parts.items():
         y = predicted(fit.theta, x[rows], device=fit.device) if len(rows) else x[rows]
@@ -303,7 +307,11 @@ def fit_table(
             "matmul_precision": matmul_precision,
         },
     }
-    return TableFit(Model(network, fit.theta, to_json(preprocessing), about), fit, scores, n_rows)
+    result = TableFit(Model(network, fit.theta, to_json(preprocessing), about), fit, scores, n_rows)
+    if not_written is not None:
+        not_written.fit = result
+        raise not_written
+    return result
 
 
 def network_for(

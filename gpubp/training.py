@@ -1,10 +1,12 @@
 """The door of training: arrays and options checked, moved to the device, and handed to the loop."""
 
+import contextlib
 import math
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from os import PathLike
 from typing import Any, Literal
 
 import array_api_compat
@@ -12,7 +14,8 @@ import numpy as np
 
 from gpubp._typing import Array
 from gpubp.backend import Backend, choose_backend, like, to_backend, to_numpy, with_matmul
-from gpubp.batches import ArrayBatches, Batch
+from gpubp.batches import ArrayBatches, Batch, CutBatches, Orders
+from gpubp.checkpoints import Checkpoint, Checkpoints, Keeper, open_folder, settings_of
 from gpubp.checks import (
     admit_case_weights,
     admit_d,
@@ -27,11 +30,12 @@ from gpubp.descent import Rule, adam, loss_scaled
 from gpubp.errors import DataError, DivergenceWarning
 from gpubp.faults import Load, faults_told
 from gpubp.initialization import Seed, check_seeds, initial_weights
-from gpubp.loop import Callback, History, Plan, Score, StopReason, run
+from gpubp.loop import Callback, Plan, Score, StopReason, begin, run
 from gpubp.memory import home_of
 from gpubp.network import Network
 from gpubp.prediction import outputs
 from gpubp.second_order import SecondOrder
+from gpubp.standing import History
 from gpubp.step import Objective, Position
 from gpubp.sweep import make_sweep
 
@@ -39,6 +43,9 @@ Until = Callable[[Array, Array], Array]
 """``until(d, y)`` tells whether a network is done, from desired and present outputs."""
 
 AUTO_BATCH = 200
+
+OPERATIONS_OF_A_PART = 2e11  # after which a checkpoint may be written before an epoch ends: seconds on a CPU
+STEPS_OF_A_PART = 2**16  # at most, for networks whose steps are more than their operations
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,12 +105,15 @@ def train(
     score: Score | None = None,
     patience: int | None = None,
     tolerance: float = 1e-4,
+    watch: Literal["score", "error"] = "score",
     until: Until | None = None,
     callbacks: Iterable[Callback] = (),
     device: str = "auto",
     dtype: str | None = None,
     matmul_precision: str = "float32",
     history: bool = True,
+    checkpoint: str | PathLike[str] | Checkpoints | None = None,
+    resume: bool = False,
 ) -> Fit:
     """Train a network, or a stack of them, by back-propagation.
 
@@ -141,6 +151,8 @@ def train(
         Stop when the score, or without one the validation error, or without validation the error, has not become
         better by more than ``tolerance`` for so many epochs. With validation the best epoch's weights are returned.
     tolerance : float
+    watch : {"score", "error"}
+        What patience watches where there is a score: the score, or the error all the same.
     until : callable, optional
         ``until(d, y) -> bool``, taken after each epoch on the desired outputs of the cases and on the present ones, in
         the namespace that trains; True ends the training. For a stack, whose y are ``(K, b, j)``, it gives ``(K,)``,
@@ -159,6 +171,11 @@ def train(
         left out (:func:`gpubp.descent.loss_scaled`).
     history : bool
         Whether to keep the figures of each epoch: of 100,000 networks and 1,000 epochs they are 800 MB.
+    checkpoint : path or Checkpoints, optional
+        A folder to keep checkpoints in, one a minute or as :class:`gpubp.Checkpoints` says, and one when training ends.
+    resume : bool
+        Go on from the newest checkpoint in the folder, as if training had never stopped; begin where there is none. All
+        must be given as before, but for ``epochs``, ``patience``, ``device`` and ``callbacks``.
 
     Returns
     -------
@@ -171,15 +188,23 @@ def train(
     DeviceError
         If the device cannot be used, or fails: the message names the cause and the mend. Where a GPU's memory is full
         it names a batch size that would fit, and the memory is given back.
+    CheckpointError
+        If the folder holds checkpoints and ``resume`` is not given, or they are of another training or damaged, or the
+        last one cannot be written: then its ``fit`` is what was learned.
 
     Warns
     -----
     DivergenceWarning
         If training leaves the finite numbers; it then ends with the weights of the last epoch that ended well.
+    CheckpointWarning
+        If a checkpoint cannot be written and training goes on without, or is damaged and one before it is taken.
 
     Notes
     -----
     Ctrl-C ends the training and keeps what was learned.
+
+    What is resumed ends with the same bits as what never stopped, on the same machine and with as many ``epochs``: the
+    order of the cases is drawn again from where it was, and the rule's means, the best weights and the history go on.
 
     Examples
     --------
@@ -193,7 +218,10 @@ def train(
     rule = adam() if rule is None else rule
     callbacks = tuple(callbacks) if isinstance(callbacks, Iterable) else (callbacks,)
     check_options(network, rule, epochs, batch_size, l2, tolerance, callbacks, validation, score, patience, until)
-    generator = _order_generator(seed) if shuffle else None
+    if watch not in ("score", "error"):
+        raise DataError(f"watch must be 'score' or 'error', got {watch!r}")
+    checkpoints, found = _checkpoints(checkpoint, resume)
+    orders = Orders(_order_generator(seed)) if shuffle else None
     x, d = host_array("x", x), host_array("d", d)
     given = (x,) if theta is None else (theta, x)
     others = [array for array in (d, case_weights, *(validation or ())) if array is not None]
@@ -207,6 +235,16 @@ def train(
     n_cases, n_networks = _counts(theta, x)
     size = _batch_size(batch_size, n_cases, rule)
 
+    part = None if checkpoints is None else _steps_of_a_part(network, size, n_networks)
+    same: dict[str, Any] = {
+        "batch_size": size,
+        "steps of a part": part,
+        "shuffle": shuffle,
+        "seed": orders and orders.state(),
+    }
+    same |= {"mean": mean, "l2": l2, "dtype": precision, "matmul_precision": matmul_precision, "history": history}
+    same |= {"patience": patience and "given", "tolerance": tolerance, "watch": watch, "score": score, "until": until}
+
     def on_device() -> Fit:
         parameters = admit_theta(network, backend, precision, theta)
         home = home_of(backend, precision, x, d)
@@ -214,6 +252,11 @@ def train(
         held_out = validation and _admit_batch(network, backend, precision, parameters, *validation, of="validation ")
         check_stack_options(parameters, rule, seed, score, patience)
         rule_there = _rule_for(rule, parameters)
+        keeper = None
+        if checkpoints is not None:
+            data = {"x": cases.x, "d": cases.d, "case_weights": cases.case_weights, "theta": parameters}
+            data |= {} if held_out is None else {"validation x": held_out.x, "validation d": held_out.d}
+            keeper = Keeper(checkpoints, settings_of(network, rule_there, data, same), orders)
 
         def plan_for(rule: Rule | SecondOrder, l2: Any, cases: Batch, held_out: Batch | None, n_networks: int) -> Plan:
             objective = Objective(network, mean, l2, penalty_reported=False)
@@ -222,7 +265,7 @@ def train(
                 backend=backend,
                 network=network,
                 sweep=make_sweep(backend, objective, rule, precision, size, n_steps, n_networks),
-                batches=partial(_batches, backend, cases, size, generator, on_host=home is not backend),
+                batches=partial(_batches, backend, cases, size, orders, part, on_host=home is not backend),
                 held_out=held_out,
                 until=until
                 and (lambda seen: until(to_backend(backend, cases.d), outputs(backend, network, seen.theta, cases.x))),
@@ -238,15 +281,21 @@ def train(
                 score=score,
                 patience=patience,
                 tolerance=float(tolerance),
+                watches_score=watch == "score",
                 callbacks=callbacks,
                 keeps_history=history,
+                keep=None if keeper is None else keeper.note,
             )
 
         plan = plan_for(rule_there, _number_of_each("l2", l2, parameters), cases, held_out, n_networks)
-        outcome = run(plan, Position(parameters, rule_there.init(backend.xp, parameters), own_state=True))
-        if np.any(outcome.diverged):
-            _warn_of_divergence(outcome.diverged, int(np.max(outcome.epoch)))
-        return Fit(
+        start = begin(plan, Position(parameters, rule_there.init(backend.xp, parameters), own_state=True))
+        if keeper and found:
+            start = keeper.standing(found, backend, start, epochs)
+        with keeper.at_hand() if keeper else contextlib.nullcontext():
+            outcome = run(plan, start)
+            if np.any(outcome.diverged):
+                _warn_of_divergence(outcome.diverged, int(np.max(outcome.epoch)))
+        fit = Fit(
             network,
             like(outcome.theta, x),
             outcome.history,
@@ -256,6 +305,9 @@ def train(
             outcome.diverged[()],
             None if outcome.solved is None else outcome.solved[()],
         )
+        if keeper:
+            keeper.close(fit)
+        return fit
 
     load = Load(network, precision, n_networks, n_cases, size)
     with faults_told(backend, load), backend.active(), np.errstate(over="ignore", invalid="ignore", divide="ignore"):
@@ -285,12 +337,36 @@ def _admit_batch(
 
 
 def _batches(
-    backend: Backend, cases: Batch, size: int, generator: np.random.Generator | None, *, on_host: bool
-) -> ArrayBatches:
-    """Cut the cases into batches, in a new order where there is a generator and more than one batch."""
+    backend: Backend, cases: Batch, size: int, orders: Orders | None, steps_of_a_part: int | None, *, on_host: bool
+) -> ArrayBatches | CutBatches:
+    """Cut the cases into batches, in a new order where they have any and there is more than one batch.
+
+    The batches come in parts where each of several can have as many steps as a part has.
+    """
     n_cases = cases.x.shape[-2]
-    order = None if generator is None or size >= n_cases else generator.permutation(n_cases)
-    return ArrayBatches(backend, cases, size, order, on_host=on_host)
+    order = None if orders is None or size >= n_cases else orders.draw(n_cases)
+    batches = ArrayBatches(backend, cases, size, order, on_host=on_host)
+    if steps_of_a_part is None or n_cases < 2 * steps_of_a_part * size:
+        return batches
+    return CutBatches(batches, steps_of_a_part)
+
+
+def _steps_of_a_part(network: Network, size: int, n_networks: int) -> int:
+    """Count the steps after which a checkpoint may be written: the same ones on every device."""
+    operations = 6.0 * size * network.n_parameters * n_networks
+    return max(1, min(STEPS_OF_A_PART, int(OPERATIONS_OF_A_PART / operations)))
+
+
+def _checkpoints(
+    checkpoint: str | PathLike[str] | Checkpoints | None, resume: bool
+) -> tuple[Checkpoints | None, Checkpoint | None]:
+    """Prepare the folder of checkpoints, and find the one to go on from."""
+    if checkpoint is None:
+        if resume:
+            raise DataError("resume=True needs a folder of checkpoints to go on from: give checkpoint=")
+        return None, None
+    checkpoints = checkpoint if isinstance(checkpoint, Checkpoints) else Checkpoints(checkpoint)
+    return checkpoints, open_folder(checkpoints, resume=resume)
 
 
 def _batch_size(batch_size: int | str, n_cases: int, rule: Rule | SecondOrder) -> int:

@@ -813,11 +813,11 @@ sys.exit(__main__.main())
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals are sent in another way on Windows")
-@pytest.mark.parametrize("name", ["INT", "TERM"])
-def test_a_signal_ends_the_process_with_130_and_a_model(name):
+@pytest.mark.parametrize(("name", "code"), [("INT", 130), ("TERM", 143)])
+def test_a_signal_ends_the_process_with_its_code_and_a_model(name, code):
     program = ["-c", INTERRUPTED.format(name=name)]
     done = process("train", write(), *FAST, "--epochs", "100000", "--patience", "0", program=program)
-    assert done.returncode == 130, done.stderr
+    assert done.returncode == code, done.stderr
     assert b"Traceback" not in done.stderr
     assert b"interrupted" in done.stdout
     assert load_model("shop.safetensors").about["training"]["epochs"] == 3

@@ -15,7 +15,8 @@ import gpubp.cuda.device
 from gpubp import cuda, equations, memory, sweep, training
 from gpubp.activations import ACTIVATIONS, activation
 from gpubp.backend import choose_backend, to_backend, to_numpy
-from gpubp.batches import ArrayBatches, Batch
+from gpubp.batches import ArrayBatches, Batch, CutBatches
+from gpubp.checkpoints import Checkpoints
 from gpubp.cuda import source, steps, symbols, tiny
 from gpubp.cuda import sweep as room
 from gpubp.cuda.device import PRODUCTS, CudaDevice
@@ -667,6 +668,34 @@ class TestEpochsTogether:
             np.testing.assert_array_equal(found, expected)
 
 
+class TestParts:
+    """Epochs that are cut into parts, the last longer than the others: the bits of whole ones."""
+
+    @pytest.mark.parametrize("seeds", [0, (0, 1)])
+    @pytest.mark.parametrize(("shuffled", "on_host"), [(True, False), (False, False), (True, True)])
+    def test_give_the_bits_of_whole_epochs(self, machine, form, shuffled, on_host, seeds, monkeypatch):
+        monkeypatch.setattr(room, "STEPS_OF_A_GRAPH", 3)
+        if form == "layer by layer":
+            monkeypatch.setattr(room, "shared_memory", lambda *_: 10**9)
+        network, order = Network((3, 5, 4), hidden="tanh"), np.random.default_rng(0).permutation(N_CASES)
+        rule, given = adam(learning_rate=Steps({0: 0.1, 1.5: 0.01})), cases(network, "float64", weighed=True)
+        theta = machine.asarray(initial_weights(network, seeds, dtype="float64"))
+        whole = ArrayBatches(machine.backend, given if on_host else given_to(machine, given), 3, on_host=on_host)
+        whole, ends = replace(whole, order=order if shuffled else None), []
+        for epoch in ([whole], CutBatches(whole, 3), CutBatches(whole, 2)):
+            fast = cuda_sweep(machine.device, Objective(network, l2=0.1), rule, "float64", None)
+            position, told = Position(theta, rule.init(machine.backend.xp, theta)), []
+            for _ in range(3):
+                told += [fast(position, part) for part in epoch]
+                position.epoch += 1
+            assert len(fast.made) == (1 if epoch == [whole] else 2)
+            found = [np.concatenate([getattr(one, name) for one in told]) for name in ("values", "weights", "sizes")]
+            ends.append([*map(to_numpy, (position.theta, *position.state)), *found])
+        for end in ends[1:]:
+            for found, wanted in zip(end, ends[0], strict=True):
+                np.testing.assert_array_equal(found, wanted)
+
+
 class TestGoesThePlainWay:
     @pytest.mark.parametrize(
         ("network", "rule"),
@@ -764,6 +793,16 @@ class TestSeam:
         monkeypatch.setenv("GPUBP_COMPILED", asked)
         fit(epochs)
         assert len(made) == n_made
+
+    @needs_compiler
+    def test_training_goes_on_from_a_checkpoint(self, made, monkeypatch, tmp_path):
+        monkeypatch.setattr(training, "OPERATIONS_OF_A_PART", 1.0)
+        expected, kept = fit(rule=adam(0.01)), Checkpoints(tmp_path, 0.0)
+        fit(4, rule=adam(0.01), checkpoint=kept)
+        gone_on = fit(rule=adam(0.01), checkpoint=kept, resume=True)
+        assert made[-1].n_launches > 0
+        np.testing.assert_array_equal(gone_on.theta, expected.theta)
+        np.testing.assert_array_equal(gone_on.history.error, expected.history.error)
 
     def test_without_nvmath_equations_run_one_by_one_and_it_is_said_once(self, monkeypatch, caplog):
         cuda.nvmath_works.cache_clear()

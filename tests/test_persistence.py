@@ -45,8 +45,8 @@ def forge(path, header, tensors, *, digest=True):
     """Write a file as save_model would, with whatever header and tensors, the checksum right for them."""
     if digest:
         header.pop("sha256", None)
-        header["sha256"] = persistence._digest(header, next(iter(tensors.values())))
-    path.write_bytes(safetensors.numpy.save(tensors, {"gpubp": persistence._canonical(header)}))
+        header["sha256"] = persistence.digest(header, next(iter(tensors.values())))
+    path.write_bytes(safetensors.numpy.save(tensors, {"gpubp": persistence.canonical(header)}))
 
 
 def refusal(path):

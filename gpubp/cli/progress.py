@@ -86,11 +86,14 @@ class _Shown:
     def __init__(self, bar: Bar, task: TaskID, score_name: str) -> None:
         self.bar, self.task, self.score_name = bar, task, score_name
         self.last: Progress | None = None
+        self.before = 0  # epochs of a training that goes on
         self.best: float | None = None
         self.began = time.monotonic()
         self.due = self.began
 
     def __call__(self, progress: Progress) -> None:
+        if self.last is None:
+            self.before = progress.epoch - 1
         self.last = progress
         score, error = progress.validation_score, progress.validation_error
         if score is not None:
@@ -105,7 +108,11 @@ class _Shown:
         """Bring the screen up to date."""
         if self.last is not None:
             seconds, epoch, epochs = time.monotonic() - self.began, self.last.epoch, self.last.epochs
-            duration = f"in {_clock(seconds)}" if ended else f"{_clock(seconds / epoch * (epochs - epoch))} left"
+            duration = (
+                f"in {_clock(seconds)}"
+                if ended
+                else f"{_clock(seconds / (epoch - self.before) * (epochs - epoch))} left"
+            )
             figures = _figures(self.last, self.best, self.score_name)
             self.bar.update(self.task, completed=epoch, duration=duration, figures=figures)
         self.bar.refresh()

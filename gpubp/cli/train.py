@@ -16,6 +16,7 @@ import numpy as np
 import typer
 
 from gpubp.backend import choose_backend, with_matmul
+from gpubp.checkpoints import Checkpoints, checkpoints_in
 from gpubp.checks import choose_precision
 from gpubp.cli.output import (
     check_output,
@@ -34,7 +35,14 @@ from gpubp.cli.progress import progress_bar
 from gpubp.data import DATASETS, read_table
 from gpubp.data.preprocessing import CategoryColumn, ClassTarget, NumberColumn
 from gpubp.descent import RULES, Rule, rule_named
-from gpubp.errors import DataError, DivergenceWarning, GpubpError, ModelFileError
+from gpubp.errors import (
+    CheckpointError,
+    CheckpointWarning,
+    DataError,
+    DivergenceWarning,
+    GpubpError,
+    ModelFileError,
+)
 from gpubp.network import Network
 from gpubp.persistence import Model, load_model, save_model
 from gpubp.plotting import save_learning_curve
@@ -192,6 +200,27 @@ def train(
             rich_help_panel=_TRAINING,
         ),
     ] = "float32",
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Keep checkpoints there, to go on from after a crash or Ctrl-C with --resume.",
+            rich_help_panel=_TRAINING,
+            show_default=False,
+        ),
+    ] = None,
+    every: Annotated[
+        float,
+        typer.Option(metavar="SECONDS", min=0, help="Time between two checkpoints.", rich_help_panel=_TRAINING),
+    ] = 60.0,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Go on from the newest checkpoint in FOLDER; begin where there is none.",
+            rich_help_panel=_TRAINING,
+        ),
+    ] = False,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -224,7 +253,7 @@ def train(
 ) -> None:
     """Train a network on a table, score it on rows held out, and write a model file.
 
-    Ctrl-C or SIGTERM ends it, keeps what was learned and exits with code 130.
+    Ctrl-C or SIGTERM ends it, keeps what was learned and exits with code 130 or 143.
     The exit code is 1 where training diverged.
     """
     model_path = output or Path(f"{_stem(data)}.safetensors")
@@ -234,6 +263,8 @@ def train(
         check_output(picture_path, PICTURES, inputs=[data])
         if picture_path.absolute() == model_path.absolute():
             raise DataError(f"the model and the picture cannot both be {model_path}; give two paths")
+    if resume and checkpoint is None:
+        raise DataError("--resume needs the folder to go on from: give --checkpoint FOLDER")
     chosen_rule = _rule(rule, learning_rate)
     hidden_sizes, size = _hidden_sizes(hidden), _batch_size(batch_size)
     backend = choose_backend(device)
@@ -254,31 +285,39 @@ def train(
     network = network_for(prepared, hidden_sizes=hidden_sizes, activation=activation, loss=loss)
     reason = device_and_reason(backend.name, device)
     if not quiet:
-        facts = [*_found(prepared, task), ("network", _described(network)), ("device", reason), *replaced]
+        facts = [*_found(prepared, task), ("network", _described(network)), ("device", reason)]
+        facts += [*_kept(checkpoint, resume), *replaced]
         print_facts(facts, notes)
         for name in _row_numbers(prepared):
             print_note(f"column {name!r} numbers the rows, and can be left out with --drop {shlex.quote(name)}")
         print_facts([("", "")], notes)
     score_name = "accuracy" if prepared.task == "classification" else "R²"
     bar = progress_bar(epochs, enabled=False if quiet else None, score_name=score_name)
-    with bar as callback, _sigterm_as_ctrl_c(), warnings.catch_warnings():
-        warnings.simplefilter("ignore", DivergenceWarning)  # said below
-        result = fit_table(
-            prepared,
-            hidden_sizes=hidden_sizes,
-            activation=activation,
-            loss=loss,
-            rule=chosen_rule,
-            epochs=epochs,
-            batch_size=size,
-            l2=l2,
-            patience=patience or None,
-            seed=seed,
-            device=device,
-            dtype=dtype,
-            matmul_precision=matmul_precision,
-            callbacks=[callback],
-        )
+    not_written = None
+    with bar as callback, _sigterm_as_ctrl_c() as signals, _warnings_as_notes():
+        try:
+            result = fit_table(
+                prepared,
+                hidden_sizes=hidden_sizes,
+                activation=activation,
+                loss=loss,
+                rule=chosen_rule,
+                epochs=epochs,
+                batch_size=size,
+                l2=l2,
+                patience=patience or None,
+                seed=seed,
+                device=device,
+                dtype=dtype,
+                matmul_precision=matmul_precision,
+                callbacks=[callback],
+                checkpoint=None if checkpoint is None else Checkpoints(checkpoint, every),
+                resume=resume,
+            )
+        except CheckpointError as error:
+            if error.fit is None:
+                raise
+            result, not_written = cast(TableFit, error.fit), error
     learned = result.fit.best_epoch > 0 or result.fit.stop_reason == "interrupted"
     model = _saved(result.model, model_path) if learned else None
     drawn, picture_fault = None, None
@@ -297,6 +336,8 @@ def train(
         _print_result(result, patience, model, drawn)
         if model is not None and not quiet:
             print_facts([("next", f"gpubp predict {model} DATA")], notes)
+    if not_written is not None:
+        raise CheckpointError(f"{not_written}; {model or 'no model file'} holds what was learned")
     if picture_fault is not None:
         raise picture_fault
     if model not in (None, model_path):
@@ -306,21 +347,54 @@ def train(
         print_note(f"training left the finite numbers; {kept}. A smaller --learning-rate may help")
         raise typer.Exit(1)
     if result.fit.stop_reason == "interrupted":
-        print_note(f"interrupted; {model} holds what was learned so far")
-        raise typer.Exit(130)
+        go_on = "" if checkpoint is None else "; the same command with --resume goes on from there"
+        print_note(f"interrupted; {model} holds what was learned so far{go_on}")
+        raise typer.Exit(143 if signals else 130)
 
 
 @contextmanager
-def _sigterm_as_ctrl_c() -> Iterator[None]:
-    """Let a polite request to end keep what was learned, as Ctrl-C does."""
+def _sigterm_as_ctrl_c() -> Iterator[list[int]]:
+    """Let a polite request to end keep what was learned, as Ctrl-C does; note that it came."""
+    came: list[int] = []
     if threading.current_thread() is not threading.main_thread():  # only there can a handler be set
-        yield
+        yield came
         return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+    def end(number: int, frame: object) -> None:
+        came.append(number)
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, end)
     try:
-        yield
+        yield came
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def _warnings_as_notes() -> Iterator[None]:
+    """Tell what happens to checkpoints in one line each; that training diverged is said at its end."""
+    with warnings.catch_warnings():
+        show = warnings.showwarning
+
+        def shown(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+            if issubclass(category, CheckpointWarning):
+                print_note(str(message))
+            else:
+                show(message, category, *where, **more)
+
+        warnings.showwarning = shown
+        warnings.simplefilter("always", CheckpointWarning)
+        warnings.simplefilter("ignore", DivergenceWarning)
+        yield
+
+
+def _kept(folder: Path | None, resume: bool) -> list[tuple[str, str]]:
+    """Say where checkpoints are kept, and from which one training goes on."""
+    if folder is None:
+        return []
+    found = checkpoints_in(folder) if resume else []
+    return [("kept in", f"{folder}, from {found[-1].name} on" if found else str(folder))]
 
 
 def _saved(model: Model, path: Path) -> Path:

@@ -22,10 +22,11 @@ from gpubp.estimators.held_out import HeldOut, Look, hold_out, loss_and_outputs,
 from gpubp.estimators.optimizer import learning_rate_of, rule_of
 from gpubp.estimators.watch import Watch, refuse_weights
 from gpubp.faults import Load, faults_told
-from gpubp.loop import Callback, Plan, Progress, position_of_some, run
+from gpubp.loop import Callback, Plan, Progress, run
 from gpubp.memory import CASES_AT_ONCE, networks_at_once
 from gpubp.network import Network
 from gpubp.schedules import value_at
+from gpubp.standing import position_of_some
 from gpubp.step import Objective, Position
 from gpubp.sweep import make_sweep
 

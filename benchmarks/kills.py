@@ -1,0 +1,134 @@
+"""``python -m benchmarks.kills``: kill trainings at random moments; what comes of them must not change.
+
+Each life of a training is a process that goes on from the newest checkpoint, writes one wherever it may, and is killed
+with SIGKILL after a random time. After each kill every checkpoint that is there is compared with that of a training
+which was never killed, bit by bit but for the seconds; and so is what it ends with, after which another one begins.
+"""
+
+import argparse
+import contextlib
+import hashlib
+import os
+import random
+import signal
+import sys
+import tempfile
+import time
+import traceback
+from pathlib import Path
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # what has threads had better not fork
+
+import numpy as np
+import safetensors
+
+from gpubp import Checkpoints, Network, adam, train, training
+from gpubp.checkpoints import checkpoints_in
+
+NETWORK = Network((8, 12, 3), hidden="tanh")
+N_CASES, SIZE, STEPS_OF_A_PART = 160, 8, 4  # five parts in an epoch
+
+
+def cases(n_cases, seed):
+    """Give cases that have nothing to be learned but by heart."""
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=(n_cases, 8)), rng.uniform(size=(n_cases, 3))
+
+
+def fit(folder, seed, epochs, keep=3):
+    """Train to the end, from wherever the folder says."""
+    training.OPERATIONS_OF_A_PART = 6.0 * SIZE * NETWORK.n_parameters * STEPS_OF_A_PART
+    return train(
+        NETWORK,
+        *cases(N_CASES, 0),
+        rule=adam(0.01),
+        epochs=epochs,
+        batch_size=SIZE,
+        seed=seed,
+        validation=cases(40, 1),
+        patience=epochs,
+        device="cpu",
+        checkpoint=Checkpoints(folder, every_seconds=0.0, keep=keep),
+        resume=True,
+    )
+
+
+def digests(folder):
+    """Give the SHA-256 of all arrays of each checkpoint, the seconds aside."""
+    found = {}
+    for path in checkpoints_in(folder):
+        with safetensors.safe_open(path, framework="numpy") as file:
+            names = sorted(set(file.keys()) - {"history.seconds"})
+            of_all = hashlib.sha256(repr(names).encode())
+            for name in names:
+                of_all.update(file.get_tensor(name).tobytes())
+        found[path.name] = of_all.hexdigest()
+    return found
+
+
+def outcome(fit):
+    """Give what a training ends with, to be compared."""
+    history = fit.history
+    figures = np.asarray([history.error, history.validation_error])
+    return fit.theta.tobytes(), figures.tobytes(), fit.best_epoch, fit.stop_reason
+
+
+def live(folder, seed, epochs, seconds):
+    """Train in a process of its own, and kill it after some seconds; whether it was alive until then."""
+    process = os.fork()
+    if not process:
+        code = 1
+        try:
+            fit(folder, seed, epochs)
+            code = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(code)
+    time.sleep(seconds)
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(process, signal.SIGKILL)
+    _, status = os.waitpid(process, 0)
+    if os.WIFEXITED(status) and os.WEXITSTATUS(status):
+        raise RuntimeError("a training ended with an error, see above")
+    return os.WIFSIGNALED(status)
+
+
+def kill(n_kills, epochs, longest, seed):
+    """Kill trainings; what was seen, by names."""
+    draw, seen = random.Random(seed), dict.fromkeys(("kills", "in the middle of a file", "resumes", "compared"), 0)
+    seen |= {"trainings": 0, "differences": 0}
+    with tempfile.TemporaryDirectory() as folder:
+        while seen["kills"] < n_kills:
+            kept, never_killed = Path(folder, f"kept-{seen['trainings']}"), Path(folder, f"never-{seen['trainings']}")
+            expected = outcome(fit(never_killed, seed, epochs, keep=10**6))
+            wanted, alive = digests(never_killed), True
+            while alive and seen["kills"] < n_kills:
+                alive = live(kept, seed, epochs, draw.uniform(0.0, longest))
+                found = digests(kept) if kept.is_dir() else {}
+                seen["kills"] += alive
+                seen["in the middle of a file"] += kept.is_dir() and any(kept.glob(".*.tmp"))
+                seen["resumes"] += bool(found)
+                seen["compared"] += len(found)
+                seen["differences"] += sum(wanted[name] != digest for name, digest in found.items())
+            seen["differences"] += outcome(fit(kept, seed, epochs)) != expected
+            seen["trainings"] += 1
+            seed += 1
+    return seen
+
+
+def main(arguments=None):
+    """Do what the command line says; 1 where anything differs."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.kills", description="Kill trainings at random moments.")
+    parser.add_argument("--kills", type=int, default=100)
+    parser.add_argument("--epochs", type=int, default=40, help="of each training; an epoch has five parts")
+    parser.add_argument("--longest", type=float, default=0.1, help="seconds that a training lives at most")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args(arguments)
+    seen = kill(options.kills, options.epochs, options.longest, options.seed)
+    print(*(f"{name:<24} {number:>6,}" for name, number in seen.items()), sep="\n")
+    return int(seen["differences"] > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

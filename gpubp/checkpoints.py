@@ -1,0 +1,398 @@
+"""Checkpoints: where a run stands, kept in a folder, so that it can go on after whatever ended it.
+
+A checkpoint is data, never code: a safetensors file with the arrays and one entry of metadata, ``gpubp_checkpoint``: a
+JSON object with the format's number, gpubp's version, what is trained on what, the numbers of the standing, the state
+of the generator that draws the orders, the arrays' shapes and types, and a SHA-256 over all of these and the arrays'
+bytes. It is written whole or not at all.
+"""
+
+import contextlib
+import hashlib
+import json
+import re
+import time
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from os import PathLike, fspath
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gpubp._typing import Array
+from gpubp._version import __version__
+from gpubp.backend import Backend, to_numpy
+from gpubp.batches import Orders
+from gpubp.descent import Rule
+from gpubp.errors import CheckpointError, CheckpointWarning, DataError
+from gpubp.network import Network
+from gpubp.persistence import bytes_of, canonical, digest, has_types, parsed, write_whole
+from gpubp.second_order import SecondOrder
+from gpubp.standing import Arrays, Numbers, Standing, from_data, to_data
+
+FORMAT = 1
+"""The number of the format that this version writes, and the newest that it reads."""
+
+Settings = dict[str, Any]
+"""What must be the same for a run to go on from a checkpoint, by names for people to read, as JSON."""
+
+_KEY = "gpubp_checkpoint"
+_NAME = re.compile(r"checkpoint-(\d{8,})-(\d{5,})\.safetensors")
+_LEFT_BEHIND = re.compile(r"\.[0-9a-f]{16}\.tmp")  # by a process that was killed while it wrote
+_HEADER = {
+    "format": int,
+    "version": str,
+    "settings": dict,
+    "standing": dict,
+    "order": dict | None,
+    "arrays": dict,
+    "sha256": str,
+}
+_BYTES_AT_ONCE = 1 << 24  # of an array that are brought to the host for its fingerprint
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """Where checkpoints are kept, and how many.
+
+    Attributes
+    ----------
+    folder : str or path
+        For one training alone; it is made where there is none.
+    every_seconds : float
+        How much time passes between two at least. They are written at the end of an epoch, or between two parts of one
+        that takes long; the last when training ends.
+    keep : int
+        How many are kept: the newest ones.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from gpubp import Checkpoints, Network, train
+    >>> network, x, d = Network((2, 4, 1)), [[0, 0], [0, 1], [1, 0], [1, 1]], [[0], [1], [1], [0]]
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     kept = Checkpoints(folder, every_seconds=10)
+    ...     fit = train(network, x, d, epochs=20, device="cpu", checkpoint=kept)
+    ...     fit = train(network, x, d, epochs=50, device="cpu", checkpoint=kept, resume=True)
+    >>> len(fit.history.error)
+    50
+    """
+
+    folder: str | PathLike[str]
+    every_seconds: float = 60.0
+    keep: int = 3
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.folder, str | PathLike) or not fspath(self.folder):
+            raise DataError(f"the folder of checkpoints must be a path, got {self.folder!r}")
+        if not (isinstance(self.every_seconds, int | float) and 0.0 <= self.every_seconds < float("inf")):
+            raise DataError(f"every_seconds must be a finite number from 0 up, got {self.every_seconds!r}")
+        if not (isinstance(self.keep, int) and self.keep >= 1):
+            raise DataError(f"keep must be 1 or more checkpoints, a whole number, got {self.keep!r}")
+
+
+class Checkpoint(NamedTuple):
+    """What a checkpoint holds."""
+
+    path: Path
+    settings: Settings
+    numbers: Numbers
+    order: dict[str, Any] | None
+    arrays: Arrays
+
+
+# --- before training ---
+
+
+def open_folder(checkpoints: Checkpoints, *, resume: bool) -> Checkpoint | None:
+    """Make sure that checkpoints can be written, and find the newest that is whole, where there are any.
+
+    Damaged ones that are newer are renamed, and named in a warning.
+
+    Raises
+    ------
+    DataError
+        If nothing can be written to the folder.
+    CheckpointError
+        If there are checkpoints and they are not to be gone on from, or none of them is whole.
+    """
+    folder = Path(checkpoints.folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_whole(probe := folder / ".writable", b"")
+        probe.unlink()
+    except OSError as error:
+        raise DataError(
+            f"no checkpoint can be written to {folder}: {error.strerror or error}; mend it, or give another folder"
+        ) from error
+    for left_behind in folder.iterdir():
+        if _LEFT_BEHIND.fullmatch(left_behind.name):
+            left_behind.unlink(missing_ok=True)
+    paths = checkpoints_in(folder)
+    if paths and not resume:
+        raise CheckpointError(
+            f"{folder} holds checkpoints of another training, the newest {paths[-1].name}; resume=True (--resume) goes "
+            "on from it, and another folder leaves it alone"
+        )
+    return _newest(folder, paths)
+
+
+def checkpoints_in(folder: str | PathLike[str]) -> list[Path]:
+    """List the checkpoints in a folder, whole or not, the newest last."""
+    found = [(match, path) for path in Path(folder).glob("checkpoint-*") if (match := _NAME.fullmatch(path.name))]
+    return [path for match, path in sorted(found, key=lambda each: [int(number) for number in each[0].groups()])]
+
+
+def _newest(folder: Path, paths: list[Path]) -> Checkpoint | None:
+    faults: list[str] = []
+    for path in reversed(paths):
+        try:
+            checkpoint = _read(path)
+        except _Damaged as fault:
+            faults.append(f"{path.name} {fault}")
+            continue
+        if faults:
+            for damaged in paths[paths.index(path) + 1 :]:  # they would be taken for newer than what comes now
+                damaged.rename(f"{damaged}.damaged")
+            warnings.warn(
+                f"of the checkpoints in {folder}, {'; '.join(faults)}; training goes on from {path.name} instead",
+                CheckpointWarning,
+                stacklevel=4,
+            )
+        return checkpoint
+    if faults:
+        raise CheckpointError(
+            f"no checkpoint in {folder} is whole: {'; '.join(faults)}. Copy them again from where they were written, "
+            "or train anew with another folder"
+        )
+    return None
+
+
+class _Damaged(Exception):
+    """A file is no checkpoint, or not as it was written; worded to follow the file's name."""
+
+
+def _read(path: Path) -> Checkpoint:
+    import safetensors
+
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            header = _header((file.metadata() or {}).get(_KEY))
+            arrays = {name: np.array(file.get_tensor(name)) for name in sorted(file.keys())}
+    except (_Damaged, MemoryError):
+        raise
+    except OSError as error:
+        raise _Damaged(f"cannot be read ({error.strerror or error})") from error
+    except Exception as error:  # safetensors' own, of several kinds
+        raise _Damaged(f"is truncated or damaged ({error})") from error
+    number = header.get("format")
+    if isinstance(number, int) and number > FORMAT:
+        raise CheckpointError(
+            f"{path} has the format {number}, from gpubp {header.get('version')}; gpubp {__version__} reads up to "
+            f"{FORMAT}. Upgrade it: pip install --upgrade gpubp"
+        )
+    if not has_types(header, _HEADER) or header["arrays"] != _described(arrays):
+        raise _Damaged("has a header that does not describe it")
+    if header.pop("sha256") != digest(header, *arrays.values()):
+        raise _Damaged("was changed after it was written: its checksum does not match")
+    return Checkpoint(path, header["settings"], header["standing"], header["order"], arrays)
+
+
+def _header(text: str | None) -> dict[str, Any]:
+    if text is None:
+        raise _Damaged("is a safetensors file, but no checkpoint of gpubp")
+    if (header := parsed(text)) is None:
+        raise _Damaged("has a damaged header")
+    return header
+
+
+def _described(arrays: Arrays) -> dict[str, Any]:
+    return {name: {"shape": list(array.shape), "dtype": array.dtype.name} for name, array in sorted(arrays.items())}
+
+
+def _differences(before: Settings, now: Settings) -> Iterator[str]:
+    for name in dict.fromkeys([*now, *before]):
+        was, is_now = before.get(name), now.get(name)
+        if was == is_now:
+            continue
+        if isinstance(was, dict) and isinstance(is_now, dict):
+            known = [f"{one['shape']} of {one['dtype']}" if "shape" in one else "" for one in (was, is_now)]
+            yield f"{name} was {known[0]}, is {known[1]}" if known[0] != known[1] else f"{name} has other values"
+        else:
+            yield f"{name} was {_shown(was)}, is {_shown(is_now)}"
+
+
+def _shown(value: Any) -> str:
+    return "given" if isinstance(value, dict) else f"{value!r:.60}"
+
+
+def settings_of(
+    network: Network, rule: Rule | SecondOrder, data: Mapping[str, Array | None], same: Mapping[str, Any]
+) -> Settings:
+    """Describe what must be the same for a run to go on: a network, a rule, arrays, and other options."""
+    settings = {f"the network's {name}": value for name, value in asdict(network).items()} | {"rule": rule.name}
+    settings |= {f"{rule.name}'s {name}": name_of(value) for name, value in rule.settings.items()}
+    settings |= {name: fingerprint(array) for name, array in data.items()}
+    return settings | {name: name_of(value) for name, value in same.items()}
+
+
+def fingerprint(array: Array | None) -> dict[str, Any] | None:
+    """Describe an array by shape, type and SHA-256, so that another is told from it; None for none."""
+    if array is None:
+        return None
+    of_all, n_rows = hashlib.sha256(), int(array.shape[0])
+    at_once = max(1, int(_BYTES_AT_ONCE // max(1, 8 * int(np.prod(array.shape[1:], dtype=np.int64)))))
+    for start in range(0, n_rows, at_once):
+        of_all.update(bytes_of(to_numpy(array[start : min(start + at_once, n_rows), ...])))
+    shape = [int(n) for n in array.shape]
+    return {"shape": shape, "dtype": str(array.dtype).rpartition(".")[2], "sha256": of_all.hexdigest()}
+
+
+def name_of(setting: Any) -> Any:
+    """Describe a setting as JSON: a number, an array, a schedule or a function."""
+    if setting is None or isinstance(setting, str | bool | int | float | dict):
+        return setting
+    if getattr(setting, "shape", ()):
+        return fingerprint(setting)
+    if hasattr(setting, "__dataclass_fields__"):
+        return repr(setting)
+    if callable(setting):
+        return str(getattr(setting, "__qualname__", type(setting).__qualname__))
+    return float(setting)
+
+
+# --- while it trains ---
+
+
+class Keeper:
+    """Writes the checkpoints of one run: from time to time, and at its end.
+
+    Parameters
+    ----------
+    settings : dict
+        What must be the same when it goes on.
+    orders : Orders, optional
+        What draws the order of the cases.
+    """
+
+    def __init__(self, checkpoints: Checkpoints, settings: Settings, orders: Orders | None) -> None:
+        self.checkpoints, self.settings, self.orders = checkpoints, _as_json(settings), orders
+        self.folder = Path(checkpoints.folder)
+        self.latest: tuple[Standing, Any] | None = None  # that is not written yet
+        self.due, self.warned = time.monotonic() + checkpoints.every_seconds, False
+
+    def standing(self, checkpoint: Checkpoint, backend: Backend, first: Standing, epochs: int) -> Standing:
+        """Give where the run of a checkpoint stood, and have the orders drawn from there on.
+
+        Parameters
+        ----------
+        first : Standing
+            Where the run that is to go on would begin.
+        epochs : int
+            How many it has at most.
+
+        Raises
+        ------
+        CheckpointError
+            If the checkpoint is of another training; the message says what differs.
+        """
+        differences = list(_differences(checkpoint.settings, self.settings))
+        if differences:
+            raise CheckpointError(
+                f"{checkpoint.path} is of another training: {'; '.join(differences)}. Give what was given before, or "
+                "another folder"
+            )
+        try:
+            standing = from_data(backend, checkpoint.numbers, checkpoint.arrays, first)
+        except ValueError as error:
+            raise CheckpointError(f"{checkpoint.path} {error}; train anew with another folder") from error
+        if standing.position.epoch > epochs:
+            raise CheckpointError(
+                f"{checkpoint.path} is from epoch {standing.position.epoch}, and epochs={epochs}; give more epochs"
+            )
+        if self.orders is not None and checkpoint.order is not None:
+            self.orders.go_back_to(checkpoint.order)
+        return standing
+
+    def note(self, standing: Standing) -> None:
+        """Keep where the run stands, and write it where it is time; if that fails, training goes on without."""
+        order = None if self.orders is None else self.orders.state(of_present=standing.position.parts_done > 0)
+        self.latest = standing, order
+        if time.monotonic() < self.due:
+            return
+        try:
+            self.write()
+            self.warned = False
+        except (OSError, MemoryError) as error:
+            if not self.warned:
+                self.warned = True
+                warnings.warn(
+                    f"no checkpoint could be written to {self.folder}: {_cause(error)}; training goes on, and it is "
+                    f"tried again every {self.checkpoints.every_seconds:g} s",
+                    CheckpointWarning,
+                    stacklevel=2,
+                )
+        self.due = time.monotonic() + self.checkpoints.every_seconds
+
+    def write(self) -> None:
+        """Write where the run stood last, if that is not written, and let go of those that are too many."""
+        import safetensors.numpy
+
+        if self.latest is None:
+            return
+        standing, order = self.latest
+        numbers, arrays = to_data(standing)
+        arrays = {name: array.astype(array.dtype.newbyteorder("<"), copy=False) for name, array in arrays.items()}
+        header = {
+            "format": FORMAT,
+            "version": __version__,
+            "settings": self.settings,
+            "standing": numbers,
+            "order": order,
+            "arrays": _described(arrays),
+        }
+        header["sha256"] = digest(header, *(arrays[name] for name in sorted(arrays)))
+        path = self.folder / f"checkpoint-{numbers['epoch']:08}-{numbers['parts_done']:05}.safetensors"
+        write_whole(path, safetensors.numpy.save(arrays, {_KEY: canonical(header)}))
+        self.latest = None
+        for old in checkpoints_in(self.folder)[: -self.checkpoints.keep]:
+            old.unlink(missing_ok=True)
+
+    def close(self, fit: Any) -> None:
+        """Write the last checkpoint.
+
+        Raises
+        ------
+        CheckpointError
+            If it cannot be written; the error holds what was learned.
+        """
+        try:
+            self.write()
+        except (OSError, MemoryError) as error:
+            failed = CheckpointError(f"the last checkpoint could not be written to {self.folder}: {_cause(error)}")
+            failed.fit = fit
+            failed.add_note("what was learned is not lost: it is the attribute fit of this error")
+            raise failed from error
+
+    @contextlib.contextmanager
+    def at_hand(self) -> Iterator[None]:
+        """Write where the run stood last when an error ends it, and let the error tell how to go on."""
+        try:
+            yield
+        except Exception as error:
+            with contextlib.suppress(Exception):  # the device, the disk or the memory may be what failed
+                self.write()
+            if paths := checkpoints_in(self.folder):
+                error.add_note(f"resume goes on from {paths[-1]}")
+            raise
+
+
+def _cause(error: OSError | MemoryError) -> str:
+    return str(getattr(error, "strerror", None) or error or "there is not enough memory")
+
+
+def _as_json(settings: Mapping[str, Any]) -> Settings:
+    """Turn tuples to lists and the like, as they will be read."""
+    as_read: Settings = json.loads(canonical(settings))
+    return as_read

@@ -1,0 +1,584 @@
+"""Checkpoints: training that goes on from one ends with the bits of what never stopped; any that is not whole, or is of
+another training, is refused in words."""
+
+import json
+import os
+import pickle
+import re
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import array_api_compat
+import numpy as np
+import pytest
+import safetensors
+import safetensors.numpy
+
+from gpubp import Checkpoints, Network, checkpoints, cpu, loop, train, training
+from gpubp.checkpoints import checkpoints_in, fingerprint, name_of
+from gpubp.descent import adam, adamw, clipped, decayed, gradient_descent, momentum, nesterov
+from gpubp.errors import CheckpointError, CheckpointWarning, DataError, DivergenceWarning
+from gpubp.initialization import initial_weights
+from gpubp.persistence import canonical, digest
+from gpubp.schedules import Cosine, Steps
+from gpubp.second_order import lbfgs, levenberg_marquardt
+
+NETWORK = Network((3, 6, 2), hidden="tanh")
+EPOCHS = 12
+FORMS = [
+    "never",
+    pytest.param("always", marks=pytest.mark.skipif(not cpu.numba_works(), reason="numba is not installed")),
+]
+
+
+class Killed(BaseException):
+    """What nobody catches."""
+
+
+@pytest.fixture(params=FORMS)
+def form(request, monkeypatch):
+    """The steps one by one, and compiled."""
+    monkeypatch.setenv(cpu.ENVIRONMENT_VARIABLE, request.param)
+
+
+@pytest.fixture(params=["whole epochs", "parts"])
+def n_parts(request, monkeypatch):
+    """Epochs whole, and in as many parts as they can have: 21 cases in batches of 8 have two."""
+    if request.param == "whole epochs":
+        return 1
+    monkeypatch.setattr(training, "OPERATIONS_OF_A_PART", 1.0)
+    return 2
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tmp_path / "kept"
+
+
+def cases(n_cases=21, seed=0):
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=(n_cases, 3)), rng.uniform(size=(n_cases, 2))
+
+
+def fit(**options):
+    how = {"epochs": EPOCHS, "batch_size": 8, "rule": adam(0.01), "dtype": "float64", "device": "cpu", "seed": 1}
+    how |= options
+    return train(how.pop("network", NETWORK), *how.pop("cases", cases()), **how)
+
+
+def always(folder, **more):
+    """Checkpoints wherever there may be one."""
+    return Checkpoints(folder, every_seconds=0.0, **more)
+
+
+def killed_at(monkeypatch, n, folder, **options):
+    """Train until the checkpoint of that number is written, and no further; whether it came so far."""
+    note, left = checkpoints.Keeper.note, iter(range(n - 1, -1, -1))
+
+    def counted(keeper, standing):
+        note(keeper, standing)
+        if next(left) == 0:
+            raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoints.Keeper, "note", counted)
+        try:
+            fit(checkpoint=always(folder), resume=True, **options)
+        except Killed:
+            return True
+    return False
+
+
+def assert_same(one, other):
+    np.testing.assert_array_equal(one.theta, other.theta)
+    assert one.theta.dtype == other.theta.dtype
+    for name in ("error", "validation_error", "validation_score"):
+        found, wanted = getattr(one.history, name), getattr(other.history, name)
+        np.testing.assert_array_equal(np.asarray(found), np.asarray(wanted))
+        assert [type(each) for each in found] == [type(each) for each in wanted]
+    for name in ("best_epoch", "diverged", "solved"):
+        np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+    assert one.stop_reason == other.stop_reason
+    assert len(one.history.seconds) == len(other.history.seconds)
+    assert np.all(np.diff([0.0, *one.history.seconds]) >= 0.0)
+
+
+def close(d, y):
+    xp = array_api_compat.array_namespace(y)
+    return xp.mean((y - d) ** 2, axis=(-2, -1)) < 0.06
+
+
+def negative_error(d, y):
+    return -float(np.sum((d - y) ** 2))
+
+
+STACK = {"seed": (1, 2, 3, 4), "rule": momentum(np.asarray([[0.3], [0.1], [0.05], [0.001]]), 0.8), "epochs": 25}
+TRAININGS = {
+    "adam": {},
+    "in order": {"shuffle": False, "rule": gradient_descent(Steps({0: 0.1, 2.5: 0.05, 7: 0.2}))},
+    "sweep": {"batch_size": "sweep", "rule": nesterov(Cosine(0.1, 10))},
+    "sums": {"mean": False, "l2": 0.1, "case_weights": np.linspace(0.0, 1.0, 21), "rule": momentum(0.01)},
+    "wrapped": {"rule": decayed(clipped(adamw(0.01), 0.5), 0.001), "dtype": "float32"},
+    "decayed": {"rule": decayed(adam(0.01), 0.001)},
+    "patience": {"validation": cases(9, 1), "patience": 2, "rule": momentum(0.15), "epochs": 40},
+    "patience without": {"patience": 3, "rule": momentum(0.4), "epochs": 40},
+    "score": {"validation": cases(9, 1), "score": negative_error, "patience": 2, "rule": momentum(0.15), "epochs": 40},
+    "score not watched": {"validation": cases(9, 1), "score": negative_error, "patience": 2, "watch": "error"},
+    "no history": {"history": False},
+    "float16": {"matmul_precision": "float16", "dtype": "float32"},
+    "lbfgs": {"batch_size": "sweep", "rule": lbfgs(memory=3)},
+    "levenberg-marquardt": {"batch_size": "sweep", "rule": levenberg_marquardt()},
+    "until": {"until": close, "rule": momentum(0.3), "epochs": 25},
+    "stack": {"seed": (1, 2, 3), "case_weights": np.ones((3, 21))},
+    "stack until": {**STACK, "until": close},
+    "stack until, in float16": {**STACK, "until": close, "matmul_precision": "float16", "dtype": "float32"},
+    "stack of which one diverges": {"seed": (1, 2), "rule": momentum(np.asarray([[0.01], [1e60]])), "epochs": 6},
+    "diverges": {"rule": momentum(Steps({0: 0.01, 4: 1e60})), "epochs": 6},
+}
+
+
+@pytest.mark.usefixtures("form", "n_parts")
+@pytest.mark.filterwarnings("ignore::gpubp.DivergenceWarning")
+@pytest.mark.parametrize("name", TRAININGS)
+def test_training_that_goes_on_ends_with_the_bits_of_what_never_stopped(monkeypatch, folder, name):
+    options = TRAININGS[name]
+    expected = fit(**options)
+    lives = 0
+    while killed_at(monkeypatch, 1 + lives % 4, folder, **options):
+        lives += 1
+    assert lives >= 2
+    gone_on = fit(checkpoint=always(folder), resume=True, **options)  # from the end: there is nothing left to do
+    assert_same(gone_on, expected)
+
+
+@pytest.mark.usefixtures("form")
+def test_what_was_never_killed_is_what_has_no_checkpoints(folder):
+    assert_same(fit(checkpoint=always(folder)), fit())
+
+
+@pytest.mark.usefixtures("form")
+def test_networks_have_left_the_stack(monkeypatch, folder):
+    options = TRAININGS["stack until"]
+    expected = fit(**options)
+    first, last = np.sort(expected.best_epoch)[[0, -1]]
+    assert first < last
+    assert killed_at(monkeypatch, int(first), folder, **options)
+    with safetensors.safe_open(checkpoints_in(folder)[-1], framework="numpy") as file:
+        assert len(file.get_tensor("stack.left")) < 4
+        assert file.get_tensor("theta").shape[0] < 4
+    assert_same(fit(checkpoint=folder, resume=True, **options), expected)
+
+
+@pytest.mark.usefixtures("form")
+def test_more_epochs_than_before(folder):
+    assert len(fit(checkpoint=folder, epochs=5).history.error) == 5
+    assert_same(fit(checkpoint=folder, epochs=9, resume=True), fit(epochs=9))
+
+
+def test_more_patience_than_before(folder):
+    options = TRAININGS["patience without"]
+    assert fit(checkpoint=folder, **options).stop_reason == "patience"
+    assert_same(fit(checkpoint=folder, resume=True, **options), fit(**options))
+    more = options | {"patience": 7}
+    assert_same(fit(checkpoint=folder, resume=True, **more), fit(**more))
+
+
+@pytest.mark.usefixtures("form")
+@pytest.mark.parametrize("kind", ["PCG64", "MT19937"])
+def test_a_generator_of_the_users_goes_on(monkeypatch, folder, kind):
+    def seed():
+        return np.random.Generator(getattr(np.random, kind)(5))
+
+    expected = fit(seed=seed())
+    assert killed_at(monkeypatch, 4, folder, seed=seed())
+    assert_same(fit(checkpoint=folder, resume=True, seed=seed()), expected)
+
+
+@pytest.mark.parametrize("device", ["array_api_strict:device1", pytest.param("cuda", marks=pytest.mark.on("cuda"))])
+def test_other_devices(monkeypatch, folder, device):
+    options = {"device": device, "validation": cases(9, 1), "patience": 30}
+    expected = fit(**options)
+    assert killed_at(monkeypatch, 5, folder, **options)
+    assert_same(fit(checkpoint=folder, resume=True, **options), expected)
+
+
+def test_another_device_goes_on_from_the_same_file(monkeypatch, folder):
+    assert killed_at(monkeypatch, 5, folder)
+    gone_on = fit(checkpoint=folder, resume=True, device="array_api_strict:device1")
+    np.testing.assert_allclose(gone_on.theta, fit().theta, rtol=1e-9)
+    assert gone_on.device == "array_api_strict:device1"
+
+
+def test_epochs_that_nobody_looks_at_are_still_taken_together(monkeypatch, folder):
+    taken, sweep = [], loop._sweep
+
+    def counted(plan, position, batches):
+        taken.append(loop.epochs_of(batches))
+        return sweep(plan, position, batches)
+
+    monkeypatch.setattr(loop, "_sweep", counted)
+    monkeypatch.setattr(loop.Unwatched, "note", lambda self, seconds: setattr(self, "seconds", 1e-5))
+    options = {"batch_size": "sweep", "epochs": 5000}
+    together = fit(checkpoint=Checkpoints(folder, every_seconds=1e-9), **options)
+    assert max(taken) > 1000
+    assert_same(together, fit(**options))
+    epochs = [int(path.name[11:19]) for path in checkpoints_in(folder)]
+    assert epochs[-1] == 5000
+
+
+def test_seconds_go_on(monkeypatch, folder):
+    assert killed_at(monkeypatch, 3, folder)
+    (path,) = checkpoints_in(folder)[-1:]
+    with safetensors.safe_open(path, framework="numpy") as file:
+        seconds = json.loads(file.metadata()["gpubp_checkpoint"])["standing"]["seconds"]
+        noted = file.get_tensor("history.seconds")
+    assert 0.0 < noted[-1] <= seconds
+    gone_on = fit(checkpoint=folder, resume=True)
+    np.testing.assert_array_equal(gone_on.history.seconds[:3], noted)
+    assert gone_on.history.seconds[3] > seconds
+
+
+# --- when they are written ---
+
+
+class TestWritten:
+    def names(self, folder):
+        return [path.name for path in checkpoints_in(folder)]
+
+    def test_the_last_ones_are_kept(self, folder):
+        fit(checkpoint=always(folder))
+        assert self.names(folder) == [f"checkpoint-{epoch:08}-00000.safetensors" for epoch in (10, 11, 12)]
+        assert sorted(os.listdir(folder)) == self.names(folder)
+
+    def test_one_alone_is_kept(self, folder):
+        fit(checkpoint=always(folder, keep=1))
+        assert self.names(folder) == ["checkpoint-00000012-00000.safetensors"]
+
+    @pytest.mark.parametrize("stop", ["epochs", "callback", "patience"])
+    def test_at_the_end_whatever_the_time(self, folder, stop):
+        options = {"callback": {"callbacks": [lambda seen: seen.epoch == 7]}, "patience": TRAININGS["patience"]}
+        ended = fit(checkpoint=folder, **options.get(stop, {}))
+        assert ended.stop_reason == stop
+        assert self.names(folder) == [f"checkpoint-{len(ended.history.error):08}-00000.safetensors"]
+
+    def test_not_again_where_nothing_was_done(self, folder):
+        fit(checkpoint=folder)
+        (path,) = checkpoints_in(folder)
+        before = path.stat().st_mtime_ns
+        fit(checkpoint=folder, resume=True)
+        assert path.stat().st_mtime_ns == before
+
+    def test_when_it_is_time(self, folder, monkeypatch):
+        now = [0.0]
+        monkeypatch.setattr(checkpoints.time, "monotonic", lambda: now[0])
+        fit(checkpoint=Checkpoints(folder, 5.0, keep=9), callbacks=[lambda seen: now.__setitem__(0, seen.epoch * 2.0)])
+        assert [int(name[11:19]) for name in self.names(folder)] == [3, 6, 9, 12]
+
+    @pytest.mark.usefixtures("form")
+    def test_ctrl_c_keeps_the_last_whole_part(self, monkeypatch, folder, n_parts):
+        sweep, taken = loop._sweep, []
+
+        def interrupted(plan, position, batches):
+            found = sweep(plan, position, batches)  # the position has moved, and the rule's means with it
+            taken.append(found)
+            if len(taken) == 4:
+                raise KeyboardInterrupt
+            return found
+
+        expected = fit()
+        with monkeypatch.context() as patch:
+            patch.setattr(loop, "_sweep", interrupted)
+            assert fit(checkpoint=folder).stop_reason == "interrupted"
+        (path,) = checkpoints_in(folder)
+        assert path.name == f"checkpoint-{3 // n_parts:08}-{3 % n_parts:05}.safetensors"
+        assert_same(fit(checkpoint=folder, resume=True), expected)
+
+    def test_before_the_first_epoch_has_ended_there_is_none(self, monkeypatch, folder):
+        monkeypatch.setattr(loop, "_sweep", lambda *given: (_ for _ in ()).throw(KeyboardInterrupt))
+        fit(checkpoint=folder)
+        assert self.names(folder) == []
+
+    def test_an_error_of_a_callback_loses_nothing(self, folder):
+        def fails(seen):
+            if seen.epoch == 6:
+                raise ZeroDivisionError("mine")
+
+        with pytest.raises(ZeroDivisionError, match="mine") as caught:
+            fit(checkpoint=folder, callbacks=[fails])
+        (path,) = checkpoints_in(folder)
+        assert path.name == "checkpoint-00000005-00000.safetensors"
+        assert caught.value.__notes__ == [f"resume goes on from {path}"]
+        assert_same(fit(checkpoint=folder, resume=True), fit())
+
+
+# --- the door ---
+
+X, D = cases()
+OTHER = {
+    "x has other values": {"cases": (X + 1e-9, D)},
+    r"d was \[21, 2\] of float64, is \[20, 2\] of float64; x was \[21, 3\]": {"cases": (X[:-1], D[:-1])},
+    "d has other values": {"cases": (X, D[::-1])},
+    "the network's sizes was .* theta was": {"network": Network((3, 5, 2), hidden="tanh")},
+    "the network's loss was 'squared', is 'huber": {"network": replace(NETWORK, loss="huber")},
+    "rule was 'adam', is 'momentum'": {"rule": momentum(0.01)},
+    "adam's learning_rate was 0.01, is 0.02$": {"rule": adam(0.02)},
+    r"adam's learning_rate was 0.01, is 'Cosine\(": {"rule": adam(Cosine(0.01, 5))},
+    "seed has other values; theta has other values$": {"seed": 2},
+    "seed has other values$": {"seed": 2, "theta": initial_weights(NETWORK, 1, dtype="float64")},
+    "batch_size was 8, is 7": {"batch_size": 7},
+    "shuffle was True, is False": {"shuffle": False},
+    "dtype was 'float64', is 'float32'": {"dtype": "float32"},
+    "l2 was 0.0, is 0.1": {"l2": 0.1},
+    "mean was True, is False": {"mean": False},
+    "case_weights was None, is given": {"case_weights": np.ones(21)},
+    "validation x was None, is given": {"validation": (X, D)},
+    "patience was None, is 'given'": {"patience": 9},
+    "until was None, is 'close'": {"until": close},
+    "history was True, is False": {"history": False},
+}
+
+
+class TestDoor:
+    def test_a_folder_in_use_is_left_alone(self, folder):
+        fit(checkpoint=folder)
+        (path,) = checkpoints_in(folder)
+        content = path.read_bytes()
+        with pytest.raises(
+            CheckpointError, match=r"holds checkpoints .* resume=True \(--resume\) goes on from it, and another folder"
+        ):
+            fit(checkpoint=folder)
+        assert path.read_bytes() == content
+
+    def test_an_empty_folder_or_none_begins_anew(self, folder):
+        assert_same(fit(checkpoint=folder, resume=True), fit())
+        (empty := folder / "empty").mkdir()
+        assert_same(fit(checkpoint=str(empty), resume=True), fit())
+
+    def test_other_files_are_left_alone(self, folder):
+        folder.mkdir()
+        for name in ("notes.txt", "checkpoint-1.safetensors", "checkpoint-00000001-00001.safetensors.bak"):
+            (folder / name).write_text("mine")
+        (folder / ".0123456789abcdef.tmp").write_text("left behind by who was killed")
+        fit(checkpoint=always(folder, keep=1))
+        assert sorted(os.listdir(folder)) == [
+            "checkpoint-00000001-00001.safetensors.bak",
+            "checkpoint-00000012-00000.safetensors",
+            "checkpoint-1.safetensors",
+            "notes.txt",
+        ]
+
+    def test_resume_without_a_folder(self):
+        with pytest.raises(DataError, match="give checkpoint="):
+            fit(resume=True)
+
+    @pytest.mark.parametrize("given", [7, "", True, object()])
+    def test_what_is_no_folder(self, given):
+        with pytest.raises(DataError, match="must be a path"):
+            fit(checkpoint=given)
+
+    @pytest.mark.parametrize(
+        ("options", "said"),
+        [
+            ({"every_seconds": -1}, "every_seconds must be"),
+            ({"every_seconds": np.inf}, "every_seconds must be"),
+            ({"every_seconds": "1"}, "every_seconds must be"),
+            ({"keep": 0}, "keep must be 1 or more"),
+            ({"keep": 1.5}, "keep must be 1 or more"),
+        ],
+    )
+    def test_options_out_of_range(self, folder, options, said):
+        with pytest.raises(DataError, match=said):
+            Checkpoints(folder, **options)
+
+    def test_what_to_watch(self):
+        with pytest.raises(DataError, match="watch must be 'score' or 'error'"):
+            fit(watch="loss")
+
+    def test_fewer_epochs_than_are_done(self, folder):
+        fit(checkpoint=folder)
+        with pytest.raises(CheckpointError, match="is from epoch 12, and epochs=5; give more epochs"):
+            fit(checkpoint=folder, resume=True, epochs=5)
+
+    @pytest.mark.parametrize("said", OTHER)
+    def test_another_training(self, folder, said):
+        fit(checkpoint=folder, epochs=3)
+        (path,) = checkpoints_in(folder)
+        with pytest.raises(CheckpointError) as caught:
+            fit(checkpoint=folder, resume=True, **OTHER[said])
+        start, difference, mend = re.split(
+            " is of another training: |. Give what was given before, ", str(caught.value)
+        )
+        assert (start, mend) == (str(path), "or another folder")
+        assert re.search(said, difference)
+        assert checkpoints_in(folder) == [path]
+
+    def test_settings_as_json(self):
+        assert name_of(np.float32(0.5)) == 0.5
+        assert name_of(Steps({0: 1.0})) == "Steps(values={0: 1.0})"
+        assert name_of(close) == "close"
+        assert name_of(re.compile("a").match) == "Pattern.match"
+        assert name_of(np.ones((2, 1))) == fingerprint(np.ones((2, 1)))
+
+    def test_fingerprints_are_of_all_values_in_their_order(self, monkeypatch):
+        x = np.arange(60.0).reshape(20, 3)
+        whole = fingerprint(x)
+        monkeypatch.setattr(checkpoints, "_BYTES_AT_ONCE", 100)
+        assert fingerprint(x) == fingerprint(np.asfortranarray(x)) == whole
+        assert whole["shape"] == [20, 3]
+        for changed in (x[::-1], x.T.reshape(20, 3), np.where(x == 59.0, 0.0, x)):
+            assert fingerprint(changed) != whole
+
+
+# --- the files ---
+
+
+@pytest.fixture
+def kept(folder):
+    """Checkpoints of three epochs."""
+    fit(checkpoint=always(folder), epochs=3)
+    return checkpoints_in(folder)
+
+
+def contents(path):
+    with safetensors.safe_open(path, framework="numpy") as file:
+        return json.loads(file.metadata()["gpubp_checkpoint"]), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+
+
+def forge(path, header, arrays, *, sign=True):
+    """Write a file as a keeper would, its checksum right for whatever is in it."""
+    if sign:
+        header["arrays"] = {name: {"shape": [*each.shape], "dtype": each.dtype.name} for name, each in arrays.items()}
+        header.pop("sha256", None)
+        header["sha256"] = digest(header, *(arrays[name] for name in sorted(arrays)))
+    path.write_bytes(safetensors.numpy.save(arrays, {"gpubp_checkpoint": canonical(header)}))
+
+
+class TestFiles:
+    def test_hold_data_and_no_code(self, kept):
+        header, arrays = contents(kept[-1])
+        assert set(header) == {"format", "version", "settings", "standing", "order", "arrays", "sha256"}
+        assert {"theta", "state.first", "state.second", "history.error", "best", "diverged"} <= set(arrays)
+        assert header["standing"]["state"] == {"state.updates": 9}
+        assert header["order"]["bit_generator"] == "PCG64"
+        with pytest.raises(pickle.UnpicklingError):
+            pickle.loads(kept[-1].read_bytes())
+
+    def test_equal_runs_give_equal_files_but_for_the_seconds(self, kept, tmp_path):
+        fit(checkpoint=always(tmp_path / "again"), epochs=3)
+        for path, other in zip(kept, checkpoints_in(tmp_path / "again"), strict=True):
+            (one, arrays), (two, others) = contents(path), contents(other)
+            for header, held in ((one, arrays), (two, others)):
+                del header["standing"]["seconds"], header["sha256"], held["history.seconds"]
+            assert one == two
+            assert all(np.array_equal(arrays[name], others[name]) for name in arrays)
+
+    def damage(self, how, path):
+        content = path.read_bytes()
+        header, arrays = contents(path)
+        if how == "empty":
+            path.write_bytes(b"")
+        elif how == "cut off":
+            path.write_bytes(content[:-9])
+        elif how == "one bit":
+            path.write_bytes(content[:-9] + bytes([content[-9] ^ 1]) + content[-8:])
+        elif how == "header":
+            forge(path, {**header, "standing": {**header["standing"], "epoch": 2}}, arrays, sign=False)
+        elif how == "text":
+            path.write_text("no checkpoint")
+        elif how == "foreign":
+            path.write_bytes(safetensors.numpy.save({"theta": np.ones(3)}))
+        elif how == "folder":
+            path.unlink()
+            path.mkdir()
+        elif how == "one array less":
+            arrays.pop("theta")
+            forge(path, header, arrays, sign=False)
+
+    @pytest.mark.parametrize(
+        ("how", "said"),
+        [
+            ("empty", "is truncated or damaged"),
+            ("cut off", "is truncated or damaged"),
+            ("one bit", "checksum does not match"),
+            ("header", "checksum does not match"),
+            ("text", "is truncated or damaged"),
+            ("foreign", "no checkpoint of gpubp"),
+            ("folder", "cannot be read|damaged"),
+            ("one array less", "does not describe it"),
+        ],
+    )
+    def test_one_before_is_taken_where_the_newest_is_damaged(self, kept, folder, how, said):
+        self.damage(how, kept[-1])
+        pattern = rf"{kept[-1].name} .*({said}).*; training goes on from {kept[-2].name} instead"
+        with pytest.warns(CheckpointWarning, match=pattern):
+            gone_on = fit(checkpoint=always(folder, keep=1), epochs=4, resume=True)
+        assert_same(gone_on, fit(epochs=4))
+        assert sorted(os.listdir(folder)) == [
+            "checkpoint-00000003-00000.safetensors.damaged",
+            "checkpoint-00000004-00000.safetensors",
+        ]
+
+    def test_none_is_whole(self, kept, folder):
+        for path in kept:
+            self.damage("cut off", path)
+        with pytest.raises(CheckpointError, match=r"no checkpoint in .* is whole: .*00003.*00002.*00001") as caught:
+            fit(checkpoint=folder, resume=True)
+        assert "train anew with another folder" in str(caught.value)
+        assert checkpoints_in(folder) == kept
+
+    def test_of_a_newer_format(self, kept, folder):
+        header, arrays = contents(kept[-1])
+        forge(kept[-1], {**header, "format": 2, "version": "9.9"}, arrays)
+        with pytest.raises(CheckpointError, match=r"has the format 2, from gpubp 9.9; .* pip install --upgrade gpubp"):
+            fit(checkpoint=folder, resume=True)
+
+    @pytest.mark.parametrize(
+        ("change", "said"),
+        [
+            (lambda h, a: a.pop("state.second"), "lacks state.second"),
+            (lambda h, a: a.update({"state.first": np.zeros(3)}), r"holds state.first as \(3,\) of float64, where"),
+            (lambda h, a: a.update({"theta": a["theta"].astype("float32")}), "holds theta as .* of float32, where"),
+            (lambda h, a: a.update(more=np.zeros(3)), "holds what does not belong to it: more"),
+            (lambda h, a: h["standing"]["state"].clear(), "holds None as state.updates, where a number such as 0"),
+            (lambda h, a: h["standing"]["state"].update({"state.updates": 1.5}), "holds 1.5 as state.updates"),
+            (lambda h, a: h["standing"].pop("stale"), "does not hold the numbers epoch, parts_done"),
+            (lambda h, a: h["standing"].update(epoch="1"), "does not hold the numbers epoch, parts_done"),
+            (lambda h, a: h["standing"].update(epoch=-1), "does not hold the numbers epoch, parts_done"),
+            (lambda h, a: a.update(diverged=np.zeros(2, bool)), r"holds diverged as \(2,\)"),
+            (lambda h, a: a.update({"history.error": np.zeros((3, 2))}), r"holds history.error as \(3, 2\)"),
+        ],
+    )
+    def test_what_does_not_fit_is_not_trusted(self, kept, folder, change, said):
+        header, arrays = contents(kept[-1])
+        change(header, arrays)
+        forge(kept[-1], header, arrays)
+        with pytest.raises(CheckpointError, match=rf"{re.escape(str(kept[-1]))} .*{said}"):
+            fit(checkpoint=folder, resume=True)
+
+    def test_numbers_of_networks_that_there_are_not(self, folder):
+        fit(checkpoint=folder, **STACK, until=close)
+        (path,) = checkpoints_in(folder)
+        header, arrays = contents(path)
+        arrays["stack.left"] = arrays["stack.left"] + 4
+        forge(path, header, arrays)
+        with pytest.raises(CheckpointError, match="holds numbers of networks that there are not"):
+            fit(checkpoint=folder, **STACK, until=close, resume=True)
+
+    def test_may_be_moved(self, kept, folder, tmp_path):
+        shutil.copytree(folder, tmp_path / "elsewhere")
+        assert_same(fit(checkpoint=tmp_path / "elsewhere", resume=True), fit())
+
+
+def test_divergence_is_told_again(folder):
+    options = TRAININGS["diverges"]
+    for resume in (False, True):
+        with pytest.warns(DivergenceWarning):
+            assert fit(checkpoint=folder, resume=resume, **options).stop_reason == "diverged"
+
+
+def test_the_names_sort_as_they_came(tmp_path):
+    names = [f"checkpoint-{epoch:08}-{part:05}.safetensors" for epoch, part in ((9, 0), (9, 2), (10, 0), (10**8, 1))]
+    for name in reversed(names):
+        Path(tmp_path, name).touch()
+    assert [path.name for path in checkpoints_in(tmp_path)] == names

@@ -1,0 +1,376 @@
+"""What goes wrong in the middle of long runs: killed processes, full disks, lost memory, files that change.
+
+Each fault is told in words, and nothing that had been written is lost.
+"""
+
+import errno
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import gpubp
+from gpubp import Checkpoints, Network, loop, persistence, standing, tabular, train
+from gpubp.__main__ import main
+from gpubp.checkpoints import checkpoints_in
+from gpubp.descent import adam
+from gpubp.errors import CheckpointError, CheckpointWarning, DataError
+from gpubp.persistence import load_model
+from gpubp.tabular import TableFit, fit_table, prepare_table
+
+ROOT = Path(gpubp.__file__).parents[1]
+NETWORK = Network((3, 4, 2), hidden="tanh")
+UNIX = pytest.mark.skipif(os.name == "nt", reason="signals are sent in another way on Windows")
+FULL = "No space left on device"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tmp_path / "kept"
+
+
+def fit(**options):
+    rng = np.random.default_rng(0)
+    x, d = rng.normal(size=(20, 3)), rng.uniform(size=(20, 2))
+    how = {"epochs": 9, "batch_size": 8, "rule": adam(0.01), "dtype": "float64", "device": "cpu"} | options
+    return train(NETWORK, x, d, **how)
+
+
+def always(folder):
+    return Checkpoints(folder, every_seconds=0.0)
+
+
+def epochs_kept(folder):
+    return [int(path.name[11:19]) for path in checkpoints_in(folder)]
+
+
+def assert_same(one, other):
+    np.testing.assert_array_equal(one.theta, other.theta)
+    np.testing.assert_array_equal(one.history.error, other.history.error)
+    assert (one.stop_reason, one.best_epoch) == (other.stop_reason, other.best_epoch)
+
+
+# --- killed ---
+
+
+@UNIX
+def test_what_is_killed_at_any_moment_ends_with_the_same_bits():
+    command = [sys.executable, "-m", "benchmarks.kills", "--kills", "10", "--epochs", "15", "--longest", "0.08"]
+    environment = {**os.environ, "GPUBP_COMPILED": "never", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
+    seen = {line.rpartition(" ")[0].strip(): int(line.rpartition(" ")[2]) for line in done.stdout.splitlines()}
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert seen["kills"] == 10
+    assert seen["compared"] > 3
+    assert seen["differences"] == 0
+
+
+# --- disks ---
+
+
+@pytest.fixture
+def disk(monkeypatch):
+    """A disk that can be made full: whatever is written to it then fails as a full one does."""
+    state = {"full": False, "error": errno.ENOSPC}
+    fsync = os.fsync
+
+    def fails(file):
+        if state["full"]:
+            raise OSError(state["error"], os.strerror(state["error"]))
+        fsync(file)
+
+    monkeypatch.setattr(persistence.os, "fsync", fails)
+    return state
+
+
+def test_on_a_full_disk_training_goes_on_and_tries_again(disk, folder):
+    def fill(seen):
+        disk["full"] = 3 <= seen.epoch < 7
+
+    with pytest.warns(CheckpointWarning) as caught:
+        ended = fit(checkpoint=Checkpoints(folder, 0.0, keep=9), callbacks=[fill])
+    (warning,) = caught
+    pattern = rf"no checkpoint could be written to {re.escape(str(folder))}: {FULL}; training goes on, and it is tried"
+    assert re.match(pattern, str(warning.message))
+    assert epochs_kept(folder) == [1, 2, 7, 8, 9]
+    assert len(os.listdir(folder)) == 5  # nothing half written
+    assert_same(ended, fit())
+
+
+def test_a_disk_that_is_full_again_is_told_again(disk, folder):
+    def fill(seen):
+        disk["full"] = seen.epoch in (2, 5)
+
+    with pytest.warns(CheckpointWarning) as caught:
+        fit(checkpoint=always(folder), callbacks=[fill])
+    assert len(caught) == 2
+
+
+def test_where_the_last_checkpoint_does_not_fit_what_was_learned_is_in_the_error(disk, folder):
+    def fill(seen):
+        disk["full"] = seen.epoch >= 5
+
+    with (
+        pytest.warns(CheckpointWarning),
+        pytest.raises(CheckpointError, match=f"the last checkpoint could not be written to .*: {FULL}") as caught,
+    ):
+        fit(checkpoint=always(folder), callbacks=[fill])
+    assert_same(caught.value.fit, fit())
+    assert epochs_kept(folder) == [2, 3, 4]
+    disk["full"] = False
+    assert_same(fit(checkpoint=always(folder), resume=True), fit())
+
+
+@pytest.mark.parametrize("error", [errno.EROFS, errno.EACCES, errno.ENOSPC])
+def test_a_folder_that_nothing_can_be_written_to_is_refused_before_training(disk, folder, error):
+    disk |= {"full": True, "error": error}
+    with pytest.raises(DataError, match=rf"no checkpoint can be written to .*: {os.strerror(error)}; mend it"):
+        fit(checkpoint=folder, callbacks=[lambda seen: pytest.fail("it trains")])
+    assert os.listdir(folder) == []
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="nothing is forbidden to this user")
+def test_a_folder_that_may_not_be_written_to(folder):
+    folder.mkdir(mode=0o500)
+    with pytest.raises(DataError, match=r"no checkpoint can be written to .*: Permission denied"):
+        fit(checkpoint=folder)
+
+
+def test_a_file_is_no_folder(folder):
+    folder.write_text("mine")
+    for place in (folder, folder / "below"):
+        with pytest.raises(DataError, match=r"no checkpoint can be written to .*(File exists|Not a directory|exist)"):
+            fit(checkpoint=place)
+    assert folder.read_text() == "mine"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="mounts as Linux does")
+def test_a_disk_that_is_really_full(tmp_path):
+    """Room for one checkpoint of 4 KiB and a little, on a file system of its own."""
+    (place := tmp_path / "small").mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24k", "tmpfs", place], capture_output=True, text=True)
+    if mounted.returncode:
+        pytest.skip(f"nothing may be mounted here: {mounted.stderr.strip()}")
+    try:
+        with pytest.warns(CheckpointWarning, match=FULL), pytest.raises(CheckpointError, match=FULL) as caught:
+            fit(checkpoint=Checkpoints(place / "kept", 0.0, keep=50))
+        kept = epochs_kept(place / "kept")
+        assert kept
+        assert_same(caught.value.fit, fit())
+        for path in checkpoints_in(place / "kept")[:-1]:
+            path.unlink()
+        assert_same(fit(checkpoint=Checkpoints(place / "kept", 0.0, keep=1), resume=True), fit())
+    finally:
+        subprocess.run(["umount", place], check=True)
+
+
+# --- memory ---
+
+
+def test_memory_that_runs_out_leaves_the_last_checkpoint(monkeypatch, folder):
+    sweep, taken = loop._sweep, []
+
+    def runs_out(*given):
+        taken.append(given)
+        if len(taken) == 6:
+            raise MemoryError("Unable to allocate 8.00 GiB for an array")
+        return sweep(*given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "_sweep", runs_out)
+        with pytest.raises(MemoryError, match=r"Unable to allocate 8\.00 GiB") as caught:
+            fit(checkpoint=folder)
+    (path,) = checkpoints_in(folder)
+    assert epochs_kept(folder) == [5]
+    assert caught.value.__notes__ == [f"resume goes on from {path}"]
+    assert_same(fit(checkpoint=folder, resume=True), fit())
+
+
+def test_too_little_memory_for_a_checkpoint_is_no_end(monkeypatch, folder):
+    to_data, times = standing.to_data, []
+
+    def runs_out(now):
+        times.append(now)
+        if len(times) == 4:
+            raise MemoryError
+        return to_data(now)
+
+    monkeypatch.setattr(gpubp.checkpoints, "to_data", runs_out)
+    with pytest.warns(CheckpointWarning, match="there is not enough memory; training goes on"):
+        ended = fit(checkpoint=Checkpoints(folder, 0.0, keep=9))
+    assert epochs_kept(folder) == [1, 2, 3, 5, 6, 7, 8, 9]
+    assert_same(ended, fit())
+
+
+# --- tables and the command line ---
+
+
+@pytest.fixture
+def shop(tmp_path, monkeypatch):
+    """A table in a file, in a folder to work in."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("GPUBP_DEVICE", raising=False)
+    rng = np.random.default_rng(0)
+    rows = [
+        f"{age},{income:.3f},{'yes' if income > 30 else 'no'}"
+        for age, income in zip(rng.integers(18, 80, 60), rng.normal(30.0, 10.0, 60), strict=True)
+    ]
+    Path("shop.csv").write_text("\n".join(["age,income,buys", *rows]) + "\n")
+    return Path("shop.csv")
+
+
+TABLE = {"hidden_sizes": (5,), "epochs": 8, "device": "cpu", "patience": 3}
+ARGUMENTS = ("train", "shop.csv", "--hidden", "5", "--device", "cpu", "--no-picture", "--patience", "0")
+
+
+def of_table(path, folder, *, every=0.0, **options):
+    return fit_table(prepare_table(path), checkpoint=Checkpoints(folder, every), **TABLE | options)
+
+
+class TestTables:
+    def test_goes_on(self, shop, folder):
+        expected = fit_table(prepare_table(shop), **TABLE)
+        of_table(shop, folder, epochs=3)
+        result = of_table(shop, folder, resume=True)
+        assert_same(result.fit, expected.fit)
+        assert result.scores == expected.scores
+        assert len(result.fit.history.validation_score) == 8
+        assert result.fit.history.validation_score == expected.fit.history.validation_score
+        np.testing.assert_array_equal(result.model.theta, expected.model.theta)
+
+    @pytest.mark.parametrize(
+        ("change", "said"),
+        [
+            (lambda text: text.replace(",no", ",yes", 1), "x has other values|d has other values"),
+            (lambda text: "\n".join(text.splitlines()[:-20]), r"x was \[42, 2\] of float32, is \[28, 2\]"),
+            (lambda text: text + "33,33.3,yes\n", "x was|x has other values"),
+        ],
+        ids=["another value", "ends early", "a row more"],
+    )
+    def test_a_file_that_has_changed(self, shop, folder, change, said):
+        of_table(shop, folder, epochs=3)
+        before = checkpoints_in(folder)
+        shop.write_text(change(shop.read_text()))
+        with pytest.raises(CheckpointError, match=f"is of another training: .*({said})"):
+            of_table(shop, folder, resume=True)
+        assert checkpoints_in(folder) == before
+
+    def test_what_was_learned_from_a_table_is_in_the_error(self, shop, folder, disk):
+        full = [lambda seen: disk.__setitem__("full", seen.epoch >= 5)]
+        with pytest.warns(CheckpointWarning), pytest.raises(CheckpointError, match=FULL) as caught:
+            of_table(shop, folder, callbacks=full)
+        assert isinstance(caught.value.fit, TableFit)
+        assert caught.value.fit.scores == fit_table(prepare_table(shop), **TABLE).scores
+
+
+SLOW = """
+import signal, sys, time
+from gpubp import __main__
+from gpubp.cli import progress
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have it ignored
+progress._look_away = lambda seen: time.sleep(0.002)
+sys.exit(__main__.main())
+"""
+
+
+@pytest.fixture
+def run(capsys, shop):
+    """Run a command in this process: the exit code, stdout and stderr."""
+
+    def run(*arguments):
+        code = main([*ARGUMENTS, *map(str, arguments)])
+        return code, *capsys.readouterr()
+
+    return run
+
+
+class TestCommand:
+    def test_goes_on(self, run, folder):
+        assert run("--epochs", 6, "-o", "whole.safetensors")[0] == 0
+        assert run("--epochs", 3, "--checkpoint", folder, "-o", "resumed.safetensors")[0] == 0
+        code, out, err = run("--epochs", 6, "--checkpoint", folder, "--resume", "-o", "resumed.safetensors")
+        assert code == 0
+        assert f"kept in    {folder}, from checkpoint-00000003-00000.safetensors on\n" in err
+        assert "6 epochs" in out
+        whole, resumed = load_model("whole.safetensors"), load_model("resumed.safetensors")
+        np.testing.assert_array_equal(resumed.theta, whole.theta)
+        assert resumed.about == whole.about
+
+    @pytest.mark.parametrize(
+        ("arguments", "said"),
+        [
+            (["--resume"], "error: --resume needs the folder to go on from: give --checkpoint FOLDER"),
+            (["--checkpoint", "kept"], "error: kept holds checkpoints of another training, "),
+            (["--checkpoint", "kept", "--resume", "--seed", "7"], "is of another training: x has other values"),
+            (["--checkpoint", "shop.csv"], "error: no checkpoint can be written to shop.csv: "),
+        ],
+    )
+    def test_faults_in_one_line(self, run, arguments, said):
+        assert run("--epochs", 2, "--checkpoint", "kept", "--quiet")[0] == 0
+        code, out, err = run("--epochs", 2, "--quiet", *arguments)
+        assert (code, out) == (2, "")
+        assert said in err
+        assert len(err.splitlines()) == 1
+
+    def test_a_damaged_checkpoint_is_noted(self, run, folder):
+        assert run("--epochs", 3, "--checkpoint", folder, "--every", 0)[0] == 0
+        newest = checkpoints_in(folder)[-1]
+        newest.write_bytes(newest.read_bytes()[:-1])
+        code, _, err = run("--epochs", 4, "--checkpoint", folder, "--resume", "--quiet")
+        assert code == 0
+        assert err.startswith("note: of the checkpoints in ")
+        assert "training goes on from checkpoint-00000002-00000.safetensors instead" in err
+
+    def test_a_full_disk_at_the_end_leaves_the_model(self, run, folder, disk, monkeypatch):
+        monkeypatch.setattr("gpubp.cli.progress._look_away", lambda seen: disk.__setitem__("full", seen.epoch == 3))
+        released = tabular.Model  # made between the last checkpoint and the model file
+
+        def released_disk(*given):
+            disk["full"] = False
+            return released(*given)
+
+        monkeypatch.setattr(tabular, "Model", released_disk)
+        code, out, err = run("--epochs", 3, "--checkpoint", folder)
+        assert code == 2
+        assert re.search(rf"error: the last checkpoint could not be written to .*: {FULL}; shop.safetensors holds", err)
+        assert "accuracy" in out
+        assert load_model("shop.safetensors").about["training"]["epochs"] == 3
+
+    @UNIX
+    @pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGINT", 130)])
+    def test_a_signal_leaves_a_checkpoint(self, run, shop, folder, name, code):
+        whole = run("--epochs", 400, "-o", "whole.safetensors")
+        assert whole[0] == 0
+        arguments = [*ARGUMENTS, "--epochs", "400", "--checkpoint", str(folder), "--every", "0.01"]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        command = [sys.executable, "-c", SLOW, *arguments]
+        with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, env=environment) as running:
+            while running.poll() is None and not checkpoints_in(folder):
+                time.sleep(0.005)
+            running.send_signal(getattr(signal, name))
+            err = running.stderr.read().decode()
+        assert running.returncode == code, err
+        assert "Traceback" not in err
+        assert "the same command with --resume goes on from there" in err
+        assert 0 < epochs_kept(folder)[-1] < 400
+        assert run("--epochs", 400, "--checkpoint", folder, "--resume")[0] == 0
+        np.testing.assert_array_equal(load_model("shop.safetensors").theta, load_model("whole.safetensors").theta)
+
+    def test_memory_that_runs_out_is_told_with_the_way_on(self, run, folder, monkeypatch):
+        def runs_out(seen):
+            if seen.epoch == 3:
+                raise MemoryError("Unable to allocate")
+
+        monkeypatch.setattr("gpubp.cli.progress._look_away", runs_out)
+        code, _, err = run("--epochs", 5, "--checkpoint", folder, "--quiet")
+        (path,) = checkpoints_in(folder)
+        assert code == 2
+        assert "there is not enough memory" in err
+        assert f"resume goes on from {path}" in err

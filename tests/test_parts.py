@@ -1,0 +1,212 @@
+"""Epochs that come in parts: the same batches in the same places, and the same bits wherever an epoch is cut."""
+
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gpubp import cpu
+from gpubp.backend import choose_backend
+from gpubp.batches import ArrayBatches, Batch, CutBatches, Orders, Parts, cut, parts_left
+from gpubp.descent import adam, momentum
+from gpubp.initialization import initial_weights
+from gpubp.loop import Plan, begin, run
+from gpubp.network import Network
+from gpubp.schedules import InverseScaling
+from gpubp.step import Objective, Position
+from gpubp.sweep import make_sweep
+
+BACKEND = choose_backend("cpu")
+NETWORK = Network((3, 5, 2), hidden="tanh")
+N_CASES, SIZE = 23, 4
+FORMS = [
+    "never",
+    pytest.param("always", marks=pytest.mark.skipif(not cpu.numba_works(), reason="numba is not installed")),
+]
+
+
+@pytest.fixture(params=FORMS)
+def form(request, monkeypatch):
+    """The steps one by one, and compiled."""
+    monkeypatch.setenv(cpu.ENVIRONMENT_VARIABLE, request.param)
+
+
+def cases(n_cases=N_CASES, *, weighed=False):
+    rng = np.random.default_rng(0)
+    weights = rng.uniform(0.5, 2.0, n_cases) if weighed else None
+    return Batch(rng.normal(size=(n_cases, 3)), rng.uniform(size=(n_cases, 2)), weights)
+
+
+def batches(n_cases=N_CASES, size=SIZE, *, shuffled=True, weighed=False):
+    order = np.random.default_rng(1).permutation(n_cases) if shuffled else None
+    return ArrayBatches(BACKEND, cases(n_cases, weighed=weighed), size, order)
+
+
+# --- the cuts ---
+
+
+@given(n_cases=st.integers(1, 3000), size=st.integers(1, 80), n_steps=st.integers(1, 12))
+def test_places_are_the_same_numbers_wherever_an_epoch_is_cut(n_cases, size, n_steps):
+    whole = ArrayBatches(BACKEND, Batch(np.empty((n_cases, 1)), np.empty((n_cases, 1))), size)
+    parts = list(CutBatches(whole, n_steps))
+    of_parts = [cut(part.n_cases, size, part.begins, part.spans) for part in parts]
+    for found, wanted in zip(map(np.concatenate, zip(*of_parts, strict=True)), cut(n_cases, size), strict=True):
+        np.testing.assert_array_equal(found, wanted)
+    np.testing.assert_array_equal(np.concatenate([part.order for part in parts]), np.arange(n_cases))
+    assert min(part.n_cases for part in parts) >= min(n_cases, size * n_steps)
+
+
+def test_a_part_of_a_stream_knows_its_place():
+    """Windows of 10 and of 30 cases, the first of which is a quarter of the epoch."""
+    np.testing.assert_array_equal(cut(30, 10, 0.25, 0.75)[1], [0.25, 0.5, 0.75])
+    assert [place for place, _ in replace(batches(10, 99, shuffled=False), begins=0.5, spans=0.25)] == [0.5]
+
+
+@pytest.mark.parametrize("shuffled", [True, False])
+def test_parts_hold_the_batches_of_the_whole(shuffled):
+    whole = batches(shuffled=shuffled)
+    in_parts = [batch for part in CutBatches(whole, 2) for batch in part]
+    assert [place for place, _ in in_parts] == [place for place, _ in whole]
+    for (_, one), (_, other) in zip(in_parts, whole, strict=True):
+        np.testing.assert_array_equal(one.x, other.x)
+        np.testing.assert_array_equal(one.d, other.d)
+
+
+def test_what_is_left_after_some_parts():
+    parts = CutBatches(batches(), 1)
+    assert isinstance(parts, Parts)
+    orders = [part.order.tolist() for part in parts]
+    assert len(orders) == 5  # of six batches, the last of which is too small to be a part
+    assert [part.order.tolist() for part in parts_left(parts, 3)] == orders[3:]
+    assert [part.order.tolist() for part in parts.after(1).after(2)] == orders[3:]
+    assert list(parts.after(5)) == []
+
+
+def test_batches_that_come_in_no_parts_are_one():
+    whole = batches()
+    assert not isinstance(whole, Parts)
+    assert list(parts_left(whole, 0)) == [whole]
+
+
+@pytest.mark.parametrize("bits", ["PCG64", "MT19937", "Philox", "SFC64"])
+def test_orders_are_drawn_again_from_where_they_were(bits):
+    def orders():
+        return Orders(np.random.Generator(getattr(np.random, bits)(3)))
+
+    one, other = orders(), orders()
+    one.draw(50)
+    drawn = [one.draw(50) for _ in range(3)]
+    states = one.state(of_present=True), one.state()
+    drawn.append(one.draw(50))
+    for state, order in zip(states, drawn[2:], strict=True):
+        other.go_back_to(state)
+        np.testing.assert_array_equal(other.draw(50), order)
+
+
+# --- sweeps ---
+
+
+@pytest.mark.usefixtures("form")
+@pytest.mark.parametrize("n_networks", [None, 3])
+@pytest.mark.parametrize(("shuffled", "weighed"), [(True, False), (False, True)])
+def test_sweeps_of_parts_take_the_steps_of_one_sweep(n_networks, shuffled, weighed):
+    whole, rule, ends = batches(shuffled=shuffled, weighed=weighed), adam(InverseScaling(0.1)), []
+    theta = initial_weights(NETWORK, 0 if n_networks is None else range(n_networks), dtype="float64")
+    for parts in ([whole], CutBatches(whole, 1), CutBatches(whole, 2)):
+        sweep = make_sweep(BACKEND, Objective(NETWORK, l2=0.1), rule, "float64", SIZE, 10**6, n_networks or 1)
+        position, told = Position(theta, rule.init(np, theta)), []
+        for _ in range(3):
+            told += [sweep(position, part) for part in parts]
+            position.epoch += 1
+        values, weights, sizes = (np.concatenate([getattr(one, of) for one in told]) for of in told[0]._fields[:3])
+        ends.append([position.theta, *position.state, values, weights, sizes])
+    for end in ends[1:]:
+        for found, wanted in zip(end, ends[0], strict=True):
+            np.testing.assert_array_equal(found, wanted)
+
+
+# --- the loop ---
+
+
+def plan(parts=None, *, rule, average="weights", weighed=False, epochs=5, **more):
+    """A plan for epochs in new orders, in parts of so many steps."""
+    rng = np.random.default_rng(2)
+
+    def next_batches():
+        whole = replace(batches(weighed=weighed), order=rng.permutation(N_CASES))
+        return whole if parts is None else CutBatches(whole, parts)
+
+    sweep = make_sweep(BACKEND, Objective(NETWORK, average is not None), rule, "float64", SIZE, 10**6)
+    return Plan(BACKEND, NETWORK, sweep, next_batches, epochs, average, **more)
+
+
+def position(rule, seed=0):
+    theta = initial_weights(NETWORK, seed, dtype="float64")
+    return Position(theta, rule.init(np, theta), own_state=True)
+
+
+@pytest.mark.usefixtures("form")
+@pytest.mark.parametrize("seed", [0, (0, 1)])
+@pytest.mark.parametrize(("average", "weighed"), [("weights", True), ("cases", True), (None, False)])
+def test_the_error_of_an_epoch_is_the_same_in_parts(average, weighed, seed):
+    rule = momentum(0.01)
+    how = {"rule": rule, "average": average, "weighed": weighed}
+    whole, *others = (run(plan(parts, **how), position(rule, seed)) for parts in (None, 1, 2, 3))
+    for other in others:
+        np.testing.assert_array_equal(other.theta, whole.theta)
+        np.testing.assert_array_equal(other.history.error, whole.history.error)
+
+
+def test_where_it_stands_is_given_away_between_parts_and_after_each_epoch():
+    rule, stood = momentum(0.01), []
+    outcome = run(plan(2, rule=rule, epochs=2, keep=stood.append), position(rule))
+    assert [(one.position.epoch, one.position.parts_done) for one in stood] == [(0, 1), (1, 0), (1, 1), (2, 0)]
+    assert [one.n_noted for one in stood] == [0, 1, 1, 2]
+    np.testing.assert_array_equal(stood[-1].position.theta, outcome.theta)
+    assert stood[0].position.sums.n_cases == 2 * SIZE
+    assert stood[1].position.sums.values == 0.0
+
+
+@pytest.mark.usefixtures("form")
+def test_what_was_given_away_stays_as_it_was():
+    rule, stood, copies = adam(0.01), [], []
+
+    def keep(standing):
+        stood.append(standing)
+        copies.append([np.array(part) for part in (standing.position.theta, *standing.position.state)])
+
+    run(plan(1, rule=rule, epochs=2, keep=keep), position(rule))
+    for standing, copy in zip(stood, copies, strict=True):
+        for part, before in zip((standing.position.theta, *standing.position.state), copy, strict=True):
+            np.testing.assert_array_equal(part, before)
+
+
+def test_networks_that_are_all_beyond_the_finite_numbers_end_an_epoch_early():
+    rule, taken = momentum(0.01), []
+    start = position(rule)
+    start.theta[0] = np.nan
+    planned = plan(1, rule=rule)
+    told = replace(planned, sweep=lambda *given: (taken.append(1), planned.sweep(*given))[1])
+    assert run(told, start).stop_reason == "diverged"
+    assert len(taken) == 1
+
+
+def test_a_run_that_goes_on_stops_where_it_would_have_stopped():
+    rule, stood = momentum(0.01), []
+    planned = partial(plan, rule=rule, epochs=3)
+    run(planned(keep=stood.append), position(rule))
+    assert run(planned(), stood[-1]).stop_reason == "epochs"
+    assert stood[-1].position.epoch == 3
+    assert len(run(planned(epochs=4), stood[-1]).history.error) == 4
+
+
+def test_the_beginning():
+    start = position(rule := momentum(0.01))
+    standing = begin(plan(rule=rule), start)
+    assert standing.position is start
+    assert standing.best.theta is None
+    assert standing.stack is None
+    assert not standing.diverged
