@@ -389,7 +389,7 @@ class Keeper:
 
 
 def _cause(error: OSError | MemoryError) -> str:
-    return str(getattr(error, "strerror", None) or error or "there is not enough memory")
+    return getattr(error, "strerror", None) or str(error) or "there is not enough memory"
 
 
 def _as_json(settings: Mapping[str, Any]) -> Settings:
