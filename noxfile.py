@@ -38,7 +38,7 @@ def typecheck(session):
 @nox.session
 def tests(session):
     """The suite on NumPy, all of it compiled that can be, and on array-api-strict."""
-    session.install(*group("test"), "-e", ".[cli,fast]")
+    session.install(*group("test"), "-e", ".[cli,fast,onnx]")
     session.run("pytest", *session.posargs, env={"GPUBP_COMPILED": "always"})
 
 
@@ -51,8 +51,9 @@ def tests_min(session):
     if sys.version_info >= (3, 13):
         session.skip("the lowest versions need Python 3.11 or 3.12")
     project = PYPROJECT["project"]
+    extras = project["optional-dependencies"]
     session.install(
-        *group("test"), "-e", ".[cli]", *lowest(project["dependencies"] + project["optional-dependencies"]["cli"])
+        *group("test"), "-e", ".[cli,onnx]", *lowest(project["dependencies"] + extras["cli"] + extras["onnx"])
     )
     # old releases beside new ones warn of each other's deprecated parts
     session.run("pytest", "-W", "ignore::DeprecationWarning", *session.posargs)
@@ -83,7 +84,7 @@ def tests_cuda(session, cuda):
 @nox.session
 def examples(session):
     """Every script under examples/, start to end."""
-    session.install(".[cli]", "pandas>=2.2")
+    session.install(".[cli,onnx]", "pandas>=2.2")
     for script in session.posargs or sorted(Path("examples").glob("*.py")):
         session.run("python", "-W", "error", script, env={"GPUBP_DEVICE": "cpu"})
 

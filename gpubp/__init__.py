@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from gpubp.estimators import MLPEnsembleClassifier as MLPEnsembleClassifier
     from gpubp.estimators import MLPEnsembleRegressor as MLPEnsembleRegressor
     from gpubp.estimators import MLPRegressor as MLPRegressor
+    from gpubp.export import to_onnx as to_onnx
     from gpubp.gradient_check import check_gradient as check_gradient
     from gpubp.initialization import initial_weights as initial_weights
     from gpubp.network import Network as Network
@@ -67,6 +68,7 @@ _PUBLIC = {
         *("LossCurveDisplay", "MLPClassifier", "MLPRegressor"),
         *("MLPEnsembleClassifier", "MLPEnsembleRegressor"),
     ),
+    "export": ("to_onnx",),
     "gradient_check": ("check_gradient",),
     "initialization": ("initial_weights",),
     "network": ("Network",),

@@ -14,19 +14,17 @@ from gpubp.checkpoints import Checkpoints
 from gpubp.data.files import Column, Table, read_table, table_from_mapping
 from gpubp.data.preprocessing import (
     ClassTarget,
-    NumberTarget,
     Preprocessing,
     apply,
     decode_probabilities,
     decode_target,
     encode_target,
-    feature_names,
     fit_preprocessing,
-    from_json,
+    preprocessing_of,
     to_json,
 )
 from gpubp.descent import Rule, adam
-from gpubp.errors import CheckpointError, DataError, ModelFileError
+from gpubp.errors import CheckpointError, DataError
 from gpubp.loop import Callback
 from gpubp.losses import loss as loss_named
 from gpubp.network import Network
@@ -379,28 +377,6 @@ def decoded(preprocessing: Preprocessing, y: np.ndarray) -> dict[str, Column]:
     if isinstance(preprocessing.target, ClassTarget):
         predictions |= decode_probabilities(preprocessing, y)
     return predictions
-
-
-def preprocessing_of(model: Model) -> Preprocessing:
-    """Read a model's preprocessing and compare it with its network.
-
-    Raises
-    ------
-    ModelFileError
-        If there is none, it is malformed, or it does not fit.
-    """
-    if model.preprocessing is None:
-        raise ModelFileError("the model has no preprocessing, so it takes no tables; use gpubp.predict with arrays")
-    preprocessing = from_json(model.preprocessing)
-    target = preprocessing.target
-    n_outputs = len(target.names) if isinstance(target, NumberTarget) else len(target.classes)
-    wanted, got = (len(feature_names(preprocessing)), n_outputs), (model.network.sizes[0], model.network.sizes[-1])
-    if wanted != got:
-        raise ModelFileError(
-            f"the model's preprocessing gives {wanted[0]} inputs and {wanted[1]} outputs, its network has {got[0]} "
-            f"and {got[1]}; train the model again"
-        )
-    return preprocessing
 
 
 def score(preprocessing: Preprocessing, d: np.ndarray, y: np.ndarray) -> Scores:

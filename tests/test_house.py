@@ -20,7 +20,7 @@ ROOT = Path(gpubp.__file__).parents[1]
 PACKAGE = ROOT / "gpubp"
 TABLE = ROOT / "docs" / "architecture.md"
 AROUND_THE_CORE = {
-    *("__init__.py", "__main__.py", "cli/", "data/", "tabular.py", "testing.py", "explain/", "plotting/"),
+    *("__init__.py", "__main__.py", "cli/", "data/", "tabular.py", "testing.py", "explain/", "plotting/", "export/"),
     *("doctor.py", "faults.py", "warmup.py", "paper/", "checkpoints.py"),
     *("estimators/", "search/"),
     *("cpu/", "cuda/"),  # the core a second time, for speed: all of it may be left out

@@ -8,6 +8,7 @@ from typer.core import TyperCommand, TyperGroup
 from gpubp._version import __version__
 from gpubp.cli.doctor import doctor
 from gpubp.cli.explain import explain
+from gpubp.cli.export import export
 from gpubp.cli.predict import predict
 from gpubp.cli.reproduce import reproduce
 from gpubp.cli.show import show
@@ -40,7 +41,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (train, predict, show, doctor, explain, reproduce, warmup):
+for command in (train, predict, show, export, doctor, explain, reproduce, warmup):
     app.command(cls=_Command)(command)
 
 

@@ -19,11 +19,11 @@ from gpubp.cli.output import (
     print_note,
 )
 from gpubp.data.files import Column, Table, read_table
-from gpubp.data.preprocessing import Preprocessing, encode_target
+from gpubp.data.preprocessing import Preprocessing, encode_target, preprocessing_of
 from gpubp.errors import DataError
 from gpubp.persistence import load_model, write_whole
 from gpubp.precision import MATMUL_PRECISIONS
-from gpubp.tabular import decoded, outputs, preprocessing_of, score
+from gpubp.tabular import decoded, outputs, score
 
 SUFFIXES = (".csv", ".parquet")
 

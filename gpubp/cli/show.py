@@ -6,10 +6,9 @@ from typing import Annotated, Any
 import typer
 
 from gpubp.cli.output import console, number, print_facts, print_json, print_scores, print_table, shortened
-from gpubp.data.preprocessing import CategoryColumn, ClassTarget, NumberColumn, Preprocessing
+from gpubp.data.preprocessing import CategoryColumn, ClassTarget, NumberColumn, Preprocessing, preprocessing_of
 from gpubp.network import Network
 from gpubp.persistence import Model, format_of, load_model
-from gpubp.tabular import preprocessing_of
 
 MOST_COLUMNS = 12
 

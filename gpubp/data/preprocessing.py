@@ -293,7 +293,7 @@ def decode_target(preprocessing: Preprocessing, y: ArrayLike) -> dict[str, Colum
     """
     outputs, target = _outputs(preprocessing, y), preprocessing.target
     if isinstance(target, ClassTarget):
-        return {target.name: _class_values(target)[outputs.argmax(axis=1)]}
+        return {target.name: class_values(target)[outputs.argmax(axis=1)]}
     numbers = outputs * np.array(target.scales) + np.array(target.means)
     return dict(zip(target.names, numbers.T, strict=True))
 
@@ -560,7 +560,8 @@ def _outputs(preprocessing: Preprocessing, y: ArrayLike) -> NDArray[np.float64]:
     return outputs
 
 
-def _class_values(target: ClassTarget) -> Column:
+def class_values(target: ClassTarget) -> Column:
+    """Give the classes as they are in the user's table, of their own type."""
     if target.kind == "str":
         return np.array(target.classes, dtype=object)
     read: dict[str, Callable[[str], Any]] = {"int": int, "float": float, "bool": lambda label: label == "True"}
@@ -632,11 +633,33 @@ def from_json(data: Any) -> Preprocessing:
     else:
         _check(2 <= len(target.classes) == len(set(target.classes)), "two or more different classes", target.classes)
         try:
-            written = tuple(_as_category(target.name, _class_values(target)))
+            written = tuple(_as_category(target.name, class_values(target)))
         except (ValueError, OverflowError):
             written = ()
         _check(written == target.classes, f"classes of kind {target.kind}", target.classes)
     _check(all(scale > 0 for scale in scales), "scales above 0", scales)
+    return preprocessing
+
+
+def preprocessing_of(model: Any) -> Preprocessing:
+    """Read the preprocessing of a :class:`gpubp.persistence.Model` and compare it with its network.
+
+    Raises
+    ------
+    ModelFileError
+        If there is none, it is malformed, or it does not fit.
+    """
+    if model.preprocessing is None:
+        raise ModelFileError("the model has no preprocessing, so it takes no tables; use gpubp.predict with arrays")
+    preprocessing = from_json(model.preprocessing)
+    target = preprocessing.target
+    n_outputs = len(target.names) if isinstance(target, NumberTarget) else len(target.classes)
+    wanted, got = (len(feature_names(preprocessing)), n_outputs), (model.network.sizes[0], model.network.sizes[-1])
+    if wanted != got:
+        raise ModelFileError(
+            f"the model's preprocessing gives {wanted[0]} inputs and {wanted[1]} outputs, its network has {got[0]} "
+            f"and {got[1]}; train the model again"
+        )
     return preprocessing
 
 

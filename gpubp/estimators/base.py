@@ -37,6 +37,8 @@ from gpubp.estimators.report import report
 from gpubp.estimators.restarts import fit_restarts
 from gpubp.estimators.stack import Ready
 from gpubp.estimators.watch import Watch, refuse_weights
+from gpubp.export import estimator_to_onnx
+from gpubp.export.answers import Answer
 from gpubp.faults import Load, faults_told
 from gpubp.loop import Plan, run
 from gpubp.memory import home_of
@@ -75,6 +77,10 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
     @abstractmethod
     def _default_score(self, targets: np.ndarray, outputs: np.ndarray, sample_weight: np.ndarray | None) -> float:
         """Score outputs where ``scoring`` is None."""
+
+    @abstractmethod
+    def _answer_in_onnx(self) -> Answer:
+        """Choose what an exported model turns the outputs into: what predictions are."""
 
     def _to_learn(self, d: np.ndarray) -> np.ndarray:
         """Turn desired outputs into what the training aims at."""
@@ -367,6 +373,38 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
     def _own_precision(x: Any) -> str:
         """float32 for x of float32 or less, else float64, which whole numbers need too."""
         return "float32" if str(x.dtype).rpartition(".")[2] in ("float32", "float16", "bfloat16") else "float64"
+
+    # --- elsewhere ---
+
+    def to_onnx(self, path: Any = None, *, dtype: str | None = None) -> Any:
+        """Turn the fitted model into an ONNX model, for onnxruntime and other programs that know nothing of gpubp.
+
+        Parameters
+        ----------
+        path : str or path, optional
+            Where to write it as well.
+        dtype : {"float32", "float64"}, optional
+            The precision of the model; without it the one that this model computes in.
+
+        Returns
+        -------
+        onnx.ModelProto
+            It takes ``"X"`` in its precision. A classifier gives ``"label"``, of the type of ``classes_``, and
+            ``"probabilities"``, with several outputs ``"probabilities_0"`` and so on; a regressor ``"variable"``,
+            ``(n_samples, n_outputs)``.
+
+        Raises
+        ------
+        GpubpError
+            If the package onnx is not installed.
+        """
+        check_is_fitted(self)
+        return self._as_onnx(self._theta(), getattr(self, "feature_names_in_", None), path, dtype)
+
+    def _as_onnx(self, theta: np.ndarray, feature_names: Any, path: Any, dtype: str | None) -> Any:
+        """Export the network with these parameters, or with the mean of the outputs of a stack of them."""
+        answer, dtype = self._answer_in_onnx(), dtype or self.dtype
+        return estimator_to_onnx(self._network(), theta, answer, feature_names=feature_names, path=path, dtype=dtype)
 
     # --- how the fit went ---
 

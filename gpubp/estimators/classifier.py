@@ -16,6 +16,7 @@ from gpubp.estimators.arrays import library_of, on_host
 from gpubp.estimators.base import MultilayerPerceptron
 from gpubp.estimators.labels import LabelColumns, accuracy, has_columns, learn_labels, weights_by_class
 from gpubp.estimators.parameters import keep_parameters
+from gpubp.export.answers import Answer, largest, largest_of_each, marks, one_of_two
 
 
 class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc]
@@ -404,6 +405,14 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
             outputs.ravel() if outputs.shape[1] == 1 else outputs
         )
         return answers
+
+    def _answer_in_onnx(self) -> Answer:
+        labels = self._label_binarizer
+        if isinstance(labels, LabelColumns):
+            return largest_of_each(labels.classes_)
+        if labels.y_type_ == "multiclass":
+            return largest(labels.classes_)
+        return one_of_two(labels.classes_) if labels.y_type_ == "binary" else marks
 
     def _default_score(self, targets: np.ndarray, outputs: np.ndarray, sample_weight: np.ndarray | None) -> float:
         return accuracy(targets, self._answers(outputs), sample_weight)

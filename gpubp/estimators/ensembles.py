@@ -124,6 +124,22 @@ class Ensemble(BaseEstimator):  # type: ignore[misc]
         with backend.active():
             return backend, backend.xp.stack([outputs for _, outputs in several])
 
+    def to_onnx(self, path: Any = None, *, dtype: str | None = None) -> Any:
+        """Turn the fitted ensemble into one ONNX model, which averages its members.
+
+        Parameters
+        ----------
+        path, dtype
+            See :meth:`gpubp.MLPClassifier.to_onnx`.
+
+        Returns
+        -------
+        onnx.ModelProto
+        """
+        check_is_fitted(self)
+        theta = np.stack([member._theta() for member in self.estimators_])
+        return self.estimators_[0]._as_onnx(theta, getattr(self, "feature_names_in_", None), path, dtype)
+
     def __getstate__(self) -> dict[str, Any]:
         """Leave out the library that X was from, so that the model takes arrays of any when it is loaded."""
         state = dict(super().__getstate__())

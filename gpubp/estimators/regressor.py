@@ -12,6 +12,7 @@ from gpubp.errors import DataError
 from gpubp.estimators.arrays import on_host
 from gpubp.estimators.base import MultilayerPerceptron
 from gpubp.estimators.parameters import NameOf, keep_parameters
+from gpubp.export.answers import Answer, plain
 from gpubp.losses import loss as find_loss
 from gpubp.registry import unknown
 
@@ -292,6 +293,9 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):  # type: ignore[misc]
 
     def _answers(self, outputs: np.ndarray) -> np.ndarray:
         return outputs[:, 0] if outputs.shape[1] == 1 else outputs
+
+    def _answer_in_onnx(self) -> Answer:
+        return plain
 
     def _default_score(self, targets: np.ndarray, outputs: np.ndarray, sample_weight: np.ndarray | None) -> float:
         return float(r2_score(targets, self._answers(outputs), sample_weight=sample_weight))

@@ -1,0 +1,38 @@
+"""From a table to an ONNX file, which onnxruntime serves without gpubp: needs the extra `onnx`.
+
+Scaling, missing values and categories are in the file; each column is an input of its own, `(cases, 1)`.
+"""
+
+import importlib.util
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+import gpubp
+
+if importlib.util.find_spec("onnx") is None or importlib.util.find_spec("onnxruntime") is None:
+    print('this example needs onnx and onnxruntime: pip install "gpubp[onnx]"')
+    raise SystemExit
+
+generator = np.random.default_rng(0)
+area, town = generator.uniform(30.0, 200.0, 400), generator.choice(["Bonn", "Rome", "Oslo"], 400)
+rent = np.where(3.0 * area + 100.0 * (town == "Oslo") > 380.0, "high", "low")
+area[::40] = np.nan
+result = gpubp.fit_table(gpubp.prepare_table({"area": area, "town": town, "rent": rent}, impute=True), epochs=60)
+path = Path(tempfile.mkdtemp()) / "rent.onnx"
+gpubp.to_onnx(result.model, path=path)
+print(f"written: {path.name}, {path.stat().st_size / 1024:.1f} kB")
+
+# on the server, without gpubp
+import onnxruntime  # noqa: E402
+
+session = onnxruntime.InferenceSession(path)
+new = {"area": [90.0, 150.0, np.nan], "town": ["Oslo", "Rome", "Bonn"]}
+area, town = np.asarray(new["area"]), np.asarray(new["town"], dtype=object)
+label, probabilities = session.run(["label", "probabilities"], {"area": area[:, None], "town": town[:, None]})
+for case, (answer, p) in enumerate(zip(label, probabilities, strict=True)):
+    print(f"case {case}: {answer}, {p.max():.3f}")
+
+same = gpubp.predict_table(result.model, new)
+print(f"as gpubp predicts: {label.tolist() == same['rent'].tolist()}")

@@ -1,0 +1,53 @@
+"""``gpubp export``: a model file as ONNX."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from gpubp.cli.output import check_output, console, notes, print_facts, print_json, print_table
+from gpubp.errors import DataError
+from gpubp.export import to_onnx
+from gpubp.export.graph import PRODUCER, described, producer_of
+from gpubp.persistence import load_model
+
+SUFFIX = ".onnx"
+
+
+def export(
+    model: Annotated[
+        Path, typer.Argument(metavar="MODEL", help="A model file, as gpubp train writes it.", show_default=False)
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="OUT.onnx", help="The ONNX file; beside MODEL, with its name, without it.", show_default=False
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON, for programs.")] = False,
+) -> None:
+    """Write a model file as ONNX, for onnxruntime and other programs that know nothing of gpubp.
+
+    A model that was trained on a table takes its columns as they are: scaling, missing values and categories are in it.
+    """
+    output = output or model.with_suffix(SUFFIX)
+    check_output(output, (SUFFIX,), inputs=[model])
+    replaces = output.exists()
+    if replaces and producer_of(output) != PRODUCER:
+        raise DataError(f"{output} exists and is no ONNX file that gpubp wrote; delete it, or give another path")
+    exported = to_onnx(load_model(model), path=output)
+    opset, ir = exported.opset_import[0].version, exported.ir_version
+    values = {"inputs": described(exported.graph.input), "outputs": described(exported.graph.output)}
+    if as_json:
+        print_json({"output": str(output), "opset": opset, "ir_version": ir, **values})
+        return
+    if replaces:
+        print_facts([("replaces", f"{output}, from an earlier export")], notes)
+    print_facts([("written", f"{output} (opset {opset}, IR version {ir}, {output.stat().st_size:,} bytes)")], console)
+    console.print()
+    rows = [_row(kind.removesuffix("s"), value) for kind, of_kind in values.items() for value in of_kind]
+    print_table(["", "name", "type", "shape"], rows, left=4)
+
+
+def _row(kind: str, value: dict[str, Any]) -> list[str]:
+    return [kind, value["name"], value["type"], " x ".join(map(str, value["shape"]))]

@@ -1,0 +1,178 @@
+"""An ONNX graph under construction, and all that is asked of the package onnx, which is imported when one is begun."""
+
+import json
+from collections.abc import Iterable, Sequence
+from os import PathLike, fspath
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gpubp._version import __version__
+from gpubp.errors import DataError, GpubpError
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+OPSET = 19
+"""The first in which strings can be compared."""
+
+IR_VERSION = 9
+"""The version of the file format that came with the opset."""
+
+CASES = "cases"
+"""The name of the dimension that is as long as the caller likes."""
+
+MOST_BYTES = 2**31 - 2**20
+"""What protobuf holds in one piece is below 2 GiB; a part is left for what stands around the parameters."""
+
+PRODUCER = "gpubp"
+TEXT = np.dtype(object)
+
+
+def import_onnx() -> Any:
+    """Import the package onnx.
+
+    Raises
+    ------
+    GpubpError
+        If it is not installed.
+    """
+    try:
+        import onnx
+    except ImportError as error:
+        raise GpubpError('an export needs onnx: pip install "gpubp[onnx]"') from error
+    return onnx
+
+
+def producer_of(path: str | PathLike[str]) -> str | None:
+    """Tell which program wrote an ONNX file; nothing for files of other kinds."""
+    onnx = import_onnx()
+    try:
+        return str(onnx.load(fspath(path), load_external_data=False).producer_name)
+    except OSError:
+        raise
+    except Exception:  # protobuf's own, which is not the same in all of its versions
+        return None
+
+
+def described(values: Iterable[Any]) -> list[dict[str, Any]]:
+    """Tell name, type and shape of the inputs or the outputs of a model."""
+    helper = import_onnx().helper
+    found = []
+    for value in values:
+        dtype = helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
+        shape = [part.dim_param or part.dim_value for part in value.type.tensor_type.shape.dim]
+        found.append({"name": value.name, "type": "text" if dtype == TEXT else dtype.name, "shape": shape})
+    return found
+
+
+class Graph:
+    """A graph under construction. A value is known by its name; a name that is taken gets an underscore.
+
+    Parameters
+    ----------
+    precision : {"float32", "float64"}
+        Of the network.
+
+    Attributes
+    ----------
+    metadata : dict
+        What is kept with the model, as JSON.
+    """
+
+    def __init__(self, precision: str) -> None:
+        self.precision = precision
+        self.metadata: dict[str, Any] = {}
+        self._onnx = import_onnx()
+        self._taken: set[str] = set()
+        self._final: dict[str, str] = {}  # what values are called in the end that are outputs
+        self._nodes: list[tuple[str, tuple[str, ...], str, dict[str, Any]]] = []
+        self._constants: list[tuple[str, np.ndarray]] = []
+        self._inputs: list[Any] = []
+        self._outputs: list[Any] = []
+
+    def _named(self, wish: str) -> str:
+        name = wish
+        while name in self._taken:
+            name += "_"
+        self._taken.add(name)
+        return name
+
+    def _described(self, name: str, dtype: Any, shape: Sequence[int | str]) -> Any:
+        helper = self._onnx.helper
+        return helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(np.dtype(dtype)), shape)
+
+    def input(self, name: str, dtype: Any, shape: Sequence[int | str]) -> str:
+        """Add an input."""
+        name = self._named(name)
+        self._inputs.append(self._described(name, dtype, shape))
+        return name
+
+    def output(self, name: str, value: str, dtype: Any, shape: Sequence[int | str]) -> None:
+        """Make a value an output, which bears that name from now on."""
+        self._final[value] = self._named(name)
+        self._outputs.append(self._described(self._final[value], dtype, shape))
+
+    def constant(self, array: Any, name: str = "constant") -> str:
+        """Add an array that does not change."""
+        name = self._named(name)
+        self._constants.append((name, np.asarray(array)))
+        return name
+
+    def integers(self, *values: int) -> str:
+        """Add whole numbers, as operators take axes and places."""
+        return self.constant(np.asarray(values, dtype=np.int64), "integers")
+
+    def number(self, value: float) -> str:
+        """Add a number in the precision of the network."""
+        return self.constant(np.asarray(value, dtype=self.precision), "number")
+
+    def node(self, operator: str, *inputs: str, name: str | None = None, **attributes: Any) -> str:
+        """Apply an operator of the standard ONNX domain that has one output."""
+        name = self._named(name or operator.lower())
+        self._nodes.append((operator, inputs, name, attributes))
+        return name
+
+    def cast(self, value: str, dtype: Any) -> str:
+        """Convert a value to another type."""
+        return self.node("Cast", value, to=self._onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
+
+    def units(self, value: str, start: int, stop: int) -> str:
+        """Take some units of a layer, from ``start`` to before ``stop``."""
+        first, last, axis = (self.integers(n) for n in (start, stop, -1))
+        return self.node("Slice", value, first, last, axis)
+
+    def beside(self, values: Sequence[str]) -> str:
+        """Put values side by side: layers, groups of units, columns."""
+        return values[0] if len(values) == 1 else self.node("Concat", *values, axis=-1)
+
+    def model(self, description: str) -> "ModelProto":
+        """Finish the graph; equal graphs give equal models.
+
+        Raises
+        ------
+        DataError
+            If it holds more than fits in one file.
+        """
+        n_bytes = sum(array.nbytes for _, array in self._constants)
+        if n_bytes > MOST_BYTES:
+            mend = "dtype='float32' would halve that" if self.precision == "float64" else "use a smaller network"
+            raise DataError(f"the parameters take {n_bytes:,} bytes, but one ONNX file holds {MOST_BYTES:,}; {mend}")
+        helper, final = self._onnx.helper, self._final
+        nodes = []
+        for operator, inputs, name, attributes in self._nodes:
+            output = final.get(name, name)
+            given = [final.get(value, value) for value in inputs]
+            nodes.append(helper.make_node(operator, given, [output], output, **attributes))
+        constants = [self._onnx.numpy_helper.from_array(array, name) for name, array in self._constants]
+        model: ModelProto = helper.make_model(
+            helper.make_graph(nodes, PRODUCER, self._inputs, self._outputs, constants),
+            producer_name=PRODUCER,
+            producer_version=__version__,
+            doc_string=description,
+            ir_version=IR_VERSION,
+            opset_imports=[helper.make_opsetid("", OPSET)],
+        )
+        as_json = {name: json.dumps(self.metadata[name], sort_keys=True) for name in sorted(self.metadata)}
+        helper.set_model_props(model, as_json)
+        return model

@@ -1,0 +1,109 @@
+"""Each unit as ONNX operators.
+
+Where there is an operator for a unit, that is taken, so that other programs recognise it. Its numbers would be float32,
+and onnxruntime computes some in float32 alone; in float64 these are made of others.
+"""
+
+import math
+from collections.abc import Callable
+from itertools import accumulate, pairwise
+
+from gpubp.activations import units_of_groups
+from gpubp.export.graph import Graph
+from gpubp.registry import look_up
+
+Unit = Callable[[Graph, str], str]
+"""From a graph and the total input in it to the output."""
+
+
+def _identity(graph: Graph, x: str) -> str:
+    return x
+
+
+def _operator(name: str) -> Callable[[], Unit]:
+    return lambda: lambda graph, x: graph.node(name, x)
+
+
+def _by_sign(graph: Graph, x: str, below: str) -> str:
+    """Give x where it is above 0, and something else where not."""
+    return graph.node("Where", graph.node("Greater", x, graph.number(0.0)), x, below)
+
+
+def _make_leaky_relu(slope: float = 0.01) -> Unit:
+    def leaky_relu(graph: Graph, x: str) -> str:
+        if graph.precision == "float32":
+            return graph.node("LeakyRelu", x, alpha=slope)
+        return _by_sign(graph, x, graph.node("Mul", x, graph.number(slope)))
+
+    return leaky_relu
+
+
+def _make_elu(alpha: float = 1.0) -> Unit:
+    def elu(graph: Graph, x: str) -> str:
+        if graph.precision == "float32":
+            return graph.node("Elu", x, alpha=alpha)
+        e = graph.node("Exp", graph.node("Min", x, graph.number(0.0)))
+        return _by_sign(graph, x, graph.node("Mul", graph.node("Sub", e, graph.number(1.0)), graph.number(alpha)))
+
+    return elu
+
+
+def _softplus(graph: Graph, x: str) -> str:
+    if graph.precision == "float32":
+        return graph.node("Softplus", x)
+    e = graph.node("Exp", graph.node("Neg", graph.node("Abs", x)))
+    above = graph.node("Max", x, graph.number(0.0))
+    return graph.node("Add", above, graph.node("Log", graph.node("Add", e, graph.number(1.0))))
+
+
+def _gated(graph: Graph, x: str, gate: str) -> str:
+    """Multiply x by logistic(gate), as ``x / (1 + exp(-gate))``, whose overflow gives 0.
+
+    Where it finds x times Sigmoid, onnxruntime 1.20 puts a kernel that it has in float32 alone.
+    """
+    e = graph.node("Exp", graph.node("Neg", gate))
+    return graph.node("Div", x, graph.node("Add", e, graph.number(1.0)))
+
+
+def _silu(graph: Graph, x: str) -> str:
+    return _gated(graph, x, x)
+
+
+def _gelu(graph: Graph, x: str) -> str:
+    scale, cubic = 2.0 * math.sqrt(2.0 / math.pi), 0.044715
+    cube = graph.node("Mul", x, graph.node("Mul", x, x))
+    bent = graph.node("Add", x, graph.node("Mul", cube, graph.number(cubic)))
+    return _gated(graph, x, graph.node("Mul", bent, graph.number(scale)))
+
+
+def _make_softmax(*sizes: float) -> Unit:
+    groups = units_of_groups("softmax", sizes)
+
+    def softmax(graph: Graph, x: str) -> str:
+        if not groups:
+            return graph.node("Softmax", x, axis=-1)
+        parts = [graph.units(x, start, stop) for start, stop in pairwise(accumulate(groups, initial=0))]
+        return graph.beside([graph.node("Softmax", part, axis=-1) for part in parts])
+
+    return softmax
+
+
+UNITS: dict[str, Callable[..., Unit]] = {
+    "identity": lambda: _identity,
+    "logistic": _operator("Sigmoid"),
+    "tanh": _operator("Tanh"),
+    "relu": _operator("Relu"),
+    "leaky_relu": _make_leaky_relu,
+    "elu": _make_elu,
+    "softplus": lambda: _softplus,
+    "silu": lambda: _silu,
+    "gelu": lambda: _gelu,
+    "exp": _operator("Exp"),
+    "softmax": _make_softmax,
+}
+
+
+def unit(name: str) -> Unit:
+    """Find a unit by the name that :func:`gpubp.activations.activation` knows it by."""
+    found: Unit = look_up("unit that can be exported", name, UNITS)
+    return found

@@ -1,0 +1,577 @@
+"""ONNX models: what onnxruntime computes from them is what gpubp predicts."""
+
+import json
+import sys
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.datasets import load_iris, make_multilabel_classification
+
+import gpubp
+from gpubp import (
+    MLPClassifier,
+    MLPEnsembleClassifier,
+    MLPEnsembleRegressor,
+    MLPRegressor,
+    Network,
+    load_model,
+    predict,
+    predict_table,
+    save_model,
+    to_onnx,
+)
+from gpubp.activations import ACTIVATIONS
+from gpubp.data import table_from_mapping
+from gpubp.data.preprocessing import apply, preprocessing_of
+from gpubp.errors import DataError, GpubpError, ModelFileError
+from gpubp.export import answers, graph
+from gpubp.export.units import UNITS
+from gpubp.initialization import initial_weights
+from gpubp.losses import LOSSES, loss
+from gpubp.tabular import decoded, fit_table, prepare_table
+from gpubp.testing import assert_agree
+from gpubp.wiring import iterative, with_blocks, with_fields
+
+onnx = pytest.importorskip("onnx", reason="onnx, of the extra 'onnx', is not installed")
+onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime, of the extra 'onnx', is not installed")
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+NAMES = [*ACTIVATIONS, "leaky_relu(0.2)", "elu(0.3)", "softmax(2,3)"]
+both_precisions = pytest.mark.parametrize("precision", ["float32", "float64"])
+
+
+def session(model):
+    """A model that is valid, as onnxruntime loads it."""
+    onnx.checker.check_model(model, full_check=True)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+
+
+def run(model, feeds):
+    """What onnxruntime makes of some inputs: each output by its name, of the type and shape that was promised."""
+    found = session(model)
+    results = dict(zip([output.name for output in found.get_outputs()], found.run(None, feeds), strict=True))
+    for value in graph.described(model.graph.output):
+        result = results[value["name"]]
+        assert ("text" if result.dtype == object else result.dtype.name) == value["type"]
+        assert all(got == told or told == "cases" for got, told in zip(result.shape, value["shape"], strict=True))
+    return results
+
+
+def cases(network, precision, n=7, scale=2.0, seed=0):
+    return np.random.default_rng(seed).normal(scale=scale, size=(n, network.sizes[0])).astype(precision)
+
+
+def weights(network, precision, seeds=1):
+    return initial_weights(network, seeds, scheme="uniform", scale=0.7, dtype=precision)
+
+
+def check(network, theta, x):
+    """Onnxruntime and NumPy agree, as the table of tolerances has it."""
+    results = run(to_onnx(network, theta), {"X": x})
+    assert list(results) == ["variable"]
+    assert_agree(results["variable"], predict(network, theta, x, device="cpu"), "forward")
+
+
+# --- networks ---
+
+
+class TestNetworks:
+    @both_precisions
+    @pytest.mark.parametrize("name", NAMES)
+    def test_every_unit(self, name, precision):
+        network = Network((4, 5, 5), hidden=name, output=name)
+        check(network, weights(network, precision), cases(network, precision))
+
+    def test_no_unit_is_forgotten(self):
+        assert set(UNITS) == set(ACTIVATIONS)
+
+    @both_precisions
+    @pytest.mark.parametrize("name", [name for name in NAMES if name != "softmax(2,3)"])
+    def test_units_far_from_zero(self, name, precision):
+        x = np.asarray([0.0, 1e-6, 1e-3, 0.3, 1.0, 5.0, 12.0, 20.0, 85.0, 700.0, 1e4, 1e13], precision)
+        x = np.concatenate([x, -x])[:, None]
+        if name == "exp":
+            x = x[np.abs(x) < 12.0][:, None]  # whose rounding it would magnify
+        check(Network((1, 1), output=name, bias=False), np.ones(1, precision), x)
+
+    @both_precisions
+    @pytest.mark.parametrize("name", LOSSES)
+    def test_every_error_with_its_output_unit(self, name, precision):
+        network = Network((3, 4, 2), hidden="tanh", loss=name)
+        assert network.output == loss(name).output
+        check(network, weights(network, precision), cases(network, precision))
+
+    @both_precisions
+    @pytest.mark.parametrize(
+        "network",
+        [
+            Network((3, 4, 4, 2), hidden="tanh", skips=[(0, 2), (0, 3), (1, 3)], output="logistic"),
+            Network((3, 4, 2), bias=False, skips=[(0, 2)]),
+            with_blocks(Network((5, 4, 3), hidden="tanh"), 1, [(2, 1), (3, 3)]),
+            with_fields(Network((20, 6 * 2, 2), hidden="logistic"), 1, (4, 5), (3, 3), n_kinds=2),
+            iterative(2, 3, n_steps=4, n_outputs=2, hidden="tanh"),
+        ],
+        ids=["skips", "no biases", "blocks", "fields", "iterative"],
+    )
+    @pytest.mark.parametrize("seeds", [1, range(3)], ids=["one", "stack"])
+    def test_connections_of_all_kinds(self, network, precision, seeds):
+        check(network, weights(network, precision, seeds), cases(network, precision))
+
+    @given(data=st.data(), precision=st.sampled_from(["float32", "float64"]), bias=st.booleans())
+    def test_any_topology(self, data, precision, bias):
+        sizes = data.draw(st.lists(st.integers(1, 6), min_size=2, max_size=5))
+        units = st.sampled_from([name for name in NAMES if name not in ("exp", "softmax(2,3)")])
+        hidden = data.draw(st.lists(units, min_size=len(sizes) - 2, max_size=len(sizes) - 2))
+        leaps = [(below, above) for above in range(len(sizes)) for below in range(above - 1)]
+        skips = data.draw(st.lists(st.sampled_from(leaps), unique=True)) if leaps else []
+        network = Network(sizes, hidden=hidden, output=data.draw(units), bias=bias, skips=skips)
+        seeds = data.draw(st.sampled_from([1, range(1), range(3)]))
+        check(network, weights(network, precision, seeds), cases(network, precision, n=data.draw(st.integers(1, 5))))
+
+    def test_a_stack_gives_the_outputs_of_each_network(self):
+        network = Network((3, 4, 2), output="softmax")
+        model = to_onnx(network, weights(network, "float32", range(3)))
+        assert graph.described(model.graph.output)[0]["shape"] == [3, "cases", 2]
+        assert run(model, {"X": cases(network, "float32")})["variable"].shape == (3, 7, 2)
+
+    def test_any_number_of_cases_at_once(self):
+        network = Network((3, 4, 2), output="softmax")
+        theta = weights(network, "float32")
+        loaded = session(to_onnx(network, theta))
+        for n in (1, 2, 1000):
+            x = cases(network, "float32", n)
+            assert_agree(loaded.run(None, {"X": x})[0], predict(network, theta, x, device="cpu"), "forward")
+        assert loaded.run(None, {"X": cases(network, "float32", 0)})[0].shape == (0, 2)
+
+    def test_standard_operators(self):
+        """So that other programs recognise the layers."""
+        network = Network((3, 4, 4, 2), hidden=("relu", "logistic"), loss="cross_entropy")
+        model = to_onnx(network, weights(network, "float32"))
+        expected = ["MatMul", "Add", "Relu", "MatMul", "Add", "Sigmoid", "MatMul", "Add", "Softmax"]
+        assert [node.op_type for node in model.graph.node] == expected
+
+    def test_the_reference_implementation_agrees(self):
+        from onnx.reference import ReferenceEvaluator
+
+        for name in ("silu", "gelu", "elu(0.3)", "leaky_relu(0.2)", "softplus", "softmax(2,3)"):
+            network = Network((4, 5, 5), hidden=name, output="identity")
+            theta, x = weights(network, "float64"), cases(network, "float64")
+            (y,) = ReferenceEvaluator(to_onnx(network, theta)).run(None, {"X": x})
+            assert_agree(y, predict(network, theta, x, device="cpu"), "forward")
+
+    def test_the_precision_is_that_of_the_parameters_or_as_asked(self):
+        network = Network((3, 2))
+        theta = weights(network, "float64")
+        x = cases(network, "float32")
+        assert run(to_onnx(network, theta), {"X": x.astype("float64")})["variable"].dtype == "float64"
+        y = run(to_onnx(network, theta, dtype="float32"), {"X": x})["variable"]
+        assert_agree(y, predict(network, theta.astype("float32"), x, device="cpu"), "forward")
+
+    def test_a_fit_is_enough(self):
+        network = Network((2, 3, 1), hidden="tanh")
+        x = cases(network, "float32")
+        fit = gpubp.train(network, x, x[:, :1], epochs=2, device="cpu")
+        y = run(to_onnx(fit), {"X": x})["variable"]
+        assert_agree(y, predict(network, fit.theta, x, device="cpu"), "forward")
+
+
+class TestModels:
+    NETWORK = Network((3, 4, 2), hidden="gelu")
+
+    def model(self, **options):
+        return to_onnx(self.NETWORK, weights(self.NETWORK, "float32"), **options)
+
+    def test_equal_models_give_equal_bytes(self):
+        table = fit_table(prepare_table(SHOP, target="buys", impute=True), epochs=1, device="cpu").model
+        for make in (self.model, lambda: to_onnx(table)):
+            assert make().SerializeToString(deterministic=True) == make().SerializeToString(deterministic=True)
+
+    def test_versions_that_old_runtimes_read(self):
+        model = self.model()
+        assert (model.ir_version, model.opset_import[0].version) == (9, 19)
+        assert len(model.opset_import) == 1
+
+    def test_what_is_told_of_itself(self):
+        result = fit_table(prepare_table("iris"), epochs=1, device="cpu")
+        model = to_onnx(result.model)
+        assert (model.producer_name, model.producer_version) == ("gpubp", gpubp.__version__)
+        assert model.doc_string.startswith("multilayer perceptron of 4-100-3 units (relu, softmax); source: ")
+        told = {entry.key: json.loads(entry.value) for entry in model.metadata_props}
+        assert told["about"] == json.loads(json.dumps(result.model.about))
+        assert told["classes"] == ["setosa", "versicolor", "virginica"]
+        assert told["targets"] == ["target"]
+
+    def test_written_whole(self, tmp_path):
+        path = tmp_path / "net.onnx"
+        path.write_text("old")
+        model = self.model(path=path)
+        assert path.read_bytes() == model.SerializeToString(deterministic=True)
+        assert [file.name for file in tmp_path.iterdir()] == ["net.onnx"]
+        with pytest.raises(OSError, match="No such file"):
+            self.model(path=tmp_path / "nowhere" / "net.onnx")
+
+    def test_too_large_for_one_file(self, monkeypatch):
+        monkeypatch.setattr(graph, "MOST_BYTES", 100)
+        with pytest.raises(DataError, match=r"take 116 bytes, but one ONNX file holds 100; use a smaller network"):
+            self.model()
+        with pytest.raises(DataError, match=r"take 232 bytes.*dtype='float32' would halve that"):
+            self.model(dtype="float64")
+
+    def test_without_onnx(self, monkeypatch):
+        monkeypatch.setitem(sys.modules, "onnx", None)
+        with pytest.raises(GpubpError, match=r'needs onnx: pip install "gpubp\[onnx\]"'):
+            self.model()
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            ((NETWORK,), "theta is missing; give the network with its parameters"),
+            ((NETWORK, np.zeros(7, "float32")), r"theta must be \(26,\), or \(K, 26\)"),
+            ((NETWORK, np.full(26, np.nan, "float32")), "theta"),
+            (([1, 2],), "to_onnx takes a Network with its theta, .* got list"),
+            ((gpubp.persistence.Model(NETWORK, np.zeros(26)), np.zeros(26)), "leave it out beside a Model"),
+        ],
+    )
+    def test_refused(self, arguments, message):
+        with pytest.raises(DataError, match=message):
+            to_onnx(*arguments)
+
+
+# --- estimators ---
+
+X, Y = load_iris(return_X_y=True)
+SPECIES = np.asarray(["setosa", "versicolor", "virginica"])[Y]
+LABELS = {
+    "whole numbers": Y - 1,
+    "int32": Y.astype("int32"),
+    "text": SPECIES,
+    "objects": SPECIES.astype(object),
+    "floats": Y.astype(float) * 2.0,
+    "two of text": np.where(Y == 0, "no", "ja"),
+    "bools": Y == 1,
+    "two numbers": np.where(Y == 0, 7, 3),
+    "one": np.full(len(Y), "all"),
+}
+
+
+def classifier(**options):
+    return MLPClassifier((6,), max_iter=20, learning_rate_init=0.05, random_state=0, device="cpu", **options)
+
+
+def regressor(**options):
+    options = {"max_iter": 20, "learning_rate_init": 0.05, "random_state": 0, "device": "cpu"} | options
+    return MLPRegressor(hidden_layer_sizes=(6,), **options)
+
+
+class TestClassifiers:
+    @pytest.mark.parametrize("y", LABELS.values(), ids=LABELS)
+    def test_labels_of_each_type(self, y):
+        model = classifier().fit(X, y)
+        results = run(model.to_onnx(), {"X": X})
+        assert list(results) == ["label", "probabilities"]
+        expected = model.predict(X)
+        assert results["label"].tolist() == expected.tolist()
+        assert results["label"].dtype == (object if expected.dtype.kind == "U" else expected.dtype)
+        assert_agree(results["probabilities"], model.predict_proba(X), "forward")
+        (told,) = [json.loads(entry.value) for entry in model.to_onnx().metadata_props if entry.key == "classes"]
+        assert told == (model.classes_.tolist() if len(model.classes_) > 1 else ["all", "all"])
+
+    @both_precisions
+    def test_precisions(self, precision):
+        x = X.astype(precision)
+        model = classifier(activation="silu").fit(x, Y)
+        assert_agree(run(model.to_onnx(), {"X": x})["probabilities"], model.predict_proba(x), "forward")
+
+    def test_another_precision(self):
+        model = classifier().fit(X, Y)
+        results = run(model.to_onnx(dtype="float32"), {"X": X.astype("float32")})
+        np.testing.assert_allclose(results["probabilities"], model.predict_proba(X), rtol=1e-4, atol=1e-5)
+        model.set_params(dtype="float32")
+        assert graph.described(model.to_onnx().graph.input)[0]["type"] == "float32"
+
+    @pytest.mark.parametrize("loss", ["log_loss", "squared_error"])
+    def test_several_labels_a_case(self, loss):
+        x, marks = make_multilabel_classification(60, 5, n_classes=4, random_state=0)
+        model = classifier(loss=loss).fit(x, marks)
+        results = run(model.to_onnx(), {"X": x})
+        assert results["label"].tolist() == model.predict(x).tolist()
+        assert 0 < results["label"].mean() < 1
+        assert_agree(results["probabilities"], model.predict_proba(x), "forward")
+
+    @pytest.mark.parametrize("columns", [(Y, 2 - Y % 2), (SPECIES, np.where(Y > 1, "yes", "no")), (SPECIES, Y)])
+    def test_several_columns_of_classes(self, columns):
+        y = np.stack([column.astype(np.result_type(*columns)) for column in columns], axis=1)
+        model = classifier().fit(X, y)
+        results = run(model.to_onnx(), {"X": X})
+        assert list(results) == ["label", "probabilities_0", "probabilities_1"]
+        assert results["label"].tolist() == model.predict(X).tolist()
+        for number, expected in enumerate(model.predict_proba(X)):
+            assert_agree(results[f"probabilities_{number}"], expected, "forward")
+
+    def test_frames_leave_the_names_of_their_columns(self):
+        frame = pd.DataFrame(X, columns=["a", "b", "c", "d"])
+        model = classifier().fit(frame, Y)
+        (told,) = [json.loads(entry.value) for entry in model.to_onnx().metadata_props if entry.key == "feature_names"]
+        assert told == ["a", "b", "c", "d"]
+
+    def test_by_the_function_too(self, tmp_path):
+        model = classifier().fit(X, Y)
+        assert to_onnx(model, path=tmp_path / "a.onnx", dtype="float32") == model.to_onnx(dtype="float32")
+        assert onnx.load(tmp_path / "a.onnx") == model.to_onnx(dtype="float32")
+        with pytest.raises(DataError, match="theta goes with a Network alone; leave it out beside a MLPClassifier"):
+            to_onnx(model, np.zeros(3))
+
+    def test_not_fitted(self):
+        with pytest.raises(ValueError, match="not fitted"):
+            classifier().to_onnx()
+
+    def test_labels_that_onnx_does_not_know(self):
+        with pytest.raises(DataError, match="the classes hold int; ONNX knows labels that are all text"):
+            answers.largest(np.asarray(["a", 1], dtype=object))
+
+    @pytest.mark.parametrize("y", [SPECIES, Y == 0], ids=["three", "two"])
+    def test_ensembles_are_averaged(self, y):
+        model = MLPEnsembleClassifier(classifier(), n_estimators=3, random_state=0).fit(X, y)
+        results = run(model.to_onnx(), {"X": X})
+        assert results["label"].tolist() == model.predict(X).tolist()
+        assert_agree(results["probabilities"], model.predict_proba(X), "forward")
+
+
+TARGETS = {"one": X[:, 0], "several": X[:, :3]}
+
+
+class TestRegressors:
+    @pytest.mark.parametrize("loss", ["squared_error", "poisson", "huber(0.5)"])
+    @pytest.mark.parametrize("y", TARGETS.values(), ids=TARGETS)
+    def test_numbers(self, y, loss):
+        model = regressor(loss=loss).fit(X, y)
+        results = run(model.to_onnx(), {"X": X})
+        assert list(results) == ["variable"]
+        assert_agree(results["variable"], model.predict(X).reshape(len(X), -1), "forward")
+
+    def test_ensembles_are_averaged(self):
+        model = MLPEnsembleRegressor(regressor(), n_estimators=3, random_state=0).fit(X, X[:, 0])
+        assert_agree(run(model.to_onnx(), {"X": X})["variable"], model.predict(X)[:, None], "forward")
+
+
+# --- tables ---
+
+RANDOM = np.random.default_rng(0)
+N = 40
+SHOP = {
+    "age": RANDOM.integers(18, 80, N),
+    "town": RANDOM.choice(["Bonn", "Köln", "Ulm"], N).tolist(),
+    "income": RANDOM.normal(3e4, 1e4, N),
+    "owns": RANDOM.integers(0, 2, N).astype(bool),
+    "rooms": RANDOM.integers(1, 4, N).astype(float),
+    "buys": RANDOM.choice(["yes", "no"], N).tolist(),
+    "price": RANDOM.normal(-500.0, 30.0, N),
+}
+GAPS = SHOP | {
+    "income": [np.nan, *SHOP["income"][1:]],
+    "town": [None, *SHOP["town"][1:]],
+    "rooms": [None, *SHOP["rooms"][1:]],
+}
+
+
+def as_text(entry):
+    """A category as docs/deployment.md says to write it."""
+    if entry is None:
+        return ""
+    return str(int(entry)) if isinstance(entry, float) and entry.is_integer() else str(entry)
+
+
+def feeds_of(model, columns):
+    """A table as the inputs of a model, as a user would write it."""
+    feeds = {}
+    for value in graph.described(model.graph.input):
+        column = list(columns[value["name"]])
+        if value["type"] == "text":
+            feeds[value["name"]] = np.asarray([[as_text(entry)] for entry in column], dtype=object)
+        else:
+            feeds[value["name"]] = np.asarray(column, dtype=float)[:, None]
+    return feeds
+
+
+def fitted(columns, target, **options):
+    names = ("dtype", "hidden_sizes", "loss")
+    given = {name: options.pop(name) for name in names if name in options}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        prepared = prepare_table(columns, target=target, **options)
+        return fit_table(prepared, epochs=3, device="cpu", **({"hidden_sizes": (5,)} | given)).model
+
+
+def check_table(model, columns, target):
+    exported = to_onnx(model)
+    results = run(exported, feeds_of(exported, columns))
+    expected = predict_table(model, columns, device="cpu")
+    if "label" in results:
+        assert results["label"].tolist() == expected.pop(target).tolist()
+        assert_agree(results["probabilities"], np.stack([*expected.values()], 1).astype(model.theta.dtype), "forward")
+    else:
+        target, both = preprocessing_of(model).target, (results["variable"], np.stack([*expected.values()], 1))
+        ours, theirs = ((y - target.means) / target.scales for y in both)
+        assert_agree(ours.astype(model.theta.dtype), theirs.astype(model.theta.dtype), "forward")
+
+
+class TestTables:
+    @both_precisions
+    @pytest.mark.parametrize("target", ["buys", "price", "owns", "rooms"])
+    def test_columns_of_each_kind(self, target, precision):
+        model = fitted(SHOP, target, dtype=precision, categorical=["rooms"] if target == "buys" else [])
+        check_table(model, SHOP, target)
+
+    @both_precisions
+    def test_missing_values_are_filled_as_in_training(self, precision):
+        model = fitted(GAPS, "buys", impute=True, categorical=["rooms"], dtype=precision)
+        columns = preprocessing_of(model).columns
+        assert [column.fill is not None for column in columns] == [True] * 6
+        check_table(model, GAPS, "buys")
+
+    def test_several_targets_in_their_units(self):
+        model = fitted(SHOP, ["price", "income"])
+        check_table(model, SHOP, None)
+        exported = to_onnx(model)
+        assert [json.loads(e.value) for e in exported.metadata_props if e.key == "targets"] == [["price", "income"]]
+        assert np.all(run(exported, feeds_of(exported, SHOP))["variable"].mean(axis=0).round(-2) < [0, 1e6])
+
+    def test_a_target_that_is_not_centred(self):
+        counts = SHOP | {"price": RANDOM.integers(0, 9, N).astype(float)}
+        check_table(fitted(counts, "price", task="regression", loss="poisson"), counts, "price")
+
+    def test_one_number_and_one_category(self):
+        for columns in ({"a": SHOP["income"]}, {"a": SHOP["town"]}):
+            check_table(fitted(columns | {"buys": SHOP["buys"]}, "buys"), columns, "buys")
+
+    def test_an_unknown_category_is_none(self):
+        model = fitted(SHOP, "buys")
+        strange = SHOP | {"town": ["Rome", "", *SHOP["town"][2:]]}
+        exported = to_onnx(model)
+        results = run(exported, feeds_of(exported, strange))
+        (told,) = [json.loads(entry.value) for entry in exported.metadata_props if entry.key == "categories"]
+        assert told == {"town": ["Bonn", "Köln", "Ulm"], "owns": ["False", "True"]}
+        prepared = preprocessing_of(model)
+        known = table_from_mapping({name: list(values) for name, values in (SHOP | {"town": ["Rome"] * N}).items()})
+        y = predict(model.network, model.theta, apply(prepared, known, unknown="zeros"), device="cpu")
+        assert_agree(results["probabilities"][:2], y[:2], "forward")
+        assert results["label"].tolist()[:2] == decoded(prepared, y)["buys"].tolist()[:2]
+        for columns, message in ((strange, "1 missing values"), (SHOP | {"town": ["Rome"] * N}, "'Rome' was not seen")):
+            with pytest.raises(DataError, match=message):
+                predict_table(model, columns, device="cpu")
+
+    def test_a_missing_number_without_a_fill_makes_its_case_not_a_number(self):
+        exported = to_onnx(fitted(SHOP, "price"))
+        results = run(exported, feeds_of(exported, SHOP | {"income": GAPS["income"]}))
+        assert np.isnan(results["variable"][:, 0]).tolist() == [True] + [False] * (N - 1)
+
+    def test_names_of_columns_that_are_taken(self):
+        names = ("label", "probabilities", "weights.0.1", "X", "matmul", "größe in m²")
+        columns = {name: RANDOM.normal(size=N) for name in names} | {"label_": SHOP["town"], "y": SHOP["buys"]}
+        model = fitted(columns, "y")
+        exported = to_onnx(model)
+        assert [value.name for value in exported.graph.input] == [*names, "label_"]
+        assert [value.name for value in exported.graph.output] == ["label__", "probabilities_"]
+        results = run(exported, feeds_of(exported, columns))
+        assert results["label__"].tolist() == predict_table(model, columns, device="cpu")["y"].tolist()
+
+    def test_from_a_file(self, tmp_path):
+        model = fitted(SHOP, "buys")
+        path = tmp_path / "shop.safetensors"
+        save_model(path, model.network, model.theta, preprocessing=model.preprocessing, about=model.about)
+        check_table(load_model(path), SHOP, "buys")
+        assert to_onnx(load_model(path)) == to_onnx(model)
+
+    def test_refused(self):
+        model = fitted(SHOP, "buys")
+        stack = gpubp.persistence.Model(model.network, np.stack([model.theta] * 2), model.preprocessing)
+        with pytest.raises(DataError, match="a stack of 2 networks; tables are predicted with one"):
+            to_onnx(stack)
+        network = Network((2, 2))
+        with pytest.raises(ModelFileError, match="gives 9 inputs and 2 outputs"):
+            to_onnx(gpubp.persistence.Model(network, np.zeros(6), model.preprocessing))
+
+
+# --- the command ---
+
+
+@pytest.fixture
+def shop_file(tmp_path, monkeypatch):
+    """A model file in the present folder."""
+    monkeypatch.chdir(tmp_path)
+    model = fitted(SHOP, "buys")
+    save_model("shop.safetensors", model.network, model.theta, preprocessing=model.preprocessing, about=model.about)
+    return tmp_path / "shop.safetensors"
+
+
+class TestCommand:
+    @pytest.fixture
+    def command(self, capsys):
+        pytest.importorskip("typer", reason="the extra 'cli' is not installed")
+        from gpubp.__main__ import main
+
+        def command(*arguments):
+            code = main(["export", *map(str, arguments)])
+            return code, *capsys.readouterr()
+
+        return command
+
+    def test_writes_beside_the_model_and_tells_what_it_takes(self, command, shop_file):
+        code, out, err = command(shop_file)
+        assert (code, err) == (0, "")
+        assert onnx.load("shop.onnx") == to_onnx(load_model(shop_file))
+        lines = [line.split() for line in out.splitlines()]
+        size = shop_file.with_suffix(".onnx").stat().st_size
+        assert out.startswith(f"written    {shop_file.with_suffix('.onnx')} (opset 19, IR version 9, {size:,} bytes)")
+        assert ["input", "town", "text", "cases", "x", "1"] in lines
+        assert ["input", "income", "float64", "cases", "x", "1"] in lines
+        assert ["output", "label", "text", "cases"] in lines
+        assert ["output", "probabilities", "float32", "cases", "x", "2"] in lines
+
+    def test_replaces_its_own_files_alone(self, command, shop_file):
+        assert command(shop_file, "a.onnx")[0] == 0
+        code, _, err = command(shop_file, "a.onnx")
+        assert (code, err) == (0, "replaces   a.onnx, from an earlier export\n")
+        for content in (b"", b"text", onnx.helper.make_model(onnx.GraphProto()).SerializeToString()):
+            shop_file.with_name("b.onnx").write_bytes(content)
+            code, out, err = command(shop_file, "b.onnx")
+            assert (code, out) == (2, "")
+            assert err == (
+                "error: b.onnx exists and is no ONNX file that gpubp wrote; delete it, or give another path\n"
+            )
+            assert shop_file.with_name("b.onnx").read_bytes() == content
+
+    def test_as_json(self, command, shop_file):
+        code, out, _ = command(shop_file, "--json")
+        told = json.loads(out)
+        assert (code, told["opset"], told["ir_version"]) == (0, 19, 9)
+        assert told["inputs"][1] == {"name": "town", "type": "text", "shape": ["cases", 1]}
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (("shop.safetensors", "shop.txt"), "cannot write a file of that kind; its name must end in .onnx"),
+            (("none.safetensors",), "none.safetensors does not exist"),
+            (("shop.safetensors", "nowhere/a.onnx"), "there is no folder"),
+        ],
+    )
+    @pytest.mark.usefixtures("shop_file")
+    def test_refused(self, command, arguments, message):
+        code, out, err = command(*arguments)
+        assert (code, out) == (2, "")
+        assert err.startswith("error: ")
+        assert message in err
+        assert err.count("\n") == 1
+
+    def test_without_onnx(self, command, shop_file, monkeypatch):
+        monkeypatch.setitem(sys.modules, "onnx", None)
+        code, out, err = command(shop_file)
+        assert (code, out, err) == (2, "", 'error: an export needs onnx: pip install "gpubp[onnx]"\n')
+        assert not shop_file.with_suffix(".onnx").exists()
