@@ -8,7 +8,7 @@ stack as it treats one network.
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import array_api_compat
 import numpy as np
@@ -68,7 +68,7 @@ class Network:
 
     def __post_init__(self) -> None:
         sizes = tuple(self.sizes) if isinstance(self.sizes, Iterable) else ()
-        if len(sizes) < 2 or not all(isinstance(n, int | np.integer) and n > 0 and n is not True for n in sizes):
+        if len(sizes) < 2 or not all(_is_count(n) for n in sizes):
             raise DataError(f"sizes must be two or more positive whole numbers, inputs first, got {self.sizes!r}")
         n_hidden = len(sizes) - 2
         several = self.hidden if isinstance(self.hidden, Iterable) else (self.hidden,)
@@ -106,7 +106,7 @@ class Network:
         pairs = [tuple(pair) if isinstance(pair, Iterable) else () for pair in self.skips]
         last = len(self.sizes) - 1
         for pair in pairs:
-            whole = len(pair) == 2 and all(isinstance(n, int | np.integer) and n is not True for n in pair)
+            whole = len(pair) == 2 and all(isinstance(n, int | np.integer) and not isinstance(n, bool) for n in pair)
             if not (whole and 0 <= pair[0] < pair[1] - 1 and pair[1] <= last):
                 raise DataError(
                     f"skips must be pairs of layers (from, to) with one or more between them, 0 the inputs and {last} "
@@ -117,10 +117,12 @@ class Network:
         return tuple(sorted((int(below), int(above)) for below, above in pairs))
 
     def _checked_ties(self) -> tuple[int, ...]:
-        try:
-            numbers = np.asarray(self.ties)
-        except ValueError:  # rows of several lengths
-            numbers = np.empty(0)
+        given: Any = self.ties if isinstance(self.ties, np.ndarray | Iterable) else ()
+        if not isinstance(given, np.ndarray):
+            given = tuple(given)
+            if not all(issubclass(kind, int | np.integer) and kind is not bool for kind in set(map(type, given))):
+                given = ()  # an array of texts would be as wide as the longest, for each of them
+        numbers = np.asarray(given)
         if (
             numbers.shape != (self.n_parameters,)
             or numbers.dtype.kind not in "iu"
@@ -146,10 +148,10 @@ class Network:
     @cached_property
     def layers_below(self) -> tuple[tuple[int, ...], ...]:
         """For each layer those that it has connections from, in the order of its rows: the one below it, then skips."""
-        return tuple(
-            (layer - 1, *(below for below, above in self.skips if above == layer))
-            for layer in range(1, len(self.sizes))
-        )
+        layers = [[layer - 1] for layer in range(1, len(self.sizes))]
+        for below, above in self.skips:
+            layers[above - 1].append(below)
+        return tuple(map(tuple, layers))
 
     @cached_property
     def tied(self) -> Ties | None:
@@ -173,6 +175,10 @@ class Network:
             for block in views(np, self, mask):
                 block[-1] = 0.0
         return mask
+
+
+def _is_count(n: Any) -> bool:
+    return isinstance(n, int | np.integer) and n is not True and bool(0 < n < 2**63)
 
 
 class Layer(NamedTuple):

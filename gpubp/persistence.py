@@ -21,10 +21,16 @@ from gpubp._typing import Array
 from gpubp._version import __version__
 from gpubp.backend import to_numpy
 from gpubp.errors import DataError, ModelFileError
+from gpubp.masks import refuse_masked
 from gpubp.network import Network
+from gpubp.tensor_file import NotWhole, most_text, read_tensors
+from gpubp.wording import brief, plain
 
 FORMAT = 2
 """The newest format that this version reads; format 1 lacks ties and skips, and is written for networks without."""
+
+MOST_LEVELS = 64
+"""How deep lists and objects may stand in each other in what a file says about its model."""
 
 
 def format_of(network: Network) -> int:
@@ -32,7 +38,7 @@ def format_of(network: Network) -> int:
     return 2 if network.skips or network.ties else 1
 
 
-_TYPES = {"F32": "float32", "F64": "float64"}
+_TYPES = ("float32", "float64")
 _HEADER = {
     "format": int,
     "version": str,
@@ -71,7 +77,7 @@ class Model:
 
     def __repr__(self) -> str:
         sizes = "-".join(map(str, self.network.sizes))
-        return f"Model({sizes}, theta {self.theta.shape} {self.theta.dtype}, from gpubp {self.version})"
+        return f"Model({sizes}, theta {self.theta.shape} {self.theta.dtype}, from gpubp {brief(self.version, 40)})"
 
 
 def save_model(
@@ -97,7 +103,8 @@ def save_model(
     Raises
     ------
     DataError
-        If ``theta`` does not fit the network or is not finite, or the mappings are not plain JSON.
+        If ``theta`` does not fit the network or is not finite, or the mappings are not plain JSON, or longer or deeper
+        than :func:`load_model` reads.
     OSError
         If the file cannot be written; nothing is left behind.
 
@@ -116,6 +123,7 @@ def save_model(
     """
     import safetensors.numpy
 
+    refuse_masked("theta", theta)
     host = np.ascontiguousarray(to_numpy(theta))
     if fault := _fault(network, host):
         raise DataError(f"theta {fault}")
@@ -134,11 +142,20 @@ def save_model(
         header["sha256"] = digest(header, host)
     except (TypeError, ValueError, RecursionError) as error:
         raise DataError(f"preprocessing and about must be plain JSON, with finite numbers: {error}") from error
-    write_whole(path, safetensors.numpy.save({"theta": host}, {"gpubp": canonical(header)}))
+    if fault := _unfit(header):
+        raise DataError(f"preprocessing and about must be plain JSON; here it {fault}")
+    content = safetensors.numpy.save({"theta": host}, {"gpubp": canonical(header)})
+    n_text, most = int.from_bytes(content[:8], "little"), most_text(host.nbytes)
+    if n_text > most:
+        raise DataError(
+            f"preprocessing, about and ties take {n_text:,} bytes, and {most:,} at most are read; give fewer columns "
+            "or categories, or a shorter about"
+        )
+    write_whole(path, content)
 
 
 def load_model(path: str | PathLike[str]) -> Model:
-    """Read a model file and check all of it; no code in it is ever run.
+    """Read a model file, a stranger's too, and check all of it: it is data, and no code in it is ever run.
 
     Parameters
     ----------
@@ -153,55 +170,65 @@ def load_model(path: str | PathLike[str]) -> Model:
     ------
     ModelFileError
         If there is no such file, or it is truncated, changed, foreign, or of a newer format.
+
+    Notes
+    -----
+    Time and memory are in proportion to the file's size, whatever it asks for: docs/security.md says how much.
     """
-    path = Path(path)
     try:
         return _read(path)
     except ModelFileError as error:
-        raise ModelFileError(f"{path} {error}") from error
-    except OSError as error:
-        raise ModelFileError(f"{path} cannot be read: {error.strerror or error}; check its permissions") from error
+        raise ModelFileError(f"{_told(path)} {error}") from error
+    except FileNotFoundError as error:
+        mend = "give the path of a model file, as `gpubp train` writes it"
+        raise ModelFileError(f"{_told(path)} does not exist; {mend}") from error
+    except IsADirectoryError as error:
+        raise ModelFileError(f"{_told(path)} is a folder, not a model file; give the path of a file in it") from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        mend = "give the path of a model file that you may read"
+        raise ModelFileError(f"{_told(path)} cannot be read: {reason}; {mend}") from error
+    except MemoryError as error:
+        raise ModelFileError(f"{_told(path)} needs more memory than there is; load it on a larger machine") from error
 
 
 _MEND = "copy it again from where it was made, or train the model again"
 
 
 def _refusal(reason: str) -> ModelFileError:
-    return ModelFileError(f"{reason}; {_MEND}")
+    """Word why a file is refused, to follow its path; what the reason quotes may be of any length."""
+    return ModelFileError(f"{brief(reason)}; {_MEND}")
 
 
-def _read(path: Path) -> Model:
+def _told(path: str | PathLike[str]) -> str:
+    return plain(os.fspath(path))
+
+
+def _read(path: str | PathLike[str]) -> Model:
     """Read a model file; a fault is worded to follow the file's path."""
-    import safetensors
-
-    if not path.exists():
-        raise ModelFileError("does not exist; give the path of a model file, as `gpubp train` writes it")
-    if not path.is_file():
-        raise ModelFileError("is a folder or a device, not a model file; give the path of a file")
     try:
-        with safetensors.safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
-            if "gpubp" not in metadata:
-                raise _refusal("is a safetensors file, but none that gpubp wrote")
-            header = _header(metadata["gpubp"])
-            if list(file.keys()) != ["theta"] or file.get_slice("theta").get_dtype() not in _TYPES:
-                raise _refusal("does not hold one tensor, theta, in float32 or float64")
-            theta = file.get_tensor("theta")
-    except (ModelFileError, OSError):
-        raise
-    except Exception as error:  # safetensors' own, of several kinds
+        metadata, tensors = read_tensors(path)
+    except NotWhole as error:
         raise _refusal(f"is no model file, or is truncated or damaged ({error})") from error
-    return _model(header, theta)
+    if "gpubp" not in metadata:
+        raise _refusal("is a safetensors file, but none that gpubp wrote")
+    header = _header(metadata["gpubp"])
+    if list(tensors) != ["theta"] or tensors["theta"].dtype.name not in _TYPES:
+        raise _refusal("does not hold one tensor, theta, in float32 or float64")
+    return _model(header, tensors["theta"])
 
 
 def _header(text: str) -> dict[str, Any]:
     header = parsed(text)
     if header is None:
         raise _refusal("has a damaged header")
+    if fault := _unfit(header):
+        raise _refusal(f"has a header that {fault}")
     number = header.get("format")
     if isinstance(number, int) and number > FORMAT:
+        of_file, version = brief(str(number), 40), brief(str(header.get("version")), 40)
         raise ModelFileError(
-            f"has the format {number}, from gpubp {header.get('version')}; gpubp {__version__} reads up to {FORMAT}. "
+            f"has the format {of_file}, from gpubp {version}; gpubp {__version__} reads up to {FORMAT}. "
             "Upgrade it: pip install --upgrade gpubp"
         )
     _check_types("header", header, _HEADER)
@@ -215,6 +242,9 @@ def _model(header: dict[str, Any], theta: np.ndarray) -> Model:
         raise _refusal("was changed after it was written: its checksum does not match")
     if header["format"] not in (1, 2) or header["theta"] != {"dtype": theta.dtype.name, "shape": list(theta.shape)}:
         raise _refusal("has a header that does not describe its contents")
+    n_parameters = theta.shape[-1] if theta.shape else 0
+    if any(isinstance(n, int) and n > n_parameters for n in header["network"]["sizes"]):
+        raise _refusal(f"holds parameters that do not fit: a unit has one or more, and theta has {n_parameters}")
     try:
         network = Network(**header["network"])
     except (DataError, TypeError, ValueError, OverflowError) as error:
@@ -227,7 +257,7 @@ def _model(header: dict[str, Any], theta: np.ndarray) -> Model:
 def _fault(network: Network, theta: np.ndarray) -> str | None:
     """Say what is wrong with parameters, if anything."""
     wanted = network.n_parameters
-    if theta.dtype.name not in _TYPES.values():
+    if theta.dtype.name not in _TYPES:
         return f"must be float32 or float64, got {theta.dtype}"
     if theta.ndim not in (1, 2) or theta.shape[-1] != wanted or not theta.size:
         return f"must be ({wanted},) or (K, {wanted}) for a network of sizes {network.sizes}, got {theta.shape}"
@@ -239,6 +269,27 @@ def _fault(network: Network, theta: np.ndarray) -> str | None:
 def _check_types(what: str, value: Any, types: Mapping[str, Any]) -> None:
     if not has_types(value, types):
         raise _refusal(f"has a malformed {what}")
+
+
+def _unfit(header: dict[str, Any]) -> str | None:
+    """Say why JSON cannot go wherever it may have to, if so: no file takes a lone surrogate, no loop any depth."""
+    parts: list[Any] = [header]
+    for _ in range(MOST_LEVELS):
+        parts = [
+            inner
+            for part in parts
+            if isinstance(part, dict | list)
+            for inner in (part.values() if isinstance(part, dict) else part)
+        ]
+        if not parts:
+            break
+    else:
+        return f"is more than {MOST_LEVELS} levels deep"
+    try:
+        json.dumps(header, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return "holds text that is no Unicode, with one half of a surrogate pair"
+    return None
 
 
 # --- what every file of ours has ---

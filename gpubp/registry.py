@@ -30,7 +30,7 @@ OTHER_NAMES = {
 }
 """What other libraries call what is here, to answer a wrong name with the right one."""
 
-_NAME = re.compile(r"\s*([a-z][a-z0-9_]*)\s*(?:\(([^()]*)\))?\s*")
+_NAME = re.compile(r"\s*([a-z][a-z0-9_]*)\s*(?:\(([^()]*)\)\s*)?")
 
 
 def look_up(kind: str, text: str, entries: Mapping[str, Any]) -> Any:

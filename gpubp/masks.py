@@ -1,0 +1,39 @@
+"""Masked arrays: NumPy drops the mask wherever it makes a plain array of one."""
+
+import sys
+from typing import Any
+
+import numpy as np
+
+from gpubp.errors import DataError
+
+
+def is_masked(array: Any) -> bool:
+    """Tell whether this is a masked array; NumPy loads what makes them only when it is asked for."""
+    module = sys.modules.get("numpy.ma")
+    return module is not None and isinstance(array, module.MaskedArray)
+
+
+def refuse_masked(name: str, array: Any) -> None:
+    """Refuse an array whose mask hides something, also as a row of a list.
+
+    Raises
+    ------
+    DataError
+        If a value is masked; the message says where the first one is.
+
+    Examples
+    --------
+    >>> refuse_masked("x", np.ma.masked_invalid([1.0, np.nan]))
+    Traceback (most recent call last):
+    gpubp.errors.DataError: x is a masked array with 1 of 2 values masked, the first at [1]; ...
+    """
+    for part in array if isinstance(array, list | tuple) else (array,):
+        if not is_masked(part):
+            continue
+        hidden = np.ma.getmaskarray(part)
+        if hidden.dtype == bool and hidden.any():  # records have masks of records, and are no numbers anyway
+            raise DataError(
+                f"{name} is a masked array with {hidden.sum()} of {hidden.size} values masked, the first at "
+                f"{np.argwhere(hidden)[0].tolist()}; leave these cases out, or put values there: {name}.filled(0.0)"
+            )
