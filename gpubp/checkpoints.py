@@ -30,6 +30,8 @@ from gpubp.network import Network
 from gpubp.persistence import bytes_of, canonical, digest, has_types, parsed, write_whole
 from gpubp.second_order import SecondOrder
 from gpubp.standing import Arrays, Numbers, Standing, from_data, to_data
+from gpubp.tensor_file import NotWhole, read_tensors
+from gpubp.wording import brief
 
 FORMAT = 1
 """The number of the format that this version writes, and the newest that it reads."""
@@ -174,22 +176,18 @@ class _Damaged(Exception):
 
 
 def _read(path: Path) -> Checkpoint:
-    import safetensors
-
     try:
-        with safetensors.safe_open(path, framework="numpy") as file:
-            header = _header((file.metadata() or {}).get(_KEY))
-            arrays = {name: np.array(file.get_tensor(name)) for name in sorted(file.keys())}
-    except (_Damaged, MemoryError):
-        raise
-    except OSError as error:
-        raise _Damaged(f"cannot be read ({error.strerror or error})") from error
-    except Exception as error:  # safetensors' own, of several kinds
+        metadata, tensors = read_tensors(path)
+    except NotWhole as error:
         raise _Damaged(f"is truncated or damaged ({error})") from error
+    except (OSError, ValueError) as error:
+        raise _Damaged(f"cannot be read ({getattr(error, 'strerror', None) or error})") from error
+    header, arrays = _header(metadata.get(_KEY)), {name: tensors[name] for name in sorted(tensors)}
     number = header.get("format")
     if isinstance(number, int) and number > FORMAT:
+        version = brief(str(header.get("version")), 40)
         raise CheckpointError(
-            f"{path} has the format {number}, from gpubp {header.get('version')}; gpubp {__version__} reads up to "
+            f"{path} has the format {brief(str(number), 40)}, from gpubp {version}; gpubp {__version__} reads up to "
             f"{FORMAT}. Upgrade it: pip install --upgrade gpubp"
         )
     if not has_types(header, _HEADER) or header["arrays"] != _described(arrays):
@@ -217,7 +215,7 @@ def _differences(before: Settings, now: Settings) -> Iterator[str]:
         if was == is_now:
             continue
         if isinstance(was, dict) and isinstance(is_now, dict):
-            known = [f"{one['shape']} of {one['dtype']}" if "shape" in one else "" for one in (was, is_now)]
+            known = [f"{one.get('shape')} of {one.get('dtype')}" if "shape" in one else "" for one in (was, is_now)]
             yield f"{name} was {known[0]}, is {known[1]}" if known[0] != known[1] else f"{name} has other values"
         else:
             yield f"{name} was {_shown(was)}, is {_shown(is_now)}"
@@ -299,20 +297,25 @@ class Keeper:
         """
         differences = list(_differences(checkpoint.settings, self.settings))
         if differences:
+            shown = brief("; ".join(differences), 1000)
             raise CheckpointError(
-                f"{checkpoint.path} is of another training: {'; '.join(differences)}. Give what was given before, or "
-                "another folder"
+                f"{checkpoint.path} is of another training: {shown}. Give what was given before, or another folder"
             )
         try:
             standing = from_data(backend, checkpoint.numbers, checkpoint.arrays, first)
         except ValueError as error:
-            raise CheckpointError(f"{checkpoint.path} {error}; train anew with another folder") from error
+            raise CheckpointError(f"{checkpoint.path} {brief(str(error))}; train anew with another folder") from error
         if standing.position.epoch > epochs:
-            raise CheckpointError(
-                f"{checkpoint.path} is from epoch {standing.position.epoch}, and epochs={epochs}; give more epochs"
-            )
+            epoch = brief(str(standing.position.epoch), 40)
+            raise CheckpointError(f"{checkpoint.path} is from epoch {epoch}, and epochs={epochs}; give more epochs")
         if self.orders is not None and checkpoint.order is not None:
-            self.orders.go_back_to(checkpoint.order)
+            try:
+                self.orders.go_back_to(checkpoint.order)
+            except Exception as error:  # NumPy's generators raise what their parts do
+                raise CheckpointError(
+                    f"{checkpoint.path} holds no state of the orders' generator ({brief(str(error))}); train anew with "
+                    "another folder"
+                ) from error
         return standing
 
     def note(self, standing: Standing) -> None:

@@ -276,7 +276,10 @@ class _Given:
         """Take what a rule keeps, built as it is at first."""
         if isinstance(first, tuple) and hasattr(first, "_fields"):
             parts = zip(first._fields, first, strict=True)
-            return type(first)(*(self.state(f"{name}.{of_part}", part, theta) for of_part, part in parts))
+            given = [self.state(f"{name}.{of_part}", part, theta) for of_part, part in parts]
+            if len({len(part) for part in given if type(part) is tuple}) > 1:  # what changed, and how the gradient did
+                raise ValueError(f"holds parts of {name} that differ in number")
+            return type(first)(*given)
         if isinstance(first, tuple):  # of arrays like the parameters, as they come: the last changes of L-BFGS
             n = sum(other.startswith(f"{name}.") for other in self.rest)
             return tuple(self.array(f"{name}.{k}", theta) for k in range(n))
