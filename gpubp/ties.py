@@ -43,20 +43,20 @@ class Ties:
         return mask
 
     @cached_property
-    def _members(self) -> np.ndarray:
-        """The places of each weight, one row each, filled up with the place behind the last: (n_weights, most)."""
-        n_weights, n_places = len(self.counts), len(self.present)
-        members = np.full((n_weights, int(self.counts.max(initial=1))), n_places, dtype=np.int64)
-        order = np.argsort(self.index, kind="stable")
-        column = np.arange(len(order)) - np.repeat(np.cumsum(self.counts) - self.counts, self.counts)
-        members[self.index[order], column] = np.flatnonzero(self.present)[order]
-        return members
+    def _members(self) -> list[np.ndarray]:
+        """The places of each weight, one row each; those with as many are in one array, (n_weights, count)."""
+        places = np.flatnonzero(self.present)[np.argsort(self.index, kind="stable")]
+        starts = np.cumsum(self.counts) - self.counts
+        return [places[starts[self.counts == n, None] + np.arange(n)] for n in np.unique(self.counts)]
 
     @cached_property
     def _places(self) -> np.ndarray:
-        """The weight that each place holds, and behind the last weight where there is none: (P,)."""
+        """Which of all members' rows each place is in, and behind the last where there is no connection: (P,)."""
         places = np.full(len(self.present), len(self.counts), dtype=np.int64)
-        places[self.present] = self.index
+        start = 0
+        for members in self._members:
+            places[members] = start + np.arange(len(members))[:, None]
+            start += len(members)
         return places
 
     def average(self, xp: Namespace, dE_dw: Array, device: object) -> Array:
@@ -74,12 +74,13 @@ class Ties:
         """
         if self.only_absent:
             return dE_dw * xp.asarray(self.mask, dtype=dE_dw.dtype, device=device)
-        of_none = xp.zeros((*dE_dw.shape[:-1], 1), dtype=dE_dw.dtype, device=device)
-        members = xp.asarray(np.ravel(self._members), device=device)
-        spread = xp.take(xp.concat([dE_dw, of_none], axis=-1), members, axis=-1)
-        sums = xp.sum(xp.reshape(spread, (*dE_dw.shape[:-1], *self._members.shape)), axis=-1)
-        averages = sums / xp.asarray(self.counts, dtype=dE_dw.dtype, device=device)
-        return xp.take(xp.concat([averages, of_none], axis=-1), xp.asarray(self._places, device=device), axis=-1)
+        leading = dE_dw.shape[:-1]
+        averages = []
+        for members in self._members:
+            spread = xp.take(dE_dw, xp.asarray(np.ravel(members), device=device), axis=-1)
+            averages.append(xp.sum(xp.reshape(spread, (*leading, *members.shape)), axis=-1) / members.shape[1])
+        of_none = xp.zeros((*leading, 1), dtype=dE_dw.dtype, device=device)
+        return xp.take(xp.concat([*averages, of_none], axis=-1), xp.asarray(self._places, device=device), axis=-1)
 
     def tie(self, theta: np.ndarray) -> np.ndarray:
         """Make the places of each weight equal to its first, and 0 where there is no connection: ``(..., P)``."""
