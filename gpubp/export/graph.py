@@ -1,6 +1,7 @@
 """An ONNX graph under construction, and all that is asked of the package onnx, which is imported when one is begun."""
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from os import PathLike, fspath
 from typing import TYPE_CHECKING, Any
@@ -67,7 +68,7 @@ def described(values: Iterable[Any]) -> list[dict[str, Any]]:
 
 
 class Graph:
-    """A graph under construction. A value is known by its name; a name that is taken gets an underscore.
+    """A graph under construction. A value is known by its name; a name that is taken gets underscores, then a number.
 
     Parameters
     ----------
@@ -85,6 +86,7 @@ class Graph:
         self.metadata: dict[str, Any] = {}
         self._onnx = import_onnx()
         self._taken: set[str] = set()
+        self._times: Counter[str] = Counter()  # that a name was taken
         self._final: dict[str, str] = {}  # what values are called in the end that are outputs
         self._nodes: list[tuple[str, tuple[str, ...], str, dict[str, Any]]] = []
         self._constants: list[tuple[str, np.ndarray]] = []
@@ -94,7 +96,9 @@ class Graph:
     def _named(self, wish: str) -> str:
         name = wish
         while name in self._taken:
-            name += "_"
+            self._times[wish] += 1
+            n = self._times[wish]
+            name = wish + "_" * n if n < 4 else f"{wish}_{n}"  # a network may have any number of layers
         self._taken.add(name)
         return name
 
