@@ -20,6 +20,7 @@ from gpubp.backend import ENVIRONMENT_VARIABLE
 from gpubp.errors import DataError
 from gpubp.probe import probe_cuda
 from gpubp.tabular import PARTS
+from gpubp.wording import brief, plain
 
 console = Console(markup=False, highlight=False, emoji=False)
 """For results: stdout."""
@@ -30,6 +31,7 @@ notes = Console(markup=False, highlight=False, emoji=False, stderr=True)
 _LABEL_WIDTH = 11
 _MOST_WIDE = 100
 _NO_LIMIT = 10_000
+_LONGEST_FACT, _LONGEST_CELL = 5_000, 200  # in letters: a file may hold a name of a million
 _METRICS = {
     "accuracy": "accuracy",
     "balanced_accuracy": "balanced accuracy",
@@ -42,8 +44,9 @@ _METRICS = {
 
 
 def print_json(value: Any) -> None:
-    """Print one JSON object on stdout; numbers that JSON does not know become null."""
-    console.file.write(json.dumps(_finite(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    """Print one JSON object on stdout; numbers that JSON does not know become null, control characters escapes."""
+    text = json.dumps(_finite(value), indent=2, ensure_ascii=False, allow_nan=False)
+    console.file.write("".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text) + "\n")
 
 
 def _finite(value: Any) -> Any:
@@ -54,21 +57,10 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def plain(text: str) -> str:
-    r"""Show control characters as escapes, so that no text from outside can steer the terminal.
-
-    Examples
-    --------
-    >>> plain("a\nb")
-    'a\\nb'
-    """
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
-
-
 def print_facts(facts: Iterable[tuple[str, str]], to: Console) -> None:
     """Print labelled lines; on a terminal long ones are wrapped under themselves, in a pipe they stay whole."""
     for label, text in facts:
-        lines = [plain(text)]
+        lines = [brief(text, _LONGEST_FACT)]
         if to.is_terminal:
             width = max(min(to.width, _MOST_WIDE) - _LABEL_WIDTH, 20)
             lines = textwrap.wrap(lines[0], width, break_on_hyphens=False) or [""]
@@ -99,11 +91,11 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, left:
     total : bool
         Whether the last row sums up the others.
     """
-    rows = [[plain(cell) for cell in row] for row in rows]
+    rows = [[brief(cell, _LONGEST_CELL) for cell in row] for row in rows]
     box = SIMPLE_HEAD if console.is_terminal else None
     table = Table(box=box, pad_edge=False, padding=(0, 1), header_style="bold", show_edge=False)
     for number, heading in enumerate(headings):
-        table.add_column(plain(heading), justify="left" if number < left else "right", overflow="fold")
+        table.add_column(brief(heading, _LONGEST_CELL), justify="left" if number < left else "right", overflow="fold")
     for number, row in enumerate(rows):
         is_last = number == len(rows) - 1
         table.add_row(*row, style="bold" if total and is_last else "")

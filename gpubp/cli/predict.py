@@ -2,6 +2,7 @@
 
 import csv
 import io
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,6 +25,7 @@ from gpubp.errors import DataError
 from gpubp.persistence import load_model, write_whole
 from gpubp.precision import MATMUL_PRECISIONS
 from gpubp.tabular import decoded, outputs, score
+from gpubp.wording import plain
 
 SUFFIXES = (".csv", ".parquet")
 
@@ -76,7 +78,8 @@ def predict(
         found = {"output": str(output)} if output else {"predictions": _lists(predictions)}
         print_json({"rows": table.n_rows, **found, "scores": scores})
     elif output is None:
-        _print_bytes(_csv(predictions))
+        # who looks at it must not have the terminal steered; a file or a program gets the labels as they are
+        _print_bytes(_csv(predictions, plain if console.is_terminal else str))
     else:
         print_facts([("written", f"{output} ({table.n_rows:,} rows)")], console)
     if scores and not as_json:
@@ -96,12 +99,12 @@ def _scores(preprocessing: Preprocessing, table: Table, y: np.ndarray) -> dict[s
         return None
 
 
-def _csv(columns: dict[str, Column]) -> bytes:
-    """Write columns as CSV, numbers with the nine digits that float32 has at most."""
+def _csv(columns: dict[str, Column], write: Callable[[str], str] = str) -> bytes:
+    """Write columns as CSV, numbers with the nine digits that float32 has at most, texts as ``write`` gives them."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(zip(*(_texts(values) for values in columns.values()), strict=True))
+    writer.writerow(map(write, columns))
+    writer.writerows(zip(*(map(write, _texts(values)) for values in columns.values()), strict=True))
     return text.getvalue().encode()
 
 

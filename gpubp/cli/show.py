@@ -1,5 +1,6 @@
 """``gpubp show``: what is in a model file."""
 
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,6 +12,7 @@ from gpubp.network import Network
 from gpubp.persistence import Model, format_of, load_model
 
 MOST_COLUMNS = 12
+MOST_LAYERS = 200
 
 
 def show(
@@ -50,7 +52,9 @@ def show(
         console.print()
         rows_of = about.get("rows")
         counts = rows_of.items() if isinstance(rows_of, dict) else ()
-        print_scores(about["scores"], {part: count for part, count in counts if isinstance(count, int)})
+        print_scores(
+            about["scores"], {part: count for part, count in counts if isinstance(count, int) and abs(count) < 2**63}
+        )
 
 
 def _target(preprocessing: Preprocessing) -> str:
@@ -73,6 +77,9 @@ def _layers(network: Network) -> list[list[str]]:
     for number_of, (unit, (n_rows, n_units)) in enumerate(zip(network.activations, network.shapes, strict=True), 1):
         name = "output" if number_of == len(network.shapes) else f"hidden {number_of}"
         rows.append([name, unit, f"{n_units:,}", f"{n_rows:,} x {n_units:,}", f"{n_rows * n_units:,}"])
+    if len(rows) > MOST_LAYERS:
+        half = MOST_LAYERS // 2
+        rows = [*rows[:half], [f"... {len(rows) - 2 * half:,} more", "", "", "", ""], *rows[-half:]]
     return [*rows, ["all", "", "", "", f"{network.n_parameters:,}"]]
 
 
@@ -90,7 +97,8 @@ def _column(column: NumberColumn | CategoryColumn) -> list[str]:
 def _are_scores(scores: Any) -> bool:
     """Tell whether a file's scores are of the form that training gives them."""
     return isinstance(scores, dict) and all(
-        isinstance(of_part, dict) and all(isinstance(value, int | float) for value in of_part.values())
+        isinstance(of_part, dict)
+        and all(isinstance(value, int | float) and abs(value) <= sys.float_info.max for value in of_part.values())
         for of_part in scores.values()
     )
 

@@ -21,6 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 from gpubp.data.files import Column, Table
 from gpubp.errors import DataError, ModelFileError
 from gpubp.registry import near_miss
+from gpubp.wording import brief
 
 TARGET_NAMES = ("target", "label", "class", "y")
 """Names that mark a column as the target, in any letter case."""
@@ -29,6 +30,7 @@ MAX_CODED_CLASSES = 20
 """Whole numbers are classes if at most this many differ and each comes at least twice on average."""
 
 _DATE = re.compile(r"(\d{4}([-/.])\d\d?\2\d\d?|\d\d?([-/.])\d\d?\3\d{4})([ T]\d.*)?")
+_WITH_SEPARATORS = re.compile(r"[-+]?(\d{1,3}([,.' \u00a0\u202f])\d{3}(\2\d{3})*([.,]\d+)?|\d+,\d+)")
 
 Kind = Literal["int", "float", "bool", "str"]
 """The type of a class label in the user's table."""
@@ -294,7 +296,12 @@ def decode_target(preprocessing: Preprocessing, y: ArrayLike) -> dict[str, Colum
     outputs, target = _outputs(preprocessing, y), preprocessing.target
     if isinstance(target, ClassTarget):
         return {target.name: class_values(target)[outputs.argmax(axis=1)]}
-    numbers = outputs * np.array(target.scales) + np.array(target.means)
+    with np.errstate(over="ignore", invalid="ignore"):
+        numbers = outputs * np.array(target.scales) + np.array(target.means)
+    if not np.isfinite(numbers).all():
+        raise DataError(
+            f"predictions of {_listed(target.names)} are beyond the range of numbers; train the model again"
+        )
     return dict(zip(target.names, numbers.T, strict=True))
 
 
@@ -379,6 +386,13 @@ def _is_category(name: str, values: Column, categorical: Sequence[str]) -> bool:
         return False
     counts = Counter(value for value in values if value is not None)
     n_numbers = sum(count for text, count in counts.items() if _number(text) is not None)
+    separated = {text: count for text, count in counts.items() if _is_separated(text)}
+    if separated and n_numbers + sum(separated.values()) > counts.total() / 2:
+        shown = brief(repr(next(iter(separated))), 60)
+        raise DataError(
+            f"column {name!r} seems to hold numbers with separators, such as {shown}: write them plain, with a point "
+            f"for the fraction (1234.5), or read categories: categorical=[{name!r}] (--categorical {name!r})"
+        )
     if n_numbers > counts.total() / 2:  # nothing is refused where all are numbers, as in zero-padded codes
         _as_numbers(name, values, f"correct it, or read categories: categorical=[{name!r}] (--categorical {name!r})")
     return True
@@ -482,13 +496,19 @@ def _number(text: str) -> float | None:
         return None
 
 
+def _is_separated(text: str) -> bool:
+    """Tell numbers with separators of thousands, or a comma before the fraction, from what Python reads as a number."""
+    return _number(text) is None and _WITH_SEPARATORS.fullmatch(text.strip()) is not None
+
+
 def _as_numbers(name: str, values: Column, mend: str = "correct it or leave the field empty") -> NDArray[np.float64]:
     """Return a column as float64, NaN where missing; refuse other text and infinity."""
     if values.dtype == object:
         for row, text in enumerate(values, start=1):
             if text is not None and _number(text) is None:
+                shown = brief(repr(text), 60)
                 raise DataError(
-                    f"column {name!r}, row {row}: {text!r} is non-numeric text where numbers are needed; {mend}"
+                    f"column {name!r}, row {row}: {shown} is non-numeric text where numbers are needed; {mend}"
                 )
     numbers = values.astype(np.float64)
     if np.isinf(numbers).any():
@@ -542,7 +562,7 @@ def _one_hot(
     if unseen.any() and not zeros:
         row = int(unseen.argmax())
         raise DataError(
-            f"column {name!r}, row {row + 1}: {texts[row]!r} was not seen in training, "
+            f"column {name!r}, row {row + 1}: {brief(repr(texts[row]), 60)} was not seen in training, "
             f"which knows {_listed(known)}; correct it or leave the row out"
         )
     encoded = np.zeros((len(texts), len(known)))
@@ -569,7 +589,7 @@ def class_values(target: ClassTarget) -> Column:
 
 
 def _listed(names: Iterable[str]) -> str:
-    return _shortened([repr(name) for name in names])
+    return _shortened([brief(repr(name), 60) for name in names])
 
 
 def _shortened(items: list[str], limit: int = 12) -> str:
@@ -692,4 +712,4 @@ def _check(holds: bool, expected: str, got: Any) -> None:
 
 
 def _malformed(expected: str, got: Any) -> str:
-    return f"the model's preprocessing is malformed: expected {expected}, got {str(got)[:100]}"
+    return f"the model's preprocessing is malformed: expected {brief(expected)}, got {brief(str(got), 100)}"
