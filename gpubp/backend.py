@@ -14,6 +14,7 @@ import numpy as np
 
 from gpubp._typing import Array, Device, Namespace
 from gpubp.errors import DataError, DeviceError
+from gpubp.masks import refuse_masked
 from gpubp.precision import MATMUL_PRECISIONS, RoundedProducts, plain_namespace
 from gpubp.probe import probe_cuda
 from gpubp.registry import unknown
@@ -213,6 +214,7 @@ def to_numpy(array: Array) -> np.ndarray:
     """Copy an array of any namespace and device to the host; NumPy's own come back as they are."""
     if type(array) is np.ndarray:
         return array
+    refuse_masked("the array", array)
     if array_api_compat.is_cupy_array(array):
         return np.asarray(array.get())
     if array_api_compat.is_torch_array(array):

@@ -12,8 +12,10 @@ from gpubp.descent import Rule
 from gpubp.errors import DataError
 from gpubp.initialization import check_seeds, is_sequence
 from gpubp.losses import loss
+from gpubp.masks import refuse_masked
 from gpubp.network import Network
 from gpubp.second_order import SecondOrder
+from gpubp.wording import brief
 
 
 def choose_precision(backend: Backend, dtype: str | None, *arrays: Array) -> str:
@@ -33,7 +35,9 @@ def choose_precision(backend: Backend, dtype: str | None, *arrays: Array) -> str
             raise DataError(f"dtype must be one of {', '.join(sorted(available))} on {backend.name}, got {dtype!r}")
         return dtype
     for array in arrays:
-        name = str(array.dtype).rpartition(".")[2] if hasattr(array, "dtype") else ""
+        if not hasattr(array, "dtype"):
+            continue
+        name = getattr(array.dtype, "name", str(array.dtype)).rpartition(".")[2]  # in whatever order its bytes are
         if name in ("float32", "float64"):
             return name if name in available else "float32"
     return "float32"
@@ -189,13 +193,22 @@ def _shape(array: Array) -> tuple[int, ...]:
 
 
 def host_array(name: str, array: Array) -> Array:
-    """Make an array of NumPy of what is no array yet: lists, data frames, ..."""
-    if array_api_compat.is_array_api_obj(array):
+    """Make a plain array of NumPy of what is none yet: lists, data frames, matrices; other libraries' stay as they are.
+
+    Raises
+    ------
+    DataError
+        If rows differ in length, a mask hides values, or it cannot become an array at all.
+    """
+    refuse_masked(name, array)
+    if array_api_compat.is_array_api_obj(array) and not isinstance(array, np.ndarray):
         return array
+    if hasattr(array, "toarray"):
+        raise DataError(f"{name} is a sparse {type(array).__name__}; give {name}.toarray(), or use gpubp's estimators")
     try:
         return np.asarray(array)
-    except ValueError as error:
-        raise DataError(f"{name} must be an array of numbers, its rows of one length: {error}") from error
+    except Exception as error:  # an object's own way to become an array may raise anything
+        raise DataError(f"{name} must be an array of numbers, its rows of one length: {brief(str(error))}") from error
 
 
 def _admit(name: str, backend: Backend, dtype: str, array: Array) -> Array:
@@ -204,9 +217,9 @@ def _admit(name: str, backend: Backend, dtype: str, array: Array) -> Array:
         if array.dtype.kind in "OUS":
             try:
                 array = array.astype("float64")
-            except (TypeError, ValueError) as error:
+            except Exception as error:  # of what the objects are, or a whole number too large for any float
                 mend = "; gpubp.one_hot makes rows of class labels" if name.endswith("d") else ""
-                raise DataError(f"{name} must hold numbers, got {array.dtype}: {error}{mend}") from error
+                raise DataError(f"{name} must hold numbers, got {array.dtype}: {brief(str(error))}{mend}") from error
         elif array.dtype.kind not in "fiub":
             raise DataError(f"{name} must hold real numbers, got {array.dtype}")
     elif array_api_compat.array_namespace(array).isdtype(array.dtype, "complex floating"):

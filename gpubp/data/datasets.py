@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gpubp.errors import DataError
+from gpubp.masks import refuse_masked
 from gpubp.registry import near_miss
 
 MAX_BITS = 16
@@ -80,6 +81,7 @@ def one_hot(labels: ArrayLike, n_classes: int | None = None) -> NDArray[np.float
     array([[0., 1.],
            [1., 0.]])
     """
+    refuse_masked("labels", labels)
     values = np.asarray(labels)
     if values.dtype == object and all(isinstance(value, str) for value in values.flat):
         values = values.astype(str)

@@ -6,7 +6,9 @@ a bool column with missing values becomes the text ``"True"`` and ``"False"``.
 """
 
 import importlib
+import math
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -14,16 +16,28 @@ from functools import partial
 from numbers import Real
 from os import PathLike, fspath
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gpubp.data.datasets import DATASETS, Dataset, load_dataset
 from gpubp.errors import DataError
+from gpubp.masks import is_masked, refuse_masked
+from gpubp.opening import open_ordinary
 from gpubp.registry import near_miss
+from gpubp.wording import brief
 
 Column = NDArray[Any]
+
+MOST_LINE = 16 * 2**20
+"""How many bytes a line of text may have, its line breaks within quotes included."""
+
+MOST_NAME = 1000
+"""How many characters the name of a column may have."""
+
+UNPACKED_FREELY, UNPACKED_TIMES = 2**28, 100
+"""A compressed file may unpack to so many bytes, and a larger one to so many times its size."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +77,7 @@ def table_from_mapping(mapping: Any, *, source: str = "the table", targets: Sequ
     Parameters
     ----------
     mapping : mapping, data frame or pyarrow table
-        Column names to sequences of numbers, bools or text; None, NaN and empty text are missing.
+        Column names to sequences of numbers, bools or text; None, NaN, empty text and what a mask hides are missing.
     source : str
         Where the data come from, for messages.
     targets : sequence of str
@@ -139,7 +153,7 @@ def table_from_arrays(
     >>> list(table_from_arrays([[1.0, 2.0]], [3.0]).columns)
     ['x0', 'x1', 'target']
     """
-    return _table(*_from_arrays(np.asarray(x), None if y is None else np.asarray(y), names, target, source))
+    return _table(*_from_arrays(_array(x), None if y is None else _array(y), names, target, source))
 
 
 def dataset_table(dataset: Dataset) -> Table:
@@ -178,7 +192,8 @@ def read_table(path_or_name: str | PathLike[str], *, separator: str | None = Non
     Raises
     ------
     DataError
-        If the file is not there, cannot be read or holds no table; the message names the path and the mend.
+        If the file is not there, cannot be read or holds no table; the message names the path and the mend. A line of
+        more than 16 MiB and a file that unpacks to more than 256 MiB and 100 times its size are refused too.
 
     Examples
     --------
@@ -195,7 +210,7 @@ def read_table(path_or_name: str | PathLike[str], *, separator: str | None = Non
     try:
         if name in DATASETS and not path.is_file():
             return dataset_table(load_dataset(name))
-        with path.open("rb") as file:
+        with open_ordinary(path) as file:
             start = file.read(2)
     except FileNotFoundError:
         raise DataError(
@@ -210,7 +225,7 @@ def read_table(path_or_name: str | PathLike[str], *, separator: str | None = Non
     if not start:
         raise DataError(f"{path} is empty (0 bytes); write the data again")
     if start in (b"\xff\xfe", b"\xfe\xff"):
-        raise DataError(f"{path} is written in UTF-16; save it as UTF-8")
+        raise DataError(f"{path} is written in UTF-16 or UTF-32; save it as UTF-8")
     try:
         contents = reader.read(path) if separator is None else _read_text(path, separator)
     except UnicodeDecodeError:
@@ -218,11 +233,28 @@ def read_table(path_or_name: str | PathLike[str], *, separator: str | None = Non
     except DataError:
         raise
     except Exception as error:  # the readers raise many kinds on broken files; each means that this file is bad
-        reason = re.sub(r"Row #(\d+)", r"row \1 (the header is row 1)", " ".join(str(error).split()))[:200].rstrip(".")
-        if "pickle" in reason:  # NumPy's advice is to load it all the same
-            reason = "it is no NumPy file, or holds pickled Python objects, which are never loaded"
-        raise DataError(f"{path} cannot be read: {reason}. {reader.mend}") from error
+        raise DataError(f"{path} cannot be read: {_reason(error)}. {reader.mend}") from error
     return _table(*contents)
+
+
+def _reason(error: Exception) -> str:
+    """Word what a reader says about a file, parts of which it may quote."""
+    text = " ".join(str(error).split())
+    if "straddling" in text:
+        return f"a line is longer than {MOST_LINE:,} bytes, perhaps for want of a quotation mark that closes a field"
+    if "pickle" in text or "magic string" in text:  # NumPy's advice is to load it all the same
+        return "it is no NumPy file, or holds pickled Python objects, which are never loaded"
+    return brief(re.sub(r"Row #(\d+)", r"row \1 (the header is row 1)", text), 200).rstrip(".")
+
+
+def _most_unpacked(path: Path) -> int:
+    return max(UNPACKED_FREELY, UNPACKED_TIMES * path.stat().st_size)
+
+
+def _refuse_unpacked(path: Path, n_bytes: int, mend: str) -> None:
+    """Refuse what unpacks to far more than real tables do."""
+    if n_bytes > (most := _most_unpacked(path)):
+        raise DataError(f"{path} unpacks to more than {most:,} bytes, far more than its size lets expect; {mend}")
 
 
 class _Contents(NamedTuple):
@@ -241,6 +273,8 @@ class _Reader(NamedTuple):
 def _from_arrays(x: Column, y: Column | None, names: Sequence[str] | None, target: str, source: str) -> _Contents:
     if x.ndim != 2:
         raise DataError(f"{source}: x must have shape (cases, inputs), got {x.shape}; reshape it to two dimensions")
+    if not len(x):  # it may claim any number of columns
+        raise DataError(f"{source} has no rows; at least one is needed")
     names = [f"x{k}" for k in range(x.shape[1])] if names is None else list(names)
     if len(names) != x.shape[1]:
         raise DataError(f"{source}: got {len(names)} names for {x.shape[1]} columns of x")
@@ -252,41 +286,99 @@ def _from_arrays(x: Column, y: Column | None, names: Sequence[str] | None, targe
     return _Contents([*zip(names, x.T, strict=True), *zip(targets, np.atleast_2d(y.T), strict=True)], source, targets)
 
 
+class _TextStream:
+    """A file's bytes on their way to the reader: counted, unpacked no further than is sensible, and text."""
+
+    closed = False
+
+    def __init__(self, stream: Any, path: Path) -> None:
+        self.stream, self.path, self.packed = stream, path, path.suffix.lower() == ".gz"
+        self.n_bytes = self.n_lines = self.n_quotes = 0
+
+    def read(self, n: int = -1) -> bytes:
+        block: bytes = self.stream.read(n)
+        self.n_bytes += len(block)
+        if self.packed:
+            _refuse_unpacked(self.path, self.n_bytes, "if it can be trusted, unpack it with gunzip and give that file")
+        if (place := block.find(b"\0")) >= 0:
+            line = self.n_lines + block.count(b"\n", 0, place) + 1
+            raise DataError(
+                f"{self.path} is not text: a zero byte stands in line {line:,}; if it is UTF-16, save it as UTF-8"
+            )
+        self.n_lines += block.count(b"\n")
+        self.n_quotes += block.count(b'"')
+        return block
+
+    def close(self) -> None:
+        self.closed = True
+
+
 def _read_text(path: Path, delimiter: str) -> _Contents:
-    csv = _pyarrow("csv", path)
-    table = csv.read_csv(
-        path,
-        # One thread is still fast, and only then does the parser know the number of a ragged row.
-        read_options=csv.ReadOptions(use_threads=False),
-        parse_options=csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
-        convert_options=csv.ConvertOptions(true_values=[], false_values=[]),  # text stays as it is written
-    )
+    csv, lib = _pyarrow("csv", path), _pyarrow("lib", path)
+    packed = path.suffix.lower() == ".gz"
+    size = MOST_LINE if packed else min(max(path.stat().st_size, 2**20), MOST_LINE)
+    with lib.input_stream(path, compression="gzip" if packed else None) as stream:
+        text = _TextStream(stream, path)
+        table = csv.read_csv(
+            text,
+            # One thread is still fast, and only then does the parser know the number of a ragged row.
+            read_options=csv.ReadOptions(use_threads=False, block_size=size),
+            parse_options=csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
+            convert_options=csv.ConvertOptions(true_values=[], false_values=[]),  # text stays as it is written
+        )
     names = [name.strip() for name in table.column_names]
-    for name, field in zip(names, table.schema, strict=True):
-        if str(field.type) == "binary":  # what Arrow makes of other encodings
-            raise DataError(f"{path} is not UTF-8 text, as column {name!r} shows; {_UTF8_MEND}")
+    for name, column in zip(names, table.columns, strict=True):
+        if str(column.type) == "binary":  # what Arrow makes of other encodings
+            row = _no_unicode(column.to_pylist())
+            where = "" if row is None else f"row {row + 2:,} (the header is row 1) of "
+            raise DataError(f"{path} is not UTF-8 text, as {where}column {name!r} shows; {_UTF8_MEND}")
     columns = [_to_numpy(column) for column in table.columns]
     last = [value for values in columns for value in values[-1:] if isinstance(value, str)]
-    if any("\n" in value for value in last) and _quotes(path) % 2:  # Arrow itself takes the rest as one field
+    if any("\n" in value for value in last) and text.n_quotes % 2:  # Arrow itself takes the rest as one field
         raise DataError(f"{path}: a quotation mark is not closed, and its field runs to the end of the file; close it")
     if len(names) == 1 and (mark := next((mark for mark in ";\t,|" if mark in names[0] and mark != delimiter), None)):
         give = f"give it: --separator {mark!r}, or read_table(path, separator={mark!r})"
         mend = "name the file .tsv" if mark == "\t" else give
-        raise DataError(f"{path}: one column named {names[0]!r}: the fields seem to be separated by {mark!r}; {mend}")
+        found = f"one column named {brief(repr(names[0]))}: the fields seem to be separated by {mark!r}"
+        raise DataError(f"{path}: {found}; {mend}")
     if any("." in name and _is_number(name) for name in names):
-        raise DataError(f"{path}: the first line seems to be data ({', '.join(names)[:60]}); give it a header line")
+        shown = brief(", ".join(names[:12]), 60)
+        raise DataError(f"{path}: the first line seems to be data ({shown}); give it a header line")
     return _Contents(list(zip(names, columns, strict=True)), str(path))
 
 
-def _quotes(path: Path) -> int:
-    """Count the quotation marks in a text file, compressed or not."""
-    with _pyarrow("lib", path).input_stream(path) as stream:
-        return sum(block.count(b'"') for block in iter(lambda: stream.read(2**20), b""))
+def _no_unicode(values: Sequence[str | bytes | None]) -> int | None:
+    """Find the first of texts, or of bytes, that is no UTF-8."""
+    for place, value in enumerate(values):
+        try:
+            value.decode() if isinstance(value, bytes) else value is None or value.encode()
+        except UnicodeError:
+            return place
+    return None
+
+
+_PARQUET_BATCH = 2**16
 
 
 def _read_parquet(path: Path) -> _Contents:
-    with _pyarrow("parquet", path).ParquetFile(path) as file:
-        table = file.read()
+    parquet, lib = _pyarrow("parquet", path), _pyarrow("lib", path)
+    mend = "if it can be trusted, write it again as CSV, or in parts"
+    with parquet.ParquetFile(path) as file:
+        schema = file.schema_arrow
+        for field in schema:
+            if field.type.num_fields:
+                kind = str(field.type).partition("<")[0]
+                raise DataError(f"{path}: column {field.name!r} holds {kind}, not numbers or text; flatten it")
+        _refuse_unpacked(path, 8 * file.metadata.num_rows * len(schema), mend)
+    # text stays a number for each row and the text once: a few bytes could else stand for any amount of it
+    texts = [field.name for field in schema if str(field.type) in ("string", "large_string", "string_view")]
+    with parquet.ParquetFile(path, read_dictionary=texts) as file:
+        batches, n_bytes = [], 0
+        for batch in file.iter_batches(_PARQUET_BATCH):
+            batches.append(batch)
+            n_bytes += batch.nbytes
+            _refuse_unpacked(path, n_bytes, mend)
+        table = lib.Table.from_batches(batches) if batches else file.schema_arrow.empty_table()
     return _Contents(_from_arrow(table), str(path))
 
 
@@ -300,7 +392,11 @@ def _from_arrow(table: Any) -> list[tuple[str, Column]]:
 
 
 def _read_numpy(path: Path) -> _Contents:
-    with path.open("rb") as file:  # np.load would leave a broken archive open
+    with open_ordinary(path) as file:  # np.load would leave a broken archive open
+        if file.read(2) != b"PK":
+            file.seek(0)
+            _check_numpy_header(file, path.stat().st_size)
+        file.seek(0)
         loaded = np.load(file, allow_pickle=False)
         if isinstance(loaded, np.ndarray):
             if loaded.ndim != 2 or not loaded.shape[1]:
@@ -309,11 +405,36 @@ def _read_numpy(path: Path) -> _Contents:
                     "save inputs and targets as a .npz file with x and y"
                 )
             return _from_arrays(loaded[:, :-1], loaded[:, -1], None, "target", str(path))
-        x = next((loaded[name] for name in ("x", "X", "data") if name in loaded), None)
-        y = next((loaded[name] for name in ("y", "d", "target") if name in loaded), None)
+        x = next((_unpacked(loaded, name, path) for name in ("x", "X", "data") if name in loaded), None)
+        y = next((_unpacked(loaded, name, path) for name in ("y", "d", "target") if name in loaded), None)
         if x is None:
-            raise DataError(f"{path}: expected arrays x and y, found {', '.join(loaded) or 'none'}")
+            raise DataError(f"{path}: expected arrays x and y, found {brief(', '.join(loaded)) or 'none'}")
     return _from_arrays(x, y, None, "target", str(path))
+
+
+def _unpacked(archive: Any, name: str, path: Path) -> Column:
+    """Unpack an array of an ``.npz`` file, once it is known to be of the size that it says."""
+    info = archive.zip.getinfo(f"{name}.npy")
+    _refuse_unpacked(path, info.file_size, "if it can be trusted, save it with numpy.savez, which does not compress")
+    with archive.zip.open(info) as file:
+        _check_numpy_header(file, info.file_size)
+    array: Column = archive[name]
+    return array
+
+
+def _check_numpy_header(file: BinaryIO, n_bytes: int) -> None:
+    """Hold the shape that a NumPy file announces against its size, before memory is taken for it."""
+    version = np.lib.format.read_magic(file)
+    readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    if version not in readers:
+        raise ValueError("it holds records, not numbers or text")
+    shape, _, dtype = readers[version](file)
+    if dtype.hasobject:
+        raise ValueError("pickle")
+    if len(shape) > 3:
+        raise ValueError(f"it announces {len(shape)} dimensions, not two")
+    if not dtype.itemsize or min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize != n_bytes - file.tell():
+        raise ValueError(f"it announces an array of shape {shape} of {dtype}, which it does not hold")
 
 
 _CSV_MEND = "Each row needs as many fields as the header, and the text must be UTF-8"
@@ -342,10 +463,29 @@ def _pyarrow(module: str, path: Path) -> Any:
 
 
 def _to_numpy(column: Any) -> Column:
-    # A dictionary's missing values would come out as its last entry.
-    if hasattr(column.type, "index_type"):
-        column = column.cast(column.type.value_type)
-    return np.asarray(column)
+    if not hasattr(column.type, "index_type"):
+        return np.asarray(column)
+    # Missing values of a dictionary would come out as its last entry.
+    chunks = [
+        np.asarray([*chunk.dictionary.to_pylist(), None], dtype=object)[chunk.indices.fill_null(-1).to_numpy()]
+        for chunk in getattr(column, "chunks", [column])
+    ]
+    return np.concatenate(chunks) if chunks else np.empty(0, dtype=object)
+
+
+def _array(values: Any) -> Column:
+    """Make an array, with None where a mask hides a value."""
+    if is_masked(values):
+        plain = np.ma.getdata(values).astype(object)
+        plain[np.ma.getmaskarray(values)] = None
+        return plain
+    refuse_masked("a list", values)
+    return np.asarray(values)
+
+
+def _some(names: Sequence[str], most: int = 12) -> str:
+    shown = ", ".join(brief(repr(name), 60) for name in names[:most])
+    return f"{shown}, ... ({len(names):,} in all)" if len(names) > most else shown
 
 
 def _table(pairs: Iterable[tuple[str, Any]], source: str, targets: Sequence[str] = ()) -> Table:
@@ -354,22 +494,28 @@ def _table(pairs: Iterable[tuple[str, Any]], source: str, targets: Sequence[str]
     names = [name for name, _ in pairs]
     if not names:
         raise DataError(f"{source}: there are no columns")
+    if (longest := max(names, key=len)) and len(longest) > MOST_NAME:
+        raise DataError(f"{source}: a column's name has {len(longest):,} characters; {MOST_NAME:,} are enough")
     if "" in names:
         raise DataError(
             f"{source}: column {names.index('') + 1} has no name; name it in the header, or leave it out "
             "(a row index, perhaps: pandas.DataFrame.to_csv(index=False))"
         )
-    if repeated := sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []:
+    if len(set(names)) < len(names):
+        repeated = sorted(name for name, count in Counter(names).items() if count > 1)
         raise DataError(
-            f"{source}: column names repeat: {', '.join(map(repr, repeated))}; rename them, "
-            "or add a header line if the file has none"
+            f"{source}: column names repeat: {_some(repeated)}; rename them, or add a header line if the file has none"
         )
+    if (place := _no_unicode(names)) is not None:
+        raise DataError(f"{source}: the name of column {place + 1}, {names[place]!r}, is no Unicode; rename it")
     columns = {name: _column(name, values, source) for name, values in pairs}
     lengths = {name: len(values) for name, values in columns.items()}
     if len(set(lengths.values())) > 1:
-        raise DataError(f"{source}: columns differ in length: {lengths}")
+        raise DataError(f"{source}: columns differ in length: {brief(str(lengths))}")
     if not lengths[names[0]]:
-        raise DataError(f"{source} has columns ({', '.join(names)[:60]}) but no rows; at least one is needed")
+        raise DataError(
+            f"{source} has columns ({brief(', '.join(names[:12]), 60)}) but no rows; at least one is needed"
+        )
     if unknown := [name for name in targets if name not in columns]:
         raise DataError(f"{source}: there is no column {unknown[0]!r}{near_miss(unknown[0], columns)}")
     return Table(columns, source, tuple(targets))
@@ -378,9 +524,9 @@ def _table(pairs: Iterable[tuple[str, Any]], source: str, targets: Sequence[str]
 def _column(name: str, values: Any, source: str) -> Column:
     """Return values as a numeric, bool or text column."""
     try:
-        array = np.asarray(values)
-    except (TypeError, ValueError) as error:
-        raise DataError(f"{source}: column {name!r} is no sequence of numbers or text: {error}") from error
+        array = _array(values)
+    except Exception as error:  # whatever an object's own way to become an array raises
+        raise DataError(f"{source}: column {name!r} is no sequence of numbers or text: {brief(str(error))}") from error
     if array.ndim != 1 or array.dtype.kind not in "biufUOM":
         raise DataError(
             f"{source}: column {name!r} must be numbers, bools or text of shape (n,), "
@@ -411,8 +557,14 @@ def _column(name: str, values: Any, source: str) -> Column:
         except OverflowError as error:
             raise DataError(f"{source}: column {name!r} holds a number too large for float64") from error
         return numbers
+    texts = [str(value) for value in found]
+    try:
+        "".join(set(texts)).encode()  # each once: many rows may share one long text
+    except UnicodeError:
+        row = np.flatnonzero(present)[_no_unicode(texts)]
+        raise DataError(f"{source}: column {name!r}, row {row + 1} holds text that is no Unicode; correct it") from None
     text = np.full(len(array), None, dtype=object)
-    text[present] = [str(value) for value in found]
+    text[present] = texts
     return text
 
 

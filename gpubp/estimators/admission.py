@@ -14,6 +14,7 @@ from gpubp._typing import Array
 from gpubp.backend import choose_backend
 from gpubp.errors import DataError
 from gpubp.estimators.arrays import library_of, on_host
+from gpubp.masks import refuse_masked
 
 
 class NamespaceError(DataError, TypeError):
@@ -22,6 +23,8 @@ class NamespaceError(DataError, TypeError):
 
 def admit_cases(model: Any, X: Any, y: Any, *, reset: bool) -> tuple[Any, np.ndarray]:
     """Check X and y for fitting; X stays in its library, sparse X becomes CSR, y comes back on the host."""
+    refuse_masked("X", X)
+    refuse_masked("y", y)
     library, y = library_of(X), on_host(y)
     if reset:
         model._fitted_with = library
@@ -51,12 +54,14 @@ def admit_weights(sample_weight: Any, y: np.ndarray) -> np.ndarray | None:
     """Check how much each case counts; the weights come back on the host, and None where there are none."""
     if sample_weight is None:
         return None
+    refuse_masked("sample_weight", sample_weight)
     weights: np.ndarray = _check_sample_weight(on_host(sample_weight), np.empty((y.shape[0], 1)))
     return weights
 
 
 def admit_new_cases(model: Any, X: Any, method: str) -> Any:
     """Check X for predicting; it stays in its library, and sparse X becomes CSR."""
+    refuse_masked("X", X)
     library = library_of(X)
     _check_library(model, library, method)
     if library != "numpy":
