@@ -1,0 +1,344 @@
+"""``python -m benchmarks.fuzz``: hostile files by the thousand, each of which must be read right or refused in words.
+
+A process of its own, held to so much memory, reads them one by one. It says of each how long that took, how much memory
+was taken, and how it ended; a process that dies or stays silent has failed at the file that it did not tell of. Files
+that fail are kept; ``--first N --files 1`` with the same seed makes the N-th again.
+"""
+
+import argparse
+import contextlib
+import csv
+import io
+import json
+import os
+import queue
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import tracemalloc
+import warnings
+from collections import Counter
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from benchmarks import forged_files
+from benchmarks.machine import ROOT, provenance
+
+TIMES_THE_FILE, TIMES_THE_HEADER, CONSTANT = 2, 40, 2**20
+"""Memory for a file, at most: twice its size, 40 bytes for each byte of its JSON, and a MiB."""
+SECONDS = 1.0
+"""Of the processor, for reading a file; of what uses a model that was read only that it ends is asked."""
+SILENCE = 60
+"""Seconds after which a file that is not told of has failed."""
+ROOM = 2**30
+"""How much more address space the process may take than it has when it begins."""
+
+
+class Kind(NamedTuple):
+    """What is read: sound files to start from, ways to spoil them, the reader, and what uses that which was read."""
+
+    name: str
+    sound: Any
+    mutations: dict[str, Any]
+    read: Any
+    use: Any
+
+
+def read_model(path):
+    from gpubp import load_model
+
+    return load_model(path)
+
+
+def use_model(model, path):
+    """Show, predict, export, explain: whatever a model says, nothing may fail, or steer a terminal or a browser."""
+    from gpubp import predict_table
+    from gpubp.data.preprocessing import CategoryColumn
+    from gpubp.errors import DataError, ModelFileError
+    from gpubp.tabular import preprocessing_of
+
+    assert repr(model).isprintable()
+    command("show", path)
+    told = command("show", path, "--json")
+    assert not told or isinstance(json.loads(told), dict)
+    if find_spec("onnx"):
+        command("export", path, f"{path}.onnx")
+    try:
+        preprocessing = preprocessing_of(model)
+    except ModelFileError:
+        return
+    columns = {
+        column.name: list(column.categories[:1]) * 2 if isinstance(column, CategoryColumn) else [column.mean, 0.5]
+        for column in preprocessing.columns
+    }
+    with contextlib.suppress(DataError):
+        predict_table(model, columns, device="cpu")
+    table, page = Path(f"{path}.csv"), Path(f"{path}.html")
+    with table.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows(
+            [list(columns) + list(preprocessing.target_names), *zip(*columns.values(), strict=True)]
+        )
+    told = command("predict", path, table, "--device", "cpu", "--json")
+    assert not told or isinstance(json.loads(told), dict)
+    command("predict", path, table, "--device", "cpu", "--output", f"{path}.out.csv", control=True)
+    page.unlink(missing_ok=True)
+    command("explain", path, "--data", table, "--html", page)
+    if page.exists():
+        text = page.read_text(encoding="utf-8")
+        assert text.count("<script") == 1
+        assert "<img" not in text
+
+
+def command(*arguments, control=False):
+    """Run a command as ``gpubp`` does; what it wrote to stdout, which like its stderr must be fit for a terminal."""
+    from gpubp.__main__ import main
+
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = main([str(argument) for argument in arguments])
+    said = out.getvalue() + err.getvalue()
+    assert code in (0, 2), f"{arguments[0]} ended with {code}"
+    assert "Traceback" not in said
+    assert control or all(c.isprintable() or c == "\n" for c in said), f"{arguments[0]} sends control characters"
+    assert code == 0 or err.getvalue().startswith("error: "), err.getvalue()[:200]
+    return out.getvalue() if code == 0 else ""
+
+
+def read_checkpoint(path):
+    from gpubp.checkpoints import Checkpoints, open_folder
+
+    return open_folder(Checkpoints(path.parent), resume=True)
+
+
+def use_checkpoint(found, path):
+    """Go on from a checkpoint with each training that it may be of; it must fit, or be refused in words."""
+    import gpubp
+
+    for given, options in forged_files.of_checkpoints():
+        with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # numbers may be such that training diverges
+            shutil.copy(path, folder)
+            try:
+                gpubp.train(*given, checkpoint=folder, resume=True, **options)
+            except gpubp.CheckpointError as error:
+                said = str(error)
+                assert said.isprintable() and len(said) < 2000, f"a refusal not fit to be read: {said[:300]!r}"  # noqa: PT018
+
+
+KINDS = {
+    "model": Kind("file.safetensors", forged_files.sound_models, forged_files.MODEL, read_model, use_model),
+    "checkpoint": Kind(
+        "checkpoint-00000002-00000.safetensors",
+        *(forged_files.sound_checkpoints, forged_files.CHECKPOINT, read_checkpoint, use_checkpoint),
+    ),
+}
+
+
+def allowed(path):
+    """Tell how much memory may be taken for a file."""
+    size = os.stat(path).st_size
+    with open(path, "rb") as file:
+        header = min(int.from_bytes(file.read(8), "little"), size)
+    return TIMES_THE_FILE * size + TIMES_THE_HEADER * header + CONSTANT
+
+
+def judged(kind, path, *, most_seconds=SECONDS):
+    """Read a file, and use what was read; how it ended, and how much time and memory it took."""
+    from gpubp.errors import GpubpError
+
+    result, read = {"outcome": "read"}, None
+    began, worked = time.perf_counter(), time.process_time()
+    try:
+        read = kind.read(path)
+    except GpubpError as error:
+        result["outcome"] = "refused"
+        result["why"] = re.match(r"[a-z ,]*", str(error).rpartition(f"{path.name} ")[2])[0].strip(" ,")
+        if not str(error).isprintable() or len(str(error)) > 2000 or path.name not in str(error):
+            result |= failure(f"its refusal is not fit to be read: {str(error)[:300]!r}")
+    except Exception as error:
+        result = failure(f"{type(error).__name__}: {error}"[:300])
+    result["seconds"], result["cpu_seconds"] = time.perf_counter() - began, time.process_time() - worked
+    tracemalloc.start()  # a second time, as to trace memory takes far longer than to read
+    with contextlib.suppress(Exception):
+        kind.read(path)
+    result["peak"] = tracemalloc.get_traced_memory()[1]
+    result["of_allowed"] = result["peak"] / allowed(path)
+    tracemalloc.stop()
+    if result["of_allowed"] > 1:
+        result |= failure(f"{result['peak']:,} bytes were taken, {allowed(path):,} are allowed")
+    if most_seconds and result["cpu_seconds"] > most_seconds:
+        result |= failure(f"it took {result['cpu_seconds']:.2f} s of the processor")
+    if read is not None and result["outcome"] == "read":
+        began = time.perf_counter()
+        try:
+            kind.use(read, path)
+        except Exception as error:
+            result |= failure(f"in use: {type(error).__name__}: {error}"[:300])
+        result["seconds_in_use"] = time.perf_counter() - began
+    return result
+
+
+def failure(reason):
+    return {"outcome": "failed", "reason": reason}
+
+
+# --- the process that reads ---
+
+
+def work(name, seed, first, last):
+    """Read files and tell of each, one line of JSON a file, on what was stdout."""
+    kind = KINDS[name]
+    told = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    sound = kind.sound()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "files", kind.name)
+        path.parent.mkdir()
+        for content in sound:  # each of these must be right, and all modules are loaded
+            path.write_bytes(content)
+            assert judged(kind, path, most_seconds=None)["outcome"] == "read"
+        hold_to(ROOM)
+        before = resident("VmHWM")
+        for n in range(first, last):
+            how, content = forged_files.file_number(name, kind.mutations, sound, seed, n)
+            path.write_bytes(content)
+            result = judged(kind, path)
+            result |= {"n": n, "how": how, "size": len(content), "grown": resident("VmHWM") - before}
+            print(json.dumps(result), file=told, flush=True)
+
+
+def hold_to(room):
+    """Let this process take no more than so much address space beyond what it has."""
+    with contextlib.suppress(ImportError):
+        import resource
+
+        most = resident("VmSize") + room
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))
+
+
+def resident(what):
+    """Read a figure of this process's memory in bytes; 0 where the system does not tell."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith(f"{what}:"):
+                return int(line.split()[1]) * 1024
+    return 0
+
+
+# --- the process that looks on ---
+
+
+def results(name, seed, first, last, silence=SILENCE):
+    """Let files be read in a process of its own, and in another one after each that it did not survive."""
+    while first < last:
+        asked = [sys.executable, "-m", "benchmarks.fuzz", "--work", name, str(seed), str(first), str(last)]
+        process = subprocess.Popen(asked, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        lines = queue.SimpleQueue()
+        said = []
+        listeners = [
+            threading.Thread(target=pass_on, args=(process.stdout, lines)),
+            threading.Thread(target=said.extend, args=(process.stderr,)),
+        ]
+        for listener in listeners:
+            listener.start()
+        try:
+            while (line := lines.get(timeout=silence)) is not None:
+                yield (result := json.loads(line))
+                first = result["n"] + 1
+            if first < last:
+                words = said[-1].strip()[:200] if said else ""
+                yield failure(f"the process ended with {process.wait()}: {words}") | {"n": first}
+        except queue.Empty:
+            yield failure(f"no end in {silence} s") | {"n": first}
+        finally:
+            process.kill()
+            for listener in listeners:
+                listener.join()
+            process.communicate()
+        first += 1
+
+
+def pass_on(stream, lines):
+    for line in stream:
+        lines.put(line)
+    lines.put(None)
+
+
+def summary(found):
+    """Sum up what became of the files of one kind."""
+    read = [result for result in found if "seconds" in result]
+    of = Counter((result.get("how"), result["outcome"]) for result in found)
+    return {
+        "files": len(found),
+        "outcomes": dict(Counter(result["outcome"] for result in found)),
+        "by_mutation": {
+            how: {o: n for (h, o), n in sorted(of.items(), key=str) if h == how}
+            for how in sorted({str(h) for h, _ in of})
+        },
+        "refusals": dict(Counter(result["why"] for result in found if "why" in result).most_common()),
+        "bytes": sum(result["size"] for result in read),
+        "largest_file": max(result["size"] for result in read),
+        "slowest_reading_cpu_s": round(max(result["cpu_seconds"] for result in read), 4),
+        "slowest_reading_s": round(max(result["seconds"] for result in read), 4),
+        "slowest_use_s": round(max((result.get("seconds_in_use", 0.0) for result in read), default=0.0), 4),
+        "largest_peak_bytes": max(result["peak"] for result in read),
+        "largest_part_of_allowed": round(max(result["of_allowed"] for result in read), 4),
+        "resident_memory_grew_by": max(result["grown"] for result in read),
+        "failures": [
+            {key: result.get(key) for key in ("n", "how", "reason")}
+            for result in found
+            if result["outcome"] == "failed"
+        ],
+    }
+
+
+def keep(name, seed, result, folder):
+    """Write a file that failed, for looking at it."""
+    kind = KINDS[name]
+    how, content = forged_files.file_number(name, kind.mutations, kind.sound(), seed, result["n"])
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}-{seed}-{result['n']}.safetensors"
+    path.write_bytes(content)
+    again = f"python -m benchmarks.fuzz --kinds {name} --seed {seed} --first {result['n']} --files 1"
+    print(f"{how}: {result['reason']}\n    kept as {path}; again: {again}", flush=True)
+
+
+def main(arguments=None):
+    """Do what the command line says; 1 where a file failed."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.fuzz", description="Hostile files for gpubp's readers.")
+    parser.add_argument("--kinds", nargs="+", choices=list(KINDS), default=list(KINDS))
+    parser.add_argument("--files", type=int, default=2000, help="of each kind")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--first", type=int, default=0, help="number of the first file")
+    parser.add_argument("--output", type=Path, help="a file for the figures (.json)")
+    parser.add_argument("--keep", type=Path, default=Path("fuzz-failures"), help="a folder for files that fail")
+    parser.add_argument("--work", nargs=4, help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
+    if options.work:
+        name, *numbers = options.work
+        work(name, *map(int, numbers))
+        return 0
+    limits = {"times_the_file": TIMES_THE_FILE, "times_the_header": TIMES_THE_HEADER, "constant": CONSTANT}
+    limits |= {"seconds": SECONDS, "address_space": ROOM}
+    told = provenance() | {"seed": options.seed, "first": options.first, "limits": limits, "kinds": {}}
+    for name in options.kinds:
+        found = []
+        for result in results(name, options.seed, options.first, options.first + options.files):
+            found.append(result)
+            if result["outcome"] == "failed":
+                keep(name, options.seed, result, options.keep)
+        told["kinds"][name] = summary(found)
+        shown = {key: value for key, value in told["kinds"][name].items() if not isinstance(value, dict)}
+        print(f"{name}: {json.dumps(shown)}", flush=True)
+    if options.output:
+        options.output.write_text(json.dumps(told, indent=1) + "\n")
+    return int(any(kind["failures"] for kind in told["kinds"].values()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
