@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from gpubp.data import files
 from gpubp.data.datasets import DATASETS, load_dataset
 from gpubp.data.files import read_table, table_from_arrays, table_from_mapping
 from gpubp.errors import DataError
@@ -197,9 +198,13 @@ def test_table_from_arrays_names_and_shapes():
         ),
         ("a.csv", 'a,b\n1,"2\n3,4\n', "a.csv: a quotation mark is not closed"),
         ("a.tsv.gz", gzip.compress(b'a\tb\n1\t"2\n3\t4'), "a.tsv.gz: a quotation mark is not closed"),
-        ("a.csv", b"a,b\n\xff\xfe,1\n", "a.csv is not UTF-8 text, as column 'a' shows; save it as UTF-8"),
+        (
+            "a.csv",
+            b"a,b\n\xff\xfe,1\n",
+            "a.csv is not UTF-8 text, as row 2 .the header is row 1. of column 'a' shows; save it as UTF-8",
+        ),
         ("a.csv", b"a\xff,b\n1,1\n", "a.csv is not UTF-8 text, as its header shows; save it as UTF-8"),
-        ("a.csv", "a,b\n1,1\n".encode("utf-16"), "a.csv is written in UTF-16; save it as UTF-8"),
+        ("a.csv", "a,b\n1,1\n".encode("utf-16"), "a.csv is written in UTF-16 or UTF-32; save it as UTF-8"),
         ("a.csv", "a,b,a,b\n1,2,3,4\n", "a.csv: column names repeat: 'a', 'b'; rename"),
         ("a.csv", "a,b, a\n1,2,3\n", "column names repeat: 'a'"),
         ("a.csv", ",a\n0,1\n", r"column 1 has no name.*index=False"),
@@ -259,7 +264,7 @@ def test_a_file_without_permission(write, monkeypatch):
         raise PermissionError(13, "Permission denied")
 
     path = write("a.csv", "a\n1\n")
-    monkeypatch.setattr(Path, "open", refuse)
+    monkeypatch.setattr(files, "open_ordinary", refuse)
     with pytest.raises(DataError, match=r"a\.csv cannot be read: Permission denied"):
         read_table(path)
 

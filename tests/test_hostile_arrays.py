@@ -1,0 +1,202 @@
+"""Arrays of odd kinds at the door: a clear error, or what a plain array of the same numbers gives, to the bit."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse
+
+from gpubp import MLPClassifier, MLPRegressor, Network, one_hot, predict, train
+from gpubp.errors import DataError
+from gpubp.explain import explain
+from gpubp.initialization import initial_weights
+from gpubp.plotting import hidden_heat_map
+
+NETWORK = Network((3, 4, 2), hidden="tanh")
+RANDOM = np.random.default_rng(0)
+X, D = RANDOM.normal(size=(8, 3)), RANDOM.normal(size=(8, 2))
+THETA = initial_weights(NETWORK, dtype="float64")
+WEIGHTS = np.ones(8)
+
+
+def fit(x=X, d=D, theta=THETA, **options):
+    return train(NETWORK, x, d, theta=theta, **({"device": "cpu", "epochs": 3, "batch_size": 3} | options))
+
+
+def strided(array):
+    """The same numbers, every second one of a larger array, from its end."""
+    larger = np.zeros((*array.shape[:-1], 2 * array.shape[-1]))
+    larger[..., ::-2] = array
+    return larger[..., ::-2]
+
+
+class Subclass(np.ndarray):
+    """An array with ideas of its own about sums and products."""
+
+    def __array_finalize__(self, other):
+        self.note = getattr(other, "note", "mine")
+
+    def __mul__(self, other):
+        raise AssertionError("no product is taken of this")
+
+
+class Becomes:
+    """What becomes an array when it is asked to, and is counted."""
+
+    def __init__(self, make):
+        self.make, self.asked = make, 0
+
+    def __array__(self, dtype=None, copy=None):
+        self.asked += 1
+        return self.make()
+
+
+SAME = {
+    "negative strides": strided,
+    "Fortran's order": np.asfortranarray,
+    "the other order of bytes": lambda array: array.astype(array.dtype.newbyteorder()),
+    "read-only": lambda array: np.frombuffer(array.tobytes()).reshape(array.shape),
+    "longdouble": lambda array: array.astype(np.longdouble),
+    "objects": lambda array: array.astype(object),
+    "text": lambda array: np.vectorize(repr, otypes=[object])(array.astype(object)).astype(str),
+    "bytes": lambda array: np.vectorize(repr, otypes=[object])(array.astype(object)).astype("S"),
+    "a matrix": lambda array: np.matrix(array) if array.ndim == 2 else array,
+    "a subclass": lambda array: array.view(Subclass),
+    "masked nowhere": np.ma.asarray,
+    "lists": lambda array: array.tolist(),
+    "rows": lambda array: list(array),
+    "a frame": lambda array: pd.DataFrame(array) if array.ndim == 2 else pd.Series(array),
+    "an object that becomes one": lambda array: Becomes(lambda: array),
+    "a memory view": lambda array: memoryview(np.ascontiguousarray(array)),
+}
+
+
+@pytest.mark.filterwarnings("ignore:the matrix subclass:PendingDeprecationWarning")
+@pytest.mark.parametrize("kind", SAME)
+@pytest.mark.parametrize("argument", ["x", "d", "theta", "case_weights"])
+def test_numbers_of_an_odd_kind_are_those_numbers(kind, argument):
+    given = {"x": X, "d": D, "theta": THETA, "case_weights": WEIGHTS}
+    odd = given | {argument: SAME[kind](given[argument])}
+    found, expected = fit(**odd, dtype="float64"), fit(**given, dtype="float64")
+    assert type(found.theta) is np.ndarray
+    np.testing.assert_array_equal(found.theta, expected.theta)
+    if argument in ("x", "theta"):
+        theta, x = odd["theta"], odd["x"]
+        y = predict(NETWORK, theta, x, device="cpu", dtype="float64")
+        assert type(y) is np.ndarray
+        np.testing.assert_array_equal(y, predict(NETWORK, THETA, X, device="cpu", dtype="float64"))
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("width", [4, 8])
+def test_the_precision_is_that_of_the_numbers_in_either_order_of_bytes(order, width):
+    assert fit(x=X.astype(f"{order}f{width}"), theta=None).theta.dtype == f"f{width}"
+
+
+@pytest.mark.parametrize("dtype", ["float16", "int8", "uint64", "bool", ">i4"])
+def test_narrow_and_whole_numbers_become_float32(dtype):
+    x = np.arange(24).reshape(8, 3).astype(dtype)
+    found = fit(x=x, theta=None)
+    assert found.theta.dtype == np.float32
+    np.testing.assert_array_equal(found.theta, fit(x=x.astype("float32"), theta=None).theta)
+
+
+def test_overlapping_views_are_read_and_never_written():
+    line = RANDOM.normal(size=10)
+    windows = np.lib.stride_tricks.sliding_window_view(line, 3)
+    constant = np.broadcast_to(np.asarray([0.5, -0.5]), (8, 2))
+    before = line.copy()
+    np.testing.assert_array_equal(fit(x=windows, d=constant).theta, fit(x=windows.copy(), d=constant.copy()).theta)
+    np.testing.assert_array_equal(line, before)
+
+
+def test_an_object_is_asked_once_for_its_array():
+    x = Becomes(lambda: X)
+    fit(x=x)
+    assert x.asked == 1
+
+
+MASKED = np.ma.masked_greater(X, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [
+        ({"x": MASKED}, "x"),
+        ({"x": list(MASKED)}, "x"),
+        ({"d": np.ma.masked_less(D, 0.0)}, "d"),
+        ({"theta": np.ma.masked_greater(THETA, 0.0)}, "theta"),
+        ({"case_weights": np.ma.array(WEIGHTS, mask=[1, *[0] * 7])}, "case_weights"),
+        ({"validation": (MASKED, D)}, "validation x"),
+    ],
+)
+def test_no_mask_is_lost(options, name):
+    with pytest.raises(DataError, match=rf"^{name} is a masked array with \d+ of \d+ values masked, the first at \["):
+        fit(**options)
+
+
+def test_no_mask_is_lost_in_predictions_labels_and_estimators():
+    labels = np.ma.array([0, 1] * 4, mask=[0, 1, *[0] * 6])
+    y = np.asarray([0, 1] * 4)
+    for call, name in [
+        (lambda: predict(NETWORK, THETA, MASKED, device="cpu"), "x"),
+        (lambda: predict(NETWORK, np.ma.masked_greater(THETA, 0.0), X, device="cpu"), "theta"),
+        (lambda: one_hot(labels), "labels"),
+        (lambda: MLPClassifier().fit(MASKED, y), "X"),
+        (lambda: MLPClassifier().fit(X, labels), "y"),
+        (lambda: MLPClassifier().fit(X, y, sample_weight=np.ma.masked_equal(y, 0)), "sample_weight"),
+        (lambda: MLPRegressor().fit(X, np.ma.masked_less(D, 0.0)), "y"),
+        (lambda: explain(NETWORK, THETA, MASKED, D), "x"),
+        (lambda: hidden_heat_map((NETWORK, THETA), MASKED), "the array"),
+    ]:
+        with pytest.raises(DataError, match=rf"^{name} is a masked array"):
+            call()
+
+
+def raising(error):
+    def make():
+        raise error
+
+    return Becomes(make)
+
+
+class Float:
+    def __float__(self):
+        raise RuntimeError("no number today")
+
+
+@pytest.mark.parametrize(
+    ("x", "message"),
+    [
+        (
+            raising(RuntimeError("\x1b[31m" + "x" * 1000)),
+            r"x must be an array of numbers.*: \\x1b\[31mx+\.\.\. \(1,005 ch",
+        ),
+        (raising(MemoryError()), "x must be an array of numbers"),
+        (Becomes(lambda: [1, 2]), "x must be an array of numbers"),
+        (Becomes(lambda: np.asarray("text")), "x must hold numbers, got <U4"),
+        (np.asarray([[Float()] * 3] * 8), "x must hold numbers, got object: no number today"),
+        (np.asarray([[10**400] * 3] * 8), "x must hold numbers, got object: int too large"),
+        ([[10**400] * 3] * 8, "x must hold numbers, got object: int too large"),
+        (np.full((8, 3), 1j), "x must hold real numbers, got complex128"),
+        (np.full((8, 3), "1e999"), r"x holds inf at \[0, 0\]"),
+        (np.full((8, 3), np.longdouble("1e400")), r"x holds inf at \[0, 0\]"),
+        (np.full((8, 3), np.nan), r"x holds nan at \[0, 0\]"),
+        (np.zeros((8, 3), "f8,f8"), "x must hold real numbers, got "),
+        (np.zeros((8, 3), "V8"), "x must hold real numbers, got "),
+        (np.zeros((0, 3)), "x is empty"),
+        (np.zeros((8, 0)), r"x must be \(cases, 3\)"),
+        (np.float64(3.0), r"x must be \(cases, 3\)"),
+        ([[1.0, 2.0, 3.0], [1.0]], "its rows of one length"),
+        ([[[1.0], 2.0, 3.0]] * 8, "its rows of one length"),
+        (pd.DataFrame({"a": pd.array([1, None] * 4, "Int64"), "b": 1.0, "c": 1.0}), "x must hold numbers, got object"),
+        (scipy.sparse.eye_array(8, 3), r"x is a sparse \w+; give x\.toarray\(\)"),
+        (lambda: X, "x must hold numbers"),
+        ({1.0, 2.0}, "x must hold numbers"),
+        ("123", r"x must be \(cases, 3\)"),
+    ],
+)
+def test_what_is_no_array_of_numbers(x, message):
+    with pytest.raises(DataError, match=message):
+        fit(x=x)
+    with pytest.raises(DataError, match=message):
+        predict(NETWORK, THETA, x, device="cpu")

@@ -1,0 +1,357 @@
+"""Tables from strangers: what is wrong is told with file, place and mend, and none takes what it has no right to."""
+
+import gzip
+import io
+import os
+import random
+import zipfile
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from gpubp.data import files
+from gpubp.data.files import MOST_LINE, read_table, table_from_arrays, table_from_mapping
+from gpubp.errors import DataError
+from gpubp.tabular import prepare_table
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(name, content):
+        path = tmp_path / name
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return path
+
+    return write
+
+
+@pytest.fixture
+def small_limits(monkeypatch):
+    """Unpack to a MiB at most, so that no test needs a large file."""
+    monkeypatch.setattr(files, "UNPACKED_FREELY", 2**20)
+
+
+def refusal(path):
+    with pytest.raises(DataError) as caught:
+        read_table(path)
+    message = str(caught.value)
+    assert str(path) in message
+    assert message.isprintable()
+    assert len(message) < 1000
+    return message
+
+
+def packed(*parts):
+    """Pack parts, each of bytes and how often they come, one after the other."""
+    return b"".join(gzip.compress(part) * times for part, times in parts)
+
+
+# --- text ---
+
+ROWS = "".join(f"{k},x\n" for k in range(5))
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("a,b\n1,x\n".encode("utf-16"), "UTF-16 or UTF-32; save it as UTF-8"),
+        ("a,b\n1,x\n".encode("utf-32"), "UTF-16 or UTF-32; save it as UTF-8"),
+        ("a,b\n1,x\n".encode("utf-16-le"), "a zero byte stands in line 1; if it is UTF-16, save it as UTF-8"),
+        (b"a,b\n1,x\n2,\0\n", "a zero byte stands in line 3"),
+        (
+            f"a,b\n{ROWS}6,K\u00f6ln\n".encode("latin-1"),
+            "row 7 (the header is row 1) of column 'b' shows; save it as UTF-8",
+        ),
+        (b"a,\xc3\n1,2\n", "not UTF-8 text, as its header shows; save it as UTF-8"),
+        (b"a,b\n1,\xc0\xaf\n", "row 2 (the header is row 1) of column 'b'"),
+        (f"a,b\n{ROWS}1,x,y\n", "row 7 (the header is row 1): Expected 2 columns, got 3"),
+        (f"a,b\n{ROWS}1\n{ROWS}", "row 7 (the header is row 1): Expected 2 columns, got 1"),
+        ("a,b\n1,2,\x1b[31m\x9b\n", r"got 3: 1,2,\x1b[31m"),
+        ('a,b\n1,"x\n' + ROWS, "a quotation mark is not closed"),
+        ("a,b\n", "(a, b) but no rows"),
+        ("", "is empty (0 bytes)"),
+        ("\n\n\r\n", "cannot be read"),
+        ("\ufeff", "cannot be read"),
+        ("1.5,2.5\n3,4\n", "the first line seems to be data"),
+        ("a,a,\x1b[31m,\x1b[31m\n1,2,3,4\n", r"names repeat: '\x1b[31m', 'a'; rename"),
+        ("x" * 2000 + ",b\n1,2\n", "name has 2,000 characters; 1,000 are enough"),
+        (gzip.compress(b"a,b\n1,2\n"), "zero byte|UTF-8|cannot be read"),
+        (b"%PDF-1.7\n\0\1\2", "zero byte"),
+        (bytes(100), "a zero byte stands in line 1"),
+    ],
+)
+def test_text_that_is_no_table(write, content, expected):
+    message = refusal(write("a.csv", content))
+    assert any(part in message for part in expected.split("|")), message
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("\ufeffa,b\n1,x\n", {"a": [1], "b": ["x"]}),
+        ("a,b\r1,x\r2,y\r", {"a": [1, 2], "b": ["x", "y"]}),
+        ("a,b\r\n1,x\r\n2,y", {"a": [1, 2], "b": ["x", "y"]}),
+        ('"a\nb",c\n1,x\n', {"a\nb": [1], "c": ["x"]}),
+        ("\x1b[31m,c\n1,x\n", {"\x1b[31m": [1], "c": ["x"]}),
+        ("a\n1\n\n2\n", {"a": [1, 2]}),
+        ("a\n1\nx\n", {"a": ["1", "x"]}),
+        ("a\n99999999999999999999\n", {"a": [1e20]}),
+    ],
+)
+def test_text_that_is_odd_and_a_table(write, content, expected):
+    table = read_table(write("a.csv", content))
+    assert {name: values.tolist() for name, values in table.columns.items()} == expected
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        (["1e999"], "infinity; numbers must be finite"),
+        (["inf"], "infinity; numbers must be finite"),
+        (["-Infinity"], "infinity; numbers must be finite"),
+        (['"1,234"', '"12,345,678.9"'], "with separators, such as '1,234': write them plain"),
+        (['"1.234.567,8"'], "'1.234.567,8': write them plain"),
+        (["1'234"], "write them plain"),
+        (['"3,14"'], "with separators, such as '3,14'"),
+        (["old"], "column 'a', row 5: 'old' is non-numeric text"),
+    ],
+)
+def test_numbers_that_are_none(write, values, expected):
+    """Row 5 is the first after four sound ones; the message tells how to write them."""
+    rows = [*["1", "2", "3", "4"], *values] if len(values) == 1 else values * 3
+    path = write("a.csv", "a,y\n" + "".join(f"{value},{k % 2}\n" for k, value in enumerate(rows)))
+    with pytest.raises(DataError) as caught:
+        prepare_table(path, target="y", test_fraction=0.0, validation_fraction=0.0)
+    assert expected in str(caught.value)
+    assert "column 'a'" in str(caught.value)
+
+
+def test_texts_with_commas_among_words_are_categories(write):
+    path = write("a.csv", "a,y\n" + '"1,2",0\nx,1\ny,0\nz,1\n' * 2)
+    assert prepare_table(path, target="y", test_fraction=0.0).x.shape == (8, 4)
+
+
+def test_many_dates_are_told_as_such(write):
+    days = pd.date_range("2020-01-01", periods=150).strftime("%Y-%m-%d")
+    path = write("a.csv", "day,y\n" + "".join(f"{day},{k % 2}\n" for k, day in enumerate(days)))
+    with pytest.raises(DataError, match=r"'day' looks like dates.*make columns of numbers"):
+        prepare_table(path, target="y")
+
+
+# --- size ---
+
+
+def test_a_field_of_a_billion_characters_is_refused_early(write):
+    path = write("a.csv.gz", packed((b"a,b\n1,", 1), (b"x" * 2**24, 60), (b"\n", 1)))
+    assert f"a line is longer than {MOST_LINE:,} bytes" in refusal(path)
+
+
+def test_a_quotation_mark_that_never_closes_takes_no_more_than_a_line_may(write):
+    path = write("a.csv.gz", packed((b'a,b\n1,"', 1), (b"1,2\n" * 2**22, 4)))
+    assert "perhaps for want of a quotation mark" in refusal(path)
+
+
+def test_a_line_as_long_as_may_be_is_read(write):
+    path = write("a.csv", "a,b\n" + "1," + "x" * (MOST_LINE - 100) + "\n2,y\n")
+    assert [len(text) for text in read_table(path).columns["b"]] == [MOST_LINE - 100, 1]
+
+
+def test_what_unpacks_to_far_too_much_is_refused(write, small_limits):
+    path = write("a.csv.gz", packed((b"a,b\n", 1), (b"1,2\n" * 2**18, 4)))
+    assert "unpacks to more than 1,048,576 bytes" in refusal(path)
+    assert "gunzip" in refusal(path)
+    honest = "a,b\n" + "".join(f"{random.Random(k).random()},1\n" for k in range(60_000))
+    assert len(honest) > 2**20
+    assert read_table(write("b.csv.gz", gzip.compress(honest.encode()))).n_rows == 60_000
+
+
+def test_a_hundred_thousand_columns(write):
+    """Each name counted among all the others would take hours."""
+    n = 100_000
+    names = ",".join(f"c{k}" for k in range(n))
+    table = read_table(write("a.csv", f"{names}\n{','.join(['1'] * n)}\n"))
+    assert len(table.columns) == n
+    with pytest.raises(DataError, match=r"names repeat: .c0., .c1., .c10., .* \(50,000 in all\)"):
+        table_from_arrays(np.ones((1, n)), names=names.split(",")[: n // 2] * 2)
+
+
+# --- other formats ---
+
+
+@pytest.mark.parametrize("suffix", ["csv", "tsv", "csv.gz", "parquet", "npy", "npz"])
+def test_damage_gives_a_table_or_an_error(tmp_path, suffix):
+    path = tmp_path / f"a.{suffix}"
+    frame = pd.DataFrame({"a": [1.0, 2.0], "b": ["x", "y"], "c": [True, False]})
+    if suffix == "parquet":
+        frame.to_parquet(path)
+    elif suffix == "npy":
+        np.save(path, np.ones((2, 3)))
+    elif suffix == "npz":
+        np.savez_compressed(path, x=np.ones((2, 2)), y=[0, 1])
+    else:
+        frame.to_csv(path, index=False, sep="\t" if suffix == "tsv" else ",")
+    intact, draw, messages = path.read_bytes(), random.Random(suffix), []
+    for k in range(150):
+        broken = bytearray(intact[: draw.randrange(len(intact))] if k % 3 == 0 else intact)
+        for _ in range(draw.randrange(1, 5) if broken else 0):
+            broken[draw.randrange(len(broken))] = draw.randrange(256)
+        path.write_bytes(broken)
+        try:
+            read_table(path)
+        except DataError as error:
+            messages.append(str(error))
+    assert all(str(path) in message and message.isprintable() for message in messages)
+    assert len(messages) > 20
+
+
+def test_parquet_whose_rows_take_no_room_is_refused(tmp_path, small_limits):
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"a": np.zeros(10**6)}), path)
+    assert path.stat().st_size < 10_000
+    assert "unpacks to more than 1,048,576 bytes" in refusal(path)
+
+
+def test_parquet_whose_rows_share_one_long_text_is_read_with_it_once(tmp_path):
+    path, n, text = tmp_path / "a.parquet", 5000, "x" * 500_000
+    shared = pa.DictionaryArray.from_arrays(pa.array(np.zeros(n, "int32")), [text]).cast(
+        pa.dictionary(pa.int32(), pa.string())
+    )
+    pq.write_table(pa.table({"a": shared}), path, store_schema=False)
+    assert path.stat().st_size < 2 * len(text)
+    before = pa.default_memory_pool().max_memory()
+    column = read_table(path).columns["a"]
+    assert column[0] == text
+    assert column[0] is column[n - 1]
+    assert pa.default_memory_pool().max_memory() - before < 10**8  # all of them would be 2.5 GB
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        (pa.array([[1], [2]]), "list"),
+        (pa.array([{"a": 1}, None]), "struct"),
+        (pa.array([[("k", 1)]], pa.map_(pa.string(), pa.int64())), "map"),
+    ],
+)
+def test_parquet_columns_within_columns_are_refused_unread(tmp_path, values, kind):
+    pq.write_table(pa.table({"odd": values}), tmp_path / "a.parquet")
+    assert f"column 'odd' holds {kind}, not numbers or text" in refusal(tmp_path / "a.parquet")
+
+
+@pytest.mark.parametrize("value_type", [pa.string(), pa.int64(), pa.float64(), pa.bool_()])
+def test_dictionaries_of_any_type_are_read(value_type):
+    values = {
+        "string": ["u", None, "v"],
+        "int64": [5, None, 7],
+        "double": [0.5, None, 1.5],
+        "bool": [True, None, False],
+    }
+    given = pa.array(values[str(value_type)], value_type)
+    encoded = table_from_mapping(pa.table({"a": given.dictionary_encode()})).columns["a"]
+    plain = table_from_mapping(pa.table({"a": given})).columns["a"]
+    np.testing.assert_array_equal(encoded, plain)
+    assert encoded.dtype == plain.dtype
+
+
+def header_of_npy(shape, descr="<f8"):
+    stream = io.BytesIO()
+    np.lib.format.write_array_header_1_0(stream, {"shape": shape, "fortran_order": False, "descr": descr})
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("shape", "descr", "n_bytes"),
+    [
+        ((10**6, 10**6), "<f8", 8),
+        ((2, 2), "<f8", 8),
+        ((2, 2), "<f8", 40),
+        ((10**12, 10**12), "<U0", 0),
+        ((10**6, 10**6), "|V0", 0),
+        ((1,) * 30, "<f8", 8),
+        ((-1, -1), "<f8", 8),
+        ((2**40, 2**40, 2**40), "<f8", 8),
+    ],
+)
+@pytest.mark.parametrize("suffix", ["npy", "npz"])
+def test_numpy_files_that_announce_what_they_do_not_hold(tmp_path, shape, descr, n_bytes, suffix):
+    path, content = tmp_path / f"a.{suffix}", header_of_npy(shape, descr) + bytes(n_bytes)
+    if suffix == "npz":
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("x.npy", content)
+    else:
+        path.write_bytes(content)
+    assert "it announces" in refusal(path)
+
+
+@pytest.mark.parametrize("suffix", ["npy", "npz"])
+def test_no_rows_of_any_number_of_columns(tmp_path, suffix):
+    path, content = tmp_path / f"a.{suffix}", header_of_npy((0, 10**15))
+    if suffix == "npz":
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("x.npy", content)
+    else:
+        path.write_bytes(content)
+    assert "has no rows" in refusal(path)
+
+
+def test_an_archive_that_unpacks_to_far_too_much_is_refused(tmp_path, small_limits):
+    np.savez_compressed(tmp_path / "a.npz", x=np.zeros((10**6, 1)))
+    assert "unpacks to more than 1,048,576 bytes" in refusal(tmp_path / "a.npz")
+    assert "numpy.savez" in refusal(tmp_path / "a.npz")
+
+
+@pytest.mark.parametrize("name", ["x", "x.txt"])
+def test_an_archive_without_arrays(tmp_path, name):
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        archive.writestr(name, b"abc")
+    refusal(tmp_path / "a.npz")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has none of these")
+@pytest.mark.parametrize("suffix", ["csv", "csv.gz", "parquet", "npy"])
+def test_pipes_and_devices_are_refused_at_once(tmp_path, suffix):
+    os.mkfifo(tmp_path / f"pipe.{suffix}")
+    (tmp_path / f"zero.{suffix}").symlink_to("/dev/zero")
+    for name in ("pipe", "zero"):
+        assert "a pipe or a device" in refusal(tmp_path / f"{name}.{suffix}")
+
+
+# --- tables in memory ---
+
+
+def test_what_a_mask_hides_is_missing():
+    numbers = np.ma.masked_equal([1.0, 2.0, 3.0], 2.0)
+    texts = np.ma.array(["u", "v", "w"], mask=[True, False, False])
+    table = table_from_mapping({"a": numbers, "b": texts, "c": np.ma.array([1, 2, 3])})
+    np.testing.assert_array_equal(table.columns["a"], [1.0, np.nan, 3.0])
+    assert table.columns["b"].tolist() == [None, "v", "w"]
+    assert table.columns["c"].tolist() == [1, 2, 3]
+    matrix = table_from_arrays(np.ma.masked_equal([[1.0, 2.0], [3.0, 4.0]], 4.0), np.ma.masked_equal([0.0, 1.0], 1.0))
+    np.testing.assert_array_equal(matrix.columns["x1"], [2.0, np.nan])
+    np.testing.assert_array_equal(matrix.columns["target"], [0.0, np.nan])
+
+
+@pytest.mark.parametrize(
+    ("columns", "expected"),
+    [
+        ({"\ud800": [1]}, "the name of column 1, '\\\\ud800', is no Unicode"),
+        ({"a": ["x", "\udfff"]}, "column 'a', row 2 holds text that is no Unicode"),
+        ({"a": [None, "x", "\udfff"]}, "column 'a', row 3 holds"),
+        ({"x" * 2000: [1]}, "2,000 characters"),
+    ],
+)
+def test_text_that_could_not_be_written_again(columns, expected):
+    with pytest.raises(DataError, match=expected):
+        table_from_mapping(columns)
+
+
+def test_a_column_that_does_not_become_an_array():
+    class Trick:
+        def __array__(self, dtype=None, copy=None):
+            raise RuntimeError("\x1b[31mno")
+
+    with pytest.raises(DataError, match=r"column 'a' is no sequence of numbers or text: \\x1b\[31mno"):
+        table_from_mapping({"a": Trick()})
