@@ -99,5 +99,6 @@ def draw_held_out(generalized: np.ndarray, ax: "Axes | None" = None) -> "Axes":
     ax.bar_label(bars)
     ax.set_xlabel(f"held-out cases right, of {N_HELD_OUT}")
     ax.set_ylabel("networks")
+    ax.yaxis.get_major_locator().set_params(integer=True)
     ax.spines[["top", "right"]].set_visible(False)
     return ax
