@@ -314,7 +314,7 @@ def _work(objective: Objective, rule: Rule, dtype: str) -> Work:
     slopes = [unit_dE_dx(name, dtype).address for name in network.activations]
     error = output_error(network.loss, output, dtype)
     equal = _equal_weights(network)
-    absent = [] if network.tied is None or equal else network.tied.mask
+    absent = np.empty(0) if network.tied is None or equal else network.tied.mask
     return Work(
         # the error's loop does softmax on the way
         layers=layers_of(network, dtype, without_output=own_unit and output == "softmax"),
