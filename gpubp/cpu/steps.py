@@ -15,7 +15,7 @@ import numpy as np
 from numba.extending import register_jitable
 
 from gpubp.cpu.compiling import compiled
-from gpubp.cpu.mailbox import APART, next_request, number_of_request, request_in, times_passed, wait_for_all
+from gpubp.cpu.mailbox import APART, next_request, number_of_request, request_at, times_passed, wait_for_all
 from gpubp.cpu.native import AS_IS, TRANSPOSED, add_one, address_at, address_of, call, multiply, pointer_to
 from gpubp.cpu.outputs import Layers
 from gpubp.cpu.rows import (
@@ -223,7 +223,24 @@ def take_part_in_stack(thread, n_threads, mailbox, work, buffers):
 
     Whichever thread is free takes the next few networks: threads need not be equally fast.
     """
-    served, own = number_of_request(mailbox, thread), _rows_of(buffers, thread)
+    served, row = number_of_request(mailbox, thread), slice(thread, thread + 1)
+    own = Buffers(  # what a thread uses that has networks of its own
+        buffers.x[row],
+        buffers.d[row],
+        buffers.weights[row],
+        buffers.totals[row],
+        buffers.outputs[row],
+        buffers.partials[row],
+        buffers.signals[row],
+        buffers.own_signals[row],
+        buffers.gradients[row],
+        buffers.sums[row],
+        buffers.first_layers[row],
+        buffers.notes[thread * APART : (thread + 1) * APART],
+        buffers.own_at,
+        buffers.shared_at,
+        buffers.start_at,
+    )
     taken = (n_threads + 1) * APART + LAST_OF_REQUEST
     while True:
         asked, passed = _request(mailbox, n_threads), times_passed(mailbox, n_threads)
@@ -256,7 +273,7 @@ def _take_steps_of_some(asked, work, own, mailbox, low, high):
 
 @register_jitable
 def _request(mailbox, n_threads):
-    n = request_in(mailbox, n_threads)
+    n = request_at(mailbox, n_threads)
     return Request(
         *(n[0], n[1], n[2], n[3], n[4], n[5], n[6], n[7], n[8], n[9], n[10]),
         *(
@@ -278,28 +295,6 @@ def _request(mailbox, n_threads):
             n[26],
             n[27],
         ),
-    )
-
-
-@register_jitable
-def _rows_of(buffers, thread):
-    """Give what a thread uses that has networks of its own."""
-    return Buffers(
-        buffers.x[thread : thread + 1],
-        buffers.d[thread : thread + 1],
-        buffers.weights[thread : thread + 1],
-        buffers.totals[thread : thread + 1],
-        buffers.outputs[thread : thread + 1],
-        buffers.partials[thread : thread + 1],
-        buffers.signals[thread : thread + 1],
-        buffers.own_signals[thread : thread + 1],
-        buffers.gradients[thread : thread + 1],
-        buffers.sums[thread : thread + 1],
-        buffers.first_layers[thread : thread + 1],
-        buffers.notes[thread * APART : (thread + 1) * APART],
-        buffers.own_at,
-        buffers.shared_at,
-        buffers.start_at,
     )
 
 
