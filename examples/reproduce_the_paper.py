@@ -24,7 +24,7 @@ def run(names, n_networks, sweeps):
         found = STUDIES[name].run(n_networks, sweeps=sweeps)
         if found.stop_reason == "interrupted":
             sys.exit("interrupted: nothing was written")
-        told = study_results(STUDIES[name], found, sweeps)
+        told = study_results(STUDIES[name], found)
         results["studies"].append(told)
         pictures |= pictures_of(told, found.pictures)
         print(f"{name}: {found.verdict.reached}, {found.verdict.why} ({found.seconds:.1f} s)", flush=True)

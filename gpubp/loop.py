@@ -64,8 +64,9 @@ class Plan:
     watches_score : bool
         Whether patience watches the score, where there is one.
     until : callable, optional
-        Tells, from the :class:`Progress` of the networks that are left, which of them are done: ``(...)`` of bool. The
-        error is NaN of those that left the finite numbers in this epoch.
+        Tells, from the :class:`Progress` of the networks that are left and the present outputs of all cases, or None
+        where they are not at hand, which of them are done: ``(...)`` of bool. The error is NaN of those that left the
+        finite numbers in this epoch.
     narrowed : callable, optional
         Gives the plan for some networks of a stack, chosen by an array of bool: whoever is done leaves.
     unseen : callable, optional
@@ -89,7 +90,7 @@ class Plan:
     tolerance: float = 0.0
     watches_score: bool = True
     callbacks: tuple[Callback, ...] = ()
-    until: Callable[[Progress], Array] | None = None
+    until: Callable[[Progress, Array | None], Array] | None = None
     narrowed: "Callable[[np.ndarray], Plan] | None" = None
     unseen: Callable[[], int] | None = None
     keeps_history: bool = True
@@ -152,6 +153,7 @@ def run(plan: Plan, start: Position | Standing) -> Outcome:
                 stop_reason = "diverged"
                 break
             if np.any(bad):
+                position.outputs = None  # of parameters that are not kept
                 position.theta = xp.where(to_backend(plan.backend, bad)[:, None], now.last_good, position.theta)
             now.last_good = position.theta
             position.epoch += 1
@@ -223,9 +225,9 @@ def _follow(plan: Plan, stack: Stack, position: Position, progress: Progress) ->
     """Note which networks are done; where many are, they leave the position, and the plan for the rest is given."""
     assert plan.until is not None
     if stack.left is None:
-        stack.done = _answers(plan.until(progress), ())
+        stack.done = _answers(plan.until(progress, position.outputs), ())
         return plan
-    newly = _answers(plan.until(progress), stack.left.shape) & ~stack.done[stack.left]
+    newly = _answers(plan.until(progress, position.outputs), stack.left.shape) & ~stack.done[stack.left]
     if np.any(newly):
         stack.keep(plan.backend, position, newly)
         stack.done[stack.left[newly]] = True
@@ -355,6 +357,7 @@ def _sweep(plan: Plan, position: Position, batches: Batches) -> tuple[Sums, np.n
     What the steps of each epoch add up to comes back, those of the parts before with them, and whether the parameters
     are finite at the end.
     """
+    position.outputs = None
     before, swept, n_epochs = position.sums, plan.sweep(position, batches), epochs_of(batches)
 
     def added(figures: np.ndarray, to: Any) -> np.ndarray:

@@ -130,7 +130,8 @@ class Sums(NamedTuple):
 class Position:
     """Where training stands: what a step changes, the epochs done, and of the present one the parts done.
 
-    ``own_state`` tells that nobody else has the state's arrays: they may be changed in place.
+    ``own_state`` tells that nobody else has the state's arrays: they may be changed in place. ``outputs`` are those of
+    all cases with these parameters, where a sweep had them at hand and somebody wants them.
     """
 
     theta: Array
@@ -139,6 +140,7 @@ class Position:
     own_state: bool = False
     parts_done: int = 0
     sums: Sums = field(default_factory=Sums)
+    outputs: Array | None = None
 
 
 class Swept(NamedTuple):

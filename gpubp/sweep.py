@@ -30,8 +30,13 @@ def make_sweep(
     size: int,
     n_steps: int,
     n_networks: int = 1,
+    *,
+    outputs_wanted: bool = False,
 ) -> Sweep:
-    """Bind a rule to an objective, for ``n_steps`` steps at most, on batches of ``size`` cases."""
+    """Bind a rule to an objective, for ``n_steps`` steps at most, on batches of ``size`` cases.
+
+    Somebody may want the outputs of all cases after each sweep; whoever has them at hand then tells them.
+    """
     plain = partial(plain_sweep, backend, objective, rule, dtype)
     if isinstance(rule, SecondOrder):
         return plain()
@@ -39,7 +44,7 @@ def make_sweep(
     if backend.name == "cpu" and backend.matmul_precision == "float32" and cpu.is_wanted(n_steps, operations):
         from gpubp.cpu.sweep import compiled_sweep
 
-        return compiled_sweep(objective, rule, dtype, plain)
+        return compiled_sweep(objective, rule, dtype, plain, outputs_wanted=outputs_wanted)
     if backend.name.startswith("cuda") and cuda.is_wanted(cpu.asked_for(), n_steps):
         from gpubp.cuda.device import cuda_device
         from gpubp.cuda.sweep import cuda_sweep

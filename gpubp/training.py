@@ -30,7 +30,7 @@ from gpubp.descent import Rule, adam, loss_scaled
 from gpubp.errors import DataError, DivergenceWarning
 from gpubp.faults import Load, faults_told
 from gpubp.initialization import Seed, check_seeds, initial_weights
-from gpubp.loop import Callback, Plan, Score, StopReason, begin, run
+from gpubp.loop import Callback, Plan, Progress, Score, StopReason, begin, run
 from gpubp.memory import home_of
 from gpubp.network import Network
 from gpubp.prediction import outputs
@@ -264,11 +264,12 @@ def train(
             return Plan(
                 backend=backend,
                 network=network,
-                sweep=make_sweep(backend, objective, rule, precision, size, n_steps, n_networks),
+                sweep=make_sweep(
+                    backend, objective, rule, precision, size, n_steps, n_networks, outputs_wanted=until is not None
+                ),
                 batches=partial(_batches, backend, cases, size, orders, part, on_host=home is not backend),
                 held_out=held_out,
-                until=until
-                and (lambda seen: until(to_backend(backend, cases.d), outputs(backend, network, seen.theta, cases.x))),
+                until=until and partial(_is_done, backend, network, cases, until),
                 narrowed=lambda kept: plan_for(
                     _rule_of_some(rule, kept),
                     _of_some(l2, kept),
@@ -312,6 +313,12 @@ def train(
     load = Load(network, precision, n_networks, n_cases, size)
     with faults_told(backend, load), backend.active(), np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         return on_device()
+
+
+def _is_done(backend: Backend, network: Network, cases: Batch, until: Until, seen: Progress, y: Array | None) -> Array:
+    """Ask ``until``; outputs that are not at hand are computed."""
+    present = outputs(backend, network, seen.theta, cases.x) if y is None else y
+    return until(to_backend(backend, cases.d), present)
 
 
 def _counts(theta: Array, x: Array) -> tuple[int, int]:

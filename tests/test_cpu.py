@@ -36,7 +36,7 @@ from gpubp.schedules import Steps
 from gpubp.step import Objective, Position, make_step
 from gpubp.testing import assert_agree
 from gpubp.training import train
-from gpubp.wiring import with_blocks, with_equal_layers
+from gpubp.wiring import with_blocks, with_equal_layers, with_fields, with_sums
 
 BACKEND = choose_backend("cpu")
 N_CASES, SIZE = 23, 8  # the last batch has 7 cases
@@ -62,12 +62,13 @@ def both_ways(
     stack=None,
     own_cases=False,
     first_layer_apart=True,
+    outputs_wanted=False,
     **objective,
 ):
     """Sweep the plain way and the compiled one from one position; where both end, and what they say."""
     rule, objective = rule or momentum(0.05, 0.9), Objective(network, **objective)
     plain = partial(sweep._step_by_step, BACKEND.xp, make_step(BACKEND, objective, rule, dtype))
-    compiled = compiled_sweep(objective, rule, dtype, lambda: plain)
+    compiled = compiled_sweep(objective, rule, dtype, lambda: plain, outputs_wanted=outputs_wanted)
     assert isinstance(compiled, CompiledSweep)
     seen = []
     for way in (plain, compiled):
@@ -109,6 +110,12 @@ def assert_same(seen, kind="steps"):
 @pytest.fixture(params=["float64", "float32"])
 def dtype(request):
     return request.param
+
+
+EQUAL_WEIGHTS = [
+    with_sums(with_fields(Network((12, 8, 2), hidden="tanh"), 1, (3, 4), (2, 3), n_kinds=2), 2, [4, 4]),
+    with_equal_layers(Network((3, 3, 3, 3), hidden="logistic", output="logistic", bias=False), [1, 3]),
+]
 
 
 class TestCompiledAgreesWithPlain:
@@ -188,6 +195,19 @@ class TestCompiledAgreesWithPlain:
         network = with_blocks(Network((3, 5, 4), hidden="tanh"), 1, [(1, 2), (2, 3)])
         assert_same(both_ways(network, adam(), n_threads=n_threads, dtype=dtype, l2=0.1))
 
+    @pytest.mark.parametrize("network", EQUAL_WEIGHTS)
+    @pytest.mark.parametrize("stack", [None, 3])
+    def test_weights_that_are_equal(self, network, stack, dtype, monkeypatch):
+        monkeypatch.setattr(compiled_sweeps, "ROWS", 2)
+        seen = both_ways(network, stack=stack, n_threads=3, dtype=dtype, l2=0.1, weighed=True)
+        assert_same(seen)
+        theta = seen[1][0].theta
+        np.testing.assert_array_equal(theta, network.tied.tie(theta))
+
+    @pytest.mark.parametrize("rule", [*RULES.values(), lambda: decayed(adam(), 0.1)])
+    def test_rules_for_weights_that_are_equal(self, rule):
+        assert_same(both_ways(EQUAL_WEIGHTS[0], rule(), stack=2))
+
     @pytest.mark.parametrize("rule", [momentum, adam])
     def test_rules_that_let_the_weights_decay(self, rule, dtype):
         assert_same(both_ways(Network((3, 5, 4)), decayed(rule(), Steps({0: 0.01, 0.5: 0.1})), dtype=dtype))
@@ -254,6 +274,24 @@ class TestStacks:
         alone = both_ways(network, shuffled=shuffled, n_threads=1)[1]  # from seed 1, as the second of the stack
         np.testing.assert_array_equal(stack[0].theta[1], alone[0].theta)
         np.testing.assert_array_equal(stack[1].values[:, 1], alone[1].values)
+
+    @pytest.mark.parametrize("network", [Network((3, 2)), Network((3, 5, 4, 2), hidden="tanh"), EQUAL_WEIGHTS[0]])
+    @pytest.mark.parametrize("stack", [None, 3])
+    @pytest.mark.parametrize("own_cases", [False, True])
+    def test_outputs_after_the_last_step(self, network, stack, own_cases, dtype):
+        options = {"stack": stack, "own_cases": own_cases and stack, "dtype": dtype, "shuffled": False, "size": N_CASES}
+        position, _ = both_ways(network, n_threads=3, outputs_wanted=True, **options)[1]
+        x = cases(network, dtype, stack=(stack,) if own_cases and stack else ()).x
+        assert_agree(position.outputs, output_layer(np, network, position.theta, x).y, "forward")
+
+    @pytest.mark.parametrize(
+        "options", [{"outputs_wanted": False}, {"size": SIZE}, {"shuffled": True}, {"loss": "cross_entropy"}]
+    )
+    def test_outputs_that_are_not_at_hand(self, options):
+        network = Network((3, 5, 2), loss=options.get("loss", "squared"))
+        options = {name: value for name, value in options.items() if name != "loss"}
+        options = {"outputs_wanted": True, "shuffled": False, "size": N_CASES, "stack": 3} | options
+        assert both_ways(network, **options)[1][0].outputs is None
 
     def test_one_that_leaves_the_finite_numbers(self):
         rule = momentum(of_each(0.01, 1e200, 0.01), 0.9)
@@ -377,7 +415,6 @@ class TestSweep:
             (Network((3, 2)), clipped(momentum(), 1.0)),
             (Network((3, 2)), decayed(clipped(momentum(), 1.0), 0.1)),
             (Network((3, 2, 2), skips=[(0, 2)]), momentum()),
-            (with_equal_layers(Network((3, 3, 3)), [1, 2]), momentum()),
         ],
     )
     def test_what_has_no_loop_goes_the_plain_way(self, network, rule):

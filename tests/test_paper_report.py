@@ -23,17 +23,21 @@ HOSTILE = '</title><script>alert("1")</script><img src=x onerror=alert(1)>|`_*[x
 class Study:
     """A study that finds what it is told to find."""
 
-    setting, says, criterion, sweeps = "3-2-1", "the paper's words", "all are done", 100
+    says, criterion, sweeps = "the paper's words", "all are done", 100
 
     def __init__(self, name="made-up", solved=(True, True, True, False), sweeps=(10, 20, 40, 100), **findings):
         self.name, self.title = name, f"What is {name}?"
         found = {
+            "setting": "3-2-1",
+            "limit": 100,
+            "solved": np.asarray(solved, dtype=bool),
+            "sweeps": None if sweeps is None else np.asarray(sweeps),
             "seconds": 1.25,
             "stop_reason": "epochs",
             "verdict": Verdict("partly", "3 of 4"),
             "facts": [Fact("a", "b", "c")],
         }
-        self.found = Findings(np.asarray(solved, dtype=bool), np.asarray(sweeps), **found | findings)
+        self.found = Findings(**found | findings)
 
     def run(self, n_networks=1000, *, sweeps=None, device="auto", callbacks=()):
         return self.found
@@ -62,7 +66,10 @@ class TestResults:
         assert sum(study["histogram"]["counts"]) == 3
         assert (study["histogram"]["edges"][0], study["histogram"]["edges"][-1]) == (10.0, 41.0)
         assert study["pictures"][0]["file"] == "made-up-sweeps.png"
-        assert study["pictures"][0]["caption"].endswith("3 networks was done; 1 more were not within 100")
+        assert study["setting"] == "3-2-1"
+        assert (
+            study["pictures"][0]["caption"] == "Sweeps until a network is done: 3 of 4 networks; not done within 100: 1"
+        )
 
     def test_never_is_null_in_json_and_a_word_in_text(self):
         results, pictures = told(Study(solved=[False] * 4, facts=[]))
@@ -71,9 +78,20 @@ class TestResults:
         assert pictures == {}
         assert "| of all networks are done | never | never | never |" in markdown(results)
 
-    def test_no_histogram_where_all_networks_are_trained_to_the_end(self):
-        results, pictures = told(Study(solved=[True] * 3, sweeps=(100, 100, 100)))
-        assert (results["studies"][0]["histogram"], pictures) == (None, {})
+    def test_neither_quartiles_nor_histogram_where_all_networks_are_trained_to_the_end(self):
+        results, pictures = told(Study(solved=[True] * 3, sweeps=None, done="with all right"))
+        (study,) = results["studies"]
+        assert (study["quartiles"], study["histogram"], pictures) == ([], None, {})
+        text = markdown(results)
+        assert "three quarters" not in text
+        assert "- here: 3 of 3 networks with all right within 100 sweeps (1.2 s)" in text
+        assert "| of those with all right | paper | here |" in text
+
+    def test_one_network_and_one_sweep_are_not_several(self):
+        text = markdown(told(Study(solved=[True], sweeps=[1], limit=1))[0])
+        assert "1 of 1 network done within 1 sweep (" in text
+        assert "Sweeps until a network is done: 1 of 1 network*" in text
+        assert not re.search(r"(?<![\d,])1 (networks|sweeps)", text)
 
     @pytest.mark.parametrize("sweeps", [(1, 1, 1), (7, 7, 7), (1, 2, 30_000), (999, 1000, 1001)])
     def test_every_network_that_is_done_is_in_the_histogram(self, sweeps):
@@ -86,9 +104,9 @@ class TestResults:
 
     def test_a_study_that_compares_groups_has_tables_and_no_share(self):
         table = Table("How fast", ("solver", "sweeps"), (("one", "12"), ("two", "3")))
-        results, _ = told(Study(solved=[], sweeps=[], tables=(table,)))
+        results, _ = told(Study(solved=[], sweeps=None, tables=(table,)))
         text = markdown(results)
-        assert "| made-up | ◐ partly | - | What is made-up? |" in text
+        assert "| made-up | ◐ partly | – | What is made-up? |" in text
         assert "networks done within" not in text
         assert "How fast\n\n| solver | sweeps |\n| --- | ---: |\n| one | 12 |\n| two | 3 |" in text
 
@@ -131,8 +149,8 @@ class TestMarkdown:
         assert {name.removeprefix("beside/") for name in re.findall(r"!\[[^\]]+\]\(([^)]+)\)", text)} == set(pictures)
 
     def test_text_is_escaped(self):
-        study = Study(HOSTILE, verdict=Verdict("partly", HOSTILE), pictures=(line(HOSTILE, HOSTILE),))
-        study.setting = study.says = study.criterion = HOSTILE
+        study = Study(HOSTILE, setting=HOSTILE, verdict=Verdict("partly", HOSTILE), pictures=(line(HOSTILE, HOSTILE),))
+        study.says = study.criterion = HOSTILE
         text = markdown(told(study)[0])
         text.encode()  # no lone surrogate is left
         assert "<" not in text
@@ -155,9 +173,9 @@ class TestMarkdown:
         assert "Not finished" not in markdown(whole) + html_page(*told(Study("a")))
         part, pictures = told(Study("a"), Study("b", stop_reason="interrupted"), asked=["a", "b", "c"])
         for text in (markdown(part), html_page(part, pictures)):
-            assert text.index("Not finished: 2 of 3 studies were run; b was interrupted") < text.index("What is a?")
+            assert text.index("Not finished: 2 of 3 studies run; b was interrupted") < text.index("What is a?")
             assert "3 of 4 networks done by then (1.2 s, interrupted)" in text
-            assert "3 networks was done; 1 more were not by then" in text
+            assert "3 of 4 networks; not done by then: 1" in text
             assert "undecided: interrupted" in re.sub("<[^>]+>", "", text)
 
 
@@ -224,8 +242,8 @@ class TestPage:
         def with_words(name, words):
             table = Table(words, (words,) * 2, ((words,) * 2,))
             found = {"facts": [Fact(words, words, words)], "tables": (table,), "pictures": (line("line", words),)}
-            study = Study(name, verdict=Verdict("partly", words), **found)
-            study.setting = study.says = study.criterion = words
+            study = Study(name, setting=words, done=words, verdict=Verdict("partly", words), **found)
+            study.says = study.criterion = words
             return study
 
         text = html_page(*told(with_words(HOSTILE, HOSTILE)))
@@ -246,6 +264,16 @@ class TestCommand:
             return code, *capsys.readouterr()
 
         return run
+
+    def test_seeds_and_sweeps_are_those_asked_for(self, gpubp):
+        code, out, _ = gpubp("xor", "family-trees", "solvers", "--seeds", 2, "--sweeps", 3, "--device", "cpu", "--json")
+        xor, family, solvers = (told["setting"] for told in json.loads(out))
+        assert code == 0
+        assert "one change a sweep, 3 at most, " in xor
+        assert xor.endswith("seeds 0 to 1")
+        assert "3 in all, " in family
+        assert family.endswith("seeds 0 to 1")
+        assert "for each rule 2 networks of 3 sweeps at most, for each method of second order 2 of 3;" in solvers
 
     def test_a_report_of_two(self, gpubp, tmp_path):
         folder = tmp_path / "report"
@@ -287,7 +315,7 @@ class TestCommand:
         assert code == 0
         assert "interrupted" in out
         text = (tmp_path / "report.md").read_text(encoding="utf-8")
-        assert "Not finished: 1 of 2 studies were run; negation was interrupted" in text
+        assert "Not finished: 1 of 2 studies run; negation was interrupted" in text
         assert "0 of 3 networks done by then" in text
         assert "undecided" in out
 
@@ -409,3 +437,26 @@ def test_the_page_fits_a_narrow_screen_in_light_and_dark(chromium, written):
     wide = "[...document.querySelectorAll('.wide')].filter((part) => part.scrollWidth > part.clientWidth)"
     assert chromium.value(f"{wide}.length") > 0
     assert chromium.value(f"{wide}.every((part) => part.tabIndex === 0 && part.getAttribute('aria-label'))")
+
+
+def test_paper_is_white_and_keeps_headings_with_what_follows(chromium, written):
+    dark = [{"name": "prefers-color-scheme", "value": "dark"}]
+    chromium.send("Emulation.setEmulatedMedia", media="print", features=dark)
+    chromium.open(written.as_uri())
+    assert chromium.value("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert chromium.value(
+        "[...document.querySelectorAll('h2')].every((h) => getComputedStyle(h).breakAfter === 'avoid')"
+    )
+
+
+def test_figures_stay_on_one_line_on_a_narrow_screen(chromium, tmp_path):
+    facts = [Fact("what is " + "long " * 12, "yes", "98 % of 1,000")]
+    write_report(tmp_path, *told(Study("a", facts=facts)))
+    chromium.screen(360)
+    chromium.open((tmp_path / "report.html").as_uri())
+    lines = """[...document.querySelectorAll("#study-1 td")].map((cell) => {
+        const text = document.createRange();
+        text.selectNodeContents(cell);
+        return text.getClientRects().length;
+    })"""
+    assert set(chromium.value(lines)) == {1}

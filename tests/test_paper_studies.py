@@ -12,7 +12,7 @@ from gpubp.paper import cases, conditions, encoder, shift_register, symmetry, t_
 from gpubp.paper.connections import try_more_units, with_hidden_units
 from gpubp.paper.experiment import Condition, Experiment, Finding, Runs, run_seeds
 from gpubp.paper.studies import STUDIES
-from gpubp.paper.study import Fact, Table, Verdict
+from gpubp.paper.study import ENOUGH, Fact, Table, Verdict
 from gpubp.prediction import predict
 from gpubp.training import all_right
 
@@ -44,7 +44,7 @@ class TestConditions:
     @pytest.mark.parametrize(("n_solved", "holds"), [(10, True), (5, True), (4, False), (0, False)])
     def test_done(self, n_solved, holds):
         finding = conditions.done(0.5, "why").check(None, made(solved=np.arange(10) < n_solved))
-        assert finding == Finding(holds, f"{n_solved} of 10 networks were done within 100 sweeps")
+        assert finding == Finding(holds, f"{n_solved} of 10 networks done within 100 sweeps")
 
     @pytest.mark.parametrize(("reported", "holds"), [(4, False), (5, True), (90, True), (95, True), (96, False)])
     def test_a_usual_number_of_sweeps(self, reported, holds):
@@ -74,8 +74,8 @@ class TestVerdicts:
         ("held", "reached", "why"),
         [
             ((True, True), "reproduced", "0; 1"),
-            ((True, False), "partly", "0; not so: 1"),
-            ((False, False), "not reproduced", "not so: 0; not so: 1"),
+            ((True, False), "partly", "0; not met: 1"),
+            ((False, False), "not reproduced", "not met: 0; not met: 1"),
         ],
     )
     def test_are_by_the_conditions(self, held, reached, why):
@@ -85,15 +85,17 @@ class TestVerdicts:
         )
         experiment = replace(EXPERIMENTS["xor"], conditions=asked)
         assert experiment.criterion == "condition 0; condition 1"
-        assert experiment.judge(made(solved=[True])) == Verdict(reached, why)
+        assert experiment.judge(made(solved=[True] * ENOUGH)) == Verdict(reached, why)
+        few = Verdict("undecided", f"{why}; a verdict takes {ENOUGH} networks")
+        assert experiment.judge(made(solved=[True] * (ENOUGH - 1))) == few
 
     @pytest.mark.parametrize("name", EXPERIMENTS)
     def test_nothing_is_reproduced_where_no_network_is_done(self, name):
         network = EXPERIMENTS[name].network
-        theta = initial_weights(network, range(3), scheme="uniform", scale=1.0)
-        verdict = EXPERIMENTS[name].judge(made(theta, solved=[False] * 3))
+        theta = initial_weights(network, range(ENOUGH), scheme="uniform", scale=1.0)
+        verdict = EXPERIMENTS[name].judge(made(theta, solved=[False] * ENOUGH))
         assert verdict.reached == "not reproduced"
-        assert "0 of 3 networks were done" in verdict.why
+        assert f"0 of {ENOUGH} networks done" in verdict.why
 
 
 class TestRunning:
@@ -212,7 +214,7 @@ class TestSymmetry:
             experiment, runs, lambda other, n: asked.append((other, n)) or nothing_trained(other, n)
         )
         assert table.rows[0] == ("2", "0.1", "50 % of 4", "1", "50 % of 2")
-        assert table.rows[1] == ("4", "0.1", "100 % of 4", "7", "-")
+        assert table.rows[1] == ("4", "0.1", "100 % of 4", "7", "–")
         assert [row[:2] for row in table.rows] == [
             (str(other.network.sizes[1]), f"{other.rule.settings['learning_rate']:g}")
             for other, _ in [(experiment, 4), *asked]
@@ -262,7 +264,7 @@ class TestXor:
     def test_none_is_saved_where_half_are_never_done(self):
         runs = made(initial_weights(EXPERIMENTS["xor"].network, range(3)))
         _, tables = looked("xor", runs, lambda other, n: made(solved=[False] * n))
-        assert [row[2:] for row in list(tables.values())[-1].rows] == [("-", "-"), ("-", "-")]
+        assert [row[2:] for row in list(tables.values())[-1].rows] == [("–", "–"), ("–", "–")]
 
     @pytest.mark.parametrize(
         ("hidden", "what"),
@@ -427,7 +429,7 @@ class TestShiftRegister:
         assert list(facts.values()) == ["50 % of 4", "25 % of 4"]
         (table,) = tables.values()
         assert table.rows[0] == ("5, weights equal", "100 % of 4", *["75 % of 4"] * 3)
-        assert table.rows[1] == ("5, weights free", "100 % of 4", "-", "-", "-")
+        assert table.rows[1] == ("5, weights free", "100 % of 4", "–", "–", "–")
 
 
 class TestPictures:

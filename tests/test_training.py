@@ -748,6 +748,24 @@ class TestUntil:
         assert len(fit.history.error) < 100
         assert np.flatnonzero(fit.solved).tolist() == [3]
 
+    @pytest.mark.filterwarnings("ignore::gpubp.errors.DivergenceWarning")
+    @pytest.mark.parametrize("compiled", ["never", "always"])
+    def test_outputs_are_those_of_the_weights_that_are_kept(self, thetas, monkeypatch, compiled):
+        monkeypatch.setenv("GPUBP_COMPILED", compiled)
+        asked, kept = [], []
+
+        def never(d, y):
+            asked.append(y)
+            return np.zeros(len(y), dtype=bool)
+
+        rates = np.where(np.arange(40) == 3, 1e306, 0.5)[:, None]
+        look = [lambda progress: kept.append(progress.theta)]
+        self.fit(thetas, momentum(rates, 0.9), epochs=5, until=never, callbacks=look)
+        assert len(asked) == len(kept) == 5
+        for y, theta in zip(asked, kept, strict=True):
+            wanted = predict(self.NETWORK, theta, np.asarray(self.X, float), device="cpu")
+            np.testing.assert_allclose(y, wanted, rtol=1e-12)
+
     def test_patience_keeps_what_is_told_of_the_best_epoch(self, thetas):
         validation = (np.asarray(self.X, float), 1.0 - np.asarray(self.D))  # gets worse and worse
         fit = self.fit(thetas[0], until=all_right, validation=validation, patience=2)

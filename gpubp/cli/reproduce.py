@@ -54,9 +54,10 @@ def reproduce(
         place = f"{number} of {len(chosen)}, " if len(chosen) > 1 else ""
         with _bar(f"{place}{study.name}", sweeps or study.sweeps) as callback:
             found = study.run(seeds, sweeps=sweeps, device=device, callbacks=(callback,))
-        results["studies"].append(study_results(study, found, sweeps))
+        results["studies"].append(study_results(study, found))
         if as_json:
-            told.append({**results["studies"][-1], "sweeps": found.sweeps.tolist()})
+            sweeps_of_each = [] if found.sweeps is None else found.sweeps.tolist()
+            told.append({**results["studies"][-1], "sweeps": sweeps_of_each})
         else:
             _show(results["studies"][-1])
         if report is not None:

@@ -40,9 +40,13 @@ class Loop(NamedTuple):
 
 
 def compiled(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
-    """Compile a function on its first use, and keep it on disk where there is a place."""
+    """Compile a function on its first use, and keep it on disk where there is a place.
+
+    It may neither make arrays nor return them: it counts no references to those that it is given, whose atomic counts
+    take longer than all else in a step of a small network. Whoever calls it holds them.
+    """
     _name_by_sources(function)
-    options = {"nogil": True, "error_model": "numpy", **options}
+    options = {"nogil": True, "error_model": "numpy", "_nrt": False, **options}
     try:
         made: Callable[..., Any] = njit(cache=True, **options)(function)
     except RuntimeError:  # no place

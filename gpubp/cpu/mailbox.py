@@ -12,7 +12,7 @@ import numpy as np
 from numba.extending import register_jitable
 
 from gpubp.cpu.compiling import compiled
-from gpubp.cpu.native import add_one, call, exchange_if, read
+from gpubp.cpu.native import add_one, address_of, call, exchange_if, pointer_to, read
 
 APART = 8
 """Numbers that different threads change are so many places apart: no two of them share a line of the cache."""
@@ -45,10 +45,15 @@ def blank_mailbox(n_threads: int) -> np.ndarray:
     return mailbox
 
 
-@register_jitable
 def request_in(mailbox, n_threads):
     """Give the part of a mailbox where the request is."""
     return mailbox[(n_threads + 1) * APART :]
+
+
+@register_jitable
+def request_at(mailbox, n_threads):
+    """Point to the request in a mailbox."""
+    return pointer_to(address_of(mailbox) + (n_threads + 1) * APART * mailbox.itemsize, mailbox)
 
 
 @compiled

@@ -7,7 +7,7 @@ from numba.extending import register_jitable
 
 from gpubp.cpu.compiling import compiled
 from gpubp.cpu.layers import unit_value
-from gpubp.cpu.mailbox import next_request, number_of_request, request_in, times_passed, wait_for_all
+from gpubp.cpu.mailbox import next_request, number_of_request, request_at, times_passed, wait_for_all
 from gpubp.cpu.native import AS_IS, GEMM, call, multiply
 from gpubp.cpu.rows import pointer_from, pointer_into, set_rows
 from gpubp.cpu.threads import Crew, threads_allowed
@@ -61,7 +61,8 @@ def _pass_cases(thread, n_threads, mailbox, layers, theta, rooms):
     """
     served = number_of_request(mailbox, thread)
     while True:
-        n_cases, x, outputs = request_in(mailbox, n_threads)[:3]
+        asked = request_at(mailbox, n_threads)
+        n_cases, x, outputs = asked[0], asked[1], asked[2]
         for first in range(thread * PART, n_cases, n_threads * PART):
             _pass_part(layers, theta, x, first, min(PART, n_cases - first), rooms, 2 * thread, outputs)
         if not wait_for_all(mailbox, n_threads, times_passed(mailbox, n_threads) + 1) or thread == 0:

@@ -80,6 +80,24 @@ def keep(numbers, n_rows, n, mask, step):
 
 
 @register_jitable
+def average(numbers, n, sums, places, weight_at, n_equal, number):
+    """Set each of n numbers to the average of those that are the same weight, and to 0 where there is none.
+
+    ``places`` are where there are any, ``weight_at`` which; ``number`` is their type.
+    """
+    for weight in range(n_equal.size):
+        sums[weight] = number(0.0)
+    for i in range(places.size):
+        sums[weight_at[i]] += numbers[places[i]]
+    for weight in range(n_equal.size):
+        sums[weight] /= n_equal[weight]
+    for i in range(n):
+        numbers[i] = number(0.0)
+    for i in range(places.size):
+        numbers[places[i]] = sums[weight_at[i]]
+
+
+@register_jitable
 def shrink(numbers, n_rows, n, step, part):
     """Take a part off each number of rows that lie ``step`` apart."""
     for c in range(n_rows):

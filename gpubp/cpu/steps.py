@@ -15,12 +15,13 @@ import numpy as np
 from numba.extending import register_jitable
 
 from gpubp.cpu.compiling import compiled
-from gpubp.cpu.mailbox import APART, next_request, number_of_request, request_in, times_passed, wait_for_all
+from gpubp.cpu.mailbox import APART, next_request, number_of_request, request_at, times_passed, wait_for_all
 from gpubp.cpu.native import AS_IS, TRANSPOSED, add_one, address_at, address_of, call, multiply, pointer_to
 from gpubp.cpu.outputs import Layers
 from gpubp.cpu.rows import (
     add_up,
     all_finite,
+    average,
     copy_rows,
     gather,
     keep,
@@ -56,6 +57,11 @@ class Work(NamedTuple):
         enough for a product of matrices to be fast.
     mask : (n_parameters,) array
         1 for parameters that there are, 0 for those that there are not; empty where there are all.
+    places, weight_at : (n,) arrays of int64
+        Where the parameters are that there are, and for each the number of its weight, the same where they are equal;
+        empty where all are free.
+    n_equal : (n_weights,) array
+        How many parameters are that weight.
     """
 
     layers: Layers
@@ -69,6 +75,9 @@ class Work(NamedTuple):
     n_parameters: int
     rows: int
     mask: np.ndarray
+    places: np.ndarray
+    weight_at: np.ndarray
+    n_equal: np.ndarray
 
 
 class Request(NamedTuple):
@@ -109,6 +118,9 @@ class Request(NamedTuple):
         ``(n_steps, n_threads)`` of float64.
     finite : int
         To be set to 1 where a thread's parameters are finite after the last step, else to 0; ``(n_threads,)`` of int64.
+    outputs : int
+        To be set to the outputs of all cases, which are one batch in their own order, after the last step,
+        ``(n_cases, n_outputs)``; no address where nobody asks for them.
     begin, end : int
         Which of the sweep's steps to take.
     taken : int
@@ -139,6 +151,7 @@ class Request(NamedTuple):
     case_weights: int
     squares: int
     finite: int
+    outputs: int
     begin: int
     end: int
     taken: int
@@ -165,6 +178,9 @@ class Buffers(NamedTuple):
     own_signals : (n_threads, n) array
         Those of a thread's units in the first layer.
     gradients : (n_threads, n) array
+        Of some rows of a layer, or of all parameters where some are equal.
+    sums : (n_threads, n) array
+        Of the derivatives at parameters that are equal.
     first_layers : (n_threads, n) array
         Each thread's columns of the first layer, and of what the rule keeps of them; nothing where they stay where they
         are.
@@ -183,6 +199,7 @@ class Buffers(NamedTuple):
     signals: np.ndarray
     own_signals: np.ndarray
     gradients: np.ndarray
+    sums: np.ndarray
     first_layers: np.ndarray
     notes: np.ndarray
     own_at: np.ndarray
@@ -206,7 +223,24 @@ def take_part_in_stack(thread, n_threads, mailbox, work, buffers):
 
     Whichever thread is free takes the next few networks: threads need not be equally fast.
     """
-    served, own = number_of_request(mailbox, thread), _rows_of(buffers, thread)
+    served, row = number_of_request(mailbox, thread), slice(thread, thread + 1)
+    own = Buffers(  # what a thread uses that has networks of its own
+        buffers.x[row],
+        buffers.d[row],
+        buffers.weights[row],
+        buffers.totals[row],
+        buffers.outputs[row],
+        buffers.partials[row],
+        buffers.signals[row],
+        buffers.own_signals[row],
+        buffers.gradients[row],
+        buffers.sums[row],
+        buffers.first_layers[row],
+        buffers.notes[thread * APART : (thread + 1) * APART],
+        buffers.own_at,
+        buffers.shared_at,
+        buffers.start_at,
+    )
     taken = (n_threads + 1) * APART + LAST_OF_REQUEST
     while True:
         asked, passed = _request(mailbox, n_threads), times_passed(mailbox, n_threads)
@@ -239,7 +273,7 @@ def _take_steps_of_some(asked, work, own, mailbox, low, high):
 
 @register_jitable
 def _request(mailbox, n_threads):
-    n = request_in(mailbox, n_threads)
+    n = request_at(mailbox, n_threads)
     return Request(
         *(n[0], n[1], n[2], n[3], n[4], n[5], n[6], n[7], n[8], n[9], n[10]),
         *(
@@ -259,28 +293,8 @@ def _request(mailbox, n_threads):
             n[24],
             n[25],
             n[26],
+            n[27],
         ),
-    )
-
-
-@register_jitable
-def _rows_of(buffers, thread):
-    """Give what a thread uses that has networks of its own."""
-    return Buffers(
-        buffers.x[thread : thread + 1],
-        buffers.d[thread : thread + 1],
-        buffers.weights[thread : thread + 1],
-        buffers.totals[thread : thread + 1],
-        buffers.outputs[thread : thread + 1],
-        buffers.partials[thread : thread + 1],
-        buffers.signals[thread : thread + 1],
-        buffers.own_signals[thread : thread + 1],
-        buffers.gradients[thread : thread + 1],
-        buffers.first_layers[thread : thread + 1],
-        buffers.notes[thread * APART : (thread + 1) * APART],
-        buffers.own_at,
-        buffers.shared_at,
-        buffers.start_at,
     )
 
 
@@ -318,6 +332,7 @@ def _of_network(asked, network, work, item, whole, begin, end):
         asked.case_weights + found,
         asked.squares + found,
         asked.finite + network * 8,
+        asked.outputs + (network * asked.n_cases * work.layers.sizes[work.slopes.size] * item if asked.outputs else 0),
         begin,
         end,
         0,
@@ -363,6 +378,7 @@ def _with_cases_gathered(asked, work, own, whole, again):
         asked.case_weights,
         asked.squares,
         asked.finite,
+        asked.outputs,
         asked.begin,
         asked.end,
         0,
@@ -392,17 +408,9 @@ def _take_steps(thread, n_threads, mailbox, work, buffers, asked):
         if asked.order:
             _choose(thread, mailbox, work, buffers, asked, step // steps_of_epoch * asked.order_apart + at, b)
 
-        for k in range(last):
-            if k > 0:
-                _add_to_next_layer(thread, n_threads, work, buffers, asked, at, b, step, k)
-                passed += 1
-                if not wait_for_all(mailbox, n_threads, passed):
-                    return False
-            _outputs_of_own_units(thread, n_threads, work, buffers, asked, at, b, step, k)
-        _add_to_next_layer(thread, n_threads, work, buffers, asked, at, b, step, last)
-        passed += 1
-        if not wait_for_all(mailbox, n_threads, passed):
+        if not _pass_forward(thread, n_threads, mailbox, work, buffers, asked, at, b, step, passed):
             return False
+        passed += max(last, 1)
         _error_of_own_cases(thread, n_threads, work, buffers, asked, at, b, step)
         passed += 1
         if not wait_for_all(mailbox, n_threads, passed):
@@ -427,9 +435,35 @@ def _take_steps(thread, n_threads, mailbox, work, buffers, asked):
                 passed += 1
                 if not wait_for_all(mailbox, n_threads, passed):
                     return False
+        if work.places.size:
+            _change_equal_weights(work, buffers, asked, step, share, finite)
         squares[step * n_threads + thread] = squared
+
+    if asked.outputs and asked.end == asked.n_steps:
+        if not _pass_forward(thread, n_threads, mailbox, work, buffers, asked, 0, asked.n_cases, asked.end - 1, passed):
+            return False
+        passed += max(last, 1)
+        _outputs_of_own_cases(thread, n_threads, work, buffers, asked)
     if buffers.first_layers.size:
         _move_first_layer(thread, n_threads, work, buffers, asked, back=True)
+    return wait_for_all(mailbox, n_threads, passed + 1)
+
+
+@register_jitable
+def _pass_forward(thread, n_threads, mailbox, work, buffers, asked, at, b, step, passed):
+    """Pass a batch forward to the parts of the output layer's total inputs; False where another thread never comes.
+
+    Threads wait for each other once for each layer but the first, and once at least.
+    """
+    last = work.slopes.size - 1
+    for k in range(last):
+        if k > 0:
+            _add_to_next_layer(thread, n_threads, work, buffers, asked, at, b, step, k)
+            passed += 1
+            if not wait_for_all(mailbox, n_threads, passed):
+                return False
+        _outputs_of_own_units(thread, n_threads, work, buffers, asked, at, b, step, k)
+    _add_to_next_layer(thread, n_threads, work, buffers, asked, at, b, step, last)
     return wait_for_all(mailbox, n_threads, passed + 1)
 
 
@@ -536,14 +570,12 @@ def _outputs_of_own_units(thread, n_threads, work, buffers, asked, at, b, step, 
 def _error_of_own_cases(thread, n_threads, work, buffers, asked, at, b, step):
     """Go through the output layer for the thread's share of the cases: eq. (1) to (4), and eq. (5) there."""
     layers, last, example = work.layers, work.slopes.size - 1, buffers.gradients
-    i, j, number = layers.sizes[last], layers.sizes[last + 1], example.dtype.type
+    j, number = layers.sizes[last + 1], example.dtype.type
     case, beyond = _share_of(b, thread, n_threads)
     n, place = beyond - case, thread * buffers.totals.shape[1] + buffers.own_at[last]
     total, y = pointer_into(buffers.totals, place), pointer_into(buffers.outputs, place)
     signal = pointer_into(buffers.signals, buffers.shared_at[last] + case * j)
-    parts, apart = pointer_into(buffers.partials, buffers.shared_at[last] + case * j), buffers.partials.shape[1]
-    biases = pointer_from(asked.theta, buffers.start_at[last] + i * j, example)
-    add_up(total, n, j, parts, n_threads, apart, j, layers.bias, biases)
+    _add_up_output_layer(total, work, buffers, asked, case, n, n_threads)
     if layers.values[last]:
         call(layers.values[last], (layers.parameters[last], n, j, total, y))
     d = _cases_from(asked.d, buffers.d, asked, at, case, j, thread)
@@ -560,6 +592,28 @@ def _error_of_own_cases(thread, n_threads, work, buffers, asked, at, b, step):
         for c in range(n):
             weight += case_weights[c]
     buffers.notes[thread * APART + 1] = weight
+
+
+@register_jitable
+def _add_up_output_layer(total, work, buffers, asked, case, n, n_threads):
+    """Set the total inputs of the output layer for ``n`` cases, from ``case`` on: eq. (1)."""
+    layers, last = work.layers, work.slopes.size - 1
+    i, j = layers.sizes[last], layers.sizes[last + 1]
+    parts, apart = pointer_into(buffers.partials, buffers.shared_at[last] + case * j), buffers.partials.shape[1]
+    biases = pointer_from(asked.theta, buffers.start_at[last] + i * j, buffers.gradients)
+    add_up(total, n, j, parts, n_threads, apart, j, layers.bias, biases)
+
+
+@register_jitable
+def _outputs_of_own_cases(thread, n_threads, work, buffers, asked):
+    """Hand out the outputs, eq. (2), of the thread's share of the cases."""
+    layers, last = work.layers, work.slopes.size - 1
+    j = layers.sizes[last + 1]
+    case, beyond = _share_of(asked.n_cases, thread, n_threads)
+    total = pointer_into(buffers.totals, thread * buffers.totals.shape[1] + buffers.own_at[last])
+    y = pointer_from(asked.outputs, case * j, buffers.gradients)
+    _add_up_output_layer(total, work, buffers, asked, case, beyond - case, n_threads)
+    call(layers.values[last], (layers.parameters[last], beyond - case, j, total, y))
 
 
 @register_jitable
@@ -601,12 +655,15 @@ def _change_layer(thread, n_threads, work, buffers, asked, at, b, step, k, share
     signals, step_of_signals = _signals_of(thread, n_threads, work, buffers, k)
     theta, first, second, apart = _place_of_layer(thread, n_threads, work, buffers, asked, k)
     n_below, start, squared = beyond - row, buffers.start_at[k], 0.0
+    averaged = work.places.size > 0  # over equal weights, before any is changed
     low, high = _share_of(j, thread, n_threads)  # of the biases; of the weights all of a row, but for the first layer
     own, column, of_bias = (high - low, low, 0) if k == 0 else (j, 0, low)
     gradient = pointer_into(example, thread * example.shape[1])
     for part in range(0, n_below, work.rows):
         n, at = min(work.rows, n_below - part), (row + part) * apart * example.itemsize
         y = pointer_from(address_at(below), part, example)
+        if averaged:
+            gradient = pointer_into(example, start + (row + part) * j)
         multiply(
             layers.gemm, n, own, b, y, TRANSPOSED, n_below, signals, AS_IS, step_of_signals, number, 0.0, gradient, own
         )
@@ -614,17 +671,38 @@ def _change_layer(thread, n_threads, work, buffers, asked, at, b, step, k, share
             squared += sum_of_squares(pointer_from(theta + at, 0, example), n, own, apart)
         if work.mask.size:
             keep(gradient, n, own, pointer_into(work.mask, start + (row + part) * j + column), j)
+        if averaged:
+            continue
         places = (theta + at, first + at, second + at)
         _change(work, asked, step, places, n, own, apart, gradient, True, share, example, finite, thread)
     if layers.bias:
         of_biases = signals if k == 0 else pointer_from(address_at(signals), low, example)
+        if averaged:
+            gradient = pointer_into(example, start + i * j)
         sum_of_rows(gradient, b, high - low, of_biases, step_of_signals, number)
+        if averaged:
+            return squared
         if work.mask.size:
             keep(gradient, 1, high - low, pointer_into(work.mask, start + i * j + low), j)
         at = (i * apart + of_bias) * example.itemsize
         places = (theta + at, first + at, second + at)
         _change(work, asked, step, places, 1, high - low, apart, gradient, False, share, example, finite, thread)
     return squared
+
+
+@register_jitable
+def _change_equal_weights(work, buffers, asked, step, share, finite):
+    """Change all parameters of a network by its gradient, averaged over those that are equal; one thread has it all."""
+    layers, example = work.layers, buffers.gradients
+    sums, item, number = pointer_into(buffers.sums, 0), example.itemsize, example.dtype.type
+    average(pointer_into(example, 0), work.n_parameters, sums, work.places, work.weight_at, work.n_equal, number)
+    for k in range(work.slopes.size):
+        i, j, where = layers.sizes[k], layers.sizes[k + 1], buffers.start_at[k]
+        for n_rows, weights in ((i, True), (1 if layers.bias else 0, False)):
+            places = (asked.theta + where * item, asked.first + where * item, asked.second + where * item)
+            gradient = pointer_into(example, where)
+            _change(work, asked, step, places, n_rows, j, j, gradient, weights, share, example, finite, 0)
+            where += n_rows * j
 
 
 @register_jitable

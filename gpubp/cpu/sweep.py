@@ -21,6 +21,7 @@ from gpubp.descent import Rule, undecayed
 from gpubp.losses import loss
 from gpubp.network import Network
 from gpubp.step import Objective, Position, Swept
+from gpubp.ties import Ties
 
 Sweep = Callable[[Position, Batches], Swept]
 
@@ -33,16 +34,18 @@ BYTES_OF_A_WINDOW = 1 << 20  # of cases gathered for networks that share an orde
 BETWEEN_LOOKS = 0.2  # seconds that compiled code runs before Python looks whether Ctrl-C was pressed
 
 
-def compiled_sweep(objective: Objective, rule: Rule, dtype: str, make_plain: Callable[[], Sweep]) -> Sweep:
+def compiled_sweep(
+    objective: Objective, rule: Rule, dtype: str, make_plain: Callable[[], Sweep], *, outputs_wanted: bool = False
+) -> Sweep:
     """Compile the steps of a rule and an objective, or make the plain sweep where there is no compiled form of them."""
     if not has_loop(rule) or not _has_loops(objective.network):
         return make_plain()
-    return CompiledSweep(objective, rule, dtype, make_plain)
+    return CompiledSweep(objective, rule, dtype, make_plain, outputs_wanted)
 
 
 def _has_loops(network: Network) -> bool:
     """Tell whether units and error have loops: logarithms only on the unit that belongs to the error."""
-    if network.has_groups or network.skips or (network.tied and not network.tied.only_absent):
+    if network.has_groups or network.skips:
         return False
     return not loss(network.loss).above_zero or on_own_unit(network.loss, network.activations[-1])
 
@@ -52,8 +55,16 @@ class CompiledSweep:
 
     takes_orders = True  # one for each epoch of batches
 
-    def __init__(self, objective: Objective, rule: Rule, dtype: str, make_plain: Callable[[], Sweep]) -> None:
+    def __init__(
+        self,
+        objective: Objective,
+        rule: Rule,
+        dtype: str,
+        make_plain: Callable[[], Sweep],
+        outputs_wanted: bool = False,
+    ) -> None:
         self.objective, self.rule, self.dtype, self.make_plain = objective, rule, dtype, make_plain
+        self.outputs_wanted = outputs_wanted
         self.plain: Sweep | None = None  # made where it is needed: it holds as many numbers as the network
         self.gathered: Gathered | None = None  # when it is sure to be used
         self.work: Work | None = None
@@ -85,6 +96,7 @@ class CompiledSweep:
         position.theta, position.state = theta, state
         first, second = ([_address(part) for part in state if isinstance(part, np.ndarray)] + [0, 0])[:2]
         x, d, case_weights = self._cases(batches.cases)
+        outputs = self._room_for_outputs(batches, g.size, stack)
         asked = Request(
             n_networks=stack[0] if stack else 1,
             n_cases=batches.n_cases if own is None else batches.cases.x.shape[-2],
@@ -110,6 +122,7 @@ class CompiledSweep:
             case_weights=found.weights.address,
             squares=found.squares.address,
             finite=found.finite.address,
+            outputs=_address(outputs),
             begin=0,
             end=0,
             taken=0,
@@ -121,7 +134,7 @@ class CompiledSweep:
             finally:  # Ctrl-C is looked at when the steps are done
                 if hasattr(state, "updates") and not np.any(np.isnan(found.weights.array[..., end - 1])):
                     position.state = state._replace(updates=int(updates[end - 1]))
-        self.own_state = position.state
+        self.own_state, position.outputs = position.state, outputs
         values, weights, finite = found.values.array.copy(), found.weights.array.copy(), found.finite.array == 1
         if self.objective.penalised and self.objective.penalty_reported:
             # a batch whose cases all count nothing says nothing
@@ -131,6 +144,17 @@ class CompiledSweep:
         if stack and own is None and not case_weights.apart(1):
             weights = weights[0]  # the same for all
         return Swept(values.T, weights.T, np.concatenate([sizes] * n_epochs), finite if stack else np.all(finite))
+
+    def _room_for_outputs(
+        self, batches: ArrayBatches | OwnBatches, size: int, stack: tuple[int, ...]
+    ) -> np.ndarray | None:
+        """Give room for the outputs of all cases, where they are wanted and all cases are one batch in their order."""
+        n_cases, network = batches.cases.x.shape[-2], self.objective.network
+        whole = isinstance(batches, ArrayBatches) and batches.order is None and size == n_cases
+        # the error's loop does softmax on the way, and nobody else
+        if not self.outputs_wanted or not whole or (self.work and not self.work.layers.values[-1]):
+            return None
+        return np.empty((*stack, n_cases, network.sizes[-1]), self.dtype)
 
     def _calls(self, n_steps: int) -> Iterator[tuple[int, int]]:
         """Cut steps into calls, so that Python sees in time whether Ctrl-C was pressed."""
@@ -264,11 +288,14 @@ class Place:
 def _n_threads(network: Network, size: int, stack: tuple[int, ...]) -> int:
     """Count the threads that pay.
 
-    Those that share a network need some units each of every hidden layer, and softmax needs them all.
+    Those that share a network need some units each of every hidden layer, softmax needs them all, and an average over
+    equal weights all of the gradient.
     """
     n_threads = min(threads_allowed(), int(6.0 * size * network.n_parameters * math.prod(stack) / WORTH_A_THREAD))
     if stack:
         return max(1, min(n_threads, *stack))
+    if _equal_weights(network):
+        return 1
     shares = [n_units // UNITS_OF_A_THREAD for n_units in network.sizes[1:-1]]
     return max(1, 1 if "softmax" in network.hidden else min([n_threads, *shares] if shares else [1]))
 
@@ -286,6 +313,8 @@ def _work(objective: Objective, rule: Rule, dtype: str) -> Work:
     own_unit = on_own_unit(network.loss, output)
     slopes = [unit_dE_dx(name, dtype).address for name in network.activations]
     error = output_error(network.loss, output, dtype)
+    equal = _equal_weights(network)
+    absent = np.empty(0) if network.tied is None or equal else network.tied.mask
     return Work(
         # the error's loop does softmax on the way
         layers=layers_of(network, dtype, without_output=own_unit and output == "softmax"),
@@ -298,8 +327,16 @@ def _work(objective: Objective, rule: Rule, dtype: str) -> Work:
         penalty_reported=objective.penalised and objective.penalty_reported,
         n_parameters=network.n_parameters,
         rows=ROWS,
-        mask=np.asarray([] if network.tied is None else network.tied.mask, dtype),
+        mask=np.asarray(absent, dtype),
+        places=np.flatnonzero(equal.present) if equal else np.empty(0, np.int64),
+        weight_at=equal.index if equal else np.empty(0, np.int64),
+        n_equal=np.asarray(equal.counts if equal else [], dtype),
     )
+
+
+def _equal_weights(network: Network) -> Ties | None:
+    """Give the ties of a network whose weights are not all free; those that are absent need no average."""
+    return None if network.tied is None or network.tied.only_absent else network.tied
 
 
 def _buffers(
@@ -329,6 +366,7 @@ def _buffers(
         3 * (of_layer[0] // network.sizes[1]) * own[0] if own else 0
     )  # parameters, and the rule's two numbers for each
     rows = n_threads // together  # of what threads that share a network share
+    of_gradient, equal = max(min(ROWS, i) * j for i, j in pairwise(network.sizes)), _equal_weights(network)
     return Buffers(
         x=room((n_threads, chosen * size * inputs)),
         d=room((n_threads, chosen * size * n_outputs)),
@@ -338,7 +376,8 @@ def _buffers(
         partials=room((n_threads, sum(shared))),
         signals=room((rows, sum(shared))),
         own_signals=room((n_threads, size * own[0] if own else 0)),
-        gradients=room((n_threads, max(min(ROWS, i) * j for i, j in pairwise(network.sizes)))),
+        gradients=room((n_threads, network.n_parameters if equal else of_gradient)),
+        sums=room((n_threads, len(equal.counts) if equal else 0)),
         first_layers=room((n_threads, _whole_lines(of_first, dtype) if apart else 0)),
         notes=np.zeros(n_threads * APART),
         own_at=_begins(of_thread),

@@ -310,8 +310,8 @@ class StackOfFits:
             kept = tuple(to_backend(self.backend, np.stack(masks), self.precision) for masks in layers)
             yield part, batch._replace(kept=kept)
 
-    def leaving(self, left: np.ndarray, progress: Progress) -> np.ndarray:
-        """Follow one more epoch of every network that is left; tell which are done."""
+    def leaving(self, left: np.ndarray, progress: Progress, outputs: Array | None = None) -> np.ndarray:
+        """Follow one more epoch of every network that is left; tell which are done. Outputs are of no use here."""
         if self.first.model.early_stopping:
             self._look(left, progress.theta)
         for place, k in enumerate(left):

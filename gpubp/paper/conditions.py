@@ -6,7 +6,7 @@ from functools import partial
 import numpy as np
 
 from gpubp.paper.experiment import Condition, Experiment, Finding, Runs
-from gpubp.paper.words import in_words
+from gpubp.paper.words import counted, in_words
 
 USUAL = (0.05, 0.95)
 """A figure is usual when it lies between these quantiles of the sweeps that all networks took."""
@@ -26,7 +26,8 @@ def done(share: float, why: str) -> Condition:
 
 def _done(share: float, experiment: Experiment, runs: Runs) -> Finding:
     n, n_solved = len(runs.solved), int(np.sum(runs.solved))
-    return Finding(n_solved >= share * n, f"{n_solved:,} of {n:,} networks were done within {runs.limit:,} sweeps")
+    found = f"{n_solved:,} of {counted(n, 'network')} done within {counted(runs.limit, 'sweep')}"
+    return Finding(n_solved >= share * n, found)
 
 
 def takes_as_long(reported: float) -> Condition:

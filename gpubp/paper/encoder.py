@@ -43,7 +43,7 @@ def _most_differ(share: float, experiment: Experiment, runs: Runs) -> Finding:
 
 
 BINARY = Condition(
-    "in at least 50 % of those that are done, the codes of the patterns all differ when rounded to 0 and 1",
+    "in at least 50 % of those done, the codes of the patterns all differ when rounded to 0 and 1",
     partial(_most_differ, 0.5),
 )
 
@@ -72,10 +72,14 @@ def pictures(experiment: Experiment, runs: Runs) -> Iterator[Picture]:
     """Make the picture of the codes in the first network that was done."""
     if np.any(runs.solved):
         theta = runs.theta[np.flatnonzero(runs.solved)[0]]
-        caption = "The code that the hidden units of one network came to for each of the patterns"
+        caption = "The outputs of the three hidden units for each of the patterns, of one network that is done"
         yield Picture("codes", caption, partial(_draw_codes, experiment.network, theta))
 
 
 def _draw_codes(network: Network, theta: np.ndarray, ax: "Axes") -> "Axes":
     n = network.sizes[0]
-    return hidden_heat_map((network, theta), np.eye(n), ax, case_names=[f"pattern {k + 1}" for k in range(n)])
+    ax = hidden_heat_map((network, theta), np.eye(n), ax, case_names=[f"pattern {k + 1}" for k in range(n)])
+    ax.set_xticks(range(network.sizes[1]), [str(k + 1) for k in range(network.sizes[1])])
+    ax.set_xlabel("hidden unit")
+    ax.set_ylabel("")
+    return ax

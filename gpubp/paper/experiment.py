@@ -13,7 +13,8 @@ from gpubp.initialization import initial_weights
 from gpubp.losses import loss
 from gpubp.network import Network
 from gpubp.paper.cases import Cases
-from gpubp.paper.study import Fact, Findings, Picture, Table, Verdict, quartiles
+from gpubp.paper.study import Fact, Findings, Picture, Reached, Table, Verdict, of_enough, quartiles
+from gpubp.paper.words import seeds_in_words
 from gpubp.prediction import predict
 from gpubp.training import all_right, train
 
@@ -114,15 +115,15 @@ class Experiment:
     look: "Callable[[Experiment, Runs, TrainMore], Iterable[Fact | Table]]" = nothing_more
     pictures: "Callable[[Experiment, Runs], Iterable[Picture]]" = nothing_more
 
-    @property
-    def setting(self) -> str:
-        """Say in a line what is trained, and how."""
-        sizes, skips = "-".join(map(str, self.network.sizes)), self.network.skips
-        skipping = f"connections from layer {skips[0][0]} to {skips[0][1]}" if skips and not self.wiring else ""
+    def setting(self, n_networks: int, sweeps: int) -> str:
+        """Say in a line what is trained, and how: so many networks, for so many sweeps at most."""
+        sizes = "-".join(map(str, self.network.sizes))
         settings = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in self.rule.settings.items())
-        parts = [sizes, skipping, self.wiring, f"first weights in ±{self.scale:g}", settings, "one change a sweep"]
-        if self.within != 0.5:
-            parts.append(f"done when outputs are within {self.within:g}")
+        done = f"done when all outputs are within {self.within:g}"
+        if self.settled is not None:
+            done += f", looked at when within {self.settled:g}"
+        parts = [sizes, self.wiring, f"first weights in ±{self.scale:g}", settings, "one change a sweep"]
+        parts += [f"{sweeps:,} at most", done, seeds_in_words(n_networks)]
         return ", ".join(part for part in parts if part)
 
     @property
@@ -134,10 +135,9 @@ class Experiment:
         """Compare what became of the networks with the criterion."""
         findings = [condition.check(self, runs) for condition in self.conditions]
         n_held = sum(finding.holds for finding in findings)
-        why = "; ".join(found if holds else f"not so: {found}" for holds, found in findings)
-        if n_held == len(findings):
-            return Verdict("reproduced", why)
-        return Verdict("partly" if n_held else "not reproduced", why)
+        why = "; ".join(found if holds else f"not met: {found}" for holds, found in findings)
+        held: Reached = "reproduced" if n_held == len(findings) else "partly" if n_held else "not reproduced"
+        return of_enough(len(runs.solved), Verdict(held, why))
 
     def run(
         self,
@@ -159,14 +159,16 @@ class Experiment:
         except KeyboardInterrupt:
             stop_reason = "interrupted"
         return Findings(
-            runs.solved,
-            runs.sweeps,
-            time.perf_counter() - began,
-            stop_reason,
-            self.judge(runs),
-            [fact for fact in found if isinstance(fact, Fact)],
-            tuple(self.pictures(self, runs)),
-            tuple(table for table in found if isinstance(table, Table)),
+            setting=self.setting(n_networks, runs.limit),
+            limit=runs.limit,
+            solved=runs.solved,
+            sweeps=runs.sweeps,
+            seconds=time.perf_counter() - began,
+            stop_reason=stop_reason,
+            verdict=self.judge(runs),
+            facts=[fact for fact in found if isinstance(fact, Fact)],
+            pictures=tuple(self.pictures(self, runs)),
+            tables=tuple(table for table in found if isinstance(table, Table)),
         )
 
 
@@ -252,6 +254,7 @@ def run_from(
         until=partial(all_right, within=experiment.within),
         callbacks=callbacks,
         device=device,
+        history=False,
     )
     theta, seconds = np.asarray(fit.theta), time.perf_counter() - began
     y = predict(experiment.network, theta, x, device=device)

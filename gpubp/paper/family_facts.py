@@ -6,7 +6,7 @@ from gpubp.paper import family
 from gpubp.paper.family_codes import N_UNITS, codes_of_people, explained, predicted
 from gpubp.paper.family_recipe import DEAD_ZONE, N_HELD_OUT, PRINTED, Recipe, Trained, first_weights
 from gpubp.paper.study import Fact, Table
-from gpubp.paper.words import NO_FIGURE, share_of
+from gpubp.paper.words import NO_FIGURE, NONE, counted, share_of
 
 CODED, IGNORED = 0.5, 0.1
 """A unit codes what explains more of its variance than the first, and ignores what explains less than the second."""
@@ -17,14 +17,18 @@ CODED_IN_THE_PAPER = {"nationality": "unit 1", "generation": "unit 2", "branch":
 def of_all(facts: list[Fact]) -> Table:
     """Tell what is found in all networks; the facts of a study are of those that are done."""
     return Table(
-        "What all networks learned, and what they answer beyond it", ("", "paper", "here"), tuple(facts), n_text=3
+        "What all networks learned, and what they answer beyond it",
+        ("of all networks", "paper", "here"),
+        tuple(facts),
+        n_text=3,
     )
 
 
 def of_learning(what: str, found: Trained) -> Fact:
     """Tell how many of the cases that they were trained on the networks have right."""
     n_cases = int(np.sum(~found.held_out[0]))
-    here = f"{_percent(found.learned)} on average, all by {share_of(found.learned == 1.0)}; {found.sweeps:,} sweeps"
+    learned, all_learned = _percent(found.learned), share_of(found.learned == 1.0)
+    here = f"{learned} on average, all by {all_learned}; {counted(found.sweeps, 'sweep')}"
     return Fact(what, f"all {n_cases}; {PRINTED.sweeps:,} sweeps", here)
 
 
@@ -61,7 +65,7 @@ def by_relation(found: Trained) -> Table:
         "Held-out cases by relation: how often a network was asked one that it was not trained on",
         ("relation", "cases", "asked", "right"),
         tuple(
-            (name, str(n_cases), f"{n_asked:,}", f"{100 * n_right / n_asked:.0f} %" if n_asked else "-")
+            (name, str(n_cases), f"{n_asked:,}", f"{100 * n_right / n_asked:.0f} %" if n_asked else NONE)
             for name, n_cases, n_asked, n_right in rows
         ),
     )

@@ -93,11 +93,14 @@ def draw_codes(network: Network, theta: np.ndarray, ax: "Axes | None" = None) ->
 
 def draw_held_out(generalized: np.ndarray, ax: "Axes | None" = None) -> "Axes":
     """Draw how many networks have how many of their held-out cases right."""
+    from matplotlib.ticker import MaxNLocator
+
     ax = axes_or_new(ax, (5.0, 3.2))
     counts = np.bincount(generalized, minlength=N_HELD_OUT + 1)
     bars = ax.bar(range(N_HELD_OUT + 1), counts, color=STYLES[0].color)
     ax.bar_label(bars)
     ax.set_xlabel(f"held-out cases right, of {N_HELD_OUT}")
     ax.set_ylabel("networks")
+    ax.yaxis.set_major_locator(MaxNLocator(integer=True))
     ax.spines[["top", "right"]].set_visible(False)
     return ax

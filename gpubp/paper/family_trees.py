@@ -8,8 +8,9 @@ import numpy as np
 
 from gpubp.paper.family_facts import by_relation, of_all, of_codes, of_held_out, of_learning
 from gpubp.paper.family_pictures import pictures
-from gpubp.paper.family_recipe import FIRST_SWEEPS, N_HELD_OUT, PRINTED, Recipe, Trained, trained
-from gpubp.paper.study import Findings, Verdict
+from gpubp.paper.family_recipe import DEAD_ZONE, FIRST_SWEEPS, N_HELD_OUT, PRINTED, Recipe, Trained, trained
+from gpubp.paper.study import Findings, Reached, Verdict, of_enough
+from gpubp.paper.words import counted, seeds_in_words
 
 WANTED = 0.5
 """The part of the networks that must have all held-out cases right."""
@@ -31,16 +32,11 @@ class FamilyTrees:
     recipe: Recipe = FOUND
     name: str = "family-trees"
     title: str = "Who is Colin's aunt? Two families, twelve relations"
-    says: str = "100 cases learned in 1,500 sweeps, all four others right, by one network (Nature 323, figures 2-4)"
+    says: str = "100 cases learned in 1,500 sweeps, all four others right, by one network (Nature 323, figures 2–4)"
     criterion: str = (
         f"at least {100 * WANTED:g} % of the networks have all of their {N_HELD_OUT} held-out cases right, drawn anew "
         "for each: every output on its side of 0.5"
     )
-
-    @property
-    def setting(self) -> str:
-        """Say in a line what is trained, and how."""
-        return described(self.recipe)
 
     @property
     def sweeps(self) -> int:
@@ -64,29 +60,35 @@ class FamilyTrees:
             seconds, stop_reason = seconds + printed.seconds, printed.stop_reason
             learned.append(of_learning(f"by the paper's recipe, from weights in ±{PRINTED.scale:g}", printed))
         return Findings(
-            found.generalized == N_HELD_OUT,
-            np.full(n_networks, found.sweeps),
-            seconds,
-            stop_reason,
-            judged(found),
-            of_codes(self.recipe, found),
-            tuple(pictures(self.recipe.network, found)),
-            (of_all([*learned, *of_held_out(found)]), by_relation(found)),
+            setting=described(self.recipe, n_networks, sweeps or self.sweeps),
+            limit=sweeps or self.sweeps,
+            solved=found.generalized == N_HELD_OUT,
+            sweeps=None,
+            seconds=seconds,
+            stop_reason=stop_reason,
+            verdict=judged(found),
+            facts=of_codes(self.recipe, found),
+            pictures=tuple(pictures(self.recipe.network, found)),
+            tables=(of_all([*learned, *of_held_out(found)]), by_relation(found)),
+            done=f"with all {N_HELD_OUT} held-out cases right",
         )
 
 
-def described(recipe: Recipe) -> str:
-    """Say in a line what a recipe trains, and how."""
+def described(recipe: Recipe, n_networks: int, sweeps: int) -> str:
+    """Say in a line what a recipe trains, and how: so many networks, for so many sweeps."""
     (early, late), (early_momentum, late_momentum) = recipe.rates, recipe.momenta
+    zone = f"no error from outputs within {DEAD_ZONE:g} of the desired ones"
     return (
-        f"24 + 12 - 6 + 6 - 12 - 6 - 24, first weights in ±{recipe.scale:g}, learning rate {early:g} and momentum "
+        f"(24 + 12)-(6 + 6)-12-6-24, first weights in ±{recipe.scale:g}, learning rate {early:g} and momentum "
         f"{early_momentum:g} for {FIRST_SWEEPS} sweeps, then {late:g} and {late_momentum:g}, weights shrink by "
-        f"{100 * recipe.shrinkage:g} % after each change, one change a sweep, error {recipe.loss}"
+        f"{100 * recipe.shrinkage:g} % after each change, one change a sweep, {sweeps:,} in all, "
+        f"{zone if recipe.loss == PRINTED.loss else recipe.loss}, {seeds_in_words(n_networks)}"
     )
 
 
 def judged(found: Trained) -> Verdict:
     """Judge by the criterion."""
     n, n_solved = len(found.theta), int(np.sum(found.generalized == N_HELD_OUT))
-    why = f"{n_solved:,} of {n:,} networks have all {N_HELD_OUT} right"
-    return Verdict("reproduced" if n_solved >= WANTED * n else "partly" if n_solved else "not reproduced", why)
+    why = f"{n_solved:,} of {counted(n, 'network')} with all {N_HELD_OUT} right"
+    reached: Reached = "reproduced" if n_solved >= WANTED * n else "partly" if n_solved else "not reproduced"
+    return of_enough(n, Verdict(reached, why))

@@ -10,7 +10,7 @@ from gpubp.network import Network, output_layer
 from gpubp.paper.cases import shifted
 from gpubp.paper.experiment import Condition, Experiment, Finding, Runs, TrainMore
 from gpubp.paper.study import Fact, Table
-from gpubp.paper.words import NO_FIGURE, share_of
+from gpubp.paper.words import NO_FIGURE, NONE, share_of
 from gpubp.training import all_right
 from gpubp.wiring import carried_over, with_equal_layers
 
@@ -49,13 +49,11 @@ def after(experiment: Experiment, runs: Runs, n_steps: int) -> tuple[np.ndarray,
 
 def _twice_as_far(share: float, experiment: Experiment, runs: Runs) -> Finding:
     right = np.asarray(all_right(*after(experiment, runs, 2 * N_STEPS)))
-    return Finding(
-        len(right) > 0 and bool(np.mean(right) >= share), f"{share_of(right)} move everything on by as many places"
-    )
+    return Finding(len(right) > 0 and bool(np.mean(right) >= share), f"{2 * N_STEPS} places in {share_of(right)}")
 
 
 RUNS_ON = Condition(
-    f"at least 50 % of those that are done move everything by {2 * N_STEPS} places when they are run for "
+    f"at least 50 % of those done move everything by {2 * N_STEPS} places when they are run for "
     f"{2 * N_STEPS} steps, for which they were not trained",
     partial(_twice_as_far, 0.5),
 )
@@ -82,7 +80,7 @@ def look(experiment: Experiment, runs: Runs, train_more: TrainMore) -> Iterator[
     n_units, n_networks = experiment.network.sizes[0], min(N_MORE, len(runs.solved))
     rows = [(f"{n_units}, weights equal", share_of(runs.solved), *_of_more_steps(experiment, runs))]
     free = train_more(replace(experiment, network=layered(n_units, N_STEPS), wiring=""), n_networks)
-    rows.append((f"{n_units}, weights free", share_of(free.solved), *("-" for _ in MORE_STEPS)))
+    rows.append((f"{n_units}, weights free", share_of(free.solved), *(NONE for _ in MORE_STEPS)))
     fewer = replace(experiment, network=network(3), cases=partial(shifted, 3, N_STEPS))
     of_three = train_more(fewer, n_networks)
     rows.append(("3, weights equal", share_of(of_three.solved), *_of_more_steps(fewer, of_three)))

@@ -18,11 +18,31 @@ class Fact(NamedTuple):
     found: str
 
 
+Reached = Literal["reproduced", "partly", "not reproduced", "undecided"]
+
+
 class Verdict(NamedTuple):
     """Whether the claim held, by the criterion that the study named beforehand, and why."""
 
-    reached: Literal["reproduced", "partly", "not reproduced"]
+    reached: Reached
     why: str
+
+
+ENOUGH = 20
+"""From fewer networks nothing is concluded."""
+
+
+def of_enough(n_networks: int, verdict: Verdict) -> Verdict:
+    """Leave a claim undecided where there are too few networks to judge it by.
+
+    Examples
+    --------
+    >>> of_enough(3, Verdict("reproduced", "3 of 3 networks done")).why
+    '3 of 3 networks done; a verdict takes 20 networks'
+    """
+    if n_networks >= ENOUGH:
+        return verdict
+    return Verdict("undecided", f"{verdict.why}; a verdict takes {ENOUGH} networks")
 
 
 class Table(NamedTuple):
@@ -48,10 +68,14 @@ class Findings:
 
     Attributes
     ----------
+    setting : str
+        What was trained and how: networks, first weights, seeds and rule, in a line.
+    limit : int
+        How many sweeps a network had at most.
     solved : (K,) array of bool
         Which were done in time; K is 0 where a study compares several groups, of which its tables tell.
-    sweeps : (K,) array of int
-        After how many sweeps, or how many they had.
+    sweeps : (K,) array of int, or None
+        After how many sweeps, or how many they had; None where all are trained to the end, and looked at only then.
     seconds : float
         For all of them.
     stop_reason : str
@@ -60,20 +84,21 @@ class Findings:
     facts : list of Fact
     pictures : tuple of Picture
     tables : tuple of Table
+    done : str
+        What is said of networks that are solved.
     """
 
+    setting: str
+    limit: int
     solved: np.ndarray
-    sweeps: np.ndarray
+    sweeps: np.ndarray | None
     seconds: float
     stop_reason: str
     verdict: Verdict
     facts: list[Fact]
     pictures: tuple[Picture, ...] = ()
     tables: tuple[Table, ...] = ()
-
-    def quartiles(self) -> tuple[float, float, float]:
-        """Find after how many sweeps a quarter, a half and three quarters of all networks were done, if they were."""
-        return quartiles(self.solved, self.sweeps)
+    done: str = "done"
 
 
 def quartiles(solved: np.ndarray, sweeps: np.ndarray) -> tuple[float, float, float]:
@@ -99,11 +124,6 @@ class Study(Protocol):
     @property
     def title(self) -> str:
         """What the networks are to learn."""
-        ...
-
-    @property
-    def setting(self) -> str:
-        """Networks, first weights and rule, in a line."""
         ...
 
     @property

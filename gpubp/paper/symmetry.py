@@ -12,7 +12,7 @@ from gpubp.paper.conditions import done, quartiles_near
 from gpubp.paper.connections import CAPTION, N_MORE, done_by, ending_at, with_hidden_units
 from gpubp.paper.experiment import Condition, Experiment, Finding, Runs, TrainMore
 from gpubp.paper.study import Fact, Picture, Table
-from gpubp.paper.words import share_of
+from gpubp.paper.words import NONE, share_of
 from gpubp.plotting.hinton import hinton_diagram
 
 if TYPE_CHECKING:
@@ -70,8 +70,10 @@ def _median_ratios(w: np.ndarray) -> tuple[float, float]:
 
 def _signs_hold(share: float, experiment: Experiment, runs: Runs) -> Finding:
     w, _, _ = _weights(experiment, runs)
+    if not len(w):
+        return Finding(False, "no signs, since no network was done")
     holds = _mirrored_signs(w) & _opposite_units(w)
-    return Finding(bool(len(w)) and bool(np.mean(holds) >= share), f"the signs are so in {share_of(holds)}")
+    return Finding(bool(np.mean(holds) >= share), f"these signs are opposite in {share_of(holds)}")
 
 
 def _ratios_hold(experiment: Experiment, runs: Runs) -> Finding:
@@ -80,14 +82,14 @@ def _ratios_hold(experiment: Experiment, runs: Runs) -> Finding:
         return Finding(False, "no ratios, since no network was done")
     second, third = _median_ratios(w)
     near = abs(second / 2.0 - 1.0) <= NEAR and abs(third / 4.0 - 1.0) <= NEAR
-    return Finding(near, f"the medians are 1 : {second:.2f} : {third:.2f}")
+    return Finding(near, f"these medians are 1 : {second:.2f} : {third:.2f}")
 
 
 CONDITIONS = (
     quartiles_near(OTHERS, NEAR, "of 1,000 other networks with the same settings"),
     done(0.95, "poor minima are rare, the paper says"),
     Condition(
-        "in at least 90 % of those that are done, weights mirrored about the middle have opposite signs, and so have "
+        "in at least 90 % of those done, weights mirrored about the middle have opposite signs, and so have "
         "the two hidden units",
         partial(_signs_hold, 0.9),
     ),
@@ -151,7 +153,7 @@ def minima(experiment: Experiment, runs: Runs, train_more: TrainMore) -> Table:
 
 
 def _endings(runs: Runs) -> tuple[str, str, str]:
-    others = "-" if np.all(runs.solved) else share_of(ending_at(ALWAYS_NO, runs))
+    others = NONE if np.all(runs.solved) else share_of(ending_at(ALWAYS_NO, runs))
     return *done_by(runs), others
 
 
@@ -159,9 +161,12 @@ def pictures(experiment: Experiment, runs: Runs) -> Iterator[Picture]:
     """Make the paper's picture of a network that was done: the first of them."""
     if np.any(runs.solved):
         theta = runs.theta[np.flatnonzero(runs.solved)[0]]
-        caption = "The weights into the two hidden units of a network that tells symmetric vectors: white is above 0"
+        caption = (
+            "The weights from the six inputs to the two hidden units of a network that tells symmetric vectors, and "
+            "the units' biases apart from them: white is above 0, and areas are sizes"
+        )
         yield Picture("weights", caption, partial(_draw_weights, experiment.network, theta))
 
 
 def _draw_weights(network: Network, theta: np.ndarray, ax: "Axes") -> "Axes":
-    return hinton_diagram((network, theta), ax, across=1)
+    return hinton_diagram((network, theta), ax, across=1, unit_names=("1", "2"))

@@ -138,7 +138,7 @@ def pictures(experiment: Experiment, runs: Runs) -> Iterator[Picture]:
     if shown:
         names = [chr(ord("A") + k) for k in range(len(shown))]
         told = "; ".join(f"{name} {kinds[which]}" for name, which in zip(names, shown, strict=True))
-        caption = f"A learned field of each kind, its bias beside it; white is above 0: {told}"
+        caption = f"A learned field of each kind, its bias beside it: white is above 0, and areas are sizes; {told}"
         columns = np.vstack([found[shown].reshape(-1, FIELD * FIELD).T, biases[shown]])
         yield Picture("fields", caption, partial(_draw_fields, columns, names))
 

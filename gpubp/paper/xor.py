@@ -10,7 +10,7 @@ from gpubp.network import error_and_gradient, forward
 from gpubp.paper.connections import ending_at, with_hidden_units
 from gpubp.paper.experiment import Condition, Experiment, Finding, Runs, TrainMore
 from gpubp.paper.study import Fact, Table
-from gpubp.paper.words import NO_FIGURE, in_words, share_of
+from gpubp.paper.words import NO_FIGURE, NONE, in_words, share_of
 
 N_MORE = 100
 """How many networks are tried with each number of hidden units, at most."""
@@ -39,7 +39,7 @@ def _stand_still(experiment: Experiment, runs: Runs) -> Finding:
         np, experiment.network, runs.theta[~runs.solved].astype(float), *experiment.cases()
     )
     still = np.max(np.abs(gradient), axis=1) < LEVEL
-    return Finding(bool(np.all(still)), f"{share_of(still)} of those not done stand still")
+    return Finding(bool(np.all(still)), f"of those not done {share_of(still)} stand still")
 
 
 AT_MINIMA = Condition(
@@ -65,7 +65,7 @@ def look(experiment: Experiment, runs: Runs, train_more: TrainMore) -> Iterator[
     if len(quarter):
         ends = (("1/4", "1/2 for two cases", quarter), ("1/3", "the same for three cases", third))
         rows = [(error, what, share_of(which)) for error, what, which in ends]
-        rows.append(("another", "", share_of(~(quarter | third))))
+        rows.append(("another", NONE, share_of(~(quarter | third))))
         yield Table("Where the networks end that are not done", ("E", "outputs", "networks"), tuple(rows), n_text=2)
     yield from more_units(experiment, min(N_MORE, len(runs.solved)), train_more)
 
@@ -92,8 +92,8 @@ def more_units(experiment: Experiment, n_networks: int, train_more: TrainMore) -
         medians[n_hidden] = tried.quartiles()[1], nearer.quartiles()[1]
         rows.append((str(n_hidden), f"{presentations(n_hidden):.0f}", *map(in_words, medians[n_hidden])))
     yield Table(
-        "Sweeps until half are done, at rate 0.25: the chapter has about 280 - 33 log2 H presentations",
-        ("hidden units", "chapter, about", "here", "within 0.1"),
+        "Sweeps until half are done, at rate 0.25: the chapter has about 280 − 33 log₂ H presentations",
+        ("hidden units", "chapter, about", "here", "here, until within 0.1"),
         tuple(rows),
     )
     saved = [
@@ -101,15 +101,19 @@ def more_units(experiment: Experiment, n_networks: int, train_more: TrainMore) -
         for few, many in zip(UNITS[:-1:2], UNITS[2::2], strict=True)
     ]
     yield Table(
-        "Sweeps that twice as many hidden units save",
-        ("hidden units", "chapter, about", "here", "within 0.1"),
+        "Sweeps that doubling the hidden units saves",
+        ("hidden units", "chapter, about", "here", "here, until within 0.1"),
         tuple(saved),
     )
 
 
 def _saved_by_doubling(with_few: Sequence[float], with_many: Sequence[float], doublings: float) -> list[str]:
     pairs = zip(with_few, with_many, strict=True)
-    return [f"{(few - many) / doublings:.0f}" if np.isfinite([few, many]).all() else "-" for few, many in pairs]
+    return [_signed((few - many) / doublings) if np.isfinite([few, many]).all() else NONE for few, many in pairs]
+
+
+def _signed(number: float) -> str:
+    return f"{number:.0f}".replace("-", "−")
 
 
 def look_at_skips(experiment: Experiment, runs: Runs, train_more: TrainMore) -> Iterator[Fact]:
@@ -128,7 +132,11 @@ def look_at_skips(experiment: Experiment, runs: Runs, train_more: TrainMore) -> 
     """
     nearer = train_more(replace(experiment, within=0.1), len(runs.solved))
     first, median, third = map(in_words, nearer.quartiles())
-    yield Fact("sweeps until all outputs are within 0.1", "558", f"quartiles {first}, {median} and {third}")
+    yield Fact(
+        "sweeps until all outputs are within 0.1",
+        "558",
+        f"of all networks a quarter by {first}, half by {median}, three quarters by {third}",
+    )
     x, _ = experiment.cases()
     on = forward(np, experiment.network, runs.theta[runs.solved].astype(float), x)[0].y[..., 0] > 0.5
     odd_one = on == (np.sum(on, axis=1, keepdims=True) == 1)  # the case that it treats unlike the other three

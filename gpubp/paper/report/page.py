@@ -8,6 +8,9 @@ from importlib.resources import files
 from gpubp.paper.report import words
 from gpubp.paper.report.results import PictureResults, Results, StudyResults, TableResults
 
+SHORT = 20
+"""Cells of so many letters at most stay on one line."""
+
 
 def html_page(results: Results, pictures: Mapping[str, bytes]) -> str:
     """Write the report.
@@ -57,8 +60,9 @@ _PAGE = """<!DOCTYPE html>
 {sections}
 </main>
 <footer>
-<p>A network is done when every output for every case is on the side where it belongs, by the study's setting. Settings
-and claims are those of Rumelhart, Hinton and Williams (1986), Nature 323, and of their longer chapter of that year.</p>
+<p>A network is done when every output for every case is less than 0.5 away from the desired one, unless a study says
+otherwise. Settings and claims are those of Rumelhart, Hinton and Williams (1986), Nature 323, and of their longer
+chapter of that year.</p>
 </footer>
 </body>
 </html>
@@ -102,13 +106,15 @@ def _of(table: TableResults, study: str) -> str:
 def _table(name: str, caption: str, headings: Sequence[str], rows: Sequence[Sequence[str]], *, n_text: int) -> str:
     """Lay out cells that are HTML already; a wide table scrolls, and can be reached by the keyboard."""
 
-    def marked(column: int) -> str:
-        return "" if column < n_text else ' class="number"'
+    def marked(column: int, cell: str) -> str:
+        if column >= n_text:
+            return ' class="number"'
+        return ' class="short"' if len(cell) <= SHORT else ""
 
-    head = "".join(f'<th scope="col"{marked(c)}>{escape(text)}</th>' for c, text in enumerate(headings))
+    head = "".join(f'<th scope="col"{marked(c, text)}>{escape(text)}</th>' for c, text in enumerate(headings))
     body = "\n".join(
         f'<tr><th scope="row">{first}</th>'
-        + "".join(f"<td{marked(c)}>{cell}</td>" for c, cell in enumerate(rest, 1))
+        + "".join(f"<td{marked(c, cell)}>{cell}</td>" for c, cell in enumerate(rest, 1))
         + "</tr>"
         for first, *rest in rows
     )

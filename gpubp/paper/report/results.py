@@ -14,7 +14,8 @@ import numpy as np
 
 from gpubp._version import __version__
 from gpubp.backend import choose_backend
-from gpubp.paper.study import Findings, Study
+from gpubp.paper.study import Findings, Study, quartiles
+from gpubp.paper.words import counted
 
 BINS = 24
 SWEEPS_PICTURE = "sweeps"
@@ -49,7 +50,10 @@ class PictureResults(TypedDict):
 
 
 class StudyResults(TypedDict):
-    """A study, and what was found; None stands for never among the quartiles."""
+    """A study, and what was found; None stands for never among the quartiles.
+
+    There are no quartiles where a study compares several groups, or trains all networks to the end.
+    """
 
     name: str
     title: str
@@ -57,6 +61,7 @@ class StudyResults(TypedDict):
     reported: str
     criterion: str
     most_sweeps: int
+    done: str
     networks: int
     solved: int
     quartiles: list[float | None]
@@ -97,29 +102,27 @@ def new_results(command: str, asked: Sequence[str], device: str = "auto") -> Res
     }
 
 
-def study_results(study: Study, found: Findings, sweeps: int | None = None) -> StudyResults:
+def study_results(study: Study, found: Findings) -> StudyResults:
     """Put a study and its findings into plain data, without the figures of each network.
 
     Parameters
     ----------
     study : Study
     found : Findings
-    sweeps : int, optional
-        How many a network had at most; without it the study's own number.
     """
-    n, solved, most_sweeps = len(found.solved), found.sweeps[found.solved], sweeps or study.sweeps
+    n, sweeps = len(found.solved), found.sweeps
     told: StudyResults = {
         "name": study.name,
         "title": study.title,
-        "setting": study.setting,
+        "setting": found.setting,
         "reported": study.says,
         "criterion": study.criterion,
-        "most_sweeps": most_sweeps,
+        "most_sweeps": found.limit,
+        "done": found.done,
         "networks": n,
-        "solved": len(solved),
-        "quartiles": [part if math.isfinite(part) else None for part in found.quartiles()] if n else [],
-        # where all are trained to the end, and only then looked at, there is nothing to draw
-        "histogram": _histogram(solved) if np.any(solved != most_sweeps) else None,
+        "solved": int(np.sum(found.solved)),
+        "quartiles": [] if sweeps is None else [_or_none(part) for part in quartiles(found.solved, sweeps)],
+        "histogram": None if sweeps is None or not np.any(found.solved) else _histogram(sweeps[found.solved]),
         "seconds": round(float(found.seconds), 2),
         "stop_reason": found.stop_reason,
         "verdict": INTERRUPTED if found.stop_reason == "interrupted" else dict(found.verdict._asdict()),
@@ -145,10 +148,14 @@ def study_results(study: Study, found: Findings, sweeps: int | None = None) -> S
 
 
 def _caption(told: StudyResults) -> str:
-    never = told["networks"] - told["solved"]
+    n, n_never = told["networks"], told["networks"] - told["solved"]
     in_time = "by then" if told["verdict"] == INTERRUPTED else f"within {told['most_sweeps']:,}"
-    more = f"; {never:,} more were not {in_time}" if never else ""
-    return f"After how many sweeps each of {told['solved']:,} networks was done{more}"
+    more = f"; not done {in_time}: {n_never:,}" if n_never else ""
+    return f"Sweeps until a network is done: {told['solved']:,} of {counted(n, 'network')}{more}"
+
+
+def _or_none(figure: float) -> float | None:
+    return figure if math.isfinite(figure) else None
 
 
 def picture_file(study: str, picture: str) -> str:

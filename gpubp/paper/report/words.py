@@ -1,6 +1,7 @@
 """What is said of results in the same words everywhere: on the screen, in Markdown and on the page."""
 
 from gpubp.paper.report.results import Results, StudyResults, TableResults
+from gpubp.paper.words import NONE, counted
 
 TITLE = "The experiments of 1986, run again"
 
@@ -10,15 +11,15 @@ SIGNS = {"reproduced": "✓", "partly": "◐", "not reproduced": "✗", "undecid
 
 def about(study: StudyResults) -> list[tuple[str, str]]:
     """Say in labelled lines what was done, and what came of it."""
-    done, took = share_done(study), seconds(study["seconds"])
-    in_time = f"within {study['most_sweeps']:,} sweeps"
+    took, in_time = seconds(study["seconds"]), f"within {counted(study['most_sweeps'], 'sweep')}"
+    networks = f"{study['solved']:,} of {counted(study['networks'], 'network')} {study['done']}"
     if study["stop_reason"] == "interrupted":
         in_time, took = "by then", f"{took}, interrupted"
     return [
         ("setting", study["setting"]),
         ("reported", study["reported"]),
         ("criterion", study["criterion"]),
-        ("here", f"{done} networks done {in_time} ({took})") if done else ("time", took),
+        ("here", f"{networks} {in_time} ({took})") if study["networks"] else ("time", took),
         ("verdict", f"{study['verdict']['reached']}: {study['verdict']['why']}"),
     ]
 
@@ -26,7 +27,7 @@ def about(study: StudyResults) -> list[tuple[str, str]]:
 def tables(study: StudyResults) -> list[TableResults]:
     """Lay out quartiles and facts as tables, before those that a study has of its own."""
     found: list[TableResults] = []
-    if study["networks"]:
+    if study["quartiles"]:
         found.append(
             {
                 "caption": "",
@@ -39,7 +40,7 @@ def tables(study: StudyResults) -> list[TableResults]:
         found.append(
             {
                 "caption": "",
-                "headings": ["of those that are done" if study["networks"] else "claim", "paper", "here"],
+                "headings": [f"of those {study['done']}" if study["networks"] else "claim", "paper", "here"],
                 "rows": [[fact["what"], fact["paper"], fact["found"]] for fact in study["facts"]],
                 "n_text": 3,
             }
@@ -57,7 +58,7 @@ def verdicts(results: Results) -> list[tuple[str, str, str, str]]:
         (
             study["name"],
             f"{SIGNS.get(study['verdict']['reached'], '')} {study['verdict']['reached']}".strip(),
-            share_done(study) or "-",
+            f"{study['solved']:,} of {study['networks']:,}" if study["networks"] else NONE,
             study["title"],
         )
         for study in results["studies"]
@@ -67,7 +68,7 @@ def verdicts(results: Results) -> list[tuple[str, str, str, str]]:
 def run(results: Results) -> list[tuple[str, str]]:
     """Say in labelled lines what made the results, where and when."""
     machine = results["machine"]
-    cores = f"{machine['cores']} core{'' if machine['cores'] == '1' else 's'}"
+    cores = counted(int(machine["cores"]), "core")
     return [
         ("command", results["command"]),
         ("date", results["date"]),
@@ -81,15 +82,10 @@ def unfinished(results: Results) -> str:
     """Say what is missing, if anything is."""
     n, asked = len(results["studies"]), len(results["asked"])
     cut_short = [study["name"] for study in results["studies"] if study["stop_reason"] == "interrupted"]
-    parts = [f"{n} of {asked} studies were run"] if n < asked else []
+    parts = [f"{n} of {asked} studies run"] if n < asked else []
     if cut_short:
         parts.append(f"{', '.join(cut_short)} was interrupted, and what stands there is of what there was by then")
     return f"Not finished: {'; '.join(parts)}." if parts else ""
-
-
-def share_done(study: StudyResults) -> str:
-    """Write how many of the networks were done; nothing where a study compares several groups."""
-    return f"{study['solved']:,} of {study['networks']:,}" if study["networks"] else ""
 
 
 def seconds(value: float) -> str:
