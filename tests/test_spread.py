@@ -2,8 +2,7 @@
 
 import os
 import pickle
-import warnings
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import BrokenExecutor, Future, ThreadPoolExecutor
 
 import joblib
 import numpy as np
@@ -38,7 +37,7 @@ FINE = {"cv": FOLDS, "scoring": "neg_log_loss"}  # a score that shows every bit
 
 def dask_client(**options):
     distributed = pytest.importorskip("distributed")
-    cluster = distributed.LocalCluster(dashboard_address=None, **options)
+    cluster = distributed.LocalCluster(dashboard_address=":0", **options)
     return distributed.Client(cluster, set_as_default=False), cluster
 
 
@@ -99,15 +98,12 @@ def test_halving(engine, request):
     np.testing.assert_array_equal(away.best_estimator_.coefs_[0], here.best_estimator_.coefs_[0])
 
 
-@pytest.mark.parametrize("engine", ["loky", "dask_processes"])
-def test_pipelines_and_weights(engine, request):
+def test_pipelines_and_weights(dask_processes):
     pipeline = make_pipeline(StandardScaler(), MODEL)
     grid = {"standardscaler__with_std": [True, False], "mlpclassifier__alpha": [0.1, 1.0]}
     fit = {"mlpclassifier__sample_weight": WEIGHTS}
     here = BatchedSearchCV(pipeline, grid, **FINE).fit(X, Y, **fit)
-    assert_same(
-        BatchedSearchCV(pipeline, grid, **FINE, executor=request.getfixturevalue(engine)).fit(X, Y, **fit), here
-    )
+    assert_same(BatchedSearchCV(pipeline, grid, **FINE, executor=dask_processes).fit(X, Y, **fit), here)
 
 
 def test_what_is_fitted_alone_is_fitted_by_workers_too(threads):
@@ -194,42 +190,44 @@ def test_a_worker_that_dies_leaves_its_task_to_another(dask_processes, tmp_path)
     assert_same(away, here)
 
 
-def test_processes_that_die_for_good_are_an_error_in_words():
-    def scorer(model, x, y):
-        os._exit(1)
+class Fails:
+    """An executor whose first futures are of one kind, and the others done."""
 
-    with (
-        LokyExecutor(1) as executor,
-        pytest.raises(GpubpError, match=r"a worker of the executor ended during .* \(5,\)"),
-    ):
-        BatchedSearchCV(MODEL, {"alpha": [0.1]}, cv=2, scoring=scorer, executor=executor).fit(X, Y)
-
-
-class Forgetful:
-    """An executor that loses what it was given, so many times, as Dask's does when the worker with the cases dies."""
-
-    def __init__(self, losses):
-        self.losses, self.handed_out = losses, 0
+    def __init__(self, n, fault=None):
+        self.n, self.fault, self.handed_out = n, fault, 0
 
     def submit(self, function, *arguments):
         self.handed_out += 1
         future = Future()
-        if self.losses:
-            self.losses -= 1
+        if self.handed_out > self.n:
+            future.set_result(function(*arguments))
+        elif self.fault is not None:
+            future.set_exception(self.fault)
+        else:
             future.cancel()
             future.set_running_or_notify_cancel()
-        else:
-            future.set_result(function(*arguments))
         return future
 
 
 def test_tasks_whose_cases_are_lost_are_handed_out_again():
-    executor = Forgetful(losses=2)
+    """As Dask cancels them when the worker dies that has the cases."""
     here = BatchedSearchCV(MODEL, {"alpha": [0.1, 1.0]}, **FINE).fit(X, Y)
+    executor = Fails(spread.ATTEMPTS - 1)
     assert_same(BatchedSearchCV(MODEL, {"alpha": [0.1, 1.0]}, **FINE, executor=executor).fit(X, Y), here)
-    assert executor.handed_out == 1 + 2
-    with pytest.raises(GpubpError, match="a worker of the executor ended"):
-        BatchedSearchCV(MODEL, {"alpha": [0.1, 1.0]}, **FINE, executor=Forgetful(spread.ATTEMPTS)).fit(X, Y)
+    assert executor.handed_out == spread.ATTEMPTS
+
+
+class KilledWorker(Exception):
+    """Stands in for Dask's, which is told by its name."""
+
+
+@pytest.mark.parametrize("fault", [None, BrokenExecutor("a process died"), KilledWorker("after 4 attempts")])
+def test_workers_that_die_for_good_are_an_error_in_words(fault):
+    search = BatchedSearchCV(MODEL, {"alpha": [0.1, 1.0]}, cv=2, executor=Fails(spread.ATTEMPTS, fault))
+    with pytest.raises(GpubpError, match=r"a worker of the executor ended during 4 fits of hidden_layer_sizes \(5,\)"):
+        search.fit(X, Y)
+    with pytest.raises(ZeroDivisionError):  # what is no worker's end is nobody's but its own
+        search.set_params(executor=Fails(1, ZeroDivisionError())).fit(X, Y)
 
 
 # --- manners ---
@@ -253,13 +251,8 @@ def test_copies_share_the_executor_and_pickled_searches_have_none(threads):
         BatchedSearchCV(MODEL, {"alpha": [0.1]}, executor="dask").fit(X, Y)
 
 
-@pytest.mark.parametrize("backend", ["loky", "dask"])
-def test_scikit_learns_own_search_on_joblibs_backends(backend, request):
-    options = {}
-    if backend == "dask":
-        options["client"] = request.getfixturevalue("dask_threads")
+def test_scikit_learns_own_search_on_joblibs_backend(dask_threads):
     here = GridSearchCV(MODEL, {"alpha": [0.1, 1.0]}, **FINE).fit(X, Y)
-    with joblib.parallel_config(backend=backend, **options), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the processes of loky know no filter
-        away = GridSearchCV(MODEL, {"alpha": [0.1, 1.0]}, **FINE, n_jobs=2).fit(X, Y)
+    with joblib.parallel_config(backend="dask", client=dask_threads):
+        away = GridSearchCV(MODEL, {"alpha": [0.1, 1.0]}, **FINE).fit(X, Y)
     assert_same(away, here)

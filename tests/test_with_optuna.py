@@ -101,9 +101,9 @@ def test_a_function_that_suggests_and_prunes():
 def test_failed_fits_are_failed_trials():
     model = clone(MODEL).set_params(solver="sgd")
     space = {"learning_rate_init": CategoricalDistribution([0.01, 1e300])}
-    study = optuna.create_study(
-        direction="maximize", sampler=optuna.samplers.GridSampler({"learning_rate_init": [0.01, 1e300]})
-    )
+    study = optuna.create_study(direction="maximize")
+    for rate in (0.01, 1e300):
+        study.enqueue_trial({"learning_rate_init": rate})
     with pytest.warns(FitFailedWarning, match="3 fits failed out of a total of 6"):
         found = search(space, model, study=study, n_trials=2, batch_size=2).fit(X, Y)
     states = {trial.params["learning_rate_init"]: trial.state for trial in study.trials}
