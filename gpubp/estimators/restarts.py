@@ -23,7 +23,7 @@ def fit_restarts(model: Any, X: Any, y: Any, sample_weight: Any, validation_data
     x, y_on_host = admit_cases(members[0], X, y, reset=True)
     weights = admit_weights(sample_weight, y_on_host)
 
-    def fit_alone(member: Any, rows: None) -> None:
+    def fit_alone(member: Any, rows: np.ndarray | None) -> None:
         member._fit(X, y, sample_weight, validation_data, incremental=False)
 
     reason = "validation_data is given" if validation_data is not None else ""

@@ -2,7 +2,8 @@
 
 import time
 import traceback
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from sklearn.metrics._scorer import _MultimetricScorer
@@ -13,7 +14,8 @@ from sklearn.utils.validation import _check_method_params, _num_samples
 from gpubp.search.trials import Trial
 
 
-class Scoring(NamedTuple):
+@dataclass(frozen=True)
+class Scoring:
     """How trials are scored.
 
     Attributes

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval
+from sklearn.utils._param_validation import HasMethods, Interval
 
 from gpubp.errors import DataError, GpubpError
 from gpubp.search.batched import Evaluation, StackedSearch
@@ -55,14 +55,14 @@ class BatchedOptunaSearchCV(StackedSearch):
     >>> import warnings
     >>> with warnings.catch_warnings(action="ignore"):
     ...     search = search.fit(X, y)
-    >>> len(search.study_.trials), search.best_score_ > 0.9, search.best_score_ == search.study_.best_value
-    (12, True, True)
+    >>> len(search.study_.trials), search.best_params_ == search.study_.best_params
+    (12, True)
     """
 
     _parameter_constraints: dict[str, list[Any]] = {  # noqa: RUF012
         **StackedSearch._parameter_constraints,
         "param_distributions": [dict, callable],
-        "study": "no_validation",
+        "study": [HasMethods(["ask", "tell"]), None],
         "n_trials": [Interval(Integral, 1, None, closed="left")],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
     }
@@ -131,14 +131,16 @@ class BatchedOptunaSearchCV(StackedSearch):
 
     def _try(self, evaluation: Evaluation, n: int) -> dict[str, Any]:
         """Ask for a batch, evaluate it, and tell; all results so far, or none where all of it was pruned."""
-        states, asked, candidates = _optuna().trial.TrialState, [], []
+        failed = _optuna().trial.TrialState.FAIL
         distributions = self.param_distributions if isinstance(self.param_distributions, dict) else None
+        asked, numbers, candidates = [], list[int](), list[dict[str, Any]]()
         try:
             for _ in range(n):
                 asked.append(self.study_.ask(distributions))
-                candidates.append(self._suggested(asked[-1]))
-            numbers = [trial.number for trial, params in zip(asked, candidates, strict=True) if params is not None]
-            candidates = [params for params in candidates if params is not None]
+                params = self._suggested(asked[-1])
+                if params is not None:
+                    numbers.append(asked[-1].number)
+                    candidates.append(params)
             if not candidates:
                 return {}
             trials = evaluation.trials_of(candidates)
@@ -146,11 +148,12 @@ class BatchedOptunaSearchCV(StackedSearch):
             results = evaluation.score(trials, candidates, {"trial": numbers})
         except BaseException:
             for trial in asked:
-                self.study_.tell(trial, state=states.FAIL, skip_if_finished=True)
+                self.study_.tell(trial, state=failed, skip_if_finished=True)
             raise
-        means = results.get(f"mean_test_{self.refit}", results.get("mean_test_score"))
-        for number, mean in zip(numbers, means[-len(numbers) :].tolist(), strict=True):
-            self.study_.tell(number, *((mean,) if np.isfinite(mean) else (None, states.FAIL)))
+        name = f"mean_test_{self.refit}"
+        means = results[name if name in results else "mean_test_score"][-len(numbers) :].tolist()
+        for number, mean in zip(numbers, means, strict=True):
+            self.study_.tell(number, *((mean,) if np.isfinite(mean) else (None, failed)))
         return results
 
     def _suggested(self, trial: Any) -> dict[str, Any] | None:
