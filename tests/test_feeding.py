@@ -251,9 +251,9 @@ class TestStacksOfFits:
         x, d, *_ = cases(dtype="float32")
         sizes, original = [], stacks.StackOfFits.__init__
 
-        def counted(of_fits, members, callback):
+        def counted(of_fits, members, *more):
             sizes.append((len(members), len({id(member.fit.x) for member in members})))
-            original(of_fits, members, callback)
+            original(of_fits, members, *more)
 
         monkeypatch.setattr(stacks.StackOfFits, "__init__", counted)
         search = BatchedSearchCV(

@@ -110,9 +110,13 @@ def fit_together(fits: Sequence[Ready], callback: Callback | None = None) -> lis
 
 
 def stacks_of(
-    fits: Sequence[Ready], errors: list[Exception | None], callback: Callback | None = None
+    fits: Sequence[Ready], errors: list[Exception | None], callback: Callback | None = None, n_in_all: int = 0
 ) -> "Iterator[StackOfFits]":
-    """Make stacks of fits, each when it is asked for; what a fit raises on the way is noted."""
+    """Make stacks of fits, each when it is asked for; what a fit raises on the way is noted.
+
+    There may be more fits than these, ``n_in_all``, which others do: whether it pays to compile is a matter of all.
+    """
+    n_in_all = max(n_in_all, len(fits))
     streams: dict[Any, Stream] = {}
     groups: dict[Any, list[Member]] = {}
     for k, fit in enumerate(fits):
@@ -126,7 +130,7 @@ def stacks_of(
         members.sort(key=lambda member: member.stream.number)
         while members:
             n = _how_many(members)
-            yield StackOfFits(members[:n], callback)
+            yield StackOfFits(members[:n], callback, n_in_all)
             members = members[n:]
 
 
@@ -218,12 +222,12 @@ def _kind(member: Member) -> Any:
 class StackOfFits:
     """The networks of several fits as one stack: its cases, its batches, and what follows each epoch."""
 
-    def __init__(self, members: list[Member], callback: Callback | None) -> None:
+    def __init__(self, members: list[Member], callback: Callback | None, n_in_all: int) -> None:
         streams = {stream.number: copy.deepcopy(stream) for stream in {member.stream for member in members}}
         self.members = [member._replace(stream=streams[member.stream.number]) for member in members]
         self.first = members[0].fit
         self.backend, self.precision, self.network = self.first.backend, self.first.precision, self.first.network
-        self.callback = callback
+        self.callback, self.n_in_all = callback, n_in_all
         self.size = max(_size(member.fit.model, member.stream) for member in members)
         self.offsets: dict[int, int] = {}
         self.looks: dict[int, Look] = {}
@@ -279,7 +283,7 @@ class StackOfFits:
         return Plan(
             backend=self.backend,
             network=self.network,
-            sweep=make_sweep(self.backend, objective, rule, self.precision, self.size, n_steps, len(left)),
+            sweep=make_sweep(self.backend, objective, rule, self.precision, self.size, n_steps, self.n_in_all),
             batches=partial(self.batches, left),
             epochs=epochs,
             average="cases",

@@ -53,12 +53,14 @@ class Task(NamedTuple):
     attempt: int = 1
 
 
-def fit_and_score(common: Common | OnDisk, score: Score, trials: list[tuple[int, int, Any]]) -> list[dict[str, Any]]:
-    """Fit and score trials in a worker: each a candidate's number, a split's, and the estimator."""
+def fit_and_score(
+    common: Common | OnDisk, score: Score, n_in_all: int, trials: list[tuple[int, int, Any]]
+) -> list[dict[str, Any]]:
+    """Fit and score trials in a worker, of so many: each a candidate's number, a split's, and the estimator."""
     if isinstance(common, OnDisk):
         common = joblib.load(common.path, mmap_mode="r")
         assert isinstance(common, Common)
-    here = Trials(common.X, common.y, common.fit_params, score)
+    here = Trials(common.X, common.y, common.fit_params, score, n_in_all=n_in_all)
     own = [Trial(candidate, split, estimator, *common.splits[split]) for candidate, split, estimator in trials]
     here.fit(own)
     return [trial.result for trial in here.scored(own) if trial.result is not None]
@@ -81,6 +83,7 @@ class SpreadTrials:
         self.open = ExitStack()
         self.common: Common | None = None
         self.shared: Any = None
+        self.n_in_all = 0
         self.running: dict[Future[list[dict[str, Any]]], Task] = {}
 
     def fit(self, trials: Sequence[Trial]) -> None:
@@ -89,6 +92,7 @@ class SpreadTrials:
             splits = {trial.split: (trial.train, trial.test) for trial in trials}
             self.common = Common(self.X, self.y, self.fit_params, splits)
             self._share()
+        self.n_in_all = len(trials)
         tasks = tasks_of(trials, n_workers(self.given))
         logger.info("%d fits are handed to an executor in %d tasks", len(trials), len(tasks))
         for task in tasks:
@@ -132,7 +136,7 @@ class SpreadTrials:
 
     def _hand_out(self, task: Task) -> None:
         trials = [(trial.candidate, trial.split, trial.estimator) for trial in task.trials]
-        self.running[self.executor.submit(fit_and_score, self.shared, self.score, trials)] = task
+        self.running[self.executor.submit(fit_and_score, self.shared, self.score, self.n_in_all, trials)] = task
 
 
 def worker_ended(task: Task, fault: BaseException) -> GpubpError:

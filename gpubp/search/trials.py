@@ -86,6 +86,8 @@ class Trials:
         Processes for what is fitted alone.
     keeps_stacks : bool
         Whether networks may go on later.
+    n_in_all : int
+        How many trials there are, if others have more of them.
     """
 
     def __init__(
@@ -97,9 +99,10 @@ class Trials:
         callback: Callback | None = None,
         n_jobs: int | None = None,
         keeps_stacks: bool = False,
+        n_in_all: int = 0,
     ) -> None:
         self.X, self.y, self.fit_params, self.score = X, y, fit_params, score
-        self.callback, self.n_jobs = callback, n_jobs
+        self.callback, self.n_jobs, self.n_in_all = callback, n_jobs, n_in_all
         self.cases: dict[Any, Cases] = {}
         self.rows: dict[Any, np.ndarray] = {}
         self.targets: dict[Any, tuple[dict[str, Any], np.ndarray, np.ndarray | None]] = {}
@@ -122,7 +125,7 @@ class Trials:
                 ready += [] if made is None else [made]
             trial.seconds += time.perf_counter() - began
         errors: list[Exception | None] = [None] * len(ready)
-        for stack in stacks_of(ready, errors, self.callback):
+        for stack in stacks_of(ready, errors, self.callback, self.n_in_all):
             logger.info("%d networks of sizes %s are trained as one stack", len(stack.members), stack.network.sizes)
             self._train(stack, together, errors)
             if self.keeps_stacks:
