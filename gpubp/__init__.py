@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from gpubp.schedules import Steps as Steps
     from gpubp.schedules import WarmUp as WarmUp
     from gpubp.search import BatchedHalvingSearchCV as BatchedHalvingSearchCV
+    from gpubp.search import BatchedOptunaSearchCV as BatchedOptunaSearchCV
     from gpubp.search import BatchedSearchCV as BatchedSearchCV
     from gpubp.second_order import lbfgs as lbfgs
     from gpubp.second_order import levenberg_marquardt as levenberg_marquardt
@@ -73,7 +74,7 @@ _PUBLIC = {
     "initialization": ("initial_weights",),
     "network": ("Network",),
     "persistence": ("load_model", "save_model"),
-    "search": ("BatchedHalvingSearchCV", "BatchedSearchCV"),
+    "search": ("BatchedHalvingSearchCV", "BatchedOptunaSearchCV", "BatchedSearchCV"),
     "schedules": ("Cosine", "InverseScaling", "Steps", "WarmUp"),
     "second_order": ("lbfgs", "levenberg_marquardt"),
     "prediction": ("predict",),

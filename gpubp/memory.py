@@ -73,16 +73,17 @@ def power_of_two_below(number: float) -> int:
     return 1 << (int(number).bit_length() - 1) if number >= 1 else 0
 
 
-def networks_at_once(backend: Backend, sizes: tuple[int, ...], dtype: str, size: int) -> int:
+def networks_at_once(backend: Backend, sizes: tuple[int, ...], dtype: str, size: int, n_numbers: int = 0) -> int:
     """Choose how many networks of a stack train together, on batches of ``size`` cases each: 1 or more.
 
-    Parameters, the state of a rule, gradients and what is kept of a batch must fit into a part of a GPU's free memory,
-    or of the host's.
+    Parameters, the state of a rule, gradients and what is kept of a batch must fit into a part of what is free of a
+    GPU's memory beside cases of ``n_numbers``, or of the host's.
     """
     memory = memory_of(backend)
     n_parameters = sum((i + 1) * j for i, j in itertools.pairwise(sizes))
     of_one = np.dtype(dtype).itemsize * COPIES * n_parameters + size * bytes_of_a_case(sizes, dtype)
-    return max(1, (HOST_ROOM if memory is None else memory.available // 2) // of_one)
+    room = HOST_ROOM if memory is None else (memory.available - n_numbers * np.dtype(dtype).itemsize) // 2
+    return max(1, room // of_one)
 
 
 def has_room_for(backend: Backend, n_numbers: int, dtype: str) -> bool:

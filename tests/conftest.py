@@ -61,8 +61,10 @@ def pytest_addoption(parser):
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "on(device): computes there; skipped where the device is not")
-    if importlib.util.find_spec("numba") is None:  # its doctests could not be collected
-        config.option.ignore = [*(config.option.ignore or []), str(config.rootpath / "gpubp" / "cpu")]
+    # doctests that could not be collected, or not be run
+    for library, place in (("numba", "gpubp/cpu"), ("optuna", "gpubp/search/with_optuna.py")):
+        if importlib.util.find_spec(library) is None:
+            config.option.ignore = [*(config.option.ignore or []), str(config.rootpath / place)]
 
 
 def pytest_collection_modifyitems(config, items):

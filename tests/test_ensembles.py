@@ -64,7 +64,7 @@ def test_restarts_are_the_same_together_and_one_by_one(caplog):
     together = with_options(CLASSIFIER, n_restarts=4).fit(X, Y)
     with caplog.at_level(logging.INFO, "gpubp"):
         one_by_one = with_options(CLASSIFIER, n_restarts=4, max_time=1000.0).fit(X, Y)
-    assert "4 restarts are fitted one by one, since max_time is for one fit" in caplog.text
+    assert "4 networks are fitted one by one, since max_time is for one fit" in caplog.text
     np.testing.assert_allclose(together.restart_scores_, one_by_one.restart_scores_, rtol=1e-9)
     np.testing.assert_allclose(together.coefs_[0], one_by_one.coefs_[0], rtol=1e-9)
 
@@ -215,7 +215,7 @@ def test_members_that_lack_a_class_know_it_all_the_same():
 def test_what_cannot_be_stacked_is_fitted_one_by_one(caplog):
     with caplog.at_level(logging.INFO, "gpubp"):
         MLPEnsembleClassifier(with_options(CLASSIFIER, n_restarts=2), n_estimators=2).fit(X, Y)
-    assert "2 members are fitted one by one, since it is fitted several times" in caplog.text
+    assert "2 networks are fitted one by one, since it is fitted several times" in caplog.text
     sparse = scipy.sparse.csr_matrix(X)
     ensemble = MLPEnsembleClassifier(CLASSIFIER, n_estimators=2, random_state=0).fit(sparse, Y)
     dense = MLPEnsembleClassifier(CLASSIFIER, n_estimators=2, random_state=0).fit(X, Y)

@@ -5,16 +5,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
-from gpubp import MLPRegressor, memory, prediction, training
+from gpubp import BatchedSearchCV, MLPEnsembleRegressor, MLPRegressor, memory, prediction, training
 from gpubp.backend import choose_backend, to_numpy
 from gpubp.batches import ArrayBatches, Batch
 from gpubp.cuda import steps
 from gpubp.cuda import sweep as room
 from gpubp.cuda.sweep import cuda_sweep
 from gpubp.descent import adam, momentum
+from gpubp.estimators import stack as stacks
 from gpubp.initialization import initial_weights
-from gpubp.memory import Memory, has_room_for
+from gpubp.memory import Memory, has_room_for, networks_at_once
 from gpubp.network import Network, output_layer
 from gpubp.step import Objective, Position
 from gpubp.testing import assert_agree
@@ -214,6 +217,62 @@ class TestElsewhere:
         model = MLPRegressor(solver="lbfgs", max_iter=2, device="array_api_strict:device1")
         with pytest.warns(ConvergenceWarning):
             model.fit(x, d)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+class TestStacksOfFits:
+    """Models that would be fitted together, on a device that has no room for their cases."""
+
+    MODEL = MLPRegressor(
+        hidden_layer_sizes=(5,), max_iter=3, batch_size=4, random_state=0, device="array_api_strict:device1"
+    )
+
+    @pytest.mark.parametrize("of", ["restarts", "ensemble", "search"])
+    def test_are_fitted_one_by_one_with_cases_from_the_host(self, monkeypatch, brought, caplog, of):
+        x, d, *_ = cases(dtype="float32")
+        found = []
+        for has_room in (True, False):
+            monkeypatch.setattr(memory, "has_room_for", lambda *_, has_room=has_room: has_room)
+            brought.clear()
+            caplog.clear()
+            with caplog.at_level("INFO", "gpubp"):
+                if of == "restarts":
+                    model = MLPRegressor(**self.MODEL.get_params()).set_params(n_restarts=2).fit(x, d)
+                elif of == "ensemble":
+                    model = MLPEnsembleRegressor(self.MODEL, n_estimators=2, random_state=0).fit(x, d)
+                else:
+                    model = BatchedSearchCV(self.MODEL, {"alpha": [0.1, 1.0]}, cv=2).fit(x, d)
+            found.append(model.predict(x))
+            assert ("has no room for X" in caplog.text) == (not has_room)
+            assert set(brought) == ({True} if not has_room else {False} if of == "search" else set())
+        assert_agree(found[0], found[1], "fit")
+
+    def test_whose_cases_have_no_room_side_by_side_are_several_stacks(self, monkeypatch):
+        x, d, *_ = cases(dtype="float32")
+        sizes, original = [], stacks.StackOfFits.__init__
+
+        def counted(of_fits, members, *more):
+            sizes.append((len(members), len({id(member.fit.x) for member in members})))
+            original(of_fits, members, *more)
+
+        monkeypatch.setattr(stacks.StackOfFits, "__init__", counted)
+        search = BatchedSearchCV(
+            make_pipeline(StandardScaler(), self.MODEL), {"mlpregressor__alpha": [0.1, 1.0]}, cv=3, refit=False
+        )
+        together = search.fit(x, d).cv_results_["mean_test_score"]
+        of_two_folds = 2 * 16 * (3 + 4)  # each fold's 15 or 16 cases have been transformed for it
+        monkeypatch.setattr(stacks, "has_room_for", lambda backend, n, dtype: n <= of_two_folds)
+        apart = search.fit(x, d).cv_results_["mean_test_score"]
+        assert sizes == [(6, 3), (4, 2), (2, 1)]
+        np.testing.assert_allclose(apart, together, rtol=1e-5)
+
+
+def test_cases_leave_less_room_for_networks(monkeypatch):
+    backend = choose_backend("cpu")
+    monkeypatch.setattr(memory, "memory_of", lambda backend: Memory(10**6, 10**9, 0, 0, 0))
+    alone = networks_at_once(backend, NETWORK.sizes, "float32", 4)
+    assert networks_at_once(backend, NETWORK.sizes, "float32", 4, 10**6 // 8) == pytest.approx(alone / 2, abs=1)
+    assert networks_at_once(backend, NETWORK.sizes, "float32", 4, 10**7) == 1
 
 
 def test_room_for_cases(monkeypatch):

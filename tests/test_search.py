@@ -4,6 +4,7 @@ import io
 import logging
 import sys
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import joblib
 import numpy as np
@@ -220,6 +221,17 @@ def test_what_cannot_be_stacked_is_fitted_alone_and_logged(caplog, estimator, re
     assert len(lines) == 1
     assert reason in lines[0]
     assert_same_search(ours, GridSearchCV(estimator, grid, cv=3).fit(x, Y, **fit))
+
+
+def test_whether_to_compile_is_a_matter_of_all_fits_wherever_they_are_done(monkeypatch):
+    asked, original = [], stack.make_sweep
+    monkeypatch.setattr(stack, "make_sweep", lambda *given: asked.append(given[-1]) or original(*given))
+    grid = {"hidden_layer_sizes": [(3,), (4,)], "alpha": [0.1, 1.0]}
+    BatchedSearchCV(MODEL, grid, cv=3, refit=False).fit(X, Y)
+    assert asked == [12, 12]  # stacks of six
+    with ThreadPoolExecutor(1) as executor:
+        BatchedSearchCV(MODEL, grid, cv=3, refit=False, executor=executor).fit(X, Y)
+    assert asked[2:] == [12] * 4  # tasks of three
 
 
 def test_networks_of_one_form_are_one_stack(caplog):

@@ -283,9 +283,9 @@ def fitted_in_stacks(models, monkeypatch, **options):
     """Fit models on all cases together; the sizes of the stacks, and the errors."""
     sizes, original = [], stacks.StackOfFits
 
-    def counted(members, callback):
+    def counted(members, *more):
         sizes.append(len(members))
-        return original(members, callback)
+        return original(members, *more)
 
     monkeypatch.setattr(stacks, "StackOfFits", counted)
     with warnings.catch_warnings():

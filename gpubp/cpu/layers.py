@@ -108,7 +108,7 @@ def on_own_unit(loss_name: str, unit_name: str) -> bool:
 def output_error(loss_name: str, unit_name: str, dtype: str) -> Loop:
     """``(p, b, j, total, y, d, weighed, case_weights, signal)``: give the error, and in signal its derivative.
 
-    The derivative is at the total inputs for :func:`on_own_unit`, where softmax sets y too, else at the outputs.
+    The derivative is at the total inputs for :func:`on_own_unit`, where softmax uses y as room, else at the outputs.
     """
     error, real = loss(loss_name), REAL[dtype]
     at_total, parameter = on_own_unit(loss_name, unit_name), 0.0
@@ -164,11 +164,10 @@ def _cross_entropy_of_softmax(p, b, j, total, y, d, weighed, case_weights, signa
         for i in range(start + 1, stop):
             sum_of_exp += y[i]
             desired += d[i]
-        log_of_sum, of_case = np.log(sum_of_exp), 0.0
+        log_of_sum, of_case, part = np.log(sum_of_exp), 0.0, desired / sum_of_exp  # one division, not one for each unit
         for i in range(start, stop):
-            y[i] /= sum_of_exp
             of_case += d[i] * (log_of_sum - signal[i])
-            signal[i] = desired * y[i] - d[i]
+            signal[i] = part * y[i] - d[i]
         if weighed:
             of_case *= case_weights[c]
             for i in range(start, stop):

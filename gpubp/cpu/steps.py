@@ -21,6 +21,7 @@ from gpubp.cpu.outputs import Layers
 from gpubp.cpu.rows import (
     add_up,
     all_finite,
+    as_long_as_may_be,
     average,
     copy_rows,
     gather,
@@ -712,6 +713,7 @@ def _change(work, asked, step, places, n_rows, n_columns, apart, gradient, weigh
     ``places`` are where they, and the two arrays of the rule's state, begin.
     """
     number, theta = example.dtype.type, pointer_from(places[0], 0, example)
+    n_rows, n_columns, apart = as_long_as_may_be(n_rows, n_columns, apart)
     settings = pointer_from(asked.settings, step * asked.n_settings, example)
     l2 = settings[asked.n_settings - 1] if weights else number(0.0)
     call(

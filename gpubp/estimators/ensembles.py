@@ -1,7 +1,6 @@
 """Ensembles of networks that are trained together, and asked together: their mean, and how far they differ."""
 
 import copy
-import logging
 from abc import abstractmethod
 from numbers import Integral, Real
 from typing import Any, Self
@@ -21,10 +20,8 @@ from gpubp.estimators.arrays import library_of, on_host
 from gpubp.estimators.base import MultilayerPerceptron
 from gpubp.estimators.classifier import MLPClassifier
 from gpubp.estimators.labels import accuracy
+from gpubp.estimators.members import fit_members
 from gpubp.estimators.regressor import MLPRegressor
-from gpubp.estimators.stack import fit_together, reason_to_fit_alone
-
-logger = logging.getLogger("gpubp")
 
 
 class Ensemble(BaseEstimator):  # type: ignore[misc]
@@ -79,28 +76,21 @@ class Ensemble(BaseEstimator):  # type: ignore[misc]
         first._validate_params()
         first._hidden_sizes()
         first.n_features_in_, first._fitted_with = self.n_features_in_, self._fitted_with
-        d, train_weights = first._admit_targets(y_on_host, weights, False)
-        random_state, n_cases = check_random_state(self.random_state), d.shape[0]
+        random_state, n_cases = check_random_state(self.random_state), y_on_host.shape[0]
         members, rows = [], []
         for seed in random_state.randint(2**31 - 1, size=self.n_estimators).tolist():
             member = copy.copy(first)
             member.random_state = seed
             members.append(member)
             rows.append(self._rows(random_state, n_cases))
-        if reason := reason_to_fit_alone(first, x):
-            logger.info("%d members are fitted one by one, since %s", len(members), reason)
-            for member, own in zip(members, rows, strict=True):
-                counts = None if own is None else np.bincount(own, minlength=n_cases).astype(float)
-                member.fit(x, y_on_host, _product(weights, counts))
-        else:
-            of_all, ready = np.arange(n_cases), []
-            for member, own in zip(members, rows, strict=True):
-                chosen = of_all if own is None else own
-                given, learned = (None if array is None else array[chosen] for array in (weights, train_weights))
-                ready.append(member._make_ready(x, chosen, d[chosen], given, learned, member.early_stopping))
-            errors = [error for error in fit_together(ready) if error is not None]
-            if errors:
-                raise errors[0]
+
+        def fit_alone(member: Any, own: np.ndarray | None) -> None:  # with the cases that it has not weighing nothing
+            counts = None if own is None else np.bincount(own, minlength=n_cases).astype(float)
+            member.fit(x, y_on_host, _product(weights, counts))
+
+        for error in fit_members(members, x, y_on_host, weights, rows, fit_alone):
+            if error is not None:
+                raise error
         self.estimators_ = members
         return self
 

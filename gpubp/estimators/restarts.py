@@ -1,22 +1,16 @@
 """Several fits from different first weights, of which the best one is kept."""
 
 import copy
-import logging
 from typing import Any
 
 import numpy as np
 from sklearn.utils import check_random_state
 
 from gpubp.estimators.admission import admit_cases, admit_weights
-from gpubp.estimators.stack import fit_together, reason_to_fit_alone
-
-logger = logging.getLogger("gpubp")
+from gpubp.estimators.members import fit_members
 
 OF_PARAMETERS = ("n_restarts", "random_state", "_first_weights_seed")
 """What a model keeps of its own when it becomes the best of its restarts."""
-
-AT_THE_DOOR = ("n_features_in_", "feature_names_in_", "_fitted_with")
-"""What a model learns where its cases are admitted."""
 
 
 def fit_restarts(model: Any, X: Any, y: Any, sample_weight: Any, validation_data: Any) -> None:
@@ -27,19 +21,13 @@ def fit_restarts(model: Any, X: Any, y: Any, sample_weight: Any, validation_data
     """
     members = _members(model)
     x, y_on_host = admit_cases(members[0], X, y, reset=True)
-    reason = "validation_data is given" if validation_data is not None else reason_to_fit_alone(members[0], x)
-    errors: list[Exception | None]
-    if reason:
-        logger.info("%d restarts are fitted one by one, since %s", len(members), reason)
-        errors = [_fit_one(member, X, y, sample_weight, validation_data) for member in members]
-    else:
-        ready, rows = [], np.arange(y_on_host.shape[0])
-        for member in members:
-            vars(member).update({name: value for name, value in vars(members[0]).items() if name in AT_THE_DOOR})
-            weights = admit_weights(sample_weight, y_on_host)
-            d, train_weights = member._admit_targets(y_on_host, weights, False)
-            ready.append(member._make_ready(x, rows, d, weights, train_weights, member.early_stopping))
-        errors = fit_together(ready)
+    weights = admit_weights(sample_weight, y_on_host)
+
+    def fit_alone(member: Any, rows: np.ndarray | None) -> None:
+        member._fit(X, y, sample_weight, validation_data, incremental=False)
+
+    reason = "validation_data is given" if validation_data is not None else ""
+    errors = fit_members(members, x, y_on_host, weights, [None] * len(members), fit_alone, reason)
     able = [k for k, error in enumerate(errors) if error is None]
     for error in errors:  # a fit may leave the finite numbers; a device that fails, or memory, is another matter
         if error is not None and not (able and isinstance(error, ValueError)):
@@ -61,14 +49,6 @@ def _members(model: Any) -> list[Any]:
         member.n_restarts, member.random_state, member._first_weights_seed = 1, copy.deepcopy(start), seed
         members.append(member)
     return members
-
-
-def _fit_one(member: Any, X: Any, y: Any, sample_weight: Any, validation_data: Any) -> Exception | None:
-    try:
-        member._fit(X, y, sample_weight, validation_data, incremental=False)
-    except ValueError as error:
-        return error
-    return None
 
 
 def _score(member: Any) -> float:

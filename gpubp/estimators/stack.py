@@ -12,8 +12,9 @@ import scipy
 import scipy.sparse
 
 from gpubp._typing import Array
-from gpubp.backend import Backend, to_backend, to_numpy
+from gpubp.backend import Backend, choose_backend, to_backend, to_numpy
 from gpubp.batches import Batch, Batches, OwnBatches
+from gpubp.checks import choose_precision
 from gpubp.descent import Rule
 from gpubp.dropout import draw_masks
 from gpubp.estimators.callbacks import FitTask
@@ -23,7 +24,7 @@ from gpubp.estimators.optimizer import learning_rate_of, rule_of
 from gpubp.estimators.watch import Watch, refuse_weights
 from gpubp.faults import Load, faults_told
 from gpubp.loop import Callback, Plan, Progress, run
-from gpubp.memory import CASES_AT_ONCE, networks_at_once
+from gpubp.memory import CASES_AT_ONCE, has_room_for, home_of, networks_at_once
 from gpubp.network import Network
 from gpubp.schedules import value_at
 from gpubp.standing import position_of_some
@@ -79,6 +80,11 @@ def reason_to_fit_alone(model: Any, x: Any = None) -> str:
         return "it is fitted several times"
     if scipy.sparse.issparse(x):
         return "X is sparse"
+    if x is not None:
+        backend = choose_backend(model.device, x)
+        with backend.active():
+            if home_of(backend, choose_precision(backend, model.dtype, x), x) is not backend:
+                return f"{backend.name} has no room for X, which a single fit takes in parts"
     return ""
 
 
@@ -104,9 +110,13 @@ def fit_together(fits: Sequence[Ready], callback: Callback | None = None) -> lis
 
 
 def stacks_of(
-    fits: Sequence[Ready], errors: list[Exception | None], callback: Callback | None = None
+    fits: Sequence[Ready], errors: list[Exception | None], callback: Callback | None = None, n_in_all: int = 0
 ) -> "Iterator[StackOfFits]":
-    """Make stacks of fits, each when it is asked for; what a fit raises on the way is noted."""
+    """Make stacks of fits, each when it is asked for; what a fit raises on the way is noted.
+
+    There may be more fits than these, ``n_in_all``, which others do: whether it pays to compile is a matter of all.
+    """
+    n_in_all = max(n_in_all, len(fits))
     streams: dict[Any, Stream] = {}
     groups: dict[Any, list[Member]] = {}
     for k, fit in enumerate(fits):
@@ -118,12 +128,24 @@ def stacks_of(
             errors[k] = fault
     for members in groups.values():
         members.sort(key=lambda member: member.stream.number)
-        first = members[0].fit
-        size = _size(first.model, members[0].stream)
-        with first.backend.active():
-            at_once = networks_at_once(first.backend, first.network.sizes, first.precision, size)
-        for start in range(0, len(members), at_once):
-            yield StackOfFits(members[start : start + at_once], callback)
+        while members:
+            n = _how_many(members)
+            yield StackOfFits(members[:n], callback, n_in_all)
+            members = members[n:]
+
+
+def _how_many(members: "list[Member]") -> int:
+    """Choose how many of some networks are a stack: as many as there is room for beside the cases of all of them."""
+    first, n, n_numbers, seen = members[0].fit, 0, 0, set[int]()
+    size = _size(first.model, members[0].stream)
+    with first.backend.active():
+        for _, fit, *_ in members:
+            of_x = 0 if id(fit.x) in seen else fit.x.shape[0] * (fit.x.shape[1] + fit.d.shape[1])
+            if n and of_x and not has_room_for(fit.backend, n_numbers + of_x, fit.precision):
+                break
+            seen.add(id(fit.x))
+            n, n_numbers = n + 1, n_numbers + of_x
+        return min(n, networks_at_once(first.backend, first.network.sizes, first.precision, size, n_numbers))
 
 
 # --- what networks share ---
@@ -200,12 +222,12 @@ def _kind(member: Member) -> Any:
 class StackOfFits:
     """The networks of several fits as one stack: its cases, its batches, and what follows each epoch."""
 
-    def __init__(self, members: list[Member], callback: Callback | None) -> None:
+    def __init__(self, members: list[Member], callback: Callback | None, n_in_all: int) -> None:
         streams = {stream.number: copy.deepcopy(stream) for stream in {member.stream for member in members}}
         self.members = [member._replace(stream=streams[member.stream.number]) for member in members]
         self.first = members[0].fit
         self.backend, self.precision, self.network = self.first.backend, self.first.precision, self.first.network
-        self.callback = callback
+        self.callback, self.n_in_all = callback, n_in_all
         self.size = max(_size(member.fit.model, member.stream) for member in members)
         self.offsets: dict[int, int] = {}
         self.looks: dict[int, Look] = {}
@@ -261,7 +283,7 @@ class StackOfFits:
         return Plan(
             backend=self.backend,
             network=self.network,
-            sweep=make_sweep(self.backend, objective, rule, self.precision, self.size, n_steps, len(left)),
+            sweep=make_sweep(self.backend, objective, rule, self.precision, self.size, n_steps, self.n_in_all),
             batches=partial(self.batches, left),
             epochs=epochs,
             average="cases",

@@ -5,5 +5,6 @@ What is found is what scikit-learn's searches find over gpubp's estimators: the 
 
 from gpubp.search.batched import BatchedSearchCV
 from gpubp.search.halving import BatchedHalvingSearchCV
+from gpubp.search.with_optuna import BatchedOptunaSearchCV
 
-__all__ = ["BatchedHalvingSearchCV", "BatchedSearchCV"]
+__all__ = ["BatchedHalvingSearchCV", "BatchedOptunaSearchCV", "BatchedSearchCV"]

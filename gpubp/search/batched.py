@@ -2,28 +2,28 @@
 
 import copy
 import time
-import traceback
 from abc import abstractmethod
 from collections import defaultdict
 from collections.abc import Sequence
 from numbers import Integral
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import numpy as np
 from sklearn.base import _fit_context, clone, is_classifier
 from sklearn.metrics._scorer import _MultimetricScorer
 from sklearn.model_selection import ParameterGrid, ParameterSampler, check_cv
 from sklearn.model_selection._search import BaseSearchCV
-from sklearn.model_selection._validation import _insert_error_scores, _score, _warn_or_raise_about_fit_failures
+from sklearn.model_selection._validation import _insert_error_scores, _warn_or_raise_about_fit_failures
 from sklearn.utils import indexable
-from sklearn.utils._param_validation import Interval
-from sklearn.utils.metaestimators import _safe_split
+from sklearn.utils._param_validation import HasMethods, Interval
 from sklearn.utils.validation import _check_method_params, _num_samples
 from threadpoolctl import threadpool_limits
 
 from gpubp.errors import DataError
 from gpubp.search.picture import plot_results
 from gpubp.search.progress import Reporter
+from gpubp.search.scoring import Scoring
+from gpubp.search.spread import SpreadTrials
 from gpubp.search.trials import Trial, Trials
 
 FEW_CASES = 20_000  # whose scores are found sooner by one thread than by several that wait for each other
@@ -40,6 +40,7 @@ class StackedSearch(BaseSearchCV):  # type: ignore[misc]
         "random_state": ["random_state"],
         "callbacks": [callable, "array-like", None],
         "progress": ["boolean"],
+        "executor": [HasMethods("submit"), None],
     }
     _keeps_stacks = False
 
@@ -91,6 +92,7 @@ class StackedSearch(BaseSearchCV):  # type: ignore[misc]
         try:
             results = self._search(evaluation)
         finally:
+            evaluation.trials.close()
             reporter.end()
 
         first = evaluation.out[0]["test_scores"]
@@ -114,6 +116,16 @@ class StackedSearch(BaseSearchCV):  # type: ignore[misc]
         self.cv_results_ = results
         return self
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the executor, which belongs to this process."""
+        return {**super().__getstate__(), "executor": None}
+
+    def __sklearn_clone__(self) -> Any:
+        """Clone all but the executor, which the copy shares."""
+        cloned = BaseSearchCV.__sklearn_clone__(copy.copy(self))
+        cloned.executor = self.executor
+        return cloned
+
     def plot_results(self, *, ax: Any = None, metric: str | None = None) -> Any:
         """Draw the mean test score of the candidates by the values of each parameter.
 
@@ -135,14 +147,18 @@ class Evaluation:
     """Evaluates candidates on the splits of one search, and gathers what comes of it."""
 
     def __init__(self, search: StackedSearch, scorers: Any, routed: Any, X: Any, y: Any, reporter: Reporter) -> None:
-        self.search, self.scorers, self.routed, self.X, self.y = search, scorers, routed, X, y
-        self.reporter = reporter
+        self.search, self.routed, self.X, self.y, self.reporter = search, routed, X, y, reporter
         self.cv = check_cv(search.cv, y, classifier=is_classifier(search.estimator))
         self.n_splits = self.cv.get_n_splits(X, y, **routed.splitter.split)
         self.splits: list[tuple[np.ndarray, np.ndarray]] | None = None
-        self.trials = Trials(
-            X, y, dict(routed.estimator.fit), reporter.follow_stack, search.n_jobs, search._keeps_stacks
-        )
+        score = Scoring(scorers, search.error_score, search.return_train_score, dict(routed.scorer.score))
+        self.trials: Trials | SpreadTrials
+        if search.executor is None:
+            self.trials = Trials(
+                X, y, dict(routed.estimator.fit), score, reporter.follow_stack, search.n_jobs, search._keeps_stacks
+            )
+        else:
+            self.trials = SpreadTrials(search.executor, X, y, dict(routed.estimator.fit), score)
         self.params: list[dict[str, Any]] = []
         self.out: list[dict[str, Any]] = []
         self.more: dict[str, list[Any]] = defaultdict(list)
@@ -150,17 +166,17 @@ class Evaluation:
     def trials_of(self, candidates: Sequence[dict[str, Any]]) -> list[Trial]:
         """Make a trial of each candidate on each split."""
         if self.splits is None:
-            self.splits = list(self.cv.split(self.X, self.y, **self.routed.splitter.split))
-            if len(self.splits) != self.n_splits:
+            splits = list(self.cv.split(self.X, self.y, **self.routed.splitter.split))
+            if len(splits) != self.n_splits:
                 raise ValueError(
                     "cv.split and cv.get_n_splits return inconsistent results. "
-                    f"Expected {self.n_splits} splits, got {len(self.splits)}"
+                    f"Expected {self.n_splits} splits, got {len(splits)}"
                 )
+            self.splits = [(np.asarray(train), np.asarray(test)) for train, test in splits]
         made = []
-        splits = [(np.asarray(train), np.asarray(test)) for train, test in self.splits]
         for number, params in enumerate(candidates):
             estimator = clone(self.search.estimator).set_params(**clone(params, safe=False))
-            for split, (train, test) in enumerate(splits):
+            for split, (train, test) in enumerate(self.splits):
                 own = copy.deepcopy(estimator)  # as clone() copies parameters, in a twentieth of the time
                 made.append(Trial(number, split, own, train, test))
         if not made:
@@ -178,63 +194,33 @@ class Evaluation:
         self, trials: list[Trial], candidates: Sequence[dict[str, Any]], more: dict[str, list[Any]] | None = None
     ) -> dict[str, Any]:
         """Score fitted trials; all results so far, as ``cv_results_`` has them."""
+        search, of_candidates = self.search, defaultdict[int, list[Trial]](list)
         with threadpool_limits(1 if _num_samples(self.X) < FEW_CASES else None, "blas"):
-            return self._score_all(trials, candidates, more)
-
-    def _score_all(
-        self, trials: list[Trial], candidates: Sequence[dict[str, Any]], more: dict[str, list[Any]] | None
-    ) -> dict[str, Any]:
-        search, out = self.search, []
-        of_candidates: dict[int, list[Trial]] = defaultdict(list)
-        for trial in trials:
-            of_candidates[trial.candidate].append(trial)
-        for number, params in enumerate(candidates):
-            of_candidate = [self._score(trial) for trial in of_candidates[number]]
-            out += of_candidate
-            scores = [result["test_scores"] for result in of_candidate]
-            name = search.refit if isinstance(search.refit, str) else None
-            figures = [score.get(name) if isinstance(score, dict) else score for score in scores]
-            mean = None if None in figures else float(np.mean(np.asarray(figures, float)))
-            self.reporter.follow_score(len(of_candidate), mean, params)
-            if search.verbose > 1:
-                print(f"[CV] {params}: score={'several' if mean is None else format(mean, '.3f')}")
+            for trial in self.trials.scored(trials):
+                of_candidate = of_candidates[trial.candidate]
+                of_candidate.append(trial)
+                if len(of_candidate) == self.n_splits:
+                    self._tell(of_candidate, candidates[trial.candidate])
+        out = [trial.result for trial in sorted(trials, key=lambda trial: (trial.candidate, trial.split))]
         _warn_or_raise_about_fit_failures(out, search.error_score)
         if callable(search.scoring):
             _insert_error_scores(out, search.error_score)
         self.params.extend(candidates)
-        self.out.extend(out)
+        self.out.extend(cast(list[dict[str, Any]], out))
         for key, values in (more or {}).items():
             self.more[key].extend(values)
         results: dict[str, Any] = search._format_results(self.params, self.n_splits, self.out, self.more)
         return results
 
-    def _score(self, trial: Trial) -> dict[str, Any]:
-        search = self.search
-        if trial.error is not None and search.error_score == "raise":
-            raise trial.error
-        x_test, y_test = _safe_split(trial.estimator, self.X, self.y, trial.test, trial.train)
-        result: dict[str, Any] = {"n_test_samples": _num_samples(x_test), "fit_time": trial.seconds}
-        began = time.perf_counter()
-        result["fit_error"] = None
-        if trial.error is not None:
-            result["fit_error"] = "".join(traceback.format_exception(trial.error))
-            failed: Any = search.error_score
-            if isinstance(self.scorers, _MultimetricScorer):
-                failed = dict.fromkeys(self.scorers._scorers, search.error_score)
-            result["test_scores"] = failed
-            if search.return_train_score:
-                result["train_scores"] = failed.copy() if isinstance(failed, dict) else failed
-        else:
-            result["test_scores"] = self._scores(trial, trial.test, x_test, y_test)
-        result["score_time"] = time.perf_counter() - began
-        if trial.error is None and search.return_train_score:
-            x_train, y_train = _safe_split(trial.estimator, self.X, self.y, trial.train)
-            result["train_scores"] = self._scores(trial, trial.train, x_train, y_train)
-        return result
-
-    def _scores(self, trial: Trial, rows: np.ndarray, x: Any, y: Any) -> Any:
-        params = _check_method_params(self.X, params=self.routed.scorer.score, indices=rows)
-        return _score(trial.estimator, x, y, self.scorers, params, self.search.error_score)
+    def _tell(self, of_candidate: list[Trial], params: dict[str, Any]) -> None:
+        """Tell of a candidate whose trials are scored."""
+        scores = [cast(dict[str, Any], trial.result)["test_scores"] for trial in of_candidate]
+        name = self.search.refit if isinstance(self.search.refit, str) else None
+        figures = [score.get(name) if isinstance(score, dict) else score for score in scores]
+        mean = None if None in figures else float(np.mean(np.asarray(figures, float)))
+        self.reporter.follow_score(len(of_candidate), mean, params)
+        if self.search.verbose > 1:
+            print(f"[CV] {params}: score={'several' if mean is None else format(mean, '.3f')}")
 
 
 class BatchedSearchCV(StackedSearch):
@@ -270,6 +256,10 @@ class BatchedSearchCV(StackedSearch):
         one that returns True ends the training of the present stack, whose networks are then scored as they are.
     progress : bool, default=True
         Whether to draw a bar with the best score so far, where the error output is a terminal.
+    executor : object with a method ``submit``, or None, default=None
+        Whose workers fit and score, such as a Client of Dask or a pool of processes, rather than this process; what is
+        found is the same. The best estimator is fitted here. Callbacks are then told after each score alone, and end
+        nothing; ``n_jobs`` is not used. Copies of a search share its executor, pickled ones have none.
 
     Attributes
     ----------
@@ -306,6 +296,7 @@ class BatchedSearchCV(StackedSearch):
         return_train_score: Any = False,
         callbacks: Any = None,
         progress: Any = True,
+        executor: Any = None,
     ) -> None:
         super().__init__(
             estimator,
@@ -319,7 +310,7 @@ class BatchedSearchCV(StackedSearch):
         )
         self.param_grid, self.param_distributions = param_grid, param_distributions
         self.n_iter, self.random_state = n_iter, random_state
-        self.callbacks, self.progress = callbacks, progress
+        self.callbacks, self.progress, self.executor = callbacks, progress, executor
 
     def _search(self, evaluation: Evaluation) -> dict[str, Any]:
         candidates = self._candidates()

@@ -19,7 +19,7 @@ class BatchedHalvingSearchCV(StackedSearch):
     until fewer than ``factor`` are left or there are ``max_resources`` epochs. What comes of it is what
     :class:`sklearn.model_selection.HalvingGridSearchCV` finds with the number of epochs as its resource, but no network
     is trained again from its start: it goes on from where it is. Models whose learning rate depends on ``max_iter``
-    ("cosine"), and what is not trained in a stack, are fitted anew in each round.
+    ("cosine"), what is not trained in a stack, and all that an executor's workers train are fitted anew in each round.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ class BatchedHalvingSearchCV(StackedSearch):
         Epochs of the last round at most.
     min_resources : int or "exhaust", default="exhaust"
         Epochs of the first round; "exhaust" is as many as let the last round have ``max_resources``.
-    scoring, refit, cv, verbose, error_score, return_train_score, n_jobs, callbacks, progress
+    scoring, refit, cv, verbose, error_score, return_train_score, n_jobs, callbacks, progress, executor
         See :class:`BatchedSearchCV`; one score, and splits that are the same whenever they are asked for.
 
     Attributes
@@ -90,6 +90,7 @@ class BatchedHalvingSearchCV(StackedSearch):
         return_train_score: Any = False,
         callbacks: Any = None,
         progress: Any = True,
+        executor: Any = None,
     ) -> None:
         super().__init__(
             estimator,
@@ -104,7 +105,7 @@ class BatchedHalvingSearchCV(StackedSearch):
         self.param_grid, self.param_distributions = param_grid, param_distributions
         self.n_iter, self.random_state = n_iter, random_state
         self.factor, self.max_resources, self.min_resources = factor, max_resources, min_resources
-        self.callbacks, self.progress = callbacks, progress
+        self.callbacks, self.progress, self.executor = callbacks, progress, executor
 
     def _check_before(self, evaluation: Evaluation) -> None:
         if isinstance(self.scoring, list | tuple | dict):

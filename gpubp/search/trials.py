@@ -4,7 +4,7 @@ import hashlib
 import logging
 import pickle
 import time
-from collections.abc import Container, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -18,6 +18,7 @@ from sklearn.utils.validation import _check_method_params
 
 from gpubp.estimators import MLPClassifier, MLPRegressor
 from gpubp.estimators.admission import admit_cases, admit_weights
+from gpubp.estimators.members import LEARNED_OF_CASES
 from gpubp.estimators.stack import Ready, StackOfFits, reason_to_fit_alone, stacks_of
 from gpubp.loop import Callback
 
@@ -26,7 +27,7 @@ logger = logging.getLogger("gpubp")
 
 @dataclass(eq=False)
 class Trial:
-    """One candidate on one split: its estimator, which is fitted in the end, or what its fit raised."""
+    """One candidate on one split: its estimator, which is fitted in the end, or what its fit raised; and its scores."""
 
     candidate: int
     split: int
@@ -35,6 +36,11 @@ class Trial:
     test: np.ndarray
     error: Exception | None = None
     seconds: float = 0.0
+    result: dict[str, Any] | None = None
+
+
+Score = Callable[[Trial, Any, Any], dict[str, Any]]
+"""Gives the scores of a fitted trial, from all X and y."""
 
 
 class Parts(NamedTuple):
@@ -64,7 +70,7 @@ def parts_of(estimator: Any) -> Parts | None:
 
 
 class Trials:
-    """Fits trials on cases that they share.
+    """Fits and scores trials on cases that they share.
 
     Parameters
     ----------
@@ -72,12 +78,16 @@ class Trials:
         As the user gave them.
     fit_params : dict
         For ``fit``, as the user gave them.
+    score : callable
+        See :data:`Score`.
     callback : callable, optional
         See :func:`gpubp.estimators.stack.fit_together`.
     n_jobs : int, optional
         Processes for what is fitted alone.
     keeps_stacks : bool
         Whether networks may go on later.
+    n_in_all : int
+        How many trials there are, if others have more of them.
     """
 
     def __init__(
@@ -85,11 +95,14 @@ class Trials:
         X: Any,
         y: Any,
         fit_params: dict[str, Any],
+        score: Score,
         callback: Callback | None = None,
         n_jobs: int | None = None,
         keeps_stacks: bool = False,
+        n_in_all: int = 0,
     ) -> None:
-        self.X, self.y, self.fit_params, self.callback, self.n_jobs = X, y, fit_params, callback, n_jobs
+        self.X, self.y, self.fit_params, self.score = X, y, fit_params, score
+        self.callback, self.n_jobs, self.n_in_all = callback, n_jobs, n_in_all
         self.cases: dict[Any, Cases] = {}
         self.rows: dict[Any, np.ndarray] = {}
         self.targets: dict[Any, tuple[dict[str, Any], np.ndarray, np.ndarray | None]] = {}
@@ -112,7 +125,7 @@ class Trials:
                 ready += [] if made is None else [made]
             trial.seconds += time.perf_counter() - began
         errors: list[Exception | None] = [None] * len(ready)
-        for stack in stacks_of(ready, errors, self.callback):
+        for stack in stacks_of(ready, errors, self.callback, self.n_in_all):
             logger.info("%d networks of sizes %s are trained as one stack", len(stack.members), stack.network.sizes)
             self._train(stack, together, errors)
             if self.keeps_stacks:
@@ -139,6 +152,15 @@ class Trials:
                 trial.error = error
         return [trial for trial in trials if id(trial) not in went_on]
 
+    def scored(self, trials: Sequence[Trial]) -> Iterator[Trial]:
+        """Score fitted trials, one after the other."""
+        for trial in trials:
+            trial.result = self.score(trial, self.X, self.y)
+            yield trial
+
+    def close(self) -> None:
+        """Let go of what is not memory: nothing."""
+
     def _train(
         self,
         stack: StackOfFits,
@@ -163,6 +185,7 @@ class Trials:
         if not reason:
             assert parts is not None
             cases = self._cases_of(trial, parts)
+            parts.model._validate_params()
             reason = "its cases cannot be shared" if cases is None else reason_to_fit_alone(parts.model, cases.x)
         if reason or cases is None or parts is None:
             if reason not in self.reasons_told:
@@ -170,7 +193,6 @@ class Trials:
                 logger.info("fitted alone, not in a stack: %s, since %s", type(trial.estimator).__name__, reason)
             return None
         model, before, name = parts
-        model._validate_params()
         model._hidden_sizes()
         vars(model).update(cases.learned)
         if before is not None:
@@ -214,8 +236,7 @@ class Trials:
                 if before is not None:
                     raise
                 return None  # one fold may do without what is wrong
-            names = ("n_features_in_", "feature_names_in_", "_fitted_with")
-            learned = {name: value for name, value in vars(template).items() if name in names}
+            learned = {name: value for name, value in vars(template).items() if name in LEARNED_OF_CASES}
             self.cases[key] = Cases(x, admitted, learned, fitted)
         return self.cases[key]
 
@@ -226,7 +247,7 @@ class Trials:
         key = (type(model), trial.split, repr(getattr(model, "class_weight", None)), model.loss)
         if key not in self.targets:
             d, train_weights = model._admit_targets(y, weights, False)
-            learned = {name: vars(model)[name] for name in ("classes_", "_label_binarizer") if name in vars(model)}
+            learned = {name: value for name, value in vars(model).items() if name in LEARNED_OF_CASES}
             self.targets[key] = (learned, d, train_weights)
         learned, d, train_weights = self.targets[key]
         vars(model).update(learned)

@@ -1,0 +1,72 @@
+"""What it costs to search over widths: 57 of them are 57 stacks of networks.
+
+``python -m benchmarks.shapes`` trains 57 candidates times 5 folds on the digits, in four ways, which take turns: as the
+widths 8 to 64, a stack for each; as one width of as many multiplications in all, 36, in as many stacks; the same in one
+stack; and all as wide as the widest, which is what padding would train. It prints the best of some rounds, and what a
+stack more costs.
+"""
+
+import argparse
+import time
+import warnings
+from unittest import mock
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+
+from benchmarks.search import BATCH, FOLDS, cases, settings
+from gpubp import BatchedSearchCV, MLPClassifier
+from gpubp.estimators import stack
+
+WIDTHS = [*range(8, 65)]
+ALIKE = np.logspace(-5, 0, len(WIDTHS)).tolist()  # candidates of one width
+WAYS = {
+    "57 widths, 57 stacks": ({"hidden_layer_sizes": [(width,) for width in WIDTHS]}, False),
+    "width 36, 57 stacks": ({"hidden_layer_sizes": [(36,)], "alpha": ALIKE}, True),
+    "width 36, 1 stack": ({"hidden_layer_sizes": [(36,)], "alpha": ALIKE}, False),
+    "width 64, 1 stack": ({"hidden_layer_sizes": [(64,)], "alpha": ALIKE}, False),
+}
+
+
+def seconds_of(epochs, grid, apart):
+    """Search once; how long it took, and how long all cores together computed.
+
+    With ``apart`` each candidate is kept out of the others' stack.
+    """
+    kind = stack._kind
+    x, y = cases()
+    search = BatchedSearchCV(MLPClassifier(**settings(epochs), device="cpu"), grid, refit=False, progress=False)
+    with mock.patch.object(stack, "_kind", lambda member: (*kind(member), apart and member.fit.model.alpha)):
+        began, spent = time.perf_counter(), time.process_time()
+        search.fit(x, y)
+        return time.perf_counter() - began, time.process_time() - spent
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--rounds", type=int, default=3)
+    chosen = parser.parse_args()
+    warnings.simplefilter("ignore", ConvergenceWarning)
+    rounds = {name: [] for name in WAYS}
+    for number in range(chosen.rounds + 1):
+        for name, way in WAYS.items():
+            found = seconds_of(chosen.epochs, *way)
+            if number:  # the first compiles
+                rounds[name].append(found)
+    best = {name: min(seconds for seconds, _ in found) for name, found in rounds.items()}
+    steps = len(WIDTHS) * FOLDS * chosen.epochs * -(-1437 // BATCH)
+    print(f"{'':22}  seconds  computing  us a step and network  all rounds")
+    for name, seconds in best.items():
+        of_rounds = " ".join(f"{second:.2f}" for second, _ in rounds[name])
+        spent = min(spent for _, spent in rounds[name])
+        print(f"{name:22}  {seconds:7.2f}  {spent:9.2f}  {1e6 * seconds / steps:21.1f}  {of_rounds}")
+    many, one = best["width 36, 57 stacks"], best["width 36, 1 stack"]
+    of_one = (many - one) / (len(WIDTHS) - 1)
+    print(f"\na stack more costs {1e3 * of_one:.1f} ms, {many / one - 1:.1%} of this search in all")
+    padded = best["width 64, 1 stack"] / best["57 widths, 57 stacks"]
+    print(f"padded to the widest, the networks take {padded:.2f} times as long")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,64 @@
+"""The scores of a fitted trial, as scikit-learn's searches take them."""
+
+import time
+import traceback
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sklearn.metrics._scorer import _MultimetricScorer
+from sklearn.model_selection._validation import _score
+from sklearn.utils.metaestimators import _safe_split
+from sklearn.utils.validation import _check_method_params, _num_samples
+
+from gpubp.search.trials import Trial
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """How trials are scored.
+
+    Attributes
+    ----------
+    scorers : callable
+        Of scikit-learn: of one score, or of several.
+    error_score : float or "raise"
+        The score of a fit that failed.
+    of_train : bool
+        Whether the training cases are scored too.
+    params : dict
+        For the scorers, such as weights of the cases.
+    """
+
+    scorers: Any
+    error_score: Any
+    of_train: bool
+    params: dict[str, Any]
+
+    def __call__(self, trial: Trial, X: Any, y: Any) -> dict[str, Any]:
+        """Score a trial: what scikit-learn makes a row of ``cv_results_`` of."""
+        if trial.error is not None and self.error_score == "raise":
+            raise trial.error
+        x_test, y_test = _safe_split(trial.estimator, X, y, trial.test, trial.train)
+        result: dict[str, Any] = {"n_test_samples": _num_samples(x_test), "fit_time": trial.seconds}
+        began = time.perf_counter()
+        result["fit_error"] = None
+        if trial.error is not None:
+            result["fit_error"] = "".join(traceback.format_exception(trial.error))
+            failed: Any = self.error_score
+            if isinstance(self.scorers, _MultimetricScorer):
+                failed = dict.fromkeys(self.scorers._scorers, self.error_score)
+            result["test_scores"] = failed
+            if self.of_train:
+                result["train_scores"] = failed.copy() if isinstance(failed, dict) else failed
+        else:
+            result["test_scores"] = self._scores(trial, trial.test, X, x_test, y_test)
+        result["score_time"] = time.perf_counter() - began
+        if trial.error is None and self.of_train:
+            x_train, y_train = _safe_split(trial.estimator, X, y, trial.train)
+            result["train_scores"] = self._scores(trial, trial.train, X, x_train, y_train)
+        return result
+
+    def _scores(self, trial: Trial, rows: np.ndarray, X: Any, x: Any, y: Any) -> Any:
+        params = _check_method_params(X, params=self.params, indices=rows)
+        return _score(trial.estimator, x, y, self.scorers, params, self.error_score)
