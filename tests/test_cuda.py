@@ -797,6 +797,7 @@ class TestSeam:
     @needs_compiler
     def test_training_goes_on_from_a_checkpoint(self, made, monkeypatch, tmp_path):
         monkeypatch.setattr(training, "OPERATIONS_OF_A_PART", 1.0)
+        monkeypatch.setenv("GPUBP_COMPILED", "always")  # however few epochs there are
         expected, kept = fit(rule=adam(0.01)), Checkpoints(tmp_path, 0.0)
         fit(4, rule=adam(0.01), checkpoint=kept)
         gone_on = fit(rule=adam(0.01), checkpoint=kept, resume=True)

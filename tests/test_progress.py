@@ -101,6 +101,7 @@ def test_it_can_be_switched_on_in_a_pipe(capfd):
 def test_it_shows_epoch_error_score_best_time_and_speed(screen, clock):
     with progress_bar(10) as bar:
         assert last(screen)[0].startswith("epoch 0/10")
+        bar(heard(1, 10))
         clock.now += 4.0
         assert bar(heard(2, 10, 0.25, 0.5, 0.875)) is None
         line, figures = last(screen)
@@ -112,6 +113,14 @@ def test_it_shows_epoch_error_score_best_time_and_speed(screen, clock):
         assert last(screen)[0].endswith(" 3:30 left")
         assert "validation score 0.5000, best 0.8750, " in last(screen)[1]
     assert last(screen)[0].endswith(" in 1:30")
+
+
+def test_epochs_before_a_training_went_on_do_not_count_as_fast(screen, clock):
+    with progress_bar(10) as bar:
+        clock.now += 3.0
+        bar(heard(7, 10))
+        assert last(screen)[0].startswith("epoch 7/10 ")
+        assert last(screen)[0].endswith(" 9.0 s left")
 
 
 def test_the_score_goes_by_its_name(screen, clock):
