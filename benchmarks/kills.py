@@ -96,20 +96,21 @@ def live(folder, seed, epochs, seconds):
 
 def kill(n_kills, epochs, longest, seed):
     """Kill trainings; what was seen, by names."""
-    draw, seen = random.Random(seed), dict.fromkeys(("kills", "in the middle of a file", "resumes", "compared"), 0)
-    seen |= {"trainings": 0, "differences": 0}
+    draw = random.Random(seed)
+    names = ("kills", "in the middle of a file", "lives that go on", "checkpoints compared", "trainings", "differences")
+    seen = dict.fromkeys(names, 0)
     with tempfile.TemporaryDirectory() as folder:
         while seen["kills"] < n_kills:
             kept, never_killed = Path(folder, f"kept-{seen['trainings']}"), Path(folder, f"never-{seen['trainings']}")
             expected = outcome(fit(never_killed, seed, epochs, keep=10**6))
-            wanted, alive = digests(never_killed), True
+            wanted, alive, found = digests(never_killed), True, {}
             while alive and seen["kills"] < n_kills:
+                seen["lives that go on"] += bool(found)
                 alive = live(kept, seed, epochs, draw.uniform(0.0, longest))
                 found = digests(kept) if kept.is_dir() else {}
                 seen["kills"] += alive
                 seen["in the middle of a file"] += kept.is_dir() and any(kept.glob(".*.tmp"))
-                seen["resumes"] += bool(found)
-                seen["compared"] += len(found)
+                seen["checkpoints compared"] += len(found)
                 seen["differences"] += sum(wanted[name] != digest for name, digest in found.items())
             seen["differences"] += outcome(fit(kept, seed, epochs)) != expected
             seen["trainings"] += 1
@@ -122,7 +123,7 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(prog="python -m benchmarks.kills", description="Kill trainings at random moments.")
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--epochs", type=int, default=40, help="of each training; an epoch has five parts")
-    parser.add_argument("--longest", type=float, default=0.1, help="seconds that a training lives at most")
+    parser.add_argument("--longest", type=float, default=0.3, help="seconds that a training lives at most")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
     seen = kill(options.kills, options.epochs, options.longest, options.seed)

@@ -16,7 +16,7 @@ from gpubp.initialization import initial_weights
 from gpubp.loop import Plan, begin, run
 from gpubp.network import Network
 from gpubp.schedules import InverseScaling
-from gpubp.step import Objective, Position
+from gpubp.step import Objective, Position, Swept
 from gpubp.sweep import make_sweep
 
 BACKEND = choose_backend("cpu")
@@ -160,6 +160,21 @@ def test_the_error_of_an_epoch_is_the_same_in_parts(average, weighed, seed):
         np.testing.assert_array_equal(other.history.error, whole.history.error)
 
 
+@pytest.mark.parametrize("average", ["weights", None])
+def test_many_steps_add_up_to_the_same_in_parts(average):
+    values, weights = np.random.default_rng(0).normal(size=(2, 1000))
+    whole = ArrayBatches(BACKEND, Batch(np.empty((1000, 3)), np.empty((1000, 2))), 1, np.arange(1000))
+
+    def sweep(position, part):
+        return Swept(values[part.order], weights[part.order], np.ones(part.n_cases, int), np.asarray(True))
+
+    errors = [
+        run(Plan(BACKEND, NETWORK, sweep, lambda given=given: given, 1, average), position(momentum())).history.error
+        for given in (whole, *(CutBatches(whole, n_steps) for n_steps in (1, 7, 100, 333)))
+    ]
+    assert errors[1:] == errors[:1] * 4
+
+
 def test_where_it_stands_is_given_away_between_parts_and_after_each_epoch():
     rule, stood = momentum(0.01), []
     outcome = run(plan(2, rule=rule, epochs=2, keep=stood.append), position(rule))
@@ -174,14 +189,21 @@ def test_where_it_stands_is_given_away_between_parts_and_after_each_epoch():
 def test_what_was_given_away_stays_as_it_was():
     rule, stood, copies = adam(0.01), [], []
 
+    def arrays(standing):
+        return [standing.position.theta, *standing.position.state, standing.stack.done, standing.stack.epoch]
+
     def keep(standing):
         stood.append(standing)
-        copies.append([np.array(part) for part in (standing.position.theta, *standing.position.state)])
+        copies.append([np.array(array) for array in arrays(standing)])
 
-    run(plan(1, rule=rule, epochs=2, keep=keep), position(rule))
+    def until(seen):
+        return np.asarray([seen.epoch == 1, seen.epoch == 3])
+
+    run(plan(1, rule=rule, keep=keep, until=until), position(rule, (0, 1)))
     for standing, copy in zip(stood, copies, strict=True):
-        for part, before in zip((standing.position.theta, *standing.position.state), copy, strict=True):
-            np.testing.assert_array_equal(part, before)
+        for array, before in zip(arrays(standing), copy, strict=True):
+            np.testing.assert_array_equal(array, before)
+    assert [one.stack.done.tolist() for one in stood[::5]] == [[False, False], [True, False], [True, False]]
 
 
 def test_networks_that_are_all_beyond_the_finite_numbers_end_an_epoch_early():
