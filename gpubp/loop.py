@@ -183,7 +183,8 @@ def run(plan: Plan, start: Position | Standing) -> Outcome:
                 now.best = now.best.after(position, figure, plan.tolerance)
             wants_to_stop = [callback(progress) for callback in plan.callbacks]
             stop_reason = "callback" if any(wants_to_stop) else _why_to_stop(plan, now)
-            _keep(plan, now, began)
+            if not unwatched.drawn:  # else the next orders could not be drawn again
+                _keep(plan, now, began)
     except KeyboardInterrupt:
         stop_reason = "interrupted"
         if bool(xp.all(xp.isfinite(position.theta))):
@@ -321,8 +322,7 @@ class Unwatched:
         return replace(batches, order=np.stack(orders), epochs=n)
 
     def _how_many(self, plan: Plan, position: Position, batches: ArrayBatches, stale: int) -> int:
-        takes_orders = getattr(plan.sweep, "takes_orders", False) and plan.keep is None  # what is kept is not ahead
-        if not self.possible or (batches.order is not None and not takes_orders):
+        if not self.possible or (batches.order is not None and not getattr(plan.sweep, "takes_orders", False)):
             return 0
         most = plan.epochs - position.epoch - 1  # the last one is looked at
         if plan.patience is not None:

@@ -210,7 +210,9 @@ def test_another_device_goes_on_from_the_same_file(monkeypatch, folder):
     assert gone_on.device == "array_api_strict:device1"
 
 
-def test_epochs_that_nobody_looks_at_are_still_taken_together(monkeypatch, folder):
+@pytest.fixture
+def taken(monkeypatch):
+    """How many epochs each call of a sweep is for; a clock by which an epoch takes ten millionths of a second."""
     taken, sweep = [], loop._sweep
 
     def counted(plan, position, batches):
@@ -219,12 +221,37 @@ def test_epochs_that_nobody_looks_at_are_still_taken_together(monkeypatch, folde
 
     monkeypatch.setattr(loop, "_sweep", counted)
     monkeypatch.setattr(loop.Unwatched, "note", lambda self, seconds: setattr(self, "seconds", 1e-5))
-    options = {"batch_size": "sweep", "epochs": 5000}
-    together = fit(checkpoint=Checkpoints(folder, every_seconds=1e-9), **options)
-    assert max(taken) > 1000
-    assert_same(together, fit(**options))
-    epochs = [int(path.name[11:19]) for path in checkpoints_in(folder)]
-    assert epochs[-1] == 5000
+    return taken
+
+
+@pytest.mark.usefixtures("form")
+@pytest.mark.parametrize(
+    "options", [{"batch_size": "sweep"}, {}, {"patience": 30}], ids=["sweep", "orders", "patience"]
+)
+def test_epochs_that_nobody_looks_at_are_still_taken_together(monkeypatch, folder, taken, request, options):
+    options = {"epochs": 150, **options}
+    expected = fit(**options)
+    together = 8 if options.get("batch_size") or "always" in request.node.name else 1
+    assert max(taken) >= together
+    taken.clear()
+    lives = 0
+    while killed_at(monkeypatch, 1 + lives % 3, folder, **options):
+        lives += 1
+    assert max(taken) >= together
+    assert lives >= 2
+    assert_same(fit(checkpoint=folder, resume=True, **options), expected)
+
+
+@pytest.mark.filterwarnings("ignore::gpubp.DivergenceWarning")
+@pytest.mark.usefixtures("form", "taken")
+@pytest.mark.parametrize("at", range(1, 7))
+def test_epochs_that_were_to_be_taken_together_and_were_not(monkeypatch, folder, at):
+    """Their orders were drawn ahead: nothing is kept until they are used."""
+    options = {"rule": momentum(Steps({0: 0.01, 30: 1e60})), "epochs": 60}
+    expected = fit(**options)
+    assert expected.stop_reason == "diverged"
+    killed_at(monkeypatch, at, folder, **options)
+    assert_same(fit(checkpoint=folder, resume=True, **options), expected)
 
 
 def test_seconds_go_on(monkeypatch, folder):
@@ -286,6 +313,7 @@ class TestWritten:
                 raise KeyboardInterrupt
             return found
 
+        monkeypatch.setattr(loop, "UNWATCHED", 0.0)
         expected = fit()
         with monkeypatch.context() as patch:
             patch.setattr(loop, "_sweep", interrupted)
