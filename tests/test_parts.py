@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from gpubp import cpu
 from gpubp.backend import choose_backend
-from gpubp.batches import ArrayBatches, Batch, CutBatches, Orders, Parts, cut, parts_left
+from gpubp.batches import ArrayBatches, Batch, CutBatches, Orders, cut, parts_left
 from gpubp.descent import adam, momentum
 from gpubp.initialization import initial_weights
 from gpubp.loop import Plan, begin, run
@@ -77,7 +77,6 @@ def test_parts_hold_the_batches_of_the_whole(shuffled):
 
 def test_what_is_left_after_some_parts():
     parts = CutBatches(batches(), 1)
-    assert isinstance(parts, Parts)
     orders = [part.order.tolist() for part in parts]
     assert len(orders) == 5  # of six batches, the last of which is too small to be a part
     assert [part.order.tolist() for part in parts_left(parts, 3)] == orders[3:]
@@ -87,7 +86,6 @@ def test_what_is_left_after_some_parts():
 
 def test_batches_that_come_in_no_parts_are_one():
     whole = batches()
-    assert not isinstance(whole, Parts)
     assert list(parts_left(whole, 0)) == [whole]
 
 
