@@ -134,8 +134,8 @@ def open_folder(checkpoints: Checkpoints, *, resume: bool) -> Checkpoint | None:
     paths = checkpoints_in(folder)
     if paths and not resume:
         raise CheckpointError(
-            f"{folder} holds checkpoints of another training, the newest {paths[-1].name}; resume=True (--resume) goes "
-            "on from it, and another folder leaves it alone"
+            f"{folder} holds checkpoints already, the newest {paths[-1].name}; resume=True (--resume) goes on from it, "
+            "and another folder leaves it alone"
         )
     return _newest(folder, paths)
 
@@ -160,7 +160,7 @@ def _newest(folder: Path, paths: list[Path]) -> Checkpoint | None:
             warnings.warn(
                 f"of the checkpoints in {folder}, {'; '.join(faults)}; training goes on from {path.name} instead",
                 CheckpointWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
         return checkpoint
     if faults:

@@ -42,6 +42,15 @@ def form(request, monkeypatch):
     monkeypatch.setenv(cpu.ENVIRONMENT_VARIABLE, request.param)
 
 
+UNWATCHED = loop.UNWATCHED
+
+
+@pytest.fixture(autouse=True)
+def _one_by_one(monkeypatch):
+    """Take epochs one by one, however fast they are."""
+    monkeypatch.setattr(loop, "UNWATCHED", 0.0)
+
+
 @pytest.fixture(params=["whole epochs", "parts"])
 def n_parts(request, monkeypatch):
     """Epochs whole, and in as many parts as they can have: 21 cases in batches of 8 have two."""
@@ -220,6 +229,7 @@ def taken(monkeypatch):
         return sweep(plan, position, batches)
 
     monkeypatch.setattr(loop, "_sweep", counted)
+    monkeypatch.setattr(loop, "UNWATCHED", UNWATCHED)
     monkeypatch.setattr(loop.Unwatched, "note", lambda self, seconds: setattr(self, "seconds", 1e-5))
     return taken
 
@@ -313,7 +323,6 @@ class TestWritten:
                 raise KeyboardInterrupt
             return found
 
-        monkeypatch.setattr(loop, "UNWATCHED", 0.0)
         expected = fit()
         with monkeypatch.context() as patch:
             patch.setattr(loop, "_sweep", interrupted)

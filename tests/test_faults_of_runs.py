@@ -295,7 +295,7 @@ class TestCommand:
         ("arguments", "said"),
         [
             (["--resume"], "error: --resume needs the folder to go on from: give --checkpoint FOLDER"),
-            (["--checkpoint", "kept"], "error: kept holds checkpoints of another training, "),
+            (["--checkpoint", "kept"], "error: kept holds checkpoints already, "),
             (
                 ["--checkpoint", "kept", "--resume", "--seed", "7"],
                 "is of another training: d has other values; seed has",
