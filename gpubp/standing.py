@@ -160,7 +160,7 @@ class Standing:
         """Copy what a run that goes on would change."""
         state = with_each_array(lambda part: backend.xp.asarray(part, copy=True), self.position.state)
         stack = self.stack and replace(self.stack, done=self.stack.done.copy(), epoch=self.stack.epoch.copy())
-        position = replace(self.position, state=state, own_state=False)
+        position = replace(self.position, state=state, own_state=False, outputs=None)
         return replace(self, position=position, stack=stack, n_noted=len(self.history.error))
 
 

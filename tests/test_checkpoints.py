@@ -141,6 +141,7 @@ TRAININGS = {
     "until": {"until": close, "rule": momentum(0.3), "epochs": 25},
     "stack": {"seed": (1, 2, 3), "case_weights": np.ones((3, 21))},
     "stack until": {**STACK, "until": close},
+    "stack until, in sweeps": {**STACK, "until": close, "batch_size": "sweep", "epochs": 40},
     "stack until, in float16": {**STACK, "until": close, "matmul_precision": "float16", "dtype": "float32"},
     "stack of which one diverges": {"seed": (1, 2), "rule": momentum(np.asarray([[0.01], [1e60]])), "epochs": 6},
     "diverges": {"rule": momentum(Steps({0: 0.01, 4: 1e60})), "epochs": 6},

@@ -194,7 +194,7 @@ def test_what_was_given_away_stays_as_it_was():
         stood.append(standing)
         copies.append([np.array(array) for array in arrays(standing)])
 
-    def until(seen):
+    def until(seen, outputs):
         return np.asarray([seen.epoch == 1, seen.epoch == 3])
 
     run(plan(1, rule=rule, keep=keep, until=until), position(rule, (0, 1)))
