@@ -168,6 +168,16 @@ def check_options(
             raise DataError(f"{rule.name} needs the error 'squared', got {network.loss!r}; use lbfgs")
 
 
+def check_accumulate(accumulate: Any, batch_size: Any, rule: Any) -> None:
+    """Check how many batches are one to the rule."""
+    if not _is_count(accumulate):
+        raise DataError(f"accumulate must be 1 or more batches, a whole number, got {accumulate!r}")
+    if accumulate > 1 and (batch_size == "sweep" or isinstance(rule, SecondOrder)):
+        raise DataError(
+            "accumulate sums the gradients of batches, and a sweep is one batch alone: give batch_size a number"
+        )
+
+
 def check_stack_options(theta: Array, rule: Rule | SecondOrder, seed: Any, score: Any, patience: int | None) -> None:
     """Check the options that a stack of networks cannot have."""
     if theta.ndim == 2 and isinstance(rule, SecondOrder):
