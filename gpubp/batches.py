@@ -117,8 +117,7 @@ class ArrayBatches:
     def _cut(self, home: Backend) -> Iterator[tuple[float, Batch]]:
         """Cut the cases where they are."""
         xp, (x, d, weights, *_), n_cases = home.xp, self.cases, self.n_cases
-        alone = self.processes.size == 1
-        if alone and self.order is None and self.size >= n_cases:
+        if self.processes.size == 1 and self.order is None and self.size >= n_cases:
             yield self.begins, self.cases
             return
         _, places = cut(n_cases, self.size, self.begins, self.spans)
@@ -134,7 +133,7 @@ class ArrayBatches:
                 chosen = order[own]
                 x_part, d_part = xp.take(x, chosen, axis=-2), xp.take(d, chosen, axis=-2)
                 weights_part = None if weights is None else xp.take(weights, chosen, axis=-1)
-            yield place, Batch(x_part, d_part, weights_part, share=None if alone else share)
+            yield place, Batch(x_part, d_part, weights_part, share=share)
 
 
 @dataclass(frozen=True)

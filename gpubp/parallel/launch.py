@@ -60,7 +60,7 @@ def _warn_of_copies() -> None:
     if size > 1 and rank == 0 and not _warned:
         _warned.append(True)
         logger.warning(
-            "mpiexec has started %d processes, and each of them trains alone; with parallel='mpi' they train one network",
+            "mpiexec has started %d processes, and each trains alone; with parallel='mpi' they train one network",
             size,
         )
 
