@@ -72,6 +72,6 @@ def options(
         if rank > 0:
             be_silent()
         raise DataError(
-            f"mpiexec has started {size} processes, and each would do the same: start gpubp {context.invoked_subcommand} "
-            f"without mpiexec. The commands for several processes: {', '.join(IN_SEVERAL_PROCESSES)}"
+            f"mpiexec has started {size} processes, and each would do the same: start gpubp "
+            f"{context.invoked_subcommand} without it. For several are {' and '.join(IN_SEVERAL_PROCESSES)}"
         )

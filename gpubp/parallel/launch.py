@@ -4,6 +4,7 @@ import logging
 import os
 
 from gpubp.errors import DataError
+from gpubp.parallel.mpi import mpi_processes
 from gpubp.parallel.processes import ALONE, Processes
 from gpubp.registry import unknown
 
@@ -37,14 +38,13 @@ def processes_for(parallel: str | Processes | None) -> Processes:
     if parallel != "mpi":
         raise DataError(f"{unknown('parallel', str(parallel), ('mpi',))}; None trains in this process alone")
     try:
-        from gpubp.parallel.mpi import mpi_processes
+        processes = mpi_processes()
     except (ImportError, RuntimeError) as error:  # mpi4py raises either where it finds no library of MPI
         raise DataError(
             f"parallel='mpi' needs mpi4py and a library of MPI ({error}). To mend it: pip install \"gpubp[mpi]\" and, "
             "where the system has no MPI, pip install mpich"
         ) from error
     _, size = launched()
-    processes = mpi_processes()
     if processes.size == 1 < size:
         raise DataError(
             f"a launcher has started {size} processes, but mpi4py sees one alone: they are of different "

@@ -11,7 +11,6 @@ from typing import Any, TypeVar
 
 import array_api_compat
 import numpy as np
-from mpi4py import MPI
 
 from gpubp._typing import Array
 from gpubp.backend import Backend, choose_backend, to_numpy
@@ -30,14 +29,21 @@ def mpi_processes() -> "MPIProcesses":
 
     From now on an exception that nobody catches ends all of them: they would wait for this one for ever.
     """
-    processes = MPIProcesses(MPI.COMM_WORLD.Dup())  # what a user's program sends is apart from what is sent here
+    from mpi4py import MPI
+
+    comm = MPI.COMM_WORLD.Dup()  # what a user's program sends is apart from what is sent here
+
+    def add(array: np.ndarray) -> None:
+        comm.Allreduce(MPI.IN_PLACE, array, op=MPI.SUM)
+
+    processes = MPIProcesses(comm, MPI.Get_processor_name(), add)
     if processes.size > 1:
         told = sys.excepthook
 
         def told_and_ended(*fault: Any) -> None:
             told(*fault)
             time.sleep(PAUSE)  # for the launcher to read it
-            MPI.COMM_WORLD.Abort(1)
+            comm.Abort(1)
 
         sys.excepthook = told_and_ended
     return processes
@@ -48,11 +54,19 @@ class MPIProcesses(Processes):
 
     On the host the sum is MPI's own, which gives all processes the same bits. Arrays on a GPU are summed by NCCL, from
     GPU to GPU, where CuPy has it; others go to the host and back.
+
+    Parameters
+    ----------
+    comm : communicator
+    host : str
+        The name of this machine.
+    add : callable
+        Sums arrays of NumPy over the communicator, in place.
     """
 
-    def __init__(self, comm: Any) -> None:
-        self.comm, self.rank, self.size = comm, comm.Get_rank(), comm.Get_size()
-        self.hosts: list[str] = comm.allgather(MPI.Get_processor_name())
+    def __init__(self, comm: Any, host: str, add: Callable[[np.ndarray], None]) -> None:
+        self.comm, self.add, self.rank, self.size = comm, add, comm.Get_rank(), comm.Get_size()
+        self.hosts: list[str] = comm.allgather(host)
         self.rank_on_host = self.hosts[: self.rank].count(self.hosts[self.rank])
         self._line: Lifeline | None = None
         self._shared_fault: BaseException | None = None
@@ -60,7 +74,7 @@ class MPIProcesses(Processes):
     def sum(self, array: Array) -> Array:
         """Sum arrays by one all-reduce, in place where that can be."""
         if type(array) is np.ndarray:
-            self.comm.Allreduce(MPI.IN_PLACE, array, op=MPI.SUM)
+            self.add(array)
             return array
         if array_api_compat.is_cupy_array(array) and self._nccl is not None:
             self._nccl.all_reduce(array, array)
@@ -86,8 +100,9 @@ class MPIProcesses(Processes):
 
     def first(self, work: Callable[[], T]) -> T:
         """Let the first process work, and send what it finds to all by pickle."""
-        found: T = self.comm.bcast(work() if self.rank == 0 else None)
-        return found
+        found: Any = work() if self.rank == 0 else None
+        sent: T = self.comm.bcast(found)
+        return found if self.rank == 0 else sent
 
     @contextmanager
     def agreeing(self) -> Iterator[None]:
@@ -157,11 +172,12 @@ class MPIProcesses(Processes):
             In all processes, if two of them have the same GPU, or only some have one.
         """
         with self.agreeing():
-            if self.size > 1 and backend.name.startswith("cuda") and device in ("auto", "cuda"):
-                backend = choose_backend(f"cuda:{self.rank_on_host % _gpus()}")
-            place = f"GPU {_unique_name(backend)}" if backend.name.startswith("cuda") else backend.name
-        places = self.comm.allgather(place)
-        self._check_places(places)
+            place = backend.name
+            if backend.name.startswith("cuda"):
+                if device in ("auto", "cuda"):
+                    backend = choose_backend(f"cuda:{self.rank_on_host % _gpus()}")
+                place = f"GPU {self.hosts[self.rank]} {_unique_name(backend)}"
+        self._check_places(self.comm.allgather(place))
         return backend
 
     def _check_places(self, places: list[str]) -> None:
@@ -188,8 +204,7 @@ def _gpus() -> int:
 
 
 def _unique_name(backend: Backend) -> str:
-    """Name a GPU so that no other GPU, on whatever machine, is called the same."""
+    """Name a GPU so that no other of its machine is called the same."""
     import cupy
 
-    properties = cupy.cuda.runtime.getDeviceProperties(backend.device.id)
-    return f"{MPI.Get_processor_name()} {properties['uuid'].hex()}"
+    return str(cupy.cuda.runtime.getDeviceProperties(backend.device.id)["uuid"])
