@@ -1,6 +1,7 @@
 """Several processes in one: threads that speak to each other as those of MPI do."""
 
 import contextlib
+import pickle
 import threading
 from functools import reduce
 
@@ -39,7 +40,7 @@ class Communicator:
         return self.table.exchanged(self.rank, said)
 
     def bcast(self, said):
-        return self.table.exchanged(self.rank, said)[0]
+        return pickle.loads(self.table.exchanged(self.rank, pickle.dumps(said))[0])
 
     def add(self, array):
         self.sums.append(array.size)
@@ -56,8 +57,9 @@ class ThreadProcesses(MPIProcesses):
     def running(self, mend=""):
         try:
             yield
-        except BaseException:
-            self.comm.table.barrier.abort()  # nobody waits for this one
+        except BaseException as error:
+            if error is not self._shared_fault:
+                self.comm.table.barrier.abort()  # nobody waits for this one
             raise
 
 

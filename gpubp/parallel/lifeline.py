@@ -51,7 +51,7 @@ def connected(comm: Any, hosts: list[str]) -> dict[int, socket.socket]:
     lines: dict[int, socket.socket] | None = None
     if offer is not None:
         with contextlib.suppress(OSError):
-            lines = _accepted(listener, offer[2], size) if listener else {0: _called(*offer, rank)}
+            lines = _accepted(listener, offer[2], size) if listener else {0: _called(offer, rank)}
     if listener is not None:
         listener.close()
     if not all(comm.allgather(lines is not None)):
@@ -98,8 +98,9 @@ def _accepted(listener: socket.socket, token: bytes, size: int) -> dict[int, soc
     return lines
 
 
-def _called(names: list[str], port: int, token: bytes, rank: int) -> socket.socket:
+def _called(offer: tuple[list[str], int, bytes], rank: int) -> socket.socket:
     """Call the first process by the first of its names that is answered."""
+    names, port, token = offer
     for name in names:
         with contextlib.suppress(OSError):
             line = socket.create_connection((name, port), timeout=PATIENCE / len(names))

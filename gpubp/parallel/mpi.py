@@ -68,6 +68,7 @@ class MPIProcesses(Processes):
         self.comm, self.add, self.rank, self.size = comm, add, comm.Get_rank(), comm.Get_size()
         self.hosts: list[str] = comm.allgather(host)
         self.rank_on_host = self.hosts[: self.rank].count(self.hosts[self.rank])
+        self._nccl: list[Any] = []  # once it is open, or known not to be there
         self._line: Lifeline | None = None
         self._shared_fault: BaseException | None = None
 
@@ -76,16 +77,20 @@ class MPIProcesses(Processes):
         if type(array) is np.ndarray:
             self.add(array)
             return array
-        if array_api_compat.is_cupy_array(array) and self._nccl is not None:
-            self._nccl.all_reduce(array, array)
+        if array_api_compat.is_cupy_array(array) and (nccl := self._with_nccl()) is not None:
+            nccl.all_reduce(array, array)
             return array
         total = self.sum(np.array(to_numpy(array)))
         xp = array_api_compat.array_namespace(array)
         return xp.asarray(total, device=array_api_compat.device(array))
 
-    @functools.cached_property
-    def _nccl(self) -> Any:
-        """Open a communicator of NCCL on the current GPU; None where a process has no NCCL."""
+    def _with_nccl(self) -> Any:
+        """Open a communicator of NCCL on the current GPU, or find the open one; None where a process has no NCCL."""
+        if not self._nccl:
+            self._nccl.append(self._open_nccl())
+        return self._nccl[0]
+
+    def _open_nccl(self) -> Any:
         from cupy.cuda import nccl
 
         if not all(self.comm.allgather(bool(nccl.available))):
