@@ -145,13 +145,13 @@ class Watch:
 
     def _should_stop(self, progress: Progress, stuck: bool = False) -> bool:
         """Call every callback; note why training should stop, if it should."""
-        ended = self.task.end_epoch(lambda: self._learned(progress.theta))
-        self.stop_reason = self.processes.first(lambda: self._reason_to_stop(progress, ended, stuck))
+        answers = self.processes.first(lambda: [callback(progress) for callback in self.callbacks])
+        answers.append(self.task.end_epoch(lambda: self._learned(progress.theta)))
+        self.stop_reason = self.processes.first(lambda: self._reason_to_stop(any(answers), stuck))
         return bool(self.stop_reason)
 
-    def _reason_to_stop(self, progress: Progress, ended: bool, stuck: bool) -> str:
-        wants_to_stop = [callback(progress) for callback in self.callbacks]  # each of them is told
-        if any(wants_to_stop) or ended:
+    def _reason_to_stop(self, asked: bool, stuck: bool) -> str:
+        if asked:
             return "callback"
         if stuck:
             return "patience"
