@@ -21,10 +21,10 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
-from gpubp.checkpoints import Checkpoints
 
 from benchmarks.machine import ROOT, provenance
 from benchmarks.scaling import ONE_THREAD
+from gpubp.checkpoints import Checkpoints
 from gpubp.descent import momentum
 from gpubp.network import Network
 from gpubp.parallel.launch import processes_for

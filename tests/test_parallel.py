@@ -1,6 +1,7 @@
 """Several processes that train one network come to what one process comes to, all to the same bits."""
 
 import sys
+import threading
 import types
 import warnings
 
@@ -14,9 +15,10 @@ from gpubp import MLPClassifier, MLPRegressor, train
 from gpubp.__main__ import main
 from gpubp.backend import Backend, choose_backend
 from gpubp.batches import ArrayBatches, Batch
+from gpubp.checkpoints import Checkpoints, checkpoints_in
 from gpubp.cli import output
 from gpubp.descent import adam, gradient_descent, momentum
-from gpubp.errors import DataError, DeviceError, DivergenceWarning
+from gpubp.errors import CheckpointError, DataError, DeviceError, DivergenceWarning
 from gpubp.network import Network
 from gpubp.parallel import launch, mpi
 from gpubp.parallel.processes import ALONE, summed
@@ -267,6 +269,46 @@ def test_a_step_in_parts_is_a_step():
     batch = Batch(X, D, WEIGHTS)
     for whole, cut in zip(step(theta, (), batch, 0), in_parts(theta, (), batch, 0), strict=True):
         np.testing.assert_allclose(cut, whole, rtol=1e-13)
+
+
+# --- checkpoints ---
+
+
+@pytest.mark.parametrize(("before", "after"), [(3, 2), (2, 1), (1, 3)])
+def test_training_goes_on_in_another_number_of_processes(before, after, tmp_path, monkeypatch):
+    monkeypatch.setattr("gpubp.training.OPERATIONS_OF_A_PART", 1.0)  # a checkpoint after each step
+    kept = Checkpoints(tmp_path, every_seconds=0)
+    options = {"batch_size": 11, "device": "cpu", "rule": momentum(0.1, 0.9), "checkpoint": kept, "resume": True}
+    options |= {"validation": HELD_OUT, "patience": 50}
+
+    def some(processes, stop_at=None):
+        def stop(progress):
+            if progress.epoch == stop_at:
+                raise ZeroDivisionError
+
+        return train(NETWORK, X, D, epochs=20, callbacks=[stop], parallel=processes, **options)
+
+    for error in together(before, lambda processes: some(processes, 7)):
+        assert isinstance(error, ZeroDivisionError | threading.BrokenBarrierError)
+    # it goes on in the middle of an epoch
+    assert checkpoints_in(tmp_path)[-1].name == "checkpoint-00000006-00003.safetensors"
+    found = all_well(together(after, some))
+    alone = train(NETWORK, X, D, epochs=20, **options | {"checkpoint": None, "resume": False})
+    for fit in found:
+        assert_agree(fit.theta, alone.theta, "steps")
+        np.testing.assert_allclose(fit.history.error, alone.history.error, rtol=1e-12)
+        np.testing.assert_array_equal(fit.theta, found[0].theta)
+
+
+def test_checkpoints_of_another_training_are_refused_by_all(tmp_path):
+    train(NETWORK, X, D, epochs=2, batch_size=11, device="cpu", checkpoint=tmp_path)
+    options = {"epochs": 4, "batch_size": 12, "device": "cpu", "checkpoint": tmp_path, "resume": True}
+    found = together(2, lambda processes: train(NETWORK, X, D, parallel=processes, **options))
+    assert all(isinstance(error, CheckpointError) and "batch_size was 11, is 12" in str(error) for error in found)
+    del options["resume"]
+    first, second = together(2, lambda processes: train(NETWORK, X, D, parallel=processes, **options))
+    assert isinstance(first, CheckpointError)
+    assert "process 0 of 2 on host0 failed: CheckpointError" in str(second)
 
 
 # --- at the door ---
