@@ -1,76 +1,76 @@
-"""A connection from each process to the first one, which breaks when either dies, and so tells the other at once.
-
-It needs no launcher, and does not wait for an exchange that never ends. The system closes the connections of a process
-however it dies; where a machine or its network is lost, TCP's own probes find out within :data:`SILENCE` seconds, and
-they are answered by the system, however busy a process is.
-"""
+"""A process's connection to the watcher, so that the death of another is heard of while an exchange waits for it."""
 
 import contextlib
-import hmac
+import json
 import logging
 import os
 import secrets
 import selectors
 import signal
 import socket
+import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable
 from typing import Any
 
+from gpubp.parallel import watcher
+
 logger = logging.getLogger("gpubp")
 
-SILENCE = 8
-"""Seconds without an answer, about, after which a machine counts as lost."""
-
-PATIENCE = 10.0  # seconds, for all connections to be made
-TOKEN_BYTES, RANK_BYTES = 16, 4
-
-GOODBYE, TOLD, CLOSE = b"g", b"t", b"\0"
-"""What a process says at the regular end; that the reason of the end has been told; and to its own thread."""
-
-PAUSE = 0.3  # seconds that a word has to arrive, so that the reason is told once, and the right one
+PAUSE = 0.3  # seconds for a launcher to read what was told before processes end
+CLOSE = b"\0"  # to the thread, among numbers of signals
 
 
 # --- connecting ---
 
 
-def connected(comm: Any, hosts: list[str]) -> dict[int, socket.socket]:
-    """Connect each process with the first one, which has a line to each other; nothing where that cannot be.
+def connected(comm: Any, hosts: list[str], mend: str) -> socket.socket | None:
+    """Start a watcher beside the first process, and connect each process with it; None where that cannot be.
 
     Parameters
     ----------
     comm : communicator of mpi4py
     hosts : list of str
         The name of each process's machine.
+    mend : str
+        How to go on where all end.
     """
-    rank, size = comm.Get_rank(), comm.Get_size()
-    listener, offer = _offered(near=len(set(hosts)) == 1, size=size) if rank == 0 else (None, None)
-    offer = comm.bcast(offer)
-    lines: dict[int, socket.socket] | None = None
+    rank, line = comm.Get_rank(), None
+    offer = comm.bcast(_started(hosts, mend) if rank == 0 else None)
     if offer is not None:
         with contextlib.suppress(OSError):
-            lines = _accepted(listener, offer[2], size) if listener else {0: _called(offer, rank)}
-    if listener is not None:
-        listener.close()
-    if not all(comm.allgather(lines is not None)):
-        if rank == 0:
-            logger.warning("no connections between the processes could be made: where one dies, mpiexec alone can tell")
-        for line in (lines or {}).values():
-            line.close()
-        return {}
-    return lines or {}
+            line = _called(offer, rank)
+    if all(comm.allgather(line is not None)):
+        return line
+    if rank == 0:
+        logger.warning("the processes cannot be connected: where one dies, mpiexec alone can tell")
+    if line is not None:
+        line.close()
+    return None
 
 
-def _offered(near: bool, size: int) -> tuple[socket.socket | None, Any]:
-    """Listen for the others; how they find this process, and a secret that they know each other by."""
+def _started(hosts: list[str], mend: str) -> tuple[list[str], int, bytes] | None:
+    """Start the watcher; by which names and port it is reached, and a secret that it knows processes by."""
+    near, token = len(set(hosts)) == 1, secrets.token_bytes(watcher.TOKEN_BYTES)
     try:
-        listener = socket.create_server(("127.0.0.1" if near else "", 0), backlog=size)
+        with socket.create_server(("127.0.0.1" if near else "", 0), backlog=len(hosts)) as listener:
+            given = {"listener": listener.fileno(), "token": token.hex(), "hosts": hosts, "mend": mend}
+            program = subprocess.Popen(
+                [sys.executable, "-I", "-S", watcher.__file__],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                pass_fds=[listener.fileno()],
+                start_new_session=True,  # Ctrl-C, and what ends a group of processes, is not for it
+            )
+            assert program.stdin is not None
+            with program.stdin:
+                program.stdin.write(json.dumps(given).encode())
+            threading.Thread(target=program.wait, daemon=True).start()  # so that none is left behind as a zombie
+            return ["127.0.0.1"] if near else _own_names(), listener.getsockname()[1], token
     except OSError:
-        return None, None
-    names = ["127.0.0.1"] if near else _own_names()
-    return listener, (names, listener.getsockname()[1], secrets.token_bytes(TOKEN_BYTES))
+        return None
 
 
 def _own_names() -> list[str]:
@@ -81,142 +81,91 @@ def _own_names() -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def _accepted(listener: socket.socket, token: bytes, size: int) -> dict[int, socket.socket]:
-    """Wait for all others; whoever does not know the secret is sent away."""
-    lines: dict[int, socket.socket] = {}
-    deadline = time.monotonic() + PATIENCE
-    while len(lines) < size - 1:
-        listener.settimeout(max(deadline - time.monotonic(), 0.001))
-        line, _ = listener.accept()
-        line.settimeout(1.0)
-        with contextlib.suppress(OSError):
-            said = line.recv(TOKEN_BYTES + RANK_BYTES, socket.MSG_WAITALL)
-            if hmac.compare_digest(said[:TOKEN_BYTES], token):
-                lines[int.from_bytes(said[TOKEN_BYTES:])] = _ready(line)
-                continue
-        line.close()
-    return lines
-
-
 def _called(offer: tuple[list[str], int, bytes], rank: int) -> socket.socket:
-    """Call the first process by the first of its names that is answered."""
+    """Call the watcher by the first of its names that is answered, and wait until it has heard from all."""
     names, port, token = offer
     for name in names:
         with contextlib.suppress(OSError):
-            line = socket.create_connection((name, port), timeout=PATIENCE / len(names))
-            line.sendall(token + rank.to_bytes(RANK_BYTES))
-            return _ready(line)
+            line = socket.create_connection((name, port), timeout=watcher.PATIENCE / len(names))
+            line.sendall(token + rank.to_bytes(watcher.RANK_BYTES, "big"))
+            line.settimeout(2 * watcher.PATIENCE)
+            if line.recv(len(watcher.READY), socket.MSG_WAITALL) == watcher.READY:
+                return watcher.probed(line)
+            line.close()
     raise ConnectionError(f"none of {names} answers")
 
 
-def _ready(line: socket.socket) -> socket.socket:
-    """Let the system find out by itself whether the other machine is still there."""
-    line.settimeout(None)
-    line.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, value in (("TCP_KEEPIDLE", SILENCE // 4), ("TCP_KEEPINTVL", SILENCE // 4), ("TCP_KEEPCNT", 3)):
-        if hasattr(socket, name):
-            line.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
-    return line
-
-
-# --- watching ---
+# --- while it lasts ---
 
 
 class Lifeline:
-    """Watches the lines, and the signals to this process, in a thread of its own; what ends one ends all.
+    """Heeds the watcher and the signals to this process, in a thread of its own.
 
     Python's own handlers of signals would wait for the end of an exchange that may never come.
     """
 
-    def __init__(self, rank: int, hosts: list[str], lines: dict[int, socket.socket], mend: str) -> None:
-        self.rank, self.hosts, self.lines, self.mend = rank, hosts, lines, mend
+    def __init__(self, rank: int, hosts: list[str], line: socket.socket | None, mend: str) -> None:
+        self.rank, self.hosts, self.line, self.mend = rank, hosts, line, mend
         self.telling = threading.Lock()  # taken once, by who tells
         self.wake, self.waking = socket.socketpair()
-        self.selector = selectors.DefaultSelector()
-        self.selector.register(self.waking, selectors.EVENT_READ, None)
-        for other, line in lines.items():
-            self.selector.register(line, selectors.EVENT_READ, other)
         self.restored = _signals_to(self.wake)
-        self.thread = threading.Thread(target=self._watch, name="gpubp lifeline", daemon=True)
+        self.thread = threading.Thread(target=self._heed, name="gpubp lifeline", daemon=True)
         self.thread.start()
 
-    def tell(self, what: str) -> None:
-        """Print why all end, and let the others know that it has been said."""
+    def tell(self, why: str) -> None:
+        """Have it told why all end; without a watcher tell it from here."""
         if not self.telling.acquire(blocking=False):
             return
-        text = f"gpubp: {what}; all {len(self.hosts)} processes end"
-        print(f"\n{text}. {self.mend}" if self.mend else f"\n{text}", file=sys.stderr, flush=True)
-        for line in self.lines.values():
-            with contextlib.suppress(OSError):
-                line.sendall(TOLD)
+        with contextlib.suppress(OSError):
+            if self.line is not None:
+                self.line.sendall(why.encode())
+                return
+        print(watcher.sentence(why, self.hosts, self.mend), file=sys.stderr, flush=True)
 
     def close(self) -> None:
         """Take leave; all processes must."""
-        for line in self.lines.values():
-            with contextlib.suppress(OSError):
-                line.sendall(GOODBYE)
         self.restored()
         self.wake.sendall(CLOSE)
         self.thread.join()
-        self.selector.close()
-        for end in (self.wake, self.waking, *self.lines.values()):
-            end.close()
-
-    def _watch(self) -> None:
-        while True:
-            for key, _ in self.selector.select():
-                word = _received(key.fileobj)
-                if key.data is not None:
-                    self._hear(key, word)
-                elif CLOSE in word:
-                    return
-                else:
-                    for number in {signal.SIGINT, signal.SIGTERM} & set(word):
-                        self._end_by(signal.Signals(number))
-
-    def _hear(self, key: selectors.SelectorKey, word: bytes) -> None:
-        """Heed what another process says; nothing at all is its end."""
-        if GOODBYE in word:
-            self.selector.unregister(key.fileobj)
-        elif TOLD in word:
-            self._pass_on()
-            self._leave(1)
-        else:
-            self._wait_for_a_word(0.05 * (self.rank - 1))  # where the first is gone, the next one tells
-            self.tell(f"{self._named(key.data)} is gone: it was killed, or its machine or network failed")
-            self._leave(1)
-
-    def _end_by(self, number: signal.Signals) -> None:
-        """End all because of a signal, unless that is what a launcher sends since another process has died."""
-        self._wait_for_a_word(PAUSE + 0.05 * self.rank)
-        self.tell(f"{self._named(self.rank)} was told to end ({number.name})")
-        self._leave(128 + number)
-
-    def _wait_for_a_word(self, seconds: float) -> None:
-        """Give other processes some time to say, or to show, why all end."""
-        if seconds <= 0.0:
-            return
-        for key, _ in self.selector.select(min(seconds, 2.0)):
-            if key.data is not None and GOODBYE not in (word := _received(key.fileobj)):
-                if TOLD not in word and self.rank == 0:
-                    self.tell(f"{self._named(key.data)} is gone: it was killed, or its machine or network failed")
-                self._pass_on()
-                self._leave(1)
-
-    def _pass_on(self) -> None:
-        for line in self.lines.values():
+        if self.line is not None:
             with contextlib.suppress(OSError):
-                line.sendall(TOLD)
+                self.line.sendall(watcher.GOODBYE)
+            self.line.close()
+        self.wake.close()
+        self.waking.close()
+
+    def _heed(self) -> None:
+        with selectors.DefaultSelector() as selector:
+            selector.register(self.waking, selectors.EVENT_READ)
+            if self.line is not None:
+                selector.register(self.line, selectors.EVENT_READ)
+            while True:
+                for key, _ in selector.select():
+                    said = watcher.received(key.fileobj)  # type: ignore[arg-type]
+                    if key.fileobj is not self.waking:
+                        self._end(told=said.startswith(watcher.END))
+                    if CLOSE in said:
+                        return
+                    for number in {signal.SIGINT, signal.SIGTERM} & set(said):
+                        self.tell(f"{self._named()} was told to end ({signal.Signals(number).name})")
+                        self._leave(128 + number)
+
+    def _end(self, *, told: bool) -> None:
+        """End as the watcher says, or since it is gone."""
+        if not told:
+            self.line = None
+            self.tell(f"{self._named()} lost its connection: the machine {self.hosts[0]} or the network failed")
+        self._leave(1)
+
+    def _named(self) -> str:
+        return watcher.named(self.rank, self.hosts)
 
     def _leave(self, code: int) -> None:
         """End this process at once, whatever its main thread waits for."""
-        time.sleep(PAUSE)  # for the launcher to read what was told
+        time.sleep(PAUSE)
         with contextlib.suppress(Exception):
             sys.stdout.flush()
         os._exit(code)
-
-    def _named(self, rank: int) -> str:
-        return f"process {rank} of {len(self.hosts)} on {self.hosts[rank]}"
 
 
 def _signals_to(wake: socket.socket) -> Callable[[], None]:
@@ -240,12 +189,3 @@ def _signals_to(wake: socket.socket) -> Callable[[], None]:
         signal.signal(signal.SIGTERM, handler)
 
     return restored
-
-
-def _received(line: Any) -> bytes:
-    """Read what has arrived; nothing where the other end is closed, or lost."""
-    try:
-        word: bytes = line.recv(64)
-    except OSError:
-        return b""
-    return word

@@ -15,7 +15,8 @@ import numpy as np
 from gpubp._typing import Array
 from gpubp.backend import Backend, choose_backend, to_numpy
 from gpubp.errors import DataError, DeviceError, GpubpError
-from gpubp.parallel.lifeline import PAUSE, SILENCE, Lifeline, connected
+from gpubp.parallel import watcher
+from gpubp.parallel.lifeline import PAUSE, Lifeline, connected
 from gpubp.parallel.processes import Processes
 
 logger = logging.getLogger("gpubp")
@@ -137,11 +138,11 @@ class MPIProcesses(Processes):
 
     @contextmanager
     def running(self, mend: str = "") -> Iterator[None]:
-        """Hold lines between the processes; an exception that is not in all of them ends all by ``MPI_Abort``."""
+        """Hold lines to a watcher; an exception that is not in all of them ends all by ``MPI_Abort``."""
         if self.size == 1 or self._line is not None:  # one within another
             yield
             return
-        self._line = Lifeline(self.rank, self.hosts, connected(self.comm, self.hosts), mend)
+        self._line = Lifeline(self.rank, self.hosts, connected(self.comm, self.hosts, mend), mend)
         try:
             yield
         except BaseException as error:
@@ -156,7 +157,7 @@ class MPIProcesses(Processes):
     def _end_all(self, error: BaseException) -> None:
         assert self._line is not None
         if isinstance(error, KeyboardInterrupt):
-            self._line.thread.join(2 * PAUSE + SILENCE)  # which has had the signal, too, and ends the process
+            self._line.thread.join(10 * PAUSE)  # which has had the signal, too, and ends the process
         elif not isinstance(error, GpubpError):
             traceback.print_exception(error)
         cause = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
@@ -166,7 +167,7 @@ class MPIProcesses(Processes):
 
     def named(self, rank: int) -> str:
         """Name a process for people."""
-        return f"process {rank} of {self.size} on {self.hosts[rank]}"
+        return watcher.named(rank, self.hosts)
 
     def own_backend(self, backend: Backend, device: str) -> Backend:
         """Give each process of a machine the next GPU.
