@@ -283,7 +283,8 @@ def train(
         with processes.agreeing():
             parameters = admit_theta(network, backend, precision, theta)
             home = home_of(backend, precision, x, d)
-            cases = _admit_batch(network, home, precision, parameters, x, d, case_weights)
+            rows = processes.share(n_cases).rows  # that this process looks at for all
+            cases = _admit_batch(network, home, precision, parameters, x, d, case_weights, rows=rows)
             held_out = validation and _admit_batch(
                 network, backend, precision, parameters, *validation, of="validation "
             )
@@ -397,9 +398,10 @@ def _admit_batch(
     d: Array,
     case_weights: Array | None = None,
     of: str = "",
+    rows: slice = slice(None),
 ) -> Batch:
-    x = admit_x(network, backend, precision, theta, x, name=f"{of}x")
-    d = admit_d(network, backend, precision, theta, x, d, name=f"{of}d")
+    x = admit_x(network, backend, precision, theta, x, name=f"{of}x", rows=rows)
+    d = admit_d(network, backend, precision, theta, x, d, name=f"{of}d", rows=rows)
     if case_weights is not None:
         case_weights = admit_case_weights(backend, precision, theta, x, case_weights)
     return Batch(x, d, case_weights)

@@ -170,6 +170,18 @@ def test_rows_of_others_are_not_read():
     assert not first & second
 
 
+def test_cases_may_be_mapped_from_a_file(tmp_path):
+    for name, array in (("x", X), ("d", D)):
+        np.save(tmp_path / f"{name}.npy", array)
+
+    def work(processes):
+        x, d = (np.load(tmp_path / f"{name}.npy", mmap_mode="r") for name in ("x", "d"))
+        return train(NETWORK, x, d, epochs=4, batch_size=11, device="cpu", parallel=processes).theta
+
+    for theta in all_well(together(2, work)):
+        assert_agree(theta, train(NETWORK, X, D, epochs=4, batch_size=11, device="cpu").theta, "steps")
+
+
 def test_one_sum_a_step():
     def sums(processes):
         train(NETWORK, X, D, epochs=1, batch_size=11, device="cpu", parallel=processes)
@@ -319,13 +331,12 @@ def test_checkpoints_of_another_training_are_refused_by_all(tmp_path):
 def test_a_fault_of_one_is_told_by_all():
     def work(processes):
         x = X.copy()
-        if processes.rank == 1:
-            x[3, 2] = np.nan
+        x[30, 2] = np.nan
         train(NETWORK, x, D, device="cpu", parallel=processes)
 
-    first, second, third = together(3, work)
+    first, second, third = together(3, work)  # each looks at its share of the rows
     assert type(first) is type(second) is type(third) is DataError
-    assert "x holds nan at [3, 2]" in str(second)
+    assert "x holds nan at [30, 2]" in str(second)
     assert str(first) == str(third) == f"process 1 of 3 on host0 failed: DataError: {second}"
 
 
