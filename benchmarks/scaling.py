@@ -35,6 +35,14 @@ def measured(processes, *arguments, threads=ONE_THREAD):
     return json.loads(done.stdout)
 
 
+def by_batch(processes, what, asked, threads=ONE_THREAD):
+    """Steps on batches of several sizes."""
+    of = {}
+    for batch in BATCHES:
+        of[batch] = measured(processes, what, *asked, "--batch", batch, "--sizes", *SIZES, threads=threads)["of"]
+    return of
+
+
 def fastest(seconds):
     """The fastest round: what disturbs a measurement only makes it slower."""
     return min(seconds)
@@ -45,13 +53,8 @@ def measure(processes, rounds):
     parameters = model.parameters_of(SIZES)
     asked = ("--rounds", rounds)
     exchanges = measured(processes, "exchanges", *asked, "--sizes", *BYTES)
-    steps = {
-        p: {
-            batch: measured(p, "steps", "--rounds", rounds, "--batch", batch, "--sizes", *SIZES)["of"]
-            for batch in BATCHES
-        }
-        for p in (1, processes)
-    }
+    steps = {p: by_batch(p, "steps", asked) for p in (1, processes)}
+    usual = by_batch(1, "usual", asked, threads={name: str(processes) for name in ONE_THREAD})
     parts = {
         batch: measured(processes, "parts", *asked, "--batch", batch, "--sizes", *SIZES)["of"] for batch in (100, 200)
     }
@@ -64,6 +67,7 @@ def measure(processes, rounds):
         seen = fastest(steps[processes][batch])
         held[batch] = {"model": expected, "measured": seen, "speedup": fastest(steps[1][batch]) / seen}
     return {
+        "usual": usual,
         "library": exchanges["library"],
         "processes": processes,
         "threads_of_a_process": 1,
@@ -91,8 +95,8 @@ def tables(found):
         "|" + "---:|" * 6,
     ]
     for batch, held in found["held_to"].items():
-        alone = show(fastest(found["steps"][1 if 1 in found["steps"] else "1"][batch]))
-        usual = fastest(found["steps"]["usual"][batch])
+        alone = show(fastest(found["steps"]["1"][batch]))
+        usual = fastest(found["usual"][batch])
         columns = (alone, show(held["measured"]), f"{held['speedup']:.2f}", show(held["model"]), show(usual))
         lines.append(f"| {int(batch):,} | {' | '.join(columns)} |")
     names = ("forward", "backward", "sum", "change")
@@ -104,7 +108,7 @@ def tables(found):
 
 def predictions():
     """A table of what the model predicts for GPUs: none of it is measured."""
-    lines = ["| network | batch | way | " + " | ".join(f"{p:,} GPUs" for p in (1, 8, 64, 1024)) + " |"]
+    lines = ["| network | batch | way | " + " | ".join(f"{p:,} GPU{'s' * (p > 1)}" for p in (1, 8, 64, 1024)) + " |"]
     lines.append("|---|---|---|" + "---:|" * 4)
     ways = {"as it is": model.LAUNCHES, "in graphs": model.LAUNCHES_OF_A_GRAPH}
     for sizes in (SIZES, WIDE):
