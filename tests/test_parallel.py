@@ -46,8 +46,7 @@ def fits(size, network=NETWORK, x=X, d=D, **options):
 # --- the same as one process ---
 
 
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
-@pytest.mark.parametrize("size", [2, 3, 5])
+@pytest.mark.parametrize(("size", "dtype"), [(2, "float64"), (3, "float32"), (5, "float64")])
 @pytest.mark.parametrize(
     "options",
     [
@@ -497,8 +496,8 @@ ESTIMATORS = {
     "adam": MLPClassifier(),
     "dropout": MLPClassifier(dropout=0.3, batch_size=10),
     "sparse": MLPClassifier(solver="momentum", batch_size=7),
-    "lbfgs": MLPClassifier(solver="lbfgs", max_iter=15),
-    "lbfgs of sparse": MLPClassifier(solver="lbfgs", max_iter=15),
+    "lbfgs": MLPClassifier(solver="lbfgs", max_iter=6),
+    "lbfgs of sparse": MLPClassifier(solver="lbfgs", max_iter=6),
     "early": MLPClassifier(early_stopping=True, n_iter_no_change=3, max_iter=60, learning_rate_init=0.03),
     "adaptive": MLPClassifier(solver="sgd", learning_rate="adaptive", tol=0.05, n_iter_no_change=2, max_iter=60),
     "restarts": MLPClassifier(n_restarts=2, early_stopping=True),
