@@ -63,7 +63,7 @@ def tests_min(session):
 def tests_mpi(session):
     """Training in several processes, alone."""
     session.install(*group("test"), *group("mpi-test"), "-e", ".[cli]")
-    session.run("pytest", "tests/test_parallel.py", "tests/test_parallel_mpi.py", *session.posargs)
+    session.run("pytest", "-k", "parallel or lifeline", *session.posargs)
 
 
 @nox.session
