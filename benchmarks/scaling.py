@@ -10,7 +10,6 @@ import argparse
 import json
 import os
 import shutil
-import statistics
 import subprocess
 import sys
 from pathlib import Path
@@ -56,9 +55,10 @@ def measure(processes, rounds):
     steps = {p: by_batch(p, "steps", asked) for p in (1, processes)}
     usual = by_batch(1, "usual", asked, threads={name: str(processes) for name in ONE_THREAD})
     parts = {
-        batch: measured(processes, "parts", *asked, "--batch", batch, "--sizes", *SIZES)["of"] for batch in (100, 200)
+        p: {batch: measured(p, "parts", *asked, "--batch", batch, "--sizes", *SIZES)["of"] for batch in (100, 200)}
+        for p in (1, processes)
     }
-    of_change = fastest(parts[100]["change"])
+    of_change = fastest(parts[1][100]["change"])
     link = model.fitted_link(*zip(*((e["bytes"], fastest(e["seconds"])) for e in exchanges["of"]), strict=True))
     compute = model.fitted_compute(BATCHES, [fastest(steps[1][batch]) for batch in BATCHES], of_change, parameters)
     held = {}
@@ -100,9 +100,10 @@ def tables(found):
         columns = (alone, show(held["measured"]), f"{held['speedup']:.2f}", show(held["model"]), show(usual))
         lines.append(f"| {int(batch):,} | {' | '.join(columns)} |")
     names = ("forward", "backward", "sum", "change")
-    lines += ["", f"| cases | {' | '.join(names)} |", f"|{'---:|' * 5}"]
-    for batch, parts in found["parts"].items():
-        lines.append(f"| {batch} | {' | '.join(show(statistics.median(parts[name])) for name in names)} |")
+    lines += ["", f"| processes | cases of each | {' | '.join(names)} |", f"|{'---:|' * 6}"]
+    for p, of_batch in found["parts"].items():
+        for batch, parts in of_batch.items():
+            lines.append(f"| {p} | {batch} | {' | '.join(show(fastest(parts[name])) for name in names)} |")
     return "\n".join(lines)
 
 

@@ -54,12 +54,12 @@ def test_tables_show_what_was_found():
         "steps": {"1": {"100": [0.02, 0.01]}},
         "usual": {"100": [0.004]},
         "held_to": {"100": {"model": 0.006, "measured": 0.005, "speedup": 2.0}},
-        "parts": {"100": {"forward": [1e-3], "backward": [2e-3], "sum": [3e-4], "change": [4e-3]}},
+        "parts": {"1": {"100": {"forward": [1e-3], "backward": [2e-3], "sum": [3e-4], "change": [4e-3]}}},
     }
     told = scaling.tables(json.loads(json.dumps(found)))
     assert "| 1,024 | 2 µs | 0.51 | 2.02 µs |" in told
     assert "| 100 | 10 ms | 5 ms | 2.00 | 6 ms | 4 ms |" in told
-    assert "| 100 | 1 ms | 2 ms | 300 µs | 4 ms |" in told
+    assert "| 1 | 100 | 1 ms | 2 ms | 300 µs | 4 ms |" in told
 
 
 def test_a_soak_is_summed_up():
