@@ -37,8 +37,8 @@ def typecheck(session):
 
 @nox.session
 def tests(session):
-    """The suite on NumPy, all of it compiled that can be, and on array-api-strict."""
-    session.install(*group("test"), "-e", ".[cli,fast,onnx]")
+    """The suite on NumPy, all of it compiled that can be, on array-api-strict, and in several processes of MPI."""
+    session.install(*group("test"), *group("mpi-test"), "-e", ".[cli,fast,onnx]")
     session.run("pytest", *session.posargs, env={"GPUBP_COMPILED": "always"})
 
 
@@ -57,6 +57,13 @@ def tests_min(session):
     )
     # old releases beside new ones warn of each other's deprecated parts
     session.run("pytest", "-W", "ignore::DeprecationWarning", *session.posargs)
+
+
+@nox.session
+def tests_mpi(session):
+    """Training in several processes, alone."""
+    session.install(*group("test"), *group("mpi-test"), "-e", ".[cli]")
+    session.run("pytest", "-k", "parallel or lifeline", *session.posargs)
 
 
 @nox.session

@@ -24,7 +24,7 @@ PACKAGES = (
         "threadpoolctl",
         "array-api-compat",
     ),
-    *("cupy-cuda12x", "cupy-cuda13x"),
+    *("cupy-cuda12x", "cupy-cuda13x", "mpi4py", "mpich"),
 )
 
 

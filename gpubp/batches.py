@@ -8,6 +8,7 @@ import numpy as np
 
 from gpubp._typing import Array, Namespace
 from gpubp.backend import Backend, choose_backend, to_backend
+from gpubp.parallel.processes import ALONE, Processes, Share
 
 
 class Batch(NamedTuple):
@@ -15,7 +16,7 @@ class Batch(NamedTuple):
 
     ``kept`` are the masks of dropout, ``(..., b, n)`` for the inputs and for each hidden layer, or nothing. ``sizes``,
     ``(K,)`` of NumPy, tells how many cases each network of a stack has where those that have fewer are filled up with
-    cases that count nothing.
+    cases that count nothing. ``share`` tells which part of a batch this is, where several processes share it.
     """
 
     x: Array
@@ -23,6 +24,23 @@ class Batch(NamedTuple):
     case_weights: Array | None = None
     kept: tuple[Array, ...] = ()
     sizes: np.ndarray | None = None
+    share: Share | None = None
+
+    def parts(self, n: int) -> Iterator["Batch"]:
+        """Cut the cases into ``n`` parts, fewer where there are fewer cases, and one where there are none."""
+        n_cases = self.x.shape[-2]
+        size = max(1, -(-n_cases // n))
+        if size >= n_cases:
+            yield self
+            return
+        for start in range(0, n_cases, size):
+            yield self.of(slice(start, start + size))
+
+    def of(self, rows: slice) -> "Batch":
+        """Take some consecutive cases."""
+        weights = None if self.case_weights is None else self.case_weights[..., rows]
+        kept = tuple(mask[..., rows, :] for mask in self.kept)
+        return Batch(self.x[..., rows, :], self.d[..., rows, :], weights, kept)
 
 
 Batches = Iterable[tuple[Any, Batch]]
@@ -66,6 +84,7 @@ class ArrayBatches:
     batches of one. Where the cases are
     ``on_host`` they are arrays of NumPy, and go to the backend batch by batch. ``begins`` and ``spans`` tell which part
     of the epoch they are, where they are not all of it: how much of it is done before them, and how much they are.
+    Of each batch this process has its share.
     """
 
     backend: Backend
@@ -76,6 +95,7 @@ class ArrayBatches:
     on_host: bool = False
     begins: float = 0.0
     spans: float = 1.0
+    processes: Processes = ALONE
 
     @property
     def n_cases(self) -> int:
@@ -93,27 +113,28 @@ class ArrayBatches:
             return
         for part, batch in self._cut(choose_backend("cpu")):
             x, d, weights = (None if array is None else to_backend(self.backend, array) for array in batch[:3])
-            yield part, Batch(x, d, weights)
+            yield part, Batch(x, d, weights, share=batch.share)
 
     def _cut(self, home: Backend) -> Iterator[tuple[float, Batch]]:
         """Cut the cases where they are."""
         xp, (x, d, weights, *_), n_cases = home.xp, self.cases, self.n_cases
-        if self.order is None and self.size >= n_cases:
+        if self.processes.size == 1 and self.order is None and self.size >= n_cases:
             yield self.begins, self.cases
             return
         _, places = cut(n_cases, self.size, self.begins, self.spans)
         index = "int32" if x.shape[-2] < 2**31 else "int64"
         order = None if self.order is None else to_backend(home, self.order, index)
         for start, place in zip(range(0, n_cases, self.size), places.tolist(), strict=True):
-            stop = min(start + self.size, n_cases)
+            share = self.processes.share(min(start + self.size, n_cases) - start)
+            own = slice(start + share.start, start + share.stop)
             if order is None:
-                x_part, d_part = x[..., start:stop, :], d[..., start:stop, :]
-                weights_part = None if weights is None else weights[..., start:stop]
+                x_part, d_part = x[..., own, :], d[..., own, :]
+                weights_part = None if weights is None else weights[..., own]
             else:
-                chosen = order[start:stop]
+                chosen = order[own]
                 x_part, d_part = xp.take(x, chosen, axis=-2), xp.take(d, chosen, axis=-2)
                 weights_part = None if weights is None else xp.take(weights, chosen, axis=-1)
-            yield place, Batch(x_part, d_part, weights_part)
+            yield place, Batch(x_part, d_part, weights_part, share=share)
 
 
 @dataclass(frozen=True)

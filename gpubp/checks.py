@@ -63,15 +63,26 @@ def admit_theta(network: Network, backend: Backend, dtype: str, theta: Array) ->
     return theta
 
 
-def admit_x(network: Network, backend: Backend, dtype: str, theta: Array, x: Array, *, name: str = "x") -> Array:
+def admit_x(
+    network: Network,
+    backend: Backend,
+    dtype: str,
+    theta: Array,
+    x: Array,
+    *,
+    name: str = "x",
+    rows: slice = slice(None),
+) -> Array:
     """Admit cases, ``(b, i)``, or ``(K, b, i)`` with its own cases for each network of a stack.
+
+    Of the values those in ``rows`` are looked at.
 
     Raises
     ------
     DataError
         If they are not numbers, not finite, none at all, or do not fit the network or the stack.
     """
-    x = _admit(name, backend, dtype, x)
+    x = _admit(name, backend, dtype, x, rows)
     n_inputs = network.sizes[0]
     if x.ndim == 1:
         raise DataError(
@@ -89,27 +100,40 @@ def admit_x(network: Network, backend: Backend, dtype: str, theta: Array, x: Arr
 
 
 def admit_d(
-    network: Network, backend: Backend, dtype: str, theta: Array, x: Array, d: Array, *, name: str = "d"
+    network: Network,
+    backend: Backend,
+    dtype: str,
+    theta: Array,
+    x: Array,
+    d: Array,
+    *,
+    name: str = "d",
+    rows: slice = slice(None),
 ) -> Array:
     """Admit desired outputs, one row for each case of ``x``; for a stack they may be ``(K, b, j)``.
+
+    Of the values those in ``rows`` are looked at.
 
     Raises
     ------
     DataError
         If their shape does not fit the network and ``x``, or the error is not defined for their values.
     """
-    d = _admit(name, backend, dtype, d)
+    d = _admit(name, backend, dtype, d, rows)
     wanted = (x.shape[-2], network.sizes[-1])
     if tuple(d.shape) not in _with_stack(wanted, theta):
         mend = ""
         if d.ndim == 1:
-            column, rows = "reshape(-1, 1) makes a column", "gpubp.one_hot makes rows of class labels"
-            mend = f"; {column if network.sizes[-1] == 1 else rows}"
+            column, labels = "reshape(-1, 1) makes a column", "gpubp.one_hot makes rows of class labels"
+            mend = f"; {column if network.sizes[-1] == 1 else labels}"
         raise DataError(
             f"{name} must be {wanted}, a row for each case of x and a column for each output, got {_shape(d)}{mend}"
         )
     low, high = loss(network.loss).desired
-    least, most = float(backend.xp.min(d)), float(backend.xp.max(d))
+    seen = d[..., rows, :]
+    if seen.shape[-2] == 0:
+        return d
+    least, most = float(backend.xp.min(seen)), float(backend.xp.max(seen))
     if least < low or most > high:
         raise DataError(f"the error {network.loss!r} needs {name} from {low:g} to {high:g}, got {least:g} to {most:g}")
     return d
@@ -168,6 +192,16 @@ def check_options(
             raise DataError(f"{rule.name} needs the error 'squared', got {network.loss!r}; use lbfgs")
 
 
+def check_accumulate(accumulate: Any, batch_size: Any, rule: Any) -> None:
+    """Check how many batches are one to the rule."""
+    if not _is_count(accumulate):
+        raise DataError(f"accumulate must be 1 or more batches, a whole number, got {accumulate!r}")
+    if accumulate > 1 and (batch_size == "sweep" or isinstance(rule, SecondOrder)):
+        raise DataError(
+            "accumulate sums the gradients of batches, and a sweep is one batch alone: give batch_size a number"
+        )
+
+
 def check_stack_options(theta: Array, rule: Rule | SecondOrder, seed: Any, score: Any, patience: int | None) -> None:
     """Check the options that a stack of networks cannot have."""
     if theta.ndim == 2 and isinstance(rule, SecondOrder):
@@ -211,7 +245,7 @@ def host_array(name: str, array: Array) -> Array:
         raise DataError(f"{name} must be an array of numbers, its rows of one length: {brief(str(error))}") from error
 
 
-def _admit(name: str, backend: Backend, dtype: str, array: Array) -> Array:
+def _admit(name: str, backend: Backend, dtype: str, array: Array, rows: slice = slice(None)) -> Array:
     array = host_array(name, array)
     if array_api_compat.is_numpy_array(array):
         if array.dtype.kind in "OUS":
@@ -225,8 +259,12 @@ def _admit(name: str, backend: Backend, dtype: str, array: Array) -> Array:
     elif array_api_compat.array_namespace(array).isdtype(array.dtype, "complex floating"):
         raise DataError(f"{name} must hold real numbers, got {array.dtype}")
     array = to_backend(backend, array, dtype)
-    if not bool(backend.xp.all(backend.xp.isfinite(array))):
-        host = to_numpy(array)
-        place = tuple(int(i) for i in np.argwhere(~np.isfinite(host))[0])
-        raise DataError(f"{name} holds {host[place]} at {list(place)}; every value must be finite in {dtype}")
+    seen = array[..., rows, :] if array.ndim > 1 else array
+    if not bool(backend.xp.all(backend.xp.isfinite(seen))):
+        host = to_numpy(seen)
+        place = [int(i) for i in np.argwhere(~np.isfinite(host))[0]]
+        value = host[tuple(place)]
+        if array.ndim > 1:
+            place[-2] += rows.start or 0
+        raise DataError(f"{name} holds {value} at {place}; every value must be finite in {dtype}")
     return array

@@ -68,7 +68,10 @@ def with_dropout(
         As :func:`dropout_rates` gives them.
     """
     for part, batch in batches:
-        masks = draw_masks(network, rates, generator, batch.x.shape[:-1])
+        shape, own = batch.x.shape[:-1], slice(None)
+        if batch.share is not None:  # the masks are those of the whole batch
+            shape, own = (*shape[:-1], batch.share.n), batch.share.rows
+        masks = [mask[..., own, :] for mask in draw_masks(network, rates, generator, shape)]
         dtype = str(batch.x.dtype).rpartition(".")[2]
         yield part, batch._replace(kept=tuple(to_backend(backend, mask, dtype) for mask in masks))
 

@@ -20,6 +20,7 @@ from gpubp.errors import DataError
 from gpubp.losses import output_error
 from gpubp.memory import power_of_two_below
 from gpubp.network import Network, output_layer
+from gpubp.parallel.processes import ALONE, Processes
 from gpubp.prediction import in_parts
 from gpubp.standing import Best, History, Stack, Standing, position_of_some, with_each_array
 from gpubp.step import Position, Sums
@@ -76,6 +77,9 @@ class Plan:
         Whether each epoch is noted: of K networks that is K numbers.
     keep : callable, optional
         Is given a copy of where the run stands, from which it could go on, after each part of an epoch.
+    processes : Processes
+        Who else trains this network. Held-out cases are looked at by the first of them; callbacks and ``until`` are
+        called by all, and must answer all the same.
     """
 
     backend: Backend
@@ -95,6 +99,7 @@ class Plan:
     unseen: Callable[[], int] | None = None
     keeps_history: bool = True
     keep: Callable[[Standing], None] | None = None
+    processes: Processes = ALONE
 
 
 class Outcome(NamedTuple):
@@ -124,7 +129,7 @@ def run(plan: Plan, start: Position | Standing) -> Outcome:
     """Train from a position, which moves, or from where another run stood, until the plan or something else ends it.
 
     A network that leaves the finite numbers goes back to the end of its last good epoch; when none is left, the run
-    ends. Ctrl-C ends it too, and what was learned stays.
+    ends. Ctrl-C ends it too, and what was learned stays, but where several processes train.
     """
     now = begin(plan, start) if isinstance(start, Position) else start
     xp, position, stack, history = plan.backend.xp, now.position, now.stack, now.history
@@ -186,6 +191,8 @@ def run(plan: Plan, start: Position | Standing) -> Outcome:
             if not unwatched.drawn:  # else the next orders could not be drawn again
                 _keep(plan, now, began)
     except KeyboardInterrupt:
+        if plan.processes.size > 1:  # the others know nothing of it
+            raise
         stop_reason = "interrupted"
         if bool(xp.all(xp.isfinite(position.theta))):
             now.last_good = position.theta
@@ -269,7 +276,7 @@ class Unwatched:
 
     def __init__(self, plan: Plan, position: Position) -> None:
         seen = bool(plan.callbacks) and plan.unseen is None
-        watched = seen or plan.held_out is not None or plan.until is not None
+        watched = seen or plan.held_out is not None or plan.until is not None or plan.processes.size > 1
         self.possible = not watched and not hasattr(position.state, "converged")
         self.seconds = math.inf  # that an epoch takes at least, as far as is known
         self.drawn: list[Batches | Parts] = []  # for epochs that were to be taken together, and were not
@@ -382,10 +389,13 @@ def _errors(plan: Plan, sums: Sums) -> np.ndarray:
 
 def _look(plan: Plan, theta: Array) -> tuple[Any | None, float | None]:
     """Take the error, without penalty, and the score of the validation cases."""
-    held_out, network = plan.held_out, plan.network
-    if held_out is None:
+    if plan.held_out is None:
         return None, None
-    xp, error, seen = plan.backend.xp, 0.0, []
+    return plan.processes.first(partial(_seen, plan, plan.held_out, theta))
+
+
+def _seen(plan: Plan, held_out: Batch, theta: Array) -> tuple[Any, float | None]:
+    network, xp, error, seen = plan.network, plan.backend.xp, 0.0, []
     for x, d in zip(in_parts(held_out.x), in_parts(held_out.d), strict=True):
         layer = output_layer(xp, network, theta, x)
         error = error + output_error(xp, network.loss, network.activations[-1], *layer, d)[0]

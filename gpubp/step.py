@@ -6,7 +6,7 @@ that ``cpu/`` takes are held to it by the tests.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import partial, reduce
 from typing import Any, NamedTuple
 
 import array_api_compat
@@ -17,6 +17,7 @@ from gpubp.backend import Backend, to_backend
 from gpubp.batches import Batch, total_weight
 from gpubp.descent import Rule, Scaled
 from gpubp.network import Network, among_equal_weights, error_and_gradient, jacobian
+from gpubp.parallel.processes import ALONE, Processes, summed
 from gpubp.second_order import Problem, SecondOrder
 
 
@@ -25,13 +26,17 @@ class Objective:
     """What is made small: ``E + l2 / 2 * sum(w ** 2)``, divided by the weight of the batch's cases where ``mean``.
 
     The penalty is on the weights, not on the biases; ``l2`` is a number, or for a stack ``(K, 1)`` of NumPy.
-    ``penalty_reported`` says whether the value that a step gives back has the penalty in it.
+    ``penalty_reported`` says whether the value that a step gives back has the penalty in it. The cases of a batch pass
+    in so many ``parts``, one after the other, and where ``processes`` share it, each passes its own: what they sum is
+    summed before anything becomes of it.
     """
 
     network: Network
     mean: bool = True
     l2: Any = 0.0
     penalty_reported: bool = True
+    parts: int = 1
+    processes: Processes = ALONE
 
     @property
     def penalised(self) -> bool:
@@ -54,10 +59,10 @@ def objective_and_gradient(
     -------
     (...) array, (..., P) array
     """
-    error, gradient = _error_and_descent(xp, objective, weight_mask, theta, batch)
+    error, gradient, share = _error_and_descent(xp, objective, weight_mask, theta, batch)
     if not objective.penalised:
         return error, gradient
-    return error + penalty(xp, objective, weight_mask, theta, batch), gradient
+    return error + penalty(xp, objective, weight_mask, theta) * share, gradient
 
 
 def _error_and_descent(
@@ -67,28 +72,40 @@ def _error_and_descent(
     theta: Array,
     batch: Batch,
     loss_scale: Array | None = None,
-) -> tuple[Array, Array]:
-    """Evaluate the objective without its penalty, and the derivative of all of it."""
-    error, gradient = error_and_gradient(xp, objective.network, theta, *batch[:4], loss_scale=loss_scale)
+) -> tuple[Array, Array, Array]:
+    """Evaluate the objective without its penalty, the derivative of all of it, and what sums are multiplied by."""
+    error, gradient, weight = _sums(xp, objective, theta, batch, loss_scale)
     if objective.penalised:
         gradient = gradient + objective.l2 * weight_mask * theta
-    share = _share(xp, objective, batch)
-    return error * share, gradient * (share if isinstance(share, float) else share[..., None])
+    share = _share(xp, objective, weight)
+    return error * share, gradient * (share if isinstance(share, float) else share[..., None]), share
 
 
-def penalty(xp: Namespace, objective: Objective, weight_mask: Array, theta: Array, batch: Batch) -> Array:
-    """Evaluate the part of the objective that is the penalty on the weights: ``(...)``."""
+def _sums(
+    xp: Namespace, objective: Objective, theta: Array, batch: Batch, loss_scale: Array | None
+) -> tuple[Array, Array, Array]:
+    """Sum the error, its gradient and the weight of the cases over the parts of the batch and over the processes."""
+    sums = (
+        error_and_gradient(xp, objective.network, theta, *part[:4], loss_scale=loss_scale)
+        for part in batch.parts(objective.parts)
+    )
+    error, gradient = reduce(lambda so_far, more: (so_far[0] + more[0], so_far[1] + more[1]), sums)
+    gradient, error, weight = summed(xp, objective.processes, gradient, error, total_weight(xp, batch))
+    return error, gradient, weight
+
+
+def penalty(xp: Namespace, objective: Objective, weight_mask: Array, theta: Array) -> Array:
+    """Evaluate the penalty on the weights, as it joins the sum of the error: ``(...)``."""
     squares = xp.sum(weight_mask * theta**2, axis=-1)
     l2 = objective.l2[:, 0] if np.ndim(objective.l2) else objective.l2
-    return (0.5 * l2) * squares * _share(xp, objective, batch)
+    return (0.5 * l2) * squares
 
 
-def _share(xp: Namespace, objective: Objective, batch: Batch) -> Array:
-    """Find what sums over the batch are multiplied by: 1, or for a mean 1 part of its weight."""
+def _share(xp: Namespace, objective: Objective, weight: Array) -> Array:
+    """Find what sums over a batch of this weight are multiplied by: 1, or for a mean 1 part of its weight."""
     if not objective.mean:
         return 1.0
-    weight = total_weight(xp, batch)
-    if batch.case_weights is None:
+    if type(weight) is float:
         return 1.0 / weight
     # a batch whose cases all count nothing says nothing
     return xp.where(weight > 0.0, 1.0 / xp.where(weight > 0.0, weight, 1.0), 0.0)
@@ -104,10 +121,14 @@ def gauss_newton(xp: Namespace, objective: Objective, weight_mask: Array, theta:
     J = jacobian(xp, objective.network, theta, batch.x)
     weighted = J if batch.case_weights is None else J * batch.case_weights[:, None]
     n_parameters = theta.shape[-1]
-    H = xp.matmul(
+    of_cases = xp.matmul(
         xp.matrix_transpose(xp.reshape(weighted, (-1, n_parameters))), xp.reshape(J, (-1, n_parameters))
-    ) + xp.eye(n_parameters, dtype=theta.dtype, device=array_api_compat.device(theta)) * (objective.l2 * weight_mask)
-    return H * _share(xp, objective, batch)
+    )
+    H, weight = summed(xp, objective.processes, of_cases, total_weight(xp, batch))
+    H = H + xp.eye(n_parameters, dtype=theta.dtype, device=array_api_compat.device(theta)) * (
+        objective.l2 * weight_mask
+    )
+    return H * _share(xp, objective, weight)
 
 
 Step = Callable[[Array, Any, Batch, Any], tuple[Array, Any, Array]]
@@ -184,11 +205,11 @@ def _first_order_step(
     epoch: Any,
 ) -> tuple[Array, Any, Array]:
     loss_scale = state.loss_scale if isinstance(state, Scaled) else None
-    value, gradient = _error_and_descent(xp, objective, weight_mask, theta, batch, loss_scale)
+    value, gradient, share = _error_and_descent(xp, objective, weight_mask, theta, batch, loss_scale)
     now = {name: there(number) for name, number in rule.at(epoch).items()}
     change, state = rule.update(xp, gradient, state, theta, now)
     if objective.penalised and objective.penalty_reported:
-        value = value + penalty(xp, objective, weight_mask, theta, batch)
+        value = value + penalty(xp, objective, weight_mask, theta) * share
     return theta + change, state, value
 
 
@@ -209,5 +230,7 @@ def _second_order_step(
     theta, state, value = rule.update(xp, theta, state, problem)
     theta = among_equal_weights(xp, objective.network, theta)  # what solves equations rounds each copy its own way
     if objective.penalised and not objective.penalty_reported:
-        value = value - penalty(xp, objective, weight_mask, theta, batch)
+        none = xp.sum(xp.zeros_like(theta))
+        _, weight = summed(xp, objective.processes, none, total_weight(xp, batch))
+        value = value - penalty(xp, objective, weight_mask, theta) * _share(xp, objective, weight)
     return theta, state, value

@@ -14,6 +14,7 @@ from gpubp._typing import Array, Namespace
 from gpubp.backend import Backend
 from gpubp.batches import ArrayBatches, Batches, epochs_of, total_weight
 from gpubp.descent import Rule
+from gpubp.parallel.processes import ALONE, Processes
 from gpubp.second_order import SecondOrder
 from gpubp.step import Objective, Position, Step, Swept, make_step
 
@@ -38,7 +39,7 @@ def make_sweep(
     Somebody may want the outputs of all cases after each sweep; whoever has them at hand then tells them.
     """
     plain = partial(plain_sweep, backend, objective, rule, dtype)
-    if isinstance(rule, SecondOrder):
+    if isinstance(rule, SecondOrder) or objective.parts > 1 or objective.processes.size > 1:
         return plain()
     operations = 6.0 * size * objective.network.n_parameters * n_networks
     if backend.name == "cpu" and backend.matmul_precision == "float32" and cpu.is_wanted(n_steps, operations):
@@ -56,13 +57,16 @@ def make_sweep(
 
 def plain_sweep(backend: Backend, objective: Objective, rule: Rule | SecondOrder, dtype: str) -> Sweep:
     """Take the steps one by one, with the equations as they stand."""
-    return partial(_step_by_step, backend.xp, make_step(backend, objective, rule, dtype))
+    step = make_step(backend, objective, rule, dtype)
+    return partial(_step_by_step, backend.xp, step, processes=objective.processes)
 
 
-def _step_by_step(xp: Namespace, step: Step, position: Position, batches: Batches) -> Swept:
+def _step_by_step(
+    xp: Namespace, step: Step, position: Position, batches: Batches, processes: Processes = ALONE
+) -> Swept:
     values: list[Array] = []
     weights: list[Any] = []
-    sizes: list[Any] = []
+    sizes: Any = []
     for number in range(epochs_of(batches)):
         for part, batch in batches.of_epoch(number) if isinstance(batches, ArrayBatches) else batches:
             epoch = position.epoch + number + part
@@ -71,5 +75,7 @@ def _step_by_step(xp: Namespace, step: Step, position: Position, batches: Batche
             weights.append(total_weight(xp, batch))
             sizes.append(batch.x.shape[-2] if batch.sizes is None else batch.sizes)
     all_weights = np.asarray(weights) if isinstance(weights[0], float) else xp.stack(weights)
+    if processes.size > 1:  # so far these are of shares
+        all_weights, sizes = processes.sum(all_weights), processes.sum(np.asarray(sizes))
     finite = xp.all(xp.isfinite(position.theta), axis=-1)
     return Swept(xp.stack(values), all_weights, np.asarray(sizes), finite)

@@ -28,6 +28,7 @@ from gpubp.errors import CheckpointError, DataError
 from gpubp.loop import Callback
 from gpubp.losses import loss as loss_named
 from gpubp.network import Network
+from gpubp.parallel.processes import Processes
 from gpubp.persistence import Model
 from gpubp.prediction import predict
 from gpubp.second_order import SecondOrder
@@ -196,6 +197,7 @@ def fit_table(
     callbacks: Iterable[Callback] = (),
     checkpoint: str | PathLike[str] | Checkpoints | None = None,
     resume: bool = False,
+    parallel: str | Processes | None = None,
 ) -> TableFit:
     """Train a network to predict the target of a prepared table from its features, and score it.
 
@@ -223,7 +225,7 @@ def fit_table(
         As those of :func:`gpubp.train`; with validation rows they are told the accuracy or R squared of these too.
     checkpoint, resume
         See :func:`gpubp.train`; a table that has changed is told from the one before by its training rows.
-    l2, tolerance, device, dtype, matmul_precision
+    l2, tolerance, device, dtype, matmul_precision, parallel
         See :func:`gpubp.train`.
 
     Returns
@@ -273,6 +275,7 @@ def fit_table(
             device=device,
             dtype=dtype,
             matmul_precision=matmul_precision,
+            parallel=parallel,
             checkpoint=checkpoint,
             resume=resume,
         )

@@ -15,12 +15,13 @@ import numpy as np
 from gpubp._typing import Array
 from gpubp.backend import Backend, choose_backend, like, to_backend, to_numpy, with_matmul
 from gpubp.batches import ArrayBatches, Batch, CutBatches, Orders
-from gpubp.checkpoints import Checkpoint, Checkpoints, Keeper, open_folder, settings_of
+from gpubp.checkpoints import Checkpoint, Checkpoints, Keeper, Settings, open_folder, settings_of
 from gpubp.checks import (
     admit_case_weights,
     admit_d,
     admit_theta,
     admit_x,
+    check_accumulate,
     check_options,
     check_stack_options,
     choose_precision,
@@ -33,6 +34,8 @@ from gpubp.initialization import Seed, check_seeds, initial_weights
 from gpubp.loop import Callback, Plan, Progress, Score, StopReason, begin, run
 from gpubp.memory import home_of
 from gpubp.network import Network
+from gpubp.parallel.launch import processes_for
+from gpubp.parallel.processes import Processes
 from gpubp.prediction import outputs
 from gpubp.second_order import SecondOrder
 from gpubp.standing import History
@@ -114,6 +117,8 @@ def train(
     history: bool = True,
     checkpoint: str | PathLike[str] | Checkpoints | None = None,
     resume: bool = False,
+    accumulate: int = 1,
+    parallel: str | Processes | None = None,
 ) -> Fit:
     """Train a network, or a stack of them, by back-propagation.
 
@@ -176,6 +181,15 @@ def train(
     resume : bool
         Go on from the newest checkpoint in the folder, as if training had never stopped; begin where there is none. All
         must be given as before, but for ``epochs``, ``patience``, ``device`` and ``callbacks``.
+    accumulate : int
+        So many batches are one to the rule: their gradients are summed before the weights change. It bounds the memory
+        that a step takes, and changes nothing else.
+    parallel : "mpi" or None
+        "mpi": all processes that a launcher of MPI has started, ``mpiexec -n 4 python ...``, train this one network.
+        Each must call this with the same arguments. Of every batch each takes its share, they sum their gradients, and
+        all come to the same weights; on GPUs each process has one of its own. The batch is that of all processes
+        together. Callbacks, ``score`` and ``until`` are called in the first process alone; Ctrl-C ends all, and keeps
+        nothing. See docs/scaling.md.
 
     Returns
     -------
@@ -217,23 +231,43 @@ def train(
     """
     rule = adam() if rule is None else rule
     callbacks = tuple(callbacks) if isinstance(callbacks, Iterable) else (callbacks,)
-    check_options(network, rule, epochs, batch_size, l2, tolerance, callbacks, validation, score, patience, until)
-    if watch not in ("score", "error"):
-        raise DataError(f"watch must be 'score' or 'error', got {watch!r}")
-    checkpoints, found = _checkpoints(checkpoint, resume)
-    orders = Orders(_order_generator(seed)) if shuffle else None
-    x, d = host_array("x", x), host_array("d", d)
-    given = (x,) if theta is None else (theta, x)
-    others = [array for array in (d, case_weights, *(validation or ())) if array is not None]
-    backend = choose_backend(device, *given, *others)
-    precision = choose_precision(backend, dtype, *given)
+    processes = processes_for(parallel)
+    with processes.agreeing():
+        check_options(network, rule, epochs, batch_size, l2, tolerance, callbacks, validation, score, patience, until)
+        check_accumulate(accumulate, batch_size, rule)
+        if watch not in ("score", "error"):
+            raise DataError(f"watch must be 'score' or 'error', got {watch!r}")
+        checkpoints, found = _checkpoints(checkpoint, resume, opened=processes.rank == 0)
+        orders = Orders(_order_generator(seed)) if shuffle else None
+        x, d = host_array("x", x), host_array("d", d)
+        given = (x,) if theta is None else (theta, x)
+        others = [array for array in (d, case_weights, *(validation or ())) if array is not None]
+        backend = choose_backend(device, *given, *others)
+        precision = choose_precision(backend, dtype, *given)
+        if matmul_precision == "float16":
+            rule = _scaled_rule(rule)
+        if theta is None:
+            theta = initial_weights(network, seed, dtype=precision)
+        n_cases, n_networks = _counts(theta, x)
+        size = min(accumulate * _batch_size(batch_size, n_cases, rule), n_cases)
+
+    if processes.size > 1:
+        of_host = all(map(array_api_compat.is_numpy_array, (*given, *others)))
+        backend = processes.own_backend(backend, device if of_host else backend.name)
+        processes.must_agree(
+            {
+                "the network": (network.sizes, network.activations, network.loss),
+                "the rule": rule.name,
+                "the number of cases": n_cases,
+                "the batch size": size,
+                "epochs": epochs,
+                "the precision": (precision, matmul_precision),
+                "what is looked at": [given is not None for given in (validation, score, patience, until)],
+                "whether checkpoints are kept, and gone on from": (checkpoint is not None, resume),
+            }
+        )
+        theta, orders, found = processes.first(lambda: (to_numpy(theta), orders, found))
     backend = with_matmul(backend, matmul_precision, precision)
-    if matmul_precision == "float16":
-        rule = _scaled_rule(rule)
-    if theta is None:
-        theta = initial_weights(network, seed, dtype=precision)
-    n_cases, n_networks = _counts(theta, x)
-    size = _batch_size(batch_size, n_cases, rule)
 
     part = None if checkpoints is None else _steps_of_a_part(network, size, n_networks)
     same: dict[str, Any] = {
@@ -246,20 +280,29 @@ def train(
     same |= {"patience": patience and "given", "tolerance": tolerance, "watch": watch, "score": score, "until": until}
 
     def on_device() -> Fit:
-        parameters = admit_theta(network, backend, precision, theta)
-        home = home_of(backend, precision, x, d)
-        cases = _admit_batch(network, home, precision, parameters, x, d, case_weights)
-        held_out = validation and _admit_batch(network, backend, precision, parameters, *validation, of="validation ")
-        check_stack_options(parameters, rule, seed, score, patience)
-        rule_there = _rule_for(rule, parameters)
+        with processes.agreeing():
+            parameters = admit_theta(network, backend, precision, theta)
+            home = home_of(backend, precision, x, d)
+            rows = processes.share(n_cases).rows  # that this process looks at for all
+            cases = _admit_batch(network, home, precision, parameters, x, d, case_weights, rows=rows)
+            held_out = validation and _admit_batch(
+                network, backend, precision, parameters, *validation, of="validation "
+            )
+            check_stack_options(parameters, rule, seed, score, patience)
+            rule_there = _rule_for(rule, parameters)
+            l2_there = _number_of_each("l2", l2, parameters)
         keeper = None
         if checkpoints is not None:
-            data = {"x": cases.x, "d": cases.d, "case_weights": cases.case_weights, "theta": parameters}
-            data |= {} if held_out is None else {"validation x": held_out.x, "validation d": held_out.d}
-            keeper = Keeper(checkpoints, settings_of(network, rule_there, data, same), orders)
+
+            def settings() -> Settings:
+                data = {"x": cases.x, "d": cases.d, "case_weights": cases.case_weights, "theta": parameters}
+                data |= {} if held_out is None else {"validation x": held_out.x, "validation d": held_out.d}
+                return settings_of(network, rule_there, data, same)
+
+            keeper = Keeper(checkpoints, processes.first(settings), orders)
 
         def plan_for(rule: Rule | SecondOrder, l2: Any, cases: Batch, held_out: Batch | None, n_networks: int) -> Plan:
-            objective = Objective(network, mean, l2, penalty_reported=False)
+            objective = Objective(network, mean, l2, False, parts=accumulate, processes=processes)
             n_steps = epochs * math.ceil(n_cases / size)
             return Plan(
                 backend=backend,
@@ -267,9 +310,9 @@ def train(
                 sweep=make_sweep(
                     backend, objective, rule, precision, size, n_steps, n_networks, outputs_wanted=until is not None
                 ),
-                batches=partial(_batches, backend, cases, size, orders, part, on_host=home is not backend),
+                batches=partial(_batches, backend, cases, size, orders, part, home is not backend, processes),
                 held_out=held_out,
-                until=until and partial(_is_done, backend, network, cases, until),
+                until=until and partial(_is_done, processes, backend, network, cases, until),
                 narrowed=lambda kept: plan_for(
                     _rule_of_some(rule, kept),
                     _of_some(l2, kept),
@@ -283,18 +326,20 @@ def train(
                 patience=patience,
                 tolerance=float(tolerance),
                 watches_score=watch == "score",
-                callbacks=callbacks,
+                callbacks=_by_the_first(processes, callbacks),
                 keeps_history=history,
-                keep=None if keeper is None else keeper.note,
+                keep=keeper.note if keeper and processes.rank == 0 else None,
+                processes=processes,
             )
 
-        plan = plan_for(rule_there, _number_of_each("l2", l2, parameters), cases, held_out, n_networks)
+        plan = plan_for(rule_there, l2_there, cases, held_out, n_networks)
         start = begin(plan, Position(parameters, rule_there.init(backend.xp, parameters), own_state=True))
         if keeper and found:
-            start = keeper.standing(found, backend, start, epochs)
+            with processes.agreeing():
+                start = keeper.standing(found, backend, start, epochs)
         with keeper.at_hand() if keeper else contextlib.nullcontext():
             outcome = run(plan, start)
-            if np.any(outcome.diverged):
+            if np.any(outcome.diverged) and processes.rank == 0:
                 _warn_of_divergence(outcome.diverged, int(np.max(outcome.epoch)))
         fit = Fit(
             network,
@@ -307,18 +352,36 @@ def train(
             None if outcome.solved is None else outcome.solved[()],
         )
         if keeper:
-            keeper.close(fit)
+            with processes.agreeing():
+                keeper.close(fit)
         return fit
 
-    load = Load(network, precision, n_networks, n_cases, size)
-    with faults_told(backend, load), backend.active(), np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+    load = Load(network, precision, n_networks, n_cases, math.ceil(size / (accumulate * processes.size)))
+    quietly = np.errstate(over="ignore", invalid="ignore", divide="ignore")
+    mend = "Start it again; with checkpoint= it would have kept where it stood"
+    if checkpoints is not None:
+        mend = f"resume=True goes on from the last checkpoint in {checkpoints.folder}"
+    with processes.running(mend), faults_told(backend, load), backend.active(), quietly:
         return on_device()
 
 
-def _is_done(backend: Backend, network: Network, cases: Batch, until: Until, seen: Progress, y: Array | None) -> Array:
-    """Ask ``until``; outputs that are not at hand are computed."""
-    present = outputs(backend, network, seen.theta, cases.x) if y is None else y
-    return until(to_backend(backend, cases.d), present)
+def _is_done(
+    processes: Processes,
+    backend: Backend,
+    network: Network,
+    cases: Batch,
+    until: Until,
+    seen: Progress,
+    y: Array | None,
+) -> Array:
+    """Ask ``until`` in the first process; outputs that are not at hand are computed."""
+
+    def asked() -> Array:
+        present = outputs(backend, network, seen.theta, cases.x) if y is None else y
+        told = until(to_backend(backend, cases.d), present)
+        return to_numpy(told) if hasattr(told, "shape") else told
+
+    return processes.first(asked)
 
 
 def _counts(theta: Array, x: Array) -> tuple[int, int]:
@@ -335,16 +398,23 @@ def _admit_batch(
     d: Array,
     case_weights: Array | None = None,
     of: str = "",
+    rows: slice = slice(None),
 ) -> Batch:
-    x = admit_x(network, backend, precision, theta, x, name=f"{of}x")
-    d = admit_d(network, backend, precision, theta, x, d, name=f"{of}d")
+    x = admit_x(network, backend, precision, theta, x, name=f"{of}x", rows=rows)
+    d = admit_d(network, backend, precision, theta, x, d, name=f"{of}d", rows=rows)
     if case_weights is not None:
         case_weights = admit_case_weights(backend, precision, theta, x, case_weights)
     return Batch(x, d, case_weights)
 
 
 def _batches(
-    backend: Backend, cases: Batch, size: int, orders: Orders | None, steps_of_a_part: int | None, *, on_host: bool
+    backend: Backend,
+    cases: Batch,
+    size: int,
+    orders: Orders | None,
+    steps_of_a_part: int | None,
+    on_host: bool,
+    processes: Processes,
 ) -> ArrayBatches | CutBatches:
     """Cut the cases into batches, in a new order where they have any and there is more than one batch.
 
@@ -352,7 +422,7 @@ def _batches(
     """
     n_cases = cases.x.shape[-2]
     order = None if orders is None or size >= n_cases else orders.draw(n_cases)
-    batches = ArrayBatches(backend, cases, size, order, on_host=on_host)
+    batches = ArrayBatches(backend, cases, size, order, on_host=on_host, processes=processes)
     if steps_of_a_part is None or n_cases < 2 * steps_of_a_part * size:
         return batches
     return CutBatches(batches, steps_of_a_part)
@@ -365,15 +435,27 @@ def _steps_of_a_part(network: Network, size: int, n_networks: int) -> int:
 
 
 def _checkpoints(
-    checkpoint: str | PathLike[str] | Checkpoints | None, resume: bool
+    checkpoint: str | PathLike[str] | Checkpoints | None, resume: bool, *, opened: bool
 ) -> tuple[Checkpoints | None, Checkpoint | None]:
-    """Prepare the folder of checkpoints, and find the one to go on from."""
+    """Prepare the folder of checkpoints, and find the one to go on from, where the folder is to be opened here."""
     if checkpoint is None:
         if resume:
             raise DataError("resume=True needs a folder of checkpoints to go on from: give checkpoint=")
         return None, None
     checkpoints = checkpoint if isinstance(checkpoint, Checkpoints) else Checkpoints(checkpoint)
-    return checkpoints, open_folder(checkpoints, resume=resume)
+    return checkpoints, open_folder(checkpoints, resume=resume) if opened else None
+
+
+def _by_the_first(processes: Processes, callbacks: tuple[Callback, ...]) -> tuple[Callback, ...]:
+    """Let the first process alone call callbacks, whether or not others have any, and all do what they say."""
+    if processes.size == 1:
+        return callbacks
+
+    def told(progress: Progress) -> bool:
+        answers = processes.first(lambda: [callback(progress) for callback in callbacks])  # each of them is told
+        return any(answers)
+
+    return (told,)
 
 
 def _batch_size(batch_size: int | str, n_cases: int, rule: Rule | SecondOrder) -> int:

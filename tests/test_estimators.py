@@ -59,7 +59,7 @@ def small(kind=MLPClassifier, **options):
 
 MORE = (
     *("device", "dtype", "matmul_precision", "dropout", "weight_decay", "rho", "warm_up", "max_grad_norm", "scoring"),
-    *("max_time", "callbacks", "n_restarts"),
+    *("max_time", "callbacks", "n_restarts", "parallel"),
 )
 
 

@@ -21,7 +21,7 @@ PACKAGE = ROOT / "gpubp"
 TABLE = ROOT / "docs" / "architecture.md"
 AROUND_THE_CORE = {
     *("__init__.py", "__main__.py", "cli/", "data/", "tabular.py", "testing.py", "explain/", "plotting/", "export/"),
-    *("doctor.py", "faults.py", "warmup.py", "paper/", "checkpoints.py"),
+    *("doctor.py", "faults.py", "warmup.py", "paper/", "checkpoints.py", "parallel/"),
     *("persistence.py", "tensor_file.py", "opening.py", "wording.py", "masks.py"),  # what comes from outside, and goes
     *("estimators/", "search/"),
     *("cpu/", "cuda/"),  # the core a second time, for speed: all of it may be left out

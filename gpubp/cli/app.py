@@ -9,11 +9,16 @@ from gpubp._version import __version__
 from gpubp.cli.doctor import doctor
 from gpubp.cli.explain import explain
 from gpubp.cli.export import export
+from gpubp.cli.output import be_silent
 from gpubp.cli.predict import predict
 from gpubp.cli.reproduce import reproduce
 from gpubp.cli.show import show
 from gpubp.cli.train import train
 from gpubp.cli.warmup import warmup
+from gpubp.errors import DataError
+from gpubp.parallel.launch import launched
+
+IN_SEVERAL_PROCESSES = ("train", "doctor")
 
 
 class _Command(TyperCommand):
@@ -53,6 +58,7 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def options(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
@@ -61,3 +67,11 @@ def options(
 
     Try it: gpubp train digits
     """
+    rank, size = launched()
+    if size > 1 and context.invoked_subcommand not in IN_SEVERAL_PROCESSES:
+        if rank > 0:
+            be_silent()
+        raise DataError(
+            f"mpiexec has started {size} processes, and each would do the same: start gpubp "
+            f"{context.invoked_subcommand} without it. For several are {' and '.join(IN_SEVERAL_PROCESSES)}"
+        )

@@ -43,8 +43,15 @@ _METRICS = {
 }
 
 
+def be_silent() -> None:
+    """Print nothing from now on: another process does."""
+    console.quiet = notes.quiet = True
+
+
 def print_json(value: Any) -> None:
     """Print one JSON object on stdout; numbers that JSON does not know become null, control characters escapes."""
+    if console.quiet:
+        return
     text = json.dumps(_finite(value), indent=2, ensure_ascii=False, allow_nan=False)
     console.file.write("".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text) + "\n")
 

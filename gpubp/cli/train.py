@@ -19,6 +19,7 @@ from gpubp.backend import choose_backend, with_matmul
 from gpubp.checkpoints import Checkpoints, checkpoints_in
 from gpubp.checks import choose_precision
 from gpubp.cli.output import (
+    be_silent,
     check_output,
     console,
     device_and_reason,
@@ -44,6 +45,8 @@ from gpubp.errors import (
     ModelFileError,
 )
 from gpubp.network import Network
+from gpubp.parallel.launch import launched, processes_for
+from gpubp.parallel.processes import Processes
 from gpubp.persistence import Model, load_model, save_model
 from gpubp.plotting import save_learning_curve
 from gpubp.precision import MATMUL_PRECISIONS
@@ -53,6 +56,7 @@ from gpubp.tabular import PreparedTable, TableFit, Task, fit_table, network_for,
 
 MOST_UNITS = 1_000_000
 PICTURES = (".png", ".pdf", ".svg")
+_PARALLEL = ("auto", "mpi", "none")
 _STOPPED = {
     "epochs": "as many as asked for",
     "patience": "no better for the last {patience}",
@@ -221,6 +225,14 @@ def train(
             rich_help_panel=_TRAINING,
         ),
     ] = False,
+    parallel: Annotated[
+        str,
+        typer.Option(
+            metavar="KIND",
+            help="Processes that train one network together: mpi, none, or auto, those that mpiexec started.",
+            rich_help_panel=_TRAINING,
+        ),
+    ] = "auto",
     output: Annotated[
         Path | None,
         typer.Option(
@@ -253,71 +265,82 @@ def train(
 ) -> None:
     """Train a network on a table, score it on rows held out, and write a model file.
 
-    Ctrl-C or SIGTERM ends it, keeps what was learned and exits with code 130 or 143.
+    Ctrl-C or SIGTERM ends it, keeps what was learned and exits with code 130 or 143; of several processes
+    it ends all.
     The exit code is 1 where training diverged.
     """
-    model_path = output or Path(f"{_stem(data)}.safetensors")
-    replaced = _replaced(model_path, data)
-    picture_path = _picture_path(model_path, picture, no_picture)
-    if picture_path is not None:
-        check_output(picture_path, PICTURES, inputs=[data])
-        if picture_path.absolute() == model_path.absolute():
-            raise DataError(f"the model and the picture cannot both be {model_path}; give two paths")
-    if resume and checkpoint is None:
-        raise DataError("--resume needs the folder to go on from: give --checkpoint FOLDER")
-    chosen_rule = _rule(rule, learning_rate)
-    hidden_sizes, size = _hidden_sizes(hidden), _batch_size(batch_size)
-    backend = choose_backend(device)
-    with_matmul(backend, matmul_precision, choose_precision(backend, dtype))
-    table = read_table(data, separator=separator)
-    prepared = prepare_table(
-        table,
-        target=_names(target, table.columns) or None,
-        task=cast(Task, task),
-        categorical=_names(categorical, table.columns),
-        drop=_names(drop, table.columns),
-        max_categories=max_categories,
-        impute=impute,
-        test_fraction=test_fraction,
-        validation_fraction=validation_fraction,
-        seed=seed,
-    )
-    network = network_for(prepared, hidden_sizes=hidden_sizes, activation=activation, loss=loss)
-    reason = device_and_reason(backend.name, device)
-    if not quiet:
-        facts = [*_found(prepared, task), ("network", _described(network)), ("device", reason)]
-        facts += [*_kept(checkpoint, resume), *replaced]
-        print_facts(facts, notes)
-        for name in _row_numbers(prepared):
-            print_note(f"column {name!r} numbers the rows, and can be left out with --drop {shlex.quote(name)}")
-        print_facts([("", "")], notes)
-    score_name = "accuracy" if prepared.task == "classification" else "R²"
-    bar = progress_bar(epochs, enabled=False if quiet else None, score_name=score_name)
-    not_written = None
-    with bar as callback, _sigterm_as_ctrl_c() as signals, _warnings_as_notes():
-        try:
-            result = fit_table(
-                prepared,
-                hidden_sizes=hidden_sizes,
-                activation=activation,
-                loss=loss,
-                rule=chosen_rule,
-                epochs=epochs,
-                batch_size=size,
-                l2=l2,
-                patience=patience or None,
+    processes = _processes(parallel)
+    quiet = quiet or processes.rank > 0
+    again = "The same command starts it again" if checkpoint is None else "The same command with --resume goes on"
+    with processes.running(again):
+        with processes.agreeing():
+            model_path = output or Path(f"{_stem(data)}.safetensors")
+            picture_path, replaced = None, []
+            if processes.rank == 0:
+                replaced = _replaced(model_path, data)
+                picture_path = _picture_path(model_path, picture, no_picture)
+            if picture_path is not None:
+                check_output(picture_path, PICTURES, inputs=[data])
+                if picture_path.absolute() == model_path.absolute():
+                    raise DataError(f"the model and the picture cannot both be {model_path}; give two paths")
+            if resume and checkpoint is None:
+                raise DataError("--resume needs the folder to go on from: give --checkpoint FOLDER")
+            chosen_rule = _rule(rule, learning_rate)
+            hidden_sizes, size = _hidden_sizes(hidden), _batch_size(batch_size)
+            backend = choose_backend(device)
+            with_matmul(backend, matmul_precision, choose_precision(backend, dtype))
+            table = read_table(data, separator=separator)
+            prepared = prepare_table(
+                table,
+                target=_names(target, table.columns) or None,
+                task=cast(Task, task),
+                categorical=_names(categorical, table.columns),
+                drop=_names(drop, table.columns),
+                max_categories=max_categories,
+                impute=impute,
+                test_fraction=test_fraction,
+                validation_fraction=validation_fraction,
                 seed=seed,
-                device=device,
-                dtype=dtype,
-                matmul_precision=matmul_precision,
-                callbacks=[callback],
-                checkpoint=None if checkpoint is None else Checkpoints(checkpoint, every),
-                resume=resume,
             )
-        except CheckpointError as error:
-            if error.fit is None:
-                raise
-            result, not_written = cast(TableFit, error.fit), error
+            network = network_for(prepared, hidden_sizes=hidden_sizes, activation=activation, loss=loss)
+        reason = device_and_reason(backend.name, device)
+        if not quiet:
+            facts = [*_found(prepared, task), ("network", _described(network)), ("device", reason)]
+            facts += [*_together(processes), *_kept(checkpoint, resume), *replaced]
+            print_facts(facts, notes)
+            for name in _row_numbers(prepared):
+                print_note(f"column {name!r} numbers the rows, and can be left out with --drop {shlex.quote(name)}")
+            print_facts([("", "")], notes)
+        score_name = "accuracy" if prepared.task == "classification" else "R²"
+        bar = progress_bar(epochs, enabled=False if quiet else None, score_name=score_name)
+        not_written = None
+        with bar as callback, _sigterm_as_ctrl_c() as signals, _warnings_as_notes():
+            try:
+                result = fit_table(
+                    prepared,
+                    hidden_sizes=hidden_sizes,
+                    activation=activation,
+                    loss=loss,
+                    rule=chosen_rule,
+                    epochs=epochs,
+                    batch_size=size,
+                    l2=l2,
+                    patience=patience or None,
+                    seed=seed,
+                    device=device,
+                    dtype=dtype,
+                    matmul_precision=matmul_precision,
+                    callbacks=[callback],
+                    parallel=processes,
+                    checkpoint=None if checkpoint is None else Checkpoints(checkpoint, every),
+                    resume=resume,
+                )
+            except CheckpointError as error:
+                if error.fit is None:
+                    raise
+                result, not_written = cast(TableFit, error.fit), error
+    if processes.rank > 0:  # the first tells, and writes
+        return
     learned = result.fit.best_epoch > 0 or result.fit.stop_reason == "interrupted"
     model = _saved(result.model, model_path) if learned else None
     drawn, picture_fault = None, None
@@ -350,6 +373,28 @@ def train(
         go_on = "" if checkpoint is None else "; the same command with --resume goes on from there"
         print_note(f"interrupted; {model} holds what was learned so far{go_on}")
         raise typer.Exit(143 if signals else 130)
+
+
+def _processes(parallel: str) -> Processes:
+    """Find the processes that train together; the first alone prints."""
+    rank, size = launched()
+    if rank > 0:
+        be_silent()
+    if parallel not in _PARALLEL:
+        raise DataError(unknown("--parallel", parallel, _PARALLEL))
+    if parallel == "none" and size > 1:
+        raise DataError(
+            f"mpiexec has started {size} processes, and each would write the same file; leave --parallel out, and they "
+            "train one network together"
+        )
+    processes = processes_for("mpi" if parallel == "mpi" or size > 1 else None)
+    if processes.rank > 0:
+        be_silent()
+    return processes
+
+
+def _together(processes: Processes) -> list[tuple[str, str]]:
+    return [("processes", f"{processes.size:,} train together")] if processes.size > 1 else []
 
 
 @contextmanager

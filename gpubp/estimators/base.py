@@ -25,7 +25,7 @@ from gpubp.checks import choose_precision
 from gpubp.dropout import dropout_rates, with_dropout
 from gpubp.errors import DeviceError
 from gpubp.estimators.admission import admit_cases, admit_new_cases, admit_weights
-from gpubp.estimators.arrays import outputs_in_parts, rows_of
+from gpubp.estimators.arrays import library_of, outputs_in_parts, rows_of
 from gpubp.estimators.callbacks import CallbackSupportMixin, FitTask
 from gpubp.estimators.cases import BatchesInOrder, Cases
 from gpubp.estimators.display import LossCurveDisplay
@@ -43,6 +43,8 @@ from gpubp.faults import Load, faults_told
 from gpubp.loop import Plan, run
 from gpubp.memory import home_of
 from gpubp.network import Network, flatten, views
+from gpubp.parallel.launch import processes_for
+from gpubp.parallel.processes import Processes
 from gpubp.step import Objective, Position
 from gpubp.sweep import make_sweep
 
@@ -135,37 +137,46 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
         if first_pass and not incremental and self.n_restarts > 1:
             fit_restarts(self, X, y, sample_weight, validation_data)
             return self
-        x, y_on_host = admit_cases(self, X, y, reset=first_pass)
-        weights = admit_weights(sample_weight, y_on_host)
-        d, train_weights = self._admit_targets(y_on_host, weights, incremental)
-        if self.early_stopping and incremental:
-            raise ValueError("partial_fit does not support early_stopping=True")
-        has_held_out = validation_data is not None or (self.early_stopping and self.solver != "lbfgs")
-        ready = self._make_ready(x, np.arange(d.shape[0]), d, weights, train_weights, has_held_out, first_pass)
+        processes = processes_for(self.parallel)
+        random_state = processes.first(lambda: check_random_state(self.random_state))
+        with processes.agreeing():
+            x, y_on_host = admit_cases(self, X, y, reset=first_pass)
+            weights = admit_weights(sample_weight, y_on_host)
+            d, train_weights = self._admit_targets(y_on_host, weights, incremental)
+            if self.early_stopping and incremental:
+                raise ValueError("partial_fit does not support early_stopping=True")
+            has_held_out = validation_data is not None or (self.early_stopping and self.solver != "lbfgs")
+            ready = self._make_ready(
+                x, np.arange(d.shape[0]), d, weights, train_weights, has_held_out, first_pass, random_state
+            )
         network, rates, backend, precision, random_state = ready[1:6]
+        if processes.size > 1:
+            backend = self._joined(processes, ready, has_held_out)
 
         def on_device() -> None:
-            rows = None
-            held_out = None
-            if validation_data is not None:
-                held_out = admit_validation_data(self, validation_data, backend, precision)
-            elif has_held_out:
-                rows, aside = split(self, d, random_state)
-                held_out = hold_out(self, backend, precision, x, d, weights, aside)
-            in_steps = self.solver != "lbfgs" and not scipy.sparse.issparse(x)
-            home = home_of(backend, precision, x, d) if in_steps else backend
-            cases = Cases(
-                backend,
-                precision,
-                rows_of(home, precision, x, rows),
-                rows_of(home, precision, self._to_learn(d), rows),
-                None if train_weights is None else rows_of(home, precision, train_weights, rows),
-                on_host=home is not backend,
-            )
-            theta = to_backend(backend, self._theta(), precision)
+            with processes.agreeing():
+                rows = None
+                held_out = None
+                if validation_data is not None:
+                    held_out = admit_validation_data(self, validation_data, backend, precision)
+                elif has_held_out:
+                    rows, aside = split(self, d, random_state)
+                    held_out = hold_out(self, backend, precision, x, d, weights, aside)
+                in_steps = self.solver != "lbfgs" and not scipy.sparse.issparse(x)
+                home = home_of(backend, precision, x, d) if in_steps else backend
+                cases = Cases(
+                    backend,
+                    precision,
+                    rows_of(home, precision, x, rows),
+                    rows_of(home, precision, self._to_learn(d), rows),
+                    None if train_weights is None else rows_of(home, precision, train_weights, rows),
+                    on_host=home is not backend,
+                    processes=processes,
+                )
+            theta = to_backend(backend, processes.first(self._theta), precision)
             task = FitTask(self, X, y, sample_weight, 1 if incremental else self.max_iter)
             look = held_out and partial(look_at, backend, precision, network, held_out)
-            watch = Watch(self, d.shape[0] if rows is None else len(rows), look, theta, task)
+            watch = Watch(self, d.shape[0] if rows is None else len(rows), look, theta, task, processes)
             if self.solver == "lbfgs":
                 found, stop_reason = fit_lbfgs(self, network, cases, theta, watch)
                 self._optimizer = None
@@ -179,9 +190,27 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
 
         load = Load(network, precision, 1, d.shape[0], self._cases_in_a_step(d.shape[0]))
         quietly = np.errstate(over="ignore", invalid="ignore", divide="ignore")
-        with faults_told(backend, load), backend.active(), quietly:
+        with processes.running("Start it again"), faults_told(backend, load), backend.active(), quietly:
             on_device()
         return self
+
+    def _joined(self, processes: Processes, ready: Ready, has_held_out: bool) -> Backend:
+        """See to it that all processes fit the same; the backend of this one."""
+        of_host = library_of(ready.x) == "numpy"
+        backend = processes.own_backend(ready.backend, self.device if of_host else ready.backend.name)
+        n_cases = ready.d.shape[0]
+        processes.must_agree(
+            {
+                "the network": (ready.network.sizes, ready.network.activations, ready.network.loss),
+                "the solver": self.solver,
+                "the number of cases": n_cases,
+                "the batch size": self._cases_in_a_step(n_cases),
+                "max_iter": self.max_iter,
+                "the precision": (ready.precision, self.matmul_precision),
+                "whether cases are held out": has_held_out,
+            }
+        )
+        return with_matmul(backend, self.matmul_precision, ready.precision)
 
     @contextmanager
     def _staying_where_the_device_fails(self) -> Iterator[None]:
@@ -212,6 +241,7 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
         train_weights: np.ndarray | None,
         has_held_out: bool,
         first_pass: bool = True,
+        random_state: np.random.RandomState | None = None,
     ) -> Ready:
         """Decide all that is decided before the first step; in a first pass draw the first weights."""
         network = self._network([x.shape[1], *self._hidden_sizes(), d.shape[1]])
@@ -223,7 +253,7 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
         backend = choose_backend(self.device, x)
         precision = choose_precision(backend, self.dtype, x)
         backend = with_matmul(backend, self.matmul_precision, precision)
-        random_state = check_random_state(self.random_state)
+        random_state = check_random_state(self.random_state) if random_state is None else random_state
         if first_pass:
             self._initialize(network, precision, random_state)
         elif network.sizes != self._network().sizes:
@@ -321,7 +351,7 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
 
         # who calls partial_fit calls it often
         n_steps = math.ceil(n_cases / size) * max(self.max_iter, 200 if incremental else 0)
-        objective = Objective(network, l2=float(self.alpha))
+        objective = Objective(network, l2=float(self.alpha), processes=cases.processes)
         plan = Plan(
             backend=backend,
             network=network,
@@ -331,6 +361,7 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
             average="cases",  # whatever they weigh, as in scikit-learn
             callbacks=(partial(watch.follow, optimizer.rate),),
             unseen=partial(watch.unseen, optimizer.rate),
+            processes=cases.processes,
         )
         outcome = run(plan, position)
         self._optimizer = optimizer._replace(state=position.state, epochs=position.epoch)

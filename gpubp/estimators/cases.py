@@ -13,12 +13,13 @@ from gpubp._typing import Array
 from gpubp.backend import Backend, to_backend
 from gpubp.batches import ArrayBatches, Batch, Batches
 from gpubp.estimators.arrays import dense
+from gpubp.parallel.processes import ALONE, Processes
 
 
 class Cases(NamedTuple):
     """Cases to learn from: x on the device, or sparse on the host; the desired outputs and weights on the device.
 
-    Where they are ``on_host`` all are arrays of NumPy.
+    Where they are ``on_host`` all are arrays of NumPy. Of each batch this process has its share.
     """
 
     backend: Backend
@@ -27,6 +28,7 @@ class Cases(NamedTuple):
     d: Array
     case_weights: Array | None
     on_host: bool = False
+    processes: Processes = ALONE
 
     def batch(self, rows: slice) -> Batch:
         """Take consecutive cases."""
@@ -67,10 +69,13 @@ class BatchesInOrder:
         self.order, order = next_order(self.order, self.size, self.random_state)
         if scipy.sparse.issparse(self.cases.x):
             return self._made_dense(order)
-        return ArrayBatches(self.cases.backend, self.all, self.size, order, on_host=self.cases.on_host)
+        backend, on_host, processes = self.cases.backend, self.cases.on_host, self.cases.processes
+        return ArrayBatches(backend, self.all, self.size, order, on_host=on_host, processes=processes)
 
     def _made_dense(self, order: np.ndarray | None) -> Iterator[tuple[float, Batch]]:
         """Make batches of sparse cases one by one."""
         for part in gen_batches(len(self.order), self.size):
-            batch = self.cases.batch(part) if order is None else self.cases.chosen(order[part])
-            yield part.start / len(self.order), batch
+            share = self.cases.processes.share(part.stop - part.start)
+            own = slice(part.start + share.start, part.start + share.stop)
+            batch = self.cases.batch(own) if order is None else self.cases.chosen(order[own])
+            yield part.start / len(self.order), batch._replace(share=share)

@@ -110,6 +110,9 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
         Fits from different first weights, trained together where that can be, of which the best is kept: by the score
         on cases held out where there are any, else by the loss. The first is what one fit would be. A warm start or
         :meth:`partial_fit` goes on with the best, and with the solver's state anew.
+    parallel : "mpi" or None, default=None
+        "mpi": all processes that a launcher of MPI has started train this one model, each on its share of every batch,
+        and all come to the same. Each must make the same calls. See :func:`gpubp.train` and docs/scaling.md.
     class_weight : dict, list of dict, "balanced" or None, default=None
         How much a case of each class counts, beside ``sample_weight``; "balanced" makes all classes count the same in
         sum, and a list has one dict for each of several outputs. Neither the score nor the loss of held-out cases
@@ -220,6 +223,7 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
         max_time: Any = None,
         callbacks: Any = None,
         n_restarts: Any = 1,
+        parallel: Any = None,
         class_weight: Any = None,
         loss: Any = "log_loss",
         label_smoothing: Any = 0.0,

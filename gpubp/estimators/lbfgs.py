@@ -16,6 +16,7 @@ from gpubp.estimators.cases import Cases
 from gpubp.estimators.watch import Watch
 from gpubp.memory import CASES_AT_ONCE
 from gpubp.network import Network
+from gpubp.parallel.processes import summed
 from gpubp.step import Objective, objective_and_gradient
 
 
@@ -28,7 +29,12 @@ def fit_lbfgs(model: Any, network: Network, cases: Cases, theta: Array, watch: W
     order = np.concatenate([np.flatnonzero(mask), np.flatnonzero(mask == 0.0)])
     weights = cases.case_weights
     total = float(n_cases) if weights is None else float(backend.xp.sum(weights))
-    parts = list(gen_batches(n_cases, CASES_AT_ONCE if scipy.sparse.issparse(cases.x) else n_cases))
+    share = cases.processes.share(n_cases)
+    at_once = CASES_AT_ONCE if scipy.sparse.issparse(cases.x) else n_cases
+    parts = [
+        slice(share.start + part.start, share.start + part.stop)
+        for part in gen_batches(share.stop - share.start, at_once)
+    ]
     # the penalty counts once, with the first part
     objectives = [Objective(network, mean=False, l2=0.0 if part.start else float(model.alpha)) for part in parts]
 
@@ -44,7 +50,8 @@ def fit_lbfgs(model: Any, network: Network, cases: Cases, theta: Array, watch: W
         for part, of_part in zip(parts, objectives, strict=True):
             E, dE_dtheta = objective_and_gradient(backend.xp, of_part, mask_on_device, here, cases.batch(part))
             value, gradient = value + float(E), gradient + to_numpy(dE_dtheta)
-        return value / total, gradient[order] / total
+        gradient, value = summed(np, cases.processes, gradient, value)
+        return float(value) / total, gradient[order] / total
 
     latest = {"x": to_numpy(theta).astype("float64")[order], "fun": np.nan}
 
@@ -62,6 +69,8 @@ def fit_lbfgs(model: Any, network: Network, cases: Cases, theta: Array, watch: W
             objective, latest["x"], method="L-BFGS-B", jac=True, options=options, callback=after_iteration
         )
     except KeyboardInterrupt:
+        if cases.processes.size > 1:  # the others know nothing of it
+            raise
         model.loss_ = latest["fun"]
         return unpacked(latest["x"]).astype(precision), "interrupted"
     model.loss_ = result.fun

@@ -10,6 +10,7 @@ from sklearn.utils._param_validation import Interval, Options, StrOptions
 from gpubp.activations import ACTIVATIONS, activation
 from gpubp.errors import DataError
 from gpubp.estimators.optimizer import RULE_OF
+from gpubp.parallel.processes import Processes
 from gpubp.precision import MATMUL_PRECISIONS
 
 
@@ -67,6 +68,7 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "max_time": [Interval(Real, 0, None, closed="neither"), None],
     "callbacks": [callable, "array-like", None],
     "n_restarts": [Interval(Integral, 1, None, closed="left")],
+    "parallel": [StrOptions({"mpi"}), Processes, None],
 }
 
 

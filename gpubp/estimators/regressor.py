@@ -124,6 +124,9 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):  # type: ignore[misc]
         Fits from different first weights, trained together where that can be, of which the best is kept: by the score
         on cases held out where there are any, else by the loss. The first is what one fit would be. A warm start or
         :meth:`partial_fit` goes on with the best, and with the solver's state anew.
+    parallel : "mpi" or None, default=None
+        "mpi": all processes that a launcher of MPI has started train this one model, each on its share of every batch,
+        and all come to the same. Each must make the same calls. See :func:`gpubp.train` and docs/scaling.md.
 
     Attributes
     ----------
@@ -223,6 +226,7 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):  # type: ignore[misc]
         max_time: Any = None,
         callbacks: Any = None,
         n_restarts: Any = 1,
+        parallel: Any = None,
     ) -> None:
         keep_parameters(self, locals())
 

@@ -78,6 +78,8 @@ def reason_to_fit_alone(model: Any, x: Any = None) -> str:
         return "max_time is for one fit"
     if model.n_restarts > 1:
         return "it is fitted several times"
+    if model.parallel is not None:
+        return "it is fitted by several processes"
     if scipy.sparse.issparse(x):
         return "X is sparse"
     if x is not None:

@@ -4,6 +4,7 @@ import math
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,15 +16,26 @@ from gpubp.estimators.callbacks import FitTask
 from gpubp.estimators.held_out import Look, score_of
 from gpubp.estimators.optimizer import LearningRate
 from gpubp.loop import Progress
+from gpubp.parallel.processes import ALONE, Processes
 
 
 class Watch:
-    """Follows a fit: the fitted attributes, the best weights, printing, callbacks, and the word to stop."""
+    """Follows a fit: the fitted attributes, the best weights, printing, callbacks, and the word to stop.
+
+    Of several processes each follows it; the first looks at held-out cases, prints, and calls what the user gave.
+    """
 
     def __init__(
-        self, model: Any, n_cases: int, look: Callable[[Array], Look] | None, theta: Array, task: FitTask
+        self,
+        model: Any,
+        n_cases: int,
+        look: Callable[[Array], Look] | None,
+        theta: Array,
+        task: FitTask,
+        processes: Processes = ALONE,
     ) -> None:
         self.model, self.n_cases, self.look, self.best, self.task = model, n_cases, look, theta, task
+        self.processes, self.prints = processes, bool(model.verbose) and processes.rank == 0
         self.callbacks = (model.callbacks,) if callable(model.callbacks) else tuple(model.callbacks or ())
         self.began = time.perf_counter()
         self.stop_reason = ""
@@ -54,7 +66,7 @@ class Watch:
     def _note_epoch(self, loss: float) -> None:
         self._note(loss)
         self.model.t_ += self.n_cases
-        if self.model.verbose:
+        if self.prints:
             print(f"Iteration {self.model.n_iter_}, loss = {loss:.8f}")
 
     def _note(self, loss: float) -> None:
@@ -81,7 +93,7 @@ class Watch:
         model = self.model
         figure = "Validation score" if model.early_stopping else "Training loss"
         done = rate.when_stuck()
-        if model.verbose:
+        if self.prints:
             too_small = "Learning rate too small. " if rate.schedule == "adaptive" else ""
             print(
                 f"{figure} did not improve more than tol={model.tol:f} for {model.n_iter_no_change} consecutive "
@@ -113,15 +125,18 @@ class Watch:
         """Take the loss and the score of the cases held out, where there are any."""
         if self.look is None:
             return None, None
-        look = self.look(theta)
-        score = score_of(self.model, look, lambda: self._learned(theta))
-        self._note_held_out(look.loss, score)
-        return look.loss, score
+        loss, score = self.processes.first(partial(self._seen, self.look, theta))
+        self._note_held_out(loss, score)
+        return loss, score
+
+    def _seen(self, look_at: Callable[[Array], Look], theta: Array) -> tuple[float, float]:
+        look = look_at(theta)
+        return look.loss, score_of(self.model, look, lambda: self._learned(theta))
 
     def _note_held_out(self, loss: float, score: float) -> None:
         self.model.validation_curve_.append(loss)
         self.model.validation_scores_.append(score)
-        if self.model.verbose:
+        if self.prints:
             print(f"Validation score: {score:f}")
 
     def _learned(self, theta: Array) -> dict[str, Any]:
@@ -130,16 +145,18 @@ class Watch:
 
     def _should_stop(self, progress: Progress, stuck: bool = False) -> bool:
         """Call every callback; note why training should stop, if it should."""
-        model = self.model
-        wants_to_stop = [callback(progress) for callback in self.callbacks]
-        wants_to_stop.append(self.task.end_epoch(lambda: self._learned(progress.theta)))
-        if any(wants_to_stop):
-            self.stop_reason = "callback"
-        elif stuck:
-            self.stop_reason = "patience"
-        elif model.max_time is not None and time.perf_counter() - self.began >= model.max_time:
-            self.stop_reason = "time"
+        answers = self.processes.first(lambda: [callback(progress) for callback in self.callbacks])
+        answers.append(self.task.end_epoch(lambda: self._learned(progress.theta)))
+        self.stop_reason = self.processes.first(lambda: self._reason_to_stop(any(answers), stuck))
         return bool(self.stop_reason)
+
+    def _reason_to_stop(self, asked: bool, stuck: bool) -> str:
+        if asked:
+            return "callback"
+        if stuck:
+            return "patience"
+        max_time = self.model.max_time
+        return "time" if max_time is not None and time.perf_counter() - self.began >= max_time else ""
 
     # --- at the end ---
 
@@ -157,7 +174,7 @@ class Watch:
             "diverged": f"Stochastic Optimizer: the weights left the finite numbers after {model.n_iter_} iterations; "
             "those with the best validation score were kept. A smaller learning_rate_init or scaled inputs help.",
         }.get(model.stop_reason_)
-        if warning:
+        if warning and self.processes.rank == 0:
             category = UserWarning if model.stop_reason_ == "interrupted" else ConvergenceWarning
             warnings.warn(warning, category, stacklevel=6)
 

@@ -1,0 +1,150 @@
+"""Runs of several processes, in each of which one dies at a random step; each goes on in another number of processes.
+
+``python -m benchmarks.processes_soak --runs 200`` holds every run to three things: all processes have ended within 10
+seconds, with an error that names the one that died; the run that goes on from the checkpoints comes to what a training
+comes to that never stopped, within the table of :mod:`gpubp.testing`. It writes
+benchmarks/results/DATE-processes-soak.json, and its exit code is 1 where a run failed.
+"""
+
+import argparse
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.machine import ROOT, provenance
+from benchmarks.scaling import ONE_THREAD
+from gpubp.checkpoints import Checkpoints
+from gpubp.descent import momentum
+from gpubp.network import Network
+from gpubp.parallel.launch import processes_for
+from gpubp.testing import deviation
+from gpubp.training import train
+
+EPOCHS, STEPS = 10, 10  # of an epoch
+SECONDS = 10.0
+WORDS = {
+    "kill": r"process {rank} of {size} on \S+ is gone: it was killed",
+    "terminate": r"process {rank} of {size} on \S+ was told to end \(SIGTERM\)",
+    "raise": r"process {rank} of {size} on \S+ failed: ZeroDivisionError",
+}
+"""Ways to die, and what is to be told of them."""
+
+
+def problem(rate=0.05):
+    rng = np.random.default_rng(0)
+    x, d = rng.normal(size=(STEPS * 50, 10)), np.eye(3)[rng.integers(3, size=STEPS * 50)]
+    network = Network((10, 16, 3), hidden="tanh", loss="cross_entropy")
+    return {"network": network, "x": x, "d": d, "rule": momentum(rate, 0.9), "batch_size": 50, "epochs": EPOCHS}
+
+
+class RateOfTheDoomed:
+    """A learning rate, until the process that asks for it dies."""
+
+    def __init__(self, folder, step, how):
+        self.folder, self.left, self.how = folder, step, how
+
+    def __call__(self, epoch):
+        self.left -= 1
+        if self.left == 0:
+            (self.folder / "died").write_text(str(time.time()))
+            if self.how == "raise":
+                raise ZeroDivisionError("on purpose")
+            os.kill(os.getpid(), signal.SIGKILL if self.how == "kill" else signal.SIGTERM)
+        return 0.05
+
+
+def work(folder, rank, step, how):
+    """Do what each process does: train, and die, if it is the one."""
+    processes = processes_for("mpi")
+    rate = RateOfTheDoomed(folder, step if processes.rank == rank else 0, how)
+    kept = Checkpoints(folder / "kept", every_seconds=0)
+    fit = train(**problem(rate), device="cpu", checkpoint=kept, resume=True, parallel="mpi")
+    if processes.rank == 0:
+        np.save(folder / "theta.npy", fit.theta)
+
+
+def started(size, folder, rank, step, how):
+    """Run processes to their end: what they printed, their exit code, and when they had ended."""
+    mpiexec = shutil.which("mpiexec", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    command = [mpiexec, "-n", str(size), sys.executable, "-m", "benchmarks.processes_soak", "--work", str(folder)]
+    command += ["--rank", str(rank), "--step", str(step), "--how", how]
+    done = subprocess.run(
+        command, cwd=ROOT, env=os.environ | ONE_THREAD, capture_output=True, text=True, check=False, timeout=120
+    )
+    return done.stderr, done.returncode, time.time()
+
+
+def one_run(draw, reference):
+    """Let one of several processes die, and others go on."""
+    size, how = draw.choice([2, 3]), draw.choice(["kill", "kill", "terminate", "raise"])
+    rank, step = draw.randrange(size), draw.randrange(1, EPOCHS * STEPS)
+    others = draw.choice([n for n in (1, 2, 3) if n != size])
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        told, code, ended = started(size, folder, rank, step, how)
+        seconds = ended - float((folder / "died").read_text())
+        kept = sorted(path.name for path in (folder / "kept").glob("checkpoint-*"))
+        of_rest, code_of_rest, _ = started(others, folder, -1, 0, how)
+        theta = folder / "theta.npy"
+        apart = deviation(np.load(theta), reference, "steps") if theta.exists() else float("inf")
+    faults = []
+    if code == 0 or not re.search(WORDS[how].format(rank=rank, size=size), told):
+        faults.append(f"the error is not clear: code {code}, {told[-2000:]}")
+    if seconds > SECONDS:
+        faults.append(f"it ended after {seconds:.1f} s")
+    if code_of_rest or not apart <= 1.0:
+        faults.append(f"what went on: code {code_of_rest}, {apart} of the tolerance, {of_rest[-2000:]}")
+    facts = {"processes": size, "dies": rank, "step": step, "how": how, "seconds_to_end": seconds, "goes_on_in": others}
+    return facts | {"from": kept[-1] if kept else None, "of_tolerance": apart, "faults": faults}
+
+
+def summary(runs):
+    """Sum up runs."""
+    seconds = [run["seconds_to_end"] for run in runs]
+    return {
+        "runs": len(runs),
+        "failed": sum(bool(run["faults"]) for run in runs),
+        "ways": dict(Counter(run["how"] for run in runs)),
+        "from_a_checkpoint": sum(run["from"] is not None for run in runs),
+        "seconds_to_end": {"median": float(np.median(seconds)), "largest": max(seconds)},
+        "largest_part_of_tolerance": max(run["of_tolerance"] for run in runs),
+    }
+
+
+def main(arguments=None):
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.processes_soak", description=__doc__.partition("\n")[0])
+    parser.add_argument("--runs", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--output", type=Path)
+    parser.add_argument("--work", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--rank", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--step", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--how", help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
+    if options.work:
+        work(options.work, options.rank, options.step, options.how)
+        return 0
+    result, draw, runs = provenance() | {"seed": options.seed}, random.Random(options.seed), []
+    reference = train(**problem(RateOfTheDoomed(None, 0, "")), device="cpu").theta
+    path = options.output or ROOT / "benchmarks" / "results" / f"{result['date'][:10]}-processes-soak.json"
+    for _ in range(options.runs):
+        runs.append(one_run(draw, reference))
+        print(f"{len(runs)}: {runs[-1]}" if runs[-1]["faults"] else f"{len(runs)}", flush=True)
+        path.write_text(json.dumps(result | {"summary": summary(runs), "each": runs}, indent=1) + "\n")
+    print(json.dumps(summary(runs), indent=1), path, sep="\n")
+    return int(any(run["faults"] for run in runs))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

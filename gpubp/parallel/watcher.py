@@ -1,0 +1,108 @@
+"""A program that holds a connection to each of some processes, and where one of them dies says so and ends the rest.
+
+It is no child that a launcher knows of, so that it outlives what the launcher does to the others. The system closes the
+connection of a process however it dies; where a machine or its network is lost, TCP's own probes find out within
+:data:`SILENCE` seconds, and they are answered by the system, however busy a process is. It needs the standard library
+alone, and is started as a file, so that it is there at once.
+"""
+
+import contextlib
+import hmac
+import json
+import selectors
+import socket
+import sys
+import time
+
+SILENCE = 8
+"""Seconds without an answer, about, after which a machine counts as lost."""
+
+PATIENCE = 10.0  # seconds, for all connections to be made
+TOKEN_BYTES, RANK_BYTES = 16, 4
+READY, GOODBYE, END = b"ready", b"goodbye", b"end"
+"""What is said: that all are connected, by a process that ends as it should, and to one that is to end."""
+
+
+def accepted(listener: socket.socket, token: bytes, size: int) -> dict[int, socket.socket]:
+    """Wait for all processes; whoever does not know the secret is sent away."""
+    lines: dict[int, socket.socket] = {}
+    deadline = time.monotonic() + PATIENCE
+    while len(lines) < size:
+        listener.settimeout(max(deadline - time.monotonic(), 0.001))
+        line, _ = listener.accept()
+        line.settimeout(1.0)
+        with contextlib.suppress(OSError):
+            said = line.recv(TOKEN_BYTES + RANK_BYTES, socket.MSG_WAITALL)
+            if hmac.compare_digest(said[:TOKEN_BYTES], token):
+                lines[int.from_bytes(said[TOKEN_BYTES:], "big")] = probed(line)
+                continue
+        line.close()
+    return lines
+
+
+def probed(line: socket.socket) -> socket.socket:
+    """Let the system find out by itself whether the other machine is still there."""
+    line.settimeout(None)
+    line.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in (("TCP_KEEPIDLE", SILENCE // 4), ("TCP_KEEPINTVL", SILENCE // 4), ("TCP_KEEPCNT", 3)):
+        if hasattr(socket, name):
+            line.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+    return line
+
+
+def received(line: socket.socket) -> bytes:
+    """Read what has arrived; nothing where the other end is closed, or lost."""
+    try:
+        return line.recv(1 << 16)
+    except OSError:
+        return b""
+
+
+def why_all_end(lines: dict[int, socket.socket], hosts: list[str]) -> str | None:
+    """Wait until all have taken leave, or one has not: then say why the others are to end.
+
+    What happened first is told: a launcher may have killed the others by the time that this program has its turn, and
+    the system hands events over in the order in which they came.
+    """
+    with selectors.DefaultSelector() as selector:
+        for rank, line in lines.items():
+            selector.register(line, selectors.EVENT_READ, rank)
+        while selector.get_map():
+            for key, _ in selector.select():
+                said = received(lines[key.data])
+                if not said.startswith(GOODBYE):
+                    gone = f"{named(key.data, hosts)} is gone: it was killed, or its machine or network failed"
+                    return said.decode(errors="replace") or gone
+                selector.unregister(key.fileobj)
+    return None
+
+
+def named(rank: int, hosts: list[str]) -> str:
+    """Name a process for people."""
+    return f"process {rank} of {len(hosts)} on {hosts[rank]}"
+
+
+def sentence(why: str, hosts: list[str], mend: str) -> str:
+    """Write what is told where all end."""
+    return f"\ngpubp: {why}; all {len(hosts)} processes end. {mend}".rstrip()
+
+
+def main() -> None:
+    """Watch over the processes that stdin names, until they end."""
+    given = json.load(sys.stdin)
+    hosts: list[str] = given["hosts"]
+    with socket.socket(fileno=given["listener"]) as listener:
+        lines = accepted(listener, bytes.fromhex(given["token"]), len(hosts))
+    for line in lines.values():
+        line.sendall(READY)
+    why = why_all_end(lines, hosts)
+    if why is not None:
+        with contextlib.suppress(OSError):
+            print(sentence(why, hosts, given["mend"]), file=sys.stderr, flush=True)
+        for line in lines.values():
+            with contextlib.suppress(OSError):
+                line.sendall(END)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,71 @@
+"""What the processes do that ``tests/test_parallel_mpi.py`` starts: ``python -m tests.mpi_program train``."""
+
+import hashlib
+import json
+import os
+import signal
+import sys
+import time
+
+import numpy as np
+
+from gpubp.descent import momentum
+from gpubp.network import Network
+from gpubp.parallel.launch import processes_for
+from gpubp.training import train
+
+EPOCHS = 20
+
+
+def problem(dtype):
+    """100 steps."""
+    rng = np.random.default_rng(0)
+    x, d = rng.normal(size=(53, 5)), np.eye(3)[rng.integers(3, size=53)]
+    return {
+        "network": Network((5, 7, 3), hidden="tanh", loss="cross_entropy"),
+        "x": x,
+        "d": d,
+        "rule": momentum(0.1, 0.9),
+        "epochs": EPOCHS,
+        "batch_size": 11,
+        "l2": 0.1,
+        "dtype": dtype,
+        "device": "cpu",
+        "validation": (x[:20] + 0.1, d[:20]),
+    }
+
+
+def trained():
+    """Train in both precisions; the first tells all parameters, and what each process came to."""
+    processes, fits = processes_for("mpi"), {}
+    for dtype in ("float64", "float32"):
+        seen = []
+        theta = train(**problem(dtype), callbacks=[seen.append], parallel="mpi").theta
+        told = processes.comm.allgather((hashlib.sha256(theta.tobytes()).hexdigest(), len(seen)))
+        hashes, callbacks = zip(*told, strict=True)
+        fits[dtype] = theta.tolist(), hashes, callbacks
+    if processes.rank == 0:
+        print(json.dumps({"size": processes.size, "fits": fits}))
+
+
+def dying(rank, how):
+    """Train, until this process dies in the middle of an epoch, if it is the one."""
+    processes, steps = processes_for("mpi"), []
+
+    def rate(epoch):
+        steps.append(epoch)
+        if processes.rank == rank and len(steps) == 30:
+            print(f"dies at {time.time()}", flush=True)
+            if how == "raise":
+                raise ZeroDivisionError("on purpose")
+            os.kill(os.getpid(), {"kill": signal.SIGKILL, "terminate": signal.SIGTERM}[how])
+        return 0.1
+
+    train(**problem("float64") | {"epochs": 10**6, "rule": momentum(rate, 0.9)}, parallel="mpi")
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "train":
+        trained()
+    else:
+        dying(int(sys.argv[2]), sys.argv[3])

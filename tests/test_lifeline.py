@@ -1,0 +1,162 @@
+"""The watcher over processes, and a process's connection to it."""
+
+import selectors
+import signal
+import socket
+import threading
+from contextlib import ExitStack
+
+import pytest
+
+from gpubp.parallel import lifeline, watcher
+from gpubp.parallel.lifeline import Lifeline, connected
+from tests.threads_as_processes import Communicator, Table
+
+HOSTS = ["a", "b", "b"]
+
+
+@pytest.fixture
+def ends():
+    """Three processes' ends of their lines, and the watcher's."""
+    with ExitStack() as closed:
+        pairs = [socket.socketpair() for _ in HOSTS]
+        for end in (end for pair in pairs for end in pair):
+            closed.enter_context(end)
+        yield [pair[0] for pair in pairs], dict(enumerate(pair[1] for pair in pairs))
+
+
+def test_a_line_that_breaks_is_a_death(ends):
+    own, lines = ends
+    own[0].sendall(watcher.GOODBYE)
+    own[0].close()  # as it should
+    own[1].close()
+    assert watcher.why_all_end(lines, HOSTS).startswith("process 1 of 3 on b is gone: it was killed")
+
+
+@pytest.mark.skipif(not hasattr(selectors, "EpollSelector"), reason="the system keeps no order of events")
+def test_who_dies_first_is_told(ends, monkeypatch):
+    own, lines = ends
+    told, watching, received = [], threading.Event(), watcher.received
+
+    def noted(line):
+        said = received(line)
+        watching.set()
+        return said
+
+    monkeypatch.setattr(watcher, "received", noted)
+    waiting = threading.Thread(target=lambda: told.append(watcher.why_all_end(lines, HOSTS)))
+    waiting.start()
+    own[1].sendall(watcher.GOODBYE)
+    watching.wait()  # until all lines are watched
+    own[2].close()
+    own[0].close()
+    waiting.join()
+    assert told[0].startswith("process 2 of 3 on b is gone")
+
+
+def test_last_words_are_told(ends):
+    own, lines = ends
+    own[2].sendall("process 2 of 3 on b failed: ValueError: größer".encode())
+    assert watcher.why_all_end(lines, HOSTS) == "process 2 of 3 on b failed: ValueError: größer"
+
+
+def test_nothing_is_told_of_the_regular_end(ends):
+    own, lines = ends
+    for end in own:
+        end.sendall(watcher.GOODBYE)
+        end.close()
+    assert watcher.why_all_end(lines, HOSTS) is None
+
+
+def test_strangers_are_sent_away():
+    token = bytes(range(watcher.TOKEN_BYTES))
+    with ExitStack() as closed:
+        listener = closed.enter_context(socket.create_server(("127.0.0.1", 0)))
+        callers = [closed.enter_context(socket.create_connection(listener.getsockname())) for _ in range(3)]
+        for caller, said in zip(callers, (bytes(16), token, token), strict=True):
+            caller.sendall(said + callers.index(caller).to_bytes(4, "big"))
+        lines = watcher.accepted(listener, token, 2)
+        for line in lines.values():
+            closed.enter_context(line)
+        assert sorted(lines) == [1, 2]
+        assert callers[0].recv(1) == b""
+        assert lines[1].getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+
+
+def test_nobody_waits_for_ever(monkeypatch):
+    monkeypatch.setattr(watcher, "PATIENCE", 0.01)
+    with socket.create_server(("127.0.0.1", 0)) as listener, pytest.raises(TimeoutError):
+        watcher.accepted(listener, bytes(16), 1)
+
+
+def lines_of(size):
+    """Connect threads with a watcher of their own."""
+    table, lines = Table(size), [None] * size
+
+    def connect(rank):
+        lines[rank] = connected(Communicator(table, rank), ["here"] * size, "Start it again")
+
+    threads = [threading.Thread(target=connect, args=(rank,)) for rank in range(size)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return lines
+
+
+@pytest.fixture
+def left(monkeypatch):
+    """With which code processes would have ended."""
+    codes = []
+
+    def leave(code):
+        codes.append(code)
+        raise SystemExit  # of the thread
+
+    monkeypatch.setattr(lifeline.os, "_exit", leave)
+    monkeypatch.setattr(lifeline, "PAUSE", 0.0)
+    return codes
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # where a process would end
+def test_the_death_of_one_ends_all(left, capfd):
+    lines = lines_of(3)
+    lives = [Lifeline(rank, ["here"] * 3, line, "") for rank, line in enumerate(lines) if rank != 1]
+    lines[1].close()
+    for life in lives:
+        life.thread.join()
+        life.thread = threading.Thread()  # that has ended
+        life.thread.start()
+        life.close()
+    assert left == [1, 1]
+    told = capfd.readouterr().err
+    assert told.count("gpubp: process 1 of 3 on here is gone") == 1
+    assert "all 3 processes end. Start it again" in told
+
+
+def test_all_take_leave(left, capfd):
+    lives = [Lifeline(rank, ["here"] * 2, line, "") for rank, line in enumerate(lines_of(2))]
+    for life in lives:
+        life.close()
+    assert left == []
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # where a process would end
+def test_a_signal_ends_all_while_python_waits(left, capfd):
+    life = Lifeline(0, ["here"], None, "Start it again")
+    assert callable(signal.getsignal(signal.SIGTERM))
+    signal.raise_signal(signal.SIGTERM)
+    life.thread.join()
+    life.restored()
+    assert left == [128 + signal.SIGTERM]
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    assert "process 0 of 1 on here was told to end (SIGTERM); all 1 processes end" in capfd.readouterr().err
+    life.wake.close()
+    life.waking.close()
+
+
+def test_without_a_watcher_training_goes_on(monkeypatch, caplog):
+    monkeypatch.setattr(lifeline, "_started", lambda hosts, mend: None)
+    assert lines_of(2) == [None, None]
+    assert "mpiexec alone can tell" in caplog.text

@@ -1,0 +1,588 @@
+"""Several processes that train one network come to what one process comes to, all to the same bits."""
+
+import sys
+import threading
+import types
+import warnings
+
+import numpy as np
+import pytest
+import scipy.sparse
+from sklearn.exceptions import ConvergenceWarning
+
+import gpubp
+from gpubp import MLPClassifier, MLPRegressor, train
+from gpubp.__main__ import main
+from gpubp.backend import Backend, choose_backend
+from gpubp.batches import ArrayBatches, Batch
+from gpubp.checkpoints import Checkpoints, checkpoints_in
+from gpubp.cli import output
+from gpubp.descent import adam, gradient_descent, momentum
+from gpubp.errors import CheckpointError, DataError, DeviceError, DivergenceWarning
+from gpubp.network import Network
+from gpubp.parallel import launch, mpi
+from gpubp.parallel.processes import ALONE, summed
+from gpubp.second_order import lbfgs, levenberg_marquardt
+from gpubp.step import Objective, make_step
+from gpubp.testing import assert_agree
+from tests.threads_as_processes import all_well, together
+
+NETWORK = Network((5, 7, 3), hidden="tanh", loss="cross_entropy")
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(53, 5))
+CLASSES = RNG.integers(3, size=53)
+D = np.eye(3)[CLASSES]
+WEIGHTS = RNG.uniform(size=53)
+HELD_OUT = X[:20] + 0.1, D[:20]
+
+
+def fits(size, network=NETWORK, x=X, d=D, **options):
+    """The fits of so many processes, and that of one."""
+    options = {"epochs": 20, "batch_size": 11, "device": "cpu"} | options  # 100 steps
+    together_ = all_well(together(size, lambda processes: train(network, x, d, parallel=processes, **options)))
+    return together_, train(network, x, d, **options)
+
+
+# --- the same as one process ---
+
+
+@pytest.mark.parametrize(("size", "dtype"), [(2, "float64"), (3, "float32"), (5, "float64")])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"rule": momentum(0.1, 0.9), "case_weights": WEIGHTS, "l2": 0.1},
+        {"rule": gradient_descent(0.002), "mean": False, "l2": 0.1, "shuffle": False},
+        {"batch_size": "sweep", "epochs": 100, "rule": momentum(0.1, 0.9)},
+        {"batch_size": 2, "epochs": 4},  # the shares of some are empty
+        {"seed": (0, 1, 2), "rule": momentum(0.1, 0.9), "case_weights": np.stack([WEIGHTS, WEIGHTS**2, 1.0 + WEIGHTS])},
+    ],
+    ids=["adam", "weights", "sum", "sweep", "tiny", "stack"],
+)
+def test_several_processes_come_to_what_one_comes_to(options, size, dtype):
+    of_all, alone = fits(size, dtype=dtype, **options)
+    assert_agree(of_all[0].theta, alone.theta, "steps")
+    np.testing.assert_allclose(of_all[0].history.error, alone.history.error, rtol=1e-5 if dtype == "float32" else 1e-12)
+    for one in of_all[1:]:
+        np.testing.assert_array_equal(one.theta, of_all[0].theta)
+        np.testing.assert_array_equal(one.history.error, of_all[0].history.error)
+
+
+@pytest.mark.parametrize("rule", [lbfgs(), levenberg_marquardt()], ids=["lbfgs", "levenberg_marquardt"])
+def test_methods_of_second_order(rule):
+    network = Network((5, 4, 3), hidden="tanh")
+    of_all, alone = fits(3, network, rule=rule, epochs=8, batch_size="auto", l2=0.1, case_weights=WEIGHTS)
+    assert_agree(of_all[0].theta, alone.theta, "steps")
+    np.testing.assert_allclose(of_all[0].history.error, alone.history.error, rtol=1e-10)
+    np.testing.assert_array_equal(of_all[2].theta, of_all[0].theta)
+
+
+def test_float16_skips_the_same_updates():
+    of_all, alone = fits(2, dtype="float32", matmul_precision="float16", epochs=4)
+    assert_agree(of_all[0].theta, alone.theta, "steps float16")
+
+
+def test_held_out_cases_end_all_at_the_same_epoch():
+    options = {"validation": HELD_OUT, "patience": 3, "epochs": 300, "rule": adam(0.05)}
+    options["score"] = lambda d, y: float(np.mean(d.argmax(1) == y.argmax(1)))
+    of_all, alone = fits(3, **options)
+    assert {fit.stop_reason for fit in of_all} == {alone.stop_reason} == {"patience"}
+    assert {fit.best_epoch for fit in of_all} == {alone.best_epoch}
+    assert of_all[1].history.validation_score == alone.history.validation_score
+    assert_agree(of_all[2].theta, alone.theta, "steps")
+
+
+def test_until_is_asked_once_and_heeded_by_all():
+    asked = []
+
+    def until(d, y):
+        asked.append(1)
+        return len(asked) == 4
+
+    found = all_well(
+        together(2, lambda processes: train(NETWORK, X, D, until=until, epochs=9, device="cpu", parallel=processes))
+    )
+    assert [fit.stop_reason for fit in found] == ["solved", "solved"]
+    assert [len(fit.history.error) for fit in found] == [4, 4]
+
+
+def test_networks_leave_a_stack_in_all_processes():
+    x, d = np.asarray([[0.0, 0], [0, 1], [1, 0], [1, 1]]), np.asarray([[0.0], [1], [1], [0]])
+    network = Network((2, 4, 1), hidden="tanh", output="logistic")
+    options = {"rule": momentum(0.5, 0.9), "until": gpubp.all_right, "seed": range(6), "batch_size": "sweep"}
+    of_all, alone = fits(2, network, x, d, epochs=60, **options)
+    np.testing.assert_array_equal(of_all[1].solved, alone.solved)
+    np.testing.assert_array_equal(of_all[1].best_epoch, alone.best_epoch)
+    assert alone.solved.sum() > 0
+    assert_agree(of_all[1].theta, alone.theta, "steps")
+
+
+def test_all_diverge_together_and_the_first_says_so():
+    def wild(processes):
+        network = Network((5, 7, 3))
+        return train(network, X, D, rule=gradient_descent(1e300), device="cpu", parallel=processes)
+
+    with pytest.warns(DivergenceWarning) as told:
+        found = all_well(together(2, wild))
+    assert len(told) == 1
+    assert [fit.stop_reason for fit in found] == ["diverged", "diverged"]
+
+
+# --- what each does ---
+
+
+def test_each_process_takes_its_share_of_each_batch():
+    order = np.random.default_rng(1).permutation(53)
+    cases = Batch(X, D, WEIGHTS)
+    whole = list(ArrayBatches(choose_backend("cpu"), cases, 10, order))
+
+    def shares(processes):
+        return [batch for _, batch in ArrayBatches(choose_backend("cpu"), cases, 10, order, processes=processes)]
+
+    of_all = all_well(together(4, shares))
+    for parts, (_, batch) in zip(zip(*of_all, strict=True), whole, strict=True):
+        assert max(len(part.x) for part in parts) - min(len(part.x) for part in parts) <= 1
+        for k in range(3):
+            np.testing.assert_array_equal(np.concatenate([part[k] for part in parts]), batch[k])
+
+
+class Rows(np.ndarray):
+    """Cases that note which of them are read."""
+
+    read: set
+
+    def take(self, indices, *args, **options):
+        self.read.update(np.asarray(indices).tolist())
+        return super().take(indices, *args, **options).view(np.ndarray)
+
+
+def test_rows_of_others_are_not_read():
+    def read(processes):
+        x = X.view(Rows)
+        x.read = set()
+        order = np.arange(53)[::-1]
+        list(ArrayBatches(choose_backend("cpu"), Batch(x, D), 10, order, processes=processes))
+        return x.read
+
+    first, second = all_well(together(2, read))
+    assert first | second == set(range(53))
+    assert not first & second
+
+
+def test_cases_may_be_mapped_from_a_file(tmp_path):
+    for name, array in (("x", X), ("d", D)):
+        np.save(tmp_path / f"{name}.npy", array)
+
+    def work(processes):
+        x, d = (np.load(tmp_path / f"{name}.npy", mmap_mode="r") for name in ("x", "d"))
+        return train(NETWORK, x, d, epochs=4, batch_size=11, device="cpu", parallel=processes).theta
+
+    for theta in all_well(together(2, work)):
+        assert_agree(theta, train(NETWORK, X, D, epochs=4, batch_size=11, device="cpu").theta, "steps")
+
+
+def test_one_sum_a_step():
+    def sums(processes):
+        train(NETWORK, X, D, epochs=1, batch_size=11, device="cpu", parallel=processes)
+        return processes.comm.sums
+
+    wanted = [NETWORK.n_parameters + 2] * 5 + [5, 5]  # steps; of the epoch the weights and numbers of its cases
+    assert all_well(together(2, sums)) == [wanted, wanted]
+
+
+def test_sums_keep_shapes():
+    def work(processes):
+        terms = np.full((2, 3), 1.0 + processes.rank), np.ones(2), 4.0
+        return summed(np, processes, *terms)
+
+    for matrix, row, number in all_well(together(3, work)):
+        np.testing.assert_array_equal(matrix, np.full((2, 3), 6.0))
+        np.testing.assert_array_equal(row, [3.0, 3.0])
+        assert number == 12.0
+    terms = (np.ones(2), 4.0)
+    assert summed(np, ALONE, *terms) == terms
+
+
+def test_callbacks_are_called_in_the_first_process_alone():
+    seen = []
+
+    def noted(progress):
+        seen.append(progress.epoch)
+        return progress.epoch == 3
+
+    def work(processes):
+        callbacks = [noted] if processes.rank == 0 else []
+        return train(NETWORK, X, D, epochs=9, callbacks=callbacks, device="cpu", parallel=processes)
+
+    found = all_well(together(3, work))
+    assert seen == [1, 2, 3]
+    assert [fit.stop_reason for fit in found] == ["callback"] * 3
+
+
+def test_a_generator_of_the_first_is_that_of_all():
+    def work(processes):
+        generator = np.random.default_rng(processes.rank)
+        return train(NETWORK, X, D, seed=generator, parallel=processes, **options).theta
+
+    options = {"epochs": 2, "batch_size": 7, "device": "cpu"}
+    alone = train(NETWORK, X, D, seed=np.random.default_rng(0), **options).theta
+    for theta in all_well(together(2, work)):
+        assert_agree(theta, alone, "steps")
+
+
+# --- gradients of several batches in one change ---
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("options", [{}, {"case_weights": WEIGHTS, "l2": 0.1}, {"mean": False, "seed": (0, 1)}])
+def test_accumulated_batches_are_one_batch(options, dtype):
+    options = {"rule": momentum(0.01, 0.9), "epochs": 50, "device": "cpu", "dtype": dtype} | options
+    large = train(NETWORK, X, D, batch_size=28, **options)
+    small = train(NETWORK, X, D, batch_size=7, accumulate=4, **options)
+    assert_agree(small.theta, large.theta, "steps")
+    assert len(small.history.error) == 50
+    np.testing.assert_allclose(small.history.error, large.history.error, rtol=1e-4 if dtype == "float32" else 1e-10)
+
+
+def test_accumulated_batches_pass_one_by_one(monkeypatch):
+    passed, plain = [], gpubp.network.error_and_gradient
+
+    def noted(xp, network, theta, x, *args, **options):
+        passed.append(len(x))
+        return plain(xp, network, theta, x, *args, **options)
+
+    monkeypatch.setattr("gpubp.step.error_and_gradient", noted)
+    train(NETWORK, X, D, batch_size=7, accumulate=4, epochs=1, shuffle=False, device="cpu")
+    assert passed == [7, 7, 7, 7, 7, 7, 7, 4]
+
+
+def test_accumulated_shares():
+    of_all, alone = fits(3, batch_size=4, accumulate=3)
+    assert_agree(of_all[1].theta, alone.theta, "steps")
+
+
+@pytest.mark.parametrize("accumulate", [0, 1.5, "2"])
+def test_accumulate_must_be_a_count(accumulate):
+    with pytest.raises(DataError, match="accumulate must be 1 or more batches"):
+        train(NETWORK, X, D, accumulate=accumulate, device="cpu")
+
+
+@pytest.mark.parametrize("options", [{"batch_size": "sweep"}, {"rule": lbfgs()}])
+def test_a_sweep_cannot_be_accumulated(options):
+    with pytest.raises(DataError, match="a sweep is one batch alone"):
+        train(NETWORK, X, D, accumulate=2, device="cpu", **options)
+
+
+def test_a_step_in_parts_is_a_step():
+    step, in_parts = (
+        make_step(choose_backend("cpu"), Objective(NETWORK, l2=0.1, parts=parts), gradient_descent(0.1), "float64")
+        for parts in (1, 6)
+    )
+    theta = gpubp.initial_weights(NETWORK, 0, dtype="float64")
+    batch = Batch(X, D, WEIGHTS)
+    for whole, cut in zip(step(theta, (), batch, 0), in_parts(theta, (), batch, 0), strict=True):
+        np.testing.assert_allclose(cut, whole, rtol=1e-13)
+
+
+# --- checkpoints ---
+
+
+@pytest.mark.parametrize(("before", "after"), [(3, 2), (2, 1), (1, 3)])
+def test_training_goes_on_in_another_number_of_processes(before, after, tmp_path, monkeypatch):
+    monkeypatch.setattr("gpubp.training.OPERATIONS_OF_A_PART", 1.0)  # a checkpoint after each step
+    kept = Checkpoints(tmp_path, every_seconds=0)
+    options = {"batch_size": 11, "device": "cpu", "rule": momentum(0.1, 0.9), "checkpoint": kept, "resume": True}
+    options |= {"validation": HELD_OUT, "patience": 50}
+
+    def some(processes, stop_at=None):
+        def stop(progress):
+            if progress.epoch == stop_at:
+                raise ZeroDivisionError
+
+        return train(NETWORK, X, D, epochs=20, callbacks=[stop], parallel=processes, **options)
+
+    for error in together(before, lambda processes: some(processes, 7)):
+        assert isinstance(error, ZeroDivisionError | threading.BrokenBarrierError)
+    # it goes on in the middle of an epoch
+    assert checkpoints_in(tmp_path)[-1].name == "checkpoint-00000006-00003.safetensors"
+    found = all_well(together(after, some))
+    alone = train(NETWORK, X, D, epochs=20, **options | {"checkpoint": None, "resume": False})
+    for fit in found:
+        assert_agree(fit.theta, alone.theta, "steps")
+        np.testing.assert_allclose(fit.history.error, alone.history.error, rtol=1e-12)
+        np.testing.assert_array_equal(fit.theta, found[0].theta)
+
+
+def test_checkpoints_of_another_training_are_refused_by_all(tmp_path):
+    train(NETWORK, X, D, epochs=2, batch_size=11, device="cpu", checkpoint=tmp_path)
+    options = {"epochs": 4, "batch_size": 12, "device": "cpu", "checkpoint": tmp_path, "resume": True}
+    found = together(2, lambda processes: train(NETWORK, X, D, parallel=processes, **options))
+    assert all(isinstance(error, CheckpointError) and "batch_size was 11, is 12" in str(error) for error in found)
+    del options["resume"]
+    first, second = together(2, lambda processes: train(NETWORK, X, D, parallel=processes, **options))
+    assert isinstance(first, CheckpointError)
+    assert "process 0 of 2 on host0 failed: CheckpointError" in str(second)
+
+
+# --- at the door ---
+
+
+def test_a_fault_of_one_is_told_by_all():
+    def work(processes):
+        x = X.copy()
+        x[30, 2] = np.nan
+        train(NETWORK, x, D, device="cpu", parallel=processes)
+
+    first, second, third = together(3, work)  # each looks at its share of the rows
+    assert type(first) is type(second) is type(third) is DataError
+    assert "x holds nan at [30, 2]" in str(second)
+    assert str(first) == str(third) == f"process 1 of 3 on host0 failed: DataError: {second}"
+
+
+def test_processes_must_train_the_same():
+    def work(processes):
+        train(NETWORK, X, D, epochs=5 + processes.rank, device="cpu", parallel=processes)
+
+    found = together(2, work)
+    assert all(isinstance(error, DataError) for error in found)
+    assert "of epochs process 0 has 5 and process 1 has 6" in str(found[1])
+
+
+def test_unknown_ways_are_refused():
+    with pytest.raises(DataError, match="mpi"):
+        train(NETWORK, X, D, parallel="npi", device="cpu")
+
+
+def test_without_mpi4py_the_mend_is_told(monkeypatch):
+    monkeypatch.setitem(sys.modules, "mpi4py", None)
+    mpi.mpi_processes.cache_clear()
+    with pytest.raises(DataError, match=r'pip install "gpubp\[mpi\]"'):
+        train(NETWORK, X, D, parallel="mpi", device="cpu")
+
+
+@pytest.mark.parametrize("launcher", [("PMI_RANK", "PMI_SIZE"), ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE")])
+def test_copies_that_train_alone_are_told_once(monkeypatch, caplog, launcher):
+    monkeypatch.setattr(launch, "_warned", [])
+    for name, value in zip(launcher, ("0", "4"), strict=True):
+        monkeypatch.setenv(name, value)
+    for _ in range(2):
+        assert launch.processes_for(None) is ALONE
+    assert caplog.messages == [
+        "mpiexec has started 4 processes, and each trains alone; with parallel='mpi' they train one network"
+    ]
+    monkeypatch.setenv(launcher[0], "1")
+    monkeypatch.setattr(launch, "_warned", [])
+    launch.processes_for(None)
+    assert len(caplog.messages) == 1
+
+
+def test_another_mpi_than_the_launchers_is_told(monkeypatch):
+    monkeypatch.setenv("PMI_RANK", "0")
+    monkeypatch.setenv("PMI_SIZE", "4")
+    monkeypatch.setattr(launch, "mpi_processes", lambda: ALONE)
+    with pytest.raises(DataError, match="different implementations of MPI"):
+        launch.processes_for("mpi")
+
+
+# --- GPUs, by what stands in for them ---
+
+
+class FakeGpuArray:
+    """An array of CuPy, as far as a sum asks."""
+
+    def __init__(self, host):
+        self.host = host
+
+
+@pytest.fixture
+def fake_nccl(monkeypatch):
+    """CuPy with NCCL, whose communicators note how they were opened and sum on the host."""
+    made = []
+
+    class NCCLBackend:
+        def __init__(self, n_devices, rank, use_mpi):
+            made.append((n_devices, rank, use_mpi))
+
+        def all_reduce(self, in_array, out_array):
+            assert in_array is out_array
+            out_array.host += 1.0
+
+    cupy = types.ModuleType("cupy")
+    cupy.cuda = types.ModuleType("cupy.cuda")
+    cupy.cuda.nccl = types.ModuleType("cupy.cuda.nccl")
+    cupy.cuda.nccl.available = True
+    distributed = types.ModuleType("cupyx.distributed")
+    distributed.NCCLBackend = NCCLBackend
+    modules = {"cupy": cupy, "cupy.cuda": cupy.cuda, "cupy.cuda.nccl": cupy.cuda.nccl}
+    for name, module in (modules | {"cupyx": types.ModuleType("cupyx"), "cupyx.distributed": distributed}).items():
+        monkeypatch.setitem(sys.modules, name, module)
+    is_cupy = mpi.array_api_compat.is_cupy_array
+    monkeypatch.setattr(
+        mpi.array_api_compat, "is_cupy_array", lambda array: isinstance(array, FakeGpuArray) or is_cupy(array)
+    )
+    return types.SimpleNamespace(made=made, nccl=cupy.cuda.nccl)
+
+
+def test_arrays_on_gpus_are_summed_by_nccl(fake_nccl):
+    def work(processes):
+        array = FakeGpuArray(np.zeros(3))
+        assert processes.sum(array) is array
+        processes.sum(array)
+        return array.host, processes.comm.sums
+
+    for host, sums_on_host in all_well(together(2, work)):
+        np.testing.assert_array_equal(host, [2.0, 2.0, 2.0])
+        assert sums_on_host == []
+    assert sorted(fake_nccl.made) == [(2, 0, True), (2, 1, True)]  # once each
+
+
+def test_without_nccl_sums_go_through_the_host(fake_nccl, caplog, monkeypatch):
+    fake_nccl.nccl.available = False
+    monkeypatch.setattr(mpi, "to_numpy", lambda array: array.host)
+    xp = types.SimpleNamespace(asarray=lambda host, device: FakeGpuArray(host))
+    monkeypatch.setattr(mpi.array_api_compat, "array_namespace", lambda array: xp)
+    monkeypatch.setattr(mpi.array_api_compat, "device", lambda array: "gpu")
+    for total in all_well(together(2, lambda processes: processes.sum(FakeGpuArray(np.ones(3))))):
+        np.testing.assert_array_equal(total.host, [2.0, 2.0, 2.0])
+    assert "gradients go through the host" in caplog.text
+
+
+@pytest.fixture
+def gpus(monkeypatch):
+    """Machines with two GPUs each."""
+    monkeypatch.setattr(mpi, "_gpus", lambda: 2)
+    monkeypatch.setattr(mpi, "_unique_name", lambda backend: backend.name)
+    monkeypatch.setattr(mpi, "choose_backend", lambda device: Backend(None, device, device))
+
+
+def test_each_process_of_a_machine_has_a_gpu_of_its_own(gpus):
+    def work(processes):
+        return processes.own_backend(Backend(None, None, "cuda:0"), "auto").name
+
+    assert all_well(together(4, work)) == ["cuda:0", "cuda:1", "cuda:0", "cuda:1"]  # on two machines
+
+
+def test_a_gpu_for_two_is_refused(gpus):
+    found = together(2, lambda processes: processes.own_backend(Backend(None, None, "cuda:1"), "cuda:1"))
+    assert all(isinstance(error, DeviceError) for error in found)
+    assert "process 0 of 2 on host0 and process 1 of 2 on host0 have the same GPU" in str(found[0])
+
+
+def test_a_gpu_for_some_is_refused(gpus):
+    def work(processes):
+        processes.own_backend(Backend(None, None, "cpu" if processes.rank == 1 else "cuda:0"), "auto")
+
+    found = together(2, work)
+    assert all("process 0 of 2 on host0 computes on GPU and process 1 of 2 on host0 on cpu" in str(e) for e in found)
+
+
+def test_other_libraries_sum_through_the_host():
+    strict = pytest.importorskip("array_api_strict")
+
+    def work(processes):
+        return processes.sum(strict.asarray([1.0, 2.0]))
+
+    for total in all_well(together(2, work)):
+        assert total.tolist() if hasattr(total, "tolist") else [float(n) for n in total] == [2.0, 4.0]
+    options = {"epochs": 3, "batch_size": 11, "device": "array_api_strict:device1"}
+    of_all = all_well(together(2, lambda processes: train(NETWORK, X, D, parallel=processes, **options)))
+    assert_agree(of_all[0].theta, train(NETWORK, X, D, **(options | {"device": "cpu"})).theta, "steps")
+
+
+# --- estimators ---
+
+
+ESTIMATORS = {
+    "adam": MLPClassifier(),
+    "dropout": MLPClassifier(dropout=0.3, batch_size=10),
+    "sparse": MLPClassifier(solver="momentum", batch_size=7),
+    "lbfgs": MLPClassifier(solver="lbfgs", max_iter=6),
+    "lbfgs of sparse": MLPClassifier(solver="lbfgs", max_iter=6),
+    "early": MLPClassifier(early_stopping=True, n_iter_no_change=3, max_iter=60, learning_rate_init=0.03),
+    "adaptive": MLPClassifier(solver="sgd", learning_rate="adaptive", tol=0.05, n_iter_no_change=2, max_iter=60),
+    "restarts": MLPClassifier(n_restarts=2, early_stopping=True),
+}
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_estimators_fit_the_same(name):
+    x = scipy.sparse.csr_matrix(X) if "sparse" in name else X
+    given = {"hidden_layer_sizes": (6,), "random_state": 0, "device": "cpu"}
+    model = ESTIMATORS[name].set_params(**given, **({"max_iter": 10} if ESTIMATORS[name].max_iter == 200 else {}))
+    weights = None if name == "restarts" else WEIGHTS
+
+    def work(processes):
+        return MLPClassifier(**model.get_params() | {"parallel": processes}).fit(x, CLASSES, weights)
+
+    of_all, alone = all_well(together(3, work)), model.fit(x, CLASSES, weights)
+    for one in of_all:
+        assert one.n_iter_ == alone.n_iter_
+        assert one.stop_reason_ == alone.stop_reason_
+        np.testing.assert_allclose(one.loss_curve_, alone.loss_curve_, rtol=1e-9)
+        for ours, theirs, first in zip(one.coefs_, alone.coefs_, of_all[0].coefs_, strict=True):
+            np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-9)
+            np.testing.assert_array_equal(ours, first)
+
+
+def test_random_numbers_are_those_of_the_first(capsys):
+    def work(processes):
+        model = MLPRegressor(
+            hidden_layer_sizes=(4,), max_iter=3, parallel=processes, device="cpu", verbose=True, tol=1.0
+        )
+        return model.fit(X, D).coefs_[0]
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        first, second = all_well(together(2, work))
+    np.testing.assert_array_equal(first, second)
+    assert capsys.readouterr().out.count("Iteration 1,") == 1
+
+
+def test_time_that_is_up_is_up_for_all(monkeypatch):
+    seen = []
+
+    def work(processes):
+        options = {"max_time": 1e-9 if processes.rank == 0 else 1e9, "callbacks": seen.append}
+        return MLPRegressor(hidden_layer_sizes=(4,), parallel=processes, device="cpu", **options).fit(X, D)
+
+    with pytest.warns(ConvergenceWarning, match="Maximum time") as told:
+        found = all_well(together(2, work))
+    assert [model.stop_reason_ for model in found] == ["time", "time"]
+    assert [progress.epoch for progress in seen] == [1]
+    assert len(told) == 1
+
+
+def test_parallel_is_a_parameter():
+    assert MLPClassifier().get_params()["parallel"] is None
+    assert MLPRegressor(parallel="mpi").get_params()["parallel"] == "mpi"
+    with pytest.raises(ValueError, match="parallel"):
+        MLPClassifier(parallel="npi").fit(X, CLASSES)
+
+
+# --- the command ---
+
+
+@pytest.mark.parametrize("rank", ["0", "1"])
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["predict", "m.safetensors", "iris"], "start gpubp predict without it"),
+        (["train", "iris", "--parallel", "none"], "each would write the same file"),
+        (["train", "iris", "--parallel", "some"], "known: auto, mpi, none"),
+    ],
+)
+def test_the_command_makes_no_copies(arguments, words, rank, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PMI_RANK", rank)
+    monkeypatch.setenv("PMI_SIZE", "2")
+    for to in (output.console, output.notes):
+        monkeypatch.setattr(to, "quiet", False)
+    assert main(arguments) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    if rank == "0":
+        assert words in " ".join(told.err.split())
+    else:
+        assert told.err == ""
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,90 @@
+"""Processes of MPI: they come to what one comes to, and where one dies all end at once, with words."""
+
+import importlib.util
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gpubp import load_model, train
+from gpubp.testing import assert_agree
+from tests import mpi_program
+
+MPIEXEC = shutil.which("mpiexec", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
+
+pytestmark = pytest.mark.skipif(
+    MPIEXEC is None or importlib.util.find_spec("mpi4py") is None, reason="mpi4py or mpiexec is not installed"
+)
+
+SECONDS = 10  # in which all must have ended after one has died
+
+
+def mpiexec(n, *command, **options):
+    """Start processes; each leaves one core to one thread."""
+    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    environment["PYTHONPATH"] = str(Path(__file__).parents[1])
+    command = [MPIEXEC, "-n", str(n), sys.executable, *command]
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, **options
+    )
+
+
+def ended(process):
+    """What a run printed, and its exit code."""
+    try:
+        out, err = process.communicate(timeout=60)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        raise
+    return out, err, process.returncode
+
+
+PROGRAM = ("-m", "tests.mpi_program")
+
+
+@pytest.mark.parametrize("size", [2, 3])
+def test_processes_of_mpi_come_to_what_one_comes_to(size):
+    out, err, code = ended(mpiexec(size, *PROGRAM, "train"))
+    assert code == 0, err
+    told = json.loads(out)
+    assert told["size"] == size
+    for dtype, (theta, hashes, callbacks) in told["fits"].items():
+        assert len(set(hashes)) == 1
+        assert callbacks == [mpi_program.EPOCHS] + [0] * (size - 1)
+        alone = train(**mpi_program.problem(dtype))
+        assert_agree(np.asarray(theta, dtype=dtype), alone.theta, "steps")
+
+
+@pytest.mark.parametrize(
+    ("rank", "how", "words"),
+    [
+        (1, "kill", "process 1 of 3 on .* is gone: it was killed"),
+        (0, "kill", "process 0 of 3 on .* is gone: it was killed"),
+        (2, "raise", "process 2 of 3 on .* failed: ZeroDivisionError"),
+        (1, "terminate", r"process 1 of 3 on .* was told to end \(SIGTERM\)"),
+    ],
+)
+def test_one_that_dies_ends_all_with_words(rank, how, words):
+    process = mpiexec(3, *PROGRAM, "die", str(rank), how)
+    out, err, code = ended(process)
+    died = float(re.search(r"dies at ([\d.]+)", out)[1])
+    assert code != 0
+    assert re.search(f"gpubp: {words}", err), err
+    assert "all 3 processes end" in err
+    assert time.time() - died < SECONDS
+
+
+def test_the_command_trains_one_model(tmp_path):
+    process = mpiexec(2, "-m", "gpubp", "train", "iris", "--epochs", "5", "--no-picture", "--json", cwd=tmp_path)
+    out, err, code = ended(process)
+    assert code == 0, err
+    json.loads(out)  # one, not two
+    assert err.count("2 train together") == 1
+    assert load_model(tmp_path / "iris.safetensors").about["training"]["epochs"] == 5

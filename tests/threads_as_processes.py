@@ -1,0 +1,89 @@
+"""Several processes in one: threads that speak to each other as those of MPI do."""
+
+import contextlib
+import pickle
+import threading
+from functools import reduce
+
+from gpubp.parallel.mpi import MPIProcesses
+
+
+class Table:
+    """Where threads lay what they say, and find what the others said."""
+
+    def __init__(self, size):
+        self.size, self.places = size, [None] * size
+        self.barrier = threading.Barrier(size, timeout=30)
+
+    def exchanged(self, rank, said):
+        self.places[rank] = said
+        self.barrier.wait()
+        heard = list(self.places)
+        self.barrier.wait()
+        return heard
+
+
+class Communicator:
+    """One thread's end of a table, with mpi4py's methods."""
+
+    def __init__(self, table, rank):
+        self.table, self.rank = table, rank
+        self.sums = []  # how many numbers each sum had
+
+    def Get_rank(self):
+        return self.rank
+
+    def Get_size(self):
+        return self.table.size
+
+    def allgather(self, said):
+        return self.table.exchanged(self.rank, said)
+
+    def bcast(self, said):
+        return pickle.loads(self.table.exchanged(self.rank, pickle.dumps(said))[0])
+
+    def add(self, array):
+        self.sums.append(array.size)
+        array[...] = reduce(lambda so_far, more: so_far + more, self.table.exchanged(self.rank, array.copy()))
+
+
+class ThreadProcesses(MPIProcesses):
+    """They hold no lines: threads do not die one by one."""
+
+    def __init__(self, comm):
+        super().__init__(comm, f"host{comm.rank // 2}", comm.add)
+
+    @contextlib.contextmanager
+    def running(self, mend=""):
+        try:
+            yield
+        except BaseException as error:
+            if error is not self._shared_fault:
+                self.comm.table.barrier.abort()  # nobody waits for this one
+            raise
+
+
+def together(size, work):
+    """Call ``work(processes)`` in so many threads; what each gave back, or raised."""
+    table, found = Table(size), [None] * size
+
+    def one(rank):
+        try:
+            found[rank] = work(ThreadProcesses(Communicator(table, rank)))
+        except BaseException as error:
+            found[rank] = error
+
+    threads = [threading.Thread(target=one, args=(rank,)) for rank in range(size)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return found
+
+
+def all_well(found):
+    """Raise what a thread raised; else what all gave back."""
+    for one in found:
+        if isinstance(one, BaseException) and not isinstance(one, threading.BrokenBarrierError):
+            raise one
+    return found
