@@ -14,6 +14,7 @@ import pytest
 
 pytest.importorskip("numba", reason="numba, of the extra 'fast', is not installed")
 
+from numba import njit
 from threadpoolctl import threadpool_info
 
 from gpubp import cpu, sweep
@@ -24,6 +25,7 @@ from gpubp.cpu import compiling, scalar, threads
 from gpubp.cpu import sweep as compiled_sweeps
 from gpubp.cpu.mailbox import next_request, number_of_request, times_passed, wait_for_all
 from gpubp.cpu.outputs import compiled_outputs
+from gpubp.cpu.rows import pointer_into, sum_of_rows, sum_of_squares
 from gpubp.cpu.steps import take_part
 from gpubp.cpu.sweep import CompiledSweep, compiled_sweep
 from gpubp.descent import RULES, adam, clipped, decayed, momentum
@@ -640,3 +642,18 @@ def apply(name, x):
     y = np.empty_like(x)
     {"exp": _exp, "expm1": _expm1, "tanh": _tanh}[name](x, y)
     return y
+
+
+@njit
+def _sums(rows, n_rows, n, step, to):
+    sum_of_rows(pointer_into(to, 0), n_rows, n, pointer_into(rows, 0), step, to.dtype.type)
+    return sum_of_squares(pointer_into(rows, 0), n_rows, n, step)
+
+
+@pytest.mark.parametrize("n_rows", [1, 3, 4, 9])
+@pytest.mark.parametrize("step", [3, 5])
+def test_rows_with_gaps_and_without(n_rows, step):
+    rows, to = np.random.default_rng(0).normal(size=(n_rows, step)), np.empty(3)
+    squares = _sums(rows, n_rows, 3, step, to)
+    assert squares == pytest.approx(np.sum(rows[:, :3] ** 2), rel=1e-14)
+    np.testing.assert_allclose(to, np.sum(rows[:, :3], axis=0), rtol=1e-13)

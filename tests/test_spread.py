@@ -153,6 +153,32 @@ def test_processes_read_the_cases_from_a_file_that_is_gone_in_the_end(loky):
     assert not shared.path.parent.exists()
 
 
+class ProcessPoolExecutor:
+    """Stands in for one of processes, which is told by its name; it keeps where the cases were."""
+
+    def submit(self, function, shared, *arguments):
+        self.folder = shared.path.parent
+        assert self.folder.exists()
+        future = Future()
+        future.set_result(function(shared, *arguments))
+        return future
+
+
+def test_a_search_leaves_no_file_behind():
+    executor = ProcessPoolExecutor()
+    BatchedSearchCV(MODEL, {"alpha": [0.1]}, cv=2, refit=False, executor=executor).fit(X, Y)
+    assert not executor.folder.exists()
+    with pytest.raises(ValueError, match="non-finite"):
+        BatchedSearchCV(
+            clone(MODEL).set_params(solver="sgd"),
+            {"learning_rate_init": [1e300]},
+            cv=2,
+            error_score="raise",
+            executor=executor,
+        ).fit(X, Y)
+    assert not executor.folder.exists()
+
+
 def test_tasks_hold_every_trial_once_and_like_beside_like():
     trials = [
         Trial(candidate, split, clone(MODEL).set_params(hidden_layer_sizes=width), None, None)
