@@ -1,11 +1,13 @@
 """A grid search, 64 candidates times 5 folds on the digits, beside scikit-learn's and JAX's ``vmap`` and ``scan``.
 
 ``python -m benchmarks.search`` prints a table: the best of some rounds, in which the contenders take turns, and how
-long all cores together computed, but for scikit-learn, which has processes of its own. All train 320 networks of sizes
-64-32-10 by Adam, on batches of 200 in an order of each fold's own, for the same epochs, and take the accuracy on each
-fold's test cases. JAX has its compilation for free, and draws no order: the orders of all epochs are given to it
-beforehand. "jax" is ``vmap`` over the networks, each of which gathers its batches; in "jax-shared", one ``vmap`` inside
-another, those of a fold share them.
+long all cores together computed, which says more than seconds where others use the machine too. scikit-learn has
+processes of its own, whose computing is not seen; with ``--jobs 1`` it has none.
+
+All train 320 networks of sizes 64-32-10 by Adam, on batches of 200 in an order of each fold's own, for the same epochs,
+and take the accuracy on each fold's test cases. JAX has its compilation for free, and draws no order: the orders of all
+epochs are given to it beforehand. "jax" is ``vmap`` over the networks, each of which gathers its batches; in
+"jax-shared", one ``vmap`` inside another, those of a fold share them.
 """
 
 import argparse
@@ -19,6 +21,7 @@ from sklearn.datasets import load_digits
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GridSearchCV, StratifiedKFold
 from sklearn.neural_network import MLPClassifier as TheirClassifier
+from threadpoolctl import threadpool_limits
 
 SIZES, BATCH, FOLDS = (64, 32, 10), 200, 5
 GRID = {"learning_rate_init": np.logspace(-4, -1.5, 8).tolist(), "alpha": np.logspace(-5, 0, 8).tolist()}
@@ -34,10 +37,15 @@ def settings(epochs):
     return {"hidden_layer_sizes": SIZES[1:-1], "max_iter": epochs, "n_iter_no_change": epochs, "random_state": 0}
 
 
-def with_sklearn(epochs):
+def with_sklearn(epochs, jobs=2):
     x, y = cases()
-    search = GridSearchCV(TheirClassifier(**settings(epochs)), GRID, n_jobs=2, refit=False)
-    return lambda: search.fit(x, y).cv_results_["mean_test_score"]
+    search = GridSearchCV(TheirClassifier(**settings(epochs)), GRID, n_jobs=jobs, refit=False)
+
+    def scores():
+        with threadpool_limits(1 if jobs == 1 else None, "blas"):  # processes have one thread each as it is
+            return search.fit(x, y).cv_results_["mean_test_score"]
+
+    return scores
 
 
 def with_gpubp(epochs):
@@ -123,11 +131,13 @@ def main():
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--contenders", nargs="+", choices=CONTENDERS, default=list(CONTENDERS))
+    parser.add_argument("--jobs", type=int, default=2, help="processes of scikit-learn; 1 is this one")
     chosen = parser.parse_args()
     warnings.simplefilter("ignore", ConvergenceWarning)
-    searches = {name: CONTENDERS[name](chosen.epochs) for name in chosen.contenders}
+    contenders = {**CONTENDERS, "scikit-learn": partial(with_sklearn, jobs=chosen.jobs)}
+    searches = {name: contenders[name](chosen.epochs) for name in chosen.contenders}
     for name in searches:  # what is compiled, and the processes of scikit-learn
-        searches[name]() if name != "scikit-learn" else CONTENDERS[name](1)()
+        searches[name]() if name != "scikit-learn" else contenders[name](1)()
     seconds, computing, scores = {name: [] for name in searches}, {name: [] for name in searches}, {}
     for _ in range(chosen.rounds):
         for name, search in searches.items():
@@ -139,7 +149,7 @@ def main():
     print(f"{'':14}  seconds  computing  us a step and network  all rounds                best accuracy")
     for name, rounds in sorted(seconds.items(), key=lambda item: min(item[1])):
         of_rounds = " ".join(f"{second:.2f}" for second in rounds)
-        spent = "" if name == "scikit-learn" else f"{min(computing[name]):.2f}"
+        spent = "" if name == "scikit-learn" and chosen.jobs > 1 else f"{min(computing[name]):.2f}"
         us = 1e6 * min(rounds) / steps
         print(f"{name:14}  {min(rounds):7.2f}  {spent:>9}  {us:21.1f}  {of_rounds:24}  {max(scores[name]):.4f}")
 

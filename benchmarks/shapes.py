@@ -2,8 +2,8 @@
 
 ``python -m benchmarks.shapes`` trains 57 candidates times 5 folds on the digits, in four ways, which take turns: as the
 widths 8 to 64, a stack for each; as one width of as many multiplications in all, 36, in as many stacks; the same in one
-stack; and all as wide as the widest, which is what padding would train. It prints the best of some rounds, and what a
-stack more costs.
+stack; and all as wide as the widest, which is what padding would train. It prints the best of some rounds, how long all
+cores together computed, and what a stack more costs. With OPENBLAS_NUM_THREADS=1 no thread waits for another.
 """
 
 import argparse
@@ -54,18 +54,16 @@ def main():
             found = seconds_of(chosen.epochs, *way)
             if number:  # the first compiles
                 rounds[name].append(found)
-    best = {name: min(seconds for seconds, _ in found) for name, found in rounds.items()}
     steps = len(WIDTHS) * FOLDS * chosen.epochs * -(-1437 // BATCH)
-    print(f"{'':22}  seconds  computing  us a step and network  all rounds")
-    for name, seconds in best.items():
-        of_rounds = " ".join(f"{second:.2f}" for second, _ in rounds[name])
-        spent = min(spent for _, spent in rounds[name])
-        print(f"{name:22}  {seconds:7.2f}  {spent:9.2f}  {1e6 * seconds / steps:21.1f}  {of_rounds}")
-    many, one = best["width 36, 57 stacks"], best["width 36, 1 stack"]
-    of_one = (many - one) / (len(WIDTHS) - 1)
-    print(f"\na stack more costs {1e3 * of_one:.1f} ms, {many / one - 1:.1%} of this search in all")
-    padded = best["width 64, 1 stack"] / best["57 widths, 57 stacks"]
-    print(f"padded to the widest, the networks take {padded:.2f} times as long")
+    print(f"{'':22}  seconds  computing  us of a core a step and network  seconds of all rounds")
+    for name, found in rounds.items():
+        seconds, computing = map(min, zip(*found, strict=True))
+        of_rounds = " ".join(f"{second:.2f}" for second, _ in found)
+        print(f"{name:22}  {seconds:7.2f}  {computing:9.2f}  {1e6 * computing / steps:31.1f}  {of_rounds}")
+    widths, many, one, padded = (min(computing for _, computing in found) for found in rounds.values())
+    of_one = (many - one) / (len(WIDTHS) - 1) / chosen.epochs
+    print(f"\na stack more computes {1e3 * of_one:.2f} ms an epoch, {many / one - 1:.0%} of this search in all")
+    print(f"padded to the widest, the networks compute {padded / widths:.2f} times as long as in stacks of their own")
 
 
 if __name__ == "__main__":
