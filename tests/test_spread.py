@@ -3,6 +3,8 @@
 import os
 import pickle
 from concurrent.futures import BrokenExecutor, Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
 
 import joblib
 import numpy as np
@@ -241,6 +243,22 @@ def test_tasks_whose_cases_are_lost_are_handed_out_again():
     executor = Fails(spread.ATTEMPTS - 1)
     assert_same(BatchedSearchCV(MODEL, {"alpha": [0.1, 1.0]}, **FINE, executor=executor).fit(X, Y), here)
     assert executor.handed_out == spread.ATTEMPTS
+
+
+def test_lost_cases_are_shared_again_once(monkeypatch):
+    shared = []
+
+    @contextmanager
+    def counted(executor, common):
+        shared.append(replace(common))
+        yield shared[-1]
+
+    monkeypatch.setattr(spread, "shared_with_workers", counted)
+    executor = Fails(3)
+    executor._max_workers = 1
+    BatchedSearchCV(MODEL, {"alpha": [0.1, 1.0]}, cv=3, refit=False, executor=executor).fit(X, Y)
+    assert executor.handed_out == spread.TASKS_OF_A_WORKER + 3
+    assert len(shared) == 2
 
 
 class KilledWorker(Exception):

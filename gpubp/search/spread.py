@@ -47,10 +47,11 @@ class OnDisk(NamedTuple):
 
 
 class Task(NamedTuple):
-    """Trials that one worker takes together, and how often they were handed out."""
+    """Trials that one worker takes together; how often they were handed out, and what was shared then."""
 
     trials: list[Trial]
     attempt: int = 1
+    shared: Any = None
 
 
 def fit_and_score(
@@ -112,7 +113,8 @@ class SpreadTrials:
                 except CancelledError as fault:  # Dask's way to say that the worker is gone that had the cases
                     if task.attempt == ATTEMPTS:
                         raise worker_ended(task, fault) from fault
-                    self._share()
+                    if task.shared is self.shared:  # else another task that was lost has seen to it
+                        self._share()
                     self._hand_out(task._replace(attempt=task.attempt + 1))
                     continue
                 except Exception as fault:
@@ -136,7 +138,9 @@ class SpreadTrials:
 
     def _hand_out(self, task: Task) -> None:
         trials = [(trial.candidate, trial.split, trial.estimator) for trial in task.trials]
-        self.running[self.executor.submit(fit_and_score, self.shared, self.score, self.n_in_all, trials)] = task
+        self.running[self.executor.submit(fit_and_score, self.shared, self.score, self.n_in_all, trials)] = (
+            task._replace(shared=self.shared)
+        )
 
 
 def worker_ended(task: Task, fault: BaseException) -> GpubpError:
