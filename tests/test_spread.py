@@ -65,7 +65,7 @@ def threads():
 
 @pytest.fixture(scope="module")
 def loky():
-    with LokyExecutor(2) as executor:
+    with LokyExecutor(1) as executor:
         yield executor
 
 

@@ -138,9 +138,8 @@ class SpreadTrials:
 
     def _hand_out(self, task: Task) -> None:
         trials = [(trial.candidate, trial.split, trial.estimator) for trial in task.trials]
-        self.running[self.executor.submit(fit_and_score, self.shared, self.score, self.n_in_all, trials)] = (
-            task._replace(shared=self.shared)
-        )
+        future = self.executor.submit(fit_and_score, self.shared, self.score, self.n_in_all, trials)
+        self.running[future] = task._replace(shared=self.shared)
 
 
 def worker_ended(task: Task, fault: BaseException) -> GpubpError:
