@@ -400,6 +400,13 @@ def test_what_the_fuzzer_calls_a_failure(path, read, reason):
     assert reason in fuzz.judged(MODEL._replace(read=read), path)["reason"]
 
 
+def test_the_worst_files_are_told_line_by_line(capsys):
+    assert fuzz.main(["--worst", "1000"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.partition(":")[0] for line in lines] == list(forged_files.LARGE)
+    assert not any("failed" in line for line in lines)
+
+
 def test_a_run_writes_figures_and_makes_each_file_again(tmp_path, capfd):
     output = tmp_path / "figures.json"
     assert fuzz.main(["--files", "30", "--seed", "7", "--kinds", "model", "--output", str(output)]) == 0
