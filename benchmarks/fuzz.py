@@ -297,6 +297,18 @@ def summary(found):
     }
 
 
+def worst(size):
+    """Read model files of about so many bytes that are the worst of their kinds; a line for each."""
+    kind = KINDS["model"]._replace(use=lambda read, path: None)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, kind.name)
+        for how, make in forged_files.LARGE.items():
+            path.write_bytes(make(size))
+            result, n_bytes = judged(kind, path, most_seconds=None), path.stat().st_size
+            memory = f"{result['peak'] / n_bytes:.1f} times its size, {result['of_allowed']:.2f} of what is allowed"
+            yield f"{how}: {result['outcome']}, {n_bytes:,} bytes, {result['cpu_seconds']:.2f} s, memory {memory}"
+
+
 def keep(name, seed, result, folder):
     """Write a file that failed, for looking at it."""
     kind = KINDS[name]
@@ -317,11 +329,15 @@ def main(arguments=None):
     parser.add_argument("--first", type=int, default=0, help="number of the first file")
     parser.add_argument("--output", type=Path, help="a file for the figures (.json)")
     parser.add_argument("--keep", type=Path, default=Path("fuzz-failures"), help="a folder for files that fail")
+    parser.add_argument("--worst", type=int, metavar="BYTES", help="read the worst model files of that size instead")
     parser.add_argument("--work", nargs=4, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.work:
         name, *numbers = options.work
         work(name, *map(int, numbers))
+        return 0
+    if options.worst:
+        print(*worst(options.worst), sep="\n")
         return 0
     limits = {"times_the_file": TIMES_THE_FILE, "times_the_header": TIMES_THE_HEADER, "constant": CONSTANT}
     limits |= {"seconds": SECONDS, "address_space": ROOM}

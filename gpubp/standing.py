@@ -225,7 +225,7 @@ def from_data(backend: Backend, numbers: Numbers, arrays: Arrays, first: Standin
         If anything is missing, left over, or of another shape or type; the message goes on after the name of a file.
     """
     if {name: type(number) for name, number in numbers.items()} != _NUMBERS or any(
-        numbers[name] < 0 for name in _COUNTS
+        not 0 <= numbers[name] < 2**63 for name in _COUNTS
     ):
         raise ValueError(f"does not hold the numbers {', '.join(_NUMBERS)}")
     theta, stack = first.position.theta, first.stack
@@ -243,7 +243,9 @@ def from_data(backend: Backend, numbers: Numbers, arrays: Arrays, first: Standin
     best_theta = None if first.best.theta is None else given.array("best_theta", theta, present)
     best = Best(float(given.host("best", (), "float64")), best_theta, numbers["best_epoch"], numbers["stale"])
     last_good, diverged = given.array("last_good", theta, present), given.host("diverged", networks, "bool")
-    history = History(*(given.history(f"history.{name}", networks) for name in _HISTORY))
+    history = History(*(given.history(f"history.{name}", networks if "error" in name else ()) for name in _HISTORY))
+    if len({len(figures) for figures in vars(history).values()} - {0}) > 1:
+        raise ValueError("holds figures of several numbers of epochs")
     if given.rest:
         raise ValueError(f"holds what does not belong to it: {', '.join(sorted(given.rest))}")
     return Standing(position, last_good, best, diverged, history, stack, numbers["seconds"])
@@ -286,8 +288,9 @@ class _Given:
         if hasattr(first, "dtype"):
             array = self.array(name, first)
             return array[()] if isinstance(first, np.generic) else array
-        if type(number := self.numbers.get(name)) is not type(first):
-            raise ValueError(f"holds {number!r} as {name}, where a number such as {first!r} belongs")
+        number = self.numbers.get(name)
+        if type(number) is not type(first) or not abs(number) < 2**63:
+            raise ValueError(f"holds {number!r:.60} as {name}, where a number such as {first!r} belongs")
         return number
 
     def some_of(self, numbers: np.ndarray) -> np.ndarray:
@@ -304,11 +307,11 @@ class _Given:
             raise ValueError(f"holds {name} as {sums.shape}")
         return sums
 
-    def history(self, name: str, networks: tuple[int, ...]) -> list[Any]:
-        """Take figures of epochs."""
+    def history(self, name: str, of_each: tuple[int, ...]) -> list[Any]:
+        """Take figures of epochs, one or an array of them for each."""
         figures = self.host(name, None, "float64")
-        if figures.shape[1:] not in ((), networks):
-            raise ValueError(f"holds {name} as {figures.shape}")
+        if figures.shape != (0,) and (figures.ndim == 0 or figures.shape[1:] != of_each):
+            raise ValueError(f"holds {name} as {figures.shape}, where (epochs, *{of_each}) belongs")
         return figures.tolist() if figures.ndim == 1 else list(figures)
 
     def _of_those_left(self, shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -345,7 +345,16 @@ def checkpoint(tmp_path, sound):
         (0, lambda header, arrays: header["order"].update(bit_generator=ESCAPES), "no state of the orders' generator"),
         (0, lambda header, arrays: header["order"].update(state={}), "no state of the orders' generator"),
         (0, lambda header, arrays: header.update(format=10**4000, version=ESCAPES), r"\x1b[31m"),
-        (0, lambda header, arrays: header["standing"].update(epoch=10**4000), "give more epochs"),
+        (0, lambda header, arrays: header["standing"].update(epoch=10**4000), "does not hold the numbers"),
+        (0, lambda header, arrays: header["standing"].update(epoch=10**18), "give more epochs"),
+        (
+            0,
+            lambda header, arrays: header["standing"]["state"].update({"state.updates": 10**4000}),
+            "where a number such",
+        ),
+        (0, lambda header, arrays: arrays.update({"history.error": np.asarray(1.0)}), "holds history.error as ()"),
+        (0, lambda header, arrays: arrays.update({"history.error": np.ones(7)}), "several numbers of epochs"),
+        (1, lambda header, arrays: arrays.update({"history.error": np.ones(2)}), "holds history.error as (2,)"),
         (1, lambda header, arrays: arrays.update({"stack.left": np.asarray([0, 7])}), "networks that there are not"),
         (2, lambda header, arrays: arrays.pop("state.steps.0"), "lacks|differ in number|belong"),
     ],
@@ -389,6 +398,13 @@ def test_a_process_that_dies_or_hangs_is_told_with_the_number_of_its_file(monkey
 def test_what_the_fuzzer_calls_a_failure(path, read, reason):
     path.write_bytes(b"12345678")
     assert reason in fuzz.judged(MODEL._replace(read=read), path)["reason"]
+
+
+def test_the_worst_files_are_told_line_by_line(capsys):
+    assert fuzz.main(["--worst", "1000"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.partition(":")[0] for line in lines] == list(forged_files.LARGE)
+    assert not any("failed" in line for line in lines)
 
 
 def test_a_run_writes_figures_and_makes_each_file_again(tmp_path, capfd):
