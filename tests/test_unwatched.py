@@ -183,9 +183,11 @@ class TestOrdersOfTheirOwn:
             ({"early_stopping": True}, False),
             ({"callbacks": lambda progress: False}, False),
             ({"max_time": 60.0}, False),
+            ({"n_iter_no_change": np.inf, "max_iter": 100}, True),
         ],
         ids=lambda of: ", ".join(of) or "default" if isinstance(of, dict) else "",
     )
+    @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
     def test_of_estimators(self, monkeypatch, taken, options, together):
         rng = np.random.default_rng(0)
         X, y = rng.normal(size=(60, 3)), rng.integers(0, 3, 60)
@@ -195,7 +197,7 @@ class TestOrdersOfTheirOwn:
             taken.clear()
             how = {"max_iter": 400, "batch_size": 16, "random_state": 0, "tol": 1e-3, "n_iter_no_change": 15}
             fits.append(MLPClassifier((5,), device="cpu", **how | options).fit(X, y))
-            assert max(taken) == (8 if together and seconds else 1)
+            assert (max(taken) > 1) == bool(together and seconds)
         one, other = fits
         assert (one.n_iter_, one.t_, one.stop_reason_) == (other.n_iter_, other.t_, other.stop_reason_)
         assert one.loss_curve_ == other.loss_curve_

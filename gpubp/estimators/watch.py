@@ -61,7 +61,7 @@ class Watch:
         looks = self.callbacks or self.look is not None or self.task.context is not None or model.verbose
         if looks or model.max_time is not None or rate.follows_cases:
             return 0
-        return int(model.n_iter_no_change - model._no_improvement_count)
+        return int(min(model.n_iter_no_change - model._no_improvement_count, model.max_iter))  # it may be infinite
 
     def _note_epoch(self, loss: float) -> None:
         self._note(loss)
