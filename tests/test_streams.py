@@ -27,6 +27,7 @@ from gpubp.backend import choose_backend
 from gpubp.errors import CheckpointError
 from gpubp.schedules import InverseScaling
 from gpubp.streams import npy
+from gpubp.streams.admission import check_stream
 from gpubp.streams.ahead import one_ahead
 from gpubp.streams.parts import WindowParts
 from gpubp.streams.stream import BYTES_OF_AN_ORDER
@@ -422,6 +423,16 @@ class TestTraining:
         monkeypatch.setattr(WindowParts, "__iter__", lambda parts: seeds.append(parts.seed) or before(parts))
         fit(stream)
         assert len(set(seeds)) == 3
+
+    def test_of_batches_in_parts(self, tmp_path):
+        options = {"accumulate": 3, "rule": momentum(0.05), "shuffle": False}
+        np.testing.assert_array_equal(
+            fit(npy_pair(tmp_path, memory=SMALL), **options).theta, fit(*rows(), **options).theta
+        )
+
+    def test_by_several_processes_is_refused(self, tmp_path):
+        with pytest.raises(DataError, match="by one process, and 2 were asked for"):
+            check_stream(NETWORK, numpy_arrays(tmp_path), None, adam(), 1, 32, None, None, 2)
 
     def test_of_a_stack(self, stream):
         options = {"rule": momentum(0.05), "shuffle": False, "seed": (1, 2)}
