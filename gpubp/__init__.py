@@ -47,6 +47,9 @@ if TYPE_CHECKING:
     from gpubp.search import BatchedSearchCV as BatchedSearchCV
     from gpubp.second_order import lbfgs as lbfgs
     from gpubp.second_order import levenberg_marquardt as levenberg_marquardt
+    from gpubp.streams import Stream as Stream
+    from gpubp.streams import open_stream as open_stream
+    from gpubp.streams.prepared import prepare_stream as prepare_stream
     from gpubp.tabular import fit_table as fit_table
     from gpubp.tabular import predict_table as predict_table
     from gpubp.tabular import prepare_table as prepare_table
@@ -78,6 +81,8 @@ _PUBLIC = {
     "schedules": ("Cosine", "InverseScaling", "Steps", "WarmUp"),
     "second_order": ("lbfgs", "levenberg_marquardt"),
     "prediction": ("predict",),
+    "streams": ("Stream", "open_stream"),
+    "streams.prepared": ("prepare_stream",),
     "training": ("all_right", "train"),
 }
 _ROOM_OF = {name: room for room, names in _PUBLIC.items() for name in names}

@@ -83,8 +83,8 @@ class ArrayBatches:
     ``epochs`` epochs, all in the same order, or each in its own, ``(epochs, n)``; one pass through them gives the
     batches of one. Where the cases are
     ``on_host`` they are arrays of NumPy, and go to the backend batch by batch. ``begins`` and ``spans`` tell which part
-    of the epoch they are, where they are not all of it: how much of it is done before them, and how much they are.
-    Of each batch this process has its share.
+    of the epoch they are, where they are not all of it: how much of it is done before them, and how much they are, 0
+    where nobody knows. Of each batch this process has its share.
     """
 
     backend: Backend
@@ -173,6 +173,11 @@ class Orders:
         self.before_present = self.state()
         return self.generator.permutation(n_cases)
 
+    def draw_seed(self) -> tuple[int, ...]:
+        """Draw a seed, from which the order of one more epoch follows."""
+        self.before_present = self.state()
+        return tuple(self.generator.integers(2**32, size=2).tolist())
+
     def state(self, *, of_present: bool = False) -> dict[str, Any]:
         """Give the generator's state, as JSON: what the next epoch is drawn from, or what the present one was."""
         return self.before_present if of_present else _plain(self.generator.bit_generator.state)
@@ -208,6 +213,8 @@ def cut(n_cases: Any, size: int, begins: float = 0.0, spans: float = 1.0) -> tup
     """
     starts = np.arange(0, np.max(n_cases), size)
     starts = np.reshape(starts, (-1, *(1,) * np.ndim(n_cases)))
+    if spans == 0.0:  # nobody knows how many cases the epoch has
+        return np.clip(n_cases - starts, 0, size), np.full(starts.shape, begins)
     of_epoch = np.rint(n_cases / spans)
     return np.clip(n_cases - starts, 0, size), (np.rint(begins * of_epoch) + starts) / of_epoch
 

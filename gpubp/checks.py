@@ -237,6 +237,8 @@ def host_array(name: str, array: Array) -> Array:
     refuse_masked(name, array)
     if array_api_compat.is_array_api_obj(array) and not isinstance(array, np.ndarray):
         return array
+    if array is None:
+        raise DataError(f"{name} is missing; only a stream, as gpubp.open_stream gives it, has all with it")
     if hasattr(array, "toarray"):
         raise DataError(f"{name} is a sparse {type(array).__name__}; give {name}.toarray(), or use gpubp's estimators")
     try:

@@ -5,15 +5,16 @@ gpubp's version, the topology, the tensor's type and shape, the preprocessing, w
 and a SHA-256 over all of these and the tensor's bytes. Equal models give equal files, byte for byte.
 """
 
+import contextlib
 import hashlib
 import json
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -331,7 +332,14 @@ def digest(header: dict[str, Any], *arrays: np.ndarray) -> str:
 
 
 def write_whole(path: str | PathLike[str], content: bytes) -> None:
-    """Write a file so that nobody ever sees a part of it: beside it first, then renamed onto it.
+    """Write a file so that nobody ever sees a part of it: see :func:`written_whole`."""
+    with written_whole(path) as file:
+        file.write(content)
+
+
+@contextlib.contextmanager
+def written_whole(path: str | PathLike[str]) -> Iterator[BinaryIO]:
+    """Open a file to be written so that nobody ever sees a part of it: beside it first, then renamed onto it.
 
     Raises
     ------
@@ -344,7 +352,7 @@ def write_whole(path: str | PathLike[str], content: bytes) -> None:
     beside = path.with_name(f".{secrets.token_hex(8)}.tmp")
     try:
         with open(beside, "xb") as file:  # with the permissions that any new file gets
-            file.write(content)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(beside, path)

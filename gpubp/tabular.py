@@ -1,7 +1,7 @@
 """Tables in, predictions out: a network trained on the columns of a file, scored on rows that it has not seen."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from os import PathLike, fspath
@@ -31,7 +31,10 @@ from gpubp.network import Network
 from gpubp.parallel.processes import Processes
 from gpubp.persistence import Model
 from gpubp.prediction import predict
+from gpubp.scores import Scores, score
 from gpubp.second_order import SecondOrder
+from gpubp.streams.prepared import PARTS, PreparedStream
+from gpubp.streams.shares import check_parts
 from gpubp.training import AUTO_BATCH, Fit, train
 
 Task = Literal["auto", "classification", "regression"]
@@ -39,9 +42,7 @@ AnyTable = Any
 """A :class:`~gpubp.data.Table`, the path of a file, the name of a built-in set, a dict of columns, a data frame, or a
 pyarrow table."""
 
-Scores = dict[str, float]
 
-PARTS = ("train", "validation", "test")
 SMALL_BATCH = 32
 BATCHES_IN_EPOCH = 50
 
@@ -71,6 +72,54 @@ class PreparedTable:
     def task(self) -> str:
         """The kind of problem: "classification" or "regression"."""
         return task_of(self.preprocessing)
+
+    @property
+    def source(self) -> str:
+        """Where the table is from."""
+        return self.table.source
+
+    @property
+    def n_inputs(self) -> int:
+        """Count the inputs."""
+        return int(self.x.shape[1])
+
+    @property
+    def n_outputs(self) -> int:
+        """Count the outputs."""
+        return int(self.d.shape[1])
+
+    @property
+    def rows(self) -> dict[str, int]:
+        """How many rows each part has."""
+        return {part: len(rows) for part, rows in self.parts.items()}
+
+    @property
+    def ranges(self) -> dict[str, tuple[float, float]]:
+        """From where to where each target of numbers goes, over all rows."""
+        columns = {name: self.table.columns[name] for name in self.preprocessing.target_names}
+        return {name: (values.min(), values.max()) for name, values in columns.items()}
+
+    def with_preprocessing(self, preprocessing: Preprocessing) -> "PreparedTable":
+        """Give the same with another description of the target."""
+        return replace(self, preprocessing=preprocessing, d=encode_target(preprocessing, self.table))
+
+    def training(self) -> tuple[np.ndarray, np.ndarray]:
+        """Give the training rows as x and d."""
+        return self.x[self.parts["train"]], self.d[self.parts["train"]]
+
+    def validation(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Give the validation rows as x and d, where there are any."""
+        rows = self.parts["validation"]
+        return (self.x[rows], self.d[rows]) if len(rows) else None
+
+    def scores(self, predicted: Callable[[np.ndarray], np.ndarray]) -> dict[str, Scores]:
+        """Score the outputs for each part; after a divergence they may overflow, and then nothing is told."""
+        scores = {}
+        for part, rows in self.parts.items():
+            y = predicted(self.x[rows]) if len(rows) else self.x[rows]
+            if len(rows) and np.isfinite(y).all():
+                scores[part] = score(self.preprocessing, self.d[rows], y)
+        return scores
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,13 +187,7 @@ def prepare_table(
     >>> {part: len(rows) for part, rows in prepare_table("iris").parts.items()}
     {'train': 105, 'validation': 15, 'test': 30}
     """
-    if not (isinstance(seed, int) and 0 <= seed < 2**32):
-        raise DataError(f"seed must be a whole number from 0 to 2**32 - 1, got {seed!r}")
-    if not (0 <= test_fraction < 1 and 0 <= validation_fraction < 1 and test_fraction + validation_fraction < 1):
-        raise DataError(
-            "test_fraction and validation_fraction must be parts of 1 that leave rows to train on, "
-            f"got {test_fraction} and {validation_fraction}"
-        )
+    check_parts(test_fraction, validation_fraction, seed)
     table = as_table(table)
 
     def fitted(rows: np.ndarray) -> Preprocessing:
@@ -179,7 +222,7 @@ def prepare_table(
 
 
 def fit_table(
-    prepared: PreparedTable,
+    prepared: PreparedTable | PreparedStream,
     *,
     hidden_sizes: Sequence[int] = (100,),
     activation: str = "relu",
@@ -203,8 +246,8 @@ def fit_table(
 
     Parameters
     ----------
-    prepared : PreparedTable
-        From :func:`prepare_table`.
+    prepared : PreparedTable or PreparedStream
+        From :func:`prepare_table`, or of a table larger than memory from :func:`gpubp.prepare_stream`.
     hidden_sizes : sequence of int
         Units of the hidden layers.
     activation : str
@@ -249,18 +292,18 @@ def fit_table(
     ['target', 'target=setosa', 'target=versicolor', 'target=virginica']
     """
     network = network_for(prepared, hidden_sizes=hidden_sizes, activation=activation, loss=loss)
-    preprocessing, d = _suited_to(network.loss, prepared)
-    x, parts = prepared.x, prepared.parts
+    prepared = _suited_to(network.loss, prepared)
+    x, d = prepared.training()
     rule = adam() if rule is None else rule
     if batch_size == "auto" and isinstance(rule, Rule):
-        batch_size = min(AUTO_BATCH, max(SMALL_BATCH, len(parts["train"]) // BATCHES_IN_EPOCH))
-    held_out = (x[parts["validation"]], d[parts["validation"]]) if len(parts["validation"]) else None
+        batch_size = min(AUTO_BATCH, max(SMALL_BATCH, prepared.rows["train"] // BATCHES_IN_EPOCH))
+    held_out = prepared.validation()
     not_written = None
     try:
         fit = train(
             network,
-            x[parts["train"]],
-            d[parts["train"]],
+            x,
+            d,
             rule=rule,
             epochs=epochs,
             batch_size=batch_size,
@@ -283,16 +326,11 @@ def fit_table(
         if error.fit is None:
             raise
         fit, not_written = error.fit, error
-    predicted = partial(predict, network, matmul_precision=matmul_precision)
-    scores = {}
-    for part, rows in parts.items():
-        y = predicted(fit.theta, x[rows], device=fit.device) if len(rows) else x[rows]
-        if len(rows) and np.isfinite(y).all():  # after a divergence the outputs may still overflow
-            scores[part] = score(preprocessing, d[rows], y)
-    n_rows = {part: len(rows) for part, rows in parts.items()}
+    predicted = partial(predict, network, fit.theta, matmul_precision=matmul_precision, device=fit.device)
+    scores, n_rows = prepared.scores(predicted), prepared.rows
     about = {
         "task": prepared.task,
-        "source": Path(prepared.table.source).name,
+        "source": Path(prepared.source).name,
         "rows": n_rows,
         "scores": scores,
         "rule": {"name": rule.name, **{name: _plain(value) for name, value in rule.settings.items()}},
@@ -308,7 +346,7 @@ def fit_table(
             "matmul_precision": matmul_precision,
         },
     }
-    result = TableFit(Model(network, fit.theta, to_json(preprocessing), about), fit, scores, n_rows)
+    result = TableFit(Model(network, fit.theta, to_json(prepared.preprocessing), about), fit, scores, n_rows)
     if not_written is not None:
         not_written.fit = result
         raise not_written
@@ -316,7 +354,7 @@ def fit_table(
 
 
 def network_for(
-    prepared: PreparedTable,
+    prepared: PreparedTable | PreparedStream,
     *,
     hidden_sizes: Sequence[int] = (100,),
     activation: str = "relu",
@@ -325,7 +363,7 @@ def network_for(
     """Plan the network that a prepared table asks for; classes have softmax outputs, whatever the error."""
     is_classification = prepared.task == "classification"
     return Network(
-        (prepared.x.shape[1], *hidden_sizes, prepared.d.shape[1]),
+        (prepared.n_inputs, *hidden_sizes, prepared.n_outputs),
         hidden=activation,
         output="softmax" if is_classification else None,
         loss=loss or ("cross_entropy" if is_classification else "squared"),
@@ -382,34 +420,6 @@ def decoded(preprocessing: Preprocessing, y: np.ndarray) -> dict[str, Column]:
     return predictions
 
 
-def score(preprocessing: Preprocessing, d: np.ndarray, y: np.ndarray) -> Scores:
-    """Score outputs against desired outputs, both ``(n, j)``: see :class:`TableFit`.
-
-    Several targets share one R squared, their mean, and have errors of their own, ``"mae weight"``, ...
-    """
-    from sklearn import metrics
-
-    if isinstance(preprocessing.target, ClassTarget):
-        labels, predicted = d.argmax(axis=1), y.argmax(axis=1)
-        probabilities = y.astype(np.float64)
-        probabilities /= probabilities.sum(axis=1, keepdims=True)  # rounded to float32 they sum to almost 1
-        present = np.unique(labels)
-        return {
-            "accuracy": float(metrics.accuracy_score(labels, predicted)),
-            # by its definition, as scikit-learn's own warns where a class is only predicted
-            "balanced_accuracy": float(metrics.recall_score(labels, predicted, labels=present, average="macro")),
-            "macro_f1": float(metrics.f1_score(labels, predicted, average="macro", zero_division=0)),
-            "log_loss": float(metrics.log_loss(labels, probabilities, labels=np.arange(d.shape[1]))),
-        }
-    wanted, predictions = decode_target(preprocessing, d), decode_target(preprocessing, y)
-    scores = {"r2": float(metrics.r2_score(np.stack([*wanted.values()], 1), np.stack([*predictions.values()], 1)))}
-    for name in wanted:
-        suffix = f" {name}" if len(wanted) > 1 else ""
-        scores[f"mae{suffix}"] = float(metrics.mean_absolute_error(wanted[name], predictions[name]))
-        scores[f"rmse{suffix}"] = math.sqrt(metrics.mean_squared_error(wanted[name], predictions[name]))
-    return scores
-
-
 def _one_score(task: str, d: np.ndarray, y: np.ndarray) -> float:
     """Take the accuracy, or R squared, which is the same in the units of the network and in those of the target."""
     if task == "classification":
@@ -446,14 +456,13 @@ def _divided(rows: np.ndarray, classes: np.ndarray | None, size: int, seed: int)
     return kept, held_out
 
 
-def _suited_to(loss: str, prepared: PreparedTable) -> tuple[Preprocessing, np.ndarray]:
+def _suited_to(loss: str, prepared: PreparedTable | PreparedStream) -> PreparedTable | PreparedStream:
     """Scale numbers so that the error is defined for them: Poisson's needs 0 to stay 0, a probability 1 to stay 1."""
     preprocessing, target = prepared.preprocessing, prepared.preprocessing.target
     low, high = loss_named(loss).desired
     if low == -math.inf or isinstance(target, ClassTarget):
-        return preprocessing, prepared.d
-    for name in target.names:
-        least, most = prepared.table.columns[name].min(), prepared.table.columns[name].max()
+        return prepared
+    for name, (least, most) in prepared.ranges.items():
         if least < low or most > high:
             raise DataError(
                 f"the error {loss!r} needs a target from {low:g} to {high:g}, got {least:g} to {most:g} in {name!r}; "
@@ -461,8 +470,7 @@ def _suited_to(loss: str, prepared: PreparedTable) -> tuple[Preprocessing, np.nd
             )
     scales = target.scales if high == math.inf else (1.0,) * len(target.names)
     target = replace(target, means=(0.0,) * len(target.names), scales=scales)
-    preprocessing = replace(preprocessing, target=target)
-    return preprocessing, encode_target(preprocessing, prepared.table)
+    return prepared.with_preprocessing(replace(preprocessing, target=target))
 
 
 def _plain(setting: Any) -> Any:

@@ -40,6 +40,8 @@ from gpubp.prediction import outputs
 from gpubp.second_order import SecondOrder
 from gpubp.standing import History
 from gpubp.step import Objective, Position
+from gpubp.streams.admission import check_stream, epochs_of_stream
+from gpubp.streams.stream import Stream
 from gpubp.sweep import make_sweep
 
 Until = Callable[[Array, Array], Array]
@@ -92,8 +94,8 @@ class Fit:
 
 def train(
     network: Network,
-    x: Array,
-    d: Array,
+    x: Array | Stream,
+    d: Array | None = None,
     *,
     theta: Array | None = None,
     rule: Rule | SecondOrder | None = None,
@@ -125,7 +127,9 @@ def train(
     Parameters
     ----------
     network : Network
-    x : (b, i) array, or (K, b, i) with its own cases for each network of a stack
+    x : (b, i) array, or (K, b, i) with its own cases for each network of a stack, or Stream
+        A stream has its desired outputs with it: see :func:`gpubp.open_stream`. It is trained on in batches, without
+        ``case_weights`` and ``until``.
     d : (b, j) or (K, b, j) array
         Desired outputs; classes are one-hot.
     theta : (P,) or (K, P) array, optional
@@ -239,7 +243,10 @@ def train(
             raise DataError(f"watch must be 'score' or 'error', got {watch!r}")
         checkpoints, found = _checkpoints(checkpoint, resume, opened=processes.rank == 0)
         orders = Orders(_order_generator(seed)) if shuffle else None
-        x, d = host_array("x", x), host_array("d", d)
+        if isinstance(x, Stream):
+            check_stream(network, x, d, rule, epochs, batch_size, case_weights, until, processes.size)
+        else:
+            x, d = host_array("x", x), host_array("d", d)
         given = (x,) if theta is None else (theta, x)
         others = [array for array in (d, case_weights, *(validation or ())) if array is not None]
         backend = choose_backend(device, *given, *others)
@@ -270,13 +277,11 @@ def train(
     backend = with_matmul(backend, matmul_precision, precision)
 
     part = None if checkpoints is None else _steps_of_a_part(network, size, n_networks)
-    same: dict[str, Any] = {
-        "batch_size": size,
-        "steps of a part": part,
-        "shuffle": shuffle,
-        "seed": orders and orders.state(),
-    }
+    same: dict[str, Any] = {"batch_size": size, "steps of a part": part, "shuffle": shuffle}
+    same |= {"seed": orders and orders.state()}
     same |= {"mean": mean, "l2": l2, "dtype": precision, "matmul_precision": matmul_precision, "history": history}
+    if checkpoints is not None and isinstance(x, Stream):
+        same |= x.fingerprint(size, precision)
     same |= {"patience": patience and "given", "tolerance": tolerance, "watch": watch, "score": score, "until": until}
 
     def on_device() -> Fit:
@@ -284,7 +289,9 @@ def train(
             parameters = admit_theta(network, backend, precision, theta)
             home = home_of(backend, precision, x, d)
             rows = processes.share(n_cases).rows  # that this process looks at for all
-            cases = _admit_batch(network, home, precision, parameters, x, d, case_weights, rows=rows)
+            cases = Batch(None, None)
+            if not isinstance(x, Stream):
+                cases = _admit_batch(network, home, precision, parameters, x, d, case_weights, rows=rows)
             held_out = validation and _admit_batch(
                 network, backend, precision, parameters, *validation, of="validation "
             )
@@ -310,7 +317,9 @@ def train(
                 sweep=make_sweep(
                     backend, objective, rule, precision, size, n_steps, n_networks, outputs_wanted=until is not None
                 ),
-                batches=partial(_batches, backend, cases, size, orders, part, home is not backend, processes),
+                batches=epochs_of_stream(network, x, backend, precision, size, orders)
+                if isinstance(x, Stream)
+                else partial(_batches, backend, cases, size, orders, part, home is not backend, processes),
                 held_out=held_out,
                 until=until and partial(_is_done, processes, backend, network, cases, until),
                 narrowed=lambda kept: plan_for(
@@ -384,7 +393,7 @@ def _is_done(
     return processes.first(asked)
 
 
-def _counts(theta: Array, x: Array) -> tuple[int, int]:
+def _counts(theta: Array, x: Array | Stream) -> tuple[int, int]:
     """Count cases and networks before arrays are admitted, whatever their shapes are."""
     return x.shape[-2] if x.ndim > 1 else 1, theta.shape[0] if getattr(theta, "ndim", 1) > 1 else 1
 

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from benchmarks import rounds
+from benchmarks import rounds, stream
 from benchmarks.__main__ import main
 from benchmarks.agreement import disagreement
 from benchmarks.contenders import CONTENDERS, REFERENCES, Contender, reference_of
@@ -273,3 +273,16 @@ def test_measures_writes_and_reads_again(tmp_path, capsys):
     assert first.err == ""  # no progress where nobody looks
     assert main(["--from", str(path)]) == 0
     assert capsys.readouterr().out == first.out
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory and the disk are measured as Linux tells them")
+@pytest.mark.parametrize("rows_in_memory", [0, 400])
+def test_streams_are_measured(tmp_path, monkeypatch, rows_in_memory):
+    monkeypatch.setenv("GPUBP_COMPILED", "never")
+    path = tmp_path / "rows.npy"
+    stream.write_file(path, 600)
+    assert np.load(path).shape == (600, stream.WIDTH)
+    assert stream.disk_speed(path, in_order=False, most=10**5) >= 0.0
+    found = stream.run(path, (256, 4, 10), 8 << 20, rows_in_memory)
+    assert found["rows_a_second"] > 0
+    assert found["peak_bytes"] >= found["peak_bytes_before"] > 0

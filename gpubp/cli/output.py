@@ -19,7 +19,7 @@ from rich.text import Text
 from gpubp.backend import ENVIRONMENT_VARIABLE
 from gpubp.errors import DataError
 from gpubp.probe import probe_cuda
-from gpubp.tabular import PARTS
+from gpubp.streams.prepared import PARTS
 from gpubp.wording import brief, plain
 
 console = Console(markup=False, highlight=False, emoji=False)

@@ -52,6 +52,8 @@ from gpubp.plotting import save_learning_curve
 from gpubp.precision import MATMUL_PRECISIONS
 from gpubp.registry import unknown
 from gpubp.second_order import METHODS, SecondOrder
+from gpubp.streams.folders import open_tables, reason_to_stream
+from gpubp.streams.prepared import PreparedStream, prepare_stream
 from gpubp.tabular import PreparedTable, TableFit, Task, fit_table, network_for, prepare_table
 
 MOST_UNITS = 1_000_000
@@ -73,7 +75,8 @@ def train(
         str,
         typer.Argument(
             metavar="DATA",
-            help=f"A .csv, .tsv, .parquet, .npy or .npz file, or a built-in set: {', '.join(DATASETS)}.",
+            help="A .csv, .tsv, .parquet, .npy or .npz file, a folder of the first three, or a built-in set: "
+            f"{', '.join(DATASETS)}.",
             show_default=False,
         ),
     ],
@@ -118,6 +121,15 @@ def train(
             show_default=False,
         ),
     ] = None,
+    stream: Annotated[
+        bool,
+        typer.Option(
+            "--stream",
+            help="Read the rows in parts, again in each epoch: for more than memory holds. So are folders, and files "
+            "beyond a quarter of the free memory.",
+            rich_help_panel=_DATA,
+        ),
+    ] = False,
     max_categories: Annotated[
         int, typer.Option(metavar="N", min=2, help="Most categories that a column may have.", rich_help_panel=_DATA)
     ] = 100,
@@ -289,23 +301,28 @@ def train(
             hidden_sizes, size = _hidden_sizes(hidden), _batch_size(batch_size)
             backend = choose_backend(device)
             with_matmul(backend, matmul_precision, choose_precision(backend, dtype))
-            table = read_table(data, separator=separator)
-            prepared = prepare_table(
-                table,
-                target=_names(target, table.columns) or None,
-                task=cast(Task, task),
-                categorical=_names(categorical, table.columns),
-                drop=_names(drop, table.columns),
-                max_categories=max_categories,
-                impute=impute,
-                test_fraction=test_fraction,
-                validation_fraction=validation_fraction,
-                seed=seed,
-            )
+            reason_for_parts = "as asked" if stream else reason_to_stream(Path(data))
+            tables = open_tables(Path(data), separator) if reason_for_parts else None
+            table = None if tables else read_table(data, separator=separator)
+            names = tables.names if tables else tuple(table.columns) if table else ()
+            how: dict[str, Any] = {
+                "target": _names(target, names) or None,
+                "task": cast(Task, task),
+                "categorical": _names(categorical, names),
+                "drop": _names(drop, names),
+                "max_categories": max_categories,
+                "impute": impute,
+                "test_fraction": test_fraction,
+                "validation_fraction": validation_fraction,
+                "seed": seed,
+            }
+            prepared = prepare_stream(tables, **how) if tables else prepare_table(table, **how)
             network = network_for(prepared, hidden_sizes=hidden_sizes, activation=activation, loss=loss)
         reason = device_and_reason(backend.name, device)
         if not quiet:
             facts = [*_found(prepared, task), ("network", _described(network)), ("device", reason)]
+            if reason_for_parts:
+                facts.insert(1, ("reading", f"in parts ({reason_for_parts}), again in each epoch"))
             facts += [*_together(processes), *_kept(checkpoint, resume), *replaced]
             print_facts(facts, notes)
             for name in _row_numbers(prepared):
@@ -540,7 +557,7 @@ def _batch_size(text: str) -> Any:
     return int(text)
 
 
-def _found(prepared: PreparedTable, task: str) -> list[tuple[str, str]]:
+def _found(prepared: PreparedTable | PreparedStream, task: str) -> list[tuple[str, str]]:
     """Say what was found in the data."""
     kinds: dict[str, list[str]] = {}
     for column in prepared.preprocessing.columns:
@@ -557,10 +574,10 @@ def _found(prepared: PreparedTable, task: str) -> list[tuple[str, str]]:
             for name, mean, scale in zip(target.names, target.means, target.scales, strict=True)
         )
     parts = {"train": "to train on", "validation": "to tell when to stop", "test": "to score the result"}
-    sizes = [f"{len(rows):,} {parts[part]}" for part, rows in prepared.parts.items()]
+    sizes = [f"{rows:,} {parts[part]}" for part, rows in prepared.rows.items()]
     return [
-        ("data", f"{prepared.table.source}: {prepared.table.n_rows:,} rows"),
-        ("columns", f"{columns}; {prepared.x.shape[1]:,} inputs"),
+        ("data", f"{prepared.source}: {sum(prepared.rows.values()):,} rows"),
+        ("columns", f"{columns}; {prepared.n_inputs:,} inputs"),
         ("target", told),
         ("task", prepared.task + why),
         ("rows", ", ".join(sizes)),
@@ -571,8 +588,10 @@ def _kind(column: Any) -> str:
     return "categories" if isinstance(column, CategoryColumn) else "numbers"
 
 
-def _row_numbers(prepared: PreparedTable) -> list[str]:
-    """Name the columns that count the rows, from 0 or from 1."""
+def _row_numbers(prepared: PreparedTable | PreparedStream) -> list[str]:
+    """Name the columns that count the rows, from 0 or from 1; of a table that is read in parts none is looked at."""
+    if isinstance(prepared, PreparedStream):
+        return []
     counted = np.arange(prepared.table.n_rows)
     columns = prepared.table.columns
     return [
@@ -600,13 +619,17 @@ def _told(result: TableFit, patience: int) -> str:
 
 
 def _as_json(
-    result: TableFit, prepared: PreparedTable, device_reason: str, model: Path | None, picture: Path | None
+    result: TableFit,
+    prepared: PreparedTable | PreparedStream,
+    device_reason: str,
+    model: Path | None,
+    picture: Path | None,
 ) -> dict[str, Any]:
     history, target = result.fit.history, prepared.preprocessing.target
     return {
         "model": None if model is None else str(model),
         "picture": None if picture is None else str(picture),
-        "data": prepared.table.source,
+        "data": prepared.source,
         **{key: result.model.about[key] for key in ("task", "rows", "rule", "training")},
         "scores": None if model is None else result.scores,
         "columns": {column.name: _kind(column) for column in prepared.preprocessing.columns},

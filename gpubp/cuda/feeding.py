@@ -42,10 +42,17 @@ class Feed:
                 numbers, dtype = (int(place.size),), str(place.dtype)
                 pieces = device.pinned(numbers, dtype), device.pinned(numbers, dtype)
                 self.parts.append(Part(host, axis, pieces, device.empty(numbers, dtype), place))
-        self.n_all = cases.x.shape[-2]
+        self.cases, self.n_all = cases, cases.x.shape[-2]
         self.arrivals: list[Any] = [None, None]  # of what each piece held last
         self.worked_off: Any = None  # what waited on the device
         self.begin(None)
+
+    def take_from(self, cases: Batch) -> None:
+        """Bring these cases from now on: others of the same kind, or the same."""
+        if cases is not self.cases:
+            hosts = [np.ascontiguousarray(host) for host in cases[:3] if host is not None]
+            self.parts = [part._replace(host=host) for part, host in zip(self.parts, hosts, strict=True)]
+            self.cases, self.n_all = cases, cases.x.shape[-2]
 
     def begin(self, order: np.ndarray | None) -> None:
         """Begin with an epoch, or a part of one: ``order`` is as in :class:`gpubp.batches.ArrayBatches`."""

@@ -104,8 +104,8 @@ class CudaSweep:
         cases, n_cases, from_host = batches.cases, batches.n_cases, batches.on_host
         size = min(batches.size, n_cases)
         chosen = size < n_cases or batches.order is not None or from_host
-        kind = (size, chosen, stack)
-        if self.given is not cases or self.kind != kind:
+        kind = (size, chosen, stack, from_host)
+        if self.kind != kind or not (self.given is cases or (from_host and _are_alike(self.given, cases))):
             self.made, self.steps, self.present = {}, None, {}  # let go what they hold before asking for more
             self.given, self.kind = cases, kind
         if n_cases not in self.made:
@@ -119,6 +119,8 @@ class CudaSweep:
                 self.made[n_cases] = Steps(self.device, self.work, stack, cases, cut)
         if self.steps is not self.made[n_cases]:
             self.steps, self.own_state = self.made[n_cases], None
+        if self.steps.feed is not None:
+            self.steps.feed.take_from(batches.cases)
         return self.steps
 
     def _window(self, size: int, n_cases: int, cases: Batch) -> int:
@@ -152,3 +154,11 @@ class CudaSweep:
         if of is not place or not np.array_equal(present[: len(array)], array):
             self.device.upload(array, place[: len(array)])
             self.present[name] = place, array
+
+
+def _are_alike(given: Batch | None, cases: Batch) -> bool:
+    """Tell whether places that were made for some cases are such as others need: a stream's windows are alike."""
+    if given is None:
+        return False
+    pairs = zip(given[:3], cases[:3], strict=True)
+    return all(a is b is None or (a is not None and b is not None and a.ndim == b.ndim) for a, b in pairs)

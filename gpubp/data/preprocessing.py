@@ -145,19 +145,19 @@ def fit_preprocessing(
     """
     if task not in ("auto", "classification", "regression"):
         raise DataError(f"task must be 'auto', 'classification' or 'regression', got {task!r}")
-    targets = _target_names(table, target)
+    targets = target_names(table, target)
     for name in (*targets, *categorical, *drop):
-        _require_column(table, name)
+        require_column(table, name)
     if both := set(targets) & set(drop):
         raise DataError(f"the target {both.pop()!r} is also to be dropped; name another target")
     features = {
-        name: _as_category(name, values) if _is_category(name, values, categorical) else _as_numbers(name, values)
+        name: as_category(name, values) if _is_category(name, values, categorical) else as_numbers(name, values)
         for name, values in table.columns.items()
         if name not in targets and name not in drop
     }
     if not features:
         raise DataError(f"{table.source} has no columns besides the target {_listed(targets)}; features are needed")
-    missing = {name: int(_missing(values).sum()) for name, values in features.items()}
+    missing = {name: int(missing_values(values).sum()) for name, values in features.items()}
     if not impute and any(missing.values()):
         found = [f"{count} in column {name!r}" for name, count in missing.items() if count]
         raise DataError(
@@ -218,10 +218,10 @@ def apply(
     for column in preprocessing.columns:
         values, name = table.columns[column.name], column.name
         if isinstance(column, CategoryColumn):
-            texts = _filled(name, _as_category(name, values), column.fill)
+            texts = _filled(name, as_category(name, values), column.fill)
             blocks.append(_one_hot(name, texts, column.categories, zeros=unknown == "zeros"))
         else:
-            numbers = _filled(name, _as_numbers(name, values), column.fill)
+            numbers = _filled(name, as_numbers(name, values), column.fill)
             blocks.append(_standardised(name, numbers, column.mean, column.scale)[:, None])
     return np.concatenate(blocks, axis=1)
 
@@ -256,12 +256,12 @@ def encode_target(preprocessing: Preprocessing, table: Table) -> NDArray[np.floa
     """
     target = preprocessing.target
     for name in preprocessing.target_names:
-        _require_column(table, name)
+        require_column(table, name)
     if isinstance(target, ClassTarget):
-        texts = _as_category(target.name, table.columns[target.name])
+        texts = as_category(target.name, table.columns[target.name])
         return _one_hot(target.name, _filled(target.name, texts, None), target.classes)
     blocks = [
-        _standardised(name, _filled(name, _as_numbers(name, table.columns[name]), None), mean, scale)
+        _standardised(name, _filled(name, as_numbers(name, table.columns[name]), None), mean, scale)
         for name, mean, scale in zip(target.names, target.means, target.scales, strict=True)
     ]
     return np.stack(blocks, axis=1)
@@ -359,7 +359,8 @@ def feature_names(preprocessing: Preprocessing) -> tuple[str, ...]:
 # --- fitting ---
 
 
-def _target_names(table: Table, target: str | Sequence[str] | None) -> tuple[str, ...]:
+def target_names(table: Table, target: str | Sequence[str] | None) -> tuple[str, ...]:
+    """Name the targets of a table: those asked for, else those that its source marks, else by name, else the last."""
     if target is not None:
         names = (target,) if isinstance(target, str) else tuple(target)
         if not names or len(set(names)) < len(names):
@@ -371,7 +372,8 @@ def _target_names(table: Table, target: str | Sequence[str] | None) -> tuple[str
     return (next((by_lower[name] for name in TARGET_NAMES if name in by_lower), list(table.columns)[-1]),)
 
 
-def _require_column(table: Table, name: str) -> None:
+def require_column(table: Table, name: str) -> None:
+    """Raise a DataError that names the nearest column where a table lacks one."""
     if name not in table.columns:
         raise DataError(
             f"{table.source} has no column {name!r}{near_miss(name, table.columns)}; it has {_listed(table.columns)}"
@@ -385,32 +387,65 @@ def _is_category(name: str, values: Column, categorical: Sequence[str]) -> bool:
     if values.dtype != object:
         return False
     counts = Counter(value for value in values if value is not None)
-    n_numbers = sum(count for text, count in counts.items() if _number(text) is not None)
+    refuse_separated(name, counts)
+    if spoilt_numbers(counts) is not None:
+        as_numbers(name, values, f"correct it, or read categories: categorical=[{name!r}] (--categorical {name!r})")
+    return True
+
+
+def refuse_separated(name: str, counts: Counter[str]) -> None:
+    """Raise a DataError where a column seems to hold numbers that are written with separators, from counts of each."""
     separated = {text: count for text, count in counts.items() if _is_separated(text)}
+    n_numbers = sum(count for text, count in counts.items() if _number(text) is not None)
     if separated and n_numbers + sum(separated.values()) > counts.total() / 2:
         shown = brief(repr(next(iter(separated))), 60)
         raise DataError(
             f"column {name!r} seems to hold numbers with separators, such as {shown}: write them plain, with a point "
             f"for the fraction (1234.5), or read categories: categorical=[{name!r}] (--categorical {name!r})"
         )
-    if n_numbers > counts.total() / 2:  # nothing is refused where all are numbers, as in zero-padded codes
-        _as_numbers(name, values, f"correct it, or read categories: categorical=[{name!r}] (--categorical {name!r})")
-    return True
+
+
+def spoilt_numbers(counts: Counter[str]) -> str | None:
+    """Find the text that spoils a column of numbers: other text where most values are numbers, from counts of each.
+
+    Where all are numbers, as in zero-padded codes, nothing is spoilt.
+
+    Examples
+    --------
+    >>> spoilt_numbers(Counter(["1", "2", "x"])), spoilt_numbers(Counter(["1", "x"])), spoilt_numbers(Counter(["01"]))
+    ('x', None, None)
+    """
+    others = [text for text in counts if _number(text) is None]
+    n_numbers = counts.total() - sum(counts[text] for text in others)
+    return others[0] if others and n_numbers > counts.total() / 2 else None
 
 
 def _fit_column(
     name: str, values: Column, rows: NDArray[np.intp], impute: bool, max_categories: int
 ) -> NumberColumn | CategoryColumn:
-    training = values[rows][~_missing(values[rows])]
+    training = values[rows][~missing_values(values[rows])]
     if not len(training):
         raise DataError(f"column {name!r} has no values to learn from; drop it: drop=[{name!r}] (--drop {name!r})")
     if values.dtype != object:
         return NumberColumn(name, *_moments(name, training), float(np.median(training)) if impute else None)
     counts = Counter(value for value in values if value is not None)
+    return category_column(name, counts, Counter(training.tolist()), impute, max_categories)
+
+
+def category_column(
+    name: str, counts: Counter[str], frequency: Counter[str], impute: bool, max_categories: int
+) -> CategoryColumn:
+    """Describe a column of categories from how often each is in all rows, and in those that are trained on.
+
+    Raises
+    ------
+    DataError
+        If there are too many.
+    """
     if len(counts) > max_categories:
         if all(_DATE.fullmatch(text) for text in counts):
             raise DataError(
-                f"column {name!r} looks like dates, {len(counts)} different ones ({training[0]!r}, ...); "
+                f"column {name!r} looks like dates, {len(counts)} different ones ({next(iter(counts))!r}, ...); "
                 f"make columns of numbers from it (year, month), or drop it: drop=[{name!r}] (--drop {name!r})"
             )
         hint = " and looks like an identifier, for no value comes twice" if max(counts.values()) == 1 else ""
@@ -419,7 +454,6 @@ def _fit_column(
             f"drop it: drop=[{name!r}] (--drop {name!r}), or raise max_categories"
         )
     # The most frequent in training; of equals the first in order, so that the order of rows does not matter.
-    frequency = Counter(training.tolist())
     fill = min(counts, key=lambda text: (-frequency[text], text)) if impute else None
     return CategoryColumn(name, tuple(sorted(counts)), fill)
 
@@ -438,7 +472,7 @@ def _fit_target(
 ) -> ClassTarget | NumberTarget:
     columns = [table.columns[name] for name in names]
     for name, values in zip(names, columns, strict=True):
-        missing = _missing(values)
+        missing = missing_values(values)
         if missing.any():
             raise DataError(
                 f"the target {name!r} is missing in {missing.sum()} of {len(values)} rows (first in row "
@@ -451,7 +485,7 @@ def _fit_target(
             raise DataError(f"classification takes one target, got {_listed(names)}")
         return _fit_classes(names[0], columns[0], max_categories)
     mend = "correct it, or ask for task='classification'"
-    numbers = [_as_numbers(name, values, mend)[rows] for name, values in zip(names, columns, strict=True)]
+    numbers = [as_numbers(name, values, mend)[rows] for name, values in zip(names, columns, strict=True)]
     means, scales = zip(*map(_moments, names, numbers), strict=True)
     return NumberTarget(names, means, scales)
 
@@ -460,30 +494,35 @@ def _holds_classes(name: str, values: Column) -> bool:
     if values.dtype == object or values.dtype == bool:
         _is_category(name, values, ())
         return True
-    numbers = _as_numbers(name, values)
+    numbers = as_numbers(name, values)
     n_values = len(np.unique(numbers))
     is_whole = bool((numbers == np.round(numbers)).all())
     return is_whole and n_values <= MAX_CODED_CLASSES and len(numbers) >= 2 * n_values
 
 
 def _fit_classes(name: str, values: Column, max_categories: int) -> ClassTarget:
-    texts = _as_category(name, values)
+    texts = as_category(name, values)
     counts = Counter(texts.tolist())
     if len(counts) == len(values) > max_categories:  # many classes are fine, one for each row is a wrong target
         raise DataError(f"the target {name!r} has a class for each of its {len(values)} rows; name another target")
-    if len(counts) < 2:
-        raise DataError(f"the target {name!r} has one class only, {texts[0]!r}; at least two are needed")
-    # Numbers in the order of their values, text alphabetically.
-    classes = tuple(sorted(counts) if values.dtype == object else _as_category(name, np.unique(values)))
+    return class_target(name, np.asarray(sorted(counts), dtype=object) if values.dtype == object else np.unique(values))
+
+
+def class_target(name: str, distinct: Column) -> ClassTarget:
+    """Describe a target of classes from its different values, in order: numbers, bools or text."""
+    classes = tuple(as_category(name, distinct).tolist())
+    if len(classes) < 2:
+        raise DataError(f"the target {name!r} has one class only, {classes[0]!r}; at least two are needed")
     kinds: dict[str, Kind] = {"O": "str", "b": "bool"}
     is_whole = all(label.lstrip("-").isdecimal() for label in classes)
-    return ClassTarget(name, classes, kinds.get(values.dtype.kind, "int" if is_whole else "float"))
+    return ClassTarget(name, classes, kinds.get(distinct.dtype.kind, "int" if is_whole else "float"))
 
 
 # --- values ---
 
 
-def _missing(values: Column) -> NDArray[np.bool_]:
+def missing_values(values: Column) -> NDArray[np.bool_]:
+    """Mark where a column has no value."""
     if values.dtype == object:
         return np.array([value is None for value in values], dtype=bool)
     return np.isnan(values) if values.dtype.kind == "f" else np.zeros(len(values), dtype=bool)
@@ -501,7 +540,7 @@ def _is_separated(text: str) -> bool:
     return _number(text) is None and _WITH_SEPARATORS.fullmatch(text.strip()) is not None
 
 
-def _as_numbers(name: str, values: Column, mend: str = "correct it or leave the field empty") -> NDArray[np.float64]:
+def as_numbers(name: str, values: Column, mend: str = "correct it or leave the field empty") -> NDArray[np.float64]:
     """Return a column as float64, NaN where missing; refuse other text and infinity."""
     if values.dtype == object:
         for row, text in enumerate(values, start=1):
@@ -516,7 +555,7 @@ def _as_numbers(name: str, values: Column, mend: str = "correct it or leave the 
     return numbers
 
 
-def _as_category(name: str, values: Column) -> NDArray[np.object_]:
+def as_category(name: str, values: Column) -> NDArray[np.object_]:
     """Return a column as text, None where missing; a whole float is written as the integer it equals."""
     if values.dtype == object:
         return values
@@ -535,7 +574,7 @@ def _text(value: bool | int | float) -> str | None:
 
 
 def _filled(name: str, values: Column, fill: str | float | None) -> Column:
-    missing = _missing(values)
+    missing = missing_values(values)
     if missing.any() and fill is None:
         raise DataError(
             f"column {name!r} has {missing.sum()} missing values (first in row {missing.argmax() + 1}) and nothing to "
@@ -653,7 +692,7 @@ def from_json(data: Any) -> Preprocessing:
     else:
         _check(2 <= len(target.classes) == len(set(target.classes)), "two or more different classes", target.classes)
         try:
-            written = tuple(_as_category(target.name, class_values(target)))
+            written = tuple(as_category(target.name, class_values(target)))
         except (ValueError, OverflowError):
             written = ()
         _check(written == target.classes, f"classes of kind {target.kind}", target.classes)

@@ -1,0 +1,67 @@
+"""The door for streams: what they must be for a network to train on them, and their epochs."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from gpubp.backend import Backend
+from gpubp.batches import Orders
+from gpubp.descent import Rule
+from gpubp.errors import DataError
+from gpubp.losses import loss
+from gpubp.network import Network
+from gpubp.second_order import SecondOrder
+from gpubp.streams.parts import WindowParts
+from gpubp.streams.stream import Stream
+from gpubp.streams.windows import Limits, Places
+
+
+def check_stream(
+    network: Network,
+    stream: Stream,
+    d: Any,
+    rule: Rule | SecondOrder,
+    epochs: int,
+    batch_size: Any,
+    case_weights: Any,
+    until: Any,
+    n_processes: int,
+) -> None:
+    """Check that a stream fits the network, and that nothing is asked for that needs all its cases at once."""
+    if d is not None:
+        raise DataError("a stream has its desired outputs with it; leave d out")
+    wanted, got = (network.sizes[0], network.sizes[-1]), (stream.n_inputs, stream.n_outputs)
+    if wanted != got:
+        mend = f"; where its target numbers classes: open_stream(..., classes={wanted[1]})" if got[1] == 1 else ""
+        raise DataError(
+            f"the network has {wanted[0]} inputs and {wanted[1]} outputs, {stream.source.name} has {got[0]} and "
+            f"{got[1]}{mend}"
+        )
+    for name, given in (("case_weights", case_weights), ("until", until)):
+        if given is not None:
+            raise DataError(f"{name} needs all cases at once, which a stream never has; leave it out")
+    if isinstance(rule, SecondOrder) or batch_size == "sweep":
+        what = rule.name if isinstance(rule, SecondOrder) else "batch_size='sweep'"
+        raise DataError(f"{what} needs all cases at once, which a stream never has; train in batches, by adam()")
+    if n_processes > 1:
+        raise DataError(f"a stream is trained on by one process, and {n_processes} were asked for; leave parallel out")
+    if epochs > 1 and getattr(stream.source, "once_only", False):
+        raise DataError(
+            f"{epochs} epochs need the blocks as often, and an iterator gives them once; give open_stream a list, or a "
+            "function that makes the iterator"
+        )
+
+
+def epochs_of_stream(
+    network: Network, stream: Stream, backend: Backend, dtype: str, size: int, orders: Orders | None
+) -> Callable[[], WindowParts]:
+    """Give what reads one more epoch each time that it is called, in a new order where it has any."""
+    needed = f"the error {network.loss!r} needs"
+    limits = Limits(*loss(network.loss).desired, classes=stream.classes, why=needed)
+    return partial(_epoch, stream, backend, stream.places(size, dtype), size, limits, orders)
+
+
+def _epoch(
+    stream: Stream, backend: Backend, places: Places, size: int, limits: Limits, orders: Orders | None
+) -> WindowParts:
+    return WindowParts(stream, backend, places, size, None if orders is None else orders.draw_seed(), limits)

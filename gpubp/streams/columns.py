@@ -1,0 +1,87 @@
+"""Columns of numbers from a table, as x and d."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from gpubp.data.files import Table
+from gpubp.errors import DataError
+from gpubp.registry import near_miss
+from gpubp.streams.folders import open_tables
+from gpubp.streams.sources import Rows
+from gpubp.streams.tables import TableSource
+
+
+@dataclass(frozen=True, eq=False)
+class ColumnsSource:
+    """The columns of a table, all of them numbers; ``targets`` are d, the others x."""
+
+    tables: TableSource
+    targets: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """The file or folder."""
+        return self.tables.name
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The columns of x."""
+        return tuple(name for name in self.tables.names if name not in self.targets)
+
+    @property
+    def n_inputs(self) -> int:
+        """Count the columns of x."""
+        return len(self.inputs)
+
+    @property
+    def n_outputs(self) -> int:
+        """Count the columns of d."""
+        return len(self.targets)
+
+    @property
+    def dtype(self) -> str:
+        """What x is held in."""
+        return self.tables.dtype
+
+    @property
+    def counts(self) -> np.ndarray:
+        """Rows of each block."""
+        return self.tables.counts
+
+    @property
+    def bytes_in_hand(self) -> int:
+        """A block of the table, and a piece of it as x and d."""
+        return self.tables.bytes_in_hand
+
+    def rows(self, blocks: Iterable[int] | None = None) -> Iterator[Rows]:
+        """Read blocks."""
+        for piece in self.tables.pieces(blocks):
+            x, d = (self._matrix(piece.table, names) for names in (self.inputs, self.targets))
+            yield Rows(x, d, piece.origin, piece.first)
+
+    def _matrix(self, table: Table, names: Sequence[str]) -> np.ndarray:
+        matrix = np.empty((table.n_rows, len(names)))
+        for column, name in enumerate(names):
+            values = table.columns[name]
+            if values.dtype == object:
+                raise DataError(
+                    f"{table.source}: column {name!r} holds text, and a stream is of numbers; leave it out, "
+                    "or train with gpubp.prepare_table and gpubp.fit_table, which read categories"
+                )
+            matrix[:, column] = values
+        return matrix
+
+
+def columns_source(path: Path, targets: str | Sequence[str]) -> ColumnsSource:
+    """Open a table of numbers; ``targets`` are the names of the columns of d."""
+    tables = open_tables(path)
+    names = (targets,) if isinstance(targets, str) else tuple(targets)
+    for name in names:
+        if name not in tables.names:
+            raise DataError(f"{path} has no column {name!r}{near_miss(str(name), tables.names)}")
+    if not names or len(set(names)) < len(names) or len(names) == len(tables.names):
+        raise DataError(f"targets must name columns, each once, and leave some for x; got {list(names)}")
+    return ColumnsSource(tables, names)

@@ -1,0 +1,91 @@
+"""Blocks of (x, d) that somebody's own code makes, one after the other."""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import numpy as np
+
+from gpubp.errors import DataError
+from gpubp.streams.sources import Rows, float_type
+
+
+class IterableSource:
+    """Blocks of (x, d) from an iterable, or from a function that gives one; they come in their own order."""
+
+    counts: np.ndarray | None = None
+
+    def __init__(self, blocks: Iterable[Any] | Callable[[], Iterable[Any]]) -> None:
+        self.blocks, self.name = blocks, "the iterable"
+        self.once = iter(blocks) if not callable(blocks) and isinstance(blocks, Iterator) else None
+        try:
+            first = next(iterator := self._begin())
+        except StopIteration:
+            raise DataError("the iterable gives no blocks; at least one (x, d) is needed") from None
+        if self.once is not None:
+            self.once = _with_first(first, iterator)
+        x, d = _block(first, 0)
+        self.n_inputs, self.n_outputs, self.dtype = x.shape[1], d.shape[1], float_type(x.dtype)
+        self.bytes_in_hand = x.nbytes + d.nbytes
+
+    @property
+    def once_only(self) -> bool:
+        """Whether the blocks can be gone through a single time."""
+        return self.once is not None
+
+    def _begin(self) -> Iterator[Any]:
+        if self.once is not None:
+            return self.once
+        blocks = self.blocks() if callable(self.blocks) else self.blocks
+        try:
+            return iter(blocks)
+        except TypeError:
+            raise DataError(
+                f"a stream must be an iterable of (x, d), or a function without arguments that gives one; got "
+                f"{type(blocks).__name__}"
+            ) from None
+
+    def rows(self, blocks: Iterable[int] | None = None) -> Iterator[Rows]:
+        """Give the blocks as they come."""
+        assert blocks is None, "an iterable's blocks come in their own order"
+        first, number, made = 0, 0, self._begin()
+        while (block := _made(made, number)) is not None:
+            x, d = _block(block, number)
+            if (x.shape[1], d.shape[1]) != (self.n_inputs, self.n_outputs):
+                raise DataError(
+                    f"block {number + 1} of the iterable has {x.shape[1]} inputs and {d.shape[1]} outputs, those "
+                    f"before it have {self.n_inputs} and {self.n_outputs}"
+                )
+            yield Rows(x, d, self.name, first)
+            first, number = first + len(x), number + 1
+
+
+def _made(blocks: Iterator[Any], number: int) -> Any:
+    """Have the next block made, None at the end; whatever that raises means that there is none."""
+    try:
+        return next(blocks, None)
+    except DataError:
+        raise
+    except Exception as error:
+        raise DataError(
+            f"block {number + 1} of the iterable could not be made: {type(error).__name__}: {error}"
+        ) from error
+
+
+def _with_first(first: Any, rest: Iterator[Any]) -> Iterator[Any]:
+    yield first
+    yield from rest
+
+
+def _block(block: Any, number: int) -> tuple[np.ndarray, np.ndarray]:
+    """Check a block that somebody's code has made."""
+    try:
+        x, d = (np.asarray(part) for part in block)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"block {number + 1} of the iterable must be a pair (x, d) of arrays: {error}") from error
+    d = d[:, None] if d.ndim == 1 else d
+    if x.ndim != 2 or d.ndim != 2 or len(x) != len(d) or x.dtype.kind not in "fiub" or d.dtype.kind not in "fiub":
+        raise DataError(
+            f"block {number + 1} of the iterable must be numbers (rows, inputs) and (rows,) or (rows, outputs), got "
+            f"{x.shape} of {x.dtype} and {d.shape} of {d.dtype}"
+        )
+    return x, d

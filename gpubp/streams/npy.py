@@ -1,0 +1,177 @@
+"""Matrices in ``.npy`` files, read in blocks of rows and never mapped: one that is cut short ends no process."""
+
+import contextlib
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gpubp.errors import DataError
+from gpubp.streams.sources import FileState, Rows, float_type, in_blocks, rows_at_once
+
+
+class NpyFile:
+    """A matrix in a ``.npy`` file, of which rows are read without mapping it into memory.
+
+    A file that is cut short while it is mapped ends the process; reading tells it as an error.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.state = path, FileState.of(path)
+        try:
+            with path.open("rb") as file:
+                version = np.lib.format.read_magic(file)
+                read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+                shape, in_columns, self.dtype = read(file)
+                self.offset = file.tell()
+        except (OSError, ValueError) as error:
+            raise DataError(f"{path} is no .npy file that can be read: {error}; write it with numpy.save") from error
+        if self.dtype.kind not in "fiub":
+            raise DataError(f"{path} holds {self.dtype}, and a stream needs numbers; write them with numpy.save")
+        if len(shape) not in (1, 2) or 0 in shape:
+            raise DataError(f"{path} must hold a matrix, rows of numbers, got shape {shape}")
+        if in_columns and min(shape) > 1:
+            raise DataError(
+                f"{path} was written column by column, so that no row lies in one place; write it again: "
+                "numpy.save(path, numpy.ascontiguousarray(x))"
+            )
+        self.n_rows, self.n_columns = shape[0], 1 if len(shape) == 1 else shape[1]
+        self.bytes_of_a_row = self.n_columns * self.dtype.itemsize
+        needed = self.offset + self.n_rows * self.bytes_of_a_row
+        if self.state.size < needed:
+            there = max(0, self.state.size - self.offset) // self.bytes_of_a_row
+            raise DataError(
+                f"{path} ends early: its header tells of {self.n_rows:,} rows, {needed:,} bytes, and the file has "
+                f"{self.state.size:,} bytes, {there:,} whole rows; write it again"
+            )
+
+    def expect(self, first: int, n: int) -> None:
+        """Tell the system that rows will be read soon: so a disk has several blocks to fetch at a time."""
+        if not hasattr(os, "posix_fadvise"):
+            return
+        with contextlib.suppress(OSError), open(self.path, "rb", buffering=0) as file:
+            place = self.offset + first * self.bytes_of_a_row
+            os.posix_fadvise(file.fileno(), place, n * self.bytes_of_a_row, os.POSIX_FADV_WILLNEED)
+
+    def read(self, first: int, n: int) -> np.ndarray:
+        """Read ``n`` rows, ``(n, columns)``."""
+        doing = f"rows {first + 1:,} to {first + n:,}"
+        self.state.check(doing)
+        rows = np.empty((n, self.n_columns), self.dtype)
+        into, place = rows.reshape(-1).view("uint8").data, self.offset + first * self.bytes_of_a_row
+        try:
+            with open(self.path, "rb", buffering=0) as file:
+                file.seek(place)
+                while into.nbytes and (n_read := file.readinto(into)):
+                    into = into[n_read:]
+        except OSError as error:
+            raise DataError(f"{self.path} cannot be read at {doing}: {error.strerror or error}") from error
+        if into.nbytes:
+            missing = first + n - (into.nbytes - 1) // self.bytes_of_a_row
+            raise DataError(
+                f"{self.path} ends early: row {missing:,} of {self.n_rows:,} is not there; the file was cut short "
+                "while it was read. Write it again, and open the stream anew"
+            )
+        return rows
+
+
+AHEAD = 4
+"""Blocks that the system is told of before they are read."""
+
+
+@dataclass(frozen=True, eq=False)
+class NpySource:
+    """Matrices in ``.npy`` files: x and d each in one, or both in one, of which ``targets`` are columns."""
+
+    x: NpyFile
+    d: NpyFile | None
+    targets: np.ndarray | None
+    size: int
+
+    @property
+    def name(self) -> str:
+        """The file of x."""
+        return str(self.x.path)
+
+    @property
+    def inputs(self) -> np.ndarray:
+        """Which columns of the first file are inputs."""
+        columns = np.arange(self.x.n_columns)
+        return columns if self.targets is None else np.setdiff1d(columns, self.targets)
+
+    @property
+    def n_inputs(self) -> int:
+        """Count the columns of x."""
+        return len(self.inputs)
+
+    @property
+    def n_outputs(self) -> int:
+        """Count the columns of d."""
+        if self.targets is not None:
+            return len(self.targets)
+        assert self.d is not None
+        return self.d.n_columns
+
+    @property
+    def dtype(self) -> str:
+        """What x is held in."""
+        return float_type(self.x.dtype)
+
+    @property
+    def counts(self) -> np.ndarray:
+        """Blocks of ``size`` rows."""
+        return in_blocks(self.x.n_rows, self.size)
+
+    @property
+    def bytes_in_hand(self) -> int:
+        """A block, and what is chosen of it."""
+        of_d = 0 if self.d is None else self.d.bytes_of_a_row
+        return self.size * ((1 if self.targets is None else 2) * self.x.bytes_of_a_row + of_d)
+
+    def rows(self, blocks: Iterable[int] | None = None) -> Iterator[Rows]:
+        """Read blocks."""
+        files = [self.x] if self.d is None else [self.x, self.d]
+        firsts = self.size * np.asarray(range(len(self.counts)) if blocks is None else blocks, np.int64)
+        inputs, targets = _as_slice(self.inputs), None if self.targets is None else _as_slice(self.targets)
+        for number, first in enumerate(firsts.tolist()):
+            for soon in firsts[number + AHEAD : number + AHEAD + 1].tolist():
+                for file in files:
+                    file.expect(soon, self.size)
+            x, *d = (file.read(first, min(self.size, file.n_rows - first)) for file in files)
+            yield Rows(x[:, inputs], d[0] if d else x[:, targets], self.name, first)
+
+
+def npy_source(x: Path, d: Path | None, targets: int | Sequence[int] | None, block_rows: int | None) -> NpySource:
+    """Open ``.npy`` files; without ``d``, ``targets`` are the last columns, so many or by number."""
+    x_file = NpyFile(x)
+    if (d is None) == (targets is None):
+        raise DataError(
+            f"{x}: give the desired outputs once, as a second .npy file, or with targets= as columns of the first: how "
+            "many of the last ones, or a list of numbers"
+        )
+    d_file = None if d is None else NpyFile(d)
+    if d_file is not None and d_file.n_rows != x_file.n_rows:
+        raise DataError(f"{x} has {x_file.n_rows:,} rows, and {d} has {d_file.n_rows:,}; they must be of the same rows")
+    columns = None if targets is None else _columns(x, x_file.n_columns, targets)
+    size = rows_at_once(x_file.bytes_of_a_row + (0 if d_file is None else d_file.bytes_of_a_row), block_rows)
+    return NpySource(x_file, d_file, columns, min(size, x_file.n_rows))
+
+
+def _as_slice(columns: np.ndarray) -> Any:
+    """Give neighbouring columns as a slice, which copies nothing."""
+    first, last = int(columns[0]), int(columns[-1])
+    return slice(first, last + 1) if np.array_equal(columns, np.arange(first, last + 1)) else columns
+
+
+def _columns(path: Path, n: int, targets: int | Sequence[int]) -> np.ndarray:
+    chosen = np.arange(n - targets, n) if isinstance(targets, int) else np.asarray(targets)
+    whole = chosen.ndim == 1 and chosen.dtype.kind in "iu" and 0 < len(np.unique(chosen)) == len(chosen) < n
+    if not whole or not np.all((-n <= chosen) & (chosen < n)):
+        raise DataError(
+            f"{path} has {n} columns; targets must be a number of its last columns, or a list of different columns, "
+            f"that leave some for x; got {targets!r}"
+        )
+    return np.asarray(chosen % n)

@@ -1,0 +1,438 @@
+"""Tables larger than memory: what comes of them is what would come of them in memory, or differs as is stated."""
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gpubp import DataError, load_model
+from gpubp.__main__ import main
+from gpubp.data import fit_preprocessing, table_from_mapping
+from gpubp.data import survey as surveys
+from gpubp.data.preprocessing import CategoryColumn, ClassTarget, NumberColumn, NumberTarget, Preprocessing
+from gpubp.data.survey import Moments, survey
+from gpubp.scores import RunningScores, score
+from gpubp.streams import folders, prepared
+from gpubp.streams.prepared import prepare_stream
+from gpubp.streams.shares import share_of_rows
+from gpubp.tabular import fit_table, predict_table, prepare_table
+
+ROWS = 600
+
+
+@pytest.fixture(autouse=True)
+def small_pieces(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("GPUBP_DEVICE", raising=False)
+    monkeypatch.setattr("gpubp.streams.text.BLOCK_BYTES", 2000)
+    monkeypatch.setattr("gpubp.streams.tables.PIECE_BYTES", 64 * 8)
+
+
+def shop(n=ROWS, seed=0):
+    """Columns of each kind, and classes that follow from two of them."""
+    random = np.random.default_rng(seed)
+    frame = pd.DataFrame({"age": random.integers(18, 80, n), "income": random.normal(30.0, 10.0, n)})
+    frame["town"] = random.choice(["Bonn", "Köln", "Ulm"], n)
+    frame["member"] = random.choice([True, False], n)
+    frame["fee"] = 3.5
+    frame["buys"] = np.where(frame["income"] + 20.0 * (frame["town"] == "Bonn") > 35.0, "yes", "no")
+    return frame
+
+
+def with_gaps():
+    frame = shop()
+    frame.loc[5:90:3, "income"] = np.nan
+    frame.loc[100:, "age"] = np.where(np.arange(ROWS - 100) % 7 == 0, np.nan, frame["age"][100:])
+    frame["town"] = np.where(np.arange(ROWS) % 11 == 0, None, frame["town"])
+    return frame
+
+
+def write(frame, name, n_files=1):
+    """Write a frame as a file, or as a folder of some."""
+
+    path = Path(name)
+    parts = [(path, frame)]
+    if n_files > 1:
+        path.mkdir()
+        suffix = name.rpartition("_")[2]
+        size = -(-len(frame) // n_files)
+        parts = [(path / f"{k}.{suffix}", frame[k * size : (k + 1) * size]) for k in range(n_files)]
+    for file, part in parts:
+        if file.suffix == ".parquet":
+            part.to_parquet(file, row_group_size=64, index=False)
+        else:
+            part.to_csv(file, index=False)
+    return name
+
+
+def in_pieces(frame, training=None, size=37):
+    table = table_from_mapping(frame)
+    marks = np.ones(len(frame), bool) if training is None else training
+    for start in range(0, len(frame), size):
+        rows = np.arange(start, min(start + size, len(frame)))
+        yield table_from_mapping(frame.iloc[rows].reset_index(drop=True)), marks[rows]
+    assert table.n_rows == len(frame)
+
+
+def assert_same(got, wanted):
+    """Equal, but for rounding of means and scales."""
+    assert [type(column) for column in got.columns] == [type(column) for column in wanted.columns]
+    for a, b in zip(got.columns, wanted.columns, strict=True):
+        if isinstance(a, CategoryColumn):
+            assert a == b
+        else:
+            assert a == replace(b, mean=a.mean, scale=a.scale)
+            np.testing.assert_allclose((a.mean, a.scale), (b.mean, b.scale), rtol=1e-12, atol=1e-12)
+    if isinstance(got.target, NumberTarget):
+        assert got.target.names == wanted.target.names
+        for ours, theirs in ((got.target.means, wanted.target.means), (got.target.scales, wanted.target.scales)):
+            np.testing.assert_allclose(ours, theirs, rtol=1e-12)
+    else:
+        assert got.target == wanted.target
+    assert got.dropped == wanted.dropped
+
+
+class TestSurvey:
+    @pytest.mark.parametrize(
+        ("frame", "options"),
+        [
+            (shop, {}),
+            (shop, {"target": "income"}),
+            (shop, {"target": ["income", "age"]}),
+            (shop, {"target": "age", "task": "classification"}),
+            (shop, {"target": "member"}),
+            (shop, {"categorical": ["age"], "drop": ["income"]}),
+            (with_gaps, {"impute": True}),
+        ],
+    )
+    def test_finds_what_the_whole_table_shows(self, frame, options):
+        frame = frame()
+        training = np.random.default_rng(1).random(ROWS) < 0.7
+        wanted = fit_preprocessing(table_from_mapping(frame), rows=np.flatnonzero(training), **options)
+        found = survey(in_pieces(frame, training), **options)
+        assert_same(found.preprocessing, wanted)
+        assert found.n_rows == ROWS
+        assert (
+            found.ranges["income"] == (frame["income"].min(), frame["income"].max()) if "income" in found.ranges else 1
+        )
+
+    @pytest.mark.parametrize(
+        ("values", "is_classes"),
+        [
+            (np.arange(ROWS) % 20, True),
+            (np.arange(ROWS) % 21, False),
+            (np.arange(ROWS) % 3 / 2, False),
+            (np.arange(ROWS) % 2 == 0, True),
+        ],
+    )
+    def test_judges_the_task_alike(self, values, is_classes):
+        frame = shop().assign(buys=values)
+        wanted = fit_preprocessing(table_from_mapping(frame))
+        assert isinstance(wanted.target, ClassTarget) == is_classes
+        assert_same(survey(in_pieces(frame)).preprocessing, wanted)
+
+    def test_takes_the_median_of_a_sample(self, monkeypatch):
+        monkeypatch.setattr(surveys, "SAMPLE", 200)
+        frame = with_gaps()
+        fills = [
+            found.columns[1].fill
+            for found in (
+                survey(in_pieces(frame), impute=True).preprocessing,
+                fit_preprocessing(table_from_mapping(frame), impute=True),
+            )
+        ]
+        assert fills[0] != fills[1]
+        assert abs(fills[0] - fills[1]) < 3 * 1.25 * 10.0 / np.sqrt(200)  # of a median of normal numbers
+
+    @given(st.lists(st.lists(st.floats(-1e6, 1e6), max_size=5), min_size=1, max_size=6))
+    def test_merges_moments(self, pieces):
+        seen = Moments()
+        for piece in pieces:
+            seen.add(np.asarray(piece))
+        values = np.concatenate([np.asarray(piece, float) for piece in pieces])
+        assert seen.n == len(values)
+        if len(values):
+            np.testing.assert_allclose(seen.mean, values.mean(), rtol=1e-9, atol=1e-9)
+            np.testing.assert_allclose(seen.squares, values.var() * len(values), rtol=1e-9, atol=1e-3)
+            assert (seen.least, seen.most) == (values.min(), values.max())
+
+    def test_of_numbers_far_from_zero(self):
+        """Where sums of squares would be lost to rounding."""
+        seen, values = Moments(), 1e9 + np.random.default_rng(0).normal(size=3000)
+        for piece in np.split(values, 30):
+            seen.add(piece)
+        np.testing.assert_allclose(seen.standard("x"), (values.mean(), values.std()), rtol=1e-9)
+
+    @pytest.mark.parametrize(
+        ("changes", "options", "said"),
+        [
+            ({}, {"target": "buy"}, "has no column 'buy' .did you mean 'buys'"),
+            ({}, {"drop": ["buys"], "target": "buys"}, "is also to be dropped"),
+            ({"income": [None]}, {}, r"has missing values \(1 in column 'income'\)"),
+            ({"buys": [None]}, {}, "the target 'buys' is missing in row 1"),
+            ({"town": [f"t{k}" for k in range(300)]}, {}, "column 'town' has .* more than max_categories=100"),
+            ({"buys": ["yes"] * ROWS}, {}, "has one class only, 'yes'"),
+            ({"town": ["1"] * (ROWS - 5)}, {}, "column 'town': '.*' is non-numeric text where numbers are needed"),
+            ({"town": ["1.234,5", "7"] * 300}, {}, "seems to hold numbers with separators, such as '1.234,5'"),
+            ({}, {"target": "town", "task": "regression"}, "the target 'town' is text where numbers are needed"),
+            ({}, {"target": ["age", "buys"], "task": "classification"}, "classification takes one target"),
+            ({"income": [np.inf]}, {}, "infinity"),
+            ({"income": [1e300, -1e300]}, {}, "holds numbers too large"),
+            ({}, {"task": "both"}, "task must be"),
+        ],
+    )
+    def test_refuses_what_the_whole_table_would_be_refused_for(self, changes, options, said):
+        frame = shop().astype(dict.fromkeys(changes, object))
+        for name, values in changes.items():
+            frame.loc[: len(values) - 1, name] = values
+            frame[name] = frame[name].infer_objects()
+        with pytest.raises(DataError, match=said):
+            survey(in_pieces(frame), **options)
+        with pytest.raises(DataError):
+            fit_preprocessing(table_from_mapping(frame), **options)
+
+    def test_of_a_column_that_is_text_late(self):
+        frame = shop().astype({"age": object})
+        frame.loc[500:, "age"] = "old"
+        with pytest.raises(DataError, match="column 'age' holds numbers in some rows and text in others"):
+            survey(in_pieces(frame))
+
+    def test_remembers_no_more_than_it_needs(self, monkeypatch):
+        monkeypatch.setattr(surveys, "MOST_CLASSES", 50)
+        frame = shop()
+        assert isinstance(survey(in_pieces(frame), target="income").preprocessing.target, NumberTarget)
+        with pytest.raises(DataError, match="more than 50 different values, too many for classes"):
+            survey(in_pieces(frame), target="income", task="classification")
+
+
+class TestShares:
+    def test_have_their_sizes(self):
+        n, fractions = 200_000, (0.1, 0.2)
+        counts = np.bincount(share_of_rows(0, n, fractions, 0), minlength=3)
+        for count, fraction in zip(counts, (0.7, *fractions), strict=True):
+            assert abs(count - n * fraction) < 4 * np.sqrt(n * fraction * (1 - fraction))
+
+    def test_of_neighbours_have_nothing_to_do_with_each_other(self):
+        shares = share_of_rows(0, 200_000, (0.1, 0.2), 3)
+        for apart in (1, 2, 64, 1000):
+            both = np.mean((shares[apart:] == 2) & (shares[:-apart] == 2))
+            assert both == pytest.approx(0.04, abs=4 * np.sqrt(0.04 * 0.96 / len(shares)))
+
+    def test_follow_from_number_and_seed_alone(self):
+        whole = share_of_rows(0, 5000, (0.1, 0.2), 7)
+        np.testing.assert_array_equal(share_of_rows(1234, 100, (0.1, 0.2), 7), whole[1234:1334])
+        assert not np.array_equal(share_of_rows(0, 5000, (0.1, 0.2), 8), whole)
+        assert not share_of_rows(0, 1000, (0.0, 0.0), 7).any()
+
+    def test_those_that_are_held_out_stay_so_where_there_are_more(self):
+        few, many = (share_of_rows(0, 5000, (part, 0.2), 7) for part in (0.05, 0.1))
+        assert set(np.flatnonzero(few == 1)) < set(np.flatnonzero(many == 1))
+
+
+class TestRunningScores:
+    @pytest.mark.parametrize("n_classes", [2, 4])
+    def test_of_classes(self, n_classes):
+        random = np.random.default_rng(0)
+        d = np.eye(n_classes)[random.integers(0, n_classes - (n_classes > 2), 500)]  # one class may never be true
+        y = random.dirichlet(np.ones(n_classes), 500).astype("float32")
+        y[:3] = np.eye(n_classes)[0]  # probabilities of 0
+        target = ClassTarget("y", tuple("abcd"[:n_classes]))
+        self.check(Preprocessing((NumberColumn("x", 0.0, 1.0),), target), d, y)
+
+    def test_of_classes_that_are_not_there(self):
+        d, y = np.eye(3)[[0, 0, 1]], np.eye(3)[[0, 1, 1]]
+        self.check(Preprocessing((NumberColumn("x", 0.0, 1.0),), ClassTarget("y", ("a", "b", "c"))), d, y)
+
+    @pytest.mark.parametrize("names", [("y",), ("y", "z")])
+    def test_of_numbers(self, names):
+        random = np.random.default_rng(0)
+        d = random.normal(size=(500, len(names)))
+        y = d + random.normal(size=d.shape)
+        target = NumberTarget(names, (1000.0, -3.0)[: len(names)], (5.0, 2.0)[: len(names)])
+        self.check(Preprocessing((NumberColumn("x", 0.0, 1.0),), target), d, y)
+
+    def check(self, preprocessing, d, y):
+        running = RunningScores(preprocessing)
+        for start in range(0, len(d), 37):
+            running.add(d[start : start + 37], y[start : start + 37])
+        wanted = score(preprocessing, d, y)
+        assert list(running.scores()) == list(wanted)
+        assert running.scores() == pytest.approx(wanted, rel=1e-9)
+
+    def test_of_nothing_and_of_what_is_not_finite(self):
+        running = RunningScores(Preprocessing((NumberColumn("x", 0.0, 1.0),), ClassTarget("y", ("a", "b"))))
+        assert running.scores() is None
+        running.add(np.eye(2), np.full((2, 2), np.nan))
+        running.add(np.eye(2), np.eye(2))
+        assert running.scores() is None
+
+
+@pytest.fixture(params=["shop.parquet", "shop.csv", "shop_parquet", "shop_csv"])
+def path(request):
+    return write(shop(), request.param, 3 if "_" in request.param else 1)
+
+
+class TestFits:
+    def test_differ_from_those_in_memory_by_the_rows_held_out(self, path):
+        prepared = prepare_stream(path, target="buys", seed=3)
+        assert sum(prepared.rows.values()) == ROWS
+        shares = share_of_rows(0, ROWS, (0.1, 0.2), 3)
+        assert list(prepared.rows.values()) == np.bincount(shares, minlength=3).tolist()
+        wanted = fit_preprocessing(table_from_mapping(shop()), "buys", rows=np.flatnonzero(shares == 0))
+        if "csv" not in path:
+            assert_same(prepared.preprocessing, wanted)
+        else:  # in text, True and False are words
+            assert [column.name for column in prepared.preprocessing.columns] == [c.name for c in wanted.columns]
+        stream, nothing = prepared.training()
+        assert nothing is None
+        x, d = (np.concatenate(parts) for parts in zip(*stream.blocks(64), strict=True))
+        assert x.shape == (prepared.rows["train"], prepared.n_inputs)
+        np.testing.assert_allclose(x[:, :2].mean(axis=0), 0.0, atol=1e-5)
+        np.testing.assert_allclose(x[:, :2].std(axis=0), 1.0, rtol=1e-5)
+        buys = shop()["buys"].to_numpy()
+        np.testing.assert_array_equal(d[:, 1] == 1.0, buys[shares == 0] == "yes")
+        x, d = prepared.validation()
+        np.testing.assert_array_equal(d[:, 1] == 1.0, buys[shares == 1] == "yes")
+
+    def test_learn_as_well(self, path):
+        how = {"hidden_sizes": (10,), "epochs": 30, "device": "cpu", "batch_size": 32, "l2": 0.0}
+        in_parts = fit_table(prepare_stream(path, target="buys"), **how)
+        in_memory = fit_table(prepare_table(shop(), target="buys"), **how)
+        assert in_parts.scores["test"]["accuracy"] > 0.9
+        assert in_parts.scores["test"]["accuracy"] == pytest.approx(in_memory.scores["test"]["accuracy"], abs=0.07)
+        assert set(in_parts.scores) == {"train", "validation", "test"}
+        assert len(in_parts.fit.history.validation_score) == len(in_parts.fit.history.error)
+        predicted = predict_table(in_parts.model, path if path.endswith((".csv", ".parquet")) else shop(), device="cpu")
+        shares = share_of_rows(0, ROWS, (0.1, 0.2), 0)
+        if path != "shop_csv":  # where a column of True and False is words in one and not in the other
+            right = predicted["buys"] == shop()["buys"].to_numpy()
+            assert in_parts.scores["test"]["accuracy"] == pytest.approx(np.mean(right[shares == 2]))
+            assert in_parts.scores["train"]["accuracy"] == pytest.approx(np.mean(right[shares == 0]))
+
+    def test_of_numbers_for_an_error_that_needs_them_positive(self):
+        frame = shop().assign(visits=np.random.default_rng(0).poisson(3.0, ROWS) * 1.0)
+        write(frame, "visits.parquet")
+        how = {"loss": "poisson", "epochs": 2, "device": "cpu"}
+        target = fit_table(prepare_stream("visits.parquet", target="visits", task="regression"), **how)
+        assert target.model.preprocessing["target"]["means"] == [0.0]
+        with pytest.raises(DataError, match="needs a target from 0 to inf"):
+            fit_table(prepare_stream("visits.parquet", target="income"), **how)
+
+    def test_at_most_so_many_validation_rows(self, path, monkeypatch):
+        monkeypatch.setattr(prepared, "MOST_VALIDATION_ROWS", 20)
+        assert 5 < prepare_stream(path, target="buys").rows["validation"] < 40
+
+    @pytest.mark.parametrize(
+        "options", [{"test_fraction": 0.6, "validation_fraction": 0.5}, {"seed": -1}, {"test_fraction": 0.9999}]
+    )
+    def test_parts_that_cannot_be(self, options):
+        with pytest.raises(DataError, match=r"parts of 1|seed must be|2 are needed"):
+            prepare_stream(write(shop(5), "few.csv"), **options)
+
+    @pytest.mark.parametrize("name", ["bad_parquet", "bad_csv"])
+    def test_errors_name_file_and_row(self, name):
+        frame = shop()
+        frame.loc[450, "income"] = np.inf
+        with pytest.raises(DataError, match=rf"{name}/2\.\w+: column 'income', row 51: infinity"):
+            prepare_stream(write(frame, name, 3), target="buys")
+
+
+@pytest.fixture
+def run(capsys):
+    def run(*arguments):
+        code = main([str(argument) for argument in arguments])
+        return code, *capsys.readouterr()
+
+    return run
+
+
+FAST = ("--epochs", "3", "--device", "cpu", "--no-picture", "--hidden", "5")
+
+
+class TestTheCommandLine:
+    def test_trains_on_a_folder_and_predicts_it(self, run, path):
+        code, out, err = run("train", path, "--target", "buys", *FAST, "-o", "m.safetensors", "--stream")
+        assert code == 0, err
+        assert "reading    in parts (as asked), again in each epoch" in err
+        assert "600 rows" in err
+        assert "accuracy" in out
+        assert sum(load_model("m.safetensors").about["rows"].values()) == ROWS
+        results = {}
+        for output in ("p.csv", "p.parquet"):
+            code, out, err = run("predict", "m.safetensors", path, "--stream", "-o", output, "--device", "cpu")
+            assert (code, out) == (0, f"written    {output} (600 rows)\n")
+            results[output] = pd.read_csv(output) if output.endswith("csv") else pd.read_parquet(output)
+            assert re.search(r"scores     accuracy \d", err)
+        code, out, err = run("predict", "m.safetensors", path, "--stream", "--device", "cpu")
+        assert out == Path("p.csv").read_text(encoding="utf-8")
+        pd.testing.assert_frame_equal(results["p.csv"], results["p.parquet"], check_dtype=False)
+        if path in ("shop.csv", "shop.parquet"):
+            code, whole, err_of_whole = run("predict", "m.safetensors", path, "--device", "cpu")
+            assert whole == out
+            assert err_of_whole == err
+
+    def test_a_folder_is_read_in_parts_unasked(self, run):
+        write(shop(), "shop_csv", 3)
+        code, _, err = run("train", "shop_csv", "--target", "buys", *FAST)
+        assert code == 0
+        assert "reading    in parts (a folder)" in err
+        code, out, _ = run("predict", "shop_csv.safetensors", "shop_csv", "--json", "-o", "p.csv", "--device", "cpu")
+        assert json.loads(out)["rows"] == ROWS
+        assert json.loads(out)["scores"]["accuracy"] > 0.3
+
+    def test_a_large_file_is_read_in_parts_unasked(self, run, monkeypatch):
+        write(shop(), "shop.csv")
+        monkeypatch.setattr(folders, "free_host_memory", lambda: 50_000)
+        code, _, err = run("train", "shop.csv", *FAST)
+        assert code == 0
+        assert "reading    in parts (0.0 GiB, with 0.0 GiB of memory free)" in err
+        monkeypatch.setattr(folders, "free_host_memory", lambda: 1_000_000)
+        assert "reading" not in run("train", "shop.csv", *FAST)[2]
+
+    @pytest.mark.parametrize(
+        ("arguments", "said"),
+        [
+            (("train", "iris", "--stream"), "no such file or folder: iris"),
+            (("train", "shop.npz", "--stream"), "has no file that can be read in parts"),
+            (
+                ("train", "shop.csv", "--stream", "--target", "byys"),
+                "no column 'byys' (did you mean 'buys'?)",
+            ),
+            (("predict", "m.safetensors", "shop.csv", "--stream", "--json"), "give --output FILE"),
+        ],
+    )
+    def test_refuses(self, run, arguments, said):
+        write(shop(), "shop.csv")
+        np.savez("shop.npz", x=np.zeros((3, 2)))
+        assert run("train", "shop.csv", *FAST, "-o", "m.safetensors")[0] == 0
+        code, out, err = run(*arguments)
+        assert (code, out) == (2, "")
+        assert said in err
+
+    def test_predictions_of_bad_rows_leave_no_file(self, run, tmp_path):
+        assert run("train", write(shop(), "shop.csv"), *FAST, "-o", "m.safetensors")[0] == 0
+        frame = shop()
+        frame.loc[450, "town"] = "Rom"
+        write(frame, "bad_csv", 3)
+        code, out, err = run("predict", "m.safetensors", "bad_csv", "-o", "p.csv", "--device", "cpu")
+        assert (code, out) == (2, "")
+        assert "2.csv: column 'town', row 51: 'Rom' was not seen in training" in err
+        assert not (tmp_path / "p.csv").exists()
+        assert not list(tmp_path.glob("*.tmp"))
+
+    def test_predictions_where_a_target_is_unknown_have_no_scores(self, run):
+        assert run("train", write(shop(), "shop.csv"), *FAST, "-o", "m.safetensors")[0] == 0
+        frame = shop()
+        frame.loc[450, "buys"] = "perhaps"
+        write(frame, "odd_csv", 3)
+        code, _, err = run("predict", "m.safetensors", "odd_csv", "-o", "p.csv", "--device", "cpu")
+        assert code == 0
+        assert "no scores: " in err
+        assert "row 51: 'perhaps' was not seen" in err
+        assert len(pd.read_csv("p.csv")) == ROWS
