@@ -38,7 +38,7 @@ def typecheck(session):
 @nox.session
 def tests(session):
     """The suite on NumPy, all of it compiled that can be, on array-api-strict, and in several processes of MPI."""
-    session.install(*group("test"), *group("mpi-test"), "-e", ".[cli,fast,onnx]")
+    session.install(*group("test"), *group("mpi-test"), "-e", ".[cli,fast,onnx,stream]")
     session.run("pytest", *session.posargs, env={"GPUBP_COMPILED": "always"})
 
 

@@ -23,7 +23,8 @@ AROUND_THE_CORE = {
     *("__init__.py", "__main__.py", "cli/", "data/", "tabular.py", "testing.py", "explain/", "plotting/", "export/"),
     *("doctor.py", "faults.py", "warmup.py", "paper/", "checkpoints.py", "parallel/"),
     *("persistence.py", "tensor_file.py", "opening.py", "wording.py", "masks.py"),  # what comes from outside, and goes
-    *("streams/", "scores.py"),
+    *("streams/", "scores.py", "gradient_check.py"),
+    *("streams/", "scores.py", "gradient_check.py"),
     *("estimators/", "search/"),
     *("cpu/", "cuda/"),  # the core a second time, for speed: all of it may be left out
 }
@@ -156,7 +157,7 @@ def test_core_stays_small():
         for name, path in modules_in(PACKAGE).items()
         if room_of(name, modules_in(PACKAGE), PACKAGE) not in AROUND_THE_CORE
     )
-    assert 500 < total < 3200
+    assert 500 < total < 3000
 
 
 def test_no_room_without_a_purpose():
