@@ -481,7 +481,11 @@ class TestTraining:
                     threading.Event().wait(0.05)  # until the caller, who waits for this block, has seen it
                 yield x[at : at + 30], d[at : at + 30]
 
-        got = fit(open_stream(blocks, memory=10**6), epochs=9)
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background it may be ignored
+        try:
+            got = fit(open_stream(blocks, memory=10**6), epochs=9)
+        finally:
+            signal.signal(signal.SIGINT, before)
         assert (got.stop_reason, len(got.history.error)) == ("interrupted", 2)
 
     def test_is_interrupted_within_an_epoch(self, tmp_path, monkeypatch):
