@@ -369,7 +369,7 @@ def train(
     quietly = np.errstate(over="ignore", invalid="ignore", divide="ignore")
     mend = "Start it again; with checkpoint= it would have kept where it stood"
     if checkpoints is not None:
-        mend = f"resume=True goes on from the last checkpoint in {checkpoints.folder}"
+        mend = f"resume=True goes on from the last checkpoint in {checkpoints.folder}, if one was written yet"
     with processes.running(mend), faults_told(backend, load), backend.active(), quietly:
         return on_device()
 

@@ -255,7 +255,7 @@ def test_no_such_file():
 
 
 def test_a_folder(tmp_path):
-    with pytest.raises(DataError, match=r"cannot be read: Is a directory"):
+    with pytest.raises(DataError, match=r"is a folder without .parquet, .csv or .tsv files"):
         read_table(tmp_path)
 
 

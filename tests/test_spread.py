@@ -17,6 +17,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, KFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.utils import check_random_state
 
 from gpubp import BatchedHalvingSearchCV, BatchedSearchCV, MLPClassifier
 from gpubp.errors import GpubpError
@@ -48,6 +49,25 @@ def dask_threads():
     client, cluster = dask_client(n_workers=1, threads_per_worker=2, processes=False)
     with cluster, client:
         yield client
+
+
+def test_models_without_a_seed_are_given_one_each():
+    """Workers that are forked all have the same generator of NumPy."""
+    seeds = []
+
+    class Recording(ThreadPoolExecutor):
+        def submit(self, function, *given):
+            seeds.extend(estimator.random_state for _, _, estimator in given[-1])
+            return super().submit(function, *given)
+
+    for _ in range(2):
+        with Recording(2) as executor:
+            check_random_state(None).seed(3)
+            model = clone(MODEL).set_params(random_state=None)
+            search = BatchedSearchCV(model, {"alpha": [0.1, 0.2]}, cv=3, executor=executor).fit(X, Y)
+            assert search.best_params_.keys() == {"alpha"}
+    assert len(set(seeds[:6])) == 6
+    assert seeds[:6] == seeds[6:]
 
 
 @pytest.fixture(scope="module")

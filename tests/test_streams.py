@@ -531,8 +531,28 @@ class TestTraining:
         with pytest.raises(CheckpointError, match=r"the stream's rows of a window was \d+, is 1024"):
             fit(npy_pair(tmp_path), checkpoint=tmp_path / "kept", resume=True)
         x, d = rows()
-        with pytest.raises(CheckpointError, match="the stream's first rows was"):
+        with pytest.raises(CheckpointError, match="the stream's blocks was"):
             fit(open_stream(x + 1, d, memory=SMALL), checkpoint=tmp_path / "kept", resume=True)
+
+    def test_of_a_stream_whose_last_rows_changed_does_not_go_on(self, tmp_path):
+        x, d = rows()
+        fit(open_stream(x, d, memory=SMALL), checkpoint=tmp_path / "kept")
+        x[-1] += 1.0
+        with pytest.raises(CheckpointError, match="the stream's rows of some blocks was"):
+            fit(open_stream(x, d, memory=SMALL), checkpoint=tmp_path / "kept", resume=True)
+
+    def test_who_leaves_it_half_used_comes_to_an_end(self):
+        program = """
+import numpy as np, gpubp
+def main():
+    blocks = gpubp.open_stream(lambda: ((np.ones((3, 2)), np.zeros(3)) for _ in range(99))).blocks(3)
+    next(blocks)
+    raise ValueError("of its own")
+main()
+"""
+        ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+        assert ended.returncode == 1
+        assert ended.stderr.rstrip().endswith("ValueError: of its own")
 
     def test_block_by_block(self, tmp_path):
         """What the documentation shows: estimators that learn from blocks."""

@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +20,7 @@ from gpubp.data import survey as surveys
 from gpubp.data.preprocessing import CategoryColumn, ClassTarget, NumberColumn, NumberTarget, Preprocessing
 from gpubp.data.survey import Moments, survey
 from gpubp.scores import RunningScores, score
-from gpubp.streams import folders, prepared
+from gpubp.streams import folders, prepared, text
 from gpubp.streams.prepared import prepare_stream
 from gpubp.streams.shares import share_of_rows
 from gpubp.tabular import fit_table, predict_table, prepare_table
@@ -436,3 +438,28 @@ class TestTheCommandLine:
         assert "no scores: " in err
         assert "row 51: 'perhaps' was not seen" in err
         assert len(pd.read_csv("p.csv")) == ROWS
+
+
+class TestLongLines:
+    @pytest.mark.parametrize("head", ['"a,b\n', 'a,b\n"1,2\n'], ids=["header", "row"])
+    def test_a_quotation_mark_that_nothing_closes(self, tmp_path, monkeypatch, head):
+        monkeypatch.setattr(text, "MOST_LINE", 10_000)
+        monkeypatch.setattr(text, "BLOCK_BYTES", 1_000)
+        path = tmp_path / "open.csv"
+        path.write_text(head + "1,2\n" * 20_000)
+        with pytest.raises(DataError, match="longer than 10,000 bytes, perhaps for want of a quotation mark"):
+            prepare_stream(path, target="b")
+
+    def test_texts_of_parquet_are_held_once(self, tmp_path):
+        frame = pd.DataFrame({"word": ["a" * 20_000, "b" * 20_000] * 5_000, "y": np.arange(10_000.0)})
+        frame.to_parquet(tmp_path / "words.parquet")
+        program = """
+import pathlib, sys, pyarrow
+from gpubp.streams.folders import open_tables
+n_rows = sum(piece.table.n_rows for piece in open_tables(pathlib.Path(sys.argv[1])).pieces())
+print(n_rows, pyarrow.default_memory_pool().max_memory())
+"""
+        command = [sys.executable, "-c", program, str(tmp_path / "words.parquet")]
+        n_rows, most = map(int, subprocess.run(command, capture_output=True, text=True, check=True).stdout.split())
+        assert n_rows == 10_000
+        assert most < 20e6  # of 200 MB

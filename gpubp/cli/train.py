@@ -283,7 +283,11 @@ def train(
     """
     processes = _processes(parallel)
     quiet = quiet or processes.rank > 0
-    again = "The same command starts it again" if checkpoint is None else "The same command with --resume goes on"
+    again = (
+        "The same command starts it again"
+        if checkpoint is None
+        else "The same command with --resume goes on from the last checkpoint"
+    )
     with processes.running(again):
         with processes.agreeing():
             model_path = output or Path(f"{_stem(data)}.safetensors")

@@ -217,6 +217,10 @@ def read_table(path_or_name: str | PathLike[str], *, separator: str | None = Non
             f"no such file: {path}{near_miss(name, DATASETS)}; give the path of a file ({', '.join(SUFFIXES)}) "
             f"or one of the named sets {', '.join(DATASETS)}"
         ) from None
+    except IsADirectoryError:
+        raise DataError(
+            f"{path} is a folder without .parquet, .csv or .tsv files; give a file, or a folder of them"
+        ) from None
     except (OSError, ValueError) as error:
         raise DataError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
     reader = next((reader for suffix, reader in _READERS.items() if path.name.lower().endswith(suffix)), None)

@@ -1,7 +1,8 @@
 """Trials that the workers of an executor fit and score: of Dask, of pools of processes, of MPI.
 
-An executor is whatever has ``submit`` as :class:`concurrent.futures.Executor` has it. The cases go to its workers once,
-where they are not in this process; the tasks are parts of the trials, which each worker trains as stacks of its own.
+An executor is whatever has ``submit`` as :class:`concurrent.futures.Executor` has it. The cases go to Dask's workers
+and to processes of this machine once, to others with each task; the tasks are parts of the trials, which each worker
+trains as stacks of its own.
 """
 
 import logging
@@ -16,6 +17,7 @@ from typing import Any, NamedTuple
 
 import joblib
 import numpy as np
+from sklearn.utils import check_random_state
 
 from gpubp.errors import GpubpError
 from gpubp.search.trials import Score, Trial, Trials, parts_of
@@ -137,9 +139,18 @@ class SpreadTrials:
         self.shared = self.open.enter_context(shared_with_workers(self.given, self.common))
 
     def _hand_out(self, task: Task) -> None:
+        for trial in task.trials:
+            _draw_seed(trial.estimator)
         trials = [(trial.candidate, trial.split, trial.estimator) for trial in task.trials]
         future = self.executor.submit(fit_and_score, self.shared, self.score, self.n_in_all, trials)
         self.running[future] = task._replace(shared=self.shared)
+
+
+def _draw_seed(estimator: Any) -> None:
+    """Give a model a seed where it has none: workers that are forked all have the same generator of NumPy."""
+    parts = parts_of(estimator)
+    if parts is not None and parts.model.random_state is None:
+        parts.model.set_params(random_state=int(check_random_state(None).randint(2**31 - 1)))
 
 
 def worker_ended(task: Task, fault: BaseException) -> GpubpError:

@@ -44,7 +44,10 @@ def check_stream(
         what = rule.name if isinstance(rule, SecondOrder) else "batch_size='sweep'"
         raise DataError(f"{what} needs all cases at once, which a stream never has; train in batches, by adam()")
     if n_processes > 1:
-        raise DataError(f"a stream is trained on by one process, and {n_processes} were asked for; leave parallel out")
+        raise DataError(
+            f"a stream is trained on by one process, and {n_processes} were asked for; leave parallel out, and start "
+            "`gpubp train` without mpiexec"
+        )
     if epochs > 1 and getattr(stream.source, "once_only", False):
         raise DataError(
             f"{epochs} epochs need the blocks as often, and an iterator gives them once; give open_stream a list, or a "

@@ -51,7 +51,8 @@ def one_ahead(make: Callable[[Callable[[], bool]], Iterator[T]]) -> Generator[T,
         if isinstance(items, Generator):
             items.close()
 
-    thread = threading.Thread(target=work, name="gpubp-stream")
+    # a daemon: whoever keeps a generator that is not done must not keep the interpreter from its end
+    thread = threading.Thread(target=work, name="gpubp-stream", daemon=True)
     try:
         thread.start()
         wanted.release()

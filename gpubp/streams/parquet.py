@@ -16,6 +16,7 @@ from gpubp.wording import brief
 MEND = "Write it again, and open the stream anew"
 BYTES_OF_A_CHUNK = 900  # that a column of a row group takes where a file's description of itself is held: measured
 MOST_DESCRIBED = 16 << 20  # bytes of descriptions that are held; of more files they are read each time
+TEXTS = ("string", "large_string", "string_view")  # types of texts, as pyarrow names them
 NO_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 
 
@@ -42,6 +43,7 @@ class ParquetTables:
     def __init__(self, files: list[Path], folder: Path) -> None:
         self.name, self.groups = str(folder), list[Group]()
         self.columns: list[str] = []
+        self.texts: list[str] = []  # read as a number for each row, and each text once
         self.names: tuple[str, ...] = ()
         self.dtype, largest, held, not_held = "float32", 0, 0, 0
         for file in files:
@@ -49,6 +51,7 @@ class ParquetTables:
             schema = part.metadata.schema.to_arrow_schema()
             if not found:
                 self.columns = [name for name in schema.names if not name.startswith("__index_level_")]
+                self.texts = [field.name for field in schema if str(field.type) in TEXTS]
                 self.names = (*self.columns, *(name for name in part.in_path if name not in self.columns))
                 self.dtype = "float64" if any(str(field.type) == "double" for field in schema) else "float32"
             elif lacking := set(found) - {*schema.names, *part.in_path}:
@@ -89,7 +92,7 @@ class ParquetTables:
         size = rows_of_a_piece(len(self.names))
         try:
             with pyarrow_module("parquet", path).ParquetFile(
-                path, metadata=group.part.metadata, pre_buffer=False
+                path, metadata=group.part.metadata, pre_buffer=False, read_dictionary=self.texts
             ) as file:
                 batches = file.iter_batches(size, row_groups=[group.number], columns=self.columns, use_threads=False)
                 for batch in batches:

@@ -70,7 +70,7 @@ def sliced_source(x: Any, d: Any, block_rows: int | None) -> SlicedSource:
     if d is None:
         raise DataError(f"{_told(x)} needs its desired outputs beside it: open_stream(x, d)")
     for name, array in (("x", x), ("d", d)):
-        if not is_sliced(array) or np.dtype(array.dtype).kind not in "fiub":
+        if not is_sliced(array) or _kind(array) not in "fiub":
             raise DataError(f"{name} must be an array of numbers that gives rows by slices, got {_told(array)}")
     if len(x.shape) != 2 or len(d.shape) not in (1, 2) or x.shape[0] != d.shape[0] or 0 in x.shape:
         raise DataError(f"x must be (rows, inputs) and d (rows,) or (rows, outputs), got {x.shape} and {d.shape}")
@@ -78,8 +78,17 @@ def sliced_source(x: Any, d: Any, block_rows: int | None) -> SlicedSource:
     size = rows_at_once(width, block_rows)
     chunks = getattr(x, "shards", None) or getattr(x, "chunks", None)
     if chunks and block_rows is None:
-        size = max(1, size // int(chunks[0])) * int(chunks[0])
+        rows_of_chunk = int(np.max(chunks[0]))  # Dask tells the rows of each
+        size = max(1, size // rows_of_chunk) * rows_of_chunk
     return SlicedSource(x, d, min(size, int(x.shape[0])), _told(x))
+
+
+def _kind(array: Any) -> str:
+    """Tell what kind of numbers an array holds, as NumPy names it; "V" where NumPy knows none like it."""
+    try:
+        return str(np.dtype(array.dtype).kind)
+    except TypeError:
+        return "V"
 
 
 def is_sliced(array: Any) -> bool:

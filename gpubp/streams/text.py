@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gpubp.data.files import Table, table_from_mapping
+from gpubp.data.files import MOST_LINE, Table, table_from_mapping
 from gpubp.errors import DataError
 from gpubp.streams.sources import BLOCK_BYTES, FileState
 from gpubp.streams.tables import Piece, pyarrow_module
@@ -122,13 +122,23 @@ def _types(table: Any) -> dict[str, Any]:
 
 def _header(file: Any) -> tuple[bytes, int]:
     """Read the first line that is not empty, or the lines that it goes over; where the rows begin."""
-    header = b""
-    while line := file.readline():
-        header += line.removeprefix(UTF8_MARK) if not header else line
-        if header.strip() and header.count(QUOTE) % 2 == 0:
+    lines: list[bytes] = []
+    n_quotes = 0
+    while line := file.readline(MOST_LINE):
+        line = line if lines else line.removeprefix(UTF8_MARK)
+        if not lines and not line.strip():
+            continue
+        lines.append(line)
+        n_quotes += line.count(QUOTE)
+        if file.tell() > MOST_LINE:
+            raise DataError(f"{file.name}: the header is {_too_long()}")
+        if n_quotes % 2 == 0:
             break
-        header = header if header.strip() else b""
-    return header, file.tell()
+    return b"".join(lines), file.tell()
+
+
+def _too_long() -> str:
+    return f"longer than {MOST_LINE:,} bytes, perhaps for want of a quotation mark that closes a field"
 
 
 def _blocks(file: Any, begin: int) -> Iterator[Block]:
@@ -144,6 +154,8 @@ def _blocks(file: Any, begin: int) -> Iterator[Block]:
         before_end = np.where(ends > 0, found[ends - 1], RETURN if after_return else 0)
         lengths = np.diff(place + ends, prepend=line - 1) - 1 - (before_end == RETURN)
         quotes, after_return = quotes + int(np.sum(at_quote)), bool(found[-1] == RETURN)
+        if not len(ends) and place + len(chunk) - start > MOST_LINE:
+            raise DataError(f"{file.name}: row {first + 1:,} is {_too_long()}")
         if len(ends):
             n_rows += int(np.sum(lengths > 0))
             line = place + int(ends[-1]) + 1
