@@ -82,7 +82,7 @@ def test_numbers_of_an_odd_kind_are_those_numbers(kind, argument):
     assert type(found.theta) is np.ndarray
     close = partial(
         np.testing.assert_allclose, rtol=1e-10, atol=1e-14
-    )  # strides may change in which order sums are taken
+    )  # strides change the order of sums
     close(found.theta, expected.theta)
     if argument in ("x", "theta"):
         theta, x = odd["theta"], odd["x"]
