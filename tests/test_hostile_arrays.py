@@ -80,9 +80,7 @@ def test_numbers_of_an_odd_kind_are_those_numbers(kind, argument):
     odd = given | {argument: SAME[kind](given[argument])}
     found, expected = fit(**odd, dtype="float64"), fit(**given, dtype="float64")
     assert type(found.theta) is np.ndarray
-    close = partial(
-        np.testing.assert_allclose, rtol=1e-10, atol=1e-14
-    )  # strides change the order of sums
+    close = partial(np.testing.assert_allclose, rtol=1e-10, atol=1e-14)  # strides change the order of sums
     close(found.theta, expected.theta)
     if argument in ("x", "theta"):
         theta, x = odd["theta"], odd["x"]
