@@ -186,6 +186,7 @@ def _signals_to(wake: socket.socket) -> Callable[[], None]:
 
     def restored() -> None:
         signal.set_wakeup_fd(-1)
-        signal.signal(signal.SIGTERM, handler)
+        if handler is signal.SIG_DFL:  # only then was it changed
+            signal.signal(signal.SIGTERM, handler)
 
     return restored
