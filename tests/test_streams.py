@@ -691,7 +691,8 @@ class TestFaults:
     def test_a_file_that_is_cut_short_while_it_is_read(self, tmp_path, changed_after):
         stream = npy_pair(tmp_path, memory=SMALL)
         changed_after(lambda: os.truncate(tmp_path / "x.npy", 2000))
-        with pytest.raises(DataError, match=r"x\.npy was cut short while it was read, from 12,128 to 2,000 bytes"):
+        seen = r"was cut short while it was read, from 12,128 to 2,000 bytes|ends early: row \d+ of 1,000 is not there"
+        with pytest.raises(DataError, match=rf"x\.npy ({seen})"):  # before the next block, or within it
             fit(stream)
 
     def test_a_file_that_ends_between_the_look_and_the_reading(self, tmp_path, monkeypatch):
