@@ -81,10 +81,9 @@ class ArrayBatches:
 
     ``order`` is an array of NumPy, the rows of the cases as they come, or None where all come as they are. They are for
     ``epochs`` epochs, all in the same order, or each in its own, ``(epochs, n)``; one pass through them gives the
-    batches of one. Where the cases are
-    ``on_host`` they are arrays of NumPy, and go to the backend batch by batch. ``begins`` and ``spans`` tell which part
-    of the epoch they are, where they are not all of it: how much of it is done before them, and how much they are, 0
-    where nobody knows. Of each batch this process has its share.
+    batches of one. Where the cases are ``on_host`` they are arrays of NumPy, and go to the backend batch by batch.
+    ``begins`` and ``spans`` tell which part of the epoch they are, where they are not all of it: how much of it is done
+    before them, and how much they are, 0 where nobody knows. Of each batch this process has its share.
     """
 
     backend: Backend

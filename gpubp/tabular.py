@@ -21,6 +21,7 @@ from gpubp.data.preprocessing import (
     encode_target,
     fit_preprocessing,
     preprocessing_of,
+    task_of,
     to_json,
 )
 from gpubp.descent import Rule, adam
@@ -427,11 +428,6 @@ def _one_score(task: str, d: np.ndarray, y: np.ndarray) -> float:
     from sklearn.metrics import r2_score
 
     return float(r2_score(d, y.astype(np.float64))) if np.isfinite(y).all() else math.nan
-
-
-def task_of(preprocessing: Preprocessing) -> str:
-    """Tell the task that a target makes: "classification" or "regression"."""
-    return "classification" if isinstance(preprocessing.target, ClassTarget) else "regression"
 
 
 def as_table(table: AnyTable) -> Table:

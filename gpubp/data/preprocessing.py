@@ -700,6 +700,17 @@ def from_json(data: Any) -> Preprocessing:
     return preprocessing
 
 
+def n_outputs_of(preprocessing: Preprocessing) -> int:
+    """Count the outputs that a target asks for."""
+    target = preprocessing.target
+    return len(target.names) if isinstance(target, NumberTarget) else len(target.classes)
+
+
+def task_of(preprocessing: Preprocessing) -> str:
+    """Tell the task that a target makes: "classification" or "regression"."""
+    return "classification" if isinstance(preprocessing.target, ClassTarget) else "regression"
+
+
 def preprocessing_of(model: Any) -> Preprocessing:
     """Read the preprocessing of a :class:`gpubp.persistence.Model` and compare it with its network.
 
@@ -711,9 +722,8 @@ def preprocessing_of(model: Any) -> Preprocessing:
     if model.preprocessing is None:
         raise ModelFileError("the model has no preprocessing, so it takes no tables; use gpubp.predict with arrays")
     preprocessing = from_json(model.preprocessing)
-    target = preprocessing.target
-    n_outputs = len(target.names) if isinstance(target, NumberTarget) else len(target.classes)
-    wanted, got = (len(feature_names(preprocessing)), n_outputs), (model.network.sizes[0], model.network.sizes[-1])
+    wanted = (len(feature_names(preprocessing)), n_outputs_of(preprocessing))
+    got = (model.network.sizes[0], model.network.sizes[-1])
     if wanted != got:
         raise ModelFileError(
             f"the model's preprocessing gives {wanted[0]} inputs and {wanted[1]} outputs, its network has {got[0]} "

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from gpubp.data.files import Table
 from gpubp.data.preprocessing import (
-    ClassTarget,
-    NumberTarget,
     Preprocessing,
     apply,
     encode_target,
     feature_names,
+    n_outputs_of,
+    task_of,
 )
 from gpubp.data.survey import survey
 from gpubp.errors import DataError
@@ -109,7 +109,7 @@ class PreparedStream:
     @property
     def task(self) -> str:
         """The kind of problem: "classification" or "regression"."""
-        return "classification" if isinstance(self.preprocessing.target, ClassTarget) else "regression"
+        return task_of(self.preprocessing)
 
     @property
     def source(self) -> str:
@@ -239,9 +239,3 @@ def matrices(preprocessing: Preprocessing, piece: Piece) -> tuple[np.ndarray, np
         return apply(preprocessing, piece.table), encode_target(preprocessing, piece.table)
     except DataError as error:
         raise with_rows_of_file(error, piece) from error
-
-
-def n_outputs_of(preprocessing: Preprocessing) -> int:
-    """Count the outputs that a target asks for."""
-    target = preprocessing.target
-    return len(target.names) if isinstance(target, NumberTarget) else len(target.classes)
