@@ -2,7 +2,7 @@
 
 import math
 
-from gpubp.testing import TOLERANCES
+from gpubp.testing.agreement import TOLERANCES
 
 
 def disagreement(facts, reference, dtype, matmul="float32"):

@@ -3,7 +3,7 @@
 import importlib.util
 from typing import NamedTuple
 
-from gpubp.probe import probe_cuda
+from gpubp.backends.probe import probe_cuda
 
 
 class Contender(NamedTuple):

@@ -28,7 +28,7 @@ def versions():
 
 def doctor():
     """List what the doctor has to say against this machine."""
-    from gpubp.doctor import diagnose
+    from gpubp.cli.diagnosis import diagnose
 
     return {finding.name: finding.detail for finding in diagnose() if finding.status in ("warning", "fault")}
 
@@ -143,8 +143,8 @@ LOOKS = {
 
 
 def _device():
-    from gpubp.backend import choose_backend
-    from gpubp.cuda.device import cuda_device
+    from gpubp.backends.backend import choose_backend
+    from gpubp.engine.cuda.device import cuda_device
 
     return cuda_device(choose_backend("cuda").device)
 

@@ -240,7 +240,7 @@ def sound_models():
     """Make sound model files of several kinds, small enough that a change hits something."""
     from gpubp import Network, initial_weights, save_model
     from gpubp.data.preprocessing import CategoryColumn, ClassTarget, NumberColumn, NumberTarget, Preprocessing, to_json
-    from gpubp.wiring import with_blocks
+    from gpubp.nn.architectures import with_blocks
 
     numbers = (NumberColumn("age", 40.0, 10.0), NumberColumn("pay", 3.0, 0.5, 2.5))
     town = CategoryColumn("town", ("Bonn", "Köln"), "Bonn")
@@ -375,7 +375,7 @@ def of_checkpoints():
 def sound_checkpoints():
     """Make sound checkpoints, one of each training."""
     import gpubp
-    from gpubp.checkpoints import checkpoints_in
+    from gpubp.training.checkpoints import checkpoints_in
 
     files = []
     for given, options in of_checkpoints():

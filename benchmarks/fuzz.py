@@ -60,7 +60,7 @@ def use_model(model, path):
     from gpubp import predict_table
     from gpubp.data.preprocessing import CategoryColumn
     from gpubp.errors import DataError, ModelFileError
-    from gpubp.tabular import preprocessing_of
+    from gpubp.tabular.tables import preprocessing_of
 
     assert repr(model).isprintable()
     command("show", path)
@@ -110,7 +110,7 @@ def command(*arguments, control=False):
 
 
 def read_checkpoint(path):
-    from gpubp.checkpoints import Checkpoints, open_folder
+    from gpubp.training.checkpoints import Checkpoints, open_folder
 
     return open_folder(Checkpoints(path.parent), resume=True)
 

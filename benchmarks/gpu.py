@@ -24,8 +24,8 @@ from benchmarks.workloads import make_workloads
 RESULT = Path(__file__).parent / "results" / "gpu.json"
 WORKLOADS = {workload.name: workload for workload in make_workloads() if workload.name.startswith("gpu/")}
 TESTS = {
-    "cuda": ["tests/test_cuda.py", "tests/test_feeding.py"],
-    "others": ["tests", "--ignore=tests/test_cuda.py", "--ignore=tests/test_feeding.py"],
+    "cuda": ["tests/engine/test_cuda.py", "tests/engine/test_host_samples.py"],
+    "others": ["tests", "--ignore=tests/engine/test_cuda.py", "--ignore=tests/engine/test_host_samples.py"],
 }
 FIRST = (STEP, SWEEP, STACK, *WIDE.values(), FIT)
 PARTS = {  # seconds at most
@@ -144,7 +144,7 @@ def _tests(part, dry_run):
     """Run tests with the GPU required; of a dry run a few without."""
     asked = [*TESTS[part.partition("/")[2]], "--require-cuda"]
     if dry_run:
-        asked = ["tests/test_cuda.py", "-k", "TestExpressions"]
+        asked = ["tests/engine/test_cuda.py", "-k", "TestExpressions"]
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *asked]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     lines = done.stdout.strip().splitlines()

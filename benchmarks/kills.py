@@ -22,8 +22,9 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # what has threads had bette
 import numpy as np
 import safetensors
 
-from gpubp import Checkpoints, Network, adam, train, training
-from gpubp.checkpoints import checkpoints_in
+from gpubp import Checkpoints, Network, adam, train
+from gpubp.training import fit as fit_module
+from gpubp.training.checkpoints import checkpoints_in
 
 NETWORK = Network((8, 12, 3), hidden="tanh")
 N_CASES, SIZE, STEPS_OF_A_PART = 160, 8, 4  # five parts in an epoch
@@ -37,7 +38,7 @@ def cases(n_cases, seed):
 
 def fit(folder, seed, epochs, keep=3):
     """Train to the end, from wherever the folder says."""
-    training.OPERATIONS_OF_A_PART = 6.0 * SIZE * NETWORK.n_parameters * STEPS_OF_A_PART
+    fit_module.OPERATIONS_OF_A_PART = 6.0 * SIZE * NETWORK.n_parameters * STEPS_OF_A_PART
     return train(
         NETWORK,
         *cases(N_CASES, 0),

@@ -8,7 +8,7 @@ import platform
 import subprocess
 from pathlib import Path
 
-from gpubp.probe import probe_cuda
+from gpubp.backends.probe import probe_cuda
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = (

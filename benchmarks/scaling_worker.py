@@ -9,16 +9,16 @@ import numpy as np
 from mpi4py import MPI
 
 from benchmarks.scaling_model import parameters_of
-from gpubp.backend import choose_backend
-from gpubp.batches import ArrayBatches, Batch
-from gpubp.descent import adam
-from gpubp.equations import dE_dw
-from gpubp.initialization import initial_weights
-from gpubp.losses import output_error
-from gpubp.network import Network, backward, flatten, forward
-from gpubp.parallel.mpi import mpi_processes
-from gpubp.step import Objective, Position
-from gpubp.sweep import make_sweep, plain_sweep
+from gpubp.backends.backend import choose_backend
+from gpubp.distributed.mpi import mpi_processes
+from gpubp.engine.epoch import make_sweep, plain_sweep
+from gpubp.engine.plain.minibatches import ArrayBatches, Batch
+from gpubp.engine.plain.step import Objective, Position
+from gpubp.nn.equations import dE_dw
+from gpubp.nn.initialization import initial_weights
+from gpubp.nn.losses import output_error
+from gpubp.nn.network import Network, backward, flatten, forward
+from gpubp.optim.first_order import adam
 
 COMM = MPI.COMM_WORLD
 

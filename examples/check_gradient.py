@@ -3,9 +3,9 @@
 import numpy as np
 
 import gpubp
-from gpubp.activations import ACTIVATIONS
 from gpubp.errors import DataError
-from gpubp.losses import LOSSES
+from gpubp.nn.activations import ACTIVATIONS
+from gpubp.nn.losses import LOSSES
 
 generator = np.random.default_rng(0)
 x, d = generator.normal(size=(5, 3)), generator.dirichlet(np.ones(2), size=5)

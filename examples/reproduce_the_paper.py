@@ -10,9 +10,9 @@ import sys
 import tempfile
 from pathlib import Path
 
+from gpubp.io.model_file import write_whole
 from gpubp.paper.report import DATA, as_json, markdown, new_results, pictures_of, study_results, write_report
 from gpubp.paper.studies import STUDIES
-from gpubp.persistence import write_whole
 
 MARKED = re.compile(r"(<!-- results -->\n).*(<!-- end -->\n)", re.DOTALL)
 

@@ -6,19 +6,12 @@ from typing import TYPE_CHECKING, Any
 from gpubp._version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from gpubp.checkpoints import Checkpoints as Checkpoints
     from gpubp.data import load_dataset as load_dataset
     from gpubp.data import one_hot as one_hot
-    from gpubp.descent import adagrad as adagrad
-    from gpubp.descent import adam as adam
-    from gpubp.descent import adamw as adamw
-    from gpubp.descent import clipped as clipped
-    from gpubp.descent import decayed as decayed
-    from gpubp.descent import gradient_descent as gradient_descent
-    from gpubp.descent import momentum as momentum
-    from gpubp.descent import nesterov as nesterov
-    from gpubp.descent import rmsprop as rmsprop
-    from gpubp.descent import rule_named as rule_named
+    from gpubp.data.streaming import Stream as Stream
+    from gpubp.data.streaming import open_stream as open_stream
+    from gpubp.data.streaming.prepared import prepare_stream as prepare_stream
+    from gpubp.engine.prediction import predict as predict
     from gpubp.errors import CheckpointError as CheckpointError
     from gpubp.errors import CheckpointWarning as CheckpointWarning
     from gpubp.errors import DataError as DataError
@@ -31,40 +24,47 @@ if TYPE_CHECKING:
     from gpubp.estimators import MLPEnsembleClassifier as MLPEnsembleClassifier
     from gpubp.estimators import MLPEnsembleRegressor as MLPEnsembleRegressor
     from gpubp.estimators import MLPRegressor as MLPRegressor
-    from gpubp.export import to_onnx as to_onnx
-    from gpubp.gradient_check import check_gradient as check_gradient
-    from gpubp.initialization import initial_weights as initial_weights
-    from gpubp.network import Network as Network
-    from gpubp.persistence import load_model as load_model
-    from gpubp.persistence import save_model as save_model
-    from gpubp.prediction import predict as predict
-    from gpubp.schedules import Cosine as Cosine
-    from gpubp.schedules import InverseScaling as InverseScaling
-    from gpubp.schedules import Steps as Steps
-    from gpubp.schedules import WarmUp as WarmUp
-    from gpubp.search import BatchedHalvingSearchCV as BatchedHalvingSearchCV
-    from gpubp.search import BatchedOptunaSearchCV as BatchedOptunaSearchCV
-    from gpubp.search import BatchedSearchCV as BatchedSearchCV
-    from gpubp.second_order import lbfgs as lbfgs
-    from gpubp.second_order import levenberg_marquardt as levenberg_marquardt
-    from gpubp.streams import Stream as Stream
-    from gpubp.streams import open_stream as open_stream
-    from gpubp.streams.prepared import prepare_stream as prepare_stream
-    from gpubp.tabular import fit_table as fit_table
-    from gpubp.tabular import predict_table as predict_table
-    from gpubp.tabular import prepare_table as prepare_table
-    from gpubp.training import all_right as all_right
-    from gpubp.training import train as train
+    from gpubp.io.model_file import load_model as load_model
+    from gpubp.io.model_file import save_model as save_model
+    from gpubp.io.onnx import to_onnx as to_onnx
+    from gpubp.model_selection import BatchedHalvingSearchCV as BatchedHalvingSearchCV
+    from gpubp.model_selection import BatchedOptunaSearchCV as BatchedOptunaSearchCV
+    from gpubp.model_selection import BatchedSearchCV as BatchedSearchCV
+    from gpubp.nn.gradient_check import check_gradient as check_gradient
+    from gpubp.nn.initialization import initial_weights as initial_weights
+    from gpubp.nn.network import Network as Network
+    from gpubp.optim.first_order import adagrad as adagrad
+    from gpubp.optim.first_order import adam as adam
+    from gpubp.optim.first_order import adamw as adamw
+    from gpubp.optim.first_order import clipped as clipped
+    from gpubp.optim.first_order import decayed as decayed
+    from gpubp.optim.first_order import gradient_descent as gradient_descent
+    from gpubp.optim.first_order import momentum as momentum
+    from gpubp.optim.first_order import nesterov as nesterov
+    from gpubp.optim.first_order import rmsprop as rmsprop
+    from gpubp.optim.first_order import rule_named as rule_named
+    from gpubp.optim.schedules import Cosine as Cosine
+    from gpubp.optim.schedules import InverseScaling as InverseScaling
+    from gpubp.optim.schedules import Steps as Steps
+    from gpubp.optim.schedules import WarmUp as WarmUp
+    from gpubp.optim.second_order import lbfgs as lbfgs
+    from gpubp.optim.second_order import levenberg_marquardt as levenberg_marquardt
+    from gpubp.tabular.tables import fit_table as fit_table
+    from gpubp.tabular.tables import predict_table as predict_table
+    from gpubp.tabular.tables import prepare_table as prepare_table
+    from gpubp.training.checkpoints import Checkpoints as Checkpoints
+    from gpubp.training.fit import all_right as all_right
+    from gpubp.training.fit import train as train
 
 _PUBLIC = {
     "errors": (
         *("CheckpointError", "CheckpointWarning", "DataError", "DeviceError"),
         *("DivergenceWarning", "GpubpError", "ModelFileError"),
     ),
-    "checkpoints": ("Checkpoints",),
-    "tabular": ("fit_table", "predict_table", "prepare_table"),
+    "training.checkpoints": ("Checkpoints",),
+    "tabular.tables": ("fit_table", "predict_table", "prepare_table"),
     "data": ("load_dataset", "one_hot"),
-    "descent": (
+    "optim.first_order": (
         *("adagrad", "adam", "adamw", "clipped", "decayed", "gradient_descent"),
         *("momentum", "nesterov", "rmsprop", "rule_named"),
     ),
@@ -72,28 +72,28 @@ _PUBLIC = {
         *("LossCurveDisplay", "MLPClassifier", "MLPRegressor"),
         *("MLPEnsembleClassifier", "MLPEnsembleRegressor"),
     ),
-    "export": ("to_onnx",),
-    "gradient_check": ("check_gradient",),
-    "initialization": ("initial_weights",),
-    "network": ("Network",),
-    "persistence": ("load_model", "save_model"),
-    "search": ("BatchedHalvingSearchCV", "BatchedOptunaSearchCV", "BatchedSearchCV"),
-    "schedules": ("Cosine", "InverseScaling", "Steps", "WarmUp"),
-    "second_order": ("lbfgs", "levenberg_marquardt"),
-    "prediction": ("predict",),
-    "streams": ("Stream", "open_stream"),
-    "streams.prepared": ("prepare_stream",),
-    "training": ("all_right", "train"),
+    "io.onnx": ("to_onnx",),
+    "nn.gradient_check": ("check_gradient",),
+    "nn.initialization": ("initial_weights",),
+    "nn.network": ("Network",),
+    "io.model_file": ("load_model", "save_model"),
+    "model_selection": ("BatchedHalvingSearchCV", "BatchedOptunaSearchCV", "BatchedSearchCV"),
+    "optim.schedules": ("Cosine", "InverseScaling", "Steps", "WarmUp"),
+    "optim.second_order": ("lbfgs", "levenberg_marquardt"),
+    "engine.prediction": ("predict",),
+    "data.streaming": ("Stream", "open_stream"),
+    "data.streaming.prepared": ("prepare_stream",),
+    "training.fit": ("all_right", "train"),
 }
-_ROOM_OF = {name: room for room, names in _PUBLIC.items() for name in names}
-__all__ = [*_ROOM_OF]
+_MODULE_OF = {name: room for room, names in _PUBLIC.items() for name in names}
+__all__ = [*_MODULE_OF]
 
 
 def __getattr__(name: str) -> Any:
     """Load a public name when it is first asked for, so that ``import gpubp`` itself costs nothing."""
-    if name not in _ROOM_OF:
+    if name not in _MODULE_OF:
         raise AttributeError(f"module 'gpubp' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"gpubp.{_ROOM_OF[name]}"), name)
+    value = getattr(importlib.import_module(f"gpubp.{_MODULE_OF[name]}"), name)
     globals()[name] = value
     return value
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
-from gpubp.backend import Backend, choose_backend
-from gpubp.probe import probe_cuda
+from gpubp.backends.backend import Backend, choose_backend
+from gpubp.backends.probe import probe_cuda
 from tests import browser
 
 settings.register_profile("gpubp", deadline=None, derandomize=True, max_examples=25)

@@ -1,11 +1,11 @@
 """A CUDA device that is none: kernels compiled by g++, run block by block, a block's threads by turns.
 
-It has the methods of gpubp.cuda.device.CudaDevice, on arrays of NumPy. It is stricter than a GPU: new arrays hold NaN,
-so does shared memory before each block; arrays are checked against a kernel's parameters; while steps are captured
-nothing runs, and nothing but launches is allowed; a block some of whose threads end while others wait is an error. With
-``backwards`` a block's threads, and the blocks, take their turns in reverse: what depends on who comes first shows.
-What is sent aside arrives when it is waited for, and may neither be written to before nor overwrite what may still be
-read.
+It has the methods of gpubp.engine.cuda.device.CudaDevice, on arrays of NumPy. It is stricter than a GPU: new arrays
+hold NaN, so does shared memory before each block; arrays are checked against a kernel's parameters; while steps are
+captured nothing runs, and nothing but launches is allowed; a block some of whose threads end while others wait is an
+error. With ``backwards`` a block's threads, and the blocks, take their turns in reverse: what depends on who comes
+first shows. What is sent aside arrives when it is waited for, and may neither be written to before nor overwrite what
+may still be read.
 """
 
 import atexit

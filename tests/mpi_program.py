@@ -1,4 +1,4 @@
-"""What the processes do that ``tests/test_parallel_mpi.py`` starts: ``python -m tests.mpi_program train``."""
+"""What the processes do that ``tests/distributed/test_mpi.py`` starts: ``python -m tests.mpi_program train``."""
 
 import hashlib
 import json
@@ -9,10 +9,10 @@ import time
 
 import numpy as np
 
-from gpubp.descent import momentum
-from gpubp.network import Network
-from gpubp.parallel.launch import processes_for
-from gpubp.training import train
+from gpubp.distributed.launch import processes_for
+from gpubp.nn.network import Network
+from gpubp.optim.first_order import momentum
+from gpubp.training.fit import train
 
 EPOCHS = 20
 

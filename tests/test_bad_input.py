@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 import gpubp
-from gpubp.backend import choose_backend, to_backend
-from gpubp.descent import gradient_descent, momentum
+from gpubp.backends.backend import choose_backend, to_backend
+from gpubp.engine.prediction import predict
 from gpubp.errors import DataError, DeviceError, GpubpError
-from gpubp.initialization import initial_weights
-from gpubp.network import Network
-from gpubp.prediction import predict
-from gpubp.second_order import lbfgs, levenberg_marquardt
-from gpubp.training import train
+from gpubp.nn.initialization import initial_weights
+from gpubp.nn.network import Network
+from gpubp.optim.first_order import gradient_descent, momentum
+from gpubp.optim.second_order import lbfgs, levenberg_marquardt
+from gpubp.training.fit import train
 
 DEVICES = ("cpu", "array_api_strict:device1")
 NETWORK = Network((2, 3, 1))

@@ -5,7 +5,7 @@ import pickle
 import threading
 from functools import reduce
 
-from gpubp.parallel.mpi import MPIProcesses
+from gpubp.distributed.mpi import MPIProcesses
 
 
 class Table:

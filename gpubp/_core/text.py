@@ -21,3 +21,11 @@ def brief(text: str, most: int = 300) -> str:
     'aaaaa... (1,000 characters)'
     """
     return plain(text) if len(text) <= most else f"{plain(text[:most])}... ({len(text):,} characters)"
+
+
+def size_in_words(n_bytes: int) -> str:
+    """Write a number of bytes in the largest unit that leaves something before the point."""
+    for exponent, unit in ((3, "GiB"), (2, "MiB"), (1, "KiB")):
+        if n_bytes >= 1024**exponent:
+            return f"{n_bytes / 1024**exponent:.1f} {unit}"
+    return f"{n_bytes} bytes"

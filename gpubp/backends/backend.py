@@ -12,12 +12,12 @@ from typing import NamedTuple
 import array_api_compat
 import numpy as np
 
+from gpubp._core.masked_arrays import refuse_masked
+from gpubp._core.names import unknown
 from gpubp._typing import Array, Device, Namespace
+from gpubp.backends.matmul_precision import MATMUL_PRECISIONS, RoundedProducts, plain_namespace
+from gpubp.backends.probe import probe_cuda
 from gpubp.errors import DataError, DeviceError
-from gpubp.masks import refuse_masked
-from gpubp.precision import MATMUL_PRECISIONS, RoundedProducts, plain_namespace
-from gpubp.probe import probe_cuda
-from gpubp.registry import unknown
 
 logger = logging.getLogger("gpubp")
 
@@ -29,7 +29,8 @@ LIBRARIES = ("torch", "jax.numpy", "array_api_strict")
 class Backend(NamedTuple):
     """An array namespace, one of its devices (None: the namespace's own choice), and a name for people to read.
 
-    ``matmul_precision`` is one of :data:`gpubp.precision.MATMUL_PRECISIONS`; the namespace multiplies by it.
+    ``matmul_precision`` is one of :data:`gpubp.backends.matmul_precision.MATMUL_PRECISIONS`; the namespace multiplies
+    by it.
     """
 
     xp: Namespace

@@ -7,12 +7,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gpubp.backend import Backend
-from gpubp.doctor import cupy_wheels, duplicate_wheels, size_in_words
+from gpubp._core.text import size_in_words
+from gpubp.backends.backend import Backend
+from gpubp.backends.cupy_wheels import cupy_wheels, describe_duplicates, reinstall_command
+from gpubp.backends.memory import Memory, bytes_of_a_case, memory_of, pool_of_cupy, power_of_two_below
+from gpubp.backends.probe import cause_and_mend, first_line, is_known
 from gpubp.errors import DeviceError
-from gpubp.memory import Memory, bytes_of_a_case, memory_of, pool_of_cupy, power_of_two_below
-from gpubp.network import Network
-from gpubp.probe import cause_and_mend, first_line, is_known
+from gpubp.nn.network import Network
 
 COPIES_OF_PARAMETERS = 8  # themselves, their gradient, the rule's means, and what is in the making
 MARGIN = 0.8  # of what seems to fit
@@ -61,8 +62,7 @@ def _broken(backend: Backend, error: Exception) -> str:
     cause, mend = cause_and_mend(error)
     wheels = cupy_wheels()
     if len(wheels) > 1:
-        found = duplicate_wheels(wheels)
-        cause, mend = f"{cause}; of CuPy {found.detail}", found.mend
+        cause, mend = f"{cause}; of CuPy {describe_duplicates(wheels)}", reinstall_command(wheels)
     return f"{backend.name} failed: {cause}. To mend it: {mend}"
 
 

@@ -8,7 +8,7 @@ import array_api_compat
 import numpy as np
 
 from gpubp._typing import Array
-from gpubp.backend import Backend, choose_backend
+from gpubp.backends.backend import Backend, choose_backend
 
 CASES_AT_ONCE = 4096
 """Cases that pass forward together where memory is the host's, or where the same cases must give the same bits."""

@@ -15,8 +15,8 @@ from gpubp.cli.reproduce import reproduce
 from gpubp.cli.show import show
 from gpubp.cli.train import train
 from gpubp.cli.warmup import warmup
+from gpubp.distributed.launch import launched
 from gpubp.errors import DataError
-from gpubp.parallel.launch import launched
 
 IN_SEVERAL_PROCESSES = ("train", "doctor")
 

@@ -5,16 +5,16 @@ from functools import partial
 
 import numpy as np
 
-from gpubp import cpu
-from gpubp.activations import ACTIVATIONS
-from gpubp.backend import Backend
-from gpubp.cuda import FEW_STEPS
-from gpubp.descent import RULES
-from gpubp.initialization import initial_weights
-from gpubp.losses import LOSSES
-from gpubp.network import Network
-from gpubp.prediction import predict
-from gpubp.training import train
+from gpubp.backends.backend import Backend
+from gpubp.engine import cpu
+from gpubp.engine.cuda import FEW_STEPS
+from gpubp.engine.prediction import predict
+from gpubp.nn.activations import ACTIVATIONS
+from gpubp.nn.initialization import initial_weights
+from gpubp.nn.losses import LOSSES
+from gpubp.nn.network import Network
+from gpubp.optim.first_order import RULES
+from gpubp.training.fit import train
 
 Compilation = tuple[str, Callable[[], object]]
 """What is compiled, in words, and the function that does it."""
@@ -23,7 +23,7 @@ Compilation = tuple[str, Callable[[], object]]
 def compilations(backend: Backend) -> Iterator[Compilation]:
     """List what a device compiles; nothing for libraries that need no compiler, and for a CPU without numba."""
     if backend.name == "cpu" and cpu.numba_works():
-        from gpubp.cpu.ahead import compilations as of_cpu
+        from gpubp.engine.cpu.ahead import compilations as of_cpu
 
         yield from of_cpu()
     if backend.name.startswith("cuda"):
@@ -33,10 +33,10 @@ def compilations(backend: Backend) -> Iterator[Compilation]:
 def place(backend: Backend) -> str:
     """Say where a device keeps what it compiled."""
     if backend.name.startswith("cuda"):
-        from gpubp.doctor import kernel_cache
+        from gpubp.cli.diagnosis import kernel_cache
 
         return kernel_cache().detail
-    from gpubp.cpu.ahead import kept_in
+    from gpubp.engine.cpu.ahead import kept_in
 
     return str(kept_in() or "memory only: no folder can be written to, so that every start compiles anew")
 

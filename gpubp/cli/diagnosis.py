@@ -16,9 +16,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from gpubp import probe
+from gpubp._core.text import size_in_words
 from gpubp._version import __version__
-from gpubp.backend import ENVIRONMENT_VARIABLE, choose_backend
+from gpubp.backends import probe
+from gpubp.backends.backend import ENVIRONMENT_VARIABLE, choose_backend
+from gpubp.backends.cupy_wheels import cupy_wheels, describe_duplicates, reinstall_command
 from gpubp.errors import GpubpError
 
 Status = Literal["ok", "info", "warning", "fault"]
@@ -55,17 +57,10 @@ def diagnose() -> list[Finding]:
     cupy, about_cupy = _import_cupy(driver, wheels)
     findings = [*_versions(), _driver(driver, has_cupy=cupy is not None), about_cupy]
     if len(wheels) > 1:
-        findings.append(duplicate_wheels(wheels))
+        findings.append(Finding("CuPy wheels", "fault", describe_duplicates(wheels), reinstall_command(wheels)))
     if cupy is not None:
         findings += _about_cuda(cupy, driver, wheels)
     return [*findings, _checked(ENVIRONMENT_VARIABLE, _variable), _checked('device="auto"', _auto)]
-
-
-def cupy_wheels() -> list[str]:
-    """List the installed distributions that bring a ``cupy`` package, of which there must be one at most."""
-    names = (distribution.metadata["Name"] for distribution in importlib.metadata.distributions())
-    normal = {re.sub(r"[-_.]+", "-", name).lower() for name in names if name}
-    return sorted(name for name in normal if re.fullmatch(r"cupy(-cuda\d+x?|-rocm-[\d-]+)?|amd-cupy", name))
 
 
 def _checked(name: str, check: Callable[..., Finding], *arguments: Any) -> Finding:
@@ -127,18 +122,10 @@ def _import_cupy(driver: int | None, wheels: list[str]) -> tuple[Any, Finding]:
             warnings.simplefilter("ignore")  # CuPy warns of duplicate wheels, which are a finding of their own
             import cupy
     except Exception as error:
-        return None, Finding("CuPy", "fault", f"installed, but not to be imported: {_cause(error)}", _reinstall(wheels))
+        return None, Finding(
+            "CuPy", "fault", f"installed, but not to be imported: {_cause(error)}", reinstall_command(wheels)
+        )
     return cupy, Finding("CuPy", "ok", f"{cupy.__version__}, installed as {', '.join(wheels) or 'no known wheel'}")
-
-
-def duplicate_wheels(wheels: list[str]) -> Finding:
-    """Word the finding that several CuPys are installed."""
-    detail = f"{len(wheels)} are installed over each other: {', '.join(wheels)}; there must be one"
-    return Finding("CuPy wheels", "fault", detail, _reinstall(wheels))
-
-
-def _reinstall(wheels: list[str]) -> str:
-    return f"pip uninstall -y {' '.join(wheels) or 'cupy'} && {probe.install_command()}"
 
 
 def _about_cuda(cupy: Any, driver: int | None, wheels: list[str]) -> list[Finding]:
@@ -163,7 +150,9 @@ def _runtime(cupy: Any, driver: int | None, wheels: list[str]) -> Finding:
     detail = f"{brings}, but the driver stops at {_version(driver)}"
     if driver < 12000:
         return Finding("CUDA runtime", "fault", detail, "sudo apt install nvidia-driver")
-    return Finding("CUDA runtime", "fault", f"{detail}; CuPy for CUDA {driver // 1000} fits it", _reinstall(wheels))
+    return Finding(
+        "CUDA runtime", "fault", f"{detail}; CuPy for CUDA {driver // 1000} fits it", reinstall_command(wheels)
+    )
 
 
 def _devices(cupy: Any, driver: int | None, wheels: list[str]) -> list[Finding]:
@@ -204,7 +193,7 @@ extern "C" __global__ void examine(float* out) {{ out[0] = __half2float(__float2
     except Exception as error:
         toolkit = f'pip install "{wheels[0]}[ctk]"' if len(wheels) == 1 and "cuda" in wheels[0] else ""
         detail = f"no kernel can be compiled: {_cause(error)}"
-        return Finding("CUDA compiler", "fault", detail, toolkit or _reinstall(wheels))
+        return Finding("CUDA compiler", "fault", detail, toolkit or reinstall_command(wheels))
     return Finding("CUDA compiler", "ok", "NVRTC and CUDA's headers compile a kernel")
 
 
@@ -309,11 +298,3 @@ def _auto() -> Finding:
 def _version(number: int) -> str:
     """Write CUDA's way of counting versions as people do: 13020 is 13.2."""
     return f"{number // 1000}.{number % 1000 // 10}"
-
-
-def size_in_words(n_bytes: int) -> str:
-    """Write a number of bytes in the largest unit that leaves something before the point."""
-    for exponent, unit in ((3, "GiB"), (2, "MiB"), (1, "KiB")):
-        if n_bytes >= 1024**exponent:
-            return f"{n_bytes / 1024**exponent:.1f} {unit}"
-    return f"{n_bytes} bytes"

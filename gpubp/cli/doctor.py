@@ -6,8 +6,8 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from gpubp.cli.diagnosis import Finding, diagnose
 from gpubp.cli.output import console, print_json
-from gpubp.doctor import Finding, diagnose
 
 _STYLES = {"ok": "green", "info": "", "warning": "yellow", "fault": "bold red"}
 

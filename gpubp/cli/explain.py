@@ -14,13 +14,13 @@ from rich.text import Text
 
 from gpubp.cli.output import check_output, console, print_facts, print_json
 from gpubp.data.datasets import DATASETS, load_dataset
-from gpubp.data.files import read_table
 from gpubp.data.preprocessing import ClassTarget, apply, encode_target, feature_names, preprocessing_of
+from gpubp.data.readers import read_table
 from gpubp.errors import DataError
 from gpubp.explain import Example, Passage, Term, html_page, rain_network
 from gpubp.explain import explain as walk
 from gpubp.explain.notation import fractions, number_format, worked_number
-from gpubp.persistence import Model, load_model, write_whole
+from gpubp.io.model_file import Model, load_model, write_whole
 
 MOST_SHOWN = 8  # rows or columns of a matrix; of larger ones both ends
 FIRST_CASES = 3

@@ -7,9 +7,9 @@ import typer
 
 from gpubp.cli.output import check_output, console, notes, print_facts, print_json, print_table
 from gpubp.errors import DataError
-from gpubp.export import to_onnx
-from gpubp.export.graph import PRODUCER, described, producer_of
-from gpubp.persistence import load_model
+from gpubp.io.model_file import load_model
+from gpubp.io.onnx import to_onnx
+from gpubp.io.onnx.graph import PRODUCER, described, producer_of
 
 SUFFIX = ".onnx"
 

@@ -16,11 +16,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from gpubp.backend import ENVIRONMENT_VARIABLE
+from gpubp._core.text import brief, plain
+from gpubp.backends.backend import ENVIRONMENT_VARIABLE
+from gpubp.backends.probe import probe_cuda
+from gpubp.data.streaming.prepared import PARTS
 from gpubp.errors import DataError
-from gpubp.probe import probe_cuda
-from gpubp.streams.prepared import PARTS
-from gpubp.wording import brief, plain
 
 console = Console(markup=False, highlight=False, emoji=False)
 """For results: stdout."""

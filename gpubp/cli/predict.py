@@ -11,6 +11,8 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
+from gpubp._core.text import plain
+from gpubp.backends.matmul_precision import MATMUL_PRECISIONS
 from gpubp.cli.output import (
     check_output,
     console,
@@ -21,16 +23,14 @@ from gpubp.cli.output import (
     print_json,
     print_note,
 )
-from gpubp.data.files import Column, Table, read_table
+from gpubp.data.metrics import RunningScores, score
 from gpubp.data.preprocessing import Preprocessing, encode_target, preprocessing_of
+from gpubp.data.readers import Column, Table, read_table
+from gpubp.data.streaming.folders import open_tables, reason_to_stream
+from gpubp.data.streaming.tables import TableSource, with_rows_of_file
 from gpubp.errors import DataError
-from gpubp.persistence import load_model, write_whole, written_whole
-from gpubp.precision import MATMUL_PRECISIONS
-from gpubp.scores import RunningScores, score
-from gpubp.streams.folders import open_tables, reason_to_stream
-from gpubp.streams.tables import TableSource, with_rows_of_file
-from gpubp.tabular import decoded, outputs
-from gpubp.wording import plain
+from gpubp.io.model_file import load_model, write_whole, written_whole
+from gpubp.tabular.tables import decoded, outputs
 
 SUFFIXES = (".csv", ".parquet")
 

@@ -13,7 +13,7 @@ from rich.progress import Progress as Bar
 from rich.text import Text
 
 from gpubp.cli.output import number
-from gpubp.loop import Callback, Progress
+from gpubp.training.loop import Callback, Progress
 
 SECONDS_BETWEEN_REDRAWS = 0.15  # a redraw takes a millisecond or two, as long as many an epoch
 

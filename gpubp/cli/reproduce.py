@@ -11,13 +11,13 @@ import typer
 from rich.console import Console
 from rich.progress import Progress as Bar
 
+from gpubp._core.names import unknown
 from gpubp.cli.output import check_output, console, print_facts, print_json, print_table
 from gpubp.errors import DataError
 from gpubp.paper.report import FILES, new_results, pictures_of, study_results, words, write_report
 from gpubp.paper.report.results import StudyResults
 from gpubp.paper.studies import STUDIES
 from gpubp.plotting.figure import new_figure
-from gpubp.registry import unknown
 
 
 def reproduce(

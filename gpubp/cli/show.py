@@ -8,8 +8,8 @@ import typer
 
 from gpubp.cli.output import console, number, print_facts, print_json, print_scores, print_table, shortened
 from gpubp.data.preprocessing import CategoryColumn, ClassTarget, NumberColumn, Preprocessing, preprocessing_of
-from gpubp.network import Network
-from gpubp.persistence import Model, format_of, load_model
+from gpubp.io.model_file import Model, format_of, load_model
+from gpubp.nn.network import Network
 
 MOST_COLUMNS = 12
 MOST_LAYERS = 200

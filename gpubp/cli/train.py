@@ -15,9 +15,9 @@ from typing import Annotated, Any, cast
 import numpy as np
 import typer
 
-from gpubp.backend import choose_backend, with_matmul
-from gpubp.checkpoints import Checkpoints, checkpoints_in
-from gpubp.checks import choose_precision
+from gpubp._core.names import unknown
+from gpubp.backends.backend import choose_backend, with_matmul
+from gpubp.backends.matmul_precision import MATMUL_PRECISIONS
 from gpubp.cli.output import (
     be_silent,
     check_output,
@@ -35,7 +35,11 @@ from gpubp.cli.output import (
 from gpubp.cli.progress import progress_bar
 from gpubp.data import DATASETS, read_table
 from gpubp.data.preprocessing import CategoryColumn, ClassTarget, NumberColumn
-from gpubp.descent import RULES, Rule, rule_named
+from gpubp.data.streaming.folders import open_tables, reason_to_stream
+from gpubp.data.streaming.prepared import PreparedStream, prepare_stream
+from gpubp.distributed.launch import launched, processes_for
+from gpubp.distributed.process_group import Processes
+from gpubp.engine.argument_checks import choose_precision
 from gpubp.errors import (
     CheckpointError,
     CheckpointWarning,
@@ -44,17 +48,13 @@ from gpubp.errors import (
     GpubpError,
     ModelFileError,
 )
-from gpubp.network import Network
-from gpubp.parallel.launch import launched, processes_for
-from gpubp.parallel.processes import Processes
-from gpubp.persistence import Model, load_model, save_model
+from gpubp.io.model_file import Model, load_model, save_model
+from gpubp.nn.network import Network
+from gpubp.optim.first_order import RULES, Rule, rule_named
+from gpubp.optim.second_order import METHODS, SecondOrder
 from gpubp.plotting import save_learning_curve
-from gpubp.precision import MATMUL_PRECISIONS
-from gpubp.registry import unknown
-from gpubp.second_order import METHODS, SecondOrder
-from gpubp.streams.folders import open_tables, reason_to_stream
-from gpubp.streams.prepared import PreparedStream, prepare_stream
-from gpubp.tabular import PreparedTable, TableFit, Task, fit_table, network_for, prepare_table
+from gpubp.tabular.tables import PreparedTable, TableFit, Task, fit_table, network_for, prepare_table
+from gpubp.training.checkpoints import Checkpoints, checkpoints_in
 
 MOST_UNITS = 1_000_000
 PICTURES = (".png", ".pdf", ".svg")

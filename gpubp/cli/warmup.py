@@ -6,9 +6,9 @@ from typing import Annotated
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from gpubp.backend import choose_backend
+from gpubp.backends.backend import choose_backend
+from gpubp.cli.compilation import compilations, place
 from gpubp.cli.output import console, device_and_reason, notes, print_facts
-from gpubp.warmup import compilations, place
 
 
 def warmup(

@@ -5,8 +5,8 @@ imported by the functions that need them.
 """
 
 from gpubp.data.datasets import DATASETS, Dataset, load_dataset, one_hot
-from gpubp.data.files import Table, read_table, table_from_arrays, table_from_mapping
 from gpubp.data.preprocessing import Preprocessing, apply, decode_target, encode_target, fit_preprocessing
+from gpubp.data.readers import Table, read_table, table_from_arrays, table_from_mapping
 
 __all__ = [
     "DATASETS",

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from gpubp._core.masked_arrays import refuse_masked
+from gpubp._core.names import near_miss
 from gpubp.errors import DataError
-from gpubp.masks import refuse_masked
-from gpubp.registry import near_miss
 
 MAX_BITS = 16
 """Largest number of bits for :func:`parity` and :func:`symmetry`, which list all 2**n vectors."""

@@ -18,10 +18,10 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from gpubp.data.files import Column, Table
+from gpubp._core.names import near_miss
+from gpubp._core.text import brief
+from gpubp.data.readers import Column, Table
 from gpubp.errors import DataError, ModelFileError
-from gpubp.registry import near_miss
-from gpubp.wording import brief
 
 TARGET_NAMES = ("target", "label", "class", "y")
 """Names that mark a column as the target, in any letter case."""
@@ -134,7 +134,7 @@ def fit_preprocessing(
 
     Examples
     --------
-    >>> from gpubp.data.files import table_from_mapping
+    >>> from gpubp.data.readers import table_from_mapping
     >>> table = table_from_mapping({"size": [1.0, 3.0], "colour": ["red", "blue"], "y": ["a", "b"]})
     >>> prepared = fit_preprocessing(table)
     >>> feature_names(prepared)
@@ -196,7 +196,7 @@ def apply(
 
     Examples
     --------
-    >>> from gpubp.data.files import table_from_mapping
+    >>> from gpubp.data.readers import table_from_mapping
     >>> prepared = Preprocessing((NumberColumn("a", 2.0, 4.0),), NumberTarget(("y",), (0.0,), (1.0,)))
     >>> apply(prepared, table_from_mapping({"a": [2.0, 10.0]}))
     array([[0.],
@@ -248,7 +248,7 @@ def encode_target(preprocessing: Preprocessing, table: Table) -> NDArray[np.floa
 
     Examples
     --------
-    >>> from gpubp.data.files import table_from_mapping
+    >>> from gpubp.data.readers import table_from_mapping
     >>> prepared = Preprocessing((NumberColumn("a", 0.0, 1.0),), ClassTarget("y", ("no", "yes")))
     >>> encode_target(prepared, table_from_mapping({"y": ["yes", "no"]}))
     array([[0., 1.],
@@ -712,7 +712,7 @@ def task_of(preprocessing: Preprocessing) -> str:
 
 
 def preprocessing_of(model: Any) -> Preprocessing:
-    """Read the preprocessing of a :class:`gpubp.persistence.Model` and compare it with its network.
+    """Read the preprocessing of a :class:`gpubp.io.model_file.Model` and compare it with its network.
 
     Raises
     ------

@@ -21,12 +21,12 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from gpubp._core.files import open_ordinary
+from gpubp._core.masked_arrays import is_masked, refuse_masked
+from gpubp._core.names import near_miss
+from gpubp._core.text import brief
 from gpubp.data.datasets import DATASETS, Dataset, load_dataset
 from gpubp.errors import DataError
-from gpubp.masks import is_masked, refuse_masked
-from gpubp.opening import open_ordinary
-from gpubp.registry import near_miss
-from gpubp.wording import brief
 
 Column = NDArray[Any]
 

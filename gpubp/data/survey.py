@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gpubp.data.files import Column, Table
+from gpubp._core.text import brief
 from gpubp.data.preprocessing import (
     MAX_CODED_CLASSES,
     CategoryColumn,
@@ -30,8 +30,8 @@ from gpubp.data.preprocessing import (
     spoilt_numbers,
     target_names,
 )
+from gpubp.data.readers import Column, Table
 from gpubp.errors import DataError
-from gpubp.wording import brief
 
 SAMPLE = 1 << 16
 """Of so many values, drawn uniformly, the median is taken where there are more."""
@@ -249,7 +249,7 @@ def survey(
 
     Examples
     --------
-    >>> from gpubp.data.files import table_from_mapping
+    >>> from gpubp.data.readers import table_from_mapping
     >>> table = table_from_mapping({"size": [1.0, 3.0, 8.0], "colour": ["red", "blue", "red"], "y": ["a", "b", "a"]})
     >>> training = np.asarray([True, True, False])
     >>> found = survey([(table, training)]).preprocessing

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from gpubp.parallel import watcher
+from gpubp.distributed import monitor
 
 logger = logging.getLogger("gpubp")
 
@@ -53,12 +53,12 @@ def connected(comm: Any, hosts: list[str], mend: str) -> socket.socket | None:
 
 def _started(hosts: list[str], mend: str) -> tuple[list[str], int, bytes] | None:
     """Start the watcher; by which names and port it is reached, and a secret that it knows processes by."""
-    near, token = len(set(hosts)) == 1, secrets.token_bytes(watcher.TOKEN_BYTES)
+    near, token = len(set(hosts)) == 1, secrets.token_bytes(monitor.TOKEN_BYTES)
     try:
         with socket.create_server(("127.0.0.1" if near else "", 0), backlog=len(hosts)) as listener:
             given = {"listener": listener.fileno(), "token": token.hex(), "hosts": hosts, "mend": mend}
             program = subprocess.Popen(
-                [sys.executable, "-I", "-S", watcher.__file__],
+                [sys.executable, "-I", "-S", monitor.__file__],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 pass_fds=[listener.fileno()],
@@ -86,11 +86,11 @@ def _called(offer: tuple[list[str], int, bytes], rank: int) -> socket.socket:
     names, port, token = offer
     for name in names:
         with contextlib.suppress(OSError):
-            line = socket.create_connection((name, port), timeout=watcher.PATIENCE / len(names))
-            line.sendall(token + rank.to_bytes(watcher.RANK_BYTES, "big"))
-            line.settimeout(2 * watcher.PATIENCE)
-            if line.recv(len(watcher.READY), socket.MSG_WAITALL) == watcher.READY:
-                return watcher.probed(line)
+            line = socket.create_connection((name, port), timeout=monitor.PATIENCE / len(names))
+            line.sendall(token + rank.to_bytes(monitor.RANK_BYTES, "big"))
+            line.settimeout(2 * monitor.PATIENCE)
+            if line.recv(len(monitor.READY), socket.MSG_WAITALL) == monitor.READY:
+                return monitor.probed(line)
             line.close()
     raise ConnectionError(f"none of {names} answers")
 
@@ -120,7 +120,7 @@ class Lifeline:
             if self.line is not None:
                 self.line.sendall(why.encode())
                 return
-        print(watcher.sentence(why, self.hosts, self.mend), file=sys.stderr, flush=True)
+        print(monitor.sentence(why, self.hosts, self.mend), file=sys.stderr, flush=True)
 
     def close(self) -> None:
         """Take leave; all processes must."""
@@ -129,7 +129,7 @@ class Lifeline:
         self.thread.join()
         if self.line is not None:
             with contextlib.suppress(OSError):
-                self.line.sendall(watcher.GOODBYE)
+                self.line.sendall(monitor.GOODBYE)
             self.line.close()
         self.wake.close()
         self.waking.close()
@@ -141,9 +141,9 @@ class Lifeline:
                 selector.register(self.line, selectors.EVENT_READ)
             while True:
                 for key, _ in selector.select():
-                    said = watcher.received(key.fileobj)  # type: ignore[arg-type]
+                    said = monitor.received(key.fileobj)  # type: ignore[arg-type]
                     if key.fileobj is not self.waking:
-                        self._end(told=said.startswith(watcher.END))
+                        self._end(told=said.startswith(monitor.END))
                     if CLOSE in said:
                         return
                     for number in {signal.SIGINT, signal.SIGTERM} & set(said):
@@ -158,7 +158,7 @@ class Lifeline:
         self._leave(1)
 
     def _named(self) -> str:
-        return watcher.named(self.rank, self.hosts)
+        return monitor.named(self.rank, self.hosts)
 
     def _leave(self, code: int) -> None:
         """End this process at once, whatever its main thread waits for."""

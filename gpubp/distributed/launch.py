@@ -3,10 +3,10 @@
 import logging
 import os
 
+from gpubp._core.names import unknown
+from gpubp.distributed.mpi import mpi_processes
+from gpubp.distributed.process_group import ALONE, Processes
 from gpubp.errors import DataError
-from gpubp.parallel.mpi import mpi_processes
-from gpubp.parallel.processes import ALONE, Processes
-from gpubp.registry import unknown
 
 logger = logging.getLogger("gpubp")
 

@@ -13,11 +13,11 @@ import array_api_compat
 import numpy as np
 
 from gpubp._typing import Array
-from gpubp.backend import Backend, choose_backend, to_numpy
+from gpubp.backends.backend import Backend, choose_backend, to_numpy
+from gpubp.distributed import monitor
+from gpubp.distributed.heartbeat import PAUSE, Lifeline, connected
+from gpubp.distributed.process_group import Processes
 from gpubp.errors import DataError, DeviceError, GpubpError
-from gpubp.parallel import watcher
-from gpubp.parallel.lifeline import PAUSE, Lifeline, connected
-from gpubp.parallel.processes import Processes
 
 logger = logging.getLogger("gpubp")
 
@@ -167,7 +167,7 @@ class MPIProcesses(Processes):
 
     def named(self, rank: int) -> str:
         """Name a process for people."""
-        return watcher.named(rank, self.hosts)
+        return monitor.named(rank, self.hosts)
 
     def own_backend(self, backend: Backend, device: str) -> Backend:
         """Give each process of a machine the next GPU.

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, TypeVar
 import array_api_compat
 
 from gpubp._typing import Array, Namespace
-from gpubp.backend import Backend
+from gpubp.backends.backend import Backend
 
 T = TypeVar("T")
 

@@ -6,16 +6,16 @@ from typing import Any
 import array_api_compat
 import numpy as np
 
+from gpubp._core.masked_arrays import refuse_masked
+from gpubp._core.text import brief
 from gpubp._typing import Array
-from gpubp.backend import Backend, to_backend, to_numpy
-from gpubp.descent import Rule
+from gpubp.backends.backend import Backend, to_backend, to_numpy
 from gpubp.errors import DataError
-from gpubp.initialization import check_seeds, is_sequence
-from gpubp.losses import loss
-from gpubp.masks import refuse_masked
-from gpubp.network import Network
-from gpubp.second_order import SecondOrder
-from gpubp.wording import brief
+from gpubp.nn.initialization import check_seeds, is_sequence
+from gpubp.nn.losses import loss
+from gpubp.nn.network import Network
+from gpubp.optim.first_order import Rule
+from gpubp.optim.second_order import SecondOrder
 
 
 def choose_precision(backend: Backend, dtype: str | None, *arrays: Array) -> str:

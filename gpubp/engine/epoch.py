@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from gpubp import cpu, cuda
 from gpubp._typing import Array, Namespace
-from gpubp.backend import Backend
-from gpubp.batches import ArrayBatches, Batches, epochs_of, total_weight
-from gpubp.descent import Rule
-from gpubp.parallel.processes import ALONE, Processes
-from gpubp.second_order import SecondOrder
-from gpubp.step import Objective, Position, Step, Swept, make_step
+from gpubp.backends.backend import Backend
+from gpubp.distributed.process_group import ALONE, Processes
+from gpubp.engine import cpu, cuda
+from gpubp.engine.plain.minibatches import ArrayBatches, Batches, epochs_of, total_weight
+from gpubp.engine.plain.step import Objective, Position, Step, Swept, make_step
+from gpubp.optim.first_order import Rule
+from gpubp.optim.second_order import SecondOrder
 
 Sweep = Callable[[Position, Batches], Swept]
 """``sweep(position, batches)`` moves the position, batch by batch, through all epochs that the batches are for, or
@@ -43,12 +43,12 @@ def make_sweep(
         return plain()
     operations = 6.0 * size * objective.network.n_parameters * n_networks
     if backend.name == "cpu" and backend.matmul_precision == "float32" and cpu.is_wanted(n_steps, operations):
-        from gpubp.cpu.sweep import compiled_sweep
+        from gpubp.engine.cpu.epoch import compiled_sweep
 
         return compiled_sweep(objective, rule, dtype, plain, outputs_wanted=outputs_wanted)
     if backend.name.startswith("cuda") and cuda.is_wanted(cpu.asked_for(), n_steps):
-        from gpubp.cuda.device import cuda_device
-        from gpubp.cuda.sweep import cuda_sweep
+        from gpubp.engine.cuda.device import cuda_device
+        from gpubp.engine.cuda.epoch import cuda_sweep
 
         device = cuda_device(backend.device, backend.matmul_precision)
         return cuda_sweep(device, objective, rule, dtype, plain())

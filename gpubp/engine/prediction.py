@@ -4,13 +4,13 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from gpubp import cpu
 from gpubp._typing import Array
-from gpubp.backend import Backend, choose_backend, like, to_backend, with_matmul
-from gpubp.checks import admit_theta, admit_x, choose_precision, host_array
-from gpubp.faults import Load, faults_told
-from gpubp.memory import CASES_AT_ONCE, cases_at_once, home_of
-from gpubp.network import Network, output_layer
+from gpubp.backends.backend import Backend, choose_backend, like, to_backend, with_matmul
+from gpubp.backends.gpu_errors import Load, faults_told
+from gpubp.backends.memory import CASES_AT_ONCE, cases_at_once, home_of
+from gpubp.engine import cpu
+from gpubp.engine.argument_checks import admit_theta, admit_x, choose_precision, host_array
+from gpubp.nn.network import Network, output_layer
 
 
 def predict(
@@ -30,7 +30,7 @@ def predict(
     theta : (P,) or (K, P) array
     x : (b, i) or (K, b, i) array
     device : str
-        See :func:`gpubp.backend.choose_backend`.
+        See :func:`gpubp.backends.backend.choose_backend`.
     dtype : {"float32", "float64"}, optional
         The precision to compute in; without it that of ``theta``.
     matmul_precision : {"float32", "tf32", "bfloat16", "float16"}
@@ -78,7 +78,7 @@ def outputs(backend: Backend, network: Network, theta: Array, x: Array) -> Array
     has_loops = backend.name == "cpu" and theta.ndim == 1 and x.ndim == 2
     has_loops = has_loops and not (network.has_groups or network.skips) and backend.matmul_precision == "float32"
     if has_loops and cpu.is_wanted(1, 2.0 * x.shape[0] * network.n_parameters):
-        from gpubp.cpu.outputs import compiled_outputs
+        from gpubp.engine.cpu.outputs import compiled_outputs
 
         return compiled_outputs(network, theta, x)
     n_networks = theta.shape[0] if theta.ndim == 2 else 1

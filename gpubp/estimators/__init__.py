@@ -1,7 +1,7 @@
 """scikit-learn's multilayer perceptrons, on any device: the same parameters, attributes, warnings and random numbers.
 
-Training is :func:`gpubp.loop.run` with batches in scikit-learn's order; this room turns what an estimator is given into
-a plan, and what comes of it into fitted attributes.
+Training is :func:`gpubp.training.loop.run` with batches in scikit-learn's order; this room turns what an estimator is
+given into a plan, and what comes of it into fitted attributes.
 """
 
 from gpubp.estimators.admission import NamespaceError

@@ -10,11 +10,11 @@ from sklearn.base import ClassifierMixin
 from sklearn.utils import check_X_y, column_or_1d
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
+from gpubp._core.masked_arrays import refuse_masked
 from gpubp._typing import Array
-from gpubp.backend import choose_backend
+from gpubp.backends.backend import choose_backend
 from gpubp.errors import DataError
 from gpubp.estimators.arrays import library_of, on_host
-from gpubp.masks import refuse_masked
 
 
 class NamespaceError(DataError, TypeError):

@@ -10,10 +10,10 @@ import scipy.sparse
 from sklearn.utils import gen_batches
 
 from gpubp._typing import Array
-from gpubp.backend import Backend, to_backend, to_numpy
-from gpubp.memory import cases_at_once, home_of
-from gpubp.network import Network
-from gpubp.prediction import outputs
+from gpubp.backends.backend import Backend, to_backend, to_numpy
+from gpubp.backends.memory import cases_at_once, home_of
+from gpubp.engine.prediction import outputs
+from gpubp.nn.network import Network
 
 
 def library_of(X: Any) -> str:

@@ -19,10 +19,16 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from gpubp._typing import Array
-from gpubp.backend import Backend, choose_backend, to_backend, to_numpy, with_matmul
-from gpubp.batches import Batches
-from gpubp.checks import choose_precision
-from gpubp.dropout import dropout_rates, with_dropout
+from gpubp.backends.backend import Backend, choose_backend, to_backend, to_numpy, with_matmul
+from gpubp.backends.gpu_errors import Load, faults_told
+from gpubp.backends.memory import home_of
+from gpubp.distributed.launch import processes_for
+from gpubp.distributed.process_group import Processes
+from gpubp.engine.argument_checks import choose_precision
+from gpubp.engine.epoch import make_sweep
+from gpubp.engine.plain.dropout import dropout_rates, with_dropout
+from gpubp.engine.plain.minibatches import Batches
+from gpubp.engine.plain.step import Objective, Position
 from gpubp.errors import DeviceError
 from gpubp.estimators.admission import admit_cases, admit_new_cases, admit_weights
 from gpubp.estimators.arrays import library_of, outputs_in_parts, rows_of
@@ -37,16 +43,10 @@ from gpubp.estimators.report import report
 from gpubp.estimators.restarts import fit_restarts
 from gpubp.estimators.stack import Ready
 from gpubp.estimators.watch import Watch, refuse_weights
-from gpubp.export import estimator_to_onnx
-from gpubp.export.answers import Answer
-from gpubp.faults import Load, faults_told
-from gpubp.loop import Plan, run
-from gpubp.memory import home_of
-from gpubp.network import Network, flatten, views
-from gpubp.parallel.launch import processes_for
-from gpubp.parallel.processes import Processes
-from gpubp.step import Objective, Position
-from gpubp.sweep import make_sweep
+from gpubp.io.onnx import estimator_to_onnx
+from gpubp.io.onnx.answers import Answer
+from gpubp.nn.network import Network, flatten, views
+from gpubp.training.loop import Plan, run
 
 
 class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: ignore[misc]
@@ -70,7 +70,7 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
 
     @abstractmethod
     def _output(self) -> tuple[str, str]:
-        """Name the output unit, and the error as :mod:`gpubp.losses` calls it."""
+        """Name the output unit, and the error as :mod:`gpubp.nn.losses` calls it."""
 
     @abstractmethod
     def _answers(self, outputs: np.ndarray) -> np.ndarray:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from gpubp.batches import Batches
+from gpubp.engine.plain.minibatches import Batches
 
 try:
     from sklearn.callback import CallbackSupportMixin as CallbackSupportMixin

@@ -10,10 +10,10 @@ import scipy.sparse
 from sklearn.utils import gen_batches
 
 from gpubp._typing import Array
-from gpubp.backend import Backend, to_backend
-from gpubp.batches import ArrayBatches, Batch, Batches
+from gpubp.backends.backend import Backend, to_backend
+from gpubp.distributed.process_group import ALONE, Processes
+from gpubp.engine.plain.minibatches import ArrayBatches, Batch, Batches
 from gpubp.estimators.arrays import dense
-from gpubp.parallel.processes import ALONE, Processes
 
 
 class Cases(NamedTuple):

@@ -11,12 +11,12 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call, is_multilabel, unique_labels
 
 from gpubp._typing import Array
-from gpubp.backend import Backend, like, to_numpy
+from gpubp.backends.backend import Backend, like, to_numpy
 from gpubp.estimators.arrays import library_of, on_host
 from gpubp.estimators.base import MultilayerPerceptron
 from gpubp.estimators.labels import LabelColumns, accuracy, has_columns, learn_labels, weights_by_class
 from gpubp.estimators.parameters import keep_parameters
-from gpubp.export.answers import Answer, largest, largest_of_each, marks, one_of_two
+from gpubp.io.onnx.answers import Answer, largest, largest_of_each, marks, one_of_two
 
 
 class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc]
@@ -34,7 +34,7 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
         "gelu", "exp" or "softmax"; two take a number in brackets, as in "leaky_relu(0.1)" and "elu(0.5)".
     solver : {"lbfgs", "sgd", "adam", "adamw", "rmsprop", "momentum"}, default="adam"
         "lbfgs" takes all cases at once, the others batches. "sgd" has Nesterov's momentum unless told otherwise,
-        "momentum" is that of Rumelhart, Hinton & Williams (1986), eq. 9. See :mod:`gpubp.descent`.
+        "momentum" is that of Rumelhart, Hinton & Williams (1986), eq. 9. See :mod:`gpubp.optim.first_order`.
     alpha : float, default=1e-4
         Strength of the L2 penalty, which is divided by the weight of the batch's cases.
     batch_size : int or "auto", default="auto"
@@ -42,9 +42,9 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
     learning_rate : {"constant", "invscaling", "adaptive", "cosine"} or callable, default="constant"
         How the learning rate goes on. "constant": as it is. "cosine": down to 0 at ``max_iter`` epochs, along half a
         cosine. A function is called with the epochs done, a float, and gives the rate; the schedules of
-        :mod:`gpubp.schedules` will do. For "sgd" and "momentum" alone, "invscaling": divided by the ``power_t``-th
-        power of the number of cases seen; and "adaptive": divided by 5 whenever ``n_iter_no_change`` epochs brought
-        nothing.
+        :mod:`gpubp.optim.schedules` will do. For "sgd" and "momentum" alone, "invscaling": divided by the
+        ``power_t``-th power of the number of cases seen; and "adaptive": divided by 5 whenever ``n_iter_no_change``
+        epochs brought nothing.
     learning_rate_init : float, default=0.001
         The learning rate at the start.
     power_t : float, default=0.5
@@ -81,7 +81,7 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
         Evaluations of the loss at most, for "lbfgs".
     device : str, default="auto"
         Where to compute: "cpu", "cuda", "cuda:1", "torch:cpu", ...; "auto" is where X is, and for X of NumPy a GPU if
-        one works. See :func:`gpubp.backend.choose_backend`.
+        one works. See :func:`gpubp.backends.backend.choose_backend`.
     dtype : {"float32", "float64"} or None, default=None
         The precision to compute in; None is that of X.
     matmul_precision : {"float32", "tf32", "bfloat16", "float16"}, default="float32"
@@ -104,8 +104,8 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
     max_time : float or None, default=None
         Seconds after which training stops, at the end of an epoch.
     callbacks : callable, sequence of callables or None, default=None
-        Each is called after each epoch, or iteration of "lbfgs", with a :class:`gpubp.loop.Progress`; one that returns
-        True ends the training. scikit-learn's own, from version 1.9 on, go to ``set_callbacks``.
+        Each is called after each epoch, or iteration of "lbfgs", with a :class:`gpubp.training.loop.Progress`; one that
+        returns True ends the training. scikit-learn's own, from version 1.9 on, go to ``set_callbacks``.
     n_restarts : int, default=1
         Fits from different first weights, trained together where that can be, of which the best is kept: by the score
         on cases held out where there are any, else by the loss. The first is what one fit would be. A warm start or

@@ -13,7 +13,7 @@ from sklearn.utils._param_validation import HasMethods, Interval
 from sklearn.utils.validation import check_is_fitted
 
 from gpubp._typing import Array
-from gpubp.backend import Backend, like, to_numpy
+from gpubp.backends.backend import Backend, like, to_numpy
 from gpubp.errors import DataError
 from gpubp.estimators.admission import admit_cases, admit_new_cases, admit_weights
 from gpubp.estimators.arrays import library_of, on_host

@@ -12,13 +12,13 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils import gen_batches
 
 from gpubp._typing import Array
-from gpubp.backend import Backend, to_backend, to_numpy
+from gpubp.backends.backend import Backend, to_backend, to_numpy
+from gpubp.backends.memory import CASES_AT_ONCE
 from gpubp.errors import DataError
 from gpubp.estimators.admission import admit_cases, admit_weights
 from gpubp.estimators.arrays import dense, on_host, rows_of
-from gpubp.losses import output_error
-from gpubp.memory import CASES_AT_ONCE
-from gpubp.network import Network, output_layer
+from gpubp.nn.losses import output_error
+from gpubp.nn.network import Network, output_layer
 
 
 class HeldOut(NamedTuple):

@@ -11,13 +11,13 @@ from sklearn.utils.fixes import parse_version
 from sklearn.utils.optimize import _check_optimize_result
 
 from gpubp._typing import Array
-from gpubp.backend import to_backend, to_numpy
+from gpubp.backends.backend import to_backend, to_numpy
+from gpubp.backends.memory import CASES_AT_ONCE
+from gpubp.distributed.process_group import summed
+from gpubp.engine.plain.step import Objective, objective_and_gradient
 from gpubp.estimators.cases import Cases
 from gpubp.estimators.watch import Watch
-from gpubp.memory import CASES_AT_ONCE
-from gpubp.network import Network
-from gpubp.parallel.processes import summed
-from gpubp.step import Objective, objective_and_gradient
+from gpubp.nn.network import Network
 
 
 def fit_lbfgs(model: Any, network: Network, cases: Cases, theta: Array, watch: Watch) -> tuple[np.ndarray, str]:

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from gpubp.backend import Backend, to_backend, to_numpy
-from gpubp.descent import Rule, Scaled, adam, adamw, clipped, loss_scaled, momentum, nesterov, rmsprop
-from gpubp.schedules import Cosine, Schedule, WarmUp
+from gpubp.backends.backend import Backend, to_backend, to_numpy
+from gpubp.optim.first_order import Rule, Scaled, adam, adamw, clipped, loss_scaled, momentum, nesterov, rmsprop
+from gpubp.optim.schedules import Cosine, Schedule, WarmUp
 
 SMALLEST_RATE = 1e-6  # below which an adaptive learning rate stops the training
 

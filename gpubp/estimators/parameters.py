@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 
-from gpubp.activations import ACTIVATIONS, activation
+from gpubp.backends.matmul_precision import MATMUL_PRECISIONS
+from gpubp.distributed.process_group import Processes
 from gpubp.errors import DataError
 from gpubp.estimators.optimizer import RULE_OF
-from gpubp.parallel.processes import Processes
-from gpubp.precision import MATMUL_PRECISIONS
+from gpubp.nn.activations import ACTIVATIONS, activation
 
 
 class NameOf(StrOptions):  # type: ignore[misc]

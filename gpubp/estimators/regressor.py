@@ -7,21 +7,21 @@ from sklearn.base import RegressorMixin, _fit_context
 from sklearn.metrics import r2_score
 from sklearn.utils.metaestimators import available_if
 
-from gpubp.backend import like
+from gpubp._core.names import unknown
+from gpubp.backends.backend import like
 from gpubp.errors import DataError
 from gpubp.estimators.arrays import on_host
 from gpubp.estimators.base import MultilayerPerceptron
 from gpubp.estimators.parameters import NameOf, keep_parameters
-from gpubp.export.answers import Answer, plain
-from gpubp.losses import loss as find_loss
-from gpubp.registry import unknown
+from gpubp.io.onnx.answers import Answer, plain
+from gpubp.nn.losses import loss as find_loss
 
 ERROR_OF = {"squared_error": "squared", "absolute_error": "absolute"}  # where scikit-learn has a name of its own
 LOSSES = (*ERROR_OF, "huber", "log_cosh", "poisson")
 
 
 def _error(loss: str) -> str:
-    """Name the error of a parameter ``loss``, as :mod:`gpubp.losses` calls it; Huber's may have a width."""
+    """Name the error of a parameter ``loss``, as :mod:`gpubp.nn.losses` calls it; Huber's may have a width."""
     if loss.partition("(")[0].strip() not in LOSSES:
         raise DataError(unknown("loss", loss, LOSSES))
     error = ERROR_OF.get(loss, loss)
@@ -48,7 +48,7 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):  # type: ignore[misc]
         "gelu", "exp" or "softmax"; two take a number in brackets, as in "leaky_relu(0.1)" and "elu(0.5)".
     solver : {"lbfgs", "sgd", "adam", "adamw", "rmsprop", "momentum"}, default="adam"
         "lbfgs" takes all cases at once, the others batches. "sgd" has Nesterov's momentum unless told otherwise,
-        "momentum" is that of Rumelhart, Hinton & Williams (1986), eq. 9. See :mod:`gpubp.descent`.
+        "momentum" is that of Rumelhart, Hinton & Williams (1986), eq. 9. See :mod:`gpubp.optim.first_order`.
     alpha : float, default=1e-4
         Strength of the L2 penalty, which is divided by the weight of the batch's cases.
     batch_size : int or "auto", default="auto"
@@ -56,9 +56,9 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):  # type: ignore[misc]
     learning_rate : {"constant", "invscaling", "adaptive", "cosine"} or callable, default="constant"
         How the learning rate goes on. "constant": as it is. "cosine": down to 0 at ``max_iter`` epochs, along half a
         cosine. A function is called with the epochs done, a float, and gives the rate; the schedules of
-        :mod:`gpubp.schedules` will do. For "sgd" and "momentum" alone, "invscaling": divided by the ``power_t``-th
-        power of the number of cases seen; and "adaptive": divided by 5 whenever ``n_iter_no_change`` epochs brought
-        nothing.
+        :mod:`gpubp.optim.schedules` will do. For "sgd" and "momentum" alone, "invscaling": divided by the
+        ``power_t``-th power of the number of cases seen; and "adaptive": divided by 5 whenever ``n_iter_no_change``
+        epochs brought nothing.
     learning_rate_init : float, default=0.001
         The learning rate at the start.
     power_t : float, default=0.5
@@ -95,7 +95,7 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):  # type: ignore[misc]
         Evaluations of the loss at most, for "lbfgs".
     device : str, default="auto"
         Where to compute: "cpu", "cuda", "cuda:1", "torch:cpu", ...; "auto" is where X is, and for X of NumPy a GPU if
-        one works. See :func:`gpubp.backend.choose_backend`.
+        one works. See :func:`gpubp.backends.backend.choose_backend`.
     dtype : {"float32", "float64"} or None, default=None
         The precision to compute in; None is that of X.
     matmul_precision : {"float32", "tf32", "bfloat16", "float16"}, default="float32"
@@ -118,8 +118,8 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):  # type: ignore[misc]
     max_time : float or None, default=None
         Seconds after which training stops, at the end of an epoch.
     callbacks : callable, sequence of callables or None, default=None
-        Each is called after each epoch, or iteration of "lbfgs", with a :class:`gpubp.loop.Progress`; one that returns
-        True ends the training. scikit-learn's own, from version 1.9 on, go to ``set_callbacks``.
+        Each is called after each epoch, or iteration of "lbfgs", with a :class:`gpubp.training.loop.Progress`; one that
+        returns True ends the training. scikit-learn's own, from version 1.9 on, go to ``set_callbacks``.
     n_restarts : int, default=1
         Fits from different first weights, trained together where that can be, of which the best is kept: by the score
         on cases held out where there are any, else by the loss. The first is what one fit would be. A warm start or

@@ -12,24 +12,24 @@ import scipy
 import scipy.sparse
 
 from gpubp._typing import Array
-from gpubp.backend import Backend, choose_backend, to_backend, to_numpy
-from gpubp.batches import Batch, Batches, OwnBatches
-from gpubp.checks import choose_precision
-from gpubp.descent import Rule
-from gpubp.dropout import draw_masks
+from gpubp.backends.backend import Backend, choose_backend, to_backend, to_numpy
+from gpubp.backends.gpu_errors import Load, faults_told
+from gpubp.backends.memory import CASES_AT_ONCE, has_room_for, home_of, networks_at_once
+from gpubp.engine.argument_checks import choose_precision
+from gpubp.engine.epoch import make_sweep
+from gpubp.engine.plain.dropout import draw_masks
+from gpubp.engine.plain.minibatches import Batch, Batches, OwnBatches
+from gpubp.engine.plain.step import Objective, Position
 from gpubp.estimators.callbacks import FitTask
 from gpubp.estimators.cases import next_order
 from gpubp.estimators.held_out import HeldOut, Look, hold_out, loss_and_outputs, split
 from gpubp.estimators.optimizer import learning_rate_of, rule_of
 from gpubp.estimators.watch import Watch, refuse_weights
-from gpubp.faults import Load, faults_told
-from gpubp.loop import Callback, Plan, Progress, run
-from gpubp.memory import CASES_AT_ONCE, has_room_for, home_of, networks_at_once
-from gpubp.network import Network
-from gpubp.schedules import value_at
-from gpubp.standing import position_of_some
-from gpubp.step import Objective, Position
-from gpubp.sweep import make_sweep
+from gpubp.nn.network import Network
+from gpubp.optim.first_order import Rule
+from gpubp.optim.schedules import value_at
+from gpubp.training.loop import Callback, Plan, Progress, run
+from gpubp.training.state import position_of_some
 
 
 class Ready(NamedTuple):

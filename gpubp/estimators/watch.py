@@ -11,12 +11,12 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from gpubp._typing import Array
-from gpubp.backend import to_numpy
+from gpubp.backends.backend import to_numpy
+from gpubp.distributed.process_group import ALONE, Processes
 from gpubp.estimators.callbacks import FitTask
 from gpubp.estimators.held_out import Look, score_of
 from gpubp.estimators.optimizer import LearningRate
-from gpubp.loop import Progress
-from gpubp.parallel.processes import ALONE, Processes
+from gpubp.training.loop import Progress
 
 
 class Watch:

@@ -16,7 +16,7 @@ from gpubp.errors import DataError
 from gpubp.explain.diagram import Picture, svg
 from gpubp.explain.notation import Fraction, fractions, number_format, worked_at
 from gpubp.explain.walk import STAGES, Example, Passage, Term, explain
-from gpubp.network import Network, views
+from gpubp.nn.network import Network, views
 
 MOST_UNITS = 16
 """Units in a layer, at most, of a network that a page explains."""

@@ -11,17 +11,17 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gpubp import equations
 from gpubp._typing import Array
-from gpubp.activations import activation
-from gpubp.backend import choose_backend
-from gpubp.checks import admit_d, admit_theta, admit_x
+from gpubp.backends.backend import choose_backend
 from gpubp.data.datasets import load_dataset
+from gpubp.engine.argument_checks import admit_d, admit_theta, admit_x
 from gpubp.errors import DataError
-from gpubp.gradient_check import check_gradient
-from gpubp.initialization import initial_weights
-from gpubp.losses import loss, output_error
-from gpubp.network import Layer, Network, error_and_gradient, flatten, forward, views
+from gpubp.nn import equations
+from gpubp.nn.activations import activation
+from gpubp.nn.gradient_check import check_gradient
+from gpubp.nn.initialization import initial_weights
+from gpubp.nn.losses import loss, output_error
+from gpubp.nn.network import Layer, Network, error_and_gradient, flatten, forward, views
 
 STAGES = ("start", "forward", "error", "backward", "update", "check")
 

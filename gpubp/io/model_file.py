@@ -18,14 +18,14 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from gpubp._core.masked_arrays import refuse_masked
+from gpubp._core.text import brief, plain
 from gpubp._typing import Array
 from gpubp._version import __version__
-from gpubp.backend import to_numpy
+from gpubp.backends.backend import to_numpy
 from gpubp.errors import DataError, ModelFileError
-from gpubp.masks import refuse_masked
-from gpubp.network import Network
-from gpubp.tensor_file import NotWhole, most_text, read_tensors
-from gpubp.wording import brief, plain
+from gpubp.io.safetensors import NotWhole, most_text, read_tensors
+from gpubp.nn.network import Network
 
 FORMAT = 2
 """The newest format that this version reads; format 1 lacks ties and skips, and is written for networks without."""
@@ -113,7 +113,7 @@ def save_model(
     --------
     >>> import tempfile, os
     >>> from gpubp import Network, load_model, save_model
-    >>> from gpubp.initialization import initial_weights
+    >>> from gpubp.nn.initialization import initial_weights
     >>> network = Network((2, 3, 1))
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     path = os.path.join(folder, "net.safetensors")

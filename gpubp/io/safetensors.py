@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gpubp.opening import open_ordinary
-from gpubp.wording import brief
+from gpubp._core.files import open_ordinary
+from gpubp._core.text import brief
 
 MOST_TEXT = 8 * 2**20
 """How many bytes of text a file may have for its header, beside five for each byte of its numbers."""
@@ -48,7 +48,7 @@ def read_tensors(path: str | PathLike[str]) -> tuple[dict[str, str], dict[str, n
     NotWhole
         If the file is not wholly what its header says.
     OSError, ValueError
-        If it cannot be opened: see :func:`gpubp.opening.open_ordinary`.
+        If it cannot be opened: see :func:`gpubp._core.files.open_ordinary`.
     """
     with open_ordinary(path) as file:
         size = os.fstat(file.fileno()).st_size

@@ -3,8 +3,8 @@
 What is found is what scikit-learn's searches find over gpubp's estimators: the same splits, scores and attributes.
 """
 
-from gpubp.search.batched import BatchedSearchCV
-from gpubp.search.halving import BatchedHalvingSearchCV
-from gpubp.search.with_optuna import BatchedOptunaSearchCV
+from gpubp.model_selection.batched import BatchedSearchCV
+from gpubp.model_selection.halving import BatchedHalvingSearchCV
+from gpubp.model_selection.with_optuna import BatchedOptunaSearchCV
 
 __all__ = ["BatchedHalvingSearchCV", "BatchedOptunaSearchCV", "BatchedSearchCV"]

@@ -20,11 +20,11 @@ from sklearn.utils.validation import _check_method_params, _num_samples
 from threadpoolctl import threadpool_limits
 
 from gpubp.errors import DataError
-from gpubp.search.picture import plot_results
-from gpubp.search.progress import Reporter
-from gpubp.search.scoring import Scoring
-from gpubp.search.spread import SpreadTrials
-from gpubp.search.trials import Trial, Trials
+from gpubp.model_selection.picture import plot_results
+from gpubp.model_selection.progress import Reporter
+from gpubp.model_selection.scoring import Scoring
+from gpubp.model_selection.spread import SpreadTrials
+from gpubp.model_selection.trials import Trial, Trials
 
 FEW_CASES = 20_000  # whose scores are found sooner by one thread than by several that wait for each other
 
@@ -252,8 +252,8 @@ class BatchedSearchCV(StackedSearch):
     n_jobs : int or None, default=None
         Processes for what is fitted alone; a stack uses all cores as it is.
     callbacks : callable, sequence of callables or None, default=None
-        Each is told a :class:`gpubp.search.progress.SearchProgress` after each epoch of a stack and after each score;
-        one that returns True ends the training of the present stack, whose networks are then scored as they are.
+        Each is told a :class:`gpubp.model_selection.progress.SearchProgress` after each epoch of a stack and after each
+        score; one that returns True ends the training of the present stack, whose networks are then scored as they are.
     progress : bool, default=True
         Whether to draw a bar with the best score so far, where the error output is a terminal.
     executor : object with a method ``submit``, or None, default=None

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gpubp.loop import Progress
+from gpubp.training.loop import Progress
 
 
 class SearchProgress(NamedTuple):

@@ -20,7 +20,7 @@ from gpubp.estimators import MLPClassifier, MLPRegressor
 from gpubp.estimators.admission import admit_cases, admit_weights
 from gpubp.estimators.members import LEARNED_OF_CASES
 from gpubp.estimators.stack import Ready, StackOfFits, reason_to_fit_alone, stacks_of
-from gpubp.loop import Callback
+from gpubp.training.loop import Callback
 
 logger = logging.getLogger("gpubp")
 

@@ -8,7 +8,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval
 
 from gpubp.errors import DataError, GpubpError
-from gpubp.search.batched import Evaluation, StackedSearch
+from gpubp.model_selection.batched import Evaluation, StackedSearch
 
 
 class BatchedOptunaSearchCV(StackedSearch):

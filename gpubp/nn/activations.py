@@ -15,10 +15,10 @@ from functools import partial
 from itertools import accumulate
 from typing import NamedTuple
 
-from gpubp import equations
+from gpubp._core.names import look_up
 from gpubp._typing import Array, Namespace
 from gpubp.errors import DataError
-from gpubp.registry import look_up
+from gpubp.nn import equations
 
 
 class Activation(NamedTuple):

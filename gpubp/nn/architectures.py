@@ -1,7 +1,7 @@
 """Networks whose layers are not fully connected, or share their weights: made from plain networks.
 
-Each function gives a :class:`gpubp.network.Network` with ``ties``, which say for each place of ``theta`` which weight
-it holds: -1 for no connection, equal numbers for equal weights.
+Each function gives a :class:`gpubp.nn.network.Network` with ``ties``, which say for each place of ``theta`` which
+weight it holds: -1 for no connection, equal numbers for equal weights.
 """
 
 from collections.abc import Iterable, Sequence
@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from gpubp.errors import DataError
-from gpubp.network import Network, views
-from gpubp.ties import ABSENT
+from gpubp.nn.network import Network, views
+from gpubp.nn.weight_sharing import ABSENT
 
 
 def with_blocks(network: Network, layer: int, blocks: Sequence[tuple[int, int]]) -> Network:
@@ -223,7 +223,7 @@ def iterative(
         Of one step; a case is ``n_steps * n_inputs`` numbers, the first step's first.
     n_units, n_steps, n_outputs : int
     hidden, output, loss, bias
-        See :class:`gpubp.network.Network`.
+        See :class:`gpubp.nn.network.Network`.
 
     Returns
     -------

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import array_api_compat
 
 from gpubp._typing import Array, Namespace
-from gpubp.network import Network, among_equal_weights, error_and_gradient
+from gpubp.nn.network import Network, among_equal_weights, error_and_gradient
 
 
 class GradientCheck(NamedTuple):
@@ -49,7 +49,7 @@ def check_gradient(
     Examples
     --------
     >>> import numpy as np
-    >>> from gpubp.initialization import initial_weights
+    >>> from gpubp.nn.initialization import initial_weights
     >>> network = Network((2, 3, 1), hidden="tanh")
     >>> theta = initial_weights(network, dtype="float64")
     >>> x, d = np.asarray([[0.0, 1.0], [1.0, 1.0]]), np.asarray([[1.0], [0.0]])

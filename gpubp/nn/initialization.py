@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from gpubp._core.names import unknown
 from gpubp.errors import DataError
-from gpubp.network import Network, views
-from gpubp.registry import unknown
+from gpubp.nn.network import Network, views
 
 Seed = int | np.random.Generator
 SCHEMES = ("glorot", "he", "uniform")

@@ -17,10 +17,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
-from gpubp import equations
+from gpubp._core.names import look_up
 from gpubp._typing import Array, Namespace
-from gpubp.activations import activation, by_group, units_of_groups
-from gpubp.registry import look_up
+from gpubp.nn import equations
+from gpubp.nn.activations import activation, by_group, units_of_groups
 
 
 class Loss(NamedTuple):

@@ -13,12 +13,12 @@ from typing import Any, NamedTuple
 import array_api_compat
 import numpy as np
 
-from gpubp import equations
 from gpubp._typing import Array, Namespace
-from gpubp.activations import activation
 from gpubp.errors import DataError
-from gpubp.losses import loss, output_error
-from gpubp.ties import ABSENT, Ties
+from gpubp.nn import equations
+from gpubp.nn.activations import activation
+from gpubp.nn.losses import loss, output_error
+from gpubp.nn.weight_sharing import ABSENT, Ties
 
 
 @dataclass(frozen=True)
@@ -30,19 +30,19 @@ class Network:
     sizes : sequence of int
         Units of each layer, the inputs first: ``(64, 100, 10)``.
     hidden : str or sequence of str
-        The units of the hidden layers (see :func:`gpubp.activations.activation`), one name for all or one each.
+        The units of the hidden layers (see :func:`gpubp.nn.activations.activation`), one name for all or one each.
     output : str, optional
         The units of the output layer; without it the ones that belong to the error: softmax for ``cross_entropy``,
         logistic for ``binary_cross_entropy``, exp for ``poisson``, identity for the rest.
     loss : str
-        The error (see :func:`gpubp.losses.loss`).
+        The error (see :func:`gpubp.nn.losses.loss`).
     bias : bool
         Whether each unit has a bias, the weight from an extra unit whose output is always 1.
     skips : sequence of (int, int)
         Connections that skip layers: ``(0, 2)`` leads from the inputs to the second layer above them.
     ties : sequence of P int, optional
         For each place of ``theta`` the number of its weight: places of one number are tied, which is to say equal and
-        changed by the average of their derivatives, and -1 is no connection. :mod:`gpubp.wiring` makes them.
+        changed by the average of their derivatives, and -1 is no connection. :mod:`gpubp.nn.architectures` makes them.
 
     Raises
     ------
@@ -315,7 +315,7 @@ def error_and_gradient(
         The desired outputs.
     case_weights : (..., b) array, optional
     kept : tuple of (..., b, n) arrays, optional
-        The masks of dropout: see :mod:`gpubp.dropout`.
+        The masks of dropout: see :mod:`gpubp.engine.plain.dropout`.
     loss_scale : (...) array, optional
         A power of two that all derivatives are multiplied by on their way down, and divided by at its end, so that
         products in float16 lose none to its narrow range.

@@ -3,7 +3,7 @@ r"""How the gradient changes the weights: eq. (8), eq. (9) and their successors.
 Each rule is a pair of pure functions over the flat parameter array ``theta`` and its gradient, both ``(..., P)``:
 ``init(xp, theta) -> state`` and ``update(xp, gradient, state, theta, now) -> (change, state)``. ``now`` holds the
 present values of the rule's settings, each a number or a ``(..., 1)`` array with one number a network; the settings
-themselves may be schedules (:mod:`gpubp.schedules`). The caller adds the change to ``theta``.
+themselves may be schedules (:mod:`gpubp.optim.schedules`). The caller adds the change to ``theta``.
 
 A rule can be wrapped: :func:`clipped` bounds the gradient before it, :func:`decayed` shrinks the weights after it.
 """
@@ -16,11 +16,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gpubp import equations
+from gpubp._core.names import unknown
 from gpubp._typing import Array, Namespace
 from gpubp.errors import DataError
-from gpubp.registry import unknown
-from gpubp.schedules import Schedule, value_at
+from gpubp.nn import equations
+from gpubp.optim.schedules import Schedule, value_at
 
 Setting = float | Array | Schedule
 Now = Mapping[str, Any]

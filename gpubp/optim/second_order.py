@@ -2,7 +2,8 @@ r"""Methods that use second derivatives, which the paper names as the faster, le
 
 Each is a pair of pure functions over the flat parameter array of one network: ``init(xp, theta) -> state`` and
 ``update(xp, theta, state, problem) -> (theta, state, error)``. One update is one iteration on the whole sweep; it may
-look at the error several times, which is what sets these methods apart from the rules of :mod:`gpubp.descent`.
+look at the error several times, which is what sets these methods apart from the rules of
+:mod:`gpubp.optim.first_order`.
 """
 
 import math

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from gpubp.descent import Rule
+from gpubp.optim.first_order import Rule
 from gpubp.paper.experiment import Experiment, Runs, TrainMore
 from gpubp.paper.study import Table
 from gpubp.paper.words import in_words, share_of

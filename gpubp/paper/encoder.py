@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gpubp.network import Network, forward
+from gpubp.nn.network import Network, forward
 from gpubp.paper.experiment import Condition, Experiment, Finding, Runs, TrainMore
 from gpubp.paper.study import Fact, Picture
 from gpubp.paper.words import NO_FIGURE, share_of

@@ -8,15 +8,15 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from gpubp.descent import Rule
-from gpubp.initialization import initial_weights
-from gpubp.losses import loss
-from gpubp.network import Network
+from gpubp.engine.prediction import predict
+from gpubp.nn.initialization import initial_weights
+from gpubp.nn.losses import loss
+from gpubp.nn.network import Network
+from gpubp.optim.first_order import Rule
 from gpubp.paper.cases import Cases
 from gpubp.paper.study import Fact, Findings, Picture, Reached, Table, Verdict, of_enough, quartiles
 from gpubp.paper.words import seeds_in_words
-from gpubp.prediction import predict
-from gpubp.training import all_right, train
+from gpubp.training.fit import all_right, train
 
 Callbacks = tuple[Callable[[Any], Any], ...]
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from gpubp.network import Network, forward
+from gpubp.nn.network import Network, forward
 from gpubp.paper.family import PEOPLE, RELATIONS
 
 N_UNITS = 6

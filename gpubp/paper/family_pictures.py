@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gpubp.network import Network, flatten, views
+from gpubp.nn.network import Network, flatten, views
 from gpubp.paper import family
 from gpubp.paper.family_codes import N_UNITS, codes_of_people, explained
 from gpubp.paper.family_recipe import N_HELD_OUT, Trained

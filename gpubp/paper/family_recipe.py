@@ -7,14 +7,14 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from gpubp.descent import Rule, decayed, momentum
-from gpubp.initialization import initial_weights
-from gpubp.network import Network
+from gpubp.engine.prediction import predict
+from gpubp.nn.architectures import with_blocks
+from gpubp.nn.initialization import initial_weights
+from gpubp.nn.network import Network
+from gpubp.optim.first_order import Rule, decayed, momentum
+from gpubp.optim.schedules import Steps
 from gpubp.paper import family
-from gpubp.prediction import predict
-from gpubp.schedules import Steps
-from gpubp.training import train
-from gpubp.wiring import with_blocks
+from gpubp.training.fit import train
 
 N_HELD_OUT = 4
 FIRST_SWEEPS = 20

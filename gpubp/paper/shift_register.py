@@ -6,13 +6,13 @@ from functools import partial
 
 import numpy as np
 
-from gpubp.network import Network, output_layer
+from gpubp.nn.architectures import carried_over, with_equal_layers
+from gpubp.nn.network import Network, output_layer
 from gpubp.paper.cases import shifted
 from gpubp.paper.experiment import Condition, Experiment, Finding, Runs, TrainMore
 from gpubp.paper.study import Fact, Table
 from gpubp.paper.words import NO_FIGURE, NONE, share_of
-from gpubp.training import all_right
-from gpubp.wiring import carried_over, with_equal_layers
+from gpubp.training.fit import all_right
 
 N_STEPS = 2
 """For how many time-steps the net is run in training; it is to have moved everything by as many places then."""

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from gpubp.descent import Rule, adam, gradient_descent, momentum, nesterov
-from gpubp.initialization import initial_weights
+from gpubp.nn.initialization import initial_weights
+from gpubp.optim.first_order import Rule, adam, gradient_descent, momentum, nesterov
+from gpubp.optim.second_order import Problem, SecondOrder, lbfgs, levenberg_marquardt
 from gpubp.paper.experiment import Experiment, run_seeds
 from gpubp.paper.study import Fact, Findings, Picture, Table, Verdict, quartiles
 from gpubp.paper.words import NONE, counted, from_to, in_words
 from gpubp.plotting.figure import STYLES
-from gpubp.second_order import Problem, SecondOrder, lbfgs, levenberg_marquardt
-from gpubp.training import all_right, train
+from gpubp.training.fit import all_right, train
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,8 +8,8 @@ was tried on first weights other than those that are judged.
 
 from functools import partial
 
-from gpubp.descent import momentum
-from gpubp.network import Network
+from gpubp.nn.network import Network
+from gpubp.optim.first_order import momentum
 from gpubp.paper import cases, encoder, shift_register, symmetry, t_c, xor
 from gpubp.paper.conditions import done, takes_as_long
 from gpubp.paper.connections import try_more_units

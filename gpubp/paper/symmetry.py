@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gpubp.descent import momentum
-from gpubp.network import Network, views
+from gpubp.nn.network import Network, views
+from gpubp.optim.first_order import momentum
 from gpubp.paper.conditions import done, quartiles_near
 from gpubp.paper.connections import CAPTION, N_MORE, done_by, ending_at, with_hidden_units
 from gpubp.paper.experiment import Condition, Experiment, Finding, Runs, TrainMore

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gpubp.activations import activation
-from gpubp.network import Network, output_layer, views
+from gpubp.nn.activations import activation
+from gpubp.nn.architectures import carried_over, with_fields, with_sums
+from gpubp.nn.network import Network, output_layer, views
 from gpubp.paper.cases import t_c
 from gpubp.paper.experiment import Experiment, Runs, TrainMore
 from gpubp.paper.study import Fact, Picture
 from gpubp.paper.words import NO_FIGURE, share_of
 from gpubp.plotting.hinton import hinton_diagram
-from gpubp.training import all_right
-from gpubp.wiring import carried_over, with_fields, with_sums
+from gpubp.training.fit import all_right
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from gpubp.descent import momentum
-from gpubp.network import error_and_gradient, forward
+from gpubp.nn.network import error_and_gradient, forward
+from gpubp.optim.first_order import momentum
 from gpubp.paper.connections import ending_at, with_hidden_units
 from gpubp.paper.experiment import Condition, Experiment, Finding, Runs, TrainMore
 from gpubp.paper.study import Fact, Table

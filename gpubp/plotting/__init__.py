@@ -1,8 +1,8 @@
 """Pictures of networks and of their training. matplotlib is imported when one is drawn; no global state is touched.
 
 Each function draws into the Axes that it is given, or into a figure of its own, ``ax.figure``, and gives the Axes back.
-What it draws is a model: a pair ``(network, theta)``, a :class:`~gpubp.training.Fit`, a
-:class:`~gpubp.persistence.Model`, or a fitted estimator.
+What it draws is a model: a pair ``(network, theta)``, a :class:`~gpubp.training.fit.Fit`, a
+:class:`~gpubp.io.model_file.Model`, or a fitted estimator.
 """
 
 from gpubp.plotting.boundary import decision_boundary as decision_boundary

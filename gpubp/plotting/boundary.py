@@ -4,9 +4,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gpubp.backend import to_numpy
+from gpubp.backends.backend import to_numpy
 from gpubp.errors import DataError
-from gpubp.network import output_layer
+from gpubp.nn.network import output_layer
 from gpubp.plotting.figure import STYLES, axes_or_new
 from gpubp.plotting.model import admit_cases, network_and_theta
 

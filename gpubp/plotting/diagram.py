@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gpubp.errors import DataError
-from gpubp.network import Network, views
+from gpubp.nn.network import Network, views
 from gpubp.plotting.figure import NEGATIVE, POSITIVE, axes_or_new, check_names
 from gpubp.plotting.model import network_and_theta
 

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gpubp.activations import activation
-from gpubp.backend import to_numpy
+from gpubp.backends.backend import to_numpy
 from gpubp.errors import DataError
+from gpubp.nn.activations import activation
 from gpubp.plotting.figure import STYLES, axes_or_new, check_names
 from gpubp.plotting.model import check_layer, layers_of
 

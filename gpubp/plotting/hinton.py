@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gpubp.errors import DataError
-from gpubp.network import views
+from gpubp.nn.network import views
 from gpubp.plotting.figure import axes_or_new, check_names
 from gpubp.plotting.model import check_layer, network_and_theta
 

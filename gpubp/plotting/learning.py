@@ -9,7 +9,7 @@ import numpy as np
 
 from gpubp.errors import DataError
 from gpubp.plotting.figure import STYLES, Style, axes_or_new, new_figure
-from gpubp.standing import History
+from gpubp.training.state import History
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -61,7 +61,7 @@ def learning_curve(
 
     Examples
     --------
-    >>> from gpubp.standing import History
+    >>> from gpubp.training.state import History
     >>> ax = learning_curve(History(error=[0.9, 0.3, 0.1], seconds=[1.0, 2.0, 3.0]))
     >>> ax.get_xlabel(), ax.get_ylabel()
     ('epoch', 'error')
@@ -172,7 +172,7 @@ def learning_curves(
 
     Examples
     --------
-    >>> from gpubp.standing import History
+    >>> from gpubp.training.state import History
     >>> from gpubp.plotting import learning_curves
     >>> ax = learning_curves({"slow": History([0.9, 0.8]), "fast": History([0.9, 0.001])})
     >>> [line.get_label() for line in ax.lines], ax.get_yscale()

@@ -4,10 +4,10 @@ from typing import Any
 
 import numpy as np
 
-from gpubp.backend import choose_backend, to_numpy
-from gpubp.checks import admit_d, admit_theta, admit_x
+from gpubp.backends.backend import choose_backend, to_numpy
+from gpubp.engine.argument_checks import admit_d, admit_theta, admit_x
 from gpubp.errors import DataError
-from gpubp.network import Layer, Network, flatten, forward
+from gpubp.nn.network import Layer, Network, flatten, forward
 
 HOST = "float64"
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gpubp.errors import DataError
-from gpubp.losses import output_error
-from gpubp.network import Network, output_layer
+from gpubp.nn.losses import output_error
+from gpubp.nn.network import Network, output_layer
 from gpubp.plotting.figure import STYLES, axes_or_new
 from gpubp.plotting.model import admit_cases, admit_desired, network_and_theta
 

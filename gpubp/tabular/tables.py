@@ -10,8 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from gpubp.checkpoints import Checkpoints
-from gpubp.data.files import Column, Table, read_table, table_from_mapping
+from gpubp.data.metrics import Scores, score
 from gpubp.data.preprocessing import (
     ClassTarget,
     Preprocessing,
@@ -24,19 +23,20 @@ from gpubp.data.preprocessing import (
     task_of,
     to_json,
 )
-from gpubp.descent import Rule, adam
+from gpubp.data.readers import Column, Table, read_table, table_from_mapping
+from gpubp.data.streaming.prepared import PARTS, PreparedStream
+from gpubp.data.streaming.shares import check_parts
+from gpubp.distributed.process_group import Processes
+from gpubp.engine.prediction import predict
 from gpubp.errors import CheckpointError, DataError
-from gpubp.loop import Callback
-from gpubp.losses import loss as loss_named
-from gpubp.network import Network
-from gpubp.parallel.processes import Processes
-from gpubp.persistence import Model
-from gpubp.prediction import predict
-from gpubp.scores import Scores, score
-from gpubp.second_order import SecondOrder
-from gpubp.streams.prepared import PARTS, PreparedStream
-from gpubp.streams.shares import check_parts
-from gpubp.training import AUTO_BATCH, Fit, train
+from gpubp.io.model_file import Model
+from gpubp.nn.losses import loss as loss_named
+from gpubp.nn.network import Network
+from gpubp.optim.first_order import Rule, adam
+from gpubp.optim.second_order import SecondOrder
+from gpubp.training.checkpoints import Checkpoints
+from gpubp.training.fit import AUTO_BATCH, Fit, train
+from gpubp.training.loop import Callback
 
 Task = Literal["auto", "classification", "regression"]
 AnyTable = Any
@@ -287,7 +287,7 @@ def fit_table(
 
     Examples
     --------
-    >>> from gpubp.tabular import fit_table, predict_table, prepare_table
+    >>> from gpubp.tabular.tables import fit_table, predict_table, prepare_table
     >>> result = fit_table(prepare_table("iris"), epochs=20, device="cpu")
     >>> list(predict_table(result.model, "iris", device="cpu"))
     ['target', 'target=setosa', 'target=versicolor', 'target=virginica']
@@ -383,7 +383,7 @@ def predict_table(
     table : Table, path, name, dict of columns, data frame or pyarrow table
         With the feature columns that the model was trained on, in any order.
     device : str
-        See :func:`gpubp.backend.choose_backend`.
+        See :func:`gpubp.backends.backend.choose_backend`.
     matmul_precision : {"float32", "tf32", "bfloat16", "float16"}
         See :func:`gpubp.train`.
 

@@ -16,21 +16,22 @@ from typing import Any, NamedTuple
 import array_api_compat
 import numpy as np
 
-from gpubp import descent, equations, second_order
+from gpubp._core.names import unknown
 from gpubp._typing import Array, Device, Namespace
-from gpubp.activations import ACTIVATIONS, activation
-from gpubp.backend import Backend, choose_backend, to_backend, to_numpy, with_matmul
-from gpubp.batches import Batch
-from gpubp.checks import choose_precision
+from gpubp.backends.backend import Backend, choose_backend, to_backend, to_numpy, with_matmul
+from gpubp.backends.matmul_precision import FORMATS
+from gpubp.engine.argument_checks import choose_precision
+from gpubp.engine.plain.minibatches import Batch
+from gpubp.engine.plain.step import Objective, make_step
+from gpubp.engine.prediction import predict
 from gpubp.errors import DataError
-from gpubp.initialization import initial_weights
-from gpubp.losses import LOSSES, loss
-from gpubp.network import Network, error_and_gradient, jacobian, output_layer
-from gpubp.precision import FORMATS
-from gpubp.prediction import predict
-from gpubp.registry import unknown
-from gpubp.step import Objective, make_step
-from gpubp.training import train
+from gpubp.nn import equations
+from gpubp.nn.activations import ACTIVATIONS, activation
+from gpubp.nn.initialization import initial_weights
+from gpubp.nn.losses import LOSSES, loss
+from gpubp.nn.network import Network, error_and_gradient, jacobian, output_layer
+from gpubp.optim import first_order, second_order
+from gpubp.training.fit import train
 
 logger = logging.getLogger("gpubp")
 
@@ -173,8 +174,8 @@ def check_agreement(device: str = "auto", *, dtypes: Sequence[str] | None = None
     Parameters
     ----------
     device : str
-        See :func:`gpubp.backend.choose_backend`. Name the device that you mean: ``"auto"`` on a machine without a GPU
-        compares NumPy with itself.
+        See :func:`gpubp.backends.backend.choose_backend`. Name the device that you mean: ``"auto"`` on a machine
+        without a GPU compares NumPy with itself.
     dtypes : sequence of {"float64", "float32"}, optional
         The precisions to compare; without it those of the two that the device has.
 
@@ -426,8 +427,8 @@ def _descend(
 
 def _rules(generator: np.random.Generator) -> Iterator[Comparison]:
     network = Network((4, 6, 3), hidden="tanh", loss="cross_entropy")
-    rules = [make() for make in descent.RULES.values()]
-    rules += [descent.clipped(descent.momentum(), 0.1), descent.decayed(descent.momentum(), 0.002)]
+    rules = [make() for make in first_order.RULES.values()]
+    rules += [first_order.clipped(first_order.momentum(), 0.1), first_order.decayed(first_order.momentum(), 0.002)]
     data = _data(network, generator)
     for rule in rules:
         yield Comparison("steps", f"100 of {rule.name}", partial(_descend, network=network, rule=rule, steps=100), data)
@@ -454,7 +455,7 @@ def _fits(generator: np.random.Generator) -> Iterator[Comparison]:
     _, x, d, _ = _data(network, generator, n_cases=50)
     data = (x[:37], d[:37], x[37:], d[37:])
     yield Comparison("fit", "adam", partial(fitted, network=network, patience=20), data)
-    rates = descent.momentum(np.asarray([[0.05], [0.1]]), 0.9)
+    rates = first_order.momentum(np.asarray([[0.05], [0.1]]), 0.9)
     yield Comparison(
         "fit", "a stack of 2, a rate each", partial(fitted, network=network, rule=rates, seed=[0, 1]), data
     )
@@ -478,7 +479,7 @@ def _rounded_products(generator: np.random.Generator) -> Iterator[Comparison]:
                 yield Comparison(f"{kind} {precision}", name, computed, data, dtypes=("float32",))
         network = Network((4, 6, 3), hidden="tanh", loss="cross_entropy")
         data = _data(network, generator)
-        for rule in (descent.momentum(), descent.adam()):
-            rule = descent.loss_scaled(rule) if precision == "float16" else rule
+        for rule in (first_order.momentum(), first_order.adam()):
+            rule = first_order.loss_scaled(rule) if precision == "float16" else rule
             descended = multiplying(partial(_descend, network=network, rule=rule, steps=100), precision)
             yield Comparison(f"steps {precision}", f"100 of {rule.name}", descended, data, dtypes=("float32",))

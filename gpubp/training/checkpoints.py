@@ -20,18 +20,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from gpubp._core.text import brief
 from gpubp._typing import Array
 from gpubp._version import __version__
-from gpubp.backend import Backend, to_numpy
-from gpubp.batches import Orders
-from gpubp.descent import Rule
+from gpubp.backends.backend import Backend, to_numpy
+from gpubp.engine.plain.minibatches import Orders
 from gpubp.errors import CheckpointError, CheckpointWarning, DataError
-from gpubp.network import Network
-from gpubp.persistence import bytes_of, canonical, digest, has_types, parsed, write_whole
-from gpubp.second_order import SecondOrder
-from gpubp.standing import Arrays, Numbers, Standing, from_data, to_data
-from gpubp.tensor_file import NotWhole, read_tensors
-from gpubp.wording import brief
+from gpubp.io.model_file import bytes_of, canonical, digest, has_types, parsed, write_whole
+from gpubp.io.safetensors import NotWhole, read_tensors
+from gpubp.nn.network import Network
+from gpubp.optim.first_order import Rule
+from gpubp.optim.second_order import SecondOrder
+from gpubp.training.state import Arrays, Numbers, Standing, from_data, to_data
 
 FORMAT = 1
 """The number of the format that this version writes, and the newest that it reads."""

@@ -13,10 +13,14 @@ import array_api_compat
 import numpy as np
 
 from gpubp._typing import Array
-from gpubp.backend import Backend, choose_backend, like, to_backend, to_numpy, with_matmul
-from gpubp.batches import ArrayBatches, Batch, CutBatches, Orders
-from gpubp.checkpoints import Checkpoint, Checkpoints, Keeper, Settings, open_folder, settings_of
-from gpubp.checks import (
+from gpubp.backends.backend import Backend, choose_backend, like, to_backend, to_numpy, with_matmul
+from gpubp.backends.gpu_errors import Load, faults_told
+from gpubp.backends.memory import home_of
+from gpubp.data.streaming.admission import check_stream, epochs_of_stream
+from gpubp.data.streaming.stream import Stream
+from gpubp.distributed.launch import processes_for
+from gpubp.distributed.process_group import Processes
+from gpubp.engine.argument_checks import (
     admit_case_weights,
     admit_d,
     admit_theta,
@@ -27,22 +31,18 @@ from gpubp.checks import (
     choose_precision,
     host_array,
 )
-from gpubp.descent import Rule, adam, loss_scaled
+from gpubp.engine.epoch import make_sweep
+from gpubp.engine.plain.minibatches import ArrayBatches, Batch, CutBatches, Orders
+from gpubp.engine.plain.step import Objective, Position
+from gpubp.engine.prediction import outputs
 from gpubp.errors import DataError, DivergenceWarning
-from gpubp.faults import Load, faults_told
-from gpubp.initialization import Seed, check_seeds, initial_weights
-from gpubp.loop import Callback, Plan, Progress, Score, StopReason, begin, run
-from gpubp.memory import home_of
-from gpubp.network import Network
-from gpubp.parallel.launch import processes_for
-from gpubp.parallel.processes import Processes
-from gpubp.prediction import outputs
-from gpubp.second_order import SecondOrder
-from gpubp.standing import History
-from gpubp.step import Objective, Position
-from gpubp.streams.admission import check_stream, epochs_of_stream
-from gpubp.streams.stream import Stream
-from gpubp.sweep import make_sweep
+from gpubp.nn.initialization import Seed, check_seeds, initial_weights
+from gpubp.nn.network import Network
+from gpubp.optim.first_order import Rule, adam, loss_scaled
+from gpubp.optim.second_order import SecondOrder
+from gpubp.training.checkpoints import Checkpoint, Checkpoints, Keeper, Settings, open_folder, settings_of
+from gpubp.training.loop import Callback, Plan, Progress, Score, StopReason, begin, run
+from gpubp.training.state import History
 
 Until = Callable[[Array, Array], Array]
 """``until(d, y)`` tells whether a network is done, from desired and present outputs."""
@@ -133,7 +133,7 @@ def train(
     d : (b, j) or (K, b, j) array
         Desired outputs; classes are one-hot.
     theta : (P,) or (K, P) array, optional
-        The weights to start from; without it :func:`~gpubp.initialization.initial_weights` draws them from ``seed``.
+        The weights to start from; without it :func:`~gpubp.nn.initialization.initial_weights` draws them from ``seed``.
     rule : Rule or SecondOrder, optional
         How the gradient changes the weights; Adam without it.
     epochs : int
@@ -169,15 +169,15 @@ def train(
     callbacks : iterable of callables
         Each is given a :class:`Progress` after each epoch; one that returns True ends the training.
     device : str
-        See :func:`gpubp.backend.choose_backend`. Cases that a GPU has no room for stay on the host, and go there as
-        they are needed.
+        See :func:`gpubp.backends.backend.choose_backend`. Cases that a GPU has no room for stay on the host, and go
+        there as they are needed.
     dtype : {"float32", "float64"}, optional
         The precision to train in; without it that of ``theta``, else that of ``x``, else (whole numbers) float32.
     matmul_precision : {"float32", "tf32", "bfloat16", "float16"}
         What the operands of matrix products are rounded to; the products are summed, and all else is computed, in
         float32. "float32" rounds nothing, in float64 neither. The others are for NVIDIA's tensor cores; other devices
         give the same numbers, and are slower for it. With "float16" derivatives are scaled, and updates that overflow
-        left out (:func:`gpubp.descent.loss_scaled`).
+        left out (:func:`gpubp.optim.first_order.loss_scaled`).
     history : bool
         Whether to keep the figures of each epoch: of 100,000 networks and 1,000 epochs they are 800 MB.
     checkpoint : path or Checkpoints, optional

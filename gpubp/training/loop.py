@@ -14,17 +14,17 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from gpubp._typing import Array
-from gpubp.backend import Backend, to_backend, to_numpy
-from gpubp.batches import ArrayBatches, Batch, Batches, Parts, epochs_of, parts_left
+from gpubp.backends.backend import Backend, to_backend, to_numpy
+from gpubp.backends.memory import power_of_two_below
+from gpubp.distributed.process_group import ALONE, Processes
+from gpubp.engine.epoch import Sweep
+from gpubp.engine.plain.minibatches import ArrayBatches, Batch, Batches, Parts, epochs_of, parts_left
+from gpubp.engine.plain.step import Position, Sums
+from gpubp.engine.prediction import in_parts
 from gpubp.errors import DataError
-from gpubp.losses import output_error
-from gpubp.memory import power_of_two_below
-from gpubp.network import Network, output_layer
-from gpubp.parallel.processes import ALONE, Processes
-from gpubp.prediction import in_parts
-from gpubp.standing import Best, History, Stack, Standing, position_of_some, with_each_array
-from gpubp.step import Position, Sums
-from gpubp.sweep import Sweep
+from gpubp.nn.losses import output_error
+from gpubp.nn.network import Network, output_layer
+from gpubp.training.state import Best, History, Stack, Standing, position_of_some, with_each_array
 
 StopReason = Literal["epochs", "solved", "patience", "converged", "diverged", "callback", "interrupted"]
 Score = Callable[[np.ndarray, np.ndarray], float]

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gpubp._typing import Array
-from gpubp.backend import Backend, to_backend, to_numpy
-from gpubp.step import Position, Sums
+from gpubp.backends.backend import Backend, to_backend, to_numpy
+from gpubp.engine.plain.step import Position, Sums
 
 
 @dataclass

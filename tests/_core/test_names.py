@@ -4,8 +4,8 @@ from typing import NamedTuple
 
 import pytest
 
+from gpubp._core.names import look_up, unknown
 from gpubp.errors import DataError
-from gpubp.registry import look_up, unknown
 
 
 class Unit(NamedTuple):

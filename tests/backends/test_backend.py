@@ -9,13 +9,13 @@ import array_api_compat
 import numpy as np
 import pytest
 
-from gpubp import backend as room
-from gpubp.backend import Backend, choose_backend, like, to_backend, to_numpy
+from gpubp.backends import backend as room
+from gpubp.backends.backend import Backend, choose_backend, like, to_backend, to_numpy
+from gpubp.backends.probe import Probe
+from gpubp.engine.prediction import predict
 from gpubp.errors import DataError, DeviceError, GpubpError
-from gpubp.network import Network
-from gpubp.prediction import predict
-from gpubp.probe import Probe
-from gpubp.training import train
+from gpubp.nn.network import Network
+from gpubp.training.fit import train
 
 WORKS = Probe(True)
 MISSING = Probe(False, "CuPy is not installed", 'pip install "cupy-cuda13x[ctk]"', expected=True)

@@ -9,16 +9,14 @@ from functools import partial
 import numpy as np
 import pytest
 
+import gpubp.engine.prediction
 import gpubp.estimators.base
-import gpubp.prediction
-import gpubp.training
+import gpubp.training.fit
 from gpubp import DataError, DeviceError, MLPClassifier, MLPRegressor, Network, predict, train
-from gpubp import faults as faults_room
-from gpubp.backend import Backend, choose_backend
-from gpubp.estimators.arrays import outputs_in_parts
-from gpubp.faults import Load, batch_that_fits, faults_told
-from gpubp.initialization import initial_weights
-from gpubp.memory import (
+from gpubp.backends import gpu_errors as faults_room
+from gpubp.backends.backend import Backend, choose_backend
+from gpubp.backends.gpu_errors import Load, batch_that_fits, faults_told
+from gpubp.backends.memory import (
     CASES_AT_ONCE,
     Memory,
     bytes_of_a_case,
@@ -26,8 +24,10 @@ from gpubp.memory import (
     cases_at_once,
     memory_of,
 )
-from gpubp.network import output_layer
-from gpubp.prediction import outputs
+from gpubp.engine.prediction import outputs
+from gpubp.estimators.arrays import outputs_in_parts
+from gpubp.nn.initialization import initial_weights
+from gpubp.nn.network import output_layer
 
 MIB = 2**20
 NETWORK = Network((20, 50, 3), loss="cross_entropy")
@@ -112,7 +112,7 @@ def gpu(monkeypatch, pool):
         device = Gpu("cpu")
         device.mem_info = (free, total)
         backend = Backend(Namespace(fails), device, "cuda:0")
-        for module in (gpubp.training, gpubp.prediction, gpubp.estimators.base):
+        for module in (gpubp.training.fit, gpubp.engine.prediction, gpubp.estimators.base):
             monkeypatch.setattr(module, "choose_backend", lambda *_: backend)
         return backend
 

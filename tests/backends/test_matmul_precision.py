@@ -12,9 +12,15 @@ from sklearn.datasets import load_iris
 from sklearn.exceptions import ConvergenceWarning
 
 from gpubp import MLPClassifier, MLPRegressor, Network, predict, train
-from gpubp.backend import choose_backend, to_backend, to_numpy, with_matmul
-from gpubp.batches import Batch
-from gpubp.descent import (
+from gpubp.backends.backend import choose_backend, to_backend, to_numpy, with_matmul
+from gpubp.backends.matmul_precision import FORMATS, RoundedProducts, rounded, rounded_by_arithmetic
+from gpubp.engine.epoch import make_sweep
+from gpubp.engine.plain.minibatches import Batch
+from gpubp.engine.plain.step import Objective, make_step
+from gpubp.errors import DataError, DivergenceWarning
+from gpubp.nn.initialization import initial_weights
+from gpubp.nn.network import error_and_gradient, output_layer
+from gpubp.optim.first_order import (
     CLEAN_UPDATES,
     FIRST_LOSS_SCALE,
     LARGEST_LOSS_SCALE,
@@ -25,14 +31,8 @@ from gpubp.descent import (
     loss_scaled,
     momentum,
 )
-from gpubp.errors import DataError, DivergenceWarning
-from gpubp.initialization import initial_weights
-from gpubp.network import error_and_gradient, output_layer
-from gpubp.precision import FORMATS, RoundedProducts, rounded, rounded_by_arithmetic
-from gpubp.second_order import lbfgs
-from gpubp.step import Objective, make_step
-from gpubp.sweep import make_sweep
-from gpubp.tabular import fit_table, prepare_table
+from gpubp.optim.second_order import lbfgs
+from gpubp.tabular.tables import fit_table, prepare_table
 
 TIE = 2.0**-8  # half a step of bfloat16 at 1
 NUMBERS = {

@@ -9,8 +9,8 @@ import types
 import numpy as np
 import pytest
 
-from gpubp import probe
-from gpubp.probe import Probe, cuda_extra, install_command, probe_cuda
+from gpubp.backends import probe
+from gpubp.backends.probe import Probe, cuda_extra, install_command, probe_cuda
 
 
 @pytest.fixture(autouse=True)

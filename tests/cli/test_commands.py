@@ -14,13 +14,14 @@ import pytest
 from typer.testing import CliRunner
 
 import gpubp
-from gpubp import load_model, persistence, save_model
+from gpubp import load_model, save_model
 from gpubp.__main__ import main
 from gpubp.cli.app import app
 from gpubp.data import read_table
-from gpubp.initialization import initial_weights
-from gpubp.network import Network
-from gpubp.tabular import fit_table, predict_table, prepare_table
+from gpubp.io import model_file
+from gpubp.nn.initialization import initial_weights
+from gpubp.nn.network import Network
+from gpubp.tabular.tables import fit_table, predict_table, prepare_table
 
 ROWS = 60
 FAST = ("--epochs", "3", "--device", "cpu", "--no-picture", "--hidden", "5")
@@ -398,13 +399,13 @@ def test_an_interruption_keeps_what_was_learned(run, monkeypatch):
 
 
 def test_an_interruption_in_the_first_epoch_keeps_what_was_learned(run, monkeypatch):
-    sweep = gpubp.loop._sweep
+    sweep = gpubp.training.loop._sweep
 
     def interrupted(*arguments):
         sweep(*arguments)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(gpubp.loop, "_sweep", interrupted)
+    monkeypatch.setattr(gpubp.training.loop, "_sweep", interrupted)
     code, out, _ = run("train", write(), "--device", "cpu")
     assert code == 130
     assert "training   interrupted in the first epoch\n" in out
@@ -444,7 +445,7 @@ def test_where_the_model_cannot_be_written_it_is_written_elsewhere(run, monkeypa
             raise OSError(28, "No space left on device")
         replace(source, target)
 
-    monkeypatch.setattr(persistence.os, "replace", full)
+    monkeypatch.setattr(model_file.os, "replace", full)
     code, out, err = run("train", write(), *FAST)
     [saved] = elsewhere.glob("*/shop.safetensors")
     assert code == 2

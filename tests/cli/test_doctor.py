@@ -17,10 +17,11 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from gpubp import backend, probe
-from gpubp import doctor as examination
+from gpubp.backends import backend, probe
+from gpubp.backends.cupy_wheels import cupy_wheels
+from gpubp.cli import diagnosis as examination
+from gpubp.cli.diagnosis import Finding, diagnose
 from gpubp.cli.doctor import doctor
-from gpubp.doctor import Finding, cupy_wheels, diagnose
 
 GIB = 2**30
 MEND = "sudo apt install nvidia-driver"

@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 
 import gpubp
-from gpubp import cpu, warmup
 from gpubp.__main__ import main
-from gpubp.activations import ACTIVATIONS
-from gpubp.backend import Backend, choose_backend
-from gpubp.descent import RULES
-from gpubp.losses import LOSSES
+from gpubp.backends.backend import Backend, choose_backend
+from gpubp.cli import compilation
+from gpubp.engine import cpu
+from gpubp.nn.activations import ACTIVATIONS
+from gpubp.nn.losses import LOSSES
+from gpubp.optim.first_order import RULES
 
 ROOT = Path(gpubp.__file__).parents[1]
 FIT = """
@@ -35,7 +36,7 @@ COMPILES = "compiling for this CPU"
 
 
 def names_of(backend):
-    return [name for name, _ in warmup.compilations(backend)]
+    return [name for name, _ in compilation.compilations(backend)]
 
 
 class TestOnACpu:
@@ -52,7 +53,7 @@ class TestOnACpu:
         assert len(set(names)) == len(names)
 
     def test_each_can_be_done(self):
-        for name, do in warmup.compilations(choose_backend("cpu")):
+        for name, do in compilation.compilations(choose_backend("cpu")):
             if name.endswith("float32") and name.startswith(
                 ("unit relu", "error cross", "rule adam,", "steps", "pred")
             ):
@@ -100,11 +101,11 @@ class TestElsewhere:
         names = names_of(Backend(choose_backend("cpu").xp, None, "cuda:0"))
         kinds = (("unit", ACTIVATIONS), ("error", LOSSES), ("rule", RULES))
         assert names == [f"{kind} {name}" for kind, of in kinds for name in of]
-        for _, do in warmup._of_cupy("cpu"):
+        for _, do in compilation._of_cupy("cpu"):
             do()
 
     def test_a_gpu_that_is_not_there(self, capsys):
-        from gpubp.probe import probe_cuda
+        from gpubp.backends.probe import probe_cuda
 
         if probe_cuda().usable:
             pytest.skip("there is one")

@@ -12,10 +12,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from gpubp.data import files
-from gpubp.data.files import MOST_LINE, read_table, table_from_arrays, table_from_mapping
+from gpubp.data import readers
+from gpubp.data.readers import MOST_LINE, read_table, table_from_arrays, table_from_mapping
 from gpubp.errors import DataError
-from gpubp.tabular import prepare_table
+from gpubp.tabular.tables import prepare_table
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def write(tmp_path):
 @pytest.fixture
 def small_limits(monkeypatch):
     """Unpack to a MiB at most, so that no test needs a large file."""
-    monkeypatch.setattr(files, "UNPACKED_FREELY", 2**20)
+    monkeypatch.setattr(readers, "UNPACKED_FREELY", 2**20)
 
 
 def refusal(path):
@@ -46,7 +46,7 @@ def refusal(path):
 
 def packed(*parts):
     """Pack parts, each of bytes and how often they come, one after the other."""
-    return b"".join(gzip.compress(part) * times for part, times in parts)
+    return b"".join(gzip.compress(part, mtime=0) * times for part, times in parts)
 
 
 # --- text ---
@@ -78,7 +78,7 @@ ROWS = "".join(f"{k},x\n" for k in range(5))
         ("1.5,2.5\n3,4\n", "the first line seems to be data"),
         ("a,a,\x1b[31m,\x1b[31m\n1,2,3,4\n", r"names repeat: '\x1b[31m', 'a'; rename"),
         ("x" * 2000 + ",b\n1,2\n", "name has 2,000 characters; 1,000 are enough"),
-        (gzip.compress(b"a,b\n1,2\n"), "zero byte|UTF-8|cannot be read"),
+        (gzip.compress(b"a,b\n1,2\n", mtime=0), "zero byte|UTF-8|cannot be read"),
         (b"%PDF-1.7\n\0\1\2", "zero byte"),
         (bytes(100), "a zero byte stands in line 1"),
     ],

@@ -8,7 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from gpubp.data.files import read_table, table_from_arrays, table_from_mapping
 from gpubp.data.preprocessing import (
     CategoryColumn,
     ClassTarget,
@@ -24,6 +23,7 @@ from gpubp.data.preprocessing import (
     from_json,
     to_json,
 )
+from gpubp.data.readers import read_table, table_from_arrays, table_from_mapping
 from gpubp.errors import DataError, ModelFileError
 
 NAN, INF = float("nan"), float("inf")

@@ -23,17 +23,17 @@ from gpubp import (
     open_stream,
     train,
 )
-from gpubp.backend import choose_backend
+from gpubp.backends.backend import choose_backend
+from gpubp.data.streaming import npy
+from gpubp.data.streaming.admission import check_stream
+from gpubp.data.streaming.ahead import one_ahead
+from gpubp.data.streaming.parts import WindowParts
+from gpubp.data.streaming.stream import BYTES_OF_AN_ORDER
+from gpubp.data.streaming.windows import Limits, windows
 from gpubp.errors import CheckpointError
-from gpubp.schedules import InverseScaling
-from gpubp.streams import npy
-from gpubp.streams.admission import check_stream
-from gpubp.streams.ahead import one_ahead
-from gpubp.streams.parts import WindowParts
-from gpubp.streams.stream import BYTES_OF_AN_ORDER
-from gpubp.streams.windows import Limits, windows
-from gpubp.testing import assert_agree
-from tests.test_cuda import (
+from gpubp.optim.schedules import InverseScaling
+from gpubp.testing.agreement import assert_agree
+from tests.engine.test_cuda import (
     made,  # noqa: F401 - a fixture
     needs_compiler,
 )
@@ -142,10 +142,10 @@ KINDS = (
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch):
     """Blocks of about 30 rows, of whatever format."""
-    monkeypatch.setattr("gpubp.streams.sources.BLOCK_BYTES", 30 * N_IN * 4)
-    monkeypatch.setattr("gpubp.streams.text.BLOCK_BYTES", 1500)
+    monkeypatch.setattr("gpubp.data.streaming.sources.BLOCK_BYTES", 30 * N_IN * 4)
+    monkeypatch.setattr("gpubp.data.streaming.text.BLOCK_BYTES", 1500)
     for module in ("parquet", "tables"):
-        monkeypatch.setattr(f"gpubp.streams.{module}.PIECE_BYTES", 1000)
+        monkeypatch.setattr(f"gpubp.data.streaming.{module}.PIECE_BYTES", 1000)
 
 
 @pytest.fixture(params=KINDS, ids=lambda kind: kind.__name__)
@@ -205,11 +205,11 @@ class TestSources:
     def test_of_quoted_text_and_lines_of_every_kind(self, tmp_path):
         text = '\ufeffa,"b\nb",c\r\n1,"x\n""1""",2\r\n\r\n3,"y",4\n\n5,,6'
         (tmp_path / "odd.csv").write_bytes(text.encode())
-        from gpubp.streams.folders import open_tables
+        from gpubp.data.streaming.folders import open_tables
 
         for size in range(1, 60):
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr("gpubp.streams.text.BLOCK_BYTES", size)
+                patch.setattr("gpubp.data.streaming.text.BLOCK_BYTES", size)
                 tables = open_tables(tmp_path / "odd.csv")
             assert tables.names == ("a", "b\nb", "c")
             pieces = list(tables.pieces())
@@ -224,7 +224,7 @@ class TestSources:
             folder = tmp_path / f"year={year}" / f"town={town}"
             folder.mkdir(parents=True)
             parquet.write_table(table(0, 10), folder / "part.parquet")
-        from gpubp.streams.folders import open_tables
+        from gpubp.data.streaming.folders import open_tables
 
         first, second = (piece.table.columns for piece in open_tables(tmp_path).pieces())
         assert [*first] == [*(f"x{k}" for k in range(N_IN)), "d0", "d1", "year", "town"]
@@ -233,7 +233,7 @@ class TestSources:
 
     def test_files_without_room_for_their_descriptions(self, tmp_path, monkeypatch):
         stream = parquet_folder(tmp_path, memory=SMALL)
-        monkeypatch.setattr("gpubp.streams.parquet.MOST_DESCRIBED", 64_000)
+        monkeypatch.setattr("gpubp.data.streaming.parquet.MOST_DESCRIBED", 64_000)
         (tmp_path / "again").mkdir()
         again = parquet_folder(tmp_path / "again", memory=SMALL)
         held = {group.part.metadata is not None for group in again.source.tables.groups}
@@ -446,11 +446,11 @@ class TestTraining:
 
     @needs_compiler
     def test_on_a_gpu_windows_share_its_places(self, made, tmp_path, monkeypatch):  # noqa: F811
-        from gpubp.cuda import sweep
+        from gpubp.engine.cuda import epoch
 
-        monkeypatch.setattr(sweep, "STEPS_OF_A_GRAPH", 2)
-        n_made, before = [], sweep.Steps
-        monkeypatch.setattr(sweep, "Steps", lambda *given: n_made.append(1) or before(*given))
+        monkeypatch.setattr(epoch, "STEPS_OF_A_GRAPH", 2)
+        n_made, before = [], epoch.Steps
+        monkeypatch.setattr(epoch, "Steps", lambda *given: n_made.append(1) or before(*given))
         stream = npy_pair(tmp_path, memory=SMALL)
         there, here = (fit(stream, device=device, rule=momentum(0.05)) for device in ("cuda", "cpu"))
         assert_agree(there.theta, here.theta, "fit")
@@ -698,7 +698,7 @@ class TestFaults:
     def test_a_file_that_ends_between_the_look_and_the_reading(self, tmp_path, monkeypatch):
         stream = npy_pair(tmp_path, memory=SMALL)
         os.truncate(tmp_path / "x.npy", 128 + 12 * 100)
-        monkeypatch.setattr("gpubp.streams.sources.FileState.check", lambda state, doing: None)
+        monkeypatch.setattr("gpubp.data.streaming.sources.FileState.check", lambda state, doing: None)
         with pytest.raises(DataError, match=r"x\.npy ends early: row 101 of 1,000 is not there"):
             fit(stream, shuffle=False)
 
@@ -750,7 +750,7 @@ class TestFaults:
     def test_text_with_a_quotation_mark_within_a_field(self, tmp_path):
         path = tmp_path / "marks.csv"
         path.write_text("a,b\n" + '1,5" wide\n2,x\n' * 3)
-        from gpubp.streams.folders import open_tables
+        from gpubp.data.streaming.folders import open_tables
 
         with pytest.raises(DataError, match="a quotation mark is not closed, or stands within a field"):
             list(open_tables(path).pieces())

@@ -17,13 +17,13 @@ from gpubp import DataError, load_model
 from gpubp.__main__ import main
 from gpubp.data import fit_preprocessing, table_from_mapping
 from gpubp.data import survey as surveys
+from gpubp.data.metrics import RunningScores, score
 from gpubp.data.preprocessing import CategoryColumn, ClassTarget, NumberColumn, NumberTarget, Preprocessing
+from gpubp.data.streaming import folders, prepared, text
+from gpubp.data.streaming.prepared import prepare_stream
+from gpubp.data.streaming.shares import share_of_rows
 from gpubp.data.survey import Moments, survey
-from gpubp.scores import RunningScores, score
-from gpubp.streams import folders, prepared, text
-from gpubp.streams.prepared import prepare_stream
-from gpubp.streams.shares import share_of_rows
-from gpubp.tabular import fit_table, predict_table, prepare_table
+from gpubp.tabular.tables import fit_table, predict_table, prepare_table
 
 ROWS = 600
 
@@ -32,8 +32,8 @@ ROWS = 600
 def small_pieces(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("GPUBP_DEVICE", raising=False)
-    monkeypatch.setattr("gpubp.streams.text.BLOCK_BYTES", 2000)
-    monkeypatch.setattr("gpubp.streams.tables.PIECE_BYTES", 64 * 8)
+    monkeypatch.setattr("gpubp.data.streaming.text.BLOCK_BYTES", 2000)
+    monkeypatch.setattr("gpubp.data.streaming.tables.PIECE_BYTES", 64 * 8)
 
 
 def shop(n=ROWS, seed=0):
@@ -455,7 +455,7 @@ class TestLongLines:
         frame.to_parquet(tmp_path / "words.parquet")
         program = """
 import pathlib, sys, pyarrow
-from gpubp.streams.folders import open_tables
+from gpubp.data.streaming.folders import open_tables
 n_rows = sum(piece.table.n_rows for piece in open_tables(pathlib.Path(sys.argv[1])).pieces())
 print(n_rows, pyarrow.default_memory_pool().max_memory())
 """

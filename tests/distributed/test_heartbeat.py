@@ -8,8 +8,8 @@ from contextlib import ExitStack
 
 import pytest
 
-from gpubp.parallel import lifeline, watcher
-from gpubp.parallel.lifeline import Lifeline, connected
+from gpubp.distributed import heartbeat, monitor
+from gpubp.distributed.heartbeat import Lifeline, connected
 from tests.threads_as_processes import Communicator, Table
 
 HOSTS = ["a", "b", "b"]
@@ -27,26 +27,26 @@ def ends():
 
 def test_a_line_that_breaks_is_a_death(ends):
     own, lines = ends
-    own[0].sendall(watcher.GOODBYE)
+    own[0].sendall(monitor.GOODBYE)
     own[0].close()  # as it should
     own[1].close()
-    assert watcher.why_all_end(lines, HOSTS).startswith("process 1 of 3 on b is gone: it was killed")
+    assert monitor.why_all_end(lines, HOSTS).startswith("process 1 of 3 on b is gone: it was killed")
 
 
 @pytest.mark.skipif(not hasattr(selectors, "EpollSelector"), reason="the system keeps no order of events")
 def test_who_dies_first_is_told(ends, monkeypatch):
     own, lines = ends
-    told, watching, received = [], threading.Event(), watcher.received
+    told, watching, received = [], threading.Event(), monitor.received
 
     def noted(line):
         said = received(line)
         watching.set()
         return said
 
-    monkeypatch.setattr(watcher, "received", noted)
-    waiting = threading.Thread(target=lambda: told.append(watcher.why_all_end(lines, HOSTS)))
+    monkeypatch.setattr(monitor, "received", noted)
+    waiting = threading.Thread(target=lambda: told.append(monitor.why_all_end(lines, HOSTS)))
     waiting.start()
-    own[1].sendall(watcher.GOODBYE)
+    own[1].sendall(monitor.GOODBYE)
     watching.wait()  # until all lines are watched
     own[2].close()
     own[0].close()
@@ -57,25 +57,25 @@ def test_who_dies_first_is_told(ends, monkeypatch):
 def test_last_words_are_told(ends):
     own, lines = ends
     own[2].sendall("process 2 of 3 on b failed: ValueError: größer".encode())
-    assert watcher.why_all_end(lines, HOSTS) == "process 2 of 3 on b failed: ValueError: größer"
+    assert monitor.why_all_end(lines, HOSTS) == "process 2 of 3 on b failed: ValueError: größer"
 
 
 def test_nothing_is_told_of_the_regular_end(ends):
     own, lines = ends
     for end in own:
-        end.sendall(watcher.GOODBYE)
+        end.sendall(monitor.GOODBYE)
         end.close()
-    assert watcher.why_all_end(lines, HOSTS) is None
+    assert monitor.why_all_end(lines, HOSTS) is None
 
 
 def test_strangers_are_sent_away():
-    token = bytes(range(watcher.TOKEN_BYTES))
+    token = bytes(range(monitor.TOKEN_BYTES))
     with ExitStack() as closed:
         listener = closed.enter_context(socket.create_server(("127.0.0.1", 0)))
         callers = [closed.enter_context(socket.create_connection(listener.getsockname())) for _ in range(3)]
         for caller, said in zip(callers, (bytes(16), token, token), strict=True):
             caller.sendall(said + callers.index(caller).to_bytes(4, "big"))
-        lines = watcher.accepted(listener, token, 2)
+        lines = monitor.accepted(listener, token, 2)
         for line in lines.values():
             closed.enter_context(line)
         assert sorted(lines) == [1, 2]
@@ -84,9 +84,9 @@ def test_strangers_are_sent_away():
 
 
 def test_nobody_waits_for_ever(monkeypatch):
-    monkeypatch.setattr(watcher, "PATIENCE", 0.01)
+    monkeypatch.setattr(monitor, "PATIENCE", 0.01)
     with socket.create_server(("127.0.0.1", 0)) as listener, pytest.raises(TimeoutError):
-        watcher.accepted(listener, bytes(16), 1)
+        monitor.accepted(listener, bytes(16), 1)
 
 
 def lines_of(size):
@@ -113,8 +113,8 @@ def left(monkeypatch):
         codes.append(code)
         raise SystemExit  # of the thread
 
-    monkeypatch.setattr(lifeline.os, "_exit", leave)
-    monkeypatch.setattr(lifeline, "PAUSE", 0.0)
+    monkeypatch.setattr(heartbeat.os, "_exit", leave)
+    monkeypatch.setattr(heartbeat, "PAUSE", 0.0)
     return codes
 
 
@@ -157,6 +157,6 @@ def test_a_signal_ends_all_while_python_waits(left, capfd):
 
 
 def test_without_a_watcher_training_goes_on(monkeypatch, caplog):
-    monkeypatch.setattr(lifeline, "_started", lambda hosts, mend: None)
+    monkeypatch.setattr(heartbeat, "_started", lambda hosts, mend: None)
     assert lines_of(2) == [None, None]
     assert "mpiexec alone can tell" in caplog.text

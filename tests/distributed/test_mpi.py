@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from gpubp import load_model, train
-from gpubp.testing import assert_agree
+from gpubp.testing.agreement import assert_agree
 from tests import mpi_program
 
 MPIEXEC = shutil.which("mpiexec", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
@@ -29,7 +29,7 @@ SECONDS = 10  # in which all must have ended after one has died
 def mpiexec(n, *command, **options):
     """Start processes; each leaves one core to one thread."""
     environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
-    environment["PYTHONPATH"] = str(Path(__file__).parents[1])
+    environment["PYTHONPATH"] = str(Path(__file__).parents[2])
     command = [MPIEXEC, "-n", str(n), sys.executable, *command]
     return subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, **options

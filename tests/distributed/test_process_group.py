@@ -13,18 +13,18 @@ from sklearn.exceptions import ConvergenceWarning
 import gpubp
 from gpubp import MLPClassifier, MLPRegressor, train
 from gpubp.__main__ import main
-from gpubp.backend import Backend, choose_backend
-from gpubp.batches import ArrayBatches, Batch
-from gpubp.checkpoints import Checkpoints, checkpoints_in
+from gpubp.backends.backend import Backend, choose_backend
 from gpubp.cli import output
-from gpubp.descent import adam, gradient_descent, momentum
+from gpubp.distributed import launch, mpi
+from gpubp.distributed.process_group import ALONE, summed
+from gpubp.engine.plain.minibatches import ArrayBatches, Batch
+from gpubp.engine.plain.step import Objective, make_step
 from gpubp.errors import CheckpointError, DataError, DeviceError, DivergenceWarning
-from gpubp.network import Network
-from gpubp.parallel import launch, mpi
-from gpubp.parallel.processes import ALONE, summed
-from gpubp.second_order import lbfgs, levenberg_marquardt
-from gpubp.step import Objective, make_step
-from gpubp.testing import assert_agree
+from gpubp.nn.network import Network
+from gpubp.optim.first_order import adam, gradient_descent, momentum
+from gpubp.optim.second_order import lbfgs, levenberg_marquardt
+from gpubp.testing.agreement import assert_agree
+from gpubp.training.checkpoints import Checkpoints, checkpoints_in
 from tests.threads_as_processes import all_well, together
 
 NETWORK = Network((5, 7, 3), hidden="tanh", loss="cross_entropy")
@@ -245,13 +245,13 @@ def test_accumulated_batches_are_one_batch(options, dtype):
 
 
 def test_accumulated_batches_pass_one_by_one(monkeypatch):
-    passed, plain = [], gpubp.network.error_and_gradient
+    passed, plain = [], gpubp.nn.network.error_and_gradient
 
     def noted(xp, network, theta, x, *args, **options):
         passed.append(len(x))
         return plain(xp, network, theta, x, *args, **options)
 
-    monkeypatch.setattr("gpubp.step.error_and_gradient", noted)
+    monkeypatch.setattr("gpubp.engine.plain.step.error_and_gradient", noted)
     train(NETWORK, X, D, batch_size=7, accumulate=4, epochs=1, shuffle=False, device="cpu")
     assert passed == [7, 7, 7, 7, 7, 7, 7, 4]
 
@@ -289,7 +289,7 @@ def test_a_step_in_parts_is_a_step():
 
 @pytest.mark.parametrize(("before", "after"), [(3, 2), (2, 1), (1, 3)])
 def test_training_goes_on_in_another_number_of_processes(before, after, tmp_path, monkeypatch):
-    monkeypatch.setattr("gpubp.training.OPERATIONS_OF_A_PART", 1.0)  # a checkpoint after each step
+    monkeypatch.setattr("gpubp.training.fit.OPERATIONS_OF_A_PART", 1.0)  # a checkpoint after each step
     kept = Checkpoints(tmp_path, every_seconds=0)
     options = {"batch_size": 11, "device": "cpu", "rule": momentum(0.1, 0.9), "checkpoint": kept, "resume": True}
     options |= {"validation": HELD_OUT, "patience": 50}

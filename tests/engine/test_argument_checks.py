@@ -10,7 +10,7 @@ import scipy.sparse
 from gpubp import MLPClassifier, MLPRegressor, Network, one_hot, predict, train
 from gpubp.errors import DataError
 from gpubp.explain import explain
-from gpubp.initialization import initial_weights
+from gpubp.nn.initialization import initial_weights
 from gpubp.plotting import hidden_heat_map
 
 NETWORK = Network((3, 4, 2), hidden="tanh")

@@ -17,28 +17,29 @@ pytest.importorskip("numba", reason="numba, of the extra 'fast', is not installe
 from numba import njit
 from threadpoolctl import threadpool_info
 
-from gpubp import cpu, sweep
-from gpubp.activations import ACTIVATIONS
-from gpubp.backend import choose_backend
-from gpubp.batches import ArrayBatches, Batch
-from gpubp.cpu import compiling, scalar, threads
-from gpubp.cpu import sweep as compiled_sweeps
-from gpubp.cpu.mailbox import next_request, number_of_request, times_passed, wait_for_all
-from gpubp.cpu.outputs import compiled_outputs
-from gpubp.cpu.rows import pointer_into, sum_of_rows, sum_of_squares
-from gpubp.cpu.steps import take_part
-from gpubp.cpu.sweep import CompiledSweep, compiled_sweep
-from gpubp.descent import RULES, adam, clipped, decayed, momentum
-from gpubp.dropout import with_dropout
+from gpubp.backends.backend import choose_backend
+from gpubp.engine import cpu
+from gpubp.engine import epoch as epoch_module
+from gpubp.engine.cpu import compiling, scalar, threads
+from gpubp.engine.cpu import epoch as compiled_sweeps
+from gpubp.engine.cpu.epoch import CompiledSweep, compiled_sweep
+from gpubp.engine.cpu.mailbox import next_request, number_of_request, times_passed, wait_for_all
+from gpubp.engine.cpu.outputs import compiled_outputs
+from gpubp.engine.cpu.rows import pointer_into, sum_of_rows, sum_of_squares
+from gpubp.engine.cpu.steps import take_part
+from gpubp.engine.plain.dropout import with_dropout
+from gpubp.engine.plain.minibatches import ArrayBatches, Batch
+from gpubp.engine.plain.step import Objective, Position, make_step
 from gpubp.errors import DataError
-from gpubp.initialization import initial_weights
-from gpubp.losses import LOSSES, loss
-from gpubp.network import Network, output_layer
-from gpubp.schedules import Steps
-from gpubp.step import Objective, Position, make_step
-from gpubp.testing import assert_agree
-from gpubp.training import train
-from gpubp.wiring import with_blocks, with_equal_layers, with_fields, with_sums
+from gpubp.nn.activations import ACTIVATIONS
+from gpubp.nn.architectures import with_blocks, with_equal_layers, with_fields, with_sums
+from gpubp.nn.initialization import initial_weights
+from gpubp.nn.losses import LOSSES, loss
+from gpubp.nn.network import Network, output_layer
+from gpubp.optim.first_order import RULES, adam, clipped, decayed, momentum
+from gpubp.optim.schedules import Steps
+from gpubp.testing.agreement import assert_agree
+from gpubp.training.fit import train
 
 BACKEND = choose_backend("cpu")
 N_CASES, SIZE = 23, 8  # the last batch has 7 cases
@@ -69,7 +70,7 @@ def both_ways(
 ):
     """Sweep the plain way and the compiled one from one position; where both end, and what they say."""
     rule, objective = rule or momentum(0.05, 0.9), Objective(network, **objective)
-    plain = partial(sweep._step_by_step, BACKEND.xp, make_step(BACKEND, objective, rule, dtype))
+    plain = partial(epoch_module._step_by_step, BACKEND.xp, make_step(BACKEND, objective, rule, dtype))
     compiled = compiled_sweep(objective, rule, dtype, lambda: plain, outputs_wanted=outputs_wanted)
     assert isinstance(compiled, CompiledSweep)
     seen = []

@@ -11,30 +11,35 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-import gpubp.cuda.device
-from gpubp import cuda, equations, memory, sweep, training
-from gpubp.activations import ACTIVATIONS, activation
-from gpubp.backend import choose_backend, to_backend, to_numpy
-from gpubp.batches import ArrayBatches, Batch, CutBatches
-from gpubp.checkpoints import Checkpoints
-from gpubp.cuda import source, steps, symbols, tiny
-from gpubp.cuda import sweep as room
-from gpubp.cuda.device import PRODUCTS, CudaDevice
-from gpubp.cuda.expressions import Code
-from gpubp.cuda.graphs import Graphs
-from gpubp.cuda.rules import settings_of_steps, update_of
-from gpubp.cuda.source import layers_of, part_in_global_memory, source_of_step
-from gpubp.cuda.steps import Work
-from gpubp.cuda.sweep import CudaSweep, cuda_sweep
-from gpubp.cuda.symbols import Inexpressible, setting, variable
-from gpubp.descent import RULES, Moments, Rule, adam, clipped, decayed, momentum
-from gpubp.dropout import with_dropout
-from gpubp.initialization import initial_weights
-from gpubp.losses import LOSSES, loss, output_error
-from gpubp.network import Network
-from gpubp.schedules import Steps
-from gpubp.step import Objective, Position, make_step
-from gpubp.testing import assert_agree
+import gpubp.engine.cuda.device
+from gpubp.backends import memory
+from gpubp.backends.backend import choose_backend, to_backend, to_numpy
+from gpubp.engine import cuda
+from gpubp.engine import epoch as epoch_module
+from gpubp.engine.cuda import epoch as room
+from gpubp.engine.cuda import source, steps, tiny
+from gpubp.engine.cuda.device import PRODUCTS, CudaDevice
+from gpubp.engine.cuda.epoch import CudaSweep, cuda_sweep
+from gpubp.engine.cuda.graphs import Graphs
+from gpubp.engine.cuda.optimizers import settings_of_steps, update_of
+from gpubp.engine.cuda.source import layers_of, part_in_global_memory, source_of_step
+from gpubp.engine.cuda.steps import Work
+from gpubp.engine.plain.dropout import with_dropout
+from gpubp.engine.plain.minibatches import ArrayBatches, Batch, CutBatches
+from gpubp.engine.plain.step import Objective, Position, make_step
+from gpubp.engine.tracing import symbols
+from gpubp.engine.tracing.expressions import Code
+from gpubp.engine.tracing.symbols import Inexpressible, setting, variable
+from gpubp.nn import equations
+from gpubp.nn.activations import ACTIVATIONS, activation
+from gpubp.nn.initialization import initial_weights
+from gpubp.nn.losses import LOSSES, loss, output_error
+from gpubp.nn.network import Network
+from gpubp.optim.first_order import RULES, Moments, Rule, adam, clipped, decayed, momentum
+from gpubp.optim.schedules import Steps
+from gpubp.testing.agreement import assert_agree
+from gpubp.training import fit as fit_module
+from gpubp.training.checkpoints import Checkpoints
 from tests import emulated_cuda
 from tests.emulated_cuda import EmulatedDevice
 
@@ -289,7 +294,7 @@ def swept(machine, way, network, rule, dtype, *, epochs=4, size=SIZE, shuffled=T
 
 
 def plain_way(machine, objective, rule, dtype):
-    return partial(sweep._step_by_step, machine.backend.xp, make_step(machine.backend, objective, rule, dtype))
+    return partial(epoch_module._step_by_step, machine.backend.xp, make_step(machine.backend, objective, rule, dtype))
 
 
 def both_ways(machine, network, rule=None, dtype="float64", options=None, **how):
@@ -750,10 +755,10 @@ def made(monkeypatch):
     """Let "cuda" be NumPy and the emulated device; the devices that were made for sweeps."""
     host, made = choose_backend("cpu"), []
     backend = host._replace(device=DeviceOfNumPy("cpu"), name="cuda:0")
-    monkeypatch.setattr(training, "choose_backend", lambda device, *_: host if device == "cpu" else backend)
+    monkeypatch.setattr(fit_module, "choose_backend", lambda device, *_: host if device == "cpu" else backend)
     monkeypatch.setattr(cuda, "nvmath_works", lambda: True)
     monkeypatch.setattr(
-        gpubp.cuda.device, "cuda_device", lambda device, products: made.append(EmulatedDevice()) or made[-1]
+        gpubp.engine.cuda.device, "cuda_device", lambda device, products: made.append(EmulatedDevice()) or made[-1]
     )
     monkeypatch.setattr(memory, "memory_of", lambda backend: None)
     monkeypatch.delenv("GPUBP_COMPILED", raising=False)
@@ -763,7 +768,7 @@ def made(monkeypatch):
 def fit(epochs=10, **options):
     network = Network((4, 6, 3), hidden="tanh", loss="cross_entropy")
     x, d, *_ = cases(network, "float64")
-    return training.train(network, x, d, epochs=epochs, batch_size=SIZE, validation=(x, d), l2=0.01, **options)
+    return fit_module.train(network, x, d, epochs=epochs, batch_size=SIZE, validation=(x, d), l2=0.01, **options)
 
 
 class TestSeam:
@@ -796,7 +801,7 @@ class TestSeam:
 
     @needs_compiler
     def test_training_goes_on_from_a_checkpoint(self, made, monkeypatch, tmp_path):
-        monkeypatch.setattr(training, "OPERATIONS_OF_A_PART", 1.0)
+        monkeypatch.setattr(fit_module, "OPERATIONS_OF_A_PART", 1.0)
         monkeypatch.setenv("GPUBP_COMPILED", "always")  # however few epochs there are
         expected, kept = fit(rule=adam(0.01)), Checkpoints(tmp_path, 0.0)
         fit(4, rule=adam(0.01), checkpoint=kept)

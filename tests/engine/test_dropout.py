@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from gpubp import Network
-from gpubp.backend import choose_backend, to_numpy
-from gpubp.batches import Batch
-from gpubp.dropout import dropout_rates, with_dropout
+from gpubp.backends.backend import choose_backend, to_numpy
+from gpubp.engine.plain.dropout import dropout_rates, with_dropout
+from gpubp.engine.plain.minibatches import Batch
 from gpubp.errors import DataError
-from gpubp.network import error_and_gradient
-from gpubp.testing import assert_agree
+from gpubp.nn.network import error_and_gradient
+from gpubp.testing.agreement import assert_agree
 
 NETWORK = Network((4, 6, 5, 3), hidden="tanh", loss="cross_entropy")
 

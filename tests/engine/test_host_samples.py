@@ -8,22 +8,25 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from gpubp import BatchedSearchCV, MLPEnsembleRegressor, MLPRegressor, memory, prediction, training
-from gpubp.backend import choose_backend, to_numpy
-from gpubp.batches import ArrayBatches, Batch
-from gpubp.cuda import steps
-from gpubp.cuda import sweep as room
-from gpubp.cuda.sweep import cuda_sweep
-from gpubp.descent import adam, momentum
+from gpubp import BatchedSearchCV, MLPEnsembleRegressor, MLPRegressor
+from gpubp.backends import memory
+from gpubp.backends.backend import choose_backend, to_numpy
+from gpubp.backends.memory import Memory, has_room_for, networks_at_once
+from gpubp.engine import prediction
+from gpubp.engine.cuda import epoch as room
+from gpubp.engine.cuda import steps
+from gpubp.engine.cuda.epoch import cuda_sweep
+from gpubp.engine.plain.minibatches import ArrayBatches, Batch
+from gpubp.engine.plain.step import Objective, Position
 from gpubp.estimators import stack as stacks
-from gpubp.initialization import initial_weights
-from gpubp.memory import Memory, has_room_for, networks_at_once
-from gpubp.network import Network, output_layer
-from gpubp.step import Objective, Position
-from gpubp.testing import assert_agree
-from tests import test_cuda
+from gpubp.nn.initialization import initial_weights
+from gpubp.nn.network import Network, output_layer
+from gpubp.optim.first_order import adam, momentum
+from gpubp.testing.agreement import assert_agree
+from gpubp.training import fit as fit_module
 from tests.emulated_cuda import EmulatedDevice
-from tests.test_cuda import machine, made, needs_compiler  # noqa: F401 - fixtures
+from tests.engine import test_cuda
+from tests.engine.test_cuda import machine, made, needs_compiler  # noqa: F401 - fixtures
 
 NETWORK = Network((3, 5, 4), hidden="tanh", loss="cross_entropy")
 N_CASES = 23
@@ -106,7 +109,7 @@ def full(backend):
 def fit(device, **options):
     x, d, *_ = cases(dtype="float32")
     how = {"epochs": 6, "batch_size": 4, "rule": momentum(0.05), "device": device} | options
-    return training.train(NETWORK, x, d, **how)
+    return fit_module.train(NETWORK, x, d, **how)
 
 
 @pytest.fixture
@@ -166,7 +169,7 @@ class TestTraining:
                 return xp.asarray(next(leaving), device=xp.Device("device1"))
 
             how = {"seed": (0, 1, 2), "until": until, "batch_size": 4, "device": "array_api_strict:device1"}
-            ends.append(training.train(NETWORK, x, d, epochs=9, **how))
+            ends.append(fit_module.train(NETWORK, x, d, epochs=9, **how))
         np.testing.assert_array_equal(ends[0].best_epoch, [3, 1, 4])
         np.testing.assert_array_equal(ends[1].theta, ends[0].theta)
 
@@ -175,7 +178,7 @@ class TestTraining:
         xp = choose_backend("array_api_strict:device1").xp
         x, d, *_ = cases(dtype="float32")
         x, d = (xp.asarray(part, device=xp.Device("device1")) for part in (x, d))
-        training.train(NETWORK, x, d, epochs=2, device="auto")
+        fit_module.train(NETWORK, x, d, epochs=2, device="auto")
         assert brought == [False] * 2
 
 

@@ -8,16 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpubp import cpu
-from gpubp.backend import choose_backend
-from gpubp.batches import ArrayBatches, Batch, CutBatches, Orders, cut, parts_left
-from gpubp.descent import adam, momentum
-from gpubp.initialization import initial_weights
-from gpubp.loop import Plan, begin, run
-from gpubp.network import Network
-from gpubp.schedules import InverseScaling
-from gpubp.step import Objective, Position, Swept
-from gpubp.sweep import make_sweep
+from gpubp.backends.backend import choose_backend
+from gpubp.engine import cpu
+from gpubp.engine.epoch import make_sweep
+from gpubp.engine.plain.minibatches import ArrayBatches, Batch, CutBatches, Orders, cut, parts_left
+from gpubp.engine.plain.step import Objective, Position, Swept
+from gpubp.nn.initialization import initial_weights
+from gpubp.nn.network import Network
+from gpubp.optim.first_order import adam, momentum
+from gpubp.optim.schedules import InverseScaling
+from gpubp.training.loop import Plan, begin, run
 
 BACKEND = choose_backend("cpu")
 NETWORK = Network((3, 5, 2), hidden="tanh")

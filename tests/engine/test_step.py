@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from gpubp.backend import choose_backend, to_backend, to_numpy
-from gpubp.batches import Batch, total_weight
-from gpubp.descent import decayed, momentum
-from gpubp.initialization import initial_weights
-from gpubp.network import Network, error_and_gradient
-from gpubp.second_order import lbfgs, levenberg_marquardt
-from gpubp.step import Objective, gauss_newton, make_step, objective_and_gradient
+from gpubp.backends.backend import choose_backend, to_backend, to_numpy
+from gpubp.engine.plain.minibatches import Batch, total_weight
+from gpubp.engine.plain.step import Objective, gauss_newton, make_step, objective_and_gradient
+from gpubp.nn.initialization import initial_weights
+from gpubp.nn.network import Network, error_and_gradient
+from gpubp.optim.first_order import decayed, momentum
+from gpubp.optim.second_order import lbfgs, levenberg_marquardt
 
 pytestmark = pytest.mark.usefixtures("double")
 NETWORK = Network((3, 4, 2), hidden="tanh")

@@ -21,8 +21,8 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.utils.fixes import parse_version
 
 from gpubp import MLPClassifier, MLPRegressor
+from gpubp.backends.probe import probe_cuda
 from gpubp.errors import DeviceError
-from gpubp.probe import probe_cuda
 
 X, Y = load_iris(return_X_y=True)
 NAMES = ["sepal length", "sepal width", "petal length", "petal width"]

@@ -11,8 +11,8 @@ from sklearn.metrics import balanced_accuracy_score, f1_score
 
 from gpubp import MLPClassifier, MLPRegressor, Network
 from gpubp.errors import DataError
-from gpubp.losses import output_error
-from gpubp.network import flatten, forward
+from gpubp.nn.losses import output_error
+from gpubp.nn.network import flatten, forward
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -65,7 +65,7 @@ class TestEachOptionChangesTheFit:
             {"loss": "squared_error"},
             {"class_weight": {0: 20.0}},
         ],
-        ids=str,
+        ids=lambda option: ",".join(option),
     )
     def test_of_the_classifier(self, plain, option):
         assert differ(classifier(**option).fit(X, LABELS), plain)

@@ -25,7 +25,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import gpubp.estimators as room
-from gpubp.backend import to_numpy
+from gpubp.backends.backend import to_numpy
 from gpubp.errors import DeviceError
 from gpubp.estimators import MLPClassifier, MLPRegressor
 

@@ -10,15 +10,15 @@ from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 
 from gpubp import MLPClassifier, MLPRegressor, Network, adam, initial_weights, momentum, train
-from gpubp.backend import choose_backend, to_backend, to_numpy
-from gpubp.batches import ArrayBatches, Batch, OwnBatches, cut
-from gpubp.descent import RULES, clipped, decayed
+from gpubp.backends.backend import choose_backend, to_backend, to_numpy
+from gpubp.engine.epoch import make_sweep
+from gpubp.engine.plain.minibatches import ArrayBatches, Batch, OwnBatches, cut
+from gpubp.engine.plain.step import Objective, Position
 from gpubp.errors import DataError
 from gpubp.estimators import stack as stacks
 from gpubp.estimators.stack import ScheduleOfEach, fit_together, of_each, reason_to_fit_alone, rule_of_stack
-from gpubp.step import Objective, Position
-from gpubp.sweep import make_sweep
-from gpubp.testing import assert_agree
+from gpubp.optim.first_order import RULES, clipped, decayed
+from gpubp.testing.agreement import assert_agree
 
 NETWORK = Network((3, 5, 2), hidden="tanh", loss="huber")
 N, COUNTS, SIZE = 24, (17, 18, 17, 20), 6  # three steps for the first three, four for the last
@@ -130,7 +130,7 @@ def test_networks_may_share_an_order():
 @pytest.mark.parametrize("bytes_of_a_window", [1, 200, 1 << 20])
 @pytest.mark.parametrize("weighed", [False, True])
 def test_cases_are_gathered_once_for_networks_that_share_an_order(monkeypatch, weighed, bytes_of_a_window):
-    sweep = pytest.importorskip("gpubp.cpu.sweep")
+    sweep = pytest.importorskip("gpubp.engine.cpu.epoch")
     monkeypatch.setattr(sweep, "BYTES_OF_A_WINDOW", bytes_of_a_window)
     backend, thetas = choose_backend("cpu"), initial_weights(NETWORK, range(6), dtype="float64")
     weights = WEIGHTS if weighed else None

@@ -19,9 +19,9 @@ from gpubp.explain import Example, explain, html_page, rain_network
 from gpubp.explain.diagram import WIDEST
 from gpubp.explain.notation import number_format
 from gpubp.explain.page import MOST_CASES
-from gpubp.losses import LOSSES, loss
-from gpubp.network import views
-from gpubp.tabular import fit_table, prepare_table
+from gpubp.nn.losses import LOSSES, loss
+from gpubp.nn.network import views
+from gpubp.tabular.tables import fit_table, prepare_table
 from tests import browser
 
 VOID = {"meta", "link", "line", "circle", "br"}

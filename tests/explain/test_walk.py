@@ -10,16 +10,17 @@ import typer
 from rich.cells import cell_len
 from typer.testing import CliRunner
 
-from gpubp import Network, equations
-from gpubp.activations import ACTIVATIONS
+from gpubp import Network
 from gpubp.cli.explain import explain as command
 from gpubp.cli.explain import matrix, number_format, stacked, worked_number
 from gpubp.errors import DataError
 from gpubp.explain import Passage, Term, explain, rain_network
-from gpubp.initialization import initial_weights
-from gpubp.losses import LOSSES, loss
-from gpubp.network import error_and_gradient
-from gpubp.wiring import with_equal_layers
+from gpubp.nn import equations
+from gpubp.nn.activations import ACTIVATIONS
+from gpubp.nn.architectures import with_equal_layers
+from gpubp.nn.initialization import initial_weights
+from gpubp.nn.losses import LOSSES, loss
+from gpubp.nn.network import error_and_gradient
 
 OPERATIONS = {"×": np.matmul, "∘": np.multiply, "+": np.add, "−": np.subtract, "·": np.multiply}
 

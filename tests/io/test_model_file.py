@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as nps
 
 import gpubp
-from gpubp import Network, load_model, persistence, save_model
+from gpubp import Network, load_model, save_model
 from gpubp.errors import DataError, ModelFileError
-from gpubp.initialization import initial_weights
+from gpubp.io import model_file
+from gpubp.nn.initialization import initial_weights
 
 NETWORK = Network((3, 4, 2), hidden="tanh", loss="cross_entropy")
 PREPROCESSING = {"columns": [{"name": "größe", "mean": 0.5}], "dropped": []}
@@ -45,8 +46,8 @@ def forge(path, header, tensors, *, digest=True):
     """Write a file as save_model would, with whatever header and tensors, the checksum right for them."""
     if digest:
         header.pop("sha256", None)
-        header["sha256"] = persistence.digest(header, next(iter(tensors.values())))
-    path.write_bytes(safetensors.numpy.save(tensors, {"gpubp": persistence.canonical(header)}))
+        header["sha256"] = model_file.digest(header, next(iter(tensors.values())))
+    path.write_bytes(safetensors.numpy.save(tensors, {"gpubp": model_file.canonical(header)}))
 
 
 def refusal(path):
@@ -292,7 +293,7 @@ def test_a_failure_keeps_the_old_file_and_leaves_nothing_behind(path, content, m
 
     for function in ("fsync", "replace"):
         with monkeypatch.context() as patch:
-            patch.setattr(persistence.os, function, fail)
+            patch.setattr(model_file.os, function, fail)
             with pytest.raises(OSError, match="No space left") as caught:
                 save_model(path, NETWORK, initial_weights(NETWORK, seed=1))
             assert caught.value.filename == str(path)
@@ -304,7 +305,7 @@ def test_an_interruption_leaves_nothing_behind(path, monkeypatch):
     def interrupt(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(persistence.os, "fsync", interrupt)
+    monkeypatch.setattr(model_file.os, "fsync", interrupt)
     with pytest.raises(KeyboardInterrupt):
         save_model(path, NETWORK, initial_weights(NETWORK))
     assert os.listdir(path.parent) == []

@@ -24,17 +24,17 @@ from gpubp import (
     save_model,
     to_onnx,
 )
-from gpubp.activations import ACTIVATIONS
 from gpubp.data import table_from_mapping
 from gpubp.data.preprocessing import apply, preprocessing_of
 from gpubp.errors import DataError, GpubpError, ModelFileError
-from gpubp.export import answers, graph
-from gpubp.export.units import UNITS
-from gpubp.initialization import initial_weights
-from gpubp.losses import LOSSES, loss
-from gpubp.tabular import decoded, fit_table, prepare_table
-from gpubp.testing import assert_agree
-from gpubp.wiring import iterative, with_blocks, with_fields
+from gpubp.io.onnx import answers, graph
+from gpubp.io.onnx.units import UNITS
+from gpubp.nn.activations import ACTIVATIONS
+from gpubp.nn.architectures import iterative, with_blocks, with_fields
+from gpubp.nn.initialization import initial_weights
+from gpubp.nn.losses import LOSSES, loss
+from gpubp.tabular.tables import decoded, fit_table, prepare_table
+from gpubp.testing.agreement import assert_agree
 
 onnx = pytest.importorskip("onnx", reason="onnx, of the extra 'onnx', is not installed")
 onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime, of the extra 'onnx', is not installed")
@@ -236,7 +236,7 @@ class TestModels:
             ((NETWORK, np.zeros(7, "float32")), r"theta must be \(26,\), or \(K, 26\)"),
             ((NETWORK, np.full(26, np.nan, "float32")), "theta"),
             (([1, 2],), "to_onnx takes a Network with its theta, .* got list"),
-            ((gpubp.persistence.Model(NETWORK, np.zeros(26)), np.zeros(26)), "leave it out beside a Model"),
+            ((gpubp.io.model_file.Model(NETWORK, np.zeros(26)), np.zeros(26)), "leave it out beside a Model"),
         ],
     )
     def test_refused(self, arguments, message):
@@ -491,12 +491,12 @@ class TestTables:
 
     def test_refused(self):
         model = fitted(SHOP, "buys")
-        stack = gpubp.persistence.Model(model.network, np.stack([model.theta] * 2), model.preprocessing)
+        stack = gpubp.io.model_file.Model(model.network, np.stack([model.theta] * 2), model.preprocessing)
         with pytest.raises(DataError, match="a stack of 2 networks; tables are predicted with one"):
             to_onnx(stack)
         network = Network((2, 2))
         with pytest.raises(ModelFileError, match="gives 9 inputs and 2 outputs"):
-            to_onnx(gpubp.persistence.Model(network, np.zeros(6), model.preprocessing))
+            to_onnx(gpubp.io.model_file.Model(network, np.zeros(6), model.preprocessing))
 
 
 # --- the command ---

@@ -14,8 +14,8 @@ from benchmarks import forged_files, fuzz
 from benchmarks.forged_json import Raw
 from gpubp import CheckpointError, Network, initial_weights, load_model, save_model, train
 from gpubp.errors import DataError, ModelFileError
-from gpubp.tabular import predict_table, preprocessing_of
-from gpubp.tensor_file import MOST_TEXT
+from gpubp.io.safetensors import MOST_TEXT
+from gpubp.tabular.tables import predict_table, preprocessing_of
 
 MODEL = fuzz.KINDS["model"]
 EACH = 20

@@ -5,10 +5,10 @@ import math
 import numpy as np
 import pytest
 
-from gpubp.activations import ACTIVATIONS, activation
-from gpubp.backend import to_numpy
+from gpubp.backends.backend import to_numpy
 from gpubp.errors import DataError
-from gpubp.testing import assert_agree
+from gpubp.nn.activations import ACTIVATIONS, activation
+from gpubp.testing.agreement import assert_agree
 
 
 def gelu_gate(x):

@@ -6,15 +6,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gpubp import Network, load_model, predict, save_model, train
-from gpubp.descent import RULES, decayed, momentum
 from gpubp.errors import DataError
-from gpubp.gradient_check import check_gradient
-from gpubp.initialization import initial_weights
-from gpubp.network import error_and_gradient, flatten, forward, jacobian, output_layer, views
-from gpubp.second_order import lbfgs, levenberg_marquardt
-from gpubp.testing import assert_agree
-from gpubp.ties import Ties
-from gpubp.wiring import carried_over, iterative, with_blocks, with_equal_layers, with_fields, with_sums
+from gpubp.nn.architectures import carried_over, iterative, with_blocks, with_equal_layers, with_fields, with_sums
+from gpubp.nn.gradient_check import check_gradient
+from gpubp.nn.initialization import initial_weights
+from gpubp.nn.network import error_and_gradient, flatten, forward, jacobian, output_layer, views
+from gpubp.nn.weight_sharing import Ties
+from gpubp.optim.first_order import RULES, decayed, momentum
+from gpubp.optim.second_order import lbfgs, levenberg_marquardt
+from gpubp.testing.agreement import assert_agree
 from tests import reference
 
 SKIPPING = Network((2, 1, 1), hidden="logistic", output="logistic", skips=[(0, 2)])

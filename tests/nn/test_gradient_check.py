@@ -7,11 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpubp import Network, check_gradient, equations, gradient_check
-from gpubp.activations import ACTIVATIONS
+from gpubp import Network, check_gradient
 from gpubp.errors import DataError
-from gpubp.losses import LOSSES
-from gpubp.testing import assert_agree
+from gpubp.nn import equations, gradient_check
+from gpubp.nn.activations import ACTIVATIONS
+from gpubp.nn.losses import LOSSES
+from gpubp.testing.agreement import assert_agree
 
 UNITS = [*ACTIVATIONS, "leaky_relu(0.2)", "elu(0.5)", "softmax(1,2)"]
 ERRORS = [*LOSSES, "huber(0.1)", "cross_entropy(1,2)"]

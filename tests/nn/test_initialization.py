@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from gpubp import Network
 from gpubp.errors import DataError
-from gpubp.initialization import initial_weights
-from gpubp.network import views
+from gpubp.nn.initialization import initial_weights
+from gpubp.nn.network import views
 
 SCHEMES = ["glorot", "he", "uniform"]
 NETWORK = Network((40, 30, 20))

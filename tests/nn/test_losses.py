@@ -6,11 +6,11 @@ from decimal import Decimal, localcontext
 import numpy as np
 import pytest
 
-from gpubp.activations import activation
-from gpubp.backend import to_numpy
+from gpubp.backends.backend import to_numpy
 from gpubp.errors import DataError
-from gpubp.losses import LOSSES, loss, output_error
-from gpubp.testing import assert_agree
+from gpubp.nn.activations import activation
+from gpubp.nn.losses import LOSSES, loss, output_error
+from gpubp.testing.agreement import assert_agree
 
 
 def huber(width):

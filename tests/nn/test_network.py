@@ -6,11 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gpubp import Network, gradient_descent, momentum, train
-from gpubp.activations import ACTIVATIONS
-from gpubp.backend import choose_backend, to_backend, to_numpy
+from gpubp.backends.backend import choose_backend, to_backend, to_numpy
 from gpubp.errors import DataError
-from gpubp.network import error_and_gradient, flatten, forward, jacobian, output_layer, views
-from gpubp.testing import assert_agree
+from gpubp.nn.activations import ACTIVATIONS
+from gpubp.nn.network import error_and_gradient, flatten, forward, jacobian, output_layer, views
+from gpubp.testing.agreement import assert_agree
 from tests import reference
 
 PAPERS = Network((3, 4, 2), hidden="logistic", output="logistic")

@@ -5,8 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from gpubp.backend import choose_backend, to_backend, to_numpy
-from gpubp.descent import (
+from gpubp.backends.backend import choose_backend, to_backend, to_numpy
+from gpubp.errors import DataError
+from gpubp.optim.first_order import (
     RULES,
     adagrad,
     adam,
@@ -19,8 +20,7 @@ from gpubp.descent import (
     rmsprop,
     rule_named,
 )
-from gpubp.errors import DataError
-from gpubp.schedules import InverseScaling, Steps
+from gpubp.optim.schedules import InverseScaling, Steps
 
 
 def descent_of_one(g, w, s, learning_rate):

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpubp.schedules import Cosine, InverseScaling, Steps, WarmUp, value_at
+from gpubp.optim.schedules import Cosine, InverseScaling, Steps, WarmUp, value_at
 
 EPOCHS = st.floats(0, 1e6)
 

@@ -9,14 +9,14 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 
-from gpubp.backend import choose_backend, to_backend, to_numpy
-from gpubp.batches import Batch
-from gpubp.descent import gradient_descent
-from gpubp.initialization import initial_weights
-from gpubp.network import Network
-from gpubp.second_order import Point, Problem, lbfgs, levenberg_marquardt, wolfe_search
-from gpubp.step import Objective, gauss_newton, make_step, objective_and_gradient
-from gpubp.training import train
+from gpubp.backends.backend import choose_backend, to_backend, to_numpy
+from gpubp.engine.plain.minibatches import Batch
+from gpubp.engine.plain.step import Objective, gauss_newton, make_step, objective_and_gradient
+from gpubp.nn.initialization import initial_weights
+from gpubp.nn.network import Network
+from gpubp.optim.first_order import gradient_descent
+from gpubp.optim.second_order import Point, Problem, lbfgs, levenberg_marquardt, wolfe_search
+from gpubp.training.fit import train
 
 pytestmark = pytest.mark.usefixtures("double")
 DECREASE, FLATNESS = 1e-4, 0.9
@@ -103,7 +103,7 @@ def test_lbfgs_remembers_curvature_and_so_beats_steepest_descent_along_the_same_
 
 def test_lbfgs_directions_are_those_of_the_bfgs_matrix():
     """Two loops over the pairs equal the matrix that they stand for (Nocedal & Wright 2006, eq. 7.16-7.20)."""
-    from gpubp.second_order import Curvature, _inverse_hessian_times
+    from gpubp.optim.second_order import Curvature, _inverse_hessian_times
 
     rng = np.random.default_rng(0)
     steps = tuple(rng.normal(size=5) for _ in range(3))
@@ -166,7 +166,7 @@ def test_lbfgs_ends_at_once_where_there_is_nothing_to_gain():
 
 
 def test_lbfgs_forgets_a_misleading_memory_before_it_gives_up():
-    from gpubp.second_order import Curvature
+    from gpubp.optim.second_order import Curvature
 
     start = np.array([-1.2, 1.0])
     misleading = Curvature(steps=(np.array([1.0, 0.0]),), turns=(np.array([-1.0, 0.0]),))

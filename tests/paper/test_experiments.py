@@ -5,11 +5,11 @@ import json
 import numpy as np
 import pytest
 
+from gpubp.engine.prediction import predict
 from gpubp.paper import cases
 from gpubp.paper.experiment import Experiment, Runs, run_seeds
 from gpubp.paper.studies import STUDIES
-from gpubp.prediction import predict
-from gpubp.training import all_right
+from gpubp.training.fit import all_right
 
 
 class TestCases:

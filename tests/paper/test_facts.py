@@ -12,11 +12,11 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from gpubp.descent import decayed, gradient_descent, momentum
-from gpubp.initialization import initial_weights
-from gpubp.network import Network, error_and_gradient, flatten, forward, output_layer, views
-from gpubp.second_order import Problem, lbfgs
-from gpubp.training import train
+from gpubp.nn.initialization import initial_weights
+from gpubp.nn.network import Network, error_and_gradient, flatten, forward, output_layer, views
+from gpubp.optim.first_order import decayed, gradient_descent, momentum
+from gpubp.optim.second_order import Problem, lbfgs
+from gpubp.training.fit import train
 
 NEVER = 10**9
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 import gpubp
-from gpubp.gradient_check import check_gradient
-from gpubp.initialization import initial_weights
-from gpubp.network import error_and_gradient, views
+from gpubp.nn.gradient_check import check_gradient
+from gpubp.nn.initialization import initial_weights
+from gpubp.nn.network import error_and_gradient, views
 from gpubp.paper import family, family_recipe
 from gpubp.paper.family import ENGLISH, ITALIAN, PEOPLE, RELATIONS
 from gpubp.paper.family_codes import codes_of_people, explained, predicted

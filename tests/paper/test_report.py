@@ -16,7 +16,7 @@ from gpubp.paper.report.results import picture_file
 from gpubp.paper.studies import STUDIES
 from gpubp.paper.study import Fact, Findings, Picture, Table, Verdict
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 HOSTILE = '</title><script>alert("1")</script><img src=x onerror=alert(1)>|`_*[x](http://x)\n\n# &\x1b[31m\u202e\ud800'
 
 

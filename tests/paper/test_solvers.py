@@ -6,15 +6,15 @@ from functools import partial
 import numpy as np
 import pytest
 
-import gpubp.step
-from gpubp.descent import gradient_descent, momentum
-from gpubp.initialization import initial_weights
+import gpubp.engine.plain.step
+from gpubp.nn.initialization import initial_weights
+from gpubp.optim.first_order import gradient_descent, momentum
+from gpubp.optim.second_order import lbfgs, levenberg_marquardt
 from gpubp.paper import solvers
 from gpubp.paper.experiment import Runs, run_seeds
 from gpubp.paper.solvers import EQUATION_9, METHODS, RULES, Race, Solvers, facts, judge, pairs, search_rate
 from gpubp.paper.studies import STUDIES
-from gpubp.second_order import lbfgs, levenberg_marquardt
-from gpubp.training import all_right, train
+from gpubp.training.fit import all_right, train
 
 XOR = STUDIES["xor"]
 
@@ -62,9 +62,9 @@ class TestRaces:
     @pytest.mark.parametrize("method", [lbfgs(), levenberg_marquardt()], ids=lambda method: method.name)
     def test_networks_run_singly_are_those_of_their_seeds_and_every_gradient_is_counted(self, method, monkeypatch):
         counted = []
-        evaluate = gpubp.step.objective_and_gradient
+        evaluate = gpubp.engine.plain.step.objective_and_gradient
         monkeypatch.setattr(
-            gpubp.step, "objective_and_gradient", lambda *given: (counted.append(1), evaluate(*given))[1]
+            gpubp.engine.plain.step, "objective_and_gradient", lambda *given: (counted.append(1), evaluate(*given))[1]
         )
         found = solvers.race_singly(XOR, "a method", method, 4, 60, "cpu")
         assert np.sum(found.gradients) == len(counted)

@@ -6,15 +6,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from gpubp.initialization import initial_weights
-from gpubp.network import flatten, output_layer, views
+from gpubp.engine.prediction import predict
+from gpubp.nn.initialization import initial_weights
+from gpubp.nn.network import flatten, output_layer, views
 from gpubp.paper import cases, conditions, encoder, shift_register, symmetry, t_c, xor
 from gpubp.paper.connections import try_more_units, with_hidden_units
 from gpubp.paper.experiment import Condition, Experiment, Finding, Runs, run_seeds
 from gpubp.paper.studies import STUDIES
 from gpubp.paper.study import ENOUGH, Fact, Table, Verdict
-from gpubp.prediction import predict
-from gpubp.training import all_right
+from gpubp.training.fit import all_right
 
 EXPERIMENTS = {name: study for name, study in STUDIES.items() if isinstance(study, Experiment)}
 

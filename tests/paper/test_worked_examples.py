@@ -8,10 +8,10 @@ from ``numpy.random.seed(1)``.
 import numpy as np
 import pytest
 
-from gpubp.descent import gradient_descent
-from gpubp.network import Network, error_and_gradient, flatten, forward, output_layer, views
-from gpubp.prediction import predict
-from gpubp.training import train
+from gpubp.engine.prediction import predict
+from gpubp.nn.network import Network, error_and_gradient, flatten, forward, output_layer, views
+from gpubp.optim.first_order import gradient_descent
+from gpubp.training.fit import train
 
 # --- the rain table: days of rain and Kdp, three days; a 2-3-1 network without biases ---
 

@@ -1,6 +1,6 @@
 """The pictures: each as it was when last looked at, and each true to the numbers that it shows.
 
-``GPUBP_PICTURES=write pytest tests/test_pictures.py`` draws the baselines under tests/pictures/ anew; look at them.
+``GPUBP_PICTURES=write pytest tests/plotting/test_pictures.py`` draws the baselines (pictures/) anew; look at them.
 """
 
 import os
@@ -22,12 +22,12 @@ from matplotlib.text import Text  # noqa: E402
 
 from gpubp import MLPClassifier, MLPRegressor, Network, initial_weights, plotting, predict, train  # noqa: E402
 from gpubp.errors import DataError, GpubpError  # noqa: E402
-from gpubp.loop import History  # noqa: E402
-from gpubp.network import error_and_gradient, forward, views  # noqa: E402
-from gpubp.persistence import Model  # noqa: E402
+from gpubp.io.model_file import Model  # noqa: E402
+from gpubp.nn.network import error_and_gradient, forward, views  # noqa: E402
 from gpubp.plotting.figure import NEGATIVE, POSITIVE, STYLES  # noqa: E402
 from gpubp.plotting.hidden import principal_components  # noqa: E402
 from gpubp.plotting.hinton import LARGEST_SIDE  # noqa: E402
+from gpubp.training.loop import History  # noqa: E402
 
 BASELINES = Path(__file__).parent / "pictures"
 RMS = 2.0

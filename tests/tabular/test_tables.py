@@ -9,14 +9,15 @@ import pyarrow
 import pytest
 from sklearn import metrics
 
-from gpubp import gradient_descent, lbfgs, load_model, momentum, predict, save_model, tabular
+from gpubp import gradient_descent, lbfgs, load_model, momentum, predict, save_model
 from gpubp.data import Preprocessing, Table, apply, encode_target, fit_preprocessing, read_table, table_from_mapping
 from gpubp.data.preprocessing import ClassTarget, NumberColumn, NumberTarget
 from gpubp.errors import DataError, DivergenceWarning, ModelFileError
-from gpubp.network import Network
-from gpubp.persistence import Model
-from gpubp.tabular import network_for, outputs, predict_table, prepare_table, score
-from gpubp.training import train
+from gpubp.io.model_file import Model
+from gpubp.nn.network import Network
+from gpubp.tabular import tables
+from gpubp.tabular.tables import network_for, outputs, predict_table, prepare_table, score
+from gpubp.training.fit import train
 
 CPU = {"device": "cpu"}
 OF_PREPARATION = set(inspect.signature(prepare_table).parameters)
@@ -26,7 +27,7 @@ def fit_table(table, **options):
     """Prepare and fit in one call, each with its own options; both have the seed."""
     preparation = {name: value for name, value in options.items() if name in OF_PREPARATION}
     fitting = {name: value for name, value in options.items() if name not in OF_PREPARATION or name == "seed"}
-    return tabular.fit_table(prepare_table(table, **preparation), **fitting)
+    return tables.fit_table(prepare_table(table, **preparation), **fitting)
 
 
 def shop(n=120, seed=0):
@@ -190,7 +191,7 @@ def test_a_score_is_told_and_kept_while_patience_watches_the_error(name, metric)
     told = []
     prepared = prepare_table(name)
     options = {"epochs": 12, "l2": 0.1, **CPU}
-    result = tabular.fit_table(prepared, callbacks=[lambda progress: told.append(progress.validation_score)], **options)
+    result = tables.fit_table(prepared, callbacks=[lambda progress: told.append(progress.validation_score)], **options)
     history = result.fit.history
     assert told == history.validation_score
     assert len(told) == len(history.validation_error) == len(history.error)
@@ -203,7 +204,7 @@ def test_a_score_is_told_and_kept_while_patience_watches_the_error(name, metric)
     )
     np.testing.assert_array_equal(result.fit.theta, plain.theta)
     assert history.validation_error == plain.history.validation_error
-    last = tabular.fit_table(prepared, patience=None, **options)
+    last = tables.fit_table(prepared, patience=None, **options)
     assert last.fit.history.validation_score[-1] == pytest.approx(last.scores["validation"][metric], rel=1e-5)
 
 
@@ -411,4 +412,4 @@ def test_a_stack_of_networks_predicts_no_table():
 def test_a_prepared_table_keeps_its_table():
     prepared = prepare_table("iris")
     assert isinstance(prepared.table, Table)
-    assert outputs(tabular.fit_table(prepared, epochs=1, **CPU).model, "iris", **CPU).shape == (150, 3)
+    assert outputs(tables.fit_table(prepared, epochs=1, **CPU).model, "iris", **CPU).shape == (150, 3)

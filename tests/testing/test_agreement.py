@@ -10,12 +10,20 @@ import array_api_strict
 import numpy as np
 import pytest
 
-from gpubp import equations
-from gpubp.backend import choose_backend
+from gpubp.backends.backend import choose_backend
+from gpubp.backends.matmul_precision import FORMATS
+from gpubp.backends.probe import probe_cuda
 from gpubp.errors import DataError, DeviceError
-from gpubp.precision import FORMATS
-from gpubp.probe import probe_cuda
-from gpubp.testing import TOLERANCES, Agreement, assert_agree, check_agreement, compare, comparisons, deviation
+from gpubp.nn import equations
+from gpubp.testing.agreement import (
+    TOLERANCES,
+    Agreement,
+    assert_agree,
+    check_agreement,
+    compare,
+    comparisons,
+    deviation,
+)
 
 DEVICE_1 = array_api_strict.Device("device1")
 
@@ -203,9 +211,9 @@ class TestCheckAgreement:
 
 @pytest.mark.skipif(probe_cuda().usable, reason="here is a usable GPU")
 def test_a_run_that_requires_a_gpu_fails_without_one():
-    tests = Path(__file__).parent
+    tests = Path(__file__).parents[1]
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "cupy and eq_8"]
-    command += [str(tests / "test_equations.py"), "--rootdir", str(tests.parent)]
+    command += [str(tests / "nn" / "test_equations.py"), "--rootdir", str(tests.parent)]
     skipped = subprocess.run(command, capture_output=True, text=True, check=False)
     assert skipped.returncode == 0
     assert "no usable GPU" in skipped.stdout

@@ -15,14 +15,17 @@ import pytest
 import safetensors
 import safetensors.numpy
 
-from gpubp import Checkpoints, Network, checkpoints, cpu, loop, train, training
-from gpubp.checkpoints import checkpoints_in, fingerprint, name_of
-from gpubp.descent import adam, adamw, clipped, decayed, gradient_descent, momentum, nesterov
+from gpubp import Checkpoints, Network, train
+from gpubp.engine import cpu
 from gpubp.errors import CheckpointError, CheckpointWarning, DataError, DivergenceWarning
-from gpubp.initialization import initial_weights
-from gpubp.persistence import canonical, digest
-from gpubp.schedules import Cosine, Steps
-from gpubp.second_order import lbfgs, levenberg_marquardt
+from gpubp.io.model_file import canonical, digest
+from gpubp.nn.initialization import initial_weights
+from gpubp.optim.first_order import adam, adamw, clipped, decayed, gradient_descent, momentum, nesterov
+from gpubp.optim.schedules import Cosine, Steps
+from gpubp.optim.second_order import lbfgs, levenberg_marquardt
+from gpubp.training import checkpoints, loop
+from gpubp.training import fit as fit_module
+from gpubp.training.checkpoints import checkpoints_in, fingerprint, name_of
 
 NETWORK = Network((3, 6, 2), hidden="tanh")
 EPOCHS = 12
@@ -56,7 +59,7 @@ def n_parts(request, monkeypatch):
     """Epochs whole, and in as many parts as they can have: 21 cases in batches of 8 have two."""
     if request.param == "whole epochs":
         return 1
-    monkeypatch.setattr(training, "OPERATIONS_OF_A_PART", 1.0)
+    monkeypatch.setattr(fit_module, "OPERATIONS_OF_A_PART", 1.0)
     return 2
 
 

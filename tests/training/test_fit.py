@@ -7,16 +7,19 @@ import array_api_compat
 import numpy as np
 import pytest
 
-from gpubp import loop, memory, prediction, sweep
-from gpubp.backend import choose_backend, to_backend, to_numpy
-from gpubp.descent import adam, clipped, gradient_descent, momentum
+from gpubp.backends import memory
+from gpubp.backends.backend import choose_backend, to_backend, to_numpy
+from gpubp.engine import epoch as epoch_module
+from gpubp.engine import prediction
+from gpubp.engine.prediction import predict
 from gpubp.errors import DataError, DivergenceWarning
-from gpubp.initialization import initial_weights
-from gpubp.network import Network
-from gpubp.prediction import predict
-from gpubp.schedules import Steps, WarmUp
-from gpubp.second_order import lbfgs, levenberg_marquardt
-from gpubp.training import all_right, train
+from gpubp.nn.initialization import initial_weights
+from gpubp.nn.network import Network
+from gpubp.optim.first_order import adam, clipped, gradient_descent, momentum
+from gpubp.optim.schedules import Steps, WarmUp
+from gpubp.optim.second_order import lbfgs, levenberg_marquardt
+from gpubp.training import loop
+from gpubp.training.fit import all_right, train
 
 NETWORK = Network((3, 4, 2), hidden="tanh")
 X = np.random.default_rng(7).normal(size=(20, 3))
@@ -53,7 +56,7 @@ class Journal:
 def batches_seen(monkeypatch):
     """Every batch that a step was given: its cases, and the time it was told."""
     monkeypatch.setenv("GPUBP_COMPILED", "never")  # compiled code takes no single steps
-    seen, make_step = [], sweep.make_step
+    seen, make_step = [], epoch_module.make_step
 
     def recording(*args):
         step = make_step(*args)
@@ -64,7 +67,7 @@ def batches_seen(monkeypatch):
 
         return recorded
 
-    monkeypatch.setattr(sweep, "make_step", recording)
+    monkeypatch.setattr(epoch_module, "make_step", recording)
     return seen
 
 
@@ -379,7 +382,7 @@ def test_interrupted_between_two_epochs_keeps_what_was_learned():
 def interrupted_step(monkeypatch):
     """Let the step of this number be interrupted, after ``spoil`` has changed the weights that go into it."""
     monkeypatch.setenv("GPUBP_COMPILED", "never")
-    make_step = sweep.make_step
+    make_step = epoch_module.make_step
 
     def install(at, spoil=None):
         def interrupting(*args):
@@ -394,7 +397,7 @@ def interrupted_step(monkeypatch):
 
             return interrupted
 
-        monkeypatch.setattr(sweep, "make_step", interrupting)
+        monkeypatch.setattr(epoch_module, "make_step", interrupting)
 
     return install
 

@@ -15,13 +15,16 @@ import numpy as np
 import pytest
 
 import gpubp
-from gpubp import Checkpoints, Network, loop, persistence, standing, tabular, train
+from gpubp import Checkpoints, Network, train
 from gpubp.__main__ import main
-from gpubp.checkpoints import checkpoints_in
-from gpubp.descent import adam
 from gpubp.errors import CheckpointError, CheckpointWarning, DataError
-from gpubp.persistence import load_model
-from gpubp.tabular import TableFit, fit_table, prepare_table
+from gpubp.io import model_file
+from gpubp.io.model_file import load_model
+from gpubp.optim.first_order import adam
+from gpubp.tabular import tables
+from gpubp.tabular.tables import TableFit, fit_table, prepare_table
+from gpubp.training import loop, state
+from gpubp.training.checkpoints import checkpoints_in
 
 ROOT = Path(gpubp.__file__).parents[1]
 NETWORK = Network((3, 4, 2), hidden="tanh")
@@ -84,7 +87,7 @@ def disk(monkeypatch):
             raise OSError(state["error"], os.strerror(state["error"]))
         fsync(file)
 
-    monkeypatch.setattr(persistence.os, "fsync", fails)
+    monkeypatch.setattr(model_file.os, "fsync", fails)
     return state
 
 
@@ -192,7 +195,7 @@ def test_memory_that_runs_out_leaves_the_last_checkpoint(monkeypatch, folder):
 
 
 def test_too_little_memory_for_a_checkpoint_is_no_end(monkeypatch, folder):
-    to_data, times = standing.to_data, []
+    to_data, times = state.to_data, []
 
     def runs_out(now):
         times.append(now)
@@ -200,7 +203,7 @@ def test_too_little_memory_for_a_checkpoint_is_no_end(monkeypatch, folder):
             raise MemoryError
         return to_data(now)
 
-    monkeypatch.setattr(gpubp.checkpoints, "to_data", runs_out)
+    monkeypatch.setattr(gpubp.training.checkpoints, "to_data", runs_out)
     with pytest.warns(CheckpointWarning, match="there is not enough memory; training goes on"):
         ended = fit(checkpoint=Checkpoints(folder, 0.0, keep=9))
     assert epochs_kept(folder) == [1, 2, 3, 5, 6, 7, 8, 9]
@@ -321,13 +324,13 @@ class TestCommand:
 
     def test_a_full_disk_at_the_end_leaves_the_model(self, run, folder, disk, monkeypatch):
         monkeypatch.setattr("gpubp.cli.progress._look_away", lambda seen: disk.__setitem__("full", seen.epoch == 3))
-        released = tabular.Model  # made between the last checkpoint and the model file
+        released = tables.Model  # made between the last checkpoint and the model file
 
         def released_disk(*given):
             disk["full"] = False
             return released(*given)
 
-        monkeypatch.setattr(tabular, "Model", released_disk)
+        monkeypatch.setattr(tables, "Model", released_disk)
         code, out, err = run("--epochs", 3, "--checkpoint", folder)
         assert code == 2
         assert re.search(rf"error: the last checkpoint could not be written to .*: {FULL}; shop.safetensors holds", err)

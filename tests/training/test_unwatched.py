@@ -6,20 +6,21 @@ from functools import partial
 import numpy as np
 import pytest
 
-from gpubp import cpu, loop
-from gpubp.backend import choose_backend
-from gpubp.batches import ArrayBatches, Batch
-from gpubp.descent import RULES, adam, momentum
-from gpubp.dropout import with_dropout
+from gpubp.backends.backend import choose_backend
+from gpubp.engine import cpu
+from gpubp.engine.epoch import make_sweep
+from gpubp.engine.plain.dropout import with_dropout
+from gpubp.engine.plain.minibatches import ArrayBatches, Batch
+from gpubp.engine.plain.step import Objective, Position
 from gpubp.errors import DivergenceWarning
 from gpubp.estimators import MLPClassifier
-from gpubp.initialization import initial_weights
-from gpubp.network import Network
-from gpubp.schedules import Steps
-from gpubp.second_order import lbfgs
-from gpubp.step import Objective, Position
-from gpubp.sweep import make_sweep
-from gpubp.training import train
+from gpubp.nn.initialization import initial_weights
+from gpubp.nn.network import Network
+from gpubp.optim.first_order import RULES, adam, momentum
+from gpubp.optim.schedules import Steps
+from gpubp.optim.second_order import lbfgs
+from gpubp.training import loop
+from gpubp.training.fit import train
 
 BACKEND = choose_backend("cpu")
 NETWORK = Network((3, 4, 2), hidden="tanh")

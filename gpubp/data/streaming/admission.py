@@ -4,16 +4,16 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from gpubp.backend import Backend
-from gpubp.batches import Orders
-from gpubp.descent import Rule
+from gpubp.backends.backend import Backend
+from gpubp.data.streaming.parts import WindowParts
+from gpubp.data.streaming.stream import Stream
+from gpubp.data.streaming.windows import Limits, Places
+from gpubp.engine.plain.minibatches import Orders
 from gpubp.errors import DataError
-from gpubp.losses import loss
-from gpubp.network import Network
-from gpubp.second_order import SecondOrder
-from gpubp.streams.parts import WindowParts
-from gpubp.streams.stream import Stream
-from gpubp.streams.windows import Limits, Places
+from gpubp.nn.losses import loss
+from gpubp.nn.network import Network
+from gpubp.optim.first_order import Rule
+from gpubp.optim.second_order import SecondOrder
 
 
 def check_stream(

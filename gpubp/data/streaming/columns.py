@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from gpubp.data.files import Table
+from gpubp._core.names import near_miss
+from gpubp.data.readers import Table
+from gpubp.data.streaming.folders import open_tables
+from gpubp.data.streaming.sources import Rows
+from gpubp.data.streaming.tables import TableSource
 from gpubp.errors import DataError
-from gpubp.registry import near_miss
-from gpubp.streams.folders import open_tables
-from gpubp.streams.sources import Rows
-from gpubp.streams.tables import TableSource
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,10 +4,10 @@ import contextlib
 import os
 from pathlib import Path
 
+from gpubp.data.streaming.parquet import ParquetTables
+from gpubp.data.streaming.tables import TableSource
+from gpubp.data.streaming.text import TextTables
 from gpubp.errors import DataError
-from gpubp.streams.parquet import ParquetTables
-from gpubp.streams.tables import TableSource
-from gpubp.streams.text import TextTables
 
 SUFFIXES = (".parquet", ".csv", ".tsv")
 SHARE_OF_MEMORY = 0.25

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from gpubp.data.streaming.sources import Rows, float_type
 from gpubp.errors import DataError
-from gpubp.streams.sources import Rows, float_type
 
 
 class IterableSource:

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from gpubp.data.streaming.sources import FileState, Rows, float_type, in_blocks, rows_at_once
 from gpubp.errors import DataError
-from gpubp.streams.sources import FileState, Rows, float_type, in_blocks, rows_at_once
 
 
 class NpyFile:

@@ -7,11 +7,11 @@ from urllib.parse import unquote
 
 import numpy as np
 
-from gpubp.data.files import Table, table_from_mapping
+from gpubp._core.text import brief
+from gpubp.data.readers import Table, table_from_mapping
+from gpubp.data.streaming.sources import FileState
+from gpubp.data.streaming.tables import PIECE_BYTES, Piece, pyarrow_module, rows_of_a_piece
 from gpubp.errors import DataError
-from gpubp.streams.sources import FileState
-from gpubp.streams.tables import PIECE_BYTES, Piece, pyarrow_module, rows_of_a_piece
-from gpubp.wording import brief
 
 MEND = "Write it again, and open the stream anew"
 BYTES_OF_A_CHUNK = 900  # that a column of a row group takes where a file's description of itself is held: measured

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 
-from gpubp.backend import Backend
-from gpubp.batches import ArrayBatches, Batch
-from gpubp.streams.stream import Stream
-from gpubp.streams.windows import Limits, Places
+from gpubp.backends.backend import Backend
+from gpubp.data.streaming.stream import Stream
+from gpubp.data.streaming.windows import Limits, Places
+from gpubp.engine.plain.minibatches import ArrayBatches, Batch
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from gpubp.data.files import Table
+from gpubp.data.metrics import RunningScores, Scores
 from gpubp.data.preprocessing import (
     Preprocessing,
     apply,
@@ -18,14 +18,14 @@ from gpubp.data.preprocessing import (
     n_outputs_of,
     task_of,
 )
+from gpubp.data.readers import Table
+from gpubp.data.streaming.folders import open_tables
+from gpubp.data.streaming.shares import check_parts, share_of_rows
+from gpubp.data.streaming.sources import Rows
+from gpubp.data.streaming.stream import MEMORY, Stream
+from gpubp.data.streaming.tables import Piece, TableSource, with_rows_of_file
 from gpubp.data.survey import survey
 from gpubp.errors import DataError
-from gpubp.scores import RunningScores, Scores
-from gpubp.streams.folders import open_tables
-from gpubp.streams.shares import check_parts, share_of_rows
-from gpubp.streams.sources import Rows
-from gpubp.streams.stream import MEMORY, Stream
-from gpubp.streams.tables import Piece, TableSource, with_rows_of_file
 
 MOST_VALIDATION_ROWS = 50_000
 """Validation rows lie in memory, beside the stream; so many tell an accuracy to 0.2 %."""
@@ -76,7 +76,7 @@ class PreparedSource:
 
 @dataclass(frozen=True, eq=False)
 class PreparedStream:
-    """A table that is read while it is used: what :class:`gpubp.tabular.PreparedTable` is in memory.
+    """A table that is read while it is used: what :class:`gpubp.tabular.tables.PreparedTable` is in memory.
 
     Attributes
     ----------
@@ -180,7 +180,7 @@ def prepare_stream(
     ----------
     tables : str, path or TableSource
         A ``.parquet``, ``.csv`` or ``.tsv`` file, or a folder of such files; or what
-        :func:`~gpubp.streams.folders.open_tables` made of it.
+        :func:`~gpubp.data.streaming.folders.open_tables` made of it.
     target, task, categorical, drop, max_categories, impute, test_fraction, validation_fraction, seed
         See :func:`gpubp.prepare_table`.
     separator : str, optional

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from gpubp.data.streaming.sources import Rows, float_type, in_blocks, rows_at_once
 from gpubp.errors import DataError
-from gpubp.streams.sources import Rows, float_type, in_blocks, rows_at_once
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,13 +10,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from gpubp.data.streaming.ahead import one_ahead
+from gpubp.data.streaming.iterables import IterableSource
+from gpubp.data.streaming.npy import npy_source
+from gpubp.data.streaming.slices import is_sliced, sliced_source, zarr_array
+from gpubp.data.streaming.sources import Source
+from gpubp.data.streaming.windows import Limits, Places, Window, windows
 from gpubp.errors import DataError
-from gpubp.streams.ahead import one_ahead
-from gpubp.streams.iterables import IterableSource
-from gpubp.streams.npy import npy_source
-from gpubp.streams.slices import is_sliced, sliced_source, zarr_array
-from gpubp.streams.sources import Source
-from gpubp.streams.windows import Limits, Places, Window, windows
 
 MEMORY = 256 << 20
 """Bytes that a stream takes at most where nothing else is said."""
@@ -279,8 +279,8 @@ def _source(x: Any, d: Any, targets: Any, block_rows: int | None) -> Source:
             raise DataError(f"no such file or folder: {path}")
         if path.suffix.lower() == ".npy":
             return npy_source(path, None if d is None else _npy_path(d), targets, block_rows)
-        from gpubp.streams.columns import columns_source  # only here: whoever trains on arrays needs no tables
-        from gpubp.streams.folders import is_table
+        from gpubp.data.streaming.columns import columns_source  # only here: whoever trains on arrays needs no tables
+        from gpubp.data.streaming.folders import is_table
 
         if is_table(path):
             if d is not None or targets is None:

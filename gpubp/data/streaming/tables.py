@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from gpubp.data.files import Table
+from gpubp.data.readers import Table
 from gpubp.errors import DataError
 
 PIECE_BYTES = 4 << 20

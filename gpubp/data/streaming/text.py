@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gpubp.data.files import MOST_LINE, Table, table_from_mapping
+from gpubp._core.text import brief
+from gpubp.data.readers import MOST_LINE, Table, table_from_mapping
+from gpubp.data.streaming.sources import BLOCK_BYTES, FileState
+from gpubp.data.streaming.tables import Piece, pyarrow_module
 from gpubp.errors import DataError
-from gpubp.streams.sources import BLOCK_BYTES, FileState
-from gpubp.streams.tables import Piece, pyarrow_module
-from gpubp.wording import brief
 
 NEWLINE, RETURN, QUOTE = b'\n\r"'
 UTF8_MARK = b"\xef\xbb\xbf"

@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from gpubp.data.streaming.sources import Rows, Source
 from gpubp.errors import DataError
-from gpubp.streams.sources import Rows, Source
 
 
 class Window(NamedTuple):

@@ -6,19 +6,19 @@ from pathlib import Path
 
 import numpy as np
 
-from gpubp.activations import ACTIVATIONS
-from gpubp.backend import choose_backend
-from gpubp.batches import ArrayBatches, Batch, Batches
-from gpubp.cpu.compiling import REAL
-from gpubp.cpu.layers import output_error, unit_dE_dx, unit_value
-from gpubp.cpu.outputs import compiled_outputs
-from gpubp.cpu.rules import NUMBERS, change_named
-from gpubp.cpu.steps import take_part
-from gpubp.cpu.sweep import compiled_sweep
-from gpubp.descent import momentum
-from gpubp.losses import LOSSES, loss
-from gpubp.network import Network
-from gpubp.step import Objective, Position, Swept
+from gpubp.backends.backend import choose_backend
+from gpubp.engine.cpu.compiling import REAL
+from gpubp.engine.cpu.epoch import compiled_sweep
+from gpubp.engine.cpu.layers import output_error, unit_dE_dx, unit_value
+from gpubp.engine.cpu.optimizers import NUMBERS, change_named
+from gpubp.engine.cpu.outputs import compiled_outputs
+from gpubp.engine.cpu.steps import take_part
+from gpubp.engine.plain.minibatches import ArrayBatches, Batch, Batches
+from gpubp.engine.plain.step import Objective, Position, Swept
+from gpubp.nn.activations import ACTIVATIONS
+from gpubp.nn.losses import LOSSES, loss
+from gpubp.nn.network import Network
+from gpubp.optim.first_order import momentum
 
 _PAIRS = [*((name, loss(name).output) for name in LOSSES), ("squared", "logistic"), ("squared", "softmax")]
 

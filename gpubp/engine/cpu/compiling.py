@@ -1,7 +1,7 @@
 """From equations to compiled loops, each compiled when it is first asked for, kept on disk, and called by its address.
 
-An equation is given :mod:`gpubp.cpu.scalar` as its array library, and so becomes a function of single numbers; a loop
-over it is one pass over memory.
+An equation is given :mod:`gpubp.engine.cpu.scalar` as its array library, and so becomes a function of single numbers; a
+loop over it is one pass over memory.
 """
 
 import hashlib
@@ -17,11 +17,12 @@ import numpy as np
 from numba import cfunc, njit, types
 from numba.extending import overload
 
-from gpubp import activations, descent, equations, losses
+from gpubp.nn import activations, equations, losses
+from gpubp.optim import first_order
 
 logger = logging.getLogger("gpubp")
 
-_SOURCES = [Path(str(module.__file__)) for module in (activations, descent, equations, losses)]
+_SOURCES = [Path(str(module.__file__)) for module in (activations, first_order, equations, losses)]
 _DIGEST = hashlib.sha256(
     b"".join(path.read_bytes() for path in [*_SOURCES, *sorted(Path(__file__).parent.glob("*.py"))])
 ).hexdigest()[:12]

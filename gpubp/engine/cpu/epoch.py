@@ -1,4 +1,4 @@
-"""The compiled sweep: a network, a rule and cases turned into what :func:`gpubp.cpu.steps.take_part` is given."""
+"""Epochs on compiled loops: network, optimizer and samples as :func:`gpubp.engine.cpu.steps.take_part` takes them."""
 
 import math
 import sys
@@ -10,18 +10,18 @@ from typing import Any
 
 import numpy as np
 
-from gpubp.batches import ArrayBatches, Batch, Batches, OwnBatches, cut, epochs_of
-from gpubp.cpu.layers import on_own_unit, output_error, unit_dE_dx
-from gpubp.cpu.mailbox import APART
-from gpubp.cpu.outputs import layers_of
-from gpubp.cpu.rules import change_of, has_loop, numbers_of_steps
-from gpubp.cpu.steps import Buffers, Request, Work, take_part, take_part_in_stack
-from gpubp.cpu.threads import Crew, threads_allowed
-from gpubp.descent import Rule, undecayed
-from gpubp.losses import loss
-from gpubp.network import Network
-from gpubp.step import Objective, Position, Swept
-from gpubp.ties import Ties
+from gpubp.engine.cpu.layers import on_own_unit, output_error, unit_dE_dx
+from gpubp.engine.cpu.mailbox import APART
+from gpubp.engine.cpu.optimizers import change_of, has_loop, numbers_of_steps
+from gpubp.engine.cpu.outputs import layers_of
+from gpubp.engine.cpu.steps import Buffers, Request, Work, take_part, take_part_in_stack
+from gpubp.engine.cpu.threads import Crew, threads_allowed
+from gpubp.engine.plain.minibatches import ArrayBatches, Batch, Batches, OwnBatches, cut, epochs_of
+from gpubp.engine.plain.step import Objective, Position, Swept
+from gpubp.nn.losses import loss
+from gpubp.nn.network import Network
+from gpubp.nn.weight_sharing import Ties
+from gpubp.optim.first_order import Rule, undecayed
 
 Sweep = Callable[[Position, Batches], Swept]
 
@@ -268,7 +268,7 @@ def _own_of(batches: ArrayBatches | OwnBatches) -> np.ndarray | None:
 
 
 class Found:
-    """What threads find in the steps of a sweep: see :class:`gpubp.cpu.steps.Request`."""
+    """What threads find in the steps of a sweep: see :class:`gpubp.engine.cpu.steps.Request`."""
 
     def __init__(self, n_steps: int, stack: tuple[int, ...], n_threads: int) -> None:
         self.n_steps = n_steps

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numba import types
 
-from gpubp.activations import activation
-from gpubp.cpu import scalar
-from gpubp.cpu.compiling import REAL, Loop, address_of_loop, with_parameter
-from gpubp.losses import loss
+from gpubp.engine.cpu import scalar
+from gpubp.engine.cpu.compiling import REAL, Loop, address_of_loop, with_parameter
+from gpubp.nn.activations import activation
+from gpubp.nn.losses import loss
 
 # --- units ---
 

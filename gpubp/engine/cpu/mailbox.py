@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numba.extending import register_jitable
 
-from gpubp.cpu.compiling import compiled
-from gpubp.cpu.native import add_one, address_of, call, exchange_if, pointer_to, read
+from gpubp.engine.cpu.compiling import compiled
+from gpubp.engine.cpu.native import add_one, address_of, call, exchange_if, pointer_to, read
 
 APART = 8
 """Numbers that different threads change are so many places apart: no two of them share a line of the cache."""

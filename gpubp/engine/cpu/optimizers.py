@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 from numba import types
 
-from gpubp import descent, equations
-from gpubp.cpu import scalar
-from gpubp.cpu.compiling import REAL, address_of_loop, compilable
-from gpubp.descent import RULES, Rule, adam_numbers, undecayed
+from gpubp.engine.cpu import scalar
+from gpubp.engine.cpu.compiling import REAL, address_of_loop, compilable
+from gpubp.nn import equations
+from gpubp.optim import first_order
+from gpubp.optim.first_order import RULES, Rule, adam_numbers, undecayed
 
 Now = Mapping[str, Any]
 
@@ -75,8 +76,8 @@ def _rule_loops() -> dict[str, Callable[..., float]]:
     """
     descend = compilable(equations.gradient_descent)
     with_momentum = compilable(equations.momentum_descent)
-    adam_change, rmsprop_change = compilable(descent.adam_change), compilable(descent.rmsprop_change)
-    adagrad_change = compilable(descent.adagrad_change)
+    adam_change, rmsprop_change = compilable(first_order.adam_change), compilable(first_order.rmsprop_change)
+    adagrad_change = compilable(first_order.adagrad_change)
 
     def gradient_descent(rows, columns, step, theta, gradient, first, second, l2, share, s):
         for row in range(rows):

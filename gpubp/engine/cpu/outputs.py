@@ -5,13 +5,13 @@ from typing import NamedTuple
 import numpy as np
 from numba.extending import register_jitable
 
-from gpubp.cpu.compiling import compiled
-from gpubp.cpu.layers import unit_value
-from gpubp.cpu.mailbox import next_request, number_of_request, request_at, times_passed, wait_for_all
-from gpubp.cpu.native import AS_IS, GEMM, call, multiply
-from gpubp.cpu.rows import pointer_from, pointer_into, set_rows
-from gpubp.cpu.threads import Crew, threads_allowed
-from gpubp.network import Network
+from gpubp.engine.cpu.compiling import compiled
+from gpubp.engine.cpu.layers import unit_value
+from gpubp.engine.cpu.mailbox import next_request, number_of_request, request_at, times_passed, wait_for_all
+from gpubp.engine.cpu.native import AS_IS, GEMM, call, multiply
+from gpubp.engine.cpu.rows import pointer_from, pointer_into, set_rows
+from gpubp.engine.cpu.threads import Crew, threads_allowed
+from gpubp.nn.network import Network
 
 PART = 256
 """Cases that pass forward together: few enough for what they leave behind to stay in the cache."""

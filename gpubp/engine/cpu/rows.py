@@ -6,8 +6,8 @@ pointer's index it takes as it is.
 
 from numba.extending import register_jitable
 
-from gpubp.cpu.compiling import compiled
-from gpubp.cpu.native import address_of, pointer_to
+from gpubp.engine.cpu.compiling import compiled
+from gpubp.engine.cpu.native import address_of, pointer_to
 
 
 @register_jitable

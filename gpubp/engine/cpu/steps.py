@@ -14,11 +14,11 @@ from typing import NamedTuple
 import numpy as np
 from numba.extending import register_jitable
 
-from gpubp.cpu.compiling import compiled
-from gpubp.cpu.mailbox import APART, next_request, number_of_request, request_at, times_passed, wait_for_all
-from gpubp.cpu.native import AS_IS, TRANSPOSED, add_one, address_at, address_of, call, multiply, pointer_to
-from gpubp.cpu.outputs import Layers
-from gpubp.cpu.rows import (
+from gpubp.engine.cpu.compiling import compiled
+from gpubp.engine.cpu.mailbox import APART, next_request, number_of_request, request_at, times_passed, wait_for_all
+from gpubp.engine.cpu.native import AS_IS, TRANSPOSED, add_one, address_at, address_of, call, multiply, pointer_to
+from gpubp.engine.cpu.outputs import Layers
+from gpubp.engine.cpu.rows import (
     add_up,
     all_finite,
     as_long_as_may_be,
@@ -49,7 +49,7 @@ class Work(NamedTuple):
     slopes : (n_layers,) array of int64
         Where the loops of the units' derivatives are, 0 where the error's loop does their work.
     mean : bool
-        See :class:`gpubp.step.Objective`.
+        See :class:`gpubp.engine.plain.step.Objective`.
     penalty_reported : bool
         Whether the sum of the squared weights is asked for.
     n_parameters : int

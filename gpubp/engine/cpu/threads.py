@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
-from gpubp.cpu.mailbox import ABANDONED, BARRIER, ask, blank_mailbox, request_in
+from gpubp.engine.cpu.mailbox import ABANDONED, BARRIER, ask, blank_mailbox, request_in
 
 
 class Crew:
@@ -23,8 +23,8 @@ class Crew:
     n_threads : int
     function : callable
         Compiled; called as ``function(thread, n_threads, mailbox, *arguments)``. It does one request; the thread 0 then
-        returns, all others when :func:`gpubp.cpu.mailbox.next_request` tells them to. So they are still awake when the
-        next request comes soon.
+        returns, all others when :func:`gpubp.engine.cpu.mailbox.next_request` tells them to. So they are still awake
+        when the next request comes soon.
     """
 
     def __init__(self, n_threads: int, function: Callable[..., Any], *arguments: Any) -> None:

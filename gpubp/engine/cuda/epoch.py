@@ -7,15 +7,15 @@ from typing import Any
 import numpy as np
 
 from gpubp._typing import Array
-from gpubp.batches import ArrayBatches, Batch, Batches
-from gpubp.batches import cut as cut_epoch
-from gpubp.cuda.rules import settings_of_steps, state_after, update_of
-from gpubp.cuda.source import layers_of, part_in_global_memory
-from gpubp.cuda.steps import Cut, Steps, Work
-from gpubp.cuda.symbols import Inexpressible
-from gpubp.cuda.tiny import TinySteps, part_of_one_network, shared_memory, source_of_tiny
-from gpubp.descent import Rule
-from gpubp.step import Objective, Position, Swept
+from gpubp.engine.cuda.optimizers import settings_of_steps, state_after, update_of
+from gpubp.engine.cuda.source import layers_of, part_in_global_memory
+from gpubp.engine.cuda.steps import Cut, Steps, Work
+from gpubp.engine.cuda.tiny import TinySteps, part_of_one_network, shared_memory, source_of_tiny
+from gpubp.engine.plain.minibatches import ArrayBatches, Batch, Batches
+from gpubp.engine.plain.minibatches import cut as cut_epoch
+from gpubp.engine.plain.step import Objective, Position, Swept
+from gpubp.engine.tracing.symbols import Inexpressible
+from gpubp.optim.first_order import Rule
 
 logger = logging.getLogger("gpubp")
 
@@ -33,7 +33,7 @@ def cuda_sweep(device: Any, objective: Objective, rule: Rule, dtype: str, plain:
     Parameters
     ----------
     device : object
-        A :class:`gpubp.cuda.device.CudaDevice`, or what has the same methods.
+        A :class:`gpubp.engine.cuda.device.CudaDevice`, or what has the same methods.
     """
     try:
         return CudaSweep(device, objective, rule, dtype, plain)

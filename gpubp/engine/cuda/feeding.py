@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gpubp._typing import Array
-from gpubp.batches import Batch
+from gpubp.engine.plain.minibatches import Batch
 
 
 class Part(NamedTuple):
@@ -55,7 +55,7 @@ class Feed:
             self.cases, self.n_all = cases, cases.x.shape[-2]
 
     def begin(self, order: np.ndarray | None) -> None:
-        """Begin with an epoch, or a part of one: ``order`` is as in :class:`gpubp.batches.ArrayBatches`."""
+        """Begin with an epoch, or a part of one: ``order`` is as in ``ArrayBatches``."""
         self.order, self.at, self.turn = order, 0, 0
         self.n_cases = self.n_all if order is None else len(order)
 

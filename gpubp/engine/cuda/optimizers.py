@@ -5,11 +5,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gpubp.backend import to_numpy
-from gpubp.cuda import symbols
-from gpubp.cuda.expressions import Code
-from gpubp.cuda.symbols import Inexpressible, Number, Symbol
-from gpubp.descent import Rule, Setting
+from gpubp.backends.backend import to_numpy
+from gpubp.engine.tracing import symbols
+from gpubp.engine.tracing.expressions import Code
+from gpubp.engine.tracing.symbols import Inexpressible, Number, Symbol
+from gpubp.optim.first_order import Rule, Setting
 
 OF_STATE = "state."  # before the name of a number that belongs to a rule's state, not to its settings
 

@@ -8,13 +8,13 @@ which thread comes first: the same training gives the same bits again.
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from gpubp.activations import activation
-from gpubp.cuda import symbols
-from gpubp.cuda.expressions import Code
-from gpubp.cuda.rules import Update
-from gpubp.cuda.symbols import REDUCTIONS, Symbol
-from gpubp.losses import output_error
-from gpubp.network import Network
+from gpubp.engine.cuda.optimizers import Update
+from gpubp.engine.tracing import symbols
+from gpubp.engine.tracing.expressions import Code
+from gpubp.engine.tracing.symbols import REDUCTIONS, Symbol
+from gpubp.nn.activations import activation
+from gpubp.nn.losses import output_error
+from gpubp.nn.network import Network
 
 HEAD = """
 typedef {real} real;

@@ -12,13 +12,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gpubp._typing import Array
-from gpubp.batches import Batch
-from gpubp.cuda.feeding import Feed
-from gpubp.cuda.graphs import Graphs
-from gpubp.cuda.rules import Update
-from gpubp.cuda.source import Kernel, layers_of, source_of_step
-from gpubp.network import Network, views
-from gpubp.step import Objective
+from gpubp.engine.cuda.feeding import Feed
+from gpubp.engine.cuda.graphs import Graphs
+from gpubp.engine.cuda.optimizers import Update
+from gpubp.engine.cuda.source import Kernel, layers_of, source_of_step
+from gpubp.engine.plain.minibatches import Batch
+from gpubp.engine.plain.step import Objective
+from gpubp.nn.network import Network, views
 
 THREADS = 256  # of a block
 COLUMNS = 32  # of them beside each other where they go through rows and columns

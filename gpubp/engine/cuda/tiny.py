@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 
 from gpubp._typing import Array
-from gpubp.activations import activation
-from gpubp.batches import Batch
-from gpubp.cuda import symbols
-from gpubp.cuda.expressions import Code
-from gpubp.cuda.source import SHARE_OF_MEAN, error_of_case, head, indented
-from gpubp.cuda.steps import NDIM, THREADS, Cut, Work, apart, one_for_all
-from gpubp.cuda.symbols import Inexpressible
-from gpubp.network import Network
+from gpubp.engine.cuda.source import SHARE_OF_MEAN, error_of_case, head, indented
+from gpubp.engine.cuda.steps import NDIM, THREADS, Cut, Work, apart, one_for_all
+from gpubp.engine.plain.minibatches import Batch
+from gpubp.engine.tracing import symbols
+from gpubp.engine.tracing.expressions import Code
+from gpubp.engine.tracing.symbols import Inexpressible
+from gpubp.nn.activations import activation
+from gpubp.nn.network import Network
 
 OPERATIONS_OF_A_LAUNCH = 5e9  # of a block: Python looks between two launches whether Ctrl-C was pressed
 BLOCKS_AT_ONCE = 100  # about
@@ -237,7 +237,8 @@ def _over(n: int) -> str:
 class TinySteps:
     """Places on a device for the steps of some small networks, and their launches.
 
-    It has the attributes and methods of :class:`gpubp.cuda.steps.Steps`; ``thetas`` and ``parts`` are ``(..., P)``.
+    It has the attributes and methods of :class:`gpubp.engine.cuda.steps.Steps`; ``thetas`` and ``parts`` are ``(...,
+    P)``.
     """
 
     def __init__(self, device: Any, work: Work, stack: tuple[int, ...], cases: Batch, cut: Cut) -> None:

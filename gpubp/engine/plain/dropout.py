@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from gpubp.backend import Backend, to_backend
-from gpubp.batches import Batch, Batches
+from gpubp.backends.backend import Backend, to_backend
+from gpubp.engine.plain.minibatches import Batch, Batches
 from gpubp.errors import DataError
-from gpubp.network import Network
+from gpubp.nn.network import Network
 
 
 def dropout_rates(network: Network, dropout: float | Sequence[float]) -> tuple[float, ...]:

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from gpubp._typing import Array, Namespace
-from gpubp.backend import Backend, choose_backend, to_backend
-from gpubp.parallel.processes import ALONE, Processes, Share
+from gpubp.backends.backend import Backend, choose_backend, to_backend
+from gpubp.distributed.process_group import ALONE, Processes, Share
 
 
 class Batch(NamedTuple):

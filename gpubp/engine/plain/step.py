@@ -13,12 +13,12 @@ import array_api_compat
 import numpy as np
 
 from gpubp._typing import Array, Namespace
-from gpubp.backend import Backend, to_backend
-from gpubp.batches import Batch, total_weight
-from gpubp.descent import Rule, Scaled
-from gpubp.network import Network, among_equal_weights, error_and_gradient, jacobian
-from gpubp.parallel.processes import ALONE, Processes, summed
-from gpubp.second_order import Problem, SecondOrder
+from gpubp.backends.backend import Backend, to_backend
+from gpubp.distributed.process_group import ALONE, Processes, summed
+from gpubp.engine.plain.minibatches import Batch, total_weight
+from gpubp.nn.network import Network, among_equal_weights, error_and_gradient, jacobian
+from gpubp.optim.first_order import Rule, Scaled
+from gpubp.optim.second_order import Problem, SecondOrder
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from gpubp.cuda.symbols import OVER_CASES, REDUCTIONS, Inexpressible, Number, Symbol
+from gpubp.engine.tracing.symbols import OVER_CASES, REDUCTIONS, Inexpressible, Number, Symbol
 
 FUNCTIONS = {"abs": "fabs", **{name: name for name in ("exp", "expm1", "log", "log1p", "sqrt", "tanh")}}
 COMPARISONS = ("<", "<=", "&&")

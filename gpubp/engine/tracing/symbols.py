@@ -1,8 +1,8 @@
 """Symbols in place of arrays: an equation that is given them says what it computes, for CUDA C to compute it.
 
 Every equation takes its array library as ``xp``. Given this module instead, and symbols as operands, it gives back what
-it would have computed, as operations on symbols; :mod:`gpubp.cuda.expressions` writes them down in C. A symbol stands
-for a number of one unit in one case, or for a parameter; a sum or a maximum is over the units of a case.
+it would have computed, as operations on symbols; :mod:`gpubp.engine.tracing.expressions` writes them down in C. A
+symbol stands for a number of one unit in one case, or for a parameter; a sum or a maximum is over the units of a case.
 
 Beside symbols there are numbers that the host knows before each step, such as the learning rate: what equations do
 with these alone is done on the host, in double precision.

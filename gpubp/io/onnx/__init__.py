@@ -5,6 +5,6 @@
 probabilities and numbers; ``models.py`` the doors.
 """
 
-from gpubp.export.models import estimator_to_onnx, to_onnx
+from gpubp.io.onnx.models import estimator_to_onnx, to_onnx
 
 __all__ = ["estimator_to_onnx", "to_onnx"]

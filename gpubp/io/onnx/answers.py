@@ -12,7 +12,7 @@ import numpy as np
 
 from gpubp.data.preprocessing import NumberTarget
 from gpubp.errors import DataError
-from gpubp.export.graph import CASES, TEXT, Graph
+from gpubp.io.onnx.graph import CASES, TEXT, Graph
 
 Answer = Callable[[Graph, str, int], None]
 

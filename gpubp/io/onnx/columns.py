@@ -12,7 +12,7 @@ from itertools import groupby
 import numpy as np
 
 from gpubp.data.preprocessing import CategoryColumn, NumberColumn
-from gpubp.export.graph import CASES, TEXT, Graph
+from gpubp.io.onnx.graph import CASES, TEXT, Graph
 
 
 def encoded(graph: Graph, columns: Sequence[NumberColumn | CategoryColumn]) -> str:

@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gpubp.backend import choose_backend, to_numpy
-from gpubp.checks import admit_theta, choose_precision
+from gpubp.backends.backend import choose_backend, to_numpy
 from gpubp.data.preprocessing import ClassTarget, Preprocessing, class_values, preprocessing_of
+from gpubp.engine.argument_checks import admit_theta, choose_precision
 from gpubp.errors import DataError
-from gpubp.export.answers import NUMBERS, Answer, largest, scaled_back
-from gpubp.export.columns import encoded
-from gpubp.export.graph import CASES, Graph
-from gpubp.export.network import outputs
-from gpubp.network import Network
-from gpubp.persistence import write_whole
+from gpubp.io.model_file import write_whole
+from gpubp.io.onnx.answers import NUMBERS, Answer, largest, scaled_back
+from gpubp.io.onnx.columns import encoded
+from gpubp.io.onnx.graph import CASES, Graph
+from gpubp.io.onnx.network import outputs
+from gpubp.nn.network import Network
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -100,7 +100,7 @@ def estimator_to_onnx(
     ----------
     theta : (P,) or (K, P) array of NumPy
     answer : function
-        Of :mod:`gpubp.export.answers`: what the outputs are turned into.
+        Of :mod:`gpubp.io.onnx.answers`: what the outputs are turned into.
     feature_names : sequence of str, optional
         What the columns of X are called.
     path, dtype

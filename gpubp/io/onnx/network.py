@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from gpubp.export.graph import Graph
-from gpubp.export.units import unit
-from gpubp.network import Network, views
+from gpubp.io.onnx.graph import Graph
+from gpubp.io.onnx.units import unit
+from gpubp.nn.network import Network, views
 
 
 def outputs(graph: Graph, network: Network, theta: np.ndarray, x: str) -> str:

@@ -8,9 +8,9 @@ import math
 from collections.abc import Callable
 from itertools import accumulate, pairwise
 
-from gpubp.activations import units_of_groups
-from gpubp.export.graph import Graph
-from gpubp.registry import look_up
+from gpubp._core.names import look_up
+from gpubp.io.onnx.graph import Graph
+from gpubp.nn.activations import units_of_groups
 
 Unit = Callable[[Graph, str], str]
 """From a graph and the total input in it to the output."""
@@ -104,6 +104,6 @@ UNITS: dict[str, Callable[..., Unit]] = {
 
 
 def unit(name: str) -> Unit:
-    """Find a unit by the name that :func:`gpubp.activations.activation` knows it by."""
+    """Find a unit by the name that :func:`gpubp.nn.activations.activation` knows it by."""
     found: Unit = look_up("unit that can be exported", name, UNITS)
     return found

@@ -4,10 +4,10 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+from gpubp.io.model_file import write_whole
 from gpubp.paper.report.markdown import markdown
 from gpubp.paper.report.page import html_page
 from gpubp.paper.report.results import Results
-from gpubp.persistence import write_whole
 
 DATA, TEXT, PAGE = FILES = ("results.json", "report.md", "report.html")
 

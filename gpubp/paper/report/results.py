@@ -13,7 +13,7 @@ from typing import Any, TypedDict
 import numpy as np
 
 from gpubp._version import __version__
-from gpubp.backend import choose_backend
+from gpubp.backends.backend import choose_backend
 from gpubp.paper.study import Findings, Study, quartiles
 from gpubp.paper.words import counted
 

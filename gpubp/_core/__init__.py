@@ -1,0 +1,1 @@
+"""What every other package may use: names, text, files, masked arrays."""

@@ -1,0 +1,1 @@
+"""Which array library computes, on which device, and what it can do there."""

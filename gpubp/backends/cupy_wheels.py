@@ -1,0 +1,23 @@
+"""Which distributions of CuPy are installed, of which there must be one at most."""
+
+import importlib.metadata
+import re
+
+from gpubp.backends.probe import install_command
+
+
+def cupy_wheels() -> list[str]:
+    """List the installed distributions that bring a ``cupy`` package, of which there must be one at most."""
+    names = (distribution.metadata["Name"] for distribution in importlib.metadata.distributions())
+    normal = {re.sub(r"[-_.]+", "-", name).lower() for name in names if name}
+    return sorted(name for name in normal if re.fullmatch(r"cupy(-cuda\d+x?|-rocm-[\d-]+)?|amd-cupy", name))
+
+
+def reinstall_command(wheels: list[str]) -> str:
+    """Compose the command that removes every CuPy and installs the one that fits this machine."""
+    return f"pip uninstall -y {' '.join(wheels) or 'cupy'} && {install_command()}"
+
+
+def describe_duplicates(wheels: list[str]) -> str:
+    """Say which distributions are installed over each other."""
+    return f"{len(wheels)} are installed over each other: {', '.join(wheels)}; there must be one"

@@ -1,0 +1,1 @@
+"""The training step as the equations say it, for any array library."""

@@ -1,0 +1,1 @@
+"""Equations traced with symbols, and written as statements of C."""

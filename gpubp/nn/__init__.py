@@ -1,0 +1,1 @@
+"""Networks and their equations: activations, losses, encodings, initialization."""

@@ -1,0 +1,1 @@
+"""Optimizers, first and second order, and schedules of their settings."""
