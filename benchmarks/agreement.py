@@ -11,7 +11,7 @@ def disagreement(facts, reference, dtype, matmul="float32"):
     Parameters
     ----------
     facts, reference : dict
-        With ``"curve"``, the mean loss of each sweep (or, of a prediction, the outputs), and of a fit ``"accuracy"``.
+        With ``"curve"``, the mean loss of each epoch (or, of a prediction, the outputs), and of a fit ``"accuracy"``.
     dtype : str
         What the contender computes in; the tolerances are the library's own.
     matmul : str
@@ -26,7 +26,7 @@ def disagreement(facts, reference, dtype, matmul="float32"):
             return f"leaves the reference at value {at + 1} of {len(curve)}: {a:.6g}, not {e:.6g}"
     if "accuracy" in reference:
         p = reference["accuracy"]
-        # two standard errors of a share of so many cases
+        # two standard errors of a share of so many samples
         if abs(facts["accuracy"] - p) > 2 * math.sqrt(p * (1 - p) / reference["tested"]):
             return f"accuracy {facts['accuracy']:.4f}, not {p:.4f}"
     return None

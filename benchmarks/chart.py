@@ -34,7 +34,7 @@ KINDS = {
 SERIES = {
     "width": "units in each of 2 hidden layers (64 inputs, batch 200)",
     "depth": "hidden layers of 128 units (64 inputs, batch 200)",
-    "batch": "cases in a batch (784-256-10)",
+    "batch": "samples in a batch (784-256-10)",
     "rows": "rows of 784 numbers (784-64-10, batch 200)",
 }
 
@@ -107,7 +107,7 @@ def growth(result):
     for workload in result["workloads"]:
         if workload["name"].startswith("growth/"):
             _, series, at = workload["name"].split("/")
-            # rows are seen by the sweep: a step is the same for however many
+            # rows are seen by the epoch: a step is the same for however many
             steps = workload["spec"]["batches"] if series == "rows" else 1
             for name, facts in timed(workload["contenders"]).items():
                 point = (int(at), timing(facts["seconds"]).seconds * steps, facts["peak_bytes"])
@@ -125,7 +125,9 @@ def growth(result):
             (handles[name],) = pairs[0, column].plot(at, seconds, **look)
             if name not in FLOORS and None not in peaks:
                 pairs[1, column].plot(at, peaks, **look)
-        pairs[0, column].set_title("time of a sweep" if series == "rows" else "time of a step", fontsize=10, loc="left")
+        pairs[0, column].set_title(
+            "time of an epoch" if series == "rows" else "time of a step", fontsize=10, loc="left"
+        )
         pairs[1, column].set_title("peak memory of the process", fontsize=10, loc="left")
         pairs[1, column].set_xlabel(SERIES[series].replace(" (", "\n("), fontsize=9)
         for axes, show in zip(pairs[:, column], (show_seconds, show_bytes), strict=True):

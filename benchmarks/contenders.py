@@ -67,7 +67,7 @@ def absence(name):
 
 def unable(name, workload):
     """Why a contender cannot do a workload, or nothing."""
-    if CONTENDERS[name].library == "thinc" and workload.spec.get("rule") == "momentum":
+    if CONTENDERS[name].library == "thinc" and workload.spec.get("optimizer") == "momentum":
         return "Thinc has no momentum"
     if CONTENDERS[name].library == "jax" and workload.spec.get("matmul") == "bfloat16":
         return "JAX makes no products in bfloat16 of float32"
@@ -82,5 +82,5 @@ def reference_of(name, workload):
     """
     if workload.kind == "import" or name in FLOORS:
         return None
-    adam = workload.kind in ("step", "start") and workload.spec["rule"] == "adam"
+    adam = workload.kind in ("step", "start") and workload.spec["optimizer"] == "adam"
     return REFERENCES[adam and CONTENDERS[name].library == "torch"]

@@ -128,10 +128,10 @@ def same_bits():
     small, larger = (20, 64, 64, 2), (300, 300, 2)
     for sizes, seeds in (((784, 256, 10), 0), (small, 0), (small, range(8)), (larger, (0, 1))):
         x = rng.standard_normal((1000, sizes[0])).astype("float32")
-        d = np.eye(sizes[-1], dtype="float32")[rng.integers(0, sizes[-1], 1000)]
-        network = gpubp.Network(sizes, hidden="relu", loss="cross_entropy")
+        targets = np.eye(sizes[-1], dtype="float32")[rng.integers(0, sizes[-1], 1000)]
+        network = gpubp.Network(sizes, activation="relu", loss="cross_entropy")
         how = {"epochs": 20, "batch_size": 128, "seed": seeds, "device": "cuda"}
-        one, other = (gpubp.train(network, x, d, **how).theta for _ in range(2))
+        one, other = (gpubp.train(network, x, targets, **how).theta for _ in range(2))
         found[f"{'-'.join(map(str, sizes))}, {len(one) if one.ndim == 2 else 1}"] = bool(np.array_equal(one, other))
     return found
 

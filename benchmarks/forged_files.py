@@ -1,4 +1,4 @@
-"""Hostile files by rule and seed: sound ones cut, flipped and spliced, and forged ones whose checksums are right."""
+"""Hostile files by optimizer and seed: sound ones cut, flipped and spliced, and forged ones whose checksums are right."""
 
 import gzip
 import hashlib
@@ -175,8 +175,8 @@ def other_network(random, files):
         n = 2 * n_layers
         network = {
             "sizes": [1] * (n_layers + 1),
-            "hidden": ["relu"] * (n_layers - 1),
-            "output": "identity",
+            "activation": ["relu"] * (n_layers - 1),
+            "output_activation": "identity",
             "loss": "squared",
         }
         network |= {"bias": True, "skips": [], "ties": None}
@@ -248,14 +248,22 @@ def sound_models():
     whole = Preprocessing(numbers, ClassTarget("k", ("-1", "2", "30"), "int"))
     several = Preprocessing(numbers, NumberTarget(("a", "b"), (0.0, 1.0), (1.0, 2.0)))
     about = {"task": "classification", "source": "shop.csv", "rows": {"train": 10, "test": 2}}
-    about |= {"scores": {"test": {"accuracy": 0.5}}, "rule": {"name": "adam", "beta_1": 0.9}, "training": {"epochs": 3}}
-    softmax = {"output": "softmax", "loss": "cross_entropy"}
+    about |= {
+        "scores": {"test": {"accuracy": 0.5}},
+        "optimizer": {"name": "adam", "beta_1": 0.9},
+        "training": {"epochs": 3},
+    }
+    softmax = {"output_activation": "softmax", "loss": "cross_entropy"}
     wired = Network((2, 2, 2), skips=((0, 2),))
     made = [
-        (Network((3, 4, 2), hidden="tanh", **softmax), {"preprocessing": to_json(classes), "about": about}, 0),
+        (Network((3, 4, 2), activation="tanh", **softmax), {"preprocessing": to_json(classes), "about": about}, 0),
         (Network((2, 3, 3, 3), **softmax), {"preprocessing": to_json(whole), "about": about}, 0),
         (Network((2, 2), bias=False), {"preprocessing": to_json(several)}, 0),
-        (Network((2, 3, 1), hidden="leaky_relu(0.1)", loss="huber(0.5)"), {"about": {"source": "the set xor"}}, [0, 1]),
+        (
+            Network((2, 3, 1), activation="leaky_relu(0.1)", loss="huber(0.5)"),
+            {"about": {"source": "the set xor"}},
+            [0, 1],
+        ),
         (with_blocks(wired, 1, [(1, 1), (1, 1)]), {"preprocessing": to_json(several), "about": about}, 0),
     ]
     files = []
@@ -275,7 +283,14 @@ def saying(inner):
 
 def with_network(n_parameters, **parts):
     """Make a model file of a network, over as many zeros."""
-    network = {"hidden": [], "output": "identity", "loss": "squared", "bias": True, "skips": [], "ties": None} | parts
+    network = {
+        "activation": [],
+        "output_activation": "identity",
+        "loss": "squared",
+        "bias": True,
+        "skips": [],
+        "ties": None,
+    } | parts
     header = {"format": 2, "version": "1", "preprocessing": None, "about": {}, "network": network}
     header["theta"] = {"dtype": "float32", "shape": [n_parameters]}
     return sealed(header, bytes(4 * n_parameters))
@@ -364,12 +379,15 @@ def of_checkpoints():
     """List the trainings that the sound checkpoints are of: what gpubp.train is given, one after the other."""
     import gpubp
 
-    x, d = np.asarray([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]), np.asarray([[0.0], [1.0], [1.0], [0.0]])
-    network = gpubp.Network((2, 3, 1), hidden="tanh")
+    x, targets = np.asarray([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]), np.asarray([[0.0], [1.0], [1.0], [0.0]])
+    network = gpubp.Network((2, 3, 1), activation="tanh")
     options = {"device": "cpu", "batch_size": 2, "epochs": 4}
-    yield (network, x, d), options | {"validation": (x, d), "patience": 50}
-    yield (network, x, d), options | {"seed": [0, 1, 2], "until": gpubp.all_right, "rule": gpubp.momentum(0.1, 0.9)}
-    yield (network, x, d), options | {"rule": gpubp.lbfgs(), "batch_size": "sweep"}
+    yield (network, x, targets), options | {"validation_data": (x, targets), "patience": 50}
+    yield (
+        (network, x, targets),
+        options | {"seed": [0, 1, 2], "stop_when": gpubp.all_correct, "optimizer": gpubp.momentum(0.1, 0.9)},
+    )
+    yield (network, x, targets), options | {"optimizer": gpubp.lbfgs(), "batch_size": "full"}
 
 
 def sound_checkpoints():
@@ -397,7 +415,7 @@ LARGE = {
     "ties of texts": lambda size: tied(size // 12, ["x" * (size // 12), *["y"] * (size // 12 - 1)]),
     "layers": lambda size: in_layers(size // 20),
     "skips": lambda size: in_layers(size // 40, skips=[[k, k + 2] for k in range(size // 40 - 1)]),
-    "a slow name": lambda size: with_network(3, sizes=[2, 1], output=f"relu{' ' * size}!"),
+    "a slow name": lambda size: with_network(3, sizes=[2, 1], output_activation=f"relu{' ' * size}!"),
     "many tensors": lambda size: joined(
         {f"{k}": {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]} for k in range(size // 55)}, b""
     ),

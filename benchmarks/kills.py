@@ -26,14 +26,14 @@ from gpubp import Checkpoints, Network, adam, train
 from gpubp.training import fit as fit_module
 from gpubp.training.checkpoints import checkpoints_in
 
-NETWORK = Network((8, 12, 3), hidden="tanh")
-N_CASES, SIZE, STEPS_OF_A_PART = 160, 8, 4  # five parts in an epoch
+NETWORK = Network((8, 12, 3), activation="tanh")
+N_SAMPLES, SIZE, STEPS_OF_A_PART = 160, 8, 4  # five parts in an epoch
 
 
-def cases(n_cases, seed):
-    """Give cases that have nothing to be learned but by heart."""
+def samples(n_samples, seed):
+    """Give samples that have nothing to be learned but by heart."""
     rng = np.random.default_rng(seed)
-    return rng.normal(size=(n_cases, 8)), rng.uniform(size=(n_cases, 3))
+    return rng.normal(size=(n_samples, 8)), rng.uniform(size=(n_samples, 3))
 
 
 def fit(folder, seed, epochs, keep=3):
@@ -41,12 +41,12 @@ def fit(folder, seed, epochs, keep=3):
     fit_module.OPERATIONS_OF_A_PART = 6.0 * SIZE * NETWORK.n_parameters * STEPS_OF_A_PART
     return train(
         NETWORK,
-        *cases(N_CASES, 0),
-        rule=adam(0.01),
+        *samples(N_SAMPLES, 0),
+        optimizer=adam(0.01),
         epochs=epochs,
         batch_size=SIZE,
         seed=seed,
-        validation=cases(40, 1),
+        validation_data=samples(40, 1),
         patience=epochs,
         device="cpu",
         checkpoint=Checkpoints(folder, every_seconds=0.0, keep=keep),
@@ -70,7 +70,7 @@ def digests(folder):
 def outcome(fit):
     """Give what a training ends with, to be compared."""
     history = fit.history
-    figures = np.asarray([history.error, history.validation_error])
+    figures = np.asarray([history.loss, history.validation_loss])
     return fit.theta.tobytes(), figures.tobytes(), fit.best_epoch, fit.stop_reason
 
 

@@ -1,4 +1,4 @@
-"""The work that every contender is given: cases, desired outputs and first weights, drawn from a seed."""
+"""The work that every contender is given: samples, targets and first weights, drawn from a seed."""
 
 from itertools import pairwise
 from typing import NamedTuple
@@ -10,22 +10,22 @@ NOISE = 0.5  # labels that cannot all be learned keep the gradients from vanishi
 
 
 class Problem(NamedTuple):
-    """One training problem. A spec is plain data: sizes, hidden, output, rule, rate, batch, batches, sweeps, dtype."""
+    """One training problem. A spec is plain data: sizes, hidden, output, optimizer, rate, batch, batches, epochs, dtype."""
 
     spec: dict
-    x: np.ndarray  # (cases, inputs)
-    d: np.ndarray  # (cases, outputs), 0 and 1
+    x: np.ndarray  # (samples, inputs)
+    targets: np.ndarray  # (samples, outputs), 0 and 1
     weights: list  # of each layer: (inputs, outputs) and (outputs,)
 
     @property
     def batches(self):
-        """The cases in the order that every contender takes them: views of x and d."""
+        """The samples in the order that every contender takes them: views of x and targets."""
         size = self.spec["batch"]
-        return [(self.x[at : at + size], self.d[at : at + size]) for at in range(0, len(self.x), size)]
+        return [(self.x[at : at + size], self.targets[at : at + size]) for at in range(0, len(self.x), size)]
 
 
 def make_problem(spec, seed=0):
-    """Draw cases that a noisy linear teacher has labelled, and Glorot's weights."""
+    """Draw samples that a noisy linear teacher has labelled, and Glorot's weights."""
     rng, sizes, dtype = np.random.default_rng(seed), spec["sizes"], spec["dtype"]
     x = rng.standard_normal((spec["batch"] * spec["batches"], sizes[0]), dtype="float32")
     seen = x @ rng.standard_normal((sizes[0], sizes[-1]), dtype="float32") / np.float32(sizes[0] ** 0.5)
@@ -33,14 +33,14 @@ def make_problem(spec, seed=0):
     if spec["output"] == "softmax":
         classes = np.argmax(seen, axis=1)
         classes[: sizes[-1]] = np.arange(sizes[-1])[: len(classes)]  # every class is there
-        d = np.eye(sizes[-1], dtype=dtype)[classes]
+        targets = np.eye(sizes[-1], dtype=dtype)[classes]
     else:
-        d = (seen > 0).astype(dtype)
+        targets = (seen > 0).astype(dtype)
     weights = []
     for i, j in pairwise(sizes):
         bound = (6 / (i + j)) ** 0.5
         weights.append((rng.uniform(-bound, bound, (i, j)).astype(dtype), np.zeros(j, dtype)))
-    return Problem(spec, x.astype(dtype, copy=False), d, weights)
+    return Problem(spec, x.astype(dtype, copy=False), targets, weights)
 
 
 def make_table(spec):
@@ -53,5 +53,5 @@ def make_table(spec):
         return train_test_split((x / 16).astype(spec["dtype"]), y, test_size=0.25, random_state=0, stratify=y)
     rows, columns, classes = spec["data"]
     drawn = {"sizes": (columns, classes), "output": "softmax", "batch": rows, "batches": 1, "dtype": spec["dtype"]}
-    x, y = (problem := make_problem(drawn)).x, np.argmax(problem.d, axis=1)
+    x, y = (problem := make_problem(drawn)).x, np.argmax(problem.targets, axis=1)
     return x, x[:1000], y, y[:1000]

@@ -43,9 +43,16 @@ WORDS = {
 
 def problem(rate=0.05):
     rng = np.random.default_rng(0)
-    x, d = rng.normal(size=(STEPS * 50, 10)), np.eye(3)[rng.integers(3, size=STEPS * 50)]
-    network = Network((10, 16, 3), hidden="tanh", loss="cross_entropy")
-    return {"network": network, "x": x, "d": d, "rule": momentum(rate, 0.9), "batch_size": 50, "epochs": EPOCHS}
+    x, targets = rng.normal(size=(STEPS * 50, 10)), np.eye(3)[rng.integers(3, size=STEPS * 50)]
+    network = Network((10, 16, 3), activation="tanh", loss="cross_entropy")
+    return {
+        "network": network,
+        "x": x,
+        "d": targets,
+        "optimizer": momentum(rate, 0.9),
+        "batch_size": 50,
+        "epochs": EPOCHS,
+    }
 
 
 class RateOfTheDoomed:

@@ -100,7 +100,7 @@ def tables(found):
         columns = (alone, show(held["measured"]), f"{held['speedup']:.2f}", show(held["model"]), show(usual))
         lines.append(f"| {int(batch):,} | {' | '.join(columns)} |")
     names = ("forward", "backward", "sum", "change")
-    lines += ["", f"| processes | cases of each | {' | '.join(names)} |", f"|{'---:|' * 6}"]
+    lines += ["", f"| processes | samples of each | {' | '.join(names)} |", f"|{'---:|' * 6}"]
     for p, of_batch in found["parts"].items():
         for batch, parts in of_batch.items():
             lines.append(f"| {p} | {batch} | {' | '.join(show(fastest(parts[name])) for name in names)} |")

@@ -1,8 +1,8 @@
 """What a training step costs in several processes: a model with few numbers, fitted to measurements, or assumed.
 
-A step of P parameters on a batch of B cases, shared by p processes, takes
+A step of P parameters on a batch of B samples, shared by p processes, takes
 
-    fixed + per_case * B / p  +  exchange(4 P bytes, p)  +  update * P
+    fixed + per_sample * B / p  +  exchange(4 P bytes, p)  +  update * P
 
 seconds: the pass forward and back on a share, one all-reduce, and the change of all parameters in every process.
 """
@@ -15,15 +15,15 @@ import numpy as np
 
 
 class Compute(NamedTuple):
-    """Seconds of a step in one process: whatever it does, for each case, and for each parameter that is changed."""
+    """Seconds of a step in one process: whatever it does, for each sample, and for each parameter that is changed."""
 
     fixed: float
-    per_case: float
+    per_sample: float
     update: float
 
     def seconds(self, batch, processes, parameters):
         """Take a step without its exchange."""
-        return self.fixed + self.per_case * batch / processes + self.update * parameters
+        return self.fixed + self.per_sample * batch / processes + self.update * parameters
 
 
 class Link(NamedTuple):
@@ -49,8 +49,8 @@ def fitted_compute(batches, seconds, update_seconds, parameters):
     """Fit what one process needs to its steps on batches of several sizes; the update is measured apart."""
     batches, seconds = np.asarray(batches, float), np.asarray(seconds, float) - update_seconds
     columns = np.stack([np.ones_like(batches), batches], axis=1) / seconds[:, None]
-    fixed, per_case = np.linalg.lstsq(columns, np.ones_like(seconds), rcond=None)[0]
-    return Compute(float(max(fixed, 0.0)), float(per_case), float(update_seconds / parameters))
+    fixed, per_sample = np.linalg.lstsq(columns, np.ones_like(seconds), rcond=None)[0]
+    return Compute(float(max(fixed, 0.0)), float(per_sample), float(update_seconds / parameters))
 
 
 # --- GPUs, predicted ---
@@ -118,7 +118,7 @@ def parameters_of(sizes):
 def predicted_step(sizes, batch, processes, launches=LAUNCHES, cluster=H100, efficiency=EFFICIENCY):
     """Predict a step of Adam in float32 on GPUs: seconds, and the part of them that is the exchange.
 
-    Products take 6 operations for each parameter and case; the change reads and writes 7 numbers for each parameter,
+    Products take 6 operations for each parameter and sample; the change reads and writes 7 numbers for each parameter,
     and the gradient is copied to the one array that is exchanged, and back.
     """
     parameters = parameters_of(sizes)

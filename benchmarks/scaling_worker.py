@@ -11,12 +11,12 @@ from mpi4py import MPI
 from benchmarks.scaling_model import parameters_of
 from gpubp.backends.backend import choose_backend
 from gpubp.distributed.mpi import mpi_processes
-from gpubp.engine.epoch import make_sweep, plain_sweep
+from gpubp.engine.epoch import make_epoch_runner, plain_epoch_runner
 from gpubp.engine.plain.minibatches import ArrayBatches, Batch
 from gpubp.engine.plain.step import Objective, Position
 from gpubp.nn.equations import dE_dw
 from gpubp.nn.initialization import initial_weights
-from gpubp.nn.losses import output_error
+from gpubp.nn.losses import output_loss
 from gpubp.nn.network import Network, backward, flatten, forward
 from gpubp.optim.first_order import adam
 
@@ -46,37 +46,37 @@ def exchanges(sizes, rounds):
     return found
 
 
-def problem(sizes, n_cases):
+def problem(sizes, n_samples):
     rng = np.random.default_rng(0)
-    x = rng.normal(size=(n_cases, sizes[0])).astype("float32")
-    d = np.eye(sizes[-1], dtype="float32")[rng.integers(sizes[-1], size=n_cases)]
+    x = rng.normal(size=(n_samples, sizes[0])).astype("float32")
+    targets = np.eye(sizes[-1], dtype="float32")[rng.integers(sizes[-1], size=n_samples)]
     network = Network(sizes, loss="cross_entropy")
-    return network, x, d, initial_weights(network, 0, dtype="float32")
+    return network, x, targets, initial_weights(network, 0, dtype="float32")
 
 
 def steps(sizes, batch, rounds, n_steps=4, usual=False):
     """Whole steps of training: the plain way, as several processes take them, or the usual way of one process."""
     processes, backend = mpi_processes(), choose_backend("cpu")
-    network, x, d, theta = problem(sizes, batch * n_steps)
-    rule = adam()
+    network, x, targets, theta = problem(sizes, batch * n_steps)
+    optimizer = adam()
     objective = Objective(network, processes=processes)
     if usual:
-        sweep = make_sweep(backend, objective, rule, "float32", batch, 10**6)
+        run_epoch = make_epoch_runner(backend, objective, optimizer, "float32", batch, 10**6)
     else:
-        sweep = plain_sweep(backend, objective, rule, "float32")
-    position = Position(theta, rule.init(backend.xp, theta), own_state=True)
+        run_epoch = plain_epoch_runner(backend, objective, optimizer, "float32")
+    position = Position(theta, optimizer.init(backend.xp, theta), own_state=True)
     order = np.random.default_rng(0).permutation(batch * n_steps)
-    batches = ArrayBatches(backend, Batch(x, d), batch, order, processes=processes)
-    sweep(position, batches)
-    return [seconds / n_steps for seconds in timed(lambda: sweep(position, batches), rounds)]
+    batches = ArrayBatches(backend, Batch(x, targets), batch, order, processes=processes)
+    run_epoch(position, batches)
+    return [seconds / n_steps for seconds in timed(lambda: run_epoch(position, batches), rounds)]
 
 
 def parts_of_a_step(sizes, batch, rounds):
     """The parts of a step, in each process on the whole batch: forward, backward, the sum, the change."""
     processes, xp = mpi_processes(), choose_backend("cpu").xp
-    network, x, d, theta = problem(sizes, batch)
+    network, x, targets, theta = problem(sizes, batch)
     layers = forward(xp, network, theta, x)
-    dE_dx = output_error(xp, network.loss, network.activations[-1], *layers[-1], d, None)[1]
+    dE_dx = output_loss(xp, network.loss, network.activations[-1], *layers[-1], targets, None)[1]
     signals = backward(xp, network, theta, layers, dE_dx)
     sent = [x, *(layer.y for layer in layers[:-1])]
 
@@ -84,14 +84,14 @@ def parts_of_a_step(sizes, batch, rounds):
         backward(xp, network, theta, layers, dE_dx)
         return flatten(xp, [dE_dw(xp, signal, below) for signal, below in zip(signals, sent, strict=True)])
 
-    gradient, rule = gradients(), adam()
-    state = rule.init(xp, theta)
+    gradient, optimizer = gradients(), adam()
+    state = optimizer.init(xp, theta)
     buffer = np.zeros(parameters_of(sizes) + 2, dtype="float32")
     works = {
         "forward": lambda: forward(xp, network, theta, x),
         "backward": gradients,
         "sum": lambda: processes.sum(buffer),
-        "change": lambda: theta + rule.update(xp, gradient, state, theta, rule.at(0))[0],
+        "change": lambda: theta + optimizer.update(xp, gradient, state, theta, optimizer.at(0))[0],
     }
     return {name: timed(work, rounds, 2) for name, work in works.items()}
 

@@ -5,8 +5,8 @@ long all cores together computed, which says more than seconds where others use 
 processes of its own, whose computing is not seen; with ``--jobs 1`` it has none.
 
 All train 320 networks of sizes 64-32-10 by Adam, on batches of 200 in an order of each fold's own, for the same epochs,
-and take the accuracy on each fold's test cases. JAX has its compilation for free, and draws no order: the orders of all
-epochs are given to it beforehand. "jax" is ``vmap`` over the networks, each of which gathers its batches; in
+and take the accuracy on each fold's test samples. JAX has its compilation for free, and draws no order: the orders of
+all epochs are given to it beforehand. "jax" is ``vmap`` over the networks, each of which gathers its batches; in
 "jax-shared", one ``vmap`` inside another, those of a fold share them.
 """
 
@@ -27,7 +27,7 @@ SIZES, BATCH, FOLDS = (64, 32, 10), 200, 5
 GRID = {"learning_rate_init": np.logspace(-4, -1.5, 8).tolist(), "alpha": np.logspace(-5, 0, 8).tolist()}
 
 
-def cases():
+def samples():
     x, y = load_digits(return_X_y=True)
     return (x / 16).astype("float32"), y
 
@@ -38,7 +38,7 @@ def settings(epochs):
 
 
 def with_sklearn(epochs, jobs=2):
-    x, y = cases()
+    x, y = samples()
     search = GridSearchCV(TheirClassifier(**settings(epochs)), GRID, n_jobs=jobs, refit=False)
 
     def scores():
@@ -51,7 +51,7 @@ def with_sklearn(epochs, jobs=2):
 def with_gpubp(epochs):
     from gpubp import BatchedSearchCV, MLPClassifier
 
-    x, y = cases()
+    x, y = samples()
     search = BatchedSearchCV(MLPClassifier(**settings(epochs), device="cpu"), GRID, refit=False, progress=False)
     return lambda: search.fit(x, y).cv_results_["mean_test_score"]
 
@@ -60,13 +60,13 @@ def with_jax(epochs, shared=False):
     import jax
     import jax.numpy as jnp
 
-    x, y = cases()
-    d = np.eye(SIZES[-1], dtype="float32")[y]
+    x, y = samples()
+    targets = np.eye(SIZES[-1], dtype="float32")[y]
     folds = list(StratifiedKFold(FOLDS).split(x, y))
-    n_cases = min(len(train) for train, _ in folds)  # they differ by one case, which would need masks
+    n_samples = min(len(train) for train, _ in folds)  # they differ by one sample, which would need masks
     draw = np.random.default_rng(0)
-    orders = np.stack([[draw.permutation(train)[:n_cases] for _ in range(epochs)] for train, _ in folds])
-    whole = n_cases // BATCH * BATCH
+    orders = np.stack([[draw.permutation(train)[:n_samples] for _ in range(epochs)] for train, _ in folds])
+    whole = n_samples // BATCH * BATCH
     n_test = min(len(test) for _, test in folds)
     tests = np.stack([test[:n_test] for _, test in folds])
     rates, alphas = (np.float32(axis.ravel()) for axis in np.meshgrid(*GRID.values(), indexing="ij"))
@@ -81,9 +81,9 @@ def with_jax(epochs, shared=False):
         (w, b), (w_out, b_out) = weights
         return jax.nn.relu(x @ w + b) @ w_out + b_out
 
-    def error(weights, x, d, alpha):
+    def error(weights, x, targets, alpha):
         squares = sum(jnp.sum(w**2) for w, _ in weights)
-        return (-jnp.sum(d * jax.nn.log_softmax(outputs(weights, x))) + 0.5 * alpha * squares) / len(x)
+        return (-jnp.sum(targets * jax.nn.log_softmax(outputs(weights, x))) + 0.5 * alpha * squares) / len(x)
 
     def step(rate, alpha, x_all, d_all, position, rows):
         weights, first, second, count = position
@@ -114,7 +114,7 @@ def with_jax(epochs, shared=False):
         n_candidates = len(rates)
         rates, alphas = np.tile(rates, FOLDS), np.tile(alphas, FOLDS)
         orders, tests = (np.repeat(of_folds, n_candidates, axis=0) for of_folds in (orders, tests))
-    on_device = jax.tree.map(jnp.asarray, (x, d, y, first_weights(), rates, alphas, orders, tests))
+    on_device = jax.tree.map(jnp.asarray, (x, targets, y, first_weights(), rates, alphas, orders, tests))
     return lambda: np.mean(np.asarray(of_all(*on_device)).reshape(FOLDS, -1), axis=0)
 
 

@@ -14,7 +14,7 @@ from unittest import mock
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
-from benchmarks.search import BATCH, FOLDS, cases, settings
+from benchmarks.search import BATCH, FOLDS, samples, settings
 from gpubp import BatchedSearchCV, MLPClassifier
 from gpubp.estimators import stack
 
@@ -34,7 +34,7 @@ def seconds_of(epochs, grid, apart):
     With ``apart`` each candidate is kept out of the others' stack.
     """
     kind = stack._kind
-    x, y = cases()
+    x, y = samples()
     search = BatchedSearchCV(MLPClassifier(**settings(epochs), device="cpu"), grid, refit=False, progress=False)
     with mock.patch.object(stack, "_kind", lambda member: (*kind(member), apart and member.fit.model.alpha)):
         began, spent = time.perf_counter(), time.process_time()

@@ -74,7 +74,7 @@ def run(path, sizes, memory, rows_in_memory):
     """Train one epoch on the stream, or where ``rows_in_memory`` are given so many epochs on these as take a while."""
     from gpubp import Network, open_stream, train
 
-    network, seen = Network(sizes, loss="cross_entropy", output="softmax"), []
+    network, seen = Network(sizes, loss="cross_entropy", output_activation="softmax"), []
     rows = np.load(path, mmap_mode="r")
     how = {"batch_size": BATCH, "device": "cpu", "history": False}
 
@@ -86,11 +86,13 @@ def run(path, sizes, memory, rows_in_memory):
     train(network, *in_memory(40 * BATCH), epochs=200, callbacks=[lambda progress: progress.epoch > 1], **how)
     before = peak_memory()
     if rows_in_memory:
-        cases, epochs = in_memory(rows_in_memory), 3
+        samples, epochs = in_memory(rows_in_memory), 3
     else:
-        cases, epochs = (open_stream(path, targets=1, classes=CLASSES, memory=memory),), 1
+        samples, epochs = (open_stream(path, target_columns=1, classes=CLASSES, memory=memory),), 1
     times, began = os.times(), time.perf_counter()
-    train(network, *cases, epochs=epochs, callbacks=[lambda progress: seen.append(progress.cases_per_second)], **how)
+    train(
+        network, *samples, epochs=epochs, callbacks=[lambda progress: seen.append(progress.samples_per_second)], **how
+    )
     seconds, spent = time.perf_counter() - began, os.times()
     return {
         "rows_a_second": max(seen),

@@ -21,7 +21,7 @@ def _heading(result):
         f"{show_bytes(machine['memory_bytes'])}, {machine['system']}, BLAS: {machine['blas']}, GPU: {machine['gpu']}",
         ", ".join(f"{name} {version}" for name, version in versions.items()),
         f"medians of {result['rounds']} rounds of about {result['seconds']} s; spread: between the quartiles; "
-        "a / b: a's time in parts of b's, round by round; first call: compiling and a whole sweep of steps",
+        "a / b: a's time in parts of b's, round by round; first call: compiling and a full batch of steps",
     ]
     if (busy := result["load_before"]) and busy > BUSY * machine["cores"]:
         lines.append(f"the machine was busy (load {busy:.1f} before the run): threads waited for cores")

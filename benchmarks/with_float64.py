@@ -44,20 +44,20 @@ def forward(problem, weights, x):
 
 
 def reference_curve(problem, sweeps, corrected=False):
-    """Train by the textbook; the mean loss of each sweep. Adam's epsilon joins the corrected moment, or the other."""
+    """Train by the textbook; the mean loss of each epoch. Adam's epsilon joins the corrected moment, or the other."""
     spec = problem.spec
     weights = [(w.astype("float64"), b.astype("float64")) for w, b in problem.weights]
     state = [[np.zeros_like(part), np.zeros_like(part)] for layer in weights for part in layer]
     curve, step = [], 0
     for _ in range(sweeps):
         losses = []
-        for x, d in problem.batches:
-            x, d, step = x.astype("float64"), d.astype("float64"), step + 1
+        for x, targets in problem.batches:
+            x, targets, step = x.astype("float64"), targets.astype("float64"), step + 1
             ys = forward(problem, weights, x)
-            likelihood = ys[-1] if spec["output"] == "softmax" else np.where(d > 0, ys[-1], 1 - ys[-1])
-            marked = d > 0 if spec["output"] == "softmax" else np.ones_like(d, bool)
+            likelihood = ys[-1] if spec["output"] == "softmax" else np.where(targets > 0, ys[-1], 1 - ys[-1])
+            marked = targets > 0 if spec["output"] == "softmax" else np.ones_like(targets, bool)
             losses.append(-np.log(likelihood[marked]).sum() / len(x))
-            signal, gradients = (ys[-1] - d) / len(x), []
+            signal, gradients = (ys[-1] - targets) / len(x), []
             for layer in range(len(weights) - 1, -1, -1):
                 gradients[:0] = [ys[layer].T @ signal, signal.sum(axis=0)]
                 y = ys[layer]
@@ -73,7 +73,7 @@ def reference_curve(problem, sweeps, corrected=False):
 
 def _change(spec, gradient, state, step, corrected):
     rate = spec["rate"]
-    if spec["rule"] == "momentum":
+    if spec["optimizer"] == "momentum":
         state[0] = MOMENTUM * state[0] - rate * gradient
         return state[0]
     state[0] = 0.9 * state[0] + 0.1 * gradient

@@ -12,16 +12,16 @@ def step(problem, device="cpu"):
     """Train by ``train``, its checks at the door included."""
     os.environ.setdefault("GPUBP_COMPILED", "always")  # as a training of more than half a second would be
     spec, theta, network = problem.spec, _flat(problem), _network(problem.spec)
-    x, d = (_on_device(array, device) for array in (problem.x, problem.d))
-    rule = gpubp.adam(spec["rate"]) if spec["rule"] == "adam" else gpubp.momentum(spec["rate"], MOMENTUM)
-    options = {"theta": theta, "rule": rule, "batch_size": spec["batch"], "shuffle": False, "device": device}
+    x, targets = (_on_device(array, device) for array in (problem.x, problem.targets))
+    optimizer = gpubp.adam(spec["rate"]) if spec["optimizer"] == "adam" else gpubp.momentum(spec["rate"], MOMENTUM)
+    options = {"theta": theta, "optimizer": optimizer, "batch_size": spec["batch"], "shuffle": False, "device": device}
     options["matmul_precision"] = spec.get("matmul", "float32")
     if "stack" in spec:
         others = gpubp.initial_weights(network, range(spec["stack"] - 1), dtype=spec["dtype"])
         options["theta"] = np.concatenate([theta[None], others])
 
     def run(sweeps):
-        errors = gpubp.train(network, x, d, epochs=sweeps, **options).history.error
+        errors = gpubp.train(network, x, targets, epochs=sweeps, **options).history.loss
         return [of_all[0] for of_all in errors] if "stack" in spec else errors
 
     return run
@@ -47,7 +47,7 @@ def gpu_bytes():
 
 def _network(spec):
     loss = "cross_entropy" if spec["output"] == "softmax" else "binary_cross_entropy"
-    return gpubp.Network(spec["sizes"], hidden=spec["hidden"], loss=loss)
+    return gpubp.Network(spec["sizes"], activation=spec["hidden"], loss=loss)
 
 
 def _flat(problem):

@@ -1,4 +1,4 @@
-"""JAX: a jitted step called from Python, or a whole sweep as one scan."""
+"""JAX: a jitted step called from Python, or a full batch as one scan."""
 
 from functools import partial
 
@@ -25,13 +25,13 @@ def step(problem, scan=False, device="cpu"):
 
     if scan:
         cut = (spec["batches"], spec["batch"], -1)
-        stacked = (jnp.asarray(problem.x.reshape(cut)), jnp.asarray(problem.d.reshape(cut)))
-        sweep = jax.jit(lambda position: jax.lax.scan(one, position, stacked), donate_argnums=0)
+        stacked = (jnp.asarray(problem.x.reshape(cut)), jnp.asarray(problem.targets.reshape(cut)))
+        run_epoch = jax.jit(lambda position: jax.lax.scan(one, position, stacked), donate_argnums=0)
     else:
-        batches = [(jnp.asarray(x), jnp.asarray(d)) for x, d in problem.batches]
+        batches = [(jnp.asarray(x), jnp.asarray(targets)) for x, targets in problem.batches]
         jitted = jax.jit(one, donate_argnums=0)
 
-        def sweep(position):
+        def run_epoch(position):
             values = []
             for batch in batches:
                 position, value = jitted(position, batch)
@@ -43,7 +43,7 @@ def step(problem, scan=False, device="cpu"):
         zeros = partial(jax.tree.map, jnp.zeros_like)
         position, curve = (weights, (zeros(weights), zeros(weights)), jnp.zeros((), "int32")), []
         for _ in range(sweeps):
-            position, values = sweep(position)
+            position, values = run_epoch(position)
             curve.append(float(np.mean(jax.device_get(values))))
         return curve
 
@@ -70,16 +70,16 @@ def _total_output(spec, weights, x):
     return x @ weights[-1][0] + weights[-1][1]
 
 
-def _error(spec, weights, x, d):
+def _error(spec, weights, x, targets):
     total = _total_output(spec, weights, x)
     if spec["output"] == "softmax":
-        return -jnp.sum(d * jax.nn.log_softmax(total)) / len(x)
-    return jnp.sum(jax.nn.softplus(total) - d * total) / len(x)
+        return -jnp.sum(targets * jax.nn.log_softmax(total)) / len(x)
+    return jnp.sum(jax.nn.softplus(total) - targets * total) / len(x)
 
 
 def _descend(spec, weights, gradient, state, count):
     rate, (first, second) = spec["rate"], state
-    if spec["rule"] == "momentum":
+    if spec["optimizer"] == "momentum":
         first = jax.tree.map(lambda v, g: MOMENTUM * v - rate * g, first, gradient)
         return jax.tree.map(jnp.add, weights, first), (first, second), count
     first = jax.tree.map(lambda m, g: 0.9 * m + 0.1 * g, first, gradient)

@@ -23,10 +23,10 @@ def products(x, weights, ones):
 
 
 def traffic_bytes(spec):
-    """Count the bytes that a step must move at least: cases, weights, optimizer's state, each layer's outputs."""
+    """Count the bytes that a step must move at least: samples, weights, optimizer's state, each layer's outputs."""
     sizes, item = spec["sizes"], np.dtype(spec["dtype"]).itemsize
     weights = sum((i + 1) * j for i, j in pairwise(sizes))
-    arrays = 1 + {"momentum": 1, "adam": 2}[spec["rule"]]  # the weights and the state, each read and written
+    arrays = 1 + {"momentum": 1, "adam": 2}[spec["optimizer"]]  # the weights and the state, each read and written
     outputs = 2 * spec["batch"] * sum(sizes[1:])  # written on the way ahead, read on the way back
     return item * (2 * arrays * weights + outputs + spec["batch"] * (sizes[0] + sizes[-1]))
 

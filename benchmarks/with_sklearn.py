@@ -35,7 +35,7 @@ def step(problem):
 
 def predict(problem):
     """Compute outputs, NumPy in and NumPy out."""
-    # a fit to a few cases makes the object; then it is given the weights
+    # a fit to a few samples makes the object; then it is given the weights
     few = make_problem(problem.spec | {"batch": 2 * problem.spec["sizes"][-1], "batches": 1})
     classifier = _classifier(few, 1).fit(few.x, _targets(few))
     classifier.coefs_ = [w for w, _ in problem.weights]
@@ -53,7 +53,7 @@ def _classifier(problem, sweeps):
     return GivenWeights(
         hidden_layer_sizes=tuple(spec["sizes"][1:-1]),
         activation=spec["hidden"],
-        solver="adam" if spec["rule"] == "adam" else "sgd",
+        solver="adam" if spec["optimizer"] == "adam" else "sgd",
         learning_rate_init=spec["rate"],
         momentum=MOMENTUM,
         nesterovs_momentum=False,
@@ -68,4 +68,4 @@ def _classifier(problem, sweeps):
 
 def _targets(problem):
     # two logistic outputs are two labels; softmax is for classes
-    return problem.d.astype(int) if problem.spec["output"] == "logistic" else np.argmax(problem.d, axis=1)
+    return problem.targets.astype(int) if problem.spec["output"] == "logistic" else np.argmax(problem.targets, axis=1)

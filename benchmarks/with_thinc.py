@@ -18,12 +18,12 @@ def step(problem):
         curve = []
         for _ in range(sweeps):
             total = 0.0
-            for x, d in batches:
+            for x, targets in batches:
                 seen, backprop = model.begin_update(x)
                 y = output(seen)
-                backprop((y - d) / len(x))
+                backprop((y - targets) / len(x))
                 model.finish_update(optimizer)
-                total += _error(ops, spec, y, d)
+                total += _error(ops, spec, y, targets)
             curve.append(total / len(batches))
         return curve
 
@@ -52,8 +52,8 @@ def _set_weights(model, problem):
         layer.set_param("b", b.copy())
 
 
-def _error(ops, spec, y, d):
+def _error(ops, spec, y, targets):
     log = ops.xp.log
     if spec["output"] == "softmax":
-        return float(-(d * log(y)).sum() / len(y))
-    return float(-(d * log(y) + (1 - d) * log(1 - y)).sum() / len(y))
+        return float(-(targets * log(y)).sum() / len(y))
+    return float(-(targets * log(y) + (1 - targets) * log(1 - y)).sum() / len(y))

@@ -1,4 +1,4 @@
-"""PyTorch: eager with its fused optimizer, compiled, or on a GPU a whole sweep captured as one CUDA graph."""
+"""PyTorch: eager with its fused optimizer, compiled, or on a GPU a full batch captured as one CUDA graph."""
 
 import os
 
@@ -18,29 +18,29 @@ def step(problem, device="cpu", compiled=False, graph=False):
     softmax, matmul = problem.spec["output"] == "softmax", problem.spec.get("matmul", "float32")
     torch.backends.cuda.matmul.allow_tf32 = matmul == "tf32"
     batches = [
-        (torch.from_numpy(x).to(device), torch.from_numpy(d.argmax(axis=1) if softmax else d).to(device))
-        for x, d in problem.batches
+        (torch.from_numpy(x).to(device), torch.from_numpy(targets.argmax(axis=1) if softmax else targets).to(device))
+        for x, targets in problem.batches
     ]
     model = _model(problem).to(device)
     first_weights = [parameter.detach().clone() for parameter in model.parameters()]
 
-    def error(x, d):
+    def error(x, targets):
         with torch.autocast(device, torch.bfloat16, enabled=matmul == "bfloat16"):
             total = model(x)
         if matmul == "bfloat16":
             total = total.float()
         if softmax:
-            return functional.cross_entropy(total, d)
-        return functional.binary_cross_entropy_with_logits(total, d, reduction="sum") / len(x)
+            return functional.cross_entropy(total, targets)
+        return functional.binary_cross_entropy_with_logits(total, targets, reduction="sum") / len(x)
 
     if compiled:
         error = torch.compile(error, mode="reduce-overhead" if device == "cuda" else None)
 
-    def sweep(optimizer):
+    def run_epoch(optimizer):
         total = torch.zeros((), device=device)
-        for x, d in batches:
+        for x, targets in batches:
             optimizer.zero_grad(set_to_none=True)
-            value = error(x, d)
+            value = error(x, targets)
             value.backward()
             optimizer.step()
             total += value.detach()
@@ -54,9 +54,9 @@ def step(problem, device="cpu", compiled=False, graph=False):
     def run(sweeps):
         restart()
         optimizer = _optimizer(problem.spec, model.parameters())
-        return [float(sweep(optimizer)) for _ in range(sweeps)]
+        return [float(run_epoch(optimizer)) for _ in range(sweeps)]
 
-    return _captured(problem, model, sweep, restart) if graph else run
+    return _captured(problem, model, run_epoch, restart) if graph else run
 
 
 def predict(problem, device="cpu", compiled=False):
@@ -77,17 +77,17 @@ def gpu_bytes():
     return torch.cuda.max_memory_allocated()
 
 
-def _captured(problem, model, sweep, restart):
-    """Capture a sweep, and replay it from the first weights and an optimizer that has seen nothing."""
+def _captured(problem, model, run_epoch, restart):
+    """Capture an epoch, and replay it from the first weights and an optimizer that has seen nothing."""
     optimizer = _optimizer(problem.spec, model.parameters(), capturable=True)
     aside = torch.cuda.Stream()
     aside.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(aside):
-        sweep(optimizer)  # makes the optimizer's state and the libraries' workspaces
+        run_epoch(optimizer)  # makes the optimizer's state and the libraries' workspaces
     torch.cuda.current_stream().wait_stream(aside)
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
-        value = sweep(optimizer)
+        value = run_epoch(optimizer)
 
     def run(sweeps):
         restart()
@@ -115,6 +115,6 @@ def _model(problem):
 
 
 def _optimizer(spec, parameters, capturable=False):
-    if spec["rule"] == "adam":
+    if spec["optimizer"] == "adam":
         return torch.optim.Adam(parameters, lr=spec["rate"], fused=True, capturable=capturable)
     return torch.optim.SGD(parameters, lr=spec["rate"], momentum=MOMENTUM, fused=True)

@@ -61,7 +61,7 @@ def prepare(asked):
 
 
 LONG = 5.0  # seconds that are not spent twice to learn how long something takes
-FEWEST = 8  # sweeps of a run that is timed
+FEWEST = 8  # epochs of a run that is timed
 
 
 def _step(module, problem, options):
@@ -71,7 +71,7 @@ def _step(module, problem, options):
     first = time.perf_counter() - began
     for _ in range(2):  # the first time something may still be compiled
         again = time.perf_counter()
-        curve = run(spec["sweeps"])
+        curve = run(spec["epochs"])
         once = time.perf_counter() - again
         if once > LONG:
             break
@@ -80,7 +80,7 @@ def _step(module, problem, options):
 
     def measure(seconds):
         # one long run, so that what is done once a run counts as little as it does for a user
-        sweeps = max(FEWEST, round(seconds * spec["sweeps"] / once))
+        sweeps = max(FEWEST, round(seconds * spec["epochs"] / once))
         while True:
             start = time.perf_counter()
             run(sweeps)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from benchmarks.contenders import ON_CPU, ON_GPU
 from benchmarks.machine import available_bytes
 
-STEPS = {  # sizes: output, batch, batches of a sweep, sweeps whose loss is compared
+STEPS = {  # sizes: output, batch, batches of an epoch, epochs whose loss is compared
     (6, 2, 2): ("logistic", 64, 32, 3),
     (20, 64, 64, 2): ("logistic", 64, 32, 3),
     (784, 256, 10): ("softmax", 128, 16, 3),
@@ -59,19 +59,26 @@ def chosen(workloads, patterns):
 def _steps():
     for sizes, (output, batch, batches, sweeps) in STEPS.items():
         for hidden in ("logistic", "relu"):
-            for rule in ("momentum", "adam"):
-                name = f"step/{'-'.join(map(str, sizes))}/{hidden}/{rule}"
-                spec = step_spec(sizes, hidden, output, rule, batch, batches, sweeps)
-                quick = (sizes, hidden) in (((6, 2, 2), "logistic"), ((784, 256, 10), "relu")) and rule == "adam"
+            for optimizer in ("momentum", "adam"):
+                name = f"step/{'-'.join(map(str, sizes))}/{hidden}/{optimizer}"
+                spec = step_spec(sizes, hidden, output, optimizer, batch, batches, sweeps)
+                quick = (sizes, hidden) in (((6, 2, 2), "logistic"), ((784, 256, 10), "relu")) and optimizer == "adam"
                 yield Workload(name, "step", spec, ON_CPU + ON_GPU, quick=quick)
 
 
-def step_spec(sizes, hidden="relu", output="softmax", rule="adam", batch=200, batches=4, sweeps=3):
+def step_spec(sizes, hidden="relu", output="softmax", optimizer="adam", batch=200, batches=4, sweeps=3):
     """Describe training steps in plain data, as make_problem wants it."""
     # Adam's first steps change every weight by the rate: wide layers need a small one, or the loss leaps
-    rate = 0.02 if rule == "momentum" else min(1e-3, 0.1 / max(sizes))
-    spec = {"sizes": list(sizes), "hidden": hidden, "output": output, "rule": rule, "rate": rate, "dtype": "float32"}
-    return spec | {"batch": batch, "batches": batches, "sweeps": sweeps}
+    rate = 0.02 if optimizer == "momentum" else min(1e-3, 0.1 / max(sizes))
+    spec = {
+        "sizes": list(sizes),
+        "activation": hidden,
+        "output": output,
+        "optimizer": optimizer,
+        "rate": rate,
+        "dtype": "float32",
+    }
+    return spec | {"batch": batch, "batches": batches, "epochs": sweeps}
 
 
 def _fits():
@@ -98,7 +105,7 @@ def _starts():
     yield Workload("start/import", "import", {}, LIBRARIES, fresh=True, quick=True)
     spec = step_spec((20, 64, 64, 2), "relu", "logistic", "adam", 64, 32, 1)
     contenders = tuple(c for c in ON_CPU if c != "floor")
-    yield Workload("start/import-and-first-sweep", "start", spec, contenders, fresh=True)
+    yield Workload("start/import-and-first-epoch", "start", spec, contenders, fresh=True)
 
 
 def _growth():
@@ -112,7 +119,7 @@ def _growth():
     most = int(available_bytes() * SHARE_OF_MEMORY / (4 * (784 + 10)))
     for rows in (*(rows for rows in (2_000, 10_000, 50_000, 250_000, 1_000_000) if rows < most), most // 200 * 200):
         spec = step_spec((784, 64, 10), batches=rows // 200, sweeps=1)
-        # JAX would hold the cases twice: its scan wants an array of all batches
+        # JAX would hold the samples twice: its scan wants an array of all batches
         yield _point("rows", rows, spec, tuple(c for c in GROWING if c not in ("jax-scan", "floor")), rows > 50_000)
 
 
@@ -126,7 +133,7 @@ def _for_a_gpu():
         spec = step_spec((4096,) * 5, batch=8192, batches=2, sweeps=2) | {"matmul": matmul}
         yield Workload(f"gpu/wide/{matmul}", "step", spec, ("gpubp-cuda", *peers, "cublaslt-cuda"))
     spec = step_spec((6, 2, 1), "logistic", "logistic", "momentum", 64, 1)
-    yield Workload("gpu/sweep/6-2-1", "step", spec, ("gpubp", "gpubp-cuda", "jax-scan", *peers))
+    yield Workload("gpu/epoch/6-2-1", "step", spec, ("gpubp", "gpubp-cuda", "jax-scan", *peers))
     spec = step_spec((20, 64, 64, 2), "relu", "logistic", "adam", 64, 32) | {"stack": 1024}
     yield Workload("gpu/stack/1024x20-64-64-2", "step", spec, ("gpubp-cuda", "torch-cuda", "jax-scan-cuda"))
     spec = {"data": [1_000_000, 100, 10], "dtype": "float32", "parameters": {"max_iter": 2}}

@@ -1,4 +1,4 @@
-"""Are the probabilities worth their name? A network that has learned its cases by heart is too sure of itself."""
+"""Are the probabilities worth their name? A network that has learned its samples by heart is too sure of itself."""
 
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.datasets import load_breast_cancer

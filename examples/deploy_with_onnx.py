@@ -1,6 +1,6 @@
 """From a table to an ONNX file, which onnxruntime serves without gpubp: needs the extra `onnx`.
 
-Scaling, missing values and categories are in the file; each column is an input of its own, `(cases, 1)`.
+Scaling, missing values and categories are in the file; each column is an input of its own, `(samples, 1)`.
 """
 
 import importlib.util
@@ -31,8 +31,8 @@ session = onnxruntime.InferenceSession(path)
 new = {"area": [90.0, 150.0, np.nan], "town": ["Oslo", "Rome", "Bonn"]}
 area, town = np.asarray(new["area"]), np.asarray(new["town"], dtype=object)
 label, probabilities = session.run(["label", "probabilities"], {"area": area[:, None], "town": town[:, None]})
-for case, (answer, p) in enumerate(zip(label, probabilities, strict=True)):
-    print(f"case {case}: {answer}, {p.max():.3f}")
+for sample, (answer, p) in enumerate(zip(label, probabilities, strict=True)):
+    print(f"sample {sample}: {answer}, {p.max():.3f}")
 
 same = gpubp.predict_table(result.model, new)
 print(f"as gpubp predicts: {label.tolist() == same['rent'].tolist()}")

@@ -10,9 +10,9 @@ import gpubp
 digits = gpubp.load_dataset("digits")
 test = np.arange(len(digits.x)) % 5 == 0
 
-network = gpubp.Network((64, 100, 10), hidden="relu", loss="cross_entropy")
-fit = gpubp.train(network, digits.x[~test], digits.d[~test], rule=gpubp.adam(1e-3), epochs=60, l2=1e-4)
-print(f"trained on {fit.device}, error {fit.history.error[0]:.3f} -> {fit.history.error[-1]:.3f}")
+network = gpubp.Network((64, 100, 10), activation="relu", loss="cross_entropy")
+fit = gpubp.train(network, digits.x[~test], digits.targets[~test], optimizer=gpubp.adam(1e-3), epochs=60, l2=1e-4)
+print(f"trained on {fit.device}, error {fit.history.loss[0]:.3f} -> {fit.history.loss[-1]:.3f}")
 
 with tempfile.TemporaryDirectory() as folder:
     path = Path(folder) / "digits.safetensors"
@@ -20,4 +20,6 @@ with tempfile.TemporaryDirectory() as folder:
     model = gpubp.load_model(path)
 
 y = gpubp.predict(model.network, model.theta, digits.x[test])
-print(f"right in {(y.argmax(axis=1) == digits.d[test].argmax(axis=1)).mean():.1%} of {len(y)} cases not seen before")
+print(
+    f"right in {(y.argmax(axis=1) == digits.targets[test].argmax(axis=1)).mean():.1%} of {len(y)} samples not seen before"
+)

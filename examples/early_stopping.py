@@ -1,4 +1,4 @@
-"""Early stopping on cases of your own: the loss on them decides, and the weights of the best epoch are kept."""
+"""Early stopping on samples of your own: the loss on them decides, and the weights of the best epoch are kept."""
 
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
@@ -22,4 +22,4 @@ model.fit(X, y, validation_data=(X_held_out, y_held_out))
 
 best = min(range(model.n_iter_), key=model.validation_curve_.__getitem__)
 print(model.report())
-print(f"kept: epoch {best + 1}; right in {model.score(X_test, y_test):.1%} of {len(y_test)} cases not seen before")
+print(f"kept: epoch {best + 1}; right in {model.score(X_test, y_test):.1%} of {len(y_test)} samples not seen before")

@@ -5,14 +5,21 @@ import numpy as np
 import gpubp
 
 patterns = np.eye(8)
-network = gpubp.Network((8, 3, 8), hidden="logistic", output="logistic", loss="squared")
+network = gpubp.Network((8, 3, 8), activation="logistic", output_activation="logistic", loss="squared")
 theta = gpubp.initial_weights(network, seed=0, scheme="uniform", dtype="float64")
 
 fit = gpubp.train(
-    network, patterns, patterns, theta=theta, rule=gpubp.momentum(0.1, 0.9), epochs=3000, batch_size="sweep", mean=False
+    network,
+    patterns,
+    patterns,
+    theta=theta,
+    optimizer=gpubp.momentum(0.1, 0.9),
+    epochs=3000,
+    batch_size="full",
+    reduction="sum",
 )
 
-first_layer = gpubp.Network((8, 3), output="logistic")
+first_layer = gpubp.Network((8, 3), output_activation="logistic")
 codes = gpubp.predict(first_layer, fit.theta[: first_layer.n_parameters], patterns)
-print(f"error {fit.history.error[-1]:.4f}; what the hidden units say about each pattern:")
+print(f"error {fit.history.loss[-1]:.4f}; what the hidden units say about each pattern:")
 print(np.round(codes, 2))

@@ -36,7 +36,7 @@ def settings_in_question():
         yield replace(recipe, loss="binary_cross_entropy")  # not eq. (3)
         yield replace(recipe, shrinkage=0.0, penalty=0.002)  # decay as a part of the error
         yield replace(recipe, momenta=(0.9, 0.9), rates=recipe.rates[1:] * 2)  # no first phase
-        yield replace(recipe, mean=True)  # gradients averaged over the cases
+        yield replace(recipe, reduction="mean")  # gradients averaged over the cases
     for scale in (PRINTED.scale, 1.0):
         yield replace(PRINTED, scale=scale, batch_size=1)  # a change after every case
 
@@ -51,7 +51,7 @@ def numbers_changed(recipe):
 
 
 def tried(recipe, n_networks):
-    n = n_networks if recipe.batch_size == "sweep" else -(-n_networks // 5)  # changes after every case take long
+    n = n_networks if recipe.batch_size == "full" else -(-n_networks // 5)  # changes after every case take long
     found = trained(recipe, range(FIRST_SEED, FIRST_SEED + n))
     right = found.generalized / N_HELD_OUT
     return {
@@ -72,7 +72,7 @@ def show(row):
         f"±{row['scale']:<7g}{first:<17s}{second:<11s}{row['shrinkage']:<7.2%}{row['sweeps']:<8d}{row['loss']:21s}"
     )
     others = [
-        f"{name} {row[name]}" for name in ("penalty", "mean", "batch_size") if row[name] != getattr(PRINTED, name)
+        f"{name} {row[name]}" for name in ("penalty", "reduction", "batch_size") if row[name] != getattr(PRINTED, name)
     ]
     learned, held_out = (f"{row[name]:7.0%}{row[part]:7.0%}" for name, part in PAIRS)
     print(f"{settings}{learned} {held_out}   {', '.join(others)}", flush=True)

@@ -5,14 +5,21 @@ import numpy as np
 import gpubp
 
 xor = gpubp.load_dataset("xor")
-network = gpubp.Network((2, 2, 1), hidden="logistic", output="logistic", loss="squared")
+network = gpubp.Network((2, 2, 1), activation="logistic", output_activation="logistic", loss="squared")
 theta = gpubp.initial_weights(network, seed=range(200), scheme="uniform", scale=1.0, dtype="float64")
 
 fit = gpubp.train(
-    network, xor.x, xor.d, theta=theta, rule=gpubp.momentum(0.5, 0.9), epochs=2000, batch_size="sweep", mean=False
+    network,
+    xor.x,
+    xor.targets,
+    theta=theta,
+    optimizer=gpubp.momentum(0.5, 0.9),
+    epochs=2000,
+    batch_size="full",
+    reduction="sum",
 )
 
 y = gpubp.predict(network, fit.theta, xor.x)
-solved = np.all(np.abs(y - xor.d) < 0.5, axis=(1, 2))
+solved = np.all(np.abs(y - xor.targets) < 0.5, axis=(1, 2))
 print(f"{solved.sum()} of {solved.size} networks solved it; the others sit in local minima, with errors of about")
-print(np.unique(np.round(fit.history.error[-1][~solved], 2)))
+print(np.unique(np.round(fit.history.loss[-1][~solved], 2)))

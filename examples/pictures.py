@@ -11,11 +11,11 @@ from PIL import Image
 import gpubp
 from gpubp.plotting import (
     decision_boundary,
-    error_surface,
     hidden_heat_map,
     hidden_projection,
     hinton_diagram,
     learning_curves,
+    loss_surface,
     network_diagram,
 )
 
@@ -30,62 +30,64 @@ def save(name, ax):
     print(f"{path.name:24s} {path.stat().st_size / 1024:5.1f} kB")
 
 
-paper = {"batch_size": "sweep", "mean": False, "device": "cpu"}
+paper = {"batch_size": "full", "reduction": "sum", "device": "cpu"}
 
 # the paper's symmetry network, as it stands once all 64 vectors are right
 symmetry = gpubp.load_dataset("symmetry")
-network = gpubp.Network((6, 2, 1), hidden="logistic", output="logistic")
+network = gpubp.Network((6, 2, 1), activation="logistic", output_activation="logistic")
 first = gpubp.initial_weights(network, seed=range(20), scheme="uniform", scale=0.3, dtype="float64")
-fit = gpubp.train(network, symmetry.x, symmetry.d, theta=first, rule=gpubp.momentum(0.1, 0.9), epochs=3000, **paper)
+fit = gpubp.train(
+    network, symmetry.x, symmetry.targets, theta=first, optimizer=gpubp.momentum(0.1, 0.9), epochs=3000, **paper
+)
 y = gpubp.predict(network, fit.theta, symmetry.x)
-solved = np.flatnonzero(np.all((y > 0.5) == (symmetry.d > 0.5), axis=(1, 2)))
+solved = np.flatnonzero(np.all((y > 0.5) == (symmetry.targets > 0.5), axis=(1, 2)))
 print(f"symmetry: {len(solved)} of 20 networks solved it; the first of them is drawn")
 model = (network, fit.theta[solved[0]])
 save("hinton", hinton_diagram(model, unit_names=["hidden unit 1", "hidden unit 2"]))
 save("network", network_diagram(model, input_names=[f"bit {k}" for k in range(1, 7)], output_names=["symmetric?"]))
 save("hidden-heat-map", hidden_heat_map(model, symmetry.x[::4]))
 
-# exclusive or with three rules, 50 networks each
+# exclusive or with three optimizers, 50 networks each
 xor = gpubp.load_dataset("xor")
-network = gpubp.Network((2, 3, 1), hidden="tanh", output="logistic", loss="squared")
+network = gpubp.Network((2, 3, 1), activation="tanh", output_activation="logistic", loss="squared")
 first = gpubp.initial_weights(network, seed=range(50), scheme="uniform", scale=1.0, dtype="float64")
-rules = {
+optimizers = {
     "plain, eq. (8)": gpubp.gradient_descent(0.3),
     "momentum, eq. (9)": gpubp.momentum(0.3, 0.9),
     "Adam": gpubp.adam(0.03),
 }
 fits = {
-    name: gpubp.train(network, xor.x, xor.d, theta=first, rule=rule, epochs=300, **paper)
-    for name, rule in rules.items()
+    name: gpubp.train(network, xor.x, xor.targets, theta=first, optimizer=optimizer, epochs=300, **paper)
+    for name, optimizer in optimizers.items()
 }
 save("learning-curves", learning_curves({name: fit.history for name, fit in fits.items()}))
 
 # one logistic unit has two parameters: its weight and its bias, and the whole of its error is seen
 x = np.linspace(-2.0, 2.0, 12)[:, None]
-d = 1.0 / (1.0 + np.exp(-(3.0 * x - 2.0)))
-unit = gpubp.Network((1, 1), output="logistic")
+targets = 1.0 / (1.0 + np.exp(-(3.0 * x - 2.0)))
+unit = gpubp.Network((1, 1), output_activation="logistic")
 start = np.asarray([-3.0, 4.0])
 descents = {
-    "plain, 150 sweeps": (gpubp.gradient_descent(0.2), 150),
-    "momentum, 150 sweeps": (gpubp.momentum(0.2, 0.8), 150),
+    "plain, 150 epochs": (gpubp.gradient_descent(0.2), 150),
+    "momentum, 150 epochs": (gpubp.momentum(0.2, 0.8), 150),
     "L-BFGS, to the end": (gpubp.lbfgs(), 50),
 }
 paths = {}
-for name, (rule, epochs) in descents.items():
+for name, (optimizer, epochs) in descents.items():
     path = [start]
     gpubp.train(
         unit,
         x,
-        d,
+        targets,
         theta=start,
-        rule=rule,
+        optimizer=optimizer,
         epochs=epochs,
         callbacks=[lambda progress, path=path: path.append(np.array(progress.theta))],
         **paper,
     )
     paths[name] = np.asarray(path)
-    print(f"{name}: {len(path) - 1} sweeps, ends at w = {path[-1][0]:.2f}, b = {path[-1][1]:.2f}")
-ax = error_surface((unit, start), x, d, paths=paths)
+    print(f"{name}: {len(path) - 1} epochs, ends at w = {path[-1][0]:.2f}, b = {path[-1][1]:.2f}")
+ax = loss_surface((unit, start), x, targets, paths=paths)
 ax.set_xlabel("weight")
 ax.set_ylabel("bias")
 save("error-surface", ax)
@@ -95,15 +97,15 @@ rng = np.random.default_rng(0)
 angle, labels = rng.uniform(0.0, np.pi, 120), np.arange(120) % 2
 moons = np.stack([np.cos(angle), np.sin(angle)], axis=1) * np.where(labels, -1.0, 1.0)[:, None]
 moons = moons + labels[:, None] * [1.0, 0.4] + rng.normal(scale=0.12, size=(120, 2))
-network = gpubp.Network((2, 12, 1), hidden="tanh", loss="binary_cross_entropy")
+network = gpubp.Network((2, 12, 1), activation="tanh", loss="binary_cross_entropy")
 # by momentum, for L-BFGS would magnify the last digits, in which processors differ, until it is seen
 fit = gpubp.train(
     network,
     moons,
     labels[:, None],
-    rule=gpubp.momentum(0.1, 0.9),
+    optimizer=gpubp.momentum(0.1, 0.9),
     epochs=2000,
-    batch_size="sweep",
+    batch_size="full",
     l2=0.02,
     dtype="float64",
     device="cpu",
@@ -112,9 +114,9 @@ save("decision-boundary", decision_boundary(fit, moons, labels))
 
 # the encoder: eight patterns through three units
 encoder = gpubp.load_dataset("encoder")
-network = gpubp.Network((8, 3, 8), hidden="logistic", output="logistic")
+network = gpubp.Network((8, 3, 8), activation="logistic", output_activation="logistic")
 first = gpubp.initial_weights(network, seed=1, scheme="uniform", scale=1.0, dtype="float64")
-fit = gpubp.train(network, encoder.x, encoder.d, theta=first, rule=gpubp.adam(0.02), epochs=1500, **paper)
+fit = gpubp.train(network, encoder.x, encoder.targets, theta=first, optimizer=gpubp.adam(0.02), epochs=1500, **paper)
 y = gpubp.predict(network, fit.theta, encoder.x)
 print(f"encoder: {np.sum(y.argmax(axis=1) == np.arange(8))} of 8 patterns right")
-save("hidden-projection", hidden_projection(fit, encoder.x, case_names=[f"pattern {k}" for k in range(1, 9)]))
+save("hidden-projection", hidden_projection(fit, encoder.x, sample_names=[f"pattern {k}" for k in range(1, 9)]))

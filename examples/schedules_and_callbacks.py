@@ -8,24 +8,24 @@ digits = gpubp.load_dataset("digits")
 held_out = np.arange(len(digits.x)) % 5 == 0
 
 
-def accuracy(d, y):
-    return (y.argmax(axis=1) == d.argmax(axis=1)).mean()
+def accuracy(targets, y):
+    return (y.argmax(axis=1) == targets.argmax(axis=1)).mean()
 
 
 def report(progress):
     if progress.epoch % 10 == 0:
-        print(f"epoch {progress.epoch:3d}   error {progress.error:.4f}   right {progress.validation_score:.1%}")
+        print(f"epoch {progress.epoch:3d}   error {progress.loss:.4f}   right {progress.validation_score:.1%}")
 
 
 fit = gpubp.train(
-    gpubp.Network((64, 64, 10), hidden="gelu", loss="cross_entropy"),
+    gpubp.Network((64, 64, 10), activation="gelu", loss="cross_entropy"),
     digits.x[~held_out],
-    digits.d[~held_out],
-    rule=gpubp.clipped(gpubp.adamw(gpubp.WarmUp(3, then=gpubp.Cosine(3e-3, epochs=80)), weight_decay=0.01), 1.0),
+    digits.targets[~held_out],
+    optimizer=gpubp.clipped(gpubp.adamw(gpubp.WarmUp(3, then=gpubp.Cosine(3e-3, epochs=80)), weight_decay=0.01), 1.0),
     epochs=80,
     batch_size=64,
-    validation=(digits.x[held_out], digits.d[held_out]),
-    score=accuracy,
+    validation_data=(digits.x[held_out], digits.targets[held_out]),
+    scoring=accuracy,
     patience=15,
     callbacks=[report],
 )

@@ -20,12 +20,14 @@ for search in (BatchedSearchCV(network, grid, cv=3), BatchedHalvingSearchCV(netw
     search.fit(X, y)
     seconds, n_fits = time.perf_counter() - began, 3 * len(search.cv_results_["params"])
     print(f"{type(search).__name__:22s} {n_fits} fits in {seconds:.1f} s: {search.best_params_}")
-    print(f"{'':22s} {search.best_score_:.1%} of the folds right, {search.score(X_test, y_test):.1%} of the test cases")
+    print(
+        f"{'':22s} {search.best_score_:.1%} of the folds right, {search.score(X_test, y_test):.1%} of the test samples"
+    )
 
 ensemble = MLPEnsembleClassifier(search.best_estimator_, n_estimators=10, random_state=0).fit(X, y)
 chosen = ensemble.predict(X_test)
 doubt = ensemble.predict_std(X_test).max(axis=1)
 sure = doubt < 0.1
-print(f"{'ensemble of 10':22s} {ensemble.score(X_test, y_test):.1%} of the test cases")
+print(f"{'ensemble of 10':22s} {ensemble.score(X_test, y_test):.1%} of the test samples")
 print(f"{'where members agree':22s} {(chosen == y_test)[sure].mean():.1%} of {sure.mean():.0%} of them")
 print(f"{'where they do not':22s} {(chosen == y_test)[~sure].mean():.1%} of the others")

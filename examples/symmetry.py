@@ -10,19 +10,19 @@ import gpubp
 from gpubp.plotting import hinton_diagram
 
 symmetry = gpubp.load_dataset("symmetry")
-network = gpubp.Network((6, 2, 1), hidden="logistic", output="logistic", loss="squared")
+network = gpubp.Network((6, 2, 1), activation="logistic", output_activation="logistic", loss="squared")
 theta = gpubp.initial_weights(network, seed=range(1000), scheme="uniform", scale=0.3)
 
 fit = gpubp.train(
     network,
     symmetry.x,
-    symmetry.d,
+    symmetry.targets,
     theta=theta,
-    rule=gpubp.momentum(0.1, 0.9),
+    optimizer=gpubp.momentum(0.1, 0.9),
     epochs=1425,  # as many as the paper's network needed
-    batch_size="sweep",
-    mean=False,
-    until=partial(gpubp.all_right, within=0.5),
+    batch_size="full",
+    reduction="sum",
+    stop_when=partial(gpubp.all_correct, within=0.5),
 )
 print(f"{np.sum(fit.solved)} of {len(theta)} networks tell symmetric vectors after 1,425 sweeps or fewer")
 

@@ -38,11 +38,11 @@ if TYPE_CHECKING:
     from gpubp.optim.first_order import adamw as adamw
     from gpubp.optim.first_order import clipped as clipped
     from gpubp.optim.first_order import decayed as decayed
+    from gpubp.optim.first_order import get_optimizer as get_optimizer
     from gpubp.optim.first_order import gradient_descent as gradient_descent
     from gpubp.optim.first_order import momentum as momentum
     from gpubp.optim.first_order import nesterov as nesterov
     from gpubp.optim.first_order import rmsprop as rmsprop
-    from gpubp.optim.first_order import rule_named as rule_named
     from gpubp.optim.schedules import Cosine as Cosine
     from gpubp.optim.schedules import InverseScaling as InverseScaling
     from gpubp.optim.schedules import Steps as Steps
@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from gpubp.tabular.tables import predict_table as predict_table
     from gpubp.tabular.tables import prepare_table as prepare_table
     from gpubp.training.checkpoints import Checkpoints as Checkpoints
-    from gpubp.training.fit import all_right as all_right
+    from gpubp.training.fit import all_correct as all_correct
     from gpubp.training.fit import train as train
 
 _PUBLIC = {
@@ -66,7 +66,7 @@ _PUBLIC = {
     "data": ("load_dataset", "one_hot"),
     "optim.first_order": (
         *("adagrad", "adam", "adamw", "clipped", "decayed", "gradient_descent"),
-        *("momentum", "nesterov", "rmsprop", "rule_named"),
+        *("momentum", "nesterov", "rmsprop", "get_optimizer"),
     ),
     "estimators": (
         *("LossCurveDisplay", "MLPClassifier", "MLPRegressor"),
@@ -83,7 +83,7 @@ _PUBLIC = {
     "engine.prediction": ("predict",),
     "data.streaming": ("Stream", "open_stream"),
     "data.streaming.prepared": ("prepare_stream",),
-    "training.fit": ("all_right", "train"),
+    "training.fit": ("all_correct", "train"),
 }
 _MODULE_OF = {name: room for room, names in _PUBLIC.items() for name in names}
 __all__ = [*_MODULE_OF]

@@ -12,7 +12,7 @@ class DataError(GpubpError, ValueError):
 
 
 class DeviceError(GpubpError, RuntimeError):
-    """The device asked for cannot be used; the message names the cause and the mend."""
+    """The device asked for cannot be used; the message names the cause and the fix."""
 
 
 class ModelFileError(GpubpError, ValueError):

@@ -87,9 +87,9 @@ class Browser:
         self.events.append(self._read())
 
     def _read(self, seconds: float = 60.0):
-        until = time.monotonic() + seconds
+        stop_when = time.monotonic() + seconds
         while b"\0" not in self._buffer:
-            ready, _, _ = select.select([self._in], [], [], max(until - time.monotonic(), 0.0))
+            ready, _, _ = select.select([self._in], [], [], max(stop_when - time.monotonic(), 0.0))
             part = os.read(self._in, 1 << 16) if ready else b""
             if not part:
                 raise TimeoutError(f"the browser does not answer; it said: {self._log.read_text(errors='replace')}")

@@ -74,7 +74,7 @@ def pytest_collection_modifyitems(config, items):
         if importlib.util.find_spec(library) is None
     }
     if not (probe := probe_cuda()).usable and not config.getoption("--require-cuda"):
-        missing["cuda"] = f"no usable GPU: {probe.cause}; to mend it: {probe.mend}"
+        missing["cuda"] = f"no usable GPU: {probe.cause}; to fix it: {probe.fix}"
     items[:] = [item for item in items if not _asks_for_what_is_not(item)]
     for item in items:
         for device in _devices_of(item) & set(missing):

@@ -20,18 +20,18 @@ EPOCHS = 20
 def problem(dtype):
     """100 steps."""
     rng = np.random.default_rng(0)
-    x, d = rng.normal(size=(53, 5)), np.eye(3)[rng.integers(3, size=53)]
+    x, targets = rng.normal(size=(53, 5)), np.eye(3)[rng.integers(3, size=53)]
     return {
-        "network": Network((5, 7, 3), hidden="tanh", loss="cross_entropy"),
+        "network": Network((5, 7, 3), activation="tanh", loss="cross_entropy"),
         "x": x,
-        "d": d,
-        "rule": momentum(0.1, 0.9),
+        "d": targets,
+        "optimizer": momentum(0.1, 0.9),
         "epochs": EPOCHS,
         "batch_size": 11,
         "l2": 0.1,
         "dtype": dtype,
         "device": "cpu",
-        "validation": (x[:20] + 0.1, d[:20]),
+        "validation_data": (x[:20] + 0.1, targets[:20]),
     }
 
 
@@ -61,7 +61,7 @@ def dying(rank, how):
             os.kill(os.getpid(), {"kill": signal.SIGKILL, "terminate": signal.SIGTERM}[how])
         return 0.1
 
-    train(**problem("float64") | {"epochs": 10**6, "rule": momentum(rate, 0.9)}, parallel="mpi")
+    train(**problem("float64") | {"epochs": 10**6, "optimizer": momentum(rate, 0.9)}, parallel="mpi")
 
 
 if __name__ == "__main__":

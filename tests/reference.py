@@ -75,7 +75,7 @@ def forward(weights, inputs, bias=True):
     return y
 
 
-def error_and_gradient(weights, cases, bias=True):
+def loss_and_gradient(weights, cases, bias=True):
     """Sum the error and its derivative by every weight over the cases."""
     gradient = zeros_like(weights)
     outputs, desired = [], []
@@ -97,7 +97,7 @@ def descend(weights, cases, rate, momentum, sweeps, bias=True):
     """Change the weights by eq. (9) after each sweep; with momentum 0 that is eq. (8)."""
     previous = zeros_like(weights)
     for _ in range(sweeps):
-        _, gradient = error_and_gradient(weights, cases, bias)
+        _, gradient = loss_and_gradient(weights, cases, bias)
         weights = [[list(row) for row in block] for block in weights]
         for layer, i, j in places(weights):
             previous[layer][i][j] = change_with_momentum(gradient[layer][i][j], previous[layer][i][j], rate, momentum)

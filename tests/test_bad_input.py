@@ -1,4 +1,4 @@
-"""Input that cannot be right: each says what was received, what was expected, and where it helps how to mend it."""
+"""Input that cannot be right: each says what was received, what was expected, and where it helps how to fix it."""
 
 import math
 
@@ -21,8 +21,8 @@ X, D = np.ones((4, 2)), np.zeros((4, 1))
 THETA = np.zeros(NETWORK.n_parameters)
 
 
-def fit(network=NETWORK, x=X, d=D, **options):
-    return train(network, x, d, **({"device": "cpu", "epochs": 2} | options))
+def fit(network=NETWORK, x=X, targets=D, **options):
+    return train(network, x, targets, **({"device": "cpu", "epochs": 2} | options))
 
 
 def spoiled(array, place, value):
@@ -37,14 +37,14 @@ def spoiled(array, place, value):
 @pytest.mark.parametrize(
     ("x", "message"),
     [
-        (np.ones((4, 3)), r"x must be \(cases, 2\), as the network has 2 inputs; got \(4, 3\)"),
-        (np.ones((2, 4)), r"x must be \(cases, 2\).*got \(2, 4\)"),
-        (np.ones((1, 1, 4, 2)), r"x must be \(cases, 2\).*got \(1, 1, 4, 2\)"),
-        (np.ones(2), r"x must be \(cases, 2\), got one dimension of 2; a single case is x.reshape\(1, -1\)"),
+        (np.ones((4, 3)), r"x must be \(samples, 2\), as the network has 2 inputs; got \(4, 3\)"),
+        (np.ones((2, 4)), r"x must be \(samples, 2\).*got \(2, 4\)"),
+        (np.ones((1, 1, 4, 2)), r"x must be \(samples, 2\).*got \(1, 1, 4, 2\)"),
+        (np.ones(2), r"x must be \(samples, 2\), got one dimension of 2; a single sample is x.reshape\(1, -1\)"),
         ([1.0, 2.0], r"one dimension of 2; .*a single input x.reshape\(-1, 1\)"),
-        (3.0, r"x must be \(cases, 2\).*got \(\)"),
-        (np.zeros((0, 2)), r"x is empty, \(0, 2\); at least one case is needed"),
-        (np.ones((3, 4, 2)), "x holds 3 sets of cases, but theta is one network"),
+        (3.0, r"x must be \(samples, 2\).*got \(\)"),
+        (np.zeros((0, 2)), r"x is empty, \(0, 2\); at least one sample is needed"),
+        (np.ones((3, 4, 2)), "x holds 3 sets of samples, but theta is one network"),
     ],
 )
 def test_shape_of_x(x, message):
@@ -55,19 +55,19 @@ def test_shape_of_x(x, message):
 
 
 @pytest.mark.parametrize(
-    ("network", "d", "message"),
+    ("network", "targets", "message"),
     [
-        (NETWORK, np.zeros(4), r"d must be \(4, 1\), a row for each case.*got \(4,\); reshape\(-1, 1\)"),
-        (NETWORK, np.zeros((3, 1)), r"d must be \(4, 1\).*got \(3, 1\)"),
-        (NETWORK, np.zeros((4, 2)), r"d must be \(4, 1\).*got \(4, 2\)"),
-        (NETWORK, 0.0, r"d must be \(4, 1\).*got \(\)"),
-        (NETWORK, np.zeros((0, 1)), r"d must be \(4, 1\).*got \(0, 1\)"),
-        (Network((2, 3), loss="cross_entropy"), [0, 1, 2, 1], r"d must be \(4, 3\).*got \(4,\); gpubp.one_hot makes"),
+        (NETWORK, np.zeros(4), r"targets must be \(4, 1\), a row for each sample.*got \(4,\); reshape\(-1, 1\)"),
+        (NETWORK, np.zeros((3, 1)), r"targets must be \(4, 1\).*got \(3, 1\)"),
+        (NETWORK, np.zeros((4, 2)), r"targets must be \(4, 1\).*got \(4, 2\)"),
+        (NETWORK, 0.0, r"targets must be \(4, 1\).*got \(\)"),
+        (NETWORK, np.zeros((0, 1)), r"targets must be \(4, 1\).*got \(0, 1\)"),
+        (Network((2, 3), loss="cross_entropy"), [0, 1, 2, 1], r"targets must be \(4, 3\).*got \(4,\); gpubp.one_hot makes"),
     ],
 )
-def test_shape_of_d(network, d, message):
+def test_shape_of_d(network, targets, message):
     with pytest.raises(DataError, match=message):
-        fit(network, d=d)
+        fit(network, targets=targets)
 
 
 @pytest.mark.parametrize("theta", [np.zeros(5), np.zeros((13, 1)), np.zeros((2, 2, 13)), 0.0])
@@ -84,13 +84,13 @@ def test_a_stack_of_no_networks():
         fit(theta=np.zeros((0, 13)))
 
 
-def test_as_many_sets_of_cases_as_networks():
-    with pytest.raises(DataError, match="x holds 3 sets of cases, but theta is a stack of 2 networks"):
-        fit(x=np.ones((3, 4, 2)), d=np.zeros((3, 4, 1)), theta=np.zeros((2, 13)))
+def test_as_many_sets_of_samples_as_networks():
+    with pytest.raises(DataError, match="x holds 3 sets of samples, but theta is a stack of 2 networks"):
+        fit(x=np.ones((3, 4, 2)), targets=np.zeros((3, 4, 1)), theta=np.zeros((2, 13)))
 
 
 def test_more_features_at_predict_than_at_fit():
-    with pytest.raises(DataError, match=r"x must be \(cases, 2\), as the network has 2 inputs; got \(4, 5\)"):
+    with pytest.raises(DataError, match=r"x must be \(samples, 2\), as the network has 2 inputs; got \(4, 5\)"):
         predict(NETWORK, fit().theta, np.ones((4, 5)), device="cpu")
 
 
@@ -112,15 +112,15 @@ def test_not_finite(device, value):
     with pytest.raises(DataError, match=message("x", "2, 1")):
         fit(x=there(spoiled(X, (slice(2, 4), 1), value)), **options)
     with pytest.raises(DataError, match=message("d", "3, 0")):
-        fit(d=there(spoiled(D, (3, 0), value)), **options)
+        fit(targets=there(spoiled(D, (3, 0), value)), **options)
     with pytest.raises(DataError, match=message("theta", "12")):
         fit(theta=there(spoiled(THETA, 12, value)), **options)
-    with pytest.raises(DataError, match=message("case_weights", "0")):
-        fit(case_weights=there(spoiled(np.ones(4), 0, value)), **options)
+    with pytest.raises(DataError, match=message("sample_weight", "0")):
+        fit(sample_weight=there(spoiled(np.ones(4), 0, value)), **options)
     with pytest.raises(DataError, match=message("validation x", "1, 1")):
-        fit(validation=(spoiled(X, (1, 1), value), D), **options)
+        fit(validation_data=(spoiled(X, (1, 1), value), D), **options)
     with pytest.raises(DataError, match=message("validation d", "0, 0")):
-        fit(validation=(X, spoiled(D, (0, 0), value)), **options)
+        fit(validation_data=(X, spoiled(D, (0, 0), value)), **options)
     with pytest.raises(DataError, match=message("x", "0, 0")):
         predict(NETWORK, THETA, there(spoiled(X, (0, 0), value)), **options)
 
@@ -153,54 +153,54 @@ def test_no_numbers(x, message):
 
 
 @pytest.mark.parametrize(
-    ("loss", "d", "message"),
+    ("loss", "targets", "message"),
     [
-        ("binary_cross_entropy", [[0], [1], [2], [1]], r"'binary_cross_entropy' needs d from 0 to 1, got 0 to 2"),
-        ("binary_cross_entropy", [[0], [1], [-1], [1]], r"needs d from 0 to 1, got -1 to 1"),
-        ("cross_entropy", [[0], [1], [-1], [1]], r"'cross_entropy' needs d from 0 to inf, got -1 to 1"),
-        ("poisson", [[0], [1], [-0.5], [1]], r"'poisson' needs d from 0 to inf, got -0.5 to 1"),
+        ("binary_cross_entropy", [[0], [1], [2], [1]], r"'binary_cross_entropy' needs targets from 0 to 1, got 0 to 2"),
+        ("binary_cross_entropy", [[0], [1], [-1], [1]], r"needs targets from 0 to 1, got -1 to 1"),
+        ("cross_entropy", [[0], [1], [-1], [1]], r"'cross_entropy' needs targets from 0 to inf, got -1 to 1"),
+        ("poisson", [[0], [1], [-0.5], [1]], r"'poisson' needs targets from 0 to inf, got -0.5 to 1"),
     ],
 )
-def test_desired_outputs_that_the_error_is_not_defined_for(loss, d, message):
+def test_desired_outputs_that_the_error_is_not_defined_for(loss, targets, message):
     network = Network((2, 3, 1), loss=loss)
     with pytest.raises(DataError, match=message):
-        fit(network, d=d)
+        fit(network, targets=targets)
     with pytest.raises(DataError, match="validation d"):
-        fit(network, d=np.ones((4, 1)), validation=(X, d))
+        fit(network, targets=np.ones((4, 1)), validation_data=(X, targets))
 
 
 @pytest.mark.parametrize(
     ("weights", "message"),
     [
-        ([1, -1, 1, 1], "case_weights must not be negative, and not all 0"),
-        ([0, 0, 0, 0], "case_weights must not be negative, and not all 0"),
-        ([1, 1, 1], r"case_weights must be \(4,\), one for each case, got \(3,\)"),
-        (np.ones((4, 1)), r"case_weights must be \(4,\), one for each case, got \(4, 1\)"),
-        (2.0, r"case_weights must be \(4,\), one for each case, got \(\)"),
-        (["a", "b", "c", "d"], "case_weights must hold numbers"),
+        ([1, -1, 1, 1], "sample_weight must not be negative, and not all 0"),
+        ([0, 0, 0, 0], "sample_weight must not be negative, and not all 0"),
+        ([1, 1, 1], r"sample_weight must be \(4,\), one for each sample, got \(3,\)"),
+        (np.ones((4, 1)), r"sample_weight must be \(4,\), one for each sample, got \(4, 1\)"),
+        (2.0, r"sample_weight must be \(4,\), one for each sample, got \(\)"),
+        (["a", "b", "c", "d"], "sample_weight must hold numbers"),
     ],
 )
-def test_case_weights(weights, message):
+def test_sample_weights(weights, message):
     with pytest.raises(DataError, match=message):
-        fit(case_weights=weights)
+        fit(sample_weight=weights)
 
 
 def test_weights_all_zero_for_one_network_of_a_stack():
     with pytest.raises(DataError, match="not all 0"):
-        fit(x=np.ones((2, 4, 2)), d=D, theta=np.zeros((2, 13)), case_weights=[[1, 1, 1, 1], [0, 0, 0, 0]])
+        fit(x=np.ones((2, 4, 2)), targets=D, theta=np.zeros((2, 13)), sample_weight=[[1, 1, 1, 1], [0, 0, 0, 0]])
 
 
 @pytest.mark.parametrize("validation", [(X, D, D), (X,), X, [], "held out"])
 def test_validation_is_a_pair(validation):
     with pytest.raises(DataError, match="validation"):
-        fit(validation=validation)
+        fit(validation_data=validation)
 
 
 def test_validation_that_does_not_fit():
-    with pytest.raises(DataError, match=r"validation x must be \(cases, 2\)"):
-        fit(validation=(np.ones((4, 3)), D))
+    with pytest.raises(DataError, match=r"validation x must be \(samples, 2\)"):
+        fit(validation_data=(np.ones((4, 3)), D))
     with pytest.raises(DataError, match=r"validation d must be \(4, 1\)"):
-        fit(validation=(X, np.zeros(4)))
+        fit(validation_data=(X, np.zeros(4)))
 
 
 # --- options ---
@@ -214,7 +214,7 @@ def test_epochs(epochs):
 
 @pytest.mark.parametrize("batch_size", [0, -3, 1.5, "whole", None])
 def test_batch_size(batch_size):
-    message = f"batch_size must be a positive whole number, 'auto' or 'sweep', got {batch_size!r}"
+    message = f"batch_size must be a positive whole number, 'auto' or 'epoch', got {batch_size!r}"
     with pytest.raises(DataError, match=message):
         fit(batch_size=batch_size)
 
@@ -245,7 +245,7 @@ def test_a_number_of_numpy_widens_nothing(l2):
 
 def test_labels_are_no_desired_outputs():
     with pytest.raises(DataError, match=r"gpubp\.one_hot makes rows of class labels"):
-        fit(d=np.asarray(["yes", "no", "yes", "no"]))
+        fit(targets=np.asarray(["yes", "no", "yes", "no"]))
 
 
 def test_a_fit_is_no_theta():
@@ -304,10 +304,10 @@ def test_scheme():
         initial_weights(NETWORK, scheme="Glorot")
 
 
-@pytest.mark.parametrize("rule", ["adam", gradient_descent, 0.1])
-def test_rule(rule):
-    with pytest.raises(DataError, match="rule"):
-        fit(rule=rule)
+@pytest.mark.parametrize("optimizer", ["adam", gradient_descent, 0.1])
+def test_optimizer(optimizer):
+    with pytest.raises(DataError, match="optimizer"):
+        fit(optimizer=optimizer)
 
 
 @pytest.mark.parametrize("l2", [-0.1, np.nan, np.inf, "0.1"])
@@ -320,37 +320,39 @@ def test_l2(l2):
 def test_setting_for_each_network_is_a_column_of_as_many(wrong):
     """Three networks of three parameters, so that a row of three would be taken for one number a parameter."""
     with pytest.raises(DataError, match="learning_rate"):
-        fit(Network((2, 1)), theta=np.zeros((3, 3)), rule=momentum(wrong))
+        fit(Network((2, 1)), theta=np.zeros((3, 3)), optimizer=momentum(wrong))
 
 
 def test_setting_for_each_network_needs_a_stack():
     with pytest.raises(DataError, match="learning_rate"):
-        fit(theta=THETA, rule=gradient_descent(np.ones((3, 1))))
+        fit(theta=THETA, optimizer=gradient_descent(np.ones((3, 1))))
 
 
-@pytest.mark.parametrize("rule", [lbfgs(), levenberg_marquardt()])
-def test_methods_of_second_order_take_whole_sweeps_and_one_network(rule):
-    with pytest.raises(DataError, match=rf"{rule.name} works on whole sweeps: leave batch_size out, or make it 'swe"):
-        fit(rule=rule, batch_size=2)
-    with pytest.raises(DataError, match=rf"{rule.name} trains one network, got a stack of 2"):
-        fit(rule=rule, seed=[0, 1])
+@pytest.mark.parametrize("optimizer", [lbfgs(), levenberg_marquardt()])
+def test_methods_of_second_order_take_whole_sweeps_and_one_network(optimizer):
+    with pytest.raises(
+        DataError, match=rf"{optimizer.name} works on full batch: leave batch_size out, or make it 'swe"
+    ):
+        fit(optimizer=optimizer, batch_size=2)
+    with pytest.raises(DataError, match=rf"{optimizer.name} trains one network, got a stack of 2"):
+        fit(optimizer=optimizer, seed=[0, 1])
 
 
 def test_levenberg_marquardt_is_for_the_squared_error():
     with pytest.raises(DataError, match="levenberg_marquardt needs the error 'squared', got 'huber'; use lbfgs"):
-        fit(Network((2, 3, 1), loss="huber"), rule=levenberg_marquardt())
+        fit(Network((2, 3, 1), loss="huber"), optimizer=levenberg_marquardt())
 
 
 def test_patience_and_score_are_for_one_network():
     with pytest.raises(DataError, match="patience and score are for one network, got a stack of 2"):
         fit(seed=[0, 1], patience=3)
     with pytest.raises(DataError, match="patience and score are for one network, got a stack of 2"):
-        fit(seed=[0, 1], validation=(X, D), score=lambda d, y: 0.0)
+        fit(seed=[0, 1], validation_data=(X, D), scoring=lambda targets, y: 0.0)
 
 
-def test_score_is_taken_on_validation_cases():
+def test_score_is_taken_on_validation_samples():
     with pytest.raises(DataError, match=r"score.*validation"):
-        fit(score=lambda d, y: 0.0)
+        fit(scoring=lambda targets, y: 0.0)
 
 
 # --- networks ---
@@ -365,19 +367,19 @@ def test_sizes(sizes):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"hidden": ("relu", "relu")}, r"hidden must name the units.*one name for all or 1.*got \('relu', 'r"),
-        ({"hidden": "reul"}, r"unknown activation 'reul' \(did you mean 'relu'\?\)"),
-        ({"hidden": None}, "named by text, such as 'relu' and 'squared', got None"),
-        ({"hidden": (["relu"],)}, r"named by text.*got \['relu'\]"),
-        ({"hidden": 5}, "named by text.*got 5"),
-        ({"hidden": "relu(2)"}, "activation 'relu' takes no number"),
-        ({"hidden": "leaky_relu(-1)"}, "activation 'leaky_relu' takes one finite positive number"),
+        ({"activation": ("relu", "relu")}, r"activation must name the units.*one name for all or 1.*got \('relu', 'r"),
+        ({"activation": "reul"}, r"unknown activation 'reul' \(did you mean 'relu'\?\)"),
+        ({"activation": None}, "named by text, such as 'relu' and 'squared', got None"),
+        ({"activation": (["relu"],)}, r"named by text.*got \['relu'\]"),
+        ({"activation": 5}, "named by text.*got 5"),
+        ({"activation": "relu(2)"}, "activation 'relu' takes no number"),
+        ({"activation": "leaky_relu(-1)"}, "activation 'leaky_relu' takes one finite positive number"),
         ({"loss": "mse"}, r"unknown loss 'mse' \(did you mean 'squared'\?\); known: squared"),
         ({"loss": None}, "named by text, such as 'relu' and 'squared', got None"),
         ({"loss": "huber(0)"}, "loss 'huber' takes one finite positive number"),
-        ({"output": "sigmoid"}, r"unknown activation 'sigmoid' \(did you mean 'logistic'\?\)"),
-        ({"loss": "binary_cross_entropy", "output": "relu"}, "needs outputs between 0 and 1.*use 'logistic'"),
-        ({"loss": "poisson", "output": "identity"}, "needs outputs above 0.*'identity' does not give; use 'exp'"),
+        ({"output_activation": "sigmoid"}, r"unknown activation 'sigmoid' \(did you mean 'logistic'\?\)"),
+        ({"loss": "binary_cross_entropy", "output_activation": "relu"}, "needs outputs between 0 and 1.*use 'logistic'"),
+        ({"loss": "poisson", "output_activation": "identity"}, "needs outputs above 0.*'identity' does not give; use 'exp'"),
     ],
 )
 def test_network(options, message):

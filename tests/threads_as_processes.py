@@ -54,7 +54,7 @@ class ThreadProcesses(MPIProcesses):
         super().__init__(comm, f"host{comm.rank // 2}", comm.add)
 
     @contextlib.contextmanager
-    def running(self, mend=""):
+    def running(self, fix=""):
         try:
             yield
         except BaseException as error:

@@ -35,5 +35,5 @@ def refuse_masked(name: str, array: Any) -> None:
         if hidden.dtype == bool and hidden.any():  # records have masks of records, and are no numbers anyway
             raise DataError(
                 f"{name} is a masked array with {hidden.sum()} of {hidden.size} values masked, the first at "
-                f"{np.argwhere(hidden)[0].tolist()}; leave these cases out, or put values there: {name}.filled(0.0)"
+                f"{np.argwhere(hidden)[0].tolist()}; leave these samples out, or put values there: {name}.filled(0.0)"
             )

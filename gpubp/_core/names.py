@@ -94,7 +94,7 @@ def near_miss(name: str, known: Iterable[str]) -> str:
     >>> near_miss("digit", ["digits", "iris"])
     " (did you mean 'digits'?)"
     """
-    # Letter case is the commonest slip; difflib alone would count it letter by letter.
+    # Letter sample is the commonest slip; difflib alone would count it letter by letter.
     by_lower = {candidate.lower(): candidate for candidate in known}
     if (other := OTHER_NAMES.get(name.lower())) in by_lower:
         return f" (did you mean {other!r}?)"

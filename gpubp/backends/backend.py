@@ -66,7 +66,7 @@ def choose_backend(device: str = "auto", *arrays: Array) -> Backend:
     Raises
     ------
     DeviceError
-        If the device cannot be used; the message names the cause and the mend.
+        If the device cannot be used; the message names the cause and the fix.
     DataError
         If arrays of several namespaces or devices are mixed and ``device`` does not choose one.
 
@@ -121,7 +121,7 @@ def _best() -> Backend:
     if probe.usable:
         return _named("cuda")
     level = logging.INFO if probe.expected else logging.WARNING
-    logger.log(level, "device='auto' computes on the CPU: %s. To mend it: %s", probe.cause, probe.mend)
+    logger.log(level, "device='auto' computes on the CPU: %s. To fix it: %s", probe.cause, probe.fix)
     return _named("cpu")
 
 
@@ -135,7 +135,7 @@ def _named(device: str) -> Backend:
         index = int(part or 0)
         probe = probe_cuda(index)
         if not probe.usable:
-            raise DeviceError(f"device={device!r} cannot be used: {probe.cause}. To mend it: {probe.mend}")
+            raise DeviceError(f"device={device!r} cannot be used: {probe.cause}. To fix it: {probe.fix}")
         import cupy
 
         return Backend(importlib.import_module("array_api_compat.cupy"), cupy.cuda.Device(index), f"cuda:{index}")

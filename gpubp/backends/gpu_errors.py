@@ -10,12 +10,12 @@ import numpy as np
 from gpubp._core.text import size_in_words
 from gpubp.backends.backend import Backend
 from gpubp.backends.cupy_wheels import cupy_wheels, describe_duplicates, reinstall_command
-from gpubp.backends.memory import Memory, bytes_of_a_case, memory_of, pool_of_cupy, power_of_two_below
-from gpubp.backends.probe import cause_and_mend, first_line, is_known
+from gpubp.backends.memory import Memory, bytes_of_a_sample, memory_of, pool_of_cupy, power_of_two_below
+from gpubp.backends.probe import cause_and_fix, first_line, is_known
 from gpubp.errors import DeviceError
 from gpubp.nn.network import Network
 
-COPIES_OF_PARAMETERS = 8  # themselves, their gradient, the rule's means, and what is in the making
+COPIES_OF_PARAMETERS = 8  # themselves, their gradient, the optimizer's means, and what is in the making
 MARGIN = 0.8  # of what seems to fit
 
 
@@ -25,13 +25,13 @@ class Load(NamedTuple):
     network: Network
     dtype: str
     n_networks: int
-    n_cases: int
+    n_samples: int
     batch_size: int | None = None
 
 
 @contextlib.contextmanager
-def faults_told(backend: Backend, load: Load) -> Iterator[None]:
-    """Turn errors of CuPy and of what it stands on into a DeviceError that names the cause and the mend.
+def translate_gpu_errors(backend: Backend, load: Load) -> Iterator[None]:
+    """Turn errors of CuPy and of what it stands on into a DeviceError that names the cause and the fix.
 
     Where memory ran out, arrays of the functions called within the block are let go, and the pool gives their memory
     back; so the block should call one function and hold no arrays itself.
@@ -59,11 +59,11 @@ def _is_full(error: Exception) -> bool:
 
 
 def _broken(backend: Backend, error: Exception) -> str:
-    cause, mend = cause_and_mend(error)
+    cause, fix = cause_and_fix(error)
     wheels = cupy_wheels()
     if len(wheels) > 1:
-        cause, mend = f"{cause}; of CuPy {describe_duplicates(wheels)}", reinstall_command(wheels)
-    return f"{backend.name} failed: {cause}. To mend it: {mend}"
+        cause, fix = f"{cause}; of CuPy {describe_duplicates(wheels)}", reinstall_command(wheels)
+    return f"{backend.name} failed: {cause}. To fix it: {fix}"
 
 
 def _full(backend: Backend, load: Load, error: Exception) -> str:
@@ -76,36 +76,36 @@ def _full(backend: Backend, load: Load, error: Exception) -> str:
     assert before is not None
     assert after is not None
     limit = f", limited to {size_in_words(before.limit)}" if before.limit else ""
-    doing = f"predicting {load.n_cases:,} cases"
+    doing = f"predicting {load.n_samples:,} samples"
     if load.batch_size is not None:
-        doing = f"training on batches of {load.batch_size:,} cases"
+        doing = f"training on batches of {load.batch_size:,} samples"
     return (
         f"{backend.name} ran out of memory while {doing} ({first_line(str(error)).rstrip('.')}): CuPy's pool held "
         f"{size_in_words(before.held)}{limit}, {size_in_words(before.used)} of it in use, and "
-        f"{size_in_words(before.free)} of {size_in_words(before.total)} were free. To mend it: {_mend(load, after)}"
+        f"{size_in_words(before.free)} of {size_in_words(before.total)} were free. To fix it: {_fix(load, after)}"
     )
 
 
-def _mend(load: Load, memory: Memory) -> str:
+def _fix(load: Load, memory: Memory) -> str:
     if load.batch_size is None:
-        return "predict fewer cases at a time, or with device='cpu'"
+        return "predict fewer samples at a time, or with device='cpu'"
     fitting = batch_that_fits(load, memory)
     if fitting:
         return f"batch_size={fitting} would fit"
     needed = size_in_words(_bytes_beside_a_batch(load))
-    return f"device='cpu', or fewer cases: these and the weights take about {needed}, whatever the batch"
+    return f"device='cpu', or fewer samples: these and the weights take about {needed}, whatever the batch"
 
 
 def batch_that_fits(load: Load, memory: Memory) -> int:
     """Estimate the largest power of two, below the batch that was too large, that fits; 0 where none does."""
     assert load.batch_size is not None
     room = MARGIN * (memory.available - _bytes_beside_a_batch(load))
-    fitting = room / bytes_of_a_case(load.network.sizes, load.dtype, load.n_networks)
+    fitting = room / bytes_of_a_sample(load.network.sizes, load.dtype, load.n_networks)
     return power_of_two_below(min(fitting, load.batch_size - 1))
 
 
 def _bytes_beside_a_batch(load: Load) -> int:
     network = load.network
-    of_cases = load.n_cases * (network.sizes[0] + network.sizes[-1])
+    of_samples = load.n_samples * (network.sizes[0] + network.sizes[-1])
     of_parameters = COPIES_OF_PARAMETERS * load.n_networks * network.n_parameters
-    return int(np.dtype(load.dtype).itemsize) * (of_cases + of_parameters)
+    return int(np.dtype(load.dtype).itemsize) * (of_samples + of_parameters)

@@ -10,11 +10,11 @@ from typing import NamedTuple
 
 
 class Probe(NamedTuple):
-    """Whether a GPU can be used; if not, why not and the one command that mends it."""
+    """Whether a GPU can be used; if not, why not and the one command that fixes it."""
 
     usable: bool
     cause: str = ""
-    mend: str = ""
+    fix: str = ""
     expected: bool = False  # True where no GPU is the normal state of the machine, not a fault
 
 
@@ -51,8 +51,8 @@ def install_command() -> str:
 DRIVER_COMMAND = "sudo apt install nvidia-driver"
 WITHOUT_DRIVER = f"compute with device='cpu'; where there is an NVIDIA GPU: {DRIVER_COMMAND}"
 
-_MENDS = (
-    # part of the error's text, what it means, what mends it
+_FIXES = (
+    # part of the error's text, what it means, what fixes it
     ("InsufficientDriver", "the NVIDIA driver is missing, or older than CuPy's CUDA", DRIVER_COMMAND),
     ("NoDevice", "CUDA sees no GPU", "nvidia-smi"),
     ("InvalidDevice", "there is no GPU of that number", "nvidia-smi -L"),
@@ -96,25 +96,25 @@ def probe_cuda(index: int = 0) -> Probe:
             kernel = float(cupy.sum(2 * a + 1))
             product = float(cupy.sum(cupy.matmul(a, a)))
     except Exception as error:
-        return Probe(False, *cause_and_mend(error), expected=driver is None)
+        return Probe(False, *cause_and_fix(error), expected=driver is None)
     if (kernel, product) != (256.0, 3920.0):
         return Probe(False, f"the GPU computes wrongly: got {kernel} and {product}, not 256 and 3920", "nvidia-smi -q")
     return Probe(True)
 
 
-def cause_and_mend(error: Exception) -> tuple[str, str]:
-    """Find what an error of CuPy, or of what it stands on, means, and the one command that mends it."""
+def cause_and_fix(error: Exception) -> tuple[str, str]:
+    """Find what an error of CuPy, or of what it stands on, means, and the one command that fixes it."""
     text = f"{type(error).__name__}: {error}"
-    for part, cause, mend in _MENDS:
+    for part, cause, fix in _FIXES:
         if part.lower() in text.lower():
-            return f"{cause} ({first_line(text)})", mend or install_command()
+            return f"{cause} ({first_line(text)})", fix or install_command()
     return first_line(text), "gpubp doctor"
 
 
 def is_known(error: Exception) -> bool:
     """Tell whether an error is one that CUDA and its libraries are known for."""
     text = f"{type(error).__name__}: {error}".lower()
-    return any(part.lower() in text for part, _, _ in _MENDS)
+    return any(part.lower() in text for part, _, _ in _FIXES)
 
 
 def first_line(text: str) -> str:

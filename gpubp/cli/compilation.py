@@ -13,7 +13,7 @@ from gpubp.nn.activations import ACTIVATIONS
 from gpubp.nn.initialization import initial_weights
 from gpubp.nn.losses import LOSSES
 from gpubp.nn.network import Network
-from gpubp.optim.first_order import RULES
+from gpubp.optim.first_order import OPTIMIZERS
 from gpubp.training.fit import train
 
 Compilation = tuple[str, Callable[[], object]]
@@ -42,16 +42,26 @@ def place(backend: Backend) -> str:
 
 
 def _of_cupy(device: str) -> Iterator[Compilation]:
-    """Take small steps by every unit, error and rule, enough for kernels of our own; CuPy compiles on first use."""
+    """Take small steps by every unit, error and optimizer, enough for kernels of our own; CuPy compiles on first use."""
     for name in ACTIVATIONS:
-        yield f"unit {name}", partial(_small_fit, device, Network((2, 4, 2), hidden=name))
+        yield f"unit {name}", partial(_small_fit, device, Network((2, 4, 2), activation=name))
     for name in LOSSES:
         yield f"error {name}", partial(_small_fit, device, Network((2, 4, 2), loss=name))
-    for name in RULES:
-        yield f"rule {name}", partial(_small_fit, device, Network((2, 4, 2)), name)
+    for name in OPTIMIZERS:
+        yield f"optimizer {name}", partial(_small_fit, device, Network((2, 4, 2)), name)
 
 
-def _small_fit(device: str, network: Network, rule: str = "adam") -> None:
-    x, d = np.zeros((8, 2), "float32"), np.full((8, 2), 0.5, "float32")
-    train(network, x, d, rule=RULES[rule](), epochs=FEW_STEPS, batch_size=4, l2=0.1, validation=(x, d), device=device)
+def _small_fit(device: str, network: Network, optimizer: str = "adam") -> None:
+    x, targets = np.zeros((8, 2), "float32"), np.full((8, 2), 0.5, "float32")
+    train(
+        network,
+        x,
+        targets,
+        optimizer=OPTIMIZERS[optimizer](),
+        epochs=FEW_STEPS,
+        batch_size=4,
+        l2=0.1,
+        validation_data=(x, targets),
+        device=device,
+    )
     predict(network, initial_weights(network, 0), x, device=device)

@@ -1,4 +1,4 @@
-"""What can gpubp compute with here? Findings about CuPy, the driver and the GPUs, each with the command that mends it.
+"""What can gpubp compute with here? Findings about CuPy, the driver and the GPUs, each with the command that fixes it.
 
 Nothing is printed, and nothing is changed but for one small kernel in CuPy's cache. CuPy is imported only where it is
 installed; a machine without a GPU is a healthy machine that computes on the CPU.
@@ -30,12 +30,12 @@ LITTLE_MEMORY = 512 * 2**20  # bytes; a context and cuBLAS's workspaces alone ta
 
 
 class Finding(NamedTuple):
-    """One thing that was looked at: how it is, and the one command that mends it or takes it further."""
+    """One thing that was looked at: how it is, and the one command that fixes it or takes it further."""
 
     name: str
     status: Status
     detail: str
-    mend: str = ""
+    fix: str = ""
 
 
 def diagnose() -> list[Finding]:
@@ -45,7 +45,7 @@ def diagnose() -> list[Finding]:
     -------
     list of Finding
         ``"ok"`` is a check that passed, ``"info"`` a fact, ``"warning"`` something that costs speed or a GPU that was
-        not expected to work, ``"fault"`` something broken; warnings and faults come with the command that mends them.
+        not expected to work, ``"fault"`` something broken; warnings and faults come with the command that fixes them.
 
     Examples
     --------
@@ -176,8 +176,8 @@ def _device(cupy: Any, index: int, wheels: list[str]) -> Finding:
     memory = f"{size_in_words(free)} of {size_in_words(total)} free"
     detail = f"{model}, compute capability {capability[0]}.{capability[1]}, {memory}"
     if runtime.runtimeGetVersion() // 1000 == 13 and capability < OLDEST_FOR_CUDA_13:
-        mend = f'pip uninstall -y {" ".join(wheels) or "cupy"} && pip install "cupy-cuda12x[ctk]"'
-        return Finding(name, "fault", f"{detail}; CUDA 13 no longer runs on it, CUDA 12 does", mend)
+        fix = f'pip uninstall -y {" ".join(wheels) or "cupy"} && pip install "cupy-cuda12x[ctk]"'
+        return Finding(name, "fault", f"{detail}; CUDA 13 no longer runs on it, CUDA 12 does", fix)
     if free < LITTLE_MEMORY:
         return Finding(name, "warning", f"{detail}; other programs hold the rest", "nvidia-smi")
     return Finding(name, "ok", detail)
@@ -201,7 +201,7 @@ def _trial(index: int) -> Finding:
     name, found = f"test on cuda:{index}", probe.probe_cuda(index)
     if found.usable:
         return Finding(name, "ok", "a kernel and a matrix product gave what they must")
-    return Finding(name, "fault", found.cause, found.mend)
+    return Finding(name, "fault", found.cause, found.fix)
 
 
 def _pool(cupy: Any) -> Finding:
@@ -288,7 +288,7 @@ def _auto() -> Finding:
         found = probe.probe_cuda()
         if found.usable:
             return Finding(name, "ok", "computes on cuda:0")
-        return Finding(name, "info" if found.expected else "warning", f"computes on the CPU: {found.cause}", found.mend)
+        return Finding(name, "info" if found.expected else "warning", f"computes on the CPU: {found.cause}", found.fix)
     try:
         return Finding(name, "ok", f"computes on {choose_backend(wanted).name}, as {ENVIRONMENT_VARIABLE} says")
     except GpubpError:

@@ -1,4 +1,4 @@
-"""``gpubp doctor``: what this machine computes with, and the commands that mend what is broken."""
+"""``gpubp doctor``: what this machine computes with, and the commands that fix what is broken."""
 
 from typing import Annotated
 
@@ -15,7 +15,7 @@ _STYLES = {"ok": "green", "info": "", "warning": "yellow", "fault": "bold red"}
 def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON, for programs.")] = False,
 ) -> None:
-    """Examine CuPy, the NVIDIA driver and the GPUs; name the command that mends each fault.
+    """Examine CuPy, the NVIDIA driver and the GPUs; name the command that fixes each fault.
 
     The exit code is 1 when there is a fault, else 0: a machine without a GPU is no fault.
     """
@@ -25,7 +25,7 @@ def doctor(
         print_json({"findings": [finding._asdict() for finding in findings], "faults": len(faults)})
     else:
         console.print(_table(findings))
-        _print_mends(findings)
+        _print_fixes(findings)
     if faults:
         raise typer.Exit(1)
 
@@ -41,15 +41,15 @@ def _table(findings: list[Finding]) -> Table:
     return table
 
 
-def _print_mends(findings: list[Finding]) -> None:
+def _print_fixes(findings: list[Finding]) -> None:
     """Print each command once, on a line of its own below the table: one that is wrapped cannot be copied."""
     commands: dict[str, list[Finding]] = {}
     for finding in findings:
-        if finding.mend:
-            commands.setdefault(finding.mend, []).append(finding)
-    mending = [c for c, about in commands.items() if any(one.status in ("warning", "fault") for one in about)]
-    optional = [c for c in commands if c not in mending]
-    for title, chosen in (("To mend it:", mending), ("Optional:", optional)):
+        if finding.fix:
+            commands.setdefault(finding.fix, []).append(finding)
+    fixing = [c for c, about in commands.items() if any(one.status in ("warning", "fault") for one in about)]
+    optional = [c for c in commands if c not in fixing]
+    for title, chosen in (("To fix it:", fixing), ("Optional:", optional)):
         if chosen:
             console.print(Text(f"\n{title}", "bold"))
         for command in chosen:

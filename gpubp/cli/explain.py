@@ -23,7 +23,7 @@ from gpubp.explain.notation import fractions, number_format, worked_number
 from gpubp.io.model_file import Model, load_model, write_whole
 
 MOST_SHOWN = 8  # rows or columns of a matrix; of larger ones both ends
-FIRST_CASES = 3
+FIRST_SAMPLES = 3
 
 
 class Named(NamedTuple):
@@ -33,7 +33,7 @@ class Named(NamedTuple):
     note: str
     input_names: tuple[str, ...]
     output_names: tuple[str, ...]
-    case_names: tuple[str, ...]
+    sample_names: tuple[str, ...]
 
 
 def explain(
@@ -51,7 +51,7 @@ def explain(
             show_default=False,
         ),
     ] = None,
-    case: Annotated[
+    sample: Annotated[
         int | None,
         typer.Option(
             min=1, metavar="N", help="Which case, counted from 1; without it the first three.", show_default=False
@@ -74,9 +74,9 @@ def explain(
     """
     if html is not None:
         check_output(html, (".html", ".htm"), inputs=[given for given in (model, data) if given is not None])
-    named = _rain() if model is None and data is None else _of_file(model, data, case)
-    if case is not None:
-        named = _one_case(named, case)
+    named = _rain() if model is None and data is None else _of_file(model, data, sample)
+    if sample is not None:
+        named = _one_sample(named, sample)
     example = named.example
     if html is not None:
         names = named._asdict()
@@ -102,7 +102,7 @@ def _rain() -> Named:
     return Named(rain_network(), note, rain.feature_names, ("chance of rain",), ("Monday", "Tuesday", "Wednesday"))
 
 
-def _of_file(model: Path | None, data: str | None, case: int | None) -> Named:
+def _of_file(model: Path | None, data: str | None, sample: int | None) -> Named:
     """Take the network from a model file, and the cases from a table or from the built-in set that it learned."""
     if model is None:
         raise DataError(f"--data gives cases to a model file: gpubp explain MODEL --data {data}")
@@ -110,11 +110,11 @@ def _of_file(model: Path | None, data: str | None, case: int | None) -> Named:
     if loaded.theta.ndim != 1:
         raise DataError(f"{model} is a stack of {loaded.theta.shape[0]} networks; explain walks through one")
     source = data if data is not None else _learned_from(model, loaded)
-    x, d, inputs, outputs = _cases(loaded, source)
-    n = min(FIRST_CASES, len(x)) if case is None else len(x)
+    x, targets, inputs, outputs = _samples(loaded, source)
+    n = min(FIRST_SAMPLES, len(x)) if sample is None else len(x)
     names = tuple(f"case {number}" for number in range(1, n + 1))
     note = f"The model of {model.name}, and cases of {Path(source).name} as it takes them in."
-    return Named(Example(loaded.network, loaded.theta, x[:n], d[:n]), note, inputs, outputs, names)
+    return Named(Example(loaded.network, loaded.theta, x[:n], targets[:n]), note, inputs, outputs, names)
 
 
 def _learned_from(model: Path, loaded: Model) -> str:
@@ -127,7 +127,7 @@ def _learned_from(model: Path, loaded: Model) -> str:
     return source
 
 
-def _cases(loaded: Model, source: str) -> tuple[np.ndarray, np.ndarray, tuple[str, ...], tuple[str, ...]]:
+def _samples(loaded: Model, source: str) -> tuple[np.ndarray, np.ndarray, tuple[str, ...], tuple[str, ...]]:
     """Turn a table into inputs and desired outputs, and name both."""
     network = loaded.network
     if loaded.preprocessing is not None:
@@ -137,33 +137,34 @@ def _cases(loaded: Model, source: str) -> tuple[np.ndarray, np.ndarray, tuple[st
         return apply(preprocessing, table), encode_target(preprocessing, table), feature_names(preprocessing), outputs
     if source in DATASETS and not Path(source).is_file():
         dataset = load_dataset(source)
-        x, d, names = dataset.x, dataset.d, dataset.feature_names
+        x, targets, names = dataset.x, dataset.targets, dataset.feature_names
         outputs = dataset.classes or dataset.target_names
     else:
         columns = read_table(source).columns
         matrix = np.stack([*columns.values()], axis=1)
         n_inputs = network.sizes[0]
-        x, d, names, outputs = (
+        x, targets, names, outputs = (
             matrix[:, :n_inputs],
             matrix[:, n_inputs:],
             (*columns,)[:n_inputs],
             (*columns,)[n_inputs:],
         )
-    if (x.shape[1], d.shape[1]) != (network.sizes[0], network.sizes[-1]):
+    if (x.shape[1], targets.shape[1]) != (network.sizes[0], network.sizes[-1]):
         raise DataError(
-            f"{source} gives {x.shape[1]} inputs and {d.shape[1]} desired outputs, but the network has "
+            f"{source} gives {x.shape[1]} inputs and {targets.shape[1]} desired outputs, but the network has "
             f"{network.sizes[0]} and {network.sizes[-1]}; give cases of its own with --data"
         )
-    return x, d, names, outputs
+    return x, targets, names, outputs
 
 
-def _one_case(named: Named, case: int) -> Named:
-    x, d = named.example.x, named.example.d
-    if case > len(x):
-        raise DataError(f"--case must be from 1 to {len(x):,}, the cases there are, got {case:,}")
-    one = slice(case - 1, case)
+def _one_sample(named: Named, sample: int) -> Named:
+    x, targets = named.example.x, named.example.d
+    if sample > len(x):
+        raise DataError(f"--case must be from 1 to {len(x):,}, the cases there are, got {sample:,}")
+    one = slice(sample - 1, sample)
     return named._replace(
-        example=named.example._replace(x=x[one], d=d[one]), case_names=named.case_names[one] or (f"case {case}",)
+        example=named.example._replace(x=x[one], d=targets[one]),
+        sample_names=named.sample_names[one] or (f"case {sample}",),
     )
 
 

@@ -169,7 +169,7 @@ def device_and_reason(name: str, asked_for: str) -> str:
     probe = probe_cuda()
     if probe.expected:
         return "cpu (no NVIDIA GPU or driver was found)"
-    return f"cpu (the GPU cannot be used: {probe.cause}; to mend it: {probe.mend})"
+    return f"cpu (the GPU cannot be used: {probe.cause}; to fix it: {probe.fix})"
 
 
 def check_output(path: Path, suffixes: Sequence[str] = (), *, inputs: Sequence[str | Path] = ()) -> None:

@@ -29,7 +29,7 @@ def progress_bar(epochs: int, *, enabled: bool | None = None, score_name: str = 
     enabled : bool, optional
         Whether to show it; without it only where stderr is a terminal.
     score_name : str
-        What the score of the validation cases is: "accuracy", ...
+        What the score of the validation samples is: "accuracy", ...
 
     Yields
     ------
@@ -41,7 +41,7 @@ def progress_bar(epochs: int, *, enabled: bool | None = None, score_name: str = 
     >>> from gpubp import Network, train
     >>> with progress_bar(20) as bar:
     ...     fit = train(Network((1, 1)), [[0.0], [1.0]], [[0.0], [1.0]], epochs=20, callbacks=[bar], device="cpu")
-    >>> len(fit.history.error)
+    >>> len(fit.history.loss)
     20
     """
     console = Console(stderr=True)
@@ -95,7 +95,7 @@ class _Shown:
         if self.last is None:
             self.before = progress.epoch - 1
         self.last = progress
-        score, error = progress.validation_score, progress.validation_error
+        score, error = progress.validation_score, progress.validation_loss
         if score is not None:
             self.best = score if self.best is None else max(self.best, score)
         elif error is not None and np.ndim(error) == 0:
@@ -119,14 +119,14 @@ class _Shown:
 
 
 def _figures(progress: Progress, best: float | None, score_name: str) -> str:
-    figures = [_of_networks("error", progress.error)]
+    figures = [_of_networks("error", progress.loss)]
     if progress.validation_score is not None:
         figures.append(f"validation {score_name} {number(progress.validation_score)}")
-    elif progress.validation_error is not None:
-        figures.append(_of_networks("validation error", progress.validation_error))
+    elif progress.validation_loss is not None:
+        figures.append(_of_networks("validation error", progress.validation_loss))
     if best is not None:
         figures.append(f"best {number(best)}")
-    figures.append(f"{_short(progress.cases_per_second)} cases/s")
+    figures.append(f"{_short(progress.samples_per_second)} samples/s")
     return ", ".join(figures)
 
 

@@ -123,7 +123,7 @@ def _bar(name: str, sweeps: int) -> Iterator[Callable[[Any], None]]:
 
         def callback(progress: Any) -> None:
             if progress.epoch % 20 == 0:
-                told = f"{name}: {np.mean(np.isnan(progress.error)):.0%} done"
+                told = f"{name}: {np.mean(np.isnan(progress.loss)):.0%} done"
                 bar.update(task, completed=progress.epoch, total=progress.epochs, description=told)
 
         yield callback

@@ -36,7 +36,7 @@ def show(
     ]
     if preprocessing is not None:
         facts += [("target", _target(preprocessing))]
-    for label, key in (("data", "source"), ("rule", "rule"), ("training", "training")):
+    for label, key in (("data", "source"), ("optimizer", "optimizer"), ("training", "training")):
         if about.get(key):
             facts += [(label, _told(about[key]))]
     print_facts(facts, console)

@@ -50,7 +50,7 @@ from gpubp.errors import (
 )
 from gpubp.io.model_file import Model, load_model, save_model
 from gpubp.nn.network import Network
-from gpubp.optim.first_order import RULES, Rule, rule_named
+from gpubp.optim.first_order import OPTIMIZERS, Optimizer, get_optimizer
 from gpubp.optim.second_order import METHODS, SecondOrder
 from gpubp.plotting import save_learning_curve
 from gpubp.tabular.tables import PreparedTable, TableFit, Task, fit_table, network_for, prepare_table
@@ -164,28 +164,28 @@ def train(
             show_default=False,
         ),
     ] = None,
-    rule: Annotated[
+    optimizer: Annotated[
         str,
         typer.Option(
-            metavar="NAME", help=f"How weights change: {', '.join([*RULES, *METHODS])}.", rich_help_panel=_TRAINING
+            metavar="NAME", help=f"How weights change: {', '.join([*OPTIMIZERS, *METHODS])}.", rich_help_panel=_TRAINING
         ),
     ] = "adam",
     learning_rate: Annotated[
         float | None,
         typer.Option(
             metavar="NUMBER",
-            help="The step; each rule has its own without it.",
+            help="The step; each optimizer has its own without it.",
             rich_help_panel=_TRAINING,
             show_default=False,
         ),
     ] = None,
     epochs: Annotated[
         int,
-        typer.Option(metavar="N", min=1, help="Sweeps through the training rows, at most.", rich_help_panel=_TRAINING),
+        typer.Option(metavar="N", min=1, help="Epochs through the training rows, at most.", rich_help_panel=_TRAINING),
     ] = 200,
     batch_size: Annotated[
         str,
-        typer.Option(metavar="N|auto|sweep", help="Rows between two changes.", rich_help_panel=_TRAINING),
+        typer.Option(metavar="N|auto|epoch", help="Rows between two changes.", rich_help_panel=_TRAINING),
     ] = "auto",
     l2: Annotated[
         float, typer.Option(metavar="NUMBER", min=0, help="Penalty on the squared weights.", rich_help_panel=_TRAINING)
@@ -301,8 +301,8 @@ def train(
                     raise DataError(f"the model and the picture cannot both be {model_path}; give two paths")
             if resume and checkpoint is None:
                 raise DataError("--resume needs the folder to go on from: give --checkpoint FOLDER")
-            chosen_rule = _rule(rule, learning_rate)
-            hidden_sizes, size = _hidden_sizes(hidden), _batch_size(batch_size)
+            chosen_optimizer = _optimizer(optimizer, learning_rate)
+            hidden_layer_sizes, size = _hidden_layer_sizes(hidden), _batch_size(batch_size)
             backend = choose_backend(device)
             with_matmul(backend, matmul_precision, choose_precision(backend, dtype))
             reason_for_parts = "as asked" if stream else reason_to_stream(Path(data))
@@ -321,7 +321,7 @@ def train(
                 "seed": seed,
             }
             prepared = prepare_stream(tables, **how) if tables else prepare_table(table, **how)
-            network = network_for(prepared, hidden_sizes=hidden_sizes, activation=activation, loss=loss)
+            network = network_for(prepared, hidden_layer_sizes=hidden_layer_sizes, activation=activation, loss=loss)
         reason = device_and_reason(backend.name, device)
         if not quiet:
             facts = [*_found(prepared, task), ("network", _described(network)), ("device", reason)]
@@ -339,10 +339,10 @@ def train(
             try:
                 result = fit_table(
                     prepared,
-                    hidden_sizes=hidden_sizes,
+                    hidden_layer_sizes=hidden_layer_sizes,
                     activation=activation,
                     loss=loss,
-                    rule=chosen_rule,
+                    optimizer=chosen_optimizer,
                     epochs=epochs,
                     batch_size=size,
                     l2=l2,
@@ -365,10 +365,10 @@ def train(
     learned = result.fit.best_epoch > 0 or result.fit.stop_reason == "interrupted"
     model = _saved(result.model, model_path) if learned else None
     drawn, picture_fault = None, None
-    if picture_path is not None and learned and result.fit.history.error:
+    if picture_path is not None and learned and result.fit.history.loss:
         try:
             title = _stem(data)
-            save_learning_curve(result.fit.history, picture_path, title=title, score_name=score_name, watched="error")
+            save_learning_curve(result.fit.history, picture_path, title=title, score_name=score_name, monitored="error")
             drawn = picture_path
         except GpubpError as error:  # the model is written: its scores are told first
             picture_fault = error
@@ -520,29 +520,29 @@ def _picture_path(model_path: Path, picture: Path | None, no_picture: bool) -> P
     if no_picture:
         return None
     if importlib.util.find_spec("matplotlib") is None:
-        mend = 'pip install "gpubp[cli]"'
+        fix = 'pip install "gpubp[cli]"'
         if picture is not None:
-            raise DataError(f"--picture needs matplotlib: {mend}")
-        print_note(f"no picture is drawn, as matplotlib is not installed: {mend}")
+            raise DataError(f"--picture needs matplotlib: {fix}")
+        print_note(f"no picture is drawn, as matplotlib is not installed: {fix}")
         return None
     return picture or model_path.with_suffix(".png")
 
 
-def _rule(name: str, learning_rate: float | None) -> Rule | SecondOrder:
+def _optimizer(name: str, learning_rate: float | None) -> Optimizer | SecondOrder:
     if name in METHODS:
         if learning_rate is not None:
             raise DataError(f"{name} finds its own steps; leave --learning-rate out")
         return METHODS[name]()
-    if name not in RULES:
-        raise DataError(unknown("rule", name, [*RULES, *METHODS]))
+    if name not in OPTIMIZERS:
+        raise DataError(unknown("optimizer", name, [*OPTIMIZERS, *METHODS]))
     if learning_rate is None:
-        return rule_named(name)
+        return get_optimizer(name)
     if not learning_rate > 0:
         raise DataError(f"--learning-rate must be above 0, got {learning_rate}")
-    return rule_named(name, learning_rate=learning_rate)
+    return get_optimizer(name, learning_rate=learning_rate)
 
 
-def _hidden_sizes(text: str) -> tuple[int, ...]:
+def _hidden_layer_sizes(text: str) -> tuple[int, ...]:
     if text.strip().lower() == "none":
         return ()
     sizes = [part.strip() for part in text.split(",")]
@@ -554,10 +554,10 @@ def _hidden_sizes(text: str) -> tuple[int, ...]:
 
 
 def _batch_size(text: str) -> Any:
-    if text in ("auto", "sweep"):
+    if text in ("auto", "full"):
         return text
     if not (text.isdecimal() and int(text) > 0):
-        raise DataError(f"--batch-size must be a whole number above 0, auto or sweep, got {text!r}")
+        raise DataError(f"--batch-size must be a whole number above 0, auto or epoch, got {text!r}")
     return int(text)
 
 
@@ -613,7 +613,7 @@ def _described(network: Network) -> str:
 
 def _told(result: TableFit, patience: int) -> str:
     fit = result.fit
-    n_epochs = len(fit.history.error)
+    n_epochs = len(fit.history.loss)
     why = _STOPPED[fit.stop_reason].format(patience=patience)
     if not n_epochs:
         return f"{why} in the first epoch"
@@ -634,7 +634,7 @@ def _as_json(
         "model": None if model is None else str(model),
         "picture": None if picture is None else str(picture),
         "data": prepared.source,
-        **{key: result.model.about[key] for key in ("task", "rows", "rule", "training")},
+        **{key: result.model.about[key] for key in ("task", "rows", "optimizer", "training")},
         "scores": None if model is None else result.scores,
         "columns": {column.name: _kind(column) for column in prepared.preprocessing.columns},
         "target": list(prepared.preprocessing.target_names),
@@ -644,6 +644,6 @@ def _as_json(
         "device": device_reason,
         "history": {
             name: list(map(float, getattr(history, name)))
-            for name in ("error", "validation_error", "validation_score", "seconds")
+            for name in ("error", "validation_loss", "validation_score", "seconds")
         },
     }

@@ -22,8 +22,8 @@ def warmup(
     print_facts([("device", device_and_reason(backend.name, device))], notes)
     waiting = list(compilations(backend))
     if not waiting:
-        mend = ': numba would compile long trainings; pip install "gpubp[fast]"' if backend.name == "cpu" else ""
-        print_facts([("compiled", f"nothing: {backend.name} needs no compiler here{mend}")], console)
+        fix = ': numba would compile long trainings; pip install "gpubp[fast]"' if backend.name == "cpu" else ""
+        print_facts([("compiled", f"nothing: {backend.name} needs no compiler here{fix}")], console)
         return
     began = time.perf_counter()
     shown = notes.is_terminal and not notes.is_dumb_terminal
@@ -35,7 +35,7 @@ def warmup(
             do()
             bar.advance(task)
     names = [name for name, _ in waiting]
-    kinds = {kind: sum(name.startswith(kind) for name in names) for kind in ("unit", "error", "rule")}
+    kinds = {kind: sum(name.startswith(kind) for name in names) for kind in ("unit", "error", "optimizer")}
     kinds["other"] = len(names) - sum(kinds.values())
     told = ", ".join(f"{n} {kind}s" for kind, n in kinds.items() if n)
     seconds = time.perf_counter() - began

@@ -17,7 +17,7 @@ MAX_BITS = 16
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Cases with their desired outputs.
+    """Samples with their targets.
 
     Attributes
     ----------
@@ -26,20 +26,20 @@ class Dataset:
     x : numpy.ndarray
         Inputs, float64 of shape ``(n, i)``.
     d : numpy.ndarray
-        Desired outputs, float64 of shape ``(n, j)``; one-hot where `classes` is given.
+        Targets, float64 of shape ``(n, j)``; one-hot where `classes` is given.
     feature_names : tuple of str
         One name per column of `x`.
     classes : tuple of str or None
-        One name per column of `d` for classification, None for real-valued outputs.
+        One name per column of `targets` for classification, None for real-valued outputs.
     description : str
         One sentence.
     target_names : tuple of str
-        Names of the target columns when the set is a table: one for classification, else one per column of `d`.
+        Names of the target columns when the set is a table: one for classification, else one per column of `targets`.
     """
 
     name: str
     x: NDArray[np.float64]
-    d: NDArray[np.float64]
+    targets: NDArray[np.float64]
     feature_names: tuple[str, ...]
     classes: tuple[str, ...] | None
     description: str
@@ -47,11 +47,11 @@ class Dataset:
 
     @property
     def labels(self) -> NDArray[np.object_]:
-        """The class name of each case, shape ``(n,)``."""
+        """The class name of each sample, shape ``(n,)``."""
         if self.classes is None:
             raise DataError(f"the set {self.name!r} has real-valued outputs and no classes; use its d")
         names = np.array(self.classes, dtype=object)
-        labels: NDArray[np.object_] = names[self.d.argmax(axis=1)]
+        labels: NDArray[np.object_] = names[self.targets.argmax(axis=1)]
         return labels
 
 
@@ -108,7 +108,7 @@ def rain() -> Dataset:
     return Dataset(
         name="rain",
         x=np.array([[3.0, 5.0], [1.0, 6.0], [0.0, 8.0]]),
-        d=np.array([[0.99], [0.59], [0.19]]),
+        targets=np.array([[0.99], [0.59], [0.19]]),
         feature_names=("days raining", "Kdp"),
         classes=None,
         description="Monday, Tuesday and Wednesday: days raining and Kdp against the chance of rain.",
@@ -116,7 +116,7 @@ def rain() -> Dataset:
 
 
 def xor() -> Dataset:
-    """Return the exclusive or of two bits: parity's smallest case.
+    """Return the exclusive or of two bits: parity's smallest sample.
 
     Examples
     --------
@@ -197,7 +197,7 @@ def encoder(n_units: int = 8) -> Dataset:
     return Dataset(
         name="encoder",
         x=np.eye(n_units),
-        d=np.eye(n_units),
+        targets=np.eye(n_units),
         feature_names=tuple(f"unit {k}" for k in range(n_units)),
         classes=None,
         description=f"{n_units} patterns with one unit on, desired to come out as they went in.",
@@ -205,13 +205,13 @@ def encoder(n_units: int = 8) -> Dataset:
     )
 
 
-def _bits(name: str, n_bits: int, rule: Callable[[NDArray[Any]], NDArray[Any]], description: str) -> Dataset:
+def _bits(name: str, n_bits: int, label_function: Callable[[NDArray[Any]], NDArray[Any]], description: str) -> Dataset:
     if not 1 <= n_bits <= MAX_BITS:
         raise DataError(f"n_bits must be from 1 to {MAX_BITS}, got {n_bits}")
     # Counting order, the most significant bit first.
     x = (np.arange(2**n_bits)[:, None] >> np.arange(n_bits)[::-1] & 1).astype(np.float64)
     names = tuple(f"bit {k}" for k in range(n_bits))
-    return Dataset(name, x, rule(x).astype(np.float64)[:, None], names, None, description)
+    return Dataset(name, x, label_function(x).astype(np.float64)[:, None], names, None, description)
 
 
 _BUNDLED = {
@@ -245,7 +245,7 @@ def load_dataset(name: str) -> Dataset:
     Returns
     -------
     Dataset
-        The cases; the grey values of ``digits`` are divided by 16.
+        The samples; the grey values of ``digits`` are divided by 16.
 
     Raises
     ------
@@ -269,7 +269,9 @@ def load_dataset(name: str) -> Dataset:
     return Dataset(
         name=name,
         x=np.asarray(x, dtype=np.float64),
-        d=one_hot(bunch.target) if is_classification else np.asarray(bunch.target, np.float64).reshape(len(x), -1),
+        targets=one_hot(bunch.target)
+        if is_classification
+        else np.asarray(bunch.target, np.float64).reshape(len(x), -1),
         feature_names=tuple(map(str, bunch.feature_names)),
         classes=tuple(map(str, bunch.target_names)) if is_classification else None,
         description=_BUNDLED[name],

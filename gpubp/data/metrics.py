@@ -1,4 +1,4 @@
-"""How well outputs match desired outputs, in the units of the target: at once, or piece by piece."""
+"""How well outputs match targets, in the units of the target: at once, or piece by piece."""
 
 import math
 from typing import Any
@@ -11,15 +11,15 @@ from gpubp.data.survey import Moments
 Scores = dict[str, float]
 
 
-def score(preprocessing: Preprocessing, d: np.ndarray, y: np.ndarray) -> Scores:
-    """Score outputs against desired outputs, both ``(n, j)``: see :class:`gpubp.tabular.tables.TableFit`.
+def score(preprocessing: Preprocessing, targets: np.ndarray, y: np.ndarray) -> Scores:
+    """Score outputs against targets, both ``(n, j)``: see :class:`gpubp.tabular.tables.TableFit`.
 
     Several targets share one R squared, their mean, and have errors of their own, ``"mae weight"``, ...
     """
     from sklearn import metrics
 
     if isinstance(preprocessing.target, ClassTarget):
-        labels, predicted = d.argmax(axis=1), y.argmax(axis=1)
+        labels, predicted = targets.argmax(axis=1), y.argmax(axis=1)
         probabilities = y.astype(np.float64)
         probabilities /= probabilities.sum(axis=1, keepdims=True)  # rounded to float32 they sum to almost 1
         present = np.unique(labels)
@@ -28,9 +28,9 @@ def score(preprocessing: Preprocessing, d: np.ndarray, y: np.ndarray) -> Scores:
             # by its definition, as scikit-learn's own warns where a class is only predicted
             "balanced_accuracy": float(metrics.recall_score(labels, predicted, labels=present, average="macro")),
             "macro_f1": float(metrics.f1_score(labels, predicted, average="macro", zero_division=0)),
-            "log_loss": float(metrics.log_loss(labels, probabilities, labels=np.arange(d.shape[1]))),
+            "log_loss": float(metrics.log_loss(labels, probabilities, labels=np.arange(targets.shape[1]))),
         }
-    wanted, predictions = decode_target(preprocessing, d), decode_target(preprocessing, y)
+    wanted, predictions = decode_target(preprocessing, targets), decode_target(preprocessing, y)
     scores = {"r2": float(metrics.r2_score(np.stack([*wanted.values()], 1), np.stack([*predictions.values()], 1)))}
     for name in wanted:
         suffix = f" {name}" if len(wanted) > 1 else ""
@@ -47,16 +47,16 @@ class RunningScores:
         target = preprocessing.target
         self.found: Any = _OfClasses(len(target.classes)) if isinstance(target, ClassTarget) else {}
 
-    def add(self, d: np.ndarray, y: np.ndarray) -> None:
+    def add(self, targets: np.ndarray, y: np.ndarray) -> None:
         """Take in more outputs ``(n, j)``, and what they should be."""
-        self.n += len(d)
+        self.n += len(targets)
         self.finite = self.finite and bool(np.isfinite(y).all())
-        if not self.finite or not len(d):
+        if not self.finite or not len(targets):
             return
         if isinstance(self.found, _OfClasses):
-            self.found.add(d.argmax(axis=1), y)
+            self.found.add(targets.argmax(axis=1), y)
             return
-        wanted, predictions = decode_target(self.preprocessing, d), decode_target(self.preprocessing, y)
+        wanted, predictions = decode_target(self.preprocessing, targets), decode_target(self.preprocessing, y)
         for name in wanted:
             self.found.setdefault(name, _OfNumbers()).add(wanted[name], predictions[name])
 

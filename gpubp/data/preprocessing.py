@@ -24,7 +24,7 @@ from gpubp.data.readers import Column, Table
 from gpubp.errors import DataError, ModelFileError
 
 TARGET_NAMES = ("target", "label", "class", "y")
-"""Names that mark a column as the target, in any letter case."""
+"""Names that mark a column as the target, in any letter sample."""
 
 MAX_CODED_CLASSES = 20
 """Whole numbers are classes if at most this many differ and each comes at least twice on average."""
@@ -227,7 +227,7 @@ def apply(
 
 
 def encode_target(preprocessing: Preprocessing, table: Table) -> NDArray[np.float64]:
-    """Turn the target columns of a table into desired outputs.
+    """Turn the target columns of a table into targets.
 
     Parameters
     ----------
@@ -484,8 +484,8 @@ def _fit_target(
         if len(names) > 1:
             raise DataError(f"classification takes one target, got {_listed(names)}")
         return _fit_classes(names[0], columns[0], max_categories)
-    mend = "correct it, or ask for task='classification'"
-    numbers = [as_numbers(name, values, mend)[rows] for name, values in zip(names, columns, strict=True)]
+    fix = "correct it, or ask for task='classification'"
+    numbers = [as_numbers(name, values, fix)[rows] for name, values in zip(names, columns, strict=True)]
     means, scales = zip(*map(_moments, names, numbers), strict=True)
     return NumberTarget(names, means, scales)
 
@@ -540,14 +540,14 @@ def _is_separated(text: str) -> bool:
     return _number(text) is None and _WITH_SEPARATORS.fullmatch(text.strip()) is not None
 
 
-def as_numbers(name: str, values: Column, mend: str = "correct it or leave the field empty") -> NDArray[np.float64]:
+def as_numbers(name: str, values: Column, fix: str = "correct it or leave the field empty") -> NDArray[np.float64]:
     """Return a column as float64, NaN where missing; refuse other text and infinity."""
     if values.dtype == object:
         for row, text in enumerate(values, start=1):
             if text is not None and _number(text) is None:
                 shown = brief(repr(text), 60)
                 raise DataError(
-                    f"column {name!r}, row {row}: {shown} is non-numeric text where numbers are needed; {mend}"
+                    f"column {name!r}, row {row}: {shown} is non-numeric text where numbers are needed; {fix}"
                 )
     numbers = values.astype(np.float64)
     if np.isinf(numbers).any():
@@ -613,7 +613,7 @@ def _outputs(preprocessing: Preprocessing, y: ArrayLike) -> NDArray[np.float64]:
     target, outputs = preprocessing.target, np.asarray(y, dtype=np.float64)
     width = len(target.classes) if isinstance(target, ClassTarget) else len(target.names)
     if outputs.ndim != 2 or outputs.shape[1] != width:
-        raise DataError(f"outputs must have shape (cases, {width}), got {outputs.shape}")
+        raise DataError(f"outputs must have shape (samples, {width}), got {outputs.shape}")
     if not np.isfinite(outputs).all():
         raise DataError("outputs are not finite: the network diverged or its input was out of range")
     return outputs

@@ -164,7 +164,7 @@ def dataset_table(dataset: Dataset) -> Table:
     >>> dataset_table(load_dataset("xor")).columns["target"]
     array([0., 1., 1., 0.])
     """
-    targets: Any = dataset.d
+    targets: Any = dataset.targets
     if dataset.classes is not None:
         is_integer = all(name.isdecimal() for name in dataset.classes)
         targets = (dataset.labels.astype(np.int64) if is_integer else dataset.labels)[:, None]
@@ -180,7 +180,7 @@ def read_table(path_or_name: str | PathLike[str], *, separator: str | None = Non
     path_or_name : str or path
         A ``.csv`` or ``.tsv`` file with a header (also ``.gz``), a ``.parquet`` file, a ``.npy`` file (a matrix whose
         last column is the target), a ``.npz`` file (``x`` of shape ``(n, i)`` and, optionally, ``y`` of shape
-        ``(n,)`` or ``(n, j)``; give cases to predict as ``x`` alone), or one of `gpubp.data.DATASETS`.
+        ``(n,)`` or ``(n, j)``; give samples to predict as ``x`` alone), or one of `gpubp.data.DATASETS`.
     separator : str, optional
         What stands between the fields of a ``.csv`` or ``.tsv`` file; a comma or a tab without it.
 
@@ -192,7 +192,7 @@ def read_table(path_or_name: str | PathLike[str], *, separator: str | None = Non
     Raises
     ------
     DataError
-        If the file is not there, cannot be read or holds no table; the message names the path and the mend. A line of
+        If the file is not there, cannot be read or holds no table; the message names the path and the fix. A line of
         more than 16 MiB and a file that unpacks to more than 256 MiB and 100 times its size are refused too.
 
     Examples
@@ -233,11 +233,11 @@ def read_table(path_or_name: str | PathLike[str], *, separator: str | None = Non
     try:
         contents = reader.read(path) if separator is None else _read_text(path, separator)
     except UnicodeDecodeError:
-        raise DataError(f"{path} is not UTF-8 text, as its header shows; {_UTF8_MEND}") from None
+        raise DataError(f"{path} is not UTF-8 text, as its header shows; {_UTF8_FIX}") from None
     except DataError:
         raise
     except Exception as error:  # the readers raise many kinds on broken files; each means that this file is bad
-        raise DataError(f"{path} cannot be read: {_reason(error)}. {reader.mend}") from error
+        raise DataError(f"{path} cannot be read: {_reason(error)}. {reader.fix}") from error
     return _table(*contents)
 
 
@@ -255,10 +255,10 @@ def _most_unpacked(path: Path) -> int:
     return max(UNPACKED_FREELY, UNPACKED_TIMES * path.stat().st_size)
 
 
-def _refuse_unpacked(path: Path, n_bytes: int, mend: str) -> None:
+def _refuse_unpacked(path: Path, n_bytes: int, fix: str) -> None:
     """Refuse what unpacks to far more than real tables do."""
     if n_bytes > (most := _most_unpacked(path)):
-        raise DataError(f"{path} unpacks to more than {most:,} bytes, far more than its size lets expect; {mend}")
+        raise DataError(f"{path} unpacks to more than {most:,} bytes, far more than its size lets expect; {fix}")
 
 
 class _Contents(NamedTuple):
@@ -271,12 +271,12 @@ class _Contents(NamedTuple):
 
 class _Reader(NamedTuple):
     read: Any
-    mend: str
+    fix: str
 
 
 def _from_arrays(x: Column, y: Column | None, names: Sequence[str] | None, target: str, source: str) -> _Contents:
     if x.ndim != 2:
-        raise DataError(f"{source}: x must have shape (cases, inputs), got {x.shape}; reshape it to two dimensions")
+        raise DataError(f"{source}: x must have shape (samples, inputs), got {x.shape}; reshape it to two dimensions")
     if not len(x):  # it may claim any number of columns
         raise DataError(f"{source} has no rows; at least one is needed")
     names = [f"x{k}" for k in range(x.shape[1])] if names is None else list(names)
@@ -335,16 +335,16 @@ def _read_text(path: Path, delimiter: str) -> _Contents:
         if str(column.type) == "binary":  # what Arrow makes of other encodings
             row = _no_unicode(column.to_pylist())
             where = "" if row is None else f"row {row + 2:,} (the header is row 1) of "
-            raise DataError(f"{path} is not UTF-8 text, as {where}column {name!r} shows; {_UTF8_MEND}")
+            raise DataError(f"{path} is not UTF-8 text, as {where}column {name!r} shows; {_UTF8_FIX}")
     columns = [_to_numpy(column) for column in table.columns]
     last = [value for values in columns for value in values[-1:] if isinstance(value, str)]
     if any("\n" in value for value in last) and text.n_quotes % 2:  # Arrow itself takes the rest as one field
         raise DataError(f"{path}: a quotation mark is not closed, and its field runs to the end of the file; close it")
     if len(names) == 1 and (mark := next((mark for mark in ";\t,|" if mark in names[0] and mark != delimiter), None)):
         give = f"give it: --separator {mark!r}, or read_table(path, separator={mark!r})"
-        mend = "name the file .tsv" if mark == "\t" else give
+        fix = "name the file .tsv" if mark == "\t" else give
         found = f"one column named {brief(repr(names[0]))}: the fields seem to be separated by {mark!r}"
-        raise DataError(f"{path}: {found}; {mend}")
+        raise DataError(f"{path}: {found}; {fix}")
     if any("." in name and _is_number(name) for name in names):
         shown = brief(", ".join(names[:12]), 60)
         raise DataError(f"{path}: the first line seems to be data ({shown}); give it a header line")
@@ -366,14 +366,14 @@ _PARQUET_BATCH = 2**16
 
 def _read_parquet(path: Path) -> _Contents:
     parquet, lib = _pyarrow("parquet", path), _pyarrow("lib", path)
-    mend = "if it can be trusted, write it again as CSV, or in parts"
+    fix = "if it can be trusted, write it again as CSV, or in parts"
     with parquet.ParquetFile(path) as file:
         schema = file.schema_arrow
         for field in schema:
             if field.type.num_fields:
                 kind = str(field.type).partition("<")[0]
                 raise DataError(f"{path}: column {field.name!r} holds {kind}, not numbers or text; flatten it")
-        _refuse_unpacked(path, 8 * file.metadata.num_rows * len(schema), mend)
+        _refuse_unpacked(path, 8 * file.metadata.num_rows * len(schema), fix)
     # text stays a number for each row and the text once: a few bytes could else stand for any amount of it
     texts = [field.name for field in schema if str(field.type) in ("string", "large_string", "string_view")]
     with parquet.ParquetFile(path, read_dictionary=texts) as file:
@@ -381,7 +381,7 @@ def _read_parquet(path: Path) -> _Contents:
         for batch in file.iter_batches(_PARQUET_BATCH):
             batches.append(batch)
             n_bytes += batch.nbytes
-            _refuse_unpacked(path, n_bytes, mend)
+            _refuse_unpacked(path, n_bytes, fix)
         table = lib.Table.from_batches(batches) if batches else file.schema_arrow.empty_table()
     return _Contents(_from_arrow(table), str(path))
 
@@ -441,15 +441,13 @@ def _check_numpy_header(file: BinaryIO, n_bytes: int) -> None:
         raise ValueError(f"it announces an array of shape {shape} of {dtype}, which it does not hold")
 
 
-_CSV_MEND = "Each row needs as many fields as the header, and the text must be UTF-8"
-_UTF8_MEND = (
-    "save it as UTF-8 ('CSV UTF-8' in a spreadsheet), or convert it: iconv -f LATIN1 -t UTF-8 old.csv > new.csv"
-)
+_CSV_FIX = "Each row needs as many fields as the header, and the text must be UTF-8"
+_UTF8_FIX = "save it as UTF-8 ('CSV UTF-8' in a spreadsheet), or convert it: iconv -f LATIN1 -t UTF-8 old.csv > new.csv"
 _READERS = {
-    ".csv": _Reader(partial(_read_text, delimiter=","), _CSV_MEND),
-    ".csv.gz": _Reader(partial(_read_text, delimiter=","), _CSV_MEND),
-    ".tsv": _Reader(partial(_read_text, delimiter="\t"), _CSV_MEND),
-    ".tsv.gz": _Reader(partial(_read_text, delimiter="\t"), _CSV_MEND),
+    ".csv": _Reader(partial(_read_text, delimiter=","), _CSV_FIX),
+    ".csv.gz": _Reader(partial(_read_text, delimiter=","), _CSV_FIX),
+    ".tsv": _Reader(partial(_read_text, delimiter="\t"), _CSV_FIX),
+    ".tsv.gz": _Reader(partial(_read_text, delimiter="\t"), _CSV_FIX),
     ".parquet": _Reader(_read_parquet, "Write the Parquet file again"),
     ".npy": _Reader(_read_numpy, "Save numbers, not Python objects: numpy.save(path, numpy.column_stack([x, y]))"),
     ".npz": _Reader(_read_numpy, "Save arrays, not Python objects: numpy.savez(path, x=x, y=y)"),

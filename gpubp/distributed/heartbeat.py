@@ -26,7 +26,7 @@ CLOSE = b"\0"  # to the thread, among numbers of signals
 # --- connecting ---
 
 
-def connected(comm: Any, hosts: list[str], mend: str) -> socket.socket | None:
+def connected(comm: Any, hosts: list[str], fix: str) -> socket.socket | None:
     """Start a watcher beside the first process, and connect each process with it; None where that cannot be.
 
     Parameters
@@ -34,11 +34,11 @@ def connected(comm: Any, hosts: list[str], mend: str) -> socket.socket | None:
     comm : communicator of mpi4py
     hosts : list of str
         The name of each process's machine.
-    mend : str
+    fix : str
         How to go on where all end.
     """
     rank, line = comm.Get_rank(), None
-    offer = comm.bcast(_started(hosts, mend) if rank == 0 else None)
+    offer = comm.bcast(_started(hosts, fix) if rank == 0 else None)
     if offer is not None:
         with contextlib.suppress(OSError):
             line = _called(offer, rank)
@@ -51,12 +51,12 @@ def connected(comm: Any, hosts: list[str], mend: str) -> socket.socket | None:
     return None
 
 
-def _started(hosts: list[str], mend: str) -> tuple[list[str], int, bytes] | None:
+def _started(hosts: list[str], fix: str) -> tuple[list[str], int, bytes] | None:
     """Start the watcher; by which names and port it is reached, and a secret that it knows processes by."""
     near, token = len(set(hosts)) == 1, secrets.token_bytes(monitor.TOKEN_BYTES)
     try:
         with socket.create_server(("127.0.0.1" if near else "", 0), backlog=len(hosts)) as listener:
-            given = {"listener": listener.fileno(), "token": token.hex(), "hosts": hosts, "mend": mend}
+            given = {"listener": listener.fileno(), "token": token.hex(), "hosts": hosts, "fix": fix}
             program = subprocess.Popen(
                 [sys.executable, "-I", "-S", monitor.__file__],
                 stdin=subprocess.PIPE,
@@ -104,8 +104,8 @@ class Lifeline:
     Python's own handlers of signals would wait for the end of an exchange that may never come.
     """
 
-    def __init__(self, rank: int, hosts: list[str], line: socket.socket | None, mend: str) -> None:
-        self.rank, self.hosts, self.line, self.mend = rank, hosts, line, mend
+    def __init__(self, rank: int, hosts: list[str], line: socket.socket | None, fix: str) -> None:
+        self.rank, self.hosts, self.line, self.fix = rank, hosts, line, fix
         self.telling = threading.Lock()  # taken once, by who tells
         self.wake, self.waking = socket.socketpair()
         self.restored = _signals_to(self.wake)
@@ -120,7 +120,7 @@ class Lifeline:
             if self.line is not None:
                 self.line.sendall(why.encode())
                 return
-        print(monitor.sentence(why, self.hosts, self.mend), file=sys.stderr, flush=True)
+        print(monitor.sentence(why, self.hosts, self.fix), file=sys.stderr, flush=True)
 
     def close(self) -> None:
         """Take leave; all processes must."""

@@ -41,14 +41,14 @@ def processes_for(parallel: str | Processes | None) -> Processes:
         processes = mpi_processes()
     except (ImportError, RuntimeError) as error:  # mpi4py raises either where it finds no library of MPI
         raise DataError(
-            f"parallel='mpi' needs mpi4py and a library of MPI ({error}). To mend it: pip install \"gpubp[mpi]\" and, "
+            f"parallel='mpi' needs mpi4py and a library of MPI ({error}). To fix it: pip install \"gpubp[mpi]\" and, "
             "where the system has no MPI, pip install mpich"
         ) from error
     _, size = launched()
     if processes.size == 1 < size:
         raise DataError(
             f"a launcher has started {size} processes, but mpi4py sees one alone: they are of different "
-            "implementations of MPI. To mend it: start them with the mpiexec that belongs to the library in `python -c "
+            "implementations of MPI. To fix it: start them with the mpiexec that belongs to the library in `python -c "
             '"from mpi4py import MPI; print(MPI.Get_library_version())"`'
         )
     return processes

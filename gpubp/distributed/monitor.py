@@ -82,9 +82,9 @@ def named(rank: int, hosts: list[str]) -> str:
     return f"process {rank} of {len(hosts)} on {hosts[rank]}"
 
 
-def sentence(why: str, hosts: list[str], mend: str) -> str:
+def sentence(why: str, hosts: list[str], fix: str) -> str:
     """Write what is told where all end."""
-    return f"\ngpubp: {why}; all {len(hosts)} processes end. {mend}".rstrip()
+    return f"\ngpubp: {why}; all {len(hosts)} processes end. {fix}".rstrip()
 
 
 def main() -> None:
@@ -98,7 +98,7 @@ def main() -> None:
     why = why_all_end(lines, hosts)
     if why is not None:
         with contextlib.suppress(OSError):
-            print(sentence(why, hosts, given["mend"]), file=sys.stderr, flush=True)
+            print(sentence(why, hosts, given["fix"]), file=sys.stderr, flush=True)
         for line in lines.values():
             with contextlib.suppress(OSError):
                 line.sendall(END)

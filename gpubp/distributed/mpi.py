@@ -97,7 +97,7 @@ class MPIProcesses(Processes):
         if not all(self.comm.allgather(bool(nccl.available))):
             logger.warning(
                 "gradients go through the host, since CuPy finds no NCCL; python -m cupyx.tools.install_library "
-                "--library nccl --cuda 12.x mends it"
+                "--library nccl --cuda 12.x fixes it"
             )
             return None
         from cupyx.distributed import NCCLBackend
@@ -137,12 +137,12 @@ class MPIProcesses(Processes):
                     )
 
     @contextmanager
-    def running(self, mend: str = "") -> Iterator[None]:
+    def running(self, fix: str = "") -> Iterator[None]:
         """Hold lines to a watcher; an exception that is not in all of them ends all by ``MPI_Abort``."""
         if self.size == 1 or self._line is not None:  # one within another
             yield
             return
-        self._line = Lifeline(self.rank, self.hosts, connected(self.comm, self.hosts, mend), mend)
+        self._line = Lifeline(self.rank, self.hosts, connected(self.comm, self.hosts, fix), fix)
         try:
             yield
         except BaseException as error:

@@ -72,12 +72,12 @@ class Processes:
         """Raise a DataError, in all processes, where something named is not the same in all of them."""
 
     @contextmanager
-    def running(self, mend: str = "") -> Iterator[None]:
+    def running(self, fix: str = "") -> Iterator[None]:
         """Watch over each other while training runs: where one fails or is lost, all end at once, with words.
 
         Parameters
         ----------
-        mend : str
+        fix : str
             How to go on after that.
         """
         yield

@@ -14,7 +14,7 @@ from gpubp.errors import DataError
 from gpubp.nn.initialization import check_seeds, is_sequence
 from gpubp.nn.losses import loss
 from gpubp.nn.network import Network
-from gpubp.optim.first_order import Rule
+from gpubp.optim.first_order import Optimizer
 from gpubp.optim.second_order import SecondOrder
 
 
@@ -43,11 +43,11 @@ def choose_precision(backend: Backend, dtype: str | None, *arrays: Array) -> str
     return "float32"
 
 
-def admit_theta(network: Network, backend: Backend, dtype: str, theta: Array) -> Array:
+def validate_theta(network: Network, backend: Backend, dtype: str, theta: Array) -> Array:
     """Admit the parameters of one network or of a stack, ``(P,)`` or ``(K, P)``."""
     if hasattr(theta, "theta"):
         raise DataError(f"theta must be an array, got a {type(theta).__name__}; give its .theta")
-    theta = _admit("theta", backend, dtype, theta)
+    theta = _validate("theta", backend, dtype, theta)
     if theta.ndim not in (1, 2) or theta.shape[-1] != network.n_parameters or theta.shape[0] == 0:
         raise DataError(
             f"theta must be ({network.n_parameters},), or (K, {network.n_parameters}) for a stack, "
@@ -63,7 +63,7 @@ def admit_theta(network: Network, backend: Backend, dtype: str, theta: Array) ->
     return theta
 
 
-def admit_x(
+def validate_x(
     network: Network,
     backend: Backend,
     dtype: str,
@@ -73,7 +73,7 @@ def admit_x(
     name: str = "x",
     rows: slice = slice(None),
 ) -> Array:
-    """Admit cases, ``(b, i)``, or ``(K, b, i)`` with its own cases for each network of a stack.
+    """Admit samples, ``(b, i)``, or ``(K, b, i)`` with its own samples for each network of a stack.
 
     Of the values those in ``rows`` are looked at.
 
@@ -82,35 +82,35 @@ def admit_x(
     DataError
         If they are not numbers, not finite, none at all, or do not fit the network or the stack.
     """
-    x = _admit(name, backend, dtype, x, rows)
+    x = _validate(name, backend, dtype, x, rows)
     n_inputs = network.sizes[0]
     if x.ndim == 1:
         raise DataError(
-            f"{name} must be (cases, {n_inputs}), got one dimension of {x.shape[0]}; "
-            f"a single case is {name}.reshape(1, -1), a single input {name}.reshape(-1, 1)"
+            f"{name} must be (samples, {n_inputs}), got one dimension of {x.shape[0]}; "
+            f"a single sample is {name}.reshape(1, -1), a single input {name}.reshape(-1, 1)"
         )
     if x.ndim not in (2, 3) or x.shape[-1] != n_inputs:
-        raise DataError(f"{name} must be (cases, {n_inputs}), as the network has {n_inputs} inputs; got {_shape(x)}")
+        raise DataError(f"{name} must be (samples, {n_inputs}), as the network has {n_inputs} inputs; got {_shape(x)}")
     if 0 in x.shape:
-        raise DataError(f"{name} is empty, {_shape(x)}; at least one case is needed")
+        raise DataError(f"{name} is empty, {_shape(x)}; at least one sample is needed")
     if x.ndim == 3 and (theta.ndim == 1 or theta.shape[0] != x.shape[0]):
         stack = "one network" if theta.ndim == 1 else f"a stack of {theta.shape[0]} networks"
-        raise DataError(f"{name} holds {x.shape[0]} sets of cases, but theta is {stack}")
+        raise DataError(f"{name} holds {x.shape[0]} sets of samples, but theta is {stack}")
     return x
 
 
-def admit_d(
+def validate_targets(
     network: Network,
     backend: Backend,
     dtype: str,
     theta: Array,
     x: Array,
-    d: Array,
+    targets: Array,
     *,
-    name: str = "d",
+    name: str = "targets",
     rows: slice = slice(None),
 ) -> Array:
-    """Admit desired outputs, one row for each case of ``x``; for a stack they may be ``(K, b, j)``.
+    """Admit targets, one row for each sample of ``x``; for a stack they may be ``(K, b, j)``.
 
     Of the values those in ``rows`` are looked at.
 
@@ -119,98 +119,104 @@ def admit_d(
     DataError
         If their shape does not fit the network and ``x``, or the error is not defined for their values.
     """
-    d = _admit(name, backend, dtype, d, rows)
+    targets = _validate(name, backend, dtype, targets, rows)
     wanted = (x.shape[-2], network.sizes[-1])
-    if tuple(d.shape) not in _with_stack(wanted, theta):
-        mend = ""
-        if d.ndim == 1:
+    if tuple(targets.shape) not in _with_stack(wanted, theta):
+        fix = ""
+        if targets.ndim == 1:
             column, labels = "reshape(-1, 1) makes a column", "gpubp.one_hot makes rows of class labels"
-            mend = f"; {column if network.sizes[-1] == 1 else labels}"
+            fix = f"; {column if network.sizes[-1] == 1 else labels}"
         raise DataError(
-            f"{name} must be {wanted}, a row for each case of x and a column for each output, got {_shape(d)}{mend}"
+            f"{name} must be {wanted}, a row for each sample of x and a column for each output, got {_shape(targets)}{fix}"
         )
     low, high = loss(network.loss).desired
-    seen = d[..., rows, :]
+    seen = targets[..., rows, :]
     if seen.shape[-2] == 0:
-        return d
+        return targets
     least, most = float(backend.xp.min(seen)), float(backend.xp.max(seen))
     if least < low or most > high:
         raise DataError(f"the error {network.loss!r} needs {name} from {low:g} to {high:g}, got {least:g} to {most:g}")
-    return d
+    return targets
 
 
-def admit_case_weights(backend: Backend, dtype: str, theta: Array, x: Array, case_weights: Array) -> Array:
-    """Admit one weight for each case of ``x``, none negative and not all 0; for a stack they may be ``(K, b)``."""
-    weights = _admit("case_weights", backend, dtype, case_weights)
+def validate_sample_weight(backend: Backend, dtype: str, theta: Array, x: Array, sample_weight: Array) -> Array:
+    """Admit one weight for each sample of ``x``, none negative and not all 0; for a stack they may be ``(K, b)``."""
+    weights = _validate("sample_weight", backend, dtype, sample_weight)
     wanted = (x.shape[-2],)
     if tuple(weights.shape) not in _with_stack(wanted, theta):
-        raise DataError(f"case_weights must be {wanted}, one for each case, got {_shape(weights)}")
+        raise DataError(f"sample_weight must be {wanted}, one for each sample, got {_shape(weights)}")
     xp = backend.xp
     if float(xp.min(weights)) < 0.0 or float(xp.min(xp.sum(weights, axis=-1))) <= 0.0:
-        raise DataError("case_weights must not be negative, and not all 0")
+        raise DataError("sample_weight must not be negative, and not all 0")
     return weights
 
 
 def check_options(
     network: Network,
-    rule: Any,
+    optimizer: Any,
     epochs: Any,
     batch_size: Any,
     l2: Any,
     tolerance: Any,
     callbacks: Any,
-    validation: Any,
-    score: Any,
+    validation_data: Any,
+    scoring: Any,
     patience: Any,
-    until: Any,
+    stop_when: Any,
 ) -> None:
     """Check the options of training that need no arrays to be judged by."""
-    if not isinstance(rule, Rule | SecondOrder):
-        raise DataError(f"rule must be one of gpubp's, such as adam() or rule_named('adam'), got {rule!r}")
+    if not isinstance(optimizer, Optimizer | SecondOrder):
+        raise DataError(f"optimizer must be one of gpubp's, such as adam() or get_optimizer('adam'), got {optimizer!r}")
     if not _is_count(epochs):
         raise DataError(f"epochs must be 1 or more, a whole number, got {epochs!r}")
-    if batch_size not in ("auto", "sweep") and not _is_count(batch_size):
-        raise DataError(f"batch_size must be a positive whole number, 'auto' or 'sweep', got {batch_size!r}")
+    if batch_size not in ("auto", "full") and not _is_count(batch_size):
+        raise DataError(f"batch_size must be a positive whole number, 'auto' or 'epoch', got {batch_size!r}")
     numbers = [("l2", number) for number in (to_numpy(l2).ravel().tolist() if getattr(l2, "ndim", 0) else [l2])]
     for name, number in (*numbers, ("tolerance", tolerance)):
         if not (isinstance(number, int | float | np.floating) and math.isfinite(number) and number >= 0.0):
             raise DataError(f"{name} must be a finite number from 0 up, got {number!r}")
     if not all(callable(callback) for callback in callbacks):
         raise DataError(f"callbacks must be functions that take a Progress, got {callbacks!r}")
-    if validation is not None and not (isinstance(validation, tuple | list) and len(validation) == 2):
-        raise DataError(f"validation must be a pair (x, d), got {type(validation).__name__}")
-    if score is not None and validation is None:
-        raise DataError("score is taken on validation cases: give validation=(x, d)")
-    if until is not None and not callable(until):
-        raise DataError(f"until must be a function of desired and present outputs (d, y), got {until!r}")
+    if validation_data is not None and not (isinstance(validation_data, tuple | list) and len(validation_data) == 2):
+        raise DataError(f"validation must be a pair (X, targets), got {type(validation_data).__name__}")
+    if scoring is not None and validation_data is None:
+        raise DataError("score is taken on validation samples: give validation_data=(X, targets)")
+    if stop_when is not None and not callable(stop_when):
+        raise DataError(
+            f"until must be a function of desired and present outputs (targets, outputs), got {stop_when!r}"
+        )
     if patience is not None and not _is_count(patience):
         raise DataError(f"patience must be 1 or more epochs, a whole number, got {patience!r}")
-    if isinstance(rule, SecondOrder):
-        if batch_size not in ("auto", "sweep"):
-            raise DataError(f"{rule.name} works on whole sweeps: leave batch_size out, or make it 'sweep'")
-        if rule.needs_squared_error and network.loss != "squared":
-            raise DataError(f"{rule.name} needs the error 'squared', got {network.loss!r}; use lbfgs")
+    if isinstance(optimizer, SecondOrder):
+        if batch_size not in ("auto", "full"):
+            raise DataError(f"{optimizer.name} works on full batch: leave batch_size out, or make it 'epoch'")
+        if optimizer.needs_squared_error and network.loss != "squared":
+            raise DataError(f"{optimizer.name} needs the error 'squared', got {network.loss!r}; use lbfgs")
 
 
-def check_accumulate(accumulate: Any, batch_size: Any, rule: Any) -> None:
-    """Check how many batches are one to the rule."""
-    if not _is_count(accumulate):
-        raise DataError(f"accumulate must be 1 or more batches, a whole number, got {accumulate!r}")
-    if accumulate > 1 and (batch_size == "sweep" or isinstance(rule, SecondOrder)):
+def check_gradient_accumulation(gradient_accumulation: Any, batch_size: Any, optimizer: Any) -> None:
+    """Check how many batches are one to the optimizer."""
+    if not _is_count(gradient_accumulation):
         raise DataError(
-            "accumulate sums the gradients of batches, and a sweep is one batch alone: give batch_size a number"
+            f"gradient_accumulation must be 1 or more batches, a whole number, got {gradient_accumulation!r}"
+        )
+    if gradient_accumulation > 1 and (batch_size == "full" or isinstance(optimizer, SecondOrder)):
+        raise DataError(
+            "gradient_accumulation sums the gradients of batches, and an epoch is one batch alone: give batch_size a number"
         )
 
 
-def check_stack_options(theta: Array, rule: Rule | SecondOrder, seed: Any, score: Any, patience: int | None) -> None:
+def check_stack_options(
+    theta: Array, optimizer: Optimizer | SecondOrder, seed: Any, scoring: Any, patience: int | None
+) -> None:
     """Check the options that a stack of networks cannot have."""
-    if theta.ndim == 2 and isinstance(rule, SecondOrder):
-        raise DataError(f"{rule.name} trains one network, got a stack of {theta.shape[0]}")
+    if theta.ndim == 2 and isinstance(optimizer, SecondOrder):
+        raise DataError(f"{optimizer.name} trains one network, got a stack of {theta.shape[0]}")
     n_seeds, n_networks = len(check_seeds(seed)), 1 if theta.ndim == 1 else theta.shape[0]
     if is_sequence(seed) and n_seeds != n_networks:
         raise DataError(f"seed holds {n_seeds} seeds, but theta is {n_networks} network{'s' * (n_networks > 1)}")
-    if theta.ndim == 2 and (patience is not None or score is not None):
-        raise DataError(f"patience and score are for one network, got a stack of {theta.shape[0]}")
+    if theta.ndim == 2 and (patience is not None or scoring is not None):
+        raise DataError(f"patience and scoring are for one network, got a stack of {theta.shape[0]}")
 
 
 def _is_count(number: Any) -> bool:
@@ -247,15 +253,15 @@ def host_array(name: str, array: Array) -> Array:
         raise DataError(f"{name} must be an array of numbers, its rows of one length: {brief(str(error))}") from error
 
 
-def _admit(name: str, backend: Backend, dtype: str, array: Array, rows: slice = slice(None)) -> Array:
+def _validate(name: str, backend: Backend, dtype: str, array: Array, rows: slice = slice(None)) -> Array:
     array = host_array(name, array)
     if array_api_compat.is_numpy_array(array):
         if array.dtype.kind in "OUS":
             try:
                 array = array.astype("float64")
             except Exception as error:  # of what the objects are, or a whole number too large for any float
-                mend = "; gpubp.one_hot makes rows of class labels" if name.endswith("d") else ""
-                raise DataError(f"{name} must hold numbers, got {array.dtype}: {brief(str(error))}{mend}") from error
+                fix = "; gpubp.one_hot makes rows of class labels" if name.endswith("targets") else ""
+                raise DataError(f"{name} must hold numbers, got {array.dtype}: {brief(str(error))}{fix}") from error
         elif array.dtype.kind not in "fiub":
             raise DataError(f"{name} must hold real numbers, got {array.dtype}")
     elif array_api_compat.array_namespace(array).isdtype(array.dtype, "complex floating"):

@@ -1,6 +1,6 @@
-"""One sweep: a training step for each batch of an epoch, or of several, run the way the backend runs it best.
+"""One epoch: a training step for each batch of an epoch, or of several, run the way the backend runs it best.
 
-This is the seam for speed: the training loop calls what :func:`make_sweep` gives it and knows no more.
+This is the seam for speed: the training loop calls what :func:`make_epoch_runner` gives it and knows no more.
 """
 
 from collections.abc import Callable
@@ -14,56 +14,58 @@ from gpubp.backends.backend import Backend
 from gpubp.distributed.process_group import ALONE, Processes
 from gpubp.engine import cpu, cuda
 from gpubp.engine.plain.minibatches import ArrayBatches, Batches, epochs_of, total_weight
-from gpubp.engine.plain.step import Objective, Position, Step, Swept, make_step
-from gpubp.optim.first_order import Rule
+from gpubp.engine.plain.step import EpochResult, Objective, Position, Step, make_step
+from gpubp.optim.first_order import Optimizer
 from gpubp.optim.second_order import SecondOrder
 
-Sweep = Callable[[Position, Batches], Swept]
-"""``sweep(position, batches)`` moves the position, batch by batch, through all epochs that the batches are for, or
+EpochRunner = Callable[[Position, Batches], EpochResult]
+"""``epoch(position, batches)`` moves the position, batch by batch, through all epochs that the batches are for, or
 through the part of an epoch that they are; it takes from the position, and changes, parameters and state alone."""
 
 
-def make_sweep(
+def make_epoch_runner(
     backend: Backend,
     objective: Objective,
-    rule: Rule | SecondOrder,
+    optimizer: Optimizer | SecondOrder,
     dtype: str,
     size: int,
     n_steps: int,
     n_networks: int = 1,
     *,
     outputs_wanted: bool = False,
-) -> Sweep:
-    """Bind a rule to an objective, for ``n_steps`` steps at most, on batches of ``size`` cases.
+) -> EpochRunner:
+    """Bind an optimizer to an objective, for ``n_steps`` steps at most, on batches of ``size`` samples.
 
-    Somebody may want the outputs of all cases after each sweep; whoever has them at hand then tells them.
+    Somebody may want the outputs of all samples after each epoch; whoever has them at hand then tells them.
     """
-    plain = partial(plain_sweep, backend, objective, rule, dtype)
-    if isinstance(rule, SecondOrder) or objective.parts > 1 or objective.processes.size > 1:
+    plain = partial(plain_epoch_runner, backend, objective, optimizer, dtype)
+    if isinstance(optimizer, SecondOrder) or objective.parts > 1 or objective.processes.size > 1:
         return plain()
     operations = 6.0 * size * objective.network.n_parameters * n_networks
     if backend.name == "cpu" and backend.matmul_precision == "float32" and cpu.is_wanted(n_steps, operations):
-        from gpubp.engine.cpu.epoch import compiled_sweep
+        from gpubp.engine.cpu.epoch import compiled_epoch_runner
 
-        return compiled_sweep(objective, rule, dtype, plain, outputs_wanted=outputs_wanted)
+        return compiled_epoch_runner(objective, optimizer, dtype, plain, outputs_wanted=outputs_wanted)
     if backend.name.startswith("cuda") and cuda.is_wanted(cpu.asked_for(), n_steps):
         from gpubp.engine.cuda.device import cuda_device
-        from gpubp.engine.cuda.epoch import cuda_sweep
+        from gpubp.engine.cuda.epoch import cuda_epoch_runner
 
         device = cuda_device(backend.device, backend.matmul_precision)
-        return cuda_sweep(device, objective, rule, dtype, plain())
+        return cuda_epoch_runner(device, objective, optimizer, dtype, plain())
     return plain()
 
 
-def plain_sweep(backend: Backend, objective: Objective, rule: Rule | SecondOrder, dtype: str) -> Sweep:
+def plain_epoch_runner(
+    backend: Backend, objective: Objective, optimizer: Optimizer | SecondOrder, dtype: str
+) -> EpochRunner:
     """Take the steps one by one, with the equations as they stand."""
-    step = make_step(backend, objective, rule, dtype)
+    step = make_step(backend, objective, optimizer, dtype)
     return partial(_step_by_step, backend.xp, step, processes=objective.processes)
 
 
 def _step_by_step(
     xp: Namespace, step: Step, position: Position, batches: Batches, processes: Processes = ALONE
-) -> Swept:
+) -> EpochResult:
     values: list[Array] = []
     weights: list[Any] = []
     sizes: Any = []
@@ -78,4 +80,4 @@ def _step_by_step(
     if processes.size > 1:  # so far these are of shares
         all_weights, sizes = processes.sum(all_weights), processes.sum(np.asarray(sizes))
     finite = xp.all(xp.isfinite(position.theta), axis=-1)
-    return Swept(xp.stack(values), all_weights, np.asarray(sizes), finite)
+    return EpochResult(xp.stack(values), all_weights, np.asarray(sizes), finite)

@@ -6,10 +6,10 @@ import numpy as np
 
 from gpubp._typing import Array
 from gpubp.backends.backend import Backend, choose_backend, like, to_backend, with_matmul
-from gpubp.backends.gpu_errors import Load, faults_told
-from gpubp.backends.memory import CASES_AT_ONCE, cases_at_once, home_of
+from gpubp.backends.gpu_errors import Load, translate_gpu_errors
+from gpubp.backends.memory import SAMPLES_AT_ONCE, home_of, samples_at_once
 from gpubp.engine import cpu
-from gpubp.engine.argument_checks import admit_theta, admit_x, choose_precision, host_array
+from gpubp.engine.argument_checks import choose_precision, host_array, validate_theta, validate_x
 from gpubp.nn.network import Network, output_layer
 
 
@@ -46,7 +46,7 @@ def predict(
     DataError
         If shapes do not fit the network, or values are not finite.
     DeviceError
-        If the device cannot be used, or fails; the message names the cause and the mend.
+        If the device cannot be used, or fails; the message names the cause and the fix.
 
     Examples
     --------
@@ -61,19 +61,19 @@ def predict(
     backend = with_matmul(backend, matmul_precision, precision)
 
     def on_device() -> Array:
-        parameters = admit_theta(network, backend, precision, theta)
-        cases = admit_x(network, home_of(backend, precision, x), precision, parameters, x)
-        return like(outputs(backend, network, parameters, cases), x)
+        parameters = validate_theta(network, backend, precision, theta)
+        samples = validate_x(network, home_of(backend, precision, x), precision, parameters, x)
+        return like(outputs(backend, network, parameters, samples), x)
 
     load = Load(network, precision, 1, x.shape[-2] if x.ndim > 1 else 1)
-    with faults_told(backend, load), backend.active(), np.errstate(over="ignore", invalid="ignore"):
+    with translate_gpu_errors(backend, load), backend.active(), np.errstate(over="ignore", invalid="ignore"):
         return on_device()
 
 
 def outputs(backend: Backend, network: Network, theta: Array, x: Array) -> Array:
     """Compute the outputs ``(..., b, j)`` on the device that ``theta`` is on, the way it does that best.
 
-    Cases that are still on the host are brought there part by part.
+    Samples that are still on the host are brought there part by part.
     """
     has_loops = backend.name == "cpu" and theta.ndim == 1 and x.ndim == 2
     has_loops = has_loops and not (network.has_groups or network.skips) and backend.matmul_precision == "float32"
@@ -82,17 +82,17 @@ def outputs(backend: Backend, network: Network, theta: Array, x: Array) -> Array
 
         return compiled_outputs(network, theta, x)
     n_networks = theta.shape[0] if theta.ndim == 2 else 1
-    at_once = cases_at_once(backend, network.sizes, str(theta.dtype).rpartition(".")[2], n_networks)
+    at_once = samples_at_once(backend, network.sizes, str(theta.dtype).rpartition(".")[2], n_networks)
     brought = (to_backend(backend, part) for part in in_parts(x, at_once))
     parts = [output_layer(backend.xp, network, theta, part).y for part in brought]
     return parts[0] if len(parts) == 1 else backend.xp.concat(parts, axis=-2)
 
 
 def in_parts(x: Array, at_once: int | None = None) -> Iterator[Array]:
-    """Cut cases, or desired outputs, into parts whose hidden layers take little memory.
+    """Cut samples, or targets, into parts whose hidden layers take little memory.
 
     Without ``at_once`` all devices cut alike, so that an error summed over the parts is the same again, to the bit.
     """
-    at_once = CASES_AT_ONCE if at_once is None else at_once
+    at_once = SAMPLES_AT_ONCE if at_once is None else at_once
     for start in range(0, x.shape[-2], at_once):
         yield x[..., start : min(start + at_once, x.shape[-2]), :]

@@ -21,7 +21,7 @@ class NamespaceError(DataError, TypeError):
     """A model fitted on arrays of one library was given arrays of another."""
 
 
-def admit_cases(model: Any, X: Any, y: Any, *, reset: bool) -> tuple[Any, np.ndarray]:
+def validate_samples(model: Any, X: Any, y: Any, *, reset: bool) -> tuple[Any, np.ndarray]:
     """Check X and y for fitting; X stays in its library, sparse X becomes CSR, y comes back on the host."""
     refuse_masked("X", X)
     refuse_masked("y", y)
@@ -39,7 +39,7 @@ def admit_cases(model: Any, X: Any, y: Any, *, reset: bool) -> tuple[Any, np.nda
         )
         x = x.tocsr() if scipy.sparse.issparse(x) else x
     else:
-        x = _admit_array(model, X, reset=reset)
+        x = _validate_array(model, X, reset=reset)
         if y is None:
             raise ValueError(
                 f"This {type(model).__name__} estimator requires y to be passed, but the target y is None."
@@ -50,8 +50,8 @@ def admit_cases(model: Any, X: Any, y: Any, *, reset: bool) -> tuple[Any, np.nda
     return x, y
 
 
-def admit_weights(sample_weight: Any, y: np.ndarray) -> np.ndarray | None:
-    """Check how much each case counts; the weights come back on the host, and None where there are none."""
+def validate_weights(sample_weight: Any, y: np.ndarray) -> np.ndarray | None:
+    """Check how much each sample counts; the weights come back on the host, and None where there are none."""
     if sample_weight is None:
         return None
     refuse_masked("sample_weight", sample_weight)
@@ -59,18 +59,18 @@ def admit_weights(sample_weight: Any, y: np.ndarray) -> np.ndarray | None:
     return weights
 
 
-def admit_new_cases(model: Any, X: Any, method: str) -> Any:
+def validate_new_samples(model: Any, X: Any, method: str) -> Any:
     """Check X for predicting; it stays in its library, and sparse X becomes CSR."""
     refuse_masked("X", X)
     library = library_of(X)
     _check_library(model, library, method)
     if library != "numpy":
-        return _admit_array(model, X, reset=False)
+        return _validate_array(model, X, reset=False)
     x = validate_data(model, X, accept_sparse=["csr", "csc"], reset=False)
     return x.tocsr() if scipy.sparse.issparse(x) else x
 
 
-def _admit_array(model: Any, X: Array, *, reset: bool) -> Array:
+def _validate_array(model: Any, X: Array, *, reset: bool) -> Array:
     """Check an array of another library than NumPy; whole numbers become floats."""
     xp = array_api_compat.array_namespace(X)
     if X.ndim != 2:

@@ -11,7 +11,7 @@ from sklearn.utils import gen_batches
 
 from gpubp._typing import Array
 from gpubp.backends.backend import Backend, to_backend, to_numpy
-from gpubp.backends.memory import cases_at_once, home_of
+from gpubp.backends.memory import home_of, samples_at_once
 from gpubp.engine.prediction import outputs
 from gpubp.nn.network import Network
 
@@ -48,6 +48,6 @@ def outputs_in_parts(backend: Backend, precision: str, network: Network, theta: 
         return outputs(backend, network, theta, to_backend(home_of(backend, precision, x), x, precision))
     parts = [
         outputs(backend, network, theta, dense(backend, precision, x, rows))
-        for rows in gen_batches(x.shape[0], cases_at_once(backend, network.sizes, precision))
+        for rows in gen_batches(x.shape[0], samples_at_once(backend, network.sizes, precision))
     ]
     return parts[0] if len(parts) == 1 else backend.xp.concat(parts, axis=0)

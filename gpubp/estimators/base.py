@@ -20,29 +20,29 @@ from sklearn.utils.validation import check_is_fitted
 
 from gpubp._typing import Array
 from gpubp.backends.backend import Backend, choose_backend, to_backend, to_numpy, with_matmul
-from gpubp.backends.gpu_errors import Load, faults_told
+from gpubp.backends.gpu_errors import Load, translate_gpu_errors
 from gpubp.backends.memory import home_of
 from gpubp.distributed.launch import processes_for
 from gpubp.distributed.process_group import Processes
 from gpubp.engine.argument_checks import choose_precision
-from gpubp.engine.epoch import make_sweep
+from gpubp.engine.epoch import make_epoch_runner
 from gpubp.engine.plain.dropout import dropout_rates, with_dropout
 from gpubp.engine.plain.minibatches import Batches
 from gpubp.engine.plain.step import Objective, Position
 from gpubp.errors import DeviceError
-from gpubp.estimators.admission import admit_cases, admit_new_cases, admit_weights
+from gpubp.estimators.admission import validate_new_samples, validate_samples, validate_weights
 from gpubp.estimators.arrays import library_of, outputs_in_parts, rows_of
 from gpubp.estimators.callbacks import CallbackSupportMixin, FitTask
-from gpubp.estimators.cases import BatchesInOrder, Cases
 from gpubp.estimators.display import LossCurveDisplay
-from gpubp.estimators.held_out import admit_validation_data, hold_out, look_at, split
+from gpubp.estimators.held_out import hold_out, look_at, split, validate_validation_data
 from gpubp.estimators.lbfgs import fit_lbfgs
-from gpubp.estimators.optimizer import Optimizer, optimizer_of, rule_of
+from gpubp.estimators.monitor import Monitor, refuse_weights
+from gpubp.estimators.optimizer import OptimizerState, optimizer_of, optimizer_state_of
 from gpubp.estimators.parameters import CONSTRAINTS
 from gpubp.estimators.report import report
 from gpubp.estimators.restarts import fit_restarts
+from gpubp.estimators.samples import BatchesInOrder, Samples
 from gpubp.estimators.stack import Ready
-from gpubp.estimators.watch import Watch, refuse_weights
 from gpubp.io.onnx import estimator_to_onnx
 from gpubp.io.onnx.answers import Answer
 from gpubp.nn.network import Network, flatten, views
@@ -53,20 +53,20 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
     """What the classifier and the regressor share."""
 
     _parameter_constraints = CONSTRAINTS
-    _optimizer: Optimizer | None = None  # what the next call goes on with
+    _optimizer: OptimizerState | None = None  # what the next call goes on with
     _first_weights_seed: int | None = None  # of a restart
 
     # --- what a classifier and a regressor do differently ---
 
     @abstractmethod
-    def _admit_targets(
+    def _validate_targets(
         self, y: np.ndarray, sample_weight: np.ndarray | None, incremental: bool
     ) -> tuple[np.ndarray, np.ndarray | None]:
-        """Learn what targets there are; desired outputs, a column for each output unit, and weights to learn with."""
+        """Learn what targets there are; targets, a column for each output unit, and weights to learn with."""
 
     @abstractmethod
     def _desired(self, y: np.ndarray) -> np.ndarray:
-        """Turn targets of the kind that was learned into desired outputs."""
+        """Turn targets of the kind that was learned into targets."""
 
     @abstractmethod
     def _output(self) -> tuple[str, str]:
@@ -84,9 +84,9 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
     def _answer_in_onnx(self) -> Answer:
         """Choose what an exported model turns the outputs into: what predictions are."""
 
-    def _to_learn(self, d: np.ndarray) -> np.ndarray:
-        """Turn desired outputs into what the training aims at."""
-        return d
+    def _to_learn(self, targets: np.ndarray) -> np.ndarray:
+        """Turn targets into what the training aims at."""
+        return targets
 
     # --- fitting ---
 
@@ -101,9 +101,9 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
         y : array of shape (n_samples,) or (n_samples, n_outputs)
             Targets: classes, or numbers. An array of NumPy will do, whatever library X is from.
         sample_weight : array of shape (n_samples,), optional
-            How much each case counts.
+            How much each sample counts.
         validation_data : (X, y) or (X, y, sample_weight), optional
-            Cases to look at after each epoch and not to learn from. Their loss goes to ``validation_curve_``, their
+            Samples to look at after each epoch and not to learn from. Their loss goes to ``validation_curve_``, their
             score to ``validation_scores_``; early stopping watches them instead of a part of X. A pipeline hands them
             on as they are: transform them first.
 
@@ -118,7 +118,7 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
         NamespaceError
             If a warm start finds X in another array library than before; a ValueError and a TypeError.
         DeviceError
-            If ``device`` cannot be used, or fails; the message names the cause and the mend, the model stays as it was.
+            If ``device`` cannot be used, or fails; the message names the cause and the fix, the model stays as it was.
         """
         with self._staying_where_the_device_fails():
             return self._fit(X, y, sample_weight, validation_data, incremental=False)
@@ -131,7 +131,7 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
         return True
 
     def _fit(self, X: Any, y: Any, sample_weight: Any, validation_data: Any = None, *, incremental: bool) -> Self:
-        self._hidden_sizes()  # before anything is learned
+        self._hidden_layer_sizes()  # before anything is learned
         first_pass = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
 
         if first_pass and not incremental and self.n_restarts > 1:
@@ -140,14 +140,14 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
         processes = processes_for(self.parallel)
         random_state = processes.first(lambda: check_random_state(self.random_state))
         with processes.agreeing():
-            x, y_on_host = admit_cases(self, X, y, reset=first_pass)
-            weights = admit_weights(sample_weight, y_on_host)
-            d, train_weights = self._admit_targets(y_on_host, weights, incremental)
+            x, y_on_host = validate_samples(self, X, y, reset=first_pass)
+            weights = validate_weights(sample_weight, y_on_host)
+            targets, train_weights = self._validate_targets(y_on_host, weights, incremental)
             if self.early_stopping and incremental:
                 raise ValueError("partial_fit does not support early_stopping=True")
             has_held_out = validation_data is not None or (self.early_stopping and self.solver != "lbfgs")
             ready = self._make_ready(
-                x, np.arange(d.shape[0]), d, weights, train_weights, has_held_out, first_pass, random_state
+                x, np.arange(targets.shape[0]), targets, weights, train_weights, has_held_out, first_pass, random_state
             )
         network, rates, backend, precision, random_state = ready[1:6]
         if processes.size > 1:
@@ -158,17 +158,17 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
                 rows = None
                 held_out = None
                 if validation_data is not None:
-                    held_out = admit_validation_data(self, validation_data, backend, precision)
+                    held_out = validate_validation_data(self, validation_data, backend, precision)
                 elif has_held_out:
-                    rows, aside = split(self, d, random_state)
-                    held_out = hold_out(self, backend, precision, x, d, weights, aside)
+                    rows, aside = split(self, targets, random_state)
+                    held_out = hold_out(self, backend, precision, x, targets, weights, aside)
                 in_steps = self.solver != "lbfgs" and not scipy.sparse.issparse(x)
-                home = home_of(backend, precision, x, d) if in_steps else backend
-                cases = Cases(
+                home = home_of(backend, precision, x, targets) if in_steps else backend
+                samples = Samples(
                     backend,
                     precision,
                     rows_of(home, precision, x, rows),
-                    rows_of(home, precision, self._to_learn(d), rows),
+                    rows_of(home, precision, self._to_learn(targets), rows),
                     None if train_weights is None else rows_of(home, precision, train_weights, rows),
                     on_host=home is not backend,
                     processes=processes,
@@ -176,21 +176,21 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
             theta = to_backend(backend, processes.first(self._theta), precision)
             task = FitTask(self, X, y, sample_weight, 1 if incremental else self.max_iter)
             look = held_out and partial(look_at, backend, precision, network, held_out)
-            watch = Watch(self, d.shape[0] if rows is None else len(rows), look, theta, task, processes)
+            monitor = Monitor(self, targets.shape[0] if rows is None else len(rows), look, theta, task, processes)
             if self.solver == "lbfgs":
-                found, stop_reason = fit_lbfgs(self, network, cases, theta, watch)
+                found, stop_reason = fit_lbfgs(self, network, samples, theta, monitor)
                 self._optimizer = None
             else:
                 found, stop_reason = self._fit_stochastic(
-                    cases, network, rates, theta, watch, random_state, incremental
+                    samples, network, rates, theta, monitor, random_state, incremental
                 )
             self._keep(found)
-            watch.finish(stop_reason, incremental)
+            monitor.finish(stop_reason, incremental)
             task.end()
 
-        load = Load(network, precision, 1, d.shape[0], self._cases_in_a_step(d.shape[0]))
+        load = Load(network, precision, 1, targets.shape[0], self._samples_in_a_step(targets.shape[0]))
         quietly = np.errstate(over="ignore", invalid="ignore", divide="ignore")
-        with processes.running("Start it again"), faults_told(backend, load), backend.active(), quietly:
+        with processes.running("Start it again"), translate_gpu_errors(backend, load), backend.active(), quietly:
             on_device()
         return self
 
@@ -198,16 +198,16 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
         """See to it that all processes fit the same; the backend of this one."""
         of_host = library_of(ready.x) == "numpy"
         backend = processes.own_backend(ready.backend, self.device if of_host else ready.backend.name)
-        n_cases = ready.d.shape[0]
+        n_samples = ready.targets.shape[0]
         processes.must_agree(
             {
                 "the network": (ready.network.sizes, ready.network.activations, ready.network.loss),
                 "the solver": self.solver,
-                "the number of cases": n_cases,
-                "the batch size": self._cases_in_a_step(n_cases),
+                "the number of samples": n_samples,
+                "the batch size": self._samples_in_a_step(n_samples),
                 "max_iter": self.max_iter,
                 "the precision": (ready.precision, self.matmul_precision),
-                "whether cases are held out": has_held_out,
+                "whether samples are held out": has_held_out,
             }
         )
         return with_matmul(backend, self.matmul_precision, ready.precision)
@@ -225,7 +225,7 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
             self.__dict__.update(before)
             raise
 
-    def _hidden_sizes(self) -> list[int]:
+    def _hidden_layer_sizes(self) -> list[int]:
         hidden = self.hidden_layer_sizes
         hidden = [index(n) for n in hidden] if hasattr(hidden, "__iter__") else [hidden]
         if any(n <= 0 for n in hidden):
@@ -236,7 +236,7 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
         self,
         x: Any,
         rows: np.ndarray,
-        d: np.ndarray,
+        targets: np.ndarray,
         weights: np.ndarray | None,
         train_weights: np.ndarray | None,
         has_held_out: bool,
@@ -244,7 +244,7 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
         random_state: np.random.RandomState | None = None,
     ) -> Ready:
         """Decide all that is decided before the first step; in a first pass draw the first weights."""
-        network = self._network([x.shape[1], *self._hidden_sizes(), d.shape[1]])
+        network = self._network([x.shape[1], *self._hidden_layer_sizes(), targets.shape[1]])
         rates = dropout_rates(network, self.dropout)
         if rates and self.solver == "lbfgs":
             raise ValueError("dropout makes the loss change from batch to batch, which solver='lbfgs' cannot follow")
@@ -263,16 +263,16 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
             )
         if first_pass or (has_held_out and self.validation_scores_ is None):
             self._start_history(has_held_out)
-        return Ready(self, network, rates, backend, precision, random_state, x, rows, d, weights, train_weights)
+        return Ready(self, network, rates, backend, precision, random_state, x, rows, targets, weights, train_weights)
 
     def _initialize(self, network: Network, precision: str, random_state: np.random.RandomState) -> None:
         self.n_iter_ = 0
         self.t_ = 0
         self.n_layers_ = len(network.sizes)
         self.n_outputs_ = network.sizes[-1]
-        self.out_activation_ = network.output
+        self.out_activation_ = network.output_activation
         # as in scikit-learn, the output layer's weights are drawn like those of the layer below
-        units = (*network.hidden, *(network.hidden[-1:] or (self.activation,)))
+        units = (*network.activation, *(network.activation[-1:] or (self.activation,)))
         draws = [random_state] if self._first_weights_seed is None else [random_state, self._first_weights_seed]
         for draw in map(check_random_state, draws):  # a restart draws what it would alone, and then its own
             self.coefs_, self.intercepts_ = [], []
@@ -300,7 +300,7 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
             sizes = [self.coefs_[0].shape[0], *(coefs.shape[1] for coefs in self.coefs_)]
         output, loss = self._output()
         hidden = self.activation if isinstance(self.activation, str) else tuple(self.activation)
-        return Network(tuple(sizes), hidden=hidden, output=output, loss=loss)
+        return Network(tuple(sizes), activation=hidden, output_activation=output, loss=loss)
 
     def _theta(self) -> np.ndarray:
         """Join ``coefs_`` and ``intercepts_`` as they stand: a user may have changed them."""
@@ -325,71 +325,71 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
 
     def _fit_stochastic(
         self,
-        cases: Cases,
+        samples: Samples,
         network: Network,
         rates: tuple[float, ...],
         theta: Array,
-        watch: Watch,
+        monitor: Monitor,
         random_state: np.random.RandomState,
         incremental: bool,
     ) -> tuple[np.ndarray, str]:
         """Train by gradient descent; the parameters to keep, on the host, and why training ended."""
-        backend, precision, n_cases = cases.backend, cases.precision, cases.d.shape[0]
-        optimizer = optimizer_of(self, incremental)
-        rule = rule_of(self, optimizer.rate)
-        fresh = optimizer.state is None
+        backend, precision, n_samples = samples.backend, samples.precision, samples.targets.shape[0]
+        optimizer_state = optimizer_state_of(self, incremental)
+        optimizer = optimizer_of(self, optimizer_state.rate)
+        fresh = optimizer_state.state is None
         if fresh:
-            optimizer = optimizer._replace(state=rule.init(backend.xp, theta))
-        state = optimizer.on(backend, precision).state
-        position = Position(theta, state, optimizer.epochs, own_state=fresh)
+            optimizer_state = optimizer_state._replace(state=optimizer.init(backend.xp, theta))
+        state = optimizer_state.on(backend, precision).state
+        position = Position(theta, state, optimizer_state.epochs, own_state=fresh)
         self.n_iter_ = 0
-        size = self._batch_size(n_cases)
-        in_order = BatchesInOrder(cases, size, random_state if self.shuffle else None)
+        size = self._batch_size(n_samples)
+        in_order = BatchesInOrder(samples, size, random_state if self.shuffle else None)
 
         def batches() -> Batches:
             return with_dropout(backend, network, rates, random_state, in_order()) if rates else in_order()
 
         # who calls partial_fit calls it often
-        n_steps = math.ceil(n_cases / size) * max(self.max_iter, 200 if incremental else 0)
-        objective = Objective(network, l2=float(self.alpha), processes=cases.processes)
+        n_steps = math.ceil(n_samples / size) * max(self.max_iter, 200 if incremental else 0)
+        objective = Objective(network, l2=float(self.alpha), processes=samples.processes)
         plan = Plan(
             backend=backend,
             network=network,
-            sweep=make_sweep(backend, objective, rule, precision, size, n_steps),
-            batches=watch.task.in_epochs(batches),
-            epochs=optimizer.epochs + (1 if incremental else self.max_iter),
-            average="cases",  # whatever they weigh, as in scikit-learn
-            callbacks=(partial(watch.follow, optimizer.rate),),
-            unseen=partial(watch.unseen, optimizer.rate),
-            processes=cases.processes,
+            run_epoch=make_epoch_runner(backend, objective, optimizer, precision, size, n_steps),
+            batches=monitor.task.in_epochs(batches),
+            epochs=optimizer_state.epochs + (1 if incremental else self.max_iter),
+            average="samples",  # whatever they weigh, as in scikit-learn
+            callbacks=(partial(monitor.follow, optimizer_state.rate),),
+            unseen=partial(monitor.unseen, optimizer_state.rate),
+            processes=samples.processes,
         )
         outcome = run(plan, position)
-        self._optimizer = optimizer._replace(state=position.state, epochs=position.epoch)
+        self._optimizer = optimizer_state._replace(state=position.state, epochs=position.epoch)
         if outcome.stop_reason == "diverged":
             self._optimizer = None  # its state is not finite
-            watch.diverged()
+            monitor.diverged()
             if not self.early_stopping:
                 refuse_weights()
-        return to_numpy(watch.best if self.early_stopping else outcome.theta), outcome.stop_reason
+        return to_numpy(monitor.best if self.early_stopping else outcome.theta), outcome.stop_reason
 
-    def _batch_size(self, n_cases: int) -> int:
-        if self.batch_size != "auto" and self.batch_size > n_cases:
+    def _batch_size(self, n_samples: int) -> int:
+        if self.batch_size != "auto" and self.batch_size > n_samples:
             warnings.warn(
                 "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped", stacklevel=5
             )
-        return self._cases_in_a_step(n_cases)
+        return self._samples_in_a_step(n_samples)
 
-    def _cases_in_a_step(self, n_cases: int) -> int:
+    def _samples_in_a_step(self, n_samples: int) -> int:
         if self.solver == "lbfgs":
-            return n_cases
-        return min(200 if self.batch_size == "auto" else int(self.batch_size), n_cases)
+            return n_samples
+        return min(200 if self.batch_size == "auto" else int(self.batch_size), n_samples)
 
     # --- predicting ---
 
     def _outputs(self, X: Any, method: str) -> tuple[Backend, Array]:
         """Compute the outputs of the network, on the device that computes."""
         check_is_fitted(self)
-        x = admit_new_cases(self, X, method)
+        x = validate_new_samples(self, X, method)
         theta = self._theta()
         backend = choose_backend(self.device, x)
         wide = "float64" in (str(theta.dtype), self._own_precision(x))
@@ -397,7 +397,7 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
         backend = with_matmul(backend, self.matmul_precision, precision)
         network = self._network()
         load = Load(network, precision, 1, x.shape[0])
-        with faults_told(backend, load), backend.active(), np.errstate(over="ignore", invalid="ignore"):
+        with translate_gpu_errors(backend, load), backend.active(), np.errstate(over="ignore", invalid="ignore"):
             return backend, outputs_in_parts(backend, precision, network, theta, x)
 
     @staticmethod

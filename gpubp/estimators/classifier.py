@@ -33,17 +33,17 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
         The units of the hidden layers: "identity", "logistic", "tanh", "relu", "leaky_relu", "elu", "softplus", "silu",
         "gelu", "exp" or "softmax"; two take a number in brackets, as in "leaky_relu(0.1)" and "elu(0.5)".
     solver : {"lbfgs", "sgd", "adam", "adamw", "rmsprop", "momentum"}, default="adam"
-        "lbfgs" takes all cases at once, the others batches. "sgd" has Nesterov's momentum unless told otherwise,
+        "lbfgs" takes all samples at once, the others batches. "sgd" has Nesterov's momentum unless told otherwise,
         "momentum" is that of Rumelhart, Hinton & Williams (1986), eq. 9. See :mod:`gpubp.optim.first_order`.
     alpha : float, default=1e-4
-        Strength of the L2 penalty, which is divided by the weight of the batch's cases.
+        Strength of the L2 penalty, which is divided by the weight of the batch's samples.
     batch_size : int or "auto", default="auto"
-        "auto" is 200, or all cases where there are fewer.
+        "auto" is 200, or all samples where there are fewer.
     learning_rate : {"constant", "invscaling", "adaptive", "cosine"} or callable, default="constant"
         How the learning rate goes on. "constant": as it is. "cosine": down to 0 at ``max_iter`` epochs, along half a
         cosine. A function is called with the epochs done, a float, and gives the rate; the schedules of
         :mod:`gpubp.optim.schedules` will do. For "sgd" and "momentum" alone, "invscaling": divided by the
-        ``power_t``-th power of the number of cases seen; and "adaptive": divided by 5 whenever ``n_iter_no_change``
+        ``power_t``-th power of the number of samples seen; and "adaptive": divided by 5 whenever ``n_iter_no_change``
         epochs brought nothing.
     learning_rate_init : float, default=0.001
         The learning rate at the start.
@@ -52,9 +52,9 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
     max_iter : int, default=200
         Epochs at most, or iterations of "lbfgs".
     shuffle : bool, default=True
-        Whether the cases come in a new order in each epoch.
+        Whether the samples come in a new order in each epoch.
     random_state : int, RandomState or None, default=None
-        For the first weights, the cases held out, the order of the cases and the masks of dropout.
+        For the first weights, the samples held out, the order of the samples and the masks of dropout.
     tol : float, default=1e-4
         What counts as an improvement of the loss, or of the validation score.
     verbose : bool, default=False
@@ -67,8 +67,8 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
     nesterovs_momentum : bool, default=True
         Whether "sgd" looks ahead along its last change.
     early_stopping : bool, default=False
-        Whether to watch the score on cases held out, to stop where it no longer improves, and to keep the weights of
-        the best epoch; not for "lbfgs". The cases are ``validation_data`` of :meth:`fit`, or a part of X.
+        Whether to watch the score on samples held out, to stop where it no longer improves, and to keep the weights of
+        the best epoch; not for "lbfgs". The samples are ``validation_data`` of :meth:`fit`, or a part of X.
     validation_fraction : float, default=0.1
         How much of X early stopping holds out.
     beta_1, beta_2 : float, default=0.9, 0.999
@@ -108,14 +108,14 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
         returns True ends the training. scikit-learn's own, from version 1.9 on, go to ``set_callbacks``.
     n_restarts : int, default=1
         Fits from different first weights, trained together where that can be, of which the best is kept: by the score
-        on cases held out where there are any, else by the loss. The first is what one fit would be. A warm start or
+        on samples held out where there are any, else by the loss. The first is what one fit would be. A warm start or
         :meth:`partial_fit` goes on with the best, and with the solver's state anew.
     parallel : "mpi" or None, default=None
         "mpi": all processes that a launcher of MPI has started train this one model, each on its share of every batch,
         and all come to the same. Each must make the same calls. See :func:`gpubp.train` and docs/scaling.md.
     class_weight : dict, list of dict, "balanced" or None, default=None
-        How much a case of each class counts, beside ``sample_weight``; "balanced" makes all classes count the same in
-        sum, and a list has one dict for each of several outputs. Neither the score nor the loss of held-out cases
+        How much a sample of each class counts, beside ``sample_weight``; "balanced" makes all classes count the same in
+        sum, and a list has one dict for each of several outputs. Neither the score nor the loss of held-out samples
         heeds it.
     loss : {"log_loss", "squared_error"}, default="log_loss"
         Cross entropy, or half the squared error of the probabilities.
@@ -134,11 +134,11 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
     loss_curve_ : list of float
         The loss of each epoch, or iteration of "lbfgs", taken while the weights were changing and with the penalty.
     validation_curve_ : list of float or None
-        The loss of the cases held out after each epoch, without the penalty; None where none are.
+        The loss of the samples held out after each epoch, without the penalty; None where none are.
     validation_scores_, best_validation_score_ : list of float and float, or None
-        The score on the cases held out after each epoch, and the best; None where none are.
+        The score on the samples held out after each epoch, and the best; None where none are.
     n_iter_, t_ : int
-        Epochs of the last fit, and cases seen in all.
+        Epochs of the last fit, and samples seen in all.
     stop_reason_ : {"epochs", "patience", "converged", "time", "callback", "interrupted", "diverged"}
         Why the last fit ended; :meth:`report` puts it into words.
     fit_seconds_ : float
@@ -155,7 +155,7 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
 
     Notes
     -----
-    Beside one class a case, y may mark several with ones, ``(n_samples, n_classes)``, or have a column of classes for
+    Beside one class a sample, y may mark several with ones, ``(n_samples, n_classes)``, or have a column of classes for
     each of several outputs, ``(n_samples, n_outputs)``. Ctrl-C ends the training and keeps what was learned. Where
     scikit-learn differs:
 
@@ -248,7 +248,7 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
         """
         if self.class_weight == "balanced":
             raise ValueError(
-                "class_weight='balanced' needs all cases at once and is not supported for partial_fit; give it a dict, "
+                "class_weight='balanced' needs all samples at once and is not supported for partial_fit; give it a dict, "
                 "such as sklearn.utils.compute_class_weight makes"
             )
         with self._staying_where_the_device_fails():
@@ -310,7 +310,7 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
             return array_api_compat.array_namespace(probabilities).log(probabilities)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Return the accuracy of the predictions: with several outputs, the part of the cases where all are right.
+        """Return the accuracy of the predictions: with several outputs, the part of the samples where all are right.
 
         Parameters
         ----------
@@ -336,7 +336,7 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
             outputs = backend.xp.concat([1.0 - outputs if of_other is None else of_other, outputs], axis=1)
         return like(outputs, X)
 
-    def _admit_targets(
+    def _validate_targets(
         self, y: np.ndarray, sample_weight: np.ndarray | None, incremental: bool
     ) -> tuple[np.ndarray, np.ndarray | None]:
         if not hasattr(self, "classes_") or (not self.warm_start and not incremental):
@@ -384,15 +384,15 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
         desired: np.ndarray = self._label_binarizer.transform(y).astype(bool)
         return desired
 
-    def _to_learn(self, d: np.ndarray) -> np.ndarray:
+    def _to_learn(self, targets: np.ndarray) -> np.ndarray:
         """Smooth the labels (Szegedy et al. 2016): a part of each is spread over the classes it chooses among."""
         if not self.label_smoothing:
-            return d
+            return targets
         if isinstance(self._label_binarizer, LabelColumns):
             n_classes = np.repeat(self._label_binarizer.sizes, self._label_binarizer.sizes)
         else:
-            n_classes = np.asarray(d.shape[1] if self._label_binarizer.y_type_ == "multiclass" else 2)
-        smooth: np.ndarray = (1.0 - self.label_smoothing) * d + self.label_smoothing / n_classes
+            n_classes = np.asarray(targets.shape[1] if self._label_binarizer.y_type_ == "multiclass" else 2)
+        smooth: np.ndarray = (1.0 - self.label_smoothing) * targets + self.label_smoothing / n_classes
         return smooth
 
     def _output(self) -> tuple[str, str]:

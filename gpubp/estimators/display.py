@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class LossCurveDisplay:
-    """The loss of each epoch, on the cases learned from and on those held out.
+    """The loss of each epoch, on the samples learned from and on those held out.
 
     Make one with :meth:`from_estimator`.
 
@@ -22,7 +22,7 @@ class LossCurveDisplay:
     loss_curve : sequence of float
         The loss of each epoch, or of each iteration of L-BFGS.
     validation_curve : sequence of float, optional
-        The loss of the cases held out after each epoch.
+        The loss of the samples held out after each epoch.
     kept_epoch : int, optional
         The epoch, counted from 1, whose weights the model kept.
     estimator_name : str, optional

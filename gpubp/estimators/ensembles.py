@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from gpubp._typing import Array
 from gpubp.backends.backend import Backend, like, to_numpy
 from gpubp.errors import DataError
-from gpubp.estimators.admission import admit_cases, admit_new_cases, admit_weights
+from gpubp.estimators.admission import validate_new_samples, validate_samples, validate_weights
 from gpubp.estimators.arrays import library_of, on_host
 from gpubp.estimators.base import MultilayerPerceptron
 from gpubp.estimators.classifier import MLPClassifier
@@ -62,7 +62,7 @@ class Ensemble(BaseEstimator):  # type: ignore[misc]
         X : array, frame or sparse matrix of shape (n_samples, n_features)
         y : array of shape (n_samples,) or (n_samples, n_outputs)
         sample_weight : array of shape (n_samples,), optional
-            How much each case counts.
+            How much each sample counts.
 
         Returns
         -------
@@ -71,21 +71,21 @@ class Ensemble(BaseEstimator):  # type: ignore[misc]
         first = self._default_estimator() if self.estimator is None else clone(self.estimator)
         if type(first) is not self._kind:
             raise DataError(f"estimator must be an {self._kind.__name__} of gpubp, or None, got {type(first).__name__}")
-        x, y_on_host = admit_cases(self, X, y, reset=True)
-        weights = admit_weights(sample_weight, y_on_host)
+        x, y_on_host = validate_samples(self, X, y, reset=True)
+        weights = validate_weights(sample_weight, y_on_host)
         first._validate_params()
-        first._hidden_sizes()
+        first._hidden_layer_sizes()
         first.n_features_in_, first._fitted_with = self.n_features_in_, self._fitted_with
-        random_state, n_cases = check_random_state(self.random_state), y_on_host.shape[0]
+        random_state, n_samples = check_random_state(self.random_state), y_on_host.shape[0]
         members, rows = [], []
         for seed in random_state.randint(2**31 - 1, size=self.n_estimators).tolist():
             member = copy.copy(first)
             member.random_state = seed
             members.append(member)
-            rows.append(self._rows(random_state, n_cases))
+            rows.append(self._rows(random_state, n_samples))
 
-        def fit_alone(member: Any, own: np.ndarray | None) -> None:  # with the cases that it has not weighing nothing
-            counts = None if own is None else np.bincount(own, minlength=n_cases).astype(float)
+        def fit_alone(member: Any, own: np.ndarray | None) -> None:  # with the samples that it has not weighing nothing
+            counts = None if own is None else np.bincount(own, minlength=n_samples).astype(float)
             member.fit(x, y_on_host, _product(weights, counts))
 
         for error in fit_members(members, x, y_on_host, weights, rows, fit_alone):
@@ -94,21 +94,21 @@ class Ensemble(BaseEstimator):  # type: ignore[misc]
         self.estimators_ = members
         return self
 
-    def _rows(self, random_state: np.random.RandomState, n_cases: int) -> np.ndarray | None:
-        """Choose the cases of one member: all of them, fewer, or drawn with replacement."""
-        n_drawn = max(1, round(self.max_samples * n_cases))
+    def _rows(self, random_state: np.random.RandomState, n_samples: int) -> np.ndarray | None:
+        """Choose the samples of one member: all of them, fewer, or drawn with replacement."""
+        n_drawn = max(1, round(self.max_samples * n_samples))
         if self.bootstrap:
-            drawn: np.ndarray = np.sort(random_state.randint(n_cases, size=n_drawn))
+            drawn: np.ndarray = np.sort(random_state.randint(n_samples, size=n_drawn))
             return drawn
-        if n_drawn == n_cases:
+        if n_drawn == n_samples:
             return None
-        fewer: np.ndarray = np.sort(random_state.permutation(n_cases)[:n_drawn])
+        fewer: np.ndarray = np.sort(random_state.permutation(n_samples)[:n_drawn])
         return fewer
 
     def _outputs(self, X: Any, method: str) -> tuple[Backend, Array]:
         """Compute the outputs of all members ``(K, b, j)``, on the device that computes."""
         check_is_fitted(self)
-        x = admit_new_cases(self, X, method)
+        x = validate_new_samples(self, X, method)
         several = [member._outputs(x, method) for member in self.estimators_]
         backend = several[0][0]
         with backend.active():
@@ -152,9 +152,9 @@ def _product(weights: np.ndarray | None, counts: np.ndarray | None) -> np.ndarra
 class MLPEnsembleClassifier(ClassifierMixin, Ensemble):  # type: ignore[misc]
     """An ensemble of multilayer perceptrons that classifies by the mean of their probabilities.
 
-    The members differ in their seeds: first weights, order of the cases, cases held out, masks of dropout
-    (Lakshminarayanan et al. 2017), and with ``bootstrap`` in their cases too (Breiman 1996). They are trained together,
-    as one stack of networks, and each is what it would be alone.
+    The members differ in their seeds: first weights, order of the samples, samples held out, masks of dropout
+    (Lakshminarayanan et al. 2017), and with ``bootstrap`` in their samples too (Breiman 1996). They are trained
+    together, as one stack of networks, and each is what it would be alone.
 
     Parameters
     ----------
@@ -162,12 +162,12 @@ class MLPEnsembleClassifier(ClassifierMixin, Ensemble):  # type: ignore[misc]
         What each member is, but for its ``random_state``; with None an ``MLPClassifier()``.
     n_estimators : int, default=10
     bootstrap : bool, default=False
-        Whether each member learns from cases drawn with replacement. With early stopping a case may then be both held
-        out and learned from.
+        Whether each member learns from samples drawn with replacement. With early stopping a sample may then be both
+        held out and learned from.
     max_samples : float, default=1.0
-        The part of the cases that each member learns from.
+        The part of the samples that each member learns from.
     random_state : int, RandomState or None, default=None
-        For the seeds of the members, and their cases.
+        For the seeds of the members, and their samples.
 
     Attributes
     ----------
@@ -248,7 +248,7 @@ class MLPEnsembleClassifier(ClassifierMixin, Ensemble):  # type: ignore[misc]
             return self.estimators_[0]._as_probabilities(backend, spread, X, of_other=spread)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Return the accuracy of the predictions: with several outputs, the part of the cases where all are right.
+        """Return the accuracy of the predictions: with several outputs, the part of the samples where all are right.
 
         Parameters
         ----------

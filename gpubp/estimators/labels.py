@@ -74,9 +74,9 @@ def learn_labels(y: np.ndarray) -> LabelBinarizer | LabelColumns:
 
 
 def weights_by_class(class_weight: Any, y: Any, sample_weight: np.ndarray | None) -> np.ndarray:
-    """Find how much each case counts for its classes' sake; "balanced" heeds how much the cases count themselves.
+    """Find how much each sample counts for its classes' sake; "balanced" heeds how much the samples count themselves.
 
-    With several columns of labels the weights of a case are multiplied.
+    With several columns of labels the weights of a sample are multiplied.
     """
     y = y.toarray() if scipy.sparse.issparse(y) else np.asarray(y)
     weights: np.ndarray
@@ -85,10 +85,10 @@ def weights_by_class(class_weight: Any, y: Any, sample_weight: np.ndarray | None
         return weights
     weights = np.ones(y.shape[0])
     for column in y.reshape(y.shape[0], -1).T:
-        _, class_of_case = np.unique(column, return_inverse=True)
-        counts = np.bincount(class_of_case, weights=sample_weight).astype(float)
+        _, class_of_sample = np.unique(column, return_inverse=True)
+        counts = np.bincount(class_of_sample, weights=sample_weight).astype(float)
         share = counts.sum() / np.count_nonzero(counts)
-        weights *= np.divide(share, counts, out=np.zeros_like(counts), where=counts > 0)[class_of_case]
+        weights *= np.divide(share, counts, out=np.zeros_like(counts), where=counts > 0)[class_of_sample]
     return weights
 
 

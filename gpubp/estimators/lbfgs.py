@@ -1,4 +1,4 @@
-"""The solver "lbfgs": SciPy's L-BFGS-B on the objective of all cases at once, as scikit-learn calls it."""
+"""The solver "lbfgs": SciPy's L-BFGS-B on the objective of all samples at once, as scikit-learn calls it."""
 
 from typing import Any
 
@@ -12,31 +12,31 @@ from sklearn.utils.optimize import _check_optimize_result
 
 from gpubp._typing import Array
 from gpubp.backends.backend import to_backend, to_numpy
-from gpubp.backends.memory import CASES_AT_ONCE
+from gpubp.backends.memory import SAMPLES_AT_ONCE
 from gpubp.distributed.process_group import summed
 from gpubp.engine.plain.step import Objective, objective_and_gradient
-from gpubp.estimators.cases import Cases
-from gpubp.estimators.watch import Watch
+from gpubp.estimators.monitor import Monitor
+from gpubp.estimators.samples import Samples
 from gpubp.nn.network import Network
 
 
-def fit_lbfgs(model: Any, network: Network, cases: Cases, theta: Array, watch: Watch) -> tuple[np.ndarray, str]:
+def fit_lbfgs(model: Any, network: Network, samples: Samples, theta: Array, monitor: Monitor) -> tuple[np.ndarray, str]:
     """Fit by L-BFGS from ``theta``; the best parameters found, on the host, and why the fit ended."""
-    backend, precision, n_cases = cases.backend, cases.precision, cases.d.shape[0]
+    backend, precision, n_samples = samples.backend, samples.precision, samples.targets.shape[0]
     mask = network.weight_mask()
     mask_on_device = to_backend(backend, mask, precision)
     # scikit-learn packs all weights before all biases; in that order rounding falls as it does there
     order = np.concatenate([np.flatnonzero(mask), np.flatnonzero(mask == 0.0)])
-    weights = cases.case_weights
-    total = float(n_cases) if weights is None else float(backend.xp.sum(weights))
-    share = cases.processes.share(n_cases)
-    at_once = CASES_AT_ONCE if scipy.sparse.issparse(cases.x) else n_cases
+    weights = samples.sample_weight
+    total = float(n_samples) if weights is None else float(backend.xp.sum(weights))
+    share = samples.processes.share(n_samples)
+    at_once = SAMPLES_AT_ONCE if scipy.sparse.issparse(samples.x) else n_samples
     parts = [
         slice(share.start + part.start, share.start + part.stop)
         for part in gen_batches(share.stop - share.start, at_once)
     ]
     # the penalty counts once, with the first part
-    objectives = [Objective(network, mean=False, l2=0.0 if part.start else float(model.alpha)) for part in parts]
+    objectives = [Objective(network, reduction="sum", l2=0.0 if part.start else float(model.alpha)) for part in parts]
 
     def unpacked(packed: np.ndarray) -> np.ndarray:
         at = np.empty_like(packed)
@@ -44,20 +44,20 @@ def fit_lbfgs(model: Any, network: Network, cases: Cases, theta: Array, watch: W
         return at
 
     def objective(packed: np.ndarray) -> tuple[float, np.ndarray]:
-        watch.task.begin_epoch()
+        monitor.task.begin_epoch()
         here = to_backend(backend, unpacked(packed), precision)
         value, gradient = 0.0, np.zeros_like(packed)
         for part, of_part in zip(parts, objectives, strict=True):
-            E, dE_dtheta = objective_and_gradient(backend.xp, of_part, mask_on_device, here, cases.batch(part))
+            E, dE_dtheta = objective_and_gradient(backend.xp, of_part, mask_on_device, here, samples.batch(part))
             value, gradient = value + float(E), gradient + to_numpy(dE_dtheta)
-        gradient, value = summed(np, cases.processes, gradient, value)
+        gradient, value = summed(np, samples.processes, gradient, value)
         return float(value) / total, gradient[order] / total
 
     latest = {"x": to_numpy(theta).astype("float64")[order], "fun": np.nan}
 
     def after_iteration(intermediate_result: Any) -> None:
         latest.update(x=intermediate_result.x.copy(), fun=float(intermediate_result.fun))
-        if watch.follow_iteration(to_backend(backend, unpacked(latest["x"]), precision), latest["fun"]):
+        if monitor.follow_iteration(to_backend(backend, unpacked(latest["x"]), precision), latest["fun"]):
             raise StopIteration
 
     options: dict[str, Any] = {"maxfun": model.max_fun, "maxiter": model.max_iter, "gtol": model.tol}
@@ -69,13 +69,13 @@ def fit_lbfgs(model: Any, network: Network, cases: Cases, theta: Array, watch: W
             objective, latest["x"], method="L-BFGS-B", jac=True, options=options, callback=after_iteration
         )
     except KeyboardInterrupt:
-        if cases.processes.size > 1:  # the others know nothing of it
+        if samples.processes.size > 1:  # the others know nothing of it
             raise
         model.loss_ = latest["fun"]
         return unpacked(latest["x"]).astype(precision), "interrupted"
     model.loss_ = result.fun
     found = unpacked(result.x).astype(precision)
-    if watch.stop_reason:
-        return found, watch.stop_reason
+    if monitor.stop_reason:
+        return found, monitor.stop_reason
     model.n_iter_ = _check_optimize_result("lbfgs", result, model.max_iter)
     return found, "converged" if result.status == 0 else "epochs"

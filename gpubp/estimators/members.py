@@ -1,4 +1,4 @@
-"""Copies of one model that are fitted to the same cases: as a stack where that can be, else one by one."""
+"""Copies of one model that are fitted to the same samples: as a stack where that can be, else one by one."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -10,8 +10,8 @@ from gpubp.estimators.stack import fit_together, reason_to_fit_alone
 
 logger = logging.getLogger("gpubp")
 
-LEARNED_OF_CASES = ("n_features_in_", "feature_names_in_", "_fitted_with", "classes_", "_label_binarizer")
-"""What a model learns where its cases and its targets are admitted."""
+LEARNED_OF_SAMPLES = ("n_features_in_", "feature_names_in_", "_fitted_with", "classes_", "_label_binarizer")
+"""What a model learns where its samples and its targets are admitted."""
 
 
 def fit_members(
@@ -23,14 +23,14 @@ def fit_members(
     fit_alone: Callable[[Any, np.ndarray | None], object],
     reason: str = "",
 ) -> list[Exception | None]:
-    """Fit copies of one model, which differ in their seeds, and in the cases that each learns from.
+    """Fit copies of one model, which differ in their seeds, and in the samples that each learns from.
 
     Parameters
     ----------
     members : sequence of MLPClassifier or MLPRegressor
-        The first of which has admitted the cases.
+        The first of which has admitted the samples.
     x, y, weights
-        The cases as they were admitted.
+        The samples as they were admitted.
     rows : sequence of arrays of int, or of None
         Which of them each member learns from; None for all.
     fit_alone : callable
@@ -46,14 +46,14 @@ def fit_members(
     if reason := reason or reason_to_fit_alone(members[0], x):
         logger.info("%d networks are fitted one by one, since %s", len(members), reason)
         return [_error_of(fit_alone, member, own) for member, own in zip(members, rows, strict=True)]
-    d, train_weights = members[0]._admit_targets(y, weights, False)
-    learned = {name: value for name, value in vars(members[0]).items() if name in LEARNED_OF_CASES}
-    all_rows, ready = np.arange(d.shape[0]), []
+    targets, train_weights = members[0]._validate_targets(y, weights, False)
+    learned = {name: value for name, value in vars(members[0]).items() if name in LEARNED_OF_SAMPLES}
+    all_rows, ready = np.arange(targets.shape[0]), []
     for member, own in zip(members, rows, strict=True):
         vars(member).update(learned)
         own = all_rows if own is None else own
         given, learned_with = (None if array is None else array[own] for array in (weights, train_weights))
-        ready.append(member._make_ready(x, own, d[own], given, learned_with, member.early_stopping))
+        ready.append(member._make_ready(x, own, targets[own], given, learned_with, member.early_stopping))
     return fit_together(ready)
 
 

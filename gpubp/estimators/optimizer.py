@@ -1,11 +1,11 @@
-"""The stochastic solvers: the rule that each name stands for, its learning rate, and what is kept between two calls."""
+"""The stochastic solvers: the optimizer that each name stands for, its learning rate, and what is kept between two calls."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from gpubp.backends.backend import Backend, to_backend, to_numpy
-from gpubp.optim.first_order import Rule, Scaled, adam, adamw, clipped, loss_scaled, momentum, nesterov, rmsprop
+from gpubp.optim.first_order import Optimizer, Scaled, adam, adamw, clipped, loss_scaled, momentum, nesterov, rmsprop
 from gpubp.optim.schedules import Cosine, Schedule, WarmUp
 
 SMALLEST_RATE = 1e-6  # below which an adaptive learning rate stops the training
@@ -13,9 +13,9 @@ SMALLEST_RATE = 1e-6  # below which an adaptive learning rate stops the training
 
 @dataclass
 class LearningRate:
-    """The learning rate of an estimator, called with the epochs done, as any schedule of a rule.
+    """The learning rate of an estimator, called with the epochs done, as any schedule of an optimizer.
 
-    scikit-learn's own schedules follow the cases seen, or the progress made, rather than the epochs: ``now`` is then
+    scikit-learn's own schedules follow the samples seen, or the progress made, rather than the epochs: ``now`` is then
     the present value. ``by_epoch`` is a schedule in epochs, which goes before.
     """
 
@@ -37,13 +37,13 @@ class LearningRate:
         return self.by_epoch is not None or self.warm_up > 0.0 or self.schedule != "constant"
 
     @property
-    def follows_cases(self) -> bool:
-        """Whether it changes with the number of cases seen."""
+    def follows_samples(self) -> bool:
+        """Whether it changes with the number of samples seen."""
         return self.schedule == "invscaling"
 
     def after_epoch(self, n_seen: int) -> None:
-        """Follow the number of cases seen since the first fit."""
-        if self.follows_cases:
+        """Follow the number of samples seen since the first fit."""
+        if self.follows_samples:
             self.now = self.first / (n_seen + 1) ** self.power
 
     def when_stuck(self) -> str:
@@ -54,14 +54,14 @@ class LearningRate:
         return f"Setting learning rate to {self.now:f}"
 
 
-RULE_OF: dict[str, Callable[[Any, LearningRate | float], Rule]] = {
+OPTIMIZER_OF: dict[str, Callable[[Any, LearningRate | float], Optimizer]] = {
     "sgd": lambda model, rate: (nesterov if model.nesterovs_momentum else momentum)(rate, model.momentum),
     "momentum": lambda model, rate: momentum(rate, model.momentum),
     "adam": lambda model, rate: adam(rate, model.beta_1, model.beta_2, model.epsilon),
     "adamw": lambda model, rate: adamw(rate, model.beta_1, model.beta_2, model.epsilon, model.weight_decay),
     "rmsprop": lambda model, rate: rmsprop(rate, model.rho, model.epsilon),
 }
-"""The rule of each stochastic solver, from an estimator's parameters and its learning rate."""
+"""The optimizer of each stochastic solver, from an estimator's parameters and its learning rate."""
 
 FOLLOW_PROGRESS = ("sgd", "momentum")  # the solvers that heed "invscaling" and "adaptive", as in scikit-learn
 
@@ -79,29 +79,29 @@ def learning_rate_of(model: Any) -> LearningRate:
     return rate
 
 
-def rule_of(model: Any, rate: LearningRate) -> Rule:
-    """Make the rule that an estimator's parameters ask for."""
-    rule = RULE_OF[model.solver](model, rate if rate.changes else rate.first)
+def optimizer_of(model: Any, rate: LearningRate) -> Optimizer:
+    """Make the optimizer that an estimator's parameters ask for."""
+    optimizer = OPTIMIZER_OF[model.solver](model, rate if rate.changes else rate.first)
     if model.max_grad_norm is not None:
-        rule = clipped(rule, float(model.max_grad_norm))
-    return loss_scaled(rule) if model.matmul_precision == "float16" else rule
+        optimizer = clipped(optimizer, float(model.max_grad_norm))
+    return loss_scaled(optimizer) if model.matmul_precision == "float16" else optimizer
 
 
-class Optimizer(NamedTuple):
-    """What :meth:`partial_fit` goes on with: the learning rate, the state of the solver's rule, the epochs done."""
+class OptimizerState(NamedTuple):
+    """What :meth:`partial_fit` goes on with: the learning rate, the state of the solver's optimizer, the epochs done."""
 
     solver: str
     rate: LearningRate
     state: Any = None
     epochs: int = 0
 
-    def on(self, backend: Backend | None, dtype: str) -> "Optimizer":
+    def on(self, backend: Backend | None, dtype: str) -> "OptimizerState":
         """Move the state's arrays to a backend, or to the host."""
         return self._replace(state=_moved(self.state, backend, dtype))
 
 
 def _moved(part: Any, backend: Backend | None, dtype: str) -> Any:
-    """Move the arrays of a rule's state, or of a part of it."""
+    """Move the arrays of an optimizer's state, or of a part of it."""
     if isinstance(part, tuple):
         return type(part)(*(_moved(inner, backend, dtype) for inner in part))
     if part is None or isinstance(part, int):
@@ -109,10 +109,10 @@ def _moved(part: Any, backend: Backend | None, dtype: str) -> Any:
     return to_numpy(part) if backend is None else to_backend(backend, part, dtype)
 
 
-def optimizer_of(model: Any, incremental: bool) -> Optimizer:
+def optimizer_state_of(model: Any, incremental: bool) -> OptimizerState:
     """Find the optimizer of one more call: the solver's state goes on, and for a new fit the schedule begins anew."""
-    optimizer: Optimizer | None = model._optimizer
+    optimizer: OptimizerState | None = model._optimizer
     scaled = optimizer is not None and isinstance(optimizer.state, Scaled)
     if optimizer is None or optimizer.solver != model.solver or scaled != (model.matmul_precision == "float16"):
-        return Optimizer(model.solver, learning_rate_of(model))
+        return OptimizerState(model.solver, learning_rate_of(model))
     return optimizer if incremental else optimizer._replace(rate=learning_rate_of(model), epochs=0)

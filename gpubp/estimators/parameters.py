@@ -10,7 +10,7 @@ from sklearn.utils._param_validation import Interval, Options, StrOptions
 from gpubp.backends.matmul_precision import MATMUL_PRECISIONS
 from gpubp.distributed.process_group import Processes
 from gpubp.errors import DataError
-from gpubp.estimators.optimizer import RULE_OF
+from gpubp.estimators.optimizer import OPTIMIZER_OF
 from gpubp.nn.activations import ACTIVATIONS, activation
 
 
@@ -35,7 +35,7 @@ class NameOf(StrOptions):  # type: ignore[misc]
 CONSTRAINTS: dict[str, list[Any]] = {
     "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
     "activation": [NameOf(activation, ACTIVATIONS), "array-like"],
-    "solver": [StrOptions({"lbfgs", *RULE_OF})],
+    "solver": [StrOptions({"lbfgs", *OPTIMIZER_OF})],
     "alpha": [Interval(Real, 0, None, closed="left")],
     "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
     "learning_rate": [StrOptions({"constant", "invscaling", "adaptive", "cosine"}), callable],

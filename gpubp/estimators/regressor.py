@@ -47,17 +47,17 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):  # type: ignore[misc]
         The units of the hidden layers: "identity", "logistic", "tanh", "relu", "leaky_relu", "elu", "softplus", "silu",
         "gelu", "exp" or "softmax"; two take a number in brackets, as in "leaky_relu(0.1)" and "elu(0.5)".
     solver : {"lbfgs", "sgd", "adam", "adamw", "rmsprop", "momentum"}, default="adam"
-        "lbfgs" takes all cases at once, the others batches. "sgd" has Nesterov's momentum unless told otherwise,
+        "lbfgs" takes all samples at once, the others batches. "sgd" has Nesterov's momentum unless told otherwise,
         "momentum" is that of Rumelhart, Hinton & Williams (1986), eq. 9. See :mod:`gpubp.optim.first_order`.
     alpha : float, default=1e-4
-        Strength of the L2 penalty, which is divided by the weight of the batch's cases.
+        Strength of the L2 penalty, which is divided by the weight of the batch's samples.
     batch_size : int or "auto", default="auto"
-        "auto" is 200, or all cases where there are fewer.
+        "auto" is 200, or all samples where there are fewer.
     learning_rate : {"constant", "invscaling", "adaptive", "cosine"} or callable, default="constant"
         How the learning rate goes on. "constant": as it is. "cosine": down to 0 at ``max_iter`` epochs, along half a
         cosine. A function is called with the epochs done, a float, and gives the rate; the schedules of
         :mod:`gpubp.optim.schedules` will do. For "sgd" and "momentum" alone, "invscaling": divided by the
-        ``power_t``-th power of the number of cases seen; and "adaptive": divided by 5 whenever ``n_iter_no_change``
+        ``power_t``-th power of the number of samples seen; and "adaptive": divided by 5 whenever ``n_iter_no_change``
         epochs brought nothing.
     learning_rate_init : float, default=0.001
         The learning rate at the start.
@@ -66,9 +66,9 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):  # type: ignore[misc]
     max_iter : int, default=200
         Epochs at most, or iterations of "lbfgs".
     shuffle : bool, default=True
-        Whether the cases come in a new order in each epoch.
+        Whether the samples come in a new order in each epoch.
     random_state : int, RandomState or None, default=None
-        For the first weights, the cases held out, the order of the cases and the masks of dropout.
+        For the first weights, the samples held out, the order of the samples and the masks of dropout.
     tol : float, default=1e-4
         What counts as an improvement of the loss, or of the validation score.
     verbose : bool, default=False
@@ -81,8 +81,8 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):  # type: ignore[misc]
     nesterovs_momentum : bool, default=True
         Whether "sgd" looks ahead along its last change.
     early_stopping : bool, default=False
-        Whether to watch the score on cases held out, to stop where it no longer improves, and to keep the weights of
-        the best epoch; not for "lbfgs". The cases are ``validation_data`` of :meth:`fit`, or a part of X.
+        Whether to watch the score on samples held out, to stop where it no longer improves, and to keep the weights of
+        the best epoch; not for "lbfgs". The samples are ``validation_data`` of :meth:`fit`, or a part of X.
     validation_fraction : float, default=0.1
         How much of X early stopping holds out.
     beta_1, beta_2 : float, default=0.9, 0.999
@@ -122,7 +122,7 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):  # type: ignore[misc]
         returns True ends the training. scikit-learn's own, from version 1.9 on, go to ``set_callbacks``.
     n_restarts : int, default=1
         Fits from different first weights, trained together where that can be, of which the best is kept: by the score
-        on cases held out where there are any, else by the loss. The first is what one fit would be. A warm start or
+        on samples held out where there are any, else by the loss. The first is what one fit would be. A warm start or
         :meth:`partial_fit` goes on with the best, and with the solver's state anew.
     parallel : "mpi" or None, default=None
         "mpi": all processes that a launcher of MPI has started train this one model, each on its share of every batch,
@@ -138,11 +138,11 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):  # type: ignore[misc]
     loss_curve_ : list of float
         The loss of each epoch, or iteration of "lbfgs", taken while the weights were changing and with the penalty.
     validation_curve_ : list of float or None
-        The loss of the cases held out after each epoch, without the penalty; None where none are.
+        The loss of the samples held out after each epoch, without the penalty; None where none are.
     validation_scores_, best_validation_score_ : list of float and float, or None
-        The score on the cases held out after each epoch, and the best; None where none are.
+        The score on the samples held out after each epoch, and the best; None where none are.
     n_iter_, t_ : int
-        Epochs of the last fit, and cases seen in all.
+        Epochs of the last fit, and samples seen in all.
     stop_reason_ : {"epochs", "patience", "converged", "time", "callback", "interrupted", "diverged"}
         Why the last fit ended; :meth:`report` puts it into words.
     fit_seconds_ : float
@@ -277,7 +277,7 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):  # type: ignore[misc]
         """
         return float(r2_score(on_host(y), on_host(self.predict(X)), sample_weight=on_host(sample_weight)))
 
-    def _admit_targets(
+    def _validate_targets(
         self, y: np.ndarray, sample_weight: np.ndarray | None, incremental: bool
     ) -> tuple[np.ndarray, np.ndarray | None]:
         lowest, _ = find_loss(_error(self.loss)).desired
@@ -286,10 +286,10 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):  # type: ignore[misc]
         return (y.reshape(-1, 1) if y.ndim == 1 else y), sample_weight
 
     def _desired(self, y: np.ndarray) -> np.ndarray:
-        d, _ = self._admit_targets(y, None, incremental=False)
-        if d.shape[1] != self.n_outputs_:
-            raise ValueError(f"y must have {self.n_outputs_} columns, as in fit, got {d.shape[1]}")
-        return d
+        targets, _ = self._validate_targets(y, None, incremental=False)
+        if targets.shape[1] != self.n_outputs_:
+            raise ValueError(f"y must have {self.n_outputs_} columns, as in fit, got {targets.shape[1]}")
+        return targets
 
     def _output(self) -> tuple[str, str]:
         error = _error(self.loss)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils import check_random_state
 
-from gpubp.estimators.admission import admit_cases, admit_weights
+from gpubp.estimators.admission import validate_samples, validate_weights
 from gpubp.estimators.members import fit_members
 
 OF_PARAMETERS = ("n_restarts", "random_state", "_first_weights_seed")
@@ -16,12 +16,12 @@ OF_PARAMETERS = ("n_restarts", "random_state", "_first_weights_seed")
 def fit_restarts(model: Any, X: Any, y: Any, sample_weight: Any, validation_data: Any) -> None:
     """Fit a model ``n_restarts`` times, together where that can be, and let it become the best of them.
 
-    The first is the model as it would be alone; the others differ from it in their first weights, not in the cases that
-    they hold out or in their order. The best has the best score on cases held out, or else the smallest loss.
+    The first is the model as it would be alone; the others differ from it in their first weights, not in the samples
+    that they hold out or in their order. The best has the best score on samples held out, or else the smallest loss.
     """
     members = _members(model)
-    x, y_on_host = admit_cases(members[0], X, y, reset=True)
-    weights = admit_weights(sample_weight, y_on_host)
+    x, y_on_host = validate_samples(members[0], X, y, reset=True)
+    weights = validate_weights(sample_weight, y_on_host)
 
     def fit_alone(member: Any, rows: np.ndarray | None) -> None:
         member._fit(X, y, sample_weight, validation_data, incremental=False)
@@ -52,7 +52,7 @@ def _members(model: Any) -> list[Any]:
 
 
 def _score(member: Any) -> float:
-    """Judge a fit: by the score on cases held out that its weights have, or else by its loss; higher is better."""
+    """Judge a fit: by the score on samples held out that its weights have, or else by its loss; higher is better."""
     if member.early_stopping and member.solver != "lbfgs":
         return float(member.best_validation_score_)
     return float(member.validation_scores_[-1]) if member.validation_scores_ else -float(member.loss_)

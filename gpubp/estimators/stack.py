@@ -13,20 +13,20 @@ import scipy.sparse
 
 from gpubp._typing import Array
 from gpubp.backends.backend import Backend, choose_backend, to_backend, to_numpy
-from gpubp.backends.gpu_errors import Load, faults_told
-from gpubp.backends.memory import CASES_AT_ONCE, has_room_for, home_of, networks_at_once
+from gpubp.backends.gpu_errors import Load, translate_gpu_errors
+from gpubp.backends.memory import SAMPLES_AT_ONCE, has_room_for, home_of, networks_at_once
 from gpubp.engine.argument_checks import choose_precision
-from gpubp.engine.epoch import make_sweep
+from gpubp.engine.epoch import make_epoch_runner
 from gpubp.engine.plain.dropout import draw_masks
 from gpubp.engine.plain.minibatches import Batch, Batches, OwnBatches
 from gpubp.engine.plain.step import Objective, Position
 from gpubp.estimators.callbacks import FitTask
-from gpubp.estimators.cases import next_order
 from gpubp.estimators.held_out import HeldOut, Look, hold_out, loss_and_outputs, split
-from gpubp.estimators.optimizer import learning_rate_of, rule_of
-from gpubp.estimators.watch import Watch, refuse_weights
+from gpubp.estimators.monitor import Monitor, refuse_weights
+from gpubp.estimators.optimizer import learning_rate_of, optimizer_of
+from gpubp.estimators.samples import next_order
 from gpubp.nn.network import Network
-from gpubp.optim.first_order import Rule
+from gpubp.optim.first_order import Optimizer
 from gpubp.optim.schedules import value_at
 from gpubp.training.loop import Callback, Plan, Progress, run
 from gpubp.training.state import position_of_some
@@ -50,7 +50,7 @@ class Ready(NamedTuple):
     rows : array of int
         Which rows of x are the model's, those that it may hold out among them.
     d : (n, j) array of NumPy
-        The desired outputs of these rows.
+        The targets of these rows.
     weights, train_weights : (n,) arrays of NumPy, or None
         What the user gave, and what the model learns with.
     """
@@ -63,7 +63,7 @@ class Ready(NamedTuple):
     random_state: np.random.RandomState
     x: Any
     rows: np.ndarray
-    d: np.ndarray
+    targets: np.ndarray
     weights: np.ndarray | None
     train_weights: np.ndarray | None
 
@@ -124,7 +124,7 @@ def stacks_of(
     for k, fit in enumerate(fits):
         try:
             rate = learning_rate_of(fit.model)
-            member = Member(k, fit, _stream_of(fit, streams), rule_of(fit.model, rate), rate)
+            member = Member(k, fit, _stream_of(fit, streams), optimizer_of(fit.model, rate), rate)
             groups.setdefault(_kind(member), []).append(member)
         except ValueError as fault:
             errors[k] = fault
@@ -137,12 +137,12 @@ def stacks_of(
 
 
 def _how_many(members: "list[Member]") -> int:
-    """Choose how many of some networks are a stack: as many as there is room for beside the cases of all of them."""
+    """Choose how many of some networks are a stack: as many as there is room for beside the samples of all of them."""
     first, n, n_numbers, seen = members[0].fit, 0, 0, set[int]()
     size = _size(first.model, members[0].stream)
     with first.backend.active():
         for _, fit, *_ in members:
-            of_x = 0 if id(fit.x) in seen else fit.x.shape[0] * (fit.x.shape[1] + fit.d.shape[1])
+            of_x = 0 if id(fit.x) in seen else fit.x.shape[0] * (fit.x.shape[1] + fit.targets.shape[1])
             if n and of_x and not has_room_for(fit.backend, n_numbers + of_x, fit.precision):
                 break
             seen.add(id(fit.x))
@@ -155,7 +155,7 @@ def _how_many(members: "list[Member]") -> int:
 
 @dataclass(eq=False)
 class Stream:
-    """What networks share that draw the same random numbers for the same cases: the cases held out, and the order.
+    """What networks share that draw the same random numbers for the same samples: the samples held out, and the order.
 
     ``rows`` are rows of x, and ``aside`` are places among the rows of a fit.
     """
@@ -173,33 +173,42 @@ class Member(NamedTuple):
     number: int
     fit: Ready
     stream: Stream
-    rule: Rule
+    optimizer: Optimizer
     rate: Any
 
 
 def _stream_of(fit: Ready, streams: dict[Any, Stream]) -> Stream:
-    """Find the stream of a fit among those there are, or open one and choose the cases that it holds out."""
+    """Find the stream of a fit among those there are, or open one and choose the samples that it holds out."""
     model, (_, keys, position, *_) = fit.model, cast(Any, fit.random_state.get_state())
     fraction = model.validation_fraction if model.early_stopping else None
-    key = (id(fit.x), id(fit.rows), keys.tobytes(), position, type(model), fraction, model.shuffle, fit.d.shape[1])
+    key = (
+        id(fit.x),
+        id(fit.rows),
+        keys.tobytes(),
+        position,
+        type(model),
+        fraction,
+        model.shuffle,
+        fit.targets.shape[1],
+    )
     if key not in streams:
         rows, aside = fit.rows, np.empty(0, np.int64)
         if model.early_stopping:
-            own, aside = split(model, fit.d, fit.random_state)
+            own, aside = split(model, fit.targets, fit.random_state)
             rows = fit.rows[own]
         streams[key] = Stream(len(streams), fit.random_state, rows, aside, np.arange(len(rows)))
     return streams[key]
 
 
 def _size(model: Any, stream: Stream) -> int:
-    return int(model._cases_in_a_step(len(stream.rows)))
+    return int(model._samples_in_a_step(len(stream.rows)))
 
 
 def _kind(member: Member) -> Any:
     """Tell what must be equal for networks to be in one stack."""
-    fit, model, n_cases = member.fit, member.fit.model, len(member.stream.rows)
-    size = int(model._batch_size(n_cases))
-    n_steps = math.ceil(n_cases / size)
+    fit, model, n_samples = member.fit, member.fit.model, len(member.stream.rows)
+    size = int(model._batch_size(n_samples))
+    n_steps = math.ceil(n_samples / size)
     labels = getattr(model, "_label_binarizer", None)
     return (
         type(model),
@@ -208,7 +217,7 @@ def _kind(member: Member) -> Any:
         fit.backend.name,
         fit.backend.matmul_precision,
         fit.precision,
-        member.rule.name,
+        member.optimizer.name,
         n_steps,
         size if n_steps > 1 else None,
         fit.train_weights is None,
@@ -222,7 +231,7 @@ def _kind(member: Member) -> Any:
 
 
 class StackOfFits:
-    """The networks of several fits as one stack: its cases, its batches, and what follows each epoch."""
+    """The networks of several fits as one stack: its samples, its batches, and what follows each epoch."""
 
     def __init__(self, members: list[Member], callback: Callback | None, n_in_all: int) -> None:
         streams = {stream.number: copy.deepcopy(stream) for stream in {member.stream for member in members}}
@@ -236,18 +245,18 @@ class StackOfFits:
         self.gone = np.zeros(len(members), dtype=bool)
         self.left = np.arange(len(members))
         self.position: Position | None = None
-        self.watches: list[Watch] = []
+        self.monitors: list[Monitor] = []
 
-    def _cases(self) -> tuple[Batch, np.ndarray | None]:
-        """Put the cases of all fits one behind the other; case weights that differ are rows of their own."""
+    def _samples(self) -> tuple[Batch, np.ndarray | None]:
+        """Put the samples of all fits one behind the other; sample weights that differ are rows of their own."""
         shared = {id(member.fit.x): member.fit.x for member in self.members}
-        n_cases = 0
+        n_samples = 0
         for whose, x in shared.items():
-            self.offsets[whose] = n_cases
-            n_cases += x.shape[0]
+            self.offsets[whose] = n_samples
+            n_samples += x.shape[0]
         parts = [to_backend(self.backend, x, self.precision) for x in shared.values()]
         x = parts[0] if len(parts) == 1 else self.backend.xp.concat(parts, axis=0)
-        d = np.zeros((n_cases, self.network.sizes[-1]), self.precision)
+        targets = np.zeros((n_samples, self.network.sizes[-1]), self.precision)
         weights: list[np.ndarray] = []
         numbers: dict[Any, int] = {}
         weights_of, seen = np.zeros(len(self.members), dtype=np.int64), set[Any]()
@@ -255,42 +264,44 @@ class StackOfFits:
             key, rows = (id(fit.x), id(fit.rows)), fit.rows + self.offsets[id(fit.x)]
             if key not in seen:
                 seen.add(key)
-                d[rows] = fit.model._to_learn(fit.d)
+                targets[rows] = fit.model._to_learn(fit.targets)
             if fit.train_weights is not None:
                 own_key = (*key, fit.train_weights.tobytes())
                 if own_key not in numbers:
                     numbers[own_key] = len(weights)
-                    weights.append(np.zeros(n_cases))
+                    weights.append(np.zeros(n_samples))
                     weights[-1][rows] = fit.train_weights
                 weights_of[k] = numbers[own_key]
-        d = to_backend(self.backend, d, self.precision)
+        targets = to_backend(self.backend, targets, self.precision)
         if not weights:
-            return Batch(x, d), None
-        return Batch(x, d, to_backend(self.backend, np.stack(weights), self.precision)), weights_of
+            return Batch(x, targets), None
+        return Batch(x, targets, to_backend(self.backend, np.stack(weights), self.precision)), weights_of
 
-    def _watch(self, k: int, theta: Array) -> Watch:
-        model, n_cases = self.members[k].fit.model, len(self.members[k].stream.rows)
+    def _watch(self, k: int, theta: Array) -> Monitor:
+        model, n_samples = self.members[k].fit.model, len(self.members[k].stream.rows)
         look = (lambda theta: self.looks[k]) if model.early_stopping else None
         model.n_iter_ = 0
-        return Watch(model, n_cases, look, theta[k, :], FitTask(model, None, None, None, model.max_iter))
+        return Monitor(model, n_samples, look, theta[k, :], FitTask(model, None, None, None, model.max_iter))
 
     def plan(self, left: np.ndarray) -> Plan:
         """Make the plan for those of the networks that are left."""
         self.left = left
         members = [self.members[k] for k in left]
-        rule = rule_of_stack([member.rule for member in members])
+        optimizer = optimizer_of_stack([member.optimizer for member in members])
         objective = Objective(self.network, l2=of_each([float(member.fit.model.alpha) for member in members]))
         epochs = max(member.fit.model.max_iter for member in members)
         n_steps = math.ceil(len(members[0].stream.rows) / self.size) * epochs
         return Plan(
             backend=self.backend,
             network=self.network,
-            sweep=make_sweep(self.backend, objective, rule, self.precision, self.size, n_steps, self.n_in_all),
+            run_epoch=make_epoch_runner(
+                self.backend, objective, optimizer, self.precision, self.size, n_steps, self.n_in_all
+            ),
             batches=partial(self.batches, left),
             epochs=epochs,
-            average="cases",
+            average="samples",
             callbacks=() if self.callback is None else (self.callback,),
-            until=partial(self.leaving, left),
+            stop_when=partial(self.leaving, left),
             narrowed=lambda kept: self.plan(left[kept]),
             keeps_history=False,
         )
@@ -311,7 +322,7 @@ class StackOfFits:
         streams = [self.members[k].stream for k in left]
         batches = OwnBatches(
             self.backend,
-            self.cases,
+            self.samples,
             self.size,
             np.concatenate(orders),
             np.asarray([begins[stream.number] for stream in streams]),
@@ -345,25 +356,25 @@ class StackOfFits:
         return done
 
     def _follow(self, k: int, place: int, progress: Progress) -> bool:
-        model, watch, error = self.members[k].fit.model, self.watches[k], float(progress.error[place])
+        model, monitor, error = self.members[k].fit.model, self.monitors[k], float(progress.loss[place])
         if math.isnan(error):
             return True  # it left the finite numbers
-        theta = progress.theta[place, :] if watch.look else progress.theta
-        own = progress._replace(error=error, theta=theta, epochs=model.max_iter)
-        stops = watch.follow(self.members[k].rate, own)
-        if watch.best is theta:
-            watch.best = self.backend.xp.asarray(theta, copy=True)  # rather than keep the whole stack
+        theta = progress.theta[place, :] if monitor.look else progress.theta
+        own = progress._replace(loss=error, theta=theta, epochs=model.max_iter)
+        stops = monitor.follow(self.members[k].rate, own)
+        if monitor.best is theta:
+            monitor.best = self.backend.xp.asarray(theta, copy=True)  # rather than keep the whole stack
         return stops or model.n_iter_ >= model.max_iter
 
     def _look(self, left: np.ndarray, theta: Array) -> None:
-        """Look at the cases that each stream holds out, with all networks that share it at once."""
+        """Look at the samples that each stream holds out, with all networks that share it at once."""
         places: dict[int, list[int]] = {}
         for place, k in enumerate(left):
             places.setdefault(self.members[k].stream.number, []).append(place)
         for of_stream in places.values():
             _, fit, stream, *_ = self.members[left[of_stream[0]]]
             held_out = self._held_out(fit, stream)
-            at_once = max(1, 4 * CASES_AT_ONCE // len(stream.aside))
+            at_once = max(1, 4 * SAMPLES_AT_ONCE // len(stream.aside))
             for start in range(0, len(of_stream), at_once):
                 some = of_stream[start : start + at_once]
                 thetas = self.backend.xp.take(theta, to_backend(self.backend, np.asarray(some)), axis=0)
@@ -373,9 +384,9 @@ class StackOfFits:
 
     def _held_out(self, fit: Ready, stream: Stream) -> HeldOut:
         rows = to_backend(self.backend, fit.rows[stream.aside] + self.offsets[id(fit.x)])
-        x = self.backend.xp.take(self.cases.x, rows, axis=0)
+        x = self.backend.xp.take(self.samples.x, rows, axis=0)
         weights = None if fit.weights is None else fit.weights[stream.aside]
-        return hold_out(fit.model, self.backend, self.precision, x, fit.d[stream.aside], weights)
+        return hold_out(fit.model, self.backend, self.precision, x, fit.targets[stream.aside], weights)
 
     def train(self, errors: list[Exception | None], kept: Container[int] | None = None) -> None:
         """Train the networks until each is done; what a fit raises is noted.
@@ -393,7 +404,7 @@ class StackOfFits:
         quietly = np.errstate(over="ignore", invalid="ignore", divide="ignore")
         trained = self.left
         try:
-            with faults_told(first.backend, load), first.backend.active(), quietly:
+            with translate_gpu_errors(first.backend, load), first.backend.active(), quietly:
                 if self.position is None:
                     self._begin()
                 elif kept is not None:
@@ -405,12 +416,12 @@ class StackOfFits:
                 errors[members[k].number] = error
 
     def _begin(self) -> None:
-        self.cases, self.weights_of = self._cases()
+        self.samples, self.weights_of = self._samples()
         thetas = np.stack([member.fit.model._theta() for member in self.members])
         theta = to_backend(self.backend, thetas, self.precision)
-        state = rule_of_stack([member.rule for member in self.members]).init(self.backend.xp, theta)
+        state = optimizer_of_stack([member.optimizer for member in self.members]).init(self.backend.xp, theta)
         self.position = Position(theta, state, own_state=True)
-        self.watches = [self._watch(k, theta) for k in range(len(self.members))]
+        self.monitors = [self._watch(k, theta) for k in range(len(self.members))]
 
     def _keep_some(self, kept: Container[int]) -> None:
         """Let go all networks but those that go on."""
@@ -422,7 +433,7 @@ class StackOfFits:
 
     def ended(self, k: int) -> bool:
         """Tell whether a network would not change any more, however many epochs it had."""
-        return bool(self.watches[k].stop_reason)
+        return bool(self.monitors[k].stop_reason)
 
     def _train(self, errors: list[Exception | None]) -> None:
         assert self.position is not None
@@ -434,20 +445,20 @@ class StackOfFits:
         for place, k in enumerate(trained):
             reason = "epochs" if self.gone[k] else outcome.stop_reason
             try:
-                self._finish(self.watches[k], thetas[place], "diverged" if outcome.diverged[place] else reason)
+                self._finish(self.monitors[k], thetas[place], "diverged" if outcome.diverged[place] else reason)
             except ValueError as error:
                 errors[self.members[k].number] = error
 
-    def _finish(self, watch: Watch, theta: np.ndarray, reason: str) -> None:
-        model = watch.model
+    def _finish(self, monitor: Monitor, theta: np.ndarray, reason: str) -> None:
+        model = monitor.model
         if reason == "diverged":
-            watch.stop_reason = reason
-            watch.diverged()
+            monitor.stop_reason = reason
+            monitor.diverged()
             if not model.early_stopping:
                 refuse_weights()
-        model._keep(to_numpy(watch.best) if model.early_stopping else theta)
-        watch.finish(reason, incremental=False)
-        watch.task.end()
+        model._keep(to_numpy(monitor.best) if model.early_stopping else theta)
+        monitor.finish(reason, incremental=False)
+        monitor.task.end()
 
 
 # --- numbers of each network ---
@@ -470,10 +481,10 @@ class ScheduleOfEach:
         return np.asarray([[value_at(setting, at)] for setting, at in zip(self.settings, epochs, strict=True)])
 
 
-def rule_of_stack(rules: Sequence[Rule]) -> Rule:
-    """Make one rule for a stack of those of its networks, which differ in their settings alone."""
+def optimizer_of_stack(optimizers: Sequence[Optimizer]) -> Optimizer:
+    """Make one optimizer for a stack of those of its networks, which differ in their settings alone."""
     settings = {}
-    for name in rules[0].settings:
-        own = [rule.settings[name] for rule in rules]
+    for name in optimizers[0].settings:
+        own = [optimizer.settings[name] for optimizer in optimizers]
         settings[name] = ScheduleOfEach(tuple(own)) if any(map(callable, own)) else of_each(own)
-    return replace(rules[0], settings=settings)
+    return replace(optimizers[0], settings=settings)

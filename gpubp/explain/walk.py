@@ -14,14 +14,14 @@ import numpy as np
 from gpubp._typing import Array
 from gpubp.backends.backend import choose_backend
 from gpubp.data.datasets import load_dataset
-from gpubp.engine.argument_checks import admit_d, admit_theta, admit_x
+from gpubp.engine.argument_checks import validate_targets, validate_theta, validate_x
 from gpubp.errors import DataError
 from gpubp.nn import equations
 from gpubp.nn.activations import activation
 from gpubp.nn.gradient_check import check_gradient
 from gpubp.nn.initialization import initial_weights
-from gpubp.nn.losses import loss, output_error
-from gpubp.nn.network import Layer, Network, error_and_gradient, flatten, forward, views
+from gpubp.nn.losses import loss, output_loss
+from gpubp.nn.network import Layer, Network, flatten, forward, loss_and_gradient, views
 
 STAGES = ("start", "forward", "error", "backward", "update", "check")
 
@@ -89,9 +89,9 @@ def rain_network() -> Example:
     >>> rain_network().network.sizes
     (2, 3, 1)
     """
-    network = Network((2, 3, 1), hidden="logistic", output="logistic", bias=False)
+    network = Network((2, 3, 1), activation="logistic", output_activation="logistic", bias=False)
     table = load_dataset("rain")
-    return Example(network, initial_weights(network, seed=4, scheme="uniform", dtype="float64"), table.x, table.d)
+    return Example(network, initial_weights(network, seed=4, scheme="uniform", dtype="float64"), table.x, table.targets)
 
 
 def explain(network: Network, theta: Array, x: Array, d: Array, *, learning_rate: float = 0.5) -> list[Passage]:
@@ -134,11 +134,11 @@ def explain(network: Network, theta: Array, x: Array, d: Array, *, learning_rate
             f"{'-'.join(map(str, network.sizes))}, has {which}"
         )
     host = choose_backend("cpu")
-    theta = admit_theta(network, host, "float64", theta)
+    theta = validate_theta(network, host, "float64", theta)
     if theta.ndim != 1:
         raise DataError(f"explain walks through one network, got a stack of {theta.shape[0]}; give it one row of theta")
-    x = admit_x(network, host, "float64", theta, x)
-    d = admit_d(network, host, "float64", theta, x, d)
+    x = validate_x(network, host, "float64", theta, x)
+    d = validate_targets(network, host, "float64", theta, x, d)
 
     with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
         layers, passages = _forward(network, theta, x)
@@ -222,7 +222,7 @@ def _at_the_output(network: Network, layer: Layer, d: np.ndarray) -> tuple[np.nd
     """Take the error, eq. (3), and its derivative at the total inputs of the output layer, eq. (4) and (5)."""
     k, unit, stem = len(network.activations), network.activations[-1], _stem(network.loss)
     error, (x, y) = loss(network.loss), layer
-    E, dE_dx = output_error(np, network.loss, unit, x, y, d)
+    E, dE_dx = output_loss(np, network.loss, unit, x, y, d)
     outputs = (Term("", _of("y", k), y), Term("−" if stem == "squared" else "and", "d", d))
     of_each = Term("→", "Eⱼ", error.value(np, y, d))
     meaning = "How far the outputs are from what was desired: one number for each unit and case, all added up."
@@ -312,7 +312,7 @@ def _changes(network: Network, blocks: list[np.ndarray], change: np.ndarray, lea
 
 def _outcome(network: Network, theta: np.ndarray, changed: np.ndarray, x: np.ndarray, d: np.ndarray) -> Passage:
     before, after = (forward(np, network, at, x)[-1] for at in (theta, changed))
-    E, less = (float(output_error(np, network.loss, network.activations[-1], *end, d)[0]) for end in (before, after))
+    E, less = (float(output_loss(np, network.loss, network.activations[-1], *end, d)[0]) for end in (before, after))
     y = _of("y", len(network.activations))
     terms = (Term("", f"{y} before", before.y), Term("→", f"{y} after", after.y), Term("desired", "d", d))
     if less < E:
@@ -325,7 +325,7 @@ def _outcome(network: Network, theta: np.ndarray, changed: np.ndarray, x: np.nda
 
 def _check(network: Network, theta: np.ndarray, x: np.ndarray, d: np.ndarray, gradient: np.ndarray) -> Passage:
     """Hold the walk against the function that training uses and against differences of the error alone."""
-    _, of_training = error_and_gradient(np, network, theta, x, d)
+    _, of_training = loss_and_gradient(np, network, theta, x, d)
     differences = check_gradient(np, network, theta, x, d).differences
     largest = max(float(np.max(np.abs(differences))), 1e-300)
     off_training, off_differences = (float(np.max(np.abs(gradient - g))) / largest for g in (of_training, differences))

@@ -49,7 +49,7 @@ _HEADER = {
     "about": dict,
     "sha256": str,
 }
-_TOPOLOGY = {"sizes": list, "hidden": list, "output": str, "loss": str, "bias": bool}
+_TOPOLOGY = {"sizes": list, "activation": list, "output_activation": str, "loss": str, "bias": bool}
 _WIRING = {"skips": list, "ties": list | None}
 
 
@@ -181,24 +181,24 @@ def load_model(path: str | PathLike[str]) -> Model:
     except ModelFileError as error:
         raise ModelFileError(f"{_told(path)} {error}") from error
     except FileNotFoundError as error:
-        mend = "give the path of a model file, as `gpubp train` writes it"
-        raise ModelFileError(f"{_told(path)} does not exist; {mend}") from error
+        fix = "give the path of a model file, as `gpubp train` writes it"
+        raise ModelFileError(f"{_told(path)} does not exist; {fix}") from error
     except IsADirectoryError as error:
         raise ModelFileError(f"{_told(path)} is a folder, not a model file; give the path of a file in it") from error
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        mend = "give the path of a model file that you may read"
-        raise ModelFileError(f"{_told(path)} cannot be read: {reason}; {mend}") from error
+        fix = "give the path of a model file that you may read"
+        raise ModelFileError(f"{_told(path)} cannot be read: {reason}; {fix}") from error
     except MemoryError as error:
         raise ModelFileError(f"{_told(path)} needs more memory than there is; load it on a larger machine") from error
 
 
-_MEND = "copy it again from where it was made, or train the model again"
+_FIX = "copy it again from where it was made, or train the model again"
 
 
 def _refusal(reason: str) -> ModelFileError:
     """Word why a file is refused, to follow its path; what the reason quotes may be of any length."""
-    return ModelFileError(f"{brief(reason)}; {_MEND}")
+    return ModelFileError(f"{brief(reason)}; {_FIX}")
 
 
 def _told(path: str | PathLike[str]) -> str:

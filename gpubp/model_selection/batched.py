@@ -26,7 +26,7 @@ from gpubp.model_selection.scoring import Scoring
 from gpubp.model_selection.spread import SpreadTrials
 from gpubp.model_selection.trials import Trial, Trials
 
-FEW_CASES = 20_000  # whose scores are found sooner by one thread than by several that wait for each other
+FEW_SAMPLES = 20_000  # whose scores are found sooner by one thread than by several that wait for each other
 
 
 class StackedSearch(BaseSearchCV):  # type: ignore[misc]
@@ -195,7 +195,7 @@ class Evaluation:
     ) -> dict[str, Any]:
         """Score fitted trials; all results so far, as ``cv_results_`` has them."""
         search, of_candidates = self.search, defaultdict[int, list[Trial]](list)
-        with threadpool_limits(1 if _num_samples(self.X) < FEW_CASES else None, "blas"):
+        with threadpool_limits(1 if _num_samples(self.X) < FEW_SAMPLES else None, "blas"):
             for trial in self.trials.scored(trials):
                 of_candidate = of_candidates[trial.candidate]
                 of_candidate.append(trial)
@@ -228,7 +228,7 @@ class BatchedSearchCV(StackedSearch):
 
     It takes what :class:`sklearn.model_selection.GridSearchCV` or
     :class:`~sklearn.model_selection.RandomizedSearchCV` takes, and finds what they find over the same estimator: each
-    network has its own cases, order, first weights, settings and end, as it would alone. The cases are not copied.
+    network has its own samples, order, first weights, settings and end, as it would alone. The samples are not copied.
 
     Networks that differ in learning rate, momentum, betas, epsilon, penalty, weights of classes, seed, ``max_iter``,
     ``tol`` or ``n_iter_no_change``, and in their folds, train in one stack; those that differ in their layers, units,

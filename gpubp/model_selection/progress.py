@@ -39,7 +39,7 @@ class Reporter:
 
     def follow_stack(self, progress: Progress) -> bool:
         """Follow one more epoch of a stack; True where a callback wants to end it."""
-        training = int(np.sum(np.isfinite(progress.error)))
+        training = int(np.sum(np.isfinite(progress.loss)))
         return self._tell(self.now._replace(networks=training, epoch=progress.epoch, epochs=progress.epochs))
 
     def follow_score(self, fits: int, score: float | None, params: dict[str, Any]) -> None:

@@ -25,9 +25,9 @@ class Scoring:
     error_score : float or "raise"
         The score of a fit that failed.
     of_train : bool
-        Whether the training cases are scored too.
+        Whether the training samples are scored too.
     params : dict
-        For the scorers, such as weights of the cases.
+        For the scorers, such as weights of the samples.
     """
 
     scorers: Any

@@ -1,6 +1,6 @@
 """Trials that the workers of an executor fit and score: of Dask, of pools of processes, of MPI.
 
-An executor is whatever has ``submit`` as :class:`concurrent.futures.Executor` has it. The cases go to Dask's workers
+An executor is whatever has ``submit`` as :class:`concurrent.futures.Executor` has it. The samples go to Dask's workers
 and to processes of this machine once, to others with each task; the tasks are parts of the trials, which each worker
 trains as stacks of its own.
 """
@@ -26,7 +26,7 @@ logger = logging.getLogger("gpubp")
 
 TASKS_OF_A_WORKER = 4  # so that those who are done early find more to do
 NETWORKS_OF_A_TASK = 32  # where an executor does not tell how many workers it has
-ATTEMPTS = 3  # at a task whose cases are lost with a worker
+ATTEMPTS = 3  # at a task whose samples are lost with a worker
 
 FORM = ("hidden_layer_sizes", "activation", "solver", "loss", "batch_size", "dropout", "early_stopping", "dtype")
 """Parameters in which networks of one stack are alike: a guess, for a task is cut into stacks by the worker."""
@@ -34,7 +34,7 @@ FORM = ("hidden_layer_sizes", "activation", "solver", "loss", "batch_size", "dro
 
 @dataclass(frozen=True)
 class Common:
-    """What all tasks need: the cases, what goes to ``fit``, and for each split its training and test cases."""
+    """What all tasks need: the samples, what goes to ``fit``, and for each split its training and test samples."""
 
     X: Any
     y: Any
@@ -112,7 +112,7 @@ class SpreadTrials:
                 task = self.running.pop(future)
                 try:
                     results = future.result()
-                except CancelledError as fault:  # Dask's way to say that the worker is gone that had the cases
+                except CancelledError as fault:  # Dask's way to say that the worker is gone that had the samples
                     if task.attempt == ATTEMPTS:
                         raise worker_ended(task, fault) from fault
                     if task.shared is self.shared:  # else another task that was lost has seen to it

@@ -17,8 +17,8 @@ from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import _check_method_params
 
 from gpubp.estimators import MLPClassifier, MLPRegressor
-from gpubp.estimators.admission import admit_cases, admit_weights
-from gpubp.estimators.members import LEARNED_OF_CASES
+from gpubp.estimators.admission import validate_samples, validate_weights
+from gpubp.estimators.members import LEARNED_OF_SAMPLES
 from gpubp.estimators.stack import Ready, StackOfFits, reason_to_fit_alone, stacks_of
 from gpubp.training.loop import Callback
 
@@ -51,8 +51,8 @@ class Parts(NamedTuple):
     name: str = ""
 
 
-class Cases(NamedTuple):
-    """Cases as the models were given them: admitted, with what a model learns of them at the door."""
+class Samples(NamedTuple):
+    """Samples as the models were given them: admitted, with what a model learns of them at the door."""
 
     x: Any
     y: np.ndarray
@@ -70,7 +70,7 @@ def parts_of(estimator: Any) -> Parts | None:
 
 
 class Trials:
-    """Fits and scores trials on cases that they share.
+    """Fits and scores trials on samples that they share.
 
     Parameters
     ----------
@@ -103,7 +103,7 @@ class Trials:
     ) -> None:
         self.X, self.y, self.fit_params, self.score = X, y, fit_params, score
         self.callback, self.n_jobs, self.n_in_all = callback, n_jobs, n_in_all
-        self.cases: dict[Any, Cases] = {}
+        self.samples: dict[Any, Samples] = {}
         self.rows: dict[Any, np.ndarray] = {}
         self.targets: dict[Any, tuple[dict[str, Any], np.ndarray, np.ndarray | None]] = {}
         self.keeps_stacks, self.stacks = keeps_stacks, list[tuple[StackOfFits, list[Trial]]]()
@@ -181,34 +181,34 @@ class Trials:
         """Make a trial's model ready to train in a stack; None where it is to be fitted alone, which is logged."""
         parts = parts_of(trial.estimator)
         reason, weights = self._reason_and_weights(parts)
-        cases = None
+        samples = None
         if not reason:
             assert parts is not None
-            cases = self._cases_of(trial, parts)
+            samples = self._samples_of(trial, parts)
             parts.model._validate_params()
-            reason = "its cases cannot be shared" if cases is None else reason_to_fit_alone(parts.model, cases.x)
-        if reason or cases is None or parts is None:
+            reason = "its samples cannot be shared" if samples is None else reason_to_fit_alone(parts.model, samples.x)
+        if reason or samples is None or parts is None:
             if reason not in self.reasons_told:
                 self.reasons_told.add(reason)
                 logger.info("fitted alone, not in a stack: %s, since %s", type(trial.estimator).__name__, reason)
             return None
         model, before, name = parts
-        model._hidden_sizes()
-        vars(model).update(cases.learned)
+        model._hidden_layer_sizes()
+        vars(model).update(samples.learned)
         if before is not None:
-            assert cases.before is not None
-            trial.estimator.steps = [*cases.before.steps, (name, model)]
-        rows = self.rows.setdefault((trial.split, before is None), _rows_of(trial, cases))
-        y = cases.y[rows]
+            assert samples.before is not None
+            trial.estimator.steps = [*samples.before.steps, (name, model)]
+        rows = self.rows.setdefault((trial.split, before is None), _rows_of(trial, samples))
+        y = samples.y[rows]
         if weights is not None:
             given = _check_method_params(self.X, params={"weights": weights}, indices=trial.train)
-            weights = admit_weights(given["weights"], y)
-        d, train_weights = self._targets_of(trial, model, y, weights)
-        ready: Ready = model._make_ready(cases.x, rows, d, weights, train_weights, model.early_stopping)
+            weights = validate_weights(given["weights"], y)
+        targets, train_weights = self._targets_of(trial, model, y, weights)
+        ready: Ready = model._make_ready(samples.x, rows, targets, weights, train_weights, model.early_stopping)
         return ready
 
     def _reason_and_weights(self, parts: Parts | None) -> tuple[str, Any]:
-        """Say why an estimator is fitted alone, if it is; and how much the cases count."""
+        """Say why an estimator is fitted alone, if it is; and how much the samples count."""
         if parts is None:
             return "it is neither a network of gpubp nor a pipeline that ends in one", None
         given = {name: value for name, value in self.fit_params.items() if value is not None}
@@ -219,11 +219,11 @@ class Trials:
             return f"fit is given {', '.join(given)}", None
         return reason_to_fit_alone(parts.model), weights
 
-    def _cases_of(self, trial: Trial, parts: Parts) -> Cases | None:
-        """Admit the cases of a trial, once for all trials that share them; None where they cannot be shared."""
+    def _samples_of(self, trial: Trial, parts: Parts) -> Samples | None:
+        """Admit the samples of a trial, once for all trials that share them; None where they cannot be shared."""
         model, before, _ = parts
         key = (type(model), None if before is None else (trial.split, _fingerprint(before)))
-        if key not in self.cases:
+        if key not in self.samples:
             X, y, fitted = self.X, self.y, None
             if before is not None:
                 X, y = _safe_split(trial.estimator, X, y, trial.train)
@@ -231,14 +231,14 @@ class Trials:
                 X = fitted.fit_transform(X, y)
             template = clone(model)
             try:
-                x, admitted = admit_cases(template, X, y, reset=True)
+                x, validated = validate_samples(template, X, y, reset=True)
             except ValueError:
                 if before is not None:
                     raise
                 return None  # one fold may do without what is wrong
-            learned = {name: value for name, value in vars(template).items() if name in LEARNED_OF_CASES}
-            self.cases[key] = Cases(x, admitted, learned, fitted)
-        return self.cases[key]
+            learned = {name: value for name, value in vars(template).items() if name in LEARNED_OF_SAMPLES}
+            self.samples[key] = Samples(x, validated, learned, fitted)
+        return self.samples[key]
 
     def _targets_of(
         self, trial: Trial, model: Any, y: np.ndarray, weights: np.ndarray | None
@@ -246,12 +246,12 @@ class Trials:
         """Have a model learn what targets there are, once for all models that learn the same."""
         key = (type(model), trial.split, repr(getattr(model, "class_weight", None)), model.loss)
         if key not in self.targets:
-            d, train_weights = model._admit_targets(y, weights, False)
-            learned = {name: value for name, value in vars(model).items() if name in LEARNED_OF_CASES}
-            self.targets[key] = (learned, d, train_weights)
-        learned, d, train_weights = self.targets[key]
+            targets, train_weights = model._validate_targets(y, weights, False)
+            learned = {name: value for name, value in vars(model).items() if name in LEARNED_OF_SAMPLES}
+            self.targets[key] = (learned, targets, train_weights)
+        learned, targets, train_weights = self.targets[key]
         vars(model).update(learned)
-        return d, train_weights
+        return targets, train_weights
 
     # --- alone ---
 
@@ -287,8 +287,8 @@ def _fit_one(
     return estimator, error, time.perf_counter() - began
 
 
-def _rows_of(trial: Trial, cases: Cases) -> np.ndarray:
-    """Give the rows of the cases that a trial learns from: all of those that transformers have made for it."""
-    if cases.before is not None:
-        return np.arange(len(cases.y))
+def _rows_of(trial: Trial, samples: Samples) -> np.ndarray:
+    """Give the rows of the samples that a trial learns from: all of those that transformers have made for it."""
+    if samples.before is not None:
+        return np.arange(len(samples.y))
     return np.flatnonzero(trial.train) if trial.train.dtype == bool else trial.train

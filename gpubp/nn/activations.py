@@ -1,8 +1,8 @@
 r"""The units: how the output follows from the total input, and the derivative beside it.
 
-Each unit is a pair of pure functions, ``value(xp, x) -> y`` and ``dE_dx(xp, dE_dy, x, y)``, the chain rule of eq. (5):
-it multiplies by :math:`dy/dx`, or for softmax, whose outputs depend on every total input of the layer, by the whole
-Jacobian. ``x`` and ``y`` are ``(..., b, j)``.
+Each unit is a pair of pure functions, ``value(xp, x) -> y`` and ``dE_dx(xp, dE_dy, x, y)``, the chain optimizer of eq.
+(5): it multiplies by :math:`dy/dx`, or for softmax, whose outputs depend on every total input of the layer, by the
+whole Jacobian. ``x`` and ``y`` are ``(..., b, j)``.
 
 A unit is named by a string; those with a parameter take it in brackets: ``"leaky_relu(0.2)"``, ``"elu(0.5)"``, and
 ``"softmax(3,4)"`` is a softmax over the first three units of the layer beside one over the next four.

@@ -208,8 +208,8 @@ def iterative(
     n_steps: int,
     n_outputs: int,
     *,
-    hidden: str = "logistic",
-    output: str = "logistic",
+    activation: str = "logistic",
+    output_activation: str = "logistic",
     loss: str = "squared",
     bias: bool = True,
 ) -> Network:
@@ -220,9 +220,9 @@ def iterative(
     Parameters
     ----------
     n_inputs : int
-        Of one step; a case is ``n_steps * n_inputs`` numbers, the first step's first.
+        Of one step; a sample is ``n_steps * n_inputs`` numbers, the first step's first.
     n_units, n_steps, n_outputs : int
-    hidden, output, loss, bias
+    activation, output_activation, loss, bias
         See :class:`gpubp.nn.network.Network`.
 
     Returns
@@ -238,7 +238,9 @@ def iterative(
     """
     sizes = (n_steps * n_inputs, *[n_units] * n_steps, n_outputs)
     skips = tuple((0, step) for step in range(2, n_steps + 1))
-    network = Network(sizes, hidden=hidden, output=output, loss=loss, bias=bias, skips=skips)
+    network = Network(
+        sizes, activation=activation, output_activation=output_activation, loss=loss, bias=bias, skips=skips
+    )
     numbers = _numbers(network)
     blocks = views(np, network, numbers)
     from_inputs = blocks[0][:n_inputs].copy()

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import array_api_compat
 
 from gpubp._typing import Array, Namespace
-from gpubp.nn.network import Network, among_equal_weights, error_and_gradient
+from gpubp.nn.network import Network, among_equal_weights, loss_and_gradient
 
 
 class GradientCheck(NamedTuple):
@@ -21,8 +21,8 @@ def check_gradient(
     network: Network,
     theta: Array,
     x: Array,
-    d: Array,
-    case_weights: Array | None = None,
+    targets: Array,
+    sample_weight: Array | None = None,
     *,
     step: float | None = None,
 ) -> GradientCheck:
@@ -38,7 +38,7 @@ def check_gradient(
         float64, unless rough agreement is enough.
     x : (b, i) array
     d : (b, j) array
-    case_weights : (b,) array, optional
+    sample_weight : (b,) array, optional
     step : float, optional
         h; without it the cube root of the precision, about 6e-6 in float64.
 
@@ -50,7 +50,7 @@ def check_gradient(
     --------
     >>> import numpy as np
     >>> from gpubp.nn.initialization import initial_weights
-    >>> network = Network((2, 3, 1), hidden="tanh")
+    >>> network = Network((2, 3, 1), activation="tanh")
     >>> theta = initial_weights(network, dtype="float64")
     >>> x, d = np.asarray([[0.0, 1.0], [1.0, 1.0]]), np.asarray([[1.0], [0.0]])
     >>> check_gradient(np, network, theta, x, d).largest_deviation < 1e-8
@@ -58,9 +58,9 @@ def check_gradient(
     """
     h = step or float(xp.finfo(theta.dtype).eps) ** (1 / 3)
     shift = h * xp.eye(network.n_parameters, dtype=theta.dtype, device=array_api_compat.device(theta))
-    _, gradient = error_and_gradient(xp, network, theta, x, d, case_weights)
-    above, _ = error_and_gradient(xp, network, theta + shift, x, d, case_weights)
-    below, _ = error_and_gradient(xp, network, theta - shift, x, d, case_weights)
+    _, gradient = loss_and_gradient(xp, network, theta, x, targets, sample_weight)
+    above, _ = loss_and_gradient(xp, network, theta + shift, x, targets, sample_weight)
+    below, _ = loss_and_gradient(xp, network, theta - shift, x, targets, sample_weight)
     differences = among_equal_weights(xp, network, (above - below) / (2.0 * h))
     largest = max(float(xp.max(xp.abs(gradient))), float(xp.max(xp.abs(differences))))
     scale = max(largest, float(xp.finfo(theta.dtype).smallest_normal))

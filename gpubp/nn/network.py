@@ -17,7 +17,7 @@ from gpubp._typing import Array, Namespace
 from gpubp.errors import DataError
 from gpubp.nn import equations
 from gpubp.nn.activations import activation
-from gpubp.nn.losses import loss, output_error
+from gpubp.nn.losses import loss, output_loss
 from gpubp.nn.weight_sharing import ABSENT, Ties
 
 
@@ -29,9 +29,9 @@ class Network:
     ----------
     sizes : sequence of int
         Units of each layer, the inputs first: ``(64, 100, 10)``.
-    hidden : str or sequence of str
+    activation : str or sequence of str
         The units of the hidden layers (see :func:`gpubp.nn.activations.activation`), one name for all or one each.
-    output : str, optional
+    output_activation : str, optional
         The units of the output layer; without it the ones that belong to the error: softmax for ``cross_entropy``,
         logistic for ``binary_cross_entropy``, exp for ``poisson``, identity for the rest.
     loss : str
@@ -51,7 +51,7 @@ class Network:
 
     Examples
     --------
-    >>> network = Network((6, 2, 1), hidden="logistic", output="logistic")
+    >>> network = Network((6, 2, 1), activation="logistic", output_activation="logistic")
     >>> network.n_parameters
     17
     >>> network.shapes
@@ -59,8 +59,8 @@ class Network:
     """
 
     sizes: tuple[int, ...]
-    hidden: str | tuple[str, ...] = "relu"
-    output: str | None = None
+    activation: str | tuple[str, ...] = "relu"
+    output_activation: str | None = None
     loss: str = "squared"
     bias: bool = True
     skips: tuple[tuple[int, int], ...] = ()
@@ -71,9 +71,9 @@ class Network:
         if len(sizes) < 2 or not all(_is_count(n) for n in sizes):
             raise DataError(f"sizes must be two or more positive whole numbers, inputs first, got {self.sizes!r}")
         n_hidden = len(sizes) - 2
-        several = self.hidden if isinstance(self.hidden, Iterable) else (self.hidden,)
-        hidden = (self.hidden,) * n_hidden if isinstance(self.hidden, str) else tuple(several)
-        for name in (*hidden, self.output or "", self.loss):
+        several = self.activation if isinstance(self.activation, Iterable) else (self.activation,)
+        hidden = (self.activation,) * n_hidden if isinstance(self.activation, str) else tuple(several)
+        for name in (*hidden, self.output_activation or "", self.loss):
             if not isinstance(name, str):
                 raise DataError(f"units and errors are named by text, such as 'relu' and 'squared', got {name!r}")
         hidden = tuple(name.strip() for name in hidden)
@@ -81,11 +81,11 @@ class Network:
             raise DataError(f"bias must be True or False, got {self.bias!r}")
         if len(hidden) != n_hidden:
             raise DataError(
-                f"hidden must name the units of the hidden layers, one name for all or {n_hidden}, one for each that "
-                f"sizes {sizes} has; got {self.hidden!r}"
+                f"activation must name the units of the hidden layers, one name for all or {n_hidden}, one for each that "
+                f"sizes {sizes} has; got {self.activation!r}"
             )
         error = loss(self.loss.strip())
-        output = (self.output or error.output).strip()
+        output = (self.output_activation or error.output).strip()
         unit = activation(output)
         for name, n_units in zip((*hidden, output), sizes[1:], strict=True):
             if (groups := activation(name).groups) and sum(groups) != n_units:
@@ -96,8 +96,8 @@ class Network:
                 f"the error {self.loss!r} needs outputs {bounds}, which {output!r} does not give; use {error.output!r}"
             )
         object.__setattr__(self, "sizes", tuple(int(n) for n in sizes))
-        object.__setattr__(self, "hidden", hidden)
-        object.__setattr__(self, "output", output)
+        object.__setattr__(self, "activation", hidden)
+        object.__setattr__(self, "output_activation", output)
         object.__setattr__(self, "loss", self.loss.strip())
         object.__setattr__(self, "skips", self._checked_skips())
         object.__setattr__(self, "ties", None if self.ties is None else self._checked_ties())
@@ -137,7 +137,7 @@ class Network:
     @cached_property
     def activations(self) -> tuple[str, ...]:
         """The unit of each layer, without the inputs."""
-        return (*self.hidden, str(self.output))
+        return (*self.activation, str(self.output_activation))
 
     @cached_property
     def shapes(self) -> tuple[tuple[int, int], ...]:
@@ -239,7 +239,7 @@ def _below(xp: Namespace, network: Network, sent: list[Array], k: int) -> Array:
     parts = [sent[below] for below in network.layers_below[k]]
     if len(parts) == 1:
         return parts[0]
-    leading = max((part.shape[:-1] for part in parts), key=len)  # a stack may see the same cases
+    leading = max((part.shape[:-1] for part in parts), key=len)  # a stack may see the same samples
     return xp.concat([xp.broadcast_to(part, (*leading, part.shape[-1])) for part in parts], axis=-1)
 
 
@@ -294,26 +294,26 @@ def backward(
     return signals[::-1]
 
 
-def error_and_gradient(
+def loss_and_gradient(
     xp: Namespace,
     network: Network,
     theta: Array,
     x: Array,
-    d: Array,
-    case_weights: Array | None = None,
+    targets: Array,
+    sample_weight: Array | None = None,
     kept: tuple[Array, ...] = (),
     loss_scale: Array | None = None,
 ) -> tuple[Array, Array]:
-    r"""Sum the error over the cases and take its derivative by every parameter, from one pass forward and one backward.
+    r"""Sum the error over the samples and take its derivative by every parameter, from one pass forward and one backward.
 
     Parameters
     ----------
     theta : (..., P) array
     x : (..., b, i) array
-        The cases; without leading dimensions all networks of a stack see the same ones.
+        The samples; without leading dimensions all networks of a stack see the same ones.
     d : (..., b, j) array
-        The desired outputs.
-    case_weights : (..., b) array, optional
+        The targets.
+    sample_weight : (..., b) array, optional
     kept : tuple of (..., b, n) arrays, optional
         The masks of dropout: see :mod:`gpubp.engine.plain.dropout`.
     loss_scale : (...) array, optional
@@ -323,7 +323,7 @@ def error_and_gradient(
     Returns
     -------
     E : (...) array
-        The error, a sum over the cases (never a mean).
+        The error, a sum over the samples (never a mean).
     gradient : (..., P) array
         :math:`\partial E / \partial \theta`.
 
@@ -331,12 +331,12 @@ def error_and_gradient(
     --------
     >>> import numpy as np
     >>> network = Network((1, 1), bias=False)
-    >>> E, gradient = error_and_gradient(np, network, np.ones(1), np.asarray([[2.0]]), np.asarray([[1.0]]))
+    >>> E, gradient = loss_and_gradient(np, network, np.ones(1), np.asarray([[2.0]]), np.asarray([[1.0]]))
     >>> E, gradient
     (np.float64(0.5), array([2.]))
     """
     layers = forward(xp, network, theta, x, kept)
-    E, dE_dx = output_error(xp, network.loss, network.activations[-1], *layers[-1], d, case_weights)
+    E, dE_dx = output_loss(xp, network.loss, network.activations[-1], *layers[-1], targets, sample_weight)
     if loss_scale is not None:
         dE_dx = dE_dx * loss_scale[..., None, None]
     signals = backward(xp, network, theta, layers, dE_dx, kept)
@@ -358,7 +358,7 @@ def among_equal_weights(xp: Namespace, network: Network, numbers: Array) -> Arra
 
 
 def jacobian(xp: Namespace, network: Network, theta: Array, x: Array) -> Array:
-    r"""Differentiate every output in every case by every parameter, by passing each output backward on its own.
+    r"""Differentiate every output in every sample by every parameter, by passing each output backward on its own.
 
     Parameters
     ----------
@@ -368,7 +368,7 @@ def jacobian(xp: Namespace, network: Network, theta: Array, x: Array) -> Array:
     Returns
     -------
     (j, b, P) array
-        :math:`\partial y_j / \partial \theta` of each case.
+        :math:`\partial y_j / \partial \theta` of each sample.
     """
     layers = forward(xp, network, theta, x)
     unit = activation(network.activations[-1])

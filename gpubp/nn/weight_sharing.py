@@ -2,7 +2,7 @@
 
 The paper trains an iterative network as a layered one whose corresponding weights are the same in every layer: keep the
 derivatives of all copies, and change each copy by their average. For derivatives that is the projection onto the
-weights that are equal, so every rule of descent stays among them.
+weights that are equal, so every optimizer stays among them.
 """
 
 from functools import cached_property

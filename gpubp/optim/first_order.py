@@ -1,11 +1,12 @@
 r"""How the gradient changes the weights: eq. (8), eq. (9) and their successors.
 
-Each rule is a pair of pure functions over the flat parameter array ``theta`` and its gradient, both ``(..., P)``:
+Each optimizer is a pair of pure functions over the flat parameter array ``theta`` and its gradient, both ``(..., P)``:
 ``init(xp, theta) -> state`` and ``update(xp, gradient, state, theta, now) -> (change, state)``. ``now`` holds the
-present values of the rule's settings, each a number or a ``(..., 1)`` array with one number a network; the settings
-themselves may be schedules (:mod:`gpubp.optim.schedules`). The caller adds the change to ``theta``.
+present values of the optimizer's settings, each a number or a ``(..., 1)`` array with one number a network; the
+settings themselves may be schedules (:mod:`gpubp.optim.schedules`). The caller adds the change to ``theta``.
 
-A rule can be wrapped: :func:`clipped` bounds the gradient before it, :func:`decayed` shrinks the weights after it.
+An optimizer can be wrapped: :func:`clipped` bounds the gradient before it, :func:`decayed` shrinks the weights after
+it.
 """
 
 import math
@@ -41,8 +42,8 @@ RANGES = {
 
 
 @dataclass(frozen=True)
-class Rule:
-    """An update rule: a name, its settings, and the pure functions ``init`` and ``update``."""
+class Optimizer:
+    """An update optimizer: a name, its settings, and the pure functions ``init`` and ``update``."""
 
     name: str
     settings: Mapping[str, Setting]
@@ -56,7 +57,7 @@ class Rule:
                 raise DataError(f"{name} must be from {low:g} to below {high:g}, got {value!r}")
 
     def at(self, epoch: float) -> dict[str, float | Array]:
-        """Evaluate the settings after ``epoch`` sweeps."""
+        """Evaluate the settings after ``epoch`` epochs."""
         return {name: value_at(setting, epoch) for name, setting in self.settings.items()}
 
 
@@ -68,18 +69,18 @@ def _gradient_descent(xp: Namespace, gradient: Array, state: tuple[()], theta: A
     return equations.gradient_descent(xp, gradient, rate=now["learning_rate"]), state
 
 
-def gradient_descent(learning_rate: Setting = 0.1) -> Rule:
+def gradient_descent(learning_rate: Setting = 0.1) -> Optimizer:
     r"""Eq. (8): :math:`\Delta w = -\varepsilon\, \partial E / \partial w`.
 
     Examples
     --------
     >>> import numpy as np
-    >>> rule = gradient_descent(0.5)
-    >>> change, _ = rule.update(np, np.asarray([2.0]), (), np.asarray([0.0]), rule.at(0))
+    >>> optimizer = gradient_descent(0.5)
+    >>> change, _ = optimizer.update(np, np.asarray([2.0]), (), np.asarray([0.0]), optimizer.at(0))
     >>> change
     array([-1.])
     """
-    return Rule("gradient_descent", {"learning_rate": learning_rate}, _no_state, _gradient_descent)
+    return Optimizer("gradient_descent", {"learning_rate": learning_rate}, _no_state, _gradient_descent)
 
 
 class Velocity(NamedTuple):
@@ -99,9 +100,9 @@ def _momentum(xp: Namespace, gradient: Array, state: Velocity, theta: Array, now
     return change, Velocity(change)
 
 
-def momentum(learning_rate: Setting = 0.1, momentum: Setting = 0.9) -> Rule:
+def momentum(learning_rate: Setting = 0.1, momentum: Setting = 0.9) -> Optimizer:
     r"""Eq. (9): :math:`\Delta w(t) = -\varepsilon\, \partial E / \partial w(t) + \alpha\, \Delta w(t - 1)`."""
-    return Rule("momentum", {"learning_rate": learning_rate, "momentum": momentum}, _no_velocity, _momentum)
+    return Optimizer("momentum", {"learning_rate": learning_rate, "momentum": momentum}, _no_velocity, _momentum)
 
 
 def _nesterov(xp: Namespace, gradient: Array, state: Velocity, theta: Array, now: Now) -> tuple[Array, Velocity]:
@@ -111,12 +112,12 @@ def _nesterov(xp: Namespace, gradient: Array, state: Velocity, theta: Array, now
     ), state
 
 
-def nesterov(learning_rate: Setting = 0.1, momentum: Setting = 0.9) -> Rule:
+def nesterov(learning_rate: Setting = 0.1, momentum: Setting = 0.9) -> Optimizer:
     r"""Nesterov's momentum: eq. (9) gives a velocity :math:`v`, and :math:`\Delta w = \alpha v - \varepsilon\, dE/dw`.
 
     Sutskever et al. (2013), in the variables at the point where the gradient is taken.
     """
-    return Rule("nesterov", {"learning_rate": learning_rate, "momentum": momentum}, _no_velocity, _nesterov)
+    return Optimizer("nesterov", {"learning_rate": learning_rate, "momentum": momentum}, _no_velocity, _nesterov)
 
 
 class Moments(NamedTuple):
@@ -167,7 +168,7 @@ def _adam(xp: Namespace, gradient: Array, state: Moments, theta: Array, now: Now
 
 def adam(
     learning_rate: Setting = 1e-3, beta_1: Setting = 0.9, beta_2: Setting = 0.999, epsilon: Setting = 1e-8
-) -> Rule:
+) -> Optimizer:
     r"""Adam (Kingma & Ba 2015), in the order of operations of its section 2.
 
     :math:`m \leftarrow \beta_1 m + (1 - \beta_1) g`, :math:`v \leftarrow \beta_2 v + (1 - \beta_2) g^2`,
@@ -175,7 +176,7 @@ def adam(
     :math:`\varepsilon_t = \varepsilon \sqrt{1 - \beta_2^t} / (1 - \beta_1^t)`.
     """
     settings = {"learning_rate": learning_rate, "beta_1": beta_1, "beta_2": beta_2, "epsilon": epsilon}
-    return Rule("adam", settings, _no_moments, _adam)
+    return Optimizer("adam", settings, _no_moments, _adam)
 
 
 def _adamw(xp: Namespace, gradient: Array, state: Moments, theta: Array, now: Now) -> tuple[Array, Moments]:
@@ -189,10 +190,10 @@ def adamw(
     beta_2: Setting = 0.999,
     epsilon: Setting = 1e-8,
     weight_decay: Setting = 0.01,
-) -> Rule:
+) -> Optimizer:
     r"""AdamW (Loshchilov & Hutter 2019): Adam, and :math:`\varepsilon \lambda w` taken straight off the weights."""
     settings = {"learning_rate": learning_rate, "beta_1": beta_1, "beta_2": beta_2, "epsilon": epsilon}
-    return Rule("adamw", settings | {"weight_decay": weight_decay}, _no_moments, _adamw)
+    return Optimizer("adamw", settings | {"weight_decay": weight_decay}, _no_moments, _adamw)
 
 
 class Squares(NamedTuple):
@@ -219,13 +220,13 @@ def _rmsprop(xp: Namespace, gradient: Array, state: Squares, theta: Array, now: 
     return change, Squares(second)
 
 
-def rmsprop(learning_rate: Setting = 1e-3, rho: Setting = 0.9, epsilon: Setting = 1e-8) -> Rule:
+def rmsprop(learning_rate: Setting = 1e-3, rho: Setting = 0.9, epsilon: Setting = 1e-8) -> Optimizer:
     r"""RMSprop (Tieleman & Hinton 2012).
 
     :math:`v \leftarrow \rho v + (1 - \rho) g^2`, :math:`\Delta w = -\varepsilon g / (\sqrt{v} + \epsilon)`.
     """
     settings = {"learning_rate": learning_rate, "rho": rho, "epsilon": epsilon}
-    return Rule("rmsprop", settings, _no_squares, _rmsprop)
+    return Optimizer("rmsprop", settings, _no_squares, _rmsprop)
 
 
 def adagrad_change(xp: Namespace, gradient: Array, second: Array, rate: Any, epsilon: Any) -> tuple[Array, Array]:
@@ -239,12 +240,12 @@ def _adagrad(xp: Namespace, gradient: Array, state: Squares, theta: Array, now: 
     return change, Squares(second)
 
 
-def adagrad(learning_rate: Setting = 0.01, epsilon: Setting = 1e-8) -> Rule:
+def adagrad(learning_rate: Setting = 0.01, epsilon: Setting = 1e-8) -> Optimizer:
     r"""Adagrad (Duchi et al. 2011).
 
     :math:`s \leftarrow s + g^2`, :math:`\Delta w = -\varepsilon g / (\sqrt{s} + \epsilon)`.
     """
-    return Rule("adagrad", {"learning_rate": learning_rate, "epsilon": epsilon}, _no_squares, _adagrad)
+    return Optimizer("adagrad", {"learning_rate": learning_rate, "epsilon": epsilon}, _no_squares, _adagrad)
 
 
 def _clipped(
@@ -257,17 +258,17 @@ def _clipped(
     return update(xp, gradient * (now["max_norm"] / xp.maximum(norm, now["max_norm"])), state, theta, now)
 
 
-def _more_settings(rule: Rule, **more: Setting) -> dict[str, Setting]:
+def _more_settings(optimizer: Optimizer, **more: Setting) -> dict[str, Setting]:
     for name in more:
-        if name in rule.settings:
-            raise DataError(f"{rule.name} has a {name} already, {rule.settings[name]!r}")
-    return {**rule.settings, **more}
+        if name in optimizer.settings:
+            raise DataError(f"{optimizer.name} has a {name} already, {optimizer.settings[name]!r}")
+    return {**optimizer.settings, **more}
 
 
-def clipped(rule: Rule, max_norm: Setting) -> Rule:
-    """Shorten each network's gradient to length ``max_norm`` at most, then apply ``rule`` (Pascanu et al. 2013)."""
-    settings = _more_settings(rule, max_norm=max_norm)
-    return Rule(f"clipped {rule.name}", settings, rule.init, partial(_clipped, rule.update))
+def clipped(optimizer: Optimizer, max_norm: Setting) -> Optimizer:
+    """Shorten each network's gradient to length ``max_norm`` at most, then apply ``optimizer`` (Pascanu et al. 2013)."""
+    settings = _more_settings(optimizer, max_norm=max_norm)
+    return Optimizer(f"clipped {optimizer.name}", settings, optimizer.init, partial(_clipped, optimizer.update))
 
 
 def _decayed(
@@ -277,18 +278,18 @@ def _decayed(
     return change - now["shrinkage"] * (theta + change), state
 
 
-def decayed(rule: Rule, shrinkage: Setting) -> Rule:
-    """Apply ``rule``, then shrink every weight by the part ``shrinkage``, as the paper does: 0.002 is 0.2 %."""
-    settings = _more_settings(rule, shrinkage=shrinkage)
-    return Rule(f"decayed {rule.name}", settings, rule.init, partial(_decayed, rule.update))
+def decayed(optimizer: Optimizer, shrinkage: Setting) -> Optimizer:
+    """Apply ``optimizer``, then shrink every weight by the part ``shrinkage``, as the paper does: 0.002 is 0.2 %."""
+    settings = _more_settings(optimizer, shrinkage=shrinkage)
+    return Optimizer(f"decayed {optimizer.name}", settings, optimizer.init, partial(_decayed, optimizer.update))
 
 
-def undecayed(rule: Rule) -> Rule | None:
-    """Give the rule that :func:`decayed` was given, or None where this one comes from elsewhere."""
-    if not (isinstance(rule.update, partial) and rule.update.func is _decayed):
+def undecayed(optimizer: Optimizer) -> Optimizer | None:
+    """Give the optimizer that :func:`decayed` was given, or None where this one comes from elsewhere."""
+    if not (isinstance(optimizer.update, partial) and optimizer.update.func is _decayed):
         return None
-    settings = {name: value for name, value in rule.settings.items() if name != "shrinkage"}
-    return Rule(rule.name.removeprefix("decayed "), settings, rule.init, rule.update.args[0])
+    settings = {name: value for name, value in optimizer.settings.items() if name != "shrinkage"}
+    return Optimizer(optimizer.name.removeprefix("decayed "), settings, optimizer.init, optimizer.update.args[0])
 
 
 FIRST_LOSS_SCALE = 2.0**10
@@ -298,9 +299,9 @@ CLEAN_UPDATES = 1000  # after which a larger loss scale is tried
 
 
 class Scaled(NamedTuple):
-    """The state of a rule, what derivatives are multiplied by on their way down, and the updates since it changed."""
+    """The state of an optimizer, what derivatives are multiplied by on their way down, and the updates since it changed."""
 
-    of_rule: Any
+    of_optimizer: Any
     loss_scale: Array  # (...)
     clean: Array  # (...)
 
@@ -316,52 +317,55 @@ def _scaled(
     finite = xp.all(xp.isfinite(gradient), axis=-1)
     # a gradient that no scale makes finite is not the scale's doing
     fits = finite | (state.loss_scale <= SMALLEST_LOSS_SCALE)
-    change, of_rule = update(xp, xp.where(fits[..., None], gradient, 0.0), state.of_rule, theta, now)
+    change, of_optimizer = update(xp, xp.where(fits[..., None], gradient, 0.0), state.of_optimizer, theta, now)
     kept = [
         part if isinstance(part, int) else xp.where(fits[..., None], part, before)
-        for part, before in zip(of_rule, state.of_rule, strict=True)
+        for part, before in zip(of_optimizer, state.of_optimizer, strict=True)
     ]
-    of_rule = type(of_rule)(*kept)
+    of_optimizer = type(of_optimizer)(*kept)
     grows = finite & (state.clean + 1.0 >= CLEAN_UPDATES) & (state.loss_scale < LARGEST_LOSS_SCALE)
     factor = xp.where(grows, xp.full_like(state.clean, 2.0), xp.ones_like(state.clean))
     loss_scale = state.loss_scale * xp.where(fits, factor, 0.5)
     clean = xp.where(grows | ~fits, 0.0, state.clean + 1.0)
-    return xp.where(fits[..., None], change, 0.0), Scaled(of_rule, loss_scale, clean)
+    return xp.where(fits[..., None], change, 0.0), Scaled(of_optimizer, loss_scale, clean)
 
 
-def loss_scaled(rule: Rule) -> Rule:
+def loss_scaled(optimizer: Optimizer) -> Optimizer:
     """Skip the updates whose gradient overflowed in float16, and halve what scales it; double that after 1,000 others.
 
     The scale is a power of two for each network, and so changes no digit of what does not overflow. An update that is
     skipped leaves weights and means as they are; Adam counts it. Micikevicius et al. (2018), section 3.2.
     """
-    return Rule(
-        f"loss-scaled {rule.name}", rule.settings, partial(_scaled_init, rule.init), partial(_scaled, rule.update)
+    return Optimizer(
+        f"loss-scaled {optimizer.name}",
+        optimizer.settings,
+        partial(_scaled_init, optimizer.init),
+        partial(_scaled, optimizer.update),
     )
 
 
-RULES: dict[str, Callable[..., Rule]] = {
-    rule.__name__: rule for rule in (gradient_descent, momentum, nesterov, adam, adamw, rmsprop, adagrad)
+OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
+    optimizer.__name__: optimizer for optimizer in (gradient_descent, momentum, nesterov, adam, adamw, rmsprop, adagrad)
 }
 
 
-def rule_named(name: str, **settings: Setting) -> Rule:
-    """Make a rule from its name and settings.
+def get_optimizer(name: str, **settings: Setting) -> Optimizer:
+    """Make an optimizer from its name and settings.
 
     Raises
     ------
     DataError
-        If there is no such rule, or it has no such setting.
+        If there is no such optimizer, or it has no such setting.
 
     Examples
     --------
-    >>> rule_named("momentum", learning_rate=0.5).settings
+    >>> get_optimizer("momentum", learning_rate=0.5).settings
     {'learning_rate': 0.5, 'momentum': 0.9}
     """
-    if name not in RULES:
-        raise DataError(unknown("rule", name, RULES))
-    default = RULES[name]()
+    if name not in OPTIMIZERS:
+        raise DataError(unknown("optimizer", name, OPTIMIZERS))
+    default = OPTIMIZERS[name]()
     for setting in settings:
         if setting not in default.settings:
             raise DataError(unknown(f"setting of {name}", setting, default.settings))
-    return RULES[name](**settings)
+    return OPTIMIZERS[name](**settings)

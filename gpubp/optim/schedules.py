@@ -1,6 +1,6 @@
 """Numbers that change while a network trains: step sizes, momenta. Each is called with the epochs done so far.
 
-One epoch is one sweep through the cases, the paper's unit of time; between two sweeps the count is a fraction. A
+One epoch is one epoch through the samples, the paper's unit of time; between two epochs the count is a fraction. A
 schedule is a plain value, so that it can be printed, compared, copied and pickled; any function of one number serves
 as well.
 """

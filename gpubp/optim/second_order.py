@@ -1,8 +1,8 @@
 r"""Methods that use second derivatives, which the paper names as the faster, less local alternative.
 
 Each is a pair of pure functions over the flat parameter array of one network: ``init(xp, theta) -> state`` and
-``update(xp, theta, state, problem) -> (theta, state, error)``. One update is one iteration on the whole sweep; it may
-look at the error several times, which is what sets these methods apart from the rules of
+``update(xp, theta, state, problem) -> (theta, state, error)``. One update is one iteration on the full batch; it may
+look at the error several times, which is what sets these methods apart from the optimizers of
 :mod:`gpubp.optim.first_order`.
 """
 
@@ -28,7 +28,7 @@ def _not_negative(name: str, value: float) -> float:
 class Problem(NamedTuple):
     """What is to be made small: the error with its gradient, and the Gauss-Newton form of its second derivatives."""
 
-    error_and_gradient: Callable[[Array], tuple[Array, Array]]
+    loss_and_gradient: Callable[[Array], tuple[Array, Array]]
     gauss_newton: Callable[[Array], Array]
 
 
@@ -88,12 +88,12 @@ def lbfgs(memory: int = 10, tolerance: float = 1e-7) -> SecondOrder:
 def _lbfgs(
     xp: Namespace, theta: Array, state: Curvature, problem: Problem, *, memory: int, tolerance: float
 ) -> tuple[Array, Curvature, Array]:
-    here = Point(theta, *problem.error_and_gradient(theta))
+    here = Point(theta, *problem.loss_and_gradient(theta))
     if float(xp.max(xp.abs(here.gradient))) <= tolerance:
         return theta, state._replace(converged=True), here.error
     direction = -_inverse_hessian_times(xp, here.gradient, state)
     first_step = 1.0 if state.steps else min(1.0, 1.0 / float(xp.sum(xp.abs(here.gradient))))
-    there = wolfe_search(xp, here, direction, problem.error_and_gradient, first_step)
+    there = wolfe_search(xp, here, direction, problem.loss_and_gradient, first_step)
     if there is None:
         # the remembered curvature misleads: forget it, and give up only where there is nothing to forget
         return theta, Curvature(converged=not state.steps), here.error
@@ -122,7 +122,7 @@ def wolfe_search(
     xp: Namespace,
     here: Point,
     direction: Array,
-    error_and_gradient: Callable[[Array], tuple[Array, Array]],
+    loss_and_gradient: Callable[[Array], tuple[Array, Array]],
     first_step: float = 1.0,
     *,
     decrease: float = 1e-4,
@@ -144,7 +144,7 @@ def wolfe_search(
     shortest, longest, step, best = 0.0, math.inf, first_step, None
     for _ in range(evaluations):
         theta = here.theta + step * direction
-        there = Point(theta, *error_and_gradient(theta))
+        there = Point(theta, *loss_and_gradient(theta))
         error, new_slope = float(there.error), float(xp.sum(there.gradient * direction))
         if not error <= start + decrease * step * slope:  # also where the error is not a number
             longest = step
@@ -178,7 +178,7 @@ def levenberg_marquardt(damping: float = 1e-3, factor: float = 10.0, tolerance: 
     :math:`\Delta\theta = -(H + \lambda I)^{-1} \, \partial E / \partial \theta` with the Gauss-Newton form
     :math:`H = \sum_c J_c^T J_c`. The damping :math:`\lambda` is divided by ``factor`` after a change that lowers the
     error, and multiplied by it until one does. Memory grows with the square of the parameters, and with parameters
-    times cases.
+    times samples.
 
     Parameters
     ----------
@@ -203,7 +203,7 @@ def levenberg_marquardt(damping: float = 1e-3, factor: float = 10.0, tolerance: 
 def _levenberg_marquardt(
     xp: Namespace, theta: Array, state: Damping, problem: Problem, *, factor: float, tolerance: float
 ) -> tuple[Array, Damping, Array]:
-    error, gradient = problem.error_and_gradient(theta)
+    error, gradient = problem.loss_and_gradient(theta)
     if float(xp.max(xp.abs(gradient))) <= tolerance:
         return theta, state._replace(converged=True), error
     curvature = problem.gauss_newton(theta)
@@ -212,7 +212,7 @@ def _levenberg_marquardt(
     damping = max(state.damping, 4.0 * float(xp.finfo(theta.dtype).eps) * float(xp.max(xp.abs(curvature))))
     while damping < 1e16:
         shifted = theta - xp.linalg.solve(curvature + damping * unit, gradient[:, None])[:, 0]
-        new_error, _ = problem.error_and_gradient(shifted)
+        new_error, _ = problem.loss_and_gradient(shifted)
         if float(new_error) < float(error):
             return shifted, Damping(max(damping / factor, 1e-15)), new_error
         damping *= factor

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from gpubp.optim.first_order import Rule
+from gpubp.optim.first_order import Optimizer
 from gpubp.paper.experiment import Experiment, Runs, TrainMore
 from gpubp.paper.study import Table
 from gpubp.paper.words import in_words, share_of
@@ -16,11 +16,11 @@ N_MORE = 100
 CAPTION = "With other numbers of hidden units: the paper says that a few more connections help past poor minima"
 
 
-def with_hidden_units(experiment: Experiment, n_hidden: int, rule: Rule | None = None) -> Experiment:
+def with_hidden_units(experiment: Experiment, n_hidden: int, optimizer: Optimizer | None = None) -> Experiment:
     """Change the number of units of the one hidden layer, and the rule where another is given."""
     n_inputs, _, n_outputs = experiment.network.sizes
     network = replace(experiment.network, sizes=(n_inputs, n_hidden, n_outputs))
-    return replace(experiment, network=network, rule=rule or experiment.rule)
+    return replace(experiment, network=network, optimizer=optimizer or experiment.optimizer)
 
 
 def try_more_units(

@@ -78,7 +78,7 @@ def pictures(experiment: Experiment, runs: Runs) -> Iterator[Picture]:
 
 def _draw_codes(network: Network, theta: np.ndarray, ax: "Axes") -> "Axes":
     n = network.sizes[0]
-    ax = hidden_heat_map((network, theta), np.eye(n), ax, case_names=[f"pattern {k + 1}" for k in range(n)])
+    ax = hidden_heat_map((network, theta), np.eye(n), ax, sample_names=[f"pattern {k + 1}" for k in range(n)])
     ax.set_xticks(range(network.sizes[1]), [str(k + 1) for k in range(network.sizes[1])])
     ax.set_xlabel("hidden unit")
     ax.set_ylabel("")

@@ -12,11 +12,11 @@ from gpubp.engine.prediction import predict
 from gpubp.nn.initialization import initial_weights
 from gpubp.nn.losses import loss
 from gpubp.nn.network import Network
-from gpubp.optim.first_order import Rule
+from gpubp.optim.first_order import Optimizer
 from gpubp.paper.cases import Cases
 from gpubp.paper.study import Fact, Findings, Picture, Reached, Table, Verdict, of_enough, quartiles
 from gpubp.paper.words import seeds_in_words
-from gpubp.training.fit import all_right, train
+from gpubp.training.fit import all_correct, train
 
 Callbacks = tuple[Callable[[Any], Any], ...]
 
@@ -104,7 +104,7 @@ class Experiment:
     title: str
     network: Network
     cases: Callable[[], Cases]
-    rule: Rule
+    optimizer: Optimizer
     scale: float
     sweeps: int
     says: str
@@ -118,7 +118,7 @@ class Experiment:
     def setting(self, n_networks: int, sweeps: int) -> str:
         """Say in a line what is trained, and how: so many networks, for so many sweeps at most."""
         sizes = "-".join(map(str, self.network.sizes))
-        settings = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in self.rule.settings.items())
+        settings = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in self.optimizer.settings.items())
         done = f"done when all outputs are within {self.within:g}"
         if self.settled is not None:
             done += f", looked at when within {self.settled:g}"
@@ -247,11 +247,11 @@ def run_from(
         x,
         d,
         theta=theta,
-        rule=experiment.rule,
+        optimizer=experiment.optimizer,
         epochs=limit,
-        batch_size="sweep",
-        mean=False,
-        until=partial(all_right, within=experiment.within),
+        batch_size="full",
+        reduction="sum",
+        stop_when=partial(all_correct, within=experiment.within),
         callbacks=callbacks,
         device=device,
         history=False,

@@ -48,7 +48,9 @@ def people_and_units(network: Network, theta: np.ndarray) -> tuple[Network, np.n
     """Cut the people and their six units out of a network."""
     block = views(np, network, theta)[0][:, :N_UNITS]
     n_people = len(family.PEOPLE)
-    return Network((n_people, N_UNITS), output="logistic"), flatten(np, [np.vstack([block[:n_people], block[-1:]])])
+    return Network((n_people, N_UNITS), output_activation="logistic"), flatten(
+        np, [np.vstack([block[:n_people], block[-1:]])]
+    )
 
 
 def unit_names(network: Network, theta: np.ndarray) -> list[str]:
@@ -83,7 +85,7 @@ def draw_weights(network: Network, theta: np.ndarray, ax: "Axes | None" = None) 
 
 def draw_codes(network: Network, theta: np.ndarray, ax: "Axes | None" = None) -> "Axes":
     """Draw the outputs of the six units for each person as colours."""
-    ax = hidden_heat_map(people_and_units(network, theta), np.eye(len(family.PEOPLE)), ax, case_names=family.PEOPLE)
+    ax = hidden_heat_map(people_and_units(network, theta), np.eye(len(family.PEOPLE)), ax, sample_names=family.PEOPLE)
     names = [name.replace(" ", "\n", 2) for name in unit_names(network, theta)]
     ax.set_xticks(range(N_UNITS), names, fontsize="small")
     ax.tick_params(axis="y", labelsize="xx-small")

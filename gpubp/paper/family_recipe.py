@@ -11,7 +11,7 @@ from gpubp.engine.prediction import predict
 from gpubp.nn.architectures import with_blocks
 from gpubp.nn.initialization import initial_weights
 from gpubp.nn.network import Network
-from gpubp.optim.first_order import Rule, decayed, momentum
+from gpubp.optim.first_order import Optimizer, decayed, momentum
 from gpubp.optim.schedules import Steps
 from gpubp.paper import family
 from gpubp.training.fit import train
@@ -36,9 +36,9 @@ class Recipe:
     penalty : float
         Decay as a part of the error instead: ``penalty / 2`` times the sum of the squared weights, biases aside.
     loss : str
-    mean : bool
+    reduction : "mean" or "sum"
         Whether gradients are averaged over the cases, not summed.
-    batch_size : int or "sweep"
+    batch_size : int or "full"
         Cases between two changes.
     sweeps : int
     """
@@ -49,18 +49,18 @@ class Recipe:
     shrinkage: float = 0.002
     penalty: float = 0.0
     loss: str = f"dead_zone({DEAD_ZONE})"
-    mean: bool = False
-    batch_size: int | Literal["sweep"] = "sweep"
+    reduction: Literal["mean", "sum"] = "sum"
+    batch_size: int | Literal["full"] = "full"
     sweeps: int = 1500
 
     @property
     def network(self) -> Network:
         """24 units for the person and 12 for the relation, six units for each; 12, 6, and 24 for the answer."""
-        plain = Network((36, 12, 12, 6, 24), hidden="logistic", output="logistic", loss=self.loss)
+        plain = Network((36, 12, 12, 6, 24), activation="logistic", output_activation="logistic", loss=self.loss)
         return with_blocks(plain, 1, [(24, 6), (12, 6)])
 
     @property
-    def rule(self) -> Rule:
+    def optimizer(self) -> Optimizer:
         """Eq. (9) in two phases, with decay."""
         rate, alpha = (Steps({0: early, FIRST_SWEEPS: late}) for early, late in (self.rates, self.momenta))
         return decayed(momentum(rate, alpha), self.shrinkage) if self.shrinkage else momentum(rate, alpha)
@@ -179,10 +179,10 @@ def trained(
         x[kept],
         d[kept],
         theta=first_weights(recipe, seeds),
-        rule=recipe.rule,
+        optimizer=recipe.optimizer,
         epochs=sweeps or recipe.sweeps,
         batch_size=recipe.batch_size,
-        mean=recipe.mean,
+        reduction=recipe.reduction,
         l2=recipe.penalty,
         callbacks=callbacks,
         device=device,

@@ -12,7 +12,7 @@ from gpubp.paper.cases import shifted
 from gpubp.paper.experiment import Condition, Experiment, Finding, Runs, TrainMore
 from gpubp.paper.study import Fact, Table
 from gpubp.paper.words import NO_FIGURE, NONE, share_of
-from gpubp.training.fit import all_right
+from gpubp.training.fit import all_correct
 
 N_STEPS = 2
 """For how many time-steps the net is run in training; it is to have moved everything by as many places then."""
@@ -24,7 +24,7 @@ N_MORE = 200
 
 def layered(n_units: int, n_steps: int) -> Network:
     """Make a layered net of as many layers as steps, whose weights are free."""
-    return Network((n_units,) * (n_steps + 1), hidden="logistic", output="logistic")
+    return Network((n_units,) * (n_steps + 1), activation="logistic", output_activation="logistic")
 
 
 def network(n_units: int, n_steps: int = N_STEPS) -> Network:
@@ -48,7 +48,7 @@ def after(experiment: Experiment, runs: Runs, n_steps: int) -> tuple[np.ndarray,
 
 
 def _twice_as_far(share: float, experiment: Experiment, runs: Runs) -> Finding:
-    right = np.asarray(all_right(*after(experiment, runs, 2 * N_STEPS)))
+    right = np.asarray(all_correct(*after(experiment, runs, 2 * N_STEPS)))
     return Finding(len(right) > 0 and bool(np.mean(right) >= share), f"{2 * N_STEPS} places in {share_of(right)}")
 
 
@@ -74,7 +74,7 @@ def look(experiment: Experiment, runs: Runs, train_more: TrainMore) -> Iterator[
     Fact or Table
     """
     d, y = after(experiment, runs, 1)
-    moved, negated = np.asarray(all_right(d, y)), np.asarray(all_right(1.0 - d, y))
+    moved, negated = np.asarray(all_correct(d, y)), np.asarray(all_correct(1.0 - d, y))
     yield Fact("one step moves everything one place", NO_FIGURE, share_of(moved))
     yield Fact("one step moves everything one place and negates it", NO_FIGURE, share_of(negated))
     n_units, n_networks = experiment.network.sizes[0], min(N_MORE, len(runs.solved))
@@ -94,4 +94,4 @@ def look(experiment: Experiment, runs: Runs, train_more: TrainMore) -> Iterator[
 
 def _of_more_steps(experiment: Experiment, runs: Runs) -> list[str]:
     """Write which part of the nets that are done have all right after so many more steps."""
-    return [share_of(np.asarray(all_right(*after(experiment, runs, n_steps)))) for n_steps in MORE_STEPS]
+    return [share_of(np.asarray(all_correct(*after(experiment, runs, n_steps)))) for n_steps in MORE_STEPS]

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from gpubp.nn.initialization import initial_weights
-from gpubp.optim.first_order import Rule, adam, gradient_descent, momentum, nesterov
+from gpubp.optim.first_order import Optimizer, adam, gradient_descent, momentum, nesterov
 from gpubp.optim.second_order import Problem, SecondOrder, lbfgs, levenberg_marquardt
 from gpubp.paper.experiment import Experiment, run_seeds
 from gpubp.paper.study import Fact, Findings, Picture, Table, Verdict, quartiles
 from gpubp.paper.words import NONE, counted, from_to, in_words
 from gpubp.plotting.figure import STYLES
-from gpubp.training.fit import all_right, train
+from gpubp.training.fit import all_correct, train
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,7 +30,7 @@ FIRST_TRIED = 1_000_000
 """Their first seed: none of theirs is measured afterwards."""
 
 EQUATION_9 = "momentum, eq. (9)"
-RULES: dict[str, Callable[[Any], Rule]] = {
+OPTIMIZERS: dict[str, Callable[[Any], Optimizer]] = {
     "plain, eq. (8)": gradient_descent,
     EQUATION_9: momentum,
     "Nesterov": nesterov,
@@ -146,9 +146,9 @@ class Solvers:
         """
         stacked, singly, single_sweeps = self.limits(n_networks, sweeps)
         for experiment in self.experiments:
-            for name, rule in RULES.items():
-                rate = search_rate(experiment, rule, sweeps, device, callbacks)
-                yield race_stacked(experiment, name, rule, rate, stacked, sweeps, device, callbacks)
+            for name, optimizer in OPTIMIZERS.items():
+                rate = search_rate(experiment, optimizer, sweeps, device, callbacks)
+                yield race_stacked(experiment, name, optimizer, rate, stacked, sweeps, device, callbacks)
             for name, method in METHODS.items():
                 yield race_singly(experiment, name, method(), singly, single_sweeps, device, callbacks)
 
@@ -157,11 +157,15 @@ class Solvers:
 
 
 def search_rate(
-    experiment: Experiment, rule: Callable[[Any], Rule], sweeps: int, device: str = "auto", callbacks: Callbacks = ()
+    experiment: Experiment,
+    optimizer: Callable[[Any], Optimizer],
+    sweeps: int,
+    device: str = "auto",
+    callbacks: Callbacks = (),
 ) -> float:
     """Choose the step size with the fewest sweeps on average, then the smallest error; all are tried in one stack."""
     rates = np.repeat(RATES, TRIED)
-    tried = replace(experiment, rule=rule(rates[:, None]))
+    tried = replace(experiment, optimizer=optimizer(rates[:, None]))
     runs = run_seeds(
         tried,
         len(rates),
@@ -181,7 +185,7 @@ def search_rate(
 def race_stacked(
     experiment: Experiment,
     name: str,
-    rule: Callable[[Any], Rule],
+    optimizer: Callable[[Any], Optimizer],
     rate: float,
     n_networks: int,
     sweeps: int,
@@ -189,7 +193,7 @@ def race_stacked(
     callbacks: Callbacks = (),
 ) -> Race:
     """Train a stack of networks by a rule of first order, which evaluates one gradient a sweep."""
-    racing = replace(experiment, rule=rule(rate))
+    racing = replace(experiment, optimizer=optimizer(rate))
     runs = run_seeds(racing, n_networks, sweeps=sweeps, device=device, dtype="float64", callbacks=callbacks)
     if runs.stop_reason == "interrupted":
         raise Interrupted
@@ -217,10 +221,10 @@ def race_singly(
             x,
             d,
             theta=theta,
-            rule=_counted(method, evaluated),
+            optimizer=_counted(method, evaluated),
             epochs=sweeps,
-            mean=False,
-            until=partial(all_right, within=experiment.within),
+            reduction="sum",
+            stop_when=partial(all_correct, within=experiment.within),
             callbacks=callbacks,
             device=device,
         )
@@ -234,11 +238,11 @@ def _counted(method: SecondOrder, evaluated: list[None]) -> SecondOrder:
     """Put one entry on a list for each evaluation of the error and its gradient."""
 
     def update(xp: Any, theta: Any, state: Any, problem: Problem) -> Any:
-        def error_and_gradient(at: Any) -> Any:
+        def loss_and_gradient(at: Any) -> Any:
             evaluated.append(None)
-            return problem.error_and_gradient(at)
+            return problem.loss_and_gradient(at)
 
-        return method.update(xp, theta, state, problem._replace(error_and_gradient=error_and_gradient))
+        return method.update(xp, theta, state, problem._replace(loss_and_gradient=loss_and_gradient))
 
     return replace(method, update=update)
 
@@ -319,7 +323,7 @@ def facts(races: list[Race]) -> list[Fact]:
                 )
     shares = [
         f"{name} {100 * np.mean(np.concatenate(solved)):.0f} %"
-        for name in (*RULES, *METHODS)
+        for name in (*OPTIMIZERS, *METHODS)
         if (solved := [race.solved for race in races if race.solver == name])
     ]
     return [*found, Fact("networks that get there", NONE, "; ".join(shares))] if shares else found

@@ -14,7 +14,7 @@ from gpubp.paper.experiment import Experiment, Runs, TrainMore
 from gpubp.paper.study import Fact, Picture
 from gpubp.paper.words import NO_FIGURE, share_of
 from gpubp.plotting.hinton import hinton_diagram
-from gpubp.training.fit import all_right
+from gpubp.training.fit import all_correct
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -50,7 +50,7 @@ def network(side: int = SIDE) -> Network:
     12
     """
     n_fields = (side - FIELD + 1) ** 2
-    plain = Network((side * side, n_fields, 1), hidden="logistic", output="logistic")
+    plain = Network((side * side, n_fields, 1), activation="logistic", output_activation="logistic")
     return with_sums(with_fields(plain, 1, (side, side), (FIELD, FIELD)), 2, [n_fields])
 
 
@@ -103,8 +103,8 @@ def look(experiment: Experiment, runs: Runs, train_more: TrainMore) -> Iterator[
     theta = runs.theta[runs.solved].astype(float)
     larger = network(LARGER)
     x, d = t_c((LARGER, LARGER), MARGIN)
-    as_they_are = all_right(d, output_layer(np, larger, carried_over(theta, experiment.network, larger), x).y)
-    made_up = all_right(d, output_layer(np, larger, on_a_larger_plane(theta), x).y)
+    as_they_are = all_correct(d, output_layer(np, larger, carried_over(theta, experiment.network, larger), x).y)
+    made_up = all_correct(d, output_layer(np, larger, on_a_larger_plane(theta), x).y)
     where = f"right anywhere on a plane of {LARGER} x {LARGER}, {MARGIN} cells from its edges"
     yield Fact(where, NO_FIGURE, share_of(np.asarray(as_they_are)))
     what = "and with the output's bias made up for what more empty fields send"

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from gpubp.nn.network import error_and_gradient, forward
+from gpubp.nn.network import forward, loss_and_gradient
 from gpubp.optim.first_order import momentum
 from gpubp.paper.connections import ending_at, with_hidden_units
 from gpubp.paper.experiment import Condition, Experiment, Finding, Runs, TrainMore
@@ -35,9 +35,7 @@ def presentations(n_hidden: int) -> float:
 def _stand_still(experiment: Experiment, runs: Runs) -> Finding:
     if np.all(runs.solved):
         return Finding(True, "all were done")
-    _, gradient = error_and_gradient(
-        np, experiment.network, runs.theta[~runs.solved].astype(float), *experiment.cases()
-    )
+    _, gradient = loss_and_gradient(np, experiment.network, runs.theta[~runs.solved].astype(float), *experiment.cases())
     still = np.max(np.abs(gradient), axis=1) < LEVEL
     return Finding(bool(np.all(still)), f"of those not done {share_of(still)} stand still")
 

@@ -13,4 +13,4 @@ from gpubp.plotting.hinton import hinton_diagram as hinton_diagram
 from gpubp.plotting.learning import learning_curve as learning_curve
 from gpubp.plotting.learning import learning_curves as learning_curves
 from gpubp.plotting.learning import save_learning_curve as save_learning_curve
-from gpubp.plotting.surface import error_surface as error_surface
+from gpubp.plotting.surface import loss_surface as loss_surface

@@ -8,7 +8,7 @@ from gpubp.backends.backend import to_numpy
 from gpubp.errors import DataError
 from gpubp.nn.network import output_layer
 from gpubp.plotting.figure import STYLES, axes_or_new
-from gpubp.plotting.model import admit_cases, network_and_theta
+from gpubp.plotting.model import network_and_theta, validate_samples
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,7 +26,7 @@ def decision_boundary(
     limits: tuple[tuple[float, float], tuple[float, float]] | None = None,
     resolution: int = 150,
 ) -> "Axes":
-    """Draw over two inputs which class a model decides for, paler where it is less sure, and cases on top.
+    """Draw over two inputs which class a model decides for, paler where it is less sure, and samples on top.
 
     Parameters
     ----------
@@ -34,9 +34,9 @@ def decision_boundary(
         With two inputs. A network has one logistic output, or softmax outputs; anything with ``predict_proba``, such
         as a pipeline, will do.
     x : (b, 2) array
-        Cases, which also set the limits.
+        Samples, which also set the limits.
     labels : (b,) or (b, j) array, optional
-        The class of each case, or its desired outputs: with them cases have the colour and mark of their class.
+        The class of each sample, or its targets: with them samples have the colour and mark of their class.
     ax : matplotlib.axes.Axes, optional
         Where to draw; without it in a figure of its own.
     limits : ((left, right), (bottom, top)), optional
@@ -51,7 +51,7 @@ def decision_boundary(
     Raises
     ------
     DataError
-        If the model has not two inputs or gives no probabilities, or the cases and labels do not fit.
+        If the model has not two inputs or gives no probabilities, or the samples and labels do not fit.
     GpubpError
         If matplotlib is not installed.
 
@@ -65,16 +65,16 @@ def decision_boundary(
     >>> [text.get_text() for text in ax.get_legend().get_texts()]
     ['0', '1']
     """
-    cases = np.asarray(to_numpy(x), dtype=float)
-    if cases.ndim != 2 or cases.shape[1] != 2 or not len(cases) or not np.isfinite(cases).all():
-        raise DataError(f"x must be (cases, 2), finite, for a picture over two inputs, got {cases.shape}")
+    samples = np.asarray(to_numpy(x), dtype=float)
+    if samples.ndim != 2 or samples.shape[1] != 2 or not len(samples) or not np.isfinite(samples).all():
+        raise DataError(f"x must be (samples, 2), finite, for a picture over two inputs, got {samples.shape}")
     if not (isinstance(resolution, int) and resolution >= 2):
         raise DataError(f"resolution must be 2 or more, a whole number, got {resolution!r}")
-    sides = _sides(limits, cases)
+    sides = _sides(limits, samples)
     across, upwards = (np.linspace(*side, resolution) for side in sides)
     grid = np.stack(np.meshgrid(across, upwards), axis=-1).reshape(-1, 2)
     p, classes = _probabilities(model, grid)
-    shown = None if labels is None else _classes_of(labels, classes, len(cases))
+    shown = None if labels is None else _classes_of(labels, classes, len(samples))
 
     ax = axes_or_new(ax, (5.6, 5.0))
     shape = (resolution, resolution)
@@ -89,8 +89,8 @@ def decision_boundary(
         ahead = p[:, k] - np.delete(p, k, axis=1).max(axis=1)
         if ahead.min() < 0 < ahead.max():
             ax.contour(across, upwards, ahead.reshape(shape), levels=[0.0], colors="black", linewidths=1.2)
-    for k, name in enumerate(classes if shown is not None else ["cases"]):
-        own = cases if shown is None else cases[shown == k]
+    for k, name in enumerate(classes if shown is not None else ["samples"]):
+        own = samples if shown is None else samples[shown == k]
         style = STYLES[k % len(STYLES)]
         colour = "white" if shown is None else style.color
         ax.scatter(
@@ -124,7 +124,7 @@ def _probabilities(model: Any, grid: np.ndarray) -> tuple[np.ndarray, list[Any]]
         if network.sizes[0] != 2:
             raise DataError(f"a decision boundary is drawn over two inputs, the network has {network.sizes[0]}")
         with np.errstate(over="ignore"):
-            p = output_layer(np, network, theta, admit_cases(network, theta, grid)).y
+            p = output_layer(np, network, theta, validate_samples(network, theta, grid)).y
         p = np.concatenate([1.0 - p, p], axis=1) if p.shape[1] == 1 else p
         classes = list(range(p.shape[1]))
     if p.ndim != 2 or p.min() < 0.0 or p.max() > 1.0 or np.abs(p.sum(axis=1) - 1.0).max() > 1e-4:
@@ -146,10 +146,10 @@ def _shades(p: np.ndarray) -> np.ndarray:
 
 
 def _classes_of(labels: Any, classes: list[Any], n: int) -> np.ndarray:
-    """Find the place of each case's class."""
+    """Find the place of each sample's class."""
     given = np.asarray(to_numpy(labels))
     if len(given) != n or given.ndim > 2:
-        raise DataError(f"labels must be one for each of {n} cases, got {given.shape}")
+        raise DataError(f"labels must be one for each of {n} samples, got {given.shape}")
     if given.ndim == 2:
         return (given[:, 0] > 0.5).astype(int) if given.shape[1] == 1 else given.argmax(axis=1)
     places = {name: k for k, name in enumerate(classes)}
@@ -161,9 +161,9 @@ def _classes_of(labels: Any, classes: list[Any], n: int) -> np.ndarray:
         ) from None
 
 
-def _sides(limits: Any, cases: np.ndarray) -> list[tuple[float, float]]:
+def _sides(limits: Any, samples: np.ndarray) -> list[tuple[float, float]]:
     if limits is None:
-        low, high = cases.min(axis=0), cases.max(axis=0)
+        low, high = samples.min(axis=0), samples.max(axis=0)
         margin = np.where(high > low, 0.15 * (high - low), 1.0)
         sides = np.stack([low - margin, high + margin], axis=1)
     else:

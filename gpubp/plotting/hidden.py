@@ -1,4 +1,4 @@
-"""What the hidden units make of the cases."""
+"""What the hidden units make of the samples."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 MOST_NAMES = 60
-"""Up to so many cases have their names beside them."""
+"""Up to so many samples have their names beside them."""
 
 
 def hidden_heat_map(
@@ -24,9 +24,9 @@ def hidden_heat_map(
     ax: "Axes | None" = None,
     *,
     layer: int = 1,
-    case_names: Sequence[str] | None = None,
+    sample_names: Sequence[str] | None = None,
 ) -> "Axes":
-    """Draw the outputs of a layer as colours: a row for each case, a column for each unit.
+    """Draw the outputs of a layer as colours: a row for each sample, a column for each unit.
 
     Parameters
     ----------
@@ -36,8 +36,8 @@ def hidden_heat_map(
         Where to draw; without it in a figure of its own. The scale of the colours gets an axis beside it.
     layer : int
         The first hidden layer is 1.
-    case_names : sequence of str, optional
-        One for each case.
+    sample_names : sequence of str, optional
+        One for each sample.
 
     Returns
     -------
@@ -47,7 +47,7 @@ def hidden_heat_map(
     Raises
     ------
     DataError
-        If the model, the cases, the layer or the names do not serve.
+        If the model, the samples, the layer or the names do not serve.
     GpubpError
         If matplotlib is not installed.
 
@@ -62,7 +62,7 @@ def hidden_heat_map(
     """
     network, layers = layers_of(model, x)
     y = layers[check_layer(layer, len(layers)) - 1].y
-    names = check_names("case_names", case_names, len(y))
+    names = check_names("sample_names", sample_names, len(y))
     unit = activation(network.activations[layer - 1])
     largest = float(np.max(np.abs(y))) or 1.0
     scale: dict[str, Any]
@@ -76,7 +76,7 @@ def hidden_heat_map(
     image = ax.imshow(y, aspect="auto", interpolation="nearest", **scale)
     ax.figure.colorbar(image, ax=ax)
     ax.set_xlabel(f"unit of layer {layer}")
-    ax.set_ylabel("case")
+    ax.set_ylabel("sample")
     if y.shape[1] <= MOST_NAMES // 3:
         ax.set_xticks(range(y.shape[1]))
     if names and len(names) <= MOST_NAMES:
@@ -92,9 +92,9 @@ def hidden_projection(
     ax: "Axes | None" = None,
     *,
     layer: int = 1,
-    case_names: Sequence[str] | None = None,
+    sample_names: Sequence[str] | None = None,
 ) -> "Axes":
-    """Draw the cases where a layer puts them, seen along the two directions in which its outputs differ most.
+    """Draw the samples where a layer puts them, seen along the two directions in which its outputs differ most.
 
     These are the first two principal components; each points to the side on which its largest part is above 0.
 
@@ -102,15 +102,15 @@ def hidden_projection(
     ----------
     model : (Network, theta) pair, Fit, Model or fitted estimator
     x : (b, i) array
-        Two cases or more.
+        Two samples or more.
     labels : (b,) array, optional
-        The kind of each case: kinds have colours and marks of their own.
+        The kind of each sample: kinds have colours and marks of their own.
     ax : matplotlib.axes.Axes, optional
         Where to draw; without it in a figure of its own.
     layer : int
         The first hidden layer is 1; it has two units or more.
-    case_names : sequence of str, optional
-        Written beside the cases.
+    sample_names : sequence of str, optional
+        Written beside the samples.
 
     Returns
     -------
@@ -119,7 +119,7 @@ def hidden_projection(
     Raises
     ------
     DataError
-        If the model, the cases, the layer, the labels or the names do not serve.
+        If the model, the samples, the layer, the labels or the names do not serve.
     GpubpError
         If matplotlib is not installed.
 
@@ -136,13 +136,13 @@ def hidden_projection(
     y = layers[check_layer(layer, len(layers)) - 1].y
     if min(y.shape) < 2:
         raise DataError(
-            f"a projection needs two cases and two units or more, layer {layer} has {y.shape[1]} units for {len(y)} "
-            "cases; draw a hidden_heat_map"
+            f"a projection needs two samples and two units or more, layer {layer} has {y.shape[1]} units for {len(y)} "
+            "samples; draw a hidden_heat_map"
         )
-    names = check_names("case_names", case_names, len(y))
+    names = check_names("sample_names", sample_names, len(y))
     kinds = np.zeros(len(y), dtype=int) if labels is None else np.asarray(to_numpy(labels))
     if kinds.shape != (len(y),):
-        raise DataError(f"labels must be one for each of {len(y)} cases, got {kinds.shape}")
+        raise DataError(f"labels must be one for each of {len(y)} samples, got {kinds.shape}")
     points, shares = principal_components(y)
 
     ax = axes_or_new(ax, (5.6, 5.0))

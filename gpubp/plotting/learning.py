@@ -30,9 +30,9 @@ def learning_curve(
     *,
     title: str | None = None,
     score_name: str = "score",
-    watched: Literal["score", "error"] = "score",
+    monitored: Literal["score", "error"] = "score",
 ) -> "Axes":
-    """Draw the error of each epoch, and of the validation cases error and score where there are any.
+    """Draw the error of each epoch, and of the validation samples error and score where there are any.
 
     Parameters
     ----------
@@ -66,14 +66,14 @@ def learning_curve(
     >>> ax.get_xlabel(), ax.get_ylabel()
     ('epoch', 'error')
     """
-    if not history.error:
+    if not history.loss:
         raise DataError("the history is empty; a learning curve needs one epoch at least")
     ax = axes_or_new(ax)
     from matplotlib.ticker import MaxNLocator
 
-    drawn = [_draw(ax, history.error, "training error", TRAINING)]
-    if history.validation_error:
-        drawn.append(_draw(ax, history.validation_error, "validation error", VALIDATION))
+    drawn = [_draw(ax, history.loss, "training error", TRAINING)]
+    if history.validation_loss:
+        drawn.append(_draw(ax, history.validation_loss, "validation error", VALIDATION))
     ax.set_xlabel("epoch")
     ax.set_ylabel("error")
     ax.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True))
@@ -83,7 +83,7 @@ def learning_curve(
     if _spans_decades(drawn):
         ax.set_yscale("log")
 
-    score_watched = bool(history.validation_score) and watched == "score"
+    score_monitored = bool(history.validation_score) and monitored == "score"
     if history.validation_score:
         right = ax.twinx()
         drawn.append(_draw(right, history.validation_score, f"validation {score_name}", SCORE))
@@ -91,10 +91,10 @@ def learning_curve(
         right.tick_params(axis="y", colors=SCORE["color"])
         right.spines[["top", "left", "bottom"]].set_visible(False)
         right.spines["right"].set_color(SCORE["color"])
-        if score_watched:
+        if score_monitored:
             _mark_best(right, history.validation_score, np.argmax, SCORE)
-    if history.validation_error and np.ndim(history.validation_error[0]) == 0 and not score_watched:
-        _mark_best(ax, history.validation_error, np.argmin, VALIDATION)
+    if history.validation_loss and np.ndim(history.validation_loss[0]) == 0 and not score_monitored:
+        _mark_best(ax, history.validation_loss, np.argmin, VALIDATION)
     if len(drawn) > 1:
         ax.legend(handles=drawn, loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=len(drawn), frameon=False)
     if title is not None:
@@ -108,7 +108,7 @@ def save_learning_curve(
     *,
     title: str | None = None,
     score_name: str = "score",
-    watched: Literal["score", "error"] = "score",
+    monitored: Literal["score", "error"] = "score",
 ) -> None:
     """Draw a learning curve and write it to a file, whose ending chooses the format: ``.png``, ``.svg``, ``.pdf``.
 
@@ -127,7 +127,7 @@ def save_learning_curve(
         If matplotlib is not installed.
     """
     figure = new_figure()
-    learning_curve(history, figure.add_subplot(), title=title, score_name=score_name, watched=watched)
+    learning_curve(history, figure.add_subplot(), title=title, score_name=score_name, monitored=monitored)
     try:
         figure.savefig(path)
     except (OSError, ValueError) as error:
@@ -178,8 +178,8 @@ def learning_curves(
     >>> [line.get_label() for line in ax.lines], ax.get_yscale()
     (['slow', 'fast'], 'log')
     """
-    if not histories or not all(history.error for history in histories.values()):
-        empty = [name for name, history in histories.items() if not history.error]
+    if not histories or not all(history.loss for history in histories.values()):
+        empty = [name for name, history in histories.items() if not history.loss]
         raise DataError(f"learning curves need one run or more, of one epoch or more; got none of {empty or 'any'}")
     if against not in ("epochs", "seconds"):
         raise DataError(f"against must be 'epochs' or 'seconds', got {against!r}")
@@ -190,7 +190,7 @@ def learning_curves(
     for number, (name, history) in enumerate(histories.items()):
         style = _line(STYLES[number % len(STYLES)])
         along = history.seconds if against == "seconds" else None
-        _draw(ax, history.error, name, style, along=along, quantiles=quantiles)
+        _draw(ax, history.loss, name, style, along=along, quantiles=quantiles)
     ax.set_xlabel("epoch" if against == "epochs" else "seconds")
     ax.set_ylabel("error")
     ax.grid(axis="y", color="0.9")

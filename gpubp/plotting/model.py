@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from gpubp.backends.backend import choose_backend, to_numpy
-from gpubp.engine.argument_checks import admit_d, admit_theta, admit_x
+from gpubp.engine.argument_checks import validate_targets, validate_theta, validate_x
 from gpubp.errors import DataError
 from gpubp.nn.network import Layer, Network, flatten, forward
 
@@ -33,29 +33,29 @@ def network_and_theta(model: Any) -> tuple[Network, np.ndarray]:
         )
     if not isinstance(network, Network):
         raise DataError(f"a model is a pair (network, theta), got a {type(network).__name__} for the network")
-    theta = admit_theta(network, choose_backend("cpu"), HOST, to_numpy(theta))
+    theta = validate_theta(network, choose_backend("cpu"), HOST, to_numpy(theta))
     if theta.ndim != 1:
         raise DataError(f"a picture shows one network, got a stack of {theta.shape[0]}; give one row of theta")
     return network, theta
 
 
-def admit_cases(network: Network, theta: np.ndarray, x: Any) -> np.ndarray:
-    """Admit cases, ``(b, i)`` of float64 on the host."""
-    cases: np.ndarray = admit_x(network, choose_backend("cpu"), HOST, theta, to_numpy(x))
-    return cases
+def validate_samples(network: Network, theta: np.ndarray, x: Any) -> np.ndarray:
+    """Admit samples, ``(b, i)`` of float64 on the host."""
+    samples: np.ndarray = validate_x(network, choose_backend("cpu"), HOST, theta, to_numpy(x))
+    return samples
 
 
-def admit_desired(network: Network, theta: np.ndarray, x: np.ndarray, d: Any) -> np.ndarray:
-    """Admit the desired outputs of cases, ``(b, j)`` of float64 on the host."""
-    desired: np.ndarray = admit_d(network, choose_backend("cpu"), HOST, theta, x, to_numpy(d))
+def checked_targets(network: Network, theta: np.ndarray, x: np.ndarray, targets: Any) -> np.ndarray:
+    """Admit the targets of samples, ``(b, j)`` of float64 on the host."""
+    desired: np.ndarray = validate_targets(network, choose_backend("cpu"), HOST, theta, x, to_numpy(targets))
     return desired
 
 
 def layers_of(model: Any, x: Any) -> tuple[Network, list[Layer]]:
-    """Pass cases forward, and keep all layers."""
+    """Pass samples forward, and keep all layers."""
     network, theta = network_and_theta(model)
     with np.errstate(over="ignore"):
-        return network, forward(np, network, theta, admit_cases(network, theta, x))
+        return network, forward(np, network, theta, validate_samples(network, theta, x))
 
 
 def check_layer(layer: Any, last: int) -> int:
@@ -70,5 +70,5 @@ def _of_estimator(estimator: Any) -> tuple[Network, np.ndarray]:
     coefs = [np.asarray(to_numpy(block), dtype=HOST) for block in estimator.coefs_]
     biases = [np.asarray(to_numpy(block), dtype=HOST) for block in estimator.intercepts_]
     sizes = (coefs[0].shape[0], *(block.shape[1] for block in coefs))
-    network = Network(sizes, hidden=estimator.activation, output=estimator.out_activation_)
+    network = Network(sizes, activation=estimator.activation, output_activation=estimator.out_activation_)
     return network, flatten(np, [np.vstack(pair) for pair in zip(coefs, biases, strict=True)])

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gpubp.errors import DataError
-from gpubp.nn.losses import output_error
+from gpubp.nn.losses import output_loss
 from gpubp.nn.network import Network, output_layer
 from gpubp.plotting.figure import STYLES, axes_or_new
-from gpubp.plotting.model import admit_cases, admit_desired, network_and_theta
+from gpubp.plotting.model import checked_targets, network_and_theta, validate_samples
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,10 +19,10 @@ NUMBERS_AT_ONCE = 4_000_000
 Limits = tuple[tuple[float, float], tuple[float, float]]
 
 
-def error_surface(
+def loss_surface(
     model: Any,
     x: Any,
-    d: Any,
+    targets: Any,
     ax: "Axes | None" = None,
     *,
     parameters: tuple[int, int] = (0, 1),
@@ -38,7 +38,7 @@ def error_surface(
         The point around which to draw, marked with a cross where there are no paths. All other parameters stay.
     x : (b, i) array
     d : (b, j) array
-        The cases and desired outputs whose summed error is drawn.
+        The samples and targets whose summed error is drawn.
     ax : matplotlib.axes.Axes, optional
         Where to draw; without it in a figure of its own.
     parameters : (int, int)
@@ -59,7 +59,7 @@ def error_surface(
     Raises
     ------
     DataError
-        If the model, the cases, the parameters, the paths or the limits do not serve.
+        If the model, the samples, the parameters, the paths or the limits do not serve.
     GpubpError
         If matplotlib is not installed.
 
@@ -67,15 +67,15 @@ def error_surface(
     --------
     >>> import numpy as np
     >>> from gpubp import Network
-    >>> from gpubp.plotting import error_surface
+    >>> from gpubp.plotting import loss_surface
     >>> down = np.asarray([[0.0, 0.0], [1.0, 0.5], [2.0, 0.0]])
-    >>> ax = error_surface((Network((1, 1)), down[-1]), [[0.0], [1.0]], [[0.0], [2.0]], paths={"mine": down})
+    >>> ax = loss_surface((Network((1, 1)), down[-1]), [[0.0], [1.0]], [[0.0], [2.0]], paths={"mine": down})
     >>> ax.lines[0].get_label(), ax.lines[0].get_xdata()
     ('mine', array([0., 1., 2.]))
     """
     network, theta = network_and_theta(model)
-    x = admit_cases(network, theta, x)
-    d = admit_desired(network, theta, x, d)
+    x = validate_samples(network, theta, x)
+    targets = checked_targets(network, theta, x, targets)
     first, second = _two_of(parameters, network)
     if not (isinstance(resolution, int) and resolution >= 2):
         raise DataError(f"resolution must be 2 or more, a whole number, got {resolution!r}")
@@ -83,7 +83,7 @@ def error_surface(
     point = theta[[first, second]]
     (left, right), (bottom, top) = _limits(limits, np.vstack([point, *ways.values()]))
     across, upwards = np.linspace(left, right, resolution), np.linspace(bottom, top, resolution)
-    error = _errors(network, theta, x, d, (first, second), across, upwards)
+    error = _errors(network, theta, x, targets, (first, second), across, upwards)
 
     ax = axes_or_new(ax, (6.0, 5.0))
     levels = _levels(error)
@@ -110,7 +110,7 @@ def _errors(
     network: Network,
     theta: np.ndarray,
     x: np.ndarray,
-    d: np.ndarray,
+    targets: np.ndarray,
     places: tuple[int, int],
     across: np.ndarray,
     upwards: np.ndarray,
@@ -125,7 +125,7 @@ def _errors(
             stack = np.repeat(theta[None], len(part), axis=0)
             stack[:, list(places)] = part
             layer = output_layer(np, network, stack, x)
-            errors.append(output_error(np, network.loss, network.activations[-1], *layer, d)[0])
+            errors.append(output_loss(np, network.loss, network.activations[-1], *layer, targets)[0])
     error = np.concatenate(errors).reshape(len(upwards), len(across))
     if not np.isfinite(error).any():
         raise DataError("the error is nowhere finite within these limits; give narrower ones")

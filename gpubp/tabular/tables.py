@@ -32,7 +32,7 @@ from gpubp.errors import CheckpointError, DataError
 from gpubp.io.model_file import Model
 from gpubp.nn.losses import loss as loss_named
 from gpubp.nn.network import Network
-from gpubp.optim.first_order import Rule, adam
+from gpubp.optim.first_order import Optimizer, adam
 from gpubp.optim.second_order import SecondOrder
 from gpubp.training.checkpoints import Checkpoints
 from gpubp.training.fit import AUTO_BATCH, Fit, train
@@ -66,7 +66,7 @@ class PreparedTable:
     table: Table
     preprocessing: Preprocessing
     x: np.ndarray
-    d: np.ndarray
+    targets: np.ndarray
     parts: dict[str, np.ndarray]
 
     @property
@@ -87,7 +87,7 @@ class PreparedTable:
     @property
     def n_outputs(self) -> int:
         """Count the outputs."""
-        return int(self.d.shape[1])
+        return int(self.targets.shape[1])
 
     @property
     def rows(self) -> dict[str, int]:
@@ -102,16 +102,16 @@ class PreparedTable:
 
     def with_preprocessing(self, preprocessing: Preprocessing) -> "PreparedTable":
         """Give the same with another description of the target."""
-        return replace(self, preprocessing=preprocessing, d=encode_target(preprocessing, self.table))
+        return replace(self, preprocessing=preprocessing, targets=encode_target(preprocessing, self.table))
 
     def training(self) -> tuple[np.ndarray, np.ndarray]:
-        """Give the training rows as x and d."""
-        return self.x[self.parts["train"]], self.d[self.parts["train"]]
+        """Give the training rows as x and targets."""
+        return self.x[self.parts["train"]], self.targets[self.parts["train"]]
 
     def validation(self) -> tuple[np.ndarray, np.ndarray] | None:
-        """Give the validation rows as x and d, where there are any."""
+        """Give the validation rows as x and targets, where there are any."""
         rows = self.parts["validation"]
-        return (self.x[rows], self.d[rows]) if len(rows) else None
+        return (self.x[rows], self.targets[rows]) if len(rows) else None
 
     def scores(self, predicted: Callable[[np.ndarray], np.ndarray]) -> dict[str, Scores]:
         """Score the outputs for each part; after a divergence they may overflow, and then nothing is told."""
@@ -119,7 +119,7 @@ class PreparedTable:
         for part, rows in self.parts.items():
             y = predicted(self.x[rows]) if len(rows) else self.x[rows]
             if len(rows) and np.isfinite(y).all():
-                scores[part] = score(self.preprocessing, self.d[rows], y)
+                scores[part] = score(self.preprocessing, self.targets[rows], y)
         return scores
 
 
@@ -181,7 +181,7 @@ def prepare_table(
     Raises
     ------
     DataError
-        If the table or an option does not serve; the message names the column and the mend.
+        If the table or an option does not serve; the message names the column and the fix.
 
     Examples
     --------
@@ -225,12 +225,12 @@ def prepare_table(
 def fit_table(
     prepared: PreparedTable | PreparedStream,
     *,
-    hidden_sizes: Sequence[int] = (100,),
+    hidden_layer_sizes: Sequence[int] = (100,),
     activation: str = "relu",
     loss: str | None = None,
-    rule: Rule | SecondOrder | None = None,
+    optimizer: Optimizer | SecondOrder | None = None,
     epochs: int = 200,
-    batch_size: int | Literal["auto", "sweep"] = "auto",
+    batch_size: int | Literal["auto", "full"] = "auto",
     l2: float = 0.1,
     patience: int | None = 10,
     tolerance: float = 1e-4,
@@ -249,17 +249,17 @@ def fit_table(
     ----------
     prepared : PreparedTable or PreparedStream
         From :func:`prepare_table`, or of a table larger than memory from :func:`gpubp.prepare_stream`.
-    hidden_sizes : sequence of int
+    hidden_layer_sizes : sequence of int
         Units of the hidden layers.
     activation : str
         Their unit.
     loss : str, optional
         The error; cross-entropy for classes and the squared error for numbers without it.
-    rule : Rule or SecondOrder, optional
+    optimizer : Optimizer or SecondOrder, optional
         Adam without it.
     epochs : int
-        Sweeps through the training rows, at most.
-    batch_size : int, "auto" or "sweep"
+        Epochs through the training rows, at most.
+    batch_size : int, "auto" or "epoch"
         "auto" makes about 50 batches an epoch, of 32 to 200 rows.
     seed : int
         For the first weights and the order of the rows.
@@ -292,11 +292,11 @@ def fit_table(
     >>> list(predict_table(result.model, "iris", device="cpu"))
     ['target', 'target=setosa', 'target=versicolor', 'target=virginica']
     """
-    network = network_for(prepared, hidden_sizes=hidden_sizes, activation=activation, loss=loss)
+    network = network_for(prepared, hidden_layer_sizes=hidden_layer_sizes, activation=activation, loss=loss)
     prepared = _suited_to(network.loss, prepared)
-    x, d = prepared.training()
-    rule = adam() if rule is None else rule
-    if batch_size == "auto" and isinstance(rule, Rule):
+    x, targets = prepared.training()
+    optimizer = adam() if optimizer is None else optimizer
+    if batch_size == "auto" and isinstance(optimizer, Optimizer):
         batch_size = min(AUTO_BATCH, max(SMALL_BATCH, prepared.rows["train"] // BATCHES_IN_EPOCH))
     held_out = prepared.validation()
     not_written = None
@@ -304,15 +304,15 @@ def fit_table(
         fit = train(
             network,
             x,
-            d,
-            rule=rule,
+            targets,
+            optimizer=optimizer,
             epochs=epochs,
             batch_size=batch_size,
             seed=seed,
             l2=l2,
-            validation=held_out,
-            score=partial(_one_score, prepared.task) if held_out else None,
-            watch="error",
+            validation_data=held_out,
+            scoring=partial(_one_score, prepared.task) if held_out else None,
+            monitor="loss",
             patience=patience,
             tolerance=tolerance,
             callbacks=callbacks,
@@ -334,11 +334,11 @@ def fit_table(
         "source": Path(prepared.source).name,
         "rows": n_rows,
         "scores": scores,
-        "rule": {"name": rule.name, **{name: _plain(value) for name, value in rule.settings.items()}},
+        "optimizer": {"name": optimizer.name, **{name: _plain(value) for name, value in optimizer.settings.items()}},
         "training": {
             "batch_size": batch_size,
             "l2": l2,
-            "epochs": len(fit.history.error),
+            "epochs": len(fit.history.loss),
             "best_epoch": fit.best_epoch,
             "stop_reason": fit.stop_reason,
             "seed": seed,
@@ -357,16 +357,16 @@ def fit_table(
 def network_for(
     prepared: PreparedTable | PreparedStream,
     *,
-    hidden_sizes: Sequence[int] = (100,),
+    hidden_layer_sizes: Sequence[int] = (100,),
     activation: str = "relu",
     loss: str | None = None,
 ) -> Network:
     """Plan the network that a prepared table asks for; classes have softmax outputs, whatever the error."""
     is_classification = prepared.task == "classification"
     return Network(
-        (prepared.n_inputs, *hidden_sizes, prepared.n_outputs),
-        hidden=activation,
-        output="softmax" if is_classification else None,
+        (prepared.n_inputs, *hidden_layer_sizes, prepared.n_outputs),
+        activation=activation,
+        output_activation="softmax" if is_classification else None,
         loss=loss or ("cross_entropy" if is_classification else "squared"),
     )
 
@@ -421,13 +421,13 @@ def decoded(preprocessing: Preprocessing, y: np.ndarray) -> dict[str, Column]:
     return predictions
 
 
-def _one_score(task: str, d: np.ndarray, y: np.ndarray) -> float:
+def _one_score(task: str, targets: np.ndarray, y: np.ndarray) -> float:
     """Take the accuracy, or R squared, which is the same in the units of the network and in those of the target."""
     if task == "classification":
-        return float((d.argmax(axis=1) == y.argmax(axis=1)).mean())
+        return float((targets.argmax(axis=1) == y.argmax(axis=1)).mean())
     from sklearn.metrics import r2_score
 
-    return float(r2_score(d, y.astype(np.float64))) if np.isfinite(y).all() else math.nan
+    return float(r2_score(targets, y.astype(np.float64))) if np.isfinite(y).all() else math.nan
 
 
 def as_table(table: AnyTable) -> Table:
@@ -470,5 +470,5 @@ def _suited_to(loss: str, prepared: PreparedTable | PreparedStream) -> PreparedT
 
 
 def _plain(setting: Any) -> Any:
-    """Write a rule's setting as JSON: a number, or the text of a schedule."""
+    """Write an optimizer's setting as JSON: a number, or the text of a schedule."""
     return setting if isinstance(setting, int | float) else repr(setting)

@@ -29,7 +29,7 @@ from gpubp.nn import equations
 from gpubp.nn.activations import ACTIVATIONS, activation
 from gpubp.nn.initialization import initial_weights
 from gpubp.nn.losses import LOSSES, loss
-from gpubp.nn.network import Network, error_and_gradient, jacobian, output_layer
+from gpubp.nn.network import Network, jacobian, loss_and_gradient, output_layer
 from gpubp.optim import first_order, second_order
 from gpubp.training.fit import train
 
@@ -49,8 +49,8 @@ TOLERANCES: dict[tuple[str, str], Tolerance] = {
     ("elementwise", "float32"): Tolerance(2e-6, 2e-6, "17 units in the last place; seen 2e-7, with noise 1.4e-6"),
     ("forward", "float64"): Tolerance(1e-13, 1e-13, "sums of up to 100 products; seen 2e-15, with noise 5e-15"),
     ("forward", "float32"): Tolerance(1e-5, 1e-5, "sums of up to 100 products; seen 4e-7, with noise 3e-6"),
-    ("gradient", "float64"): Tolerance(1e-13, 1e-13, "sums over cases behind those; seen 3e-15, with noise 2e-14"),
-    ("gradient", "float32"): Tolerance(1e-5, 1e-5, "sums over cases behind those; seen 9e-7, with noise 6e-6"),
+    ("gradient", "float64"): Tolerance(1e-13, 1e-13, "sums over samples behind those; seen 3e-15, with noise 2e-14"),
+    ("gradient", "float32"): Tolerance(1e-5, 1e-5, "sums over samples behind those; seen 9e-7, with noise 6e-6"),
     ("differences", "float64"): Tolerance(1e-7, 1e-7, "the step's square, 4e-11, times third derivatives; seen 4e-9"),
     ("steps", "float64"): Tolerance(1e-12, 1e-12, "rounding grown over 100 changes; seen 3e-15, with noise 4e-14"),
     ("steps", "float32"): Tolerance(1e-4, 1e-4, "rounding grown over 100 changes; seen 4e-6, with noise 2e-5"),
@@ -60,8 +60,8 @@ TOLERANCES: dict[tuple[str, str], Tolerance] = {
     ("forward bfloat16", "float32"): Tolerance(5e-3, 5e-3, "noise that rounds the other way: a step of 2^-8; 1.4e-3"),
     ("forward float16", "float32"): Tolerance(1e-3, 1e-3, "noise that rounds the other way: a step of 2^-11; 1.9e-4"),
     ("gradient tf32", "float32"): Tolerance(2e-2, 2e-2, "with noise 6e-4; where a GPU cuts off, not rounds, 7e-3"),
-    ("gradient bfloat16", "float32"): Tolerance(1.5e-2, 1.5e-2, "sums over cases behind those; with noise 4e-3"),
-    ("gradient float16", "float32"): Tolerance(2e-3, 2e-3, "sums over cases behind those; with noise 5e-4"),
+    ("gradient bfloat16", "float32"): Tolerance(1.5e-2, 1.5e-2, "sums over samples behind those; with noise 4e-3"),
+    ("gradient float16", "float32"): Tolerance(2e-3, 2e-3, "sums over samples behind those; with noise 5e-4"),
     ("steps tf32", "float32"): Tolerance(1e-2, 1e-2, "with noise 1.1e-4; where a GPU cuts off, not rounds, 3e-3"),
     ("steps bfloat16", "float32"): Tolerance(3e-3, 3e-3, "rounding grown over 100 changes; with noise 9e-4"),
     ("steps float16", "float32"): Tolerance(6e-4, 6e-4, "rounding grown over 100 changes; with noise 1.7e-4"),
@@ -72,9 +72,8 @@ The reasons give the largest differences met, as parts of ``1 + |expected|``: "s
 the comparisons below, and "with noise" there against a NumPy whose every exponential, logarithm, root, sum and product
 is wrong by a random part of 2 units in the last place. "differences" are the gradient against central differences of
 the error. Names of a format stand for products of matrices in it (``matmul_precision``), over 50 draws of the data;
-cuBLAS makes TF32 of float32 itself, and whether it rounds or cuts off is its own. Rules that divide by the size of the
-gradient let rounding grow without bound once a weight has nothing left to gain; the comparisons end before
-that.
+cuBLAS makes TF32 of float32 itself, and whether it rounds or cuts off is its own. Optimizers that divide by the size of
+the gradient let rounding grow without bound once a weight has nothing left to gain; the comparisons end before that.
 """
 
 
@@ -169,7 +168,7 @@ class Agreement(NamedTuple):
 
 
 def check_agreement(device: str = "auto", *, dtypes: Sequence[str] | None = None) -> list[Agreement]:
-    """Compare a device with NumPy: every equation, unit, error and rule, a few networks, and whole fits.
+    """Compare a device with NumPy: every equation, unit, error and optimizer, a few networks, and whole fits.
 
     Parameters
     ----------
@@ -314,14 +313,14 @@ def _largest(actual: Array, expected: Array, kind: str) -> _Largest:
 def comparisons() -> list[Comparison]:
     """List what :func:`check_agreement` computes, with data from one host seed."""
     generator = np.random.default_rng(1986)
-    parts = (_equations, _units, _errors, _networks, _rules, _fits, _rounded_products)
+    parts = (_equations, _units, _errors, _networks, _optimizers, _fits, _rounded_products)
     return [comparison for part in parts for comparison in part(generator)]
 
 
 def _equations(generator: np.random.Generator) -> Iterator[Comparison]:
-    # two networks at once, of 7 cases, 4 units below and 3 above
-    y_below, d = generator.uniform(0.0, 1.0, (2, 7, 4)), generator.uniform(0.0, 1.0, (2, 7, 3))
-    x, y, dE_dy = generator.normal(0.0, 3.0, (2, 7, 3)), generator.uniform(0.0, 1.0, (2, 7, 3)), d - 0.5
+    # two networks at once, of 7 samples, 4 units below and 3 above
+    y_below, targets = generator.uniform(0.0, 1.0, (2, 7, 4)), generator.uniform(0.0, 1.0, (2, 7, 3))
+    x, y, dE_dy = generator.normal(0.0, 3.0, (2, 7, 3)), generator.uniform(0.0, 1.0, (2, 7, 3)), targets - 0.5
     w, plain_w = generator.normal(size=(2, 5, 3)), generator.normal(size=(2, 4, 3))
     gradient, previous = generator.normal(size=(2, 9)), generator.normal(size=(2, 9))
 
@@ -333,8 +332,8 @@ def _equations(generator: np.random.Generator) -> Iterator[Comparison]:
     yield compared("forward", "(1) total input", equations.total_input, y_below, w)
     yield compared("forward", "(1) total input, no biases", equations.total_input, y_below, plain_w, bias=False)
     yield compared("elementwise", "(2) logistic", equations.logistic, x)
-    yield compared("elementwise", "(3) squared error", equations.squared_error, y, d)
-    yield compared("elementwise", "(4) dE/dy", equations.squared_error_dE_dy, y, d)
+    yield compared("elementwise", "(3) squared error", equations.squared_error, y, targets)
+    yield compared("elementwise", "(4) dE/dy", equations.squared_error_dE_dy, y, targets)
     yield compared("elementwise", "(5) dE/dx", equations.logistic_dE_dx, dE_dy, y)
     yield compared("gradient", "(6) dE/dw", equations.dE_dw, dE_dy, y_below)
     yield compared("gradient", "(6) dE/dw, no biases", equations.dE_dw, dE_dy, y_below, bias=False)
@@ -359,23 +358,23 @@ def _units(generator: np.random.Generator) -> Iterator[Comparison]:
 
 
 def _errors(generator: np.random.Generator) -> Iterator[Comparison]:
-    x, y, d = generator.normal(0.0, 3.0, (2, 9, 5)), *generator.uniform(0.02, 0.98, (2, 2, 9, 5))
+    x, y, targets = generator.normal(0.0, 3.0, (2, 9, 5)), *generator.uniform(0.02, 0.98, (2, 2, 9, 5))
 
-    def value_and_derivative(backend: Backend, x: Array, y: Array, d: Array, *, name: str) -> tuple[Array, ...]:
+    def value_and_derivative(backend: Backend, x: Array, y: Array, targets: Array, *, name: str) -> tuple[Array, ...]:
         xp, error = backend.xp, loss(name)
-        of_output = error.value(xp, y, d), error.dE_dy(xp, y, d)
+        of_output = error.value(xp, y, targets), error.dE_dy(xp, y, targets)
         if error.value_at is None or error.dE_dx is None:
             return of_output
-        return *of_output, error.value_at(xp, x, d), error.dE_dx(xp, y, d)
+        return *of_output, error.value_at(xp, x, targets), error.dE_dx(xp, y, targets)
 
     for name in LOSSES:
-        yield Comparison("elementwise", f"error {name}", partial(value_and_derivative, name=name), (x, y, d))
+        yield Comparison("elementwise", f"error {name}", partial(value_and_derivative, name=name), (x, y, targets))
 
 
 _NETWORKS = (
-    Network((4, 5, 3), hidden="logistic", output="logistic"),
-    Network((4, 6, 5, 3), hidden=("tanh", "relu"), loss="cross_entropy"),
-    Network((4, 6, 2), hidden="gelu", loss="poisson", bias=False),
+    Network((4, 5, 3), activation="logistic", output_activation="logistic"),
+    Network((4, 6, 5, 3), activation=("tanh", "relu"), loss="cross_entropy"),
+    Network((4, 6, 2), activation="gelu", loss="poisson", bias=False),
     Network((64, 100, 10), loss="cross_entropy"),
 )
 
@@ -385,7 +384,7 @@ def _outputs(backend: Backend, theta: Array, x: Array, *_: Array, network: Netwo
 
 
 def _gradients(backend: Backend, *arrays: Array, network: Network) -> tuple[Array, Array]:
-    return error_and_gradient(backend.xp, network, *arrays)
+    return loss_and_gradient(backend.xp, network, *arrays)
 
 
 def _networks(generator: np.random.Generator) -> Iterator[Comparison]:
@@ -400,64 +399,85 @@ def _networks(generator: np.random.Generator) -> Iterator[Comparison]:
     few = _NETWORKS[0]
     yield Comparison("gradient", "Jacobian", partial(jacobians, network=few), _data(few, generator))
     stack = np.stack([_weights(few, generator) for _ in range(3)])
-    _, x, d, case_weights = _data(few, generator)
-    yield Comparison("gradient", "a stack of 3", partial(_gradients, network=few), (stack, x, d, case_weights))
+    _, x, targets, sample_weight = _data(few, generator)
+    yield Comparison("gradient", "a stack of 3", partial(_gradients, network=few), (stack, x, targets, sample_weight))
 
 
 def _weights(network: Network, generator: np.random.Generator) -> np.ndarray:
     return initial_weights(network, generator, scheme="uniform", scale=0.5, dtype="float64")
 
 
-def _data(network: Network, generator: np.random.Generator, n_cases: int = 20) -> tuple[np.ndarray, ...]:
-    """Draw theta, x, d and case weights."""
-    x = generator.normal(size=(n_cases, network.sizes[0]))
-    d = generator.dirichlet(np.ones(network.sizes[-1]), n_cases)
-    return _weights(network, generator), x, d, generator.uniform(0.5, 2.0, n_cases)
+def _data(network: Network, generator: np.random.Generator, n_samples: int = 20) -> tuple[np.ndarray, ...]:
+    """Draw theta, x, d and sample weights."""
+    x = generator.normal(size=(n_samples, network.sizes[0]))
+    targets = generator.dirichlet(np.ones(network.sizes[-1]), n_samples)
+    return _weights(network, generator), x, targets, generator.uniform(0.5, 2.0, n_samples)
 
 
 def _descend(
-    backend: Backend, theta: Array, *batch: Array, network: Network, rule: Any, steps: int
+    backend: Backend, theta: Array, *batch: Array, network: Network, optimizer: Any, steps: int
 ) -> tuple[Array, Array]:
-    step = make_step(backend, Objective(network, l2=0.01), rule, _dtype_name(theta))
-    state = rule.init(backend.xp, theta)
+    step = make_step(backend, Objective(network, l2=0.01), optimizer, _dtype_name(theta))
+    state = optimizer.init(backend.xp, theta)
     for _ in range(steps):
         theta, state, value = step(theta, state, Batch(*batch), 0.0)
     return theta, value
 
 
-def _rules(generator: np.random.Generator) -> Iterator[Comparison]:
-    network = Network((4, 6, 3), hidden="tanh", loss="cross_entropy")
-    rules = [make() for make in first_order.RULES.values()]
-    rules += [first_order.clipped(first_order.momentum(), 0.1), first_order.decayed(first_order.momentum(), 0.002)]
+def _optimizers(generator: np.random.Generator) -> Iterator[Comparison]:
+    network = Network((4, 6, 3), activation="tanh", loss="cross_entropy")
+    optimizers = [make() for make in first_order.OPTIMIZERS.values()]
+    optimizers += [first_order.clipped(first_order.momentum(), 0.1), first_order.decayed(first_order.momentum(), 0.002)]
     data = _data(network, generator)
-    for rule in rules:
-        yield Comparison("steps", f"100 of {rule.name}", partial(_descend, network=network, rule=rule, steps=100), data)
-    network = Network((4, 3, 2), hidden="tanh")
+    for optimizer in optimizers:
+        yield Comparison(
+            "steps",
+            f"100 of {optimizer.name}",
+            partial(_descend, network=network, optimizer=optimizer, steps=100),
+            data,
+        )
+    network = Network((4, 3, 2), activation="tanh")
     data = _data(network, generator)
     # with less damping the equations to solve are too ill-conditioned for float32
     for method in (second_order.lbfgs(), second_order.levenberg_marquardt(damping=0.1, factor=2.0)):
         yield Comparison(
-            "steps", f"10 of {method.name}", partial(_descend, network=network, rule=method, steps=10), data
+            "steps", f"10 of {method.name}", partial(_descend, network=network, optimizer=method, steps=10), data
         )
 
 
 def _fits(generator: np.random.Generator) -> Iterator[Comparison]:
     def fitted(
-        backend: Backend, x: Array, d: Array, unseen_x: Array, unseen_d: Array, *, network: Network, **options: Any
+        backend: Backend,
+        x: Array,
+        targets: Array,
+        unseen_x: Array,
+        unseen_targets: Array,
+        *,
+        network: Network,
+        **options: Any,
     ) -> tuple[Array, ...]:
         to = backend.name
-        fit = train(network, x, d, validation=(unseen_x, unseen_d), epochs=20, batch_size=8, device=to, **options)
-        history = np.asarray([fit.history.error, fit.history.validation_error])
+        fit = train(
+            network,
+            x,
+            targets,
+            validation_data=(unseen_x, unseen_targets),
+            epochs=20,
+            batch_size=8,
+            device=to,
+            **options,
+        )
+        history = np.asarray([fit.history.loss, fit.history.validation_loss])
         y = predict(network, fit.theta, unseen_x, device=to)
         return fit.theta, y, to_backend(backend, history, _dtype_name(x))
 
-    network = Network((4, 6, 3), hidden="tanh", loss="cross_entropy")
-    _, x, d, _ = _data(network, generator, n_cases=50)
-    data = (x[:37], d[:37], x[37:], d[37:])
+    network = Network((4, 6, 3), activation="tanh", loss="cross_entropy")
+    _, x, targets, _ = _data(network, generator, n_samples=50)
+    data = (x[:37], targets[:37], x[37:], targets[37:])
     yield Comparison("fit", "adam", partial(fitted, network=network, patience=20), data)
     rates = first_order.momentum(np.asarray([[0.05], [0.1]]), 0.9)
     yield Comparison(
-        "fit", "a stack of 2, a rate each", partial(fitted, network=network, rule=rates, seed=[0, 1]), data
+        "fit", "a stack of 2, a rate each", partial(fitted, network=network, optimizer=rates, seed=[0, 1]), data
     )
 
 
@@ -467,8 +487,8 @@ def _rounded_products(generator: np.random.Generator) -> Iterator[Comparison]:
 
     # at a kink, such as relu's, a rounding that falls the other way would change a derivative by all of it
     smooth = (
-        Network((4, 6, 5, 3), hidden=("tanh", "gelu"), loss="cross_entropy"),
-        Network((64, 100, 10), hidden="tanh", loss="cross_entropy"),
+        Network((4, 6, 5, 3), activation=("tanh", "gelu"), loss="cross_entropy"),
+        Network((64, 100, 10), activation="tanh", loss="cross_entropy"),
     )
     for precision in FORMATS:
         for network in smooth:
@@ -477,9 +497,9 @@ def _rounded_products(generator: np.random.Generator) -> Iterator[Comparison]:
             for kind, compute in (("forward", _outputs), ("gradient", _gradients)):
                 computed = multiplying(partial(compute, network=network), precision)
                 yield Comparison(f"{kind} {precision}", name, computed, data, dtypes=("float32",))
-        network = Network((4, 6, 3), hidden="tanh", loss="cross_entropy")
+        network = Network((4, 6, 3), activation="tanh", loss="cross_entropy")
         data = _data(network, generator)
-        for rule in (first_order.momentum(), first_order.adam()):
-            rule = first_order.loss_scaled(rule) if precision == "float16" else rule
-            descended = multiplying(partial(_descend, network=network, rule=rule, steps=100), precision)
-            yield Comparison(f"steps {precision}", f"100 of {rule.name}", descended, data, dtypes=("float32",))
+        for optimizer in (first_order.momentum(), first_order.adam()):
+            optimizer = first_order.loss_scaled(optimizer) if precision == "float16" else optimizer
+            descended = multiplying(partial(_descend, network=network, optimizer=optimizer, steps=100), precision)
+            yield Comparison(f"steps {precision}", f"100 of {optimizer.name}", descended, data, dtypes=("float32",))

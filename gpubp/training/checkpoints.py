@@ -29,9 +29,9 @@ from gpubp.errors import CheckpointError, CheckpointWarning, DataError
 from gpubp.io.model_file import bytes_of, canonical, digest, has_types, parsed, write_whole
 from gpubp.io.safetensors import NotWhole, read_tensors
 from gpubp.nn.network import Network
-from gpubp.optim.first_order import Rule
+from gpubp.optim.first_order import Optimizer
 from gpubp.optim.second_order import SecondOrder
-from gpubp.training.state import Arrays, Numbers, Standing, from_data, to_data
+from gpubp.training.state import Arrays, Numbers, TrainingState, from_data, to_data
 
 FORMAT = 1
 """The number of the format that this version writes, and the newest that it reads."""
@@ -77,7 +77,7 @@ class Checkpoints:
     ...     kept = Checkpoints(folder, every_seconds=10)
     ...     fit = train(network, x, d, epochs=20, device="cpu", checkpoint=kept)
     ...     fit = train(network, x, d, epochs=50, device="cpu", checkpoint=kept, resume=True)
-    >>> len(fit.history.error)
+    >>> len(fit.history.loss)
     50
     """
 
@@ -126,7 +126,7 @@ def open_folder(checkpoints: Checkpoints, *, resume: bool) -> Checkpoint | None:
         probe.unlink()
     except OSError as error:
         raise DataError(
-            f"no checkpoint can be written to {folder}: {error.strerror or error}; mend it, or give another folder"
+            f"no checkpoint can be written to {folder}: {error.strerror or error}; fix it, or give another folder"
         ) from error
     for left_behind in folder.iterdir():
         if _LEFT_BEHIND.fullmatch(left_behind.name):
@@ -226,11 +226,13 @@ def _shown(value: Any) -> str:
 
 
 def settings_of(
-    network: Network, rule: Rule | SecondOrder, data: Mapping[str, Array | None], same: Mapping[str, Any]
+    network: Network, optimizer: Optimizer | SecondOrder, data: Mapping[str, Array | None], same: Mapping[str, Any]
 ) -> Settings:
-    """Describe what must be the same for a run to go on: a network, a rule, arrays, and other options."""
-    settings = {f"the network's {name}": value for name, value in asdict(network).items()} | {"rule": rule.name}
-    settings |= {f"{rule.name}'s {name}": name_of(value) for name, value in rule.settings.items()}
+    """Describe what must be the same for a run to go on: a network, an optimizer, arrays, and other options."""
+    settings = {f"the network's {name}": value for name, value in asdict(network).items()} | {
+        "optimizer": optimizer.name
+    }
+    settings |= {f"{optimizer.name}'s {name}": name_of(value) for name, value in optimizer.settings.items()}
     settings |= {name: fingerprint(array) for name, array in data.items()}
     return settings | {name: name_of(value) for name, value in same.items()}
 
@@ -271,16 +273,18 @@ class Keeper:
     settings : dict
         What must be the same when it goes on.
     orders : Orders, optional
-        What draws the order of the cases.
+        What draws the order of the samples.
     """
 
     def __init__(self, checkpoints: Checkpoints, settings: Settings, orders: Orders | None) -> None:
         self.checkpoints, self.settings, self.orders = checkpoints, _as_json(settings), orders
         self.folder = Path(checkpoints.folder)
-        self.latest: tuple[Standing, Any] | None = None  # that is not written yet
+        self.latest: tuple[TrainingState, Any] | None = None  # that is not written yet
         self.due, self.warned = time.monotonic() + checkpoints.every_seconds, False
 
-    def standing(self, checkpoint: Checkpoint, backend: Backend, first: Standing, epochs: int) -> Standing:
+    def training_state(
+        self, checkpoint: Checkpoint, backend: Backend, first: TrainingState, epochs: int
+    ) -> TrainingState:
         """Give where the run of a checkpoint stood, and have the orders drawn from there on.
 
         Parameters
@@ -302,11 +306,11 @@ class Keeper:
                 f"{checkpoint.path} is of another training: {shown}. Give what was given before, or another folder"
             )
         try:
-            standing = from_data(backend, checkpoint.numbers, checkpoint.arrays, first)
+            training_state = from_data(backend, checkpoint.numbers, checkpoint.arrays, first)
         except ValueError as error:
             raise CheckpointError(f"{checkpoint.path} {brief(str(error))}; train anew with another folder") from error
-        if standing.position.epoch > epochs:
-            epoch = brief(str(standing.position.epoch), 40)
+        if training_state.position.epoch > epochs:
+            epoch = brief(str(training_state.position.epoch), 40)
             raise CheckpointError(f"{checkpoint.path} is from epoch {epoch}, and epochs={epochs}; give more epochs")
         if self.orders is not None and checkpoint.order is not None:
             try:
@@ -316,12 +320,12 @@ class Keeper:
                     f"{checkpoint.path} holds no state of the orders' generator ({brief(str(error))}); train anew with "
                     "another folder"
                 ) from error
-        return standing
+        return training_state
 
-    def note(self, standing: Standing) -> None:
+    def note(self, training_state: TrainingState) -> None:
         """Keep where the run stands, and write it where it is time; if that fails, training goes on without."""
-        order = None if self.orders is None else self.orders.state(of_present=standing.position.parts_done > 0)
-        self.latest = standing, order
+        order = None if self.orders is None else self.orders.state(of_present=training_state.position.parts_done > 0)
+        self.latest = training_state, order
         if time.monotonic() < self.due:
             return
         try:
@@ -344,8 +348,8 @@ class Keeper:
 
         if self.latest is None:
             return
-        standing, order = self.latest
-        numbers, arrays = to_data(standing)
+        training_state, order = self.latest
+        numbers, arrays = to_data(training_state)
         arrays = {name: array.astype(array.dtype.newbyteorder("<"), copy=False) for name, array in arrays.items()}
         header = {
             "format": FORMAT,

@@ -14,38 +14,38 @@ import numpy as np
 
 from gpubp._typing import Array
 from gpubp.backends.backend import Backend, choose_backend, like, to_backend, to_numpy, with_matmul
-from gpubp.backends.gpu_errors import Load, faults_told
+from gpubp.backends.gpu_errors import Load, translate_gpu_errors
 from gpubp.backends.memory import home_of
 from gpubp.data.streaming.admission import check_stream, epochs_of_stream
 from gpubp.data.streaming.stream import Stream
 from gpubp.distributed.launch import processes_for
 from gpubp.distributed.process_group import Processes
 from gpubp.engine.argument_checks import (
-    admit_case_weights,
-    admit_d,
-    admit_theta,
-    admit_x,
-    check_accumulate,
+    check_gradient_accumulation,
     check_options,
     check_stack_options,
     choose_precision,
     host_array,
+    validate_sample_weight,
+    validate_targets,
+    validate_theta,
+    validate_x,
 )
-from gpubp.engine.epoch import make_sweep
+from gpubp.engine.epoch import make_epoch_runner
 from gpubp.engine.plain.minibatches import ArrayBatches, Batch, CutBatches, Orders
 from gpubp.engine.plain.step import Objective, Position
 from gpubp.engine.prediction import outputs
 from gpubp.errors import DataError, DivergenceWarning
 from gpubp.nn.initialization import Seed, check_seeds, initial_weights
 from gpubp.nn.network import Network
-from gpubp.optim.first_order import Rule, adam, loss_scaled
+from gpubp.optim.first_order import Optimizer, adam, loss_scaled
 from gpubp.optim.second_order import SecondOrder
 from gpubp.training.checkpoints import Checkpoint, Checkpoints, Keeper, Settings, open_folder, settings_of
 from gpubp.training.loop import Callback, Plan, Progress, Score, StopReason, begin, run
 from gpubp.training.state import History
 
-Until = Callable[[Array, Array], Array]
-"""``until(d, y)`` tells whether a network is done, from desired and present outputs."""
+StopWhen = Callable[[Array, Array], Array]
+"""``until(targets, outputs)`` tells whether a network is done, from desired and present outputs."""
 
 AUTO_BATCH = 200
 
@@ -61,16 +61,16 @@ class Fit:
     ----------
     network : Network
     theta : (P,) or (K, P) array
-        In the namespace and on the device of the cases that were given.
+        In the namespace and on the device of the samples that were given.
     history : History
     stop_reason : str
-        Why training ended: ``"epochs"`` (as many as asked for), ``"solved"`` (``until`` was true of all networks),
+        Why training ended: ``"epochs"`` (as many as asked for), ``"solved"`` (``stop_when`` was true of all networks),
         ``"patience"``, ``"converged"``, ``"diverged"``, ``"callback"`` or ``"interrupted"``.
-    best_epoch : int, or (K,) array of NumPy for a stack with ``until``
+    best_epoch : int, or (K,) array of NumPy for a stack with ``stop_when``
         The epoch that ``theta`` is from; where training was interrupted, the last whole one. In a stack a network that
         diverged counts the epochs that the others went on, too.
-    solved : bool, or (K,) array of NumPy, or None without ``until``
-        For which networks ``until`` became true.
+    solved : bool, or (K,) array of NumPy, or None without ``stop_when``
+        For which networks ``stop_when`` became true.
     device : str
         Where it was trained: "cpu", "cuda:0", ...
     diverged : bool, or (K,) array of NumPy
@@ -95,23 +95,23 @@ class Fit:
 def train(
     network: Network,
     x: Array | Stream,
-    d: Array | None = None,
+    targets: Array | None = None,
     *,
     theta: Array | None = None,
-    rule: Rule | SecondOrder | None = None,
+    optimizer: Optimizer | SecondOrder | None = None,
     epochs: int = 200,
-    batch_size: int | Literal["auto", "sweep"] = "auto",
+    batch_size: int | Literal["auto", "full"] = "auto",
     shuffle: bool = True,
     seed: Seed | Sequence[Seed] = 0,
-    mean: bool = True,
+    reduction: Literal["mean", "sum"] = "mean",
     l2: float | Array = 0.0,
-    case_weights: Array | None = None,
-    validation: tuple[Array, Array] | None = None,
-    score: Score | None = None,
+    sample_weight: Array | None = None,
+    validation_data: tuple[Array, Array] | None = None,
+    scoring: Score | None = None,
     patience: int | None = None,
     tolerance: float = 1e-4,
-    watch: Literal["score", "error"] = "score",
-    until: Until | None = None,
+    monitor: Literal["score", "loss"] = "score",
+    stop_when: StopWhen | None = None,
     callbacks: Iterable[Callback] = (),
     device: str = "auto",
     dtype: str | None = None,
@@ -119,7 +119,7 @@ def train(
     history: bool = True,
     checkpoint: str | PathLike[str] | Checkpoints | None = None,
     resume: bool = False,
-    accumulate: int = 1,
+    gradient_accumulation: int = 1,
     parallel: str | Processes | None = None,
 ) -> Fit:
     """Train a network, or a stack of them, by back-propagation.
@@ -127,49 +127,49 @@ def train(
     Parameters
     ----------
     network : Network
-    x : (b, i) array, or (K, b, i) with its own cases for each network of a stack, or Stream
-        A stream has its desired outputs with it: see :func:`gpubp.open_stream`. It is trained on in batches, without
-        ``case_weights`` and ``until``.
+    x : (b, i) array, or (K, b, i) with its own samples for each network of a stack, or Stream
+        A stream has its targets with it: see :func:`gpubp.open_stream`. It is trained on in batches, without
+        ``sample_weight`` and ``stop_when``.
     d : (b, j) or (K, b, j) array
-        Desired outputs; classes are one-hot.
+        Targets; classes are one-hot.
     theta : (P,) or (K, P) array, optional
         The weights to start from; without it :func:`~gpubp.nn.initialization.initial_weights` draws them from ``seed``.
-    rule : Rule or SecondOrder, optional
+    optimizer : Optimizer or SecondOrder, optional
         How the gradient changes the weights; Adam without it.
     epochs : int
-        Sweeps through the cases.
-    batch_size : int, "auto" or "sweep"
-        Cases between two changes of the weights: 1 is after every case, "sweep" after all of them, as in the paper;
-        "auto" is 200, and the sweep for methods of second order.
+        Epochs through the samples.
+    batch_size : int, "auto" or "epoch"
+        Samples between two changes of the weights: 1 is after every sample, "epoch" after all of them, as in the paper;
+        "auto" is 200, and the epoch for methods of second order.
     shuffle : bool
-        Whether the cases come in a new order in each epoch, drawn on the host, the same for every backend.
+        Whether the samples come in a new order in each epoch, drawn on the host, the same for every backend.
     seed : int, Generator, or sequence of int
-        For the order of the cases and, without ``theta``, the first weights; a sequence of K seeds makes a stack of K
-        networks, all of which see the cases in the order that the first seed gives.
-    mean : bool
-        Divide the error of a batch by the weight of its cases; without it the error is the paper's sum.
+        For the order of the samples and, without ``theta``, the first weights; a sequence of K seeds makes a stack of K
+        networks, all of which see the samples in the order that the first seed gives.
+    reduction : {"mean", "sum"}
+        Divide the error of a batch by the weight of its samples; without it the error is the paper's sum.
     l2 : float, or (K, 1) array for a stack
         Adds ``l2 / 2`` times the sum of the squared weights, biases aside, to the sum of the errors.
-    case_weights : (b,) or (K, b) array, optional
-        How much each case counts.
-    validation : (x, d), optional
-        Cases to look at after each epoch and not to train on.
-    score : callable, optional
-        ``score(d, y) -> float`` on NumPy arrays, taken on the validation cases; higher is better.
+    sample_weight : (b,) or (K, b) array, optional
+        How much each sample counts.
+    validation_data : (X, targets), optional
+        Samples to look at after each epoch and not to train on.
+    scoring : callable, optional
+        ``score(targets, outputs) -> float`` on NumPy arrays, taken on the validation samples; higher is better.
     patience : int, optional
         Stop when the score, or without one the validation error, or without validation the error, has not become
         better by more than ``tolerance`` for so many epochs. With validation the best epoch's weights are returned.
     tolerance : float
-    watch : {"score", "error"}
+    monitor : {"score", "loss"}
         What patience watches where there is a score: the score, or the error all the same.
     until : callable, optional
-        ``until(d, y) -> bool``, taken after each epoch on the desired outputs of the cases and on the present ones, in
-        the namespace that trains; True ends the training. For a stack, whose y are ``(K, b, j)``, it gives ``(K,)``,
-        and a network that is done keeps its weights while the others go on: see :func:`gpubp.all_right`.
+        ``until(targets, outputs) -> bool``, taken after each epoch on the targets of the samples and on the present
+        ones, in the namespace that trains; True ends the training. For a stack, whose y are ``(K, b, j)``, it gives
+        ``(K,)``, and a network that is done keeps its weights while the others go on: see :func:`gpubp.all_correct`.
     callbacks : iterable of callables
         Each is given a :class:`Progress` after each epoch; one that returns True ends the training.
     device : str
-        See :func:`gpubp.backends.backend.choose_backend`. Cases that a GPU has no room for stay on the host, and go
+        See :func:`gpubp.backends.backend.choose_backend`. Samples that a GPU has no room for stay on the host, and go
         there as they are needed.
     dtype : {"float32", "float64"}, optional
         The precision to train in; without it that of ``theta``, else that of ``x``, else (whole numbers) float32.
@@ -185,15 +185,15 @@ def train(
     resume : bool
         Go on from the newest checkpoint in the folder, as if training had never stopped; begin where there is none. All
         must be given as before, but for ``epochs``, ``patience``, ``device`` and ``callbacks``.
-    accumulate : int
-        So many batches are one to the rule: their gradients are summed before the weights change. It bounds the memory
-        that a step takes, and changes nothing else.
+    gradient_accumulation : int
+        So many batches are one to the optimizer: their gradients are summed before the weights change. It bounds the
+        memory that a step takes, and changes nothing else.
     parallel : "mpi" or None
         "mpi": all processes that a launcher of MPI has started, ``mpiexec -n 4 python ...``, train this one network.
         Each must call this with the same arguments. Of every batch each takes its share, they sum their gradients, and
         all come to the same weights; on GPUs each process has one of its own. The batch is that of all processes
-        together. Callbacks, ``score`` and ``until`` are called in the first process alone; Ctrl-C ends all, and keeps
-        nothing. See docs/scaling.md.
+        together. Callbacks, ``score`` and ``stop_when`` are called in the first process alone; Ctrl-C ends all, and
+        keeps nothing. See docs/scaling.md.
 
     Returns
     -------
@@ -202,9 +202,9 @@ def train(
     Raises
     ------
     DataError
-        If shapes do not fit together, cases are empty or not finite, or options contradict each other.
+        If shapes do not fit together, samples are empty or not finite, or options contradict each other.
     DeviceError
-        If the device cannot be used, or fails: the message names the cause and the mend. Where a GPU's memory is full
+        If the device cannot be used, or fails: the message names the cause and the fix. Where a GPU's memory is full
         it names a batch size that would fit, and the memory is given back.
     CheckpointError
         If the folder holds checkpoints and ``resume`` is not given, or they are of another training or damaged, or the
@@ -222,41 +222,54 @@ def train(
     Ctrl-C ends the training and keeps what was learned.
 
     What is resumed ends with the same bits as what never stopped, on the same machine and with as many ``epochs``: the
-    order of the cases is drawn again from where it was, and the rule's means, the best weights and the history go on.
+    order of the samples is drawn again from where it was, and the optimizer's means, the best weights and the history
+    go on.
 
     Examples
     --------
     >>> from gpubp import Network, momentum, train
     >>> x, d = [[0, 0], [0, 1], [1, 0], [1, 1]], [[0], [1], [1], [0]]
-    >>> network = Network((2, 4, 1), hidden="tanh", loss="binary_cross_entropy")
-    >>> fit = train(network, x, d, rule=momentum(0.5, 0.9), epochs=300, batch_size="sweep", device="cpu")
-    >>> bool(fit.history.error[-1] < 0.01)
+    >>> network = Network((2, 4, 1), activation="tanh", loss="binary_cross_entropy")
+    >>> fit = train(network, x, d, optimizer=momentum(0.5, 0.9), epochs=300, batch_size="full", device="cpu")
+    >>> bool(fit.history.loss[-1] < 0.01)
     True
     """
-    rule = adam() if rule is None else rule
+    optimizer = adam() if optimizer is None else optimizer
     callbacks = tuple(callbacks) if isinstance(callbacks, Iterable) else (callbacks,)
     processes = processes_for(parallel)
     with processes.agreeing():
-        check_options(network, rule, epochs, batch_size, l2, tolerance, callbacks, validation, score, patience, until)
-        check_accumulate(accumulate, batch_size, rule)
-        if watch not in ("score", "error"):
-            raise DataError(f"watch must be 'score' or 'error', got {watch!r}")
+        check_options(
+            network,
+            optimizer,
+            epochs,
+            batch_size,
+            l2,
+            tolerance,
+            callbacks,
+            validation_data,
+            scoring,
+            patience,
+            stop_when,
+        )
+        check_gradient_accumulation(gradient_accumulation, batch_size, optimizer)
+        if monitor not in ("score", "loss"):
+            raise DataError(f"watch must be 'scoring' or 'error', got {monitor!r}")
         checkpoints, found = _checkpoints(checkpoint, resume, opened=processes.rank == 0)
         orders = Orders(_order_generator(seed)) if shuffle else None
         if isinstance(x, Stream):
-            check_stream(network, x, d, rule, epochs, batch_size, case_weights, until, processes.size)
+            check_stream(network, x, targets, optimizer, epochs, batch_size, sample_weight, stop_when, processes.size)
         else:
-            x, d = host_array("x", x), host_array("d", d)
+            x, targets = host_array("x", x), host_array("targets", targets)
         given = (x,) if theta is None else (theta, x)
-        others = [array for array in (d, case_weights, *(validation or ())) if array is not None]
+        others = [array for array in (targets, sample_weight, *(validation_data or ())) if array is not None]
         backend = choose_backend(device, *given, *others)
         precision = choose_precision(backend, dtype, *given)
         if matmul_precision == "float16":
-            rule = _scaled_rule(rule)
+            optimizer = _scaled_optimizer(optimizer)
         if theta is None:
             theta = initial_weights(network, seed, dtype=precision)
-        n_cases, n_networks = _counts(theta, x)
-        size = min(accumulate * _batch_size(batch_size, n_cases, rule), n_cases)
+        n_samples, n_networks = _counts(theta, x)
+        size = min(gradient_accumulation * _batch_size(batch_size, n_samples, optimizer), n_samples)
 
     if processes.size > 1:
         of_host = all(map(array_api_compat.is_numpy_array, (*given, *others)))
@@ -264,12 +277,12 @@ def train(
         processes.must_agree(
             {
                 "the network": (network.sizes, network.activations, network.loss),
-                "the rule": rule.name,
-                "the number of cases": n_cases,
+                "the optimizer": optimizer.name,
+                "the number of samples": n_samples,
                 "the batch size": size,
                 "epochs": epochs,
                 "the precision": (precision, matmul_precision),
-                "what is looked at": [given is not None for given in (validation, score, patience, until)],
+                "what is looked at": [given is not None for given in (validation_data, scoring, patience, stop_when)],
                 "whether checkpoints are kept, and gone on from": (checkpoint is not None, resume),
             }
         )
@@ -277,75 +290,101 @@ def train(
     backend = with_matmul(backend, matmul_precision, precision)
 
     part = None if checkpoints is None else _steps_of_a_part(network, size, n_networks)
-    same: dict[str, Any] = {"batch_size": size, "steps of a part": part, "shuffle": shuffle}
+    same: dict[str, Any] = {"batch_size": size, "steps_of_a_part": part, "shuffle": shuffle}
     same |= {"seed": orders and orders.state()}
-    same |= {"mean": mean, "l2": l2, "dtype": precision, "matmul_precision": matmul_precision, "history": history}
+    same |= {
+        "reduction": reduction,
+        "l2": l2,
+        "dtype": precision,
+        "matmul_precision": matmul_precision,
+        "history": history,
+    }
     if checkpoints is not None and isinstance(x, Stream):
         same |= x.fingerprint(size, precision)
-    same |= {"patience": patience and "given", "tolerance": tolerance, "watch": watch, "score": score, "until": until}
+    same |= {
+        "patience": patience and "given",
+        "tolerance": tolerance,
+        "monitor": monitor,
+        "scoring": scoring,
+        "stop_when": stop_when,
+    }
 
     def on_device() -> Fit:
         with processes.agreeing():
-            parameters = admit_theta(network, backend, precision, theta)
-            home = home_of(backend, precision, x, d)
-            rows = processes.share(n_cases).rows  # that this process looks at for all
-            cases = Batch(None, None)
+            parameters = validate_theta(network, backend, precision, theta)
+            home = home_of(backend, precision, x, targets)
+            rows = processes.share(n_samples).rows  # that this process looks at for all
+            samples = Batch(None, None)
             if not isinstance(x, Stream):
-                cases = _admit_batch(network, home, precision, parameters, x, d, case_weights, rows=rows)
-            held_out = validation and _admit_batch(
-                network, backend, precision, parameters, *validation, of="validation "
+                samples = _validate_batch(network, home, precision, parameters, x, targets, sample_weight, rows=rows)
+            held_out = validation_data and _validate_batch(
+                network, backend, precision, parameters, *validation_data, of="validation "
             )
-            check_stack_options(parameters, rule, seed, score, patience)
-            rule_there = _rule_for(rule, parameters)
+            check_stack_options(parameters, optimizer, seed, scoring, patience)
+            optimizer_there = _optimizer_for(optimizer, parameters)
             l2_there = _number_of_each("l2", l2, parameters)
         keeper = None
         if checkpoints is not None:
 
             def settings() -> Settings:
-                data = {"x": cases.x, "d": cases.d, "case_weights": cases.case_weights, "theta": parameters}
-                data |= {} if held_out is None else {"validation x": held_out.x, "validation d": held_out.d}
-                return settings_of(network, rule_there, data, same)
+                data = {
+                    "x": samples.x,
+                    "targets": samples.targets,
+                    "sample_weight": samples.sample_weight,
+                    "theta": parameters,
+                }
+                data |= {} if held_out is None else {"validation_x": held_out.x, "validation_targets": held_out.targets}
+                return settings_of(network, optimizer_there, data, same)
 
             keeper = Keeper(checkpoints, processes.first(settings), orders)
 
-        def plan_for(rule: Rule | SecondOrder, l2: Any, cases: Batch, held_out: Batch | None, n_networks: int) -> Plan:
-            objective = Objective(network, mean, l2, False, parts=accumulate, processes=processes)
-            n_steps = epochs * math.ceil(n_cases / size)
+        def plan_for(
+            optimizer: Optimizer | SecondOrder, l2: Any, samples: Batch, held_out: Batch | None, n_networks: int
+        ) -> Plan:
+            objective = Objective(network, reduction, l2, False, parts=gradient_accumulation, processes=processes)
+            n_steps = epochs * math.ceil(n_samples / size)
             return Plan(
                 backend=backend,
                 network=network,
-                sweep=make_sweep(
-                    backend, objective, rule, precision, size, n_steps, n_networks, outputs_wanted=until is not None
+                run_epoch=make_epoch_runner(
+                    backend,
+                    objective,
+                    optimizer,
+                    precision,
+                    size,
+                    n_steps,
+                    n_networks,
+                    outputs_wanted=stop_when is not None,
                 ),
                 batches=epochs_of_stream(network, x, backend, precision, size, orders)
                 if isinstance(x, Stream)
-                else partial(_batches, backend, cases, size, orders, part, home is not backend, processes),
+                else partial(_batches, backend, samples, size, orders, part, home is not backend, processes),
                 held_out=held_out,
-                until=until and partial(_is_done, processes, backend, network, cases, until),
+                stop_when=stop_when and partial(_is_done, processes, backend, network, samples, stop_when),
                 narrowed=lambda kept: plan_for(
-                    _rule_of_some(rule, kept),
+                    _optimizer_of_some(optimizer, kept),
                     _of_some(l2, kept),
-                    _cases_of_some(home, cases, kept),
-                    held_out and _cases_of_some(backend, held_out, kept),
+                    _samples_of_some(home, samples, kept),
+                    held_out and _samples_of_some(backend, held_out, kept),
                     int(np.sum(kept)),
                 ),
                 epochs=epochs,
-                average="weights" if mean else None,
-                score=score,
+                average="weights" if reduction == "mean" else None,
+                scoring=scoring,
                 patience=patience,
                 tolerance=float(tolerance),
-                watches_score=watch == "score",
+                monitors_score=monitor == "score",
                 callbacks=_by_the_first(processes, callbacks),
                 keeps_history=history,
                 keep=keeper.note if keeper and processes.rank == 0 else None,
                 processes=processes,
             )
 
-        plan = plan_for(rule_there, l2_there, cases, held_out, n_networks)
-        start = begin(plan, Position(parameters, rule_there.init(backend.xp, parameters), own_state=True))
+        plan = plan_for(optimizer_there, l2_there, samples, held_out, n_networks)
+        start = begin(plan, Position(parameters, optimizer_there.init(backend.xp, parameters), own_state=True))
         if keeper and found:
             with processes.agreeing():
-                start = keeper.standing(found, backend, start, epochs)
+                start = keeper.training_state(found, backend, start, epochs)
         with keeper.at_hand() if keeper else contextlib.nullcontext():
             outcome = run(plan, start)
             if np.any(outcome.diverged) and processes.rank == 0:
@@ -365,12 +404,12 @@ def train(
                 keeper.close(fit)
         return fit
 
-    load = Load(network, precision, n_networks, n_cases, math.ceil(size / (accumulate * processes.size)))
+    load = Load(network, precision, n_networks, n_samples, math.ceil(size / (gradient_accumulation * processes.size)))
     quietly = np.errstate(over="ignore", invalid="ignore", divide="ignore")
-    mend = "Start it again; with checkpoint= it would have kept where it stood"
+    fix = "Start it again; with checkpoint= it would have kept where it stood"
     if checkpoints is not None:
-        mend = f"resume=True goes on from the last checkpoint in {checkpoints.folder}, if one was written yet"
-    with processes.running(mend), faults_told(backend, load), backend.active(), quietly:
+        fix = f"resume=True goes on from the last checkpoint in {checkpoints.folder}, if one was written yet"
+    with processes.running(fix), translate_gpu_errors(backend, load), backend.active(), quietly:
         return on_device()
 
 
@@ -378,61 +417,61 @@ def _is_done(
     processes: Processes,
     backend: Backend,
     network: Network,
-    cases: Batch,
-    until: Until,
+    samples: Batch,
+    stop_when: StopWhen,
     seen: Progress,
     y: Array | None,
 ) -> Array:
-    """Ask ``until`` in the first process; outputs that are not at hand are computed."""
+    """Ask ``stop_when`` in the first process; outputs that are not at hand are computed."""
 
     def asked() -> Array:
-        present = outputs(backend, network, seen.theta, cases.x) if y is None else y
-        told = until(to_backend(backend, cases.d), present)
+        present = outputs(backend, network, seen.theta, samples.x) if y is None else y
+        told = stop_when(to_backend(backend, samples.targets), present)
         return to_numpy(told) if hasattr(told, "shape") else told
 
     return processes.first(asked)
 
 
 def _counts(theta: Array, x: Array | Stream) -> tuple[int, int]:
-    """Count cases and networks before arrays are admitted, whatever their shapes are."""
+    """Count samples and networks before arrays are admitted, whatever their shapes are."""
     return x.shape[-2] if x.ndim > 1 else 1, theta.shape[0] if getattr(theta, "ndim", 1) > 1 else 1
 
 
-def _admit_batch(
+def _validate_batch(
     network: Network,
     backend: Backend,
     precision: str,
     theta: Array,
     x: Array,
-    d: Array,
-    case_weights: Array | None = None,
+    targets: Array,
+    sample_weight: Array | None = None,
     of: str = "",
     rows: slice = slice(None),
 ) -> Batch:
-    x = admit_x(network, backend, precision, theta, x, name=f"{of}x", rows=rows)
-    d = admit_d(network, backend, precision, theta, x, d, name=f"{of}d", rows=rows)
-    if case_weights is not None:
-        case_weights = admit_case_weights(backend, precision, theta, x, case_weights)
-    return Batch(x, d, case_weights)
+    x = validate_x(network, backend, precision, theta, x, name=f"{of}x", rows=rows)
+    targets = validate_targets(network, backend, precision, theta, x, targets, name=f"{of}targets", rows=rows)
+    if sample_weight is not None:
+        sample_weight = validate_sample_weight(backend, precision, theta, x, sample_weight)
+    return Batch(x, targets, sample_weight)
 
 
 def _batches(
     backend: Backend,
-    cases: Batch,
+    samples: Batch,
     size: int,
     orders: Orders | None,
     steps_of_a_part: int | None,
     on_host: bool,
     processes: Processes,
 ) -> ArrayBatches | CutBatches:
-    """Cut the cases into batches, in a new order where they have any and there is more than one batch.
+    """Cut the samples into batches, in a new order where they have any and there is more than one batch.
 
     The batches come in parts where each of several can have as many steps as a part has.
     """
-    n_cases = cases.x.shape[-2]
-    order = None if orders is None or size >= n_cases else orders.draw(n_cases)
-    batches = ArrayBatches(backend, cases, size, order, on_host=on_host, processes=processes)
-    if steps_of_a_part is None or n_cases < 2 * steps_of_a_part * size:
+    n_samples = samples.x.shape[-2]
+    order = None if orders is None or size >= n_samples else orders.draw(n_samples)
+    batches = ArrayBatches(backend, samples, size, order, on_host=on_host, processes=processes)
+    if steps_of_a_part is None or n_samples < 2 * steps_of_a_part * size:
         return batches
     return CutBatches(batches, steps_of_a_part)
 
@@ -467,31 +506,33 @@ def _by_the_first(processes: Processes, callbacks: tuple[Callback, ...]) -> tupl
     return (told,)
 
 
-def _batch_size(batch_size: int | str, n_cases: int, rule: Rule | SecondOrder) -> int:
-    if batch_size == "sweep" or isinstance(rule, SecondOrder):
-        return n_cases
-    return min(AUTO_BATCH if batch_size == "auto" else int(batch_size), n_cases)
+def _batch_size(batch_size: int | str, n_samples: int, optimizer: Optimizer | SecondOrder) -> int:
+    if batch_size == "full" or isinstance(optimizer, SecondOrder):
+        return n_samples
+    return min(AUTO_BATCH if batch_size == "auto" else int(batch_size), n_samples)
 
 
-def _scaled_rule(rule: Rule | SecondOrder) -> Rule:
-    if isinstance(rule, SecondOrder):
+def _scaled_optimizer(optimizer: Optimizer | SecondOrder) -> Optimizer:
+    if isinstance(optimizer, SecondOrder):
         raise DataError(
-            f"{rule.name} takes the gradient as it is, which float16 is too narrow for; use matmul_precision='bfloat16'"
+            f"{optimizer.name} takes the gradient as it is, which float16 is too narrow for; use matmul_precision='bfloat16'"
         )
-    return loss_scaled(rule)
+    return loss_scaled(optimizer)
 
 
 def _order_generator(seed: Seed | Sequence[Seed]) -> np.random.Generator:
-    """Make the generator of the cases' order, apart from the one that drew the weights unless it is given as one."""
+    """Make the generator of the samples' order, apart from the one that drew the weights unless it is given as one."""
     first = check_seeds(seed)[0]
     return first if isinstance(first, np.random.Generator) else np.random.default_rng((int(first), 1))
 
 
-def _rule_for(rule: Rule | SecondOrder, theta: Array) -> Rule | SecondOrder:
+def _optimizer_for(optimizer: Optimizer | SecondOrder, theta: Array) -> Optimizer | SecondOrder:
     """Bring settings that are arrays, one number a network, to the host; a step moves them where it needs them."""
-    if isinstance(rule, SecondOrder):
-        return rule
-    return replace(rule, settings={name: _number_of_each(name, value, theta) for name, value in rule.settings.items()})
+    if isinstance(optimizer, SecondOrder):
+        return optimizer
+    return replace(
+        optimizer, settings={name: _number_of_each(name, value, theta) for name, value in optimizer.settings.items()}
+    )
 
 
 def _number_of_each(name: str, value: Any, theta: Array) -> Any:
@@ -503,11 +544,11 @@ def _number_of_each(name: str, value: Any, theta: Array) -> Any:
     return value if callable(value) else float(value)  # NumPy's numbers would widen the precision
 
 
-def _rule_of_some(rule: Rule | SecondOrder, kept: np.ndarray) -> Rule | SecondOrder:
+def _optimizer_of_some(optimizer: Optimizer | SecondOrder, kept: np.ndarray) -> Optimizer | SecondOrder:
     """Choose the settings of some networks of a stack."""
-    if isinstance(rule, SecondOrder):
-        return rule
-    return replace(rule, settings={name: _of_some(value, kept) for name, value in rule.settings.items()})
+    if isinstance(optimizer, SecondOrder):
+        return optimizer
+    return replace(optimizer, settings={name: _of_some(value, kept) for name, value in optimizer.settings.items()})
 
 
 def _of_some(number: Any, kept: np.ndarray) -> Any:
@@ -515,17 +556,17 @@ def _of_some(number: Any, kept: np.ndarray) -> Any:
     return number[kept] if np.ndim(number) else number
 
 
-def _cases_of_some(backend: Backend, cases: Batch, kept: np.ndarray) -> Batch:
-    """Choose the cases of some networks of a stack, where each has its own."""
+def _samples_of_some(backend: Backend, samples: Batch, kept: np.ndarray) -> Batch:
+    """Choose the samples of some networks of a stack, where each has its own."""
     index = to_backend(backend, np.flatnonzero(kept))
 
     def chosen(array: Array | None, ndim: int) -> Array | None:
         return array if array is None or array.ndim == ndim else backend.xp.take(array, index, axis=0)
 
-    return Batch(chosen(cases.x, 2), chosen(cases.d, 2), chosen(cases.case_weights, 1))
+    return Batch(chosen(samples.x, 2), chosen(samples.targets, 2), chosen(samples.sample_weight, 1))
 
 
-def all_right(d: Array, y: Array, *, within: float = 0.5) -> Array:
+def all_correct(targets: Array, y: Array, *, within: float = 0.5) -> Array:
     """Tell whether every output is less than ``within`` away from the desired one: for each network of a stack.
 
     Parameters
@@ -541,18 +582,18 @@ def all_right(d: Array, y: Array, *, within: float = 0.5) -> Array:
     Examples
     --------
     >>> import numpy as np
-    >>> bool(all_right(np.asarray([[1.0], [0.0]]), np.asarray([[0.8], [0.4]])))
+    >>> bool(all_correct(np.asarray([[1.0], [0.0]]), np.asarray([[0.8], [0.4]])))
     True
     """
     xp = array_api_compat.array_namespace(y)
-    return xp.all(xp.abs(y - d) < within, axis=(-2, -1))
+    return xp.all(xp.abs(y - targets) < within, axis=(-2, -1))
 
 
 def _warn_of_divergence(diverged: np.ndarray, epochs: int) -> None:
     which = f"{diverged.sum()} of {diverged.size} networks" if diverged.ndim else f"training, after {epochs} epochs,"
     warnings.warn(
         f"{which} left the finite numbers; the last good weights were kept. A smaller learning rate, scaled inputs or "
-        "gpubp.clipped(rule, 1.0) help",
+        "gpubp.clipped(optimizer, 1.0) help",
         DivergenceWarning,
         stacklevel=4,
     )

@@ -1,6 +1,6 @@
-"""The one training loop: epochs of batches, a look at held-out cases, stopping, history, callbacks.
+"""The one training loop: epochs of batches, a look at held-out samples, stopping, history, callbacks.
 
-:func:`run` knows nothing of where batches come from, of which rule changes the weights, or of who asked: a
+:func:`run` knows nothing of where batches come from, of which optimizer changes the weights, or of who asked: a
 :class:`Plan` says it. :func:`gpubp.train` makes a plan of arrays.
 """
 
@@ -17,14 +17,14 @@ from gpubp._typing import Array
 from gpubp.backends.backend import Backend, to_backend, to_numpy
 from gpubp.backends.memory import power_of_two_below
 from gpubp.distributed.process_group import ALONE, Processes
-from gpubp.engine.epoch import Sweep
+from gpubp.engine.epoch import EpochRunner
 from gpubp.engine.plain.minibatches import ArrayBatches, Batch, Batches, Parts, epochs_of, parts_left
 from gpubp.engine.plain.step import Position, Sums
 from gpubp.engine.prediction import in_parts
 from gpubp.errors import DataError
-from gpubp.nn.losses import output_error
+from gpubp.nn.losses import output_loss
 from gpubp.nn.network import Network, output_layer
-from gpubp.training.state import Best, History, Stack, Standing, position_of_some, with_each_array
+from gpubp.training.state import Best, History, Stack, TrainingState, position_of_some, with_each_array
 
 StopReason = Literal["epochs", "solved", "patience", "converged", "diverged", "callback", "interrupted"]
 Score = Callable[[np.ndarray, np.ndarray], float]
@@ -35,10 +35,10 @@ class Progress(NamedTuple):
 
     epoch: int  # epochs done
     epochs: int  # epochs planned
-    error: Any
-    validation_error: Any | None
+    loss: Any
+    validation_loss: Any | None
     validation_score: float | None
-    cases_per_second: float
+    samples_per_second: float
     theta: Array  # on the device that trains
 
 
@@ -55,17 +55,17 @@ class Plan:
         Gives the batches of one more epoch, or the parts that they come in; called once for each.
     epochs : int
         How many at most.
-    average : {"weights", "cases"} or None
+    average : {"weights", "samples"} or None
         Whether steps give means over their batch, to be averaged over the epoch by the weight or by the number of its
-        cases, or sums.
+        samples, or sums.
     held_out : Batch, optional
-        Cases to look at after each epoch.
+        Samples to look at after each epoch.
     score, patience, tolerance, callbacks
         See :func:`gpubp.train`.
-    watches_score : bool
+    monitors_score : bool
         Whether patience watches the score, where there is one.
     until : callable, optional
-        Tells, from the :class:`Progress` of the networks that are left and the present outputs of all cases, or None
+        Tells, from the :class:`Progress` of the networks that are left and the present outputs of all samples, or None
         where they are not at hand, which of them are done: ``(...)`` of bool. The error is NaN of those that left the
         finite numbers in this epoch.
     narrowed : callable, optional
@@ -78,27 +78,27 @@ class Plan:
     keep : callable, optional
         Is given a copy of where the run stands, from which it could go on, after each part of an epoch.
     processes : Processes
-        Who else trains this network. Held-out cases are looked at by the first of them; callbacks and ``until`` are
-        called by all, and must answer all the same.
+        Who else trains this network. Held-out samples are looked at by the first of them; callbacks and ``stop_when``
+        are called by all, and must answer all the same.
     """
 
     backend: Backend
     network: Network
-    sweep: Sweep
+    run_epoch: EpochRunner
     batches: Callable[[], Batches | Parts]
     epochs: int
-    average: Literal["weights", "cases"] | None = "weights"
+    average: Literal["weights", "samples"] | None = "weights"
     held_out: Batch | None = None
-    score: Score | None = None
+    scoring: Score | None = None
     patience: int | None = None
     tolerance: float = 0.0
-    watches_score: bool = True
+    monitors_score: bool = True
     callbacks: tuple[Callback, ...] = ()
-    until: Callable[[Progress, Array | None], Array] | None = None
+    stop_when: Callable[[Progress, Array | None], Array] | None = None
     narrowed: "Callable[[np.ndarray], Plan] | None" = None
     unseen: Callable[[], int] | None = None
     keeps_history: bool = True
-    keep: Callable[[Standing], None] | None = None
+    keep: Callable[[TrainingState], None] | None = None
     processes: Processes = ALONE
 
 
@@ -116,16 +116,18 @@ class Outcome(NamedTuple):
     solved: np.ndarray | None = None
 
 
-def begin(plan: Plan, position: Position) -> Standing:
+def begin(plan: Plan, position: Position) -> TrainingState:
     """Stand at the beginning of a run."""
     theta = position.theta
     keeps_best = plan.patience is not None and plan.held_out is not None
     best = Best(-math.inf, theta if keeps_best else None, position.epoch, 0)
     diverged = np.zeros(theta.shape[:-1], dtype=bool)
-    return Standing(position, theta, best, diverged, History(), None if plan.until is None else Stack.of(theta))
+    return TrainingState(
+        position, theta, best, diverged, History(), None if plan.stop_when is None else Stack.of(theta)
+    )
 
 
-def run(plan: Plan, start: Position | Standing) -> Outcome:
+def run(plan: Plan, start: Position | TrainingState) -> Outcome:
     """Train from a position, which moves, or from where another run stood, until the plan or something else ends it.
 
     A network that leaves the finite numbers goes back to the end of its last good epoch; when none is left, the run
@@ -142,15 +144,15 @@ def run(plan: Plan, start: Position | Standing) -> Outcome:
             taken, batches = unwatched.epochs(plan, position, now.best.stale)
             for progress, ended in taken:
                 if plan.keeps_history:
-                    history.add(progress.error, None, None, ended - began)
+                    history.add(progress.loss, None, None, ended - began)
                 if plan.patience is not None:
-                    now.best = now.best.after(position, _figure(progress.error, None, None), plan.tolerance)
+                    now.best = now.best.after(position, _figure(progress.loss, None, None), plan.tolerance)
                 for callback in plan.callbacks:
                     callback(progress)
             if not position.parts_done:
                 now.last_good = position.theta
             epoch_began = time.perf_counter()
-            error, n_cases, finite = _take_epoch(plan, now, batches, began)
+            error, n_samples, finite = _take_epoch(plan, now, batches, began)
             unwatched.note(time.perf_counter() - epoch_began)
             bad = ~(np.isfinite(error) & finite)
             now.diverged = now.diverged | (bad if stack is None else stack.of_all(bad) == 1.0)
@@ -163,28 +165,26 @@ def run(plan: Plan, start: Position | Standing) -> Outcome:
             now.last_good = position.theta
             position.epoch += 1
 
-            validation_error, validation_score = _look(plan, position.theta)
+            validation_loss, validation_score = _look(plan, position.theta)
             progress = Progress(
                 position.epoch,
                 plan.epochs,
                 error,
-                validation_error,
+                validation_loss,
                 validation_score,
-                n_cases / (time.perf_counter() - epoch_began),
+                n_samples / (time.perf_counter() - epoch_began),
                 position.theta,
             )
             if stack is not None:
-                of_those_left = (
-                    progress if stack.left is None else progress._replace(error=np.where(bad, np.nan, error))
-                )
-                error, validation_error = stack.of_all(error), stack.of_all(validation_error)
+                of_those_left = progress if stack.left is None else progress._replace(loss=np.where(bad, np.nan, error))
+                error, validation_loss = stack.of_all(error), stack.of_all(validation_loss)
                 plan = _follow(plan, stack, position, of_those_left)
                 now.last_good = position.theta
-                progress = progress._replace(error=error, validation_error=validation_error, theta=position.theta)
+                progress = progress._replace(loss=error, validation_loss=validation_loss, theta=position.theta)
             if plan.keeps_history:
-                history.add(error, validation_error, validation_score, time.perf_counter() - began)
+                history.add(error, validation_loss, validation_score, time.perf_counter() - began)
             if now.diverged.ndim == 0:
-                figure = _figure(error, validation_error, validation_score if plan.watches_score else None)
+                figure = _figure(error, validation_loss, validation_score if plan.monitors_score else None)
                 now.best = now.best.after(position, figure, plan.tolerance)
             wants_to_stop = [callback(progress) for callback in plan.callbacks]
             stop_reason = "callback" if any(wants_to_stop) else _why_to_stop(plan, now)
@@ -205,7 +205,7 @@ def run(plan: Plan, start: Position | Standing) -> Outcome:
     return Outcome(theta, epoch, history, stop_reason, now.diverged, solved)
 
 
-def _why_to_stop(plan: Plan, now: Standing) -> StopReason | None:
+def _why_to_stop(plan: Plan, now: TrainingState) -> StopReason | None:
     """Tell why a run is to stop at the end of an epoch, if it is."""
     if now.position.parts_done:
         return None
@@ -218,7 +218,7 @@ def _why_to_stop(plan: Plan, now: Standing) -> StopReason | None:
     return "epochs" if now.position.epoch >= plan.epochs else None
 
 
-def _keep(plan: Plan, now: Standing, began: float) -> None:
+def _keep(plan: Plan, now: TrainingState, began: float) -> None:
     """Have a copy kept of where the run stands."""
     if plan.keep is not None:
         now.seconds = time.perf_counter() - began
@@ -231,11 +231,11 @@ LEAVING_PAYS = 1 / 16
 
 def _follow(plan: Plan, stack: Stack, position: Position, progress: Progress) -> Plan:
     """Note which networks are done; where many are, they leave the position, and the plan for the rest is given."""
-    assert plan.until is not None
+    assert plan.stop_when is not None
     if stack.left is None:
-        stack.done = _answers(plan.until(progress, position.outputs), ())
+        stack.done = _answers(plan.stop_when(progress, position.outputs), ())
         return plan
-    newly = _answers(plan.until(progress, position.outputs), stack.left.shape) & ~stack.done[stack.left]
+    newly = _answers(plan.stop_when(progress, position.outputs), stack.left.shape) & ~stack.done[stack.left]
     if np.any(newly):
         stack.keep(plan.backend, position, newly)
         stack.done[stack.left[newly]] = True
@@ -257,27 +257,27 @@ def _plan_of_those_left(plan: Plan, stack: Stack) -> Plan:
 
 
 def _answers(told: Any, shape: tuple[int, ...]) -> np.ndarray:
-    """Bring to the host what ``until`` told of each network."""
+    """Bring to the host what ``stop_when`` told of each network."""
     answers = np.asarray(to_numpy(told) if hasattr(told, "shape") else told)
     if answers.shape != shape or answers.dtype != bool:
         raise DataError(
-            f"until must tell of each network whether it is done, {shape} of bool as gpubp.all_right gives; got "
+            f"until must tell of each network whether it is done, {shape} of bool as gpubp.all_correct gives; got "
             f"{answers.shape} of {answers.dtype}"
         )
     return answers
 
 
 UNWATCHED = 0.05  # seconds of training, about, that are taken together; so much is lost where Ctrl-C comes
-WORTH_IT = 8  # epochs: the rule's state is copied for them
+WORTH_IT = 8  # epochs: the optimizer's state is copied for them
 
 
 class Unwatched:
-    """Epochs that nobody looks at, taken together in one call of the sweep; what comes of them is the same."""
+    """Epochs that nobody looks at, taken together in one call of the epoch; what comes of them is the same."""
 
     def __init__(self, plan: Plan, position: Position) -> None:
         seen = bool(plan.callbacks) and plan.unseen is None
-        watched = seen or plan.held_out is not None or plan.until is not None or plan.processes.size > 1
-        self.possible = not watched and not hasattr(position.state, "converged")
+        monitored = seen or plan.held_out is not None or plan.stop_when is not None or plan.processes.size > 1
+        self.possible = not monitored and not hasattr(position.state, "converged")
         self.seconds = math.inf  # that an epoch takes at least, as far as is known
         self.drawn: list[Batches | Parts] = []  # for epochs that were to be taken together, and were not
 
@@ -298,7 +298,7 @@ class Unwatched:
         before = position.theta, with_each_array(partial(plan.backend.xp.asarray, copy=True), position.state)
         began, self.possible = time.perf_counter(), False
         try:
-            sums, finite = _sweep(plan, position, self._together(plan, batches, n))
+            sums, finite = _run_epoch(plan, position, self._together(plan, batches, n))
             errors = _errors(plan, sums)
             self.possible = bool(np.all(np.isfinite(errors)) and np.all(finite))
         finally:
@@ -307,7 +307,7 @@ class Unwatched:
         if not self.possible:
             return [], batches
         position.epoch += n
-        seconds, rate = (time.perf_counter() - began) / n, sums.n_cases * n / (time.perf_counter() - began)
+        seconds, rate = (time.perf_counter() - began) / n, sums.n_samples * n / (time.perf_counter() - began)
         self.note(seconds)
         taken = [
             (Progress(epoch, plan.epochs, error, None, None, rate, position.theta), began + k * seconds)
@@ -329,7 +329,7 @@ class Unwatched:
         return replace(batches, order=np.stack(orders), epochs=n)
 
     def _how_many(self, plan: Plan, position: Position, batches: ArrayBatches, stale: int) -> int:
-        if not self.possible or (batches.order is not None and not getattr(plan.sweep, "takes_orders", False)):
+        if not self.possible or (batches.order is not None and not getattr(plan.run_epoch, "takes_orders", False)):
             return 0
         most = plan.epochs - position.epoch - 1  # the last one is looked at
         if plan.patience is not None:
@@ -339,33 +339,33 @@ class Unwatched:
         return power_of_two_below(min(most, UNWATCHED / self.seconds))
 
 
-def _take_epoch(plan: Plan, now: Standing, batches: Batches | Parts, began: float) -> tuple[Any, int, np.ndarray]:
-    """Sweep what is left of an epoch, part after part.
+def _take_epoch(plan: Plan, now: TrainingState, batches: Batches | Parts, began: float) -> tuple[Any, int, np.ndarray]:
+    """Epoch what is left of an epoch, part after part.
 
-    The objective over all of it comes back, on the host, the number of the cases that were left, and whether the
+    The objective over all of it comes back, on the host, the number of the samples that were left, and whether the
     parameters are finite at the end.
     """
     position, finite = now.position, np.asarray(True)
     for number, part in enumerate(parts_left(batches, position.parts_done)):
         if number:
             _keep(plan, now, began)
-        position.sums, finite = _sweep(plan, position, part)
+        position.sums, finite = _run_epoch(plan, position, part)
         position.parts_done += 1
         if not np.any(finite):
             break
-    (error,), n_cases = _one_by_one(_errors(plan, position.sums)), position.sums.n_cases
+    (error,), n_samples = _one_by_one(_errors(plan, position.sums)), position.sums.n_samples
     position.parts_done, position.sums = 0, Sums()
-    return error, n_cases, finite
+    return error, n_samples, finite
 
 
-def _sweep(plan: Plan, position: Position, batches: Batches) -> tuple[Sums, np.ndarray]:
+def _run_epoch(plan: Plan, position: Position, batches: Batches) -> tuple[Sums, np.ndarray]:
     """Take one step for each batch of an epoch, of a part of one, or of several epochs.
 
     What the steps of each epoch add up to comes back, those of the parts before with them, and whether the parameters
     are finite at the end.
     """
     position.outputs = None
-    before, swept, n_epochs = position.sums, plan.sweep(position, batches), epochs_of(batches)
+    before, result, n_epochs = position.sums, plan.run_epoch(position, batches), epochs_of(batches)
 
     def added(figures: np.ndarray, to: Any) -> np.ndarray:
         of_epochs = np.array(np.reshape(figures, (n_epochs, -1, *figures.shape[1:])), dtype=np.float64)
@@ -373,13 +373,13 @@ def _sweep(plan: Plan, position: Position, batches: Batches) -> tuple[Sums, np.n
         # one by one, so that the sum is the same wherever an epoch is cut
         return np.add.accumulate(of_epochs, axis=1)[:, -1]
 
-    n_cases = before.n_cases + int(np.max(np.sum(swept.sizes, axis=0))) // n_epochs
-    values, finite = to_numpy(swept.values), to_numpy(swept.finite)
+    n_samples = before.n_samples + int(np.max(np.sum(result.sizes, axis=0))) // n_epochs
+    values, finite = to_numpy(result.values), to_numpy(result.finite)
     if plan.average is None:
-        return Sums(added(values, before.values), before.weights, n_cases), finite
-    counted = to_numpy(swept.weights) if plan.average == "weights" else swept.sizes
+        return Sums(added(values, before.values), before.weights, n_samples), finite
+    counted = to_numpy(result.weights) if plan.average == "weights" else result.sizes
     counted = np.reshape(counted, (*counted.shape, *(1,) * (values.ndim - counted.ndim)))
-    return Sums(added(values * counted, before.values), added(counted, before.weights), n_cases), finite
+    return Sums(added(values * counted, before.values), added(counted, before.weights), n_samples), finite
 
 
 def _errors(plan: Plan, sums: Sums) -> np.ndarray:
@@ -388,7 +388,7 @@ def _errors(plan: Plan, sums: Sums) -> np.ndarray:
 
 
 def _look(plan: Plan, theta: Array) -> tuple[Any | None, float | None]:
-    """Take the error, without penalty, and the score of the validation cases."""
+    """Take the error, without penalty, and the score of the validation samples."""
     if plan.held_out is None:
         return None, None
     return plan.processes.first(partial(_seen, plan, plan.held_out, theta))
@@ -396,14 +396,16 @@ def _look(plan: Plan, theta: Array) -> tuple[Any | None, float | None]:
 
 def _seen(plan: Plan, held_out: Batch, theta: Array) -> tuple[Any, float | None]:
     network, xp, error, seen = plan.network, plan.backend.xp, 0.0, []
-    for x, d in zip(in_parts(held_out.x), in_parts(held_out.d), strict=True):
+    for x, targets in zip(in_parts(held_out.x), in_parts(held_out.targets), strict=True):
         layer = output_layer(xp, network, theta, x)
-        error = error + output_error(xp, network.loss, network.activations[-1], *layer, d)[0]
-        if plan.score is not None:
+        error = error + output_loss(xp, network.loss, network.activations[-1], *layer, targets)[0]
+        if plan.scoring is not None:
             seen.append(to_numpy(layer.y))
     if plan.average is not None:
         error = error / held_out.x.shape[-2]
-    of_score = None if plan.score is None else float(plan.score(to_numpy(held_out.d), np.concatenate(seen, axis=-2)))
+    of_score = (
+        None if plan.scoring is None else float(plan.scoring(to_numpy(held_out.targets), np.concatenate(seen, axis=-2)))
+    )
     return _on_host(error), of_score
 
 
@@ -418,8 +420,8 @@ def _on_host(figure: Array) -> Any:
     return host if host.ndim else float(host)
 
 
-def _figure(error: Any, validation_error: Any | None, validation_score: float | None) -> float:
+def _figure(error: Any, validation_loss: Any | None, validation_score: float | None) -> float:
     """Choose what patience watches: the score, else the validation error, else the error; higher is better."""
     if validation_score is not None:
         return validation_score
-    return -float(error if validation_error is None else validation_error)
+    return -float(error if validation_loss is None else validation_loss)

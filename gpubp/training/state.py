@@ -22,20 +22,20 @@ class History:
     that were taken together, since nobody looked in between, count as equally long.
     """
 
-    error: list[Any] = field(default_factory=list)
-    validation_error: list[Any] = field(default_factory=list)
+    loss: list[Any] = field(default_factory=list)
+    validation_loss: list[Any] = field(default_factory=list)
     validation_score: list[float] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
 
     def __repr__(self) -> str:
-        return f"History of {len(self.error)} epochs"
+        return f"History of {len(self.loss)} epochs"
 
-    def add(self, error: Any, validation_error: Any | None, validation_score: float | None, seconds: float) -> None:
+    def add(self, error: Any, validation_loss: Any | None, validation_score: float | None, seconds: float) -> None:
         """Note one more epoch."""
-        self.error.append(error)
+        self.loss.append(error)
         self.seconds.append(seconds)
-        if validation_error is not None:
-            self.validation_error.append(validation_error)
+        if validation_loss is not None:
+            self.validation_loss.append(validation_loss)
         if validation_score is not None:
             self.validation_score.append(validation_score)
 
@@ -120,7 +120,7 @@ def position_of_some(backend: Backend, position: Position, which: np.ndarray) ->
 
 
 def with_each_array(change: Callable[[Array], Array], state: Any) -> Any:
-    """Change each array of what a rule keeps, which may be parts of parts."""
+    """Change each array of what an optimizer keeps, which may be parts of parts."""
     if isinstance(state, tuple):
         parts = [with_each_array(change, part) for part in state]
         return type(state)(*parts) if hasattr(state, "_fields") else tuple(parts)
@@ -128,7 +128,7 @@ def with_each_array(change: Callable[[Array], Array], state: Any) -> Any:
 
 
 @dataclass
-class Standing:
+class TrainingState:
     """Where a run stands, at the end of an epoch or between two parts of one.
 
     Attributes
@@ -142,7 +142,7 @@ class Standing:
     history : History
         Entries are only ever added to it: ``n_noted`` tells how many there were when a copy was kept.
     stack : Stack, optional
-        Where the plan has an ``until``.
+        Where the plan has an ``stop_when``.
     seconds : float
         For how long it has trained.
     """
@@ -156,12 +156,12 @@ class Standing:
     seconds: float = 0.0
     n_noted: int = 0
 
-    def kept(self, backend: Backend) -> "Standing":
+    def kept(self, backend: Backend) -> "TrainingState":
         """Copy what a run that goes on would change."""
         state = with_each_array(lambda part: backend.xp.asarray(part, copy=True), self.position.state)
         stack = self.stack and replace(self.stack, done=self.stack.done.copy(), epoch=self.stack.epoch.copy())
         position = replace(self.position, state=state, own_state=False, outputs=None)
-        return replace(self, position=position, stack=stack, n_noted=len(self.history.error))
+        return replace(self, position=position, stack=stack, n_noted=len(self.history.loss))
 
 
 # --- as data, and back ---
@@ -174,25 +174,27 @@ _COUNTS = ("epoch", "parts_done", "best_epoch", "stale")
 _NUMBERS = {**dict.fromkeys(_COUNTS, int), "seconds": float, "state": dict}
 
 
-def to_data(standing: Standing) -> tuple[Numbers, Arrays]:
+def to_data(training_state: TrainingState) -> tuple[Numbers, Arrays]:
     """Turn what :meth:`Standing.kept` gave into numbers, as JSON has them, and arrays of NumPy."""
-    position, best, stack = standing.position, standing.best, standing.stack
+    position, best, stack = training_state.position, training_state.best, training_state.stack
     of_state = dict(_parts_of("state", position.state))
     numbers = {
         "epoch": position.epoch,
         "parts_done": position.parts_done,
-        "seconds": standing.seconds,
+        "seconds": training_state.seconds,
         "best_epoch": best.epoch,
         "stale": best.stale,
         "state": {name: part for name, part in of_state.items() if not hasattr(part, "dtype")},
     }
     arrays = {name: part for name, part in of_state.items() if hasattr(part, "dtype")}
-    arrays |= {"theta": position.theta, "best": np.asarray(best.figure), "diverged": standing.diverged}
-    for name, theta in (("last_good", standing.last_good), ("best_theta", best.theta)):
+    arrays |= {"theta": position.theta, "best": np.asarray(best.figure), "diverged": training_state.diverged}
+    for name, theta in (("last_good", training_state.last_good), ("best_theta", best.theta)):
         if theta is not None and theta is not position.theta:
             arrays[name] = theta
     for name in _HISTORY:
-        arrays[f"history.{name}"] = np.asarray(getattr(standing.history, name)[: standing.n_noted], np.float64)
+        arrays[f"history.{name}"] = np.asarray(
+            getattr(training_state.history, name)[: training_state.n_noted], np.float64
+        )
     if position.parts_done:
         arrays |= {"sums.values": np.asarray(position.sums.values), "sums.weights": np.asarray(position.sums.weights)}
     if stack is not None:
@@ -203,7 +205,7 @@ def to_data(standing: Standing) -> tuple[Numbers, Arrays]:
 
 
 def _parts_of(name: str, state: Any) -> Iterator[tuple[str, Any]]:
-    """Name each number and each array of what a rule keeps."""
+    """Name each number and each array of what an optimizer keeps."""
     if not isinstance(state, tuple):
         yield name, state
         return
@@ -211,7 +213,7 @@ def _parts_of(name: str, state: Any) -> Iterator[tuple[str, Any]]:
         yield from _parts_of(f"{name}.{of_part}", part)
 
 
-def from_data(backend: Backend, numbers: Numbers, arrays: Arrays, first: Standing) -> Standing:
+def from_data(backend: Backend, numbers: Numbers, arrays: Arrays, first: TrainingState) -> TrainingState:
     """Build what :func:`to_data` took apart.
 
     Parameters
@@ -248,7 +250,7 @@ def from_data(backend: Backend, numbers: Numbers, arrays: Arrays, first: Standin
         raise ValueError("holds figures of several numbers of epochs")
     if given.rest:
         raise ValueError(f"holds what does not belong to it: {', '.join(sorted(given.rest))}")
-    return Standing(position, last_good, best, diverged, history, stack, numbers["seconds"])
+    return TrainingState(position, last_good, best, diverged, history, stack, numbers["seconds"])
 
 
 class _Given:
@@ -275,7 +277,7 @@ class _Given:
         return to_backend(self.backend, host)
 
     def state(self, name: str, first: Any, theta: Array) -> Any:
-        """Take what a rule keeps, built as it is at first."""
+        """Take what an optimizer keeps, built as it is at first."""
         if isinstance(first, tuple) and hasattr(first, "_fields"):
             parts = zip(first._fields, first, strict=True)
             given = [self.state(f"{name}.{of_part}", part, theta) for of_part, part in parts]

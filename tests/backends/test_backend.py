@@ -121,19 +121,19 @@ def test_a_device_that_is_no_name(device):
 
 @pytest.mark.parametrize("found", [MISSING, BROKEN])
 @pytest.mark.parametrize("device", ["cuda", "cuda:0", "cuda:2"])
-def test_cuda_without_a_gpu_fails_with_cause_and_mend(gpu, found, device):
+def test_cuda_without_a_gpu_fails_with_cause_and_fix(gpu, found, device):
     gpu(found)
     with pytest.raises(DeviceError) as raised:
         choose_backend(device)
-    for part in (device, found.cause, found.mend):
+    for part in (device, found.cause, found.fix):
         assert part in str(raised.value)
 
 
 def test_train_and_predict_fail_alike_without_a_gpu(gpu):
     gpu(MISSING)
-    network, x, d = Network((2, 1)), np.ones((3, 2)), np.ones((3, 1))
+    network, x, targets = Network((2, 1)), np.ones((3, 2)), np.ones((3, 1))
     with pytest.raises(DeviceError, match="CuPy is not installed"):
-        train(network, x, d, device="cuda")
+        train(network, x, targets, device="cuda")
     with pytest.raises(DeviceError, match="CuPy is not installed"):
         predict(network, np.ones(3), x, device="cuda")
 
@@ -173,7 +173,7 @@ def test_auto_falls_back_and_says_why_once(gpu, caplog, found, level):
     assert len(caplog.records) == 1
     assert caplog.records[0].levelno == level
     assert found.cause in caplog.text
-    assert found.mend in caplog.text
+    assert found.fix in caplog.text
     assert asked == [0]
 
 
@@ -246,10 +246,10 @@ def test_arrays_of_two_devices_are_not_mixed_unless_one_is_named():
     with pytest.raises(DataError, match=r"array_api_strict:device1 and on array_api_strict:device2; put them on one"):
         choose_backend("auto", one, two)
     network = Network((1, 1))
-    for x, d in ((one, two), (two, one)):
+    for x, targets in ((one, two), (two, one)):
         with pytest.raises(DataError, match="put them on one, or name one with device="):
-            train(network, x, d, epochs=1)
-        result = train(network, x, d, epochs=1, device="array_api_strict:device1")
+            train(network, x, targets, epochs=1)
+        result = train(network, x, targets, epochs=1, device="array_api_strict:device1")
         assert result.device == "array_api_strict:device1"
         assert array_api_compat.device(result.theta) == array_api_compat.device(x)
 

@@ -15,14 +15,14 @@ import gpubp.training.fit
 from gpubp import DataError, DeviceError, MLPClassifier, MLPRegressor, Network, predict, train
 from gpubp.backends import gpu_errors as faults_room
 from gpubp.backends.backend import Backend, choose_backend
-from gpubp.backends.gpu_errors import Load, batch_that_fits, faults_told
+from gpubp.backends.gpu_errors import Load, batch_that_fits, translate_gpu_errors
 from gpubp.backends.memory import (
-    CASES_AT_ONCE,
+    SAMPLES_AT_ONCE,
     Memory,
-    bytes_of_a_case,
     bytes_of_a_prediction,
-    cases_at_once,
+    bytes_of_a_sample,
     memory_of,
+    samples_at_once,
 )
 from gpubp.engine.prediction import outputs
 from gpubp.estimators.arrays import outputs_in_parts
@@ -119,8 +119,8 @@ def gpu(monkeypatch, pool):
     return install
 
 
-def full_above(n_cases):
-    return lambda a: out_of_memory() if max(a.shape[-2:]) > n_cases else None
+def full_above(n_samples):
+    return lambda a: out_of_memory() if max(a.shape[-2:]) > n_samples else None
 
 
 class TestFullMemory:
@@ -129,7 +129,7 @@ class TestFullMemory:
         with pytest.raises(DeviceError) as caught:
             train(NETWORK, X, D, batch_size=500, epochs=2)
         said = str(caught.value)
-        for part in ("cuda:0", "batches of 500 cases", "allocating 1,228,800 bytes", "held 2.0 MiB, 1.0 MiB of it"):
+        for part in ("cuda:0", "batches of 500 samples", "allocating 1,228,800 bytes", "held 2.0 MiB, 1.0 MiB of it"):
             assert part in said
         assert "3.0 MiB of 8.0 MiB were free" in said
         assert pool.freed == 1
@@ -150,17 +150,17 @@ class TestFullMemory:
         assert caught.value.__cause__ is not None
         assert backend.xp.failed_on() is None
 
-    def test_cases_that_do_not_fit_ask_for_another_device(self, gpu):
+    def test_samples_that_do_not_fit_ask_for_another_device(self, gpu):
         gpu(full_above(100), free=1000)
         with pytest.raises(
-            DeviceError, match=r"device='cpu', or fewer cases: these and the weights take about 9\d\.\d KiB"
+            DeviceError, match=r"device='cpu', or fewer samples: these and the weights take about 9\d\.\d KiB"
         ):
             train(NETWORK, X, D)
 
     def test_prediction(self, gpu, pool):
         theta = initial_weights(NETWORK, 0)
         backend = gpu(full_above(10))
-        with pytest.raises(DeviceError, match=r"while predicting 600 cases .* predict fewer cases at a time"):
+        with pytest.raises(DeviceError, match=r"while predicting 600 samples .* predict fewer samples at a time"):
             predict(NETWORK, theta, X)
         assert pool.freed == 1
         assert backend.xp.failed_on() is None
@@ -171,21 +171,21 @@ class TestFullMemory:
             error_of_cupy("CUBLASError", "CUBLAS_STATUS_ALLOC_FAILED", "cupy_backends.cuda.libs.cublas"),
         ):
             gpu(lambda a, error=error: error)
-            with pytest.raises(DeviceError, match="ran out of memory while training on batches of 200 cases"):
+            with pytest.raises(DeviceError, match="ran out of memory while training on batches of 200 samples"):
                 train(NETWORK, X, D)
 
     def test_what_fits_is_a_power_of_two_below_the_batch(self):
         load = Load(NETWORK, "float32", 1, 1000, batch_size=4096)
-        of_case, beside = bytes_of_a_case(NETWORK.sizes, "float32"), 4 * (1000 * 23 + 8 * NETWORK.n_parameters)
+        of_sample, beside = bytes_of_a_sample(NETWORK.sizes, "float32"), 4 * (1000 * 23 + 8 * NETWORK.n_parameters)
 
         def memory(room):
             return Memory(int(room), 10**12, 0, 0, 0)
 
         assert batch_that_fits(load, memory(10**9)) == 2048
-        assert batch_that_fits(load, memory(beside + 1.26 * 128 * of_case)) == 128
-        assert batch_that_fits(load, memory(beside + 1.24 * 128 * of_case)) == 64
+        assert batch_that_fits(load, memory(beside + 1.26 * 128 * of_sample)) == 128
+        assert batch_that_fits(load, memory(beside + 1.24 * 128 * of_sample)) == 64
         assert batch_that_fits(load, memory(beside)) == 0
-        assert batch_that_fits(load._replace(n_networks=1000), memory(beside + 1.26 * 128 * of_case)) == 0
+        assert batch_that_fits(load._replace(n_networks=1000), memory(beside + 1.26 * 128 * of_sample)) == 0
 
 
 class TestOtherFaults:
@@ -261,7 +261,7 @@ class TestOtherFaults:
 
     def test_on_the_host_nothing_is_changed(self):
         load = Load(NETWORK, "float32", 1, 5)
-        with pytest.raises(MemoryError), faults_told(choose_backend("cpu"), load):
+        with pytest.raises(MemoryError), translate_gpu_errors(choose_backend("cpu"), load):
             raise out_of_memory()
 
     def test_ctrl_c_is_no_fault(self, gpu):
@@ -351,14 +351,14 @@ class TestEstimators:
         with pytest.warns(Warning, match="failed to converge"):
             model.fit(X, Y)
         gpu(full_above(10))
-        with pytest.raises(DeviceError, match="predicting 600 cases"):
+        with pytest.raises(DeviceError, match="predicting 600 samples"):
             model.predict_proba(X)
 
 
 class TestPartsOfPredictions:
     def test_on_the_host_they_are_as_large_as_ever(self):
         assert memory_of(choose_backend("cpu")) is None
-        assert cases_at_once(choose_backend("cpu"), NETWORK.sizes, "float32") == CASES_AT_ONCE
+        assert samples_at_once(choose_backend("cpu"), NETWORK.sizes, "float32") == SAMPLES_AT_ONCE
 
     @pytest.mark.parametrize(
         ("free", "held", "used", "limit", "available"),
@@ -376,22 +376,22 @@ class TestPartsOfPredictions:
         assert memory.available == available
 
     def test_follow_the_free_memory(self, gpu):
-        of_case = bytes_of_a_prediction(NETWORK.sizes, "float32")
-        assert of_case == 4 * (20 + 3 * 50)
+        of_sample = bytes_of_a_prediction(NETWORK.sizes, "float32")
+        assert of_sample == 4 * (20 + 3 * 50)
         for n, fitting in ((1.0, 1), (100.0, 64), (127.9, 64), (128.1, 128), (0.5, 1), (10.0**6, 2**19)):
-            backend = gpu(free=int(4 * n * of_case) + 1 - MIB)
-            assert cases_at_once(backend, NETWORK.sizes, "float32") == fitting
-        assert cases_at_once(backend, NETWORK.sizes, "float64", n_networks=4) == 2**16
+            backend = gpu(free=int(4 * n * of_sample) + 1 - MIB)
+            assert samples_at_once(backend, NETWORK.sizes, "float32") == fitting
+        assert samples_at_once(backend, NETWORK.sizes, "float64", n_networks=4) == 2**16
 
-    def test_outputs_are_those_of_all_cases_at_once(self, gpu):
+    def test_outputs_are_those_of_all_samples_at_once(self, gpu):
         seen = []
 
         def noted(a):
             seen.append(a.shape[-2])
 
         theta = initial_weights(NETWORK, 0)
-        of_case = bytes_of_a_prediction(NETWORK.sizes, "float32")
-        backend = gpu(noted, free=4 * 100 * of_case - MIB)
+        of_sample = bytes_of_a_prediction(NETWORK.sizes, "float32")
+        backend = gpu(noted, free=4 * 100 * of_sample - MIB)
         found = outputs(backend, NETWORK, theta, X)
         assert set(seen) == {64, 600 % 64}
         np.testing.assert_allclose(found, output_layer(np, NETWORK, theta, X).y, rtol=1e-5, atol=1e-6)

@@ -14,17 +14,17 @@ from sklearn.exceptions import ConvergenceWarning
 from gpubp import MLPClassifier, MLPRegressor, Network, predict, train
 from gpubp.backends.backend import choose_backend, to_backend, to_numpy, with_matmul
 from gpubp.backends.matmul_precision import FORMATS, RoundedProducts, rounded, rounded_by_arithmetic
-from gpubp.engine.epoch import make_sweep
+from gpubp.engine.epoch import make_epoch_runner
 from gpubp.engine.plain.minibatches import Batch
 from gpubp.engine.plain.step import Objective, make_step
 from gpubp.errors import DataError, DivergenceWarning
 from gpubp.nn.initialization import initial_weights
-from gpubp.nn.network import error_and_gradient, output_layer
+from gpubp.nn.network import loss_and_gradient, output_layer
 from gpubp.optim.first_order import (
     CLEAN_UPDATES,
     FIRST_LOSS_SCALE,
     LARGEST_LOSS_SCALE,
-    RULES,
+    OPTIMIZERS,
     SMALLEST_LOSS_SCALE,
     adam,
     clipped,
@@ -83,7 +83,7 @@ NUMBERS = {
 }
 ALWAYS = [(0.0, 0.0), (-0.0, -0.0), (1.0, 1.0), (-0.5, -0.5), (np.inf, np.inf), (-np.inf, -np.inf), (np.nan, np.nan)]
 
-NETWORK = Network((4, 6, 3), hidden="tanh", loss="cross_entropy")
+NETWORK = Network((4, 6, 3), activation="tanh", loss="cross_entropy")
 REDUCED = tuple(FORMATS)
 
 
@@ -173,14 +173,14 @@ class TestProducts:
 
     def test_gradient_is_close_to_the_full_one(self, precision):
         rng = np.random.default_rng(5)
-        x, d = rng.normal(size=(50, 4)).astype("float32"), np.eye(3, dtype="float32")[rng.integers(0, 3, 50)]
+        x, targets = rng.normal(size=(50, 4)).astype("float32"), np.eye(3, dtype="float32")[rng.integers(0, 3, 50)]
         theta = initial_weights(NETWORK, 0)
 
         def gradient(precision):
             backend = with_matmul(choose_backend("cpu"), precision, "float32")
-            rule = loss_scaled(momentum(1.0, 0.0)) if precision == "float16" else momentum(1.0, 0.0)
-            step = make_step(backend, Objective(NETWORK), rule, "float32")
-            return step(theta, rule.init(np, theta), Batch(x, d), 0.0)[0] - theta
+            optimizer = loss_scaled(momentum(1.0, 0.0)) if precision == "float16" else momentum(1.0, 0.0)
+            step = make_step(backend, Objective(NETWORK), optimizer, "float32")
+            return step(theta, optimizer.init(np, theta), Batch(x, targets), 0.0)[0] - theta
 
         full = gradient("float32")
         difference = np.linalg.norm(gradient(precision) - full) / np.linalg.norm(full)
@@ -260,77 +260,80 @@ def iris():
 
 class TestTraining:
     def test_learns_to_about_the_same_error(self, device, precision):
-        x, d, y = iris()
-        options = {"rule": adam(0.05), "epochs": 12, "batch_size": 30, "device": device, "dtype": "float32"}
-        full, reduced = (train(NETWORK, x, d, matmul_precision=p, **options) for p in ("float32", precision))
-        assert reduced.history.error[-1] == pytest.approx(full.history.error[-1], rel=0.1)
-        assert reduced.history.error[0] != full.history.error[0]
+        x, targets, y = iris()
+        options = {"optimizer": adam(0.05), "epochs": 12, "batch_size": 30, "device": device, "dtype": "float32"}
+        full, reduced = (train(NETWORK, x, targets, matmul_precision=p, **options) for p in ("float32", precision))
+        assert reduced.history.loss[-1] == pytest.approx(full.history.loss[-1], rel=0.1)
+        assert reduced.history.loss[0] != full.history.loss[0]
         outputs = predict(NETWORK, reduced.theta, x, device=device, matmul_precision=precision)
         assert np.mean(outputs.argmax(axis=1) == y) > 0.95
         full_outputs = predict(NETWORK, reduced.theta, x, device=device)
         assert 0.0 < np.max(np.abs(outputs - full_outputs)) < 0.05
 
-    @pytest.mark.parametrize("rule", RULES)
-    def test_every_rule_learns(self, rule, precision):
-        x, d, _ = iris()
-        options = {"rule": RULES[rule](0.02), "epochs": 20, "batch_size": 30, "device": "cpu"}
-        full, reduced = (train(NETWORK, x, d, matmul_precision=p, **options) for p in ("float32", precision))
-        assert reduced.history.error[-1] == pytest.approx(full.history.error[-1], rel=0.05)
+    @pytest.mark.parametrize("optimizer", OPTIMIZERS)
+    def test_every_optimizer_learns(self, optimizer, precision):
+        x, targets, _ = iris()
+        options = {"optimizer": OPTIMIZERS[optimizer](0.02), "epochs": 20, "batch_size": 30, "device": "cpu"}
+        full, reduced = (train(NETWORK, x, targets, matmul_precision=p, **options) for p in ("float32", precision))
+        assert reduced.history.loss[-1] == pytest.approx(full.history.loss[-1], rel=0.05)
 
     def test_parameters_stay_float32(self, precision):
-        x, d, _ = iris()
-        fit = train(NETWORK, x, d, epochs=3, device="cpu", matmul_precision=precision)
+        x, targets, _ = iris()
+        fit = train(NETWORK, x, targets, epochs=3, device="cpu", matmul_precision=precision)
         assert fit.theta.dtype == np.float32
         assert np.any(fit.theta != rounded(np, fit.theta, precision))
 
     def test_float32_is_what_there_was(self, device):
-        x, d, _ = iris()
-        fits = [train(NETWORK, x, d, epochs=3, device=device, **more) for more in ({}, {"matmul_precision": "float32"})]
+        x, targets, _ = iris()
+        fits = [
+            train(NETWORK, x, targets, epochs=3, device=device, **more)
+            for more in ({}, {"matmul_precision": "float32"})
+        ]
         np.testing.assert_array_equal(fits[0].theta, fits[1].theta)
 
     @pytest.mark.usefixtures("double")
     def test_float32_leaves_float64_alone(self):
-        x, d, _ = iris()
-        fit = train(NETWORK, x.astype("float64"), d, epochs=3, device="cpu", matmul_precision="float32")
-        again = train(NETWORK, x.astype("float64"), d, epochs=3, device="cpu")
+        x, targets, _ = iris()
+        fit = train(NETWORK, x.astype("float64"), targets, epochs=3, device="cpu", matmul_precision="float32")
+        again = train(NETWORK, x.astype("float64"), targets, epochs=3, device="cpu")
         assert fit.theta.dtype == np.float64
         np.testing.assert_array_equal(fit.theta, again.theta)
 
     def test_is_never_compiled(self, monkeypatch, precision):
         monkeypatch.setenv("GPUBP_COMPILED", "always")
         backend = with_matmul(choose_backend("cpu"), precision, "float32")
-        sweep = make_sweep(backend, Objective(NETWORK), momentum(), "float32", 10, 10**9)
-        assert getattr(sweep, "func", None) is not None  # the plain one
+        run_epoch = make_epoch_runner(backend, Objective(NETWORK), momentum(), "float32", 10, 10**9)
+        assert getattr(run_epoch, "func", None) is not None  # the plain one
         x, _, _ = iris()
         theta = initial_weights(NETWORK, 0)
         plainly = predict(NETWORK, theta, x, device="cpu", matmul_precision=precision)
         np.testing.assert_array_equal(plainly, output_layer(backend.xp, NETWORK, theta, x).y)
 
     def test_a_stack_is_what_each_network_is(self, precision):
-        x, d, _ = iris()
+        x, targets, _ = iris()
         options = {"epochs": 3, "batch_size": 30, "device": "cpu", "matmul_precision": precision, "shuffle": False}
-        stack = train(NETWORK, x, d, seed=[1, 2], **options)
+        stack = train(NETWORK, x, targets, seed=[1, 2], **options)
         for k, seed in enumerate((1, 2)):
-            alone = train(NETWORK, x, d, seed=seed, **options)
+            alone = train(NETWORK, x, targets, seed=seed, **options)
             np.testing.assert_allclose(stack.theta[k], alone.theta, rtol=1e-2, atol=1e-3)
 
 
 class TestLossScale:
     """With products in float16 derivatives are scaled: an update that overflows is skipped, the scale halved."""
 
-    def start(self, network, rule, scale=None, stack=1):
+    def start(self, network, optimizer, scale=None, stack=1):
         backend = with_matmul(choose_backend("cpu"), "float16", "float32")
-        rule, seeds = loss_scaled(rule), [*range(stack)]
+        optimizer, seeds = loss_scaled(optimizer), [*range(stack)]
         theta = initial_weights(network, seeds if stack > 1 else 0, scheme="uniform", scale=0.5)
-        state = rule.init(backend.xp, theta)
+        state = optimizer.init(backend.xp, theta)
         if scale is not None:
             state = state._replace(loss_scale=np.full_like(state.loss_scale, scale))
-        return make_step(backend, Objective(network), rule, "float32"), theta, state
+        return make_step(backend, Objective(network), optimizer, "float32"), theta, state
 
-    @pytest.mark.parametrize("rule", RULES)
-    def test_an_overflow_changes_nothing_but_the_scale(self, rule):
-        network = Network((2, 3, 1), hidden="tanh")
-        step, theta, state = self.start(network, RULES[rule]())
+    @pytest.mark.parametrize("optimizer", OPTIMIZERS)
+    def test_an_overflow_changes_nothing_but_the_scale(self, optimizer):
+        network = Network((2, 3, 1), activation="tanh")
+        step, theta, state = self.start(network, OPTIMIZERS[optimizer]())
         batch = Batch(np.ones((4, 2), np.float32), np.full((4, 1), 50.0, np.float32))
         theta, state, _ = step(theta, state, batch, 0.0)  # one that fits, so that there is something to change
         state = state._replace(loss_scale=np.full_like(state.loss_scale, LARGEST_LOSS_SCALE))
@@ -338,12 +341,12 @@ class TestLossScale:
         np.testing.assert_array_equal(after, theta)
         assert np.isfinite(value)
         assert (new.loss_scale, new.clean) == (LARGEST_LOSS_SCALE / 2, 0.0)
-        for part, before in zip(new.of_rule, state.of_rule, strict=True):
+        for part, before in zip(new.of_optimizer, state.of_optimizer, strict=True):
             if not isinstance(part, int):
                 np.testing.assert_array_equal(part, before)
 
     def test_recovers_from_overflow_and_learns(self):
-        network = Network((2, 3, 1), hidden="tanh")
+        network = Network((2, 3, 1), activation="tanh")
         step, theta, state = self.start(network, momentum(0.1, 0.9), LARGEST_LOSS_SCALE)
         rng = np.random.default_rng(0)
         x = rng.normal(size=(20, 2)).astype("float32")
@@ -384,44 +387,44 @@ class TestLossScale:
 
     def test_keeps_what_would_be_too_small_for_float16(self):
         """Derivatives of about 1e-9 are 0 in float16; scaled they are not."""
-        network = Network((1, 1, 1), hidden="identity", bias=False)
+        network = Network((1, 1, 1), activation="identity", bias=False)
         backend = with_matmul(choose_backend("cpu"), "float16", "float32")
         theta = np.asarray([1.0, 2.0], np.float32)
         ones = np.ones((1, 1), np.float32)
         given = (backend.xp, network, theta, ones, ones, np.asarray([1e-9], np.float32))  # y is 2 where 1 is desired
-        assert not error_and_gradient(*given)[1].any()
-        scaled = error_and_gradient(*given, loss_scale=np.asarray(FIRST_LOSS_SCALE, np.float32))[1]
+        assert not loss_and_gradient(*given)[1].any()
+        scaled = loss_and_gradient(*given, loss_scale=np.asarray(FIRST_LOSS_SCALE, np.float32))[1]
         np.testing.assert_allclose(scaled, [2e-9, 1e-9], rtol=0.1)
 
     def test_networks_of_a_stack_have_scales_of_their_own(self):
-        network = Network((2, 3, 1), hidden="tanh")
+        network = Network((2, 3, 1), activation="tanh")
         step, theta, state = self.start(network, adam(), 2.0**15, stack=2)
-        d = np.stack([np.full((4, 1), 50.0), np.zeros((4, 1))]).astype("float32")
-        after, new, _ = step(theta, state, Batch(np.ones((4, 2), np.float32), d), 0.0)
+        targets = np.stack([np.full((4, 1), 50.0), np.zeros((4, 1))]).astype("float32")
+        after, new, _ = step(theta, state, Batch(np.ones((4, 2), np.float32), targets), 0.0)
         np.testing.assert_array_equal(new.loss_scale, [2.0**14, 2.0**15])
         np.testing.assert_array_equal(after[0], theta[0])
         assert np.all(after[1] != theta[1])
 
     def test_is_the_same_again(self):
-        x, d, _ = iris()
-        fits = [train(NETWORK, x, d, epochs=5, device="cpu", matmul_precision="float16") for _ in range(2)]
+        x, targets, _ = iris()
+        fits = [train(NETWORK, x, targets, epochs=5, device="cpu", matmul_precision="float16") for _ in range(2)]
         np.testing.assert_array_equal(fits[0].theta, fits[1].theta)
 
     def test_weights_beyond_float16_are_a_divergence(self):
-        x, d, _ = iris()
+        x, targets, _ = iris()
         with pytest.warns(DivergenceWarning):
-            fit = train(NETWORK, x * 1e6, d, epochs=5, device="cpu", matmul_precision="float16")
+            fit = train(NETWORK, x * 1e6, targets, epochs=5, device="cpu", matmul_precision="float16")
         assert fit.diverged
 
-    def test_rules_that_are_wrapped_already_are_wrapped_once_more(self):
-        x, d, _ = iris()
-        rule = clipped(adam(0.01), 1.0)
+    def test_optimizers_that_are_wrapped_already_are_wrapped_once_more(self):
+        x, targets, _ = iris()
+        optimizer = clipped(adam(0.01), 1.0)
         full, fit = (
-            train(NETWORK, x, d, rule=rule, epochs=20, device="cpu", matmul_precision=name)
+            train(NETWORK, x, targets, optimizer=optimizer, epochs=20, device="cpu", matmul_precision=name)
             for name in ("float32", "float16")
         )
-        assert fit.history.error[-1] < fit.history.error[0]
-        assert fit.history.error[-1] == pytest.approx(full.history.error[-1], rel=0.01)
+        assert fit.history.loss[-1] < fit.history.loss[0]
+        assert fit.history.loss[-1] == pytest.approx(full.history.loss[-1], rel=0.01)
 
 
 class TestDoor:
@@ -429,30 +432,30 @@ class TestDoor:
         ("name", "meant"), [("bf16", "bfloat16"), ("half", "float16"), ("TF32", "tf32"), ("float23", "float32")]
     )
     def test_wrong_names_are_answered_with_the_nearest(self, name, meant):
-        x, d, _ = iris()
+        x, targets, _ = iris()
         with pytest.raises(DataError, match=f"unknown matmul_precision {name!r} \\(did you mean .*{meant}"):
-            train(NETWORK, x, d, device="cpu", matmul_precision=name)
+            train(NETWORK, x, targets, device="cpu", matmul_precision=name)
         with pytest.raises(DataError, match=meant):
             predict(NETWORK, initial_weights(NETWORK, 0), x, device="cpu", matmul_precision=name)
 
     @pytest.mark.usefixtures("double")
     def test_float64_is_refused(self, precision):
-        x, d, _ = iris()
+        x, targets, _ = iris()
         x = x.astype("float64")
         with pytest.raises(DataError, match="dtype='float32' too"):
-            train(NETWORK, x, d, device="cpu", matmul_precision=precision)
+            train(NETWORK, x, targets, device="cpu", matmul_precision=precision)
         with pytest.raises(ValueError, match="dtype='float32' too"):
-            MLPClassifier(device="cpu", matmul_precision=precision).fit(x, d.argmax(1))
-        assert train(NETWORK, x, d, epochs=1, device="cpu", dtype="float32", matmul_precision=precision)
+            MLPClassifier(device="cpu", matmul_precision=precision).fit(x, targets.argmax(1))
+        assert train(NETWORK, x, targets, epochs=1, device="cpu", dtype="float32", matmul_precision=precision)
 
     def test_second_order_needs_more_than_float16(self):
-        x, d, y = iris()
+        x, targets, y = iris()
         with pytest.raises(DataError, match="use matmul_precision='bfloat16'"):
-            train(NETWORK, x, d, rule=lbfgs(), device="cpu", matmul_precision="float16")
+            train(NETWORK, x, targets, optimizer=lbfgs(), device="cpu", matmul_precision="float16")
         with pytest.raises(ValueError, match="use matmul_precision='bfloat16'"):
             MLPClassifier(solver="lbfgs", device="cpu", matmul_precision="float16").fit(x, y)
-        fit = train(NETWORK, x, d, rule=lbfgs(), epochs=20, device="cpu", matmul_precision="tf32")
-        assert fit.history.error[-1] < fit.history.error[0] / 2
+        fit = train(NETWORK, x, targets, optimizer=lbfgs(), epochs=20, device="cpu", matmul_precision="tf32")
+        assert fit.history.loss[-1] < fit.history.loss[0] / 2
 
     def test_in_tables(self, precision):
         result = fit_table(prepare_table("iris"), epochs=30, device="cpu", matmul_precision=precision)

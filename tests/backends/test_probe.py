@@ -79,24 +79,24 @@ def error(name, text, module="cupy_backends.cuda.api.runtime"):
 
 @pytest.mark.parametrize(("version", "extra", "expected"), [(13000, "cuda13", False), (12040, "cuda12", False)])
 def test_not_installed(monkeypatch, driver, version, extra, expected):
-    """Without a driver no CuPy is the normal state of things; with one it is a fault, mended by the CuPy that fits."""
+    """Without a driver no CuPy is the normal state of things; with one it is a fault, fixed by the CuPy that fits."""
     driver(version)
     monkeypatch.setitem(sys.modules, "cupy", None)
     assert probe_cuda() == Probe(False, "CuPy is not installed", f'pip install "cupy-{extra}x[ctk]"', expected)
 
 
 def test_neither_installed_nor_a_driver(monkeypatch, driver):
-    """CuPy would not help where there is no GPU: the mend is the CPU."""
+    """CuPy would not help where there is no GPU: the fix is the CPU."""
     driver(None)
     monkeypatch.setitem(sys.modules, "cupy", None)
     found = probe_cuda()
     assert (found.usable, found.expected) == (False, True)
     assert "no NVIDIA driver" in found.cause
-    assert "device='cpu'" in found.mend
+    assert "device='cpu'" in found.fix
 
 
 @pytest.mark.parametrize("wheel", ["cupy-cuda12x", "cupy-cuda13x"])
-def test_the_wheel_that_is_there_is_the_one_to_mend(monkeypatch, driver, wheel):
+def test_the_wheel_that_is_there_is_the_one_to_fix(monkeypatch, driver, wheel):
     def version(name):
         if name != wheel:
             raise importlib.metadata.PackageNotFoundError(name)
@@ -116,7 +116,7 @@ def test_installed_and_does_not_import(monkeypatch, driver, tmp_path):
     assert not found.usable
     assert "matrix library is missing" in found.cause
     assert "libcublas.so.13" in found.cause
-    assert found.mend == 'pip install "cupy-cuda13x[ctk]"'
+    assert found.fix == 'pip install "cupy-cuda13x[ctk]"'
 
 
 FAULTS = {
@@ -182,16 +182,16 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_fault_is_told_with_its_cause_and_its_mend(driver, cupy, fault):
-    broken, in_cause, in_mend = FAULTS[fault]
+def test_fault_is_told_with_its_cause_and_its_fix(driver, cupy, fault):
+    broken, in_cause, in_fix = FAULTS[fault]
     driver(12080)
     cupy(**broken)
     found = probe_cuda()
     assert not found.usable
     for part in in_cause:
         assert part in found.cause
-    assert in_mend in found.mend
-    assert "\n" not in found.cause + found.mend
+    assert in_fix in found.fix
+    assert "\n" not in found.cause + found.fix
     assert not found.expected
 
 

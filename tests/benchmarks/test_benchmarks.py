@@ -99,7 +99,7 @@ def test_a_curve_of_another_training_is_rejected(workload):
 
 
 def test_each_form_of_adam_has_its_reference():
-    momentum = Workload("step/small", "step", SMALL | {"rule": "momentum"}, ("torch",))
+    momentum = Workload("step/small", "step", SMALL | {"optimizer": "momentum"}, ("torch",))
     assert [reference_of(name, STEP) for name in ("gpubp", "torch", "floor")] == [*REFERENCES, None]
     assert reference_of("torch-graph-cuda", STEP) == REFERENCES[1]
     assert reference_of("torch", momentum) == REFERENCES[0]
@@ -155,17 +155,18 @@ def test_floor_holds_the_products_of_a_step_and_no_others():
     weights = [w for w, _ in problem.weights]
     ahead, back = products(problem.batches[0][0], weights, np.ones)
     multiplications = [a.shape[0] * a.shape[1] * out.shape[1] for a, b, out in ahead + back]
-    # each weight once for each of 7 cases, ahead and in the gradient; but for the first layer once more on the way back
+    # each weight once for each of 7 samples, ahead and in the gradient; but for the first layer once more on the way
+    # back
     assert sum(multiplications) == 7 * (2 * (5 * 4 + 4 * 3 + 3 * 2) + 4 * 3 + 3 * 2)
     for a, b, out in ahead + back:
         np.matmul(a, b, out=out)  # raises where shapes do not fit
     np.testing.assert_allclose(ahead[-1][2], np.linalg.multi_dot([problem.x[:7], *weights]), rtol=1e-5)
 
 
-def test_traffic_counts_weights_state_outputs_and_cases():
-    weights, outputs, cases = 6 * 4 + 5 * 3 + 4 * 2, 7 * (4 + 3 + 2), 7 * (5 + 2)
-    assert traffic_bytes(SMALL) == 4 * (6 * weights + 2 * outputs + cases)
-    assert traffic_bytes(SMALL | {"rule": "momentum"}) == 4 * (4 * weights + 2 * outputs + cases)
+def test_traffic_counts_weights_state_outputs_and_samples():
+    weights, outputs, samples = 6 * 4 + 5 * 3 + 4 * 2, 7 * (4 + 3 + 2), 7 * (5 + 2)
+    assert traffic_bytes(SMALL) == 4 * (6 * weights + 2 * outputs + samples)
+    assert traffic_bytes(SMALL | {"optimizer": "momentum"}) == 4 * (4 * weights + 2 * outputs + samples)
 
 
 def test_problem_is_drawn_from_its_seed_and_cut_without_copies():

@@ -160,12 +160,12 @@ def test_json_is_one_object_and_nothing_else(run):
     assert (result["target"], result["classes"], result["task"]) == (["buys"], ["no", "yes"], "classification")
     assert result["scores"] == load_model("shop.safetensors").about["scores"]
     assert all(len(seen) == 3 for seen in result["history"].values())
-    assert set(result["history"]) == {"error", "validation_error", "validation_score", "seconds"}
+    assert set(result["history"]) == {"error", "validation_loss", "validation_score", "seconds"}
     assert "accuracy" not in err
 
 
 def test_the_command_is_fit_table(run):
-    options = ("--hidden", "4,3", "--activation", "tanh", "--rule", "momentum", "--learning-rate", "0.05")
+    options = ("--hidden", "4,3", "--activation", "tanh", "--optimizer", "momentum", "--learning-rate", "0.05")
     options += (
         "--epochs",
         "4",
@@ -185,9 +185,9 @@ def test_the_command_is_fit_table(run):
     prepared = prepare_table("shop.csv", seed=5, drop=["age"], test_fraction=0.3, validation_fraction=0.2)
     expected = fit_table(
         prepared,
-        hidden_sizes=(4, 3),
+        hidden_layer_sizes=(4, 3),
         activation="tanh",
-        rule=gpubp.momentum(0.05),
+        optimizer=gpubp.momentum(0.05),
         epochs=4,
         batch_size=7,
         l2=0.3,
@@ -316,9 +316,9 @@ def test_missing_values_are_filled_where_asked_for(run, fails):
 
 
 def test_methods_of_second_order(run, fails):
-    assert run("train", write(), *FAST, "--rule", "lbfgs")[0] == 0
-    assert "--learning-rate" in fails("train", write(), *FAST, "--rule", "lbfgs", "--learning-rate", "0.1")
-    assert "squared" in run("train", write(), *FAST, "--rule", "levenberg_marquardt")[2]
+    assert run("train", write(), *FAST, "--optimizer", "lbfgs")[0] == 0
+    assert "--learning-rate" in fails("train", write(), *FAST, "--optimizer", "lbfgs", "--learning-rate", "0.1")
+    assert "squared" in run("train", write(), *FAST, "--optimizer", "levenberg_marquardt")[2]
 
 
 def test_no_hidden_layer(run):
@@ -360,7 +360,7 @@ def test_without_matplotlib_there_is_a_note_and_no_picture(run, fails, monkeypat
 
 
 def test_a_training_that_diverges_ends_with_1(run):
-    code, out, err = run("train", write(), *FAST, "--rule", "gradient_descent", "--learning-rate", "1e30")
+    code, out, err = run("train", write(), *FAST, "--optimizer", "gradient_descent", "--learning-rate", "1e30")
     assert code == 1
     assert "nothing was learned" in err
     assert "accuracy" not in out
@@ -370,10 +370,10 @@ def test_a_training_that_diverges_ends_with_1(run):
 def diverges_later(monkeypatch):
     """Let the first epoch be well and the second not."""
 
-    def rule(epoch):
+    def optimizer(epoch):
         return 1e-3 if epoch < 1 else 1e30
 
-    monkeypatch.setattr(gpubp.cli.train, "_rule", lambda name, rate: gpubp.gradient_descent(rule))
+    monkeypatch.setattr(gpubp.cli.train, "_rule", lambda name, rate: gpubp.gradient_descent(optimizer))
 
 
 def test_a_training_that_diverges_later_keeps_the_last_good_weights(run, monkeypatch):
@@ -399,10 +399,10 @@ def test_an_interruption_keeps_what_was_learned(run, monkeypatch):
 
 
 def test_an_interruption_in_the_first_epoch_keeps_what_was_learned(run, monkeypatch):
-    sweep = gpubp.training.loop._sweep
+    run_epoch = gpubp.training.loop._run_epoch
 
     def interrupted(*arguments):
-        sweep(*arguments)
+        run_epoch(*arguments)
         raise KeyboardInterrupt
 
     monkeypatch.setattr(gpubp.training.loop, "_sweep", interrupted)
@@ -619,7 +619,12 @@ def test_many_columns_are_shortened(run):
 
 @pytest.mark.parametrize(
     "about",
-    [{}, {"scores": 3}, {"scores": {"here": {"beauty": 1.0}}, "rows": {"here": "x"}}, {"training": [1], "rule": "own"}],
+    [
+        {},
+        {"scores": 3},
+        {"scores": {"here": {"beauty": 1.0}}, "rows": {"here": "x"}},
+        {"training": [1], "optimizer": "own"},
+    ],
 )
 def test_models_of_other_makers_are_shown(run, about):
     network = Network((2, 3, 1), bias=False)
@@ -640,11 +645,11 @@ BAD = {
     "infinity": ({"income": [np.inf]}, [], "infinity"),
     "one class": ({"buys": ["yes"] * ROWS}, [], "one class only"),
     "text as numbers": ({}, ["--task", "regression"], "non-numeric text"),
-    "hidden": ({}, ["--hidden", "10,x"], "--hidden"),
+    "activation": ({}, ["--hidden", "10,x"], "--hidden"),
     "many hidden": ({}, ["--hidden", "9" * 30], "--hidden"),
     "no hidden": ({}, ["--hidden", "0"], "--hidden"),
     "batch": ({}, ["--batch-size", "many"], "--batch-size"),
-    "rule": ({}, ["--rule", "adamm"], "did you mean 'adam'"),
+    "optimizer": ({}, ["--optimizer", "adamm"], "did you mean 'adam'"),
     "rate": ({}, ["--learning-rate", "-1"], "--learning-rate"),
     "unit": ({}, ["--activation", "rleu"], "did you mean 'relu'"),
     "error": ({}, ["--loss", "crossentropy"], "did you mean 'cross_entropy'"),
@@ -656,9 +661,9 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize("case", BAD)
-def test_bad_input_is_one_line(fails, case):
-    changes, options, expected = BAD[case]
+@pytest.mark.parametrize("sample", BAD)
+def test_bad_input_is_one_line(fails, sample):
+    changes, options, expected = BAD[sample]
     write(**changes)
     assert expected in fails("train", "shop.csv", *options)
     assert os.listdir() == ["shop.csv"]
@@ -729,7 +734,7 @@ def test_doctor_and_explain_are_there(run):
     assert run("explain")[0] == 0
 
 
-def test_without_typer_the_mend_is_told(run, monkeypatch):
+def test_without_typer_the_fix_is_told(run, monkeypatch):
     monkeypatch.setitem(sys.modules, "typer", None)
     assert run("train", "iris") == (2, "", 'gpubp\'s command line needs: pip install "gpubp[cli]"\n')
 

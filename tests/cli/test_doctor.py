@@ -24,7 +24,7 @@ from gpubp.cli.diagnosis import Finding, diagnose
 from gpubp.cli.doctor import doctor
 
 GIB = 2**30
-MEND = "sudo apt install nvidia-driver"
+FIX = "sudo apt install nvidia-driver"
 
 
 def fake_cupy(
@@ -121,20 +121,20 @@ def test_a_laptop_without_gpu_is_healthy(machine, capfd):
         *("Python", "gpubp", "NumPy", "numba", "NVIDIA driver", "CuPy", "GPUBP_DEVICE", 'device="auto"')
     ]
     assert "computes on the CPU" in findings[-1].detail
-    assert findings[5].mend == ""  # CuPy would have nothing to run on
-    assert "nvidia-driver" in findings[-1].mend
+    assert findings[5].fix == ""  # CuPy would have nothing to run on
+    assert "nvidia-driver" in findings[-1].fix
     assert capfd.readouterr() == ("", "")
 
 
-@pytest.mark.parametrize(("installed", "mend"), [(True, ""), (False, 'pip install "gpubp[fast]"')])
-def test_tells_whether_long_trainings_are_compiled(monkeypatch, installed, mend):
+@pytest.mark.parametrize(("installed", "fix"), [(True, ""), (False, 'pip install "gpubp[fast]"')])
+def test_tells_whether_long_trainings_are_compiled(monkeypatch, installed, fix):
     find_spec = importlib.util.find_spec
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda name: (installed or None) if name == "numba" else find_spec(name)
     )
     monkeypatch.setattr(importlib.metadata, "version", lambda name: "1.2.3")
     monkeypatch.setitem(sys.modules, "numba", types.ModuleType("numba"))
-    assert found("numba").mend == mend
+    assert found("numba").fix == fix
     assert ("1.2.3" in found("numba").detail) == installed
 
 
@@ -143,7 +143,7 @@ def test_a_numba_that_cannot_be_imported_is_told(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: True if name == "numba" else find_spec(name))
     monkeypatch.setitem(sys.modules, "numba", None)
     assert found("numba").status == "warning"
-    assert found("numba").mend == "pip install -U numba"
+    assert found("numba").fix == "pip install -U numba"
 
 
 def test_a_healthy_gpu_passes_every_check(machine):
@@ -165,14 +165,14 @@ def test_a_healthy_gpu_passes_every_check(machine):
 def test_a_driver_without_cupy_is_a_fault_with_the_extra_that_fits(machine):
     machine.driver(12040)
     assert faults() == ["CuPy"]
-    assert found("CuPy").mend == 'pip install "cupy-cuda12x[ctk]"'
+    assert found("CuPy").fix == 'pip install "cupy-cuda12x[ctk]"'
 
 
 def test_cupy_without_a_driver_is_a_warning(machine):
     machine.cupy(devices=RuntimeError("cudaErrorInsufficientDriver"), multiplies=lambda a, b: 1 / 0)
     assert faults() == []
     assert found("NVIDIA driver").status == "warning"
-    assert found("NVIDIA driver").mend
+    assert found("NVIDIA driver").fix
     assert found('device="auto"').status == "info"
 
 
@@ -183,7 +183,7 @@ def test_the_driver_is_too_old_for_cupy(machine):
     assert finding.status == "fault"
     assert "13.2" in finding.detail
     assert "12.8" in finding.detail
-    assert finding.mend == 'pip uninstall -y cupy-cuda13x && pip install "cupy-cuda12x[ctk]"'
+    assert finding.fix == 'pip uninstall -y cupy-cuda13x && pip install "cupy-cuda12x[ctk]"'
     assert not any(finding.name.startswith("cuda:") for finding in diagnose())
 
 
@@ -199,7 +199,7 @@ def test_a_driver_older_than_every_extra(machine):
     assert found("NVIDIA driver").status == "warning"
     assert "525" in found("NVIDIA driver").detail
     machine.cupy(runtime=12090)
-    assert found("CUDA runtime").mend == "sudo apt install nvidia-driver"
+    assert found("CUDA runtime").fix == "sudo apt install nvidia-driver"
 
 
 def test_duplicate_wheels(machine):
@@ -209,7 +209,7 @@ def test_duplicate_wheels(machine):
     assert cupy_wheels() == ["cupy-cuda12x", "cupy-cuda13x"]
     assert faults() == ["CuPy wheels"]
     command = 'pip uninstall -y cupy-cuda12x cupy-cuda13x && pip install "cupy-cuda13x[ctk]"'
-    assert found("CuPy wheels").mend == command
+    assert found("CuPy wheels").fix == command
 
 
 @pytest.mark.parametrize("name", ["cupy", "cupy-cuda11x", "cupy-cuda112", "cupy-rocm-7-0", "amd-cupy"])
@@ -227,7 +227,7 @@ def test_a_cupy_that_cannot_be_imported(machine, tmp_path):
     finding = found("CuPy")
     assert finding.status == "fault"
     assert "libcudart.so.13 is missing" in finding.detail
-    assert finding.mend.startswith("pip uninstall -y cupy-cuda13x && ")
+    assert finding.fix.startswith("pip uninstall -y cupy-cuda13x && ")
 
 
 def test_a_warning_at_import_stays_quiet(machine, tmp_path, capfd):
@@ -247,7 +247,7 @@ def test_missing_headers(machine):
     finding = found("CUDA compiler")
     assert finding.status == "fault"
     assert 'cannot open source file "cuda_fp16.h"' in finding.detail
-    assert finding.mend == 'pip install "cupy-cuda13x[ctk]"'
+    assert finding.fix == 'pip install "cupy-cuda13x[ctk]"'
 
 
 def test_an_error_of_many_lines_is_told_by_its_first_where_none_names_an_error(machine):
@@ -273,14 +273,14 @@ def test_no_gpu_behind_the_driver(machine):
     assert faults() == ["GPUs"]
     machine.cupy(devices=RuntimeError("cudaErrorNoDevice: no CUDA-capable device is detected"))
     assert faults() == ["GPUs"]
-    assert found("GPUs").mend
+    assert found("GPUs").fix
 
 
 def test_a_gpu_that_cuda_13_has_left_behind(machine):
     machine.driver(13000)
     machine.cupy(capability=(7, 0))
     assert faults() == ["cuda:0"]
-    assert found("cuda:0").mend == 'pip uninstall -y cupy-cuda13x && pip install "cupy-cuda12x[ctk]"'
+    assert found("cuda:0").fix == 'pip uninstall -y cupy-cuda13x && pip install "cupy-cuda12x[ctk]"'
     machine.cupy("cupy-cuda12x", capability=(7, 0), runtime=12090)
     assert faults() == []
 
@@ -304,7 +304,7 @@ def test_a_full_gpu_is_a_warning(machine):
     machine.driver(13000)
     machine.cupy(free=2**20)
     assert found("cuda:0").status == "warning"
-    assert found("cuda:0").mend == "nvidia-smi"
+    assert found("cuda:0").fix == "nvidia-smi"
 
 
 def test_a_gpu_that_multiplies_wrongly(machine):
@@ -378,7 +378,7 @@ class TestNvmath:
         machine.cupy()
         cublas_of(machine, RuntimeError("Failed to dlopen libcublas"))
         finding = found("nvmath-python")
-        assert (finding.status, finding.mend) == ("warning", "pip install -U nvmath-python")
+        assert (finding.status, finding.fix) == ("warning", "pip install -U nvmath-python")
         assert "equations run one by one: RuntimeError: Failed to dlopen libcublas" in finding.detail
 
     def test_without_a_gpu_that_works_it_is_not_loaded(self, machine):
@@ -393,7 +393,7 @@ class TestNvmath:
 
         monkeypatch.setattr(examination.importlib.metadata, "version", version)
         finding = examination._nvmath(has_gpu=has_gpu)
-        assert (finding.status, finding.mend) == (status, "pip install nvmath-python")
+        assert (finding.status, finding.fix) == (status, "pip install nvmath-python")
         assert "equations run one by one" in finding.detail
 
 
@@ -407,7 +407,7 @@ def test_the_kernel_cache(machine, tmp_path):
     assert found("kernel cache").detail.endswith("kernels, 1 kernels, 3.0 KiB")
     machine.monkeypatch.setattr(examination.os, "access", lambda place, mode: False)
     assert found("kernel cache").status == "warning"
-    assert "CUPY_CACHE_DIR" in found("kernel cache").mend
+    assert "CUPY_CACHE_DIR" in found("kernel cache").fix
     machine.monkeypatch.setenv("CUPY_CACHE_IN_MEMORY", "1")
     assert "in memory only" in found("kernel cache").detail
 
@@ -425,7 +425,7 @@ def test_the_variable(machine):
     assert found('device="auto"').detail == "computes on cpu, as GPUBP_DEVICE says"
     machine.monkeypatch.setenv("GPUBP_DEVICE", "cuda")
     assert faults() == ["GPUBP_DEVICE", 'device="auto"']
-    assert found("GPUBP_DEVICE").mend == "unset GPUBP_DEVICE"
+    assert found("GPUBP_DEVICE").fix == "unset GPUBP_DEVICE"
     machine.monkeypatch.setenv("GPUBP_DEVICE", " auto ")
     assert faults() == []
 
@@ -441,7 +441,7 @@ def test_the_command_on_a_laptop(machine):
     assert result.exit_code == 0, result.output
     assert "computes on the CPU" in result.stdout
     assert "where there is an NVIDIA GPU: sudo apt install nvidia-driver\n" in result.stdout
-    assert "To mend it" not in result.stdout
+    assert "To fix it" not in result.stdout
 
 
 def test_the_command_with_a_fault(machine):
@@ -455,13 +455,13 @@ def test_the_command_with_a_fault(machine):
     assert "\x1b" not in result.stdout
 
 
-def test_the_command_names_each_mend_once(machine):
+def test_the_command_names_each_fix_once(machine):
     machine.cupy(devices=RuntimeError("cudaErrorInsufficientDriver"), multiplies=lambda a, b: 1 / 0)
-    answer = functools.cache(lambda index=0: probe.Probe(False, "no driver", MEND, True))
+    answer = functools.cache(lambda index=0: probe.Probe(False, "no driver", FIX, True))
     machine.monkeypatch.setattr(probe, "probe_cuda", answer)
     out = run().stdout
-    assert out.count(MEND) == 1
-    assert out.index("To mend it:") < out.index(MEND) < out.index("Optional:") < out.index("pip install nvmath-python")
+    assert out.count(FIX) == 1
+    assert out.index("To fix it:") < out.index(FIX) < out.index("Optional:") < out.index("pip install nvmath-python")
     assert 'NVIDIA driver, device="auto"' in out
 
 

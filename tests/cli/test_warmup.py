@@ -14,7 +14,7 @@ from gpubp.cli import compilation
 from gpubp.engine import cpu
 from gpubp.nn.activations import ACTIVATIONS
 from gpubp.nn.losses import LOSSES
-from gpubp.optim.first_order import RULES
+from gpubp.optim.first_order import OPTIMIZERS
 
 ROOT = Path(gpubp.__file__).parents[1]
 FIT = """
@@ -23,11 +23,11 @@ logging.basicConfig(level=logging.INFO, format="%(message)s")
 os.environ["GPUBP_COMPILED"] = "always"
 from gpubp import Network, train
 for _ in range(2):
-    train(Network((2, 3, 1), hidden="tanh"), [[0.0, 1.0]] * 4, [[1.0]] * 4, epochs=1, device="cpu")
+    train(Network((2, 3, 1), activation="tanh"), [[0.0, 1.0]] * 4, [[1.0]] * 4, epochs=1, device="cpu")
 """
 AHEAD = """
 from gpubp.cpu.ahead import compilations
-wanted = ("unit tanh", "unit identity", "error squared of identity", "rule adam,", "steps")
+wanted = ("unit tanh", "unit identity", "error squared of identity", "optimizer adam,", "steps")
 for name, do in compilations():
     if name.startswith(wanted) and name.endswith("float64"):
         do()
@@ -42,10 +42,10 @@ def names_of(backend):
 class TestOnACpu:
     pytestmark = pytest.mark.skipif(not cpu.numba_works(), reason="numba, of the extra 'fast', is not installed")
 
-    def test_all_units_errors_and_rules_in_both_precisions(self):
+    def test_all_units_errors_and_optimizers_in_both_precisions(self):
         names = names_of(choose_backend("cpu"))
         for dtype in ("float32", "float64"):
-            for kind, of in (("unit", ACTIVATIONS), ("error", LOSSES), ("rule", RULES)):
+            for kind, of in (("unit", ACTIVATIONS), ("error", LOSSES), ("optimizer", OPTIMIZERS)):
                 for name in of:
                     assert any(n.startswith(f"{kind} {name}") and n.endswith(dtype) for n in names), name
             assert f"steps, {dtype}" in names
@@ -55,7 +55,7 @@ class TestOnACpu:
     def test_each_can_be_done(self):
         for name, do in compilation.compilations(choose_backend("cpu")):
             if name.endswith("float32") and name.startswith(
-                ("unit relu", "error cross", "rule adam,", "steps", "pred")
+                ("unit relu", "error cross", "optimizer adam,", "steps", "pred")
             ):
                 do()
 
@@ -75,13 +75,14 @@ class TestOnACpu:
     def test_command_tells_what_and_where(self, capsys, monkeypatch):
         done = []
         jobs = [
-            (name, lambda name=name: done.append(name)) for name in ("unit a", "unit b", "error c", "rule d", "steps")
+            (name, lambda name=name: done.append(name))
+            for name in ("unit a", "unit b", "error c", "optimizer d", "steps")
         ]
         monkeypatch.setattr("gpubp.cli.warmup.compilations", lambda backend: iter(jobs))
         assert main(["warmup", "--device", "cpu"]) == 0
         out = capsys.readouterr().out
-        assert done == ["unit a", "unit b", "error c", "rule d", "steps"]
-        assert "2 units, 1 errors, 1 rules, 1 others, in " in out
+        assert done == ["unit a", "unit b", "error c", "optimizer d", "steps"]
+        assert "2 units, 1 errors, 1 optimizers, 1 others, in " in out
         assert "kept in" in out
 
 
@@ -96,10 +97,10 @@ class TestElsewhere:
         assert main(["warmup", "--device", "array_api_strict:device1"]) == 0
         assert "nothing" in capsys.readouterr().out
 
-    def test_a_gpu_takes_a_small_step_by_every_unit_error_and_rule(self):
+    def test_a_gpu_takes_a_small_step_by_every_unit_error_and_optimizer(self):
         """Here with a CPU in its place: which kernels that makes only a GPU can show."""
         names = names_of(Backend(choose_backend("cpu").xp, None, "cuda:0"))
-        kinds = (("unit", ACTIVATIONS), ("error", LOSSES), ("rule", RULES))
+        kinds = (("unit", ACTIVATIONS), ("error", LOSSES), ("optimizer", OPTIMIZERS))
         assert names == [f"{kind} {name}" for kind, of in kinds for name in of]
         for _, do in compilation._of_cupy("cpu"):
             do()

@@ -1,4 +1,4 @@
-"""Named sets: shapes, ranges, and the rules that the small ones follow."""
+"""Named sets: shapes, ranges, and the optimizers that the small ones follow."""
 
 import itertools
 import subprocess
@@ -35,8 +35,8 @@ def test_shapes_types_and_names(name):
     n, i, j = SHAPES[name]
     assert dataset.name == name
     assert dataset.x.shape == (n, i)
-    assert dataset.d.shape == (n, j)
-    assert dataset.x.dtype == dataset.d.dtype == np.float64
+    assert dataset.targets.shape == (n, j)
+    assert dataset.x.dtype == dataset.targets.dtype == np.float64
     assert np.isfinite(dataset.x).all()
     assert len(dataset.feature_names) == len(set(dataset.feature_names)) == i
     assert dataset.description.endswith(".")
@@ -46,7 +46,7 @@ def test_shapes_types_and_names(name):
             _ = dataset.labels
     else:
         assert len(dataset.classes) == j
-        np.testing.assert_array_equal(dataset.d.sum(axis=1), 1.0)
+        np.testing.assert_array_equal(dataset.targets.sum(axis=1), 1.0)
         assert set(dataset.labels) == set(dataset.classes)
 
 
@@ -63,31 +63,31 @@ def test_digits_are_divided_by_16():
 def test_rain_is_the_slide_table():
     dataset = rain()
     assert dataset.x.tolist() == [[3, 5], [1, 6], [0, 8]]
-    assert dataset.d.tolist() == [[0.99], [0.59], [0.19]]
+    assert dataset.targets.tolist() == [[0.99], [0.59], [0.19]]
     assert dataset.feature_names == ("days raining", "Kdp")
 
 
 def test_xor_is_parity_of_two_bits():
     np.testing.assert_array_equal(xor().x, parity(2).x)
-    np.testing.assert_array_equal(xor().d, parity(2).d)
+    np.testing.assert_array_equal(xor().targets, parity(2).targets)
 
 
 @pytest.mark.parametrize("n_bits", [1, 2, 5, 6])
-def test_bits_come_in_counting_order_and_follow_their_rule(n_bits):
+def test_bits_come_in_counting_order_and_follow_their_optimizer(n_bits):
     vectors = list(itertools.product([0.0, 1.0], repeat=n_bits))
     assert parity(n_bits).x.tolist() == [list(vector) for vector in vectors]
     assert symmetry(n_bits).x.tolist() == [list(vector) for vector in vectors]
-    assert parity(n_bits).d.ravel().tolist() == [sum(vector) % 2 for vector in vectors]
-    assert symmetry(n_bits).d.ravel().tolist() == [float(vector == vector[::-1]) for vector in vectors]
+    assert parity(n_bits).targets.ravel().tolist() == [sum(vector) % 2 for vector in vectors]
+    assert symmetry(n_bits).targets.ravel().tolist() == [float(vector == vector[::-1]) for vector in vectors]
 
 
 def test_six_bits_have_eight_symmetric_vectors():
-    assert symmetry().d.sum() == 8
+    assert symmetry().targets.sum() == 8
 
 
 def test_encoder_is_the_identity():
     np.testing.assert_array_equal(encoder(5).x, np.eye(5))
-    np.testing.assert_array_equal(encoder().d, np.eye(8))
+    np.testing.assert_array_equal(encoder().targets, np.eye(8))
 
 
 @pytest.mark.parametrize("make", [lambda: parity(0), lambda: symmetry(17), lambda: encoder(0)])

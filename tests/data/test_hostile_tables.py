@@ -1,4 +1,4 @@
-"""Tables from strangers: what is wrong is told with file, place and mend, and none takes what it has no right to."""
+"""Tables from strangers: what is wrong is told with file, place and fix, and none takes what it has no right to."""
 
 import gzip
 import io

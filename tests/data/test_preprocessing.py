@@ -113,7 +113,7 @@ def test_the_target_is_else_the_last_column_or_the_marked_ones_or_the_named_ones
         ([0.5, 1.0] * 10, False),
     ],
 )
-def test_the_task_follows_the_stated_rule(values, is_classification):
+def test_the_task_follows_the_stated_optimizer(values, is_classification):
     data = table(x=np.arange(len(values)) / 2, y=values)
     assert isinstance(fit_preprocessing(data).target, ClassTarget if is_classification else NumberTarget)
 
@@ -196,10 +196,10 @@ def test_labels_come_back_in_their_own_type(labels, kind, classes):
 def test_several_targets_come_back_in_their_own_units():
     data = read_table("linnerud")
     prepared = fit_preprocessing(data)
-    d = encode_target(prepared, data)
-    np.testing.assert_allclose(d.mean(axis=0), 0.0, atol=1e-14)
-    np.testing.assert_allclose(d.std(axis=0), 1.0, rtol=1e-14)
-    decoded = decode_target(prepared, d.astype(np.float32))
+    targets = encode_target(prepared, data)
+    np.testing.assert_allclose(targets.mean(axis=0), 0.0, atol=1e-14)
+    np.testing.assert_allclose(targets.std(axis=0), 1.0, rtol=1e-14)
+    decoded = decode_target(prepared, targets.astype(np.float32))
     assert list(decoded) == ["Weight", "Waist", "Pulse"]
     for name, values in decoded.items():
         assert values.dtype == np.float64
@@ -219,8 +219,8 @@ def test_probabilities_are_named_by_class():
 @pytest.mark.parametrize(
     ("y", "message"),
     [
-        ([0.5, 0.5], r"shape \(cases, 2\), got \(2,\)"),
-        ([[0.5, 0.25, 0.25]], r"shape \(cases, 2\), got \(1, 3\)"),
+        ([0.5, 0.5], r"shape \(samples, 2\), got \(2,\)"),
+        ([[0.5, 0.25, 0.25]], r"shape \(samples, 2\), got \(1, 3\)"),
         ([[NAN, 1.0]], "not finite"),
         ([[INF, 1.0]], "not finite"),
     ],
@@ -314,7 +314,7 @@ def test_the_lists_in_messages_are_shortened():
         fit_preprocessing(wide, "price")
 
 
-def test_a_near_miss_looks_past_letter_case():
+def test_a_near_miss_looks_past_letter_sample():
     with pytest.raises(DataError, match=r"no column 'weight' \(did you mean 'WEIGHT'\?\)"):
         fit_preprocessing(table(WEIGHT=[1.0, 2.0], y=["a", "b"]), "weight")
 

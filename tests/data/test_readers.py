@@ -145,7 +145,7 @@ def test_every_named_set_is_a_table(name):
     np.testing.assert_array_equal(np.stack(features, axis=1), dataset.x)
     assert tuple(table.columns) == dataset.feature_names + table.targets
     targets = np.stack([table.columns[column] for column in table.targets], axis=1)
-    np.testing.assert_array_equal(targets, dataset.d if dataset.classes is None else targets)
+    np.testing.assert_array_equal(targets, dataset.targets if dataset.classes is None else targets)
 
 
 def test_classes_of_named_sets_are_text_or_integers():
@@ -220,7 +220,7 @@ def test_table_from_arrays_names_and_shapes():
         ("a.npz", b"PK\3\4", "a.npz cannot be read"),
     ],
 )
-def test_a_bad_file_is_named_with_its_mend(write, name, content, message):
+def test_a_bad_file_is_named_with_its_fix(write, name, content, message):
     path = write(name, content)
     with pytest.raises(DataError, match=f"(?s){message}") as caught:
         read_table(path)
@@ -302,7 +302,7 @@ def test_npy_of_the_wrong_kind(tmp_path, array, message):
     ("arrays", "message"),
     [
         ({"q": np.ones((2, 2))}, "expected arrays x and y, found q"),
-        ({"x": np.ones((2, 8, 8))}, r"x must have shape \(cases, inputs\), got \(2, 8, 8\); reshape"),
+        ({"x": np.ones((2, 8, 8))}, r"x must have shape \(samples, inputs\), got \(2, 8, 8\); reshape"),
         ({"x": np.ones((2, 2)), "y": np.ones(3)}, r"y must have shape \(2,\) or \(2, j\).*got \(3,\)"),
     ],
 )

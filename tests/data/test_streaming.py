@@ -42,7 +42,7 @@ pa = pytest.importorskip("pyarrow")
 parquet, csv = pytest.importorskip("pyarrow.parquet"), pytest.importorskip("pyarrow.csv")
 
 N, N_IN, J = 1000, 3, 2
-NETWORK = Network((N_IN, 4, J), hidden="tanh")
+NETWORK = Network((N_IN, 4, J), activation="tanh")
 SMALL = 26_000  # bytes: a window of some hundred rows
 
 
@@ -54,9 +54,9 @@ def _no_thread_is_left():
 
 def rows(n=N, dtype="float32"):
     rng = np.random.default_rng(0)
-    x, d = rng.normal(size=(n, N_IN)).astype(dtype), rng.normal(size=(n, J)).astype(dtype)
+    x, targets = rng.normal(size=(n, N_IN)).astype(dtype), rng.normal(size=(n, J)).astype(dtype)
     x[:, 0] = np.arange(n)  # tells a row
-    return x, d
+    return x, targets
 
 
 def npy_pair(folder, **options):
@@ -67,24 +67,24 @@ def npy_pair(folder, **options):
 
 def npy_one(folder, **options):
     np.save(folder / "xd.npy", np.concatenate(rows(), axis=1))
-    return open_stream(str(folder / "xd.npy"), targets=J, **options)
+    return open_stream(str(folder / "xd.npy"), target_columns=J, **options)
 
 
 def npy_columns(folder, **options):
-    x, d = rows()
-    np.save(folder / "dx.npy", np.concatenate([d[:, :1], x, d[:, 1:]], axis=1))
-    return open_stream(folder / "dx.npy", targets=[0, -1], **options)
+    x, targets = rows()
+    np.save(folder / "dx.npy", np.concatenate([targets[:, :1], x, targets[:, 1:]], axis=1))
+    return open_stream(folder / "dx.npy", target_columns=[0, -1], **options)
 
 
 def table(start=0, stop=N):
-    x, d = rows()
-    columns = {f"x{k}": x[start:stop, k] for k in range(N_IN)} | {f"d{k}": d[start:stop, k] for k in range(J)}
+    x, targets = rows()
+    columns = {f"x{k}": x[start:stop, k] for k in range(N_IN)} | {f"d{k}": targets[start:stop, k] for k in range(J)}
     return pa.table(columns)
 
 
 def parquet_file(folder, **options):
     parquet.write_table(table(), folder / "rows.parquet", row_group_size=30)
-    return with_room(open_stream(folder / "rows.parquet", targets=["d0", "d1"], **options))
+    return with_room(open_stream(folder / "rows.parquet", target_columns=["d0", "d1"], **options))
 
 
 def parquet_folder(folder, **options):
@@ -92,7 +92,7 @@ def parquet_folder(folder, **options):
     (folder / "parts" / "README.txt").write_text("not a table")
     for number, (start, stop) in enumerate([(0, 400), (400, 410), (410, N)]):
         parquet.write_table(table(start, stop), folder / "parts" / f"{number}.parquet", row_group_size=30)
-    return with_room(open_stream(folder / "parts", targets=["d0", "d1"], **options))
+    return with_room(open_stream(folder / "parts", target_columns=["d0", "d1"], **options))
 
 
 def with_room(stream):
@@ -102,14 +102,14 @@ def with_room(stream):
 
 def csv_file(folder, **options):
     csv.write_csv(table(), folder / "rows.csv")
-    return open_stream(folder / "rows.csv", targets=["d0", "d1"], **options)
+    return open_stream(folder / "rows.csv", target_columns=["d0", "d1"], **options)
 
 
 def csv_folder(folder, **options):
     (folder / "texts").mkdir()
     for number, (start, stop) in enumerate([(0, 400), (400, N)]):
         csv.write_csv(table(start, stop), folder / "texts" / f"{number}.csv")
-    return open_stream(folder / "texts", targets=("d0", "d1"), **options)
+    return open_stream(folder / "texts", target_columns=("d0", "d1"), **options)
 
 
 def zarr_arrays(folder, **options):
@@ -124,13 +124,13 @@ def numpy_arrays(folder, **options):
 
 
 def iterable(folder, **options):
-    x, d = rows()
-    return open_stream([(x[at : at + 30], d[at : at + 30]) for at in range(0, N, 30)], n_rows=N, **options)
+    x, targets = rows()
+    return open_stream([(x[at : at + 30], targets[at : at + 30]) for at in range(0, N, 30)], n_rows=N, **options)
 
 
 def function(folder, **options):
-    x, d = rows()
-    return open_stream(lambda: ((x[at : at + 30], d[at : at + 30]) for at in range(0, N, 30)), **options)
+    x, targets = rows()
+    return open_stream(lambda: ((x[at : at + 30], targets[at : at + 30]) for at in range(0, N, 30)), **options)
 
 
 KINDS = (
@@ -154,8 +154,8 @@ def stream(request, tmp_path):
 
 
 def gathered(blocks):
-    x, d = zip(*blocks, strict=True)
-    return np.concatenate(x), np.concatenate(d)
+    x, targets = zip(*blocks, strict=True)
+    return np.concatenate(x), np.concatenate(targets)
 
 
 def parts_of(stream, size=32, seed=(1, 2), dtype="float32"):
@@ -169,7 +169,7 @@ def windows_of(parts):
     found = []
     for part in parts:
         order = slice(None) if part.order is None else part.order
-        found.append((part.cases.x[order].copy(), part.cases.d[order].copy(), part.begins, part.spans))
+        found.append((part.samples.x[order].copy(), part.samples.targets[order].copy(), part.begins, part.spans))
     return found
 
 
@@ -179,11 +179,11 @@ class TestSources:
             np.testing.assert_array_equal(got, wanted)
 
     def test_give_each_row_once_in_a_drawn_order(self, stream):
-        x, d = gathered(stream.blocks(64, seed=1))
+        x, targets = gathered(stream.blocks(64, seed=1))
         order = x[:, 0].astype(int)
         assert sorted(order) == list(range(N))
         assert not np.array_equal(order, np.arange(N))
-        for got, wanted in zip((x, d), rows(), strict=True):
+        for got, wanted in zip((x, targets), rows(), strict=True):
             np.testing.assert_array_equal(got, wanted[order])
         np.testing.assert_array_equal(gathered(stream.blocks(64, seed=1))[0], x)
         assert not np.array_equal(gathered(stream.blocks(64, seed=2))[0], x)
@@ -246,7 +246,7 @@ class TestSources:
         parquet_folder(tmp_path)
         parquet.write_table(table().drop(["x1"]), tmp_path / "parts" / "3.parquet")
         with pytest.raises(DataError, match=r"3\.parquet lacks the column 'x1', which .*0\.parquet has"):
-            open_stream(tmp_path / "parts", targets=["d0", "d1"])
+            open_stream(tmp_path / "parts", target_columns=["d0", "d1"])
 
     def test_classes_become_one_hot(self, tmp_path):
         x, labels = rows()[0], np.arange(N) % 4
@@ -254,13 +254,13 @@ class TestSources:
         np.save(tmp_path / "labels.npy", labels)
         stream = open_stream(tmp_path / "x.npy", tmp_path / "labels.npy", classes=4, memory=SMALL)
         assert stream.n_outputs == 4
-        x, d = gathered(stream.blocks(64, seed=0))
-        np.testing.assert_array_equal(d.argmax(axis=1), x[:, 0].astype(int) % 4)
-        np.testing.assert_array_equal(np.unique(d, axis=1).sum(axis=1), 1)
+        x, targets = gathered(stream.blocks(64, seed=0))
+        np.testing.assert_array_equal(targets.argmax(axis=1), x[:, 0].astype(int) % 4)
+        np.testing.assert_array_equal(np.unique(targets, axis=1).sum(axis=1), 1)
 
     def test_of_float64(self, tmp_path):
         np.save(tmp_path / "xd.npy", np.concatenate(rows(dtype="float64"), axis=1))
-        stream = open_stream(tmp_path / "xd.npy", targets=J)
+        stream = open_stream(tmp_path / "xd.npy", target_columns=J)
         assert stream.dtype == "float64"
         assert train(NETWORK, stream, epochs=1, device="cpu").theta.dtype == np.float64
         assert train(NETWORK, stream, epochs=1, device="cpu", dtype="float32").theta.dtype == np.float32
@@ -277,7 +277,7 @@ class TestWindows:
         assert sum(counts) == N
         taken = 2 * parts.places.n_rows * (4 * (N_IN + J) + BYTES_OF_AN_ORDER) + stream.source.bytes_in_hand
         assert taken <= stream.memory
-        assert sum(place.nbytes for place in parts.places.x + parts.places.d) <= stream.memory
+        assert sum(place.nbytes for place in parts.places.x + parts.places.targets) <= stream.memory
 
     def test_tell_their_place_in_the_epoch(self, stream):
         found = windows_of(parts_of(stream))
@@ -394,9 +394,9 @@ class TestMixing:
             iterable(tmp_path).mixing(25)
 
 
-def fit(cases, d=None, **options):
-    how = {"epochs": 3, "batch_size": 32, "rule": momentum(InverseScaling(0.05)), "device": "cpu"} | options
-    return train(NETWORK, cases, d, **how)
+def fit(samples, targets=None, **options):
+    how = {"epochs": 3, "batch_size": 32, "optimizer": momentum(InverseScaling(0.05)), "device": "cpu"} | options
+    return train(NETWORK, samples, targets, **how)
 
 
 class TestTraining:
@@ -404,13 +404,13 @@ class TestTraining:
     def test_is_that_of_arrays(self, stream, monkeypatch, compiled):
         """In the order of the file: the same batches, the same places in the epoch, the same bits."""
         monkeypatch.setenv("GPUBP_COMPILED", compiled)
-        rule = momentum(0.05) if stream.n_rows is None else momentum(InverseScaling(0.05))
-        held_out = {"validation": rows(50), "l2": 0.1}
-        expected = fit(*rows(), rule=rule, shuffle=False, **held_out)
-        got = fit(stream, rule=rule, shuffle=False, **held_out)
+        optimizer = momentum(0.05) if stream.n_rows is None else momentum(InverseScaling(0.05))
+        held_out = {"validation_data": rows(50), "l2": 0.1}
+        expected = fit(*rows(), optimizer=optimizer, shuffle=False, **held_out)
+        got = fit(stream, optimizer=optimizer, shuffle=False, **held_out)
         np.testing.assert_array_equal(got.theta, expected.theta)
-        assert got.history.error == expected.history.error
-        assert got.history.validation_error == expected.history.validation_error
+        assert got.history.loss == expected.history.loss
+        assert got.history.validation_loss == expected.history.validation_loss
 
     def test_follows_from_the_seed(self, stream):
         first, again, other = (fit(stream, seed=seed, theta=np.full(NETWORK.n_parameters, 0.1)) for seed in (0, 0, 1))
@@ -425,7 +425,7 @@ class TestTraining:
         assert len(set(seeds)) == 3
 
     def test_of_batches_in_parts(self, tmp_path):
-        options = {"accumulate": 3, "rule": momentum(0.05), "shuffle": False}
+        options = {"gradient_accumulation": 3, "optimizer": momentum(0.05), "shuffle": False}
         np.testing.assert_array_equal(
             fit(npy_pair(tmp_path, memory=SMALL), **options).theta, fit(*rows(), **options).theta
         )
@@ -435,7 +435,7 @@ class TestTraining:
             check_stream(NETWORK, numpy_arrays(tmp_path), None, adam(), 1, 32, None, None, 2)
 
     def test_of_a_stack(self, stream):
-        options = {"rule": momentum(0.05), "shuffle": False, "seed": (1, 2)}
+        options = {"optimizer": momentum(0.05), "shuffle": False, "seed": (1, 2)}
         np.testing.assert_array_equal(fit(stream, **options).theta, fit(*rows(), **options).theta)
 
     def test_on_a_device_whose_arrays_do_not_mix(self, tmp_path):
@@ -452,7 +452,7 @@ class TestTraining:
         n_made, before = [], epoch.Steps
         monkeypatch.setattr(epoch, "Steps", lambda *given: n_made.append(1) or before(*given))
         stream = npy_pair(tmp_path, memory=SMALL)
-        there, here = (fit(stream, device=device, rule=momentum(0.05)) for device in ("cuda", "cpu"))
+        there, here = (fit(stream, device=device, optimizer=momentum(0.05)) for device in ("cuda", "cpu"))
         assert_agree(there.theta, here.theta, "fit")
         assert len(made) == 1
         assert len(n_made) <= 2  # for full windows, and for the last one
@@ -466,11 +466,11 @@ class TestTraining:
                 raise KeyboardInterrupt
 
         got = fit(stream, callbacks=[interrupt])
-        assert (got.stop_reason, len(got.history.error)) == ("interrupted", 2)
+        assert (got.stop_reason, len(got.history.loss)) == ("interrupted", 2)
         assert threading.active_count() == before
 
     def test_is_interrupted_while_it_waits_for_rows(self):
-        x, d = rows()
+        x, targets = rows()
         begun = []
 
         def blocks():
@@ -479,14 +479,14 @@ class TestTraining:
                 if len(begun) == 4 and at == 600:  # the first time only looks at what blocks are like
                     os.kill(os.getpid(), signal.SIGINT)
                     threading.Event().wait(0.05)  # until the caller, who waits for this block, has seen it
-                yield x[at : at + 30], d[at : at + 30]
+                yield x[at : at + 30], targets[at : at + 30]
 
         before = signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background it may be ignored
         try:
             got = fit(open_stream(blocks, memory=10**6), epochs=9)
         finally:
             signal.signal(signal.SIGINT, before)
-        assert (got.stop_reason, len(got.history.error)) == ("interrupted", 2)
+        assert (got.stop_reason, len(got.history.loss)) == ("interrupted", 2)
 
     def test_is_interrupted_within_an_epoch(self, tmp_path, monkeypatch):
         stream, before = npy_pair(tmp_path, memory=SMALL), WindowParts.__iter__
@@ -504,7 +504,7 @@ class TestTraining:
     def test_goes_on_within_an_epoch_to_the_same_bits(self, tmp_path, monkeypatch, kind, stopped_after):
         stream, before, n_given = kind(tmp_path, memory=SMALL), WindowParts.__iter__, []
         n_windows = len(windows_of(parts_of(stream)))
-        options = {"validation": rows(50), "rule": adam(), "patience": 2}
+        options = {"validation_data": rows(50), "optimizer": adam(), "patience": 2}
         whole = fit(stream, **options)
 
         def broken(parts):
@@ -513,7 +513,7 @@ class TestTraining:
                     if len(n_given) == stopped_after:
                         raise KeyboardInterrupt
                     yield part
-                    n_given.append(part.n_cases)
+                    n_given.append(part.n_samples)
 
         with monkeypatch.context() as patch:
             patch.setattr(WindowParts, "__iter__", broken)
@@ -524,22 +524,22 @@ class TestTraining:
         assert stopped_after == 1 or newest == max(path.name for path in (tmp_path / "kept").iterdir())
         resumed = fit(stream, checkpoint=tmp_path / "kept", resume=True, **options)
         np.testing.assert_array_equal(resumed.theta, whole.theta)
-        assert resumed.history.error == whole.history.error
+        assert resumed.history.loss == whole.history.loss
 
     def test_of_another_stream_does_not_go_on(self, tmp_path):
         fit(npy_pair(tmp_path, memory=SMALL), checkpoint=tmp_path / "kept")
         with pytest.raises(CheckpointError, match=r"the stream's rows of a window was \d+, is 1024"):
             fit(npy_pair(tmp_path), checkpoint=tmp_path / "kept", resume=True)
-        x, d = rows()
+        x, targets = rows()
         with pytest.raises(CheckpointError, match="the stream's blocks was"):
-            fit(open_stream(x + 1, d, memory=SMALL), checkpoint=tmp_path / "kept", resume=True)
+            fit(open_stream(x + 1, targets, memory=SMALL), checkpoint=tmp_path / "kept", resume=True)
 
     def test_of_a_stream_whose_last_rows_changed_does_not_go_on(self, tmp_path):
-        x, d = rows()
-        fit(open_stream(x, d, memory=SMALL), checkpoint=tmp_path / "kept")
+        x, targets = rows()
+        fit(open_stream(x, targets, memory=SMALL), checkpoint=tmp_path / "kept")
         x[-1] += 1.0
         with pytest.raises(CheckpointError, match="the stream's rows of some blocks was"):
-            fit(open_stream(x, d, memory=SMALL), checkpoint=tmp_path / "kept", resume=True)
+            fit(open_stream(x, targets, memory=SMALL), checkpoint=tmp_path / "kept", resume=True)
 
     def test_who_leaves_it_half_used_comes_to_an_end(self):
         program = """
@@ -559,26 +559,26 @@ main()
         stream = npy_one(tmp_path, memory=SMALL)
         model = MLPRegressor(hidden_layer_sizes=(4,), random_state=0, device="cpu")
         for epoch in range(2):
-            for x, d in stream.blocks(200, seed=epoch):
-                model.partial_fit(x, d)
+            for x, targets in stream.blocks(200, seed=epoch):
+                model.partial_fit(x, targets)
         assert model.t_ == 2 * N
         labels = open_stream(rows()[0], np.arange(N) % 3, memory=SMALL)
         classifier = MLPClassifier(hidden_layer_sizes=(4,), random_state=0, device="cpu")
-        for x, d in labels.blocks(200, seed=0):
-            classifier.partial_fit(x, d[:, 0].astype(int), classes=[0, 1, 2])
+        for x, targets in labels.blocks(200, seed=0):
+            classifier.partial_fit(x, targets[:, 0].astype(int), classes=[0, 1, 2])
         assert classifier.t_ == N
 
     @pytest.mark.parametrize(
         ("options", "said"),
         [
             ({"d": rows()[1]}, "leave d out"),
-            ({"case_weights": np.ones(N)}, "case_weights needs all cases"),
-            ({"until": lambda d, y: False}, "until needs all cases"),
-            ({"batch_size": "sweep"}, "batch_size='sweep' needs all cases"),
-            ({"rule": lbfgs(), "batch_size": "auto"}, "lbfgs needs all cases"),
+            ({"sample_weight": np.ones(N)}, "sample_weight needs all samples"),
+            ({"stop_when": lambda targets, y: False}, "until needs all samples"),
+            ({"batch_size": "full"}, "batch_size='full' needs all samples"),
+            ({"optimizer": lbfgs(), "batch_size": "auto"}, "lbfgs needs all samples"),
         ],
     )
-    def test_options_that_need_all_cases(self, tmp_path, options, said):
+    def test_options_that_need_all_samples(self, tmp_path, options, said):
         with pytest.raises(DataError, match=said):
             fit(numpy_arrays(tmp_path), **options)
 
@@ -593,16 +593,16 @@ main()
             train(NETWORK, rows()[0])
 
     def test_of_an_iterator_takes_one_epoch(self, monkeypatch):
-        x, d = rows()
+        x, targets = rows()
 
         def blocks():
-            return ((x[at : at + 30], d[at : at + 30]) for at in range(0, N, 30))
+            return ((x[at : at + 30], targets[at : at + 30]) for at in range(0, N, 30))
 
         monkeypatch.setenv("GPUBP_COMPILED", "never")  # more is done alike where nobody knows how much there is
         with pytest.raises(DataError, match="3 epochs need the blocks as often"):
             fit(open_stream(blocks()))
-        once = fit(open_stream(blocks()), epochs=1, shuffle=False, rule=momentum(0.05))
-        expected = fit(x, d, epochs=1, shuffle=False, rule=momentum(0.05))
+        once = fit(open_stream(blocks()), epochs=1, shuffle=False, optimizer=momentum(0.05))
+        expected = fit(x, targets, epochs=1, shuffle=False, optimizer=momentum(0.05))
         np.testing.assert_array_equal(once.theta, expected.theta)
 
 
@@ -734,7 +734,7 @@ class TestFaults:
             fit(stream)
         path.write_bytes(content[:-100])
         with pytest.raises(DataError, match=r"rows\.parquet cannot be read"):
-            open_stream(path, targets="d0")
+            open_stream(path, target_columns="d0")
 
     def test_text_with_a_bad_row(self, tmp_path):
         csv_file(tmp_path)
@@ -742,10 +742,10 @@ class TestFaults:
         lines = path.read_text().splitlines()
         path.write_text("\n".join([*lines[:500], "1,2,word,4,5", *lines[500:]]))
         with pytest.raises(DataError, match=r"rows\.csv, rows [\d,]+ to [\d,]+: .*invalid value 'word'"):
-            fit(open_stream(path, targets=["d0", "d1"], memory=SMALL))
+            fit(open_stream(path, target_columns=["d0", "d1"], memory=SMALL))
         path.write_text("\n".join([*lines[:500], "1,2,3", *lines[500:]]))
         with pytest.raises(DataError, match=r"rows\.csv, rows [\d,]+ to [\d,]+: .*Expected 5 columns, got 3"):
-            fit(open_stream(path, targets=["d0", "d1"], memory=SMALL))
+            fit(open_stream(path, target_columns=["d0", "d1"], memory=SMALL))
 
     def test_text_with_a_quotation_mark_within_a_field(self, tmp_path):
         path = tmp_path / "marks.csv"
@@ -760,9 +760,9 @@ class TestFaults:
         clean = rows()
 
         def spoilt(*given, **options):
-            x, d = (part.copy() for part in clean)
+            x, targets = (part.copy() for part in clean)
             x[777, 1] = np.inf
-            return x, d
+            return x, targets
 
         monkeypatch.setitem(globals(), "rows", spoilt)
         where = {"parquet_folder": "2.parquet, row 368", "csv_folder": "1.csv, row 378"}.get(kind.__name__, "row 778")
@@ -770,24 +770,24 @@ class TestFaults:
             fit(kind(tmp_path, memory=SMALL))
 
     def test_a_bad_row_in_what_is_left_of_a_block(self, tmp_path):
-        x, d = rows()
+        x, targets = rows()
         first = numpy_arrays(tmp_path, memory=SMALL, block_rows=30).rows_of_a_window(32)
         assert first % 30  # a block is cut apart
         x[first, 0] = np.nan
         with pytest.raises(DataError, match=f"row {first + 1}: x holds nan"):
-            fit(open_stream(x, d, memory=SMALL, block_rows=30), shuffle=False)
+            fit(open_stream(x, targets, memory=SMALL, block_rows=30), shuffle=False)
 
     def test_a_number_too_large_for_the_precision(self):
-        x, d = rows(dtype="float64")
+        x, targets = rows(dtype="float64")
         x[3, 0] = 1e300
         with pytest.raises(DataError, match=r"row 4: x holds inf in column 1; every value must be finite in float32"):
-            fit(open_stream(x, d), dtype="float32")
+            fit(open_stream(x, targets), dtype="float32")
 
     def test_desired_outputs_that_the_error_does_not_take(self):
-        x, d = rows()
+        x, targets = rows()
         network = Network((N_IN, J), loss="poisson")
         with pytest.raises(DataError, match=r"row \d+: the error 'poisson' needs d from 0 to inf, got -"):
-            train(network, open_stream(x, d), device="cpu")
+            train(network, open_stream(x, targets), device="cpu")
 
     @pytest.mark.parametrize("bad", [4, -1, 0.5])
     def test_a_class_that_is_none(self, bad):
@@ -797,17 +797,17 @@ class TestFaults:
             list(open_stream(rows()[0], labels, classes=4).blocks())
 
     def test_an_iterable_that_fails(self):
-        x, d = rows()
+        x, targets = rows()
 
         def blocks():
-            yield x, d
-            yield x, d + np.inf
+            yield x, targets
+            yield x, targets + np.inf
 
         with pytest.raises(DataError, match="row 1,001: d holds inf"):
             fit(open_stream(blocks))
 
         def dying():
-            yield x, d
+            yield x, targets
             raise OSError("the line is dead")
 
         with pytest.raises(DataError, match="block 2 of the iterable could not be made: OSError: the line is dead"):
@@ -837,9 +837,9 @@ class TestFaults:
                     raise RuntimeError("checksum")
                 return super().__getitem__(index)
 
-        x, d = rows()
+        x, targets = rows()
         with pytest.raises(DataError, match=r"Broken cannot be read at rows \d+ to [\d,]+: checksum"):
-            fit(open_stream(x.view(Broken), d))
+            fit(open_stream(x.view(Broken), targets))
 
 
 class TestTheDoor:
@@ -847,8 +847,8 @@ class TestTheDoor:
         ("given", "options", "said"),
         [
             (("nowhere.npy",), {"targets": 1}, "no such file or folder: nowhere.npy"),
-            (("x.npy",), {}, "give the desired outputs once"),
-            (("x.npy", "d.npy"), {"targets": 1}, "give the desired outputs once"),
+            (("x.npy",), {}, "give the targets once"),
+            (("x.npy", "d.npy"), {"targets": 1}, "give the targets once"),
             (("x.npy",), {"targets": 3}, "that leave some for x; got 3"),
             (("x.npy",), {"targets": [0, 7]}, r"that leave some for x; got \[0, 7\]"),
             (("x.npy", "short.npy"), {}, "has 1,000 rows, and short.npy has 10"),
@@ -856,12 +856,12 @@ class TestTheDoor:
             (("columns.npy", "d.npy"), {}, "was written column by column"),
             (("text.npy",), {"targets": 1}, "holds <U1"),
             (("broken.npy",), {"targets": 1}, "is no .npy file that can be read"),
-            (("rows.parquet",), {}, "name the columns of the desired outputs with targets="),
+            (("rows.parquet",), {}, "name the columns of the targets with target_columns="),
             (("rows.parquet",), {"targets": "d00"}, "has no column 'd00'"),
             (("rows.parquet",), {"targets": ["d0", "d0"]}, "each once"),
             (("mixed",), {"targets": "d0"}, r"several kinds \(.csv, .parquet\)"),
             (("rows.csv.gz",), {"targets": "d0"}, "zarr|unpack"),
-            ((rows()[0],), {}, "needs its desired outputs beside it"),
+            ((rows()[0],), {}, "needs its targets beside it"),
             ((rows()[0], rows()[1][:5]), {}, r"got \(1000, 3\) and \(5, 2\)"),
             ((3,), {}, "a stream is made of files"),
             (([],), {}, "gives no blocks"),
@@ -873,10 +873,10 @@ class TestTheDoor:
     )
     def test_refuses_what_is_no_stream(self, tmp_path, monkeypatch, given, options, said):
         monkeypatch.chdir(tmp_path)
-        x, d = rows()
+        x, targets = rows()
         np.save("x.npy", x)
-        np.save("d.npy", d)
-        np.save("short.npy", d[:10])
+        np.save("d.npy", targets)
+        np.save("short.npy", targets[:10])
         np.save("columns.npy", np.asfortranarray(x))
         np.save("text.npy", np.full((3, 2), "a"))
         (tmp_path / "broken.npy").write_bytes(b"\x93NUMPY\x01\x00")
@@ -893,12 +893,12 @@ class TestTheDoor:
     def test_a_pipe(self, tmp_path, name):
         os.mkfifo(tmp_path / name)
         with pytest.raises(DataError, match="is no ordinary file"):
-            open_stream(tmp_path / name, targets=1)
+            open_stream(tmp_path / name, target_columns=1)
 
     def test_text_in_a_column(self, tmp_path):
         parquet.write_table(pa.table({"a": ["x", "y"], "d": [1.0, 2.0]}), tmp_path / "t.parquet")
         with pytest.raises(DataError, match=r"t\.parquet: column 'a' holds text"):
-            list(open_stream(tmp_path / "t.parquet", targets="d").blocks())
+            list(open_stream(tmp_path / "t.parquet", target_columns="d").blocks())
 
     @pytest.mark.parametrize("module", ["pyarrow", "zarr"])
     def test_what_is_not_installed_is_told(self, tmp_path, monkeypatch, module):
@@ -919,7 +919,7 @@ from gpubp import Network, open_stream, train
 def peak():
     return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM")) << 10
 def fit(path, **options):
-    stream = open_stream(path, targets="y" if path.endswith("parquet") else 1, **options)
+    stream = open_stream(path, target_columns="y" if path.endswith("parquet") else 1, **options)
     train(Network((63, 1)), stream, epochs=2, batch_size=256, device="cpu")
 fit(sys.argv[1])
 before = peak()

@@ -241,29 +241,29 @@ class TestRunningScores:
     @pytest.mark.parametrize("n_classes", [2, 4])
     def test_of_classes(self, n_classes):
         random = np.random.default_rng(0)
-        d = np.eye(n_classes)[random.integers(0, n_classes - (n_classes > 2), 500)]  # one class may never be true
+        targets = np.eye(n_classes)[random.integers(0, n_classes - (n_classes > 2), 500)]  # one class may never be true
         y = random.dirichlet(np.ones(n_classes), 500).astype("float32")
         y[:3] = np.eye(n_classes)[0]  # probabilities of 0
         target = ClassTarget("y", tuple("abcd"[:n_classes]))
-        self.check(Preprocessing((NumberColumn("x", 0.0, 1.0),), target), d, y)
+        self.check(Preprocessing((NumberColumn("x", 0.0, 1.0),), target), targets, y)
 
     def test_of_classes_that_are_not_there(self):
-        d, y = np.eye(3)[[0, 0, 1]], np.eye(3)[[0, 1, 1]]
-        self.check(Preprocessing((NumberColumn("x", 0.0, 1.0),), ClassTarget("y", ("a", "b", "c"))), d, y)
+        targets, y = np.eye(3)[[0, 0, 1]], np.eye(3)[[0, 1, 1]]
+        self.check(Preprocessing((NumberColumn("x", 0.0, 1.0),), ClassTarget("y", ("a", "b", "c"))), targets, y)
 
     @pytest.mark.parametrize("names", [("y",), ("y", "z")])
     def test_of_numbers(self, names):
         random = np.random.default_rng(0)
-        d = random.normal(size=(500, len(names)))
-        y = d + random.normal(size=d.shape)
+        targets = random.normal(size=(500, len(names)))
+        y = targets + random.normal(size=targets.shape)
         target = NumberTarget(names, (1000.0, -3.0)[: len(names)], (5.0, 2.0)[: len(names)])
-        self.check(Preprocessing((NumberColumn("x", 0.0, 1.0),), target), d, y)
+        self.check(Preprocessing((NumberColumn("x", 0.0, 1.0),), target), targets, y)
 
-    def check(self, preprocessing, d, y):
+    def check(self, preprocessing, targets, y):
         running = RunningScores(preprocessing)
-        for start in range(0, len(d), 37):
-            running.add(d[start : start + 37], y[start : start + 37])
-        wanted = score(preprocessing, d, y)
+        for start in range(0, len(targets), 37):
+            running.add(targets[start : start + 37], y[start : start + 37])
+        wanted = score(preprocessing, targets, y)
         assert list(running.scores()) == list(wanted)
         assert running.scores() == pytest.approx(wanted, rel=1e-9)
 
@@ -293,23 +293,23 @@ class TestFits:
             assert [column.name for column in prepared.preprocessing.columns] == [c.name for c in wanted.columns]
         stream, nothing = prepared.training()
         assert nothing is None
-        x, d = (np.concatenate(parts) for parts in zip(*stream.blocks(64), strict=True))
+        x, targets = (np.concatenate(parts) for parts in zip(*stream.blocks(64), strict=True))
         assert x.shape == (prepared.rows["train"], prepared.n_inputs)
         np.testing.assert_allclose(x[:, :2].mean(axis=0), 0.0, atol=1e-5)
         np.testing.assert_allclose(x[:, :2].std(axis=0), 1.0, rtol=1e-5)
         buys = shop()["buys"].to_numpy()
-        np.testing.assert_array_equal(d[:, 1] == 1.0, buys[shares == 0] == "yes")
-        x, d = prepared.validation()
-        np.testing.assert_array_equal(d[:, 1] == 1.0, buys[shares == 1] == "yes")
+        np.testing.assert_array_equal(targets[:, 1] == 1.0, buys[shares == 0] == "yes")
+        x, targets = prepared.validation()
+        np.testing.assert_array_equal(targets[:, 1] == 1.0, buys[shares == 1] == "yes")
 
     def test_learn_as_well(self, path):
-        how = {"hidden_sizes": (10,), "epochs": 30, "device": "cpu", "batch_size": 32, "l2": 0.0}
+        how = {"hidden_layer_sizes": (10,), "epochs": 30, "device": "cpu", "batch_size": 32, "l2": 0.0}
         in_parts = fit_table(prepare_stream(path, target="buys"), **how)
         in_memory = fit_table(prepare_table(shop(), target="buys"), **how)
         assert in_parts.scores["test"]["accuracy"] > 0.9
         assert in_parts.scores["test"]["accuracy"] == pytest.approx(in_memory.scores["test"]["accuracy"], abs=0.07)
         assert set(in_parts.scores) == {"train", "validation", "test"}
-        assert len(in_parts.fit.history.validation_score) == len(in_parts.fit.history.error)
+        assert len(in_parts.fit.history.validation_score) == len(in_parts.fit.history.loss)
         predicted = predict_table(in_parts.model, path if path.endswith((".csv", ".parquet")) else shop(), device="cpu")
         shares = share_of_rows(0, ROWS, (0.1, 0.2), 0)
         if path != "shop_csv":  # where a column of True and False is words in one and not in the other

@@ -157,6 +157,6 @@ def test_a_signal_ends_all_while_python_waits(left, capfd):
 
 
 def test_without_a_watcher_training_goes_on(monkeypatch, caplog):
-    monkeypatch.setattr(heartbeat, "_started", lambda hosts, mend: None)
+    monkeypatch.setattr(heartbeat, "_started", lambda hosts, fix: None)
     assert lines_of(2) == [None, None]
     assert "mpiexec alone can tell" in caplog.text

@@ -27,7 +27,7 @@ from gpubp.testing.agreement import assert_agree
 from gpubp.training.checkpoints import Checkpoints, checkpoints_in
 from tests.threads_as_processes import all_well, together
 
-NETWORK = Network((5, 7, 3), hidden="tanh", loss="cross_entropy")
+NETWORK = Network((5, 7, 3), activation="tanh", loss="cross_entropy")
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(53, 5))
 CLASSES = RNG.integers(3, size=53)
@@ -36,11 +36,11 @@ WEIGHTS = RNG.uniform(size=53)
 HELD_OUT = X[:20] + 0.1, D[:20]
 
 
-def fits(size, network=NETWORK, x=X, d=D, **options):
+def fits(size, network=NETWORK, x=X, targets=D, **options):
     """The fits of so many processes, and that of one."""
     options = {"epochs": 20, "batch_size": 11, "device": "cpu"} | options  # 100 steps
-    together_ = all_well(together(size, lambda processes: train(network, x, d, parallel=processes, **options)))
-    return together_, train(network, x, d, **options)
+    together_ = all_well(together(size, lambda processes: train(network, x, targets, parallel=processes, **options)))
+    return together_, train(network, x, targets, **options)
 
 
 # --- the same as one process ---
@@ -51,29 +51,33 @@ def fits(size, network=NETWORK, x=X, d=D, **options):
     "options",
     [
         {},
-        {"rule": momentum(0.1, 0.9), "case_weights": WEIGHTS, "l2": 0.1},
-        {"rule": gradient_descent(0.002), "mean": False, "l2": 0.1, "shuffle": False},
-        {"batch_size": "sweep", "epochs": 100, "rule": momentum(0.1, 0.9)},
+        {"optimizer": momentum(0.1, 0.9), "sample_weight": WEIGHTS, "l2": 0.1},
+        {"optimizer": gradient_descent(0.002), "reduction": "sum", "l2": 0.1, "shuffle": False},
+        {"batch_size": "full", "epochs": 100, "optimizer": momentum(0.1, 0.9)},
         {"batch_size": 2, "epochs": 4},  # the shares of some are empty
-        {"seed": (0, 1, 2), "rule": momentum(0.1, 0.9), "case_weights": np.stack([WEIGHTS, WEIGHTS**2, 1.0 + WEIGHTS])},
+        {
+            "seed": (0, 1, 2),
+            "optimizer": momentum(0.1, 0.9),
+            "sample_weight": np.stack([WEIGHTS, WEIGHTS**2, 1.0 + WEIGHTS]),
+        },
     ],
-    ids=["adam", "weights", "sum", "sweep", "tiny", "stack"],
+    ids=["adam", "weights", "sum", "full", "tiny", "stack"],
 )
 def test_several_processes_come_to_what_one_comes_to(options, size, dtype):
     of_all, alone = fits(size, dtype=dtype, **options)
     assert_agree(of_all[0].theta, alone.theta, "steps")
-    np.testing.assert_allclose(of_all[0].history.error, alone.history.error, rtol=1e-5 if dtype == "float32" else 1e-12)
+    np.testing.assert_allclose(of_all[0].history.loss, alone.history.loss, rtol=1e-5 if dtype == "float32" else 1e-12)
     for one in of_all[1:]:
         np.testing.assert_array_equal(one.theta, of_all[0].theta)
-        np.testing.assert_array_equal(one.history.error, of_all[0].history.error)
+        np.testing.assert_array_equal(one.history.loss, of_all[0].history.loss)
 
 
-@pytest.mark.parametrize("rule", [lbfgs(), levenberg_marquardt()], ids=["lbfgs", "levenberg_marquardt"])
-def test_methods_of_second_order(rule):
-    network = Network((5, 4, 3), hidden="tanh")
-    of_all, alone = fits(3, network, rule=rule, epochs=8, batch_size="auto", l2=0.1, case_weights=WEIGHTS)
+@pytest.mark.parametrize("optimizer", [lbfgs(), levenberg_marquardt()], ids=["lbfgs", "levenberg_marquardt"])
+def test_methods_of_second_order(optimizer):
+    network = Network((5, 4, 3), activation="tanh")
+    of_all, alone = fits(3, network, optimizer=optimizer, epochs=8, batch_size="auto", l2=0.1, sample_weight=WEIGHTS)
     assert_agree(of_all[0].theta, alone.theta, "steps")
-    np.testing.assert_allclose(of_all[0].history.error, alone.history.error, rtol=1e-10)
+    np.testing.assert_allclose(of_all[0].history.loss, alone.history.loss, rtol=1e-10)
     np.testing.assert_array_equal(of_all[2].theta, of_all[0].theta)
 
 
@@ -82,9 +86,9 @@ def test_float16_skips_the_same_updates():
     assert_agree(of_all[0].theta, alone.theta, "steps float16")
 
 
-def test_held_out_cases_end_all_at_the_same_epoch():
-    options = {"validation": HELD_OUT, "patience": 3, "epochs": 300, "rule": adam(0.05)}
-    options["score"] = lambda d, y: float(np.mean(d.argmax(1) == y.argmax(1)))
+def test_held_out_samples_end_all_at_the_same_epoch():
+    options = {"validation_data": HELD_OUT, "patience": 3, "epochs": 300, "optimizer": adam(0.05)}
+    options["score"] = lambda targets, y: float(np.mean(targets.argmax(1) == y.argmax(1)))
     of_all, alone = fits(3, **options)
     assert {fit.stop_reason for fit in of_all} == {alone.stop_reason} == {"patience"}
     assert {fit.best_epoch for fit in of_all} == {alone.best_epoch}
@@ -92,25 +96,27 @@ def test_held_out_cases_end_all_at_the_same_epoch():
     assert_agree(of_all[2].theta, alone.theta, "steps")
 
 
-def test_until_is_asked_once_and_heeded_by_all():
+def test_stop_when_is_asked_once_and_heeded_by_all():
     asked = []
 
-    def until(d, y):
+    def stop_when(targets, y):
         asked.append(1)
         return len(asked) == 4
 
     found = all_well(
-        together(2, lambda processes: train(NETWORK, X, D, until=until, epochs=9, device="cpu", parallel=processes))
+        together(
+            2, lambda processes: train(NETWORK, X, D, stop_when=stop_when, epochs=9, device="cpu", parallel=processes)
+        )
     )
     assert [fit.stop_reason for fit in found] == ["solved", "solved"]
-    assert [len(fit.history.error) for fit in found] == [4, 4]
+    assert [len(fit.history.loss) for fit in found] == [4, 4]
 
 
 def test_networks_leave_a_stack_in_all_processes():
-    x, d = np.asarray([[0.0, 0], [0, 1], [1, 0], [1, 1]]), np.asarray([[0.0], [1], [1], [0]])
-    network = Network((2, 4, 1), hidden="tanh", output="logistic")
-    options = {"rule": momentum(0.5, 0.9), "until": gpubp.all_right, "seed": range(6), "batch_size": "sweep"}
-    of_all, alone = fits(2, network, x, d, epochs=60, **options)
+    x, targets = np.asarray([[0.0, 0], [0, 1], [1, 0], [1, 1]]), np.asarray([[0.0], [1], [1], [0]])
+    network = Network((2, 4, 1), activation="tanh", output_activation="logistic")
+    options = {"optimizer": momentum(0.5, 0.9), "stop_when": gpubp.all_correct, "seed": range(6), "batch_size": "full"}
+    of_all, alone = fits(2, network, x, targets, epochs=60, **options)
     np.testing.assert_array_equal(of_all[1].solved, alone.solved)
     np.testing.assert_array_equal(of_all[1].best_epoch, alone.best_epoch)
     assert alone.solved.sum() > 0
@@ -120,7 +126,7 @@ def test_networks_leave_a_stack_in_all_processes():
 def test_all_diverge_together_and_the_first_says_so():
     def wild(processes):
         network = Network((5, 7, 3))
-        return train(network, X, D, rule=gradient_descent(1e300), device="cpu", parallel=processes)
+        return train(network, X, D, optimizer=gradient_descent(1e300), device="cpu", parallel=processes)
 
     with pytest.warns(DivergenceWarning) as told:
         found = all_well(together(2, wild))
@@ -133,11 +139,11 @@ def test_all_diverge_together_and_the_first_says_so():
 
 def test_each_process_takes_its_share_of_each_batch():
     order = np.random.default_rng(1).permutation(53)
-    cases = Batch(X, D, WEIGHTS)
-    whole = list(ArrayBatches(choose_backend("cpu"), cases, 10, order))
+    samples = Batch(X, D, WEIGHTS)
+    whole = list(ArrayBatches(choose_backend("cpu"), samples, 10, order))
 
     def shares(processes):
-        return [batch for _, batch in ArrayBatches(choose_backend("cpu"), cases, 10, order, processes=processes)]
+        return [batch for _, batch in ArrayBatches(choose_backend("cpu"), samples, 10, order, processes=processes)]
 
     of_all = all_well(together(4, shares))
     for parts, (_, batch) in zip(zip(*of_all, strict=True), whole, strict=True):
@@ -147,7 +153,7 @@ def test_each_process_takes_its_share_of_each_batch():
 
 
 class Rows(np.ndarray):
-    """Cases that note which of them are read."""
+    """Samples that note which of them are read."""
 
     read: set
 
@@ -169,13 +175,13 @@ def test_rows_of_others_are_not_read():
     assert not first & second
 
 
-def test_cases_may_be_mapped_from_a_file(tmp_path):
+def test_samples_may_be_mapped_from_a_file(tmp_path):
     for name, array in (("x", X), ("d", D)):
         np.save(tmp_path / f"{name}.npy", array)
 
     def work(processes):
-        x, d = (np.load(tmp_path / f"{name}.npy", mmap_mode="r") for name in ("x", "d"))
-        return train(NETWORK, x, d, epochs=4, batch_size=11, device="cpu", parallel=processes).theta
+        x, targets = (np.load(tmp_path / f"{name}.npy", mmap_mode="r") for name in ("x", "d"))
+        return train(NETWORK, x, targets, epochs=4, batch_size=11, device="cpu", parallel=processes).theta
 
     for theta in all_well(together(2, work)):
         assert_agree(theta, train(NETWORK, X, D, epochs=4, batch_size=11, device="cpu").theta, "steps")
@@ -186,7 +192,7 @@ def test_one_sum_a_step():
         train(NETWORK, X, D, epochs=1, batch_size=11, device="cpu", parallel=processes)
         return processes.comm.sums
 
-    wanted = [NETWORK.n_parameters + 2] * 5 + [5, 5]  # steps; of the epoch the weights and numbers of its cases
+    wanted = [NETWORK.n_parameters + 2] * 5 + [5, 5]  # steps; of the epoch the weights and numbers of its samples
     assert all_well(together(2, sums)) == [wanted, wanted]
 
 
@@ -234,25 +240,25 @@ def test_a_generator_of_the_first_is_that_of_all():
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
-@pytest.mark.parametrize("options", [{}, {"case_weights": WEIGHTS, "l2": 0.1}, {"mean": False, "seed": (0, 1)}])
+@pytest.mark.parametrize("options", [{}, {"sample_weight": WEIGHTS, "l2": 0.1}, {"reduction": "sum", "seed": (0, 1)}])
 def test_accumulated_batches_are_one_batch(options, dtype):
-    options = {"rule": momentum(0.01, 0.9), "epochs": 50, "device": "cpu", "dtype": dtype} | options
+    options = {"optimizer": momentum(0.01, 0.9), "epochs": 50, "device": "cpu", "dtype": dtype} | options
     large = train(NETWORK, X, D, batch_size=28, **options)
-    small = train(NETWORK, X, D, batch_size=7, accumulate=4, **options)
+    small = train(NETWORK, X, D, batch_size=7, gradient_accumulation=4, **options)
     assert_agree(small.theta, large.theta, "steps")
-    assert len(small.history.error) == 50
-    np.testing.assert_allclose(small.history.error, large.history.error, rtol=1e-4 if dtype == "float32" else 1e-10)
+    assert len(small.history.loss) == 50
+    np.testing.assert_allclose(small.history.loss, large.history.loss, rtol=1e-4 if dtype == "float32" else 1e-10)
 
 
 def test_accumulated_batches_pass_one_by_one(monkeypatch):
-    passed, plain = [], gpubp.nn.network.error_and_gradient
+    passed, plain = [], gpubp.nn.network.loss_and_gradient
 
     def noted(xp, network, theta, x, *args, **options):
         passed.append(len(x))
         return plain(xp, network, theta, x, *args, **options)
 
-    monkeypatch.setattr("gpubp.engine.plain.step.error_and_gradient", noted)
-    train(NETWORK, X, D, batch_size=7, accumulate=4, epochs=1, shuffle=False, device="cpu")
+    monkeypatch.setattr("gpubp.engine.plain.step.loss_and_gradient", noted)
+    train(NETWORK, X, D, batch_size=7, gradient_accumulation=4, epochs=1, shuffle=False, device="cpu")
     assert passed == [7, 7, 7, 7, 7, 7, 7, 4]
 
 
@@ -261,16 +267,16 @@ def test_accumulated_shares():
     assert_agree(of_all[1].theta, alone.theta, "steps")
 
 
-@pytest.mark.parametrize("accumulate", [0, 1.5, "2"])
+@pytest.mark.parametrize("gradient_accumulation", [0, 1.5, "2"])
 def test_accumulate_must_be_a_count(accumulate):
     with pytest.raises(DataError, match="accumulate must be 1 or more batches"):
-        train(NETWORK, X, D, accumulate=accumulate, device="cpu")
+        train(NETWORK, X, D, gradient_accumulation=accumulate, device="cpu")
 
 
-@pytest.mark.parametrize("options", [{"batch_size": "sweep"}, {"rule": lbfgs()}])
+@pytest.mark.parametrize("options", [{"batch_size": "full"}, {"optimizer": lbfgs()}])
 def test_a_sweep_cannot_be_accumulated(options):
-    with pytest.raises(DataError, match="a sweep is one batch alone"):
-        train(NETWORK, X, D, accumulate=2, device="cpu", **options)
+    with pytest.raises(DataError, match="an epoch is one batch alone"):
+        train(NETWORK, X, D, gradient_accumulation=2, device="cpu", **options)
 
 
 def test_a_step_in_parts_is_a_step():
@@ -291,8 +297,8 @@ def test_a_step_in_parts_is_a_step():
 def test_training_goes_on_in_another_number_of_processes(before, after, tmp_path, monkeypatch):
     monkeypatch.setattr("gpubp.training.fit.OPERATIONS_OF_A_PART", 1.0)  # a checkpoint after each step
     kept = Checkpoints(tmp_path, every_seconds=0)
-    options = {"batch_size": 11, "device": "cpu", "rule": momentum(0.1, 0.9), "checkpoint": kept, "resume": True}
-    options |= {"validation": HELD_OUT, "patience": 50}
+    options = {"batch_size": 11, "device": "cpu", "optimizer": momentum(0.1, 0.9), "checkpoint": kept, "resume": True}
+    options |= {"validation_data": HELD_OUT, "patience": 50}
 
     def some(processes, stop_at=None):
         def stop(progress):
@@ -309,7 +315,7 @@ def test_training_goes_on_in_another_number_of_processes(before, after, tmp_path
     alone = train(NETWORK, X, D, epochs=20, **options | {"checkpoint": None, "resume": False})
     for fit in found:
         assert_agree(fit.theta, alone.theta, "steps")
-        np.testing.assert_allclose(fit.history.error, alone.history.error, rtol=1e-12)
+        np.testing.assert_allclose(fit.history.loss, alone.history.loss, rtol=1e-12)
         np.testing.assert_array_equal(fit.theta, found[0].theta)
 
 
@@ -353,7 +359,7 @@ def test_unknown_ways_are_refused():
         train(NETWORK, X, D, parallel="npi", device="cpu")
 
 
-def test_without_mpi4py_the_mend_is_told(monkeypatch):
+def test_without_mpi4py_the_fix_is_told(monkeypatch):
     monkeypatch.setitem(sys.modules, "mpi4py", None)
     mpi.mpi_processes.cache_clear()
     with pytest.raises(DataError, match=r'pip install "gpubp\[mpi\]"'):

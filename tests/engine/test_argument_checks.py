@@ -13,15 +13,15 @@ from gpubp.explain import explain
 from gpubp.nn.initialization import initial_weights
 from gpubp.plotting import hidden_heat_map
 
-NETWORK = Network((3, 4, 2), hidden="tanh")
+NETWORK = Network((3, 4, 2), activation="tanh")
 RANDOM = np.random.default_rng(0)
 X, D = RANDOM.normal(size=(8, 3)), RANDOM.normal(size=(8, 2))
 THETA = initial_weights(NETWORK, dtype="float64")
 WEIGHTS = np.ones(8)
 
 
-def fit(x=X, d=D, theta=THETA, **options):
-    return train(NETWORK, x, d, theta=theta, **({"device": "cpu", "epochs": 3, "batch_size": 3} | options))
+def fit(x=X, targets=D, theta=THETA, **options):
+    return train(NETWORK, x, targets, theta=theta, **({"device": "cpu", "epochs": 3, "batch_size": 3} | options))
 
 
 def strided(array):
@@ -74,9 +74,9 @@ SAME = {
 
 @pytest.mark.filterwarnings("ignore:the matrix subclass:PendingDeprecationWarning")
 @pytest.mark.parametrize("kind", SAME)
-@pytest.mark.parametrize("argument", ["x", "d", "theta", "case_weights"])
+@pytest.mark.parametrize("argument", ["x", "d", "theta", "sample_weight"])
 def test_numbers_of_an_odd_kind_are_those_numbers(kind, argument):
-    given = {"x": X, "d": D, "theta": THETA, "case_weights": WEIGHTS}
+    given = {"x": X, "d": D, "theta": THETA, "sample_weight": WEIGHTS}
     odd = given | {argument: SAME[kind](given[argument])}
     found, expected = fit(**odd, dtype="float64"), fit(**given, dtype="float64")
     assert type(found.theta) is np.ndarray
@@ -108,7 +108,9 @@ def test_overlapping_views_are_read_and_never_written():
     windows = np.lib.stride_tricks.sliding_window_view(line, 3)
     constant = np.broadcast_to(np.asarray([0.5, -0.5]), (8, 2))
     before = line.copy()
-    np.testing.assert_array_equal(fit(x=windows, d=constant).theta, fit(x=windows.copy(), d=constant.copy()).theta)
+    np.testing.assert_array_equal(
+        fit(x=windows, targets=constant).theta, fit(x=windows.copy(), targets=constant.copy()).theta
+    )
     np.testing.assert_array_equal(line, before)
 
 
@@ -128,8 +130,8 @@ MASKED = np.ma.masked_greater(X, 1.0)
         ({"x": list(MASKED)}, "x"),
         ({"d": np.ma.masked_less(D, 0.0)}, "d"),
         ({"theta": np.ma.masked_greater(THETA, 0.0)}, "theta"),
-        ({"case_weights": np.ma.array(WEIGHTS, mask=[1, *[0] * 7])}, "case_weights"),
-        ({"validation": (MASKED, D)}, "validation x"),
+        ({"sample_weight": np.ma.array(WEIGHTS, mask=[1, *[0] * 7])}, "sample_weight"),
+        ({"validation_data": (MASKED, D)}, "validation x"),
     ],
 )
 def test_no_mask_is_lost(options, name):
@@ -187,15 +189,15 @@ class Float:
         (np.zeros((8, 3), "f8,f8"), "x must hold real numbers, got "),
         (np.zeros((8, 3), "V8"), "x must hold real numbers, got "),
         (np.zeros((0, 3)), "x is empty"),
-        (np.zeros((8, 0)), r"x must be \(cases, 3\)"),
-        (np.float64(3.0), r"x must be \(cases, 3\)"),
+        (np.zeros((8, 0)), r"x must be \(samples, 3\)"),
+        (np.float64(3.0), r"x must be \(samples, 3\)"),
         ([[1.0, 2.0, 3.0], [1.0]], "its rows of one length"),
         ([[[1.0], 2.0, 3.0]] * 8, "its rows of one length"),
         (pd.DataFrame({"a": pd.array([1, None] * 4, "Int64"), "b": 1.0, "c": 1.0}), "x must hold numbers, got object"),
         (scipy.sparse.eye_array(8, 3), r"x is a sparse \w+; give x\.toarray\(\)"),
         (lambda: X, "x must hold numbers"),
         ({1.0, 2.0}, "x must hold numbers"),
-        ("123", r"x must be \(cases, 3\)"),
+        ("123", r"x must be \(samples, 3\)"),
     ],
 )
 def test_what_is_no_array_of_numbers(x, message):

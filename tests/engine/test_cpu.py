@@ -1,4 +1,4 @@
-"""The compiled sweep against the plain one, its threads, and what it leaves to the plain one."""
+"""The compiled epoch against the plain one, its threads, and what it leaves to the plain one."""
 
 import contextlib
 import os
@@ -22,7 +22,7 @@ from gpubp.engine import cpu
 from gpubp.engine import epoch as epoch_module
 from gpubp.engine.cpu import compiling, scalar, threads
 from gpubp.engine.cpu import epoch as compiled_sweeps
-from gpubp.engine.cpu.epoch import CompiledSweep, compiled_sweep
+from gpubp.engine.cpu.epoch import CompiledSweep, compiled_epoch_runner
 from gpubp.engine.cpu.mailbox import next_request, number_of_request, times_passed, wait_for_all
 from gpubp.engine.cpu.outputs import compiled_outputs
 from gpubp.engine.cpu.rows import pointer_into, sum_of_rows, sum_of_squares
@@ -36,26 +36,26 @@ from gpubp.nn.architectures import with_blocks, with_equal_layers, with_fields, 
 from gpubp.nn.initialization import initial_weights
 from gpubp.nn.losses import LOSSES, loss
 from gpubp.nn.network import Network, output_layer
-from gpubp.optim.first_order import RULES, adam, clipped, decayed, momentum
+from gpubp.optim.first_order import OPTIMIZERS, adam, clipped, decayed, momentum
 from gpubp.optim.schedules import Steps
 from gpubp.testing.agreement import assert_agree
 from gpubp.training.fit import train
 
 BACKEND = choose_backend("cpu")
-N_CASES, SIZE = 23, 8  # the last batch has 7 cases
+N_SAMPLES, SIZE = 23, 8  # the last batch has 7 samples
 
 
-def cases(network, dtype, weighed=False, seed=0, stack=()):
+def samples(network, dtype, weighed=False, seed=0, stack=()):
     rng = np.random.default_rng(seed)
-    x = rng.normal(size=(*stack, N_CASES, network.sizes[0]))
-    d = rng.dirichlet(np.ones(network.sizes[-1]), (*stack, N_CASES))  # fits every error
-    weights = rng.uniform(0.0, 2.0, (*stack, N_CASES)).astype(dtype) if weighed else None
-    return Batch(x.astype(dtype), d.astype(dtype), weights)
+    x = rng.normal(size=(*stack, N_SAMPLES, network.sizes[0]))
+    targets = rng.dirichlet(np.ones(network.sizes[-1]), (*stack, N_SAMPLES))  # fits every error
+    weights = rng.uniform(0.0, 2.0, (*stack, N_SAMPLES)).astype(dtype) if weighed else None
+    return Batch(x.astype(dtype), targets.astype(dtype), weights)
 
 
 def both_ways(
     network,
-    rule=None,
+    optimizer=None,
     dtype="float64",
     n_threads=2,
     epochs=3,
@@ -63,34 +63,34 @@ def both_ways(
     shuffled=True,
     weighed=False,
     stack=None,
-    own_cases=False,
+    own_samples=False,
     first_layer_apart=True,
     outputs_wanted=False,
     **objective,
 ):
-    """Sweep the plain way and the compiled one from one position; where both end, and what they say."""
-    rule, objective = rule or momentum(0.05, 0.9), Objective(network, **objective)
-    plain = partial(epoch_module._step_by_step, BACKEND.xp, make_step(BACKEND, objective, rule, dtype))
-    compiled = compiled_sweep(objective, rule, dtype, lambda: plain, outputs_wanted=outputs_wanted)
+    """Epoch the plain way and the compiled one from one position; where both end, and what they say."""
+    optimizer, objective = optimizer or momentum(0.05, 0.9), Objective(network, **objective)
+    plain = partial(epoch_module._step_by_step, BACKEND.xp, make_step(BACKEND, objective, optimizer, dtype))
+    compiled = compiled_epoch_runner(objective, optimizer, dtype, lambda: plain, outputs_wanted=outputs_wanted)
     assert isinstance(compiled, CompiledSweep)
     seen = []
     for way in (plain, compiled):
         seeds = 1 if stack is None else range(stack)
         theta = initial_weights(network, seeds, scheme="uniform", scale=0.5, dtype=dtype)
-        position, rng = Position(theta, rule.init(np, theta)), np.random.default_rng(2)
-        given = cases(network, dtype, weighed, stack=(stack,) if own_cases else ())
+        position, rng = Position(theta, optimizer.init(np, theta)), np.random.default_rng(2)
+        given = samples(network, dtype, weighed, stack=(stack,) if own_samples else ())
         for _ in range(epochs):
-            order = rng.permutation(N_CASES) if shuffled else None
+            order = rng.permutation(N_SAMPLES) if shuffled else None
             with patch.multiple(
                 compiled_sweeps,
                 threads_allowed=lambda: n_threads,
                 WORTH_A_THREAD=1.0,
                 UNITS_OF_A_THREAD=1,
-                WORTH_THE_WAY=1 if first_layer_apart else N_CASES + 1,
+                WORTH_THE_WAY=1 if first_layer_apart else N_SAMPLES + 1,
             ):
-                swept = way(position, ArrayBatches(BACKEND, given, size, order))
+                result = way(position, ArrayBatches(BACKEND, given, size, order))
             position.epoch += 1
-        seen.append((position, swept))
+        seen.append((position, result))
     return seen
 
 
@@ -116,86 +116,88 @@ def dtype(request):
 
 
 EQUAL_WEIGHTS = [
-    with_sums(with_fields(Network((12, 8, 2), hidden="tanh"), 1, (3, 4), (2, 3), n_kinds=2), 2, [4, 4]),
-    with_equal_layers(Network((3, 3, 3, 3), hidden="logistic", output="logistic", bias=False), [1, 3]),
+    with_sums(with_fields(Network((12, 8, 2), activation="tanh"), 1, (3, 4), (2, 3), n_kinds=2), 2, [4, 4]),
+    with_equal_layers(Network((3, 3, 3, 3), activation="logistic", output_activation="logistic", bias=False), [1, 3]),
 ]
 
 
 class TestCompiledAgreesWithPlain:
     @pytest.mark.parametrize("unit", [*ACTIVATIONS, "leaky_relu(0.3)", "elu(0.5)"])
     def test_units(self, unit, dtype):
-        assert_same(both_ways(Network((3, 5, 4, 2), hidden=unit), dtype=dtype))
+        assert_same(both_ways(Network((3, 5, 4, 2), activation=unit), dtype=dtype))
 
     @pytest.mark.parametrize("error", [*LOSSES, "huber(0.1)"])
     @pytest.mark.parametrize("weighed", [False, True])
     def test_errors_on_their_own_unit(self, error, weighed, dtype):
-        assert_same(both_ways(Network((3, 5, 4), hidden="tanh", loss=error), dtype=dtype, weighed=weighed))
+        assert_same(both_ways(Network((3, 5, 4), activation="tanh", loss=error), dtype=dtype, weighed=weighed))
 
     @pytest.mark.parametrize("error", [name for name in LOSSES if not loss(name).above_zero])
     def test_errors_on_the_logistic(self, error, dtype):
-        assert_same(both_ways(Network((3, 5, 4), output="logistic", loss=error), dtype=dtype))
+        assert_same(both_ways(Network((3, 5, 4), output_activation="logistic", loss=error), dtype=dtype))
 
     def test_softmax_with_another_error(self, dtype):
-        assert_same(both_ways(Network((3, 5, 4), output="softmax"), dtype=dtype))
+        assert_same(both_ways(Network((3, 5, 4), output_activation="softmax"), dtype=dtype))
 
-    @pytest.mark.parametrize("rule", RULES)
-    def test_rules(self, rule, dtype):
-        assert_same(both_ways(Network((3, 5, 4), hidden="tanh", loss="cross_entropy"), RULES[rule](), dtype=dtype))
+    @pytest.mark.parametrize("optimizer", OPTIMIZERS)
+    def test_optimizers(self, optimizer, dtype):
+        assert_same(
+            both_ways(Network((3, 5, 4), activation="tanh", loss="cross_entropy"), OPTIMIZERS[optimizer](), dtype=dtype)
+        )
 
-    @pytest.mark.parametrize("rule", [momentum, adam])
-    def test_schedules(self, rule):
-        assert_same(both_ways(Network((3, 5, 4)), rule(learning_rate=Steps({0: 0.1, 0.4: 0.01, 1.5: 0.3}))))
+    @pytest.mark.parametrize("optimizer", [momentum, adam])
+    def test_schedules(self, optimizer):
+        assert_same(both_ways(Network((3, 5, 4)), optimizer(learning_rate=Steps({0: 0.1, 0.4: 0.01, 1.5: 0.3}))))
 
     @pytest.mark.parametrize("n_threads", [1, 2, 3, 5])
     @pytest.mark.parametrize("sizes", [(3, 5, 4), (3, 5, 6, 4), (3, 7, 5, 6, 4)])
     @pytest.mark.parametrize("bias", [True, False])
     def test_any_number_of_threads(self, sizes, n_threads, bias, dtype):
-        network = Network(sizes, hidden="tanh", loss="cross_entropy", bias=bias)
+        network = Network(sizes, activation="tanh", loss="cross_entropy", bias=bias)
         assert_same(both_ways(network, n_threads=n_threads, dtype=dtype, l2=0.1, weighed=True))
 
     @pytest.mark.parametrize(
-        "rule",
-        [RULES["gradient_descent"](0.1), momentum(0.05, 0.9), adam(), decayed(adam(), 0.1)],
-        ids=lambda rule: rule.name,
+        "optimizer",
+        [OPTIMIZERS["gradient_descent"](0.1), momentum(0.05, 0.9), adam(), decayed(adam(), 0.1)],
+        ids=lambda optimizer: optimizer.name,
     )
     @pytest.mark.parametrize("bias", [True, False], ids=["biases", "no-biases"])
-    def test_the_first_layer_apart_or_where_it_is(self, rule, bias):
+    def test_the_first_layer_apart_or_where_it_is(self, optimizer, bias):
         network = Network((3, 7, 6, 2), bias=bias)
         apart, common = (
-            both_ways(network, rule, n_threads=3, l2=0.1, first_layer_apart=first_layer_apart)
+            both_ways(network, optimizer, n_threads=3, l2=0.1, first_layer_apart=first_layer_apart)
             for first_layer_apart in (True, False)
         )
         assert_same(apart)
         np.testing.assert_array_equal(apart[1][0].theta, common[1][0].theta)
 
-    @pytest.mark.parametrize("size", [1, 3, 22, 23])  # the last batch of 22 has one case
+    @pytest.mark.parametrize("size", [1, 3, 22, 23])  # the last batch of 22 has one sample
     @pytest.mark.parametrize("shuffled", [True, False])
-    def test_batches_of_fewer_cases_than_threads(self, size, shuffled):
-        network = Network((3, 7, 6, 4), hidden="tanh", loss="cross_entropy")
-        assert_same(both_ways(network, n_threads=5, size=size, shuffled=shuffled and size < N_CASES, weighed=True))
+    def test_batches_of_fewer_samples_than_threads(self, size, shuffled):
+        network = Network((3, 7, 6, 4), activation="tanh", loss="cross_entropy")
+        assert_same(both_ways(network, n_threads=5, size=size, shuffled=shuffled and size < N_SAMPLES, weighed=True))
 
     def test_threads_take_part(self, monkeypatch):
         crews, make = [], threads.Crew
         monkeypatch.setattr(compiled_sweeps, "Crew", lambda n, *given: (crews.append(n), make(n, *given))[1])
         both_ways(Network((3, 7, 6, 2)), n_threads=5)
-        both_ways(Network((3, 7, 6, 2), hidden="softmax"), n_threads=5)  # needs all units of a layer
+        both_ways(Network((3, 7, 6, 2), activation="softmax"), n_threads=5)  # needs all units of a layer
         both_ways(Network((3, 2)), n_threads=5)
         assert crews == [5, 1, 1]
 
-    @pytest.mark.parametrize("options", [{"mean": False}, {"l2": 0.3}, {"l2": 0.3, "penalty_reported": False}])
+    @pytest.mark.parametrize("options", [{"reduction": "sum"}, {"l2": 0.3}, {"l2": 0.3, "penalty_reported": False}])
     @pytest.mark.parametrize("weighed", [False, True])
     def test_objectives(self, options, weighed):
         assert_same(both_ways(Network((3, 5, 4)), weighed=weighed, **options))
 
-    def test_cases_in_their_own_order(self):
+    def test_samples_in_their_own_order(self):
         assert_same(both_ways(Network((3, 5, 4)), shuffled=False, weighed=True))
 
     def test_without_biases(self):
-        assert_same(both_ways(Network((3, 5, 4), hidden="tanh", bias=False), l2=0.1))
+        assert_same(both_ways(Network((3, 5, 4), activation="tanh", bias=False), l2=0.1))
 
     @pytest.mark.parametrize("n_threads", [1, 3])
     def test_connections_that_are_missing(self, n_threads, dtype):
-        network = with_blocks(Network((3, 5, 4), hidden="tanh"), 1, [(1, 2), (2, 3)])
+        network = with_blocks(Network((3, 5, 4), activation="tanh"), 1, [(1, 2), (2, 3)])
         assert_same(both_ways(network, adam(), n_threads=n_threads, dtype=dtype, l2=0.1))
 
     @pytest.mark.parametrize("network", EQUAL_WEIGHTS)
@@ -207,40 +209,40 @@ class TestCompiledAgreesWithPlain:
         theta = seen[1][0].theta
         np.testing.assert_array_equal(theta, network.tied.tie(theta))
 
-    @pytest.mark.parametrize("rule", [*RULES.values(), lambda: decayed(adam(), 0.1)])
-    def test_rules_for_weights_that_are_equal(self, rule):
-        assert_same(both_ways(EQUAL_WEIGHTS[0], rule(), stack=2))
+    @pytest.mark.parametrize("optimizer", [*OPTIMIZERS.values(), lambda: decayed(adam(), 0.1)])
+    def test_optimizers_for_weights_that_are_equal(self, optimizer):
+        assert_same(both_ways(EQUAL_WEIGHTS[0], optimizer(), stack=2))
 
-    @pytest.mark.parametrize("rule", [momentum, adam])
-    def test_rules_that_let_the_weights_decay(self, rule, dtype):
-        assert_same(both_ways(Network((3, 5, 4)), decayed(rule(), Steps({0: 0.01, 0.5: 0.1})), dtype=dtype))
+    @pytest.mark.parametrize("optimizer", [momentum, adam])
+    def test_optimizers_that_let_the_weights_decay(self, optimizer, dtype):
+        assert_same(both_ways(Network((3, 5, 4)), decayed(optimizer(), Steps({0: 0.01, 0.5: 0.1})), dtype=dtype))
 
     def test_one_layer(self):
         assert_same(both_ways(Network((3, 2))))
 
     def test_gradients_in_several_blocks(self, monkeypatch):
         monkeypatch.setattr(compiled_sweeps, "ROWS", 3)
-        assert_same(both_ways(Network((9, 17, 5, 2), hidden="tanh"), adam(), l2=0.1))
+        assert_same(both_ways(Network((9, 17, 5, 2), activation="tanh"), adam(), l2=0.1))
 
-    def test_a_batch_whose_cases_count_nothing_changes_nothing(self):
-        network, rule = Network((3, 2)), momentum(0.1, 0.0)
-        compiled = compiled_sweep(Objective(network), rule, "float64", None)
+    def test_a_batch_whose_samples_count_nothing_changes_nothing(self):
+        network, optimizer = Network((3, 2)), momentum(0.1, 0.0)
+        compiled = compiled_epoch_runner(Objective(network), optimizer, "float64", None)
         theta = initial_weights(network, 0, dtype="float64")
-        position, given = Position(theta, rule.init(np, theta)), cases(network, "float64")
-        given = given._replace(case_weights=np.zeros(N_CASES))
-        swept = compiled(position, ArrayBatches(BACKEND, given, SIZE))
+        position, given = Position(theta, optimizer.init(np, theta)), samples(network, "float64")
+        given = given._replace(sample_weight=np.zeros(N_SAMPLES))
+        result = compiled(position, ArrayBatches(BACKEND, given, SIZE))
         np.testing.assert_array_equal(position.theta, theta)
-        np.testing.assert_array_equal(swept.values, 0.0)
+        np.testing.assert_array_equal(result.values, 0.0)
 
-    def test_columns_and_read_only_cases(self, monkeypatch):
+    def test_columns_and_read_only_samples(self, monkeypatch):
         """Frames come column by column; what may not be written to is not."""
         monkeypatch.setenv(cpu.ENVIRONMENT_VARIABLE, "always")
         network = Network((3, 5, 2))
-        x, d = cases(network, "float64")[:2]
+        x, targets = samples(network, "float64")[:2]
         fits = []
         for given in (x, np.asfortranarray(x)):
             given.flags.writeable = False
-            fits.append(train(network, given, d, epochs=3, device="cpu", dtype="float64").theta)
+            fits.append(train(network, given, targets, epochs=3, device="cpu", dtype="float64").theta)
         np.testing.assert_array_equal(*fits)
 
 
@@ -251,15 +253,15 @@ def of_each(*numbers):
 class TestStacks:
     @pytest.mark.parametrize("n_threads", [1, 2, 4])
     @pytest.mark.parametrize("sizes", [(3, 2), (3, 5, 2), (3, 5, 4, 3, 2)])
-    @pytest.mark.parametrize("own_cases", [False, True])
-    def test_agree_with_plain(self, sizes, n_threads, own_cases, dtype):
+    @pytest.mark.parametrize("own_samples", [False, True])
+    def test_agree_with_plain(self, sizes, n_threads, own_samples, dtype):
         seen = both_ways(
-            Network(sizes), stack=3, n_threads=n_threads, own_cases=own_cases, weighed=True, l2=0.1, dtype=dtype
+            Network(sizes), stack=3, n_threads=n_threads, own_samples=own_samples, weighed=True, l2=0.1, dtype=dtype
         )
         assert_same(seen)
 
     @pytest.mark.parametrize(
-        "rule",
+        "optimizer",
         [
             momentum(of_each(0.01, 0.05, 0.1), 0.9),
             momentum(0.05, of_each(0.0, 0.5, 0.9)),
@@ -267,8 +269,8 @@ class TestStacks:
             momentum(Steps({0: 0.1, 1.5: 0.01}), of_each(0.0, 0.5, 0.9)),
         ],
     )
-    def test_settings_of_their_own(self, rule):
-        assert_same(both_ways(Network((3, 5, 2)), rule, stack=3))
+    def test_settings_of_their_own(self, optimizer):
+        assert_same(both_ways(Network((3, 5, 2)), optimizer, stack=3))
 
     @pytest.mark.parametrize("shuffled", [False, True])
     def test_one_network_of_a_stack_is_the_network_alone(self, shuffled):
@@ -278,13 +280,19 @@ class TestStacks:
         np.testing.assert_array_equal(stack[0].theta[1], alone[0].theta)
         np.testing.assert_array_equal(stack[1].values[:, 1], alone[1].values)
 
-    @pytest.mark.parametrize("network", [Network((3, 2)), Network((3, 5, 4, 2), hidden="tanh"), EQUAL_WEIGHTS[0]])
+    @pytest.mark.parametrize("network", [Network((3, 2)), Network((3, 5, 4, 2), activation="tanh"), EQUAL_WEIGHTS[0]])
     @pytest.mark.parametrize("stack", [None, 3])
-    @pytest.mark.parametrize("own_cases", [False, True])
-    def test_outputs_after_the_last_step(self, network, stack, own_cases, dtype):
-        options = {"stack": stack, "own_cases": own_cases and stack, "dtype": dtype, "shuffled": False, "size": N_CASES}
+    @pytest.mark.parametrize("own_samples", [False, True])
+    def test_outputs_after_the_last_step(self, network, stack, own_samples, dtype):
+        options = {
+            "stack": stack,
+            "own_samples": own_samples and stack,
+            "dtype": dtype,
+            "shuffled": False,
+            "size": N_SAMPLES,
+        }
         position, _ = both_ways(network, n_threads=3, outputs_wanted=True, **options)[1]
-        x = cases(network, dtype, stack=(stack,) if own_cases and stack else ()).x
+        x = samples(network, dtype, stack=(stack,) if own_samples and stack else ()).x
         assert_agree(position.outputs, output_layer(np, network, position.theta, x).y, "forward")
 
     @pytest.mark.parametrize(
@@ -293,22 +301,22 @@ class TestStacks:
     def test_outputs_that_are_not_at_hand(self, options):
         network = Network((3, 5, 2), loss=options.get("loss", "squared"))
         options = {name: value for name, value in options.items() if name != "loss"}
-        options = {"outputs_wanted": True, "shuffled": False, "size": N_CASES, "stack": 3} | options
+        options = {"outputs_wanted": True, "shuffled": False, "size": N_SAMPLES, "stack": 3} | options
         assert both_ways(network, **options)[1][0].outputs is None
 
     def test_one_that_leaves_the_finite_numbers(self):
-        rule = momentum(of_each(0.01, 1e200, 0.01), 0.9)
+        optimizer = momentum(of_each(0.01, 1e200, 0.01), 0.9)
         with np.errstate(all="ignore"):
-            position, swept = both_ways(Network((3, 5, 2)), rule, stack=3)[1]
-        np.testing.assert_array_equal(swept.finite, [True, False, True])
+            position, result = both_ways(Network((3, 5, 2)), optimizer, stack=3)[1]
+        np.testing.assert_array_equal(result.finite, [True, False, True])
         np.testing.assert_array_equal(np.isfinite(position.theta).all(-1), [True, False, True])
 
 
 class TestOutputs:
-    @pytest.mark.parametrize("n_cases", [1, 255, 257, 1000])
+    @pytest.mark.parametrize("n_samples", [1, 255, 257, 1000])
     @pytest.mark.parametrize("network", [Network((3, 5, 4, 2), loss="cross_entropy"), Network((3, 2), bias=False)])
-    def test_agree_with_plain(self, network, n_cases, dtype):
-        x = np.random.default_rng(0).normal(size=(n_cases, 3)).astype(dtype)
+    def test_agree_with_plain(self, network, n_samples, dtype):
+        x = np.random.default_rng(0).normal(size=(n_samples, 3)).astype(dtype)
         theta = initial_weights(network, 0, dtype=dtype)
         assert_agree(compiled_outputs(network, theta, x), output_layer(np, network, theta, x).y, "forward")
 
@@ -316,14 +324,14 @@ class TestOutputs:
 class TestSweep:
     @pytest.fixture
     def compiled(self):
-        self.rule = adam()
+        self.optimizer = adam()
         network = Network((3, 5, 2))
         self.theta = initial_weights(network, 0, dtype="float64")
-        self.given = cases(network, "float64")
-        return compiled_sweep(Objective(network), self.rule, "float64", None)
+        self.given = samples(network, "float64")
+        return compiled_epoch_runner(Objective(network), self.optimizer, "float64", None)
 
     def test_leaves_what_it_was_given(self, compiled):
-        state = self.rule.init(np, self.theta)
+        state = self.optimizer.init(np, self.theta)
         position, before = Position(self.theta, state), self.theta.copy()
         for _ in range(2):
             compiled(position, ArrayBatches(BACKEND, self.given, SIZE))
@@ -333,7 +341,7 @@ class TestSweep:
         assert position.state.updates == 6
 
     def test_an_epoch_makes_new_parameters(self, compiled):
-        position = Position(self.theta, self.rule.init(np, self.theta))
+        position = Position(self.theta, self.optimizer.init(np, self.theta))
         compiled(position, ArrayBatches(BACKEND, self.given, SIZE))
         kept = position.theta
         before = kept.copy()
@@ -341,7 +349,7 @@ class TestSweep:
         np.testing.assert_array_equal(kept, before)
 
     def test_a_part_of_an_epochs_parameters_keeps_them(self, compiled):
-        position, kept = Position(self.theta, self.rule.init(np, self.theta)), []
+        position, kept = Position(self.theta, self.optimizer.init(np, self.theta)), []
         for _ in range(4):
             compiled(position, ArrayBatches(BACKEND, self.given, SIZE))
             kept.append((position.theta[2:], position.theta[2:].copy()))
@@ -349,7 +357,7 @@ class TestSweep:
             np.testing.assert_array_equal(part, before)
 
     def test_parameters_that_nobody_holds_are_used_again(self, compiled):
-        position, places = Position(self.theta, self.rule.init(np, self.theta)), []
+        position, places = Position(self.theta, self.optimizer.init(np, self.theta)), []
         for _ in range(6):
             compiled(position, ArrayBatches(BACKEND, self.given, SIZE))
             places.append(position.theta.ctypes.data)
@@ -357,7 +365,7 @@ class TestSweep:
 
     @pytest.mark.parametrize("where", [0, -1])
     def test_tells_whether_the_parameters_are_finite(self, compiled, where):
-        position = Position(self.theta.copy(), self.rule.init(np, self.theta))
+        position = Position(self.theta.copy(), self.optimizer.init(np, self.theta))
         batches = ArrayBatches(BACKEND, self.given, SIZE)
         assert compiled(position, batches).finite
         position.theta[where] = np.inf
@@ -367,7 +375,7 @@ class TestSweep:
     @pytest.mark.parametrize("before", [True, False])
     def test_interrupted_keeps_what_was_learned(self, compiled, monkeypatch, before):
         """Python looks at Ctrl-C before the steps of a call, or when they are done."""
-        position = Position(self.theta, self.rule.init(np, self.theta))
+        position = Position(self.theta, self.optimizer.init(np, self.theta))
         run, calls = threads.Crew.run, []
 
         def interrupted(*arguments):
@@ -381,15 +389,15 @@ class TestSweep:
         with pytest.raises(KeyboardInterrupt):
             compiled(position, ArrayBatches(BACKEND, self.given, 1))
         # the first call takes one step, the second all others
-        assert position.state.updates == (1 if before else N_CASES)
+        assert position.state.updates == (1 if before else N_SAMPLES)
         assert np.any(position.theta != self.theta)
 
     def test_batches_of_another_kind_find_room(self, compiled):
-        position = Position(self.theta, self.rule.init(np, self.theta))
-        weighed = self.given._replace(case_weights=np.ones(N_CASES))
+        position = Position(self.theta, self.optimizer.init(np, self.theta))
+        weighed = self.given._replace(sample_weight=np.ones(N_SAMPLES))
         results = []
-        for given, order in ((self.given, None), (self.given, np.arange(N_CASES)), (weighed, np.arange(N_CASES))):
-            position.theta, position.state = self.theta, self.rule.init(np, self.theta)
+        for given, order in ((self.given, None), (self.given, np.arange(N_SAMPLES)), (weighed, np.arange(N_SAMPLES))):
+            position.theta, position.state = self.theta, self.optimizer.init(np, self.theta)
             for size in (2, SIZE):
                 compiled(position, ArrayBatches(BACKEND, given, size, order))
             results.append(position.theta)
@@ -410,26 +418,28 @@ class TestSweep:
         np.testing.assert_array_equal(*runs)
 
     @pytest.mark.parametrize(
-        ("network", "rule"),
+        ("network", "optimizer"),
         [
-            (Network((3, 4, 4), output="softmax(2,2)", loss="cross_entropy(2,2)"), momentum()),
-            (Network((3, 4), output="softplus", loss="poisson"), momentum()),
+            (Network((3, 4, 4), output_activation="softmax(2,2)", loss="cross_entropy(2,2)"), momentum()),
+            (Network((3, 4), output_activation="softplus", loss="poisson"), momentum()),
             (Network((3, 2)), replace(momentum(), update=adam().update)),
             (Network((3, 2)), clipped(momentum(), 1.0)),
             (Network((3, 2)), decayed(clipped(momentum(), 1.0), 0.1)),
             (Network((3, 2, 2), skips=[(0, 2)]), momentum()),
         ],
     )
-    def test_what_has_no_loop_goes_the_plain_way(self, network, rule):
+    def test_what_has_no_loop_goes_the_plain_way(self, network, optimizer):
         plain = object()
-        assert compiled_sweep(Objective(network), rule, "float64", lambda: plain) is plain
+        assert compiled_epoch_runner(Objective(network), optimizer, "float64", lambda: plain) is plain
 
     def test_dropout_goes_the_plain_way(self):
-        network, rule, told = Network((3, 2)), momentum(), object()
-        compiled = compiled_sweep(Objective(network), rule, "float64", lambda: lambda position, batches: told)
-        batches = ArrayBatches(BACKEND, cases(network, "float64"), SIZE)
+        network, optimizer, told = Network((3, 2)), momentum(), object()
+        compiled = compiled_epoch_runner(
+            Objective(network), optimizer, "float64", lambda: lambda position, batches: told
+        )
+        batches = ArrayBatches(BACKEND, samples(network, "float64"), SIZE)
         theta = initial_weights(network, 0, dtype="float64")
-        state = rule.init(np, theta)
+        state = optimizer.init(np, theta)
         masked = with_dropout(BACKEND, network, (0.5,), np.random.default_rng(0), batches)
         assert compiled(Position(theta, state), masked) is told
         assert compiled(Position(theta, state), batches) is not told

@@ -19,7 +19,7 @@ from gpubp.engine import epoch as epoch_module
 from gpubp.engine.cuda import epoch as room
 from gpubp.engine.cuda import source, steps, tiny
 from gpubp.engine.cuda.device import PRODUCTS, CudaDevice
-from gpubp.engine.cuda.epoch import CudaSweep, cuda_sweep
+from gpubp.engine.cuda.epoch import CudaEpochRunner, cuda_epoch_runner
 from gpubp.engine.cuda.graphs import Graphs
 from gpubp.engine.cuda.optimizers import settings_of_steps, update_of
 from gpubp.engine.cuda.source import layers_of, part_in_global_memory, source_of_step
@@ -33,9 +33,9 @@ from gpubp.engine.tracing.symbols import Inexpressible, setting, variable
 from gpubp.nn import equations
 from gpubp.nn.activations import ACTIVATIONS, activation
 from gpubp.nn.initialization import initial_weights
-from gpubp.nn.losses import LOSSES, loss, output_error
+from gpubp.nn.losses import LOSSES, loss, output_loss
 from gpubp.nn.network import Network
-from gpubp.optim.first_order import RULES, Moments, Rule, adam, clipped, decayed, momentum
+from gpubp.optim.first_order import OPTIMIZERS, Moments, Optimizer, adam, clipped, decayed, momentum
 from gpubp.optim.schedules import Steps
 from gpubp.testing.agreement import assert_agree
 from gpubp.training import fit as fit_module
@@ -56,9 +56,9 @@ PAIRS = [
     *(("poisson", "softplus"), ("cross_entropy", "logistic"), ("binary_cross_entropy", "softmax")),
     *(("squared", "softmax"), ("squared", "gelu")),
 ]
-DEEP = Network((2, *[2] * len(UNITS), 2), hidden=UNITS)
-SHALLOW = [Network((2, 2), output=unit, loss=error, bias=False) for error, unit in PAIRS]
-N_CASES, SIZE = 23, 8  # the last batch has 7 cases
+DEEP = Network((2, *[2] * len(UNITS), 2), activation=UNITS)
+SHALLOW = [Network((2, 2), output_activation=unit, loss=error, bias=False) for error, unit in PAIRS]
+N_SAMPLES, SIZE = 23, 8  # the last batch has 7 samples
 
 
 @pytest.fixture(params=["float64", "float32"])
@@ -176,8 +176,8 @@ def numbers(shape, dtype, seed=0):
     return found.astype(dtype)
 
 
-def launch_over_units(device, kernel, case_by_case, b, n, *places):
-    shape = (b, 32) if case_by_case else ((-(-n // 32), -(-b // 8)), (32, 8))
+def launch_over_units(device, kernel, sample_by_sample, b, n, *places):
+    shape = (b, 32) if sample_by_sample else ((-(-n // 32), -(-b // 8)), (32, 8))
     device.launch(kernel, *shape, 256 * 8, b, n, *places)
 
 
@@ -202,12 +202,12 @@ class TestKernels:
         k, x, bias = UNITS.index(unit), numbers((9, 70), dtype)[:, :n].copy(), numbers((1, 70), dtype, 1)[0, :n].copy()
         value, slope = layers.units[k], layers.slopes[k]
         totals, y = x.copy(), np.full_like(x, np.nan)
-        launch_over_units(device, kernels[value.name], value.case_by_case, 9, n, bias, n, totals, y)
+        launch_over_units(device, kernels[value.name], value.sample_by_sample, 9, n, bias, n, totals, y)
         assert_agree(y, activation(unit).value(np, x + bias), "elementwise")
         np.testing.assert_array_equal(totals, x + bias if layers.total_kept[k] else x)
         dE_dy = numbers((9, 70), dtype, 2)[:, :n].copy()
         signals = dE_dy.copy()
-        launch_over_units(device, kernels[slope.name], slope.case_by_case, 9, n, totals, y, signals)
+        launch_over_units(device, kernels[slope.name], slope.sample_by_sample, 9, n, totals, y, signals)
         assert_agree(signals, activation(unit).dE_dx(np, dE_dy, x + bias, y), "elementwise")
 
     @needs_compiler
@@ -215,34 +215,34 @@ class TestKernels:
     def test_errors(self, compiled, pair):
         dtype, device, _, _, outputs, kernels = compiled
         rng, k = np.random.default_rng(0), PAIRS.index(pair)
-        x, d = rng.normal(size=(9, 40)).astype(dtype), rng.dirichlet(np.ones(40), 9).astype(dtype)
+        x, targets = rng.normal(size=(9, 40)).astype(dtype), rng.dirichlet(np.ones(40), 9).astype(dtype)
         weights = rng.uniform(0.0, 2.0, 9).astype(dtype)
         signals, errors = np.full_like(x, np.nan), np.full(9, np.nan, dtype)
-        places = (None, 0, x, d, 0, weights, 0, signals, errors)
-        launch_over_units(device, kernels[f"output_{k}"], outputs[k].case_by_case, 9, 40, *places)
+        places = (None, 0, x, targets, 0, weights, 0, signals, errors)
+        launch_over_units(device, kernels[f"output_{k}"], outputs[k].sample_by_sample, 9, 40, *places)
         y = activation(pair[1]).value(np, x)
-        for c in range(9):  # the sum over one case
-            case = slice(c, c + 1)
-            error, dE_dx = output_error(np, *pair, x[case], y[case], d[case], weights[case])
+        for c in range(9):  # the sum over one sample
+            sample = slice(c, c + 1)
+            error, dE_dx = output_loss(np, *pair, x[sample], y[sample], targets[sample], weights[sample])
             assert_agree(errors[c], error, "forward")
-            assert_agree(signals[case], dE_dx, "elementwise")
+            assert_agree(signals[sample], dE_dx, "elementwise")
 
     @needs_compiler
-    @pytest.mark.parametrize("name", RULES)
-    def test_rules(self, name, dtype):
-        rule, device = RULES[name](), EmulatedDevice()
-        update = update_of(rule, dtype, part_in_global_memory)
+    @pytest.mark.parametrize("name", OPTIMIZERS)
+    def test_optimizers(self, name, dtype):
+        optimizer, device = OPTIMIZERS[name](), EmulatedDevice()
+        update = update_of(optimizer, dtype, part_in_global_memory)
         layers = layers_of(Network((1, 1)), dtype, weighed=False)
         kernel = device.kernels(source_of_step(layers, update, dtype, mean=True))["update"]
         theta, gradient = numbers((1, 600), dtype)[0], numbers((1, 600), dtype, 1)[0]
-        state = rule.init(np, theta)
-        settings = settings_of_steps(update, rule.settings, state, np.zeros(3))[:, 0].astype(dtype)
+        state = optimizer.init(np, theta)
+        settings = settings_of_steps(update, optimizer.settings, state, np.zeros(3))[:, 0].astype(dtype)
         mine, parts = theta.copy(), [getattr(state, part).copy() for part in update.parts]
         for step in range(3):
             of_step = (np.asarray([step + 1]), settings, settings.shape[1], 0)
             fixed = (*of_step, np.asarray([0.5], dtype), np.dtype(dtype).type(0.0), None)
             device.launch(kernel, 2, 256, 4096, 600, *fixed, gradient, mine, *parts)
-            change, state = rule.update(np, gradient * np.dtype(dtype).type(0.5), state, theta, rule.at(0))
+            change, state = optimizer.update(np, gradient * np.dtype(dtype).type(0.5), state, theta, optimizer.at(0))
             theta = theta + change
         assert_agree(mine, theta, "elementwise")
         for part, name_of_part in zip(parts, update.parts, strict=True):
@@ -256,19 +256,19 @@ class TestKernels:
         x = np.asarray([[1.0, np.nan, -1.0]])
         for unit, expected in zip(layers.units, ([[1.0, np.nan, 0.0]], [[np.nan] * 3]), strict=True):
             y = np.empty_like(x)
-            launch_over_units(device, kernels[unit.name], unit.case_by_case, 1, 3, None, 0, x.copy(), y)
+            launch_over_units(device, kernels[unit.name], unit.sample_by_sample, 1, 3, None, 0, x.copy(), y)
             np.testing.assert_array_equal(y, expected)
 
 
-# --- sweeps ---
+# --- epochs ---
 
 
-def cases(network, dtype, weighed=False, seed=0):
+def samples(network, dtype, weighed=False, seed=0):
     rng = np.random.default_rng(seed)
-    x = rng.normal(size=(N_CASES, network.sizes[0]))
-    d = rng.dirichlet(np.ones(network.sizes[-1]), N_CASES)  # fits every error
-    weights = rng.uniform(0.0, 2.0, N_CASES).astype(dtype) if weighed else None
-    return Batch(x.astype(dtype), d.astype(dtype), weights)
+    x = rng.normal(size=(N_SAMPLES, network.sizes[0]))
+    targets = rng.dirichlet(np.ones(network.sizes[-1]), N_SAMPLES)  # fits every error
+    weights = rng.uniform(0.0, 2.0, N_SAMPLES).astype(dtype) if weighed else None
+    return Batch(x.astype(dtype), targets.astype(dtype), weights)
 
 
 @pytest.fixture(params=["layer by layer", "tiny"])
@@ -282,27 +282,31 @@ def given_to(machine, batch):
     return Batch(*(None if part is None else machine.asarray(part) for part in batch[:3]))
 
 
-def swept(machine, way, network, rule, dtype, *, epochs=4, size=SIZE, shuffled=True, weighed=False):
-    """Sweep from one position, always the same; where it ends, and what the last sweep says."""
-    xp, given = machine.backend.xp, given_to(machine, cases(network, dtype, weighed))
+def result(machine, way, network, optimizer, dtype, *, epochs=4, size=SIZE, shuffled=True, weighed=False):
+    """Epoch from one position, always the same; where it ends, and what the last epoch says."""
+    xp, given = machine.backend.xp, given_to(machine, samples(network, dtype, weighed))
     theta = machine.asarray(initial_weights(network, 1, scheme="uniform", scale=0.5, dtype=dtype))
-    position, rng = Position(theta, rule.init(xp, theta)), np.random.default_rng(2)
+    position, rng = Position(theta, optimizer.init(xp, theta)), np.random.default_rng(2)
     for _ in range(epochs):
-        told = way(position, ArrayBatches(machine.backend, given, size, rng.permutation(N_CASES) if shuffled else None))
+        told = way(
+            position, ArrayBatches(machine.backend, given, size, rng.permutation(N_SAMPLES) if shuffled else None)
+        )
         position.epoch += 1
     return position, told
 
 
-def plain_way(machine, objective, rule, dtype):
-    return partial(epoch_module._step_by_step, machine.backend.xp, make_step(machine.backend, objective, rule, dtype))
+def plain_way(machine, objective, optimizer, dtype):
+    return partial(
+        epoch_module._step_by_step, machine.backend.xp, make_step(machine.backend, objective, optimizer, dtype)
+    )
 
 
-def both_ways(machine, network, rule=None, dtype="float64", options=None, **how):
-    rule, objective = rule or momentum(0.05, 0.9), Objective(network, **(options or {}))
-    plain = plain_way(machine, objective, rule, dtype)
-    fast = cuda_sweep(machine.device, objective, rule, dtype, plain)
-    assert isinstance(fast, CudaSweep)
-    return [swept(machine, way, network, rule, dtype, **how) for way in (plain, fast)]
+def both_ways(machine, network, optimizer=None, dtype="float64", options=None, **how):
+    optimizer, objective = optimizer or momentum(0.05, 0.9), Objective(network, **(options or {}))
+    plain = plain_way(machine, objective, optimizer, dtype)
+    fast = cuda_epoch_runner(machine.device, objective, optimizer, dtype, plain)
+    assert isinstance(fast, CudaEpochRunner)
+    return [result(machine, way, network, optimizer, dtype, **how) for way in (plain, fast)]
 
 
 def assert_told_the_same(told, expected, dtype):
@@ -330,24 +334,24 @@ def assert_same(seen, kind="steps"):
 class TestSweepAgreesWithPlain:
     @pytest.mark.parametrize("unit", UNITS)
     def test_units(self, machine, unit):
-        assert_same(both_ways(machine, Network((3, 5, 4, 2), hidden=unit)))
+        assert_same(both_ways(machine, Network((3, 5, 4, 2), activation=unit)))
 
     @pytest.mark.parametrize("error", ERRORS)
     def test_errors(self, machine, error, dtype):
-        network = Network((3, 5, 4), hidden="tanh", loss=error)
+        network = Network((3, 5, 4), activation="tanh", loss=error)
         assert_same(both_ways(machine, network, dtype=dtype, weighed=dtype == "float32"))
 
-    @pytest.mark.parametrize("rule", RULES)
-    def test_rules(self, machine, rule, dtype):
-        network = Network((3, 5, 4), hidden="tanh", loss="cross_entropy")
-        assert_same(both_ways(machine, network, RULES[rule](), dtype))
+    @pytest.mark.parametrize("optimizer", OPTIMIZERS)
+    def test_optimizers(self, machine, optimizer, dtype):
+        network = Network((3, 5, 4), activation="tanh", loss="cross_entropy")
+        assert_same(both_ways(machine, network, OPTIMIZERS[optimizer](), dtype))
 
-    @pytest.mark.parametrize("rule", [momentum, adam])
-    def test_schedules(self, machine, rule):
+    @pytest.mark.parametrize("optimizer", [momentum, adam])
+    def test_schedules(self, machine, optimizer):
         rate = Steps({0: 0.1, 0.4: 0.01, 1.5: 0.3})
-        assert_same(both_ways(machine, Network((3, 5, 4)), decayed(rule(learning_rate=rate), 0.01)))
+        assert_same(both_ways(machine, Network((3, 5, 4)), decayed(optimizer(learning_rate=rate), 0.01)))
 
-    @pytest.mark.parametrize("options", [{"mean": False}, {"l2": 0.3}, {"l2": 0.3, "penalty_reported": False}])
+    @pytest.mark.parametrize("options", [{"reduction": "sum"}, {"l2": 0.3}, {"l2": 0.3, "penalty_reported": False}])
     @pytest.mark.parametrize("weighed", [False, True])
     def test_objectives(self, machine, options, weighed):
         assert_same(both_ways(machine, Network((3, 5, 4)), options=options, weighed=weighed))
@@ -361,22 +365,22 @@ class TestSweepAgreesWithPlain:
     @pytest.mark.parametrize("sizes", [(3, 2), (3, 5, 6, 4), (40, 300, 2), (2, 3, 70)])
     @pytest.mark.parametrize("bias", [True, False])
     def test_networks(self, machine, sizes, bias):
-        network = Network(sizes, hidden="tanh", loss="cross_entropy", bias=bias)
+        network = Network(sizes, activation="tanh", loss="cross_entropy", bias=bias)
         assert_same(both_ways(machine, network, options={"l2": 0.1}, epochs=3))
 
     @pytest.mark.parametrize("hidden", ["tanh", "softmax"])
     def test_more_of_everything_than_blocks(self, machine, hidden, monkeypatch):
         monkeypatch.setattr(steps, "MOST_BLOCKS", 2)
         monkeypatch.setattr(steps, "BLOCKS_THAT_COUNT", 2)
-        network = Network((5, 300, 2), hidden=hidden, loss="cross_entropy")
+        network = Network((5, 300, 2), activation=hidden, loss="cross_entropy")
         assert_same(both_ways(machine, network, options={"l2": 0.1}, epochs=2))
 
-    def test_a_batch_whose_cases_count_nothing_changes_nothing(self, machine):
-        network, rule = Network((3, 2)), momentum(0.1, 0.0)
-        fast = cuda_sweep(machine.device, Objective(network), rule, "float64", None)
+    def test_a_batch_whose_samples_count_nothing_changes_nothing(self, machine):
+        network, optimizer = Network((3, 2)), momentum(0.1, 0.0)
+        fast = cuda_epoch_runner(machine.device, Objective(network), optimizer, "float64", None)
         theta = machine.asarray(initial_weights(network, 0, dtype="float64"))
-        given = given_to(machine, cases(network, "float64")._replace(case_weights=np.zeros(N_CASES)))
-        position = Position(theta, rule.init(machine.backend.xp, theta))
+        given = given_to(machine, samples(network, "float64")._replace(sample_weight=np.zeros(N_SAMPLES)))
+        position = Position(theta, optimizer.init(machine.backend.xp, theta))
         told = fast(position, ArrayBatches(machine.backend, given, SIZE))
         np.testing.assert_array_equal(to_numpy(position.theta), to_numpy(theta))
         np.testing.assert_array_equal(told.values, 0.0)
@@ -384,11 +388,11 @@ class TestSweepAgreesWithPlain:
 
 @pytest.mark.usefixtures("form")
 class TestSweep:
-    def ends(self, machine, *, rule=None, **how):
-        """Where a sweep by a new object ends, and that object."""
-        network, rule = Network((4, 30, 10), loss="cross_entropy"), rule or adam()
-        fast = cuda_sweep(machine.device, Objective(network, l2=0.01), rule, "float32", None)
-        return swept(machine, fast, network, rule, "float32", **how), fast
+    def ends(self, machine, *, optimizer=None, **how):
+        """Where an epoch by a new object ends, and that object."""
+        network, optimizer = Network((4, 30, 10), loss="cross_entropy"), optimizer or adam()
+        fast = cuda_epoch_runner(machine.device, Objective(network, l2=0.01), optimizer, "float32", None)
+        return result(machine, fast, network, optimizer, "float32", **how), fast
 
     def assert_same_bits(self, one, other):
         for a, b in zip((one[0].theta, *one[0].state[:2]), (other[0].theta, *other[0].state[:2]), strict=True):
@@ -414,8 +418,8 @@ class TestSweep:
     @needs_compiler
     def test_steps_are_replayed(self, form):
         machine, counts = emulated(), []
-        position, given = self.start(machine, adam()), cases(Network((4, 10)), "float32")
-        fast = cuda_sweep(machine.device, Objective(Network((4, 10))), adam(), "float32", None)
+        position, given = self.start(machine, adam()), samples(Network((4, 10)), "float32")
+        fast = cuda_epoch_runner(machine.device, Objective(Network((4, 10))), adam(), "float32", None)
         for _ in range(5):
             before = machine.device.n_launches, machine.device.n_replays
             fast(position, ArrayBatches(machine.backend, given, 3))
@@ -423,9 +427,9 @@ class TestSweep:
         # a graph of 7 steps, one of the last, and the look at what is finite; or one launch of all
         assert counts[2:] == [(1, 2) if form == "layer by layer" else (1, 0)] * 3
 
-    def start(self, machine, rule):
+    def start(self, machine, optimizer):
         theta = machine.asarray(initial_weights(Network((4, 10)), 0, dtype="float32"))
-        return Position(theta, rule.init(machine.backend.xp, theta))
+        return Position(theta, optimizer.init(machine.backend.xp, theta))
 
     @needs_compiler
     def test_what_cannot_be_captured_is_launched_and_said_once(self, form, caplog):
@@ -437,9 +441,9 @@ class TestSweep:
         assert [record.message for record in caplog.records] == ([said] if form == "layer by layer" else [])
 
     def test_leaves_what_it_was_given(self, machine):
-        rule = adam()
-        fast = cuda_sweep(machine.device, Objective(Network((4, 10))), rule, "float32", None)
-        position, given = self.start(machine, rule), given_to(machine, cases(Network((4, 10)), "float32"))
+        optimizer = adam()
+        fast = cuda_epoch_runner(machine.device, Objective(Network((4, 10))), optimizer, "float32", None)
+        position, given = self.start(machine, optimizer), given_to(machine, samples(Network((4, 10)), "float32"))
         theta, state, before = position.theta, position.state, to_numpy(position.theta).copy()
         for _ in range(3):
             fast(position, ArrayBatches(machine.backend, given, SIZE))
@@ -448,8 +452,8 @@ class TestSweep:
         assert (state.updates, position.state.updates) == (0, 9)
 
     def test_an_epoch_makes_new_parameters(self, machine):
-        fast = cuda_sweep(machine.device, Objective(Network((4, 10))), adam(), "float32", None)
-        position, given = self.start(machine, adam()), given_to(machine, cases(Network((4, 10)), "float32"))
+        fast = cuda_epoch_runner(machine.device, Objective(Network((4, 10))), adam(), "float32", None)
+        position, given = self.start(machine, adam()), given_to(machine, samples(Network((4, 10)), "float32"))
         kept = []
         for _ in range(4):
             fast(position, ArrayBatches(machine.backend, given, SIZE))
@@ -459,11 +463,11 @@ class TestSweep:
 
     def test_goes_on_from_parameters_that_others_put_back(self, machine):
         """As the loop does where training diverged, on a stream of its own."""
-        rule, network = adam(), Network((4, 10))
-        plain = plain_way(machine, Objective(network), rule, "float32")
+        optimizer, network = adam(), Network((4, 10))
+        plain = plain_way(machine, Objective(network), optimizer, "float32")
         ends = []
-        for way in (plain, cuda_sweep(machine.device, Objective(network), rule, "float32", plain)):
-            position, given = self.start(machine, rule), given_to(machine, cases(network, "float32"))
+        for way in (plain, cuda_epoch_runner(machine.device, Objective(network), optimizer, "float32", plain)):
+            position, given = self.start(machine, optimizer), given_to(machine, samples(network, "float32"))
             for _ in range(4):
                 way(position, ArrayBatches(machine.backend, given, SIZE))
                 position.theta = position.theta * 0.5
@@ -471,9 +475,9 @@ class TestSweep:
         assert_agree(ends[1], ends[0], "steps")
 
     def test_begins_anew_with_a_new_position(self, machine):
-        """With the same cases, and so in the same places."""
-        fast = cuda_sweep(machine.device, Objective(Network((4, 10))), adam(), "float32", None)
-        given, ends = given_to(machine, cases(Network((4, 10)), "float32")), []
+        """With the same samples, and so in the same places."""
+        fast = cuda_epoch_runner(machine.device, Objective(Network((4, 10))), adam(), "float32", None)
+        given, ends = given_to(machine, samples(Network((4, 10)), "float32")), []
         for _ in range(2):
             position = self.start(machine, adam())
             for _ in range(3):
@@ -484,8 +488,8 @@ class TestSweep:
 
     @pytest.mark.parametrize("where", [0, -1])
     def test_tells_whether_the_parameters_are_finite(self, machine, where):
-        fast = cuda_sweep(machine.device, Objective(Network((4, 10))), momentum(), "float32", None)
-        position, given = self.start(machine, momentum()), given_to(machine, cases(Network((4, 10)), "float32"))
+        fast = cuda_epoch_runner(machine.device, Objective(Network((4, 10))), momentum(), "float32", None)
+        position, given = self.start(machine, momentum()), given_to(machine, samples(Network((4, 10)), "float32"))
         batches = ArrayBatches(machine.backend, given, SIZE)
         assert fast(position, batches).finite
         theta = to_numpy(position.theta).copy()
@@ -496,8 +500,8 @@ class TestSweep:
 
     def test_interrupted_keeps_what_was_learned(self, machine, form, monkeypatch):
         monkeypatch.setattr(tiny, "OPERATIONS_OF_A_LAUNCH", 1.0)  # a launch for each step
-        fast = cuda_sweep(machine.device, Objective(Network((4, 10))), adam(), "float32", None)
-        position, given = self.start(machine, adam()), given_to(machine, cases(Network((4, 10)), "float32"))
+        fast = cuda_epoch_runner(machine.device, Objective(Network((4, 10))), adam(), "float32", None)
+        position, given = self.start(machine, adam()), given_to(machine, samples(Network((4, 10)), "float32"))
         before, calls = to_numpy(position.theta).copy(), []
         holder, name = (Graphs, "run") if form == "layer by layer" else (type(machine.device), "launch")
         run = getattr(holder, name)
@@ -515,16 +519,16 @@ class TestSweep:
         assert np.any(to_numpy(position.theta) != before)
 
     def test_batches_of_another_kind_find_room(self, machine):
-        rule, network = adam(), Network((4, 10))
-        fast = cuda_sweep(machine.device, Objective(network), rule, "float64", None)
-        given, ends = cases(network, "float64"), []
+        optimizer, network = adam(), Network((4, 10))
+        fast = cuda_epoch_runner(machine.device, Objective(network), optimizer, "float64", None)
+        given, ends = samples(network, "float64"), []
         for batch, order in (
             (given, None),
-            (given, np.arange(N_CASES)),
-            (given._replace(case_weights=np.ones(N_CASES)), np.arange(N_CASES)),
+            (given, np.arange(N_SAMPLES)),
+            (given._replace(sample_weight=np.ones(N_SAMPLES)), np.arange(N_SAMPLES)),
         ):
             theta = machine.asarray(initial_weights(network, 0, dtype="float64"))
-            position, batch = Position(theta, rule.init(machine.backend.xp, theta)), given_to(machine, batch)
+            position, batch = Position(theta, optimizer.init(machine.backend.xp, theta)), given_to(machine, batch)
             for size in (2, SIZE):
                 fast(position, ArrayBatches(machine.backend, batch, size, order))
             ends.append(to_numpy(position.theta))
@@ -546,23 +550,32 @@ def form_of_stack(request, monkeypatch):
 @pytest.mark.usefixtures("form_of_stack")
 class TestStacks:
     def both_ways(
-        self, machine, network, rule, dtype="float64", own_cases=False, weighed=None, size=SIZE, shuffled=True, **o
+        self,
+        machine,
+        network,
+        optimizer,
+        dtype="float64",
+        own_samples=False,
+        weighed=None,
+        size=SIZE,
+        shuffled=True,
+        **o,
     ):
         xp, objective, ends = machine.backend.xp, Objective(network, **o), []
         theta = machine.asarray(initial_weights(network, range(STACK), scheme="uniform", scale=0.5, dtype=dtype))
-        parts = [cases(network, dtype, weighed is not None, seed) for seed in range(STACK)]
-        x, d = (np.stack([part[k] for part in parts]) for k in range(2))
-        weights = None if weighed is None else np.stack([part.case_weights for part in parts])
-        if not own_cases:
-            x, d = x[0], d[0]
+        parts = [samples(network, dtype, weighed is not None, seed) for seed in range(STACK)]
+        x, targets = (np.stack([part[k] for part in parts]) for k in range(2))
+        weights = None if weighed is None else np.stack([part.sample_weight for part in parts])
+        if not own_samples:
+            x, targets = x[0], targets[0]
         if weighed == "together":
             weights = weights[0]
-        given = given_to(machine, Batch(x, d, weights))
-        plain = plain_way(machine, objective, rule, dtype)
-        for way in (plain, cuda_sweep(machine.device, objective, rule, dtype, None)):
-            position, rng = Position(theta, rule.init(xp, theta)), np.random.default_rng(2)
+        given = given_to(machine, Batch(x, targets, weights))
+        plain = plain_way(machine, objective, optimizer, dtype)
+        for way in (plain, cuda_epoch_runner(machine.device, objective, optimizer, dtype, None)):
+            position, rng = Position(theta, optimizer.init(xp, theta)), np.random.default_rng(2)
             for _ in range(3):
-                order = rng.permutation(N_CASES) if shuffled else None
+                order = rng.permutation(N_SAMPLES) if shuffled else None
                 told = way(position, ArrayBatches(machine.backend, given, size, order))
                 position.epoch += 1
             ends.append((position, told))
@@ -574,17 +587,17 @@ class TestStacks:
         return other
 
     @pytest.mark.parametrize(
-        ("own_cases", "weighed"),
+        ("own_samples", "weighed"),
         [(False, None), (False, "together"), (False, "each"), (True, None), (True, "each")],
     )
-    def test_cases_and_weights(self, machine, own_cases, weighed, dtype):
-        network = Network((3, 6, 4), hidden="tanh", loss="cross_entropy")
-        self.both_ways(machine, network, momentum(0.05), dtype, own_cases=own_cases, weighed=weighed, l2=0.1)
+    def test_samples_and_weights(self, machine, own_samples, weighed, dtype):
+        network = Network((3, 6, 4), activation="tanh", loss="cross_entropy")
+        self.both_ways(machine, network, momentum(0.05), dtype, own_samples=own_samples, weighed=weighed, l2=0.1)
 
     @pytest.mark.parametrize("hidden", ["gelu", "softmax"])
     @pytest.mark.parametrize("bias", [True, False])
     def test_networks(self, machine, hidden, bias):
-        network = Network((3, 6, 5, 4), hidden=hidden, loss="binary_cross_entropy", bias=bias)
+        network = Network((3, 6, 5, 4), activation=hidden, loss="binary_cross_entropy", bias=bias)
         self.both_ways(machine, network, adam(), l2=0.1, penalty_reported=False)
 
     def test_a_step_size_for_each_network(self, machine):
@@ -592,24 +605,24 @@ class TestStacks:
         self.both_ways(machine, Network((3, 4, 2)), momentum(learning_rate=rates, momentum=0.5), size=99)
 
     def test_one_that_diverges_leaves_the_others_alone(self, machine):
-        network, rule = Network((3, 4, 2)), momentum()
+        network, optimizer = Network((3, 4, 2)), momentum()
         theta = initial_weights(network, range(STACK), dtype="float64")
         theta[2, 3] = np.inf
-        fast = cuda_sweep(machine.device, Objective(network), rule, "float64", None)
-        position = Position(machine.asarray(theta), rule.init(machine.backend.xp, machine.asarray(theta)))
-        given = given_to(machine, cases(network, "float64"))
+        fast = cuda_epoch_runner(machine.device, Objective(network), optimizer, "float64", None)
+        position = Position(machine.asarray(theta), optimizer.init(machine.backend.xp, machine.asarray(theta)))
+        given = given_to(machine, samples(network, "float64"))
         with np.errstate(invalid="ignore"):
             told = fast(position, ArrayBatches(machine.backend, given, SIZE))
         np.testing.assert_array_equal(told.finite, [True, True, False, True, True])
 
     def test_whole_sweeps(self, machine, monkeypatch):
-        """Cases as they are, and graphs of one step."""
+        """Samples as they are, and graphs of one step."""
         monkeypatch.setattr(room, "STEPS_OF_A_GRAPH", 1)
-        self.both_ways(machine, Network((3, 5, 2)), adam(), size=99, shuffled=False, own_cases=True, weighed="each")
+        self.both_ways(machine, Network((3, 5, 2)), adam(), size=99, shuffled=False, own_samples=True, weighed="each")
 
     @needs_compiler
     def test_the_order_of_threads_changes_nothing(self):
-        network, ends = Network((3, 40, 2), hidden="softmax"), []
+        network, ends = Network((3, 40, 2), activation="softmax"), []
         for machine in (emulated(), emulated(backwards=True)):
             ends.append(self.both_ways(machine, network, adam(), "float32", l2=0.1).theta)
         np.testing.assert_array_equal(*ends)
@@ -622,22 +635,24 @@ class TestStackSizes:
         self, monkeypatch, sizes
     ):
         monkeypatch.setattr(room, "MOST_NETWORKS", 1)
-        network, rule, told = Network(sizes), momentum(), object()
-        fast = cuda_sweep(EmulatedDevice(), Objective(network), rule, "float64", lambda position, batches: told)
-        given = ArrayBatches(choose_backend("cpu"), cases(network, "float64"), SIZE)
+        network, optimizer, told = Network(sizes), momentum(), object()
+        fast = cuda_epoch_runner(
+            EmulatedDevice(), Objective(network), optimizer, "float64", lambda position, batches: told
+        )
+        given = ArrayBatches(choose_backend("cpu"), samples(network, "float64"), SIZE)
         for n_networks in (1, 2):
             theta = np.zeros((n_networks, network.n_parameters))
-            goes_plain = fast(Position(theta, rule.init(np, theta)), given) is told
+            goes_plain = fast(Position(theta, optimizer.init(np, theta)), given) is told
             assert goes_plain == (n_networks == 2 and sizes != (3, 2))
 
     @needs_compiler
     def test_larger_networks_go_layer_by_layer(self):
         for sizes, kind in (((300, 300, 2), steps.Steps), ((3, 30, 2), tiny.TinySteps)):
-            network, rule = Network(sizes), momentum()
-            fast = cuda_sweep(EmulatedDevice(), Objective(network), rule, "float32", None)
+            network, optimizer = Network(sizes), momentum()
+            fast = cuda_epoch_runner(EmulatedDevice(), Objective(network), optimizer, "float32", None)
             theta = np.zeros((2, network.n_parameters), "float32")
-            given = ArrayBatches(choose_backend("cpu"), cases(network, "float32"), SIZE)
-            fast(Position(theta, rule.init(np, theta)), given)
+            given = ArrayBatches(choose_backend("cpu"), samples(network, "float32"), SIZE)
+            fast(Position(theta, optimizer.init(np, theta)), given)
             assert type(fast.steps) is kind
 
 
@@ -653,14 +668,14 @@ class TestEpochsTogether:
         monkeypatch.setattr(room, "STEPS_OF_A_GRAPH", 3)
         if form == "layer by layer":
             monkeypatch.setattr(room, "shared_memory", lambda *_: 10**9)
-        network, order = Network((3, 5, 4), hidden="tanh"), np.random.default_rng(0).permutation(N_CASES)
-        rule = adam(learning_rate=Steps({0: 0.1, 1.5: 0.01, 7.4: 0.05}))
+        network, order = Network((3, 5, 4), activation="tanh"), np.random.default_rng(0).permutation(N_SAMPLES)
+        optimizer = adam(learning_rate=Steps({0: 0.1, 1.5: 0.01, 7.4: 0.05}))
         theta = machine.asarray(initial_weights(network, seeds, dtype="float64"))
-        batches = ArrayBatches(machine.backend, given_to(machine, cases(network, "float64", weighed=True)), size)
+        batches = ArrayBatches(machine.backend, given_to(machine, samples(network, "float64", weighed=True)), size)
         batches, ends = replace(batches, order=order if shuffled else None), []
         for epochs in ([1] * 13, [1, 4, 1, 2, 5]):
-            fast = cuda_sweep(machine.device, Objective(network, l2=0.1), rule, "float64", None)
-            position, told = Position(theta, rule.init(machine.backend.xp, theta)), []
+            fast = cuda_epoch_runner(machine.device, Objective(network, l2=0.1), optimizer, "float64", None)
+            position, told = Position(theta, optimizer.init(machine.backend.xp, theta)), []
             for n in epochs:
                 told.append(fast(position, replace(batches, epochs=n)))
                 position.epoch += n
@@ -682,14 +697,14 @@ class TestParts:
         monkeypatch.setattr(room, "STEPS_OF_A_GRAPH", 3)
         if form == "layer by layer":
             monkeypatch.setattr(room, "shared_memory", lambda *_: 10**9)
-        network, order = Network((3, 5, 4), hidden="tanh"), np.random.default_rng(0).permutation(N_CASES)
-        rule, given = adam(learning_rate=Steps({0: 0.1, 1.5: 0.01})), cases(network, "float64", weighed=True)
+        network, order = Network((3, 5, 4), activation="tanh"), np.random.default_rng(0).permutation(N_SAMPLES)
+        optimizer, given = adam(learning_rate=Steps({0: 0.1, 1.5: 0.01})), samples(network, "float64", weighed=True)
         theta = machine.asarray(initial_weights(network, seeds, dtype="float64"))
         whole = ArrayBatches(machine.backend, given if on_host else given_to(machine, given), 3, on_host=on_host)
         whole, ends = replace(whole, order=order if shuffled else None), []
         for epoch in ([whole], CutBatches(whole, 3), CutBatches(whole, 2)):
-            fast = cuda_sweep(machine.device, Objective(network, l2=0.1), rule, "float64", None)
-            position, told = Position(theta, rule.init(machine.backend.xp, theta)), []
+            fast = cuda_epoch_runner(machine.device, Objective(network, l2=0.1), optimizer, "float64", None)
+            position, told = Position(theta, optimizer.init(machine.backend.xp, theta)), []
             for _ in range(3):
                 told += [fast(position, part) for part in epoch]
                 position.epoch += 1
@@ -703,10 +718,10 @@ class TestParts:
 
 class TestGoesThePlainWay:
     @pytest.mark.parametrize(
-        ("network", "rule"),
+        ("network", "optimizer"),
         [
-            (Network((3, 4, 4), output="softmax(2,2)", loss="cross_entropy(2,2)"), momentum()),
-            (Network((3, 4, 2), hidden="softmax(2,2)"), momentum()),
+            (Network((3, 4, 4), output_activation="softmax(2,2)", loss="cross_entropy(2,2)"), momentum()),
+            (Network((3, 4, 2), activation="softmax(2,2)"), momentum()),
             (Network((3, 2)), clipped(momentum(), 1.0)),
             (Network((3, 2)), replace(momentum(), update=lambda xp, g, state, theta, now: (g if g > 0 else -g, state))),
             (Network((3, 2)), replace(adam(), update=lambda xp, g, state, theta, now: (-g * now["beta_1"], ()))),
@@ -714,27 +729,29 @@ class TestGoesThePlainWay:
             (Network((3, 2)), replace(momentum(), init=lambda xp, theta: [1.0])),
         ],
     )
-    def test_what_cannot_be_said_in_c(self, network, rule):
+    def test_what_cannot_be_said_in_c(self, network, optimizer):
         plain = object()
-        assert cuda_sweep(EmulatedDevice(), Objective(network), rule, "float64", plain) is plain
+        assert cuda_epoch_runner(EmulatedDevice(), Objective(network), optimizer, "float64", plain) is plain
 
-    def test_a_rule_of_ones_own_need_not(self, machine):
+    def test_a_optimizer_of_ones_own_need_not(self, machine):
         def update(xp, gradient, state, theta, now):
             return -now["learning_rate"] * xp.sign(gradient) * xp.maximum(xp.abs(theta), 0.01), state
 
-        rule = Rule("signs", {"learning_rate": 0.1}, lambda xp, theta: (), update)
-        assert_same(both_ways(machine, Network((3, 5, 2)), rule))
+        optimizer = Optimizer("signs", {"learning_rate": 0.1}, lambda xp, theta: (), update)
+        assert_same(both_ways(machine, Network((3, 5, 2)), optimizer))
 
-    def test_dropout_and_no_cases(self):
-        network, rule, told = Network((3, 2)), momentum(), object()
-        fast = cuda_sweep(EmulatedDevice(), Objective(network), rule, "float64", lambda position, batches: told)
-        backend, given = choose_backend("cpu"), cases(network, "float64")
+    def test_dropout_and_no_samples(self):
+        network, optimizer, told = Network((3, 2)), momentum(), object()
+        fast = cuda_epoch_runner(
+            EmulatedDevice(), Objective(network), optimizer, "float64", lambda position, batches: told
+        )
+        backend, given = choose_backend("cpu"), samples(network, "float64")
         theta = initial_weights(network, 0, dtype="float64")
-        position = Position(theta, rule.init(np, theta))
+        position = Position(theta, optimizer.init(np, theta))
         batches = ArrayBatches(backend, given, SIZE)
         masked = with_dropout(backend, network, (0.5,), np.random.default_rng(0), batches)
         assert fast(position, masked) is told
-        assert fast(position, ArrayBatches(backend, Batch(given.x[:0], given.d[:0]), SIZE)) is told
+        assert fast(position, ArrayBatches(backend, Batch(given.x[:0], given.targets[:0]), SIZE)) is told
 
 
 # --- the seam ---
@@ -752,7 +769,7 @@ class DeviceOfNumPy(str):
 
 @pytest.fixture
 def made(monkeypatch):
-    """Let "cuda" be NumPy and the emulated device; the devices that were made for sweeps."""
+    """Let "cuda" be NumPy and the emulated device; the devices that were made for epochs."""
     host, made = choose_backend("cpu"), []
     backend = host._replace(device=DeviceOfNumPy("cpu"), name="cuda:0")
     monkeypatch.setattr(fit_module, "choose_backend", lambda device, *_: host if device == "cpu" else backend)
@@ -766,9 +783,11 @@ def made(monkeypatch):
 
 
 def fit(epochs=10, **options):
-    network = Network((4, 6, 3), hidden="tanh", loss="cross_entropy")
-    x, d, *_ = cases(network, "float64")
-    return fit_module.train(network, x, d, epochs=epochs, batch_size=SIZE, validation=(x, d), l2=0.01, **options)
+    network = Network((4, 6, 3), activation="tanh", loss="cross_entropy")
+    x, targets, *_ = samples(network, "float64")
+    return fit_module.train(
+        network, x, targets, epochs=epochs, batch_size=SIZE, validation_data=(x, targets), l2=0.01, **options
+    )
 
 
 class TestSeam:
@@ -786,7 +805,7 @@ class TestSeam:
         monkeypatch.setenv("GPUBP_COMPILED", "never")
         expected = fit(seed=seed, device="cpu")
         assert_agree(seen.theta, expected.theta, "fit")
-        for name in ("error", "validation_error"):
+        for name in ("error", "validation_loss"):
             found, wanted = (np.asarray(getattr(one.history, name)) for one in (seen, expected))
             assert_agree(found, wanted, "fit")
 
@@ -803,12 +822,12 @@ class TestSeam:
     def test_training_goes_on_from_a_checkpoint(self, made, monkeypatch, tmp_path):
         monkeypatch.setattr(fit_module, "OPERATIONS_OF_A_PART", 1.0)
         monkeypatch.setenv("GPUBP_COMPILED", "always")  # however few epochs there are
-        expected, kept = fit(rule=adam(0.01)), Checkpoints(tmp_path, 0.0)
-        fit(4, rule=adam(0.01), checkpoint=kept)
-        gone_on = fit(rule=adam(0.01), checkpoint=kept, resume=True)
+        expected, kept = fit(optimizer=adam(0.01)), Checkpoints(tmp_path, 0.0)
+        fit(4, optimizer=adam(0.01), checkpoint=kept)
+        gone_on = fit(optimizer=adam(0.01), checkpoint=kept, resume=True)
         assert made[-1].n_launches > 0
         np.testing.assert_array_equal(gone_on.theta, expected.theta)
-        np.testing.assert_array_equal(gone_on.history.error, expected.history.error)
+        np.testing.assert_array_equal(gone_on.history.loss, expected.history.loss)
 
     def test_without_nvmath_equations_run_one_by_one_and_it_is_said_once(self, monkeypatch, caplog):
         cuda.nvmath_works.cache_clear()
@@ -818,7 +837,7 @@ class TestSeam:
         cuda.nvmath_works.cache_clear()
         (record,) = caplog.records
         assert "nvmath-python cannot be loaded" in record.message
-        assert "pip install nvmath-python mends it" in record.message
+        assert "pip install nvmath-python fixes it" in record.message
 
 
 # --- what is asked of CuPy and cuBLAS ---
@@ -879,32 +898,32 @@ class TestCudaDevice:
 
     @pytest.mark.usefixtures("form")
     def test_sweeps(self, device, dtype):
-        backend, network, rule = choose_backend("cpu"), Network((3, 5, 4), loss="cross_entropy"), adam()
+        backend, network, optimizer = choose_backend("cpu"), Network((3, 5, 4), loss="cross_entropy"), adam()
         objective = Objective(network, l2=0.1)
-        plain = plain_way(Machine(backend, None), objective, rule, dtype)
-        fast = cuda_sweep(device, objective, rule, dtype, plain)
+        plain = plain_way(Machine(backend, None), objective, optimizer, dtype)
+        fast = cuda_epoch_runner(device, objective, optimizer, dtype, plain)
         on_device = Machine(backend, device)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(Machine, "asarray", lambda machine, array: np.array(array).view(emulated_cuda.DeviceArray))
-            seen = swept(on_device, fast, network, rule, dtype, weighed=True)
-        position, told = swept(on_device, plain, network, rule, dtype, weighed=True)
+            seen = result(on_device, fast, network, optimizer, dtype, weighed=True)
+        position, told = result(on_device, plain, network, optimizer, dtype, weighed=True)
         seen[0].theta = np.asarray(seen[0].theta)
         seen[0].state = Moments(*map(np.asarray, seen[0].state[:2]), seen[0].state.updates)
         assert_same([(position, told), seen])
         assert device.stream.non_blocking
         assert len(device.stream.waited_for) == 4  # once an epoch
 
-    def test_cases_from_the_host_come_on_a_stream_aside(self, device, dtype):
-        network, rule, ends = Network((3, 5, 4), loss="cross_entropy"), adam(), []
+    def test_samples_from_the_host_come_on_a_stream_aside(self, device, dtype):
+        network, optimizer, ends = Network((3, 5, 4), loss="cross_entropy"), adam(), []
         theta = np.asarray(initial_weights(network, 0, dtype=dtype)).view(emulated_cuda.DeviceArray)
-        given = cases(network, dtype, weighed=True)
+        given = samples(network, dtype, weighed=True)
         for way in (
-            plain_way(Machine(choose_backend("cpu"), None), Objective(network), rule, dtype),
-            cuda_sweep(device, Objective(network), rule, dtype, None),
+            plain_way(Machine(choose_backend("cpu"), None), Objective(network), optimizer, dtype),
+            cuda_epoch_runner(device, Objective(network), optimizer, dtype, None),
         ):
-            position, rng = Position(theta, rule.init(np, theta)), np.random.default_rng(0)
+            position, rng = Position(theta, optimizer.init(np, theta)), np.random.default_rng(0)
             for _ in range(3):
-                order = rng.permutation(N_CASES)
+                order = rng.permutation(N_SAMPLES)
                 way(position, ArrayBatches(choose_backend("cpu"), given, SIZE, order, on_host=True))
             ends.append(np.asarray(position.theta))
         assert_agree(*ends, "steps")
@@ -934,15 +953,15 @@ class TestCudaDevice:
 @pytest.mark.parametrize(("form", "dtype"), [("layer by layer", "float32"), ("tiny", "float64")])
 def test_sources_compile_for_gpus(form, dtype, tmp_path):
     """All kernels there are, for three generations of GPUs."""
-    rule = decayed(adam(), 0.01)
+    optimizer = decayed(adam(), 0.01)
     if form == "tiny":
         hidden = (*UNITS, "tanh")
-        objective = Objective(Network((3, *[4] * len(hidden), 2), hidden=hidden, loss="cross_entropy"), l2=0.1)
-        work = Work(objective, update_of(rule, dtype, tiny.part_of_one_network), dtype)
+        objective = Objective(Network((3, *[4] * len(hidden), 2), activation=hidden, loss="cross_entropy"), l2=0.1)
+        work = Work(objective, update_of(optimizer, dtype, tiny.part_of_one_network), dtype)
         text = tiny.source_of_tiny(work, weighed=True)
     else:
         layers = layers_of(DEEP, dtype, weighed=False)
-        text = source_of_step(layers, update_of(rule, dtype, part_in_global_memory), dtype, mean=True)
+        text = source_of_step(layers, update_of(optimizer, dtype, part_in_global_memory), dtype, mean=True)
         outputs = [layers_of(network, dtype, weighed=True).output for network in SHALLOW]
         text += "".join(renamed(output, f"output_{k}") for k, output in enumerate(outputs))
     path = tmp_path / "all.cu"

@@ -8,10 +8,10 @@ from gpubp.backends.backend import choose_backend, to_numpy
 from gpubp.engine.plain.dropout import dropout_rates, with_dropout
 from gpubp.engine.plain.minibatches import Batch
 from gpubp.errors import DataError
-from gpubp.nn.network import error_and_gradient
+from gpubp.nn.network import loss_and_gradient
 from gpubp.testing.agreement import assert_agree
 
-NETWORK = Network((4, 6, 5, 3), hidden="tanh", loss="cross_entropy")
+NETWORK = Network((4, 6, 5, 3), activation="tanh", loss="cross_entropy")
 
 
 @pytest.mark.parametrize(
@@ -37,10 +37,10 @@ def test_rates_that_are_none(dropout):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_masks_silence_the_asked_part_and_keep_the_mean(place, dtype):
-    x, d = place.asarray(np.zeros((2000, 4), dtype)), place.asarray(np.zeros((2000, 3), dtype))
+    x, targets = place.asarray(np.zeros((2000, 4), dtype)), place.asarray(np.zeros((2000, 3), dtype))
     backend = choose_backend("auto", x)
     rates = (0.0, 0.25, 0.8)
-    [(part, batch)] = with_dropout(backend, NETWORK, rates, np.random.default_rng(0), [(0.5, Batch(x, d))])
+    [(part, batch)] = with_dropout(backend, NETWORK, rates, np.random.default_rng(0), [(0.5, Batch(x, targets))])
     assert part == 0.5
     assert [mask.shape for mask in batch.kept] == [(2000, 4), (2000, 6), (2000, 5)]
     for mask, rate in zip(batch.kept, rates, strict=True):
@@ -54,15 +54,15 @@ def test_masks_silence_the_asked_part_and_keep_the_mean(place, dtype):
 def test_gradient_through_the_masks_equals_differences():
     generator = np.random.default_rng(3)
     theta = generator.normal(0.0, 0.5, NETWORK.n_parameters)
-    x, d = generator.normal(size=(7, 4)), np.eye(3)[generator.integers(0, 3, 7)]
+    x, targets = generator.normal(size=(7, 4)), np.eye(3)[generator.integers(0, 3, 7)]
     backend = choose_backend("cpu", x)
-    [(_, batch)] = with_dropout(backend, NETWORK, (0.3, 0.5, 0.2), generator, [(0.0, Batch(x, d))])
+    [(_, batch)] = with_dropout(backend, NETWORK, (0.3, 0.5, 0.2), generator, [(0.0, Batch(x, targets))])
 
     def error(at):
-        return error_and_gradient(np, NETWORK, at, *batch[:4])[0]
+        return loss_and_gradient(np, NETWORK, at, *batch[:4])[0]
 
-    _, gradient = error_and_gradient(np, NETWORK, theta, *batch[:4])
+    _, gradient = loss_and_gradient(np, NETWORK, theta, *batch[:4])
     h = 6e-6
     differences = np.asarray([(error(theta + h * e) - error(theta - h * e)) / (2 * h) for e in np.eye(theta.size)])
     assert_agree(gradient, differences, "differences")
-    assert not np.allclose(gradient, error_and_gradient(np, NETWORK, theta, x, d)[1])
+    assert not np.allclose(gradient, loss_and_gradient(np, NETWORK, theta, x, targets)[1])

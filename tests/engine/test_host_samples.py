@@ -1,4 +1,4 @@
-"""Cases that stay on the host, and go to the device window by window: the same training, and nothing overtakes it."""
+"""Samples that stay on the host, and go to the device window by window: the same training, and nothing overtakes it."""
 
 from dataclasses import replace
 
@@ -15,7 +15,7 @@ from gpubp.backends.memory import Memory, has_room_for, networks_at_once
 from gpubp.engine import prediction
 from gpubp.engine.cuda import epoch as room
 from gpubp.engine.cuda import steps
-from gpubp.engine.cuda.epoch import cuda_sweep
+from gpubp.engine.cuda.epoch import cuda_epoch_runner
 from gpubp.engine.plain.minibatches import ArrayBatches, Batch
 from gpubp.engine.plain.step import Objective, Position
 from gpubp.estimators import stack as stacks
@@ -28,26 +28,26 @@ from tests.emulated_cuda import EmulatedDevice
 from tests.engine import test_cuda
 from tests.engine.test_cuda import machine, made, needs_compiler  # noqa: F401 - fixtures
 
-NETWORK = Network((3, 5, 4), hidden="tanh", loss="cross_entropy")
-N_CASES = 23
+NETWORK = Network((3, 5, 4), activation="tanh", loss="cross_entropy")
+N_SAMPLES = 23
 
 
-def cases(stack=(), weighed=False, dtype="float64"):
+def samples(stack=(), weighed=False, dtype="float64"):
     rng = np.random.default_rng(0)
-    x, d = rng.normal(size=(*stack, N_CASES, 3)), rng.dirichlet(np.ones(4), (*stack, N_CASES))
-    return Batch(x.astype(dtype), d.astype(dtype), rng.uniform(0, 2, (*stack, N_CASES)) if weighed else None)
+    x, targets = rng.normal(size=(*stack, N_SAMPLES, 3)), rng.dirichlet(np.ones(4), (*stack, N_SAMPLES))
+    return Batch(x.astype(dtype), targets.astype(dtype), rng.uniform(0, 2, (*stack, N_SAMPLES)) if weighed else None)
 
 
-def swept(place, given, *, on_host, size=4, shuffled=True, epochs=(1, 1, 1), seeds=0):
-    """Where some sweeps end, and what they say."""
+def result(place, given, *, on_host, size=4, shuffled=True, epochs=(1, 1, 1), seeds=0):
+    """Where some epochs end, and what they say."""
     if not on_host:
         given = Batch(*(None if part is None else place.asarray(part) for part in given[:3]))
-    fast = cuda_sweep(place.device, Objective(NETWORK, l2=0.1), rule := adam(), "float64", None)
+    fast = cuda_epoch_runner(place.device, Objective(NETWORK, l2=0.1), optimizer := adam(), "float64", None)
     theta = place.asarray(initial_weights(NETWORK, seeds, dtype="float64"))
-    position, told, rng = Position(theta, rule.init(place.backend.xp, theta)), [], np.random.default_rng(1)
+    position, told, rng = Position(theta, optimizer.init(place.backend.xp, theta)), [], np.random.default_rng(1)
     batches = ArrayBatches(place.backend, given, size, on_host=on_host)
     for n in epochs:
-        told.append(fast(position, replace(batches, order=rng.permutation(N_CASES) if shuffled else None, epochs=n)))
+        told.append(fast(position, replace(batches, order=rng.permutation(N_SAMPLES) if shuffled else None, epochs=n)))
         position.epoch += n
     assert isinstance(fast.steps, steps.Steps) or not on_host
     return [to_numpy(position.theta), *(np.concatenate([part[k] for part in told]) for k in range(3))]
@@ -66,17 +66,17 @@ class TestFeed:
         ("size", "shuffled", "epochs"),
         [(4, True, (1, 1, 1)), (4, False, (1, 3)), (23, False, (2,)), (99, True, (1, 1))],
     )
-    def test_gives_the_bits_of_cases_on_the_device(self, machine, size, shuffled, epochs, weighed):  # noqa: F811
+    def test_gives_the_bits_of_samples_on_the_device(self, machine, size, shuffled, epochs, weighed):  # noqa: F811
         how = {"size": size, "shuffled": shuffled, "epochs": epochs}
-        ends = [swept(machine, cases(weighed=weighed), on_host=on_host, **how) for on_host in (False, True)]
+        ends = [result(machine, samples(weighed=weighed), on_host=on_host, **how) for on_host in (False, True)]
         for resident, fed in zip(*ends, strict=True):
             np.testing.assert_array_equal(fed, resident)
 
     @pytest.mark.parametrize("own", ["all", "none", "weights"])
     def test_of_a_stack(self, machine, own):  # noqa: F811
-        shared, each = cases((), True), cases((2,), True)
-        given = {"all": each, "none": shared, "weights": shared._replace(case_weights=each.case_weights)}[own]
-        ends = [swept(machine, given, on_host=on_host, seeds=(0, 1)) for on_host in (False, True)]
+        shared, each = samples((), True), samples((2,), True)
+        given = {"all": each, "none": shared, "weights": shared._replace(sample_weight=each.sample_weight)}[own]
+        ends = [result(machine, given, on_host=on_host, seeds=(0, 1)) for on_host in (False, True)]
         for resident, fed in zip(*ends, strict=True):
             np.testing.assert_array_equal(fed, resident)
 
@@ -95,21 +95,21 @@ class TestFeed:
         if forgotten != "follow":
             monkeypatch.setattr(EmulatedDevice, forgotten, instead)
             with pytest.raises(AssertionError, match=said):
-                swept(emulated, cases(), on_host=True)
+                result(emulated, samples(), on_host=True)
         else:
             monkeypatch.setattr(EmulatedDevice, "follow", instead)
-            assert not np.any(np.isfinite(swept(emulated, cases(), on_host=True)[0]))
+            assert not np.any(np.isfinite(result(emulated, samples(), on_host=True)[0]))
 
 
 def full(backend):
     """A GPU whose memory has room for a hundred numbers of float32."""
-    return Memory(int(402 / memory.SHARE_OF_CASES), 10**9, 0, 0, 0)
+    return Memory(int(402 / memory.SHARE_OF_SAMPLES), 10**9, 0, 0, 0)
 
 
 def fit(device, **options):
-    x, d, *_ = cases(dtype="float32")
-    how = {"epochs": 6, "batch_size": 4, "rule": momentum(0.05), "device": device} | options
-    return fit_module.train(NETWORK, x, d, **how)
+    x, targets, *_ = samples(dtype="float32")
+    how = {"epochs": 6, "batch_size": 4, "optimizer": momentum(0.05), "device": device} | options
+    return fit_module.train(NETWORK, x, targets, **how)
 
 
 @pytest.fixture
@@ -127,25 +127,25 @@ def brought(monkeypatch):
 
 class TestTraining:
     @needs_compiler
-    def test_of_cases_that_a_gpu_has_no_room_for(self, made, monkeypatch):  # noqa: F811
+    def test_of_samples_that_a_gpu_has_no_room_for(self, made, monkeypatch):  # noqa: F811
         monkeypatch.setattr(memory, "memory_of", lambda backend: Memory(10**9, 10**9, 0, 0, 0))
         resident = fit("cuda")
         monkeypatch.setattr(memory, "memory_of", full)
         fed = fit("cuda")
         assert [device.n_marks > 0 for device in made] == [False, True]
         np.testing.assert_array_equal(fed.theta, resident.theta)
-        assert fed.history.error == resident.history.error
+        assert fed.history.loss == resident.history.loss
 
     @pytest.mark.parametrize(
         "options",
         [
             {},
-            {"case_weights": np.linspace(0.1, 1.0, N_CASES), "l2": 0.1},
-            {"batch_size": "sweep", "shuffle": False},
+            {"sample_weight": np.linspace(0.1, 1.0, N_SAMPLES), "l2": 0.1},
+            {"batch_size": "full", "shuffle": False},
             {"seed": (0, 1)},
-            {"until": lambda d, y: False},
+            {"stop_when": lambda targets, y: False},
         ],
-        ids=["batches", "weighed", "sweep", "stack", "until"],
+        ids=["batches", "weighed", "full", "stack", "stop_when"],
     )
     def test_the_plain_way(self, monkeypatch, brought, options):
         """On a device whose arrays do not mix with NumPy's."""
@@ -155,30 +155,30 @@ class TestTraining:
         fed = fit(device, **options)
         assert brought == [False] * (len(brought) // 2) + [True] * (len(brought) // 2)
         assert_agree(fed.theta, resident.theta, "fit")
-        np.testing.assert_array_equal(np.asarray(fed.history.error), np.asarray(resident.history.error))
+        np.testing.assert_array_equal(np.asarray(fed.history.loss), np.asarray(resident.history.loss))
 
-    def test_of_a_stack_whose_networks_leave_with_their_cases(self, monkeypatch):
-        x, d, *_ = cases((3,), dtype="float32")
+    def test_of_a_stack_whose_networks_leave_with_their_samples(self, monkeypatch):
+        x, targets, *_ = samples((3,), dtype="float32")
         ends = []
         for has_room in (True, False):
             monkeypatch.setattr(memory, "has_room_for", lambda *_, has_room=has_room: has_room)
             leaving = iter([[False, True, False], [False, False], [True, False], [True]])
 
-            def until(d, y, leaving=leaving):
+            def stop_when(targets, y, leaving=leaving):
                 xp = choose_backend("array_api_strict:device1").xp
                 return xp.asarray(next(leaving), device=xp.Device("device1"))
 
-            how = {"seed": (0, 1, 2), "until": until, "batch_size": 4, "device": "array_api_strict:device1"}
-            ends.append(fit_module.train(NETWORK, x, d, epochs=9, **how))
+            how = {"seed": (0, 1, 2), "stop_when": stop_when, "batch_size": 4, "device": "array_api_strict:device1"}
+            ends.append(fit_module.train(NETWORK, x, targets, epochs=9, **how))
         np.testing.assert_array_equal(ends[0].best_epoch, [3, 1, 4])
         np.testing.assert_array_equal(ends[1].theta, ends[0].theta)
 
-    def test_where_cases_are_already_they_stay(self, monkeypatch, brought):
+    def test_where_samples_are_already_they_stay(self, monkeypatch, brought):
         monkeypatch.setattr(memory, "has_room_for", lambda *_: False)
         xp = choose_backend("array_api_strict:device1").xp
-        x, d, *_ = cases(dtype="float32")
-        x, d = (xp.asarray(part, device=xp.Device("device1")) for part in (x, d))
-        fit_module.train(NETWORK, x, d, epochs=2, device="auto")
+        x, targets, *_ = samples(dtype="float32")
+        x, targets = (xp.asarray(part, device=xp.Device("device1")) for part in (x, targets))
+        fit_module.train(NETWORK, x, targets, epochs=2, device="auto")
         assert brought == [False] * 2
 
 
@@ -193,8 +193,8 @@ class TestElsewhere:
         assert asked
 
     def test_predictions(self, has_room, monkeypatch):
-        monkeypatch.setattr(prediction, "cases_at_once", lambda *_: 10)
-        x, theta = cases(dtype="float32").x, initial_weights(NETWORK, 0)
+        monkeypatch.setattr(prediction, "samples_at_once", lambda *_: 10)
+        x, theta = samples(dtype="float32").x, initial_weights(NETWORK, 0)
         expected = output_layer(np, NETWORK, theta, x).y
         assert_agree(prediction.predict(NETWORK, theta, x, device="array_api_strict:device1"), expected, "forward")
 
@@ -204,35 +204,35 @@ class TestElsewhere:
         ids=lambda options: next(iter(options), ""),
     )
     def test_estimators(self, has_room, options, brought):
-        x, d, *_ = cases(dtype="float32")
+        x, targets, *_ = samples(dtype="float32")
         how = {"hidden_layer_sizes": (5,), "max_iter": 3, "batch_size": 4, "random_state": 0} | options
         fitted = []
         for device in ("array_api_strict:device1", "cpu"):
             model = MLPRegressor(**how, device=device)
             with pytest.warns(ConvergenceWarning):
-                fitted.append(model.fit(x, d, np.linspace(0.5, 1.0, N_CASES)))
+                fitted.append(model.fit(x, targets, np.linspace(0.5, 1.0, N_SAMPLES)))
         assert brought[:3] == [not has_room] * 3
         assert_agree(fitted[0].predict(x), fitted[1].predict(x), "fit")
 
-    def test_lbfgs_takes_all_cases_to_the_device(self, monkeypatch):
+    def test_lbfgs_takes_all_samples_to_the_device(self, monkeypatch):
         monkeypatch.setattr(memory, "has_room_for", lambda *_: False)
-        x, d, *_ = cases(dtype="float32")
+        x, targets, *_ = samples(dtype="float32")
         model = MLPRegressor(solver="lbfgs", max_iter=2, device="array_api_strict:device1")
         with pytest.warns(ConvergenceWarning):
-            model.fit(x, d)
+            model.fit(x, targets)
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 class TestStacksOfFits:
-    """Models that would be fitted together, on a device that has no room for their cases."""
+    """Models that would be fitted together, on a device that has no room for their samples."""
 
     MODEL = MLPRegressor(
         hidden_layer_sizes=(5,), max_iter=3, batch_size=4, random_state=0, device="array_api_strict:device1"
     )
 
     @pytest.mark.parametrize("of", ["restarts", "ensemble", "search"])
-    def test_are_fitted_one_by_one_with_cases_from_the_host(self, monkeypatch, brought, caplog, of):
-        x, d, *_ = cases(dtype="float32")
+    def test_are_fitted_one_by_one_with_samples_from_the_host(self, monkeypatch, brought, caplog, of):
+        x, targets, *_ = samples(dtype="float32")
         found = []
         for has_room in (True, False):
             monkeypatch.setattr(memory, "has_room_for", lambda *_, has_room=has_room: has_room)
@@ -240,18 +240,18 @@ class TestStacksOfFits:
             caplog.clear()
             with caplog.at_level("INFO", "gpubp"):
                 if of == "restarts":
-                    model = MLPRegressor(**self.MODEL.get_params()).set_params(n_restarts=2).fit(x, d)
+                    model = MLPRegressor(**self.MODEL.get_params()).set_params(n_restarts=2).fit(x, targets)
                 elif of == "ensemble":
-                    model = MLPEnsembleRegressor(self.MODEL, n_estimators=2, random_state=0).fit(x, d)
+                    model = MLPEnsembleRegressor(self.MODEL, n_estimators=2, random_state=0).fit(x, targets)
                 else:
-                    model = BatchedSearchCV(self.MODEL, {"alpha": [0.1, 1.0]}, cv=2).fit(x, d)
+                    model = BatchedSearchCV(self.MODEL, {"alpha": [0.1, 1.0]}, cv=2).fit(x, targets)
             found.append(model.predict(x))
             assert ("has no room for X" in caplog.text) == (not has_room)
             assert set(brought) == ({True} if not has_room else {False} if of == "search" else set())
         assert_agree(found[0], found[1], "fit")
 
-    def test_whose_cases_have_no_room_side_by_side_are_several_stacks(self, monkeypatch):
-        x, d, *_ = cases(dtype="float32")
+    def test_whose_samples_have_no_room_side_by_side_are_several_stacks(self, monkeypatch):
+        x, targets, *_ = samples(dtype="float32")
         sizes, original = [], stacks.StackOfFits.__init__
 
         def counted(of_fits, members, *more):
@@ -262,15 +262,15 @@ class TestStacksOfFits:
         search = BatchedSearchCV(
             make_pipeline(StandardScaler(), self.MODEL), {"mlpregressor__alpha": [0.1, 1.0]}, cv=3, refit=False
         )
-        together = search.fit(x, d).cv_results_["mean_test_score"]
-        of_two_folds = 2 * 16 * (3 + 4)  # each fold's 15 or 16 cases have been transformed for it
+        together = search.fit(x, targets).cv_results_["mean_test_score"]
+        of_two_folds = 2 * 16 * (3 + 4)  # each fold's 15 or 16 samples have been transformed for it
         monkeypatch.setattr(stacks, "has_room_for", lambda backend, n, dtype: n <= of_two_folds)
-        apart = search.fit(x, d).cv_results_["mean_test_score"]
+        apart = search.fit(x, targets).cv_results_["mean_test_score"]
         assert sizes == [(6, 3), (4, 2), (2, 1)]
         np.testing.assert_allclose(apart, together, rtol=1e-5)
 
 
-def test_cases_leave_less_room_for_networks(monkeypatch):
+def test_samples_leave_less_room_for_networks(monkeypatch):
     backend = choose_backend("cpu")
     monkeypatch.setattr(memory, "memory_of", lambda backend: Memory(10**6, 10**9, 0, 0, 0))
     alone = networks_at_once(backend, NETWORK.sizes, "float32", 4)
@@ -278,7 +278,7 @@ def test_cases_leave_less_room_for_networks(monkeypatch):
     assert networks_at_once(backend, NETWORK.sizes, "float32", 4, 10**7) == 1
 
 
-def test_room_for_cases(monkeypatch):
+def test_room_for_samples(monkeypatch):
     backend = choose_backend("cpu")
     assert has_room_for(backend, 10**12, "float32")  # the host's memory is its own affair
     monkeypatch.setattr(memory, "memory_of", full)

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from gpubp.backends.backend import choose_backend
 from gpubp.engine import cpu
-from gpubp.engine.epoch import make_sweep
+from gpubp.engine.epoch import make_epoch_runner
 from gpubp.engine.plain.minibatches import ArrayBatches, Batch, CutBatches, Orders, cut, parts_left
-from gpubp.engine.plain.step import Objective, Position, Swept
+from gpubp.engine.plain.step import EpochResult, Objective, Position
 from gpubp.nn.initialization import initial_weights
 from gpubp.nn.network import Network
 from gpubp.optim.first_order import adam, momentum
@@ -20,8 +20,8 @@ from gpubp.optim.schedules import InverseScaling
 from gpubp.training.loop import Plan, begin, run
 
 BACKEND = choose_backend("cpu")
-NETWORK = Network((3, 5, 2), hidden="tanh")
-N_CASES, SIZE = 23, 4
+NETWORK = Network((3, 5, 2), activation="tanh")
+N_SAMPLES, SIZE = 23, 4
 FORMS = [
     "never",
     pytest.param("always", marks=pytest.mark.skipif(not cpu.numba_works(), reason="numba is not installed")),
@@ -34,33 +34,33 @@ def form(request, monkeypatch):
     monkeypatch.setenv(cpu.ENVIRONMENT_VARIABLE, request.param)
 
 
-def cases(n_cases=N_CASES, *, weighed=False):
+def samples(n_samples=N_SAMPLES, *, weighed=False):
     rng = np.random.default_rng(0)
-    weights = rng.uniform(0.5, 2.0, n_cases) if weighed else None
-    return Batch(rng.normal(size=(n_cases, 3)), rng.uniform(size=(n_cases, 2)), weights)
+    weights = rng.uniform(0.5, 2.0, n_samples) if weighed else None
+    return Batch(rng.normal(size=(n_samples, 3)), rng.uniform(size=(n_samples, 2)), weights)
 
 
-def batches(n_cases=N_CASES, size=SIZE, *, shuffled=True, weighed=False):
-    order = np.random.default_rng(1).permutation(n_cases) if shuffled else None
-    return ArrayBatches(BACKEND, cases(n_cases, weighed=weighed), size, order)
+def batches(n_samples=N_SAMPLES, size=SIZE, *, shuffled=True, weighed=False):
+    order = np.random.default_rng(1).permutation(n_samples) if shuffled else None
+    return ArrayBatches(BACKEND, samples(n_samples, weighed=weighed), size, order)
 
 
 # --- the cuts ---
 
 
-@given(n_cases=st.integers(1, 3000), size=st.integers(1, 80), n_steps=st.integers(1, 12))
-def test_places_are_the_same_numbers_wherever_an_epoch_is_cut(n_cases, size, n_steps):
-    whole = ArrayBatches(BACKEND, Batch(np.empty((n_cases, 1)), np.empty((n_cases, 1))), size)
+@given(n_samples=st.integers(1, 3000), size=st.integers(1, 80), n_steps=st.integers(1, 12))
+def test_places_are_the_same_numbers_wherever_an_epoch_is_cut(n_samples, size, n_steps):
+    whole = ArrayBatches(BACKEND, Batch(np.empty((n_samples, 1)), np.empty((n_samples, 1))), size)
     parts = list(CutBatches(whole, n_steps))
-    of_parts = [cut(part.n_cases, size, part.begins, part.spans) for part in parts]
-    for found, wanted in zip(map(np.concatenate, zip(*of_parts, strict=True)), cut(n_cases, size), strict=True):
+    of_parts = [cut(part.n_samples, size, part.begins, part.spans) for part in parts]
+    for found, wanted in zip(map(np.concatenate, zip(*of_parts, strict=True)), cut(n_samples, size), strict=True):
         np.testing.assert_array_equal(found, wanted)
-    np.testing.assert_array_equal(np.concatenate([part.order for part in parts]), np.arange(n_cases))
-    assert min(part.n_cases for part in parts) >= min(n_cases, size * n_steps)
+    np.testing.assert_array_equal(np.concatenate([part.order for part in parts]), np.arange(n_samples))
+    assert min(part.n_samples for part in parts) >= min(n_samples, size * n_steps)
 
 
 def test_a_part_of_a_stream_knows_its_place():
-    """Windows of 10 and of 30 cases, the first of which is a quarter of the epoch."""
+    """Windows of 10 and of 30 samples, the first of which is a quarter of the epoch."""
     np.testing.assert_array_equal(cut(30, 10, 0.25, 0.75)[1], [0.25, 0.5, 0.75])
     assert [place for place, _ in replace(batches(10, 99, shuffled=False), begins=0.5, spans=0.25)] == [0.5]
 
@@ -72,7 +72,7 @@ def test_parts_hold_the_batches_of_the_whole(shuffled):
     assert [place for place, _ in in_parts] == [place for place, _ in whole]
     for (_, one), (_, other) in zip(in_parts, whole, strict=True):
         np.testing.assert_array_equal(one.x, other.x)
-        np.testing.assert_array_equal(one.d, other.d)
+        np.testing.assert_array_equal(one.targets, other.targets)
 
 
 def test_what_is_left_after_some_parts():
@@ -104,20 +104,22 @@ def test_orders_are_drawn_again_from_where_they_were(bits):
         np.testing.assert_array_equal(other.draw(50), order)
 
 
-# --- sweeps ---
+# --- epochs ---
 
 
 @pytest.mark.usefixtures("form")
 @pytest.mark.parametrize("n_networks", [None, 3])
 @pytest.mark.parametrize(("shuffled", "weighed"), [(True, False), (False, True)])
 def test_sweeps_of_parts_take_the_steps_of_one_sweep(n_networks, shuffled, weighed):
-    whole, rule, ends = batches(shuffled=shuffled, weighed=weighed), adam(InverseScaling(0.1)), []
+    whole, optimizer, ends = batches(shuffled=shuffled, weighed=weighed), adam(InverseScaling(0.1)), []
     theta = initial_weights(NETWORK, 0 if n_networks is None else range(n_networks), dtype="float64")
     for parts in ([whole], CutBatches(whole, 1), CutBatches(whole, 2)):
-        sweep = make_sweep(BACKEND, Objective(NETWORK, l2=0.1), rule, "float64", SIZE, 10**6, n_networks or 1)
-        position, told = Position(theta, rule.init(np, theta)), []
+        run_epoch = make_epoch_runner(
+            BACKEND, Objective(NETWORK, l2=0.1), optimizer, "float64", SIZE, 10**6, n_networks or 1
+        )
+        position, told = Position(theta, optimizer.init(np, theta)), []
         for _ in range(3):
-            told += [sweep(position, part) for part in parts]
+            told += [run_epoch(position, part) for part in parts]
             position.epoch += 1
         values, weights, sizes = (np.concatenate([getattr(one, of) for one in told]) for of in told[0]._fields[:3])
         ends.append([position.theta, *position.state, values, weights, sizes])
@@ -129,33 +131,33 @@ def test_sweeps_of_parts_take_the_steps_of_one_sweep(n_networks, shuffled, weigh
 # --- the loop ---
 
 
-def plan(parts=None, *, rule, average="weights", weighed=False, epochs=5, **more):
+def plan(parts=None, *, optimizer, average="weights", weighed=False, epochs=5, **more):
     """A plan for epochs in new orders, in parts of so many steps."""
     rng = np.random.default_rng(2)
 
     def next_batches():
-        whole = replace(batches(weighed=weighed), order=rng.permutation(N_CASES))
+        whole = replace(batches(weighed=weighed), order=rng.permutation(N_SAMPLES))
         return whole if parts is None else CutBatches(whole, parts)
 
-    sweep = make_sweep(BACKEND, Objective(NETWORK, average is not None), rule, "float64", SIZE, 10**6)
-    return Plan(BACKEND, NETWORK, sweep, next_batches, epochs, average, **more)
+    run_epoch = make_epoch_runner(BACKEND, Objective(NETWORK, average is not None), optimizer, "float64", SIZE, 10**6)
+    return Plan(BACKEND, NETWORK, run_epoch, next_batches, epochs, average, **more)
 
 
-def position(rule, seed=0):
+def position(optimizer, seed=0):
     theta = initial_weights(NETWORK, seed, dtype="float64")
-    return Position(theta, rule.init(np, theta), own_state=True)
+    return Position(theta, optimizer.init(np, theta), own_state=True)
 
 
 @pytest.mark.usefixtures("form")
 @pytest.mark.parametrize("seed", [0, (0, 1)])
-@pytest.mark.parametrize(("average", "weighed"), [("weights", True), ("cases", True), (None, False)])
+@pytest.mark.parametrize(("average", "weighed"), [("weights", True), ("samples", True), (None, False)])
 def test_the_error_of_an_epoch_is_the_same_in_parts(average, weighed, seed):
-    rule = momentum(0.01)
-    how = {"rule": rule, "average": average, "weighed": weighed}
-    whole, *others = (run(plan(parts, **how), position(rule, seed)) for parts in (None, 1, 2, 3))
+    optimizer = momentum(0.01)
+    how = {"optimizer": optimizer, "average": average, "weighed": weighed}
+    whole, *others = (run(plan(parts, **how), position(optimizer, seed)) for parts in (None, 1, 2, 3))
     for other in others:
         np.testing.assert_array_equal(other.theta, whole.theta)
-        np.testing.assert_array_equal(other.history.error, whole.history.error)
+        np.testing.assert_array_equal(other.history.loss, whole.history.loss)
 
 
 @pytest.mark.parametrize("average", ["weights", None])
@@ -163,70 +165,75 @@ def test_many_steps_add_up_to_the_same_in_parts(average):
     values, weights = np.random.default_rng(0).normal(size=(2, 1000))
     whole = ArrayBatches(BACKEND, Batch(np.empty((1000, 3)), np.empty((1000, 2))), 1, np.arange(1000))
 
-    def sweep(position, part):
-        return Swept(values[part.order], weights[part.order], np.ones(part.n_cases, int), np.asarray(True))
+    def run_epoch(position, part):
+        return EpochResult(values[part.order], weights[part.order], np.ones(part.n_samples, int), np.asarray(True))
 
     errors = [
-        run(Plan(BACKEND, NETWORK, sweep, lambda given=given: given, 1, average), position(momentum())).history.error
+        run(Plan(BACKEND, NETWORK, run_epoch, lambda given=given: given, 1, average), position(momentum())).history.loss
         for given in (whole, *(CutBatches(whole, n_steps) for n_steps in (1, 7, 100, 333)))
     ]
     assert errors[1:] == errors[:1] * 4
 
 
 def test_where_it_stands_is_given_away_between_parts_and_after_each_epoch():
-    rule, stood = momentum(0.01), []
-    outcome = run(plan(2, rule=rule, epochs=2, keep=stood.append), position(rule))
+    optimizer, stood = momentum(0.01), []
+    outcome = run(plan(2, optimizer=optimizer, epochs=2, keep=stood.append), position(optimizer))
     assert [(one.position.epoch, one.position.parts_done) for one in stood] == [(0, 1), (1, 0), (1, 1), (2, 0)]
     assert [one.n_noted for one in stood] == [0, 1, 1, 2]
     np.testing.assert_array_equal(stood[-1].position.theta, outcome.theta)
-    assert stood[0].position.sums.n_cases == 2 * SIZE
+    assert stood[0].position.sums.n_samples == 2 * SIZE
     assert stood[1].position.sums.values == 0.0
 
 
 @pytest.mark.usefixtures("form")
 def test_what_was_given_away_stays_as_it_was():
-    rule, stood, copies = adam(0.01), [], []
+    optimizer, stood, copies = adam(0.01), [], []
 
-    def arrays(standing):
-        return [standing.position.theta, *standing.position.state, standing.stack.done, standing.stack.epoch]
+    def arrays(training_state):
+        return [
+            training_state.position.theta,
+            *training_state.position.state,
+            training_state.stack.done,
+            training_state.stack.epoch,
+        ]
 
-    def keep(standing):
-        stood.append(standing)
-        copies.append([np.array(array) for array in arrays(standing)])
+    def keep(training_state):
+        stood.append(training_state)
+        copies.append([np.array(array) for array in arrays(training_state)])
 
-    def until(seen, outputs):
+    def stop_when(seen, outputs):
         return np.asarray([seen.epoch == 1, seen.epoch == 3])
 
-    run(plan(1, rule=rule, keep=keep, until=until), position(rule, (0, 1)))
-    for standing, copy in zip(stood, copies, strict=True):
-        for array, before in zip(arrays(standing), copy, strict=True):
+    run(plan(1, optimizer=optimizer, keep=keep, stop_when=stop_when), position(optimizer, (0, 1)))
+    for training_state, copy in zip(stood, copies, strict=True):
+        for array, before in zip(arrays(training_state), copy, strict=True):
             np.testing.assert_array_equal(array, before)
     assert [one.stack.done.tolist() for one in stood[::5]] == [[False, False], [True, False], [True, False]]
 
 
 def test_networks_that_are_all_beyond_the_finite_numbers_end_an_epoch_early():
-    rule, taken = momentum(0.01), []
-    start = position(rule)
+    optimizer, taken = momentum(0.01), []
+    start = position(optimizer)
     start.theta[0] = np.nan
-    planned = plan(1, rule=rule)
-    told = replace(planned, sweep=lambda *given: (taken.append(1), planned.sweep(*given))[1])
+    planned = plan(1, optimizer=optimizer)
+    told = replace(planned, run_epoch=lambda *given: (taken.append(1), planned.run_epoch(*given))[1])
     assert run(told, start).stop_reason == "diverged"
     assert len(taken) == 1
 
 
 def test_a_run_that_goes_on_stops_where_it_would_have_stopped():
-    rule, stood = momentum(0.01), []
-    planned = partial(plan, rule=rule, epochs=3)
-    run(planned(keep=stood.append), position(rule))
+    optimizer, stood = momentum(0.01), []
+    planned = partial(plan, optimizer=optimizer, epochs=3)
+    run(planned(keep=stood.append), position(optimizer))
     assert run(planned(), stood[-1]).stop_reason == "epochs"
     assert stood[-1].position.epoch == 3
-    assert len(run(planned(epochs=4), stood[-1]).history.error) == 4
+    assert len(run(planned(epochs=4), stood[-1]).history.loss) == 4
 
 
 def test_the_beginning():
-    start = position(rule := momentum(0.01))
-    standing = begin(plan(rule=rule), start)
-    assert standing.position is start
-    assert standing.best.theta is None
-    assert standing.stack is None
-    assert not standing.diverged
+    start = position(optimizer := momentum(0.01))
+    training_state = begin(plan(optimizer=optimizer), start)
+    assert training_state.position is start
+    assert training_state.best.theta is None
+    assert training_state.stack is None
+    assert not training_state.diverged

@@ -1,4 +1,4 @@
-"""One training step: sum or mean, the penalty on the weights, case weights, and what a step gives back."""
+"""One training step: sum or mean, the penalty on the weights, sample weights, and what a step gives back."""
 
 import numpy as np
 import pytest
@@ -7,12 +7,12 @@ from gpubp.backends.backend import choose_backend, to_backend, to_numpy
 from gpubp.engine.plain.minibatches import Batch, total_weight
 from gpubp.engine.plain.step import Objective, gauss_newton, make_step, objective_and_gradient
 from gpubp.nn.initialization import initial_weights
-from gpubp.nn.network import Network, error_and_gradient
+from gpubp.nn.network import Network, loss_and_gradient
 from gpubp.optim.first_order import decayed, momentum
 from gpubp.optim.second_order import lbfgs, levenberg_marquardt
 
 pytestmark = pytest.mark.usefixtures("double")
-NETWORK = Network((3, 4, 2), hidden="tanh")
+NETWORK = Network((3, 4, 2), activation="tanh")
 RNG = np.random.default_rng(0)
 X, D = RNG.normal(size=(7, 3)), RNG.normal(size=(7, 2))
 WEIGHTS = np.array([1.0, 2.0, 0.0, 0.5, 3.0, 1.0, 1.0])
@@ -35,34 +35,34 @@ def differences(objective, theta, batch, h=1e-5):
 
 
 def test_without_mean_and_penalty_it_is_the_papers_sum(device):
-    value, gradient = evaluate(Objective(NETWORK, mean=False), THETA, Batch(X, D), device)
-    E, dE = error_and_gradient(np, NETWORK, THETA, X, D)
+    value, gradient = evaluate(Objective(NETWORK, reduction="sum"), THETA, Batch(X, D), device)
+    E, dE = loss_and_gradient(np, NETWORK, THETA, X, D)
     np.testing.assert_allclose(value, E, rtol=1e-14)
     np.testing.assert_allclose(gradient, dE, rtol=1e-12, atol=1e-14)
 
 
-@pytest.mark.parametrize(("weights", "of_cases"), [(None, 7.0), (WEIGHTS, 8.5)])
+@pytest.mark.parametrize(("weights", "of_samples"), [(None, 7.0), (WEIGHTS, 8.5)])
 @pytest.mark.parametrize("l2", [0.0, 0.3])
-def test_mean_is_the_sum_over_the_weight_of_the_cases(weights, of_cases, l2, device):
+def test_mean_is_the_sum_over_the_weight_of_the_samples(weights, of_samples, l2, device):
     batch = Batch(X, D, weights)
-    total, slope_of_total = evaluate(Objective(NETWORK, mean=False, l2=l2), THETA, batch, device)
-    mean, slope_of_mean = evaluate(Objective(NETWORK, mean=True, l2=l2), THETA, batch, device)
-    np.testing.assert_allclose(mean, total / of_cases, rtol=1e-14)
-    np.testing.assert_allclose(slope_of_mean, slope_of_total / of_cases, rtol=1e-14)
+    total, slope_of_total = evaluate(Objective(NETWORK, reduction="sum", l2=l2), THETA, batch, device)
+    mean, slope_of_mean = evaluate(Objective(NETWORK, reduction="mean", l2=l2), THETA, batch, device)
+    np.testing.assert_allclose(mean, total / of_samples, rtol=1e-14)
+    np.testing.assert_allclose(slope_of_mean, slope_of_total / of_samples, rtol=1e-14)
 
 
-@pytest.mark.parametrize("mean", [False, True])
+@pytest.mark.parametrize("reduction", ["sum", "mean"])
 @pytest.mark.parametrize("weights", [None, WEIGHTS])
-def test_gradient_of_the_penalised_objective_is_that_of_central_differences(weights, mean):
-    objective, batch = Objective(NETWORK, mean, l2=0.7), Batch(X, D, weights)
+def test_gradient_of_the_penalised_objective_is_that_of_central_differences(weights, reduction):
+    objective, batch = Objective(NETWORK, reduction, l2=0.7), Batch(X, D, weights)
     np.testing.assert_allclose(
         evaluate(objective, THETA, batch)[1], differences(objective, THETA, batch), rtol=1e-6, atol=1e-8
     )
 
 
 def test_penalty_is_half_the_squared_weights_and_leaves_the_biases_alone(device):
-    plain, slope = evaluate(Objective(NETWORK, mean=False), THETA, Batch(X, D), device)
-    penalised, penalised_slope = evaluate(Objective(NETWORK, mean=False, l2=0.7), THETA, Batch(X, D), device)
+    plain, slope = evaluate(Objective(NETWORK, reduction="sum"), THETA, Batch(X, D), device)
+    penalised, penalised_slope = evaluate(Objective(NETWORK, reduction="sum", l2=0.7), THETA, Batch(X, D), device)
     first, second = THETA[:16].reshape(4, 4), THETA[16:].reshape(5, 2)
     np.testing.assert_allclose(
         penalised - plain, 0.35 * (np.sum(first[:-1] ** 2) + np.sum(second[:-1] ** 2)), rtol=1e-12
@@ -74,28 +74,28 @@ def test_penalty_is_half_the_squared_weights_and_leaves_the_biases_alone(device)
 
 
 def test_without_biases_every_parameter_is_penalised():
-    network = Network((3, 4, 2), hidden="tanh", bias=False)
+    network = Network((3, 4, 2), activation="tanh", bias=False)
     theta = initial_weights(network, 0, dtype="float64")
-    slopes = [evaluate(Objective(network, False, l2), theta, Batch(X, D))[1] for l2 in (0.0, 0.5)]
+    slopes = [evaluate(Objective(network, "sum", l2), theta, Batch(X, D))[1] for l2 in (0.0, 0.5)]
     np.testing.assert_allclose(slopes[1] - slopes[0], 0.5 * theta, rtol=1e-10, atol=1e-14)
 
 
-@pytest.mark.parametrize("mean", [False, True])
-def test_a_case_of_weight_two_counts_as_two_cases_and_one_of_zero_as_none(mean, device):
+@pytest.mark.parametrize("reduction", ["sum", "mean"])
+def test_a_sample_of_weight_two_counts_as_two_samples_and_one_of_zero_as_none(reduction, device):
     weights = np.array([1.0, 2.0, 0.0, 1.0, 3.0, 1.0, 1.0])
     repeated = np.repeat(np.arange(7), weights.astype(int))
-    weighted = evaluate(Objective(NETWORK, mean, 0.1), THETA, Batch(X, D, weights), device)
-    plain = evaluate(Objective(NETWORK, mean, 0.1), THETA, Batch(X[repeated], D[repeated]))
+    weighted = evaluate(Objective(NETWORK, reduction, 0.1), THETA, Batch(X, D, weights), device)
+    plain = evaluate(Objective(NETWORK, reduction, 0.1), THETA, Batch(X[repeated], D[repeated]))
     np.testing.assert_allclose(weighted[0], plain[0], rtol=1e-13)
     np.testing.assert_allclose(weighted[1], plain[1], rtol=1e-12, atol=1e-14)
 
 
 @pytest.mark.parametrize("own", [False, True])
 def test_stack_equals_singles(own, device):
-    """With cases of their own, weighted in ways of their own, or with the same for all."""
+    """With samples of their own, weighted in ways of their own, or with the same for all."""
     rng, k = np.random.default_rng(1), len(STACK)
     batch = Batch(rng.normal(size=(k, 7, 3)), rng.normal(size=(k, 7, 2)), rng.uniform(0.1, 2, (k, 7)))
-    objective = Objective(NETWORK, mean=True, l2=0.2)
+    objective = Objective(NETWORK, reduction="mean", l2=0.2)
     batch = batch if own else Batch(X, D, WEIGHTS)
     value, gradient = evaluate(objective, STACK, batch, device)
     for i, theta in enumerate(STACK):
@@ -110,11 +110,11 @@ def test_weight_of_a_batch():
     np.testing.assert_array_equal(total_weight(np, Batch(X, D, np.stack([WEIGHTS, np.ones(7)]))), [8.5, 7.0])
 
 
-@pytest.mark.parametrize("mean", [False, True])
+@pytest.mark.parametrize("reduction", ["sum", "mean"])
 @pytest.mark.parametrize("weights", [None, WEIGHTS])
-def test_gauss_newton_is_the_second_derivative_of_a_linear_network(weights, mean):
+def test_gauss_newton_is_the_second_derivative_of_a_linear_network(weights, reduction):
     network = Network((3, 2))
-    objective, batch = Objective(network, mean, l2=0.4), Batch(X, D, weights)
+    objective, batch = Objective(network, reduction, l2=0.4), Batch(X, D, weights)
     theta = initial_weights(network, 0, dtype="float64")
     H = gauss_newton(np, objective, network.weight_mask(), theta, batch)
     columns = [
@@ -126,10 +126,13 @@ def test_gauss_newton_is_the_second_derivative_of_a_linear_network(weights, mean
 
 def test_step_of_first_order_adds_the_change_and_gives_the_value_before_it(device):
     backend = choose_backend(device)
-    objective, rule = Objective(NETWORK, mean=True, l2=0.1), decayed(momentum(lambda epoch: 0.1 + epoch, 0.9), 0.002)
+    objective, optimizer = (
+        Objective(NETWORK, reduction="mean", l2=0.1),
+        decayed(momentum(lambda epoch: 0.1 + epoch, 0.9), 0.002),
+    )
     theta, batch = to_backend(backend, THETA), Batch(*(to_backend(backend, part) for part in (X, D, WEIGHTS)))
-    step = make_step(backend, objective, rule, "float64")
-    state = rule.init(backend.xp, theta)
+    step = make_step(backend, objective, optimizer, "float64")
+    state = optimizer.init(backend.xp, theta)
     expected, velocity = THETA, np.zeros_like(THETA)
     for epoch in (0.0, 0.5, 1.0):
         theta, state, value = step(theta, state, batch, epoch)
@@ -140,20 +143,20 @@ def test_step_of_first_order_adds_the_change_and_gives_the_value_before_it(devic
         np.testing.assert_allclose(to_numpy(theta), expected, rtol=1e-11)
 
 
-@pytest.mark.parametrize("rule", [lbfgs(), levenberg_marquardt()])
-def test_step_of_second_order_gives_the_value_after_the_change(device, rule):
+@pytest.mark.parametrize("optimizer", [lbfgs(), levenberg_marquardt()])
+def test_step_of_second_order_gives_the_value_after_the_change(device, optimizer):
     backend = choose_backend(device)
-    objective = Objective(NETWORK, mean=True, l2=0.1)
+    objective = Objective(NETWORK, reduction="mean", l2=0.1)
     theta, batch = to_backend(backend, THETA), Batch(*(to_backend(backend, part) for part in (X, D, WEIGHTS)))
-    step = make_step(backend, objective, rule, "float64")
-    after, _, value = step(theta, rule.init(backend.xp, theta), batch, 0.0)
+    step = make_step(backend, objective, optimizer, "float64")
+    after, _, value = step(theta, optimizer.init(backend.xp, theta), batch, 0.0)
     np.testing.assert_allclose(
         to_numpy(value), evaluate(objective, to_numpy(after), Batch(X, D, WEIGHTS))[0], rtol=1e-12
     )
     assert float(value) < evaluate(objective, THETA, Batch(X, D, WEIGHTS))[0]
 
 
-def test_batch_in_which_no_case_counts_changes_nothing():
-    value, gradient = evaluate(Objective(NETWORK, mean=True), THETA, Batch(X[:1], D[:1], np.zeros(1)))
+def test_batch_in_which_no_sample_counts_changes_nothing():
+    value, gradient = evaluate(Objective(NETWORK, reduction="mean"), THETA, Batch(X[:1], D[:1], np.zeros(1)))
     assert value == 0.0
     np.testing.assert_array_equal(gradient, 0.0)

@@ -42,16 +42,16 @@ def regressor(**options):
 
 class TestOneStepByHand:
     def test_the_weights_after_it(self):
-        """One case through a 3-2-1 network: the paper's eq. (8), with a penalty of alpha on the weights."""
+        """One sample through a 3-2-1 network: the paper's eq. (8), with a penalty of alpha on the weights."""
         model = classifier(2, "logistic", solver="sgd", momentum=0.0, learning_rate_init=0.1, alpha=0.1, max_iter=1)
-        x, d = np.array([[0.6, 0.8, 0.7]]), 0.0
+        x, targets = np.array([[0.6, 0.8, 0.7]]), 0.0
         model.partial_fit(x, [0], classes=[0, 1])
         w, v = np.array([[0.1, 0.2], [0.3, 0.1], [0.5, 0.0]]), np.array([[0.1], [0.2]])
         b, c = np.array([0.1, 0.1]), np.array([1.0])
         model.coefs_, model.intercepts_ = [w, v], [b, c]
         h = 1.0 / (1.0 + np.exp(-(x @ w + b)))
         y = 1.0 / (1.0 + np.exp(-(h @ v + c)))
-        at_output = y - d
+        at_output = y - targets
         at_hidden = at_output * v.T * h * (1.0 - h)
         model.partial_fit(x, [0])
         expected = [w - 0.1 * (x.T @ at_hidden + 0.1 * w), v - 0.1 * (h.T @ at_output + 0.1 * v)]
@@ -64,9 +64,9 @@ class TestOneStepByHand:
 
 class TestLbfgs:
     @pytest.mark.parametrize("activation", ACTIVATIONS)
-    @pytest.mark.parametrize("cases", [WINE, TWO_WINES], ids=["three classes", "two"])
-    def test_classifies(self, cases, activation):
-        X, y = cases
+    @pytest.mark.parametrize("samples", [WINE, TWO_WINES], ids=["three classes", "two"])
+    def test_classifies(self, samples, activation):
+        X, y = samples
         model = classifier(20, activation, solver="lbfgs", max_iter=300).fit(X[::2], y[::2])
         assert model.score(X[1::2], y[1::2]) > 0.93
         assert model.predict(X).dtype == y.dtype
@@ -119,7 +119,7 @@ class TestSettings:
     @quietly
     @pytest.mark.parametrize("options", [{"solver": "lbfgs"}, {"solver": "adam", "max_iter": 20}], ids=str)
     @pytest.mark.parametrize("form", ["csr_matrix", "csr_array", "csc_matrix", "csc_array", "coo_matrix"])
-    def test_sparse_and_dense_cases_give_the_same(self, form, options):
+    def test_sparse_and_dense_samples_give_the_same(self, form, options):
         X = np.where(np.abs(TWO_WINES[0]) < 0.7, 0.0, TWO_WINES[0])
         sparse = getattr(scipy.sparse, form)(X)
         of_dense, of_sparse = (classifier(8, **options).fit(x, TWO_WINES[1]) for x in (X, sparse))
@@ -160,7 +160,7 @@ class TestStopping:
     def test_never_where_endless_patience_is_asked(self):
         assert classifier(3, tol=1e9, n_iter_no_change=np.inf, max_iter=40).fit(*WINE).n_iter_ == 40
 
-    def test_an_adaptive_rate_falls_until_it_is_too_small(self, capsys):
+    def test_an_adaptive_rate_falls_stop_when_it_is_too_small(self, capsys):
         model = classifier(3, solver="sgd", learning_rate="adaptive", tol=0.5, max_iter=3000, verbose=True).fit(*WINE)
         printed = capsys.readouterr().out
         rates = [float(rate) for rate in re.findall(r"Setting learning rate to ([\d.]+)", printed)]
@@ -291,7 +291,7 @@ class TestGoingOn:
         assert np.all(np.isfinite(model.loss_curve_[-5:]))
 
 
-class TestSeveralLabelsACase:
+class TestSeveralLabelsASample:
     def test_their_probabilities_are_each_their_own(self):
         model = classifier(30, solver="lbfgs", max_iter=300).fit(*MARKS)
         probabilities = model.predict_proba(MARKS[0])
@@ -326,7 +326,7 @@ class TestSeveralLabelsACase:
         )
 
 
-class TestSeveralNumbersACase:
+class TestSeveralNumbersASample:
     def test_lbfgs_learns_them(self):
         X, y = make_regression(150, 10, n_targets=4, random_state=1)
         model = regressor(hidden_layer_sizes=40, solver="lbfgs", max_iter=500, tol=1.0).fit(X, y)

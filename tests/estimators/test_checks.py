@@ -19,17 +19,20 @@ KINDS = {"MLPClassifier": MLPClassifier, "MLPRegressor": MLPRegressor}
 VERSION = parse_version(sklearn.__version__)
 
 WEIGHTS = {f"check_sample_weight_equivalence_on_{form}_data" for form in ("dense", "sparse")}
-OTHER_BATCHES = (WEIGHTS, "a case twice, or left out, makes other batches and other masks than one that weighs 2 or 0")
-ROWS_SEEN = (WEIGHTS, "the learning rate falls with the rows seen, and a case twice is two of them")
+OTHER_BATCHES = (
+    WEIGHTS,
+    "a sample twice, or left out, makes other batches and other masks than one that weighs 2 or 0",
+)
+ROWS_SEEN = (WEIGHTS, "the learning rate falls with the rows seen, and a sample twice is two of them")
 ROUNDING = (WEIGHTS, "the check wants 1e-7, which float32 has not")
 NO_PARTIAL_FIT = (
     {"check_fit_score_takes_y", "check_n_features_in_after_fitting", "check_estimators_partial_fit_n_features"},
-    "partial_fit refuses early stopping, as scikit-learn's does, and balanced classes, which need all cases at once",
+    "partial_fit refuses early stopping, as scikit-learn's does, and balanced classes, which need all samples at once",
 )
-TOO_FEW_CASES = (
+TOO_FEW_SAMPLES = (
     {"check_estimators_nan_inf", "check_fit2d_1feature", "check_classifiers_one_label"}
     | {"check_regressors_no_decision_function"},
-    "the check has so few cases that none can be held out, and scikit-learn's fails there too",
+    "the check has so few samples that none can be held out, and scikit-learn's fails there too",
 )
 SCORE_HEEDS_NO_CLASS_WEIGHT = (
     {"check_class_weight_classifiers"},
@@ -59,7 +62,7 @@ CONFIGURATIONS = [
     ({"activation": "identity", "solver": "lbfgs"}, []),
     ({"solver": "sgd", "learning_rate": "invscaling", "learning_rate_init": 0.1, "power_t": 0.2}, [ROWS_SEEN]),
     ({"batch_size": 8}, [OTHER_BATCHES]),
-    ({"early_stopping": True}, [OTHER_BATCHES, NO_PARTIAL_FIT, TOO_FEW_CASES, SCORE_HEEDS_NO_CLASS_WEIGHT]),
+    ({"early_stopping": True}, [OTHER_BATCHES, NO_PARTIAL_FIT, TOO_FEW_SAMPLES, SCORE_HEEDS_NO_CLASS_WEIGHT]),
     ({"warm_start": True}, [GOES_ON]),
     ({"dtype": "float32"}, [ROUNDING]),
     ({"dropout": 0.2, "solver": "rmsprop"}, [OTHER_BATCHES]),

@@ -100,7 +100,7 @@ class TestReport:
         assert "raise max_iter" in text
         assert "validation" not in text
 
-    def test_says_the_score_on_cases_held_out(self):
+    def test_says_the_score_on_samples_held_out(self):
         model = fitted(early_stopping=True, validation_fraction=0.3)
         assert f"best {model.best_validation_score_:.4g}" in model.report()
 
@@ -142,9 +142,9 @@ class TestNotebook:
         assert "MLPRegressor" in make_pipeline(StandardScaler(), MLPRegressor())._repr_html_()
 
 
-@pytest.mark.parametrize(("early_stopping", "watched"), [(False, "the loss"), (True, "the validation score")])
-def test_the_report_names_what_did_not_improve(early_stopping, watched):
+@pytest.mark.parametrize(("early_stopping", "monitored"), [(False, "the loss"), (True, "the validation score")])
+def test_the_report_names_what_did_not_improve(early_stopping, monitored):
     model = MLPClassifier((5,), max_iter=50, tol=10.0, early_stopping=early_stopping, random_state=0, device="cpu")
     X = np.random.default_rng(0).normal(size=(60, 3))
     text = model.fit(X, X[:, 0] > 0).report()
-    assert f"it ended because {watched} did not improve any more" in text
+    assert f"it ended because {monitored} did not improve any more" in text

@@ -69,14 +69,14 @@ def test_restarts_are_the_same_together_and_one_by_one(caplog):
     np.testing.assert_allclose(together.coefs_[0], one_by_one.coefs_[0], rtol=1e-9)
 
 
-def test_restarts_with_cases_that_the_user_holds_out():
+def test_restarts_with_samples_that_the_user_holds_out():
     held_out = (X[::3], Y[::3])
     model = with_options(CLASSIFIER, n_restarts=3).fit(X, Y, validation_data=held_out)
     assert model.validation_scores_[-1] == max(model.restart_scores_)
     assert model.score(*held_out) == model.validation_scores_[-1]
 
 
-def test_restarts_hold_out_the_same_cases(monkeypatch):
+def test_restarts_hold_out_the_same_samples(monkeypatch):
     from gpubp.estimators import stack
 
     seen = []
@@ -122,7 +122,7 @@ def test_networks_that_left_a_stack_fail_with_it(monkeypatch):
 
 
 def test_restarts_without_a_score_keep_the_first():
-    held_out = (X[:1, :2], NUMBERS[:1])  # of one case there is no R2
+    held_out = (X[:1, :2], NUMBERS[:1])  # of one sample there is no R2
     with pytest.warns(UndefinedMetricWarning):
         model = with_options(REGRESSOR, n_restarts=3).fit(X[:, :2], NUMBERS, validation_data=held_out)
     assert model.best_restart_ == 0
@@ -188,7 +188,7 @@ def test_two_classes_and_several_labels():
 
 
 @pytest.mark.parametrize(("bootstrap", "max_samples", "most"), [(True, 1.0, 150), (True, 0.5, 75), (False, 0.5, 75)])
-def test_members_learn_from_cases_of_their_own(bootstrap, max_samples, most):
+def test_members_learn_from_samples_of_their_own(bootstrap, max_samples, most):
     ensemble = MLPEnsembleRegressor(
         REGRESSOR, n_estimators=3, bootstrap=bootstrap, max_samples=max_samples, random_state=0
     )

@@ -11,7 +11,7 @@ from sklearn.metrics import balanced_accuracy_score, f1_score
 
 from gpubp import MLPClassifier, MLPRegressor, Network
 from gpubp.errors import DataError
-from gpubp.nn.losses import output_error
+from gpubp.nn.losses import output_loss
 from gpubp.nn.network import flatten, forward
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -91,7 +91,7 @@ class TestEachOptionChangesTheFit:
 
     def test_units_of_each_layer(self):
         mixed = classifier(hidden_layer_sizes=(6, 4), activation=["tanh", "silu"], random_state=1).fit(X, LABELS)
-        network = Network((64, 6, 4, 10), hidden=("tanh", "silu"), loss="cross_entropy")
+        network = Network((64, 6, 4, 10), activation=("tanh", "silu"), loss="cross_entropy")
         theta = flatten(np, [np.vstack(pair) for pair in zip(mixed.coefs_, mixed.intercepts_, strict=True)])
         np.testing.assert_allclose(mixed.predict_proba(X), forward(np, network, theta, X)[-1].y, rtol=1e-10)
 
@@ -151,7 +151,7 @@ class TestLosses:
         for loss, error in (("absolute_error", "absolute"), ("huber(0.2)", "huber(0.2)"), ("log_cosh", "log_cosh")):
             model = regressor(loss=loss, max_iter=1, learning_rate_init=1e-12, alpha=0.0).fit(X_R, TARGETS)
             outputs = model.predict(X_R)[:, None]
-            E, _ = output_error(np, error, "identity", outputs, outputs, TARGETS[:, None])
+            E, _ = output_loss(np, error, "identity", outputs, outputs, TARGETS[:, None])
             np.testing.assert_allclose(model.loss_, float(E) / len(TARGETS), rtol=1e-6)
 
     def test_an_absolute_error_heeds_outliers_less(self):
@@ -198,14 +198,14 @@ class TestDropout:
 
 class TestClassWeight:
     @pytest.mark.parametrize("solver", [*STOCHASTIC, "lbfgs"])
-    def test_is_a_weight_of_each_case(self, solver):
+    def test_is_a_weight_of_each_sample(self, solver):
         weights = np.where(LABELS == 3, 4.0, 1.0)
         by_class = classifier(solver=solver, class_weight={3: 4.0}).fit(X, LABELS)
-        by_case = classifier(solver=solver).fit(X, LABELS, sample_weight=weights)
-        np.testing.assert_allclose(by_class.coefs_[0], by_case.coefs_[0], rtol=1e-12)
+        by_sample = classifier(solver=solver).fit(X, LABELS, sample_weight=weights)
+        np.testing.assert_allclose(by_class.coefs_[0], by_sample.coefs_[0], rtol=1e-12)
 
-    def test_balanced_heeds_how_much_cases_count(self):
-        """A case that counts nothing is as good as not there, and one that counts two is as good as two."""
+    def test_balanced_heeds_how_much_samples_count(self):
+        """A sample that counts nothing is as good as not there, and one that counts two is as good as two."""
         weights = np.asarray([0.0, 1.0, 2.0])[np.arange(300) % 3]
         rows = np.repeat(np.arange(300), weights.astype(int))
         options = {"class_weight": "balanced", "batch_size": 300, "shuffle": False, "hidden_layer_sizes": (5,)}
@@ -239,12 +239,12 @@ class TestValidationData:
     @pytest.mark.parametrize("solver", [*STOCHASTIC, "lbfgs"])
     def test_changes_nothing_and_is_looked_at_each_epoch(self, solver):
         plain = classifier(solver=solver).fit(X, LABELS)
-        watched = classifier(solver=solver).fit(X, LABELS, validation_data=(X_HELD_OUT, LABELS_HELD_OUT))
-        assert not differ(plain, watched)
-        assert len(watched.validation_curve_) == len(watched.validation_scores_) == len(watched.loss_curve_)
-        assert watched.validation_scores_[-1] == watched.score(X_HELD_OUT, LABELS_HELD_OUT)
-        of_class = watched.predict_proba(X_HELD_OUT)[np.arange(100), LABELS_HELD_OUT]
-        np.testing.assert_allclose(watched.validation_curve_[-1], -np.log(of_class).mean(), rtol=1e-6)
+        monitored = classifier(solver=solver).fit(X, LABELS, validation_data=(X_HELD_OUT, LABELS_HELD_OUT))
+        assert not differ(plain, monitored)
+        assert len(monitored.validation_curve_) == len(monitored.validation_scores_) == len(monitored.loss_curve_)
+        assert monitored.validation_scores_[-1] == monitored.score(X_HELD_OUT, LABELS_HELD_OUT)
+        of_class = monitored.predict_proba(X_HELD_OUT)[np.arange(100), LABELS_HELD_OUT]
+        np.testing.assert_allclose(monitored.validation_curve_[-1], -np.log(of_class).mean(), rtol=1e-6)
         assert plain.validation_curve_ is None
 
     def test_weights(self):
@@ -256,7 +256,7 @@ class TestValidationData:
             model.validation_curve_[-1], np.average(-np.log(of_class), weights=weights), rtol=1e-6
         )
 
-    def test_early_stopping_watches_it_and_learns_from_all_cases(self):
+    def test_early_stopping_watches_it_and_learns_from_all_samples(self):
         model = classifier(early_stopping=True, max_iter=60, n_iter_no_change=3, tol=0.05)
         model.fit(X, LABELS, validation_data=(X_HELD_OUT, LABELS_HELD_OUT))
         assert model.stop_reason_ == "patience"
@@ -315,7 +315,7 @@ class TestStopping:
         seen = []
 
         def stop_after_three(progress):
-            seen.append((progress.epoch, progress.error, progress.validation_score))
+            seen.append((progress.epoch, progress.loss, progress.validation_score))
             return len(seen) == 3
 
         model = classifier(solver=solver, callbacks=stop_after_three, max_iter=50, alpha=0.0)

@@ -207,10 +207,10 @@ def test_multilabel_partial_fit():
 
 def test_class_weight_is_a_sample_weight(hurried):
     by_class = small(class_weight={0: 1.0, 1: 5.0, 2: 0.5}).fit(*IRIS)
-    by_case = small().fit(*IRIS, sample_weight=np.asarray([1.0, 5.0, 0.5])[IRIS[1]])
+    by_sample = small().fit(*IRIS, sample_weight=np.asarray([1.0, 5.0, 0.5])[IRIS[1]])
     both = small(class_weight={1: 5.0}).fit(*IRIS, sample_weight=np.asarray([1.0, 1.0, 0.5])[IRIS[1]])
     neither = small().fit(*IRIS)
-    assert by_class.loss_curve_ == by_case.loss_curve_ == both.loss_curve_
+    assert by_class.loss_curve_ == by_sample.loss_curve_ == both.loss_curve_
     assert by_class.loss_curve_ != neither.loss_curve_
 
 
@@ -226,7 +226,7 @@ def test_balanced_classes(hurried):
 
 def test_class_weight_does_not_change_the_held_out_score(hurried):
     model = small(class_weight={0: 0.0, 1: 1.0, 2: 0.0}, early_stopping=True, max_iter=40, learning_rate_init=0.1)
-    assert model.fit(*IRIS).validation_scores_[-1] < 0.5  # it learns to answer 1; only a third of the cases are 1
+    assert model.fit(*IRIS).validation_scores_[-1] < 0.5  # it learns to answer 1; only a third of the samples are 1
 
 
 @pytest.mark.parametrize(
@@ -349,7 +349,7 @@ def test_bad_arrays(change, message, library):
         small(device="auto").fit(change(xp, x), IRIS[1])
 
 
-def test_features_and_cases_are_counted(hurried):
+def test_features_and_samples_are_counted(hurried):
     strict = pytest.importorskip("array_api_strict")
     x = strict.asarray(IRIS[0])
     model = small(device="auto").fit(x, IRIS[1])
@@ -440,15 +440,15 @@ def test_in_scikit_learns_tools(hurried):
 
 
 def test_ctrl_c_keeps_what_was_learned(monkeypatch):
-    follow = room.watch.Watch.follow
+    follow = room.monitor.Monitor.follow
 
     def interrupt_the_third(self, rate, progress):
         if progress.epoch == 3:
             raise KeyboardInterrupt
         return follow(self, rate, progress)
 
-    monkeypatch.setattr(room.watch.Watch, "follow", interrupt_the_third)
-    monkeypatch.setattr(room.watch.Watch, "unseen", lambda self, rate: 0)  # each epoch is followed at its end
+    monkeypatch.setattr(room.monitor.Monitor, "follow", interrupt_the_third)
+    monkeypatch.setattr(room.monitor.Monitor, "unseen", lambda self, rate: 0)  # each epoch is followed at its end
     with pytest.warns(UserWarning, match="interrupted by user"):
         model = small().fit(*IRIS)
     assert model.n_iter_ == 2
@@ -476,6 +476,6 @@ def test_early_stopping_outlives_divergence():
     assert np.all(np.isfinite(model.predict(NUMBERS[0])))
 
 
-def test_too_few_cases_to_hold_any_out():
+def test_too_few_samples_to_hold_any_out():
     with pytest.raises(ValueError, match="validation set is too small"):
         small(MLPRegressor, early_stopping=True).fit(NUMBERS[0][:5], NUMBERS[1][:5])

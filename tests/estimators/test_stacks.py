@@ -1,4 +1,4 @@
-"""Stacks whose networks have cases of their own, in their own order: each is what it is alone."""
+"""Stacks whose networks have samples of their own, in their own order: each is what it is alone."""
 
 import warnings
 
@@ -11,38 +11,40 @@ from sklearn.exceptions import ConvergenceWarning
 
 from gpubp import MLPClassifier, MLPRegressor, Network, adam, initial_weights, momentum, train
 from gpubp.backends.backend import choose_backend, to_backend, to_numpy
-from gpubp.engine.epoch import make_sweep
+from gpubp.engine.epoch import make_epoch_runner
 from gpubp.engine.plain.minibatches import ArrayBatches, Batch, OwnBatches, cut
 from gpubp.engine.plain.step import Objective, Position
 from gpubp.errors import DataError
 from gpubp.estimators import stack as stacks
-from gpubp.estimators.stack import ScheduleOfEach, fit_together, of_each, reason_to_fit_alone, rule_of_stack
-from gpubp.optim.first_order import RULES, clipped, decayed
+from gpubp.estimators.stack import ScheduleOfEach, fit_together, of_each, optimizer_of_stack, reason_to_fit_alone
+from gpubp.optim.first_order import OPTIMIZERS, clipped, decayed
 from gpubp.testing.agreement import assert_agree
 
-NETWORK = Network((3, 5, 2), hidden="tanh", loss="huber")
+NETWORK = Network((3, 5, 2), activation="tanh", loss="huber")
 N, COUNTS, SIZE = 24, (17, 18, 17, 20), 6  # three steps for the first three, four for the last
 X = np.random.default_rng(0).normal(size=(N, 3))
 D = np.random.default_rng(1).normal(size=(N, 2))
 WEIGHTS = np.random.default_rng(2).uniform(0.0, 2.0, (3, N))
 
 
-def sweeps(backend, dtype, ways, rule, l2, batches, thetas, epochs=3):
-    """Move a stack by some sweeps; where it ends, and what the last sweep said."""
+def sweeps(backend, dtype, ways, optimizer, l2, batches, thetas, epochs=3):
+    """Move a stack by some epochs; where it ends, and what the last epoch said."""
     position = Position(to_backend(backend, thetas, dtype), None)
-    position.state = rule.init(backend.xp, position.theta)
+    position.state = optimizer.init(backend.xp, position.theta)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GPUBP_COMPILED", ways)
-        sweep = make_sweep(backend, Objective(NETWORK, l2=l2), rule, dtype, SIZE, 10**6, len(np.atleast_2d(thetas)))
+        run_epoch = make_epoch_runner(
+            backend, Objective(NETWORK, l2=l2), optimizer, dtype, SIZE, 10**6, len(np.atleast_2d(thetas))
+        )
     for epoch in range(epochs):
-        swept = sweep(position, batches(epoch))
+        result = run_epoch(position, batches(epoch))
         position.epoch += 1
-    return position, swept
+    return position, result
 
 
 def own_batches(backend, dtype, n_networks, weighed):
     """Batches in a new order in each epoch: of the stack, and of one of its networks alone."""
-    x, d = to_backend(backend, X, dtype), to_backend(backend, D, dtype)
+    x, targets = to_backend(backend, X, dtype), to_backend(backend, D, dtype)
     rows = [np.random.default_rng(k).permutation(N)[: COUNTS[k]] for k in range(n_networks)]
     weights_of = np.asarray([0, 2, 1, 0])[:n_networks]
 
@@ -53,7 +55,7 @@ def own_batches(backend, dtype, n_networks, weighed):
         orders = [order(epoch, k) for k in range(n_networks)]
         counts = np.asarray([len(one) for one in orders])
         weights = to_backend(backend, WEIGHTS, dtype) if weighed else None
-        given = Batch(x, d, weights)
+        given = Batch(x, targets, weights)
         begins = np.cumsum([0, *counts[:-1]])
         return OwnBatches(backend, given, SIZE, np.concatenate(orders), begins, counts, weights_of if weighed else None)
 
@@ -63,7 +65,10 @@ def own_batches(backend, dtype, n_networks, weighed):
         def batches(epoch):
             of_network = order(epoch, k)
             chosen = Batch(
-                *(None if part is None else to_backend(backend, to_numpy(part)[of_network]) for part in (x, d, weights))
+                *(
+                    None if part is None else to_backend(backend, to_numpy(part)[of_network])
+                    for part in (x, targets, weights)
+                )
             )
             return ArrayBatches(backend, chosen, SIZE)
 
@@ -75,28 +80,30 @@ def own_batches(backend, dtype, n_networks, weighed):
 @pytest.mark.parametrize("ways", ["never", "always"])
 @pytest.mark.parametrize("weighed", [False, True])
 @pytest.mark.parametrize("n_networks", [1, 3])
-@pytest.mark.parametrize("rule", [*RULES, "clipped", "decayed"])
-def test_each_network_is_what_it_is_alone(rule, n_networks, weighed, ways):
+@pytest.mark.parametrize("optimizer", [*OPTIMIZERS, "clipped", "decayed"])
+def test_each_network_is_what_it_is_alone(optimizer, n_networks, weighed, ways):
     backend, dtype = choose_backend("cpu"), "float64"
     rates = np.asarray([[0.02], [0.005], [0.01]])[:n_networks]
     l2 = np.asarray([[0.1], [0.0], [2.0]])[:n_networks]
 
-    def rule_with(rate):
+    def optimizer_with(rate):
         made = {"clipped": lambda: clipped(momentum(rate), 0.3), "decayed": lambda: decayed(momentum(rate), 0.01)}
-        return made[rule]() if rule in made else RULES[rule](rate)
+        return made[optimizer]() if optimizer in made else OPTIMIZERS[optimizer](rate)
 
     thetas = initial_weights(NETWORK, range(n_networks), dtype=dtype)
     together, alone = own_batches(backend, dtype, n_networks, weighed)
-    position, swept = sweeps(backend, dtype, ways, rule_with(rates), l2, together, thetas)
+    position, result = sweeps(backend, dtype, ways, optimizer_with(rates), l2, together, thetas)
     for k in range(n_networks):
-        own, said = sweeps(backend, dtype, "never", rule_with(float(rates[k, 0])), float(l2[k, 0]), alone(k), thetas[k])
+        own, said = sweeps(
+            backend, dtype, "never", optimizer_with(float(rates[k, 0])), float(l2[k, 0]), alone(k), thetas[k]
+        )
         assert_agree(position.theta[k], own.theta, "steps")
-        np.testing.assert_allclose(swept.values[:, k], said.values, rtol=1e-10)
-        weights = np.broadcast_to(np.asarray(swept.weights).reshape(len(swept.values), -1), swept.values.shape)
+        np.testing.assert_allclose(result.values[:, k], said.values, rtol=1e-10)
+        weights = np.broadcast_to(np.asarray(result.weights).reshape(len(result.values), -1), result.values.shape)
         np.testing.assert_allclose(weights[:, k], said.weights, rtol=1e-12)
-        sizes = np.broadcast_to(swept.sizes.reshape(len(swept.values), -1), swept.values.shape)
+        sizes = np.broadcast_to(result.sizes.reshape(len(result.values), -1), result.values.shape)
         np.testing.assert_array_equal(sizes[:, k], said.sizes)
-    assert np.all(swept.finite)
+    assert np.all(result.finite)
 
 
 # jax is left out: it compiles for half a minute
@@ -109,11 +116,11 @@ PLACES = [
 @pytest.mark.parametrize("device", PLACES)
 def test_each_network_is_what_it_is_alone_on_a_device(device, precision):
     backend = choose_backend(device)
-    rule, thetas = adam(0.01), initial_weights(NETWORK, range(3), dtype=precision)
+    optimizer, thetas = adam(0.01), initial_weights(NETWORK, range(3), dtype=precision)
     together, alone = own_batches(backend, precision, 3, weighed=True)
-    position, _ = sweeps(backend, precision, "never", rule, 0.1, together, thetas)
+    position, _ = sweeps(backend, precision, "never", optimizer, 0.1, together, thetas)
     for k in range(3):
-        own, _ = sweeps(backend, precision, "never", rule, 0.1, alone(k), thetas[k])
+        own, _ = sweeps(backend, precision, "never", optimizer, 0.1, alone(k), thetas[k])
         assert_agree(to_numpy(position.theta)[k], to_numpy(own.theta), "steps")
 
 
@@ -123,15 +130,15 @@ def test_networks_may_share_an_order():
     batches = OwnBatches(backend, Batch(X, D), SIZE, order, np.asarray([0, 6]), np.asarray([18, 18]))
     (part, first), *_ = batches
     assert part == 0.0
-    assert first.case_weights is first.sizes is None
+    assert first.sample_weight is first.sizes is None
     np.testing.assert_array_equal(first.x, X[[order[:6], order[6:12]]])
 
 
 @pytest.mark.parametrize("bytes_of_a_window", [1, 200, 1 << 20])
 @pytest.mark.parametrize("weighed", [False, True])
-def test_cases_are_gathered_once_for_networks_that_share_an_order(monkeypatch, weighed, bytes_of_a_window):
-    sweep = pytest.importorskip("gpubp.engine.cpu.epoch")
-    monkeypatch.setattr(sweep, "BYTES_OF_A_WINDOW", bytes_of_a_window)
+def test_samples_are_gathered_once_for_networks_that_share_an_order(monkeypatch, weighed, bytes_of_a_window):
+    run_epoch = pytest.importorskip("gpubp.engine.cpu.epoch")
+    monkeypatch.setattr(run_epoch, "BYTES_OF_A_WINDOW", bytes_of_a_window)
     backend, thetas = choose_backend("cpu"), initial_weights(NETWORK, range(6), dtype="float64")
     weights = WEIGHTS if weighed else None
     weights_of = np.asarray([0, 1, 0, 2, 2, 1]) if weighed else None
@@ -162,7 +169,7 @@ def test_cut():
 def test_penalty_of_each_network(monkeypatch, ways):
     monkeypatch.setenv("GPUBP_COMPILED", ways)
     thetas, l2 = initial_weights(NETWORK, range(3), dtype="float64"), np.asarray([[0.0], [0.5], [3.0]])
-    options = {"rule": momentum(0.02), "epochs": 5, "batch_size": SIZE, "device": "cpu"}
+    options = {"optimizer": momentum(0.02), "epochs": 5, "batch_size": SIZE, "device": "cpu"}
     stack = train(NETWORK, X, D, theta=thetas, l2=l2, **options)
     for k in range(3):
         assert_agree(stack.theta[k], train(NETWORK, X, D, theta=thetas[k], l2=float(l2[k, 0]), **options).theta, "fit")
@@ -175,8 +182,8 @@ def test_penalty_of_each_network(monkeypatch, ways):
 def test_history_is_kept_or_not():
     options = {"theta": initial_weights(NETWORK, range(3)), "epochs": 4, "device": "cpu"}
     kept, not_kept = (train(NETWORK, X, D, history=history, **options) for history in (True, False))
-    assert len(kept.history.error) == 4
-    assert not_kept.history.error == not_kept.history.seconds == []
+    assert len(kept.history.loss) == 4
+    assert not_kept.history.loss == not_kept.history.seconds == []
     np.testing.assert_array_equal(kept.theta, not_kept.theta)
 
 
@@ -188,12 +195,12 @@ LABELS = np.asarray(["a", "b", "c"])[np.argmax(X + 0.3 * D[:, :1], axis=1)]
 def ready(model, rows, x=X, y=None, weights=None):
     y = (LABELS if isinstance(model, MLPClassifier) else D)[rows] if y is None else y
     of_rows = None if weights is None else weights[rows]
-    d, train_weights = model._admit_targets(y, of_rows, False)
-    return model._make_ready(x, rows, d, of_rows, train_weights, model.early_stopping)
+    targets, train_weights = model._validate_targets(y, of_rows, False)
+    return model._make_ready(x, rows, targets, of_rows, train_weights, model.early_stopping)
 
 
 FOLDS = [np.flatnonzero(np.arange(N) % 4 != fold) for fold in range(3)]
-FOLDS[0] = FOLDS[0][1:]  # one case less than the others have
+FOLDS[0] = FOLDS[0][1:]  # one sample less than the others have
 
 OPTIONS = st.fixed_dictionaries(
     {
@@ -280,7 +287,7 @@ def test_fits_of_a_regressor_are_what_they_are_alone(early_stopping, device, pre
 
 
 def fitted_in_stacks(models, monkeypatch, **options):
-    """Fit models on all cases together; the sizes of the stacks, and the errors."""
+    """Fit models on all samples together; the sizes of the stacks, and the errors."""
     sizes, original = [], stacks.StackOfFits
 
     def counted(members, *more):
@@ -324,9 +331,9 @@ def test_networks_that_shuffle_and_that_do_not(monkeypatch):
 def test_best_weights_do_not_keep_the_whole_stack_alive(monkeypatch):
     bests, original = [], stacks.StackOfFits._finish
 
-    def noted(self, watch, *rest):
-        bests.append(watch.best)
-        original(self, watch, *rest)
+    def noted(self, monitor, *rest):
+        bests.append(monitor.best)
+        original(self, monitor, *rest)
 
     monkeypatch.setattr(stacks.StackOfFits, "_finish", noted)
     options = {"early_stopping": True, "validation_fraction": 0.3, "device": "cpu"}
@@ -359,7 +366,7 @@ def test_who_diverges_after_a_good_epoch_keeps_it_with_early_stopping(monkeypatc
     np.testing.assert_allclose(models[1].coefs_[0], alone.coefs_[0], rtol=1e-9)
 
 
-def test_too_few_cases_to_hold_out_is_an_error_of_that_fit(monkeypatch):
+def test_too_few_samples_to_hold_out_is_an_error_of_that_fit(monkeypatch):
     models = [
         MLPClassifier((3,), max_iter=2, device="cpu", early_stopping=True, validation_fraction=part)
         for part in (0.05, 0.3)
@@ -408,6 +415,6 @@ def test_numbers_of_each():
     schedule = ScheduleOfEach((0.5, lambda epoch: epoch + 1))
     np.testing.assert_array_equal(schedule(2.0), [[0.5], [3.0]])
     np.testing.assert_array_equal(schedule(np.asarray([[2.0], [4.0]])), [[0.5], [5.0]])
-    rule = rule_of_stack([momentum(0.1, 0.9), momentum(0.2, 0.9)])
-    assert rule.settings["momentum"] == 0.9
-    np.testing.assert_array_equal(rule.settings["learning_rate"], [[0.1], [0.2]])
+    optimizer = optimizer_of_stack([momentum(0.1, 0.9), momentum(0.2, 0.9)])
+    assert optimizer.settings["momentum"] == 0.9
+    np.testing.assert_array_equal(optimizer.settings["learning_rate"], [[0.1], [0.2]])

@@ -14,9 +14,9 @@ from sklearn.exceptions import ConvergenceWarning
 import gpubp.estimators
 
 # L-BFGS multiplies rounding: with little penalty, over 100 iterations, scikit-learn's own fits part by up to a factor
-# when the cases merely come in another order. Whole fits are compared where they are determined.
+# when the samples merely come in another order. Whole fits are compared where they are determined.
 WHOLE_LBFGS = {"alpha": 3.0, "max_iter": 50}
-N_CASES = 90
+N_SAMPLES = 90
 HAS_WEIGHTS = "sample_weight" in inspect.signature(sklearn.neural_network.MLPClassifier.fit).parameters
 HAS_POISSON = "loss" in inspect.signature(sklearn.neural_network.MLPRegressor).parameters
 
@@ -24,11 +24,12 @@ HAS_POISSON = "loss" in inspect.signature(sklearn.neural_network.MLPRegressor).p
 def _targets():
     kinds = {"binary": 2, "multiclass": 3}
     found = {
-        name: make_classification(N_CASES, 6, n_informative=4, n_classes=n, random_state=0) for name, n in kinds.items()
+        name: make_classification(N_SAMPLES, 6, n_informative=4, n_classes=n, random_state=0)
+        for name, n in kinds.items()
     }
     found["text"] = (found["multiclass"][0], np.asarray(["a", "b", "c"])[found["multiclass"][1]])
-    found["multilabel"] = make_multilabel_classification(N_CASES, 6, n_classes=4, random_state=0)
-    x, y = make_regression(N_CASES, 6, n_targets=2, noise=5.0, random_state=0)
+    found["multilabel"] = make_multilabel_classification(N_SAMPLES, 6, n_classes=4, random_state=0)
+    x, y = make_regression(N_SAMPLES, 6, n_targets=2, noise=5.0, random_state=0)
     found["numbers"] = (x, y[:, 0] / 50.0)
     found["two numbers"] = (x, y / 50.0)
     found["counts"] = (x, np.random.default_rng(0).poisson(np.exp(0.3 * x[:, 0])).astype(float))
@@ -117,7 +118,7 @@ def both(targets, options, **fixed):
         pytest.skip("this scikit-learn has no sample_weight and no poisson loss to compare with")
     if targets == "text" and not HAS_WEIGHTS:
         pytest.skip("scikit-learn 1.6 cannot stop early where the classes are text")
-    arguments = {"sample_weight": np.random.default_rng(1).uniform(0.1, 2.0, N_CASES)} if weights else {}
+    arguments = {"sample_weight": np.random.default_rng(1).uniform(0.1, 2.0, N_SAMPLES)} if weights else {}
     if targets == "counts":
         options["loss"] = "poisson"
     models = []
@@ -174,11 +175,11 @@ def test_the_grid_is_large():
 
 
 def test_long_fits_by_lbfgs_are_not_determined():
-    """Why WHOLE_LBFGS: scikit-learn's own fit parts from itself when the same cases come in another order."""
+    """Why WHOLE_LBFGS: scikit-learn's own fit parts from itself when the same samples come in another order."""
     x, y = TARGETS["binary"]
-    order = np.random.default_rng(0).permutation(N_CASES)
+    order = np.random.default_rng(0).permutation(N_SAMPLES)
     curves = []
-    for rows in (np.arange(N_CASES), order):
+    for rows in (np.arange(N_SAMPLES), order):
         model = sklearn.neural_network.MLPClassifier((8,), "logistic", solver="lbfgs", max_iter=100, random_state=1)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)

@@ -81,8 +81,8 @@ def make(network: Network, cases: int = 2):
 
 EXAMPLES = {
     "rain": rain_network(),
-    "biases": make(Network((3, 2, 4, 2), hidden=("tanh", "relu"), output="logistic")),
-    **{name: make(Network((2, 2, 3), hidden="tanh", loss=name)) for name in LOSSES if loss(name).output},
+    "biases": make(Network((3, 2, 4, 2), activation=("tanh", "relu"), output_activation="logistic")),
+    **{name: make(Network((2, 2, 3), activation="tanh", loss=name)) for name in LOSSES if loss(name).output},
 }
 
 
@@ -256,7 +256,7 @@ def run(*arguments: object):
 def iris(tmp_path_factory):
     """A model file with a table behind it: 4-3-3."""
     path = tmp_path_factory.mktemp("models") / "iris.safetensors"
-    model = fit_table(prepare_table("iris"), hidden_sizes=(3,), epochs=5, device="cpu").model
+    model = fit_table(prepare_table("iris"), hidden_layer_sizes=(3,), epochs=5, device="cpu").model
     save_model(path, model.network, model.theta, preprocessing=model.preprocessing, about=model.about)
     return path
 
@@ -272,7 +272,7 @@ def test_the_rain_page_is_written(tmp_path):
     assert len(Page(text).steps) == 16
 
 
-def test_one_case_of_the_rain(tmp_path):
+def test_one_sample_of_the_rain(tmp_path):
     out = tmp_path / "rain.html"
     run("--html", out, "--case", 2)
     steps = Page(out.read_text(encoding="utf-8")).steps
@@ -292,7 +292,7 @@ def test_a_model_file_and_the_set_it_learned(tmp_path, iris):
     assert "case 51, unit 1" in parsed.steps[1]["text"]
 
 
-def test_cases_from_a_file(tmp_path, iris):
+def test_samples_from_a_file(tmp_path, iris):
     table = tmp_path / "more.csv"
     features = load_dataset("iris").feature_names
     table.write_text(",".join([*features, "target"]) + "\n5.1,3.5,1.4,0.2,setosa\n")
@@ -302,7 +302,7 @@ def test_cases_from_a_file(tmp_path, iris):
 
 def test_a_model_without_a_table(tmp_path):
     path, out = tmp_path / "xor.safetensors", tmp_path / "xor.html"
-    network = Network((2, 2, 1), hidden="logistic", output="logistic")
+    network = Network((2, 2, 1), activation="logistic", output_activation="logistic")
     save_model(path, network, initial_weights(network))
     with pytest.raises(DataError, match=r"give cases with --data, a file or one of .*xor"):
         run(path, "--html", out)
@@ -320,7 +320,7 @@ def test_a_hostile_model_file(tmp_path):
     """Names of columns come out of a file that anyone may have made."""
     name = "<img src=x onerror=alert(1)>"
     table = {name: [0.0, 1.0, 2.0, 3.0] * 3, "y": [0.0, 1.0, 2.0, 3.0] * 3}
-    model = fit_table(prepare_table(table, target="y"), hidden_sizes=(2,), epochs=2, device="cpu").model
+    model = fit_table(prepare_table(table, target="y"), hidden_layer_sizes=(2,), epochs=2, device="cpu").model
     path, out, data = tmp_path / "<b>.safetensors", tmp_path / "out.html", tmp_path / "d.csv"
     save_model(path, model.network, model.theta, preprocessing=model.preprocessing, about=model.about)
     data.write_text(f"{name},y\n1,2\n")
@@ -464,7 +464,7 @@ def test_the_keys_scroll_what_is_wide_where_the_focus_is_on_it(chromium, tmp_pat
 
 
 def test_a_drawing_wider_than_the_screen_shows_the_part_at_work(chromium, written):
-    chromium.open(written(make(Network((2, *[2] * 11, 1), hidden="tanh"))))
+    chromium.open(written(make(Network((2, *[2] * 11, 1), activation="tanh"))))
     seen = """(() => { const lit = document.querySelector("#step-20 circle.active").getBoundingClientRect(),
         figure = document.querySelector("#step-20 figure").getBoundingClientRect();
         return figure.left < lit.left && lit.right < figure.right; })()"""

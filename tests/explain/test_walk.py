@@ -20,7 +20,7 @@ from gpubp.nn.activations import ACTIVATIONS
 from gpubp.nn.architectures import with_equal_layers
 from gpubp.nn.initialization import initial_weights
 from gpubp.nn.losses import LOSSES, loss
-from gpubp.nn.network import error_and_gradient
+from gpubp.nn.network import loss_and_gradient
 
 OPERATIONS = {"×": np.matmul, "∘": np.multiply, "+": np.add, "−": np.subtract, "·": np.multiply}
 
@@ -39,13 +39,17 @@ def make(network: Network, cases: int = 3, seed: int = 0):
 
 
 NETWORKS = [
-    *(Network((3, 4, 2), hidden=name, output="tanh") for name in ACTIVATIONS if name != "softmax"),
-    *(Network((2, 2, 3), hidden="tanh", loss=name) for name in LOSSES),
-    *(Network((2, 3, 3), hidden="tanh", output="softmax", loss=name) for name in LOSSES if name != "poisson"),
-    Network((2, 3, 2), hidden="softmax", output="exp", loss="poisson", bias=False),
-    Network((2, 3, 2), hidden="elu(0.5)", output="leaky_relu(0.2)", loss="huber(0.3)"),
-    Network((2, 1), output="logistic", bias=False),
-    Network((2, *[2] * 11, 1), hidden="tanh"),
+    *(Network((3, 4, 2), activation=name, output_activation="tanh") for name in ACTIVATIONS if name != "softmax"),
+    *(Network((2, 2, 3), activation="tanh", loss=name) for name in LOSSES),
+    *(
+        Network((2, 3, 3), activation="tanh", output_activation="softmax", loss=name)
+        for name in LOSSES
+        if name != "poisson"
+    ),
+    Network((2, 3, 2), activation="softmax", output_activation="exp", loss="poisson", bias=False),
+    Network((2, 3, 2), activation="elu(0.5)", output_activation="leaky_relu(0.2)", loss="huber(0.3)"),
+    Network((2, 1), output_activation="logistic", bias=False),
+    Network((2, *[2] * 11, 1), activation="tanh"),
 ]
 
 
@@ -81,7 +85,7 @@ def test_the_order_of_the_equations():
 
 def test_the_rain_network_is_the_deck_s():
     network, theta, x, d = rain_network()
-    assert network == Network((2, 3, 1), hidden="logistic", output="logistic", bias=False)
+    assert network == Network((2, 3, 1), activation="logistic", output_activation="logistic", bias=False)
     assert x.tolist() == [[3, 5], [1, 6], [0, 8]]
     assert d.ravel().tolist() == [0.99, 0.59, 0.19]
     np.testing.assert_array_equal(theta, rain_network().theta)
@@ -119,7 +123,7 @@ def test_what_comes_out_goes_in_again(network):
 def test_the_walk_gives_the_gradient(network):
     case = make(network)
     passages = explain(*case)
-    E, gradient = error_and_gradient(np, *case)
+    E, gradient = loss_and_gradient(np, *case)
     np.testing.assert_allclose(walked_gradient(network, passages), gradient, rtol=1e-13, atol=1e-16)
     [error] = [passage for passage in passages if passage.equation == "3"]
     np.testing.assert_allclose(error.result.values, E, rtol=1e-14)
@@ -157,8 +161,8 @@ def test_every_unit_and_error_has_its_formula():
 
 def test_errors_on_their_own_unit_are_taken_in_one():
     for name in ("cross_entropy", "binary_cross_entropy", "poisson"):
-        network = Network((2, 2, 3), hidden="tanh", loss=name)
-        assert network.output == loss(name).output
+        network = Network((2, 2, 3), activation="tanh", loss=name)
+        assert network.output_activation == loss(name).output
         assert "4, 5" in [passage.equation for passage in explain(*make(network))]
 
 

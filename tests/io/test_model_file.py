@@ -1,4 +1,4 @@
-"""Model files: what is written is read, and every kind of broken file is refused with its path and a mend."""
+"""Model files: what is written is read, and every kind of broken file is refused with its path and a fix."""
 
 import json
 import os
@@ -20,7 +20,7 @@ from gpubp.errors import DataError, ModelFileError
 from gpubp.io import model_file
 from gpubp.nn.initialization import initial_weights
 
-NETWORK = Network((3, 4, 2), hidden="tanh", loss="cross_entropy")
+NETWORK = Network((3, 4, 2), activation="tanh", loss="cross_entropy")
 PREPROCESSING = {"columns": [{"name": "größe", "mean": 0.5}], "dropped": []}
 ABOUT = {"task": "classification", "scores": {"test": {"accuracy": 0.5}}, "none": None}
 
@@ -83,7 +83,7 @@ def test_any_network_comes_back(data, tmp_path_factory):
     units = st.sampled_from(["relu", "logistic", "elu(0.5)", "identity"])
     hidden = data.draw(st.lists(units, min_size=len(sizes) - 2, max_size=len(sizes) - 2))
     loss = data.draw(st.sampled_from(["squared", "huber(0.25)", "cross_entropy", "poisson"]))
-    network = Network(tuple(sizes), hidden=tuple(hidden), loss=loss, bias=data.draw(st.booleans()))
+    network = Network(tuple(sizes), activation=tuple(hidden), loss=loss, bias=data.draw(st.booleans()))
     leading = data.draw(st.sampled_from([(), (1,), (3,)]))
     dtype = data.draw(st.sampled_from(["float32", "float64", ">f4", ">f8"]))
     finite = {"allow_nan": False, "allow_infinity": False, "width": 32}
@@ -208,8 +208,8 @@ LIES = {
     "no sizes": ("network", {"sizes": []}, "describes no network"),
     "huge sizes": ("network", {"sizes": [10**30, 4, 2]}, "do not fit"),
     "size of text": ("network", {"sizes": ["3", 4, 2]}, "describes no network"),
-    "unit": ("network", {"output": "sofmax"}, "describes no network"),
-    "unit of a list": ("network", {"hidden": [["tanh"]]}, "describes no network"),
+    "unit": ("network", {"output_activation": "sofmax"}, "describes no network"),
+    "unit of a list": ("network", {"activation": [["tanh"]]}, "describes no network"),
     "error": ("network", {"loss": "nothing"}, "describes no network"),
     "bias": ("network", {"bias": False}, "do not fit"),
     "type of bias": ("network", {"bias": "yes"}, "malformed topology"),

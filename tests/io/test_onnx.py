@@ -60,11 +60,11 @@ def run(model, feeds):
     for value in graph.described(model.graph.output):
         result = results[value["name"]]
         assert ("text" if result.dtype == object else result.dtype.name) == value["type"]
-        assert all(got == told or told == "cases" for got, told in zip(result.shape, value["shape"], strict=True))
+        assert all(got == told or told == "samples" for got, told in zip(result.shape, value["shape"], strict=True))
     return results
 
 
-def cases(network, precision, n=7, scale=2.0, seed=0):
+def samples(network, precision, n=7, scale=2.0, seed=0):
     return np.random.default_rng(seed).normal(scale=scale, size=(n, network.sizes[0])).astype(precision)
 
 
@@ -86,8 +86,8 @@ class TestNetworks:
     @both_precisions
     @pytest.mark.parametrize("name", NAMES)
     def test_every_unit(self, name, precision):
-        network = Network((4, 5, 5), hidden=name, output=name)
-        check(network, weights(network, precision), cases(network, precision))
+        network = Network((4, 5, 5), activation=name, output_activation=name)
+        check(network, weights(network, precision), samples(network, precision))
 
     def test_no_unit_is_forgotten(self):
         assert set(UNITS) == set(ACTIVATIONS)
@@ -99,30 +99,30 @@ class TestNetworks:
         x = np.concatenate([x, -x])[:, None]
         if name == "exp":
             x = x[np.abs(x) < 12.0][:, None]  # whose rounding it would magnify
-        check(Network((1, 1), output=name, bias=False), np.ones(1, precision), x)
+        check(Network((1, 1), output_activation=name, bias=False), np.ones(1, precision), x)
 
     @both_precisions
     @pytest.mark.parametrize("name", LOSSES)
     def test_every_error_with_its_output_unit(self, name, precision):
-        network = Network((3, 4, 2), hidden="tanh", loss=name)
-        assert network.output == loss(name).output
-        check(network, weights(network, precision), cases(network, precision))
+        network = Network((3, 4, 2), activation="tanh", loss=name)
+        assert network.output_activation == loss(name).output
+        check(network, weights(network, precision), samples(network, precision))
 
     @both_precisions
     @pytest.mark.parametrize(
         "network",
         [
-            Network((3, 4, 4, 2), hidden="tanh", skips=[(0, 2), (0, 3), (1, 3)], output="logistic"),
+            Network((3, 4, 4, 2), activation="tanh", skips=[(0, 2), (0, 3), (1, 3)], output_activation="logistic"),
             Network((3, 4, 2), bias=False, skips=[(0, 2)]),
-            with_blocks(Network((5, 4, 3), hidden="tanh"), 1, [(2, 1), (3, 3)]),
-            with_fields(Network((20, 6 * 2, 2), hidden="logistic"), 1, (4, 5), (3, 3), n_kinds=2),
-            iterative(2, 3, n_steps=4, n_outputs=2, hidden="tanh"),
+            with_blocks(Network((5, 4, 3), activation="tanh"), 1, [(2, 1), (3, 3)]),
+            with_fields(Network((20, 6 * 2, 2), activation="logistic"), 1, (4, 5), (3, 3), n_kinds=2),
+            iterative(2, 3, n_steps=4, n_outputs=2, activation="tanh"),
         ],
         ids=["skips", "no biases", "blocks", "fields", "iterative"],
     )
     @pytest.mark.parametrize("seeds", [1, range(3)], ids=["one", "stack"])
     def test_connections_of_all_kinds(self, network, precision, seeds):
-        check(network, weights(network, precision, seeds), cases(network, precision))
+        check(network, weights(network, precision, seeds), samples(network, precision))
 
     @given(data=st.data(), precision=st.sampled_from(["float32", "float64"]), bias=st.booleans())
     def test_any_topology(self, data, precision, bias):
@@ -131,28 +131,28 @@ class TestNetworks:
         hidden = data.draw(st.lists(units, min_size=len(sizes) - 2, max_size=len(sizes) - 2))
         leaps = [(below, above) for above in range(len(sizes)) for below in range(above - 1)]
         skips = data.draw(st.lists(st.sampled_from(leaps), unique=True)) if leaps else []
-        network = Network(sizes, hidden=hidden, output=data.draw(units), bias=bias, skips=skips)
+        network = Network(sizes, activation=hidden, output_activation=data.draw(units), bias=bias, skips=skips)
         seeds = data.draw(st.sampled_from([1, range(1), range(3)]))
-        check(network, weights(network, precision, seeds), cases(network, precision, n=data.draw(st.integers(1, 5))))
+        check(network, weights(network, precision, seeds), samples(network, precision, n=data.draw(st.integers(1, 5))))
 
     def test_a_stack_gives_the_outputs_of_each_network(self):
-        network = Network((3, 4, 2), output="softmax")
+        network = Network((3, 4, 2), output_activation="softmax")
         model = to_onnx(network, weights(network, "float32", range(3)))
-        assert graph.described(model.graph.output)[0]["shape"] == [3, "cases", 2]
-        assert run(model, {"X": cases(network, "float32")})["variable"].shape == (3, 7, 2)
+        assert graph.described(model.graph.output)[0]["shape"] == [3, "samples", 2]
+        assert run(model, {"X": samples(network, "float32")})["variable"].shape == (3, 7, 2)
 
-    def test_any_number_of_cases_at_once(self):
-        network = Network((3, 4, 2), output="softmax")
+    def test_any_number_of_samples_at_once(self):
+        network = Network((3, 4, 2), output_activation="softmax")
         theta = weights(network, "float32")
         loaded = session(to_onnx(network, theta))
         for n in (1, 2, 1000):
-            x = cases(network, "float32", n)
+            x = samples(network, "float32", n)
             assert_agree(loaded.run(None, {"X": x})[0], predict(network, theta, x, device="cpu"), "forward")
-        assert loaded.run(None, {"X": cases(network, "float32", 0)})[0].shape == (0, 2)
+        assert loaded.run(None, {"X": samples(network, "float32", 0)})[0].shape == (0, 2)
 
     def test_standard_operators(self):
         """So that other programs recognise the layers."""
-        network = Network((3, 4, 4, 2), hidden=("relu", "logistic"), loss="cross_entropy")
+        network = Network((3, 4, 4, 2), activation=("relu", "logistic"), loss="cross_entropy")
         model = to_onnx(network, weights(network, "float32"))
         expected = ["MatMul", "Add", "Relu", "MatMul", "Add", "Sigmoid", "MatMul", "Add", "Softmax"]
         assert [node.op_type for node in model.graph.node] == expected
@@ -161,29 +161,29 @@ class TestNetworks:
         from onnx.reference import ReferenceEvaluator
 
         for name in ("silu", "gelu", "elu(0.3)", "leaky_relu(0.2)", "softplus", "softmax(2,3)"):
-            network = Network((4, 5, 5), hidden=name, output="identity")
-            theta, x = weights(network, "float64"), cases(network, "float64")
+            network = Network((4, 5, 5), activation=name, output_activation="identity")
+            theta, x = weights(network, "float64"), samples(network, "float64")
             (y,) = ReferenceEvaluator(to_onnx(network, theta)).run(None, {"X": x})
             assert_agree(y, predict(network, theta, x, device="cpu"), "forward")
 
     def test_the_precision_is_that_of_the_parameters_or_as_asked(self):
         network = Network((3, 2))
         theta = weights(network, "float64")
-        x = cases(network, "float32")
+        x = samples(network, "float32")
         assert run(to_onnx(network, theta), {"X": x.astype("float64")})["variable"].dtype == "float64"
         y = run(to_onnx(network, theta, dtype="float32"), {"X": x})["variable"]
         assert_agree(y, predict(network, theta.astype("float32"), x, device="cpu"), "forward")
 
     def test_a_fit_is_enough(self):
-        network = Network((2, 3, 1), hidden="tanh")
-        x = cases(network, "float32")
+        network = Network((2, 3, 1), activation="tanh")
+        x = samples(network, "float32")
         fit = gpubp.train(network, x, x[:, :1], epochs=2, device="cpu")
         y = run(to_onnx(fit), {"X": x})["variable"]
         assert_agree(y, predict(network, fit.theta, x, device="cpu"), "forward")
 
 
 class TestModels:
-    NETWORK = Network((3, 4, 2), hidden="gelu")
+    NETWORK = Network((3, 4, 2), activation="gelu")
 
     def model(self, **options):
         return to_onnx(self.NETWORK, weights(self.NETWORK, "float32"), **options)
@@ -297,7 +297,7 @@ class TestClassifiers:
         assert graph.described(model.to_onnx().graph.input)[0]["type"] == "float32"
 
     @pytest.mark.parametrize("loss", ["log_loss", "squared_error"])
-    def test_several_labels_a_case(self, loss):
+    def test_several_labels_a_sample(self, loss):
         x, marks = make_multilabel_classification(60, 5, n_classes=4, random_state=0)
         model = classifier(loss=loss).fit(x, marks)
         results = run(model.to_onnx(), {"X": x})
@@ -401,12 +401,12 @@ def feeds_of(model, columns):
 
 
 def fitted(columns, target, **options):
-    names = ("dtype", "hidden_sizes", "loss")
+    names = ("dtype", "hidden_layer_sizes", "loss")
     given = {name: options.pop(name) for name in names if name in options}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         prepared = prepare_table(columns, target=target, **options)
-        return fit_table(prepared, epochs=3, device="cpu", **({"hidden_sizes": (5,)} | given)).model
+        return fit_table(prepared, epochs=3, device="cpu", **({"hidden_layer_sizes": (5,)} | given)).model
 
 
 def check_table(model, columns, target):
@@ -467,7 +467,7 @@ class TestTables:
             with pytest.raises(DataError, match=message):
                 predict_table(model, columns, device="cpu")
 
-    def test_a_missing_number_without_a_fill_makes_its_case_not_a_number(self):
+    def test_a_missing_number_without_a_fill_makes_its_sample_not_a_number(self):
         exported = to_onnx(fitted(SHOP, "price"))
         results = run(exported, feeds_of(exported, SHOP | {"income": GAPS["income"]}))
         assert np.isnan(results["variable"][:, 0]).tolist() == [True] + [False] * (N - 1)
@@ -530,10 +530,10 @@ class TestCommand:
         lines = [line.split() for line in out.splitlines()]
         size = shop_file.with_suffix(".onnx").stat().st_size
         assert out.startswith(f"written    {shop_file.with_suffix('.onnx')} (opset 19, IR version 9, {size:,} bytes)")
-        assert ["input", "town", "text", "cases", "x", "1"] in lines
-        assert ["input", "income", "float64", "cases", "x", "1"] in lines
-        assert ["output", "label", "text", "cases"] in lines
-        assert ["output", "probabilities", "float32", "cases", "x", "2"] in lines
+        assert ["input", "town", "text", "samples", "x", "1"] in lines
+        assert ["input", "income", "float64", "samples", "x", "1"] in lines
+        assert ["output", "label", "text", "samples"] in lines
+        assert ["output", "probabilities", "float32", "samples", "x", "2"] in lines
 
     def test_replaces_its_own_files_alone(self, command, shop_file):
         assert command(shop_file, "a.onnx")[0] == 0
@@ -552,7 +552,7 @@ class TestCommand:
         code, out, _ = command(shop_file, "--json")
         told = json.loads(out)
         assert (code, told["opset"], told["ir_version"]) == (0, 19, 9)
-        assert told["inputs"][1] == {"name": "town", "type": "text", "shape": ["cases", 1]}
+        assert told["inputs"][1] == {"name": "town", "type": "text", "shape": ["samples", 1]}
 
     @pytest.mark.parametrize(
         ("arguments", "message"),

@@ -155,10 +155,10 @@ def test_a_name_that_comes_twice_in_the_outer_header_is_refused(path, sound):
     [
         ({"sizes": [10**9, 10**9]}, 3, "a unit has one or more"),
         ({"sizes": [10**4000, 10**4000]}, 3, "a unit has one or more"),
-        ({"sizes": [2, 1], "output": f"relu{' ' * 10**6}!"}, 3, "describes no network"),
-        ({"sizes": [1, 1, 1], "hidden": ["relu"], "skips": [[0, 2]] * 10**4}, 5, "name each connection once"),
-        ({"sizes": [1, 1, 1], "hidden": ["relu"], "skips": [[-1, 2]]}, 5, "skips must be pairs"),
-        ({"sizes": [1, 1, 1], "hidden": ["relu"], "skips": [[False, 2]]}, 5, "skips must be pairs"),
+        ({"sizes": [2, 1], "output_activation": f"relu{' ' * 10**6}!"}, 3, "describes no network"),
+        ({"sizes": [1, 1, 1], "activation": ["relu"], "skips": [[0, 2]] * 10**4}, 5, "name each connection once"),
+        ({"sizes": [1, 1, 1], "activation": ["relu"], "skips": [[-1, 2]]}, 5, "skips must be pairs"),
+        ({"sizes": [1, 1, 1], "activation": ["relu"], "skips": [[False, 2]]}, 5, "skips must be pairs"),
         ({"sizes": [2, 1], "ties": [0] * 10**5}, 3, "ties must be 3 whole numbers"),
         ({"sizes": [2, 1], "ties": [0, 1, 2**70]}, 3, "ties must be 3 whole numbers"),
         ({"sizes": [2, 1], "ties": [0, 1, -2]}, 3, "ties must be 3 whole numbers"),
@@ -179,7 +179,14 @@ def test_a_name_that_comes_twice_in_the_outer_header_is_refused(path, sound):
 )
 def test_a_network_that_asks_for_too_much_is_refused(path, network, n, expected):
     """A pattern of quadratic time would not end with that name; an array of these texts would be 400 GB."""
-    whole = {"hidden": [], "output": "identity", "loss": "squared", "bias": True, "skips": [], "ties": None} | network
+    whole = {
+        "activation": [],
+        "output_activation": "identity",
+        "loss": "squared",
+        "bias": True,
+        "skips": [],
+        "ties": None,
+    } | network
     header = {"format": 2, "version": "1", "preprocessing": None, "about": {}, "network": whole}
     header["theta"] = {"dtype": "float32", "shape": [n]}
     path.write_bytes(forged_files.sealed(header, bytes(4 * n)))
@@ -227,8 +234,8 @@ def test_a_file_that_changes_while_it_is_read(path, grows):
     thread = threading.Thread(target=change)
     thread.start()
     try:
-        until = time.monotonic() + 0.3
-        while time.monotonic() < until:
+        stop_when = time.monotonic() + 0.3
+        while time.monotonic() < stop_when:
             try:
                 assert load_model(path).theta.shape == (n + 1,)
             except ModelFileError as error:
@@ -245,7 +252,7 @@ def model_of(about=None, names=("a", "b"), classes=("no", "yes")):
     from gpubp.data.preprocessing import ClassTarget, NumberColumn, Preprocessing, to_json
 
     columns = tuple(NumberColumn(name, 0.0, 1.0) for name in names)
-    network = Network((len(names), 2), output="softmax", loss="cross_entropy")
+    network = Network((len(names), 2), output_activation="softmax", loss="cross_entropy")
     preprocessing = to_json(Preprocessing(columns, ClassTarget("t", classes)))
     return {"network": network, "theta": initial_weights(network), "preprocessing": preprocessing, "about": about or {}}
 
@@ -253,7 +260,7 @@ def model_of(about=None, names=("a", "b"), classes=("no", "yes")):
 @pytest.mark.parametrize(
     "about",
     [
-        {"source": ESCAPES, "rule": {"name": ESCAPES}, "training": {ESCAPES: ESCAPES}},
+        {"source": ESCAPES, "optimizer": {"name": ESCAPES}, "training": {ESCAPES: ESCAPES}},
         {"scores": {ESCAPES: {ESCAPES: 1.0}}, "rows": {ESCAPES: 10**4000}},
         {"scores": {"test": {"accuracy": 10**4000}}},
         {"scores": {"test": {"accuracy": True}}, "rows": [1]},
@@ -352,9 +359,9 @@ def checkpoint(tmp_path, sound):
             lambda header, arrays: header["standing"]["state"].update({"state.updates": 10**4000}),
             "where a number such",
         ),
-        (0, lambda header, arrays: arrays.update({"history.error": np.asarray(1.0)}), "holds history.error as ()"),
-        (0, lambda header, arrays: arrays.update({"history.error": np.ones(7)}), "several numbers of epochs"),
-        (1, lambda header, arrays: arrays.update({"history.error": np.ones(2)}), "holds history.error as (2,)"),
+        (0, lambda header, arrays: arrays.update({"history.loss": np.asarray(1.0)}), "holds history.loss as ()"),
+        (0, lambda header, arrays: arrays.update({"history.loss": np.ones(7)}), "several numbers of epochs"),
+        (1, lambda header, arrays: arrays.update({"history.loss": np.ones(2)}), "holds history.loss as (2,)"),
         (1, lambda header, arrays: arrays.update({"stack.left": np.asarray([0, 7])}), "networks that there are not"),
         (2, lambda header, arrays: arrays.pop("state.steps.0"), "lacks|differ in number|belong"),
     ],

@@ -224,8 +224,8 @@ def test_what_cannot_be_stacked_is_fitted_alone_and_logged(caplog, estimator, re
 
 
 def test_whether_to_compile_is_a_matter_of_all_fits_wherever_they_are_done(monkeypatch):
-    asked, original = [], stack.make_sweep
-    monkeypatch.setattr(stack, "make_sweep", lambda *given: asked.append(given[-1]) or original(*given))
+    asked, original = [], stack.make_epoch_runner
+    monkeypatch.setattr(stack, "make_epoch_runner", lambda *given: asked.append(given[-1]) or original(*given))
     grid = {"hidden_layer_sizes": [(3,), (4,)], "alpha": [0.1, 1.0]}
     BatchedSearchCV(MODEL, grid, cv=3, refit=False).fit(X, Y)
     assert asked == [12, 12]  # stacks of six
@@ -252,10 +252,10 @@ def test_an_order_is_drawn_once_for_all_candidates_of_a_fold(monkeypatch, estima
     assert len(drawn) == 3 * MODEL.max_iter
 
 
-def test_cases_are_on_the_device_once(monkeypatch):
-    seen, original = [], trials.StackOfFits._cases
+def test_samples_are_on_the_device_once(monkeypatch):
+    seen, original = [], trials.StackOfFits._samples
     monkeypatch.setattr(
-        trials.StackOfFits, "_cases", lambda self: seen.append((cases := original(self))[0].x.shape) or cases
+        trials.StackOfFits, "_cases", lambda self: seen.append((samples := original(self))[0].x.shape) or samples
     )
     BatchedSearchCV(MODEL, GRID, refit=False).fit(X, Y)
     assert seen == [X.shape]

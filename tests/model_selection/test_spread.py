@@ -34,7 +34,7 @@ X, Y = load_iris(return_X_y=True)
 WEIGHTS = np.random.default_rng(1).uniform(0.2, 2.0, len(Y))
 MODEL = MLPClassifier((5,), batch_size=25, max_iter=5, random_state=0, device="cpu")
 GRID = {"learning_rate_init": [1e-3, 0.03], "hidden_layer_sizes": [(4,), (5, 3)], "early_stopping": [False, True]}
-FOLDS = KFold(3, shuffle=True, random_state=0)  # of 50 cases each
+FOLDS = KFold(3, shuffle=True, random_state=0)  # of 50 samples each
 FINE = {"cv": FOLDS, "scoring": "neg_log_loss"}  # a score that shows every bit
 
 
@@ -144,10 +144,10 @@ def test_failed_fits(engine, request):
         BatchedSearchCV(MODEL, grid, cv=3, error_score="raise", executor=executor).fit(X, Y)
 
 
-# --- the cases go out once ---
+# --- the samples go out once ---
 
 
-def test_cases_are_scattered_once_and_not_in_the_tasks(dask_threads, monkeypatch):
+def test_samples_are_scattered_once_and_not_in_the_tasks(dask_threads, monkeypatch):
     scattered, submitted, original = [], [], dask_threads.scatter
     monkeypatch.setattr(
         dask_threads, "scatter", lambda *given, **how: scattered.append(given) or original(*given, **how)
@@ -165,7 +165,7 @@ def test_cases_are_scattered_once_and_not_in_the_tasks(dask_threads, monkeypatch
     assert max(submitted) < x.nbytes / 10
 
 
-def test_processes_read_the_cases_from_a_file_that_is_gone_in_the_end(loky):
+def test_processes_read_the_samples_from_a_file_that_is_gone_in_the_end(loky):
     common = Common(X, Y, {"sample_weight": WEIGHTS}, {0: (np.arange(9), np.arange(9, 12))})
     with shared_with_workers(loky, common) as shared:
         assert isinstance(shared, OnDisk)
@@ -176,7 +176,7 @@ def test_processes_read_the_cases_from_a_file_that_is_gone_in_the_end(loky):
 
 
 class ProcessPoolExecutor:
-    """Stands in for one of processes, which is told by its name; it keeps where the cases were."""
+    """Stands in for one of processes, which is told by its name; it keeps where the samples were."""
 
     def submit(self, function, shared, *arguments):
         self.folder = shared.path.parent
@@ -257,15 +257,15 @@ class Fails:
         return future
 
 
-def test_tasks_whose_cases_are_lost_are_handed_out_again():
-    """As Dask cancels them when the worker dies that has the cases."""
+def test_tasks_whose_samples_are_lost_are_handed_out_again():
+    """As Dask cancels them when the worker dies that has the samples."""
     here = BatchedSearchCV(MODEL, {"alpha": [0.1, 1.0]}, **FINE).fit(X, Y)
     executor = Fails(spread.ATTEMPTS - 1)
     assert_same(BatchedSearchCV(MODEL, {"alpha": [0.1, 1.0]}, **FINE, executor=executor).fit(X, Y), here)
     assert executor.handed_out == spread.ATTEMPTS
 
 
-def test_lost_cases_are_shared_again_once(monkeypatch):
+def test_lost_samples_are_shared_again_once(monkeypatch):
     shared = []
 
     @contextmanager

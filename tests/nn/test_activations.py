@@ -47,7 +47,8 @@ def test_value(place, dtype, name):
 def test_value_of_softmax(place, dtype):
     x = np.linspace(-6.0, 6.0, 24).reshape(2, 3, 4).astype(dtype)
     expected = np.asarray(
-        [[[math.exp(x_j) / sum(map(math.exp, case)) for x_j in case] for case in one.tolist()] for one in x], dtype
+        [[[math.exp(x_j) / sum(map(math.exp, sample)) for x_j in sample] for sample in one.tolist()] for one in x],
+        dtype,
     )
     actual = activation("softmax").value(place.xp, place.asarray(x))
     assert_agree(actual, expected, "elementwise", namespace=place.xp, device=place.device)

@@ -10,19 +10,21 @@ from gpubp.errors import DataError
 from gpubp.nn.architectures import carried_over, iterative, with_blocks, with_equal_layers, with_fields, with_sums
 from gpubp.nn.gradient_check import check_gradient
 from gpubp.nn.initialization import initial_weights
-from gpubp.nn.network import error_and_gradient, flatten, forward, jacobian, output_layer, views
+from gpubp.nn.network import flatten, forward, jacobian, loss_and_gradient, output_layer, views
 from gpubp.nn.weight_sharing import Ties
-from gpubp.optim.first_order import RULES, decayed, momentum
+from gpubp.optim.first_order import OPTIMIZERS, decayed, momentum
 from gpubp.optim.second_order import lbfgs, levenberg_marquardt
 from gpubp.testing.agreement import assert_agree
 from tests import reference
 
-SKIPPING = Network((2, 1, 1), hidden="logistic", output="logistic", skips=[(0, 2)])
-GROUPED = with_blocks(Network((5, 4, 3), hidden="tanh", output="logistic"), 1, [(2, 1), (3, 3)])
-EQUAL = with_equal_layers(Network((3, 3, 3, 3), hidden="logistic", output="logistic"), [1, 2, 3])
+SKIPPING = Network((2, 1, 1), activation="logistic", output_activation="logistic", skips=[(0, 2)])
+GROUPED = with_blocks(Network((5, 4, 3), activation="tanh", output_activation="logistic"), 1, [(2, 1), (3, 3)])
+EQUAL = with_equal_layers(Network((3, 3, 3, 3), activation="logistic", output_activation="logistic"), [1, 2, 3])
 READING = iterative(2, 3, n_steps=4, n_outputs=1)
-FIELDS = with_fields(Network((2 * 4 * 5, 3 * 3 * 3, 2), hidden="tanh", output="logistic"), 1, (4, 5), (2, 3), n_kinds=3)
-SUMS = with_sums(Network((3, 5, 2), hidden="logistic", output="logistic"), 2, [2, 3])
+FIELDS = with_fields(
+    Network((2 * 4 * 5, 3 * 3 * 3, 2), activation="tanh", output_activation="logistic"), 1, (4, 5), (2, 3), n_kinds=3
+)
+SUMS = with_sums(Network((3, 5, 2), activation="logistic", output_activation="logistic"), 2, [2, 3])
 WIRED = {
     "skipping": SKIPPING,
     "grouped": GROUPED,
@@ -35,7 +37,7 @@ WIRED = {
 wired = pytest.mark.parametrize("network", WIRED.values(), ids=WIRED)
 
 
-def cases(network, n=7, seed=0):
+def samples(network, n=7, seed=0):
     generator = np.random.default_rng(seed)
     return generator.normal(size=(n, network.sizes[0])), generator.uniform(size=(n, network.sizes[-1]))
 
@@ -47,36 +49,36 @@ def weights(network, seed=1):
 class TestGradients:
     @wired
     def test_are_those_of_central_differences_among_equal_weights(self, network):
-        check = check_gradient(np, network, weights(network), *cases(network))
+        check = check_gradient(np, network, weights(network), *samples(network))
         differences = check.differences if network.tied is None else network.tied.average(np, check.differences, "cpu")
         np.testing.assert_allclose(check.gradient, differences, rtol=0.0, atol=1e-8)
 
     @wired
     def test_are_what_the_public_check_finds(self, network):
-        assert check_gradient(np, network, weights(network), *cases(network)).largest_deviation < 1e-7
+        assert check_gradient(np, network, weights(network), *samples(network)).largest_deviation < 1e-7
 
     @wired
     def test_of_a_stack_are_those_of_its_networks(self, network):
-        theta, (x, d) = np.stack([weights(network, seed) for seed in range(3)]), cases(network)
-        E, gradient = error_and_gradient(np, network, theta, x, d)
+        theta, (x, targets) = np.stack([weights(network, seed) for seed in range(3)]), samples(network)
+        E, gradient = loss_and_gradient(np, network, theta, x, targets)
         for k in range(3):
-            alone = error_and_gradient(np, network, theta[k], x, d)
+            alone = loss_and_gradient(np, network, theta[k], x, targets)
             np.testing.assert_allclose(E[k], alone[0], rtol=1e-13)
             np.testing.assert_allclose(gradient[k], alone[1], rtol=1e-12, atol=1e-15)
 
     @wired
     def test_agree_on_every_device(self, network, place, dtype):
-        theta, (x, d) = weights(network), cases(network)
-        want = error_and_gradient(np, network, *(a.astype(dtype) for a in (theta, x, d)))
-        got = error_and_gradient(place.xp, network, *(place.asarray(a, dtype) for a in (theta, x, d)))
+        theta, (x, targets) = weights(network), samples(network)
+        want = loss_and_gradient(np, network, *(a.astype(dtype) for a in (theta, x, targets)))
+        got = loss_and_gradient(place.xp, network, *(place.asarray(a, dtype) for a in (theta, x, targets)))
         assert_agree(got[1], want[1], "gradient", namespace=place.xp, device=place.device)
 
     @wired
     def test_of_every_output_add_up_to_that_of_the_error(self, network):
-        theta, (x, d) = weights(network), cases(network)
+        theta, (x, targets) = weights(network), samples(network)
         y = output_layer(np, network, theta, x).y
-        from_outputs = np.einsum("bj,jbp->p", y - d, jacobian(np, network, theta, x))
-        np.testing.assert_allclose(from_outputs, error_and_gradient(np, network, theta, x, d)[1], atol=1e-13)
+        from_outputs = np.einsum("bj,jbp->p", y - targets, jacobian(np, network, theta, x))
+        np.testing.assert_allclose(from_outputs, loss_and_gradient(np, network, theta, x, targets)[1], atol=1e-13)
 
 
 class TestSkips:
@@ -91,22 +93,26 @@ class TestSkips:
 
     def test_solve_exclusive_or_with_one_hidden_unit(self):
         x = np.asarray([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
-        d = np.asarray([[0.0], [1.0], [1.0], [0.0]])
-        fit = train(SKIPPING, x, d, rule=momentum(0.5, 0.9), epochs=2000, batch_size="sweep", seed=1, device="cpu")
-        np.testing.assert_array_equal(predict(SKIPPING, fit.theta, x) > 0.5, d > 0.5)
+        targets = np.asarray([[0.0], [1.0], [1.0], [0.0]])
+        fit = train(
+            SKIPPING, x, targets, optimizer=momentum(0.5, 0.9), epochs=2000, batch_size="full", seed=1, device="cpu"
+        )
+        np.testing.assert_array_equal(predict(SKIPPING, fit.theta, x) > 0.5, targets > 0.5)
 
     def test_join_dropout(self):
         network, kept = Network((2, 3, 3, 1), skips=[(1, 3)]), tuple(np.full((4, n), 2.0) for n in (2, 3, 3))
-        x, d = cases(network, 4)
+        x, targets = samples(network, 4)
         theta = weights(network)
         layers = forward(np, network, theta, x, kept)
         w = views(np, network, theta)[2]
         below = np.concatenate([2.0 * layers[1].y, 2.0 * layers[0].y], axis=-1)
         np.testing.assert_allclose(layers[2].x, below @ w[:-1] + w[-1])
-        h, E = 1e-6, lambda theta: error_and_gradient(np, network, theta, x, d, None, kept)[0]
+        h, E = 1e-6, lambda theta: loss_and_gradient(np, network, theta, x, targets, None, kept)[0]
         shifts = h * np.eye(network.n_parameters)
         differences = [(E(theta + shift) - E(theta - shift)) / (2 * h) for shift in shifts]
-        np.testing.assert_allclose(error_and_gradient(np, network, theta, x, d, None, kept)[1], differences, atol=1e-6)
+        np.testing.assert_allclose(
+            loss_and_gradient(np, network, theta, x, targets, None, kept)[1], differences, atol=1e-6
+        )
 
     @pytest.mark.parametrize(
         "skips", [[(0, 1)], [(1, 0)], [(0, 3)], [(0,)], [(-1, 2)], [(0, 2), (0, 2)], [0.5], [(0, 1.5)]]
@@ -119,29 +125,31 @@ class TestSkips:
 class TestEqualWeights:
     def test_layered_and_iterative_form_are_one(self):
         """The units are run for three time-steps by a loop, and each weight's derivatives averaged over them."""
-        theta, (x, d) = weights(EQUAL), cases(EQUAL)
+        theta, (x, targets) = weights(EQUAL), samples(EQUAL)
         w = [row.tolist() for row in views(np, EQUAL, theta)[0]]
         per_step = [reference.zeros_like([w])[0] for _ in range(3)]
         outputs = []
-        for x_c, d_c in zip(x.tolist(), d.tolist(), strict=True):
+        for x_c, d_c in zip(x.tolist(), targets.tolist(), strict=True):
             states = [x_c]
             for _ in range(3):
                 below = [*states[-1], 1.0]
                 states.append([reference.output(reference.total_input(below, w, j)) for j in range(3)])
             outputs.append(states[-1])
-            signal = [reference.dE_dx(reference.dE_dy(y, d), y) for y, d in zip(states[-1], d_c, strict=True)]
+            signal = [
+                reference.dE_dx(reference.dE_dy(y, targets), y) for y, targets in zip(states[-1], d_c, strict=True)
+            ]
             for step in (2, 1, 0):
                 for i, y in enumerate([*states[step], 1.0]):
                     for j in range(3):
                         per_step[step][i][j] += reference.dE_dw(signal[j], y)
                 signal = [reference.dE_dx(reference.dE_dy_below(signal, w, i), states[step][i]) for i in range(3)]
-        E, gradient = error_and_gradient(np, EQUAL, theta, x, d)
-        np.testing.assert_allclose(E, reference.error(outputs, d.tolist()), rtol=1e-14)
+        E, gradient = loss_and_gradient(np, EQUAL, theta, x, targets)
+        np.testing.assert_allclose(E, reference.error(outputs, targets.tolist()), rtol=1e-14)
         average = np.mean(per_step, axis=0)
         np.testing.assert_allclose(gradient, np.tile(average.ravel(), 3), rtol=1e-13, atol=1e-16)
 
     def test_a_net_that_reads_is_the_loop_over_its_inputs(self):
-        theta, (x, _) = weights(READING), cases(READING)
+        theta, (x, _) = weights(READING), samples(READING)
         first, second, *_, output = views(np, READING, theta)
         from_inputs, from_units, biases = first[:2], second[:3], first[-1]
         state = np.zeros((len(x), 3))
@@ -152,21 +160,21 @@ class TestEqualWeights:
         np.testing.assert_allclose(output_layer(np, READING, theta, x).y, wanted, rtol=1e-14)
 
     @wired
-    @pytest.mark.parametrize("rule", [*RULES, "decayed", "lbfgs", "levenberg_marquardt"])
-    def test_stay_equal_while_they_are_trained(self, network, rule):
+    @pytest.mark.parametrize("optimizer", [*OPTIMIZERS, "decayed", "lbfgs", "levenberg_marquardt"])
+    def test_stay_equal_while_they_are_trained(self, network, optimizer):
         made = {"decayed": decayed(momentum(0.1), 0.01), "lbfgs": lbfgs(), "levenberg_marquardt": levenberg_marquardt()}
-        rule = made.get(rule) or RULES[rule]()
-        x, d = cases(network)
-        fit = train(network, x, d, rule=rule, epochs=5, dtype="float64", l2=0.01, seed=3, device="cpu")
+        optimizer = made.get(optimizer) or OPTIMIZERS[optimizer]()
+        x, targets = samples(network)
+        fit = train(network, x, targets, optimizer=optimizer, epochs=5, dtype="float64", l2=0.01, seed=3, device="cpu")
         assert not np.array_equal(fit.theta, initial_weights(network, 3, dtype="float64"))
-        assert fit.history.error[-1] < fit.history.error[0]
+        assert fit.history.loss[-1] < fit.history.loss[0]
         if network.tied is not None:
             np.testing.assert_array_equal(fit.theta, network.tied.tie(fit.theta))
 
     def test_whoever_gives_others_is_told(self):
         theta = weights(GROUPED) + 1.0
-        x, d = cases(GROUPED)
-        for use in (lambda: predict(GROUPED, theta, x), lambda: train(GROUPED, x, d, theta=theta)):
+        x, targets = samples(GROUPED)
+        for use in (lambda: predict(GROUPED, theta, x), lambda: train(GROUPED, x, targets, theta=theta)):
             with pytest.raises(DataError, match=r"differs from the network's ties at \[1\]"):
                 use()
 
@@ -187,7 +195,7 @@ class TestEqualWeights:
 
 class TestMakers:
     def test_groups_see_their_inputs_alone(self):
-        theta, (x, _) = weights(GROUPED), cases(GROUPED)
+        theta, (x, _) = weights(GROUPED), samples(GROUPED)
         w = views(np, GROUPED, theta)[0]
         first = np.tanh(x[:, :2] @ w[:2, :1] + w[-1, :1])
         second = np.tanh(x[:, 2:] @ w[2:-1, 1:] + w[-1, 1:])
@@ -196,16 +204,16 @@ class TestMakers:
 
     def test_fields_are_a_convolution(self):
         """Two planes of 4 x 5 below; three kinds of units, each with a 2 x 3 field over both, at 3 x 3 places."""
-        theta, (x, _) = weights(FIELDS), cases(FIELDS)
+        theta, (x, _) = weights(FIELDS), samples(FIELDS)
         w = views(np, FIELDS, theta)[0]
         of_field, biases = w[:-1].reshape(2, 4, 5, 3, 3, 3)[:, :2, :3, :, 0, 0], w[-1].reshape(3, 3, 3)[:, 0, 0]
         planes = x.reshape(-1, 2, 4, 5)
         wanted = np.empty((len(x), 3, 3, 3))
-        for case, kind, row, column in np.ndindex(wanted.shape):
+        for sample, kind, row, column in np.ndindex(wanted.shape):
             total = biases[kind]
             for plane, down, right in np.ndindex(2, 2, 3):
-                total += of_field[plane, down, right, kind] * planes[case, plane, row + down, column + right]
-            wanted[case, kind, row, column] = np.tanh(total)
+                total += of_field[plane, down, right, kind] * planes[sample, plane, row + down, column + right]
+            wanted[sample, kind, row, column] = np.tanh(total)
         got = forward(np, FIELDS, theta, x)[0].y
         np.testing.assert_allclose(got, wanted.reshape(len(x), -1), rtol=1e-13)
 
@@ -215,8 +223,8 @@ class TestMakers:
         assert len(set(without_biases.ties) - {-1}) == 2 * 4
 
     def test_fields_of_fields(self):
-        """What a case moved on a plane moves on the planes above, too, where no edge is near."""
-        network = with_fields(Network((36, 32, 12), hidden="tanh"), 1, (6, 6), (3, 3), n_kinds=2)
+        """What a sample moved on a plane moves on the planes above, too, where no edge is near."""
+        network = with_fields(Network((36, 32, 12), activation="tanh"), 1, (6, 6), (3, 3), n_kinds=2)
         network = with_fields(network, 2, (4, 4), (2, 3), n_kinds=2)
         theta = weights(network)
         x = np.zeros((2, 6, 6))
@@ -226,7 +234,7 @@ class TestMakers:
         assert not np.allclose(moved, y)
 
     def test_sums_see_groups(self):
-        theta, (x, _) = weights(SUMS), cases(SUMS)
+        theta, (x, _) = weights(SUMS), samples(SUMS)
         w = views(np, SUMS, theta)[1]
         below = forward(np, SUMS, theta, x)[0].y
         sums = np.stack([below[:, :2].sum(axis=1), below[:, 2:].sum(axis=1)], axis=1)
@@ -238,8 +246,8 @@ class TestMakers:
         network = with_equal_layers(Network((4, 4, 4)), [1, 2])
         both = with_blocks(with_blocks(network, 1, [(2, 2), (2, 2)]), 2, [(2, 2), (2, 2)])
         assert len(set(both.ties)) == 1 + 8 + 4
-        x, d = cases(both)
-        fit = train(both, x, d, epochs=3, device="cpu")
+        x, targets = samples(both)
+        fit = train(both, x, targets, epochs=3, device="cpu")
         one, other = views(np, both, fit.theta)
         np.testing.assert_array_equal(one, other)
         assert np.count_nonzero(one[:-1]) == 8
@@ -278,7 +286,7 @@ class TestMakers:
 class TestCarriedOver:
     def test_to_more_time_steps(self):
         longer = iterative(2, 3, n_steps=6, n_outputs=1)
-        theta, (x, _) = weights(READING), cases(READING)
+        theta, (x, _) = weights(READING), samples(READING)
         first, second, *_, output = views(np, READING, theta)
         state = np.zeros((len(x), 3))
         for step in range(6):

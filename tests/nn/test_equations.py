@@ -8,7 +8,7 @@ from gpubp.testing.agreement import assert_agree
 from tests import reference
 
 LEADING = [(), (2,), (2, 3)]  # one network, a stack, a stack of stacks
-CASES, BELOW, ABOVE = 5, 4, 3
+SAMPLES, BELOW, ABOVE = 5, 4, 3
 
 
 @pytest.fixture(params=LEADING, ids=str)
@@ -39,10 +39,10 @@ def check(actual, expected, kind, place, dtype):
 
 @pytest.mark.parametrize("bias", [True, False])
 def test_eq_1_total_input(place, dtype, draw, bias):
-    (y_below, y_below_there), (w, w_there) = draw(CASES, BELOW), draw(BELOW + bias, ABOVE)
+    (y_below, y_below_there), (w, w_there) = draw(SAMPLES, BELOW), draw(BELOW + bias, ABOVE)
     expected = np.zeros((*y_below.shape[:-1], ABOVE))
     for n, y, w_of_one in layers(y_below, w):
-        for c in range(CASES):
+        for c in range(SAMPLES):
             for j in range(ABOVE):
                 expected[n][c, j] = reference.total_input(reference.with_extra_unit(y[c], bias), w_of_one, j)
     check(equations.total_input(place.xp, y_below_there, w_there, bias=bias), expected, "forward", place, dtype)
@@ -50,14 +50,14 @@ def test_eq_1_total_input(place, dtype, draw, bias):
 
 def test_the_bias_is_the_weight_of_an_extra_unit(place, dtype, draw):
     xp = place.xp
-    (_, y_below), (_, w) = draw(CASES, BELOW), draw(BELOW + 1, ABOVE)
+    (_, y_below), (_, w) = draw(SAMPLES, BELOW), draw(BELOW + 1, ABOVE)
     ones = xp.ones((*y_below.shape[:-1], 1), dtype=y_below.dtype, device=place.device)
     literal = xp.matmul(xp.concat([y_below, ones], axis=-1), w)
     assert_agree(equations.total_input(xp, y_below, w), literal, "forward")
 
 
 def test_eq_2_logistic(place, dtype, draw):
-    x, x_there = draw(CASES, ABOVE, low=-20.0, high=20.0)
+    x, x_there = draw(SAMPLES, ABOVE, low=-20.0, high=20.0)
     check(equations.logistic(place.xp, x_there), each(reference.output, x), "elementwise", place, dtype)
 
 
@@ -74,29 +74,29 @@ def test_eq_2_keeps_the_digits_of_small_outputs():
 
 
 def test_eq_3_squared_error(place, dtype, draw):
-    (y, y_there), (d, d_there) = draw(CASES, ABOVE), draw(CASES, ABOVE)
+    (y, y_there), (d, d_there) = draw(SAMPLES, ABOVE), draw(SAMPLES, ABOVE)
     expected = each(lambda y, d: reference.error([[y]], [[d]]), y, d)
     check(equations.squared_error(place.xp, y_there, d_there), expected, "elementwise", place, dtype)
 
 
 def test_eq_4_dE_dy(place, dtype, draw):
-    (y, y_there), (d, d_there) = draw(CASES, ABOVE), draw(CASES, ABOVE)
+    (y, y_there), (d, d_there) = draw(SAMPLES, ABOVE), draw(SAMPLES, ABOVE)
     actual = equations.squared_error_dE_dy(place.xp, y_there, d_there)
     check(actual, each(reference.dE_dy, y, d), "elementwise", place, dtype)
 
 
 def test_eq_5_dE_dx(place, dtype, draw):
-    (dE_dy, dE_dy_there), (y, y_there) = draw(CASES, ABOVE), draw(CASES, ABOVE, low=0.0, high=1.0)
+    (dE_dy, dE_dy_there), (y, y_there) = draw(SAMPLES, ABOVE), draw(SAMPLES, ABOVE, low=0.0, high=1.0)
     actual = equations.logistic_dE_dx(place.xp, dE_dy_there, y_there)
     check(actual, each(reference.dE_dx, dE_dy, y), "elementwise", place, dtype)
 
 
 @pytest.mark.parametrize("bias", [True, False])
 def test_eq_6_dE_dw(place, dtype, draw, bias):
-    (dE_dx, dE_dx_there), (y_below, y_below_there) = draw(CASES, ABOVE), draw(CASES, BELOW)
+    (dE_dx, dE_dx_there), (y_below, y_below_there) = draw(SAMPLES, ABOVE), draw(SAMPLES, BELOW)
     expected = np.zeros((*dE_dx.shape[:-2], BELOW + bias, ABOVE))
     for n, signal, y in layers(dE_dx, y_below):
-        for c in range(CASES):
+        for c in range(SAMPLES):
             for i, y_i in enumerate(reference.with_extra_unit(y[c], bias)):
                 for j in range(ABOVE):
                     expected[n][i, j] += reference.dE_dw(signal[c][j], y_i)
@@ -105,10 +105,10 @@ def test_eq_6_dE_dw(place, dtype, draw, bias):
 
 @pytest.mark.parametrize("bias", [True, False])
 def test_eq_7_dE_dy_below(place, dtype, draw, bias):
-    (dE_dx, dE_dx_there), (w, w_there) = draw(CASES, ABOVE), draw(BELOW + bias, ABOVE)
+    (dE_dx, dE_dx_there), (w, w_there) = draw(SAMPLES, ABOVE), draw(BELOW + bias, ABOVE)
     expected = np.zeros((*dE_dx.shape[:-1], BELOW))
     for n, signal, w_of_one in layers(dE_dx, w):
-        for c in range(CASES):
+        for c in range(SAMPLES):
             for i in range(BELOW):
                 expected[n][c, i] = reference.dE_dy_below(signal[c], w_of_one, i)
     check(equations.dE_dy_below(place.xp, dE_dx_there, w_there, bias=bias), expected, "gradient", place, dtype)

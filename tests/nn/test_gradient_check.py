@@ -1,4 +1,4 @@
-"""Every pair of unit and error against central differences: several outputs, case weights, float64."""
+"""Every pair of unit and error against central differences: several outputs, sample weights, float64."""
 
 import re
 
@@ -31,13 +31,13 @@ GROUPED = {"softmax(1,2)", "cross_entropy(1,2)"}  # for layers of three units on
 ANY_SIZE = [unit for unit in UNITS if unit not in GROUPED]
 
 
-def draw(network, n_cases=6, seed=0):
-    """Draw theta, x, d and case weights."""
+def draw(network, n_samples=6, seed=0):
+    """Draw theta, x, d and sample weights."""
     generator = np.random.default_rng(seed)
     theta = generator.normal(0.0, 0.5, network.n_parameters)
-    x = generator.normal(size=(n_cases, network.sizes[0]))
-    d = generator.uniform(0.0, 1.0, (n_cases, network.sizes[-1]))
-    return theta, x, d, generator.uniform(0.0, 2.0, n_cases)
+    x = generator.normal(size=(n_samples, network.sizes[0]))
+    targets = generator.uniform(0.0, 1.0, (n_samples, network.sizes[-1]))
+    return theta, x, targets, generator.uniform(0.0, 2.0, n_samples)
 
 
 def assert_right(check):
@@ -47,20 +47,20 @@ def assert_right(check):
 @pytest.mark.parametrize(("unit", "error"), PAIRS)
 @pytest.mark.parametrize("bias", [True, False])
 def test_every_pair_of_output_unit_and_error(unit, error, bias):
-    network = Network((4, 5, 3), hidden="tanh", output=unit, loss=error, bias=bias)
+    network = Network((4, 5, 3), activation="tanh", output_activation=unit, loss=error, bias=bias)
     assert_right(check_gradient(np, network, *draw(network)))
 
 
 @pytest.mark.parametrize(("unit", "error"), UNDEFINED_PAIRS)
 def test_a_pair_that_is_not_defined_raises(unit, error):
     with pytest.raises(DataError, match=re.escape(f"error '{error}' needs outputs")):
-        Network((4, 5, 3), output=unit, loss=error)
+        Network((4, 5, 3), output_activation=unit, loss=error)
 
 
 @pytest.mark.parametrize("dtype", ["float64"])
 @pytest.mark.parametrize("unit", ANY_SIZE)
 def test_every_hidden_unit_everywhere(place, dtype, unit):
-    network = Network((4, 5, 4, 3), hidden=unit, loss="cross_entropy")
+    network = Network((4, 5, 4, 3), activation=unit, loss="cross_entropy")
     check = check_gradient(place.xp, network, *(place.asarray(array) for array in draw(network, seed=1)))
     assert_right(check)
     assert_agree(check.gradient, check.gradient, "gradient", namespace=place.xp, device=place.device)
@@ -70,18 +70,18 @@ def test_every_hidden_unit_everywhere(place, dtype, unit):
     sizes=st.lists(st.integers(1, 5), min_size=2, max_size=5),
     hidden=st.sampled_from([unit for unit in ANY_SIZE if "relu" not in unit and unit != "exp"]),
     pair=st.sampled_from([pair for pair in SMOOTH_PAIRS if not {*pair} & GROUPED]),
-    n_cases=st.integers(1, 4),
+    n_samples=st.integers(1, 4),
     bias=st.booleans(),
 )
-def test_any_smooth_network(sizes, hidden, pair, n_cases, bias):
-    network = Network(sizes, hidden=hidden, output=pair[0], loss=pair[1], bias=bias)
-    assert_right(check_gradient(np, network, *draw(network, n_cases)))
+def test_any_smooth_network(sizes, hidden, pair, n_samples, bias):
+    network = Network(sizes, activation=hidden, output_activation=pair[0], loss=pair[1], bias=bias)
+    assert_right(check_gradient(np, network, *draw(network, n_samples)))
 
 
 def test_the_largest_deviation_is_a_part_of_the_largest_derivative():
-    network = Network((2, 2, 1), hidden="tanh")
-    theta, x, d, case_weights = draw(network)
-    check = check_gradient(np, network, theta, x, 1000.0 * d, case_weights)
+    network = Network((2, 2, 1), activation="tanh")
+    theta, x, targets, sample_weight = draw(network)
+    check = check_gradient(np, network, theta, x, 1000.0 * targets, sample_weight)
     difference = np.max(np.abs(check.gradient - check.differences))
     assert check.largest_deviation == difference / max(
         np.max(np.abs(check.gradient)), np.max(np.abs(check.differences))
@@ -90,22 +90,22 @@ def test_the_largest_deviation_is_a_part_of_the_largest_derivative():
 
 
 def test_a_larger_step_is_rougher():
-    network = Network((2, 2, 1), hidden="tanh")
+    network = Network((2, 2, 1), activation="tanh")
     fine, rough = (check_gradient(np, network, *draw(network), step=step).largest_deviation for step in (1e-5, 1e-2))
     assert fine < 1e-8 < 1e-6 < rough
 
 
 def test_a_gradient_of_the_wrong_sign_is_noticed_however_small_it_is(monkeypatch):
-    network, error_and_gradient = Network((3, 4, 2), hidden="tanh"), gradient_check.error_and_gradient
-    theta, x, d, case_weights = draw(network)
-    right = check_gradient(np, network, theta, x, d, 1e-7 * case_weights).largest_deviation
+    network, loss_and_gradient = Network((3, 4, 2), activation="tanh"), gradient_check.loss_and_gradient
+    theta, x, targets, sample_weight = draw(network)
+    right = check_gradient(np, network, theta, x, targets, 1e-7 * sample_weight).largest_deviation
 
     def of_the_wrong_sign(*args):
-        E, gradient = error_and_gradient(*args)
+        E, gradient = loss_and_gradient(*args)
         return E, -gradient
 
-    monkeypatch.setattr(gradient_check, "error_and_gradient", of_the_wrong_sign)
-    wrong = check_gradient(np, network, theta, x, d, 1e-7 * case_weights).largest_deviation
+    monkeypatch.setattr(gradient_check, "loss_and_gradient", of_the_wrong_sign)
+    wrong = check_gradient(np, network, theta, x, targets, 1e-7 * sample_weight).largest_deviation
     assert right < 1e-7
     assert wrong == pytest.approx(2.0)
 
@@ -120,7 +120,7 @@ RIGHT_dE_dw = equations.dE_dw
 
 @pytest.mark.parametrize("equation", WRONG)
 def test_a_wrong_equation_is_noticed(monkeypatch, equation):
-    network = Network((3, 4, 2), hidden="logistic", output="logistic")
+    network = Network((3, 4, 2), activation="logistic", output_activation="logistic")
     monkeypatch.setattr(equations, equation, WRONG[equation])
     check = check_gradient(np, network, *draw(network))
     assert check.largest_deviation > 1e-3

@@ -1,4 +1,4 @@
-"""Each error: its value by another formula, its derivative by finite differences, its stable form, its case weights."""
+"""Each error: its value by another formula, its derivative by finite differences, its stable form, its sample weights."""
 
 import math
 from decimal import Decimal, localcontext
@@ -9,27 +9,29 @@ import pytest
 from gpubp.backends.backend import to_numpy
 from gpubp.errors import DataError
 from gpubp.nn.activations import activation
-from gpubp.nn.losses import LOSSES, loss, output_error
+from gpubp.nn.losses import LOSSES, loss, output_loss
 from gpubp.testing.agreement import assert_agree
 
 
 def huber(width):
-    return lambda y, d: (y - d) ** 2 / 2 if abs(y - d) <= width else width * (abs(y - d) - width / 2)
+    return lambda y, targets: (
+        (y - targets) ** 2 / 2 if abs(y - targets) <= width else width * (abs(y - targets) - width / 2)
+    )
 
 
 def dead_zone(width):
-    return lambda y, d: 0.0 if abs(y - d) < width else ((y - d) ** 2 - width**2) / 2
+    return lambda y, targets: 0.0 if abs(y - targets) < width else ((y - targets) ** 2 - width**2) / 2
 
 
 FORMULAS = {
-    "squared": lambda y, d: (y - d) ** 2 / 2,
-    "cross_entropy": lambda y, d: -d * math.log(y),
-    "binary_cross_entropy": lambda y, d: -d * math.log(y) - (1.0 - d) * math.log(1.0 - y),
-    "poisson": lambda y, d: y - d + (d * math.log(d / y) if d > 0 else 0.0),
-    "absolute": lambda y, d: abs(y - d),
+    "squared": lambda y, targets: (y - targets) ** 2 / 2,
+    "cross_entropy": lambda y, targets: -targets * math.log(y),
+    "binary_cross_entropy": lambda y, targets: -targets * math.log(y) - (1.0 - targets) * math.log(1.0 - y),
+    "poisson": lambda y, targets: y - targets + (targets * math.log(targets / y) if targets > 0 else 0.0),
+    "absolute": lambda y, targets: abs(y - targets),
     "huber": huber(1.0),
     "huber(0.2)": huber(0.2),
-    "log_cosh": lambda y, d: math.log(math.cosh(y - d)),
+    "log_cosh": lambda y, targets: math.log(math.cosh(y - targets)),
     "dead_zone": dead_zone(0.2),
     "dead_zone(0.5)": dead_zone(0.5),
 }
@@ -38,9 +40,9 @@ STABLE = ["cross_entropy", "binary_cross_entropy", "poisson"]
 
 def outputs_and_desired(dtype="float64"):
     generator = np.random.default_rng(8)
-    d = generator.uniform(0.0, 1.0, (6, 4))
-    d[0] = [0.0, 1.0, 0.0, 1.0]
-    return generator.uniform(0.05, 0.95, (6, 4)).astype(dtype), d.astype(dtype)
+    targets = generator.uniform(0.0, 1.0, (6, 4))
+    targets[0] = [0.0, 1.0, 0.0, 1.0]
+    return generator.uniform(0.05, 0.95, (6, 4)).astype(dtype), targets.astype(dtype)
 
 
 def test_every_error_is_here():
@@ -50,44 +52,44 @@ def test_every_error_is_here():
 
 @pytest.mark.parametrize("name", FORMULAS)
 def test_value(place, dtype, name):
-    y, d = outputs_and_desired(dtype)
-    expected = np.vectorize(FORMULAS[name], otypes=[dtype])(y.astype("float64"), d.astype("float64"))
-    actual = loss(name).value(place.xp, place.asarray(y), place.asarray(d))
+    y, targets = outputs_and_desired(dtype)
+    expected = np.vectorize(FORMULAS[name], otypes=[dtype])(y.astype("float64"), targets.astype("float64"))
+    actual = loss(name).value(place.xp, place.asarray(y), place.asarray(targets))
     assert_agree(actual, expected, "elementwise", namespace=place.xp, device=place.device)
 
 
 @pytest.mark.parametrize("dtype", ["float64"])
 @pytest.mark.parametrize("name", FORMULAS)
 def test_derivative_by_finite_differences(place, dtype, name):
-    y, d = outputs_and_desired()
+    y, targets = outputs_and_desired()
     h = 6e-6
 
     def E(y):
-        return to_numpy(loss(name).value(place.xp, place.asarray(y), place.asarray(d)))
+        return to_numpy(loss(name).value(place.xp, place.asarray(y), place.asarray(targets)))
 
-    actual = loss(name).dE_dy(place.xp, place.asarray(y), place.asarray(d))
+    actual = loss(name).dE_dy(place.xp, place.asarray(y), place.asarray(targets))
     differences = (E(y + h) - E(y - h)) / (2.0 * h)
     assert_agree(actual, differences, "differences", namespace=place.xp, device=place.device)
 
 
 @pytest.mark.parametrize("name", FORMULAS)
 def test_no_error_where_the_outputs_are_as_desired(name, dtype):
-    _, d = outputs_and_desired(dtype)
+    _, targets = outputs_and_desired(dtype)
     error = loss(name)
     if name in ("cross_entropy", "binary_cross_entropy"):
-        d = np.round(d)  # for any other d the least error is not 0
-    assert_agree(error.value(np, d, d), np.zeros_like(d), "elementwise")
+        targets = np.round(targets)  # for any other d the least error is not 0
+    assert_agree(error.value(np, targets, targets), np.zeros_like(targets), "elementwise")
 
 
 @pytest.mark.parametrize("name", STABLE)
 def test_the_stable_form_equals_the_plain_one(place, dtype, name):
     xp, error = place.xp, loss(name)
     unit = activation(error.output)
-    _, d = outputs_and_desired(dtype)
-    x, d = place.asarray(np.random.default_rng(9).normal(size=(6, 4)), dtype), place.asarray(d)
+    _, targets = outputs_and_desired(dtype)
+    x, targets = place.asarray(np.random.default_rng(9).normal(size=(6, 4)), dtype), place.asarray(targets)
     y = unit.value(xp, x)
-    assert_agree(error.value_at(xp, x, d), error.value(xp, y, d), "elementwise")
-    assert_agree(error.dE_dx(xp, y, d), unit.dE_dx(xp, error.dE_dy(xp, y, d), x, y), "elementwise")
+    assert_agree(error.value_at(xp, x, targets), error.value(xp, y, targets), "elementwise")
+    assert_agree(error.dE_dx(xp, y, targets), unit.dE_dx(xp, error.dE_dy(xp, y, targets), x, y), "elementwise")
 
 
 @pytest.mark.parametrize("size", [0.0, 1e-30, 90.0, 800.0, 1e4])
@@ -96,56 +98,63 @@ def test_the_stable_form_is_finite_at_extreme_inputs(place, dtype, name, size):
     xp, error = place.xp, loss(name)
     x = place.asarray([[-size, 0.0, size], [size, -size, size]], dtype)
     y = activation(error.output).value(xp, x)
-    for d in ([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]], [[0.2, 0.3, 0.5], [0.0, 0.0, 1.0]]):
-        E, dE_dx = output_error(xp, name, error.output, x, y, place.asarray(d, dtype))
+    for targets in ([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]], [[0.2, 0.3, 0.5], [0.0, 0.0, 1.0]]):
+        E, dE_dx = output_loss(xp, name, error.output, x, y, place.asarray(targets, dtype))
         assert bool(xp.isfinite(E))
         assert float(E) >= 0.0
         assert bool(xp.all(xp.isfinite(dE_dx)))
 
 
 def test_the_stable_form_keeps_the_digits_that_the_plain_one_loses():
-    x, d = np.asarray([[800.0, 0.0]]), np.asarray([[0.0, 1.0]])
-    E, dE_dx = output_error(np, "cross_entropy", "softmax", x, activation("softmax").value(np, x), d)
+    x, targets = np.asarray([[800.0, 0.0]]), np.asarray([[0.0, 1.0]])
+    E, dE_dx = output_loss(np, "cross_entropy", "softmax", x, activation("softmax").value(np, x), targets)
     assert E == 800.0
     np.testing.assert_array_equal(dE_dx, [[1.0, -1.0]])
 
 
 # by formulas in 60 decimals, which lose no digits that a float has
 EXACT = {
-    "binary_cross_entropy": lambda x, d: (1 + x.exp()).ln() - d * x,
-    "poisson": lambda x, d: x.exp() - d * x + d * d.ln() - d,
-    "log_cosh": lambda x, d: (((x - d).exp() + (d - x).exp()) / 2).ln(),
+    "binary_cross_entropy": lambda x, targets: (1 + x.exp()).ln() - targets * x,
+    "poisson": lambda x, targets: x.exp() - targets * x + targets * targets.ln() - targets,
+    "log_cosh": lambda x, targets: (((x - targets).exp() + (targets - x).exp()) / 2).ln(),
 }
 
 
-def exact(name, x, d):
+def exact(name, x, targets):
     with localcontext(prec=60):
-        return np.asarray([float(EXACT[name](Decimal(float(a)), Decimal(float(b)))) for a, b in zip(x, d, strict=True)])
+        return np.asarray(
+            [float(EXACT[name](Decimal(float(a)), Decimal(float(b)))) for a, b in zip(x, targets, strict=True)]
+        )
 
 
 def test_binary_cross_entropy_of_sure_and_right_outputs_keeps_its_digits(place, dtype):
     x = np.asarray([10.0, 12.0, 16.0, 37.0, -10.0, -12.0, -16.0, -37.0], dtype)
-    d = np.asarray([1.0] * 4 + [0.0] * 4, dtype)
-    values = to_numpy(loss("binary_cross_entropy").value_at(place.xp, place.asarray(x), place.asarray(d)))
-    np.testing.assert_allclose(values, exact("binary_cross_entropy", x, d), rtol=8 * np.finfo(dtype).eps)
+    targets = np.asarray([1.0] * 4 + [0.0] * 4, dtype)
+    values = to_numpy(loss("binary_cross_entropy").value_at(place.xp, place.asarray(x), place.asarray(targets)))
+    np.testing.assert_allclose(values, exact("binary_cross_entropy", x, targets), rtol=8 * np.finfo(dtype).eps)
 
 
 def test_log_cosh_keeps_its_digits_near_zero_and_is_never_negative(place, dtype):
     r = np.asarray([1e-6, 1e-4, 3e-4, 1e-3, 0.1, 0.5, 0.999, 1.0, 1.001, 3.0], dtype)
-    y, d = np.concatenate([r, -r]), np.zeros(20, dtype)
-    values = to_numpy(loss("log_cosh").value(place.xp, place.asarray(y), place.asarray(d)))
-    np.testing.assert_allclose(values, exact("log_cosh", y, d), rtol=8 * np.finfo(dtype).eps)
+    y, targets = np.concatenate([r, -r]), np.zeros(20, dtype)
+    values = to_numpy(loss("log_cosh").value(place.xp, place.asarray(y), place.asarray(targets)))
+    np.testing.assert_allclose(values, exact("log_cosh", y, targets), rtol=8 * np.finfo(dtype).eps)
     small = place.asarray(np.linspace(-2e-3, 2e-3, 1001), dtype)
     assert bool(place.xp.all(loss("log_cosh").value(place.xp, small, 0.0 * small) >= 0.0))
 
 
 def test_poisson_keeps_its_digits_near_its_minimum(place, dtype):
     """What is lost is what a last digit of ``log d`` makes, and not one of ``d log d``."""
-    d = np.asarray([300.0, 300.0, 10.0, 1.0, 0.5], dtype)
+    targets = np.asarray([300.0, 300.0, 10.0, 1.0, 0.5], dtype)
     x = np.log(np.asarray([300.3, 299.7, 10.0, 1.0, 0.6])).astype(dtype)
-    values = to_numpy(loss("poisson").value_at(place.xp, place.asarray(x), place.asarray(d)))
-    expected, digit = exact("poisson", x, d), 4 * np.finfo(dtype).eps * np.maximum(np.abs(x.astype("float64")), 1.0)
-    slack = digit * np.abs(np.expm1(x.astype("float64") - np.log(d.astype("float64")))) * d + d * digit**2
+    values = to_numpy(loss("poisson").value_at(place.xp, place.asarray(x), place.asarray(targets)))
+    expected, digit = (
+        exact("poisson", x, targets),
+        4 * np.finfo(dtype).eps * np.maximum(np.abs(x.astype("float64")), 1.0),
+    )
+    slack = (
+        digit * np.abs(np.expm1(x.astype("float64") - np.log(targets.astype("float64")))) * targets + targets * digit**2
+    )
     assert np.all(np.abs(values - expected) <= slack + digit * expected)
 
 
@@ -153,45 +162,45 @@ def test_poisson_keeps_its_digits_near_its_minimum(place, dtype):
 def test_outputs_rounded_to_0_and_1_give_finite_values(place, dtype, name):
     xp, error = place.xp, loss(name)
     y = place.asarray([[0.0, 0.0, 0.5, 1.0, 1.0]], dtype)
-    d = place.asarray([[0.0, 1.0, 0.5, 0.0, 1.0]], dtype)
-    for values in (error.value(xp, y, d), error.dE_dy(xp, y, d)):
+    targets = place.asarray([[0.0, 1.0, 0.5, 0.0, 1.0]], dtype)
+    for values in (error.value(xp, y, targets), error.dE_dy(xp, y, targets)):
         assert bool(xp.all(xp.isfinite(values)))
         assert values.dtype == y.dtype
 
 
 @pytest.mark.parametrize("name", ["squared", "absolute", "huber", "log_cosh"])
 def test_far_outputs_give_finite_values(name, dtype):
-    y, d = np.asarray([[-1e4, 1e4]], dtype), np.asarray([[1e4, 0.0]], dtype)
-    assert np.all(np.isfinite(loss(name).value(np, y, d)))
-    assert np.all(np.isfinite(loss(name).dE_dy(np, y, d)))
+    y, targets = np.asarray([[-1e4, 1e4]], dtype), np.asarray([[1e4, 0.0]], dtype)
+    assert np.all(np.isfinite(loss(name).value(np, y, targets)))
+    assert np.all(np.isfinite(loss(name).dE_dy(np, y, targets)))
 
 
 @pytest.mark.parametrize("name", FORMULAS)
-def test_the_sum_is_over_units_and_cases_and_never_a_mean(place, dtype, name):
+def test_the_sum_is_over_units_and_samples_and_never_a_mean(place, dtype, name):
     xp, unit = place.xp, loss(name).output
-    _, d = outputs_and_desired(dtype)
+    _, targets = outputs_and_desired(dtype)
     x = np.random.default_rng(10).normal(size=(2, 6, 4)).astype(dtype)  # a stack of two
     y = activation(unit).value(xp, place.asarray(x))
-    E, dE_dx = output_error(xp, name, unit, place.asarray(x), y, place.asarray(d))
-    values = loss(name).value(np, to_numpy(y), d) if name in STABLE else loss(name).value(np, x, d)
+    E, dE_dx = output_loss(xp, name, unit, place.asarray(x), y, place.asarray(targets))
+    values = loss(name).value(np, to_numpy(y), targets) if name in STABLE else loss(name).value(np, x, targets)
     assert_agree(E, values.sum(axis=(-2, -1)), "forward", namespace=xp, device=place.device)
     assert dE_dx.shape == x.shape
 
 
 @pytest.mark.parametrize("unit", ["logistic", "softmax"])
 @pytest.mark.parametrize("name", FORMULAS)
-def test_a_weight_counts_a_case_as_often(place, dtype, name, unit):
+def test_a_weight_counts_a_sample_as_often(place, dtype, name, unit):
     xp = place.xp
-    _, d = outputs_and_desired(dtype)
+    _, targets = outputs_and_desired(dtype)
     x = np.random.default_rng(11).normal(size=(6, 4)).astype(dtype)
     times = np.asarray([0, 1, 2, 3, 1, 2])
 
-    def error_of(x, d, case_weights=None):
+    def error_of(x, targets, sample_weight=None):
         x = place.asarray(x)
-        return output_error(xp, name, unit, x, activation(unit).value(xp, x), place.asarray(d), case_weights)
+        return output_loss(xp, name, unit, x, activation(unit).value(xp, x), place.asarray(targets), sample_weight)
 
-    weighted, dE_dx = error_of(x, d, place.asarray(times, dtype))
-    repeated, dE_dx_repeated = error_of(np.repeat(x, times, axis=0), np.repeat(d, times, axis=0))
+    weighted, dE_dx = error_of(x, targets, place.asarray(times, dtype))
+    repeated, dE_dx_repeated = error_of(np.repeat(x, times, axis=0), np.repeat(targets, times, axis=0))
     assert_agree(weighted, repeated, "forward")
     sums = np.zeros_like(x)
     np.add.at(sums, np.repeat(np.arange(6), times), to_numpy(dE_dx_repeated))
@@ -199,9 +208,9 @@ def test_a_weight_counts_a_case_as_often(place, dtype, name, unit):
 
 
 def test_huber_is_squared_within_its_width_and_straight_beyond():
-    y, d = np.asarray([0.1, 5.0]), np.zeros(2)
-    np.testing.assert_allclose(loss("huber(0.5)").value(np, y, d), [0.005, 0.5 * (5.0 - 0.25)])
-    np.testing.assert_allclose(loss("huber(0.5)").dE_dy(np, y, d), [0.1, 0.5])
+    y, targets = np.asarray([0.1, 5.0]), np.zeros(2)
+    np.testing.assert_allclose(loss("huber(0.5)").value(np, y, targets), [0.005, 0.5 * (5.0 - 0.25)])
+    np.testing.assert_allclose(loss("huber(0.5)").dE_dy(np, y, targets), [0.1, 0.5])
 
 
 @pytest.mark.parametrize(
@@ -221,21 +230,21 @@ def test_a_bad_name_raises(name, message):
 
 def test_poisson_does_not_overflow_where_almost_nothing_is_desired():
     """Exact values: exp(x) - d x + d log d - d, where exp(x) is all that counts."""
-    for dtype, x, d in (("float32", 20.0, 1e-30), ("float32", 82.0, 1e-3), ("float64", 700.0, 1e-5)):
-        found = loss("poisson").value_at(np, np.asarray([x], dtype=dtype), np.asarray([d], dtype=dtype))
+    for dtype, x, targets in (("float32", 20.0, 1e-30), ("float32", 82.0, 1e-3), ("float64", 700.0, 1e-5)):
+        found = loss("poisson").value_at(np, np.asarray([x], dtype=dtype), np.asarray([targets], dtype=dtype))
         np.testing.assert_allclose(found, np.exp(np.asarray([x], dtype=dtype)), rtol=1e-6)
 
 
 def test_cross_entropy_of_groups_is_the_sum_of_each_groups():
     generator = np.random.default_rng(0)
-    x, d = generator.normal(size=(5, 7)), generator.uniform(size=(5, 7))
+    x, targets = generator.normal(size=(5, 7)), generator.uniform(size=(5, 7))
     y = activation("softmax(3,4)").value(np, x)
-    E, dE_dx = output_error(np, "cross_entropy(3,4)", "softmax(3,4)", x, y, d)
+    E, dE_dx = output_loss(np, "cross_entropy(3,4)", "softmax(3,4)", x, y, targets)
     parts = []
     for group in (slice(0, 3), slice(3, 7)):
         of_group = activation("softmax").value(np, x[:, group])
         np.testing.assert_allclose(y[:, group], of_group, rtol=1e-14)
-        parts.append(output_error(np, "cross_entropy", "softmax", x[:, group], of_group, d[:, group]))
+        parts.append(output_loss(np, "cross_entropy", "softmax", x[:, group], of_group, targets[:, group]))
     np.testing.assert_allclose(E, parts[0][0] + parts[1][0], rtol=1e-14)
     np.testing.assert_allclose(dE_dx, np.concatenate([parts[0][1], parts[1][1]], axis=1), rtol=1e-14)
 

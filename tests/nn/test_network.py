@@ -1,4 +1,4 @@
-"""A network forward and backward against the paper's loops; stacks, biases, case weights, topology, the Jacobian."""
+"""A network forward and backward against the paper's loops; stacks, biases, sample weights, topology, the Jacobian."""
 
 import numpy as np
 import pytest
@@ -9,24 +9,24 @@ from gpubp import Network, gradient_descent, momentum, train
 from gpubp.backends.backend import choose_backend, to_backend, to_numpy
 from gpubp.errors import DataError
 from gpubp.nn.activations import ACTIVATIONS
-from gpubp.nn.network import error_and_gradient, flatten, forward, jacobian, output_layer, views
+from gpubp.nn.network import flatten, forward, jacobian, loss_and_gradient, output_layer, views
 from gpubp.testing.agreement import assert_agree
 from tests import reference
 
-PAPERS = Network((3, 4, 2), hidden="logistic", output="logistic")
+PAPERS = Network((3, 4, 2), activation="logistic", output_activation="logistic")
 
 any_sizes = st.lists(st.integers(1, 6), min_size=2, max_size=5)
 any_hidden = st.sampled_from(list(ACTIVATIONS))
 
 
-def draw(network, *leading, n_cases=5, dtype="float64", seed=0):
-    """Draw theta, x, d and case weights on the host."""
+def draw(network, *leading, n_samples=5, dtype="float64", seed=0):
+    """Draw theta, x, d and sample weights on the host."""
     generator = np.random.default_rng(seed)
     theta = generator.normal(0.0, 0.7, (*leading, network.n_parameters))
-    x = generator.normal(size=(*leading, n_cases, network.sizes[0]))
-    d = generator.uniform(0.0, 1.0, (*leading, n_cases, network.sizes[-1]))
-    case_weights = generator.uniform(0.0, 3.0, (*leading, n_cases))
-    return tuple(array.astype(dtype) for array in (theta, x, d, case_weights))
+    x = generator.normal(size=(*leading, n_samples, network.sizes[0]))
+    targets = generator.uniform(0.0, 1.0, (*leading, n_samples, network.sizes[-1]))
+    sample_weight = generator.uniform(0.0, 3.0, (*leading, n_samples))
+    return tuple(array.astype(dtype) for array in (theta, x, targets, sample_weight))
 
 
 def as_lists(network, theta):
@@ -37,157 +37,171 @@ def as_theta(weights, dtype):
     return np.concatenate([np.ravel(block) for block in weights]).astype(dtype)
 
 
-def cases_of(x, d):
-    return list(zip(x.astype("float64").tolist(), d.astype("float64").tolist(), strict=True))
+def samples_of(x, targets):
+    return list(zip(x.astype("float64").tolist(), targets.astype("float64").tolist(), strict=True))
 
 
 class TestAgainstThePaper:
     @pytest.mark.parametrize("bias", [True, False])
     @pytest.mark.parametrize("sizes", [(3, 2), (3, 4, 2), (2, 3, 4, 1)])
     def test_forward_and_gradient(self, place, dtype, sizes, bias):
-        network = Network(sizes, hidden="logistic", output="logistic", bias=bias)
-        theta, x, d, _ = draw(network, dtype=dtype)
+        network = Network(sizes, activation="logistic", output_activation="logistic", bias=bias)
+        theta, x, targets, _ = draw(network, dtype=dtype)
         weights = as_lists(network, theta)
-        there = [place.asarray(array) for array in (theta, x, d)]
-        by_case = [reference.forward(weights, case, bias)[1:] for case, _ in cases_of(x, d)]
-        for layer, expected in zip(forward(place.xp, network, *there[:2]), zip(*by_case, strict=True), strict=True):
+        there = [place.asarray(array) for array in (theta, x, targets)]
+        by_sample = [reference.forward(weights, sample, bias)[1:] for sample, _ in samples_of(x, targets)]
+        for layer, expected in zip(forward(place.xp, network, *there[:2]), zip(*by_sample, strict=True), strict=True):
             expected = np.asarray(expected, dtype)
             assert_agree(layer.y, expected, "forward", namespace=place.xp, device=place.device)
-        E, gradient = error_and_gradient(place.xp, network, *there)
-        E_expected, gradient_expected = reference.error_and_gradient(weights, cases_of(x, d), bias)
+        E, gradient = loss_and_gradient(place.xp, network, *there)
+        E_expected, gradient_expected = reference.loss_and_gradient(weights, samples_of(x, targets), bias)
         assert_agree(E, np.asarray(E_expected, dtype), "forward", namespace=place.xp, device=place.device)
         expected = as_theta(gradient_expected, dtype)
         assert_agree(gradient, expected, "gradient", namespace=place.xp, device=place.device)
 
-    @pytest.mark.parametrize("rule", [gradient_descent(0.5), momentum(0.5, 0.9)], ids=lambda rule: rule.name)
-    def test_twenty_sweeps_of_training(self, place, dtype, rule):
-        theta, x, d, _ = draw(PAPERS, dtype=dtype)
+    @pytest.mark.parametrize(
+        "optimizer", [gradient_descent(0.5), momentum(0.5, 0.9)], ids=lambda optimizer: optimizer.name
+    )
+    def test_twenty_sweeps_of_training(self, place, dtype, optimizer):
+        theta, x, targets, _ = draw(PAPERS, dtype=dtype)
         fit = train(
-            *(PAPERS, place.asarray(x), place.asarray(d)),
+            *(PAPERS, place.asarray(x), place.asarray(targets)),
             theta=place.asarray(theta),
-            rule=rule,
+            optimizer=optimizer,
             epochs=20,
-            batch_size="sweep",
-            mean=False,
+            batch_size="full",
+            reduction="sum",
             device=place.backend.name,
         )
         expected = reference.descend(
-            *(as_lists(PAPERS, theta), cases_of(x, d), 0.5, rule.settings.get("momentum", 0.0)), sweeps=20
+            *(as_lists(PAPERS, theta), samples_of(x, targets), 0.5, optimizer.settings.get("momentum", 0.0)), sweeps=20
         )
         assert_agree(fit.theta, as_theta(expected, dtype), "steps", namespace=place.xp, device=place.device)
 
-    @given(sizes=any_sizes, n_cases=st.integers(1, 4), bias=st.booleans(), seed=st.integers(0, 99))
-    def test_any_sizes(self, sizes, n_cases, bias, seed):
-        network = Network(sizes, hidden="logistic", output="logistic", bias=bias)
-        theta, x, d, _ = draw(network, n_cases=n_cases, seed=seed)
-        E, gradient = error_and_gradient(np, network, theta, x, d)
-        E_expected, gradient_expected = reference.error_and_gradient(as_lists(network, theta), cases_of(x, d), bias)
+    @given(sizes=any_sizes, n_samples=st.integers(1, 4), bias=st.booleans(), seed=st.integers(0, 99))
+    def test_any_sizes(self, sizes, n_samples, bias, seed):
+        network = Network(sizes, activation="logistic", output_activation="logistic", bias=bias)
+        theta, x, targets, _ = draw(network, n_samples=n_samples, seed=seed)
+        E, gradient = loss_and_gradient(np, network, theta, x, targets)
+        E_expected, gradient_expected = reference.loss_and_gradient(
+            as_lists(network, theta), samples_of(x, targets), bias
+        )
         assert_agree(E, np.asarray(E_expected), "forward")
         assert_agree(gradient, as_theta(gradient_expected, "float64"), "gradient")
 
 
 class TestStacks:
-    NETWORK = Network((3, 5, 4, 2), hidden=("tanh", "gelu"), loss="cross_entropy")
+    NETWORK = Network((3, 5, 4, 2), activation=("tanh", "gelu"), loss="cross_entropy")
 
     @pytest.mark.parametrize("leading", [(3,), (2, 3)], ids=str)
     @pytest.mark.parametrize("shared", [True, False])
     def test_a_stack_gives_what_single_calls_give(self, place, dtype, shared, leading):
-        theta, x, d, case_weights = draw(self.NETWORK, *leading, dtype=dtype)
+        theta, x, targets, sample_weight = draw(self.NETWORK, *leading, dtype=dtype)
         if shared:
-            x, d, case_weights = (array[(0,) * len(leading)] for array in (x, d, case_weights))
-        arrays = [place.asarray(array) for array in (theta, x, d, case_weights)]
-        E, gradient = error_and_gradient(place.xp, self.NETWORK, *arrays)
+            x, targets, sample_weight = (array[(0,) * len(leading)] for array in (x, targets, sample_weight))
+        arrays = [place.asarray(array) for array in (theta, x, targets, sample_weight)]
+        E, gradient = loss_and_gradient(place.xp, self.NETWORK, *arrays)
         assert E.shape == leading
         assert gradient.shape == theta.shape
         for n in np.ndindex(leading):
-            own = [place.asarray(theta[n])] + [place.asarray(a if shared else a[n]) for a in (x, d, case_weights)]
-            E_alone, gradient_alone = error_and_gradient(place.xp, self.NETWORK, *own)
+            own = [place.asarray(theta[n])] + [
+                place.asarray(a if shared else a[n]) for a in (x, targets, sample_weight)
+            ]
+            E_alone, gradient_alone = loss_and_gradient(place.xp, self.NETWORK, *own)
             assert_agree(E[*n, ...], E_alone, "forward")
             assert_agree(gradient[*n, ...], gradient_alone, "gradient")
 
     @given(
-        sizes=any_sizes, hidden=any_hidden, n_networks=st.integers(1, 4), n_cases=st.integers(1, 4), bias=st.booleans()
+        sizes=any_sizes,
+        hidden=any_hidden,
+        n_networks=st.integers(1, 4),
+        n_samples=st.integers(1, 4),
+        bias=st.booleans(),
     )
-    def test_any_stack(self, sizes, hidden, n_networks, n_cases, bias):
-        network = Network(sizes, hidden=hidden, output="tanh", bias=bias)
-        theta, x, d, _ = draw(network, n_networks, n_cases=n_cases)
-        E, gradient = error_and_gradient(np, network, theta, x, d)
+    def test_any_stack(self, sizes, hidden, n_networks, n_samples, bias):
+        network = Network(sizes, activation=hidden, output_activation="tanh", bias=bias)
+        theta, x, targets, _ = draw(network, n_networks, n_samples=n_samples)
+        E, gradient = loss_and_gradient(np, network, theta, x, targets)
         for n in range(n_networks):
-            E_alone, gradient_alone = error_and_gradient(np, network, theta[n], x[n], d[n])
+            E_alone, gradient_alone = loss_and_gradient(np, network, theta[n], x[n], targets[n])
             assert_agree(E[n], E_alone, "forward")
             assert_agree(gradient[n], gradient_alone, "gradient")
 
 
 class TestSums:
-    NETWORK = Network((3, 4, 2), hidden="silu", loss="huber(0.3)")
+    NETWORK = Network((3, 4, 2), activation="silu", loss="huber(0.3)")
 
-    def test_a_weight_counts_a_case_as_often(self, place, dtype):
-        theta, x, d, _ = draw(self.NETWORK, dtype=dtype)
+    def test_a_weight_counts_a_sample_as_often(self, place, dtype):
+        theta, x, targets, _ = draw(self.NETWORK, dtype=dtype)
         times = np.asarray([0, 1, 2, 3, 1])
-        weighted = error_and_gradient(
-            place.xp, self.NETWORK, *(place.asarray(array, dtype) for array in (theta, x, d, times))
+        weighted = loss_and_gradient(
+            place.xp, self.NETWORK, *(place.asarray(array, dtype) for array in (theta, x, targets, times))
         )
-        x, d = np.repeat(x, times, axis=0), np.repeat(d, times, axis=0)
-        repeated = error_and_gradient(place.xp, self.NETWORK, *(place.asarray(array) for array in (theta, x, d)))
+        x, targets = np.repeat(x, times, axis=0), np.repeat(targets, times, axis=0)
+        repeated = loss_and_gradient(place.xp, self.NETWORK, *(place.asarray(array) for array in (theta, x, targets)))
         for one, other in zip(weighted, repeated, strict=True):
             assert_agree(one, other, "gradient")
 
-    @given(n_cases=st.integers(2, 8), cut=st.integers(1, 7), seed=st.integers(0, 99))
-    def test_the_error_of_all_cases_is_that_of_its_parts(self, n_cases, cut, seed):
-        cut = min(cut, n_cases - 1)
-        theta, x, d, weights = draw(self.NETWORK, n_cases=n_cases, seed=seed)
-        whole = error_and_gradient(np, self.NETWORK, theta, x, d, weights)
-        first = error_and_gradient(np, self.NETWORK, theta, x[:cut], d[:cut], weights[:cut])
-        rest = error_and_gradient(np, self.NETWORK, theta, x[cut:], d[cut:], weights[cut:])
+    @given(n_samples=st.integers(2, 8), cut=st.integers(1, 7), seed=st.integers(0, 99))
+    def test_the_error_of_all_samples_is_that_of_its_parts(self, n_samples, cut, seed):
+        cut = min(cut, n_samples - 1)
+        theta, x, targets, weights = draw(self.NETWORK, n_samples=n_samples, seed=seed)
+        whole = loss_and_gradient(np, self.NETWORK, theta, x, targets, weights)
+        first = loss_and_gradient(np, self.NETWORK, theta, x[:cut], targets[:cut], weights[:cut])
+        rest = loss_and_gradient(np, self.NETWORK, theta, x[cut:], targets[cut:], weights[cut:])
         for total, one, other in zip(whole, first, rest, strict=True):
             assert_agree(total, one + other, "gradient")
 
-    def test_no_cases_have_no_error(self, place, dtype):
-        theta, x, d, _ = draw(self.NETWORK, n_cases=0, dtype=dtype)
-        E, gradient = error_and_gradient(place.xp, self.NETWORK, *(place.asarray(array) for array in (theta, x, d)))
+    def test_no_samples_have_no_error(self, place, dtype):
+        theta, x, targets, _ = draw(self.NETWORK, n_samples=0, dtype=dtype)
+        E, gradient = loss_and_gradient(
+            place.xp, self.NETWORK, *(place.asarray(array) for array in (theta, x, targets))
+        )
         assert float(E) == 0.0
         assert_agree(gradient, np.zeros_like(theta), "gradient", namespace=place.xp, device=place.device)
 
 
 class TestForms:
-    @given(sizes=any_sizes, hidden=any_hidden, dtype=st.sampled_from(["float64", "float32"]), n_cases=st.integers(1, 3))
-    def test_shapes_and_precision_everywhere(self, place, sizes, hidden, dtype, n_cases):
+    @given(
+        sizes=any_sizes, hidden=any_hidden, dtype=st.sampled_from(["float64", "float32"]), n_samples=st.integers(1, 3)
+    )
+    def test_shapes_and_precision_everywhere(self, place, sizes, hidden, dtype, n_samples):
         if (place.name, dtype) == ("strict-no-float64", "float64"):
             dtype = "float32"
-        network = Network(sizes, hidden=hidden)
-        theta, x, d, case_weights = (place.asarray(array, dtype) for array in draw(network, n_cases=n_cases))
+        network = Network(sizes, activation=hidden)
+        theta, x, targets, sample_weight = (place.asarray(array, dtype) for array in draw(network, n_samples=n_samples))
         layers = forward(place.xp, network, theta, x)
-        E, gradient = error_and_gradient(place.xp, network, theta, x, d, case_weights)
-        assert [layer.y.shape for layer in layers] == [(n_cases, n) for n in network.sizes[1:]]
+        E, gradient = loss_and_gradient(place.xp, network, theta, x, targets, sample_weight)
+        assert [layer.y.shape for layer in layers] == [(n_samples, n) for n in network.sizes[1:]]
         assert (E.shape, gradient.shape) == ((), theta.shape)
         assert {array.dtype for layer in layers for array in layer} | {E.dtype, gradient.dtype} == {theta.dtype}
         assert bool(place.xp.all(place.xp.isfinite(gradient)))
 
     def test_the_output_layer_is_the_last_of_all(self, place, dtype):
-        network = Network((3, 4, 4, 2), hidden=("relu", "softmax"), loss="poisson")
+        network = Network((3, 4, 4, 2), activation=("relu", "softmax"), loss="poisson")
         theta, x, _, _ = (place.asarray(array) for array in draw(network, dtype=dtype))
         last = forward(place.xp, network, theta, x)[-1]
         for one, other in zip(output_layer(place.xp, network, theta, x), last, strict=True):
             assert_agree(one, other, "forward")
 
     def test_without_biases_is_with_biases_of_0(self, place, dtype):
-        without, biased = Network((3, 4, 2), hidden="tanh", bias=False), Network((3, 4, 2), hidden="tanh")
-        theta, x, d, _ = draw(without, dtype=dtype)
+        without, biased = Network((3, 4, 2), activation="tanh", bias=False), Network((3, 4, 2), activation="tanh")
+        theta, x, targets, _ = draw(without, dtype=dtype)
         mask = biased.weight_mask() == 1.0
         padded = np.zeros(biased.n_parameters, dtype)
         padded[mask] = theta
-        x, d = place.asarray(x), place.asarray(d)
-        E, gradient = error_and_gradient(place.xp, without, place.asarray(theta), x, d)
-        E_padded, gradient_padded = error_and_gradient(place.xp, biased, place.asarray(padded), x, d)
+        x, targets = place.asarray(x), place.asarray(targets)
+        E, gradient = loss_and_gradient(place.xp, without, place.asarray(theta), x, targets)
+        E_padded, gradient_padded = loss_and_gradient(place.xp, biased, place.asarray(padded), x, targets)
         assert_agree(E, E_padded, "forward")
         expected = to_numpy(gradient_padded)[mask]
         assert_agree(gradient, expected, "gradient", namespace=place.xp, device=place.device)
 
     def test_arrays_of_two_devices_do_not_mix(self):
         one, other = choose_backend("array_api_strict:CPU_DEVICE"), choose_backend("array_api_strict:device1")
-        theta, x, d, _ = draw(PAPERS)
+        theta, x, targets, _ = draw(PAPERS)
         with pytest.raises(ValueError, match="device"):
-            error_and_gradient(one.xp, PAPERS, to_backend(one, theta), to_backend(other, x), to_backend(other, d))
+            loss_and_gradient(one.xp, PAPERS, to_backend(one, theta), to_backend(other, x), to_backend(other, targets))
 
 
 class TestParameters:
@@ -218,12 +232,12 @@ class TestParameters:
 
 class TestTopology:
     def test_the_output_unit_belongs_to_the_error(self):
-        outputs = {loss: Network((2, 1), loss=loss).output for loss in ("squared", "cross_entropy", "poisson")}
+        outputs = {loss: Network((2, 1), loss=loss).output_activation for loss in ("squared", "cross_entropy", "poisson")}
         assert outputs == {"squared": "identity", "cross_entropy": "softmax", "poisson": "exp"}
-        assert Network((2, 1), loss="binary_cross_entropy").output == "logistic"
+        assert Network((2, 1), loss="binary_cross_entropy").output_activation == "logistic"
 
     def test_equal_topologies_are_equal_and_hash_alike(self):
-        one, other = Network([2, np.int64(3), 1], hidden=["relu"]), Network((2, 3, 1))
+        one, other = Network([2, np.int64(3), 1], activation=["relu"]), Network((2, 3, 1))
         assert one == other
         assert hash(one) == hash(other)
         assert all(type(n) is int for n in one.sizes)
@@ -233,8 +247,8 @@ class TestTopology:
             PAPERS.sizes = (1, 1)
 
     def test_one_unit_for_all_hidden_layers_or_one_each(self):
-        assert Network((1, 2, 3, 1), hidden="tanh").activations == ("tanh", "tanh", "identity")
-        assert Network((1, 2, 3, 1), hidden=("tanh", "relu")).activations == ("tanh", "relu", "identity")
+        assert Network((1, 2, 3, 1), activation="tanh").activations == ("tanh", "tanh", "identity")
+        assert Network((1, 2, 3, 1), activation=("tanh", "relu")).activations == ("tanh", "relu", "identity")
 
     @pytest.mark.parametrize(
         ("arguments", "message"),
@@ -245,14 +259,14 @@ class TestTopology:
             ({"sizes": (3, -2, 1)}, "two or more positive whole numbers"),
             ({"sizes": (3, 2.0, 1)}, "two or more positive whole numbers"),
             ({"sizes": "64"}, "two or more positive whole numbers"),
-            ({"sizes": (3, 2, 1), "hidden": "rleu"}, "unknown activation 'rleu'"),
-            ({"sizes": (3, 2, 1), "hidden": ("relu", "relu")}, "one name for all or 1"),
-            ({"sizes": (3, 1), "hidden": ("relu",)}, "one name for all or 0"),
-            ({"sizes": (3, 2, 1), "output": "sigmoid"}, "unknown activation 'sigmoid'"),
+            ({"sizes": (3, 2, 1), "activation": "rleu"}, "unknown activation 'rleu'"),
+            ({"sizes": (3, 2, 1), "activation": ("relu", "relu")}, "one name for all or 1"),
+            ({"sizes": (3, 1), "activation": ("relu",)}, "one name for all or 0"),
+            ({"sizes": (3, 2, 1), "output_activation": "sigmoid"}, "unknown activation 'sigmoid'"),
             ({"sizes": (3, 2, 1), "loss": "mse"}, "unknown loss 'mse'"),
-            ({"sizes": (3, 2, 1), "output": "relu", "loss": "poisson"}, "above 0, .* use 'exp'"),
-            ({"sizes": (3, 2, 4), "output": "softmax(2,3)"}, "'softmax\\(2,3\\)' is for a layer of 5 units.* has 4"),
-            ({"sizes": (3, 2, 1), "output": "exp", "loss": "binary_cross_entropy"}, "between 0 and 1"),
+            ({"sizes": (3, 2, 1), "output_activation": "relu", "loss": "poisson"}, "above 0, .* use 'exp'"),
+            ({"sizes": (3, 2, 4), "output_activation": "softmax(2,3)"}, "'softmax\\(2,3\\)' is for a layer of 5 units.* has 4"),
+            ({"sizes": (3, 2, 1), "output_activation": "exp", "loss": "binary_cross_entropy"}, "between 0 and 1"),
         ],
     )
     def test_a_bad_argument_raises(self, arguments, message):
@@ -264,7 +278,7 @@ class TestJacobian:
     @pytest.mark.parametrize("dtype", ["float64"])
     @pytest.mark.parametrize(("output", "bias"), [("logistic", True), ("softmax", True), ("identity", False)])
     def test_equals_finite_differences(self, place, dtype, output, bias):
-        network, h = Network((3, 4, 2), hidden="tanh", output=output, bias=bias), 6e-6
+        network, h = Network((3, 4, 2), activation="tanh", output_activation=output, bias=bias), 6e-6
         theta, x, _, _ = draw(network)
         shifts = h * np.eye(network.n_parameters)
 
@@ -277,9 +291,9 @@ class TestJacobian:
         assert_agree(actual, expected, "differences", namespace=place.xp, device=place.device)
 
     def test_gives_the_gradient_of_the_squared_error(self, place, dtype):
-        theta, x, d, _ = (place.asarray(array) for array in draw(PAPERS, dtype=dtype))
+        theta, x, targets, _ = (place.asarray(array) for array in draw(PAPERS, dtype=dtype))
         xp = place.xp
-        residual = output_layer(xp, PAPERS, theta, x).y - d
+        residual = output_layer(xp, PAPERS, theta, x).y - targets
         J = jacobian(xp, PAPERS, theta, x)
         gradient = xp.sum(xp.matrix_transpose(residual)[..., None] * J, axis=(0, 1))
-        assert_agree(gradient, error_and_gradient(xp, PAPERS, theta, x, d)[1], "gradient")
+        assert_agree(gradient, loss_and_gradient(xp, PAPERS, theta, x, targets)[1], "gradient")

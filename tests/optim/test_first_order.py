@@ -1,4 +1,4 @@
-"""The rules of descent against their formulas, written out number by number in plain loops."""
+"""The optimizers against their formulas, written out number by number in plain loops."""
 
 import math
 
@@ -8,17 +8,17 @@ import pytest
 from gpubp.backends.backend import choose_backend, to_backend, to_numpy
 from gpubp.errors import DataError
 from gpubp.optim.first_order import (
-    RULES,
+    OPTIMIZERS,
     adagrad,
     adam,
     adamw,
     clipped,
     decayed,
+    get_optimizer,
     gradient_descent,
     momentum,
     nesterov,
     rmsprop,
-    rule_named,
 )
 from gpubp.optim.schedules import InverseScaling, Steps
 
@@ -82,14 +82,14 @@ def gradient_at(theta, t):
     return slopes
 
 
-def descend(rule, theta, device="cpu", dtype="float64"):
-    """Every place that the rule passes through, taken on a device and looked at on the host."""
+def descend(optimizer, theta, device="cpu", dtype="float64"):
+    """Every place that the optimizer passes through, taken on a device and looked at on the host."""
     backend = choose_backend(device)
     xp, theta = backend.xp, to_backend(backend, theta, dtype)
-    state, places = rule.init(xp, theta), []
+    state, places = optimizer.init(xp, theta), []
     for t in range(N_UPDATES):
         gradient = to_backend(backend, gradient_at(np.array(to_numpy(theta), dtype="float64"), t), dtype)
-        change, state = rule.update(xp, gradient, state, theta, rule.at(t))
+        change, state = optimizer.update(xp, gradient, state, theta, optimizer.at(t))
         assert change.dtype == theta.dtype
         assert change.shape == theta.shape
         theta = theta + change
@@ -109,14 +109,14 @@ def descend_by_hand(of_one, settings, start):
 START = np.array([0.5, -1.2, 0.0, 2.0, 0.31])
 
 
-def test_every_rule_is_compared_with_a_formula():
-    assert set(BY_HAND) == set(RULES)
+def test_every_optimizer_is_compared_with_a_formula():
+    assert set(BY_HAND) == set(OPTIMIZERS)
 
 
 @pytest.mark.parametrize("name", BY_HAND)
-def test_rule_follows_its_formula(name, device, precision):
+def test_optimizer_follows_its_formula(name, device, precision):
     of_one, settings = BY_HAND[name]
-    got = descend(rule_named(name, **settings), START, device, precision)
+    got = descend(get_optimizer(name, **settings), START, device, precision)
     expected = descend_by_hand(of_one, settings, START)
     np.testing.assert_allclose(got, expected, rtol=0, atol=1e-13 if precision == "float64" else 1e-5)
 
@@ -124,8 +124,10 @@ def test_rule_follows_its_formula(name, device, precision):
 @pytest.mark.parametrize("name", BY_HAND)
 def test_default_settings_are_the_formulas_own(name):
     of_one, _ = BY_HAND[name]
-    rule = rule_named(name)
-    np.testing.assert_allclose(descend(rule, START), descend_by_hand(of_one, rule.settings, START), rtol=0, atol=1e-13)
+    optimizer = get_optimizer(name)
+    np.testing.assert_allclose(
+        descend(optimizer, START), descend_by_hand(of_one, optimizer.settings, START), rtol=0, atol=1e-13
+    )
 
 
 def test_defaults_are_the_published_ones():
@@ -144,16 +146,18 @@ def frozen(state):
     return state
 
 
-@pytest.mark.parametrize("wrap", [lambda rule: rule, lambda rule: clipped(decayed(rule, 0.01), 0.5)])
+@pytest.mark.parametrize(
+    "wrap", [lambda optimizer: optimizer, lambda optimizer: clipped(decayed(optimizer, 0.01), 0.5)]
+)
 @pytest.mark.parametrize("name", BY_HAND)
-def test_rule_writes_into_nothing(name, wrap):
-    rule = wrap(rule_named(name, **BY_HAND[name][1]))
+def test_optimizer_writes_into_nothing(name, wrap):
+    optimizer = wrap(get_optimizer(name, **BY_HAND[name][1]))
     theta, gradient = frozen(START.copy()), frozen(gradient_at(START.copy(), 0))
-    state = frozen(rule.init(np, theta))
-    first, after = rule.update(np, gradient, state, theta, rule.at(0))
-    again, _ = rule.update(np, gradient, state, theta, rule.at(0))
+    state = frozen(optimizer.init(np, theta))
+    first, after = optimizer.update(np, gradient, state, theta, optimizer.at(0))
+    again, _ = optimizer.update(np, gradient, state, theta, optimizer.at(0))
     np.testing.assert_array_equal(first, again)
-    rule.update(np, gradient, frozen(after), theta, rule.at(1))
+    optimizer.update(np, gradient, frozen(after), theta, optimizer.at(1))
     np.testing.assert_array_equal(theta, START)
     np.testing.assert_array_equal(gradient, gradient_at(START.copy(), 0))
 
@@ -165,35 +169,35 @@ def test_stack_with_a_setting_for_each_network_equals_singles(name, device):
     each = {setting: [value, 0.5 * value, 0.25 * value] for setting, value in BY_HAND[name][1].items()}
     backend = choose_backend(device)
     columns = {setting: to_backend(backend, np.array(values)[:, None]) for setting, values in each.items()}
-    got = descend(rule_named(name, **columns), starts, device)
+    got = descend(get_optimizer(name, **columns), starts, device)
     for k, start in enumerate(starts):
-        single = rule_named(name, **{setting: values[k] for setting, values in each.items()})
+        single = get_optimizer(name, **{setting: values[k] for setting, values in each.items()})
         np.testing.assert_allclose(got[:, k], descend(single, start, device), rtol=0, atol=1e-13)
 
 
 @pytest.mark.parametrize("name", BY_HAND)
 @pytest.mark.parametrize("number", [float, np.float64, lambda value: lambda epoch: np.float64(value)])
 def test_float32_stays_float32_whatever_kind_of_number_a_setting_is(name, number):
-    rule = rule_named(name, **{setting: number(value) for setting, value in BY_HAND[name][1].items()})
-    assert descend(rule, START, dtype="float32").dtype == np.float32
+    optimizer = get_optimizer(name, **{setting: number(value) for setting, value in BY_HAND[name][1].items()})
+    assert descend(optimizer, START, dtype="float32").dtype == np.float32
 
 
 def test_gradient_is_shortened_to_max_norm_and_no_further():
-    rule = clipped(gradient_descent(1.0), 2.0)
+    optimizer = clipped(gradient_descent(1.0), 2.0)
     gradients = np.array([[3.0, 4.0], [0.6, 0.8], [0.0, 0.0]])
-    change, _ = rule.update(np, gradients, (), np.zeros((3, 2)), rule.at(0))
+    change, _ = optimizer.update(np, gradients, (), np.zeros((3, 2)), optimizer.at(0))
     np.testing.assert_allclose(change, [[-1.2, -1.6], [-0.6, -0.8], [0.0, 0.0]], rtol=1e-15)
 
 
-def test_clipping_comes_before_the_rule(device, precision):
-    rule, start = clipped(momentum(0.3, 0.7), 0.5), np.array([0.5, -1.2, 2.0])
+def test_clipping_comes_before_the_optimizer(device, precision):
+    optimizer, start = clipped(momentum(0.3, 0.7), 0.5), np.array([0.5, -1.2, 2.0])
     theta, velocity, expected = start.copy(), np.zeros(3), []
     for t in range(N_UPDATES):
         g = gradient_at(theta, t)
         velocity = 0.7 * velocity - 0.3 * g * min(1.0, 0.5 / math.sqrt(sum(part * part for part in g)))
         theta = theta + velocity
         expected.append(theta)
-    got = descend(rule, start, device, precision)
+    got = descend(optimizer, start, device, precision)
     np.testing.assert_allclose(got, expected, rtol=0, atol=1e-13 if precision == "float64" else 1e-5)
 
 
@@ -207,10 +211,10 @@ def test_weights_shrink_after_the_change(device, precision):
     np.testing.assert_allclose(got, expected, rtol=0, atol=1e-13 if precision == "float64" else 1e-5)
 
 
-def test_wrapped_rules_keep_the_settings_inside_them():
-    rule = clipped(decayed(momentum(0.5, 0.8), 0.002), 3.0)
-    assert rule.at(0) == {"learning_rate": 0.5, "momentum": 0.8, "shrinkage": 0.002, "max_norm": 3.0}
-    assert rule.name == "clipped decayed momentum"
+def test_wrapped_optimizers_keep_the_settings_inside_them():
+    optimizer = clipped(decayed(momentum(0.5, 0.8), 0.002), 3.0)
+    assert optimizer.at(0) == {"learning_rate": 0.5, "momentum": 0.8, "shrinkage": 0.002, "max_norm": 3.0}
+    assert optimizer.name == "clipped decayed momentum"
 
 
 @pytest.mark.parametrize("wrap", [clipped, decayed])
@@ -221,9 +225,9 @@ def test_a_wrapper_within_one_of_its_kind_would_take_its_number(wrap):
 
 
 def test_settings_may_be_schedules():
-    rule = clipped(momentum(Steps({0: 0.005, 20: 0.01}), Steps({0: 0.5, 20: 0.9})), InverseScaling(1.0))
-    assert rule.at(0) == {"learning_rate": 0.005, "momentum": 0.5, "max_norm": 1.0}
-    assert rule.at(20) == {"learning_rate": 0.01, "momentum": 0.9, "max_norm": 1.0 / math.sqrt(21.0)}
+    optimizer = clipped(momentum(Steps({0: 0.005, 20: 0.01}), Steps({0: 0.5, 20: 0.9})), InverseScaling(1.0))
+    assert optimizer.at(0) == {"learning_rate": 0.005, "momentum": 0.5, "max_norm": 1.0}
+    assert optimizer.at(20) == {"learning_rate": 0.01, "momentum": 0.9, "max_norm": 1.0 / math.sqrt(21.0)}
 
 
 def test_scheduled_settings_reach_the_formula():
@@ -234,16 +238,16 @@ def test_scheduled_settings_reach_the_formula():
     np.testing.assert_allclose(descend(gradient_descent(Steps({0: 0.2, 3: 0.4})), START), places, rtol=0, atol=1e-15)
 
 
-@pytest.mark.parametrize("rule", [adagrad(), rmsprop(), adam(), nesterov(), momentum(), gradient_descent()])
-def test_no_gradient_no_change(rule):
-    change, _ = rule.update(np, np.zeros(3), rule.init(np, np.ones(3)), np.ones(3), rule.at(0))
+@pytest.mark.parametrize("optimizer", [adagrad(), rmsprop(), adam(), nesterov(), momentum(), gradient_descent()])
+def test_no_gradient_no_change(optimizer):
+    change, _ = optimizer.update(np, np.zeros(3), optimizer.init(np, np.ones(3)), np.ones(3), optimizer.at(0))
     np.testing.assert_array_equal(change, 0.0)
 
 
-def test_rule_named_says_what_it_knows():
-    with pytest.raises(DataError, match=r"unknown rule 'adma' \(did you mean 'adam'\?\); known: .*momentum"):
-        rule_named("adma")
+def test_optimizer_named_says_what_it_knows():
+    with pytest.raises(DataError, match=r"unknown optimizer 'adma' \(did you mean 'adam'\?\); known: .*momentum"):
+        get_optimizer("adma")
     with pytest.raises(DataError, match=r"unknown setting of momentum 'learnin_rate' \(did you mean 'learning_rate'"):
-        rule_named("momentum", learnin_rate=0.1)
+        get_optimizer("momentum", learnin_rate=0.1)
     with pytest.raises(DataError, match="unknown setting of gradient_descent 'momentum'"):
-        rule_named("gradient_descent", momentum=0.9)
+        get_optimizer("gradient_descent", momentum=0.9)

@@ -14,7 +14,7 @@ from gpubp.optim.schedules import Cosine, InverseScaling, Steps, WarmUp, value_a
 EPOCHS = st.floats(0, 1e6)
 
 
-def test_steps_hold_until_the_next_one():
+def test_steps_hold_stop_when_the_next_one():
     rate = Steps({20: 0.01, 0: 0.005, 50.5: 0.02})  # in any order
     assert [rate(epoch) for epoch in (0, 10.5, 19.999, 20, 50.4, 50.5, 1e9)] == [
         *(0.005, 0.005, 0.005, 0.01, 0.01, 0.02, 0.02)

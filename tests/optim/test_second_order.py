@@ -25,7 +25,7 @@ DECREASE, FLATNESS = 1e-4, 0.9
 def minimise(xp, method, theta, problem, updates):
     """Update until converged; every error on the way, before the first update too."""
     state = method.init(xp, theta)
-    errors = [float(problem.error_and_gradient(theta)[0])]
+    errors = [float(problem.loss_and_gradient(theta)[0])]
     for _ in range(updates):
         theta, state, error = method.update(xp, theta, state, problem)
         errors.append(float(error))
@@ -43,15 +43,15 @@ def banana(xp, theta):
     return xp.sum(100.0 * steep**2 + gentle**2), gradient
 
 
-def regression(network, mean=False, l2=0.0, cases=40, seed=0, weighted=False):
+def regression(network, mean=False, l2=0.0, samples=40, seed=0, weighted=False):
     """An objective with smooth data for a network, and where to start."""
     rng = np.random.default_rng(seed)
-    x = rng.normal(size=(cases, network.sizes[0]))
-    d = np.sin(x @ rng.normal(size=(network.sizes[0], network.sizes[-1]))) + 0.1 * rng.normal(
-        size=(cases, network.sizes[-1])
+    x = rng.normal(size=(samples, network.sizes[0]))
+    targets = np.sin(x @ rng.normal(size=(network.sizes[0], network.sizes[-1]))) + 0.1 * rng.normal(
+        size=(samples, network.sizes[-1])
     )
-    weights = rng.uniform(0.1, 3.0, cases) if weighted else None
-    return Objective(network, mean, l2), Batch(x, d, weights), initial_weights(network, seed, dtype="float64")
+    weights = rng.uniform(0.1, 3.0, samples) if weighted else None
+    return Objective(network, "mean" if mean else "sum", l2), Batch(x, targets, weights), initial_weights(network, seed, dtype="float64")
 
 
 def problem_on(backend, objective, batch):
@@ -122,11 +122,15 @@ def test_lbfgs_directions_are_those_of_the_bfgs_matrix():
 def test_lbfgs_and_scipy_find_the_same_optimum_of_a_convex_objective(device):
     network = Network((3, 4), loss="cross_entropy")
     rng = np.random.default_rng(1)
-    x, d = rng.normal(size=(50, 3)), np.eye(4)[rng.integers(0, 4, 50)]
-    objective, batch, start = Objective(network, mean=True, l2=0.5), Batch(x, d), np.zeros(network.n_parameters)
+    x, targets = rng.normal(size=(50, 3)), np.eye(4)[rng.integers(0, 4, 50)]
+    objective, batch, start = (
+        Objective(network, reduction="mean", l2=0.5),
+        Batch(x, targets),
+        np.zeros(network.n_parameters),
+    )
     found, state, errors = solve_on(device, lbfgs(), objective, batch, start, 200)
     reference = minimize(
-        problem_on(choose_backend("cpu"), objective, batch).error_and_gradient,
+        problem_on(choose_backend("cpu"), objective, batch).loss_and_gradient,
         start,
         jac=True,
         method="L-BFGS-B",
@@ -145,9 +149,9 @@ def objective_gap(network, theta):
 
 
 def test_lbfgs_takes_a_network_to_a_zero_of_the_gradient_as_scipy_does(device):
-    objective, batch, start = regression(Network((2, 4, 1), hidden="tanh"), mean=True, l2=0.05)
+    objective, batch, start = regression(Network((2, 4, 1), activation="tanh"), mean=True, l2=0.05)
     found, state, errors = solve_on(device, lbfgs(), objective, batch, start, 1000)
-    evaluate = problem_on(choose_backend("cpu"), objective, batch).error_and_gradient
+    evaluate = problem_on(choose_backend("cpu"), objective, batch).loss_and_gradient
     reference = minimize(
         evaluate, start, jac=True, method="L-BFGS-B", options={"ftol": 0.0, "gtol": 1e-8, "maxiter": 5000}
     )
@@ -319,10 +323,10 @@ def test_levenberg_marquardt_solves_linear_least_squares_in_one_step(device, wei
     objective, batch, start = regression(network, mean, l2, weighted=weighted)
     found, _, _ = solve_on(device, levenberg_marquardt(damping=1e-13), objective, batch, start, 1)
     design = np.column_stack([batch.x, np.ones(len(batch.x))])
-    weights = np.ones(len(design)) if batch.case_weights is None else batch.case_weights
+    weights = np.ones(len(design)) if batch.sample_weight is None else batch.sample_weight
     penalty = np.diag([l2, l2, l2, 0.0])  # the bias is free
     expected = np.linalg.solve(
-        design.T @ (weights[:, None] * design) + penalty, design.T @ (weights[:, None] * batch.d)
+        design.T @ (weights[:, None] * design) + penalty, design.T @ (weights[:, None] * batch.targets)
     )
     np.testing.assert_allclose(found.reshape(4, 2), expected, rtol=1e-9, atol=1e-10)
 
@@ -331,15 +335,15 @@ def test_levenberg_marquardt_needs_no_tuning_on_linear_least_squares(device):
     objective, batch, start = regression(Network((3, 2)))
     found, state, errors = solve_on(device, levenberg_marquardt(), objective, batch, start, 10)
     design = np.column_stack([batch.x, np.ones(len(batch.x))])
-    best = np.linalg.lstsq(design, batch.d, rcond=None)[0]
-    residual = design @ best - batch.d
+    best = np.linalg.lstsq(design, batch.targets, rcond=None)[0]
+    residual = design @ best - batch.targets
     assert state.converged
     assert errors[2] == pytest.approx(0.5 * np.sum(residual**2), rel=1e-7)
     np.testing.assert_allclose(found.reshape(4, 2), best, atol=1e-10)
 
 
 def test_levenberg_marquardt_beats_gradient_descent(device):
-    network = Network((2, 5, 1), hidden="tanh")
+    network = Network((2, 5, 1), activation="tanh")
     objective, batch, start = regression(network, mean=True)
     _, _, errors = solve_on(device, levenberg_marquardt(), objective, batch, start, 30)
     backend = choose_backend("cpu")
@@ -351,29 +355,29 @@ def test_levenberg_marquardt_beats_gradient_descent(device):
     assert errors[-1] < 0.5 * float(error)
 
 
-def test_levenberg_marquardt_with_case_weights_and_penalty_ends_where_lbfgs_does(device):
-    objective, batch, start = regression(Network((2, 3, 2), hidden="tanh"), mean=True, l2=0.5, weighted=True)
+def test_levenberg_marquardt_with_sample_weights_and_penalty_ends_where_lbfgs_does(device):
+    objective, batch, start = regression(Network((2, 3, 2), activation="tanh"), mean=True, l2=0.5, weighted=True)
     found, _, errors = solve_on(device, levenberg_marquardt(), objective, batch, start, 200)
     _, state_lbfgs, errors_lbfgs = solve_on("cpu", lbfgs(), objective, batch, start, 2000)
-    gradient = problem_on(choose_backend("cpu"), objective, batch).error_and_gradient(found)[1]
+    gradient = problem_on(choose_backend("cpu"), objective, batch).loss_and_gradient(found)[1]
     assert np.max(np.abs(gradient)) < 1e-8
     assert state_lbfgs.converged
     assert errors[-1] == pytest.approx(errors_lbfgs[-1], rel=1e-9)
 
 
-def test_damping_falls_after_a_success_and_rises_until_there_is_one():
-    network = Network((1, 1), hidden=(), output="tanh", bias=False)
-    objective, batch = Objective(network, mean=False), Batch(np.array([[1.0]]), np.array([[0.9]]))
+def test_damping_falls_after_a_success_and_rises_stop_when_there_is_one():
+    network = Network((1, 1), activation=(), output_activation="tanh", bias=False)
+    objective, batch = Objective(network, reduction="sum"), Batch(np.array([[1.0]]), np.array([[0.9]]))
     problem = problem_on(choose_backend("cpu"), objective, batch)
     method = levenberg_marquardt(damping=1.0, factor=7.0)
     _, state, _ = method.update(np, np.array([0.5]), method.init(np, np.array([0.5])), problem)
     assert state.damping == pytest.approx(1.0 / 7.0)
     # where the tanh is flat an undamped change jumps over the valley, and higher
-    problem = problem_on(choose_backend("cpu"), objective, batch._replace(d=np.array([[0.0]])))
+    problem = problem_on(choose_backend("cpu"), objective, batch._replace(targets=np.array([[0.0]])))
     start, method = np.array([1.5]), levenberg_marquardt(damping=1e-9, factor=10.0)
     _, state, error = method.update(np, start, method.init(np, start), problem)
     assert state.damping > 1e-4
-    assert error < problem.error_and_gradient(start)[0]
+    assert error < problem.loss_and_gradient(start)[0]
 
 
 def test_levenberg_marquardt_gives_up_where_no_damping_helps():
@@ -389,8 +393,15 @@ def test_levenberg_marquardt_gives_up_where_no_damping_helps():
 def test_levenberg_marquardt_survives_columns_that_say_the_same(dtype):
     """The two columns add up to the bias, so that without damping the curvature is singular."""
     x = 4.0 * np.eye(2)[[0, 0, 1, 1, 0, 1, 0, 1]]
-    d = np.arange(8.0)[:, None]
+    targets = np.arange(8.0)[:, None]
     fit = train(
-        Network((2, 1)), x, d, rule=levenberg_marquardt(damping=1e-12), epochs=5, device="cpu", dtype=dtype, mean=False
+        Network((2, 1)),
+        x,
+        targets,
+        optimizer=levenberg_marquardt(damping=1e-12),
+        epochs=5,
+        device="cpu",
+        dtype=dtype,
+        reduction="sum",
     )
-    assert fit.history.error[-1] == pytest.approx(18.75, rel=1e-5)
+    assert fit.history.loss[-1] == pytest.approx(18.75, rel=1e-5)

@@ -9,10 +9,10 @@ from gpubp.engine.prediction import predict
 from gpubp.paper import cases
 from gpubp.paper.experiment import Experiment, Runs, run_seeds
 from gpubp.paper.studies import STUDIES
-from gpubp.training.fit import all_right
+from gpubp.training.fit import all_correct
 
 
-class TestCases:
+class TestSamples:
     def test_symmetry(self):
         x, d = cases.symmetry()
         assert len(np.unique(x, axis=0)) == 64
@@ -56,7 +56,7 @@ class TestRuns:
         runs = run_seeds(experiment, 20, sweeps=400, device="cpu", dtype="float64")
         assert 5 < np.sum(runs.solved) < 20
         x, d = experiment.cases()
-        right = all_right(d, predict(experiment.network, runs.theta, x, device="cpu"))
+        right = all_correct(d, predict(experiment.network, runs.theta, x, device="cpu"))
         np.testing.assert_array_equal(right, runs.solved)
         k = int(np.flatnonzero(runs.solved)[0])
         before = run_seeds(experiment, 20, sweeps=int(runs.sweeps[k]) - 1, device="cpu", dtype="float64")

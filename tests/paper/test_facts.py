@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from gpubp.nn.initialization import initial_weights
-from gpubp.nn.network import Network, error_and_gradient, flatten, forward, output_layer, views
+from gpubp.nn.network import Network, flatten, forward, loss_and_gradient, output_layer, views
 from gpubp.optim.first_order import decayed, gradient_descent, momentum
 from gpubp.optim.second_order import Problem, lbfgs
 from gpubp.training.fit import train
@@ -46,14 +46,14 @@ class Outcome(NamedTuple):
 
 
 def logistic_network(*sizes):
-    return Network(sizes, hidden="logistic", output="logistic")
+    return Network(sizes, activation="logistic", output_activation="logistic")
 
 
 def starts(network, k, scale):
     return initial_weights(network, range(k), scheme="uniform", scale=scale, dtype="float64")
 
 
-def learn(sizes, x, d, rule, sweeps, k, scale=0.3, **options):
+def learn(sizes, x, d, optimizer, sweeps, k, scale=0.3, **options):
     """Train K networks at once, and note when each had every case right."""
     network = logistic_network(*sizes)
     solved_at = np.full(k, NEVER)
@@ -67,14 +67,14 @@ def learn(sizes, x, d, rule, sweeps, k, scale=0.3, **options):
         x,
         d,
         theta=starts(network, k, scale),
-        rule=rule,
+        optimizer=optimizer,
         epochs=sweeps,
-        mean=False,
+        reduction="sum",
         device="cpu",
         callbacks=[look],
-        **({"batch_size": "sweep"} | options),
+        **({"batch_size": "full"} | options),
     )
-    return Outcome(network, x, d, fit.theta, np.asarray(fit.history.error[-1]), solved_at)
+    return Outcome(network, x, d, fit.theta, np.asarray(fit.history.loss[-1]), solved_at)
 
 
 # --- exclusive or ---
@@ -102,7 +102,7 @@ def test_local_minima_of_xor_are_seldom(xor):
     """The chapter: of hundreds of runs two met a local minimum. Often E is 1/4 there: two outputs stay at 1/2."""
     stuck = ~xor.solved
     assert 0 < np.sum(stuck) < 20
-    E, gradient = error_and_gradient(np, xor.network, xor.theta[stuck], XOR_X, XOR_D)
+    E, gradient = loss_and_gradient(np, xor.network, xor.theta[stuck], XOR_X, XOR_D)
     assert np.all(E > 0.2)
     assert np.min(np.abs(E - 0.25)) < 0.005
     assert np.median(np.max(np.abs(gradient), axis=-1)) < 1e-3
@@ -246,7 +246,7 @@ def test_networks_that_fail_say_always_no(symmetry):
     It is also what eq. (3) must give for an output that is always 0.
     """
     never = flatten(np, [np.zeros((7, 2)), np.array([[0.0], [0.0], [-40.0]])])
-    E, gradient = error_and_gradient(np, symmetry.network, never, SYMMETRY_X, SYMMETRY_D)
+    E, gradient = loss_and_gradient(np, symmetry.network, never, SYMMETRY_X, SYMMETRY_D)
     np.testing.assert_allclose(E, 4.0, rtol=1e-12)
     assert np.max(np.abs(gradient)) < 1e-12
     failed = ~symmetry.solved
@@ -273,20 +273,20 @@ def test_the_gradient_is_summed_and_not_averaged():
     What it ends in is one answer for every case, 1/8, where E = 64 * 1/2 * 1/8 * 7/8 = 3.5.
     """
     network = logistic_network(6, 2, 1)
-    options = {"theta": starts(network, 20, 0.3), "epochs": 2000, "batch_size": "sweep", "device": "cpu"}
-    averaged = train(network, SYMMETRY_X, SYMMETRY_D, rule=momentum(0.1, 0.9), mean=True, **options)
-    np.testing.assert_allclose(64 * averaged.history.error[-1], 3.5, atol=0.02)
-    summed = train(network, SYMMETRY_X, SYMMETRY_D, rule=momentum(0.1, 0.9), mean=False, **options)
-    mended = train(network, SYMMETRY_X, SYMMETRY_D, rule=momentum(6.4, 0.9), mean=True, **options)
+    options = {"theta": starts(network, 20, 0.3), "epochs": 2000, "batch_size": "full", "device": "cpu"}
+    averaged = train(network, SYMMETRY_X, SYMMETRY_D, optimizer=momentum(0.1, 0.9), reduction="mean", **options)
+    np.testing.assert_allclose(64 * averaged.history.loss[-1], 3.5, atol=0.02)
+    summed = train(network, SYMMETRY_X, SYMMETRY_D, optimizer=momentum(0.1, 0.9), reduction="sum", **options)
+    mended = train(network, SYMMETRY_X, SYMMETRY_D, optimizer=momentum(6.4, 0.9), reduction="mean", **options)
     np.testing.assert_allclose(mended.theta, summed.theta, rtol=1e-6, atol=1e-6)
-    assert np.sum(summed.history.error[-1] < 1.0) >= 3
+    assert np.sum(summed.history.loss[-1] < 1.0) >= 3
 
 
 def test_momentum_accelerates():
     """The paper: eq. (9) lets the gradient change the speed, not the place; it converges in many fewer sweeps."""
     plain, fast = (
-        learn((2, 4, 1), XOR_X, XOR_D, rule, sweeps=6000, k=20)
-        for rule in (gradient_descent(0.25), momentum(0.25, 0.9))
+        learn((2, 4, 1), XOR_X, XOR_D, optimizer, sweeps=6000, k=20)
+        for optimizer in (gradient_descent(0.25), momentum(0.25, 0.9))
     )
     assert np.all(fast.solved)
     assert 4 * np.median(fast.solved_at) < np.median(plain.solved_at)
@@ -297,13 +297,13 @@ def test_both_ways_of_changing_the_weights_learn():
     """The paper: the weights may change after every case, or dE/dw is gathered over all cases first."""
     by_case, by_sweep = (
         learn((2, 4, 1), XOR_X, XOR_D, gradient_descent(0.5), sweeps=2500, k=20, scale=1.0, batch_size=size)
-        for size in (1, "sweep")
+        for size in (1, "full")
     )
     assert np.mean(by_case.solved) > 0.9
     assert np.mean(by_sweep.solved) > 0.9
 
 
-def test_changes_after_every_case_add_up_to_that_of_the_sweep_when_they_are_small():
+def test_changes_after_every_sample_add_up_to_that_of_the_sweep_when_they_are_small():
     """The chapter: with a small rate both are close to one descent; the difference shrinks as the rate squared."""
     network = logistic_network(2, 3, 1)
     theta = starts(network, 1, 1.0)
@@ -315,14 +315,14 @@ def test_changes_after_every_case_add_up_to_that_of_the_sweep_when_they_are_smal
                 XOR_X,
                 XOR_D,
                 theta=theta,
-                rule=gradient_descent(rate),
+                optimizer=gradient_descent(rate),
                 epochs=1,
-                mean=False,
+                reduction="sum",
                 device="cpu",
                 batch_size=size,
                 shuffle=False,
             ).theta
-            for size in (1, "sweep")
+            for size in (1, "full")
         )
         return np.max(np.abs(by_case - by_sweep))
 
@@ -331,14 +331,17 @@ def test_changes_after_every_case_add_up_to_that_of_the_sweep_when_they_are_smal
 
 def test_a_bias_is_a_weight_from_a_unit_that_is_always_on():
     """The paper: a bias is equivalent to the weight from an extra unit whose output is always 1."""
-    with_bias, without = Network((3, 2), output="logistic"), Network((4, 2), output="logistic", bias=False)
+    with_bias, without = (
+        Network((3, 2), output_activation="logistic"),
+        Network((4, 2), output_activation="logistic", bias=False),
+    )
     theta = starts(with_bias, 1, 1.0)[0]
     rng = np.random.default_rng(0)
     x, d = rng.normal(size=(5, 3)), rng.uniform(size=(5, 2))
     with_unit = np.column_stack([x, np.ones(5)])
     for one, other in zip(
-        error_and_gradient(np, with_bias, theta, x, d),
-        error_and_gradient(np, without, theta, with_unit, d),
+        loss_and_gradient(np, with_bias, theta, x, d),
+        loss_and_gradient(np, without, theta, with_unit, d),
         strict=True,
     ):
         np.testing.assert_allclose(one, other, rtol=1e-13, atol=1e-15)
@@ -362,16 +365,16 @@ def test_equal_weights_never_part():
         XOR_X,
         XOR_D,
         theta=equal,
-        rule=momentum(0.5, 0.9),
+        optimizer=momentum(0.5, 0.9),
         epochs=300,
-        mean=False,
+        reduction="sum",
         device="cpu",
-        batch_size="sweep",
+        batch_size="full",
     )
     first, second = views(np, network, fit.theta)
     np.testing.assert_array_equal(first, first[:, :1] * np.ones((1, 3)))
     np.testing.assert_array_equal(second[:3], second[0, 0])
-    assert fit.history.error[-1] > 0.2
+    assert fit.history.loss[-1] > 0.2
     assert np.max(np.abs(fit.theta - equal)) > 0.1
 
 
@@ -379,9 +382,9 @@ def test_weights_shrink_by_a_part_of_themselves_after_each_change():
     """The paper, on the family trees: after every change each weight's size is reduced by 0.2 %."""
     network = logistic_network(2, 3, 1)
     theta = starts(network, 1, 1.0)[0]
-    one = {"theta": theta, "epochs": 1, "mean": False, "batch_size": "sweep", "device": "cpu"}
-    plain = train(network, XOR_X, XOR_D, rule=momentum(0.5, 0.9), **one)
-    shrunk = train(network, XOR_X, XOR_D, rule=decayed(momentum(0.5, 0.9), 0.002), **one)
+    one = {"theta": theta, "epochs": 1, "reduction": "sum", "batch_size": "full", "device": "cpu"}
+    plain = train(network, XOR_X, XOR_D, optimizer=momentum(0.5, 0.9), **one)
+    shrunk = train(network, XOR_X, XOR_D, optimizer=decayed(momentum(0.5, 0.9), 0.002), **one)
     np.testing.assert_allclose(shrunk.theta, 0.998 * plain.theta, rtol=1e-12)
 
 
@@ -389,29 +392,29 @@ def test_any_function_with_a_bounded_derivative_will_do():
     """The paper: eq. (1) and (2) need not be these; any function with a bounded derivative serves."""
     d = 2 * XOR_D - 1
     for unit in ("tanh", "softplus", "leaky_relu", "silu"):
-        network = Network((2, 6, 1), hidden=unit, output="tanh")
+        network = Network((2, 6, 1), activation=unit, output_activation="tanh")
         fit = train(
             network,
             XOR_X,
             d,
             theta=starts(network, 10, 0.5),
-            rule=momentum(0.05, 0.9),
+            optimizer=momentum(0.05, 0.9),
             epochs=1500,
-            mean=False,
+            reduction="sum",
             device="cpu",
-            batch_size="sweep",
+            batch_size="full",
         )
-        assert np.mean(np.asarray(fit.history.error[-1]) < 0.05) > 0.7, unit
+        assert np.mean(np.asarray(fit.history.loss[-1]) < 0.05) > 0.7, unit
 
 
-def test_second_derivatives_need_fewer_looks_at_the_cases():
+def test_second_derivatives_need_fewer_looks_at_the_samples():
     """The paper: this simple descent does not converge as rapidly as methods that make use of second derivatives."""
     network, method, looks = logistic_network(2, 4, 1), lbfgs(), []
     theta = starts(network, 10, 0.5)
 
     def evaluate(at):
         looks[-1] += 1
-        return error_and_gradient(np, network, at, XOR_X, XOR_D)
+        return loss_and_gradient(np, network, at, XOR_X, XOR_D)
 
     for there in theta:
         looks.append(0)
@@ -424,11 +427,11 @@ def test_second_derivatives_need_fewer_looks_at_the_cases():
         XOR_X,
         XOR_D,
         theta=theta,
-        rule=gradient_descent(0.5),
+        optimizer=gradient_descent(0.5),
         epochs=3000,
-        mean=False,
+        reduction="sum",
         device="cpu",
-        batch_size="sweep",
+        batch_size="full",
     )
     assert np.median(looks) < 300
-    assert np.median(plain.history.error[-1]) > 1e-3
+    assert np.median(plain.history.loss[-1]) > 1e-3

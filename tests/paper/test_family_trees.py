@@ -11,7 +11,7 @@ import pytest
 import gpubp
 from gpubp.nn.gradient_check import check_gradient
 from gpubp.nn.initialization import initial_weights
-from gpubp.nn.network import error_and_gradient, views
+from gpubp.nn.network import loss_and_gradient, views
 from gpubp.paper import family, family_recipe
 from gpubp.paper.family import ENGLISH, ITALIAN, PEOPLE, RELATIONS
 from gpubp.paper.family_codes import codes_of_people, explained, predicted
@@ -84,7 +84,7 @@ def answers(person, relation):
 
 
 class TestFamilies:
-    def test_cases_of_each_relation(self):
+    def test_samples_of_each_relation(self):
         """The counts that two public reproductions, which have a wrong tree, miss."""
         x, d = family.cases()
         counts = dict(zip(RELATIONS, x[:, 24:].sum(axis=0).astype(int).tolist(), strict=True))
@@ -100,7 +100,7 @@ class TestFamilies:
         assert {RELATIONS[k]: int(twice[k]) for k in np.flatnonzero(twice)} == {"uncle": 4, "aunt": 4}
         assert d.sum(axis=1).min() == 1.0
 
-    def test_each_case_is_one_person_and_one_relation_and_there_is_no_second_one_like_it(self):
+    def test_each_sample_is_one_person_and_one_relation_and_there_is_no_second_one_like_it(self):
         x, _ = family.cases()
         assert set(np.unique(x)) == {0.0, 1.0}
         np.testing.assert_array_equal(x[:, :24].sum(axis=1), 1.0)
@@ -170,7 +170,7 @@ class TestNetwork:
         k = int(np.flatnonzero(d.sum(axis=1) == 2.0)[0])
         theta = np.zeros(PRINTED.network.n_parameters)
         views(np, PRINTED.network, theta)[-1][-1] = -3.0
-        _, gradient = error_and_gradient(np, PRINTED.network, theta, x[k : k + 1], d[k : k + 1])
+        _, gradient = loss_and_gradient(np, PRINTED.network, theta, x[k : k + 1], d[k : k + 1])
         by_biases = views(np, PRINTED.network, gradient)[-1][-1]
         np.testing.assert_array_equal(by_biases < 0.0, d[k] == 1.0)
         np.testing.assert_array_equal(by_biases == 0.0, d[k] == 0.0)
@@ -178,9 +178,9 @@ class TestNetwork:
 
 class TestRecipe:
     def test_the_printed_one(self):
-        rule = PRINTED.rule
-        assert rule.at(19) == {"learning_rate": 0.005, "momentum": 0.5, "shrinkage": 0.002}
-        assert rule.at(20) == {"learning_rate": 0.01, "momentum": 0.9, "shrinkage": 0.002}
+        optimizer = PRINTED.optimizer
+        assert optimizer.at(19) == {"learning_rate": 0.005, "momentum": 0.5, "shrinkage": 0.002}
+        assert optimizer.at(20) == {"learning_rate": 0.01, "momentum": 0.9, "shrinkage": 0.002}
         assert (PRINTED.network.loss, PRINTED.sweeps, PRINTED.batch_size, PRINTED.mean) == (
             "dead_zone(0.2)",
             1500,
@@ -189,14 +189,14 @@ class TestRecipe:
         )
         assert set(PRINTED.network.activations) == {"logistic"}
 
-    def test_held_out_cases_are_four_for_each_seed_whatever_seeds_stand_beside_it(self):
+    def test_held_out_samples_are_four_for_each_seed_whatever_seeds_stand_beside_it(self):
         held_out = held_out_cases(range(50))
         np.testing.assert_array_equal(held_out.sum(axis=1), 4)
         assert len(np.unique(held_out, axis=0)) == 50
         np.testing.assert_array_equal(held_out_cases([7]), held_out[7:8])
         assert np.all(held_out_cases(range(500)).sum(axis=0) > 0)
 
-    def test_nothing_is_learned_from_held_out_cases(self, monkeypatch):
+    def test_nothing_is_learned_from_held_out_samples(self, monkeypatch):
         x, d = family.cases()
         held_out = held_out_cases(range(2))
         before = trained(FOUND, range(2), sweeps=4, device="cpu")

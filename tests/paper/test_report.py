@@ -134,10 +134,10 @@ class TestMarkdown:
         text = markdown(told(Study(), Study(HOSTILE, facts=[Fact(HOSTILE, "|", "\\|")]))[0])
         tables = tables_in(text)
         assert len(tables) == 5
-        for heading, rule, *rows in tables:
-            assert all(re.fullmatch("---:?", cell) for cell in rule)
+        for heading, optimizer, *rows in tables:
+            assert all(re.fullmatch("---:?", cell) for cell in optimizer)
             assert rows
-            assert {len(row) for row in (rule, *rows)} == {len(heading)}
+            assert {len(row) for row in (optimizer, *rows)} == {len(heading)}
 
     def test_headings_and_pictures(self, tmp_path):
         results, pictures = told(Study(pictures=(line(),)))

@@ -12,9 +12,9 @@ from gpubp.optim.first_order import gradient_descent, momentum
 from gpubp.optim.second_order import lbfgs, levenberg_marquardt
 from gpubp.paper import solvers
 from gpubp.paper.experiment import Runs, run_seeds
-from gpubp.paper.solvers import EQUATION_9, METHODS, RULES, Race, Solvers, facts, judge, pairs, search_rate
+from gpubp.paper.solvers import EQUATION_9, METHODS, OPTIMIZERS, Race, Solvers, facts, judge, pairs, search_rate
 from gpubp.paper.studies import STUDIES
-from gpubp.training.fit import all_right, train
+from gpubp.training.fit import all_correct, train
 
 XOR = STUDIES["xor"]
 
@@ -35,7 +35,7 @@ class TestRaces:
         monkeypatch.setattr(solvers, "RATES", (1e-9, 10.0, 0.1))
         errors = {}
         for rate in solvers.RATES:
-            tried = replace(XOR, rule=gradient_descent(rate))
+            tried = replace(XOR, optimizer=gradient_descent(rate))
             runs = run_seeds(tried, 30, sweeps=2, first_seed=solvers.FIRST_TRIED, device="cpu", dtype="float64")
             assert not np.any(runs.solved)
             errors[rate] = np.mean(runs.error)
@@ -49,7 +49,7 @@ class TestRaces:
         }
 
         def run(experiment, n, **options):
-            rates = experiment.rule.settings["learning_rate"][:, 0]
+            rates = experiment.optimizer.settings["learning_rate"][:, 0]
             sweeps, error = zip(*(found[rate] for rate in rates), strict=True)
             solved = np.asarray([number is not None for number in sweeps])
             sweeps = np.asarray([number or 100 for number in sweeps])
@@ -72,20 +72,20 @@ class TestRaces:
         x, d = XOR.cases()
         for seed in range(4):
             theta = initial_weights(XOR.network, seed, scheme="uniform", scale=XOR.scale, dtype="float64")
-            options = {"mean": False, "until": partial(all_right, within=0.5), "device": "cpu"}
-            fit = train(XOR.network, x, d, theta=theta, rule=method, epochs=60, **options)
+            options = {"reduction": "sum", "stop_when": partial(all_correct, within=0.5), "device": "cpu"}
+            fit = train(XOR.network, x, d, theta=theta, optimizer=method, epochs=60, **options)
             assert (found.solved[seed], found.sweeps[seed]) == (fit.solved, fit.best_epoch)
 
     def test_all_are_run_from_the_same_first_weights(self):
         stacked = solvers.race_stacked(XOR, "a rule", momentum, 0.5, 6, 400, "cpu")
-        runs = run_seeds(replace(XOR, rule=momentum(0.5)), 6, sweeps=400, device="cpu", dtype="float64")
+        runs = run_seeds(replace(XOR, optimizer=momentum(0.5)), 6, sweeps=400, device="cpu", dtype="float64")
         np.testing.assert_array_equal(stacked.sweeps, runs.sweeps)
 
     def test_a_whole_study(self):
         found = Solvers((XOR,), stacked=6, singly=3).run(5, sweeps=30, device="cpu")
         (table,) = found.tables
-        assert [row[1] for row in table.rows] == [*RULES, *METHODS]
-        assert [row[3].partition("/")[2] for row in table.rows] == ["5"] * len(RULES) + ["3"] * len(METHODS)
+        assert [row[1] for row in table.rows] == [*OPTIMIZERS, *METHODS]
+        assert [row[3].partition("/")[2] for row in table.rows] == ["5"] * len(OPTIMIZERS) + ["3"] * len(METHODS)
         assert {len(row) for row in table.rows} == {len(table.headings)}
         assert (len(found.solved), found.stop_reason) == (0, "epochs")
         assert found.verdict.reached in ("reproduced", "partly", "not reproduced", "undecided")

@@ -14,7 +14,7 @@ from gpubp.paper.connections import try_more_units, with_hidden_units
 from gpubp.paper.experiment import Condition, Experiment, Finding, Runs, run_seeds
 from gpubp.paper.studies import STUDIES
 from gpubp.paper.study import ENOUGH, Fact, Table, Verdict
-from gpubp.training.fit import all_right
+from gpubp.training.fit import all_correct
 
 EXPERIMENTS = {name: study for name, study in STUDIES.items() if isinstance(study, Experiment)}
 
@@ -118,9 +118,9 @@ class TestRunning:
         x, d = experiment.cases()
         assert np.all(found.solved)
         np.testing.assert_array_equal(found.sweeps, first.sweeps)
-        assert not np.any(all_right(d, predict(experiment.network, first.theta, x, device="cpu"), within=0.1))
+        assert not np.any(all_correct(d, predict(experiment.network, first.theta, x, device="cpu"), within=0.1))
         y = predict(experiment.network, seen[0].theta, x, device="cpu")
-        assert np.all(all_right(d, y, within=0.1))
+        assert np.all(all_correct(d, y, within=0.1))
         np.testing.assert_allclose(seen[0].error, 0.5 * np.sum((y - d) ** 2, axis=(1, 2)), rtol=1e-5)
 
     def test_networks_that_are_not_done_do_not_settle(self):
@@ -216,7 +216,7 @@ class TestSymmetry:
         assert table.rows[0] == ("2", "0.1", "50 % of 4", "1", "50 % of 2")
         assert table.rows[1] == ("4", "0.1", "100 % of 4", "7", "–")
         assert [row[:2] for row in table.rows] == [
-            (str(other.network.sizes[1]), f"{other.rule.settings['learning_rate']:g}")
+            (str(other.network.sizes[1]), f"{other.optimizer.settings['learning_rate']:g}")
             for other, _ in [(experiment, 4), *asked]
         ]
         assert {n for _, n in asked} == {4}
@@ -252,7 +252,7 @@ class TestXor:
     def test_sweeps_beside_the_chapters(self):
         def by_formula(experiment, n_networks):
             n_hidden, slower = experiment.network.sizes[1], 2 if experiment.within == 0.1 else 1
-            assert experiment.rule.settings["learning_rate"] == 0.25
+            assert experiment.optimizer.settings["learning_rate"] == 0.25
             return made(solved=[True] * n_networks, sweeps=[slower * xor.presentations(n_hidden)] * n_networks)
 
         runs = made(initial_weights(EXPERIMENTS["xor"].network, range(3)))
@@ -306,7 +306,7 @@ class TestTAndC:
             apart.append(sorted(np.hypot(a - c, b - d) for (a, b), (c, d) in itertools.combinations(cells, 2)))
         np.testing.assert_array_equal(*apart)
 
-    def test_cases_are_all_places_of_all_turns(self):
+    def test_samples_are_all_places_of_all_turns(self):
         x, d = cases.t_c((5, 6))
         assert len(np.unique(x, axis=0)) == len(x)
         assert np.sum(d) == 4 * 3 * 4
@@ -406,14 +406,14 @@ class TestShiftRegister:
 
     def after(self, theta, n_steps):
         d, y = shift_register.after(EXPERIMENTS["shift-register"], made([theta]), n_steps)
-        return bool(all_right(d, y)[0])
+        return bool(all_correct(d, y)[0])
 
     @pytest.mark.parametrize("n_steps", [1, 2, 3, 4, 10, 33])
     def test_one_that_shifts_runs_on(self, n_steps):
         assert self.after(self.theta(5, 1.0), n_steps)
         assert self.after(self.theta(5, -1.0), n_steps) is (n_steps % 2 == 0)
 
-    def test_cases_are_moved_in_a_ring(self):
+    def test_samples_are_moved_in_a_ring(self):
         x, d = cases.shifted(5, 2)
         for row, moved in zip(x, d, strict=True):
             assert [moved[(k + 2) % 5] for k in range(5)] == row.tolist()

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from gpubp.engine.prediction import predict
-from gpubp.nn.network import Network, error_and_gradient, flatten, forward, output_layer, views
+from gpubp.nn.network import Network, flatten, forward, loss_and_gradient, output_layer, views
 from gpubp.optim.first_order import gradient_descent
 from gpubp.training.fit import train
 
@@ -17,7 +17,7 @@ from gpubp.training.fit import train
 
 RAIN_X = np.array([[3.0, 5.0], [1.0, 6.0], [0.0, 8.0]])
 RAIN_Y = np.array([[0.99], [0.59], [0.19]])
-RAIN = Network((2, 3, 1), hidden="logistic", output="logistic", bias=False)
+RAIN = Network((2, 3, 1), activation="logistic", output_activation="logistic", bias=False)
 
 
 def rain_weights(seed=0, scale=1.0):
@@ -47,7 +47,7 @@ def test_the_decks_matrix_formulas_are_the_librarys_gradient(seed):
     dC_dW1 = X.T @ delta1
 
     theta = flatten(np, [W1, W2])
-    E, gradient = error_and_gradient(np, RAIN, theta, X, y)
+    E, gradient = loss_and_gradient(np, RAIN, theta, X, y)
     hidden, output = forward(np, RAIN, theta, X)
     for got, expected in [(hidden.x, z1), (hidden.y, a1), (output.x, z2), (output.y, a2)]:
         np.testing.assert_allclose(got, expected, rtol=0, atol=1e-14)
@@ -63,9 +63,9 @@ def test_the_rain_network_learns_its_table():
         RAIN_X / 8.0,
         RAIN_Y,
         theta=flatten(np, list(rain_weights())),
-        rule=gradient_descent(2.0),
+        optimizer=gradient_descent(2.0),
         epochs=4000,
-        mean=False,
+        reduction="sum",
         device="cpu",
     )
     np.testing.assert_allclose(predict(RAIN, fit.theta, RAIN_X / 8.0, device="cpu"), RAIN_Y, atol=0.05)
@@ -88,15 +88,15 @@ def descend(network, d, theta, rate, n_iterations, every):
     Gives back the mean absolute error seen by every so-manieth iteration, and the outputs that the last one saw: the
     programs print what an iteration's own pass forward gave, before its change of the weights.
     """
-    rule = gradient_descent(rate)
-    state, now, errors = rule.init(np, theta), rule.at(0), []
+    optimizer = gradient_descent(rate)
+    state, now, errors = optimizer.init(np, theta), optimizer.at(0), []
     for iteration in range(n_iterations):
         if iteration % every == 0 or iteration == n_iterations - 1:
             y = output_layer(np, network, theta, CODE_X).y
             if iteration % every == 0:
                 errors.append(np.mean(np.abs(d - y), axis=(-2, -1)))
-        _, gradient = error_and_gradient(np, network, theta, CODE_X, d)
-        change, state = rule.update(np, gradient, state, theta, now)
+        _, gradient = loss_and_gradient(np, network, theta, CODE_X, d)
+        change, state = optimizer.update(np, gradient, state, theta, now)
         theta = theta + change
     return np.array(errors), y[..., 0]
 
@@ -110,7 +110,7 @@ def assert_printed(values, printed):
 
 def test_two_layers():
     """3-1, ten thousand iterations."""
-    network = Network((3, 1), output="logistic", bias=False)
+    network = Network((3, 1), output_activation="logistic", bias=False)
     d = np.array([[0.0], [0], [1], [1]])
     _, outputs = descend(network, d, first_weights(network), 1.0, 10_000, every=10_000)
     assert_printed(outputs, ["0.00966449", "0.00786506", "0.99358898", "0.99211957"])
@@ -122,7 +122,7 @@ STEP_SIZES = [0.001, 0.01, 0.1, 1.0, 10.0, 100.0, 1000.0]
 @pytest.fixture(scope="module")
 def three_layers():
     """3-4-1, sixty thousand iterations at seven step sizes from the same weights: one stack of seven networks."""
-    network = Network((3, 4, 1), hidden="logistic", output="logistic", bias=False)
+    network = Network((3, 4, 1), activation="logistic", output_activation="logistic", bias=False)
     d = np.array([[0.0], [1], [1], [0]])
     start = np.tile(first_weights(network), (7, 1))
     return descend(network, d, start, np.array(STEP_SIZES)[:, None], 60_000, every=10_000)
@@ -146,7 +146,7 @@ def test_step_sizes(three_layers):
 
 
 def test_a_stack_of_step_sizes_is_what_each_gives_alone(three_layers):
-    network = Network((3, 4, 1), hidden="logistic", output="logistic", bias=False)
+    network = Network((3, 4, 1), activation="logistic", output_activation="logistic", bias=False)
     d = np.array([[0.0], [1], [1], [0]])
     for k in (3, 6):
         errors, _ = descend(network, d, first_weights(network), STEP_SIZES[k], 1_001, every=1_000)
@@ -158,17 +158,17 @@ def test_a_stack_of_step_sizes_is_what_each_gives_alone(three_layers):
 
 def test_trained_by_train_the_figures_are_the_same():
     """The loop that users call, for the first part of the way."""
-    network = Network((3, 4, 1), hidden="logistic", output="logistic", bias=False)
+    network = Network((3, 4, 1), activation="logistic", output_activation="logistic", bias=False)
     d = np.array([[0.0], [1], [1], [0]])
     fit = train(
         network,
         CODE_X,
         d,
         theta=first_weights(network),
-        rule=gradient_descent(1.0),
+        optimizer=gradient_descent(1.0),
         epochs=10_000,
-        mean=False,
-        batch_size="sweep",
+        reduction="sum",
+        batch_size="full",
         device="cpu",
     )
     y = predict(network, fit.theta, CODE_X, device="cpu")

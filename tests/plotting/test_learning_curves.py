@@ -73,7 +73,7 @@ def test_the_best_epoch_is_marked():
 
 def test_beside_a_score_the_best_epoch_may_be_that_of_the_error():
     history = History(ERROR, VALIDATION_ERROR[:2], VALIDATION_SCORE)
-    ax = learning_curve(history, score_name="accuracy", watched="error")
+    ax = learning_curve(history, score_name="accuracy", monitored="error")
     right = ax.figure.axes[1]
     assert list(lines(right)) == ["validation accuracy"]
     assert right.get_ylabel() == "accuracy"
@@ -151,8 +151,8 @@ def test_a_picture_is_written(tmp_path, suffix, start):
 
 
 def test_the_history_of_a_training(tmp_path):
-    x, d = np.asarray([[0.0], [1.0]]), np.asarray([[0.0], [1.0]])
-    fit = train(Network((1, 1)), x, d, epochs=5, validation=(x, d), seed=[0, 1, 2], device="cpu")
+    x, targets = np.asarray([[0.0], [1.0]]), np.asarray([[0.0], [1.0]])
+    fit = train(Network((1, 1)), x, targets, epochs=5, validation_data=(x, targets), seed=[0, 1, 2], device="cpu")
     ax = learning_curve(fit.history)
     assert set(lines(ax)) == {"training error, median of 3", "validation error, median of 3"}
     save_learning_curve(fit.history, str(tmp_path / "curve.png"))

@@ -23,7 +23,7 @@ from matplotlib.text import Text  # noqa: E402
 from gpubp import MLPClassifier, MLPRegressor, Network, initial_weights, plotting, predict, train  # noqa: E402
 from gpubp.errors import DataError, GpubpError  # noqa: E402
 from gpubp.io.model_file import Model  # noqa: E402
-from gpubp.nn.network import error_and_gradient, forward, views  # noqa: E402
+from gpubp.nn.network import forward, loss_and_gradient, views  # noqa: E402
 from gpubp.plotting.figure import NEGATIVE, POSITIVE, STYLES  # noqa: E402
 from gpubp.plotting.hidden import principal_components  # noqa: E402
 from gpubp.plotting.hinton import LARGEST_SIDE  # noqa: E402
@@ -33,12 +33,12 @@ BASELINES = Path(__file__).parent / "pictures"
 RMS = 2.0
 """Of 255, over all pixels: what versions of matplotlib may differ by; a wrong sign or a lost path is above 4."""
 
-NETWORK = Network((4, 3, 2), hidden="logistic", loss="cross_entropy")
+NETWORK = Network((4, 3, 2), activation="logistic", loss="cross_entropy")
 THETA = np.round(np.random.default_rng(3).normal(size=NETWORK.n_parameters), 2)
 MODEL = (NETWORK, THETA)
-CASES = np.round(np.random.default_rng(4).normal(size=(9, 4)), 2)
+SAMPLES = np.round(np.random.default_rng(4).normal(size=(9, 4)), 2)
 
-LINE = Network((1, 1), output="logistic")
+LINE = Network((1, 1), output_activation="logistic")
 X, D = np.asarray([[-1.0], [0.5], [2.0]]), np.asarray([[0.1], [0.4], [0.9]])
 DOWN = np.asarray([[-2.0, 2.0], [-1.0, 1.5], [0.0, 0.5], [1.0, -0.5]])
 
@@ -59,10 +59,10 @@ DRAWN = {
     "hinton-layer-2": lambda ax: plotting.hinton_diagram(MODEL, ax, layer=2, across=1),
     "network": lambda ax: plotting.network_diagram(MODEL, ax),
     "curves": lambda ax: plotting.learning_curves(curves(), ax),
-    "surface": lambda ax: plotting.error_surface((LINE, DOWN[0]), X, D, ax, paths={"down": DOWN}),
+    "surface": lambda ax: plotting.loss_surface((LINE, DOWN[0]), X, D, ax, paths={"down": DOWN}),
     "boundary": lambda ax: plotting.decision_boundary((PLANE, PLANE_THETA), POINTS, [0, 1, 2, 0, 1, 2], ax),
-    "heat-map": lambda ax: plotting.hidden_heat_map(MODEL, CASES, ax),
-    "projection": lambda ax: plotting.hidden_projection(MODEL, CASES, [0, 0, 0, 1, 1, 1, 2, 2, 2], ax),
+    "heat-map": lambda ax: plotting.hidden_heat_map(MODEL, SAMPLES, ax),
+    "projection": lambda ax: plotting.hidden_projection(MODEL, SAMPLES, [0, 0, 0, 1, 1, 1, 2, 2, 2], ax),
 }
 
 
@@ -101,9 +101,9 @@ def wrong_pictures():
     flipped[0] *= -1
     yield "hinton", lambda ax: plotting.hinton_diagram((NETWORK, flipped), ax, input_shape=(2, 2))
     yield "network", lambda ax: plotting.network_diagram((NETWORK, -THETA), ax)
-    yield "surface", lambda ax: plotting.error_surface((LINE, DOWN[0]), X, D, ax, paths={"down": DOWN * [1, -1]})
+    yield "surface", lambda ax: plotting.loss_surface((LINE, DOWN[0]), X, D, ax, paths={"down": DOWN * [1, -1]})
     yield "boundary", lambda ax: plotting.decision_boundary((PLANE, PLANE_THETA), POINTS, [0, 1, 2, 0, 1, 1], ax)
-    yield "heat-map", lambda ax: plotting.hidden_heat_map(MODEL, CASES[::-1], ax)
+    yield "heat-map", lambda ax: plotting.hidden_heat_map(MODEL, SAMPLES[::-1], ax)
 
 
 @pytest.mark.parametrize(("name", "draw"), list(wrong_pictures()), ids=[name for name, _ in wrong_pictures()])
@@ -149,8 +149,8 @@ def test_ax_must_be_an_axes(name):
 
 
 def test_a_model_may_be_handed_over_in_any_form():
-    x, d = CASES, np.eye(2)[np.arange(9) % 2]
-    fit = train(NETWORK, x, d, epochs=3, device="cpu")
+    x, targets = SAMPLES, np.eye(2)[np.arange(9) % 2]
+    fit = train(NETWORK, x, targets, epochs=3, device="cpu")
     wanted = plotting.hidden_heat_map((NETWORK, fit.theta), x).images[0].get_array()
     for model in (fit, Model(NETWORK, fit.theta)):
         np.testing.assert_array_equal(plotting.hidden_heat_map(model, x).images[0].get_array(), wanted)
@@ -372,12 +372,12 @@ def test_curves_misuse(runs, options, message):
 
 def test_the_surface_is_the_error():
     """The lines of the contour are where the error has their height."""
-    ax = plotting.error_surface((LINE, DOWN[0]), X, D, limits=((-3, 3), (-3, 3)), resolution=161)
+    ax = plotting.loss_surface((LINE, DOWN[0]), X, D, limits=((-3, 3), (-3, 3)), resolution=161)
     lines = ax.collections[1]
     seen = 0
     for level, path in zip(lines.levels, lines.get_paths(), strict=True):
         for point in path.vertices[::7]:
-            E, _ = error_and_gradient(np, LINE, point, X, D)
+            E, _ = loss_and_gradient(np, LINE, point, X, D)
             assert float(E) == pytest.approx(level, rel=0.02)
             seen += 1
     assert seen > 100
@@ -385,22 +385,24 @@ def test_the_surface_is_the_error():
 
 def test_two_parameters_among_many():
     network, theta = NETWORK, THETA.copy()
-    x, d = CASES, np.eye(2)[np.arange(9) % 2]
-    ax = plotting.error_surface((network, theta), x, d, parameters=(7, 20), limits=((-1, 1), (-1, 1)), resolution=41)
+    x, targets = SAMPLES, np.eye(2)[np.arange(9) % 2]
+    ax = plotting.loss_surface(
+        (network, theta), x, targets, parameters=(7, 20), limits=((-1, 1), (-1, 1)), resolution=41
+    )
     lines = ax.collections[1]
     level, path = next(
         (level, path) for level, path in zip(lines.levels[3:], lines.get_paths()[3:], strict=True) if len(path.vertices)
     )
     theta[[7, 20]] = path.vertices[len(path.vertices) // 2]
-    assert float(error_and_gradient(np, network, theta, x, d)[0]) == pytest.approx(level, rel=0.01)
+    assert float(loss_and_gradient(np, network, theta, x, targets)[0]) == pytest.approx(level, rel=0.01)
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("parameter 7", "parameter 20")
 
 
 def test_paths_lie_where_the_parameters_were():
     full = np.random.default_rng(0).normal(size=(5, NETWORK.n_parameters))
-    x, d = CASES, np.eye(2)[np.arange(9) % 2]
+    x, targets = SAMPLES, np.eye(2)[np.arange(9) % 2]
     paths = {"whole": full, "cut": full[:, [4, 2]] + 1}
-    ax = plotting.error_surface(MODEL, x, d, parameters=(4, 2), paths=paths, resolution=5)
+    ax = plotting.loss_surface(MODEL, x, targets, parameters=(4, 2), paths=paths, resolution=5)
     whole, cut = ax.lines
     np.testing.assert_array_equal(np.transpose(whole.get_data()), full[:, [4, 2]])
     np.testing.assert_array_equal(np.transpose(cut.get_data()), full[:, [4, 2]] + 1)
@@ -414,17 +416,17 @@ def test_paths_lie_where_the_parameters_were():
 
 
 def test_parameters_of_two_may_be_swapped():
-    ax = plotting.error_surface((LINE, DOWN[0]), X, D, parameters=(1, 0), paths={"down": DOWN}, resolution=5)
+    ax = plotting.loss_surface((LINE, DOWN[0]), X, D, parameters=(1, 0), paths={"down": DOWN}, resolution=5)
     np.testing.assert_array_equal(np.transpose(ax.lines[0].get_data()), DOWN[:, ::-1])
 
 
 def test_a_surface_without_finite_numbers_or_without_slope():
-    network = Network((1, 1), output="exp", loss="squared")
+    network = Network((1, 1), output_activation="exp", loss="squared")
     limits = ((-1e4, 1e4), (-1e4, 1e4))
-    plotting.error_surface((network, np.zeros(2)), X, D, limits=limits, resolution=9).figure.canvas.draw()
+    plotting.loss_surface((network, np.zeros(2)), X, D, limits=limits, resolution=9).figure.canvas.draw()
     flat = Network((1, 1), bias=False)
     with pytest.raises(DataError, match="two different whole numbers from 0 to 0"):
-        plotting.error_surface((flat, np.zeros(1)), X, D)
+        plotting.loss_surface((flat, np.zeros(1)), X, D)
 
 
 @pytest.mark.parametrize(
@@ -440,7 +442,7 @@ def test_a_surface_without_finite_numbers_or_without_slope():
 )
 def test_surface_misuse(options, message):
     with pytest.raises(DataError, match=message):
-        plotting.error_surface((LINE, DOWN[0]), X, D, **options)
+        plotting.loss_surface((LINE, DOWN[0]), X, D, **options)
 
 
 # Decision boundaries
@@ -468,7 +470,7 @@ def test_the_line_is_where_two_classes_are_equal():
     assert ax.get_legend() is None
 
 
-def test_cases_have_the_mark_of_their_class():
+def test_samples_have_the_mark_of_their_class():
     ax = plotting.decision_boundary((PLANE, PLANE_THETA), POINTS, np.eye(3)[[0, 1, 2, 0, 1, 2]])
     dots = [c for c in ax.collections if len(c.get_offsets()) and not hasattr(c, "levels")]
     for k, own in enumerate(dots):
@@ -492,9 +494,9 @@ def test_a_classifier_with_names_for_classes():
     [
         ((Network((2, 1)), np.zeros(3)), POINTS, None),
         ((Network((2, 1)), np.asarray([5.0, 0.0, 0.0])), POINTS, "needs the probabilities of classes"),
-        ((Network((2, 2), output="logistic"), np.ones(6)), POINTS, "needs the probabilities"),
+        ((Network((2, 2), output_activation="logistic"), np.ones(6)), POINTS, "needs the probabilities"),
         (MODEL, POINTS, "over two inputs, the network has 4"),
-        (MODEL, CASES, r"x must be \(cases, 2\)"),
+        (MODEL, SAMPLES, r"x must be \(samples, 2\)"),
         (MLPRegressor(), POINTS, "that of a classifier, got MLPRegressor"),
     ],
 )
@@ -510,15 +512,15 @@ def test_boundary_misuse(model, x, message):
 
 
 def test_the_heat_map_holds_the_outputs():
-    ax = plotting.hidden_heat_map(MODEL, CASES, layer=2, case_names=[f"c{k}" for k in range(9)])
-    np.testing.assert_allclose(ax.images[0].get_array(), forward(np, NETWORK, THETA, CASES)[1].y)
+    ax = plotting.hidden_heat_map(MODEL, SAMPLES, layer=2, sample_names=[f"c{k}" for k in range(9)])
+    np.testing.assert_allclose(ax.images[0].get_array(), forward(np, NETWORK, THETA, SAMPLES)[1].y)
     assert [label.get_text() for label in ax.get_yticklabels()] == [f"c{k}" for k in range(9)]
     assert (ax.images[0].norm.vmin, ax.images[0].norm.vmax) == (0.0, 1.0)
 
 
 def test_the_scale_of_a_heat_map_is_symmetric_where_outputs_have_both_signs():
-    network = Network((4, 3, 1), hidden="tanh")
-    image = plotting.hidden_heat_map((network, initial_weights(network)), CASES).images[0]
+    network = Network((4, 3, 1), activation="tanh")
+    image = plotting.hidden_heat_map((network, initial_weights(network)), SAMPLES).images[0]
     assert image.norm.vmin == -image.norm.vmax
 
 
@@ -532,17 +534,17 @@ def test_principal_components_are_those_of_the_covariance():
 
 
 def test_the_projection_draws_the_components():
-    ax = plotting.hidden_projection(MODEL, CASES, case_names=[str(k) for k in range(9)])
-    points, shares = principal_components(forward(np, NETWORK, THETA, CASES)[0].y)
+    ax = plotting.hidden_projection(MODEL, SAMPLES, sample_names=[str(k) for k in range(9)])
+    points, shares = principal_components(forward(np, NETWORK, THETA, SAMPLES)[0].y)
     np.testing.assert_allclose(ax.collections[0].get_offsets(), points)
     assert f"{100 * shares[0]:.0f} %" in ax.get_xlabel()
     assert [text.get_text() for text in ax.texts] == [str(k) for k in range(9)]
 
 
 def test_hidden_misuse():
-    with pytest.raises(DataError, match=r"needs two cases and two units or more, .* draw a hidden_heat_map"):
-        plotting.hidden_projection((Network((4, 1, 1)), np.ones(7)), CASES)
-    with pytest.raises(DataError, match="labels must be one for each of 9 cases"):
-        plotting.hidden_projection(MODEL, CASES, [1, 2])
+    with pytest.raises(DataError, match=r"needs two samples and two units or more, .* draw a hidden_heat_map"):
+        plotting.hidden_projection((Network((4, 1, 1)), np.ones(7)), SAMPLES)
+    with pytest.raises(DataError, match="labels must be one for each of 9 samples"):
+        plotting.hidden_projection(MODEL, SAMPLES, [1, 2])
     with pytest.raises(DataError, match="as the network has 4 inputs"):
         plotting.hidden_heat_map(MODEL, POINTS)

@@ -64,7 +64,7 @@ def test_the_parts_follow_from_the_seed():
 def test_each_part_has_its_share_of_each_class():
     prepared = prepare_table("iris")
     for rows in prepared.parts.values():
-        np.testing.assert_array_equal(prepared.d[rows].sum(axis=0), len(rows) / 3)
+        np.testing.assert_array_equal(prepared.targets[rows].sum(axis=0), len(rows) / 3)
 
 
 def test_a_class_with_one_row_is_no_obstacle():
@@ -83,7 +83,7 @@ def test_scales_come_from_the_training_rows_alone():
     assert column.mean != pytest.approx(table.columns["x"].mean(), rel=1e-6)
     assert prepared.preprocessing == fit_preprocessing(table, rows=prepared.parts["train"])
     np.testing.assert_array_equal(prepared.x, apply(prepared.preprocessing, table))
-    np.testing.assert_array_equal(prepared.d, encode_target(prepared.preprocessing, table))
+    np.testing.assert_array_equal(prepared.targets, encode_target(prepared.preprocessing, table))
 
 
 def test_the_test_rows_have_no_part_in_the_training():
@@ -104,7 +104,7 @@ def test_parts_too_small_to_score_are_left_empty():
     result = fit_table("iris", test_fraction=0, validation_fraction=0, epochs=2, **CPU)
     assert result.rows == {"train": 150, "validation": 0, "test": 0}
     assert list(result.scores) == ["train"]
-    assert not result.fit.history.validation_error
+    assert not result.fit.history.validation_loss
 
 
 @pytest.mark.parametrize(("test", "validation"), [(1.0, 0.1), (-0.1, 0.1), (0.6, 0.4), (0.1, 1.5), (math.nan, 0.1)])
@@ -130,16 +130,16 @@ def test_one_row_is_too_few():
 def test_classes_make_softmax_outputs_whatever_the_error():
     prepared = prepare_table(shop())
     assert prepared.task == "classification"
-    network = network_for(prepared, hidden_sizes=(5, 4), activation="tanh")
-    assert network == Network((7, 5, 4, 2), hidden="tanh", loss="cross_entropy")
+    network = network_for(prepared, hidden_layer_sizes=(5, 4), activation="tanh")
+    assert network == Network((7, 5, 4, 2), activation="tanh", loss="cross_entropy")
     assert network_for(prepared, loss="squared").output == "softmax"
-    assert network_for(prepared, hidden_sizes=()).sizes == (7, 2)
+    assert network_for(prepared, hidden_layer_sizes=()).sizes == (7, 2)
 
 
 def test_numbers_make_one_output_each():
     prepared = prepare_table("linnerud")
     assert prepared.task == "regression"
-    assert network_for(prepared) == Network((3, 100, 3), hidden="relu", loss="squared")
+    assert network_for(prepared) == Network((3, 100, 3), activation="relu", loss="squared")
 
 
 def test_the_target_the_task_and_the_columns_can_be_chosen():
@@ -154,25 +154,34 @@ def test_the_target_the_task_and_the_columns_can_be_chosen():
 def test_the_options_reach_the_training():
     """fit_table is train() on the prepared matrices, with the options that were given."""
     prepared = prepare_table(line(), seed=3)
-    options = {"rule": momentum(0.01, 0.5), "epochs": 7, "batch_size": 11, "l2": 0.5, "seed": 3, "dtype": "float64"}
-    result = fit_table(line(), hidden_sizes=(4,), activation="logistic", loss="huber", patience=None, **options, **CPU)
-    network = Network((1, 4, 1), hidden="logistic", loss="huber")
+    options = {
+        "optimizer": momentum(0.01, 0.5),
+        "epochs": 7,
+        "batch_size": 11,
+        "l2": 0.5,
+        "seed": 3,
+        "dtype": "float64",
+    }
+    result = fit_table(
+        line(), hidden_layer_sizes=(4,), activation="logistic", loss="huber", patience=None, **options, **CPU
+    )
+    network = Network((1, 4, 1), activation="logistic", loss="huber")
     rows = prepared.parts["train"]
-    expected = train(network, prepared.x[rows], prepared.d[rows], **options, **CPU)
+    expected = train(network, prepared.x[rows], prepared.targets[rows], **options, **CPU)
     np.testing.assert_array_equal(result.model.theta, expected.theta)
     assert result.model.theta.dtype == np.float64
     assert result.model.about["training"]["epochs"] == 7
-    assert result.model.about["rule"] == {"name": "momentum", "learning_rate": 0.01, "momentum": 0.5}
+    assert result.model.about["optimizer"] == {"name": "momentum", "learning_rate": 0.01, "momentum": 0.5}
 
 
 @pytest.mark.parametrize(("n", "expected"), [(40, 32), (2000, 40), (20_000, 200)])
 def test_an_automatic_batch_grows_with_the_rows(n, expected):
-    result = fit_table(line(n), test_fraction=0, validation_fraction=0, hidden_sizes=(), epochs=1, **CPU)
+    result = fit_table(line(n), test_fraction=0, validation_fraction=0, hidden_layer_sizes=(), epochs=1, **CPU)
     assert result.model.about["training"]["batch_size"] == expected
 
 
 def test_a_method_of_second_order_sees_whole_sweeps():
-    result = fit_table(line(), rule=lbfgs(), hidden_sizes=(), l2=0.0, **CPU)
+    result = fit_table(line(), optimizer=lbfgs(), hidden_layer_sizes=(), l2=0.0, **CPU)
     assert result.model.about["training"]["batch_size"] == "auto"
     assert result.scores["test"]["r2"] > 0.999
 
@@ -180,7 +189,7 @@ def test_a_method_of_second_order_sees_whole_sweeps():
 def test_training_stops_when_the_validation_rows_get_no_better():
     result = fit_table("wine", patience=3, tolerance=0.05, **CPU)
     assert result.fit.stop_reason == "patience"
-    validation = result.fit.history.validation_error
+    validation = result.fit.history.validation_loss
     assert result.fit.best_epoch == 1 + int(np.argmin(validation))
     assert len(validation) < 200
 
@@ -194,16 +203,16 @@ def test_a_score_is_told_and_kept_while_patience_watches_the_error(name, metric)
     result = tables.fit_table(prepared, callbacks=[lambda progress: told.append(progress.validation_score)], **options)
     history = result.fit.history
     assert told == history.validation_score
-    assert len(told) == len(history.validation_error) == len(history.error)
+    assert len(told) == len(history.validation_loss) == len(history.loss)
 
     rows, held_out = prepared.parts["train"], prepared.parts["validation"]
-    data = prepared.x[rows], prepared.d[rows]
-    validation = prepared.x[held_out], prepared.d[held_out]
+    data = prepared.x[rows], prepared.targets[rows]
+    validation = prepared.x[held_out], prepared.targets[held_out]
     plain = train(
-        network_for(prepared), *data, batch_size=32, validation=validation, patience=10, dtype="float32", **options
+        network_for(prepared), *data, batch_size=32, validation_data=validation, patience=10, dtype="float32", **options
     )
     np.testing.assert_array_equal(result.fit.theta, plain.theta)
-    assert history.validation_error == plain.history.validation_error
+    assert history.validation_loss == plain.history.validation_loss
     last = tables.fit_table(prepared, patience=None, **options)
     assert last.fit.history.validation_score[-1] == pytest.approx(last.scores["validation"][metric], rel=1e-5)
 
@@ -240,8 +249,8 @@ def test_scores_of_classes_are_scikit_learns():
 
 def test_scores_of_numbers_are_in_their_units():
     target = NumberTarget(("u", "v"), (10.0, -5.0), (2.0, 100.0))
-    d, y = np.asarray([[0.0, 0.0], [1.0, 1.0], [2.0, 5.0]]), np.asarray([[0.5, 0.0], [1.0, 1.0], [2.0, 2.0]])
-    got = score(Preprocessing((NumberColumn("x", 0.0, 1.0),), target), d, y)
+    targets, y = np.asarray([[0.0, 0.0], [1.0, 1.0], [2.0, 5.0]]), np.asarray([[0.5, 0.0], [1.0, 1.0], [2.0, 2.0]])
+    got = score(Preprocessing((NumberColumn("x", 0.0, 1.0),), target), targets, y)
     assert got["mae u"] == pytest.approx(1.0 / 3)
     assert got["rmse v"] == pytest.approx(300.0 / math.sqrt(3))
     assert got["r2"] == pytest.approx(np.mean([1 - 0.25 / 2.0, 1 - 9.0 / 14.0]))
@@ -271,7 +280,7 @@ def test_columns_of_every_kind_are_learned():
 
 
 def test_numbers_are_predicted_in_the_units_of_the_target():
-    result = fit_table(line(), rule=lbfgs(), hidden_sizes=(), l2=0.0, **CPU)
+    result = fit_table(line(), optimizer=lbfgs(), hidden_layer_sizes=(), l2=0.0, **CPU)
     assert predict_table(result.model, {"x": [1.0, -2.0]}, **CPU)["y"] == pytest.approx([7000.0, 1000.0], rel=1e-3)
     assert result.scores["test"]["rmse"] < 10.0
 
@@ -309,7 +318,7 @@ def test_chances_keep_their_one_under_the_binary_cross_entropy():
 
 def test_a_divergence_is_told_and_the_scores_are_finite():
     with pytest.warns(DivergenceWarning):
-        result = fit_table(shop(), rule=gradient_descent(1e30), **CPU)
+        result = fit_table(shop(), optimizer=gradient_descent(1e30), **CPU)
     assert result.fit.stop_reason == "diverged"
     assert all(math.isfinite(value) for scores in result.scores.values() for value in scores.values())
 
@@ -317,7 +326,7 @@ def test_a_divergence_is_told_and_the_scores_are_finite():
 def test_outputs_that_overflow_are_not_scored():
     """One step too far: the weights are still finite, what the network makes of them is not."""
     with pytest.warns(DivergenceWarning):
-        result = fit_table(line(), rule=gradient_descent(1e30), batch_size="sweep", **CPU)
+        result = fit_table(line(), optimizer=gradient_descent(1e30), batch_size="full", **CPU)
     assert np.isfinite(result.model.theta).all()
     assert not np.isfinite(outputs(result.model, line(), **CPU)).all()
     assert result.scores == {}

@@ -27,7 +27,7 @@ from gpubp.training import checkpoints, loop
 from gpubp.training import fit as fit_module
 from gpubp.training.checkpoints import checkpoints_in, fingerprint, name_of
 
-NETWORK = Network((3, 6, 2), hidden="tanh")
+NETWORK = Network((3, 6, 2), activation="tanh")
 EPOCHS = 12
 FORMS = [
     "never",
@@ -56,7 +56,7 @@ def _one_by_one(monkeypatch):
 
 @pytest.fixture(params=["whole epochs", "parts"])
 def n_parts(request, monkeypatch):
-    """Epochs whole, and in as many parts as they can have: 21 cases in batches of 8 have two."""
+    """Epochs whole, and in as many parts as they can have: 21 samples in batches of 8 have two."""
     if request.param == "whole epochs":
         return 1
     monkeypatch.setattr(fit_module, "OPERATIONS_OF_A_PART", 1.0)
@@ -68,15 +68,15 @@ def folder(tmp_path):
     return tmp_path / "kept"
 
 
-def cases(n_cases=21, seed=0):
+def samples(n_samples=21, seed=0):
     rng = np.random.default_rng(seed)
-    return rng.normal(size=(n_cases, 3)), rng.uniform(size=(n_cases, 2))
+    return rng.normal(size=(n_samples, 3)), rng.uniform(size=(n_samples, 2))
 
 
 def fit(**options):
-    how = {"epochs": EPOCHS, "batch_size": 8, "rule": adam(0.01), "dtype": "float64", "device": "cpu", "seed": 1}
+    how = {"epochs": EPOCHS, "batch_size": 8, "optimizer": adam(0.01), "dtype": "float64", "device": "cpu", "seed": 1}
     how |= options
-    return train(how.pop("network", NETWORK), *how.pop("cases", cases()), **how)
+    return train(how.pop("network", NETWORK), *how.pop("samples", samples()), **how)
 
 
 def always(folder, **more):
@@ -88,8 +88,8 @@ def killed_at(monkeypatch, n, folder, **options):
     """Train until the checkpoint of that number is written, and no further; whether it came so far."""
     note, left = checkpoints.Keeper.note, iter(range(n - 1, -1, -1))
 
-    def counted(keeper, standing):
-        note(keeper, standing)
+    def counted(keeper, training_state):
+        note(keeper, training_state)
         if next(left) == 0:
             raise Killed
 
@@ -105,7 +105,7 @@ def killed_at(monkeypatch, n, folder, **options):
 def assert_same(one, other):
     np.testing.assert_array_equal(one.theta, other.theta)
     assert one.theta.dtype == other.theta.dtype
-    for name in ("error", "validation_error", "validation_score"):
+    for name in ("error", "validation_loss", "validation_score"):
         found, wanted = getattr(one.history, name), getattr(other.history, name)
         np.testing.assert_array_equal(np.asarray(found), np.asarray(wanted))
         assert [type(each) for each in found] == [type(each) for each in wanted]
@@ -116,38 +116,49 @@ def assert_same(one, other):
     assert np.all(np.diff([0.0, *one.history.seconds]) >= 0.0)
 
 
-def close(d, y):
+def close(targets, y):
     xp = array_api_compat.array_namespace(y)
-    return xp.mean((y - d) ** 2, axis=(-2, -1)) < 0.06
+    return xp.mean((y - targets) ** 2, axis=(-2, -1)) < 0.06
 
 
-def negative_error(d, y):
-    return -float(np.sum((d - y) ** 2))
+def negative_error(targets, y):
+    return -float(np.sum((targets - y) ** 2))
 
 
-STACK = {"seed": (1, 2, 3, 4), "rule": momentum(np.asarray([[0.3], [0.1], [0.05], [0.001]]), 0.8), "epochs": 25}
+STACK = {"seed": (1, 2, 3, 4), "optimizer": momentum(np.asarray([[0.3], [0.1], [0.05], [0.001]]), 0.8), "epochs": 25}
 TRAININGS = {
     "adam": {},
-    "in order": {"shuffle": False, "rule": gradient_descent(Steps({0: 0.1, 2.5: 0.05, 7: 0.2}))},
-    "sweep": {"batch_size": "sweep", "rule": nesterov(Cosine(0.1, 10))},
-    "sums": {"mean": False, "l2": 0.1, "case_weights": np.linspace(0.0, 1.0, 21), "rule": momentum(0.01)},
-    "wrapped": {"rule": decayed(clipped(adamw(0.01), 0.5), 0.001), "dtype": "float32"},
-    "decayed": {"rule": decayed(adam(0.01), 0.001)},
-    "patience": {"validation": cases(9, 1), "patience": 2, "rule": momentum(0.15), "epochs": 40},
-    "patience without": {"patience": 3, "rule": momentum(0.4), "epochs": 40},
-    "score": {"validation": cases(9, 1), "score": negative_error, "patience": 2, "rule": momentum(0.15), "epochs": 40},
-    "score not watched": {"validation": cases(9, 1), "score": negative_error, "patience": 2, "watch": "error"},
+    "in order": {"shuffle": False, "optimizer": gradient_descent(Steps({0: 0.1, 2.5: 0.05, 7: 0.2}))},
+    "full": {"batch_size": "full", "optimizer": nesterov(Cosine(0.1, 10))},
+    "sums": {"reduction": "sum", "l2": 0.1, "sample_weight": np.linspace(0.0, 1.0, 21), "optimizer": momentum(0.01)},
+    "wrapped": {"optimizer": decayed(clipped(adamw(0.01), 0.5), 0.001), "dtype": "float32"},
+    "decayed": {"optimizer": decayed(adam(0.01), 0.001)},
+    "patience": {"validation_data": samples(9, 1), "patience": 2, "optimizer": momentum(0.15), "epochs": 40},
+    "patience without": {"patience": 3, "optimizer": momentum(0.4), "epochs": 40},
+    "score": {
+        "validation_data": samples(9, 1),
+        "scoring": negative_error,
+        "patience": 2,
+        "optimizer": momentum(0.15),
+        "epochs": 40,
+    },
+    "score not watched": {
+        "validation_data": samples(9, 1),
+        "scoring": negative_error,
+        "patience": 2,
+        "monitor": "loss",
+    },
     "no history": {"history": False},
     "float16": {"matmul_precision": "float16", "dtype": "float32"},
-    "lbfgs": {"batch_size": "sweep", "rule": lbfgs(memory=3)},
-    "levenberg-marquardt": {"batch_size": "sweep", "rule": levenberg_marquardt()},
-    "until": {"until": close, "rule": momentum(0.3), "epochs": 25},
-    "stack": {"seed": (1, 2, 3), "case_weights": np.ones((3, 21))},
-    "stack until": {**STACK, "until": close},
-    "stack until, in sweeps": {**STACK, "until": close, "batch_size": "sweep", "epochs": 40},
-    "stack until, in float16": {**STACK, "until": close, "matmul_precision": "float16", "dtype": "float32"},
-    "stack of which one diverges": {"seed": (1, 2), "rule": momentum(np.asarray([[0.01], [1e60]])), "epochs": 6},
-    "diverges": {"rule": momentum(Steps({0: 0.01, 4: 1e60})), "epochs": 6},
+    "lbfgs": {"batch_size": "full", "optimizer": lbfgs(memory=3)},
+    "levenberg-marquardt": {"batch_size": "full", "optimizer": levenberg_marquardt()},
+    "stop_when": {"stop_when": close, "optimizer": momentum(0.3), "epochs": 25},
+    "stack": {"seed": (1, 2, 3), "sample_weight": np.ones((3, 21))},
+    "stack until": {**STACK, "stop_when": close},
+    "stack until, in epochs": {**STACK, "stop_when": close, "batch_size": "full", "epochs": 40},
+    "stack until, in float16": {**STACK, "stop_when": close, "matmul_precision": "float16", "dtype": "float32"},
+    "stack of which one diverges": {"seed": (1, 2), "optimizer": momentum(np.asarray([[0.01], [1e60]])), "epochs": 6},
+    "diverges": {"optimizer": momentum(Steps({0: 0.01, 4: 1e60})), "epochs": 6},
 }
 
 
@@ -185,7 +196,7 @@ def test_networks_have_left_the_stack(monkeypatch, folder):
 
 @pytest.mark.usefixtures("form")
 def test_more_epochs_than_before(folder):
-    assert len(fit(checkpoint=folder, epochs=5).history.error) == 5
+    assert len(fit(checkpoint=folder, epochs=5).history.loss) == 5
     assert_same(fit(checkpoint=folder, epochs=9, resume=True), fit(epochs=9))
 
 
@@ -210,7 +221,7 @@ def test_a_generator_of_the_users_goes_on(monkeypatch, folder, kind):
 
 @pytest.mark.parametrize("device", ["array_api_strict:device1", pytest.param("cuda", marks=pytest.mark.on("cuda"))])
 def test_other_devices(monkeypatch, folder, device):
-    options = {"device": device, "validation": cases(9, 1), "patience": 30}
+    options = {"device": device, "validation_data": samples(9, 1), "patience": 30}
     expected = fit(**options)
     assert killed_at(monkeypatch, 5, folder, **options)
     assert_same(fit(checkpoint=folder, resume=True, **options), expected)
@@ -225,12 +236,12 @@ def test_another_device_goes_on_from_the_same_file(monkeypatch, folder):
 
 @pytest.fixture
 def taken(monkeypatch):
-    """How many epochs each call of a sweep is for; a clock by which an epoch takes ten millionths of a second."""
-    taken, sweep = [], loop._sweep
+    """How many epochs each call of an epoch is for; a clock by which an epoch takes ten millionths of a second."""
+    taken, run_epoch = [], loop._run_epoch
 
     def counted(plan, position, batches):
         taken.append(loop.epochs_of(batches))
-        return sweep(plan, position, batches)
+        return run_epoch(plan, position, batches)
 
     monkeypatch.setattr(loop, "_sweep", counted)
     monkeypatch.setattr(loop, "UNWATCHED", UNWATCHED)
@@ -240,9 +251,7 @@ def taken(monkeypatch):
 
 @pytest.mark.usefixtures("form")
 @pytest.mark.parametrize("form", FORMS[1:], indirect=True)
-@pytest.mark.parametrize(
-    "options", [{"batch_size": "sweep"}, {}, {"patience": 30}], ids=["sweep", "orders", "patience"]
-)
+@pytest.mark.parametrize("options", [{"batch_size": "full"}, {}, {"patience": 30}], ids=["full", "orders", "patience"])
 def test_epochs_that_nobody_looks_at_are_still_taken_together(monkeypatch, folder, taken, options):
     options = {"epochs": 150, **options}
     expected = fit(**options)
@@ -261,7 +270,7 @@ def test_epochs_that_nobody_looks_at_are_still_taken_together(monkeypatch, folde
 @pytest.mark.parametrize("at", range(1, 7))
 def test_epochs_that_were_to_be_taken_together_and_were_not(monkeypatch, folder, at):
     """Their orders were drawn ahead: nothing is kept until they are used."""
-    options = {"rule": momentum(Steps({0: 0.01, 30: 1e60})), "epochs": 60}
+    options = {"optimizer": momentum(Steps({0: 0.01, 30: 1e60})), "epochs": 60}
     expected = fit(**options)
     assert expected.stop_reason == "diverged"
     killed_at(monkeypatch, at, folder, **options)
@@ -301,7 +310,7 @@ class TestWritten:
         options = {"callback": {"callbacks": [lambda seen: seen.epoch == 7]}, "patience": TRAININGS["patience"]}
         ended = fit(checkpoint=folder, **options.get(stop, {}))
         assert ended.stop_reason == stop
-        assert self.names(folder) == [f"checkpoint-{len(ended.history.error):08}-00000.safetensors"]
+        assert self.names(folder) == [f"checkpoint-{len(ended.history.loss):08}-00000.safetensors"]
 
     def test_not_again_where_nothing_was_done(self, folder):
         fit(checkpoint=folder)
@@ -318,10 +327,10 @@ class TestWritten:
 
     @pytest.mark.usefixtures("form")
     def test_ctrl_c_keeps_the_last_whole_part(self, monkeypatch, folder, n_parts):
-        sweep, taken = loop._sweep, []
+        run_epoch, taken = loop._run_epoch, []
 
         def interrupted(plan, position, batches):
-            found = sweep(plan, position, batches)  # the position has moved, and the rule's means with it
+            found = run_epoch(plan, position, batches)  # the position has moved, and the optimizer's means with it
             taken.append(found)
             if len(taken) == 4:
                 raise KeyboardInterrupt
@@ -355,27 +364,27 @@ class TestWritten:
 
 # --- the door ---
 
-X, D = cases()
+X, D = samples()
 OTHER = {
-    "x has other values": {"cases": (X + 1e-9, D)},
-    r"d was \[21, 2\] of float64, is \[20, 2\] of float64; x was \[21, 3\]": {"cases": (X[:-1], D[:-1])},
-    "d has other values": {"cases": (X, D[::-1])},
-    "the network's sizes was .* theta was": {"network": Network((3, 5, 2), hidden="tanh")},
+    "x has other values": {"samples": (X + 1e-9, D)},
+    r"d was \[21, 2\] of float64, is \[20, 2\] of float64; x was \[21, 3\]": {"samples": (X[:-1], D[:-1])},
+    "d has other values": {"samples": (X, D[::-1])},
+    "the network's sizes was .* theta was": {"network": Network((3, 5, 2), activation="tanh")},
     "the network's loss was 'squared', is 'huber": {"network": replace(NETWORK, loss="huber")},
-    "rule was 'adam', is 'momentum'": {"rule": momentum(0.01)},
-    "adam's learning_rate was 0.01, is 0.02$": {"rule": adam(0.02)},
-    r"adam's learning_rate was 0.01, is 'Cosine\(": {"rule": adam(Cosine(0.01, 5))},
+    "optimizer was 'adam', is 'momentum'": {"optimizer": momentum(0.01)},
+    "adam's learning_rate was 0.01, is 0.02$": {"optimizer": adam(0.02)},
+    r"adam's learning_rate was 0.01, is 'Cosine\(": {"optimizer": adam(Cosine(0.01, 5))},
     "seed has other values; theta has other values$": {"seed": 2},
     "seed has other values$": {"seed": 2, "theta": initial_weights(NETWORK, 1, dtype="float64")},
     "batch_size was 8, is 7": {"batch_size": 7},
     "shuffle was True, is False": {"shuffle": False},
     "dtype was 'float64', is 'float32'": {"dtype": "float32"},
     "l2 was 0.0, is 0.1": {"l2": 0.1},
-    "mean was True, is False": {"mean": False},
-    "case_weights was None, is given": {"case_weights": np.ones(21)},
-    "validation x was None, is given": {"validation": (X, D)},
+    "mean was True, is False": {"reduction": "sum"},
+    "sample_weight was None, is given": {"sample_weight": np.ones(21)},
+    "validation x was None, is given": {"validation_data": (X, D)},
     "patience was None, is 'given'": {"patience": 9},
-    "until was None, is 'close'": {"until": close},
+    "until was None, is 'close'": {"stop_when": close},
     "history was True, is False": {"history": False},
 }
 
@@ -434,7 +443,7 @@ class TestDoor:
 
     def test_what_to_watch(self):
         with pytest.raises(DataError, match="watch must be 'score' or 'error'"):
-            fit(watch="loss")
+            fit(monitor="loss")
 
     def test_fewer_epochs_than_are_done(self, folder):
         fit(checkpoint=folder)
@@ -447,10 +456,8 @@ class TestDoor:
         (path,) = checkpoints_in(folder)
         with pytest.raises(CheckpointError) as caught:
             fit(checkpoint=folder, resume=True, **OTHER[said])
-        start, difference, mend = re.split(
-            " is of another training: |. Give what was given before, ", str(caught.value)
-        )
-        assert (start, mend) == (str(path), "or another folder")
+        start, difference, fix = re.split(" is of another training: |. Give what was given before, ", str(caught.value))
+        assert (start, fix) == (str(path), "or another folder")
         assert re.search(said, difference)
         assert checkpoints_in(folder) == [path]
 
@@ -499,7 +506,7 @@ class TestFiles:
     def test_hold_data_and_no_code(self, kept):
         header, arrays = contents(kept[-1])
         assert set(header) == {"format", "version", "settings", "standing", "order", "arrays", "sha256"}
-        assert {"theta", "state.first", "state.second", "history.error", "best", "diverged"} <= set(arrays)
+        assert {"theta", "state.first", "state.second", "history.loss", "best", "diverged"} <= set(arrays)
         assert header["standing"]["state"] == {"state.updates": 9}
         assert header["order"]["bit_generator"] == "PCG64"
         with pytest.raises(pickle.UnpicklingError):
@@ -587,7 +594,7 @@ class TestFiles:
             (lambda h, a: h["standing"].update(epoch="1"), "does not hold the numbers epoch, parts_done"),
             (lambda h, a: h["standing"].update(epoch=-1), "does not hold the numbers epoch, parts_done"),
             (lambda h, a: a.update(diverged=np.zeros(2, bool)), r"holds diverged as \(2,\)"),
-            (lambda h, a: a.update({"history.error": np.zeros((3, 2))}), r"holds history.error as \(3, 2\)"),
+            (lambda h, a: a.update({"history.loss": np.zeros((3, 2))}), r"holds history.loss as \(3, 2\)"),
         ],
     )
     def test_what_does_not_fit_is_not_trusted(self, kept, folder, change, said):
@@ -598,13 +605,13 @@ class TestFiles:
             fit(checkpoint=folder, resume=True)
 
     def test_numbers_of_networks_that_there_are_not(self, folder):
-        fit(checkpoint=folder, **STACK, until=close)
+        fit(checkpoint=folder, **STACK, stop_when=close)
         (path,) = checkpoints_in(folder)
         header, arrays = contents(path)
         arrays["stack.left"] = arrays["stack.left"] + 4
         forge(path, header, arrays)
         with pytest.raises(CheckpointError, match="holds numbers of networks that there are not"):
-            fit(checkpoint=folder, **STACK, until=close, resume=True)
+            fit(checkpoint=folder, **STACK, stop_when=close, resume=True)
 
     def test_may_be_moved(self, kept, folder, tmp_path):
         shutil.copytree(folder, tmp_path / "elsewhere")

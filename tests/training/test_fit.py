@@ -19,18 +19,18 @@ from gpubp.optim.first_order import adam, clipped, gradient_descent, momentum
 from gpubp.optim.schedules import Steps, WarmUp
 from gpubp.optim.second_order import lbfgs, levenberg_marquardt
 from gpubp.training import loop
-from gpubp.training.fit import all_right, train
+from gpubp.training.fit import all_correct, train
 
-NETWORK = Network((3, 4, 2), hidden="tanh")
+NETWORK = Network((3, 4, 2), activation="tanh")
 X = np.random.default_rng(7).normal(size=(20, 3))
 D = np.stack([np.sin(X[:, 0]), X[:, 1] * X[:, 2]], axis=1)
 THETA = initial_weights(NETWORK, 0, dtype="float64")
 STACK = initial_weights(NETWORK, [0, 1, 2], dtype="float64")
 
 
-def fit(network=NETWORK, x=X, d=D, **options):
-    """Train on the CPU for a few sweeps unless told otherwise."""
-    return train(network, x, d, **({"device": "cpu", "epochs": 4, "rule": momentum(0.1, 0.5)} | options))
+def fit(network=NETWORK, x=X, targets=D, **options):
+    """Train on the CPU for a few epochs unless told otherwise."""
+    return train(network, x, targets, **({"device": "cpu", "epochs": 4, "optimizer": momentum(0.1, 0.5)} | options))
 
 
 def on(device, array, dtype="float64"):
@@ -54,7 +54,7 @@ class Journal:
 
 @pytest.fixture
 def batches_seen(monkeypatch):
-    """Every batch that a step was given: its cases, and the time it was told."""
+    """Every batch that a step was given: its samples, and the time it was told."""
     monkeypatch.setenv("GPUBP_COMPILED", "never")  # compiled code takes no single steps
     seen, make_step = [], epoch_module.make_step
 
@@ -75,43 +75,43 @@ def batches_seen(monkeypatch):
 
 
 def numbered(n, device="cpu", precision="float64"):
-    """Cases that tell which one they are, in x, in d and in their weight."""
+    """Samples that tell which one they are, in x, in d and in their weight."""
     numbers = np.arange(1.0, n + 1)
     return {
         "network": Network((1, 1)),
         "x": on(device, numbers[:, None] / n, precision),
         "d": on(device, numbers[:, None], precision),
-        "case_weights": on(device, numbers, precision),
+        "sample_weight": on(device, numbers, precision),
     }
 
 
 def numbers_in(batches_seen):
-    """For each batch the numbers of its cases, having seen that x, d and weights are still together."""
+    """For each batch the numbers of its samples, having seen that x, d and weights are still together."""
     found = []
     for batch, _ in batches_seen:
-        x, d, weights = (to_numpy(part) for part in batch[:3])
-        np.testing.assert_allclose(d[:, 0] / d[:, 0].max(), x[:, 0] / x[:, 0].max(), rtol=1e-6)
-        np.testing.assert_array_equal(d[:, 0], weights)
-        found.append([int(number) for number in d[:, 0]])
+        x, targets, weights = (to_numpy(part) for part in batch[:3])
+        np.testing.assert_allclose(targets[:, 0] / targets[:, 0].max(), x[:, 0] / x[:, 0].max(), rtol=1e-6)
+        np.testing.assert_array_equal(targets[:, 0], weights)
+        found.append([int(number) for number in targets[:, 0]])
     return found
 
 
 @pytest.mark.parametrize(
-    ("batch_size", "sizes"), [(1, [1] * 7), (3, [3, 3, 1]), (7, [7]), (100, [7]), ("sweep", [7]), ("auto", [7])]
+    ("batch_size", "sizes"), [(1, [1] * 7), (3, [3, 3, 1]), (7, [7]), (100, [7]), ("full", [7]), ("auto", [7])]
 )
 @pytest.mark.parametrize("shuffle", [False, True])
-def test_every_case_is_seen_once_an_epoch(batches_seen, device, precision, shuffle, batch_size, sizes):
+def test_every_sample_is_seen_once_an_epoch(batches_seen, device, precision, shuffle, batch_size, sizes):
     fit(**numbered(7, device, precision), device=device, epochs=3, batch_size=batch_size, shuffle=shuffle)
     numbers = numbers_in(batches_seen)
     assert [len(batch) for batch in numbers] == sizes * 3
     per_epoch = [list(chain(*numbers[i : i + len(sizes)])) for i in range(0, len(numbers), len(sizes))]
-    for cases in per_epoch:
-        assert sorted(cases) == [1, 2, 3, 4, 5, 6, 7]
+    for samples in per_epoch:
+        assert sorted(samples) == [1, 2, 3, 4, 5, 6, 7]
     if not shuffle:
         assert per_epoch == [[1, 2, 3, 4, 5, 6, 7]] * 3
 
 
-def test_auto_is_two_hundred_cases(batches_seen):
+def test_auto_is_two_hundred_samples(batches_seen):
     fit(**numbered(450), epochs=1, batch_size="auto")
     assert [len(batch) for batch in numbers_in(batches_seen)] == [200, 200, 50]
 
@@ -146,46 +146,46 @@ def test_a_fit_repeats_itself_to_the_last_digit():
     assert not np.array_equal(fits[0].theta, fit(batch_size=3, seed=6, theta=None).theta)
 
 
-def test_own_cases_of_each_network_of_a_stack_are_batched_alike(batches_seen):
-    x, d = np.stack([X, 2 * X, 3 * X]), np.stack([D, 2 * D, 3 * D])
-    fit(x=x, d=d, theta=STACK, batch_size=8, case_weights=np.ones((3, 20)), epochs=1)
+def test_own_samples_of_each_network_of_a_stack_are_batched_alike(batches_seen):
+    x, targets = np.stack([X, 2 * X, 3 * X]), np.stack([D, 2 * D, 3 * D])
+    fit(x=x, targets=targets, theta=STACK, batch_size=8, sample_weight=np.ones((3, 20)), epochs=1)
     for batch, _ in batches_seen:
         np.testing.assert_allclose(batch.x[1], 2 * batch.x[0])
-        np.testing.assert_allclose(batch.d[2], 3 * batch.d[0])
-        assert batch.case_weights.shape == batch.x.shape[:2]
+        np.testing.assert_allclose(batch.targets[2], 3 * batch.targets[0])
+        assert batch.sample_weight.shape == batch.x.shape[:2]
 
 
-def test_error_of_an_epoch_is_the_mean_over_its_cases_whatever_the_batches():
+def test_error_of_an_epoch_is_the_mean_over_its_samples_whatever_the_batches():
     still = gradient_descent(0.0)
-    whole = fit(theta=THETA, rule=still, epochs=1, batch_size="sweep").history.error[0]
+    whole = fit(theta=THETA, optimizer=still, epochs=1, batch_size="full").history.loss[0]
     for batch_size in (1, 6, 20):
-        error = fit(theta=THETA, rule=still, epochs=1, batch_size=batch_size).history.error[0]
+        error = fit(theta=THETA, optimizer=still, epochs=1, batch_size=batch_size).history.loss[0]
         assert error == pytest.approx(whole, rel=1e-12)
     y = predict(NETWORK, THETA, X, device="cpu")
     assert whole == pytest.approx(0.5 * np.sum((y - D) ** 2) / 20, rel=1e-12)
-    summed = fit(theta=THETA, rule=still, epochs=1, batch_size=6, mean=False).history.error[0]
+    summed = fit(theta=THETA, optimizer=still, epochs=1, batch_size=6, reduction="sum").history.loss[0]
     assert summed == pytest.approx(20 * whole, rel=1e-12)
 
 
-def test_error_of_an_epoch_weighs_its_cases():
+def test_error_of_an_epoch_weighs_its_samples():
     weights = np.arange(1.0, 21.0)
-    still = {"theta": THETA, "rule": gradient_descent(0.0), "epochs": 1, "case_weights": weights}
+    still = {"theta": THETA, "optimizer": gradient_descent(0.0), "epochs": 1, "sample_weight": weights}
     y = predict(NETWORK, THETA, X, device="cpu")
     expected = 0.5 * np.sum(weights[:, None] * (y - D) ** 2) / weights.sum()
-    for batch_size in (1, 6, "sweep"):
-        assert fit(**still, batch_size=batch_size).history.error[0] == pytest.approx(expected, rel=1e-12)
+    for batch_size in (1, 6, "full"):
+        assert fit(**still, batch_size=batch_size).history.loss[0] == pytest.approx(expected, rel=1e-12)
 
 
 @pytest.mark.parametrize("batch_size", [1, 2])
-def test_cases_that_count_nothing_may_fill_a_batch(batch_size):
+def test_samples_that_count_nothing_may_fill_a_batch(batch_size):
     weights = np.ones(20)
     weights[:4] = 0.0
-    kept = {"theta": THETA, "batch_size": batch_size, "shuffle": False, "rule": gradient_descent(0.1)}
-    without = fit(x=X[4:], d=D[4:], **kept)
-    weighted = fit(case_weights=weights, **kept)
+    kept = {"theta": THETA, "batch_size": batch_size, "shuffle": False, "optimizer": gradient_descent(0.1)}
+    without = fit(x=X[4:], targets=D[4:], **kept)
+    weighted = fit(sample_weight=weights, **kept)
     assert weighted.stop_reason == "epochs"
     np.testing.assert_allclose(weighted.theta, without.theta, rtol=1e-12)
-    np.testing.assert_allclose(weighted.history.error, without.history.error, rtol=1e-12)
+    np.testing.assert_allclose(weighted.history.loss, without.history.loss, rtol=1e-12)
 
 
 # --- schedules ---
@@ -193,7 +193,7 @@ def test_cases_that_count_nothing_may_fill_a_batch(batch_size):
 
 @pytest.mark.parametrize(
     ("batch_size", "times"),
-    [("sweep", [0, 1, 2]), (5, np.arange(0, 3, 0.25)), (8, [0, 0.4, 0.8, 1, 1.4, 1.8, 2, 2.4, 2.8])],
+    [("full", [0, 1, 2]), (5, np.arange(0, 3, 0.25)), (8, [0, 0.4, 0.8, 1, 1.4, 1.8, 2, 2.4, 2.8])],
 )
 def test_schedules_are_asked_in_epochs_and_parts_of_them(batch_size, times):
     asked = []
@@ -202,22 +202,22 @@ def test_schedules_are_asked_in_epochs_and_parts_of_them(batch_size, times):
         asked.append(epoch)
         return 0.1
 
-    fit(rule=gradient_descent(rate), batch_size=batch_size, epochs=3)
+    fit(optimizer=gradient_descent(rate), batch_size=batch_size, epochs=3)
     np.testing.assert_allclose(asked, times, rtol=1e-12)
 
 
 def test_steps_change_the_rate_at_their_epoch():
     journal = Journal()
-    fit(rule=gradient_descent(Steps({0: 0.0, 2: 0.1})), theta=THETA, callbacks=[journal], batch_size=7)
+    fit(optimizer=gradient_descent(Steps({0: 0.0, 2: 0.1})), theta=THETA, callbacks=[journal], batch_size=7)
     np.testing.assert_array_equal(journal.thetas[1], THETA)
     assert not np.array_equal(journal.thetas[2], THETA)
 
 
 def test_warm_up_starts_with_no_change_at_all():
     journal = Journal()
-    fit(rule=gradient_descent(WarmUp(4, 0.1)), theta=THETA, callbacks=[journal], batch_size="sweep")
+    fit(optimizer=gradient_descent(WarmUp(4, 0.1)), theta=THETA, callbacks=[journal], batch_size="full")
     np.testing.assert_array_equal(journal.thetas[0], THETA)
-    moved = fit(rule=gradient_descent(0.025), theta=THETA, batch_size="sweep", epochs=1).theta
+    moved = fit(optimizer=gradient_descent(0.025), theta=THETA, batch_size="full", epochs=1).theta
     np.testing.assert_allclose(journal.thetas[1], moved, rtol=1e-12)
 
 
@@ -225,8 +225,10 @@ def test_warm_up_starts_with_no_change_at_all():
 
 
 def test_history_has_one_entry_an_epoch():
-    history = fit(validation=(X[:5], D[:5]), score=lambda d, y: float(np.mean(d - y)), epochs=6).history
-    for figures in (history.error, history.validation_error, history.validation_score, history.seconds):
+    history = fit(
+        validation_data=(X[:5], D[:5]), scoring=lambda targets, y: float(np.mean(targets - y)), epochs=6
+    ).history
+    for figures in (history.loss, history.validation_loss, history.validation_score, history.seconds):
         assert len(figures) == 6
     assert history.seconds == sorted(history.seconds)
     assert history.seconds[0] > 0
@@ -234,48 +236,52 @@ def test_history_has_one_entry_an_epoch():
 
 def test_history_without_validation_has_no_validation_figures():
     history = fit().history
-    assert (history.validation_error, history.validation_score) == ([], [])
+    assert (history.validation_loss, history.validation_score) == ([], [])
 
 
 def test_history_of_a_stack_holds_one_figure_for_each_network():
-    history = fit(theta=STACK, validation=(X[:5], D[:5])).history
-    assert np.asarray(history.error).shape == np.asarray(history.validation_error).shape == (4, 3)
+    history = fit(theta=STACK, validation_data=(X[:5], D[:5])).history
+    assert np.asarray(history.loss).shape == np.asarray(history.validation_loss).shape == (4, 3)
 
 
-@pytest.mark.parametrize("mean", [False, True])
-def test_validation_figures_are_those_of_the_weights_at_the_epochs_end(mean, monkeypatch):
-    monkeypatch.setattr(prediction, "CASES_AT_ONCE", 3)
-    journal, x, d = Journal(), X[:8] + 0.1, D[:8]
+@pytest.mark.parametrize("reduction", ["sum", "mean"])
+def test_validation_figures_are_those_of_the_weights_at_the_epochs_end(reduction, monkeypatch):
+    monkeypatch.setattr(prediction, "SAMPLES_AT_ONCE", 3)
+    journal, x, targets = Journal(), X[:8] + 0.1, D[:8]
     history = fit(
-        validation=(x, d), score=lambda d, y: -float(np.max(np.abs(d - y))), callbacks=[journal], mean=mean, l2=0.1
+        validation_data=(x, targets),
+        scoring=lambda targets, y: -float(np.max(np.abs(targets - y))),
+        callbacks=[journal],
+        reduction=reduction,
+        l2=0.1,
     ).history
     for epoch, theta in enumerate(journal.thetas):
         y = predict(NETWORK, theta, x, device="cpu")
-        assert history.validation_error[epoch] == pytest.approx(0.5 * np.sum((y - d) ** 2) / (8 if mean else 1))
-        assert history.validation_score[epoch] == pytest.approx(-np.max(np.abs(y - d)))
+        assert history.validation_loss[epoch] == pytest.approx(0.5 * np.sum((y - targets) ** 2) / (8 if reduction == "mean" else 1))
+        assert history.validation_score[epoch] == pytest.approx(-np.max(np.abs(y - targets)))
 
 
-def test_validation_cases_are_not_trained_on():
+def test_validation_samples_are_not_trained_on():
     plain = fit(batch_size=4)
-    looked = fit(batch_size=4, validation=(100 * X[:5], D[:5]))
+    looked = fit(batch_size=4, validation_data=(100 * X[:5], D[:5]))
     np.testing.assert_array_equal(plain.theta, looked.theta)
 
 
 def test_callbacks_are_told_the_progress():
     journal = Journal()
-    result = fit(callbacks=[journal], validation=(X[:5], D[:5]), score=lambda d, y: 0.25)
+    result = fit(callbacks=[journal], validation_data=(X[:5], D[:5]), scoring=lambda targets, y: 0.25)
     assert [progress.epoch for progress in journal.seen] == [1, 2, 3, 4]
     assert {progress.epochs for progress in journal.seen} == {4}
-    assert [progress.error for progress in journal.seen] == result.history.error
-    assert [progress.validation_error for progress in journal.seen] == result.history.validation_error
+    assert [progress.loss for progress in journal.seen] == result.history.loss
+    assert [progress.validation_loss for progress in journal.seen] == result.history.validation_loss
     assert {progress.validation_score for progress in journal.seen} == {0.25}
-    assert all(progress.cases_per_second > 0 for progress in journal.seen)
+    assert all(progress.samples_per_second > 0 for progress in journal.seen)
     np.testing.assert_array_equal(journal.thetas[-1], result.theta)
     assert result.stop_reason == "epochs"
     assert result.best_epoch == 4
 
 
-def test_speed_is_cases_over_the_seconds_of_their_epoch(monkeypatch):
+def test_speed_is_samples_over_the_seconds_of_their_epoch(monkeypatch):
     """On a clock that each step moves on by half a second."""
     clock = SimpleNamespace(now=100.0)
     monkeypatch.setattr(loop, "time", SimpleNamespace(perf_counter=lambda: clock.now))
@@ -285,8 +291,8 @@ def test_speed_is_cases_over_the_seconds_of_their_epoch(monkeypatch):
         return 0.1
 
     journal = Journal()
-    result = fit(rule=gradient_descent(rate), batch_size=5, epochs=3, callbacks=[journal])
-    assert [progress.cases_per_second for progress in journal.seen] == [10.0, 10.0, 10.0]
+    result = fit(optimizer=gradient_descent(rate), batch_size=5, epochs=3, callbacks=[journal])
+    assert [progress.samples_per_second for progress in journal.seen] == [10.0, 10.0, 10.0]
     assert result.history.seconds == [2.0, 4.0, 6.0]
 
 
@@ -294,7 +300,7 @@ def test_a_callback_stops_training_and_the_others_still_hear_of_it():
     stopping, other = Journal(lambda progress: progress.epoch == 3), Journal()
     result = fit(callbacks=iter([stopping, other]), epochs=50)
     assert result.stop_reason == "callback"
-    assert len(stopping.seen) == len(other.seen) == len(result.history.error) == result.best_epoch == 3
+    assert len(stopping.seen) == len(other.seen) == len(result.history.loss) == result.best_epoch == 3
     np.testing.assert_array_equal(result.theta, other.thetas[-1])
 
 
@@ -304,59 +310,61 @@ def test_a_callback_stops_training_and_the_others_still_hear_of_it():
 def scores(*figures):
     """A score that gives these figures, one an epoch."""
     left = iter(figures)
-    return lambda d, y: next(left)
+    return lambda targets, y: next(left)
 
 
 def test_patience_stops_and_returns_the_best_weights():
     journal = Journal()
-    result = fit(validation=(X[:5], D[:5]), score=scores(1, 3, 2, 2, 2, 9), patience=3, epochs=50, callbacks=[journal])
+    result = fit(
+        validation_data=(X[:5], D[:5]), scoring=scores(1, 3, 2, 2, 2, 9), patience=3, epochs=50, callbacks=[journal]
+    )
     assert result.stop_reason == "patience"
-    assert len(result.history.error) == 5
+    assert len(result.history.loss) == 5
     assert result.best_epoch == 2
     np.testing.assert_array_equal(result.theta, journal.thetas[1])
 
 
 def test_best_weights_are_returned_when_the_epochs_run_out_first():
     journal = Journal()
-    result = fit(validation=(X[:5], D[:5]), score=scores(1, 3, 2, 2), patience=30, callbacks=[journal])
+    result = fit(validation_data=(X[:5], D[:5]), scoring=scores(1, 3, 2, 2), patience=30, callbacks=[journal])
     assert (result.stop_reason, result.best_epoch) == ("epochs", 2)
     np.testing.assert_array_equal(result.theta, journal.thetas[1])
 
 
 def test_gains_within_the_tolerance_count_as_none_but_the_best_is_still_the_best():
-    options = {"validation": (X[:5], D[:5]), "patience": 3, "epochs": 50}
-    result = fit(score=scores(1.0, 1.05, 1.1, 1.15, 9.0), tolerance=0.1, **options)
-    assert (result.stop_reason, len(result.history.error), result.best_epoch) == ("patience", 4, 4)
-    result = fit(score=scores(1.0, 1.05, 1.1, 1.15, 1.0, 1.0, 1.0), tolerance=0.01, **options)
-    assert (len(result.history.error), result.best_epoch) == (7, 4)
+    options = {"validation_data": (X[:5], D[:5]), "patience": 3, "epochs": 50}
+    result = fit(scoring=scores(1.0, 1.05, 1.1, 1.15, 9.0), tolerance=0.1, **options)
+    assert (result.stop_reason, len(result.history.loss), result.best_epoch) == ("patience", 4, 4)
+    result = fit(scoring=scores(1.0, 1.05, 1.1, 1.15, 1.0, 1.0, 1.0), tolerance=0.01, **options)
+    assert (len(result.history.loss), result.best_epoch) == (7, 4)
 
 
 def test_patience_watches_the_validation_error_where_there_is_no_score():
-    result = fit(validation=(X, -D), patience=2, epochs=200, rule=gradient_descent(0.2), batch_size="sweep")
-    errors = result.history.validation_error
+    result = fit(validation_data=(X, -D), patience=2, epochs=200, optimizer=gradient_descent(0.2), batch_size="full")
+    errors = result.history.validation_loss
     assert result.stop_reason == "patience"
     assert result.best_epoch == int(np.argmin(errors)) + 1 < len(errors)
 
 
 def test_patience_watches_the_error_where_there_is_no_validation():
     journal = Journal()
-    result = fit(rule=gradient_descent(0.0), patience=3, epochs=50, callbacks=[journal])
-    assert (result.stop_reason, len(result.history.error)) == ("patience", 4)
+    result = fit(optimizer=gradient_descent(0.0), patience=3, epochs=50, callbacks=[journal])
+    assert (result.stop_reason, len(result.history.loss)) == ("patience", 4)
     assert result.best_epoch == 4  # without validation the weights are the last ones
 
 
 def test_without_patience_the_last_weights_are_returned():
     journal = Journal()
-    result = fit(validation=(X[:5], D[:5]), score=scores(4, 3, 2, 1), callbacks=[journal])
+    result = fit(validation_data=(X[:5], D[:5]), scoring=scores(4, 3, 2, 1), callbacks=[journal])
     assert (result.stop_reason, result.best_epoch) == ("epochs", 4)
     np.testing.assert_array_equal(result.theta, journal.thetas[-1])
 
 
-@pytest.mark.parametrize("rule", [lbfgs(tolerance=1e-6), levenberg_marquardt(tolerance=1e-8)])
-def test_methods_of_second_order_end_when_they_have_converged(rule):
-    result = fit(Network((3, 2)), rule=rule, epochs=500)
+@pytest.mark.parametrize("optimizer", [lbfgs(tolerance=1e-6), levenberg_marquardt(tolerance=1e-8)])
+def test_methods_of_second_order_end_when_they_have_converged(optimizer):
+    result = fit(Network((3, 2)), optimizer=optimizer, epochs=500)
     assert result.stop_reason == "converged"
-    assert len(result.history.error) < 50
+    assert len(result.history.loss) < 50
     design = np.column_stack([X, np.ones(20)])
     best = np.linalg.lstsq(design, D, rcond=None)[0]
     np.testing.assert_allclose(result.theta.reshape(4, 2), best, atol=1e-4)
@@ -373,7 +381,7 @@ def test_interrupted_between_two_epochs_keeps_what_was_learned():
     journal = Journal(interrupt)
     result = fit(callbacks=[journal], epochs=50)
     assert result.stop_reason == "interrupted"
-    assert len(result.history.error) == result.best_epoch == 3
+    assert len(result.history.loss) == result.best_epoch == 3
     np.testing.assert_array_equal(result.theta, journal.thetas[2])
     np.testing.assert_array_equal(result.theta, fit(epochs=3).theta)
 
@@ -408,7 +416,7 @@ def test_interrupted_within_an_epoch_keeps_what_was_learned(interrupted_step):
     interrupted_step(7, lambda theta: learned.append(theta) or theta)
     result = fit(batch_size=5, theta=THETA)
     assert result.stop_reason == "interrupted"
-    assert len(result.history.error) == result.best_epoch == 1
+    assert len(result.history.loss) == result.best_epoch == 1
     assert len(learned) == 6
     np.testing.assert_array_equal(result.theta, learned[-1])
 
@@ -416,7 +424,7 @@ def test_interrupted_within_an_epoch_keeps_what_was_learned(interrupted_step):
 def test_interrupted_before_the_first_change_gives_the_first_weights(interrupted_step):
     interrupted_step(1)
     result = fit(theta=THETA)
-    assert (result.stop_reason, result.best_epoch, result.history.error) == ("interrupted", 0, [])
+    assert (result.stop_reason, result.best_epoch, result.history.loss) == ("interrupted", 0, [])
     np.testing.assert_array_equal(result.theta, THETA)
 
 
@@ -433,14 +441,14 @@ def test_interrupted_with_patience_still_gives_the_best_weights():
             raise KeyboardInterrupt
 
     journal = Journal(interrupt)
-    result = fit(callbacks=[journal], validation=(X[:5], D[:5]), score=scores(1, 3, 2), patience=9, epochs=50)
+    result = fit(callbacks=[journal], validation_data=(X[:5], D[:5]), scoring=scores(1, 3, 2), patience=9, epochs=50)
     assert (result.stop_reason, result.best_epoch) == ("interrupted", 2)
     np.testing.assert_array_equal(result.theta, journal.thetas[1])
 
 
 # --- divergence ---
 
-RELU = Network((3, 8, 2), hidden="relu")
+RELU = Network((3, 8, 2), activation="relu")
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -449,14 +457,20 @@ def test_divergence_is_caught_and_the_last_good_weights_are_kept(dtype, device):
     rate = Steps({0: 0.05, 3: 1e30})
     with pytest.warns(DivergenceWarning, match=r"after 3 epochs.*last good weights.*smaller learning rate"):
         result = fit(
-            RELU, rule=gradient_descent(rate), epochs=50, batch_size=5, dtype=dtype, device=device, callbacks=[journal]
+            RELU,
+            optimizer=gradient_descent(rate),
+            epochs=50,
+            batch_size=5,
+            dtype=dtype,
+            device=device,
+            callbacks=[journal],
         )
     assert result.stop_reason == "diverged"
     assert bool(result.diverged) is True
-    assert result.best_epoch == len(result.history.error) == 3
+    assert result.best_epoch == len(result.history.loss) == 3
     assert np.all(np.isfinite(result.theta))
     np.testing.assert_array_equal(result.theta, journal.thetas[-1])
-    good = fit(RELU, rule=gradient_descent(0.05), epochs=3, batch_size=5, dtype=dtype, device=device)
+    good = fit(RELU, optimizer=gradient_descent(0.05), epochs=3, batch_size=5, dtype=dtype, device=device)
     np.testing.assert_array_equal(result.theta, good.theta)
 
 
@@ -464,7 +478,9 @@ def test_weights_that_leave_the_numbers_in_the_last_step_of_an_epoch_are_not_kep
     """The error of that step, taken before its change, is still a number."""
     journal, rate = Journal(), Steps({0: 1e-3, 2: 1e308})
     with pytest.warns(DivergenceWarning):
-        result = fit(d=1e3 * D, rule=gradient_descent(rate), batch_size="sweep", callbacks=[journal], mean=False)
+        result = fit(
+            targets=1e3 * D, optimizer=gradient_descent(rate), batch_size="full", callbacks=[journal], reduction="sum"
+        )
     assert (result.stop_reason, result.best_epoch) == ("diverged", 2)
     np.testing.assert_array_equal(result.theta, journal.thetas[-1])
     assert np.all(np.isfinite(result.theta))
@@ -473,30 +489,30 @@ def test_weights_that_leave_the_numbers_in_the_last_step_of_an_epoch_are_not_kep
 def test_divergence_in_the_first_epoch_gives_the_first_weights():
     start = initial_weights(RELU, 4, dtype="float64")
     with pytest.warns(DivergenceWarning):
-        result = fit(RELU, theta=start, rule=gradient_descent(1e200), batch_size=5)
-    assert (result.stop_reason, result.best_epoch, result.history.error) == ("diverged", 0, [])
+        result = fit(RELU, theta=start, optimizer=gradient_descent(1e200), batch_size=5)
+    assert (result.stop_reason, result.best_epoch, result.history.loss) == ("diverged", 0, [])
     np.testing.assert_array_equal(result.theta, start)
 
 
-def test_clipping_mends_what_diverges_without_it():
+def test_clipping_fixes_what_diverges_without_it():
     with pytest.warns(DivergenceWarning, match=r"gpubp\.clipped"):
-        fit(RELU, rule=gradient_descent(30.0), epochs=60, batch_size=1)
-    assert fit(RELU, rule=clipped(gradient_descent(30.0), 1e-3), epochs=60, batch_size=1).stop_reason == "epochs"
+        fit(RELU, optimizer=gradient_descent(30.0), epochs=60, batch_size=1)
+    assert fit(RELU, optimizer=clipped(gradient_descent(30.0), 1e-3), epochs=60, batch_size=1).stop_reason == "epochs"
 
 
-@pytest.mark.parametrize("rule", [gradient_descent, momentum, adam])
-def test_one_network_diverges_and_the_others_go_on_unharmed(rule, device, precision):
+@pytest.mark.parametrize("optimizer", [gradient_descent, momentum, adam])
+def test_one_network_diverges_and_the_others_go_on_unharmed(optimizer, device, precision):
     starts, rates = initial_weights(RELU, [4, 5, 6], dtype="float64"), [0.02, 1e30, 0.01]
     options = {"batch_size": 5, "device": device, "dtype": precision, "epochs": 6, "seed": 3}
-    if rule is adam:
+    if optimizer is adam:
         rates[1] = 1e300 if precision == "float64" else 1e38
     with pytest.warns(DivergenceWarning, match="1 of 3 networks"):
-        result = fit(RELU, theta=starts, rule=rule(np.array(rates)[:, None]), **options)
+        result = fit(RELU, theta=starts, optimizer=optimizer(np.array(rates)[:, None]), **options)
     assert result.stop_reason == "epochs"
     np.testing.assert_array_equal(result.diverged, [False, True, False])
     assert np.all(np.isfinite(result.theta))
     for k in (0, 2):
-        single = fit(RELU, theta=starts[k], rule=rule(rates[k]), **options)
+        single = fit(RELU, theta=starts[k], optimizer=optimizer(rates[k]), **options)
         np.testing.assert_allclose(
             result.theta[k], single.theta, rtol=0, atol=1e-12 if precision == "float64" else 1e-5
         )
@@ -506,7 +522,7 @@ def test_one_network_diverges_and_the_others_go_on_unharmed(rule, device, precis
 def test_training_ends_when_every_network_has_diverged():
     starts = initial_weights(RELU, [4, 5], dtype="float64")
     with pytest.warns(DivergenceWarning, match="2 of 2 networks"):
-        result = fit(RELU, theta=starts, rule=momentum(1e200), batch_size=5, epochs=50)
+        result = fit(RELU, theta=starts, optimizer=momentum(1e200), batch_size=5, epochs=50)
     assert result.stop_reason == "diverged"
     np.testing.assert_array_equal(result.theta, starts)
 
@@ -514,34 +530,34 @@ def test_training_ends_when_every_network_has_diverged():
 # --- stacks ---
 
 
-@pytest.mark.parametrize("batch_size", [6, "sweep"])
+@pytest.mark.parametrize("batch_size", [6, "full"])
 def test_a_whole_fit_of_a_stack_equals_fits_of_singles(device, precision, batch_size):
-    options = {"batch_size": batch_size, "seed": 11, "epochs": 10, "l2": 0.01, "validation": (X[:5], D[:5])}
-    options |= {"device": device, "dtype": precision, "case_weights": np.linspace(0.5, 2, 20)}
+    options = {"batch_size": batch_size, "seed": 11, "epochs": 10, "l2": 0.01, "validation_data": (X[:5], D[:5])}
+    options |= {"device": device, "dtype": precision, "sample_weight": np.linspace(0.5, 2, 20)}
     rates = [0.01, 0.02, 0.03]
-    result = fit(theta=STACK, rule=adam(np.array(rates)[:, None]), **options)
+    result = fit(theta=STACK, optimizer=adam(np.array(rates)[:, None]), **options)
     for k, rate in enumerate(rates):
-        single = fit(theta=STACK[k], rule=adam(rate), **options)
+        single = fit(theta=STACK[k], optimizer=adam(rate), **options)
         close = {"rtol": 0, "atol": 1e-12 if precision == "float64" else 2e-5}
         np.testing.assert_allclose(result.theta[k], single.theta, **close)
-        np.testing.assert_allclose(np.asarray(result.history.error)[:, k], single.history.error, **close)
+        np.testing.assert_allclose(np.asarray(result.history.loss)[:, k], single.history.loss, **close)
         np.testing.assert_allclose(
-            np.asarray(result.history.validation_error)[:, k], single.history.validation_error, **close
+            np.asarray(result.history.validation_loss)[:, k], single.history.validation_loss, **close
         )
 
 
-def test_own_cases_of_each_network_equal_singles():
+def test_own_samples_of_each_network_equal_singles():
     rng = np.random.default_rng(1)
-    x, d = rng.normal(size=(3, 20, 3)), rng.normal(size=(3, 20, 2))
+    x, targets = rng.normal(size=(3, 20, 3)), rng.normal(size=(3, 20, 2))
     weights = rng.uniform(0.5, 2, (3, 20))
-    result = fit(x=x, d=d, theta=STACK, batch_size=6, case_weights=weights)
+    result = fit(x=x, targets=targets, theta=STACK, batch_size=6, sample_weight=weights)
     for k in range(3):
-        single = fit(x=x[k], d=d[k], theta=STACK[k], batch_size=6, case_weights=weights[k])
+        single = fit(x=x[k], targets=targets[k], theta=STACK[k], batch_size=6, sample_weight=weights[k])
         np.testing.assert_allclose(result.theta[k], single.theta, rtol=1e-12)
 
 
 def test_seeds_make_a_stack_that_starts_as_singles_do():
-    still = {"rule": gradient_descent(0.0), "epochs": 1}
+    still = {"optimizer": gradient_descent(0.0), "epochs": 1}
     result = fit(seed=[8, 9], **still)
     assert result.theta.shape == (2, NETWORK.n_parameters)
     for row, seed in zip(result.theta, (8, 9), strict=True):
@@ -557,7 +573,7 @@ def test_precision_is_that_of_theta_then_of_x_then_float32():
     assert fit(x=X).theta.dtype == double
     assert fit(x=X, theta=THETA.astype(single)).theta.dtype == single
     assert fit(x=X.astype(single), theta=THETA).theta.dtype == double
-    assert fit(x=X.tolist(), d=D.tolist()).theta.dtype == double
+    assert fit(x=X.tolist(), targets=D.tolist()).theta.dtype == double
     assert fit(x=(X > 0).astype(int).tolist()).theta.dtype == single
     assert fit(x=np.arange(60).reshape(20, 3) % 2).theta.dtype == single
     assert fit(x=X, dtype="float32").theta.dtype == single
@@ -571,51 +587,51 @@ def test_both_precisions_start_from_the_same_numbers_and_stay_together():
 
 def test_arrays_come_back_where_they_were(monkeypatch, device, precision):
     monkeypatch.setenv("GPUBP_DEVICE", "cpu")  # where arrays of NumPy have no say
-    x, d = on(device, X, precision), on(device, D, precision)
+    x, targets = on(device, X, precision), on(device, D, precision)
     journal = Journal()
-    result = train(NETWORK, x, d, epochs=3, batch_size=6, callbacks=[journal], validation=(x, d))
+    result = train(NETWORK, x, targets, epochs=3, batch_size=6, callbacks=[journal], validation_data=(x, targets))
     y = predict(NETWORK, result.theta, x)
     for array in (result.theta, y, journal.seen[0].theta):
         assert array_api_compat.array_namespace(array) is array_api_compat.array_namespace(x)
         assert array_api_compat.device(array) == array_api_compat.device(x)
         assert array.dtype == x.dtype
     assert result.device.startswith(device)  # to a library alone, and to cuda, the number is added
-    host = fit(rule=adam(), epochs=3, batch_size=6, dtype=precision)
+    host = fit(optimizer=adam(), epochs=3, batch_size=6, dtype=precision)
     close = {"rtol": 0, "atol": 1e-12 if precision == "float64" else 1e-5}
     np.testing.assert_allclose(to_numpy(result.theta), host.theta, **close)
-    np.testing.assert_allclose(result.history.error, host.history.error, **close)
+    np.testing.assert_allclose(result.history.loss, host.history.loss, **close)
     np.testing.assert_allclose(to_numpy(y), predict(NETWORK, host.theta, X, device="cpu"), **close)
 
 
 @pytest.mark.parametrize("make", [np.asarray, np.ndarray.tolist])
 def test_numpy_and_lists_come_back_as_numpy_wherever_they_were_trained(device, make):
-    result = fit(x=make(X), d=make(D), device=device)
+    result = fit(x=make(X), targets=make(D), device=device)
     y = predict(NETWORK, result.theta, make(X), device=device)
     assert type(result.theta) is type(y) is np.ndarray
     assert result.device == ("cuda:0" if device == "cuda" else device)
 
 
 def test_a_device_array_trained_on_the_cpu_goes_home_again():
-    x, d = on("array_api_strict:device1", X), on("array_api_strict:device1", D)
-    result = train(NETWORK, x, d, epochs=2, device="cpu")
+    x, targets = on("array_api_strict:device1", X), on("array_api_strict:device1", D)
+    result = train(NETWORK, x, targets, epochs=2, device="cpu")
     assert result.device == "cpu"
     assert array_api_compat.device(result.theta) == array_api_compat.device(x)
 
 
-def test_weights_of_another_device_decide_for_host_cases():
+def test_weights_of_another_device_decide_for_host_samples():
     result = train(NETWORK, X, D, theta=on("array_api_strict:device1", THETA), epochs=2)
     assert result.device == "array_api_strict:device1"
     assert type(result.theta) is np.ndarray
 
 
 def test_nothing_given_is_written_to():
-    given = {"x": X.copy(), "d": D.copy(), "theta": STACK.copy(), "case_weights": np.ones(20)}
+    given = {"x": X.copy(), "d": D.copy(), "theta": STACK.copy(), "sample_weight": np.ones(20)}
     held_out = (X[:5].copy(), D[:5].copy())
     for array in (*given.values(), *held_out):
         array.flags.writeable = False
-    for batch_size in (6, "sweep"):
-        fit(**given, validation=held_out, batch_size=batch_size)
-    fit(**(given | {"theta": given["theta"][0]}), rule=lbfgs())
+    for batch_size in (6, "full"):
+        fit(**given, validation_data=held_out, batch_size=batch_size)
+    fit(**(given | {"theta": given["theta"][0]}), optimizer=lbfgs())
     predict(NETWORK, given["theta"], given["x"], device="cpu")
 
 
@@ -623,7 +639,7 @@ def test_nothing_given_is_written_to():
 
 
 def test_training_goes_on_from_theta_as_if_it_had_not_stopped():
-    options = {"rule": gradient_descent(0.1), "batch_size": 6, "shuffle": False}
+    options = {"optimizer": gradient_descent(0.1), "batch_size": 6, "shuffle": False}
     whole = fit(theta=THETA, epochs=6, **options)
     half = fit(theta=THETA, epochs=3, **options)
     np.testing.assert_array_equal(fit(theta=half.theta, epochs=3, **options).theta, whole.theta)
@@ -634,7 +650,7 @@ def test_prediction_in_parts_equals_prediction_of_the_whole(monkeypatch, device,
     x, theta = on(device, X, precision), on(device, theta, precision)
     whole = predict(NETWORK, theta, x, device=device)
     assert whole.shape == (*theta.shape[:-1], 20, 2)
-    monkeypatch.setattr(memory, "CASES_AT_ONCE", 7)
+    monkeypatch.setattr(memory, "SAMPLES_AT_ONCE", 7)
     parts = predict(NETWORK, theta, x, device=device)
     np.testing.assert_allclose(to_numpy(parts), to_numpy(whole), rtol=0, atol=1e-14 if precision == "float64" else 1e-6)
     singles = [predict(NETWORK, theta, x[i : i + 1, :], device=device) for i in range(20)]
@@ -642,7 +658,7 @@ def test_prediction_in_parts_equals_prediction_of_the_whole(monkeypatch, device,
     np.testing.assert_allclose(joined, to_numpy(whole), rtol=0, atol=1e-14 if precision == "float64" else 1e-6)
 
 
-def test_prediction_for_each_network_of_its_own_cases():
+def test_prediction_for_each_network_of_its_own_samples():
     x = np.random.default_rng(1).normal(size=(3, 5, 3))
     y = predict(NETWORK, STACK, x, device="cpu")
     for k in range(3):
@@ -659,84 +675,84 @@ def test_precision_of_a_prediction():
 
 def test_a_stack_may_have_desired_outputs_and_weights_of_its_own():
     generator = np.random.default_rng(0)
-    d, weights = generator.normal(size=(3, 20, 2)), generator.uniform(0.0, 2.0, (3, 20))
-    options = {"rule": momentum(0.05), "epochs": 4, "batch_size": 6, "device": "cpu"}
-    stack = train(NETWORK, X, d, theta=STACK, case_weights=weights, **options)
+    targets, weights = generator.normal(size=(3, 20, 2)), generator.uniform(0.0, 2.0, (3, 20))
+    options = {"optimizer": momentum(0.05), "epochs": 4, "batch_size": 6, "device": "cpu"}
+    stack = train(NETWORK, X, targets, theta=STACK, sample_weight=weights, **options)
     for k in range(3):
-        single = train(NETWORK, X, d[k], theta=STACK[k], case_weights=weights[k], **options)
+        single = train(NETWORK, X, targets[k], theta=STACK[k], sample_weight=weights[k], **options)
         np.testing.assert_allclose(stack.theta[k], single.theta, rtol=1e-12, atol=1e-12)
-        assert stack.history.error[-1][k] == pytest.approx(single.history.error[-1], rel=1e-12)
+        assert stack.history.loss[-1][k] == pytest.approx(single.history.loss[-1], rel=1e-12)
 
 
-class TestUntil:
-    """``until`` ends training, or lets networks leave a stack."""
+class TestStopWhen:
+    """``stop_when`` ends training, or lets networks leave a stack."""
 
     X, D = [[0, 0], [0, 1], [1, 0], [1, 1]], [[0], [1], [1], [0]]
-    NETWORK = Network((2, 3, 1), hidden="tanh", output="logistic")
+    NETWORK = Network((2, 3, 1), activation="tanh", output_activation="logistic")
 
-    def fit(self, theta, rule=None, epochs=400, **options):
-        options = {"batch_size": "sweep", "mean": False, "device": "cpu", "dtype": "float64", **options}
+    def fit(self, theta, optimizer=None, epochs=400, **options):
+        options = {"batch_size": "full", "reduction": "sum", "device": "cpu", "dtype": "float64", **options}
         options |= {"epochs": epochs}
-        return train(self.NETWORK, self.X, self.D, theta=theta, rule=rule or momentum(0.5, 0.9), **options)
+        return train(self.NETWORK, self.X, self.D, theta=theta, optimizer=optimizer or momentum(0.5, 0.9), **options)
 
     @pytest.fixture
     def thetas(self):
         return initial_weights(self.NETWORK, range(40), scheme="uniform", scale=1.0, dtype="float64")
 
     def test_one_network_ends_when_it_is_done(self, thetas):
-        fit = self.fit(thetas[0], until=all_right)
+        fit = self.fit(thetas[0], stop_when=all_correct)
         assert fit.stop_reason == "solved"
         assert fit.solved
-        assert fit.best_epoch == len(fit.history.error) < 400
+        assert fit.best_epoch == len(fit.history.loss) < 400
         y = predict(self.NETWORK, fit.theta, np.asarray(self.X, float), device="cpu")
         assert np.all(np.abs(y - self.D) < 0.5)
-        before = self.fit(thetas[0], epochs=fit.best_epoch - 1, until=all_right)
+        before = self.fit(thetas[0], epochs=fit.best_epoch - 1, stop_when=all_correct)
         assert (before.stop_reason, before.solved) == ("epochs", False)
 
     @pytest.mark.parametrize("compiled", ["never", "always"])
     def test_a_network_of_a_stack_is_what_it_is_alone(self, thetas, monkeypatch, compiled):
         monkeypatch.setenv("GPUBP_COMPILED", compiled)
         rates = np.linspace(0.1, 0.9, 40)[:, None]
-        stack = self.fit(thetas, momentum(rates, 0.9), until=all_right)
+        stack = self.fit(thetas, momentum(rates, 0.9), stop_when=all_correct)
         assert 5 < np.sum(stack.solved) < 40
         for k in range(40):
-            alone = self.fit(thetas[k], momentum(float(rates[k, 0]), 0.9), until=all_right)
+            alone = self.fit(thetas[k], momentum(float(rates[k, 0]), 0.9), stop_when=all_correct)
             assert (alone.solved, alone.best_epoch) == (stack.solved[k], stack.best_epoch[k])
             np.testing.assert_allclose(alone.theta, stack.theta[k], rtol=1e-9, atol=1e-9)
 
     def test_history_has_nan_of_those_that_are_done(self, thetas):
-        fit = self.fit(thetas, until=all_right)
-        errors = np.asarray(fit.history.error)
-        assert errors.shape == (len(fit.history.error), 40)
+        fit = self.fit(thetas, stop_when=all_correct)
+        errors = np.asarray(fit.history.loss)
+        assert errors.shape == (len(fit.history.loss), 40)
         for k in np.flatnonzero(fit.solved):
             assert np.all(np.isfinite(errors[: fit.best_epoch[k], k]))
             assert np.all(np.isnan(errors[fit.best_epoch[k] :, k]))
 
     def test_a_stack_ends_when_all_are_done(self, thetas):
-        fit = self.fit(thetas, until=lambda d, y: np.ones(len(y), dtype=bool))
-        assert (fit.stop_reason, len(fit.history.error)) == ("solved", 1)
+        fit = self.fit(thetas, stop_when=lambda targets, y: np.ones(len(y), dtype=bool))
+        assert (fit.stop_reason, len(fit.history.loss)) == ("solved", 1)
         np.testing.assert_array_equal(fit.best_epoch, 1)
 
-    def test_cases_and_adams_moments_leave_with_their_networks(self, thetas):
+    def test_samples_and_adams_moments_leave_with_their_networks(self, thetas):
         rng = np.random.default_rng(0)
         x = rng.normal(size=(40, 8, 2))
-        d = (x[..., :1] > 0).astype(float)
+        targets = (x[..., :1] > 0).astype(float)
         weights = rng.uniform(0.5, 1.5, (40, 8))
-        options = {"rule": adam(0.05), "epochs": 9, "mean": False, "device": "cpu", "dtype": "float64"}
-        options |= {"until": all_right, "batch_size": 3, "seed": list(range(40)), "validation": (x, d)}
-        stack = train(self.NETWORK, x, d, theta=thetas, case_weights=weights, **options)
+        options = {"optimizer": adam(0.05), "epochs": 9, "reduction": "sum", "device": "cpu", "dtype": "float64"}
+        options |= {"stop_when": all_correct, "batch_size": 3, "seed": list(range(40)), "validation_data": (x, targets)}
+        stack = train(self.NETWORK, x, targets, theta=thetas, sample_weight=weights, **options)
         assert 5 < np.sum(stack.solved) < 40
         for k in range(0, 40, 7):
-            own = {"validation": (x[k], d[k]), "seed": 0}
-            alone = train(self.NETWORK, x[k], d[k], theta=thetas[k], case_weights=weights[k], **(options | own))
+            own = {"validation_data": (x[k], targets[k]), "seed": 0}
+            alone = train(self.NETWORK, x[k], targets[k], theta=thetas[k], sample_weight=weights[k], **(options | own))
             assert (alone.solved, alone.best_epoch) == (stack.solved[k], stack.best_epoch[k])
             np.testing.assert_allclose(alone.theta, stack.theta[k], rtol=1e-9, atol=1e-9)
-            seen = np.asarray(stack.history.validation_error)[: alone.best_epoch, k]
-            np.testing.assert_allclose(seen[:-1], alone.history.validation_error[:-1], rtol=1e-9)
+            seen = np.asarray(stack.history.validation_loss)[: alone.best_epoch, k]
+            np.testing.assert_allclose(seen[:-1], alone.history.validation_loss[:-1], rtol=1e-9)
 
     def test_loss_scales_leave_with_their_networks(self, thetas):
         rates = np.linspace(0.1, 0.9, 40)[:, None]
-        options = {"until": all_right, "matmul_precision": "float16", "dtype": "float32", "epochs": 300}
+        options = {"stop_when": all_correct, "matmul_precision": "float16", "dtype": "float32", "epochs": 300}
         stack = self.fit(thetas, momentum(rates, 0.9), **options)
         assert 5 < np.sum(stack.solved) < 40
         for k in range(0, 40, 7):
@@ -746,9 +762,9 @@ class TestUntil:
     def test_those_that_diverge_do_not_wait_for_those_that_are_done(self, thetas):
         rates = np.where(np.arange(40) == 3, 0.5, 1e30)[:, None]
         with pytest.warns(DivergenceWarning, match="39 of 40 networks"):
-            fit = self.fit(thetas, momentum(rates, 0.9), until=lambda d, y: np.arange(40) == 3, l2=1.0)
+            fit = self.fit(thetas, momentum(rates, 0.9), stop_when=lambda targets, y: np.arange(40) == 3, l2=1.0)
         assert fit.stop_reason == "diverged"
-        assert len(fit.history.error) < 100
+        assert len(fit.history.loss) < 100
         assert np.flatnonzero(fit.solved).tolist() == [3]
 
     @pytest.mark.filterwarnings("ignore::gpubp.errors.DivergenceWarning")
@@ -757,13 +773,13 @@ class TestUntil:
         monkeypatch.setenv("GPUBP_COMPILED", compiled)
         asked, kept = [], []
 
-        def never(d, y):
+        def never(targets, y):
             asked.append(y)
             return np.zeros(len(y), dtype=bool)
 
         rates = np.where(np.arange(40) == 3, np.inf, 0.5)[:, None]  # one leaves the finite numbers at once
         look = [lambda progress: kept.append(progress.theta)]
-        self.fit(thetas, momentum(rates, 0.9), epochs=5, until=never, callbacks=look)
+        self.fit(thetas, momentum(rates, 0.9), epochs=5, stop_when=never, callbacks=look)
         assert len(asked) == len(kept) == 5
         for y, theta in zip(asked, kept, strict=True):
             wanted = predict(self.NETWORK, theta, np.asarray(self.X, float), device="cpu")
@@ -771,17 +787,17 @@ class TestUntil:
 
     def test_patience_keeps_what_is_told_of_the_best_epoch(self, thetas):
         validation = (np.asarray(self.X, float), 1.0 - np.asarray(self.D))  # gets worse and worse
-        fit = self.fit(thetas[0], until=all_right, validation=validation, patience=2)
+        fit = self.fit(thetas[0], stop_when=all_correct, validation_data=validation, patience=2)
         assert (fit.stop_reason, fit.solved) == ("patience", False)
 
     def test_one_network_may_answer_with_a_plain_bool(self, thetas):
-        assert self.fit(thetas[0], until=lambda d, y: True).stop_reason == "solved"
+        assert self.fit(thetas[0], stop_when=lambda targets, y: True).stop_reason == "solved"
 
     @pytest.mark.parametrize("answer", [True, np.ones(3, bool), np.ones(40)])
     def test_answers_of_another_form_are_told(self, thetas, answer):
         with pytest.raises(DataError, match=r"until must tell of each network whether it is done, \(40,\) of bool"):
-            self.fit(thetas, until=lambda d, y: answer)
+            self.fit(thetas, stop_when=lambda targets, y: answer)
 
     def test_no_function(self):
         with pytest.raises(DataError, match=r"until must be a function .* got 'solved'"):
-            self.fit(None, until="solved")
+            self.fit(None, stop_when="solved")

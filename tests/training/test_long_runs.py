@@ -27,7 +27,7 @@ from gpubp.training import loop, state
 from gpubp.training.checkpoints import checkpoints_in
 
 ROOT = Path(gpubp.__file__).parents[1]
-NETWORK = Network((3, 4, 2), hidden="tanh")
+NETWORK = Network((3, 4, 2), activation="tanh")
 UNIX = pytest.mark.skipif(os.name == "nt", reason="signals are sent in another way on Windows")
 FULL = "No space left on device"
 
@@ -39,9 +39,9 @@ def folder(tmp_path):
 
 def fit(**options):
     rng = np.random.default_rng(0)
-    x, d = rng.normal(size=(20, 3)), rng.uniform(size=(20, 2))
-    how = {"epochs": 9, "batch_size": 8, "rule": adam(0.01), "dtype": "float64", "device": "cpu"} | options
-    return train(NETWORK, x, d, **how)
+    x, targets = rng.normal(size=(20, 3)), rng.uniform(size=(20, 2))
+    how = {"epochs": 9, "batch_size": 8, "optimizer": adam(0.01), "dtype": "float64", "device": "cpu"} | options
+    return train(NETWORK, x, targets, **how)
 
 
 def always(folder):
@@ -54,7 +54,7 @@ def epochs_kept(folder):
 
 def assert_same(one, other):
     np.testing.assert_array_equal(one.theta, other.theta)
-    np.testing.assert_array_equal(one.history.error, other.history.error)
+    np.testing.assert_array_equal(one.history.loss, other.history.loss)
     assert (one.stop_reason, one.best_epoch) == (other.stop_reason, other.best_epoch)
 
 
@@ -132,7 +132,7 @@ def test_where_the_last_checkpoint_does_not_fit_what_was_learned_is_in_the_error
 @pytest.mark.parametrize("error", [errno.EROFS, errno.EACCES, errno.ENOSPC])
 def test_a_folder_that_nothing_can_be_written_to_is_refused_before_training(disk, folder, error):
     disk |= {"full": True, "error": error}
-    with pytest.raises(DataError, match=rf"no checkpoint can be written to .*: {os.strerror(error)}; mend it"):
+    with pytest.raises(DataError, match=rf"no checkpoint can be written to .*: {os.strerror(error)}; fix it"):
         fit(checkpoint=folder, callbacks=[lambda seen: pytest.fail("it trains")])
     assert os.listdir(folder) == []
 
@@ -176,13 +176,13 @@ def test_a_disk_that_is_really_full(tmp_path):
 
 
 def test_memory_that_runs_out_leaves_the_last_checkpoint(monkeypatch, folder):
-    sweep, taken = loop._sweep, []
+    run_epoch, taken = loop._run_epoch, []
 
     def runs_out(*given):
         taken.append(given)
         if len(taken) == 6:
             raise MemoryError("Unable to allocate 8.00 GiB for an array")
-        return sweep(*given)
+        return run_epoch(*given)
 
     with monkeypatch.context() as patch:
         patch.setattr(loop, "_sweep", runs_out)
@@ -227,7 +227,7 @@ def shop(tmp_path, monkeypatch):
     return Path("shop.csv")
 
 
-TABLE = {"hidden_sizes": (5,), "epochs": 8, "device": "cpu", "patience": 3}
+TABLE = {"hidden_layer_sizes": (5,), "epochs": 8, "device": "cpu", "patience": 3}
 ARGUMENTS = ("train", "shop.csv", "--hidden", "5", "--device", "cpu", "--no-picture", "--patience", "0")
 
 

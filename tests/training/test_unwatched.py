@@ -1,4 +1,4 @@
-"""Epochs that nobody looks at are taken together, in one call of the sweep: what comes of them is the same."""
+"""Epochs that nobody looks at are taken together, in one call of the epoch: what comes of them is the same."""
 
 import math
 from functools import partial
@@ -8,7 +8,7 @@ import pytest
 
 from gpubp.backends.backend import choose_backend
 from gpubp.engine import cpu
-from gpubp.engine.epoch import make_sweep
+from gpubp.engine.epoch import make_epoch_runner
 from gpubp.engine.plain.dropout import with_dropout
 from gpubp.engine.plain.minibatches import ArrayBatches, Batch
 from gpubp.engine.plain.step import Objective, Position
@@ -16,14 +16,14 @@ from gpubp.errors import DivergenceWarning
 from gpubp.estimators import MLPClassifier
 from gpubp.nn.initialization import initial_weights
 from gpubp.nn.network import Network
-from gpubp.optim.first_order import RULES, adam, momentum
+from gpubp.optim.first_order import OPTIMIZERS, adam, momentum
 from gpubp.optim.schedules import Steps
 from gpubp.optim.second_order import lbfgs
 from gpubp.training import loop
 from gpubp.training.fit import train
 
 BACKEND = choose_backend("cpu")
-NETWORK = Network((3, 4, 2), hidden="tanh")
+NETWORK = Network((3, 4, 2), activation="tanh")
 COMPILED = pytest.mark.skipif(not cpu.numba_works(), reason="numba is not installed")
 FORMS = ["never", pytest.param("always", marks=COMPILED)]
 
@@ -34,19 +34,19 @@ def form(request, monkeypatch):
     monkeypatch.setenv(cpu.ENVIRONMENT_VARIABLE, request.param)
 
 
-def cases(n_cases=11, seed=0):
+def samples(n_samples=11, seed=0):
     rng = np.random.default_rng(seed)
-    return rng.normal(size=(n_cases, 3)), rng.uniform(size=(n_cases, 2))
+    return rng.normal(size=(n_samples, 3)), rng.uniform(size=(n_samples, 2))
 
 
 @pytest.fixture
 def taken(monkeypatch):
-    """How many epochs each call of a sweep is for; a clock by which an epoch takes a millionth second."""
-    taken, sweep = [], loop._sweep
+    """How many epochs each call of an epoch is for; a clock by which an epoch takes a millionth second."""
+    taken, run_epoch = [], loop._run_epoch
 
     def counted(plan, position, batches):
         taken.append(loop.epochs_of(batches))
-        return sweep(plan, position, batches)
+        return run_epoch(plan, position, batches)
 
     monkeypatch.setattr(loop, "_sweep", counted)
     monkeypatch.setattr(loop.Unwatched, "note", lambda self, seconds: setattr(self, "seconds", 1e-6))
@@ -58,20 +58,22 @@ def both_ways(monkeypatch, *, epochs=150, **options):
     fits = []
     for seconds in (loop.UNWATCHED, 0.0):
         monkeypatch.setattr(loop, "UNWATCHED", seconds)
-        rule = options.get("rule") or momentum(0.05)
-        how = {"batch_size": "sweep", "dtype": "float64", "device": "cpu", "seed": 1} | options | {"rule": rule}
-        fits.append(train(NETWORK, *cases(), epochs=epochs, **how))
+        optimizer = options.get("optimizer") or momentum(0.05)
+        how = (
+            {"batch_size": "full", "dtype": "float64", "device": "cpu", "seed": 1} | options | {"optimizer": optimizer}
+        )
+        fits.append(train(NETWORK, *samples(), epochs=epochs, **how))
     return fits
 
 
 def assert_same(one, other):
     np.testing.assert_array_equal(one.theta, other.theta)
-    np.testing.assert_array_equal(np.asarray(one.history.error), np.asarray(other.history.error))
-    assert [type(error) for error in one.history.error] == [type(error) for error in other.history.error]
+    np.testing.assert_array_equal(np.asarray(one.history.loss), np.asarray(other.history.loss))
+    assert [type(error) for error in one.history.loss] == [type(error) for error in other.history.loss]
     assert (one.stop_reason, one.best_epoch) == (other.stop_reason, other.best_epoch)
     np.testing.assert_array_equal(one.diverged, other.diverged)
     seconds = one.history.seconds
-    assert len(seconds) == len(one.history.error)
+    assert len(seconds) == len(one.history.loss)
     assert all(np.diff([0.0, *seconds]) >= 0.0)
 
 
@@ -82,13 +84,13 @@ class TestTogether:
         "options",
         [
             {},
-            {"rule": adam()},
-            {"rule": momentum(learning_rate=Steps({0: 0.1, 20: 0.05, 66.5: 0.02}))},
+            {"optimizer": adam()},
+            {"optimizer": momentum(learning_rate=Steps({0: 0.1, 20: 0.05, 66.5: 0.02}))},
             {"batch_size": 4, "shuffle": False},
-            {"mean": False, "l2": 0.1, "case_weights": np.arange(11.0), "rule": momentum(0.001)},
-            {"batch_size": 3, "shuffle": False, "case_weights": np.arange(11.0)},
+            {"reduction": "sum", "l2": 0.1, "sample_weight": np.arange(11.0), "optimizer": momentum(0.001)},
+            {"batch_size": 3, "shuffle": False, "sample_weight": np.arange(11.0)},
         ],
-        ids=["sweep", "adam", "schedule", "batches", "sum", "weighed"],
+        ids=["full", "adam", "schedule", "batches", "sum", "weighed"],
     )
     def test_the_same_comes_of_them(self, monkeypatch, taken, options, seed):
         assert_same(*both_ways(monkeypatch, seed=seed, **options))
@@ -99,14 +101,14 @@ class TestTogether:
     def test_as_many_as_there_are_to_be(self, monkeypatch, taken):
         one, other = both_ways(monkeypatch, epochs=129)
         assert_same(one, other)
-        assert len(one.history.error) == 129
+        assert len(one.history.loss) == 129
         assert taken[1] == 64
 
     def test_are_not_noted_where_none_is_to_be(self, monkeypatch, taken):
         one, other = both_ways(monkeypatch, history=False)
         np.testing.assert_array_equal(one.theta, other.theta)
         assert taken[1] > 1
-        assert one.history.error == other.history.error == []
+        assert one.history.loss == other.history.loss == []
 
     @pytest.mark.parametrize("patience", [10, 40])
     def test_patience_ends_where_it_would(self, monkeypatch, taken, patience):
@@ -117,33 +119,33 @@ class TestTogether:
 
     def test_what_diverges_goes_back_and_on_one_by_one(self, monkeypatch, taken):
         with pytest.warns(DivergenceWarning):
-            one, other = both_ways(monkeypatch, rule=momentum(3.0), epochs=3000)
+            one, other = both_ways(monkeypatch, optimizer=momentum(3.0), epochs=3000)
         assert_same(one, other)
         assert one.stop_reason == "diverged"
-        assert taken[1] > len(one.history.error)  # gone too far
+        assert taken[1] > len(one.history.loss)  # gone too far
 
     def test_of_a_stack_one_may_diverge(self, monkeypatch, taken):
         rates = np.asarray([[0.01], [9.0], [0.02]])
         with pytest.warns(DivergenceWarning):
-            one, other = both_ways(monkeypatch, rule=momentum(rates), seed=(1, 2, 3), epochs=1000)
+            one, other = both_ways(monkeypatch, optimizer=momentum(rates), seed=(1, 2, 3), epochs=1000)
         assert_same(one, other)
         np.testing.assert_array_equal(one.diverged, [False, True, False])
 
     def test_interrupted_keeps_the_last_epoch_that_is_noted(self, monkeypatch, taken):
-        sweep = loop._sweep
+        run_epoch = loop._run_epoch
 
         def interrupted(plan, position, batches):
-            found = sweep(plan, position, batches)
+            found = run_epoch(plan, position, batches)
             if len(taken) == 4:
                 raise KeyboardInterrupt
             return found
 
         monkeypatch.setattr(loop, "_sweep", interrupted)
-        how = {"batch_size": "sweep", "device": "cpu", "dtype": "float64", "rule": adam()}
-        fit = train(NETWORK, *cases(), epochs=5000, **how)
+        how = {"batch_size": "full", "device": "cpu", "dtype": "float64", "optimizer": adam()}
+        fit = train(NETWORK, *samples(), epochs=5000, **how)
         done = sum(taken[:3])
-        assert (fit.stop_reason, fit.best_epoch, len(fit.history.error)) == ("interrupted", done, done)
-        np.testing.assert_array_equal(fit.theta, train(NETWORK, *cases(), epochs=done, **how).theta)
+        assert (fit.stop_reason, fit.best_epoch, len(fit.history.loss)) == ("interrupted", done, done)
+        np.testing.assert_array_equal(fit.theta, train(NETWORK, *samples(), epochs=done, **how).theta)
 
 
 @COMPILED
@@ -155,7 +157,11 @@ class TestOrdersOfTheirOwn:
     @pytest.mark.parametrize("seed", [1, (1, 2, 3)], ids=["one", "stack"])
     @pytest.mark.parametrize(
         "options",
-        [{}, {"rule": adam(), "case_weights": np.arange(11.0)}, {"rule": momentum(Steps({0: 0.1, 20.5: 0.02}))}],
+        [
+            {},
+            {"optimizer": adam(), "sample_weight": np.arange(11.0)},
+            {"optimizer": momentum(Steps({0: 0.1, 20.5: 0.02}))},
+        ],
         ids=["momentum", "adam", "schedule"],
     )
     def test_the_same_comes_of_them(self, monkeypatch, taken, options, seed):
@@ -164,9 +170,9 @@ class TestOrdersOfTheirOwn:
 
     def test_what_diverges_goes_on_with_the_orders_that_were_drawn(self, monkeypatch, taken):
         with pytest.warns(DivergenceWarning):
-            one, other = both_ways(monkeypatch, batch_size=4, rule=momentum(3.0), epochs=3000)
+            one, other = both_ways(monkeypatch, batch_size=4, optimizer=momentum(3.0), epochs=3000)
         assert_same(one, other)
-        assert taken[1] > len(one.history.error) > 1  # gone too far
+        assert taken[1] > len(one.history.loss) > 1  # gone too far
 
     def test_patience_ends_where_it_would(self, monkeypatch, taken):
         one, other = both_ways(monkeypatch, batch_size=4, epochs=3000, patience=10, tolerance=1e-4)
@@ -208,7 +214,7 @@ class TestOrdersOfTheirOwn:
 
 def test_orders_of_their_own_are_taken_one_by_one_the_plain_way(monkeypatch, taken):
     monkeypatch.setenv(cpu.ENVIRONMENT_VARIABLE, "never")
-    train(NETWORK, *cases(), epochs=30, batch_size=4, device="cpu")
+    train(NETWORK, *samples(), epochs=30, batch_size=4, device="cpu")
     assert taken == [1] * 30
 
 
@@ -217,41 +223,41 @@ class TestOneByOne:
         "options",
         [
             {"callbacks": [lambda progress: None]},
-            {"validation": cases(5)},
-            {"until": lambda d, y: False},
-            {"rule": lbfgs()},
+            {"validation_data": samples(5)},
+            {"stop_when": lambda targets, y: False},
+            {"optimizer": lbfgs()},
             {"patience": 8},
         ],
         ids=lambda options: next(iter(options)),
     )
     def test_what_somebody_looks_at(self, taken, options):
-        how = {"batch_size": "sweep", "rule": momentum(0.05), "device": "cpu", "dtype": "float64"} | options
-        fit = train(NETWORK, *cases(), epochs=30, **how)
-        assert taken == [1] * len(fit.history.error)
+        how = {"batch_size": "full", "optimizer": momentum(0.05), "device": "cpu", "dtype": "float64"} | options
+        fit = train(NETWORK, *samples(), epochs=30, **how)
+        assert taken == [1] * len(fit.history.loss)
 
     def test_what_takes_long(self, monkeypatch, taken):
         monkeypatch.setattr(loop.Unwatched, "note", lambda self, seconds: setattr(self, "seconds", loop.UNWATCHED / 7))
-        train(NETWORK, *cases(), epochs=50, batch_size="sweep", device="cpu")
+        train(NETWORK, *samples(), epochs=50, batch_size="full", device="cpu")
         assert taken == [1] * 50
 
     def test_before_it_is_known_how_long_an_epoch_takes(self):
         unwatched = loop.Unwatched(partial(loop.Plan, epochs=10**6)(BACKEND, NETWORK, None, None), Position(None, ()))
-        batches = ArrayBatches(BACKEND, Batch(*cases()), 99)
+        batches = ArrayBatches(BACKEND, Batch(*samples()), 99)
         assert unwatched._how_many(loop.Plan(BACKEND, NETWORK, None, None, 10**6), Position(None, ()), batches, 0) == 0
         assert unwatched.seconds == math.inf
 
 
 @pytest.mark.usefixtures("form")
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("order", [None, np.random.default_rng(0).permutation(11)], ids=["in order", "shuffled"])
-def test_a_sweep_of_several_epochs_is_several_sweeps(rule, order):
-    rule, ends = RULES[rule](), []
+def test_a_sweep_of_several_epochs_is_several_sweeps(optimizer, order):
+    optimizer, ends = OPTIMIZERS[optimizer](), []
     theta = initial_weights(NETWORK, 0, dtype="float64")
     for calls in ([3, 1, 2], [1] * 6):
-        sweep = make_sweep(BACKEND, Objective(NETWORK, l2=0.1), rule, "float64", 4, 18)
-        position, told, given = Position(theta, rule.init(np, theta)), [], Batch(*cases())
+        run_epoch = make_epoch_runner(BACKEND, Objective(NETWORK, l2=0.1), optimizer, "float64", 4, 18)
+        position, told, given = Position(theta, optimizer.init(np, theta)), [], Batch(*samples())
         for epochs in calls:
-            told.append(sweep(position, ArrayBatches(BACKEND, given, 4, order, epochs)))
+            told.append(run_epoch(position, ArrayBatches(BACKEND, given, 4, order, epochs)))
             position.epoch += epochs
         ends.append((position, [np.concatenate([getattr(one, name) for one in told]) for name in told[0]._fields[:3]]))
     (one, told), (other, also_told) = ends
@@ -262,6 +268,6 @@ def test_a_sweep_of_several_epochs_is_several_sweeps(rule, order):
 
 def test_dropout_draws_anew_in_each_epoch():
     """Its batches do not say that they are for several epochs, whatever they are made of."""
-    batches = ArrayBatches(BACKEND, Batch(*cases()), 4, None, 5)
+    batches = ArrayBatches(BACKEND, Batch(*samples()), 4, None, 5)
     assert loop.epochs_of(batches) == 5
     assert loop.epochs_of(with_dropout(BACKEND, NETWORK, (0.5, 0.5), np.random.default_rng(0), batches)) == 1

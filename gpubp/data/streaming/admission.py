@@ -12,37 +12,37 @@ from gpubp.engine.plain.minibatches import Orders
 from gpubp.errors import DataError
 from gpubp.nn.losses import loss
 from gpubp.nn.network import Network
-from gpubp.optim.first_order import Rule
+from gpubp.optim.first_order import Optimizer
 from gpubp.optim.second_order import SecondOrder
 
 
 def check_stream(
     network: Network,
     stream: Stream,
-    d: Any,
-    rule: Rule | SecondOrder,
+    targets: Any,
+    optimizer: Optimizer | SecondOrder,
     epochs: int,
     batch_size: Any,
-    case_weights: Any,
-    until: Any,
+    sample_weight: Any,
+    stop_when: Any,
     n_processes: int,
 ) -> None:
-    """Check that a stream fits the network, and that nothing is asked for that needs all its cases at once."""
-    if d is not None:
-        raise DataError("a stream has its desired outputs with it; leave d out")
+    """Check that a stream fits the network, and that nothing is asked for that needs all its samples at once."""
+    if targets is not None:
+        raise DataError("a stream has its targets with it; leave d out")
     wanted, got = (network.sizes[0], network.sizes[-1]), (stream.n_inputs, stream.n_outputs)
     if wanted != got:
-        mend = f"; where its target numbers classes: open_stream(..., classes={wanted[1]})" if got[1] == 1 else ""
+        fix = f"; where its target numbers classes: open_stream(..., classes={wanted[1]})" if got[1] == 1 else ""
         raise DataError(
             f"the network has {wanted[0]} inputs and {wanted[1]} outputs, {stream.source.name} has {got[0]} and "
-            f"{got[1]}{mend}"
+            f"{got[1]}{fix}"
         )
-    for name, given in (("case_weights", case_weights), ("until", until)):
+    for name, given in (("sample_weight", sample_weight), ("stop_when", stop_when)):
         if given is not None:
-            raise DataError(f"{name} needs all cases at once, which a stream never has; leave it out")
-    if isinstance(rule, SecondOrder) or batch_size == "sweep":
-        what = rule.name if isinstance(rule, SecondOrder) else "batch_size='sweep'"
-        raise DataError(f"{what} needs all cases at once, which a stream never has; train in batches, by adam()")
+            raise DataError(f"{name} needs all samples at once, which a stream never has; leave it out")
+    if isinstance(optimizer, SecondOrder) or batch_size == "full":
+        what = optimizer.name if isinstance(optimizer, SecondOrder) else "batch_size='full'"
+        raise DataError(f"{what} needs all samples at once, which a stream never has; train in batches, by adam()")
     if n_processes > 1:
         raise DataError(
             f"a stream is trained on by one process, and {n_processes} were asked for; leave parallel out, and start "

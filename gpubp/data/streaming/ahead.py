@@ -69,8 +69,8 @@ def one_ahead(make: Callable[[Callable[[], bool]], Iterator[T]]) -> Generator[T,
 
 def _join(thread: threading.Thread) -> None:
     """Wait until a thread has ended: one, too, whose start was interrupted, which cannot be joined before it begins."""
-    until = time.monotonic() + TO_BEGIN
-    while thread in threading.enumerate() and time.monotonic() < until:
+    stop_when = time.monotonic() + TO_BEGIN
+    while thread in threading.enumerate() and time.monotonic() < stop_when:
         try:
             thread.join()
         except RuntimeError:  # it is about to begin

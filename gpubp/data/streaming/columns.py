@@ -1,4 +1,4 @@
-"""Columns of numbers from a table, as x and d."""
+"""Columns of numbers from a table, as x and targets."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,10 +16,10 @@ from gpubp.errors import DataError
 
 @dataclass(frozen=True, eq=False)
 class ColumnsSource:
-    """The columns of a table, all of them numbers; ``targets`` are d, the others x."""
+    """The columns of a table, all of them numbers; ``target_columns`` are d, the others x."""
 
     tables: TableSource
-    targets: tuple[str, ...]
+    target_columns: tuple[str, ...]
 
     @property
     def name(self) -> str:
@@ -29,7 +29,7 @@ class ColumnsSource:
     @property
     def inputs(self) -> tuple[str, ...]:
         """The columns of x."""
-        return tuple(name for name in self.tables.names if name not in self.targets)
+        return tuple(name for name in self.tables.names if name not in self.target_columns)
 
     @property
     def n_inputs(self) -> int:
@@ -39,7 +39,7 @@ class ColumnsSource:
     @property
     def n_outputs(self) -> int:
         """Count the columns of d."""
-        return len(self.targets)
+        return len(self.target_columns)
 
     @property
     def dtype(self) -> str:
@@ -53,14 +53,14 @@ class ColumnsSource:
 
     @property
     def bytes_in_hand(self) -> int:
-        """A block of the table, and a piece of it as x and d."""
+        """A block of the table, and a piece of it as x and targets."""
         return self.tables.bytes_in_hand
 
     def rows(self, blocks: Iterable[int] | None = None) -> Iterator[Rows]:
         """Read blocks."""
         for piece in self.tables.pieces(blocks):
-            x, d = (self._matrix(piece.table, names) for names in (self.inputs, self.targets))
-            yield Rows(x, d, piece.origin, piece.first)
+            x, targets = (self._matrix(piece.table, names) for names in (self.inputs, self.target_columns))
+            yield Rows(x, targets, piece.origin, piece.first)
 
     def _matrix(self, table: Table, names: Sequence[str]) -> np.ndarray:
         matrix = np.empty((table.n_rows, len(names)))
@@ -75,13 +75,13 @@ class ColumnsSource:
         return matrix
 
 
-def columns_source(path: Path, targets: str | Sequence[str]) -> ColumnsSource:
-    """Open a table of numbers; ``targets`` are the names of the columns of d."""
+def columns_source(path: Path, target_columns: str | Sequence[str]) -> ColumnsSource:
+    """Open a table of numbers; ``target_columns`` are the names of the columns of d."""
     tables = open_tables(path)
-    names = (targets,) if isinstance(targets, str) else tuple(targets)
+    names = (target_columns,) if isinstance(target_columns, str) else tuple(target_columns)
     for name in names:
         if name not in tables.names:
             raise DataError(f"{path} has no column {name!r}{near_miss(str(name), tables.names)}")
     if not names or len(set(names)) < len(names) or len(names) == len(tables.names):
-        raise DataError(f"targets must name columns, each once, and leave some for x; got {list(names)}")
+        raise DataError(f"target_columns must name columns, each once, and leave some for x; got {list(names)}")
     return ColumnsSource(tables, names)

@@ -1,4 +1,4 @@
-"""Blocks of (x, d) that somebody's own code makes, one after the other."""
+"""Blocks of (X, targets) that somebody's own code makes, one after the other."""
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -10,7 +10,7 @@ from gpubp.errors import DataError
 
 
 class IterableSource:
-    """Blocks of (x, d) from an iterable, or from a function that gives one; they come in their own order."""
+    """Blocks of (X, targets) from an iterable, or from a function that gives one; they come in their own order."""
 
     counts: np.ndarray | None = None
 
@@ -20,12 +20,12 @@ class IterableSource:
         try:
             first = next(iterator := self._begin())
         except StopIteration:
-            raise DataError("the iterable gives no blocks; at least one (x, d) is needed") from None
+            raise DataError("the iterable gives no blocks; at least one (X, targets) is needed") from None
         if self.once is not None:
             self.once = _with_first(first, iterator)
-        x, d = _block(first, 0)
-        self.n_inputs, self.n_outputs, self.dtype = x.shape[1], d.shape[1], float_type(x.dtype)
-        self.bytes_in_hand = x.nbytes + d.nbytes
+        x, targets = _block(first, 0)
+        self.n_inputs, self.n_outputs, self.dtype = x.shape[1], targets.shape[1], float_type(x.dtype)
+        self.bytes_in_hand = x.nbytes + targets.nbytes
 
     @property
     def once_only(self) -> bool:
@@ -40,7 +40,7 @@ class IterableSource:
             return iter(blocks)
         except TypeError:
             raise DataError(
-                f"a stream must be an iterable of (x, d), or a function without arguments that gives one; got "
+                f"a stream must be an iterable of (X, targets), or a function without arguments that gives one; got "
                 f"{type(blocks).__name__}"
             ) from None
 
@@ -49,13 +49,13 @@ class IterableSource:
         assert blocks is None, "an iterable's blocks come in their own order"
         first, number, made = 0, 0, self._begin()
         while (block := _made(made, number)) is not None:
-            x, d = _block(block, number)
-            if (x.shape[1], d.shape[1]) != (self.n_inputs, self.n_outputs):
+            x, targets = _block(block, number)
+            if (x.shape[1], targets.shape[1]) != (self.n_inputs, self.n_outputs):
                 raise DataError(
-                    f"block {number + 1} of the iterable has {x.shape[1]} inputs and {d.shape[1]} outputs, those "
+                    f"block {number + 1} of the iterable has {x.shape[1]} inputs and {targets.shape[1]} outputs, those "
                     f"before it have {self.n_inputs} and {self.n_outputs}"
                 )
-            yield Rows(x, d, self.name, first)
+            yield Rows(x, targets, self.name, first)
             first, number = first + len(x), number + 1
 
 
@@ -79,13 +79,19 @@ def _with_first(first: Any, rest: Iterator[Any]) -> Iterator[Any]:
 def _block(block: Any, number: int) -> tuple[np.ndarray, np.ndarray]:
     """Check a block that somebody's code has made."""
     try:
-        x, d = (np.asarray(part) for part in block)
+        x, targets = (np.asarray(part) for part in block)
     except (TypeError, ValueError) as error:
-        raise DataError(f"block {number + 1} of the iterable must be a pair (x, d) of arrays: {error}") from error
-    d = d[:, None] if d.ndim == 1 else d
-    if x.ndim != 2 or d.ndim != 2 or len(x) != len(d) or x.dtype.kind not in "fiub" or d.dtype.kind not in "fiub":
+        raise DataError(f"block {number + 1} of the iterable must be a pair (X, targets) of arrays: {error}") from error
+    targets = targets[:, None] if targets.ndim == 1 else targets
+    if (
+        x.ndim != 2
+        or targets.ndim != 2
+        or len(x) != len(targets)
+        or x.dtype.kind not in "fiub"
+        or targets.dtype.kind not in "fiub"
+    ):
         raise DataError(
             f"block {number + 1} of the iterable must be numbers (rows, inputs) and (rows,) or (rows, outputs), got "
-            f"{x.shape} of {x.dtype} and {d.shape} of {d.dtype}"
+            f"{x.shape} of {x.dtype} and {targets.shape} of {targets.dtype}"
         )
-    return x, d
+    return x, targets

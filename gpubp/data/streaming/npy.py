@@ -84,11 +84,11 @@ AHEAD = 4
 
 @dataclass(frozen=True, eq=False)
 class NpySource:
-    """Matrices in ``.npy`` files: x and d each in one, or both in one, of which ``targets`` are columns."""
+    """Matrices in ``.npy`` files: x and targets each in one, or both in one, of which ``target_columns`` are columns."""
 
     x: NpyFile
-    d: NpyFile | None
-    targets: np.ndarray | None
+    targets: NpyFile | None
+    target_columns: np.ndarray | None
     size: int
 
     @property
@@ -100,7 +100,7 @@ class NpySource:
     def inputs(self) -> np.ndarray:
         """Which columns of the first file are inputs."""
         columns = np.arange(self.x.n_columns)
-        return columns if self.targets is None else np.setdiff1d(columns, self.targets)
+        return columns if self.target_columns is None else np.setdiff1d(columns, self.target_columns)
 
     @property
     def n_inputs(self) -> int:
@@ -110,10 +110,10 @@ class NpySource:
     @property
     def n_outputs(self) -> int:
         """Count the columns of d."""
-        if self.targets is not None:
-            return len(self.targets)
-        assert self.d is not None
-        return self.d.n_columns
+        if self.target_columns is not None:
+            return len(self.target_columns)
+        assert self.targets is not None
+        return self.targets.n_columns
 
     @property
     def dtype(self) -> str:
@@ -128,36 +128,45 @@ class NpySource:
     @property
     def bytes_in_hand(self) -> int:
         """A block, and what is chosen of it."""
-        of_d = 0 if self.d is None else self.d.bytes_of_a_row
-        return self.size * ((1 if self.targets is None else 2) * self.x.bytes_of_a_row + of_d)
+        of_targets = 0 if self.targets is None else self.targets.bytes_of_a_row
+        return self.size * ((1 if self.target_columns is None else 2) * self.x.bytes_of_a_row + of_targets)
 
     def rows(self, blocks: Iterable[int] | None = None) -> Iterator[Rows]:
         """Read blocks."""
-        files = [self.x] if self.d is None else [self.x, self.d]
+        files = [self.x] if self.targets is None else [self.x, self.targets]
         firsts = self.size * np.asarray(range(len(self.counts)) if blocks is None else blocks, np.int64)
-        inputs, targets = _as_slice(self.inputs), None if self.targets is None else _as_slice(self.targets)
+        inputs, target_columns = (
+            _as_slice(self.inputs),
+            None if self.target_columns is None else _as_slice(self.target_columns),
+        )
         for number, first in enumerate(firsts.tolist()):
             for soon in firsts[number + AHEAD : number + AHEAD + 1].tolist():
                 for file in files:
                     file.expect(soon, self.size)
-            x, *d = (file.read(first, min(self.size, file.n_rows - first)) for file in files)
-            yield Rows(x[:, inputs], d[0] if d else x[:, targets], self.name, first)
+            x, *targets = (file.read(first, min(self.size, file.n_rows - first)) for file in files)
+            yield Rows(x[:, inputs], targets[0] if targets else x[:, target_columns], self.name, first)
 
 
-def npy_source(x: Path, d: Path | None, targets: int | Sequence[int] | None, block_rows: int | None) -> NpySource:
-    """Open ``.npy`` files; without ``d``, ``targets`` are the last columns, so many or by number."""
+def npy_source(
+    x: Path, targets: Path | None, target_columns: int | Sequence[int] | None, block_rows: int | None
+) -> NpySource:
+    """Open ``.npy`` files; without ``targets``, ``target_columns`` are the last columns, so many or by number."""
     x_file = NpyFile(x)
-    if (d is None) == (targets is None):
+    if (targets is None) == (target_columns is None):
         raise DataError(
-            f"{x}: give the desired outputs once, as a second .npy file, or with targets= as columns of the first: how "
+            f"{x}: give the targets once, as a second .npy file, or with target_columns= as columns of the first: how "
             "many of the last ones, or a list of numbers"
         )
-    d_file = None if d is None else NpyFile(d)
-    if d_file is not None and d_file.n_rows != x_file.n_rows:
-        raise DataError(f"{x} has {x_file.n_rows:,} rows, and {d} has {d_file.n_rows:,}; they must be of the same rows")
-    columns = None if targets is None else _columns(x, x_file.n_columns, targets)
-    size = rows_at_once(x_file.bytes_of_a_row + (0 if d_file is None else d_file.bytes_of_a_row), block_rows)
-    return NpySource(x_file, d_file, columns, min(size, x_file.n_rows))
+    targets_file = None if targets is None else NpyFile(targets)
+    if targets_file is not None and targets_file.n_rows != x_file.n_rows:
+        raise DataError(
+            f"{x} has {x_file.n_rows:,} rows, and {targets} has {targets_file.n_rows:,}; they must be of the same rows"
+        )
+    columns = None if target_columns is None else _columns(x, x_file.n_columns, target_columns)
+    size = rows_at_once(
+        x_file.bytes_of_a_row + (0 if targets_file is None else targets_file.bytes_of_a_row), block_rows
+    )
+    return NpySource(x_file, targets_file, columns, min(size, x_file.n_rows))
 
 
 def _as_slice(columns: np.ndarray) -> Any:
@@ -166,12 +175,12 @@ def _as_slice(columns: np.ndarray) -> Any:
     return slice(first, last + 1) if np.array_equal(columns, np.arange(first, last + 1)) else columns
 
 
-def _columns(path: Path, n: int, targets: int | Sequence[int]) -> np.ndarray:
-    chosen = np.arange(n - targets, n) if isinstance(targets, int) else np.asarray(targets)
+def _columns(path: Path, n: int, target_columns: int | Sequence[int]) -> np.ndarray:
+    chosen = np.arange(n - target_columns, n) if isinstance(target_columns, int) else np.asarray(target_columns)
     whole = chosen.ndim == 1 and chosen.dtype.kind in "iu" and 0 < len(np.unique(chosen)) == len(chosen) < n
     if not whole or not np.all((-n <= chosen) & (chosen < n)):
         raise DataError(
-            f"{path} has {n} columns; targets must be a number of its last columns, or a list of different columns, "
-            f"that leave some for x; got {targets!r}"
+            f"{path} has {n} columns; target_columns must be a number of its last columns, or a list of different columns, "
+            f"that leave some for x; got {target_columns!r}"
         )
     return np.asarray(chosen % n)

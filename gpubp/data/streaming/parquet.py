@@ -13,7 +13,7 @@ from gpubp.data.streaming.sources import FileState
 from gpubp.data.streaming.tables import PIECE_BYTES, Piece, pyarrow_module, rows_of_a_piece
 from gpubp.errors import DataError
 
-MEND = "Write it again, and open the stream anew"
+FIX = "Write it again, and open the stream anew"
 BYTES_OF_A_CHUNK = 900  # that a column of a row group takes where a file's description of itself is held: measured
 MOST_DESCRIBED = 16 << 20  # bytes of descriptions that are held; of more files they are read each time
 TEXTS = ("string", "large_string", "string_view")  # types of texts, as pyarrow names them
@@ -102,9 +102,9 @@ class ParquetTables:
             raise
         except Exception as error:  # pyarrow raises many kinds; each means that these rows cannot be had
             group.part.state.check(doing)
-            raise DataError(f"{path} cannot be read in {doing}: {_said(error)}. {MEND}") from error
+            raise DataError(f"{path} cannot be read in {doing}: {_said(error)}. {FIX}") from error
         if done != group.n_rows:
-            raise DataError(f"{path} cannot be read in {doing}: it gave {done:,} rows. {MEND}")
+            raise DataError(f"{path} cannot be read in {doing}: it gave {done:,} rows. {FIX}")
 
     def _table(self, batch: Any, part: ParquetPart) -> Table:
         import pyarrow
@@ -124,7 +124,7 @@ def _part(file: Path, folder: Path) -> ParquetPart:
     except DataError:
         raise
     except Exception as error:
-        raise DataError(f"{file} cannot be read: {_said(error)}. {MEND}") from error
+        raise DataError(f"{file} cannot be read: {_said(error)}. {FIX}") from error
     steps = file.relative_to(folder).parts[:-1]
     return ParquetPart(state, metadata, {unquote(k): unquote(v) for k, _, v in (s.partition("=") for s in steps) if v})
 

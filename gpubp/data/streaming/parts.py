@@ -1,4 +1,4 @@
-"""A stream's windows as the parts of an epoch, each of which is swept like cases that are arrays."""
+"""A stream's windows as the parts of an epoch, each of which is run like samples that are arrays."""
 
 from collections.abc import Iterator
 from contextlib import closing
@@ -22,7 +22,7 @@ class WindowParts:
     places : Places
         Of the stream, for windows of whole batches; all epochs use the same.
     size : int
-        Cases of a batch.
+        Samples of a batch.
     seed : tuple of int, optional
         For the order of this epoch.
     limits : Limits
@@ -41,9 +41,9 @@ class WindowParts:
     def __iter__(self) -> Iterator[ArrayBatches]:
         on_host = self.backend.name != "cpu"
         with closing(self.stream.windows(self.places, self.seed, self.limits, self.skipped)) as windows:
-            for x, d, order, begins, spans in windows:
-                cases = Batch(x, d)
-                yield ArrayBatches(self.backend, cases, self.size, order, on_host=on_host, begins=begins, spans=spans)
+            for x, targets, order, begins, spans in windows:
+                samples = Batch(x, targets)
+                yield ArrayBatches(self.backend, samples, self.size, order, on_host=on_host, begins=begins, spans=spans)
 
     def after(self, n: int) -> "WindowParts":
         """Give the same without its first ``n`` windows, which are not read where blocks can be left out."""

@@ -35,7 +35,7 @@ PARTS = ("train", "validation", "test")
 
 @dataclass(frozen=True, eq=False)
 class PreparedSource:
-    """Some rows of a table, as x and d."""
+    """Some rows of a table, as x and targets."""
 
     tables: TableSource
     preprocessing: Preprocessing
@@ -69,9 +69,9 @@ class PreparedSource:
     def rows(self, blocks: Iterable[int] | None = None) -> Iterator[Rows]:
         """Read blocks."""
         for piece in self.tables.pieces(blocks):
-            x, d = matrices(self.preprocessing, piece)
+            x, targets = matrices(self.preprocessing, piece)
             mine = self.shares(piece.number, piece.table.n_rows) == self.share
-            yield Rows(x[mine], d[mine], piece.origin, piece.first)
+            yield Rows(x[mine], targets[mine], piece.origin, piece.first)
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,20 +136,20 @@ class PreparedStream:
         return Stream(source, self.memory, None, self.rows["train"]), None
 
     def validation(self) -> tuple[np.ndarray, np.ndarray] | None:
-        """Give the validation rows as x and d."""
+        """Give the validation rows as x and targets."""
         if not self.held_out:
             return None
-        x, d = zip(*(matrices(self.preprocessing, piece) for piece in self.held_out), strict=True)
-        return np.concatenate(x).astype("float32"), np.concatenate(d).astype("float32")
+        x, targets = zip(*(matrices(self.preprocessing, piece) for piece in self.held_out), strict=True)
+        return np.concatenate(x).astype("float32"), np.concatenate(targets).astype("float32")
 
     def scores(self, predicted: Callable[[np.ndarray], np.ndarray]) -> dict[str, Scores]:
         """Score the outputs for all rows of each part, in one more pass."""
         running = [RunningScores(self.preprocessing) for _ in PARTS]
         for piece in self.tables.pieces():
-            x, d = matrices(self.preprocessing, piece)
+            x, targets = matrices(self.preprocessing, piece)
             y, shares = predicted(x), self.shares(piece.number, len(x))
             for share, so_far in enumerate(running):
-                so_far.add(d[shares == share], y[shares == share])
+                so_far.add(targets[shares == share], y[shares == share])
         found = {part: so_far.scores() for part, so_far in zip(PARTS, running, strict=True)}
         return {part: scores for part, scores in found.items() if scores is not None}
 
@@ -234,7 +234,7 @@ def prepare_stream(
 
 
 def matrices(preprocessing: Preprocessing, piece: Piece) -> tuple[np.ndarray, np.ndarray]:
-    """Turn a piece of a table into x and d; errors name the row of the file."""
+    """Turn a piece of a table into x and targets; errors name the row of the file."""
     try:
         return apply(preprocessing, piece.table), encode_target(preprocessing, piece.table)
     except DataError as error:

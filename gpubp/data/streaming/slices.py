@@ -16,7 +16,7 @@ class SlicedSource:
     """Arrays that are read by slicing them: zarr's, h5py's, or whatever has a shape and gives rows."""
 
     x: Any
-    d: Any
+    targets: Any
     size: int
     name: str
 
@@ -28,7 +28,7 @@ class SlicedSource:
     @property
     def n_outputs(self) -> int:
         """Count the columns of d."""
-        return int(self.d.shape[1]) if len(self.d.shape) == 2 else 1
+        return int(self.targets.shape[1]) if len(self.targets.shape) == 2 else 1
 
     @property
     def dtype(self) -> str:
@@ -43,8 +43,8 @@ class SlicedSource:
     @property
     def bytes_in_hand(self) -> int:
         """A block, compressed and not."""
-        of_x, of_d = (int(np.dtype(array.dtype).itemsize) for array in (self.x, self.d))
-        return 2 * self.size * (self.n_inputs * of_x + self.n_outputs * of_d)
+        of_x, of_targets = (int(np.dtype(array.dtype).itemsize) for array in (self.x, self.targets))
+        return 2 * self.size * (self.n_inputs * of_x + self.n_outputs * of_targets)
 
     def rows(self, blocks: Iterable[int] | None = None) -> Iterator[Rows]:
         """Read blocks."""
@@ -53,34 +53,34 @@ class SlicedSource:
             first = int(block) * self.size
             stop = min(first + self.size, n_rows)
             try:
-                x, d = np.asarray(self.x[first:stop]), np.asarray(self.d[first:stop])
+                x, targets = np.asarray(self.x[first:stop]), np.asarray(self.targets[first:stop])
             except Exception as error:  # whatever the array's library raises means that these rows cannot be had
                 raise DataError(
                     f"{self.name} cannot be read at rows {first + 1:,} to {stop:,}: {error or type(error).__name__}"
                 ) from error
-            if len(x) != stop - first or len(d) != stop - first:
+            if len(x) != stop - first or len(targets) != stop - first:
                 raise DataError(
                     f"{self.name} ends early: of rows {first + 1:,} to {stop:,} some are not there any more"
                 )
-            yield Rows(x, d.reshape(len(d), -1), self.name, first)
+            yield Rows(x, targets.reshape(len(targets), -1), self.name, first)
 
 
-def sliced_source(x: Any, d: Any, block_rows: int | None) -> SlicedSource:
+def sliced_source(x: Any, targets: Any, block_rows: int | None) -> SlicedSource:
     """Take arrays that are sliced by rows; blocks are whole chunks of x where it has any."""
-    if d is None:
-        raise DataError(f"{_told(x)} needs its desired outputs beside it: open_stream(x, d)")
-    for name, array in (("x", x), ("d", d)):
+    if targets is None:
+        raise DataError(f"{_told(x)} needs its targets beside it: open_stream(X, targets)")
+    for name, array in (("x", x), ("d", targets)):
         if not is_sliced(array) or _kind(array) not in "fiub":
             raise DataError(f"{name} must be an array of numbers that gives rows by slices, got {_told(array)}")
-    if len(x.shape) != 2 or len(d.shape) not in (1, 2) or x.shape[0] != d.shape[0] or 0 in x.shape:
-        raise DataError(f"x must be (rows, inputs) and d (rows,) or (rows, outputs), got {x.shape} and {d.shape}")
+    if len(x.shape) != 2 or len(targets.shape) not in (1, 2) or x.shape[0] != targets.shape[0] or 0 in x.shape:
+        raise DataError(f"x must be (rows, inputs) and d (rows,) or (rows, outputs), got {x.shape} and {targets.shape}")
     width = int(x.shape[1]) * np.dtype(x.dtype).itemsize
     size = rows_at_once(width, block_rows)
     chunks = getattr(x, "shards", None) or getattr(x, "chunks", None)
     if chunks and block_rows is None:
         rows_of_chunk = int(np.max(chunks[0]))  # Dask tells the rows of each
         size = max(1, size // rows_of_chunk) * rows_of_chunk
-    return SlicedSource(x, d, min(size, int(x.shape[0])), _told(x))
+    return SlicedSource(x, targets, min(size, int(x.shape[0])), _told(x))
 
 
 def _kind(array: Any) -> str:

@@ -1,4 +1,4 @@
-"""What a stream reads: rows of x and d in blocks, from files, from arrays that are sliced, or from an iterable."""
+"""What a stream reads: rows of x and targets in blocks, from files, from arrays that are sliced, or from an iterable."""
 
 import stat
 from collections.abc import Iterable, Iterator
@@ -17,7 +17,7 @@ class Rows(NamedTuple):
     """Some rows: ``(n, i)`` and ``(n, j)`` arrays, what they are from, and the number there of the first, from 0."""
 
     x: np.ndarray
-    d: np.ndarray
+    targets: np.ndarray
     origin: str
     first: int
 

@@ -49,7 +49,7 @@ class Mixing(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Stream:
-    """Rows of x and d that are read while they are used; :func:`open_stream` makes one.
+    """Rows of x and targets that are read while they are used; :func:`open_stream` makes one.
 
     Attributes
     ----------
@@ -149,7 +149,7 @@ class Stream:
         Yields
         ------
         (rows, i) array, (rows, j) array
-            x and d, which are the caller's to keep.
+            x and targets, which are the caller's to keep.
 
         Examples
         --------
@@ -165,7 +165,7 @@ class Stream:
                 for start in range(0, len(window.x), rows):
                     part = slice(start, start + rows)
                     chosen = np.arange(len(window.x))[part] if window.order is None else window.order[part]
-                    yield window.x[chosen], window.d[chosen]
+                    yield window.x[chosen], window.targets[chosen]
 
     def fingerprint(self, batch_size: int, dtype: str) -> dict[str, Any]:
         """Describe the stream, so that another is told from it: its shape, its blocks, the rows of some of them."""
@@ -176,7 +176,7 @@ class Stream:
             of_rows = hashlib.sha256()
             for block in np.unique(np.linspace(0, len(self.source.counts) - 1, BLOCKS_COMPARED).astype(int)):
                 rows = next(self.source.rows([int(block)]))
-                for part in (rows.x, rows.d):
+                for part in (rows.x, rows.targets):
                     of_rows.update(np.ascontiguousarray(part, "<f8").tobytes())
             found["rows of some blocks"] = of_rows.hexdigest()
         return {f"the stream's {name}": value for name, value in found.items()}
@@ -207,9 +207,9 @@ class Stream:
 
 def open_stream(
     x: Any,
-    d: Any = None,
-    *,
     targets: Any = None,
+    *,
+    target_columns: Any = None,
     classes: int | None = None,
     memory: int = MEMORY,
     block_rows: int | None = None,
@@ -221,11 +221,11 @@ def open_stream(
     ----------
     x : path, array, iterable or callable
         A ``.npy`` file; a zarr array's folder, or an array of zarr, h5py or NumPy; a ``.parquet``, ``.csv`` or ``.tsv``
-        file of numbers, or a folder of such files; an iterable of blocks (x, d), or a function without arguments that
-        gives one, called anew for each epoch.
+        file of numbers, or a folder of such files; an iterable of blocks (X, targets), or a function without arguments
+        that gives one, called anew for each epoch.
     d : path or array, optional
-        The desired outputs, where they are apart from x: a ``.npy`` file or an array.
-    targets : str, sequence of str, int or sequence of int, optional
+        The targets, where they are apart from x: a ``.npy`` file or an array.
+    target_columns : str, sequence of str, int or sequence of int, optional
         The columns of d where they lie beside those of x: names in a table; in a ``.npy`` file how many of the last
         columns, or their numbers.
     classes : int, optional
@@ -245,7 +245,7 @@ def open_stream(
     Raises
     ------
     DataError
-        If files cannot be read, or do not fit together; the message names the mend.
+        If files cannot be read, or do not fit together; the message names the fix.
 
     Examples
     --------
@@ -255,7 +255,7 @@ def open_stream(
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     path = os.path.join(folder, "rows.npy")
     ...     np.save(path, np.random.default_rng(0).normal(size=(1000, 5)).astype("float32"))
-    ...     stream = open_stream(path, targets=1)
+    ...     stream = open_stream(path, target_columns=1)
     ...     fit = train(Network((4, 1)), stream, epochs=2, device="cpu")
     >>> stream.n_rows, fit.stop_reason
     (1000, 'epochs')
@@ -263,7 +263,7 @@ def open_stream(
     for name, count in (("memory", memory), ("block_rows", block_rows), ("n_rows", n_rows), ("classes", classes)):
         if count is not None and not (isinstance(count, int | np.integer) and count > 0):
             raise DataError(f"{name} must be a whole number above 0, got {count!r}")
-    source = _source(x, d, targets, block_rows)
+    source = _source(x, targets, target_columns, block_rows)
     if classes is not None and source.n_outputs != 1:
         raise DataError(f"classes={classes} is for one target column that numbers them, got {source.n_outputs} columns")
     counted = None if source.counts is None else int(np.sum(source.counts))
@@ -272,36 +272,38 @@ def open_stream(
     return Stream(source, int(memory), classes, n_rows if counted is None else counted)
 
 
-def _source(x: Any, d: Any, targets: Any, block_rows: int | None) -> Source:
+def _source(x: Any, targets: Any, target_columns: Any, block_rows: int | None) -> Source:
     if isinstance(x, str | PathLike):
         path = Path(fspath(x))
         if not path.exists():
             raise DataError(f"no such file or folder: {path}")
         if path.suffix.lower() == ".npy":
-            return npy_source(path, None if d is None else _npy_path(d), targets, block_rows)
+            return npy_source(path, None if targets is None else _npy_path(targets), target_columns, block_rows)
         from gpubp.data.streaming.columns import columns_source  # only here: whoever trains on arrays needs no tables
         from gpubp.data.streaming.folders import is_table
 
         if is_table(path):
-            if d is not None or targets is None:
-                raise DataError(f"{path}: name the columns of the desired outputs with targets=, and leave d out")
-            return columns_source(path, targets)
+            if targets is not None or target_columns is None:
+                raise DataError(f"{path}: name the columns of the targets with target_columns=, and leave d out")
+            return columns_source(path, target_columns)
         x = zarr_array(path)
-        d = zarr_array(Path(fspath(d))) if isinstance(d, str | PathLike) else d
-    if targets is not None:
-        raise DataError("targets are columns of a .npy file or of a table; give arrays as x and d, blocks as (x, d)")
-    if is_sliced(x):
-        return sliced_source(x, d, block_rows)
-    if d is not None or not (callable(x) or isinstance(x, Iterable)):
+        targets = zarr_array(Path(fspath(targets))) if isinstance(targets, str | PathLike) else targets
+    if target_columns is not None:
         raise DataError(
-            "a stream is made of files, of arrays x and d that give rows by slices, or of an iterable of (x, d) alone; "
-            f"got {type(x).__name__} and {type(d).__name__}"
+            "target_columns are columns of a .npy file or of a table; give arrays as x and targets, blocks as (X, targets)"
+        )
+    if is_sliced(x):
+        return sliced_source(x, targets, block_rows)
+    if targets is not None or not (callable(x) or isinstance(x, Iterable)):
+        raise DataError(
+            "a stream is made of files, of arrays x and targets that give rows by slices, or of an iterable of (X, targets) alone; "
+            f"got {type(x).__name__} and {type(targets).__name__}"
         )
     blocks: Iterable[Any] | Callable[[], Iterable[Any]] = x
     return IterableSource(blocks)
 
 
-def _npy_path(d: Any) -> Path:
-    if not isinstance(d, str | PathLike) or Path(fspath(d)).suffix.lower() != ".npy":
-        raise DataError(f"beside x in a .npy file d must be one too, got {d!r:.80}")
-    return Path(fspath(d))
+def _npy_path(targets: Any) -> Path:
+    if not isinstance(targets, str | PathLike) or Path(fspath(targets)).suffix.lower() != ".npy":
+        raise DataError(f"beside x in a .npy file d must be one too, got {targets!r:.80}")
+    return Path(fspath(targets))

@@ -16,10 +16,10 @@ from gpubp.errors import DataError
 
 
 class Window(NamedTuple):
-    """Rows of x and d, the order to take them in or None, and which part of all rows lies before them and is they."""
+    """Rows of x and targets, the order to take them in or None, and which part of all rows lies before them and is they."""
 
     x: np.ndarray
-    d: np.ndarray
+    targets: np.ndarray
     order: np.ndarray | None
     begins: float
     spans: float
@@ -31,12 +31,12 @@ class Places:
     def __init__(self, n_rows: int, n_inputs: int, n_outputs: int, dtype: str) -> None:
         self.n_rows = n_rows
         self.x = [np.empty((n_rows, n_inputs), dtype) for _ in range(2)]
-        self.d = [np.empty((n_rows, n_outputs), dtype) for _ in range(2)]
+        self.targets = [np.empty((n_rows, n_outputs), dtype) for _ in range(2)]
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What rows must be: ``d`` from ``low`` to ``high``, or where there are ``classes`` a class number."""
+    """What rows must be: ``targets`` from ``low`` to ``high``, or where there are ``classes`` a class number."""
 
     low: float = -np.inf
     high: float = np.inf
@@ -74,18 +74,18 @@ def windows(
     pieces, number, so_far = _without(source, seed, skip * places.n_rows), skip, skip * places.n_rows
     rest: Rows | None = None
     while not stopped():
-        x, d, n = places.x[number % 2], places.d[number % 2], 0
+        x, targets, n = places.x[number % 2], places.targets[number % 2], 0
         while n < places.n_rows and not stopped() and (rest := rest or next(pieces, None)) is not None:
             here = slice(n, n := min(n + len(rest.x), places.n_rows))
             taken = here.stop - here.start
-            _copy(rest, x[here], d[here], limits)
+            _copy(rest, x[here], targets[here], limits)
             more = taken < len(rest.x)
-            rest = Rows(rest.x[taken:], rest.d[taken:], rest.origin, rest.first + taken) if more else None
+            rest = Rows(rest.x[taken:], rest.targets[taken:], rest.origin, rest.first + taken) if more else None
         if not n or stopped():
             break
         order = None if seed is None else np.random.default_rng([*seed, number]).permutation(n)
         of_all = (0.0, 0.0) if n_rows is None else (so_far / n_rows, n / n_rows)
-        yield Window(x[:n], d[:n], order, *of_all)
+        yield Window(x[:n], targets[:n], order, *of_all)
         number, so_far = number + 1, so_far + n
     if not stopped() and n_rows is not None and number > skip and so_far != n_rows:
         raise DataError(f"{source.name} gave {so_far:,} rows, and was said to have {n_rows:,}; give n_rows={so_far}")
@@ -104,34 +104,34 @@ def _without(source: Source, seed: Sequence[int] | None, n_skipped: int) -> Iter
         blocks = blocks[first:]
     for piece in source.rows(blocks):
         if n_skipped < len(piece.x):
-            yield Rows(piece.x[n_skipped:], piece.d[n_skipped:], piece.origin, piece.first + n_skipped)
+            yield Rows(piece.x[n_skipped:], piece.targets[n_skipped:], piece.origin, piece.first + n_skipped)
         n_skipped = max(0, n_skipped - len(piece.x))
 
 
-def _copy(rows: Rows, x: np.ndarray, d: np.ndarray, limits: Limits) -> None:
+def _copy(rows: Rows, x: np.ndarray, targets: np.ndarray, limits: Limits) -> None:
     """Copy the first of some rows into a window, and check them there, in the precision that is trained in."""
     with np.errstate(over="ignore"):  # what becomes infinite is found below
         x[:] = rows.x[: len(x)]
         if limits.classes is None:
-            d[:] = rows.d[: len(d)]
+            targets[:] = rows.targets[: len(targets)]
         else:
-            d[:] = _one_hot(rows, len(d), limits.classes)
-    for name, array in (("x", x), ("d", d)):
+            targets[:] = _one_hot(rows, len(targets), limits.classes)
+    for name, array in (("x", x), ("d", targets)):
         if not np.isfinite(array).all():
             row, column = np.argwhere(~np.isfinite(array))[0]
             raise DataError(
                 f"{_place(rows, row)}: {name} holds {array[row, column]} in column {column + 1}; every value must be "
                 f"finite in {array.dtype}"
             )
-    if d.min() < limits.low or d.max() > limits.high:
-        row, column = np.argwhere((d < limits.low) | (d > limits.high))[0]
+    if targets.min() < limits.low or targets.max() > limits.high:
+        row, column = np.argwhere((targets < limits.low) | (targets > limits.high))[0]
         raise DataError(
-            f"{_place(rows, row)}: {limits.why} d from {limits.low:g} to {limits.high:g}, got {d[row, column]:g}"
+            f"{_place(rows, row)}: {limits.why} d from {limits.low:g} to {limits.high:g}, got {targets[row, column]:g}"
         )
 
 
 def _one_hot(rows: Rows, n: int, classes: int) -> np.ndarray:
-    labels = rows.d[:n, 0]
+    labels = rows.targets[:n, 0]
     good = (labels >= 0) & (labels < classes) & (labels == np.floor(labels))
     if not good.all():
         row = int(np.argmin(good))

@@ -1,4 +1,4 @@
-"""Fast forms for NumPy: the same equations, compiled by numba (the extra ``fast``), whole sweeps at a time."""
+"""Fast forms for NumPy: the same equations, compiled by numba (the extra ``fast``), full batch at a time."""
 
 import functools
 import importlib

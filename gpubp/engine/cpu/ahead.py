@@ -8,13 +8,13 @@ import numpy as np
 
 from gpubp.backends.backend import choose_backend
 from gpubp.engine.cpu.compiling import REAL
-from gpubp.engine.cpu.epoch import compiled_sweep
-from gpubp.engine.cpu.layers import output_error, unit_dE_dx, unit_value
+from gpubp.engine.cpu.epoch import compiled_epoch_runner
+from gpubp.engine.cpu.layers import output_loss, unit_dE_dx, unit_value
 from gpubp.engine.cpu.optimizers import NUMBERS, change_named
 from gpubp.engine.cpu.outputs import compiled_outputs
 from gpubp.engine.cpu.steps import take_part
 from gpubp.engine.plain.minibatches import ArrayBatches, Batch, Batches
-from gpubp.engine.plain.step import Objective, Position, Swept
+from gpubp.engine.plain.step import EpochResult, Objective, Position
 from gpubp.nn.activations import ACTIVATIONS
 from gpubp.nn.losses import LOSSES, loss
 from gpubp.nn.network import Network
@@ -32,9 +32,9 @@ def compilations() -> Iterator[tuple[str, Callable[[], object]]]:
         for name in ACTIVATIONS:
             yield f"unit {name}, {dtype}", partial(_unit, name, dtype)
         for error, unit in _PAIRS:
-            yield f"error {error} of {unit} units, {dtype}", partial(output_error, error, unit, dtype)
-        for rule in NUMBERS:
-            yield f"rule {rule}, {dtype}", partial(change_named, rule, dtype)
+            yield f"error {error} of {unit} units, {dtype}", partial(output_loss, error, unit, dtype)
+        for optimizer in NUMBERS:
+            yield f"rule {optimizer}, {dtype}", partial(change_named, optimizer, dtype)
         yield f"steps, {dtype}", partial(_step, dtype, ())
         yield f"steps of stacks, {dtype}", partial(_step, dtype, (1,))
         yield f"predictions, {dtype}", partial(_predict, dtype)
@@ -55,13 +55,13 @@ def _unit(name: str, dtype: str) -> None:
 
 
 def _step(dtype: str, stack: tuple[int, ...]) -> None:
-    rule, theta = momentum(), np.zeros((*stack, _NETWORK.n_parameters), dtype)
-    sweep = compiled_sweep(Objective(_NETWORK), rule, dtype, _no_plain_way)
+    optimizer, theta = momentum(), np.zeros((*stack, _NETWORK.n_parameters), dtype)
+    run_epoch = compiled_epoch_runner(Objective(_NETWORK), optimizer, dtype, _no_plain_way)
     batch = Batch(np.zeros((4, 2), dtype), np.zeros((4, 1), dtype))
-    sweep(Position(theta, rule.init(np, theta)), ArrayBatches(choose_backend("cpu"), batch, 2))
+    run_epoch(Position(theta, optimizer.init(np, theta)), ArrayBatches(choose_backend("cpu"), batch, 2))
 
 
-def _no_plain_way() -> Callable[[Position, Batches], Swept]:
+def _no_plain_way() -> Callable[[Position, Batches], EpochResult]:
     raise AssertionError("there is a compiled form of this")
 
 

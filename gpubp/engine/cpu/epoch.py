@@ -10,37 +10,42 @@ from typing import Any
 
 import numpy as np
 
-from gpubp.engine.cpu.layers import on_own_unit, output_error, unit_dE_dx
+from gpubp.engine.cpu.layers import on_own_unit, output_loss, unit_dE_dx
 from gpubp.engine.cpu.mailbox import APART
 from gpubp.engine.cpu.optimizers import change_of, has_loop, numbers_of_steps
 from gpubp.engine.cpu.outputs import layers_of
 from gpubp.engine.cpu.steps import Buffers, Request, Work, take_part, take_part_in_stack
 from gpubp.engine.cpu.threads import Crew, threads_allowed
 from gpubp.engine.plain.minibatches import ArrayBatches, Batch, Batches, OwnBatches, cut, epochs_of
-from gpubp.engine.plain.step import Objective, Position, Swept
+from gpubp.engine.plain.step import EpochResult, Objective, Position
 from gpubp.nn.losses import loss
 from gpubp.nn.network import Network
 from gpubp.nn.weight_sharing import Ties
-from gpubp.optim.first_order import Rule, undecayed
+from gpubp.optim.first_order import Optimizer, undecayed
 
-Sweep = Callable[[Position, Batches], Swept]
+EpochRunner = Callable[[Position, Batches], EpochResult]
 
 ROWS = 512  # of a gradient that are made before they are used
 WORTH_A_THREAD = 2e6  # operations of a step for each thread, below which one more costs more than it brings
-WORTH_THE_WAY = 512  # cases of an epoch, below which the first layer stays where it is
+WORTH_THE_WAY = 512  # samples of an epoch, below which the first layer stays where it is
 SHORT_ROW = 2048  # bytes of a thread's part of a row, above which it is far enough from those of others
 UNITS_OF_A_THREAD = 8  # that a thread has in each hidden layer, at least
-BYTES_OF_A_WINDOW = 1 << 20  # of cases gathered for networks that share an order, at most: about what a cache holds
+BYTES_OF_A_WINDOW = 1 << 20  # of samples gathered for networks that share an order, at most: about what a cache holds
 BETWEEN_LOOKS = 0.2  # seconds that compiled code runs before Python looks whether Ctrl-C was pressed
 
 
-def compiled_sweep(
-    objective: Objective, rule: Rule, dtype: str, make_plain: Callable[[], Sweep], *, outputs_wanted: bool = False
-) -> Sweep:
-    """Compile the steps of a rule and an objective, or make the plain sweep where there is no compiled form of them."""
-    if not has_loop(rule) or not _has_loops(objective.network):
+def compiled_epoch_runner(
+    objective: Objective,
+    optimizer: Optimizer,
+    dtype: str,
+    make_plain: Callable[[], EpochRunner],
+    *,
+    outputs_wanted: bool = False,
+) -> EpochRunner:
+    """Compile the steps of an optimizer and an objective, or make the plain epoch where there is no compiled form of them."""
+    if not has_loop(optimizer) or not _has_loops(objective.network):
         return make_plain()
-    return CompiledSweep(objective, rule, dtype, make_plain, outputs_wanted)
+    return CompiledSweep(objective, optimizer, dtype, make_plain, outputs_wanted)
 
 
 def _has_loops(network: Network) -> bool:
@@ -51,37 +56,37 @@ def _has_loops(network: Network) -> bool:
 
 
 class CompiledSweep:
-    """A sweep in compiled code; batches that are not arrays of cases go the plain way."""
+    """An epoch in compiled code; batches that are not arrays of samples go the plain way."""
 
     takes_orders = True  # one for each epoch of batches
 
     def __init__(
         self,
         objective: Objective,
-        rule: Rule,
+        optimizer: Optimizer,
         dtype: str,
-        make_plain: Callable[[], Sweep],
+        make_plain: Callable[[], EpochRunner],
         outputs_wanted: bool = False,
     ) -> None:
-        self.objective, self.rule, self.dtype, self.make_plain = objective, rule, dtype, make_plain
+        self.objective, self.optimizer, self.dtype, self.make_plain = objective, optimizer, dtype, make_plain
         self.outputs_wanted = outputs_wanted
-        self.plain: Sweep | None = None  # made where it is needed: it holds as many numbers as the network
+        self.plain: EpochRunner | None = None  # made where it is needed: it holds as many numbers as the network
         self.gathered: Gathered | None = None  # when it is sure to be used
         self.work: Work | None = None
         self.own_state: Any = None
         self.own_thetas: list[np.ndarray] = []
-        self.cases: Batch | None = None
+        self.samples: Batch | None = None
         self.steps_at_once = 1
 
-    def __call__(self, position: Position, batches: Batches) -> Swept:
+    def __call__(self, position: Position, batches: Batches) -> EpochResult:
         """Move a position, step by step."""
-        if isinstance(batches, ArrayBatches | OwnBatches) and position.theta.ndim <= 2 and batches.cases.x.shape[-2]:
-            return self._sweep(position, batches)
+        if isinstance(batches, ArrayBatches | OwnBatches) and position.theta.ndim <= 2 and batches.samples.x.shape[-2]:
+            return self._run_epoch(position, batches)
         if self.plain is None:
             self.plain = self.make_plain()
         return self.plain(position, batches)
 
-    def _sweep(self, position: Position, batches: ArrayBatches | OwnBatches) -> Swept:
+    def _run_epoch(self, position: Position, batches: ArrayBatches | OwnBatches) -> EpochResult:
         stack = position.theta.shape[:-1]
         g = self._gathered(batches, stack)
         n_epochs = epochs_of(batches)
@@ -90,22 +95,22 @@ class CompiledSweep:
         state, theta = self._state(position), self._theta(position)
         updates = getattr(state, "updates", 0) + 1 + np.arange(found.n_steps)
         done = np.reshape(np.add.outer(epochs, parts), (-1, *parts.shape[1:]))
-        settings = numbers_of_steps(self.rule, done, updates, self.dtype, self.objective.l2)
+        settings = numbers_of_steps(self.optimizer, done, updates, self.dtype, self.objective.l2)
         order = None if batches.order is None else np.ascontiguousarray(batches.order, np.int64)
         own = _own_of(batches)
         position.theta, position.state = theta, state
         first, second = ([_address(part) for part in state if isinstance(part, np.ndarray)] + [0, 0])[:2]
-        x, d, case_weights = self._cases(batches.cases)
+        x, targets, sample_weight = self._samples(batches.samples)
         outputs = self._room_for_outputs(batches, g.size, stack)
         asked = Request(
             n_networks=stack[0] if stack else 1,
-            n_cases=batches.n_cases if own is None else batches.cases.x.shape[-2],
+            n_samples=batches.n_samples if own is None else batches.samples.x.shape[-2],
             x=x.address,
-            d=d.address,
-            weights=case_weights.address,
+            targets=targets.address,
+            weights=sample_weight.address,
             x_apart=x.apart(2),
-            d_apart=d.apart(2),
-            weights_apart=0 if own is not None else case_weights.apart(1),
+            d_apart=targets.apart(2),
+            weights_apart=0 if own is not None else sample_weight.apart(1),
             order=_address(order),
             order_apart=0 if order is None or order.ndim == 1 else order.shape[-1],
             own=_address(own),
@@ -119,7 +124,7 @@ class CompiledSweep:
             n_settings=settings.shape[-1],
             settings_apart=settings[0].size if settings.ndim == 3 else 0,
             values=found.values.address,
-            case_weights=found.weights.address,
+            sample_weight=found.weights.address,
             squares=found.squares.address,
             finite=found.finite.address,
             outputs=_address(outputs),
@@ -137,24 +142,24 @@ class CompiledSweep:
         self.own_state, position.outputs = position.state, outputs
         values, weights, finite = found.values.array.copy(), found.weights.array.copy(), found.finite.array == 1
         if self.objective.penalised and self.objective.penalty_reported:
-            # a batch whose cases all count nothing says nothing
+            # a batch whose samples all count nothing says nothing
             share = np.divide(1.0, weights, out=np.zeros_like(weights), where=weights > 0.0)
             squares = np.sum(found.squares.array, axis=-1)
-            values += 0.5 * self.objective.l2 * squares * (share if self.objective.mean else 1.0)
-        if stack and own is None and not case_weights.apart(1):
+            values += 0.5 * self.objective.l2 * squares * (share if self.objective.reduction == "mean" else 1.0)
+        if stack and own is None and not sample_weight.apart(1):
             weights = weights[0]  # the same for all
-        return Swept(values.T, weights.T, np.concatenate([sizes] * n_epochs), finite if stack else np.all(finite))
+        return EpochResult(values.T, weights.T, np.concatenate([sizes] * n_epochs), finite if stack else np.all(finite))
 
     def _room_for_outputs(
         self, batches: ArrayBatches | OwnBatches, size: int, stack: tuple[int, ...]
     ) -> np.ndarray | None:
-        """Give room for the outputs of all cases, where they are wanted and all cases are one batch in their order."""
-        n_cases, network = batches.cases.x.shape[-2], self.objective.network
-        whole = isinstance(batches, ArrayBatches) and batches.order is None and size == n_cases
+        """Give room for the outputs of all samples, where they are wanted and all samples are one batch in their order."""
+        n_samples, network = batches.samples.x.shape[-2], self.objective.network
+        whole = isinstance(batches, ArrayBatches) and batches.order is None and size == n_samples
         # the error's loop does softmax on the way, and nobody else
         if not self.outputs_wanted or not whole or (self.work and not self.work.layers.values[-1]):
             return None
-        return np.empty((*stack, n_cases, network.sizes[-1]), self.dtype)
+        return np.empty((*stack, n_samples, network.sizes[-1]), self.dtype)
 
     def _calls(self, n_steps: int) -> Iterator[tuple[int, int]]:
         """Cut steps into calls, so that Python sees in time whether Ctrl-C was pressed."""
@@ -166,7 +171,7 @@ class CompiledSweep:
             begin = end
 
     def _state(self, position: Position) -> Any:
-        """Copy the rule's state, unless nobody else has it: it is changed in place."""
+        """Copy the optimizer's state, unless nobody else has it: it is changed in place."""
         if position.own_state or position.state is self.own_state or not position.state:
             position.own_state = False  # whoever looks at the position may keep what he sees
             return position.state
@@ -184,8 +189,8 @@ class CompiledSweep:
 
     def _gathered(self, batches: ArrayBatches | OwnBatches, stack: tuple[int, ...]) -> "Gathered":
         """Gather threads, and room for a batch and for what is found; both are kept for batches of the same kind."""
-        n_cases, weighed = int(np.max(batches.n_cases)), batches.cases.case_weights is not None
-        size, worth_the_way = min(batches.size, n_cases), n_cases >= WORTH_THE_WAY
+        n_samples, weighed = int(np.max(batches.n_samples)), batches.samples.sample_weight is not None
+        size, worth_the_way = min(batches.size, n_samples), n_samples >= WORTH_THE_WAY
         window = self._window(batches, size)
         chosen = 0 if batches.order is None else max(1, window)
         kind = (size, stack, window, chosen, weighed, worth_the_way)
@@ -193,7 +198,7 @@ class CompiledSweep:
             network = self.objective.network
             n_threads = self.gathered.crew.n_threads if self.gathered else _n_threads(network, size, stack)
             if self.work is None:
-                self.work = _work(self.objective, self.rule, self.dtype)
+                self.work = _work(self.objective, self.optimizer, self.dtype)
             together = 1 if stack else n_threads
             dtype = np.dtype(self.dtype)
             short = network.sizes[1] // together * dtype.itemsize <= SHORT_ROW
@@ -204,7 +209,7 @@ class CompiledSweep:
         return self.gathered
 
     def _window(self, batches: ArrayBatches | OwnBatches, size: int) -> int:
-        """Choose for how many steps cases are gathered at once: where networks share orders, as many as the cache has.
+        """Choose for how many steps samples are gathered at once: where networks share orders, as many as the cache has.
 
         0 where each network gathers its own.
         """
@@ -214,16 +219,16 @@ class CompiledSweep:
         of_a_step = size * (sizes[0] + sizes[-1]) * np.dtype(self.dtype).itemsize
         return max(1, min(BYTES_OF_A_WINDOW // of_a_step, -(-int(np.max(batches.counts)) // size)))
 
-    def _cases(self, cases: Batch) -> list["Given"]:
-        """Find where the cases are; those that are not in rows without gaps are copied, once."""
-        if self.cases is not cases:
-            self.cases = cases
-            self.given = [Given(part) for part in cases[:3]]
+    def _samples(self, samples: Batch) -> list["Given"]:
+        """Find where the samples are; those that are not in rows without gaps are copied, once."""
+        if self.samples is not samples:
+            self.samples = samples
+            self.given = [Given(part) for part in samples[:3]]
         return self.given
 
 
 class Given:
-    """An array of cases, or none, in rows without gaps."""
+    """An array of samples, or none, in rows without gaps."""
 
     def __init__(self, array: np.ndarray | None) -> None:
         self.array = None if array is None else np.ascontiguousarray(array)
@@ -235,7 +240,7 @@ class Given:
 
 
 class Gathered:
-    """Threads with room for a batch, and for what they find in the steps of one sweep."""
+    """Threads with room for a batch, and for what they find in the steps of one epoch."""
 
     def __init__(self, kind: Any, size: int, stack: tuple[int, ...], window: int, crew: Crew) -> None:
         self.kind, self.size, self.stack, self.window, self.crew = kind, size, stack, window, crew
@@ -243,32 +248,32 @@ class Gathered:
         self.cut_before: Any = None
 
     def cut(self, batches: ArrayBatches | OwnBatches) -> tuple[np.ndarray, np.ndarray]:
-        """Tell how many cases each step has, and how much of the epoch is done before it; as last time, where it is."""
-        n_cases = batches.n_cases
+        """Tell how many samples each step has, and how much of the epoch is done before it; as last time, where it is."""
+        n_samples = batches.n_samples
         of_epoch = (batches.begins, batches.spans) if isinstance(batches, ArrayBatches) else ()
-        asked = (np.asarray(n_cases).tobytes(), of_epoch)
+        asked = (np.asarray(n_samples).tobytes(), of_epoch)
         if self.cut_before != asked:
-            self.cut_before, self.steps = asked, cut(n_cases, self.size, *of_epoch)
+            self.cut_before, self.steps = asked, cut(n_samples, self.size, *of_epoch)
         return self.steps
 
     def room_for(self, n_steps: int) -> "Found":
-        """Give room for what is found in so many steps; that of the last sweep, where it had as many."""
+        """Give room for what is found in so many steps; that of the last epoch, where it had as many."""
         if self.found is None or self.found.n_steps != n_steps:
             self.found = Found(n_steps, self.stack, self.crew.n_threads)
         return self.found
 
 
 def _own_of(batches: ArrayBatches | OwnBatches) -> np.ndarray | None:
-    """Tell for each network how many cases it has, and where in the order and in the case weights its own begin."""
+    """Tell for each network how many samples it has, and where in the order and in the sample weights its own begin."""
     if isinstance(batches, ArrayBatches):
         return None
-    weights_of, weights = batches.weights_of, batches.cases.case_weights
+    weights_of, weights = batches.weights_of, batches.samples.sample_weight
     begins = np.zeros_like(batches.begins) if weights_of is None or weights is None else weights_of * weights.shape[-1]
     return np.stack([batches.counts, batches.begins, begins], axis=1).astype(np.int64)
 
 
 class Found:
-    """What threads find in the steps of a sweep: see :class:`gpubp.engine.cpu.steps.Request`."""
+    """What threads find in the steps of an epoch: see :class:`gpubp.engine.cpu.steps.Request`."""
 
     def __init__(self, n_steps: int, stack: tuple[int, ...], n_threads: int) -> None:
         self.n_steps = n_steps
@@ -297,7 +302,7 @@ def _n_threads(network: Network, size: int, stack: tuple[int, ...]) -> int:
     if _equal_weights(network):
         return 1
     shares = [n_units // UNITS_OF_A_THREAD for n_units in network.sizes[1:-1]]
-    return max(1, 1 if "softmax" in network.hidden else min([n_threads, *shares] if shares else [1]))
+    return max(1, 1 if "softmax" in network.activation else min([n_threads, *shares] if shares else [1]))
 
 
 HELD_BY_NOBODY_ELSE = next(sys.getrefcount(own) for own in [np.empty(0)])
@@ -308,22 +313,22 @@ def _address(array: np.ndarray | None) -> int:
     return 0 if array is None else array.ctypes.data
 
 
-def _work(objective: Objective, rule: Rule, dtype: str) -> Work:
+def _work(objective: Objective, optimizer: Optimizer, dtype: str) -> Work:
     network, output = objective.network, objective.network.activations[-1]
     own_unit = on_own_unit(network.loss, output)
     slopes = [unit_dE_dx(name, dtype).address for name in network.activations]
-    error = output_error(network.loss, output, dtype)
+    error = output_loss(network.loss, output, dtype)
     equal = _equal_weights(network)
     absent = np.empty(0) if network.tied is None or equal else network.tied.mask
     return Work(
         # the error's loop does softmax on the way
         layers=layers_of(network, dtype, without_output=own_unit and output == "softmax"),
         error=error.address,
-        change=change_of(rule, dtype),
-        shrinks=undecayed(rule) is not None,
+        change=change_of(optimizer, dtype),
+        shrinks=undecayed(optimizer) is not None,
         error_parameter=error.parameter,
         slopes=np.asarray([*slopes[:-1], 0 if own_unit else slopes[-1]], np.int64),
-        mean=objective.mean,
+        mean=objective.reduction == "mean",
         penalty_reported=objective.penalised and objective.penalty_reported,
         n_parameters=network.n_parameters,
         rows=ROWS,
@@ -352,24 +357,24 @@ def _buffers(
 ) -> Buffers:
     """Make room for a batch; so many threads together share a network: all of them, or for stacks each has its own.
 
-    ``chosen`` is for how many steps there is room for cases that come in another order than theirs; ``apart`` whether
+    ``chosen`` is for how many steps there is room for samples that come in another order than theirs; ``apart`` whether
     threads have their part of the first layer in a place of its own.
     """
     room: Callable[..., np.ndarray] = partial(np.empty, dtype=dtype)
     inputs, *hidden, n_outputs = network.sizes
     own = [-(-n_units // together) for n_units in hidden]  # at most, in each hidden layer
-    share = -(-size // together)  # of the cases, at most
+    share = -(-size // together)  # of the samples, at most
     of_thread = [size * n_units for n_units in own] + [share * n_outputs]
     shared = [0 if hidden and k == 0 else size * n_units for k, n_units in enumerate(network.sizes[1:])]
     of_layer = [(i + (1 if network.bias else 0)) * j for i, j in pairwise(network.sizes)]
     of_first = (
         3 * (of_layer[0] // network.sizes[1]) * own[0] if own else 0
-    )  # parameters, and the rule's two numbers for each
+    )  # parameters, and the optimizer's two numbers for each
     rows = n_threads // together  # of what threads that share a network share
     of_gradient, equal = max(min(ROWS, i) * j for i, j in pairwise(network.sizes)), _equal_weights(network)
     return Buffers(
         x=room((n_threads, chosen * size * inputs)),
-        d=room((n_threads, chosen * size * n_outputs)),
+        targets=room((n_threads, chosen * size * n_outputs)),
         weights=room((n_threads, chosen * size if weighed else 0)),
         totals=room((n_threads, sum(of_thread))),
         outputs=room((n_threads, sum(of_thread))),

@@ -20,7 +20,7 @@ from gpubp.nn.losses import loss
 
 @cache
 def unit_value(name: str, dtype: str) -> Loop:
-    """``(p, b, j, total, y)``: set the outputs of b cases and j units from their total inputs, which y may replace."""
+    """``(p, b, j, total, y)``: set the outputs of b samples and j units from their total inputs, which y may replace."""
     real, parameter = REAL[dtype], 0.0
     if name == "softmax":
         loop = _softmax
@@ -64,7 +64,7 @@ def unit_dE_dx(name: str, dtype: str) -> Loop:
 
 
 def _softmax(p, b, j, total, y):
-    """Go case by case: softmax is no equation of single units. The exponentials are taken of all at once, for speed."""
+    """Go sample by sample: softmax is no equation of single units. The exponentials are taken of all at once, for speed."""
     for c in range(b):
         start, stop = c * j, (c + 1) * j
         largest = total[start]
@@ -85,7 +85,7 @@ def _softmax(p, b, j, total, y):
 
 
 def _softmax_dE_dx(p, b, j, total, y, signal, step):
-    """Multiply by the whole Jacobian, case by case."""
+    """Multiply by the whole Jacobian, sample by sample."""
     for c in range(b):
         mean = signal[c * step] * y[c * j]
         for i in range(1, j):
@@ -105,8 +105,8 @@ def on_own_unit(loss_name: str, unit_name: str) -> bool:
 
 
 @cache
-def output_error(loss_name: str, unit_name: str, dtype: str) -> Loop:
-    """``(p, b, j, total, y, d, weighed, case_weights, signal)``: give the error, and in signal its derivative.
+def output_loss(loss_name: str, unit_name: str, dtype: str) -> Loop:
+    """``(p, b, j, total, y, d, weighed, sample_weight, signal)``: give the error, and in signal its derivative.
 
     The derivative is at the total inputs for :func:`on_own_unit`, where softmax uses y as room, else at the outputs.
     """
@@ -124,29 +124,29 @@ def output_error(loss_name: str, unit_name: str, dtype: str) -> Loop:
 
 
 def _error_of_units(value: Any, slope: Any, has_parameter: bool, at_total: bool) -> Callable[..., float]:
-    def loop(p, b, j, total, y, d, weighed, case_weights, signal):
+    def loop(p, b, j, total, y, targets, weighed, sample_weight, signal):
         error = 0.0
         for c in range(b):
-            of_case = 0.0
+            of_sample = 0.0
             for i in range(c * j, (c + 1) * j):
                 at = total[i] if at_total else y[i]
                 if has_parameter:
-                    of_case += value(scalar, at, d[i], p)
-                    signal[i] = slope(scalar, y[i], d[i], p)
+                    of_sample += value(scalar, at, targets[i], p)
+                    signal[i] = slope(scalar, y[i], targets[i], p)
                 else:
-                    of_case += value(scalar, at, d[i])
-                    signal[i] = slope(scalar, y[i], d[i])
+                    of_sample += value(scalar, at, targets[i])
+                    signal[i] = slope(scalar, y[i], targets[i])
             if weighed:
-                of_case *= case_weights[c]
+                of_sample *= sample_weight[c]
                 for i in range(c * j, (c + 1) * j):
-                    signal[i] *= case_weights[c]
-            error += of_case
+                    signal[i] *= sample_weight[c]
+            error += of_sample
         return error
 
     return loop
 
 
-def _cross_entropy_of_softmax(p, b, j, total, y, d, weighed, case_weights, signal):
+def _cross_entropy_of_softmax(p, b, j, total, y, targets, weighed, sample_weight, signal):
     """Do softmax and cross entropy together: both need the sum of the exponentials."""
     for c in range(b):
         start, stop = c * j, (c + 1) * j
@@ -160,17 +160,21 @@ def _cross_entropy_of_softmax(p, b, j, total, y, d, weighed, case_weights, signa
     error = 0.0
     for c in range(b):
         start, stop = c * j, (c + 1) * j
-        sum_of_exp, desired = y[start], d[start]
+        sum_of_exp, desired = y[start], targets[start]
         for i in range(start + 1, stop):
             sum_of_exp += y[i]
-            desired += d[i]
-        log_of_sum, of_case, part = np.log(sum_of_exp), 0.0, desired / sum_of_exp  # one division, not one for each unit
+            desired += targets[i]
+        log_of_sum, of_sample, part = (
+            np.log(sum_of_exp),
+            0.0,
+            desired / sum_of_exp,
+        )  # one division, not one for each unit
         for i in range(start, stop):
-            of_case += d[i] * (log_of_sum - signal[i])
-            signal[i] = part * y[i] - d[i]
+            of_sample += targets[i] * (log_of_sum - signal[i])
+            signal[i] = part * y[i] - targets[i]
         if weighed:
-            of_case *= case_weights[c]
+            of_sample *= sample_weight[c]
             for i in range(start, stop):
-                signal[i] *= case_weights[c]
-        error += of_case
+                signal[i] *= sample_weight[c]
+        error += of_sample
     return error

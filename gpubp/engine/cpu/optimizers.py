@@ -1,4 +1,4 @@
-"""Loops over parameters: the rules of descent, and the numbers that each is given."""
+"""Loops over parameters: the optimizers, and the numbers that each is given."""
 
 from collections.abc import Callable, Mapping
 from functools import cache
@@ -11,7 +11,7 @@ from gpubp.engine.cpu import scalar
 from gpubp.engine.cpu.compiling import REAL, address_of_loop, compilable
 from gpubp.nn import equations
 from gpubp.optim import first_order
-from gpubp.optim.first_order import RULES, Rule, adam_numbers, undecayed
+from gpubp.optim.first_order import OPTIMIZERS, Optimizer, adam_numbers, undecayed
 
 Now = Mapping[str, Any]
 
@@ -24,43 +24,45 @@ NUMBERS: dict[str, Callable[[Now, Any], tuple[Any, ...]]] = {
     "rmsprop": lambda now, update: (now["learning_rate"], now["rho"], 1.0 - now["rho"], now["epsilon"]),
     "adagrad": lambda now, update: (now["learning_rate"], now["epsilon"]),
 }
-"""What each rule's loop calls ``s``, from the settings of the moment and the number of the update, counted from 1."""
+"""What each optimizer's loop calls ``s``, from the settings of the moment and the number of the update, counted from 1."""
 
 
-def has_loop(rule: Rule) -> bool:
-    """Tell whether a rule, or the one that it is the decayed form of, has a loop."""
-    rule = undecayed(rule) or rule
-    return rule.name in NUMBERS and rule.update is RULES[rule.name]().update
+def has_loop(optimizer: Optimizer) -> bool:
+    """Tell whether an optimizer, or the one that it is the decayed form of, has a loop."""
+    optimizer = undecayed(optimizer) or optimizer
+    return optimizer.name in NUMBERS and optimizer.update is OPTIMIZERS[optimizer.name]().update
 
 
-def _numbers_of(rule: Rule) -> Callable[[Now, Any], tuple[Any, ...]]:
-    base = undecayed(rule)
+def _numbers_of(optimizer: Optimizer) -> Callable[[Now, Any], tuple[Any, ...]]:
+    base = undecayed(optimizer)
     if base is None:
-        return NUMBERS[rule.name]
+        return NUMBERS[optimizer.name]
     numbers = NUMBERS[base.name]
     return lambda now, update: (*numbers(now, update), now["shrinkage"])
 
 
-def numbers_of_steps(rule: Rule, epochs: np.ndarray, updates: np.ndarray, dtype: str, l2: Any = 0.0) -> np.ndarray:
+def numbers_of_steps(
+    optimizer: Optimizer, epochs: np.ndarray, updates: np.ndarray, dtype: str, l2: Any = 0.0
+) -> np.ndarray:
     """Find ``s`` for several steps: ``(n_steps, n)``, or ``(K, n_steps, n)`` where networks have settings of their own.
 
-    Behind them comes the shrinkage of a decayed rule, and last the strength of the penalty on the weights.
+    Behind them comes the shrinkage of a decayed optimizer, and last the strength of the penalty on the weights.
 
     Parameters
     ----------
     epochs : (n_steps,) or (n_steps, K) array
-        How many sweeps are done before each step.
+        How many epochs are done before each step.
     updates : (n_steps,) array
         The number of each update, counted from 1.
     l2 : float or (K, 1) array
     """
-    numbers = _numbers_of(rule)
-    if any(callable(setting) for setting in rule.settings.values()):
+    numbers = _numbers_of(optimizer)
+    if any(callable(setting) for setting in optimizer.settings.values()):
         steps = zip(epochs.tolist() if epochs.ndim == 1 else epochs[..., None], updates.tolist(), strict=True)
-        of_steps = zip(*(numbers(rule.at(epoch), update) for epoch, update in steps), strict=True)
+        of_steps = zip(*(numbers(optimizer.at(epoch), update) for epoch, update in steps), strict=True)
         columns = [np.stack([np.reshape(number, np.shape(number)[:1]) for number in column], -1) for column in of_steps]
     else:
-        columns = [np.asarray(number) for number in numbers(rule.at(0.0), updates)]
+        columns = [np.asarray(number) for number in numbers(optimizer.at(0.0), updates)]
     columns.append(np.asarray(l2))
     shape = np.broadcast_shapes(updates.shape, *(column.shape for column in columns))
     found = np.empty((*shape, len(columns)), dtype)
@@ -69,7 +71,7 @@ def numbers_of_steps(rule: Rule, epochs: np.ndarray, updates: np.ndarray, dtype:
     return found
 
 
-def _rule_loops() -> dict[str, Callable[..., float]]:
+def _optimizer_loops() -> dict[str, Callable[..., float]]:
     """Make the loops: one step of descent for rows of parameters that are ``step`` apart; the gradient has no gaps.
 
     ``s`` are numbers that :data:`NUMBERS` finds.
@@ -141,15 +143,15 @@ def _rule_loops() -> dict[str, Callable[..., float]]:
     return {loop.__name__: loop for loop in (gradient_descent, momentum, nesterov, adam, adamw, rmsprop, adagrad)}
 
 
-def change_of(rule: Rule, dtype: str) -> int:
-    """Give the address of a rule's loop, which leaves the shrinkage of a decayed rule to others."""
-    return change_named((undecayed(rule) or rule).name, dtype)
+def change_of(optimizer: Optimizer, dtype: str) -> int:
+    """Give the address of an optimizer's loop, which leaves the shrinkage of a decayed optimizer to others."""
+    return change_named((undecayed(optimizer) or optimizer).name, dtype)
 
 
 @cache
-def change_named(rule: str, dtype: str) -> int:
-    """Give the address of a rule's loop: see :func:`_rule_loops`."""
+def change_named(optimizer: str, dtype: str) -> int:
+    """Give the address of an optimizer's loop: see :func:`_optimizer_loops`."""
     real = REAL[dtype]
     whole, numbers = types.intp, types.CPointer(real)
     kinds = (whole, whole, whole, numbers, numbers, numbers, numbers, real, real, numbers)
-    return address_of_loop(_rule_loops()[rule], (dtype,), *kinds)
+    return address_of_loop(_optimizer_loops()[optimizer], (dtype,), *kinds)

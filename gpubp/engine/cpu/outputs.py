@@ -1,4 +1,4 @@
-"""The pass forward: one layer of it, and all of it for many cases."""
+"""The pass forward: one layer of it, and all of it for many samples."""
 
 from typing import NamedTuple
 
@@ -14,11 +14,11 @@ from gpubp.engine.cpu.threads import Crew, threads_allowed
 from gpubp.nn.network import Network
 
 PART = 256
-"""Cases that pass forward together: few enough for what they leave behind to stay in the cache."""
+"""Samples that pass forward together: few enough for what they leave behind to stay in the cache."""
 
 
 AT_ONCE = 128 * PART
-"""Cases that are done before Python looks whether Ctrl-C was pressed."""
+"""Samples that are done before Python looks whether Ctrl-C was pressed."""
 
 
 class Layers(NamedTuple):
@@ -54,17 +54,17 @@ def layers_of(network: Network, dtype: str, *, without_output: bool = False) -> 
 
 
 @compiled
-def _pass_cases(thread, n_threads, mailbox, layers, theta, rooms):
-    """Pass every so many parts of the cases forward, whenever it is asked; rooms are (2 * n_threads, n).
+def _pass_samples(thread, n_threads, mailbox, layers, theta, rooms):
+    """Pass every so many parts of the samples forward, whenever it is asked; rooms are (2 * n_threads, n).
 
-    A request is: how many cases there are, where x is, and where the outputs are to go.
+    A request is: how many samples there are, where x is, and where the outputs are to go.
     """
     served = number_of_request(mailbox, thread)
     while True:
         asked = request_at(mailbox, n_threads)
-        n_cases, x, outputs = asked[0], asked[1], asked[2]
-        for first in range(thread * PART, n_cases, n_threads * PART):
-            _pass_part(layers, theta, x, first, min(PART, n_cases - first), rooms, 2 * thread, outputs)
+        n_samples, x, outputs = asked[0], asked[1], asked[2]
+        for first in range(thread * PART, n_samples, n_threads * PART):
+            _pass_part(layers, theta, x, first, min(PART, n_samples - first), rooms, 2 * thread, outputs)
         if not wait_for_all(mailbox, n_threads, times_passed(mailbox, n_threads) + 1) or thread == 0:
             return
         if not next_request(mailbox, thread, served):
@@ -74,7 +74,7 @@ def _pass_cases(thread, n_threads, mailbox, layers, theta, rooms):
 
 @register_jitable
 def _pass_part(layers, theta, x, first, b, rooms, room, outputs):
-    """Pass ``b`` cases forward, from case ``first`` on: eq. (1) and (2), layer after layer."""
+    """Pass ``b`` samples forward, from sample ``first`` on: eq. (1) and (2), layer after layer."""
     number, n_layers, start = theta.dtype.type, layers.values.size, 0
     below = pointer_from(x, first * layers.sizes[0], theta)
     for k in range(n_layers):
@@ -97,9 +97,9 @@ def compiled_outputs(network: Network, theta: np.ndarray, x: np.ndarray) -> np.n
     theta, n_outputs = np.ascontiguousarray(theta), network.sizes[-1]
     n_threads = max(1, min(threads_allowed(), -(-len(x) // PART)))
     rooms = np.empty((2 * n_threads, PART * max(network.sizes[1:])), theta.dtype)
-    crew = Crew(n_threads, _pass_cases, layers_of(network, str(theta.dtype)), theta, rooms)
+    crew = Crew(n_threads, _pass_samples, layers_of(network, str(theta.dtype)), theta, rooms)
     outputs = np.empty((len(x), n_outputs), theta.dtype)
     for start in range(0, len(x), AT_ONCE):
-        cases = np.ascontiguousarray(x[start : start + AT_ONCE])
-        crew.run((len(cases), cases.ctypes.data, outputs[start:].ctypes.data))
+        samples = np.ascontiguousarray(x[start : start + AT_ONCE])
+        crew.run((len(samples), samples.ctypes.data, outputs[start:].ctypes.data))
     return outputs

@@ -36,13 +36,13 @@ from gpubp.engine.cpu.rows import (
 
 
 class Work(NamedTuple):
-    """What stays the same from step to step: the layers, the loops of the error and of the rule, the objective.
+    """What stays the same from step to step: the layers, the loops of the error and of the optimizer, the objective.
 
     Attributes
     ----------
     layers : Layers
     error, change : int
-        Where the loops of the error and of the rule are.
+        Where the loops of the error and of the optimizer are.
     shrinks : bool
         Whether the last but one of a step's settings is the part by which each parameter shrinks after its change.
     error_parameter : float
@@ -84,54 +84,55 @@ class Work(NamedTuple):
 class Request(NamedTuple):
     """What a call is asked to do; all but the numbers are addresses of arrays in rows without gaps.
 
-    For a stack the arrays of one network lie behind those of the one before, but for the cases and the settings: how
+    For a stack the arrays of one network lie behind those of the one before, but for the samples and the settings: how
     far apart these are, in numbers, is told, and is 0 where networks share them.
 
     Attributes
     ----------
     n_networks : int
-    n_cases, x, d, weights : int
-        The cases; no address of weights where they count alike.
+    n_samples, x, d, weights : int
+        The samples; no address of weights where they count alike.
     x_apart, d_apart, weights_apart : int
     order : int
-        In which order the cases come, ``(n_cases,)`` of int64; no address where they come in their own.
+        In which order the samples come, ``(n_samples,)`` of int64; no address where they come in their own.
     order_apart : int
         How far the order of an epoch lies from that of the next; 0 where all have the same.
     own : int
-        For each network of a stack how many cases it has, and where in ``order`` and in ``weights`` its own begin,
+        For each network of a stack how many samples it has, and where in ``order`` and in ``weights`` its own begin,
         ``(K, 3)`` of int64; no address where networks have the same.
     window : int
-        For how many steps cases are gathered at once, for networks one behind the other that share an order; 0 where
+        For how many steps samples are gathered at once, for networks one behind the other that share an order; 0 where
         each network gathers its own, step by step.
     size : int
-        How many cases a batch has.
+        How many samples a batch has.
     theta, first, second : int
-        The parameters, and the state of the rule; no address of what it does not need.
+        The parameters, and the state of the optimizer; no address of what it does not need.
     n_steps : int
-        How many steps the sweep has: those of an epoch, as often as it is gone through.
+        How many steps the epoch has: those of an epoch, as often as it is gone through.
     settings, n_settings, settings_apart : int
-        For each step what the rule's loop is given, and last the strength of the penalty; ``(n_steps, n_settings)``.
-    values, case_weights : int
-        To be set to the objective before each step, without the penalty, and to the weight of its cases; ``(n_steps,)``
-        of float64.
+        For each step what the optimizer's loop is given, and last the strength of the penalty; ``(n_steps,
+        n_settings)``.
+    values, sample_weight : int
+        To be set to the objective before each step, without the penalty, and to the weight of its samples;
+        ``(n_steps,)`` of float64.
     squares : int
         To be set to the sum of each thread's squared weights, where the penalty is reported;
         ``(n_steps, n_threads)`` of float64.
     finite : int
         To be set to 1 where a thread's parameters are finite after the last step, else to 0; ``(n_threads,)`` of int64.
     outputs : int
-        To be set to the outputs of all cases, which are one batch in their own order, after the last step,
-        ``(n_cases, n_outputs)``; no address where nobody asks for them.
+        To be set to the outputs of all samples, which are one batch in their own order, after the last step,
+        ``(n_samples, n_outputs)``; no address where nobody asks for them.
     begin, end : int
-        Which of the sweep's steps to take.
+        Which of the epoch's steps to take.
     taken : int
         Counts the turns that threads have taken at the networks of a stack: 0, and last of all.
     """
 
     n_networks: int
-    n_cases: int
+    n_samples: int
     x: int
-    d: int
+    targets: int
     weights: int
     x_apart: int
     d_apart: int
@@ -149,7 +150,7 @@ class Request(NamedTuple):
     n_settings: int
     settings_apart: int
     values: int
-    case_weights: int
+    sample_weight: int
     squares: int
     finite: int
     outputs: int
@@ -168,7 +169,7 @@ class Buffers(NamedTuple):
     Attributes
     ----------
     x, d, weights : (n_threads, n) arrays
-        Chosen cases, where there is an order: each thread has all of a batch, which is faster than to fetch what
+        Chosen samples, where there is an order: each thread has all of a batch, which is faster than to fetch what
         another has chosen.
     totals, outputs : (n_threads, n) arrays
         Of a thread's units in each hidden layer, and of all units of the output layer.
@@ -183,16 +184,16 @@ class Buffers(NamedTuple):
     sums : (n_threads, n) array
         Of the derivatives at parameters that are equal.
     first_layers : (n_threads, n) array
-        Each thread's columns of the first layer, and of what the rule keeps of them; nothing where they stay where they
-        are.
+        Each thread's columns of the first layer, and of what the optimizer keeps of them; nothing where they stay where
+        they are.
     notes : (n_threads * APART,) array of float64
-        The error and the weight of a thread's cases.
+        The error and the weight of a thread's samples.
     own_at, shared_at, start_at : (n_layers,) arrays of int64
         Where each layer begins in what a thread has for itself, in what threads share, and in the parameters.
     """
 
     x: np.ndarray
-    d: np.ndarray
+    targets: np.ndarray
     weights: np.ndarray
     totals: np.ndarray
     outputs: np.ndarray
@@ -227,7 +228,7 @@ def take_part_in_stack(thread, n_threads, mailbox, work, buffers):
     served, row = number_of_request(mailbox, thread), slice(thread, thread + 1)
     own = Buffers(  # what a thread uses that has networks of its own
         buffers.x[row],
-        buffers.d[row],
+        buffers.targets[row],
         buffers.weights[row],
         buffers.totals[row],
         buffers.outputs[row],
@@ -259,7 +260,7 @@ def take_part_in_stack(thread, n_threads, mailbox, work, buffers):
 
 @register_jitable
 def _take_steps_of_some(asked, work, own, mailbox, low, high):
-    """Take the steps of some networks, one after the other, or some steps of each where they share cases gathered."""
+    """Take the steps of some networks, one after the other, or some steps of each where they share samples gathered."""
     window = asked.window if asked.window else asked.end - asked.begin
     for begin in range(asked.begin, asked.end, max(window, 1)):
         gathered, end = 0, min(begin + window, asked.end)
@@ -267,7 +268,7 @@ def _take_steps_of_some(asked, work, own, mailbox, low, high):
             one = _of_network(asked, network, work, own.gradients.itemsize, mailbox, begin, end)
             if asked.window:
                 order = one.order
-                one = _with_cases_gathered(one, work, own, mailbox, order == gathered)
+                one = _with_samples_gathered(one, work, own, mailbox, order == gathered)
                 gathered = order
             _take_steps(0, 1, mailbox, work, own, one)
 
@@ -303,16 +304,16 @@ def _request(mailbox, n_threads):
 def _of_network(asked, network, work, item, whole, begin, end):
     """Turn a request for a stack into one for some steps of one network; ``whole`` is an array of int64."""
     parameters, found = network * work.n_parameters * item, network * asked.n_steps * 8
-    n_cases, order, weights = asked.n_cases, asked.order, asked.weights + network * asked.weights_apart * item
+    n_samples, order, weights = asked.n_samples, asked.order, asked.weights + network * asked.weights_apart * item
     if asked.own:
         own = pointer_to(asked.own, whole)
-        n_cases, order = own[3 * network], order + own[3 * network + 1] * 8
+        n_samples, order = own[3 * network], order + own[3 * network + 1] * 8
         weights += own[3 * network + 2] * item
     return Request(
         1,
-        n_cases,
+        n_samples,
         asked.x + network * asked.x_apart * item,
-        asked.d + network * asked.d_apart * item,
+        asked.targets + network * asked.d_apart * item,
         weights,
         0,
         0,
@@ -330,10 +331,11 @@ def _of_network(asked, network, work, item, whole, begin, end):
         asked.n_settings,
         0,
         asked.values + found,
-        asked.case_weights + found,
+        asked.sample_weight + found,
         asked.squares + found,
         asked.finite + network * 8,
-        asked.outputs + (network * asked.n_cases * work.layers.sizes[work.slopes.size] * item if asked.outputs else 0),
+        asked.outputs
+        + (network * asked.n_samples * work.layers.sizes[work.slopes.size] * item if asked.outputs else 0),
         begin,
         end,
         0,
@@ -341,24 +343,24 @@ def _of_network(asked, network, work, item, whole, begin, end):
 
 
 @register_jitable
-def _with_cases_gathered(asked, work, own, whole, again):
-    """Gather the cases of all steps of a request, those of the network before it if ``again``; what it is then."""
+def _with_samples_gathered(asked, work, own, whole, again):
+    """Gather the samples of all steps of a request, those of the network before it if ``again``; what it is then."""
     at, example = asked.begin * asked.size, own.gradients
-    n = min(asked.end * asked.size, asked.n_cases) - at
+    n = min(asked.end * asked.size, asked.n_samples) - at
     inputs, outputs = work.layers.sizes[0], work.layers.sizes[work.slopes.size]
     order = pointer_to(asked.order, whole)
     if not again:
         gather(pointer_into(own.x, 0), inputs, pointer_to(asked.x, example), order, at, n)
-        gather(pointer_into(own.d, 0), outputs, pointer_to(asked.d, example), order, at, n)
+        gather(pointer_into(own.targets, 0), outputs, pointer_to(asked.targets, example), order, at, n)
     weights = asked.weights
     if weights:
         gather(pointer_into(own.weights, 0), 1, pointer_to(asked.weights, example), order, at, n)
         weights = address_of(own.weights) - at * example.itemsize
     return Request(
         1,
-        asked.n_cases,
+        asked.n_samples,
         address_of(own.x) - at * inputs * example.itemsize,
-        address_of(own.d) - at * outputs * example.itemsize,
+        address_of(own.targets) - at * outputs * example.itemsize,
         weights,
         0,
         0,
@@ -376,7 +378,7 @@ def _with_cases_gathered(asked, work, own, whole, again):
         asked.n_settings,
         0,
         asked.values,
-        asked.case_weights,
+        asked.sample_weight,
         asked.squares,
         asked.finite,
         asked.outputs,
@@ -395,24 +397,24 @@ def _share_of(n, thread, n_threads):
 @register_jitable
 def _take_steps(thread, n_threads, mailbox, work, buffers, asked):
     """Do the steps of one request; False where another thread will never do its part."""
-    values, weights = pointer_to(asked.values, buffers.notes), pointer_to(asked.case_weights, buffers.notes)
+    values, weights = pointer_to(asked.values, buffers.notes), pointer_to(asked.sample_weight, buffers.notes)
     squares, finite = pointer_to(asked.squares, buffers.notes), pointer_to(asked.finite, mailbox)
     last, passed = work.slopes.size - 1, times_passed(mailbox, n_threads)
     finite[thread] = 1
 
     if buffers.first_layers.size:
         _move_first_layer(thread, n_threads, work, buffers, asked, back=False)
-    steps_of_epoch = (asked.n_cases + asked.size - 1) // asked.size
+    steps_of_epoch = (asked.n_samples + asked.size - 1) // asked.size
     for step in range(asked.begin, asked.end):
         at = step % steps_of_epoch * asked.size
-        b = min(asked.size, asked.n_cases - at)
+        b = min(asked.size, asked.n_samples - at)
         if asked.order:
             _choose(thread, mailbox, work, buffers, asked, step // steps_of_epoch * asked.order_apart + at, b)
 
         if not _pass_forward(thread, n_threads, mailbox, work, buffers, asked, at, b, step, passed):
             return False
         passed += max(last, 1)
-        _error_of_own_cases(thread, n_threads, work, buffers, asked, at, b, step)
+        _error_of_own_samples(thread, n_threads, work, buffers, asked, at, b, step)
         passed += 1
         if not wait_for_all(mailbox, n_threads, passed):
             return False
@@ -423,7 +425,7 @@ def _take_steps(thread, n_threads, mailbox, work, buffers, asked):
             weight += buffers.notes[other * APART + 1]
         share = 1.0
         if work.mean:
-            share = 1.0 / weight if weight > 0.0 else 0.0  # a batch whose cases all count nothing says nothing
+            share = 1.0 / weight if weight > 0.0 else 0.0  # a batch whose samples all count nothing says nothing
         if thread == 0:
             values[step], weights[step] = error * share, weight
 
@@ -441,10 +443,12 @@ def _take_steps(thread, n_threads, mailbox, work, buffers, asked):
         squares[step * n_threads + thread] = squared
 
     if asked.outputs and asked.end == asked.n_steps:
-        if not _pass_forward(thread, n_threads, mailbox, work, buffers, asked, 0, asked.n_cases, asked.end - 1, passed):
+        if not _pass_forward(
+            thread, n_threads, mailbox, work, buffers, asked, 0, asked.n_samples, asked.end - 1, passed
+        ):
             return False
         passed += max(last, 1)
-        _outputs_of_own_cases(thread, n_threads, work, buffers, asked)
+        _outputs_of_own_samples(thread, n_threads, work, buffers, asked)
     if buffers.first_layers.size:
         _move_first_layer(thread, n_threads, work, buffers, asked, back=True)
     return wait_for_all(mailbox, n_threads, passed + 1)
@@ -470,7 +474,7 @@ def _pass_forward(thread, n_threads, mailbox, work, buffers, asked, at, b, step,
 
 @register_jitable
 def _place_of_layer(thread, n_threads, work, buffers, asked, k):
-    """Give where layer ``k`` begins in the parameters and in the rule's state, and how far its rows are apart.
+    """Give where layer ``k`` begins in the parameters and in the optimizer's state, and how far its rows are apart.
 
     Of the first layer it is where the thread's columns begin.
     """
@@ -491,7 +495,7 @@ def _rows_of_first_layer(work):
 
 @register_jitable
 def _move_first_layer(thread, n_threads, work, buffers, asked, back):
-    """Copy a thread's columns of the first layer and of the rule's state to where they are apart, or back."""
+    """Copy a thread's columns of the first layer and of the optimizer's state to where they are apart, or back."""
     j, rows, example = work.layers.sizes[1], _rows_of_first_layer(work), buffers.gradients
     low, high = _share_of(j, thread, n_threads)
     own = high - low
@@ -507,19 +511,19 @@ def _move_first_layer(thread, n_threads, work, buffers, asked, back):
 
 @register_jitable
 def _choose(thread, mailbox, work, buffers, asked, at, b):
-    """Gather a batch whose cases come in another order than theirs."""
+    """Gather a batch whose samples come in another order than theirs."""
     order, example = pointer_to(asked.order, mailbox), buffers.gradients
     for n, source, room in (
         (work.layers.sizes[0], asked.x, buffers.x),
-        (work.layers.sizes[work.slopes.size], asked.d, buffers.d),
+        (work.layers.sizes[work.slopes.size], asked.targets, buffers.targets),
         (1 if asked.weights else 0, asked.weights, buffers.weights),
     ):
         gather(pointer_into(room, thread * room.shape[1]), n, pointer_to(source, example), order, at, b)
 
 
 @register_jitable
-def _cases_from(given, room, asked, at, first, n, thread):
-    """Point to numbers of a batch's cases, from its case ``first`` on, where each case has ``n``."""
+def _samples_from(given, room, asked, at, first, n, thread):
+    """Point to numbers of a batch's samples, from its sample ``first`` on, where each sample has ``n``."""
     if asked.order:
         return pointer_into(room, thread * room.shape[1] + first * n)
     return pointer_from(given, (at + first) * n, room)
@@ -530,7 +534,7 @@ def _own_outputs(thread, n_threads, work, buffers, asked, at, step, k):
     """Point to what a thread has of the outputs below layer ``k``; and tell which units these are."""
     i = work.layers.sizes[k]
     if k == 0:
-        return _cases_from(asked.x, buffers.x, asked, at, 0, i, thread), 0, i
+        return _samples_from(asked.x, buffers.x, asked, at, 0, i, thread), 0, i
     low, high = _share_of(i, thread, n_threads)
     return pointer_into(buffers.outputs, thread * buffers.outputs.shape[1] + buffers.own_at[k - 1]), low, high
 
@@ -555,7 +559,7 @@ def _outputs_of_own_units(thread, n_threads, work, buffers, asked, at, b, step, 
     total, y = pointer_into(buffers.totals, place), pointer_into(buffers.outputs, place)
     if k == 0:
         theta, _, _, apart = _place_of_layer(thread, n_threads, work, buffers, asked, 0)
-        x, w = _cases_from(asked.x, buffers.x, asked, at, 0, i, thread), pointer_from(theta, 0, example)
+        x, w = _samples_from(asked.x, buffers.x, asked, at, 0, i, thread), pointer_from(theta, 0, example)
         if layers.bias:
             set_rows(total, b, own, pointer_from(theta, i * apart, example))
         kept = 1.0 if layers.bias else 0.0
@@ -568,22 +572,22 @@ def _outputs_of_own_units(thread, n_threads, work, buffers, asked, at, b, step, 
 
 
 @register_jitable
-def _error_of_own_cases(thread, n_threads, work, buffers, asked, at, b, step):
-    """Go through the output layer for the thread's share of the cases: eq. (1) to (4), and eq. (5) there."""
+def _error_of_own_samples(thread, n_threads, work, buffers, asked, at, b, step):
+    """Go through the output layer for the thread's share of the samples: eq. (1) to (4), and eq. (5) there."""
     layers, last, example = work.layers, work.slopes.size - 1, buffers.gradients
     j, number = layers.sizes[last + 1], example.dtype.type
-    case, beyond = _share_of(b, thread, n_threads)
-    n, place = beyond - case, thread * buffers.totals.shape[1] + buffers.own_at[last]
+    sample, beyond = _share_of(b, thread, n_threads)
+    n, place = beyond - sample, thread * buffers.totals.shape[1] + buffers.own_at[last]
     total, y = pointer_into(buffers.totals, place), pointer_into(buffers.outputs, place)
-    signal = pointer_into(buffers.signals, buffers.shared_at[last] + case * j)
-    _add_up_output_layer(total, work, buffers, asked, case, n, n_threads)
+    signal = pointer_into(buffers.signals, buffers.shared_at[last] + sample * j)
+    _add_up_output_layer(total, work, buffers, asked, sample, n, n_threads)
     if layers.values[last]:
         call(layers.values[last], (layers.parameters[last], n, j, total, y))
-    d = _cases_from(asked.d, buffers.d, asked, at, case, j, thread)
-    case_weights = _cases_from(asked.weights, buffers.weights, asked, at, case, 1, thread)
+    targets = _samples_from(asked.targets, buffers.targets, asked, at, sample, j, thread)
+    sample_weight = _samples_from(asked.weights, buffers.weights, asked, at, sample, 1, thread)
     weighed = 1 if asked.weights else 0
     buffers.notes[thread * APART] = call(
-        work.error, (number(work.error_parameter), n, j, total, y, d, weighed, case_weights, signal)
+        work.error, (number(work.error_parameter), n, j, total, y, targets, weighed, sample_weight, signal)
     )
     if work.slopes[last]:
         call(work.slopes[last], (layers.parameters[last], n, j, total, y, signal, j))
@@ -591,35 +595,35 @@ def _error_of_own_cases(thread, n_threads, work, buffers, asked, at, b, step):
     if weighed:
         weight = 0.0
         for c in range(n):
-            weight += case_weights[c]
+            weight += sample_weight[c]
     buffers.notes[thread * APART + 1] = weight
 
 
 @register_jitable
-def _add_up_output_layer(total, work, buffers, asked, case, n, n_threads):
-    """Set the total inputs of the output layer for ``n`` cases, from ``case`` on: eq. (1)."""
+def _add_up_output_layer(total, work, buffers, asked, sample, n, n_threads):
+    """Set the total inputs of the output layer for ``n`` samples, from ``sample`` on: eq. (1)."""
     layers, last = work.layers, work.slopes.size - 1
     i, j = layers.sizes[last], layers.sizes[last + 1]
-    parts, apart = pointer_into(buffers.partials, buffers.shared_at[last] + case * j), buffers.partials.shape[1]
+    parts, apart = pointer_into(buffers.partials, buffers.shared_at[last] + sample * j), buffers.partials.shape[1]
     biases = pointer_from(asked.theta, buffers.start_at[last] + i * j, buffers.gradients)
     add_up(total, n, j, parts, n_threads, apart, j, layers.bias, biases)
 
 
 @register_jitable
-def _outputs_of_own_cases(thread, n_threads, work, buffers, asked):
-    """Hand out the outputs, eq. (2), of the thread's share of the cases."""
+def _outputs_of_own_samples(thread, n_threads, work, buffers, asked):
+    """Hand out the outputs, eq. (2), of the thread's share of the samples."""
     layers, last = work.layers, work.slopes.size - 1
     j = layers.sizes[last + 1]
-    case, beyond = _share_of(asked.n_cases, thread, n_threads)
+    sample, beyond = _share_of(asked.n_samples, thread, n_threads)
     total = pointer_into(buffers.totals, thread * buffers.totals.shape[1] + buffers.own_at[last])
-    y = pointer_from(asked.outputs, case * j, buffers.gradients)
-    _add_up_output_layer(total, work, buffers, asked, case, beyond - case, n_threads)
-    call(layers.values[last], (layers.parameters[last], beyond - case, j, total, y))
+    y = pointer_from(asked.outputs, sample * j, buffers.gradients)
+    _add_up_output_layer(total, work, buffers, asked, sample, beyond - sample, n_threads)
+    call(layers.values[last], (layers.parameters[last], beyond - sample, j, total, y))
 
 
 @register_jitable
 def _signals_of(thread, n_threads, work, buffers, k):
-    """Point to the derivatives at layer ``k``'s total inputs, and give the step from case to case."""
+    """Point to the derivatives at layer ``k``'s total inputs, and give the step from sample to sample."""
     if k > 0 or work.slopes.size == 1:
         return pointer_into(buffers.signals, buffers.shared_at[k]), work.layers.sizes[k + 1]
     low, high = _share_of(work.layers.sizes[1], thread, n_threads)
@@ -710,7 +714,7 @@ def _change_equal_weights(work, buffers, asked, step, share, finite):
 def _change(work, asked, step, places, n_rows, n_columns, apart, gradient, weights, share, example, finite, thread):
     """Change rows of parameters that are ``apart``; after the last step note what is not finite.
 
-    ``places`` are where they, and the two arrays of the rule's state, begin.
+    ``places`` are where they, and the two arrays of the optimizer's state, begin.
     """
     number, theta = example.dtype.type, pointer_from(places[0], 0, example)
     n_rows, n_columns, apart = as_long_as_may_be(n_rows, n_columns, apart)

@@ -23,7 +23,7 @@ def nvmath_works() -> bool:
     except Exception as error:  # ImportError, and what its libraries raise where they are not found
         logger.warning(
             "on the GPU equations run one by one, since nvmath-python cannot be loaded (%s); pip install nvmath-python "
-            "mends it",
+            "fixes it",
             error,
         )
         return False

@@ -1,4 +1,4 @@
-"""Rules of descent for CUDA: what a rule does to one parameter, and the numbers that it is given in each step."""
+"""Optimizers for CUDA: what an optimizer does to one parameter, and the numbers that it is given in each step."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -9,9 +9,9 @@ from gpubp.backends.backend import to_numpy
 from gpubp.engine.tracing import symbols
 from gpubp.engine.tracing.expressions import Code
 from gpubp.engine.tracing.symbols import Inexpressible, Number, Symbol
-from gpubp.optim.first_order import Rule, Setting
+from gpubp.optim.first_order import Optimizer, Setting
 
-OF_STATE = "state."  # before the name of a number that belongs to a rule's state, not to its settings
+OF_STATE = "state."  # before the name of a number that belongs to an optimizer's state, not to its settings
 
 
 class Update(NamedTuple):
@@ -35,22 +35,22 @@ class Update(NamedTuple):
     settings: list[Number]
 
 
-def update_of(rule: Rule, dtype: str, part_in_c: Callable[[int], str]) -> Update:
-    """Write down what a rule does; ``part_in_c`` tells where part ``k`` of a parameter's state is.
+def update_of(optimizer: Optimizer, dtype: str, part_in_c: Callable[[int], str]) -> Update:
+    """Write down what an optimizer does; ``part_in_c`` tells where part ``k`` of a parameter's state is.
 
     Raises
     ------
     Inexpressible
-        If the rule does what symbols cannot do, such as looking at all of the gradient.
+        If the optimizer does what symbols cannot do, such as looking at all of the gradient.
     """
     try:
-        return _update_of(rule, dtype, part_in_c)
+        return _update_of(optimizer, dtype, part_in_c)
     except (TypeError, AttributeError, KeyError) as error:
-        raise Inexpressible(f"{rule.name} is no rule of single parameters ({error})") from error
+        raise Inexpressible(f"{optimizer.name} is no rule of single parameters ({error})") from error
 
 
-def _update_of(rule: Rule, dtype: str, part_in_c: Callable[[int], str]) -> Update:
-    example = rule.init(np, np.zeros(1, dtype))
+def _update_of(optimizer: Optimizer, dtype: str, part_in_c: Callable[[int], str]) -> Update:
+    example = optimizer.init(np, np.zeros(1, dtype))
     fields = {name: getattr(example, name) for name in getattr(example, "_fields", ())}
     if len(fields) != len(example):
         raise Inexpressible(f"its state is {example!r}")
@@ -59,8 +59,8 @@ def _update_of(rule: Rule, dtype: str, part_in_c: Callable[[int], str]) -> Updat
     symbol_of = {name: symbols.variable(f"old_{k}", dtype) for k, name in enumerate(parts)}
     number_of = {name: symbols.setting(OF_STATE + name) for name in counters}
     gradient, theta = symbols.variable("gradient", dtype), symbols.variable("theta", dtype)
-    now = {name: symbols.setting(name) for name in rule.settings}
-    change, after = rule.update(symbols, gradient, _with(example, symbol_of | number_of), theta, now)
+    now = {name: symbols.setting(name) for name in optimizer.settings}
+    change, after = optimizer.update(symbols, gradient, _with(example, symbol_of | number_of), theta, now)
 
     for name in counters:
         if getattr(after, name).of({OF_STATE + name: 5}) != 6:
@@ -92,9 +92,9 @@ def settings_of_steps(update: Update, given: Mapping[str, Setting], state: Any, 
     Parameters
     ----------
     given : mapping
-        The rule's settings: numbers, schedules, or arrays ``(K, 1)``, one number for each network.
+        The optimizer's settings: numbers, schedules, or arrays ``(K, 1)``, one number for each network.
     epochs : (n_steps,) array
-        How many sweeps are done before each step.
+        How many epochs are done before each step.
     """
     now: dict[str, Any] = {}
     for name, setting in given.items():

@@ -1,6 +1,6 @@
 """CUDA C of a training step, layer by layer: what the equations say, with loops around it.
 
-A kernel goes through the units of all cases at once, or where it adds up over units, through the cases, a block of
+A kernel goes through the units of all samples at once, or where it adds up over units, through the samples, a block of
 threads for each. Of a stack each network has blocks of its own: their third coordinate tells which. No sum depends on
 which thread comes first: the same training gives the same bits again.
 """
@@ -13,7 +13,7 @@ from gpubp.engine.tracing import symbols
 from gpubp.engine.tracing.expressions import Code
 from gpubp.engine.tracing.symbols import REDUCTIONS, Symbol
 from gpubp.nn.activations import activation
-from gpubp.nn.losses import output_error
+from gpubp.nn.losses import output_loss
 from gpubp.nn.network import Network
 
 HEAD = """
@@ -52,7 +52,7 @@ __device__ real largest_over_block(real mine, real* room) {{
 
 OVER_BLOCK = {REDUCTIONS["sum"]: "sum_over_block", REDUCTIONS["max"]: "largest_over_block"}
 
-UNITS_OF_ALL_CASES = """
+UNITS_OF_ALL_SAMPLES = """
 extern "C" __global__ void {name}(whole b, whole n, {parameters}) {{
     const whole network = blockIdx.z;
 {own}
@@ -64,7 +64,7 @@ extern "C" __global__ void {name}(whole b, whole n, {parameters}) {{
 }}
 """
 
-CASE_BY_CASE = """
+SAMPLE_BY_SAMPLE = """
 extern "C" __global__ void {name}(whole b, whole n, {parameters}) {{
     const whole network = blockIdx.z;
 {own}
@@ -92,7 +92,7 @@ extern "C" __global__ void gather(
 }
 """
 
-# a column of signals is where it begins, how far its cases are apart, and where their sum goes
+# a column of signals is where it begins, how far its samples are apart, and where their sum goes
 SUMS = """
 extern "C" __global__ void sums(
     whole b, const real* signals, const whole* columns, whole n_columns, real* gradients, whole n_parameters,
@@ -135,7 +135,7 @@ extern "C" __global__ void sums(
     }
 }
 """
-SHARE_OF_MEAN = "weight > 0 ? 1 / weight : 0"  # a batch whose cases all count nothing says nothing
+SHARE_OF_MEAN = "weight > 0 ? 1 / weight : 0"  # a batch whose samples all count nothing says nothing
 
 OVER_PARAMETERS = """
 extern "C" __global__ void squares_of_weights(
@@ -181,11 +181,11 @@ extern "C" __global__ void update(
 
 
 class Kernel(NamedTuple):
-    """A kernel that goes through a layer, and whether it does so case by case."""
+    """A kernel that goes through a layer, and whether it does so sample by sample."""
 
     name: str
     text: str
-    case_by_case: bool
+    sample_by_sample: bool
 
 
 class Layers(NamedTuple):
@@ -209,10 +209,10 @@ def head(dtype: str) -> str:
 
 
 def layers_of(network: Network, dtype: str, *, weighed: bool) -> Layers:
-    """Write the kernels of all layers; ``weighed`` tells whether cases have weights."""
-    kinds = list(dict.fromkeys(network.hidden))
+    """Write the kernels of all layers; ``weighed`` tells whether samples have weights."""
+    kinds = list(dict.fromkeys(network.activation))
     units, slopes, kept = [], [], []
-    for name in network.hidden:
+    for name in network.activation:
         slope, needs_total = _slopes(f"slopes_{kinds.index(name)}", name, dtype)
         unit = _units(f"units_{kinds.index(name)}", name, dtype, bias=network.bias, keep_total=needs_total)
         units.append(unit)
@@ -247,7 +247,7 @@ def _slopes(name: str, unit: str, dtype: str) -> tuple[Kernel, bool]:
 def _output(network: Network, dtype: str, *, weighed: bool) -> Kernel:
     """Go through the output layer: eq. (1) to (4), and eq. (5) there."""
     code = Code(dtype, {"x": _total_input(network.bias), "d": "desired[c * n + j]", "case_weight": "case_weights[c]"})
-    error, dE_dx = error_of_case(network, dtype, weighed=weighed)
+    error, dE_dx = error_of_sample(network, dtype, weighed=weighed)
     body = code.over_units(OWN_UNITS, OVER_BLOCK, {"error": error}, {"dE_dx": dE_dx}, "signals[c * n + j] = dE_dx;")
     body += "\nif (threadIdx.x == 0) errors[c] = error;"
     own = {"totals": "b * n", "desired": "desired_apart", "signals": "b * n", "errors": "b"}
@@ -257,19 +257,19 @@ def _output(network: Network, dtype: str, *, weighed: bool) -> Kernel:
         "const real* biases, whole n_parameters, const real* totals, const real* desired, whole desired_apart, "
         "const real* case_weights, whole weights_apart, real* signals, real* errors"
     )
-    text = CASE_BY_CASE.format(name="output", parameters=parameters, own=_own(own), body=indented(body, 8))
-    return Kernel("output", text, case_by_case=True)
+    text = SAMPLE_BY_SAMPLE.format(name="output", parameters=parameters, own=_own(own), body=indented(body, 8))
+    return Kernel("output", text, sample_by_sample=True)
 
 
-def error_of_case(network: Network, dtype: str, *, weighed: bool) -> tuple[Symbol, Symbol]:
-    """Find the error of a case, and its derivative at the total inputs, from the variables x, d and case_weight."""
-    x, d = symbols.variable("x", dtype), symbols.variable("d", dtype)
-    case_weight = symbols.variable("case_weight", dtype, per_unit=False) if weighed else None
+def error_of_sample(network: Network, dtype: str, *, weighed: bool) -> tuple[Symbol, Symbol]:
+    """Find the error of a sample, and its derivative at the total inputs, from the variables x, d and sample_weight."""
+    x, targets = symbols.variable("x", dtype), symbols.variable("d", dtype)
+    sample_weight = symbols.variable("case_weight", dtype, per_unit=False) if weighed else None
     unit = network.activations[-1]
     y = activation(unit).value(symbols, x)
-    error, dE_dx = output_error(symbols, network.loss, unit, x, y, d, case_weight)
-    (of_case,) = error.operands  # of the sum over cases
-    return of_case, dE_dx
+    error, dE_dx = output_loss(symbols, network.loss, unit, x, y, targets, sample_weight)
+    (of_sample,) = error.operands  # of the sum over samples
+    return of_sample, dE_dx
 
 
 def _total_input(bias: bool) -> str:
@@ -284,14 +284,14 @@ def _own(apart: Mapping[str, str]) -> str:
 def _kernel(
     name: str, parameters: str, own: Mapping[str, str], code: Code, results: Mapping[str, Symbol], stores: str
 ) -> Kernel:
-    case_by_case = code.has_sums(*results.values())
-    if case_by_case:
-        text = CASE_BY_CASE
+    sample_by_sample = code.has_sums(*results.values())
+    if sample_by_sample:
+        text = SAMPLE_BY_SAMPLE
         body = indented(code.over_units(OWN_UNITS, OVER_BLOCK, {}, results, stores), 8)
     else:
-        text = UNITS_OF_ALL_CASES
+        text = UNITS_OF_ALL_SAMPLES
         body = indented(f"{code.statements(**results)}\n{stores}", 12)
-    return Kernel(name, text.format(name=name, parameters=parameters, own=_own(own), body=body), case_by_case)
+    return Kernel(name, text.format(name=name, parameters=parameters, own=_own(own), body=body), sample_by_sample)
 
 
 # --- a step ---

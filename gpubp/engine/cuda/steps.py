@@ -31,7 +31,7 @@ Size = int | tuple[int, ...]
 
 
 class Work(NamedTuple):
-    """What steps are to do: make an objective small in one precision; ``update`` is their rule, in C."""
+    """What steps are to do: make an objective small in one precision; ``update`` is their optimizer, in C."""
 
     objective: Objective
     update: Update
@@ -39,16 +39,16 @@ class Work(NamedTuple):
 
 
 class Cut(NamedTuple):
-    """How the cases of an epoch, or of a part of one, are cut: into steps of ``size`` cases.
+    """How the samples of an epoch, or of a part of one, are cut: into steps of ``size`` samples.
 
     So many steps as a ``window`` has are taken together.
 
-    ``chosen`` tells whether a step's cases are gathered, ``from_host`` whether they are on the host; else the only step
-    has all, as they are.
+    ``chosen`` tells whether a step's samples are gathered, ``from_host`` whether they are on the host; else the only
+    step has all, as they are.
     """
 
     size: int
-    n_cases: int
+    n_samples: int
     window: int
     chosen: bool
     from_host: bool = False
@@ -56,26 +56,27 @@ class Cut(NamedTuple):
     @property
     def n_steps(self) -> int:
         """How many steps an epoch has."""
-        return -(-self.n_cases // self.size)
+        return -(-self.n_samples // self.size)
 
 
 class Steps:
     """Places on a device for the steps of one network, or of a stack of them, and the launches of these steps.
 
-    ``thetas`` and ``parts`` are the parameters ``(..., P)`` and the arrays of the rule's state, which the steps change.
+    ``thetas`` and ``parts`` are the parameters ``(..., P)`` and the arrays of the optimizer's state, which the steps
+    change.
     """
 
-    def __init__(self, device: Any, work: Work, stack: tuple[int, ...], cases: Batch, cut: Cut) -> None:
-        self.device, self.work, self.stack, self.cut, self.cases = device, work, stack, cut, cases
+    def __init__(self, device: Any, work: Work, stack: tuple[int, ...], samples: Batch, cut: Cut) -> None:
+        self.device, self.work, self.stack, self.cut, self.samples = device, work, stack, cut, samples
         network, dtype, size = work.objective.network, work.dtype, cut.size
         self.network, self.n_networks, self.n_parameters = network, int(np.prod(stack, dtype=int)), network.n_parameters
         room: Callable[..., Array] = partial(device.empty, dtype=dtype)
         self.thetas, self.gradients = (room((*stack, self.n_parameters)) for _ in range(2))
         self.parts = [room((*stack, self.n_parameters)) for _ in work.update.parts]
-        self.given: list[Array | None] = list(cases[:3])  # x, d and weights, as the steps see them
+        self.given: list[Array | None] = list(samples[:3])  # x, d and weights, as the steps see them
         if cut.chosen:
-            self.given = [self._room_for_window(part, ndim) for part, ndim in zip(cases[:3], NDIM, strict=True)]
-        self.feed = Feed(device, cases, self.given) if cut.from_host else None
+            self.given = [self._room_for_window(part, ndim) for part, ndim in zip(samples[:3], NDIM, strict=True)]
+        self.feed = Feed(device, samples, self.given) if cut.from_host else None
         rows = self.n_networks * size
         self.totals = [room((rows * n,)) for n in network.sizes[1:]]
         self.outputs = [room((rows * n,)) for n in network.sizes[1:-1]]
@@ -88,18 +89,20 @@ class Steps:
         self.n_counts = min(BLOCKS_THAT_COUNT, _blocks(self.n_parameters))  # for each network
         if work.objective.l2 and work.objective.penalty_reported:
             self.squares = room((self.n_networks * self.n_counts,))
-        self.order = device.empty((cut.n_cases,), "int32")
+        self.order = device.empty((cut.n_samples,), "int32")
         self.counter = device.empty((self.n_networks,), "int64")
-        self.layers = layers_of(network, dtype, weighed=cases.case_weights is not None)
-        self.kernels = device.kernels(source_of_step(self.layers, work.update, dtype, mean=work.objective.mean))
+        self.layers = layers_of(network, dtype, weighed=samples.sample_weight is not None)
+        self.kernels = device.kernels(
+            source_of_step(self.layers, work.update, dtype, mean=work.objective.reduction == "mean")
+        )
         self.most_steps = 0
         self.settings: Array
 
     def _room_for_window(self, part: Array | None, ndim: int) -> Array | None:
         if part is None:
             return None
-        own, of_case = part.shape[: part.ndim - ndim], part.shape[part.ndim - ndim + 1 :]
-        place: Array = self.device.empty((*own, self.cut.window * self.cut.size, *of_case), self.work.dtype)
+        own, of_sample = part.shape[: part.ndim - ndim], part.shape[part.ndim - ndim + 1 :]
+        place: Array = self.device.empty((*own, self.cut.window * self.cut.size, *of_sample), self.work.dtype)
         return place
 
     def make_room(self, n_epochs: int, n_own: int) -> None:
@@ -115,7 +118,7 @@ class Steps:
     def launches(self) -> Iterator[int]:
         """Take the steps of the epochs, some in each launch of a graph; tell after each how many."""
         self.device.upload(np.zeros(self.n_networks, np.int64), self.counter)
-        whole, rest = divmod(self.cut.n_cases, self.cut.size)
+        whole, rest = divmod(self.cut.n_samples, self.cut.size)
         several, single = divmod(whole, self.cut.window)
         parts = [(self.cut.size, self.cut.window)] * several + [(self.cut.size, 1)] * single + [(rest, 1)] * (rest > 0)
         for _ in range(self.n_epochs):
@@ -126,17 +129,17 @@ class Steps:
                 yield n
 
     def take(self, b: int, n: int) -> None:
-        """Take ``n`` steps of ``b`` cases each."""
+        """Take ``n`` steps of ``b`` samples each."""
         size = self.cut.size
         if self.cut.chosen and self.feed is None:
-            for part, to, ndim in zip(self.cases[:3], self.given, NDIM, strict=True):
+            for part, to, ndim in zip(self.samples[:3], self.given, NDIM, strict=True):
                 self._gather(b * n, part, to, ndim)
-        x, d, weights = self.given
+        x, targets, weights = self.given
         assert x is not None
         for step in range(n):
             rows = slice(step * size, step * size + b)
             of_step = None if weights is None else _of_first(weights, 1)[rows]
-            self._step(b, x[..., rows, :], _of_first(d, 2)[rows], of_step)
+            self._step(b, x[..., rows, :], _of_first(targets, 2)[rows], of_step)
 
     def read(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Wait for the device; give the values and weights of the steps, and whether all parameters are finite."""
@@ -146,7 +149,7 @@ class Steps:
         found = np.reshape(self.device.download(self.found), (-1, *self.stack))
         finite = np.reshape(found[2 * most :], (*self.stack, self.n_counts)) == 0.0
         weights = found[most : most + n]
-        return found[:n], one_for_all(weights, self.cases) if self.stack else weights, np.all(finite, axis=-1)
+        return found[:n], one_for_all(weights, self.samples) if self.stack else weights, np.all(finite, axis=-1)
 
     def _gather(self, n_chosen: int, part: Array | None, to: Array | None, ndim: int) -> None:
         if part is None:
@@ -155,11 +158,11 @@ class Steps:
         n = 1 if ndim == 1 else part.shape[-1]
         blocks = (min(n_chosen, MOST_BLOCKS), 1, 1 if part.ndim == ndim else self.n_networks)
         counted = (self.cut.size, self.cut.n_steps, self.order, self.counter)
-        n_cases = self.cases.x.shape[-2]  # of which those in the order may be a part
-        places = (part, n_cases, to, self.cut.window * self.cut.size)
+        n_samples = self.samples.x.shape[-2]  # of which those in the order may be a part
+        places = (part, n_samples, to, self.cut.window * self.cut.size)
         self._launch("gather", blocks, _threads(n), n_chosen, n, *counted, *places)
 
-    def _step(self, b: int, x: Array, d: Array, case_weights: Array | None) -> None:
+    def _step(self, b: int, x: Array, targets: Array, sample_weight: Array | None) -> None:
         """Take a step; of d and of the weights those of the first network are given."""
         multiply, layers, sizes = self.device.multiply, self.layers, self.network.sizes
         n_layers = len(sizes) - 1
@@ -177,7 +180,7 @@ class Steps:
             multiply(below[k], weights[k], totals[k])
             if k < n_layers - 1:
                 self._over_units(layers.units[k], b, sizes[k + 1], biases[k], n_parameters, totals[k], outputs[k])
-        given = (d, d_apart, case_weights, weights_apart)  # eq. (3), (4) and (5)
+        given = (targets, d_apart, sample_weight, weights_apart)  # eq. (3), (4) and (5)
         places = (biases[-1], n_parameters, totals[-1], *given, signals[-1], self.errors)
         self._over_units(layers.output, b, sizes[-1], *places)
         for k in range(n_layers - 1, -1, -1):  # eq. (6), (7) and (5)
@@ -187,33 +190,33 @@ class Steps:
                 self._over_units(layers.slopes[k - 1], b, sizes[k], totals[k - 1], outputs[k - 1], signals[k - 1])
         if self.squares is not None:
             self._over_parameters("squares_of_weights", self.n_counts, self.thetas, self.is_weight, self.squares)
-        self._sums(b, case_weights, weights_apart)
+        self._sums(b, sample_weight, weights_apart)
         n_own, n_settings = self.settings.shape[1:]
         settings = (self.settings, n_own * n_settings, n_settings if n_own > 1 else 0)
         counted = (self.counter, *settings, self.share, self.l2, self.is_weight)
         changed = (self.gradients, self.thetas, *self.parts)
         self._over_parameters("update", min(_blocks(n_parameters), MOST_BLOCKS), *counted, *changed)
 
-    def _sums(self, b: int, case_weights: Array | None, weights_apart: int) -> None:
+    def _sums(self, b: int, sample_weight: Array | None, weights_apart: int) -> None:
         n_columns = len(self.columns)
         n_squares = 0 if self.squares is None else self.n_counts
         of_biases = (self.signals, self.columns, n_columns, self.gradients, self.n_parameters)
-        of_cases = (self.errors, case_weights, weights_apart, self.squares, n_squares, type(self.l2)(0.5) * self.l2)
+        of_samples = (self.errors, sample_weight, weights_apart, self.squares, n_squares, type(self.l2)(0.5) * self.l2)
         places = (self.most_steps, self.counter, self.found, self.share)
         blocks = (-(-n_columns // COLUMNS) + 1, 1, self.n_networks)
-        self._launch("sums", blocks, THREADS, b, *of_biases, *of_cases, *places)
+        self._launch("sums", blocks, THREADS, b, *of_biases, *of_samples, *places)
 
     def _weights(self, block: Array) -> Array:
         return block[..., :-1, :] if self.network.bias else block
 
     def _rows(self, place: Array, b: int, n: int) -> Array:
-        """Cut rows of ``n`` numbers for ``b`` cases of each network from where a place begins."""
+        """Cut rows of ``n`` numbers for ``b`` samples of each network from where a place begins."""
         return place[: self.n_networks * b * n].reshape((*self.stack, b, n))
 
     # --- launches ---
 
     def _over_units(self, kernel: Kernel, b: int, n: int, *places: Any) -> None:
-        if kernel.case_by_case:
+        if kernel.sample_by_sample:
             self._launch(kernel.name, (min(b, MOST_BLOCKS), 1, self.n_networks), _threads(n), b, n, *places)
             return
         rows = THREADS // COLUMNS
@@ -232,9 +235,9 @@ def apart(part: Array | None, ndim: int) -> int:
     return 0 if part is None or part.ndim == ndim else int(part[0].size)
 
 
-def one_for_all(weights: np.ndarray, cases: Batch) -> np.ndarray:
+def one_for_all(weights: np.ndarray, samples: Batch) -> np.ndarray:
     """Give the weights of a stack's batches, ``(n_steps, K)``, as ``(n_steps,)`` where they are the same for all."""
-    return weights[:, 0] if cases.case_weights is None or cases.case_weights.ndim == 1 else weights
+    return weights[:, 0] if samples.sample_weight is None or samples.sample_weight.ndim == 1 else weights
 
 
 def _of_first(part: Array, ndim: int) -> Array:
@@ -251,7 +254,7 @@ def _blocks(n: int) -> int:
 
 
 def _columns(network: Network, begins: list[int]) -> np.ndarray:
-    """Find for each bias where its signals begin, how far its cases are apart, and where its gradient goes: (n, 3)."""
+    """Find for each bias where its signals begin, how far its samples are apart, and where its gradient goes: (n, 3)."""
     places = np.arange(network.n_parameters)
     columns = [np.empty((0, 3), np.int64)]
     for begin, block in zip(begins, views(np, network, places), strict=False):

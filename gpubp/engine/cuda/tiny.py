@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from gpubp._typing import Array
-from gpubp.engine.cuda.source import SHARE_OF_MEAN, error_of_case, head, indented
+from gpubp.engine.cuda.source import SHARE_OF_MEAN, error_of_sample, head, indented
 from gpubp.engine.cuda.steps import NDIM, THREADS, Cut, Work, apart, one_for_all
 from gpubp.engine.plain.minibatches import Batch
 from gpubp.engine.tracing import symbols
@@ -102,7 +102,7 @@ SIGNALS_BELOW = """for (int at = threadIdx.x; at < b * {i}; at += blockDim.x) {{
 }}
 __syncthreads();"""
 
-CASES = """for (int c = threadIdx.x; c < b; c += blockDim.x) {{
+SAMPLES = """for (int c = threadIdx.x; c < b; c += blockDim.x) {{
 {body}
 }}
 __syncthreads();"""
@@ -134,14 +134,14 @@ def part_of_one_network(k: int) -> str:
 
 
 def shared_memory(network: Network, size: int, dtype: str) -> int:
-    """Count the bytes of shared memory that a network needs for steps of ``size`` cases."""
+    """Count the bytes of shared memory that a network needs for steps of ``size`` samples."""
     inputs, *hidden, n_outputs = network.sizes
-    of_a_case = inputs + 2 * sum(hidden) + n_outputs + 1
-    return int((THREADS + network.n_parameters + size * of_a_case) * np.dtype(dtype).itemsize)
+    of_a_sample = inputs + 2 * sum(hidden) + n_outputs + 1
+    return int((THREADS + network.n_parameters + size * of_a_sample) * np.dtype(dtype).itemsize)
 
 
 def source_of_tiny(work: Work, *, weighed: bool) -> str:
-    """Write the kernel for one network; ``weighed`` tells whether cases have weights."""
+    """Write the kernel for one network; ``weighed`` tells whether samples have weights."""
     (objective, update, dtype), network = work, work.objective.network
     sizes, bias, n_layers, n_parts = network.sizes, network.bias, len(network.shapes), len(update.parts)
     starts = [0, *accumulate(rows * columns for rows, columns in network.shapes)]
@@ -154,7 +154,7 @@ def source_of_tiny(work: Work, *, weighed: bool) -> str:
         is_last = layer["k"] == n_layers - 1
         forward += _forward(layer, None if is_last else name, dtype, bias=bias)
     forward.append(_output(layers[-1], network, dtype, weighed=weighed))
-    for layer, name in zip(layers[:0:-1], network.hidden[::-1], strict=True):
+    for layer, name in zip(layers[:0:-1], network.activation[::-1], strict=True):
         backward += _backward(layer, name, dtype)
     for layer in layers:
         stores = "\n".join(f"{part_of_one_network(k)} = new_{k};" for k in range(n_parts))
@@ -176,7 +176,7 @@ def source_of_tiny(work: Work, *, weighed: bool) -> str:
         places=indented("\n".join(places), 4),
         forward=indented("\n".join(forward), 8),
         squares=indented("\n".join(squares), 8) if has_penalty else "",
-        share=SHARE_OF_MEAN if objective.mean else "1",
+        share=SHARE_OF_MEAN if objective.reduction == "mean" else "1",
         backward=indented("\n".join(backward), 8),
         update=indented("\n".join(changes), 8),
     )
@@ -198,7 +198,7 @@ def _forward(layer: dict[str, int], unit: str | None, dtype: str, *, bias: bool)
         return [TOTALS.format(**of_totals, then=indented(then, 4))]
     code = Code(dtype, {"x": f"totals_{k}[c * {j} + j]"})
     body = code.over_units(_over(j), {}, {}, {"value": value}, f"outputs_{k + 1}[c * {j} + j] = value;")
-    return [TOTALS.format(**of_totals, then=indented(keep, 4)), CASES.format(body=indented(body, 4))]
+    return [TOTALS.format(**of_totals, then=indented(keep, 4)), SAMPLES.format(body=indented(body, 4))]
 
 
 def _output(layer: dict[str, int], network: Network, dtype: str, *, weighed: bool) -> str:
@@ -206,10 +206,10 @@ def _output(layer: dict[str, int], network: Network, dtype: str, *, weighed: boo
     k, j = layer["k"], layer["j"]
     cell = f"totals_{k}[c * {j} + j]"
     code = Code(dtype, {"x": cell, "d": "desired[j]", "case_weight": "case_weights[chosen[c]]"})
-    error, dE_dx = error_of_case(network, dtype, weighed=weighed)
+    error, dE_dx = error_of_sample(network, dtype, weighed=weighed)
     body = f"const real* desired = own_d + (whole)chosen[c] * {j};\n"
     body += code.over_units(_over(j), {}, {"of_case": error}, {"dE_dx": dE_dx}, f"{cell} = dE_dx;")
-    return CASES.format(body=indented(body + "\nerrors[c] = of_case;", 4))
+    return SAMPLES.format(body=indented(body + "\nerrors[c] = of_case;", 4))
 
 
 def _backward(layer: dict[str, int], unit: str, dtype: str) -> list[str]:
@@ -227,7 +227,7 @@ def _backward(layer: dict[str, int], unit: str, dtype: str) -> list[str]:
     code = Code(dtype, {"dE_dy": f"totals_{below}{cell}", "y": f"outputs_{below + 1}{cell}"})
     body = code.over_units(_over(i), {}, {}, {"dE_dx": dE_dx}, f"totals_{below}{cell} = dE_dx;")
     then = indented(f"totals_{below}[at] = own_dE_dy;", 4)
-    return [SIGNALS_BELOW.format(**of_signals, then=then), CASES.format(body=indented(body, 4))]
+    return [SIGNALS_BELOW.format(**of_signals, then=then), SAMPLES.format(body=indented(body, 4))]
 
 
 def _over(n: int) -> str:
@@ -241,16 +241,16 @@ class TinySteps:
     P)``.
     """
 
-    def __init__(self, device: Any, work: Work, stack: tuple[int, ...], cases: Batch, cut: Cut) -> None:
-        self.device, self.work, self.stack, self.cases, self.cut = device, work, stack, cases, cut
+    def __init__(self, device: Any, work: Work, stack: tuple[int, ...], samples: Batch, cut: Cut) -> None:
+        self.device, self.work, self.stack, self.samples, self.cut = device, work, stack, samples, cut
         network, update, dtype = work.objective.network, work.update, work.dtype
         self.n_networks, self.n_parameters = int(np.prod(stack, dtype=int)), network.n_parameters
         self.thetas = device.empty((*stack, self.n_parameters), dtype)
         self.parts = [device.empty((*stack, self.n_parameters), dtype) for _ in update.parts]
-        self.order, self.feed, self.most_steps = device.empty((cut.n_cases,), "int32"), None, 0
+        self.order, self.feed, self.most_steps = device.empty((cut.n_samples,), "int32"), None, 0
         self.settings: Array
         self.shared_memory = shared_memory(network, cut.size, dtype)
-        weighed = cases.case_weights is not None
+        weighed = samples.sample_weight is not None
         self.kernel = device.kernels(source_of_tiny(work, weighed=weighed))["take_steps"]
 
     def make_room(self, n_epochs: int, n_own: int) -> None:
@@ -264,16 +264,16 @@ class TinySteps:
 
     def launches(self) -> Iterator[int]:
         """Take the steps of the epochs, as many in each launch as do not take long; tell after each how many."""
-        cut, n_cases, n_steps = self.cut, self.cut.n_cases, self.n_steps
+        cut, n_samples, n_steps = self.cut, self.cut.n_samples, self.n_steps
         operations = 6.0 * cut.size * self.n_parameters * max(1.0, self.n_networks / BLOCKS_AT_ONCE)
         at_once = max(1, int(OPERATIONS_OF_A_LAUNCH / operations))
-        given = [(part, apart(part, ndim)) for part, ndim in zip(self.cases[:3], NDIM, strict=True)]
+        given = [(part, apart(part, ndim)) for part, ndim in zip(self.samples[:3], NDIM, strict=True)]
         n_own, n_settings = self.settings.shape[1:]
         settings = (self.settings, n_own * n_settings, n_settings if n_own > 1 else 0)
         l2 = np.dtype(self.work.dtype).type(self.work.objective.l2)
         for begin in range(0, n_steps, at_once):
             end = min(begin + at_once, n_steps)
-            counted = (begin, end, n_steps, cut.size, n_cases, self.order)
+            counted = (begin, end, n_steps, cut.size, n_samples, self.order)
             arguments = (*counted, *chain(*given), *settings, l2, self.found, self.thetas, *self.parts)
             self.device.launch(self.kernel, self.n_networks, THREADS, self.shared_memory, *arguments)
             yield end - begin
@@ -283,4 +283,4 @@ class TinySteps:
         n = self.n_steps
         found = np.reshape(self.device.download(self.found[: 2 * n + 1]), (-1, *self.stack))
         weights = found[n : 2 * n]
-        return found[:n], one_for_all(weights, self.cases) if self.stack else weights, found[-1] == 0.0
+        return found[:n], one_for_all(weights, self.samples) if self.stack else weights, found[-1] == 0.0

@@ -1,4 +1,4 @@
-"""Dropout (Srivastava et al. 2014): in training some units fall silent, other ones in every case of every batch.
+"""Dropout (Srivastava et al. 2014): in training some units fall silent, other ones in every sample of every batch.
 
 A unit that is kept is made louder by as much as the others are missing, so that predictions need no change.
 """

@@ -1,4 +1,4 @@
-"""Cases, and the batches that they are cut into."""
+"""Samples, and the batches that they are cut into."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -12,35 +12,35 @@ from gpubp.distributed.process_group import ALONE, Processes, Share
 
 
 class Batch(NamedTuple):
-    """Cases x ``(..., b, i)``, desired outputs d ``(..., b, j)``, and how much each case counts ``(..., b)``.
+    """Samples x ``(..., b, i)``, targets d ``(..., b, j)``, and how much each sample counts ``(..., b)``.
 
     ``kept`` are the masks of dropout, ``(..., b, n)`` for the inputs and for each hidden layer, or nothing. ``sizes``,
-    ``(K,)`` of NumPy, tells how many cases each network of a stack has where those that have fewer are filled up with
-    cases that count nothing. ``share`` tells which part of a batch this is, where several processes share it.
+    ``(K,)`` of NumPy, tells how many samples each network of a stack has where those that have fewer are filled up with
+    samples that count nothing. ``share`` tells which part of a batch this is, where several processes share it.
     """
 
     x: Array
-    d: Array
-    case_weights: Array | None = None
+    targets: Array
+    sample_weight: Array | None = None
     kept: tuple[Array, ...] = ()
     sizes: np.ndarray | None = None
     share: Share | None = None
 
     def parts(self, n: int) -> Iterator["Batch"]:
-        """Cut the cases into ``n`` parts, fewer where there are fewer cases, and one where there are none."""
-        n_cases = self.x.shape[-2]
-        size = max(1, -(-n_cases // n))
-        if size >= n_cases:
+        """Cut the samples into ``n`` parts, fewer where there are fewer samples, and one where there are none."""
+        n_samples = self.x.shape[-2]
+        size = max(1, -(-n_samples // n))
+        if size >= n_samples:
             yield self
             return
-        for start in range(0, n_cases, size):
+        for start in range(0, n_samples, size):
             yield self.of(slice(start, start + size))
 
     def of(self, rows: slice) -> "Batch":
-        """Take some consecutive cases."""
-        weights = None if self.case_weights is None else self.case_weights[..., rows]
+        """Take some consecutive samples."""
+        weights = None if self.sample_weight is None else self.sample_weight[..., rows]
         kept = tuple(mask[..., rows, :] for mask in self.kept)
-        return Batch(self.x[..., rows, :], self.d[..., rows, :], weights, kept)
+        return Batch(self.x[..., rows, :], self.targets[..., rows, :], weights, kept)
 
 
 Batches = Iterable[tuple[Any, Batch]]
@@ -49,7 +49,7 @@ Batches = Iterable[tuple[Any, Batch]]
 
 
 class Parts(Protocol):
-    """The batches of one epoch that come in parts, one after the other; each part is swept in one call."""
+    """The batches of one epoch that come in parts, one after the other; each part is run in one call."""
 
     def __iter__(self) -> Iterator[Batches]:
         """Give the parts."""
@@ -71,23 +71,23 @@ def parts_left(batches: Batches | Parts, done: int) -> Iterable[Batches]:
 
 
 def total_weight(xp: Namespace, batch: Batch) -> Array:
-    """Count the cases of a batch, each as much as its weight: ``(...)``, and without weights a plain float."""
-    return float(batch.x.shape[-2]) if batch.case_weights is None else xp.sum(batch.case_weights, axis=-1)
+    """Count the samples of a batch, each as much as its weight: ``(...)``, and without weights a plain float."""
+    return float(batch.x.shape[-2]) if batch.sample_weight is None else xp.sum(batch.sample_weight, axis=-1)
 
 
 @dataclass(frozen=True)
 class ArrayBatches:
-    """Cases that are arrays, cut into batches of ``size``, the last of which may be smaller.
+    """Samples that are arrays, cut into batches of ``size``, the last of which may be smaller.
 
-    ``order`` is an array of NumPy, the rows of the cases as they come, or None where all come as they are. They are for
-    ``epochs`` epochs, all in the same order, or each in its own, ``(epochs, n)``; one pass through them gives the
-    batches of one. Where the cases are ``on_host`` they are arrays of NumPy, and go to the backend batch by batch.
+    ``order`` is an array of NumPy, the rows of the samples as they come, or None where all come as they are. They are
+    for ``epochs`` epochs, all in the same order, or each in its own, ``(epochs, n)``; one pass through them gives the
+    batches of one. Where the samples are ``on_host`` they are arrays of NumPy, and go to the backend batch by batch.
     ``begins`` and ``spans`` tell which part of the epoch they are, where they are not all of it: how much of it is done
     before them, and how much they are, 0 where nobody knows. Of each batch this process has its share.
     """
 
     backend: Backend
-    cases: Batch
+    samples: Batch
     size: int
     order: np.ndarray | None = None
     epochs: int = 1
@@ -97,9 +97,9 @@ class ArrayBatches:
     processes: Processes = ALONE
 
     @property
-    def n_cases(self) -> int:
-        """How many cases there are in an epoch, or in this part of one."""
-        return int(self.cases.x.shape[-2]) if self.order is None else self.order.shape[-1]
+    def n_samples(self) -> int:
+        """How many samples there are in an epoch, or in this part of one."""
+        return int(self.samples.x.shape[-2]) if self.order is None else self.order.shape[-1]
 
     def of_epoch(self, number: int) -> "ArrayBatches":
         """Give those of one of the epochs that they are for."""
@@ -111,29 +111,29 @@ class ArrayBatches:
             yield from self._cut(self.backend)
             return
         for part, batch in self._cut(choose_backend("cpu")):
-            x, d, weights = (None if array is None else to_backend(self.backend, array) for array in batch[:3])
-            yield part, Batch(x, d, weights, share=batch.share)
+            x, targets, weights = (None if array is None else to_backend(self.backend, array) for array in batch[:3])
+            yield part, Batch(x, targets, weights, share=batch.share)
 
     def _cut(self, home: Backend) -> Iterator[tuple[float, Batch]]:
-        """Cut the cases where they are."""
-        xp, (x, d, weights, *_), n_cases = home.xp, self.cases, self.n_cases
-        if self.processes.size == 1 and self.order is None and self.size >= n_cases:
-            yield self.begins, self.cases
+        """Cut the samples where they are."""
+        xp, (x, targets, weights, *_), n_samples = home.xp, self.samples, self.n_samples
+        if self.processes.size == 1 and self.order is None and self.size >= n_samples:
+            yield self.begins, self.samples
             return
-        _, places = cut(n_cases, self.size, self.begins, self.spans)
+        _, places = cut(n_samples, self.size, self.begins, self.spans)
         index = "int32" if x.shape[-2] < 2**31 else "int64"
         order = None if self.order is None else to_backend(home, self.order, index)
-        for start, place in zip(range(0, n_cases, self.size), places.tolist(), strict=True):
-            share = self.processes.share(min(start + self.size, n_cases) - start)
+        for start, place in zip(range(0, n_samples, self.size), places.tolist(), strict=True):
+            share = self.processes.share(min(start + self.size, n_samples) - start)
             own = slice(start + share.start, start + share.stop)
             if order is None:
-                x_part, d_part = x[..., own, :], d[..., own, :]
+                x_part, targets_part = x[..., own, :], targets[..., own, :]
                 weights_part = None if weights is None else weights[..., own]
             else:
                 chosen = order[own]
-                x_part, d_part = xp.take(x, chosen, axis=-2), xp.take(d, chosen, axis=-2)
+                x_part, targets_part = xp.take(x, chosen, axis=-2), xp.take(targets, chosen, axis=-2)
                 weights_part = None if weights is None else xp.take(weights, chosen, axis=-1)
-            yield place, Batch(x_part, d_part, weights_part, share=share)
+            yield place, Batch(x_part, targets_part, weights_part, share=share)
 
 
 @dataclass(frozen=True)
@@ -148,12 +148,12 @@ class CutBatches:
     first: int = 0
 
     def __iter__(self) -> Iterator[ArrayBatches]:
-        n_cases, of_part = self.batches.n_cases, self.n_steps * self.batches.size
-        order = np.arange(n_cases) if self.batches.order is None else self.batches.order
-        n_parts = max(1, n_cases // of_part)
+        n_samples, of_part = self.batches.n_samples, self.n_steps * self.batches.size
+        order = np.arange(n_samples) if self.batches.order is None else self.batches.order
+        n_parts = max(1, n_samples // of_part)
         for part in range(self.first, n_parts):
             rows = order[part * of_part : None if part == n_parts - 1 else (part + 1) * of_part]
-            yield replace(self.batches, order=rows, begins=part * of_part / n_cases, spans=len(rows) / n_cases)
+            yield replace(self.batches, order=rows, begins=part * of_part / n_samples, spans=len(rows) / n_samples)
 
     def after(self, n: int) -> "CutBatches":
         """Give the same without its first ``n`` parts."""
@@ -161,16 +161,16 @@ class CutBatches:
 
 
 class Orders:
-    """Draws the order of the cases in each epoch, and knows where its generator stood before."""
+    """Draws the order of the samples in each epoch, and knows where its generator stood before."""
 
     def __init__(self, generator: np.random.Generator) -> None:
         self.generator = generator
         self.before_present = self.state()
 
-    def draw(self, n_cases: int) -> np.ndarray:
+    def draw(self, n_samples: int) -> np.ndarray:
         """Draw the order of one more epoch."""
         self.before_present = self.state()
-        return self.generator.permutation(n_cases)
+        return self.generator.permutation(n_samples)
 
     def draw_seed(self) -> tuple[int, ...]:
         """Draw a seed, from which the order of one more epoch follows."""
@@ -192,15 +192,15 @@ def _plain(state: Any) -> Any:
     return state.tolist() if isinstance(state, np.ndarray) else state
 
 
-def cut(n_cases: Any, size: int, begins: float = 0.0, spans: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
-    """Tell of each step of an epoch, or of a part of one, how many cases it has, and how much of the epoch is done.
+def cut(n_samples: Any, size: int, begins: float = 0.0, spans: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+    """Tell of each step of an epoch, or of a part of one, how many samples it has, and how much of the epoch is done.
 
-    An epoch has a whole number of cases, so that what is done before a step is the same number wherever the epoch is
+    An epoch has a whole number of samples, so that what is done before a step is the same number wherever the epoch is
     cut into parts.
 
     Parameters
     ----------
-    n_cases : int or (K,) array of NumPy
+    n_samples : int or (K,) array of NumPy
     size : int
     begins, spans : float
         See :class:`ArrayBatches`.
@@ -208,39 +208,39 @@ def cut(n_cases: Any, size: int, begins: float = 0.0, spans: float = 1.0) -> tup
     Returns
     -------
     two (n_steps,) or (n_steps, K) arrays of NumPy
-        A network that has fewer steps than others has 0 cases in the last ones.
+        A network that has fewer steps than others has 0 samples in the last ones.
     """
-    starts = np.arange(0, np.max(n_cases), size)
-    starts = np.reshape(starts, (-1, *(1,) * np.ndim(n_cases)))
-    if spans == 0.0:  # nobody knows how many cases the epoch has
-        return np.clip(n_cases - starts, 0, size), np.full(starts.shape, begins)
-    of_epoch = np.rint(n_cases / spans)
-    return np.clip(n_cases - starts, 0, size), (np.rint(begins * of_epoch) + starts) / of_epoch
+    starts = np.arange(0, np.max(n_samples), size)
+    starts = np.reshape(starts, (-1, *(1,) * np.ndim(n_samples)))
+    if spans == 0.0:  # nobody knows how many samples the epoch has
+        return np.clip(n_samples - starts, 0, size), np.full(starts.shape, begins)
+    of_epoch = np.rint(n_samples / spans)
+    return np.clip(n_samples - starts, 0, size), (np.rint(begins * of_epoch) + starts) / of_epoch
 
 
 @dataclass(frozen=True)
 class OwnBatches:
-    """Batches for a stack whose networks learn from cases of their own among those that are given, in their own order.
+    """Batches for a stack whose networks learn from samples of their own among those that are given, in their own order.
 
     All networks take as many steps in an epoch. Nothing is copied but the batches.
 
     Attributes
     ----------
     backend : Backend
-    cases : Batch
-        ``(n, i)``, ``(n, j)``; case weights are ``(n,)``, or ``(w, n)`` where networks differ in them.
+    samples : Batch
+        ``(n, i)``, ``(n, j)``; sample weights are ``(n,)``, or ``(w, n)`` where networks differ in them.
     size : int
-        How many cases a batch has at most.
+        How many samples a batch has at most.
     order : (m,) array of NumPy
-        Rows of the cases, in the order of one network and of another; networks may share an order.
+        Rows of the samples, in the order of one network and of another; networks may share an order.
     begins, counts : (K,) arrays of NumPy
         Where in ``order`` the rows of each network begin, and how many it has.
     weights_of : (K,) array of NumPy, optional
-        Which of the ``w`` rows of case weights each network has; the first, without.
+        Which of the ``w`` rows of sample weights each network has; the first, without.
     """
 
     backend: Backend
-    cases: Batch
+    samples: Batch
     size: int
     order: np.ndarray
     begins: np.ndarray
@@ -248,12 +248,12 @@ class OwnBatches:
     weights_of: np.ndarray | None = None
 
     @property
-    def n_cases(self) -> Any:
-        """How many cases each network has: one number where all have as many, else ``(K,)``."""
+    def n_samples(self) -> Any:
+        """How many samples each network has: one number where all have as many, else ``(K,)``."""
         return int(self.counts[0]) if np.all(self.counts == self.counts[0]) else self.counts
 
     def __iter__(self) -> Iterator[tuple[Any, Batch]]:
-        sizes, parts = cut(self.n_cases, self.size)
+        sizes, parts = cut(self.n_samples, self.size)
         for step, (of_step, part) in enumerate(zip(sizes, parts, strict=True)):
             at = step * self.size + np.arange(np.max(of_step))
             places = self.begins[:, None] + np.minimum(at, self.counts[:, None] - 1)
@@ -265,17 +265,17 @@ class OwnBatches:
 
     def _batch(self, rows: np.ndarray, counts_at_all: np.ndarray | None) -> Batch:
         """Gather rows ``(K, b)``; those that do not count at all weigh nothing."""
-        xp, (x, d, weights, *_) = self.backend.xp, self.cases
+        xp, (x, targets, weights, *_) = self.backend.xp, self.samples
 
         def chosen(array: Array, which: np.ndarray) -> Array:
             index = to_backend(self.backend, which.reshape(-1), "int64")
             return xp.reshape(xp.take(array, index, axis=0), (*which.shape, *array.shape[1:]))
 
-        of_cases = None
+        of_samples = None
         if weights is not None:
             first = 0 if self.weights_of is None else self.weights_of[:, None] * weights.shape[-1]
-            of_cases = chosen(xp.reshape(weights, (-1,)), rows + first)
+            of_samples = chosen(xp.reshape(weights, (-1,)), rows + first)
         if counts_at_all is not None:
             there = to_backend(self.backend, counts_at_all, str(x.dtype).rpartition(".")[2])
-            of_cases = there if of_cases is None else of_cases * there
-        return Batch(chosen(x, rows), chosen(d, rows), of_cases)
+            of_samples = there if of_samples is None else of_samples * there
+        return Batch(chosen(x, rows), chosen(targets, rows), of_samples)

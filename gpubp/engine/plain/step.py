@@ -1,13 +1,13 @@
 """One training step: the error of a batch, its gradient, and the change of the parameters that follows.
 
-This is where the sum over cases may become a mean, and where a penalty on the weights joins the error; the steps
+This is where the sum over samples may become a mean, and where a penalty on the weights joins the error; the steps
 that ``cpu/`` takes are held to it by the tests.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial, reduce
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import array_api_compat
 import numpy as np
@@ -16,23 +16,23 @@ from gpubp._typing import Array, Namespace
 from gpubp.backends.backend import Backend, to_backend
 from gpubp.distributed.process_group import ALONE, Processes, summed
 from gpubp.engine.plain.minibatches import Batch, total_weight
-from gpubp.nn.network import Network, among_equal_weights, error_and_gradient, jacobian
-from gpubp.optim.first_order import Rule, Scaled
+from gpubp.nn.network import Network, among_equal_weights, jacobian, loss_and_gradient
+from gpubp.optim.first_order import Optimizer, Scaled
 from gpubp.optim.second_order import Problem, SecondOrder
 
 
 @dataclass(frozen=True)
 class Objective:
-    """What is made small: ``E + l2 / 2 * sum(w ** 2)``, divided by the weight of the batch's cases where ``mean``.
+    """What is made small: ``E + l2 / 2 * sum(w ** 2)``, divided by the weight of the batch's samples where ``reduction``.
 
     The penalty is on the weights, not on the biases; ``l2`` is a number, or for a stack ``(K, 1)`` of NumPy.
-    ``penalty_reported`` says whether the value that a step gives back has the penalty in it. The cases of a batch pass
-    in so many ``parts``, one after the other, and where ``processes`` share it, each passes its own: what they sum is
-    summed before anything becomes of it.
+    ``penalty_reported`` says whether the value that a step gives back has the penalty in it. The samples of a batch
+    pass in so many ``parts``, one after the other, and where ``processes`` share it, each passes its own: what they sum
+    is summed before anything becomes of it.
     """
 
     network: Network
-    mean: bool = True
+    reduction: Literal["mean", "sum"] = "mean"
     l2: Any = 0.0
     penalty_reported: bool = True
     parts: int = 1
@@ -84,9 +84,9 @@ def _error_and_descent(
 def _sums(
     xp: Namespace, objective: Objective, theta: Array, batch: Batch, loss_scale: Array | None
 ) -> tuple[Array, Array, Array]:
-    """Sum the error, its gradient and the weight of the cases over the parts of the batch and over the processes."""
+    """Sum the error, its gradient and the weight of the samples over the parts of the batch and over the processes."""
     sums = (
-        error_and_gradient(xp, objective.network, theta, *part[:4], loss_scale=loss_scale)
+        loss_and_gradient(xp, objective.network, theta, *part[:4], loss_scale=loss_scale)
         for part in batch.parts(objective.parts)
     )
     error, gradient = reduce(lambda so_far, more: (so_far[0] + more[0], so_far[1] + more[1]), sums)
@@ -103,11 +103,11 @@ def penalty(xp: Namespace, objective: Objective, weight_mask: Array, theta: Arra
 
 def _share(xp: Namespace, objective: Objective, weight: Array) -> Array:
     """Find what sums over a batch of this weight are multiplied by: 1, or for a mean 1 part of its weight."""
-    if not objective.mean:
+    if objective.reduction == "sum":
         return 1.0
     if type(weight) is float:
         return 1.0 / weight
-    # a batch whose cases all count nothing says nothing
+    # a batch whose samples all count nothing says nothing
     return xp.where(weight > 0.0, 1.0 / xp.where(weight > 0.0, weight, 1.0), 0.0)
 
 
@@ -119,12 +119,12 @@ def gauss_newton(xp: Namespace, objective: Objective, weight_mask: Array, theta:
     (P, P) array
     """
     J = jacobian(xp, objective.network, theta, batch.x)
-    weighted = J if batch.case_weights is None else J * batch.case_weights[:, None]
+    weighted = J if batch.sample_weight is None else J * batch.sample_weight[:, None]
     n_parameters = theta.shape[-1]
-    of_cases = xp.matmul(
+    of_samples = xp.matmul(
         xp.matrix_transpose(xp.reshape(weighted, (-1, n_parameters))), xp.reshape(J, (-1, n_parameters))
     )
-    H, weight = summed(xp, objective.processes, of_cases, total_weight(xp, batch))
+    H, weight = summed(xp, objective.processes, of_samples, total_weight(xp, batch))
     H = H + xp.eye(n_parameters, dtype=theta.dtype, device=array_api_compat.device(theta)) * (
         objective.l2 * weight_mask
     )
@@ -133,18 +133,18 @@ def gauss_newton(xp: Namespace, objective: Objective, weight_mask: Array, theta:
 
 Step = Callable[[Array, Any, Batch, Any], tuple[Array, Any, Array]]
 """``step(theta, state, batch, epoch) -> (theta, state, value)``, epoch a number or ``(K, 1)``: the objective's value
-before the change for a rule of first order, after it for a method of second order."""
+before the change for an optimizer of first order, after it for a method of second order."""
 
 
 class Sums(NamedTuple):
     """What the steps of an epoch add up to so far, in float64 of NumPy: their values, and what these count.
 
-    ``values`` and ``weights`` are ``(1, ...)``; ``n_cases`` are the cases of these steps.
+    ``values`` and ``weights`` are ``(1, ...)``; ``n_samples`` are the samples of these steps.
     """
 
     values: Any = 0.0
     weights: Any = 0.0
-    n_cases: int = 0
+    n_samples: int = 0
 
 
 @dataclass
@@ -152,7 +152,7 @@ class Position:
     """Where training stands: what a step changes, the epochs done, and of the present one the parts done.
 
     ``own_state`` tells that nobody else has the state's arrays: they may be changed in place. ``outputs`` are those of
-    all cases with these parameters, where a sweep had them at hand and somebody wants them.
+    all samples with these parameters, where an epoch had them at hand and somebody wants them.
     """
 
     theta: Array
@@ -164,8 +164,8 @@ class Position:
     outputs: Array | None = None
 
 
-class Swept(NamedTuple):
-    """What the steps of a sweep gave: their values ``(n_steps, ...)``, and the weights and the numbers of their cases.
+class EpochResult(NamedTuple):
+    """What the steps of an epoch gave: their values ``(n_steps, ...)``, and the weights and the numbers of their samples.
 
     ``weights`` are ``(n_steps,)`` or ``(n_steps, ...)``, and so are ``sizes``, of NumPy. ``finite``, ``(...)``,
     tells whether the parameters are finite at the end.
@@ -177,15 +177,15 @@ class Swept(NamedTuple):
     finite: Array
 
 
-def make_step(backend: Backend, objective: Objective, rule: Rule | SecondOrder, dtype: str) -> Step:
-    """Bind a rule to an objective."""
+def make_step(backend: Backend, objective: Objective, optimizer: Optimizer | SecondOrder, dtype: str) -> Step:
+    """Bind an optimizer to an objective."""
     weight_mask = to_backend(backend, objective.network.weight_mask(), dtype)
-    if isinstance(rule, SecondOrder):
-        return partial(_second_order_step, backend.xp, objective, weight_mask, rule)
+    if isinstance(optimizer, SecondOrder):
+        return partial(_second_order_step, backend.xp, objective, weight_mask, optimizer)
     there = partial(_there, backend, dtype)
-    rule = replace(rule, settings={name: there(setting) for name, setting in rule.settings.items()})
+    optimizer = replace(optimizer, settings={name: there(setting) for name, setting in optimizer.settings.items()})
     objective = replace(objective, l2=there(objective.l2))
-    return partial(_first_order_step, backend.xp, there, objective, weight_mask, rule)
+    return partial(_first_order_step, backend.xp, there, objective, weight_mask, optimizer)
 
 
 def _there(backend: Backend, dtype: str, number: Any) -> Any:
@@ -198,7 +198,7 @@ def _first_order_step(
     there: Callable[[Any], Any],
     objective: Objective,
     weight_mask: Array,
-    rule: Rule,
+    optimizer: Optimizer,
     theta: Array,
     state: Any,
     batch: Batch,
@@ -206,8 +206,8 @@ def _first_order_step(
 ) -> tuple[Array, Any, Array]:
     loss_scale = state.loss_scale if isinstance(state, Scaled) else None
     value, gradient, share = _error_and_descent(xp, objective, weight_mask, theta, batch, loss_scale)
-    now = {name: there(number) for name, number in rule.at(epoch).items()}
-    change, state = rule.update(xp, gradient, state, theta, now)
+    now = {name: there(number) for name, number in optimizer.at(epoch).items()}
+    change, state = optimizer.update(xp, gradient, state, theta, now)
     if objective.penalised and objective.penalty_reported:
         value = value + penalty(xp, objective, weight_mask, theta) * share
     return theta + change, state, value
@@ -217,7 +217,7 @@ def _second_order_step(
     xp: Namespace,
     objective: Objective,
     weight_mask: Array,
-    rule: SecondOrder,
+    optimizer: SecondOrder,
     theta: Array,
     state: Any,
     batch: Batch,
@@ -227,7 +227,7 @@ def _second_order_step(
         lambda at: objective_and_gradient(xp, objective, weight_mask, at, batch),
         lambda at: gauss_newton(xp, objective, weight_mask, at, batch),
     )
-    theta, state, value = rule.update(xp, theta, state, problem)
+    theta, state, value = optimizer.update(xp, theta, state, problem)
     theta = among_equal_weights(xp, objective.network, theta)  # what solves equations rounds each copy its own way
     if objective.penalised and not objective.penalty_reported:
         none = xp.sum(xp.zeros_like(theta))

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from gpubp.engine.tracing.symbols import OVER_CASES, REDUCTIONS, Inexpressible, Number, Symbol
+from gpubp.engine.tracing.symbols import OVER_SAMPLES, REDUCTIONS, Inexpressible, Number, Symbol
 
 FUNCTIONS = {"abs": "fabs", **{name: name for name in ("exp", "expm1", "log", "log1p", "sqrt", "tanh")}}
 COMPARISONS = ("<", "<=", "&&")
@@ -117,11 +117,11 @@ class Code:
         self,
         loop: str,
         over_block: Mapping[str, str],
-        of_case: Mapping[str, Symbol],
+        of_sample: Mapping[str, Symbol],
         of_unit: Mapping[str, Symbol],
         last: str,
     ) -> str:
-        """Compute results of a case, then those of its units, by as many loops over them as the sums need.
+        """Compute results of a sample, then those of its units, by as many loops over them as the sums need.
 
         Parameters
         ----------
@@ -130,21 +130,21 @@ class Code:
         over_block : mapping
             For each operation over units a function of C that combines what the threads of a block have found; empty
             where one thread goes over all units.
-        of_case, of_unit : mapping of str to Symbol
+        of_sample, of_unit : mapping of str to Symbol
             What to compute, by name.
         last : str
             What to do with the results of a unit.
         """
         names, lines = dict(self.names), list[str]()
-        every = [*of_case.values(), *of_unit.values()]
+        every = [*of_sample.values(), *of_unit.values()]
         needed = list(self._needed(every))
         level_of = self._levels(needed)
         for level in range(1, max(level_of.values(), default=0) + 1):
             sums = [at for at in needed if level_of[at] == level and self._is_reduction(at)]
-            lines += self._once_a_case([self.symbols[at].operands[0] for at in sums])
+            lines += self._once_a_sample([self.symbols[at].operands[0] for at in sums])
             lines += self._loop_of_sums(loop, over_block, sums)
-        lines += self._once_a_case(every)
-        lines += [f"const real {name} = {self._text(result)};" for name, result in of_case.items()]
+        lines += self._once_a_sample(every)
+        lines += [f"const real {name} = {self._text(result)};" for name, result in of_sample.items()]
         lines += [f"{loop} {{", *_indented(self.statements(**of_unit)), *_indented(last), "}"]
         self.names = names
         return "\n".join(lines)
@@ -165,8 +165,8 @@ class Code:
                 yield f"{name} = {over_block[self._operation(at)]}({name}, shared);"
             self.names[at] = name
 
-    def _once_a_case(self, results: list[Symbol]) -> list[str]:
-        """Name what results need and units of a case share, so that it is computed outside of the loop."""
+    def _once_a_sample(self, results: list[Symbol]) -> list[str]:
+        """Name what results need and units of a sample share, so that it is computed outside of the loop."""
         uses = self._needed(results)
         shared = (at for at in uses if not self.symbols[at].per_unit and not self._is_reduction(at))
         return list(self._named(uses, shared))
@@ -210,7 +210,7 @@ class Code:
         operation, parts = operand.operation, [self._text(part) for part in operand.operands]
         if operation in FUNCTIONS:
             return f"{FUNCTIONS[operation]}{'f' if self.dtype == 'float32' else ''}({parts[0]})"
-        if operation == OVER_CASES or operation in REDUCTIONS.values():
+        if operation == OVER_SAMPLES or operation in REDUCTIONS.values():
             raise Inexpressible(f"there is no {operation} here")
         if operation in PATTERNS:
             return PATTERNS[operation].format(*parts)

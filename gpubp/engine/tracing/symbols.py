@@ -2,7 +2,8 @@
 
 Every equation takes its array library as ``xp``. Given this module instead, and symbols as operands, it gives back what
 it would have computed, as operations on symbols; :mod:`gpubp.engine.tracing.expressions` writes them down in C. A
-symbol stands for a number of one unit in one case, or for a parameter; a sum or a maximum is over the units of a case.
+symbol stands for a number of one unit in one sample, or for a parameter; a sum or a maximum is over the units of a
+sample.
 
 Beside symbols there are numbers that the host knows before each step, such as the learning rate: what equations do
 with these alone is done on the host, in double precision.
@@ -15,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 REDUCTIONS = {"sum": "sum over units", "max": "largest over units"}
-OVER_CASES = "sum over cases"
+OVER_SAMPLES = "sum over cases"
 
 
 class Inexpressible(AttributeError):
@@ -53,7 +54,7 @@ def _text(value: Any) -> str:
 class Symbol:
     """An operation and what it is applied to: symbols, floats, numbers of the host; a variable has its name instead.
 
-    ``per_unit`` tells whether the units of a case have different values.
+    ``per_unit`` tells whether the units of a sample have different values.
     """
 
     def __init__(self, operation: str, *operands: Any, per_unit: bool, dtype: str) -> None:
@@ -81,7 +82,7 @@ class Symbol:
     def __getitem__(self, index: Any) -> "Symbol":
         if self.per_unit or index != (..., None):
             raise Inexpressible(f"a symbol has no parts, but [{index}] was asked for")
-        return self  # one number a case, beside those of its units
+        return self  # one number a sample, beside those of its units
 
     def __eq__(self, other: object) -> bool:
         raise Inexpressible("whether symbols are equal shows only on the device")
@@ -162,7 +163,7 @@ def minimum(a: Any, b: Any) -> Symbol:
 
 
 def sum(a: Symbol, *, axis: int, keepdims: bool = False) -> Symbol:
-    """Add up over the units, or over the cases where each has one number."""
+    """Add up over the units, or over the samples where each has one number."""
     return _reduce("sum", a, axis)
 
 
@@ -174,7 +175,7 @@ def max(a: Symbol, *, axis: int, keepdims: bool = False) -> Symbol:
 def _reduce(kind: str, a: Symbol, axis: int) -> Symbol:
     if axis != -1 or not (a.per_unit or kind == "sum"):
         raise Inexpressible(f"no {kind} over axis {axis} of what has one number a case")
-    return Symbol(REDUCTIONS[kind] if a.per_unit else OVER_CASES, a, per_unit=False, dtype=a.dtype)
+    return Symbol(REDUCTIONS[kind] if a.per_unit else OVER_SAMPLES, a, per_unit=False, dtype=a.dtype)
 
 
 class Limits(NamedTuple):

@@ -12,7 +12,7 @@ import numpy as np
 
 from gpubp.data.preprocessing import NumberTarget
 from gpubp.errors import DataError
-from gpubp.io.onnx.graph import CASES, TEXT, Graph
+from gpubp.io.onnx.graph import SAMPLES, TEXT, Graph
 
 Answer = Callable[[Graph, str, int], None]
 
@@ -21,7 +21,7 @@ LABEL, PROBABILITIES, NUMBERS = "label", "probabilities", "variable"
 
 def plain(graph: Graph, y: str, n_outputs: int) -> None:
     """Give the numbers as they are."""
-    graph.output(NUMBERS, y, graph.precision, (CASES, n_outputs))
+    graph.output(NUMBERS, y, graph.precision, (SAMPLES, n_outputs))
 
 
 def scaled_back(target: NumberTarget) -> Answer:
@@ -30,7 +30,7 @@ def scaled_back(target: NumberTarget) -> Answer:
     def answer(graph: Graph, y: str, n_outputs: int) -> None:
         scaled = graph.node("Mul", graph.cast(y, np.float64), graph.constant(target.scales, "target_scales"))
         numbers = graph.node("Add", scaled, graph.constant(target.means, "target_means"))
-        graph.output(NUMBERS, numbers, np.float64, (CASES, n_outputs))
+        graph.output(NUMBERS, numbers, np.float64, (SAMPLES, n_outputs))
 
     return answer
 
@@ -40,9 +40,9 @@ def largest(classes: Any) -> Answer:
     labels = _labels(classes)
 
     def answer(graph: Graph, y: str, n_outputs: int) -> None:
-        graph.output(LABEL, _of_largest(graph, y, labels), labels.dtype, (CASES,))
+        graph.output(LABEL, _of_largest(graph, y, labels), labels.dtype, (SAMPLES,))
         graph.metadata["classes"] = labels.tolist()
-        graph.output(PROBABILITIES, y, graph.precision, (CASES, n_outputs))
+        graph.output(PROBABILITIES, y, graph.precision, (SAMPLES, n_outputs))
 
     return answer
 
@@ -55,18 +55,18 @@ def one_of_two(classes: Any) -> Answer:
     def answer(graph: Graph, y: str, n_outputs: int) -> None:
         flat = graph.node("Squeeze", y, graph.integers(-1))
         chosen = graph.cast(_is_marked(graph, flat), np.int64)
-        graph.output(LABEL, graph.node("Gather", graph.constant(labels, "classes"), chosen), labels.dtype, (CASES,))
+        graph.output(LABEL, graph.node("Gather", graph.constant(labels, "classes"), chosen), labels.dtype, (SAMPLES,))
         graph.metadata["classes"] = labels.tolist()
         both = graph.beside([graph.node("Sub", graph.number(1.0), y), y])
-        graph.output(PROBABILITIES, both, graph.precision, (CASES, 2))
+        graph.output(PROBABILITIES, both, graph.precision, (SAMPLES, 2))
 
     return answer
 
 
 def marks(graph: Graph, y: str, n_outputs: int) -> None:
-    """Mark each output above a half with 1: several labels a case."""
-    graph.output(LABEL, graph.cast(_is_marked(graph, y), np.int64), np.int64, (CASES, n_outputs))
-    graph.output(PROBABILITIES, y, graph.precision, (CASES, n_outputs))
+    """Mark each output above a half with 1: several labels a sample."""
+    graph.output(LABEL, graph.cast(_is_marked(graph, y), np.int64), np.int64, (SAMPLES, n_outputs))
+    graph.output(PROBABILITIES, y, graph.precision, (SAMPLES, n_outputs))
 
 
 def largest_of_each(classes_of_columns: Sequence[Any]) -> Answer:
@@ -82,9 +82,9 @@ def largest_of_each(classes_of_columns: Sequence[Any]) -> Answer:
             for group, labels in zip(groups, columns, strict=True)
         ]
         graph.metadata["classes"] = [labels.tolist() for labels in columns]
-        graph.output(LABEL, graph.beside(chosen), columns[0].dtype, (CASES, len(sizes)))
+        graph.output(LABEL, graph.beside(chosen), columns[0].dtype, (SAMPLES, len(sizes)))
         for number, (group, size) in enumerate(zip(groups, sizes, strict=True)):
-            graph.output(f"{PROBABILITIES}_{number}", group, graph.precision, (CASES, size))
+            graph.output(f"{PROBABILITIES}_{number}", group, graph.precision, (SAMPLES, size))
 
     return answer
 

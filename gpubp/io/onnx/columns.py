@@ -1,6 +1,6 @@
 """A table's columns as the inputs of a graph, and from them what the network takes, as in the training.
 
-Each column is an input of its own, ``(cases, 1)``: numbers are float64, NaN where they are missing, categories text,
+Each column is an input of its own, ``(samples, 1)``: numbers are float64, NaN where they are missing, categories text,
 empty where it is missing. A graph cannot refuse a row. Of what :func:`gpubp.predict_table` refuses, a missing number
 makes all outputs NaN, and a category that is unknown or missing is none: its inputs are all 0.
 """
@@ -12,13 +12,13 @@ from itertools import groupby
 import numpy as np
 
 from gpubp.data.preprocessing import CategoryColumn, NumberColumn
-from gpubp.io.onnx.graph import CASES, TEXT, Graph
+from gpubp.io.onnx.graph import SAMPLES, TEXT, Graph
 
 
 def encoded(graph: Graph, columns: Sequence[NumberColumn | CategoryColumn]) -> str:
     """Add the columns to a graph: inputs, and from them the network's input ``(b, i)``."""
     for column in columns:
-        graph.input(column.name, TEXT if isinstance(column, CategoryColumn) else np.float64, (CASES, 1))
+        graph.input(column.name, TEXT if isinstance(column, CategoryColumn) else np.float64, (SAMPLES, 1))
     known = {column.name: list(column.categories) for column in columns if isinstance(column, CategoryColumn)}
     graph.metadata["categories"] = known  # for a program that would refuse others
     blocks: list[str] = []

@@ -20,7 +20,7 @@ OPSET = 19
 IR_VERSION = 9
 """The version of the file format that came with the opset."""
 
-CASES = "cases"
+SAMPLES = "samples"
 """The name of the dimension that is as long as the caller likes."""
 
 MOST_BYTES = 2**31 - 2**20
@@ -160,8 +160,8 @@ class Graph:
         """
         n_bytes = sum(array.nbytes for _, array in self._constants)
         if n_bytes > MOST_BYTES:
-            mend = "dtype='float32' would halve that" if self.precision == "float64" else "use a smaller network"
-            raise DataError(f"the parameters take {n_bytes:,} bytes, but one ONNX file holds {MOST_BYTES:,}; {mend}")
+            fix = "dtype='float32' would halve that" if self.precision == "float64" else "use a smaller network"
+            raise DataError(f"the parameters take {n_bytes:,} bytes, but one ONNX file holds {MOST_BYTES:,}; {fix}")
         helper, final = self._onnx.helper, self._final
         nodes = []
         for operator, inputs, name, attributes in self._nodes:

@@ -8,12 +8,12 @@ import numpy as np
 
 from gpubp.backends.backend import choose_backend, to_numpy
 from gpubp.data.preprocessing import ClassTarget, Preprocessing, class_values, preprocessing_of
-from gpubp.engine.argument_checks import admit_theta, choose_precision
+from gpubp.engine.argument_checks import choose_precision, validate_theta
 from gpubp.errors import DataError
 from gpubp.io.model_file import write_whole
 from gpubp.io.onnx.answers import NUMBERS, Answer, largest, scaled_back
 from gpubp.io.onnx.columns import encoded
-from gpubp.io.onnx.graph import CASES, Graph
+from gpubp.io.onnx.graph import SAMPLES, Graph
 from gpubp.io.onnx.network import outputs
 from gpubp.nn.network import Network
 
@@ -42,8 +42,8 @@ def to_onnx(model: Any, theta: Any = None, *, path: Path | None = None, dtype: s
     Returns
     -------
     onnx.ModelProto
-        A network takes ``"X"``, ``(cases, i)``, and gives ``"variable"``, ``(cases, j)``, or ``(K, cases, j)`` of a
-        stack. A model that was trained on a table takes its columns, ``(cases, 1)`` each, numbers in float64 and
+        A network takes ``"X"``, ``(samples, i)``, and gives ``"variable"``, ``(samples, j)``, or ``(K, samples, j)`` of
+        a stack. A model that was trained on a table takes its columns, ``(samples, 1)`` each, numbers in float64 and
         categories as text, and gives ``"label"`` and ``"probabilities"``, or ``"variable"`` in the targets' own units;
         an output gets an underscore where a column has its name. Equal models give equal bytes.
 
@@ -73,8 +73,8 @@ def to_onnx(model: Any, theta: Any = None, *, path: Path | None = None, dtype: s
     graph, host = _begun(network, theta, dtype)
     n_outputs = network.sizes[-1]
     if preprocessing is None:
-        y = outputs(graph, network, host, graph.input("X", graph.precision, (CASES, network.sizes[0])))
-        graph.output(NUMBERS, y, graph.precision, (*host.shape[:-1], CASES, n_outputs))
+        y = outputs(graph, network, host, graph.input("X", graph.precision, (SAMPLES, network.sizes[0])))
+        graph.output(NUMBERS, y, graph.precision, (*host.shape[:-1], SAMPLES, n_outputs))
     elif host.ndim == 2:
         raise DataError(f"the model is a stack of {host.shape[0]} networks; tables are predicted with one")
     else:
@@ -107,7 +107,7 @@ def estimator_to_onnx(
         See :func:`to_onnx`.
     """
     graph, host = _begun(network, theta, dtype)
-    y = outputs(graph, network, host, graph.input("X", graph.precision, (CASES, network.sizes[0])))
+    y = outputs(graph, network, host, graph.input("X", graph.precision, (SAMPLES, network.sizes[0])))
     if host.ndim == 2:
         y = graph.node("ReduceMean", y, graph.integers(0), keepdims=0)
     answer(graph, y, network.sizes[-1])
@@ -136,8 +136,8 @@ def _begun(network: Network, theta: Any, dtype: str | None) -> tuple[Graph, np.n
     """Begin a graph, and admit the parameters in its precision."""
     cpu, host = choose_backend("cpu"), to_numpy(theta)
     precision = choose_precision(cpu, dtype, host)
-    admitted: np.ndarray = admit_theta(network, cpu, precision, host)
-    return Graph(precision), admitted
+    validated: np.ndarray = validate_theta(network, cpu, precision, host)
+    return Graph(precision), validated
 
 
 def _finished(graph: Graph, network: Network, about: Mapping[str, Any], path: Path | None) -> "ModelProto":

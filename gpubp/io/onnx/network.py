@@ -8,14 +8,14 @@ from gpubp.nn.network import Network, views
 
 
 def outputs(graph: Graph, network: Network, theta: np.ndarray, x: str) -> str:
-    """Add a network to a graph; of a stack all networks see the same cases.
+    """Add a network to a graph; of a stack all networks see the same samples.
 
     Parameters
     ----------
     theta : (P,) or (K, P) array of NumPy
         In the precision of the graph.
     x : str
-        The value that holds the cases, ``(b, i)``.
+        The value that holds the samples, ``(b, i)``.
 
     Returns
     -------

@@ -54,8 +54,8 @@ def _of(table: TableResults) -> str:
 
 
 def _table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, n_text: int) -> str:
-    rules = ["---" if column < n_text else "---:" for column in range(len(headings))]
-    lines = [[_escaped(cell) for cell in headings], rules, *([_escaped(cell) for cell in row] for row in rows)]
+    optimizers = ["---" if column < n_text else "---:" for column in range(len(headings))]
+    lines = [[_escaped(cell) for cell in headings], optimizers, *([_escaped(cell) for cell in row] for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 

@@ -1,4 +1,4 @@
-"""The cases that an estimator learns from, and scikit-learn's order of them."""
+"""The samples that an estimator learns from, and scikit-learn's order of them."""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -16,8 +16,8 @@ from gpubp.engine.plain.minibatches import ArrayBatches, Batch, Batches
 from gpubp.estimators.arrays import dense
 
 
-class Cases(NamedTuple):
-    """Cases to learn from: x on the device, or sparse on the host; the desired outputs and weights on the device.
+class Samples(NamedTuple):
+    """Samples to learn from: x on the device, or sparse on the host; the targets and weights on the device.
 
     Where they are ``on_host`` all are arrays of NumPy. Of each batch this process has its share.
     """
@@ -25,28 +25,28 @@ class Cases(NamedTuple):
     backend: Backend
     precision: str
     x: Any
-    d: Array
-    case_weights: Array | None
+    targets: Array
+    sample_weight: Array | None
     on_host: bool = False
     processes: Processes = ALONE
 
     def batch(self, rows: slice) -> Batch:
-        """Take consecutive cases."""
-        weights = None if self.case_weights is None else self.case_weights[rows]
-        return Batch(dense(self.backend, self.precision, self.x, rows), self.d[rows, :], weights)
+        """Take consecutive samples."""
+        weights = None if self.sample_weight is None else self.sample_weight[rows]
+        return Batch(dense(self.backend, self.precision, self.x, rows), self.targets[rows, :], weights)
 
     def chosen(self, rows: np.ndarray) -> Batch:
-        """Take cases of a sparse x by number."""
+        """Take samples of a sparse x by number."""
         xp, on_device = self.backend.xp, to_backend(self.backend, rows)
         x = to_backend(self.backend, self.x[rows].toarray(), self.precision)
-        weights = None if self.case_weights is None else xp.take(self.case_weights, on_device, axis=0)
-        return Batch(x, xp.take(self.d, on_device, axis=0), weights)
+        weights = None if self.sample_weight is None else xp.take(self.sample_weight, on_device, axis=0)
+        return Batch(x, xp.take(self.targets, on_device, axis=0), weights)
 
 
 def next_order(
     order: np.ndarray, size: int, random_state: np.random.RandomState | None
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Shuffle the running order; what it is then, and the order to take batches in: None as the cases lie."""
+    """Shuffle the running order; what it is then, and the order to take batches in: None as the samples lie."""
     if random_state is None:
         return order, None
     # the numbers that sklearn.utils.shuffle draws, without its checks
@@ -59,23 +59,23 @@ def next_order(
 class BatchesInOrder:
     """The batches of each epoch in scikit-learn's order: the running order is shuffled anew, then cut."""
 
-    def __init__(self, cases: Cases, size: int, random_state: np.random.RandomState | None) -> None:
-        self.cases, self.size, self.random_state = cases, size, random_state
-        self.order = np.arange(cases.d.shape[0])
-        self.all = Batch(cases.x, cases.d, cases.case_weights)
+    def __init__(self, samples: Samples, size: int, random_state: np.random.RandomState | None) -> None:
+        self.samples, self.size, self.random_state = samples, size, random_state
+        self.order = np.arange(samples.targets.shape[0])
+        self.all = Batch(samples.x, samples.targets, samples.sample_weight)
 
     def __call__(self) -> Batches:
         """Give the batches of one more epoch."""
         self.order, order = next_order(self.order, self.size, self.random_state)
-        if scipy.sparse.issparse(self.cases.x):
+        if scipy.sparse.issparse(self.samples.x):
             return self._made_dense(order)
-        backend, on_host, processes = self.cases.backend, self.cases.on_host, self.cases.processes
+        backend, on_host, processes = self.samples.backend, self.samples.on_host, self.samples.processes
         return ArrayBatches(backend, self.all, self.size, order, on_host=on_host, processes=processes)
 
     def _made_dense(self, order: np.ndarray | None) -> Iterator[tuple[float, Batch]]:
-        """Make batches of sparse cases one by one."""
+        """Make batches of sparse samples one by one."""
         for part in gen_batches(len(self.order), self.size):
-            share = self.cases.processes.share(part.stop - part.start)
+            share = self.samples.processes.share(part.stop - part.start)
             own = slice(part.start + share.start, part.start + share.stop)
-            batch = self.cases.batch(own) if order is None else self.cases.chosen(order[own])
+            batch = self.samples.batch(own) if order is None else self.samples.chosen(order[own])
             yield part.start / len(self.order), batch._replace(share=share)

@@ -19,22 +19,22 @@ from gpubp.estimators.optimizer import LearningRate
 from gpubp.training.loop import Progress
 
 
-class Watch:
+class Monitor:
     """Follows a fit: the fitted attributes, the best weights, printing, callbacks, and the word to stop.
 
-    Of several processes each follows it; the first looks at held-out cases, prints, and calls what the user gave.
+    Of several processes each follows it; the first looks at held-out samples, prints, and calls what the user gave.
     """
 
     def __init__(
         self,
         model: Any,
-        n_cases: int,
+        n_samples: int,
         look: Callable[[Array], Look] | None,
         theta: Array,
         task: FitTask,
         processes: Processes = ALONE,
     ) -> None:
-        self.model, self.n_cases, self.look, self.best, self.task = model, n_cases, look, theta, task
+        self.model, self.n_samples, self.look, self.best, self.task = model, n_samples, look, theta, task
         self.processes, self.prints = processes, bool(model.verbose) and processes.rank == 0
         self.callbacks = (model.callbacks,) if callable(model.callbacks) else tuple(model.callbacks or ())
         self.began = time.perf_counter()
@@ -45,27 +45,27 @@ class Watch:
     def follow(self, rate: LearningRate, progress: Progress) -> bool:
         """Follow one more epoch of a stochastic solver; True ends the training."""
         model = self.model
-        self._note_epoch(progress.error)
+        self._note_epoch(progress.loss)
         validation_loss, score = self._look(progress.theta)
         better_score = score is not None and self._no_worse_score(score, progress.theta)
         better = better_score if model.early_stopping else self._no_worse_loss()
         model._no_improvement_count = 0 if better else model._no_improvement_count + 1
         rate.after_epoch(model.t_)
         stuck = model._no_improvement_count > model.n_iter_no_change and self._is_stuck(rate)
-        told = progress._replace(error=model.loss_, validation_error=validation_loss, validation_score=score)
+        told = progress._replace(loss=model.loss_, validation_loss=validation_loss, validation_score=score)
         return self._should_stop(told, stuck)
 
     def unseen(self, rate: LearningRate) -> int:
         """Tell for how many epochs nobody looks, and nothing changes or ends the training."""
         model = self.model
         looks = self.callbacks or self.look is not None or self.task.context is not None or model.verbose
-        if looks or model.max_time is not None or rate.follows_cases:
+        if looks or model.max_time is not None or rate.follows_samples:
             return 0
         return int(min(model.n_iter_no_change - model._no_improvement_count, model.max_iter))  # it may be infinite
 
     def _note_epoch(self, loss: float) -> None:
         self._note(loss)
-        self.model.t_ += self.n_cases
+        self.model.t_ += self.n_samples
         if self.prints:
             print(f"Iteration {self.model.n_iter_}, loss = {loss:.8f}")
 
@@ -122,7 +122,7 @@ class Watch:
         return self._should_stop(Progress(model.n_iter_, model.max_iter, loss, error, score, math.nan, theta))
 
     def _look(self, theta: Array) -> tuple[float | None, float | None]:
-        """Take the loss and the score of the cases held out, where there are any."""
+        """Take the loss and the score of the samples held out, where there are any."""
         if self.look is None:
             return None, None
         loss, score = self.processes.first(partial(self._seen, self.look, theta))
