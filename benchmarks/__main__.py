@@ -16,7 +16,7 @@ TAKING_PART = [name for name in CONTENDERS if name not in REFERENCES]
 
 
 def main(arguments=None):
-    """Do what the command line says; 1 where a contender failed."""
+    """Run the command line; return 1 if a contender failed."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="gpubp beside its peers.")
     parser.add_argument("--workloads", nargs="+", default=[], metavar="PATTERN", help="parts of names, or with *")
     parser.add_argument("--contenders", nargs="+", choices=TAKING_PART, metavar="NAME")
@@ -50,24 +50,24 @@ def main(arguments=None):
 
 def _measured(workloads, options):
     """Measure, and write the result file anew after each workload, so that a run cut short is not lost."""
-    asked = options.contenders or TAKING_PART
-    absent = {name: why for name in asked if (why := absence(name))}
+    requested = options.contenders or TAKING_PART
+    absent = {name: why for name in requested if (why := absence(name))}
     settings = {name: getattr(options, name) for name in ("threads", "rounds", "seconds", "limit")}
     result = provenance() | settings | {"absent": absent, "workloads": []}
     stem = f"{result['date'][:16].replace(':', '')}-{'quick' if options.quick else (result['commit'] or '')[:7]}"
     path = options.output or RESULTS / f"{stem}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     keep_to(options.threads)
-    names = [name for name in asked if name not in absent]
-    for measured in run_workloads(workloads, names, patience=options.patience, tell=_tell, **settings):
+    names = [name for name in requested if name not in absent]
+    for measured in run_workloads(workloads, names, patience=options.patience, report=_report, **settings):
         result["workloads"].append(measured)
         path.write_text(json.dumps(result, indent=1) + "\n")
-    _tell("")
+    _report("")
     return path, result
 
 
-def _tell(text):
-    """Show how far it is, where somebody looks."""
+def _report(text):
+    """Show the progress on a terminal."""
     if sys.stderr.isatty():
         print(f"\r\x1b[K{text[:100]}", end="", file=sys.stderr, flush=True)
 

@@ -34,7 +34,7 @@ def _too_few_cores(facts):
     return None
 
 
-STEP, SWEEP, STACK, FIT = "gpu/step/784-256-10", "gpu/epoch/6-2-1", "gpu/stack/1024x20-64-64-2", "gpu/fit/1000000x100"
+STEP, EPOCH, STACK, FIT = "gpu/step/784-256-10", "gpu/epoch/6-2-1", "gpu/stack/1024x20-64-64-2", "gpu/fit/1000000x100"
 WIDE = {"tf32": "gpu/wide/tf32", "bfloat16": "gpu/wide/bfloat16"}
 PROGRAMS = ("torch-graph-cuda", "torch-compile-cuda", "jax-scan-cuda")
 BARS = [
@@ -49,7 +49,7 @@ BARS = [
             ("torch.compile", 1.0, "torch-compile-cuda"),
         )
     ),
-    Bar("6-2-1: seconds an epoch of all samples", SWEEP, 5e-6, seconds),
+    Bar("6-2-1: seconds an epoch of all samples", EPOCH, 5e-6, seconds),
     Bar(
         "1,024 networks 20-64-64-2: times torch, eager, one after another",
         STACK,

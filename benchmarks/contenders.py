@@ -1,4 +1,4 @@
-"""Who takes part: each library's name, the file that knows it, and what tells apart two ways of using one library."""
+"""The contenders: each library's name, the module that runs it, and the options of each way of using it."""
 
 import importlib.util
 from typing import NamedTuple
@@ -10,7 +10,7 @@ class Contender(NamedTuple):
     """One way of doing the work. ``blocked`` are libraries that it must do without."""
 
     label: str
-    room: str  # benchmarks.with_<room>
+    module: str  # benchmarks.with_<module>
     library: str
     imports: str = ""  # what a user's script would begin with
     options: dict = {}  # noqa: RUF012

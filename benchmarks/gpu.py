@@ -15,7 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.bars import FIT, STACK, STEP, SWEEP, WIDE, crossover, judged
+from benchmarks.bars import EPOCH, FIT, STACK, STEP, WIDE, crossover, judged
 from benchmarks.contenders import absence
 from benchmarks.first_look import LOOKS
 from benchmarks.machine import ROOT, commit, cores, provenance
@@ -27,7 +27,7 @@ TESTS = {
     "cuda": ["tests/engine/test_cuda.py", "tests/engine/test_host_samples.py"],
     "others": ["tests", "--ignore=tests/engine/test_cuda.py", "--ignore=tests/engine/test_host_samples.py"],
 }
-FIRST = (STEP, SWEEP, STACK, *WIDE.values(), FIT)
+FIRST = (STEP, EPOCH, STACK, *WIDE.values(), FIT)
 PARTS = {  # seconds at most
     **{f"look/{name}": 60 for name in LOOKS},
     "tests/cuda": 240,
@@ -65,12 +65,12 @@ def main(arguments=None):
         return 0
     began = time.monotonic()
     result = _begun(options)
-    asked = [part for part in PARTS if not options.parts or any(pattern in part for pattern in options.parts)]
+    requested = [part for part in PARTS if not options.parts or any(pattern in part for pattern in options.parts)]
     if options.list:
         print(*(f"{_state(result['parts'].get(part)):8s} {part}" for part in PARTS), sep="\n")
         return 0
     options.output.parent.mkdir(parents=True, exist_ok=True)
-    for part in [part for part in asked if options.again or part not in result["parts"]]:
+    for part in [part for part in requested if options.again or part not in result["parts"]]:
         left = 60 * options.minutes - (time.monotonic() - began)
         if PARTS[part] <= left:
             print(f"{part} ...", end=" ", flush=True)
@@ -80,10 +80,10 @@ def main(arguments=None):
             _write(result, options)
     _write(result, options)
     print(*(_line(verdict) for verdict in result["bars"]), options.output, sep="\n")
-    if any(part not in result["parts"] for part in asked):
+    if any(part not in result["parts"] for part in requested):
         print("some parts are left: call it again")
         return 3
-    return int(any("failed" in result["parts"][part] for part in asked))
+    return int(any("failed" in result["parts"][part] for part in requested))
 
 
 def _begun(options):
@@ -142,10 +142,10 @@ def _look(part, dry_run):
 
 def _tests(part, dry_run):
     """Run tests with the GPU required; of a dry run a few without."""
-    asked = [*TESTS[part.partition("/")[2]], "--require-cuda"]
+    arguments = [*TESTS[part.partition("/")[2]], "--require-cuda"]
     if dry_run:
-        asked = ["tests/engine/test_cuda.py", "-k", "TestExpressions"]
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *asked]
+        arguments = ["tests/engine/test_cuda.py", "-k", "TestExpressions"]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     lines = done.stdout.strip().splitlines()
     found = {"summary": lines[-1] if lines else done.stderr[-300:]}
@@ -165,7 +165,7 @@ def _row(part, dry_run):
         options |= {"threads": 1, "rounds": 1, "seconds": 0.01}
     absent = {name: why for name, stand_in in names.items() if (why := absence(stand_in))}
     able = list(dict.fromkeys(stand_in for name, stand_in in names.items() if name not in absent))
-    found = run_workload(workload, able, tell=lambda text: print(text, flush=True), **options)
+    found = run_workload(workload, able, report=lambda text: print(text, flush=True), **options)
     return {name: {"absent": absent[name]} if name in absent else found[names[name]] for name in names}
 
 

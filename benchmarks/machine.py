@@ -70,7 +70,7 @@ def keep_to(threads):
 
 
 def available_bytes():
-    """How much memory is free, or 4 GiB where the system does not tell."""
+    """How much memory is free, or 4 GiB where the system does not report it."""
     return _meminfo("MemAvailable") or 4 * 2**30
 
 
@@ -92,7 +92,7 @@ def _processor():
 
 def _blas():
     with contextlib.suppress(ImportError):
-        import numpy  # noqa: F401 - its library of products is what is told
+        import numpy  # noqa: F401 - loads the BLAS library that is reported
         import threadpoolctl
 
         pools = [pool for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "blas"]

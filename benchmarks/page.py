@@ -48,10 +48,10 @@ def _steps(workloads):
     beside = [name for name in BESIDE if any(name in timed(w["contenders"]) for w in chosen)]
     rows = []
     for workload in chosen:
-        _, sizes, units, optimizer = workload["name"].split("/")
-        what = f"{sizes}, {workload['spec']['batch']}; {units}, {optimizer}"
+        _, sizes, activation, optimizer = workload["name"].split("/")
+        what = f"{sizes}, {workload['spec']['batch']}; {activation}, {optimizer}"
         rows.append([what, *_beside(workload["contenders"], beside)])
-    return markdown(["network, batch; units, optimizer", "gpubp", *(BESIDE[name] for name in beside)], rows)
+    return markdown(["network, batch; activation, optimizer", "gpubp", *(BESIDE[name] for name in beside)], rows)
 
 
 def _beside(found, names):

@@ -47,9 +47,9 @@ class Processes:
                 stderr=said,
                 text=True,
             )
-        asked = {"kind": self.workload.kind, "spec": self.workload.spec}
-        asked |= {"room": contender.room, "imports": contender.imports}
-        return self._ask(name, asked | {"options": contender.options, "blocked": contender.blocked})
+        request = {"kind": self.workload.kind, "spec": self.workload.spec}
+        request |= {"module": contender.module, "imports": contender.imports}
+        return self._ask(name, request | {"options": contender.options, "blocked": contender.blocked})
 
     def measure(self, name, seconds):
         """Let a contender that is prepared do the work for about so long; ``{"seconds": of one}`` or a failure."""
@@ -65,10 +65,10 @@ class Processes:
         with contextlib.suppress(BrokenPipeError):
             process.stdin.close()
 
-    def _ask(self, name, asked):
+    def _ask(self, name, request):
         process, began = self.running[name], time.perf_counter()
         try:
-            process.stdin.write(json.dumps(asked | {"limit": self.limit}) + "\n")
+            process.stdin.write(json.dumps(request | {"limit": self.limit}) + "\n")
             process.stdin.flush()
             answer = json.loads(process.stdout.readline())
         except (BrokenPipeError, json.JSONDecodeError):

@@ -38,21 +38,15 @@ WORDS = {
     "terminate": r"process {rank} of {size} on \S+ was told to end \(SIGTERM\)",
     "raise": r"process {rank} of {size} on \S+ failed: ZeroDivisionError",
 }
-"""Ways to die, and what is to be told of them."""
+"""The ways to die, and the error that each must cause."""
 
 
 def problem(rate=0.05):
     rng = np.random.default_rng(0)
     x, targets = rng.normal(size=(STEPS * 50, 10)), np.eye(3)[rng.integers(3, size=STEPS * 50)]
     network = Network((10, 16, 3), activation="tanh", loss="cross_entropy")
-    return {
-        "network": network,
-        "x": x,
-        "d": targets,
-        "optimizer": momentum(rate, 0.9),
-        "batch_size": 50,
-        "epochs": EPOCHS,
-    }
+    options = {"optimizer": momentum(rate, 0.9), "batch_size": 50, "epochs": EPOCHS, "device": "cpu"}
+    return (network, x, targets), options
 
 
 class RateOfTheDoomed:
@@ -76,7 +70,8 @@ def work(folder, rank, step, how):
     processes = processes_for("mpi")
     rate = RateOfTheDoomed(folder, step if processes.rank == rank else 0, how)
     kept = Checkpoints(folder / "kept", every_seconds=0)
-    fit = train(**problem(rate), device="cpu", checkpoint=kept, resume=True, parallel="mpi")
+    data, options = problem(rate)
+    fit = train(*data, **options, checkpoint=kept, resume=True, parallel="mpi")
     if processes.rank == 0:
         np.save(folder / "theta.npy", fit.theta)
 
@@ -99,15 +94,15 @@ def one_run(draw, reference):
     others = draw.choice([n for n in (1, 2, 3) if n != size])
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        told, code, ended = started(size, folder, rank, step, how)
+        text, code, ended = started(size, folder, rank, step, how)
         seconds = ended - float((folder / "died").read_text())
         kept = sorted(path.name for path in (folder / "kept").glob("checkpoint-*"))
         of_rest, code_of_rest, _ = started(others, folder, -1, 0, how)
         theta = folder / "theta.npy"
         apart = deviation(np.load(theta), reference, "steps") if theta.exists() else float("inf")
     faults = []
-    if code == 0 or not re.search(WORDS[how].format(rank=rank, size=size), told):
-        faults.append(f"the error is not clear: code {code}, {told[-2000:]}")
+    if code == 0 or not re.search(WORDS[how].format(rank=rank, size=size), text):
+        faults.append(f"the error is not clear: code {code}, {text[-2000:]}")
     if seconds > SECONDS:
         faults.append(f"it ended after {seconds:.1f} s")
     if code_of_rest or not apart <= 1.0:
@@ -143,7 +138,8 @@ def main(arguments=None):
         work(options.work, options.rank, options.step, options.how)
         return 0
     result, draw, runs = provenance() | {"seed": options.seed}, random.Random(options.seed), []
-    reference = train(**problem(RateOfTheDoomed(None, 0, "")), device="cpu").theta
+    data, settings = problem(RateOfTheDoomed(None, 0, ""))
+    reference = train(*data, **settings).theta
     path = options.output or ROOT / "benchmarks" / "results" / f"{result['date'][:10]}-processes-soak.json"
     for _ in range(options.runs):
         runs.append(one_run(draw, reference))

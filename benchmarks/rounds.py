@@ -9,7 +9,7 @@ from benchmarks.processes import Processes
 REST = 0.05  # seconds between two turns, in which the threads of the last one come to rest
 
 
-def run_workload(workload, names, *, threads, rounds, seconds, limit, tell):
+def run_workload(workload, names, *, threads, rounds, seconds, limit, report):
     """Measure contenders on a workload.
 
     Returns
@@ -24,15 +24,15 @@ def run_workload(workload, names, *, threads, rounds, seconds, limit, tell):
         for name in [name for name in names if name not in found]:
             reference = reference_of(name, workload)
             if reference and reference not in references:
-                tell(reference)
+                report(reference)
                 references[reference] = processes.prepare(reference)
                 processes.end(reference)
-            tell(name)
+            report(name)
             found[name] = _prepared(processes, workload, name, references.get(reference))
         for turn in range(min(rounds, workload.most_rounds)):
             able = [name for name in names if "seconds" in found[name]]
             for name in able[turn % len(able) :] + able[: turn % len(able)] if able else ():
-                tell(f"{name}, round {turn + 1}")
+                report(f"{name}, round {turn + 1}")
                 _take_turn(processes, workload, name, found, seconds)
         for name, spent in processes.spent.items():
             if name in found:
@@ -71,7 +71,7 @@ def _take_turn(processes, workload, name, found, seconds):
     time.sleep(REST)
 
 
-def run_workloads(workloads, names, *, patience, tell, **options):
+def run_workloads(workloads, names, *, patience, report, **options):
     """Measure workload after workload; along a curve a contender that took too long at one point is done with it."""
     slow = {}
     for at, workload in enumerate(workloads, 1):
@@ -79,7 +79,7 @@ def run_workloads(workloads, names, *, patience, tell, **options):
         taking_part = [name for name in workload.contenders if name in names]
         left = {name: why for name in taking_part if (why := slow.get((workload.series, name)))}
         able = [name for name in taking_part if name not in left]
-        found = run_workload(workload, able, tell=lambda text, heading=heading: tell(heading + text), **options)
+        found = run_workload(workload, able, report=lambda text, heading=heading: report(heading + text), **options)
         found |= {name: {"unable": why} for name, why in left.items()}
         for name in able:
             if workload.series and found[name].get("spent", 0) > patience:

@@ -2,7 +2,7 @@
 
 ``python -m benchmarks.scaling`` measures all-reduces of 1 KB to 64 MB, training steps in one process and in two, and
 the parts of a step; fits ``benchmarks/scaling_model.py`` to them, holds the fit to the steps that it did not see, and
-writes benchmarks/results/DATE-scaling.json. ``--predict`` prints the prediction for GPUs alone, which nobody has
+writes benchmarks/results/DATE-scaling.json. ``--predict`` prints the prediction for GPUs alone, which are not
 measured.
 """
 
@@ -34,11 +34,11 @@ def measured(processes, *arguments, threads=ONE_THREAD):
     return json.loads(done.stdout)
 
 
-def by_batch(processes, what, asked, threads=ONE_THREAD):
+def by_batch(processes, what, options, threads=ONE_THREAD):
     """Steps on batches of several sizes."""
     of = {}
     for batch in BATCHES:
-        of[batch] = measured(processes, what, *asked, "--batch", batch, "--sizes", *SIZES, threads=threads)["of"]
+        of[batch] = measured(processes, what, *options, "--batch", batch, "--sizes", *SIZES, threads=threads)["of"]
     return of
 
 
@@ -50,12 +50,12 @@ def fastest(seconds):
 def measure(processes, rounds):
     """Measure everything, and fit the model to what is to be fitted."""
     parameters = model.parameters_of(SIZES)
-    asked = ("--rounds", rounds)
-    exchanges = measured(processes, "exchanges", *asked, "--sizes", *BYTES)
-    steps = {p: by_batch(p, "steps", asked) for p in (1, processes)}
-    usual = by_batch(1, "usual", asked, threads={name: str(processes) for name in ONE_THREAD})
+    options = ("--rounds", rounds)
+    exchanges = measured(processes, "exchanges", *options, "--sizes", *BYTES)
+    steps = {p: by_batch(p, "steps", options) for p in (1, processes)}
+    usual = by_batch(1, "usual", options, threads={name: str(processes) for name in ONE_THREAD})
     parts = {
-        p: {batch: measured(p, "parts", *asked, "--batch", batch, "--sizes", *SIZES)["of"] for batch in (100, 200)}
+        p: {batch: measured(p, "parts", *options, "--batch", batch, "--sizes", *SIZES)["of"] for batch in (100, 200)}
         for p in (1, processes)
     }
     of_change = fastest(parts[1][100]["change"])
@@ -129,9 +129,9 @@ def predictions():
 
 def show(seconds):
     """Seconds in a unit that suits them."""
-    for unit, size in (("s", 1.0), ("ms", 1e-3)):
+    for suffix, size in (("s", 1.0), ("ms", 1e-3)):
         if seconds >= size:
-            return f"{seconds / size:.3g} {unit}"
+            return f"{seconds / size:.3g} {suffix}"
     return f"{seconds * 1e6:.3g} µs"
 
 

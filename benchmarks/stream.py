@@ -1,9 +1,9 @@
 """Training from a file larger than memory, beside training in memory: rows a second, resident memory, the disk alone.
 
 ``python -m benchmarks.stream --gigabytes 20`` writes a file of so many GB in blocks to a temporary folder, trains on it
-and deletes it. Before each run the system is asked to forget what it holds of the file. Each run is a process of its
+and deletes it. Before each run the file is dropped from the page cache. Each run is a process of its
 own, which trains on a few rows first, so that nothing is compiled while the clock runs; its peak of resident memory is
-what Linux tells (VmHWM). In memory as many rows are trained on as fit there; "part" is that the stream reaches of its
+what Linux reports (VmHWM). In memory as many rows are trained on as fit there; "part" is that the stream reaches of its
 rows a second, each the best of some rounds by turns. The results go to a JSON file, with the machine and its load.
 """
 
@@ -106,9 +106,9 @@ def run(path, sizes, memory, rows_in_memory):
 
 def in_process(path, sizes, memory, rows_in_memory=0):
     forget(path)
-    asked = json.dumps([str(path), sizes, memory, rows_in_memory])
+    options = json.dumps([str(path), sizes, memory, rows_in_memory])
     done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.stream", "--run", asked], stdout=subprocess.PIPE, text=True, check=True
+        [sys.executable, "-m", "benchmarks.stream", "--run", options], stdout=subprocess.PIPE, text=True, check=True
     )
     return json.loads(done.stdout)
 

@@ -4,7 +4,7 @@ from benchmarks.contenders import CONTENDERS, FLOORS, OURS
 from benchmarks.summary import fastest_peer, floor_of, ratio, timed, timing
 
 BUSY = 0.25  # of the cores, by what ran before
-UNITS = {"step": "a step", "predict": "a call", "fit": "a fit", "start": "a start", "import": "an import"}
+ACTIVATIONS = {"step": "a step", "predict": "a call", "fit": "a fit", "start": "a start", "import": "an import"}
 
 
 def tables(result):
@@ -75,7 +75,15 @@ def _details(result):
                     f"{facts['accuracy']:.4f}" if "accuracy" in facts else "",
                 ]
             )
-        heads = ["", UNITS[workload["kind"]], "spread", "gpubp / it", "it / floor", "peak memory", "of it for the work"]
+        heads = [
+            "",
+            ACTIVATIONS[workload["kind"]],
+            "spread",
+            "gpubp / it",
+            "it / floor",
+            "peak memory",
+            "of it for the work",
+        ]
         accuracy = any("accuracy" in facts for facts in found.values())
         yield from [f"### {workload['name']}", ""]
         yield from [*markdown([*heads, "first call", *(["accuracy"] if accuracy else [])], rows), ""]
@@ -96,8 +104,8 @@ def markdown(heads, rows):
 
 def show_seconds(seconds):
     """Write a time with three digits and its unit."""
-    unit, size = ("s", 1.0) if seconds >= 1 else ("ms", 1e-3) if seconds >= 1e-3 else ("us", 1e-6)
-    return f"{seconds / size:.3g} {unit}" if seconds / size < 1000 else f"{seconds / size:.0f} {unit}"
+    suffix, size = ("s", 1.0) if seconds >= 1 else ("ms", 1e-3) if seconds >= 1e-3 else ("us", 1e-6)
+    return f"{seconds / size:.3g} {suffix}" if seconds / size < 1000 else f"{seconds / size:.0f} {suffix}"
 
 
 def show_bytes(count):

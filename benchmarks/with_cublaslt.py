@@ -24,8 +24,8 @@ def step(problem, device="cuda"):
         product.autotune(iterations=5)
         planned.append(product)
 
-    def run(sweeps):
-        for _ in range(sweeps * problem.spec["batches"]):
+    def run(epochs):
+        for _ in range(epochs * problem.spec["batches"]):
             for product in planned:
                 product.execute()
         torch.cuda.synchronize()

@@ -7,7 +7,7 @@ from benchmarks.problem import MOMENTUM
 
 def step(problem, corrected=False):
     """Train slowly."""
-    return lambda sweeps: reference_curve(problem, sweeps, corrected=corrected)
+    return lambda epochs: reference_curve(problem, epochs, corrected=corrected)
 
 
 def predict(problem):
@@ -31,10 +31,10 @@ def forward(problem, weights, x):
     ys = [x]
     for layer, (w, b) in enumerate(weights):
         total = ys[-1] @ w + b
-        unit = problem.spec["output"] if layer == len(weights) - 1 else problem.spec["hidden"]
-        if unit == "relu":
+        activation = problem.spec["output"] if layer == len(weights) - 1 else problem.spec["activation"]
+        if activation == "relu":
             y = np.maximum(total, 0)
-        elif unit == "logistic":
+        elif activation == "logistic":
             y = 0.5 + 0.5 * np.tanh(0.5 * total)
         else:
             y = np.exp(total - total.max(axis=1, keepdims=True))
@@ -43,13 +43,13 @@ def forward(problem, weights, x):
     return ys
 
 
-def reference_curve(problem, sweeps, corrected=False):
+def reference_curve(problem, epochs, corrected=False):
     """Train by the textbook; the mean loss of each epoch. Adam's epsilon joins the corrected moment, or the other."""
     spec = problem.spec
     weights = [(w.astype("float64"), b.astype("float64")) for w, b in problem.weights]
     state = [[np.zeros_like(part), np.zeros_like(part)] for layer in weights for part in layer]
     curve, step = [], 0
-    for _ in range(sweeps):
+    for _ in range(epochs):
         losses = []
         for x, targets in problem.batches:
             x, targets, step = x.astype("float64"), targets.astype("float64"), step + 1
@@ -61,7 +61,7 @@ def reference_curve(problem, sweeps, corrected=False):
             for layer in range(len(weights) - 1, -1, -1):
                 gradients[:0] = [ys[layer].T @ signal, signal.sum(axis=0)]
                 y = ys[layer]
-                slope = (y > 0) if spec["hidden"] == "relu" else y * (1 - y)
+                slope = (y > 0) if spec["activation"] == "relu" else y * (1 - y)
                 signal = (signal @ weights[layer][0].T) * slope
             parts = [part for layer in weights for part in layer]
             changes = [_change(spec, g, s, step, corrected) for g, s in zip(gradients, state, strict=True)]

@@ -1,4 +1,4 @@
-"""gpubp through its public way: ``train``, ``predict``, ``MLPClassifier``."""
+"""gpubp through its public functions: ``train``, ``predict``, ``MLPClassifier``."""
 
 import os
 
@@ -9,7 +9,7 @@ from benchmarks.problem import MOMENTUM
 
 
 def step(problem, device="cpu"):
-    """Train by ``train``, its checks at the door included."""
+    """Train by ``train``, including its validation of the arguments."""
     os.environ.setdefault("GPUBP_COMPILED", "always")  # as a training of more than half a second would be
     spec, theta, network = problem.spec, _flat(problem), _network(problem.spec)
     x, targets = (_on_device(array, device) for array in (problem.x, problem.targets))
@@ -20,8 +20,8 @@ def step(problem, device="cpu"):
         others = gpubp.initial_weights(network, range(spec["stack"] - 1), dtype=spec["dtype"])
         options["theta"] = np.concatenate([theta[None], others])
 
-    def run(sweeps):
-        errors = gpubp.train(network, x, targets, epochs=sweeps, **options).history.loss
+    def run(epochs):
+        errors = gpubp.train(network, x, targets, epochs=epochs, **options).history.loss
         return [of_all[0] for of_all in errors] if "stack" in spec else errors
 
     return run
@@ -47,7 +47,7 @@ def gpu_bytes():
 
 def _network(spec):
     loss = "cross_entropy" if spec["output"] == "softmax" else "binary_cross_entropy"
-    return gpubp.Network(spec["sizes"], activation=spec["hidden"], loss=loss)
+    return gpubp.Network(spec["sizes"], activation=spec["activation"], loss=loss)
 
 
 def _flat(problem):

@@ -38,11 +38,11 @@ def step(problem, scan=False, device="cpu"):
                 values.append(value)
             return position, values
 
-    def run(sweeps):
+    def run(epochs):
         weights = [(jnp.array(w), jnp.array(b)) for w, b in problem.weights]
         zeros = partial(jax.tree.map, jnp.zeros_like)
         position, curve = (weights, (zeros(weights), zeros(weights)), jnp.zeros((), "int32")), []
-        for _ in range(sweeps):
+        for _ in range(epochs):
             position, values = run_epoch(position)
             curve.append(float(np.mean(jax.device_get(values))))
         return curve
@@ -53,8 +53,8 @@ def step(problem, scan=False, device="cpu"):
 def predict(problem, device="cpu"):
     """Compute outputs, NumPy in and NumPy out."""
     weights = [(jnp.array(w), jnp.array(b)) for w, b in problem.weights]
-    unit = jax.nn.softmax if problem.spec["output"] == "softmax" else jax.nn.sigmoid
-    outputs = jax.jit(lambda x: unit(_total_output(problem.spec, weights, x)))
+    activation = jax.nn.softmax if problem.spec["output"] == "softmax" else jax.nn.sigmoid
+    outputs = jax.jit(lambda x: activation(_total_output(problem.spec, weights, x)))
     return lambda x: np.asarray(outputs(x))
 
 
@@ -64,9 +64,9 @@ def gpu_bytes():
 
 
 def _total_output(spec, weights, x):
-    unit = jax.nn.relu if spec["hidden"] == "relu" else jax.nn.sigmoid
+    activation = jax.nn.relu if spec["activation"] == "relu" else jax.nn.sigmoid
     for w, b in weights[:-1]:
-        x = unit(x @ w + b)
+        x = activation(x @ w + b)
     return x @ weights[-1][0] + weights[-1][1]
 
 

@@ -37,8 +37,8 @@ def step(problem, device="cpu", traffic=False):
         return _on_gpu(problem, traffic)
     ahead, back = _in_numpy(problem)
 
-    def run(sweeps):
-        for _ in range(sweeps * problem.spec["batches"]):
+    def run(epochs):
+        for _ in range(epochs * problem.spec["batches"]):
             for a, b, out in ahead + back:
                 np.matmul(a, b, out=out)
 
@@ -84,8 +84,8 @@ def _on_gpu(problem, traffic):
     with torch.cuda.graph(graph):
         work()
 
-    def run(sweeps):
-        for _ in range(sweeps * problem.spec["batches"]):
+    def run(epochs):
+        for _ in range(epochs * problem.spec["batches"]):
             graph.replay()
         torch.cuda.synchronize()
 

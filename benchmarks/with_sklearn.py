@@ -30,7 +30,7 @@ class GivenWeights(MLPClassifier):
 def step(problem):
     """Train by ``fit``, its checks included."""
     y = _targets(problem)
-    return lambda sweeps: _classifier(problem, sweeps).fit(problem.x, y).loss_curve_
+    return lambda epochs: _classifier(problem, epochs).fit(problem.x, y).loss_curve_
 
 
 def predict(problem):
@@ -48,11 +48,11 @@ def estimator(parameters):
     return MLPClassifier(**parameters, random_state=0)
 
 
-def _classifier(problem, sweeps):
+def _classifier(problem, epochs):
     spec = problem.spec
     return GivenWeights(
         hidden_layer_sizes=tuple(spec["sizes"][1:-1]),
-        activation=spec["hidden"],
+        activation=spec["activation"],
         solver="adam" if spec["optimizer"] == "adam" else "sgd",
         learning_rate_init=spec["rate"],
         momentum=MOMENTUM,
@@ -60,8 +60,8 @@ def _classifier(problem, sweeps):
         alpha=0.0,
         batch_size=spec["batch"],
         shuffle=False,
-        max_iter=sweeps,
-        n_iter_no_change=sweeps + 1,
+        max_iter=epochs,
+        n_iter_no_change=epochs + 1,
         tol=0.0,
     ).start_from(problem.weights)
 

@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import thinc.api as thinc
 
-UNITS = {"relu": thinc.Relu, "logistic": thinc.Sigmoid}
+ACTIVATIONS = {"relu": thinc.Relu, "logistic": thinc.Sigmoid}
 
 
 def step(problem):
@@ -12,11 +12,11 @@ def step(problem):
     spec, batches, ops, model = problem.spec, problem.batches, thinc.get_current_ops(), _model(problem)
     output = ops.softmax if spec["output"] == "softmax" else ops.sigmoid
 
-    def run(sweeps):
+    def run(epochs):
         _set_weights(model, problem)
         optimizer = thinc.Adam(spec["rate"], L2=0.0, beta1=0.9, beta2=0.999, eps=1e-8, grad_clip=0.0)
         curve = []
-        for _ in range(sweeps):
+        for _ in range(epochs):
             total = 0.0
             for x, targets in batches:
                 seen, backprop = model.begin_update(x)
@@ -39,9 +39,9 @@ def predict(problem):
 
 
 def _model(problem):
-    sizes, unit = problem.spec["sizes"], UNITS[problem.spec["hidden"]]
-    hidden = [unit(n_out, n_in) for n_in, n_out in pairwise(sizes[:-1])]
-    model = thinc.chain(*hidden, thinc.Linear(sizes[-1], sizes[-2]))
+    sizes, activation = problem.spec["sizes"], ACTIVATIONS[problem.spec["activation"]]
+    layers = [activation(n_out, n_in) for n_in, n_out in pairwise(sizes[:-1])]
+    model = thinc.chain(*layers, thinc.Linear(sizes[-1], sizes[-2]))
     model.initialize()
     return model
 

@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from benchmarks.problem import MOMENTUM
 
-UNITS = {"relu": nn.ReLU, "logistic": nn.Sigmoid}
+ACTIVATIONS = {"relu": nn.ReLU, "logistic": nn.Sigmoid}
 ONE_BY_ONE = True  # of a stack one network is trained, and its time counted for each
 torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", torch.get_num_threads())))
 
@@ -51,10 +51,10 @@ def step(problem, device="cpu", compiled=False, graph=False):
             for parameter, value in zip(model.parameters(), first_weights, strict=True):
                 parameter.copy_(value)
 
-    def run(sweeps):
+    def run(epochs):
         restart()
         optimizer = _optimizer(problem.spec, model.parameters())
-        return [float(run_epoch(optimizer)) for _ in range(sweeps)]
+        return [float(run_epoch(optimizer)) for _ in range(epochs)]
 
     return _captured(problem, model, run_epoch, restart) if graph else run
 
@@ -89,13 +89,13 @@ def _captured(problem, model, run_epoch, restart):
     with torch.cuda.graph(graph):
         value = run_epoch(optimizer)
 
-    def run(sweeps):
+    def run(epochs):
         restart()
         for state in optimizer.state.values():
             for tensor in state.values():
                 tensor.zero_()
         curve = []
-        for _ in range(sweeps):
+        for _ in range(epochs):
             graph.replay()
             curve.append(float(value))
         return curve
@@ -110,7 +110,7 @@ def _model(problem):
         with torch.no_grad():
             linear.weight.copy_(torch.from_numpy(w.T.copy()))
             linear.bias.copy_(torch.from_numpy(b))
-        layers += [linear, UNITS[problem.spec["hidden"]]()]
+        layers += [linear, ACTIVATIONS[problem.spec["activation"]]()]
     return nn.Sequential(*layers[:-1])
 
 

@@ -1,4 +1,4 @@
-"""A contender's process: does one workload, and times it again for each round that it is asked for.
+"""A contender's process: does one workload, and times it again for each round that it is request for.
 
 The first line of standard input says what to do, each further line for how many seconds to do it; each is answered by
 one line of JSON.
@@ -20,13 +20,13 @@ def main():
     _die_first()
     alarm, measure = getattr(signal, "alarm", lambda seconds: None), None  # ends a process that takes too long
     for line in sys.stdin:
-        asked = json.loads(line)
-        alarm(asked["limit"])
+        request = json.loads(line)
+        alarm(request["limit"])
         try:
             if measure:
-                answer = measure(asked["seconds"])
+                answer = measure(request["seconds"])
             else:
-                answer, measure = prepare(asked)
+                answer, measure = prepare(request)
         except Exception as error:
             traceback.print_exc()
             answer = {"failed": f"{type(error).__name__}: {error}".split("\n")[0][:200]}
@@ -35,24 +35,24 @@ def main():
         answers.flush()
 
 
-def prepare(asked):
+def prepare(request):
     """Do the work for the first time; give what was seen, and a function that times it once more."""
-    sys.modules.update(dict.fromkeys(asked["blocked"]))  # importing these fails
+    sys.modules.update(dict.fromkeys(request["blocked"]))  # importing these fails
     began = time.perf_counter()
-    if asked["kind"] == "import":
-        exec(asked["imports"], {})
+    if request["kind"] == "import":
+        exec(request["imports"], {})
         seconds = time.perf_counter() - began
         return {"seconds": seconds, "first_call": seconds} | memory(0), None
-    module = importlib.import_module(f"benchmarks.with_{asked['room']}")
-    spec, options = asked["spec"], asked["options"]
-    if asked["kind"] == "fit":
+    module = importlib.import_module(f"benchmarks.with_{request['module']}")
+    spec, options = request["spec"], request["options"]
+    if request["kind"] == "fit":
         facts, measure = _fit(module, spec, options)
     else:
         from benchmarks.problem import make_problem
 
         problem = make_problem(spec)
-        facts, measure = (_predict if asked["kind"] == "predict" else _step)(module, problem, options)
-    if asked["kind"] == "start":
+        facts, measure = (_predict if request["kind"] == "predict" else _step)(module, problem, options)
+    if request["kind"] == "start":
         seconds = time.perf_counter() - began
         return facts | {"seconds": seconds, "first_call": seconds}, None
     if options.get("device") == "cuda" and hasattr(module, "gpu_bytes"):
@@ -80,14 +80,14 @@ def _step(module, problem, options):
 
     def measure(seconds):
         # one long run, so that what is done once a run counts as little as it does for a user
-        sweeps = max(FEWEST, round(seconds * spec["epochs"] / once))
+        epochs = max(FEWEST, round(seconds * spec["epochs"] / once))
         while True:
             start = time.perf_counter()
-            run(sweeps)
+            run(epochs)
             took = time.perf_counter() - start
             if took > seconds / 2:
-                return {"seconds": took * n_networks / (sweeps * spec["batches"])}
-            sweeps = round(sweeps * min(10, seconds / took))  # what is done once took most of the short runs' time
+                return {"seconds": took * n_networks / (epochs * spec["batches"])}
+            epochs = round(epochs * min(10, seconds / took))  # what is done once took most of the short runs' time
 
     curve = curve and [float(error) for error in curve]
     return {"curve": curve, "first_call": first} | memory(before), measure

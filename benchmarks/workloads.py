@@ -57,28 +57,31 @@ def chosen(workloads, patterns):
 
 
 def _steps():
-    for sizes, (output, batch, batches, sweeps) in STEPS.items():
-        for hidden in ("logistic", "relu"):
+    for sizes, (output, batch, batches, epochs) in STEPS.items():
+        for activation in ("logistic", "relu"):
             for optimizer in ("momentum", "adam"):
-                name = f"step/{'-'.join(map(str, sizes))}/{hidden}/{optimizer}"
-                spec = step_spec(sizes, hidden, output, optimizer, batch, batches, sweeps)
-                quick = (sizes, hidden) in (((6, 2, 2), "logistic"), ((784, 256, 10), "relu")) and optimizer == "adam"
+                name = f"step/{'-'.join(map(str, sizes))}/{activation}/{optimizer}"
+                spec = step_spec(sizes, activation, output, optimizer, batch, batches, epochs)
+                quick = (sizes, activation) in (
+                    ((6, 2, 2), "logistic"),
+                    ((784, 256, 10), "relu"),
+                ) and optimizer == "adam"
                 yield Workload(name, "step", spec, ON_CPU + ON_GPU, quick=quick)
 
 
-def step_spec(sizes, hidden="relu", output="softmax", optimizer="adam", batch=200, batches=4, sweeps=3):
+def step_spec(sizes, activation="relu", output="softmax", optimizer="adam", batch=200, batches=4, epochs=3):
     """Describe training steps in plain data, as make_problem wants it."""
     # Adam's first steps change every weight by the rate: wide layers need a small one, or the loss leaps
     rate = 0.02 if optimizer == "momentum" else min(1e-3, 0.1 / max(sizes))
     spec = {
         "sizes": list(sizes),
-        "activation": hidden,
+        "activation": activation,
         "output": output,
         "optimizer": optimizer,
         "rate": rate,
         "dtype": "float32",
     }
-    return spec | {"batch": batch, "batches": batches, "epochs": sweeps}
+    return spec | {"batch": batch, "batches": batches, "epochs": epochs}
 
 
 def _fits():
@@ -95,7 +98,7 @@ def _fits():
 def _predictions():
     for sizes, rows in (((20, 64, 64, 2), 1), ((784, 256, 10), 1), ((784, 256, 10), 20_000)):
         name = f"predict/{'-'.join(map(str, sizes))}/{f'{rows}-rows' if rows > 1 else '1-row'}"
-        spec = step_spec(sizes, output=STEPS[sizes][0], batch=rows, batches=1, sweeps=1)
+        spec = step_spec(sizes, output=STEPS[sizes][0], batch=rows, batches=1, epochs=1)
         no_step = ("jax-scan", "jax-scan-cuda", "torch-graph-cuda", "floor-cuda", "cublaslt-cuda", "traffic-cuda")
         contenders = tuple(name for name in ON_CPU + ON_GPU if name not in no_step)
         yield Workload(name, "predict", spec, contenders, quick=(sizes[0], rows) == (784, 1))
@@ -115,10 +118,10 @@ def _growth():
         yield _point("depth", depth, step_spec((64, *[128] * depth, 10)))
     for batch in (1, 8, 64, 512, 4096, 16_384):
         batches = max(2, min(64, 4096 // batch))
-        yield _point("batch", batch, step_spec((784, 256, 10), batch=batch, batches=batches, sweeps=1))
+        yield _point("batch", batch, step_spec((784, 256, 10), batch=batch, batches=batches, epochs=1))
     most = int(available_bytes() * SHARE_OF_MEMORY / (4 * (784 + 10)))
     for rows in (*(rows for rows in (2_000, 10_000, 50_000, 250_000, 1_000_000) if rows < most), most // 200 * 200):
-        spec = step_spec((784, 64, 10), batches=rows // 200, sweeps=1)
+        spec = step_spec((784, 64, 10), batches=rows // 200, epochs=1)
         # JAX would hold the samples twice: its scan wants an array of all batches
         yield _point("rows", rows, spec, tuple(c for c in GROWING if c not in ("jax-scan", "floor")), rows > 50_000)
 
@@ -130,7 +133,7 @@ def _for_a_gpu():
     spec = step_spec((784, 256, 10), batch=128, batches=64)
     yield Workload("gpu/step/784-256-10", "step", spec, ("gpubp-cuda", *peers, *floors, "traffic-cuda"))
     for matmul in ("tf32", "bfloat16"):
-        spec = step_spec((4096,) * 5, batch=8192, batches=2, sweeps=2) | {"matmul": matmul}
+        spec = step_spec((4096,) * 5, batch=8192, batches=2, epochs=2) | {"matmul": matmul}
         yield Workload(f"gpu/wide/{matmul}", "step", spec, ("gpubp-cuda", *peers, "cublaslt-cuda"))
     spec = step_spec((6, 2, 1), "logistic", "logistic", "momentum", 64, 1)
     yield Workload("gpu/epoch/6-2-1", "step", spec, ("gpubp", "gpubp-cuda", "jax-scan", *peers))

@@ -62,7 +62,7 @@ def pytest_addoption(parser):
 def pytest_configure(config):
     config.addinivalue_line("markers", "on(device): computes there; skipped where the device is not")
     # doctests that could not be collected, or not be run
-    for library, place in (("numba", "gpubp/cpu"), ("optuna", "gpubp/search/with_optuna.py")):
+    for library, place in (("numba", "gpubp/engine/cpu"), ("optuna", "gpubp/model_selection/with_optuna.py")):
         if importlib.util.find_spec(library) is None:
             config.option.ignore = [*(config.option.ignore or []), str(config.rootpath / place)]
 

@@ -22,7 +22,7 @@ from benchmarks.with_float64 import forward, reference_curve
 from benchmarks.with_products import products, traffic_bytes
 from benchmarks.workloads import Workload, chosen, make_workloads, step_spec
 
-SMALL = step_spec((5, 4, 3, 2), "relu", "softmax", "adam", batch=7, batches=4, sweeps=3)
+SMALL = step_spec((5, 4, 3, 2), "relu", "softmax", "adam", batch=7, batches=4, epochs=3)
 STEP = Workload("step/small", "step", SMALL, ("gpubp", "torch", "jax"))
 
 
@@ -140,7 +140,7 @@ def test_only_who_agrees_is_timed_and_all_take_turns(monkeypatch):
     curves, measured = {"gpubp": [1.0, 0.5], "torch": [1.0, 0.6], "jax": [1.0, 0.5]}, []
     curves |= {name: [1.0, 0.5] for name in REFERENCES}
     monkeypatch.setattr(rounds, "Processes", fake_processes(curves, measured))
-    options = {"threads": 1, "rounds": 3, "seconds": 0.0, "limit": 1, "patience": 1, "tell": lambda text: None}
+    options = {"threads": 1, "rounds": 3, "seconds": 0.0, "limit": 1, "patience": 1, "report": lambda text: None}
     (result,) = rounds.run_workloads([STEP], ["gpubp", "torch", "jax"], **options)
     assert result["contenders"]["torch"] == {"failed": "leaves the reference at value 2 of 2: 0.6, not 0.5"}
     assert result["contenders"]["gpubp"]["seconds"] == [1.0] * 3
@@ -193,7 +193,7 @@ def test_names_of_workloads():
 # --- processes ---
 
 
-def asked_of(contender, monkeypatch, workload=STEP, limit=60):
+def answer_of(contender, monkeypatch, workload=STEP, limit=60):
     monkeypatch.setitem(CONTENDERS, "floor", contender)
     with Processes(workload, 1, limit) as processes:
         return processes.prepare("floor")
@@ -201,18 +201,18 @@ def asked_of(contender, monkeypatch, workload=STEP, limit=60):
 
 def test_a_library_that_is_blocked_cannot_be_imported(monkeypatch):
     importing = Workload("start/import", "import", {}, ("floor",))
-    assert asked_of(Contender("", "", "", "import wave"), monkeypatch, importing)["seconds"] > 0
-    blocked = asked_of(Contender("", "", "", "import wave", blocked=("wave",)), monkeypatch, importing)
+    assert answer_of(Contender("", "", "", "import wave"), monkeypatch, importing)["seconds"] > 0
+    blocked = answer_of(Contender("", "", "", "import wave", blocked=("wave",)), monkeypatch, importing)
     assert "wave" in blocked["failed"]
 
 
-def test_a_process_that_fails_ends_or_hangs_is_told(monkeypatch):
+def test_a_process_that_fails_ends_or_hangs_is_reported(monkeypatch):
     importing = Workload("start/import", "import", {}, ("floor",))
-    assert asked_of(Contender("", "nobody", ""), monkeypatch)["failed"].startswith("ModuleNotFoundError")
-    ended = asked_of(Contender("", "", "", "import os; os._exit(3)"), monkeypatch, importing)
+    assert answer_of(Contender("", "no_such_module", ""), monkeypatch)["failed"].startswith("ModuleNotFoundError")
+    ended = answer_of(Contender("", "", "", "import os; os._exit(3)"), monkeypatch, importing)
     assert ended["failed"].startswith("its process ended with status 3")
     if hasattr(__import__("signal"), "alarm"):
-        hangs = asked_of(Contender("", "", "", "import time; time.sleep(60)"), monkeypatch, importing, limit=1)
+        hangs = answer_of(Contender("", "", "", "import time; time.sleep(60)"), monkeypatch, importing, limit=1)
         assert hangs["failed"] == "stopped after 1 s"
 
 
@@ -271,12 +271,12 @@ def test_measures_writes_and_reads_again(tmp_path, capsys):
     assert {name: len(facts["seconds"]) for name, facts in workload["contenders"].items() if name in names[:3]} == {
         **{"gpubp": 2, "scikit-learn": 2, "floor": 2}
     }
-    assert first.err == ""  # no progress where nobody looks
+    assert first.err == ""  # no progress bar without a terminal
     assert main(["--from", str(path)]) == 0
     assert capsys.readouterr().out == first.out
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="memory and the disk are measured as Linux tells them")
+@pytest.mark.skipif(sys.platform != "linux", reason="memory and the disk are measured as Linux reports them")
 @pytest.mark.parametrize("rows_in_memory", [0, 400])
 def test_streams_are_measured(tmp_path, monkeypatch, rows_in_memory):
     monkeypatch.setenv("GPUBP_COMPILED", "never")

@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks import gpu
 from benchmarks.agreement import disagreement
-from benchmarks.bars import BARS, CORES_OF_A_FIT, FIT, PROGRAMS, STACK, STEP, SWEEP, WIDE, crossover, judged
+from benchmarks.bars import BARS, CORES_OF_A_FIT, EPOCH, FIT, PROGRAMS, STACK, STEP, WIDE, crossover, judged
 from benchmarks.contenders import unable
 from benchmarks.problem import make_problem
 from benchmarks.with_float64 import reference_curve
@@ -14,7 +14,7 @@ from benchmarks.with_gpubp import step
 from benchmarks.workloads import Workload, chosen, make_workloads, step_spec
 
 ENOUGH = {"cores": CORES_OF_A_FIT}
-SMALL = step_spec((5, 4, 3, 2), "relu", "softmax", "adam", batch=7, batches=4, sweeps=3)
+SMALL = step_spec((5, 4, 3, 2), "relu", "softmax", "adam", batch=7, batches=4, epochs=3)
 
 
 def took(**seconds):
@@ -25,7 +25,7 @@ ROWS = {
     STEP: took(gpubp_cuda=2e-5, torch_cuda=1e-4, torch_graph_cuda=2.5e-5, torch_compile_cuda=9e-5, jax_scan_cuda=3e-5),
     WIDE["tf32"]: took(gpubp_cuda=7.4e-3, cublaslt_cuda=7e-3, torch_compile_cuda=7.5e-3),
     WIDE["bfloat16"]: took(gpubp_cuda=3.7e-3, cublaslt_cuda=3.6e-3, torch_compile_cuda=3.6e-3),
-    SWEEP: took(gpubp_cuda=5e-6),
+    EPOCH: took(gpubp_cuda=5e-6),
     STACK: took(gpubp_cuda=1e-3, torch_cuda=0.1),
     FIT: took(gpubp_cuda=1.0, scikit_learn=19.0),
 }
@@ -46,7 +46,7 @@ class TestBars:
         assert (eager["value"], eager["verdict"]) == (pytest.approx(0.2), "met")
         assert best["value"] is None  # that of the others may not be the best
         assert best["verdict"] == "not measured: torch-compile-cuda: stopped after 120 s"
-        absent = judged({SWEEP: {"gpubp-cuda": {"absent": "no usable GPU"}}}, ENOUGH)
+        absent = judged({EPOCH: {"gpubp-cuda": {"absent": "no usable GPU"}}}, ENOUGH)
         assert absent[7]["verdict"] == "not measured: gpubp-cuda: absent"
 
     def test_of_a_fit_counts_where_scikit_learn_has_its_cores(self):

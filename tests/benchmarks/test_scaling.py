@@ -56,17 +56,17 @@ def test_tables_show_what_was_found():
         "held_to": {"100": {"model": 0.006, "measured": 0.005, "speedup": 2.0}},
         "parts": {"1": {"100": {"forward": [1e-3], "backward": [2e-3], "sum": [3e-4], "change": [4e-3]}}},
     }
-    told = scaling.tables(json.loads(json.dumps(found)))
-    assert "| 1,024 | 2 µs | 0.51 | 2.02 µs |" in told
-    assert "| 100 | 10 ms | 5 ms | 2.00 | 6 ms | 4 ms |" in told
-    assert "| 1 | 100 | 1 ms | 2 ms | 300 µs | 4 ms |" in told
+    shown = scaling.tables(json.loads(json.dumps(found)))
+    assert "| 1,024 | 2 µs | 0.51 | 2.02 µs |" in shown
+    assert "| 100 | 10 ms | 5 ms | 2.00 | 6 ms | 4 ms |" in shown
+    assert "| 1 | 100 | 1 ms | 2 ms | 300 µs | 4 ms |" in shown
 
 
 def test_a_soak_is_summed_up():
     run = {"how": "kill", "seconds_to_end": 0.5, "from": None, "of_tolerance": 0.1, "faults": []}
     other = run | {"how": "raise", "seconds_to_end": 1.5, "from": "checkpoint", "faults": ["it ended after 11 s"]}
-    told = processes_soak.summary([run, run, other])
-    assert told["runs"] == 3
-    assert told["failed"] == told["from_a_checkpoint"] == 1
-    assert told["ways"] == {"kill": 2, "raise": 1}
-    assert told["seconds_to_end"] == {"median": 0.5, "largest": 1.5}
+    shown = processes_soak.summary([run, run, other])
+    assert shown["runs"] == 3
+    assert shown["failed"] == shown["from_a_checkpoint"] == 1
+    assert shown["ways"] == {"kill": 2, "raise": 1}
+    assert shown["seconds_to_end"] == {"median": 0.5, "largest": 1.5}
