@@ -10,8 +10,9 @@ NOISE = 0.5  # labels that cannot all be learned keep the gradients from vanishi
 
 
 class Problem(NamedTuple):
-    """One training problem. A spec is plain data: sizes, activation, output, optimizer, rate, batch, batches, epochs and
-    dtype.
+    """One training problem.
+
+    A spec is plain data: sizes, activation, output, optimizer, rate, batch, batches, epochs, dtype.
     """
 
     spec: dict

@@ -1,4 +1,4 @@
-"""The house: imports only fall, as docs/architecture.md says; the core stays small; importing gpubp costs nothing."""
+"""The architecture: imports only fall, as docs/architecture.md says; names are used once; importing gpubp is cheap."""
 
 import ast
 import math
@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from types import ModuleType
 
@@ -16,17 +17,19 @@ import gpubp
 ROOT = Path(gpubp.__file__).parents[1]
 PACKAGE = ROOT / "gpubp"
 TABLE = ROOT / "docs" / "architecture.md"
+OPEN = {"Moments", "Steps", "Limits", "Parts", "Table", "Picture", "Finding", "Stream", "Samples"}
+"""Class names that are still used twice."""
 
 # --- reading ---
 
 
 def levels_in(text):
-    """The level of each room, from rows such as ``| 3 | `losses.py`, `doctor.py` | ... |``."""
+    """Read the level of each package or file, from rows such as ``| 3 | `nn/`, `errors.py` | ... |``."""
     levels = {}
-    for level, rooms in re.findall(r"^\|\s*(\d+(?:\.\d+)?)\s*\|([^|]*)\|", text, flags=re.MULTILINE):
-        for room in re.findall(r"`([^`]+)`", rooms):
-            assert room not in levels, f"{room} has two rows in the table"
-            levels[room] = float(level)
+    for level, packages in re.findall(r"^\|\s*(\d+(?:\.\d+)?)\s*\|([^|]*)\|", text, flags=re.MULTILINE):
+        for package in re.findall(r"`([^`]+)`", packages):
+            assert package not in levels, f"{package} has two rows in the table"
+            levels[package] = float(level)
     return levels
 
 
@@ -67,30 +70,42 @@ def imports_of(name, path, modules):
     return found
 
 
-def room_of(name, modules, package, levels):
-    """The row of the table that a module belongs to: itself, or the innermost listed folder that it is in."""
+def private_imports(package):
+    """List every import of a private module, whose name begins with an underscore, from outside its package."""
+    modules, found = modules_in(package), []
+    for name, path in modules.items():
+        for target, line in imports_of(name, path, modules):
+            parts = target.split(".")
+            for at, part in enumerate(parts):
+                if part.startswith("_") and not f"{name}.".startswith(".".join(parts[:at]) + "."):
+                    found.append(f"{path.relative_to(package).as_posix()}:{line} imports {target}")
+    return found
+
+
+def package_of(name, modules, package, levels):
+    """Find a module's entry in the table: its own, or that of the innermost listed folder that it is in."""
     inside = modules[name].relative_to(package)
     folders = [f"{folder.as_posix()}/" for folder in inside.parents][:-1]
     listed = [row for row in (inside.as_posix(), *folders) if row in levels]
     return listed[0] if listed else (folders[-1] if folders else inside.as_posix())
 
 
-def faults_of_the_house(package, levels):
-    """Every room without a level, every import that does not fall, every circle."""
+def faults_of(package, levels):
+    """List every package without a level, every import that does not fall, and every circle."""
     modules, faults = modules_in(package), []
-    rooms = {name: room_of(name, modules, package, levels) for name in modules}
-    # the list of public names stands just above the highest room that it lists
-    listed = [levels.get(rooms[target], 0) for target, _ in imports_of(package.name, modules[package.name], modules)]
+    packages = {name: package_of(name, modules, package, levels) for name in modules}
+    # __init__.py, the list of public names, is just above the highest package that it lists
+    listed = [levels.get(packages[target], 0) for target, _ in imports_of(package.name, modules[package.name], modules)]
     levels = {**levels, "__init__.py": max(listed, default=0) + 0.5}
-    split = {row for row in rooms.values() if any(listed.startswith(row) and listed != row for listed in levels)}
-    for room in sorted(set(rooms.values()) - set(levels) - split):
-        faults.append(f"{room} has no level in the table")
+    split = {row for row in packages.values() if any(listed.startswith(row) and listed != row for listed in levels)}
+    for entry in sorted(set(packages.values()) - set(levels) - split):
+        faults.append(f"{entry} has no level in the table")
     graph = {}
     for name, path in modules.items():
         imported = imports_of(name, path, modules)
         graph[name] = {target for target, _ in imported if target != name}
         for target, line in imported:
-            here, there = rooms[name], rooms[target]
+            here, there = packages[name], packages[target]
             if here != there and levels.get(there, 0) >= levels.get(here, math.inf):
                 file = path.relative_to(package).as_posix()
                 faults.append(f"{file}:{line} imports {there}, which is not below {here}")
@@ -98,7 +113,7 @@ def faults_of_the_house(package, levels):
 
 
 def circles_in(graph):
-    """One circle for each import that closes one."""
+    """Find one circle for each import that closes one."""
     found, done = [], set()
 
     def walk(name, way):
@@ -114,21 +129,45 @@ def circles_in(graph):
     return found
 
 
-# --- this house ---
+# --- gpubp ---
 
 
 def test_imports_only_fall_and_close_no_circle():
-    assert faults_of_the_house(PACKAGE, levels_in(TABLE.read_text(encoding="utf-8"))) == []
+    assert faults_of(PACKAGE, levels_in(TABLE.read_text(encoding="utf-8"))) == []
 
 
-def test_table_names_only_rooms_that_are_there():
-    missing = [room for room in levels_in(TABLE.read_text(encoding="utf-8")) if not (PACKAGE / room).exists()]
+def test_table_names_only_what_exists():
+    missing = [entry for entry in levels_in(TABLE.read_text(encoding="utf-8")) if not (PACKAGE / entry).exists()]
     assert missing == []
 
 
-def test_no_room_without_a_purpose():
+def test_no_module_is_named_for_having_no_purpose():
     for path in PACKAGE.rglob("*"):
         assert not re.search(r"^_*(utils?|helpers?|common|misc)$", path.stem), path.relative_to(ROOT)
+
+
+def test_a_class_name_is_used_once():
+    found = Counter()
+    for path in PACKAGE.rglob("*.py"):
+        if "engine/cpu" not in path.as_posix():
+            found.update(
+                {
+                    node.name
+                    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+                    if isinstance(node, ast.ClassDef)
+                }
+            )
+    assert {name for name, times in found.items() if times > 1} - OPEN == set()
+
+
+def test_both_engines_name_their_modules_alike():
+    names = [{path.name for path in (PACKAGE / "engine" / device).glob("*.py")} for device in ("cpu", "cuda")]
+    assert set.intersection(*names) >= {"__init__.py", "epoch.py", "optimizers.py", "steps.py"}
+
+
+def test_private_modules_stay_in_their_package():
+    """Other packages import what is public; ``_core``, ``_typing`` and ``_version`` belong to all of gpubp."""
+    assert private_imports(PACKAGE) == []
 
 
 def test_products_of_matrices_go_through_one_function():
@@ -145,18 +184,18 @@ FAKE_LEVELS = {"low.py": 0, "middle.py": 1, "box/": 1, "high.py": 2}
 
 @pytest.fixture
 def fake(tmp_path):
-    """A small house in order; more files, or others, on request."""
+    """Build a small package without faults; other files are added or replace its own."""
 
     def build(**files):
         package = tmp_path / "fake"
         sound = {
-            "__init__": "from fake.high import roof",
-            "low": "import os, numpy\nfloor = 1",
-            "middle": "from fake.low import floor",
-            "box__inner": "from ..low import floor",
-            "box__outer": "from . import inner\nfrom .inner import floor",
+            "__init__": "from fake.high import top",
+            "low": "import os, numpy\nbottom = 1",
+            "middle": "from fake.low import bottom",
+            "box__inner": "from ..low import bottom",
+            "box__outer": "from . import inner\nfrom .inner import bottom",
             "box____init__": "from fake.box.outer import inner",
-            "high": "from fake import middle\nimport fake.box.inner\ndef roof():\n    from .low import floor",
+            "high": "from fake import middle\nimport fake.box.inner\ndef top():\n    from .low import bottom",
         }
         for name, text in (sound | files).items():
             path = package / f"{name.replace('__', '/', 1) if name.startswith('box') else name}.py"
@@ -167,20 +206,20 @@ def fake(tmp_path):
     return build
 
 
-def test_a_sound_house_has_no_faults(fake):
-    assert faults_of_the_house(fake(), FAKE_LEVELS) == []
+def test_a_sound_package_has_no_faults(fake):
+    assert faults_of(fake(), FAKE_LEVELS) == []
 
 
 @pytest.mark.parametrize(
     "text",
     [
-        "from fake.high import roof",
+        "from fake.high import top",
         "from fake import high",
         "import fake.high as h",
-        "from .high import roof",
+        "from .high import top",
         "from . import high",
-        "def late():\n    from fake.high import roof",
-        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from fake.high import roof",
+        "def late():\n    from fake.high import top",
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from fake.high import top",
         "import importlib\nimportlib.import_module('fake.high')",
         "from fake import *",
         "import fake",
@@ -188,19 +227,19 @@ def test_a_sound_house_has_no_faults(fake):
     ],
 )
 def test_an_import_that_does_not_fall_is_found(fake, text):
-    faults = faults_of_the_house(fake(middle=text), FAKE_LEVELS)
+    faults = faults_of(fake(middle=text), FAKE_LEVELS)
     line = text.count("\n") + 1
     assert any(fault.startswith(f"middle.py:{line} imports ") for fault in faults)
 
 
 def test_a_rise_out_of_a_folder_is_found(fake):
-    for text in ("from ..high import roof", "from .. import high", "from fake.middle import floor"):
-        faults = faults_of_the_house(fake(box__inner=text), FAKE_LEVELS)
+    for text in ("from ..high import top", "from .. import high", "from fake.middle import bottom"):
+        faults = faults_of(fake(box__inner=text), FAKE_LEVELS)
         assert any(fault.startswith("box/inner.py:1 imports ") for fault in faults)
 
 
-def test_a_circle_within_a_room_is_found(fake):
-    faults = faults_of_the_house(fake(box__inner="from fake.box.outer import inner"), FAKE_LEVELS)
+def test_a_circle_within_a_package_is_found(fake):
+    faults = faults_of(fake(box__inner="from fake.box.outer import inner"), FAKE_LEVELS)
     assert faults == ["circle: fake.box.outer -> fake.box.inner -> fake.box.outer"] or any(
         "fake.box.inner -> fake.box.outer" in fault for fault in faults
     )
@@ -211,12 +250,17 @@ def test_a_circle_of_three_is_found():
     assert circles_in({"a": {"b", "c"}, "b": {"d"}, "c": {"d"}, "d": set()}) == []
 
 
-def test_a_room_without_a_level_is_found(fake):
-    assert faults_of_the_house(fake(attic="x = 1"), FAKE_LEVELS) == ["attic.py has no level in the table"]
+def test_a_module_without_a_level_is_found(fake):
+    assert faults_of(fake(other="x = 1"), FAKE_LEVELS) == ["other.py has no level in the table"]
+
+
+def test_an_import_of_another_packages_private_module_is_found(fake):
+    package = fake(box___hidden="x = 1", box__inner="from ._hidden import x", high="from fake.box import _hidden")
+    assert private_imports(package) == ["high.py:1 imports fake.box._hidden"]
 
 
 def test_levels_are_read_from_rows_of_the_table():
-    text = "| level | rooms | what |\n|---|---|---|\n| 12 | `a.py`, `b/` | text with `c.py` |\n| 0 | `d.py` | x |\n"
+    text = "| level | package | what |\n|---|---|---|\n| 12 | `a.py`, `b/` | text with `c.py` |\n| 0 | `d.py` | x |\n"
     assert levels_in(text) == {"a.py": 12, "b/": 12, "d.py": 0}
     with pytest.raises(AssertionError, match=r"a\.py has two rows"):
         levels_in(text + "| 3 | `a.py` | again |\n")
@@ -248,16 +292,16 @@ def public_names():
     return [name for names in gpubp._PUBLIC.values() for name in names]
 
 
-def test_public_names_are_what_the_rooms_hold():
+def test_public_names_are_what_the_modules_hold():
     code = "import gpubp; print([name for name in gpubp._MODULE_OF if not callable(getattr(gpubp, name))])"
     assert run(code) == "[]"
 
 
-def test_public_names_stay_what_they_are_once_every_room_is_loaded():
-    """A room called like a public name takes its place, as soon as anything imports the room."""
+def test_public_names_stay_what_they_are_once_every_module_is_loaded():
+    """A module called like a public name would take its place as soon as anything imports the module."""
     code = (
         "import gpubp, importlib\n"
-        "for room in ['training', *gpubp._PUBLIC]: importlib.import_module('gpubp.' + room)\n"
+        "for name in ['training', *gpubp._PUBLIC]: importlib.import_module('gpubp.' + name)\n"
         "print([name for name in gpubp._MODULE_OF if not callable(getattr(gpubp, name))])"
     )
     assert run(code) == "[]"
@@ -279,7 +323,7 @@ def test_type_checkers_see_the_same_public_names():
                 for alias in line.names:
                     assert alias.asname == alias.name, f"{alias.name} is not exported: write it twice"
                     listed.setdefault(line.module.removeprefix("gpubp."), set()).add(alias.name)
-    assert listed == {room: set(names) for room, names in gpubp._PUBLIC.items()}
+    assert listed == {module: set(names) for module, names in gpubp._PUBLIC.items()}
 
 
 def test_no_public_name_twice():

@@ -1,0 +1,188 @@
+"""Names follow the field's words: the paper's own letters and words stay where its equations and experiments are."""
+
+import ast
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SEARCHED = ("gpubp", "tests", "benchmarks", "examples", "noxfile.py")
+OF_THE_PAPER = (
+    *("gpubp/nn/equations.py", "gpubp/explain/", "gpubp/paper/", "gpubp/engine/cpu/"),
+    *("tests/reference.py", "tests/nn/test_equations.py", "tests/explain/", "tests/paper/", "tests/engine/test_cpu.py"),
+    *("examples/encoder.py", "examples/family_search.py", "examples/paper_xor.py", "examples/symmetry.py"),
+    "examples/reproduce_the_paper.py",
+)
+"""Files and folders whose names may be the paper's."""
+
+WORDS = {
+    **dict.fromkeys(("case", "cases"), "sample"),
+    **dict.fromkeys(("rule", "rules"), "optimizer"),
+    **dict.fromkeys(("sweep", "sweeps", "swept"), "epoch, or full batch"),
+    **dict.fromkeys(("admit", "admits", "admitted", "admission"), "validate"),
+    **dict.fromkeys(("mend", "mends", "mended"), "fix"),
+    "asked": "requested",
+    "told": "reported",
+    **dict.fromkeys(("whoever", "somebody", "nobody"), "what it is"),
+    **dict.fromkeys(("stranger", "strangers"), "untrusted"),
+    **dict.fromkeys(("room", "rooms", "house"), "package, or architecture"),
+    **dict.fromkeys(("door", "doors"), "entry point"),
+    "standing": "state",
+    "until": "stop_when",
+    "desired": "target",
+}
+"""Words that are no part of any name, and what is written for each."""
+
+NAMES = {"units": "activation", "unit": "activation", "hidden": "activation", "d": "targets", "watch": "monitor"}
+"""Words that are no whole name; ``n_units`` is one."""
+
+PARAMETERS = {"validation": "validation_data"}
+"""Words that are no parameter and no keyword."""
+
+OF_OTHERS = {
+    ("hidden", "Option"): "typer's",
+    ("hidden", "command"): "typer's",
+    ("case_sensitive", "Option"): "typer's",
+}
+"""Keywords of other libraries, with the function that takes them."""
+
+
+OPEN = (
+    *("gpubp/", "tests/", "benchmarks/forged_files.py", "benchmarks/fuzz.py"),
+    *("examples/pictures.py", "examples/table.py"),
+)
+"""Files and folders that are still being renamed."""
+
+
+class Offence(NamedTuple):
+    line: int
+    name: str
+    instead: str
+
+
+def words_of(name):
+    """Split ``snake_case`` and ``CamelCase`` into lower-case words."""
+    return [word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+", name)]
+
+
+def offences(tree):
+    """Find the names of a syntax tree that are not the field's."""
+    found = []
+    for node in ast.walk(tree):
+        for name, line, is_parameter in _names(node):
+            whole = name.strip("_")
+            instead = NAMES.get(whole) or (PARAMETERS.get(whole) if is_parameter else None)
+            instead = instead or next((WORDS[word] for word in words_of(name) if word in WORDS), None)
+            if instead:
+                found.append(Offence(line, name, instead))
+    return sorted(set(found))
+
+
+def _names(node):
+    """Give the names that a node binds or uses: ``(name, line, whether it is a parameter or a keyword)``."""
+    match node:
+        case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
+            yield node.name, node.lineno, False
+        case ast.arg():
+            yield node.arg, node.lineno, True
+        case ast.Name():
+            yield node.id, node.lineno, False
+        case ast.Attribute():
+            yield node.attr, node.lineno, False
+        case ast.Call():
+            function = ast.unparse(node.func).rpartition(".")[2]
+            for keyword in node.keywords:
+                if keyword.arg and (keyword.arg, function) not in OF_OTHERS:
+                    yield keyword.arg, keyword.value.lineno, True
+        case ast.Import() | ast.ImportFrom():
+            module = getattr(node, "module", None) or ""
+            for name in (*module.split("."), *(part for a in node.names for part in a.name.split("."))):
+                yield name, node.lineno, False
+            yield from ((alias.asname, node.lineno, False) for alias in node.names if alias.asname)
+        case ast.Global() | ast.Nonlocal():
+            yield from ((name, node.lineno, False) for name in node.names)
+        case ast.ExceptHandler() if node.name:
+            yield node.name, node.lineno, False
+        case ast.MatchAs() | ast.MatchStar():
+            yield node.name or "_", node.lineno, False
+
+
+def files():
+    for part in SEARCHED:
+        for path in sorted((ROOT / part).rglob("*.py")) if (ROOT / part).is_dir() else [ROOT / part]:
+            if not path.relative_to(ROOT).as_posix().startswith(OF_THE_PAPER):
+                yield path
+
+
+def offences_by_file():
+    return {
+        path.relative_to(ROOT).as_posix(): found
+        for path in files()
+        if (found := offences(ast.parse(path.read_text(encoding="utf-8"))))
+    }
+
+
+def test_names_are_the_fields():
+    lines = [
+        f"{path}:{line} {name}: write {instead}"
+        for path, found in offences_by_file().items()
+        if not path.startswith(OPEN)
+        for line, name, instead in found
+    ]
+    assert not lines, f"{len(lines)} names that are not the field's:\n" + "\n".join(lines)
+
+
+def test_files_are_named_in_the_fields_words():
+    named = [path.relative_to(ROOT).as_posix() for path in files()]
+    named = [path for path in named if not path.startswith(OPEN)]
+    assert [path for path in named if any(w in WORDS for part in Path(path).parts for w in words_of(part))] == []
+
+
+def test_files_of_the_paper_are_there():
+    assert [path for path in OF_THE_PAPER if not (ROOT / path).exists()] == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "def f(case_weights): pass",
+        "def fix_all_cases(): pass",
+        "class SweepRunner: pass",
+        "f(until=1)",
+        "f(validation=1)",
+        "def f(*, hidden=()): pass",
+        "a.units",
+        "self._d = 1",
+        "[d for d in range(3)]",
+        "import gpubp.engine.sweep",
+        "from gpubp import rule",
+        "import numpy as told",
+        "try: pass\nexcept ValueError as nobody: pass",
+        "match a:\n    case [until]: pass",
+        "lambda watch: 1",
+        "N_CASES = 1",
+        "nonesuch(lambda: (door := 1))",
+        "def f():\n    global strangers",
+    ],
+)
+def test_a_name_of_another_vocabulary_is_found(text):
+    assert offences(ast.parse(text))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "n_units = layer_units",
+        "hidden_layer_sizes = hidden_units = 1",
+        "model.score(X, y)",
+        "casefold()",
+        "typer.Option(hidden=True, case_sensitive=False)",
+        "validation = mean = 1",
+        "recommend = understanding = ruled = bedroom = 1",
+        "match a:\n    case 1: pass",
+    ],
+)
+def test_names_of_the_field_pass(text):
+    assert offences(ast.parse(text)) == []
