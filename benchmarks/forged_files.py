@@ -1,4 +1,4 @@
-"""Hostile files by optimizer and seed: sound ones cut, flipped and spliced, and forged ones whose checksums are right."""
+"""Hostile files from a seed: valid ones truncated, bit-flipped and spliced, and forged ones with correct checksums."""
 
 import gzip
 import hashlib

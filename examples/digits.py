@@ -8,10 +8,10 @@ import numpy as np
 import gpubp
 
 digits = gpubp.load_dataset("digits")
-test = np.arange(len(digits.x)) % 5 == 0
+test = np.arange(len(digits.X)) % 5 == 0
 
 network = gpubp.Network((64, 100, 10), activation="relu", loss="cross_entropy")
-fit = gpubp.train(network, digits.x[~test], digits.targets[~test], optimizer=gpubp.adam(1e-3), epochs=60, l2=1e-4)
+fit = gpubp.train(network, digits.X[~test], digits.targets[~test], optimizer=gpubp.adam(1e-3), epochs=60, l2=1e-4)
 print(f"trained on {fit.device}, error {fit.history.loss[0]:.3f} -> {fit.history.loss[-1]:.3f}")
 
 with tempfile.TemporaryDirectory() as folder:
@@ -19,7 +19,7 @@ with tempfile.TemporaryDirectory() as folder:
     gpubp.save_model(path, network, fit.theta)
     model = gpubp.load_model(path)
 
-y = gpubp.predict(model.network, model.theta, digits.x[test])
+y = gpubp.predict(model.network, model.theta, digits.X[test])
 print(
     f"right in {(y.argmax(axis=1) == digits.targets[test].argmax(axis=1)).mean():.1%} of {len(y)} samples not seen before"
 )

@@ -10,7 +10,7 @@ theta = gpubp.initial_weights(network, seed=range(200), scheme="uniform", scale=
 
 fit = gpubp.train(
     network,
-    xor.x,
+    xor.X,
     xor.targets,
     theta=theta,
     optimizer=gpubp.momentum(0.5, 0.9),
@@ -19,7 +19,7 @@ fit = gpubp.train(
     reduction="sum",
 )
 
-y = gpubp.predict(network, fit.theta, xor.x)
+y = gpubp.predict(network, fit.theta, xor.X)
 solved = np.all(np.abs(y - xor.targets) < 0.5, axis=(1, 2))
 print(f"{solved.sum()} of {solved.size} networks solved it; the others sit in local minima, with errors of about")
 print(np.unique(np.round(fit.history.loss[-1][~solved], 2)))

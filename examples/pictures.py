@@ -37,15 +37,15 @@ symmetry = gpubp.load_dataset("symmetry")
 network = gpubp.Network((6, 2, 1), activation="logistic", output_activation="logistic")
 first = gpubp.initial_weights(network, seed=range(20), scheme="uniform", scale=0.3, dtype="float64")
 fit = gpubp.train(
-    network, symmetry.x, symmetry.targets, theta=first, optimizer=gpubp.momentum(0.1, 0.9), epochs=3000, **paper
+    network, symmetry.X, symmetry.targets, theta=first, optimizer=gpubp.momentum(0.1, 0.9), epochs=3000, **paper
 )
-y = gpubp.predict(network, fit.theta, symmetry.x)
+y = gpubp.predict(network, fit.theta, symmetry.X)
 solved = np.flatnonzero(np.all((y > 0.5) == (symmetry.targets > 0.5), axis=(1, 2)))
 print(f"symmetry: {len(solved)} of 20 networks solved it; the first of them is drawn")
 model = (network, fit.theta[solved[0]])
 save("hinton", hinton_diagram(model, unit_names=["hidden unit 1", "hidden unit 2"]))
 save("network", network_diagram(model, input_names=[f"bit {k}" for k in range(1, 7)], output_names=["symmetric?"]))
-save("hidden-heat-map", hidden_heat_map(model, symmetry.x[::4]))
+save("hidden-heat-map", hidden_heat_map(model, symmetry.X[::4]))
 
 # exclusive or with three optimizers, 50 networks each
 xor = gpubp.load_dataset("xor")
@@ -57,7 +57,7 @@ optimizers = {
     "Adam": gpubp.adam(0.03),
 }
 fits = {
-    name: gpubp.train(network, xor.x, xor.targets, theta=first, optimizer=optimizer, epochs=300, **paper)
+    name: gpubp.train(network, xor.X, xor.targets, theta=first, optimizer=optimizer, epochs=300, **paper)
     for name, optimizer in optimizers.items()
 }
 save("learning-curves", learning_curves({name: fit.history for name, fit in fits.items()}))
@@ -116,7 +116,7 @@ save("decision-boundary", decision_boundary(fit, moons, labels))
 encoder = gpubp.load_dataset("encoder")
 network = gpubp.Network((8, 3, 8), activation="logistic", output_activation="logistic")
 first = gpubp.initial_weights(network, seed=1, scheme="uniform", scale=1.0, dtype="float64")
-fit = gpubp.train(network, encoder.x, encoder.targets, theta=first, optimizer=gpubp.adam(0.02), epochs=1500, **paper)
-y = gpubp.predict(network, fit.theta, encoder.x)
+fit = gpubp.train(network, encoder.X, encoder.targets, theta=first, optimizer=gpubp.adam(0.02), epochs=1500, **paper)
+y = gpubp.predict(network, fit.theta, encoder.X)
 print(f"encoder: {np.sum(y.argmax(axis=1) == np.arange(8))} of 8 patterns right")
-save("hidden-projection", hidden_projection(fit, encoder.x, sample_names=[f"pattern {k}" for k in range(1, 9)]))
+save("hidden-projection", hidden_projection(fit, encoder.X, sample_names=[f"pattern {k}" for k in range(1, 9)]))

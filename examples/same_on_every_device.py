@@ -9,7 +9,7 @@ device = sys.argv[1] if len(sys.argv) > 1 else "auto"
 
 iris = gpubp.load_dataset("iris")
 network = gpubp.Network((4, 16, 3), activation="tanh", loss="cross_entropy")
-fit = gpubp.train(network, iris.x, iris.targets, optimizer=gpubp.adam(0.01), epochs=100, device=device)
+fit = gpubp.train(network, iris.X, iris.targets, optimizer=gpubp.adam(0.01), epochs=100, device=device)
 print(f"trained on {fit.device}: error {fit.history.loss[-1]:.4f}")
 
 rows = check_agreement(device)

@@ -5,7 +5,7 @@ import numpy as np
 import gpubp
 
 digits = gpubp.load_dataset("digits")
-held_out = np.arange(len(digits.x)) % 5 == 0
+held_out = np.arange(len(digits.X)) % 5 == 0
 
 
 def accuracy(targets, y):
@@ -19,12 +19,12 @@ def report(progress):
 
 fit = gpubp.train(
     gpubp.Network((64, 64, 10), activation="gelu", loss="cross_entropy"),
-    digits.x[~held_out],
+    digits.X[~held_out],
     digits.targets[~held_out],
     optimizer=gpubp.clipped(gpubp.adamw(gpubp.WarmUp(3, then=gpubp.Cosine(3e-3, epochs=80)), weight_decay=0.01), 1.0),
     epochs=80,
     batch_size=64,
-    validation_data=(digits.x[held_out], digits.targets[held_out]),
+    validation_data=(digits.X[held_out], digits.targets[held_out]),
     scoring=accuracy,
     patience=15,
     callbacks=[report],

@@ -5,7 +5,7 @@ import numpy as np
 import gpubp
 
 wine = gpubp.load_dataset("wine")
-x = (wine.x - wine.x.mean(axis=0)) / wine.x.std(axis=0)
+x = (wine.X - wine.X.mean(axis=0)) / wine.X.std(axis=0)
 train, test = np.arange(178) % 4 != 0, np.arange(178) % 4 == 0
 
 rates = np.geomspace(1e-4, 1.0, 16)

@@ -15,7 +15,7 @@ theta = gpubp.initial_weights(network, seed=range(1000), scheme="uniform", scale
 
 fit = gpubp.train(
     network,
-    symmetry.x,
+    symmetry.X,
     symmetry.targets,
     theta=theta,
     optimizer=gpubp.momentum(0.1, 0.9),

@@ -137,7 +137,7 @@ def _samples(loaded: Model, source: str) -> tuple[np.ndarray, np.ndarray, tuple[
         return apply(preprocessing, table), encode_target(preprocessing, table), feature_names(preprocessing), outputs
     if source in DATASETS and not Path(source).is_file():
         dataset = load_dataset(source)
-        x, targets, names = dataset.x, dataset.targets, dataset.feature_names
+        x, targets, names = dataset.X, dataset.targets, dataset.feature_names
         outputs = dataset.classes or dataset.target_names
     else:
         columns = read_table(source).columns

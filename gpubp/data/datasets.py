@@ -23,12 +23,12 @@ class Dataset:
     ----------
     name : str
         Name of the set.
-    x : numpy.ndarray
+    X : numpy.ndarray
         Inputs, float64 of shape ``(n, i)``.
-    d : numpy.ndarray
+    targets : numpy.ndarray
         Targets, float64 of shape ``(n, j)``; one-hot where `classes` is given.
     feature_names : tuple of str
-        One name per column of `x`.
+        One name per column of `X`.
     classes : tuple of str or None
         One name per column of `targets` for classification, None for real-valued outputs.
     description : str
@@ -38,7 +38,7 @@ class Dataset:
     """
 
     name: str
-    x: NDArray[np.float64]
+    X: NDArray[np.float64]
     targets: NDArray[np.float64]
     feature_names: tuple[str, ...]
     classes: tuple[str, ...] | None
@@ -102,12 +102,12 @@ def rain() -> Dataset:
 
     Examples
     --------
-    >>> rain().d.ravel()
+    >>> rain().targets.ravel()
     array([0.99, 0.59, 0.19])
     """
     return Dataset(
         name="rain",
-        x=np.array([[3.0, 5.0], [1.0, 6.0], [0.0, 8.0]]),
+        X=np.array([[3.0, 5.0], [1.0, 6.0], [0.0, 8.0]]),
         targets=np.array([[0.99], [0.59], [0.19]]),
         feature_names=("days raining", "Kdp"),
         classes=None,
@@ -120,7 +120,7 @@ def xor() -> Dataset:
 
     Examples
     --------
-    >>> xor().d.ravel()
+    >>> xor().targets.ravel()
     array([0., 1., 1., 0.])
     """
     return _bits("xor", 2, lambda x: x.sum(axis=1) % 2, "Exclusive or: 1 where one of two bits is 1.")
@@ -141,7 +141,7 @@ def parity(n_bits: int = 4) -> Dataset:
 
     Examples
     --------
-    >>> parity(2).x.tolist(), parity(2).d.ravel().tolist()
+    >>> parity(2).X.tolist(), parity(2).targets.ravel().tolist()
     ([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]], [0.0, 1.0, 1.0, 0.0])
     """
     return _bits("parity", n_bits, lambda x: x.sum(axis=1) % 2, f"1 where the ones among {n_bits} bits are odd.")
@@ -162,7 +162,7 @@ def symmetry(n_bits: int = 6) -> Dataset:
 
     Examples
     --------
-    >>> int(symmetry().d.sum())
+    >>> int(symmetry().targets.sum())
     8
     """
     return _bits(
@@ -188,7 +188,7 @@ def encoder(n_units: int = 8) -> Dataset:
 
     Examples
     --------
-    >>> encoder(2).d
+    >>> encoder(2).targets
     array([[1., 0.],
            [0., 1.]])
     """
@@ -196,7 +196,7 @@ def encoder(n_units: int = 8) -> Dataset:
         raise DataError(f"n_units must be at least 1, got {n_units}")
     return Dataset(
         name="encoder",
-        x=np.eye(n_units),
+        X=np.eye(n_units),
         targets=np.eye(n_units),
         feature_names=tuple(f"unit {k}" for k in range(n_units)),
         classes=None,
@@ -254,7 +254,7 @@ def load_dataset(name: str) -> Dataset:
 
     Examples
     --------
-    >>> load_dataset("iris").d.shape
+    >>> load_dataset("iris").targets.shape
     (150, 3)
     """
     if name in _SMALL:
@@ -268,7 +268,7 @@ def load_dataset(name: str) -> Dataset:
     is_classification = name not in ("diabetes", "linnerud")
     return Dataset(
         name=name,
-        x=np.asarray(x, dtype=np.float64),
+        X=np.asarray(x, dtype=np.float64),
         targets=one_hot(bunch.target)
         if is_classification
         else np.asarray(bunch.target, np.float64).reshape(len(x), -1),

@@ -168,7 +168,7 @@ def dataset_table(dataset: Dataset) -> Table:
     if dataset.classes is not None:
         is_integer = all(name.isdecimal() for name in dataset.classes)
         targets = (dataset.labels.astype(np.int64) if is_integer else dataset.labels)[:, None]
-    pairs = [*zip(dataset.feature_names, dataset.x.T, strict=True), *zip(dataset.target_names, targets.T, strict=True)]
+    pairs = [*zip(dataset.feature_names, dataset.X.T, strict=True), *zip(dataset.target_names, targets.T, strict=True)]
     return _table(pairs, f"the set {dataset.name}", dataset.target_names)
 
 

@@ -91,7 +91,7 @@ def rain_network() -> Example:
     """
     network = Network((2, 3, 1), activation="logistic", output_activation="logistic", bias=False)
     table = load_dataset("rain")
-    return Example(network, initial_weights(network, seed=4, scheme="uniform", dtype="float64"), table.x, table.targets)
+    return Example(network, initial_weights(network, seed=4, scheme="uniform", dtype="float64"), table.X, table.targets)
 
 
 def explain(network: Network, theta: Array, x: Array, d: Array, *, learning_rate: float = 0.5) -> list[Passage]:

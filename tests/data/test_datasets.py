@@ -34,10 +34,10 @@ def test_shapes_types_and_names(name):
     dataset = load_dataset(name)
     n, i, j = SHAPES[name]
     assert dataset.name == name
-    assert dataset.x.shape == (n, i)
+    assert dataset.X.shape == (n, i)
     assert dataset.targets.shape == (n, j)
-    assert dataset.x.dtype == dataset.targets.dtype == np.float64
-    assert np.isfinite(dataset.x).all()
+    assert dataset.X.dtype == dataset.targets.dtype == np.float64
+    assert np.isfinite(dataset.X).all()
     assert len(dataset.feature_names) == len(set(dataset.feature_names)) == i
     assert dataset.description.endswith(".")
     if dataset.classes is None:
@@ -57,26 +57,26 @@ def test_labels_follow_the_bundled_targets():
 
 
 def test_digits_are_divided_by_16():
-    assert load_dataset("digits").x.max() == 1.0
+    assert load_dataset("digits").X.max() == 1.0
 
 
 def test_rain_is_the_slide_table():
     dataset = rain()
-    assert dataset.x.tolist() == [[3, 5], [1, 6], [0, 8]]
+    assert dataset.X.tolist() == [[3, 5], [1, 6], [0, 8]]
     assert dataset.targets.tolist() == [[0.99], [0.59], [0.19]]
     assert dataset.feature_names == ("days raining", "Kdp")
 
 
 def test_xor_is_parity_of_two_bits():
-    np.testing.assert_array_equal(xor().x, parity(2).x)
+    np.testing.assert_array_equal(xor().X, parity(2).X)
     np.testing.assert_array_equal(xor().targets, parity(2).targets)
 
 
 @pytest.mark.parametrize("n_bits", [1, 2, 5, 6])
 def test_bits_come_in_counting_order_and_follow_their_optimizer(n_bits):
     vectors = list(itertools.product([0.0, 1.0], repeat=n_bits))
-    assert parity(n_bits).x.tolist() == [list(vector) for vector in vectors]
-    assert symmetry(n_bits).x.tolist() == [list(vector) for vector in vectors]
+    assert parity(n_bits).X.tolist() == [list(vector) for vector in vectors]
+    assert symmetry(n_bits).X.tolist() == [list(vector) for vector in vectors]
     assert parity(n_bits).targets.ravel().tolist() == [sum(vector) % 2 for vector in vectors]
     assert symmetry(n_bits).targets.ravel().tolist() == [float(vector == vector[::-1]) for vector in vectors]
 
@@ -86,7 +86,7 @@ def test_six_bits_have_eight_symmetric_vectors():
 
 
 def test_encoder_is_the_identity():
-    np.testing.assert_array_equal(encoder(5).x, np.eye(5))
+    np.testing.assert_array_equal(encoder(5).X, np.eye(5))
     np.testing.assert_array_equal(encoder().targets, np.eye(8))
 
 

@@ -142,7 +142,7 @@ def test_npz_with_several_targets_and_with_none(tmp_path):
 def test_every_named_set_is_a_table(name):
     dataset, table = load_dataset(name), read_table(name)
     features = [values for column, values in table.columns.items() if column not in table.targets]
-    np.testing.assert_array_equal(np.stack(features, axis=1), dataset.x)
+    np.testing.assert_array_equal(np.stack(features, axis=1), dataset.X)
     assert tuple(table.columns) == dataset.feature_names + table.targets
     targets = np.stack([table.columns[column] for column in table.targets], axis=1)
     np.testing.assert_array_equal(targets, dataset.targets if dataset.classes is None else targets)

@@ -29,7 +29,7 @@ def check_stream(
 ) -> None:
     """Check that a stream fits the network, and that nothing is asked for that needs all its samples at once."""
     if targets is not None:
-        raise DataError("a stream has its targets with it; leave d out")
+        raise DataError("a stream has its targets with it; leave targets out")
     wanted, got = (network.sizes[0], network.sizes[-1]), (stream.n_inputs, stream.n_outputs)
     if wanted != got:
         fix = f"; where its target numbers classes: open_stream(..., classes={wanted[1]})" if got[1] == 1 else ""

@@ -84,7 +84,7 @@ AHEAD = 4
 
 @dataclass(frozen=True, eq=False)
 class NpySource:
-    """Matrices in ``.npy`` files: x and targets each in one, or both in one, of which ``target_columns`` are columns."""
+    """Matrices in ``.npy`` files: X and targets in one file each, or in one, whose ``target_columns`` are targets."""
 
     x: NpyFile
     targets: NpyFile | None
@@ -180,7 +180,7 @@ def _columns(path: Path, n: int, target_columns: int | Sequence[int]) -> np.ndar
     whole = chosen.ndim == 1 and chosen.dtype.kind in "iu" and 0 < len(np.unique(chosen)) == len(chosen) < n
     if not whole or not np.all((-n <= chosen) & (chosen < n)):
         raise DataError(
-            f"{path} has {n} columns; target_columns must be a number of its last columns, or a list of different columns, "
-            f"that leave some for x; got {target_columns!r}"
+            f"{path} has {n} columns; target_columns must be a number of its last columns, or a list of different "
+            f"columns, that leave some for X; got {target_columns!r}"
         )
     return np.asarray(chosen % n)

@@ -1,4 +1,4 @@
-"""What a stream reads: rows of x and targets in blocks, from files, from arrays that are sliced, or from an iterable."""
+"""Sources of a stream: rows of X and targets in blocks, from files, from sliced arrays, or from an iterable."""
 
 import stat
 from collections.abc import Iterable, Iterator

@@ -206,7 +206,7 @@ class Stream:
 
 
 def open_stream(
-    x: Any,
+    X: Any,
     targets: Any = None,
     *,
     target_columns: Any = None,
@@ -219,14 +219,14 @@ def open_stream(
 
     Parameters
     ----------
-    x : path, array, iterable or callable
+    X : path, array, iterable or callable
         A ``.npy`` file; a zarr array's folder, or an array of zarr, h5py or NumPy; a ``.parquet``, ``.csv`` or ``.tsv``
         file of numbers, or a folder of such files; an iterable of blocks (X, targets), or a function without arguments
         that gives one, called anew for each epoch.
-    d : path or array, optional
-        The targets, where they are apart from x: a ``.npy`` file or an array.
+    targets : path or array, optional
+        The targets, where they are apart from X: a ``.npy`` file or an array.
     target_columns : str, sequence of str, int or sequence of int, optional
-        The columns of d where they lie beside those of x: names in a table; in a ``.npy`` file how many of the last
+        The target columns where they lie beside those of X: names in a table; in a ``.npy`` file how many of the last
         columns, or their numbers.
     classes : int, optional
         The one target column numbers so many classes, from 0, and d is made one-hot.
@@ -263,7 +263,7 @@ def open_stream(
     for name, count in (("memory", memory), ("block_rows", block_rows), ("n_rows", n_rows), ("classes", classes)):
         if count is not None and not (isinstance(count, int | np.integer) and count > 0):
             raise DataError(f"{name} must be a whole number above 0, got {count!r}")
-    source = _source(x, targets, target_columns, block_rows)
+    source = _source(X, targets, target_columns, block_rows)
     if classes is not None and source.n_outputs != 1:
         raise DataError(f"classes={classes} is for one target column that numbers them, got {source.n_outputs} columns")
     counted = None if source.counts is None else int(np.sum(source.counts))
@@ -284,20 +284,21 @@ def _source(x: Any, targets: Any, target_columns: Any, block_rows: int | None) -
 
         if is_table(path):
             if targets is not None or target_columns is None:
-                raise DataError(f"{path}: name the columns of the targets with target_columns=, and leave d out")
+                raise DataError(f"{path}: name the columns of the targets with target_columns=, and leave targets out")
             return columns_source(path, target_columns)
         x = zarr_array(path)
         targets = zarr_array(Path(fspath(targets))) if isinstance(targets, str | PathLike) else targets
     if target_columns is not None:
         raise DataError(
-            "target_columns are columns of a .npy file or of a table; give arrays as x and targets, blocks as (X, targets)"
+            "target_columns are columns of a .npy file or of a table; give arrays as X and targets, "
+            "blocks as (X, targets)"
         )
     if is_sliced(x):
         return sliced_source(x, targets, block_rows)
     if targets is not None or not (callable(x) or isinstance(x, Iterable)):
         raise DataError(
-            "a stream is made of files, of arrays x and targets that give rows by slices, or of an iterable of (X, targets) alone; "
-            f"got {type(x).__name__} and {type(targets).__name__}"
+            "a stream is made of files, of arrays X and targets that give rows by slices, or of an iterable of "
+            f"(X, targets) alone; got {type(x).__name__} and {type(targets).__name__}"
         )
     blocks: Iterable[Any] | Callable[[], Iterable[Any]] = x
     return IterableSource(blocks)

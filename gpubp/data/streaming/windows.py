@@ -16,7 +16,7 @@ from gpubp.errors import DataError
 
 
 class Window(NamedTuple):
-    """Rows of x and targets, the order to take them in or None, and which part of all rows lies before them and is they."""
+    """Rows of X and targets, their order or None, and the fractions of all rows before the window and in it."""
 
     x: np.ndarray
     targets: np.ndarray
