@@ -168,8 +168,8 @@ def other_network(random, files):
     elif kind == 1:
         network["sizes"] = [number(random) for _ in range(count(random, 5))]
     elif kind == 2:
-        network["hidden"] = [text(random) for _ in network["hidden"]] or text(random)
-        network[random.choice(("output", "loss"))] = text(random)
+        network["activation"] = [text(random) for _ in network["activation"]] or text(random)
+        network[random.choice(("output_activation", "loss"))] = text(random)
     else:
         n_layers = count(random, 800)
         n = 2 * n_layers
@@ -303,8 +303,8 @@ def many(part, size):
 
 def in_layers(n_layers, **parts):
     skips = parts.get("skips", [])
-    sizes, hidden = [1] * (n_layers + 1), ["relu"] * (n_layers - 1)
-    return with_network(2 * n_layers + len(skips), sizes=sizes, hidden=hidden, **parts)
+    sizes, activation = [1] * (n_layers + 1), ["relu"] * (n_layers - 1)
+    return with_network(2 * n_layers + len(skips), sizes=sizes, activation=activation, **parts)
 
 
 def tied(n, ties):

@@ -245,7 +245,7 @@ def from_data(backend: Backend, numbers: Numbers, arrays: Arrays, first: Trainin
     best_theta = None if first.best.theta is None else given.array("best_theta", theta, present)
     best = Best(float(given.host("best", (), "float64")), best_theta, numbers["best_epoch"], numbers["stale"])
     last_good, diverged = given.array("last_good", theta, present), given.host("diverged", networks, "bool")
-    history = History(*(given.history(f"history.{name}", networks if "error" in name else ()) for name in _HISTORY))
+    history = History(*(given.history(f"history.{name}", networks if "loss" in name else ()) for name in _HISTORY))
     if len({len(figures) for figures in vars(history).values()} - {0}) > 1:
         raise ValueError("holds figures of several numbers of epochs")
     if given.rest:

@@ -589,7 +589,7 @@ main()
             train(Network((3, 7)), open_stream(rows()[0], np.arange(N)))
 
     def test_without_desired_outputs(self):
-        with pytest.raises(DataError, match="d is missing; only a stream"):
+        with pytest.raises(DataError, match="targets is missing; only a stream"):
             train(NETWORK, rows()[0])
 
     def test_of_an_iterator_takes_one_epoch(self, monkeypatch):
@@ -868,7 +868,7 @@ class TestTheDoor:
             ((rows()[0], rows()[1]), {"classes": 3}, "is for one target column"),
             ((rows()[0], rows()[1]), {"memory": 0}, "memory must be a whole number above 0"),
             ((rows()[0], rows()[1]), {"n_rows": 7}, "has 1,000 rows, not 7"),
-            ((rows()[0], rows()[1]), {"target_columns": 1}, "targets are columns of a .npy file or of a table"),
+            ((rows()[0], rows()[1]), {"target_columns": 1}, "target_columns are columns of a .npy file or of a table"),
         ],
     )
     def test_refuses_what_is_no_stream(self, tmp_path, monkeypatch, given, options, said):
@@ -908,7 +908,7 @@ class TestTheDoor:
             monkeypatch.delitem(sys.modules, name)
         monkeypatch.setitem(sys.modules, module, None)
         path = {"pyarrow": "rows.parquet", "zarr": "x.zarr"}[module]
-        more = {"pyarrow": {"targets": "d0"}, "zarr": {"d": tmp_path / "d.zarr"}}[module]
+        more = {"pyarrow": {"target_columns": "d0"}, "zarr": {"targets": tmp_path / "d.zarr"}}[module]
         with pytest.raises(DataError, match=f"needs {module}: pip install"):
             open_stream(tmp_path / path, **more)
 
