@@ -33,7 +33,7 @@ class Named(NamedTuple):
     note: str
     input_names: tuple[str, ...]
     output_names: tuple[str, ...]
-    sample_names: tuple[str, ...]
+    case_names: tuple[str, ...]
 
 
 def explain(
@@ -164,7 +164,7 @@ def _one_sample(named: Named, sample: int) -> Named:
     one = slice(sample - 1, sample)
     return named._replace(
         example=named.example._replace(x=x[one], d=targets[one]),
-        sample_names=named.sample_names[one] or (f"case {sample}",),
+        case_names=named.case_names[one] or (f"case {sample}",),
     )
 
 
