@@ -42,11 +42,11 @@ def place(backend: Backend) -> str:
 
 
 def _of_cupy(device: str) -> Iterator[Compilation]:
-    """Take small steps by every unit, error and optimizer, enough for kernels of our own; CuPy compiles on first use."""
+    """Take small steps with every activation, loss and optimizer: CuPy compiles a kernel on its first use."""
     for name in ACTIVATIONS:
-        yield f"unit {name}", partial(_small_fit, device, Network((2, 4, 2), activation=name))
+        yield f"activation {name}", partial(_small_fit, device, Network((2, 4, 2), activation=name))
     for name in LOSSES:
-        yield f"error {name}", partial(_small_fit, device, Network((2, 4, 2), loss=name))
+        yield f"loss {name}", partial(_small_fit, device, Network((2, 4, 2), loss=name))
     for name in OPTIMIZERS:
         yield f"optimizer {name}", partial(_small_fit, device, Network((2, 4, 2)), name)
 

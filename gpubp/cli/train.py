@@ -185,7 +185,7 @@ def train(
     ] = 200,
     batch_size: Annotated[
         str,
-        typer.Option(metavar="N|auto|epoch", help="Rows between two changes.", rich_help_panel=_TRAINING),
+        typer.Option(metavar="N|auto|full", help="Rows between two changes.", rich_help_panel=_TRAINING),
     ] = "auto",
     l2: Annotated[
         float, typer.Option(metavar="NUMBER", min=0, help="Penalty on the squared weights.", rich_help_panel=_TRAINING)
@@ -557,7 +557,7 @@ def _batch_size(text: str) -> Any:
     if text in ("auto", "full"):
         return text
     if not (text.isdecimal() and int(text) > 0):
-        raise DataError(f"--batch-size must be a whole number above 0, auto or epoch, got {text!r}")
+        raise DataError(f"--batch-size must be a whole number above 0, auto or full, got {text!r}")
     return int(text)
 
 
@@ -644,6 +644,6 @@ def _as_json(
         "device": device_reason,
         "history": {
             name: list(map(float, getattr(history, name)))
-            for name in ("error", "validation_loss", "validation_score", "seconds")
+            for name in ("loss", "validation_loss", "validation_score", "seconds")
         },
     }

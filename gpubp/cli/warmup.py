@@ -10,6 +10,8 @@ from gpubp.backends.backend import choose_backend
 from gpubp.cli.compilation import compilations, place
 from gpubp.cli.output import console, device_and_reason, notes, print_facts
 
+PLURALS = {"activation": "activations", "loss": "losses", "optimizer": "optimizers", "other": "others"}
+
 
 def warmup(
     device: Annotated[str, typer.Option(metavar="NAME", help="auto, cpu, cuda or cuda:N.")] = "auto",
@@ -35,8 +37,8 @@ def warmup(
             do()
             bar.advance(task)
     names = [name for name, _ in waiting]
-    kinds = {kind: sum(name.startswith(kind) for name in names) for kind in ("unit", "error", "optimizer")}
+    kinds = {kind: sum(name.startswith(f"{kind} ") for name in names) for kind in ("activation", "loss", "optimizer")}
     kinds["other"] = len(names) - sum(kinds.values())
-    told = ", ".join(f"{n} {kind}s" for kind, n in kinds.items() if n)
+    told = ", ".join(f"{n} {PLURALS[kind] if n > 1 else kind}" for kind, n in kinds.items() if n)
     seconds = time.perf_counter() - began
     print_facts([("compiled", f"{told}, in {seconds:.1f} s"), ("kept in", place(backend))], console)

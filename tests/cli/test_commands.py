@@ -160,7 +160,7 @@ def test_json_is_one_object_and_nothing_else(run):
     assert (result["target"], result["classes"], result["task"]) == (["buys"], ["no", "yes"], "classification")
     assert result["scores"] == load_model("shop.safetensors").about["scores"]
     assert all(len(seen) == 3 for seen in result["history"].values())
-    assert set(result["history"]) == {"error", "validation_loss", "validation_score", "seconds"}
+    assert set(result["history"]) == {"loss", "validation_loss", "validation_score", "seconds"}
     assert "accuracy" not in err
 
 
@@ -343,7 +343,7 @@ def test_the_picture_shows_the_score_and_marks_the_lowest_validation_error(run, 
     assert [options["score_name"] for _, options in drawn] == ["accuracy", "R²"]
     for (history, _), options in drawn:
         assert len(history.validation_score) == 3
-        assert options["watched"] == "error"
+        assert options["monitored"] == "error"
 
 
 def test_without_matplotlib_there_is_a_note_and_no_picture(run, fails, monkeypatch):
@@ -373,7 +373,7 @@ def diverges_later(monkeypatch):
     def optimizer(epoch):
         return 1e-3 if epoch < 1 else 1e30
 
-    monkeypatch.setattr(gpubp.cli.train, "_rule", lambda name, rate: gpubp.gradient_descent(optimizer))
+    monkeypatch.setattr(gpubp.cli.train, "_optimizer", lambda name, rate: gpubp.gradient_descent(optimizer))
 
 
 def test_a_training_that_diverges_later_keeps_the_last_good_weights(run, monkeypatch):
@@ -405,7 +405,7 @@ def test_an_interruption_in_the_first_epoch_keeps_what_was_learned(run, monkeypa
         run_epoch(*arguments)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(gpubp.training.loop, "_sweep", interrupted)
+    monkeypatch.setattr(gpubp.training.loop, "_run_epoch", interrupted)
     code, out, _ = run("train", write(), "--device", "cpu")
     assert code == 130
     assert "training   interrupted in the first epoch\n" in out

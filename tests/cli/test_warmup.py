@@ -26,8 +26,8 @@ for _ in range(2):
     train(Network((2, 3, 1), activation="tanh"), [[0.0, 1.0]] * 4, [[1.0]] * 4, epochs=1, device="cpu")
 """
 AHEAD = """
-from gpubp.cpu.ahead import compilations
-wanted = ("unit tanh", "unit identity", "error squared of identity", "optimizer adam,", "steps")
+from gpubp.engine.cpu.ahead import compilations
+wanted = ("activation tanh", "activation identity", "loss squared of identity", "optimizer adam,", "steps")
 for name, do in compilations():
     if name.startswith(wanted) and name.endswith("float64"):
         do()
@@ -42,10 +42,10 @@ def names_of(backend):
 class TestOnACpu:
     pytestmark = pytest.mark.skipif(not cpu.numba_works(), reason="numba, of the extra 'fast', is not installed")
 
-    def test_all_units_errors_and_optimizers_in_both_precisions(self):
+    def test_all_activations_losses_and_optimizers_in_both_precisions(self):
         names = names_of(choose_backend("cpu"))
         for dtype in ("float32", "float64"):
-            for kind, of in (("unit", ACTIVATIONS), ("error", LOSSES), ("optimizer", OPTIMIZERS)):
+            for kind, of in (("activation", ACTIVATIONS), ("loss", LOSSES), ("optimizer", OPTIMIZERS)):
                 for name in of:
                     assert any(n.startswith(f"{kind} {name}") and n.endswith(dtype) for n in names), name
             assert f"steps, {dtype}" in names
@@ -55,7 +55,7 @@ class TestOnACpu:
     def test_each_can_be_done(self):
         for name, do in compilation.compilations(choose_backend("cpu")):
             if name.endswith("float32") and name.startswith(
-                ("unit relu", "error cross", "optimizer adam,", "steps", "pred")
+                ("activation relu", "loss cross", "optimizer adam,", "steps", "pred")
             ):
                 do()
 
@@ -76,13 +76,13 @@ class TestOnACpu:
         done = []
         jobs = [
             (name, lambda name=name: done.append(name))
-            for name in ("unit a", "unit b", "error c", "optimizer d", "steps")
+            for name in ("activation a", "activation b", "loss c", "optimizer d", "steps")
         ]
         monkeypatch.setattr("gpubp.cli.warmup.compilations", lambda backend: iter(jobs))
         assert main(["warmup", "--device", "cpu"]) == 0
         out = capsys.readouterr().out
-        assert done == ["unit a", "unit b", "error c", "optimizer d", "steps"]
-        assert "2 units, 1 errors, 1 optimizers, 1 others, in " in out
+        assert done == ["activation a", "activation b", "loss c", "optimizer d", "steps"]
+        assert "2 activations, 1 loss, 1 optimizer, 1 other, in " in out
         assert "kept in" in out
 
 
@@ -97,10 +97,10 @@ class TestElsewhere:
         assert main(["warmup", "--device", "array_api_strict:device1"]) == 0
         assert "nothing" in capsys.readouterr().out
 
-    def test_a_gpu_takes_a_small_step_by_every_unit_error_and_optimizer(self):
+    def test_a_gpu_takes_a_small_step_by_every_activation_loss_and_optimizer(self):
         """Here with a CPU in its place: which kernels that makes only a GPU can show."""
         names = names_of(Backend(choose_backend("cpu").xp, None, "cuda:0"))
-        kinds = (("unit", ACTIVATIONS), ("error", LOSSES), ("optimizer", OPTIMIZERS))
+        kinds = (("activation", ACTIVATIONS), ("loss", LOSSES), ("optimizer", OPTIMIZERS))
         assert names == [f"{kind} {name}" for kind, of in kinds for name in of]
         for _, do in compilation._of_cupy("cpu"):
             do()

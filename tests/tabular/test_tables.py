@@ -132,7 +132,7 @@ def test_classes_make_softmax_outputs_whatever_the_error():
     assert prepared.task == "classification"
     network = network_for(prepared, hidden_layer_sizes=(5, 4), activation="tanh")
     assert network == Network((7, 5, 4, 2), activation="tanh", loss="cross_entropy")
-    assert network_for(prepared, loss="squared").output == "softmax"
+    assert network_for(prepared, loss="squared").output_activation == "softmax"
     assert network_for(prepared, hidden_layer_sizes=()).sizes == (7, 2)
 
 

@@ -30,11 +30,11 @@ def compilations() -> Iterator[tuple[str, Callable[[], object]]]:
     """
     for dtype in REAL:
         for name in ACTIVATIONS:
-            yield f"unit {name}, {dtype}", partial(_unit, name, dtype)
+            yield f"activation {name}, {dtype}", partial(_unit, name, dtype)
         for error, unit in _PAIRS:
-            yield f"error {error} of {unit} units, {dtype}", partial(output_loss, error, unit, dtype)
+            yield f"loss {error} of {unit}, {dtype}", partial(output_loss, error, unit, dtype)
         for optimizer in NUMBERS:
-            yield f"rule {optimizer}, {dtype}", partial(change_named, optimizer, dtype)
+            yield f"optimizer {optimizer}, {dtype}", partial(change_named, optimizer, dtype)
         yield f"steps, {dtype}", partial(_step, dtype, ())
         yield f"steps of stacks, {dtype}", partial(_step, dtype, (1,))
         yield f"predictions, {dtype}", partial(_predict, dtype)
