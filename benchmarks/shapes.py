@@ -16,7 +16,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from benchmarks.search import BATCH, FOLDS, samples, settings
 from gpubp import BatchedSearchCV, MLPClassifier
-from gpubp.estimators import stack
+from gpubp.estimators import _stack as stack
 
 WIDTHS = [*range(8, 65)]
 ALIKE = np.logspace(-5, 0, len(WIDTHS)).tolist()  # candidates of one width

@@ -4,7 +4,7 @@ Training is :func:`gpubp.training.loop.run` with batches in scikit-learn's order
 given into a plan, and what comes of it into fitted attributes.
 """
 
-from gpubp.estimators.admission import NamespaceError
+from gpubp.estimators._validation import NamespaceError
 from gpubp.estimators.classifier import MLPClassifier
 from gpubp.estimators.display import LossCurveDisplay
 from gpubp.estimators.ensembles import MLPEnsembleClassifier, MLPEnsembleRegressor

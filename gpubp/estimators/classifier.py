@@ -12,10 +12,10 @@ from sklearn.utils.multiclass import _check_partial_fit_first_call, is_multilabe
 
 from gpubp._typing import Array
 from gpubp.backends.backend import Backend, like, to_numpy
-from gpubp.estimators.arrays import library_of, on_host
-from gpubp.estimators.base import MultilayerPerceptron
-from gpubp.estimators.labels import LabelColumns, accuracy, has_columns, learn_labels, weights_by_class
-from gpubp.estimators.parameters import keep_parameters
+from gpubp.estimators._arrays import library_of, on_host
+from gpubp.estimators._base import MultilayerPerceptron
+from gpubp.estimators._label_encoding import LabelColumns, accuracy, has_columns, learn_labels, weights_by_class
+from gpubp.estimators._parameters import keep_parameters
 from gpubp.io.onnx.answers import Answer, largest, largest_of_each, marks, one_of_two
 
 
@@ -248,8 +248,8 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
         """
         if self.class_weight == "balanced":
             raise ValueError(
-                "class_weight='balanced' needs all samples at once and is not supported for partial_fit; give it a dict, "
-                "such as sklearn.utils.compute_class_weight makes"
+                "class_weight='balanced' needs all samples at once and is not supported for partial_fit; give it a "
+                "dict, such as sklearn.utils.compute_class_weight makes"
             )
         with self._staying_where_the_device_fails():
             y = on_host(y)

@@ -15,12 +15,12 @@ from sklearn.utils.validation import check_is_fitted
 from gpubp._typing import Array
 from gpubp.backends.backend import Backend, like, to_numpy
 from gpubp.errors import DataError
-from gpubp.estimators.admission import validate_new_samples, validate_samples, validate_weights
-from gpubp.estimators.arrays import library_of, on_host
-from gpubp.estimators.base import MultilayerPerceptron
+from gpubp.estimators._arrays import library_of, on_host
+from gpubp.estimators._base import MultilayerPerceptron
+from gpubp.estimators._label_encoding import accuracy
+from gpubp.estimators._members import fit_members
+from gpubp.estimators._validation import validate_new_samples, validate_samples, validate_weights
 from gpubp.estimators.classifier import MLPClassifier
-from gpubp.estimators.labels import accuracy
-from gpubp.estimators.members import fit_members
 from gpubp.estimators.regressor import MLPRegressor
 
 

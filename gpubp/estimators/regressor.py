@@ -10,9 +10,9 @@ from sklearn.utils.metaestimators import available_if
 from gpubp._core.names import unknown
 from gpubp.backends.backend import like
 from gpubp.errors import DataError
-from gpubp.estimators.arrays import on_host
-from gpubp.estimators.base import MultilayerPerceptron
-from gpubp.estimators.parameters import NameOf, keep_parameters
+from gpubp.estimators._arrays import on_host
+from gpubp.estimators._base import MultilayerPerceptron
+from gpubp.estimators._parameters import NameOf, keep_parameters
 from gpubp.io.onnx.answers import Answer, plain
 from gpubp.nn.losses import loss as find_loss
 

@@ -5,6 +5,6 @@ What is found is what scikit-learn's searches find over gpubp's estimators: the 
 
 from gpubp.model_selection.batched import BatchedSearchCV
 from gpubp.model_selection.halving import BatchedHalvingSearchCV
-from gpubp.model_selection.with_optuna import BatchedOptunaSearchCV
+from gpubp.model_selection.optuna_search import BatchedOptunaSearchCV
 
 __all__ = ["BatchedHalvingSearchCV", "BatchedOptunaSearchCV", "BatchedSearchCV"]

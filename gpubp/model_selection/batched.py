@@ -20,11 +20,11 @@ from sklearn.utils.validation import _check_method_params, _num_samples
 from threadpoolctl import threadpool_limits
 
 from gpubp.errors import DataError
-from gpubp.model_selection.picture import plot_results
+from gpubp.model_selection._executors import SpreadTrials
+from gpubp.model_selection._plot import plot_results
+from gpubp.model_selection._scoring import Scoring
+from gpubp.model_selection._trials import Trial, Trials
 from gpubp.model_selection.progress import Reporter
-from gpubp.model_selection.scoring import Scoring
-from gpubp.model_selection.spread import SpreadTrials
-from gpubp.model_selection.trials import Trial, Trials
 
 FEW_SAMPLES = 20_000  # whose scores are found sooner by one thread than by several that wait for each other
 

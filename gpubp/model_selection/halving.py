@@ -8,8 +8,8 @@ import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from gpubp.errors import DataError
+from gpubp.model_selection._trials import Trial, parts_of
 from gpubp.model_selection.batched import Evaluation, StackedSearch
-from gpubp.model_selection.trials import Trial, parts_of
 
 
 class BatchedHalvingSearchCV(StackedSearch):

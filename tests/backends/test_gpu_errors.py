@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import gpubp.engine.prediction
-import gpubp.estimators.base
+import gpubp.estimators._base
 import gpubp.training.fit
 from gpubp import DataError, DeviceError, MLPClassifier, MLPRegressor, Network, predict, train
 from gpubp.backends import gpu_errors as faults_room
@@ -25,7 +25,7 @@ from gpubp.backends.memory import (
     samples_at_once,
 )
 from gpubp.engine.prediction import outputs
-from gpubp.estimators.arrays import outputs_in_parts
+from gpubp.estimators._arrays import outputs_in_parts
 from gpubp.nn.initialization import initial_weights
 from gpubp.nn.network import output_layer
 
@@ -112,7 +112,7 @@ def gpu(monkeypatch, pool):
         device = Gpu("cpu")
         device.mem_info = (free, total)
         backend = Backend(Namespace(fails), device, "cuda:0")
-        for module in (gpubp.training.fit, gpubp.engine.prediction, gpubp.estimators.base):
+        for module in (gpubp.training.fit, gpubp.engine.prediction, gpubp.estimators._base):
             monkeypatch.setattr(module, "choose_backend", lambda *_: backend)
         return backend
 

@@ -47,7 +47,7 @@ from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from gpubp import MLPClassifier, MLPRegressor
-from gpubp.backend import choose_backend, to_numpy
+from gpubp.backends.backend import choose_backend, to_numpy
 
 backend = choose_backend(sys.argv[1])
 sklearn.set_config(array_api_dispatch=True)

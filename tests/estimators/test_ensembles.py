@@ -14,7 +14,7 @@ from sklearn.exceptions import UndefinedMetricWarning
 
 from gpubp import BatchedSearchCV, MLPClassifier, MLPEnsembleClassifier, MLPEnsembleRegressor, MLPRegressor
 from gpubp.errors import DataError, DeviceError
-from gpubp.estimators import stack
+from gpubp.estimators import _stack as stack
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -77,7 +77,7 @@ def test_restarts_with_samples_that_the_user_holds_out():
 
 
 def test_restarts_hold_out_the_same_samples(monkeypatch):
-    from gpubp.estimators import stack
+    from gpubp.estimators import _stack as stack
 
     seen = []
     original = stack.split

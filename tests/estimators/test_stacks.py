@@ -15,8 +15,8 @@ from gpubp.engine.epoch import make_epoch_runner
 from gpubp.engine.plain.minibatches import ArrayBatches, Batch, OwnBatches, cut
 from gpubp.engine.plain.step import Objective, Position
 from gpubp.errors import DataError
-from gpubp.estimators import stack as stacks
-from gpubp.estimators.stack import ScheduleOfEach, fit_together, of_each, optimizer_of_stack, reason_to_fit_alone
+from gpubp.estimators import _stack as stacks
+from gpubp.estimators._stack import ScheduleOfEach, fit_together, of_each, optimizer_of_stack, reason_to_fit_alone
 from gpubp.optim.first_order import OPTIMIZERS, clipped, decayed
 from gpubp.testing.agreement import assert_agree
 

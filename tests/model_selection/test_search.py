@@ -32,8 +32,9 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from gpubp import BatchedHalvingSearchCV, BatchedSearchCV, MLPClassifier, MLPRegressor
 from gpubp.errors import DataError
-from gpubp.estimators import stack
-from gpubp.model_selection import progress, trials
+from gpubp.estimators import _stack as stack
+from gpubp.model_selection import _trials as trials
+from gpubp.model_selection import progress
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
@@ -255,7 +256,7 @@ def test_an_order_is_drawn_once_for_all_candidates_of_a_fold(monkeypatch, estima
 def test_samples_are_on_the_device_once(monkeypatch):
     seen, original = [], trials.StackOfFits._samples
     monkeypatch.setattr(
-        trials.StackOfFits, "_cases", lambda self: seen.append((samples := original(self))[0].x.shape) or samples
+        trials.StackOfFits, "_samples", lambda self: seen.append((samples := original(self))[0].x.shape) or samples
     )
     BatchedSearchCV(MODEL, GRID, refit=False).fit(X, Y)
     assert seen == [X.shape]

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from sklearn.utils import check_random_state
 
-from gpubp.estimators.admission import validate_samples, validate_weights
-from gpubp.estimators.members import fit_members
+from gpubp.estimators._members import fit_members
+from gpubp.estimators._validation import validate_samples, validate_weights
 
 OF_PARAMETERS = ("n_restarts", "random_state", "_first_weights_seed")
 """What a model keeps of its own when it becomes the best of its restarts."""

@@ -1,4 +1,4 @@
-"""The stochastic solvers: the optimizer that each name stands for, its learning rate, and what is kept between two calls."""
+"""The stochastic solvers: the optimizer of each name, its learning rate, and the state kept between two calls."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -88,7 +88,7 @@ def optimizer_of(model: Any, rate: LearningRate) -> Optimizer:
 
 
 class OptimizerState(NamedTuple):
-    """What :meth:`partial_fit` goes on with: the learning rate, the state of the solver's optimizer, the epochs done."""
+    """What :meth:`partial_fit` continues from: the learning rate, the state of the optimizer, the epochs done."""
 
     solver: str
     rate: LearningRate

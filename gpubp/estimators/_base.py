@@ -30,19 +30,19 @@ from gpubp.engine.plain.dropout import dropout_rates, with_dropout
 from gpubp.engine.plain.minibatches import Batches
 from gpubp.engine.plain.step import Objective, Position
 from gpubp.errors import DeviceError
-from gpubp.estimators.admission import validate_new_samples, validate_samples, validate_weights
-from gpubp.estimators.arrays import library_of, outputs_in_parts, rows_of
-from gpubp.estimators.callbacks import CallbackSupportMixin, FitTask
+from gpubp.estimators._arrays import library_of, outputs_in_parts, rows_of
+from gpubp.estimators._held_out import hold_out, look_at, split, validate_validation_data
+from gpubp.estimators._lbfgs import fit_lbfgs
+from gpubp.estimators._monitor import Monitor, refuse_weights
+from gpubp.estimators._optimizer import OptimizerState, optimizer_of, optimizer_state_of
+from gpubp.estimators._parameters import CONSTRAINTS
+from gpubp.estimators._report import report
+from gpubp.estimators._restarts import fit_restarts
+from gpubp.estimators._samples import BatchesInOrder, Samples
+from gpubp.estimators._sklearn_callbacks import CallbackSupportMixin, FitTask
+from gpubp.estimators._stack import Ready
+from gpubp.estimators._validation import validate_new_samples, validate_samples, validate_weights
 from gpubp.estimators.display import LossCurveDisplay
-from gpubp.estimators.held_out import hold_out, look_at, split, validate_validation_data
-from gpubp.estimators.lbfgs import fit_lbfgs
-from gpubp.estimators.monitor import Monitor, refuse_weights
-from gpubp.estimators.optimizer import OptimizerState, optimizer_of, optimizer_state_of
-from gpubp.estimators.parameters import CONSTRAINTS
-from gpubp.estimators.report import report
-from gpubp.estimators.restarts import fit_restarts
-from gpubp.estimators.samples import BatchesInOrder, Samples
-from gpubp.estimators.stack import Ready
 from gpubp.io.onnx import estimator_to_onnx
 from gpubp.io.onnx.answers import Answer
 from gpubp.nn.network import Network, flatten, views

@@ -15,8 +15,8 @@ from gpubp.backends.backend import to_backend, to_numpy
 from gpubp.backends.memory import SAMPLES_AT_ONCE
 from gpubp.distributed.process_group import summed
 from gpubp.engine.plain.step import Objective, objective_and_gradient
-from gpubp.estimators.monitor import Monitor
-from gpubp.estimators.samples import Samples
+from gpubp.estimators._monitor import Monitor
+from gpubp.estimators._samples import Samples
 from gpubp.nn.network import Network
 
 

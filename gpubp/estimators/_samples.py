@@ -13,7 +13,7 @@ from gpubp._typing import Array
 from gpubp.backends.backend import Backend, to_backend
 from gpubp.distributed.process_group import ALONE, Processes
 from gpubp.engine.plain.minibatches import ArrayBatches, Batch, Batches
-from gpubp.estimators.arrays import dense
+from gpubp.estimators._arrays import dense
 
 
 class Samples(NamedTuple):

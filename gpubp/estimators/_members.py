@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from gpubp.estimators.stack import fit_together, reason_to_fit_alone
+from gpubp.estimators._stack import fit_together, reason_to_fit_alone
 
 logger = logging.getLogger("gpubp")
 

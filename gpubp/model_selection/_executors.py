@@ -20,7 +20,7 @@ import numpy as np
 from sklearn.utils import check_random_state
 
 from gpubp.errors import GpubpError
-from gpubp.model_selection.trials import Score, Trial, Trials, parts_of
+from gpubp.model_selection._trials import Score, Trial, Trials, parts_of
 
 logger = logging.getLogger("gpubp")
 
@@ -70,13 +70,13 @@ def fit_and_score(
 
 
 class SpreadTrials:
-    """Fits and scores trials as :class:`gpubp.model_selection.trials.Trials` does, but with the workers of an executor.
+    """Fits and scores trials as :class:`~gpubp.model_selection._trials.Trials` does, with the workers of an executor.
 
     Parameters
     ----------
     executor : object with a method ``submit``
     X, y, fit_params, score
-        See :class:`~gpubp.model_selection.trials.Trials`.
+        See :class:`~gpubp.model_selection._trials.Trials`.
     """
 
     def __init__(self, executor: Any, X: Any, y: Any, fit_params: dict[str, Any], score: Score) -> None:

@@ -11,7 +11,7 @@ from sklearn.model_selection._validation import _score
 from sklearn.utils.metaestimators import _safe_split
 from sklearn.utils.validation import _check_method_params, _num_samples
 
-from gpubp.model_selection.trials import Trial
+from gpubp.model_selection._trials import Trial
 
 
 @dataclass(frozen=True)

@@ -20,11 +20,11 @@ from gpubp.engine.epoch import make_epoch_runner
 from gpubp.engine.plain.dropout import draw_masks
 from gpubp.engine.plain.minibatches import Batch, Batches, OwnBatches
 from gpubp.engine.plain.step import Objective, Position
-from gpubp.estimators.callbacks import FitTask
-from gpubp.estimators.held_out import HeldOut, Look, hold_out, loss_and_outputs, split
-from gpubp.estimators.monitor import Monitor, refuse_weights
-from gpubp.estimators.optimizer import learning_rate_of, optimizer_of
-from gpubp.estimators.samples import next_order
+from gpubp.estimators._held_out import HeldOut, Look, hold_out, loss_and_outputs, split
+from gpubp.estimators._monitor import Monitor, refuse_weights
+from gpubp.estimators._optimizer import learning_rate_of, optimizer_of
+from gpubp.estimators._samples import next_order
+from gpubp.estimators._sklearn_callbacks import FitTask
 from gpubp.nn.network import Network
 from gpubp.optim.first_order import Optimizer
 from gpubp.optim.schedules import value_at

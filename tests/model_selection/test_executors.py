@@ -21,9 +21,9 @@ from sklearn.utils import check_random_state
 
 from gpubp import BatchedHalvingSearchCV, BatchedSearchCV, MLPClassifier
 from gpubp.errors import GpubpError
-from gpubp.model_selection import spread
-from gpubp.model_selection.spread import Common, OnDisk, shared_with_workers, tasks_of
-from gpubp.model_selection.trials import Trial
+from gpubp.model_selection import _executors as spread
+from gpubp.model_selection._executors import Common, OnDisk, shared_with_workers, tasks_of
+from gpubp.model_selection._trials import Trial
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),

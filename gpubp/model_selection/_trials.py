@@ -17,9 +17,9 @@ from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import _check_method_params
 
 from gpubp.estimators import MLPClassifier, MLPRegressor
-from gpubp.estimators.admission import validate_samples, validate_weights
-from gpubp.estimators.members import LEARNED_OF_SAMPLES
-from gpubp.estimators.stack import Ready, StackOfFits, reason_to_fit_alone, stacks_of
+from gpubp.estimators._members import LEARNED_OF_SAMPLES
+from gpubp.estimators._stack import Ready, StackOfFits, reason_to_fit_alone, stacks_of
+from gpubp.estimators._validation import validate_samples, validate_weights
 from gpubp.training.loop import Callback
 
 logger = logging.getLogger("gpubp")
@@ -81,7 +81,7 @@ class Trials:
     score : callable
         See :data:`Score`.
     callback : callable, optional
-        See :func:`gpubp.estimators.stack.fit_together`.
+        See :func:`gpubp.estimators._stack.fit_together`.
     n_jobs : int, optional
         Processes for what is fitted alone.
     keeps_stacks : bool

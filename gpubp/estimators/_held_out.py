@@ -15,14 +15,14 @@ from gpubp._typing import Array
 from gpubp.backends.backend import Backend, to_backend, to_numpy
 from gpubp.backends.memory import SAMPLES_AT_ONCE
 from gpubp.errors import DataError
-from gpubp.estimators.admission import validate_samples, validate_weights
-from gpubp.estimators.arrays import dense, on_host, rows_of
+from gpubp.estimators._arrays import dense, on_host, rows_of
+from gpubp.estimators._validation import validate_samples, validate_weights
 from gpubp.nn.losses import output_loss
 from gpubp.nn.network import Network, output_layer
 
 
 class HeldOut(NamedTuple):
-    """Samples to look at after each epoch: x, d and their weights as those learned from, then on the host for a score."""
+    """Samples to look at after each epoch: X, targets and weights on the device; targets and weights on the host."""
 
     x: Any
     targets: Array

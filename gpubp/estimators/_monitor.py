@@ -13,9 +13,9 @@ from sklearn.exceptions import ConvergenceWarning
 from gpubp._typing import Array
 from gpubp.backends.backend import to_numpy
 from gpubp.distributed.process_group import ALONE, Processes
-from gpubp.estimators.callbacks import FitTask
-from gpubp.estimators.held_out import Look, score_of
-from gpubp.estimators.optimizer import LearningRate
+from gpubp.estimators._held_out import Look, score_of
+from gpubp.estimators._optimizer import LearningRate
+from gpubp.estimators._sklearn_callbacks import FitTask
 from gpubp.training.loop import Progress
 
 

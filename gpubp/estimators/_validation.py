@@ -14,7 +14,7 @@ from gpubp._core.masked_arrays import refuse_masked
 from gpubp._typing import Array
 from gpubp.backends.backend import choose_backend
 from gpubp.errors import DataError
-from gpubp.estimators.arrays import library_of, on_host
+from gpubp.estimators._arrays import library_of, on_host
 
 
 class NamespaceError(DataError, TypeError):

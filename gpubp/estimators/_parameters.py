@@ -10,7 +10,7 @@ from sklearn.utils._param_validation import Interval, Options, StrOptions
 from gpubp.backends.matmul_precision import MATMUL_PRECISIONS
 from gpubp.distributed.process_group import Processes
 from gpubp.errors import DataError
-from gpubp.estimators.optimizer import OPTIMIZER_OF
+from gpubp.estimators._optimizer import OPTIMIZER_OF
 from gpubp.nn.activations import ACTIVATIONS, activation
 
 
