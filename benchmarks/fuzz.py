@@ -58,9 +58,8 @@ def read_model(path):
 def use_model(model, path):
     """Show, predict, export, explain: whatever a model says, nothing may fail, or steer a terminal or a browser."""
     from gpubp import predict_table
-    from gpubp.data.preprocessing import CategoryColumn
+    from gpubp.data.preprocessing import CategoryColumn, preprocessing_of
     from gpubp.errors import DataError, ModelFileError
-    from gpubp.tabular.tables import preprocessing_of
 
     assert repr(model).isprintable()
     command("show", path)

@@ -49,9 +49,9 @@ if TYPE_CHECKING:
     from gpubp.optim.schedules import WarmUp as WarmUp
     from gpubp.optim.second_order import lbfgs as lbfgs
     from gpubp.optim.second_order import levenberg_marquardt as levenberg_marquardt
-    from gpubp.tabular.tables import fit_table as fit_table
-    from gpubp.tabular.tables import predict_table as predict_table
-    from gpubp.tabular.tables import prepare_table as prepare_table
+    from gpubp.tabular import fit_table as fit_table
+    from gpubp.tabular import predict_table as predict_table
+    from gpubp.tabular import prepare_table as prepare_table
     from gpubp.training.checkpoints import Checkpoints as Checkpoints
     from gpubp.training.fit import all_correct as all_correct
     from gpubp.training.fit import train as train
@@ -62,7 +62,7 @@ _PUBLIC = {
         *("DivergenceWarning", "GpubpError", "ModelFileError"),
     ),
     "training.checkpoints": ("Checkpoints",),
-    "tabular.tables": ("fit_table", "predict_table", "prepare_table"),
+    "tabular": ("fit_table", "predict_table", "prepare_table"),
     "data": ("load_dataset", "one_hot"),
     "optim.first_order": (
         *("adagrad", "adam", "adamw", "clipped", "decayed", "gradient_descent"),

@@ -30,7 +30,8 @@ from gpubp.data.streaming.folders import open_tables, reason_to_stream
 from gpubp.data.streaming.tables import TableSource, with_rows_of_file
 from gpubp.errors import DataError
 from gpubp.io.model_file import load_model, write_whole, written_whole
-from gpubp.tabular.tables import decoded, outputs
+from gpubp.tabular import decode_outputs as decoded
+from gpubp.tabular import network_outputs as outputs
 
 SUFFIXES = (".csv", ".parquet")
 

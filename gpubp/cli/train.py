@@ -53,7 +53,7 @@ from gpubp.nn.network import Network
 from gpubp.optim.first_order import OPTIMIZERS, Optimizer, get_optimizer
 from gpubp.optim.second_order import METHODS, SecondOrder
 from gpubp.plotting import save_learning_curve
-from gpubp.tabular.tables import PreparedTable, TableFit, Task, fit_table, network_for, prepare_table
+from gpubp.tabular import PreparedTable, TableFit, Task, fit_table, network_for, prepare_table
 from gpubp.training.checkpoints import Checkpoints, checkpoints_in
 
 MOST_UNITS = 1_000_000

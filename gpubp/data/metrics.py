@@ -12,7 +12,7 @@ Scores = dict[str, float]
 
 
 def score(preprocessing: Preprocessing, targets: np.ndarray, y: np.ndarray) -> Scores:
-    """Score outputs against targets, both ``(n, j)``: see :class:`gpubp.tabular.tables.TableFit`.
+    """Score outputs against targets, both ``(n, j)``: see :class:`gpubp.tabular.TableFit`.
 
     Several targets share one R squared, their mean, and have errors of their own, ``"mae weight"``, ...
     """

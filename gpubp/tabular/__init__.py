@@ -1,1 +1,18 @@
-"""A table in, a scored model out."""
+"""From a table to a trained network with its scores, and from a new table to predictions."""
+
+from gpubp.tabular.fit import TableFit, fit_table, network_for
+from gpubp.tabular.predict import decode_outputs, network_outputs, predict_table
+from gpubp.tabular.prepare import PreparedTable, Task, as_table, prepare_table
+
+__all__ = [
+    "PreparedTable",
+    "TableFit",
+    "Task",
+    "as_table",
+    "decode_outputs",
+    "fit_table",
+    "network_for",
+    "network_outputs",
+    "predict_table",
+    "prepare_table",
+]

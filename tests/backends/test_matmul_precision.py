@@ -32,7 +32,7 @@ from gpubp.optim.first_order import (
     momentum,
 )
 from gpubp.optim.second_order import lbfgs
-from gpubp.tabular.tables import fit_table, prepare_table
+from gpubp.tabular import fit_table, prepare_table
 
 TIE = 2.0**-8  # half a step of bfloat16 at 1
 NUMBERS = {

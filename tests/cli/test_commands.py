@@ -21,7 +21,7 @@ from gpubp.data import read_table
 from gpubp.io import model_file
 from gpubp.nn.initialization import initial_weights
 from gpubp.nn.network import Network
-from gpubp.tabular.tables import fit_table, predict_table, prepare_table
+from gpubp.tabular import fit_table, predict_table, prepare_table
 
 ROWS = 60
 FAST = ("--epochs", "3", "--device", "cpu", "--no-picture", "--hidden", "5")

@@ -15,7 +15,7 @@ import pytest
 from gpubp.data import readers
 from gpubp.data.readers import MOST_LINE, read_table, table_from_arrays, table_from_mapping
 from gpubp.errors import DataError
-from gpubp.tabular.tables import prepare_table
+from gpubp.tabular import prepare_table
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from gpubp.data.streaming import folders, prepared, text
 from gpubp.data.streaming.prepared import prepare_stream
 from gpubp.data.streaming.shares import share_of_rows
 from gpubp.data.survey import Moments, survey
-from gpubp.tabular.tables import fit_table, predict_table, prepare_table
+from gpubp.tabular import fit_table, predict_table, prepare_table
 
 ROWS = 600
 

@@ -21,7 +21,7 @@ from gpubp.explain.notation import number_format
 from gpubp.explain.page import MOST_CASES
 from gpubp.nn.losses import LOSSES, loss
 from gpubp.nn.network import views
-from gpubp.tabular.tables import fit_table, prepare_table
+from gpubp.tabular import fit_table, prepare_table
 from tests import browser
 
 VOID = {"meta", "link", "line", "circle", "br"}

@@ -33,7 +33,7 @@ from gpubp.nn.activations import ACTIVATIONS
 from gpubp.nn.architectures import iterative, with_blocks, with_fields
 from gpubp.nn.initialization import initial_weights
 from gpubp.nn.losses import LOSSES, loss
-from gpubp.tabular.tables import decoded, fit_table, prepare_table
+from gpubp.tabular import decode_outputs, fit_table, prepare_table
 from gpubp.testing.agreement import assert_agree
 
 onnx = pytest.importorskip("onnx", reason="onnx, of the extra 'onnx', is not installed")
@@ -462,7 +462,7 @@ class TestTables:
         known = table_from_mapping({name: list(values) for name, values in (SHOP | {"town": ["Rome"] * N}).items()})
         y = predict(model.network, model.theta, apply(prepared, known, unknown="zeros"), device="cpu")
         assert_agree(results["probabilities"][:2], y[:2], "forward")
-        assert results["label"].tolist()[:2] == decoded(prepared, y)["buys"].tolist()[:2]
+        assert results["label"].tolist()[:2] == decode_outputs(prepared, y)["buys"].tolist()[:2]
         for columns, message in ((strange, "1 missing values"), (SHOP | {"town": ["Rome"] * N}, "'Rome' was not seen")):
             with pytest.raises(DataError, match=message):
                 predict_table(model, columns, device="cpu")

@@ -13,9 +13,10 @@ import pytest
 from benchmarks import forged_files, fuzz
 from benchmarks.forged_json import Raw
 from gpubp import CheckpointError, Network, initial_weights, load_model, save_model, train
+from gpubp.data.preprocessing import preprocessing_of
 from gpubp.errors import DataError, ModelFileError
 from gpubp.io.safetensors import MOST_TEXT
-from gpubp.tabular.tables import predict_table, preprocessing_of
+from gpubp.tabular import predict_table
 
 MODEL = fuzz.KINDS["model"]
 EACH = 20

@@ -9,14 +9,14 @@ import pyarrow
 import pytest
 from sklearn import metrics
 
-from gpubp import gradient_descent, lbfgs, load_model, momentum, predict, save_model
+from gpubp import gradient_descent, lbfgs, load_model, momentum, predict, save_model, tabular
 from gpubp.data import Preprocessing, Table, apply, encode_target, fit_preprocessing, read_table, table_from_mapping
+from gpubp.data.metrics import score
 from gpubp.data.preprocessing import ClassTarget, NumberColumn, NumberTarget
 from gpubp.errors import DataError, DivergenceWarning, ModelFileError
 from gpubp.io.model_file import Model
 from gpubp.nn.network import Network
-from gpubp.tabular import tables
-from gpubp.tabular.tables import network_for, outputs, predict_table, prepare_table, score
+from gpubp.tabular import network_for, network_outputs, predict_table, prepare_table
 from gpubp.training.fit import train
 
 CPU = {"device": "cpu"}
@@ -27,7 +27,7 @@ def fit_table(table, **options):
     """Prepare and fit in one call, each with its own options; both have the seed."""
     preparation = {name: value for name, value in options.items() if name in OF_PREPARATION}
     fitting = {name: value for name, value in options.items() if name not in OF_PREPARATION or name == "seed"}
-    return tables.fit_table(prepare_table(table, **preparation), **fitting)
+    return tabular.fit_table(prepare_table(table, **preparation), **fitting)
 
 
 def shop(n=120, seed=0):
@@ -82,7 +82,7 @@ def test_scales_come_from_the_training_rows_alone():
     assert column.mean == pytest.approx(training.mean(), rel=1e-12)
     assert column.mean != pytest.approx(table.columns["x"].mean(), rel=1e-6)
     assert prepared.preprocessing == fit_preprocessing(table, rows=prepared.parts["train"])
-    np.testing.assert_array_equal(prepared.x, apply(prepared.preprocessing, table))
+    np.testing.assert_array_equal(prepared.X, apply(prepared.preprocessing, table))
     np.testing.assert_array_equal(prepared.targets, encode_target(prepared.preprocessing, table))
 
 
@@ -167,7 +167,7 @@ def test_the_options_reach_the_training():
     )
     network = Network((1, 4, 1), activation="logistic", loss="huber")
     rows = prepared.parts["train"]
-    expected = train(network, prepared.x[rows], prepared.targets[rows], **options, **CPU)
+    expected = train(network, prepared.X[rows], prepared.targets[rows], **options, **CPU)
     np.testing.assert_array_equal(result.model.theta, expected.theta)
     assert result.model.theta.dtype == np.float64
     assert result.model.about["training"]["epochs"] == 7
@@ -200,20 +200,20 @@ def test_a_score_is_told_and_kept_while_patience_watches_the_error(name, metric)
     told = []
     prepared = prepare_table(name)
     options = {"epochs": 12, "l2": 0.1, **CPU}
-    result = tables.fit_table(prepared, callbacks=[lambda progress: told.append(progress.validation_score)], **options)
+    result = tabular.fit_table(prepared, callbacks=[lambda progress: told.append(progress.validation_score)], **options)
     history = result.fit.history
     assert told == history.validation_score
     assert len(told) == len(history.validation_loss) == len(history.loss)
 
     rows, held_out = prepared.parts["train"], prepared.parts["validation"]
-    data = prepared.x[rows], prepared.targets[rows]
-    validation = prepared.x[held_out], prepared.targets[held_out]
+    data = prepared.X[rows], prepared.targets[rows]
+    validation = prepared.X[held_out], prepared.targets[held_out]
     plain = train(
         network_for(prepared), *data, batch_size=32, validation_data=validation, patience=10, dtype="float32", **options
     )
     np.testing.assert_array_equal(result.fit.theta, plain.theta)
     assert history.validation_loss == plain.history.validation_loss
-    last = tables.fit_table(prepared, patience=None, **options)
+    last = tabular.fit_table(prepared, patience=None, **options)
     assert last.fit.history.validation_score[-1] == pytest.approx(last.scores["validation"][metric], rel=1e-5)
 
 
@@ -328,7 +328,7 @@ def test_outputs_that_overflow_are_not_scored():
     with pytest.warns(DivergenceWarning):
         result = fit_table(line(), optimizer=gradient_descent(1e30), batch_size="full", **CPU)
     assert np.isfinite(result.model.theta).all()
-    assert not np.isfinite(outputs(result.model, line(), **CPU)).all()
+    assert not np.isfinite(network_outputs(result.model, line(), **CPU)).all()
     assert result.scores == {}
 
 
@@ -421,4 +421,4 @@ def test_a_stack_of_networks_predicts_no_table():
 def test_a_prepared_table_keeps_its_table():
     prepared = prepare_table("iris")
     assert isinstance(prepared.table, Table)
-    assert outputs(tables.fit_table(prepared, epochs=1, **CPU).model, "iris", **CPU).shape == (150, 3)
+    assert network_outputs(tabular.fit_table(prepared, epochs=1, **CPU).model, "iris", **CPU).shape == (150, 3)

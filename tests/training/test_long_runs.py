@@ -21,8 +21,8 @@ from gpubp.errors import CheckpointError, CheckpointWarning, DataError
 from gpubp.io import model_file
 from gpubp.io.model_file import load_model
 from gpubp.optim.first_order import adam
-from gpubp.tabular import tables
-from gpubp.tabular.tables import TableFit, fit_table, prepare_table
+from gpubp.tabular import TableFit, fit_table, prepare_table
+from gpubp.tabular import fit as tabular_fit
 from gpubp.training import loop, state
 from gpubp.training.checkpoints import checkpoints_in
 
@@ -324,13 +324,13 @@ class TestCommand:
 
     def test_a_full_disk_at_the_end_leaves_the_model(self, run, folder, disk, monkeypatch):
         monkeypatch.setattr("gpubp.cli.progress._look_away", lambda seen: disk.__setitem__("full", seen.epoch == 3))
-        released = tables.Model  # made between the last checkpoint and the model file
+        released = tabular_fit.Model  # made between the last checkpoint and the model file
 
         def released_disk(*given):
             disk["full"] = False
             return released(*given)
 
-        monkeypatch.setattr(tables, "Model", released_disk)
+        monkeypatch.setattr(tabular_fit, "Model", released_disk)
         code, out, err = run("--epochs", 3, "--checkpoint", folder)
         assert code == 2
         assert re.search(rf"error: the last checkpoint could not be written to .*: {FULL}; shop.safetensors holds", err)

@@ -76,7 +76,7 @@ class PreparedSource:
 
 @dataclass(frozen=True, eq=False)
 class PreparedStream:
-    """A table that is read while it is used: what :class:`gpubp.tabular.tables.PreparedTable` is in memory.
+    """A table that is read while it is used: what :class:`gpubp.tabular.PreparedTable` is in memory.
 
     Attributes
     ----------

@@ -1,0 +1,239 @@
+"""Train a network on a prepared table, and score it on rows that it has not seen."""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from os import PathLike
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from gpubp.data.metrics import Scores
+from gpubp.data.preprocessing import ClassTarget, to_json
+from gpubp.data.streaming.prepared import PreparedStream
+from gpubp.distributed.process_group import Processes
+from gpubp.engine.prediction import predict
+from gpubp.errors import CheckpointError, DataError
+from gpubp.io.model_file import Model
+from gpubp.nn.losses import loss as loss_named
+from gpubp.nn.network import Network
+from gpubp.optim.first_order import Optimizer, adam
+from gpubp.optim.second_order import SecondOrder
+from gpubp.tabular.prepare import PreparedTable
+from gpubp.training.checkpoints import Checkpoints
+from gpubp.training.fit import AUTO_BATCH, Fit, train
+from gpubp.training.loop import Callback
+
+SMALL_BATCH = 32
+BATCHES_IN_EPOCH = 50
+
+
+@dataclass(frozen=True, eq=False)
+class TableFit:
+    """A network trained on a table.
+
+    Attributes
+    ----------
+    model : Model
+        The argument of :func:`predict_table` and :func:`gpubp.save_model`.
+    fit : Fit
+        The result of :func:`gpubp.train`; ``history.validation_score`` is the accuracy or R squared of each epoch.
+        Early stopping monitors the loss, not this score.
+    scores : dict of str to dict
+        The scores of ``"train"``, ``"validation"`` and ``"test"``, if they have rows: accuracy, balanced accuracy,
+        macro F1 and log loss for classification; R squared, mean absolute error and root mean squared error, in the
+        target's units, for regression.
+    rows : dict of str to int
+        The number of rows in each part.
+    """
+
+    model: Model
+    fit: Fit
+    scores: dict[str, Scores]
+    rows: dict[str, int]
+
+
+def fit_table(
+    prepared: PreparedTable | PreparedStream,
+    *,
+    hidden_layer_sizes: Sequence[int] = (100,),
+    activation: str = "relu",
+    loss: str | None = None,
+    optimizer: Optimizer | SecondOrder | None = None,
+    epochs: int = 200,
+    batch_size: int | Literal["auto", "full"] = "auto",
+    l2: float = 0.1,
+    patience: int | None = 10,
+    tolerance: float = 1e-4,
+    seed: int = 0,
+    device: str = "auto",
+    dtype: str = "float32",
+    matmul_precision: str = "float32",
+    callbacks: Iterable[Callback] = (),
+    checkpoint: str | PathLike[str] | Checkpoints | None = None,
+    resume: bool = False,
+    parallel: str | Processes | None = None,
+) -> TableFit:
+    """Train a network to predict the target of a prepared table from its features, and score it.
+
+    Parameters
+    ----------
+    prepared : PreparedTable or PreparedStream
+        From :func:`prepare_table`, or from :func:`gpubp.prepare_stream` for a table larger than memory.
+    hidden_layer_sizes : sequence of int
+        Number of units in each hidden layer.
+    activation : str
+        Activation of the hidden layers.
+    loss : str, optional
+        The default is ``"cross_entropy"`` for classification and ``"squared"`` for regression.
+    optimizer : Optimizer or SecondOrder, optional
+        The default is Adam.
+    epochs : int
+        The maximum number of epochs.
+    batch_size : int, "auto" or "full"
+        "auto" makes about 50 batches an epoch, of 32 to 200 rows.
+    seed : int
+        Seed of the initial weights and of the order of the rows.
+    patience : int, optional
+        Stop when the validation loss, or without validation rows the training loss, has not improved for this many
+        epochs.
+    callbacks : iterable of callables
+        See :func:`gpubp.train`; ``validation_score`` is the accuracy or R squared of the validation rows.
+    checkpoint, resume
+        See :func:`gpubp.train`; the training rows must be those of the checkpoint.
+    l2, tolerance, device, dtype, matmul_precision, parallel
+        See :func:`gpubp.train`.
+
+    Returns
+    -------
+    TableFit
+
+    Raises
+    ------
+    DataError
+        If an option is not valid, or the loss is not defined for the values of the target.
+    CheckpointError
+        See :func:`gpubp.train`; its ``fit`` is a TableFit.
+    DeviceError
+        If the device cannot be used.
+
+    Examples
+    --------
+    >>> from gpubp.tabular import fit_table, predict_table, prepare_table
+    >>> result = fit_table(prepare_table("iris"), epochs=20, device="cpu")
+    >>> list(predict_table(result.model, "iris", device="cpu"))
+    ['target', 'target=setosa', 'target=versicolor', 'target=virginica']
+    """
+    network = network_for(prepared, hidden_layer_sizes=hidden_layer_sizes, activation=activation, loss=loss)
+    prepared = _scaled_for(network.loss, prepared)
+    X, targets = prepared.training()
+    optimizer = adam() if optimizer is None else optimizer
+    if batch_size == "auto" and isinstance(optimizer, Optimizer):
+        batch_size = min(AUTO_BATCH, max(SMALL_BATCH, prepared.rows["train"] // BATCHES_IN_EPOCH))
+    validation_data = prepared.validation()
+    checkpoint_error = None
+    try:
+        fit = train(
+            network,
+            X,
+            targets,
+            optimizer=optimizer,
+            epochs=epochs,
+            batch_size=batch_size,
+            seed=seed,
+            l2=l2,
+            validation_data=validation_data,
+            scoring=partial(_score_of_epoch, prepared.task) if validation_data else None,
+            monitor="loss",
+            patience=patience,
+            tolerance=tolerance,
+            callbacks=callbacks,
+            device=device,
+            dtype=dtype,
+            matmul_precision=matmul_precision,
+            parallel=parallel,
+            checkpoint=checkpoint,
+            resume=resume,
+        )
+    except CheckpointError as error:
+        if error.fit is None:
+            raise
+        fit, checkpoint_error = error.fit, error
+    predicted = partial(predict, network, fit.theta, matmul_precision=matmul_precision, device=fit.device)
+    scores, n_rows = prepared.scores(predicted), prepared.rows
+    about = {
+        "task": prepared.task,
+        "source": Path(prepared.source).name,
+        "rows": n_rows,
+        "scores": scores,
+        "optimizer": {
+            "name": optimizer.name,
+            **{name: _json_setting(value) for name, value in optimizer.settings.items()},
+        },
+        "training": {
+            "batch_size": batch_size,
+            "l2": l2,
+            "epochs": len(fit.history.loss),
+            "best_epoch": fit.best_epoch,
+            "stop_reason": fit.stop_reason,
+            "seed": seed,
+            "device": fit.device,
+            "dtype": dtype,
+            "matmul_precision": matmul_precision,
+        },
+    }
+    result = TableFit(Model(network, fit.theta, to_json(prepared.preprocessing), about), fit, scores, n_rows)
+    if checkpoint_error is not None:
+        checkpoint_error.fit = result
+        raise checkpoint_error
+    return result
+
+
+def network_for(
+    prepared: PreparedTable | PreparedStream,
+    *,
+    hidden_layer_sizes: Sequence[int] = (100,),
+    activation: str = "relu",
+    loss: str | None = None,
+) -> Network:
+    """Build the network for a prepared table; for classification its outputs are softmax, with any loss."""
+    is_classification = prepared.task == "classification"
+    return Network(
+        (prepared.n_inputs, *hidden_layer_sizes, prepared.n_outputs),
+        activation=activation,
+        output_activation="softmax" if is_classification else None,
+        loss=loss or ("cross_entropy" if is_classification else "squared"),
+    )
+
+
+def _score_of_epoch(task: str, targets: np.ndarray, outputs: np.ndarray) -> float:
+    """Return the accuracy or R squared; R squared does not depend on the scale of the target."""
+    if task == "classification":
+        return float((targets.argmax(axis=1) == outputs.argmax(axis=1)).mean())
+    from sklearn.metrics import r2_score
+
+    return float(r2_score(targets, outputs.astype(np.float64))) if np.isfinite(outputs).all() else math.nan
+
+
+def _scaled_for(loss: str, prepared: PreparedTable | PreparedStream) -> PreparedTable | PreparedStream:
+    """Choose a scale on which the loss is defined: with Poisson 0 must stay 0, with a probability 1 must stay 1."""
+    preprocessing, target = prepared.preprocessing, prepared.preprocessing.target
+    low, high = loss_named(loss).desired
+    if low == -math.inf or isinstance(target, ClassTarget):
+        return prepared
+    for name, (least, most) in prepared.ranges.items():
+        if least < low or most > high:
+            raise DataError(
+                f"the loss {loss!r} needs a target from {low:g} to {high:g}, got {least:g} to {most:g} in {name!r}; "
+                "use the loss 'squared'"
+            )
+    scales = target.scales if high == math.inf else (1.0,) * len(target.names)
+    target = replace(target, means=(0.0,) * len(target.names), scales=scales)
+    return prepared.with_preprocessing(replace(preprocessing, target=target))
+
+
+def _json_setting(setting: Any) -> Any:
+    """Convert an optimizer's setting to JSON: a number, or the repr of a schedule."""
+    return setting if isinstance(setting, int | float) else repr(setting)

@@ -1,0 +1,192 @@
+"""Read a table, split its rows into training, validation and test rows, and encode them as matrices."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from os import PathLike, fspath
+from typing import Any, Literal
+
+import numpy as np
+
+from gpubp.data.metrics import Scores, score
+from gpubp.data.preprocessing import ClassTarget, Preprocessing, apply, encode_target, fit_preprocessing, task_of
+from gpubp.data.readers import Table, read_table, table_from_mapping
+from gpubp.data.streaming.prepared import PARTS
+from gpubp.data.streaming.shares import check_parts
+from gpubp.errors import DataError
+
+Task = Literal["auto", "classification", "regression"]
+AnyTable = Any
+"""A :class:`~gpubp.data.Table`, the path of a file, the name of a built-in data set, a dict of columns, a data frame,
+or a pyarrow table."""
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedTable:
+    """A table as matrices, with its rows split into parts.
+
+    Attributes
+    ----------
+    table : Table
+    preprocessing : Preprocessing
+        Fitted on the training rows.
+    X, targets : (n, i) and (n, j) arrays
+        All rows.
+    parts : dict of str to array of int
+        The row numbers of ``"train"``, ``"validation"`` and ``"test"``; a part may be empty.
+    """
+
+    table: Table
+    preprocessing: Preprocessing
+    X: np.ndarray
+    targets: np.ndarray
+    parts: dict[str, np.ndarray]
+
+    @property
+    def task(self) -> str:
+        """The task: "classification" or "regression"."""
+        return task_of(self.preprocessing)
+
+    @property
+    def source(self) -> str:
+        """The file or data set that the table comes from."""
+        return self.table.source
+
+    @property
+    def n_inputs(self) -> int:
+        """The number of inputs."""
+        return int(self.X.shape[1])
+
+    @property
+    def n_outputs(self) -> int:
+        """The number of outputs."""
+        return int(self.targets.shape[1])
+
+    @property
+    def rows(self) -> dict[str, int]:
+        """The number of rows in each part."""
+        return {part: len(rows) for part, rows in self.parts.items()}
+
+    @property
+    def ranges(self) -> dict[str, tuple[float, float]]:
+        """The least and greatest value of each numeric target, over all rows."""
+        columns = {name: self.table.columns[name] for name in self.preprocessing.target_names}
+        return {name: (values.min(), values.max()) for name, values in columns.items()}
+
+    def with_preprocessing(self, preprocessing: Preprocessing) -> "PreparedTable":
+        """Return the same table with its target encoded in another way."""
+        return replace(self, preprocessing=preprocessing, targets=encode_target(preprocessing, self.table))
+
+    def training(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the inputs and targets of the training rows."""
+        return self.X[self.parts["train"]], self.targets[self.parts["train"]]
+
+    def validation(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Return the inputs and targets of the validation rows, or None if there are none."""
+        rows = self.parts["validation"]
+        return (self.X[rows], self.targets[rows]) if len(rows) else None
+
+    def scores(self, predicted: Callable[[np.ndarray], np.ndarray]) -> dict[str, Scores]:
+        """Score the outputs of each part; a part without rows, or with outputs that are not finite, has no scores."""
+        scores = {}
+        for part, rows in self.parts.items():
+            outputs = predicted(self.X[rows]) if len(rows) else self.X[rows]
+            if len(rows) and np.isfinite(outputs).all():  # after a divergence they may overflow
+                scores[part] = score(self.preprocessing, self.targets[rows], outputs)
+        return scores
+
+
+def prepare_table(
+    table: AnyTable,
+    *,
+    target: str | Sequence[str] | None = None,
+    task: Task = "auto",
+    categorical: Sequence[str] = (),
+    drop: Sequence[str] = (),
+    max_categories: int = 100,
+    impute: bool = False,
+    test_fraction: float = 0.2,
+    validation_fraction: float = 0.1,
+    seed: int = 0,
+) -> PreparedTable:
+    """Read a table, find its target and task, split its rows into parts, and encode them as matrices.
+
+    Parameters
+    ----------
+    table : Table, path, name, dict of columns, data frame or pyarrow table
+        See :func:`gpubp.data.read_table` for paths and names.
+    target, task, categorical, drop, max_categories, impute
+        See :func:`gpubp.data.fit_preprocessing`.
+    test_fraction, validation_fraction : float
+        Fractions of all rows, drawn at random and stratified by class. The test rows are scored once, after training;
+        the validation rows are scored after each epoch, for early stopping. A part of fewer than two rows stays empty.
+    seed : int
+        Seed of the split.
+
+    Returns
+    -------
+    PreparedTable
+
+    Raises
+    ------
+    DataError
+        If the table or an option is not valid; the message names the column and the fix.
+
+    Examples
+    --------
+    >>> {part: len(rows) for part, rows in prepare_table("iris").parts.items()}
+    {'train': 105, 'validation': 15, 'test': 30}
+    """
+    check_parts(test_fraction, validation_fraction, seed)
+    table = as_table(table)
+
+    def fitted(rows: np.ndarray) -> Preprocessing:
+        return fit_preprocessing(
+            table,
+            target,
+            task=task,
+            impute=impute,
+            categorical=categorical,
+            drop=drop,
+            max_categories=max_categories,
+            rows=rows,
+        )
+
+    all_rows = np.arange(table.n_rows)
+    of_all_rows = fitted(all_rows)  # the split is stratified, so the task and the classes are needed first
+    classes = encode_target(of_all_rows, table).argmax(axis=1) if isinstance(of_all_rows.target, ClassTarget) else None
+    rest, test = _split(all_rows, classes, round(test_fraction * table.n_rows), seed)
+    training, validation = _split(rest, classes, round(validation_fraction * table.n_rows), seed)
+    if len(training) < 2:
+        raise DataError(
+            f"{table.source} has {table.n_rows} rows, which leaves {len(training)} to train on; 2 are needed"
+        )
+    preprocessing = fitted(training)
+    return PreparedTable(
+        table,
+        preprocessing,
+        apply(preprocessing, table),
+        encode_target(preprocessing, table),
+        dict(zip(PARTS, (training, validation, test), strict=True)),
+    )
+
+
+def as_table(table: AnyTable) -> Table:
+    """Convert any supported kind of table to a :class:`~gpubp.data.Table`."""
+    if isinstance(table, Table):
+        return table
+    return read_table(fspath(table)) if isinstance(table, str | PathLike) else table_from_mapping(table)
+
+
+def _split(rows: np.ndarray, classes: np.ndarray | None, size: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Hold out ``size`` rows, stratified by class if each class has enough rows."""
+    from sklearn.model_selection import train_test_split
+
+    if not 2 <= size < len(rows):
+        return rows, rows[:0]
+    strata = None
+    if classes is not None:
+        found, counts = np.unique(classes[rows], return_counts=True)
+        if counts.min() >= 2 and len(found) <= min(size, len(rows) - size):
+            strata = classes[rows]
+    remaining, held_out = train_test_split(rows, test_size=size, random_state=seed, stratify=strata)
+    return remaining, held_out
