@@ -268,7 +268,7 @@ def test_accumulated_shares():
 
 
 @pytest.mark.parametrize("gradient_accumulation", [0, 1.5, "2"])
-def test_accumulate_must_be_a_count(accumulate):
+def test_accumulate_must_be_a_count(gradient_accumulation):
     with pytest.raises(DataError, match="accumulate must be 1 or more batches"):
         train(NETWORK, X, D, gradient_accumulation=accumulate, device="cpu")
 
