@@ -24,7 +24,7 @@ import numpy as np
 
 from benchmarks.machine import ROOT, provenance
 from benchmarks.scaling import ONE_THREAD
-from gpubp.distributed.launch import processes_for
+from gpubp.distributed.launch import process_group_for
 from gpubp.nn.network import Network
 from gpubp.optim.first_order import momentum
 from gpubp.testing.agreement import deviation
@@ -67,7 +67,7 @@ class RateOfTheDoomed:
 
 def work(folder, rank, step, how):
     """Do what each process does: train, and die, if it is the one."""
-    processes = processes_for("mpi")
+    processes = process_group_for("mpi")
     rate = RateOfTheDoomed(folder, step if processes.rank == rank else 0, how)
     kept = Checkpoints(folder / "kept", every_seconds=0)
     data, options = problem(rate)

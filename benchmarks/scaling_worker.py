@@ -10,7 +10,7 @@ from mpi4py import MPI
 
 from benchmarks.scaling_model import parameters_of
 from gpubp.backends.backend import choose_backend
-from gpubp.distributed.mpi import mpi_processes
+from gpubp.distributed.mpi import mpi_process_group
 from gpubp.engine.epoch import make_epoch_runner, plain_epoch_runner
 from gpubp.engine.plain.minibatches import ArrayBatches, Batch
 from gpubp.engine.plain.step import Objective, Position
@@ -37,12 +37,12 @@ def timed(work, rounds, n=1):
 
 def exchanges(sizes, rounds):
     """Sums of arrays of so many bytes."""
-    processes, found = mpi_processes(), []
+    processes, found = mpi_process_group(), []
     for n_bytes in sizes:
         array = np.zeros(n_bytes // 4, dtype="float32")
         n = max(1, min(200, (1 << 22) // n_bytes))
-        timed(lambda array=array: processes.sum(array), 2, n)
-        found.append({"bytes": n_bytes, "seconds": timed(lambda array=array: processes.sum(array), rounds, n)})
+        timed(lambda array=array: processes.all_reduce(array), 2, n)
+        found.append({"bytes": n_bytes, "seconds": timed(lambda array=array: processes.all_reduce(array), rounds, n)})
     return found
 
 
@@ -56,7 +56,7 @@ def problem(sizes, n_samples):
 
 def steps(sizes, batch, rounds, n_steps=4, usual=False):
     """Whole steps of training: the plain way, as several processes take them, or the usual way of one process."""
-    processes, backend = mpi_processes(), choose_backend("cpu")
+    processes, backend = mpi_process_group(), choose_backend("cpu")
     network, x, targets, theta = problem(sizes, batch * n_steps)
     optimizer = adam()
     objective = Objective(network, processes=processes)
@@ -73,7 +73,7 @@ def steps(sizes, batch, rounds, n_steps=4, usual=False):
 
 def parts_of_a_step(sizes, batch, rounds):
     """The parts of a step, in each process on the whole batch: forward, backward, the sum, the change."""
-    processes, xp = mpi_processes(), choose_backend("cpu").xp
+    processes, xp = mpi_process_group(), choose_backend("cpu").xp
     network, x, targets, theta = problem(sizes, batch)
     layers = forward(xp, network, theta, x)
     dE_dx = output_loss(xp, network.loss, network.activations[-1], *layers[-1], targets, None)[1]
@@ -90,7 +90,7 @@ def parts_of_a_step(sizes, batch, rounds):
     works = {
         "forward": lambda: forward(xp, network, theta, x),
         "backward": gradients,
-        "sum": lambda: processes.sum(buffer),
+        "sum": lambda: processes.all_reduce(buffer),
         "change": lambda: theta + optimizer.update(xp, gradient, state, theta, optimizer.at(0))[0],
     }
     return {name: timed(work, rounds, 2) for name, work in works.items()}

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from gpubp.optim.first_order import rmsprop as rmsprop
     from gpubp.optim.schedules import Cosine as Cosine
     from gpubp.optim.schedules import InverseScaling as InverseScaling
-    from gpubp.optim.schedules import Steps as Steps
+    from gpubp.optim.schedules import PiecewiseConstant as PiecewiseConstant
     from gpubp.optim.schedules import WarmUp as WarmUp
     from gpubp.optim.second_order import lbfgs as lbfgs
     from gpubp.optim.second_order import levenberg_marquardt as levenberg_marquardt
@@ -78,7 +78,7 @@ _PUBLIC = {
     "nn.network": ("Network",),
     "io.model_file": ("load_model", "save_model"),
     "model_selection": ("BatchedHalvingSearchCV", "BatchedOptunaSearchCV", "BatchedSearchCV"),
-    "optim.schedules": ("Cosine", "InverseScaling", "Steps", "WarmUp"),
+    "optim.schedules": ("Cosine", "InverseScaling", "PiecewiseConstant", "WarmUp"),
     "optim.second_order": ("lbfgs", "levenberg_marquardt"),
     "engine.prediction": ("predict",),
     "data.streaming": ("Stream", "open_stream"),

@@ -16,7 +16,7 @@ from tests import browser
 settings.register_profile("gpubp", deadline=None, derandomize=True, max_examples=25)
 settings.load_profile("gpubp")
 
-PLACES = {
+BACKEND_CASES = {
     "numpy": "cpu",
     "numpy-read-only": "cpu",  # who writes to an input raises
     # stand-ins for a GPU: mixing their devices raises, and so does handing their arrays to NumPy
@@ -33,10 +33,10 @@ if importlib.util.find_spec("jax") is None or not importlib.import_module("jax")
     LACKING["jax.numpy"] = ("float64", "int64")  # JAX_ENABLE_X64=1 gives it both
 
 
-class Place(NamedTuple):
+class BackendCase(NamedTuple):
     """An array library on one of its devices."""
 
-    name: str  # as in PLACES
+    name: str  # as in BACKEND_CASES
     backend: Backend
 
     @property
@@ -62,9 +62,9 @@ def pytest_addoption(parser):
 def pytest_configure(config):
     config.addinivalue_line("markers", "on(device): computes there; skipped where the device is not")
     # doctests that could not be collected, or not be run
-    for library, place in (("numba", "gpubp/engine/cpu"), ("optuna", "gpubp/model_selection/with_optuna.py")):
+    for library, path in (("numba", "gpubp/engine/cpu"), ("optuna", "gpubp/model_selection/with_optuna.py")):
         if importlib.util.find_spec(library) is None:
-            config.option.ignore = [*(config.option.ignore or []), str(config.rootpath / place)]
+            config.option.ignore = [*(config.option.ignore or []), str(config.rootpath / path)]
 
 
 def pytest_collection_modifyitems(config, items):
@@ -93,10 +93,12 @@ def _asks_for_what_is_not(item):
     return any(wanted in LACKING.get(device, ()) for device in _devices_of(item))
 
 
-@pytest.fixture(scope="session", params=[pytest.param(name, marks=pytest.mark.on(PLACES[name])) for name in PLACES])
-def place(request):
+@pytest.fixture(
+    scope="session", params=[pytest.param(name, marks=pytest.mark.on(BACKEND_CASES[name])) for name in BACKEND_CASES]
+)
+def backend_case(request):
     """Each array library and device in turn; without a GPU the last one raises, if it is not skipped."""
-    return Place(request.param, choose_backend(PLACES[request.param]))
+    return BackendCase(request.param, choose_backend(BACKEND_CASES[request.param]))
 
 
 @pytest.fixture(params=[pytest.param(name, marks=pytest.mark.on(name)) for name in DEVICES])
@@ -121,7 +123,7 @@ def double():
 
 @pytest.fixture(scope="session", params=["float64", "float32"])
 def dtype(request):
-    """Each precision; with ``place``, each one that it has."""
+    """Each precision; with ``backend_case``, each one that it has."""
     return request.param
 
 

@@ -9,7 +9,7 @@ import time
 
 import numpy as np
 
-from gpubp.distributed.launch import processes_for
+from gpubp.distributed.launch import process_group_for
 from gpubp.nn.network import Network
 from gpubp.optim.first_order import momentum
 from gpubp.training.fit import train
@@ -37,7 +37,7 @@ def problem(dtype):
 
 def trained():
     """Train in both precisions; the first tells all parameters, and what each process came to."""
-    processes, fits = processes_for("mpi"), {}
+    processes, fits = process_group_for("mpi"), {}
     for dtype in ("float64", "float32"):
         seen = []
         theta = train(**problem(dtype), callbacks=[seen.append], parallel="mpi").theta
@@ -45,12 +45,12 @@ def trained():
         hashes, callbacks = zip(*told, strict=True)
         fits[dtype] = theta.tolist(), hashes, callbacks
     if processes.rank == 0:
-        print(json.dumps({"size": processes.size, "fits": fits}))
+        print(json.dumps({"size": processes.world_size, "fits": fits}))
 
 
 def dying(rank, how):
     """Train, until this process dies in the middle of an epoch, if it is the one."""
-    processes, steps = processes_for("mpi"), []
+    processes, steps = process_group_for("mpi"), []
 
     def rate(epoch):
         steps.append(epoch)

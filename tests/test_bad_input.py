@@ -62,7 +62,11 @@ def test_shape_of_x(x, message):
         (NETWORK, np.zeros((4, 2)), r"targets must be \(4, 1\).*got \(4, 2\)"),
         (NETWORK, 0.0, r"targets must be \(4, 1\).*got \(\)"),
         (NETWORK, np.zeros((0, 1)), r"targets must be \(4, 1\).*got \(0, 1\)"),
-        (Network((2, 3), loss="cross_entropy"), [0, 1, 2, 1], r"targets must be \(4, 3\).*got \(4,\); gpubp.one_hot makes"),
+        (
+            Network((2, 3), loss="cross_entropy"),
+            [0, 1, 2, 1],
+            r"targets must be \(4, 3\).*got \(4,\); gpubp.one_hot makes",
+        ),
     ],
 )
 def test_shape_of_d(network, targets, message):
@@ -378,8 +382,14 @@ def test_sizes(sizes):
         ({"loss": None}, "named by text, such as 'relu' and 'squared', got None"),
         ({"loss": "huber(0)"}, "loss 'huber' takes one finite positive number"),
         ({"output_activation": "sigmoid"}, r"unknown activation 'sigmoid' \(did you mean 'logistic'\?\)"),
-        ({"loss": "binary_cross_entropy", "output_activation": "relu"}, "needs outputs between 0 and 1.*use 'logistic'"),
-        ({"loss": "poisson", "output_activation": "identity"}, "needs outputs above 0.*'identity' does not give; use 'exp'"),
+        (
+            {"loss": "binary_cross_entropy", "output_activation": "relu"},
+            "needs outputs between 0 and 1.*use 'logistic'",
+        ),
+        (
+            {"loss": "poisson", "output_activation": "identity"},
+            "needs outputs above 0.*'identity' does not give; use 'exp'",
+        ),
     ],
 )
 def test_network(options, message):

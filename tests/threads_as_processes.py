@@ -5,7 +5,7 @@ import pickle
 import threading
 from functools import reduce
 
-from gpubp.distributed.mpi import MPIProcesses
+from gpubp.distributed.mpi import MPIProcessGroup
 
 
 class Table:
@@ -47,14 +47,14 @@ class Communicator:
         array[...] = reduce(lambda so_far, more: so_far + more, self.table.exchanged(self.rank, array.copy()))
 
 
-class ThreadProcesses(MPIProcesses):
+class ThreadProcessGroup(MPIProcessGroup):
     """They hold no lines: threads do not die one by one."""
 
     def __init__(self, comm):
         super().__init__(comm, f"host{comm.rank // 2}", comm.add)
 
     @contextlib.contextmanager
-    def running(self, fix=""):
+    def monitored(self, fix=""):
         try:
             yield
         except BaseException as error:
@@ -63,13 +63,13 @@ class ThreadProcesses(MPIProcesses):
             raise
 
 
-def together(size, work):
+def run_on_ranks(size, work):
     """Call ``work(processes)`` in so many threads; what each gave back, or raised."""
     table, found = Table(size), [None] * size
 
     def one(rank):
         try:
-            found[rank] = work(ThreadProcesses(Communicator(table, rank)))
+            found[rank] = work(ThreadProcessGroup(Communicator(table, rank)))
         except BaseException as error:
             found[rank] = error
 
@@ -81,7 +81,7 @@ def together(size, work):
     return found
 
 
-def all_well(found):
+def results_of(found):
     """Raise what a thread raised; else what all gave back."""
     for one in found:
         if isinstance(one, BaseException) and not isinstance(one, threading.BrokenBarrierError):

@@ -15,7 +15,7 @@ import numpy as np
 from gpubp._core.masked_arrays import refuse_masked
 from gpubp._core.names import unknown
 from gpubp._typing import Array, Device, Namespace
-from gpubp.backends.matmul_precision import MATMUL_PRECISIONS, RoundedProducts, plain_namespace
+from gpubp.backends.matmul_precision import MATMUL_PRECISIONS, RoundedMatmul, plain_namespace
 from gpubp.backends.probe import probe_cuda
 from gpubp.errors import DataError, DeviceError
 
@@ -176,7 +176,7 @@ def with_matmul(backend: Backend, matmul_precision: str, dtype: str) -> Backend:
             f"matmul_precision={matmul_precision!r} rounds numbers of float32, but the computation is in float64; give "
             "dtype='float32' too, or leave matmul_precision out"
         )
-    xp = RoundedProducts(backend.xp, matmul_precision)
+    xp = RoundedMatmul(backend.xp, matmul_precision)
     return backend._replace(xp=xp, matmul_precision=matmul_precision)
 
 

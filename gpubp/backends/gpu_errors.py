@@ -10,16 +10,22 @@ import numpy as np
 from gpubp._core.text import size_in_words
 from gpubp.backends.backend import Backend
 from gpubp.backends.cupy_wheels import cupy_wheels, describe_duplicates, reinstall_command
-from gpubp.backends.memory import Memory, bytes_of_a_sample, memory_of, pool_of_cupy, power_of_two_below
+from gpubp.backends.memory import (
+    COPIES_OF_PARAMETERS,
+    Memory,
+    bytes_of_a_sample,
+    memory_of,
+    pool_of_cupy,
+    power_of_two_below,
+)
 from gpubp.backends.probe import cause_and_fix, first_line, is_known
 from gpubp.errors import DeviceError
 from gpubp.nn.network import Network
 
-COPIES_OF_PARAMETERS = 8  # themselves, their gradient, the optimizer's means, and what is in the making
 MARGIN = 0.8  # of what seems to fit
 
 
-class Load(NamedTuple):
+class Workload(NamedTuple):
     """What a device was asked to do; ``batch_size`` is None for predictions, which choose their own."""
 
     network: Network
@@ -30,7 +36,7 @@ class Load(NamedTuple):
 
 
 @contextlib.contextmanager
-def translate_gpu_errors(backend: Backend, load: Load) -> Iterator[None]:
+def translate_gpu_errors(backend: Backend, workload: Workload) -> Iterator[None]:
     """Turn errors of CuPy and of what it stands on into a DeviceError that names the cause and the fix.
 
     Where memory ran out, arrays of the functions called within the block are let go, and the pool gives their memory
@@ -41,7 +47,7 @@ def translate_gpu_errors(backend: Backend, load: Load) -> Iterator[None]:
     except Exception as error:
         if not _is_of_a_gpu(backend, error):
             raise
-        words = _full(backend, load, error) if _is_full(error) else _broken(backend, error)
+        words = _full(backend, workload, error) if _is_full(error) else _broken(backend, error)
         raise DeviceError(words) from error
 
 
@@ -50,7 +56,8 @@ def _is_of_a_gpu(backend: Backend, error: Exception) -> bool:
         return False
     if type(error).__module__.partition(".")[0] in ("cupy", "cupyx", "cupy_backends"):
         return True
-    return isinstance(error, RuntimeError | ImportError | OSError) and is_known(error)  # a library that does not load
+    # ImportError and OSError: one of CUDA's libraries does not load
+    return isinstance(error, RuntimeError | ImportError | OSError) and is_known(error)
 
 
 def _is_full(error: Exception) -> bool:
@@ -66,7 +73,7 @@ def _broken(backend: Backend, error: Exception) -> str:
     return f"{backend.name} failed: {cause}. To fix it: {fix}"
 
 
-def _full(backend: Backend, load: Load, error: Exception) -> str:
+def _full(backend: Backend, workload: Workload, error: Exception) -> str:
     """Free what can be freed, and say what was asked for, what there was, and what would fit."""
     with backend.active():
         before = memory_of(backend)
@@ -76,36 +83,36 @@ def _full(backend: Backend, load: Load, error: Exception) -> str:
     assert before is not None
     assert after is not None
     limit = f", limited to {size_in_words(before.limit)}" if before.limit else ""
-    doing = f"predicting {load.n_samples:,} samples"
-    if load.batch_size is not None:
-        doing = f"training on batches of {load.batch_size:,} samples"
+    doing = f"predicting {workload.n_samples:,} samples"
+    if workload.batch_size is not None:
+        doing = f"training on batches of {workload.batch_size:,} samples"
     return (
         f"{backend.name} ran out of memory while {doing} ({first_line(str(error)).rstrip('.')}): CuPy's pool held "
         f"{size_in_words(before.held)}{limit}, {size_in_words(before.used)} of it in use, and "
-        f"{size_in_words(before.free)} of {size_in_words(before.total)} were free. To fix it: {_fix(load, after)}"
+        f"{size_in_words(before.free)} of {size_in_words(before.total)} were free. To fix it: {_fix(workload, after)}"
     )
 
 
-def _fix(load: Load, memory: Memory) -> str:
-    if load.batch_size is None:
+def _fix(workload: Workload, memory: Memory) -> str:
+    if workload.batch_size is None:
         return "predict fewer samples at a time, or with device='cpu'"
-    fitting = batch_that_fits(load, memory)
+    fitting = batch_that_fits(workload, memory)
     if fitting:
         return f"batch_size={fitting} would fit"
-    needed = size_in_words(_bytes_beside_a_batch(load))
+    needed = size_in_words(_bytes_beside_a_batch(workload))
     return f"device='cpu', or fewer samples: these and the weights take about {needed}, whatever the batch"
 
 
-def batch_that_fits(load: Load, memory: Memory) -> int:
+def batch_that_fits(workload: Workload, memory: Memory) -> int:
     """Estimate the largest power of two, below the batch that was too large, that fits; 0 where none does."""
-    assert load.batch_size is not None
-    room = MARGIN * (memory.available - _bytes_beside_a_batch(load))
-    fitting = room / bytes_of_a_sample(load.network.sizes, load.dtype, load.n_networks)
-    return power_of_two_below(min(fitting, load.batch_size - 1))
+    assert workload.batch_size is not None
+    room = MARGIN * (memory.available - _bytes_beside_a_batch(workload))
+    fitting = room / bytes_of_a_sample(workload.network.sizes, workload.dtype, workload.n_networks)
+    return power_of_two_below(min(fitting, workload.batch_size - 1))
 
 
-def _bytes_beside_a_batch(load: Load) -> int:
-    network = load.network
-    of_samples = load.n_samples * (network.sizes[0] + network.sizes[-1])
-    of_parameters = COPIES_OF_PARAMETERS * load.n_networks * network.n_parameters
-    return int(np.dtype(load.dtype).itemsize) * (of_samples + of_parameters)
+def _bytes_beside_a_batch(workload: Workload) -> int:
+    network = workload.network
+    of_samples = workload.n_samples * (network.sizes[0] + network.sizes[-1])
+    of_parameters = COPIES_OF_PARAMETERS * workload.n_networks * network.n_parameters
+    return int(np.dtype(workload.dtype).itemsize) * (of_samples + of_parameters)

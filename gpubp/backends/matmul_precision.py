@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from gpubp._typing import Array, Namespace
 
 
-class Format(NamedTuple):
+class FloatFormat(NamedTuple):
     """A binary format for operands, as a part of float32."""
 
     kept: int  # explicit bits of the significand
@@ -19,9 +19,9 @@ class Format(NamedTuple):
 
 
 FORMATS = {
-    "tf32": Format(kept=10),
-    "bfloat16": Format(kept=7),
-    "float16": Format(kept=10, smallest_exponent=-14, largest=65504.0),
+    "tf32": FloatFormat(kept=10),
+    "bfloat16": FloatFormat(kept=7),
+    "float16": FloatFormat(kept=10, smallest_exponent=-14, largest=65504.0),
 }
 MATMUL_PRECISIONS = ("float32", *FORMATS)
 """What ``matmul_precision`` may be; "float32" is the precision of the arrays, whatever that is: nothing is rounded."""
@@ -29,7 +29,7 @@ MATMUL_PRECISIONS = ("float32", *FORMATS)
 _BITS = 23  # explicit bits of float32's significand
 
 
-class RoundedProducts:
+class RoundedMatmul:
     """An array namespace whose ``matmul`` rounds its operands and sums the products in float32.
 
     Rounding is to nearest, ties to even, as IEEE 754 has it; the product of two rounded numbers is exact in float32.
@@ -52,7 +52,7 @@ class RoundedProducts:
 
 def plain_namespace(xp: Namespace) -> Namespace:
     """Find the namespace that arrays are of, without another ``matmul``."""
-    return xp.plain if isinstance(xp, RoundedProducts) else xp
+    return xp.plain if isinstance(xp, RoundedMatmul) else xp
 
 
 def rounded(xp: Namespace, x: Array, precision: str) -> Array:

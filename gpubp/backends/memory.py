@@ -13,7 +13,7 @@ from gpubp.backends.backend import Backend, choose_backend
 SAMPLES_AT_ONCE = 4096
 """Samples that pass forward together where memory is the host's, or where the same samples must give the same bits."""
 
-COPIES = 8  # of a network's parameters, in training: they, an optimizer's state, the gradient and what becomes of it
+COPIES_OF_PARAMETERS = 8  # in training: themselves, the gradient, the optimizer's state and temporaries
 HOST_ROOM = 1 << 30  # bytes of the host's memory that a stack may take
 
 SHARE = 4  # of the free memory, one part for predictions in the making
@@ -81,7 +81,7 @@ def networks_at_once(backend: Backend, sizes: tuple[int, ...], dtype: str, size:
     """
     memory = memory_of(backend)
     n_parameters = sum((i + 1) * j for i, j in itertools.pairwise(sizes))
-    of_one = np.dtype(dtype).itemsize * COPIES * n_parameters + size * bytes_of_a_sample(sizes, dtype)
+    of_one = np.dtype(dtype).itemsize * COPIES_OF_PARAMETERS * n_parameters + size * bytes_of_a_sample(sizes, dtype)
     room = HOST_ROOM if memory is None else (memory.available - n_numbers * np.dtype(dtype).itemsize) // 2
     return max(1, room // of_one)
 

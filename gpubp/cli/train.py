@@ -37,8 +37,8 @@ from gpubp.data import DATASETS, read_table
 from gpubp.data.preprocessing import CategoryColumn, ClassTarget, NumberColumn
 from gpubp.data.streaming.folders import open_tables, reason_to_stream
 from gpubp.data.streaming.prepared import PreparedStream, prepare_stream
-from gpubp.distributed.launch import launched, processes_for
-from gpubp.distributed.process_group import Processes
+from gpubp.distributed.launch import launched, process_group_for
+from gpubp.distributed.process_group import ProcessGroup
 from gpubp.engine.argument_checks import choose_precision
 from gpubp.errors import (
     CheckpointError,
@@ -288,8 +288,8 @@ def train(
         if checkpoint is None
         else "The same command with --resume goes on from the last checkpoint"
     )
-    with processes.running(again):
-        with processes.agreeing():
+    with processes.monitored(again):
+        with processes.raise_on_all():
             model_path = output or Path(f"{_stem(data)}.safetensors")
             picture_path, replaced = None, []
             if processes.rank == 0:
@@ -396,7 +396,7 @@ def train(
         raise typer.Exit(143 if signals else 130)
 
 
-def _processes(parallel: str) -> Processes:
+def _processes(parallel: str) -> ProcessGroup:
     """Find the processes that train together; the first alone prints."""
     rank, size = launched()
     if rank > 0:
@@ -408,14 +408,14 @@ def _processes(parallel: str) -> Processes:
             f"mpiexec has started {size} processes, and each would write the same file; leave --parallel out, and they "
             "train one network together"
         )
-    processes = processes_for("mpi" if parallel == "mpi" or size > 1 else None)
+    processes = process_group_for("mpi" if parallel == "mpi" or size > 1 else None)
     if processes.rank > 0:
         be_silent()
     return processes
 
 
-def _together(processes: Processes) -> list[tuple[str, str]]:
-    return [("processes", f"{processes.size:,} train together")] if processes.size > 1 else []
+def _together(processes: ProcessGroup) -> list[tuple[str, str]]:
+    return [("processes", f"{processes.world_size:,} train together")] if processes.world_size > 1 else []
 
 
 @contextmanager

@@ -98,7 +98,7 @@ def _called(offer: tuple[list[str], int, bytes], rank: int) -> socket.socket:
 # --- while it lasts ---
 
 
-class Lifeline:
+class Heartbeat:
     """Heeds the watcher and the signals to this process, in a thread of its own.
 
     Python's own handlers of signals would wait for the end of an exchange that may never come.

@@ -4,8 +4,8 @@ import logging
 import os
 
 from gpubp._core.names import unknown
-from gpubp.distributed.mpi import mpi_processes
-from gpubp.distributed.process_group import ALONE, Processes
+from gpubp.distributed.mpi import mpi_process_group
+from gpubp.distributed.process_group import SINGLE_PROCESS, ProcessGroup
 from gpubp.errors import DataError
 
 logger = logging.getLogger("gpubp")
@@ -22,7 +22,7 @@ def launched() -> tuple[int, int]:
     return 0, 1
 
 
-def processes_for(parallel: str | Processes | None) -> Processes:
+def process_group_for(parallel: str | ProcessGroup | None) -> ProcessGroup:
     """Find the processes that train together: this one alone for None, all that MPI has started for "mpi".
 
     Raises
@@ -30,22 +30,22 @@ def processes_for(parallel: str | Processes | None) -> Processes:
     DataError
         If there is no such choice, or MPI cannot be used.
     """
-    if isinstance(parallel, Processes):
+    if isinstance(parallel, ProcessGroup):
         return parallel
     if parallel is None:
         _warn_of_copies()
-        return ALONE
+        return SINGLE_PROCESS
     if parallel != "mpi":
         raise DataError(f"{unknown('parallel', str(parallel), ('mpi',))}; None trains in this process alone")
     try:
-        processes = mpi_processes()
+        processes = mpi_process_group()
     except (ImportError, RuntimeError) as error:  # mpi4py raises either where it finds no library of MPI
         raise DataError(
             f"parallel='mpi' needs mpi4py and a library of MPI ({error}). To fix it: pip install \"gpubp[mpi]\" and, "
             "where the system has no MPI, pip install mpich"
         ) from error
     _, size = launched()
-    if processes.size == 1 < size:
+    if processes.world_size == 1 < size:
         raise DataError(
             f"a launcher has started {size} processes, but mpi4py sees one alone: they are of different "
             "implementations of MPI. To fix it: start them with the mpiexec that belongs to the library in `python -c "

@@ -15,8 +15,8 @@ import numpy as np
 from gpubp._typing import Array
 from gpubp.backends.backend import Backend, choose_backend, to_numpy
 from gpubp.distributed import monitor
-from gpubp.distributed.heartbeat import PAUSE, Lifeline, connected
-from gpubp.distributed.process_group import Processes
+from gpubp.distributed.heartbeat import PAUSE, Heartbeat, connected
+from gpubp.distributed.process_group import ProcessGroup
 from gpubp.errors import DataError, DeviceError, GpubpError
 
 logger = logging.getLogger("gpubp")
@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 
 @functools.cache
-def mpi_processes() -> "MPIProcesses":
+def mpi_process_group() -> "MPIProcessGroup":
     """Join the processes of ``MPI.COMM_WORLD``; all of them must.
 
     From now on an exception that nobody catches ends all of them: they would wait for this one for ever.
@@ -37,8 +37,8 @@ def mpi_processes() -> "MPIProcesses":
     def add(array: np.ndarray) -> None:
         comm.Allreduce(MPI.IN_PLACE, array, op=MPI.SUM)
 
-    processes = MPIProcesses(comm, MPI.Get_processor_name(), add)
-    if processes.size > 1:
+    processes = MPIProcessGroup(comm, MPI.Get_processor_name(), add)
+    if processes.world_size > 1:
         told = sys.excepthook
 
         def told_and_ended(*fault: Any) -> None:
@@ -50,7 +50,7 @@ def mpi_processes() -> "MPIProcesses":
     return processes
 
 
-class MPIProcesses(Processes):
+class MPIProcessGroup(ProcessGroup):
     """The processes of a communicator of mpi4py.
 
     On the host the sum is MPI's own, which gives all processes the same bits. Arrays on a GPU are summed by NCCL, from
@@ -66,14 +66,14 @@ class MPIProcesses(Processes):
     """
 
     def __init__(self, comm: Any, host: str, add: Callable[[np.ndarray], None]) -> None:
-        self.comm, self.add, self.rank, self.size = comm, add, comm.Get_rank(), comm.Get_size()
+        self.comm, self.add, self.rank, self.world_size = comm, add, comm.Get_rank(), comm.Get_size()
         self.hosts: list[str] = comm.allgather(host)
-        self.rank_on_host = self.hosts[: self.rank].count(self.hosts[self.rank])
+        self.local_rank = self.hosts[: self.rank].count(self.hosts[self.rank])
         self._nccl: list[Any] = []  # once it is open, or known not to be there
-        self._line: Lifeline | None = None
+        self._line: Heartbeat | None = None
         self._shared_fault: BaseException | None = None
 
-    def sum(self, array: Array) -> Array:
+    def all_reduce(self, array: Array) -> Array:
         """Sum arrays by one all-reduce, in place where that can be."""
         if type(array) is np.ndarray:
             self.add(array)
@@ -81,7 +81,7 @@ class MPIProcesses(Processes):
         if array_api_compat.is_cupy_array(array) and (nccl := self._with_nccl()) is not None:
             nccl.all_reduce(array, array)
             return array
-        total = self.sum(np.array(to_numpy(array)))
+        total = self.all_reduce(np.array(to_numpy(array)))
         xp = array_api_compat.array_namespace(array)
         return xp.asarray(total, device=array_api_compat.device(array))
 
@@ -102,16 +102,16 @@ class MPIProcesses(Processes):
             return None
         from cupyx.distributed import NCCLBackend
 
-        return NCCLBackend(self.size, self.rank, use_mpi=True)
+        return NCCLBackend(self.world_size, self.rank, use_mpi=True)
 
-    def first(self, work: Callable[[], T]) -> T:
+    def on_rank_0(self, work: Callable[[], T]) -> T:
         """Let the first process work, and send what it finds to all by pickle."""
         found: Any = work() if self.rank == 0 else None
         sent: T = self.comm.bcast(found)
         return found if self.rank == 0 else sent
 
     @contextmanager
-    def agreeing(self) -> Iterator[None]:
+    def raise_on_all(self) -> Iterator[None]:
         """Gather what went wrong in each process before any goes on."""
         fault: Exception | None = None
         try:
@@ -124,11 +124,11 @@ class MPIProcesses(Processes):
                 self._shared_fault = fault or DataError(f"{self.named(rank)} failed: {words}")
                 raise self._shared_fault
 
-    def must_agree(self, facts: Mapping[str, Any]) -> None:
+    def check_equal(self, facts: Mapping[str, Any]) -> None:
         """Compare facts in words, those of the first process with those of each other one."""
         words = {name: str(fact) for name, fact in facts.items()}
-        of_first = self.first(lambda: words)
-        with self.agreeing():
+        of_first = self.on_rank_0(lambda: words)
+        with self.raise_on_all():
             for name, fact in words.items():
                 if of_first[name] != fact:
                     raise DataError(
@@ -137,12 +137,12 @@ class MPIProcesses(Processes):
                     )
 
     @contextmanager
-    def running(self, fix: str = "") -> Iterator[None]:
+    def monitored(self, fix: str = "") -> Iterator[None]:
         """Hold lines to a watcher; an exception that is not in all of them ends all by ``MPI_Abort``."""
-        if self.size == 1 or self._line is not None:  # one within another
+        if self.world_size == 1 or self._line is not None:  # one within another
             yield
             return
-        self._line = Lifeline(self.rank, self.hosts, connected(self.comm, self.hosts, fix), fix)
+        self._line = Heartbeat(self.rank, self.hosts, connected(self.comm, self.hosts, fix), fix)
         try:
             yield
         except BaseException as error:
@@ -169,7 +169,7 @@ class MPIProcesses(Processes):
         """Name a process for people."""
         return monitor.named(rank, self.hosts)
 
-    def own_backend(self, backend: Backend, device: str) -> Backend:
+    def assign_gpu(self, backend: Backend, device: str) -> Backend:
         """Give each process of a machine the next GPU.
 
         Raises
@@ -177,18 +177,18 @@ class MPIProcesses(Processes):
         DeviceError
             In all processes, if two of them have the same GPU, or only some have one.
         """
-        with self.agreeing():
+        with self.raise_on_all():
             place = backend.name
             if backend.name.startswith("cuda"):
                 if device in ("auto", "cuda"):
-                    backend = choose_backend(f"cuda:{self.rank_on_host % _gpus()}")
+                    backend = choose_backend(f"cuda:{self.local_rank % _gpus()}")
                 place = f"GPU {self.hosts[self.rank]} {_unique_name(backend)}"
         self._check_places(self.comm.allgather(place))
         return backend
 
     def _check_places(self, places: list[str]) -> None:
         """Refuse places that do not go together; all processes see the same ones."""
-        with self.agreeing():
+        with self.raise_on_all():
             kinds = [place.partition(" ")[0] for place in places]
             for rank, place in enumerate(places):
                 if kinds[rank] != kinds[0]:

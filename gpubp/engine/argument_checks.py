@@ -12,7 +12,7 @@ from gpubp._typing import Array
 from gpubp.backends.backend import Backend, to_backend, to_numpy
 from gpubp.errors import DataError
 from gpubp.nn.initialization import check_seeds, is_sequence
-from gpubp.nn.losses import loss
+from gpubp.nn.losses import get_loss
 from gpubp.nn.network import Network
 from gpubp.optim.first_order import Optimizer
 from gpubp.optim.second_order import SecondOrder
@@ -129,7 +129,7 @@ def validate_targets(
         raise DataError(
             f"{name} must be {wanted}, a row for each sample of x and a column for each output, got {_shape(targets)}{fix}"
         )
-    low, high = loss(network.loss).desired
+    low, high = get_loss(network.loss).target_range
     seen = targets[..., rows, :]
     if seen.shape[-2] == 0:
         return targets

@@ -11,7 +11,7 @@ import numpy as np
 
 from gpubp._typing import Array, Namespace
 from gpubp.backends.backend import Backend
-from gpubp.distributed.process_group import ALONE, Processes
+from gpubp.distributed.process_group import SINGLE_PROCESS, ProcessGroup
 from gpubp.engine import cpu, cuda
 from gpubp.engine.plain.minibatches import ArrayBatches, Batches, epochs_of, total_weight
 from gpubp.engine.plain.step import EpochResult, Objective, Position, Step, make_step
@@ -39,7 +39,7 @@ def make_epoch_runner(
     Somebody may want the outputs of all samples after each epoch; whoever has them at hand then tells them.
     """
     plain = partial(plain_epoch_runner, backend, objective, optimizer, dtype)
-    if isinstance(optimizer, SecondOrder) or objective.parts > 1 or objective.processes.size > 1:
+    if isinstance(optimizer, SecondOrder) or objective.parts > 1 or objective.processes.world_size > 1:
         return plain()
     operations = 6.0 * size * objective.network.n_parameters * n_networks
     if backend.name == "cpu" and backend.matmul_precision == "float32" and cpu.is_wanted(n_steps, operations):
@@ -64,7 +64,7 @@ def plain_epoch_runner(
 
 
 def _step_by_step(
-    xp: Namespace, step: Step, position: Position, batches: Batches, processes: Processes = ALONE
+    xp: Namespace, step: Step, position: Position, batches: Batches, processes: ProcessGroup = SINGLE_PROCESS
 ) -> EpochResult:
     values: list[Array] = []
     weights: list[Any] = []
@@ -77,7 +77,7 @@ def _step_by_step(
             weights.append(total_weight(xp, batch))
             sizes.append(batch.x.shape[-2] if batch.sizes is None else batch.sizes)
     all_weights = np.asarray(weights) if isinstance(weights[0], float) else xp.stack(weights)
-    if processes.size > 1:  # so far these are of shares
-        all_weights, sizes = processes.sum(all_weights), processes.sum(np.asarray(sizes))
+    if processes.world_size > 1:  # so far these are of shares
+        all_weights, sizes = processes.all_reduce(all_weights), processes.all_reduce(np.asarray(sizes))
     finite = xp.all(xp.isfinite(position.theta), axis=-1)
     return EpochResult(xp.stack(values), all_weights, np.asarray(sizes), finite)

@@ -6,7 +6,7 @@ import numpy as np
 
 from gpubp._typing import Array
 from gpubp.backends.backend import Backend, choose_backend, like, to_backend, with_matmul
-from gpubp.backends.gpu_errors import Load, translate_gpu_errors
+from gpubp.backends.gpu_errors import Workload, translate_gpu_errors
 from gpubp.backends.memory import SAMPLES_AT_ONCE, home_of, samples_at_once
 from gpubp.engine import cpu
 from gpubp.engine.argument_checks import choose_precision, host_array, validate_theta, validate_x
@@ -65,7 +65,7 @@ def predict(
         samples = validate_x(network, home_of(backend, precision, x), precision, parameters, x)
         return like(outputs(backend, network, parameters, samples), x)
 
-    load = Load(network, precision, 1, x.shape[-2] if x.ndim > 1 else 1)
+    load = Workload(network, precision, 1, x.shape[-2] if x.ndim > 1 else 1)
     with translate_gpu_errors(backend, load), backend.active(), np.errstate(over="ignore", invalid="ignore"):
         return on_device()
 

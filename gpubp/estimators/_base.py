@@ -20,10 +20,10 @@ from sklearn.utils.validation import check_is_fitted
 
 from gpubp._typing import Array
 from gpubp.backends.backend import Backend, choose_backend, to_backend, to_numpy, with_matmul
-from gpubp.backends.gpu_errors import Load, translate_gpu_errors
+from gpubp.backends.gpu_errors import Workload, translate_gpu_errors
 from gpubp.backends.memory import home_of
-from gpubp.distributed.launch import processes_for
-from gpubp.distributed.process_group import Processes
+from gpubp.distributed.launch import process_group_for
+from gpubp.distributed.process_group import ProcessGroup
 from gpubp.engine.argument_checks import choose_precision
 from gpubp.engine.epoch import make_epoch_runner
 from gpubp.engine.plain.dropout import dropout_rates, with_dropout
@@ -137,9 +137,9 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
         if first_pass and not incremental and self.n_restarts > 1:
             fit_restarts(self, X, y, sample_weight, validation_data)
             return self
-        processes = processes_for(self.parallel)
-        random_state = processes.first(lambda: check_random_state(self.random_state))
-        with processes.agreeing():
+        processes = process_group_for(self.parallel)
+        random_state = processes.on_rank_0(lambda: check_random_state(self.random_state))
+        with processes.raise_on_all():
             x, y_on_host = validate_samples(self, X, y, reset=first_pass)
             weights = validate_weights(sample_weight, y_on_host)
             targets, train_weights = self._validate_targets(y_on_host, weights, incremental)
@@ -150,11 +150,11 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
                 x, np.arange(targets.shape[0]), targets, weights, train_weights, has_held_out, first_pass, random_state
             )
         network, rates, backend, precision, random_state = ready[1:6]
-        if processes.size > 1:
+        if processes.world_size > 1:
             backend = self._joined(processes, ready, has_held_out)
 
         def on_device() -> None:
-            with processes.agreeing():
+            with processes.raise_on_all():
                 rows = None
                 held_out = None
                 if validation_data is not None:
@@ -173,7 +173,7 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
                     on_host=home is not backend,
                     processes=processes,
                 )
-            theta = to_backend(backend, processes.first(self._theta), precision)
+            theta = to_backend(backend, processes.on_rank_0(self._theta), precision)
             task = FitTask(self, X, y, sample_weight, 1 if incremental else self.max_iter)
             look = held_out and partial(look_at, backend, precision, network, held_out)
             monitor = Monitor(self, targets.shape[0] if rows is None else len(rows), look, theta, task, processes)
@@ -188,18 +188,18 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
             monitor.finish(stop_reason, incremental)
             task.end()
 
-        load = Load(network, precision, 1, targets.shape[0], self._samples_in_a_step(targets.shape[0]))
+        load = Workload(network, precision, 1, targets.shape[0], self._samples_in_a_step(targets.shape[0]))
         quietly = np.errstate(over="ignore", invalid="ignore", divide="ignore")
-        with processes.running("Start it again"), translate_gpu_errors(backend, load), backend.active(), quietly:
+        with processes.monitored("Start it again"), translate_gpu_errors(backend, load), backend.active(), quietly:
             on_device()
         return self
 
-    def _joined(self, processes: Processes, ready: Ready, has_held_out: bool) -> Backend:
+    def _joined(self, processes: ProcessGroup, ready: Ready, has_held_out: bool) -> Backend:
         """See to it that all processes fit the same; the backend of this one."""
         of_host = library_of(ready.x) == "numpy"
-        backend = processes.own_backend(ready.backend, self.device if of_host else ready.backend.name)
+        backend = processes.assign_gpu(ready.backend, self.device if of_host else ready.backend.name)
         n_samples = ready.targets.shape[0]
-        processes.must_agree(
+        processes.check_equal(
             {
                 "the network": (ready.network.sizes, ready.network.activations, ready.network.loss),
                 "the solver": self.solver,
@@ -396,7 +396,7 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
         precision = choose_precision(backend, self.dtype, np.empty(0, "float64" if wide else "float32"))
         backend = with_matmul(backend, self.matmul_precision, precision)
         network = self._network()
-        load = Load(network, precision, 1, x.shape[0])
+        load = Workload(network, precision, 1, x.shape[0])
         with translate_gpu_errors(backend, load), backend.active(), np.errstate(over="ignore", invalid="ignore"):
             return backend, outputs_in_parts(backend, precision, network, theta, x)
 

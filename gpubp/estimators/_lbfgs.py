@@ -13,7 +13,7 @@ from sklearn.utils.optimize import _check_optimize_result
 from gpubp._typing import Array
 from gpubp.backends.backend import to_backend, to_numpy
 from gpubp.backends.memory import SAMPLES_AT_ONCE
-from gpubp.distributed.process_group import summed
+from gpubp.distributed.process_group import sum_over_ranks
 from gpubp.engine.plain.step import Objective, objective_and_gradient
 from gpubp.estimators._monitor import Monitor
 from gpubp.estimators._samples import Samples
@@ -29,7 +29,7 @@ def fit_lbfgs(model: Any, network: Network, samples: Samples, theta: Array, moni
     order = np.concatenate([np.flatnonzero(mask), np.flatnonzero(mask == 0.0)])
     weights = samples.sample_weight
     total = float(n_samples) if weights is None else float(backend.xp.sum(weights))
-    share = samples.processes.share(n_samples)
+    share = samples.processes.shard(n_samples)
     at_once = SAMPLES_AT_ONCE if scipy.sparse.issparse(samples.x) else n_samples
     parts = [
         slice(share.start + part.start, share.start + part.stop)
@@ -50,7 +50,7 @@ def fit_lbfgs(model: Any, network: Network, samples: Samples, theta: Array, moni
         for part, of_part in zip(parts, objectives, strict=True):
             E, dE_dtheta = objective_and_gradient(backend.xp, of_part, mask_on_device, here, samples.batch(part))
             value, gradient = value + float(E), gradient + to_numpy(dE_dtheta)
-        gradient, value = summed(np, samples.processes, gradient, value)
+        gradient, value = sum_over_ranks(np, samples.processes, gradient, value)
         return float(value) / total, gradient[order] / total
 
     latest = {"x": to_numpy(theta).astype("float64")[order], "fun": np.nan}
@@ -69,7 +69,7 @@ def fit_lbfgs(model: Any, network: Network, samples: Samples, theta: Array, moni
             objective, latest["x"], method="L-BFGS-B", jac=True, options=options, callback=after_iteration
         )
     except KeyboardInterrupt:
-        if samples.processes.size > 1:  # the others know nothing of it
+        if samples.processes.world_size > 1:  # the others know nothing of it
             raise
         model.loss_ = latest["fun"]
         return unpacked(latest["x"]).astype(precision), "interrupted"

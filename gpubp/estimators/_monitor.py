@@ -12,7 +12,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from gpubp._typing import Array
 from gpubp.backends.backend import to_numpy
-from gpubp.distributed.process_group import ALONE, Processes
+from gpubp.distributed.process_group import SINGLE_PROCESS, ProcessGroup
 from gpubp.estimators._held_out import Look, score_of
 from gpubp.estimators._optimizer import LearningRate
 from gpubp.estimators._sklearn_callbacks import FitTask
@@ -32,7 +32,7 @@ class Monitor:
         look: Callable[[Array], Look] | None,
         theta: Array,
         task: FitTask,
-        processes: Processes = ALONE,
+        processes: ProcessGroup = SINGLE_PROCESS,
     ) -> None:
         self.model, self.n_samples, self.look, self.best, self.task = model, n_samples, look, theta, task
         self.processes, self.prints = processes, bool(model.verbose) and processes.rank == 0
@@ -125,7 +125,7 @@ class Monitor:
         """Take the loss and the score of the samples held out, where there are any."""
         if self.look is None:
             return None, None
-        loss, score = self.processes.first(partial(self._seen, self.look, theta))
+        loss, score = self.processes.on_rank_0(partial(self._seen, self.look, theta))
         self._note_held_out(loss, score)
         return loss, score
 
@@ -145,9 +145,9 @@ class Monitor:
 
     def _should_stop(self, progress: Progress, stuck: bool = False) -> bool:
         """Call every callback; note why training should stop, if it should."""
-        answers = self.processes.first(lambda: [callback(progress) for callback in self.callbacks])
+        answers = self.processes.on_rank_0(lambda: [callback(progress) for callback in self.callbacks])
         answers.append(self.task.end_epoch(lambda: self._learned(progress.theta)))
-        self.stop_reason = self.processes.first(lambda: self._reason_to_stop(any(answers), stuck))
+        self.stop_reason = self.processes.on_rank_0(lambda: self._reason_to_stop(any(answers), stuck))
         return bool(self.stop_reason)
 
     def _reason_to_stop(self, asked: bool, stuck: bool) -> str:

@@ -5,7 +5,17 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from gpubp.backends.backend import Backend, to_backend, to_numpy
-from gpubp.optim.first_order import Optimizer, Scaled, adam, adamw, clipped, loss_scaled, momentum, nesterov, rmsprop
+from gpubp.optim.first_order import (
+    LossScaleState,
+    Optimizer,
+    adam,
+    adamw,
+    clipped,
+    loss_scaled,
+    momentum,
+    nesterov,
+    rmsprop,
+)
 from gpubp.optim.schedules import Cosine, Schedule, WarmUp
 
 SMALLEST_RATE = 1e-6  # below which an adaptive learning rate stops the training
@@ -112,7 +122,7 @@ def _moved(part: Any, backend: Backend | None, dtype: str) -> Any:
 def optimizer_state_of(model: Any, incremental: bool) -> OptimizerState:
     """Find the optimizer of one more call: the solver's state goes on, and for a new fit the schedule begins anew."""
     optimizer: OptimizerState | None = model._optimizer
-    scaled = optimizer is not None and isinstance(optimizer.state, Scaled)
+    scaled = optimizer is not None and isinstance(optimizer.state, LossScaleState)
     if optimizer is None or optimizer.solver != model.solver or scaled != (model.matmul_precision == "float16"):
         return OptimizerState(model.solver, learning_rate_of(model))
     return optimizer if incremental else optimizer._replace(rate=learning_rate_of(model), epochs=0)

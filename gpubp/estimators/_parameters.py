@@ -8,10 +8,10 @@ import numpy as np
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 
 from gpubp.backends.matmul_precision import MATMUL_PRECISIONS
-from gpubp.distributed.process_group import Processes
+from gpubp.distributed.process_group import ProcessGroup
 from gpubp.errors import DataError
 from gpubp.estimators._optimizer import OPTIMIZER_OF
-from gpubp.nn.activations import ACTIVATIONS, activation
+from gpubp.nn.activations import ACTIVATIONS, get_activation
 
 
 class NameOf(StrOptions):  # type: ignore[misc]
@@ -34,7 +34,7 @@ class NameOf(StrOptions):  # type: ignore[misc]
 
 CONSTRAINTS: dict[str, list[Any]] = {
     "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
-    "activation": [NameOf(activation, ACTIVATIONS), "array-like"],
+    "activation": [NameOf(get_activation, ACTIVATIONS), "array-like"],
     "solver": [StrOptions({"lbfgs", *OPTIMIZER_OF})],
     "alpha": [Interval(Real, 0, None, closed="left")],
     "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
@@ -68,7 +68,7 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "max_time": [Interval(Real, 0, None, closed="neither"), None],
     "callbacks": [callable, "array-like", None],
     "n_restarts": [Interval(Integral, 1, None, closed="left")],
-    "parallel": [StrOptions({"mpi"}), Processes, None],
+    "parallel": [StrOptions({"mpi"}), ProcessGroup, None],
 }
 
 

@@ -11,7 +11,7 @@ from sklearn.utils import gen_batches
 
 from gpubp._typing import Array
 from gpubp.backends.backend import Backend, to_backend
-from gpubp.distributed.process_group import ALONE, Processes
+from gpubp.distributed.process_group import SINGLE_PROCESS, ProcessGroup
 from gpubp.engine.plain.minibatches import ArrayBatches, Batch, Batches
 from gpubp.estimators._arrays import dense
 
@@ -28,7 +28,7 @@ class Samples(NamedTuple):
     targets: Array
     sample_weight: Array | None
     on_host: bool = False
-    processes: Processes = ALONE
+    processes: ProcessGroup = SINGLE_PROCESS
 
     def batch(self, rows: slice) -> Batch:
         """Take consecutive samples."""
@@ -75,7 +75,7 @@ class BatchesInOrder:
     def _made_dense(self, order: np.ndarray | None) -> Iterator[tuple[float, Batch]]:
         """Make batches of sparse samples one by one."""
         for part in gen_batches(len(self.order), self.size):
-            share = self.samples.processes.share(part.stop - part.start)
+            share = self.samples.processes.shard(part.stop - part.start)
             own = slice(part.start + share.start, part.start + share.stop)
             batch = self.samples.batch(own) if order is None else self.samples.chosen(order[own])
             yield part.start / len(self.order), batch._replace(share=share)

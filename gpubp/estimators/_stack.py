@@ -13,7 +13,7 @@ import scipy.sparse
 
 from gpubp._typing import Array
 from gpubp.backends.backend import Backend, choose_backend, to_backend, to_numpy
-from gpubp.backends.gpu_errors import Load, translate_gpu_errors
+from gpubp.backends.gpu_errors import Workload, translate_gpu_errors
 from gpubp.backends.memory import SAMPLES_AT_ONCE, has_room_for, home_of, networks_at_once
 from gpubp.engine.argument_checks import choose_precision
 from gpubp.engine.epoch import make_epoch_runner
@@ -400,7 +400,7 @@ class StackOfFits:
             do; all others leave.
         """
         first, members = self.first, self.members
-        load = Load(first.network, first.precision, len(members), len(first.rows), self.size)
+        load = Workload(first.network, first.precision, len(members), len(first.rows), self.size)
         quietly = np.errstate(over="ignore", invalid="ignore", divide="ignore")
         trained = self.left
         try:

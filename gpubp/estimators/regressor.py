@@ -14,7 +14,7 @@ from gpubp.estimators._arrays import on_host
 from gpubp.estimators._base import MultilayerPerceptron
 from gpubp.estimators._parameters import NameOf, keep_parameters
 from gpubp.io.onnx.answers import Answer, plain
-from gpubp.nn.losses import loss as find_loss
+from gpubp.nn.losses import get_loss
 
 ERROR_OF = {"squared_error": "squared", "absolute_error": "absolute"}  # where scikit-learn has a name of its own
 LOSSES = (*ERROR_OF, "huber", "log_cosh", "poisson")
@@ -25,7 +25,7 @@ def _error(loss: str) -> str:
     if loss.partition("(")[0].strip() not in LOSSES:
         raise DataError(unknown("loss", loss, LOSSES))
     error = ERROR_OF.get(loss, loss)
-    find_loss(error)
+    get_loss(error)
     return error
 
 
@@ -280,7 +280,7 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):  # type: ignore[misc]
     def _validate_targets(
         self, y: np.ndarray, sample_weight: np.ndarray | None, incremental: bool
     ) -> tuple[np.ndarray, np.ndarray | None]:
-        lowest, _ = find_loss(_error(self.loss)).desired
+        lowest, _ = get_loss(_error(self.loss)).target_range
         if np.min(y) < lowest:
             raise DataError(f"y must not be below {lowest:g} for loss={self.loss!r}, got {np.min(y):g}")
         return (y.reshape(-1, 1) if y.ndim == 1 else y), sample_weight
@@ -293,7 +293,7 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):  # type: ignore[misc]
 
     def _output(self) -> tuple[str, str]:
         error = _error(self.loss)
-        return find_loss(error).output, error
+        return get_loss(error).output, error
 
     def _answers(self, outputs: np.ndarray) -> np.ndarray:
         return outputs[:, 0] if outputs.shape[1] == 1 else outputs

@@ -17,10 +17,10 @@ from gpubp.data.datasets import load_dataset
 from gpubp.engine.argument_checks import validate_targets, validate_theta, validate_x
 from gpubp.errors import DataError
 from gpubp.nn import equations
-from gpubp.nn.activations import activation
+from gpubp.nn.activations import get_activation
 from gpubp.nn.gradient_check import check_gradient
 from gpubp.nn.initialization import initial_weights
-from gpubp.nn.losses import loss, output_loss
+from gpubp.nn.losses import get_loss, output_loss
 from gpubp.nn.network import Layer, Network, flatten, forward, loss_and_gradient, views
 
 STAGES = ("start", "forward", "error", "backward", "update", "check")
@@ -183,7 +183,7 @@ def _forward(network: Network, theta: np.ndarray, x: np.ndarray) -> tuple[list[L
         result = Term("=", _of("x", k), total)
         title = f"Total input of layer {k}"
         passages.append(Passage("1", title, "xⱼ = Σᵢ yᵢ wⱼᵢ", terms, result, meaning, "forward", k))
-        y = activation(unit).value(np, total)
+        y = get_activation(unit).value(np, total)
         passages.append(_output(k, unit, total, y))
         layers.append(Layer(total, y))
     return layers, passages
@@ -221,7 +221,7 @@ def _backward(
 def _at_the_output(network: Network, layer: Layer, d: np.ndarray) -> tuple[np.ndarray, list[Passage]]:
     """Take the error, eq. (3), and its derivative at the total inputs of the output layer, eq. (4) and (5)."""
     k, unit, stem = len(network.activations), network.activations[-1], _stem(network.loss)
-    error, (x, y) = loss(network.loss), layer
+    error, (x, y) = get_loss(network.loss), layer
     E, dE_dx = output_loss(np, network.loss, unit, x, y, d)
     outputs = (Term("", _of("y", k), y), Term("−" if stem == "squared" else "and", "d", d))
     of_each = Term("→", "Eⱼ", error.value(np, y, d))
@@ -250,7 +250,7 @@ def _at_the_output(network: Network, layer: Layer, d: np.ndarray) -> tuple[np.nd
 def _through_the_unit(k: int, unit: str, layer: Layer, dE_dy: np.ndarray) -> tuple[np.ndarray, Passage]:
     """Pass from the outputs of a layer to its total inputs, eq. (5)."""
     stem = _stem(unit)
-    dE_dx = activation(unit).dE_dx(np, dE_dy, *layer)
+    dE_dx = get_activation(unit).dE_dx(np, dE_dy, *layer)
     title, result = f"Back through the units of layer {k}", Term("=", f"∂E/∂{_of('x', k)}", dE_dx)
     at_y = Term("", f"∂E/∂{_of('y', k)}", dE_dy)
     if stem == "softmax":
@@ -258,7 +258,7 @@ def _through_the_unit(k: int, unit: str, layer: Layer, dE_dy: np.ndarray) -> tup
         meaning = "Every total input changes every output of its row, and the ways through all of them are added up."
         terms = (at_y, Term("and", _of("y", k), layer.y))
         return dE_dx, Passage("5", title, formula, terms, result, meaning, "backward", k)
-    slope = activation(unit).dE_dx(np, np.ones_like(dE_dy), *layer)
+    slope = get_activation(unit).dE_dx(np, np.ones_like(dE_dy), *layer)
     formula = f"∂E/∂xⱼ = ∂E/∂yⱼ · dyⱼ/dxⱼ = ∂E/∂yⱼ · {_SLOPES[stem]}"
     meaning = f"A total input reaches the error only by way of its output, so that the slope of {unit} there joins in."
     terms = (at_y, Term("∘", f"d{_of('y', k)}/d{_of('x', k)}", slope))

@@ -190,7 +190,7 @@ ACTIVATIONS: dict[str, Activation | Callable[..., Activation]] = {
 
 
 @functools.cache
-def activation(name: str) -> Activation:
+def get_activation(name: str) -> Activation:
     """Find a unit by name.
 
     Parameters
@@ -208,7 +208,7 @@ def activation(name: str) -> Activation:
     Examples
     --------
     >>> import numpy as np
-    >>> relu = activation("leaky_relu(0.5)")
+    >>> relu = get_activation("leaky_relu(0.5)")
     >>> relu.value(np, np.asarray([-2.0, 3.0]))
     array([-1.,  3.])
     """

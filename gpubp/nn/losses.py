@@ -20,7 +20,7 @@ from typing import NamedTuple
 from gpubp._core.names import look_up
 from gpubp._typing import Array, Namespace
 from gpubp.nn import equations
-from gpubp.nn.activations import activation, by_group, units_of_groups
+from gpubp.nn.activations import by_group, get_activation, units_of_groups
 
 
 class Loss(NamedTuple):
@@ -33,7 +33,7 @@ class Loss(NamedTuple):
     dE_dx: Callable[[Namespace, Array, Array], Array] | None = None
     above_zero: bool = False  # defined only for outputs above 0 ...
     below_one: bool = False  # ... and below 1
-    desired: tuple[float, float] = (-math.inf, math.inf)
+    target_range: tuple[float, float] = (-math.inf, math.inf)
 
 
 def _difference(xp: Namespace, y: Array, targets: Array) -> Array:
@@ -139,7 +139,7 @@ def _make_cross_entropy(*sizes: float) -> Loss:
         value_at=partial(_cross_entropy_groups_at, groups=groups),
         dE_dx=partial(_cross_entropy_groups_dE_dx, groups=groups),
         above_zero=True,
-        desired=(0.0, math.inf),
+        target_range=(0.0, math.inf),
     )
 
 
@@ -171,7 +171,7 @@ LOSSES: dict[str, Loss | Callable[..., Loss]] = {
         dE_dx=_difference,
         above_zero=True,
         below_one=True,
-        desired=(0.0, 1.0),
+        target_range=(0.0, 1.0),
     ),
     "poisson": Loss(
         _poisson,
@@ -180,7 +180,7 @@ LOSSES: dict[str, Loss | Callable[..., Loss]] = {
         value_at=_poisson_at,
         dE_dx=_difference,
         above_zero=True,
-        desired=(0.0, math.inf),
+        target_range=(0.0, math.inf),
     ),
     "absolute": Loss(_absolute, _absolute_dE_dy),
     "huber": _make_huber,
@@ -190,7 +190,7 @@ LOSSES: dict[str, Loss | Callable[..., Loss]] = {
 
 
 @functools.cache
-def loss(name: str) -> Loss:
+def get_loss(name: str) -> Loss:
     r"""Find an error by name.
 
     Parameters
@@ -209,7 +209,7 @@ def loss(name: str) -> Loss:
     Examples
     --------
     >>> import numpy as np
-    >>> loss("squared").value(np, np.asarray([0.5]), np.asarray([1.0]))
+    >>> get_loss("squared").value(np, np.asarray([0.5]), np.asarray([1.0]))
     array([0.125])
     """
     found: Loss = look_up("loss", name, LOSSES)
@@ -242,7 +242,7 @@ def output_loss(
         The error: a sum over the samples, never a mean.
     dE_dx : (..., b, j) array
     """
-    error, unit = loss(loss_name), activation(unit_name)
+    error, unit = get_loss(loss_name), get_activation(unit_name)
     if error.value_at is not None and error.dE_dx is not None and unit_name == error.output:
         values, dE_dx = error.value_at(xp, x, targets), error.dE_dx(xp, y, targets)
     else:

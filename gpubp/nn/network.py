@@ -16,8 +16,8 @@ import numpy as np
 from gpubp._typing import Array, Namespace
 from gpubp.errors import DataError
 from gpubp.nn import equations
-from gpubp.nn.activations import activation
-from gpubp.nn.losses import loss, output_loss
+from gpubp.nn.activations import get_activation
+from gpubp.nn.losses import get_loss, output_loss
 from gpubp.nn.weight_sharing import ABSENT, Ties
 
 
@@ -30,12 +30,12 @@ class Network:
     sizes : sequence of int
         Units of each layer, the inputs first: ``(64, 100, 10)``.
     activation : str or sequence of str
-        The units of the hidden layers (see :func:`gpubp.nn.activations.activation`), one name for all or one each.
+        The units of the hidden layers (see :func:`gpubp.nn.activations.get_activation`), one name for all or one each.
     output_activation : str, optional
         The units of the output layer; without it the ones that belong to the error: softmax for ``cross_entropy``,
         logistic for ``binary_cross_entropy``, exp for ``poisson``, identity for the rest.
     loss : str
-        The error (see :func:`gpubp.nn.losses.loss`).
+        The error (see :func:`gpubp.nn.losses.get_loss`).
     bias : bool
         Whether each unit has a bias, the weight from an extra unit whose output is always 1.
     skips : sequence of (int, int)
@@ -84,11 +84,11 @@ class Network:
                 f"activation must name the units of the hidden layers, one name for all or {n_hidden}, one for each that "
                 f"sizes {sizes} has; got {self.activation!r}"
             )
-        error = loss(self.loss.strip())
+        error = get_loss(self.loss.strip())
         output = (self.output_activation or error.output).strip()
-        unit = activation(output)
+        unit = get_activation(output)
         for name, n_units in zip((*hidden, output), sizes[1:], strict=True):
-            if (groups := activation(name).groups) and sum(groups) != n_units:
+            if (groups := get_activation(name).groups) and sum(groups) != n_units:
                 raise DataError(f"{name!r} is for a layer of {sum(groups)} units, but this one has {n_units}")
         if (error.above_zero and not unit.above_zero) or (error.below_one and not unit.below_one):
             bounds = "between 0 and 1" if error.below_one else "above 0"
@@ -166,7 +166,7 @@ class Network:
     @property
     def has_groups(self) -> bool:
         """Whether a layer has several softmaxes side by side."""
-        return any(activation(name).groups for name in self.activations)
+        return any(get_activation(name).groups for name in self.activations)
 
     def weight_mask(self) -> np.ndarray:
         """Mark with 1 the places of ``theta`` that hold weights, with 0 those that hold biases."""
@@ -228,7 +228,7 @@ def forward(xp: Namespace, network: Network, theta: Array, x: Array, kept: tuple
     sent = [x * kept[0] if kept else x]
     for k, (w, name) in enumerate(zip(views(xp, network, theta), network.activations, strict=True)):
         total = equations.total_input(xp, _below(xp, network, sent, k), w, bias=network.bias)
-        y = activation(name).value(xp, total)
+        y = get_activation(name).value(xp, total)
         layers.append(Layer(total, y))
         sent.append(y * kept[k + 1] if k + 1 < len(kept) else y)
     return layers
@@ -261,7 +261,7 @@ def output_layer(xp: Namespace, network: Network, theta: Array, x: Array) -> Lay
     layer = Layer(x, x)
     for w, name in zip(views(xp, network, theta), network.activations, strict=True):
         total = equations.total_input(xp, layer.y, w, bias=network.bias)
-        layer = Layer(total, activation(name).value(xp, total))
+        layer = Layer(total, get_activation(name).value(xp, total))
     return layer
 
 
@@ -290,7 +290,7 @@ def backward(
         dE_dy = arrived.pop(k)
         if kept:
             dE_dy = dE_dy * kept[k]
-        signals.append(activation(network.activations[k - 1]).dE_dx(xp, dE_dy, *layers[k - 1]))
+        signals.append(get_activation(network.activations[k - 1]).dE_dx(xp, dE_dy, *layers[k - 1]))
     return signals[::-1]
 
 
@@ -371,7 +371,7 @@ def jacobian(xp: Namespace, network: Network, theta: Array, x: Array) -> Array:
         :math:`\partial y_j / \partial \theta` of each sample.
     """
     layers = forward(xp, network, theta, x)
-    unit = activation(network.activations[-1])
+    unit = get_activation(network.activations[-1])
     n_outputs = network.sizes[-1]
     unit_rows = xp.eye(n_outputs, dtype=theta.dtype, device=array_api_compat.device(theta))[:, None, :]
     one_output_each = xp.broadcast_to(unit_rows, (n_outputs, *layers[-1].y.shape))

@@ -83,21 +83,23 @@ def gradient_descent(learning_rate: Setting = 0.1) -> Optimizer:
     return Optimizer("gradient_descent", {"learning_rate": learning_rate}, _no_state, _gradient_descent)
 
 
-class Velocity(NamedTuple):
+class MomentumState(NamedTuple):
     """The change made the time before."""
 
     previous: Array
 
 
-def _no_velocity(xp: Namespace, theta: Array) -> Velocity:
-    return Velocity(xp.zeros_like(theta))
+def _no_velocity(xp: Namespace, theta: Array) -> MomentumState:
+    return MomentumState(xp.zeros_like(theta))
 
 
-def _momentum(xp: Namespace, gradient: Array, state: Velocity, theta: Array, now: Now) -> tuple[Array, Velocity]:
+def _momentum(
+    xp: Namespace, gradient: Array, state: MomentumState, theta: Array, now: Now
+) -> tuple[Array, MomentumState]:
     change = equations.momentum_descent(
         xp, gradient, state.previous, rate=now["learning_rate"], momentum=now["momentum"]
     )
-    return change, Velocity(change)
+    return change, MomentumState(change)
 
 
 def momentum(learning_rate: Setting = 0.1, momentum: Setting = 0.9) -> Optimizer:
@@ -105,7 +107,9 @@ def momentum(learning_rate: Setting = 0.1, momentum: Setting = 0.9) -> Optimizer
     return Optimizer("momentum", {"learning_rate": learning_rate, "momentum": momentum}, _no_velocity, _momentum)
 
 
-def _nesterov(xp: Namespace, gradient: Array, state: Velocity, theta: Array, now: Now) -> tuple[Array, Velocity]:
+def _nesterov(
+    xp: Namespace, gradient: Array, state: MomentumState, theta: Array, now: Now
+) -> tuple[Array, MomentumState]:
     velocity, state = _momentum(xp, gradient, state, theta, now)
     return equations.momentum_descent(
         xp, gradient, velocity, rate=now["learning_rate"], momentum=now["momentum"]
@@ -120,7 +124,7 @@ def nesterov(learning_rate: Setting = 0.1, momentum: Setting = 0.9) -> Optimizer
     return Optimizer("nesterov", {"learning_rate": learning_rate, "momentum": momentum}, _no_velocity, _nesterov)
 
 
-class Moments(NamedTuple):
+class AdamState(NamedTuple):
     """Running means of the gradient and of its square, and the number of updates."""
 
     first: Array
@@ -128,8 +132,8 @@ class Moments(NamedTuple):
     updates: int
 
 
-def _no_moments(xp: Namespace, theta: Array) -> Moments:
-    return Moments(xp.zeros_like(theta), xp.zeros_like(theta), 0)
+def _no_moments(xp: Namespace, theta: Array) -> AdamState:
+    return AdamState(xp.zeros_like(theta), xp.zeros_like(theta), 0)
 
 
 def adam_numbers(now: Now, update: Any) -> tuple[Any, ...]:
@@ -160,10 +164,10 @@ def adam_change(
     return -rate * first / (xp.sqrt(second) + epsilon), first, second
 
 
-def _adam(xp: Namespace, gradient: Array, state: Moments, theta: Array, now: Now) -> tuple[Array, Moments]:
+def _adam(xp: Namespace, gradient: Array, state: AdamState, theta: Array, now: Now) -> tuple[Array, AdamState]:
     updates = state.updates + 1
     change, first, second = adam_change(xp, gradient, state.first, state.second, *adam_numbers(now, updates))
-    return change, Moments(first, second, updates)
+    return change, AdamState(first, second, updates)
 
 
 def adam(
@@ -179,7 +183,7 @@ def adam(
     return Optimizer("adam", settings, _no_moments, _adam)
 
 
-def _adamw(xp: Namespace, gradient: Array, state: Moments, theta: Array, now: Now) -> tuple[Array, Moments]:
+def _adamw(xp: Namespace, gradient: Array, state: AdamState, theta: Array, now: Now) -> tuple[Array, AdamState]:
     change, state = _adam(xp, gradient, state, theta, now)
     return change - now["learning_rate"] * now["weight_decay"] * theta, state
 
@@ -196,14 +200,14 @@ def adamw(
     return Optimizer("adamw", settings | {"weight_decay": weight_decay}, _no_moments, _adamw)
 
 
-class Squares(NamedTuple):
+class SecondMomentState(NamedTuple):
     """Running mean, or sum, of the squared gradient."""
 
     second: Array
 
 
-def _no_squares(xp: Namespace, theta: Array) -> Squares:
-    return Squares(xp.zeros_like(theta))
+def _no_squares(xp: Namespace, theta: Array) -> SecondMomentState:
+    return SecondMomentState(xp.zeros_like(theta))
 
 
 def rmsprop_change(
@@ -214,10 +218,12 @@ def rmsprop_change(
     return -rate * gradient / (xp.sqrt(second) + epsilon), second
 
 
-def _rmsprop(xp: Namespace, gradient: Array, state: Squares, theta: Array, now: Now) -> tuple[Array, Squares]:
+def _rmsprop(
+    xp: Namespace, gradient: Array, state: SecondMomentState, theta: Array, now: Now
+) -> tuple[Array, SecondMomentState]:
     rho = now["rho"]
     change, second = rmsprop_change(xp, gradient, state.second, now["learning_rate"], rho, 1.0 - rho, now["epsilon"])
-    return change, Squares(second)
+    return change, SecondMomentState(second)
 
 
 def rmsprop(learning_rate: Setting = 1e-3, rho: Setting = 0.9, epsilon: Setting = 1e-8) -> Optimizer:
@@ -235,9 +241,11 @@ def adagrad_change(xp: Namespace, gradient: Array, second: Array, rate: Any, eps
     return -rate * gradient / (xp.sqrt(second) + epsilon), second
 
 
-def _adagrad(xp: Namespace, gradient: Array, state: Squares, theta: Array, now: Now) -> tuple[Array, Squares]:
+def _adagrad(
+    xp: Namespace, gradient: Array, state: SecondMomentState, theta: Array, now: Now
+) -> tuple[Array, SecondMomentState]:
     change, second = adagrad_change(xp, gradient, state.second, now["learning_rate"], now["epsilon"])
-    return change, Squares(second)
+    return change, SecondMomentState(second)
 
 
 def adagrad(learning_rate: Setting = 0.01, epsilon: Setting = 1e-8) -> Optimizer:
@@ -298,36 +306,41 @@ SMALLEST_LOSS_SCALE = 2.0**-24
 CLEAN_UPDATES = 1000  # after which a larger loss scale is tried
 
 
-class Scaled(NamedTuple):
+class LossScaleState(NamedTuple):
     """The state of an optimizer, what derivatives are multiplied by on their way down, and the updates since it changed."""
 
-    of_optimizer: Any
+    inner: Any
     loss_scale: Array  # (...)
     clean: Array  # (...)
 
 
-def _scaled_init(init: Callable[[Namespace, Array], Any], xp: Namespace, theta: Array) -> Scaled:
+def _scaled_init(init: Callable[[Namespace, Array], Any], xp: Namespace, theta: Array) -> LossScaleState:
     none = xp.sum(xp.zeros_like(theta), axis=-1)
-    return Scaled(init(xp, theta), none + FIRST_LOSS_SCALE, none)
+    return LossScaleState(init(xp, theta), none + FIRST_LOSS_SCALE, none)
 
 
 def _scaled(
-    update: Callable[..., tuple[Array, Any]], xp: Namespace, gradient: Array, state: Scaled, theta: Array, now: Now
-) -> tuple[Array, Scaled]:
+    update: Callable[..., tuple[Array, Any]],
+    xp: Namespace,
+    gradient: Array,
+    state: LossScaleState,
+    theta: Array,
+    now: Now,
+) -> tuple[Array, LossScaleState]:
     finite = xp.all(xp.isfinite(gradient), axis=-1)
     # a gradient that no scale makes finite is not the scale's doing
     fits = finite | (state.loss_scale <= SMALLEST_LOSS_SCALE)
-    change, of_optimizer = update(xp, xp.where(fits[..., None], gradient, 0.0), state.of_optimizer, theta, now)
+    change, inner = update(xp, xp.where(fits[..., None], gradient, 0.0), state.inner, theta, now)
     kept = [
         part if isinstance(part, int) else xp.where(fits[..., None], part, before)
-        for part, before in zip(of_optimizer, state.of_optimizer, strict=True)
+        for part, before in zip(inner, state.inner, strict=True)
     ]
-    of_optimizer = type(of_optimizer)(*kept)
+    inner = type(inner)(*kept)
     grows = finite & (state.clean + 1.0 >= CLEAN_UPDATES) & (state.loss_scale < LARGEST_LOSS_SCALE)
     factor = xp.where(grows, xp.full_like(state.clean, 2.0), xp.ones_like(state.clean))
     loss_scale = state.loss_scale * xp.where(fits, factor, 0.5)
     clean = xp.where(grows | ~fits, 0.0, state.clean + 1.0)
-    return xp.where(fits[..., None], change, 0.0), Scaled(of_optimizer, loss_scale, clean)
+    return xp.where(fits[..., None], change, 0.0), LossScaleState(inner, loss_scale, clean)
 
 
 def loss_scaled(optimizer: Optimizer) -> Optimizer:

@@ -25,12 +25,12 @@ def value_at(setting: "float | Array | Schedule", epoch: float) -> "float | Arra
 
 
 @dataclass(frozen=True)
-class Steps:
-    """Constant between given epochs, as in the paper: ``Steps({0: 0.005, 20: 0.01})``.
+class PiecewiseConstant:
+    """Constant between given epochs, as in the paper: ``PiecewiseConstant({0: 0.005, 20: 0.01})``.
 
     Examples
     --------
-    >>> rate = Steps({0: 0.005, 20: 0.01})
+    >>> rate = PiecewiseConstant({0: 0.005, 20: 0.01})
     >>> rate(0), rate(19.9), rate(20)
     (0.005, 0.005, 0.01)
     """
@@ -39,7 +39,9 @@ class Steps:
 
     def __post_init__(self) -> None:
         if not self.values:
-            raise DataError("Steps needs at least one epoch with its value, such as Steps({0: 0.1})")
+            raise DataError(
+                "PiecewiseConstant needs at least one epoch with its value, such as PiecewiseConstant({0: 0.1})"
+            )
 
     def __call__(self, epoch: float) -> float:
         """Look up the value at the last step that is not after ``epoch``."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from gpubp.engine.prediction import predict
 from gpubp.nn.initialization import initial_weights
-from gpubp.nn.losses import loss
+from gpubp.nn.losses import get_loss
 from gpubp.nn.network import Network
 from gpubp.optim.first_order import Optimizer
 from gpubp.paper.cases import Cases
@@ -258,5 +258,5 @@ def run_from(
     )
     theta, seconds = np.asarray(fit.theta), time.perf_counter() - began
     y = predict(experiment.network, theta, x, device=device)
-    error = np.sum(loss(experiment.network.loss).value(np, y, d), axis=(1, 2))
+    error = np.sum(get_loss(experiment.network.loss).value(np, y, d), axis=(1, 2))
     return Runs(fit.solved, fit.best_epoch, theta, error, seconds, fit.stop_reason, limit)

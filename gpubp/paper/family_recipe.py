@@ -12,7 +12,7 @@ from gpubp.nn.architectures import with_blocks
 from gpubp.nn.initialization import initial_weights
 from gpubp.nn.network import Network
 from gpubp.optim.first_order import Optimizer, decayed, momentum
-from gpubp.optim.schedules import Steps
+from gpubp.optim.schedules import PiecewiseConstant
 from gpubp.paper import family
 from gpubp.training.fit import train
 
@@ -62,7 +62,7 @@ class Recipe:
     @property
     def optimizer(self) -> Optimizer:
         """Eq. (9) in two phases, with decay."""
-        rate, alpha = (Steps({0: early, FIRST_SWEEPS: late}) for early, late in (self.rates, self.momenta))
+        rate, alpha = (PiecewiseConstant({0: early, FIRST_SWEEPS: late}) for early, late in (self.rates, self.momenta))
         return decayed(momentum(rate, alpha), self.shrinkage) if self.shrinkage else momentum(rate, alpha)
 
 

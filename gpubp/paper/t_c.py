@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gpubp.nn.activations import activation
+from gpubp.nn.activations import get_activation
 from gpubp.nn.architectures import carried_over, with_fields, with_sums
 from gpubp.nn.network import Network, output_layer, views
 from gpubp.paper.cases import t_c
@@ -124,7 +124,7 @@ def on_a_larger_plane(theta: np.ndarray) -> np.ndarray:
     small, larger = network(), network(LARGER)
     carried = carried_over(theta, small, larger)
     hidden, output = views(np, larger, carried)
-    sent = output[..., 0, :] * activation("logistic").value(np, hidden[..., -1, :1])  # by one empty field
+    sent = output[..., 0, :] * get_activation("logistic").value(np, hidden[..., -1, :1])  # by one empty field
     output[..., -1, :] -= (larger.sizes[1] - small.sizes[1]) * sent
     return carried
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from gpubp.backends.backend import to_numpy
 from gpubp.errors import DataError
-from gpubp.nn.activations import activation
+from gpubp.nn.activations import get_activation
 from gpubp.plotting.figure import STYLES, axes_or_new, check_names
 from gpubp.plotting.model import check_layer, layers_of
 
@@ -63,7 +63,7 @@ def hidden_heat_map(
     network, layers = layers_of(model, x)
     y = layers[check_layer(layer, len(layers)) - 1].y
     names = check_names("sample_names", sample_names, len(y))
-    unit = activation(network.activations[layer - 1])
+    unit = get_activation(network.activations[layer - 1])
     largest = float(np.max(np.abs(y))) or 1.0
     scale: dict[str, Any]
     if unit.above_zero and unit.below_one:

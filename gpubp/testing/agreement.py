@@ -26,9 +26,9 @@ from gpubp.engine.plain.step import Objective, make_step
 from gpubp.engine.prediction import predict
 from gpubp.errors import DataError
 from gpubp.nn import equations
-from gpubp.nn.activations import ACTIVATIONS, activation
+from gpubp.nn.activations import ACTIVATIONS, get_activation
 from gpubp.nn.initialization import initial_weights
-from gpubp.nn.losses import LOSSES, loss
+from gpubp.nn.losses import LOSSES, get_loss
 from gpubp.nn.network import Network, jacobian, loss_and_gradient, output_layer
 from gpubp.optim import first_order, second_order
 from gpubp.training.fit import train
@@ -349,7 +349,7 @@ def _units(generator: np.random.Generator) -> Iterator[Comparison]:
     x, dE_dy = generator.normal(0.0, 3.0, (2, 9, 5)), generator.normal(size=(2, 9, 5))
 
     def value_and_derivative(backend: Backend, x: Array, dE_dy: Array, *, name: str) -> tuple[Array, Array]:
-        unit = activation(name)
+        unit = get_activation(name)
         y = unit.value(backend.xp, x)
         return y, unit.dE_dx(backend.xp, dE_dy, x, y)
 
@@ -361,7 +361,7 @@ def _errors(generator: np.random.Generator) -> Iterator[Comparison]:
     x, y, targets = generator.normal(0.0, 3.0, (2, 9, 5)), *generator.uniform(0.02, 0.98, (2, 2, 9, 5))
 
     def value_and_derivative(backend: Backend, x: Array, y: Array, targets: Array, *, name: str) -> tuple[Array, ...]:
-        xp, error = backend.xp, loss(name)
+        xp, error = backend.xp, get_loss(name)
         of_output = error.value(xp, y, targets), error.dE_dy(xp, y, targets)
         if error.value_at is None or error.dE_dx is None:
             return of_output

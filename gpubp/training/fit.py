@@ -14,12 +14,12 @@ import numpy as np
 
 from gpubp._typing import Array
 from gpubp.backends.backend import Backend, choose_backend, like, to_backend, to_numpy, with_matmul
-from gpubp.backends.gpu_errors import Load, translate_gpu_errors
+from gpubp.backends.gpu_errors import Workload, translate_gpu_errors
 from gpubp.backends.memory import home_of
 from gpubp.data.streaming.admission import check_stream, epochs_of_stream
 from gpubp.data.streaming.stream import Stream
-from gpubp.distributed.launch import processes_for
-from gpubp.distributed.process_group import Processes
+from gpubp.distributed.launch import process_group_for
+from gpubp.distributed.process_group import ProcessGroup
 from gpubp.engine.argument_checks import (
     check_gradient_accumulation,
     check_options,
@@ -120,7 +120,7 @@ def train(
     checkpoint: str | PathLike[str] | Checkpoints | None = None,
     resume: bool = False,
     gradient_accumulation: int = 1,
-    parallel: str | Processes | None = None,
+    parallel: str | ProcessGroup | None = None,
 ) -> Fit:
     """Train a network, or a stack of them, by back-propagation.
 
@@ -236,8 +236,8 @@ def train(
     """
     optimizer = adam() if optimizer is None else optimizer
     callbacks = tuple(callbacks) if isinstance(callbacks, Iterable) else (callbacks,)
-    processes = processes_for(parallel)
-    with processes.agreeing():
+    processes = process_group_for(parallel)
+    with processes.raise_on_all():
         check_options(
             network,
             optimizer,
@@ -257,7 +257,9 @@ def train(
         checkpoints, found = _checkpoints(checkpoint, resume, opened=processes.rank == 0)
         orders = Orders(_order_generator(seed)) if shuffle else None
         if isinstance(x, Stream):
-            check_stream(network, x, targets, optimizer, epochs, batch_size, sample_weight, stop_when, processes.size)
+            check_stream(
+                network, x, targets, optimizer, epochs, batch_size, sample_weight, stop_when, processes.world_size
+            )
         else:
             x, targets = host_array("x", x), host_array("targets", targets)
         given = (x,) if theta is None else (theta, x)
@@ -271,10 +273,10 @@ def train(
         n_samples, n_networks = _counts(theta, x)
         size = min(gradient_accumulation * _batch_size(batch_size, n_samples, optimizer), n_samples)
 
-    if processes.size > 1:
+    if processes.world_size > 1:
         of_host = all(map(array_api_compat.is_numpy_array, (*given, *others)))
-        backend = processes.own_backend(backend, device if of_host else backend.name)
-        processes.must_agree(
+        backend = processes.assign_gpu(backend, device if of_host else backend.name)
+        processes.check_equal(
             {
                 "the network": (network.sizes, network.activations, network.loss),
                 "the optimizer": optimizer.name,
@@ -286,7 +288,7 @@ def train(
                 "whether checkpoints are kept, and gone on from": (checkpoint is not None, resume),
             }
         )
-        theta, orders, found = processes.first(lambda: (to_numpy(theta), orders, found))
+        theta, orders, found = processes.on_rank_0(lambda: (to_numpy(theta), orders, found))
     backend = with_matmul(backend, matmul_precision, precision)
 
     part = None if checkpoints is None else _steps_of_a_part(network, size, n_networks)
@@ -310,10 +312,10 @@ def train(
     }
 
     def on_device() -> Fit:
-        with processes.agreeing():
+        with processes.raise_on_all():
             parameters = validate_theta(network, backend, precision, theta)
             home = home_of(backend, precision, x, targets)
-            rows = processes.share(n_samples).rows  # that this process looks at for all
+            rows = processes.shard(n_samples).rows  # that this process looks at for all
             samples = Batch(None, None)
             if not isinstance(x, Stream):
                 samples = _validate_batch(network, home, precision, parameters, x, targets, sample_weight, rows=rows)
@@ -336,7 +338,7 @@ def train(
                 data |= {} if held_out is None else {"validation_x": held_out.x, "validation_targets": held_out.targets}
                 return settings_of(network, optimizer_there, data, same)
 
-            keeper = Keeper(checkpoints, processes.first(settings), orders)
+            keeper = Keeper(checkpoints, processes.on_rank_0(settings), orders)
 
         def plan_for(
             optimizer: Optimizer | SecondOrder, l2: Any, samples: Batch, held_out: Batch | None, n_networks: int
@@ -383,7 +385,7 @@ def train(
         plan = plan_for(optimizer_there, l2_there, samples, held_out, n_networks)
         start = begin(plan, Position(parameters, optimizer_there.init(backend.xp, parameters), own_state=True))
         if keeper and found:
-            with processes.agreeing():
+            with processes.raise_on_all():
                 start = keeper.training_state(found, backend, start, epochs)
         with keeper.at_hand() if keeper else contextlib.nullcontext():
             outcome = run(plan, start)
@@ -400,21 +402,23 @@ def train(
             None if outcome.solved is None else outcome.solved[()],
         )
         if keeper:
-            with processes.agreeing():
+            with processes.raise_on_all():
                 keeper.close(fit)
         return fit
 
-    load = Load(network, precision, n_networks, n_samples, math.ceil(size / (gradient_accumulation * processes.size)))
+    load = Workload(
+        network, precision, n_networks, n_samples, math.ceil(size / (gradient_accumulation * processes.world_size))
+    )
     quietly = np.errstate(over="ignore", invalid="ignore", divide="ignore")
     fix = "Start it again; with checkpoint= it would have kept where it stood"
     if checkpoints is not None:
         fix = f"resume=True goes on from the last checkpoint in {checkpoints.folder}, if one was written yet"
-    with processes.running(fix), translate_gpu_errors(backend, load), backend.active(), quietly:
+    with processes.monitored(fix), translate_gpu_errors(backend, load), backend.active(), quietly:
         return on_device()
 
 
 def _is_done(
-    processes: Processes,
+    processes: ProcessGroup,
     backend: Backend,
     network: Network,
     samples: Batch,
@@ -429,7 +433,7 @@ def _is_done(
         told = stop_when(to_backend(backend, samples.targets), present)
         return to_numpy(told) if hasattr(told, "shape") else told
 
-    return processes.first(asked)
+    return processes.on_rank_0(asked)
 
 
 def _counts(theta: Array, x: Array | Stream) -> tuple[int, int]:
@@ -462,7 +466,7 @@ def _batches(
     orders: Orders | None,
     steps_of_a_part: int | None,
     on_host: bool,
-    processes: Processes,
+    processes: ProcessGroup,
 ) -> ArrayBatches | CutBatches:
     """Cut the samples into batches, in a new order where they have any and there is more than one batch.
 
@@ -494,13 +498,13 @@ def _checkpoints(
     return checkpoints, open_folder(checkpoints, resume=resume) if opened else None
 
 
-def _by_the_first(processes: Processes, callbacks: tuple[Callback, ...]) -> tuple[Callback, ...]:
+def _by_the_first(processes: ProcessGroup, callbacks: tuple[Callback, ...]) -> tuple[Callback, ...]:
     """Let the first process alone call callbacks, whether or not others have any, and all do what they say."""
-    if processes.size == 1:
+    if processes.world_size == 1:
         return callbacks
 
     def told(progress: Progress) -> bool:
-        answers = processes.first(lambda: [callback(progress) for callback in callbacks])  # each of them is told
+        answers = processes.on_rank_0(lambda: [callback(progress) for callback in callbacks])  # each of them is told
         return any(answers)
 
     return (told,)

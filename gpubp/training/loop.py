@@ -16,7 +16,7 @@ import numpy as np
 from gpubp._typing import Array
 from gpubp.backends.backend import Backend, to_backend, to_numpy
 from gpubp.backends.memory import power_of_two_below
-from gpubp.distributed.process_group import ALONE, Processes
+from gpubp.distributed.process_group import SINGLE_PROCESS, ProcessGroup
 from gpubp.engine.epoch import EpochRunner
 from gpubp.engine.plain.minibatches import ArrayBatches, Batch, Batches, Parts, epochs_of, parts_left
 from gpubp.engine.plain.step import Position, Sums
@@ -77,7 +77,7 @@ class Plan:
         Whether each epoch is noted: of K networks that is K numbers.
     keep : callable, optional
         Is given a copy of where the run stands, from which it could go on, after each part of an epoch.
-    processes : Processes
+    processes : ProcessGroup
         Who else trains this network. Held-out samples are looked at by the first of them; callbacks and ``stop_when``
         are called by all, and must answer all the same.
     """
@@ -99,7 +99,7 @@ class Plan:
     unseen: Callable[[], int] | None = None
     keeps_history: bool = True
     keep: Callable[[TrainingState], None] | None = None
-    processes: Processes = ALONE
+    processes: ProcessGroup = SINGLE_PROCESS
 
 
 class Outcome(NamedTuple):
@@ -191,7 +191,7 @@ def run(plan: Plan, start: Position | TrainingState) -> Outcome:
             if not unwatched.drawn:  # else the next orders could not be drawn again
                 _keep(plan, now, began)
     except KeyboardInterrupt:
-        if plan.processes.size > 1:  # the others know nothing of it
+        if plan.processes.world_size > 1:  # the others know nothing of it
             raise
         stop_reason = "interrupted"
         if bool(xp.all(xp.isfinite(position.theta))):
@@ -276,7 +276,7 @@ class Unwatched:
 
     def __init__(self, plan: Plan, position: Position) -> None:
         seen = bool(plan.callbacks) and plan.unseen is None
-        monitored = seen or plan.held_out is not None or plan.stop_when is not None or plan.processes.size > 1
+        monitored = seen or plan.held_out is not None or plan.stop_when is not None or plan.processes.world_size > 1
         self.possible = not monitored and not hasattr(position.state, "converged")
         self.seconds = math.inf  # that an epoch takes at least, as far as is known
         self.drawn: list[Batches | Parts] = []  # for epochs that were to be taken together, and were not
@@ -391,7 +391,7 @@ def _look(plan: Plan, theta: Array) -> tuple[Any | None, float | None]:
     """Take the error, without penalty, and the score of the validation samples."""
     if plan.held_out is None:
         return None, None
-    return plan.processes.first(partial(_seen, plan, plan.held_out, theta))
+    return plan.processes.on_rank_0(partial(_seen, plan, plan.held_out, theta))
 
 
 def _seen(plan: Plan, held_out: Batch, theta: Array) -> tuple[Any, float | None]:

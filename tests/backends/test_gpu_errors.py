@@ -15,7 +15,7 @@ import gpubp.training.fit
 from gpubp import DataError, DeviceError, MLPClassifier, MLPRegressor, Network, predict, train
 from gpubp.backends import gpu_errors as faults_room
 from gpubp.backends.backend import Backend, choose_backend
-from gpubp.backends.gpu_errors import Load, batch_that_fits, translate_gpu_errors
+from gpubp.backends.gpu_errors import Workload, batch_that_fits, translate_gpu_errors
 from gpubp.backends.memory import (
     SAMPLES_AT_ONCE,
     Memory,
@@ -175,7 +175,7 @@ class TestFullMemory:
                 train(NETWORK, X, D)
 
     def test_what_fits_is_a_power_of_two_below_the_batch(self):
-        load = Load(NETWORK, "float32", 1, 1000, batch_size=4096)
+        load = Workload(NETWORK, "float32", 1, 1000, batch_size=4096)
         of_sample, beside = bytes_of_a_sample(NETWORK.sizes, "float32"), 4 * (1000 * 23 + 8 * NETWORK.n_parameters)
 
         def memory(room):
@@ -260,7 +260,7 @@ class TestOtherFaults:
             train(NETWORK, X[:, :4], D)
 
     def test_on_the_host_nothing_is_changed(self):
-        load = Load(NETWORK, "float32", 1, 5)
+        load = Workload(NETWORK, "float32", 1, 5)
         with pytest.raises(MemoryError), translate_gpu_errors(choose_backend("cpu"), load):
             raise out_of_memory()
 

@@ -13,7 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from gpubp import MLPClassifier, MLPRegressor, Network, predict, train
 from gpubp.backends.backend import choose_backend, to_backend, to_numpy, with_matmul
-from gpubp.backends.matmul_precision import FORMATS, RoundedProducts, rounded, rounded_by_arithmetic
+from gpubp.backends.matmul_precision import FORMATS, RoundedMatmul, rounded, rounded_by_arithmetic
 from gpubp.engine.epoch import make_epoch_runner
 from gpubp.engine.plain.minibatches import Batch
 from gpubp.engine.plain.step import Objective, make_step
@@ -107,9 +107,9 @@ def precision(request):
 
 
 @pytest.fixture
-def reduced(place, precision):
+def reduced(backend_case, precision):
     """Each place, with its products in each precision."""
-    return with_matmul(place.backend, precision, "float32")
+    return with_matmul(backend_case.backend, precision, "float32")
 
 
 @pytest.fixture(autouse=True)
@@ -119,12 +119,12 @@ def _overflow_is_wanted():
 
 
 class TestRounding:
-    def test_by_the_table(self, place, precision):
+    def test_by_the_table(self, backend_case, precision):
         given, expected = np.asarray(NUMBERS[precision] + ALWAYS, np.float32).T
-        found = rounded(place.xp, place.asarray(given), precision)
+        found = rounded(backend_case.xp, backend_case.asarray(given), precision)
         assert str(found.dtype).endswith("float32")
         found, subnormal = to_numpy(found), (given != 0) & (np.abs(given) < 2.0**-126)
-        if place.name == "jax":  # XLA flushes subnormal numbers of float32 to 0
+        if backend_case.name == "jax":  # XLA flushes subnormal numbers of float32 to 0
             found, expected = found[~subnormal], expected[~subnormal]
         same_numbers(found, expected)
 
@@ -145,17 +145,17 @@ class TestRounding:
         once = rounded(np, all_numbers(2), precision)
         same_numbers(rounded(np, once, precision), once)
 
-    def test_of_a_view_is_that_of_a_copy(self, place, precision):
+    def test_of_a_view_is_that_of_a_copy(self, backend_case, precision):
         x = np.random.default_rng(3).normal(size=(5, 7)).astype(np.float32)
-        turned = place.xp.matrix_transpose(place.asarray(x))
-        same_numbers(to_numpy(rounded(place.xp, turned, precision)), rounded(np, x, precision).T)
+        turned = backend_case.xp.matrix_transpose(backend_case.asarray(x))
+        same_numbers(to_numpy(rounded(backend_case.xp, turned, precision)), rounded(np, x, precision).T)
 
 
 class TestProducts:
-    def test_are_those_of_rounded_operands_summed_in_float32(self, reduced, place, precision):
+    def test_are_those_of_rounded_operands_summed_in_float32(self, reduced, backend_case, precision):
         rng = np.random.default_rng(4)
         a, b = rng.normal(size=(2, 5, 30)).astype(np.float32), rng.normal(size=(2, 30, 4)).astype(np.float32)
-        product = reduced.xp.matmul(place.asarray(a), place.asarray(b))
+        product = reduced.xp.matmul(backend_case.asarray(a), backend_case.asarray(b))
         assert str(product.dtype).endswith("float32")
         exact = rounded(np, a, precision).astype(float) @ rounded(np, b, precision).astype(float)
         np.testing.assert_allclose(to_numpy(product), exact, rtol=1e-5, atol=1e-5)
@@ -167,8 +167,8 @@ class TestProducts:
         with pytest.raises(AttributeError):
             _ = xp.no_such_function
 
-    def test_arrays_on_the_backend_stay_where_they_are(self, reduced, place):
-        x = place.asarray([1.0, 2.0], "float32")
+    def test_arrays_on_the_backend_stay_where_they_are(self, reduced, backend_case):
+        x = backend_case.asarray([1.0, 2.0], "float32")
         assert to_backend(reduced, x, "float32") is x
 
     def test_gradient_is_close_to_the_full_one(self, precision):
@@ -226,7 +226,7 @@ class TestOnCupy:
         cupy = FakeCupy(monkeypatch)
         monkeypatch.setattr(FakeCupy.Array, "device", types.SimpleNamespace(compute_capability=capability))
         try:
-            RoundedProducts(cupy, precision).matmul(x.view(FakeCupy.Array), x.view(FakeCupy.Array))
+            RoundedMatmul(cupy, precision).matmul(x.view(FakeCupy.Array), x.view(FakeCupy.Array))
         finally:
             assert cupy.now == 1  # as it was before
         ((compute_type, operand, _),) = cupy.seen
@@ -341,7 +341,7 @@ class TestLossScale:
         np.testing.assert_array_equal(after, theta)
         assert np.isfinite(value)
         assert (new.loss_scale, new.clean) == (LARGEST_LOSS_SCALE / 2, 0.0)
-        for part, before in zip(new.of_optimizer, state.of_optimizer, strict=True):
+        for part, before in zip(new.inner, state.inner, strict=True):
             if not isinstance(part, int):
                 np.testing.assert_array_equal(part, before)
 

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 import pytest
 
 from gpubp.distributed import heartbeat, monitor
-from gpubp.distributed.heartbeat import Lifeline, connected
+from gpubp.distributed.heartbeat import Heartbeat, connected
 from tests.threads_as_processes import Communicator, Table
 
 HOSTS = ["a", "b", "b"]
@@ -121,7 +121,7 @@ def left(monkeypatch):
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # where a process would end
 def test_the_death_of_one_ends_all(left, capfd):
     lines = lines_of(3)
-    lives = [Lifeline(rank, ["here"] * 3, line, "") for rank, line in enumerate(lines) if rank != 1]
+    lives = [Heartbeat(rank, ["here"] * 3, line, "") for rank, line in enumerate(lines) if rank != 1]
     lines[1].close()
     for life in lives:
         life.thread.join()
@@ -135,7 +135,7 @@ def test_the_death_of_one_ends_all(left, capfd):
 
 
 def test_all_take_leave(left, capfd):
-    lives = [Lifeline(rank, ["here"] * 2, line, "") for rank, line in enumerate(lines_of(2))]
+    lives = [Heartbeat(rank, ["here"] * 2, line, "") for rank, line in enumerate(lines_of(2))]
     for life in lives:
         life.close()
     assert left == []
@@ -144,7 +144,7 @@ def test_all_take_leave(left, capfd):
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # where a process would end
 def test_a_signal_ends_all_while_python_waits(left, capfd):
-    life = Lifeline(0, ["here"], None, "Start it again")
+    life = Heartbeat(0, ["here"], None, "Start it again")
     assert callable(signal.getsignal(signal.SIGTERM))
     signal.raise_signal(signal.SIGTERM)
     life.thread.join()

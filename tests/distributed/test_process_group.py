@@ -16,7 +16,7 @@ from gpubp.__main__ import main
 from gpubp.backends.backend import Backend, choose_backend
 from gpubp.cli import output
 from gpubp.distributed import launch, mpi
-from gpubp.distributed.process_group import ALONE, summed
+from gpubp.distributed.process_group import SINGLE_PROCESS, sum_over_ranks
 from gpubp.engine.plain.minibatches import ArrayBatches, Batch
 from gpubp.engine.plain.step import Objective, make_step
 from gpubp.errors import CheckpointError, DataError, DeviceError, DivergenceWarning
@@ -25,7 +25,7 @@ from gpubp.optim.first_order import adam, gradient_descent, momentum
 from gpubp.optim.second_order import lbfgs, levenberg_marquardt
 from gpubp.testing.agreement import assert_agree
 from gpubp.training.checkpoints import Checkpoints, checkpoints_in
-from tests.threads_as_processes import all_well, together
+from tests.threads_as_processes import results_of, run_on_ranks
 
 NETWORK = Network((5, 7, 3), activation="tanh", loss="cross_entropy")
 RNG = np.random.default_rng(0)
@@ -39,7 +39,9 @@ HELD_OUT = X[:20] + 0.1, D[:20]
 def fits(size, network=NETWORK, x=X, targets=D, **options):
     """The fits of so many processes, and that of one."""
     options = {"epochs": 20, "batch_size": 11, "device": "cpu"} | options  # 100 steps
-    together_ = all_well(together(size, lambda processes: train(network, x, targets, parallel=processes, **options)))
+    together_ = results_of(
+        run_on_ranks(size, lambda processes: train(network, x, targets, parallel=processes, **options))
+    )
     return together_, train(network, x, targets, **options)
 
 
@@ -103,8 +105,8 @@ def test_stop_when_is_asked_once_and_heeded_by_all():
         asked.append(1)
         return len(asked) == 4
 
-    found = all_well(
-        together(
+    found = results_of(
+        run_on_ranks(
             2, lambda processes: train(NETWORK, X, D, stop_when=stop_when, epochs=9, device="cpu", parallel=processes)
         )
     )
@@ -129,7 +131,7 @@ def test_all_diverge_together_and_the_first_says_so():
         return train(network, X, D, optimizer=gradient_descent(1e300), device="cpu", parallel=processes)
 
     with pytest.warns(DivergenceWarning) as told:
-        found = all_well(together(2, wild))
+        found = results_of(run_on_ranks(2, wild))
     assert len(told) == 1
     assert [fit.stop_reason for fit in found] == ["diverged", "diverged"]
 
@@ -145,7 +147,7 @@ def test_each_process_takes_its_share_of_each_batch():
     def shares(processes):
         return [batch for _, batch in ArrayBatches(choose_backend("cpu"), samples, 10, order, processes=processes)]
 
-    of_all = all_well(together(4, shares))
+    of_all = results_of(run_on_ranks(4, shares))
     for parts, (_, batch) in zip(zip(*of_all, strict=True), whole, strict=True):
         assert max(len(part.x) for part in parts) - min(len(part.x) for part in parts) <= 1
         for k in range(3):
@@ -170,7 +172,7 @@ def test_rows_of_others_are_not_read():
         list(ArrayBatches(choose_backend("cpu"), Batch(x, D), 10, order, processes=processes))
         return x.read
 
-    first, second = all_well(together(2, read))
+    first, second = results_of(run_on_ranks(2, read))
     assert first | second == set(range(53))
     assert not first & second
 
@@ -183,7 +185,7 @@ def test_samples_may_be_mapped_from_a_file(tmp_path):
         x, targets = (np.load(tmp_path / f"{name}.npy", mmap_mode="r") for name in ("x", "d"))
         return train(NETWORK, x, targets, epochs=4, batch_size=11, device="cpu", parallel=processes).theta
 
-    for theta in all_well(together(2, work)):
+    for theta in results_of(run_on_ranks(2, work)):
         assert_agree(theta, train(NETWORK, X, D, epochs=4, batch_size=11, device="cpu").theta, "steps")
 
 
@@ -193,20 +195,20 @@ def test_one_sum_a_step():
         return processes.comm.sums
 
     wanted = [NETWORK.n_parameters + 2] * 5 + [5, 5]  # steps; of the epoch the weights and numbers of its samples
-    assert all_well(together(2, sums)) == [wanted, wanted]
+    assert results_of(run_on_ranks(2, sums)) == [wanted, wanted]
 
 
 def test_sums_keep_shapes():
     def work(processes):
         terms = np.full((2, 3), 1.0 + processes.rank), np.ones(2), 4.0
-        return summed(np, processes, *terms)
+        return sum_over_ranks(np, processes, *terms)
 
-    for matrix, row, number in all_well(together(3, work)):
+    for matrix, row, number in results_of(run_on_ranks(3, work)):
         np.testing.assert_array_equal(matrix, np.full((2, 3), 6.0))
         np.testing.assert_array_equal(row, [3.0, 3.0])
         assert number == 12.0
     terms = (np.ones(2), 4.0)
-    assert summed(np, ALONE, *terms) == terms
+    assert sum_over_ranks(np, SINGLE_PROCESS, *terms) == terms
 
 
 def test_callbacks_are_called_in_the_first_process_alone():
@@ -220,7 +222,7 @@ def test_callbacks_are_called_in_the_first_process_alone():
         callbacks = [noted] if processes.rank == 0 else []
         return train(NETWORK, X, D, epochs=9, callbacks=callbacks, device="cpu", parallel=processes)
 
-    found = all_well(together(3, work))
+    found = results_of(run_on_ranks(3, work))
     assert seen == [1, 2, 3]
     assert [fit.stop_reason for fit in found] == ["callback"] * 3
 
@@ -232,7 +234,7 @@ def test_a_generator_of_the_first_is_that_of_all():
 
     options = {"epochs": 2, "batch_size": 7, "device": "cpu"}
     alone = train(NETWORK, X, D, seed=np.random.default_rng(0), **options).theta
-    for theta in all_well(together(2, work)):
+    for theta in results_of(run_on_ranks(2, work)):
         assert_agree(theta, alone, "steps")
 
 
@@ -263,14 +265,14 @@ def test_accumulated_batches_pass_one_by_one(monkeypatch):
 
 
 def test_accumulated_shares():
-    of_all, alone = fits(3, batch_size=4, accumulate=3)
+    of_all, alone = fits(3, batch_size=4, gradient_accumulation=3)
     assert_agree(of_all[1].theta, alone.theta, "steps")
 
 
 @pytest.mark.parametrize("gradient_accumulation", [0, 1.5, "2"])
-def test_accumulate_must_be_a_count(gradient_accumulation):
-    with pytest.raises(DataError, match="accumulate must be 1 or more batches"):
-        train(NETWORK, X, D, gradient_accumulation=accumulate, device="cpu")
+def test_gradient_accumulation_must_be_a_count(gradient_accumulation):
+    with pytest.raises(DataError, match="gradient_accumulation must be 1 or more batches"):
+        train(NETWORK, X, D, gradient_accumulation=gradient_accumulation, device="cpu")
 
 
 @pytest.mark.parametrize("options", [{"batch_size": "full"}, {"optimizer": lbfgs()}])
@@ -307,11 +309,11 @@ def test_training_goes_on_in_another_number_of_processes(before, after, tmp_path
 
         return train(NETWORK, X, D, epochs=20, callbacks=[stop], parallel=processes, **options)
 
-    for error in together(before, lambda processes: some(processes, 7)):
+    for error in run_on_ranks(before, lambda processes: some(processes, 7)):
         assert isinstance(error, ZeroDivisionError | threading.BrokenBarrierError)
     # it goes on in the middle of an epoch
     assert checkpoints_in(tmp_path)[-1].name == "checkpoint-00000006-00003.safetensors"
-    found = all_well(together(after, some))
+    found = results_of(run_on_ranks(after, some))
     alone = train(NETWORK, X, D, epochs=20, **options | {"checkpoint": None, "resume": False})
     for fit in found:
         assert_agree(fit.theta, alone.theta, "steps")
@@ -322,10 +324,10 @@ def test_training_goes_on_in_another_number_of_processes(before, after, tmp_path
 def test_checkpoints_of_another_training_are_refused_by_all(tmp_path):
     train(NETWORK, X, D, epochs=2, batch_size=11, device="cpu", checkpoint=tmp_path)
     options = {"epochs": 4, "batch_size": 12, "device": "cpu", "checkpoint": tmp_path, "resume": True}
-    found = together(2, lambda processes: train(NETWORK, X, D, parallel=processes, **options))
+    found = run_on_ranks(2, lambda processes: train(NETWORK, X, D, parallel=processes, **options))
     assert all(isinstance(error, CheckpointError) and "batch_size was 11, is 12" in str(error) for error in found)
     del options["resume"]
-    first, second = together(2, lambda processes: train(NETWORK, X, D, parallel=processes, **options))
+    first, second = run_on_ranks(2, lambda processes: train(NETWORK, X, D, parallel=processes, **options))
     assert isinstance(first, CheckpointError)
     assert "process 0 of 2 on host0 failed: CheckpointError" in str(second)
 
@@ -339,7 +341,7 @@ def test_a_fault_of_one_is_told_by_all():
         x[30, 2] = np.nan
         train(NETWORK, x, D, device="cpu", parallel=processes)
 
-    first, second, third = together(3, work)  # each looks at its share of the rows
+    first, second, third = run_on_ranks(3, work)  # each looks at its share of the rows
     assert type(first) is type(second) is type(third) is DataError
     assert "x holds nan at [30, 2]" in str(second)
     assert str(first) == str(third) == f"process 1 of 3 on host0 failed: DataError: {second}"
@@ -349,7 +351,7 @@ def test_processes_must_train_the_same():
     def work(processes):
         train(NETWORK, X, D, epochs=5 + processes.rank, device="cpu", parallel=processes)
 
-    found = together(2, work)
+    found = run_on_ranks(2, work)
     assert all(isinstance(error, DataError) for error in found)
     assert "of epochs process 0 has 5 and process 1 has 6" in str(found[1])
 
@@ -361,7 +363,7 @@ def test_unknown_ways_are_refused():
 
 def test_without_mpi4py_the_fix_is_told(monkeypatch):
     monkeypatch.setitem(sys.modules, "mpi4py", None)
-    mpi.mpi_processes.cache_clear()
+    mpi.mpi_process_group.cache_clear()
     with pytest.raises(DataError, match=r'pip install "gpubp\[mpi\]"'):
         train(NETWORK, X, D, parallel="mpi", device="cpu")
 
@@ -372,22 +374,22 @@ def test_copies_that_train_alone_are_told_once(monkeypatch, caplog, launcher):
     for name, value in zip(launcher, ("0", "4"), strict=True):
         monkeypatch.setenv(name, value)
     for _ in range(2):
-        assert launch.processes_for(None) is ALONE
+        assert launch.process_group_for(None) is SINGLE_PROCESS
     assert caplog.messages == [
         "mpiexec has started 4 processes, and each trains alone; with parallel='mpi' they train one network"
     ]
     monkeypatch.setenv(launcher[0], "1")
     monkeypatch.setattr(launch, "_warned", [])
-    launch.processes_for(None)
+    launch.process_group_for(None)
     assert len(caplog.messages) == 1
 
 
 def test_another_mpi_than_the_launchers_is_told(monkeypatch):
     monkeypatch.setenv("PMI_RANK", "0")
     monkeypatch.setenv("PMI_SIZE", "4")
-    monkeypatch.setattr(launch, "mpi_processes", lambda: ALONE)
+    monkeypatch.setattr(launch, "mpi_process_group", lambda: SINGLE_PROCESS)
     with pytest.raises(DataError, match="different implementations of MPI"):
-        launch.processes_for("mpi")
+        launch.process_group_for("mpi")
 
 
 # --- GPUs, by what stands in for them ---
@@ -432,11 +434,11 @@ def fake_nccl(monkeypatch):
 def test_arrays_on_gpus_are_summed_by_nccl(fake_nccl):
     def work(processes):
         array = FakeGpuArray(np.zeros(3))
-        assert processes.sum(array) is array
-        processes.sum(array)
+        assert processes.all_reduce(array) is array
+        processes.all_reduce(array)
         return array.host, processes.comm.sums
 
-    for host, sums_on_host in all_well(together(2, work)):
+    for host, sums_on_host in results_of(run_on_ranks(2, work)):
         np.testing.assert_array_equal(host, [2.0, 2.0, 2.0])
         assert sums_on_host == []
     assert sorted(fake_nccl.made) == [(2, 0, True), (2, 1, True)]  # once each
@@ -448,7 +450,7 @@ def test_without_nccl_sums_go_through_the_host(fake_nccl, caplog, monkeypatch):
     xp = types.SimpleNamespace(asarray=lambda host, device: FakeGpuArray(host))
     monkeypatch.setattr(mpi.array_api_compat, "array_namespace", lambda array: xp)
     monkeypatch.setattr(mpi.array_api_compat, "device", lambda array: "gpu")
-    for total in all_well(together(2, lambda processes: processes.sum(FakeGpuArray(np.ones(3))))):
+    for total in results_of(run_on_ranks(2, lambda processes: processes.all_reduce(FakeGpuArray(np.ones(3))))):
         np.testing.assert_array_equal(total.host, [2.0, 2.0, 2.0])
     assert "gradients go through the host" in caplog.text
 
@@ -463,22 +465,22 @@ def gpus(monkeypatch):
 
 def test_each_process_of_a_machine_has_a_gpu_of_its_own(gpus):
     def work(processes):
-        return processes.own_backend(Backend(None, None, "cuda:0"), "auto").name
+        return processes.assign_gpu(Backend(None, None, "cuda:0"), "auto").name
 
-    assert all_well(together(4, work)) == ["cuda:0", "cuda:1", "cuda:0", "cuda:1"]  # on two machines
+    assert results_of(run_on_ranks(4, work)) == ["cuda:0", "cuda:1", "cuda:0", "cuda:1"]  # on two machines
 
 
 def test_a_gpu_for_two_is_refused(gpus):
-    found = together(2, lambda processes: processes.own_backend(Backend(None, None, "cuda:1"), "cuda:1"))
+    found = run_on_ranks(2, lambda processes: processes.assign_gpu(Backend(None, None, "cuda:1"), "cuda:1"))
     assert all(isinstance(error, DeviceError) for error in found)
     assert "process 0 of 2 on host0 and process 1 of 2 on host0 have the same GPU" in str(found[0])
 
 
 def test_a_gpu_for_some_is_refused(gpus):
     def work(processes):
-        processes.own_backend(Backend(None, None, "cpu" if processes.rank == 1 else "cuda:0"), "auto")
+        processes.assign_gpu(Backend(None, None, "cpu" if processes.rank == 1 else "cuda:0"), "auto")
 
-    found = together(2, work)
+    found = run_on_ranks(2, work)
     assert all("process 0 of 2 on host0 computes on GPU and process 1 of 2 on host0 on cpu" in str(e) for e in found)
 
 
@@ -486,12 +488,12 @@ def test_other_libraries_sum_through_the_host():
     strict = pytest.importorskip("array_api_strict")
 
     def work(processes):
-        return processes.sum(strict.asarray([1.0, 2.0]))
+        return processes.all_reduce(strict.asarray([1.0, 2.0]))
 
-    for total in all_well(together(2, work)):
+    for total in results_of(run_on_ranks(2, work)):
         assert total.tolist() if hasattr(total, "tolist") else [float(n) for n in total] == [2.0, 4.0]
     options = {"epochs": 3, "batch_size": 11, "device": "array_api_strict:device1"}
-    of_all = all_well(together(2, lambda processes: train(NETWORK, X, D, parallel=processes, **options)))
+    of_all = results_of(run_on_ranks(2, lambda processes: train(NETWORK, X, D, parallel=processes, **options)))
     assert_agree(of_all[0].theta, train(NETWORK, X, D, **(options | {"device": "cpu"})).theta, "steps")
 
 
@@ -521,7 +523,7 @@ def test_estimators_fit_the_same(name):
     def work(processes):
         return MLPClassifier(**model.get_params() | {"parallel": processes}).fit(x, CLASSES, weights)
 
-    of_all, alone = all_well(together(3, work)), model.fit(x, CLASSES, weights)
+    of_all, alone = results_of(run_on_ranks(3, work)), model.fit(x, CLASSES, weights)
     for one in of_all:
         assert one.n_iter_ == alone.n_iter_
         assert one.stop_reason_ == alone.stop_reason_
@@ -540,7 +542,7 @@ def test_random_numbers_are_those_of_the_first(capsys):
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        first, second = all_well(together(2, work))
+        first, second = results_of(run_on_ranks(2, work))
     np.testing.assert_array_equal(first, second)
     assert capsys.readouterr().out.count("Iteration 1,") == 1
 
@@ -553,7 +555,7 @@ def test_time_that_is_up_is_up_for_all(monkeypatch):
         return MLPRegressor(hidden_layer_sizes=(4,), parallel=processes, device="cpu", **options).fit(X, D)
 
     with pytest.warns(ConvergenceWarning, match="Maximum time") as told:
-        found = all_well(together(2, work))
+        found = results_of(run_on_ranks(2, work))
     assert [model.stop_reason_ for model in found] == ["time", "time"]
     assert [progress.epoch for progress in seen] == [1]
     assert len(told) == 1

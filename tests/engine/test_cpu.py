@@ -34,10 +34,10 @@ from gpubp.errors import DataError
 from gpubp.nn.activations import ACTIVATIONS
 from gpubp.nn.architectures import with_blocks, with_equal_layers, with_fields, with_sums
 from gpubp.nn.initialization import initial_weights
-from gpubp.nn.losses import LOSSES, loss
+from gpubp.nn.losses import LOSSES, get_loss
 from gpubp.nn.network import Network, output_layer
 from gpubp.optim.first_order import OPTIMIZERS, adam, clipped, decayed, momentum
-from gpubp.optim.schedules import Steps
+from gpubp.optim.schedules import PiecewiseConstant
 from gpubp.testing.agreement import assert_agree
 from gpubp.training.fit import train
 
@@ -131,7 +131,7 @@ class TestCompiledAgreesWithPlain:
     def test_errors_on_their_own_unit(self, error, weighed, dtype):
         assert_same(both_ways(Network((3, 5, 4), activation="tanh", loss=error), dtype=dtype, weighed=weighed))
 
-    @pytest.mark.parametrize("error", [name for name in LOSSES if not loss(name).above_zero])
+    @pytest.mark.parametrize("error", [name for name in LOSSES if not get_loss(name).above_zero])
     def test_errors_on_the_logistic(self, error, dtype):
         assert_same(both_ways(Network((3, 5, 4), output_activation="logistic", loss=error), dtype=dtype))
 
@@ -146,7 +146,9 @@ class TestCompiledAgreesWithPlain:
 
     @pytest.mark.parametrize("optimizer", [momentum, adam])
     def test_schedules(self, optimizer):
-        assert_same(both_ways(Network((3, 5, 4)), optimizer(learning_rate=Steps({0: 0.1, 0.4: 0.01, 1.5: 0.3}))))
+        assert_same(
+            both_ways(Network((3, 5, 4)), optimizer(learning_rate=PiecewiseConstant({0: 0.1, 0.4: 0.01, 1.5: 0.3})))
+        )
 
     @pytest.mark.parametrize("n_threads", [1, 2, 3, 5])
     @pytest.mark.parametrize("sizes", [(3, 5, 4), (3, 5, 6, 4), (3, 7, 5, 6, 4)])
@@ -215,7 +217,9 @@ class TestCompiledAgreesWithPlain:
 
     @pytest.mark.parametrize("optimizer", [momentum, adam])
     def test_optimizers_that_let_the_weights_decay(self, optimizer, dtype):
-        assert_same(both_ways(Network((3, 5, 4)), decayed(optimizer(), Steps({0: 0.01, 0.5: 0.1})), dtype=dtype))
+        assert_same(
+            both_ways(Network((3, 5, 4)), decayed(optimizer(), PiecewiseConstant({0: 0.01, 0.5: 0.1})), dtype=dtype)
+        )
 
     def test_one_layer(self):
         assert_same(both_ways(Network((3, 2))))
@@ -266,7 +270,7 @@ class TestStacks:
             momentum(of_each(0.01, 0.05, 0.1), 0.9),
             momentum(0.05, of_each(0.0, 0.5, 0.9)),
             adam(of_each(0.001, 0.01, 0.1), beta_1=of_each(0.5, 0.9, 0.99)),
-            momentum(Steps({0: 0.1, 1.5: 0.01}), of_each(0.0, 0.5, 0.9)),
+            momentum(PiecewiseConstant({0: 0.1, 1.5: 0.01}), of_each(0.0, 0.5, 0.9)),
         ],
     )
     def test_settings_of_their_own(self, optimizer):

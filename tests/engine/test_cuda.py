@@ -31,12 +31,12 @@ from gpubp.engine.tracing import symbols
 from gpubp.engine.tracing.expressions import Code
 from gpubp.engine.tracing.symbols import Inexpressible, setting, variable
 from gpubp.nn import equations
-from gpubp.nn.activations import ACTIVATIONS, activation
+from gpubp.nn.activations import ACTIVATIONS, get_activation
 from gpubp.nn.initialization import initial_weights
-from gpubp.nn.losses import LOSSES, loss, output_loss
+from gpubp.nn.losses import LOSSES, get_loss, output_loss
 from gpubp.nn.network import Network
-from gpubp.optim.first_order import OPTIMIZERS, Moments, Optimizer, adam, clipped, decayed, momentum
-from gpubp.optim.schedules import Steps
+from gpubp.optim.first_order import OPTIMIZERS, AdamState, Optimizer, adam, clipped, decayed, momentum
+from gpubp.optim.schedules import PiecewiseConstant
 from gpubp.testing.agreement import assert_agree
 from gpubp.training import fit as fit_module
 from gpubp.training.checkpoints import Checkpoints
@@ -51,8 +51,8 @@ needs_compiler = pytest.mark.skipif(
 UNITS = (*ACTIVATIONS, "leaky_relu(0.3)", "elu(0.5)")
 ERRORS = (*LOSSES, "huber(0.1)")
 PAIRS = [
-    *((error, loss(error).output) for error in ERRORS),
-    *((error, "logistic") for error in ERRORS if not loss(error).above_zero),
+    *((error, get_loss(error).output) for error in ERRORS),
+    *((error, "logistic") for error in ERRORS if not get_loss(error).above_zero),
     *(("poisson", "softplus"), ("cross_entropy", "logistic"), ("binary_cross_entropy", "softmax")),
     *(("squared", "softmax"), ("squared", "gelu")),
 ]
@@ -121,7 +121,7 @@ class TestExpressions:
         assert text.count("1.0f / ") == 1
 
     def test_only_what_is_needed_is_read(self):
-        text = text_of(activation("relu").dE_dx, "dE_dy", "x", "y")
+        text = text_of(get_activation("relu").dE_dx, "dE_dy", "x", "y")
         assert sorted(line for line in text if "[i]" in line) == [
             "const real dE_dy = dE_dy[i];",
             "const real x = x[i];",
@@ -203,12 +203,12 @@ class TestKernels:
         value, slope = layers.units[k], layers.slopes[k]
         totals, y = x.copy(), np.full_like(x, np.nan)
         launch_over_units(device, kernels[value.name], value.sample_by_sample, 9, n, bias, n, totals, y)
-        assert_agree(y, activation(unit).value(np, x + bias), "elementwise")
+        assert_agree(y, get_activation(unit).value(np, x + bias), "elementwise")
         np.testing.assert_array_equal(totals, x + bias if layers.total_kept[k] else x)
         dE_dy = numbers((9, 70), dtype, 2)[:, :n].copy()
         signals = dE_dy.copy()
         launch_over_units(device, kernels[slope.name], slope.sample_by_sample, 9, n, totals, y, signals)
-        assert_agree(signals, activation(unit).dE_dx(np, dE_dy, x + bias, y), "elementwise")
+        assert_agree(signals, get_activation(unit).dE_dx(np, dE_dy, x + bias, y), "elementwise")
 
     @needs_compiler
     @pytest.mark.parametrize("pair", PAIRS, ids=" on ".join)
@@ -220,7 +220,7 @@ class TestKernels:
         signals, errors = np.full_like(x, np.nan), np.full(9, np.nan, dtype)
         places = (None, 0, x, targets, 0, weights, 0, signals, errors)
         launch_over_units(device, kernels[f"output_{k}"], outputs[k].sample_by_sample, 9, 40, *places)
-        y = activation(pair[1]).value(np, x)
+        y = get_activation(pair[1]).value(np, x)
         for c in range(9):  # the sum over one sample
             sample = slice(c, c + 1)
             error, dE_dx = output_loss(np, *pair, x[sample], y[sample], targets[sample], weights[sample])
@@ -348,7 +348,7 @@ class TestSweepAgreesWithPlain:
 
     @pytest.mark.parametrize("optimizer", [momentum, adam])
     def test_schedules(self, machine, optimizer):
-        rate = Steps({0: 0.1, 0.4: 0.01, 1.5: 0.3})
+        rate = PiecewiseConstant({0: 0.1, 0.4: 0.01, 1.5: 0.3})
         assert_same(both_ways(machine, Network((3, 5, 4)), decayed(optimizer(learning_rate=rate), 0.01)))
 
     @pytest.mark.parametrize("options", [{"reduction": "sum"}, {"l2": 0.3}, {"l2": 0.3, "penalty_reported": False}])
@@ -669,7 +669,7 @@ class TestEpochsTogether:
         if form == "layer by layer":
             monkeypatch.setattr(room, "shared_memory", lambda *_: 10**9)
         network, order = Network((3, 5, 4), activation="tanh"), np.random.default_rng(0).permutation(N_SAMPLES)
-        optimizer = adam(learning_rate=Steps({0: 0.1, 1.5: 0.01, 7.4: 0.05}))
+        optimizer = adam(learning_rate=PiecewiseConstant({0: 0.1, 1.5: 0.01, 7.4: 0.05}))
         theta = machine.asarray(initial_weights(network, seeds, dtype="float64"))
         batches = ArrayBatches(machine.backend, given_to(machine, samples(network, "float64", weighed=True)), size)
         batches, ends = replace(batches, order=order if shuffled else None), []
@@ -698,7 +698,10 @@ class TestParts:
         if form == "layer by layer":
             monkeypatch.setattr(room, "shared_memory", lambda *_: 10**9)
         network, order = Network((3, 5, 4), activation="tanh"), np.random.default_rng(0).permutation(N_SAMPLES)
-        optimizer, given = adam(learning_rate=Steps({0: 0.1, 1.5: 0.01})), samples(network, "float64", weighed=True)
+        optimizer, given = (
+            adam(learning_rate=PiecewiseConstant({0: 0.1, 1.5: 0.01})),
+            samples(network, "float64", weighed=True),
+        )
         theta = machine.asarray(initial_weights(network, seeds, dtype="float64"))
         whole = ArrayBatches(machine.backend, given if on_host else given_to(machine, given), 3, on_host=on_host)
         whole, ends = replace(whole, order=order if shuffled else None), []
@@ -725,7 +728,10 @@ class TestGoesThePlainWay:
             (Network((3, 2)), clipped(momentum(), 1.0)),
             (Network((3, 2)), replace(momentum(), update=lambda xp, g, state, theta, now: (g if g > 0 else -g, state))),
             (Network((3, 2)), replace(adam(), update=lambda xp, g, state, theta, now: (-g * now["beta_1"], ()))),
-            (Network((3, 2)), replace(adam(), update=lambda xp, g, state, *_: (-g, Moments(g, g, state.updates * 2)))),
+            (
+                Network((3, 2)),
+                replace(adam(), update=lambda xp, g, state, *_: (-g, AdamState(g, g, state.updates * 2))),
+            ),
             (Network((3, 2)), replace(momentum(), init=lambda xp, theta: [1.0])),
         ],
     )
@@ -908,7 +914,7 @@ class TestCudaDevice:
             seen = result(on_device, fast, network, optimizer, dtype, weighed=True)
         position, told = result(on_device, plain, network, optimizer, dtype, weighed=True)
         seen[0].theta = np.asarray(seen[0].theta)
-        seen[0].state = Moments(*map(np.asarray, seen[0].state[:2]), seen[0].state.updates)
+        seen[0].state = AdamState(*map(np.asarray, seen[0].state[:2]), seen[0].state.updates)
         assert_same([(position, told), seen])
         assert device.stream.non_blocking
         assert len(device.stream.waited_for) == 4  # once an epoch

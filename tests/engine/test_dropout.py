@@ -36,8 +36,8 @@ def test_rates_that_are_none(dropout):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_masks_silence_the_asked_part_and_keep_the_mean(place, dtype):
-    x, targets = place.asarray(np.zeros((2000, 4), dtype)), place.asarray(np.zeros((2000, 3), dtype))
+def test_masks_silence_the_asked_part_and_keep_the_mean(backend_case, dtype):
+    x, targets = backend_case.asarray(np.zeros((2000, 4), dtype)), backend_case.asarray(np.zeros((2000, 3), dtype))
     backend = choose_backend("auto", x)
     rates = (0.0, 0.25, 0.8)
     [(part, batch)] = with_dropout(backend, NETWORK, rates, np.random.default_rng(0), [(0.5, Batch(x, targets))])

@@ -38,14 +38,14 @@ def samples(stack=(), weighed=False, dtype="float64"):
     return Batch(x.astype(dtype), targets.astype(dtype), rng.uniform(0, 2, (*stack, N_SAMPLES)) if weighed else None)
 
 
-def result(place, given, *, on_host, size=4, shuffled=True, epochs=(1, 1, 1), seeds=0):
+def result(backend_case, given, *, on_host, size=4, shuffled=True, epochs=(1, 1, 1), seeds=0):
     """Where some epochs end, and what they say."""
     if not on_host:
-        given = Batch(*(None if part is None else place.asarray(part) for part in given[:3]))
-    fast = cuda_epoch_runner(place.device, Objective(NETWORK, l2=0.1), optimizer := adam(), "float64", None)
-    theta = place.asarray(initial_weights(NETWORK, seeds, dtype="float64"))
-    position, told, rng = Position(theta, optimizer.init(place.backend.xp, theta)), [], np.random.default_rng(1)
-    batches = ArrayBatches(place.backend, given, size, on_host=on_host)
+        given = Batch(*(None if part is None else backend_case.asarray(part) for part in given[:3]))
+    fast = cuda_epoch_runner(backend_case.device, Objective(NETWORK, l2=0.1), optimizer := adam(), "float64", None)
+    theta = backend_case.asarray(initial_weights(NETWORK, seeds, dtype="float64"))
+    position, told, rng = Position(theta, optimizer.init(backend_case.backend.xp, theta)), [], np.random.default_rng(1)
+    batches = ArrayBatches(backend_case.backend, given, size, on_host=on_host)
     for n in epochs:
         told.append(fast(position, replace(batches, order=rng.permutation(N_SAMPLES) if shuffled else None, epochs=n)))
         position.epoch += n

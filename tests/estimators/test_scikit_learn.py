@@ -259,15 +259,15 @@ def test_poisson_predicts_positive_numbers(hurried):
 
 
 @pytest.mark.parametrize("solver", ["adam", "sgd", "lbfgs"])
-def test_classifier_on_every_library(place, dtype, solver, hurried):
+def test_classifier_on_every_library(backend_case, dtype, solver, hurried):
     host = IRIS[0].astype(dtype)
-    x, options = place.asarray(host), {"solver": solver, "batch_size": 40, "device": "auto"}
-    model = small(**options).fit(x, place.asarray(IRIS[1]))
+    x, options = backend_case.asarray(host), {"solver": solver, "batch_size": 40, "device": "auto"}
+    model = small(**options).fit(x, backend_case.asarray(IRIS[1]))
     expected = small(**options | {"device": "cpu"}).fit(host, IRIS[1])
     for name in ("predict", "predict_proba", "predict_log_proba"):
         answers, of_numpy = getattr(model, name)(x), getattr(expected, name)(host)
-        assert array_api_compat.array_namespace(answers) is place.xp
-        assert array_api_compat.device(answers) == place.device
+        assert array_api_compat.array_namespace(answers) is backend_case.xp
+        assert array_api_compat.device(answers) == backend_case.device
         assert answers.shape == of_numpy.shape
         if name == "predict":
             assert np.mean(to_numpy(answers) == of_numpy) > 0.97
@@ -276,28 +276,28 @@ def test_classifier_on_every_library(place, dtype, solver, hurried):
             slack = {"rtol": 1e-7} if dtype == "float64" else {"rtol": 0.02, "atol": 1e-3}
             np.testing.assert_allclose(to_numpy(answers), of_numpy, **slack)
     assert all(type(w) is np.ndarray and w.dtype == dtype for w in model.coefs_ + model.intercepts_)
-    assert model.score(x, place.asarray(IRIS[1])) == pytest.approx(expected.score(host, IRIS[1]), abs=0.03)
-    assert model.score(x, IRIS[1]) == model.score(x, place.asarray(IRIS[1]))
+    assert model.score(x, backend_case.asarray(IRIS[1])) == pytest.approx(expected.score(host, IRIS[1]), abs=0.03)
+    assert model.score(x, IRIS[1]) == model.score(x, backend_case.asarray(IRIS[1]))
 
 
 @pytest.mark.parametrize("options", [{"early_stopping": True}, {"batch_size": 20, "shuffle": False}], ids=str)
-def test_regressor_on_every_library(place, options, hurried):
+def test_regressor_on_every_library(backend_case, options, hurried):
     host = NUMBERS[0].astype("float32")
-    x, weights = place.asarray(host), np.linspace(0.5, 1.0, len(host))
+    x, weights = backend_case.asarray(host), np.linspace(0.5, 1.0, len(host))
     options = {**options, "max_iter": 30}
     model = small(MLPRegressor, **options | {"device": "auto"}).fit(x, NUMBERS[1], sample_weight=weights)
     expected = small(MLPRegressor, **options).fit(host, NUMBERS[1], sample_weight=weights)
     answers = model.predict(x)
-    assert array_api_compat.array_namespace(answers) is place.xp
-    assert array_api_compat.device(answers) == place.device
+    assert array_api_compat.array_namespace(answers) is backend_case.xp
+    assert array_api_compat.device(answers) == backend_case.device
     assert answers.ndim == 1
     np.testing.assert_allclose(to_numpy(answers), expected.predict(host), rtol=1e-3, atol=1e-3)
-    y = place.asarray(NUMBERS[1].astype("float32"))
+    y = backend_case.asarray(NUMBERS[1].astype("float32"))
     assert model.score(x, y) == pytest.approx(expected.score(host, NUMBERS[1]), abs=1e-3)
 
 
-def test_partial_fit_and_labels_of_text(place):
-    x, names = place.asarray(IRIS[0].astype("float32")), np.asarray(["setosa", "versicolor", "virginica"])
+def test_partial_fit_and_labels_of_text(backend_case):
+    x, names = backend_case.asarray(IRIS[0].astype("float32")), np.asarray(["setosa", "versicolor", "virginica"])
     model = small(device="auto")
     for _ in range(3):
         model.partial_fit(x, names[IRIS[1]], classes=names)
@@ -306,9 +306,11 @@ def test_partial_fit_and_labels_of_text(place):
     assert model.t_ == 3 * 150
 
 
-def test_whole_numbers_on_every_library(place, hurried):
-    model = small(device="auto").fit(place.asarray(np.round(IRIS[0]).astype("int64")), IRIS[1])
-    available = place.xp.__array_namespace_info__().dtypes(device=place.backend.device, kind="real floating")
+def test_whole_numbers_on_every_library(backend_case, hurried):
+    model = small(device="auto").fit(backend_case.asarray(np.round(IRIS[0]).astype("int64")), IRIS[1])
+    available = backend_case.xp.__array_namespace_info__().dtypes(
+        device=backend_case.backend.device, kind="real floating"
+    )
     assert model.coefs_[0].dtype == ("float64" if "float64" in available else "float32")
 
 
@@ -362,9 +364,9 @@ def test_features_and_samples_are_counted(hurried):
         model.fit(x, None)
 
 
-def test_computing_elsewhere_than_where_x_is(place, hurried):
+def test_computing_elsewhere_than_where_x_is(backend_case, hurried):
     """``device`` says where, and outputs come back to where X is."""
-    model = small(device=place.backend.name, dtype="float32").fit(*IRIS)
+    model = small(device=backend_case.backend.name, dtype="float32").fit(*IRIS)
     assert type(model.predict_proba(IRIS[0])) is np.ndarray
     np.testing.assert_allclose(
         model.predict_proba(IRIS[0]), small(dtype="float32").fit(*IRIS).predict_proba(IRIS[0]), rtol=1e-3
@@ -384,8 +386,8 @@ def test_weights_changed_by_hand_count(hurried):
 
 
 @pytest.mark.parametrize("solver", ["adam", "sgd"])
-def test_a_stored_model_goes_on_as_if_never_stored(place, solver, tmp_path):
-    x = place.asarray(IRIS[0].astype("float32"))
+def test_a_stored_model_goes_on_as_if_never_stored(backend_case, solver, tmp_path):
+    x = backend_case.asarray(IRIS[0].astype("float32"))
     model = small(solver=solver, device="auto")
     for _ in range(3):
         model.partial_fit(x, IRIS[1], classes=[0, 1, 2])

@@ -19,7 +19,7 @@ from gpubp import (
     MLPEnsembleClassifier,
     MLPEnsembleRegressor,
     MLPRegressor,
-    Steps,
+    PiecewiseConstant,
     WarmUp,
 )
 
@@ -43,7 +43,7 @@ CLASSIFIERS = {
     "lbfgs": {"solver": "lbfgs"},
     "float16": {"matmul_precision": "float16", "dtype": "float32"},
     "cosine": {"learning_rate": "cosine", "warm_up": 2},
-    "steps": {"learning_rate": Steps({0: 0.01, 2: 0.001})},
+    "steps": {"learning_rate": PiecewiseConstant({0: 0.01, 2: 0.001})},
     "schedules": {"learning_rate": WarmUp(1, InverseScaling(0.01))},
     "schedule": {"learning_rate": Cosine(0.01, 4)},
     "early stopping": {"early_stopping": True},

@@ -19,7 +19,7 @@ from gpubp.explain import Example, explain, html_page, rain_network
 from gpubp.explain.diagram import WIDEST
 from gpubp.explain.notation import number_format
 from gpubp.explain.page import MOST_CASES
-from gpubp.nn.losses import LOSSES, loss
+from gpubp.nn.losses import LOSSES, get_loss
 from gpubp.nn.network import views
 from gpubp.tabular import fit_table, prepare_table
 from tests import browser
@@ -82,7 +82,7 @@ def make(network: Network, cases: int = 2):
 EXAMPLES = {
     "rain": rain_network(),
     "biases": make(Network((3, 2, 4, 2), activation=("tanh", "relu"), output_activation="logistic")),
-    **{name: make(Network((2, 2, 3), activation="tanh", loss=name)) for name in LOSSES if loss(name).output},
+    **{name: make(Network((2, 2, 3), activation="tanh", loss=name)) for name in LOSSES if get_loss(name).output},
 }
 
 

@@ -19,7 +19,7 @@ from gpubp.nn import equations
 from gpubp.nn.activations import ACTIVATIONS
 from gpubp.nn.architectures import with_equal_layers
 from gpubp.nn.initialization import initial_weights
-from gpubp.nn.losses import LOSSES, loss
+from gpubp.nn.losses import LOSSES, get_loss
 from gpubp.nn.network import loss_and_gradient
 
 OPERATIONS = {"×": np.matmul, "∘": np.multiply, "+": np.add, "−": np.subtract, "·": np.multiply}
@@ -162,7 +162,7 @@ def test_every_unit_and_error_has_its_formula():
 def test_errors_on_their_own_unit_are_taken_in_one():
     for name in ("cross_entropy", "binary_cross_entropy", "poisson"):
         network = Network((2, 2, 3), activation="tanh", loss=name)
-        assert network.output_activation == loss(name).output
+        assert network.output_activation == get_loss(name).output
         assert "4, 5" in [passage.equation for passage in explain(*make(network))]
 
 

@@ -32,7 +32,7 @@ from gpubp.io.onnx.units import UNITS
 from gpubp.nn.activations import ACTIVATIONS
 from gpubp.nn.architectures import iterative, with_blocks, with_fields
 from gpubp.nn.initialization import initial_weights
-from gpubp.nn.losses import LOSSES, loss
+from gpubp.nn.losses import LOSSES, get_loss
 from gpubp.tabular import decode_outputs, fit_table, prepare_table
 from gpubp.testing.agreement import assert_agree
 
@@ -105,7 +105,7 @@ class TestNetworks:
     @pytest.mark.parametrize("name", LOSSES)
     def test_every_error_with_its_output_unit(self, name, precision):
         network = Network((3, 4, 2), activation="tanh", loss=name)
-        assert network.output_activation == loss(name).output
+        assert network.output_activation == get_loss(name).output
         check(network, weights(network, precision), samples(network, precision))
 
     @both_precisions

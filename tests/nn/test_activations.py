@@ -7,7 +7,7 @@ import pytest
 
 from gpubp.backends.backend import to_numpy
 from gpubp.errors import DataError
-from gpubp.nn.activations import ACTIVATIONS, activation
+from gpubp.nn.activations import ACTIVATIONS, get_activation
 from gpubp.testing.agreement import assert_agree
 
 
@@ -37,46 +37,46 @@ def test_every_unit_is_here():
 
 
 @pytest.mark.parametrize("name", FORMULAS)
-def test_value(place, dtype, name):
+def test_value(backend_case, dtype, name):
     x = np.linspace(-6.0, 6.0, 49).reshape(7, 7).astype(dtype)
     expected = np.vectorize(FORMULAS[name], otypes=[dtype])(x.astype("float64"))
-    actual = activation(name).value(place.xp, place.asarray(x))
-    assert_agree(actual, expected, "elementwise", namespace=place.xp, device=place.device)
+    actual = get_activation(name).value(backend_case.xp, backend_case.asarray(x))
+    assert_agree(actual, expected, "elementwise", namespace=backend_case.xp, device=backend_case.device)
 
 
-def test_value_of_softmax(place, dtype):
+def test_value_of_softmax(backend_case, dtype):
     x = np.linspace(-6.0, 6.0, 24).reshape(2, 3, 4).astype(dtype)
     expected = np.asarray(
         [[[math.exp(x_j) / sum(map(math.exp, sample)) for x_j in sample] for sample in one.tolist()] for one in x],
         dtype,
     )
-    actual = activation("softmax").value(place.xp, place.asarray(x))
-    assert_agree(actual, expected, "elementwise", namespace=place.xp, device=place.device)
+    actual = get_activation("softmax").value(backend_case.xp, backend_case.asarray(x))
+    assert_agree(actual, expected, "elementwise", namespace=backend_case.xp, device=backend_case.device)
 
 
 @pytest.mark.parametrize("dtype", ["float64"])
 @pytest.mark.parametrize("name", UNITS)
-def test_derivative_by_finite_differences(place, dtype, name):
-    unit, xp, h = activation(name), place.xp, 6e-6
+def test_derivative_by_finite_differences(backend_case, dtype, name):
+    unit, xp, h = get_activation(name), backend_case.xp, 6e-6
     generator = np.random.default_rng(5)
     x, dE_dy = generator.normal(0.0, 3.0, (4, 5)), generator.normal(size=(4, 5))
     shifts = h * np.eye(20).reshape(20, 4, 5)  # one total input after another, all at once
 
     def E(x):
-        y = to_numpy(unit.value(xp, place.asarray(x)))
+        y = to_numpy(unit.value(xp, backend_case.asarray(x)))
         return np.sum(dE_dy * y, axis=(-2, -1))
 
     differences = ((E(x + shifts) - E(x - shifts)) / (2.0 * h)).reshape(4, 5)
-    there = place.asarray(x)
-    actual = unit.dE_dx(xp, place.asarray(dE_dy), there, unit.value(xp, there))
-    assert_agree(actual, differences, "differences", namespace=xp, device=place.device)
+    there = backend_case.asarray(x)
+    actual = unit.dE_dx(xp, backend_case.asarray(dE_dy), there, unit.value(xp, there))
+    assert_agree(actual, differences, "differences", namespace=xp, device=backend_case.device)
 
 
 @pytest.mark.parametrize("name", [name for name in UNITS if name != "exp"])
 @pytest.mark.parametrize("size", [0.0, 1e-30, 90.0, 800.0, 1e4, 1e20])
-def test_extreme_inputs_give_finite_values(place, dtype, name, size):
-    xp, unit = place.xp, activation(name)
-    x = place.asarray([[-size, 0.0, size], [size, size, size], [-size, -size, -size]], dtype)
+def test_extreme_inputs_give_finite_values(backend_case, dtype, name, size):
+    xp, unit = backend_case.xp, get_activation(name)
+    x = backend_case.asarray([[-size, 0.0, size], [size, size, size], [-size, -size, -size]], dtype)
     y = unit.value(xp, x)
     dE_dx = unit.dE_dx(xp, xp.ones_like(x), x, y)
     for values in (y, dE_dx):
@@ -88,7 +88,7 @@ def test_extreme_inputs_give_finite_values(place, dtype, name, size):
 
 def test_exp_alone_overflows(dtype):
     """Its value at a large input is too large for any float: there is no other form to compute it by."""
-    unit = activation("exp")
+    unit = get_activation("exp")
     with pytest.warns(RuntimeWarning, match="overflow"):
         assert unit.value(np, np.asarray([1e4], dtype)) == np.inf
     x = np.asarray([-1e4, 0.0, 80.0], dtype)
@@ -99,7 +99,7 @@ def test_exp_alone_overflows(dtype):
 
 @pytest.mark.parametrize("name", UNITS)
 def test_derivative_of_a_stack_is_that_of_each(name):
-    unit, generator = activation(name), np.random.default_rng(6)
+    unit, generator = get_activation(name), np.random.default_rng(6)
     x, dE_dy = generator.normal(size=(2, 3, 4, 5)), generator.normal(size=(2, 3, 4, 5))
     together = unit.dE_dx(np, dE_dy, x, unit.value(np, x))
     for n in np.ndindex(2, 3):
@@ -108,7 +108,7 @@ def test_derivative_of_a_stack_is_that_of_each(name):
 
 def test_softmax_is_the_same_for_shifted_inputs(dtype):
     x = np.asarray([[1.0, 2.0, 3.0]], dtype)
-    assert_agree(activation("softmax").value(np, x + 1000), activation("softmax").value(np, x), "elementwise")
+    assert_agree(get_activation("softmax").value(np, x + 1000), get_activation("softmax").value(np, x), "elementwise")
 
 
 @pytest.mark.parametrize(
@@ -127,4 +127,4 @@ def test_softmax_is_the_same_for_shifted_inputs(dtype):
 )
 def test_a_bad_name_raises(name, message):
     with pytest.raises(DataError, match=message):
-        activation(name)
+        get_activation(name)

@@ -67,11 +67,13 @@ class TestGradients:
             np.testing.assert_allclose(gradient[k], alone[1], rtol=1e-12, atol=1e-15)
 
     @wired
-    def test_agree_on_every_device(self, network, place, dtype):
+    def test_agree_on_every_device(self, network, backend_case, dtype):
         theta, (x, targets) = weights(network), samples(network)
         want = loss_and_gradient(np, network, *(a.astype(dtype) for a in (theta, x, targets)))
-        got = loss_and_gradient(place.xp, network, *(place.asarray(a, dtype) for a in (theta, x, targets)))
-        assert_agree(got[1], want[1], "gradient", namespace=place.xp, device=place.device)
+        got = loss_and_gradient(
+            backend_case.xp, network, *(backend_case.asarray(a, dtype) for a in (theta, x, targets))
+        )
+        assert_agree(got[1], want[1], "gradient", namespace=backend_case.xp, device=backend_case.device)
 
     @wired
     def test_of_every_output_add_up_to_that_of_the_error(self, network):

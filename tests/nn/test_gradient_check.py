@@ -59,11 +59,11 @@ def test_a_pair_that_is_not_defined_raises(unit, error):
 
 @pytest.mark.parametrize("dtype", ["float64"])
 @pytest.mark.parametrize("unit", ANY_SIZE)
-def test_every_hidden_unit_everywhere(place, dtype, unit):
+def test_every_hidden_unit_everywhere(backend_case, dtype, unit):
     network = Network((4, 5, 4, 3), activation=unit, loss="cross_entropy")
-    check = check_gradient(place.xp, network, *(place.asarray(array) for array in draw(network, seed=1)))
+    check = check_gradient(backend_case.xp, network, *(backend_case.asarray(array) for array in draw(network, seed=1)))
     assert_right(check)
-    assert_agree(check.gradient, check.gradient, "gradient", namespace=place.xp, device=place.device)
+    assert_agree(check.gradient, check.gradient, "gradient", namespace=backend_case.xp, device=backend_case.device)
 
 
 @given(

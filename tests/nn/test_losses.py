@@ -8,8 +8,8 @@ import pytest
 
 from gpubp.backends.backend import to_numpy
 from gpubp.errors import DataError
-from gpubp.nn.activations import activation
-from gpubp.nn.losses import LOSSES, loss, output_loss
+from gpubp.nn.activations import get_activation
+from gpubp.nn.losses import LOSSES, get_loss, output_loss
 from gpubp.testing.agreement import assert_agree
 
 
@@ -47,46 +47,49 @@ def outputs_and_desired(dtype="float64"):
 
 def test_every_error_is_here():
     assert {name.partition("(")[0] for name in FORMULAS} == set(LOSSES)
-    assert [name for name in LOSSES if loss(name).value_at is not None] == STABLE
+    assert [name for name in LOSSES if get_loss(name).value_at is not None] == STABLE
 
 
 @pytest.mark.parametrize("name", FORMULAS)
-def test_value(place, dtype, name):
+def test_value(backend_case, dtype, name):
     y, targets = outputs_and_desired(dtype)
     expected = np.vectorize(FORMULAS[name], otypes=[dtype])(y.astype("float64"), targets.astype("float64"))
-    actual = loss(name).value(place.xp, place.asarray(y), place.asarray(targets))
-    assert_agree(actual, expected, "elementwise", namespace=place.xp, device=place.device)
+    actual = get_loss(name).value(backend_case.xp, backend_case.asarray(y), backend_case.asarray(targets))
+    assert_agree(actual, expected, "elementwise", namespace=backend_case.xp, device=backend_case.device)
 
 
 @pytest.mark.parametrize("dtype", ["float64"])
 @pytest.mark.parametrize("name", FORMULAS)
-def test_derivative_by_finite_differences(place, dtype, name):
+def test_derivative_by_finite_differences(backend_case, dtype, name):
     y, targets = outputs_and_desired()
     h = 6e-6
 
     def E(y):
-        return to_numpy(loss(name).value(place.xp, place.asarray(y), place.asarray(targets)))
+        return to_numpy(get_loss(name).value(backend_case.xp, backend_case.asarray(y), backend_case.asarray(targets)))
 
-    actual = loss(name).dE_dy(place.xp, place.asarray(y), place.asarray(targets))
+    actual = get_loss(name).dE_dy(backend_case.xp, backend_case.asarray(y), backend_case.asarray(targets))
     differences = (E(y + h) - E(y - h)) / (2.0 * h)
-    assert_agree(actual, differences, "differences", namespace=place.xp, device=place.device)
+    assert_agree(actual, differences, "differences", namespace=backend_case.xp, device=backend_case.device)
 
 
 @pytest.mark.parametrize("name", FORMULAS)
 def test_no_error_where_the_outputs_are_as_desired(name, dtype):
     _, targets = outputs_and_desired(dtype)
-    error = loss(name)
+    error = get_loss(name)
     if name in ("cross_entropy", "binary_cross_entropy"):
         targets = np.round(targets)  # for any other d the least error is not 0
     assert_agree(error.value(np, targets, targets), np.zeros_like(targets), "elementwise")
 
 
 @pytest.mark.parametrize("name", STABLE)
-def test_the_stable_form_equals_the_plain_one(place, dtype, name):
-    xp, error = place.xp, loss(name)
-    unit = activation(error.output)
+def test_the_stable_form_equals_the_plain_one(backend_case, dtype, name):
+    xp, error = backend_case.xp, get_loss(name)
+    unit = get_activation(error.output)
     _, targets = outputs_and_desired(dtype)
-    x, targets = place.asarray(np.random.default_rng(9).normal(size=(6, 4)), dtype), place.asarray(targets)
+    x, targets = (
+        backend_case.asarray(np.random.default_rng(9).normal(size=(6, 4)), dtype),
+        backend_case.asarray(targets),
+    )
     y = unit.value(xp, x)
     assert_agree(error.value_at(xp, x, targets), error.value(xp, y, targets), "elementwise")
     assert_agree(error.dE_dx(xp, y, targets), unit.dE_dx(xp, error.dE_dy(xp, y, targets), x, y), "elementwise")
@@ -94,12 +97,12 @@ def test_the_stable_form_equals_the_plain_one(place, dtype, name):
 
 @pytest.mark.parametrize("size", [0.0, 1e-30, 90.0, 800.0, 1e4])
 @pytest.mark.parametrize("name", ["cross_entropy", "binary_cross_entropy"])
-def test_the_stable_form_is_finite_at_extreme_inputs(place, dtype, name, size):
-    xp, error = place.xp, loss(name)
-    x = place.asarray([[-size, 0.0, size], [size, -size, size]], dtype)
-    y = activation(error.output).value(xp, x)
+def test_the_stable_form_is_finite_at_extreme_inputs(backend_case, dtype, name, size):
+    xp, error = backend_case.xp, get_loss(name)
+    x = backend_case.asarray([[-size, 0.0, size], [size, -size, size]], dtype)
+    y = get_activation(error.output).value(xp, x)
     for targets in ([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]], [[0.2, 0.3, 0.5], [0.0, 0.0, 1.0]]):
-        E, dE_dx = output_loss(xp, name, error.output, x, y, place.asarray(targets, dtype))
+        E, dE_dx = output_loss(xp, name, error.output, x, y, backend_case.asarray(targets, dtype))
         assert bool(xp.isfinite(E))
         assert float(E) >= 0.0
         assert bool(xp.all(xp.isfinite(dE_dx)))
@@ -107,7 +110,7 @@ def test_the_stable_form_is_finite_at_extreme_inputs(place, dtype, name, size):
 
 def test_the_stable_form_keeps_the_digits_that_the_plain_one_loses():
     x, targets = np.asarray([[800.0, 0.0]]), np.asarray([[0.0, 1.0]])
-    E, dE_dx = output_loss(np, "cross_entropy", "softmax", x, activation("softmax").value(np, x), targets)
+    E, dE_dx = output_loss(np, "cross_entropy", "softmax", x, get_activation("softmax").value(np, x), targets)
     assert E == 800.0
     np.testing.assert_array_equal(dE_dx, [[1.0, -1.0]])
 
@@ -127,27 +130,35 @@ def exact(name, x, targets):
         )
 
 
-def test_binary_cross_entropy_of_sure_and_right_outputs_keeps_its_digits(place, dtype):
+def test_binary_cross_entropy_of_sure_and_right_outputs_keeps_its_digits(backend_case, dtype):
     x = np.asarray([10.0, 12.0, 16.0, 37.0, -10.0, -12.0, -16.0, -37.0], dtype)
     targets = np.asarray([1.0] * 4 + [0.0] * 4, dtype)
-    values = to_numpy(loss("binary_cross_entropy").value_at(place.xp, place.asarray(x), place.asarray(targets)))
+    values = to_numpy(
+        get_loss("binary_cross_entropy").value_at(
+            backend_case.xp, backend_case.asarray(x), backend_case.asarray(targets)
+        )
+    )
     np.testing.assert_allclose(values, exact("binary_cross_entropy", x, targets), rtol=8 * np.finfo(dtype).eps)
 
 
-def test_log_cosh_keeps_its_digits_near_zero_and_is_never_negative(place, dtype):
+def test_log_cosh_keeps_its_digits_near_zero_and_is_never_negative(backend_case, dtype):
     r = np.asarray([1e-6, 1e-4, 3e-4, 1e-3, 0.1, 0.5, 0.999, 1.0, 1.001, 3.0], dtype)
     y, targets = np.concatenate([r, -r]), np.zeros(20, dtype)
-    values = to_numpy(loss("log_cosh").value(place.xp, place.asarray(y), place.asarray(targets)))
+    values = to_numpy(
+        get_loss("log_cosh").value(backend_case.xp, backend_case.asarray(y), backend_case.asarray(targets))
+    )
     np.testing.assert_allclose(values, exact("log_cosh", y, targets), rtol=8 * np.finfo(dtype).eps)
-    small = place.asarray(np.linspace(-2e-3, 2e-3, 1001), dtype)
-    assert bool(place.xp.all(loss("log_cosh").value(place.xp, small, 0.0 * small) >= 0.0))
+    small = backend_case.asarray(np.linspace(-2e-3, 2e-3, 1001), dtype)
+    assert bool(backend_case.xp.all(get_loss("log_cosh").value(backend_case.xp, small, 0.0 * small) >= 0.0))
 
 
-def test_poisson_keeps_its_digits_near_its_minimum(place, dtype):
+def test_poisson_keeps_its_digits_near_its_minimum(backend_case, dtype):
     """What is lost is what a last digit of ``log d`` makes, and not one of ``d log d``."""
     targets = np.asarray([300.0, 300.0, 10.0, 1.0, 0.5], dtype)
     x = np.log(np.asarray([300.3, 299.7, 10.0, 1.0, 0.6])).astype(dtype)
-    values = to_numpy(loss("poisson").value_at(place.xp, place.asarray(x), place.asarray(targets)))
+    values = to_numpy(
+        get_loss("poisson").value_at(backend_case.xp, backend_case.asarray(x), backend_case.asarray(targets))
+    )
     expected, digit = (
         exact("poisson", x, targets),
         4 * np.finfo(dtype).eps * np.maximum(np.abs(x.astype("float64")), 1.0),
@@ -159,10 +170,10 @@ def test_poisson_keeps_its_digits_near_its_minimum(place, dtype):
 
 
 @pytest.mark.parametrize("name", FORMULAS)
-def test_outputs_rounded_to_0_and_1_give_finite_values(place, dtype, name):
-    xp, error = place.xp, loss(name)
-    y = place.asarray([[0.0, 0.0, 0.5, 1.0, 1.0]], dtype)
-    targets = place.asarray([[0.0, 1.0, 0.5, 0.0, 1.0]], dtype)
+def test_outputs_rounded_to_0_and_1_give_finite_values(backend_case, dtype, name):
+    xp, error = backend_case.xp, get_loss(name)
+    y = backend_case.asarray([[0.0, 0.0, 0.5, 1.0, 1.0]], dtype)
+    targets = backend_case.asarray([[0.0, 1.0, 0.5, 0.0, 1.0]], dtype)
     for values in (error.value(xp, y, targets), error.dE_dy(xp, y, targets)):
         assert bool(xp.all(xp.isfinite(values)))
         assert values.dtype == y.dtype
@@ -171,46 +182,48 @@ def test_outputs_rounded_to_0_and_1_give_finite_values(place, dtype, name):
 @pytest.mark.parametrize("name", ["squared", "absolute", "huber", "log_cosh"])
 def test_far_outputs_give_finite_values(name, dtype):
     y, targets = np.asarray([[-1e4, 1e4]], dtype), np.asarray([[1e4, 0.0]], dtype)
-    assert np.all(np.isfinite(loss(name).value(np, y, targets)))
-    assert np.all(np.isfinite(loss(name).dE_dy(np, y, targets)))
+    assert np.all(np.isfinite(get_loss(name).value(np, y, targets)))
+    assert np.all(np.isfinite(get_loss(name).dE_dy(np, y, targets)))
 
 
 @pytest.mark.parametrize("name", FORMULAS)
-def test_the_sum_is_over_units_and_samples_and_never_a_mean(place, dtype, name):
-    xp, unit = place.xp, loss(name).output
+def test_the_sum_is_over_units_and_samples_and_never_a_mean(backend_case, dtype, name):
+    xp, unit = backend_case.xp, get_loss(name).output
     _, targets = outputs_and_desired(dtype)
     x = np.random.default_rng(10).normal(size=(2, 6, 4)).astype(dtype)  # a stack of two
-    y = activation(unit).value(xp, place.asarray(x))
-    E, dE_dx = output_loss(xp, name, unit, place.asarray(x), y, place.asarray(targets))
-    values = loss(name).value(np, to_numpy(y), targets) if name in STABLE else loss(name).value(np, x, targets)
-    assert_agree(E, values.sum(axis=(-2, -1)), "forward", namespace=xp, device=place.device)
+    y = get_activation(unit).value(xp, backend_case.asarray(x))
+    E, dE_dx = output_loss(xp, name, unit, backend_case.asarray(x), y, backend_case.asarray(targets))
+    values = get_loss(name).value(np, to_numpy(y), targets) if name in STABLE else get_loss(name).value(np, x, targets)
+    assert_agree(E, values.sum(axis=(-2, -1)), "forward", namespace=xp, device=backend_case.device)
     assert dE_dx.shape == x.shape
 
 
 @pytest.mark.parametrize("unit", ["logistic", "softmax"])
 @pytest.mark.parametrize("name", FORMULAS)
-def test_a_weight_counts_a_sample_as_often(place, dtype, name, unit):
-    xp = place.xp
+def test_a_weight_counts_a_sample_as_often(backend_case, dtype, name, unit):
+    xp = backend_case.xp
     _, targets = outputs_and_desired(dtype)
     x = np.random.default_rng(11).normal(size=(6, 4)).astype(dtype)
     times = np.asarray([0, 1, 2, 3, 1, 2])
 
     def error_of(x, targets, sample_weight=None):
-        x = place.asarray(x)
-        return output_loss(xp, name, unit, x, activation(unit).value(xp, x), place.asarray(targets), sample_weight)
+        x = backend_case.asarray(x)
+        return output_loss(
+            xp, name, unit, x, get_activation(unit).value(xp, x), backend_case.asarray(targets), sample_weight
+        )
 
-    weighted, dE_dx = error_of(x, targets, place.asarray(times, dtype))
+    weighted, dE_dx = error_of(x, targets, backend_case.asarray(times, dtype))
     repeated, dE_dx_repeated = error_of(np.repeat(x, times, axis=0), np.repeat(targets, times, axis=0))
     assert_agree(weighted, repeated, "forward")
     sums = np.zeros_like(x)
     np.add.at(sums, np.repeat(np.arange(6), times), to_numpy(dE_dx_repeated))
-    assert_agree(dE_dx, sums, "gradient", namespace=xp, device=place.device)
+    assert_agree(dE_dx, sums, "gradient", namespace=xp, device=backend_case.device)
 
 
 def test_huber_is_squared_within_its_width_and_straight_beyond():
     y, targets = np.asarray([0.1, 5.0]), np.zeros(2)
-    np.testing.assert_allclose(loss("huber(0.5)").value(np, y, targets), [0.005, 0.5 * (5.0 - 0.25)])
-    np.testing.assert_allclose(loss("huber(0.5)").dE_dy(np, y, targets), [0.1, 0.5])
+    np.testing.assert_allclose(get_loss("huber(0.5)").value(np, y, targets), [0.005, 0.5 * (5.0 - 0.25)])
+    np.testing.assert_allclose(get_loss("huber(0.5)").dE_dy(np, y, targets), [0.1, 0.5])
 
 
 @pytest.mark.parametrize(
@@ -225,24 +238,24 @@ def test_huber_is_squared_within_its_width_and_straight_beyond():
 )
 def test_a_bad_name_raises(name, message):
     with pytest.raises(DataError, match=message):
-        loss(name)
+        get_loss(name)
 
 
 def test_poisson_does_not_overflow_where_almost_nothing_is_desired():
     """Exact values: exp(x) - d x + d log d - d, where exp(x) is all that counts."""
     for dtype, x, targets in (("float32", 20.0, 1e-30), ("float32", 82.0, 1e-3), ("float64", 700.0, 1e-5)):
-        found = loss("poisson").value_at(np, np.asarray([x], dtype=dtype), np.asarray([targets], dtype=dtype))
+        found = get_loss("poisson").value_at(np, np.asarray([x], dtype=dtype), np.asarray([targets], dtype=dtype))
         np.testing.assert_allclose(found, np.exp(np.asarray([x], dtype=dtype)), rtol=1e-6)
 
 
 def test_cross_entropy_of_groups_is_the_sum_of_each_groups():
     generator = np.random.default_rng(0)
     x, targets = generator.normal(size=(5, 7)), generator.uniform(size=(5, 7))
-    y = activation("softmax(3,4)").value(np, x)
+    y = get_activation("softmax(3,4)").value(np, x)
     E, dE_dx = output_loss(np, "cross_entropy(3,4)", "softmax(3,4)", x, y, targets)
     parts = []
     for group in (slice(0, 3), slice(3, 7)):
-        of_group = activation("softmax").value(np, x[:, group])
+        of_group = get_activation("softmax").value(np, x[:, group])
         np.testing.assert_allclose(y[:, group], of_group, rtol=1e-14)
         parts.append(output_loss(np, "cross_entropy", "softmax", x[:, group], of_group, targets[:, group]))
     np.testing.assert_allclose(E, parts[0][0] + parts[1][0], rtol=1e-14)
@@ -251,6 +264,6 @@ def test_cross_entropy_of_groups_is_the_sum_of_each_groups():
 
 def test_groups_of_units_that_are_none():
     with pytest.raises(DataError, match="takes finite positive numbers, got"):
-        loss("cross_entropy(3,0)")
+        get_loss("cross_entropy(3,0)")
     with pytest.raises(DataError, match=r"whole numbers, such as cross_entropy\(3,4\), got"):
-        loss("cross_entropy(3,1.5)")
+        get_loss("cross_entropy(3,1.5)")

@@ -44,39 +44,43 @@ def samples_of(x, targets):
 class TestAgainstThePaper:
     @pytest.mark.parametrize("bias", [True, False])
     @pytest.mark.parametrize("sizes", [(3, 2), (3, 4, 2), (2, 3, 4, 1)])
-    def test_forward_and_gradient(self, place, dtype, sizes, bias):
+    def test_forward_and_gradient(self, backend_case, dtype, sizes, bias):
         network = Network(sizes, activation="logistic", output_activation="logistic", bias=bias)
         theta, x, targets, _ = draw(network, dtype=dtype)
         weights = as_lists(network, theta)
-        there = [place.asarray(array) for array in (theta, x, targets)]
+        there = [backend_case.asarray(array) for array in (theta, x, targets)]
         by_sample = [reference.forward(weights, sample, bias)[1:] for sample, _ in samples_of(x, targets)]
-        for layer, expected in zip(forward(place.xp, network, *there[:2]), zip(*by_sample, strict=True), strict=True):
+        for layer, expected in zip(
+            forward(backend_case.xp, network, *there[:2]), zip(*by_sample, strict=True), strict=True
+        ):
             expected = np.asarray(expected, dtype)
-            assert_agree(layer.y, expected, "forward", namespace=place.xp, device=place.device)
-        E, gradient = loss_and_gradient(place.xp, network, *there)
+            assert_agree(layer.y, expected, "forward", namespace=backend_case.xp, device=backend_case.device)
+        E, gradient = loss_and_gradient(backend_case.xp, network, *there)
         E_expected, gradient_expected = reference.loss_and_gradient(weights, samples_of(x, targets), bias)
-        assert_agree(E, np.asarray(E_expected, dtype), "forward", namespace=place.xp, device=place.device)
+        assert_agree(E, np.asarray(E_expected, dtype), "forward", namespace=backend_case.xp, device=backend_case.device)
         expected = as_theta(gradient_expected, dtype)
-        assert_agree(gradient, expected, "gradient", namespace=place.xp, device=place.device)
+        assert_agree(gradient, expected, "gradient", namespace=backend_case.xp, device=backend_case.device)
 
     @pytest.mark.parametrize(
         "optimizer", [gradient_descent(0.5), momentum(0.5, 0.9)], ids=lambda optimizer: optimizer.name
     )
-    def test_twenty_sweeps_of_training(self, place, dtype, optimizer):
+    def test_twenty_sweeps_of_training(self, backend_case, dtype, optimizer):
         theta, x, targets, _ = draw(PAPERS, dtype=dtype)
         fit = train(
-            *(PAPERS, place.asarray(x), place.asarray(targets)),
-            theta=place.asarray(theta),
+            *(PAPERS, backend_case.asarray(x), backend_case.asarray(targets)),
+            theta=backend_case.asarray(theta),
             optimizer=optimizer,
             epochs=20,
             batch_size="full",
             reduction="sum",
-            device=place.backend.name,
+            device=backend_case.backend.name,
         )
         expected = reference.descend(
             *(as_lists(PAPERS, theta), samples_of(x, targets), 0.5, optimizer.settings.get("momentum", 0.0)), sweeps=20
         )
-        assert_agree(fit.theta, as_theta(expected, dtype), "steps", namespace=place.xp, device=place.device)
+        assert_agree(
+            fit.theta, as_theta(expected, dtype), "steps", namespace=backend_case.xp, device=backend_case.device
+        )
 
     @given(sizes=any_sizes, n_samples=st.integers(1, 4), bias=st.booleans(), seed=st.integers(0, 99))
     def test_any_sizes(self, sizes, n_samples, bias, seed):
@@ -95,19 +99,19 @@ class TestStacks:
 
     @pytest.mark.parametrize("leading", [(3,), (2, 3)], ids=str)
     @pytest.mark.parametrize("shared", [True, False])
-    def test_a_stack_gives_what_single_calls_give(self, place, dtype, shared, leading):
+    def test_a_stack_gives_what_single_calls_give(self, backend_case, dtype, shared, leading):
         theta, x, targets, sample_weight = draw(self.NETWORK, *leading, dtype=dtype)
         if shared:
             x, targets, sample_weight = (array[(0,) * len(leading)] for array in (x, targets, sample_weight))
-        arrays = [place.asarray(array) for array in (theta, x, targets, sample_weight)]
-        E, gradient = loss_and_gradient(place.xp, self.NETWORK, *arrays)
+        arrays = [backend_case.asarray(array) for array in (theta, x, targets, sample_weight)]
+        E, gradient = loss_and_gradient(backend_case.xp, self.NETWORK, *arrays)
         assert E.shape == leading
         assert gradient.shape == theta.shape
         for n in np.ndindex(leading):
-            own = [place.asarray(theta[n])] + [
-                place.asarray(a if shared else a[n]) for a in (x, targets, sample_weight)
+            own = [backend_case.asarray(theta[n])] + [
+                backend_case.asarray(a if shared else a[n]) for a in (x, targets, sample_weight)
             ]
-            E_alone, gradient_alone = loss_and_gradient(place.xp, self.NETWORK, *own)
+            E_alone, gradient_alone = loss_and_gradient(backend_case.xp, self.NETWORK, *own)
             assert_agree(E[*n, ...], E_alone, "forward")
             assert_agree(gradient[*n, ...], gradient_alone, "gradient")
 
@@ -131,14 +135,16 @@ class TestStacks:
 class TestSums:
     NETWORK = Network((3, 4, 2), activation="silu", loss="huber(0.3)")
 
-    def test_a_weight_counts_a_sample_as_often(self, place, dtype):
+    def test_a_weight_counts_a_sample_as_often(self, backend_case, dtype):
         theta, x, targets, _ = draw(self.NETWORK, dtype=dtype)
         times = np.asarray([0, 1, 2, 3, 1])
         weighted = loss_and_gradient(
-            place.xp, self.NETWORK, *(place.asarray(array, dtype) for array in (theta, x, targets, times))
+            backend_case.xp, self.NETWORK, *(backend_case.asarray(array, dtype) for array in (theta, x, targets, times))
         )
         x, targets = np.repeat(x, times, axis=0), np.repeat(targets, times, axis=0)
-        repeated = loss_and_gradient(place.xp, self.NETWORK, *(place.asarray(array) for array in (theta, x, targets)))
+        repeated = loss_and_gradient(
+            backend_case.xp, self.NETWORK, *(backend_case.asarray(array) for array in (theta, x, targets))
+        )
         for one, other in zip(weighted, repeated, strict=True):
             assert_agree(one, other, "gradient")
 
@@ -152,50 +158,52 @@ class TestSums:
         for total, one, other in zip(whole, first, rest, strict=True):
             assert_agree(total, one + other, "gradient")
 
-    def test_no_samples_have_no_error(self, place, dtype):
+    def test_no_samples_have_no_error(self, backend_case, dtype):
         theta, x, targets, _ = draw(self.NETWORK, n_samples=0, dtype=dtype)
         E, gradient = loss_and_gradient(
-            place.xp, self.NETWORK, *(place.asarray(array) for array in (theta, x, targets))
+            backend_case.xp, self.NETWORK, *(backend_case.asarray(array) for array in (theta, x, targets))
         )
         assert float(E) == 0.0
-        assert_agree(gradient, np.zeros_like(theta), "gradient", namespace=place.xp, device=place.device)
+        assert_agree(gradient, np.zeros_like(theta), "gradient", namespace=backend_case.xp, device=backend_case.device)
 
 
 class TestForms:
     @given(
         sizes=any_sizes, hidden=any_hidden, dtype=st.sampled_from(["float64", "float32"]), n_samples=st.integers(1, 3)
     )
-    def test_shapes_and_precision_everywhere(self, place, sizes, hidden, dtype, n_samples):
-        if (place.name, dtype) == ("strict-no-float64", "float64"):
+    def test_shapes_and_precision_everywhere(self, backend_case, sizes, hidden, dtype, n_samples):
+        if (backend_case.name, dtype) == ("strict-no-float64", "float64"):
             dtype = "float32"
         network = Network(sizes, activation=hidden)
-        theta, x, targets, sample_weight = (place.asarray(array, dtype) for array in draw(network, n_samples=n_samples))
-        layers = forward(place.xp, network, theta, x)
-        E, gradient = loss_and_gradient(place.xp, network, theta, x, targets, sample_weight)
+        theta, x, targets, sample_weight = (
+            backend_case.asarray(array, dtype) for array in draw(network, n_samples=n_samples)
+        )
+        layers = forward(backend_case.xp, network, theta, x)
+        E, gradient = loss_and_gradient(backend_case.xp, network, theta, x, targets, sample_weight)
         assert [layer.y.shape for layer in layers] == [(n_samples, n) for n in network.sizes[1:]]
         assert (E.shape, gradient.shape) == ((), theta.shape)
         assert {array.dtype for layer in layers for array in layer} | {E.dtype, gradient.dtype} == {theta.dtype}
-        assert bool(place.xp.all(place.xp.isfinite(gradient)))
+        assert bool(backend_case.xp.all(backend_case.xp.isfinite(gradient)))
 
-    def test_the_output_layer_is_the_last_of_all(self, place, dtype):
+    def test_the_output_layer_is_the_last_of_all(self, backend_case, dtype):
         network = Network((3, 4, 4, 2), activation=("relu", "softmax"), loss="poisson")
-        theta, x, _, _ = (place.asarray(array) for array in draw(network, dtype=dtype))
-        last = forward(place.xp, network, theta, x)[-1]
-        for one, other in zip(output_layer(place.xp, network, theta, x), last, strict=True):
+        theta, x, _, _ = (backend_case.asarray(array) for array in draw(network, dtype=dtype))
+        last = forward(backend_case.xp, network, theta, x)[-1]
+        for one, other in zip(output_layer(backend_case.xp, network, theta, x), last, strict=True):
             assert_agree(one, other, "forward")
 
-    def test_without_biases_is_with_biases_of_0(self, place, dtype):
+    def test_without_biases_is_with_biases_of_0(self, backend_case, dtype):
         without, biased = Network((3, 4, 2), activation="tanh", bias=False), Network((3, 4, 2), activation="tanh")
         theta, x, targets, _ = draw(without, dtype=dtype)
         mask = biased.weight_mask() == 1.0
         padded = np.zeros(biased.n_parameters, dtype)
         padded[mask] = theta
-        x, targets = place.asarray(x), place.asarray(targets)
-        E, gradient = loss_and_gradient(place.xp, without, place.asarray(theta), x, targets)
-        E_padded, gradient_padded = loss_and_gradient(place.xp, biased, place.asarray(padded), x, targets)
+        x, targets = backend_case.asarray(x), backend_case.asarray(targets)
+        E, gradient = loss_and_gradient(backend_case.xp, without, backend_case.asarray(theta), x, targets)
+        E_padded, gradient_padded = loss_and_gradient(backend_case.xp, biased, backend_case.asarray(padded), x, targets)
         assert_agree(E, E_padded, "forward")
         expected = to_numpy(gradient_padded)[mask]
-        assert_agree(gradient, expected, "gradient", namespace=place.xp, device=place.device)
+        assert_agree(gradient, expected, "gradient", namespace=backend_case.xp, device=backend_case.device)
 
     def test_arrays_of_two_devices_do_not_mix(self):
         one, other = choose_backend("array_api_strict:CPU_DEVICE"), choose_backend("array_api_strict:device1")
@@ -206,13 +214,13 @@ class TestForms:
 
 class TestParameters:
     @given(sizes=any_sizes, bias=st.booleans(), leading=st.lists(st.integers(1, 3), max_size=2))
-    def test_cut_and_joined_again(self, place, sizes, bias, leading):
+    def test_cut_and_joined_again(self, backend_case, sizes, bias, leading):
         network = Network(sizes, bias=bias)
         shape = (*leading, network.n_parameters)
-        theta = place.asarray(np.arange(np.prod(shape)).reshape(shape), "float32")
-        blocks = views(place.xp, network, theta)
+        theta = backend_case.asarray(np.arange(np.prod(shape)).reshape(shape), "float32")
+        blocks = views(backend_case.xp, network, theta)
         assert [block.shape for block in blocks] == [(*leading, *shape) for shape in network.shapes]
-        assert bool(place.xp.all(flatten(place.xp, blocks) == theta))
+        assert bool(backend_case.xp.all(flatten(backend_case.xp, blocks) == theta))
 
     def test_cutting_copies_nothing(self):
         theta = np.zeros((2, PAPERS.n_parameters))
@@ -232,7 +240,9 @@ class TestParameters:
 
 class TestTopology:
     def test_the_output_unit_belongs_to_the_error(self):
-        outputs = {loss: Network((2, 1), loss=loss).output_activation for loss in ("squared", "cross_entropy", "poisson")}
+        outputs = {
+            loss: Network((2, 1), loss=loss).output_activation for loss in ("squared", "cross_entropy", "poisson")
+        }
         assert outputs == {"squared": "identity", "cross_entropy": "softmax", "poisson": "exp"}
         assert Network((2, 1), loss="binary_cross_entropy").output_activation == "logistic"
 
@@ -265,7 +275,10 @@ class TestTopology:
             ({"sizes": (3, 2, 1), "output_activation": "sigmoid"}, "unknown activation 'sigmoid'"),
             ({"sizes": (3, 2, 1), "loss": "mse"}, "unknown loss 'mse'"),
             ({"sizes": (3, 2, 1), "output_activation": "relu", "loss": "poisson"}, "above 0, .* use 'exp'"),
-            ({"sizes": (3, 2, 4), "output_activation": "softmax(2,3)"}, "'softmax\\(2,3\\)' is for a layer of 5 units.* has 4"),
+            (
+                {"sizes": (3, 2, 4), "output_activation": "softmax(2,3)"},
+                "'softmax\\(2,3\\)' is for a layer of 5 units.* has 4",
+            ),
             ({"sizes": (3, 2, 1), "output_activation": "exp", "loss": "binary_cross_entropy"}, "between 0 and 1"),
         ],
     )
@@ -277,22 +290,24 @@ class TestTopology:
 class TestJacobian:
     @pytest.mark.parametrize("dtype", ["float64"])
     @pytest.mark.parametrize(("output", "bias"), [("logistic", True), ("softmax", True), ("identity", False)])
-    def test_equals_finite_differences(self, place, dtype, output, bias):
+    def test_equals_finite_differences(self, backend_case, dtype, output, bias):
         network, h = Network((3, 4, 2), activation="tanh", output_activation=output, bias=bias), 6e-6
         theta, x, _, _ = draw(network)
         shifts = h * np.eye(network.n_parameters)
 
         def outputs(thetas):
-            return to_numpy(output_layer(place.xp, network, place.asarray(thetas), place.asarray(x)).y)
+            return to_numpy(
+                output_layer(backend_case.xp, network, backend_case.asarray(thetas), backend_case.asarray(x)).y
+            )
 
         differences = (outputs(theta + shifts) - outputs(theta - shifts)) / (2.0 * h)  # (P, b, j)
-        actual = jacobian(place.xp, network, place.asarray(theta), place.asarray(x))
+        actual = jacobian(backend_case.xp, network, backend_case.asarray(theta), backend_case.asarray(x))
         expected = np.transpose(differences, (2, 1, 0))
-        assert_agree(actual, expected, "differences", namespace=place.xp, device=place.device)
+        assert_agree(actual, expected, "differences", namespace=backend_case.xp, device=backend_case.device)
 
-    def test_gives_the_gradient_of_the_squared_error(self, place, dtype):
-        theta, x, targets, _ = (place.asarray(array) for array in draw(PAPERS, dtype=dtype))
-        xp = place.xp
+    def test_gives_the_gradient_of_the_squared_error(self, backend_case, dtype):
+        theta, x, targets, _ = (backend_case.asarray(array) for array in draw(PAPERS, dtype=dtype))
+        xp = backend_case.xp
         residual = output_layer(xp, PAPERS, theta, x).y - targets
         J = jacobian(xp, PAPERS, theta, x)
         gradient = xp.sum(xp.matrix_transpose(residual)[..., None] * J, axis=(0, 1))

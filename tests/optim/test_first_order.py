@@ -20,7 +20,7 @@ from gpubp.optim.first_order import (
     nesterov,
     rmsprop,
 )
-from gpubp.optim.schedules import InverseScaling, Steps
+from gpubp.optim.schedules import InverseScaling, PiecewiseConstant
 
 
 def descent_of_one(g, w, s, learning_rate):
@@ -225,7 +225,9 @@ def test_a_wrapper_within_one_of_its_kind_would_take_its_number(wrap):
 
 
 def test_settings_may_be_schedules():
-    optimizer = clipped(momentum(Steps({0: 0.005, 20: 0.01}), Steps({0: 0.5, 20: 0.9})), InverseScaling(1.0))
+    optimizer = clipped(
+        momentum(PiecewiseConstant({0: 0.005, 20: 0.01}), PiecewiseConstant({0: 0.5, 20: 0.9})), InverseScaling(1.0)
+    )
     assert optimizer.at(0) == {"learning_rate": 0.005, "momentum": 0.5, "max_norm": 1.0}
     assert optimizer.at(20) == {"learning_rate": 0.01, "momentum": 0.9, "max_norm": 1.0 / math.sqrt(21.0)}
 
@@ -235,7 +237,9 @@ def test_scheduled_settings_reach_the_formula():
     for t in range(N_UPDATES):
         theta = theta - (0.4 if t >= 3 else 0.2) * gradient_at(theta, t)
         places.append(theta)
-    np.testing.assert_allclose(descend(gradient_descent(Steps({0: 0.2, 3: 0.4})), START), places, rtol=0, atol=1e-15)
+    np.testing.assert_allclose(
+        descend(gradient_descent(PiecewiseConstant({0: 0.2, 3: 0.4})), START), places, rtol=0, atol=1e-15
+    )
 
 
 @pytest.mark.parametrize("optimizer", [adagrad(), rmsprop(), adam(), nesterov(), momentum(), gradient_descent()])

@@ -9,20 +9,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpubp.optim.schedules import Cosine, InverseScaling, Steps, WarmUp, value_at
+from gpubp.optim.schedules import Cosine, InverseScaling, PiecewiseConstant, WarmUp, value_at
 
 EPOCHS = st.floats(0, 1e6)
 
 
 def test_steps_hold_stop_when_the_next_one():
-    rate = Steps({20: 0.01, 0: 0.005, 50.5: 0.02})  # in any order
+    rate = PiecewiseConstant({20: 0.01, 0: 0.005, 50.5: 0.02})  # in any order
     assert [rate(epoch) for epoch in (0, 10.5, 19.999, 20, 50.4, 50.5, 1e9)] == [
         *(0.005, 0.005, 0.005, 0.01, 0.01, 0.02, 0.02)
     ]
 
 
 def test_steps_begin_with_the_first_one_even_before_it():
-    assert Steps({10: 0.5, 20: 0.1})(3) == 0.5
+    assert PiecewiseConstant({10: 0.5, 20: 0.1})(3) == 0.5
 
 
 @given(EPOCHS, st.floats(0.1, 2.0))
@@ -60,7 +60,9 @@ def test_warm_up_to_a_schedule_counts_from_the_start():
     assert rate(15) == Cosine(1.0, epochs=20)(15)
 
 
-@pytest.mark.parametrize("schedule", [Steps({0: 1.0}), InverseScaling(0.1), Cosine(1.0, 5), WarmUp(2, Cosine(1.0, 5))])
+@pytest.mark.parametrize(
+    "schedule", [PiecewiseConstant({0: 1.0}), InverseScaling(0.1), Cosine(1.0, 5), WarmUp(2, Cosine(1.0, 5))]
+)
 def test_schedules_are_plain_values(schedule):
     assert pickle.loads(pickle.dumps(schedule)) == schedule == copy.deepcopy(schedule)
     assert eval(repr(schedule)) == schedule

@@ -51,7 +51,11 @@ def regression(network, mean=False, l2=0.0, samples=40, seed=0, weighted=False):
         size=(samples, network.sizes[-1])
     )
     weights = rng.uniform(0.1, 3.0, samples) if weighted else None
-    return Objective(network, "mean" if mean else "sum", l2), Batch(x, targets, weights), initial_weights(network, seed, dtype="float64")
+    return (
+        Objective(network, "mean" if mean else "sum", l2),
+        Batch(x, targets, weights),
+        initial_weights(network, seed, dtype="float64"),
+    )
 
 
 def problem_on(backend, objective, batch):

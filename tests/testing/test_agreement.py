@@ -79,8 +79,8 @@ class TestDeviation:
     def test_of_nothing(self):
         assert deviation(np.zeros((0, 3)), np.zeros((0, 3)), "forward") == 0.0
 
-    def test_across_namespaces(self, place, dtype):
-        assert deviation(place.asarray([1.0, 2.0], dtype), np.asarray([1.0, 2.0], dtype), "elementwise") == 0.0
+    def test_across_namespaces(self, backend_case, dtype):
+        assert deviation(backend_case.asarray([1.0, 2.0], dtype), np.asarray([1.0, 2.0], dtype), "elementwise") == 0.0
 
     def test_shapes_are_not_broadcast(self):
         with pytest.raises(DataError, match=r"shapes \(3, 1\) and \(3,\)"):
@@ -94,11 +94,11 @@ class TestDeviation:
 
 
 class TestAssertAgree:
-    def test_passes_what_agrees(self, place, dtype):
-        actual = place.asarray([[1.0, 2.0]], dtype)
+    def test_passes_what_agrees(self, backend_case, dtype):
+        actual = backend_case.asarray([[1.0, 2.0]], dtype)
         assert_agree(actual, actual, "elementwise")
         expected = np.asarray([[1.0, 2.0]], dtype)
-        assert_agree(actual, expected, "elementwise", namespace=place.xp, device=place.device)
+        assert_agree(actual, expected, "elementwise", namespace=backend_case.xp, device=backend_case.device)
 
     def test_says_how_much_where_and_what_was_allowed(self):
         with pytest.raises(AssertionError) as raised:

@@ -21,7 +21,7 @@ from gpubp.errors import CheckpointError, CheckpointWarning, DataError, Divergen
 from gpubp.io.model_file import canonical, digest
 from gpubp.nn.initialization import initial_weights
 from gpubp.optim.first_order import adam, adamw, clipped, decayed, gradient_descent, momentum, nesterov
-from gpubp.optim.schedules import Cosine, Steps
+from gpubp.optim.schedules import Cosine, PiecewiseConstant
 from gpubp.optim.second_order import lbfgs, levenberg_marquardt
 from gpubp.training import checkpoints, loop
 from gpubp.training import fit as fit_module
@@ -128,7 +128,7 @@ def negative_error(targets, y):
 STACK = {"seed": (1, 2, 3, 4), "optimizer": momentum(np.asarray([[0.3], [0.1], [0.05], [0.001]]), 0.8), "epochs": 25}
 TRAININGS = {
     "adam": {},
-    "in order": {"shuffle": False, "optimizer": gradient_descent(Steps({0: 0.1, 2.5: 0.05, 7: 0.2}))},
+    "in order": {"shuffle": False, "optimizer": gradient_descent(PiecewiseConstant({0: 0.1, 2.5: 0.05, 7: 0.2}))},
     "full": {"batch_size": "full", "optimizer": nesterov(Cosine(0.1, 10))},
     "sums": {"reduction": "sum", "l2": 0.1, "sample_weight": np.linspace(0.0, 1.0, 21), "optimizer": momentum(0.01)},
     "wrapped": {"optimizer": decayed(clipped(adamw(0.01), 0.5), 0.001), "dtype": "float32"},
@@ -158,7 +158,7 @@ TRAININGS = {
     "stack until, in epochs": {**STACK, "stop_when": close, "batch_size": "full", "epochs": 40},
     "stack until, in float16": {**STACK, "stop_when": close, "matmul_precision": "float16", "dtype": "float32"},
     "stack of which one diverges": {"seed": (1, 2), "optimizer": momentum(np.asarray([[0.01], [1e60]])), "epochs": 6},
-    "diverges": {"optimizer": momentum(Steps({0: 0.01, 4: 1e60})), "epochs": 6},
+    "diverges": {"optimizer": momentum(PiecewiseConstant({0: 0.01, 4: 1e60})), "epochs": 6},
 }
 
 
@@ -270,7 +270,7 @@ def test_epochs_that_nobody_looks_at_are_still_taken_together(monkeypatch, folde
 @pytest.mark.parametrize("at", range(1, 7))
 def test_epochs_that_were_to_be_taken_together_and_were_not(monkeypatch, folder, at):
     """Their orders were drawn ahead: nothing is kept until they are used."""
-    options = {"optimizer": momentum(Steps({0: 0.01, 30: 1e60})), "epochs": 60}
+    options = {"optimizer": momentum(PiecewiseConstant({0: 0.01, 30: 1e60})), "epochs": 60}
     expected = fit(**options)
     assert expected.stop_reason == "diverged"
     killed_at(monkeypatch, at, folder, **options)
@@ -463,7 +463,7 @@ class TestDoor:
 
     def test_settings_as_json(self):
         assert name_of(np.float32(0.5)) == 0.5
-        assert name_of(Steps({0: 1.0})) == "Steps(values={0: 1.0})"
+        assert name_of(PiecewiseConstant({0: 1.0})) == "PiecewiseConstant(values={0: 1.0})"
         assert name_of(close) == "close"
         assert name_of(re.compile("a").match) == "Pattern.match"
         assert name_of(np.ones((2, 1))) == fingerprint(np.ones((2, 1)))

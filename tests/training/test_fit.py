@@ -16,7 +16,7 @@ from gpubp.errors import DataError, DivergenceWarning
 from gpubp.nn.initialization import initial_weights
 from gpubp.nn.network import Network
 from gpubp.optim.first_order import adam, clipped, gradient_descent, momentum
-from gpubp.optim.schedules import Steps, WarmUp
+from gpubp.optim.schedules import PiecewiseConstant, WarmUp
 from gpubp.optim.second_order import lbfgs, levenberg_marquardt
 from gpubp.training import loop
 from gpubp.training.fit import all_correct, train
@@ -208,7 +208,7 @@ def test_schedules_are_asked_in_epochs_and_parts_of_them(batch_size, times):
 
 def test_steps_change_the_rate_at_their_epoch():
     journal = Journal()
-    fit(optimizer=gradient_descent(Steps({0: 0.0, 2: 0.1})), theta=THETA, callbacks=[journal], batch_size=7)
+    fit(optimizer=gradient_descent(PiecewiseConstant({0: 0.0, 2: 0.1})), theta=THETA, callbacks=[journal], batch_size=7)
     np.testing.assert_array_equal(journal.thetas[1], THETA)
     assert not np.array_equal(journal.thetas[2], THETA)
 
@@ -257,7 +257,9 @@ def test_validation_figures_are_those_of_the_weights_at_the_epochs_end(reduction
     ).history
     for epoch, theta in enumerate(journal.thetas):
         y = predict(NETWORK, theta, x, device="cpu")
-        assert history.validation_loss[epoch] == pytest.approx(0.5 * np.sum((y - targets) ** 2) / (8 if reduction == "mean" else 1))
+        assert history.validation_loss[epoch] == pytest.approx(
+            0.5 * np.sum((y - targets) ** 2) / (8 if reduction == "mean" else 1)
+        )
         assert history.validation_score[epoch] == pytest.approx(-np.max(np.abs(y - targets)))
 
 
@@ -454,7 +456,7 @@ RELU = Network((3, 8, 2), activation="relu")
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_divergence_is_caught_and_the_last_good_weights_are_kept(dtype, device):
     journal = Journal()
-    rate = Steps({0: 0.05, 3: 1e30})
+    rate = PiecewiseConstant({0: 0.05, 3: 1e30})
     with pytest.warns(DivergenceWarning, match=r"after 3 epochs.*last good weights.*smaller learning rate"):
         result = fit(
             RELU,
@@ -476,7 +478,7 @@ def test_divergence_is_caught_and_the_last_good_weights_are_kept(dtype, device):
 
 def test_weights_that_leave_the_numbers_in_the_last_step_of_an_epoch_are_not_kept():
     """The error of that step, taken before its change, is still a number."""
-    journal, rate = Journal(), Steps({0: 1e-3, 2: 1e308})
+    journal, rate = Journal(), PiecewiseConstant({0: 1e-3, 2: 1e308})
     with pytest.warns(DivergenceWarning):
         result = fit(
             targets=1e3 * D, optimizer=gradient_descent(rate), batch_size="full", callbacks=[journal], reduction="sum"

@@ -17,7 +17,7 @@ from gpubp.estimators import MLPClassifier
 from gpubp.nn.initialization import initial_weights
 from gpubp.nn.network import Network
 from gpubp.optim.first_order import OPTIMIZERS, adam, momentum
-from gpubp.optim.schedules import Steps
+from gpubp.optim.schedules import PiecewiseConstant
 from gpubp.optim.second_order import lbfgs
 from gpubp.training import loop
 from gpubp.training.fit import train
@@ -85,7 +85,7 @@ class TestTogether:
         [
             {},
             {"optimizer": adam()},
-            {"optimizer": momentum(learning_rate=Steps({0: 0.1, 20: 0.05, 66.5: 0.02}))},
+            {"optimizer": momentum(learning_rate=PiecewiseConstant({0: 0.1, 20: 0.05, 66.5: 0.02}))},
             {"batch_size": 4, "shuffle": False},
             {"reduction": "sum", "l2": 0.1, "sample_weight": np.arange(11.0), "optimizer": momentum(0.001)},
             {"batch_size": 3, "shuffle": False, "sample_weight": np.arange(11.0)},
@@ -160,7 +160,7 @@ class TestOrdersOfTheirOwn:
         [
             {},
             {"optimizer": adam(), "sample_weight": np.arange(11.0)},
-            {"optimizer": momentum(Steps({0: 0.1, 20.5: 0.02}))},
+            {"optimizer": momentum(PiecewiseConstant({0: 0.1, 20.5: 0.02}))},
         ],
         ids=["momentum", "adam", "schedule"],
     )

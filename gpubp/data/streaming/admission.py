@@ -10,7 +10,7 @@ from gpubp.data.streaming.stream import Stream
 from gpubp.data.streaming.windows import Limits, Places
 from gpubp.engine.plain.minibatches import Orders
 from gpubp.errors import DataError
-from gpubp.nn.losses import loss
+from gpubp.nn.losses import get_loss
 from gpubp.nn.network import Network
 from gpubp.optim.first_order import Optimizer
 from gpubp.optim.second_order import SecondOrder
@@ -60,7 +60,7 @@ def epochs_of_stream(
 ) -> Callable[[], WindowParts]:
     """Give what reads one more epoch each time that it is called, in a new order where it has any."""
     needed = f"the error {network.loss!r} needs"
-    limits = Limits(*loss(network.loss).desired, classes=stream.classes, why=needed)
+    limits = Limits(*get_loss(network.loss).target_range, classes=stream.classes, why=needed)
     return partial(_epoch, stream, backend, stream.places(size, dtype), size, limits, orders)
 
 

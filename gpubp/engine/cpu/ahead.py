@@ -16,11 +16,11 @@ from gpubp.engine.cpu.steps import take_part
 from gpubp.engine.plain.minibatches import ArrayBatches, Batch, Batches
 from gpubp.engine.plain.step import EpochResult, Objective, Position
 from gpubp.nn.activations import ACTIVATIONS
-from gpubp.nn.losses import LOSSES, loss
+from gpubp.nn.losses import LOSSES, get_loss
 from gpubp.nn.network import Network
 from gpubp.optim.first_order import momentum
 
-_PAIRS = [*((name, loss(name).output) for name in LOSSES), ("squared", "logistic"), ("squared", "softmax")]
+_PAIRS = [*((name, get_loss(name).output) for name in LOSSES), ("squared", "logistic"), ("squared", "softmax")]
 
 
 def compilations() -> Iterator[tuple[str, Callable[[], object]]]:

@@ -18,7 +18,7 @@ from gpubp.engine.cpu.steps import Buffers, Request, Work, take_part, take_part_
 from gpubp.engine.cpu.threads import Crew, threads_allowed
 from gpubp.engine.plain.minibatches import ArrayBatches, Batch, Batches, OwnBatches, cut, epochs_of
 from gpubp.engine.plain.step import EpochResult, Objective, Position
-from gpubp.nn.losses import loss
+from gpubp.nn.losses import get_loss
 from gpubp.nn.network import Network
 from gpubp.nn.weight_sharing import Ties
 from gpubp.optim.first_order import Optimizer, undecayed
@@ -52,7 +52,7 @@ def _has_loops(network: Network) -> bool:
     """Tell whether units and error have loops: logarithms only on the unit that belongs to the error."""
     if network.has_groups or network.skips:
         return False
-    return not loss(network.loss).above_zero or on_own_unit(network.loss, network.activations[-1])
+    return not get_loss(network.loss).above_zero or on_own_unit(network.loss, network.activations[-1])
 
 
 class CompiledSweep:

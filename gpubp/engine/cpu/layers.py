@@ -12,8 +12,8 @@ from numba import types
 
 from gpubp.engine.cpu import scalar
 from gpubp.engine.cpu.compiling import REAL, Loop, address_of_loop, with_parameter
-from gpubp.nn.activations import activation
-from gpubp.nn.losses import loss
+from gpubp.nn.activations import get_activation
+from gpubp.nn.losses import get_loss
 
 # --- units ---
 
@@ -25,7 +25,7 @@ def unit_value(name: str, dtype: str) -> Loop:
     if name == "softmax":
         loop = _softmax
     else:
-        value, parameter, has_parameter = with_parameter(activation(name).value)
+        value, parameter, has_parameter = with_parameter(get_activation(name).value)
 
         def loop(p, b, j, total, y):
             for i in range(b * j):
@@ -46,7 +46,7 @@ def unit_dE_dx(name: str, dtype: str) -> Loop:
     if name == "softmax":
         loop = _softmax_dE_dx
     else:
-        dE_dx, parameter, has_parameter = with_parameter(activation(name).dE_dx)
+        dE_dx, parameter, has_parameter = with_parameter(get_activation(name).dE_dx)
 
         def loop(p, b, j, total, y, signal, step):
             rows, columns = (1, b * j) if step == j else (b, j)
@@ -100,7 +100,7 @@ def _softmax_dE_dx(p, b, j, total, y, signal, step):
 
 def on_own_unit(loss_name: str, unit_name: str) -> bool:
     """Tell whether an error's derivative comes at the total inputs of the output layer, or at its outputs."""
-    error = loss(loss_name)
+    error = get_loss(loss_name)
     return error.dE_dx is not None and unit_name == error.output
 
 
@@ -110,7 +110,7 @@ def output_loss(loss_name: str, unit_name: str, dtype: str) -> Loop:
 
     The derivative is at the total inputs for :func:`on_own_unit`, where softmax uses y as room, else at the outputs.
     """
-    error, real = loss(loss_name), REAL[dtype]
+    error, real = get_loss(loss_name), REAL[dtype]
     at_total, parameter = on_own_unit(loss_name, unit_name), 0.0
     if at_total and unit_name == "softmax":
         loop = _cross_entropy_of_softmax

@@ -12,7 +12,7 @@ from gpubp.engine.cuda.optimizers import Update
 from gpubp.engine.tracing import symbols
 from gpubp.engine.tracing.expressions import Code
 from gpubp.engine.tracing.symbols import REDUCTIONS, Symbol
-from gpubp.nn.activations import activation
+from gpubp.nn.activations import get_activation
 from gpubp.nn.losses import output_loss
 from gpubp.nn.network import Network
 
@@ -225,7 +225,7 @@ def _units(name: str, unit: str, dtype: str, *, bias: bool, keep_total: bool) ->
     """Add the biases, eq. (1), and set the outputs, eq. (2)."""
     code = Code(dtype, {"x": _total_input(bias)})
     x = symbols.variable("x", dtype)
-    results, stores = {"value": activation(unit).value(symbols, x)}, ""
+    results, stores = {"value": get_activation(unit).value(symbols, x)}, ""
     if keep_total and bias:
         results, stores = {"with_bias": x, **results}, "totals[c * n + j] = with_bias;\n"
     own = {"totals": "b * n", "outputs": "b * n"} | ({"biases": "n_parameters"} if bias else {})
@@ -237,7 +237,7 @@ def _slopes(name: str, unit: str, dtype: str) -> tuple[Kernel, bool]:
     """Turn the derivatives at the outputs into those at the total inputs, eq. (5); whether that needs these."""
     cells = {"dE_dy": "signals[c * n + j]", "x": "totals[c * n + j]", "y": "outputs[c * n + j]"}
     code = Code(dtype, cells)
-    dE_dx = activation(unit).dE_dx(symbols, *(symbols.variable(cell, dtype) for cell in cells))
+    dE_dx = get_activation(unit).dE_dx(symbols, *(symbols.variable(cell, dtype) for cell in cells))
     needs_total = code.uses("x", dE_dx)
     own = dict.fromkeys(("totals", "outputs", "signals"), "b * n")
     parameters = "const real* totals, const real* outputs, real* signals"
@@ -266,7 +266,7 @@ def error_of_sample(network: Network, dtype: str, *, weighed: bool) -> tuple[Sym
     x, targets = symbols.variable("x", dtype), symbols.variable("d", dtype)
     sample_weight = symbols.variable("case_weight", dtype, per_unit=False) if weighed else None
     unit = network.activations[-1]
-    y = activation(unit).value(symbols, x)
+    y = get_activation(unit).value(symbols, x)
     error, dE_dx = output_loss(symbols, network.loss, unit, x, y, targets, sample_weight)
     (of_sample,) = error.operands  # of the sum over samples
     return of_sample, dE_dx

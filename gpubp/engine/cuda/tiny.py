@@ -17,7 +17,7 @@ from gpubp.engine.plain.minibatches import Batch
 from gpubp.engine.tracing import symbols
 from gpubp.engine.tracing.expressions import Code
 from gpubp.engine.tracing.symbols import Inexpressible
-from gpubp.nn.activations import activation
+from gpubp.nn.activations import get_activation
 from gpubp.nn.network import Network
 
 OPERATIONS_OF_A_LAUNCH = 5e9  # of a block: Python looks between two launches whether Ctrl-C was pressed
@@ -192,7 +192,7 @@ def _forward(layer: dict[str, int], unit: str | None, dtype: str, *, bias: bool)
     if unit is None:
         return [TOTALS.format(**of_totals, then=indented(keep, 4))]
     code = Code(dtype, {"x": "total"})
-    value = activation(unit).value(symbols, symbols.variable("x", dtype))
+    value = get_activation(unit).value(symbols, symbols.variable("x", dtype))
     if not code.has_sums(value):
         then = f"{keep}\n{code.statements(value=value)}\noutputs_{k + 1}[at] = value;"
         return [TOTALS.format(**of_totals, then=indented(then, 4))]
@@ -216,7 +216,7 @@ def _backward(layer: dict[str, int], unit: str, dtype: str) -> list[str]:
     """Hand derivatives on to the layer below, eq. (7), and to its total inputs, whose place they take, eq. (5)."""
     below, i, j = layer["k"] - 1, layer["i"], layer["j"]
     code = Code(dtype, {"dE_dy": "own_dE_dy", "x": f"totals_{below}[at]", "y": f"outputs_{below + 1}[at]"})
-    dE_dx = activation(unit).dE_dx(symbols, *(symbols.variable(name, dtype) for name in ("dE_dy", "x", "y")))
+    dE_dx = get_activation(unit).dE_dx(symbols, *(symbols.variable(name, dtype) for name in ("dE_dy", "x", "y")))
     of_signals = {**layer, "first": f"i % {j}" if j % 2 == 0 else "0"}
     if not code.has_sums(dE_dx):
         then = f"{code.statements(dE_dx=dE_dx)}\ntotals_{below}[at] = dE_dx;"

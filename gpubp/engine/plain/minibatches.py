@@ -8,7 +8,7 @@ import numpy as np
 
 from gpubp._typing import Array, Namespace
 from gpubp.backends.backend import Backend, choose_backend, to_backend
-from gpubp.distributed.process_group import ALONE, Processes, Share
+from gpubp.distributed.process_group import SINGLE_PROCESS, ProcessGroup, Shard
 
 
 class Batch(NamedTuple):
@@ -24,7 +24,7 @@ class Batch(NamedTuple):
     sample_weight: Array | None = None
     kept: tuple[Array, ...] = ()
     sizes: np.ndarray | None = None
-    share: Share | None = None
+    share: Shard | None = None
 
     def parts(self, n: int) -> Iterator["Batch"]:
         """Cut the samples into ``n`` parts, fewer where there are fewer samples, and one where there are none."""
@@ -94,7 +94,7 @@ class ArrayBatches:
     on_host: bool = False
     begins: float = 0.0
     spans: float = 1.0
-    processes: Processes = ALONE
+    processes: ProcessGroup = SINGLE_PROCESS
 
     @property
     def n_samples(self) -> int:
@@ -117,14 +117,14 @@ class ArrayBatches:
     def _cut(self, home: Backend) -> Iterator[tuple[float, Batch]]:
         """Cut the samples where they are."""
         xp, (x, targets, weights, *_), n_samples = home.xp, self.samples, self.n_samples
-        if self.processes.size == 1 and self.order is None and self.size >= n_samples:
+        if self.processes.world_size == 1 and self.order is None and self.size >= n_samples:
             yield self.begins, self.samples
             return
         _, places = cut(n_samples, self.size, self.begins, self.spans)
         index = "int32" if x.shape[-2] < 2**31 else "int64"
         order = None if self.order is None else to_backend(home, self.order, index)
         for start, place in zip(range(0, n_samples, self.size), places.tolist(), strict=True):
-            share = self.processes.share(min(start + self.size, n_samples) - start)
+            share = self.processes.shard(min(start + self.size, n_samples) - start)
             own = slice(start + share.start, start + share.stop)
             if order is None:
                 x_part, targets_part = x[..., own, :], targets[..., own, :]

@@ -14,10 +14,10 @@ import numpy as np
 
 from gpubp._typing import Array, Namespace
 from gpubp.backends.backend import Backend, to_backend
-from gpubp.distributed.process_group import ALONE, Processes, summed
+from gpubp.distributed.process_group import SINGLE_PROCESS, ProcessGroup, sum_over_ranks
 from gpubp.engine.plain.minibatches import Batch, total_weight
 from gpubp.nn.network import Network, among_equal_weights, jacobian, loss_and_gradient
-from gpubp.optim.first_order import Optimizer, Scaled
+from gpubp.optim.first_order import LossScaleState, Optimizer
 from gpubp.optim.second_order import Problem, SecondOrder
 
 
@@ -36,7 +36,7 @@ class Objective:
     l2: Any = 0.0
     penalty_reported: bool = True
     parts: int = 1
-    processes: Processes = ALONE
+    processes: ProcessGroup = SINGLE_PROCESS
 
     @property
     def penalised(self) -> bool:
@@ -90,7 +90,7 @@ def _sums(
         for part in batch.parts(objective.parts)
     )
     error, gradient = reduce(lambda so_far, more: (so_far[0] + more[0], so_far[1] + more[1]), sums)
-    gradient, error, weight = summed(xp, objective.processes, gradient, error, total_weight(xp, batch))
+    gradient, error, weight = sum_over_ranks(xp, objective.processes, gradient, error, total_weight(xp, batch))
     return error, gradient, weight
 
 
@@ -124,7 +124,7 @@ def gauss_newton(xp: Namespace, objective: Objective, weight_mask: Array, theta:
     of_samples = xp.matmul(
         xp.matrix_transpose(xp.reshape(weighted, (-1, n_parameters))), xp.reshape(J, (-1, n_parameters))
     )
-    H, weight = summed(xp, objective.processes, of_samples, total_weight(xp, batch))
+    H, weight = sum_over_ranks(xp, objective.processes, of_samples, total_weight(xp, batch))
     H = H + xp.eye(n_parameters, dtype=theta.dtype, device=array_api_compat.device(theta)) * (
         objective.l2 * weight_mask
     )
@@ -204,7 +204,7 @@ def _first_order_step(
     batch: Batch,
     epoch: Any,
 ) -> tuple[Array, Any, Array]:
-    loss_scale = state.loss_scale if isinstance(state, Scaled) else None
+    loss_scale = state.loss_scale if isinstance(state, LossScaleState) else None
     value, gradient, share = _error_and_descent(xp, objective, weight_mask, theta, batch, loss_scale)
     now = {name: there(number) for name, number in optimizer.at(epoch).items()}
     change, state = optimizer.update(xp, gradient, state, theta, now)
@@ -231,6 +231,6 @@ def _second_order_step(
     theta = among_equal_weights(xp, objective.network, theta)  # what solves equations rounds each copy its own way
     if objective.penalised and not objective.penalty_reported:
         none = xp.sum(xp.zeros_like(theta))
-        _, weight = summed(xp, objective.processes, none, total_weight(xp, batch))
+        _, weight = sum_over_ranks(xp, objective.processes, none, total_weight(xp, batch))
         value = value - penalty(xp, objective, weight_mask, theta) * _share(xp, objective, weight)
     return theta, state, value

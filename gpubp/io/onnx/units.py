@@ -104,6 +104,6 @@ UNITS: dict[str, Callable[..., Unit]] = {
 
 
 def unit(name: str) -> Unit:
-    """Find a unit by the name that :func:`gpubp.nn.activations.activation` knows it by."""
+    """Find a unit by the name that :func:`gpubp.nn.activations.get_activation` knows it by."""
     found: Unit = look_up("unit that can be exported", name, UNITS)
     return found
