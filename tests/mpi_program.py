@@ -24,7 +24,7 @@ def problem(dtype):
     return {
         "network": Network((5, 7, 3), activation="tanh", loss="cross_entropy"),
         "x": x,
-        "d": targets,
+        "targets": targets,
         "optimizer": momentum(0.1, 0.9),
         "epochs": EPOCHS,
         "batch_size": 11,

@@ -178,6 +178,8 @@ class TestForms:
         theta, x, targets, sample_weight = (
             backend_case.asarray(array, dtype) for array in draw(network, n_samples=n_samples)
         )
+        if hidden == "exp":  # exp of exp of exp overflows
+            theta = 0.1 * theta
         layers = forward(backend_case.xp, network, theta, x)
         E, gradient = loss_and_gradient(backend_case.xp, network, theta, x, targets, sample_weight)
         assert [layer.y.shape for layer in layers] == [(n_samples, n) for n in network.sizes[1:]]
