@@ -17,7 +17,7 @@ import gpubp
 ROOT = Path(gpubp.__file__).parents[1]
 PACKAGE = ROOT / "gpubp"
 TABLE = ROOT / "docs" / "architecture.md"
-OPEN = {"Moments", "Steps", "Limits", "Parts", "Table", "Picture", "Finding", "Stream", "Samples"}
+OPEN = {"Limits", "Parts", "Table", "Picture", "Finding", "Stream", "Samples"}
 """Class names that are still used twice."""
 
 # --- reading ---
