@@ -13,11 +13,11 @@ import numpy as np
 from gpubp.data.metrics import Scores
 from gpubp.data.preprocessing import ClassTarget, to_json
 from gpubp.data.streaming.prepared import PreparedStream
-from gpubp.distributed.process_group import Processes
+from gpubp.distributed.process_group import ProcessGroup
 from gpubp.engine.prediction import predict
 from gpubp.errors import CheckpointError, DataError
 from gpubp.io.model_file import Model
-from gpubp.nn.losses import loss as loss_named
+from gpubp.nn.losses import get_loss
 from gpubp.nn.network import Network
 from gpubp.optim.first_order import Optimizer, adam
 from gpubp.optim.second_order import SecondOrder
@@ -74,7 +74,7 @@ def fit_table(
     callbacks: Iterable[Callback] = (),
     checkpoint: str | PathLike[str] | Checkpoints | None = None,
     resume: bool = False,
-    parallel: str | Processes | None = None,
+    parallel: str | ProcessGroup | None = None,
 ) -> TableFit:
     """Train a network to predict the target of a prepared table from its features, and score it.
 
@@ -220,7 +220,7 @@ def _score_of_epoch(task: str, targets: np.ndarray, outputs: np.ndarray) -> floa
 def _scaled_for(loss: str, prepared: PreparedTable | PreparedStream) -> PreparedTable | PreparedStream:
     """Choose a scale on which the loss is defined: with Poisson 0 must stay 0, with a probability 1 must stay 1."""
     preprocessing, target = prepared.preprocessing, prepared.preprocessing.target
-    low, high = loss_named(loss).desired
+    low, high = get_loss(loss).target_range
     if low == -math.inf or isinstance(target, ClassTarget):
         return prepared
     for name, (least, most) in prepared.ranges.items():
