@@ -1,4 +1,4 @@
-"""Are the probabilities worth their name? A network that has learned its samples by heart is too sure of itself."""
+"""Calibrate probabilities: a network that has memorised its training samples is overconfident."""
 
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.datasets import load_breast_cancer
@@ -15,12 +15,12 @@ X, X_test, y, y_test = train_test_split(X, y, test_size=0.4, random_state=0)
 network = MLPClassifier((50,), solver="lbfgs", alpha=1e-5, max_iter=500, random_state=0)
 smoothed = MLPClassifier(**network.get_params() | {"label_smoothing": 0.1})
 models = {
-    "as it is": make_pipeline(StandardScaler(), network),
-    "labels smoothed": make_pipeline(StandardScaler(), smoothed),
+    "uncalibrated": make_pipeline(StandardScaler(), network),
+    "label smoothing": make_pipeline(StandardScaler(), smoothed),
     "calibrated": CalibratedClassifierCV(make_pipeline(StandardScaler(), network), method="sigmoid", cv=5),
 }
-print(f"{'':16s} {'right':>8s} {'log loss':>9s} {'Brier':>7s}")
+print(f"{'':16s} {'accuracy':>8s} {'log loss':>9s} {'Brier':>7s}")
 for name, model in models.items():
-    p = model.fit(X, y).predict_proba(X_test)[:, 1]
-    right, brier = accuracy_score(y_test, p > 0.5), brier_score_loss(y_test, p)
-    print(f"{name:16s} {right:8.1%} {log_loss(y_test, p):9.3f} {brier:7.3f}")
+    probability = model.fit(X, y).predict_proba(X_test)[:, 1]
+    accuracy, brier = accuracy_score(y_test, probability > 0.5), brier_score_loss(y_test, probability)
+    print(f"{name:16s} {accuracy:8.1%} {log_loss(y_test, probability):9.3f} {brier:7.3f}")

@@ -1,6 +1,6 @@
-"""From a table to an ONNX file, which onnxruntime serves without gpubp: needs the extra `onnx`.
+"""Train on a table, export to ONNX, and predict with onnxruntime alone. Needs the extra `onnx`.
 
-Scaling, missing values and categories are in the file; each column is an input of its own, `(samples, 1)`.
+Scaling, missing values and categories are in the file. Each column is an input of its own, `(samples, 1)`.
 """
 
 import importlib.util
@@ -12,7 +12,7 @@ import numpy as np
 import gpubp
 
 if importlib.util.find_spec("onnx") is None or importlib.util.find_spec("onnxruntime") is None:
-    print('this example needs onnx and onnxruntime: pip install "gpubp[onnx]"')
+    print('this example needs onnx and onnxruntime: in a clone of gpubp, pip install ".[onnx]"')
     raise SystemExit
 
 generator = np.random.default_rng(0)
@@ -22,7 +22,7 @@ area[::40] = np.nan
 result = gpubp.fit_table(gpubp.prepare_table({"area": area, "town": town, "rent": rent}, impute=True), epochs=60)
 path = Path(tempfile.mkdtemp()) / "rent.onnx"
 gpubp.to_onnx(result.model, path=path)
-print(f"written: {path.name}, {path.stat().st_size / 1024:.1f} kB")
+print(f"wrote {path.name}, {path.stat().st_size / 1024:.1f} kB")
 
 # on the server, without gpubp
 import onnxruntime  # noqa: E402
@@ -30,9 +30,8 @@ import onnxruntime  # noqa: E402
 session = onnxruntime.InferenceSession(path)
 new = {"area": [90.0, 150.0, np.nan], "town": ["Oslo", "Rome", "Bonn"]}
 area, town = np.asarray(new["area"]), np.asarray(new["town"], dtype=object)
-label, probabilities = session.run(["label", "probabilities"], {"area": area[:, None], "town": town[:, None]})
-for sample, (answer, p) in enumerate(zip(label, probabilities, strict=True)):
-    print(f"sample {sample}: {answer}, {p.max():.3f}")
+labels, probabilities = session.run(["label", "probabilities"], {"area": area[:, None], "town": town[:, None]})
+for sample, (label, probability) in enumerate(zip(labels, probabilities, strict=True)):
+    print(f"sample {sample}: {label}, {probability.max():.3f}")
 
-same = gpubp.predict_table(result.model, new)
-print(f"as gpubp predicts: {label.tolist() == same['rent'].tolist()}")
+print(f"same as gpubp: {labels.tolist() == gpubp.predict_table(result.model, new)['rent'].tolist()}")

@@ -1,4 +1,4 @@
-"""Train on the handwritten digits, on whatever device there is; keep the model in a file and load it again."""
+"""Train on the handwritten digits on any device, save the model to a file, and load it again."""
 
 import tempfile
 from pathlib import Path
@@ -12,14 +12,13 @@ test = np.arange(len(digits.X)) % 5 == 0
 
 network = gpubp.Network((64, 100, 10), activation="relu", loss="cross_entropy")
 fit = gpubp.train(network, digits.X[~test], digits.targets[~test], optimizer=gpubp.adam(1e-3), epochs=60, l2=1e-4)
-print(f"trained on {fit.device}, error {fit.history.loss[0]:.3f} -> {fit.history.loss[-1]:.3f}")
+print(f"trained on {fit.device}: loss {fit.history.loss[0]:.3f} -> {fit.history.loss[-1]:.3f}")
 
 with tempfile.TemporaryDirectory() as folder:
     path = Path(folder) / "digits.safetensors"
     gpubp.save_model(path, network, fit.theta)
     model = gpubp.load_model(path)
 
-y = gpubp.predict(model.network, model.theta, digits.X[test])
-print(
-    f"right in {(y.argmax(axis=1) == digits.targets[test].argmax(axis=1)).mean():.1%} of {len(y)} samples not seen before"
-)
+outputs = gpubp.predict(model.network, model.theta, digits.X[test])
+accuracy = (outputs.argmax(axis=1) == digits.targets[test].argmax(axis=1)).mean()
+print(f"accuracy {accuracy:.1%} on {len(outputs)} test samples")

@@ -1,4 +1,4 @@
-"""Early stopping on samples of your own: the loss on them decides, and the weights of the best epoch are kept."""
+"""Stop early on validation data of your own: the best epoch by validation loss provides the weights."""
 
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
@@ -7,7 +7,7 @@ from gpubp import MLPClassifier
 
 X, y = load_digits(return_X_y=True)
 X, X_test, y, y_test = train_test_split(X / 16.0, y, test_size=0.3, random_state=0)
-X, X_held_out, y, y_held_out = train_test_split(X, y, test_size=0.2, random_state=0)
+X, X_validation, y, y_validation = train_test_split(X, y, test_size=0.2, random_state=0)
 
 model = MLPClassifier(
     (64,),
@@ -18,8 +18,8 @@ model = MLPClassifier(
     n_iter_no_change=15,
     random_state=0,
 )
-model.fit(X, y, validation_data=(X_held_out, y_held_out))
+model.fit(X, y, validation_data=(X_validation, y_validation))
 
 best = min(range(model.n_iter_), key=model.validation_curve_.__getitem__)
 print(model.report())
-print(f"kept: epoch {best + 1}; right in {model.score(X_test, y_test):.1%} of {len(y_test)} samples not seen before")
+print(f"best epoch {best + 1}; accuracy {model.score(X_test, y_test):.1%} on {len(y_test)} test samples")

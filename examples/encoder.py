@@ -1,4 +1,4 @@
-"""The 8-3-8 encoder: eight patterns squeezed through three hidden units, which invent a binary code."""
+"""The 8-3-8 encoder: eight patterns pass through three hidden units, which learn a binary code."""
 
 import numpy as np
 
@@ -21,5 +21,5 @@ fit = gpubp.train(
 
 first_layer = gpubp.Network((8, 3), output_activation="logistic")
 codes = gpubp.predict(first_layer, fit.theta[: first_layer.n_parameters], patterns)
-print(f"error {fit.history.loss[-1]:.4f}; what the hidden units say about each pattern:")
+print(f"loss {fit.history.loss[-1]:.4f}; outputs of the hidden units for each pattern:")
 print(np.round(codes, 2))

@@ -1,4 +1,4 @@
-"""The same script on CPU and GPU: name a device as the argument, such as cuda; then compare with the CPU."""
+"""Fit the same estimator on two devices and compare the weights. The argument is a device, such as `cuda`."""
 
 import sys
 import warnings
@@ -16,12 +16,12 @@ X, y = make_classification(4000, 100, n_informative=40, n_classes=4, random_stat
 X = X.astype("float32")
 
 
-def fitted(device):
+def fit_on(device):
     model = MLPClassifier((256, 256), max_iter=10, random_state=0, device=device).fit(X[:3000], y[:3000])
-    print(f"{device:12s} right {model.score(X[3000:], y[3000:]):.1%}, fitted in {model.fit_seconds_:.2f} s")
+    print(f"{device:12s} accuracy {model.score(X[3000:], y[3000:]):.1%}, fitted in {model.fit_seconds_:.2f} s")
     return model
 
 
-there, here = fitted(device), fitted("cpu")
-differences = [np.abs(a - b).max() for a, b in zip(there.coefs_, here.coefs_, strict=True)]
-print(f"the weights differ by {max(differences):.1e} at most, after {here.n_iter_} epochs in float32")
+on_device, on_cpu = fit_on(device), fit_on("cpu")
+differences = [np.abs(a - b).max() for a, b in zip(on_device.coefs_, on_cpu.coefs_, strict=True)]
+print(f"the weights differ by at most {max(differences):.1e} after {on_cpu.n_iter_} epochs in float32")

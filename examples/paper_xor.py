@@ -1,4 +1,4 @@
-"""Exclusive or, the paper's way: logistic units, the summed error, a change after each sweep; 200 networks at once."""
+"""Exclusive or as in the paper: logistic units, the summed error, one update per epoch; 200 networks at once."""
 
 import numpy as np
 
@@ -19,7 +19,7 @@ fit = gpubp.train(
     reduction="sum",
 )
 
-y = gpubp.predict(network, fit.theta, xor.X)
-solved = np.all(np.abs(y - xor.targets) < 0.5, axis=(1, 2))
-print(f"{solved.sum()} of {solved.size} networks solved it; the others sit in local minima, with errors of about")
+outputs = gpubp.predict(network, fit.theta, xor.X)
+solved = np.all(np.abs(outputs - xor.targets) < 0.5, axis=(1, 2))
+print(f"{solved.sum()} of {solved.size} networks solved it; the others are in local minima, with losses of about")
 print(np.unique(np.round(fit.history.loss[-1][~solved], 2)))

@@ -1,4 +1,4 @@
-"""The pictures of docs/pictures.md, each made by one function of gpubp.plotting; written where the argument says."""
+"""Draw the pictures of docs/pictures.md with gpubp.plotting, into the folder given as the argument."""
 
 import io
 import sys
@@ -32,16 +32,16 @@ def save(name, ax):
 
 paper = {"batch_size": "full", "reduction": "sum", "device": "cpu"}
 
-# the paper's symmetry network, as it stands once all 64 vectors are right
+# the paper's symmetry network, once all 64 vectors are right
 symmetry = gpubp.load_dataset("symmetry")
 network = gpubp.Network((6, 2, 1), activation="logistic", output_activation="logistic")
 first = gpubp.initial_weights(network, seed=range(20), scheme="uniform", scale=0.3, dtype="float64")
 fit = gpubp.train(
     network, symmetry.X, symmetry.targets, theta=first, optimizer=gpubp.momentum(0.1, 0.9), epochs=3000, **paper
 )
-y = gpubp.predict(network, fit.theta, symmetry.X)
-solved = np.flatnonzero(np.all((y > 0.5) == (symmetry.targets > 0.5), axis=(1, 2)))
-print(f"symmetry: {len(solved)} of 20 networks solved it; the first of them is drawn")
+outputs = gpubp.predict(network, fit.theta, symmetry.X)
+solved = np.flatnonzero(np.all((outputs > 0.5) == (symmetry.targets > 0.5), axis=(1, 2)))
+print(f"symmetry: {len(solved)} of 20 networks solved it; the first is drawn")
 model = (network, fit.theta[solved[0]])
 save("hinton", hinton_diagram(model, unit_names=["hidden unit 1", "hidden unit 2"]))
 save("network", network_diagram(model, input_names=[f"bit {k}" for k in range(1, 7)], output_names=["symmetric?"]))
@@ -62,22 +62,22 @@ fits = {
 }
 save("learning-curves", learning_curves({name: fit.history for name, fit in fits.items()}))
 
-# one logistic unit has two parameters: its weight and its bias, and the whole of its error is seen
-x = np.linspace(-2.0, 2.0, 12)[:, None]
-targets = 1.0 / (1.0 + np.exp(-(3.0 * x - 2.0)))
+# one logistic unit has only two parameters, its weight and its bias, so this is its whole loss surface
+X = np.linspace(-2.0, 2.0, 12)[:, None]
+targets = 1.0 / (1.0 + np.exp(-(3.0 * X - 2.0)))
 unit = gpubp.Network((1, 1), output_activation="logistic")
 start = np.asarray([-3.0, 4.0])
-descents = {
+optimizers = {
     "plain, 150 epochs": (gpubp.gradient_descent(0.2), 150),
     "momentum, 150 epochs": (gpubp.momentum(0.2, 0.8), 150),
-    "L-BFGS, to the end": (gpubp.lbfgs(), 50),
+    "L-BFGS, until converged": (gpubp.lbfgs(), 50),
 }
 paths = {}
-for name, (optimizer, epochs) in descents.items():
+for name, (optimizer, epochs) in optimizers.items():
     path = [start]
     gpubp.train(
         unit,
-        x,
+        X,
         targets,
         theta=start,
         optimizer=optimizer,
@@ -86,19 +86,19 @@ for name, (optimizer, epochs) in descents.items():
         **paper,
     )
     paths[name] = np.asarray(path)
-    print(f"{name}: {len(path) - 1} epochs, ends at w = {path[-1][0]:.2f}, b = {path[-1][1]:.2f}")
-ax = loss_surface((unit, start), x, targets, paths=paths)
+    print(f"{name}: {len(path) - 1} epochs, end at w = {path[-1][0]:.2f}, b = {path[-1][1]:.2f}")
+ax = loss_surface((unit, start), X, targets, paths=paths)
 ax.set_xlabel("weight")
 ax.set_ylabel("bias")
 save("error-surface", ax)
 
-# two moons of points
+# two interleaving half circles
 rng = np.random.default_rng(0)
 angle, labels = rng.uniform(0.0, np.pi, 120), np.arange(120) % 2
 moons = np.stack([np.cos(angle), np.sin(angle)], axis=1) * np.where(labels, -1.0, 1.0)[:, None]
 moons = moons + labels[:, None] * [1.0, 0.4] + rng.normal(scale=0.12, size=(120, 2))
 network = gpubp.Network((2, 12, 1), activation="tanh", loss="binary_cross_entropy")
-# by momentum, for L-BFGS would magnify the last digits, in which processors differ, until it is seen
+# momentum, because L-BFGS would amplify rounding differences between processors until they are visible
 fit = gpubp.train(
     network,
     moons,
@@ -112,11 +112,11 @@ fit = gpubp.train(
 )
 save("decision-boundary", decision_boundary(fit, moons, labels))
 
-# the encoder: eight patterns through three units
+# the encoder: eight patterns through three hidden units
 encoder = gpubp.load_dataset("encoder")
 network = gpubp.Network((8, 3, 8), activation="logistic", output_activation="logistic")
 first = gpubp.initial_weights(network, seed=1, scheme="uniform", scale=1.0, dtype="float64")
 fit = gpubp.train(network, encoder.X, encoder.targets, theta=first, optimizer=gpubp.adam(0.02), epochs=1500, **paper)
-y = gpubp.predict(network, fit.theta, encoder.X)
-print(f"encoder: {np.sum(y.argmax(axis=1) == np.arange(8))} of 8 patterns right")
+outputs = gpubp.predict(network, fit.theta, encoder.X)
+print(f"encoder: {np.sum(outputs.argmax(axis=1) == np.arange(8))} of 8 patterns right")
 save("hidden-projection", hidden_projection(fit, encoder.X, sample_names=[f"pattern {k}" for k in range(1, 9)]))

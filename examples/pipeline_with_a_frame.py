@@ -1,4 +1,4 @@
-"""A frame of pandas through a pipeline: columns of both kinds, a scaled target, a search, and what counts most."""
+"""A pandas frame in a pipeline: mixed columns, a scaled target, a search, and permutation importance."""
 
 import warnings
 
@@ -16,15 +16,15 @@ warnings.simplefilter("ignore", ConvergenceWarning)
 
 frame, progression = load_diabetes(return_X_y=True, as_frame=True, scaled=False)
 frame["sex"] = frame["sex"].map({1.0: "a", 2.0: "b"})
-x, x_test, y, y_test = train_test_split(frame, progression, random_state=0)
+X, X_test, y, y_test = train_test_split(frame, progression, random_state=0)
 
 columns = make_column_transformer((OneHotEncoder(drop="if_binary"), ["sex"]), remainder=StandardScaler())
 network = MLPRegressor(hidden_layer_sizes=(16,), solver="lbfgs", max_iter=200, random_state=0)
 model = TransformedTargetRegressor(make_pipeline(columns, network), transformer=StandardScaler())
-search = GridSearchCV(model, {"regressor__mlpregressor__alpha": [1.0, 10.0, 100.0]}, cv=4).fit(x, y)
+search = GridSearchCV(model, {"regressor__mlpregressor__alpha": [1.0, 10.0, 100.0]}, cv=4).fit(X, y)
 
-print(f"best: {search.best_params_}")
-print(f"R^2 {search.best_score_:.3f} in cross-validation, {search.score(x_test, y_test):.3f} on new rows")
-importance = permutation_importance(search, x_test, y_test, random_state=0).importances_mean
-for column, part in sorted(zip(frame.columns, importance, strict=True), key=lambda pair: -pair[1])[:4]:
-    print(f"{column:6s} {part:.3f}")
+print(f"best parameters: {search.best_params_}")
+print(f"R^2 {search.best_score_:.3f} in cross-validation, {search.score(X_test, y_test):.3f} on new rows")
+importances = permutation_importance(search, X_test, y_test, random_state=0).importances_mean
+for column, drop in sorted(zip(frame.columns, importances, strict=True), key=lambda pair: -pair[1])[:4]:
+    print(f"{column:6s} {drop:.3f}")

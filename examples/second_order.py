@@ -1,11 +1,11 @@
-"""The paper's caveat, seen: methods that use second derivatives converge in fewer epochs, at more work for each."""
+"""First- and second-order optimizers: the latter converge in fewer epochs, each of which does more work."""
 
 import numpy as np
 
 import gpubp
 
-x = np.linspace(-3.0, 3.0, 60)[:, None]
-targets = np.sin(2.0 * x)
+X = np.linspace(-3.0, 3.0, 60)[:, None]
+targets = np.sin(2.0 * X)
 network = gpubp.Network((1, 10, 1), activation="tanh")
 theta = gpubp.initial_weights(network, scheme="uniform", scale=1.0, dtype="float64")
 
@@ -15,7 +15,6 @@ for optimizer, epochs in (
     (gpubp.lbfgs(), 200),
     (gpubp.levenberg_marquardt(), 50),
 ):
-    fit = gpubp.train(network, x, targets, theta=theta, optimizer=optimizer, epochs=epochs, batch_size="full")
-    print(
-        f"{optimizer.name:20s} {len(fit.history.loss):5d} epochs   error {fit.history.loss[-1]:.2e}   {fit.stop_reason}"
-    )
+    fit = gpubp.train(network, X, targets, theta=theta, optimizer=optimizer, epochs=epochs, batch_size="full")
+    losses = fit.history.loss
+    print(f"{optimizer.name:20s} {len(losses):5d} epochs   loss {losses[-1]:.2e}   {fit.stop_reason}")

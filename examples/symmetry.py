@@ -1,4 +1,4 @@
-"""The paper's symmetry network, a thousand times in one call; then the weights of one, drawn as the paper draws."""
+"""The paper's symmetry network, trained from 1,000 initial weights in one call; then the weights of one, drawn."""
 
 import tempfile
 from functools import partial
@@ -19,16 +19,16 @@ fit = gpubp.train(
     symmetry.targets,
     theta=theta,
     optimizer=gpubp.momentum(0.1, 0.9),
-    epochs=1425,  # as many as the paper's network needed
+    epochs=1425,  # the paper's network needed as many
     batch_size="full",
     reduction="sum",
     stop_when=partial(gpubp.all_correct, within=0.5),
 )
-print(f"{np.sum(fit.solved)} of {len(theta)} networks tell symmetric vectors after 1,425 sweeps or fewer")
+print(f"{np.sum(fit.solved)} of {len(theta)} networks recognise symmetric vectors within 1,425 epochs")
 
 first = int(np.flatnonzero(fit.solved)[0])
 into_hidden = fit.theta[first][:14].reshape(7, 2)  # six weights and a bias for each of the two units
-print(f"the weights into the hidden units of the network of seed {first}, the biases last:")
+print(f"weights into the hidden units of the network with seed {first}, biases last:")
 print(np.round(into_hidden.T, 1))
 
 with tempfile.TemporaryDirectory() as folder:

@@ -1,6 +1,6 @@
-"""A table with numbers, categories and gaps, to a scored model and predictions for new rows.
+"""From a table with numbers, categories and missing values to a scored model and predictions for new rows.
 
-The tables here are dicts of columns; pandas and polars frames and the paths of files serve as well.
+The tables here are dicts of columns. pandas and polars frames and paths of files work too.
 """
 
 import numpy as np
