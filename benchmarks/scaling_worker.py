@@ -13,7 +13,7 @@ from gpubp.backends.backend import choose_backend
 from gpubp.distributed.mpi import mpi_process_group
 from gpubp.engine.epoch import make_epoch_runner, plain_epoch_runner
 from gpubp.engine.plain.minibatches import ArrayBatches, Batch
-from gpubp.engine.plain.step import Objective, Position
+from gpubp.engine.plain.step import ModelState, Objective
 from gpubp.nn.equations import dE_dw
 from gpubp.nn.initialization import initial_weights
 from gpubp.nn.losses import output_loss
@@ -64,7 +64,7 @@ def steps(sizes, batch, rounds, n_steps=4, usual=False):
         run_epoch = make_epoch_runner(backend, objective, optimizer, "float32", batch, 10**6)
     else:
         run_epoch = plain_epoch_runner(backend, objective, optimizer, "float32")
-    position = Position(theta, optimizer.init(backend.xp, theta), own_state=True)
+    position = ModelState(theta, optimizer.init(backend.xp, theta), own_state=True)
     order = np.random.default_rng(0).permutation(batch * n_steps)
     batches = ArrayBatches(backend, Batch(x, targets), batch, order, processes=processes)
     run_epoch(position, batches)

@@ -23,7 +23,7 @@ def problem(dtype):
     x, targets = rng.normal(size=(53, 5)), np.eye(3)[rng.integers(3, size=53)]
     return {
         "network": Network((5, 7, 3), activation="tanh", loss="cross_entropy"),
-        "x": x,
+        "X": x,
         "targets": targets,
         "optimizer": momentum(0.1, 0.9),
         "epochs": EPOCHS,

@@ -21,8 +21,8 @@ X, D = np.ones((4, 2)), np.zeros((4, 1))
 THETA = np.zeros(NETWORK.n_parameters)
 
 
-def fit(network=NETWORK, x=X, targets=D, **options):
-    return train(network, x, targets, **({"device": "cpu", "epochs": 2} | options))
+def fit(network=NETWORK, X=X, targets=D, **options):
+    return train(network, X, targets, **({"device": "cpu", "epochs": 2} | options))
 
 
 def spoiled(array, place, value):
@@ -37,19 +37,19 @@ def spoiled(array, place, value):
 @pytest.mark.parametrize(
     ("x", "message"),
     [
-        (np.ones((4, 3)), r"x must be \(samples, 2\), as the network has 2 inputs; got \(4, 3\)"),
-        (np.ones((2, 4)), r"x must be \(samples, 2\).*got \(2, 4\)"),
-        (np.ones((1, 1, 4, 2)), r"x must be \(samples, 2\).*got \(1, 1, 4, 2\)"),
-        (np.ones(2), r"x must be \(samples, 2\), got one dimension of 2; a single sample is x.reshape\(1, -1\)"),
-        ([1.0, 2.0], r"one dimension of 2; .*a single input x.reshape\(-1, 1\)"),
-        (3.0, r"x must be \(samples, 2\).*got \(\)"),
-        (np.zeros((0, 2)), r"x is empty, \(0, 2\); at least one sample is needed"),
-        (np.ones((3, 4, 2)), "x holds 3 sets of samples, but theta is one network"),
+        (np.ones((4, 3)), r"X must be \(samples, 2\), as the network has 2 inputs; got \(4, 3\)"),
+        (np.ones((2, 4)), r"X must be \(samples, 2\).*got \(2, 4\)"),
+        (np.ones((1, 1, 4, 2)), r"X must be \(samples, 2\).*got \(1, 1, 4, 2\)"),
+        (np.ones(2), r"X must be \(samples, 2\), got one dimension of 2; a single sample is X.reshape\(1, -1\)"),
+        ([1.0, 2.0], r"one dimension of 2; .*a single input X.reshape\(-1, 1\)"),
+        (3.0, r"X must be \(samples, 2\).*got \(\)"),
+        (np.zeros((0, 2)), r"X is empty, \(0, 2\); at least one sample is needed"),
+        (np.ones((3, 4, 2)), "X holds 3 sets of samples, but theta is one network"),
     ],
 )
 def test_shape_of_x(x, message):
     with pytest.raises(DataError, match=message):
-        fit(x=x, theta=THETA)
+        fit(X=x, theta=THETA)
     with pytest.raises(DataError, match=message):
         predict(NETWORK, THETA, x, device="cpu")
 
@@ -89,12 +89,12 @@ def test_a_stack_of_no_networks():
 
 
 def test_as_many_sets_of_samples_as_networks():
-    with pytest.raises(DataError, match="x holds 3 sets of samples, but theta is a stack of 2 networks"):
-        fit(x=np.ones((3, 4, 2)), targets=np.zeros((3, 4, 1)), theta=np.zeros((2, 13)))
+    with pytest.raises(DataError, match="X holds 3 sets of samples, but theta is a stack of 2 networks"):
+        fit(X=np.ones((3, 4, 2)), targets=np.zeros((3, 4, 1)), theta=np.zeros((2, 13)))
 
 
 def test_more_features_at_predict_than_at_fit():
-    with pytest.raises(DataError, match=r"x must be \(samples, 2\), as the network has 2 inputs; got \(4, 5\)"):
+    with pytest.raises(DataError, match=r"X must be \(samples, 2\), as the network has 2 inputs; got \(4, 5\)"):
         predict(NETWORK, fit().theta, np.ones((4, 5)), device="cpu")
 
 
@@ -113,47 +113,47 @@ def test_not_finite(device, value):
         return rf"{name} holds {value} at \[{place}\]; every value must be finite in float64"
 
     options = {"device": device}
-    with pytest.raises(DataError, match=message("x", "2, 1")):
-        fit(x=there(spoiled(X, (slice(2, 4), 1), value)), **options)
-    with pytest.raises(DataError, match=message("d", "3, 0")):
+    with pytest.raises(DataError, match=message("X", "2, 1")):
+        fit(X=there(spoiled(X, (slice(2, 4), 1), value)), **options)
+    with pytest.raises(DataError, match=message("targets", "3, 0")):
         fit(targets=there(spoiled(D, (3, 0), value)), **options)
     with pytest.raises(DataError, match=message("theta", "12")):
         fit(theta=there(spoiled(THETA, 12, value)), **options)
     with pytest.raises(DataError, match=message("sample_weight", "0")):
         fit(sample_weight=there(spoiled(np.ones(4), 0, value)), **options)
-    with pytest.raises(DataError, match=message("validation x", "1, 1")):
+    with pytest.raises(DataError, match=message("validation X", "1, 1")):
         fit(validation_data=(spoiled(X, (1, 1), value), D), **options)
-    with pytest.raises(DataError, match=message("validation d", "0, 0")):
+    with pytest.raises(DataError, match=message("validation targets", "0, 0")):
         fit(validation_data=(X, spoiled(D, (0, 0), value)), **options)
-    with pytest.raises(DataError, match=message("x", "0, 0")):
+    with pytest.raises(DataError, match=message("X", "0, 0")):
         predict(NETWORK, THETA, there(spoiled(X, (0, 0), value)), **options)
 
 
 def test_finite_only_in_the_other_precision():
-    with pytest.raises(DataError, match=r"x holds inf at \[0, 0\]; every value must be finite in float32"):
-        fit(x=X * 1e300, dtype="float32")
-    with pytest.raises(DataError, match=r"x holds inf at \[0, 0\]; every value must be finite in float32"):
+    with pytest.raises(DataError, match=r"X holds inf at \[0, 0\]; every value must be finite in float32"):
+        fit(X=X * 1e300, dtype="float32")
+    with pytest.raises(DataError, match=r"X holds inf at \[0, 0\]; every value must be finite in float32"):
         predict(NETWORK, THETA.astype("float32"), X * 1e300, device="cpu")
 
 
 @pytest.mark.parametrize(
     ("x", "message"),
     [
-        ([["1", "two"]] * 4, "x must hold numbers, got .*two"),
-        (np.asarray([["a", "b"]] * 4, dtype=object), "x must hold numbers, got object.*'a'"),
-        (np.asarray([[1, {}]] * 4, dtype=object), "x must hold numbers, got object.*dict"),
-        (np.ones((4, 2)) * 1j, "x must hold real numbers, got complex128"),
-        ([[1.0, 2.0], [1.0]], "x must be an array of numbers, its rows of one length"),
-        ({"a": 1}, "x must hold numbers"),
-        (None, "x "),
-        ([[1.0, None]] * 4, r"x holds nan at \[0, 1\]"),
-        (np.full((4, 2), np.datetime64("2020-01-01")), "x must hold real numbers, got datetime64"),
-        (np.full((4, 2), np.timedelta64(1, "D")), "x must hold real numbers, got timedelta64"),
+        ([["1", "two"]] * 4, "X must hold numbers, got .*two"),
+        (np.asarray([["a", "b"]] * 4, dtype=object), "X must hold numbers, got object.*'a'"),
+        (np.asarray([[1, {}]] * 4, dtype=object), "X must hold numbers, got object.*dict"),
+        (np.ones((4, 2)) * 1j, "X must hold real numbers, got complex128"),
+        ([[1.0, 2.0], [1.0]], "X must be an array of numbers, its rows of one length"),
+        ({"a": 1}, "X must hold numbers"),
+        (None, "X "),
+        ([[1.0, None]] * 4, r"X holds nan at \[0, 1\]"),
+        (np.full((4, 2), np.datetime64("2020-01-01")), "X must hold real numbers, got datetime64"),
+        (np.full((4, 2), np.timedelta64(1, "D")), "X must hold real numbers, got timedelta64"),
     ],
 )
 def test_no_numbers(x, message):
     with pytest.raises(DataError, match=message):
-        fit(x=x)
+        fit(X=x)
 
 
 @pytest.mark.parametrize(
@@ -169,7 +169,7 @@ def test_desired_outputs_that_the_error_is_not_defined_for(loss, targets, messag
     network = Network((2, 3, 1), loss=loss)
     with pytest.raises(DataError, match=message):
         fit(network, targets=targets)
-    with pytest.raises(DataError, match="validation d"):
+    with pytest.raises(DataError, match="validation targets"):
         fit(network, targets=np.ones((4, 1)), validation_data=(X, targets))
 
 
@@ -191,7 +191,7 @@ def test_sample_weights(weights, message):
 
 def test_weights_all_zero_for_one_network_of_a_stack():
     with pytest.raises(DataError, match="not all 0"):
-        fit(x=np.ones((2, 4, 2)), targets=D, theta=np.zeros((2, 13)), sample_weight=[[1, 1, 1, 1], [0, 0, 0, 0]])
+        fit(X=np.ones((2, 4, 2)), targets=D, theta=np.zeros((2, 13)), sample_weight=[[1, 1, 1, 1], [0, 0, 0, 0]])
 
 
 @pytest.mark.parametrize("validation", [(X, D, D), (X,), X, [], "held out"])
@@ -201,9 +201,9 @@ def test_validation_is_a_pair(validation):
 
 
 def test_validation_that_does_not_fit():
-    with pytest.raises(DataError, match=r"validation x must be \(samples, 2\)"):
+    with pytest.raises(DataError, match=r"validation X must be \(samples, 2\)"):
         fit(validation_data=(np.ones((4, 3)), D))
-    with pytest.raises(DataError, match=r"validation d must be \(4, 1\)"):
+    with pytest.raises(DataError, match=r"validation targets must be \(4, 1\)"):
         fit(validation_data=(X, np.zeros(4)))
 
 
@@ -218,7 +218,7 @@ def test_epochs(epochs):
 
 @pytest.mark.parametrize("batch_size", [0, -3, 1.5, "whole", None])
 def test_batch_size(batch_size):
-    message = f"batch_size must be a positive whole number, 'auto' or 'epoch', got {batch_size!r}"
+    message = f"batch_size must be a positive whole number, 'auto' or 'full', got {batch_size!r}"
     with pytest.raises(DataError, match=message):
         fit(batch_size=batch_size)
 
@@ -244,7 +244,7 @@ def test_dtype_may_be_numpys(dtype):
 
 @pytest.mark.parametrize("l2", [np.float64(0.1), np.float32(0.1)])
 def test_a_number_of_numpy_widens_nothing(l2):
-    assert fit(x=X.astype("float32"), l2=l2).theta.dtype == np.float32
+    assert fit(X=X.astype("float32"), l2=l2).theta.dtype == np.float32
 
 
 def test_labels_are_no_desired_outputs():
@@ -333,9 +333,9 @@ def test_setting_for_each_network_needs_a_stack():
 
 
 @pytest.mark.parametrize("optimizer", [lbfgs(), levenberg_marquardt()])
-def test_methods_of_second_order_take_whole_sweeps_and_one_network(optimizer):
+def test_methods_of_second_order_take_full_batches_and_one_network(optimizer):
     with pytest.raises(
-        DataError, match=rf"{optimizer.name} works on full batch: leave batch_size out, or make it 'swe"
+        DataError, match=rf"{optimizer.name} works on full batch: leave batch_size out, or make it 'full'"
     ):
         fit(optimizer=optimizer, batch_size=2)
     with pytest.raises(DataError, match=rf"{optimizer.name} trains one network, got a stack of 2"):
@@ -348,14 +348,14 @@ def test_levenberg_marquardt_is_for_the_squared_error():
 
 
 def test_patience_and_score_are_for_one_network():
-    with pytest.raises(DataError, match="patience and score are for one network, got a stack of 2"):
+    with pytest.raises(DataError, match="patience and scoring are for one network, got a stack of 2"):
         fit(seed=[0, 1], patience=3)
-    with pytest.raises(DataError, match="patience and score are for one network, got a stack of 2"):
+    with pytest.raises(DataError, match="patience and scoring are for one network, got a stack of 2"):
         fit(seed=[0, 1], validation_data=(X, D), scoring=lambda targets, y: 0.0)
 
 
 def test_score_is_taken_on_validation_samples():
-    with pytest.raises(DataError, match=r"score.*validation"):
+    with pytest.raises(DataError, match=r"scoring needs validation samples"):
         fit(scoring=lambda targets, y: 0.0)
 
 

@@ -70,7 +70,7 @@ def validate_x(
     theta: Array,
     x: Array,
     *,
-    name: str = "x",
+    name: str = "X",
     rows: slice = slice(None),
 ) -> Array:
     """Admit samples, ``(b, i)``, or ``(K, b, i)`` with its own samples for each network of a stack.
@@ -127,7 +127,8 @@ def validate_targets(
             column, labels = "reshape(-1, 1) makes a column", "gpubp.one_hot makes rows of class labels"
             fix = f"; {column if network.sizes[-1] == 1 else labels}"
         raise DataError(
-            f"{name} must be {wanted}, a row for each sample of x and a column for each output, got {_shape(targets)}{fix}"
+            f"{name} must be {wanted}, a row for each sample of X and a column for each output; "
+            f"got {_shape(targets)}{fix}"
         )
     low, high = get_loss(network.loss).target_range
     seen = targets[..., rows, :]
@@ -170,7 +171,7 @@ def check_options(
     if not _is_count(epochs):
         raise DataError(f"epochs must be 1 or more, a whole number, got {epochs!r}")
     if batch_size not in ("auto", "full") and not _is_count(batch_size):
-        raise DataError(f"batch_size must be a positive whole number, 'auto' or 'epoch', got {batch_size!r}")
+        raise DataError(f"batch_size must be a positive whole number, 'auto' or 'full', got {batch_size!r}")
     numbers = [("l2", number) for number in (to_numpy(l2).ravel().tolist() if getattr(l2, "ndim", 0) else [l2])]
     for name, number in (*numbers, ("tolerance", tolerance)):
         if not (isinstance(number, int | float | np.floating) and math.isfinite(number) and number >= 0.0):
@@ -178,18 +179,18 @@ def check_options(
     if not all(callable(callback) for callback in callbacks):
         raise DataError(f"callbacks must be functions that take a Progress, got {callbacks!r}")
     if validation_data is not None and not (isinstance(validation_data, tuple | list) and len(validation_data) == 2):
-        raise DataError(f"validation must be a pair (X, targets), got {type(validation_data).__name__}")
+        raise DataError(f"validation_data must be a pair (X, targets), got {type(validation_data).__name__}")
     if scoring is not None and validation_data is None:
-        raise DataError("score is taken on validation samples: give validation_data=(X, targets)")
+        raise DataError("scoring needs validation samples: give validation_data=(X, targets)")
     if stop_when is not None and not callable(stop_when):
         raise DataError(
-            f"until must be a function of desired and present outputs (targets, outputs), got {stop_when!r}"
+            f"stop_when must be a function of desired and present outputs (targets, outputs), got {stop_when!r}"
         )
     if patience is not None and not _is_count(patience):
         raise DataError(f"patience must be 1 or more epochs, a whole number, got {patience!r}")
     if isinstance(optimizer, SecondOrder):
         if batch_size not in ("auto", "full"):
-            raise DataError(f"{optimizer.name} works on full batch: leave batch_size out, or make it 'epoch'")
+            raise DataError(f"{optimizer.name} works on full batch: leave batch_size out, or make it 'full'")
         if optimizer.needs_squared_error and network.loss != "squared":
             raise DataError(f"{optimizer.name} needs the error 'squared', got {network.loss!r}; use lbfgs")
 
@@ -202,7 +203,8 @@ def check_gradient_accumulation(gradient_accumulation: Any, batch_size: Any, opt
         )
     if gradient_accumulation > 1 and (batch_size == "full" or isinstance(optimizer, SecondOrder)):
         raise DataError(
-            "gradient_accumulation sums the gradients of batches, and an epoch is one batch alone: give batch_size a number"
+            "gradient_accumulation sums the gradients of several batches, but with a full batch there is only one; "
+            "To fix it: give batch_size a number"
         )
 
 

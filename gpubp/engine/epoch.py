@@ -14,11 +14,11 @@ from gpubp.backends.backend import Backend
 from gpubp.distributed.process_group import SINGLE_PROCESS, ProcessGroup
 from gpubp.engine import cpu, cuda
 from gpubp.engine.plain.minibatches import ArrayBatches, Batches, epochs_of, total_weight
-from gpubp.engine.plain.step import EpochResult, Objective, Position, Step, make_step
+from gpubp.engine.plain.step import EpochResult, ModelState, Objective, Step, make_step
 from gpubp.optim.first_order import Optimizer
 from gpubp.optim.second_order import SecondOrder
 
-EpochRunner = Callable[[Position, Batches], EpochResult]
+EpochRunner = Callable[[ModelState, Batches], EpochResult]
 """``epoch(position, batches)`` moves the position, batch by batch, through all epochs that the batches are for, or
 through the part of an epoch that they are; it takes from the position, and changes, parameters and state alone."""
 
@@ -64,7 +64,7 @@ def plain_epoch_runner(
 
 
 def _step_by_step(
-    xp: Namespace, step: Step, position: Position, batches: Batches, processes: ProcessGroup = SINGLE_PROCESS
+    xp: Namespace, step: Step, position: ModelState, batches: Batches, processes: ProcessGroup = SINGLE_PROCESS
 ) -> EpochResult:
     values: list[Array] = []
     weights: list[Any] = []

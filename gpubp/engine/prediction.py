@@ -16,7 +16,7 @@ from gpubp.nn.network import Network, output_layer
 def predict(
     network: Network,
     theta: Array,
-    x: Array,
+    X: Array,
     *,
     device: str = "auto",
     dtype: str | None = None,
@@ -28,7 +28,7 @@ def predict(
     ----------
     network : Network
     theta : (P,) or (K, P) array
-    x : (b, i) or (K, b, i) array
+    X : (b, i) or (K, b, i) array
     device : str
         See :func:`gpubp.backends.backend.choose_backend`.
     dtype : {"float32", "float64"}, optional
@@ -39,7 +39,7 @@ def predict(
     Returns
     -------
     (b, j) or (K, b, j) array
-        In the namespace and on the device of ``x``.
+        In the namespace and on the device of ``X``.
 
     Raises
     ------
@@ -55,17 +55,17 @@ def predict(
     >>> predict(Network((2, 1)), np.asarray([1.0, 2.0, 0.5]), [[3.0, 4.0]], device="cpu")
     array([[11.5]])
     """
-    x = host_array("x", x)
-    backend = choose_backend(device, x, theta)
-    precision = choose_precision(backend, dtype, theta, x)
+    X = host_array("X", X)
+    backend = choose_backend(device, X, theta)
+    precision = choose_precision(backend, dtype, theta, X)
     backend = with_matmul(backend, matmul_precision, precision)
 
     def on_device() -> Array:
         parameters = validate_theta(network, backend, precision, theta)
-        samples = validate_x(network, home_of(backend, precision, x), precision, parameters, x)
-        return like(outputs(backend, network, parameters, samples), x)
+        samples = validate_x(network, home_of(backend, precision, X), precision, parameters, X)
+        return like(outputs(backend, network, parameters, samples), X)
 
-    load = Workload(network, precision, 1, x.shape[-2] if x.ndim > 1 else 1)
+    load = Workload(network, precision, 1, X.shape[-2] if X.ndim > 1 else 1)
     with translate_gpu_errors(backend, load), backend.active(), np.errstate(over="ignore", invalid="ignore"):
         return on_device()
 

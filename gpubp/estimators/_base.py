@@ -27,8 +27,8 @@ from gpubp.distributed.process_group import ProcessGroup
 from gpubp.engine.argument_checks import choose_precision
 from gpubp.engine.epoch import make_epoch_runner
 from gpubp.engine.plain.dropout import dropout_rates, with_dropout
-from gpubp.engine.plain.minibatches import Batches
-from gpubp.engine.plain.step import Objective, Position
+from gpubp.engine.plain.minibatches import DEFAULT_BATCH_SIZE, Batches
+from gpubp.engine.plain.step import ModelState, Objective
 from gpubp.errors import DeviceError
 from gpubp.estimators._arrays import library_of, outputs_in_parts, rows_of
 from gpubp.estimators._held_out import hold_out, look_at, split, validate_validation_data
@@ -341,7 +341,7 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
         if fresh:
             optimizer_state = optimizer_state._replace(state=optimizer.init(backend.xp, theta))
         state = optimizer_state.on(backend, precision).state
-        position = Position(theta, state, optimizer_state.epochs, own_state=fresh)
+        position = ModelState(theta, state, optimizer_state.epochs, own_state=fresh)
         self.n_iter_ = 0
         size = self._batch_size(n_samples)
         in_order = BatchesInOrder(samples, size, random_state if self.shuffle else None)
@@ -382,7 +382,7 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
     def _samples_in_a_step(self, n_samples: int) -> int:
         if self.solver == "lbfgs":
             return n_samples
-        return min(200 if self.batch_size == "auto" else int(self.batch_size), n_samples)
+        return min(DEFAULT_BATCH_SIZE if self.batch_size == "auto" else int(self.batch_size), n_samples)
 
     # --- predicting ---
 

@@ -18,8 +18,8 @@ from gpubp.backends.memory import SAMPLES_AT_ONCE, has_room_for, home_of, networ
 from gpubp.engine.argument_checks import choose_precision
 from gpubp.engine.epoch import make_epoch_runner
 from gpubp.engine.plain.dropout import draw_masks
-from gpubp.engine.plain.minibatches import Batch, Batches, OwnBatches
-from gpubp.engine.plain.step import Objective, Position
+from gpubp.engine.plain.minibatches import Batch, Batches, PerNetworkBatches
+from gpubp.engine.plain.step import ModelState, Objective
 from gpubp.estimators._held_out import HeldOut, Look, hold_out, loss_and_outputs, split
 from gpubp.estimators._monitor import Monitor, refuse_weights
 from gpubp.estimators._optimizer import learning_rate_of, optimizer_of
@@ -29,7 +29,7 @@ from gpubp.nn.network import Network
 from gpubp.optim.first_order import Optimizer
 from gpubp.optim.schedules import value_at
 from gpubp.training.loop import Callback, Plan, Progress, run
-from gpubp.training.state import position_of_some
+from gpubp.training.state import state_of_some
 
 
 class Ready(NamedTuple):
@@ -244,7 +244,7 @@ class StackOfFits:
         self.looks: dict[int, Look] = {}
         self.gone = np.zeros(len(members), dtype=bool)
         self.left = np.arange(len(members))
-        self.position: Position | None = None
+        self.position: ModelState | None = None
         self.monitors: list[Monitor] = []
 
     def _samples(self) -> tuple[Batch, np.ndarray | None]:
@@ -302,7 +302,7 @@ class StackOfFits:
             average="samples",
             callbacks=() if self.callback is None else (self.callback,),
             stop_when=partial(self.leaving, left),
-            narrowed=lambda kept: self.plan(left[kept]),
+            plan_for_some=lambda kept: self.plan(left[kept]),
             keeps_history=False,
         )
 
@@ -320,7 +320,7 @@ class StackOfFits:
                 rows = stream.rows if in_order is None else stream.rows[in_order]
                 orders.append(rows + self.offsets[id(fit.x)])
         streams = [self.members[k].stream for k in left]
-        batches = OwnBatches(
+        batches = PerNetworkBatches(
             self.backend,
             self.samples,
             self.size,
@@ -331,7 +331,7 @@ class StackOfFits:
         )
         return self._with_masks(batches, streams) if self.first.rates else batches
 
-    def _with_masks(self, batches: OwnBatches, streams: list[Stream]) -> Iterator[tuple[Any, Batch]]:
+    def _with_masks(self, batches: PerNetworkBatches, streams: list[Stream]) -> Iterator[tuple[Any, Batch]]:
         """Give each batch the masks of dropout, drawn once for each stream."""
         for step, (part, batch) in enumerate(batches):
             of_streams: dict[int, list[np.ndarray]] = {}
@@ -343,7 +343,7 @@ class StackOfFits:
                     of_streams[stream.number] = [np.pad(mask, filled_up) for mask in drawn]
             layers = zip(*(of_streams[stream.number] for stream in streams), strict=True)
             kept = tuple(to_backend(self.backend, np.stack(masks), self.precision) for masks in layers)
-            yield part, batch._replace(kept=kept)
+            yield part, batch._replace(dropout_masks=kept)
 
     def leaving(self, left: np.ndarray, progress: Progress, outputs: Array | None = None) -> np.ndarray:
         """Follow one more epoch of every network that is left; tell which are done. Outputs are of no use here."""
@@ -420,14 +420,14 @@ class StackOfFits:
         thetas = np.stack([member.fit.model._theta() for member in self.members])
         theta = to_backend(self.backend, thetas, self.precision)
         state = optimizer_of_stack([member.optimizer for member in self.members]).init(self.backend.xp, theta)
-        self.position = Position(theta, state, own_state=True)
+        self.position = ModelState(theta, state, own_state=True)
         self.monitors = [self._watch(k, theta) for k in range(len(self.members))]
 
     def _keep_some(self, kept: Container[int]) -> None:
         """Let go all networks but those that go on."""
         assert self.position is not None
         goes_on = np.asarray([self.members[k].number in kept and not self.ended(k) for k in self.left.tolist()])
-        self.position = position_of_some(self.backend, self.position, goes_on)
+        self.position = state_of_some(self.backend, self.position, goes_on)
         self.left = self.left[goes_on]
         self.gone[self.left] = False
 

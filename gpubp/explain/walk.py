@@ -137,7 +137,7 @@ def explain(network: Network, theta: Array, x: Array, d: Array, *, learning_rate
     theta = validate_theta(network, host, "float64", theta)
     if theta.ndim != 1:
         raise DataError(f"explain walks through one network, got a stack of {theta.shape[0]}; give it one row of theta")
-    x = validate_x(network, host, "float64", theta, x)
+    x = validate_x(network, host, "float64", theta, x, name="x")
     d = validate_targets(network, host, "float64", theta, x, d)
 
     with np.errstate(over="ignore", divide="ignore", invalid="ignore"):

@@ -41,7 +41,7 @@ def network_and_theta(model: Any) -> tuple[Network, np.ndarray]:
 
 def validate_samples(network: Network, theta: np.ndarray, x: Any) -> np.ndarray:
     """Admit samples, ``(b, i)`` of float64 on the host."""
-    samples: np.ndarray = validate_x(network, choose_backend("cpu"), HOST, theta, to_numpy(x))
+    samples: np.ndarray = validate_x(network, choose_backend("cpu"), HOST, theta, to_numpy(x), name="x")
     return samples
 
 

@@ -14,6 +14,7 @@ from gpubp.data.metrics import Scores
 from gpubp.data.preprocessing import ClassTarget, to_json
 from gpubp.data.streaming.prepared import PreparedStream
 from gpubp.distributed.process_group import ProcessGroup
+from gpubp.engine.plain.minibatches import DEFAULT_BATCH_SIZE
 from gpubp.engine.prediction import predict
 from gpubp.errors import CheckpointError, DataError
 from gpubp.io.model_file import Model
@@ -23,7 +24,7 @@ from gpubp.optim.first_order import Optimizer, adam
 from gpubp.optim.second_order import SecondOrder
 from gpubp.tabular.prepare import PreparedTable
 from gpubp.training.checkpoints import Checkpoints
-from gpubp.training.fit import AUTO_BATCH, Fit, train
+from gpubp.training.fit import Fit, train
 from gpubp.training.loop import Callback
 
 SMALL_BATCH = 32
@@ -131,7 +132,7 @@ def fit_table(
     X, targets = prepared.training()
     optimizer = adam() if optimizer is None else optimizer
     if batch_size == "auto" and isinstance(optimizer, Optimizer):
-        batch_size = min(AUTO_BATCH, max(SMALL_BATCH, prepared.rows["train"] // BATCHES_IN_EPOCH))
+        batch_size = min(DEFAULT_BATCH_SIZE, max(SMALL_BATCH, prepared.rows["train"] // BATCHES_IN_EPOCH))
     validation_data = prepared.validation()
     checkpoint_error = None
     try:

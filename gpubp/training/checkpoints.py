@@ -1,9 +1,9 @@
 """Checkpoints: where a run stands, kept in a folder, so that it can go on after whatever ended it.
 
 A checkpoint is data, never code: a safetensors file with the arrays and one entry of metadata, ``gpubp_checkpoint``: a
-JSON object with the format's number, gpubp's version, what is trained on what, the numbers of the standing, the state
-of the generator that draws the orders, the arrays' shapes and types, and a SHA-256 over all of these and the arrays'
-bytes. It is written whole or not at all.
+JSON object with the format's number, gpubp's version, the settings of the training, the numbers of the training state,
+the state of the generator that draws the orders, the arrays' shapes and types, and a SHA-256 over all of these and the
+arrays' bytes. Writing is atomic: a file is complete or absent.
 """
 
 import contextlib
@@ -46,7 +46,7 @@ _HEADER = {
     "format": int,
     "version": str,
     "settings": dict,
-    "standing": dict,
+    "training_state": dict,
     "order": dict | None,
     "arrays": dict,
     "sha256": str,
@@ -72,11 +72,12 @@ class Checkpoints:
     --------
     >>> import tempfile
     >>> from gpubp import Checkpoints, Network, train
-    >>> network, x, d = Network((2, 4, 1)), [[0, 0], [0, 1], [1, 0], [1, 1]], [[0], [1], [1], [0]]
+    >>> network = Network((2, 4, 1))
+    >>> X, targets = [[0, 0], [0, 1], [1, 0], [1, 1]], [[0], [1], [1], [0]]
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     kept = Checkpoints(folder, every_seconds=10)
-    ...     fit = train(network, x, d, epochs=20, device="cpu", checkpoint=kept)
-    ...     fit = train(network, x, d, epochs=50, device="cpu", checkpoint=kept, resume=True)
+    ...     fit = train(network, X, targets, epochs=20, device="cpu", checkpoint=kept)
+    ...     fit = train(network, X, targets, epochs=50, device="cpu", checkpoint=kept, resume=True)
     >>> len(fit.history.loss)
     50
     """
@@ -194,7 +195,7 @@ def _read(path: Path) -> Checkpoint:
         raise _Damaged("has a header that does not describe it")
     if header.pop("sha256") != digest(header, *arrays.values()):
         raise _Damaged("was changed after it was written: its checksum does not match")
-    return Checkpoint(path, header["settings"], header["standing"], header["order"], arrays)
+    return Checkpoint(path, header["settings"], header["training_state"], header["order"], arrays)
 
 
 def _header(text: str | None) -> dict[str, Any]:
@@ -229,10 +230,8 @@ def settings_of(
     network: Network, optimizer: Optimizer | SecondOrder, data: Mapping[str, Array | None], same: Mapping[str, Any]
 ) -> Settings:
     """Describe what must be the same for a run to go on: a network, an optimizer, arrays, and other options."""
-    settings = {f"the network's {name}": value for name, value in asdict(network).items()} | {
-        "optimizer": optimizer.name
-    }
-    settings |= {f"{optimizer.name}'s {name}": name_of(value) for name, value in optimizer.settings.items()}
+    settings = {f"network.{name}": value for name, value in asdict(network).items()} | {"optimizer": optimizer.name}
+    settings |= {f"{optimizer.name}.{name}": name_of(value) for name, value in optimizer.settings.items()}
     settings |= {name: fingerprint(array) for name, array in data.items()}
     return settings | {name: name_of(value) for name, value in same.items()}
 
@@ -289,7 +288,7 @@ class Keeper:
 
         Parameters
         ----------
-        first : Standing
+        first : TrainingState
             Where the run that is to go on would begin.
         epochs : int
             How many it has at most.
@@ -355,7 +354,7 @@ class Keeper:
             "format": FORMAT,
             "version": __version__,
             "settings": self.settings,
-            "standing": numbers,
+            "training_state": numbers,
             "order": order,
             "arrays": _described(arrays),
         }

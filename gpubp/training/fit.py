@@ -32,8 +32,8 @@ from gpubp.engine.argument_checks import (
     validate_x,
 )
 from gpubp.engine.epoch import make_epoch_runner
-from gpubp.engine.plain.minibatches import ArrayBatches, Batch, CutBatches, Orders
-from gpubp.engine.plain.step import Objective, Position
+from gpubp.engine.plain.minibatches import DEFAULT_BATCH_SIZE, ArrayBatches, Batch, BatchesInParts, Orders
+from gpubp.engine.plain.step import ModelState, Objective
 from gpubp.engine.prediction import outputs
 from gpubp.errors import DataError, DivergenceWarning
 from gpubp.nn.initialization import Seed, check_seeds, initial_weights
@@ -46,8 +46,6 @@ from gpubp.training.state import History
 
 StopWhen = Callable[[Array, Array], Array]
 """``until(targets, outputs)`` tells whether a network is done, from desired and present outputs."""
-
-AUTO_BATCH = 200
 
 OPERATIONS_OF_A_PART = 2e11  # after which a checkpoint may be written before an epoch ends: seconds on a CPU
 STEPS_OF_A_PART = 2**16  # at most, for networks whose steps are more than their operations
@@ -94,7 +92,7 @@ class Fit:
 
 def train(
     network: Network,
-    x: Array | Stream,
+    X: Array | Stream,
     targets: Array | None = None,
     *,
     theta: Array | None = None,
@@ -127,10 +125,10 @@ def train(
     Parameters
     ----------
     network : Network
-    x : (b, i) array, or (K, b, i) with its own samples for each network of a stack, or Stream
+    X : (b, i) array, or (K, b, i) with its own samples for each network of a stack, or Stream
         A stream has its targets with it: see :func:`gpubp.open_stream`. It is trained on in batches, without
         ``sample_weight`` and ``stop_when``.
-    d : (b, j) or (K, b, j) array
+    targets : (b, j) or (K, b, j) array
         Targets; classes are one-hot.
     theta : (P,) or (K, P) array, optional
         The weights to start from; without it :func:`~gpubp.nn.initialization.initial_weights` draws them from ``seed``.
@@ -138,8 +136,8 @@ def train(
         How the gradient changes the weights; Adam without it.
     epochs : int
         Epochs through the samples.
-    batch_size : int, "auto" or "epoch"
-        Samples between two changes of the weights: 1 is after every sample, "epoch" after all of them, as in the paper;
+    batch_size : int, "auto" or "full"
+        Samples between two changes of the weights: 1 is after every sample, "full" after all of them, as in the paper;
         "auto" is 200, and the epoch for methods of second order.
     shuffle : bool
         Whether the samples come in a new order in each epoch, drawn on the host, the same for every backend.
@@ -155,15 +153,15 @@ def train(
     validation_data : (X, targets), optional
         Samples to look at after each epoch and not to train on.
     scoring : callable, optional
-        ``score(targets, outputs) -> float`` on NumPy arrays, taken on the validation samples; higher is better.
+        ``scoring(targets, outputs) -> float`` on NumPy arrays, taken on the validation samples; higher is better.
     patience : int, optional
         Stop when the score, or without one the validation error, or without validation the error, has not become
         better by more than ``tolerance`` for so many epochs. With validation the best epoch's weights are returned.
     tolerance : float
     monitor : {"score", "loss"}
         What patience watches where there is a score: the score, or the error all the same.
-    until : callable, optional
-        ``until(targets, outputs) -> bool``, taken after each epoch on the targets of the samples and on the present
+    stop_when : callable, optional
+        ``stop_when(targets, outputs) -> bool``, taken after each epoch on the targets of the samples and on the present
         ones, in the namespace that trains; True ends the training. For a stack, whose y are ``(K, b, j)``, it gives
         ``(K,)``, and a network that is done keeps its weights while the others go on: see :func:`gpubp.all_correct`.
     callbacks : iterable of callables
@@ -172,7 +170,7 @@ def train(
         See :func:`gpubp.backends.backend.choose_backend`. Samples that a GPU has no room for stay on the host, and go
         there as they are needed.
     dtype : {"float32", "float64"}, optional
-        The precision to train in; without it that of ``theta``, else that of ``x``, else (whole numbers) float32.
+        The precision to train in; without it that of ``theta``, else that of ``X``, else (whole numbers) float32.
     matmul_precision : {"float32", "tf32", "bfloat16", "float16"}
         What the operands of matrix products are rounded to; the products are summed, and all else is computed, in
         float32. "float32" rounds nothing, in float64 neither. The others are for NVIDIA's tensor cores; other devices
@@ -228,9 +226,9 @@ def train(
     Examples
     --------
     >>> from gpubp import Network, momentum, train
-    >>> x, d = [[0, 0], [0, 1], [1, 0], [1, 1]], [[0], [1], [1], [0]]
+    >>> X, targets = [[0, 0], [0, 1], [1, 0], [1, 1]], [[0], [1], [1], [0]]
     >>> network = Network((2, 4, 1), activation="tanh", loss="binary_cross_entropy")
-    >>> fit = train(network, x, d, optimizer=momentum(0.5, 0.9), epochs=300, batch_size="full", device="cpu")
+    >>> fit = train(network, X, targets, optimizer=momentum(0.5, 0.9), epochs=300, batch_size="full", device="cpu")
     >>> bool(fit.history.loss[-1] < 0.01)
     True
     """
@@ -253,16 +251,16 @@ def train(
         )
         check_gradient_accumulation(gradient_accumulation, batch_size, optimizer)
         if monitor not in ("score", "loss"):
-            raise DataError(f"watch must be 'scoring' or 'error', got {monitor!r}")
+            raise DataError(f"monitor must be 'score' or 'loss', got {monitor!r}")
         checkpoints, found = _checkpoints(checkpoint, resume, opened=processes.rank == 0)
         orders = Orders(_order_generator(seed)) if shuffle else None
-        if isinstance(x, Stream):
+        if isinstance(X, Stream):
             check_stream(
-                network, x, targets, optimizer, epochs, batch_size, sample_weight, stop_when, processes.world_size
+                network, X, targets, optimizer, epochs, batch_size, sample_weight, stop_when, processes.world_size
             )
         else:
-            x, targets = host_array("x", x), host_array("targets", targets)
-        given = (x,) if theta is None else (theta, x)
+            X, targets = host_array("X", X), host_array("targets", targets)
+        given = (X,) if theta is None else (theta, X)
         others = [array for array in (targets, sample_weight, *(validation_data or ())) if array is not None]
         backend = choose_backend(device, *given, *others)
         precision = choose_precision(backend, dtype, *given)
@@ -270,7 +268,7 @@ def train(
             optimizer = _scaled_optimizer(optimizer)
         if theta is None:
             theta = initial_weights(network, seed, dtype=precision)
-        n_samples, n_networks = _counts(theta, x)
+        n_samples, n_networks = _counts(theta, X)
         size = min(gradient_accumulation * _batch_size(batch_size, n_samples, optimizer), n_samples)
 
     if processes.world_size > 1:
@@ -301,8 +299,8 @@ def train(
         "matmul_precision": matmul_precision,
         "history": history,
     }
-    if checkpoints is not None and isinstance(x, Stream):
-        same |= x.fingerprint(size, precision)
+    if checkpoints is not None and isinstance(X, Stream):
+        same |= X.fingerprint(size, precision)
     same |= {
         "patience": patience and "given",
         "tolerance": tolerance,
@@ -314,11 +312,11 @@ def train(
     def on_device() -> Fit:
         with processes.raise_on_all():
             parameters = validate_theta(network, backend, precision, theta)
-            home = home_of(backend, precision, x, targets)
+            home = home_of(backend, precision, X, targets)
             rows = processes.shard(n_samples).rows  # that this process looks at for all
             samples = Batch(None, None)
-            if not isinstance(x, Stream):
-                samples = _validate_batch(network, home, precision, parameters, x, targets, sample_weight, rows=rows)
+            if not isinstance(X, Stream):
+                samples = _validate_batch(network, home, precision, parameters, X, targets, sample_weight, rows=rows)
             held_out = validation_data and _validate_batch(
                 network, backend, precision, parameters, *validation_data, of="validation "
             )
@@ -330,12 +328,12 @@ def train(
 
             def settings() -> Settings:
                 data = {
-                    "x": samples.x,
+                    "X": samples.x,
                     "targets": samples.targets,
                     "sample_weight": samples.sample_weight,
                     "theta": parameters,
                 }
-                data |= {} if held_out is None else {"validation_x": held_out.x, "validation_targets": held_out.targets}
+                data |= {} if held_out is None else {"validation_X": held_out.x, "validation_targets": held_out.targets}
                 return settings_of(network, optimizer_there, data, same)
 
             keeper = Keeper(checkpoints, processes.on_rank_0(settings), orders)
@@ -358,12 +356,12 @@ def train(
                     n_networks,
                     outputs_wanted=stop_when is not None,
                 ),
-                batches=epochs_of_stream(network, x, backend, precision, size, orders)
-                if isinstance(x, Stream)
+                batches=epochs_of_stream(network, X, backend, precision, size, orders)
+                if isinstance(X, Stream)
                 else partial(_batches, backend, samples, size, orders, part, home is not backend, processes),
                 held_out=held_out,
                 stop_when=stop_when and partial(_is_done, processes, backend, network, samples, stop_when),
-                narrowed=lambda kept: plan_for(
+                plan_for_some=lambda kept: plan_for(
                     _optimizer_of_some(optimizer, kept),
                     _of_some(l2, kept),
                     _samples_of_some(home, samples, kept),
@@ -383,7 +381,7 @@ def train(
             )
 
         plan = plan_for(optimizer_there, l2_there, samples, held_out, n_networks)
-        start = begin(plan, Position(parameters, optimizer_there.init(backend.xp, parameters), own_state=True))
+        start = begin(plan, ModelState(parameters, optimizer_there.init(backend.xp, parameters), own_state=True))
         if keeper and found:
             with processes.raise_on_all():
                 start = keeper.training_state(found, backend, start, epochs)
@@ -393,7 +391,7 @@ def train(
                 _warn_of_divergence(outcome.diverged, int(np.max(outcome.epoch)))
         fit = Fit(
             network,
-            like(outcome.theta, x),
+            like(outcome.theta, X),
             outcome.history,
             outcome.stop_reason,
             outcome.epoch,
@@ -452,7 +450,7 @@ def _validate_batch(
     of: str = "",
     rows: slice = slice(None),
 ) -> Batch:
-    x = validate_x(network, backend, precision, theta, x, name=f"{of}x", rows=rows)
+    x = validate_x(network, backend, precision, theta, x, name=f"{of}X", rows=rows)
     targets = validate_targets(network, backend, precision, theta, x, targets, name=f"{of}targets", rows=rows)
     if sample_weight is not None:
         sample_weight = validate_sample_weight(backend, precision, theta, x, sample_weight)
@@ -467,7 +465,7 @@ def _batches(
     steps_of_a_part: int | None,
     on_host: bool,
     processes: ProcessGroup,
-) -> ArrayBatches | CutBatches:
+) -> ArrayBatches | BatchesInParts:
     """Cut the samples into batches, in a new order where they have any and there is more than one batch.
 
     The batches come in parts where each of several can have as many steps as a part has.
@@ -477,7 +475,7 @@ def _batches(
     batches = ArrayBatches(backend, samples, size, order, on_host=on_host, processes=processes)
     if steps_of_a_part is None or n_samples < 2 * steps_of_a_part * size:
         return batches
-    return CutBatches(batches, steps_of_a_part)
+    return BatchesInParts(batches, steps_of_a_part)
 
 
 def _steps_of_a_part(network: Network, size: int, n_networks: int) -> int:
@@ -513,13 +511,14 @@ def _by_the_first(processes: ProcessGroup, callbacks: tuple[Callback, ...]) -> t
 def _batch_size(batch_size: int | str, n_samples: int, optimizer: Optimizer | SecondOrder) -> int:
     if batch_size == "full" or isinstance(optimizer, SecondOrder):
         return n_samples
-    return min(AUTO_BATCH if batch_size == "auto" else int(batch_size), n_samples)
+    return min(DEFAULT_BATCH_SIZE if batch_size == "auto" else int(batch_size), n_samples)
 
 
 def _scaled_optimizer(optimizer: Optimizer | SecondOrder) -> Optimizer:
     if isinstance(optimizer, SecondOrder):
         raise DataError(
-            f"{optimizer.name} takes the gradient as it is, which float16 is too narrow for; use matmul_precision='bfloat16'"
+            f"{optimizer.name} uses the unscaled gradient, which float16 cannot represent; "
+            "use matmul_precision='bfloat16'"
         )
     return loss_scaled(optimizer)
 
@@ -570,13 +569,13 @@ def _samples_of_some(backend: Backend, samples: Batch, kept: np.ndarray) -> Batc
     return Batch(chosen(samples.x, 2), chosen(samples.targets, 2), chosen(samples.sample_weight, 1))
 
 
-def all_correct(targets: Array, y: Array, *, within: float = 0.5) -> Array:
+def all_correct(targets: Array, outputs: Array, *, within: float = 0.5) -> Array:
     """Tell whether every output is less than ``within`` away from the desired one: for each network of a stack.
 
     Parameters
     ----------
-    d : (..., b, j) array
-    y : (..., b, j) array
+    targets : (..., b, j) array
+    outputs : (..., b, j) array
     within : float
 
     Returns
@@ -589,8 +588,8 @@ def all_correct(targets: Array, y: Array, *, within: float = 0.5) -> Array:
     >>> bool(all_correct(np.asarray([[1.0], [0.0]]), np.asarray([[0.8], [0.4]])))
     True
     """
-    xp = array_api_compat.array_namespace(y)
-    return xp.all(xp.abs(y - targets) < within, axis=(-2, -1))
+    xp = array_api_compat.array_namespace(outputs)
+    return xp.all(xp.abs(outputs - targets) < within, axis=(-2, -1))
 
 
 def _warn_of_divergence(diverged: np.ndarray, epochs: int) -> None:

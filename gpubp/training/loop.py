@@ -18,13 +18,13 @@ from gpubp.backends.backend import Backend, to_backend, to_numpy
 from gpubp.backends.memory import power_of_two_below
 from gpubp.distributed.process_group import SINGLE_PROCESS, ProcessGroup
 from gpubp.engine.epoch import EpochRunner
-from gpubp.engine.plain.minibatches import ArrayBatches, Batch, Batches, Parts, epochs_of, parts_left
-from gpubp.engine.plain.step import Position, Sums
+from gpubp.engine.plain.minibatches import ArrayBatches, Batch, Batches, EpochInParts, epochs_of, remaining_parts
+from gpubp.engine.plain.step import ModelState, Sums
 from gpubp.engine.prediction import in_parts
 from gpubp.errors import DataError
 from gpubp.nn.losses import output_loss
 from gpubp.nn.network import Network, output_layer
-from gpubp.training.state import Best, History, Stack, TrainingState, position_of_some, with_each_array
+from gpubp.training.state import Best, History, Stack, TrainingState, state_of_some, with_each_array
 
 StopReason = Literal["epochs", "solved", "patience", "converged", "diverged", "callback", "interrupted"]
 Score = Callable[[np.ndarray, np.ndarray], float]
@@ -68,7 +68,7 @@ class Plan:
         Tells, from the :class:`Progress` of the networks that are left and the present outputs of all samples, or None
         where they are not at hand, which of them are done: ``(...)`` of bool. The error is NaN of those that left the
         finite numbers in this epoch.
-    narrowed : callable, optional
+    plan_for_some : callable, optional
         Gives the plan for some networks of a stack, chosen by an array of bool: whoever is done leaves.
     unseen : callable, optional
         Tells for how many epochs from now the callbacks need only be told of each when all are done, which they will
@@ -85,7 +85,7 @@ class Plan:
     backend: Backend
     network: Network
     run_epoch: EpochRunner
-    batches: Callable[[], Batches | Parts]
+    batches: Callable[[], Batches | EpochInParts]
     epochs: int
     average: Literal["weights", "samples"] | None = "weights"
     held_out: Batch | None = None
@@ -95,7 +95,7 @@ class Plan:
     monitors_score: bool = True
     callbacks: tuple[Callback, ...] = ()
     stop_when: Callable[[Progress, Array | None], Array] | None = None
-    narrowed: "Callable[[np.ndarray], Plan] | None" = None
+    plan_for_some: "Callable[[np.ndarray], Plan] | None" = None
     unseen: Callable[[], int] | None = None
     keeps_history: bool = True
     keep: Callable[[TrainingState], None] | None = None
@@ -116,7 +116,7 @@ class Outcome(NamedTuple):
     solved: np.ndarray | None = None
 
 
-def begin(plan: Plan, position: Position) -> TrainingState:
+def begin(plan: Plan, position: ModelState) -> TrainingState:
     """Stand at the beginning of a run."""
     theta = position.theta
     keeps_best = plan.patience is not None and plan.held_out is not None
@@ -127,15 +127,15 @@ def begin(plan: Plan, position: Position) -> TrainingState:
     )
 
 
-def run(plan: Plan, start: Position | TrainingState) -> Outcome:
+def run(plan: Plan, start: ModelState | TrainingState) -> Outcome:
     """Train from a position, which moves, or from where another run stood, until the plan or something else ends it.
 
     A network that leaves the finite numbers goes back to the end of its last good epoch; when none is left, the run
     ends. Ctrl-C ends it too, and what was learned stays, but where several processes train.
     """
-    now = begin(plan, start) if isinstance(start, Position) else start
+    now = begin(plan, start) if isinstance(start, ModelState) else start
     xp, position, stack, history = plan.backend.xp, now.position, now.stack, now.history
-    stop_reason = None if isinstance(start, Position) else _why_to_stop(plan, now)
+    stop_reason = None if isinstance(start, ModelState) else _why_to_stop(plan, now)
     if stack is not None:
         plan = _plan_of_those_left(plan, stack)
     unwatched, began = Unwatched(plan, position), time.perf_counter() - now.seconds
@@ -229,7 +229,7 @@ LEAVING_PAYS = 1 / 16
 """What part of a stack must be done for it to be made smaller: until then those that are done are trained along."""
 
 
-def _follow(plan: Plan, stack: Stack, position: Position, progress: Progress) -> Plan:
+def _follow(plan: Plan, stack: Stack, position: ModelState, progress: Progress) -> Plan:
     """Note which networks are done; where many are, they leave the position, and the plan for the rest is given."""
     assert plan.stop_when is not None
     if stack.left is None:
@@ -240,20 +240,20 @@ def _follow(plan: Plan, stack: Stack, position: Position, progress: Progress) ->
         stack.keep(plan.backend, position, newly)
         stack.done[stack.left[newly]] = True
     going_on = ~stack.done[stack.left]
-    if plan.narrowed is None or not np.any(going_on) or np.mean(going_on) > 1.0 - LEAVING_PAYS:
+    if plan.plan_for_some is None or not np.any(going_on) or np.mean(going_on) > 1.0 - LEAVING_PAYS:
         return plan
-    some, left = position_of_some(plan.backend, position, going_on), stack.left[going_on]
-    narrowed = plan.narrowed(going_on)
+    some, left = state_of_some(plan.backend, position, going_on), stack.left[going_on]
+    plan_for_some = plan.plan_for_some(going_on)
     position.theta, position.state, stack.left = some.theta, some.state, left  # all, or with Ctrl-C none
-    return narrowed
+    return plan_for_some
 
 
 def _plan_of_those_left(plan: Plan, stack: Stack) -> Plan:
     """Give the plan for the networks that had not left when the run stood here before."""
     if stack.left is None or len(stack.left) == len(stack.done):
         return plan
-    assert plan.narrowed is not None
-    return plan.narrowed(np.isin(np.arange(len(stack.done)), stack.left))
+    assert plan.plan_for_some is not None
+    return plan.plan_for_some(np.isin(np.arange(len(stack.done)), stack.left))
 
 
 def _answers(told: Any, shape: tuple[int, ...]) -> np.ndarray:
@@ -261,7 +261,7 @@ def _answers(told: Any, shape: tuple[int, ...]) -> np.ndarray:
     answers = np.asarray(to_numpy(told) if hasattr(told, "shape") else told)
     if answers.shape != shape or answers.dtype != bool:
         raise DataError(
-            f"until must tell of each network whether it is done, {shape} of bool as gpubp.all_correct gives; got "
+            f"stop_when must tell of each network whether it is done, {shape} of bool as gpubp.all_correct gives; got "
             f"{answers.shape} of {answers.dtype}"
         )
     return answers
@@ -274,20 +274,20 @@ WORTH_IT = 8  # epochs: the optimizer's state is copied for them
 class Unwatched:
     """Epochs that nobody looks at, taken together in one call of the epoch; what comes of them is the same."""
 
-    def __init__(self, plan: Plan, position: Position) -> None:
+    def __init__(self, plan: Plan, position: ModelState) -> None:
         seen = bool(plan.callbacks) and plan.unseen is None
         monitored = seen or plan.held_out is not None or plan.stop_when is not None or plan.processes.world_size > 1
         self.possible = not monitored and not hasattr(position.state, "converged")
         self.seconds = math.inf  # that an epoch takes at least, as far as is known
-        self.drawn: list[Batches | Parts] = []  # for epochs that were to be taken together, and were not
+        self.drawn: list[Batches | EpochInParts] = []  # for epochs that were to be taken together, and were not
 
     def note(self, seconds: float) -> None:
         """Note how long an epoch took."""
         self.seconds = min(self.seconds, seconds)
 
     def epochs(
-        self, plan: Plan, position: Position, stale: int
-    ) -> tuple[list[tuple[Progress, float]], Batches | Parts]:
+        self, plan: Plan, position: ModelState, stale: int
+    ) -> tuple[list[tuple[Progress, float]], Batches | EpochInParts]:
         """Take some epochs, or none; each with when it ended, and the batches of the epoch after them.
 
         Where numbers do not stay finite, or Ctrl-C comes, the position stays where it was.
@@ -328,7 +328,7 @@ class Unwatched:
         orders: list[Any] = [epoch.order for epoch in (batches, *self.drawn)]  # type: ignore[union-attr]
         return replace(batches, order=np.stack(orders), epochs=n)
 
-    def _how_many(self, plan: Plan, position: Position, batches: ArrayBatches, stale: int) -> int:
+    def _how_many(self, plan: Plan, position: ModelState, batches: ArrayBatches, stale: int) -> int:
         if not self.possible or (batches.order is not None and not getattr(plan.run_epoch, "takes_orders", False)):
             return 0
         most = plan.epochs - position.epoch - 1  # the last one is looked at
@@ -339,14 +339,16 @@ class Unwatched:
         return power_of_two_below(min(most, UNWATCHED / self.seconds))
 
 
-def _take_epoch(plan: Plan, now: TrainingState, batches: Batches | Parts, began: float) -> tuple[Any, int, np.ndarray]:
+def _take_epoch(
+    plan: Plan, now: TrainingState, batches: Batches | EpochInParts, began: float
+) -> tuple[Any, int, np.ndarray]:
     """Epoch what is left of an epoch, part after part.
 
     The objective over all of it comes back, on the host, the number of the samples that were left, and whether the
     parameters are finite at the end.
     """
     position, finite = now.position, np.asarray(True)
-    for number, part in enumerate(parts_left(batches, position.parts_done)):
+    for number, part in enumerate(remaining_parts(batches, position.parts_done)):
         if number:
             _keep(plan, now, began)
         position.sums, finite = _run_epoch(plan, position, part)
@@ -358,7 +360,7 @@ def _take_epoch(plan: Plan, now: TrainingState, batches: Batches | Parts, began:
     return error, n_samples, finite
 
 
-def _run_epoch(plan: Plan, position: Position, batches: Batches) -> tuple[Sums, np.ndarray]:
+def _run_epoch(plan: Plan, position: ModelState, batches: Batches) -> tuple[Sums, np.ndarray]:
     """Take one step for each batch of an epoch, of a part of one, or of several epochs.
 
     What the steps of each epoch add up to comes back, those of the parts before with them, and whether the parameters

@@ -8,7 +8,7 @@ import numpy as np
 
 from gpubp._typing import Array
 from gpubp.backends.backend import Backend, to_backend, to_numpy
-from gpubp.engine.plain.step import Position, Sums
+from gpubp.engine.plain.step import ModelState, Sums
 
 
 @dataclass
@@ -17,7 +17,7 @@ class History:
 
     Of a network that has left the stack NaN is noted.
 
-    ``error`` is taken batch by batch during the epoch, while the weights were changing, and without the penalty on the
+    ``loss`` is taken batch by batch during the epoch, while the weights were changing, and without the penalty on the
     weights; the validation figures are taken at the epoch's end. ``seconds`` counts from the start of training; epochs
     that were taken together, since nobody looked in between, count as equally long.
     """
@@ -30,9 +30,9 @@ class History:
     def __repr__(self) -> str:
         return f"History of {len(self.loss)} epochs"
 
-    def add(self, error: Any, validation_loss: Any | None, validation_score: float | None, seconds: float) -> None:
+    def add(self, loss: Any, validation_loss: Any | None, validation_score: float | None, seconds: float) -> None:
         """Note one more epoch."""
-        self.loss.append(error)
+        self.loss.append(loss)
         self.seconds.append(seconds)
         if validation_loss is not None:
             self.validation_loss.append(validation_loss)
@@ -48,7 +48,7 @@ class Best(NamedTuple):
     epoch: int
     stale: int
 
-    def after(self, position: Position, figure: float, tolerance: float) -> "Best":
+    def after(self, position: ModelState, figure: float, tolerance: float) -> "Best":
         """Compare with the figure of one more epoch."""
         stale = 0 if figure > self.figure + tolerance else self.stale + 1
         if figure > self.figure:
@@ -82,7 +82,7 @@ class Stack:
         left = np.arange(theta.shape[0]) if theta.ndim == 2 else None
         return cls(theta, left, np.zeros(shape, dtype=bool), np.zeros(shape, dtype=np.int64))
 
-    def keep(self, backend: Backend, position: Position, which: np.ndarray) -> None:
+    def keep(self, backend: Backend, position: ModelState, which: np.ndarray) -> None:
         """Keep the parameters of networks, chosen among those that are left, as they are now."""
         assert self.left is not None
         all_of_them = np.zeros(len(self.done), dtype=bool)
@@ -102,7 +102,7 @@ class Stack:
         of_all[self.done] = np.nan
         return of_all
 
-    def end(self, backend: Backend, position: Position, last_good: Array) -> tuple[Array, Any]:
+    def end(self, backend: Backend, position: ModelState, last_good: Array) -> tuple[Array, Any]:
         """Give the parameters of all networks, and the epochs that they are from."""
         if self.left is None:
             return last_good, position.epoch
@@ -111,12 +111,12 @@ class Stack:
         return self.theta, self.epoch
 
 
-def position_of_some(backend: Backend, position: Position, which: np.ndarray) -> Position:
+def state_of_some(backend: Backend, position: ModelState, which: np.ndarray) -> ModelState:
     """Choose some networks of a stack, by an array of bool: where they stand."""
     index = to_backend(backend, np.flatnonzero(which))
     theta = backend.xp.take(position.theta, index, axis=0)
     state = with_each_array(lambda part: backend.xp.take(part, index, axis=0), position.state)
-    return Position(theta, state, position.epoch)
+    return ModelState(theta, state, position.epoch)
 
 
 def with_each_array(change: Callable[[Array], Array], state: Any) -> Any:
@@ -133,7 +133,7 @@ class TrainingState:
 
     Attributes
     ----------
-    position : Position
+    position : ModelState
     last_good : (..., P) array
         The parameters after the last epoch that ended well.
     best : Best
@@ -147,7 +147,7 @@ class TrainingState:
         For how long it has trained.
     """
 
-    position: Position
+    position: ModelState
     last_good: Array
     best: Best
     diverged: np.ndarray
@@ -175,7 +175,7 @@ _NUMBERS = {**dict.fromkeys(_COUNTS, int), "seconds": float, "state": dict}
 
 
 def to_data(training_state: TrainingState) -> tuple[Numbers, Arrays]:
-    """Turn what :meth:`Standing.kept` gave into numbers, as JSON has them, and arrays of NumPy."""
+    """Turn what :meth:`TrainingState.kept` gave into numbers, as JSON has them, and arrays of NumPy."""
     position, best, stack = training_state.position, training_state.best, training_state.stack
     of_state = dict(_parts_of("state", position.state))
     numbers = {
@@ -218,7 +218,7 @@ def from_data(backend: Backend, numbers: Numbers, arrays: Arrays, first: Trainin
 
     Parameters
     ----------
-    first : Standing
+    first : TrainingState
         Where the same run stands at its beginning: what it has there tells which parts, shapes and types there may be.
 
     Raises
@@ -238,7 +238,7 @@ def from_data(backend: Backend, numbers: Numbers, arrays: Arrays, first: Trainin
         done, epoch = given.host("stack.done", networks, "bool"), given.host("stack.epoch", networks, "int64")
         stack, given.n_left = Stack(ended, left, done, epoch), None if left is None else len(left)
     present = given.array("theta", theta)
-    position = Position(present, given.state("state", first.position.state, theta), numbers["epoch"], own_state=True)
+    position = ModelState(present, given.state("state", first.position.state, theta), numbers["epoch"], own_state=True)
     if numbers["parts_done"]:
         position.parts_done = numbers["parts_done"]
         position.sums = Sums(given.sums("sums.values", theta), given.sums("sums.weights", theta))

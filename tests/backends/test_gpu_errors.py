@@ -256,7 +256,7 @@ class TestOtherFaults:
 
     def test_data_errors_stay_what_they_are(self, gpu):
         gpu()
-        with pytest.raises(DataError, match="x must be"):
+        with pytest.raises(DataError, match="X must be"):
             train(NETWORK, X[:, :4], D)
 
     def test_on_the_host_nothing_is_changed(self):

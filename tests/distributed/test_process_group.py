@@ -343,7 +343,7 @@ def test_a_fault_of_one_is_told_by_all():
 
     first, second, third = run_on_ranks(3, work)  # each looks at its share of the rows
     assert type(first) is type(second) is type(third) is DataError
-    assert "x holds nan at [30, 2]" in str(second)
+    assert "X holds nan at [30, 2]" in str(second)
     assert str(first) == str(third) == f"process 1 of 3 on host0 failed: DataError: {second}"
 
 

@@ -20,8 +20,8 @@ THETA = initial_weights(NETWORK, dtype="float64")
 WEIGHTS = np.ones(8)
 
 
-def fit(x=X, targets=D, theta=THETA, **options):
-    return train(NETWORK, x, targets, theta=theta, **({"device": "cpu", "epochs": 3, "batch_size": 3} | options))
+def fit(X=X, targets=D, theta=THETA, **options):
+    return train(NETWORK, X, targets, theta=theta, **({"device": "cpu", "epochs": 3, "batch_size": 3} | options))
 
 
 def strided(array):
@@ -74,16 +74,16 @@ SAME = {
 
 @pytest.mark.filterwarnings("ignore:the matrix subclass:PendingDeprecationWarning")
 @pytest.mark.parametrize("kind", SAME)
-@pytest.mark.parametrize("argument", ["x", "d", "theta", "sample_weight"])
+@pytest.mark.parametrize("argument", ["X", "targets", "theta", "sample_weight"])
 def test_numbers_of_an_odd_kind_are_those_numbers(kind, argument):
-    given = {"x": X, "d": D, "theta": THETA, "sample_weight": WEIGHTS}
+    given = {"X": X, "targets": D, "theta": THETA, "sample_weight": WEIGHTS}
     odd = given | {argument: SAME[kind](given[argument])}
     found, expected = fit(**odd, dtype="float64"), fit(**given, dtype="float64")
     assert type(found.theta) is np.ndarray
     close = partial(np.testing.assert_allclose, rtol=1e-10, atol=1e-14)  # strides change the order of sums
     close(found.theta, expected.theta)
-    if argument in ("x", "theta"):
-        theta, x = odd["theta"], odd["x"]
+    if argument in ("X", "theta"):
+        theta, x = odd["theta"], odd["X"]
         y = predict(NETWORK, theta, x, device="cpu", dtype="float64")
         assert type(y) is np.ndarray
         close(y, predict(NETWORK, THETA, X, device="cpu", dtype="float64"))
@@ -92,15 +92,15 @@ def test_numbers_of_an_odd_kind_are_those_numbers(kind, argument):
 @pytest.mark.parametrize("order", ["<", ">"])
 @pytest.mark.parametrize("width", [4, 8])
 def test_the_precision_is_that_of_the_numbers_in_either_order_of_bytes(order, width):
-    assert fit(x=X.astype(f"{order}f{width}"), theta=None).theta.dtype == f"f{width}"
+    assert fit(X=X.astype(f"{order}f{width}"), theta=None).theta.dtype == f"f{width}"
 
 
 @pytest.mark.parametrize("dtype", ["float16", "int8", "uint64", "bool", ">i4"])
 def test_narrow_and_whole_numbers_become_float32(dtype):
     x = np.arange(24).reshape(8, 3).astype(dtype)
-    found = fit(x=x, theta=None)
+    found = fit(X=x, theta=None)
     assert found.theta.dtype == np.float32
-    np.testing.assert_array_equal(found.theta, fit(x=x.astype("float32"), theta=None).theta)
+    np.testing.assert_array_equal(found.theta, fit(X=x.astype("float32"), theta=None).theta)
 
 
 def test_overlapping_views_are_read_and_never_written():
@@ -109,14 +109,14 @@ def test_overlapping_views_are_read_and_never_written():
     constant = np.broadcast_to(np.asarray([0.5, -0.5]), (8, 2))
     before = line.copy()
     np.testing.assert_array_equal(
-        fit(x=windows, targets=constant).theta, fit(x=windows.copy(), targets=constant.copy()).theta
+        fit(X=windows, targets=constant).theta, fit(X=windows.copy(), targets=constant.copy()).theta
     )
     np.testing.assert_array_equal(line, before)
 
 
 def test_an_object_is_asked_once_for_its_array():
     x = Becomes(lambda: X)
-    fit(x=x)
+    fit(X=x)
     assert x.asked == 1
 
 
@@ -126,12 +126,12 @@ MASKED = np.ma.masked_greater(X, 1.0)
 @pytest.mark.parametrize(
     ("options", "name"),
     [
-        ({"x": MASKED}, "x"),
-        ({"x": list(MASKED)}, "x"),
-        ({"d": np.ma.masked_less(D, 0.0)}, "d"),
+        ({"X": MASKED}, "X"),
+        ({"X": list(MASKED)}, "X"),
+        ({"targets": np.ma.masked_less(D, 0.0)}, "targets"),
         ({"theta": np.ma.masked_greater(THETA, 0.0)}, "theta"),
         ({"sample_weight": np.ma.array(WEIGHTS, mask=[1, *[0] * 7])}, "sample_weight"),
-        ({"validation_data": (MASKED, D)}, "validation x"),
+        ({"validation_data": (MASKED, D)}, "validation X"),
     ],
 )
 def test_no_mask_is_lost(options, name):
@@ -143,7 +143,7 @@ def test_no_mask_is_lost_in_predictions_labels_and_estimators():
     labels = np.ma.array([0, 1] * 4, mask=[0, 1, *[0] * 6])
     y = np.asarray([0, 1] * 4)
     for call, name in [
-        (lambda: predict(NETWORK, THETA, MASKED, device="cpu"), "x"),
+        (lambda: predict(NETWORK, THETA, MASKED, device="cpu"), "X"),
         (lambda: predict(NETWORK, np.ma.masked_greater(THETA, 0.0), X, device="cpu"), "theta"),
         (lambda: one_hot(labels), "labels"),
         (lambda: MLPClassifier().fit(MASKED, y), "X"),
@@ -174,34 +174,34 @@ class Float:
     [
         (
             raising(RuntimeError("\x1b[31m" + "x" * 1000)),
-            r"x must be an array of numbers.*: \\x1b\[31mx+\.\.\. \(1,005 ch",
+            r"X must be an array of numbers.*: \\x1b\[31mx+\.\.\. \(1,005 ch",
         ),
-        (raising(MemoryError()), "x must be an array of numbers"),
-        (Becomes(lambda: [1, 2]), "x must be an array of numbers"),
-        (Becomes(lambda: np.asarray("text")), "x must hold numbers, got <U4"),
-        (np.asarray([[Float()] * 3] * 8), "x must hold numbers, got object: no number today"),
-        (np.asarray([[10**400] * 3] * 8), "x must hold numbers, got object: int too large"),
-        ([[10**400] * 3] * 8, "x must hold numbers, got object: int too large"),
-        (np.full((8, 3), 1j), "x must hold real numbers, got complex128"),
-        (np.full((8, 3), "1e999"), r"x holds inf at \[0, 0\]"),
-        (np.full((8, 3), np.longdouble("1e400")), r"x holds inf at \[0, 0\]"),
-        (np.full((8, 3), np.nan), r"x holds nan at \[0, 0\]"),
-        (np.zeros((8, 3), "f8,f8"), "x must hold real numbers, got "),
-        (np.zeros((8, 3), "V8"), "x must hold real numbers, got "),
-        (np.zeros((0, 3)), "x is empty"),
-        (np.zeros((8, 0)), r"x must be \(samples, 3\)"),
-        (np.float64(3.0), r"x must be \(samples, 3\)"),
+        (raising(MemoryError()), "X must be an array of numbers"),
+        (Becomes(lambda: [1, 2]), "X must be an array of numbers"),
+        (Becomes(lambda: np.asarray("text")), "X must hold numbers, got <U4"),
+        (np.asarray([[Float()] * 3] * 8), "X must hold numbers, got object: no number today"),
+        (np.asarray([[10**400] * 3] * 8), "X must hold numbers, got object: int too large"),
+        ([[10**400] * 3] * 8, "X must hold numbers, got object: int too large"),
+        (np.full((8, 3), 1j), "X must hold real numbers, got complex128"),
+        (np.full((8, 3), "1e999"), r"X holds inf at \[0, 0\]"),
+        (np.full((8, 3), np.longdouble("1e400")), r"X holds inf at \[0, 0\]"),
+        (np.full((8, 3), np.nan), r"X holds nan at \[0, 0\]"),
+        (np.zeros((8, 3), "f8,f8"), "X must hold real numbers, got "),
+        (np.zeros((8, 3), "V8"), "X must hold real numbers, got "),
+        (np.zeros((0, 3)), "X is empty"),
+        (np.zeros((8, 0)), r"X must be \(samples, 3\)"),
+        (np.float64(3.0), r"X must be \(samples, 3\)"),
         ([[1.0, 2.0, 3.0], [1.0]], "its rows of one length"),
         ([[[1.0], 2.0, 3.0]] * 8, "its rows of one length"),
-        (pd.DataFrame({"a": pd.array([1, None] * 4, "Int64"), "b": 1.0, "c": 1.0}), "x must hold numbers, got object"),
-        (scipy.sparse.eye_array(8, 3), r"x is a sparse \w+; give x\.toarray\(\)"),
-        (lambda: X, "x must hold numbers"),
-        ({1.0, 2.0}, "x must hold numbers"),
-        ("123", r"x must be \(samples, 3\)"),
+        (pd.DataFrame({"a": pd.array([1, None] * 4, "Int64"), "b": 1.0, "c": 1.0}), "X must hold numbers, got object"),
+        (scipy.sparse.eye_array(8, 3), r"X is a sparse \w+; give X\.toarray\(\)"),
+        (lambda: X, "X must hold numbers"),
+        ({1.0, 2.0}, "X must hold numbers"),
+        ("123", r"X must be \(samples, 3\)"),
     ],
 )
 def test_what_is_no_array_of_numbers(x, message):
     with pytest.raises(DataError, match=message):
-        fit(x=x)
+        fit(X=x)
     with pytest.raises(DataError, match=message):
         predict(NETWORK, THETA, x, device="cpu")

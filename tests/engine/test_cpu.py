@@ -29,7 +29,7 @@ from gpubp.engine.cpu.rows import pointer_into, sum_of_rows, sum_of_squares
 from gpubp.engine.cpu.steps import take_part
 from gpubp.engine.plain.dropout import with_dropout
 from gpubp.engine.plain.minibatches import ArrayBatches, Batch
-from gpubp.engine.plain.step import Objective, Position, make_step
+from gpubp.engine.plain.step import ModelState, Objective, make_step
 from gpubp.errors import DataError
 from gpubp.nn.activations import ACTIVATIONS
 from gpubp.nn.architectures import with_blocks, with_equal_layers, with_fields, with_sums
@@ -77,7 +77,7 @@ def both_ways(
     for way in (plain, compiled):
         seeds = 1 if stack is None else range(stack)
         theta = initial_weights(network, seeds, scheme="uniform", scale=0.5, dtype=dtype)
-        position, rng = Position(theta, optimizer.init(np, theta)), np.random.default_rng(2)
+        position, rng = ModelState(theta, optimizer.init(np, theta)), np.random.default_rng(2)
         given = samples(network, dtype, weighed, stack=(stack,) if own_samples else ())
         for _ in range(epochs):
             order = rng.permutation(N_SAMPLES) if shuffled else None
@@ -232,7 +232,7 @@ class TestCompiledAgreesWithPlain:
         network, optimizer = Network((3, 2)), momentum(0.1, 0.0)
         compiled = compiled_epoch_runner(Objective(network), optimizer, "float64", None)
         theta = initial_weights(network, 0, dtype="float64")
-        position, given = Position(theta, optimizer.init(np, theta)), samples(network, "float64")
+        position, given = ModelState(theta, optimizer.init(np, theta)), samples(network, "float64")
         given = given._replace(sample_weight=np.zeros(N_SAMPLES))
         result = compiled(position, ArrayBatches(BACKEND, given, SIZE))
         np.testing.assert_array_equal(position.theta, theta)
@@ -336,7 +336,7 @@ class TestSweep:
 
     def test_leaves_what_it_was_given(self, compiled):
         state = self.optimizer.init(np, self.theta)
-        position, before = Position(self.theta, state), self.theta.copy()
+        position, before = ModelState(self.theta, state), self.theta.copy()
         for _ in range(2):
             compiled(position, ArrayBatches(BACKEND, self.given, SIZE))
         np.testing.assert_array_equal(self.theta, before)
@@ -345,7 +345,7 @@ class TestSweep:
         assert position.state.updates == 6
 
     def test_an_epoch_makes_new_parameters(self, compiled):
-        position = Position(self.theta, self.optimizer.init(np, self.theta))
+        position = ModelState(self.theta, self.optimizer.init(np, self.theta))
         compiled(position, ArrayBatches(BACKEND, self.given, SIZE))
         kept = position.theta
         before = kept.copy()
@@ -353,7 +353,7 @@ class TestSweep:
         np.testing.assert_array_equal(kept, before)
 
     def test_a_part_of_an_epochs_parameters_keeps_them(self, compiled):
-        position, kept = Position(self.theta, self.optimizer.init(np, self.theta)), []
+        position, kept = ModelState(self.theta, self.optimizer.init(np, self.theta)), []
         for _ in range(4):
             compiled(position, ArrayBatches(BACKEND, self.given, SIZE))
             kept.append((position.theta[2:], position.theta[2:].copy()))
@@ -361,7 +361,7 @@ class TestSweep:
             np.testing.assert_array_equal(part, before)
 
     def test_parameters_that_nobody_holds_are_used_again(self, compiled):
-        position, places = Position(self.theta, self.optimizer.init(np, self.theta)), []
+        position, places = ModelState(self.theta, self.optimizer.init(np, self.theta)), []
         for _ in range(6):
             compiled(position, ArrayBatches(BACKEND, self.given, SIZE))
             places.append(position.theta.ctypes.data)
@@ -369,7 +369,7 @@ class TestSweep:
 
     @pytest.mark.parametrize("where", [0, -1])
     def test_tells_whether_the_parameters_are_finite(self, compiled, where):
-        position = Position(self.theta.copy(), self.optimizer.init(np, self.theta))
+        position = ModelState(self.theta.copy(), self.optimizer.init(np, self.theta))
         batches = ArrayBatches(BACKEND, self.given, SIZE)
         assert compiled(position, batches).finite
         position.theta[where] = np.inf
@@ -379,7 +379,7 @@ class TestSweep:
     @pytest.mark.parametrize("before", [True, False])
     def test_interrupted_keeps_what_was_learned(self, compiled, monkeypatch, before):
         """Python looks at Ctrl-C before the steps of a call, or when they are done."""
-        position = Position(self.theta, self.optimizer.init(np, self.theta))
+        position = ModelState(self.theta, self.optimizer.init(np, self.theta))
         run, calls = threads.Crew.run, []
 
         def interrupted(*arguments):
@@ -397,7 +397,7 @@ class TestSweep:
         assert np.any(position.theta != self.theta)
 
     def test_batches_of_another_kind_find_room(self, compiled):
-        position = Position(self.theta, self.optimizer.init(np, self.theta))
+        position = ModelState(self.theta, self.optimizer.init(np, self.theta))
         weighed = self.given._replace(sample_weight=np.ones(N_SAMPLES))
         results = []
         for given, order in ((self.given, None), (self.given, np.arange(N_SAMPLES)), (weighed, np.arange(N_SAMPLES))):
@@ -445,8 +445,8 @@ class TestSweep:
         theta = initial_weights(network, 0, dtype="float64")
         state = optimizer.init(np, theta)
         masked = with_dropout(BACKEND, network, (0.5,), np.random.default_rng(0), batches)
-        assert compiled(Position(theta, state), masked) is told
-        assert compiled(Position(theta, state), batches) is not told
+        assert compiled(ModelState(theta, state), masked) is told
+        assert compiled(ModelState(theta, state), batches) is not told
 
 
 class TestChoice:

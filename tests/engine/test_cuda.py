@@ -25,8 +25,8 @@ from gpubp.engine.cuda.optimizers import settings_of_steps, update_of
 from gpubp.engine.cuda.source import layers_of, part_in_global_memory, source_of_step
 from gpubp.engine.cuda.steps import Work
 from gpubp.engine.plain.dropout import with_dropout
-from gpubp.engine.plain.minibatches import ArrayBatches, Batch, CutBatches
-from gpubp.engine.plain.step import Objective, Position, make_step
+from gpubp.engine.plain.minibatches import ArrayBatches, Batch, BatchesInParts
+from gpubp.engine.plain.step import ModelState, Objective, make_step
 from gpubp.engine.tracing import symbols
 from gpubp.engine.tracing.expressions import Code
 from gpubp.engine.tracing.symbols import Inexpressible, setting, variable
@@ -286,7 +286,7 @@ def result(machine, way, network, optimizer, dtype, *, epochs=4, size=SIZE, shuf
     """Epoch from one position, always the same; where it ends, and what the last epoch says."""
     xp, given = machine.backend.xp, given_to(machine, samples(network, dtype, weighed))
     theta = machine.asarray(initial_weights(network, 1, scheme="uniform", scale=0.5, dtype=dtype))
-    position, rng = Position(theta, optimizer.init(xp, theta)), np.random.default_rng(2)
+    position, rng = ModelState(theta, optimizer.init(xp, theta)), np.random.default_rng(2)
     for _ in range(epochs):
         told = way(
             position, ArrayBatches(machine.backend, given, size, rng.permutation(N_SAMPLES) if shuffled else None)
@@ -380,7 +380,7 @@ class TestSweepAgreesWithPlain:
         fast = cuda_epoch_runner(machine.device, Objective(network), optimizer, "float64", None)
         theta = machine.asarray(initial_weights(network, 0, dtype="float64"))
         given = given_to(machine, samples(network, "float64")._replace(sample_weight=np.zeros(N_SAMPLES)))
-        position = Position(theta, optimizer.init(machine.backend.xp, theta))
+        position = ModelState(theta, optimizer.init(machine.backend.xp, theta))
         told = fast(position, ArrayBatches(machine.backend, given, SIZE))
         np.testing.assert_array_equal(to_numpy(position.theta), to_numpy(theta))
         np.testing.assert_array_equal(told.values, 0.0)
@@ -429,7 +429,7 @@ class TestSweep:
 
     def start(self, machine, optimizer):
         theta = machine.asarray(initial_weights(Network((4, 10)), 0, dtype="float32"))
-        return Position(theta, optimizer.init(machine.backend.xp, theta))
+        return ModelState(theta, optimizer.init(machine.backend.xp, theta))
 
     @needs_compiler
     def test_what_cannot_be_captured_is_launched_and_said_once(self, form, caplog):
@@ -528,7 +528,7 @@ class TestSweep:
             (given._replace(sample_weight=np.ones(N_SAMPLES)), np.arange(N_SAMPLES)),
         ):
             theta = machine.asarray(initial_weights(network, 0, dtype="float64"))
-            position, batch = Position(theta, optimizer.init(machine.backend.xp, theta)), given_to(machine, batch)
+            position, batch = ModelState(theta, optimizer.init(machine.backend.xp, theta)), given_to(machine, batch)
             for size in (2, SIZE):
                 fast(position, ArrayBatches(machine.backend, batch, size, order))
             ends.append(to_numpy(position.theta))
@@ -573,7 +573,7 @@ class TestStacks:
         given = given_to(machine, Batch(x, targets, weights))
         plain = plain_way(machine, objective, optimizer, dtype)
         for way in (plain, cuda_epoch_runner(machine.device, objective, optimizer, dtype, None)):
-            position, rng = Position(theta, optimizer.init(xp, theta)), np.random.default_rng(2)
+            position, rng = ModelState(theta, optimizer.init(xp, theta)), np.random.default_rng(2)
             for _ in range(3):
                 order = rng.permutation(N_SAMPLES) if shuffled else None
                 told = way(position, ArrayBatches(machine.backend, given, size, order))
@@ -609,7 +609,7 @@ class TestStacks:
         theta = initial_weights(network, range(STACK), dtype="float64")
         theta[2, 3] = np.inf
         fast = cuda_epoch_runner(machine.device, Objective(network), optimizer, "float64", None)
-        position = Position(machine.asarray(theta), optimizer.init(machine.backend.xp, machine.asarray(theta)))
+        position = ModelState(machine.asarray(theta), optimizer.init(machine.backend.xp, machine.asarray(theta)))
         given = given_to(machine, samples(network, "float64"))
         with np.errstate(invalid="ignore"):
             told = fast(position, ArrayBatches(machine.backend, given, SIZE))
@@ -642,7 +642,7 @@ class TestStackSizes:
         given = ArrayBatches(choose_backend("cpu"), samples(network, "float64"), SIZE)
         for n_networks in (1, 2):
             theta = np.zeros((n_networks, network.n_parameters))
-            goes_plain = fast(Position(theta, optimizer.init(np, theta)), given) is told
+            goes_plain = fast(ModelState(theta, optimizer.init(np, theta)), given) is told
             assert goes_plain == (n_networks == 2 and sizes != (3, 2))
 
     @needs_compiler
@@ -652,7 +652,7 @@ class TestStackSizes:
             fast = cuda_epoch_runner(EmulatedDevice(), Objective(network), optimizer, "float32", None)
             theta = np.zeros((2, network.n_parameters), "float32")
             given = ArrayBatches(choose_backend("cpu"), samples(network, "float32"), SIZE)
-            fast(Position(theta, optimizer.init(np, theta)), given)
+            fast(ModelState(theta, optimizer.init(np, theta)), given)
             assert type(fast.steps) is kind
 
 
@@ -675,7 +675,7 @@ class TestEpochsTogether:
         batches, ends = replace(batches, order=order if shuffled else None), []
         for epochs in ([1] * 13, [1, 4, 1, 2, 5]):
             fast = cuda_epoch_runner(machine.device, Objective(network, l2=0.1), optimizer, "float64", None)
-            position, told = Position(theta, optimizer.init(machine.backend.xp, theta)), []
+            position, told = ModelState(theta, optimizer.init(machine.backend.xp, theta)), []
             for n in epochs:
                 told.append(fast(position, replace(batches, epochs=n)))
                 position.epoch += n
@@ -705,9 +705,9 @@ class TestParts:
         theta = machine.asarray(initial_weights(network, seeds, dtype="float64"))
         whole = ArrayBatches(machine.backend, given if on_host else given_to(machine, given), 3, on_host=on_host)
         whole, ends = replace(whole, order=order if shuffled else None), []
-        for epoch in ([whole], CutBatches(whole, 3), CutBatches(whole, 2)):
+        for epoch in ([whole], BatchesInParts(whole, 3), BatchesInParts(whole, 2)):
             fast = cuda_epoch_runner(machine.device, Objective(network, l2=0.1), optimizer, "float64", None)
-            position, told = Position(theta, optimizer.init(machine.backend.xp, theta)), []
+            position, told = ModelState(theta, optimizer.init(machine.backend.xp, theta)), []
             for _ in range(3):
                 told += [fast(position, part) for part in epoch]
                 position.epoch += 1
@@ -753,7 +753,7 @@ class TestGoesThePlainWay:
         )
         backend, given = choose_backend("cpu"), samples(network, "float64")
         theta = initial_weights(network, 0, dtype="float64")
-        position = Position(theta, optimizer.init(np, theta))
+        position = ModelState(theta, optimizer.init(np, theta))
         batches = ArrayBatches(backend, given, SIZE)
         masked = with_dropout(backend, network, (0.5,), np.random.default_rng(0), batches)
         assert fast(position, masked) is told
@@ -927,7 +927,7 @@ class TestCudaDevice:
             plain_way(Machine(choose_backend("cpu"), None), Objective(network), optimizer, dtype),
             cuda_epoch_runner(device, Objective(network), optimizer, dtype, None),
         ):
-            position, rng = Position(theta, optimizer.init(np, theta)), np.random.default_rng(0)
+            position, rng = ModelState(theta, optimizer.init(np, theta)), np.random.default_rng(0)
             for _ in range(3):
                 order = rng.permutation(N_SAMPLES)
                 way(position, ArrayBatches(choose_backend("cpu"), given, SIZE, order, on_host=True))

@@ -42,8 +42,8 @@ def test_masks_silence_the_asked_part_and_keep_the_mean(backend_case, dtype):
     rates = (0.0, 0.25, 0.8)
     [(part, batch)] = with_dropout(backend, NETWORK, rates, np.random.default_rng(0), [(0.5, Batch(x, targets))])
     assert part == 0.5
-    assert [mask.shape for mask in batch.kept] == [(2000, 4), (2000, 6), (2000, 5)]
-    for mask, rate in zip(batch.kept, rates, strict=True):
+    assert [mask.shape for mask in batch.dropout_masks] == [(2000, 4), (2000, 6), (2000, 5)]
+    for mask, rate in zip(batch.dropout_masks, rates, strict=True):
         assert mask.dtype == x.dtype
         values = to_numpy(mask)
         np.testing.assert_allclose(np.unique(values[values > 0]), 1.0 / (1.0 - rate), rtol=1e-6)

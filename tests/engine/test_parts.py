@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from gpubp.backends.backend import choose_backend
 from gpubp.engine import cpu
 from gpubp.engine.epoch import make_epoch_runner
-from gpubp.engine.plain.minibatches import ArrayBatches, Batch, CutBatches, Orders, cut, parts_left
-from gpubp.engine.plain.step import EpochResult, Objective, Position
+from gpubp.engine.plain.minibatches import ArrayBatches, Batch, BatchesInParts, Orders, cut, remaining_parts
+from gpubp.engine.plain.step import EpochResult, ModelState, Objective
 from gpubp.nn.initialization import initial_weights
 from gpubp.nn.network import Network
 from gpubp.optim.first_order import adam, momentum
@@ -51,7 +51,7 @@ def batches(n_samples=N_SAMPLES, size=SIZE, *, shuffled=True, weighed=False):
 @given(n_samples=st.integers(1, 3000), size=st.integers(1, 80), n_steps=st.integers(1, 12))
 def test_places_are_the_same_numbers_wherever_an_epoch_is_cut(n_samples, size, n_steps):
     whole = ArrayBatches(BACKEND, Batch(np.empty((n_samples, 1)), np.empty((n_samples, 1))), size)
-    parts = list(CutBatches(whole, n_steps))
+    parts = list(BatchesInParts(whole, n_steps))
     of_parts = [cut(part.n_samples, size, part.begins, part.spans) for part in parts]
     for found, wanted in zip(map(np.concatenate, zip(*of_parts, strict=True)), cut(n_samples, size), strict=True):
         np.testing.assert_array_equal(found, wanted)
@@ -68,7 +68,7 @@ def test_a_part_of_a_stream_knows_its_place():
 @pytest.mark.parametrize("shuffled", [True, False])
 def test_parts_hold_the_batches_of_the_whole(shuffled):
     whole = batches(shuffled=shuffled)
-    in_parts = [batch for part in CutBatches(whole, 2) for batch in part]
+    in_parts = [batch for part in BatchesInParts(whole, 2) for batch in part]
     assert [place for place, _ in in_parts] == [place for place, _ in whole]
     for (_, one), (_, other) in zip(in_parts, whole, strict=True):
         np.testing.assert_array_equal(one.x, other.x)
@@ -76,17 +76,17 @@ def test_parts_hold_the_batches_of_the_whole(shuffled):
 
 
 def test_what_is_left_after_some_parts():
-    parts = CutBatches(batches(), 1)
+    parts = BatchesInParts(batches(), 1)
     orders = [part.order.tolist() for part in parts]
     assert len(orders) == 5  # of six batches, the last of which is too small to be a part
-    assert [part.order.tolist() for part in parts_left(parts, 3)] == orders[3:]
+    assert [part.order.tolist() for part in remaining_parts(parts, 3)] == orders[3:]
     assert [part.order.tolist() for part in parts.after(1).after(2)] == orders[3:]
     assert list(parts.after(5)) == []
 
 
 def test_batches_that_come_in_no_parts_are_one():
     whole = batches()
-    assert list(parts_left(whole, 0)) == [whole]
+    assert list(remaining_parts(whole, 0)) == [whole]
 
 
 @pytest.mark.parametrize("bits", ["PCG64", "MT19937", "Philox", "SFC64"])
@@ -110,14 +110,14 @@ def test_orders_are_drawn_again_from_where_they_were(bits):
 @pytest.mark.usefixtures("form")
 @pytest.mark.parametrize("n_networks", [None, 3])
 @pytest.mark.parametrize(("shuffled", "weighed"), [(True, False), (False, True)])
-def test_sweeps_of_parts_take_the_steps_of_one_sweep(n_networks, shuffled, weighed):
+def test_epochs_in_parts_take_the_steps_of_one_epoch(n_networks, shuffled, weighed):
     whole, optimizer, ends = batches(shuffled=shuffled, weighed=weighed), adam(InverseScaling(0.1)), []
     theta = initial_weights(NETWORK, 0 if n_networks is None else range(n_networks), dtype="float64")
-    for parts in ([whole], CutBatches(whole, 1), CutBatches(whole, 2)):
+    for parts in ([whole], BatchesInParts(whole, 1), BatchesInParts(whole, 2)):
         run_epoch = make_epoch_runner(
             BACKEND, Objective(NETWORK, l2=0.1), optimizer, "float64", SIZE, 10**6, n_networks or 1
         )
-        position, told = Position(theta, optimizer.init(np, theta)), []
+        position, told = ModelState(theta, optimizer.init(np, theta)), []
         for _ in range(3):
             told += [run_epoch(position, part) for part in parts]
             position.epoch += 1
@@ -137,7 +137,7 @@ def plan(parts=None, *, optimizer, average="weights", weighed=False, epochs=5, *
 
     def next_batches():
         whole = replace(batches(weighed=weighed), order=rng.permutation(N_SAMPLES))
-        return whole if parts is None else CutBatches(whole, parts)
+        return whole if parts is None else BatchesInParts(whole, parts)
 
     run_epoch = make_epoch_runner(BACKEND, Objective(NETWORK, average is not None), optimizer, "float64", SIZE, 10**6)
     return Plan(BACKEND, NETWORK, run_epoch, next_batches, epochs, average, **more)
@@ -145,7 +145,7 @@ def plan(parts=None, *, optimizer, average="weights", weighed=False, epochs=5, *
 
 def position(optimizer, seed=0):
     theta = initial_weights(NETWORK, seed, dtype="float64")
-    return Position(theta, optimizer.init(np, theta), own_state=True)
+    return ModelState(theta, optimizer.init(np, theta), own_state=True)
 
 
 @pytest.mark.usefixtures("form")
@@ -170,7 +170,7 @@ def test_many_steps_add_up_to_the_same_in_parts(average):
 
     errors = [
         run(Plan(BACKEND, NETWORK, run_epoch, lambda given=given: given, 1, average), position(momentum())).history.loss
-        for given in (whole, *(CutBatches(whole, n_steps) for n_steps in (1, 7, 100, 333)))
+        for given in (whole, *(BatchesInParts(whole, n_steps) for n_steps in (1, 7, 100, 333)))
     ]
     assert errors[1:] == errors[:1] * 4
 

@@ -12,8 +12,8 @@ from sklearn.exceptions import ConvergenceWarning
 from gpubp import MLPClassifier, MLPRegressor, Network, adam, initial_weights, momentum, train
 from gpubp.backends.backend import choose_backend, to_backend, to_numpy
 from gpubp.engine.epoch import make_epoch_runner
-from gpubp.engine.plain.minibatches import ArrayBatches, Batch, OwnBatches, cut
-from gpubp.engine.plain.step import Objective, Position
+from gpubp.engine.plain.minibatches import ArrayBatches, Batch, PerNetworkBatches, cut
+from gpubp.engine.plain.step import ModelState, Objective
 from gpubp.errors import DataError
 from gpubp.estimators import _stack as stacks
 from gpubp.estimators._stack import ScheduleOfEach, fit_together, of_each, optimizer_of_stack, reason_to_fit_alone
@@ -29,7 +29,7 @@ WEIGHTS = np.random.default_rng(2).uniform(0.0, 2.0, (3, N))
 
 def sweeps(backend, dtype, ways, optimizer, l2, batches, thetas, epochs=3):
     """Move a stack by some epochs; where it ends, and what the last epoch said."""
-    position = Position(to_backend(backend, thetas, dtype), None)
+    position = ModelState(to_backend(backend, thetas, dtype), None)
     position.state = optimizer.init(backend.xp, position.theta)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GPUBP_COMPILED", ways)
@@ -57,7 +57,9 @@ def own_batches(backend, dtype, n_networks, weighed):
         weights = to_backend(backend, WEIGHTS, dtype) if weighed else None
         given = Batch(x, targets, weights)
         begins = np.cumsum([0, *counts[:-1]])
-        return OwnBatches(backend, given, SIZE, np.concatenate(orders), begins, counts, weights_of if weighed else None)
+        return PerNetworkBatches(
+            backend, given, SIZE, np.concatenate(orders), begins, counts, weights_of if weighed else None
+        )
 
     def alone(k):
         weights = to_backend(backend, WEIGHTS[weights_of[k]], dtype) if weighed else None
@@ -127,7 +129,7 @@ def test_each_network_is_what_it_is_alone_on_a_device(device, precision):
 def test_networks_may_share_an_order():
     backend = choose_backend("cpu")
     order = np.random.default_rng(0).permutation(N)
-    batches = OwnBatches(backend, Batch(X, D), SIZE, order, np.asarray([0, 6]), np.asarray([18, 18]))
+    batches = PerNetworkBatches(backend, Batch(X, D), SIZE, order, np.asarray([0, 6]), np.asarray([18, 18]))
     (part, first), *_ = batches
     assert part == 0.0
     assert first.sample_weight is first.sizes is None
@@ -146,7 +148,7 @@ def test_samples_are_gathered_once_for_networks_that_share_an_order(monkeypatch,
     def batches(epoch):
         order = np.random.default_rng(epoch).permutation(N)
         begins, counts = np.asarray([0, 0, 0, 3, 3, 3]), np.asarray([20, 20, 20, 21, 21, 21])
-        return OwnBatches(backend, Batch(X, D, weights), SIZE, order, begins, counts, weights_of)
+        return PerNetworkBatches(backend, Batch(X, D, weights), SIZE, order, begins, counts, weights_of)
 
     ends = [sweeps(backend, "float64", ways, adam(0.01), 0.1, batches, thetas) for ways in ("never", "always")]
     assert_agree(ends[1][0].theta, ends[0][0].theta, "steps")

@@ -105,7 +105,7 @@ def killed_at(monkeypatch, n, folder, **options):
 def assert_same(one, other):
     np.testing.assert_array_equal(one.theta, other.theta)
     assert one.theta.dtype == other.theta.dtype
-    for name in ("error", "validation_loss", "validation_score"):
+    for name in ("loss", "validation_loss", "validation_score"):
         found, wanted = getattr(one.history, name), getattr(other.history, name)
         np.testing.assert_array_equal(np.asarray(found), np.asarray(wanted))
         assert [type(each) for each in found] == [type(each) for each in wanted]
@@ -154,9 +154,9 @@ TRAININGS = {
     "levenberg-marquardt": {"batch_size": "full", "optimizer": levenberg_marquardt()},
     "stop_when": {"stop_when": close, "optimizer": momentum(0.3), "epochs": 25},
     "stack": {"seed": (1, 2, 3), "sample_weight": np.ones((3, 21))},
-    "stack until": {**STACK, "stop_when": close},
-    "stack until, in epochs": {**STACK, "stop_when": close, "batch_size": "full", "epochs": 40},
-    "stack until, in float16": {**STACK, "stop_when": close, "matmul_precision": "float16", "dtype": "float32"},
+    "stack stop_when": {**STACK, "stop_when": close},
+    "stack stop_when, in epochs": {**STACK, "stop_when": close, "batch_size": "full", "epochs": 40},
+    "stack stop_when, in float16": {**STACK, "stop_when": close, "matmul_precision": "float16", "dtype": "float32"},
     "stack of which one diverges": {"seed": (1, 2), "optimizer": momentum(np.asarray([[0.01], [1e60]])), "epochs": 6},
     "diverges": {"optimizer": momentum(PiecewiseConstant({0: 0.01, 4: 1e60})), "epochs": 6},
 }
@@ -183,7 +183,7 @@ def test_what_was_never_killed_is_what_has_no_checkpoints(folder):
 
 @pytest.mark.usefixtures("form")
 def test_networks_have_left_the_stack(monkeypatch, folder):
-    options = TRAININGS["stack until"]
+    options = TRAININGS["stack stop_when"]
     expected = fit(**options)
     first, last = np.sort(expected.best_epoch)[[0, -1]]
     assert first < last
@@ -243,7 +243,7 @@ def taken(monkeypatch):
         taken.append(loop.epochs_of(batches))
         return run_epoch(plan, position, batches)
 
-    monkeypatch.setattr(loop, "_sweep", counted)
+    monkeypatch.setattr(loop, "_run_epoch", counted)
     monkeypatch.setattr(loop, "UNWATCHED", UNWATCHED)
     monkeypatch.setattr(loop.Unwatched, "note", lambda self, seconds: setattr(self, "seconds", 1e-5))
     return taken
@@ -281,7 +281,7 @@ def test_seconds_go_on(monkeypatch, folder):
     assert killed_at(monkeypatch, 3, folder)
     (path,) = checkpoints_in(folder)[-1:]
     with safetensors.safe_open(path, framework="numpy") as file:
-        seconds = json.loads(file.metadata()["gpubp_checkpoint"])["standing"]["seconds"]
+        seconds = json.loads(file.metadata()["gpubp_checkpoint"])["training_state"]["seconds"]
         noted = file.get_tensor("history.seconds")
     assert 0.0 < noted[-1] <= seconds
     gone_on = fit(checkpoint=folder, resume=True)
@@ -338,14 +338,14 @@ class TestWritten:
 
         expected = fit()
         with monkeypatch.context() as patch:
-            patch.setattr(loop, "_sweep", interrupted)
+            patch.setattr(loop, "_run_epoch", interrupted)
             assert fit(checkpoint=folder).stop_reason == "interrupted"
         (path,) = checkpoints_in(folder)
         assert path.name == f"checkpoint-{3 // n_parts:08}-{3 % n_parts:05}.safetensors"
         assert_same(fit(checkpoint=folder, resume=True), expected)
 
     def test_before_the_first_epoch_has_ended_there_is_none(self, monkeypatch, folder):
-        monkeypatch.setattr(loop, "_sweep", lambda *given: (_ for _ in ()).throw(KeyboardInterrupt))
+        monkeypatch.setattr(loop, "_run_epoch", lambda *given: (_ for _ in ()).throw(KeyboardInterrupt))
         fit(checkpoint=folder)
         assert self.names(folder) == []
 
@@ -366,25 +366,25 @@ class TestWritten:
 
 X, D = samples()
 OTHER = {
-    "x has other values": {"samples": (X + 1e-9, D)},
-    r"d was \[21, 2\] of float64, is \[20, 2\] of float64; x was \[21, 3\]": {"samples": (X[:-1], D[:-1])},
-    "d has other values": {"samples": (X, D[::-1])},
-    "the network's sizes was .* theta was": {"network": Network((3, 5, 2), activation="tanh")},
-    "the network's loss was 'squared', is 'huber": {"network": replace(NETWORK, loss="huber")},
+    "X has other values": {"samples": (X + 1e-9, D)},
+    r"X was \[21, 3\] of float64, is \[20, 3\] of float64; targets was \[21, 2\]": {"samples": (X[:-1], D[:-1])},
+    "targets has other values": {"samples": (X, D[::-1])},
+    "network.sizes was .* theta was": {"network": Network((3, 5, 2), activation="tanh")},
+    "network.loss was 'squared', is 'huber": {"network": replace(NETWORK, loss="huber")},
     "optimizer was 'adam', is 'momentum'": {"optimizer": momentum(0.01)},
-    "adam's learning_rate was 0.01, is 0.02$": {"optimizer": adam(0.02)},
-    r"adam's learning_rate was 0.01, is 'Cosine\(": {"optimizer": adam(Cosine(0.01, 5))},
+    "adam.learning_rate was 0.01, is 0.02$": {"optimizer": adam(0.02)},
+    r"adam.learning_rate was 0.01, is 'Cosine\(": {"optimizer": adam(Cosine(0.01, 5))},
     "seed has other values; theta has other values$": {"seed": 2},
     "seed has other values$": {"seed": 2, "theta": initial_weights(NETWORK, 1, dtype="float64")},
     "batch_size was 8, is 7": {"batch_size": 7},
     "shuffle was True, is False": {"shuffle": False},
     "dtype was 'float64', is 'float32'": {"dtype": "float32"},
     "l2 was 0.0, is 0.1": {"l2": 0.1},
-    "mean was True, is False": {"reduction": "sum"},
+    "reduction was 'mean', is 'sum'": {"reduction": "sum"},
     "sample_weight was None, is given": {"sample_weight": np.ones(21)},
-    "validation x was None, is given": {"validation_data": (X, D)},
+    "validation_X was None, is given": {"validation_data": (X, D)},
     "patience was None, is 'given'": {"patience": 9},
-    "until was None, is 'close'": {"stop_when": close},
+    "stop_when was None, is 'close'": {"stop_when": close},
     "history was True, is False": {"history": False},
 }
 
@@ -442,8 +442,8 @@ class TestDoor:
             Checkpoints(folder, **options)
 
     def test_what_to_watch(self):
-        with pytest.raises(DataError, match="watch must be 'score' or 'error'"):
-            fit(monitor="loss")
+        with pytest.raises(DataError, match="monitor must be 'score' or 'loss'"):
+            fit(monitor="error")
 
     def test_fewer_epochs_than_are_done(self, folder):
         fit(checkpoint=folder)
@@ -505,9 +505,9 @@ def forge(path, header, arrays, *, sign=True):
 class TestFiles:
     def test_hold_data_and_no_code(self, kept):
         header, arrays = contents(kept[-1])
-        assert set(header) == {"format", "version", "settings", "standing", "order", "arrays", "sha256"}
+        assert set(header) == {"format", "version", "settings", "training_state", "order", "arrays", "sha256"}
         assert {"theta", "state.first", "state.second", "history.loss", "best", "diverged"} <= set(arrays)
-        assert header["standing"]["state"] == {"state.updates": 9}
+        assert header["training_state"]["state"] == {"state.updates": 9}
         assert header["order"]["bit_generator"] == "PCG64"
         with pytest.raises(pickle.UnpicklingError):
             pickle.loads(kept[-1].read_bytes())
@@ -517,7 +517,7 @@ class TestFiles:
         for path, other in zip(kept, checkpoints_in(tmp_path / "again"), strict=True):
             (one, arrays), (two, others) = contents(path), contents(other)
             for header, held in ((one, arrays), (two, others)):
-                del header["standing"]["seconds"], header["sha256"], held["history.seconds"]
+                del header["training_state"]["seconds"], header["sha256"], held["history.seconds"]
             assert one == two
             assert all(np.array_equal(arrays[name], others[name]) for name in arrays)
 
@@ -531,7 +531,7 @@ class TestFiles:
         elif how == "one bit":
             path.write_bytes(content[:-9] + bytes([content[-9] ^ 1]) + content[-8:])
         elif how == "header":
-            forge(path, {**header, "standing": {**header["standing"], "epoch": 2}}, arrays, sign=False)
+            forge(path, {**header, "training_state": {**header["training_state"], "epoch": 2}}, arrays, sign=False)
         elif how == "text":
             path.write_text("no checkpoint")
         elif how == "foreign":
@@ -588,11 +588,14 @@ class TestFiles:
             (lambda h, a: a.update({"state.first": np.zeros(3)}), r"holds state.first as \(3,\) of float64, where"),
             (lambda h, a: a.update({"theta": a["theta"].astype("float32")}), "holds theta as .* of float32, where"),
             (lambda h, a: a.update(more=np.zeros(3)), "holds what does not belong to it: more"),
-            (lambda h, a: h["standing"]["state"].clear(), "holds None as state.updates, where a number such as 0"),
-            (lambda h, a: h["standing"]["state"].update({"state.updates": 1.5}), "holds 1.5 as state.updates"),
-            (lambda h, a: h["standing"].pop("stale"), "does not hold the numbers epoch, parts_done"),
-            (lambda h, a: h["standing"].update(epoch="1"), "does not hold the numbers epoch, parts_done"),
-            (lambda h, a: h["standing"].update(epoch=-1), "does not hold the numbers epoch, parts_done"),
+            (
+                lambda h, a: h["training_state"]["state"].clear(),
+                "holds None as state.updates, where a number such as 0",
+            ),
+            (lambda h, a: h["training_state"]["state"].update({"state.updates": 1.5}), "holds 1.5 as state.updates"),
+            (lambda h, a: h["training_state"].pop("stale"), "does not hold the numbers epoch, parts_done"),
+            (lambda h, a: h["training_state"].update(epoch="1"), "does not hold the numbers epoch, parts_done"),
+            (lambda h, a: h["training_state"].update(epoch=-1), "does not hold the numbers epoch, parts_done"),
             (lambda h, a: a.update(diverged=np.zeros(2, bool)), r"holds diverged as \(2,\)"),
             (lambda h, a: a.update({"history.loss": np.zeros((3, 2))}), r"holds history.loss as \(3, 2\)"),
         ],

@@ -28,9 +28,9 @@ THETA = initial_weights(NETWORK, 0, dtype="float64")
 STACK = initial_weights(NETWORK, [0, 1, 2], dtype="float64")
 
 
-def fit(network=NETWORK, x=X, targets=D, **options):
+def fit(network=NETWORK, X=X, targets=D, **options):
     """Train on the CPU for a few epochs unless told otherwise."""
-    return train(network, x, targets, **({"device": "cpu", "epochs": 4, "optimizer": momentum(0.1, 0.5)} | options))
+    return train(network, X, targets, **({"device": "cpu", "epochs": 4, "optimizer": momentum(0.1, 0.5)} | options))
 
 
 def on(device, array, dtype="float64"):
@@ -79,8 +79,8 @@ def numbered(n, device="cpu", precision="float64"):
     numbers = np.arange(1.0, n + 1)
     return {
         "network": Network((1, 1)),
-        "x": on(device, numbers[:, None] / n, precision),
-        "d": on(device, numbers[:, None], precision),
+        "X": on(device, numbers[:, None] / n, precision),
+        "targets": on(device, numbers[:, None], precision),
         "sample_weight": on(device, numbers, precision),
     }
 
@@ -148,7 +148,7 @@ def test_a_fit_repeats_itself_to_the_last_digit():
 
 def test_own_samples_of_each_network_of_a_stack_are_batched_alike(batches_seen):
     x, targets = np.stack([X, 2 * X, 3 * X]), np.stack([D, 2 * D, 3 * D])
-    fit(x=x, targets=targets, theta=STACK, batch_size=8, sample_weight=np.ones((3, 20)), epochs=1)
+    fit(X=x, targets=targets, theta=STACK, batch_size=8, sample_weight=np.ones((3, 20)), epochs=1)
     for batch, _ in batches_seen:
         np.testing.assert_allclose(batch.x[1], 2 * batch.x[0])
         np.testing.assert_allclose(batch.targets[2], 3 * batch.targets[0])
@@ -181,7 +181,7 @@ def test_samples_that_count_nothing_may_fill_a_batch(batch_size):
     weights = np.ones(20)
     weights[:4] = 0.0
     kept = {"theta": THETA, "batch_size": batch_size, "shuffle": False, "optimizer": gradient_descent(0.1)}
-    without = fit(x=X[4:], targets=D[4:], **kept)
+    without = fit(X=X[4:], targets=D[4:], **kept)
     weighted = fit(sample_weight=weights, **kept)
     assert weighted.stop_reason == "epochs"
     np.testing.assert_allclose(weighted.theta, without.theta, rtol=1e-12)
@@ -552,9 +552,9 @@ def test_own_samples_of_each_network_equal_singles():
     rng = np.random.default_rng(1)
     x, targets = rng.normal(size=(3, 20, 3)), rng.normal(size=(3, 20, 2))
     weights = rng.uniform(0.5, 2, (3, 20))
-    result = fit(x=x, targets=targets, theta=STACK, batch_size=6, sample_weight=weights)
+    result = fit(X=x, targets=targets, theta=STACK, batch_size=6, sample_weight=weights)
     for k in range(3):
-        single = fit(x=x[k], targets=targets[k], theta=STACK[k], batch_size=6, sample_weight=weights[k])
+        single = fit(X=x[k], targets=targets[k], theta=STACK[k], batch_size=6, sample_weight=weights[k])
         np.testing.assert_allclose(result.theta[k], single.theta, rtol=1e-12)
 
 
@@ -571,15 +571,15 @@ def test_seeds_make_a_stack_that_starts_as_singles_do():
 
 def test_precision_is_that_of_theta_then_of_x_then_float32():
     single, double = np.float32, np.float64
-    assert fit(x=X.astype(single)).theta.dtype == single
-    assert fit(x=X).theta.dtype == double
-    assert fit(x=X, theta=THETA.astype(single)).theta.dtype == single
-    assert fit(x=X.astype(single), theta=THETA).theta.dtype == double
-    assert fit(x=X.tolist(), targets=D.tolist()).theta.dtype == double
-    assert fit(x=(X > 0).astype(int).tolist()).theta.dtype == single
-    assert fit(x=np.arange(60).reshape(20, 3) % 2).theta.dtype == single
-    assert fit(x=X, dtype="float32").theta.dtype == single
-    assert fit(x=X.astype(single), dtype="float64").theta.dtype == double
+    assert fit(X=X.astype(single)).theta.dtype == single
+    assert fit(X=X).theta.dtype == double
+    assert fit(X=X, theta=THETA.astype(single)).theta.dtype == single
+    assert fit(X=X.astype(single), theta=THETA).theta.dtype == double
+    assert fit(X=X.tolist(), targets=D.tolist()).theta.dtype == double
+    assert fit(X=(X > 0).astype(int).tolist()).theta.dtype == single
+    assert fit(X=np.arange(60).reshape(20, 3) % 2).theta.dtype == single
+    assert fit(X=X, dtype="float32").theta.dtype == single
+    assert fit(X=X.astype(single), dtype="float64").theta.dtype == double
 
 
 def test_both_precisions_start_from_the_same_numbers_and_stay_together():
@@ -607,7 +607,7 @@ def test_arrays_come_back_where_they_were(monkeypatch, device, precision):
 
 @pytest.mark.parametrize("make", [np.asarray, np.ndarray.tolist])
 def test_numpy_and_lists_come_back_as_numpy_wherever_they_were_trained(device, make):
-    result = fit(x=make(X), targets=make(D), device=device)
+    result = fit(X=make(X), targets=make(D), device=device)
     y = predict(NETWORK, result.theta, make(X), device=device)
     assert type(result.theta) is type(y) is np.ndarray
     assert result.device == ("cuda:0" if device == "cuda" else device)
@@ -627,14 +627,14 @@ def test_weights_of_another_device_decide_for_host_samples():
 
 
 def test_nothing_given_is_written_to():
-    given = {"x": X.copy(), "d": D.copy(), "theta": STACK.copy(), "sample_weight": np.ones(20)}
+    given = {"X": X.copy(), "targets": D.copy(), "theta": STACK.copy(), "sample_weight": np.ones(20)}
     held_out = (X[:5].copy(), D[:5].copy())
     for array in (*given.values(), *held_out):
         array.flags.writeable = False
     for batch_size in (6, "full"):
         fit(**given, validation_data=held_out, batch_size=batch_size)
     fit(**(given | {"theta": given["theta"][0]}), optimizer=lbfgs())
-    predict(NETWORK, given["theta"], given["x"], device="cpu")
+    predict(NETWORK, given["theta"], given["X"], device="cpu")
 
 
 # --- going on, and predicting ---
@@ -797,9 +797,9 @@ class TestStopWhen:
 
     @pytest.mark.parametrize("answer", [True, np.ones(3, bool), np.ones(40)])
     def test_answers_of_another_form_are_told(self, thetas, answer):
-        with pytest.raises(DataError, match=r"until must tell of each network whether it is done, \(40,\) of bool"):
+        with pytest.raises(DataError, match=r"stop_when must tell of each network whether it is done, \(40,\) of bool"):
             self.fit(thetas, stop_when=lambda targets, y: answer)
 
     def test_no_function(self):
-        with pytest.raises(DataError, match=r"until must be a function .* got 'solved'"):
+        with pytest.raises(DataError, match=r"stop_when must be a function .* got 'solved'"):
             self.fit(None, stop_when="solved")

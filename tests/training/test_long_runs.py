@@ -185,7 +185,7 @@ def test_memory_that_runs_out_leaves_the_last_checkpoint(monkeypatch, folder):
         return run_epoch(*given)
 
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "_sweep", runs_out)
+        patch.setattr(loop, "_run_epoch", runs_out)
         with pytest.raises(MemoryError, match=r"Unable to allocate 8\.00 GiB") as caught:
             fit(checkpoint=folder)
     (path,) = checkpoints_in(folder)
@@ -249,9 +249,9 @@ class TestTables:
     @pytest.mark.parametrize(
         ("change", "said"),
         [
-            (lambda text: text.replace(",no", ",yes", 1), "x has other values|d has other values"),
-            (lambda text: "\n".join(text.splitlines()[:-20]), r"x was \[42, 2\] of float32, is \[28, 2\]"),
-            (lambda text: text + "33,33.3,yes\n", "x was|x has other values"),
+            (lambda text: text.replace(",no", ",yes", 1), "X has other values|targets has other values"),
+            (lambda text: "\n".join(text.splitlines()[:-20]), r"X was \[42, 2\] of float32, is \[28, 2\]"),
+            (lambda text: text + "33,33.3,yes\n", "X was|X has other values"),
         ],
         ids=["another value", "ends early", "a row more"],
     )
@@ -301,7 +301,7 @@ class TestCommand:
             (["--checkpoint", "kept"], "error: kept holds checkpoints already, "),
             (
                 ["--checkpoint", "kept", "--resume", "--seed", "7"],
-                "is of another training: d has other values; seed has",
+                "is of another training: seed has",
             ),
             (["--checkpoint", "shop.csv"], "error: no checkpoint can be written to shop.csv: "),
         ],

@@ -11,7 +11,7 @@ from gpubp.engine import cpu
 from gpubp.engine.epoch import make_epoch_runner
 from gpubp.engine.plain.dropout import with_dropout
 from gpubp.engine.plain.minibatches import ArrayBatches, Batch
-from gpubp.engine.plain.step import Objective, Position
+from gpubp.engine.plain.step import ModelState, Objective
 from gpubp.errors import DivergenceWarning
 from gpubp.estimators import MLPClassifier
 from gpubp.nn.initialization import initial_weights
@@ -48,7 +48,7 @@ def taken(monkeypatch):
         taken.append(loop.epochs_of(batches))
         return run_epoch(plan, position, batches)
 
-    monkeypatch.setattr(loop, "_sweep", counted)
+    monkeypatch.setattr(loop, "_run_epoch", counted)
     monkeypatch.setattr(loop.Unwatched, "note", lambda self, seconds: setattr(self, "seconds", 1e-6))
     return taken
 
@@ -140,7 +140,7 @@ class TestTogether:
                 raise KeyboardInterrupt
             return found
 
-        monkeypatch.setattr(loop, "_sweep", interrupted)
+        monkeypatch.setattr(loop, "_run_epoch", interrupted)
         how = {"batch_size": "full", "device": "cpu", "dtype": "float64", "optimizer": adam()}
         fit = train(NETWORK, *samples(), epochs=5000, **how)
         done = sum(taken[:3])
@@ -241,9 +241,11 @@ class TestOneByOne:
         assert taken == [1] * 50
 
     def test_before_it_is_known_how_long_an_epoch_takes(self):
-        unwatched = loop.Unwatched(partial(loop.Plan, epochs=10**6)(BACKEND, NETWORK, None, None), Position(None, ()))
+        unwatched = loop.Unwatched(partial(loop.Plan, epochs=10**6)(BACKEND, NETWORK, None, None), ModelState(None, ()))
         batches = ArrayBatches(BACKEND, Batch(*samples()), 99)
-        assert unwatched._how_many(loop.Plan(BACKEND, NETWORK, None, None, 10**6), Position(None, ()), batches, 0) == 0
+        assert (
+            unwatched._how_many(loop.Plan(BACKEND, NETWORK, None, None, 10**6), ModelState(None, ()), batches, 0) == 0
+        )
         assert unwatched.seconds == math.inf
 
 
@@ -255,7 +257,7 @@ def test_a_sweep_of_several_epochs_is_several_sweeps(optimizer, order):
     theta = initial_weights(NETWORK, 0, dtype="float64")
     for calls in ([3, 1, 2], [1] * 6):
         run_epoch = make_epoch_runner(BACKEND, Objective(NETWORK, l2=0.1), optimizer, "float64", 4, 18)
-        position, told, given = Position(theta, optimizer.init(np, theta)), [], Batch(*samples())
+        position, told, given = ModelState(theta, optimizer.init(np, theta)), [], Batch(*samples())
         for epochs in calls:
             told.append(run_epoch(position, ArrayBatches(BACKEND, given, 4, order, epochs)))
             position.epoch += epochs

@@ -14,7 +14,7 @@ from gpubp.engine.cpu.optimizers import NUMBERS, change_named
 from gpubp.engine.cpu.outputs import compiled_outputs
 from gpubp.engine.cpu.steps import take_part
 from gpubp.engine.plain.minibatches import ArrayBatches, Batch, Batches
-from gpubp.engine.plain.step import EpochResult, Objective, Position
+from gpubp.engine.plain.step import EpochResult, ModelState, Objective
 from gpubp.nn.activations import ACTIVATIONS
 from gpubp.nn.losses import LOSSES, get_loss
 from gpubp.nn.network import Network
@@ -58,10 +58,10 @@ def _step(dtype: str, stack: tuple[int, ...]) -> None:
     optimizer, theta = momentum(), np.zeros((*stack, _NETWORK.n_parameters), dtype)
     run_epoch = compiled_epoch_runner(Objective(_NETWORK), optimizer, dtype, _no_plain_way)
     batch = Batch(np.zeros((4, 2), dtype), np.zeros((4, 1), dtype))
-    run_epoch(Position(theta, optimizer.init(np, theta)), ArrayBatches(choose_backend("cpu"), batch, 2))
+    run_epoch(ModelState(theta, optimizer.init(np, theta)), ArrayBatches(choose_backend("cpu"), batch, 2))
 
 
-def _no_plain_way() -> Callable[[Position, Batches], EpochResult]:
+def _no_plain_way() -> Callable[[ModelState, Batches], EpochResult]:
     raise AssertionError("there is a compiled form of this")
 
 

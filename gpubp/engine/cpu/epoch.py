@@ -16,14 +16,14 @@ from gpubp.engine.cpu.optimizers import change_of, has_loop, numbers_of_steps
 from gpubp.engine.cpu.outputs import layers_of
 from gpubp.engine.cpu.steps import Buffers, Request, Work, take_part, take_part_in_stack
 from gpubp.engine.cpu.threads import Crew, threads_allowed
-from gpubp.engine.plain.minibatches import ArrayBatches, Batch, Batches, OwnBatches, cut, epochs_of
-from gpubp.engine.plain.step import EpochResult, Objective, Position
+from gpubp.engine.plain.minibatches import ArrayBatches, Batch, Batches, PerNetworkBatches, cut, epochs_of
+from gpubp.engine.plain.step import EpochResult, ModelState, Objective
 from gpubp.nn.losses import get_loss
 from gpubp.nn.network import Network
 from gpubp.nn.weight_sharing import Ties
 from gpubp.optim.first_order import Optimizer, undecayed
 
-EpochRunner = Callable[[Position, Batches], EpochResult]
+EpochRunner = Callable[[ModelState, Batches], EpochResult]
 
 ROWS = 512  # of a gradient that are made before they are used
 WORTH_A_THREAD = 2e6  # operations of a step for each thread, below which one more costs more than it brings
@@ -78,15 +78,19 @@ class CompiledSweep:
         self.samples: Batch | None = None
         self.steps_at_once = 1
 
-    def __call__(self, position: Position, batches: Batches) -> EpochResult:
+    def __call__(self, position: ModelState, batches: Batches) -> EpochResult:
         """Move a position, step by step."""
-        if isinstance(batches, ArrayBatches | OwnBatches) and position.theta.ndim <= 2 and batches.samples.x.shape[-2]:
+        if (
+            isinstance(batches, ArrayBatches | PerNetworkBatches)
+            and position.theta.ndim <= 2
+            and batches.samples.x.shape[-2]
+        ):
             return self._run_epoch(position, batches)
         if self.plain is None:
             self.plain = self.make_plain()
         return self.plain(position, batches)
 
-    def _run_epoch(self, position: Position, batches: ArrayBatches | OwnBatches) -> EpochResult:
+    def _run_epoch(self, position: ModelState, batches: ArrayBatches | PerNetworkBatches) -> EpochResult:
         stack = position.theta.shape[:-1]
         g = self._gathered(batches, stack)
         n_epochs = epochs_of(batches)
@@ -151,7 +155,7 @@ class CompiledSweep:
         return EpochResult(values.T, weights.T, np.concatenate([sizes] * n_epochs), finite if stack else np.all(finite))
 
     def _room_for_outputs(
-        self, batches: ArrayBatches | OwnBatches, size: int, stack: tuple[int, ...]
+        self, batches: ArrayBatches | PerNetworkBatches, size: int, stack: tuple[int, ...]
     ) -> np.ndarray | None:
         """Give room for the outputs of all samples, where they are wanted and all samples are one batch in their order."""
         n_samples, network = batches.samples.x.shape[-2], self.objective.network
@@ -170,7 +174,7 @@ class CompiledSweep:
             self.steps_at_once = max(1, int(BETWEEN_LOOKS * (end - begin) / (time.perf_counter() - began)))
             begin = end
 
-    def _state(self, position: Position) -> Any:
+    def _state(self, position: ModelState) -> Any:
         """Copy the optimizer's state, unless nobody else has it: it is changed in place."""
         if position.own_state or position.state is self.own_state or not position.state:
             position.own_state = False  # whoever looks at the position may keep what he sees
@@ -178,7 +182,7 @@ class CompiledSweep:
         copied = [np.array(part, order="C") if isinstance(part, np.ndarray) else part for part in position.state]
         return type(position.state)(*copied)
 
-    def _theta(self, position: Position) -> np.ndarray:
+    def _theta(self, position: ModelState) -> np.ndarray:
         """Copy the parameters, since whoever holds those of an epoch before keeps them; use again what nobody holds."""
         theta = next((own for own in self.own_thetas if sys.getrefcount(own) <= HELD_BY_NOBODY_ELSE), None)
         if theta is None:
@@ -187,7 +191,7 @@ class CompiledSweep:
         np.copyto(theta, position.theta)
         return theta
 
-    def _gathered(self, batches: ArrayBatches | OwnBatches, stack: tuple[int, ...]) -> "Gathered":
+    def _gathered(self, batches: ArrayBatches | PerNetworkBatches, stack: tuple[int, ...]) -> "Gathered":
         """Gather threads, and room for a batch and for what is found; both are kept for batches of the same kind."""
         n_samples, weighed = int(np.max(batches.n_samples)), batches.samples.sample_weight is not None
         size, worth_the_way = min(batches.size, n_samples), n_samples >= WORTH_THE_WAY
@@ -208,7 +212,7 @@ class CompiledSweep:
             self.gathered = Gathered(kind, size, stack, window, crew)
         return self.gathered
 
-    def _window(self, batches: ArrayBatches | OwnBatches, size: int) -> int:
+    def _window(self, batches: ArrayBatches | PerNetworkBatches, size: int) -> int:
         """Choose for how many steps samples are gathered at once: where networks share orders, as many as the cache has.
 
         0 where each network gathers its own.
@@ -247,7 +251,7 @@ class Gathered:
         self.found: Found | None = None
         self.cut_before: Any = None
 
-    def cut(self, batches: ArrayBatches | OwnBatches) -> tuple[np.ndarray, np.ndarray]:
+    def cut(self, batches: ArrayBatches | PerNetworkBatches) -> tuple[np.ndarray, np.ndarray]:
         """Tell how many samples each step has, and how much of the epoch is done before it; as last time, where it is."""
         n_samples = batches.n_samples
         of_epoch = (batches.begins, batches.spans) if isinstance(batches, ArrayBatches) else ()
@@ -263,7 +267,7 @@ class Gathered:
         return self.found
 
 
-def _own_of(batches: ArrayBatches | OwnBatches) -> np.ndarray | None:
+def _own_of(batches: ArrayBatches | PerNetworkBatches) -> np.ndarray | None:
     """Tell for each network how many samples it has, and where in the order and in the sample weights its own begin."""
     if isinstance(batches, ArrayBatches):
         return None

@@ -13,13 +13,13 @@ from gpubp.engine.cuda.steps import Cut, Steps, Work
 from gpubp.engine.cuda.tiny import TinySteps, part_of_one_network, shared_memory, source_of_tiny
 from gpubp.engine.plain.minibatches import ArrayBatches, Batch, Batches
 from gpubp.engine.plain.minibatches import cut as cut_epoch
-from gpubp.engine.plain.step import EpochResult, Objective, Position
+from gpubp.engine.plain.step import EpochResult, ModelState, Objective
 from gpubp.engine.tracing.symbols import Inexpressible
 from gpubp.optim.first_order import Optimizer
 
 logger = logging.getLogger("gpubp")
 
-EpochRunner = Callable[[Position, Batches], EpochResult]
+EpochRunner = Callable[[ModelState, Batches], EpochResult]
 
 STEPS_OF_A_GRAPH = 64  # at most
 BYTES_OF_A_WINDOW = 64 << 20  # of gathered samples, at most
@@ -67,7 +67,7 @@ class CudaEpochRunner:
         self.own_state: Any = None
         self.present: dict[str, tuple[Array, np.ndarray]] = {}  # what was uploaded last, and where to
 
-    def __call__(self, position: Position, batches: Batches) -> EpochResult:
+    def __call__(self, position: ModelState, batches: Batches) -> EpochResult:
         """Move a position, step by step."""
         if not isinstance(batches, ArrayBatches) or not 0 < batches.samples.x.shape[-2] < 2**31:
             return self.plain(position, batches)
@@ -79,7 +79,7 @@ class CudaEpochRunner:
         with self.device.active():
             return self._run_epoch(self._steps_for(batches, stack), position, batches)
 
-    def _run_epoch(self, steps: Steps | TinySteps, position: Position, batches: ArrayBatches) -> EpochResult:
+    def _run_epoch(self, steps: Steps | TinySteps, position: ModelState, batches: ArrayBatches) -> EpochResult:
         before, done, cut = position.state, 0, steps.cut
         self._bring(steps, position, batches)
         try:
@@ -132,7 +132,7 @@ class CudaEpochRunner:
         most = max(1, min(STEPS_OF_A_GRAPH, BYTES_OF_A_WINDOW // bytes_of_a_step))
         return int(n_whole // -(-n_whole // most))
 
-    def _bring(self, steps: Steps | TinySteps, position: Position, batches: ArrayBatches) -> None:
+    def _bring(self, steps: Steps | TinySteps, position: ModelState, batches: ArrayBatches) -> None:
         """Bring to the device what the steps start from: parameters, state, order, settings."""
         cut = steps.cut
         self.device.copy(position.theta, steps.thetas)

@@ -73,7 +73,7 @@ def with_dropout(
             shape, own = (*shape[:-1], batch.share.n), batch.share.rows
         masks = [mask[..., own, :] for mask in draw_masks(network, rates, generator, shape)]
         dtype = str(batch.x.dtype).rpartition(".")[2]
-        yield part, batch._replace(kept=tuple(to_backend(backend, mask, dtype) for mask in masks))
+        yield part, batch._replace(dropout_masks=tuple(to_backend(backend, mask, dtype) for mask in masks))
 
 
 def draw_masks(

@@ -10,19 +10,30 @@ from gpubp._typing import Array, Namespace
 from gpubp.backends.backend import Backend, choose_backend, to_backend
 from gpubp.distributed.process_group import SINGLE_PROCESS, ProcessGroup, Shard
 
+DEFAULT_BATCH_SIZE = 200
+"""Samples in a batch where ``batch_size`` is "auto", at most."""
+
 
 class Batch(NamedTuple):
-    """Samples x ``(..., b, i)``, targets d ``(..., b, j)``, and how much each sample counts ``(..., b)``.
+    """Samples that one step trains on.
 
-    ``kept`` are the masks of dropout, ``(..., b, n)`` for the inputs and for each hidden layer, or nothing. ``sizes``,
-    ``(K,)`` of NumPy, tells how many samples each network of a stack has where those that have fewer are filled up with
-    samples that count nothing. ``share`` tells which part of a batch this is, where several processes share it.
+    Attributes
+    ----------
+    x : (..., b, i) array
+    targets : (..., b, j) array
+    sample_weight : (..., b) array, optional
+    dropout_masks : tuple of (..., b, n) arrays
+        One for the inputs and one for each hidden layer; empty without dropout.
+    sizes : (K,) array of NumPy, optional
+        Number of samples of each network of a stack. Networks with fewer are padded with samples of weight 0.
+    share : Share, optional
+        The part of the whole batch that this is, where several processes share it.
     """
 
     x: Array
     targets: Array
     sample_weight: Array | None = None
-    kept: tuple[Array, ...] = ()
+    dropout_masks: tuple[Array, ...] = ()
     sizes: np.ndarray | None = None
     share: Shard | None = None
 
@@ -39,8 +50,8 @@ class Batch(NamedTuple):
     def of(self, rows: slice) -> "Batch":
         """Take some consecutive samples."""
         weights = None if self.sample_weight is None else self.sample_weight[..., rows]
-        kept = tuple(mask[..., rows, :] for mask in self.kept)
-        return Batch(self.x[..., rows, :], self.targets[..., rows, :], weights, kept)
+        masks = tuple(mask[..., rows, :] for mask in self.dropout_masks)
+        return Batch(self.x[..., rows, :], self.targets[..., rows, :], weights, masks)
 
 
 Batches = Iterable[tuple[Any, Batch]]
@@ -48,13 +59,13 @@ Batches = Iterable[tuple[Any, Batch]]
 :func:`epochs_of`."""
 
 
-class Parts(Protocol):
+class EpochInParts(Protocol):
     """The batches of one epoch that come in parts, one after the other; each part is run in one call."""
 
     def __iter__(self) -> Iterator[Batches]:
         """Give the parts."""
 
-    def after(self, n: int) -> "Parts":
+    def after(self, n: int) -> "EpochInParts":
         """Give the same without its first ``n`` parts, none of which need be made for it."""
 
 
@@ -63,7 +74,7 @@ def epochs_of(batches: Batches) -> int:
     return getattr(batches, "epochs", 1)
 
 
-def parts_left(batches: Batches | Parts, done: int) -> Iterable[Batches]:
+def remaining_parts(batches: Batches | EpochInParts, done: int) -> Iterable[Batches]:
     """Give the parts of an epoch that are left when some are done; batches that come in no parts are one."""
     if hasattr(batches, "after"):  # isinstance takes ten times as long as a small step for a protocol
         return batches.after(done)
@@ -137,7 +148,7 @@ class ArrayBatches:
 
 
 @dataclass(frozen=True)
-class CutBatches:
+class BatchesInParts:
     """Batches of an epoch in parts of ``n_steps`` batches, from the part ``first`` on; each batch stays as it was.
 
     The last part has those too that are left over, so that none is smaller than the others.
@@ -155,7 +166,7 @@ class CutBatches:
             rows = order[part * of_part : None if part == n_parts - 1 else (part + 1) * of_part]
             yield replace(self.batches, order=rows, begins=part * of_part / n_samples, spans=len(rows) / n_samples)
 
-    def after(self, n: int) -> "CutBatches":
+    def after(self, n: int) -> "BatchesInParts":
         """Give the same without its first ``n`` parts."""
         return replace(self, first=self.first + n)
 
@@ -219,8 +230,8 @@ def cut(n_samples: Any, size: int, begins: float = 0.0, spans: float = 1.0) -> t
 
 
 @dataclass(frozen=True)
-class OwnBatches:
-    """Batches for a stack whose networks learn from samples of their own among those that are given, in their own order.
+class PerNetworkBatches:
+    """Batches for a stack whose networks each train on their own rows of the samples, in their own order.
 
     All networks take as many steps in an epoch. Nothing is copied but the batches.
 

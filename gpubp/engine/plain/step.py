@@ -23,12 +23,20 @@ from gpubp.optim.second_order import Problem, SecondOrder
 
 @dataclass(frozen=True)
 class Objective:
-    """What is made small: ``E + l2 / 2 * sum(w ** 2)``, divided by the weight of the batch's samples where ``reduction``.
+    """What training minimises: ``E + l2 / 2 * sum(w ** 2)``, with "mean" divided by the total weight of the samples.
 
-    The penalty is on the weights, not on the biases; ``l2`` is a number, or for a stack ``(K, 1)`` of NumPy.
-    ``penalty_reported`` says whether the value that a step gives back has the penalty in it. The samples of a batch
-    pass in so many ``parts``, one after the other, and where ``processes`` share it, each passes its own: what they sum
-    is summed before anything becomes of it.
+    Attributes
+    ----------
+    network : Network
+    reduction : {"mean", "sum"}
+    l2 : float, or (K, 1) array of NumPy for a stack
+        The penalty is on the weights, not on the biases.
+    penalty_reported : bool
+        Whether the value that a step returns includes the penalty.
+    parts : int
+        Number of parts that a batch is processed in, one after the other; their gradients are summed.
+    processes : Processes
+        Processes that share each batch; their gradients are summed.
     """
 
     network: Network
@@ -148,7 +156,7 @@ class Sums(NamedTuple):
 
 
 @dataclass
-class Position:
+class ModelState:
     """Where training stands: what a step changes, the epochs done, and of the present one the parts done.
 
     ``own_state`` tells that nobody else has the state's arrays: they may be changed in place. ``outputs`` are those of
@@ -165,7 +173,7 @@ class Position:
 
 
 class EpochResult(NamedTuple):
-    """What the steps of an epoch gave: their values ``(n_steps, ...)``, and the weights and the numbers of their samples.
+    """What the steps of an epoch return: objective values ``(n_steps, ...)``, total sample weights, sample counts.
 
     ``weights`` are ``(n_steps,)`` or ``(n_steps, ...)``, and so are ``sizes``, of NumPy. ``finite``, ``(...)``,
     tells whether the parameters are finite at the end.
