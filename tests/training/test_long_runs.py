@@ -301,7 +301,7 @@ class TestCommand:
             (["--checkpoint", "kept"], "error: kept holds checkpoints already, "),
             (
                 ["--checkpoint", "kept", "--resume", "--seed", "7"],
-                "is of another training: seed has",
+                "is of another training: X has other values; seed has",
             ),
             (["--checkpoint", "shop.csv"], "error: no checkpoint can be written to shop.csv: "),
         ],
