@@ -44,7 +44,8 @@ def result(backend_case, given, *, on_host, size=4, shuffled=True, epochs=(1, 1,
         given = Batch(*(None if part is None else backend_case.asarray(part) for part in given[:3]))
     fast = cuda_epoch_runner(backend_case.device, Objective(NETWORK, l2=0.1), optimizer := adam(), "float64", None)
     theta = backend_case.asarray(initial_weights(NETWORK, seeds, dtype="float64"))
-    position, told, rng = ModelState(theta, optimizer.init(backend_case.backend.xp, theta)), [], np.random.default_rng(1)
+    position, told = ModelState(theta, optimizer.init(backend_case.backend.xp, theta)), []
+    rng = np.random.default_rng(1)
     batches = ArrayBatches(backend_case.backend, given, size, on_host=on_host)
     for n in epochs:
         told.append(fast(position, replace(batches, order=rng.permutation(N_SAMPLES) if shuffled else None, epochs=n)))

@@ -388,7 +388,7 @@ def test_callback_is_told_and_may_end_the_training(monkeypatch):
     models = [MLPClassifier((3,), max_iter=n, device="cpu", random_state=0) for n in (2, 9)]
     fitted_in_stacks(models, monkeypatch, callback=callback)
     assert [progress.epoch for progress in told] == [1, 2, 3]
-    assert np.isnan(told[2].error).tolist() == [True, False]
+    assert np.isnan(told[2].loss).tolist() == [True, False]
     assert [model.stop_reason_ for model in models] == ["epochs", "callback"]
 
 
