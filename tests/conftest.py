@@ -2,7 +2,14 @@
 
 import importlib
 import importlib.util
+import os
+from pathlib import Path
 from typing import NamedTuple
+
+if workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 0)):
+    # before NumPy is imported: as many threads in all as there are cores; tests of threads ask for their own number
+    for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(variable, str(max(1, (os.cpu_count() or 1) // workers)))
 
 import array_api_compat
 import numpy as np
@@ -61,10 +68,11 @@ def pytest_addoption(parser):
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "on(device): computes there; skipped where the device is not")
-    # doctests that could not be collected, or not be run
-    for library, path in (("numba", "gpubp/engine/cpu"), ("optuna", "gpubp/model_selection/with_optuna.py")):
+    # doctests that could not be collected, or not be run, in the installed package or the working tree
+    package = Path(importlib.util.find_spec("gpubp").origin).parent
+    for library, path in (("numba", "engine/cpu"), ("optuna", "model_selection/with_optuna.py")):
         if importlib.util.find_spec(library) is None:
-            config.option.ignore = [*(config.option.ignore or []), str(config.rootpath / path)]
+            config.option.ignore = [*(config.option.ignore or []), str(package / path)]
 
 
 def pytest_collection_modifyitems(config, items):

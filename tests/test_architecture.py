@@ -14,7 +14,7 @@ import pytest
 
 import gpubp
 
-ROOT = Path(gpubp.__file__).parents[1]
+ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "gpubp"
 TABLE = ROOT / "docs" / "architecture.md"
 OPEN = {"Limits", "Parts", "Table", "Picture", "Finding", "Stream", "Samples"}

@@ -41,6 +41,9 @@ NAMES = {"units": "activation", "unit": "activation", "hidden": "activation", "d
 PARAMETERS = {"validation": "validation_data"}
 """Words that are no parameter and no keyword."""
 
+ALLOWED = {"backend_case", "BackendCase", "BACKEND_CASES"}
+"""Names in which a word has another meaning: a case of a test."""
+
 OF_OTHERS = {
     ("hidden", "Option"): "typer's",
     ("hidden", "command"): "typer's",
@@ -72,6 +75,8 @@ def offences(tree):
     found = []
     for node in ast.walk(tree):
         for name, line, is_parameter in _names(node):
+            if name in ALLOWED:
+                continue
             whole = name.strip("_")
             instead = NAMES.get(whole) or (PARAMETERS.get(whole) if is_parameter else None)
             instead = instead or next((WORDS[word] for word in words_of(name) if word in WORDS), None)

@@ -262,7 +262,8 @@ def test_pictures_show_ratios_to_the_fastest_peer(tmp_path):
     assert all(path.stat().st_size > 10_000 for path in tmp_path.glob("*.png"))
 
 
-def test_measures_writes_and_reads_again(tmp_path, capsys):
+def test_measures_writes_and_reads_again(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("GPUBP_COMPILED", "never")  # to compile takes longer
     pattern, path = "step/6-2-2/logistic/adam", tmp_path / "result.json"
     names = ["gpubp", "scikit-learn", "floor", "gpubp-cuda"]
     assert main(["--quick", "--workloads", pattern, "--contenders", *names, "--output", str(path)]) == 0

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-import gpubp
 from gpubp.__main__ import main
 from gpubp.backends.backend import Backend, choose_backend
 from gpubp.cli import compilation
@@ -16,7 +15,7 @@ from gpubp.nn.activations import ACTIVATIONS
 from gpubp.nn.losses import LOSSES
 from gpubp.optim.first_order import OPTIMIZERS
 
-ROOT = Path(gpubp.__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 FIT = """
 import logging, os, sys
 logging.basicConfig(level=logging.INFO, format="%(message)s")

@@ -15,7 +15,7 @@ import pytest
 pytest.importorskip("numba", reason="numba, of the extra 'fast', is not installed")
 
 from numba import njit
-from threadpoolctl import threadpool_info
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from gpubp.backends.backend import choose_backend
 from gpubp.engine import cpu
@@ -574,6 +574,12 @@ class TestThreads:
         threads.Crew(2, _meet, met).run([])
         np.testing.assert_array_equal(met, [500, 500, 0])
 
+    @pytest.fixture
+    def two_threads(self):
+        with threadpool_limits(2, "blas"):
+            yield
+
+    @pytest.mark.usefixtures("two_threads")
     def test_blas_is_given_back_by_crews_that_overlap(self):
         before = threads._threads_of_blas()
         inside, go_on = threading.Event(), threading.Event()
@@ -584,13 +590,14 @@ class TestThreads:
         assert threads._threads_of_blas() == before
         assert threads.threads_allowed() == min(max(before), threads.cores())
 
+    @pytest.mark.usefixtures("two_threads")
     def test_blas_is_kept_to_one_thread_and_given_back(self):
         def threads_of_blas():
             return [library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"]
 
         before, seen = threads_of_blas(), []
         threads.Crew(1, lambda *_: seen.append(threads_of_blas())).run([])
-        assert before
+        assert set(before) == {2}
         assert set(seen[0]) == {1}
         assert threads_of_blas() == before
 

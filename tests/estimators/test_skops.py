@@ -9,7 +9,6 @@ from sklearn.datasets import load_iris
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-import gpubp
 from gpubp import (
     BatchedHalvingSearchCV,
     BatchedSearchCV,
@@ -30,7 +29,7 @@ except RuntimeError as error:  # scikit-learn 1.6 wants SCIPY_ARRAY_API to be se
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
-DOCUMENTATION = Path(gpubp.__file__).parents[1] / "docs" / "deployment.md"
+DOCUMENTATION = Path(__file__).parents[2] / "docs" / "deployment.md"
 X, Y = load_iris(return_X_y=True)
 SPECIES = np.asarray(["setosa", "versicolor", "virginica"])[Y]
 GIVEN = {"max_iter": 4, "random_state": 0, "device": "cpu"}

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import gpubp
 from gpubp.nn.gradient_check import check_gradient
 from gpubp.nn.initialization import initial_weights
 from gpubp.nn.network import loss_and_gradient, views
@@ -21,7 +20,7 @@ from gpubp.paper.family_recipe import PRINTED, Recipe, Trained, first_weights, h
 from gpubp.paper.family_trees import FOUND, FamilyTrees, judged
 from gpubp.paper.studies import STUDIES
 
-DOCS = Path(gpubp.__file__).parents[1] / "docs"
+DOCS = Path(__file__).parents[2] / "docs"
 
 MARRIAGES = """
 Christopher = Penelope, Andrew = Christine, Arthur = Margaret, James = Victoria, Charles = Jennifer,

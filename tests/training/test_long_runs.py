@@ -26,7 +26,7 @@ from gpubp.tabular import fit as tabular_fit
 from gpubp.training import loop, state
 from gpubp.training.checkpoints import checkpoints_in
 
-ROOT = Path(gpubp.__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 NETWORK = Network((3, 4, 2), activation="tanh")
 UNIX = pytest.mark.skipif(os.name == "nt", reason="signals are sent in another way on Windows")
 FULL = "No space left on device"
