@@ -3,7 +3,7 @@
 import sys
 
 import gpubp
-from gpubp.testing.agreement import check_agreement
+from gpubp.testing import check_agreement
 
 device = sys.argv[1] if len(sys.argv) > 1 else "auto"
 
