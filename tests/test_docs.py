@@ -1,4 +1,4 @@
-"""The README, the pages under docs/ and the changelog name only what exists: links, files, modules, options, keywords."""
+"""README, CHANGELOG and the pages under docs/ name only what exists: links, files, modules, options, keywords."""
 
 import ast
 import inspect
