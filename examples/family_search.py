@@ -1,8 +1,8 @@
-"""The search for a recipe by which the paper's family trees are learned, around the paper's own.
+"""Search around the paper's recipe for one by which its family trees are learned.
 
     python examples/family_search.py 100 docs/paper/family-search.json
 
-trains 100 networks by each of 84 recipes, for some ten minutes, and writes what came of them. Without arguments it
+trains 100 networks by each of 84 recipes, which takes about ten minutes, and writes the results. Without arguments it
 tries two recipes on a few networks.
 """
 
@@ -16,8 +16,8 @@ import numpy as np
 
 from gpubp.paper.family_recipe import N_HELD_OUT, PRINTED, trained
 
-FIRST_SEED = 1_000_000  # the study's networks have the seeds from 0 on: what is chosen here is judged by others
-LEARNS = 0.95  # of its cases, on average: a recipe by which less is learned is not chosen
+FIRST_SEED = 1_000_000  # the study's networks have the seeds from 0 on, so they judge the choice independently
+LEARNS = 0.95  # of its cases, on average: a recipe that learns less is not chosen
 HEADINGS = (
     "first   learning rates   momentum   decay  sweeps                        cases learned  held-out cases right\n"
     "weights                                            error                  mean    all    mean  all four\n"
@@ -25,7 +25,7 @@ HEADINGS = (
 
 
 def settings_in_question():
-    """The grid, then other readings of the paper: of its recipe, and of one that learns."""
+    """Yield the grid, then other readings of the paper's recipe and of one that learns."""
     for sweeps, shrinkage, factor, scale in product(
         (1500, 5000), (0.002, 0.0005, 0.0), (1, 2, 5, 10), (PRINTED.scale, 1.0, 2.0)
     ):
@@ -45,21 +45,21 @@ LEARNING = replace(PRINTED, scale=2.0, rates=(0.025, 0.05))
 
 
 def numbers_changed(recipe):
-    """How much of the paper a recipe departs from; of first weights the paper tells nothing in this experiment."""
+    """Count the settings that differ from the paper's, which gives no first weights for this experiment."""
     names = [field.name for field in fields(recipe) if field.name != "scale"]
     return sum(getattr(recipe, name) != getattr(PRINTED, name) for name in names)
 
 
-def tried(recipe, n_networks):
+def results_of(recipe, n_networks):
     n = n_networks if recipe.batch_size == "full" else -(-n_networks // 5)  # changes after every case take long
-    found = trained(recipe, range(FIRST_SEED, FIRST_SEED + n))
-    right = found.generalized / N_HELD_OUT
+    networks = trained(recipe, range(FIRST_SEED, FIRST_SEED + n))
+    right = networks.generalized / N_HELD_OUT
     return {
         **asdict(recipe),
         "changed": numbers_changed(recipe),
         "networks": n,
-        "learned": round(float(found.learned.mean()), 4),
-        "learned_all": round(float(np.mean(found.learned == 1.0)), 4),
+        "learned": round(float(networks.learned.mean()), 4),
+        "learned_all": round(float(np.mean(networks.learned == 1.0)), 4),
         "held_out_right": round(float(right.mean()), 4),
         "standard_error": round(float(right.std() / np.sqrt(n)), 4),
         "all_held_out_right": round(float(np.mean(right == 1.0)), 4),
@@ -82,7 +82,7 @@ PAIRS = (("learned", "learned_all"), ("held_out_right", "all_held_out_right"))
 
 
 def nearest(rows):
-    """Of recipes that are learned by, and as good as the best with what was not taught: the nearest to the paper."""
+    """Choose the recipe nearest to the paper among those that learn, and generalize as well as the best."""
     able = [row for row in rows if row["learned"] >= LEARNS]
     best = max(able, key=lambda row: row["held_out_right"])
     near = [row for row in able if row["held_out_right"] >= best["held_out_right"] - 2.0 * best["standard_error"]]
@@ -93,13 +93,13 @@ n_networks, *file = sys.argv[1:] or ["5"]
 rows = []
 print(HEADINGS)
 for recipe in settings_in_question() if file else (PRINTED, LEARNING):
-    rows.append(tried(recipe, int(n_networks)))
+    rows.append(results_of(recipe, int(n_networks)))
     show(rows[-1])
 if file:
     chosen = nearest(rows)
-    print("\nchosen, of those that learn and generalize as well as the best the nearest to the paper:")
+    print("\nchosen: the nearest to the paper among those that learn, and generalize as well as the best:")
     show(chosen)
     Path(file[0]).parent.mkdir(parents=True, exist_ok=True)
     lines = ",\n  ".join(json.dumps(row) for row in rows)
-    told = f'{{\n "first_seed": {FIRST_SEED},\n "chosen": {json.dumps(chosen)},\n "recipes": [\n  {lines}\n ]\n}}\n'
-    Path(file[0]).write_text(told, encoding="utf-8")
+    text = f'{{\n "first_seed": {FIRST_SEED},\n "chosen": {json.dumps(chosen)},\n "recipes": [\n  {lines}\n ]\n}}\n'
+    Path(file[0]).write_text(text, encoding="utf-8")

@@ -1,7 +1,7 @@
-"""The 1986 paper's studies from Python, and a report of them: here two of them, quickly, in a folder that passes away.
+"""Run the 1986 paper's studies from Python and write a report: here two short ones, into a temporary folder.
 
-`python examples/reproduce_the_paper.py docs` runs all of them in full, for a quarter of an hour, and writes docs/paper/
-and what stands between the two marks of docs/paper.md; `docs text` writes the text alone, from the data that are there.
+`python examples/reproduce_the_paper.py docs` runs all of them in full, in a quarter of an hour, and writes docs/paper/
+and the part of docs/paper.md between the two marks; `docs text` writes only that part, from the existing data.
 """
 
 import json
@@ -18,15 +18,15 @@ MARKED = re.compile(r"(<!-- results -->\n).*(<!-- end -->\n)", re.DOTALL)
 
 
 def run(names, n_networks, sweeps):
-    """Run studies, and give what is told of them and their pictures."""
+    """Run studies; return their results and their pictures."""
     results, pictures = new_results(f"python {' '.join(sys.argv)}", names), {}
     for name in names:
         found = STUDIES[name].run(n_networks, sweeps=sweeps)
         if found.stop_reason == "interrupted":
             sys.exit("interrupted: nothing was written")
-        told = study_results(STUDIES[name], found)
-        results["studies"].append(told)
-        pictures |= pictures_of(told, found.pictures)
+        study = study_results(STUDIES[name], found)
+        results["studies"].append(study)
+        pictures |= pictures_of(study, found.pictures)
         print(f"{name}: {found.verdict.reached}, {found.verdict.why} ({found.seconds:.1f} s)", flush=True)
     return results, pictures
 
