@@ -1,11 +1,8 @@
-"""Which array library computes, on which device, and how arrays get there and back."""
+"""The array library and the device that compute, and how arrays get there and back."""
 
-import contextlib
 import functools
-import importlib
 import logging
 import os
-import re
 from contextlib import AbstractContextManager
 from typing import NamedTuple
 
@@ -15,35 +12,52 @@ import numpy as np
 from gpubp._core.masked_arrays import refuse_masked
 from gpubp._core.names import unknown
 from gpubp._typing import Array, Device, Namespace
+from gpubp.backends import probe
+from gpubp.backends.libraries import CUPY, LIBRARIES, NUMPY, Library, library_of
 from gpubp.backends.matmul_precision import MATMUL_PRECISIONS, RoundedMatmul, plain_namespace
-from gpubp.backends.probe import probe_cuda
 from gpubp.errors import DataError, DeviceError
 
 logger = logging.getLogger("gpubp")
 
 ENVIRONMENT_VARIABLE = "GPUBP_DEVICE"
-LIBRARIES = ("torch", "jax.numpy", "array_api_strict")
-"""Array libraries that a device may name, beside NumPy and CuPy."""
 
 
 class Backend(NamedTuple):
-    """An array namespace, one of its devices (None: the namespace's own choice), and a name for people to read.
+    """An array namespace on one of its devices.
 
-    ``matmul_precision`` is one of :data:`gpubp.backends.matmul_precision.MATMUL_PRECISIONS`; the namespace multiplies
-    by it.
+    Attributes
+    ----------
+    xp : namespace
+        Its ``matmul`` multiplies with ``matmul_precision``.
+    device : object
+        A device of the namespace; None leaves the choice to the namespace.
+    name : str
+        The device as ``device=`` takes it: "cpu", "cuda:0", "torch:cpu", ...
+    library : Library
+        What kind of backend this is; see :mod:`gpubp.backends.libraries`.
+    matmul_precision : str
+        One of :data:`gpubp.backends.matmul_precision.MATMUL_PRECISIONS`.
     """
 
     xp: Namespace
     device: Device
     name: str
+    library: Library
     matmul_precision: str = "float32"
 
+    @property
+    def is_numpy(self) -> bool:
+        """Whether arrays are NumPy's, in the host's memory."""
+        return self.library is NUMPY
+
+    @property
+    def is_cuda(self) -> bool:
+        """Whether arrays are CuPy's, on an NVIDIA GPU."""
+        return self.library is CUPY
+
     def active(self) -> AbstractContextManager[object]:
-        """Make the device the current one for a ``with`` block, where the namespace has such a thing."""
-        if self.name.startswith("cuda"):
-            entered: AbstractContextManager[object] = self.device
-            return entered
-        return contextlib.nullcontext()
+        """Return a context manager in which the device is the current one, where the library has a current device."""
+        return self.library.current(self.device)
 
 
 def choose_backend(device: str = "auto", *arrays: Array) -> Backend:
@@ -88,16 +102,14 @@ def choose_backend(device: str = "auto", *arrays: Array) -> Backend:
 
 
 def _backend_of(*arrays: Array) -> Backend | None:
-    """Find the one backend that all arrays share, host arrays aside; None where there are only host arrays."""
+    """Find the backend that all arrays share, NumPy's own left out; None where all are NumPy's."""
     found = None
     for array in arrays:
-        if not array_api_compat.is_array_api_obj(array) or array_api_compat.is_numpy_array(array):
+        library = library_of(array)
+        if library is None or library is NUMPY:
             continue
         xp, device = array_api_compat.array_namespace(array), array_api_compat.device(array)
-        if array_api_compat.is_cupy_array(array):
-            backend = Backend(xp, device, f"cuda:{device.id}")
-        else:
-            backend = Backend(xp, device, _device_name(xp, device))
+        backend = Backend(xp, device, library.name_of(device), library)
         if found is not None and (found.xp is not xp or found.device != device):
             raise DataError(
                 f"the arrays are on {found.name} and on {backend.name}; put them on one, or name one with device="
@@ -106,52 +118,32 @@ def _backend_of(*arrays: Array) -> Backend | None:
     return found
 
 
-def _device_name(xp: Namespace, device: Device) -> str:
-    """Name a device as ``device=`` takes it; JAX's devices have no such name."""
-    library = xp.__name__.removeprefix("array_api_compat.")
-    if array_api_compat.is_jax_namespace(xp):
-        return library
-    quoted = re.search(r"'(.*)'", str(device))  # array_api_strict.Device('device1')
-    return f"{library}:{quoted[1] if quoted else device}"
-
-
 @functools.cache
 def _best() -> Backend:
-    probe = probe_cuda()
-    if probe.usable:
-        return _named("cuda")
-    level = logging.INFO if probe.expected else logging.WARNING
-    logger.log(level, "device='auto' computes on the CPU: %s. To fix it: %s", probe.cause, probe.fix)
-    return _named("cpu")
+    found = probe.probe_cuda()
+    if found.usable:
+        return _named(CUPY.name)
+    level = logging.INFO if found.expected else logging.WARNING
+    logger.log(level, "device='auto' computes on the CPU: %s. To fix it: %s", found.cause, found.fix)
+    return _named(NUMPY.name)
 
 
 def _named(device: str) -> Backend:
-    library, _, part = device.partition(":")
-    if device == "cpu":
-        return Backend(importlib.import_module("array_api_compat.numpy"), None, "cpu")
-    if library == "cuda":
-        if part and not part.isdecimal():
-            raise DeviceError(f"device={device!r}: expected 'cuda' or 'cuda:N' with N a number, such as 'cuda:0'")
-        index = int(part or 0)
-        probe = probe_cuda(index)
-        if not probe.usable:
-            raise DeviceError(f"device={device!r} cannot be used: {probe.cause}. To fix it: {probe.fix}")
-        import cupy
-
-        return Backend(importlib.import_module("array_api_compat.cupy"), cupy.cuda.Device(index), f"cuda:{index}")
-    if library not in LIBRARIES:
-        known = ("auto", "cpu", "cuda", *LIBRARIES)
+    name, _, text = device.partition(":")
+    if name not in LIBRARIES:
+        known = ("auto", *LIBRARIES)
         raise DeviceError(f"{unknown('device', device, known)}. A number or a name may follow: 'cuda:1', 'torch:cpu'")
+    library = LIBRARIES[name]
     try:
-        xp = array_api_compat.array_namespace(importlib.import_module(library).asarray([0.0]))
-        target = xp.Device(part) if part and array_api_compat.is_array_api_strict_namespace(xp) else part or None
-        probed = xp.asarray([0.0], dtype=xp.float32, device=target)
+        xp, found = library.open(text)
+    except DeviceError:
+        raise
     except Exception as error:
         raise DeviceError(
-            f"device={device!r} cannot be used ({type(error).__name__}: {error}); is {library} installed, and has it "
-            "that device?"
+            f"device={device!r} cannot be used ({type(error).__name__}: {error}). To fix it: install {name}, or name a "
+            "device that it has"
         ) from error
-    return Backend(xp, array_api_compat.device(probed) if part else None, device)
+    return Backend(xp, found, library.name_of(found), library)
 
 
 def check_matmul_precision(matmul_precision: str) -> None:
@@ -189,9 +181,9 @@ def to_backend(backend: Backend, array: Array, dtype: str | None = None) -> Arra
     dtype : str, optional
         "float32", "float64", "int64", ...; as it is, without.
     """
-    xp = backend.xp
-    if array_api_compat.is_torch_array(array) and array.requires_grad:
-        array = array.detach()  # gpubp takes its own derivatives: torch need not keep what is computed
+    xp, library = backend.xp, library_of(array)
+    if library is not None:
+        array = library.detach(array)
     wanted = None if dtype is None else getattr(xp, dtype)
     if _is_on(backend, array):
         return array if wanted is None else xp.astype(array, wanted, copy=False)
@@ -216,15 +208,8 @@ def to_numpy(array: Array) -> np.ndarray:
     if type(array) is np.ndarray:
         return array
     refuse_masked("the array", array)
-    if array_api_compat.is_cupy_array(array):
-        return np.asarray(array.get())
-    if array_api_compat.is_torch_array(array):
-        return np.asarray(array.detach().cpu().numpy())
-    if array_api_compat.is_array_api_obj(array):
-        xp = array_api_compat.array_namespace(array)
-        if array_api_compat.is_array_api_strict_namespace(xp):
-            return np.asarray(array_api_compat.to_device(array, xp.Device("CPU_DEVICE")))
-    return np.asarray(array)
+    library = library_of(array)
+    return np.asarray(array) if library is None else library.to_numpy(array)
 
 
 def like(array: Array, reference: Array) -> Array:

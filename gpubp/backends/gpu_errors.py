@@ -52,7 +52,7 @@ def translate_gpu_errors(backend: Backend, workload: Workload) -> Iterator[None]
 
 
 def _is_of_a_gpu(backend: Backend, error: Exception) -> bool:
-    if not backend.name.startswith("cuda"):
+    if not backend.is_cuda:
         return False
     if type(error).__module__.partition(".")[0] in ("cupy", "cupyx", "cupy_backends"):
         return True

@@ -7,6 +7,8 @@ tensor cores would learn is so seen on any device.
 import sys
 from typing import Any, NamedTuple
 
+import array_api_compat
+
 from gpubp._typing import Array, Namespace
 
 
@@ -45,7 +47,7 @@ class RoundedMatmul:
 
     def matmul(self, a: Array, b: Array) -> Array:
         """Multiply matrices ``(..., n, k)`` and ``(..., k, m)`` of float32."""
-        if self.plain.__name__.endswith("cupy"):
+        if array_api_compat.is_cupy_namespace(self.plain):
             return _matmul_of_cupy(self.plain, self.precision, a, b)
         return self.plain.matmul(rounded(self.plain, a, self.precision), rounded(self.plain, b, self.precision))
 

@@ -38,7 +38,7 @@ class Memory(NamedTuple):
 
 def memory_of(backend: Backend) -> Memory | None:
     """Ask a GPU for its memory, while it is the current device; None where arrays are elsewhere."""
-    if not backend.name.startswith("cuda"):
+    if not backend.is_cuda:
         return None
     pool = pool_of_cupy()
     free, total = backend.device.mem_info

@@ -22,17 +22,17 @@ Compilation = tuple[str, Callable[[], object]]
 
 def compilations(backend: Backend) -> Iterator[Compilation]:
     """List what a device compiles; nothing for libraries that need no compiler, and for a CPU without numba."""
-    if backend.name == "cpu" and cpu.numba_works():
+    if backend.is_numpy and cpu.numba_works():
         from gpubp.engine.cpu.ahead import compilations as of_cpu
 
         yield from of_cpu()
-    if backend.name.startswith("cuda"):
+    if backend.is_cuda:
         yield from _of_cupy(backend.name)
 
 
 def place(backend: Backend) -> str:
     """Say where a device keeps what it compiled."""
-    if backend.name.startswith("cuda"):
+    if backend.is_cuda:
         from gpubp.cli.diagnosis import kernel_cache
 
         return kernel_cache().detail

@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gpubp._core.text import brief, plain
-from gpubp.backends.backend import ENVIRONMENT_VARIABLE
+from gpubp.backends.backend import ENVIRONMENT_VARIABLE, Backend
 from gpubp.backends.probe import probe_cuda
 from gpubp.data.streaming.prepared import PARTS
 from gpubp.errors import DataError
@@ -158,13 +158,14 @@ def shortened(items: Sequence[str], limit: int = 6) -> str:
     return ", ".join(items) if len(items) <= limit else f"{', '.join(items[:limit])}, ... ({len(items)})"
 
 
-def device_and_reason(name: str, asked_for: str) -> str:
+def device_and_reason(backend: Backend, asked_for: str) -> str:
     """Say what computes, and why it and no other."""
+    name = backend.name
     if asked_for != "auto":
         return f"{name} (as asked)"
     if os.environ.get(ENVIRONMENT_VARIABLE, "").strip() not in ("", "auto"):
         return f"{name} (as {ENVIRONMENT_VARIABLE} says)"
-    if name != "cpu":
+    if not backend.is_numpy:
         return f"{name} (a GPU that works)"
     probe = probe_cuda()
     if probe.expected:

@@ -322,7 +322,7 @@ def train(
             }
             prepared = prepare_stream(tables, **how) if tables else prepare_table(table, **how)
             network = network_for(prepared, hidden_layer_sizes=hidden_layer_sizes, activation=activation, loss=loss)
-        reason = device_and_reason(backend.name, device)
+        reason = device_and_reason(backend, device)
         if not quiet:
             facts = [*_found(prepared, task), ("network", _described(network)), ("device", reason)]
             if reason_for_parts:

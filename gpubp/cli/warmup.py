@@ -21,10 +21,10 @@ def warmup(
     What is compiled is kept on disk; what is there already is not compiled again.
     """
     backend = choose_backend(device)
-    print_facts([("device", device_and_reason(backend.name, device))], notes)
+    print_facts([("device", device_and_reason(backend, device))], notes)
     waiting = list(compilations(backend))
     if not waiting:
-        fix = ': numba would compile long trainings; pip install "gpubp[fast]"' if backend.name == "cpu" else ""
+        fix = ': numba would compile long trainings; pip install "gpubp[fast]"' if backend.is_numpy else ""
         print_facts([("compiled", f"nothing: {backend.name} needs no compiler here{fix}")], console)
         return
     began = time.perf_counter()

@@ -178,28 +178,26 @@ class MPIProcessGroup(ProcessGroup):
             In all processes, if two of them have the same GPU, or only some have one.
         """
         with self.raise_on_all():
-            place = backend.name
-            if backend.name.startswith("cuda"):
-                if device in ("auto", "cuda"):
-                    backend = choose_backend(f"cuda:{self.local_rank % _gpus()}")
-                place = f"GPU {self.hosts[self.rank]} {_unique_name(backend)}"
-        self._check_places(self.comm.allgather(place))
+            if backend.is_cuda and ":" not in device:  # a device with a number is the caller's choice
+                backend = choose_backend(f"{backend.library.name}:{self.local_rank % _gpus()}")
+            gpu = f"{self.hosts[self.rank]} {_unique_name(backend)}" if backend.is_cuda else None
+        self._check_devices(self.comm.allgather(("GPU" if backend.is_cuda else backend.name, gpu)))
         return backend
 
-    def _check_places(self, places: list[str]) -> None:
-        """Refuse places that do not go together; all processes see the same ones."""
+    def _check_devices(self, devices: list[tuple[str, str | None]]) -> None:
+        """Refuse processes on different kinds of device, and two processes on one GPU."""
+        kind = devices[0][0]
         with self.raise_on_all():
-            kinds = [place.partition(" ")[0] for place in places]
-            for rank, place in enumerate(places):
-                if kinds[rank] != kinds[0]:
+            for rank, device in enumerate(devices):
+                if device[0] != kind:
                     raise DeviceError(
-                        f"{self.named(0)} computes on {kinds[0]} and {self.named(rank)} on {kinds[rank]}; give device= "
-                        "what all of them have"
+                        f"{self.named(0)} computes on {kind} and {self.named(rank)} on {device[0]}. To fix it: give "
+                        "device= a kind of device that all of them have"
                     )
-                if kinds[0] == "GPU" and (other := places.index(place)) < rank:
+                if device[1] is not None and (other := devices.index(device)) < rank:
                     raise DeviceError(
-                        f"{self.named(other)} and {self.named(rank)} have the same GPU, which NCCL refuses; start no "
-                        "more processes on a machine than it has GPUs, and leave device='cuda' without a number"
+                        f"{self.named(other)} and {self.named(rank)} have the same GPU, which NCCL refuses. To fix it: "
+                        "start no more processes on a machine than it has GPUs, and use device='cuda' without a number"
                     )
 
 

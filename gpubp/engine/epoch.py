@@ -42,11 +42,11 @@ def make_epoch_runner(
     if isinstance(optimizer, SecondOrder) or objective.parts > 1 or objective.processes.world_size > 1:
         return plain()
     operations = 6.0 * size * objective.network.n_parameters * n_networks
-    if backend.name == "cpu" and backend.matmul_precision == "float32" and cpu.is_wanted(n_steps, operations):
+    if backend.is_numpy and backend.matmul_precision == "float32" and cpu.is_wanted(n_steps, operations):
         from gpubp.engine.cpu.epoch import compiled_epoch_runner
 
         return compiled_epoch_runner(objective, optimizer, dtype, plain, outputs_wanted=outputs_wanted)
-    if backend.name.startswith("cuda") and cuda.is_wanted(cpu.asked_for(), n_steps):
+    if backend.is_cuda and cuda.is_wanted(cpu.asked_for(), n_steps):
         from gpubp.engine.cuda.device import cuda_device
         from gpubp.engine.cuda.epoch import cuda_epoch_runner
 

@@ -75,7 +75,7 @@ def outputs(backend: Backend, network: Network, theta: Array, x: Array) -> Array
 
     Samples that are still on the host are brought there part by part.
     """
-    has_loops = backend.name == "cpu" and theta.ndim == 1 and x.ndim == 2
+    has_loops = backend.is_numpy and theta.ndim == 1 and x.ndim == 2
     has_loops = has_loops and not (network.has_groups or network.skips) and backend.matmul_precision == "float32"
     if has_loops and cpu.is_wanted(1, 2.0 * x.shape[0] * network.n_parameters):
         from gpubp.engine.cpu.outputs import compiled_outputs

@@ -9,7 +9,8 @@ import array_api_compat
 import numpy as np
 import pytest
 
-from gpubp.backends import backend as room
+from gpubp.backends import backend as backend_module
+from gpubp.backends import probe
 from gpubp.backends.backend import Backend, choose_backend, like, to_backend, to_numpy
 from gpubp.backends.probe import Probe
 from gpubp.engine.prediction import predict
@@ -25,9 +26,9 @@ BROKEN = Probe(False, "the NVIDIA driver is missing, or older than CuPy's CUDA",
 @pytest.fixture(autouse=True)
 def _choose_anew(monkeypatch):
     monkeypatch.delenv("GPUBP_DEVICE", raising=False)
-    room._best.cache_clear()
+    backend_module._best.cache_clear()
     yield
-    room._best.cache_clear()
+    backend_module._best.cache_clear()
 
 
 @pytest.fixture
@@ -36,7 +37,7 @@ def gpu(monkeypatch):
     asked = []
 
     def answer(found):
-        monkeypatch.setattr(room, "probe_cuda", lambda index=0: asked.append(index) or found)
+        monkeypatch.setattr(probe, "probe_cuda", lambda index=0: asked.append(index) or found)
         return asked
 
     return answer
@@ -95,7 +96,7 @@ def test_a_library_without_a_device_has_its_own_choice():
         ("CPU", r"unknown device 'CPU' \(did you mean 'cpu'\?\)"),
         ("", "unknown device ''; known"),
         ("this", "unknown device 'this'; known"),
-        ("array_api_strict:device9", "cannot be used .*device9.*is array_api_strict installed"),
+        ("array_api_strict:device9", "cannot be used .*device9.*install array_api_strict, or name a device"),
     ],
 )
 def test_a_name_that_means_nothing_is_answered_with_those_that_do(device, got):
@@ -331,4 +332,4 @@ def test_active_lets_every_device_compute(device):
     with chosen.active():
         there = to_backend(chosen, np.ones(2, dtype="float32"))
         np.testing.assert_array_equal(to_numpy(there + there), [2.0, 2.0])
-    assert Backend._fields == ("xp", "device", "name", "matmul_precision")
+    assert Backend._fields == ("xp", "device", "name", "library", "matmul_precision")

@@ -16,6 +16,7 @@ from gpubp import DataError, DeviceError, MLPClassifier, MLPRegressor, Network, 
 from gpubp.backends import gpu_errors as faults_room
 from gpubp.backends.backend import Backend, choose_backend
 from gpubp.backends.gpu_errors import Workload, batch_that_fits, translate_gpu_errors
+from gpubp.backends.libraries import CUPY
 from gpubp.backends.memory import (
     SAMPLES_AT_ONCE,
     Memory,
@@ -111,7 +112,7 @@ def gpu(monkeypatch, pool):
     def install(fails=lambda a: None, free=3 * MIB, total=8 * MIB):
         device = Gpu("cpu")
         device.mem_info = (free, total)
-        backend = Backend(Namespace(fails), device, "cuda:0")
+        backend = Backend(Namespace(fails), device, "cuda:0", CUPY)
         for module in (gpubp.training.fit, gpubp.engine.prediction, gpubp.estimators._base):
             monkeypatch.setattr(module, "choose_backend", lambda *_: backend)
         return backend

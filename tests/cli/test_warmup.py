@@ -9,6 +9,7 @@ import pytest
 
 from gpubp.__main__ import main
 from gpubp.backends.backend import Backend, choose_backend
+from gpubp.backends.libraries import CUPY
 from gpubp.cli import compilation
 from gpubp.engine import cpu
 from gpubp.nn.activations import ACTIVATIONS
@@ -98,7 +99,7 @@ class TestElsewhere:
 
     def test_a_gpu_takes_a_small_step_by_every_activation_loss_and_optimizer(self):
         """Here with a CPU in its place: which kernels that makes only a GPU can show."""
-        names = names_of(Backend(choose_backend("cpu").xp, None, "cuda:0"))
+        names = names_of(Backend(choose_backend("cpu").xp, None, "cuda:0", CUPY))
         kinds = (("activation", ACTIVATIONS), ("loss", LOSSES), ("optimizer", OPTIMIZERS))
         assert names == [f"{kind} {name}" for kind, of in kinds for name in of]
         for _, do in compilation._of_cupy("cpu"):

@@ -14,6 +14,7 @@ import gpubp
 from gpubp import MLPClassifier, MLPRegressor, train
 from gpubp.__main__ import main
 from gpubp.backends.backend import Backend, choose_backend
+from gpubp.backends.libraries import CUPY
 from gpubp.cli import output
 from gpubp.distributed import launch, mpi
 from gpubp.distributed.process_group import SINGLE_PROCESS, sum_over_ranks
@@ -90,7 +91,7 @@ def test_float16_skips_the_same_updates():
 
 def test_held_out_samples_end_all_at_the_same_epoch():
     options = {"validation_data": HELD_OUT, "patience": 3, "epochs": 300, "optimizer": adam(0.05)}
-    options["score"] = lambda targets, y: float(np.mean(targets.argmax(1) == y.argmax(1)))
+    options["scoring"] = lambda targets, y: float(np.mean(targets.argmax(1) == y.argmax(1)))
     of_all, alone = fits(3, **options)
     assert {fit.stop_reason for fit in of_all} == {alone.stop_reason} == {"patience"}
     assert {fit.best_epoch for fit in of_all} == {alone.best_epoch}
@@ -455,30 +456,33 @@ def test_without_nccl_sums_go_through_the_host(fake_nccl, caplog, monkeypatch):
     assert "gradients go through the host" in caplog.text
 
 
+GPU_0 = Backend(None, None, "cuda:0", CUPY)
+
+
 @pytest.fixture
 def gpus(monkeypatch):
     """Machines with two GPUs each."""
     monkeypatch.setattr(mpi, "_gpus", lambda: 2)
     monkeypatch.setattr(mpi, "_unique_name", lambda backend: backend.name)
-    monkeypatch.setattr(mpi, "choose_backend", lambda device: Backend(None, device, device))
+    monkeypatch.setattr(mpi, "choose_backend", lambda device: Backend(None, device, device, CUPY))
 
 
 def test_each_process_of_a_machine_has_a_gpu_of_its_own(gpus):
     def work(processes):
-        return processes.assign_gpu(Backend(None, None, "cuda:0"), "auto").name
+        return processes.assign_gpu(GPU_0, "auto").name
 
     assert results_of(run_on_ranks(4, work)) == ["cuda:0", "cuda:1", "cuda:0", "cuda:1"]  # on two machines
 
 
 def test_a_gpu_for_two_is_refused(gpus):
-    found = run_on_ranks(2, lambda processes: processes.assign_gpu(Backend(None, None, "cuda:1"), "cuda:1"))
+    found = run_on_ranks(2, lambda processes: processes.assign_gpu(Backend(None, None, "cuda:1", CUPY), "cuda:1"))
     assert all(isinstance(error, DeviceError) for error in found)
     assert "process 0 of 2 on host0 and process 1 of 2 on host0 have the same GPU" in str(found[0])
 
 
 def test_a_gpu_for_some_is_refused(gpus):
     def work(processes):
-        processes.assign_gpu(Backend(None, None, "cpu" if processes.rank == 1 else "cuda:0"), "auto")
+        processes.assign_gpu(GPU_0 if processes.rank == 0 else choose_backend("cpu"), "auto")
 
     found = run_on_ranks(2, work)
     assert all("process 0 of 2 on host0 computes on GPU and process 1 of 2 on host0 on cpu" in str(e) for e in found)

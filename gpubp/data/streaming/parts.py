@@ -39,7 +39,7 @@ class WindowParts:
     skipped: int = 0
 
     def __iter__(self) -> Iterator[ArrayBatches]:
-        on_host = self.backend.name != "cpu"
+        on_host = not self.backend.is_numpy
         with closing(self.stream.windows(self.places, self.seed, self.limits, self.skipped)) as windows:
             for x, targets, order, begins, spans in windows:
                 samples = Batch(x, targets)
