@@ -1,0 +1,154 @@
+"""The array libraries that can compute, one entry of :data:`LIBRARIES` each; ``docs/backends.md`` says how to add one."""
+
+import contextlib
+import importlib
+import re
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import array_api_compat
+import numpy as np
+
+from gpubp._typing import Array, Device, Namespace
+from gpubp.backends import probe
+from gpubp.errors import DeviceError
+
+
+def _default_device_text(device: Device) -> str:
+    quoted = re.search(r"'(.*)'", str(device))  # array_api_strict.Device('device1')
+    return quoted[1] if quoted else str(device)
+
+
+def _unchanged(array: Array) -> Array:
+    return array
+
+
+def _no_context(device: Device) -> AbstractContextManager[object]:
+    return contextlib.nullcontext()
+
+
+@dataclass(frozen=True)
+class Library:
+    """An array library, and where it differs from the Array API standard.
+
+    Parameters
+    ----------
+    name : str
+        The part of ``device=`` before the colon.
+    owns : callable
+        ``owns(array)`` is True for the library's arrays.
+    open : callable
+        ``open(text)`` returns the namespace and the device that the part of ``device=`` after the colon names; the
+        device is None where ``text`` is empty and the library chooses. Whatever it raises becomes a DeviceError.
+    device_text : callable
+        ``device_text(device)`` returns the part after the colon for a device; empty where devices have no name.
+    to_numpy : callable
+        Copies an array to the host.
+    detach : callable
+        Returns the array without the library's own automatic differentiation.
+    current : callable
+        ``current(device)`` returns a context manager in which the device is the current one.
+    """
+
+    name: str
+    owns: Callable[[Any], bool]
+    open: Callable[[str], tuple[Namespace, Device]]
+    device_text: Callable[[Device], str] = _default_device_text
+    to_numpy: Callable[[Array], np.ndarray] = np.asarray
+    detach: Callable[[Array], Array] = _unchanged
+    current: Callable[[Device], AbstractContextManager[object]] = _no_context
+
+    def name_of(self, device: Device) -> str:
+        """Return the name of a device as ``device=`` takes it."""
+        text = "" if device is None else self.device_text(device)
+        return f"{self.name}:{text}" if text else self.name
+
+
+def _open(module: str, text: str, find_device: Callable[[Namespace, str], Device] | None = None) -> tuple[Any, Device]:
+    """Import a library and make an array on the device, so that a device that is not there raises here."""
+    xp = array_api_compat.array_namespace(importlib.import_module(module).asarray([0.0]))
+    if not text:
+        xp.asarray([0.0], dtype=xp.float32)
+        return xp, None
+    device = text if find_device is None else find_device(xp, text)
+    return xp, array_api_compat.device(xp.asarray([0.0], dtype=xp.float32, device=device))
+
+
+def _open_numpy(text: str) -> tuple[Namespace, Device]:
+    if text:
+        raise DeviceError(f"device='cpu:{text}': expected 'cpu', since NumPy has one device")
+    return importlib.import_module("array_api_compat.numpy"), None
+
+
+def _open_cupy(text: str) -> tuple[Namespace, Device]:
+    device = f"cuda:{text}" if text else "cuda"
+    if text and not text.isdecimal():
+        raise DeviceError(f"device={device!r}: expected 'cuda' or 'cuda:N' with N a number, such as 'cuda:0'")
+    index = int(text or 0)
+    found = probe.probe_cuda(index)
+    if not found.usable:
+        raise DeviceError(f"device={device!r} cannot be used: {found.cause}. To fix it: {found.fix}")
+    import cupy
+
+    return importlib.import_module("array_api_compat.cupy"), cupy.cuda.Device(index)
+
+
+def _is_strict(array: Any) -> bool:
+    if not array_api_compat.is_array_api_obj(array):
+        return False
+    return bool(array_api_compat.is_array_api_strict_namespace(array_api_compat.array_namespace(array)))
+
+
+def _strict_to_numpy(array: Array) -> np.ndarray:
+    xp = array_api_compat.array_namespace(array)
+    return np.asarray(array_api_compat.to_device(array, xp.Device("CPU_DEVICE")))
+
+
+NUMPY = Library("cpu", owns=array_api_compat.is_numpy_array, open=_open_numpy)
+CUPY = Library(
+    "cuda",
+    owns=array_api_compat.is_cupy_array,
+    open=_open_cupy,
+    device_text=lambda device: str(device.id),
+    to_numpy=lambda array: np.asarray(array.get()),
+    current=_unchanged,  # a device of CuPy is such a context manager
+)
+TORCH = Library(
+    "torch",
+    owns=array_api_compat.is_torch_array,
+    open=partial(_open, "torch"),
+    to_numpy=lambda array: np.asarray(array.detach().cpu().numpy()),
+    detach=lambda array: array.detach() if array.requires_grad else array,
+)
+JAX = Library(
+    "jax.numpy",
+    owns=array_api_compat.is_jax_array,
+    open=partial(_open, "jax.numpy"),
+    device_text=lambda device: "",
+)
+STRICT = Library(
+    "array_api_strict",
+    owns=_is_strict,
+    open=partial(_open, "array_api_strict", find_device=lambda xp, text: xp.Device(text)),
+    to_numpy=_strict_to_numpy,
+)
+
+LIBRARIES = {library.name: library for library in (NUMPY, CUPY, TORCH, JAX, STRICT)}
+
+
+def library_of(array: Any) -> Library | None:
+    """Find the library of an array; None for what is not an array.
+
+    An array of a library that is not in :data:`LIBRARIES` gets an entry with the standard's own behaviour.
+    """
+    for library in LIBRARIES.values():
+        if library.owns(array):
+            return library
+    if not array_api_compat.is_array_api_obj(array):
+        return None
+    xp = array_api_compat.array_namespace(array)
+    name = xp.__name__.removeprefix("array_api_compat.")
+    return Library(name, owns=lambda other: type(other) is type(array), open=partial(_open, name))

@@ -1,0 +1,103 @@
+"""One table of array libraries; nothing outside it compares names of backends."""
+
+import ast
+from pathlib import Path
+
+import array_api_compat
+import numpy as np
+import pytest
+
+import gpubp
+from gpubp.backends import libraries
+from gpubp.backends.backend import choose_backend, to_backend, to_numpy
+from gpubp.backends.libraries import CUPY, LIBRARIES, NUMPY, STRICT, Library, library_of
+
+PACKAGE = Path(gpubp.__file__).parent
+NAMES = {*LIBRARIES, "numpy", "cupy", "jax", "gpu"}
+
+
+def texts_in(node):
+    return {part.value for part in ast.walk(node) if isinstance(part, ast.Constant) and isinstance(part.value, str)}
+
+
+def comparisons_in(source):
+    """Lines that compare something with the name of a backend, or look for one at either end of a text."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        texts = set()
+        if isinstance(node, ast.Compare):
+            texts = texts_in(node)
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            if node.func.attr in ("startswith", "endswith", "removeprefix"):
+                texts = set().union(*map(texts_in, node.args))
+        elif isinstance(node, ast.MatchValue):
+            texts = texts_in(node)
+        if {text.partition(":")[0] for text in texts} & NAMES:
+            found.append(node.lineno)
+    return found
+
+
+def test_nothing_compares_names_of_backends():
+    compared = {
+        path.relative_to(PACKAGE).as_posix(): lines
+        for path in PACKAGE.rglob("*.py")
+        if path.relative_to(PACKAGE).parts[:2] != ("engine", "cpu")
+        and (lines := comparisons_in(path.read_text(encoding="utf-8")))
+    }
+    assert compared == {}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'backend.name == "cpu"',
+        '"cuda" != name',
+        'backend.name.startswith("cuda")',
+        'device in ("auto", "cuda")',
+        'name.endswith(("cupy", "x"))',
+        'device == "cuda:0"',
+    ],
+)
+def test_a_comparison_is_found(line):
+    assert comparisons_in(f"x = 1\nif {line}:\n    pass") == [2]
+
+
+def test_what_is_no_comparison_is_left_alone():
+    assert comparisons_in('f("cpu"); device = "cuda"; {"cpu": 1}["cpu"]; name == "tanh"') == []
+
+
+def test_a_backend_says_what_it_is(backend_case):
+    backend = backend_case.backend
+    assert backend.is_numpy == (backend.library is NUMPY) == array_api_compat.is_numpy_namespace(backend.xp)
+    assert backend.is_cuda == (backend.library is CUPY) == array_api_compat.is_cupy_namespace(backend.xp)
+    assert library_of(backend_case.asarray([1.0], "float32")) is backend.library
+
+
+def test_what_is_no_array_has_no_library():
+    assert library_of([1.0]) is None
+    assert library_of(np.ones(1)) is NUMPY
+
+
+def test_numpy_has_one_device():
+    with pytest.raises(gpubp.GpubpError, match="device='cpu:1': expected 'cpu'"):
+        choose_backend("cpu:1")
+
+
+def test_a_library_is_added_by_one_entry(monkeypatch):
+    """As docs/backends.md shows, with a name of its own for array_api_strict."""
+    monkeypatch.delitem(LIBRARIES, STRICT.name)
+    added = Library("mine", owns=STRICT.owns, open=STRICT.open, to_numpy=STRICT.to_numpy)
+    monkeypatch.setitem(LIBRARIES, "mine", added)
+    backend = choose_backend("mine:device1")
+    array = to_backend(backend, np.ones(2), "float32")
+    assert (backend.name, choose_backend("auto", array).name) == ("mine:device1", "mine:device1")
+    assert to_numpy(array).tolist() == [1.0, 1.0]
+
+
+def test_an_unknown_library_behaves_as_the_standard_says(monkeypatch):
+    array = choose_backend("array_api_strict").xp.ones(2)
+    monkeypatch.setattr(libraries, "LIBRARIES", {"cpu": NUMPY})
+    found = library_of(array)
+    assert found.name == "array_api_strict"
+    assert found.owns(array)
+    assert not found.owns(np.ones(2))
