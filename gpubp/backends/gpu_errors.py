@@ -22,6 +22,7 @@ from gpubp.backends.probe import cause_and_fix, first_line, is_known
 from gpubp.errors import DeviceError
 from gpubp.nn.network import Network
 
+CUPY_PACKAGES = ("cupy", "cupyx", "cupy_backends")  # whose exceptions are a GPU's
 MARGIN = 0.8  # of what seems to fit
 
 
@@ -54,7 +55,7 @@ def translate_gpu_errors(backend: Backend, workload: Workload) -> Iterator[None]
 def _is_of_a_gpu(backend: Backend, error: Exception) -> bool:
     if not backend.is_cuda:
         return False
-    if type(error).__module__.partition(".")[0] in ("cupy", "cupyx", "cupy_backends"):
+    if type(error).__module__.partition(".")[0] in CUPY_PACKAGES:
         return True
     # ImportError and OSError: one of CUDA's libraries does not load
     return isinstance(error, RuntimeError | ImportError | OSError) and is_known(error)

@@ -15,17 +15,24 @@ from gpubp.backends.memory import home_of, samples_at_once
 from gpubp.engine.prediction import outputs
 from gpubp.nn.network import Network
 
+HOST_LIBRARY = "numpy"
+
+
+def is_on_host(X: Any) -> bool:
+    """Tell whether X is in the host's memory: anything but an array of another library than NumPy."""
+    return not array_api_compat.is_array_api_obj(X) or array_api_compat.is_numpy_array(X)
+
 
 def library_of(X: Any) -> str:
-    """Name the array library that X is from; lists, frames and sparse matrices count as NumPy's."""
-    if not array_api_compat.is_array_api_obj(X) or array_api_compat.is_numpy_array(X):
-        return "numpy"
+    """Return the name of the array library that X is from; lists, frames and sparse matrices count as NumPy's."""
+    if is_on_host(X):
+        return HOST_LIBRARY
     return str(array_api_compat.array_namespace(X).__name__.removeprefix("array_api_compat."))
 
 
 def on_host(array: Any) -> Any:
     """Bring arrays of other libraries to the host; whatever else comes back as it is."""
-    return to_numpy(array) if library_of(array) != "numpy" else array
+    return array if is_on_host(array) else to_numpy(array)
 
 
 def rows_of(backend: Backend, precision: str, x: Any, rows: np.ndarray | None) -> Any:

@@ -30,7 +30,7 @@ from gpubp.engine.plain.dropout import dropout_rates, with_dropout
 from gpubp.engine.plain.minibatches import DEFAULT_BATCH_SIZE, Batches
 from gpubp.engine.plain.step import ModelState, Objective
 from gpubp.errors import DeviceError
-from gpubp.estimators._arrays import library_of, outputs_in_parts, rows_of
+from gpubp.estimators._arrays import is_on_host, outputs_in_parts, rows_of
 from gpubp.estimators._held_out import hold_out, look_at, split, validate_validation_data
 from gpubp.estimators._lbfgs import fit_lbfgs
 from gpubp.estimators._monitor import Monitor, refuse_weights
@@ -196,7 +196,7 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
 
     def _joined(self, processes: ProcessGroup, ready: Ready, has_held_out: bool) -> Backend:
         """See to it that all processes fit the same; the backend of this one."""
-        of_host = library_of(ready.x) == "numpy"
+        of_host = is_on_host(ready.x)
         backend = processes.assign_gpu(ready.backend, self.device if of_host else ready.backend.name)
         n_samples = ready.targets.shape[0]
         processes.check_equal(

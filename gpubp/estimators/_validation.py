@@ -14,7 +14,7 @@ from gpubp._core.masked_arrays import refuse_masked
 from gpubp._typing import Array
 from gpubp.backends.backend import choose_backend
 from gpubp.errors import DataError
-from gpubp.estimators._arrays import library_of, on_host
+from gpubp.estimators._arrays import HOST_LIBRARY, is_on_host, library_of, on_host
 
 
 class NamespaceError(DataError, TypeError):
@@ -31,7 +31,7 @@ def validate_samples(model: Any, X: Any, y: Any, *, reset: bool) -> tuple[Any, n
     else:
         _check_library(model, library, "fit")
     numbers = not isinstance(model, ClassifierMixin)
-    if library == "numpy":
+    if is_on_host(X):
         sparse = ["csr", "csc"]
         wanted = (np.float64, np.float32)
         x, y = validate_data(
@@ -64,7 +64,7 @@ def validate_new_samples(model: Any, X: Any, method: str) -> Any:
     refuse_masked("X", X)
     library = library_of(X)
     _check_library(model, library, method)
-    if library != "numpy":
+    if not is_on_host(X):
         return _validate_array(model, X, reset=False)
     x = validate_data(model, X, accept_sparse=["csr", "csc"], reset=False)
     return x.tocsr() if scipy.sparse.issparse(x) else x
@@ -99,7 +99,7 @@ def _check_library(model: Any, library: str, method: str) -> None:
     if fitted_with in (None, library):
         return
     to_host = {"cupy": "cupy.asnumpy(X)", "torch": "X.numpy(force=True)"}
-    recipe = to_host.get(library, "numpy.asarray(X)") if fitted_with == "numpy" else f"{fitted_with}.asarray(X)"
+    recipe = to_host.get(library, "numpy.asarray(X)") if fitted_with == HOST_LIBRARY else f"{fitted_with}.asarray(X)"
     raise NamespaceError(
         f"Inputs passed to {type(model).__name__}.{method}() must use the same namespace as those passed to fit(): "
         f"it was fitted on arrays of {fitted_with} and got arrays of {library}. Convert them with {recipe}, or "

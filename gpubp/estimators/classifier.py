@@ -12,7 +12,7 @@ from sklearn.utils.multiclass import _check_partial_fit_first_call, is_multilabe
 
 from gpubp._typing import Array
 from gpubp.backends.backend import Backend, like, to_numpy
-from gpubp.estimators._arrays import library_of, on_host
+from gpubp.estimators._arrays import is_on_host, on_host
 from gpubp.estimators._base import MultilayerPerceptron
 from gpubp.estimators._label_encoding import LabelColumns, accuracy, has_columns, learn_labels, weights_by_class
 from gpubp.estimators._parameters import keep_parameters
@@ -275,7 +275,7 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
         """
         _, outputs = self._outputs(X, "predict")
         classes = self._answers(to_numpy(outputs))
-        return classes if library_of(X) == "numpy" or classes.dtype.kind in "OSUT" else like(classes, X)
+        return classes if is_on_host(X) or classes.dtype.kind in "OSUT" else like(classes, X)
 
     def predict_proba(self, X: Any) -> Any:
         """Predict the probability of each class.

@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from gpubp._typing import Array
 from gpubp.backends.backend import Backend, like, to_numpy
 from gpubp.errors import DataError
-from gpubp.estimators._arrays import library_of, on_host
+from gpubp.estimators._arrays import is_on_host, on_host
 from gpubp.estimators._base import MultilayerPerceptron
 from gpubp.estimators._label_encoding import accuracy
 from gpubp.estimators._members import fit_members
@@ -214,7 +214,7 @@ class MLPEnsembleClassifier(ClassifierMixin, Ensemble):  # type: ignore[misc]
         backend, outputs = self._outputs(X, "predict")
         with backend.active():
             classes = self.estimators_[0]._answers(to_numpy(backend.xp.mean(outputs, axis=0)))
-        return classes if library_of(X) == "numpy" or classes.dtype.kind in "OSUT" else like(classes, X)
+        return classes if is_on_host(X) or classes.dtype.kind in "OSUT" else like(classes, X)
 
     def predict_proba(self, X: Any) -> Any:
         """Predict the probability of each class: the mean over the members.

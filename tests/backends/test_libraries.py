@@ -16,8 +16,10 @@ PACKAGE = Path(gpubp.__file__).parent
 NAMES = {*LIBRARIES, "numpy", "cupy", "jax", "gpu"}
 
 
-def texts_in(node):
-    return {part.value for part in ast.walk(node) if isinstance(part, ast.Constant) and isinstance(part.value, str)}
+def texts_in(*nodes):
+    """The texts among nodes, and in tuples, lists and sets among them."""
+    nodes = [part for node in nodes for part in getattr(node, "elts", [node])]
+    return {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
 
 
 def comparisons_in(source):
@@ -26,12 +28,13 @@ def comparisons_in(source):
     for node in ast.walk(ast.parse(source)):
         texts = set()
         if isinstance(node, ast.Compare):
-            texts = texts_in(node)
+            texts = texts_in(node.left, *node.comparators) if isinstance(node.ops[0], ast.Eq | ast.NotEq) else set()
+            texts |= {text for part in node.comparators if hasattr(part, "elts") for text in texts_in(part)}
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
             if node.func.attr in ("startswith", "endswith", "removeprefix"):
-                texts = set().union(*map(texts_in, node.args))
+                texts = texts_in(*node.args)
         elif isinstance(node, ast.MatchValue):
-            texts = texts_in(node)
+            texts = texts_in(node.value)
         if {text.partition(":")[0] for text in texts} & NAMES:
             found.append(node.lineno)
     return found
@@ -63,7 +66,7 @@ def test_a_comparison_is_found(line):
 
 
 def test_what_is_no_comparison_is_left_alone():
-    assert comparisons_in('f("cpu"); device = "cuda"; {"cpu": 1}["cpu"]; name == "tanh"') == []
+    assert comparisons_in('f("cpu"); device = "cuda"; {"cpu": 1}["cpu"]; name == "tanh"; "cupy" in packages') == []
 
 
 def test_a_backend_says_what_it_is(backend_case):

@@ -136,7 +136,7 @@ class TestRounding:
         """Every result has the format's few bits, and no neighbour that has them is nearer."""
         form, x = FORMATS[precision], all_numbers(1)
         x = x[np.isfinite(x) & (np.abs(x) < form.largest)].astype(float)
-        spacing = 2.0 ** (np.maximum(np.frexp(x)[1] - 1, form.smallest_exponent) - form.kept)
+        spacing = 2.0 ** (np.maximum(np.frexp(x)[1] - 1, form.smallest_exponent) - form.bits)
         found = rounded(np, x.astype(np.float32), precision).astype(float)
         finite = np.isfinite(found)
         same_numbers((found / spacing)[finite], np.round(x / spacing)[finite])
@@ -184,7 +184,7 @@ class TestProducts:
 
         full = gradient("float32")
         difference = np.linalg.norm(gradient(precision) - full) / np.linalg.norm(full)
-        assert 0.0 < difference < 4 * 2.0 ** -FORMATS[precision].kept
+        assert 0.0 < difference < 4 * 2.0 ** -FORMATS[precision].bits
 
 
 class FakeCupy:
@@ -245,6 +245,14 @@ class TestOnCupy:
 
     def test_gpus_without_tf32_round_and_multiply_in_full(self, monkeypatch, precision):
         compute_type, operand = self.multiply(monkeypatch, precision, capability="75")
+        assert compute_type == 1
+        same_numbers(operand, rounded(np, self.X, precision))
+
+    def test_a_cupy_without_the_private_setting_rounds_and_multiplies_in_full(self, monkeypatch, precision):
+        cupy = FakeCupy(monkeypatch)
+        monkeypatch.setitem(sys.modules, "cupy", types.SimpleNamespace())
+        RoundedMatmul(cupy, precision).matmul(self.X.view(FakeCupy.Array), self.X.view(FakeCupy.Array))
+        ((compute_type, operand, _),) = cupy.seen
         assert compute_type == 1
         same_numbers(operand, rounded(np, self.X, precision))
 
