@@ -160,7 +160,7 @@ def _samples(loaded: Model, source: str) -> tuple[np.ndarray, np.ndarray, tuple[
 def _one_sample(named: Named, sample: int) -> Named:
     x, targets = named.example.x, named.example.d
     if sample > len(x):
-        raise DataError(f"--case must be from 1 to {len(x):,}, the cases there are, got {sample:,}")
+        raise DataError(f"--sample must be from 1 to {len(x):,}, the cases there are, got {sample:,}")
     one = slice(sample - 1, sample)
     return named._replace(
         example=named.example._replace(x=x[one], d=targets[one]),

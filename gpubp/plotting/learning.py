@@ -62,7 +62,7 @@ def learning_curve(
     Examples
     --------
     >>> from gpubp.training.state import History
-    >>> ax = learning_curve(History(error=[0.9, 0.3, 0.1], seconds=[1.0, 2.0, 3.0]))
+    >>> ax = learning_curve(History(loss=[0.9, 0.3, 0.1], seconds=[1.0, 2.0, 3.0]))
     >>> ax.get_xlabel(), ax.get_ylabel()
     ('epoch', 'error')
     """

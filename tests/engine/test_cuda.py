@@ -811,7 +811,7 @@ class TestSeam:
         monkeypatch.setenv("GPUBP_COMPILED", "never")
         expected = fit(seed=seed, device="cpu")
         assert_agree(seen.theta, expected.theta, "fit")
-        for name in ("error", "validation_loss"):
+        for name in ("loss", "validation_loss"):
             found, wanted = (np.asarray(getattr(one.history, name)) for one in (seen, expected))
             assert_agree(found, wanted, "fit")
 

@@ -118,7 +118,7 @@ def test_all_parts_of_the_lesson_are_there():
 
 def test_small_results_are_worked_out_unit_by_unit():
     example = rain_network()
-    steps = Page(html_page(example, case_names=["Monday", "Tuesday", "Wednesday"])).steps
+    steps = Page(html_page(example, sample_names=["Monday", "Tuesday", "Wednesday"])).steps
     total = steps[1]["text"]
     assert "Monday, unit 1: 3 × 0.2658 + 5 × (−0.2515) = −0.4600" in total
     assert total.count("Wednesday, unit") == 3
@@ -209,7 +209,7 @@ def test_text_is_escaped():
         note=HOSTILE,
         input_names=[HOSTILE] * 2,
         output_names=[HOSTILE],
-        case_names=[HOSTILE] * 3,
+        sample_names=[HOSTILE] * 3,
     )
     parsed = Page(text)
     extra = [tag for tag, _ in parsed.tags]
@@ -228,7 +228,7 @@ def test_text_is_escaped():
     [
         (make(Network((2, 17, 1))), {}, r"2-17-1, has 17 units in its widest layer .* Train a smaller one"),
         (make(Network((16, 16, 3))), {}, "300 weights"),
-        (make(Network((1, 1)), cases=MOST_CASES + 1), {}, "up to 8 cases at once, got 9; choose one with --case"),
+        (make(Network((1, 1)), cases=MOST_CASES + 1), {}, "up to 8 cases at once, got 9; choose one with --sample"),
         (rain_network(), {"input_names": ["a"]}, "input_names must be 2 names, got 1"),
         (rain_network(), {"learning_rate": 0.0}, "learning_rate must be finite and above 0"),
     ],
@@ -274,7 +274,7 @@ def test_the_rain_page_is_written(tmp_path):
 
 def test_one_sample_of_the_rain(tmp_path):
     out = tmp_path / "rain.html"
-    run("--html", out, "--case", 2)
+    run("--html", out, "--sample", 2)
     steps = Page(out.read_text(encoding="utf-8")).steps
     assert steps[0]["tables"][0] == [["1", "6"]]
     assert "Tuesday, unit 1" in steps[1]["text"]
@@ -283,9 +283,9 @@ def test_one_sample_of_the_rain(tmp_path):
 
 def test_a_model_file_and_the_set_it_learned(tmp_path, iris):
     out = tmp_path / "iris.html"
-    assert run(iris, "--html", out, "--case", 51).exit_code == 0
+    assert run(iris, "--html", out, "--sample", 51).exit_code == 0
     parsed = Page(out.read_text(encoding="utf-8"))
-    told = json.loads(run(iris, "--json", "--case", 51).stdout)
+    told = json.loads(run(iris, "--json", "--sample", 51).stdout)
     assert len(told["passages"]) == len(parsed.steps)
     assert told["passages"][0]["result"]["values"] == [[0.0, 1.0, 0.0]]  # versicolor
     assert "versicolor" in parsed.text
@@ -332,8 +332,8 @@ def test_a_hostile_model_file(tmp_path):
 
 
 def test_misuse_of_the_command(tmp_path, iris):
-    with pytest.raises(DataError, match=r"--case must be from 1 to 3"):
-        run("--case", 4)
+    with pytest.raises(DataError, match=r"--sample must be from 1 to 3"):
+        run("--sample", 4)
     with pytest.raises(DataError, match=r"must end in \.html"):
         run("--html", iris)
     with pytest.raises(DataError, match=r"gpubp explain MODEL --data iris"):

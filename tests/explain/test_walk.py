@@ -179,7 +179,7 @@ def test_inputs_are_not_written_to():
         ({"theta": np.zeros(8)}, r"theta must be \(9,\)"),
         ({"theta": np.zeros((2, 9))}, "a stack of 2"),
         ({"x": np.zeros((3, 4))}, "as the network has 2 inputs"),
-        ({"d": np.zeros(3)}, r"d must be \(3, 1\)"),
+        ({"d": np.zeros(3)}, r"targets must be \(3, 1\)"),
         ({"x": np.full((3, 2), np.nan)}, "must be finite"),
         ({"learning_rate": 0.0}, "learning_rate must be finite and above 0"),
         ({"learning_rate": float("nan")}, "learning_rate"),

@@ -335,13 +335,13 @@ def test_curves_hold_their_histories():
     runs = curves()
     ax = plotting.learning_curves(runs, quantiles=(0.1, 0.9))
     slow, fast = ax.lines
-    np.testing.assert_allclose(slow.get_ydata(), np.median(runs["slow"].error, axis=1))
-    np.testing.assert_allclose(fast.get_ydata(), runs["fast"].error)
+    np.testing.assert_allclose(slow.get_ydata(), np.median(runs["slow"].loss, axis=1))
+    np.testing.assert_allclose(fast.get_ydata(), runs["fast"].loss)
     assert list(fast.get_xdata()) == list(range(1, 61))
     [band] = ax.collections
     edges = band.get_paths()[0].vertices[:, 1]
-    assert edges.max() == pytest.approx(np.quantile(runs["slow"].error, 0.9, axis=1).max())
-    assert edges.min() == pytest.approx(np.quantile(runs["slow"].error, 0.1, axis=1).min())
+    assert edges.max() == pytest.approx(np.quantile(runs["slow"].loss, 0.9, axis=1).max())
+    assert edges.min() == pytest.approx(np.quantile(runs["slow"].loss, 0.1, axis=1).min())
     assert ax.get_yscale() == "log"
     assert plotting.learning_curves(runs, log=False).get_yscale() == "linear"
 

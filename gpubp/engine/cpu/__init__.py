@@ -1,4 +1,4 @@
-"""Fast forms for NumPy: the same equations, compiled by numba (the extra ``fast``), full batch at a time."""
+"""Fast forms for NumPy: the same equations, compiled by numba (the extra ``fast``), whole epochs at a time."""
 
 import functools
 import importlib
@@ -22,7 +22,7 @@ def numba_works() -> bool:
     try:
         importlib.import_module("numba")
     except ImportError as error:
-        logger.warning("nothing is compiled, since numba cannot be imported (%s); pip install -U numba mends it", error)
+        logger.warning("nothing is compiled, since numba cannot be imported (%s); pip install -U numba fixes it", error)
         return False
     return True
 

@@ -42,7 +42,7 @@ def compiled_epoch_runner(
     *,
     outputs_wanted: bool = False,
 ) -> EpochRunner:
-    """Compile the steps of an optimizer and an objective, or make the plain epoch where there is no compiled form of them."""
+    """Compile the steps of an optimizer and an objective, or make the plain runner where there is no compiled form."""
     if not has_loop(optimizer) or not _has_loops(objective.network):
         return make_plain()
     return CompiledSweep(objective, optimizer, dtype, make_plain, outputs_wanted)
@@ -157,7 +157,7 @@ class CompiledSweep:
     def _room_for_outputs(
         self, batches: ArrayBatches | PerNetworkBatches, size: int, stack: tuple[int, ...]
     ) -> np.ndarray | None:
-        """Give room for the outputs of all samples, where they are wanted and all samples are one batch in their order."""
+        """Allocate the outputs of all samples, where they are wanted and all samples are one batch in their order."""
         n_samples, network = batches.samples.x.shape[-2], self.objective.network
         whole = isinstance(batches, ArrayBatches) and batches.order is None and size == n_samples
         # the error's loop does softmax on the way, and nobody else
@@ -212,8 +212,8 @@ class CompiledSweep:
             self.gathered = Gathered(kind, size, stack, window, crew)
         return self.gathered
 
-    def _window(self, batches: ArrayBatches | PerNetworkBatches, size: int) -> int:
-        """Choose for how many steps samples are gathered at once: where networks share orders, as many as the cache has.
+    def _window(self, batches: ArrayBatches | OwnBatches, size: int) -> int:
+        """Choose for how many steps samples are gathered at once: with shared orders, as many as fit into the cache.
 
         0 where each network gathers its own.
         """
@@ -251,8 +251,8 @@ class Gathered:
         self.found: Found | None = None
         self.cut_before: Any = None
 
-    def cut(self, batches: ArrayBatches | PerNetworkBatches) -> tuple[np.ndarray, np.ndarray]:
-        """Tell how many samples each step has, and how much of the epoch is done before it; as last time, where it is."""
+    def cut(self, batches: ArrayBatches | OwnBatches) -> tuple[np.ndarray, np.ndarray]:
+        """Return how many samples each step has, and the part of the epoch before it; reused where equal."""
         n_samples = batches.n_samples
         of_epoch = (batches.begins, batches.spans) if isinstance(batches, ArrayBatches) else ()
         asked = (np.asarray(n_samples).tobytes(), of_epoch)

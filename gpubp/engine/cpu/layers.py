@@ -20,7 +20,7 @@ from gpubp.nn.losses import get_loss
 
 @cache
 def unit_value(name: str, dtype: str) -> Loop:
-    """``(p, b, j, total, y)``: set the outputs of b samples and j units from their total inputs, which y may replace."""
+    """``(p, b, j, total, y)``: set the outputs of b samples and j units from their total inputs; y may replace them."""
     real, parameter = REAL[dtype], 0.0
     if name == "softmax":
         loop = _softmax
@@ -64,7 +64,7 @@ def unit_dE_dx(name: str, dtype: str) -> Loop:
 
 
 def _softmax(p, b, j, total, y):
-    """Go sample by sample: softmax is no equation of single units. The exponentials are taken of all at once, for speed."""
+    """Go sample by sample: softmax is no equation of single units. All exponentials are taken at once, for speed."""
     for c in range(b):
         start, stop = c * j, (c + 1) * j
         largest = total[start]

@@ -24,7 +24,7 @@ NUMBERS: dict[str, Callable[[Now, Any], tuple[Any, ...]]] = {
     "rmsprop": lambda now, update: (now["learning_rate"], now["rho"], 1.0 - now["rho"], now["epsilon"]),
     "adagrad": lambda now, update: (now["learning_rate"], now["epsilon"]),
 }
-"""What each optimizer's loop calls ``s``, from the settings of the moment and the number of the update, counted from 1."""
+"""What each optimizer's loop calls ``s``, from the present settings and the number of the update, counted from 1."""
 
 
 def has_loop(optimizer: Optimizer) -> bool:

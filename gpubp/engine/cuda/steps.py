@@ -254,7 +254,7 @@ def _blocks(n: int) -> int:
 
 
 def _columns(network: Network, begins: list[int]) -> np.ndarray:
-    """Find for each bias where its signals begin, how far its samples are apart, and where its gradient goes: (n, 3)."""
+    """Find for each bias where its signals begin, their stride by sample, and where its gradient goes: (n, 3)."""
     places = np.arange(network.n_parameters)
     columns = [np.empty((0, 3), np.int64)]
     for begin, block in zip(begins, views(np, network, places), strict=False):
