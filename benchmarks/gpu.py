@@ -23,10 +23,8 @@ from benchmarks.workloads import make_workloads
 
 RESULT = Path(__file__).parent / "results" / "gpu.json"
 WORKLOADS = {workload.name: workload for workload in make_workloads() if workload.name.startswith("gpu/")}
-TESTS = {
-    "cuda": ["tests/engine/test_cuda.py", "tests/engine/test_host_samples.py"],
-    "others": ["tests", "--ignore=tests/engine/test_cuda.py", "--ignore=tests/engine/test_host_samples.py"],
-}
+CUDA_TESTS = [f"tests/engine/test_{name}.py" for name in ("cuda", "cuda_device", "cuda_kernels", "host_samples")]
+TESTS = {"cuda": CUDA_TESTS, "others": ["tests", *(f"--ignore={path}" for path in CUDA_TESTS)]}
 FIRST = (STEP, EPOCH, STACK, *WIDE.values(), FIT)
 PARTS = {  # seconds at most
     **{f"look/{name}": 60 for name in LOOKS},
@@ -144,7 +142,7 @@ def _tests(part, dry_run):
     """Run tests with the GPU required; of a dry run a few without."""
     arguments = [*TESTS[part.partition("/")[2]], "--require-cuda"]
     if dry_run:
-        arguments = ["tests/engine/test_cuda.py", "-k", "TestExpressions"]
+        arguments = ["tests/engine/test_tracing.py"]
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     lines = done.stdout.strip().splitlines()

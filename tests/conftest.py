@@ -166,3 +166,28 @@ def chromium(chromium_process):
         yield page
         assert page.asked_for() == set()
         assert page.events("Runtime.exceptionThrown", "Log.entryAdded", "Runtime.consoleAPICalled") == []
+
+
+@pytest.fixture
+def emulated_gpu(monkeypatch):
+    """Let "cuda" be NumPy's arrays and an emulated CUDA device; give the list of the devices made for epochs."""
+    import gpubp.engine.cuda.device
+    from gpubp.backends import memory
+    from gpubp.engine import cuda
+    from gpubp.training import fit
+    from tests.cuda_machines import DeviceOfNumPy
+    from tests.emulated_cuda import EmulatedDevice
+
+    host, made = choose_backend("cpu"), []
+    backend = host._replace(device=DeviceOfNumPy("cpu"), name="cuda:0")
+
+    def make_device(device, products):
+        made.append(EmulatedDevice())
+        return made[-1]
+
+    monkeypatch.setattr(fit, "choose_backend", lambda device, *_: host if device == "cpu" else backend)
+    monkeypatch.setattr(cuda, "nvmath_works", lambda: True)
+    monkeypatch.setattr(gpubp.engine.cuda.device, "cuda_device", make_device)
+    monkeypatch.setattr(memory, "memory_of", lambda backend: None)
+    monkeypatch.delenv("GPUBP_COMPILED", raising=False)
+    return made

@@ -33,10 +33,7 @@ from gpubp.data.streaming.windows import Limits, windows
 from gpubp.errors import CheckpointError
 from gpubp.optim.schedules import InverseScaling
 from gpubp.testing.agreement import assert_agree
-from tests.engine.test_cuda import (
-    made,  # noqa: F401 - a fixture
-    needs_compiler,
-)
+from tests.cuda_machines import needs_compiler
 
 pa = pytest.importorskip("pyarrow")
 parquet, csv = pytest.importorskip("pyarrow.parquet"), pytest.importorskip("pyarrow.csv")
@@ -445,17 +442,17 @@ class TestTraining:
         assert type(there.theta) is np.ndarray
 
     @needs_compiler
-    def test_on_a_gpu_windows_share_its_places(self, made, tmp_path, monkeypatch):  # noqa: F811
+    def test_on_a_gpu_windows_share_its_places(self, emulated_gpu, tmp_path, monkeypatch):
         from gpubp.engine.cuda import epoch
 
-        monkeypatch.setattr(epoch, "STEPS_OF_A_GRAPH", 2)
-        n_made, before = [], epoch.Steps
-        monkeypatch.setattr(epoch, "Steps", lambda *given: n_made.append(1) or before(*given))
+        monkeypatch.setattr(epoch, "STEPS_PER_GRAPH", 2)
+        constructed, before = [], epoch.LayerwiseSteps
+        monkeypatch.setattr(epoch, "LayerwiseSteps", lambda *given: constructed.append(1) or before(*given))
         stream = npy_pair(tmp_path, memory=SMALL)
         there, here = (fit(stream, device=device, optimizer=momentum(0.05)) for device in ("cuda", "cpu"))
         assert_agree(there.theta, here.theta, "fit")
-        assert len(made) == 1
-        assert len(n_made) <= 2  # for full windows, and for the last one
+        assert len(emulated_gpu) == 1
+        assert len(constructed) <= 2  # for full windows, and for the last one
         assert len(windows_of(parts_of(stream))) > 2
 
     def test_is_interrupted(self, tmp_path):

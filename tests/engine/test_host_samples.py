@@ -13,7 +13,7 @@ from gpubp.backends import memory
 from gpubp.backends.backend import choose_backend, to_numpy
 from gpubp.backends.memory import Memory, has_room_for, networks_at_once
 from gpubp.engine import prediction
-from gpubp.engine.cuda import epoch as room
+from gpubp.engine.cuda import epoch as cuda_epoch
 from gpubp.engine.cuda import steps
 from gpubp.engine.cuda.epoch import cuda_epoch_runner
 from gpubp.engine.plain.minibatches import ArrayBatches, Batch
@@ -24,62 +24,62 @@ from gpubp.nn.network import Network, output_layer
 from gpubp.optim.first_order import adam, momentum
 from gpubp.testing.agreement import assert_agree
 from gpubp.training import fit as fit_module
+from tests.cuda_machines import emulated, needs_compiler
 from tests.emulated_cuda import EmulatedDevice
-from tests.engine import test_cuda
-from tests.engine.test_cuda import machine, made, needs_compiler  # noqa: F401 - fixtures
 
 NETWORK = Network((3, 5, 4), activation="tanh", loss="cross_entropy")
 N_SAMPLES = 23
 
 
-def samples(stack=(), weighed=False, dtype="float64"):
+def samples(stack=(), weighted=False, dtype="float64"):
     rng = np.random.default_rng(0)
     x, targets = rng.normal(size=(*stack, N_SAMPLES, 3)), rng.dirichlet(np.ones(4), (*stack, N_SAMPLES))
-    return Batch(x.astype(dtype), targets.astype(dtype), rng.uniform(0, 2, (*stack, N_SAMPLES)) if weighed else None)
+    return Batch(x.astype(dtype), targets.astype(dtype), rng.uniform(0, 2, (*stack, N_SAMPLES)) if weighted else None)
 
 
-def result(backend_case, given, *, on_host, size=4, shuffled=True, epochs=(1, 1, 1), seeds=0):
+def result(place, given, *, on_host, size=4, shuffled=True, epochs=(1, 1, 1), seeds=0):
     """Where some epochs end, and what they say."""
     if not on_host:
-        given = Batch(*(None if part is None else backend_case.asarray(part) for part in given[:3]))
-    fast = cuda_epoch_runner(backend_case.device, Objective(NETWORK, l2=0.1), optimizer := adam(), "float64", None)
-    theta = backend_case.asarray(initial_weights(NETWORK, seeds, dtype="float64"))
-    position, told = ModelState(theta, optimizer.init(backend_case.backend.xp, theta)), []
-    rng = np.random.default_rng(1)
-    batches = ArrayBatches(backend_case.backend, given, size, on_host=on_host)
+        given = Batch(*(None if part is None else place.asarray(part) for part in given[:3]))
+    fast = cuda_epoch_runner(place.device, Objective(NETWORK, l2=0.1), optimizer := adam(), "float64", None)
+    theta = place.asarray(initial_weights(NETWORK, seeds, dtype="float64"))
+    position, reports, rng = Position(theta, optimizer.init(place.backend.xp, theta)), [], np.random.default_rng(1)
+    batches = ArrayBatches(place.backend, given, size, on_host=on_host)
     for n in epochs:
-        told.append(fast(position, replace(batches, order=rng.permutation(N_SAMPLES) if shuffled else None, epochs=n)))
+        reports.append(
+            fast(position, replace(batches, order=rng.permutation(N_SAMPLES) if shuffled else None, epochs=n))
+        )
         position.epoch += n
-    assert isinstance(fast.steps, steps.Steps) or not on_host
-    return [to_numpy(position.theta), *(np.concatenate([part[k] for part in told]) for k in range(3))]
+    assert isinstance(fast.steps, steps.LayerwiseSteps) or not on_host
+    return [to_numpy(position.theta), *(np.concatenate([part[k] for part in reports]) for k in range(3))]
 
 
 @pytest.fixture(autouse=True)
 def small_windows(monkeypatch):
-    monkeypatch.setattr(room, "STEPS_OF_A_GRAPH", 2)
-    monkeypatch.setattr(room, "WORTH_MANY_BLOCKS", 0.0)  # on the device these networks too go layer by layer,
-    monkeypatch.setattr(room, "shared_memory", lambda *_: 10**9)  # and so do stacks
+    monkeypatch.setattr(cuda_epoch, "STEPS_PER_GRAPH", 2)
+    monkeypatch.setattr(cuda_epoch, "WORTH_MANY_BLOCKS", 0.0)  # on the device these networks too go layer by layer,
+    monkeypatch.setattr(cuda_epoch, "shared_memory", lambda *_: 10**9)  # and so do stacks
 
 
-class TestFeed:
-    @pytest.mark.parametrize("weighed", [False, True])
+class TestTransfer:
+    @pytest.mark.parametrize("weighted", [False, True])
     @pytest.mark.parametrize(
         ("size", "shuffled", "epochs"),
         [(4, True, (1, 1, 1)), (4, False, (1, 3)), (23, False, (2,)), (99, True, (1, 1))],
     )
-    def test_gives_the_bits_of_samples_on_the_device(self, machine, size, shuffled, epochs, weighed):  # noqa: F811
+    def test_gives_the_bits_of_samples_on_the_device(self, machine, size, shuffled, epochs, weighted):
         how = {"size": size, "shuffled": shuffled, "epochs": epochs}
-        ends = [result(machine, samples(weighed=weighed), on_host=on_host, **how) for on_host in (False, True)]
-        for resident, fed in zip(*ends, strict=True):
-            np.testing.assert_array_equal(fed, resident)
+        ends = [result(machine, samples(weighted=weighted), on_host=on_host, **how) for on_host in (False, True)]
+        for resident, transferred in zip(*ends, strict=True):
+            np.testing.assert_array_equal(transferred, resident)
 
     @pytest.mark.parametrize("own", ["all", "none", "weights"])
-    def test_of_a_stack(self, machine, own):  # noqa: F811
+    def test_of_a_stack(self, machine, own):
         shared, each = samples((), True), samples((2,), True)
         given = {"all": each, "none": shared, "weights": shared._replace(sample_weight=each.sample_weight)}[own]
         ends = [result(machine, given, on_host=on_host, seeds=(0, 1)) for on_host in (False, True)]
-        for resident, fed in zip(*ends, strict=True):
-            np.testing.assert_array_equal(fed, resident)
+        for resident, transferred in zip(*ends, strict=True):
+            np.testing.assert_array_equal(transferred, resident)
 
     @needs_compiler
     @pytest.mark.parametrize(
@@ -92,14 +92,14 @@ class TestFeed:
     )
     def test_nothing_is_waited_for_in_vain(self, monkeypatch, forgotten, instead, said):
         """What may be overtaken is, on the emulated device."""
-        emulated = test_cuda.emulated()
+        machine = emulated()
         if forgotten != "follow":
             monkeypatch.setattr(EmulatedDevice, forgotten, instead)
             with pytest.raises(AssertionError, match=said):
-                result(emulated, samples(), on_host=True)
+                result(machine, samples(), on_host=True)
         else:
             monkeypatch.setattr(EmulatedDevice, "follow", instead)
-            assert not np.any(np.isfinite(result(emulated, samples(), on_host=True)[0]))
+            assert not np.any(np.isfinite(result(machine, samples(), on_host=True)[0]))
 
 
 def full(backend):
@@ -128,14 +128,14 @@ def brought(monkeypatch):
 
 class TestTraining:
     @needs_compiler
-    def test_of_samples_that_a_gpu_has_no_room_for(self, made, monkeypatch):  # noqa: F811
+    def test_of_samples_that_a_gpu_has_no_room_for(self, emulated_gpu, monkeypatch):
         monkeypatch.setattr(memory, "memory_of", lambda backend: Memory(10**9, 10**9, 0, 0, 0))
         resident = fit("cuda")
         monkeypatch.setattr(memory, "memory_of", full)
-        fed = fit("cuda")
-        assert [device.n_marks > 0 for device in made] == [False, True]
-        np.testing.assert_array_equal(fed.theta, resident.theta)
-        assert fed.history.loss == resident.history.loss
+        transferred = fit("cuda")
+        assert [device.n_marks > 0 for device in emulated_gpu] == [False, True]
+        np.testing.assert_array_equal(transferred.theta, resident.theta)
+        assert transferred.history.loss == resident.history.loss
 
     @pytest.mark.parametrize(
         "options",
@@ -146,17 +146,17 @@ class TestTraining:
             {"seed": (0, 1)},
             {"stop_when": lambda targets, y: False},
         ],
-        ids=["batches", "weighed", "full", "stack", "stop_when"],
+        ids=["batches", "weighted", "full", "stack", "stop_when"],
     )
     def test_the_plain_way(self, monkeypatch, brought, options):
         """On a device whose arrays do not mix with NumPy's."""
         device = "array_api_strict:device1"
         resident = fit(device, **options)
         monkeypatch.setattr(memory, "has_room_for", lambda *_: False)
-        fed = fit(device, **options)
+        transferred = fit(device, **options)
         assert brought == [False] * (len(brought) // 2) + [True] * (len(brought) // 2)
-        assert_agree(fed.theta, resident.theta, "fit")
-        np.testing.assert_array_equal(np.asarray(fed.history.loss), np.asarray(resident.history.loss))
+        assert_agree(transferred.theta, resident.theta, "fit")
+        np.testing.assert_array_equal(np.asarray(transferred.history.loss), np.asarray(resident.history.loss))
 
     def test_of_a_stack_whose_networks_leave_with_their_samples(self, monkeypatch):
         x, targets, *_ = samples((3,), dtype="float32")
@@ -188,10 +188,10 @@ class TestElsewhere:
 
     @pytest.fixture(params=[True, False])
     def has_room(self, request, monkeypatch):
-        asked = []
-        monkeypatch.setattr(memory, "has_room_for", lambda *_: asked.append(request.param) or request.param)
+        calls = []
+        monkeypatch.setattr(memory, "has_room_for", lambda *_: calls.append(request.param) or request.param)
         yield request.param
-        assert asked
+        assert calls
 
     def test_predictions(self, has_room, monkeypatch):
         monkeypatch.setattr(prediction, "samples_at_once", lambda *_: 10)

@@ -1,7 +1,7 @@
-"""A CUDA device as the rest of this room sees it: all that is asked of CuPy and of nvmath-python.
+"""A CUDA device as the rest of this package uses it; only this module calls CuPy and nvmath-python.
 
 CuPy's own products cannot be captured into graphs, so products go to cuBLAS through nvmath-python's bindings, with a
-handle and a workspace of our own: with these, on one stream, the same products give the same bits again.
+handle and a workspace of their own. With these, on one stream, the same products give the same bits again.
 """
 
 import contextlib
@@ -15,8 +15,8 @@ import numpy as np
 
 from gpubp._typing import Array
 
-WORKSPACE = 32 << 20  # bytes, what cuBLAS asks for on the largest devices
-FREELY_SHARED = 48 << 10  # bytes of shared memory that a kernel may have without asking
+WORKSPACE = 32 << 20  # bytes: what cuBLAS recommends for the largest devices
+DEFAULT_SHARED_MEMORY = 48 << 10  # bytes that a kernel may use without an attribute set
 
 PRODUCTS = {
     "float32": "COMPUTE_32F",
@@ -24,21 +24,21 @@ PRODUCTS = {
     "bfloat16": "COMPUTE_32F_FAST_16BF",
     "float16": "COMPUTE_32F_FAST_16F",
 }
-"""How products of float32 are made: in full, or from operands rounded to fewer digits; sums are float32 in each."""
+"""How products of float32 are computed: in full, or from operands rounded to fewer digits; sums are float32 in each."""
 
 CUDA_TYPES = {"float32": 0, "float64": 1}  # CUDA_R_32F, CUDA_R_64F
 
-Size = int | tuple[int, ...]
+LaunchSize = int | tuple[int, ...]
 
 
 class CudaDevice:
-    """One GPU, with streams and a cuBLAS handle of its own, and arrays apart from CuPy's pool of memory.
+    """One GPU, with its own streams and cuBLAS handle, and arrays outside CuPy's memory pool.
 
     Parameters
     ----------
     device : cupy.cuda.Device
     products : str
-        A key of :data:`PRODUCTS`; products of float64 are always made in full.
+        A key of :data:`PRODUCTS`; products of float64 are always computed in full.
     """
 
     def __init__(self, device: Any, products: str = "float32") -> None:
@@ -47,7 +47,7 @@ class CudaDevice:
 
         self.xp, self.device, self.products, self._cublas = cupy, device, products, cublas
         with device:
-            self.stream, self._aside = (cupy.cuda.Stream(non_blocking=True) for _ in range(2))
+            self.stream, self._copy_stream = (cupy.cuda.Stream(non_blocking=True) for _ in range(2))
             self._workspace = self.empty((WORKSPACE,), "uint8")
             self._handle = cublas.create()
         weakref.finalize(self, cublas.destroy, self._handle)
@@ -62,7 +62,7 @@ class CudaDevice:
 
     @contextlib.contextmanager
     def active(self) -> Iterator[None]:
-        """Make device and stream the current ones; what was asked of the stream before comes first."""
+        """Make device and stream the current ones; work queued on the stream current until now runs first."""
         with self.device:
             self.stream.wait_event(self.xp.cuda.get_current_stream().record())
             with self.stream:
@@ -71,16 +71,16 @@ class CudaDevice:
     # --- arrays ---
 
     def empty(self, shape: tuple[int, ...], dtype: str) -> Array:
-        """Make an array whose numbers are whatever was there."""
-        with self.xp.cuda.using_allocator(self._apart):
+        """Make an uninitialized array."""
+        with self.xp.cuda.using_allocator(self._allocate):
             return self.xp.empty(shape, dtype)
 
-    def _apart(self, n_bytes: int) -> Any:
-        """Ask the driver for memory: graphs keep addresses, which nothing else may get; and what is dropped is free."""
+    def _allocate(self, n_bytes: int) -> Any:
+        """Allocate outside the pool: graphs keep addresses that nothing else may get, and what is dropped is freed."""
         return self.xp.cuda.MemoryPointer(self.xp.cuda.Memory(n_bytes), 0)
 
     def upload(self, array: np.ndarray, place: Array | None = None) -> Array:
-        """Copy an array of NumPy to a place of its shape and type, or to a new one."""
+        """Copy a NumPy array to a place of its shape and dtype, or to a new array."""
         array = np.ascontiguousarray(array)
         if place is None:
             place = self.empty(array.shape, str(array.dtype))
@@ -89,7 +89,7 @@ class CudaDevice:
         return place
 
     def copy(self, array: Array, place: Array | None = None) -> Array:
-        """Copy an array of the device to a place of its shape and type, or to a new one for others to keep."""
+        """Copy an array of the device to a place of its shape and dtype, or to a new array in CuPy's pool."""
         if place is None:
             return array.copy()
         self.xp.copyto(place, array)
@@ -97,40 +97,40 @@ class CudaDevice:
 
     def download(self, array: Array) -> np.ndarray:
         """Wait for the device and copy an array to the host."""
-        found = array.get(stream=self.stream)
+        host = array.get(stream=self.stream)
         self.wait()
-        return np.asarray(found)
+        return np.asarray(host)
 
     def wait(self) -> None:
-        """Wait until the device has done all that was asked of it."""
+        """Wait until the device has done all work queued so far."""
         self.stream.synchronize()
         self._in_flight.clear()
 
-    # --- copies aside ---
+    # --- copies beside the steps ---
 
     def pinned(self, shape: tuple[int, ...], dtype: str) -> np.ndarray:
-        """Make an array of NumPy that the system leaves where it is: copies from it do not hold up the host."""
+        """Make a NumPy array in pinned memory: copies from it do not block the host."""
         count = int(np.prod(shape, dtype=int))
         memory = self.xp.cuda.alloc_pinned_memory(count * np.dtype(dtype).itemsize)
         return np.frombuffer(memory, dtype, count).reshape(shape)
 
     def send(self, pairs: list[tuple[np.ndarray, Array]], after: Any) -> Any:
-        """Copy pinned arrays to places, while the device does other things; give the event that they have arrived.
+        """Copy pinned arrays to places on a second stream; return the event of their arrival.
 
-        ``after`` is the event that is waited for, or None.
+        The copy waits for the event ``after``, if there is one.
         """
         if after is not None:
-            self._aside.wait_event(after)
+            self._copy_stream.wait_event(after)
         for array, place in pairs:
-            place.set(array, stream=self._aside)
-        return self._aside.record()
+            place.set(array, stream=self._copy_stream)
+        return self._copy_stream.record()
 
     def follow(self, event: Any) -> None:
-        """Let what is asked of the device from now on wait for an event."""
+        """Let work queued from now on wait for an event."""
         self.stream.wait_event(event)
 
     def mark(self) -> Any:
-        """Give the event that the device has done what was asked of it so far, copies aside not counted."""
+        """Return the event that the work queued so far is done, copies on the second stream excepted."""
         return self.stream.record()
 
     def wait_for(self, event: Any) -> None:
@@ -140,53 +140,53 @@ class CudaDevice:
     # --- launches ---
 
     def kernels(self, source: str) -> dict[str, Any]:
-        """Compile a source, or find it compiled on disk; give its kernels by name."""
+        """Compile a source, or load it from CuPy's cache on disk; return its kernels by name."""
         module = self.xp.RawModule(code=source)
         return {name: module.get_function(name) for name in re.findall(r"__global__ void (\w+)\(", source)}
 
-    def launch(self, kernel: Any, blocks: Size, threads: Size, shared_bytes: int, *arguments: Any) -> None:
-        """Launch a kernel; arguments are arrays, None for no array, whole numbers, and NumPy's numbers."""
-        if shared_bytes > FREELY_SHARED:
+    def launch(self, kernel: Any, blocks: LaunchSize, threads: LaunchSize, shared_bytes: int, *arguments: Any) -> None:
+        """Launch a kernel; arguments are arrays, None for a null pointer, ints, and NumPy scalars."""
+        if shared_bytes > DEFAULT_SHARED_MEMORY:
             kernel.max_dynamic_shared_size_bytes = shared_bytes
         kernel(_size(blocks), _size(threads), tuple(map(_argument, arguments)), shared_mem=shared_bytes)
 
     def multiply(
         self, a: Array, b: Array, to: Array, *, a_transposed: bool = False, b_transposed: bool = False
     ) -> None:
-        """Set ``to`` to a product of matrices whose rows have no gaps; or to one for each network of a stack.
+        """Set ``to`` to a product of matrices with contiguous rows, or to one for each network of a stack.
 
-        Of a stack ``to`` is ``(K, m, n)``; what all networks have the same is a single matrix.
-        cuBLAS goes by columns: what it sees are the transposes, and so it is given the operands in reverse.
+        For a stack ``to`` is ``(K, m, n)``; an operand that all networks share is a single matrix.
+        cuBLAS stores matrices by columns and so sees the transposes; it is passed the operands in reverse.
         """
         m, n = to.shape[-2:]
         k = a.shape[-2] if a_transposed else a.shape[-1]
         dtype = str(to.dtype)
         (one, zero), kind = self._factors[dtype], CUDA_TYPES[dtype]
         as_is, transposed = int(self._cublas.Operation.N), int(self._cublas.Operation.T)
-        one_of_many = to.ndim == 3
+        is_stack = to.ndim == 3
 
-        def given(matrix: Array) -> tuple[int, ...]:
-            apart = matrix.strides[0] // matrix.itemsize if matrix.ndim == 3 else 0
-            return (matrix.data.ptr, kind, matrix.shape[-1], *((apart,) if one_of_many else ()))
+        def described(matrix: Array) -> tuple[int, ...]:
+            stride = matrix.strides[0] // matrix.itemsize if matrix.ndim == 3 else 0
+            return (matrix.data.ptr, kind, matrix.shape[-1], *((stride,) if is_stack else ()))
 
-        product = self._cublas.gemm_strided_batched_ex if one_of_many else self._cublas.gemm_ex
+        product = self._cublas.gemm_strided_batched_ex if is_stack else self._cublas.gemm_ex
         product(
             self._handle,
             transposed if b_transposed else as_is,
             transposed if a_transposed else as_is,
             *(n, m, k),
             one.ctypes.data,
-            *given(b),
-            *given(a),
+            *described(b),
+            *described(a),
             zero.ctypes.data,
-            *given(to),
-            *(to.shape[:1] if one_of_many else ()),
+            *described(to),
+            *(to.shape[:1] if is_stack else ()),
             self._compute[dtype],
             self._algorithm,
         )
 
     def capture(self, work: Callable[[], None]) -> Callable[[], None]:
-        """Note the launches that work makes, without making them; give a function that makes them all."""
+        """Record the launches of ``work`` without running them; return a function that runs them all."""
         self.stream.begin_capture()
         try:
             work()
@@ -198,7 +198,7 @@ class CudaDevice:
         return lambda: graph.launch(self.stream)
 
 
-def _size(size: Size) -> tuple[int, ...]:
+def _size(size: LaunchSize) -> tuple[int, ...]:
     return size if isinstance(size, tuple) else (size,)
 
 
@@ -208,12 +208,12 @@ def _argument(value: Any) -> Any:
     return np.int64(value) if isinstance(value, int) else value
 
 
-_of_thread = threading.local()
+_thread_devices = threading.local()
 
 
 def cuda_device(device: Any, products: str = "float32") -> CudaDevice:
-    """Give the thread's :class:`CudaDevice` of a GPU: streams that capture are for one thread alone."""
-    devices: dict[tuple[int, str], CudaDevice] = _of_thread.__dict__.setdefault("devices", {})
+    """Return the thread's :class:`CudaDevice` of a GPU; a stream that captures belongs to one thread."""
+    devices: dict[tuple[int, str], CudaDevice] = _thread_devices.__dict__.setdefault("devices", {})
     if (device.id, products) not in devices:
         devices[device.id, products] = CudaDevice(device, products)
     return devices[device.id, products]

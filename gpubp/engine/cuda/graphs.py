@@ -1,4 +1,4 @@
-"""Launches that are made again and again: captured once into a graph, then replayed."""
+"""Sequences of launches that repeat: captured once into a CUDA graph, then replayed."""
 
 import logging
 from collections.abc import Callable, Hashable
@@ -7,27 +7,27 @@ from typing import Any
 logger = logging.getLogger("gpubp")
 
 
-class Graphs:
-    """Work on a device, each kind of it made launch by launch the first time, captured the second, then replayed.
+class CudaGraphs:
+    """Sequences of launches on a device, by key: the first run launches, the second captures, later ones replay.
 
-    The first time compiles kernels and lets libraries make their choices, which must not happen while capturing.
+    The first run compiles kernels and lets libraries choose their algorithms, which must not happen during a capture.
     """
 
     def __init__(self, device: Any) -> None:
         self.device = device
-        self.replay_of: dict[Hashable, Callable[[], None] | None] = {}
+        self.replays: dict[Hashable, Callable[[], None] | None] = {}
         self.can_capture = True
 
-    def run(self, kind: Hashable, work: Callable[[], None]) -> None:
-        """Do work that makes the same launches whenever its kind is the same."""
-        if kind not in self.replay_of or not self.can_capture:
+    def run(self, key: Hashable, work: Callable[[], None]) -> None:
+        """Run ``work``, which makes the same launches whenever ``key`` is the same."""
+        if key not in self.replays or not self.can_capture:
             work()
-            self.replay_of[kind] = None
+            self.replays[key] = None
             return
-        replay = self.replay_of[kind]
+        replay = self.replays[key]
         if replay is None:
             try:
-                replay = self.replay_of[kind] = self.device.capture(work)
+                replay = self.replays[key] = self.device.capture(work)
             except Exception as error:
                 logger.warning("steps are launched one by one, since they could not be captured: %s", error)
                 self.can_capture = False

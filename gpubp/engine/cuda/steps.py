@@ -1,7 +1,7 @@
-"""Training steps on a CUDA device: where everything is, and what is launched in which order.
+"""Training steps on a CUDA device, layer by layer: the arrays they use, and their launches in order.
 
-Nothing is allocated, copied or read back while steps are taken, and no number of the host goes into a launch that
-changes from step to step: so they can be captured into a graph and replayed.
+While steps run, nothing is allocated, copied or read back, and no argument of a launch changes from step to step. So
+the launches can be captured into a graph and replayed.
 """
 
 from collections.abc import Callable, Iterator
@@ -12,129 +12,137 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gpubp._typing import Array
-from gpubp.engine.cuda.feeding import Feed
-from gpubp.engine.cuda.graphs import Graphs
-from gpubp.engine.cuda.optimizers import Update
-from gpubp.engine.cuda.source import Kernel, layers_of, source_of_step
+from gpubp.engine.cuda.device import LaunchSize
+from gpubp.engine.cuda.graphs import CudaGraphs
+from gpubp.engine.cuda.host_samples import SampleTransfer
+from gpubp.engine.cuda.kernels.layers import Kernel, layer_kernels
+from gpubp.engine.cuda.kernels.steps import step_source
+from gpubp.engine.cuda.optimizers import UpdateCode
 from gpubp.engine.plain.minibatches import Batch
 from gpubp.engine.plain.step import Objective
 from gpubp.nn.network import Network, views
 
 THREADS = 256  # of a block
-COLUMNS = 32  # of them beside each other where they go through rows and columns
-MOST_BLOCKS = 4096  # of a launch: each has its share of what is to be done
-BLOCKS_THAT_COUNT = 256  # at most, where each leaves a number behind
+COLUMNS = 32  # of a block's threads are side by side where a kernel goes through rows and columns
+MAX_BLOCKS = 4096  # of a launch; each does its part of the work
+MAX_PARTIAL_SUMS = 256  # at most, where each block leaves a number
 
-NDIM = (2, 2, 1)  # of x, d and weights, where all networks have the same
-
-Size = int | tuple[int, ...]
+NDIM = (2, 2, 1)  # of inputs, targets and weights, where all networks have the same
 
 
-class Work(NamedTuple):
-    """What steps are to do: make an objective small in one precision; ``update`` is their optimizer, in C."""
+class StepSpec(NamedTuple):
+    """What steps do: minimize an objective in one precision; ``update`` is the optimizer's update in C."""
 
     objective: Objective
-    update: Update
+    update: UpdateCode
     dtype: str
 
 
-class Cut(NamedTuple):
-    """How the samples of an epoch, or of a part of one, are cut: into steps of ``size`` samples.
+class BatchPlan(NamedTuple):
+    """How an epoch, or a part of one, is cut into steps.
 
-    So many steps as a ``window`` has are taken together.
-
-    ``chosen`` tells whether a step's samples are gathered, ``from_host`` whether they are on the host; else the only
-    step has all, as they are.
+    Attributes
+    ----------
+    size : int
+        Samples of a batch.
+    n_samples : int
+    window : int
+        Steps that are launched as one graph.
+    gathered : bool
+        Whether the samples of a step are gathered; else the only step reads all of them in place.
+    on_host : bool
+        Whether the samples are on the host.
     """
 
     size: int
     n_samples: int
     window: int
-    chosen: bool
-    from_host: bool = False
+    gathered: bool
+    on_host: bool = False
 
     @property
     def n_steps(self) -> int:
-        """How many steps an epoch has."""
+        """The number of steps of an epoch."""
         return -(-self.n_samples // self.size)
 
 
-class Steps:
-    """Places on a device for the steps of one network, or of a stack of them, and the launches of these steps.
+class LayerwiseSteps:
+    """Arrays on a device for the steps of one network or of a stack, and the launches of these steps.
 
-    ``thetas`` and ``parts`` are the parameters ``(..., P)`` and the arrays of the optimizer's state, which the steps
-    change.
+    ``thetas`` and ``parts`` are the parameters ``(..., P)`` and the arrays of the optimizer's state; steps change them
+    in place.
     """
 
-    def __init__(self, device: Any, work: Work, stack: tuple[int, ...], samples: Batch, cut: Cut) -> None:
-        self.device, self.work, self.stack, self.cut, self.samples = device, work, stack, cut, samples
-        network, dtype, size = work.objective.network, work.dtype, cut.size
+    def __init__(self, device: Any, spec: StepSpec, stack: tuple[int, ...], samples: Batch, plan: BatchPlan) -> None:
+        self.device, self.spec, self.stack, self.plan, self.samples = device, spec, stack, plan, samples
+        network, dtype, size = spec.objective.network, spec.dtype, plan.size
         self.network, self.n_networks, self.n_parameters = network, int(np.prod(stack, dtype=int)), network.n_parameters
-        room: Callable[..., Array] = partial(device.empty, dtype=dtype)
-        self.thetas, self.gradients = (room((*stack, self.n_parameters)) for _ in range(2))
-        self.parts = [room((*stack, self.n_parameters)) for _ in work.update.parts]
-        self.given: list[Array | None] = list(samples[:3])  # x, d and weights, as the steps see them
-        if cut.chosen:
-            self.given = [self._room_for_window(part, ndim) for part, ndim in zip(samples[:3], NDIM, strict=True)]
-        self.feed = Feed(device, samples, self.given) if cut.from_host else None
+        empty: Callable[..., Array] = partial(device.empty, dtype=dtype)
+        self.thetas, self.gradients = (empty((*stack, self.n_parameters)) for _ in range(2))
+        self.parts = [empty((*stack, self.n_parameters)) for _ in spec.update.parts]
+        self.window: list[Array | None] = list(samples[:3])  # inputs, targets and weights that the steps read
+        if plan.gathered:
+            self.window = [self._empty_window(array, ndim) for array, ndim in zip(samples[:3], NDIM, strict=True)]
+        self.transfer = SampleTransfer(device, samples, self.window) if plan.on_host else None
         rows = self.n_networks * size
-        self.totals = [room((rows * n,)) for n in network.sizes[1:]]
-        self.outputs = [room((rows * n,)) for n in network.sizes[1:-1]]
+        self.totals = [empty((rows * n,)) for n in network.sizes[1:]]
+        self.outputs = [empty((rows * n,)) for n in network.sizes[1:-1]]
         self.begins = [rows * n for n in accumulate((0, *network.sizes[1:]))]  # of the layers' signals
-        self.signals, self.errors, self.share = room((self.begins[-1],)), room((rows,)), room((self.n_networks,))
-        self.columns = device.upload(_columns(network, self.begins))
-        self.l2, self.is_weight, self.squares = np.dtype(dtype).type(work.objective.l2), None, None
-        if work.objective.l2:
+        self.signals, self.losses, self.scale = empty((self.begins[-1],)), empty((rows,)), empty((self.n_networks,))
+        self.columns = device.upload(_bias_columns(network, self.begins))
+        self.l2, self.is_weight, self.squares = np.dtype(dtype).type(spec.objective.l2), None, None
+        if spec.objective.l2:
             self.is_weight = device.upload(network.weight_mask().astype(np.uint8))
-        self.n_counts = min(BLOCKS_THAT_COUNT, _blocks(self.n_parameters))  # for each network
-        if work.objective.l2 and work.objective.penalty_reported:
-            self.squares = room((self.n_networks * self.n_counts,))
-        self.order = device.empty((cut.n_samples,), "int32")
+        self.n_counts = min(MAX_PARTIAL_SUMS, _blocks(self.n_parameters))  # for each network
+        if spec.objective.l2 and spec.objective.penalty_reported:
+            self.squares = empty((self.n_networks * self.n_counts,))
+        self.order = device.empty((plan.n_samples,), "int32")
         self.counter = device.empty((self.n_networks,), "int64")
-        self.layers = layers_of(network, dtype, weighed=samples.sample_weight is not None)
-        self.kernels = device.kernels(
-            source_of_step(self.layers, work.update, dtype, mean=work.objective.reduction == "mean")
-        )
-        self.most_steps = 0
+        self.layers = layer_kernels(network, dtype, weighted=samples.sample_weight is not None)
+        source = step_source(self.layers, spec.update, dtype, mean=spec.objective.reduction == "mean")
+        self.kernels = device.kernels(source)
+        self.max_steps = 0
         self.settings: Array
 
-    def _room_for_window(self, part: Array | None, ndim: int) -> Array | None:
-        if part is None:
+    def _empty_window(self, array: Array | None, ndim: int) -> Array | None:
+        if array is None:
             return None
-        own, of_sample = part.shape[: part.ndim - ndim], part.shape[part.ndim - ndim + 1 :]
-        place: Array = self.device.empty((*own, self.cut.window * self.cut.size, *of_sample), self.work.dtype)
-        return place
+        stack, sample = array.shape[: array.ndim - ndim], array.shape[array.ndim - ndim + 1 :]
+        window: Array = self.device.empty((*stack, self.plan.window * self.plan.size, *sample), self.spec.dtype)
+        return window
 
-    def make_room(self, n_epochs: int, n_own: int) -> None:
-        """Prepare for the steps of some epochs; ``n_own`` networks have settings of their own, or 1 for all."""
-        self.n_epochs, n_steps = n_epochs, n_epochs * self.cut.n_steps
-        if n_steps > self.most_steps or self.settings.shape[1] != n_own:
-            self.most_steps = max(n_steps, self.most_steps)
-            self.settings = self.device.empty((self.most_steps, n_own, len(self.work.update.settings)), self.work.dtype)
-            n_found = (2 * self.most_steps + self.n_counts) * self.n_networks
-            self.found = self.device.empty((n_found,), "float64")
-            self.graphs = Graphs(self.device)  # those before have the places before
+    def allocate(self, n_epochs: int, n_settings: int) -> None:
+        """Allocate for the steps of some epochs, with settings for ``n_settings`` networks, or 1 for all."""
+        self.n_epochs, n_steps = n_epochs, n_epochs * self.plan.n_steps
+        if n_steps > self.max_steps or self.settings.shape[1] != n_settings:
+            self.max_steps = max(n_steps, self.max_steps)
+            shape = (self.max_steps, n_settings, len(self.spec.update.settings))
+            self.settings = self.device.empty(shape, self.spec.dtype)
+            n_results = (2 * self.max_steps + self.n_counts) * self.n_networks
+            self.results = self.device.empty((n_results,), "float64")
+            self.graphs = CudaGraphs(self.device)  # earlier graphs hold the earlier arrays
 
     def launches(self) -> Iterator[int]:
-        """Take the steps of the epochs, some in each launch of a graph; tell after each how many."""
+        """Take the steps of the epochs, some in each graph; yield the number of steps of each."""
         self.device.upload(np.zeros(self.n_networks, np.int64), self.counter)
-        whole, rest = divmod(self.cut.n_samples, self.cut.size)
-        several, single = divmod(whole, self.cut.window)
-        parts = [(self.cut.size, self.cut.window)] * several + [(self.cut.size, 1)] * single + [(rest, 1)] * (rest > 0)
+        full, rest = divmod(self.plan.n_samples, self.plan.size)
+        windows, single = divmod(full, self.plan.window)
+        parts = [(self.plan.size, self.plan.window)] * windows
+        parts += [(self.plan.size, 1)] * single + [(rest, 1)] * (rest > 0)
         for _ in range(self.n_epochs):
             for b, n in parts:
-                if self.feed is not None:
-                    self.feed.bring(b * n)
+                if self.transfer is not None:
+                    self.transfer.copy_next(b * n)
                 self.graphs.run((b, n), partial(self.take, b, n))
                 yield n
 
     def take(self, b: int, n: int) -> None:
         """Take ``n`` steps of ``b`` samples each."""
-        size = self.cut.size
-        if self.cut.chosen and self.feed is None:
-            for part, to, ndim in zip(self.samples[:3], self.given, NDIM, strict=True):
-                self._gather(b * n, part, to, ndim)
-        x, targets, weights = self.given
+        size = self.plan.size
+        if self.plan.gathered and self.transfer is None:
+            for array, to, ndim in zip(self.samples[:3], self.window, NDIM, strict=True):
+                self._gather(b * n, array, to, ndim)
+        x, targets, weights = self.window
         assert x is not None
         for step in range(n):
             rows = slice(step * size, step * size + b)
@@ -142,106 +150,109 @@ class Steps:
             self._step(b, x[..., rows, :], _of_first(targets, 2)[rows], of_step)
 
     def read(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Wait for the device; give the values and weights of the steps, and whether all parameters are finite."""
-        n, most, n_networks = self.n_epochs * self.cut.n_steps, self.most_steps, self.n_networks
-        counts = self.found[2 * most * n_networks :]
+        """Wait for the device; return the values and weights of the steps, and whether all parameters are finite."""
+        n, most, n_networks = self.n_epochs * self.plan.n_steps, self.max_steps, self.n_networks
+        counts = self.results[2 * most * n_networks :]
         self._over_parameters("count_not_finite", self.n_counts, self.thetas, counts)
-        found = np.reshape(self.device.download(self.found), (-1, *self.stack))
-        finite = np.reshape(found[2 * most :], (*self.stack, self.n_counts)) == 0.0
-        weights = found[most : most + n]
-        return found[:n], one_for_all(weights, self.samples) if self.stack else weights, np.all(finite, axis=-1)
+        results = np.reshape(self.device.download(self.results), (-1, *self.stack))
+        finite = np.reshape(results[2 * most :], (*self.stack, self.n_counts)) == 0.0
+        weights = results[most : most + n]
+        return results[:n], shared_weights(weights, self.samples) if self.stack else weights, np.all(finite, axis=-1)
 
-    def _gather(self, n_chosen: int, part: Array | None, to: Array | None, ndim: int) -> None:
-        if part is None:
+    def _gather(self, n_gathered: int, array: Array | None, to: Array | None, ndim: int) -> None:
+        if array is None:
             return
         assert to is not None
-        n = 1 if ndim == 1 else part.shape[-1]
-        blocks = (min(n_chosen, MOST_BLOCKS), 1, 1 if part.ndim == ndim else self.n_networks)
-        counted = (self.cut.size, self.cut.n_steps, self.order, self.counter)
-        n_samples = self.samples.x.shape[-2]  # of which those in the order may be a part
-        places = (part, n_samples, to, self.cut.window * self.cut.size)
-        self._launch("gather", blocks, _threads(n), n_chosen, n, *counted, *places)
+        n = 1 if ndim == 1 else array.shape[-1]
+        blocks = (min(n_gathered, MAX_BLOCKS), 1, 1 if array.ndim == ndim else self.n_networks)
+        order = (self.plan.size, self.plan.n_steps, self.order, self.counter)
+        n_samples = self.samples.x.shape[-2]  # the order may have fewer
+        arrays = (array, n_samples, to, self.plan.window * self.plan.size)
+        self._launch("gather", blocks, _threads(n), n_gathered, n, *order, *arrays)
 
     def _step(self, b: int, x: Array, targets: Array, sample_weight: Array | None) -> None:
-        """Take a step; of d and of the weights those of the first network are given."""
+        """Take a step; of the targets and weights it is passed those of the first network."""
         multiply, layers, sizes = self.device.multiply, self.layers, self.network.sizes
         n_layers = len(sizes) - 1
         blocks, gradients = (views(self.device.xp, self.network, all) for all in (self.thetas, self.gradients))
         weights = [self._weights(block) for block in blocks]
-        # those of the first network, from which kernels count on
+        # those of the first network; kernels add the stride of each network
         biases = [_of_first(block, 2)[-1] if self.network.bias else None for block in blocks]
         signals = [self._rows(self.signals[begin:], b, n) for begin, n in zip(self.begins, sizes[1:], strict=False)]
-        totals = [self._rows(part, b, n) for part, n in zip(self.totals, sizes[1:], strict=True)]
-        outputs = [self._rows(part, b, n) for part, n in zip(self.outputs, sizes[1:-1], strict=True)]
+        totals = [self._rows(array, b, n) for array, n in zip(self.totals, sizes[1:], strict=True)]
+        outputs = [self._rows(array, b, n) for array, n in zip(self.outputs, sizes[1:-1], strict=True)]
         below, n_parameters = [x, *outputs], self.n_parameters
-        d_apart, weights_apart = (apart(part, ndim) for part, ndim in zip(self.given[1:], NDIM[1:], strict=True))
+        targets_stride, weights_stride = (
+            stride(array, ndim) for array, ndim in zip(self.window[1:], NDIM[1:], strict=True)
+        )
 
         for k in range(n_layers):  # eq. (1) and (2)
             multiply(below[k], weights[k], totals[k])
             if k < n_layers - 1:
-                self._over_units(layers.units[k], b, sizes[k + 1], biases[k], n_parameters, totals[k], outputs[k])
-        given = (targets, d_apart, sample_weight, weights_apart)  # eq. (3), (4) and (5)
-        places = (biases[-1], n_parameters, totals[-1], *given, signals[-1], self.errors)
-        self._over_units(layers.output, b, sizes[-1], *places)
+                forward = (biases[k], n_parameters, totals[k], outputs[k])
+                self._over_layer(layers.activations[k], b, sizes[k + 1], *forward)
+        of_samples = (targets, targets_stride, sample_weight, weights_stride)  # eq. (3), (4) and (5)
+        at_output = (biases[-1], n_parameters, totals[-1], *of_samples, signals[-1], self.losses)
+        self._over_layer(layers.output, b, sizes[-1], *at_output)
         for k in range(n_layers - 1, -1, -1):  # eq. (6), (7) and (5)
             multiply(below[k], signals[k], self._weights(gradients[k]), a_transposed=True)
             if k > 0:
                 multiply(signals[k], weights[k], signals[k - 1], b_transposed=True)
-                self._over_units(layers.slopes[k - 1], b, sizes[k], totals[k - 1], outputs[k - 1], signals[k - 1])
+                backward = (totals[k - 1], outputs[k - 1], signals[k - 1])
+                self._over_layer(layers.derivatives[k - 1], b, sizes[k], *backward)
         if self.squares is not None:
             self._over_parameters("squares_of_weights", self.n_counts, self.thetas, self.is_weight, self.squares)
-        self._sums(b, sample_weight, weights_apart)
+        self._sums(b, sample_weight, weights_stride)
         n_own, n_settings = self.settings.shape[1:]
         settings = (self.settings, n_own * n_settings, n_settings if n_own > 1 else 0)
-        counted = (self.counter, *settings, self.share, self.l2, self.is_weight)
-        changed = (self.gradients, self.thetas, *self.parts)
-        self._over_parameters("update", min(_blocks(n_parameters), MOST_BLOCKS), *counted, *changed)
+        inputs = (self.counter, *settings, self.scale, self.l2, self.is_weight, self.gradients)
+        self._over_parameters("update", min(_blocks(n_parameters), MAX_BLOCKS), *inputs, self.thetas, *self.parts)
 
-    def _sums(self, b: int, sample_weight: Array | None, weights_apart: int) -> None:
+    def _sums(self, b: int, sample_weight: Array | None, weights_stride: int) -> None:
         n_columns = len(self.columns)
         n_squares = 0 if self.squares is None else self.n_counts
-        of_biases = (self.signals, self.columns, n_columns, self.gradients, self.n_parameters)
-        of_samples = (self.errors, sample_weight, weights_apart, self.squares, n_squares, type(self.l2)(0.5) * self.l2)
-        places = (self.most_steps, self.counter, self.found, self.share)
+        biases = (self.signals, self.columns, n_columns, self.gradients, self.n_parameters)
+        samples = (self.losses, sample_weight, weights_stride, self.squares, n_squares, type(self.l2)(0.5) * self.l2)
+        results = (self.max_steps, self.counter, self.results, self.scale)
         blocks = (-(-n_columns // COLUMNS) + 1, 1, self.n_networks)
-        self._launch("sums", blocks, THREADS, b, *of_biases, *of_samples, *places)
+        self._launch("sums", blocks, THREADS, b, *biases, *samples, *results)
 
     def _weights(self, block: Array) -> Array:
         return block[..., :-1, :] if self.network.bias else block
 
-    def _rows(self, place: Array, b: int, n: int) -> Array:
-        """Cut rows of ``n`` numbers for ``b`` samples of each network from where a place begins."""
-        return place[: self.n_networks * b * n].reshape((*self.stack, b, n))
+    def _rows(self, array: Array, b: int, n: int) -> Array:
+        """View the beginning of an array as rows of ``n`` numbers for ``b`` samples of each network."""
+        return array[: self.n_networks * b * n].reshape((*self.stack, b, n))
 
     # --- launches ---
 
-    def _over_units(self, kernel: Kernel, b: int, n: int, *places: Any) -> None:
+    def _over_layer(self, kernel: Kernel, b: int, n: int, *arrays: Any) -> None:
         if kernel.sample_by_sample:
-            self._launch(kernel.name, (min(b, MOST_BLOCKS), 1, self.n_networks), _threads(n), b, n, *places)
+            self._launch(kernel.name, (min(b, MAX_BLOCKS), 1, self.n_networks), _threads(n), b, n, *arrays)
             return
         rows = THREADS // COLUMNS
-        blocks = (min(-(-n // COLUMNS), MOST_BLOCKS), min(-(-b // rows), MOST_BLOCKS), self.n_networks)
-        self._launch(kernel.name, blocks, (COLUMNS, rows), b, n, *places)
+        blocks = (min(-(-n // COLUMNS), MAX_BLOCKS), min(-(-b // rows), MAX_BLOCKS), self.n_networks)
+        self._launch(kernel.name, blocks, (COLUMNS, rows), b, n, *arrays)
 
-    def _over_parameters(self, name: str, blocks: int, *places: Any) -> None:
-        self._launch(name, (blocks, 1, self.n_networks), THREADS, self.n_parameters, *places)
+    def _over_parameters(self, name: str, blocks: int, *arrays: Any) -> None:
+        self._launch(name, (blocks, 1, self.n_networks), THREADS, self.n_parameters, *arrays)
 
-    def _launch(self, name: str, blocks: Size, threads: Size, *arguments: Any) -> None:
+    def _launch(self, name: str, blocks: LaunchSize, threads: LaunchSize, *arguments: Any) -> None:
         self.device.launch(self.kernels[name], blocks, threads, THREADS * self.thetas.itemsize, *arguments)
 
 
-def apart(part: Array | None, ndim: int) -> int:
-    """Tell how far what one network is given lies from what the next is, 0 where all have the same."""
-    return 0 if part is None or part.ndim == ndim else int(part[0].size)
+def stride(array: Array | None, ndim: int) -> int:
+    """Return how many numbers lie from one network's array to the next one's, 0 where all have the same."""
+    return 0 if array is None or array.ndim == ndim else int(array[0].size)
 
 
-def one_for_all(weights: np.ndarray, samples: Batch) -> np.ndarray:
-    """Give the weights of a stack's batches, ``(n_steps, K)``, as ``(n_steps,)`` where they are the same for all."""
+def shared_weights(weights: np.ndarray, samples: Batch) -> np.ndarray:
+    """Return the weights of a stack's batches, ``(n_steps, K)``, as ``(n_steps,)`` where all networks have the same."""
     return weights[:, 0] if samples.sample_weight is None or samples.sample_weight.ndim == 1 else weights
 
 
-def _of_first(part: Array, ndim: int) -> Array:
-    return part if part.ndim == ndim else part[0]
+def _of_first(array: Array, ndim: int) -> Array:
+    return array if array.ndim == ndim else array[0]
 
 
 def _threads(n: int) -> int:
@@ -253,7 +264,7 @@ def _blocks(n: int) -> int:
     return -(-n // THREADS)
 
 
-def _columns(network: Network, begins: list[int]) -> np.ndarray:
+def _bias_columns(network: Network, begins: list[int]) -> np.ndarray:
     """Find for each bias where its signals begin, their stride by sample, and where its gradient goes: (n, 3)."""
     places = np.arange(network.n_parameters)
     columns = [np.empty((0, 3), np.int64)]

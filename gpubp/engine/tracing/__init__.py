@@ -1,1 +1,1 @@
-"""Equations traced with symbols, and written as statements of C."""
+"""Traces equations with symbols and writes them as statements of C."""

@@ -1,11 +1,11 @@
-"""From symbols to statements of CUDA C: what is needed more than once is computed once, and has a name."""
+"""From symbols to statements of C: what is used more than once is computed once, and gets a name."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
-from gpubp.engine.tracing.symbols import OVER_SAMPLES, REDUCTIONS, Inexpressible, Number, Symbol
+from gpubp.engine.tracing.symbols import OVER_SAMPLES, REDUCTIONS, HostNumber, Inexpressible, Symbol
 
 FUNCTIONS = {"abs": "fabs", **{name: name for name in ("exp", "expm1", "log", "log1p", "sqrt", "tanh")}}
 COMPARISONS = ("<", "<=", "&&")
@@ -26,7 +26,7 @@ def literal(value: float, dtype: str) -> str:
     single = dtype == "float32"
     text = str(np.float32(value)) if single else repr(float(value))
     if not np.isfinite(float(text)):
-        raise Inexpressible(f"C has no name for {text}")
+        raise Inexpressible(f"C has no literal for {text}")
     return text + ("f" if single else "")
 
 
@@ -37,27 +37,27 @@ class Code:
     ----------
     dtype : str
     variables : mapping of str to str
-        What the variables are in C; each is read where it is needed.
+        The C expression of each variable, read where it is used.
 
     Attributes
     ----------
-    settings : list of Number
-        The numbers of the host that statements need; C finds number ``k`` in ``settings[k]``.
+    settings : list of HostNumber
+        The host numbers that the statements use; C reads number ``k`` from ``settings[k]``.
     """
 
     def __init__(self, dtype: str, variables: Mapping[str, str]) -> None:
         self.dtype, self.variables = dtype, variables
-        self.settings: list[Number] = []
-        self.names: dict[int, str] = {}  # of symbols that are computed already, by their index
+        self.settings: list[HostNumber] = []
+        self.names: dict[int, str] = {}  # of symbols already computed, by index
         self.symbols: list[Symbol] = []
         self._index_of_key: dict[Any, int] = {}
         self._index_of_symbol: dict[int, int] = {}
         self._alive: list[Symbol] = []
 
-    # --- which symbols are the same ---
+    # --- equal symbols ---
 
     def index(self, symbol: Symbol) -> int:
-        """Give symbols numbers: the same to those that compute the same."""
+        """Return the index of a symbol: the same for symbols that compute the same."""
         found = self._index_of_symbol.get(id(symbol))
         if found is None:
             key = (symbol.operation, *map(self._key, symbol.operands))
@@ -65,19 +65,19 @@ class Code:
             if found == len(self.symbols):
                 self.symbols.append(symbol)
             self._index_of_symbol[id(symbol)] = found
-            self._alive.append(symbol)  # so that no other gets its id
+            self._alive.append(symbol)  # so that its id is not used again
         return found
 
     def _key(self, operand: Any) -> Any:
         if isinstance(operand, Symbol):
             return self.index(operand)
-        return operand.text if isinstance(operand, Number) else repr(operand)
+        return operand.text if isinstance(operand, HostNumber) else repr(operand)
 
     def _parts(self, symbol: Symbol) -> list[Symbol]:
         return [self.symbols[self.index(part)] for part in symbol.operands if isinstance(part, Symbol)]
 
     def _needed(self, results: Iterable[Symbol]) -> dict[int, int]:
-        """Find the symbols without a name that results are made of, and how often each is needed; parts come first."""
+        """Count how often each unnamed symbol that the results are made of is used; operands come first."""
         uses: dict[int, int] = {}
 
         def visit(symbol: Symbol) -> None:
@@ -95,61 +95,61 @@ class Code:
         return uses
 
     def uses(self, name: str, *results: Symbol) -> bool:
-        """Tell whether results depend on a variable."""
+        """Return whether results depend on a variable."""
         needed = [self.symbols[at] for at in self._needed(results)]
         return any(symbol.operation == "variable" and symbol.operands == (name,) for symbol in needed)
 
     def has_sums(self, *results: Symbol) -> bool:
-        """Tell whether results depend on sums over units."""
+        """Return whether results depend on sums over units."""
         return any(self._is_reduction(at) for at in self._needed(results))
 
     # --- statements ---
 
     def statements(self, **results: Symbol) -> str:
-        """Compute some results, each under its name, from variables and from what has a name already."""
+        """Write statements that compute results, each under its name, from variables and from what is already named."""
         names, uses = dict(self.names), self._needed(results.values())
         lines = list(self._named(uses, (at for at in uses if self._is_worth_a_name(at, uses[at]))))
         lines += [f"const real {name} = {self._text(result)};" for name, result in results.items()]
-        self.names = names  # what was named here is not seen from elsewhere
+        self.names = names  # names of this scope end here
         return "\n".join(lines)
 
     def over_units(
         self,
         loop: str,
-        over_block: Mapping[str, str],
-        of_sample: Mapping[str, Symbol],
-        of_unit: Mapping[str, Symbol],
+        block_reductions: Mapping[str, str],
+        per_sample: Mapping[str, Symbol],
+        per_unit: Mapping[str, Symbol],
         last: str,
     ) -> str:
-        """Compute results of a sample, then those of its units, by as many loops over them as the sums need.
+        """Compute results of a sample, then those of its units, with as many loops over the units as the sums need.
 
         Parameters
         ----------
         loop : str
             The head of a loop over the units.
-        over_block : mapping
-            For each operation over units a function of C that combines what the threads of a block have found; empty
-            where one thread goes over all units.
-        of_sample, of_unit : mapping of str to Symbol
+        block_reductions : mapping
+            For each operation over units the C function that combines the results of a block's threads; empty where one
+            thread goes over all units.
+        per_sample, per_unit : mapping of str to Symbol
             What to compute, by name.
         last : str
-            What to do with the results of a unit.
+            The statement that stores the results of a unit.
         """
         names, lines = dict(self.names), list[str]()
-        every = [*of_sample.values(), *of_unit.values()]
+        every = [*per_sample.values(), *per_unit.values()]
         needed = list(self._needed(every))
         level_of = self._levels(needed)
         for level in range(1, max(level_of.values(), default=0) + 1):
             sums = [at for at in needed if level_of[at] == level and self._is_reduction(at)]
             lines += self._once_a_sample([self.symbols[at].operands[0] for at in sums])
-            lines += self._loop_of_sums(loop, over_block, sums)
+            lines += self._loop_of_sums(loop, block_reductions, sums)
         lines += self._once_a_sample(every)
-        lines += [f"const real {name} = {self._text(result)};" for name, result in of_sample.items()]
-        lines += [f"{loop} {{", *_indented(self.statements(**of_unit)), *_indented(last), "}"]
+        lines += [f"const real {name} = {self._text(result)};" for name, result in per_sample.items()]
+        lines += [f"{loop} {{", *_indented(self.statements(**per_unit)), *_indented(last), "}"]
         self.names = names
         return "\n".join(lines)
 
-    def _loop_of_sums(self, loop: str, over_block: Mapping[str, str], sums: list[int]) -> Iterator[str]:
+    def _loop_of_sums(self, loop: str, block_reductions: Mapping[str, str], sums: list[int]) -> Iterator[str]:
         least = literal(float(np.finfo(self.dtype).min), self.dtype)
         sums_in_c = {at: f"over_units_{at}" for at in sums}
         for at, name in sums_in_c.items():
@@ -161,20 +161,20 @@ class Code:
             yield f"    {name} = {PATTERNS[self._operation(at)].format(name, f'part_{at}')};"
         yield "}"
         for at, name in sums_in_c.items():
-            if over_block:
-                yield f"{name} = {over_block[self._operation(at)]}({name}, shared);"
+            if block_reductions:
+                yield f"{name} = {block_reductions[self._operation(at)]}({name}, shared);"
             self.names[at] = name
 
     def _once_a_sample(self, results: list[Symbol]) -> list[str]:
-        """Name what results need and units of a sample share, so that it is computed outside of the loop."""
+        """Name what is the same for all units of a sample, so that it is computed outside the loop."""
         uses = self._needed(results)
-        shared = (at for at in uses if not self.symbols[at].per_unit and not self._is_reduction(at))
-        return list(self._named(uses, shared))
+        outside = (at for at in uses if not self.symbols[at].per_unit and not self._is_reduction(at))
+        return list(self._named(uses, outside))
 
     def _levels(self, needed: Iterable[int]) -> dict[int, int]:
-        """Count how many sums over units follow from each other in each symbol."""
+        """Count how deeply sums over units are nested in each symbol."""
         level_of: dict[int, int] = {}
-        for at in needed:  # parts come first
+        for at in needed:  # operands come first
             below = [level_of.get(self.index(part), 0) for part in self._parts(self.symbols[at])]
             level_of[at] = max(below, default=0) + self._is_reduction(at)
         return level_of
@@ -200,7 +200,7 @@ class Code:
                 yield f"const {'bool' if symbol.operation in COMPARISONS else 'real'} t{at} = {text};"
 
     def _text(self, operand: Any) -> str:
-        if isinstance(operand, Number):
+        if isinstance(operand, HostNumber):
             return self._setting(operand)
         if not isinstance(operand, Symbol):
             return literal(float(operand), self.dtype)
@@ -211,12 +211,12 @@ class Code:
         if operation in FUNCTIONS:
             return f"{FUNCTIONS[operation]}{'f' if self.dtype == 'float32' else ''}({parts[0]})"
         if operation == OVER_SAMPLES or operation in REDUCTIONS.values():
-            raise Inexpressible(f"there is no {operation} here")
+            raise Inexpressible(f"{operation} is not possible within these statements")
         if operation in PATTERNS:
             return PATTERNS[operation].format(*parts)
         return f"({parts[0]} {operation} {parts[1]})"
 
-    def _setting(self, number: Number) -> str:
+    def _setting(self, number: HostNumber) -> str:
         texts = [known.text for known in self.settings]
         if number.text not in texts:
             self.settings.append(number)

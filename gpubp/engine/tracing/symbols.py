@@ -1,12 +1,11 @@
-"""Symbols in place of arrays: an equation that is given them says what it computes, for CUDA C to compute it.
+"""Symbols in place of arrays: they record what an equation computes, so that it can be written in C.
 
-Every equation takes its array library as ``xp``. Given this module instead, and symbols as operands, it gives back what
-it would have computed, as operations on symbols; :mod:`gpubp.engine.tracing.expressions` writes them down in C. A
-symbol stands for a number of one unit in one sample, or for a parameter; a sum or a maximum is over the units of a
-sample.
+Every equation takes its array library as ``xp``. Called with this module instead, and with symbols as operands, it
+returns the operations it would have computed; :mod:`gpubp.engine.tracing.expressions` writes them in C. A symbol stands
+for the number of one unit in one sample, or for a parameter; a sum or a maximum is over the units of a sample.
 
-Beside symbols there are numbers that the host knows before each step, such as the learning rate: what equations do
-with these alone is done on the host, in double precision.
+Beside symbols there are numbers that the host knows before each step, such as the learning rate. Operations on these
+alone run on the host, in double precision.
 """
 
 import operator
@@ -16,11 +15,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 REDUCTIONS = {"sum": "sum over units", "max": "largest over units"}
-OVER_SAMPLES = "sum over cases"
+OVER_SAMPLES = "sum over samples"
 
 
 class Inexpressible(AttributeError):
-    """An equation asks of symbols, or of their array library, what they do not have."""
+    """An equation uses what symbols, or this module as their array library, do not have."""
 
 
 # --- operators ---
@@ -34,33 +33,33 @@ def _both_ways(name: str, text: str) -> tuple[Operator, Operator]:
 
 
 def _combine(text: str, function: Operator, a: Any, b: Any) -> Any:
-    """Combine two operands: to a number where the host knows both, else to a symbol."""
+    """Combine two operands into a HostNumber where the host knows both, else into a symbol."""
     if isinstance(a, Symbol) or isinstance(b, Symbol):
         return _apply(text, a, b)
-    if not all(isinstance(part, Number | int | float | np.floating) for part in (a, b)):
+    if not all(isinstance(part, HostNumber | int | float | np.floating) for part in (a, b)):
         return NotImplemented
     of_a, of_b = _of(a), _of(b)
-    return Number(f"({_text(a)} {text} {_text(b)})", lambda settings: function(of_a(settings), of_b(settings)))
+    return HostNumber(f"({_text(a)} {text} {_text(b)})", lambda settings: function(of_a(settings), of_b(settings)))
 
 
 def _of(value: Any) -> Callable[[Mapping[str, Any]], Any]:
-    return value.of if isinstance(value, Number) else lambda settings: value
+    return value.of if isinstance(value, HostNumber) else lambda settings: value
 
 
 def _text(value: Any) -> str:
-    return value.text if isinstance(value, Number) else repr(float(value))
+    return value.text if isinstance(value, HostNumber) else repr(float(value))
 
 
 class Symbol:
-    """An operation and what it is applied to: symbols, floats, numbers of the host; a variable has its name instead.
+    """An operation and its operands: symbols, floats and host numbers, or for a variable its name.
 
-    ``per_unit`` tells whether the units of a sample have different values.
+    ``per_unit`` says whether the units of a sample have different values.
     """
 
     def __init__(self, operation: str, *operands: Any, per_unit: bool, dtype: str) -> None:
         self.operation, self.operands, self.per_unit, self.dtype = operation, operands, per_unit, dtype
 
-    __array_ufunc__ = None  # NumPy's numbers leave it to a symbol what is done with them
+    __array_ufunc__ = None  # NumPy scalars defer to the symbol's operators
     __add__, __radd__ = _both_ways("add", "+")
     __sub__, __rsub__ = _both_ways("sub", "-")
     __mul__, __rmul__ = _both_ways("mul", "*")
@@ -70,31 +69,31 @@ class Symbol:
     __and__, __rand__ = _both_ways("and_", "&&")
 
     def __neg__(self) -> "Symbol":
-        if self.operation == "-":  # exactly as much, and often computed already
+        if self.operation == "-":  # the same number, and often computed already
             return _apply("-", *self.operands[::-1])
         return _apply("negative", self)
 
     def __pow__(self, exponent: Any) -> Any:
         if exponent not in (2, 3):
-            raise Inexpressible(f"a symbol can be raised to 2 and 3, not to {exponent!r}")
+            raise Inexpressible(f"a symbol can be raised to the power 2 or 3, got {exponent!r}")
         return self * self if exponent == 2 else self * self * self
 
     def __getitem__(self, index: Any) -> "Symbol":
         if self.per_unit or index != (..., None):
-            raise Inexpressible(f"a symbol has no parts, but [{index}] was asked for")
-        return self  # one number a sample, beside those of its units
+            raise Inexpressible(f"a symbol cannot be indexed, got [{index}]")
+        return self  # one number per sample, combined with those of its units
 
     def __eq__(self, other: object) -> bool:
-        raise Inexpressible("whether symbols are equal shows only on the device")
+        raise Inexpressible("symbols cannot be compared for equality before the device computes them")
 
     def __bool__(self) -> bool:
-        raise Inexpressible("whether a symbol is true shows only on the device")
+        raise Inexpressible("a symbol has no truth value before the device computes it")
 
     __hash__ = None  # type: ignore[assignment]
 
 
-class Number:
-    """A number that the host knows before each step; ``of`` finds it from the settings of the step."""
+class HostNumber:
+    """A number that the host knows before each step; ``of`` computes it from the settings of the step."""
 
     def __init__(self, text: str, of: Callable[[Mapping[str, Any]], Any]) -> None:
         self.text, self.of = text, of
@@ -106,8 +105,8 @@ class Number:
     __truediv__, __rtruediv__ = _both_ways("truediv", "/")
     __pow__, __rpow__ = _both_ways("pow", "**")
 
-    def __neg__(self) -> "Number":
-        return Number(f"(-{self.text})", lambda settings: -self.of(settings))
+    def __neg__(self) -> "HostNumber":
+        return HostNumber(f"(-{self.text})", lambda settings: -self.of(settings))
 
     def __eq__(self, other: object) -> bool:
         raise Inexpressible(f"{self.text} may change from step to step")
@@ -119,24 +118,24 @@ class Number:
 
 
 def variable(name: str, dtype: str, *, per_unit: bool = True) -> Symbol:
-    """Make a symbol that C knows by its name."""
+    """Make a symbol for a variable of C."""
     return Symbol("variable", name, per_unit=per_unit, dtype=dtype)
 
 
-def setting(name: str) -> Number:
-    """Make a number that is a setting itself."""
-    return Number(name, operator.itemgetter(name))
+def setting(name: str) -> HostNumber:
+    """Make the number of a setting."""
+    return HostNumber(name, operator.itemgetter(name))
 
 
 def _apply(operation: str, *operands: Any) -> Symbol:
     first = next((part for part in operands if isinstance(part, Symbol)), None)
-    if first is None or not all(isinstance(part, Symbol | Number | int | float | np.floating) for part in operands):
-        raise Inexpressible(f"{operation} of {operands} is nothing that a symbol can stand for")
+    if first is None or not all(isinstance(part, Symbol | HostNumber | int | float | np.floating) for part in operands):
+        raise Inexpressible(f"no symbol can stand for {operation} of {operands}")
     per_unit = any(isinstance(part, Symbol) and part.per_unit for part in operands)
     return Symbol(operation, *operands, per_unit=per_unit, dtype=first.dtype)
 
 
-# --- what an array library has ---
+# --- functions of an array library ---
 
 
 def _function(name: str) -> Callable[[Any], Symbol]:
@@ -148,7 +147,7 @@ log1p, sign, sqrt, tanh = map(_function, ("log1p", "sign", "sqrt", "tanh"))
 
 
 def where(condition: Any, a: Any, b: Any) -> Symbol:
-    """Choose one of two."""
+    """Choose ``a`` where the condition holds, else ``b``."""
     return _apply("where", condition, a, b)
 
 
@@ -174,19 +173,19 @@ def max(a: Symbol, *, axis: int, keepdims: bool = False) -> Symbol:
 
 def _reduce(kind: str, a: Symbol, axis: int) -> Symbol:
     if axis != -1 or not (a.per_unit or kind == "sum"):
-        raise Inexpressible(f"no {kind} over axis {axis} of what has one number a case")
+        raise Inexpressible(f"{kind} over axis {axis} is not possible with one number per sample")
     return Symbol(REDUCTIONS[kind] if a.per_unit else OVER_SAMPLES, a, per_unit=False, dtype=a.dtype)
 
 
-class Limits(NamedTuple):
-    """What equations ask of a precision."""
+class FloatInfo(NamedTuple):
+    """The limits of a precision that equations use."""
 
     smallest_normal: float
 
 
-def finfo(dtype: str) -> Limits:
-    """Tell the limits of a precision."""
-    return Limits(float(np.finfo(dtype).smallest_normal))
+def finfo(dtype: str) -> FloatInfo:
+    """Return the limits of a precision."""
+    return FloatInfo(float(np.finfo(dtype).smallest_normal))
 
 
 def __getattr__(name: str) -> Any:

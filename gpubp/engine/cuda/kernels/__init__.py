@@ -1,0 +1,1 @@
+"""The CUDA C sources: templates, and the equations written into them."""

@@ -1,0 +1,217 @@
+"""CUDA C of all training steps of a small network, taken by one block of threads in its shared memory."""
+
+from itertools import accumulate
+
+from gpubp.engine.cuda.kernels.common import SCALE_OF_MEAN, head, indented
+from gpubp.engine.cuda.kernels.layers import loss_of_sample
+from gpubp.engine.cuda.optimizers import UpdateCode
+from gpubp.engine.plain.step import Objective
+from gpubp.engine.tracing import symbols
+from gpubp.engine.tracing.expressions import Code
+from gpubp.engine.tracing.symbols import Inexpressible
+from gpubp.nn.activations import get_activation
+from gpubp.nn.network import Network
+
+KERNEL = """
+extern "C" __global__ void take_steps(
+    whole begin, whole end, whole n_steps, whole size, whole n_samples, const int* order, const real* all_x,
+    whole x_stride, const real* all_targets, whole targets_stride, const real* all_weights, whole weights_stride,
+    const real* all_settings, whole step_stride, whole network_stride, real l2, double* results,
+    real* all_thetas{parameters}
+) {{
+    const whole network = blockIdx.x, n_networks = gridDim.x;
+    const real* own_x = all_x + network * x_stride;
+    const real* own_targets = all_targets + network * targets_stride;
+    const real* sample_weights = all_weights ? all_weights + network * weights_stride : 0;
+{own_parts}
+    real* next_free = shared + blockDim.x;
+    real* thetas = next_free;
+    next_free += {n_parameters};
+    real* losses = next_free;
+    next_free += size;
+{places}
+    for (int i = threadIdx.x; i < {n_parameters}; i += blockDim.x) thetas[i] = all_thetas[network * {n_parameters} + i];
+
+    const whole steps_of_epoch = (n_samples + size - 1) / size;
+    for (whole step = begin; step < end; ++step) {{
+        const real* settings = all_settings + step * step_stride + network * network_stride;
+        const whole first = step % steps_of_epoch * size;
+        const int* chosen = order + first;
+        const int b = n_samples - first < size ? n_samples - first : size;
+        for (int at = threadIdx.x; at < b * {n_inputs}; at += blockDim.x) {{
+            outputs_0[at] = own_x[(whole)chosen[at / {n_inputs}] * {n_inputs} + at % {n_inputs}];
+        }}
+        __syncthreads();
+{forward}
+        real loss = 0, weight = 0, squared = 0;
+        for (int c = threadIdx.x; c < b; c += blockDim.x) {{
+            loss += losses[c];
+            weight += sample_weights ? sample_weights[chosen[c]] : 1;
+        }}
+{squares}
+        loss = sum_over_block(loss, shared);
+        weight = sum_over_block(weight, shared);
+        squared = sum_over_block(squared, shared);
+        const real scale = {scale};
+        if (threadIdx.x == 0) {{
+            results[step * n_networks + network] = (loss + l2 / 2 * squared) * scale;
+            results[(n_steps + step) * n_networks + network] = weight;
+        }}
+{backward}
+{update}
+        __syncthreads();
+    }}
+
+    real not_finite = 0;
+    for (int i = threadIdx.x; i < {n_parameters}; i += blockDim.x) {{
+        all_thetas[network * {n_parameters} + i] = thetas[i];
+        if (thetas[i] - thetas[i] != 0) not_finite += 1;
+    }}
+    not_finite = sum_over_block(not_finite, shared);
+    if (threadIdx.x == 0) results[2 * n_steps * n_networks + network] = not_finite;
+}}
+"""
+
+TOTAL_INPUTS = """for (int at = threadIdx.x; at < b * {j}; at += blockDim.x) {{
+    const int c = at / {j}, to = at % {j};
+    real total = {bias};
+    for (int i = 0; i < {i}; ++i) total += outputs_{k}[c * {i} + i] * thetas[{start} + i * {j} + to];
+{then}
+}}
+__syncthreads();"""
+
+# neighbouring threads begin with different units above: their weights are in different banks of memory
+SIGNALS_BELOW = """for (int at = threadIdx.x; at < b * {i}; at += blockDim.x) {{
+    const int c = at / {i}, i = at % {i}, first = {first};
+    const real* signals = totals_{k} + c * {j};
+    const real* weights = thetas + {start} + i * {j};
+    real own_dE_dy = 0;
+    for (int j = first; j < {j}; ++j) own_dE_dy += signals[j] * weights[j];
+    for (int j = 0; j < first; ++j) own_dE_dy += signals[j] * weights[j];
+{then}
+}}
+__syncthreads();"""
+
+SAMPLES = """for (int c = threadIdx.x; c < b; c += blockDim.x) {{
+{body}
+}}
+__syncthreads();"""
+
+UPDATE = """for (int at = threadIdx.x; at < {n}; at += blockDim.x) {{
+    const int i = at / {j}, j = at % {j}, place = {start} + at;
+    const real own_theta = thetas[place];
+    real sum = 0;
+    if (i < {i}) {{
+        for (int c = 0; c < b; ++c) sum += outputs_{k}[c * {i} + i] * totals_{k}[c * {j} + j];
+        sum += l2 * own_theta;
+    }} else {{
+        for (int c = 0; c < b; ++c) sum += totals_{k}[c * {j} + j];
+    }}
+    const real own_gradient = sum * scale;
+{statements}
+    thetas[place] = new_theta;
+{stores}
+}}"""
+
+SQUARES = """for (int at = threadIdx.x; at < {n}; at += blockDim.x) {{
+    squared += thetas[{start} + at] * thetas[{start} + at];
+}}"""
+
+
+def state_of_one_network(k: int) -> str:
+    """Return where :data:`UPDATE` finds array ``k`` of the optimizer's state for a parameter."""
+    return f"part_{k}[place]"
+
+
+def small_network_source(objective: Objective, update: UpdateCode, dtype: str, *, weighted: bool) -> str:
+    """Write the kernel for one network; ``weighted`` says whether samples have weights."""
+    network = objective.network
+    sizes, bias, n_layers, n_parts = network.sizes, network.bias, len(network.shapes), len(update.parts)
+    starts = [0, *accumulate(rows * columns for rows, columns in network.shapes)]
+    layers = [
+        {"k": k, "i": sizes[k], "j": sizes[k + 1], "start": starts[k], "n": starts[k + 1] - starts[k]}
+        for k in range(n_layers)
+    ]
+    forward, backward, changes, squares = [], [], [], []
+    for layer, name in zip(layers, network.activations, strict=True):
+        is_last = layer["k"] == n_layers - 1
+        forward += _forward(layer, None if is_last else name, dtype, bias=bias)
+    forward.append(_output(layers[-1], network, dtype, weighted=weighted))
+    for layer, name in zip(layers[:0:-1], network.activation[::-1], strict=True):
+        backward += _backward(layer, name, dtype)
+    for layer in layers:
+        stores = "\n".join(f"{state_of_one_network(k)} = new_{k};" for k in range(n_parts))
+        statements = indented(update.statements, 4)
+        changes.append(UPDATE.format(**layer, statements=statements, stores=indented(stores, 4)))
+        squares.append(SQUARES.format(n=layer["i"] * layer["j"], start=layer["start"]))
+    places = [f"real* outputs_0 = next_free;\nnext_free += size * {sizes[0]};"]
+    for k, n in enumerate(sizes[1:]):
+        places.append(f"real* totals_{k} = next_free;\nnext_free += size * {n};")
+        if k < n_layers - 1:
+            places.append(f"real* outputs_{k + 1} = next_free;\nnext_free += size * {n};")
+    own_parts = [f"real* part_{k} = all_part_{k} + network * {network.n_parameters};" for k in range(n_parts)]
+    has_penalty = objective.l2 and objective.penalty_reported
+    text = KERNEL.format(
+        parameters="".join(f", real* all_part_{k}" for k in range(n_parts)),
+        n_parameters=network.n_parameters,
+        n_inputs=sizes[0],
+        own_parts=indented("\n".join(own_parts), 4),
+        places=indented("\n".join(places), 4),
+        forward=indented("\n".join(forward), 8),
+        squares=indented("\n".join(squares), 8) if has_penalty else "",
+        scale=SCALE_OF_MEAN if objective.reduction == "mean" else "1",
+        backward=indented("\n".join(backward), 8),
+        update=indented("\n".join(changes), 8),
+    )
+    return head(dtype) + text
+
+
+def _forward(layer: dict[str, int], name: str | None, dtype: str, *, bias: bool) -> list[str]:
+    """Set total inputs, eq. (1), and outputs, eq. (2), of one layer; of the output layer (``None``) only the former."""
+    k, j = layer["k"], layer["j"]
+    bias_in_c = f"thetas[{layer['start'] + layer['i'] * j} + to]" if bias else "0"
+    fields = {**layer, "bias": bias_in_c}
+    store_total = f"totals_{k}[at] = total;"
+    if name is None:
+        return [TOTAL_INPUTS.format(**fields, then=indented(store_total, 4))]
+    code = Code(dtype, {"x": "total"})
+    value = get_activation(name).value(symbols, symbols.variable("x", dtype))
+    if not code.has_sums(value):
+        then = f"{store_total}\n{code.statements(value=value)}\noutputs_{k + 1}[at] = value;"
+        return [TOTAL_INPUTS.format(**fields, then=indented(then, 4))]
+    code = Code(dtype, {"x": f"totals_{k}[c * {j} + j]"})
+    body = code.over_units(_loop(j), {}, {}, {"value": value}, f"outputs_{k + 1}[c * {j} + j] = value;")
+    return [TOTAL_INPUTS.format(**fields, then=indented(store_total, 4)), SAMPLES.format(body=indented(body, 4))]
+
+
+def _output(layer: dict[str, int], network: Network, dtype: str, *, weighted: bool) -> str:
+    """Go through the output layer, eq. (2) to (5); the derivatives replace the total inputs."""
+    k, j = layer["k"], layer["j"]
+    cell = f"totals_{k}[c * {j} + j]"
+    code = Code(dtype, {"x": cell, "target": "targets[j]", "sample_weight": "sample_weights[chosen[c]]"})
+    loss, dE_dx = loss_of_sample(network, dtype, weighted=weighted)
+    body = f"const real* targets = own_targets + (whole)chosen[c] * {j};\n"
+    body += code.over_units(_loop(j), {}, {"own_loss": loss}, {"dE_dx": dE_dx}, f"{cell} = dE_dx;")
+    return SAMPLES.format(body=indented(body + "\nlosses[c] = own_loss;", 4))
+
+
+def _backward(layer: dict[str, int], name: str, dtype: str) -> list[str]:
+    """Pass derivatives to the layer below, eq. (7), and to its total inputs, eq. (5), which they replace."""
+    below, i, j = layer["k"] - 1, layer["i"], layer["j"]
+    code = Code(dtype, {"dE_dy": "own_dE_dy", "x": f"totals_{below}[at]", "y": f"outputs_{below + 1}[at]"})
+    dE_dx = get_activation(name).dE_dx(symbols, *(symbols.variable(cell, dtype) for cell in ("dE_dy", "x", "y")))
+    fields = {**layer, "first": f"i % {j}" if j % 2 == 0 else "0"}
+    if not code.has_sums(dE_dx):
+        then = f"{code.statements(dE_dx=dE_dx)}\ntotals_{below}[at] = dE_dx;"
+        return [SIGNALS_BELOW.format(**fields, then=indented(then, 4))]
+    if code.uses("x", dE_dx):
+        raise Inexpressible(f"{name} needs its total inputs, which its derivatives have replaced")
+    cell = f"[c * {i} + j]"
+    code = Code(dtype, {"dE_dy": f"totals_{below}{cell}", "y": f"outputs_{below + 1}{cell}"})
+    body = code.over_units(_loop(i), {}, {}, {"dE_dx": dE_dx}, f"totals_{below}{cell} = dE_dx;")
+    then = indented(f"totals_{below}[at] = own_dE_dy;", 4)
+    return [SIGNALS_BELOW.format(**fields, then=then), SAMPLES.format(body=indented(body, 4))]
+
+
+def _loop(n: int) -> str:
+    return f"for (int j = 0; j < {n}; ++j)"

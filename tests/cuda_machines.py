@@ -1,0 +1,128 @@
+"""Devices, samples and comparisons for the tests of the CUDA engine."""
+
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+
+from gpubp.backends.backend import choose_backend, to_backend, to_numpy
+from gpubp.engine import epoch as epoch_module
+from gpubp.engine.cuda.device import CudaDevice
+from gpubp.engine.cuda.epoch import CudaEpochRunner, cuda_epoch_runner
+from gpubp.engine.plain.minibatches import ArrayBatches, Batch
+from gpubp.engine.plain.step import Objective, Position, make_step
+from gpubp.nn.activations import ACTIVATIONS
+from gpubp.nn.initialization import initial_weights
+from gpubp.nn.losses import LOSSES, get_loss
+from gpubp.nn.network import Network
+from gpubp.optim.first_order import momentum
+from gpubp.testing.agreement import assert_agree
+from tests import emulated_cuda
+from tests.emulated_cuda import EmulatedDevice
+
+needs_compiler = pytest.mark.skipif(emulated_cuda.COMPILER is None, reason="needs g++ on Linux, which emulates CUDA")
+
+ACTIVATION_NAMES = (*ACTIVATIONS, "leaky_relu(0.3)", "elu(0.5)")
+LOSS_NAMES = (*LOSSES, "huber(0.1)")
+PAIRS = [
+    *((name, get_loss(name).output) for name in LOSS_NAMES),
+    *((name, "logistic") for name in LOSS_NAMES if not get_loss(name).above_zero),
+    *(("poisson", "softplus"), ("cross_entropy", "logistic"), ("binary_cross_entropy", "softmax")),
+    *(("squared", "softmax"), ("squared", "gelu")),
+]
+DEEP = Network((2, *[2] * len(ACTIVATION_NAMES), 2), activation=ACTIVATION_NAMES)
+SHALLOW = [Network((2, 2), output_activation=name, loss=loss_name, bias=False) for loss_name, name in PAIRS]
+N_SAMPLES, SIZE = 23, 8  # the last batch has 7 samples
+
+
+class Machine(NamedTuple):
+    """A device, and the backend whose arrays it takes."""
+
+    backend: object
+    device: object
+
+    def asarray(self, array, dtype=None):
+        return to_backend(self.backend, array, dtype)
+
+
+def emulated(**options):
+    return Machine(choose_backend("cpu"), EmulatedDevice(**options))
+
+
+def gpu():
+    backend = choose_backend("cuda")
+    return Machine(backend, CudaDevice(backend.device))
+
+
+MACHINES = {"emulated": emulated, "backwards": partial(emulated, backwards=True), "gpu": gpu}
+
+
+def samples(network, dtype, weighted=False, seed=0):
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(N_SAMPLES, network.sizes[0]))
+    targets = rng.dirichlet(np.ones(network.sizes[-1]), N_SAMPLES)  # fits every loss
+    weights = rng.uniform(0.0, 2.0, N_SAMPLES).astype(dtype) if weighted else None
+    return Batch(x.astype(dtype), targets.astype(dtype), weights)
+
+
+def to_machine(machine, batch):
+    return Batch(*(None if part is None else machine.asarray(part) for part in batch[:3]))
+
+
+def run_epochs(machine, way, network, optimizer, dtype, *, epochs=4, size=SIZE, shuffled=True, weighted=False):
+    """Run epochs from a fixed start; return where they end, and the last result."""
+    xp, data = machine.backend.xp, to_machine(machine, samples(network, dtype, weighted))
+    theta = machine.asarray(initial_weights(network, 1, scheme="uniform", scale=0.5, dtype=dtype))
+    position, rng = Position(theta, optimizer.init(xp, theta)), np.random.default_rng(2)
+    for _ in range(epochs):
+        report = way(
+            position, ArrayBatches(machine.backend, data, size, rng.permutation(N_SAMPLES) if shuffled else None)
+        )
+        position.epoch += 1
+    return position, report
+
+
+def plain_way(machine, objective, optimizer, dtype):
+    return partial(
+        epoch_module._step_by_step, machine.backend.xp, make_step(machine.backend, objective, optimizer, dtype)
+    )
+
+
+def both_ways(machine, network, optimizer=None, dtype="float64", options=None, **how):
+    optimizer, objective = optimizer or momentum(0.05, 0.9), Objective(network, **(options or {}))
+    plain = plain_way(machine, objective, optimizer, dtype)
+    fast = cuda_epoch_runner(machine.device, objective, optimizer, dtype, plain)
+    assert isinstance(fast, CudaEpochRunner)
+    return [run_epochs(machine, way, network, optimizer, dtype, **how) for way in (plain, fast)]
+
+
+def assert_same_report(report, expected, dtype):
+    for name in ("values", "weights"):
+        actual, wanted = (to_numpy(getattr(one, name)).astype(dtype) for one in (report, expected))
+        assert_agree(actual, wanted, "steps")
+
+
+def assert_same(seen, kind="steps"):
+    (plain, report), (fast, other_report) = seen
+    assert_agree(fast.theta, plain.theta, kind)
+    assert type(fast.state) is type(plain.state)
+    for part, other in zip(fast.state, plain.state, strict=True):
+        if isinstance(other, int):
+            assert part == other
+        else:
+            assert_agree(part, other, kind)
+    dtype = str(to_numpy(plain.theta).dtype)
+    assert_same_report(other_report, report, dtype)
+    np.testing.assert_array_equal(other_report.sizes, report.sizes)
+    assert bool(other_report.finite) == bool(report.finite)
+
+
+class DeviceOfNumPy(str):
+    """NumPy's device, which can be made the current one, as CuPy's can."""
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass

@@ -1,0 +1,149 @@
+"""The CUDA kernels one by one, on an emulated device, and their sources under the compiler of the CUDA toolkit."""
+
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+
+from gpubp.engine.cuda.kernels.common import head
+from gpubp.engine.cuda.kernels.layers import layer_kernels
+from gpubp.engine.cuda.kernels.small_networks import small_network_source, state_of_one_network
+from gpubp.engine.cuda.kernels.steps import state_in_global_memory, step_source
+from gpubp.engine.cuda.optimizers import settings_of_steps, update_code
+from gpubp.engine.plain.step import Objective
+from gpubp.nn.activations import get_activation
+from gpubp.nn.losses import output_loss
+from gpubp.nn.network import Network
+from gpubp.optim.first_order import OPTIMIZERS, adam, decayed, momentum
+from gpubp.testing.agreement import assert_agree
+from tests.cuda_machines import (
+    ACTIVATION_NAMES,
+    DEEP,
+    PAIRS,
+    SHALLOW,
+    needs_compiler,
+)
+from tests.emulated_cuda import EmulatedDevice
+
+NVCC = shutil.which("nvcc")
+
+
+def renamed(kernel, name):
+    return kernel.text.replace(f"void {kernel.name}(", f"void {name}(")
+
+
+def numbers(shape, dtype, seed=0):
+    """Numbers of all sizes, and some that are special."""
+    rng = np.random.default_rng(seed)
+    found = rng.normal(size=shape) * 10.0 ** rng.uniform(-3, 1.3, shape)
+    found[0, :3] = [0.0, 1.0, -1.0]
+    return found.astype(dtype)
+
+
+def launch_over_layer(device, kernel, sample_by_sample, b, n, *places):
+    shape = (b, 32) if sample_by_sample else ((-(-n // 32), -(-b // 8)), (32, 8))
+    device.launch(kernel, *shape, 256 * 8, b, n, *places)
+
+
+@pytest.fixture(scope="module", params=["float64", "float32"])
+def compiled(request):
+    """All activations in one source, and all losses in another."""
+    dtype, device = request.param, EmulatedDevice()
+    layers = layer_kernels(DEEP, dtype, weighted=False)
+    update = update_code(momentum(), dtype, state_in_global_memory)
+    kernels_of_activations = device.kernels(step_source(layers, update, dtype, mean=True))
+    outputs = [layer_kernels(network, dtype, weighted=True).output for network in SHALLOW]
+    text = head(dtype) + "".join(renamed(output, f"output_{k}") for k, output in enumerate(outputs))
+    return dtype, device, layers, kernels_of_activations, outputs, device.kernels(text)
+
+
+class TestKernels:
+    @needs_compiler
+    @pytest.mark.parametrize("name", ACTIVATION_NAMES)
+    @pytest.mark.parametrize("n", [1, 5, 70])
+    def test_activations(self, compiled, name, n):
+        dtype, device, layers, kernels, *_ = compiled
+        k, x = ACTIVATION_NAMES.index(name), numbers((9, 70), dtype)[:, :n].copy()
+        bias = numbers((1, 70), dtype, 1)[0, :n].copy()
+        value, derivative = layers.activations[k], layers.derivatives[k]
+        totals, y = x.copy(), np.full_like(x, np.nan)
+        launch_over_layer(device, kernels[value.name], value.sample_by_sample, 9, n, bias, n, totals, y)
+        assert_agree(y, get_activation(name).value(np, x + bias), "elementwise")
+        np.testing.assert_array_equal(totals, x + bias if layers.total_input_needed[k] else x)
+        dE_dy = numbers((9, 70), dtype, 2)[:, :n].copy()
+        signals = dE_dy.copy()
+        launch_over_layer(device, kernels[derivative.name], derivative.sample_by_sample, 9, n, totals, y, signals)
+        assert_agree(signals, get_activation(name).dE_dx(np, dE_dy, x + bias, y), "elementwise")
+
+    @needs_compiler
+    @pytest.mark.parametrize("pair", PAIRS, ids=" on ".join)
+    def test_losses(self, compiled, pair):
+        dtype, device, _, _, outputs, kernels = compiled
+        rng, k = np.random.default_rng(0), PAIRS.index(pair)
+        x, targets = rng.normal(size=(9, 40)).astype(dtype), rng.dirichlet(np.ones(40), 9).astype(dtype)
+        weights = rng.uniform(0.0, 2.0, 9).astype(dtype)
+        signals, losses = np.full_like(x, np.nan), np.full(9, np.nan, dtype)
+        places = (None, 0, x, targets, 0, weights, 0, signals, losses)
+        launch_over_layer(device, kernels[f"output_{k}"], outputs[k].sample_by_sample, 9, 40, *places)
+        y = get_activation(pair[1]).value(np, x)
+        for c in range(9):  # the sum over one sample
+            sample = slice(c, c + 1)
+            expected, dE_dx = output_loss(np, *pair, x[sample], y[sample], targets[sample], weights[sample])
+            assert_agree(losses[c], expected, "forward")
+            assert_agree(signals[sample], dE_dx, "elementwise")
+
+    @needs_compiler
+    @pytest.mark.parametrize("name", OPTIMIZERS)
+    def test_optimizers(self, name, dtype):
+        optimizer, device = OPTIMIZERS[name](), EmulatedDevice()
+        update = update_code(optimizer, dtype, state_in_global_memory)
+        layers = layer_kernels(Network((1, 1)), dtype, weighted=False)
+        kernel = device.kernels(step_source(layers, update, dtype, mean=True))["update"]
+        theta, gradient = numbers((1, 600), dtype)[0], numbers((1, 600), dtype, 1)[0]
+        state = optimizer.init(np, theta)
+        settings = settings_of_steps(update, optimizer.settings, state, np.zeros(3))[:, 0].astype(dtype)
+        mine, parts = theta.copy(), [getattr(state, part).copy() for part in update.parts]
+        for step in range(3):
+            of_step = (np.asarray([step + 1]), settings, settings.shape[1], 0)
+            fixed = (*of_step, np.asarray([0.5], dtype), np.dtype(dtype).type(0.0), None)
+            device.launch(kernel, 2, 256, 4096, 600, *fixed, gradient, mine, *parts)
+            change, state = optimizer.update(np, gradient * np.dtype(dtype).type(0.5), state, theta, optimizer.at(0))
+            theta = theta + change
+        assert_agree(mine, theta, "elementwise")
+        for part, name_of_part in zip(parts, update.parts, strict=True):
+            assert_agree(part, getattr(state, name_of_part), "elementwise")
+
+    @needs_compiler
+    def test_nan_is_not_lost(self):
+        device, update = EmulatedDevice(), update_code(adam(), "float64", state_in_global_memory)
+        layers = layer_kernels(Network((1, 1, 1, 1), ("relu", "softmax"), bias=False), "float64", weighted=False)
+        kernels = device.kernels(step_source(layers, update, "float64", mean=True))
+        x = np.asarray([[1.0, np.nan, -1.0]])
+        for kernel, expected in zip(layers.activations, ([[1.0, np.nan, 0.0]], [[np.nan] * 3]), strict=True):
+            y = np.empty_like(x)
+            launch_over_layer(device, kernels[kernel.name], kernel.sample_by_sample, 1, 3, None, 0, x.copy(), y)
+            np.testing.assert_array_equal(y, expected)
+
+
+@pytest.mark.skipif(NVCC is None, reason="nvcc, of NVIDIA's toolkit, is not installed")
+@pytest.mark.parametrize(("form", "dtype"), [("layer by layer", "float32"), ("small networks", "float64")])
+def test_sources_compile_for_gpus(form, dtype, tmp_path):
+    """All kernels there are, for three generations of GPUs."""
+    optimizer = decayed(adam(), 0.01)
+    if form == "small networks":
+        names = (*ACTIVATION_NAMES, "tanh")
+        network = Network((3, *[4] * len(names), 2), activation=names, loss="cross_entropy")
+        update = update_code(optimizer, dtype, state_of_one_network)
+        text = small_network_source(Objective(network, l2=0.1), update, dtype, weighted=True)
+    else:
+        layers = layer_kernels(DEEP, dtype, weighted=False)
+        text = step_source(layers, update_code(optimizer, dtype, state_in_global_memory), dtype, mean=True)
+        outputs = [layer_kernels(network, dtype, weighted=True).output for network in SHALLOW]
+        text += "".join(renamed(output, f"output_{k}") for k, output in enumerate(outputs))
+    path = tmp_path / "all.cu"
+    path.write_text(text)
+    kinds = [f"-gencode=arch=compute_{kind},code=sm_{kind}" for kind in (80, 90, 100)]
+    command = [NVCC, "--fatbin", "-Werror=all-warnings", *kinds, str(path), "-o", str(tmp_path / "all.fatbin")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
