@@ -39,7 +39,7 @@ def html_page(
     note: str = "",
     input_names: Sequence[str] = (),
     output_names: Sequence[str] = (),
-    sample_names: Sequence[str] = (),
+    case_names: Sequence[str] = (),
 ) -> str:
     """Write a page that walks through one pass forward, one backward and one change of the weights.
 
@@ -53,7 +53,7 @@ def html_page(
         Digits after the point.
     title, note : str
         What stands on top.
-    input_names, output_names, sample_names : sequence of str
+    input_names, output_names, case_names : sequence of str
         One for each, or none. Like all text they are escaped.
 
     Returns
@@ -78,12 +78,12 @@ def html_page(
     for what, names, n in (
         ("input_names", input_names, network.sizes[0]),
         ("output_names", output_names, network.sizes[-1]),
-        ("sample_names", sample_names, n_cases),
+        ("case_names", case_names, n_cases),
     ):
         if names and len(names) != n:
             raise DataError(f"{what} must be {n} names, got {len(names)}")
     passages = explain(*example, learning_rate=learning_rate)
-    cases = [_plain(name) for name in sample_names] or [f"case {number}" for number in range(1, n_cases + 1)]
+    cases = [_plain(name) for name in case_names] or [f"case {number}" for number in range(1, n_cases + 1)]
     named = [_plain(name) for name in input_names], [_plain(name) for name in output_names]
     pictures = _pictures(network, example, passages)
     sections = [

@@ -118,7 +118,7 @@ def test_all_parts_of_the_lesson_are_there():
 
 def test_small_results_are_worked_out_unit_by_unit():
     example = rain_network()
-    steps = Page(html_page(example, sample_names=["Monday", "Tuesday", "Wednesday"])).steps
+    steps = Page(html_page(example, case_names=["Monday", "Tuesday", "Wednesday"])).steps
     total = steps[1]["text"]
     assert "Monday, unit 1: 3 × 0.2658 + 5 × (−0.2515) = −0.4600" in total
     assert total.count("Wednesday, unit") == 3
@@ -209,7 +209,7 @@ def test_text_is_escaped():
         note=HOSTILE,
         input_names=[HOSTILE] * 2,
         output_names=[HOSTILE],
-        sample_names=[HOSTILE] * 3,
+        case_names=[HOSTILE] * 3,
     )
     parsed = Page(text)
     extra = [tag for tag, _ in parsed.tags]

@@ -180,11 +180,11 @@ class TestRecipe:
         optimizer = PRINTED.optimizer
         assert optimizer.at(19) == {"learning_rate": 0.005, "momentum": 0.5, "shrinkage": 0.002}
         assert optimizer.at(20) == {"learning_rate": 0.01, "momentum": 0.9, "shrinkage": 0.002}
-        assert (PRINTED.network.loss, PRINTED.sweeps, PRINTED.batch_size, PRINTED.mean) == (
+        assert (PRINTED.network.loss, PRINTED.sweeps, PRINTED.batch_size, PRINTED.reduction) == (
             "dead_zone(0.2)",
             1500,
-            "sweep",
-            False,
+            "full",
+            "sum",
         )
         assert set(PRINTED.network.activations) == {"logistic"}
 
@@ -373,7 +373,7 @@ class TestStudy:
         assert judged(made(y[:19], held_out[:19])).reached == "undecided"
 
     def test_found_recipe_keeps_the_papers_decay_and_zone(self):
-        assert (FOUND.shrinkage, FOUND.loss, FOUND.mean) == (PRINTED.shrinkage, PRINTED.loss, PRINTED.mean)
+        assert (FOUND.shrinkage, FOUND.loss, FOUND.reduction) == (PRINTED.shrinkage, PRINTED.loss, PRINTED.reduction)
         assert STUDIES["family-trees"].recipe == FOUND
 
     def test_found_recipe_is_the_one_that_the_search_chose(self):
