@@ -2,7 +2,7 @@
 
 import math
 
-from gpubp.testing.agreement import TOLERANCES
+from gpubp.testing import TOLERANCES
 
 
 def disagreement(facts, reference, dtype, matmul="float32"):

@@ -2,7 +2,7 @@
 
 ``python -m benchmarks.processes_soak --runs 200`` holds every run to three things: all processes have ended within 10
 seconds, with an error that names the one that died; the run that goes on from the checkpoints comes to what a training
-comes to that never stopped, within the table of :mod:`gpubp.testing.agreement`. It writes
+comes to that never stopped, within the table of :mod:`gpubp.testing`. It writes
 benchmarks/results/DATE-processes-soak.json, and its exit code is 1 where a run failed.
 """
 
@@ -27,7 +27,7 @@ from benchmarks.scaling import ONE_THREAD
 from gpubp.distributed.launch import process_group_for
 from gpubp.nn.network import Network
 from gpubp.optim.first_order import momentum
-from gpubp.testing.agreement import deviation
+from gpubp.testing import deviation
 from gpubp.training.checkpoints import Checkpoints
 from gpubp.training.fit import train
 

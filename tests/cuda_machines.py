@@ -17,7 +17,7 @@ from gpubp.nn.initialization import initial_weights
 from gpubp.nn.losses import LOSSES, get_loss
 from gpubp.nn.network import Network
 from gpubp.optim.first_order import momentum
-from gpubp.testing.agreement import assert_agree
+from gpubp.testing import assert_agree
 from tests import emulated_cuda
 from tests.emulated_cuda import EmulatedDevice
 

@@ -1,14 +1,18 @@
-"""Compare a device with NumPy, in your own tests and CI.
+"""The tolerances within which devices agree, and the comparison of a device with NumPy.
 
->>> from gpubp.testing import check_agreement
->>> all(row.ok for row in check_agreement("cpu"))
-True
+In your own tests, on the machine with the GPU::
+
+    from gpubp.testing import check_agreement
+
+    assert all(row.ok for row in check_agreement("cuda"))
 """
 
-from gpubp.testing.agreement import TOLERANCES as TOLERANCES
-from gpubp.testing.agreement import Agreement as Agreement
-from gpubp.testing.agreement import Tolerance as Tolerance
-from gpubp.testing.agreement import assert_agree as assert_agree
-from gpubp.testing.agreement import check_agreement as check_agreement
-
-__all__ = ["TOLERANCES", "Agreement", "Tolerance", "assert_agree", "check_agreement"]
+from gpubp.testing._agreement import Agreement as Agreement
+from gpubp.testing._agreement import assert_agree as assert_agree
+from gpubp.testing._agreement import check_agreement as check_agreement
+from gpubp.testing._agreement import compare as compare
+from gpubp.testing._agreement import deviation as deviation
+from gpubp.testing._comparisons import Comparison as Comparison
+from gpubp.testing._comparisons import comparisons as comparisons
+from gpubp.testing._tolerances import TOLERANCES as TOLERANCES
+from gpubp.testing._tolerances import Tolerance as Tolerance

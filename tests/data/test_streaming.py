@@ -32,7 +32,7 @@ from gpubp.data.streaming.stream import BYTES_OF_AN_ORDER
 from gpubp.data.streaming.windows import Limits, windows
 from gpubp.errors import CheckpointError
 from gpubp.optim.schedules import InverseScaling
-from gpubp.testing.agreement import assert_agree
+from gpubp.testing import assert_agree
 from tests.cuda_machines import needs_compiler
 
 pa = pytest.importorskip("pyarrow")

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from gpubp import load_model, train
-from gpubp.testing.agreement import assert_agree
+from gpubp.testing import assert_agree
 from tests import mpi_program
 
 MPIEXEC = shutil.which("mpiexec", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")

@@ -24,7 +24,7 @@ from gpubp.errors import CheckpointError, DataError, DeviceError, DivergenceWarn
 from gpubp.nn.network import Network
 from gpubp.optim.first_order import adam, gradient_descent, momentum
 from gpubp.optim.second_order import lbfgs, levenberg_marquardt
-from gpubp.testing.agreement import assert_agree
+from gpubp.testing import assert_agree
 from gpubp.training.checkpoints import Checkpoints, checkpoints_in
 from tests.threads_as_processes import results_of, run_on_ranks
 

@@ -38,7 +38,7 @@ from gpubp.nn.losses import LOSSES, get_loss
 from gpubp.nn.network import Network, output_layer
 from gpubp.optim.first_order import OPTIMIZERS, adam, clipped, decayed, momentum
 from gpubp.optim.schedules import PiecewiseConstant
-from gpubp.testing.agreement import assert_agree
+from gpubp.testing import assert_agree
 from gpubp.training.fit import train
 
 BACKEND = choose_backend("cpu")

@@ -18,7 +18,7 @@ from gpubp.nn.initialization import initial_weights
 from gpubp.nn.network import Network
 from gpubp.optim.first_order import OPTIMIZERS, AdamState, Optimizer, adam, clipped, decayed, momentum
 from gpubp.optim.schedules import PiecewiseConstant
-from gpubp.testing.agreement import assert_agree
+from gpubp.testing import assert_agree
 from tests.cuda_machines import (
     ACTIVATION_NAMES,
     LOSS_NAMES,

@@ -16,7 +16,7 @@ from gpubp.engine.plain.step import Objective, Position
 from gpubp.nn.initialization import initial_weights
 from gpubp.nn.network import Network
 from gpubp.optim.first_order import AdamState, adam
-from gpubp.testing.agreement import assert_agree
+from gpubp.testing import assert_agree
 from gpubp.training import fit as fit_module
 from gpubp.training.checkpoints import Checkpoints
 from tests import emulated_cuda

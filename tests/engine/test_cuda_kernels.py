@@ -16,7 +16,7 @@ from gpubp.nn.activations import get_activation
 from gpubp.nn.losses import output_loss
 from gpubp.nn.network import Network
 from gpubp.optim.first_order import OPTIMIZERS, adam, decayed, momentum
-from gpubp.testing.agreement import assert_agree
+from gpubp.testing import assert_agree
 from tests.cuda_machines import (
     ACTIVATION_NAMES,
     DEEP,

@@ -9,7 +9,7 @@ from gpubp.engine.plain.dropout import dropout_rates, with_dropout
 from gpubp.engine.plain.minibatches import Batch
 from gpubp.errors import DataError
 from gpubp.nn.network import loss_and_gradient
-from gpubp.testing.agreement import assert_agree
+from gpubp.testing import assert_agree
 
 NETWORK = Network((4, 6, 5, 3), activation="tanh", loss="cross_entropy")
 

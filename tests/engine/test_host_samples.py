@@ -22,7 +22,7 @@ from gpubp.estimators import _stack as stacks
 from gpubp.nn.initialization import initial_weights
 from gpubp.nn.network import Network, output_layer
 from gpubp.optim.first_order import adam, momentum
-from gpubp.testing.agreement import assert_agree
+from gpubp.testing import assert_agree
 from gpubp.training import fit as fit_module
 from tests.cuda_machines import emulated, needs_compiler
 from tests.emulated_cuda import EmulatedDevice

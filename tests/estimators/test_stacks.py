@@ -18,7 +18,7 @@ from gpubp.errors import DataError
 from gpubp.estimators import _stack as stacks
 from gpubp.estimators._stack import ScheduleOfEach, fit_together, of_each, optimizer_of_stack, reason_to_fit_alone
 from gpubp.optim.first_order import OPTIMIZERS, clipped, decayed
-from gpubp.testing.agreement import assert_agree
+from gpubp.testing import assert_agree
 
 NETWORK = Network((3, 5, 2), activation="tanh", loss="huber")
 N, COUNTS, SIZE = 24, (17, 18, 17, 20), 6  # three steps for the first three, four for the last

@@ -34,7 +34,7 @@ from gpubp.nn.architectures import iterative, with_blocks, with_fields
 from gpubp.nn.initialization import initial_weights
 from gpubp.nn.losses import LOSSES, get_loss
 from gpubp.tabular import decode_outputs, fit_table, prepare_table
-from gpubp.testing.agreement import assert_agree
+from gpubp.testing import assert_agree
 
 onnx = pytest.importorskip("onnx", reason="onnx, of the extra 'onnx', is not installed")
 onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime, of the extra 'onnx', is not installed")

@@ -8,7 +8,7 @@ import pytest
 from gpubp.backends.backend import to_numpy
 from gpubp.errors import DataError
 from gpubp.nn.activations import ACTIVATIONS, get_activation
-from gpubp.testing.agreement import assert_agree
+from gpubp.testing import assert_agree
 
 
 def gelu_gate(x):

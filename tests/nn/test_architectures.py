@@ -14,7 +14,7 @@ from gpubp.nn.network import flatten, forward, jacobian, loss_and_gradient, outp
 from gpubp.nn.weight_sharing import Ties
 from gpubp.optim.first_order import OPTIMIZERS, decayed, momentum
 from gpubp.optim.second_order import lbfgs, levenberg_marquardt
-from gpubp.testing.agreement import assert_agree
+from gpubp.testing import assert_agree
 from tests import reference
 
 SKIPPING = Network((2, 1, 1), activation="logistic", output_activation="logistic", skips=[(0, 2)])

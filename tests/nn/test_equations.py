@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gpubp.nn import equations
-from gpubp.testing.agreement import assert_agree
+from gpubp.testing import assert_agree
 from tests import reference
 
 LEADING = [(), (2,), (2, 3)]  # one network, a stack, a stack of stacks

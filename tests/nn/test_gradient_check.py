@@ -12,7 +12,7 @@ from gpubp.errors import DataError
 from gpubp.nn import equations, gradient_check
 from gpubp.nn.activations import ACTIVATIONS
 from gpubp.nn.losses import LOSSES
-from gpubp.testing.agreement import assert_agree
+from gpubp.testing import assert_agree
 
 UNITS = [*ACTIVATIONS, "leaky_relu(0.2)", "elu(0.5)", "softmax(1,2)"]
 ERRORS = [*LOSSES, "huber(0.1)", "cross_entropy(1,2)"]

@@ -10,7 +10,7 @@ from gpubp.backends.backend import to_numpy
 from gpubp.errors import DataError
 from gpubp.nn.activations import get_activation
 from gpubp.nn.losses import LOSSES, get_loss, output_loss
-from gpubp.testing.agreement import assert_agree
+from gpubp.testing import assert_agree
 
 
 def huber(width):

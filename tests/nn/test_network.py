@@ -10,7 +10,7 @@ from gpubp.backends.backend import choose_backend, to_backend, to_numpy
 from gpubp.errors import DataError
 from gpubp.nn.activations import ACTIVATIONS
 from gpubp.nn.network import flatten, forward, jacobian, loss_and_gradient, output_layer, views
-from gpubp.testing.agreement import assert_agree
+from gpubp.testing import assert_agree
 from tests import reference
 
 PAPERS = Network((3, 4, 2), activation="logistic", output_activation="logistic")

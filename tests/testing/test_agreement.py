@@ -15,7 +15,7 @@ from gpubp.backends.matmul_precision import FORMATS
 from gpubp.backends.probe import probe_cuda
 from gpubp.errors import DataError, DeviceError
 from gpubp.nn import equations
-from gpubp.testing.agreement import (
+from gpubp.testing import (
     TOLERANCES,
     Agreement,
     assert_agree,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gpubp.testing.agreement import compare, comparisons
+from gpubp.testing import compare, comparisons
 
 
 @pytest.mark.parametrize("comparison", comparisons(), ids=lambda comparison: f"{comparison.kind}, {comparison.what}")

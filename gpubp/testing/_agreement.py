@@ -1,0 +1,235 @@
+"""The comparison of arrays, and of a device with NumPy, by the table of tolerances."""
+
+import logging
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import array_api_compat
+import numpy as np
+
+from gpubp._core.names import unknown
+from gpubp._typing import Array, Device, Namespace
+from gpubp.backends.backend import Backend, choose_backend, to_backend, to_numpy
+from gpubp.engine.argument_checks import choose_precision
+from gpubp.errors import DataError
+from gpubp.testing._comparisons import Comparison, comparisons, dtype_name
+from gpubp.testing._tolerances import TOLERANCES, Tolerance
+
+logger = logging.getLogger("gpubp")
+
+
+def deviation(actual: Array, expected: Array, kind: str) -> float:
+    """Return the largest difference between two arrays, as a multiple of the tolerance for ``actual``'s dtype.
+
+    Parameters
+    ----------
+    actual, expected : arrays of one shape, of any namespaces and devices
+    kind : str
+        A kind of :data:`TOLERANCES`.
+
+    Returns
+    -------
+    float
+        At most 1 where they agree; infinite where only one of them is NaN.
+
+    Raises
+    ------
+    DataError
+        If the shapes differ, or the table has no such row.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> deviation(np.asarray([1.0, 2.0]), np.asarray([1.0, 2.0]), "gradient")
+    0.0
+    """
+    return _largest(actual, expected, kind).deviation
+
+
+def assert_agree(
+    actual: Array, expected: Array, kind: str, *, namespace: Namespace | None = None, device: Device | None = None
+) -> None:
+    """Assert that an array has the expected values, dtype, shape, namespace and device.
+
+    Parameters
+    ----------
+    actual : array
+    expected : array
+        Of any namespace; its values, dtype and shape are expected.
+    kind : str
+        A kind of :data:`TOLERANCES`.
+    namespace : module, optional
+        The expected namespace; by default that of ``expected``.
+    device : device, optional
+        The expected device; by default that of ``expected``, or the default one of a given ``namespace``.
+
+    Raises
+    ------
+    AssertionError
+        If anything differs; the message says what, where, by how much, and the tolerance.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> assert_agree(np.asarray([1.0]), np.asarray([1.001]), "forward")
+    Traceback (most recent call last):
+    AssertionError: forward: ... times the tolerance at [0]: got 1.0, expected 1.001, ...
+    """
+    if namespace is None:
+        namespace = array_api_compat.array_namespace(expected)
+        device = array_api_compat.device(expected) if device is None else device
+    _, difference = _compare(actual, expected, kind, namespace, device)
+    if difference:
+        raise AssertionError(difference)
+
+
+class Agreement(NamedTuple):
+    """The result of one comparison.
+
+    Attributes
+    ----------
+    kind : str
+        The kind of :data:`TOLERANCES`.
+    what : str
+        What was computed.
+    dtype : str
+    deviation : float
+        The largest difference as a multiple of the tolerance; infinite where dtype, shape, namespace or device differs.
+    ok : bool
+    fault : str
+        What differs; empty where all agrees.
+    """
+
+    kind: str
+    what: str
+    dtype: str
+    deviation: float
+    ok: bool
+    fault: str
+
+
+def check_agreement(device: str = "auto", *, dtypes: Sequence[str] | None = None) -> list[Agreement]:
+    """Compare a device with NumPy: every equation, activation, loss and optimizer, a few networks, and whole fits.
+
+    Parameters
+    ----------
+    device : str
+        See :func:`gpubp.backends.backend.choose_backend`. On a machine without a GPU ``"auto"`` compares NumPy with
+        itself.
+    dtypes : sequence of {"float64", "float32"}, optional
+        The precisions to compare; by default those of the two that the device has.
+
+    Returns
+    -------
+    list of Agreement
+        One row for each comparison and precision.
+
+    Raises
+    ------
+    DeviceError
+        If the device cannot be used.
+    DataError
+        If the device lacks a requested precision.
+
+    Examples
+    --------
+    >>> all(row.ok for row in check_agreement("cpu", dtypes=["float32"]))
+    True
+    """
+    backend = choose_backend(device)
+    if dtypes is None:
+        both = ("float64", "float32")
+        dtypes = [dtype for dtype in both if choose_precision(backend, None, np.empty(0, dtype)) == dtype]
+        if "float64" not in dtypes:
+            logger.warning("%s has no float64: only float32 is compared", backend.name)
+    dtypes = [choose_precision(backend, dtype) for dtype in dtypes]
+    every = comparisons()
+    return [compare(one, backend, dtype) for dtype in dtypes for one in every if dtype in one.dtypes]
+
+
+def compare(comparison: Comparison, backend: Backend, dtype: str) -> Agreement:
+    """Compute on a device and with NumPy, and compare.
+
+    Parameters
+    ----------
+    comparison : Comparison
+        One of :func:`comparisons`.
+    backend : Backend
+    dtype : {"float64", "float32"}
+    """
+    computed, expected = _results(comparison, backend, dtype), _results(comparison, choose_backend("cpu"), dtype)
+    # astype: a precision that both NumPy and the device lose is also reported
+    found = [
+        _compare(one, other.astype(dtype), comparison.kind, backend.xp, backend.device)
+        for one, other in zip(computed, expected, strict=True)
+    ]
+    fault = "; ".join(fault for _, fault in found if fault)
+    return Agreement(comparison.kind, comparison.what, dtype, max(part for part, _ in found), not fault, fault)
+
+
+def _results(comparison: Comparison, backend: Backend, dtype: str) -> tuple[Array, ...]:
+    host = [array.astype(dtype) for array in comparison.arrays]
+    for array in host:
+        array.flags.writeable = False  # writing to an input raises
+    with backend.active():
+        results = comparison.compute(backend, *(to_backend(backend, array) for array in host))
+    return tuple(results) if isinstance(results, tuple | list) else (results,)
+
+
+def _compare(
+    actual: Array, expected: Array, kind: str, namespace: Namespace, device: Device | None
+) -> tuple[float, str]:
+    """Return the deviation, infinite where more than values differ, and a message where it is above 1."""
+    for name, got, wanted in _properties(actual, expected, namespace, device):
+        if got != wanted:
+            return math.inf, f"{kind}: {name} is {got}, expected {wanted}"
+    largest, place, row = _largest(actual, expected, kind)
+    if largest <= 1.0:
+        return largest, ""
+    got, wanted = to_numpy(actual)[place], to_numpy(expected)[place]
+    return largest, (
+        f"{kind}: {largest:.4g} times the tolerance at {[int(i) for i in place]}: got {got}, expected {wanted}, a "
+        f"difference of {abs(float(got) - float(wanted)):.3g}; the table's row for {kind}, {dtype_name(actual)}: "
+        f"rtol={row.rtol:g}, atol={row.atol:g} ({row.reason})"
+    )
+
+
+def _properties(
+    actual: Array, expected: Array, namespace: Namespace, device: Device | None
+) -> Iterator[tuple[str, Any, Any]]:
+    sample = namespace.asarray([0.0], dtype=namespace.float32, device=device)
+    yield "namespace", _namespace_name(actual), _namespace_name(sample)
+    yield "device", array_api_compat.device(actual), array_api_compat.device(sample)
+    yield "dtype", dtype_name(actual), dtype_name(expected)
+    yield "shape", tuple(actual.shape), tuple(expected.shape)
+
+
+def _namespace_name(array: Array) -> str:
+    if not array_api_compat.is_array_api_obj(array):
+        return f"none, a {type(array).__name__}"
+    return str(array_api_compat.array_namespace(array).__name__).removeprefix("array_api_compat.")
+
+
+class _Largest(NamedTuple):
+    deviation: float
+    place: tuple[Any, ...]
+    row: Tolerance
+
+
+def _largest(actual: Array, expected: Array, kind: str) -> _Largest:
+    """Find where two arrays of one shape differ most, as a multiple of the tolerance."""
+    dtype = dtype_name(actual)
+    if (kind, dtype) not in TOLERANCES:
+        raise DataError(unknown("row of the tolerance table", f"{kind}, {dtype}", map(", ".join, TOLERANCES)))
+    if tuple(actual.shape) != tuple(expected.shape):
+        raise DataError(f"arrays of shapes {tuple(actual.shape)} and {tuple(expected.shape)} cannot be compared")
+    row = TOLERANCES[kind, dtype]
+    a, e = to_numpy(actual).astype("float64"), to_numpy(expected).astype("float64")
+    with np.errstate(invalid="ignore", divide="ignore"):
+        parts = np.abs(a - e) / (row.atol + row.rtol * np.abs(e))
+    parts = np.where((a == e) | (np.isnan(a) & np.isnan(e)), 0.0, np.where(np.isnan(parts), np.inf, parts))
+    if parts.size == 0:
+        return _Largest(0.0, (), row)
+    place = np.unravel_index(np.argmax(parts), parts.shape)
+    return _Largest(float(parts[place]), place, row)

@@ -1,0 +1,233 @@
+"""What is compared between two devices: equations, networks, optimizers and fits, on data from one seed."""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gpubp._typing import Array
+from gpubp.backends.backend import Backend, to_backend, with_matmul
+from gpubp.backends.matmul_precision import FORMATS
+from gpubp.engine.plain.minibatches import Batch
+from gpubp.engine.plain.step import Objective, make_step
+from gpubp.engine.prediction import predict
+from gpubp.nn import equations
+from gpubp.nn.activations import ACTIVATIONS, get_activation
+from gpubp.nn.initialization import initial_weights
+from gpubp.nn.losses import LOSSES, get_loss
+from gpubp.nn.network import Network, jacobian, loss_and_gradient, output_layer
+from gpubp.optim import first_order, second_order
+from gpubp.training.fit import train
+
+
+class Comparison(NamedTuple):
+    """A computation on two devices: ``compute(backend, *arrays)`` returns an array or a tuple of arrays.
+
+    ``dtypes`` are the precisions in which it can be computed.
+    """
+
+    kind: str
+    what: str
+    compute: Callable[..., Any]
+    arrays: tuple[np.ndarray, ...]
+    dtypes: tuple[str, ...] = ("float64", "float32")
+
+
+def dtype_name(array: Array) -> str:
+    """Name an array's dtype, as in "float32"."""
+    return str(array.dtype).rpartition(".")[2]
+
+
+def comparisons() -> list[Comparison]:
+    """List what :func:`gpubp.testing.check_agreement` computes, with data from one host seed."""
+    generator = np.random.default_rng(1986)
+    parts = (_equations, _activations, _losses, _networks, _optimizers, _fits, _rounded_products)
+    return [comparison for part in parts for comparison in part(generator)]
+
+
+def _equations(generator: np.random.Generator) -> Iterator[Comparison]:
+    # two networks at once, 7 samples, 4 units below and 3 above
+    y_below, targets = generator.uniform(0.0, 1.0, (2, 7, 4)), generator.uniform(0.0, 1.0, (2, 7, 3))
+    x, y, dE_dy = generator.normal(0.0, 3.0, (2, 7, 3)), generator.uniform(0.0, 1.0, (2, 7, 3)), targets - 0.5
+    w, plain_w = generator.normal(size=(2, 5, 3)), generator.normal(size=(2, 4, 3))
+    gradient, previous = generator.normal(size=(2, 9)), generator.normal(size=(2, 9))
+
+    def compared(
+        kind: str, what: str, equation: Callable[..., Array], *arrays: np.ndarray, **options: Any
+    ) -> Comparison:
+        return Comparison(kind, f"eq. {what}", lambda backend, *given: equation(backend.xp, *given, **options), arrays)
+
+    yield compared("forward", "(1) total input", equations.total_input, y_below, w)
+    yield compared("forward", "(1) total input, no biases", equations.total_input, y_below, plain_w, bias=False)
+    yield compared("elementwise", "(2) logistic", equations.logistic, x)
+    yield compared("elementwise", "(3) squared error", equations.squared_error, y, targets)
+    yield compared("elementwise", "(4) dE/dy", equations.squared_error_dE_dy, y, targets)
+    yield compared("elementwise", "(5) dE/dx", equations.logistic_dE_dx, dE_dy, y)
+    yield compared("gradient", "(6) dE/dw", equations.dE_dw, dE_dy, y_below)
+    yield compared("gradient", "(6) dE/dw, no biases", equations.dE_dw, dE_dy, y_below, bias=False)
+    yield compared("gradient", "(7) dE/dy below", equations.dE_dy_below, dE_dy, w)
+    yield compared("gradient", "(7) dE/dy below, no biases", equations.dE_dy_below, dE_dy, plain_w, bias=False)
+    yield compared("elementwise", "(8) gradient descent", equations.gradient_descent, gradient, rate=0.1)
+    yield compared(
+        "elementwise", "(9) momentum", equations.momentum_descent, gradient, previous, rate=0.1, momentum=0.9
+    )
+
+
+def _activations(generator: np.random.Generator) -> Iterator[Comparison]:
+    x, dE_dy = generator.normal(0.0, 3.0, (2, 9, 5)), generator.normal(size=(2, 9, 5))
+
+    def value_and_derivative(backend: Backend, x: Array, dE_dy: Array, *, name: str) -> tuple[Array, Array]:
+        one = get_activation(name)
+        y = one.value(backend.xp, x)
+        return y, one.dE_dx(backend.xp, dE_dy, x, y)
+
+    for name in ACTIVATIONS:
+        yield Comparison("elementwise", f"activation {name}", partial(value_and_derivative, name=name), (x, dE_dy))
+
+
+def _losses(generator: np.random.Generator) -> Iterator[Comparison]:
+    x, y, targets = generator.normal(0.0, 3.0, (2, 9, 5)), *generator.uniform(0.02, 0.98, (2, 2, 9, 5))
+
+    def value_and_derivative(backend: Backend, x: Array, y: Array, targets: Array, *, name: str) -> tuple[Array, ...]:
+        xp, loss = backend.xp, get_loss(name)
+        of_output = loss.value(xp, y, targets), loss.dE_dy(xp, y, targets)
+        if loss.value_at is None or loss.dE_dx is None:
+            return of_output
+        return *of_output, loss.value_at(xp, x, targets), loss.dE_dx(xp, y, targets)
+
+    for name in LOSSES:
+        yield Comparison("elementwise", f"loss {name}", partial(value_and_derivative, name=name), (x, y, targets))
+
+
+_NETWORKS = (
+    Network((4, 5, 3), activation="logistic", output_activation="logistic"),
+    Network((4, 6, 5, 3), activation=("tanh", "relu"), loss="cross_entropy"),
+    Network((4, 6, 2), activation="gelu", loss="poisson", bias=False),
+    Network((64, 100, 10), loss="cross_entropy"),
+)
+
+
+def _outputs(backend: Backend, theta: Array, x: Array, *_: Array, network: Network) -> tuple[Array, Array]:
+    return output_layer(backend.xp, network, theta, x)
+
+
+def _gradients(backend: Backend, *arrays: Array, network: Network) -> tuple[Array, Array]:
+    return loss_and_gradient(backend.xp, network, *arrays)
+
+
+def _networks(generator: np.random.Generator) -> Iterator[Comparison]:
+    def jacobians(backend: Backend, theta: Array, x: Array, *_: Array, network: Network) -> Array:
+        return jacobian(backend.xp, network, theta, x)
+
+    for network in _NETWORKS:
+        name = "-".join(map(str, network.sizes)) + f" {network.loss}"
+        data = _data(network, generator)
+        yield Comparison("forward", name, partial(_outputs, network=network), data)
+        yield Comparison("gradient", name, partial(_gradients, network=network), data)
+    few = _NETWORKS[0]
+    yield Comparison("gradient", "Jacobian", partial(jacobians, network=few), _data(few, generator))
+    stack = np.stack([_weights(few, generator) for _ in range(3)])
+    _, x, targets, sample_weight = _data(few, generator)
+    yield Comparison("gradient", "a stack of 3", partial(_gradients, network=few), (stack, x, targets, sample_weight))
+
+
+def _weights(network: Network, generator: np.random.Generator) -> np.ndarray:
+    return initial_weights(network, generator, scheme="uniform", scale=0.5, dtype="float64")
+
+
+def _data(network: Network, generator: np.random.Generator, n_samples: int = 20) -> tuple[np.ndarray, ...]:
+    """Draw theta, inputs, targets and sample weights."""
+    x = generator.normal(size=(n_samples, network.sizes[0]))
+    targets = generator.dirichlet(np.ones(network.sizes[-1]), n_samples)
+    return _weights(network, generator), x, targets, generator.uniform(0.5, 2.0, n_samples)
+
+
+def _descend(
+    backend: Backend, theta: Array, *batch: Array, network: Network, optimizer: Any, steps: int
+) -> tuple[Array, Array]:
+    step = make_step(backend, Objective(network, l2=0.01), optimizer, dtype_name(theta))
+    state = optimizer.init(backend.xp, theta)
+    for _ in range(steps):
+        theta, state, value = step(theta, state, Batch(*batch), 0.0)
+    return theta, value
+
+
+def _optimizers(generator: np.random.Generator) -> Iterator[Comparison]:
+    network = Network((4, 6, 3), activation="tanh", loss="cross_entropy")
+    optimizers = [make() for make in first_order.OPTIMIZERS.values()]
+    optimizers += [first_order.clipped(first_order.momentum(), 0.1), first_order.decayed(first_order.momentum(), 0.002)]
+    data = _data(network, generator)
+    for optimizer in optimizers:
+        yield Comparison(
+            "steps",
+            f"100 of {optimizer.name}",
+            partial(_descend, network=network, optimizer=optimizer, steps=100),
+            data,
+        )
+    network = Network((4, 3, 2), activation="tanh")
+    data = _data(network, generator)
+    # with less damping the linear systems are too ill-conditioned for float32
+    for method in (second_order.lbfgs(), second_order.levenberg_marquardt(damping=0.1, factor=2.0)):
+        yield Comparison(
+            "steps", f"10 of {method.name}", partial(_descend, network=network, optimizer=method, steps=10), data
+        )
+
+
+def _fits(generator: np.random.Generator) -> Iterator[Comparison]:
+    def fitted(
+        backend: Backend,
+        x: Array,
+        targets: Array,
+        unseen_x: Array,
+        unseen_targets: Array,
+        *,
+        network: Network,
+        **options: Any,
+    ) -> tuple[Array, ...]:
+        fit = train(
+            network,
+            x,
+            targets,
+            validation_data=(unseen_x, unseen_targets),
+            epochs=20,
+            batch_size=8,
+            device=backend.name,
+            **options,
+        )
+        history = np.asarray([fit.history.loss, fit.history.validation_loss])
+        y = predict(network, fit.theta, unseen_x, device=backend.name)
+        return fit.theta, y, to_backend(backend, history, dtype_name(x))
+
+    network = Network((4, 6, 3), activation="tanh", loss="cross_entropy")
+    _, x, targets, _ = _data(network, generator, n_samples=50)
+    data = (x[:37], targets[:37], x[37:], targets[37:])
+    yield Comparison("fit", "adam", partial(fitted, network=network, patience=20), data)
+    rates = first_order.momentum(np.asarray([[0.05], [0.1]]), 0.9)
+    yield Comparison(
+        "fit", "a stack of 2, a rate each", partial(fitted, network=network, optimizer=rates, seed=[0, 1]), data
+    )
+
+
+def _rounded_products(generator: np.random.Generator) -> Iterator[Comparison]:
+    def multiplying(compute: Callable[..., Any], precision: str) -> Callable[..., Any]:
+        return lambda backend, *arrays: compute(with_matmul(backend, precision, "float32"), *arrays)
+
+    # at a kink such as relu's, a rounding to the other side would change a derivative entirely
+    smooth = (
+        Network((4, 6, 5, 3), activation=("tanh", "gelu"), loss="cross_entropy"),
+        Network((64, 100, 10), activation="tanh", loss="cross_entropy"),
+    )
+    for precision in FORMATS:
+        for network in smooth:
+            name = "-".join(map(str, network.sizes)) + f" {network.loss}"
+            data = _data(network, generator)
+            for kind, compute in (("forward", _outputs), ("gradient", _gradients)):
+                computed = multiplying(partial(compute, network=network), precision)
+                yield Comparison(f"{kind} {precision}", name, computed, data, dtypes=("float32",))
+        network = Network((4, 6, 3), activation="tanh", loss="cross_entropy")
+        data = _data(network, generator)
+        for optimizer in (first_order.momentum(), first_order.adam()):
+            optimizer = first_order.loss_scaled(optimizer) if precision == "float16" else optimizer
+            descended = multiplying(partial(_descend, network=network, optimizer=optimizer, steps=100), precision)
+            yield Comparison(f"steps {precision}", f"100 of {optimizer.name}", descended, data, dtypes=("float32",))
