@@ -11,7 +11,7 @@ from gpubp.engine import epoch as epoch_module
 from gpubp.engine.cuda.device import CudaDevice
 from gpubp.engine.cuda.epoch import CudaEpochRunner, cuda_epoch_runner
 from gpubp.engine.plain.minibatches import ArrayBatches, Batch
-from gpubp.engine.plain.step import Objective, Position, make_step
+from gpubp.engine.plain.step import ModelState, Objective, make_step
 from gpubp.nn.activations import ACTIVATIONS
 from gpubp.nn.initialization import initial_weights
 from gpubp.nn.losses import LOSSES, get_loss
@@ -74,7 +74,7 @@ def run_epochs(machine, way, network, optimizer, dtype, *, epochs=4, size=SIZE, 
     """Run epochs from a fixed start; return where they end, and the last result."""
     xp, data = machine.backend.xp, to_machine(machine, samples(network, dtype, weighted))
     theta = machine.asarray(initial_weights(network, 1, scheme="uniform", scale=0.5, dtype=dtype))
-    position, rng = Position(theta, optimizer.init(xp, theta)), np.random.default_rng(2)
+    position, rng = ModelState(theta, optimizer.init(xp, theta)), np.random.default_rng(2)
     for _ in range(epochs):
         report = way(
             position, ArrayBatches(machine.backend, data, size, rng.permutation(N_SAMPLES) if shuffled else None)

@@ -12,8 +12,8 @@ from gpubp.engine.cuda import small_networks, steps
 from gpubp.engine.cuda.epoch import cuda_epoch_runner
 from gpubp.engine.cuda.graphs import CudaGraphs
 from gpubp.engine.plain.dropout import with_dropout
-from gpubp.engine.plain.minibatches import ArrayBatches, Batch, CutBatches
-from gpubp.engine.plain.step import Objective, Position
+from gpubp.engine.plain.minibatches import ArrayBatches, Batch, BatchesInParts
+from gpubp.engine.plain.step import ModelState, Objective
 from gpubp.nn.initialization import initial_weights
 from gpubp.nn.network import Network
 from gpubp.optim.first_order import OPTIMIZERS, AdamState, Optimizer, adam, clipped, decayed, momentum
@@ -87,7 +87,7 @@ class TestAgreesWithPlain:
         fast = cuda_epoch_runner(machine.device, Objective(network), optimizer, "float64", None)
         theta = machine.asarray(initial_weights(network, 0, dtype="float64"))
         data = to_machine(machine, samples(network, "float64")._replace(sample_weight=np.zeros(N_SAMPLES)))
-        position = Position(theta, optimizer.init(machine.backend.xp, theta))
+        position = ModelState(theta, optimizer.init(machine.backend.xp, theta))
         report = fast(position, ArrayBatches(machine.backend, data, SIZE))
         np.testing.assert_array_equal(to_numpy(position.theta), to_numpy(theta))
         np.testing.assert_array_equal(report.values, 0.0)
@@ -235,7 +235,7 @@ class TestEpoch:
             (data._replace(sample_weight=np.ones(N_SAMPLES)), np.arange(N_SAMPLES)),
         ):
             theta = machine.asarray(initial_weights(network, 0, dtype="float64"))
-            position, batch = Position(theta, optimizer.init(machine.backend.xp, theta)), to_machine(machine, batch)
+            position, batch = ModelState(theta, optimizer.init(machine.backend.xp, theta)), to_machine(machine, batch)
             for size in (2, SIZE):
                 fast(position, ArrayBatches(machine.backend, batch, size, order))
             ends.append(to_numpy(position.theta))
@@ -316,7 +316,7 @@ class TestStacks:
         theta = initial_weights(network, range(STACK), dtype="float64")
         theta[2, 3] = np.inf
         fast = cuda_epoch_runner(machine.device, Objective(network), optimizer, "float64", None)
-        position = Position(machine.asarray(theta), optimizer.init(machine.backend.xp, machine.asarray(theta)))
+        position = ModelState(machine.asarray(theta), optimizer.init(machine.backend.xp, machine.asarray(theta)))
         data = to_machine(machine, samples(network, "float64"))
         with np.errstate(invalid="ignore"):
             report = fast(position, ArrayBatches(machine.backend, data, SIZE))
@@ -349,7 +349,7 @@ class TestStackSizes:
         data = ArrayBatches(choose_backend("cpu"), samples(network, "float64"), SIZE)
         for n_networks in (1, 2):
             theta = np.zeros((n_networks, network.n_parameters))
-            goes_plain = fast(Position(theta, optimizer.init(np, theta)), data) is report
+            goes_plain = fast(ModelState(theta, optimizer.init(np, theta)), data) is report
             assert goes_plain == (n_networks == 2 and sizes != (3, 2))
 
     @needs_compiler
@@ -359,7 +359,7 @@ class TestStackSizes:
             fast = cuda_epoch_runner(EmulatedDevice(), Objective(network), optimizer, "float32", None)
             theta = np.zeros((2, network.n_parameters), "float32")
             data = ArrayBatches(choose_backend("cpu"), samples(network, "float32"), SIZE)
-            fast(Position(theta, optimizer.init(np, theta)), data)
+            fast(ModelState(theta, optimizer.init(np, theta)), data)
             assert type(fast.steps) is kind
 
 
@@ -379,7 +379,7 @@ class TestEpochsTogether:
         batches, ends = replace(batches, order=order if shuffled else None), []
         for epochs in ([1] * 13, [1, 4, 1, 2, 5]):
             fast = cuda_epoch_runner(machine.device, Objective(network, l2=0.1), optimizer, "float64", None)
-            position, report = Position(theta, optimizer.init(machine.backend.xp, theta)), []
+            position, report = ModelState(theta, optimizer.init(machine.backend.xp, theta)), []
             for n in epochs:
                 report.append(fast(position, replace(batches, epochs=n)))
                 position.epoch += n
@@ -413,7 +413,7 @@ class TestParts:
         whole, ends = replace(whole, order=order if shuffled else None), []
         for epoch in ([whole], BatchesInParts(whole, 3), BatchesInParts(whole, 2)):
             fast = cuda_epoch_runner(machine.device, Objective(network, l2=0.1), optimizer, "float64", None)
-            position, report = Position(theta, optimizer.init(machine.backend.xp, theta)), []
+            position, report = ModelState(theta, optimizer.init(machine.backend.xp, theta)), []
             for _ in range(3):
                 report += [fast(position, part) for part in epoch]
                 position.epoch += 1
@@ -459,7 +459,7 @@ class TestRunsPlainEquations:
         )
         backend, data = choose_backend("cpu"), samples(network, "float64")
         theta = initial_weights(network, 0, dtype="float64")
-        position = Position(theta, optimizer.init(np, theta))
+        position = ModelState(theta, optimizer.init(np, theta))
         batches = ArrayBatches(backend, data, SIZE)
         masked = with_dropout(backend, network, (0.5,), np.random.default_rng(0), batches)
         assert fast(position, masked) is report

@@ -12,7 +12,7 @@ from gpubp.engine.cuda.device import PRODUCTS, CudaDevice
 from gpubp.engine.cuda.epoch import cuda_epoch_runner
 from gpubp.engine.cuda.kernels.common import head
 from gpubp.engine.plain.minibatches import ArrayBatches
-from gpubp.engine.plain.step import Objective, Position
+from gpubp.engine.plain.step import ModelState, Objective
 from gpubp.nn.initialization import initial_weights
 from gpubp.nn.network import Network
 from gpubp.optim.first_order import AdamState, adam
@@ -168,7 +168,7 @@ class TestCudaDevice:
             plain_way(Machine(choose_backend("cpu"), None), Objective(network), optimizer, dtype),
             cuda_epoch_runner(device, Objective(network), optimizer, dtype, None),
         ):
-            position, rng = Position(theta, optimizer.init(np, theta)), np.random.default_rng(0)
+            position, rng = ModelState(theta, optimizer.init(np, theta)), np.random.default_rng(0)
             for _ in range(3):
                 order = rng.permutation(N_SAMPLES)
                 way(position, ArrayBatches(choose_backend("cpu"), data, SIZE, order, on_host=True))

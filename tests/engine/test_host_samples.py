@@ -43,7 +43,7 @@ def result(place, given, *, on_host, size=4, shuffled=True, epochs=(1, 1, 1), se
         given = Batch(*(None if part is None else place.asarray(part) for part in given[:3]))
     fast = cuda_epoch_runner(place.device, Objective(NETWORK, l2=0.1), optimizer := adam(), "float64", None)
     theta = place.asarray(initial_weights(NETWORK, seeds, dtype="float64"))
-    position, reports, rng = Position(theta, optimizer.init(place.backend.xp, theta)), [], np.random.default_rng(1)
+    position, reports, rng = ModelState(theta, optimizer.init(place.backend.xp, theta)), [], np.random.default_rng(1)
     batches = ArrayBatches(place.backend, given, size, on_host=on_host)
     for n in epochs:
         reports.append(

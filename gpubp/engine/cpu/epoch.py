@@ -212,7 +212,7 @@ class CompiledSweep:
             self.gathered = Gathered(kind, size, stack, window, crew)
         return self.gathered
 
-    def _window(self, batches: ArrayBatches | OwnBatches, size: int) -> int:
+    def _window(self, batches: ArrayBatches | PerNetworkBatches, size: int) -> int:
         """Choose for how many steps samples are gathered at once: with shared orders, as many as fit into the cache.
 
         0 where each network gathers its own.
@@ -251,7 +251,7 @@ class Gathered:
         self.found: Found | None = None
         self.cut_before: Any = None
 
-    def cut(self, batches: ArrayBatches | OwnBatches) -> tuple[np.ndarray, np.ndarray]:
+    def cut(self, batches: ArrayBatches | PerNetworkBatches) -> tuple[np.ndarray, np.ndarray]:
         """Return how many samples each step has, and the part of the epoch before it; reused where equal."""
         n_samples = batches.n_samples
         of_epoch = (batches.begins, batches.spans) if isinstance(batches, ArrayBatches) else ()

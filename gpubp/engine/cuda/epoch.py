@@ -14,7 +14,7 @@ from gpubp.engine.cuda.optimizers import settings_of_steps, state_after, update_
 from gpubp.engine.cuda.small_networks import SmallNetworkSteps, shared_memory
 from gpubp.engine.cuda.steps import BatchPlan, LayerwiseSteps, StepSpec
 from gpubp.engine.plain.minibatches import ArrayBatches, Batch, Batches, cut
-from gpubp.engine.plain.step import EpochResult, Objective, Position
+from gpubp.engine.plain.step import EpochResult, ModelState, Objective
 from gpubp.engine.tracing.symbols import Inexpressible
 from gpubp.optim.first_order import Optimizer
 
@@ -81,7 +81,7 @@ class CudaEpochRunner:
             return self._run_epoch(self._steps_for(batches, stack), position, batches)
 
     def _run_epoch(
-        self, steps: LayerwiseSteps | SmallNetworkSteps, position: Position, batches: ArrayBatches
+        self, steps: LayerwiseSteps | SmallNetworkSteps, position: ModelState, batches: ArrayBatches
     ) -> EpochResult:
         before, done, plan = position.state, 0, steps.plan
         self._upload_start(steps, position, batches)
@@ -137,7 +137,7 @@ class CudaEpochRunner:
         return int(n_full // -(-n_full // most))
 
     def _upload_start(
-        self, steps: LayerwiseSteps | SmallNetworkSteps, position: Position, batches: ArrayBatches
+        self, steps: LayerwiseSteps | SmallNetworkSteps, position: ModelState, batches: ArrayBatches
     ) -> None:
         """Copy to the device what the steps start from: parameters, state, settings, order."""
         plan = steps.plan
