@@ -10,7 +10,7 @@ from gpubp.backends.backend import choose_backend
 from gpubp.engine import cuda
 from gpubp.engine.cuda.device import PRODUCTS, CudaDevice
 from gpubp.engine.cuda.epoch import cuda_epoch_runner
-from gpubp.engine.cuda.kernels.common import head
+from gpubp.engine.cuda.kernels.preamble import head
 from gpubp.engine.plain.minibatches import ArrayBatches
 from gpubp.engine.plain.step import ModelState, Objective
 from gpubp.nn.initialization import initial_weights

@@ -6,8 +6,8 @@ import subprocess
 import numpy as np
 import pytest
 
-from gpubp.engine.cuda.kernels.common import head
 from gpubp.engine.cuda.kernels.layers import layer_kernels
+from gpubp.engine.cuda.kernels.preamble import head
 from gpubp.engine.cuda.kernels.small_networks import small_network_source, state_of_one_network
 from gpubp.engine.cuda.kernels.steps import state_in_global_memory, step_source
 from gpubp.engine.cuda.optimizers import settings_of_steps, update_code

@@ -8,7 +8,7 @@ sum depends on the order of the threads, so the same training gives the same bit
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from gpubp.engine.cuda.kernels.common import BLOCK_REDUCTIONS, indented
+from gpubp.engine.cuda.kernels.preamble import BLOCK_REDUCTIONS, indented
 from gpubp.engine.tracing import symbols
 from gpubp.engine.tracing.expressions import Code
 from gpubp.engine.tracing.symbols import Symbol

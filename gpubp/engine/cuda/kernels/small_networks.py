@@ -2,8 +2,8 @@
 
 from itertools import accumulate
 
-from gpubp.engine.cuda.kernels.common import SCALE_OF_MEAN, head, indented
 from gpubp.engine.cuda.kernels.layers import loss_of_sample
+from gpubp.engine.cuda.kernels.preamble import SCALE_OF_MEAN, head, indented
 from gpubp.engine.cuda.optimizers import UpdateCode
 from gpubp.engine.plain.step import Objective
 from gpubp.engine.tracing import symbols

@@ -1,7 +1,7 @@
 """CUDA C of a training step that goes layer by layer: samples gathered, sums over samples, the optimizer's update."""
 
-from gpubp.engine.cuda.kernels.common import SCALE_OF_MEAN, head, indented
 from gpubp.engine.cuda.kernels.layers import LayerKernels, offsets
+from gpubp.engine.cuda.kernels.preamble import SCALE_OF_MEAN, head, indented
 from gpubp.engine.cuda.optimizers import UpdateCode
 
 GATHER = """

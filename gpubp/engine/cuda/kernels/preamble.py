@@ -1,4 +1,4 @@
-"""What all CUDA sources share: types, sums over a block of threads, and the scale of a mean."""
+"""The beginning of every CUDA source: types, sums over a block of threads, and the scale of a mean."""
 
 from gpubp.engine.tracing.symbols import REDUCTIONS
 
