@@ -1,12 +1,14 @@
-"""From text to the thing it names, with numbers behind the name where it takes any: ``"relu"``, ``"huber(0.5)"``."""
+"""Look up entries of a registry by name, with parameters where an entry takes any: ``"relu"``, ``"huber(0.5)"``."""
 
 import difflib
 import inspect
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
+from gpubp._core.text import brief
 from gpubp.errors import DataError
 
 OTHER_NAMES = {
@@ -28,60 +30,172 @@ OTHER_NAMES = {
     "fp16": "float16",
     "half": "float16",
 }
-"""What other libraries call what is here, to answer a wrong name with the right one."""
+"""Names that other libraries use, for the hint in the error about an unknown name."""
 
 _NAME = re.compile(r"\s*([a-z][a-z0-9_]*)\s*(?:\(([^()]*)\)\s*)?")
 
 
-def look_up(kind: str, text: str, entries: Mapping[str, Any]) -> Any:
-    """Find the entry that ``text`` names; a function among the entries is called with the numbers, where there are any.
+@dataclass(frozen=True)
+class Range:
+    """The finite numbers from ``low`` to ``high``.
+
+    Examples
+    --------
+    >>> str(Range(0, 1)), str(Range(0, 1, includes_high=False)), str(Range(0, includes_low=False))
+    ('between 0 and 1', 'from 0 to below 1', 'above 0')
+    >>> 1.0 in Range(0, 1), float("nan") in Range(0, 1)
+    (True, False)
+    """
+
+    low: float
+    high: float = math.inf
+    includes_low: bool = True
+    includes_high: bool = True
+    whole: bool = False
+
+    def __contains__(self, value: float) -> bool:
+        above = value >= self.low if self.includes_low else value > self.low
+        below = value <= self.high if self.includes_high else value < self.high
+        return bool(above and below and math.isfinite(value) and (not self.whole or value == int(value)))
+
+    def __str__(self) -> str:
+        low, high = f"{self.low:g}", f"{self.high:g}"
+        if self.high == math.inf:
+            text = f"{low} or more" if self.includes_low else f"above {low}"
+        elif self.includes_low:
+            text = f"between {low} and {high}" if self.includes_high else f"from {low} to below {high}"
+        else:
+            text = f"above {low} and {'at most' if self.includes_high else 'below'} {high}"
+        return f"a whole number, {text}" if self.whole else text
+
+
+ABOVE_0 = Range(0, includes_low=False)
+
+
+@dataclass(frozen=True)
+class Parametric:
+    """An entry of a registry that takes parameters.
+
+    Parameters
+    ----------
+    make : callable
+        Makes the entry. Its parameters have defaults, or it has a single ``*parameter``, which takes any count.
+    ranges : mapping
+        The valid range of each parameter, in the order of the parameters.
+    """
+
+    make: Callable[..., Any]
+    ranges: Mapping[str, Range]
+
+    @property
+    def is_variadic(self) -> bool:
+        """Whether there is one parameter, of which any count may be given."""
+        return any(p.kind is p.VAR_POSITIONAL for p in inspect.signature(self.make).parameters.values())
+
+    def arguments(self, name: str, text: str) -> tuple[float, ...]:
+        """Read what stands in brackets behind the name; arguments that equal their defaults are left off at the end.
+
+        Raises
+        ------
+        DataError
+            If there is no such parameter, or a value is outside its range.
+        """
+        parts = text.split(",")
+        if self.is_variadic:
+            (parameter,) = self.ranges
+            return tuple(self._number(name, parameter, part) for part in parts)
+        parameters, given = list(self.ranges), {}
+        for position, part in enumerate(parts):
+            parameter, _, value = part.rpartition("=")
+            parameter = parameter.strip() or (parameters[position] if position < len(parameters) else "")
+            if not parameter:
+                raise DataError(
+                    f"{name} takes {len(parameters)} parameter{'s' * (len(parameters) > 1)}, "
+                    f"{', '.join(parameters)}; got {brief(f'{name}({text})')!r}"
+                )
+            if parameter not in self.ranges:
+                raise DataError(unknown(f"parameter of {name}", parameter, parameters))
+            if parameter in given:
+                raise DataError(f"{name} takes {parameter} once, got {brief(f'{name}({text})')!r}")
+            given[parameter] = self._number(name, parameter, value)
+        defaults = {p.name: p.default for p in inspect.signature(self.make).parameters.values()}
+        values = {parameter: given.get(parameter, defaults[parameter]) for parameter in parameters}
+        while parameters and values[parameters[-1]] == defaults[parameters[-1]]:
+            del values[parameters.pop()]
+        return tuple(values.values())
+
+    def _number(self, name: str, parameter: str, text: str) -> float:
+        allowed = self.ranges[parameter]
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not math.isfinite(value):
+            raise DataError(f"{name}'s {parameter} must be a finite number, got {brief(text.strip(), 40)!r}")
+        if value not in allowed:
+            raise DataError(f"{name}'s {parameter} must be {allowed}, got {brief(text.strip(), 40)}")
+        return int(value) if allowed.whole else value
+
+
+def parse_name(kind: str, text: str, entries: Mapping[str, Any]) -> tuple[str, tuple[float, ...]]:
+    """Split a text into the name of an entry and its arguments.
 
     Parameters
     ----------
     kind : str
-        What is looked up, for the error's text: "activation", "loss", ...
+        What is looked up, for the error message: "activation", "loss", ...
     text : str
-        A name, or a name with a positive number in brackets, or several where the entry takes several.
+        A name, or a name and arguments in brackets, by position or by name.
     entries : mapping
-        From names to records, or to functions that make a record from one number or from any count of them.
+        From names to entries; those that take parameters are :class:`Parametric`.
 
     Raises
     ------
     DataError
-        If the name is unknown, if it takes no number and one was given, or if a number is not finite and positive.
+        If the name is unknown, the entry takes no parameters, or an argument is outside its range.
+
+    Examples
+    --------
+    >>> parse_name("loss", "huber(width=0.5)", {"huber": Parametric(lambda width=1.0: ..., {"width": ABOVE_0})})
+    ('huber', (0.5,))
     """
     match = _NAME.fullmatch(text) if isinstance(text, str) else None
     if match is None:
-        raise DataError(f"{kind} must be a name such as {next(iter(entries))!r}, got {text!r}")
+        given = brief(text) if isinstance(text, str) else text
+        raise DataError(f"{kind} must be a name such as {next(iter(entries))!r}, got {given!r}")
     name, in_brackets = match.groups()
     if name not in entries:
         raise DataError(unknown(kind, name, entries))
     entry = entries[name]
-    if isinstance(entry, tuple):
-        if in_brackets is not None:
-            raise DataError(f"{kind} {name!r} takes no number, got {text!r}")
-        return entry
     if in_brackets is None:
-        return entry()
-    takes_several = any(p.kind is p.VAR_POSITIONAL for p in inspect.signature(entry).parameters.values())
-    numbers = [_positive(part) for part in (in_brackets.split(",") if takes_several else [in_brackets])]
-    if not all(numbers):
-        which = "finite positive numbers" if takes_several else "one finite positive number"
-        raise DataError(f"{kind} {name!r} takes {which}, got {text!r}")
-    return entry(*numbers)
+        return name, ()
+    if not isinstance(entry, Parametric):
+        raise DataError(f"{kind} {name!r} takes no parameters, got {brief(text)!r}")
+    return name, entry.arguments(name, in_brackets)
 
 
-def _positive(text: str) -> float | None:
-    """Read a finite positive number, None where there is none."""
-    try:
-        value = float(text)
-    except ValueError:
-        return None
-    return value if math.isfinite(value) and value > 0 else None
+def look_up(kind: str, text: str, entries: Mapping[str, Any]) -> Any:
+    """Return the entry that ``text`` names, made with its arguments where it takes any; see :func:`parse_name`."""
+    name, arguments = parse_name(kind, text, entries)
+    entry = entries[name]
+    return entry.make(*arguments) if isinstance(entry, Parametric) else entry
+
+
+def canonical_name(kind: str, text: str, entries: Mapping[str, Any]) -> str:
+    """Return the one text for an entry and its arguments, by which networks are compared and stored.
+
+    Examples
+    --------
+    >>> entries = {"huber": Parametric(lambda width=1.0: ..., {"width": ABOVE_0})}
+    >>> [canonical_name("loss", text, entries) for text in ("huber(width=0.50)", " huber(1)", "huber")]
+    ['huber(0.5)', 'huber', 'huber']
+    """
+    name, arguments = parse_name(kind, text, entries)
+    return f"{name}({','.join(repr(value).removesuffix('.0') for value in arguments)})" if arguments else name
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:
-    """Word an error about an unknown name: what was given, the nearest known one, and what is known."""
+    """Return the error message about an unknown name: what was given, the nearest known names, and all known names."""
     names = list(known)
     return f"unknown {kind} {name!r}{near_miss(name, names)}; known: {', '.join(names)}"
 
@@ -94,7 +208,7 @@ def near_miss(name: str, known: Iterable[str]) -> str:
     >>> near_miss("digit", ["digits", "iris"])
     " (did you mean 'digits'?)"
     """
-    # Letter sample is the commonest slip; difflib alone would count it letter by letter.
+    # difflib alone would count a wrong case letter by letter
     by_lower = {candidate.lower(): candidate for candidate in known}
     if (other := OTHER_NAMES.get(name.lower())) in by_lower:
         return f" (did you mean {other!r}?)"

@@ -15,9 +15,8 @@ from functools import partial
 from itertools import accumulate
 from typing import NamedTuple
 
-from gpubp._core.names import look_up
+from gpubp._core.names import ABOVE_0, Parametric, Range, look_up
 from gpubp._typing import Array, Namespace
-from gpubp.errors import DataError
 from gpubp.nn import equations
 
 
@@ -131,13 +130,6 @@ def _softmax_dE_dx(xp: Namespace, dE_dy: Array, x: Array, y: Array) -> Array:
     return y * (dE_dy - xp.sum(dE_dy * y, axis=-1, keepdims=True))
 
 
-def units_of_groups(kind: str, sizes: tuple[float, ...]) -> tuple[int, ...]:
-    """Check the sizes of a layer's groups, which come as numbers from text."""
-    if not all(size.is_integer() for size in map(float, sizes)):
-        raise DataError(f"{kind} counts the units of each group by whole numbers, such as {kind}(3,4), got {sizes}")
-    return tuple(map(int, sizes))
-
-
 def by_group(xp: Namespace, f: Callable[..., Array], groups: tuple[int, ...], *arrays: Array) -> Array:
     """Apply ``f`` to each group of the units ``(..., b, j)`` of a layer, and join what comes back."""
     if not groups:
@@ -155,14 +147,13 @@ def _softmax_groups_dE_dx(xp: Namespace, dE_dy: Array, x: Array, y: Array, *, gr
     return by_group(xp, _softmax_dE_dx, groups, dE_dy, x, y)
 
 
-def _make_softmax(*sizes: float) -> Activation:
-    groups = units_of_groups("softmax", sizes)
+def _make_softmax(*sizes: int) -> Activation:
     return Activation(
-        partial(_softmax_groups, groups=groups),
-        partial(_softmax_groups_dE_dx, groups=groups),
+        partial(_softmax_groups, groups=sizes),
+        partial(_softmax_groups_dE_dx, groups=sizes),
         above_zero=True,
         below_one=True,
-        groups=groups,
+        groups=sizes,
     )
 
 
@@ -174,18 +165,20 @@ def _make_elu(alpha: float = 1.0) -> Activation:
     return Activation(partial(_elu, alpha=alpha), partial(_elu_dE_dx, alpha=alpha))
 
 
-ACTIVATIONS: dict[str, Activation | Callable[..., Activation]] = {
+GROUP_SIZES = {"sizes": Range(1, whole=True)}
+
+ACTIVATIONS: dict[str, Activation | Parametric] = {
     "identity": Activation(_identity, _identity_dE_dx),
     "logistic": Activation(equations.logistic, _logistic_dE_dx, above_zero=True, below_one=True),
     "tanh": Activation(_tanh, _tanh_dE_dx, below_one=True),
     "relu": Activation(_relu, _relu_dE_dx),
-    "leaky_relu": _make_leaky_relu,
-    "elu": _make_elu,
+    "leaky_relu": Parametric(_make_leaky_relu, {"slope": ABOVE_0}),
+    "elu": Parametric(_make_elu, {"alpha": ABOVE_0}),
     "softplus": Activation(softplus, _softplus_dE_dx, above_zero=True),
     "silu": Activation(_silu, _silu_dE_dx),
     "gelu": Activation(_gelu, _gelu_dE_dx),
     "exp": Activation(_exp, _exp_dE_dx, above_zero=True),
-    "softmax": _make_softmax,
+    "softmax": Parametric(_make_softmax, GROUP_SIZES),
 }
 
 

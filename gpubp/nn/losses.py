@@ -17,10 +17,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
-from gpubp._core.names import look_up
+from gpubp._core.names import ABOVE_0, Parametric, look_up
 from gpubp._typing import Array, Namespace
 from gpubp.nn import equations
-from gpubp.nn.activations import by_group, get_activation, units_of_groups
+from gpubp.nn.activations import GROUP_SIZES, by_group, get_activation
 
 
 class Loss(NamedTuple):
@@ -130,14 +130,13 @@ def _cross_entropy_groups_dE_dx(xp: Namespace, y: Array, targets: Array, *, grou
     return by_group(xp, _cross_entropy_dE_dx, groups, y, targets)
 
 
-def _make_cross_entropy(*sizes: float) -> Loss:
-    groups = units_of_groups("cross_entropy", sizes)
+def _make_cross_entropy(*sizes: int) -> Loss:
     return Loss(
         _cross_entropy,
         _cross_entropy_dE_dy,
-        output=f"softmax({','.join(map(str, groups))})" if groups else "softmax",
-        value_at=partial(_cross_entropy_groups_at, groups=groups),
-        dE_dx=partial(_cross_entropy_groups_dE_dx, groups=groups),
+        output=f"softmax({','.join(map(str, sizes))})" if sizes else "softmax",
+        value_at=partial(_cross_entropy_groups_at, groups=sizes),
+        dE_dx=partial(_cross_entropy_groups_dE_dx, groups=sizes),
         above_zero=True,
         target_range=(0.0, math.inf),
     )
@@ -160,9 +159,9 @@ def _make_dead_zone(width: float = 0.2) -> Loss:
     return Loss(partial(_dead_zone, width=width), partial(_dead_zone_dE_dy, width=width))
 
 
-LOSSES: dict[str, Loss | Callable[..., Loss]] = {
+LOSSES: dict[str, Loss | Parametric] = {
     "squared": Loss(equations.squared_error, equations.squared_error_dE_dy),
-    "cross_entropy": _make_cross_entropy,
+    "cross_entropy": Parametric(_make_cross_entropy, GROUP_SIZES),
     "binary_cross_entropy": Loss(
         _binary_cross_entropy,
         _binary_cross_entropy_dE_dy,
@@ -183,9 +182,9 @@ LOSSES: dict[str, Loss | Callable[..., Loss]] = {
         target_range=(0.0, math.inf),
     ),
     "absolute": Loss(_absolute, _absolute_dE_dy),
-    "huber": _make_huber,
+    "huber": Parametric(_make_huber, {"width": ABOVE_0}),
     "log_cosh": Loss(_log_cosh, _log_cosh_dE_dy),
-    "dead_zone": _make_dead_zone,
+    "dead_zone": Parametric(_make_dead_zone, {"width": ABOVE_0}),
 }
 
 

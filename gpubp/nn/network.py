@@ -13,11 +13,12 @@ from typing import Any, NamedTuple
 import array_api_compat
 import numpy as np
 
+from gpubp._core.names import canonical_name
 from gpubp._typing import Array, Namespace
 from gpubp.errors import DataError
 from gpubp.nn import equations
-from gpubp.nn.activations import get_activation
-from gpubp.nn.losses import get_loss, output_loss
+from gpubp.nn.activations import ACTIVATIONS, get_activation
+from gpubp.nn.losses import LOSSES, get_loss, output_loss
 from gpubp.nn.weight_sharing import ABSENT, Ties
 
 
@@ -76,7 +77,6 @@ class Network:
         for name in (*hidden, self.output_activation or "", self.loss):
             if not isinstance(name, str):
                 raise DataError(f"units and errors are named by text, such as 'relu' and 'squared', got {name!r}")
-        hidden = tuple(name.strip() for name in hidden)
         if not isinstance(self.bias, bool):
             raise DataError(f"bias must be True or False, got {self.bias!r}")
         if len(hidden) != n_hidden:
@@ -84,8 +84,10 @@ class Network:
                 f"activation must name the units of the hidden layers, one name for all or {n_hidden}, one for each that "
                 f"sizes {sizes} has; got {self.activation!r}"
             )
-        error = get_loss(self.loss.strip())
-        output = (self.output_activation or error.output).strip()
+        loss = canonical_name("loss", self.loss, LOSSES)
+        error = get_loss(loss)
+        hidden = tuple(canonical_name("activation", name, ACTIVATIONS) for name in hidden)
+        output = canonical_name("activation", self.output_activation or error.output, ACTIVATIONS)
         unit = get_activation(output)
         for name, n_units in zip((*hidden, output), sizes[1:], strict=True):
             if (groups := get_activation(name).groups) and sum(groups) != n_units:
@@ -98,7 +100,7 @@ class Network:
         object.__setattr__(self, "sizes", tuple(int(n) for n in sizes))
         object.__setattr__(self, "activation", hidden)
         object.__setattr__(self, "output_activation", output)
-        object.__setattr__(self, "loss", self.loss.strip())
+        object.__setattr__(self, "loss", loss)
         object.__setattr__(self, "skips", self._checked_skips())
         object.__setattr__(self, "ties", None if self.ties is None else self._checked_ties())
 

@@ -9,7 +9,6 @@ An optimizer can be wrapped: :func:`clipped` bounds the gradient before it, :fun
 it.
 """
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -17,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gpubp._core.names import unknown
+from gpubp._core.names import ABOVE_0, Range, unknown
 from gpubp._typing import Array, Namespace
 from gpubp.errors import DataError
 from gpubp.nn import equations
@@ -28,17 +27,17 @@ Now = Mapping[str, Any]
 
 
 RANGES = {
-    "learning_rate": (0.0, math.inf),
-    "momentum": (0.0, 1.0 + math.ulp(1.0)),
-    "beta_1": (0.0, 1.0),
-    "beta_2": (0.0, 1.0),
-    "rho": (0.0, 1.0),
-    "epsilon": (0.0, math.inf),
-    "weight_decay": (0.0, math.inf),
-    "shrinkage": (0.0, 1.0),
-    "max_norm": (math.ulp(0.0), math.inf),
+    "learning_rate": Range(0),
+    "momentum": Range(0, 1),
+    "beta_1": Range(0, 1, includes_high=False),
+    "beta_2": Range(0, 1, includes_high=False),
+    "rho": Range(0, 1, includes_high=False),
+    "epsilon": Range(0),
+    "weight_decay": Range(0),
+    "shrinkage": Range(0, 1, includes_high=False),
+    "max_norm": ABOVE_0,
 }
-"""Where a setting that is a plain number must lie: from the first, and below the second."""
+"""The valid range of each setting that is a plain number."""
 
 
 @dataclass(frozen=True)
@@ -52,9 +51,8 @@ class Optimizer:
 
     def __post_init__(self) -> None:
         for name, value in self.settings.items():
-            low, high = RANGES[name]
-            if isinstance(value, int | float | np.floating) and not (low <= value < high):
-                raise DataError(f"{name} must be from {low:g} to below {high:g}, got {value!r}")
+            if isinstance(value, int | float | np.floating) and float(value) not in RANGES[name]:
+                raise DataError(f"{name} must be {RANGES[name]}, got {value!r}")
 
     def at(self, epoch: float) -> dict[str, float | Array]:
         """Evaluate the settings after ``epoch`` epochs."""

@@ -1,60 +1,138 @@
-"""From text to the thing it names."""
+"""Registries: entries by name, with parameters in brackets."""
 
+import math
 from typing import NamedTuple
 
 import pytest
 
-from gpubp._core.names import look_up, unknown
+from gpubp._core.names import ABOVE_0, Parametric, Range, canonical_name, look_up, unknown
 from gpubp.errors import DataError
 
 
-class Unit(NamedTuple):
-    number: float
+class Entry(NamedTuple):
+    numbers: tuple[float, ...]
 
 
-ENTRIES = {"plain": Unit(0.0), "leaky": lambda slope=0.25: Unit(slope)}
+ENTRIES = {
+    "plain": Entry(()),
+    "leaky": Parametric(lambda slope=0.25: Entry((slope,)), {"slope": ABOVE_0}),
+    "pair": Parametric(
+        lambda q=0.5, width=1.0: Entry((q, width)), {"q": Range(0, 1), "width": Range(0, 1, includes_high=False)}
+    ),
+    "many": Parametric(lambda *sizes: Entry(sizes), {"sizes": Range(1, whole=True)}),
+}
 
 
 @pytest.mark.parametrize(
-    ("text", "number"),
+    ("text", "numbers", "canonical"),
     [
-        ("plain", 0.0),
-        ("  plain ", 0.0),
-        ("leaky", 0.25),
-        ("leaky(2)", 2.0),
-        ("leaky( 1e-3 )", 1e-3),
-        (" leaky (0.5) ", 0.5),
+        ("plain", (), "plain"),
+        ("  plain ", (), "plain"),
+        ("leaky", (0.25,), "leaky"),
+        ("leaky(0.25)", (0.25,), "leaky"),
+        ("leaky(2)", (2.0,), "leaky(2)"),
+        ("leaky(2.0)", (2.0,), "leaky(2)"),
+        ("leaky( 1e-3 )", (1e-3,), "leaky(0.001)"),
+        (" leaky (0.5) ", (0.5,), "leaky(0.5)"),
+        ("leaky(slope=0.5)", (0.5,), "leaky(0.5)"),
+        ("leaky( slope = 0.50 )", (0.5,), "leaky(0.5)"),
+        ("pair(0.1)", (0.1, 1.0), "pair(0.1)"),
+        ("pair(width=0.3)", (0.5, 0.3), "pair(0.5,0.3)"),
+        ("pair(0.1, 0)", (0.1, 0.0), "pair(0.1,0)"),
+        ("pair(0.1, width=0)", (0.1, 0.0), "pair(0.1,0)"),
+        ("pair(width=0, q=1)", (1.0, 0.0), "pair(1,0)"),
+        ("many", (), "many"),
+        ("many(3, 4)", (3, 4), "many(3,4)"),
+        ("many(3.0)", (3,), "many(3)"),
     ],
 )
-def test_name_with_or_without_a_number(text, number):
-    assert look_up("unit", text, ENTRIES) == Unit(number)
+def test_name_and_arguments(text, numbers, canonical):
+    assert look_up("entry", text, ENTRIES) == Entry(numbers)
+    assert canonical_name("entry", text, ENTRIES) == canonical
+    assert canonical_name("entry", canonical, ENTRIES) == canonical
+    assert look_up("entry", canonical, ENTRIES) == Entry(numbers)
 
 
 def test_the_entry_itself_is_given_back():
-    assert look_up("unit", "plain", ENTRIES) is ENTRIES["plain"]
+    assert look_up("entry", "plain", ENTRIES) is ENTRIES["plain"]
 
 
 @pytest.mark.parametrize("text", ["", "Plain", "2", "plain(", "leaky)", "leaky(1)(2)", "le aky", None, 3, ["plain"]])
 def test_what_is_no_name(text):
-    with pytest.raises(DataError, match="unit must be a name such as 'plain', got"):
-        look_up("unit", text, ENTRIES)
+    with pytest.raises(DataError, match="entry must be a name such as 'plain', got"):
+        look_up("entry", text, ENTRIES)
 
 
 def test_unknown_name_is_answered_with_the_nearest():
-    with pytest.raises(DataError, match=r"unknown unit 'leeky' \(did you mean 'leaky'\?\); known: plain, leaky"):
-        look_up("unit", "leeky(0.5)", ENTRIES)
+    with pytest.raises(
+        DataError, match=r"unknown entry 'leeky' \(did you mean 'leaky'\?\); known: plain, leaky, pair, many"
+    ):
+        look_up("entry", "leeky(0.5)", ENTRIES)
 
 
 def test_unknown_name_like_none_that_is_known():
-    assert unknown("unit", "zzz", ENTRIES) == "unknown unit 'zzz'; known: plain, leaky"
+    assert unknown("entry", "zzz", ENTRIES) == "unknown entry 'zzz'; known: plain, leaky, pair, many"
 
 
-def test_a_number_where_none_is_taken():
-    with pytest.raises(DataError, match=r"unit 'plain' takes no number, got 'plain\(2\)'"):
-        look_up("unit", "plain(2)", ENTRIES)
+def test_a_parameter_where_none_is_taken():
+    with pytest.raises(DataError, match=r"entry 'plain' takes no parameters, got 'plain\(2\)'"):
+        look_up("entry", "plain(2)", ENTRIES)
 
 
-@pytest.mark.parametrize("number", ["", "x", "0", "-1", "nan", "inf", "1, 2", "1e999"])
-def test_a_number_that_is_none(number):
-    with pytest.raises(DataError, match="unit 'leaky' takes one finite positive number, got 'leaky"):
-        look_up("unit", f"leaky({number})", ENTRIES)
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("leaky()", "leaky's slope must be a finite number, got ''"),
+        ("leaky(x)", "leaky's slope must be a finite number, got 'x'"),
+        ("leaky(nan)", "leaky's slope must be a finite number, got 'nan'"),
+        ("leaky(1e999)", "leaky's slope must be a finite number, got '1e999'"),
+        ("leaky(slope=inf)", "leaky's slope must be a finite number, got 'inf'"),
+        ("leaky(0)", "leaky's slope must be above 0, got 0"),
+        ("leaky(slope=-1)", "leaky's slope must be above 0, got -1"),
+        ("leaky(1, 2)", "leaky takes 1 parameter, slope; got 'leaky(1, 2)'"),
+        ("leaky(slop=1)", "unknown parameter of leaky 'slop' (did you mean 'slope'?); known: slope"),
+        ("leaky(slope=1, slope=2)", "leaky takes slope once, got 'leaky(slope=1, slope=2)'"),
+        ("pair(2)", "pair's q must be between 0 and 1, got 2"),
+        ("pair(q=-0.1)", "pair's q must be between 0 and 1, got -0.1"),
+        ("pair(0.5, 1)", "pair's width must be from 0 to below 1, got 1"),
+        ("pair(0.5, q=0.5)", "pair takes q once, got 'pair(0.5, q=0.5)'"),
+        ("pair(1, 0, 1)", "pair takes 2 parameters, q, width; got 'pair(1, 0, 1)'"),
+        ("many(3, 1.5)", "many's sizes must be a whole number, 1 or more, got 1.5"),
+        ("many(0)", "many's sizes must be a whole number, 1 or more, got 0"),
+        ("many(" + "1," * 10**5 + ")", "many's sizes must be a finite number, got ''"),
+    ],
+)
+def test_arguments_outside_their_range(text, message):
+    with pytest.raises(DataError) as raised:
+        look_up("entry", text, ENTRIES)
+    assert str(raised.value) == message
+
+
+def test_messages_stay_short():
+    for text in (
+        "leaky(" + "9" * 10**5 + ")",
+        "x" * 10**5 + "!",
+        "leaky(" + "1," * 10**5 + ")",
+        "plain(" + " " * 10**5 + ")",
+    ):
+        with pytest.raises(DataError) as raised:
+            look_up("entry", text, ENTRIES)
+        assert len(str(raised.value)) < 500
+
+
+@pytest.mark.parametrize(
+    ("allowed", "inside", "outside", "words"),
+    [
+        (Range(0), (0, 1e300), (-1e-300, math.inf, math.nan), "0 or more"),
+        (ABOVE_0, (5e-324, 1), (0, -1, math.inf), "above 0"),
+        (Range(0, 1), (0, 0.5, 1), (-1, 1.5), "between 0 and 1"),
+        (Range(0, 1, includes_high=False), (0, 0.5), (1,), "from 0 to below 1"),
+        (Range(0, 1, includes_low=False), (0.5, 1), (0,), "above 0 and at most 1"),
+        (Range(0, 1, includes_low=False, includes_high=False), (0.5,), (0, 1), "above 0 and below 1"),
+        (Range(1, whole=True), (1, 2.0), (0, 1.5), "a whole number, 1 or more"),
+    ],
+)
+def test_ranges(allowed, inside, outside, words):
+    assert all(number in allowed for number in inside)
+    assert not any(number in allowed for number in outside)
+    assert str(allowed) == words

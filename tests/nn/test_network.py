@@ -314,3 +314,18 @@ class TestJacobian:
         J = jacobian(xp, PAPERS, theta, x)
         gradient = xp.sum(xp.matrix_transpose(residual)[..., None] * J, axis=(0, 1))
         assert_agree(gradient, loss_and_gradient(xp, PAPERS, theta, x, targets)[1], "gradient")
+
+
+class TestNames:
+    """Networks with the same activations and losses are equal, however their names are written."""
+
+    def test_one_text_for_one_thing(self):
+        written = Network((2, 3, 4, 2), activation=(" relu", "elu( alpha = 0.50 )"), loss="huber(width=0.5)")
+        assert written == Network((2, 3, 4, 2), activation=("relu", "elu(0.5)"), loss="huber(0.5)")
+        assert (written.activation, written.loss) == (("relu", "elu(0.5)"), "huber(0.5)")
+        assert Network((2, 1), loss="huber(1)") == Network((2, 1), loss="huber")
+
+    def test_output_units_follow_the_loss(self):
+        network = Network((2, 5), loss="cross_entropy( 2, 3 )")
+        assert network.output_activation == "softmax(2,3)"
+        assert network == Network((2, 5), output_activation="softmax( 2,3)", loss="cross_entropy(2,3)")

@@ -8,9 +8,10 @@ import math
 from collections.abc import Callable
 from itertools import accumulate, pairwise
 
-from gpubp._core.names import look_up
+from gpubp._core.names import parse_name, unknown
+from gpubp.errors import DataError
 from gpubp.io.onnx.graph import Graph
-from gpubp.nn.activations import units_of_groups
+from gpubp.nn.activations import ACTIVATIONS
 
 Unit = Callable[[Graph, str], str]
 """From a graph and the total input in it to the output."""
@@ -76,9 +77,7 @@ def _gelu(graph: Graph, x: str) -> str:
     return _gated(graph, x, graph.node("Mul", bent, graph.number(scale)))
 
 
-def _make_softmax(*sizes: float) -> Unit:
-    groups = units_of_groups("softmax", sizes)
-
+def _make_softmax(*groups: int) -> Unit:
     def softmax(graph: Graph, x: str) -> str:
         if not groups:
             return graph.node("Softmax", x, axis=-1)
@@ -105,5 +104,7 @@ UNITS: dict[str, Callable[..., Unit]] = {
 
 def unit(name: str) -> Unit:
     """Find a unit by the name that :func:`gpubp.nn.activations.get_activation` knows it by."""
-    found: Unit = look_up("unit that can be exported", name, UNITS)
-    return found
+    stem, arguments = parse_name("activation", name, ACTIVATIONS)
+    if stem not in UNITS:
+        raise DataError(unknown("activation that can be exported", stem, UNITS))
+    return UNITS[stem](*arguments)
