@@ -1,1 +1,1 @@
-"""The experiments of Rumelhart, Hinton & Williams (1986), each from many first weights at once."""
+"""The experiments of Rumelhart, Hinton & Williams (1986), each trained from many first weights in one call."""

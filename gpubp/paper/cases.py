@@ -12,7 +12,7 @@ def _all_vectors(n: int) -> np.ndarray:
 
 
 def symmetry(n: int = 6) -> Cases:
-    """All vectors of ``n`` numbers; the output tells whether one is its own mirror image.
+    """All vectors of ``n`` numbers; the output says whether a vector is its own mirror image.
 
     Examples
     --------
@@ -25,7 +25,7 @@ def symmetry(n: int = 6) -> Cases:
 
 
 def parity(n: int) -> Cases:
-    """All vectors of ``n`` numbers; the output tells whether the number of ones is odd. With two it is XOR.
+    """All vectors of ``n`` numbers; the output says whether the number of ones is odd. With two it is XOR.
 
     Examples
     --------
@@ -64,7 +64,7 @@ def addition(n_bits: int = 2) -> Cases:
 
 
 def negation(n_bits: int = 3) -> Cases:
-    """All vectors of a switch and ``n_bits`` bits; the outputs are the bits, each negated where the switch is on.
+    """All vectors of a switch and ``n_bits`` bits; the outputs are the bits, each negated if the switch is on.
 
     Examples
     --------
@@ -81,7 +81,7 @@ T_AND_C = (("###", ".#.", ".#."), ("##", "#.", "##"))
 
 
 def t_c(plane: tuple[int, int], margin: int = 0) -> Cases:
-    """All places of a T and of a C, each turned in four ways, on a plane; the output tells whether it is a T.
+    """All places of a T and of a C, each turned in four ways, on a plane; the output says whether it is a T.
 
     Parameters
     ----------
@@ -124,7 +124,7 @@ def t_c(plane: tuple[int, int], margin: int = 0) -> Cases:
 
 
 def shifted(n: int, places: int) -> Cases:
-    """All vectors of ``n`` numbers; the outputs are the same, moved so many places on, from the last to the first.
+    """All vectors of ``n`` numbers; the outputs are the same, shifted by some places, cyclically.
 
     Examples
     --------

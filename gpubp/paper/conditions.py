@@ -9,11 +9,11 @@ from gpubp.paper.experiment import Condition, Experiment, Finding, Runs
 from gpubp.paper.words import counted, in_words
 
 USUAL = (0.05, 0.95)
-"""A figure is usual when it lies between these quantiles of the sweeps that all networks took."""
+"""A figure is typical if it lies between these quantiles of the sweeps that all networks took."""
 
 
 def done(share: float, why: str) -> Condition:
-    """Ask that a share of the networks be done in time, and say why so many.
+    """Require that a share of the networks is done in time, with the reason for that share.
 
     Examples
     --------

@@ -17,7 +17,7 @@ CAPTION = "With other numbers of hidden units: the paper says that a few more co
 
 
 def with_hidden_units(experiment: Experiment, n_hidden: int, optimizer: Optimizer | None = None) -> Experiment:
-    """Change the number of units of the one hidden layer, and the rule where another is given."""
+    """Change the number of units of the one hidden layer, and the rule if another is given."""
     n_inputs, _, n_outputs = experiment.network.sizes
     network = replace(experiment.network, sizes=(n_inputs, n_hidden, n_outputs))
     return replace(experiment, network=network, optimizer=optimizer or experiment.optimizer)
@@ -31,7 +31,7 @@ def try_more_units(
     Parameters
     ----------
     n_hidden : tuple of int
-        The experiment's own number is told from its runs.
+        The experiment's own number comes from its runs.
     experiment : Experiment
         With one hidden layer.
     runs : Runs
@@ -55,6 +55,6 @@ def done_by(runs: Runs) -> tuple[str, str]:
 
 
 def ending_at(error: float, runs: Runs) -> np.ndarray:
-    """Tell which of the networks that are not done have come to an error, within 0.01: (k,) of bool."""
+    """Return which of the networks that are not done ended at a given error, within 0.01: (k,) of bool."""
     near: np.ndarray = np.abs(runs.error[~runs.solved] - error) < 0.01
     return near

@@ -24,7 +24,7 @@ Callbacks = tuple[Callable[[Any], Any], ...]
 class Runs(NamedTuple):
     """What became of K networks.
 
-    ``solved`` (K,) tells which were done in time, ``sweeps`` (K,) after how many sweeps of at most ``limit``, ``theta``
+    ``solved`` (K,) says which were done in time, ``sweeps`` (K,) after how many sweeps of at most ``limit``, ``theta``
     (K, P) is from that sweep or from the last, ``error`` (K,) is the error, eq. (3), with these weights.
     """
 
@@ -49,7 +49,7 @@ class Finding(NamedTuple):
 
 
 class Condition(NamedTuple):
-    """A part of a study's criterion: in words, and as ``check(experiment, runs) -> Finding``."""
+    """A part of a study's criterion: as text, and as ``check(experiment, runs) -> Finding``."""
 
     words: str
     check: "Callable[[Experiment, Runs], Finding]"
@@ -59,12 +59,12 @@ class TrainMore(Protocol):
     """Trains networks of an experiment like the first one, on the same device and for as many sweeps at most."""
 
     def __call__(self, experiment: "Experiment", n_networks: int) -> Runs:
-        """Train so many networks."""
+        """Train the given number of networks."""
         ...
 
 
 def nothing_more(experiment: "Experiment", runs: Runs, *_: Any) -> Iterator[Any]:
-    """Find nothing beside the sweeps."""
+    """Report nothing but the sweeps."""
     return iter(())
 
 
@@ -95,7 +95,7 @@ class Experiment:
     wiring : str
         What there is to say of the connections, where not all are there or some are equal.
     look : callable
-        ``look(experiment, runs, train_more)`` gives Facts and Tables, one by one.
+        ``look(experiment, runs, train_more)`` yields Facts and Tables.
     pictures : callable
         ``pictures(experiment, runs)`` gives Pictures.
     """
@@ -116,7 +116,7 @@ class Experiment:
     pictures: "Callable[[Experiment, Runs], Iterable[Picture]]" = nothing_more
 
     def setting(self, n_networks: int, sweeps: int) -> str:
-        """Say in a line what is trained, and how: so many networks, for so many sweeps at most."""
+        """Describe in one line what is trained and how, with the number of networks and the limit of sweeps."""
         sizes = "-".join(map(str, self.network.sizes))
         settings = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in self.optimizer.settings.items())
         done = f"done when all outputs are within {self.within:g}"
@@ -147,7 +147,7 @@ class Experiment:
         device: str = "auto",
         callbacks: Callbacks = (),
     ) -> Findings:
-        """Train so many networks and judge them: see :class:`gpubp.paper.study.Study`."""
+        """Train the given number of networks and judge them: see :class:`gpubp.paper.study.Study`."""
         began = time.perf_counter()
         runs = _run(self, n_networks, sweeps=sweeps, device=device, callbacks=callbacks)
         found: list[Fact | Table] = []
@@ -173,7 +173,7 @@ class Experiment:
 
 
 def _train_more(stop_reason: str, experiment: Experiment, n_networks: int, **options: Any) -> Runs:
-    """Train more networks, unless somebody wants an end."""
+    """Train more networks, unless the user has interrupted."""
     if stop_reason == "interrupted":
         raise KeyboardInterrupt
     runs = _run(experiment, n_networks, **options)
@@ -213,7 +213,7 @@ def run_seeds(
     n_seeds : int
         How many networks; their weights are drawn from the seeds ``first_seed`` on.
     sweeps : int, optional
-        At most so many; without it the experiment's own number.
+        The limit; by default, the experiment's own.
 
     Returns
     -------

@@ -30,7 +30,7 @@ ITALIAN = (
     *("Roberto", "Pierro", "Emilio", "Marco", "Tomaso", "Alfonso"),
     *("Maria", "Francesca", "Gina", "Lucia", "Angela", "Sophia"),
 )
-"""Each stands where the one of the same place in the other tree stands: first the men, then the women."""
+"""In both trees the n-th name has the same position: first the men, then the women."""
 
 PEOPLE = (*ENGLISH, *ITALIAN)
 RELATIONS = (

@@ -28,7 +28,7 @@ def explained(codes: np.ndarray, attribute: np.ndarray) -> np.ndarray:
     Returns
     -------
     (..., units) array
-        1 where all people of a kind have one output, 0 where the kinds' means are the same, or all outputs are.
+        1 if all people of a kind have the same output; 0 if the means of the kinds are equal, or all outputs are.
 
     Examples
     --------
@@ -47,7 +47,7 @@ def explained(codes: np.ndarray, attribute: np.ndarray) -> np.ndarray:
 
 
 def predicted(codes: np.ndarray, attribute: np.ndarray) -> np.ndarray:
-    """Find of what part of the people each unit alone tells an attribute right.
+    """Find for which fraction of the people a single unit predicts an attribute correctly.
 
     A person is taken to be of the kind whose other members have, on average, the nearest output.
 

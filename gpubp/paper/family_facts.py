@@ -1,4 +1,4 @@
-"""What is found in networks that learned the two families, beside what the paper says of its one."""
+"""Facts about networks that learned the two families, compared with the paper's one."""
 
 import numpy as np
 
@@ -15,7 +15,7 @@ CODED_IN_THE_PAPER = {"nationality": "unit 1", "generation": "unit 2", "branch":
 
 
 def of_all(facts: list[Fact]) -> Table:
-    """Tell what is found in all networks; the facts of a study are of those that are done."""
+    """Report on all networks; the facts of a study cover those that are done."""
     return Table(
         "What all networks learned, and what they answer beyond it",
         ("of all networks", "paper", "here"),
@@ -25,7 +25,7 @@ def of_all(facts: list[Fact]) -> Table:
 
 
 def of_learning(what: str, found: Trained) -> Fact:
-    """Tell how many of the cases that they were trained on the networks have right."""
+    """Report how many of their training cases the networks have right."""
     n_cases = int(np.sum(~found.held_out[0]))
     learned, all_learned = _percent(found.learned), share_of(found.learned == 1.0)
     here = f"{learned} on average, all by {all_learned}; {counted(found.sweeps, 'sweep')}"
@@ -33,7 +33,7 @@ def of_learning(what: str, found: Trained) -> Fact:
 
 
 def of_held_out(found: Trained) -> list[Fact]:
-    """Tell how many of the cases that they were not trained on the networks have right."""
+    """Report how many of their held-out cases the networks have right."""
     by_zone, ahead = found.count_held_out(found.within(DEAD_ZONE)), found.count_held_out(found.ahead)
     return [
         Fact(f"all {N_HELD_OUT} held-out cases right", "yes", share_of(found.generalized == N_HELD_OUT)),
@@ -52,7 +52,7 @@ def of_held_out(found: Trained) -> list[Fact]:
 
 
 def by_relation(found: Trained) -> Table:
-    """Tell how often the cases of each relation were answered by networks not trained on them, the best ones first."""
+    """Report how often held-out cases of each relation were answered correctly, best first."""
     relation = np.argmax(family.cases()[0][:, len(family.PEOPLE) :], axis=1)
     rows = []
     for k, name in enumerate(family.RELATIONS):
@@ -72,7 +72,7 @@ def by_relation(found: Trained) -> Table:
 
 
 def of_codes(recipe: Recipe, found: Trained) -> list[Fact]:
-    """Tell what units code in the networks with all held-out cases right, beside what they coded in first weights."""
+    """Report what the units code in networks with all held-out cases right, and with first weights."""
     solved = found.generalized == N_HELD_OUT
     if not np.any(solved):
         return []

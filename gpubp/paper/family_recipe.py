@@ -1,4 +1,4 @@
-"""Networks that learn the two families, each by a recipe, with four cases of its own held out."""
+"""Networks that learn the two families, each by a recipe and with its own four held-out cases."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -80,7 +80,7 @@ class Trained(NamedTuple):
     y : (K, 104, 24) array
         Outputs for all cases.
     sweeps : int
-        As many as were done.
+        The number of sweeps done.
     seconds : float
     stop_reason : str
         See :class:`gpubp.Fit`.
@@ -95,12 +95,12 @@ class Trained(NamedTuple):
 
     @property
     def right(self) -> np.ndarray:
-        """Tell which cases each network has right, every output on its side of 0.5: (K, 104)."""
+        """Return which cases each network has right, with every output on the correct side of 0.5: (K, 104)."""
         return self.within(0.5)
 
     @property
     def ahead(self) -> np.ndarray:
-        """Tell in which cases the outputs that should be on are higher than all others: (K, 104)."""
+        """Return in which cases the outputs that should be on are higher than all others: (K, 104)."""
         on = family.cases()[1] == 1.0
         ahead: np.ndarray = np.min(self.y, axis=2, where=on, initial=1.0) > np.max(
             self.y, axis=2, where=~on, initial=0.0
@@ -159,7 +159,7 @@ def trained(
     seeds : sequence of int
         Of a network's first weights and of its held-out cases.
     sweeps : int, optional
-        Without it the recipe's own number.
+        By default, the recipe's own number.
 
     Returns
     -------

@@ -51,7 +51,7 @@ class FamilyTrees:
         device: str = "auto",
         callbacks: tuple[Callable[[Any], Any], ...] = (),
     ) -> Findings:
-        """Train so many networks and judge them: see :class:`gpubp.paper.study.Study`."""
+        """Train the given number of networks and judge them: see :class:`gpubp.paper.study.Study`."""
         found = trained(self.recipe, range(n_networks), sweeps=sweeps, device=device, callbacks=callbacks)
         seconds, stop_reason, learned = found.seconds, found.stop_reason, [of_learning("cases learned", found)]
         if stop_reason != "interrupted":
@@ -75,7 +75,7 @@ class FamilyTrees:
 
 
 def described(recipe: Recipe, n_networks: int, sweeps: int) -> str:
-    """Say in a line what a recipe trains, and how: so many networks, for so many sweeps."""
+    """Describe in one line what a recipe trains and how, with the number of networks and of sweeps."""
     (early, late), (early_momentum, late_momentum) = recipe.rates, recipe.momenta
     zone = f"no error from outputs within {DEAD_ZONE:g} of the desired ones"
     return (

@@ -39,7 +39,7 @@ def network(n_units: int, n_steps: int = N_STEPS) -> Network:
 
 
 def after(experiment: Experiment, runs: Runs, n_steps: int) -> tuple[np.ndarray, np.ndarray]:
-    """Run the nets that are done for so many steps: what is desired then, (b, j), and what comes, (k, b, j)."""
+    """Run the nets that are done for some steps: the desired outputs, (b, j), and the actual ones, (k, b, j)."""
     n_units = experiment.network.sizes[0]
     longer = network(n_units, n_steps)
     x, d = shifted(n_units, n_steps)
@@ -93,5 +93,5 @@ def look(experiment: Experiment, runs: Runs, train_more: TrainMore) -> Iterator[
 
 
 def _of_more_steps(experiment: Experiment, runs: Runs) -> list[str]:
-    """Write which part of the nets that are done have all right after so many more steps."""
+    """Format which fraction of the nets that are done have all right after the given number of further steps."""
     return [share_of(np.asarray(all_correct(*after(experiment, runs, n_steps)))) for n_steps in MORE_STEPS]

@@ -1,4 +1,4 @@
-"""The paper's caveat, measured: descent beside methods that use second derivatives, from the same first weights."""
+"""The paper's caveat, measured: gradient descent and methods that use second derivatives, from equal first weights."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -47,7 +47,7 @@ class Race(NamedTuple):
     """What became of K networks that one solver trained on one experiment.
 
     ``gradients`` (K,) is how often the error and its gradient were evaluated over all cases; ``sweeps`` (K,) are
-    changes of the weights. ``rate`` is None where a method finds its steps itself.
+    changes of the weights. ``rate`` is None if a method finds its steps itself.
     """
 
     experiment: str
@@ -60,7 +60,7 @@ class Race(NamedTuple):
 
 
 class Interrupted(Exception):
-    """Somebody pressed Ctrl-C in the middle of a race, which then tells nothing."""
+    """Raised if the user pressed Ctrl-C during a comparison, which is then incomplete."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class Solvers:
     )
 
     def setting(self, n_networks: int, sweeps: int) -> str:
-        """Say in a line what is compared: so many networks, for so many sweeps at most."""
+        """Describe in one line what is compared, with the number of networks and the limit of sweeps."""
         stacked, singly, single_sweeps = self.limits(n_networks, sweeps)
         return (
             f"{', '.join(experiment.name for experiment in self.experiments)}, each with its own network and first "
@@ -106,7 +106,7 @@ class Solvers:
         )
 
     def limits(self, n_networks: int, sweeps: int) -> tuple[int, int, int]:
-        """Bound what is asked for: networks in a stack, and networks one by one with their sweeps."""
+        """Limit the request: networks in a stack, and networks trained singly with their sweeps."""
         return min(n_networks, self.stacked), min(n_networks, self.singly), min(sweeps, self.single_sweeps)
 
     def run(
@@ -117,7 +117,7 @@ class Solvers:
         device: str = "auto",
         callbacks: Callbacks = (),
     ) -> Findings:
-        """Race them, with so many networks at most: see :class:`gpubp.paper.study.Study`."""
+        """Compare them, with at most the given number of networks: see :class:`gpubp.paper.study.Study`."""
         began, races, stop_reason, sweeps = time.perf_counter(), [], "epochs", sweeps or self.sweeps
         try:
             for race in self.races(n_networks, sweeps, device, callbacks):
@@ -251,7 +251,7 @@ def _counted(method: SecondOrder, evaluated: list[None]) -> SecondOrder:
 
 
 class Pair(NamedTuple):
-    """A method of second order beside eq. (9): medians over the first weights from which both get there.
+    """A second-order method compared with eq. (9): medians over the first weights from which both get there.
 
     Infinity where these are too few.
     """
@@ -263,7 +263,7 @@ class Pair(NamedTuple):
 
 
 def pairs(races: list[Race]) -> list[Pair]:
-    """Compare the methods of second order with eq. (9) where it learns from enough of their first weights."""
+    """Compare the second-order methods with eq. (9) if it learns from enough of their first weights."""
     descent = {race.experiment: race for race in races if race.solver == EQUATION_9}
     found = []
     for race in races:

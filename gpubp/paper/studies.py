@@ -1,6 +1,6 @@
 """All studies by name: their settings, what is reported of them, and what must be found.
 
-Where neither the paper nor a text of its chapter that could be checked tells a setting, it is the paper's for symmetry:
+If neither the paper nor a checked text of its chapter gives a setting, it is the paper's for symmetry:
 first weights in ±0.3, rate 0.1, momentum 0.9. For exclusive or and parity only the rate is known, and for T and C those
 steps would be too small, since the weights of a field change by the average over all its places: what was chosen there
 was tried on first weights other than those that are judged.

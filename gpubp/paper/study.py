@@ -33,7 +33,7 @@ ENOUGH = 20
 
 
 def of_enough(n_networks: int, verdict: Verdict) -> Verdict:
-    """Leave a claim undecided where there are too few networks to judge it by.
+    """Leave a claim undecided if there are too few networks to judge it.
 
     Examples
     --------
@@ -55,7 +55,7 @@ class Table(NamedTuple):
 
 
 class Picture(NamedTuple):
-    """A picture of what was found, drawn when somebody wants it; the name is for a file."""
+    """A picture of the findings, drawn on request; the name is that of its file."""
 
     name: str
     caption: str
@@ -73,7 +73,7 @@ class Findings:
     limit : int
         How many sweeps a network had at most.
     solved : (K,) array of bool
-        Which were done in time; K is 0 where a study compares several groups, of which its tables tell.
+        Which were done in time; K is 0 if a study compares several groups, described in its tables.
     sweeps : (K,) array of int, or None
         After how many sweeps, or how many they had; None where all are trained to the end, and looked at only then.
     seconds : float
@@ -149,5 +149,5 @@ class Study(Protocol):
         device: str = "auto",
         callbacks: tuple[Callable[[Any], Any], ...] = (),
     ) -> Findings:
-        """Train so many networks, each from first weights of its own, and judge what became of them."""
+        """Train the given number of networks, each from its own first weights, and judge the results."""
         ...

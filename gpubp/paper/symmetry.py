@@ -1,4 +1,4 @@
-"""Symmetry: what the networks that tell symmetric vectors have in common, and what becomes of those that do not."""
+"""Symmetry: what the networks that recognise symmetric vectors have in common, and where the others end."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -31,7 +31,7 @@ ALWAYS_NO = 4.0
 """The error, eq. (3), of a network that says no to all 64 vectors: half of one for each of the 8 symmetric ones."""
 
 TRIED = ((4, 0.1), (8, 0.1), (2, 0.03), (4, 0.03), (8, 0.03))
-"""Hidden units and rates beside the paper's own."""
+"""Hidden units and rates in addition to the paper's own."""
 
 
 def _weights(experiment: Experiment, runs: Runs) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 SIDE, LARGER, FIELD, MARGIN = 7, 11, 3, 2
 
 SAME = 0.15
-"""A field counts as unchanged by a turn or a mirror where it is moved by at most this part of its size."""
+"""A field counts as unchanged by a rotation or reflection if it changes by at most this fraction of its norm."""
 
 TURNS = tuple((mirrored, quarters) for mirrored in (False, True) for quarters in range(4))
 

@@ -1,16 +1,16 @@
-"""Numbers of sweeps, shares of networks and what else is counted, in words."""
+"""Numbers of sweeps, shares of networks and other counts as text."""
 
 import numpy as np
 
 NO_FIGURE = "no figure known"
-"""What stands for the paper's figure where none was found in a text that could be checked."""
+"""Shown for the paper's figure if none was found in a text that could be checked."""
 
 NONE = "–"
-"""What stands where there is nothing to tell."""
+"""Shown if there is nothing to report."""
 
 
 def in_words(sweeps: float) -> str:
-    """Write a number of sweeps.
+    """Format a number of sweeps.
 
     Examples
     --------
@@ -21,7 +21,7 @@ def in_words(sweeps: float) -> str:
 
 
 def share_of(holds: np.ndarray) -> str:
-    """Write for which part of some networks something holds.
+    """Format the share of networks for which something holds.
 
     Examples
     --------
@@ -32,7 +32,7 @@ def share_of(holds: np.ndarray) -> str:
 
 
 def counted(n: int, what: str) -> str:
-    """Write how many there are of something.
+    """Format a count with its noun.
 
     Examples
     --------
@@ -43,7 +43,7 @@ def counted(n: int, what: str) -> str:
 
 
 def from_to(figures: np.ndarray) -> str:
-    """Write between which figures some lie, or the one that they all are.
+    """Format the range of some figures, or the one value that they all have.
 
     Examples
     --------
@@ -55,7 +55,7 @@ def from_to(figures: np.ndarray) -> str:
 
 
 def seeds_in_words(n_networks: int) -> str:
-    """Write which seeds the first weights of so many networks are drawn from.
+    """Format the seeds of the first weights of the given number of networks.
 
     Examples
     --------

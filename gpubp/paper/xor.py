@@ -18,11 +18,11 @@ N_MORE = 100
 UNITS = (2, 4, 8, 16, 32)
 
 LEVEL = 0.01
-"""A network stands still where no part of dE/dw is larger."""
+"""A network stands still if no element of dE/dw is larger."""
 
 
 def presentations(n_hidden: int) -> float:
-    """Say how many presentations of each pattern the chapter gives for so many hidden units, at a rate of 0.25.
+    """Return how many presentations of each pattern the chapter reports for a number of hidden units, at rate 0.25.
 
     Examples
     --------
@@ -46,7 +46,7 @@ AT_MINIMA = Condition(
 
 
 def look(experiment: Experiment, runs: Runs, train_more: TrainMore) -> Iterator[Table]:
-    """Look where the networks that are not done end, and how long those with more hidden units take.
+    """Report where the networks that are not done end, and how long those with more hidden units take.
 
     Parameters
     ----------
@@ -115,7 +115,7 @@ def _signed(number: float) -> str:
 
 
 def look_at_skips(experiment: Experiment, runs: Runs, train_more: TrainMore) -> Iterator[Fact]:
-    """Look what the one hidden unit detects where the inputs reach the output past it.
+    """Report what the one hidden unit detects if the inputs also reach the output directly.
 
     Parameters
     ----------

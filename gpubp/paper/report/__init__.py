@@ -1,4 +1,4 @@
-"""Reports of studies: plain data, told in Markdown and as one page that needs nothing beside it."""
+"""Reports of studies: plain data, Markdown, and a self-contained HTML page."""
 
 from gpubp.paper.report.files import DATA as DATA
 from gpubp.paper.report.files import FILES as FILES

@@ -9,7 +9,7 @@ from gpubp.paper.report import words
 from gpubp.paper.report.results import PictureResults, Results, StudyResults, TableResults
 
 SHORT = 20
-"""Cells of so many letters at most stay on one line."""
+"""Cells with at most this many characters stay on one line."""
 
 
 def html_page(results: Results, pictures: Mapping[str, bytes]) -> str:

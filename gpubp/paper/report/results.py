@@ -1,4 +1,4 @@
-"""What a report tells, as plain data: text, numbers, lists and dictionaries, as JSON has them."""
+"""The contents of a report as plain data: text, numbers, lists and dictionaries, ready for JSON."""
 
 import datetime
 import importlib.metadata
@@ -23,7 +23,7 @@ SWEEPS_PICTURE = "sweeps"
 
 
 INTERRUPTED = {"reached": "undecided", "why": "interrupted before the networks had all their sweeps"}
-"""The verdict on a study that somebody ended, whatever its own was by then."""
+"""The verdict on an interrupted study, whatever it had found by then."""
 
 
 class Histogram(TypedDict):
@@ -50,9 +50,9 @@ class PictureResults(TypedDict):
 
 
 class StudyResults(TypedDict):
-    """A study, and what was found; None stands for never among the quartiles.
+    """A study and its findings; None among the quartiles means never.
 
-    There are no quartiles where a study compares several groups, or trains all networks to the end.
+    There are no quartiles if a study compares several groups or trains all networks to the end.
     """
 
     name: str
@@ -75,7 +75,7 @@ class StudyResults(TypedDict):
 
 
 class Results(TypedDict):
-    """All studies of one run, and where it was made; ``asked`` are the names of those that were to be run."""
+    """All studies of one run and its environment; ``asked`` are the names of the requested studies."""
 
     command: str
     date: str

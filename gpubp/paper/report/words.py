@@ -6,11 +6,11 @@ from gpubp.paper.words import NONE, counted
 TITLE = "The experiments of 1986, run again"
 
 SIGNS = {"reproduced": "✓", "partly": "◐", "not reproduced": "✗", "undecided": "…"}
-"""Beside the word, never in place of it."""
+"""Symbols shown in addition to the word, never instead of it."""
 
 
 def about(study: StudyResults) -> list[tuple[str, str]]:
-    """Say in labelled lines what was done, and what came of it."""
+    """Describe in labelled lines what was done and what was found."""
     took, in_time = seconds(study["seconds"]), f"within {counted(study['most_sweeps'], 'sweep')}"
     networks = f"{study['solved']:,} of {counted(study['networks'], 'network')} {study['done']}"
     if study["stop_reason"] == "interrupted":
@@ -25,7 +25,7 @@ def about(study: StudyResults) -> list[tuple[str, str]]:
 
 
 def tables(study: StudyResults) -> list[TableResults]:
-    """Lay out quartiles and facts as tables, before those that a study has of its own."""
+    """Lay out quartiles and facts as tables, before the study's own tables."""
     found: list[TableResults] = []
     if study["quartiles"]:
         found.append(
