@@ -16,7 +16,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from benchmarks.search import BATCH, FOLDS, samples, settings
 from gpubp import BatchedSearchCV, MLPClassifier
-from gpubp.estimators import _stack as stack
+from gpubp.training import stacks as stack
 
 WIDTHS = [*range(8, 65)]
 ALIKE = np.logspace(-5, 0, len(WIDTHS)).tolist()  # candidates of one width
@@ -36,7 +36,7 @@ def seconds_of(epochs, grid, apart):
     kind = stack._kind
     x, y = samples()
     search = BatchedSearchCV(MLPClassifier(**settings(epochs), device="cpu"), grid, refit=False, progress=False)
-    with mock.patch.object(stack, "_kind", lambda member: (*kind(member), apart and member.fit.model.alpha)):
+    with mock.patch.object(stack, "_kind", lambda member: (*kind(member), apart and member.fit.l2)):
         began, spent = time.perf_counter(), time.process_time()
         search.fit(x, y)
         return time.perf_counter() - began, time.process_time() - spent

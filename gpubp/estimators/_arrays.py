@@ -1,11 +1,10 @@
-"""Arrays of whatever library, frames and sparse matrices: told apart, moved, cut into parts."""
+"""Arrays of any library, data frames and sparse matrices: recognized, moved, taken in parts."""
 
 from typing import Any
 
 import array_api_compat
 import numpy as np
 import scipy
-import scipy.optimize
 import scipy.sparse
 from sklearn.utils import gen_batches
 
@@ -15,28 +14,29 @@ from gpubp.backends.memory import home_of, samples_at_once
 from gpubp.engine.prediction import outputs
 from gpubp.nn.network import Network
 
+
 HOST_LIBRARY = "numpy"
 
 
 def is_on_host(X: Any) -> bool:
-    """Tell whether X is in the host's memory: anything but an array of another library than NumPy."""
+    """Whether X is in the memory of the host: anything but an array of another library than NumPy."""
     return not array_api_compat.is_array_api_obj(X) or array_api_compat.is_numpy_array(X)
 
 
 def library_of(X: Any) -> str:
-    """Return the name of the array library that X is from; lists, frames and sparse matrices count as NumPy's."""
+    """Return the name of the array library of X; lists, data frames and sparse matrices count as NumPy's."""
     if is_on_host(X):
         return HOST_LIBRARY
     return str(array_api_compat.array_namespace(X).__name__.removeprefix("array_api_compat."))
 
 
 def on_host(array: Any) -> Any:
-    """Bring arrays of other libraries to the host; whatever else comes back as it is."""
+    """Copy arrays of other libraries to the host; return anything else as it is."""
     return array if is_on_host(array) else to_numpy(array)
 
 
 def rows_of(backend: Backend, precision: str, x: Any, rows: np.ndarray | None) -> Any:
-    """Choose rows of x, all without ``rows``, on the device; sparse x stays on the host."""
+    """Return rows of x, all of them if ``rows`` is None, on the device; sparse x stays on the host."""
     if scipy.sparse.issparse(x):
         return x if rows is None else x[rows]
     x = to_backend(backend, x, precision)
@@ -44,7 +44,7 @@ def rows_of(backend: Backend, precision: str, x: Any, rows: np.ndarray | None) -
 
 
 def dense(backend: Backend, precision: str, x: Any, rows: slice) -> Array:
-    """Take consecutive rows of x, dense and on the device."""
+    """Return consecutive rows of x, dense and on the device."""
     return to_backend(backend, x[rows].toarray(), precision) if scipy.sparse.issparse(x) else x[rows, :]
 
 

@@ -1,12 +1,10 @@
-"""What the classifier and the regressor share: from what they are given to a plan, from its outcome to attributes."""
+"""What the classifier and the regressor have in common: from samples to a fit, and from a fit to attributes."""
 
 import copy
 import math
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from itertools import pairwise
 from operator import index
 from typing import Any, Self
@@ -19,76 +17,64 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from gpubp._typing import Array
-from gpubp.backends.backend import Backend, choose_backend, to_backend, to_numpy, with_matmul
+from gpubp.backends.backend import Backend, choose_backend, to_backend, with_matmul
 from gpubp.backends.gpu_errors import Workload, translate_gpu_errors
 from gpubp.backends.memory import home_of
 from gpubp.distributed.launch import process_group_for
 from gpubp.distributed.process_group import ProcessGroup
 from gpubp.engine.argument_checks import choose_precision
-from gpubp.engine.epoch import make_epoch_runner
-from gpubp.engine.plain.dropout import dropout_rates, with_dropout
-from gpubp.engine.plain.minibatches import DEFAULT_BATCH_SIZE, Batches
-from gpubp.engine.plain.step import ModelState, Objective
+from gpubp.engine.plain.dropout import dropout_rates
 from gpubp.errors import DeviceError
 from gpubp.estimators._arrays import is_on_host, outputs_in_parts, rows_of
-from gpubp.estimators._held_out import hold_out, look_at, split, validate_validation_data
+from gpubp.estimators._fit_state import FitState
+from gpubp.estimators._held_out import HeldOut, hold_out
 from gpubp.estimators._lbfgs import fit_lbfgs
-from gpubp.estimators._monitor import Monitor, refuse_weights
-from gpubp.estimators._optimizer import OptimizerState, optimizer_of, optimizer_state_of
-from gpubp.estimators._parameters import CONSTRAINTS
+from gpubp.estimators._monitor import FitMonitor
+from gpubp.estimators._optimizer import OptimizerState, optimizer_state_of
+from gpubp.estimators._options import FitOptions
+from gpubp.estimators._parameters import CONSTRAINTS, check_names
 from gpubp.estimators._report import report
 from gpubp.estimators._restarts import fit_restarts
-from gpubp.estimators._samples import BatchesInOrder, Samples
+from gpubp.estimators._samples import TrainingSamples
 from gpubp.estimators._sklearn_callbacks import CallbackSupportMixin, FitTask
-from gpubp.estimators._stack import Ready
-from gpubp.estimators._validation import validate_new_samples, validate_samples, validate_weights
+from gpubp.estimators._stackable import StackableModel
+from gpubp.estimators._stacked_fit import StackedFit
+from gpubp.estimators._stochastic import fit_stochastic
+from gpubp.estimators._targets import TargetCoding
+from gpubp.estimators._validation import (
+    validate_new_samples,
+    validate_samples,
+    validate_validation_data,
+    validate_weights,
+)
 from gpubp.estimators.display import LossCurveDisplay
 from gpubp.io.onnx import estimator_to_onnx
-from gpubp.io.onnx.answers import Answer
-from gpubp.nn.network import Network, flatten, views
-from gpubp.training.loop import Plan, run
+from gpubp.nn.network import Network, flatten
 
 
 class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: ignore[misc]
-    """What the classifier and the regressor share."""
+    """What the classifier and the regressor have in common."""
 
     _parameter_constraints = CONSTRAINTS
-    _optimizer: OptimizerState | None = None  # what the next call goes on with
-    _first_weights_seed: int | None = None  # of a restart
+    _optimizer: OptimizerState | None = None  # what the next call continues from
 
     # --- what a classifier and a regressor do differently ---
 
     @abstractmethod
-    def _validate_targets(
+    def _learn_targets(
         self, y: np.ndarray, sample_weight: np.ndarray | None, incremental: bool
     ) -> tuple[np.ndarray, np.ndarray | None]:
-        """Learn what targets there are; targets, a column for each output unit, and weights to learn with."""
+        """Learn the kind of the targets; return them with a column for each output, and the weights to train with."""
 
     @abstractmethod
-    def _desired(self, y: np.ndarray) -> np.ndarray:
-        """Turn targets of the kind that was learned into targets."""
-
-    @abstractmethod
-    def _output(self) -> tuple[str, str]:
-        """Name the output unit, and the error as :mod:`gpubp.nn.losses` calls it."""
-
-    @abstractmethod
-    def _answers(self, outputs: np.ndarray) -> np.ndarray:
-        """Turn the network's outputs into predictions."""
-
-    @abstractmethod
-    def _default_score(self, targets: np.ndarray, outputs: np.ndarray, sample_weight: np.ndarray | None) -> float:
-        """Score outputs where ``scoring`` is None."""
-
-    @abstractmethod
-    def _answer_in_onnx(self) -> Answer:
-        """Choose what an exported model turns the outputs into: what predictions are."""
-
-    def _to_learn(self, targets: np.ndarray) -> np.ndarray:
-        """Turn targets into what the training aims at."""
-        return targets
+    def _coding(self) -> TargetCoding:
+        """Return how the targets that were learned are encoded."""
 
     # --- fitting ---
+
+    def _validate_params(self) -> None:
+        check_names(self, self._parameter_constraints)
+        super()._validate_params()
 
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
     def fit(self, X: Any, y: Any, sample_weight: Any = None, *, validation_data: Any = None) -> Self:
@@ -99,13 +85,13 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
         X : array, frame or sparse matrix of shape (n_samples, n_features)
             Arrays of CuPy, torch or another library that implements the array API standard stay where they are.
         y : array of shape (n_samples,) or (n_samples, n_outputs)
-            Targets: classes, or numbers. An array of NumPy will do, whatever library X is from.
+            Targets: classes, or numbers. May be an array of NumPy whatever library X is from.
         sample_weight : array of shape (n_samples,), optional
-            How much each sample counts.
+            The weight of each sample.
         validation_data : (X, y) or (X, y, sample_weight), optional
-            Samples to look at after each epoch and not to learn from. Their loss goes to ``validation_curve_``, their
-            score to ``validation_scores_``; early stopping watches them instead of a part of X. A pipeline hands them
-            on as they are: transform them first.
+            Samples to evaluate after each epoch and not to learn from. Their loss goes to ``validation_curve_``, their
+            score to ``validation_scores_``; early stopping uses them instead of a part of X. A pipeline passes them on
+            unchanged: transform them first.
 
         Returns
         -------
@@ -114,13 +100,13 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
         Raises
         ------
         ValueError
-            If a parameter, X, y or a weight is not what it must be, or the weights leave the finite numbers.
+            If a parameter, X, y or a weight is invalid, or the weights of the network do not stay finite.
         NamespaceError
-            If a warm start finds X in another array library than before; a ValueError and a TypeError.
+            If a warm start is given X of another array library than before; a ValueError and a TypeError.
         DeviceError
-            If ``device`` cannot be used, or fails; the message names the cause and the fix, the model stays as it was.
+            If ``device`` cannot be used, or fails; the message says why and how to fix it, and the model is unchanged.
         """
-        with self._staying_where_the_device_fails():
+        with self._unchanged_if_the_device_fails():
             return self._fit(X, y, sample_weight, validation_data, incremental=False)
 
     def _has_partial_fit(self) -> bool:
@@ -130,7 +116,16 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
             )
         return True
 
-    def _fit(self, X: Any, y: Any, sample_weight: Any, validation_data: Any = None, *, incremental: bool) -> Self:
+    def _fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        validation_data: Any = None,
+        *,
+        incremental: bool,
+        first_weights_seed: int | None = None,
+    ) -> Self:
         self._hidden_layer_sizes()  # before anything is learned
         first_pass = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
 
@@ -142,79 +137,91 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
         with processes.raise_on_all():
             x, y_on_host = validate_samples(self, X, y, reset=first_pass)
             weights = validate_weights(sample_weight, y_on_host)
-            targets, train_weights = self._validate_targets(y_on_host, weights, incremental)
+            targets, train_weights = self._learn_targets(y_on_host, weights, incremental)
             if self.early_stopping and incremental:
                 raise ValueError("partial_fit does not support early_stopping=True")
             has_held_out = validation_data is not None or (self.early_stopping and self.solver != "lbfgs")
-            ready = self._make_ready(
-                x, np.arange(targets.shape[0]), targets, weights, train_weights, has_held_out, first_pass, random_state
+            fit = self._prepare(
+                x,
+                np.arange(targets.shape[0]),
+                targets,
+                weights,
+                train_weights,
+                has_held_out,
+                first_pass=first_pass,
+                random_state=random_state,
+                first_weights_seed=first_weights_seed,
             )
-        network, rates, backend, precision, random_state = ready[1:6]
         if processes.world_size > 1:
-            backend = self._joined(processes, ready, has_held_out)
+            fit.backend = self._joined(processes, fit, has_held_out)
 
-        def on_device() -> None:
+        def train() -> None:
             with processes.raise_on_all():
-                rows = None
-                held_out = None
-                if validation_data is not None:
-                    held_out = validate_validation_data(self, validation_data, backend, precision)
-                elif has_held_out:
-                    rows, aside = split(self, targets, random_state)
-                    held_out = hold_out(self, backend, precision, x, targets, weights, aside)
-                in_steps = self.solver != "lbfgs" and not scipy.sparse.issparse(x)
-                home = home_of(backend, precision, x, targets) if in_steps else backend
-                samples = Samples(
-                    backend,
-                    precision,
-                    rows_of(home, precision, x, rows),
-                    rows_of(home, precision, self._to_learn(targets), rows),
-                    None if train_weights is None else rows_of(home, precision, train_weights, rows),
-                    on_host=home is not backend,
-                    processes=processes,
-                )
-            theta = to_backend(backend, processes.on_rank_0(self._theta), precision)
+                held_out, rows = self._held_out(fit, validation_data, has_held_out)
+                samples = _training_samples(fit, rows, processes)
+            theta = to_backend(fit.backend, processes.on_rank_0(lambda: fit.theta), fit.precision)
+            start = None
+            if self.solver != "lbfgs":
+                start = optimizer_state_of(fit.options, fit.state.optimizer, fit.state.t, incremental)
             task = FitTask(self, X, y, sample_weight, 1 if incremental else self.max_iter)
-            look = held_out and partial(look_at, backend, precision, network, held_out)
-            monitor = Monitor(self, targets.shape[0] if rows is None else len(rows), look, theta, task, processes)
-            if self.solver == "lbfgs":
-                found, stop_reason = fit_lbfgs(self, network, samples, theta, monitor)
-                self._optimizer = None
+            n_samples, evaluate = samples.targets.shape[0], None if held_out is None else held_out.evaluate
+            monitor = FitMonitor(fit, n_samples, evaluate, theta, task, start and start.rate, processes)
+            if start is None:
+                found, stop_reason = fit_lbfgs(samples, theta, monitor)
+                fit.state.optimizer = None
             else:
-                found, stop_reason = self._fit_stochastic(
-                    samples, network, rates, theta, monitor, random_state, incremental
-                )
-            self._keep(found)
-            monitor.finish(stop_reason, incremental)
-            task.end()
+                found, stop_reason = fit_stochastic(samples, theta, monitor, start, incremental)
+            monitor.end(found, stop_reason, incremental=incremental, stacklevel=6)
 
-        load = Workload(network, precision, 1, targets.shape[0], self._samples_in_a_step(targets.shape[0]))
+        backend, n_samples = fit.backend, targets.shape[0]
+        workload = Workload(fit.network, fit.precision, 1, n_samples, fit.options.samples_in_a_step(n_samples))
         quietly = np.errstate(over="ignore", invalid="ignore", divide="ignore")
-        with processes.monitored("Start it again"), translate_gpu_errors(backend, load), backend.active(), quietly:
-            on_device()
+        try:
+            with (
+                processes.monitored("Start it again"),
+                translate_gpu_errors(backend, workload),
+                backend.active(),
+                quietly,
+            ):
+                train()
+        finally:
+            fit.publish_all()
         return self
 
-    def _joined(self, processes: ProcessGroup, ready: Ready, has_held_out: bool) -> Backend:
-        """See to it that all processes fit the same; the backend of this one."""
-        of_host = is_on_host(ready.x)
-        backend = processes.assign_gpu(ready.backend, self.device if of_host else ready.backend.name)
-        n_samples = ready.targets.shape[0]
+    def _joined(self, processes: ProcessGroup, fit: StackedFit, has_held_out: bool) -> Backend:
+        """Check that all processes fit the same; return the backend of this one."""
+        of_host = is_on_host(fit.x)
+        backend = processes.assign_gpu(fit.backend, self.device if of_host else fit.backend.name)
+        n_samples = fit.targets.shape[0]
         processes.check_equal(
             {
-                "the network": (ready.network.sizes, ready.network.activations, ready.network.loss),
+                "the network": (fit.network.sizes, fit.network.activations, fit.network.loss),
                 "the solver": self.solver,
                 "the number of samples": n_samples,
-                "the batch size": self._samples_in_a_step(n_samples),
+                "the batch size": fit.options.samples_in_a_step(n_samples),
                 "max_iter": self.max_iter,
-                "the precision": (ready.precision, self.matmul_precision),
+                "the precision": (fit.precision, self.matmul_precision),
                 "whether samples are held out": has_held_out,
             }
         )
-        return with_matmul(backend, self.matmul_precision, ready.precision)
+        return with_matmul(backend, self.matmul_precision, fit.precision)
+
+    def _held_out(
+        self, fit: StackedFit, validation_data: Any, has_held_out: bool
+    ) -> tuple[HeldOut | None, np.ndarray | None]:
+        """Return the held-out samples, and the rows of x that are left to learn from, None for all."""
+        if validation_data is not None:
+            data = validate_validation_data(self, fit.coding.encode, validation_data)
+            return hold_out(fit.coding, fit.backend, fit.precision, fit.network, *data), None
+        if not has_held_out:
+            return None, None
+        rows, aside = fit.split()
+        data = (fit.x, fit.targets, fit.weights)
+        return hold_out(fit.coding, fit.backend, fit.precision, fit.network, *data, aside), rows
 
     @contextmanager
-    def _staying_where_the_device_fails(self) -> Iterator[None]:
-        """Put every attribute back where a device cannot be used, or fails."""
+    def _unchanged_if_the_device_fails(self) -> Iterator[None]:
+        """Restore every attribute where a device cannot be used, or fails."""
         before = {name: list(value) if isinstance(value, list) else value for name, value in vars(self).items()}
         if self._optimizer is not None:
             before["_optimizer"] = self._optimizer._replace(rate=copy.copy(self._optimizer.rate))
@@ -226,13 +233,13 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
             raise
 
     def _hidden_layer_sizes(self) -> list[int]:
-        hidden = self.hidden_layer_sizes
-        hidden = [index(n) for n in hidden] if hasattr(hidden, "__iter__") else [hidden]
-        if any(n <= 0 for n in hidden):
-            raise ValueError(f"hidden_layer_sizes must be > 0, got {hidden}.")
-        return hidden
+        sizes = self.hidden_layer_sizes
+        sizes = [index(n) for n in sizes] if hasattr(sizes, "__iter__") else [sizes]
+        if any(n <= 0 for n in sizes):
+            raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
+        return sizes
 
-    def _make_ready(
+    def _prepare(
         self,
         x: Any,
         rows: np.ndarray,
@@ -240,10 +247,12 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
         weights: np.ndarray | None,
         train_weights: np.ndarray | None,
         has_held_out: bool,
+        *,
         first_pass: bool = True,
         random_state: np.random.RandomState | None = None,
-    ) -> Ready:
-        """Decide all that is decided before the first step; in a first pass draw the first weights."""
+        first_weights_seed: int | None = None,
+    ) -> StackedFit:
+        """Decide everything that precedes the first step; in a first pass draw the first weights."""
         network = self._network([x.shape[1], *self._hidden_layer_sizes(), targets.shape[1]])
         rates = dropout_rates(network, self.dropout)
         if rates and self.solver == "lbfgs":
@@ -255,134 +264,80 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
         backend = with_matmul(backend, self.matmul_precision, precision)
         random_state = check_random_state(self.random_state) if random_state is None else random_state
         if first_pass:
-            self._initialize(network, precision, random_state)
+            state = FitState()
+            theta = state.theta = self._first_weights(network, precision, random_state, first_weights_seed)
+            self.n_layers_, self.n_outputs_ = len(network.sizes), network.sizes[-1]
+            self.out_activation_ = network.output_activation
+            self.restart_scores_: list[float] | None = None
+            self.best_restart_: int | None = None
         elif network.sizes != self._network().sizes:
             raise ValueError(
-                f"the model goes on with the network fitted before, of sizes {self._network().sizes}, but now "
+                f"the model continues with the network fitted before, of sizes {self._network().sizes}, but now "
                 f"hidden_layer_sizes, X and y ask for {network.sizes}; clone() the model to start anew"
             )
-        if first_pass or (has_held_out and self.validation_scores_ is None):
-            self._start_history(has_held_out)
-        return Ready(self, network, rates, backend, precision, random_state, x, rows, targets, weights, train_weights)
+        else:
+            state, theta = FitState.of(self), self._theta()
+        if first_pass or (has_held_out and state.validation_scores is None):
+            state.start_history(self.early_stopping, has_held_out)
+        fit = StackedFit(
+            options=FitOptions.of(self),
+            state=state,
+            coding=self._coding(),
+            network=network,
+            dropout_rates=rates,
+            backend=backend,
+            precision=precision,
+            random_state=random_state,
+            theta=theta,
+            x=x,
+            rows=rows,
+            targets=targets,
+            weights=weights,
+            train_weights=train_weights,
+            publish=self.__dict__.update,
+            fitted=self._with_attributes,
+        )
+        fit.publish_all()
+        return fit
 
-    def _initialize(self, network: Network, precision: str, random_state: np.random.RandomState) -> None:
-        self.n_iter_ = 0
-        self.t_ = 0
-        self.n_layers_ = len(network.sizes)
-        self.n_outputs_ = network.sizes[-1]
-        self.out_activation_ = network.output_activation
+    def _first_weights(
+        self, network: Network, precision: str, random_state: np.random.RandomState, seed: int | None
+    ) -> np.ndarray:
+        """Draw the first weights as scikit-learn does; with a seed, draw them again from it, as a restart does."""
         # as in scikit-learn, the output layer's weights are drawn like those of the layer below
-        units = (*network.activation, *(network.activation[-1:] or (self.activation,)))
-        draws = [random_state] if self._first_weights_seed is None else [random_state, self._first_weights_seed]
-        for draw in map(check_random_state, draws):  # a restart draws what it would alone, and then its own
-            self.coefs_, self.intercepts_ = [], []
-            for (n_in, n_out), unit in zip(pairwise(network.sizes), units, strict=True):
-                bound = math.sqrt((2.0 if unit == "logistic" else 6.0) / (n_in + n_out))
-                # scikit-learn draws the weights, then the biases: one stream, so one draw of the whole block
-                block = draw.uniform(-bound, bound, (n_in + 1, n_out)).astype(precision, copy=False)
-                self.coefs_.append(block[:-1].copy())
-                self.intercepts_.append(block[-1].copy())
-        self._optimizer = None
-        self.restart_scores_: list[float] | None = None
-        self.best_restart_: int | None = None
+        activations = (*network.activation, *(network.activation[-1:] or (self.activation,)))
+        blocks: list[np.ndarray] = []
+        for draw in [random_state] if seed is None else [random_state, check_random_state(seed)]:
+            blocks = []
+            for (n_in, n_out), activation in zip(pairwise(network.sizes), activations, strict=True):
+                bound = math.sqrt((2.0 if activation == "logistic" else 6.0) / (n_in + n_out))
+                # scikit-learn draws the weights, then the biases: the same numbers as one draw of the whole block
+                blocks.append(draw.uniform(-bound, bound, (n_in + 1, n_out)).astype(precision, copy=False))
+        return np.asarray(flatten(np, blocks))
 
-    def _start_history(self, has_held_out: bool) -> None:
-        self.loss_curve_: list[float] = []
-        self._no_improvement_count = 0
-        self.best_loss_: float | None = None if self.early_stopping else np.inf
-        self.validation_curve_: list[float] | None = [] if has_held_out else None
-        self.validation_scores_: list[float] | None = [] if has_held_out else None
-        self.best_validation_score_: float | None = -np.inf if has_held_out else None
+    def _with_attributes(self, attributes: dict[str, Any]) -> Self:
+        """Make a copy with these attributes, for a scorer that calls its methods."""
+        fitted = copy.copy(self)
+        fitted.__dict__.update(attributes)
+        fitted.__dict__.pop("feature_names_in_", None)  # held-out samples are arrays without names
+        return fitted
 
     def _network(self, sizes: list[int] | None = None) -> Network:
         """Make the network of these sizes, or of the fitted weights."""
         if sizes is None:
             sizes = [self.coefs_[0].shape[0], *(coefs.shape[1] for coefs in self.coefs_)]
-        output, loss = self._output()
-        hidden = self.activation if isinstance(self.activation, str) else tuple(self.activation)
-        return Network(tuple(sizes), activation=hidden, output_activation=output, loss=loss)
+        output_activation, loss = self._coding().output_and_loss()
+        activation = self.activation if isinstance(self.activation, str) else tuple(self.activation)
+        return Network(tuple(sizes), activation=activation, output_activation=output_activation, loss=loss)
 
     def _theta(self) -> np.ndarray:
-        """Join ``coefs_`` and ``intercepts_`` as they stand: a user may have changed them."""
+        """Join ``coefs_`` and ``intercepts_`` as they are: a user may have changed them."""
         blocks = [np.vstack([w, b]) for w, b in zip(self.coefs_, self.intercepts_, strict=True)]
         return np.asarray(flatten(np, blocks))
 
-    def _learned(self, theta: np.ndarray) -> dict[str, list[np.ndarray]]:
-        """Cut the parameters into the fitted attributes that hold them."""
-        blocks = views(np, self._network(), theta)
-        return {
-            "coefs_": [block[:-1].copy() for block in blocks],
-            "intercepts_": [block[-1].copy() for block in blocks],
-        }
-
-    def _keep(self, theta: np.ndarray) -> None:
-        learned = self._learned(theta)
-        self.coefs_, self.intercepts_ = learned["coefs_"], learned["intercepts_"]
-        if not np.all(np.isfinite(theta)):
-            refuse_weights()
-
-    # --- the stochastic solvers ---
-
-    def _fit_stochastic(
-        self,
-        samples: Samples,
-        network: Network,
-        rates: tuple[float, ...],
-        theta: Array,
-        monitor: Monitor,
-        random_state: np.random.RandomState,
-        incremental: bool,
-    ) -> tuple[np.ndarray, str]:
-        """Train by gradient descent; the parameters to keep, on the host, and why training ended."""
-        backend, precision, n_samples = samples.backend, samples.precision, samples.targets.shape[0]
-        optimizer_state = optimizer_state_of(self, incremental)
-        optimizer = optimizer_of(self, optimizer_state.rate)
-        fresh = optimizer_state.state is None
-        if fresh:
-            optimizer_state = optimizer_state._replace(state=optimizer.init(backend.xp, theta))
-        state = optimizer_state.on(backend, precision).state
-        position = ModelState(theta, state, optimizer_state.epochs, own_state=fresh)
-        self.n_iter_ = 0
-        size = self._batch_size(n_samples)
-        in_order = BatchesInOrder(samples, size, random_state if self.shuffle else None)
-
-        def batches() -> Batches:
-            return with_dropout(backend, network, rates, random_state, in_order()) if rates else in_order()
-
-        # who calls partial_fit calls it often
-        n_steps = math.ceil(n_samples / size) * max(self.max_iter, 200 if incremental else 0)
-        objective = Objective(network, l2=float(self.alpha), processes=samples.processes)
-        plan = Plan(
-            backend=backend,
-            network=network,
-            run_epoch=make_epoch_runner(backend, objective, optimizer, precision, size, n_steps),
-            batches=monitor.task.in_epochs(batches),
-            epochs=optimizer_state.epochs + (1 if incremental else self.max_iter),
-            average="samples",  # whatever they weigh, as in scikit-learn
-            callbacks=(partial(monitor.follow, optimizer_state.rate),),
-            unseen=partial(monitor.unseen, optimizer_state.rate),
-            processes=samples.processes,
-        )
-        outcome = run(plan, position)
-        self._optimizer = optimizer_state._replace(state=position.state, epochs=position.epoch)
-        if outcome.stop_reason == "diverged":
-            self._optimizer = None  # its state is not finite
-            monitor.diverged()
-            if not self.early_stopping:
-                refuse_weights()
-        return to_numpy(monitor.best if self.early_stopping else outcome.theta), outcome.stop_reason
-
-    def _batch_size(self, n_samples: int) -> int:
-        if self.batch_size != "auto" and self.batch_size > n_samples:
-            warnings.warn(
-                "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped", stacklevel=5
-            )
-        return self._samples_in_a_step(n_samples)
-
-    def _samples_in_a_step(self, n_samples: int) -> int:
-        if self.solver == "lbfgs":
-            return n_samples
-        return min(DEFAULT_BATCH_SIZE if self.batch_size == "auto" else int(self.batch_size), n_samples)
+    @abstractmethod
+    def __stackable__(self) -> StackableModel | None:
+        """Return what a search needs to train fits of this estimator in stacks; None for subclasses."""
 
     # --- predicting ---
 
@@ -396,31 +351,31 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
         precision = choose_precision(backend, self.dtype, np.empty(0, "float64" if wide else "float32"))
         backend = with_matmul(backend, self.matmul_precision, precision)
         network = self._network()
-        load = Workload(network, precision, 1, x.shape[0])
-        with translate_gpu_errors(backend, load), backend.active(), np.errstate(over="ignore", invalid="ignore"):
+        workload = Workload(network, precision, 1, x.shape[0])
+        with translate_gpu_errors(backend, workload), backend.active(), np.errstate(over="ignore", invalid="ignore"):
             return backend, outputs_in_parts(backend, precision, network, theta, x)
 
     @staticmethod
     def _own_precision(x: Any) -> str:
-        """float32 for x of float32 or less, else float64, which whole numbers need too."""
+        """Return float32 for x of float32 or less, else float64, which integers need too."""
         return "float32" if str(x.dtype).rpartition(".")[2] in ("float32", "float16", "bfloat16") else "float64"
 
-    # --- elsewhere ---
+    # --- export ---
 
     def to_onnx(self, path: Any = None, *, dtype: str | None = None) -> Any:
-        """Turn the fitted model into an ONNX model, for onnxruntime and other programs that know nothing of gpubp.
+        """Export the fitted model as an ONNX model, for onnxruntime and other programs that do without gpubp.
 
         Parameters
         ----------
         path : str or path, optional
-            Where to write it as well.
+            Where to write it too.
         dtype : {"float32", "float64"}, optional
-            The precision of the model; without it the one that this model computes in.
+            The precision of the exported model; None is the one that this model computes in.
 
         Returns
         -------
         onnx.ModelProto
-            It takes ``"X"`` in its precision. A classifier gives ``"label"``, of the type of ``classes_``, and
+            Its input is ``"X"``, in its precision. A classifier returns ``"label"``, of the type of ``classes_``, and
             ``"probabilities"``, with several outputs ``"probabilities_0"`` and so on; a regressor ``"variable"``,
             ``(n_samples, n_outputs)``.
 
@@ -434,7 +389,7 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
 
     def _as_onnx(self, theta: np.ndarray, feature_names: Any, path: Any, dtype: str | None) -> Any:
         """Export the network with these parameters, or with the mean of the outputs of a stack of them."""
-        answer, dtype = self._answer_in_onnx(), dtype or self.dtype
+        answer, dtype = self._coding().onnx_answer(), dtype or self.dtype
         return estimator_to_onnx(self._network(), theta, answer, feature_names=feature_names, path=path, dtype=dtype)
 
     # --- how the fit went ---
@@ -454,7 +409,7 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
         return LossCurveDisplay.from_estimator(self, ax=ax, name=name, log=log, **kwargs)
 
     def report(self) -> str:
-        """Describe the fitted model in a few lines: the network, the fit, losses and scores, advice where it is due.
+        """Describe the fitted model in a few lines: the network, the fit, losses and scores, and advice.
 
         Returns
         -------
@@ -462,10 +417,10 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
         """
         return report(self)
 
-    # --- what scikit-learn's tools ask for ---
+    # --- for scikit-learn's tools ---
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave out what belongs to a device or a library, so that the model loads where there is none."""
+        """Leave out what belongs to a device or an array library, so that the model loads anywhere."""
         state = dict(super().__getstate__())
         state.pop("_fitted_with", None)
         if state.get("_optimizer") is not None:
@@ -477,3 +432,18 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
         tags.input_tags.sparse = True
         tags.array_api_support = True
         return tags
+
+
+def _training_samples(fit: StackedFit, rows: np.ndarray | None, processes: ProcessGroup) -> TrainingSamples:
+    """Put the samples to learn from on the device, or leave them on the host where they do not fit."""
+    in_steps = fit.options.solver != "lbfgs" and not scipy.sparse.issparse(fit.x)
+    home = home_of(fit.backend, fit.precision, fit.x, fit.targets) if in_steps else fit.backend
+    return TrainingSamples(
+        fit.backend,
+        fit.precision,
+        rows_of(home, fit.precision, fit.x, rows),
+        rows_of(home, fit.precision, fit.targets_to_learn(), rows),
+        None if fit.train_weights is None else rows_of(home, fit.precision, fit.train_weights, rows),
+        on_host=home is not fit.backend,
+        processes=processes,
+    )

@@ -1,12 +1,11 @@
-"""Samples held out of the training: which they are, how large the loss on them is, how good the predictions are."""
+"""Held-out samples: which they are, the loss on them, and the score of the predictions."""
 
-import copy
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-from sklearn.base import ClassifierMixin
 from sklearn.metrics import check_scoring
 from sklearn.model_selection import train_test_split
 from sklearn.utils import gen_batches
@@ -14,121 +13,122 @@ from sklearn.utils import gen_batches
 from gpubp._typing import Array
 from gpubp.backends.backend import Backend, to_backend, to_numpy
 from gpubp.backends.memory import SAMPLES_AT_ONCE
-from gpubp.errors import DataError
 from gpubp.estimators._arrays import dense, on_host, rows_of
-from gpubp.estimators._validation import validate_samples, validate_weights
+from gpubp.estimators._options import FitOptions
+from gpubp.estimators._targets import TargetCoding
 from gpubp.nn.losses import output_loss
 from gpubp.nn.network import Network, output_layer
 
 
-class HeldOut(NamedTuple):
-    """Samples to look at after each epoch: X, targets and weights on the device; targets and weights on the host."""
+@dataclass(frozen=True, eq=False)
+class HeldOut:
+    """Held-out samples of a network: X, targets and weights on the device, true values and weights on the host."""
 
+    backend: Backend
+    precision: str
+    network: Network
     x: Any
     targets: Array
     sample_weight: Array | None
     y_true: np.ndarray
     y_weight: np.ndarray | None
 
+    def loss_and_outputs(self, theta: Array) -> tuple[np.ndarray, np.ndarray]:
+        """Compute the mean loss ``(...)``, without a penalty, and the outputs ``(..., b, j)``, both on the host.
 
-class Look(NamedTuple):
-    """What was seen in samples held out: the mean loss, and the outputs on the host."""
+        The samples are taken in parts, which bounds the memory.
+        """
+        xp, network, weights = self.backend.xp, self.network, self.sample_weight
+        total, outputs = np.zeros(theta.shape[:-1]), []
+        for rows in gen_batches(self.x.shape[0], SAMPLES_AT_ONCE):
+            layer = output_layer(xp, network, theta, dense(self.backend, self.precision, self.x, rows))
+            of_rows = None if weights is None else weights[rows]
+            loss = output_loss(xp, network.loss, network.activations[-1], *layer, self.targets[rows, :], of_rows)[0]
+            total = total + to_numpy(loss)
+            outputs.append(to_numpy(layer.y))
+        counted = self.x.shape[0] if self.y_weight is None else float(np.sum(self.y_weight))
+        return total / (counted or math.nan), np.concatenate(outputs, axis=-2)
+
+    def evaluate(self, theta: Array) -> "Evaluated":
+        """Evaluate the parameters ``(P,)`` of one network."""
+        loss, outputs = self.loss_and_outputs(theta)
+        return Evaluated(self, float(loss), outputs)
+
+    def evaluate_each(self, thetas: Array) -> "list[Evaluated]":
+        """Evaluate the parameters ``(K, P)`` of several networks at once."""
+        losses, outputs = self.loss_and_outputs(thetas)
+        return [Evaluated(self, float(loss), own) for loss, own in zip(losses, outputs, strict=True)]
+
+
+class Evaluated(NamedTuple):
+    """The mean loss of held-out samples, and the outputs on the host."""
 
     held_out: HeldOut
     loss: float
     outputs: np.ndarray
 
 
-def split(model: Any, targets: np.ndarray, random_state: np.random.RandomState) -> tuple[np.ndarray, np.ndarray]:
-    """Choose samples to hold out, as scikit-learn does: the rows to learn from, and those held out."""
-    stratify = targets if isinstance(model, ClassifierMixin) and targets.shape[1] == 1 else None
+def split(
+    options: FitOptions, coding: TargetCoding, targets: np.ndarray, random_state: np.random.RandomState
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draw held-out samples as scikit-learn does; return the rows to learn from, and those held out."""
     rows, aside = train_test_split(
-        np.arange(targets.shape[0]), random_state=random_state, test_size=model.validation_fraction, stratify=stratify
+        np.arange(targets.shape[0]),
+        random_state=random_state,
+        test_size=options.validation_fraction,
+        stratify=coding.stratify(targets),
     )
     if aside.shape[0] < 2:
         raise ValueError("The validation set is too small. Increase 'validation_fraction' or the size of your dataset.")
     return rows, aside
 
 
-def validate_validation_data(model: Any, validation_data: Any, backend: Backend, precision: str) -> HeldOut:
-    """Check samples that the user holds out."""
-    if not isinstance(validation_data, tuple | list) or len(validation_data) not in (2, 3):
-        raise DataError(
-            f"validation_data must be (X, y) or (X, y, sample_weight), got {type(validation_data).__name__}"
-            + (f" of {len(validation_data)}" if hasattr(validation_data, "__len__") else "")
-        )
-    X, y, sample_weight = (*validation_data, None)[:3]
-    try:
-        x, y = validate_samples(model, X, y, reset=False)
-        targets, weights = model._desired(y), validate_weights(sample_weight, y)
-    except ValueError as error:
-        raise DataError(f"validation_data: {error}") from error
-    return hold_out(model, backend, precision, x, targets, weights)
-
-
 def hold_out(
-    model: Any,
+    coding: TargetCoding,
     backend: Backend,
     precision: str,
+    network: Network,
     x: Any,
     targets: np.ndarray,
     weights: np.ndarray | None,
     rows: np.ndarray | None = None,
 ) -> HeldOut:
-    """Keep samples, or the chosen rows of them, to look at."""
+    """Put samples, or the chosen rows of them, where the network is evaluated."""
     if rows is not None:
         targets, weights = targets[rows], None if weights is None else weights[rows]
     return HeldOut(
+        backend,
+        precision,
+        network,
         rows_of(backend, precision, x, rows),
         to_backend(backend, targets, precision),
         None if weights is None else to_backend(backend, weights, precision),
-        model._answers(targets) if isinstance(model, ClassifierMixin) else targets,
+        coding.for_scoring(targets),
         weights,
     )
 
 
-def loss_and_outputs(
-    backend: Backend, precision: str, network: Network, theta: Array, held_out: HeldOut
-) -> tuple[np.ndarray, np.ndarray]:
-    """Take the mean loss ``(...)``, without a penalty, and the outputs ``(..., b, j)``, in parts that bound the memory.
-
-    Both are on the host.
-    """
-    xp, (x, targets, weights) = backend.xp, held_out[:3]
-    total, outputs = np.zeros(theta.shape[:-1]), []
-    for rows in gen_batches(x.shape[0], SAMPLES_AT_ONCE):
-        layer = output_layer(xp, network, theta, dense(backend, precision, x, rows))
-        of_rows = None if weights is None else weights[rows]
-        error = output_loss(xp, network.loss, network.activations[-1], *layer, targets[rows, :], of_rows)[0]
-        total = total + to_numpy(error)
-        outputs.append(to_numpy(layer.y))
-    counted = x.shape[0] if held_out.y_weight is None else float(np.sum(held_out.y_weight))
-    return total / (counted or math.nan), np.concatenate(outputs, axis=-2)
-
-
-def look_at(backend: Backend, precision: str, network: Network, held_out: HeldOut, theta: Array) -> Look:
-    """Look at samples held out with one network's parameters."""
-    loss, outputs = loss_and_outputs(backend, precision, network, theta, held_out)
-    return Look(held_out, float(loss), outputs)
-
-
-def score_of(model: Any, look: Look, learned: Callable[[], dict[str, Any]]) -> float:
-    """Score a model by its parameter ``scoring``; a score that is not finite is NaN.
+def score_of(
+    scoring: str | Callable[..., Any] | None, coding: TargetCoding, seen: Evaluated, fitted: Callable[[], Any]
+) -> float:
+    """Compute the score of held-out samples; one that is not finite is NaN.
 
     Parameters
     ----------
-    learned : callable
-        Makes the attributes that the model has learned so far, for a scorer that asks it for predictions.
+    scoring : str, callable or None
+        The parameter of the estimator.
+    coding : TargetCoding
+    seen : Evaluated
+    fitted : callable
+        Makes an estimator with the present weights, for a scorer that calls its methods.
     """
-    held_out, loss, outputs = look
+    held_out, loss, outputs = seen
     if not np.all(np.isfinite(outputs)):
         return math.nan
-    if model.scoring is None:
-        return float(model._default_score(held_out.y_true, outputs, held_out.y_weight))
-    if model.scoring == "loss":
+    if scoring is None:
+        return float(coding.default_score(held_out.y_true, outputs, held_out.y_weight))
+    if scoring == "loss":
         return -loss
-    fitted = copy.copy(model)
-    vars(fitted).update(learned())
-    vars(fitted).pop("feature_names_in_", None)  # x has lost its names at the door
+    estimator = fitted()
     weights = {} if held_out.y_weight is None else {"sample_weight": held_out.y_weight}
-    return float(check_scoring(fitted, model.scoring)(fitted, on_host(held_out.x), held_out.y_true, **weights))
+    return float(check_scoring(estimator, scoring)(estimator, on_host(held_out.x), held_out.y_true, **weights))

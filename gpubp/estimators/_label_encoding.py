@@ -1,5 +1,7 @@
-"""Labels: columns of them for several outputs, as groups of output units and back; how much each class counts."""
+"""The targets of a classifier: classes as columns of outputs and back, and the weight of each class."""
 
+from collections.abc import Hashable
+from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
@@ -8,18 +10,22 @@ import scipy.sparse
 from sklearn.metrics import accuracy_score
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils import compute_sample_weight
-from sklearn.utils.multiclass import type_of_target
+from sklearn.utils.multiclass import type_of_target, unique_labels
+
+from gpubp._typing import Array
+from gpubp.backends.backend import Backend, like
+from gpubp.io.onnx.answers import Answer, largest, largest_of_each, marks, one_of_two
 
 
 class LabelColumns:
-    """What scikit-learn's ``LabelBinarizer`` is for one column of labels, for several: a group of units for each.
+    """scikit-learn's ``LabelBinarizer`` for several columns of labels: a group of outputs for each.
 
     Attributes
     ----------
     classes_ : list of array
         The classes of each column.
     y_type_ : str
-        As scikit-learn's ``type_of_target`` calls such targets.
+        What scikit-learn's ``type_of_target`` returns for such targets.
     """
 
     y_type_ = "multiclass-multioutput"
@@ -29,17 +35,17 @@ class LabelColumns:
         return self.of([np.unique(column) for column in y.T])
 
     def of(self, classes: Any) -> Self:
-        """Take the classes of each column as given, sorted."""
+        """Use the given classes of each column, sorted."""
         self.classes_ = [np.unique(np.asarray(of_column)) for of_column in classes]
         return self
 
     @property
     def sizes(self) -> list[int]:
-        """How many classes each column has."""
+        """The number of classes of each column."""
         return [len(of_column) for of_column in self.classes_]
 
     def transform(self, y: np.ndarray) -> np.ndarray:
-        """Mark each label's class with 1: ``(n_samples, sum of the sizes)``."""
+        """Encode labels as zeros and ones: ``(n_samples, sum of the sizes)``."""
         if y.ndim != 2 or y.shape[1] != len(self.classes_):
             raise ValueError(f"y must have {len(self.classes_)} columns of labels, got shape {y.shape}")
         columns = []
@@ -51,12 +57,12 @@ class LabelColumns:
         return np.concatenate(columns, axis=1)
 
     def split(self, outputs: Any) -> list[Any]:
-        """Cut the units into the group of each column."""
+        """Split outputs into the group of each column."""
         stops = np.cumsum(self.sizes).tolist()
         return [outputs[:, start:stop] for start, stop in zip([0, *stops], stops, strict=False)]
 
     def inverse_transform(self, outputs: np.ndarray) -> np.ndarray:
-        """Choose the class of the largest unit in each group: ``(n_samples, n_columns)``."""
+        """Return the class of the largest output in each group: ``(n_samples, n_columns)``."""
         chosen = [
             classes[np.argmax(group, axis=1)] for group, classes in zip(self.split(outputs), self.classes_, strict=True)
         ]
@@ -64,17 +70,17 @@ class LabelColumns:
 
 
 def has_columns(y: np.ndarray) -> bool:
-    """Tell whether y has several columns of labels, rather than one, or marks of a multilabel target."""
+    """Whether y has several columns of labels, rather than one, or zeros and ones of a multilabel target."""
     return bool(type_of_target(y, input_name="y") == LabelColumns.y_type_)
 
 
 def learn_labels(y: np.ndarray) -> LabelBinarizer | LabelColumns:
-    """Learn the classes of a target of whatever kind."""
+    """Learn the classes of a target of any kind."""
     return LabelColumns().fit(y) if has_columns(y) else LabelBinarizer().fit(y)
 
 
 def weights_by_class(class_weight: Any, y: Any, sample_weight: np.ndarray | None) -> np.ndarray:
-    """Find how much each sample counts for its classes' sake; "balanced" heeds how much the samples count themselves.
+    """Compute the weight of each sample from the weight of its class; "balanced" takes ``sample_weight`` into account.
 
     With several columns of labels the weights of a sample are multiplied.
     """
@@ -87,16 +93,104 @@ def weights_by_class(class_weight: Any, y: Any, sample_weight: np.ndarray | None
     for column in y.reshape(y.shape[0], -1).T:
         _, class_of_sample = np.unique(column, return_inverse=True)
         counts = np.bincount(class_of_sample, weights=sample_weight).astype(float)
-        share = counts.sum() / np.count_nonzero(counts)
-        weights *= np.divide(share, counts, out=np.zeros_like(counts), where=counts > 0)[class_of_sample]
+        balanced = counts.sum() / np.count_nonzero(counts)
+        weights *= np.divide(balanced, counts, out=np.zeros_like(counts), where=counts > 0)[class_of_sample]
     return weights
 
 
 def accuracy(y: Any, predicted: Any, sample_weight: Any) -> float:
-    """Take the accuracy, over whole rows where there are several columns."""
+    """Compute the accuracy; with several columns a row is right where all its columns are."""
     y = np.asarray(y)
     if y.ndim == 1 and y.shape == predicted.shape and y.dtype == predicted.dtype and y.dtype.kind in "biuU":
-        return float(np.average(y == predicted, weights=sample_weight))  # without the checks, which take far longer
+        return float(np.average(y == predicted, weights=sample_weight))  # without the checks, which take much longer
     if y.ndim == 2 and y.shape[1] > 1 and has_columns(y):
         return float(np.average(np.all(y == predicted, axis=1), weights=sample_weight))
     return float(accuracy_score(y, predicted, sample_weight=sample_weight))
+
+
+@dataclass(frozen=True)
+class ClassTargets:
+    """The targets of a fitted classifier; see :class:`gpubp.estimators._targets.TargetCoding`."""
+
+    labels: LabelBinarizer | LabelColumns
+    classes: Any
+    loss: str
+    label_smoothing: float
+    is_classifier = True
+
+    def encode(self, y: np.ndarray) -> np.ndarray:
+        """Encode labels as zeros and ones, a column for each output."""
+        if isinstance(self.labels, LabelColumns):
+            return self.labels.transform(y)
+        found = unique_labels(y)
+        if len(np.setdiff1d(found, self.classes, assume_unique=True)):
+            raise ValueError(
+                f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes}. 'y' has {found}."
+            )
+        encoded: np.ndarray = self.labels.transform(y).astype(bool)
+        return encoded
+
+    def to_learn(self, targets: np.ndarray) -> np.ndarray:
+        """Smooth the labels (Szegedy et al. 2016): a part of each is spread over the classes of its group."""
+        if not self.label_smoothing:
+            return targets
+        if isinstance(self.labels, LabelColumns):
+            n_classes = np.repeat(self.labels.sizes, self.labels.sizes)
+        else:
+            n_classes = np.asarray(targets.shape[1] if self.labels.y_type_ == "multiclass" else 2)
+        smooth: np.ndarray = (1.0 - self.label_smoothing) * targets + self.label_smoothing / n_classes
+        return smooth
+
+    def predictions(self, outputs: np.ndarray) -> np.ndarray:
+        """Return the class of each sample."""
+        predicted: np.ndarray = self.labels.inverse_transform(outputs.ravel() if outputs.shape[1] == 1 else outputs)
+        return predicted
+
+    def probabilities(self, backend: Backend, outputs: Array, X: Any, of_other: Array | None = None) -> Any:
+        """Return outputs as arrays like X: with one output also the other class, with several targets a list."""
+        if isinstance(self.labels, LabelColumns):
+            return [like(group, X) for group in self.labels.split(outputs)]
+        if outputs.shape[-1] == 1:
+            outputs = backend.xp.concat([1.0 - outputs if of_other is None else of_other, outputs], axis=1)
+        return like(outputs, X)
+
+    def for_scoring(self, targets: np.ndarray) -> np.ndarray:
+        """Return targets as a scorer takes them: classes."""
+        return self.predictions(targets)
+
+    def default_score(self, y: np.ndarray, outputs: np.ndarray, sample_weight: np.ndarray | None) -> float:
+        """Compute the accuracy of outputs."""
+        return accuracy(y, self.predictions(outputs), sample_weight)
+
+    def stratify(self, targets: np.ndarray) -> np.ndarray | None:
+        """Return the classes by which held-out samples are drawn."""
+        return targets if targets.shape[1] == 1 else None
+
+    def output_and_loss(self) -> tuple[str, str]:
+        """Name the output activation, and the loss of :mod:`gpubp.nn.losses`."""
+        activation, loss = "logistic", "binary_cross_entropy"
+        if isinstance(self.labels, LabelColumns):
+            groups = ",".join(map(str, self.labels.sizes))
+            activation, loss = f"softmax({groups})", f"cross_entropy({groups})"
+        elif self.labels.y_type_ == "multiclass":
+            activation, loss = "softmax", "cross_entropy"
+        return activation, "squared" if self.loss == "squared_error" else loss
+
+    def onnx_answer(self) -> Answer:
+        """Return how an exported model turns outputs into predictions."""
+        if isinstance(self.labels, LabelColumns):
+            return largest_of_each(self.labels.classes_)
+        if self.labels.y_type_ == "multiclass":
+            return largest(self.labels.classes_)
+        return one_of_two(self.labels.classes_) if self.labels.y_type_ == "binary" else marks
+
+    @property
+    def key(self) -> Hashable:
+        """Equal for targets that are encoded, smoothed and scored in the same way."""
+        classes = self.labels.classes_ if isinstance(self.labels, LabelColumns) else [self.labels.classes_]
+        return (
+            type(self).__name__,
+            self.label_smoothing,
+            self.labels.y_type_,
+            repr([np.asarray(of_column).tolist() for of_column in classes]),
+        )

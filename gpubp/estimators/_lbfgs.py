@@ -1,4 +1,4 @@
-"""The solver "lbfgs": SciPy's L-BFGS-B on the objective of all samples at once, as scikit-learn calls it."""
+"""The solver "lbfgs": SciPy's L-BFGS-B on the objective of all samples at once, called as scikit-learn calls it."""
 
 from typing import Any
 
@@ -15,17 +15,17 @@ from gpubp.backends.backend import to_backend, to_numpy
 from gpubp.backends.memory import SAMPLES_AT_ONCE
 from gpubp.distributed.process_group import sum_over_ranks
 from gpubp.engine.plain.step import Objective, objective_and_gradient
-from gpubp.estimators._monitor import Monitor
-from gpubp.estimators._samples import Samples
-from gpubp.nn.network import Network
+from gpubp.estimators._monitor import FitMonitor
+from gpubp.estimators._samples import TrainingSamples
 
 
-def fit_lbfgs(model: Any, network: Network, samples: Samples, theta: Array, monitor: Monitor) -> tuple[np.ndarray, str]:
-    """Fit by L-BFGS from ``theta``; the best parameters found, on the host, and why the fit ended."""
+def fit_lbfgs(samples: TrainingSamples, theta: Array, monitor: FitMonitor) -> tuple[np.ndarray, str]:
+    """Minimize from ``theta``; return the best parameters found, on the host, and why the fit ended."""
+    network, options, state = monitor.fit.network, monitor.fit.options, monitor.fit.state
     backend, precision, n_samples = samples.backend, samples.precision, samples.targets.shape[0]
     mask = network.weight_mask()
     mask_on_device = to_backend(backend, mask, precision)
-    # scikit-learn packs all weights before all biases; in that order rounding falls as it does there
+    # scikit-learn packs all weights before all biases; the same order gives the same rounding
     order = np.concatenate([np.flatnonzero(mask), np.flatnonzero(mask == 0.0)])
     weights = samples.sample_weight
     total = float(n_samples) if weights is None else float(backend.xp.sum(weights))
@@ -36,7 +36,7 @@ def fit_lbfgs(model: Any, network: Network, samples: Samples, theta: Array, moni
         for part in gen_batches(share.stop - share.start, at_once)
     ]
     # the penalty counts once, with the first part
-    objectives = [Objective(network, reduction="sum", l2=0.0 if part.start else float(model.alpha)) for part in parts]
+    objectives = [Objective(network, reduction="sum", l2=0.0 if part.start else float(options.alpha)) for part in parts]
 
     def unpacked(packed: np.ndarray) -> np.ndarray:
         at = np.empty_like(packed)
@@ -60,22 +60,22 @@ def fit_lbfgs(model: Any, network: Network, samples: Samples, theta: Array, moni
         if monitor.follow_iteration(to_backend(backend, unpacked(latest["x"]), precision), latest["fun"]):
             raise StopIteration
 
-    options: dict[str, Any] = {"maxfun": model.max_fun, "maxiter": model.max_iter, "gtol": model.tol}
+    settings: dict[str, Any] = {"maxfun": options.max_fun, "maxiter": options.max_iter, "gtol": options.tol}
     if parse_version(scipy.__version__) < parse_version("1.15"):
-        options["iprint"] = 1 if model.verbose is True or model.verbose >= 1 else -1
-    model.n_iter_ = 0
+        settings["iprint"] = 1 if options.verbose is True or options.verbose >= 1 else -1
+    state.n_iter = 0
     try:
         result = scipy.optimize.minimize(
-            objective, latest["x"], method="L-BFGS-B", jac=True, options=options, callback=after_iteration
+            objective, latest["x"], method="L-BFGS-B", jac=True, options=settings, callback=after_iteration
         )
     except KeyboardInterrupt:
-        if samples.processes.world_size > 1:  # the others know nothing of it
+        if samples.processes.world_size > 1:  # the other processes are not interrupted
             raise
-        model.loss_ = latest["fun"]
+        state.loss = latest["fun"]
         return unpacked(latest["x"]).astype(precision), "interrupted"
-    model.loss_ = result.fun
+    state.loss = result.fun
     found = unpacked(result.x).astype(precision)
     if monitor.stop_reason:
         return found, monitor.stop_reason
-    model.n_iter_ = _check_optimize_result("lbfgs", result, model.max_iter)
+    state.n_iter = _check_optimize_result("lbfgs", result, options.max_iter)
     return found, "converged" if result.status == 0 else "epochs"

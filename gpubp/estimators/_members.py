@@ -1,4 +1,4 @@
-"""Copies of one model that are fitted to the same samples: as a stack where that can be, else one by one."""
+"""Copies of one estimator fitted to the same samples: as a stack where possible, else one by one."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -6,60 +6,64 @@ from typing import Any
 
 import numpy as np
 
-from gpubp.estimators._stack import fit_together, reason_to_fit_alone
+from gpubp.estimators._stackable import PreparesFits, StackableModel
+from gpubp.training.stacks import EncodedTargets, fit_together
 
 logger = logging.getLogger("gpubp")
 
-LEARNED_OF_SAMPLES = ("n_features_in_", "feature_names_in_", "_fitted_with", "classes_", "_label_binarizer")
-"""What a model learns where its samples and its targets are admitted."""
-
 
 def fit_members(
-    members: Sequence[Any],
+    members: Sequence[PreparesFits],
     x: Any,
     y: np.ndarray,
     weights: np.ndarray | None,
     rows: Sequence[np.ndarray | None],
-    fit_alone: Callable[[Any, np.ndarray | None], object],
+    fit_alone: Callable[[int], object],
+    *,
+    seeds: Sequence[int | None] | None = None,
     reason: str = "",
 ) -> list[Exception | None]:
-    """Fit copies of one model, which differ in their seeds, and in the samples that each learns from.
+    """Fit copies of one estimator, which differ in their seeds and in the samples that each learns from.
 
     Parameters
     ----------
     members : sequence of MLPClassifier or MLPRegressor
-        The first of which has admitted the samples.
+        The samples were validated for the first.
     x, y, weights
-        The samples as they were admitted.
+        The validated samples.
     rows : sequence of arrays of int, or of None
         Which of them each member learns from; None for all.
     fit_alone : callable
-        Given a member and its rows, fits it where it cannot be fitted with the others.
+        Fits the member of a number, where it cannot be fitted with the others.
+    seeds : sequence of int or None, optional
+        Seeds for first weights that differ from those that ``random_state`` gives.
     reason : str
-        Why they cannot, if that is known already.
+        Why they cannot be fitted together, if that is known already.
 
     Returns
     -------
     list of Exception or None
-        What each fit raised; of members fitted one by one errors alone that are a fit's own, ValueErrors.
+        What each fit raised; of members fitted one by one only the ValueErrors, others are raised.
     """
-    if reason := reason or reason_to_fit_alone(members[0], x):
+    first = StackableModel(members[0])
+    if reason := reason or first.reason_to_fit_alone(x):
         logger.info("%d networks are fitted one by one, since %s", len(members), reason)
-        return [_error_of(fit_alone, member, own) for member, own in zip(members, rows, strict=True)]
-    targets, train_weights = members[0]._validate_targets(y, weights, False)
-    learned = {name: value for name, value in vars(members[0]).items() if name in LEARNED_OF_SAMPLES}
-    all_rows, ready = np.arange(targets.shape[0]), []
-    for member, own in zip(members, rows, strict=True):
-        vars(member).update(learned)
+        return [_error_of(fit_alone, k) for k in range(len(members))]
+    targets, train_weights, learned = first.encode_targets(y, weights)
+    all_rows, fits = np.arange(targets.shape[0]), []
+    for member, own, seed in zip(members, rows, seeds or [None] * len(members), strict=True):
+        stackable = StackableModel(member)
+        stackable.set_learned(learned)
         own = all_rows if own is None else own
-        given, learned_with = (None if array is None else array[own] for array in (weights, train_weights))
-        ready.append(member._make_ready(x, own, targets[own], given, learned_with, member.early_stopping))
-    return fit_together(ready)
+        own_weights, own_train_weights = (None if array is None else array[own] for array in (weights, train_weights))
+        encoded = EncodedTargets(targets[own], own_train_weights, learned)
+        fits.append(stackable.prepare(x, own, encoded, own_weights, seed))
+    return fit_together(fits)
 
 
-def _error_of(fit_alone: Callable[[Any, np.ndarray | None], object], member: Any, rows: Any) -> Exception | None:
+def _error_of(fit_alone: Callable[[int], object], k: int) -> Exception | None:
     try:
-        fit_alone(member, rows)
+        fit_alone(k)
     except ValueError as error:
         return error
     return None

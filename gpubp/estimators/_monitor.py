@@ -1,11 +1,10 @@
-"""What the estimators do after each epoch."""
+"""What an estimator does after each epoch: figures, best weights, printing, callbacks, and when to stop."""
 
 import math
 import time
 import warnings
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
@@ -13,170 +12,236 @@ from sklearn.exceptions import ConvergenceWarning
 from gpubp._typing import Array
 from gpubp.backends.backend import to_numpy
 from gpubp.distributed.process_group import SINGLE_PROCESS, ProcessGroup
-from gpubp.estimators._held_out import Look, score_of
+from gpubp.estimators._fit import EstimatorFit, weights_of
+from gpubp.estimators._held_out import Evaluated, score_of
 from gpubp.estimators._optimizer import LearningRate
 from gpubp.estimators._sklearn_callbacks import FitTask
 from gpubp.training.loop import Progress
 
 
-class Monitor:
-    """Follows a fit: the fitted attributes, the best weights, printing, callbacks, and the word to stop.
+class FitMonitor:
+    """Follows a fit from epoch to epoch, and keeps its state.
 
-    Of several processes each follows it; the first looks at held-out samples, prints, and calls what the user gave.
+    With several processes each follows the fit; the first evaluates held-out samples, prints, and calls callbacks.
+
+    Parameters
+    ----------
+    fit : EstimatorFit
+        Its state is changed, its options are read.
+    n_samples : int
+        How many samples are learned from.
+    evaluate : callable, optional
+        Evaluates parameters on the held-out samples.
+    theta : array
+        The parameters at the start, the best so far.
+    task : FitTask
+        Calls scikit-learn's callbacks.
+    rate : LearningRate, optional
+        That of a stochastic solver.
+    processes : ProcessGroup
     """
 
     def __init__(
         self,
-        model: Any,
+        fit: EstimatorFit,
         n_samples: int,
-        look: Callable[[Array], Look] | None,
+        evaluate: Callable[[Array], Evaluated] | None,
         theta: Array,
         task: FitTask,
+        rate: LearningRate | None = None,
         processes: ProcessGroup = SINGLE_PROCESS,
     ) -> None:
-        self.model, self.n_samples, self.look, self.best, self.task = model, n_samples, look, theta, task
-        self.processes, self.prints = processes, bool(model.verbose) and processes.rank == 0
-        self.callbacks = (model.callbacks,) if callable(model.callbacks) else tuple(model.callbacks or ())
+        self.fit, self.n_samples, self.evaluate, self.best, self.task = fit, n_samples, evaluate, theta, task
+        self.rate, self.processes = rate, processes
+        self.prints = bool(fit.options.verbose) and processes.rank == 0
+        callbacks = fit.options.callbacks
+        self.callbacks = (callbacks,) if callable(callbacks) else tuple(callbacks or ())
         self.began = time.perf_counter()
         self.stop_reason = ""
 
     # --- after an epoch of a stochastic solver ---
 
-    def follow(self, rate: LearningRate, progress: Progress) -> bool:
-        """Follow one more epoch of a stochastic solver; True ends the training."""
-        model = self.model
+    def follow(self, progress: Progress) -> bool:
+        """Follow one epoch of a stochastic solver; return whether training should stop."""
+        options, state, rate = self.fit.options, self.fit.state, self.rate
+        assert rate is not None
         self._note_epoch(progress.loss)
-        validation_loss, score = self._look(progress.theta)
-        better_score = score is not None and self._no_worse_score(score, progress.theta)
-        better = better_score if model.early_stopping else self._no_worse_loss()
-        model._no_improvement_count = 0 if better else model._no_improvement_count + 1
-        rate.after_epoch(model.t_)
-        stuck = model._no_improvement_count > model.n_iter_no_change and self._is_stuck(rate)
-        told = progress._replace(loss=model.loss_, validation_loss=validation_loss, validation_score=score)
-        return self._should_stop(told, stuck)
+        validation_loss, score = self._evaluated(progress.theta)
+        better_score = score is not None and self._score_is_no_worse(score, progress.theta)
+        better = better_score if options.early_stopping else self._loss_is_no_worse(progress.loss)
+        state.no_improvement_count = 0 if better else state.no_improvement_count + 1
+        rate.after_epoch(state.t)
+        stuck = state.no_improvement_count > options.n_iter_no_change and self._is_stuck(rate)
+        seen = progress._replace(loss=state.loss, validation_loss=validation_loss, validation_score=score)
+        return self._should_stop(seen, stuck)
 
-    def unseen(self, rate: LearningRate) -> int:
-        """Tell for how many epochs nobody looks, and nothing changes or ends the training."""
-        model = self.model
-        looks = self.callbacks or self.look is not None or self.task.context is not None or model.verbose
-        if looks or model.max_time is not None or rate.follows_samples:
+    def unseen(self) -> int:
+        """Return for how many epochs nothing is evaluated, called or printed, and nothing can end the training."""
+        options, state, rate = self.fit.options, self.fit.state, self.rate
+        watched = self.callbacks or self.evaluate is not None or self.task.context is not None or options.verbose
+        if watched or options.max_time is not None or rate is None or rate.follows_samples:
             return 0
-        return int(min(model.n_iter_no_change - model._no_improvement_count, model.max_iter))  # it may be infinite
+        # n_iter_no_change may be infinite
+        return int(min(options.n_iter_no_change - state.no_improvement_count, options.max_iter))
 
     def _note_epoch(self, loss: float) -> None:
+        state = self.fit.state
         self._note(loss)
-        self.model.t_ += self.n_samples
+        state.t += self.n_samples
         if self.prints:
-            print(f"Iteration {self.model.n_iter_}, loss = {loss:.8f}")
+            print(f"Iteration {state.n_iter}, loss = {loss:.8f}")
 
     def _note(self, loss: float) -> None:
-        model = self.model
-        model.n_iter_ += 1
-        model.loss_ = loss
-        model.loss_curve_.append(loss)
+        state = self.fit.state
+        state.n_iter += 1
+        state.loss = loss
+        state.loss_curve.append(loss)
 
-    def _no_worse_loss(self) -> bool:
-        model, loss = self.model, self.model.loss_
-        best = np.inf if model.best_loss_ is None else model.best_loss_
-        model.best_loss_ = min(best, loss)
-        return not loss > best - model.tol
+    def _loss_is_no_worse(self, loss: float) -> bool:
+        state = self.fit.state
+        best = np.inf if state.best_loss is None else state.best_loss
+        state.best_loss = min(best, loss)
+        return not loss > best - self.fit.options.tol
 
-    def _no_worse_score(self, score: float, theta: Array) -> bool:
-        model = self.model
-        better = not score < model.best_validation_score_ + model.tol
-        if score > model.best_validation_score_:
-            model.best_validation_score_, self.best = score, theta
+    def _score_is_no_worse(self, score: float, theta: Array) -> bool:
+        state = self.fit.state
+        assert state.best_validation_score is not None
+        better = not score < state.best_validation_score + self.fit.options.tol
+        if score > state.best_validation_score:
+            state.best_validation_score, self.best = score, theta
         return better
 
     def _is_stuck(self, rate: LearningRate) -> bool:
-        """Say that nothing improves any more; make the rate smaller where that may help."""
-        model = self.model
-        figure = "Validation score" if model.early_stopping else "Training loss"
+        """Shrink the learning rate where that may help; return whether nothing helps any more."""
+        options = self.fit.options
+        figure = "Validation score" if options.early_stopping else "Training loss"
         done = rate.when_stuck()
         if self.prints:
             too_small = "Learning rate too small. " if rate.schedule == "adaptive" else ""
             print(
-                f"{figure} did not improve more than tol={model.tol:f} for {model.n_iter_no_change} consecutive "
+                f"{figure} did not improve more than tol={options.tol:f} for {options.n_iter_no_change} consecutive "
                 f"epochs. {done or too_small + 'Stopping.'}"
             )
         if done:
-            model._no_improvement_count = 0
+            self.fit.state.no_improvement_count = 0
         return not done
 
     def diverged(self) -> None:
-        """Note the epoch that left the finite numbers."""
+        """Note the epoch in which the weights stopped being finite."""
         self._note_epoch(math.nan)
-        if self.look is not None:
+        if self.evaluate is not None:
             self._note_held_out(math.nan, math.nan)
 
     # --- after an epoch, or an iteration of L-BFGS ---
 
     def follow_iteration(self, theta: Array, loss: float) -> bool:
-        """Follow one more iteration of L-BFGS; True ends the training."""
-        model = self.model
+        """Follow one iteration of L-BFGS; return whether training should stop."""
         self._note(loss)
-        self._no_worse_loss()
-        error, score = self._look(theta)
+        self._loss_is_no_worse(loss)
+        validation_loss, score = self._evaluated(theta)
         if score is not None:
-            self._no_worse_score(score, theta)
-        return self._should_stop(Progress(model.n_iter_, model.max_iter, loss, error, score, math.nan, theta))
+            self._score_is_no_worse(score, theta)
+        n_iter, max_iter = self.fit.state.n_iter, self.fit.options.max_iter
+        return self._should_stop(Progress(n_iter, max_iter, loss, validation_loss, score, math.nan, theta))
 
-    def _look(self, theta: Array) -> tuple[float | None, float | None]:
-        """Take the loss and the score of the samples held out, where there are any."""
-        if self.look is None:
+    def _evaluated(self, theta: Array) -> tuple[float | None, float | None]:
+        """Compute the loss and the score of the held-out samples, if any."""
+        if self.evaluate is None:
             return None, None
-        loss, score = self.processes.on_rank_0(partial(self._seen, self.look, theta))
+        loss, score = self.processes.on_rank_0(partial(self._loss_and_score, self.evaluate, theta))
         self._note_held_out(loss, score)
         return loss, score
 
-    def _seen(self, look_at: Callable[[Array], Look], theta: Array) -> tuple[float, float]:
-        look = look_at(theta)
-        return look.loss, score_of(self.model, look, lambda: self._learned(theta))
+    def _loss_and_score(self, evaluate: Callable[[Array], Evaluated], theta: Array) -> tuple[float, float]:
+        fit, seen = self.fit, evaluate(theta)
+        score = score_of(fit.options.scoring, fit.coding, seen, lambda: fit.fitted_copy(to_numpy(theta)))
+        return seen.loss, score
 
     def _note_held_out(self, loss: float, score: float) -> None:
-        self.model.validation_curve_.append(loss)
-        self.model.validation_scores_.append(score)
+        state = self.fit.state
+        assert state.validation_curve is not None
+        assert state.validation_scores is not None
+        state.validation_curve.append(loss)
+        state.validation_scores.append(score)
         if self.prints:
             print(f"Validation score: {score:f}")
 
-    def _learned(self, theta: Array) -> dict[str, Any]:
-        learned: dict[str, Any] = self.model._learned(to_numpy(theta))
-        return learned
-
     def _should_stop(self, progress: Progress, stuck: bool = False) -> bool:
         """Call every callback; note why training should stop, if it should."""
-        answers = self.processes.on_rank_0(lambda: [callback(progress) for callback in self.callbacks])
-        answers.append(self.task.end_epoch(lambda: self._learned(progress.theta)))
-        self.stop_reason = self.processes.on_rank_0(lambda: self._reason_to_stop(any(answers), stuck))
+        if self.callbacks or self.task.context is not None:
+            self.fit.publish_figures()
+        requests = self.processes.on_rank_0(lambda: [callback(progress) for callback in self.callbacks])
+        requests.append(self.task.end_epoch(lambda: weights_of(self.fit.network, to_numpy(progress.theta))))
+        self.stop_reason = self.processes.on_rank_0(lambda: self._reason_to_stop(any(requests), stuck))
         return bool(self.stop_reason)
 
-    def _reason_to_stop(self, asked: bool, stuck: bool) -> str:
-        if asked:
+    def _reason_to_stop(self, requested: bool, stuck: bool) -> str:
+        if requested:
             return "callback"
         if stuck:
             return "patience"
-        max_time = self.model.max_time
+        max_time = self.fit.options.max_time
         return "time" if max_time is not None and time.perf_counter() - self.began >= max_time else ""
 
     # --- at the end ---
 
-    def finish(self, stop_reason: str, incremental: bool) -> None:
-        """Keep why the fit ended and how long it took, and warn where it was not done."""
-        model = self.model
-        model.stop_reason_ = self.stop_reason or stop_reason
-        model.fit_seconds_ = time.perf_counter() - self.began
-        not_done = f"Maximum iterations ({model.max_iter}) reached and the optimization hasn't converged yet."
+    def end(self, theta: np.ndarray, stop_reason: str, *, incremental: bool = False, stacklevel: int = 2) -> None:
+        """Keep the parameters found, why the fit ended and how long it took; warn where it did not converge.
+
+        Parameters
+        ----------
+        theta : (P,) array of NumPy
+            With early stopping the best parameters are kept instead.
+        stop_reason : str
+            Why the training loop or the solver ended.
+        incremental : bool
+            Whether this was a call of ``partial_fit``.
+        stacklevel : int
+            For the warning, as :func:`warnings.warn` counts from the caller of this method, with 2.
+
+        Raises
+        ------
+        ValueError
+            If the parameters to keep are not finite.
+        """
+        options, state = self.fit.options, self.fit.state
+        if stop_reason == "diverged":
+            self.diverged()
+            if not options.early_stopping:
+                refuse_weights()
+        keeps_best = options.early_stopping and options.solver != "lbfgs"
+        state.theta = to_numpy(self.best) if keeps_best else theta
+        if not np.all(np.isfinite(state.theta)):
+            refuse_weights()
+        state.stop_reason = self.stop_reason or stop_reason
+        state.fit_seconds = time.perf_counter() - self.began
+        if self.processes.rank == 0:
+            self._warn(incremental, stacklevel + 1)
+        self.task.end()
+
+    def finish(self, theta: np.ndarray, stop_reason: str) -> None:
+        """End the fit of one network of a stack, and write the fitted attributes."""
+        if stop_reason == "diverged":
+            self.stop_reason = stop_reason
+        try:
+            self.end(theta, stop_reason, stacklevel=6)
+        finally:
+            self.fit.publish_all()
+
+    def _warn(self, incremental: bool, stacklevel: int) -> None:
+        options, state = self.fit.options, self.fit.state
+        not_done = f"Maximum iterations ({options.max_iter}) reached and the optimization hasn't converged yet."
         warning = {
             "interrupted": "Training interrupted by user.",
-            "time": f"Maximum time ({model.max_time} s) reached after {model.n_iter_} iterations and the optimization "
+            "time": f"Maximum time ({options.max_time} s) reached after {state.n_iter} iterations and the optimization "
             "hasn't converged yet.",
-            "epochs": "" if incremental or model.solver == "lbfgs" else f"Stochastic Optimizer: {not_done}",
-            "diverged": f"Stochastic Optimizer: the weights left the finite numbers after {model.n_iter_} iterations; "
+            "epochs": "" if incremental or options.solver == "lbfgs" else f"Stochastic Optimizer: {not_done}",
+            "diverged": f"Stochastic Optimizer: the weights were not finite after {state.n_iter} iterations; "
             "those with the best validation score were kept. A smaller learning_rate_init or scaled inputs help.",
-        }.get(model.stop_reason_)
-        if warning and self.processes.rank == 0:
-            category = UserWarning if model.stop_reason_ == "interrupted" else ConvergenceWarning
-            warnings.warn(warning, category, stacklevel=6)
+        }.get(str(state.stop_reason))
+        if warning:
+            category = UserWarning if state.stop_reason == "interrupted" else ConvergenceWarning
+            warnings.warn(warning, category, stacklevel=stacklevel)
 
 
 def refuse_weights() -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from gpubp.backends.backend import Backend, to_backend, to_numpy
+from gpubp.estimators._options import FitOptions
 from gpubp.optim.first_order import (
     LossScaleState,
     Optimizer,
@@ -23,10 +24,10 @@ SMALLEST_RATE = 1e-6  # below which an adaptive learning rate stops the training
 
 @dataclass
 class LearningRate:
-    """The learning rate of an estimator, called with the epochs done, as any schedule of an optimizer.
+    """The learning rate of an estimator, called with the epochs done, like any schedule of an optimizer.
 
-    scikit-learn's own schedules follow the samples seen, or the progress made, rather than the epochs: ``now`` is then
-    the present value. ``by_epoch`` is a schedule in epochs, which goes before.
+    scikit-learn's own schedules depend on the samples seen, or on the progress, rather than on the epochs: ``now`` is
+    their present value. ``by_epoch`` is a schedule in epochs and takes precedence.
     """
 
     first: float
@@ -37,13 +38,13 @@ class LearningRate:
     warm_up: float = 0.0
 
     def __call__(self, epoch: float) -> float:
-        """Give the rate after so many epochs."""
+        """Return the rate after this many epochs."""
         rate = self.now if self.by_epoch is None else float(self.by_epoch(epoch))
         return WarmUp(self.warm_up, rate)(epoch)
 
     @property
     def changes(self) -> bool:
-        """Whether it is ever another than the first."""
+        """Whether it ever differs from the first."""
         return self.by_epoch is not None or self.warm_up > 0.0 or self.schedule != "constant"
 
     @property
@@ -52,49 +53,52 @@ class LearningRate:
         return self.schedule == "invscaling"
 
     def after_epoch(self, n_seen: int) -> None:
-        """Follow the number of samples seen since the first fit."""
+        """Set the rate from the number of samples seen since the first fit."""
         if self.follows_samples:
             self.now = self.first / (n_seen + 1) ** self.power
 
     def when_stuck(self) -> str:
-        """Become smaller where that may help; say what was done, and nothing where training should stop."""
+        """Shrink an adaptive rate and return the message about it; return "" where training should stop."""
         if self.schedule != "adaptive" or self.now <= SMALLEST_RATE:
             return ""
         self.now /= 5.0
         return f"Setting learning rate to {self.now:f}"
 
 
-OPTIMIZER_OF: dict[str, Callable[[Any, LearningRate | float], Optimizer]] = {
-    "sgd": lambda model, rate: (nesterov if model.nesterovs_momentum else momentum)(rate, model.momentum),
-    "momentum": lambda model, rate: momentum(rate, model.momentum),
-    "adam": lambda model, rate: adam(rate, model.beta_1, model.beta_2, model.epsilon),
-    "adamw": lambda model, rate: adamw(rate, model.beta_1, model.beta_2, model.epsilon, model.weight_decay),
-    "rmsprop": lambda model, rate: rmsprop(rate, model.rho, model.epsilon),
+OPTIMIZER_OF: dict[str, Callable[[FitOptions, LearningRate | float], Optimizer]] = {
+    "sgd": lambda options, rate: (nesterov if options.nesterovs_momentum else momentum)(rate, options.momentum),
+    "momentum": lambda options, rate: momentum(rate, options.momentum),
+    "adam": lambda options, rate: adam(rate, options.beta_1, options.beta_2, options.epsilon),
+    "adamw": lambda options, rate: adamw(rate, options.beta_1, options.beta_2, options.epsilon, options.weight_decay),
+    "rmsprop": lambda options, rate: rmsprop(rate, options.rho, options.epsilon),
 }
 """The optimizer of each stochastic solver, from an estimator's parameters and its learning rate."""
 
-FOLLOW_PROGRESS = ("sgd", "momentum")  # the solvers that heed "invscaling" and "adaptive", as in scikit-learn
+SCHEDULED_BY_PROGRESS = ("sgd", "momentum")  # the solvers that use "invscaling" and "adaptive", as in scikit-learn
 
 
-def learning_rate_of(model: Any) -> LearningRate:
-    """Make the learning rate that an estimator's parameters ask for."""
-    first, asked, by_epoch = float(model.learning_rate_init), model.learning_rate, None
-    if callable(asked):
-        by_epoch = asked
-    elif asked == "cosine":
-        by_epoch = Cosine(first, model.max_iter)
-    schedule = asked if by_epoch is None and model.solver in FOLLOW_PROGRESS else "constant"
-    rate = LearningRate(first, schedule, model.power_t, first, by_epoch, float(model.warm_up))
-    rate.after_epoch(model.t_)  # of a warm start
+def learning_rate_of(options: FitOptions, n_seen: int) -> LearningRate:
+    """Make the learning rate of an estimator that has seen this many samples."""
+    first, requested = float(options.learning_rate_init), options.learning_rate
+    by_epoch: Schedule | None = None
+    schedule = "constant"
+    if callable(requested):
+        by_epoch = requested
+    elif requested == "cosine":
+        by_epoch = Cosine(first, options.max_iter)
+    elif options.solver in SCHEDULED_BY_PROGRESS:
+        schedule = str(requested)
+    rate = LearningRate(first, schedule, options.power_t, first, by_epoch, float(options.warm_up))
+    rate.after_epoch(n_seen)  # for a warm start
     return rate
 
 
-def optimizer_of(model: Any, rate: LearningRate) -> Optimizer:
-    """Make the optimizer that an estimator's parameters ask for."""
-    optimizer = OPTIMIZER_OF[model.solver](model, rate if rate.changes else rate.first)
-    if model.max_grad_norm is not None:
-        optimizer = clipped(optimizer, float(model.max_grad_norm))
-    return loss_scaled(optimizer) if model.matmul_precision == "float16" else optimizer
+def optimizer_of(options: FitOptions, rate: LearningRate) -> Optimizer:
+    """Make the optimizer of an estimator."""
+    optimizer = OPTIMIZER_OF[options.solver](options, rate if rate.changes else rate.first)
+    if options.max_grad_norm is not None:
+        optimizer = clipped(optimizer, float(options.max_grad_norm))
+    return loss_scaled(optimizer) if options.matmul_precision == "float16" else optimizer
 
 
 class OptimizerState(NamedTuple):
@@ -106,7 +110,7 @@ class OptimizerState(NamedTuple):
     epochs: int = 0
 
     def on(self, backend: Backend | None, dtype: str) -> "OptimizerState":
-        """Move the state's arrays to a backend, or to the host."""
+        """Move the state's arrays to a backend, or with None to the host."""
         return self._replace(state=_moved(self.state, backend, dtype))
 
 
@@ -119,10 +123,22 @@ def _moved(part: Any, backend: Backend | None, dtype: str) -> Any:
     return to_numpy(part) if backend is None else to_backend(backend, part, dtype)
 
 
-def optimizer_state_of(model: Any, incremental: bool) -> OptimizerState:
-    """Find the optimizer of one more call: the solver's state goes on, and for a new fit the schedule begins anew."""
-    optimizer: OptimizerState | None = model._optimizer
-    scaled = optimizer is not None and isinstance(optimizer.state, LossScaleState)
-    if optimizer is None or optimizer.solver != model.solver or scaled != (model.matmul_precision == "float16"):
-        return OptimizerState(model.solver, learning_rate_of(model))
-    return optimizer if incremental else optimizer._replace(rate=learning_rate_of(model), epochs=0)
+def optimizer_state_of(
+    options: FitOptions, before: OptimizerState | None, n_seen: int, incremental: bool
+) -> OptimizerState:
+    """Return where the optimizer starts: from the state before, if the solver is the same.
+
+    Parameters
+    ----------
+    options : FitOptions
+    before : OptimizerState, optional
+        What the last call left.
+    n_seen : int
+        Samples seen in all calls before.
+    incremental : bool
+        Whether the learning rate continues too; a new fit begins its schedule again.
+    """
+    scaled = before is not None and isinstance(before.state, LossScaleState)
+    if before is None or before.solver != options.solver or scaled != (options.matmul_precision == "float16"):
+        return OptimizerState(options.solver, learning_rate_of(options, n_seen))
+    return before if incremental else before._replace(rate=learning_rate_of(options, n_seen), epochs=0)

@@ -1,11 +1,11 @@
-"""The parameters that both estimators take: what each may be, and how they are kept."""
+"""The parameters that both estimators take: their constraints, and how they are stored."""
 
 from collections.abc import Callable, Iterable, Mapping
 from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
-from sklearn.utils._param_validation import Interval, Options, StrOptions
+from sklearn.utils._param_validation import Interval, InvalidParameterError, Options, StrOptions
 
 from gpubp.backends.matmul_precision import MATMUL_PRECISIONS
 from gpubp.distributed.process_group import ProcessGroup
@@ -15,21 +15,46 @@ from gpubp.nn.activations import ACTIVATIONS, get_activation
 
 
 class NameOf(StrOptions):  # type: ignore[misc]
-    """A name that a function of ours finds: one of those listed, or one with a number, such as "elu(0.5)"."""
+    """A name that one of our registries knows: one of those listed, or one with a number such as "elu(0.5)"."""
 
     def __init__(self, find: Callable[[str], Any], names: Iterable[str]) -> None:
-        super().__init__(set(names))
+        self.names = tuple(names)
+        super().__init__(set(self.names))
         self.find = find
 
+    def __str__(self) -> str:
+        """List the names in the order of the registry."""
+        return f"a str among {{{', '.join(map(repr, self.names))}}}"
+
     def is_satisfied_by(self, val: Any) -> bool:
-        """Tell whether the name is known."""
-        if not isinstance(val, str):
-            return False
+        """Whether the name is known."""
+        return isinstance(val, str) and not self.fault(val)
+
+    def fault(self, name: str) -> str:
+        """Return what the registry says is wrong with a name, or "" if it is known."""
         try:
-            self.find(val)
-        except DataError:
-            return False
-        return True
+            self.find(name)
+        except DataError as error:
+            return str(error)
+        return ""
+
+
+def check_names(estimator: Any, constraints: Mapping[str, Any]) -> None:
+    """Check the parameters that are names, so that the error says what exactly is wrong with one.
+
+    Raises
+    ------
+    InvalidParameterError
+        With scikit-learn's message, followed by that of the registry.
+    """
+    for parameter, kinds in constraints.items():
+        value = getattr(estimator, parameter)
+        for kind in kinds if isinstance(value, str) and isinstance(kinds, list) else ():
+            if isinstance(kind, NameOf) and (fault := kind.fault(value)):
+                raise InvalidParameterError(
+                    f"The {parameter!r} parameter of {type(estimator).__name__} must be {kind}. Got {value!r} instead: "
+                    f"{fault}"
+                )
 
 
 CONSTRAINTS: dict[str, list[Any]] = {

@@ -1,4 +1,4 @@
-"""A fitted model in a few lines that a person reads."""
+"""A summary of a fitted model in a few lines."""
 
 from typing import Any
 
@@ -11,13 +11,13 @@ REASONS = {
     "time": "max_time was reached",
     "callback": "a callback asked for it",
     "interrupted": "it was interrupted",
-    "diverged": "the weights left the finite numbers",
+    "diverged": "the weights stopped being finite",
 }
-RISEN = 1.1  # a validation loss that has risen by this factor since its best tells of overfitting
+RISEN = 1.1  # a validation loss that has risen by this factor since its best indicates overfitting
 
 
 def report(model: Any) -> str:
-    """Describe a fitted model: the network, the fit, its losses and scores, and a word of advice where one is due.
+    """Describe a fitted model: the network, the fit, losses and scores, and advice where there is some.
 
     Parameters
     ----------
@@ -36,12 +36,12 @@ def report(model: Any) -> str:
     sizes = "-".join(str(n) for n in [model.n_features_in_, *(w.shape[1] for w in model.coefs_)])
     hidden = model.activation if isinstance(model.activation, str) else ", ".join(model.activation)
     n_parameters = sum(w.size + b.size for w, b in zip(model.coefs_, model.intercepts_, strict=True))
-    unit = "iterations" if model.solver == "lbfgs" else "epochs"
+    rounds = "iterations" if model.solver == "lbfgs" else "epochs"
     lines = [
         f"{type(model).__name__}: {sizes}, {n_parameters:,} parameters",
-        f"  units       {hidden}; {model.out_activation_} at the output",
+        f"  activation  {hidden}; {model.out_activation_} at the output",
         f"  solver      {_solver(model)}; {model.coefs_[0].dtype}, device={model.device!r}",
-        f"  fit         {model.n_iter_} {unit} in {model.fit_seconds_:.3g} s; it ended because {_reason(model)}",
+        f"  fit         {model.n_iter_} {rounds} in {model.fit_seconds_:.3g} s; it ended because {_reason(model)}",
         f"  loss        {_curve(model.loss_curve_, np.nanmin)}",
     ]
     if model.validation_curve_:
@@ -74,9 +74,9 @@ def _curve(figures: list[float], best: Any) -> str:
 def _advice(model: Any) -> str:
     if model.stop_reason_ == "diverged":
         return "scale the inputs (StandardScaler) or make learning_rate_init smaller"
-    seen = model.validation_curve_
-    if seen and not model.early_stopping and seen[-1] > RISEN * np.nanmin(seen):
-        return "the validation loss rises again: early_stopping=True keeps the best weights; alpha or dropout help"
+    curve = model.validation_curve_
+    if curve and not model.early_stopping and curve[-1] > RISEN * np.nanmin(curve):
+        return "the validation loss rose again: early_stopping=True keeps the best weights; alpha or dropout help"
     if model.stop_reason_ in ("epochs", "time"):
         return f"training had not converged: raise {'max_iter' if model.stop_reason_ == 'epochs' else 'max_time'}"
     return ""

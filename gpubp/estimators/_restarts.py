@@ -9,50 +9,52 @@ from sklearn.utils import check_random_state
 from gpubp.estimators._members import fit_members
 from gpubp.estimators._validation import validate_samples, validate_weights
 
-OF_PARAMETERS = ("n_restarts", "random_state", "_first_weights_seed")
-"""What a model keeps of its own when it becomes the best of its restarts."""
+OWN_PARAMETERS = ("n_restarts", "random_state")
+"""What an estimator keeps of its own when it takes over the best of its restarts."""
 
 
 def fit_restarts(model: Any, X: Any, y: Any, sample_weight: Any, validation_data: Any) -> None:
-    """Fit a model ``n_restarts`` times, together where that can be, and let it become the best of them.
+    """Fit an estimator ``n_restarts`` times, together where possible, and keep the best fit.
 
-    The first is the model as it would be alone; the others differ from it in their first weights, not in the samples
-    that they hold out or in their order. The best has the best score on samples held out, or else the smallest loss.
+    The first fit is that of the estimator alone. The others differ from it in their first weights, not in the samples
+    that they hold out or in their order. The best fit has the best score on held-out samples, or else the smallest
+    loss.
     """
-    members = _members(model)
+    members, seeds = _members(model)
     x, y_on_host = validate_samples(members[0], X, y, reset=True)
     weights = validate_weights(sample_weight, y_on_host)
 
-    def fit_alone(member: Any, rows: np.ndarray | None) -> None:
-        member._fit(X, y, sample_weight, validation_data, incremental=False)
+    def fit_alone(k: int) -> None:
+        members[k]._fit(X, y, sample_weight, validation_data, incremental=False, first_weights_seed=seeds[k])
 
     reason = "validation_data is given" if validation_data is not None else ""
-    errors = fit_members(members, x, y_on_host, weights, [None] * len(members), fit_alone, reason)
+    every = [None] * len(members)
+    errors = fit_members(members, x, y_on_host, weights, every, fit_alone, seeds=seeds, reason=reason)
     able = [k for k, error in enumerate(errors) if error is None]
-    for error in errors:  # a fit may leave the finite numbers; a device that fails, or memory, is another matter
+    for error in errors:  # a fit may diverge; that a device fails, or memory is short, must be raised
         if error is not None and not (able and isinstance(error, ValueError)):
             raise error
     scores = [_score(member) if error is None else np.nan for member, error in zip(members, errors, strict=True)]
     best = max(able, key=lambda k: -np.inf if np.isnan(scores[k]) else scores[k])
-    chosen = {name: value for name, value in vars(members[best]).items() if name not in OF_PARAMETERS}
+    chosen = {name: value for name, value in vars(members[best]).items() if name not in OWN_PARAMETERS}
     vars(model).update(chosen, restart_scores_=scores, best_restart_=best)
 
 
-def _members(model: Any) -> list[Any]:
-    """Copy a model once for each restart, each with the seed of its first weights."""
+def _members(model: Any) -> tuple[list[Any], list[int | None]]:
+    """Copy an estimator once for each restart; return the copies, and the seeds of their first weights."""
     random_state = check_random_state(model.random_state)
     start = copy.deepcopy(random_state)
     seeds = [None, *random_state.randint(2**31 - 1, size=model.n_restarts - 1)]
     members = []
-    for seed in seeds:
+    for _ in seeds:
         member = copy.copy(model)
-        member.n_restarts, member.random_state, member._first_weights_seed = 1, copy.deepcopy(start), seed
+        member.n_restarts, member.random_state = 1, copy.deepcopy(start)
         members.append(member)
-    return members
+    return members, seeds
 
 
 def _score(member: Any) -> float:
-    """Judge a fit: by the score on samples held out that its weights have, or else by its loss; higher is better."""
+    """Judge a fit by the score of its weights on held-out samples, or else by its loss; higher is better."""
     if member.early_stopping and member.solver != "lbfgs":
         return float(member.best_validation_score_)
     return float(member.validation_scores_[-1]) if member.validation_scores_ else -float(member.loss_)

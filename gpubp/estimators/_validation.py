@@ -1,5 +1,6 @@
-"""The door of the estimators: X and y of whatever library, checked as scikit-learn does."""
+"""Validation of what an estimator is given: X and y of any array library, checked as scikit-learn checks them."""
 
+from collections.abc import Callable
 from typing import Any
 
 import array_api_compat
@@ -18,11 +19,11 @@ from gpubp.estimators._arrays import HOST_LIBRARY, is_on_host, library_of, on_ho
 
 
 class NamespaceError(DataError, TypeError):
-    """A model fitted on arrays of one library was given arrays of another."""
+    """A model fitted on arrays of one library was passed arrays of another."""
 
 
 def validate_samples(model: Any, X: Any, y: Any, *, reset: bool) -> tuple[Any, np.ndarray]:
-    """Check X and y for fitting; X stays in its library, sparse X becomes CSR, y comes back on the host."""
+    """Check X and y for fitting; X stays in its library, sparse X becomes CSR, y is returned on the host."""
     refuse_masked("X", X)
     refuse_masked("y", y)
     library, y = library_of(X), on_host(y)
@@ -30,12 +31,12 @@ def validate_samples(model: Any, X: Any, y: Any, *, reset: bool) -> tuple[Any, n
         model._fitted_with = library
     else:
         _check_library(model, library, "fit")
-    numbers = not isinstance(model, ClassifierMixin)
+    y_numeric = not isinstance(model, ClassifierMixin)
     if is_on_host(X):
         sparse = ["csr", "csc"]
-        wanted = (np.float64, np.float32)
+        dtypes = (np.float64, np.float32)
         x, y = validate_data(
-            model, X, y, accept_sparse=sparse, multi_output=True, y_numeric=numbers, dtype=wanted, reset=reset
+            model, X, y, accept_sparse=sparse, multi_output=True, y_numeric=y_numeric, dtype=dtypes, reset=reset
         )
         x = x.tocsr() if scipy.sparse.issparse(x) else x
     else:
@@ -44,19 +45,36 @@ def validate_samples(model: Any, X: Any, y: Any, *, reset: bool) -> tuple[Any, n
             raise ValueError(
                 f"This {type(model).__name__} estimator requires y to be passed, but the target y is None."
             )
-        _, y = check_X_y(np.zeros((x.shape[0], 1)), y, multi_output=True, y_numeric=numbers)
+        _, y = check_X_y(np.zeros((x.shape[0], 1)), y, multi_output=True, y_numeric=y_numeric)
     if y.ndim == 2 and y.shape[1] == 1:
         y = column_or_1d(y, warn=True)
     return x, y
 
 
 def validate_weights(sample_weight: Any, y: np.ndarray) -> np.ndarray | None:
-    """Check how much each sample counts; the weights come back on the host, and None where there are none."""
+    """Check the sample weights; they are returned on the host, or None where there are none."""
     if sample_weight is None:
         return None
     refuse_masked("sample_weight", sample_weight)
     weights: np.ndarray = _check_sample_weight(on_host(sample_weight), np.empty((y.shape[0], 1)))
     return weights
+
+
+def validate_validation_data(
+    model: Any, encode: Callable[[np.ndarray], np.ndarray], validation_data: Any
+) -> tuple[Any, np.ndarray, np.ndarray | None]:
+    """Check the parameter ``validation_data``; return x, the targets as ``encode`` makes them of y, and the weights."""
+    if not isinstance(validation_data, tuple | list) or len(validation_data) not in (2, 3):
+        raise DataError(
+            f"validation_data must be (X, y) or (X, y, sample_weight), got {type(validation_data).__name__}"
+            + (f" of {len(validation_data)}" if hasattr(validation_data, "__len__") else "")
+        )
+    X, y, sample_weight = (*validation_data, None)[:3]
+    try:
+        x, y = validate_samples(model, X, y, reset=False)
+        return x, encode(y), validate_weights(sample_weight, y)
+    except ValueError as error:
+        raise DataError(f"validation_data: {error}") from error
 
 
 def validate_new_samples(model: Any, X: Any, method: str) -> Any:
@@ -71,7 +89,7 @@ def validate_new_samples(model: Any, X: Any, method: str) -> Any:
 
 
 def _validate_array(model: Any, X: Array, *, reset: bool) -> Array:
-    """Check an array of another library than NumPy; whole numbers become floats."""
+    """Check an array of another library than NumPy; integers become floats."""
     xp = array_api_compat.array_namespace(X)
     if X.ndim != 2:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""A picture of how a fit went, in the manner of scikit-learn's displays."""
+"""A plot of the loss of a fit, in the manner of scikit-learn's displays."""
 
 from typing import TYPE_CHECKING, Any, Self
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class LossCurveDisplay:
-    """The loss of each epoch, on the samples learned from and on those held out.
+    """The loss of each epoch, on the training samples and on the held-out samples.
 
     Make one with :meth:`from_estimator`.
 
@@ -22,13 +22,13 @@ class LossCurveDisplay:
     loss_curve : sequence of float
         The loss of each epoch, or of each iteration of L-BFGS.
     validation_curve : sequence of float, optional
-        The loss of the samples held out after each epoch.
+        The loss of the held-out samples after each epoch.
     kept_epoch : int, optional
         The epoch, counted from 1, whose weights the model kept.
     estimator_name : str, optional
-        What the title says.
-    unit : str
-        What the curves count, for the axis below them.
+        The title.
+    x_label : str
+        The label of the x axis.
 
     Attributes
     ----------
@@ -49,10 +49,10 @@ class LossCurveDisplay:
         *,
         kept_epoch: int | None = None,
         estimator_name: str | None = None,
-        unit: str = "Epoch",
+        x_label: str = "Epoch",
     ) -> None:
         self.loss_curve, self.validation_curve = loss_curve, validation_curve
-        self.kept_epoch, self.estimator_name, self.unit = kept_epoch, estimator_name, unit
+        self.kept_epoch, self.estimator_name, self.x_label = kept_epoch, estimator_name, x_label
 
     @classmethod
     def from_estimator(
@@ -63,11 +63,11 @@ class LossCurveDisplay:
         Parameters
         ----------
         estimator : MLPClassifier or MLPRegressor
-            Fitted; scikit-learn's own will do as well.
+            A fitted model; scikit-learn's own work too.
         ax, log, **kwargs
             See :meth:`plot`.
         name : str, optional
-            What the title calls the model; its class without it.
+            The name in the title; by default the name of the class.
 
         Returns
         -------
@@ -95,7 +95,7 @@ class LossCurveDisplay:
             getattr(estimator, "validation_curve_", None),
             kept_epoch=kept,
             estimator_name=name or type(estimator).__name__,
-            unit="Iteration" if estimator.solver == "lbfgs" else "Epoch",
+            x_label="Iteration" if estimator.solver == "lbfgs" else "Epoch",
         )
         return display.plot(ax, log=log, **kwargs)
 
@@ -105,11 +105,11 @@ class LossCurveDisplay:
         Parameters
         ----------
         ax : matplotlib axes, optional
-            Where to draw; on a new figure without it.
+            Where to draw; by default on a new figure.
         log : bool
             Whether the axis of the loss is logarithmic.
         **kwargs
-            For matplotlib's ``plot``, for both curves.
+            Passed to matplotlib's ``plot`` for both curves.
 
         Returns
         -------
@@ -127,7 +127,7 @@ class LossCurveDisplay:
         if self.kept_epoch is not None:
             kept = ax.axvline(self.kept_epoch, color="0.6", linestyle="--", linewidth=1, label="Weights kept")
             self.lines_.append(kept)
-        ax.set(xlabel=self.unit, ylabel="Loss", yscale="log" if log else "linear", title=self.estimator_name or "")
+        ax.set(xlabel=self.x_label, ylabel="Loss", yscale="log" if log else "linear", title=self.estimator_name or "")
         if len(self.lines_) > 1:
             ax.legend()
         self.ax_, self.figure_ = ax, ax.figure

@@ -1,4 +1,4 @@
-"""Ensembles of networks that are trained together, and asked together: their mean, and how far they differ."""
+"""Ensembles of networks that are trained together: the mean of their predictions, and the standard deviation."""
 
 import copy
 from abc import abstractmethod
@@ -17,7 +17,7 @@ from gpubp.backends.backend import Backend, like, to_numpy
 from gpubp.errors import DataError
 from gpubp.estimators._arrays import is_on_host, on_host
 from gpubp.estimators._base import MultilayerPerceptron
-from gpubp.estimators._label_encoding import accuracy
+from gpubp.estimators._label_encoding import ClassTargets, accuracy
 from gpubp.estimators._members import fit_members
 from gpubp.estimators._validation import validate_new_samples, validate_samples, validate_weights
 from gpubp.estimators.classifier import MLPClassifier
@@ -25,7 +25,7 @@ from gpubp.estimators.regressor import MLPRegressor
 
 
 class Ensemble(BaseEstimator):  # type: ignore[misc]
-    """What the ensembles share: members that are fitted together, each from its own seed."""
+    """What the ensembles have in common: members that are fitted together, each from its own seed."""
 
     _parameter_constraints: dict[str, list[Any]] = {  # noqa: RUF012
         "estimator": [HasMethods(["fit", "predict"]), None],
@@ -49,9 +49,9 @@ class Ensemble(BaseEstimator):  # type: ignore[misc]
 
     @abstractmethod
     def _default_estimator(self) -> MultilayerPerceptron:
-        """Make the estimator that there is without one."""
+        """Make the estimator that is used without one."""
 
-    _kind: type[MultilayerPerceptron]  # that the members must be
+    _kind: type[MultilayerPerceptron]  # the class of the members
 
     @_fit_context(prefer_skip_nested_validation=False)  # type: ignore[untyped-decorator]
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
@@ -62,7 +62,7 @@ class Ensemble(BaseEstimator):  # type: ignore[misc]
         X : array, frame or sparse matrix of shape (n_samples, n_features)
         y : array of shape (n_samples,) or (n_samples, n_outputs)
         sample_weight : array of shape (n_samples,), optional
-            How much each sample counts.
+            The weight of each sample.
 
         Returns
         -------
@@ -84,9 +84,10 @@ class Ensemble(BaseEstimator):  # type: ignore[misc]
             members.append(member)
             rows.append(self._rows(random_state, n_samples))
 
-        def fit_alone(member: Any, own: np.ndarray | None) -> None:  # with the samples that it has not weighing nothing
+        def fit_alone(k: int) -> None:  # samples that a member does not learn from have the weight 0
+            own = rows[k]
             counts = None if own is None else np.bincount(own, minlength=n_samples).astype(float)
-            member.fit(x, y_on_host, _product(weights, counts))
+            members[k].fit(x, y_on_host, _product(weights, counts))
 
         for error in fit_members(members, x, y_on_host, weights, rows, fit_alone):
             if error is not None:
@@ -95,7 +96,7 @@ class Ensemble(BaseEstimator):  # type: ignore[misc]
         return self
 
     def _rows(self, random_state: np.random.RandomState, n_samples: int) -> np.ndarray | None:
-        """Choose the samples of one member: all of them, fewer, or drawn with replacement."""
+        """Draw the samples of one member: all of them (None), fewer, or with replacement."""
         n_drawn = max(1, round(self.max_samples * n_samples))
         if self.bootstrap:
             drawn: np.ndarray = np.sort(random_state.randint(n_samples, size=n_drawn))
@@ -109,13 +110,13 @@ class Ensemble(BaseEstimator):  # type: ignore[misc]
         """Compute the outputs of all members ``(K, b, j)``, on the device that computes."""
         check_is_fitted(self)
         x = validate_new_samples(self, X, method)
-        several = [member._outputs(x, method) for member in self.estimators_]
-        backend = several[0][0]
+        per_member = [member._outputs(x, method) for member in self.estimators_]
+        backend = per_member[0][0]
         with backend.active():
-            return backend, backend.xp.stack([outputs for _, outputs in several])
+            return backend, backend.xp.stack([outputs for _, outputs in per_member])
 
     def to_onnx(self, path: Any = None, *, dtype: str | None = None) -> Any:
-        """Turn the fitted ensemble into one ONNX model, which averages its members.
+        """Export the fitted ensemble as one ONNX model, which averages its members.
 
         Parameters
         ----------
@@ -131,7 +132,7 @@ class Ensemble(BaseEstimator):  # type: ignore[misc]
         return self.estimators_[0]._as_onnx(theta, getattr(self, "feature_names_in_", None), path, dtype)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave out the library that X was from, so that the model takes arrays of any when it is loaded."""
+        """Leave out the array library of X, so that the loaded model takes arrays of any library."""
         state = dict(super().__getstate__())
         state.pop("_fitted_with", None)
         return state
@@ -152,20 +153,20 @@ def _product(weights: np.ndarray | None, counts: np.ndarray | None) -> np.ndarra
 class MLPEnsembleClassifier(ClassifierMixin, Ensemble):  # type: ignore[misc]
     """An ensemble of multilayer perceptrons that classifies by the mean of their probabilities.
 
-    The members differ in their seeds: first weights, order of the samples, samples held out, masks of dropout
+    The members differ in their seeds: first weights, order of the samples, held-out samples, masks of dropout
     (Lakshminarayanan et al. 2017), and with ``bootstrap`` in their samples too (Breiman 1996). They are trained
-    together, as one stack of networks, and each is what it would be alone.
+    together, as one stack of networks, and each gives the result of training it alone.
 
     Parameters
     ----------
     estimator : MLPClassifier or None, default=None
-        What each member is, but for its ``random_state``; with None an ``MLPClassifier()``.
+        The members are copies of it with their own ``random_state``; None is an ``MLPClassifier()``.
     n_estimators : int, default=10
     bootstrap : bool, default=False
         Whether each member learns from samples drawn with replacement. With early stopping a sample may then be both
-        held out and learned from.
+        held out and trained on.
     max_samples : float, default=1.0
-        The part of the samples that each member learns from.
+        The fraction of the samples that each member learns from.
     random_state : int, RandomState or None, default=None
         For the seeds of the members, and their samples.
 
@@ -175,7 +176,7 @@ class MLPEnsembleClassifier(ClassifierMixin, Ensemble):  # type: ignore[misc]
     classes_ : array of shape (n_classes,), or a list of them for several outputs
     n_features_in_ : int
     feature_names_in_ : array of str
-        Where X was a frame.
+        Set if X was a data frame.
 
     Examples
     --------
@@ -195,6 +196,10 @@ class MLPEnsembleClassifier(ClassifierMixin, Ensemble):  # type: ignore[misc]
     def _default_estimator(self) -> MLPClassifier:
         return MLPClassifier()
 
+    def _class_targets(self) -> ClassTargets:
+        first: MLPClassifier = self.estimators_[0]
+        return first._coding()
+
     @property
     def classes_(self) -> Any:
         """The classes, sorted."""
@@ -213,7 +218,7 @@ class MLPEnsembleClassifier(ClassifierMixin, Ensemble):  # type: ignore[misc]
         """
         backend, outputs = self._outputs(X, "predict")
         with backend.active():
-            classes = self.estimators_[0]._answers(to_numpy(backend.xp.mean(outputs, axis=0)))
+            classes = self._class_targets().predictions(to_numpy(backend.xp.mean(outputs, axis=0)))
         return classes if is_on_host(X) or classes.dtype.kind in "OSUT" else like(classes, X)
 
     def predict_proba(self, X: Any) -> Any:
@@ -229,10 +234,10 @@ class MLPEnsembleClassifier(ClassifierMixin, Ensemble):  # type: ignore[misc]
         """
         backend, outputs = self._outputs(X, "predict_proba")
         with backend.active():
-            return self.estimators_[0]._as_probabilities(backend, backend.xp.mean(outputs, axis=0), X)
+            return self._class_targets().probabilities(backend, backend.xp.mean(outputs, axis=0), X)
 
     def predict_std(self, X: Any) -> Any:
-        """Tell how far the members differ: the standard deviation of their probabilities.
+        """Compute the standard deviation of the members' probabilities.
 
         Parameters
         ----------
@@ -245,10 +250,10 @@ class MLPEnsembleClassifier(ClassifierMixin, Ensemble):  # type: ignore[misc]
         backend, outputs = self._outputs(X, "predict_std")
         with backend.active():
             spread = backend.xp.std(outputs, axis=0)
-            return self.estimators_[0]._as_probabilities(backend, spread, X, of_other=spread)
+            return self._class_targets().probabilities(backend, spread, X, of_other=spread)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Return the accuracy of the predictions: with several outputs, the part of the samples where all are right.
+        """Return the accuracy of the predictions: with several outputs, the fraction of samples with all of them right.
 
         Parameters
         ----------
@@ -269,14 +274,14 @@ class MLPEnsembleClassifier(ClassifierMixin, Ensemble):  # type: ignore[misc]
 
 
 class MLPEnsembleRegressor(RegressorMixin, Ensemble):  # type: ignore[misc]
-    """An ensemble of multilayer perceptrons that predicts numbers: their mean, and how far they differ.
+    """An ensemble of multilayer perceptrons for regression: the mean of their predictions, and the standard deviation.
 
     See :class:`MLPEnsembleClassifier` for how the members differ and are trained.
 
     Parameters
     ----------
     estimator : MLPRegressor or None, default=None
-        What each member is, but for its ``random_state``; with None an ``MLPRegressor()``.
+        The members are copies of it with their own ``random_state``; None is an ``MLPRegressor()``.
     n_estimators, bootstrap, max_samples, random_state
         See :class:`MLPEnsembleClassifier`.
 
@@ -285,7 +290,7 @@ class MLPEnsembleRegressor(RegressorMixin, Ensemble):  # type: ignore[misc]
     estimators_ : list of MLPRegressor
     n_features_in_ : int
     feature_names_in_ : array of str
-        Where X was a frame.
+        Set if X was a data frame.
 
     Examples
     --------
@@ -311,7 +316,7 @@ class MLPEnsembleRegressor(RegressorMixin, Ensemble):  # type: ignore[misc]
         ----------
         X : array, frame or sparse matrix of shape (n_samples, n_features)
         return_std : bool, default=False
-            Whether to give the standard deviation over the members as well.
+            Whether to return the standard deviation over the members too.
 
         Returns
         -------
@@ -320,11 +325,11 @@ class MLPEnsembleRegressor(RegressorMixin, Ensemble):  # type: ignore[misc]
         backend, outputs = self._outputs(X, "predict")
         with backend.active():
             figures = [backend.xp.mean(outputs, axis=0), *([backend.xp.std(outputs, axis=0)] if return_std else [])]
-            answers = [like(self.estimators_[0]._answers(figure), X) for figure in figures]
-        return tuple(answers) if return_std else answers[0]
+            predicted = [like(self.estimators_[0]._coding().predictions(figure), X) for figure in figures]
+        return tuple(predicted) if return_std else predicted[0]
 
     def predict_std(self, X: Any) -> Any:
-        """Tell how far the members differ: the standard deviation of what they predict.
+        """Compute the standard deviation of the members' predictions.
 
         Parameters
         ----------

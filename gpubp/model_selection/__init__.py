@@ -1,6 +1,6 @@
 """Searches for the best parameters, whose candidates times folds are trained as stacks of networks.
 
-What is found is what scikit-learn's searches find over gpubp's estimators: the same splits, scores and attributes.
+The results are those of scikit-learn's searches over gpubp's estimators: the same splits, scores and attributes.
 """
 
 from gpubp.model_selection.batched import BatchedSearchCV

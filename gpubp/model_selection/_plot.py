@@ -1,4 +1,4 @@
-"""A picture of a search: the score of each candidate by the values of each parameter."""
+"""A plot of a search: the score of each candidate over the values of each parameter."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ PANEL = (3.2, 3.0)  # inches
 
 
 def plot_results(search: Any, *, ax: Any = None, metric: str | None = None) -> "Figure":
-    """Draw the mean test score of the candidates of a fitted search by the values of each parameter that varies.
+    """Plot the mean test score of the candidates of a fitted search over the values of each parameter that varies.
 
     The best candidate is marked.
 
@@ -25,7 +25,7 @@ def plot_results(search: Any, *, ax: Any = None, metric: str | None = None) -> "
     ax : Axes of matplotlib, or sequence of them, optional
         One for each parameter that varies.
     metric : str, optional
-        Which score, where there are several.
+        The score to plot, if there are several.
 
     Returns
     -------
@@ -72,7 +72,7 @@ def _distinct(column: Any) -> list[str]:
 
 
 def _places(column: Any) -> tuple[list[float], list[str] | None]:
-    """Find where values lie on an axis: numbers where they are, anything else side by side, with its label."""
+    """Return the positions of values on an axis: numbers as they are, other values side by side with labels."""
     values = column.tolist()
     if all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
         return [float(value) for value in values], None

@@ -1,4 +1,4 @@
-"""The scores of a fitted trial, as scikit-learn's searches take them."""
+"""The scores of a fitted trial, as scikit-learn's searches compute them."""
 
 import time
 import traceback
@@ -15,19 +15,19 @@ from gpubp.model_selection._trials import Trial
 
 
 @dataclass(frozen=True)
-class Scoring:
-    """How trials are scored.
+class ScoreTrial:
+    """Scores trials.
 
     Attributes
     ----------
     scorers : callable
-        Of scikit-learn: of one score, or of several.
+        A scorer of scikit-learn, for one score or several.
     error_score : float or "raise"
         The score of a fit that failed.
     of_train : bool
         Whether the training samples are scored too.
     params : dict
-        For the scorers, such as weights of the samples.
+        Arguments of the scorers, such as sample weights.
     """
 
     scorers: Any
@@ -36,7 +36,7 @@ class Scoring:
     params: dict[str, Any]
 
     def __call__(self, trial: Trial, X: Any, y: Any) -> dict[str, Any]:
-        """Score a trial: what scikit-learn makes a row of ``cv_results_`` of."""
+        """Score a trial; return what scikit-learn needs for a row of ``cv_results_``."""
         if trial.error is not None and self.error_score == "raise":
             raise trial.error
         x_test, y_test = _safe_split(trial.estimator, X, y, trial.test, trial.train)

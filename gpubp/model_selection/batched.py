@@ -4,7 +4,7 @@ import copy
 import time
 from abc import abstractmethod
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from numbers import Integral
 from typing import Any, Self, cast
 
@@ -20,17 +20,17 @@ from sklearn.utils.validation import _check_method_params, _num_samples
 from threadpoolctl import threadpool_limits
 
 from gpubp.errors import DataError
-from gpubp.model_selection._executors import SpreadTrials
+from gpubp.model_selection._executors import ExecutorTrials
 from gpubp.model_selection._plot import plot_results
-from gpubp.model_selection._scoring import Scoring
+from gpubp.model_selection._scoring import ScoreTrial
 from gpubp.model_selection._trials import Trial, Trials
 from gpubp.model_selection.progress import Reporter
 
-FEW_SAMPLES = 20_000  # whose scores are found sooner by one thread than by several that wait for each other
+FEW_SAMPLES = 20_000  # that one thread scores faster than several
 
 
 class StackedSearch(BaseSearchCV):  # type: ignore[misc]
-    """What searches share: from candidates to ``cv_results_``, by way of stacks."""
+    """What the searches have in common: candidates, trained in stacks, become ``cv_results_``."""
 
     _parameter_constraints: dict[str, list[Any]] = {  # noqa: RUF012
         **{name: kinds for name, kinds in BaseSearchCV._parameter_constraints.items() if name != "pre_dispatch"},
@@ -44,18 +44,24 @@ class StackedSearch(BaseSearchCV):  # type: ignore[misc]
     }
     _keeps_stacks = False
 
+    def _keep(self, given: Mapping[str, Any]) -> None:
+        """Set each argument of ``__init__`` as an attribute."""
+        for name, value in given.items():
+            if name not in ("self", "__class__"):
+                setattr(self, name, value)
+
     # --- what searches do differently ---
 
     @abstractmethod
-    def _search(self, evaluation: "Evaluation") -> dict[str, Any]:
-        """Evaluate candidates; all results."""
+    def _search(self, evaluation: "CandidateEvaluation") -> dict[str, Any]:
+        """Evaluate candidates; return all results."""
 
-    def _check_before(self, evaluation: "Evaluation") -> None:
-        """Check what only now can be checked."""
+    def _check_before(self, evaluation: "CandidateEvaluation") -> None:
+        """Check what can be checked only in ``fit``."""
 
     def _candidates(self) -> list[dict[str, Any]]:
         if (self.param_grid is None) == (self.param_distributions is None):
-            raise DataError("give either param_grid, for all combinations, or param_distributions, for n_iter draws")
+            raise DataError("give one of param_grid, for all combinations, and param_distributions, for n_iter draws")
         if self.param_grid is not None:
             return list(ParameterGrid(self.param_grid))
         return list(ParameterSampler(self.param_distributions, self._n_candidates(), random_state=self.random_state))
@@ -67,14 +73,14 @@ class StackedSearch(BaseSearchCV):  # type: ignore[misc]
 
     @_fit_context(prefer_skip_nested_validation=False)  # type: ignore[untyped-decorator]
     def fit(self, X: Any, y: Any = None, **params: Any) -> Self:
-        """Search.
+        """Run the search.
 
         Parameters
         ----------
         X : array, frame or sparse matrix of shape (n_samples, n_features)
         y : array of shape (n_samples,) or (n_samples, n_outputs)
         **params
-            For ``fit`` of the estimator, such as ``sample_weight``; ``groups`` is for the splitter.
+            Passed to ``fit`` of the estimator, such as ``sample_weight``; ``groups`` is passed to the splitter.
 
         Returns
         -------
@@ -86,7 +92,7 @@ class StackedSearch(BaseSearchCV):  # type: ignore[misc]
         routed = self._get_routed_params_for_fit(params)
         callbacks = (self.callbacks,) if callable(self.callbacks) else tuple(self.callbacks or ())
         reporter = Reporter(callbacks, self.progress)
-        evaluation = Evaluation(self, scorers, routed, X, y, reporter)
+        evaluation = CandidateEvaluation(self, scorers, routed, X, y, reporter)
         self.n_splits_ = evaluation.n_splits
         self._check_before(evaluation)
         try:
@@ -121,20 +127,20 @@ class StackedSearch(BaseSearchCV):  # type: ignore[misc]
         return {**super().__getstate__(), "executor": None}
 
     def __sklearn_clone__(self) -> Any:
-        """Clone all but the executor, which the copy shares."""
+        """Clone everything but the executor, which the copy shares."""
         cloned = BaseSearchCV.__sklearn_clone__(copy.copy(self))
         cloned.executor = self.executor
         return cloned
 
     def plot_results(self, *, ax: Any = None, metric: str | None = None) -> Any:
-        """Draw the mean test score of the candidates by the values of each parameter.
+        """Plot the mean test score of the candidates over the values of each parameter.
 
         Parameters
         ----------
         ax : Axes of matplotlib, or sequence of them, optional
-            One for each parameter; without them a new figure.
+            One for each parameter; by default on a new figure.
         metric : str, optional
-            Which score, where there are several.
+            The score to plot, if there are several.
 
         Returns
         -------
@@ -143,28 +149,28 @@ class StackedSearch(BaseSearchCV):  # type: ignore[misc]
         return plot_results(self, ax=ax, metric=metric)
 
 
-class Evaluation:
-    """Evaluates candidates on the splits of one search, and gathers what comes of it."""
+class CandidateEvaluation:
+    """Evaluates candidates on the splits of one search, and collects the results."""
 
     def __init__(self, search: StackedSearch, scorers: Any, routed: Any, X: Any, y: Any, reporter: Reporter) -> None:
         self.search, self.routed, self.X, self.y, self.reporter = search, routed, X, y, reporter
         self.cv = check_cv(search.cv, y, classifier=is_classifier(search.estimator))
         self.n_splits = self.cv.get_n_splits(X, y, **routed.splitter.split)
         self.splits: list[tuple[np.ndarray, np.ndarray]] | None = None
-        score = Scoring(scorers, search.error_score, search.return_train_score, dict(routed.scorer.score))
-        self.trials: Trials | SpreadTrials
+        score = ScoreTrial(scorers, search.error_score, search.return_train_score, dict(routed.scorer.score))
+        self.trials: Trials | ExecutorTrials
         if search.executor is None:
             self.trials = Trials(
                 X, y, dict(routed.estimator.fit), score, reporter.follow_stack, search.n_jobs, search._keeps_stacks
             )
         else:
-            self.trials = SpreadTrials(search.executor, X, y, dict(routed.estimator.fit), score)
+            self.trials = ExecutorTrials(search.executor, X, y, dict(routed.estimator.fit), score)
         self.params: list[dict[str, Any]] = []
         self.out: list[dict[str, Any]] = []
         self.more: dict[str, list[Any]] = defaultdict(list)
 
     def trials_of(self, candidates: Sequence[dict[str, Any]]) -> list[Trial]:
-        """Make a trial of each candidate on each split."""
+        """Make a trial for each candidate and split."""
         if self.splits is None:
             splits = list(self.cv.split(self.X, self.y, **self.routed.splitter.split))
             if len(splits) != self.n_splits:
@@ -177,14 +183,14 @@ class Evaluation:
         for number, params in enumerate(candidates):
             estimator = clone(self.search.estimator).set_params(**clone(params, safe=False))
             for split, (train, test) in enumerate(self.splits):
-                own = copy.deepcopy(estimator)  # as clone() copies parameters, in a twentieth of the time
+                own = copy.deepcopy(estimator)  # copies parameters as clone() does, in a twentieth of the time
                 made.append(Trial(number, split, own, train, test))
         if not made:
             raise ValueError("No fits were performed. Was the CV iterator empty? Were there no candidates?")
         return made
 
     def announce(self, n_candidates: int) -> None:
-        """Tell how much there is to do."""
+        """Report the number of fits to do."""
         n_fits = n_candidates * self.n_splits
         self.reporter.begin(n_fits)
         if self.search.verbose > 0:
@@ -193,14 +199,14 @@ class Evaluation:
     def score(
         self, trials: list[Trial], candidates: Sequence[dict[str, Any]], more: dict[str, list[Any]] | None = None
     ) -> dict[str, Any]:
-        """Score fitted trials; all results so far, as ``cv_results_`` has them."""
+        """Score fitted trials; return all results so far, in the form of ``cv_results_``."""
         search, of_candidates = self.search, defaultdict[int, list[Trial]](list)
         with threadpool_limits(1 if _num_samples(self.X) < FEW_SAMPLES else None, "blas"):
             for trial in self.trials.scored(trials):
                 of_candidate = of_candidates[trial.candidate]
                 of_candidate.append(trial)
                 if len(of_candidate) == self.n_splits:
-                    self._tell(of_candidate, candidates[trial.candidate])
+                    self._report(of_candidate, candidates[trial.candidate])
         out = [trial.result for trial in sorted(trials, key=lambda trial: (trial.candidate, trial.split))]
         _warn_or_raise_about_fit_failures(out, search.error_score)
         if callable(search.scoring):
@@ -212,8 +218,8 @@ class Evaluation:
         results: dict[str, Any] = search._format_results(self.params, self.n_splits, self.out, self.more)
         return results
 
-    def _tell(self, of_candidate: list[Trial], params: dict[str, Any]) -> None:
-        """Tell of a candidate whose trials are scored."""
+    def _report(self, of_candidate: list[Trial], params: dict[str, Any]) -> None:
+        """Report a candidate whose trials are scored."""
         scores = [cast(dict[str, Any], trial.result)["test_scores"] for trial in of_candidate]
         name = self.search.refit if isinstance(self.search.refit, str) else None
         figures = [score.get(name) if isinstance(score, dict) else score for score in scores]
@@ -226,45 +232,45 @@ class Evaluation:
 class BatchedSearchCV(StackedSearch):
     """A grid or random search that trains its candidates times folds as stacks of networks, many at a time.
 
-    It takes what :class:`sklearn.model_selection.GridSearchCV` or
-    :class:`~sklearn.model_selection.RandomizedSearchCV` takes, and finds what they find over the same estimator: each
-    network has its own samples, order, first weights, settings and end, as it would alone. The samples are not copied.
+    It takes the arguments of :class:`sklearn.model_selection.GridSearchCV` or
+    :class:`~sklearn.model_selection.RandomizedSearchCV`, and gives their results over the same estimator: each network
+    has its own samples, order, first weights, settings and end, as if trained alone. The samples are not copied.
 
-    Networks that differ in learning rate, momentum, betas, epsilon, penalty, weights of classes, seed, ``max_iter``,
-    ``tol`` or ``n_iter_no_change``, and in their folds, train in one stack; those that differ in their layers, units,
-    solver, batch size, dropout or precision train one stack after the other. Fitted alone, and said so in a line of the
-    log, are ``solver="lbfgs"``, models with callbacks or ``max_time``, sparse X, and estimators that are neither a
-    network of gpubp nor a pipeline that ends in one.
+    Networks that differ in learning rate, momentum, betas, epsilon, penalty, class weights, seed, ``max_iter``, ``tol``
+    or ``n_iter_no_change``, and in their folds, train in one stack; networks that differ in layers, activation, solver,
+    batch size, dropout or precision train in stacks one after the other. ``solver="lbfgs"``, models with callbacks or
+    ``max_time``, sparse X, and estimators that are neither a network of gpubp nor a pipeline that ends in one are
+    fitted alone; a line in the log says so.
 
     Parameters
     ----------
     estimator : MLPClassifier, MLPRegressor, or a Pipeline that ends in one
         The transformers of a pipeline are fitted once for each of their settings on each fold.
     param_grid : dict or list of dict, optional
-        Values of each parameter, all combinations of which are tried.
+        Values of each parameter; all combinations are tried.
     param_distributions : dict or list of dict, optional
         Values, or distributions of SciPy, of which ``n_iter`` combinations are drawn.
     n_iter : int, default=10
     random_state : int, RandomState or None, default=None
-        For the draws.
+        For drawing the combinations.
     scoring, refit, cv, verbose, error_score, return_train_score
         See :class:`sklearn.model_selection.GridSearchCV`.
     n_jobs : int or None, default=None
-        Processes for what is fitted alone; a stack uses all cores as it is.
+        The number of processes for models that are fitted alone; a stack always uses all cores.
     callbacks : callable, sequence of callables or None, default=None
-        Each is told a :class:`gpubp.model_selection.progress.SearchProgress` after each epoch of a stack and after each
-        score; one that returns True ends the training of the present stack, whose networks are then scored as they are.
+        Each is called with a :class:`gpubp.model_selection.progress.SearchProgress` after each epoch of a stack and
+        after each score; returning True ends the training of the present stack, whose networks are scored as they are.
     progress : bool, default=True
-        Whether to draw a bar with the best score so far, where the error output is a terminal.
+        Whether to show a progress bar with the best score so far, if standard error is a terminal.
     executor : object with a method ``submit``, or None, default=None
-        Whose workers fit and score, such as a Client of Dask or a pool of processes, rather than this process; what is
-        found is the same. The best estimator is fitted here. Callbacks are then told after each score alone, and end
-        nothing; ``n_jobs`` is not used. Copies of a search share its executor, pickled ones have none.
+        Its workers fit and score instead of this process: a Client of Dask, a pool of processes. The results are the
+        same. The best estimator is fitted in this process. Callbacks are then called after each score only and cannot
+        end the training; ``n_jobs`` is not used. Copies of a search share its executor, pickled searches have none.
 
     Attributes
     ----------
     cv_results_, best_estimator_, best_score_, best_params_, best_index_, scorer_, n_splits_, refit_time_, multimetric_
-        As in scikit-learn; the time of a fit is its share in that of its stack.
+        As in scikit-learn; the time of a fit is that of its stack divided by the number of networks.
 
     Examples
     --------
@@ -298,21 +304,9 @@ class BatchedSearchCV(StackedSearch):
         progress: Any = True,
         executor: Any = None,
     ) -> None:
-        super().__init__(
-            estimator,
-            scoring=scoring,
-            n_jobs=n_jobs,
-            refit=refit,
-            cv=cv,
-            verbose=verbose,
-            error_score=error_score,
-            return_train_score=return_train_score,
-        )
-        self.param_grid, self.param_distributions = param_grid, param_distributions
-        self.n_iter, self.random_state = n_iter, random_state
-        self.callbacks, self.progress, self.executor = callbacks, progress, executor
+        self._keep(locals())
 
-    def _search(self, evaluation: Evaluation) -> dict[str, Any]:
+    def _search(self, evaluation: CandidateEvaluation) -> dict[str, Any]:
         candidates = self._candidates()
         trials = evaluation.trials_of(candidates)
         evaluation.announce(len(candidates))

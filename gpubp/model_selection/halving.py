@@ -1,4 +1,4 @@
-"""Successive halving: candidates that do badly after a few epochs leave, and the rest go on where they are."""
+"""Successive halving: the worst candidates are dropped after a few epochs, and the others continue."""
 
 from math import ceil, floor, log
 from numbers import Integral, Real
@@ -8,18 +8,19 @@ import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from gpubp.errors import DataError
-from gpubp.model_selection._trials import Trial, parts_of
-from gpubp.model_selection.batched import Evaluation, StackedSearch
+from gpubp.model_selection._estimator_parts import parts_of
+from gpubp.model_selection._trials import Trial
+from gpubp.model_selection.batched import CandidateEvaluation, StackedSearch
 
 
 class BatchedHalvingSearchCV(StackedSearch):
     """Successive halving over epochs (Jamieson & Talwalkar 2016), with networks that leave their stack.
 
-    All candidates are trained for a few epochs; the best part of them goes on to ``factor`` times as many, and so on,
-    until fewer than ``factor`` are left or there are ``max_resources`` epochs. What comes of it is what
-    :class:`sklearn.model_selection.HalvingGridSearchCV` finds with the number of epochs as its resource, but no network
-    is trained again from its start: it goes on from where it is. Models whose learning rate depends on ``max_iter``
-    ("cosine"), what is not trained in a stack, and all that an executor's workers train are fitted anew in each round.
+    All candidates are trained for a few epochs; the best of them continue to ``factor`` times as many, and so on, until
+    fewer than ``factor`` are left or ``max_resources`` epochs are reached. The result is that of
+    :class:`sklearn.model_selection.HalvingGridSearchCV` with the number of epochs as its resource, but networks
+    continue from where they are instead of starting again. Models whose learning rate depends on ``max_iter``
+    ("cosine"), models that are not trained in a stack, and all models of an executor are fitted again in each round.
 
     Parameters
     ----------
@@ -27,24 +28,24 @@ class BatchedHalvingSearchCV(StackedSearch):
     param_grid, param_distributions, n_iter, random_state
         See :class:`BatchedSearchCV`.
     factor : float, default=3
-        One candidate in so many goes on, with so many times the epochs.
+        The fraction 1 / factor of the candidates continues, with factor times the epochs.
     max_resources : int, default=200
-        Epochs of the last round at most.
+        The largest number of epochs, for the last round.
     min_resources : int or "exhaust", default="exhaust"
-        Epochs of the first round; "exhaust" is as many as let the last round have ``max_resources``.
+        Epochs of the first round; "exhaust" chooses them so that the last round has ``max_resources``.
     scoring, refit, cv, verbose, error_score, return_train_score, n_jobs, callbacks, progress, executor
-        See :class:`BatchedSearchCV`; one score, and splits that are the same whenever they are asked for.
+        See :class:`BatchedSearchCV`. There must be one score, and the splits must be the same each time.
 
     Attributes
     ----------
     cv_results_
-        With ``iter``, the round, and ``n_resources``, its epochs.
+        Also has ``iter``, the round, and ``n_resources``, its epochs.
     best_estimator_, best_score_, best_params_, best_index_, scorer_, n_splits_, refit_time_
         The best candidate of the last round.
     n_resources_, n_candidates_ : list of int
         Epochs and candidates of each round.
     n_iterations_, n_remaining_candidates_ : int
-        Rounds, and the candidates that would go on after the last.
+        Rounds, and the candidates that would continue after the last.
 
     Examples
     --------
@@ -92,24 +93,11 @@ class BatchedHalvingSearchCV(StackedSearch):
         progress: Any = True,
         executor: Any = None,
     ) -> None:
-        super().__init__(
-            estimator,
-            scoring=scoring,
-            n_jobs=n_jobs,
-            refit=refit,
-            cv=cv,
-            verbose=verbose,
-            error_score=error_score,
-            return_train_score=return_train_score,
-        )
-        self.param_grid, self.param_distributions = param_grid, param_distributions
-        self.n_iter, self.random_state = n_iter, random_state
-        self.factor, self.max_resources, self.min_resources = factor, max_resources, min_resources
-        self.callbacks, self.progress, self.executor = callbacks, progress, executor
+        self._keep(locals())
 
-    def _check_before(self, evaluation: Evaluation) -> None:
+    def _check_before(self, evaluation: CandidateEvaluation) -> None:
         if isinstance(self.scoring, list | tuple | dict):
-            raise DataError(f"halving needs one score to go by, got scoring={self.scoring!r}")
+            raise DataError(f"halving needs one score, got scoring={self.scoring!r}")
         if (parts := parts_of(self.estimator)) is None:
             raise DataError(
                 "halving counts epochs: estimator must be an MLPClassifier or MLPRegressor of gpubp, or a Pipeline "
@@ -123,10 +111,10 @@ class BatchedHalvingSearchCV(StackedSearch):
         scores = results["mean_test_score"][last]
         return int(last[0 if np.all(np.isnan(scores)) else np.nanargmax(scores)])
 
-    def _search(self, evaluation: Evaluation) -> dict[str, Any]:
+    def _search(self, evaluation: CandidateEvaluation) -> dict[str, Any]:
         candidates = self._candidates()
         if any(self._resource in candidate for candidate in candidates):
-            raise DataError(f"{self._resource} counts the epochs of a round: leave it out of the parameters")
+            raise DataError(f"{self._resource} is set to the epochs of a round: remove it from the searched parameters")
         rounds = self._rounds(len(candidates))
         self.n_resources_, self.n_candidates_ = rounds, list[int]()
         trials: list[Trial] = []
@@ -148,24 +136,24 @@ class BatchedHalvingSearchCV(StackedSearch):
         return results
 
     def _train(
-        self, evaluation: Evaluation, trials: list[Trial], candidates: list[dict[str, Any]], epochs: int
+        self, evaluation: CandidateEvaluation, trials: list[Trial], candidates: list[dict[str, Any]], epochs: int
     ) -> list[Trial]:
-        """Train candidates up to as many epochs: those of the round before go on, the others are fitted."""
+        """Train candidates up to this many epochs: those of the round before continue, the others are fitted."""
         fresh = evaluation.trials_of(candidates)
         if not trials:
             evaluation.trials.fit(fresh)
             return fresh
         by_epochs = {id(trial) for trial in trials if parts_of(trial.estimator).model.learning_rate == "cosine"}  # type: ignore[union-attr]
-        anew = evaluation.trials.go_on([trial for trial in trials if id(trial) not in by_epochs], epochs)
-        places = {(trial.candidate, trial.split) for trial in anew}
+        started_over = evaluation.trials.go_on([trial for trial in trials if id(trial) not in by_epochs], epochs)
+        places = {(trial.candidate, trial.split) for trial in started_over}
         places |= {(trial.candidate, trial.split) for trial in trials if id(trial) in by_epochs}
         again = [trial for trial in fresh if (trial.candidate, trial.split) in places]
         evaluation.trials.fit(again)
-        went_on = [trial for trial in trials if (trial.candidate, trial.split) not in places]
-        return sorted(went_on + again, key=lambda trial: (trial.candidate, trial.split))
+        continued = [trial for trial in trials if (trial.candidate, trial.split) not in places]
+        return sorted(continued + again, key=lambda trial: (trial.candidate, trial.split))
 
     def _rounds(self, n_candidates: int) -> list[int]:
-        """Find the epochs of each round, as scikit-learn's halving does."""
+        """Return the epochs of each round, as in scikit-learn's halving."""
         n_required = 1 + floor(log(n_candidates, self.factor))
         first = 1
         if self.min_resources == "exhaust":
@@ -179,6 +167,6 @@ class BatchedHalvingSearchCV(StackedSearch):
 
 
 def _best(scores: np.ndarray, n: int) -> list[int]:
-    """Choose the candidates with the best scores, NaN being the worst, in scikit-learn's order."""
+    """Return the candidates with the best scores, NaN being the worst, in scikit-learn's order."""
     in_order = np.roll(np.argsort(scores), np.count_nonzero(np.isnan(scores)))
     return [int(k) for k in in_order[-n:]]

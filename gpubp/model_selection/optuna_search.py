@@ -1,4 +1,4 @@
-"""A search whose candidates Optuna suggests, many at a time, so that they can be trained as stacks."""
+"""A search whose candidates are suggested by Optuna, many at a time, and trained as stacks."""
 
 from numbers import Integral
 from typing import Any
@@ -8,38 +8,38 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval
 
 from gpubp.errors import DataError, GpubpError
-from gpubp.model_selection.batched import Evaluation, StackedSearch
+from gpubp.model_selection.batched import CandidateEvaluation, StackedSearch
 
 
 class BatchedOptunaSearchCV(StackedSearch):
-    """A search whose candidates Optuna suggests, a batch at a time, each batch trained as stacks of networks.
+    """A search whose candidates are suggested by Optuna, a batch at a time, each batch trained as stacks of networks.
 
-    A batch is asked for (``study.ask``), trained and scored as :class:`BatchedSearchCV` trains and scores, and told
-    (``study.tell``); the sampler suggests the next one by what has been told. It needs the extra ``optuna``.
+    A batch is requested (``study.ask``), trained and scored as in :class:`BatchedSearchCV`, and reported
+    (``study.tell``); the sampler suggests the next batch from what has been reported. Needs the extra ``optuna``.
 
     Parameters
     ----------
     estimator : MLPClassifier, MLPRegressor, or a Pipeline that ends in one
     param_distributions : dict or callable
-        Distributions of Optuna by the names of parameters; or a function that suggests: it is given a trial of Optuna
-        and returns a dict of parameters. It may raise :class:`optuna.TrialPruned`: such trials are not trained.
+        Distributions of Optuna by the names of parameters; or a function that takes a trial of Optuna and returns a
+        dict of parameters. It may raise :class:`optuna.TrialPruned`: such trials are not trained.
     study : optuna.Study, optional
-        With the direction "maximize", since the higher a score the better. Without one it is made anew, in memory, with
-        Optuna's TPE sampler. A study goes on with the trials that it has.
+        With the direction "maximize", since higher scores are better. By default a new one in memory, with Optuna's TPE
+        sampler. A study continues with the trials that it has.
     n_trials : int, default=100
     batch_size : int, default=64
-        Trials of a batch: the more, the better a machine is used; the fewer, the more often the sampler learns.
+        Trials of a batch: more use the machine better; with fewer the sampler learns more often.
     random_state : int, RandomState or None, default=None
         For the seed of the sampler, where no study is given.
     scoring, refit, cv, verbose, error_score, return_train_score, n_jobs, callbacks, progress, executor
-        See :class:`BatchedSearchCV`. With several scores ``refit`` names the one that is told.
+        See :class:`BatchedSearchCV`. With several scores ``refit`` names the one that is reported to Optuna.
 
     Attributes
     ----------
     study_ : optuna.Study
     cv_results_
-        With ``trial``, the number of the trial in the study. A candidate whose score is not finite has failed, and its
-        trial too.
+        Also has ``trial``, the number of the trial in the study. A candidate whose score is not finite has failed, and
+        so has its trial.
     best_estimator_, best_score_, best_params_, best_index_, scorer_, n_splits_, refit_time_, multimetric_
         As in scikit-learn, of the trials of this search.
 
@@ -87,50 +87,40 @@ class BatchedOptunaSearchCV(StackedSearch):
         progress: Any = True,
         executor: Any = None,
     ) -> None:
-        super().__init__(
-            estimator,
-            scoring=scoring,
-            n_jobs=n_jobs,
-            refit=refit,
-            cv=cv,
-            verbose=verbose,
-            error_score=error_score,
-            return_train_score=return_train_score,
-        )
-        self.param_distributions, self.study = param_distributions, study
-        self.n_trials, self.batch_size, self.random_state = n_trials, batch_size, random_state
-        self.callbacks, self.progress, self.executor = callbacks, progress, executor
+        self._keep(locals())
 
-    def _check_before(self, evaluation: Evaluation) -> None:
+    def _check_before(self, evaluation: CandidateEvaluation) -> None:
         optuna = _optuna()
         if isinstance(self.scoring, list | tuple | dict) and not isinstance(self.refit, str):
-            raise DataError(f"with several scores refit must name the one that Optuna is told, got {self.refit!r}")
+            raise DataError(
+                f"with several scores refit must name the one that is reported to Optuna, got {self.refit!r}"
+            )
         self.study_ = self.study
         if self.study is None:
             seeds = None if self.random_state is None else check_random_state(self.random_state)
             sampler = optuna.samplers.TPESampler(
                 seed=None if seeds is None else int(seeds.randint(2**31 - 1)),
-                constant_liar=True,  # those of a batch do not crowd into one place
+                constant_liar=True,  # keeps the candidates of a batch apart
             )
             self.study_ = optuna.create_study(direction="maximize", sampler=sampler)
         directions = [direction.name.lower() for direction in self.study_.directions]
         if directions != ["maximize"]:
             raise DataError(
-                f"study must have the direction 'maximize', since the higher a score the better, got "
-                f"{', '.join(directions)}: optuna.create_study(direction='maximize') makes such a one"
+                f"study must have the direction 'maximize', since higher scores are better, got "
+                f"{', '.join(directions)}; make it with optuna.create_study(direction='maximize')"
             )
 
-    def _search(self, evaluation: Evaluation) -> dict[str, Any]:
+    def _search(self, evaluation: CandidateEvaluation) -> dict[str, Any]:
         evaluation.announce(self.n_trials)
         results: dict[str, Any] = {}
         for begin in range(0, self.n_trials, self.batch_size):
             results = self._try(evaluation, min(self.batch_size, self.n_trials - begin)) or results
         if not results:
-            raise DataError(f"all {self.n_trials} trials were pruned when they were suggested: none was trained")
+            raise DataError(f"all {self.n_trials} trials were pruned when they were suggested, and none was trained")
         return results
 
-    def _try(self, evaluation: Evaluation, n: int) -> dict[str, Any]:
-        """Ask for a batch, evaluate it, and tell; all results so far, or none where all of it was pruned."""
+    def _try(self, evaluation: CandidateEvaluation, n: int) -> dict[str, Any]:
+        """Request a batch, evaluate it and report it; return all results so far, or none if all of it was pruned."""
         failed = _optuna().trial.TrialState.FAIL
         distributions = self.param_distributions if isinstance(self.param_distributions, dict) else None
         asked, numbers, candidates = [], list[int](), list[dict[str, Any]]()
@@ -157,7 +147,7 @@ class BatchedOptunaSearchCV(StackedSearch):
         return results
 
     def _suggested(self, trial: Any) -> dict[str, Any] | None:
-        """Have the parameters of a trial suggested; None where it was pruned."""
+        """Return the suggested parameters of a trial, or None if it was pruned."""
         optuna = _optuna()
         if isinstance(self.param_distributions, dict):
             return dict(trial.params)
@@ -176,5 +166,5 @@ def _optuna() -> Any:
     try:
         import optuna
     except ImportError as error:
-        raise GpubpError('a search by Optuna needs it: pip install "gpubp[optuna]"') from error
+        raise GpubpError('BatchedOptunaSearchCV needs Optuna: pip install "gpubp[optuna]"') from error
     return optuna

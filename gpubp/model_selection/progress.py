@@ -1,4 +1,4 @@
-"""How far a search is: told to callbacks, and drawn as a bar where a person looks at a terminal."""
+"""The progress of a search, passed to callbacks and shown as a bar on a terminal."""
 
 import sys
 from collections.abc import Callable
@@ -10,11 +10,11 @@ from gpubp.training.loop import Progress
 
 
 class SearchProgress(NamedTuple):
-    """What a callback of a search is told after each epoch of each stack, and after each score."""
+    """What a callback of a search is called with after each epoch of each stack, and after each score."""
 
     fits_done: int
     fits: int
-    networks: int  # that train just now
+    networks: int  # in training now
     epoch: int
     epochs: int
     best_score: float | None  # the best mean score of a candidate so far
@@ -27,30 +27,30 @@ WIDTH = 24  # characters of the bar
 
 
 class Reporter:
-    """Puts together how far a search is, and tells it."""
+    """Keeps the progress of a search, and calls the callbacks."""
 
     def __init__(self, callbacks: tuple[SearchCallback, ...], bar: bool) -> None:
         self.callbacks = (*callbacks, *((_Bar(),) if bar and sys.stderr.isatty() else ()))
         self.now = SearchProgress(0, 0, 0, 0, 0, None, None)
 
     def begin(self, fits: int) -> None:
-        """Begin to fit so many more."""
+        """Add to the number of fits to do."""
         self.now = self.now._replace(fits=self.now.fits + fits)
 
     def follow_stack(self, progress: Progress) -> bool:
-        """Follow one more epoch of a stack; True where a callback wants to end it."""
+        """Report one epoch of a stack; return whether a callback ends its training."""
         training = int(np.sum(np.isfinite(progress.loss)))
         return self._tell(self.now._replace(networks=training, epoch=progress.epoch, epochs=progress.epochs))
 
     def follow_score(self, fits: int, score: float | None, params: dict[str, Any]) -> None:
-        """Follow the mean score of one more candidate, in so many fits."""
+        """Report the mean score of one candidate, with its number of fits."""
         best = self.now.best_score
         if score is not None and np.isfinite(score) and (best is None or score > best):
             self.now = self.now._replace(best_score=float(score), best_params=params)
         self._tell(self.now._replace(fits_done=self.now.fits_done + fits, networks=0))
 
     def end(self) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         for callback in self.callbacks:
             if isinstance(callback, _Bar):
                 callback.clear()
@@ -62,7 +62,7 @@ class Reporter:
 
 
 class _Bar:
-    """One line of a terminal."""
+    """A progress bar on one line of a terminal."""
 
     def __call__(self, now: SearchProgress) -> None:
         part = now.fits_done / now.fits if now.fits else 0.0
@@ -76,6 +76,6 @@ class _Bar:
         sys.stderr.flush()
 
     def clear(self) -> None:
-        """Leave the line empty."""
+        """Clear the line."""
         sys.stderr.write("\r\x1b[2K")
         sys.stderr.flush()

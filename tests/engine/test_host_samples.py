@@ -18,7 +18,7 @@ from gpubp.engine.cuda import steps
 from gpubp.engine.cuda.epoch import cuda_epoch_runner
 from gpubp.engine.plain.minibatches import ArrayBatches, Batch
 from gpubp.engine.plain.step import ModelState, Objective
-from gpubp.estimators import _stack as stacks
+from gpubp.training import stacks
 from gpubp.nn.initialization import initial_weights
 from gpubp.nn.network import Network, output_layer
 from gpubp.optim.first_order import adam, momentum

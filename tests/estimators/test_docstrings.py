@@ -9,6 +9,10 @@ from sklearn.datasets import load_iris
 from sklearn.exceptions import ConvergenceWarning
 
 from gpubp import LossCurveDisplay, MLPClassifier, MLPRegressor
+from gpubp.estimators._optimizer import OPTIMIZER_OF
+from gpubp.nn.activations import ACTIVATIONS
+from gpubp.nn.losses import get_loss
+from gpubp.optim.first_order import OPTIMIZERS
 
 X, Y = load_iris(return_X_y=True, as_frame=True)
 
@@ -97,3 +101,25 @@ def test_a_section_is_read_to_its_end():
         "c": ("str", ""),
     }
     assert section(text, "Returns") == {}
+
+
+def names_in(text):
+    """The names in quotation marks, before the first full stop and without examples in brackets."""
+    return set(re.findall(r'"([a-z_0-9]+)"', text.partition(". ")[0]))
+
+
+@pytest.mark.parametrize("kind", [MLPClassifier, MLPRegressor])
+def test_the_names_listed_are_those_of_the_registries(kind):
+    documented = section(kind.__doc__, "Parameters")
+    assert names_in(documented["activation"][1]) == {*ACTIVATIONS}
+    assert names_in(documented["solver"][0].partition("default")[0]) == {"lbfgs", *OPTIMIZER_OF}
+    assert names_in(documented["loss"][0].partition("default")[0]) == {*kind._parameter_constraints["loss"][0].options}
+    for loss in names_in(documented["loss"][0]):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            model = kind(loss=loss, max_iter=1, device="cpu").fit(X, Y)
+        assert get_loss(model._network().loss) is not None
+
+
+def test_an_optimizer_of_the_package_is_a_solver_or_needs_all_samples():
+    assert {*OPTIMIZER_OF} <= {*OPTIMIZERS, "sgd"}

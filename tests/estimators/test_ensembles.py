@@ -14,7 +14,7 @@ from sklearn.exceptions import UndefinedMetricWarning
 
 from gpubp import BatchedSearchCV, MLPClassifier, MLPEnsembleClassifier, MLPEnsembleRegressor, MLPRegressor
 from gpubp.errors import DataError, DeviceError
-from gpubp.estimators import _stack as stack
+from gpubp.training import stacks as stack
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -77,11 +77,11 @@ def test_restarts_with_samples_that_the_user_holds_out():
 
 
 def test_restarts_hold_out_the_same_samples(monkeypatch):
-    from gpubp.estimators import _stack as stack
+    from gpubp.estimators import _stacked_fit
 
     seen = []
-    original = stack.split
-    monkeypatch.setattr(stack, "split", lambda *arguments: seen.append(1) or original(*arguments))
+    original = _stacked_fit.split
+    monkeypatch.setattr(_stacked_fit, "split", lambda *arguments: seen.append(1) or original(*arguments))
     with_options(CLASSIFIER, n_restarts=4, early_stopping=True).fit(X, Y)
     assert seen == [1]
 

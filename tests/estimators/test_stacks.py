@@ -15,10 +15,12 @@ from gpubp.engine.epoch import make_epoch_runner
 from gpubp.engine.plain.minibatches import ArrayBatches, Batch, PerNetworkBatches, cut
 from gpubp.engine.plain.step import ModelState, Objective
 from gpubp.errors import DataError
-from gpubp.estimators import _stack as stacks
-from gpubp.estimators._stack import ScheduleOfEach, fit_together, of_each, optimizer_of_stack, reason_to_fit_alone
+from gpubp.estimators._monitor import FitMonitor
+from gpubp.estimators._stackable import reason_to_fit_alone
 from gpubp.optim.first_order import OPTIMIZERS, clipped, decayed
 from gpubp.testing import assert_agree
+from gpubp.training import stacks
+from gpubp.training.stacks import ScheduleOfEach, fit_together, of_each, optimizer_of_stack
 
 NETWORK = Network((3, 5, 2), activation="tanh", loss="huber")
 N, COUNTS, SIZE = 24, (17, 18, 17, 20), 6  # three steps for the first three, four for the last
@@ -197,8 +199,8 @@ LABELS = np.asarray(["a", "b", "c"])[np.argmax(X + 0.3 * D[:, :1], axis=1)]
 def ready(model, rows, x=X, y=None, weights=None):
     y = (LABELS if isinstance(model, MLPClassifier) else D)[rows] if y is None else y
     of_rows = None if weights is None else weights[rows]
-    targets, train_weights = model._validate_targets(y, of_rows, False)
-    return model._make_ready(x, rows, targets, of_rows, train_weights, model.early_stopping)
+    targets, train_weights = model._learn_targets(y, of_rows, False)
+    return model._prepare(x, rows, targets, of_rows, train_weights, model.early_stopping)
 
 
 FOLDS = [np.flatnonzero(np.arange(N) % 4 != fold) for fold in range(3)]
@@ -331,13 +333,13 @@ def test_networks_that_shuffle_and_that_do_not(monkeypatch):
 
 
 def test_best_weights_do_not_keep_the_whole_stack_alive(monkeypatch):
-    bests, original = [], stacks.StackOfFits._finish
+    bests, original = [], FitMonitor.finish
 
-    def noted(self, monitor, *rest):
-        bests.append(monitor.best)
-        original(self, monitor, *rest)
+    def noted(self, *rest):
+        bests.append(self.best)
+        original(self, *rest)
 
-    monkeypatch.setattr(stacks.StackOfFits, "_finish", noted)
+    monkeypatch.setattr(FitMonitor, "finish", noted)
     options = {"early_stopping": True, "validation_fraction": 0.3, "device": "cpu"}
     fitted_in_stacks([MLPClassifier((4,), max_iter=4, random_state=k, **options) for k in range(3)], monkeypatch)
     assert [best.base for best in bests] == [None] * 3
@@ -362,7 +364,7 @@ def test_who_diverges_after_a_good_epoch_keeps_it_with_early_stopping(monkeypatc
     _, errors = fitted_in_stacks(models, monkeypatch)
     assert errors == [None, None]
     assert models[1].stop_reason_ == "diverged"
-    with pytest.warns(ConvergenceWarning, match="left the finite numbers"):
+    with pytest.warns(ConvergenceWarning, match="the weights were not finite"):
         alone = clone(models[1]).fit(X[FOLDS[1]], D[FOLDS[1]])
     assert models[1].n_iter_ == alone.n_iter_
     np.testing.assert_allclose(models[1].coefs_[0], alone.coefs_[0], rtol=1e-9)

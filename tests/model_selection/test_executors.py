@@ -22,7 +22,7 @@ from sklearn.utils import check_random_state
 from gpubp import BatchedHalvingSearchCV, BatchedSearchCV, MLPClassifier
 from gpubp.errors import GpubpError
 from gpubp.model_selection import _executors as spread
-from gpubp.model_selection._executors import Common, OnDisk, shared_with_workers, tasks_of
+from gpubp.model_selection._executors import SharedData, SharedFile, shared_with_workers, tasks_of
 from gpubp.model_selection._trials import Trial
 
 pytestmark = [
@@ -161,14 +161,14 @@ def test_samples_are_scattered_once_and_not_in_the_tasks(dask_threads, monkeypat
     x = np.repeat(X, 20, axis=0)
     BatchedSearchCV(MODEL, GRID, cv=2, refit=False, executor=dask_threads).fit(x, np.repeat(Y, 20))
     assert len(scattered) == 1
-    assert len(submitted) == 2 * spread.TASKS_OF_A_WORKER
+    assert len(submitted) == 2 * spread.TASKS_PER_WORKER
     assert max(submitted) < x.nbytes / 10
 
 
 def test_processes_read_the_samples_from_a_file_that_is_gone_in_the_end(loky):
-    common = Common(X, Y, {"sample_weight": WEIGHTS}, {0: (np.arange(9), np.arange(9, 12))})
+    common = SharedData(X, Y, {"sample_weight": WEIGHTS}, {0: (np.arange(9), np.arange(9, 12))})
     with shared_with_workers(loky, common) as shared:
-        assert isinstance(shared, OnDisk)
+        assert isinstance(shared, SharedFile)
         again = joblib.load(shared.path, mmap_mode="r")
         assert isinstance(again.X, np.memmap)
         np.testing.assert_array_equal(again.X, X)
@@ -277,7 +277,7 @@ def test_lost_samples_are_shared_again_once(monkeypatch):
     executor = Fails(3)
     executor._max_workers = 1
     BatchedSearchCV(MODEL, {"alpha": [0.1, 1.0]}, cv=3, refit=False, executor=executor).fit(X, Y)
-    assert executor.handed_out == spread.TASKS_OF_A_WORKER + 3
+    assert executor.handed_out == spread.TASKS_PER_WORKER + 3
     assert len(shared) == 2
 
 

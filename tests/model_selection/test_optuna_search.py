@@ -132,7 +132,7 @@ def test_no_trial_is_left_open_where_something_raises(suggest, error, message):
     [
         ({"study": {}}, "must have the direction 'maximize', .* got minimize"),
         ({"study": {"directions": ["maximize", "maximize"]}}, "got maximize, maximize"),
-        ({"scoring": ["accuracy"], "refit": False}, "refit must name the one that Optuna is told, got False"),
+        ({"scoring": ["accuracy"], "refit": False}, "refit must name the one that is reported to Optuna, got False"),
     ],
 )
 def test_what_cannot_be_told(options, message):

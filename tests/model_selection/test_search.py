@@ -32,9 +32,9 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from gpubp import BatchedHalvingSearchCV, BatchedSearchCV, MLPClassifier, MLPRegressor
 from gpubp.errors import DataError
-from gpubp.estimators import _stack as stack
 from gpubp.model_selection import _trials as trials
 from gpubp.model_selection import progress
+from gpubp.training import stacks as stack
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
@@ -207,7 +207,7 @@ def test_pipelines(pipeline, grid, fit):
     ("estimator", "reason", "x", "fit"),
     [
         (LogisticRegression(), "neither a network of gpubp nor a pipeline", X, {}),
-        (clone(MODEL).set_params(solver="lbfgs"), "searches along lines of its own", X, {}),
+        (clone(MODEL).set_params(solver="lbfgs"), "does a line search", X, {}),
         (clone(MODEL).set_params(callbacks=lambda progress: None), "callbacks follow one fit", X, {}),
         (clone(MODEL).set_params(max_time=100.0), "max_time is for one fit", X, {}),
         (MODEL, "X is sparse", scipy.sparse.csr_matrix(X), {}),
@@ -297,7 +297,7 @@ def test_nan_in_one_fold_fails_the_others_alone():
 
 @pytest.mark.parametrize("arguments", [{}, {"param_grid": GRID, "param_distributions": GRID}])
 def test_a_grid_or_distributions(arguments):
-    with pytest.raises(DataError, match="give either param_grid"):
+    with pytest.raises(DataError, match="give one of param_grid"):
         BatchedSearchCV(MODEL, **arguments).fit(X, Y)
 
 
@@ -398,7 +398,7 @@ def test_halving_of_a_pipeline():
     [
         (MODEL, GRID, {"scoring": ["accuracy"], "refit": False}, "one score to go by"),
         (LogisticRegression(), {"C": [1.0]}, {}, "halving counts epochs"),
-        (MODEL, {"max_iter": [1, 2]}, {}, "counts the epochs of a round"),
+        (MODEL, {"max_iter": [1, 2]}, {}, "is set to the epochs of a round"),
         (MODEL, GRID, {"min_resources": 9, "max_resources": 5}, "min_resources=9 is more than max_resources=5"),
     ],
 )

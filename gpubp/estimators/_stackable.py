@@ -1,0 +1,110 @@
+"""Estimators whose fits are trained in stacks, and why some are fitted alone."""
+
+from typing import Any, Protocol
+
+import numpy as np
+import scipy
+import scipy.sparse
+from sklearn.base import clone
+
+from gpubp.backends.backend import choose_backend
+from gpubp.backends.memory import home_of
+from gpubp.engine.argument_checks import choose_precision
+from gpubp.estimators._stacked_fit import StackedFit
+from gpubp.estimators._validation import validate_samples, validate_weights
+from gpubp.training.stacks import EncodedTargets, ValidatedSamples
+
+LEARNED_FROM_SAMPLES = ("n_features_in_", "feature_names_in_", "_fitted_with", "classes_", "_label_binarizer")
+"""The attributes that an estimator learns when its samples and its targets are validated."""
+
+
+class PreparesFits(Protocol):
+    """The estimators of this package, as far as stacks need them."""
+
+    early_stopping: Any
+
+    def _validate_params(self) -> None: ...
+
+    def _learn_targets(
+        self, y: np.ndarray, sample_weight: np.ndarray | None, incremental: bool
+    ) -> tuple[np.ndarray, np.ndarray | None]: ...
+
+    def _prepare(
+        self,
+        x: Any,
+        rows: np.ndarray,
+        targets: np.ndarray,
+        weights: np.ndarray | None,
+        train_weights: np.ndarray | None,
+        has_held_out: bool,
+        *,
+        first_weights_seed: int | None = None,
+    ) -> StackedFit: ...
+
+
+class StackableModel:
+    """An estimator, as it is fitted in a stack; see :class:`gpubp.model_selection._estimator_parts.Stackable`."""
+
+    def __init__(self, model: PreparesFits) -> None:
+        self.model = model
+
+    def validate_parameters(self) -> None:
+        """Check the parameters as ``fit`` does."""
+        self.model._validate_params()
+
+    def reason_to_fit_alone(self, x: Any = None) -> str:
+        """Return why the estimator cannot be fitted in a stack, or "" where it can."""
+        return reason_to_fit_alone(self.model, x)
+
+    def validate_samples(self, X: Any, y: Any) -> ValidatedSamples:
+        """Validate samples as ``fit`` does; the estimator stays as it is."""
+        template = clone(self.model)
+        x, y = validate_samples(template, X, y, reset=True)
+        return ValidatedSamples(x, y, _learned(template))
+
+    def validate_weights(self, sample_weight: Any, y: np.ndarray) -> np.ndarray | None:
+        """Validate sample weights as ``fit`` does."""
+        return validate_weights(sample_weight, y)
+
+    def encode_targets(self, y: np.ndarray, weights: np.ndarray | None) -> EncodedTargets:
+        """Learn the targets as ``fit`` does."""
+        targets, train_weights = self.model._learn_targets(y, weights, False)
+        return EncodedTargets(targets, train_weights, _learned(self.model))
+
+    def set_learned(self, learned: dict[str, Any]) -> None:
+        """Set attributes that another copy of the estimator has learned from the same samples."""
+        vars(self.model).update(learned)
+
+    def prepare(
+        self, x: Any, rows: np.ndarray, encoded: EncodedTargets, weights: np.ndarray | None, seed: int | None = None
+    ) -> StackedFit:
+        """Prepare a fit: targets and weights are those of ``rows``, and ``seed`` is for first weights of its own."""
+        targets, train_weights, _ = encoded
+        model = self.model
+        return model._prepare(x, rows, targets, weights, train_weights, model.early_stopping, first_weights_seed=seed)
+
+
+def _learned(model: Any) -> dict[str, Any]:
+    return {name: value for name, value in vars(model).items() if name in LEARNED_FROM_SAMPLES}
+
+
+def reason_to_fit_alone(model: Any, x: Any = None) -> str:
+    """Return why an estimator cannot be fitted together with others, or "" where it can."""
+    if model.solver == "lbfgs":
+        return "solver='lbfgs' does a line search for each network"
+    if model.callbacks or getattr(model, "_skl_callbacks", None):
+        return "its callbacks follow one fit at a time"
+    if model.max_time is not None:
+        return "max_time is for one fit"
+    if model.n_restarts > 1:
+        return "it is fitted several times"
+    if model.parallel is not None:
+        return "it is fitted by several processes"
+    if scipy.sparse.issparse(x):
+        return "X is sparse"
+    if x is not None:
+        backend = choose_backend(model.device, x)
+        with backend.active():
+            if home_of(backend, choose_precision(backend, model.dtype, x), x) is not backend:
+                return f"{backend.name} has no room for X, which a single fit takes in parts"
+    return ""

@@ -1,0 +1,85 @@
+"""A fit as a stack of networks trains it."""
+
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from gpubp._typing import Array
+from gpubp.estimators._fit import EstimatorFit
+from gpubp.estimators._held_out import Evaluated, HeldOut, hold_out, split
+from gpubp.estimators._monitor import FitMonitor
+from gpubp.estimators._optimizer import LearningRate, learning_rate_of, optimizer_of
+from gpubp.estimators._sklearn_callbacks import NO_TASK
+from gpubp.optim.first_order import Optimizer
+
+
+@dataclass(eq=False)
+class StackedFit(EstimatorFit):
+    """A fit with what a stack asks of it; see :class:`gpubp.training.stacks.StackableFit`."""
+
+    rate: LearningRate | None = None
+
+    @property
+    def kind(self) -> Hashable:
+        """Equal for fits whose networks may be in one stack, as far as the estimator knows."""
+        return self.coding.key, self.options.early_stopping
+
+    @property
+    def draws(self) -> Hashable:
+        """Equal for fits that draw the same from equal random states."""
+        options = self.options
+        fraction = options.validation_fraction if options.early_stopping else None
+        return self.coding.is_classifier, fraction, options.shuffle, self.targets.shape[1]
+
+    @property
+    def l2(self) -> float:
+        """The strength of the penalty."""
+        return float(self.options.alpha)
+
+    @property
+    def shuffle(self) -> bool:
+        """Whether the samples come in a new order in each epoch."""
+        return self.options.shuffle
+
+    @property
+    def holds_out(self) -> bool:
+        """Whether a part of the samples is held out and evaluated after each epoch."""
+        return self.options.early_stopping
+
+    @property
+    def max_iter(self) -> int:
+        """The largest number of epochs."""
+        return self.options.max_iter
+
+    @max_iter.setter
+    def max_iter(self, epochs: int) -> None:
+        self.options = replace(self.options, max_iter=epochs)
+
+    @property
+    def n_iter(self) -> int:
+        """Epochs done."""
+        return self.state.n_iter
+
+    def optimizer(self) -> Optimizer:
+        """Make the optimizer and its learning rate, from the beginning."""
+        self.rate = learning_rate_of(self.options, self.state.t)
+        return optimizer_of(self.options, self.rate)
+
+    def split(self) -> tuple[np.ndarray, np.ndarray]:
+        """Draw the samples to learn from and those held out, as places in ``rows``."""
+        return split(self.options, self.coding, self.targets, self.random_state)
+
+    def targets_to_learn(self) -> np.ndarray:
+        """Return the targets that the loss compares with in training."""
+        return self.coding.to_learn(self.targets)
+
+    def held_out(self, x: Array, places: np.ndarray) -> HeldOut:
+        """Make the held-out samples: their inputs x, and the places in ``rows`` that they have."""
+        weights = None if self.weights is None else self.weights[places]
+        return hold_out(self.coding, self.backend, self.precision, self.network, x, self.targets[places], weights)
+
+    def begin(self, n_samples: int, theta: Array, evaluate: Callable[[Array], Evaluated] | None) -> FitMonitor:
+        """Begin to train on this many samples from ``theta``."""
+        self.state.n_iter = 0
+        return FitMonitor(self, n_samples, evaluate, theta, NO_TASK, self.rate)

@@ -1,0 +1,70 @@
+"""The stochastic solvers: gradient descent over batches in scikit-learn's order."""
+
+import math
+
+import numpy as np
+
+from gpubp._typing import Array
+from gpubp.backends.backend import to_numpy
+from gpubp.engine.epoch import make_epoch_runner
+from gpubp.engine.plain.dropout import with_dropout
+from gpubp.engine.plain.minibatches import Batches
+from gpubp.engine.plain.step import ModelState, Objective
+from gpubp.estimators._monitor import FitMonitor
+from gpubp.estimators._optimizer import OptimizerState, optimizer_of
+from gpubp.estimators._samples import BatchesInOrder, TrainingSamples
+from gpubp.training.loop import Plan, run
+
+CALLS = 200  # of partial_fit that are expected, when it is decided whether to compile
+
+
+def fit_stochastic(
+    samples: TrainingSamples, theta: Array, monitor: FitMonitor, start: OptimizerState, incremental: bool
+) -> tuple[np.ndarray, str]:
+    """Train from ``theta``; return the last parameters, on the host, and why training ended.
+
+    Parameters
+    ----------
+    samples : TrainingSamples
+    theta : array
+    monitor : FitMonitor
+        Its fit is trained.
+    start : OptimizerState
+        Where the optimizer starts.
+    incremental : bool
+        Whether to train for one epoch, for ``partial_fit``.
+    """
+    fit = monitor.fit
+    options, state, network = fit.options, fit.state, fit.network
+    backend, precision, n_samples = samples.backend, samples.precision, samples.targets.shape[0]
+    optimizer = optimizer_of(options, start.rate)
+    fresh = start.state is None
+    if fresh:
+        start = start._replace(state=optimizer.init(backend.xp, theta))
+    position = ModelState(theta, start.on(backend, precision).state, start.epochs, own_state=fresh)
+    state.n_iter = 0
+    size = fit.batch_size(n_samples, stacklevel=5)
+    in_order = BatchesInOrder(samples, size, fit.random_state if options.shuffle else None)
+
+    def batches() -> Batches:
+        if not fit.dropout_rates:
+            return in_order()
+        return with_dropout(backend, network, fit.dropout_rates, fit.random_state, in_order())
+
+    n_steps = math.ceil(n_samples / size) * max(options.max_iter, CALLS if incremental else 0)
+    objective = Objective(network, l2=float(options.alpha), processes=samples.processes)
+    plan = Plan(
+        backend=backend,
+        network=network,
+        run_epoch=make_epoch_runner(backend, objective, optimizer, precision, size, n_steps),
+        batches=monitor.task.in_epochs(batches),
+        epochs=start.epochs + (1 if incremental else options.max_iter),
+        average="samples",  # whatever they weigh, as in scikit-learn
+        callbacks=(monitor.follow,),
+        unseen=monitor.unseen,
+        processes=samples.processes,
+    )
+    outcome = run(plan, position)
+    diverged = outcome.stop_reason == "diverged"
+    state.optimizer = None if diverged else start._replace(state=position.state, epochs=position.epoch)
+    return to_numpy(outcome.theta), outcome.stop_reason
