@@ -14,7 +14,6 @@ from gpubp.backends.memory import home_of, samples_at_once
 from gpubp.engine.prediction import outputs
 from gpubp.nn.network import Network
 
-
 HOST_LIBRARY = "numpy"
 
 
