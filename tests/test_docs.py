@@ -10,7 +10,7 @@ import pytest
 
 import gpubp
 
-ROOT = Path(gpubp.__file__).parents[1]
+ROOT = Path(__file__).parents[1]
 PAGES = [
     *(
         ROOT / name

@@ -1,10 +1,16 @@
 """The files beside the code agree with it: versions, tools, documentation of what the registries hold."""
 
+import inspect
 import re
 import tomllib
 from pathlib import Path
 
+import pytest
+
 import gpubp
+from gpubp.nn.activations import ACTIVATIONS, get_activation
+from gpubp.nn.losses import LOSSES, get_loss
+from gpubp.optim.first_order import OPTIMIZERS
 
 ROOT = Path(__file__).parents[1]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -25,9 +31,17 @@ def test_the_citation_is_of_this_version():
     assert f"\nlicense: {PYPROJECT['project']['license']}\n" in text_of("CITATION.cff")
 
 
-def test_links_between_pages_lead_somewhere():
-    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
-    links = [(page, link) for page in pages for link in re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text("utf-8"))]
-    relative = [(page, link) for page, link in links if "://" not in link]
-    assert len(relative) > 20
-    assert [f"{page.name}: {link}" for page, link in relative if not (page.parent / link).exists()] == []
+@pytest.mark.parametrize(
+    ("registry", "documented"), [(ACTIVATIONS, get_activation), (LOSSES, get_loss)], ids=["activations", "losses"]
+)
+def test_what_has_a_name_is_in_the_docstring_of_what_finds_it(registry, documented):
+    text = inspect.getdoc(documented)
+    assert [name for name in registry if not re.search(rf"\b{name}\b", text)] == []
+
+
+def test_every_optimizer_is_public():
+    assert [name for name, make in OPTIMIZERS.items() if getattr(gpubp, name, None) is not make] == []
+
+
+def test_the_readme_has_the_command_that_the_gate_runs():
+    assert re.search(r"^ +python3 -m venv .*bin/nox$", text_of("README.md"), flags=re.MULTILINE)
