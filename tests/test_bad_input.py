@@ -265,7 +265,7 @@ def test_a_fit_is_no_theta():
         (lambda: gpubp.clipped(gpubp.adam(), 0.0), "max_norm must be above 0, got 0"),
         (lambda: gpubp.lbfgs(memory=0), "memory must be 1 or more"),
         (lambda: gpubp.levenberg_marquardt(factor=1.0), "factor must be a finite number above 1"),
-        (lambda: gpubp.levenberg_marquardt(damping=-1.0), "damping must be a finite number from 0"),
+        (lambda: gpubp.levenberg_marquardt(damping=-1.0), "damping must be a finite number, 0 or more"),
         (lambda: gpubp.initial_weights(NETWORK, scheme="uniform", scale=math.inf), "scale must be a finite"),
     ],
 )
@@ -343,7 +343,7 @@ def test_methods_of_second_order_take_full_batches_and_one_network(optimizer):
 
 
 def test_levenberg_marquardt_is_for_the_squared_error():
-    with pytest.raises(DataError, match="levenberg_marquardt needs the error 'squared', got 'huber'; use lbfgs"):
+    with pytest.raises(DataError, match="levenberg_marquardt needs the loss 'squared', got 'huber'; use lbfgs"):
         fit(Network((2, 3, 1), loss="huber"), optimizer=levenberg_marquardt())
 
 
@@ -371,24 +371,27 @@ def test_sizes(sizes):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"activation": ("relu", "relu")}, r"activation must name the units.*one name for all or 1.*got \('relu', 'r"),
+        (
+            {"activation": ("relu", "relu")},
+            r"activation must be one name for all hidden layers, or 1 names.*got \('relu', 'r",
+        ),
         ({"activation": "reul"}, r"unknown activation 'reul' \(did you mean 'relu'\?\)"),
-        ({"activation": None}, "named by text, such as 'relu' and 'squared', got None"),
-        ({"activation": (["relu"],)}, r"named by text.*got \['relu'\]"),
-        ({"activation": 5}, "named by text.*got 5"),
+        ({"activation": None}, "given by name, such as 'relu' and 'squared', got None"),
+        ({"activation": (["relu"],)}, r"given by name.*got \['relu'\]"),
+        ({"activation": 5}, "given by name.*got 5"),
         ({"activation": "relu(2)"}, "activation 'relu' takes no parameters"),
         ({"activation": "leaky_relu(-1)"}, "leaky_relu's slope must be above 0, got -1"),
         ({"loss": "mse"}, r"unknown loss 'mse' \(did you mean 'squared'\?\); known: squared"),
-        ({"loss": None}, "named by text, such as 'relu' and 'squared', got None"),
+        ({"loss": None}, "given by name, such as 'relu' and 'squared', got None"),
         ({"loss": "huber(0)"}, "huber's width must be above 0, got 0"),
         ({"output_activation": "sigmoid"}, r"unknown activation 'sigmoid' \(did you mean 'logistic'\?\)"),
         (
             {"loss": "binary_cross_entropy", "output_activation": "relu"},
-            "needs outputs between 0 and 1.*use 'logistic'",
+            "needs outputs between 0 and 1.*use output_activation='logistic'",
         ),
         (
             {"loss": "poisson", "output_activation": "identity"},
-            "needs outputs above 0.*'identity' does not give; use 'exp'",
+            "needs outputs above 0.*'identity' does not give; use output_activation='exp'",
         ),
     ],
 )

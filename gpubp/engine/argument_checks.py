@@ -191,8 +191,8 @@ def check_options(
     if isinstance(optimizer, SecondOrder):
         if batch_size not in ("auto", "full"):
             raise DataError(f"{optimizer.name} works on full batch: leave batch_size out, or make it 'full'")
-        if optimizer.needs_squared_error and network.loss != "squared":
-            raise DataError(f"{optimizer.name} needs the error 'squared', got {network.loss!r}; use lbfgs")
+        if optimizer.needs_squared_loss and network.loss != "squared":
+            raise DataError(f"{optimizer.name} needs the loss 'squared', got {network.loss!r}; use lbfgs")
 
 
 def check_gradient_accumulation(gradient_accumulation: Any, batch_size: Any, optimizer: Any) -> None:

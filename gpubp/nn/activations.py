@@ -1,11 +1,15 @@
-r"""The units: how the output follows from the total input, and the derivative beside it.
+r"""Activation functions and their derivatives.
 
-Each unit is a pair of pure functions, ``value(xp, x) -> y`` and ``dE_dx(xp, dE_dy, x, y)``, the chain optimizer of eq.
-(5): it multiplies by :math:`dy/dx`, or for softmax, whose outputs depend on every total input of the layer, by the
-whole Jacobian. ``x`` and ``y`` are ``(..., b, j)``.
+Each activation is a pair of pure functions of an array namespace ``xp`` and arrays of shape ``(..., b, j)``: ``...``
+networks, ``b`` samples, ``j`` units of the layer.
 
-A unit is named by a string; those with a parameter take it in brackets: ``"leaky_relu(0.2)"``, ``"elu(0.5)"``, and
-``"softmax(3,4)"`` is a softmax over the first three units of the layer beside one over the next four.
+- ``value(xp, x) -> y`` computes the outputs ``y`` from the total inputs ``x``.
+- ``dE_dx(xp, dE_dy, x, y)`` applies the chain rule, eq. (5) of the paper: it multiplies by :math:`dy/dx`. For softmax,
+  whose outputs depend on all total inputs of the layer, it multiplies by the Jacobian.
+
+:func:`get_activation` finds an activation by its name. Some take a parameter in brackets: ``"leaky_relu(0.2)"``,
+``"elu(alpha=0.5)"``. ``"softmax(3,4)"`` is a softmax over the first three units of the layer beside one over the next
+four.
 """
 
 import functools
@@ -21,13 +25,23 @@ from gpubp.nn import equations
 
 
 class Activation(NamedTuple):
-    """A unit: its value, its derivative, whether its outputs are always above 0 and always below 1; its groups."""
+    """An activation function, its derivative, and the range of its outputs.
+
+    Attributes
+    ----------
+    value, dE_dx : callable
+        See :mod:`gpubp.nn.activations`.
+    above_zero, below_one : bool
+        Whether all outputs are above 0, and whether all are below 1.
+    groups : tuple of int
+        The sizes of the groups where a layer has several softmaxes side by side; else empty.
+    """
 
     value: Callable[[Namespace, Array], Array]
     dE_dx: Callable[[Namespace, Array, Array, Array], Array]
     above_zero: bool = False
     below_one: bool = False
-    groups: tuple[int, ...] = ()  # how many units each softmax has, where a layer has several
+    groups: tuple[int, ...] = ()
 
 
 def _logistic_dE_dx(xp: Namespace, dE_dy: Array, x: Array, y: Array) -> Array:
@@ -35,14 +49,17 @@ def _logistic_dE_dx(xp: Namespace, dE_dy: Array, x: Array, y: Array) -> Array:
 
 
 def _tanh(xp: Namespace, x: Array) -> Array:
+    r"""Hyperbolic tangent: :math:`y = \tanh x`."""
     return xp.tanh(x)
 
 
 def _tanh_dE_dx(xp: Namespace, dE_dy: Array, x: Array, y: Array) -> Array:
+    r""":math:`dy/dx = 1 - y^2`."""
     return dE_dy * (1.0 - y * y)
 
 
 def _identity(xp: Namespace, x: Array) -> Array:
+    r""":math:`y = x`."""
     return x
 
 
@@ -51,14 +68,17 @@ def _identity_dE_dx(xp: Namespace, dE_dy: Array, x: Array, y: Array) -> Array:
 
 
 def _relu(xp: Namespace, x: Array) -> Array:
+    r"""Rectified linear unit (Nair & Hinton 2010): :math:`y = \max(x, 0)`."""
     return xp.maximum(x, 0.0)
 
 
 def _relu_dE_dx(xp: Namespace, dE_dy: Array, x: Array, y: Array) -> Array:
+    r""":math:`dy/dx` is 1 above 0, else 0."""
     return xp.where(x > 0, dE_dy, 0.0)
 
 
 def _leaky_relu(xp: Namespace, x: Array, *, slope: float) -> Array:
+    r"""Leaky ReLU (Maas, Hannun & Ng 2013): :math:`y = x` above 0, else :math:`\mathrm{slope} \cdot x`."""
     return xp.where(x > 0, x, slope * x)
 
 
@@ -67,71 +87,86 @@ def _leaky_relu_dE_dx(xp: Namespace, dE_dy: Array, x: Array, y: Array, *, slope:
 
 
 def _elu(xp: Namespace, x: Array, *, alpha: float) -> Array:
+    r"""Exponential linear unit (Clevert et al. 2016): :math:`y = x` above 0, else :math:`\alpha (e^x - 1)`."""
     return xp.where(x > 0, x, alpha * xp.expm1(xp.minimum(x, 0.0)))
 
 
 def _elu_dE_dx(xp: Namespace, dE_dy: Array, x: Array, y: Array, *, alpha: float) -> Array:
+    r""":math:`dy/dx` is 1 above 0, else :math:`\alpha e^x = y + \alpha`."""
     return xp.where(x > 0, dE_dy, dE_dy * (y + alpha))
 
 
 def softplus(xp: Namespace, x: Array) -> Array:
-    """``log(1 + exp(x))`` without overflow."""
+    r"""Softplus (Dugas et al. 2001): :math:`y = \log(1 + e^x)`, computed so that nothing overflows."""
     return xp.maximum(x, 0.0) + xp.log1p(xp.exp(-xp.abs(x)))
 
 
 def _softplus_dE_dx(xp: Namespace, dE_dy: Array, x: Array, y: Array) -> Array:
+    r""":math:`dy/dx = 1 / (1 + e^{-x})`."""
     return dE_dy * equations.logistic(xp, x)
 
 
 def _silu(xp: Namespace, x: Array) -> Array:
+    r"""SiLU, or swish (Elfwing et al. 2018): :math:`y = x \sigma(x)` with the logistic function :math:`\sigma`."""
     return x * equations.logistic(xp, x)
 
 
 def _silu_dE_dx(xp: Namespace, dE_dy: Array, x: Array, y: Array) -> Array:
+    r""":math:`dy/dx = \sigma(x) + y (1 - \sigma(x))`."""
     s = equations.logistic(xp, x)
     return dE_dy * (s + y * (1.0 - s))
 
 
 _GELU_SCALE = math.sqrt(2.0 / math.pi)
 _GELU_CUBIC = 0.044715
-_GELU_FLAT = 10.0  # beyond this the gate is 0 or 1 to the last digit, and the cube of x could overflow
+_GELU_FLAT = 10.0  # beyond this the gate is 0 or 1 to the last digit, and x**3 could overflow
 
 
 def _gelu_gate(xp: Namespace, x: Array) -> tuple[Array, Array]:
-    # (1 + tanh(v)) / 2 is logistic(2 v), which loses no digits below zero
+    # (1 + tanh(u)) / 2 is logistic(2 u), which loses no digits below 0
     x = xp.maximum(xp.minimum(x, _GELU_FLAT), -_GELU_FLAT)
     return x, 2.0 * _GELU_SCALE * (x + _GELU_CUBIC * x**3)
 
 
 def _gelu(xp: Namespace, x: Array) -> Array:
+    r"""GELU in its tanh form (Hendrycks & Gimpel 2016).
+
+    :math:`y = x \sigma(v)` with :math:`v = 2 \sqrt{2 / \pi}\, (x + 0.044715\, x^3)` and the logistic function
+    :math:`\sigma`.
+    """
     return x * equations.logistic(xp, _gelu_gate(xp, x)[1])
 
 
 def _gelu_dE_dx(xp: Namespace, dE_dy: Array, x: Array, y: Array) -> Array:
+    r""":math:`dy/dx = \sigma(v) (1 + x \sigma(-v) \, dv/dx)`."""
     bounded, gate = _gelu_gate(xp, x)
     s, dgate_dx = equations.logistic(xp, gate), 2.0 * _GELU_SCALE * (1.0 + 3.0 * _GELU_CUBIC * bounded**2)
     return dE_dy * s * (1.0 + bounded * equations.logistic(xp, -gate) * dgate_dx)
 
 
 def _exp(xp: Namespace, x: Array) -> Array:
+    r""":math:`y = e^x`."""
     return xp.exp(x)
 
 
 def _exp_dE_dx(xp: Namespace, dE_dy: Array, x: Array, y: Array) -> Array:
+    r""":math:`dy/dx = y`."""
     return dE_dy * y
 
 
 def _softmax(xp: Namespace, x: Array) -> Array:
+    r"""Softmax: :math:`y_j = e^{x_j} / \sum_k e^{x_k}`, with the largest :math:`x_k` subtracted against overflow."""
     e = xp.exp(x - xp.max(x, axis=-1, keepdims=True))
     return e / xp.sum(e, axis=-1, keepdims=True)
 
 
 def _softmax_dE_dx(xp: Namespace, dE_dy: Array, x: Array, y: Array) -> Array:
+    r""":math:`\partial E / \partial x_j = y_j (\partial E / \partial y_j - \sum_k y_k\, \partial E / \partial y_k)`."""
     return y * (dE_dy - xp.sum(dE_dy * y, axis=-1, keepdims=True))
 
 
 def by_group(xp: Namespace, f: Callable[..., Array], groups: tuple[int, ...], *arrays: Array) -> Array:
-    """Apply ``f`` to each group of the units ``(..., b, j)`` of a layer, and join what comes back."""
+    """Apply ``f`` to each group of units along the last axis of ``(..., b, j)`` arrays, and join the results."""
     if not groups:
         return f(xp, *arrays)
     stops = list(accumulate(groups))
@@ -184,25 +219,32 @@ ACTIVATIONS: dict[str, Activation | Parametric] = {
 
 @functools.cache
 def get_activation(name: str) -> Activation:
-    """Find a unit by name.
+    """Return an activation by its name.
 
     Parameters
     ----------
     name : str
-        identity, logistic, tanh, relu, leaky_relu (slope below zero, 0.01), elu (alpha, 1), softplus, silu, gelu (its
-        tanh form, Hendrycks & Gimpel 2016), exp or softmax (over all units of the layer, or with several numbers over
-        groups of so many units).
+        One of the names below. Parameters stand in brackets, by position or by name.
+
+        - ``"identity"``, ``"logistic"`` (eq. 2 of the paper), ``"tanh"``, ``"relu"``, ``"softplus"``, ``"silu"``,
+          ``"gelu"`` (in its tanh form), ``"exp"``
+        - ``"leaky_relu"``, with the ``slope`` below 0, above 0 (0.01)
+        - ``"elu"``, with ``alpha``, above 0 (1)
+        - ``"softmax"``, over all units of the layer; with several ``sizes``, over groups of so many units
+
+    Returns
+    -------
+    Activation
 
     Raises
     ------
     DataError
-        If there is no such unit, or its numbers are none.
+        If the name is unknown, or a parameter is outside its range.
 
     Examples
     --------
     >>> import numpy as np
-    >>> relu = get_activation("leaky_relu(0.5)")
-    >>> relu.value(np, np.asarray([-2.0, 3.0]))
+    >>> get_activation("leaky_relu(slope=0.5)").value(np, np.asarray([-2.0, 3.0]))
     array([-1.,  3.])
     """
     found: Activation = look_up("activation", name, ACTIVATIONS)

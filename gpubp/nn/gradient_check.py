@@ -1,4 +1,4 @@
-"""Is the gradient right? Compared with central differences of the error."""
+"""Check gradients against central differences of the loss."""
 
 from typing import NamedTuple
 
@@ -9,7 +9,15 @@ from gpubp.nn.network import Network, among_equal_weights, loss_and_gradient
 
 
 class GradientCheck(NamedTuple):
-    """Both gradients, ``(P,)`` each, and the largest difference between them as a part of the largest derivative."""
+    """The result of :func:`check_gradient`.
+
+    Attributes
+    ----------
+    gradient, differences : (P,) arrays
+        The gradient by back-propagation and by central differences.
+    largest_deviation : float
+        The largest difference between the two, divided by the largest derivative.
+    """
 
     gradient: Array
     differences: Array
@@ -26,21 +34,21 @@ def check_gradient(
     *,
     step: float | None = None,
 ) -> GradientCheck:
-    r"""Compare back-propagation with :math:`(E(\theta + h) - E(\theta - h)) / 2h`, one parameter after another.
+    r"""Compare the gradient by back-propagation with :math:`(E(\theta + h) - E(\theta - h)) / 2h` for each parameter.
 
-    Weights that are tied are shifted one by one, and the differences averaged. All shifted networks are one stack, so
-    that this is two passes forward: fit for small networks. The arrays are trusted: of one namespace, device and
-    precision.
+    Tied weights are shifted one at a time, and the differences are averaged. All shifted networks form one stack of P
+    networks, so memory limits this to small networks. The arrays are not checked: they must be of one namespace, device
+    and precision.
 
     Parameters
     ----------
     theta : (P,) array
-        float64, unless rough agreement is enough.
+        In float64; float32 gives rough agreement only.
     x : (b, i) array
-    d : (b, j) array
+    targets : (b, j) array
     sample_weight : (b,) array, optional
     step : float, optional
-        h; without it the cube root of the precision, about 6e-6 in float64.
+        The step h; by default the cube root of the machine precision, about 6e-6 in float64.
 
     Returns
     -------

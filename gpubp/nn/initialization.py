@@ -1,4 +1,4 @@
-"""The weights that training starts from, drawn on the host so that every backend starts from the same numbers."""
+"""Initial weights, drawn on the host so that every backend starts from the same numbers."""
 
 import math
 from collections.abc import Sequence
@@ -22,30 +22,31 @@ def initial_weights(
     scale: float = 0.3,
     dtype: str = "float32",
 ) -> np.ndarray:
-    r"""Draw the first weights of one network, or of a stack of them.
+    r"""Draw the initial parameters of one network, or of a stack of networks.
 
     Parameters
     ----------
     network : Network
     seed : int, Generator, or a sequence of them
-        One seed gives ``(P,)``; a sequence of K seeds gives ``(K, P)``, each row what its seed gives alone.
+        One seed gives ``(P,)``. A sequence of K seeds gives ``(K, P)``; each row is what its seed gives alone.
     scheme : {"glorot", "he", "uniform"}
         ``"glorot"``: uniform in :math:`\pm\sqrt{6 / (n_{in} + n_{out})}` (Glorot & Bengio 2010); ``"he"``: uniform in
-        :math:`\pm\sqrt{6 / n_{in}}` (He et al. 2015), for relu and its kin; both with biases of 0. ``"uniform"``: every
-        weight and bias uniform in ``-scale`` to ``scale``, the paper's way (its range was 0.3).
+        :math:`\pm\sqrt{6 / n_{in}}` (He et al. 2015), for relu and similar activations; both with biases of 0.
+        ``"uniform"``: weights and biases uniform in ``-scale`` to ``scale``, as in Rumelhart, Hinton & Williams (1986)
+        with 0.3.
     scale : float
         The range of ``"uniform"``.
     dtype : {"float32", "float64"}
-        The numbers are drawn in float64 and rounded, so that both precisions start from the same place.
+        The numbers are drawn in float64 and rounded, so that both precisions start from the same numbers.
 
     Returns
     -------
-    (P,) or (K, P) array of NumPy
+    (P,) or (K, P) NumPy array
 
     Raises
     ------
     DataError
-        If the scheme is unknown, or the seed or the dtype is none.
+        If the scheme, the scale, a seed or the dtype is invalid.
 
     Examples
     --------
@@ -58,28 +59,28 @@ def initial_weights(
     if dtype not in ("float32", "float64"):
         raise DataError(f"dtype must be 'float32' or 'float64', got {dtype!r}")
     if not (isinstance(scale, int | float | np.floating) and math.isfinite(scale) and scale >= 0.0):
-        raise DataError(f"scale must be a finite number from 0 up, got {scale!r}")
+        raise DataError(f"scale must be a finite number, 0 or more, got {scale!r}")
     rows = [_draw(network, one, scheme, scale).astype(dtype) for one in check_seeds(seed)]
     return np.stack(rows) if is_sequence(seed) else rows[0]
 
 
 def is_sequence(seed: Any) -> bool:
-    """Tell a sequence of seeds, which makes a stack of networks, from one seed."""
+    """Return whether ``seed`` is a sequence of seeds, which makes a stack of networks, and not one seed."""
     return isinstance(seed, list | tuple | range) or (isinstance(seed, np.ndarray) and seed.ndim == 1)
 
 
 def check_seeds(seed: Any) -> list[Seed]:
-    """List the seeds in what was given as one or several.
+    """Return one seed or several as a list.
 
     Raises
     ------
     DataError
-        If there are none, or one is neither a whole number from 0 up nor a Generator of NumPy.
+        If there are none, or if one is neither a non-negative integer nor a NumPy Generator.
     """
     seeds = list(seed) if is_sequence(seed) else [seed]
     for one in seeds:
         if not isinstance(one, np.random.Generator) and not (isinstance(one, int | np.integer) and one >= 0):
-            raise DataError(f"seed must be a whole number from 0 up, or a Generator of NumPy, got {one!r}")
+            raise DataError(f"seed must be a whole number, 0 or more, or a numpy.random.Generator, got {one!r}")
     if not seeds:
         raise DataError(f"seed must hold at least one seed, got {seed!r}")
     return seeds

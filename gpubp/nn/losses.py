@@ -1,14 +1,17 @@
-r"""The errors: how far the outputs are from what was desired, and the derivative beside it.
+r"""Loss functions and their derivatives.
 
-Each error is a pair of pure functions of the outputs ``y`` and the targets ``targets``, both ``(..., b, j)``:
-``value(xp, y, d)``, the error of every unit in every sample, not yet summed, and ``dE_dy(xp, y, d)``.
+Each loss is a pair of pure functions of an array namespace ``xp``, outputs ``y`` and ``targets``, both of shape
+``(..., b, j)``: ``...`` networks, ``b`` samples, ``j`` outputs.
 
-Each names the output unit that belongs to it. On that unit the errors that take a logarithm have a second pair, of the
-total input ``x``, which neither overflows nor loses digits: ``value_at(xp, x, d)`` and ``dE_dx(xp, y, d)``.
-:func:`output_loss` uses the second pair wherever the unit allows it.
+- ``value(xp, y, targets)`` computes the loss of every output of every sample, not yet summed.
+- ``dE_dy(xp, y, targets)`` computes its derivative with respect to ``y``.
 
-An error is named by a string; Huber's and the dead zone take a width in brackets, ``"huber(0.5)"``, and cross entropy
-the units of each of several softmaxes side by side, ``"cross_entropy(3,4)"``.
+Each loss names the output activation that belongs to it. With that activation, losses that take a logarithm have a
+second pair of functions of the total inputs ``x``, which neither overflows nor loses digits: ``value_at(xp, x,
+targets)`` and ``dE_dx(xp, y, targets)``. :func:`output_loss` uses the second pair where it can.
+
+:func:`get_loss` finds a loss by its name. Some take a parameter in brackets: ``"huber(0.5)"``,
+``"dead_zone(width=0.1)"``. ``"cross_entropy(3,4)"`` is for a softmax over three outputs beside one over four.
 """
 
 import functools
@@ -24,40 +27,58 @@ from gpubp.nn.activations import GROUP_SIZES, by_group, get_activation
 
 
 class Loss(NamedTuple):
-    """An error: its value, its derivative, and where both are defined."""
+    """A loss function, its derivative, and where both are defined.
+
+    Attributes
+    ----------
+    value, dE_dy, value_at, dE_dx : callable
+        See :mod:`gpubp.nn.losses`.
+    output : str
+        The output activation that belongs to the loss.
+    above_zero, below_one : bool
+        Whether the loss is defined only for outputs above 0, and only below 1.
+    target_range : (float, float)
+        The smallest and the largest valid target.
+    """
 
     value: Callable[[Namespace, Array, Array], Array]
     dE_dy: Callable[[Namespace, Array, Array], Array]
-    output: str = "identity"  # the unit that belongs to it
+    output: str = "identity"
     value_at: Callable[[Namespace, Array, Array], Array] | None = None
     dE_dx: Callable[[Namespace, Array, Array], Array] | None = None
-    above_zero: bool = False  # defined only for outputs above 0 ...
-    below_one: bool = False  # ... and below 1
+    above_zero: bool = False
+    below_one: bool = False
     target_range: tuple[float, float] = (-math.inf, math.inf)
 
 
 def _difference(xp: Namespace, y: Array, targets: Array) -> Array:
+    r""":math:`dE/dx = y - d`: the derivatives of the loss and of its output activation cancel."""
     return y - targets
 
 
 def _absolute(xp: Namespace, y: Array, targets: Array) -> Array:
+    r"""Absolute error: :math:`|y - d|`."""
     return xp.abs(y - targets)
 
 
 def _absolute_dE_dy(xp: Namespace, y: Array, targets: Array) -> Array:
+    r""":math:`\mathrm{sign}(y - d)`."""
     return xp.sign(y - targets)
 
 
 def _huber(xp: Namespace, y: Array, targets: Array, *, width: float) -> Array:
+    r"""Huber (1964): :math:`\frac12 r^2` where :math:`|r| \le w`, else :math:`w(|r| - \frac w2)`; :math:`r = y - d`."""
     inside = xp.minimum(xp.abs(y - targets), width)
     return inside * (xp.abs(y - targets) - 0.5 * inside)
 
 
 def _huber_dE_dy(xp: Namespace, y: Array, targets: Array, *, width: float) -> Array:
+    r""":math:`r` limited to :math:`\pm w`."""
     return xp.maximum(xp.minimum(y - targets, width), -width)
 
 
 def _log_cosh(xp: Namespace, y: Array, targets: Array) -> Array:
+    r"""Logarithm of the hyperbolic cosine: :math:`\log \cosh(y - d)`."""
     r = xp.abs(y - targets)
     # cosh^-2 is 1 - tanh^2, which keeps its digits where r is small, and loses them where it is not
     small = -0.5 * xp.log1p(-(xp.tanh(xp.minimum(r, 1.0)) ** 2))
@@ -65,57 +86,69 @@ def _log_cosh(xp: Namespace, y: Array, targets: Array) -> Array:
 
 
 def _log_cosh_dE_dy(xp: Namespace, y: Array, targets: Array) -> Array:
+    r""":math:`\tanh(y - d)`."""
     return xp.tanh(y - targets)
 
 
 def _away_from_zero(xp: Namespace, y: Array) -> Array:
-    """Put outputs that rounding has made 0 back at the smallest normal number."""
+    """Replace outputs that rounding made 0 by the smallest normal number."""
     return xp.maximum(y, float(xp.finfo(y.dtype).smallest_normal))
 
 
 def _cross_entropy(xp: Namespace, y: Array, targets: Array) -> Array:
+    r"""Cross entropy: :math:`-d \log y`."""
     return -targets * xp.log(_away_from_zero(xp, y))
 
 
 def _cross_entropy_dE_dy(xp: Namespace, y: Array, targets: Array) -> Array:
+    r""":math:`-d / y`."""
     return -targets / _away_from_zero(xp, y)
 
 
 def _cross_entropy_at(xp: Namespace, x: Array, targets: Array) -> Array:
+    r"""Cross entropy of a softmax: :math:`d_j (\log \sum_k e^{x_k} - x_j)`."""
     above = xp.max(x, axis=-1, keepdims=True) - x
     return targets * (above + xp.log(xp.sum(xp.exp(-above), axis=-1, keepdims=True)))
 
 
 def _cross_entropy_dE_dx(xp: Namespace, y: Array, targets: Array) -> Array:
+    r""":math:`y_j \sum_k d_k - d_j`."""
     return xp.sum(targets, axis=-1, keepdims=True) * y - targets
 
 
 def _binary_cross_entropy(xp: Namespace, y: Array, targets: Array) -> Array:
+    r"""Binary cross entropy: :math:`-d \log y - (1 - d) \log(1 - y)`."""
     return _cross_entropy(xp, y, targets) + _cross_entropy(xp, 1.0 - y, 1.0 - targets)
 
 
 def _binary_cross_entropy_dE_dy(xp: Namespace, y: Array, targets: Array) -> Array:
+    r""":math:`-d / y + (1 - d) / (1 - y)`."""
     return _cross_entropy_dE_dy(xp, y, targets) - _cross_entropy_dE_dy(xp, 1.0 - y, 1.0 - targets)
 
 
 def _binary_cross_entropy_at(xp: Namespace, x: Array, targets: Array) -> Array:
-    # softplus(x) - d x, arranged so that large terms of opposite signs meet first
+    r"""Binary cross entropy of a logistic function: :math:`\log(1 + e^x) - d x`."""
+    # ordered so that large terms of opposite signs are added first
     return (xp.maximum(x, 0.0) - targets * x) + xp.log1p(xp.exp(-xp.abs(x)))
 
 
 def _x_log_x(xp: Namespace, targets: Array) -> Array:
+    r""":math:`d \log d`, which is 0 where :math:`d = 0`."""
     return targets * xp.log(xp.where(targets > 0, targets, 1.0))
 
 
 def _poisson(xp: Namespace, y: Array, targets: Array) -> Array:
+    r"""Half the Poisson deviance: :math:`y - d \log y + d \log d - d`."""
     return y - targets * xp.log(_away_from_zero(xp, y)) + _x_log_x(xp, targets) - targets
 
 
 def _poisson_dE_dy(xp: Namespace, y: Array, targets: Array) -> Array:
+    r""":math:`1 - d / y`."""
     return 1.0 - targets / _away_from_zero(xp, y)
 
 
 def _poisson_at(xp: Namespace, x: Array, targets: Array) -> Array:
+    r"""Half the Poisson deviance of :math:`y = e^x`: :math:`e^x - d - d (x - \log d)`."""
     r = x - xp.log(xp.where(targets > 0, targets, 1.0))
     # near the minimum exp(x) and d nearly cancel; away from it expm1(r) could overflow where d is tiny
     near = targets * (xp.expm1(xp.maximum(xp.minimum(r, 1.0), -1.0)) - r)
@@ -147,11 +180,13 @@ def _make_huber(width: float = 1.0) -> Loss:
 
 
 def _dead_zone(xp: Namespace, y: Array, targets: Array, *, width: float) -> Array:
+    r"""Zero where :math:`|r| < w`, else :math:`\frac12 (r^2 - w^2)`; :math:`r = y - d`."""
     r = xp.abs(y - targets)
     return xp.where(r < width, 0.0, 0.5 * (r - width) * (r + width))
 
 
 def _dead_zone_dE_dy(xp: Namespace, y: Array, targets: Array, *, width: float) -> Array:
+    r"""Eq. (4) of the paper outside the dead zone: :math:`r` where :math:`|r| \ge w`, else 0."""
     return xp.where(xp.abs(y - targets) < width, 0.0, y - targets)
 
 
@@ -190,26 +225,39 @@ LOSSES: dict[str, Loss | Parametric] = {
 
 @functools.cache
 def get_loss(name: str) -> Loss:
-    r"""Find an error by name.
+    r"""Return a loss by its name.
 
     Parameters
     ----------
     name : str
-        ``squared``, eq. (3); ``cross_entropy``, :math:`-d \log y`, with several numbers over groups of so many units;
-        ``binary_cross_entropy``; ``poisson``, half the deviance, 0 where ``y = d``; ``absolute``; ``huber``, squared up
-        to a width (1) and straight beyond it; ``log_cosh``; ``dead_zone``, squared beyond a width (0.2) within which
-        nothing counts as wrong, so that the derivative is eq. (4) or 0: the paper's family trees.
+        One of the names below; :math:`r = y - d` is output minus target. Parameters stand in brackets, by position or
+        by name.
+
+        - ``"squared"``: :math:`\frac12 r^2`, eq. (3) of the paper
+        - ``"cross_entropy"``: :math:`-d \log y`; with several ``sizes``, over groups of so many outputs
+        - ``"binary_cross_entropy"``: :math:`-d \log y - (1 - d) \log(1 - y)`
+        - ``"poisson"``: half the deviance, 0 where :math:`y = d`
+        - ``"absolute"``: :math:`|r|`
+        - ``"huber"``: squared up to ``width`` (1), linear beyond it
+        - ``"log_cosh"``: :math:`\log \cosh r`
+        - ``"dead_zone"``: squared beyond ``width`` (0.2), 0 within it; the paper trained its family trees with this
+
+    Returns
+    -------
+    Loss
 
     Raises
     ------
     DataError
-        If there is no such error, or its numbers are none.
+        If the name is unknown, or a parameter is outside its range.
 
     Examples
     --------
     >>> import numpy as np
     >>> get_loss("squared").value(np, np.asarray([0.5]), np.asarray([1.0]))
     array([0.125])
+    >>> get_loss("huber(width=0.5)").value(np, np.asarray([2.0]), np.asarray([0.0]))
+    array([0.875])
     """
     found: Loss = look_up("loss", name, LOSSES)
     return found
@@ -218,34 +266,34 @@ def get_loss(name: str) -> Loss:
 def output_loss(
     xp: Namespace,
     loss_name: str,
-    unit_name: str,
+    activation_name: str,
     x: Array,
     y: Array,
     targets: Array,
     sample_weight: Array | None = None,
 ) -> tuple[Array, Array]:
-    r"""Sum the error over units and samples, eq. (3), and take its derivative at the total input, eq. (4) and (5).
+    r"""Sum the loss over outputs and samples, eq. (3), and take its derivative at the total inputs, eq. (4) and (5).
 
     Parameters
     ----------
-    loss_name, unit_name : str
-        The error, and the unit of the output layer.
-    x, y, d : (..., b, j) arrays
+    loss_name, activation_name : str
+        The loss, and the activation of the output layer, by their canonical names.
+    x, y, targets : (..., b, j) arrays
         Total inputs, outputs and targets of the output layer.
     sample_weight : (..., b) array, optional
-        How much each sample counts; 1 without them.
+        The weight of each sample; 1 by default.
 
     Returns
     -------
     E : (...) array
-        The error: a sum over the samples, never a mean.
+        The loss: a sum over the samples, not a mean.
     dE_dx : (..., b, j) array
     """
-    error, unit = get_loss(loss_name), get_activation(unit_name)
-    if error.value_at is not None and error.dE_dx is not None and unit_name == error.output:
-        values, dE_dx = error.value_at(xp, x, targets), error.dE_dx(xp, y, targets)
+    loss, activation = get_loss(loss_name), get_activation(activation_name)
+    if loss.value_at is not None and loss.dE_dx is not None and activation_name == loss.output:
+        values, dE_dx = loss.value_at(xp, x, targets), loss.dE_dx(xp, y, targets)
     else:
-        values, dE_dx = error.value(xp, y, targets), unit.dE_dx(xp, error.dE_dy(xp, y, targets), x, y)
+        values, dE_dx = loss.value(xp, y, targets), activation.dE_dx(xp, loss.dE_dy(xp, y, targets), x, y)
     of_sample = xp.sum(values, axis=-1)
     if sample_weight is not None:
         of_sample = of_sample * sample_weight

@@ -1,8 +1,8 @@
-"""A network: its topology, its parameters as one flat array, and the passes forward and backward.
+"""A network: its topology, its parameters as one flat array, and the forward and backward passes.
 
-All parameters of a network are one contiguous row ``theta`` of ``P`` numbers, layer after layer; a layer is a view of a
-slice. ``theta`` may have leading dimensions: ``(K, P)`` is a stack of K networks, and every function here treats a
-stack as it treats one network.
+All parameters of a network are one contiguous array ``theta`` of ``P`` numbers, layer after layer; the weights of a
+layer are a view of a slice. ``theta`` may have leading dimensions: ``(K, P)`` is a stack of K networks, and every
+function here treats a stack like one network.
 """
 
 from collections.abc import Iterable
@@ -24,31 +24,34 @@ from gpubp.nn.weight_sharing import ABSENT, Ties
 
 @dataclass(frozen=True)
 class Network:
-    """The topology of a multilayer perceptron: a plan that holds no arrays.
+    """The topology of a multilayer perceptron; it holds no parameters.
 
     Parameters
     ----------
     sizes : sequence of int
-        Units of each layer, the inputs first: ``(64, 100, 10)``.
+        The number of units of each layer, inputs first: ``(64, 100, 10)``.
     activation : str or sequence of str
-        The units of the hidden layers (see :func:`gpubp.nn.activations.get_activation`), one name for all or one each.
+        The activation of the hidden layers, one name for all or one for each layer. See
+        :func:`gpubp.nn.activations.get_activation`.
     output_activation : str, optional
-        The units of the output layer; without it the ones that belong to the error: softmax for ``cross_entropy``,
-        logistic for ``binary_cross_entropy``, exp for ``poisson``, identity for the rest.
+        The activation of the output layer. By default the one that belongs to the loss: softmax for
+        ``"cross_entropy"``, logistic for ``"binary_cross_entropy"``, exp for ``"poisson"``, identity for the rest.
     loss : str
-        The error (see :func:`gpubp.nn.losses.get_loss`).
+        The loss. See :func:`gpubp.nn.losses.get_loss`.
     bias : bool
-        Whether each unit has a bias, the weight from an extra unit whose output is always 1.
+        Whether the layers have biases.
     skips : sequence of (int, int)
-        Connections that skip layers: ``(0, 2)`` leads from the inputs to the second layer above them.
+        Connections that skip layers: ``(0, 2)`` connects the inputs to layer 2.
     ties : sequence of P int, optional
-        For each place of ``theta`` the number of its weight: places of one number are tied, which is to say equal and
-        changed by the average of their derivatives, and -1 is no connection. :mod:`gpubp.nn.architectures` makes them.
+        The number of the weight at each position of ``theta``. Positions with the same number are tied: their weights
+        are equal, and change by the average of their derivatives. -1 means no connection.
+        :mod:`gpubp.nn.architectures` makes networks with ties.
 
     Raises
     ------
     DataError
-        If a size, a name, a connection or the pair of output unit and error makes no sense.
+        If a size, a name, a connection or a tie is invalid, or if the loss is not defined for the outputs of the output
+        activation.
 
     Examples
     --------
@@ -73,34 +76,35 @@ class Network:
             raise DataError(f"sizes must be two or more positive whole numbers, inputs first, got {self.sizes!r}")
         n_hidden = len(sizes) - 2
         several = self.activation if isinstance(self.activation, Iterable) else (self.activation,)
-        hidden = (self.activation,) * n_hidden if isinstance(self.activation, str) else tuple(several)
-        for name in (*hidden, self.output_activation or "", self.loss):
+        activations = (self.activation,) * n_hidden if isinstance(self.activation, str) else tuple(several)
+        for name in (*activations, self.output_activation or "", self.loss):
             if not isinstance(name, str):
-                raise DataError(f"units and errors are named by text, such as 'relu' and 'squared', got {name!r}")
+                raise DataError(f"activations and losses are given by name, such as 'relu' and 'squared', got {name!r}")
         if not isinstance(self.bias, bool):
             raise DataError(f"bias must be True or False, got {self.bias!r}")
-        if len(hidden) != n_hidden:
+        if len(activations) != n_hidden:
             raise DataError(
-                f"activation must name the units of the hidden layers, one name for all or {n_hidden}, one for each that "
-                f"sizes {sizes} has; got {self.activation!r}"
+                f"activation must be one name for all hidden layers, or {n_hidden} names, one for each hidden layer of "
+                f"sizes {sizes}; got {self.activation!r}"
             )
-        loss = canonical_name("loss", self.loss, LOSSES)
-        error = get_loss(loss)
-        hidden = tuple(canonical_name("activation", name, ACTIVATIONS) for name in hidden)
-        output = canonical_name("activation", self.output_activation or error.output, ACTIVATIONS)
-        unit = get_activation(output)
-        for name, n_units in zip((*hidden, output), sizes[1:], strict=True):
-            if (groups := get_activation(name).groups) and sum(groups) != n_units:
-                raise DataError(f"{name!r} is for a layer of {sum(groups)} units, but this one has {n_units}")
-        if (error.above_zero and not unit.above_zero) or (error.below_one and not unit.below_one):
-            bounds = "between 0 and 1" if error.below_one else "above 0"
+        loss_name = canonical_name("loss", self.loss, LOSSES)
+        loss = get_loss(loss_name)
+        activations = tuple(canonical_name("activation", name, ACTIVATIONS) for name in activations)
+        output = canonical_name("activation", self.output_activation or loss.output, ACTIVATIONS)
+        for name, size in zip((*activations, output), sizes[1:], strict=True):
+            if (groups := get_activation(name).groups) and sum(groups) != size:
+                raise DataError(f"{name!r} is for a layer of {sum(groups)} units, but this layer has {size}")
+        outputs = get_activation(output)
+        if (loss.above_zero and not outputs.above_zero) or (loss.below_one and not outputs.below_one):
+            bounds = "between 0 and 1" if loss.below_one else "above 0"
             raise DataError(
-                f"the error {self.loss!r} needs outputs {bounds}, which {output!r} does not give; use {error.output!r}"
+                f"the loss {self.loss!r} needs outputs {bounds}, which {output!r} does not give. To fix it: use "
+                f"output_activation={loss.output!r}"
             )
         object.__setattr__(self, "sizes", tuple(int(n) for n in sizes))
-        object.__setattr__(self, "activation", hidden)
+        object.__setattr__(self, "activation", activations)
         object.__setattr__(self, "output_activation", output)
-        object.__setattr__(self, "loss", loss)
+        object.__setattr__(self, "loss", loss_name)
         object.__setattr__(self, "skips", self._checked_skips())
         object.__setattr__(self, "ties", None if self.ties is None else self._checked_ties())
 
@@ -123,7 +127,7 @@ class Network:
         if not isinstance(given, np.ndarray):
             given = tuple(given)
             if not all(issubclass(kind, int | np.integer) and kind is not bool for kind in set(map(type, given))):
-                given = ()  # an array of texts would be as wide as the longest, for each of them
+                given = ()  # np.asarray would make every text as long as the longest
         numbers = np.asarray(given)
         if (
             numbers.shape != (self.n_parameters,)
@@ -131,25 +135,25 @@ class Network:
             or not ABSENT <= numbers.min() <= numbers.max() < 2**63
         ):
             raise DataError(
-                f"ties must be {self.n_parameters} whole numbers, one for each parameter and {ABSENT} for no "
-                f"connection, got shape {numbers.shape} of {numbers.dtype}"
+                f"ties must be {self.n_parameters} whole numbers, one for each parameter, with {ABSENT} for no "
+                f"connection; got shape {numbers.shape} of {numbers.dtype}"
             )
         return tuple(numbers.tolist())
 
     @cached_property
     def activations(self) -> tuple[str, ...]:
-        """The unit of each layer, without the inputs."""
+        """The activation of each layer above the inputs."""
         return (*self.activation, str(self.output_activation))
 
     @cached_property
     def shapes(self) -> tuple[tuple[int, int], ...]:
-        """The shape of each layer's block of weights, with the row of biases where there are any."""
+        """The shape of each layer's block of weights; its last row are the biases, if there are any."""
         rows = (sum(self.sizes[below] for below in layers) for layers in self.layers_below)
         return tuple((i + self.bias, j) for i, j in zip(rows, self.sizes[1:], strict=True))
 
     @cached_property
     def layers_below(self) -> tuple[tuple[int, ...], ...]:
-        """For each layer those that it has connections from, in the order of its rows: the one below it, then skips."""
+        """The layers that each layer has connections from, in the order of its rows: the one below it, then skips."""
         layers = [[layer - 1] for layer in range(1, len(self.sizes))]
         for below, above in self.skips:
             layers[above - 1].append(below)
@@ -157,21 +161,21 @@ class Network:
 
     @cached_property
     def tied(self) -> Ties | None:
-        """What :attr:`ties` say, or nothing where every weight is free."""
+        """The ties, or None where every weight is free."""
         return None if self.ties is None else Ties(self.ties)
 
     @cached_property
     def n_parameters(self) -> int:
-        """How many numbers ``theta`` holds for one network: P."""
+        """The number of parameters of one network, P."""
         return sum(rows * columns for rows, columns in self.shapes)
 
     @property
     def has_groups(self) -> bool:
-        """Whether a layer has several softmaxes side by side."""
+        """Whether any layer has several softmaxes side by side."""
         return any(get_activation(name).groups for name in self.activations)
 
     def weight_mask(self) -> np.ndarray:
-        """Mark with 1 the places of ``theta`` that hold weights, with 0 those that hold biases."""
+        """Return a ``(P,)`` array that is 1 where ``theta`` holds a weight and 0 where it holds a bias."""
         mask = np.ones(self.n_parameters)
         if self.bias:
             for block in views(np, self, mask):
@@ -184,14 +188,18 @@ def _is_count(n: Any) -> bool:
 
 
 class Layer(NamedTuple):
-    """One layer's total inputs x and outputs y, ``(..., b, j)`` each."""
+    """The total inputs x and outputs y of a layer, ``(..., b, j)`` each."""
 
     x: Array
     y: Array
 
 
 def views(xp: Namespace, network: Network, theta: Array) -> list[Array]:
-    """Cut ``theta`` into the layers' blocks of weights, without copying where the namespace allows it.
+    """Return the layers' blocks of weights as views of ``theta``, or as copies where the namespace has no views.
+
+    Parameters
+    ----------
+    theta : (..., P) array
 
     Returns
     -------
@@ -207,37 +215,37 @@ def views(xp: Namespace, network: Network, theta: Array) -> list[Array]:
 
 
 def flatten(xp: Namespace, blocks: list[Array]) -> Array:
-    """Join blocks of shapes ``(..., rows, columns)`` to rows of parameters ``(..., P)``, undoing :func:`views`."""
+    """Join blocks of weights ``(..., rows, columns)`` into parameters ``(..., P)``: the inverse of :func:`views`."""
     return xp.concat([xp.reshape(block, (*block.shape[:-2], -1)) for block in blocks], axis=-1)
 
 
-def forward(xp: Namespace, network: Network, theta: Array, x: Array, kept: tuple[Array, ...] = ()) -> list[Layer]:
-    """Pass forward, eq. (1) and (2), keeping what the pass backward needs.
+def forward(xp: Namespace, network: Network, theta: Array, x: Array, masks: tuple[Array, ...] = ()) -> list[Layer]:
+    """Compute the total inputs and outputs of all layers, eq. (1) and (2).
 
     Parameters
     ----------
     theta : (..., P) array
     x : (..., b, i) array
-    kept : tuple of (..., b, n) arrays, optional
-        What the inputs and the outputs of each hidden layer are multiplied by on their way up: dropout.
+    masks : tuple of (..., b, n) arrays, optional
+        What dropout multiplies the inputs and the outputs of each hidden layer by.
 
     Returns
     -------
     list of Layer
-        Without the inputs; the last one is the output layer. Outputs are those before dropout.
+        The layers above the inputs; the last one is the output layer. Outputs are those before dropout.
     """
     layers: list[Layer] = []
-    sent = [x * kept[0] if kept else x]
+    sent = [x * masks[0] if masks else x]
     for k, (w, name) in enumerate(zip(views(xp, network, theta), network.activations, strict=True)):
         total = equations.total_input(xp, _below(xp, network, sent, k), w, bias=network.bias)
         y = get_activation(name).value(xp, total)
         layers.append(Layer(total, y))
-        sent.append(y * kept[k + 1] if k + 1 < len(kept) else y)
+        sent.append(y * masks[k + 1] if k + 1 < len(masks) else y)
     return layers
 
 
 def _below(xp: Namespace, network: Network, sent: list[Array], k: int) -> Array:
-    """Put side by side what the units of layer ``k + 1`` have connections from: ``(..., b, i)``."""
+    """Concatenate the outputs that layer ``k + 1`` has connections from: ``(..., b, i)``."""
     parts = [sent[below] for below in network.layers_below[k]]
     if len(parts) == 1:
         return parts[0]
@@ -246,7 +254,7 @@ def _below(xp: Namespace, network: Network, sent: list[Array], k: int) -> Array:
 
 
 def _parts_below(network: Network, dE_dy: Array, k: int) -> dict[int, Array]:
-    """Undo :func:`_below`: what belongs to which layer, without the inputs."""
+    """Split derivatives ``(..., b, i)`` by layer, leaving out those of the inputs: the inverse of :func:`_below`."""
     parts, start = {}, 0
     for below in network.layers_below[k]:
         stop = start + network.sizes[below]
@@ -257,7 +265,7 @@ def _parts_below(network: Network, dE_dy: Array, k: int) -> dict[int, Array]:
 
 
 def output_layer(xp: Namespace, network: Network, theta: Array, x: Array) -> Layer:
-    """Pass forward and keep only the last layer."""
+    """Compute the output layer alone, without keeping the layers below; see :func:`forward`."""
     if network.skips:
         return forward(xp, network, theta, x)[-1]
     layer = Layer(x, x)
@@ -268,19 +276,24 @@ def output_layer(xp: Namespace, network: Network, theta: Array, x: Array) -> Lay
 
 
 def backward(
-    xp: Namespace, network: Network, theta: Array, layers: list[Layer], dE_dx: Array, kept: tuple[Array, ...] = ()
+    xp: Namespace, network: Network, theta: Array, layers: list[Layer], dE_dx: Array, masks: tuple[Array, ...] = ()
 ) -> list[Array]:
-    """Pass backward from the output layer's ``dE_dx``, eq. (7) and (5) by turns.
+    """Propagate ``dE_dx`` of the output layer back through all layers, eq. (7) and (5) in turn.
 
     Parameters
     ----------
-    layers, kept
+    theta : (..., P) array
+    layers : list of Layer
+        The result of :func:`forward`.
+    dE_dx : (..., b, j) array
+        The derivative of the loss at the total inputs of the output layer.
+    masks
         See :func:`forward`.
 
     Returns
     -------
     list of (..., b, j) arrays
-        The derivative of the error at the total inputs of each layer, in the order of the layers.
+        The derivative of the loss at the total inputs of each layer, from the first layer up.
     """
     blocks = views(xp, network, theta)
     signals = [dE_dx]
@@ -290,8 +303,8 @@ def backward(
         for layer, part in _parts_below(network, below, k).items():
             arrived[layer] = arrived[layer] + part if layer in arrived else part
         dE_dy = arrived.pop(k)
-        if kept:
-            dE_dy = dE_dy * kept[k]
+        if masks:
+            dE_dy = dE_dy * masks[k]
         signals.append(get_activation(network.activations[k - 1]).dE_dx(xp, dE_dy, *layers[k - 1]))
     return signals[::-1]
 
@@ -303,29 +316,29 @@ def loss_and_gradient(
     x: Array,
     targets: Array,
     sample_weight: Array | None = None,
-    kept: tuple[Array, ...] = (),
+    masks: tuple[Array, ...] = (),
     loss_scale: Array | None = None,
 ) -> tuple[Array, Array]:
-    r"""Sum the error over the samples and take its derivative by every parameter, from one pass forward and one backward.
+    r"""Compute the loss and its gradient with one forward and one backward pass.
 
     Parameters
     ----------
     theta : (..., P) array
     x : (..., b, i) array
-        The samples; without leading dimensions all networks of a stack see the same ones.
-    d : (..., b, j) array
-        The targets.
+        The samples; without leading dimensions all networks of a stack get the same ones.
+    targets : (..., b, j) array
     sample_weight : (..., b) array, optional
-    kept : tuple of (..., b, n) arrays, optional
-        The masks of dropout: see :mod:`gpubp.engine.plain.dropout`.
+        The weight of each sample; 1 by default.
+    masks : tuple of (..., b, n) arrays, optional
+        The masks of dropout; see :mod:`gpubp.engine.plain.dropout`.
     loss_scale : (...) array, optional
-        A power of two that all derivatives are multiplied by on their way down, and divided by at its end, so that
-        products in float16 lose none to its narrow range.
+        A power of two. The backward pass multiplies all derivatives by it, and the gradient is divided by it at the
+        end, so that products in float16 do not underflow.
 
     Returns
     -------
     E : (...) array
-        The error, a sum over the samples (never a mean).
+        The loss: a sum over the samples, not a mean.
     gradient : (..., P) array
         :math:`\partial E / \partial \theta`.
 
@@ -337,14 +350,14 @@ def loss_and_gradient(
     >>> E, gradient
     (np.float64(0.5), array([2.]))
     """
-    layers = forward(xp, network, theta, x, kept)
+    layers = forward(xp, network, theta, x, masks)
     E, dE_dx = output_loss(xp, network.loss, network.activations[-1], *layers[-1], targets, sample_weight)
     if loss_scale is not None:
         dE_dx = dE_dx * loss_scale[..., None, None]
-    signals = backward(xp, network, theta, layers, dE_dx, kept)
+    signals = backward(xp, network, theta, layers, dE_dx, masks)
     sent = [x, *(layer.y for layer in layers[:-1])]
-    if kept:
-        sent = [y * mask for y, mask in zip(sent, kept, strict=True)]
+    if masks:
+        sent = [y * mask for y, mask in zip(sent, masks, strict=True)]
     blocks = [
         equations.dE_dw(xp, signal, _below(xp, network, sent, k), bias=network.bias) for k, signal in enumerate(signals)
     ]
@@ -353,14 +366,14 @@ def loss_and_gradient(
 
 
 def among_equal_weights(xp: Namespace, network: Network, numbers: Array) -> Array:
-    """Average what belongs to the parameters, ``(..., P)``, over those that are tied, where any are."""
+    """Average values of the parameters, ``(..., P)``, over tied parameters; unchanged in a network without ties."""
     if network.tied is None:
         return numbers
     return network.tied.average(xp, numbers, array_api_compat.device(numbers))
 
 
 def jacobian(xp: Namespace, network: Network, theta: Array, x: Array) -> Array:
-    r"""Differentiate every output in every sample by every parameter, by passing each output backward on its own.
+    r"""Compute the Jacobian of the outputs, with one backward pass for each output.
 
     Parameters
     ----------
@@ -370,14 +383,14 @@ def jacobian(xp: Namespace, network: Network, theta: Array, x: Array) -> Array:
     Returns
     -------
     (j, b, P) array
-        :math:`\partial y_j / \partial \theta` of each sample.
+        :math:`\partial y_j / \partial \theta` for each sample.
     """
     layers = forward(xp, network, theta, x)
-    unit = get_activation(network.activations[-1])
+    activation = get_activation(network.activations[-1])
     n_outputs = network.sizes[-1]
     unit_rows = xp.eye(n_outputs, dtype=theta.dtype, device=array_api_compat.device(theta))[:, None, :]
     one_output_each = xp.broadcast_to(unit_rows, (n_outputs, *layers[-1].y.shape))
-    dy_dx = unit.dE_dx(xp, one_output_each, *layers[-1])
+    dy_dx = activation.dE_dx(xp, one_output_each, *layers[-1])
     signals = backward(xp, network, theta, layers, dy_dx)
     blocks = []
     sent = [x, *(layer.y for layer in layers[:-1])]

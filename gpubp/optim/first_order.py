@@ -1,12 +1,15 @@
-r"""How the gradient changes the weights: eq. (8), eq. (9) and their successors.
+r"""First-order optimizers: gradient descent and momentum, eq. (8) and (9) of the paper, and their successors.
 
-Each optimizer is a pair of pure functions over the flat parameter array ``theta`` and its gradient, both ``(..., P)``:
-``init(xp, theta) -> state`` and ``update(xp, gradient, state, theta, now) -> (change, state)``. ``now`` holds the
-present values of the optimizer's settings, each a number or a ``(..., 1)`` array with one number a network; the
-settings themselves may be schedules (:mod:`gpubp.optim.schedules`). The caller adds the change to ``theta``.
+An optimizer is a pair of pure functions of the flat parameter array ``theta`` and its gradient ``g``, both
+``(..., P)``:
 
-An optimizer can be wrapped: :func:`clipped` bounds the gradient before it, :func:`decayed` shrinks the weights after
-it.
+- ``init(xp, theta) -> state``
+- ``update(xp, gradient, state, theta, now) -> (change, state)``
+
+The caller adds the change to ``theta``. ``now`` holds the current values of the optimizer's settings, each a number or
+a ``(..., 1)`` array with one number for each network. A setting may be a schedule (:mod:`gpubp.optim.schedules`).
+
+:func:`clipped`, :func:`decayed` and :func:`loss_scaled` wrap an optimizer in another.
 """
 
 from collections.abc import Callable, Mapping
@@ -42,7 +45,13 @@ RANGES = {
 
 @dataclass(frozen=True)
 class Optimizer:
-    """An update optimizer: a name, its settings, and the pure functions ``init`` and ``update``."""
+    """An optimizer: a name, its settings, and the pure functions ``init`` and ``update``.
+
+    Raises
+    ------
+    DataError
+        If a setting that is a number is outside its range in :data:`RANGES`.
+    """
 
     name: str
     settings: Mapping[str, Setting]
@@ -55,7 +64,7 @@ class Optimizer:
                 raise DataError(f"{name} must be {RANGES[name]}, got {value!r}")
 
     def at(self, epoch: float) -> dict[str, float | Array]:
-        """Evaluate the settings after ``epoch`` epochs."""
+        """Return the values of the settings after ``epoch`` epochs."""
         return {name: value_at(setting, epoch) for name, setting in self.settings.items()}
 
 
@@ -68,7 +77,12 @@ def _gradient_descent(xp: Namespace, gradient: Array, state: tuple[()], theta: A
 
 
 def gradient_descent(learning_rate: Setting = 0.1) -> Optimizer:
-    r"""Eq. (8): :math:`\Delta w = -\varepsilon\, \partial E / \partial w`.
+    r"""Gradient descent, eq. (8): :math:`\Delta w = -\varepsilon\, \partial E / \partial w`.
+
+    Parameters
+    ----------
+    learning_rate : float, (K, 1) array or schedule
+        :math:`\varepsilon`.
 
     Examples
     --------
@@ -82,7 +96,7 @@ def gradient_descent(learning_rate: Setting = 0.1) -> Optimizer:
 
 
 class MomentumState(NamedTuple):
-    """The change made the time before."""
+    """The previous change, (..., P)."""
 
     previous: Array
 
@@ -101,7 +115,20 @@ def _momentum(
 
 
 def momentum(learning_rate: Setting = 0.1, momentum: Setting = 0.9) -> Optimizer:
-    r"""Eq. (9): :math:`\Delta w(t) = -\varepsilon\, \partial E / \partial w(t) + \alpha\, \Delta w(t - 1)`."""
+    r"""Gradient descent with momentum, eq. (9).
+
+    :math:`\Delta w(t) = -\varepsilon\, \partial E / \partial w(t) + \alpha\, \Delta w(t - 1)`.
+
+    Parameters
+    ----------
+    learning_rate, momentum : float, (K, 1) array or schedule
+        :math:`\varepsilon` and :math:`\alpha`.
+
+    Examples
+    --------
+    >>> momentum(0.5).settings
+    {'learning_rate': 0.5, 'momentum': 0.9}
+    """
     return Optimizer("momentum", {"learning_rate": learning_rate, "momentum": momentum}, _no_velocity, _momentum)
 
 
@@ -115,15 +142,26 @@ def _nesterov(
 
 
 def nesterov(learning_rate: Setting = 0.1, momentum: Setting = 0.9) -> Optimizer:
-    r"""Nesterov's momentum: eq. (9) gives a velocity :math:`v`, and :math:`\Delta w = \alpha v - \varepsilon\, dE/dw`.
+    r"""Nesterov's momentum (Sutskever et al. 2013).
 
-    Sutskever et al. (2013), in the variables at the point where the gradient is taken.
+    Eq. (9) gives a velocity :math:`v`, and :math:`\Delta w = \alpha v - \varepsilon\, \partial E / \partial w`. The
+    gradient is taken at ``theta``.
+
+    Parameters
+    ----------
+    learning_rate, momentum : float, (K, 1) array or schedule
+        :math:`\varepsilon` and :math:`\alpha`.
+
+    Examples
+    --------
+    >>> nesterov(0.5).settings
+    {'learning_rate': 0.5, 'momentum': 0.9}
     """
     return Optimizer("nesterov", {"learning_rate": learning_rate, "momentum": momentum}, _no_velocity, _nesterov)
 
 
 class AdamState(NamedTuple):
-    """Running means of the gradient and of its square, and the number of updates."""
+    """Running means of the gradient and of its square, (..., P) each, and the number of updates."""
 
     first: Array
     second: Array
@@ -135,9 +173,9 @@ def _no_moments(xp: Namespace, theta: Array) -> AdamState:
 
 
 def adam_numbers(now: Now, update: Any) -> tuple[Any, ...]:
-    """Find what :func:`adam_change` takes last, for an update by its number, counted from 1.
+    """Return the scalar arguments of :func:`adam_change` for an update, counted from 1.
 
-    The rate makes up for moments that began at 0.
+    The rate includes the bias correction for moments that start at 0.
     """
     beta_1, beta_2 = now["beta_1"], now["beta_2"]
     rate = now["learning_rate"] * (1.0 - beta_2**update) ** 0.5 / (1.0 - beta_1**update)
@@ -151,14 +189,14 @@ def adam_change(
     second: Array,
     rate: Any,
     beta_1: Any,
-    share_1: Any,
+    weight_1: Any,
     beta_2: Any,
-    share_2: Any,
+    weight_2: Any,
     epsilon: Any,
 ) -> tuple[Array, Array, Array]:
-    """Find Adam's change and the moments after it; a share is what the gradient adds to a moment."""
-    first = beta_1 * first + share_1 * gradient
-    second = beta_2 * second + share_2 * (gradient * gradient)
+    """Compute Adam's change and the new moments; ``weight_1`` and ``weight_2`` are 1 - beta_1 and 1 - beta_2."""
+    first = beta_1 * first + weight_1 * gradient
+    second = beta_2 * second + weight_2 * (gradient * gradient)
     return -rate * first / (xp.sqrt(second) + epsilon), first, second
 
 
@@ -171,11 +209,21 @@ def _adam(xp: Namespace, gradient: Array, state: AdamState, theta: Array, now: N
 def adam(
     learning_rate: Setting = 1e-3, beta_1: Setting = 0.9, beta_2: Setting = 0.999, epsilon: Setting = 1e-8
 ) -> Optimizer:
-    r"""Adam (Kingma & Ba 2015), in the order of operations of its section 2.
+    r"""Adam (Kingma & Ba 2015), with the order of operations at the end of their section 2.
 
     :math:`m \leftarrow \beta_1 m + (1 - \beta_1) g`, :math:`v \leftarrow \beta_2 v + (1 - \beta_2) g^2`,
     :math:`\Delta w = -\varepsilon_t\, m / (\sqrt{v} + \epsilon)` with
     :math:`\varepsilon_t = \varepsilon \sqrt{1 - \beta_2^t} / (1 - \beta_1^t)`.
+
+    Parameters
+    ----------
+    learning_rate, beta_1, beta_2, epsilon : float, (K, 1) array or schedule
+        :math:`\varepsilon`, :math:`\beta_1`, :math:`\beta_2` and :math:`\epsilon`.
+
+    Examples
+    --------
+    >>> adam(beta_2=0.99).settings["beta_2"]
+    0.99
     """
     settings = {"learning_rate": learning_rate, "beta_1": beta_1, "beta_2": beta_2, "epsilon": epsilon}
     return Optimizer("adam", settings, _no_moments, _adam)
@@ -193,13 +241,28 @@ def adamw(
     epsilon: Setting = 1e-8,
     weight_decay: Setting = 0.01,
 ) -> Optimizer:
-    r"""AdamW (Loshchilov & Hutter 2019): Adam, and :math:`\varepsilon \lambda w` taken straight off the weights."""
+    r"""AdamW (Loshchilov & Hutter 2019): Adam with decoupled weight decay.
+
+    :math:`\Delta w = \Delta w_\mathrm{Adam} - \varepsilon \lambda w`.
+
+    Parameters
+    ----------
+    learning_rate, beta_1, beta_2, epsilon : float, (K, 1) array or schedule
+        As in :func:`adam`.
+    weight_decay : float, (K, 1) array or schedule
+        :math:`\lambda`.
+
+    Examples
+    --------
+    >>> adamw().settings["weight_decay"]
+    0.01
+    """
     settings = {"learning_rate": learning_rate, "beta_1": beta_1, "beta_2": beta_2, "epsilon": epsilon}
     return Optimizer("adamw", settings | {"weight_decay": weight_decay}, _no_moments, _adamw)
 
 
 class SecondMomentState(NamedTuple):
-    """Running mean, or sum, of the squared gradient."""
+    """Running mean, or sum, of the squared gradient, (..., P)."""
 
     second: Array
 
@@ -209,10 +272,10 @@ def _no_squares(xp: Namespace, theta: Array) -> SecondMomentState:
 
 
 def rmsprop_change(
-    xp: Namespace, gradient: Array, second: Array, rate: Any, rho: Any, share: Any, epsilon: Any
+    xp: Namespace, gradient: Array, second: Array, rate: Any, rho: Any, weight: Any, epsilon: Any
 ) -> tuple[Array, Array]:
-    """Find RMSprop's change, and the running mean of the squares after it; the share is what a square adds to it."""
-    second = rho * second + share * (gradient * gradient)
+    """Compute RMSprop's change and the new running mean of the squares; ``weight`` is 1 - rho."""
+    second = rho * second + weight * (gradient * gradient)
     return -rate * gradient / (xp.sqrt(second) + epsilon), second
 
 
@@ -228,13 +291,23 @@ def rmsprop(learning_rate: Setting = 1e-3, rho: Setting = 0.9, epsilon: Setting 
     r"""RMSprop (Tieleman & Hinton 2012).
 
     :math:`v \leftarrow \rho v + (1 - \rho) g^2`, :math:`\Delta w = -\varepsilon g / (\sqrt{v} + \epsilon)`.
+
+    Parameters
+    ----------
+    learning_rate, rho, epsilon : float, (K, 1) array or schedule
+        :math:`\varepsilon`, :math:`\rho` and :math:`\epsilon`.
+
+    Examples
+    --------
+    >>> rmsprop().settings["rho"]
+    0.9
     """
     settings = {"learning_rate": learning_rate, "rho": rho, "epsilon": epsilon}
     return Optimizer("rmsprop", settings, _no_squares, _rmsprop)
 
 
 def adagrad_change(xp: Namespace, gradient: Array, second: Array, rate: Any, epsilon: Any) -> tuple[Array, Array]:
-    """Find Adagrad's change, and the sum of the squares after it."""
+    """Compute Adagrad's change and the new sum of the squares."""
     second = second + gradient * gradient
     return -rate * gradient / (xp.sqrt(second) + epsilon), second
 
@@ -250,6 +323,16 @@ def adagrad(learning_rate: Setting = 0.01, epsilon: Setting = 1e-8) -> Optimizer
     r"""Adagrad (Duchi et al. 2011).
 
     :math:`s \leftarrow s + g^2`, :math:`\Delta w = -\varepsilon g / (\sqrt{s} + \epsilon)`.
+
+    Parameters
+    ----------
+    learning_rate, epsilon : float, (K, 1) array or schedule
+        :math:`\varepsilon` and :math:`\epsilon`.
+
+    Examples
+    --------
+    >>> adagrad().settings
+    {'learning_rate': 0.01, 'epsilon': 1e-08}
     """
     return Optimizer("adagrad", {"learning_rate": learning_rate, "epsilon": epsilon}, _no_squares, _adagrad)
 
@@ -257,7 +340,7 @@ def adagrad(learning_rate: Setting = 0.01, epsilon: Setting = 1e-8) -> Optimizer
 def _clipped(
     update: Callable[..., tuple[Array, Any]], xp: Namespace, gradient: Array, state: Any, theta: Array, now: Now
 ) -> tuple[Array, Any]:
-    # by the largest part first, whose square could overflow
+    # divide by the largest component first: its square could overflow
     largest = xp.max(xp.abs(gradient), axis=-1, keepdims=True)
     scaled = gradient / xp.where(largest > 0.0, largest, 1.0)
     norm = largest * xp.sqrt(xp.sum(scaled**2, axis=-1, keepdims=True))
@@ -267,12 +350,20 @@ def _clipped(
 def _more_settings(optimizer: Optimizer, **more: Setting) -> dict[str, Setting]:
     for name in more:
         if name in optimizer.settings:
-            raise DataError(f"{optimizer.name} has a {name} already, {optimizer.settings[name]!r}")
+            raise DataError(f"{optimizer.name} already has {name}={optimizer.settings[name]!r}")
     return {**optimizer.settings, **more}
 
 
 def clipped(optimizer: Optimizer, max_norm: Setting) -> Optimizer:
-    """Shorten each network's gradient to length ``max_norm`` at most, then apply ``optimizer`` (Pascanu et al. 2013)."""
+    r"""Clip the norm of each network's gradient, then apply ``optimizer`` (Pascanu et al. 2013).
+
+    :math:`g \leftarrow g \cdot \min(1, \mathrm{max\_norm} / \lVert g \rVert)`.
+
+    Examples
+    --------
+    >>> clipped(adam(), max_norm=1.0).name
+    'clipped adam'
+    """
     settings = _more_settings(optimizer, max_norm=max_norm)
     return Optimizer(f"clipped {optimizer.name}", settings, optimizer.init, partial(_clipped, optimizer.update))
 
@@ -285,13 +376,21 @@ def _decayed(
 
 
 def decayed(optimizer: Optimizer, shrinkage: Setting) -> Optimizer:
-    """Apply ``optimizer``, then shrink every weight by the part ``shrinkage``, as the paper does: 0.002 is 0.2 %."""
+    r"""Apply ``optimizer``, then shrink every weight: :math:`w \leftarrow (1 - \mathrm{shrinkage})\, w`.
+
+    Rumelhart, Hinton & Williams (1986) shrank by 0.002, or 0.2 %, after each change.
+
+    Examples
+    --------
+    >>> decayed(momentum(), 0.002).name
+    'decayed momentum'
+    """
     settings = _more_settings(optimizer, shrinkage=shrinkage)
     return Optimizer(f"decayed {optimizer.name}", settings, optimizer.init, partial(_decayed, optimizer.update))
 
 
 def undecayed(optimizer: Optimizer) -> Optimizer | None:
-    """Give the optimizer that :func:`decayed` was given, or None where this one comes from elsewhere."""
+    """Return the optimizer inside one that :func:`decayed` made; None for any other."""
     if not (isinstance(optimizer.update, partial) and optimizer.update.func is _decayed):
         return None
     settings = {name: value for name, value in optimizer.settings.items() if name != "shrinkage"}
@@ -301,15 +400,25 @@ def undecayed(optimizer: Optimizer) -> Optimizer | None:
 FIRST_LOSS_SCALE = 2.0**10
 LARGEST_LOSS_SCALE = 2.0**24
 SMALLEST_LOSS_SCALE = 2.0**-24
-CLEAN_UPDATES = 1000  # after which a larger loss scale is tried
+CLEAN_UPDATES = 1000  # without overflow, after which the loss scale doubles
 
 
 class LossScaleState(NamedTuple):
-    """The state of an optimizer, what derivatives are multiplied by on their way down, and the updates since it changed."""
+    """The state of :func:`loss_scaled`.
+
+    Attributes
+    ----------
+    inner : NamedTuple
+        The state of the wrapped optimizer.
+    loss_scale : (...) array
+        What the backward pass multiplies derivatives by.
+    clean : (...) array
+        The number of updates since the scale changed.
+    """
 
     inner: Any
-    loss_scale: Array  # (...)
-    clean: Array  # (...)
+    loss_scale: Array
+    clean: Array
 
 
 def _scaled_init(init: Callable[[Namespace, Array], Any], xp: Namespace, theta: Array) -> LossScaleState:
@@ -326,14 +435,14 @@ def _scaled(
     now: Now,
 ) -> tuple[Array, LossScaleState]:
     finite = xp.all(xp.isfinite(gradient), axis=-1)
-    # a gradient that no scale makes finite is not the scale's doing
+    # at the smallest scale, a gradient that is not finite has another cause
     fits = finite | (state.loss_scale <= SMALLEST_LOSS_SCALE)
     change, inner = update(xp, xp.where(fits[..., None], gradient, 0.0), state.inner, theta, now)
-    kept = [
+    parts = [
         part if isinstance(part, int) else xp.where(fits[..., None], part, before)
         for part, before in zip(inner, state.inner, strict=True)
     ]
-    inner = type(inner)(*kept)
+    inner = type(inner)(*parts)
     grows = finite & (state.clean + 1.0 >= CLEAN_UPDATES) & (state.loss_scale < LARGEST_LOSS_SCALE)
     factor = xp.where(grows, xp.full_like(state.clean, 2.0), xp.ones_like(state.clean))
     loss_scale = state.loss_scale * xp.where(fits, factor, 0.5)
@@ -342,10 +451,16 @@ def _scaled(
 
 
 def loss_scaled(optimizer: Optimizer) -> Optimizer:
-    """Skip the updates whose gradient overflowed in float16, and halve what scales it; double that after 1,000 others.
+    """Scale the loss dynamically, for products in float16 (Micikevicius et al. 2018, section 3.2).
 
-    The scale is a power of two for each network, and so changes no digit of what does not overflow. An update that is
-    skipped leaves weights and means as they are; Adam counts it. Micikevicius et al. (2018), section 3.2.
+    An update whose gradient overflowed is skipped, and the loss scale is halved. After 1,000 updates without overflow
+    it is doubled. The scale is a power of two for each network, so it changes no digit of a gradient that does not
+    overflow. A skipped update leaves the weights and the state as they are, except that Adam counts it.
+
+    Examples
+    --------
+    >>> loss_scaled(adam()).name
+    'loss-scaled adam'
     """
     return Optimizer(
         f"loss-scaled {optimizer.name}",
@@ -361,12 +476,19 @@ OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
 
 
 def get_optimizer(name: str, **settings: Setting) -> Optimizer:
-    """Make an optimizer from its name and settings.
+    """Return an optimizer by its name, with some of its settings.
+
+    Parameters
+    ----------
+    name : str
+        A key of :data:`OPTIMIZERS`.
+    **settings : float, (K, 1) array or schedule
+        The others keep their defaults.
 
     Raises
     ------
     DataError
-        If there is no such optimizer, or it has no such setting.
+        If there is no such optimizer, if it has no such setting, or if a value is outside its range.
 
     Examples
     --------

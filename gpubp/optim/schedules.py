@@ -1,8 +1,7 @@
-"""Numbers that change while a network trains: step sizes, momenta. Each is called with the epochs done so far.
+"""Schedules: settings of an optimizer, such as the learning rate, as functions of the number of epochs done.
 
-One epoch is one epoch through the samples, the paper's unit of time; between two epochs the count is a fraction. A
-schedule is a plain value, so that it can be printed, compared, copied and pickled; any function of one number serves
-as well.
+The number of epochs is a fraction within an epoch. The schedules here are values: they can be printed, compared, copied
+and pickled. Any function of one number can be used as a schedule.
 """
 
 import math
@@ -16,9 +15,9 @@ Schedule = Callable[[float], float]
 
 
 def value_at(setting: "float | Array | Schedule", epoch: float) -> "float | Array":
-    """Evaluate a setting that may be a number, an array (one number a network) or a schedule.
+    """Return the value of a setting that is a number, an array (one number for each network) or a schedule.
 
-    A number comes back as Python's own, which never widens the precision of the arrays it meets.
+    A number is returned as a Python float, which does not change the dtype of the arrays it is combined with.
     """
     value = setting(epoch) if callable(setting) else setting
     return value if getattr(value, "shape", ()) else float(value)
@@ -26,7 +25,12 @@ def value_at(setting: "float | Array | Schedule", epoch: float) -> "float | Arra
 
 @dataclass(frozen=True)
 class PiecewiseConstant:
-    """Constant between given epochs, as in the paper: ``PiecewiseConstant({0: 0.005, 20: 0.01})``.
+    """A value that changes at given epochs, as in Rumelhart, Hinton & Williams (1986).
+
+    Parameters
+    ----------
+    values : dict
+        From the epoch at which a value starts to the value.
 
     Examples
     --------
@@ -44,13 +48,13 @@ class PiecewiseConstant:
             )
 
     def __call__(self, epoch: float) -> float:
-        """Look up the value at the last step that is not after ``epoch``."""
+        """Return the value of the last start that is not after ``epoch``; before the first start, the first value."""
         return self.values[max((start for start in self.values if start <= epoch), default=min(self.values))]
 
 
 @dataclass(frozen=True)
 class InverseScaling:
-    """``start / (1 + epoch) ** power``.
+    """Inverse scaling: ``start / (1 + epoch) ** power``.
 
     Examples
     --------
@@ -62,13 +66,15 @@ class InverseScaling:
     power: float = 0.5
 
     def __call__(self, epoch: float) -> float:
-        """Scale the start down by a power of the epochs done."""
+        """Return ``start / (1 + epoch) ** power``."""
         return float(self.start / (1.0 + epoch) ** self.power)
 
 
 @dataclass(frozen=True)
 class Cosine:
-    """From ``start`` to ``end`` along half a cosine over ``epochs``, then constant (Loshchilov & Hutter 2017).
+    r"""Cosine annealing (Loshchilov & Hutter 2017) from ``start`` to ``end`` over ``epochs``, then constant.
+
+    :math:`\mathrm{end} + \frac12 (\mathrm{start} - \mathrm{end}) (1 + \cos(\pi\, t / \mathrm{epochs}))` after t epochs.
 
     Examples
     --------
@@ -81,14 +87,14 @@ class Cosine:
     end: float = 0.0
 
     def __call__(self, epoch: float) -> float:
-        """Follow the cosine to its end and stay there."""
+        """Return the value after ``epoch`` epochs."""
         done = min(epoch / self.epochs, 1.0) if self.epochs > 0 else 1.0
         return self.end + 0.5 * (self.start - self.end) * (1.0 + math.cos(math.pi * done))
 
 
 @dataclass(frozen=True)
 class WarmUp:
-    """Grow in a straight line from 0 over ``epochs``, then follow ``then``, a number or a schedule of its own.
+    """Linear warm-up: multiply ``then``, a number or a schedule, by a factor that grows from 0 to 1 over ``epochs``.
 
     Examples
     --------
@@ -101,6 +107,6 @@ class WarmUp:
     then: float | Schedule
 
     def __call__(self, epoch: float) -> float:
-        """Scale what follows by the part of the warm-up that is done."""
+        """Return the value after ``epoch`` epochs."""
         after = self.then(epoch) if callable(self.then) else self.then
         return after * min(epoch / self.epochs, 1.0) if self.epochs > 0 else after

@@ -1,9 +1,12 @@
-r"""Methods that use second derivatives, which the paper names as the faster, less local alternative.
+r"""Second-order optimizers: L-BFGS and Levenberg-Marquardt, on the full batch of one network.
 
-Each is a pair of pure functions over the flat parameter array of one network: ``init(xp, theta) -> state`` and
-``update(xp, theta, state, problem) -> (theta, state, error)``. One update is one iteration on the full batch; it may
-look at the error several times, which is what sets these methods apart from the optimizers of
-:mod:`gpubp.optim.first_order`.
+Each is a pair of pure functions of the flat parameter array ``theta``, ``(P,)``:
+
+- ``init(xp, theta) -> state``
+- ``update(xp, theta, state, problem) -> (theta, state, loss)``
+
+One update is one iteration. Unlike the optimizers in :mod:`gpubp.optim.first_order` it may evaluate the loss several
+times.
 """
 
 import math
@@ -21,12 +24,20 @@ from gpubp.errors import DataError
 
 def _not_negative(name: str, value: float) -> float:
     if not (isinstance(value, int | float | np.floating) and math.isfinite(value) and value >= 0.0):
-        raise DataError(f"{name} must be a finite number from 0 up, got {value!r}")
+        raise DataError(f"{name} must be a finite number, 0 or more, got {value!r}")
     return float(value)
 
 
 class Problem(NamedTuple):
-    """What is to be made small: the error with its gradient, and the Gauss-Newton form of its second derivatives."""
+    """The loss to minimize.
+
+    Attributes
+    ----------
+    loss_and_gradient : callable
+        From parameters to the loss and its gradient.
+    gauss_newton : callable
+        From parameters to the Gauss-Newton approximation of the Hessian, (P, P).
+    """
 
     loss_and_gradient: Callable[[Array], tuple[Array, Array]]
     gauss_newton: Callable[[Array], Array]
@@ -34,25 +45,25 @@ class Problem(NamedTuple):
 
 @dataclass(frozen=True)
 class SecondOrder:
-    """A method: a name, its settings, whether it needs the squared error, and ``init`` and ``update``."""
+    """A second-order optimizer: a name, its settings, and the pure functions ``init`` and ``update``."""
 
     name: str
     settings: Mapping[str, float]
-    needs_squared_error: bool
+    needs_squared_loss: bool
     init: Callable[[Namespace, Array], Any]
     update: Callable[[Namespace, Array, Any, Problem], tuple[Array, Any, Array]]
 
 
 class Point(NamedTuple):
-    """A place in weight space with the error and the gradient there."""
+    """Parameters, (P,), with the loss and its gradient there."""
 
     theta: Array
-    error: Array
+    loss: Array
     gradient: Array
 
 
 class Curvature(NamedTuple):
-    """The last changes of the weights and of the gradient, from which L-BFGS guesses the second derivatives."""
+    """The last changes of the parameters and of the gradient, (P,) each, from which L-BFGS estimates the Hessian."""
 
     steps: tuple[Array, ...] = ()
     turns: tuple[Array, ...] = ()
@@ -64,14 +75,22 @@ def _no_curvature(xp: Namespace, theta: Array) -> Curvature:
 
 
 def lbfgs(memory: int = 10, tolerance: float = 1e-7) -> SecondOrder:
-    """L-BFGS (Liu & Nocedal 1989) with a line search that meets the strong Wolfe conditions.
+    r"""L-BFGS (Liu & Nocedal 1989) with a line search for the strong Wolfe conditions.
+
+    :math:`\Delta\theta = -\alpha H^{-1} \, \partial E / \partial \theta`, where the last changes of parameters and
+    gradient give an estimate of the inverse Hessian, and the line search gives :math:`\alpha`.
 
     Parameters
     ----------
     memory : int
-        How many past changes are kept.
+        The number of past changes that are used.
     tolerance : float
-        Training has converged when no part of the gradient is larger.
+        Training has converged when no component of the gradient is larger.
+
+    Examples
+    --------
+    >>> lbfgs(memory=5).settings
+    {'memory': 5, 'tolerance': 1e-07}
     """
     if not (isinstance(memory, int) and memory >= 1):
         raise DataError(f"memory must be 1 or more, a whole number, got {memory!r}")
@@ -90,21 +109,21 @@ def _lbfgs(
 ) -> tuple[Array, Curvature, Array]:
     here = Point(theta, *problem.loss_and_gradient(theta))
     if float(xp.max(xp.abs(here.gradient))) <= tolerance:
-        return theta, state._replace(converged=True), here.error
+        return theta, state._replace(converged=True), here.loss
     direction = -_inverse_hessian_times(xp, here.gradient, state)
     first_step = 1.0 if state.steps else min(1.0, 1.0 / float(xp.sum(xp.abs(here.gradient))))
     there = wolfe_search(xp, here, direction, problem.loss_and_gradient, first_step)
     if there is None:
-        # the remembered curvature misleads: forget it, and give up only where there is nothing to forget
-        return theta, Curvature(converged=not state.steps), here.error
+        # start again without the past changes; without any, training has converged
+        return theta, Curvature(converged=not state.steps), here.loss
     step, turn = there.theta - here.theta, there.gradient - here.gradient
     if float(xp.sum(step * turn)) > 0.0:
         state = Curvature((*state.steps, step)[-memory:], (*state.turns, turn)[-memory:])
-    return there.theta, state, there.error
+    return there.theta, state, there.loss
 
 
 def _inverse_hessian_times(xp: Namespace, gradient: Array, state: Curvature) -> Array:
-    """Apply the two-loop recursion (Nocedal & Wright 2006, algorithm 7.4)."""
+    """Multiply a gradient by the estimated inverse Hessian, with the two-loop recursion (Nocedal & Wright 2006)."""
     q, parts = gradient, []
     for step, turn in zip(reversed(state.steps), reversed(state.turns), strict=True):
         part = xp.sum(step * q) / xp.sum(step * turn)
@@ -131,25 +150,38 @@ def wolfe_search(
 ) -> Point | None:
     """Search along a direction for a point that meets the strong Wolfe conditions (Nocedal & Wright 2006, section 3.1).
 
-    The step grows while the error still falls steeply, and is cut by bisection once it is known to be too long.
+    The step doubles while the loss still falls steeply. Once a step is too long, bisection follows.
+
+    Parameters
+    ----------
+    here : Point
+    direction : (P,) array
+    loss_and_gradient : callable
+        From parameters to the loss and its gradient.
+    first_step : float
+        In parts of ``direction``.
+    decrease, flatness : float
+        The constants of the two conditions.
+    evaluations : int
+        The largest number of evaluations of the loss.
 
     Returns
     -------
     Point or None
-        The best point that lowers the error enough; None where there is none.
+        The best point that lowers the loss enough; None if there is none.
     """
-    start, slope = float(here.error), float(xp.sum(here.gradient * direction))
+    start, slope = float(here.loss), float(xp.sum(here.gradient * direction))
     if not slope < 0.0:
         return None
     shortest, longest, step, best = 0.0, math.inf, first_step, None
     for _ in range(evaluations):
         theta = here.theta + step * direction
         there = Point(theta, *loss_and_gradient(theta))
-        error, new_slope = float(there.error), float(xp.sum(there.gradient * direction))
-        if not error <= start + decrease * step * slope:  # also where the error is not a number
+        loss, new_slope = float(there.loss), float(xp.sum(there.gradient * direction))
+        if not loss <= start + decrease * step * slope:  # also where the loss is NaN
             longest = step
         else:
-            if best is None or error < float(best.error):
+            if best is None or loss < float(best.loss):
                 best = there
             if abs(new_slope) <= -flatness * slope:
                 return there
@@ -162,7 +194,7 @@ def wolfe_search(
 
 
 class Damping(NamedTuple):
-    """How far Levenberg-Marquardt leans towards plain descent."""
+    """The damping of Levenberg-Marquardt."""
 
     damping: float
     converged: bool = False
@@ -173,20 +205,25 @@ def _first_damping(xp: Namespace, theta: Array, *, damping: float) -> Damping:
 
 
 def levenberg_marquardt(damping: float = 1e-3, factor: float = 10.0, tolerance: float = 1e-10) -> SecondOrder:
-    r"""Levenberg-Marquardt for small networks with the squared error (Marquardt 1963; Hagan & Menhaj 1994).
+    r"""Levenberg-Marquardt for small networks with the squared loss (Marquardt 1963; Hagan & Menhaj 1994).
 
     :math:`\Delta\theta = -(H + \lambda I)^{-1} \, \partial E / \partial \theta` with the Gauss-Newton form
-    :math:`H = \sum_c J_c^T J_c`. The damping :math:`\lambda` is divided by ``factor`` after a change that lowers the
-    error, and multiplied by it until one does. Memory grows with the square of the parameters, and with parameters
-    times samples.
+    :math:`H = \sum_c J_c^T J_c` over the samples c. The damping :math:`\lambda` is multiplied by ``factor`` until a
+    change lowers the loss, and then divided by it. Memory grows with the square of the number of parameters, and with
+    parameters times samples.
 
     Parameters
     ----------
     damping : float
-        The first lambda.
+        The initial :math:`\lambda`.
     factor : float
     tolerance : float
-        Training has converged when no part of the gradient is larger.
+        Training has converged when no component of the gradient is larger.
+
+    Examples
+    --------
+    >>> levenberg_marquardt(damping=0.01).settings["damping"]
+    0.01
     """
     damping, tolerance = _not_negative("damping", damping), _not_negative("tolerance", tolerance)
     if not (isinstance(factor, int | float | np.floating) and math.isfinite(factor) and factor > 1.0):
@@ -203,20 +240,20 @@ def levenberg_marquardt(damping: float = 1e-3, factor: float = 10.0, tolerance: 
 def _levenberg_marquardt(
     xp: Namespace, theta: Array, state: Damping, problem: Problem, *, factor: float, tolerance: float
 ) -> tuple[Array, Damping, Array]:
-    error, gradient = problem.loss_and_gradient(theta)
+    loss, gradient = problem.loss_and_gradient(theta)
     if float(xp.max(xp.abs(gradient))) <= tolerance:
-        return theta, state._replace(converged=True), error
+        return theta, state._replace(converged=True), loss
     curvature = problem.gauss_newton(theta)
-    unit = xp.eye(theta.shape[-1], dtype=theta.dtype, device=array_api_compat.device(theta))
-    # below this the damping is lost in rounding, and a singular curvature stays singular
+    identity = xp.eye(theta.shape[-1], dtype=theta.dtype, device=array_api_compat.device(theta))
+    # a smaller damping would be lost in rounding, and a singular matrix would stay singular
     damping = max(state.damping, 4.0 * float(xp.finfo(theta.dtype).eps) * float(xp.max(xp.abs(curvature))))
     while damping < 1e16:
-        shifted = theta - xp.linalg.solve(curvature + damping * unit, gradient[:, None])[:, 0]
-        new_error, _ = problem.loss_and_gradient(shifted)
-        if float(new_error) < float(error):
-            return shifted, Damping(max(damping / factor, 1e-15)), new_error
+        shifted = theta - xp.linalg.solve(curvature + damping * identity, gradient[:, None])[:, 0]
+        new_loss, _ = problem.loss_and_gradient(shifted)
+        if float(new_loss) < float(loss):
+            return shifted, Damping(max(damping / factor, 1e-15)), new_loss
         damping *= factor
-    return theta, Damping(state.damping, converged=True), error
+    return theta, Damping(state.damping, converged=True), loss
 
 
 METHODS: dict[str, Callable[..., SecondOrder]] = {"lbfgs": lbfgs, "levenberg_marquardt": levenberg_marquardt}

@@ -255,10 +255,10 @@ def test_strong_wolfe_conditions_hold_at_the_point_found(quartic, quadratic, wav
     slope = gradient * direction
     step = (found.theta[0] - at) / direction
     assert step > 0
-    assert found.error <= here.error + DECREASE * step * slope + 1e-12 * abs(here.error)
+    assert found.loss <= here.loss + DECREASE * step * slope + 1e-12 * abs(here.loss)
     assert abs(found.gradient[0] * direction) <= -FLATNESS * slope
     error, gradient_there = evaluate(found.theta)
-    assert (found.error, found.gradient[0]) == (error, gradient_there[0])
+    assert (found.loss, found.gradient[0]) == (error, gradient_there[0])
 
 
 def test_a_flat_point_that_is_hardly_lower_is_not_enough():
@@ -269,7 +269,7 @@ def test_a_flat_point_that_is_hardly_lower_is_not_enough():
     assert evaluate(np.array([10.0]))[0] == pytest.approx(-1e-4, rel=1e-6)
     _, found = search(evaluate, 0.0, 1.0, first_step=10.0)
     assert found.theta[0] < 10.0
-    assert found.error < -1.0
+    assert found.loss < -1.0
 
 
 @pytest.mark.parametrize("direction", [1.0, 1e-9, 0.0])
@@ -289,7 +289,7 @@ def test_search_backs_out_of_what_is_not_a_number(first_step):
     here, found = search(evaluate, 3.0, -1.0, first_step)
     assert found is not None
     assert 0 < found.theta[0] < 3
-    assert found.error < here.error
+    assert found.loss < here.loss
 
 
 def test_search_gives_none_where_nothing_is_a_number():
@@ -310,7 +310,7 @@ def test_search_gives_none_where_the_gradient_is_not_a_number():
 
 def test_search_grows_its_step_while_the_error_still_falls_steeply():
     here, found = search(line(lambda t: (t - 1e4) ** 2, lambda t: 2 * (t - 1e4)), 0.0, 1.0, first_step=1e-3)
-    assert found.error < 0.9 * here.error
+    assert found.loss < 0.9 * here.loss
 
 
 def test_search_of_a_bottomless_error_gives_the_lowest_point_it_saw():
