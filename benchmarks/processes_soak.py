@@ -35,7 +35,7 @@ EPOCHS, STEPS = 10, 10  # of an epoch
 SECONDS = 10.0
 WORDS = {
     "kill": r"process {rank} of {size} on \S+ is gone: it was killed",
-    "terminate": r"process {rank} of {size} on \S+ was told to end \(SIGTERM\)",
+    "terminate": r"process {rank} of {size} on \S+ received SIGTERM",
     "raise": r"process {rank} of {size} on \S+ failed: ZeroDivisionError",
 }
 """The ways to die, and the error that each must cause."""

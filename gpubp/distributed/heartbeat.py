@@ -1,4 +1,4 @@
-"""A process's connection to the watcher, so that the death of another is heard of while an exchange waits for it."""
+"""A process's connection to the monitor, which reports the death of another process while this one waits for it."""
 
 import contextlib
 import json
@@ -19,7 +19,7 @@ from gpubp.distributed import monitor
 
 logger = logging.getLogger("gpubp")
 
-PAUSE = 0.3  # seconds for a launcher to read what was told before processes end
+PAUSE = 0.3  # seconds for a launcher to read the message before the processes end
 CLOSE = b"\0"  # to the thread, among numbers of signals
 
 
@@ -27,7 +27,7 @@ CLOSE = b"\0"  # to the thread, among numbers of signals
 
 
 def connected(comm: Any, hosts: list[str], fix: str) -> socket.socket | None:
-    """Start a watcher beside the first process, and connect each process with it; None where that cannot be.
+    """Start a monitor next to process 0 and connect each process to it; return None if that fails.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ def connected(comm: Any, hosts: list[str], fix: str) -> socket.socket | None:
     hosts : list of str
         The name of each process's machine.
     fix : str
-        How to go on where all end.
+        How to continue after all processes have ended.
     """
     rank, line = comm.Get_rank(), None
     offer = comm.bcast(_started(hosts, fix) if rank == 0 else None)
@@ -45,14 +45,14 @@ def connected(comm: Any, hosts: list[str], fix: str) -> socket.socket | None:
     if all(comm.allgather(line is not None)):
         return line
     if rank == 0:
-        logger.warning("the processes cannot be connected: where one dies, mpiexec alone can tell")
+        logger.warning("the processes cannot be connected to a monitor: if one dies, only mpiexec can report it")
     if line is not None:
         line.close()
     return None
 
 
 def _started(hosts: list[str], fix: str) -> tuple[list[str], int, bytes] | None:
-    """Start the watcher; by which names and port it is reached, and a secret that it knows processes by."""
+    """Start the monitor; return its host names, its port, and the secret by which it recognises the processes."""
     near, token = len(set(hosts)) == 1, secrets.token_bytes(monitor.TOKEN_BYTES)
     try:
         with socket.create_server(("127.0.0.1" if near else "", 0), backlog=len(hosts)) as listener:
@@ -62,19 +62,19 @@ def _started(hosts: list[str], fix: str) -> tuple[list[str], int, bytes] | None:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 pass_fds=[listener.fileno()],
-                start_new_session=True,  # Ctrl-C, and what ends a group of processes, is not for it
+                start_new_session=True,  # so that Ctrl-C and signals to the process group do not end it
             )
             assert program.stdin is not None
             with program.stdin:
                 program.stdin.write(json.dumps(given).encode())
-            threading.Thread(target=program.wait, daemon=True).start()  # so that none is left behind as a zombie
+            threading.Thread(target=program.wait, daemon=True).start()  # so that it does not become a zombie
             return ["127.0.0.1"] if near else _own_names(), listener.getsockname()[1], token
     except OSError:
         return None
 
 
 def _own_names() -> list[str]:
-    """List the names and addresses that other machines may know this one by."""
+    """List the names and addresses by which other machines may reach this one."""
     names = [socket.gethostname(), socket.getfqdn()]
     with contextlib.suppress(OSError):
         names += [str(found[4][0]) for found in socket.getaddrinfo(names[0], None, socket.AF_INET)]
@@ -82,7 +82,7 @@ def _own_names() -> list[str]:
 
 
 def _called(offer: tuple[list[str], int, bytes], rank: int) -> socket.socket:
-    """Call the watcher by the first of its names that is answered, and wait until it has heard from all."""
+    """Connect to the monitor by the first name that answers, and wait until all processes have connected."""
     names, port, token = offer
     for name in names:
         with contextlib.suppress(OSError):
@@ -95,26 +95,26 @@ def _called(offer: tuple[list[str], int, bytes], rank: int) -> socket.socket:
     raise ConnectionError(f"none of {names} answers")
 
 
-# --- while it lasts ---
+# --- while training runs ---
 
 
 class Heartbeat:
-    """Heeds the watcher and the signals to this process, in a thread of its own.
+    """A thread that listens to the monitor and to signals.
 
-    Python's own handlers of signals would wait for the end of an exchange that may never come.
+    Python's own signal handlers would wait for the end of an exchange that may never come.
     """
 
     def __init__(self, rank: int, hosts: list[str], line: socket.socket | None, fix: str) -> None:
         self.rank, self.hosts, self.line, self.fix = rank, hosts, line, fix
-        self.telling = threading.Lock()  # taken once, by who tells
+        self.reporting = threading.Lock()  # acquired once, by the first caller of report
         self.wake, self.waking = socket.socketpair()
         self.restored = _signals_to(self.wake)
-        self.thread = threading.Thread(target=self._heed, name="gpubp lifeline", daemon=True)
+        self.thread = threading.Thread(target=self._listen, name="gpubp heartbeat", daemon=True)
         self.thread.start()
 
-    def tell(self, why: str) -> None:
-        """Have it told why all end; without a watcher tell it from here."""
-        if not self.telling.acquire(blocking=False):
+    def report(self, why: str) -> None:
+        """Send the monitor the reason why all processes end; without a monitor, print it here."""
+        if not self.reporting.acquire(blocking=False):
             return
         with contextlib.suppress(OSError):
             if self.line is not None:
@@ -123,7 +123,7 @@ class Heartbeat:
         print(monitor.sentence(why, self.hosts, self.fix), file=sys.stderr, flush=True)
 
     def close(self) -> None:
-        """Take leave; all processes must."""
+        """Disconnect; all processes must call this."""
         self.restored()
         self.wake.sendall(CLOSE)
         self.thread.join()
@@ -134,34 +134,34 @@ class Heartbeat:
         self.wake.close()
         self.waking.close()
 
-    def _heed(self) -> None:
+    def _listen(self) -> None:
         with selectors.DefaultSelector() as selector:
             selector.register(self.waking, selectors.EVENT_READ)
             if self.line is not None:
                 selector.register(self.line, selectors.EVENT_READ)
             while True:
                 for key, _ in selector.select():
-                    said = monitor.received(key.fileobj)  # type: ignore[arg-type]
+                    received = monitor.received(key.fileobj)  # type: ignore[arg-type]
                     if key.fileobj is not self.waking:
-                        self._end(told=said.startswith(monitor.END))
-                    if CLOSE in said:
+                        self._end(announced=received.startswith(monitor.END))
+                    if CLOSE in received:
                         return
-                    for number in {signal.SIGINT, signal.SIGTERM} & set(said):
-                        self.tell(f"{self._named()} was told to end ({signal.Signals(number).name})")
+                    for number in {signal.SIGINT, signal.SIGTERM} & set(received):
+                        self.report(f"{self._named()} received {signal.Signals(number).name}")
                         self._leave(128 + number)
 
-    def _end(self, *, told: bool) -> None:
-        """End as the watcher says, or since it is gone."""
-        if not told:
+    def _end(self, *, announced: bool) -> None:
+        """End this process because the monitor says so, or because the connection to it is lost."""
+        if not announced:
             self.line = None
-            self.tell(f"{self._named()} lost its connection: the machine {self.hosts[0]} or the network failed")
+            self.report(f"{self._named()} lost its connection: the machine {self.hosts[0]} or the network failed")
         self._leave(1)
 
     def _named(self) -> str:
         return monitor.named(self.rank, self.hosts)
 
     def _leave(self, code: int) -> None:
-        """End this process at once, whatever its main thread waits for."""
+        """End this process immediately, even if its main thread is blocked."""
         time.sleep(PAUSE)
         with contextlib.suppress(Exception):
             sys.stdout.flush()
@@ -169,15 +169,15 @@ class Heartbeat:
 
 
 def _signals_to(wake: socket.socket) -> Callable[[], None]:
-    """Let the system write into a socket which signals arrive, even while Python waits; how to undo that is given back.
+    """Write arriving signals into a socket, even while Python is blocked; return a function that undoes this.
 
-    SIGTERM is among them, which Python else leaves to the system.
+    It includes SIGTERM, which Python leaves to the system otherwise.
     """
     wake.setblocking(False)
-    if threading.current_thread() is not threading.main_thread():  # only there can it be set
+    if threading.current_thread() is not threading.main_thread():  # it can be set only there
         return lambda: None
     before = signal.set_wakeup_fd(wake.fileno(), warn_on_full_buffer=False)
-    if before != -1:  # somebody else listens
+    if before != -1:  # there is another listener
         signal.set_wakeup_fd(before)
         return lambda: None
     handler = signal.getsignal(signal.SIGTERM)
@@ -186,7 +186,7 @@ def _signals_to(wake: socket.socket) -> Callable[[], None]:
 
     def restored() -> None:
         signal.set_wakeup_fd(-1)
-        if handler is signal.SIG_DFL:  # only then was it changed
+        if handler is signal.SIG_DFL:  # it was changed only then
             signal.signal(signal.SIGTERM, handler)
 
     return restored

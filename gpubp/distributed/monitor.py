@@ -1,9 +1,9 @@
-"""A program that holds a connection to each of some processes, and where one of them dies says so and ends the rest.
+"""A program with a connection to each process; if one of them dies, it says so and ends the others.
 
-It is no child that a launcher knows of, so that it outlives what the launcher does to the others. The system closes the
-connection of a process however it dies; where a machine or its network is lost, TCP's own probes find out within
-:data:`SILENCE` seconds, and they are answered by the system, however busy a process is. It needs the standard library
-alone, and is started as a file, so that it is there at once.
+The launcher does not know it, so it survives when the launcher kills the others. The system closes the connection of
+a process however it dies. If a machine or its network is lost, TCP keep-alive finds out within :data:`SILENCE` seconds;
+the system answers its probes, however busy a process is. The program imports only the standard library and is run as a
+file, so it starts fast.
 """
 
 import contextlib
@@ -15,16 +15,16 @@ import sys
 import time
 
 SILENCE = 8
-"""Seconds without an answer, about, after which a machine counts as lost."""
+"""Approximate seconds without an answer after which a machine counts as lost."""
 
 PATIENCE = 10.0  # seconds, for all connections to be made
 TOKEN_BYTES, RANK_BYTES = 16, 4
 READY, GOODBYE, END = b"ready", b"goodbye", b"end"
-"""What is said: that all are connected, by a process that ends as it should, and to one that is to end."""
+"""Messages: all are connected; a process ends normally; a process must end."""
 
 
 def accepted(listener: socket.socket, token: bytes, size: int) -> dict[int, socket.socket]:
-    """Wait for all processes; whoever does not know the secret is sent away."""
+    """Wait for all processes to connect; connections without the secret are closed."""
     lines: dict[int, socket.socket] = {}
     deadline = time.monotonic() + PATIENCE
     while len(lines) < size:
@@ -41,7 +41,7 @@ def accepted(listener: socket.socket, token: bytes, size: int) -> dict[int, sock
 
 
 def probed(line: socket.socket) -> socket.socket:
-    """Let the system find out by itself whether the other machine is still there."""
+    """Turn on TCP keep-alive, so that the system detects a lost machine."""
     line.settimeout(None)
     line.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for name, value in (("TCP_KEEPIDLE", SILENCE // 4), ("TCP_KEEPINTVL", SILENCE // 4), ("TCP_KEEPCNT", 3)):
@@ -51,7 +51,7 @@ def probed(line: socket.socket) -> socket.socket:
 
 
 def received(line: socket.socket) -> bytes:
-    """Read what has arrived; nothing where the other end is closed, or lost."""
+    """Read what has arrived; empty if the other end is closed or lost."""
     try:
         return line.recv(1 << 16)
     except OSError:
@@ -59,10 +59,10 @@ def received(line: socket.socket) -> bytes:
 
 
 def why_all_end(lines: dict[int, socket.socket], hosts: list[str]) -> str | None:
-    """Wait until all have taken leave, or one has not: then say why the others are to end.
+    """Wait until all have disconnected normally, or one has not: then return why the others must end.
 
-    What happened first is told: a launcher may have killed the others by the time that this program has its turn, and
-    the system hands events over in the order in which they came.
+    The first event counts, because a launcher may have killed the others before this program runs again; the system
+    delivers events in order.
     """
     with selectors.DefaultSelector() as selector:
         for rank, line in lines.items():
@@ -78,17 +78,17 @@ def why_all_end(lines: dict[int, socket.socket], hosts: list[str]) -> str | None
 
 
 def named(rank: int, hosts: list[str]) -> str:
-    """Name a process for people."""
+    """Name a process for messages."""
     return f"process {rank} of {len(hosts)} on {hosts[rank]}"
 
 
 def sentence(why: str, hosts: list[str], fix: str) -> str:
-    """Write what is told where all end."""
+    """Format the message that is printed when all processes end."""
     return f"\ngpubp: {why}; all {len(hosts)} processes end. {fix}".rstrip()
 
 
 def main() -> None:
-    """Watch over the processes that stdin names, until they end."""
+    """Monitor the processes given on stdin until they end."""
     given = json.load(sys.stdin)
     hosts: list[str] = given["hosts"]
     with socket.socket(fileno=given["listener"]) as listener:

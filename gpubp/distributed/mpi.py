@@ -1,4 +1,4 @@
-"""Processes that a launcher of MPI has started: sums by MPI on the host, by NCCL on NVIDIA GPUs."""
+"""Processes started by an MPI launcher; they sum with MPI on the host and with NCCL on NVIDIA GPUs."""
 
 import functools
 import logging
@@ -26,35 +26,35 @@ T = TypeVar("T")
 
 @functools.cache
 def mpi_process_group() -> "MPIProcessGroup":
-    """Join the processes of ``MPI.COMM_WORLD``; all of them must.
+    """Join the processes of ``MPI.COMM_WORLD``; all of them must call this.
 
-    From now on an exception that nobody catches ends all of them: they would wait for this one for ever.
+    From now on an uncaught exception in one process ends all of them, since the others would wait for it forever.
     """
     from mpi4py import MPI
 
-    comm = MPI.COMM_WORLD.Dup()  # what a user's program sends is apart from what is sent here
+    comm = MPI.COMM_WORLD.Dup()  # separate from the user's own messages
 
     def add(array: np.ndarray) -> None:
         comm.Allreduce(MPI.IN_PLACE, array, op=MPI.SUM)
 
     processes = MPIProcessGroup(comm, MPI.Get_processor_name(), add)
     if processes.world_size > 1:
-        told = sys.excepthook
+        hook = sys.excepthook
 
-        def told_and_ended(*fault: Any) -> None:
-            told(*fault)
-            time.sleep(PAUSE)  # for the launcher to read it
+        def report_and_abort(*fault: Any) -> None:
+            hook(*fault)
+            time.sleep(PAUSE)  # so that the launcher can read the message
             comm.Abort(1)
 
-        sys.excepthook = told_and_ended
+        sys.excepthook = report_and_abort
     return processes
 
 
 class MPIProcessGroup(ProcessGroup):
-    """The processes of a communicator of mpi4py.
+    """The processes of an mpi4py communicator.
 
-    On the host the sum is MPI's own, which gives all processes the same bits. Arrays on a GPU are summed by NCCL, from
-    GPU to GPU, where CuPy has it; others go to the host and back.
+    Host arrays are summed by MPI, which gives all processes the same bits. Arrays on a GPU are summed by NCCL, from GPU
+    to GPU, if CuPy has it; others are copied to the host and back.
 
     Parameters
     ----------
@@ -62,19 +62,19 @@ class MPIProcessGroup(ProcessGroup):
     host : str
         The name of this machine.
     add : callable
-        Sums arrays of NumPy over the communicator, in place.
+        Sums NumPy arrays over the communicator, in place.
     """
 
     def __init__(self, comm: Any, host: str, add: Callable[[np.ndarray], None]) -> None:
         self.comm, self.add, self.rank, self.world_size = comm, add, comm.Get_rank(), comm.Get_size()
         self.hosts: list[str] = comm.allgather(host)
         self.local_rank = self.hosts[: self.rank].count(self.hosts[self.rank])
-        self._nccl: list[Any] = []  # once it is open, or known not to be there
+        self._nccl: list[Any] = []  # once it is open, or known to be unavailable
         self._line: Heartbeat | None = None
         self._shared_fault: BaseException | None = None
 
     def all_reduce(self, array: Array) -> Array:
-        """Sum arrays by one all-reduce, in place where that can be."""
+        """Sum arrays in one all-reduce, in place if possible."""
         if type(array) is np.ndarray:
             self.add(array)
             return array
@@ -86,7 +86,7 @@ class MPIProcessGroup(ProcessGroup):
         return xp.asarray(total, device=array_api_compat.device(array))
 
     def _with_nccl(self) -> Any:
-        """Open a communicator of NCCL on the current GPU, or find the open one; None where a process has no NCCL."""
+        """Return the NCCL communicator of the current GPU, opened on first use; None if a process has no NCCL."""
         if not self._nccl:
             self._nccl.append(self._open_nccl())
         return self._nccl[0]
@@ -96,8 +96,8 @@ class MPIProcessGroup(ProcessGroup):
 
         if not all(self.comm.allgather(bool(nccl.available))):
             logger.warning(
-                "gradients go through the host, since CuPy finds no NCCL; python -m cupyx.tools.install_library "
-                "--library nccl --cuda 12.x fixes it"
+                "gradients go through the host, because CuPy finds no NCCL. To fix it: python -m "
+                "cupyx.tools.install_library --library nccl --cuda 12.x"
             )
             return None
         from cupyx.distributed import NCCLBackend
@@ -105,14 +105,14 @@ class MPIProcessGroup(ProcessGroup):
         return NCCLBackend(self.world_size, self.rank, use_mpi=True)
 
     def on_rank_0(self, work: Callable[[], T]) -> T:
-        """Let the first process work, and send what it finds to all by pickle."""
+        """Run ``work`` in process 0 and send the result to all processes by pickle."""
         found: Any = work() if self.rank == 0 else None
         sent: T = self.comm.bcast(found)
         return found if self.rank == 0 else sent
 
     @contextmanager
     def raise_on_all(self) -> Iterator[None]:
-        """Gather what went wrong in each process before any goes on."""
+        """Exchange exceptions, and raise the first of them in all processes."""
         fault: Exception | None = None
         try:
             yield
@@ -125,7 +125,7 @@ class MPIProcessGroup(ProcessGroup):
                 raise self._shared_fault
 
     def check_equal(self, facts: Mapping[str, Any]) -> None:
-        """Compare facts in words, those of the first process with those of each other one."""
+        """Compare facts as text, those of process 0 with those of each other process."""
         words = {name: str(fact) for name, fact in facts.items()}
         of_first = self.on_rank_0(lambda: words)
         with self.raise_on_all():
@@ -138,8 +138,8 @@ class MPIProcessGroup(ProcessGroup):
 
     @contextmanager
     def monitored(self, fix: str = "") -> Iterator[None]:
-        """Hold lines to a watcher; an exception that is not in all of them ends all by ``MPI_Abort``."""
-        if self.world_size == 1 or self._line is not None:  # one within another
+        """Connect to a monitor; an exception that is not raised in all processes ends all by ``MPI_Abort``."""
+        if self.world_size == 1 or self._line is not None:  # nested
             yield
             return
         self._line = Heartbeat(self.rank, self.hosts, connected(self.comm, self.hosts, fix), fix)
@@ -150,23 +150,23 @@ class MPIProcessGroup(ProcessGroup):
                 self._end_all(error)
             raise
         finally:
-            self.comm.Barrier()  # nobody takes leave while another may still fail
+            self.comm.Barrier()  # none disconnects while another may still fail
             self._line.close()
             self._line = self._shared_fault = None
 
     def _end_all(self, error: BaseException) -> None:
         assert self._line is not None
         if isinstance(error, KeyboardInterrupt):
-            self._line.thread.join(10 * PAUSE)  # which has had the signal, too, and ends the process
+            self._line.thread.join(10 * PAUSE)  # it received the signal too, and ends the process
         elif not isinstance(error, GpubpError):
             traceback.print_exception(error)
         cause = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-        self._line.tell(f"{self.named(self.rank)} failed: {cause}")
-        time.sleep(PAUSE)  # for the launcher to read it
+        self._line.report(f"{self.named(self.rank)} failed: {cause}")
+        time.sleep(PAUSE)  # so that the launcher can read the message
         self.comm.Abort(1)
 
     def named(self, rank: int) -> str:
-        """Name a process for people."""
+        """Name a process for messages."""
         return monitor.named(rank, self.hosts)
 
     def assign_gpu(self, backend: Backend, device: str) -> Backend:
@@ -185,19 +185,20 @@ class MPIProcessGroup(ProcessGroup):
         return backend
 
     def _check_devices(self, devices: list[tuple[str, str | None]]) -> None:
-        """Refuse processes on different kinds of device, and two processes on one GPU."""
+        """Raise if processes use different kinds of device, or two processes the same GPU."""
         kind = devices[0][0]
         with self.raise_on_all():
             for rank, device in enumerate(devices):
                 if device[0] != kind:
                     raise DeviceError(
-                        f"{self.named(0)} computes on {kind} and {self.named(rank)} on {device[0]}. To fix it: give "
-                        "device= a kind of device that all of them have"
+                        f"{self.named(0)} computes on {kind} and {self.named(rank)} on {device[0]}. To fix it: "
+                        "pass device= a kind of device that all of them have"
                     )
                 if device[1] is not None and (other := devices.index(device)) < rank:
                     raise DeviceError(
-                        f"{self.named(other)} and {self.named(rank)} have the same GPU, which NCCL refuses. To fix it: "
-                        "start no more processes on a machine than it has GPUs, and use device='cuda' without a number"
+                        f"{self.named(other)} and {self.named(rank)} have the same GPU, which NCCL does not support. "
+                        "To fix it: start no more processes on a machine than it has GPUs, and use device='cuda' "
+                        "without a number"
                     )
 
 
@@ -208,7 +209,7 @@ def _gpus() -> int:
 
 
 def _unique_name(backend: Backend) -> str:
-    """Name a GPU so that no other of its machine is called the same."""
+    """Return an identifier that is unique among the GPUs of the machine."""
     import cupy
 
     return str(cupy.cuda.runtime.getDeviceProperties(backend.device.id)["uuid"])

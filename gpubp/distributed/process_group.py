@@ -1,4 +1,4 @@
-"""The processes that train together, as training sees them: here one that trains alone."""
+"""The interface between training and the processes that train together, for the case of a single process."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 class Shard(NamedTuple):
-    """Which of ``n`` things in a row belong to one process: those from ``start`` to before ``stop``."""
+    """The items of ``range(n)`` that belong to one process: from ``start`` up to ``stop``, exclusive."""
 
     start: int
     stop: int
@@ -21,29 +21,29 @@ class Shard(NamedTuple):
 
     @property
     def rows(self) -> slice:
-        """The share as a slice."""
+        """The items as a slice."""
         return slice(self.start, self.stop)
 
 
 class ProcessGroup:
-    """Processes that train one network: who of them this one is, and what they say to each other.
+    """Processes that train one network together.
 
-    This class is a process that trains alone. All methods but :meth:`shard` are for all processes together: each of
-    them must call it, and gets the same answer.
+    This class is a single process that trains alone. All methods except :meth:`shard` are collective: every process
+    must call them, and gets the same result.
 
     Attributes
     ----------
     rank : int
-        This process's number, from 0.
+        The number of this process, from 0.
     world_size : int
-        How many there are.
+        The number of processes.
     """
 
     rank = 0
     world_size = 1
 
     def shard(self, n: int) -> Shard:
-        """Give this process its part of ``n`` things in a row; parts differ by one at most, and may be empty.
+        """Return the items of ``range(n)`` for this process; sizes differ by at most one, and may be 0.
 
         Examples
         --------
@@ -53,37 +53,37 @@ class ProcessGroup:
         return Shard(n * self.rank // self.world_size, n * (self.rank + 1) // self.world_size, n)
 
     def all_reduce(self, array: Array) -> Array:
-        """Sum flat arrays of one length, one from each process; the one that is given may be written into.
+        """Sum flat arrays of equal length, one from each process; the argument may be overwritten.
 
-        All processes get the same bits. How the sum is rounded depends on how many processes there are.
+        All processes get the same bits. Rounding depends on the number of processes.
         """
         return array
 
     def on_rank_0(self, work: Callable[[], T]) -> T:
-        """Let the first process alone do something, and tell all what came of it."""
+        """Run ``work`` in process 0 only, and return its result in all processes."""
         return work()
 
     @contextmanager
     def raise_on_all(self) -> Iterator[None]:
-        """Let an exception in one process be an exception in all of them; nothing within may wait for another."""
+        """Raise an exception of one process in all of them; the block must not wait for another process."""
         yield
 
     def check_equal(self, facts: Mapping[str, Any]) -> None:
-        """Raise a DataError, in all processes, where something named is not the same in all of them."""
+        """Raise a DataError in all processes if one of the facts differs between them."""
 
     @contextmanager
     def monitored(self, fix: str = "") -> Iterator[None]:
-        """Watch over each other while training runs: where one fails or is lost, all end at once, with words.
+        """Monitor each other during training: if one process fails or is lost, all end immediately, with a message.
 
         Parameters
         ----------
         fix : str
-            How to go on after that.
+            How to continue after that.
         """
         yield
 
     def assign_gpu(self, backend: Backend, device: str) -> Backend:
-        """Give each process a GPU of its own, where ``device`` leaves open which."""
+        """Assign each process its own GPU if ``device`` does not name one."""
         return backend
 
 
@@ -91,12 +91,12 @@ SINGLE_PROCESS = ProcessGroup()
 
 
 def sum_over_ranks(xp: Namespace, processes: ProcessGroup, *terms: Array) -> tuple[Array, ...]:
-    """Sum numbers and arrays, each over all processes, in one exchange; those of a process alone come back as they are.
+    """Sum each of several numbers and arrays over all processes, in one exchange; a single process gets them unchanged.
 
     Parameters
     ----------
     *terms : array or float
-        The first is an array, whose dtype and device the sums have.
+        The first is an array; the sums have its dtype and device.
     """
     if processes.world_size == 1:
         return terms

@@ -1,4 +1,4 @@
-"""The watcher over processes, and a process's connection to it."""
+"""The monitor of processes, and a process's connection to it."""
 
 import selectors
 import signal
@@ -17,7 +17,7 @@ HOSTS = ["a", "b", "b"]
 
 @pytest.fixture
 def ends():
-    """Three processes' ends of their lines, and the watcher's."""
+    """Three processes' ends of their connections, and the monitor's."""
     with ExitStack() as closed:
         pairs = [socket.socketpair() for _ in HOSTS]
         for end in (end for pair in pairs for end in pair):
@@ -90,7 +90,7 @@ def test_nobody_waits_for_ever(monkeypatch):
 
 
 def lines_of(size):
-    """Connect threads with a watcher of their own."""
+    """Connect threads with their own monitor."""
     table, lines = Table(size), [None] * size
 
     def connect(rank):
@@ -151,12 +151,12 @@ def test_a_signal_ends_all_while_python_waits(left, capfd):
     life.restored()
     assert left == [128 + signal.SIGTERM]
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-    assert "process 0 of 1 on here was told to end (SIGTERM); all 1 processes end" in capfd.readouterr().err
+    assert "process 0 of 1 on here received SIGTERM; all 1 processes end" in capfd.readouterr().err
     life.wake.close()
     life.waking.close()
 
 
-def test_without_a_watcher_training_goes_on(monkeypatch, caplog):
+def test_training_continues_without_a_monitor(monkeypatch, caplog):
     monkeypatch.setattr(heartbeat, "_started", lambda hosts, fix: None)
     assert lines_of(2) == [None, None]
-    assert "mpiexec alone can tell" in caplog.text
+    assert "only mpiexec can report it" in caplog.text

@@ -68,7 +68,7 @@ def test_processes_of_mpi_come_to_what_one_comes_to(size):
         (1, "kill", "process 1 of 3 on .* is gone: it was killed"),
         (0, "kill", "process 0 of 3 on .* is gone: it was killed"),
         (2, "raise", "process 2 of 3 on .* failed: ZeroDivisionError"),
-        (1, "terminate", r"process 1 of 3 on .* was told to end \(SIGTERM\)"),
+        (1, "terminate", r"process 1 of 3 on .* received SIGTERM"),
     ],
 )
 def test_one_that_dies_ends_all_with_words(rank, how, words):

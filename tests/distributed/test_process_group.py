@@ -377,7 +377,7 @@ def test_copies_that_train_alone_are_told_once(monkeypatch, caplog, launcher):
     for _ in range(2):
         assert launch.process_group_for(None) is SINGLE_PROCESS
     assert caplog.messages == [
-        "mpiexec has started 4 processes, and each trains alone; with parallel='mpi' they train one network"
+        "mpiexec has started 4 processes, and each trains separately; with parallel='mpi' they train one network"
     ]
     monkeypatch.setenv(launcher[0], "1")
     monkeypatch.setattr(launch, "_warned", [])
@@ -389,7 +389,7 @@ def test_another_mpi_than_the_launchers_is_told(monkeypatch):
     monkeypatch.setenv("PMI_RANK", "0")
     monkeypatch.setenv("PMI_SIZE", "4")
     monkeypatch.setattr(launch, "mpi_process_group", lambda: SINGLE_PROCESS)
-    with pytest.raises(DataError, match="different implementations of MPI"):
+    with pytest.raises(DataError, match="different MPI implementations"):
         launch.process_group_for("mpi")
 
 
