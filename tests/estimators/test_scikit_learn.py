@@ -24,10 +24,10 @@ from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-import gpubp.estimators as room
 from gpubp.backends.backend import to_numpy
 from gpubp.errors import DeviceError
 from gpubp.estimators import MLPClassifier, MLPRegressor
+from gpubp.estimators._monitor import FitMonitor
 
 IRIS = load_iris(return_X_y=True)
 NUMBERS = make_regression(80, 5, noise=1.0, random_state=0)
@@ -442,15 +442,15 @@ def test_in_scikit_learns_tools(hurried):
 
 
 def test_ctrl_c_keeps_what_was_learned(monkeypatch):
-    follow = room.monitor.Monitor.follow
+    follow = FitMonitor.follow
 
-    def interrupt_the_third(self, rate, progress):
+    def interrupt_the_third(self, progress):
         if progress.epoch == 3:
             raise KeyboardInterrupt
-        return follow(self, rate, progress)
+        return follow(self, progress)
 
-    monkeypatch.setattr(room.monitor.Monitor, "follow", interrupt_the_third)
-    monkeypatch.setattr(room.monitor.Monitor, "unseen", lambda self, rate: 0)  # each epoch is followed at its end
+    monkeypatch.setattr(FitMonitor, "follow", interrupt_the_third)
+    monkeypatch.setattr(FitMonitor, "unseen", lambda self: 0)  # each epoch is followed at its end
     with pytest.warns(UserWarning, match="interrupted by user"):
         model = small().fit(*IRIS)
     assert model.n_iter_ == 2

@@ -396,7 +396,7 @@ def test_halving_of_a_pipeline():
 @pytest.mark.parametrize(
     ("estimator", "grid", "options", "message"),
     [
-        (MODEL, GRID, {"scoring": ["accuracy"], "refit": False}, "one score to go by"),
+        (MODEL, GRID, {"scoring": ["accuracy"], "refit": False}, "halving needs one score"),
         (LogisticRegression(), {"C": [1.0]}, {}, "halving counts epochs"),
         (MODEL, {"max_iter": [1, 2]}, {}, "is set to the epochs of a round"),
         (MODEL, GRID, {"min_resources": 9, "max_resources": 5}, "min_resources=9 is more than max_resources=5"),
