@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gpubp.explain.walk import Passage
+from gpubp.explain._walk import Passage
 
 _FRACTION = re.compile(
     r"(?P<top>[∂d][^\s/]+)/(?P<under>[∂d][^\s/)]+)|(?P<above>\w+(?:\(\S+\))?) / \((?P<below>(?:[^()]|\([^()]*\))+)\)"
@@ -67,7 +67,7 @@ def worked_at(passage: Passage, precision: int, place: tuple[int, int], most_sum
 
     Examples
     --------
-    >>> from gpubp.explain.walk import Term
+    >>> from gpubp.explain._walk import Term
     >>> a, b, c = np.asarray([[1.0, 2.0]]), np.asarray([[3.0], [-0.5]]), np.asarray([[2.0]])
     >>> worked_at(Passage("1", "", "", (Term("", "a", a), Term("×", "b", b)), Term("=", "c", c), ""), 1, (0, 0))
     '1 × 3.0 + 2 × (-0.5) = 2'

@@ -10,7 +10,7 @@ from gpubp.nn.network import Network, forward
 from gpubp.paper.experiment import Condition, Experiment, Finding, Runs, TrainMore
 from gpubp.paper.study import Fact, Picture
 from gpubp.paper.words import NO_FIGURE, share_of
-from gpubp.plotting.hidden import hidden_heat_map
+from gpubp.plotting import hidden_heat_map
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

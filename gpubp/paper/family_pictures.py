@@ -10,9 +10,8 @@ from gpubp.paper import family
 from gpubp.paper.family_codes import N_UNITS, codes_of_people, explained
 from gpubp.paper.family_recipe import N_HELD_OUT, Trained
 from gpubp.paper.study import Picture
+from gpubp.plotting import hidden_heat_map, hinton_diagram
 from gpubp.plotting.figure import STYLES, axes_or_new
-from gpubp.plotting.hidden import hidden_heat_map
-from gpubp.plotting.hinton import hinton_diagram
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -13,7 +13,7 @@ from gpubp.paper.connections import CAPTION, N_MORE, done_by, ending_at, with_hi
 from gpubp.paper.experiment import Condition, Experiment, Finding, Runs, TrainMore
 from gpubp.paper.study import Fact, Picture, Table
 from gpubp.paper.words import NONE, share_of
-from gpubp.plotting.hinton import hinton_diagram
+from gpubp.plotting import hinton_diagram
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

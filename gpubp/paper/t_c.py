@@ -13,7 +13,7 @@ from gpubp.paper.cases import t_c
 from gpubp.paper.experiment import Experiment, Runs, TrainMore
 from gpubp.paper.study import Fact, Picture
 from gpubp.paper.words import NO_FIGURE, share_of
-from gpubp.plotting.hinton import hinton_diagram
+from gpubp.plotting import hinton_diagram
 from gpubp.training.fit import all_correct
 
 if TYPE_CHECKING:

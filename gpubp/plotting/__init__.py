@@ -5,12 +5,12 @@ What it draws is a model: a pair ``(network, theta)``, a :class:`~gpubp.training
 :class:`~gpubp.io.model_file.Model`, or a fitted estimator.
 """
 
-from gpubp.plotting.boundary import decision_boundary as decision_boundary
-from gpubp.plotting.diagram import network_diagram as network_diagram
-from gpubp.plotting.hidden import hidden_heat_map as hidden_heat_map
-from gpubp.plotting.hidden import hidden_projection as hidden_projection
-from gpubp.plotting.hinton import hinton_diagram as hinton_diagram
-from gpubp.plotting.learning import learning_curve as learning_curve
-from gpubp.plotting.learning import learning_curves as learning_curves
-from gpubp.plotting.learning import save_learning_curve as save_learning_curve
-from gpubp.plotting.surface import loss_surface as loss_surface
+from gpubp.plotting._decision_boundary import decision_boundary as decision_boundary
+from gpubp.plotting._hidden_layers import hidden_heat_map as hidden_heat_map
+from gpubp.plotting._hidden_layers import hidden_projection as hidden_projection
+from gpubp.plotting._hinton_diagram import hinton_diagram as hinton_diagram
+from gpubp.plotting._learning_curves import learning_curve as learning_curve
+from gpubp.plotting._learning_curves import learning_curves as learning_curves
+from gpubp.plotting._learning_curves import save_learning_curve as save_learning_curve
+from gpubp.plotting._loss_surface import loss_surface as loss_surface
+from gpubp.plotting._network_diagram import network_diagram as network_diagram

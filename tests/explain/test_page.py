@@ -16,9 +16,9 @@ from gpubp import Network, initial_weights, load_dataset, save_model
 from gpubp.cli.explain import explain as command
 from gpubp.errors import DataError, ModelFileError
 from gpubp.explain import Example, explain, html_page, rain_network
-from gpubp.explain.diagram import WIDEST
+from gpubp.explain._diagram import WIDEST
+from gpubp.explain._page import MOST_CASES
 from gpubp.explain.notation import number_format
-from gpubp.explain.page import MOST_CASES
 from gpubp.nn.losses import LOSSES, get_loss
 from gpubp.nn.network import views
 from gpubp.tabular import fit_table, prepare_table

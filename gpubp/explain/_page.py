@@ -13,9 +13,9 @@ from importlib.resources import files
 import numpy as np
 
 from gpubp.errors import DataError
-from gpubp.explain.diagram import Picture, svg
+from gpubp.explain._diagram import Picture, svg
+from gpubp.explain._walk import STAGES, Example, Passage, Term, explain
 from gpubp.explain.notation import Fraction, fractions, number_format, worked_at
-from gpubp.explain.walk import STAGES, Example, Passage, Term, explain
 from gpubp.nn.network import Network, views
 
 MOST_UNITS = 16

@@ -8,6 +8,7 @@ import numpy as np
 from gpubp.errors import DataError
 from gpubp.nn.losses import output_loss
 from gpubp.nn.network import Network, output_layer
+from gpubp.plotting._model import checked_targets, network_and_theta, validate_samples
 from gpubp.plotting.figure import STYLES, axes_or_new
 from gpubp.plotting.model import checked_targets, network_and_theta, validate_samples
 

@@ -8,8 +8,8 @@ import numpy as np
 
 from gpubp.errors import DataError
 from gpubp.nn.network import views
+from gpubp.plotting._model import check_layer, network_and_theta
 from gpubp.plotting.figure import axes_or_new, check_names
-from gpubp.plotting.model import check_layer, network_and_theta
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,8 +8,8 @@ import numpy as np
 from gpubp.backends.backend import to_numpy
 from gpubp.errors import DataError
 from gpubp.nn.activations import get_activation
+from gpubp.plotting._model import check_layer, layers_of
 from gpubp.plotting.figure import STYLES, axes_or_new, check_names
-from gpubp.plotting.model import check_layer, layers_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

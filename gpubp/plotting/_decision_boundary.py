@@ -7,8 +7,8 @@ import numpy as np
 from gpubp.backends.backend import to_numpy
 from gpubp.errors import DataError
 from gpubp.nn.network import output_layer
+from gpubp.plotting._model import network_and_theta, validate_samples
 from gpubp.plotting.figure import STYLES, axes_or_new
-from gpubp.plotting.model import network_and_theta, validate_samples
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
