@@ -15,7 +15,7 @@ MOST_NUMBERS = 24
 FONT, LONGEST_LINE = 13, 14
 
 
-class Picture(NamedTuple):
+class Drawing(NamedTuple):
     """What one drawing shows.
 
     Attributes
@@ -55,12 +55,12 @@ class _Box(NamedTuple):
         return max(width, 0.0) * max(height, 0.0)
 
 
-def svg(picture: Picture, label: str, input_names: Sequence[str] = (), output_names: Sequence[str] = ()) -> str:
+def svg(picture: Drawing, label: str, input_names: Sequence[str] = (), output_names: Sequence[str] = ()) -> str:
     """Draw a network, the inputs on the left; ``label`` says in words what is to be seen.
 
     Examples
     --------
-    >>> drawing = svg(Picture([np.asarray([[-0.5]])], [], {}, {}, (), ()), "one & one")
+    >>> drawing = svg(Drawing([np.asarray([[-0.5]])], [], {}, {}, (), ()), "one & one")
     >>> 'aria-label="one &amp; one"' in drawing, drawing.count("<circle")
     (True, 2)
     """

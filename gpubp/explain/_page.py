@@ -13,7 +13,7 @@ from importlib.resources import files
 import numpy as np
 
 from gpubp.errors import DataError
-from gpubp.explain._diagram import Picture, svg
+from gpubp.explain._diagram import Drawing, svg
 from gpubp.explain._walk import STAGES, Example, Passage, Term, explain
 from gpubp.explain.notation import Fraction, fractions, number_format, worked_at
 from gpubp.nn.network import Network, views
@@ -171,7 +171,7 @@ def _told(passage: Passage) -> str:
 # --- the pictures ---
 
 
-def _pictures(network: Network, example: Example, passages: Sequence[Passage]) -> list[Picture]:
+def _pictures(network: Network, example: Example, passages: Sequence[Passage]) -> list[Drawing]:
     """Decide for each step what its drawing shows; the units hold the latest result for the first case."""
     last = len(network.activations)
     all_layers, all_blocks = range(last + 1), range(1, last + 1)
@@ -195,7 +195,7 @@ def _pictures(network: Network, example: Example, passages: Sequence[Passage]) -
         if equation in ("6", "8") and k is not None:
             written = {k: _weights_of(network, passage.result.values)}
         pictures.append(
-            Picture(
+            Drawing(
                 [_weights_of(network, block) for block in shown],
                 [block[-1] for block in shown] if network.bias else [],
                 written,

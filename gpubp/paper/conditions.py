@@ -5,7 +5,7 @@ from functools import partial
 
 import numpy as np
 
-from gpubp.paper.experiment import Condition, Experiment, Finding, Runs
+from gpubp.paper.experiment import Condition, ConditionResult, Experiment, Runs
 from gpubp.paper.words import counted, in_words
 
 USUAL = (0.05, 0.95)
@@ -24,10 +24,10 @@ def done(share: float, why: str) -> Condition:
     return Condition(words, partial(_done, share))
 
 
-def _done(share: float, experiment: Experiment, runs: Runs) -> Finding:
+def _done(share: float, experiment: Experiment, runs: Runs) -> ConditionResult:
     n, n_solved = len(runs.solved), int(np.sum(runs.solved))
     found = f"{n_solved:,} of {counted(n, 'network')} done within {counted(runs.limit, 'sweep')}"
-    return Finding(n_solved >= share * n, found)
+    return ConditionResult(n_solved >= share * n, found)
 
 
 def takes_as_long(reported: float) -> Condition:
@@ -43,9 +43,9 @@ def takes_as_long(reported: float) -> Condition:
     return Condition(words, partial(_takes_as_long, reported))
 
 
-def _takes_as_long(reported: float, experiment: Experiment, runs: Runs) -> Finding:
+def _takes_as_long(reported: float, experiment: Experiment, runs: Runs) -> ConditionResult:
     low, high = np.quantile(np.where(runs.solved, runs.sweeps, np.inf), USUAL, method="inverted_cdf")
-    return Finding(bool(low <= reported <= high), f"these quantiles are {in_words(low)} and {in_words(high)}")
+    return ConditionResult(bool(low <= reported <= high), f"these quantiles are {in_words(low)} and {in_words(high)}")
 
 
 def quartiles_near(wanted: Sequence[float], tolerance: float, whose: str) -> Condition:
@@ -62,8 +62,8 @@ def quartiles_near(wanted: Sequence[float], tolerance: float, whose: str) -> Con
     return Condition(words, partial(_quartiles_near, tuple(wanted), tolerance))
 
 
-def _quartiles_near(wanted: tuple[float, ...], tolerance: float, experiment: Experiment, runs: Runs) -> Finding:
+def _quartiles_near(wanted: tuple[float, ...], tolerance: float, experiment: Experiment, runs: Runs) -> ConditionResult:
     found = runs.quartiles()
     near = all(abs(figure / other - 1.0) <= tolerance for figure, other in zip(found, wanted, strict=True))
     *first, last = map(in_words, found)
-    return Finding(near, f"the quartiles are {', '.join(first)} and {last} sweeps")
+    return ConditionResult(near, f"the quartiles are {', '.join(first)} and {last} sweeps")

@@ -7,7 +7,7 @@ import numpy as np
 
 from gpubp.optim.first_order import Optimizer
 from gpubp.paper.experiment import Experiment, Runs, TrainMore
-from gpubp.paper.study import Table
+from gpubp.paper.study import StudyTable
 from gpubp.paper.words import in_words, share_of
 
 N_MORE = 100
@@ -25,7 +25,7 @@ def with_hidden_units(experiment: Experiment, n_hidden: int, optimizer: Optimize
 
 def try_more_units(
     n_hidden: tuple[int, ...], experiment: Experiment, runs: Runs, train_more: TrainMore
-) -> Iterator[Table]:
+) -> Iterator[StudyTable]:
     """Try other numbers of hidden units.
 
     Parameters
@@ -39,14 +39,14 @@ def try_more_units(
 
     Yields
     ------
-    Table
+    StudyTable
     """
     own, n_networks = experiment.network.sizes[1], min(N_MORE, len(runs.solved))
     rows = []
     for n in n_hidden:
         tried = runs if n == own else train_more(with_hidden_units(experiment, n), n_networks)
         rows.append((str(n), *done_by(tried)))
-    yield Table(CAPTION, ("hidden units", "done", "half by sweep"), tuple(rows))
+    yield StudyTable(CAPTION, ("hidden units", "done", "half by sweep"), tuple(rows))
 
 
 def done_by(runs: Runs) -> tuple[str, str]:

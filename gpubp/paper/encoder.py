@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gpubp.nn.network import Network, forward
-from gpubp.paper.experiment import Condition, Experiment, Finding, Runs, TrainMore
-from gpubp.paper.study import Fact, Picture
+from gpubp.paper.experiment import Condition, ConditionResult, Experiment, Runs, TrainMore
+from gpubp.paper.study import Fact, StudyPicture
 from gpubp.paper.words import NO_FIGURE, share_of
 from gpubp.plotting import hidden_heat_map
 
@@ -37,9 +37,11 @@ def all_differ(of_hidden: np.ndarray) -> np.ndarray:
     return differ
 
 
-def _most_differ(share: float, experiment: Experiment, runs: Runs) -> Finding:
+def _most_differ(share: float, experiment: Experiment, runs: Runs) -> ConditionResult:
     differ = all_differ(codes(experiment, runs))
-    return Finding(len(differ) > 0 and bool(np.mean(differ) >= share), f"the codes differ in {share_of(differ)}")
+    return ConditionResult(
+        len(differ) > 0 and bool(np.mean(differ) >= share), f"the codes differ in {share_of(differ)}"
+    )
 
 
 BINARY = Condition(
@@ -68,12 +70,12 @@ def look(experiment: Experiment, runs: Runs, train_more: TrainMore) -> Iterator[
     yield Fact("outputs of hidden units between 1/4 and 3/4", NO_FIGURE, share_of(between.ravel()))
 
 
-def pictures(experiment: Experiment, runs: Runs) -> Iterator[Picture]:
+def pictures(experiment: Experiment, runs: Runs) -> Iterator[StudyPicture]:
     """Make the picture of the codes in the first network that was done."""
     if np.any(runs.solved):
         theta = runs.theta[np.flatnonzero(runs.solved)[0]]
         caption = "The outputs of the three hidden units for each of the patterns, of one network that is done"
-        yield Picture("codes", caption, partial(_draw_codes, experiment.network, theta))
+        yield StudyPicture("codes", caption, partial(_draw_codes, experiment.network, theta))
 
 
 def _draw_codes(network: Network, theta: np.ndarray, ax: "Axes") -> "Axes":

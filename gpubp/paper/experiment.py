@@ -14,7 +14,7 @@ from gpubp.nn.losses import get_loss
 from gpubp.nn.network import Network
 from gpubp.optim.first_order import Optimizer
 from gpubp.paper.cases import Cases
-from gpubp.paper.study import Fact, Findings, Picture, Reached, Table, Verdict, of_enough, quartiles
+from gpubp.paper.study import Fact, Findings, Reached, StudyPicture, StudyTable, Verdict, of_enough, quartiles
 from gpubp.paper.words import seeds_in_words
 from gpubp.training.fit import all_correct, train
 
@@ -41,7 +41,7 @@ class Runs(NamedTuple):
         return quartiles(self.solved, self.sweeps)
 
 
-class Finding(NamedTuple):
+class ConditionResult(NamedTuple):
     """Whether a condition holds, and what was found."""
 
     holds: bool
@@ -49,10 +49,10 @@ class Finding(NamedTuple):
 
 
 class Condition(NamedTuple):
-    """A part of a study's criterion: as text, and as ``check(experiment, runs) -> Finding``."""
+    """A part of a study's criterion: as text, and as ``check(experiment, runs) -> ConditionResult``."""
 
     words: str
-    check: "Callable[[Experiment, Runs], Finding]"
+    check: "Callable[[Experiment, Runs], ConditionResult]"
 
 
 class TrainMore(Protocol):
@@ -112,8 +112,8 @@ class Experiment:
     within: float = 0.5
     settled: float | None = None
     wiring: str = ""
-    look: "Callable[[Experiment, Runs, TrainMore], Iterable[Fact | Table]]" = nothing_more
-    pictures: "Callable[[Experiment, Runs], Iterable[Picture]]" = nothing_more
+    look: "Callable[[Experiment, Runs, TrainMore], Iterable[Fact | StudyTable]]" = nothing_more
+    pictures: "Callable[[Experiment, Runs], Iterable[StudyPicture]]" = nothing_more
 
     def setting(self, n_networks: int, sweeps: int) -> str:
         """Describe in one line what is trained and how, with the number of networks and the limit of sweeps."""
@@ -150,7 +150,7 @@ class Experiment:
         """Train the given number of networks and judge them: see :class:`gpubp.paper.study.Study`."""
         began = time.perf_counter()
         runs = _run(self, n_networks, sweeps=sweeps, device=device, callbacks=callbacks)
-        found: list[Fact | Table] = []
+        found: list[Fact | StudyTable] = []
         stop_reason = runs.stop_reason
         train_more = partial(_train_more, stop_reason, sweeps=sweeps, device=device, callbacks=callbacks)
         try:
@@ -168,7 +168,7 @@ class Experiment:
             verdict=self.judge(runs),
             facts=[fact for fact in found if isinstance(fact, Fact)],
             pictures=tuple(self.pictures(self, runs)),
-            tables=tuple(table for table in found if isinstance(table, Table)),
+            tables=tuple(table for table in found if isinstance(table, StudyTable)),
         )
 
 

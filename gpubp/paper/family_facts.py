@@ -5,7 +5,7 @@ import numpy as np
 from gpubp.paper import family
 from gpubp.paper.family_codes import N_UNITS, codes_of_people, explained, predicted
 from gpubp.paper.family_recipe import DEAD_ZONE, N_HELD_OUT, PRINTED, Recipe, Trained, first_weights
-from gpubp.paper.study import Fact, Table
+from gpubp.paper.study import Fact, StudyTable
 from gpubp.paper.words import NO_FIGURE, NONE, counted, share_of
 
 CODED, IGNORED = 0.5, 0.1
@@ -14,9 +14,9 @@ CODED, IGNORED = 0.5, 0.1
 CODED_IN_THE_PAPER = {"nationality": "unit 1", "generation": "unit 2", "branch": "unit 6"}
 
 
-def of_all(facts: list[Fact]) -> Table:
+def of_all(facts: list[Fact]) -> StudyTable:
     """Report on all networks; the facts of a study cover those that are done."""
-    return Table(
+    return StudyTable(
         "What all networks learned, and what they answer beyond it",
         ("of all networks", "paper", "here"),
         tuple(facts),
@@ -51,7 +51,7 @@ def of_held_out(found: Trained) -> list[Fact]:
     ]
 
 
-def by_relation(found: Trained) -> Table:
+def by_relation(found: Trained) -> StudyTable:
     """Report how often held-out cases of each relation were answered correctly, best first."""
     relation = np.argmax(family.cases()[0][:, len(family.PEOPLE) :], axis=1)
     rows = []
@@ -61,7 +61,7 @@ def by_relation(found: Trained) -> Table:
             (name, int(np.sum(relation == k)), int(np.sum(asked)), np.sum(found.right[:, relation == k] & asked))
         )
     rows.sort(key=lambda row: -row[3] / max(row[2], 1))
-    return Table(
+    return StudyTable(
         "Held-out cases by relation: how often a network was asked one that it was not trained on",
         ("relation", "cases", "asked", "right"),
         tuple(

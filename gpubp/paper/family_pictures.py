@@ -9,7 +9,7 @@ from gpubp.nn.network import Network, flatten, views
 from gpubp.paper import family
 from gpubp.paper.family_codes import N_UNITS, codes_of_people, explained
 from gpubp.paper.family_recipe import N_HELD_OUT, Trained
-from gpubp.paper.study import Picture
+from gpubp.paper.study import StudyPicture
 from gpubp.plotting import hidden_heat_map, hinton_diagram
 from gpubp.plotting.figure import STYLES, axes_or_new
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-def pictures(network: Network, found: Trained) -> list[Picture]:
+def pictures(network: Network, found: Trained) -> list[StudyPicture]:
     """Make the pictures of a study: the held-out cases, and one network that has them all right, if there is one."""
     n_networks = len(found.theta)
     caption = f"How many of {N_HELD_OUT} held-out cases each of {n_networks:,} networks has right"
-    of_all = Picture("held-out", caption, partial(draw_held_out, found.generalized))
+    of_all = StudyPicture("held-out", caption, partial(draw_held_out, found.generalized))
     solved = np.flatnonzero(found.generalized == N_HELD_OUT)
     if not len(solved):
         return [of_all]
@@ -31,8 +31,8 @@ def pictures(network: Network, found: Trained) -> list[Picture]:
     codes = f"The outputs of the six units for each person, {chosen}"
     return [
         of_all,
-        Picture("weights", weights, partial(draw_weights, network, theta)),
-        Picture("codes", codes, partial(draw_codes, network, theta)),
+        StudyPicture("weights", weights, partial(draw_weights, network, theta)),
+        StudyPicture("codes", codes, partial(draw_codes, network, theta)),
     ]
 
 

@@ -9,8 +9,8 @@ import numpy as np
 from gpubp.nn.architectures import carried_over, with_equal_layers
 from gpubp.nn.network import Network, output_layer
 from gpubp.paper.cases import shifted
-from gpubp.paper.experiment import Condition, Experiment, Finding, Runs, TrainMore
-from gpubp.paper.study import Fact, Table
+from gpubp.paper.experiment import Condition, ConditionResult, Experiment, Runs, TrainMore
+from gpubp.paper.study import Fact, StudyTable
 from gpubp.paper.words import NO_FIGURE, NONE, share_of
 from gpubp.training.fit import all_correct
 
@@ -47,9 +47,11 @@ def after(experiment: Experiment, runs: Runs, n_steps: int) -> tuple[np.ndarray,
     return d, output_layer(np, longer, theta, x).y
 
 
-def _twice_as_far(share: float, experiment: Experiment, runs: Runs) -> Finding:
+def _twice_as_far(share: float, experiment: Experiment, runs: Runs) -> ConditionResult:
     right = np.asarray(all_correct(*after(experiment, runs, 2 * N_STEPS)))
-    return Finding(len(right) > 0 and bool(np.mean(right) >= share), f"{2 * N_STEPS} places in {share_of(right)}")
+    return ConditionResult(
+        len(right) > 0 and bool(np.mean(right) >= share), f"{2 * N_STEPS} places in {share_of(right)}"
+    )
 
 
 RUNS_ON = Condition(
@@ -59,7 +61,7 @@ RUNS_ON = Condition(
 )
 
 
-def look(experiment: Experiment, runs: Runs, train_more: TrainMore) -> Iterator[Fact | Table]:
+def look(experiment: Experiment, runs: Runs, train_more: TrainMore) -> Iterator[Fact | StudyTable]:
     """Look what the nets do in one step and in many, and compare them with free weights and with fewer units.
 
     Parameters
@@ -71,7 +73,7 @@ def look(experiment: Experiment, runs: Runs, train_more: TrainMore) -> Iterator[
 
     Yields
     ------
-    Fact or Table
+    Fact or StudyTable
     """
     d, y = after(experiment, runs, 1)
     moved, negated = np.asarray(all_correct(d, y)), np.asarray(all_correct(1.0 - d, y))
@@ -85,7 +87,7 @@ def look(experiment: Experiment, runs: Runs, train_more: TrainMore) -> Iterator[
     of_three = train_more(fewer, n_networks)
     rows.append(("3, weights equal", share_of(of_three.solved), *_of_more_steps(fewer, of_three)))
     headings = [f"right after {n_steps}" for n_steps in MORE_STEPS]
-    yield Table(
+    yield StudyTable(
         f"Trained for {N_STEPS} steps, and run for more: free weights are good for as many steps as there are layers",
         ("units", "done", *headings),
         tuple(rows),

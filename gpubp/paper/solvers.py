@@ -12,7 +12,7 @@ from gpubp.nn.initialization import initial_weights
 from gpubp.optim.first_order import Optimizer, adam, gradient_descent, momentum, nesterov
 from gpubp.optim.second_order import Problem, SecondOrder, lbfgs, levenberg_marquardt
 from gpubp.paper.experiment import Experiment, run_seeds
-from gpubp.paper.study import Fact, Findings, Picture, Table, Verdict, quartiles
+from gpubp.paper.study import Fact, Findings, StudyPicture, StudyTable, Verdict, quartiles
 from gpubp.paper.words import NONE, counted, from_to, in_words
 from gpubp.plotting.figure import STYLES
 from gpubp.training.fit import all_correct, train
@@ -329,9 +329,9 @@ def facts(races: list[Race]) -> list[Fact]:
     return [*found, Fact("networks that get there", NONE, "; ".join(shares))] if shares else found
 
 
-def table(races: list[Race]) -> Table:
+def table(races: list[Race]) -> StudyTable:
     """Lay out all figures of all races."""
-    return Table(
+    return StudyTable(
         "Done, and sweeps until ¼, ½ and ¾ of all networks are; gradients evaluated in a sweep, which is one change of "
         "the weights; milliseconds for each network that was done. Levenberg-Marquardt also takes the derivatives of "
         "each output for each case, and solves equations. Rules train stacks on all cores, methods one network after "
@@ -364,16 +364,16 @@ def seconds_each(race: Race) -> float:
 # --- pictures ---
 
 
-def pictures(races: list[Race]) -> tuple[Picture, ...]:
+def pictures(races: list[Race]) -> tuple[StudyPicture, ...]:
     """Draw the sweeps of each solver on each experiment, and sweeps against seconds."""
     return (
-        Picture(
+        StudyPicture(
             "quartiles",
             "Sweeps until a quarter, half (the mark) and three quarters of all networks are done; a line that runs out "
             "on the right belongs to a quarter, or more, that never is; solvers by which fewer are done have none",
             partial(draw_quartiles, races=races),
         ),
-        Picture(
+        StudyPicture(
             "seconds",
             "Sweeps and seconds until a network is done, a mark for each experiment: the median of those done, and the "
             "time of all shared among them",

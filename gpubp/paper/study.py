@@ -45,7 +45,7 @@ def of_enough(n_networks: int, verdict: Verdict) -> Verdict:
     return Verdict("undecided", f"{verdict.why}; a verdict takes {ENOUGH} networks")
 
 
-class Table(NamedTuple):
+class StudyTable(NamedTuple):
     """Figures of a study's own, as text; the first ``n_text`` columns are words, the rest are numbers."""
 
     caption: str
@@ -54,7 +54,7 @@ class Table(NamedTuple):
     n_text: int = 1
 
 
-class Picture(NamedTuple):
+class StudyPicture(NamedTuple):
     """A picture of the findings, drawn on request; the name is that of its file."""
 
     name: str
@@ -82,8 +82,8 @@ class Findings:
         See :class:`gpubp.Fit`; after "interrupted" the rest is of what there was.
     verdict : Verdict
     facts : list of Fact
-    pictures : tuple of Picture
-    tables : tuple of Table
+    pictures : tuple of StudyPicture
+    tables : tuple of StudyTable
     done : str
         What is said of networks that are solved.
     """
@@ -96,8 +96,8 @@ class Findings:
     stop_reason: str
     verdict: Verdict
     facts: list[Fact]
-    pictures: tuple[Picture, ...] = ()
-    tables: tuple[Table, ...] = ()
+    pictures: tuple[StudyPicture, ...] = ()
+    tables: tuple[StudyTable, ...] = ()
     done: str = "done"
 
 

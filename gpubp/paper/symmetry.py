@@ -10,8 +10,8 @@ from gpubp.nn.network import Network, views
 from gpubp.optim.first_order import momentum
 from gpubp.paper.conditions import done, quartiles_near
 from gpubp.paper.connections import CAPTION, N_MORE, done_by, ending_at, with_hidden_units
-from gpubp.paper.experiment import Condition, Experiment, Finding, Runs, TrainMore
-from gpubp.paper.study import Fact, Picture, Table
+from gpubp.paper.experiment import Condition, ConditionResult, Experiment, Runs, TrainMore
+from gpubp.paper.study import Fact, StudyPicture, StudyTable
 from gpubp.paper.words import NONE, share_of
 from gpubp.plotting import hinton_diagram
 
@@ -68,21 +68,21 @@ def _median_ratios(w: np.ndarray) -> tuple[float, float]:
     return float(second), float(third)
 
 
-def _signs_hold(share: float, experiment: Experiment, runs: Runs) -> Finding:
+def _signs_hold(share: float, experiment: Experiment, runs: Runs) -> ConditionResult:
     w, _, _ = _weights(experiment, runs)
     if not len(w):
-        return Finding(False, "no signs, since no network was done")
+        return ConditionResult(False, "no signs, since no network was done")
     holds = _mirrored_signs(w) & _opposite_units(w)
-    return Finding(bool(np.mean(holds) >= share), f"these signs are opposite in {share_of(holds)}")
+    return ConditionResult(bool(np.mean(holds) >= share), f"these signs are opposite in {share_of(holds)}")
 
 
-def _ratios_hold(experiment: Experiment, runs: Runs) -> Finding:
+def _ratios_hold(experiment: Experiment, runs: Runs) -> ConditionResult:
     w, _, _ = _weights(experiment, runs)
     if not len(w):
-        return Finding(False, "no ratios, since no network was done")
+        return ConditionResult(False, "no ratios, since no network was done")
     second, third = _median_ratios(w)
     near = abs(second / 2.0 - 1.0) <= NEAR and abs(third / 4.0 - 1.0) <= NEAR
-    return Finding(near, f"these medians are 1 : {second:.2f} : {third:.2f}")
+    return ConditionResult(near, f"these medians are 1 : {second:.2f} : {third:.2f}")
 
 
 CONDITIONS = (
@@ -97,7 +97,7 @@ CONDITIONS = (
 )
 
 
-def look(experiment: Experiment, runs: Runs, train_more: TrainMore) -> Iterator[Fact | Table]:
+def look(experiment: Experiment, runs: Runs, train_more: TrainMore) -> Iterator[Fact | StudyTable]:
     """Compare the networks that are done with what the paper says of its one, and see where the others end.
 
     Parameters
@@ -109,7 +109,7 @@ def look(experiment: Experiment, runs: Runs, train_more: TrainMore) -> Iterator[
 
     Yields
     ------
-    Fact or Table
+    Fact or StudyTable
     """
     w, hidden_biases, output = _weights(experiment, runs)
     if len(w):
@@ -126,7 +126,7 @@ def look(experiment: Experiment, runs: Runs, train_more: TrainMore) -> Iterator[
     yield minima(experiment, runs, train_more)
 
 
-def minima(experiment: Experiment, runs: Runs, train_more: TrainMore) -> Table:
+def minima(experiment: Experiment, runs: Runs, train_more: TrainMore) -> StudyTable:
     """Try more hidden units, and smaller steps: the paper says that a few more connections help past poor minima.
 
     Parameters
@@ -139,13 +139,13 @@ def minima(experiment: Experiment, runs: Runs, train_more: TrainMore) -> Table:
 
     Returns
     -------
-    Table
+    StudyTable
     """
     rows = [("2", "0.1", *_endings(runs))]
     for n_hidden, rate in TRIED:
         changed = with_hidden_units(experiment, n_hidden, momentum(rate, 0.9))
         rows.append((str(n_hidden), f"{rate:g}", *_endings(train_more(changed, min(N_MORE, len(runs.solved))))))
-    return Table(
+    return StudyTable(
         f"{CAPTION}; and smaller steps. E is 4.00 where the answer to all is no",
         ("hidden units", "rate", "done", "half by sweep", "of the others at E = 4.00"),
         tuple(rows),
@@ -157,7 +157,7 @@ def _endings(runs: Runs) -> tuple[str, str, str]:
     return *done_by(runs), others
 
 
-def pictures(experiment: Experiment, runs: Runs) -> Iterator[Picture]:
+def pictures(experiment: Experiment, runs: Runs) -> Iterator[StudyPicture]:
     """Make the paper's picture of a network that was done: the first of them."""
     if np.any(runs.solved):
         theta = runs.theta[np.flatnonzero(runs.solved)[0]]
@@ -165,7 +165,7 @@ def pictures(experiment: Experiment, runs: Runs) -> Iterator[Picture]:
             "The weights from the six inputs to the two hidden units of a network that tells symmetric vectors, and "
             "the units' biases apart from them: white is above 0, and areas are sizes"
         )
-        yield Picture("weights", caption, partial(_draw_weights, experiment.network, theta))
+        yield StudyPicture("weights", caption, partial(_draw_weights, experiment.network, theta))
 
 
 def _draw_weights(network: Network, theta: np.ndarray, ax: "Axes") -> "Axes":

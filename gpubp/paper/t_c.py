@@ -11,7 +11,7 @@ from gpubp.nn.architectures import carried_over, with_fields, with_sums
 from gpubp.nn.network import Network, output_layer, views
 from gpubp.paper.cases import t_c
 from gpubp.paper.experiment import Experiment, Runs, TrainMore
-from gpubp.paper.study import Fact, Picture
+from gpubp.paper.study import Fact, StudyPicture
 from gpubp.paper.words import NO_FIGURE, share_of
 from gpubp.plotting import hinton_diagram
 from gpubp.training.fit import all_correct
@@ -129,7 +129,7 @@ def on_a_larger_plane(theta: np.ndarray) -> np.ndarray:
     return carried
 
 
-def pictures(experiment: Experiment, runs: Runs) -> Iterator[Picture]:
+def pictures(experiment: Experiment, runs: Runs) -> Iterator[StudyPicture]:
     """Make the picture of one field of each kind."""
     found = fields(experiment, runs)
     biases = views(np, experiment.network, runs.theta[runs.solved].astype(float))[0][:, -1, 0]
@@ -140,7 +140,7 @@ def pictures(experiment: Experiment, runs: Runs) -> Iterator[Picture]:
         told = "; ".join(f"{name} {kinds[which]}" for name, which in zip(names, shown, strict=True))
         caption = f"A learned field of each kind, its bias beside it: white is above 0, and areas are sizes; {told}"
         columns = np.vstack([found[shown].reshape(-1, FIELD * FIELD).T, biases[shown]])
-        yield Picture("fields", caption, partial(_draw_fields, columns, names))
+        yield StudyPicture("fields", caption, partial(_draw_fields, columns, names))
 
 
 def _draw_fields(columns: np.ndarray, names: list[str], ax: "Axes") -> "Axes":

@@ -8,8 +8,8 @@ import numpy as np
 from gpubp.nn.network import forward, loss_and_gradient
 from gpubp.optim.first_order import momentum
 from gpubp.paper.connections import ending_at, with_hidden_units
-from gpubp.paper.experiment import Condition, Experiment, Finding, Runs, TrainMore
-from gpubp.paper.study import Fact, Table
+from gpubp.paper.experiment import Condition, ConditionResult, Experiment, Runs, TrainMore
+from gpubp.paper.study import Fact, StudyTable
 from gpubp.paper.words import NO_FIGURE, NONE, in_words, share_of
 
 N_MORE = 100
@@ -32,12 +32,12 @@ def presentations(n_hidden: int) -> float:
     return float(280.0 - 33.0 * np.log2(n_hidden))
 
 
-def _stand_still(experiment: Experiment, runs: Runs) -> Finding:
+def _stand_still(experiment: Experiment, runs: Runs) -> ConditionResult:
     if np.all(runs.solved):
-        return Finding(True, "all were done")
+        return ConditionResult(True, "all were done")
     _, gradient = loss_and_gradient(np, experiment.network, runs.theta[~runs.solved].astype(float), *experiment.cases())
     still = np.max(np.abs(gradient), axis=1) < LEVEL
-    return Finding(bool(np.all(still)), f"of those not done {share_of(still)} stand still")
+    return ConditionResult(bool(np.all(still)), f"of those not done {share_of(still)} stand still")
 
 
 AT_MINIMA = Condition(
@@ -45,7 +45,7 @@ AT_MINIMA = Condition(
 )
 
 
-def look(experiment: Experiment, runs: Runs, train_more: TrainMore) -> Iterator[Table]:
+def look(experiment: Experiment, runs: Runs, train_more: TrainMore) -> Iterator[StudyTable]:
     """Report where the networks that are not done end, and how long those with more hidden units take.
 
     Parameters
@@ -57,18 +57,20 @@ def look(experiment: Experiment, runs: Runs, train_more: TrainMore) -> Iterator[
 
     Yields
     ------
-    Table
+    StudyTable
     """
     quarter, third = ending_at(1 / 4, runs), ending_at(1 / 3, runs)
     if len(quarter):
         ends = (("1/4", "1/2 for two cases", quarter), ("1/3", "the same for three cases", third))
         rows = [(error, what, share_of(which)) for error, what, which in ends]
         rows.append(("another", NONE, share_of(~(quarter | third))))
-        yield Table("Where the networks end that are not done", ("E", "outputs", "networks"), tuple(rows), n_text=2)
+        yield StudyTable(
+            "Where the networks end that are not done", ("E", "outputs", "networks"), tuple(rows), n_text=2
+        )
     yield from more_units(experiment, min(N_MORE, len(runs.solved)), train_more)
 
 
-def more_units(experiment: Experiment, n_networks: int, train_more: TrainMore) -> Iterator[Table]:
+def more_units(experiment: Experiment, n_networks: int, train_more: TrainMore) -> Iterator[StudyTable]:
     """Try the numbers of hidden units that the chapter has a formula for, at its rate.
 
     Parameters
@@ -81,7 +83,7 @@ def more_units(experiment: Experiment, n_networks: int, train_more: TrainMore) -
 
     Yields
     ------
-    Table
+    StudyTable
     """
     medians, rows = {}, []
     for n_hidden in UNITS:
@@ -89,7 +91,7 @@ def more_units(experiment: Experiment, n_networks: int, train_more: TrainMore) -
         tried, nearer = (train_more(replace(changed, within=within), n_networks) for within in (0.5, 0.1))
         medians[n_hidden] = tried.quartiles()[1], nearer.quartiles()[1]
         rows.append((str(n_hidden), f"{presentations(n_hidden):.0f}", *map(in_words, medians[n_hidden])))
-    yield Table(
+    yield StudyTable(
         "Sweeps until half are done, at rate 0.25: the chapter has about 280 − 33 log₂ H presentations",
         ("hidden units", "chapter, about", "here", "here, until within 0.1"),
         tuple(rows),
@@ -98,7 +100,7 @@ def more_units(experiment: Experiment, n_networks: int, train_more: TrainMore) -
         (f"{few} to {many}", "33", *_saved_by_doubling(medians[few], medians[many], np.log2(many / few)))
         for few, many in zip(UNITS[:-1:2], UNITS[2::2], strict=True)
     ]
-    yield Table(
+    yield StudyTable(
         "Sweeps that doubling the hidden units saves",
         ("hidden units", "chapter, about", "here", "here, until within 0.1"),
         tuple(saved),

@@ -14,7 +14,7 @@ import pytest
 from gpubp.paper.report import FILES, html_page, markdown, new_results, pictures_of, study_results, write_report
 from gpubp.paper.report.results import picture_file
 from gpubp.paper.studies import STUDIES
-from gpubp.paper.study import Fact, Findings, Picture, Table, Verdict
+from gpubp.paper.study import Fact, Findings, StudyPicture, StudyTable, Verdict
 
 ROOT = Path(__file__).parents[2]
 HOSTILE = '</title><script>alert("1")</script><img src=x onerror=alert(1)>|`_*[x](http://x)\n\n# &\x1b[31m\u202e\ud800'
@@ -53,7 +53,7 @@ def told(*studies, asked=None):
 
 
 def line(name="line", caption="A line"):
-    return Picture(name, caption, lambda ax: ax.plot([0, 1], [0, 1]))
+    return StudyPicture(name, caption, lambda ax: ax.plot([0, 1], [0, 1]))
 
 
 class TestResults:
@@ -103,7 +103,7 @@ class TestResults:
         assert list(pictures) == ["made-up-sweeps.png"]
 
     def test_a_study_that_compares_groups_has_tables_and_no_share(self):
-        table = Table("How fast", ("solver", "sweeps"), (("one", "12"), ("two", "3")))
+        table = StudyTable("How fast", ("solver", "sweeps"), (("one", "12"), ("two", "3")))
         results, _ = told(Study(solved=[], sweeps=None, tables=(table,)))
         text = markdown(results)
         assert "| made-up | ◐ partly | – | What is made-up? |" in text
@@ -240,7 +240,7 @@ class TestPage:
 
     def test_text_is_escaped(self):
         def with_words(name, words):
-            table = Table(words, (words,) * 2, ((words,) * 2,))
+            table = StudyTable(words, (words,) * 2, ((words,) * 2,))
             found = {"facts": [Fact(words, words, words)], "tables": (table,), "pictures": (line("line", words),)}
             study = Study(name, setting=words, done=words, verdict=Verdict("partly", words), **found)
             study.says = study.criterion = words
@@ -411,7 +411,7 @@ class TestDocs:
 def written(tmp_path):
     """A report's page with wide tables."""
     cells = tuple(f"heading {number}" for number in range(12))
-    table = Table("Wide", cells, (cells,) * 3)
+    table = StudyTable("Wide", cells, (cells,) * 3)
     write_report(tmp_path, *told(Study("a", tables=(table,), pictures=(line(),)), Study("b")))
     return tmp_path / "report.html"
 

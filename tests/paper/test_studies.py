@@ -11,9 +11,9 @@ from gpubp.nn.initialization import initial_weights
 from gpubp.nn.network import flatten, output_layer, views
 from gpubp.paper import cases, conditions, encoder, shift_register, symmetry, t_c, xor
 from gpubp.paper.connections import try_more_units, with_hidden_units
-from gpubp.paper.experiment import Condition, Experiment, Finding, Runs, run_seeds
+from gpubp.paper.experiment import Condition, ConditionResult, Experiment, Runs, run_seeds
 from gpubp.paper.studies import STUDIES
-from gpubp.paper.study import ENOUGH, Fact, Table, Verdict
+from gpubp.paper.study import ENOUGH, Fact, StudyTable, Verdict
 from gpubp.training.fit import all_correct
 
 EXPERIMENTS = {name: study for name, study in STUDIES.items() if isinstance(study, Experiment)}
@@ -37,14 +37,14 @@ def looked(name, runs, train_more=nothing_trained):
     """Facts by what they tell, and tables by their captions."""
     found = list(EXPERIMENTS[name].look(EXPERIMENTS[name], runs, train_more))
     facts = {fact.what: fact.found for fact in found if isinstance(fact, Fact)}
-    return facts, {table.caption: table for table in found if isinstance(table, Table)}
+    return facts, {table.caption: table for table in found if isinstance(table, StudyTable)}
 
 
 class TestConditions:
     @pytest.mark.parametrize(("n_solved", "holds"), [(10, True), (5, True), (4, False), (0, False)])
     def test_done(self, n_solved, holds):
         finding = conditions.done(0.5, "why").check(None, made(solved=np.arange(10) < n_solved))
-        assert finding == Finding(holds, f"{n_solved} of 10 networks done within 100 sweeps")
+        assert finding == ConditionResult(holds, f"{n_solved} of 10 networks done within 100 sweeps")
 
     @pytest.mark.parametrize(("reported", "holds"), [(4, False), (5, True), (90, True), (95, True), (96, False)])
     def test_a_usual_number_of_sweeps(self, reported, holds):
@@ -80,7 +80,7 @@ class TestVerdicts:
     )
     def test_are_by_the_conditions(self, held, reached, why):
         asked = tuple(
-            Condition(f"condition {k}", lambda _, __, k=k, holds=holds: Finding(holds, str(k)))
+            Condition(f"condition {k}", lambda _, __, k=k, holds=holds: ConditionResult(holds, str(k)))
             for k, holds in enumerate(held)
         )
         experiment = replace(EXPERIMENTS["xor"], conditions=asked)

@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from gpubp.paper.report.results import SWEEPS_PICTURE, Histogram, StudyResults, picture_file
-from gpubp.paper.study import Picture
+from gpubp.paper.study import StudyPicture
 from gpubp.plotting.figure import STYLES, new_figure
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 RESOLUTION = 110  # dots an inch: what a text of 62 rem is wide, and files of some 20 kB
 
 
-def pictures_of(told: StudyResults, pictures: tuple[Picture, ...]) -> dict[str, bytes]:
+def pictures_of(told: StudyResults, pictures: tuple[StudyPicture, ...]) -> dict[str, bytes]:
     """Draw all pictures of a study: PNG by the names of their files.
 
     Raises

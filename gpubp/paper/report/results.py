@@ -34,7 +34,7 @@ class Histogram(TypedDict):
 
 
 class TableResults(TypedDict):
-    """See :class:`gpubp.paper.study.Table`."""
+    """See :class:`gpubp.paper.study.StudyTable`."""
 
     caption: str
     headings: list[str]
