@@ -1,7 +1,7 @@
-"""Pictures of networks and of their training. matplotlib is imported when one is drawn; no global state is touched.
+"""Pictures of networks and of their training, drawn with Matplotlib, which is imported on first use.
 
-Each function draws into the Axes that it is given, or into a figure of its own, ``ax.figure``, and gives the Axes back.
-What it draws is a model: a pair ``(network, theta)``, a :class:`~gpubp.training.fit.Fit`, a
+Each function draws into the given Axes or into a new figure, and returns the Axes; ``ax.figure`` is the figure. No
+global state of Matplotlib changes. A model is a pair ``(network, theta)``, a :class:`~gpubp.training.fit.Fit`, a
 :class:`~gpubp.io.model_file.Model`, or a fitted estimator.
 """
 

@@ -1,4 +1,4 @@
-"""Where over two inputs a model decides for which class, and how surely."""
+"""The decision boundary of a classifier with two inputs."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -14,31 +14,31 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 STRENGTH = 0.65
-"""How much of its colour a class gets where it is certain; none where nothing is known."""
+"""The share of a class's colour at probability 1; it is 0 at chance level."""
 
 
 def decision_boundary(
     model: Any,
-    x: Any,
+    X: Any,
     labels: Any = None,
     ax: "Axes | None" = None,
     *,
     limits: tuple[tuple[float, float], tuple[float, float]] | None = None,
     resolution: int = 150,
 ) -> "Axes":
-    """Draw over two inputs which class a model decides for, paler where it is less sure, and samples on top.
+    """Draw the predicted class over two inputs, paler where the model is less certain, with the samples on top.
 
     Parameters
     ----------
     model : (Network, theta) pair, Fit, Model, or a fitted classifier
-        With two inputs. A network has one logistic output, or softmax outputs; anything with ``predict_proba``, such
-        as a pipeline, will do.
-    x : (b, 2) array
+        A model with two inputs. A network needs one logistic output or softmax outputs; anything else needs
+        ``predict_proba``, for instance a pipeline.
+    X : (b, 2) array
         Samples, which also set the limits.
     labels : (b,) or (b, j) array, optional
-        The class of each sample, or its targets: with them samples have the colour and mark of their class.
+        The class of each sample, or its targets. Samples get the colour and marker of their class.
     ax : matplotlib.axes.Axes, optional
-        Where to draw; without it in a figure of its own.
+        Where to draw; a new figure by default.
     limits : ((left, right), (bottom, top)), optional
     resolution : int
         Points along each side.
@@ -46,14 +46,14 @@ def decision_boundary(
     Returns
     -------
     matplotlib.axes.Axes
-        Its first image holds the shades.
+        Its first image holds the colours.
 
     Raises
     ------
     DataError
-        If the model has not two inputs or gives no probabilities, or the samples and labels do not fit.
+        If the model does not have two inputs or gives no probabilities, or samples and labels do not match.
     GpubpError
-        If matplotlib is not installed.
+        If Matplotlib is not installed.
 
     Examples
     --------
@@ -65,11 +65,11 @@ def decision_boundary(
     >>> [text.get_text() for text in ax.get_legend().get_texts()]
     ['0', '1']
     """
-    samples = np.asarray(to_numpy(x), dtype=float)
+    samples = np.asarray(to_numpy(X), dtype=float)
     if samples.ndim != 2 or samples.shape[1] != 2 or not len(samples) or not np.isfinite(samples).all():
-        raise DataError(f"x must be (samples, 2), finite, for a picture over two inputs, got {samples.shape}")
+        raise DataError(f"X must be finite, of shape (samples, 2), got {samples.shape}")
     if not (isinstance(resolution, int) and resolution >= 2):
-        raise DataError(f"resolution must be 2 or more, a whole number, got {resolution!r}")
+        raise DataError(f"resolution must be a whole number of at least 2, got {resolution!r}")
     sides = _sides(limits, samples)
     across, upwards = (np.linspace(*side, resolution) for side in sides)
     grid = np.stack(np.meshgrid(across, upwards), axis=-1).reshape(-1, 2)
@@ -113,30 +113,30 @@ def decision_boundary(
 
 
 def _probabilities(model: Any, grid: np.ndarray) -> tuple[np.ndarray, list[Any]]:
-    """Compute the probability of each class, ``(b, classes)``, and name the classes."""
+    """Return the probability of each class, ``(b, classes)``, and the classes."""
     if hasattr(model, "predict_proba"):
         p = np.asarray(to_numpy(model.predict_proba(grid)), dtype=float)
         classes = list(model.classes_) if p.ndim == 2 else []
     elif hasattr(model, "predict"):
-        raise DataError(f"a decision boundary is that of a classifier, got {type(model).__name__}")
+        raise DataError(f"a decision boundary needs a classifier, got {type(model).__name__}")
     else:
         network, theta = network_and_theta(model)
         if network.sizes[0] != 2:
-            raise DataError(f"a decision boundary is drawn over two inputs, the network has {network.sizes[0]}")
+            raise DataError(f"a decision boundary needs two inputs, the network has {network.sizes[0]}")
         with np.errstate(over="ignore"):
             p = output_layer(np, network, theta, validate_samples(network, theta, grid)).y
         p = np.concatenate([1.0 - p, p], axis=1) if p.shape[1] == 1 else p
         classes = list(range(p.shape[1]))
     if p.ndim != 2 or p.min() < 0.0 or p.max() > 1.0 or np.abs(p.sum(axis=1) - 1.0).max() > 1e-4:
         raise DataError(
-            "a decision boundary needs the probabilities of classes, which these outputs are not; "
+            "a decision boundary needs class probabilities, which these outputs are not; "
             "use a network with one logistic output or with softmax outputs"
         )
     return p, classes
 
 
 def _shades(p: np.ndarray) -> np.ndarray:
-    """Mix white with the colour of the likeliest class, the more the surer."""
+    """Mix white with the colour of the most likely class, in proportion to its probability above chance."""
     from matplotlib.colors import to_rgb
 
     colours = np.asarray([to_rgb(STYLES[k % len(STYLES)].color) for k in range(p.shape[1])])
@@ -146,10 +146,10 @@ def _shades(p: np.ndarray) -> np.ndarray:
 
 
 def _classes_of(labels: Any, classes: list[Any], n: int) -> np.ndarray:
-    """Find the place of each sample's class."""
+    """Return the index of each sample's class."""
     given = np.asarray(to_numpy(labels))
     if len(given) != n or given.ndim > 2:
-        raise DataError(f"labels must be one for each of {n} samples, got {given.shape}")
+        raise DataError(f"labels must have one entry for each of {n} samples, got shape {given.shape}")
     if given.ndim == 2:
         return (given[:, 0] > 0.5).astype(int) if given.shape[1] == 1 else given.argmax(axis=1)
     places = {name: k for k, name in enumerate(classes)}
@@ -169,5 +169,5 @@ def _sides(limits: Any, samples: np.ndarray) -> list[tuple[float, float]]:
     else:
         sides = np.asarray(limits, dtype=float)
         if sides.shape != (2, 2) or not np.isfinite(sides).all() or not (sides[:, 0] < sides[:, 1]).all():
-            raise DataError(f"limits must be ((left, right), (bottom, top)), lower ones first, got {limits!r}")
+            raise DataError(f"limits must be ((left, right), (bottom, top)), in increasing order, got {limits!r}")
     return [(float(low), float(high)) for low, high in sides]

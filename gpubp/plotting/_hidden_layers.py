@@ -1,4 +1,4 @@
-"""What the hidden units make of the samples."""
+"""The outputs of hidden units for given samples."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 MOST_NAMES = 60
-"""Up to so many samples have their names beside them."""
+"""The names of the samples are written up to this number of samples."""
 
 
 def hidden_heat_map(
     model: Any,
-    x: Any,
+    X: Any,
     ax: "Axes | None" = None,
     *,
     layer: int = 1,
@@ -31,9 +31,9 @@ def hidden_heat_map(
     Parameters
     ----------
     model : (Network, theta) pair, Fit, Model or fitted estimator
-    x : (b, i) array
+    X : (b, i) array
     ax : matplotlib.axes.Axes, optional
-        Where to draw; without it in a figure of its own. The scale of the colours gets an axis beside it.
+        Where to draw; a new figure by default. A colour bar is added.
     layer : int
         The first hidden layer is 1.
     sample_names : sequence of str, optional
@@ -47,9 +47,9 @@ def hidden_heat_map(
     Raises
     ------
     DataError
-        If the model, the samples, the layer or the names do not serve.
+        If the model, the samples, the layer or the names are invalid.
     GpubpError
-        If matplotlib is not installed.
+        If Matplotlib is not installed.
 
     Examples
     --------
@@ -60,13 +60,13 @@ def hidden_heat_map(
     >>> ax.images[0].get_array().tolist()
     [[1.0, 1.0], [4.0, 4.0]]
     """
-    network, layers = layers_of(model, x)
+    network, layers = layers_of(model, X)
     y = layers[check_layer(layer, len(layers)) - 1].y
     names = check_names("sample_names", sample_names, len(y))
-    unit = get_activation(network.activations[layer - 1])
+    activation = get_activation(network.activations[layer - 1])
     largest = float(np.max(np.abs(y))) or 1.0
     scale: dict[str, Any]
-    if unit.above_zero and unit.below_one:
+    if activation.above_zero and activation.below_one:
         scale = {"cmap": "cividis", "vmin": 0.0, "vmax": 1.0}
     elif y.min() < 0:
         scale = {"cmap": "PuOr_r", "vmin": -largest, "vmax": largest}  # white is 0
@@ -87,30 +87,30 @@ def hidden_heat_map(
 
 def hidden_projection(
     model: Any,
-    x: Any,
+    X: Any,
     labels: Any = None,
     ax: "Axes | None" = None,
     *,
     layer: int = 1,
     sample_names: Sequence[str] | None = None,
 ) -> "Axes":
-    """Draw the samples where a layer puts them, seen along the two directions in which its outputs differ most.
+    """Draw the outputs of a layer for each sample, projected onto two directions of largest variance.
 
-    These are the first two principal components; each points to the side on which its largest part is above 0.
+    The directions are the first two principal components, signed so that the largest element of each is positive.
 
     Parameters
     ----------
     model : (Network, theta) pair, Fit, Model or fitted estimator
-    x : (b, i) array
-        Two samples or more.
+    X : (b, i) array
+        At least two samples.
     labels : (b,) array, optional
-        The kind of each sample: kinds have colours and marks of their own.
+        A label for each sample, such as its class. Each label has its own colour and marker.
     ax : matplotlib.axes.Axes, optional
-        Where to draw; without it in a figure of its own.
+        Where to draw; a new figure by default.
     layer : int
-        The first hidden layer is 1; it has two units or more.
+        The first hidden layer is 1. The layer must have at least two units.
     sample_names : sequence of str, optional
-        Written beside the samples.
+        Written next to the samples.
 
     Returns
     -------
@@ -119,9 +119,9 @@ def hidden_projection(
     Raises
     ------
     DataError
-        If the model, the samples, the layer, the labels or the names do not serve.
+        If the model, the samples, the layer, the labels or the names are invalid.
     GpubpError
-        If matplotlib is not installed.
+        If Matplotlib is not installed.
 
     Examples
     --------
@@ -132,17 +132,17 @@ def hidden_projection(
     >>> ax.get_xlabel()
     'first component, 100 % of the variance'
     """
-    _, layers = layers_of(model, x)
+    _, layers = layers_of(model, X)
     y = layers[check_layer(layer, len(layers)) - 1].y
     if min(y.shape) < 2:
         raise DataError(
-            f"a projection needs two samples and two units or more, layer {layer} has {y.shape[1]} units for {len(y)} "
-            "samples; draw a hidden_heat_map"
+            f"a projection needs at least two samples and two units, layer {layer} has {y.shape[1]} units for {len(y)} "
+            "samples; use hidden_heat_map"
         )
     names = check_names("sample_names", sample_names, len(y))
     kinds = np.zeros(len(y), dtype=int) if labels is None else np.asarray(to_numpy(labels))
     if kinds.shape != (len(y),):
-        raise DataError(f"labels must be one for each of {len(y)} samples, got {kinds.shape}")
+        raise DataError(f"labels must have one entry for each of {len(y)} samples, got shape {kinds.shape}")
     points, shares = principal_components(y)
 
     ax = axes_or_new(ax, (5.6, 5.0))
@@ -176,7 +176,7 @@ def principal_components(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     -------
     points : (b, 2) array
     shares : (2,) array
-        The part of the variance along each.
+        The fraction of the variance along each.
     """
     centred = y - y.mean(axis=0)
     _, sizes, directions = np.linalg.svd(centred, full_matrices=False)

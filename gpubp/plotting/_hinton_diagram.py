@@ -1,4 +1,4 @@
-"""Weights as squares, white and black on grey: the diagrams of the 1986 paper."""
+"""Hinton diagrams: weights as white and black squares on grey, as in the 1986 paper."""
 
 import math
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 LARGEST_SIDE = 0.92
 """The side of the largest weight's square, in cells."""
 MOST_WEIGHTS = 50_000
-PROPORTION = 1.5  # of width to height, about
+PROPORTION = 1.5  # width divided by height, roughly
 _GREY, _WHITE, _BLACK = "#8C8C8C", "#FFFFFF", "#000000"
 
 
@@ -27,46 +27,46 @@ def hinton_diagram(
     *,
     layer: int = 1,
     input_shape: tuple[int, int] | None = None,
-    units: Sequence[int] | None = None,
+    selected_units: Sequence[int] | None = None,
     across: int | None = None,
     largest: float | None = None,
     unit_names: Sequence[str] | None = None,
 ) -> "Axes":
-    """Draw the weights into a layer: for each of its units a small picture of what comes in.
+    """Draw the incoming weights of each unit of a layer as a small picture.
 
-    A square's area is proportional to the weight; white ones are above 0, black ones below. The bias stands apart, to
-    the right of the unit's weights.
+    The area of a square is proportional to the weight; white is positive, black is negative. The bias is drawn apart,
+    to the right of the unit's weights.
 
     Parameters
     ----------
     model : (Network, theta) pair, Fit, Model or fitted estimator
     ax : matplotlib.axes.Axes, optional
-        Where to draw; without it in a figure of its own.
+        Where to draw; a new figure by default.
     layer : int
         The first hidden layer is 1.
     input_shape : (rows, columns), optional
-        How the units below are arranged: ``(8, 8)`` for pictures of 8 by 8 pixels. One row without it.
-    units : sequence of int, optional
-        Which of the layer's units, counted from 0; all without it.
+        The arrangement of the units below, such as ``(8, 8)`` for images of 8 by 8 pixels; one row by default.
+    selected_units : sequence of int, optional
+        Which units of the layer to draw, counted from 0; all by default.
     across : int, optional
-        How many small pictures stand side by side; without it as many as make the whole somewhat wider than high.
+        Small pictures per row; by default, chosen to make the whole slightly wider than high.
     largest : float, optional
-        The weight whose square fills its cell; that of the largest one drawn without it. Give one figure to several
-        diagrams that are to be compared.
+        The weight whose square fills its cell; by default, the largest one drawn. Pass the same value to diagrams that
+        are to be compared.
     unit_names : sequence of str, optional
-        One for each unit drawn; its number without it.
+        One name for each unit drawn; its number by default.
 
     Returns
     -------
     matplotlib.axes.Axes
-        Its first collection holds the grey grounds, its second the squares, weight by weight as in ``theta``'s columns.
+        Its first collection holds the grey backgrounds, its second the squares, in the order of the weights.
 
     Raises
     ------
     DataError
-        If the model, the layer, the units or the arrangement make no sense, or there are too many weights to be seen.
+        If the model, the layer, the units or the arrangement are invalid, or there are too many weights to see.
     GpubpError
-        If matplotlib is not installed.
+        If Matplotlib is not installed.
 
     Examples
     --------
@@ -79,14 +79,14 @@ def hinton_diagram(
     """
     network, theta = network_and_theta(model)
     block = views(np, network, theta)[check_layer(layer, len(network.activations)) - 1]
-    n_below, n_units = block.shape[0] - network.bias, block.shape[1]  # those that skip layers to it are among them
-    chosen = np.arange(n_units) if units is None else _chosen(units, n_units)
+    n_below, n_units = block.shape[0] - network.bias, block.shape[1]  # including connections that skip layers
+    chosen = np.arange(n_units) if selected_units is None else _chosen(selected_units, n_units)
     rows, columns = _arrangement(input_shape, n_below)
     block = block[:, chosen]
     if block.size > MOST_WEIGHTS:
         raise DataError(
-            f"layer {layer} has {block.size:,} weights to draw, and up to {MOST_WEIGHTS:,} can be told apart; "
-            "choose some units with units=range(20), say"
+            f"layer {layer} has {block.size:,} weights, and a diagram shows at most {MOST_WEIGHTS:,}; "
+            "choose some units, for instance with selected_units=range(20)"
         )
     names = check_names("unit_names", unit_names, len(chosen)) or tuple(str(unit) for unit in chosen)
     if largest is not None and not (math.isfinite(largest) and largest > 0):
@@ -97,7 +97,7 @@ def hinton_diagram(
     if across is None:
         across = max(1, round(math.sqrt(PROPORTION * len(chosen) * (height + 1) / (width + 1.5))))
     elif not (isinstance(across, int) and across >= 1):
-        raise DataError(f"across must be 1 or more, a whole number, got {across!r}")
+        raise DataError(f"across must be a whole number of at least 1, got {across!r}")
     across = min(across, len(chosen))
     down = math.ceil(len(chosen) / across)
     total = (across * (width + 1.5), down * (height + 1.0))
@@ -143,10 +143,12 @@ def _arrangement(input_shape: tuple[int, int] | None, n_below: int) -> tuple[int
     return int(shape[0]), int(shape[1])
 
 
-def _chosen(units: Sequence[int], n_units: int) -> np.ndarray:
-    chosen = np.asarray(list(units))
+def _chosen(selected_units: Sequence[int], n_units: int) -> np.ndarray:
+    chosen = np.asarray(list(selected_units))
     if chosen.ndim != 1 or not chosen.size or chosen.dtype.kind not in "iu" or chosen.min() < 0:
-        raise DataError(f"units must be whole numbers from 0 up, one or more, got {units!r}")
+        raise DataError(f"selected_units must be one or more whole numbers of at least 0, got {selected_units!r}")
     if chosen.max() >= n_units:
-        raise DataError(f"units must be from 0 to {n_units - 1}, as the layer has {n_units}, got {chosen.max()}")
+        raise DataError(
+            f"selected_units must be from 0 to {n_units - 1}, as the layer has {n_units}, got {chosen.max()}"
+        )
     return chosen

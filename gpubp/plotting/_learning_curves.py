@@ -1,4 +1,4 @@
-"""Learning curves: of one run in full, of several runs beside each other."""
+"""Learning curves: one run in full, or several runs compared."""
 
 import os
 import warnings
@@ -21,7 +21,7 @@ def _line(style: Style) -> dict[str, Any]:
 
 
 TRAINING, VALIDATION, SCORE = map(_line, STYLES[:3])
-DECADES = 100.0  # how many times the largest error must be the smallest before the axis becomes logarithmic
+DECADES = 100.0  # the axis is logarithmic if the largest loss is more than this many times the smallest
 
 
 def learning_curve(
@@ -30,52 +30,52 @@ def learning_curve(
     *,
     title: str | None = None,
     score_name: str = "score",
-    monitored: Literal["score", "error"] = "score",
+    monitored: Literal["score", "loss"] = "score",
 ) -> "Axes":
-    """Draw the error of each epoch, and of the validation samples error and score where there are any.
+    """Draw the training loss of each epoch, and the validation loss and score if there are any.
 
     Parameters
     ----------
     history : History
-        That of one network, or of a stack: then the median over the networks is drawn, and a band that holds the
-        middle half of them.
+        The history of one network, or of a stack: then the median over the networks is drawn, with a band that contains
+        the middle half of them.
     ax : matplotlib.axes.Axes, optional
-        Where to draw; without it in a figure of its own, ``ax.figure``. The score has an axis of its own on the right.
+        Where to draw; a new figure by default. The score has its own axis on the right.
     title : str, optional
     score_name : str
-        What the score is: "accuracy", ...
-    watched : {"score", "error"}
-        Whether the best epoch is that of the score, where there is one, or that of the validation error.
+        The name of the score, such as "accuracy".
+    monitored : {"score", "loss"}
+        Whether the best epoch is marked by the score, if there is one, or by the validation loss.
 
     Returns
     -------
     matplotlib.axes.Axes
-        The axes of the errors.
+        The axes of the losses.
 
     Raises
     ------
     DataError
         If the history is empty.
     GpubpError
-        If matplotlib is not installed.
+        If Matplotlib is not installed.
 
     Examples
     --------
     >>> from gpubp.training.state import History
     >>> ax = learning_curve(History(loss=[0.9, 0.3, 0.1], seconds=[1.0, 2.0, 3.0]))
     >>> ax.get_xlabel(), ax.get_ylabel()
-    ('epoch', 'error')
+    ('epoch', 'loss')
     """
     if not history.loss:
-        raise DataError("the history is empty; a learning curve needs one epoch at least")
+        raise DataError("the history is empty; a learning curve needs at least one epoch")
     ax = axes_or_new(ax)
     from matplotlib.ticker import MaxNLocator
 
-    drawn = [_draw(ax, history.loss, "training error", TRAINING)]
+    drawn = [_draw(ax, history.loss, "training loss", TRAINING)]
     if history.validation_loss:
-        drawn.append(_draw(ax, history.validation_loss, "validation error", VALIDATION))
+        drawn.append(_draw(ax, history.validation_loss, "validation loss", VALIDATION))
     ax.set_xlabel("epoch")
-    ax.set_ylabel("error")
+    ax.set_ylabel("loss")
     ax.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True))
     ax.grid(axis="y", color="0.9")
     ax.set_axisbelow(True)
@@ -108,15 +108,15 @@ def save_learning_curve(
     *,
     title: str | None = None,
     score_name: str = "score",
-    monitored: Literal["score", "error"] = "score",
+    monitored: Literal["score", "loss"] = "score",
 ) -> None:
-    """Draw a learning curve and write it to a file, whose ending chooses the format: ``.png``, ``.svg``, ``.pdf``.
+    """Draw a learning curve and write it to a file; the extension sets the format: ``.png``, ``.svg``, ``.pdf``.
 
     Parameters
     ----------
     history : History
     path : path-like
-    title, score_name, watched
+    title, score_name, monitored
         See :func:`learning_curve`.
 
     Raises
@@ -124,7 +124,7 @@ def save_learning_curve(
     DataError
         If the history is empty, or the file cannot be written.
     GpubpError
-        If matplotlib is not installed.
+        If Matplotlib is not installed.
     """
     figure = new_figure()
     learning_curve(history, figure.add_subplot(), title=title, score_name=score_name, monitored=monitored)
@@ -142,21 +142,21 @@ def learning_curves(
     log: bool | None = None,
     quantiles: tuple[float, float] = (0.25, 0.75),
 ) -> "Axes":
-    """Draw the training errors of several runs in one picture.
+    """Draw the training losses of several runs in one picture.
 
     Parameters
     ----------
     histories : mapping of str to History
-        By the name that the legend gives them. That of a stack is drawn as the median over its networks, and a band
-        between two quantiles.
+        Histories by their name in the legend. A stack is drawn as the median over its networks, with a band between two
+        quantiles.
     ax : matplotlib.axes.Axes, optional
-        Where to draw; without it in a figure of its own.
+        Where to draw; a new figure by default.
     against : {"epochs", "seconds"}
-        What goes on from left to right.
+        The horizontal axis.
     log : bool, optional
-        Whether the errors have a logarithmic axis; without it where they span two decades.
+        Whether the loss axis is logarithmic; by default, if the losses span two decades.
     quantiles : (float, float)
-        The edges of the band; ``(0, 1)`` holds every network.
+        The edges of the band; ``(0, 1)`` contains every network.
 
     Returns
     -------
@@ -166,9 +166,9 @@ def learning_curves(
     Raises
     ------
     DataError
-        If there is no run, one is empty, or an option makes no sense.
+        If there is no run, a run is empty, or an option is invalid.
     GpubpError
-        If matplotlib is not installed.
+        If Matplotlib is not installed.
 
     Examples
     --------
@@ -180,19 +180,19 @@ def learning_curves(
     """
     if not histories or not all(history.loss for history in histories.values()):
         empty = [name for name, history in histories.items() if not history.loss]
-        raise DataError(f"learning curves need one run or more, of one epoch or more; got none of {empty or 'any'}")
+        raise DataError(f"learning curves need at least one run with at least one epoch; empty: {empty or 'all'}")
     if against not in ("epochs", "seconds"):
         raise DataError(f"against must be 'epochs' or 'seconds', got {against!r}")
     low, high = quantiles
     if not 0 <= low <= 0.5 <= high <= 1:
-        raise DataError(f"quantiles must be a pair from 0 to 1 around 0.5, got {quantiles!r}")
+        raise DataError(f"quantiles must be a pair (low, high) with 0 <= low <= 0.5 <= high <= 1, got {quantiles!r}")
     ax = axes_or_new(ax)
     for number, (name, history) in enumerate(histories.items()):
         style = _line(STYLES[number % len(STYLES)])
         along = history.seconds if against == "seconds" else None
         _draw(ax, history.loss, name, style, along=along, quantiles=quantiles)
     ax.set_xlabel("epoch" if against == "epochs" else "seconds")
-    ax.set_ylabel("error")
+    ax.set_ylabel("loss")
     ax.grid(axis="y", color="0.9")
     ax.set_axisbelow(True)
     ax.spines[["top", "right"]].set_visible(False)
@@ -217,23 +217,23 @@ def _draw(
     along: Sequence[float] | None = None,
     quantiles: tuple[float, float] = (0.25, 0.75),
 ) -> "Line2D":
-    """Draw one number an epoch, or of several the median and the band between two quantiles."""
+    """Draw one number per epoch, or the median and the band between two quantiles of several."""
     values = np.asarray(series, dtype=float)
     epochs = np.arange(1, len(values) + 1) if along is None else np.asarray(along)
     if values.ndim > 1:
         label = f"{label}, median of {values.shape[1]}"
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)  # an epoch in which every network has diverged
+            warnings.simplefilter("ignore", RuntimeWarning)  # of an epoch in which every network has diverged
             finite = np.where(np.isfinite(values), values, np.nan)
             low, values, high = np.nanquantile(finite, (quantiles[0], 0.5, quantiles[1]), axis=1)
         ax.fill_between(epochs, low, high, color=style["color"], alpha=0.2, linewidth=0)
-    marker = "o" if len(values) == 1 else None  # a line through one point is not seen
+    marker = "o" if len(values) == 1 else None  # a line through one point is invisible
     [line] = ax.plot(epochs, values, label=label, linewidth=1.8, marker=marker, **style)
     return line
 
 
 def _mark_best(ax: "Axes", series: Sequence[Any], best_of: Callable[..., Any], style: Mapping[str, Any]) -> None:
-    """Put a point on the best epoch and say which it is and what was reached."""
+    """Mark the best epoch with a point, its number and its value."""
     values = np.asarray(series, dtype=float)
     if not np.all(np.isfinite(values)):
         return

@@ -1,4 +1,4 @@
-"""The error over two of the weights, and the way down."""
+"""The loss over two parameters, with the paths of optimizers."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -8,9 +8,8 @@ import numpy as np
 from gpubp.errors import DataError
 from gpubp.nn.losses import output_loss
 from gpubp.nn.network import Network, output_layer
-from gpubp.plotting._model import checked_targets, network_and_theta, validate_samples
+from gpubp.plotting._model import network_and_theta, validate_samples, validate_targets_of
 from gpubp.plotting.figure import STYLES, axes_or_new
-from gpubp.plotting.model import checked_targets, network_and_theta, validate_samples
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,7 +21,7 @@ Limits = tuple[tuple[float, float], tuple[float, float]]
 
 def loss_surface(
     model: Any,
-    x: Any,
+    X: Any,
     targets: Any,
     ax: "Axes | None" = None,
     *,
@@ -31,24 +30,24 @@ def loss_surface(
     limits: Limits | None = None,
     resolution: int = 81,
 ) -> "Axes":
-    """Draw lines of equal error over two parameters, all others held, and the paths that descents took.
+    """Draw contours of the loss over two parameters, all others fixed, and the paths of optimizers.
 
     Parameters
     ----------
     model : (Network, theta) pair, Fit, Model or fitted estimator
-        The point around which to draw, marked with a cross where there are no paths. All other parameters stay.
-    x : (b, i) array
-    d : (b, j) array
-        The samples and targets whose summed error is drawn.
+        The point around which to draw, marked with a cross if there are no paths. All other parameters are fixed.
+    X : (b, i) array
+    targets : (b, j) array
+        The samples and targets whose summed loss is drawn.
     ax : matplotlib.axes.Axes, optional
-        Where to draw; without it in a figure of its own.
+        Where to draw; a new figure by default.
     parameters : (int, int)
-        Which two places of ``theta``, counted from 0: the one across, the one upwards.
+        The indices into ``theta`` of the horizontal and the vertical parameter.
     paths : mapping of str to (t, P) or (t, 2) array, optional
-        Parameters on the way, first to last, by the name that the legend gives them. A path of a network with more
-        parameters is seen from above: its error need not be that of the surface below.
+        Parameters from first to last, by the name in the legend. A path of a network with more parameters is projected:
+        its loss need not be that of the surface below it.
     limits : ((left, right), (bottom, top)), optional
-        Without it what holds the paths and the point.
+        By default, limits that contain the paths and the point.
     resolution : int
         Points along each side.
 
@@ -60,9 +59,9 @@ def loss_surface(
     Raises
     ------
     DataError
-        If the model, the samples, the parameters, the paths or the limits do not serve.
+        If the model, the samples, the parameters, the paths or the limits are invalid.
     GpubpError
-        If matplotlib is not installed.
+        If Matplotlib is not installed.
 
     Examples
     --------
@@ -75,23 +74,23 @@ def loss_surface(
     ('mine', array([0., 1., 2.]))
     """
     network, theta = network_and_theta(model)
-    x = validate_samples(network, theta, x)
-    targets = checked_targets(network, theta, x, targets)
+    x = validate_samples(network, theta, X)
+    targets = validate_targets_of(network, theta, x, targets)
     first, second = _two_of(parameters, network)
     if not (isinstance(resolution, int) and resolution >= 2):
-        raise DataError(f"resolution must be 2 or more, a whole number, got {resolution!r}")
+        raise DataError(f"resolution must be a whole number of at least 2, got {resolution!r}")
     ways = {str(name): _way(name, path, network, first, second) for name, path in (paths or {}).items()}
     point = theta[[first, second]]
     (left, right), (bottom, top) = _limits(limits, np.vstack([point, *ways.values()]))
     across, upwards = np.linspace(left, right, resolution), np.linspace(bottom, top, resolution)
-    error = _errors(network, theta, x, targets, (first, second), across, upwards)
+    loss = _losses(network, theta, x, targets, (first, second), across, upwards)
 
     ax = axes_or_new(ax, (6.0, 5.0))
-    levels = _levels(error)
+    levels = _levels(loss)
     shades = [f"{shade:.3f}" for shade in np.linspace(1.0, 0.55, len(levels) + 1)]
-    ax.contourf(across, upwards, error, levels=levels, colors=shades, extend="both")
+    ax.contourf(across, upwards, loss, levels=levels, colors=shades, extend="both")
     if len(levels) > 2:
-        ax.contour(across, upwards, error, levels=levels, colors="0.35", linewidths=0.5)
+        ax.contour(across, upwards, loss, levels=levels, colors="0.35", linewidths=0.5)
     for number, (name, way) in enumerate(ways.items()):
         style = STYLES[number % len(STYLES)]
         ends = [0, len(way) - 1]
@@ -107,7 +106,7 @@ def loss_surface(
     return ax
 
 
-def _errors(
+def _losses(
     network: Network,
     theta: np.ndarray,
     x: np.ndarray,
@@ -116,26 +115,26 @@ def _errors(
     across: np.ndarray,
     upwards: np.ndarray,
 ) -> np.ndarray:
-    """Take the error at each point of the grid, ``(upwards, across)``, of stacks of networks."""
+    """Compute the loss at each point of the grid, ``(upwards, across)``, with stacks of networks."""
     pairs = np.stack(np.meshgrid(across, upwards), axis=-1).reshape(-1, 2)
     at_once = max(1, NUMBERS_AT_ONCE // (len(x) * max(network.sizes) + network.n_parameters))
-    errors = []
+    losses = []
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         for start in range(0, len(pairs), at_once):
             part = pairs[start : start + at_once]
             stack = np.repeat(theta[None], len(part), axis=0)
             stack[:, list(places)] = part
             layer = output_layer(np, network, stack, x)
-            errors.append(output_loss(np, network.loss, network.activations[-1], *layer, targets)[0])
-    error = np.concatenate(errors).reshape(len(upwards), len(across))
-    if not np.isfinite(error).any():
-        raise DataError("the error is nowhere finite within these limits; give narrower ones")
-    return np.where(np.isfinite(error), error, np.nan)
+            losses.append(output_loss(np, network.loss, network.activations[-1], *layer, targets)[0])
+    loss = np.concatenate(losses).reshape(len(upwards), len(across))
+    if not np.isfinite(loss).any():
+        raise DataError("the loss is nowhere finite within these limits; pass narrower ones")
+    return np.where(np.isfinite(loss), loss, np.nan)
 
 
-def _levels(error: np.ndarray) -> np.ndarray:
-    """Lay the lines by equal parts where the error spans a decade at least, so that the valley's floor has some too."""
-    low, high = float(np.nanmin(error)), float(np.nanmax(error))
+def _levels(loss: np.ndarray) -> np.ndarray:
+    """Choose the contour levels, spaced geometrically if the loss spans at least a decade."""
+    low, high = float(np.nanmin(loss)), float(np.nanmax(loss))
     if not low < high:
         return np.asarray([low - 0.5, low + 0.5])
     if high > 10.0 * low >= 0:
@@ -159,7 +158,7 @@ def _way(name: str, path: Any, network: Network, first: int, second: int) -> np.
         raise DataError(f"the path {name!r} must be an array of numbers: {error}") from error
     if points.ndim != 2 or not len(points) or points.shape[1] not in (2, network.n_parameters):
         raise DataError(
-            f"the path {name!r} must be (t, {network.n_parameters}), the parameters at each of t times, or (t, 2); "
+            f"the path {name!r} must be (t, {network.n_parameters}), the parameters at t times, or (t, 2); "
             f"got {points.shape}"
         )
     return points if points.shape[1] == 2 and network.n_parameters != 2 else points[:, [first, second]]
@@ -169,7 +168,7 @@ def _limits(limits: Any, points: np.ndarray) -> Limits:
     if limits is not None:
         sides = np.asarray(limits, dtype=float)
         if sides.shape != (2, 2) or not np.isfinite(sides).all() or not (sides[:, 0] < sides[:, 1]).all():
-            raise DataError(f"limits must be ((left, right), (bottom, top)), lower ones first, got {limits!r}")
+            raise DataError(f"limits must be ((left, right), (bottom, top)), in increasing order, got {limits!r}")
     else:
         seen = points[np.isfinite(points).all(axis=1)]
         low, high = seen.min(axis=0), seen.max(axis=0)

@@ -1,4 +1,4 @@
-"""Whose picture it is: a network with its weights, however it is handed over."""
+"""The network and weights of whatever represents a model, and validation of samples, targets and layers."""
 
 from typing import Any
 
@@ -13,12 +13,12 @@ HOST = "float64"
 
 
 def network_and_theta(model: Any) -> tuple[Network, np.ndarray]:
-    """Find the network in a model, and its parameters, ``(P,)`` of float64 on the host.
+    """Return the network of a model and its parameters, ``(P,)``, float64 on the host.
 
     Raises
     ------
     DataError
-        If there is none, or a stack of them.
+        If the object is not a model, or is a stack of networks.
     """
     if isinstance(model, tuple) and len(model) == 2:
         network, theta = model
@@ -28,45 +28,45 @@ def network_and_theta(model: Any) -> tuple[Network, np.ndarray]:
         network, theta = _of_estimator(model)
     else:
         raise DataError(
-            "a model is a pair (network, theta), what train or load_model gives, or a fitted estimator; "
+            "a model is a pair (network, theta), the result of train or load_model, or a fitted estimator; "
             f"got {type(model).__name__}"
         )
     if not isinstance(network, Network):
         raise DataError(f"a model is a pair (network, theta), got a {type(network).__name__} for the network")
     theta = validate_theta(network, choose_backend("cpu"), HOST, to_numpy(theta))
     if theta.ndim != 1:
-        raise DataError(f"a picture shows one network, got a stack of {theta.shape[0]}; give one row of theta")
+        raise DataError(f"a picture shows one network, got a stack of {theta.shape[0]}; pass one row of theta")
     return network, theta
 
 
 def validate_samples(network: Network, theta: np.ndarray, x: Any) -> np.ndarray:
-    """Admit samples, ``(b, i)`` of float64 on the host."""
+    """Validate samples and return them as ``(b, i)``, float64 on the host."""
     samples: np.ndarray = validate_x(network, choose_backend("cpu"), HOST, theta, to_numpy(x), name="x")
     return samples
 
 
-def checked_targets(network: Network, theta: np.ndarray, x: np.ndarray, targets: Any) -> np.ndarray:
-    """Admit the targets of samples, ``(b, j)`` of float64 on the host."""
-    desired: np.ndarray = validate_targets(network, choose_backend("cpu"), HOST, theta, x, to_numpy(targets))
-    return desired
+def validate_targets_of(network: Network, theta: np.ndarray, x: np.ndarray, targets: Any) -> np.ndarray:
+    """Validate targets and return them as ``(b, j)``, float64 on the host."""
+    validated: np.ndarray = validate_targets(network, choose_backend("cpu"), HOST, theta, x, to_numpy(targets))
+    return validated
 
 
 def layers_of(model: Any, x: Any) -> tuple[Network, list[Layer]]:
-    """Pass samples forward, and keep all layers."""
+    """Compute all layers of a forward pass."""
     network, theta = network_and_theta(model)
     with np.errstate(over="ignore"):
         return network, forward(np, network, theta, validate_samples(network, theta, x))
 
 
 def check_layer(layer: Any, last: int) -> int:
-    """Admit the number of a layer, where the inputs are layer 0."""
+    """Validate the number of a layer; the inputs are layer 0."""
     if not (isinstance(layer, int | np.integer) and 1 <= layer <= last):
-        raise DataError(f"layer must be a whole number from 1 to {last}, where 0 would be the inputs, got {layer!r}")
+        raise DataError(f"layer must be a whole number from 1 to {last} (the inputs are layer 0), got {layer!r}")
     return int(layer)
 
 
 def _of_estimator(estimator: Any) -> tuple[Network, np.ndarray]:
-    """Put the weights of a fitted estimator, gpubp's or scikit-learn's, back into one array."""
+    """Join the weights of a fitted estimator, gpubp's or scikit-learn's, into one flat array."""
     coefs = [np.asarray(to_numpy(block), dtype=HOST) for block in estimator.coefs_]
     biases = [np.asarray(to_numpy(block), dtype=HOST) for block in estimator.intercepts_]
     sizes = (coefs[0].shape[0], *(block.shape[1] for block in coefs))

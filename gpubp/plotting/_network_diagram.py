@@ -1,4 +1,4 @@
-"""A network drawn as what it is: units in layers, and connections with their weights."""
+"""A drawing of a network: units in layers, and connections with their weights."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 MOST_UNITS = 50
-"""How many units can be told apart in one drawing."""
+"""The largest number of units that a drawing shows."""
 MOST_NUMBERS = 24
-"""Up to so many connections have their weights written beside them."""
+"""The weights are written beside the connections up to this number of connections."""
 MOST_BIASES = 30
-"""Up to so many units have their biases written into them."""
+"""The biases are written into the units up to this number of units."""
 WIDEST = 5.0
 RADIUS = 0.34
 
@@ -33,14 +33,14 @@ def network_diagram(
 ) -> "Axes":
     """Draw a network layer by layer, from the inputs on the left to the outputs on the right.
 
-    A connection is as wide as its weight is large; those above 0 are orange, those below are blue and dashed. Biases
-    colour their units in the same way. In small networks the numbers are written beside.
+    The width of a connection is proportional to the size of its weight. Positive weights are orange, negative ones blue
+    and dashed. Biases colour their units in the same way. In small networks the numbers are written too.
 
     Parameters
     ----------
     model : (Network, theta) pair, Fit, Model or fitted estimator
     ax : matplotlib.axes.Axes, optional
-        Where to draw; without it in a figure of its own.
+        Where to draw; a new figure by default.
     input_names, output_names : sequence of str, optional
 
     Returns
@@ -51,9 +51,9 @@ def network_diagram(
     Raises
     ------
     DataError
-        If the model or the names do not serve, or the network has more than 50 units.
+        If the model or the names are invalid, or the network has more than 50 units.
     GpubpError
-        If matplotlib is not installed.
+        If Matplotlib is not installed.
 
     Examples
     --------
@@ -67,13 +67,13 @@ def network_diagram(
     network, theta = network_and_theta(model)
     if network.skips:
         raise DataError(
-            f"the network has connections that skip layers, {list(network.skips)}, which no drawing here shows; "
+            f"the network has skip connections, {list(network.skips)}, which network_diagram cannot draw; "
             "draw its weights with hinton_diagram, layer by layer"
         )
     n_units = sum(network.sizes)
     if n_units > MOST_UNITS:
         raise DataError(
-            f"the network has {n_units:,} units, and a drawing of more than {MOST_UNITS} cannot be read; "
+            f"the network has {n_units:,} units, and a drawing shows at most {MOST_UNITS}; "
             "draw its weights with hinton_diagram, layer by layer"
         )
     inputs = check_names("input_names", input_names, network.sizes[0])
@@ -122,7 +122,7 @@ def _draw_connections(ax: "Axes", places: list[np.ndarray], weights: list[np.nda
         return
     source = np.concatenate([np.repeat(np.arange(len(block)), block.shape[1]) for block in weights])
     for (start, end), value, colour, below in zip(lines, values, colours, source, strict=True):
-        across, down = start + (0.25 + 0.14 * (below % 2)) * (end - start)  # neighbours' numbers a little apart
+        across, down = start + (0.25 + 0.14 * (below % 2)) * (end - start)  # keep the numbers of neighbours apart
         ground = {"boxstyle": "round,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.85}
         ax.text(
             across,

@@ -1,4 +1,4 @@
-"""Where a picture is drawn, and in which colours."""
+"""Figures, axes, and the colours, lines and markers of all pictures."""
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -10,11 +10,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 POSITIVE, NEGATIVE = "#D55E00", "#0072B2"
-"""The signs of weights: two colours of Okabe and Ito's palette, told apart by every kind of colour vision."""
+"""Colours for the sign of a weight, from Okabe and Ito's palette, distinguishable with every kind of colour vision."""
 
 
 class Style(NamedTuple):
-    """What tells one of several apart in a picture: a colour of Okabe and Ito's palette, a line and a mark."""
+    """The colour (from Okabe and Ito's palette), line style and marker of one of several series."""
 
     color: str
     linestyle: str | tuple[int, tuple[int, ...]]
@@ -33,44 +33,44 @@ STYLES = (
 
 
 def new_figure(size: tuple[float, float] = (7.0, 4.2)) -> "Figure":
-    """Make a figure of so many inches that no global state knows of.
+    """Make a figure of the given size in inches, outside the global state of pyplot.
 
     Raises
     ------
     GpubpError
-        If matplotlib is not installed.
+        If Matplotlib is not installed.
     """
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise GpubpError('a picture needs matplotlib: pip install "gpubp[cli]"') from error
+        raise GpubpError('plotting needs Matplotlib; to fix it: pip install "gpubp[cli]"') from error
     figure = Figure(figsize=size, dpi=150, layout="constrained")
     FigureCanvasAgg(figure)
     return figure
 
 
 def axes_or_new(ax: Any, size: tuple[float, float] = (7.0, 4.2)) -> "Axes":
-    """Give back the Axes to draw in; without any those of a new figure.
+    """Return ``ax``, or the Axes of a new figure if it is None.
 
     Raises
     ------
     DataError
-        If it is something else.
+        If ``ax`` is not an Axes.
     GpubpError
-        If matplotlib is not installed.
+        If Matplotlib is not installed.
     """
     if ax is None:
         return new_figure(size).add_subplot()
     from matplotlib.axes import Axes
 
     if not isinstance(ax, Axes):
-        raise DataError(f"ax must be an Axes of matplotlib, one of figure.subplots() say, got {type(ax).__name__}")
+        raise DataError(f"ax must be an Axes of Matplotlib, such as figure.subplots() returns, got {type(ax).__name__}")
     return ax
 
 
 def check_names(what: str, names: Iterable[str] | None, n: int) -> tuple[str, ...]:
-    """Admit one name for each of ``n`` things; without any the empty tuple."""
+    """Validate that there is one name for each of ``n`` items; None gives the empty tuple."""
     if names is None:
         return ()
     several = (names,) if isinstance(names, str) else tuple(map(str, names))

@@ -41,9 +41,9 @@ def lines(ax) -> dict[str, tuple[list[float], list[float]]]:
 def test_the_lines_hold_the_history():
     ax = learning_curve(History(ERROR, VALIDATION_ERROR))
     epochs = [1, 2, 3, 4]
-    assert lines(ax) == {"training error": (epochs, ERROR), "validation error": (epochs, VALIDATION_ERROR)}
-    assert (ax.get_xlabel(), ax.get_ylabel()) == ("epoch", "error")
-    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["training error", "validation error"]
+    assert lines(ax) == {"training loss": (epochs, ERROR), "validation loss": (epochs, VALIDATION_ERROR)}
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("epoch", "loss")
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["training loss", "validation loss"]
     assert ax.figure.axes == [ax]
 
 
@@ -73,7 +73,7 @@ def test_the_best_epoch_is_marked():
 
 def test_beside_a_score_the_best_epoch_may_be_that_of_the_error():
     history = History(ERROR, VALIDATION_ERROR[:2], VALIDATION_SCORE)
-    ax = learning_curve(history, score_name="accuracy", monitored="error")
+    ax = learning_curve(history, score_name="accuracy", monitored="loss")
     right = ax.figure.axes[1]
     assert list(lines(right)) == ["validation accuracy"]
     assert right.get_ylabel() == "accuracy"
@@ -99,7 +99,7 @@ def test_the_axis_is_logarithmic_where_the_error_spans_decades(error, scale):
 def test_a_stack_is_its_median_and_the_band_of_its_middle_half():
     error = [np.asarray([1.0, 2.0, 3.0, 4.0, 50.0]), np.asarray([0.5, 1.0, 1.5, 2.0, np.nan])]
     ax = learning_curve(History(error))
-    assert lines(ax) == {"training error, median of 5": ([1, 2], [3.0, 1.25])}
+    assert lines(ax) == {"training loss, median of 5": ([1, 2], [3.0, 1.25])}
     [band] = ax.collections
     low, high = (band.get_paths()[0].get_extents().get_points()[:, 1]).tolist()
     assert (low, high) == (0.875, 4.0)
@@ -109,7 +109,7 @@ def test_a_stack_is_its_median_and_the_band_of_its_middle_half():
 def test_a_stack_that_has_diverged_is_drawn_without_complaint():
     ax = learning_curve(History([np.asarray([1.0, 2.0]), np.asarray([np.nan, np.inf])]))
     ax.figure.canvas.draw()
-    assert np.isnan(lines(ax)["training error, median of 2"][1][1])
+    assert np.isnan(lines(ax)["training loss, median of 2"][1][1])
 
 
 def test_a_single_epoch_is_seen():
@@ -154,7 +154,7 @@ def test_the_history_of_a_training(tmp_path):
     x, targets = np.asarray([[0.0], [1.0]]), np.asarray([[0.0], [1.0]])
     fit = train(Network((1, 1)), x, targets, epochs=5, validation_data=(x, targets), seed=[0, 1, 2], device="cpu")
     ax = learning_curve(fit.history)
-    assert set(lines(ax)) == {"training error, median of 3", "validation error, median of 3"}
+    assert set(lines(ax)) == {"training loss, median of 3", "validation loss, median of 3"}
     save_learning_curve(fit.history, str(tmp_path / "curve.png"))
 
 

@@ -141,7 +141,7 @@ def test_without_matplotlib(name, monkeypatch):
 
 @pytest.mark.parametrize("name", DRAWN)
 def test_ax_must_be_an_axes(name):
-    with pytest.raises(DataError, match="ax must be an Axes of matplotlib"):
+    with pytest.raises(DataError, match="ax must be an Axes of Matplotlib"):
         DRAWN[name]("here")
 
 
@@ -179,7 +179,7 @@ def test_an_estimator_is_a_model(origin):
         (7, "a model is a pair .* got int"),
         (("a", THETA), "got a str for the network"),
         ((NETWORK, THETA[:-1]), r"theta must be \(23,\)"),
-        ((NETWORK, np.stack([THETA, THETA])), "a stack of 2; give one row"),
+        ((NETWORK, np.stack([THETA, THETA])), "a stack of 2; pass one row"),
         (MLPClassifier(), "fitted estimator; got MLPClassifier"),
     ],
 )
@@ -231,7 +231,7 @@ def test_a_scale_for_several_diagrams():
 
 
 def test_some_units_and_their_names():
-    ax = plotting.hinton_diagram(MODEL, units=[2, 0], unit_names=["c", "a"])
+    ax = plotting.hinton_diagram(MODEL, selected_units=[2, 0], unit_names=["c", "a"])
     assert [text.get_text() for text in ax.texts] == ["c", "a"]
     block = views(np, NETWORK, THETA)[0][:, [2, 0]]
     _, sides = boxes(ax.collections[1])
@@ -242,11 +242,11 @@ def test_some_units_and_their_names():
     ("options", "message"),
     [
         ({"layer": 3}, "layer must be a whole number from 1 to 2"),
-        ({"layer": 0}, "where 0 would be the inputs"),
+        ({"layer": 0}, "the inputs are layer 0"),
         ({"input_shape": (3, 2)}, "whose product is 4"),
-        ({"units": [3]}, "units must be from 0 to 2"),
-        ({"units": []}, "one or more"),
-        ({"across": 0}, "across must be 1 or more"),
+        ({"selected_units": [3]}, "selected_units must be from 0 to 2"),
+        ({"selected_units": []}, "one or more"),
+        ({"across": 0}, "across must be a whole number of at least 1"),
         ({"largest": 0.0}, "largest must be a finite number above 0"),
         ({"unit_names": ["a"]}, "unit_names must be 3 names, got 1"),
     ],
@@ -262,15 +262,15 @@ def test_connections_that_skip_layers():
     ax = plotting.hinton_diagram(model, layer=2)
     drawn = sum(len(squares.get_paths()) for squares in ax.collections[1:])
     assert drawn == 2 * (3 + 4 + 1)
-    with pytest.raises(DataError, match=r"connections that skip layers, \[\(0, 2\)\]"):
+    with pytest.raises(DataError, match=r"skip connections, \[\(0, 2\)\]"):
         plotting.network_diagram(model)
 
 
 def test_a_hinton_diagram_too_large_to_be_seen():
     network = Network((300, 200, 1))
-    with pytest.raises(DataError, match=r"60,200 weights .* choose some units"):
+    with pytest.raises(DataError, match=r"60,200 weights, .* choose some units"):
         plotting.hinton_diagram((network, np.ones(network.n_parameters)))
-    plotting.hinton_diagram((network, np.ones(network.n_parameters)), units=range(20))
+    plotting.hinton_diagram((network, np.ones(network.n_parameters)), selected_units=range(20))
 
 
 def test_weights_that_are_all_0():
@@ -324,7 +324,7 @@ def test_fifty_units_are_drawn_and_more_are_refused():
         network = Network(sizes)
         plotting.network_diagram((network, initial_weights(network))).figure.canvas.draw()
     network = Network((40, 10, 1))
-    with pytest.raises(DataError, match=r"51 units, .* more than 50 cannot be read; draw .* hinton_diagram"):
+    with pytest.raises(DataError, match=r"51 units, .* at most 50; draw .* hinton_diagram"):
         plotting.network_diagram((network, initial_weights(network)))
 
 
@@ -356,8 +356,8 @@ def test_curves_against_time():
 @pytest.mark.parametrize(
     ("runs", "options", "message"),
     [
-        ({}, {}, "none of any"),
-        ({"a": History([1.0]), "b": History()}, {}, r"none of \['b'\]"),
+        ({}, {}, "empty: all"),
+        ({"a": History([1.0]), "b": History()}, {}, r"empty: \['b'\]"),
         ({"a": History([1.0])}, {"against": "hours"}, "'epochs' or 'seconds', got 'hours'"),
         ({"a": History([1.0])}, {"quantiles": (0.6, 0.9)}, "quantiles must be"),
     ],
@@ -436,8 +436,8 @@ def test_a_surface_without_finite_numbers_or_without_slope():
         ({"parameters": (1, 1)}, "two different"),
         ({"paths": {"p": np.zeros((3, 5))}}, r"the path 'p' must be \(t, 2\)"),
         ({"paths": {"p": [[0.0], [1.0, 2.0]]}}, "array of numbers"),
-        ({"limits": ((1, 0), (0, 1))}, "lower ones first"),
-        ({"resolution": 1}, "resolution must be 2 or more"),
+        ({"limits": ((1, 0), (0, 1))}, "in increasing order"),
+        ({"resolution": 1}, "resolution must be a whole number of at least 2"),
     ],
 )
 def test_surface_misuse(options, message):
@@ -493,11 +493,11 @@ def test_a_classifier_with_names_for_classes():
     ("model", "x", "message"),
     [
         ((Network((2, 1)), np.zeros(3)), POINTS, None),
-        ((Network((2, 1)), np.asarray([5.0, 0.0, 0.0])), POINTS, "needs the probabilities of classes"),
-        ((Network((2, 2), output_activation="logistic"), np.ones(6)), POINTS, "needs the probabilities"),
-        (MODEL, POINTS, "over two inputs, the network has 4"),
-        (MODEL, SAMPLES, r"x must be \(samples, 2\)"),
-        (MLPRegressor(), POINTS, "that of a classifier, got MLPRegressor"),
+        ((Network((2, 1)), np.asarray([5.0, 0.0, 0.0])), POINTS, "needs class probabilities"),
+        ((Network((2, 2), output_activation="logistic"), np.ones(6)), POINTS, "needs class probabilities"),
+        (MODEL, POINTS, "needs two inputs, the network has 4"),
+        (MODEL, SAMPLES, r"X must be finite, of shape \(samples, 2\)"),
+        (MLPRegressor(), POINTS, "needs a classifier, got MLPRegressor"),
     ],
 )
 def test_boundary_misuse(model, x, message):
@@ -542,9 +542,9 @@ def test_the_projection_draws_the_components():
 
 
 def test_hidden_misuse():
-    with pytest.raises(DataError, match=r"needs two samples and two units or more, .* draw a hidden_heat_map"):
+    with pytest.raises(DataError, match=r"needs at least two samples and two units, .* use hidden_heat_map"):
         plotting.hidden_projection((Network((4, 1, 1)), np.ones(7)), SAMPLES)
-    with pytest.raises(DataError, match="labels must be one for each of 9 samples"):
+    with pytest.raises(DataError, match="labels must have one entry for each of 9 samples"):
         plotting.hidden_projection(MODEL, SAMPLES, [1, 2])
     with pytest.raises(DataError, match="as the network has 4 inputs"):
         plotting.hidden_heat_map(MODEL, POINTS)
