@@ -368,7 +368,7 @@ def train(
     if picture_path is not None and learned and result.fit.history.loss:
         try:
             title = _stem(data)
-            save_learning_curve(result.fit.history, picture_path, title=title, score_name=score_name, monitored="error")
+            save_learning_curve(result.fit.history, picture_path, title=title, score_name=score_name, monitored="loss")
             drawn = picture_path
         except GpubpError as error:  # the model is written: its scores are told first
             picture_fault = error
