@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from gpubp.data import one_hot as one_hot
     from gpubp.data.streaming import Stream as Stream
     from gpubp.data.streaming import open_stream as open_stream
-    from gpubp.data.streaming.prepared import prepare_stream as prepare_stream
+    from gpubp.data.streaming.prepared_stream import prepare_stream as prepare_stream
     from gpubp.engine.prediction import predict as predict
     from gpubp.errors import CheckpointError as CheckpointError
     from gpubp.errors import CheckpointWarning as CheckpointWarning
@@ -82,7 +82,7 @@ _PUBLIC = {
     "optim.second_order": ("lbfgs", "levenberg_marquardt"),
     "engine.prediction": ("predict",),
     "data.streaming": ("Stream", "open_stream"),
-    "data.streaming.prepared": ("prepare_stream",),
+    "data.streaming.prepared_stream": ("prepare_stream",),
     "training.fit": ("all_correct", "train"),
 }
 _MODULE_OF = {name: room for room, names in _PUBLIC.items() for name in names}

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from gpubp.cli.output import check_output, console, print_facts, print_json
 from gpubp.data.datasets import DATASETS, load_dataset
-from gpubp.data.preprocessing import ClassTarget, apply, encode_target, feature_names, preprocessing_of
+from gpubp.data.preprocessing import ClassTarget, apply, encode_target, preprocessing_of
 from gpubp.data.readers import read_table
 from gpubp.errors import DataError
 from gpubp.explain import Example, Passage, Term, html_page, rain_network
@@ -134,7 +134,7 @@ def _samples(loaded: Model, source: str) -> tuple[np.ndarray, np.ndarray, tuple[
         preprocessing, table = preprocessing_of(loaded), read_table(source)
         target = preprocessing.target
         outputs = target.classes if isinstance(target, ClassTarget) else preprocessing.target_names
-        return apply(preprocessing, table), encode_target(preprocessing, table), feature_names(preprocessing), outputs
+        return apply(preprocessing, table), encode_target(preprocessing, table), preprocessing.feature_names, outputs
     if source in DATASETS and not Path(source).is_file():
         dataset = load_dataset(source)
         x, targets, names = dataset.X, dataset.targets, dataset.feature_names

@@ -19,7 +19,7 @@ from rich.text import Text
 from gpubp._core.text import brief, plain
 from gpubp.backends.backend import ENVIRONMENT_VARIABLE, Backend
 from gpubp.backends.probe import probe_cuda
-from gpubp.data.streaming.prepared import PARTS
+from gpubp.data.streaming.split import SPLITS
 from gpubp.errors import DataError
 
 console = Console(markup=False, highlight=False, emoji=False)
@@ -113,7 +113,7 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, left:
 
 def print_scores(scores: dict[str, dict[str, float]], rows: dict[str, int]) -> None:
     """Print scores, one row for each, one column for each part of the data that has any."""
-    order = {name: place for place, name in enumerate([*PARTS, *_METRICS])}  # a model file has them by the alphabet
+    order = {name: place for place, name in enumerate([*SPLITS, *_METRICS])}  # a model file has them by the alphabet
     parts = sorted(scores, key=lambda part: order.get(part, 0))
     names = dict.fromkeys(name for part in parts for name in scores[part])
     cells = [

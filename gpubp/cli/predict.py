@@ -25,9 +25,10 @@ from gpubp.cli.output import (
 )
 from gpubp.data.metrics import RunningScores, score
 from gpubp.data.preprocessing import Preprocessing, encode_target, preprocessing_of
-from gpubp.data.readers import Column, Table, read_table
-from gpubp.data.streaming.folders import open_tables, reason_to_stream
-from gpubp.data.streaming.tables import TableSource, with_rows_of_file
+from gpubp.data.readers import read_table
+from gpubp.data.streaming.table_files import open_tables, reason_to_stream
+from gpubp.data.streaming.table_source import TableSource, with_file_rows
+from gpubp.data.table import Column, Table
 from gpubp.errors import DataError
 from gpubp.io.model_file import load_model, write_whole, written_whole
 from gpubp.tabular import decode_outputs as decoded
@@ -120,14 +121,14 @@ def _predict_in_parts(
             try:
                 y = predicted(piece.table)
             except DataError as error:
-                raise with_rows_of_file(error, piece) from error
+                raise with_file_rows(error, piece) from error
             write(decoded(preprocessing, y))
             try:
                 if is_scored:
                     running.add(encode_target(preprocessing, piece.table), y)
             except DataError as error:  # predictions are good without a target
                 is_scored = False
-                print_note(f"no scores: {with_rows_of_file(error, piece)}")
+                print_note(f"no scores: {with_file_rows(error, piece)}")
     return running.scores() if is_scored else None
 
 

@@ -1,12 +1,13 @@
-"""Data on the host: named sets, tables from files, and columns turned into matrices and back.
+"""Data on the host: built-in data sets, tables from files, preprocessing, metrics, and data larger than memory.
 
-Everything here is NumPy; no module below this package knows a backend or a screen.  scikit-learn and pyarrow are
-imported by the functions that need them.
+Everything here is NumPy; only ``streaming`` knows backends. scikit-learn and pyarrow are imported by the functions that
+need them.
 """
 
 from gpubp.data.datasets import DATASETS, Dataset, load_dataset, one_hot
 from gpubp.data.preprocessing import Preprocessing, apply, decode_target, encode_target, fit_preprocessing
-from gpubp.data.readers import Table, read_table, table_from_arrays, table_from_mapping
+from gpubp.data.readers import read_table
+from gpubp.data.table import Table, table_from_arrays, table_from_mapping
 
 __all__ = [
     "DATASETS",

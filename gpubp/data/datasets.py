@@ -26,7 +26,7 @@ class Dataset:
     X : numpy.ndarray
         Inputs, float64 of shape ``(n, i)``.
     targets : numpy.ndarray
-        Targets, float64 of shape ``(n, j)``; one-hot where `classes` is given.
+        Targets, float64 of shape ``(n, j)``; one-hot if there are `classes`.
     feature_names : tuple of str
         One name per column of `X`.
     classes : tuple of str or None
@@ -49,7 +49,7 @@ class Dataset:
     def labels(self) -> NDArray[np.object_]:
         """The class name of each sample, shape ``(n,)``."""
         if self.classes is None:
-            raise DataError(f"the set {self.name!r} has real-valued outputs and no classes; use its d")
+            raise DataError(f"the set {self.name!r} has real-valued targets and no classes; use its targets")
         names = np.array(self.classes, dtype=object)
         labels: NDArray[np.object_] = names[self.targets.argmax(axis=1)]
         return labels
@@ -63,7 +63,7 @@ def one_hot(labels: ArrayLike, n_classes: int | None = None) -> NDArray[np.float
     labels : array_like
         Shape ``(n,)``.  Integers name their column; strings take columns in sorted order.
     n_classes : int, optional
-        Number of columns; by default as few as the labels need.
+        Number of columns; by default as many as the labels need.
 
     Returns
     -------
@@ -98,7 +98,7 @@ def one_hot(labels: ArrayLike, n_classes: int | None = None) -> NDArray[np.float
 
 
 def rain() -> Dataset:
-    """Three days, their days of rain and Kdp, and the chance of rain.
+    """Return three days: days of rain and Kdp against the chance of rain.
 
     Examples
     --------
@@ -116,7 +116,7 @@ def rain() -> Dataset:
 
 
 def xor() -> Dataset:
-    """Return the exclusive or of two bits: parity's smallest sample.
+    """Return the exclusive or of two bits: parity of two bits.
 
     Examples
     --------
@@ -127,7 +127,7 @@ def xor() -> Dataset:
 
 
 def parity(n_bits: int = 4) -> Dataset:
-    """Return all vectors of `n_bits` bits, desired 1 where the number of ones is odd.
+    """Return all vectors of `n_bits` bits; the target is 1 if the number of ones is odd.
 
     Parameters
     ----------
@@ -148,7 +148,7 @@ def parity(n_bits: int = 4) -> Dataset:
 
 
 def symmetry(n_bits: int = 6) -> Dataset:
-    """Return all vectors of `n_bits` bits, desired 1 where the vector equals its mirror image.
+    """Return all vectors of `n_bits` bits; the target is 1 if the vector equals its mirror image.
 
     Parameters
     ----------
@@ -173,18 +173,18 @@ def symmetry(n_bits: int = 6) -> Dataset:
     )
 
 
-def encoder(n_units: int = 8) -> Dataset:
-    """Return one pattern per unit, to be reproduced through a narrower hidden layer (8-3-8 in the 1986 report).
+def encoder(n_inputs: int = 8) -> Dataset:
+    """Return patterns with a single 1, to be reproduced through a narrower hidden layer (8-3-8 in the 1986 report).
 
     Parameters
     ----------
-    n_units : int
-        Number of input units, output units and patterns.
+    n_inputs : int
+        Number of inputs, outputs and patterns.
 
     Raises
     ------
     DataError
-        If `n_units` is not positive.
+        If `n_inputs` is not positive.
 
     Examples
     --------
@@ -192,16 +192,16 @@ def encoder(n_units: int = 8) -> Dataset:
     array([[1., 0.],
            [0., 1.]])
     """
-    if n_units < 1:
-        raise DataError(f"n_units must be at least 1, got {n_units}")
+    if n_inputs < 1:
+        raise DataError(f"n_inputs must be at least 1, got {n_inputs}")
     return Dataset(
         name="encoder",
-        X=np.eye(n_units),
-        targets=np.eye(n_units),
-        feature_names=tuple(f"unit {k}" for k in range(n_units)),
+        X=np.eye(n_inputs),
+        targets=np.eye(n_inputs),
+        feature_names=tuple(f"unit {k}" for k in range(n_inputs)),
         classes=None,
-        description=f"{n_units} patterns with one unit on, desired to come out as they went in.",
-        target_names=tuple(f"target_{k}" for k in range(n_units)),
+        description=f"{n_inputs} patterns with one unit on, which are their own targets.",
+        target_names=tuple(f"target_{k}" for k in range(n_inputs)),
     )
 
 
@@ -219,7 +219,7 @@ _BUNDLED = {
     "iris": "Lengths and widths of the sepals and petals of three species of iris.",
     "wine": "Chemical analyses of wines from three growers.",
     "breast_cancer": "Measures of cell nuclei, malignant or benign.",
-    "diabetes": "Ten measures of 442 patients and how far the disease went on within a year.",
+    "diabetes": "Ten measures of 442 patients and how far the disease progressed within a year.",
     "linnerud": "Three exercises of twenty men against weight, waist and pulse.",
 }
 _SMALL: dict[str, Callable[[], Dataset]] = {

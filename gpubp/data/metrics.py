@@ -1,4 +1,4 @@
-"""How well outputs match targets, in the units of the target: at once, or piece by piece."""
+"""Scores of predictions in the units of the target: of all outputs at once, or of outputs that arrive in pieces."""
 
 import math
 from typing import Any
@@ -6,112 +6,130 @@ from typing import Any
 import numpy as np
 
 from gpubp.data.preprocessing import ClassTarget, Preprocessing, decode_target
-from gpubp.data.survey import Moments
+from gpubp.data.running_statistics import RunningMoments
 
 Scores = dict[str, float]
+"""Figures by name: accuracy, balanced_accuracy, macro_f1 and log_loss of classes; r2, mae and rmse of numbers."""
 
 
-def score(preprocessing: Preprocessing, targets: np.ndarray, y: np.ndarray) -> Scores:
-    """Score outputs against targets, both ``(n, j)``: see :class:`gpubp.tabular.TableFit`.
+def score(preprocessing: Preprocessing, targets: np.ndarray, outputs: np.ndarray) -> Scores:
+    """Score outputs against targets.
 
-    Several targets share one R squared, their mean, and have errors of their own, ``"mae weight"``, ...
+    Parameters
+    ----------
+    preprocessing : Preprocessing
+        Decodes both.
+    targets, outputs : (n, j) array
+        What the network should give and what it gives.
+
+    Returns
+    -------
+    dict of str to float
+        See `Scores`. Several targets of numbers share one R squared, their mean, and have errors of their own:
+        ``"mae weight"``, ...
     """
     from sklearn import metrics
 
     if isinstance(preprocessing.target, ClassTarget):
-        labels, predicted = targets.argmax(axis=1), y.argmax(axis=1)
-        probabilities = y.astype(np.float64)
-        probabilities /= probabilities.sum(axis=1, keepdims=True)  # rounded to float32 they sum to almost 1
+        labels, predicted = targets.argmax(axis=1), outputs.argmax(axis=1)
+        probabilities = _normalized(outputs)
         present = np.unique(labels)
         return {
             "accuracy": float(metrics.accuracy_score(labels, predicted)),
-            # by its definition, as scikit-learn's own warns where a class is only predicted
+            # from recalls, as scikit-learn's own function warns about a class that is only predicted
             "balanced_accuracy": float(metrics.recall_score(labels, predicted, labels=present, average="macro")),
             "macro_f1": float(metrics.f1_score(labels, predicted, average="macro", zero_division=0)),
             "log_loss": float(metrics.log_loss(labels, probabilities, labels=np.arange(targets.shape[1]))),
         }
-    wanted, predictions = decode_target(preprocessing, targets), decode_target(preprocessing, y)
-    scores = {"r2": float(metrics.r2_score(np.stack([*wanted.values()], 1), np.stack([*predictions.values()], 1)))}
-    for name in wanted:
-        suffix = f" {name}" if len(wanted) > 1 else ""
-        scores[f"mae{suffix}"] = float(metrics.mean_absolute_error(wanted[name], predictions[name]))
-        scores[f"rmse{suffix}"] = math.sqrt(metrics.mean_squared_error(wanted[name], predictions[name]))
+    true, predictions = decode_target(preprocessing, targets), decode_target(preprocessing, outputs)
+    scores = {"r2": float(metrics.r2_score(np.stack([*true.values()], 1), np.stack([*predictions.values()], 1)))}
+    for name in true:
+        suffix = f" {name}" if len(true) > 1 else ""
+        scores[f"mae{suffix}"] = float(metrics.mean_absolute_error(true[name], predictions[name]))
+        scores[f"rmse{suffix}"] = math.sqrt(metrics.mean_squared_error(true[name], predictions[name]))
     return scores
 
 
 class RunningScores:
-    """The scores that :func:`score` gives, of outputs that come in pieces."""
+    """The scores of :func:`score` for outputs that arrive in pieces."""
 
     def __init__(self, preprocessing: Preprocessing) -> None:
         self.preprocessing, self.n, self.finite = preprocessing, 0, True
         target = preprocessing.target
-        self.found: Any = _OfClasses(len(target.classes)) if isinstance(target, ClassTarget) else {}
+        self.classes = _ClassScores(len(target.classes)) if isinstance(target, ClassTarget) else None
+        self.numbers: dict[str, _NumberScores] = {}
 
-    def add(self, targets: np.ndarray, y: np.ndarray) -> None:
-        """Take in more outputs ``(n, j)``, and what they should be."""
+    def add(self, targets: np.ndarray, outputs: np.ndarray) -> None:
+        """Add more targets and outputs, both ``(n, j)``."""
         self.n += len(targets)
-        self.finite = self.finite and bool(np.isfinite(y).all())
+        self.finite = self.finite and bool(np.isfinite(outputs).all())
         if not self.finite or not len(targets):
             return
-        if isinstance(self.found, _OfClasses):
-            self.found.add(targets.argmax(axis=1), y)
+        if self.classes is not None:
+            self.classes.add(targets.argmax(axis=1), outputs)
             return
-        wanted, predictions = decode_target(self.preprocessing, targets), decode_target(self.preprocessing, y)
-        for name in wanted:
-            self.found.setdefault(name, _OfNumbers()).add(wanted[name], predictions[name])
+        true, predictions = decode_target(self.preprocessing, targets), decode_target(self.preprocessing, outputs)
+        for name in true:
+            self.numbers.setdefault(name, _NumberScores()).add(true[name], predictions[name])
 
     def scores(self) -> Scores | None:
-        """Give the scores, or None where there were no outputs, or some that are not finite."""
+        """Return the scores; None if there were no outputs, or any that are not finite."""
         if not self.n or not self.finite:
             return None
-        if isinstance(self.found, _OfClasses):
-            return self.found.scores()
-        scores = {"r2": float(np.mean([found.r2() for found in self.found.values()]))}
-        for name, found in self.found.items():
-            suffix = f" {name}" if len(self.found) > 1 else ""
-            scores[f"mae{suffix}"] = found.absolute / self.n
-            scores[f"rmse{suffix}"] = math.sqrt(found.squares / self.n)
+        if self.classes is not None:
+            return self.classes.scores()
+        scores = {"r2": float(np.mean([one.r2() for one in self.numbers.values()]))}
+        for name, one in self.numbers.items():
+            suffix = f" {name}" if len(self.numbers) > 1 else ""
+            scores[f"mae{suffix}"] = one.absolute / self.n
+            scores[f"rmse{suffix}"] = math.sqrt(one.squares / self.n)
         return scores
 
 
-class _OfClasses:
+class _ClassScores:
+    """Confusion matrix (true classes by predicted ones) and log loss."""
+
     def __init__(self, n_classes: int) -> None:
-        self.confusion = np.zeros((n_classes, n_classes), np.int64)  # true classes by predicted ones
+        self.confusion = np.zeros((n_classes, n_classes), np.int64)
         self.log_loss = 0.0
 
-    def add(self, labels: np.ndarray, y: np.ndarray) -> None:
-        np.add.at(self.confusion, (labels, y.argmax(axis=1)), 1)
-        probabilities = y.astype(np.float64)
-        probabilities /= probabilities.sum(axis=1, keepdims=True)
-        least = np.finfo(np.float64).eps  # as scikit-learn's, for probabilities that are 0
-        of_truth = np.clip(probabilities[np.arange(len(labels)), labels], least, 1.0 - least)
-        self.log_loss -= float(np.sum(np.log(of_truth)))
+    def add(self, labels: np.ndarray, outputs: np.ndarray) -> None:
+        np.add.at(self.confusion, (labels, outputs.argmax(axis=1)), 1)
+        probabilities = _normalized(outputs)
+        smallest = np.finfo(np.float64).eps  # scikit-learn's bound for probabilities that are 0
+        of_true_class = np.clip(probabilities[np.arange(len(labels)), labels], smallest, 1.0 - smallest)
+        self.log_loss -= float(np.sum(np.log(of_true_class)))
 
     def scores(self) -> Scores:
-        right, true, predicted = (
-            np.diag(self.confusion),
-            self.confusion.sum(axis=1),
-            self.confusion.sum(axis=0),
-        )
-        found, present = true + predicted > 0, true > 0
+        correct, true, predicted = np.diag(self.confusion), self.confusion.sum(axis=1), self.confusion.sum(axis=0)
+        occurring, present = true + predicted > 0, true > 0
         return {
-            "accuracy": float(right.sum() / true.sum()),
-            "balanced_accuracy": float(np.mean(right[present] / true[present])),
-            "macro_f1": float(np.mean(2.0 * right[found] / (true + predicted)[found])),
+            "accuracy": float(correct.sum() / true.sum()),
+            "balanced_accuracy": float(np.mean(correct[present] / true[present])),
+            "macro_f1": float(np.mean(2.0 * correct[occurring] / (true + predicted)[occurring])),
             "log_loss": self.log_loss / int(true.sum()),
         }
 
 
-class _OfNumbers:
-    def __init__(self) -> None:
-        self.moments, self.squares, self.absolute = Moments(), 0.0, 0.0
+class _NumberScores:
+    """Moments of the target, and sums of squared and absolute errors of the predictions."""
 
-    def add(self, wanted: np.ndarray, predicted: np.ndarray) -> None:
-        self.moments.add(wanted)
-        self.squares += float(np.sum((predicted - wanted) ** 2))
-        self.absolute += float(np.sum(np.abs(predicted - wanted)))
+    def __init__(self) -> None:
+        self.moments, self.squares, self.absolute = RunningMoments(), 0.0, 0.0
+
+    def add(self, true: np.ndarray, predicted: np.ndarray) -> None:
+        self.moments.add(true)
+        self.squares += float(np.sum((predicted - true) ** 2))
+        self.absolute += float(np.sum(np.abs(predicted - true)))
 
     def r2(self) -> float:
-        if self.moments.squares == 0.0:  # scikit-learn's choice for what does not vary
+        if self.moments.squares == 0.0:  # scikit-learn's convention for a constant target
             return 1.0 if self.squares == 0.0 else 0.0
         return 1.0 - self.squares / self.moments.squares
+
+
+def _normalized(outputs: np.ndarray) -> Any:
+    """Return probabilities as float64; rounded to float32 their sum may differ from 1."""
+    probabilities = outputs.astype(np.float64)
+    probabilities /= probabilities.sum(axis=1, keepdims=True)
+    return probabilities

@@ -12,7 +12,7 @@ import numpy as np
 
 from gpubp.data.metrics import Scores
 from gpubp.data.preprocessing import ClassTarget, to_json
-from gpubp.data.streaming.prepared import PreparedStream
+from gpubp.data.streaming.prepared_stream import PreparedStream
 from gpubp.distributed.process_group import ProcessGroup
 from gpubp.engine.plain.minibatches import DEFAULT_BATCH_SIZE
 from gpubp.engine.prediction import predict

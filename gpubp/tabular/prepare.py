@@ -10,8 +10,7 @@ import numpy as np
 from gpubp.data.metrics import Scores, score
 from gpubp.data.preprocessing import ClassTarget, Preprocessing, apply, encode_target, fit_preprocessing, task_of
 from gpubp.data.readers import Table, read_table, table_from_mapping
-from gpubp.data.streaming.prepared import PARTS
-from gpubp.data.streaming.shares import check_parts
+from gpubp.data.streaming.split import SPLITS, validate_fractions
 from gpubp.errors import DataError
 
 Task = Literal["auto", "classification", "regression"]
@@ -44,7 +43,7 @@ class PreparedTable:
     @property
     def task(self) -> str:
         """The task: "classification" or "regression"."""
-        return task_of(self.preprocessing)
+        return self.preprocessing.task
 
     @property
     def source(self) -> str:
@@ -136,7 +135,7 @@ def prepare_table(
     >>> {part: len(rows) for part, rows in prepare_table("iris").parts.items()}
     {'train': 105, 'validation': 15, 'test': 30}
     """
-    check_parts(test_fraction, validation_fraction, seed)
+    validate_fractions(test_fraction, validation_fraction, seed)
     table = as_table(table)
 
     def fitted(rows: np.ndarray) -> Preprocessing:
@@ -166,7 +165,7 @@ def prepare_table(
         preprocessing,
         apply(preprocessing, table),
         encode_target(preprocessing, table),
-        dict(zip(PARTS, (training, validation, test), strict=True)),
+        dict(zip(SPLITS, (training, validation, test), strict=True)),
     )
 
 

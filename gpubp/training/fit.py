@@ -16,7 +16,7 @@ from gpubp._typing import Array
 from gpubp.backends.backend import Backend, choose_backend, like, to_backend, to_numpy, with_matmul
 from gpubp.backends.gpu_errors import Workload, translate_gpu_errors
 from gpubp.backends.memory import home_of
-from gpubp.data.streaming.admission import check_stream, epochs_of_stream
+from gpubp.data.streaming.validation import validate_stream, stream_epochs
 from gpubp.data.streaming.stream import Stream
 from gpubp.distributed.launch import process_group_for
 from gpubp.distributed.process_group import ProcessGroup
@@ -255,7 +255,7 @@ def train(
         checkpoints, found = _checkpoints(checkpoint, resume, opened=processes.rank == 0)
         orders = Orders(_order_generator(seed)) if shuffle else None
         if isinstance(X, Stream):
-            check_stream(
+            validate_stream(
                 network, X, targets, optimizer, epochs, batch_size, sample_weight, stop_when, processes.world_size
             )
         else:
@@ -356,7 +356,7 @@ def train(
                     n_networks,
                     outputs_wanted=stop_when is not None,
                 ),
-                batches=epochs_of_stream(network, X, backend, precision, size, orders)
+                batches=stream_epochs(network, X, backend, precision, size, orders)
                 if isinstance(X, Stream)
                 else partial(_batches, backend, samples, size, orders, part, home is not backend, processes),
                 held_out=held_out,

@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from gpubp.data import readers
-from gpubp.data.readers import MOST_LINE, read_table, table_from_arrays, table_from_mapping
+from gpubp.data import limits, read_table, table_from_arrays, table_from_mapping
+from gpubp.data.limits import MAX_LINE_BYTES
 from gpubp.errors import DataError
 from gpubp.tabular import prepare_table
 
@@ -31,7 +31,7 @@ def write(tmp_path):
 @pytest.fixture
 def small_limits(monkeypatch):
     """Unpack to a MiB at most, so that no test needs a large file."""
-    monkeypatch.setattr(readers, "UNPACKED_FREELY", 2**20)
+    monkeypatch.setattr(limits, "UNPACKED_FREE_BYTES", 2**20)
 
 
 def refusal(path):
@@ -146,7 +146,7 @@ def test_many_dates_are_told_as_such(write):
 
 def test_a_field_of_a_billion_characters_is_refused_early(write):
     path = write("a.csv.gz", packed((b"a,b\n1,", 1), (b"x" * 2**24, 60), (b"\n", 1)))
-    assert f"a line is longer than {MOST_LINE:,} bytes" in refusal(path)
+    assert f"a line is longer than {MAX_LINE_BYTES:,} bytes" in refusal(path)
 
 
 def test_a_quotation_mark_that_never_closes_takes_no_more_than_a_line_may(write):
@@ -155,8 +155,8 @@ def test_a_quotation_mark_that_never_closes_takes_no_more_than_a_line_may(write)
 
 
 def test_a_line_as_long_as_may_be_is_read(write):
-    path = write("a.csv", "a,b\n" + "1," + "x" * (MOST_LINE - 100) + "\n2,y\n")
-    assert [len(text) for text in read_table(path).columns["b"]] == [MOST_LINE - 100, 1]
+    path = write("a.csv", "a,b\n" + "1," + "x" * (MAX_LINE_BYTES - 100) + "\n2,y\n")
+    assert [len(text) for text in read_table(path).columns["b"]] == [MAX_LINE_BYTES - 100, 1]
 
 
 def test_what_unpacks_to_far_too_much_is_refused(write, small_limits):

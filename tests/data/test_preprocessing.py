@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from gpubp.data import read_table, table_from_arrays, table_from_mapping
 from gpubp.data.preprocessing import (
     CategoryColumn,
     ClassTarget,
@@ -18,12 +19,10 @@ from gpubp.data.preprocessing import (
     decode_probabilities,
     decode_target,
     encode_target,
-    feature_names,
     fit_preprocessing,
     from_json,
     to_json,
 )
-from gpubp.data.readers import read_table, table_from_arrays, table_from_mapping
 from gpubp.errors import DataError, ModelFileError
 
 NAN, INF = float("nan"), float("inf")
@@ -49,7 +48,7 @@ def table(**columns):
 
 def test_numbers_are_standardised_and_categories_one_hot():
     prepared = fit_preprocessing(animals())
-    assert feature_names(prepared) == (
+    assert prepared.feature_names == (
         "weight",
         "colour=black",
         "colour=brown",
@@ -130,7 +129,7 @@ def test_the_task_can_be_asked_for():
 def test_named_columns_are_categories_and_dropped_ones_are_ignored():
     data = table(zone=[10, 2, 10, 3], id=["p", "q", "r", "s"], size=[1.0, 2.0, 3.0, 4.0], y=["a", "b", "a", "b"])
     prepared = fit_preprocessing(data, categorical=["zone"], drop=["id", "id"])
-    assert feature_names(prepared) == ("zone=10", "zone=2", "zone=3", "size")
+    assert prepared.feature_names == ("zone=10", "zone=2", "zone=3", "size")
     assert prepared.dropped == ("id",)
     as_float = table(zone=[2.0, 10.0], size=[2.5, 2.5])
     np.testing.assert_array_equal(apply(prepared, as_float), [[0, 1, 0, 0], [1, 0, 0, 0]])

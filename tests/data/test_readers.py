@@ -12,9 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from gpubp.data import readers
+from gpubp.data import read_table, table_from_arrays, table_from_mapping
 from gpubp.data.datasets import DATASETS, load_dataset
-from gpubp.data.readers import read_table, table_from_arrays, table_from_mapping
+from gpubp.data.readers import _read
 from gpubp.errors import DataError
 
 
@@ -264,7 +264,7 @@ def test_a_file_without_permission(write, monkeypatch):
         raise PermissionError(13, "Permission denied")
 
     path = write("a.csv", "a\n1\n")
-    monkeypatch.setattr(readers, "open_ordinary", refuse)
+    monkeypatch.setattr(_read, "open_ordinary", refuse)
     with pytest.raises(DataError, match=r"a\.csv cannot be read: Permission denied"):
         read_table(path)
 

@@ -24,12 +24,12 @@ from gpubp import (
     train,
 )
 from gpubp.backends.backend import choose_backend
-from gpubp.data.streaming import npy
-from gpubp.data.streaming.admission import check_stream
-from gpubp.data.streaming.ahead import one_ahead
-from gpubp.data.streaming.parts import WindowParts
-from gpubp.data.streaming.stream import BYTES_OF_AN_ORDER
-from gpubp.data.streaming.windows import Limits, windows
+from gpubp.data.streaming import _npy_source
+from gpubp.data.streaming._prefetch import prefetch
+from gpubp.data.streaming._shuffle_windows import TargetRange, shuffled_windows
+from gpubp.data.streaming._stream_epoch import StreamEpoch
+from gpubp.data.streaming.stream import ORDER_BYTES
+from gpubp.data.streaming.validation import validate_stream
 from gpubp.errors import CheckpointError
 from gpubp.optim.schedules import InverseScaling
 from gpubp.testing import assert_agree
@@ -94,7 +94,7 @@ def parquet_folder(folder, **options):
 
 def with_room(stream):
     """Give a stream more memory by what its small row groups take to be described."""
-    return replace(stream, memory=stream.memory + stream.source.tables.bytes_described)
+    return replace(stream, memory=stream.memory + stream.source.tables.metadata_bytes)
 
 
 def csv_file(folder, **options):
@@ -139,9 +139,9 @@ KINDS = (
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch):
     """Blocks of about 30 rows, of whatever format."""
-    monkeypatch.setattr("gpubp.data.streaming.sources.BLOCK_BYTES", 30 * N_IN * 4)
-    monkeypatch.setattr("gpubp.data.streaming.text.BLOCK_BYTES", 1500)
-    for module in ("parquet", "tables"):
+    monkeypatch.setattr("gpubp.data.streaming._source.BLOCK_BYTES", 30 * N_IN * 4)
+    monkeypatch.setattr("gpubp.data.streaming._text_tables.BLOCK_BYTES", 1500)
+    for module in ("_parquet_tables", "table_source"):
         monkeypatch.setattr(f"gpubp.data.streaming.{module}.PIECE_BYTES", 1000)
 
 
@@ -156,8 +156,8 @@ def gathered(blocks):
 
 
 def parts_of(stream, size=32, seed=(1, 2), dtype="float32"):
-    return WindowParts(
-        stream, choose_backend("cpu"), stream.places(size, dtype), size, seed, Limits(classes=stream.classes)
+    return StreamEpoch(
+        stream, choose_backend("cpu"), stream.buffers(size, dtype), size, seed, TargetRange(classes=stream.classes)
     )
 
 
@@ -202,11 +202,11 @@ class TestSources:
     def test_of_quoted_text_and_lines_of_every_kind(self, tmp_path):
         text = '\ufeffa,"b\nb",c\r\n1,"x\n""1""",2\r\n\r\n3,"y",4\n\n5,,6'
         (tmp_path / "odd.csv").write_bytes(text.encode())
-        from gpubp.data.streaming.folders import open_tables
+        from gpubp.data.streaming.table_files import open_tables
 
         for size in range(1, 60):
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr("gpubp.data.streaming.text.BLOCK_BYTES", size)
+                patch.setattr("gpubp.data.streaming._text_tables.BLOCK_BYTES", size)
                 tables = open_tables(tmp_path / "odd.csv")
             assert tables.names == ("a", "b\nb", "c")
             pieces = list(tables.pieces())
@@ -221,7 +221,7 @@ class TestSources:
             folder = tmp_path / f"year={year}" / f"town={town}"
             folder.mkdir(parents=True)
             parquet.write_table(table(0, 10), folder / "part.parquet")
-        from gpubp.data.streaming.folders import open_tables
+        from gpubp.data.streaming.table_files import open_tables
 
         first, second = (piece.table.columns for piece in open_tables(tmp_path).pieces())
         assert [*first] == [*(f"x{k}" for k in range(N_IN)), "d0", "d1", "year", "town"]
@@ -230,12 +230,12 @@ class TestSources:
 
     def test_files_without_room_for_their_descriptions(self, tmp_path, monkeypatch):
         stream = parquet_folder(tmp_path, memory=SMALL)
-        monkeypatch.setattr("gpubp.data.streaming.parquet.MOST_DESCRIBED", 64_000)
+        monkeypatch.setattr("gpubp.data.streaming._parquet_tables.MAX_METADATA_BYTES", 64_000)
         (tmp_path / "again").mkdir()
         again = parquet_folder(tmp_path / "again", memory=SMALL)
         held = {group.part.metadata is not None for group in again.source.tables.groups}
         assert held == {False, True}
-        assert again.source.tables.bytes_described < stream.source.tables.bytes_described
+        assert again.source.tables.metadata_bytes < stream.source.tables.metadata_bytes
         for got, wanted in zip(gathered(again.blocks(64, seed=1)), gathered(stream.blocks(64, seed=1)), strict=True):
             np.testing.assert_array_equal(np.sort(got, axis=0), np.sort(wanted, axis=0))
 
@@ -270,11 +270,11 @@ class TestWindows:
         found = windows_of(parts)
         counts = [len(x) for x, *_ in found]
         assert len(counts) > 2
-        assert all(count == parts.places.n_rows and count % size == 0 for count in counts[:-1])
+        assert all(count == parts.buffers.n_rows and count % size == 0 for count in counts[:-1])
         assert sum(counts) == N
-        taken = 2 * parts.places.n_rows * (4 * (N_IN + J) + BYTES_OF_AN_ORDER) + stream.source.bytes_in_hand
+        taken = 2 * parts.buffers.n_rows * (4 * (N_IN + J) + ORDER_BYTES) + stream.source.reading_bytes
         assert taken <= stream.memory
-        assert sum(place.nbytes for place in parts.places.x + parts.places.targets) <= stream.memory
+        assert sum(place.nbytes for place in parts.buffers.x + parts.buffers.targets) <= stream.memory
 
     def test_tell_their_place_in_the_epoch(self, stream):
         found = windows_of(parts_of(stream))
@@ -300,13 +300,15 @@ class TestWindows:
 
     def test_that_are_left_out_are_not_read(self, tmp_path, monkeypatch):
         stream, read = npy_pair(tmp_path, memory=SMALL), []
-        before = npy.NpyFile.read
-        monkeypatch.setattr(npy.NpyFile, "read", lambda file, first, n: read.append(n) or before(file, first, n))
+        before = _npy_source.NpyFile.read
+        monkeypatch.setattr(
+            _npy_source.NpyFile, "read", lambda file, first, n: read.append(n) or before(file, first, n)
+        )
         parts = parts_of(stream)
         windows_of(parts)
         read.clear()
         windows_of(parts.after(2))
-        assert sum(read) / 2 < N - 2 * parts.places.n_rows + 60
+        assert sum(read) / 2 < N - 2 * parts.buffers.n_rows + 60
 
     def test_have_orders_of_their_own(self, tmp_path):
         first, second, *_ = (part.order for part in parts_of(npy_pair(tmp_path, memory=SMALL)))
@@ -331,9 +333,9 @@ class TestWindows:
 def drawn():
     """Which row stands where in the epoch, in many epochs: 1000 rows in 25 blocks, 4 windows."""
     stream, size = open_stream(*rows(), block_rows=40, memory=SMALL), 25
-    places, found = stream.places(size, "float32"), []
+    buffers, found = stream.buffers(size, "float32"), []
     for seed in range(400):
-        filled = windows(stream.source, places, n_rows=N, seed=[seed], limits=Limits())
+        filled = shuffled_windows(stream.source, buffers, n_rows=N, seed=[seed], target_range=TargetRange())
         found.append(np.concatenate([window.x[window.order, 0].astype(int) for window in filled]))
     return stream.mixing(size), np.asarray(found)
 
@@ -344,10 +346,10 @@ class TestMixing:
     def test_of_places(self, drawn):
         mixing, epochs = drawn
         assert mixing.place == 1 / 25
-        places = np.argsort(epochs, axis=1)  # (epochs, rows)
+        buffers = np.argsort(epochs, axis=1)  # (epochs, rows)
         noise = 1.63 / np.sqrt(len(epochs))  # of Kolmogorov's distance, exceeded by 1 row in 100
         expected = (np.arange(len(epochs)) + 1) / len(epochs)
-        distances = np.max(np.abs(np.sort((places + 0.5) / N, axis=0) - expected[:, None]), axis=0)
+        distances = np.max(np.abs(np.sort((buffers + 0.5) / N, axis=0) - expected[:, None]), axis=0)
         assert np.mean(distances > mixing.place + noise) < 0.02
         assert np.mean(distances > noise) < 0.5  # the bound is none of what is said by itself
 
@@ -356,7 +358,7 @@ class TestMixing:
         batch_of = np.argsort(epochs, axis=1) // 25
         pairs = [row for row in range(N - 1) if row // 40 == (row + 1) // 40]
         together = np.mean(batch_of[:, pairs] == batch_of[:, [row + 1 for row in pairs]])
-        assert mixing.rows_of_a_window == 350
+        assert mixing.window_rows == 350
         assert mixing.neighbours == 24 / 349
         of_windows = 0.7 * 24 / 349 + 0.3 * 24 / 299  # the last one is smaller
         within = 1 - 2 / len(pairs)  # a pair that a window's end cuts apart never is together
@@ -382,7 +384,7 @@ class TestMixing:
 
     def test_of_a_window_that_has_all(self, tmp_path):
         mixing = npy_pair(tmp_path).mixing(25)
-        assert mixing.rows_of_a_window == N
+        assert mixing.window_rows == N
         assert mixing.neighbours == mixing.neighbours_full
         assert mixing.excess == 0.0
 
@@ -399,7 +401,7 @@ def fit(samples, targets=None, **options):
 class TestTraining:
     @pytest.mark.parametrize("compiled", ["never", "always"])
     def test_is_that_of_arrays(self, stream, monkeypatch, compiled):
-        """In the order of the file: the same batches, the same places in the epoch, the same bits."""
+        """In the order of the file: the same batches, the same buffers in the epoch, the same bits."""
         monkeypatch.setenv("GPUBP_COMPILED", compiled)
         optimizer = momentum(0.05) if stream.n_rows is None else momentum(InverseScaling(0.05))
         held_out = {"validation_data": rows(50), "l2": 0.1}
@@ -416,8 +418,8 @@ class TestTraining:
 
     def test_sees_each_epoch_in_another_order(self, tmp_path, monkeypatch):
         stream, seeds = npy_pair(tmp_path, memory=SMALL), []
-        before = WindowParts.__iter__
-        monkeypatch.setattr(WindowParts, "__iter__", lambda parts: seeds.append(parts.seed) or before(parts))
+        before = StreamEpoch.__iter__
+        monkeypatch.setattr(StreamEpoch, "__iter__", lambda parts: seeds.append(parts.seed) or before(parts))
         fit(stream)
         assert len(set(seeds)) == 3
 
@@ -429,7 +431,7 @@ class TestTraining:
 
     def test_by_several_processes_is_refused(self, tmp_path):
         with pytest.raises(DataError, match="by one process, and 2 were asked for"):
-            check_stream(NETWORK, numpy_arrays(tmp_path), None, adam(), 1, 32, None, None, 2)
+            validate_stream(NETWORK, numpy_arrays(tmp_path), None, adam(), 1, 32, None, None, 2)
 
     def test_of_a_stack(self, stream):
         options = {"optimizer": momentum(0.05), "shuffle": False, "seed": (1, 2)}
@@ -486,20 +488,20 @@ class TestTraining:
         assert (got.stop_reason, len(got.history.loss)) == ("interrupted", 2)
 
     def test_is_interrupted_within_an_epoch(self, tmp_path, monkeypatch):
-        stream, before = npy_pair(tmp_path, memory=SMALL), WindowParts.__iter__
+        stream, before = npy_pair(tmp_path, memory=SMALL), StreamEpoch.__iter__
 
         def broken(parts):
             with closing(before(parts)) as given:
                 yield next(given)
                 raise KeyboardInterrupt
 
-        monkeypatch.setattr(WindowParts, "__iter__", broken)
+        monkeypatch.setattr(StreamEpoch, "__iter__", broken)
         assert fit(stream).stop_reason == "interrupted"
 
     @pytest.mark.parametrize("kind", [npy_pair, csv_folder, function], ids=lambda kind: kind.__name__)
     @pytest.mark.parametrize("stopped_after", [1, 2, 4, 7])
     def test_goes_on_within_an_epoch_to_the_same_bits(self, tmp_path, monkeypatch, kind, stopped_after):
-        stream, before, n_given = kind(tmp_path, memory=SMALL), WindowParts.__iter__, []
+        stream, before, n_given = kind(tmp_path, memory=SMALL), StreamEpoch.__iter__, []
         n_windows = len(windows_of(parts_of(stream)))
         options = {"validation_data": rows(50), "optimizer": adam(), "patience": 2}
         whole = fit(stream, **options)
@@ -513,7 +515,7 @@ class TestTraining:
                     n_given.append(part.n_samples)
 
         with monkeypatch.context() as patch:
-            patch.setattr(WindowParts, "__iter__", broken)
+            patch.setattr(StreamEpoch, "__iter__", broken)
             stopped = fit(stream, checkpoint=Checkpoints(tmp_path / "kept", every_seconds=0.0), **options)
         assert stopped.stop_reason == "interrupted"
         epoch, part = stopped_after // n_windows, max(0, stopped_after % n_windows - 1)  # the last one ended nowhere
@@ -525,17 +527,17 @@ class TestTraining:
 
     def test_of_another_stream_does_not_go_on(self, tmp_path):
         fit(npy_pair(tmp_path, memory=SMALL), checkpoint=tmp_path / "kept")
-        with pytest.raises(CheckpointError, match=r"the stream's rows of a window was \d+, is 1024"):
+        with pytest.raises(CheckpointError, match=r"stream_window_rows was \d+, is 1024"):
             fit(npy_pair(tmp_path), checkpoint=tmp_path / "kept", resume=True)
         x, targets = rows()
-        with pytest.raises(CheckpointError, match="the stream's blocks was"):
+        with pytest.raises(CheckpointError, match="stream_blocks was"):
             fit(open_stream(x + 1, targets, memory=SMALL), checkpoint=tmp_path / "kept", resume=True)
 
     def test_of_a_stream_whose_last_rows_changed_does_not_go_on(self, tmp_path):
         x, targets = rows()
         fit(open_stream(x, targets, memory=SMALL), checkpoint=tmp_path / "kept")
         x[-1] += 1.0
-        with pytest.raises(CheckpointError, match="the stream's rows of some blocks was"):
+        with pytest.raises(CheckpointError, match="stream_sampled_rows was"):
             fit(open_stream(x, targets, memory=SMALL), checkpoint=tmp_path / "kept", resume=True)
 
     def test_who_leaves_it_half_used_comes_to_an_end(self):
@@ -613,7 +615,7 @@ class TestAhead:
             there.set()
             yield 2
 
-        given = one_ahead(items)
+        given = prefetch(items)
         assert next(given) == 1
         used.set()
         assert there.wait(10)
@@ -627,7 +629,7 @@ class TestAhead:
                 begun.append(k)
                 yield k
 
-        with closing(one_ahead(items)) as given:
+        with closing(prefetch(items)) as given:
             for k in given:
                 assert len(begun) <= k + 2
         assert begun == list(range(5))
@@ -637,7 +639,7 @@ class TestAhead:
             yield 1
             raise DataError("row 7")
 
-        given = one_ahead(items)
+        given = prefetch(items)
         assert next(given) == 1
         with pytest.raises(DataError, match="row 7"):
             next(given)
@@ -653,7 +655,7 @@ class TestAhead:
             finally:
                 ended.set()
 
-        given = one_ahead(items)
+        given = prefetch(items)
         assert next(given) == 1
         given.close()
         assert ended.is_set()
@@ -665,7 +667,7 @@ class TestFaults:
         """Have something done to the files once the first window is trained on."""
 
         def changed_after(change):
-            before, n = WindowParts.__iter__, [0]
+            before, n = StreamEpoch.__iter__, [0]
 
             def changed(parts):
                 with closing(before(parts)) as given:
@@ -675,7 +677,7 @@ class TestFaults:
                         if n[0] == 1:
                             change()
 
-            monkeypatch.setattr(WindowParts, "__iter__", changed)
+            monkeypatch.setattr(StreamEpoch, "__iter__", changed)
 
         return changed_after
 
@@ -695,7 +697,7 @@ class TestFaults:
     def test_a_file_that_ends_between_the_look_and_the_reading(self, tmp_path, monkeypatch):
         stream = npy_pair(tmp_path, memory=SMALL)
         os.truncate(tmp_path / "x.npy", 128 + 12 * 100)
-        monkeypatch.setattr("gpubp.data.streaming.sources.FileState.check", lambda state, doing: None)
+        monkeypatch.setattr("gpubp.data.streaming._source.FileState.check", lambda state, doing: None)
         with pytest.raises(DataError, match=r"x\.npy ends early: row 101 of 1,000 is not there"):
             fit(stream, shuffle=False)
 
@@ -747,7 +749,7 @@ class TestFaults:
     def test_text_with_a_quotation_mark_within_a_field(self, tmp_path):
         path = tmp_path / "marks.csv"
         path.write_text("a,b\n" + '1,5" wide\n2,x\n' * 3)
-        from gpubp.data.streaming.folders import open_tables
+        from gpubp.data.streaming.table_files import open_tables
 
         with pytest.raises(DataError, match="a quotation mark is not closed, or stands within a field"):
             list(open_tables(path).pieces())
@@ -768,7 +770,7 @@ class TestFaults:
 
     def test_a_bad_row_in_what_is_left_of_a_block(self, tmp_path):
         x, targets = rows()
-        first = numpy_arrays(tmp_path, memory=SMALL, block_rows=30).rows_of_a_window(32)
+        first = numpy_arrays(tmp_path, memory=SMALL, block_rows=30).window_rows(32)
         assert first % 30  # a block is cut apart
         x[first, 0] = np.nan
         with pytest.raises(DataError, match=f"row {first + 1}: x holds nan"):

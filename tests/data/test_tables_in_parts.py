@@ -15,14 +15,20 @@ from hypothesis import strategies as st
 
 from gpubp import DataError, load_model
 from gpubp.__main__ import main
-from gpubp.data import fit_preprocessing, table_from_mapping
-from gpubp.data import survey as surveys
+from gpubp.data import fit_preprocessing, running_statistics, table_from_mapping
 from gpubp.data.metrics import RunningScores, score
-from gpubp.data.preprocessing import CategoryColumn, ClassTarget, NumberColumn, NumberTarget, Preprocessing
-from gpubp.data.streaming import folders, prepared, text
-from gpubp.data.streaming.prepared import prepare_stream
-from gpubp.data.streaming.shares import share_of_rows
-from gpubp.data.survey import Moments, survey
+from gpubp.data.preprocessing import (
+    CategoryColumn,
+    ClassTarget,
+    NumberColumn,
+    NumberTarget,
+    Preprocessing,
+    fit_incrementally,
+)
+from gpubp.data.running_statistics import RunningMoments
+from gpubp.data.streaming import _text_tables, prepared_stream, table_files
+from gpubp.data.streaming.prepared_stream import prepare_stream
+from gpubp.data.streaming.split import assign_splits
 from gpubp.tabular import fit_table, predict_table, prepare_table
 
 ROWS = 600
@@ -32,8 +38,8 @@ ROWS = 600
 def small_pieces(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("GPUBP_DEVICE", raising=False)
-    monkeypatch.setattr("gpubp.data.streaming.text.BLOCK_BYTES", 2000)
-    monkeypatch.setattr("gpubp.data.streaming.tables.PIECE_BYTES", 64 * 8)
+    monkeypatch.setattr("gpubp.data.streaming._text_tables.BLOCK_BYTES", 2000)
+    monkeypatch.setattr("gpubp.data.streaming.table_source.PIECE_BYTES", 64 * 8)
 
 
 def shop(n=ROWS, seed=0):
@@ -117,7 +123,7 @@ class TestSurvey:
         frame = frame()
         training = np.random.default_rng(1).random(ROWS) < 0.7
         wanted = fit_preprocessing(table_from_mapping(frame), rows=np.flatnonzero(training), **options)
-        found = survey(in_pieces(frame, training), **options)
+        found = fit_incrementally(in_pieces(frame, training), **options)
         assert_same(found.preprocessing, wanted)
         assert found.n_rows == ROWS
         assert (
@@ -137,15 +143,15 @@ class TestSurvey:
         frame = shop().assign(buys=values)
         wanted = fit_preprocessing(table_from_mapping(frame))
         assert isinstance(wanted.target, ClassTarget) == is_classes
-        assert_same(survey(in_pieces(frame)).preprocessing, wanted)
+        assert_same(fit_incrementally(in_pieces(frame)).preprocessing, wanted)
 
     def test_takes_the_median_of_a_sample(self, monkeypatch):
-        monkeypatch.setattr(surveys, "SAMPLE", 200)
+        monkeypatch.setattr(running_statistics, "SAMPLE_SIZE", 200)
         frame = with_gaps()
         fills = [
             found.columns[1].fill
             for found in (
-                survey(in_pieces(frame), impute=True).preprocessing,
+                fit_incrementally(in_pieces(frame), impute=True).preprocessing,
                 fit_preprocessing(table_from_mapping(frame), impute=True),
             )
         ]
@@ -154,7 +160,7 @@ class TestSurvey:
 
     @given(st.lists(st.lists(st.floats(-1e6, 1e6), max_size=5), min_size=1, max_size=6))
     def test_merges_moments(self, pieces):
-        seen = Moments()
+        seen = RunningMoments()
         for piece in pieces:
             seen.add(np.asarray(piece))
         values = np.concatenate([np.asarray(piece, float) for piece in pieces])
@@ -162,14 +168,14 @@ class TestSurvey:
         if len(values):
             np.testing.assert_allclose(seen.mean, values.mean(), rtol=1e-9, atol=1e-9)
             np.testing.assert_allclose(seen.squares, values.var() * len(values), rtol=1e-9, atol=1e-3)
-            assert (seen.least, seen.most) == (values.min(), values.max())
+            assert (seen.minimum, seen.maximum) == (values.min(), values.max())
 
     def test_of_numbers_far_from_zero(self):
         """Where sums of squares would be lost to rounding."""
-        seen, values = Moments(), 1e9 + np.random.default_rng(0).normal(size=3000)
+        seen, values = RunningMoments(), 1e9 + np.random.default_rng(0).normal(size=3000)
         for piece in np.split(values, 30):
             seen.add(piece)
-        np.testing.assert_allclose(seen.standard("x"), (values.mean(), values.std()), rtol=1e-9)
+        np.testing.assert_allclose(seen.mean_and_scale("x"), (values.mean(), values.std()), rtol=1e-9)
 
     @pytest.mark.parametrize(
         ("changes", "options", "said"),
@@ -195,7 +201,7 @@ class TestSurvey:
             frame.loc[: len(values) - 1, name] = values
             frame[name] = frame[name].infer_objects()
         with pytest.raises(DataError, match=said):
-            survey(in_pieces(frame), **options)
+            fit_incrementally(in_pieces(frame), **options)
         with pytest.raises(DataError):
             fit_preprocessing(table_from_mapping(frame), **options)
 
@@ -203,37 +209,37 @@ class TestSurvey:
         frame = shop().astype({"age": object})
         frame.loc[500:, "age"] = "old"
         with pytest.raises(DataError, match="column 'age' holds numbers in some rows and text in others"):
-            survey(in_pieces(frame))
+            fit_incrementally(in_pieces(frame))
 
     def test_remembers_no_more_than_it_needs(self, monkeypatch):
-        monkeypatch.setattr(surveys, "MOST_CLASSES", 50)
+        monkeypatch.setattr("gpubp.data.preprocessing._incremental_fitting.MAX_CLASSES", 50)
         frame = shop()
-        assert isinstance(survey(in_pieces(frame), target="income").preprocessing.target, NumberTarget)
+        assert isinstance(fit_incrementally(in_pieces(frame), target="income").preprocessing.target, NumberTarget)
         with pytest.raises(DataError, match="more than 50 different values, too many for classes"):
-            survey(in_pieces(frame), target="income", task="classification")
+            fit_incrementally(in_pieces(frame), target="income", task="classification")
 
 
 class TestShares:
     def test_have_their_sizes(self):
         n, fractions = 200_000, (0.1, 0.2)
-        counts = np.bincount(share_of_rows(0, n, fractions, 0), minlength=3)
+        counts = np.bincount(assign_splits(0, n, fractions, 0), minlength=3)
         for count, fraction in zip(counts, (0.7, *fractions), strict=True):
             assert abs(count - n * fraction) < 4 * np.sqrt(n * fraction * (1 - fraction))
 
     def test_of_neighbours_have_nothing_to_do_with_each_other(self):
-        shares = share_of_rows(0, 200_000, (0.1, 0.2), 3)
+        shares = assign_splits(0, 200_000, (0.1, 0.2), 3)
         for apart in (1, 2, 64, 1000):
             both = np.mean((shares[apart:] == 2) & (shares[:-apart] == 2))
             assert both == pytest.approx(0.04, abs=4 * np.sqrt(0.04 * 0.96 / len(shares)))
 
     def test_follow_from_number_and_seed_alone(self):
-        whole = share_of_rows(0, 5000, (0.1, 0.2), 7)
-        np.testing.assert_array_equal(share_of_rows(1234, 100, (0.1, 0.2), 7), whole[1234:1334])
-        assert not np.array_equal(share_of_rows(0, 5000, (0.1, 0.2), 8), whole)
-        assert not share_of_rows(0, 1000, (0.0, 0.0), 7).any()
+        whole = assign_splits(0, 5000, (0.1, 0.2), 7)
+        np.testing.assert_array_equal(assign_splits(1234, 100, (0.1, 0.2), 7), whole[1234:1334])
+        assert not np.array_equal(assign_splits(0, 5000, (0.1, 0.2), 8), whole)
+        assert not assign_splits(0, 1000, (0.0, 0.0), 7).any()
 
     def test_those_that_are_held_out_stay_so_where_there_are_more(self):
-        few, many = (share_of_rows(0, 5000, (part, 0.2), 7) for part in (0.05, 0.1))
+        few, many = (assign_splits(0, 5000, (part, 0.2), 7) for part in (0.05, 0.1))
         assert set(np.flatnonzero(few == 1)) < set(np.flatnonzero(many == 1))
 
 
@@ -284,7 +290,7 @@ class TestFits:
     def test_differ_from_those_in_memory_by_the_rows_held_out(self, path):
         prepared = prepare_stream(path, target="buys", seed=3)
         assert sum(prepared.rows.values()) == ROWS
-        shares = share_of_rows(0, ROWS, (0.1, 0.2), 3)
+        shares = assign_splits(0, ROWS, (0.1, 0.2), 3)
         assert list(prepared.rows.values()) == np.bincount(shares, minlength=3).tolist()
         wanted = fit_preprocessing(table_from_mapping(shop()), "buys", rows=np.flatnonzero(shares == 0))
         if "csv" not in path:
@@ -311,7 +317,7 @@ class TestFits:
         assert set(in_parts.scores) == {"train", "validation", "test"}
         assert len(in_parts.fit.history.validation_score) == len(in_parts.fit.history.loss)
         predicted = predict_table(in_parts.model, path if path.endswith((".csv", ".parquet")) else shop(), device="cpu")
-        shares = share_of_rows(0, ROWS, (0.1, 0.2), 0)
+        shares = assign_splits(0, ROWS, (0.1, 0.2), 0)
         if path != "shop_csv":  # where a column of True and False is words in one and not in the other
             right = predicted["buys"] == shop()["buys"].to_numpy()
             assert in_parts.scores["test"]["accuracy"] == pytest.approx(np.mean(right[shares == 2]))
@@ -327,7 +333,7 @@ class TestFits:
             fit_table(prepare_stream("visits.parquet", target="income"), **how)
 
     def test_at_most_so_many_validation_rows(self, path, monkeypatch):
-        monkeypatch.setattr(prepared, "MOST_VALIDATION_ROWS", 20)
+        monkeypatch.setattr(prepared_stream, "MAX_VALIDATION_ROWS", 20)
         assert 5 < prepare_stream(path, target="buys").rows["validation"] < 40
 
     @pytest.mark.parametrize(
@@ -390,11 +396,11 @@ class TestTheCommandLine:
 
     def test_a_large_file_is_read_in_parts_unasked(self, run, monkeypatch):
         write(shop(), "shop.csv")
-        monkeypatch.setattr(folders, "free_host_memory", lambda: 50_000)
+        monkeypatch.setattr(table_files, "free_host_memory", lambda: 50_000)
         code, _, err = run("train", "shop.csv", *FAST)
         assert code == 0
         assert "reading    in parts (0.0 GiB, with 0.0 GiB of memory free)" in err
-        monkeypatch.setattr(folders, "free_host_memory", lambda: 1_000_000)
+        monkeypatch.setattr(table_files, "free_host_memory", lambda: 1_000_000)
         assert "reading" not in run("train", "shop.csv", *FAST)[2]
 
     @pytest.mark.parametrize(
@@ -443,8 +449,8 @@ class TestTheCommandLine:
 class TestLongLines:
     @pytest.mark.parametrize("head", ['"a,b\n', 'a,b\n"1,2\n'], ids=["header", "row"])
     def test_a_quotation_mark_that_nothing_closes(self, tmp_path, monkeypatch, head):
-        monkeypatch.setattr(text, "MOST_LINE", 10_000)
-        monkeypatch.setattr(text, "BLOCK_BYTES", 1_000)
+        monkeypatch.setattr(_text_tables, "MAX_LINE_BYTES", 10_000)
+        monkeypatch.setattr(_text_tables, "BLOCK_BYTES", 1_000)
         path = tmp_path / "open.csv"
         path.write_text(head + "1,2\n" * 20_000)
         with pytest.raises(DataError, match="longer than 10,000 bytes, perhaps for want of a quotation mark"):
@@ -455,7 +461,7 @@ class TestLongLines:
         frame.to_parquet(tmp_path / "words.parquet")
         program = """
 import pathlib, sys, pyarrow
-from gpubp.data.streaming.folders import open_tables
+from gpubp.data.streaming.table_files import open_tables
 n_rows = sum(piece.table.n_rows for piece in open_tables(pathlib.Path(sys.argv[1])).pieces())
 print(n_rows, pyarrow.default_memory_pool().max_memory())
 """

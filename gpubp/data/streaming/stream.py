@@ -1,4 +1,4 @@
-"""Data larger than memory: what it is, how much memory it may take, and how well its rows are mixed."""
+"""Streams: data larger than memory, the memory they may take, and how well their rows are mixed."""
 
 import hashlib
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -10,37 +10,40 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gpubp.data.streaming.ahead import one_ahead
-from gpubp.data.streaming.iterables import IterableSource
-from gpubp.data.streaming.npy import npy_source
-from gpubp.data.streaming.slices import is_sliced, sliced_source, zarr_array
-from gpubp.data.streaming.sources import Source
-from gpubp.data.streaming.windows import Limits, Places, Window, windows
+from gpubp.data.streaming._array_source import is_sliceable, open_arrays, open_zarr
+from gpubp.data.streaming._iterable_source import IterableSource
+from gpubp.data.streaming._npy_source import open_npy
+from gpubp.data.streaming._prefetch import prefetch
+from gpubp.data.streaming._shuffle_windows import TargetRange, Window, WindowBuffers, shuffled_windows
+from gpubp.data.streaming._source import Source
 from gpubp.errors import DataError
 
-MEMORY = 256 << 20
-"""Bytes that a stream takes at most where nothing else is said."""
+DEFAULT_MEMORY = 256 << 20
+"""Default bytes that a stream takes at most."""
 
-BYTES_OF_AN_ORDER = 8  # for each row
-BLOCKS_COMPARED = 16  # of a stream that training goes on from, at most, spread over all of it
+ORDER_BYTES = 8
+"""Bytes of a window's order, per row."""
+
+FINGERPRINT_BLOCKS = 16
+"""Most blocks, spread over the whole stream, that are compared when training resumes."""
 
 
 class Mixing(NamedTuple):
-    """How far the order of a stream's rows is from a uniformly drawn one; what stands under "full" is that one's.
+    """How far the order of a stream's rows is from a uniformly drawn one, whose figures are called "full".
 
     With n rows in M blocks, windows of W rows and m = M W / n blocks, and batches of b rows:
 
-    - ``place`` = 1 / M: by so much at most does a row's place in the epoch, as a part of it, differ from a uniformly
-      drawn one in its distribution (Kolmogorov's distance; blocks of one length).
-    - ``neighbours`` = (b - 1) / (W - 1): how probably two rows that lie side by side in a block are in one batch, where
-      they are in one window, as all are but those that its end cuts apart. ``neighbours_full`` = (b - 1) / (n - 1).
-    - ``excess`` = (b - 1) / m (1 - m / M): by so many times the share of a figure's variance that lies between blocks
-      the variance of its batch means is larger than after a full shuffle. Of rows that lie in no order the share is
-      about 1 / (rows of a block), and nothing is seen of it; of rows sorted by the figure it is 1.
+    - ``place`` = 1 / M: most by which the distribution of a row's relative place in the epoch differs from the uniform
+      one (Kolmogorov's distance; blocks of equal length).
+    - ``neighbours`` = (b - 1) / (W - 1): the probability that two adjacent rows of a block are in one batch, given that
+      they are in one window, as all are except those at its ends. ``neighbours_full`` = (b - 1) / (n - 1).
+    - ``excess`` = (b - 1) / m (1 - m / M): the variance of a feature's batch means exceeds that after a full shuffle by
+      this factor times the fraction of the feature's variance that lies between blocks. For unordered rows that
+      fraction is about 1 / (rows of a block), which is negligible; for rows sorted by the feature it is 1.
     """
 
-    rows_of_a_window: int
-    blocks_of_a_window: float
+    window_rows: int
+    window_blocks: float
     place: float
     neighbours: float
     neighbours_full: float
@@ -49,21 +52,21 @@ class Mixing(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Stream:
-    """Rows of x and targets that are read while they are used; :func:`open_stream` makes one.
+    """Rows of X and targets that are read while they are used; :func:`open_stream` makes one.
 
     Attributes
     ----------
     source : Source
     memory : int
-        Bytes that two windows and the reading take at most.
+        Most bytes that two windows and reading take.
     classes : int, optional
-        How many classes the one column of d numbers, from 0; d is then given one-hot.
+        Number of classes if the one target column numbers them, from 0; targets are then one-hot.
     n_rows : int, optional
-        How many rows there are, where that is known.
+        Number of rows, if it is known.
     """
 
     source: Source
-    memory: int = MEMORY
+    memory: int = DEFAULT_MEMORY
     classes: int | None = None
     n_rows: int | None = None
 
@@ -73,31 +76,31 @@ class Stream:
 
     @property
     def n_inputs(self) -> int:
-        """Columns of x."""
+        """Number of columns of X."""
         return self.source.n_inputs
 
     @property
     def n_outputs(self) -> int:
-        """Columns of d."""
+        """Number of outputs that the targets need."""
         return self.classes or self.source.n_outputs
 
     @property
     def dtype(self) -> str:
-        """What x is held in: "float32" or "float64"."""
+        """Type of the rows of a window: "float32" or "float64"."""
         return self.source.dtype
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Rows and inputs; where nobody knows how many rows there are, those that a window has room for."""
-        return self.n_rows or self.rows_of_a_window(), self.n_inputs
+        """Rows and inputs; if the number of rows is unknown, as many as a window has room for."""
+        return self.n_rows or self.window_rows(), self.n_inputs
 
     @property
     def ndim(self) -> int:
-        """Dimensions of x."""
+        """Number of dimensions of X."""
         return 2
 
-    def rows_of_a_window(self, batch_size: int = 1, dtype: str | None = None) -> int:
-        """Count the rows of a window: as many whole batches as the memory allows, windows of about one size.
+    def window_rows(self, batch_size: int = 1, dtype: str | None = None) -> int:
+        """Return the rows of a window: as many whole batches as the memory allows, in windows of about equal size.
 
         Raises
         ------
@@ -105,62 +108,72 @@ class Stream:
             If there is no room for one batch.
         """
         batch_size = batch_size if self.n_rows is None else min(batch_size, self.n_rows)
-        width = np.dtype(dtype or self.dtype).itemsize * (self.n_inputs + self.n_outputs) + BYTES_OF_AN_ORDER
-        room = (self.memory - self.source.bytes_in_hand) // (2 * width)
-        most = room // batch_size * batch_size
-        if most < 1:
-            needed = self.source.bytes_in_hand + 2 * width * batch_size
+        width = np.dtype(dtype or self.dtype).itemsize * (self.n_inputs + self.n_outputs) + ORDER_BYTES
+        room = (self.memory - self.source.reading_bytes) // (2 * width)
+        max_rows = room // batch_size * batch_size
+        if max_rows < 1:
+            needed = self.source.reading_bytes + 2 * width * batch_size
             raise DataError(
                 f"memory={self.memory:,} bytes is too little for two windows of one batch, {batch_size:,} rows of "
-                f"{width:,} bytes, and the reading of a block, {self.source.bytes_in_hand:,} bytes; give {needed:,} or "
+                f"{width:,} bytes, and the reading of a block, {self.source.reading_bytes:,} bytes; give {needed:,} or "
                 "more, or write files whose row groups or chunks are smaller, and not too many"
             )
         if self.n_rows is None:
-            return most
-        n_windows = -(-self.n_rows // most)
+            return max_rows
+        n_windows = -(-self.n_rows // max_rows)
         batches = -(-self.n_rows // (n_windows * batch_size))
-        return min(most, batches * batch_size)
+        return min(max_rows, batches * batch_size)
 
-    def places(self, batch_size: int, dtype: str) -> Places:
-        """Make room for two windows."""
-        return Places(self.rows_of_a_window(batch_size, dtype), self.n_inputs, self.n_outputs, dtype)
+    def allocate_windows(self, batch_size: int, dtype: str) -> WindowBuffers:
+        """Allocate memory for two windows."""
+        return WindowBuffers(self.window_rows(batch_size, dtype), self.n_inputs, self.n_outputs, dtype)
 
     def windows(
-        self, places: Places, seed: Sequence[int] | None, limits: Limits | None = None, skip: int = 0
+        self,
+        buffers: WindowBuffers,
+        seed: Sequence[int] | None,
+        target_range: TargetRange | None = None,
+        skip: int = 0,
     ) -> Generator[Window, None, None]:
-        """Give one epoch's windows, the next read on a thread while the present one is used; close it after use."""
-        limits = Limits(classes=self.classes) if limits is None else limits
-        return one_ahead(
-            lambda stopped: windows(
-                self.source, places, n_rows=self.n_rows, seed=seed, limits=limits, skip=skip, stopped=stopped
+        """Yield one epoch's windows; a thread reads the next one while the current one is used. Close it after use."""
+        target_range = TargetRange(classes=self.classes) if target_range is None else target_range
+        return prefetch(
+            lambda stopped: shuffled_windows(
+                self.source,
+                buffers,
+                n_rows=self.n_rows,
+                seed=seed,
+                target_range=target_range,
+                skip=skip,
+                stopped=stopped,
             )
         )
 
     def blocks(self, rows: int = 4096, *, seed: int | None = None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Give all rows once, so many at a time: for code that learns block by block.
+        """Yield all rows once, `rows` at a time: for code that learns block by block.
 
         Parameters
         ----------
         rows : int
-            How many at a time; the last block may have fewer.
+            Rows of a block; the last one may have fewer.
         seed : int, optional
-            For their order, as in training; as they lie, without.
+            For a shuffled order, as in training; by default the rows keep their order.
 
         Yields
         ------
         (rows, i) array, (rows, j) array
-            x and targets, which are the caller's to keep.
+            X and targets, which are not overwritten later.
 
         Examples
         --------
         >>> import numpy as np
         >>> from gpubp import open_stream
         >>> stream = open_stream(lambda: ((np.ones((3, 2)), np.zeros(3)) for _ in range(2)))
-        >>> [x.shape for x, d in stream.blocks(4)]
+        >>> [X.shape for X, targets in stream.blocks(4)]
         [(4, 2), (2, 2)]
         """
-        places = self.places(rows, self.dtype)
-        with closing(self.windows(places, None if seed is None else [seed])) as all_windows:
+        buffers = self.allocate_windows(rows, self.dtype)
+        with closing(self.windows(buffers, None if seed is None else [seed])) as all_windows:
             for window in all_windows:
                 for start in range(0, len(window.x), rows):
                     part = slice(start, start + rows)
@@ -168,40 +181,43 @@ class Stream:
                     yield window.x[chosen], window.targets[chosen]
 
     def fingerprint(self, batch_size: int, dtype: str) -> dict[str, Any]:
-        """Describe the stream, so that another is told from it: its shape, its blocks, the rows of some of them."""
-        found: dict[str, Any] = {"inputs": self.n_inputs, "outputs": self.n_outputs, "rows": self.n_rows}
-        found["rows of a window"] = self.rows_of_a_window(batch_size, dtype)
+        """Describe the stream by its shape, its blocks and the rows of some of them, to tell it from another one."""
+        found: dict[str, Any] = {
+            "stream_inputs": self.n_inputs,
+            "stream_outputs": self.n_outputs,
+            "stream_rows": self.n_rows,
+        }
+        found["stream_window_rows"] = self.window_rows(batch_size, dtype)
         if self.source.counts is not None:
-            found["blocks"] = hashlib.sha256(np.asarray(self.source.counts, "<i8").tobytes()).hexdigest()
-            of_rows = hashlib.sha256()
-            for block in np.unique(np.linspace(0, len(self.source.counts) - 1, BLOCKS_COMPARED).astype(int)):
+            found["stream_blocks"] = hashlib.sha256(np.asarray(self.source.counts, "<i8").tobytes()).hexdigest()
+            checksum = hashlib.sha256()
+            for block in np.unique(np.linspace(0, len(self.source.counts) - 1, FINGERPRINT_BLOCKS).astype(int)):
                 rows = next(self.source.rows([int(block)]))
                 for part in (rows.x, rows.targets):
-                    of_rows.update(np.ascontiguousarray(part, "<f8").tobytes())
-            found["rows of some blocks"] = of_rows.hexdigest()
-        return {f"the stream's {name}": value for name, value in found.items()}
+                    checksum.update(np.ascontiguousarray(part, "<f8").tobytes())
+            found["stream_sampled_rows"] = checksum.hexdigest()
+        return found
 
     def mixing(self, batch_size: int) -> Mixing:
-        """Tell how well the rows are mixed: see :class:`Mixing`.
+        """Return how well the rows are mixed: see :class:`Mixing`.
 
         Raises
         ------
         DataError
-            If nobody knows how many rows and blocks there are, as of an iterable, whose rows move no farther than a
-            window.
+            If the numbers of rows and blocks are unknown, as for an iterable, whose rows move only within a window.
         """
         if self.n_rows is None or self.source.counts is None:
             raise DataError(f"{self.source.name} gives its blocks in its own order; only its windows are shuffled")
-        of_window, n_blocks = self.rows_of_a_window(batch_size), len(self.source.counts)
+        in_window, n_blocks = self.window_rows(batch_size), len(self.source.counts)
         b, n = min(batch_size, self.n_rows), self.n_rows
-        part = min(1.0, of_window / n)
+        fraction = min(1.0, in_window / n)
         return Mixing(
-            of_window,
-            n_blocks * part,
+            in_window,
+            n_blocks * fraction,
             1.0 / n_blocks,
-            (b - 1) / max(1, of_window - 1),
+            (b - 1) / max(1, in_window - 1),
             (b - 1) / max(1, n - 1),
-            (b - 1) / (n_blocks * part) * (1.0 - part),
+            (b - 1) / (n_blocks * fraction) * (1.0 - fraction),
         )
 
 
@@ -211,7 +227,7 @@ def open_stream(
     *,
     target_columns: Any = None,
     classes: int | None = None,
-    memory: int = MEMORY,
+    memory: int = DEFAULT_MEMORY,
     block_rows: int | None = None,
     n_rows: int | None = None,
 ) -> Stream:
@@ -229,14 +245,14 @@ def open_stream(
         The target columns where they lie beside those of X: names in a table; in a ``.npy`` file how many of the last
         columns, or their numbers.
     classes : int, optional
-        The one target column numbers so many classes, from 0, and d is made one-hot.
+        Number of classes that the one target column numbers, from 0; targets become one-hot.
     memory : int
-        Bytes that reading and shuffling take at most: two windows of rows, in the precision that is trained in, and a
-        block. The windows are as large as that allows.
+        Most bytes that reading and shuffling take: two windows of rows, in the precision of training, and a block. The
+        windows are as large as that allows.
     block_rows : int, optional
-        How many rows are read at once where the format leaves that open; without it as many as make about a MiB.
+        Rows that are read at once if the format leaves that open; by default as many as make about a MiB.
     n_rows : int, optional
-        How many rows an iterable gives. Without it schedules see the epochs of such a stream and no parts of them.
+        Number of rows that an iterable gives. Without it schedules see whole epochs of such a stream only.
 
     Returns
     -------
@@ -278,23 +294,23 @@ def _source(x: Any, targets: Any, target_columns: Any, block_rows: int | None) -
         if not path.exists():
             raise DataError(f"no such file or folder: {path}")
         if path.suffix.lower() == ".npy":
-            return npy_source(path, None if targets is None else _npy_path(targets), target_columns, block_rows)
-        from gpubp.data.streaming.columns import columns_source  # only here: whoever trains on arrays needs no tables
-        from gpubp.data.streaming.folders import is_table
+            return open_npy(path, None if targets is None else _npy_path(targets), target_columns, block_rows)
+        from gpubp.data.streaming._column_source import open_columns  # imported here, as arrays need no tables
+        from gpubp.data.streaming.table_files import is_table
 
         if is_table(path):
             if targets is not None or target_columns is None:
                 raise DataError(f"{path}: name the columns of the targets with target_columns=, and leave targets out")
-            return columns_source(path, target_columns)
-        x = zarr_array(path)
-        targets = zarr_array(Path(fspath(targets))) if isinstance(targets, str | PathLike) else targets
+            return open_columns(path, target_columns)
+        x = open_zarr(path)
+        targets = open_zarr(Path(fspath(targets))) if isinstance(targets, str | PathLike) else targets
     if target_columns is not None:
         raise DataError(
             "target_columns are columns of a .npy file or of a table; give arrays as X and targets, "
             "blocks as (X, targets)"
         )
-    if is_sliced(x):
-        return sliced_source(x, targets, block_rows)
+    if is_sliceable(x):
+        return open_arrays(x, targets, block_rows)
     if targets is not None or not (callable(x) or isinstance(x, Iterable)):
         raise DataError(
             "a stream is made of files, of arrays X and targets that give rows by slices, or of an iterable of "
@@ -306,5 +322,5 @@ def _source(x: Any, targets: Any, target_columns: Any, block_rows: int | None) -
 
 def _npy_path(targets: Any) -> Path:
     if not isinstance(targets, str | PathLike) or Path(fspath(targets)).suffix.lower() != ".npy":
-        raise DataError(f"beside x in a .npy file d must be one too, got {targets!r:.80}")
+        raise DataError(f"beside X in a .npy file the targets must be one too, got {targets!r:.80}")
     return Path(fspath(targets))

@@ -1,40 +1,54 @@
-"""Blocks of (X, targets) that somebody's own code makes, one after the other."""
+"""Blocks of (X, targets) that the user's own code makes, one after the other."""
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
 
-from gpubp.data.streaming.sources import Rows, float_type
+from gpubp.data.streaming._source import Rows, float_type
 from gpubp.errors import DataError
 
 
 class IterableSource:
-    """Blocks of (X, targets) from an iterable, or from a function that gives one; they come in their own order."""
+    """Blocks of (X, targets) from an iterable, or from a function that returns one; their order is not changed."""
 
     counts: np.ndarray | None = None
 
     def __init__(self, blocks: Iterable[Any] | Callable[[], Iterable[Any]]) -> None:
         self.blocks, self.name = blocks, "the iterable"
-        self.once = iter(blocks) if not callable(blocks) and isinstance(blocks, Iterator) else None
+        self.iterator = iter(blocks) if not callable(blocks) and isinstance(blocks, Iterator) else None
         try:
             first = next(iterator := self._begin())
         except StopIteration:
             raise DataError("the iterable gives no blocks; at least one (X, targets) is needed") from None
-        if self.once is not None:
-            self.once = _with_first(first, iterator)
-        x, targets = _block(first, 0)
+        if self.iterator is not None:
+            self.iterator = _prepend(first, iterator)
+        x, targets = _checked_block(first, 0)
         self.n_inputs, self.n_outputs, self.dtype = x.shape[1], targets.shape[1], float_type(x.dtype)
-        self.bytes_in_hand = x.nbytes + targets.nbytes
+        self.reading_bytes = x.nbytes + targets.nbytes
 
     @property
     def once_only(self) -> bool:
-        """Whether the blocks can be gone through a single time."""
-        return self.once is not None
+        """Whether the blocks can be read a single time only."""
+        return self.iterator is not None
+
+    def rows(self, blocks: Iterable[int] | None = None) -> Iterator[Rows]:
+        """Yield the blocks in their own order."""
+        assert blocks is None, "an iterable's blocks come in their own order"
+        first, number, iterator = 0, 0, self._begin()
+        while (block := _next_block(iterator, number)) is not None:
+            x, targets = _checked_block(block, number)
+            if (x.shape[1], targets.shape[1]) != (self.n_inputs, self.n_outputs):
+                raise DataError(
+                    f"block {number + 1} of the iterable has {x.shape[1]} inputs and {targets.shape[1]} outputs, those "
+                    f"before it have {self.n_inputs} and {self.n_outputs}"
+                )
+            yield Rows(x, targets, self.name, first)
+            first, number = first + len(x), number + 1
 
     def _begin(self) -> Iterator[Any]:
-        if self.once is not None:
-            return self.once
+        if self.iterator is not None:
+            return self.iterator
         blocks = self.blocks() if callable(self.blocks) else self.blocks
         try:
             return iter(blocks)
@@ -44,23 +58,9 @@ class IterableSource:
                 f"{type(blocks).__name__}"
             ) from None
 
-    def rows(self, blocks: Iterable[int] | None = None) -> Iterator[Rows]:
-        """Give the blocks as they come."""
-        assert blocks is None, "an iterable's blocks come in their own order"
-        first, number, made = 0, 0, self._begin()
-        while (block := _made(made, number)) is not None:
-            x, targets = _block(block, number)
-            if (x.shape[1], targets.shape[1]) != (self.n_inputs, self.n_outputs):
-                raise DataError(
-                    f"block {number + 1} of the iterable has {x.shape[1]} inputs and {targets.shape[1]} outputs, those "
-                    f"before it have {self.n_inputs} and {self.n_outputs}"
-                )
-            yield Rows(x, targets, self.name, first)
-            first, number = first + len(x), number + 1
 
-
-def _made(blocks: Iterator[Any], number: int) -> Any:
-    """Have the next block made, None at the end; whatever that raises means that there is none."""
+def _next_block(blocks: Iterator[Any], number: int) -> Any:
+    """Return the next block, or None at the end."""
     try:
         return next(blocks, None)
     except DataError:
@@ -71,25 +71,19 @@ def _made(blocks: Iterator[Any], number: int) -> Any:
         ) from error
 
 
-def _with_first(first: Any, rest: Iterator[Any]) -> Iterator[Any]:
+def _prepend(first: Any, rest: Iterator[Any]) -> Iterator[Any]:
     yield first
     yield from rest
 
 
-def _block(block: Any, number: int) -> tuple[np.ndarray, np.ndarray]:
-    """Check a block that somebody's code has made."""
+def _checked_block(block: Any, number: int) -> tuple[np.ndarray, np.ndarray]:
     try:
         x, targets = (np.asarray(part) for part in block)
     except (TypeError, ValueError) as error:
         raise DataError(f"block {number + 1} of the iterable must be a pair (X, targets) of arrays: {error}") from error
     targets = targets[:, None] if targets.ndim == 1 else targets
-    if (
-        x.ndim != 2
-        or targets.ndim != 2
-        or len(x) != len(targets)
-        or x.dtype.kind not in "fiub"
-        or targets.dtype.kind not in "fiub"
-    ):
+    are_matrices = x.ndim == targets.ndim == 2 and len(x) == len(targets)
+    if not are_matrices or x.dtype.kind not in "fiub" or targets.dtype.kind not in "fiub":
         raise DataError(
             f"block {number + 1} of the iterable must be numbers (rows, inputs) and (rows,) or (rows, outputs), got "
             f"{x.shape} of {x.dtype} and {targets.shape} of {targets.dtype}"

@@ -1,4 +1,7 @@
-"""Matrices in ``.npy`` files, read in blocks of rows and never mapped: one that is cut short ends no process."""
+"""Matrices in ``.npy`` files, read in blocks of rows.
+
+The files are never mapped into memory: a mapped file that is cut short would end the process with a signal.
+"""
 
 import contextlib
 import os
@@ -9,15 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from gpubp.data.streaming.sources import FileState, Rows, float_type, in_blocks, rows_at_once
+from gpubp.data.streaming._source import FileState, Rows, block_counts, choose_block_rows, float_type
 from gpubp.errors import DataError
+
+READAHEAD_BLOCKS = 4
+"""Number of blocks that the system is told of before they are read."""
 
 
 class NpyFile:
-    """A matrix in a ``.npy`` file, of which rows are read without mapping it into memory.
-
-    A file that is cut short while it is mapped ends the process; reading tells it as an error.
-    """
+    """A matrix in a ``.npy`` file, whose rows are read without mapping it into memory."""
 
     def __init__(self, path: Path) -> None:
         self.path, self.state = path, FileState.of(path)
@@ -39,38 +42,38 @@ class NpyFile:
                 "numpy.save(path, numpy.ascontiguousarray(x))"
             )
         self.n_rows, self.n_columns = shape[0], 1 if len(shape) == 1 else shape[1]
-        self.bytes_of_a_row = self.n_columns * self.dtype.itemsize
-        needed = self.offset + self.n_rows * self.bytes_of_a_row
+        self.row_bytes = self.n_columns * self.dtype.itemsize
+        needed = self.offset + self.n_rows * self.row_bytes
         if self.state.size < needed:
-            there = max(0, self.state.size - self.offset) // self.bytes_of_a_row
+            present = max(0, self.state.size - self.offset) // self.row_bytes
             raise DataError(
-                f"{path} ends early: its header tells of {self.n_rows:,} rows, {needed:,} bytes, and the file has "
-                f"{self.state.size:,} bytes, {there:,} whole rows; write it again"
+                f"{path} ends early: its header announces {self.n_rows:,} rows, {needed:,} bytes, and the file has "
+                f"{self.state.size:,} bytes, {present:,} whole rows; write it again"
             )
 
-    def expect(self, first: int, n: int) -> None:
-        """Tell the system that rows will be read soon: so a disk has several blocks to fetch at a time."""
+    def read_ahead(self, first: int, n: int) -> None:
+        """Tell the system that rows will be read soon, so that a disk can fetch several blocks at a time."""
         if not hasattr(os, "posix_fadvise"):
             return
         with contextlib.suppress(OSError), open(self.path, "rb", buffering=0) as file:
-            place = self.offset + first * self.bytes_of_a_row
-            os.posix_fadvise(file.fileno(), place, n * self.bytes_of_a_row, os.POSIX_FADV_WILLNEED)
+            place = self.offset + first * self.row_bytes
+            os.posix_fadvise(file.fileno(), place, n * self.row_bytes, os.POSIX_FADV_WILLNEED)
 
     def read(self, first: int, n: int) -> np.ndarray:
-        """Read ``n`` rows, ``(n, columns)``."""
-        doing = f"rows {first + 1:,} to {first + n:,}"
-        self.state.check(doing)
+        """Read `n` rows, ``(n, columns)``."""
+        described = f"rows {first + 1:,} to {first + n:,}"
+        self.state.check(described)
         rows = np.empty((n, self.n_columns), self.dtype)
-        into, place = rows.reshape(-1).view("uint8").data, self.offset + first * self.bytes_of_a_row
+        unread, place = rows.reshape(-1).view("uint8").data, self.offset + first * self.row_bytes
         try:
             with open(self.path, "rb", buffering=0) as file:
                 file.seek(place)
-                while into.nbytes and (n_read := file.readinto(into)):
-                    into = into[n_read:]
+                while unread.nbytes and (n_read := file.readinto(unread)):
+                    unread = unread[n_read:]
         except OSError as error:
-            raise DataError(f"{self.path} cannot be read at {doing}: {error.strerror or error}") from error
-        if into.nbytes:
-            missing = first + n - (into.nbytes - 1) // self.bytes_of_a_row
+            raise DataError(f"{self.path} cannot be read at {described}: {error.strerror or error}") from error
+        if unread.nbytes:
+            missing = first + n - (unread.nbytes - 1) // self.row_bytes
             raise DataError(
                 f"{self.path} ends early: row {missing:,} of {self.n_rows:,} is not there; the file was cut short "
                 "while it was read. Write it again, and open the stream anew"
@@ -78,13 +81,9 @@ class NpyFile:
         return rows
 
 
-AHEAD = 4
-"""Blocks that the system is told of before they are read."""
-
-
 @dataclass(frozen=True, eq=False)
 class NpySource:
-    """Matrices in ``.npy`` files: X and targets in one file each, or in one, whose ``target_columns`` are targets."""
+    """Matrices in ``.npy`` files: X and targets in one file each, or in one, whose `target_columns` are targets."""
 
     x: NpyFile
     targets: NpyFile | None
@@ -93,23 +92,23 @@ class NpySource:
 
     @property
     def name(self) -> str:
-        """The file of x."""
+        """The file of X."""
         return str(self.x.path)
 
     @property
     def inputs(self) -> np.ndarray:
-        """Which columns of the first file are inputs."""
+        """Numbers of the columns of the first file that are inputs."""
         columns = np.arange(self.x.n_columns)
         return columns if self.target_columns is None else np.setdiff1d(columns, self.target_columns)
 
     @property
     def n_inputs(self) -> int:
-        """Count the columns of x."""
+        """Number of columns of X."""
         return len(self.inputs)
 
     @property
     def n_outputs(self) -> int:
-        """Count the columns of d."""
+        """Number of target columns."""
         if self.target_columns is not None:
             return len(self.target_columns)
         assert self.targets is not None
@@ -117,40 +116,47 @@ class NpySource:
 
     @property
     def dtype(self) -> str:
-        """What x is held in."""
+        """Type of the rows of a window: "float32" or "float64"."""
         return float_type(self.x.dtype)
 
     @property
     def counts(self) -> np.ndarray:
-        """Blocks of ``size`` rows."""
-        return in_blocks(self.x.n_rows, self.size)
+        """Number of rows of each block."""
+        return block_counts(self.x.n_rows, self.size)
 
     @property
-    def bytes_in_hand(self) -> int:
-        """A block, and what is chosen of it."""
-        of_targets = 0 if self.targets is None else self.targets.bytes_of_a_row
-        return self.size * ((1 if self.target_columns is None else 2) * self.x.bytes_of_a_row + of_targets)
+    def reading_bytes(self) -> int:
+        """Memory for a block, and for the columns that are selected from it."""
+        target_bytes = 0 if self.targets is None else self.targets.row_bytes
+        return self.size * ((1 if self.target_columns is None else 2) * self.x.row_bytes + target_bytes)
 
     def rows(self, blocks: Iterable[int] | None = None) -> Iterator[Rows]:
         """Read blocks."""
         files = [self.x] if self.targets is None else [self.x, self.targets]
         firsts = self.size * np.asarray(range(len(self.counts)) if blocks is None else blocks, np.int64)
-        inputs, target_columns = (
-            _as_slice(self.inputs),
-            None if self.target_columns is None else _as_slice(self.target_columns),
-        )
+        inputs = _as_slice(self.inputs)
+        target_columns = None if self.target_columns is None else _as_slice(self.target_columns)
         for number, first in enumerate(firsts.tolist()):
-            for soon in firsts[number + AHEAD : number + AHEAD + 1].tolist():
+            for later in firsts[number + READAHEAD_BLOCKS : number + READAHEAD_BLOCKS + 1].tolist():
                 for file in files:
-                    file.expect(soon, self.size)
+                    file.read_ahead(later, self.size)
             x, *targets = (file.read(first, min(self.size, file.n_rows - first)) for file in files)
             yield Rows(x[:, inputs], targets[0] if targets else x[:, target_columns], self.name, first)
 
 
-def npy_source(
+def open_npy(
     x: Path, targets: Path | None, target_columns: int | Sequence[int] | None, block_rows: int | None
 ) -> NpySource:
-    """Open ``.npy`` files; without ``targets``, ``target_columns`` are the last columns, so many or by number."""
+    """Open ``.npy`` files; without `targets`, `target_columns` says which columns are targets: the last ones, or some.
+
+    Parameters
+    ----------
+    x, targets : Path
+    target_columns : int or sequence of int, optional
+        The number of last columns, or the numbers of the columns.
+    block_rows : int, optional
+        Rows of a block.
+    """
     x_file = NpyFile(x)
     if (targets is None) == (target_columns is None):
         raise DataError(
@@ -162,20 +168,19 @@ def npy_source(
         raise DataError(
             f"{x} has {x_file.n_rows:,} rows, and {targets} has {targets_file.n_rows:,}; they must be of the same rows"
         )
-    columns = None if target_columns is None else _columns(x, x_file.n_columns, target_columns)
-    size = rows_at_once(
-        x_file.bytes_of_a_row + (0 if targets_file is None else targets_file.bytes_of_a_row), block_rows
-    )
+    columns = None if target_columns is None else _column_numbers(x, x_file.n_columns, target_columns)
+    row_bytes = x_file.row_bytes + (0 if targets_file is None else targets_file.row_bytes)
+    size = choose_block_rows(row_bytes, block_rows)
     return NpySource(x_file, targets_file, columns, min(size, x_file.n_rows))
 
 
 def _as_slice(columns: np.ndarray) -> Any:
-    """Give neighbouring columns as a slice, which copies nothing."""
+    """Return adjacent columns as a slice, which copies nothing."""
     first, last = int(columns[0]), int(columns[-1])
     return slice(first, last + 1) if np.array_equal(columns, np.arange(first, last + 1)) else columns
 
 
-def _columns(path: Path, n: int, target_columns: int | Sequence[int]) -> np.ndarray:
+def _column_numbers(path: Path, n: int, target_columns: int | Sequence[int]) -> np.ndarray:
     chosen = np.arange(n - target_columns, n) if isinstance(target_columns, int) else np.asarray(target_columns)
     whole = chosen.ndim == 1 and chosen.dtype.kind in "iu" and 0 < len(np.unique(chosen)) == len(chosen) < n
     if not whole or not np.all((-n <= chosen) & (chosen < n)):

@@ -1,4 +1,4 @@
-"""Columns of numbers from a table, as x and targets."""
+"""Columns of numbers from a table as rows of X and targets."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -7,16 +7,16 @@ from pathlib import Path
 import numpy as np
 
 from gpubp._core.names import near_miss
-from gpubp.data.readers import Table
-from gpubp.data.streaming.folders import open_tables
-from gpubp.data.streaming.sources import Rows
-from gpubp.data.streaming.tables import TableSource
+from gpubp.data.streaming._source import Rows
+from gpubp.data.streaming.table_files import open_tables
+from gpubp.data.streaming.table_source import TableSource
+from gpubp.data.table import Table
 from gpubp.errors import DataError
 
 
 @dataclass(frozen=True, eq=False)
-class ColumnsSource:
-    """The columns of a table, all of them numbers; ``target_columns`` are d, the others x."""
+class ColumnSource:
+    """The columns of a table of numbers; `target_columns` are the targets, the others the inputs."""
 
     tables: TableSource
     target_columns: tuple[str, ...]
@@ -28,33 +28,33 @@ class ColumnsSource:
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        """The columns of x."""
+        """Names of the columns of X."""
         return tuple(name for name in self.tables.names if name not in self.target_columns)
 
     @property
     def n_inputs(self) -> int:
-        """Count the columns of x."""
+        """Number of columns of X."""
         return len(self.inputs)
 
     @property
     def n_outputs(self) -> int:
-        """Count the columns of d."""
+        """Number of target columns."""
         return len(self.target_columns)
 
     @property
     def dtype(self) -> str:
-        """What x is held in."""
+        """Type of the rows of a window: "float32" or "float64"."""
         return self.tables.dtype
 
     @property
     def counts(self) -> np.ndarray:
-        """Rows of each block."""
+        """Number of rows of each block."""
         return self.tables.counts
 
     @property
-    def bytes_in_hand(self) -> int:
-        """A block of the table, and a piece of it as x and targets."""
-        return self.tables.bytes_in_hand
+    def reading_bytes(self) -> int:
+        """Memory for a block of the table, and a piece of it as X and targets."""
+        return self.tables.reading_bytes
 
     def rows(self, blocks: Iterable[int] | None = None) -> Iterator[Rows]:
         """Read blocks."""
@@ -75,13 +75,13 @@ class ColumnsSource:
         return matrix
 
 
-def columns_source(path: Path, target_columns: str | Sequence[str]) -> ColumnsSource:
-    """Open a table of numbers; ``target_columns`` are the names of the columns of d."""
+def open_columns(path: Path, target_columns: str | Sequence[str]) -> ColumnSource:
+    """Open a table of numbers whose targets are the columns named `target_columns`."""
     tables = open_tables(path)
     names = (target_columns,) if isinstance(target_columns, str) else tuple(target_columns)
     for name in names:
         if name not in tables.names:
             raise DataError(f"{path} has no column {name!r}{near_miss(str(name), tables.names)}")
     if not names or len(set(names)) < len(names) or len(names) == len(tables.names):
-        raise DataError(f"target_columns must name columns, each once, and leave some for x; got {list(names)}")
-    return ColumnsSource(tables, names)
+        raise DataError(f"target_columns must name columns, each once, and leave some for X; got {list(names)}")
+    return ColumnSource(tables, names)

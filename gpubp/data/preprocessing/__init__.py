@@ -1,0 +1,38 @@
+"""Columns of a table to matrices and back.
+
+Numbers are standardised, categories become one-hot columns, and outputs are decoded into the user's own units and
+labels. A fitted :class:`Preprocessing` is nested tuples of numbers and text, which travels as JSON. Messages count rows
+from 1, without the header.
+"""
+
+from gpubp.data.preprocessing._fitting import Task, fit_preprocessing
+from gpubp.data.preprocessing._incremental_fitting import IncrementalFit, fit_incrementally
+from gpubp.data.preprocessing._json import from_json, preprocessing_of, to_json
+from gpubp.data.preprocessing._records import CategoryColumn, ClassTarget, NumberColumn, NumberTarget, Preprocessing
+from gpubp.data.preprocessing._transform import (
+    apply,
+    class_values,
+    decode_probabilities,
+    decode_target,
+    encode_target,
+)
+
+__all__ = [
+    "CategoryColumn",
+    "ClassTarget",
+    "IncrementalFit",
+    "NumberColumn",
+    "NumberTarget",
+    "Preprocessing",
+    "Task",
+    "apply",
+    "class_values",
+    "decode_probabilities",
+    "decode_target",
+    "encode_target",
+    "fit_incrementally",
+    "fit_preprocessing",
+    "from_json",
+    "preprocessing_of",
+    "to_json",
+]

@@ -1,0 +1,129 @@
+"""A fitted preprocessing as JSON, read back without trusting it."""
+
+import json
+import sys
+from dataclasses import asdict, is_dataclass
+from types import NoneType, UnionType
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from gpubp._core.text import brief
+from gpubp.data.preprocessing._column_types import as_category
+from gpubp.data.preprocessing._records import CategoryColumn, NumberColumn, NumberTarget, Preprocessing
+from gpubp.data.preprocessing._transform import class_values
+from gpubp.errors import ModelFileError
+
+
+def to_json(preprocessing: Preprocessing) -> dict[str, Any]:
+    """Return the preprocessing as JSON's own types, one object per record.
+
+    Examples
+    --------
+    >>> from gpubp.data.preprocessing import NumberColumn, NumberTarget
+    >>> to_json(Preprocessing((NumberColumn("a", 0.0, 1.0),), NumberTarget(("y",), (0.0,), (2.0,))))["columns"]
+    [{'name': 'a', 'mean': 0.0, 'scale': 1.0, 'fill': None}]
+    """
+    as_json: dict[str, Any] = json.loads(json.dumps(asdict(preprocessing), allow_nan=False))
+    return as_json
+
+
+def from_json(data: Any) -> Preprocessing:
+    """Read what `to_json` wrote and check all of it.
+
+    Parameters
+    ----------
+    data : dict
+        As parsed from JSON.
+
+    Returns
+    -------
+    Preprocessing
+        Equal to the one that was written.
+
+    Raises
+    ------
+    ModelFileError
+        If a key is missing or unknown, a value has the wrong type or is not finite, or parts contradict each other.
+
+    Examples
+    --------
+    >>> from gpubp.data.preprocessing import ClassTarget, NumberColumn
+    >>> preprocessing = Preprocessing((NumberColumn("a", 0.0, 1.0),), ClassTarget("y", ("no", "yes")))
+    >>> from_json(to_json(preprocessing)) == preprocessing
+    True
+    """
+    preprocessing: Preprocessing = _read(Preprocessing, data)
+    columns, target = preprocessing.columns, preprocessing.target
+    names = [column.name for column in columns] + [*preprocessing.target_names, *preprocessing.dropped]
+    _check(len(columns) > 0 and len(preprocessing.target_names) > 0, "a feature and a target", data)
+    _check(len(set(names)) == len(names), "names that differ", names)
+    scales = [column.scale for column in columns if isinstance(column, NumberColumn)]
+    for column in columns:
+        if isinstance(column, CategoryColumn):
+            known = column.categories
+            _check(0 < len(known) == len(set(known)), f"categories of {column.name!r} that differ", known)
+            _check(column.fill is None or column.fill in known, f"a category as fill of {column.name!r}", column.fill)
+    if isinstance(target, NumberTarget):
+        _check(len(target.names) == len(target.means) == len(target.scales), "a mean and scale per target", target)
+        scales += target.scales
+    else:
+        _check(2 <= len(target.classes) == len(set(target.classes)), "two or more different classes", target.classes)
+        try:
+            written = tuple(as_category(target.name, class_values(target)))
+        except (ValueError, OverflowError):
+            written = ()
+        _check(written == target.classes, f"classes of kind {target.kind}", target.classes)
+    _check(all(scale > 0 for scale in scales), "scales above 0", scales)
+    return preprocessing
+
+
+def preprocessing_of(model: Any) -> Preprocessing:
+    """Read the preprocessing of a :class:`gpubp.io.model_file.Model` and check that it fits the network.
+
+    Raises
+    ------
+    ModelFileError
+        If there is none, it is malformed, or it does not fit.
+    """
+    if model.preprocessing is None:
+        raise ModelFileError("the model has no preprocessing, so it takes no tables; use gpubp.predict with arrays")
+    preprocessing = from_json(model.preprocessing)
+    expected = (len(preprocessing.feature_names), preprocessing.n_outputs)
+    received = (model.network.sizes[0], model.network.sizes[-1])
+    if expected != received:
+        raise ModelFileError(
+            f"the model's preprocessing gives {expected[0]} inputs and {expected[1]} outputs, its network has "
+            f"{received[0]} and {received[1]}; train the model again"
+        )
+    return preprocessing
+
+
+def _read(hint: Any, value: Any) -> Any:
+    """Read a JSON value as the type of a record's annotation."""
+    origin, options = get_origin(hint), get_args(hint)
+    if origin is tuple and isinstance(value, list):
+        return tuple(_read(options[0], item) for item in value)
+    if origin is Literal and value in options:
+        return value
+    if origin is UnionType and NoneType in options:
+        return None if value is None else _read(options[0], value)
+    if origin is UnionType and isinstance(value, dict):  # no two records have the same keys
+        options = tuple(option for option in options if set(get_type_hints(option)) == set(value))
+        return _read(options[0] if options else hint.__args__[0], value)
+    if isinstance(hint, type) and is_dataclass(hint) and isinstance(value, dict):
+        hints = get_type_hints(hint)
+        _check(set(hints) == set(value), f"the keys {', '.join(hints)}", ", ".join(map(str, value)))
+        return hint(**{key: _read(hints[key], value[key]) for key in hints})
+    if hint is str and isinstance(value, str):
+        return value
+    if hint is float and type(value) in (int, float) and abs(value) <= sys.float_info.max:
+        return float(value)
+    raise ModelFileError(_malformed(getattr(hint, "__name__", str(hint)), value))
+
+
+def _check(holds: bool, expected: str, received: Any) -> None:
+    if not holds:
+        raise ModelFileError(_malformed(expected, received))
+
+
+def _malformed(expected: str, received: Any) -> str:
+    return f"the model's preprocessing is malformed: expected {brief(expected)}, got {brief(str(received), 100)}"

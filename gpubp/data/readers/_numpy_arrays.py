@@ -1,0 +1,61 @@
+"""NumPy's ``.npy`` and ``.npz`` files, without pickles and checked before memory is taken."""
+
+import math
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from gpubp._core.files import open_ordinary
+from gpubp._core.text import brief
+from gpubp.data.limits import check_unpacked_size
+from gpubp.data.table import Column, RawTable, raw_table_from_arrays
+from gpubp.errors import DataError
+
+
+def read_numpy(path: Path) -> RawTable:
+    """Read a matrix whose last column is the target, or an archive of ``x`` and, optionally, ``y``."""
+    with open_ordinary(path) as file:  # np.load would leave a broken archive open
+        if file.read(2) != b"PK":
+            file.seek(0)
+            _check_header(file, path.stat().st_size)
+        file.seek(0)
+        loaded = np.load(file, allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            if loaded.ndim != 2 or not loaded.shape[1]:
+                raise DataError(
+                    f"{path}: expected a matrix whose last column is the target, got shape {loaded.shape}; "
+                    "save inputs and targets as a .npz file with x and y"
+                )
+            return raw_table_from_arrays(loaded[:, :-1], loaded[:, -1], source=str(path))
+        x = next((_unpack(loaded, name, path) for name in ("x", "X", "data") if name in loaded), None)
+        y = next((_unpack(loaded, name, path) for name in ("y", "d", "target") if name in loaded), None)
+        if x is None:
+            raise DataError(f"{path}: expected arrays x and y, found {brief(', '.join(loaded)) or 'none'}")
+    return raw_table_from_arrays(x, y, source=str(path))
+
+
+def _unpack(archive: Any, name: str, path: Path) -> Column:
+    """Unpack an array of an archive, after a check that it has the size that it announces."""
+    info = archive.zip.getinfo(f"{name}.npy")
+    fix = "if it can be trusted, save it with numpy.savez, which does not compress"
+    check_unpacked_size(path, info.file_size, fix)
+    with archive.zip.open(info) as file:
+        _check_header(file, info.file_size)
+    array: Column = archive[name]
+    return array
+
+
+def _check_header(file: BinaryIO, n_bytes: int) -> None:
+    """Compare the shape that a NumPy file announces with its size, before memory is taken for it."""
+    version = np.lib.format.read_magic(file)
+    readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    if version not in readers:
+        raise ValueError("it holds records, not numbers or text")
+    shape, _, dtype = readers[version](file)
+    if dtype.hasobject:
+        raise ValueError("pickle")
+    if len(shape) > 3:
+        raise ValueError(f"it announces {len(shape)} dimensions, not two")
+    if not dtype.itemsize or min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize != n_bytes - file.tell():
+        raise ValueError(f"it announces an array of shape {shape} of {dtype}, which it does not hold")

@@ -1,0 +1,144 @@
+"""Parquet files whose blocks are their row groups."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import unquote
+
+import numpy as np
+
+from gpubp._core.text import brief
+from gpubp.data.arrow import import_pyarrow
+from gpubp.data.streaming._source import FileState
+from gpubp.data.streaming.table_source import PIECE_BYTES, Piece, choose_piece_rows
+from gpubp.data.table import Table, table_from_mapping
+from gpubp.errors import DataError
+
+FIX = "Write it again, and open the stream anew"
+
+CHUNK_METADATA_BYTES = 900
+"""Measured memory of a file's metadata per column of a row group."""
+
+MAX_METADATA_BYTES = 16 << 20
+"""Bytes of metadata that stay in memory; that of more files is read each time."""
+
+TEXT_TYPES = ("string", "large_string", "string_view")
+"""Names of pyarrow's types of text."""
+
+NO_PARTITION = "__HIVE_DEFAULT_PARTITION__"
+
+
+class ParquetFile(NamedTuple):
+    """A file, its metadata if that stays in memory, and the columns in its path: ``year=2001/part.parquet``."""
+
+    state: FileState
+    metadata: Any
+    path_columns: dict[str, str]
+
+
+class RowGroup(NamedTuple):
+    """A row group: its file, its number there, its number of rows, and the number of the file's rows before it."""
+
+    file: ParquetFile
+    number: int
+    n_rows: int
+    first: int
+
+
+class ParquetTables:
+    """Parquet files with the same columns, some of which may be in the paths below the folder."""
+
+    def __init__(self, paths: list[Path], folder: Path) -> None:
+        self.name, self.groups = str(folder), list[RowGroup]()
+        self.columns: list[str] = []
+        self.texts: list[str] = []  # read as dictionaries
+        self.names: tuple[str, ...] = ()
+        self.dtype, largest, held, not_held = "float32", 0, 0, 0
+        for path in paths:
+            file = _open(path, folder)
+            schema = file.metadata.schema.to_arrow_schema()
+            if path == paths[0]:
+                self._set_columns(schema, file)
+            if lacking := set[str](self.names) - {*schema.names, *file.path_columns}:
+                raise DataError(
+                    f"{path} lacks the column {min(lacking)!r}, which {paths[0]} has; all files need the same columns"
+                )
+            groups = [file.metadata.row_group(number) for number in range(file.metadata.num_row_groups)]
+            largest = max([largest, *(group.total_byte_size for group in groups)])
+            metadata_bytes = CHUNK_METADATA_BYTES * len(groups) * len(schema)
+            if held + metadata_bytes <= MAX_METADATA_BYTES:
+                held += metadata_bytes
+            else:
+                file, not_held = file._replace(metadata=None), max(not_held, metadata_bytes)
+            ends = np.cumsum([group.num_rows for group in groups]).tolist()
+            self.groups += [
+                RowGroup(file, number, group.num_rows, end - group.num_rows)
+                for number, (group, end) in enumerate(zip(groups, ends, strict=True))
+                if group.num_rows
+            ]
+        if not self.groups:
+            raise DataError(f"{self.name} holds no rows; at least one is needed")
+        values = [(name, text) for group in self.groups for name, text in group.file.path_columns.items()]
+        self.text_path_columns = {name for name, text in values if not text.lstrip("-").isdecimal()}
+        self.counts = np.asarray([group.n_rows for group in self.groups], np.int64)
+        self.begins = np.cumsum(self.counts) - self.counts
+        self.metadata_bytes = held + not_held
+        self.reading_bytes = largest + 3 * PIECE_BYTES + self.metadata_bytes
+
+    def pieces(self, blocks: Iterable[int] | None = None) -> Iterator[Piece]:
+        """Read row groups."""
+        for block in range(len(self.groups)) if blocks is None else blocks:
+            yield from self._read_group(self.groups[int(block)], int(self.begins[int(block)]))
+
+    def _set_columns(self, schema: Any, file: ParquetFile) -> None:
+        self.columns = [name for name in schema.names if not name.startswith("__index_level_")]
+        self.texts = [field.name for field in schema if str(field.type) in TEXT_TYPES]
+        self.names = (*self.columns, *(name for name in file.path_columns if name not in self.columns))
+        self.dtype = "float64" if any(str(field.type) == "double" for field in schema) else "float32"
+
+    def _read_group(self, group: RowGroup, number: int) -> Iterator[Piece]:
+        path, n_read = group.file.state.path, 0
+        described = f"row group {group.number}, rows {group.first + 1:,} to {group.first + group.n_rows:,}"
+        group.file.state.check(described)
+        size = choose_piece_rows(len(self.names))
+        try:
+            with import_pyarrow("parquet", path).ParquetFile(
+                path, metadata=group.file.metadata, pre_buffer=False, read_dictionary=self.texts
+            ) as file:
+                batches = file.iter_batches(size, row_groups=[group.number], columns=self.columns, use_threads=False)
+                for batch in batches:
+                    yield Piece(self._table(batch, group.file), str(path), group.first + n_read, number + n_read)
+                    n_read += batch.num_rows
+        except DataError:
+            raise
+        except Exception as error:  # pyarrow raises many kinds of exceptions
+            group.file.state.check(described)
+            raise DataError(f"{path} cannot be read in {described}: {_brief_message(error)}. {FIX}") from error
+        if n_read != group.n_rows:
+            raise DataError(f"{path} cannot be read in {described}: it gave {n_read:,} rows. {FIX}")
+
+    def _table(self, batch: Any, file: ParquetFile) -> Table:
+        import pyarrow
+
+        table = table_from_mapping(pyarrow.Table.from_batches([batch]), source=str(file.state.path))
+        for name in self.names[len(self.columns) :]:
+            text = file.path_columns[name]
+            value: Any = None if text == NO_PARTITION else text if name in self.text_path_columns else int(text)
+            table.columns[name] = np.full(batch.num_rows, value, dtype=None if isinstance(value, int) else object)
+        return table
+
+
+def _open(path: Path, folder: Path) -> ParquetFile:
+    state = FileState.of(path)
+    try:
+        metadata = import_pyarrow("parquet", path).read_metadata(path)
+    except DataError:
+        raise
+    except Exception as error:
+        raise DataError(f"{path} cannot be read: {_brief_message(error)}. {FIX}") from error
+    folders = [name.partition("=") for name in path.relative_to(folder).parts[:-1]]
+    return ParquetFile(state, metadata, {unquote(name): unquote(value) for name, _, value in folders if value})
+
+
+def _brief_message(error: Exception) -> str:
+    return (brief(" ".join(str(error).split()), 200) or type(error).__name__).rstrip(".")

@@ -1,0 +1,106 @@
+"""What a stream reads from: rows of X and targets in blocks; and whether a file is still what it was."""
+
+import stat
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from gpubp.errors import DataError
+
+BLOCK_BYTES = 1 << 20
+"""About how many bytes of a file are read at once if its format leaves that open."""
+
+
+class Rows(NamedTuple):
+    """Rows ``(n, i)`` and ``(n, j)``, the file they come from, and the number of the first one there, from 0."""
+
+    x: np.ndarray
+    targets: np.ndarray
+    origin: str
+    first: int
+
+
+class Source(Protocol):
+    """Rows in blocks."""
+
+    @property
+    def name(self) -> str:
+        """Name for messages."""
+
+    @property
+    def n_inputs(self) -> int:
+        """Number of columns of X."""
+
+    @property
+    def n_outputs(self) -> int:
+        """Number of target columns."""
+
+    @property
+    def dtype(self) -> str:
+        """Type of the rows of a window: "float32" or "float64"."""
+
+    @property
+    def counts(self) -> np.ndarray | None:
+        """Number of rows of each block; None if the blocks come only in their own order and are not counted."""
+
+    @property
+    def reading_bytes(self) -> int:
+        """Most memory that reading takes: a block as it is stored, and what it becomes."""
+
+    def rows(self, blocks: Iterable[int] | None = None) -> Iterator[Rows]:
+        """Read blocks in the given order, or all in their own; a block may come in several pieces."""
+        ...
+
+
+class FileState(NamedTuple):
+    """Size and time of change of a file when it was opened."""
+
+    path: Path
+    size: int
+    changed: int
+
+    @classmethod
+    def of(cls, path: Path) -> "FileState":
+        """Return the present state of a file."""
+        try:
+            found = path.stat()
+        except OSError as error:
+            raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
+        if not stat.S_ISREG(found.st_mode):
+            raise DataError(f"{path} is no ordinary file; a stream reads a file at any place, and again")
+        return cls(path, found.st_size, found.st_mtime_ns)
+
+    def check(self, rows: str) -> None:
+        """Raise a DataError if the file is gone or was changed; `rows` says what was being read."""
+        try:
+            now = FileState.of(self.path)
+        except DataError as error:
+            raise DataError(f"{error}; it was there when the stream was opened, and was needed for {rows}") from error
+        if now.size < self.size:
+            raise DataError(
+                f"{self.path} was cut short while it was read, from {self.size:,} to {now.size:,} bytes, and {rows} "
+                "cannot be relied on; write it again, and open the stream anew"
+            )
+        if now != self:
+            raise DataError(
+                f"{self.path} was changed while it was read, so that {rows} may be of other data than the rows before "
+                "them; open the stream anew, and leave the file alone while it is used"
+            )
+
+
+def float_type(dtype: Any) -> str:
+    """Return the type that holds a file's numbers: "float64" for float64, else "float32"."""
+    return "float64" if np.dtype(dtype) == np.float64 else "float32"
+
+
+def block_counts(n_rows: int, size: int) -> np.ndarray:
+    """Return the number of rows of each block of `size` rows; the last one may have fewer."""
+    whole, rest = divmod(n_rows, size)
+    return np.asarray([size] * whole + [rest] * (rest > 0), np.int64)
+
+
+def choose_block_rows(row_bytes: int, block_rows: int | None) -> int:
+    """Return how many rows a block has: `block_rows`, else as many as make about BLOCK_BYTES."""
+    return block_rows or max(1, BLOCK_BYTES // max(1, row_bytes))

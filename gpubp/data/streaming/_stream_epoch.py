@@ -1,0 +1,50 @@
+"""One epoch of a stream: each window is a part of the epoch and is trained on like samples in memory."""
+
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, replace
+
+from gpubp.backends.backend import Backend
+from gpubp.data.streaming._shuffle_windows import TargetRange, WindowBuffers
+from gpubp.data.streaming.stream import Stream
+from gpubp.engine.plain.minibatches import ArrayBatches, Batch
+
+
+@dataclass(frozen=True)
+class StreamEpoch:
+    """One epoch of a stream, as an iterable of its windows.
+
+    Attributes
+    ----------
+    stream : Stream
+    backend : Backend
+        That trains: batches are copied one by one to a device other than the host.
+    buffers : WindowBuffers
+        Memory for windows of whole batches, shared by all epochs.
+    size : int
+        Samples of a batch.
+    seed : tuple of int, optional
+        For the order of this epoch.
+    target_range : TargetRange
+    n_skipped : int
+        Number of windows to leave out.
+    """
+
+    stream: Stream
+    backend: Backend
+    buffers: WindowBuffers
+    size: int
+    seed: tuple[int, ...] | None
+    target_range: TargetRange
+    n_skipped: int = 0
+
+    def __iter__(self) -> Iterator[ArrayBatches]:
+        on_host = not self.backend.is_numpy
+        with closing(self.stream.windows(self.buffers, self.seed, self.target_range, self.n_skipped)) as windows:
+            for x, targets, order, begins, spans in windows:
+                samples = Batch(x, targets)
+                yield ArrayBatches(self.backend, samples, self.size, order, on_host=on_host, begins=begins, spans=spans)
+
+    def after(self, n: int) -> "StreamEpoch":
+        """Return the same epoch without its first `n` windows, which are not read if blocks can be left out."""
+        return replace(self, n_skipped=self.n_skipped + n)

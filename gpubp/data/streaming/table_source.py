@@ -1,0 +1,61 @@
+"""Tables in files, read piece by piece: what Parquet and text files have in common."""
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from gpubp.data.table import Table
+from gpubp.errors import DataError
+
+PIECE_BYTES = 4 << 20
+"""About how many bytes of numbers a piece of a table has."""
+
+
+class Piece(NamedTuple):
+    """Rows of a table, their file, and the number of the first row, from 0: in that file, and in the whole table."""
+
+    table: Table
+    origin: str
+    first: int
+    number: int
+
+
+class TableSource(Protocol):
+    """Files of one table, whose blocks can be read in any order."""
+
+    @property
+    def name(self) -> str:
+        """The file or folder."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the columns."""
+
+    @property
+    def dtype(self) -> str:
+        """Type of the rows of a window: "float64" if a column has it, else "float32"."""
+
+    @property
+    def counts(self) -> np.ndarray:
+        """Number of rows of each block."""
+
+    @property
+    def reading_bytes(self) -> int:
+        """Most memory that reading takes."""
+
+    def pieces(self, blocks: Iterable[int] | None = None) -> Iterator[Piece]:
+        """Read blocks in the given order, or all in their own; a block may come in several pieces."""
+        ...
+
+
+def choose_piece_rows(n_columns: int) -> int:
+    """Return how many rows a piece has: as many as make about PIECE_BYTES of float64."""
+    return max(64, PIECE_BYTES // (8 * max(1, n_columns)))
+
+
+def with_file_rows(error: DataError, piece: Piece) -> DataError:
+    """Return an error about a row of a piece as one about a row of its file."""
+    message = re.sub(r"\brow (\d+)", lambda found: f"row {int(found[1]) + piece.first}", str(error))
+    return DataError(message if message.startswith(piece.origin) else f"{piece.origin}: {message}")

@@ -1,0 +1,76 @@
+"""Validation of streams against a network and the options of training, and their epochs."""
+
+from collections.abc import Callable
+from typing import Any
+
+from gpubp.backends.backend import Backend
+from gpubp.data.streaming._shuffle_windows import TargetRange
+from gpubp.data.streaming._stream_epoch import StreamEpoch
+from gpubp.data.streaming.stream import Stream
+from gpubp.engine.plain.minibatches import Orders
+from gpubp.errors import DataError
+from gpubp.nn.losses import get_loss
+from gpubp.nn.network import Network
+from gpubp.optim.first_order import Optimizer
+from gpubp.optim.second_order import SecondOrder
+
+
+def validate_stream(
+    network: Network,
+    stream: Stream,
+    targets: Any,
+    optimizer: Optimizer | SecondOrder,
+    epochs: int,
+    batch_size: Any,
+    sample_weight: Any,
+    stop_when: Any,
+    n_processes: int,
+) -> None:
+    """Check that a stream fits the network, and that no option needs all samples at once.
+
+    Raises
+    ------
+    DataError
+        If it does not fit, or if an option cannot be used with a stream.
+    """
+    if targets is not None:
+        raise DataError("a stream has its targets with it; leave targets out")
+    expected, received = (network.sizes[0], network.sizes[-1]), (stream.n_inputs, stream.n_outputs)
+    if expected != received:
+        hint = f"; if its target numbers classes: open_stream(..., classes={expected[1]})" if received[1] == 1 else ""
+        raise DataError(
+            f"the network has {expected[0]} inputs and {expected[1]} outputs, {stream.source.name} has {received[0]} "
+            f"and {received[1]}{hint}"
+        )
+    for name, given in (("sample_weight", sample_weight), ("stop_when", stop_when)):
+        if given is not None:
+            raise DataError(f"{name} needs all samples at once, which a stream never has; leave it out")
+    if isinstance(optimizer, SecondOrder) or batch_size == "full":
+        option = optimizer.name if isinstance(optimizer, SecondOrder) else "batch_size='full'"
+        raise DataError(f"{option} needs all samples at once, which a stream never has; train in batches, by adam()")
+    if n_processes > 1:
+        raise DataError(
+            f"a stream is trained on by one process, and {n_processes} were requested; leave parallel out, and start "
+            "`gpubp train` without mpiexec"
+        )
+    if epochs > 1 and getattr(stream.source, "once_only", False):
+        raise DataError(
+            f"{epochs} epochs read the blocks {epochs} times, and an iterator gives them once; give open_stream a "
+            "list, or a function that makes the iterator"
+        )
+
+
+def stream_epochs(
+    network: Network, stream: Stream, backend: Backend, dtype: str, batch_size: int, orders: Orders | None
+) -> Callable[[], StreamEpoch]:
+    """Return a function that gives one more epoch per call, in a new order if there are `orders`."""
+    target_range = TargetRange(
+        *get_loss(network.loss).target_range, classes=stream.classes, reason=f"the loss {network.loss!r} needs"
+    )
+    buffers = stream.allocate_windows(batch_size, dtype)
+
+    def epoch() -> StreamEpoch:
+        seed = None if orders is None else orders.draw_seed()
+        return StreamEpoch(stream, backend, buffers, batch_size, seed, target_range)
+
+    return epoch

@@ -1,0 +1,227 @@
+"""Tables: named columns on the host, built from mappings, data frames, arrays or built-in data sets.
+
+A column is one of three things: a numeric array (missing: NaN), a bool array, or an object array of ``str`` with
+None where the text is missing. Text in CSV and TSV files stays as it is written, so that ``True`` there is text;
+a bool column with missing values becomes the text ``"True"`` and ``"False"``.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from gpubp._core.names import near_miss
+from gpubp._core.text import brief
+from gpubp.data._column_values import first_invalid_text, normalize_column, unmasked_array
+from gpubp.data.arrow import columns_from_arrow
+from gpubp.data.datasets import Dataset
+from gpubp.data.limits import MAX_NAME_LENGTH
+from gpubp.errors import DataError
+
+Column = NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """Named columns of equal length.
+
+    Attributes
+    ----------
+    columns : dict of str to numpy.ndarray
+        Columns in the order of the file, each of shape ``(n_rows,)``.
+    source : str
+        Where they come from, for messages.
+    targets : tuple of str
+        Columns that the source itself marks as targets, as ``.npy`` and ``.npz`` files and built-in sets do.
+    """
+
+    columns: dict[str, Column]
+    source: str = "the table"
+    targets: tuple[str, ...] = ()
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows."""
+        return len(next(iter(self.columns.values()), ()))
+
+    def select(self, rows: ArrayLike) -> "Table":
+        """Return the table of the given rows, by index or by mask."""
+        index = np.asarray(rows)
+        if not index.size:  # an empty list would be an index of floats
+            index = index.astype(np.intp)
+        return Table({name: values[index] for name, values in self.columns.items()}, self.source, self.targets)
+
+
+class RawTable(NamedTuple):
+    """Columns as a reader finds them, before :func:`build_table` checks and normalises them."""
+
+    columns: list[tuple[str, Any]]
+    source: str
+    targets: Sequence[str] = ()
+
+
+def table_from_mapping(mapping: Any, *, source: str = "the table", targets: Sequence[str] = ()) -> Table:
+    """Build a table from a dict of columns, from a pandas or polars frame, or from a pyarrow table.
+
+    Parameters
+    ----------
+    mapping : mapping, data frame or pyarrow table
+        Column names to sequences of numbers, bools or text; None, NaN, empty text and masked values are missing.
+    source : str
+        Where the data come from, for messages.
+    targets : sequence of str
+        Columns to mark as targets.
+
+    Returns
+    -------
+    Table
+        The columns, their types normalised.
+
+    Raises
+    ------
+    DataError
+        If it is none of these, a column is not of numbers, bools or text in one dimension, names repeat or are empty,
+        lengths differ, or there are no rows.
+
+    Examples
+    --------
+    >>> table_from_mapping({"age": [31, 42], "town": ["Bonn", None]}).columns["town"]
+    array(['Bonn', None], dtype=object)
+    """
+    if hasattr(mapping, "keys"):
+        names = list(mapping.keys())
+    elif hasattr(mapping, "columns") and hasattr(mapping, "column_names"):
+        return build_table(columns_from_arrow(mapping), source, targets)
+    elif hasattr(mapping, "columns"):
+        names = list(mapping.columns)
+    else:
+        raise DataError(
+            "a table must be a file's path, a set's name, a dict of columns, a data frame or a pyarrow table, "
+            f"got {type(mapping).__name__}"
+        )
+    if len(set(names)) < len(names):  # a frame may repeat a name, and indexing would return both columns
+        return build_table([(str(name), ()) for name in names], source, targets)
+    return build_table([(str(name), mapping[name]) for name in names], source, targets)
+
+
+def table_from_arrays(
+    X: ArrayLike,
+    y: ArrayLike | None = None,
+    names: Sequence[str] | None = None,
+    target: str = "target",
+    *,
+    source: str = "the arrays",
+) -> Table:
+    """Build a table from a matrix of inputs and, optionally, its targets.
+
+    Parameters
+    ----------
+    X : array_like
+        Shape ``(n, i)``.
+    y : array_like, optional
+        Shape ``(n,)`` for one column named `target`, or ``(n, j)`` for ``target_0``, ``target_1``, ...
+    names : sequence of str, optional
+        Names of the columns of `X`; by default ``x0``, ``x1``, ...
+    target : str
+        Name of the target.
+    source : str
+        Where the data come from, for messages.
+
+    Returns
+    -------
+    Table
+        The columns of `X`, then those of `y`, which are marked as targets.
+
+    Raises
+    ------
+    DataError
+        If the shapes do not fit, or as in :func:`table_from_mapping`.
+
+    Examples
+    --------
+    >>> list(table_from_arrays([[1.0, 2.0]], [3.0]).columns)
+    ['x0', 'x1', 'target']
+    """
+    arrays = unmasked_array(X), None if y is None else unmasked_array(y)
+    return build_table(*raw_table_from_arrays(*arrays, names, target, source))
+
+
+def table_from_dataset(dataset: Dataset) -> Table:
+    """Return a built-in data set as a table; its classes are text, or integers if they are written so.
+
+    Examples
+    --------
+    >>> from gpubp import load_dataset
+    >>> table_from_dataset(load_dataset("xor")).columns["target"]
+    array([0., 1., 1., 0.])
+    """
+    targets: Any = dataset.targets
+    if dataset.classes is not None:
+        is_integer = all(name.isdecimal() for name in dataset.classes)
+        targets = (dataset.labels.astype(np.int64) if is_integer else dataset.labels)[:, None]
+    columns = [
+        *zip(dataset.feature_names, dataset.X.T, strict=True),
+        *zip(dataset.target_names, targets.T, strict=True),
+    ]
+    return build_table(columns, f"the set {dataset.name}", dataset.target_names)
+
+
+def raw_table_from_arrays(
+    x: Column, y: Column | None, names: Sequence[str] | None = None, target: str = "target", source: str = "the arrays"
+) -> RawTable:
+    """Name the columns of arrays: see :func:`table_from_arrays`."""
+    if x.ndim != 2:
+        raise DataError(f"{source}: x must have shape (samples, inputs), got {x.shape}; reshape it to two dimensions")
+    if not len(x):  # before names are made: an empty array may claim any number of columns
+        raise DataError(f"{source} has no rows; at least one is needed")
+    names = [f"x{k}" for k in range(x.shape[1])] if names is None else list(names)
+    if len(names) != x.shape[1]:
+        raise DataError(f"{source}: got {len(names)} names for {x.shape[1]} columns of x")
+    if y is None:
+        return RawTable(list(zip(names, x.T, strict=True)), source)
+    if y.ndim not in (1, 2) or len(y) != len(x):
+        raise DataError(f"{source}: y must have shape ({len(x)},) or ({len(x)}, j) to fit x {x.shape}, got {y.shape}")
+    targets = [target] if y.ndim == 1 else [f"{target}_{k}" for k in range(y.shape[1])]
+    return RawTable([*zip(names, x.T, strict=True), *zip(targets, np.atleast_2d(y.T), strict=True)], source, targets)
+
+
+def build_table(columns: Iterable[tuple[str, Any]], source: str, targets: Sequence[str] = ()) -> Table:
+    """Check names and lengths and normalise the columns; every source goes through here."""
+    columns = list(columns)
+    names = [name for name, _ in columns]
+    _check_names(names, source)
+    normalized = {name: normalize_column(name, values, source) for name, values in columns}
+    lengths = {name: len(values) for name, values in normalized.items()}
+    if len(set(lengths.values())) > 1:
+        raise DataError(f"{source}: columns differ in length: {brief(str(lengths))}")
+    if not lengths[names[0]]:
+        raise DataError(
+            f"{source} has columns ({brief(', '.join(names[:12]), 60)}) but no rows; at least one is needed"
+        )
+    if unknown := [name for name in targets if name not in normalized]:
+        raise DataError(f"{source}: there is no column {unknown[0]!r}{near_miss(unknown[0], normalized)}")
+    return Table(normalized, source, tuple(targets))
+
+
+def _check_names(names: list[str], source: str) -> None:
+    if not names:
+        raise DataError(f"{source}: there are no columns")
+    if (longest := max(names, key=len)) and len(longest) > MAX_NAME_LENGTH:
+        raise DataError(f"{source}: a column's name has {len(longest):,} characters; {MAX_NAME_LENGTH:,} are enough")
+    if "" in names:
+        raise DataError(
+            f"{source}: column {names.index('') + 1} has no name; name it in the header, or leave it out "
+            "(a row index, perhaps: pandas.DataFrame.to_csv(index=False))"
+        )
+    if len(set(names)) < len(names):
+        repeated = sorted(name for name, count in Counter(names).items() if count > 1)
+        shown = ", ".join(brief(repr(name), 60) for name in repeated[:12])
+        shown += f", ... ({len(repeated):,} in all)" if len(repeated) > 12 else ""
+        raise DataError(
+            f"{source}: column names repeat: {shown}; rename them, or add a header line if the file has none"
+        )
+    if (place := first_invalid_text(names)) is not None:
+        raise DataError(f"{source}: the name of column {place + 1}, {names[place]!r}, is no Unicode; rename it")
