@@ -35,8 +35,8 @@ from gpubp.cli.output import (
 from gpubp.cli.progress import progress_bar
 from gpubp.data import DATASETS, read_table
 from gpubp.data.preprocessing import CategoryColumn, ClassTarget, NumberColumn
-from gpubp.data.streaming.table_files import open_tables, reason_to_stream
 from gpubp.data.streaming.prepared_stream import PreparedStream, prepare_stream
+from gpubp.data.streaming.table_files import open_tables, reason_to_stream
 from gpubp.distributed.launch import launched, process_group_for
 from gpubp.distributed.process_group import ProcessGroup
 from gpubp.engine.argument_checks import choose_precision

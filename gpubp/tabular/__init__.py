@@ -1,8 +1,9 @@
 """From a table to a trained network with its scores, and from a new table to predictions."""
 
+from gpubp.data.preprocessing import Task
 from gpubp.tabular.fit import TableFit, fit_table, network_for
 from gpubp.tabular.predict import decode_outputs, network_outputs, predict_table
-from gpubp.tabular.prepare import PreparedTable, Task, as_table, prepare_table
+from gpubp.tabular.prepare import PreparedTable, as_table, prepare_table
 
 __all__ = [
     "PreparedTable",

@@ -10,7 +10,7 @@ from gpubp.data.preprocessing import (
     decode_target,
     preprocessing_of,
 )
-from gpubp.data.readers import Column
+from gpubp.data.table import Column
 from gpubp.engine.prediction import predict
 from gpubp.errors import DataError
 from gpubp.io.model_file import Model

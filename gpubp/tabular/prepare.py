@@ -3,17 +3,17 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from os import PathLike, fspath
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from gpubp.data.metrics import Scores, score
-from gpubp.data.preprocessing import ClassTarget, Preprocessing, apply, encode_target, fit_preprocessing, task_of
-from gpubp.data.readers import Table, read_table, table_from_mapping
+from gpubp.data.preprocessing import ClassTarget, Preprocessing, Task, apply, encode_target, fit_preprocessing
+from gpubp.data.readers import read_table
 from gpubp.data.streaming.split import SPLITS, validate_fractions
+from gpubp.data.table import Table, table_from_mapping
 from gpubp.errors import DataError
 
-Task = Literal["auto", "classification", "regression"]
 AnyTable = Any
 """A :class:`~gpubp.data.Table`, the path of a file, the name of a built-in data set, a dict of columns, a data frame,
 or a pyarrow table."""

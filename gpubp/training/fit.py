@@ -16,8 +16,8 @@ from gpubp._typing import Array
 from gpubp.backends.backend import Backend, choose_backend, like, to_backend, to_numpy, with_matmul
 from gpubp.backends.gpu_errors import Workload, translate_gpu_errors
 from gpubp.backends.memory import home_of
-from gpubp.data.streaming.validation import validate_stream, stream_epochs
 from gpubp.data.streaming.stream import Stream
+from gpubp.data.streaming.validation import stream_epochs, validate_stream
 from gpubp.distributed.launch import process_group_for
 from gpubp.distributed.process_group import ProcessGroup
 from gpubp.engine.argument_checks import (
