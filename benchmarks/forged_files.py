@@ -51,7 +51,7 @@ def repeated(random, files):
 
 
 def foreign(random, files):
-    """What other programs write, under this name."""
+    """Return a file of another program."""
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("archive/data.pkl", pickle.dumps(print))
@@ -83,20 +83,20 @@ def foreign(random, files):
 
 
 def parts_of(content):
-    """Take a sound file apart: the metadata's texts, the tensors' entries, and the numbers."""
+    """Split a valid file into the metadata, the tensors' entries, and the numbers."""
     stop = 8 + int.from_bytes(content[:8], "little")
     header = json.loads(content[8:stop])
     return header.pop("__metadata__"), header, content[stop:]
 
 
 def joined(header, numbers):
-    """Make a file of a header, in JSON or as text, and numbers."""
+    """Join a header, as JSON or as text, and numbers to a file."""
     raw = (header if isinstance(header, str) else written(header)).encode("utf-8", "surrogatepass")
     return len(raw).to_bytes(8, "little") + raw + numbers
 
 
 def other_length(random, files):
-    """Announce another length of the header than it has."""
+    """Announce a wrong length of the header."""
     content = random.choice(files)
     near = int.from_bytes(content[:8], "little") + random.choice((-8, -1, 1, 8, 1000))
     announced = random.choice((near, 0, 1, len(content), len(content) - 8, 2**20, 10**8, 2**31, 2**63, 2**64 - 1))
@@ -104,7 +104,7 @@ def other_length(random, files):
 
 
 def other_container(random, files):
-    """Let the outer header lie about tensors and where they lie."""
+    """Put false tensors and false places into the outer header."""
     metadata, tensors, numbers = parts_of(random.choice(files))
     header = {"__metadata__": metadata, **tensors}
     kind = random.randrange(6)
@@ -129,11 +129,11 @@ def other_container(random, files):
     return joined(header, numbers)
 
 
-# --- model files: a safetensors file with one tensor, and one text about it ---
+# --- model files: a safetensors file with one tensor and one text of metadata ---
 
 
 def sealed(header, numbers, shape=None, dtype="F32"):
-    """Make a model file of a header and numbers, its checksum right, as the format's description has it."""
+    """Make a model file of a header and numbers, with the checksum that the format requires."""
     header = {key: part for key, part in header.items() if key != "sha256"}
     digest = hashlib.sha256(written(header).encode() + numbers).hexdigest()
     inner = written({**header, "sha256": digest})
@@ -148,7 +148,7 @@ def header_of(content):
 
 
 def other_header(random, files, part=None):
-    """Change what a model file says, or one part of it, and seal it."""
+    """Change a model file's header, or one part of it, and correct the checksum."""
     header, entry, numbers = header_of(random.choice(files))
     if part is None:
         header = spoiled(random, header, count(random, 4))
@@ -159,7 +159,7 @@ def other_header(random, files, part=None):
 
 
 def other_network(random, files):
-    """Ask for networks that are gigantic, contradictory or full of connections, over numbers that may even fit."""
+    """Describe networks that are gigantic, contradictory or full of connections; the numbers may even fit."""
     header, entry, numbers = header_of(random.choice(files))
     n, kind = len(numbers) // 4, random.randrange(8)
     network = dict(header["network"])
@@ -202,7 +202,7 @@ def other_network(random, files):
 
 
 def other_numbers(random, files):
-    """Put other numbers, or others shapes and types of them, under a header that says so."""
+    """Put other numbers, or other shapes and types, under a header that describes them."""
     header, entry, numbers = header_of(random.choice(files))
     theta = np.frombuffer(numbers, "<f8" if entry["dtype"] == "F64" else "<f4").reshape(entry["shape"]).copy()
     kind = random.randrange(4)
@@ -220,7 +220,7 @@ def other_numbers(random, files):
 
 
 def other_text(random, files):
-    """Change single characters of what a model file says, within JSON's own letters."""
+    """Change single characters of a model file's JSON to other characters of JSON."""
     metadata, tensors, numbers = parts_of(random.choice(files))
     inner = list(metadata["gpubp"])
     for _ in range(count(random, 5)):
@@ -236,8 +236,8 @@ def changed(part):
     return of_part
 
 
-def sound_models():
-    """Make sound model files of several kinds, small enough that a change hits something."""
+def valid_models():
+    """Make valid model files of several kinds, small enough that a random change hits something."""
     from gpubp import Network, initial_weights, save_model
     from gpubp.data.preprocessing import CategoryColumn, ClassTarget, NumberColumn, NumberTarget, Preprocessing, to_json
     from gpubp.nn.architectures import with_blocks
@@ -276,13 +276,13 @@ def sound_models():
 
 
 def saying(inner):
-    """Make a model file that says something about its model."""
-    header, entry, numbers = header_of(sound_models()[0])
+    """Make a model file with these facts about its model."""
+    header, entry, numbers = header_of(valid_models()[0])
     return sealed({**header, "about": inner}, numbers, entry["shape"])
 
 
 def with_network(n_parameters, **parts):
-    """Make a model file of a network, over as many zeros."""
+    """Make a model file of a network whose parameters are zeros."""
     network = {
         "activation": [],
         "output_activation": "identity",
@@ -297,7 +297,7 @@ def with_network(n_parameters, **parts):
 
 
 def many(part, size):
-    """Say a list of about so many bytes that holds the same over and over."""
+    """Make a model file with a list of about `size` bytes that repeats one part."""
     return saying({"a": Raw(f"[{','.join([part] * (size // (len(part) + 1)))}]")})
 
 
@@ -311,11 +311,11 @@ def tied(n, ties):
     return with_network(n, sizes=[n - 1, 1], ties=ties)
 
 
-# --- checkpoints: a safetensors file with several tensors, and one text about them ---
+# --- checkpoints: a safetensors file with several tensors and one text of metadata ---
 
 
 def sealed_checkpoint(header, tensors):
-    """Make a checkpoint of a header and arrays, its checksum right, as the format's description has it."""
+    """Make a checkpoint of a header and arrays, with the checksum that the format requires."""
     header = {key: part for key, part in header.items() if key not in ("sha256", "arrays")}
     header["arrays"] = {name: {"shape": list(part.shape), "dtype": part.dtype.name} for name, part in tensors.items()}
     digest = hashlib.sha256(written(header).encode())
@@ -340,16 +340,16 @@ def checkpoint_of(content):
     return json.loads(metadata["gpubp_checkpoint"]), arrays
 
 
-def other_standing(random, files):
-    """Change what a checkpoint says, and seal it."""
+def other_state(random, files):
+    """Change a checkpoint's header, and correct the checksum."""
     header, arrays = checkpoint_of(random.choice(files))
-    part = random.choice(("standing", "standing", "order", "settings", "version", "format"))
+    part = random.choice(("training_state", "training_state", "order", "settings", "version", "format"))
     tree = spoiled(random, {part: header[part]}, count(random, 3))
     return sealed_checkpoint({**header, **tree}, arrays)
 
 
 def other_arrays(random, files):
-    """Put other numbers, other shapes and other types into a checkpoint, and seal it."""
+    """Put other numbers, shapes and types into a checkpoint, and correct the checksum."""
     header, arrays = checkpoint_of(random.choice(files))
     for _ in range(count(random, 4)):
         name = random.choice(list(arrays))
@@ -375,8 +375,8 @@ def other_arrays(random, files):
     return sealed_checkpoint(header, arrays)
 
 
-def of_checkpoints():
-    """List the trainings that the sound checkpoints are of: what gpubp.train is given, one after the other."""
+def checkpointed_runs():
+    """Yield the arguments of gpubp.train for each run whose checkpoints are valid here."""
     import gpubp
 
     x, targets = np.asarray([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]), np.asarray([[0.0], [1.0], [1.0], [0.0]])
@@ -390,13 +390,13 @@ def of_checkpoints():
     yield (network, x, targets), options | {"optimizer": gpubp.lbfgs(), "batch_size": "full"}
 
 
-def sound_checkpoints():
-    """Make sound checkpoints, one of each training."""
+def valid_checkpoints():
+    """Make valid checkpoints, one of each run."""
     import gpubp
     from gpubp.training.checkpoints import checkpoints_in
 
     files = []
-    for given, options in of_checkpoints():
+    for given, options in checkpointed_runs():
         with tempfile.TemporaryDirectory() as folder:
             gpubp.train(*given, checkpoint=folder, **{**options, "epochs": 2})
             files.append(checkpoints_in(folder)[-1].read_bytes())
@@ -436,12 +436,12 @@ MODEL = {
     **{f.__name__: f for f in (other_header, other_network, other_numbers, other_text, large)},
     **{f"other_{part}": changed(part) for part in ("preprocessing", "about", "theta", "version")},
 }
-CHECKPOINT = {**BYTES, **CONTAINER, **{f.__name__: f for f in (other_standing, other_arrays)}}
-"""Ways to spoil sound files, by name: each takes a generator of random numbers and the files, and gives one file."""
+CHECKPOINT = {**BYTES, **CONTAINER, **{f.__name__: f for f in (other_state, other_arrays)}}
+"""Mutations of valid files, by name: each takes a random generator and the files, and returns one file."""
 
 
-def file_number(kind, mutations, sound, seed, n):
-    """Make the n-th file of a seed: the name of how it was made, and its bytes."""
+def file_number(kind, mutations, files, seed, n):
+    """Return the n-th file of a seed: the name of its mutation, and its bytes."""
     random = Random(f"{kind} {seed} {n}")
     name = random.choice(list(mutations))
-    return name, mutations[name](random, sound)
+    return name, mutations[name](random, files)

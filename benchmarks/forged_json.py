@@ -1,4 +1,4 @@
-"""JSON that no friend would write: values to put anywhere, and text that Python's own writer would not give."""
+"""Hostile JSON: values to put anywhere, and text that Python's json module would not write."""
 
 import json
 import re
@@ -7,11 +7,11 @@ DEEP = 3000
 
 
 class Raw(str):
-    """A piece of JSON's text, to stand where it is as it is."""
+    """JSON text that is written unchanged."""
 
 
 def written(value):
-    """Write as gpubp does: sorted, without spaces, ASCII; raw pieces as they stand."""
+    """Write JSON as gpubp does: sorted keys, no spaces, ASCII; raw text is written unchanged."""
     pieces = []
 
     def with_marks(value):
@@ -26,9 +26,9 @@ def written(value):
     return re.sub(r'"\\u0000raw (\d+)\\u0000"', lambda found: pieces[int(found[1])], text)
 
 
-def count(random, most):
-    """Draw a number from 1 to ``most``, small ones as often as large ones."""
-    return round(most ** random.random())
+def count(random, maximum):
+    """Draw a number from 1 to ``maximum`` from a log-uniform distribution."""
+    return round(maximum ** random.random())
 
 
 def number(random):
@@ -115,48 +115,48 @@ def value(random, depth=2):
     return {text(random): value(random, depth - 1) for _ in range(count(random, 20))}
 
 
-def places(tree, way=()):
-    """Find every place in a tree of JSON, as the way to it."""
-    yield way
+def places(tree, path=()):
+    """Yield the path of every place in a tree of JSON."""
+    yield path
     inner = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ()
     for key, part in inner:
-        yield from places(part, (*way, key))
+        yield from places(part, (*path, key))
 
 
-def replaced(tree, way, new):
-    """Copy a tree with another value in one place."""
-    if not way:
+def replaced(tree, path, new):
+    """Return a copy of a tree with another value in one place."""
+    if not path:
         return new
     copy = dict(tree) if isinstance(tree, dict) else list(tree)
-    copy[way[0]] = replaced(tree[way[0]], way[1:], new)
+    copy[path[0]] = replaced(tree[path[0]], path[1:], new)
     return copy
 
 
 def spoiled(random, tree, times=1):
-    """Put hostile values into a tree, take parts away, add some, or let parts change places."""
+    """Put hostile values into a tree, remove parts, add parts, or move parts."""
     for _ in range(times):
-        ways = [way for way in places(tree) if way]
-        if not ways:
+        paths = [path for path in places(tree) if path]
+        if not paths:
             break
-        way = random.choice(ways)
+        path = random.choice(paths)
         kind = random.randrange(8)
         if kind < 5:
-            tree = replaced(tree, way, value(random))
+            tree = replaced(tree, path, value(random))
         elif kind == 5:
-            other = random.choice(ways)
-            tree = replaced(tree, way, at(tree, other))
+            other = random.choice(paths)
+            tree = replaced(tree, path, at(tree, other))
         else:
-            above = at(tree, way[:-1])
+            above = at(tree, path[:-1])
             if isinstance(above, dict):
-                changed = {key: part for key, part in above.items() if key != way[-1]} if kind == 6 else dict(above)
+                changed = {key: part for key, part in above.items() if key != path[-1]} if kind == 6 else dict(above)
                 changed |= {text(random): value(random)} if kind == 7 else {}
             else:
-                changed = [part for place, part in enumerate(above) if place != way[-1]] if kind == 6 else above * 2
-            tree = replaced(tree, way[:-1], changed)
+                changed = [part for place, part in enumerate(above) if place != path[-1]] if kind == 6 else above * 2
+            tree = replaced(tree, path[:-1], changed)
     return tree
 
 
-def at(tree, way):
-    for key in way:
+def at(tree, path):
+    for key in path:
         tree = tree[key]
     return tree

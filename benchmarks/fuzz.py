@@ -1,8 +1,8 @@
-"""``python -m benchmarks.fuzz``: hostile files by the thousand, each of which must be read right or refused in words.
+"""``python -m benchmarks.fuzz``: thousands of hostile files, each of which must be read correctly or refused.
 
-A process of its own, held to so much memory, reads them one by one. It says of each how long that took, how much memory
-was taken, and how it ended; a process that dies or stays silent has failed at the file that it did not tell of. Files
-that fail are kept; ``--first N --files 1`` with the same seed makes the N-th again.
+A process with limited memory reads them one by one and reports for each the time, the memory and the outcome. If the
+process dies or hangs, the file that it did not report has failed. Files that fail are stored; ``--first N --files 1``
+with the same seed makes the N-th again.
 """
 
 import argparse
@@ -30,20 +30,20 @@ from benchmarks import forged_files
 from benchmarks.machine import ROOT, provenance
 
 TIMES_THE_FILE, TIMES_THE_HEADER, CONSTANT = 2, 40, 2**20
-"""Memory for a file, at most: twice its size, 40 bytes for each byte of its JSON, and a MiB."""
+"""Most memory for a file: twice its size, 40 bytes for each byte of its JSON, and a MiB."""
 SECONDS = 1.0
-"""Of the processor, for reading a file; of what uses a model that was read only that it ends is asked."""
+"""Most processor time for reading a file. The use of a model that was read has no limit."""
 SILENCE = 60
-"""Seconds after which a file that is not told of has failed."""
-ROOM = 2**30
-"""How much more address space the process may take than it has when it begins."""
+"""Seconds after which a file that is not reported has failed."""
+EXTRA_MEMORY = 2**30
+"""Address space that the process may take in addition to what it has when it begins."""
 
 
 class Kind(NamedTuple):
-    """What is read: sound files to start from, ways to spoil them, the reader, and what uses that which was read."""
+    """A kind of file: valid files to start from, mutations of them, a reader, and a user of what was read."""
 
     name: str
-    sound: Any
+    valid_files: Any
     mutations: dict[str, Any]
     read: Any
     use: Any
@@ -56,15 +56,15 @@ def read_model(path):
 
 
 def use_model(model, path):
-    """Show, predict, export, explain: whatever a model says, nothing may fail, or steer a terminal or a browser."""
+    """Show, predict, export, explain: no model may make these fail, or control a terminal or a browser."""
     from gpubp import predict_table
     from gpubp.data.preprocessing import CategoryColumn, preprocessing_of
     from gpubp.errors import DataError, ModelFileError
 
     assert repr(model).isprintable()
     command("show", path)
-    told = command("show", path, "--json")
-    assert not told or isinstance(json.loads(told), dict)
+    output = command("show", path, "--json")
+    assert not output or isinstance(json.loads(output), dict)
     if find_spec("onnx"):
         command("export", path, f"{path}.onnx")
     try:
@@ -82,8 +82,8 @@ def use_model(model, path):
         csv.writer(file).writerows(
             [list(columns) + list(preprocessing.target_names), *zip(*columns.values(), strict=True)]
         )
-    told = command("predict", path, table, "--device", "cpu", "--json")
-    assert not told or isinstance(json.loads(told), dict)
+    output = command("predict", path, table, "--device", "cpu", "--json")
+    assert not output or isinstance(json.loads(output), dict)
     command("predict", path, table, "--device", "cpu", "--output", f"{path}.out.csv", control=True)
     page.unlink(missing_ok=True)
     command("explain", path, "--data", table, "--html", page)
@@ -94,7 +94,7 @@ def use_model(model, path):
 
 
 def command(*arguments, control=False):
-    """Run a command as ``gpubp`` does; what it wrote to stdout, which like its stderr must be fit for a terminal."""
+    """Run a command as ``gpubp`` does and return its stdout, which like its stderr must be safe for a terminal."""
     from gpubp.__main__ import main
 
     out, err = io.StringIO(), io.StringIO()
@@ -115,10 +115,10 @@ def read_checkpoint(path):
 
 
 def use_checkpoint(found, path):
-    """Go on from a checkpoint with each training that it may be of; it must fit, or be refused in words."""
+    """Resume each run that a checkpoint may belong to; it must fit, or be refused with a message."""
     import gpubp
 
-    for given, options in forged_files.of_checkpoints():
+    for given, options in forged_files.checkpointed_runs():
         with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # numbers may be such that training diverges
             shutil.copy(path, folder)
@@ -126,20 +126,20 @@ def use_checkpoint(found, path):
                 gpubp.train(*given, checkpoint=folder, resume=True, **options)
             except gpubp.CheckpointError as error:
                 said = str(error)
-                assert said.isprintable() and len(said) < 2000, f"a refusal not fit to be read: {said[:300]!r}"  # noqa: PT018
+                assert said.isprintable() and len(said) < 2000, f"an unreadable refusal: {said[:300]!r}"  # noqa: PT018
 
 
 KINDS = {
-    "model": Kind("file.safetensors", forged_files.sound_models, forged_files.MODEL, read_model, use_model),
+    "model": Kind("file.safetensors", forged_files.valid_models, forged_files.MODEL, read_model, use_model),
     "checkpoint": Kind(
         "checkpoint-00000002-00000.safetensors",
-        *(forged_files.sound_checkpoints, forged_files.CHECKPOINT, read_checkpoint, use_checkpoint),
+        *(forged_files.valid_checkpoints, forged_files.CHECKPOINT, read_checkpoint, use_checkpoint),
     ),
 }
 
 
 def allowed(path):
-    """Tell how much memory may be taken for a file."""
+    """Return how much memory may be taken for a file."""
     size = os.stat(path).st_size
     with open(path, "rb") as file:
         header = min(int.from_bytes(file.read(8), "little"), size)
@@ -147,7 +147,7 @@ def allowed(path):
 
 
 def judged(kind, path, *, most_seconds=SECONDS):
-    """Read a file, and use what was read; how it ended, and how much time and memory it took."""
+    """Read a file, use what was read, and return the outcome, the time and the memory."""
     from gpubp.errors import GpubpError
 
     result, read = {"outcome": "read"}, None
@@ -158,11 +158,11 @@ def judged(kind, path, *, most_seconds=SECONDS):
         result["outcome"] = "refused"
         result["why"] = re.match(r"[a-z ,]*", str(error).rpartition(f"{path.name} ")[2])[0].strip(" ,")
         if not str(error).isprintable() or len(str(error)) > 2000 or path.name not in str(error):
-            result |= failure(f"its refusal is not fit to be read: {str(error)[:300]!r}")
+            result |= failure(f"its refusal is unreadable: {str(error)[:300]!r}")
     except Exception as error:
         result = failure(f"{type(error).__name__}: {error}"[:300])
     result["seconds"], result["cpu_seconds"] = time.perf_counter() - began, time.process_time() - worked
-    tracemalloc.start()  # a second time, as to trace memory takes far longer than to read
+    tracemalloc.start()  # a second time, as tracing memory takes far longer than reading
     with contextlib.suppress(Exception):
         kind.read(path)
     result["peak"] = tracemalloc.get_traced_memory()[1]
@@ -190,38 +190,38 @@ def failure(reason):
 
 
 def work(name, seed, first, last):
-    """Read files and tell of each, one line of JSON a file, on what was stdout."""
+    """Read files and report each as a line of JSON on the original stdout."""
     kind = KINDS[name]
-    told = os.fdopen(os.dup(1), "w")
+    reports = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    sound = kind.sound()
+    files = kind.valid_files()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "files", kind.name)
         path.parent.mkdir()
-        for content in sound:  # each of these must be right, and all modules are loaded
+        for content in files:  # all of these must be read, which also loads all modules
             path.write_bytes(content)
             assert judged(kind, path, most_seconds=None)["outcome"] == "read"
-        hold_to(ROOM)
+        limit_memory(EXTRA_MEMORY)
         before = resident("VmHWM")
         for n in range(first, last):
-            how, content = forged_files.file_number(name, kind.mutations, sound, seed, n)
+            how, content = forged_files.file_number(name, kind.mutations, files, seed, n)
             path.write_bytes(content)
             result = judged(kind, path)
             result |= {"n": n, "how": how, "size": len(content), "grown": resident("VmHWM") - before}
-            print(json.dumps(result), file=told, flush=True)
+            print(json.dumps(result), file=reports, flush=True)
 
 
-def hold_to(room):
-    """Let this process take no more than so much address space beyond what it has."""
+def limit_memory(extra):
+    """Limit this process to `extra` bytes of address space beyond what it has."""
     with contextlib.suppress(ImportError):
         import resource
 
-        most = resident("VmSize") + room
+        most = resident("VmSize") + extra
         resource.setrlimit(resource.RLIMIT_AS, (most, most))
 
 
 def resident(what):
-    """Read a figure of this process's memory in bytes; 0 where the system does not tell."""
+    """Return a figure of this process's memory in bytes; 0 if the system does not report it."""
     with contextlib.suppress(OSError):
         for line in Path("/proc/self/status").read_text().splitlines():
             if line.startswith(f"{what}:"):
@@ -229,14 +229,14 @@ def resident(what):
     return 0
 
 
-# --- the process that looks on ---
+# --- the process that supervises it ---
 
 
 def results(name, seed, first, last, silence=SILENCE):
-    """Let files be read in a process of its own, and in another one after each that it did not survive."""
+    """Read files in a separate process, and in a new one after each file that it did not survive."""
     while first < last:
-        asked = [sys.executable, "-m", "benchmarks.fuzz", "--work", name, str(seed), str(first), str(last)]
-        process = subprocess.Popen(asked, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        command_line = [sys.executable, "-m", "benchmarks.fuzz", "--work", name, str(seed), str(first), str(last)]
+        process = subprocess.Popen(command_line, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         lines = queue.SimpleQueue()
         said = []
         listeners = [
@@ -269,7 +269,7 @@ def pass_on(stream, lines):
 
 
 def summary(found):
-    """Sum up what became of the files of one kind."""
+    """Summarise the results of the files of one kind."""
     read = [result for result in found if "seconds" in result]
     of = Counter((result.get("how"), result["outcome"]) for result in found)
     return {
@@ -297,7 +297,7 @@ def summary(found):
 
 
 def worst(size):
-    """Read model files of about so many bytes that are the worst of their kinds; a line for each."""
+    """Read the worst model file of each kind, of about `size` bytes; yield a line for each."""
     kind = KINDS["model"]._replace(use=lambda read, path: None)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, kind.name)
@@ -308,19 +308,19 @@ def worst(size):
             yield f"{how}: {result['outcome']}, {n_bytes:,} bytes, {result['cpu_seconds']:.2f} s, memory {memory}"
 
 
-def keep(name, seed, result, folder):
-    """Write a file that failed, for looking at it."""
+def store(name, seed, result, folder):
+    """Store a file that failed."""
     kind = KINDS[name]
-    how, content = forged_files.file_number(name, kind.mutations, kind.sound(), seed, result["n"])
+    how, content = forged_files.file_number(name, kind.mutations, kind.valid_files(), seed, result["n"])
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}-{seed}-{result['n']}.safetensors"
     path.write_bytes(content)
     again = f"python -m benchmarks.fuzz --kinds {name} --seed {seed} --first {result['n']} --files 1"
-    print(f"{how}: {result['reason']}\n    kept as {path}; again: {again}", flush=True)
+    print(f"{how}: {result['reason']}\n    stored as {path}; again: {again}", flush=True)
 
 
 def main(arguments=None):
-    """Do what the command line says; 1 where a file failed."""
+    """Run the command line; return 1 if a file failed."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.fuzz", description="Hostile files for gpubp's readers.")
     parser.add_argument("--kinds", nargs="+", choices=list(KINDS), default=list(KINDS))
     parser.add_argument("--files", type=int, default=2000, help="of each kind")
@@ -339,20 +339,20 @@ def main(arguments=None):
         print(*worst(options.worst), sep="\n")
         return 0
     limits = {"times_the_file": TIMES_THE_FILE, "times_the_header": TIMES_THE_HEADER, "constant": CONSTANT}
-    limits |= {"seconds": SECONDS, "address_space": ROOM}
-    told = provenance() | {"seed": options.seed, "first": options.first, "limits": limits, "kinds": {}}
+    limits |= {"seconds": SECONDS, "address_space": EXTRA_MEMORY}
+    figures = provenance() | {"seed": options.seed, "first": options.first, "limits": limits, "kinds": {}}
     for name in options.kinds:
         found = []
         for result in results(name, options.seed, options.first, options.first + options.files):
             found.append(result)
             if result["outcome"] == "failed":
-                keep(name, options.seed, result, options.keep)
-        told["kinds"][name] = summary(found)
-        shown = {key: value for key, value in told["kinds"][name].items() if not isinstance(value, dict)}
+                store(name, options.seed, result, options.keep)
+        figures["kinds"][name] = summary(found)
+        shown = {key: value for key, value in figures["kinds"][name].items() if not isinstance(value, dict)}
         print(f"{name}: {json.dumps(shown)}", flush=True)
     if options.output:
-        options.output.write_text(json.dumps(told, indent=1) + "\n")
-    return int(any(kind["failures"] for kind in told["kinds"].values()))
+        options.output.write_text(json.dumps(figures, indent=1) + "\n")
+    return int(any(kind["failures"] for kind in figures["kinds"].values()))
 
 
 if __name__ == "__main__":

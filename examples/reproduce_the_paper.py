@@ -10,7 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from gpubp.io.model_file import write_whole
+from gpubp.io.atomic_files import write_atomically
 from gpubp.paper.report import DATA, as_json, markdown, new_results, pictures_of, study_results, write_report
 from gpubp.paper.studies import STUDIES
 
@@ -42,8 +42,8 @@ else:
         for path in (docs / "paper").glob("*.png"):
             path.unlink()
         for file, content in {DATA: as_json(results).encode(), **pictures}.items():
-            write_whole(docs / "paper" / file, content)
+            write_atomically(docs / "paper" / file, content)
     results = json.loads((docs / "paper" / DATA).read_text(encoding="utf-8"))
     text = markdown(results, level=2, folder="paper/")
     page = (docs / "paper.md").read_text(encoding="utf-8")
-    write_whole(docs / "paper.md", MARKED.sub(lambda mark: f"{mark[1]}\n{text}\n{mark[2]}", page).encode())
+    write_atomically(docs / "paper.md", MARKED.sub(lambda mark: f"{mark[1]}\n{text}\n{mark[2]}", page).encode())

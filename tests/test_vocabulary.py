@@ -53,7 +53,7 @@ OF_OTHERS = {
 
 
 OPEN = (
-    *("gpubp/", "tests/", "benchmarks/forged_files.py", "benchmarks/fuzz.py"),
+    *("gpubp/", "tests/"),
     *("examples/pictures.py", "examples/table.py"),
 )
 """Files and folders that are still being renamed."""

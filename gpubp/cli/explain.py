@@ -20,7 +20,8 @@ from gpubp.errors import DataError
 from gpubp.explain import Example, Passage, Term, html_page, rain_network
 from gpubp.explain import explain as walk
 from gpubp.explain.notation import fractions, number_format, worked_number
-from gpubp.io.model_file import Model, load_model, write_whole
+from gpubp.io.atomic_files import write_atomically
+from gpubp.io.model_file import Model, load_model
 
 MOST_SHOWN = 8  # rows or columns of a matrix; of larger ones both ends
 FIRST_SAMPLES = 3
@@ -81,7 +82,7 @@ def explain(
     if html is not None:
         names = named._asdict()
         text = html_page(names.pop("example"), learning_rate=learning_rate, precision=precision, **names)
-        write_whole(html, text.encode())
+        write_atomically(html, text.encode())
     passages = walk(*example, learning_rate=learning_rate)
     if as_json:
         network = {"sizes": example.network.sizes, "units": example.network.activations, "loss": example.network.loss}

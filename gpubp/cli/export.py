@@ -8,8 +8,7 @@ import typer
 from gpubp.cli.output import check_output, console, notes, print_facts, print_json, print_table
 from gpubp.errors import DataError
 from gpubp.io.model_file import load_model
-from gpubp.io.onnx import to_onnx
-from gpubp.io.onnx.graph import PRODUCER, described, producer_of
+from gpubp.io.onnx import PRODUCER, describe_values, producer_of, to_onnx
 
 SUFFIX = ".onnx"
 
@@ -37,7 +36,7 @@ def export(
         raise DataError(f"{output} exists and is no ONNX file that gpubp wrote; delete it, or give another path")
     exported = to_onnx(load_model(model), path=output)
     opset, ir = exported.opset_import[0].version, exported.ir_version
-    values = {"inputs": described(exported.graph.input), "outputs": described(exported.graph.output)}
+    values = {"inputs": describe_values(exported.graph.input), "outputs": describe_values(exported.graph.output)}
     if as_json:
         print_json({"output": str(output), "opset": opset, "ir_version": ir, **values})
         return

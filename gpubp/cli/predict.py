@@ -30,7 +30,8 @@ from gpubp.data.streaming.table_files import open_tables, reason_to_stream
 from gpubp.data.streaming.table_source import TableSource, with_file_rows
 from gpubp.data.table import Column, Table
 from gpubp.errors import DataError
-from gpubp.io.model_file import load_model, write_whole, written_whole
+from gpubp.io.atomic_files import open_atomically, write_atomically
+from gpubp.io.model_file import load_model
 from gpubp.tabular import decode_outputs as decoded
 from gpubp.tabular import network_outputs as outputs
 
@@ -98,7 +99,9 @@ def predict(
         scores = _scores(preprocessing, table, y)
         found = {"output": str(output)} if output else {"predictions": _lists(predictions)}
         if output is not None:
-            write_whole(output, _parquet(predictions) if output.suffix.lower() == ".parquet" else _csv(predictions))
+            write_atomically(
+                output, _parquet(predictions) if output.suffix.lower() == ".parquet" else _csv(predictions)
+            )
         elif not as_json:
             _print_bytes(_csv(predictions, _shown()))
     if as_json:
@@ -136,7 +139,7 @@ def _predict_in_parts(
 def _writer(output: Path | None) -> Iterator[Callable[[dict[str, Column]], None]]:
     """Open what takes columns piece by piece: stdout, or a file that is there when it is complete."""
     with contextlib.ExitStack() as stack:
-        file = None if output is None else stack.enter_context(written_whole(output))
+        file = None if output is None else stack.enter_context(open_atomically(output))
         begun: list[Any] = []
 
         def write_csv(columns: dict[str, Column]) -> None:

@@ -389,8 +389,10 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
 
     def _as_onnx(self, theta: np.ndarray, feature_names: Any, path: Any, dtype: str | None) -> Any:
         """Export the network with these parameters, or with the mean of the outputs of a stack of them."""
-        answer, dtype = self._coding().onnx_answer(), dtype or self.dtype
-        return estimator_to_onnx(self._network(), theta, answer, feature_names=feature_names, path=path, dtype=dtype)
+        add_predictions, dtype = self._coding().onnx_predictions(), dtype or self.dtype
+        return estimator_to_onnx(
+            self._network(), theta, add_predictions, feature_names=feature_names, path=path, dtype=dtype
+        )
 
     # --- how the fit went ---
 

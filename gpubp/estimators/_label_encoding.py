@@ -14,7 +14,13 @@ from sklearn.utils.multiclass import type_of_target, unique_labels
 
 from gpubp._typing import Array
 from gpubp.backends.backend import Backend, like
-from gpubp.io.onnx.answers import Answer, largest, largest_of_each, marks, one_of_two
+from gpubp.io.onnx.predictions import (
+    AddPredictions,
+    add_multilabel,
+    binary_class,
+    class_of_each_column,
+    class_of_largest,
+)
 
 
 class LabelColumns:
@@ -176,13 +182,13 @@ class ClassTargets:
             activation, loss = "softmax", "cross_entropy"
         return activation, "squared" if self.loss == "squared_error" else loss
 
-    def onnx_answer(self) -> Answer:
+    def onnx_predictions(self) -> AddPredictions:
         """Return how an exported model turns outputs into predictions."""
         if isinstance(self.labels, LabelColumns):
-            return largest_of_each(self.labels.classes_)
+            return class_of_each_column(self.labels.classes_)
         if self.labels.y_type_ == "multiclass":
-            return largest(self.labels.classes_)
-        return one_of_two(self.labels.classes_) if self.labels.y_type_ == "binary" else marks
+            return class_of_largest(self.labels.classes_)
+        return binary_class(self.labels.classes_) if self.labels.y_type_ == "binary" else add_multilabel
 
     @property
     def key(self) -> Hashable:

@@ -5,7 +5,7 @@ from typing import Protocol
 
 import numpy as np
 
-from gpubp.io.onnx.answers import Answer
+from gpubp.io.onnx.predictions import AddPredictions
 
 
 class TargetCoding(Protocol):
@@ -43,5 +43,5 @@ class TargetCoding(Protocol):
     def output_and_loss(self) -> tuple[str, str]:
         """Name the output activation, and the loss of :mod:`gpubp.nn.losses`."""
 
-    def onnx_answer(self) -> Answer:
+    def onnx_predictions(self) -> AddPredictions:
         """Return how an exported model turns outputs into predictions."""

@@ -17,7 +17,7 @@ from gpubp.estimators._base import MultilayerPerceptron
 from gpubp.estimators._docstrings import fill_docstring
 from gpubp.estimators._parameters import NameOf, keep_parameters
 from gpubp.estimators._stackable import StackableModel
-from gpubp.io.onnx.answers import Answer, plain
+from gpubp.io.onnx.predictions import AddPredictions, add_numbers
 from gpubp.nn.losses import get_loss
 
 LOSS_OF = {"squared_error": "squared", "absolute_error": "absolute"}  # where scikit-learn has a name of its own
@@ -84,9 +84,9 @@ class NumberTargets:
         name = _loss_name(self.loss)
         return get_loss(name).output, name
 
-    def onnx_answer(self) -> Answer:
+    def onnx_predictions(self) -> AddPredictions:
         """Return how an exported model turns outputs into predictions: not at all."""
-        return plain
+        return add_numbers
 
 
 @fill_docstring("R^2")

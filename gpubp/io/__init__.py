@@ -1,1 +1,1 @@
-"""Model files: safetensors and ONNX."""
+"""Files of trained models: model files in safetensors, and ONNX models for other programs."""

@@ -26,8 +26,9 @@ from gpubp._version import __version__
 from gpubp.backends.backend import Backend, to_numpy
 from gpubp.engine.plain.minibatches import Orders
 from gpubp.errors import CheckpointError, CheckpointWarning, DataError
-from gpubp.io.model_file import bytes_of, canonical, digest, has_types, parsed, write_whole
-from gpubp.io.safetensors import NotWhole, read_tensors
+from gpubp.io.atomic_files import write_atomically
+from gpubp.io.json_header import array_bytes, canonical_json, checksum, has_types, parse_canonical
+from gpubp.io.safetensors import MalformedFile, read_tensors
 from gpubp.nn.network import Network
 from gpubp.optim.first_order import Optimizer
 from gpubp.optim.second_order import SecondOrder
@@ -123,7 +124,7 @@ def open_folder(checkpoints: Checkpoints, *, resume: bool) -> Checkpoint | None:
     folder = Path(checkpoints.folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        write_whole(probe := folder / ".writable", b"")
+        write_atomically(probe := folder / ".writable", b"")
         probe.unlink()
     except OSError as error:
         raise DataError(
@@ -179,7 +180,7 @@ class _Damaged(Exception):
 def _read(path: Path) -> Checkpoint:
     try:
         metadata, tensors = read_tensors(path)
-    except NotWhole as error:
+    except MalformedFile as error:
         raise _Damaged(f"is truncated or damaged ({error})") from error
     except (OSError, ValueError) as error:
         raise _Damaged(f"cannot be read ({getattr(error, 'strerror', None) or error})") from error
@@ -193,7 +194,7 @@ def _read(path: Path) -> Checkpoint:
         )
     if not has_types(header, _HEADER) or header["arrays"] != _described(arrays):
         raise _Damaged("has a header that does not describe it")
-    if header.pop("sha256") != digest(header, *arrays.values()):
+    if header.pop("sha256") != checksum(header, *arrays.values()):
         raise _Damaged("was changed after it was written: its checksum does not match")
     return Checkpoint(path, header["settings"], header["training_state"], header["order"], arrays)
 
@@ -201,7 +202,7 @@ def _read(path: Path) -> Checkpoint:
 def _header(text: str | None) -> dict[str, Any]:
     if text is None:
         raise _Damaged("is a safetensors file, but no checkpoint of gpubp")
-    if (header := parsed(text)) is None:
+    if (header := parse_canonical(text)) is None:
         raise _Damaged("has a damaged header")
     return header
 
@@ -243,7 +244,7 @@ def fingerprint(array: Array | None) -> dict[str, Any] | None:
     of_all, n_rows = hashlib.sha256(), int(array.shape[0])
     at_once = max(1, int(_BYTES_AT_ONCE // max(1, 8 * int(np.prod(array.shape[1:], dtype=np.int64)))))
     for start in range(0, n_rows, at_once):
-        of_all.update(bytes_of(to_numpy(array[start : min(start + at_once, n_rows), ...])))
+        of_all.update(array_bytes(to_numpy(array[start : min(start + at_once, n_rows), ...])))
     shape = [int(n) for n in array.shape]
     return {"shape": shape, "dtype": str(array.dtype).rpartition(".")[2], "sha256": of_all.hexdigest()}
 
@@ -358,9 +359,9 @@ class Keeper:
             "order": order,
             "arrays": _described(arrays),
         }
-        header["sha256"] = digest(header, *(arrays[name] for name in sorted(arrays)))
+        header["sha256"] = checksum(header, *(arrays[name] for name in sorted(arrays)))
         path = self.folder / f"checkpoint-{numbers['epoch']:08}-{numbers['parts_done']:05}.safetensors"
-        write_whole(path, safetensors.numpy.save(arrays, {_KEY: canonical(header)}))
+        write_atomically(path, safetensors.numpy.save(arrays, {_KEY: canonical_json(header)}))
         self.latest = None
         for old in checkpoints_in(self.folder)[: -self.checkpoints.keep]:
             old.unlink(missing_ok=True)
@@ -400,5 +401,5 @@ def _cause(error: OSError | MemoryError) -> str:
 
 def _as_json(settings: Mapping[str, Any]) -> Settings:
     """Turn tuples to lists and the like, as they will be read."""
-    as_read: Settings = json.loads(canonical(settings))
+    as_read: Settings = json.loads(canonical_json(settings))
     return as_read

@@ -18,7 +18,7 @@ from gpubp import load_model, save_model
 from gpubp.__main__ import main
 from gpubp.cli.app import app
 from gpubp.data import read_table
-from gpubp.io import model_file
+from gpubp.io import atomic_files
 from gpubp.nn.initialization import initial_weights
 from gpubp.nn.network import Network
 from gpubp.tabular import fit_table, predict_table, prepare_table
@@ -445,7 +445,7 @@ def test_where_the_model_cannot_be_written_it_is_written_elsewhere(run, monkeypa
             raise OSError(28, "No space left on device")
         replace(source, target)
 
-    monkeypatch.setattr(model_file.os, "replace", full)
+    monkeypatch.setattr(atomic_files.os, "replace", full)
     code, out, err = run("train", write(), *FAST)
     [saved] = elsewhere.glob("*/shop.safetensors")
     assert code == 2

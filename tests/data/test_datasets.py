@@ -1,4 +1,4 @@
-"""Named sets: shapes, ranges, and the optimizers that the small ones follow."""
+"""Built-in data sets: shapes, ranges, and the rules that the targets of the small ones follow."""
 
 import itertools
 import subprocess
@@ -25,7 +25,7 @@ SHAPES = {
 }
 
 
-def test_every_name_has_a_shape_here():
+def test_every_data_set_is_tested():
     assert set(SHAPES) == set(DATASETS)
 
 
@@ -73,7 +73,7 @@ def test_xor_is_parity_of_two_bits():
 
 
 @pytest.mark.parametrize("n_bits", [1, 2, 5, 6])
-def test_bits_come_in_counting_order_and_follow_their_optimizer(n_bits):
+def test_bits_come_in_counting_order_and_have_the_right_targets(n_bits):
     vectors = list(itertools.product([0.0, 1.0], repeat=n_bits))
     assert parity(n_bits).X.tolist() == [list(vector) for vector in vectors]
     assert symmetry(n_bits).X.tolist() == [list(vector) for vector in vectors]
@@ -96,7 +96,7 @@ def test_sizes_out_of_range_are_refused(make):
         make()
 
 
-def test_an_unknown_name_is_told_its_near_miss_and_all_names():
+def test_an_unknown_name_gets_the_nearest_and_all_names():
     with pytest.raises(DataError, match=r"'IRIS' \(did you mean 'iris'\?\); there are digits, iris"):
         load_dataset("IRIS")
 
@@ -123,7 +123,7 @@ def test_one_hot_refuses(labels, n_classes, message):
         one_hot(labels, n_classes)
 
 
-def test_importing_the_data_room_imports_nothing_heavy():
+def test_importing_the_data_package_imports_nothing_heavy():
     code = "import sys, gpubp.data; print(sorted({'sklearn', 'pyarrow', 'pandas'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

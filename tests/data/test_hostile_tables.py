@@ -1,4 +1,4 @@
-"""Tables from strangers: what is wrong is told with file, place and fix, and none takes what it has no right to."""
+"""Untrusted tables: errors name file, place and fix, and no file exhausts the memory."""
 
 import gzip
 import io
@@ -30,7 +30,7 @@ def write(tmp_path):
 
 @pytest.fixture
 def small_limits(monkeypatch):
-    """Unpack to a MiB at most, so that no test needs a large file."""
+    """Limit unpacking to a MiB, so that no test needs a large file."""
     monkeypatch.setattr(limits, "UNPACKED_FREE_BYTES", 2**20)
 
 
@@ -45,7 +45,7 @@ def refusal(path):
 
 
 def packed(*parts):
-    """Pack parts, each of bytes and how often they come, one after the other."""
+    """Compress parts, pairs of bytes and the number of their repetitions."""
     return b"".join(gzip.compress(part, mtime=0) * times for part, times in parts)
 
 
@@ -83,7 +83,7 @@ ROWS = "".join(f"{k},x\n" for k in range(5))
         (bytes(100), "a zero byte stands in line 1"),
     ],
 )
-def test_text_that_is_no_table(write, content, expected):
+def test_text_that_holds_no_table(write, content, expected):
     message = refusal(write("a.csv", content))
     assert any(part in message for part in expected.split("|")), message
 
@@ -101,7 +101,7 @@ def test_text_that_is_no_table(write, content, expected):
         ("a\n99999999999999999999\n", {"a": [1e20]}),
     ],
 )
-def test_text_that_is_odd_and_a_table(write, content, expected):
+def test_unusual_text_that_holds_a_table(write, content, expected):
     table = read_table(write("a.csv", content))
     assert {name: values.tolist() for name, values in table.columns.items()} == expected
 
@@ -119,8 +119,8 @@ def test_text_that_is_odd_and_a_table(write, content, expected):
         (["old"], "column 'a', row 5: 'old' is non-numeric text"),
     ],
 )
-def test_numbers_that_are_none(write, values, expected):
-    """Row 5 is the first after four sound ones; the message tells how to write them."""
+def test_text_that_resembles_numbers(write, values, expected):
+    """Row 5 is the first after four valid ones; the message says how to write it."""
     rows = [*["1", "2", "3", "4"], *values] if len(values) == 1 else values * 3
     path = write("a.csv", "a,y\n" + "".join(f"{value},{k % 2}\n" for k, value in enumerate(rows)))
     with pytest.raises(DataError) as caught:
@@ -131,10 +131,10 @@ def test_numbers_that_are_none(write, values, expected):
 
 def test_texts_with_commas_among_words_are_categories(write):
     path = write("a.csv", "a,y\n" + '"1,2",0\nx,1\ny,0\nz,1\n' * 2)
-    assert prepare_table(path, target="y", test_fraction=0.0).x.shape == (8, 4)
+    assert prepare_table(path, target="y", test_fraction=0.0).X.shape == (8, 4)
 
 
-def test_many_dates_are_told_as_such(write):
+def test_many_dates_are_recognised(write):
     days = pd.date_range("2020-01-01", periods=150).strftime("%Y-%m-%d")
     path = write("a.csv", "day,y\n" + "".join(f"{day},{k % 2}\n" for k, day in enumerate(days)))
     with pytest.raises(DataError, match=r"'day' looks like dates.*make columns of numbers"):
@@ -154,7 +154,7 @@ def test_a_quotation_mark_that_never_closes_takes_no_more_than_a_line_may(write)
     assert "perhaps for want of a quotation mark" in refusal(path)
 
 
-def test_a_line_as_long_as_may_be_is_read(write):
+def test_the_longest_allowed_line_is_read(write):
     path = write("a.csv", "a,b\n" + "1," + "x" * (MAX_LINE_BYTES - 100) + "\n2,y\n")
     assert [len(text) for text in read_table(path).columns["b"]] == [MAX_LINE_BYTES - 100, 1]
 
@@ -169,7 +169,7 @@ def test_what_unpacks_to_far_too_much_is_refused(write, small_limits):
 
 
 def test_a_hundred_thousand_columns(write):
-    """Each name counted among all the others would take hours."""
+    """Counting each name among all others would take hours."""
     n = 100_000
     names = ",".join(f"c{k}" for k in range(n))
     table = read_table(write("a.csv", f"{names}\n{','.join(['1'] * n)}\n"))
@@ -207,7 +207,7 @@ def test_damage_gives_a_table_or_an_error(tmp_path, suffix):
     assert len(messages) > 20
 
 
-def test_parquet_whose_rows_take_no_room_is_refused(tmp_path, small_limits):
+def test_parquet_whose_rows_take_no_space_is_refused(tmp_path, small_limits):
     path = tmp_path / "a.parquet"
     pq.write_table(pa.table({"a": np.zeros(10**6)}), path)
     assert path.stat().st_size < 10_000
@@ -324,7 +324,7 @@ def test_pipes_and_devices_are_refused_at_once(tmp_path, suffix):
 # --- tables in memory ---
 
 
-def test_what_a_mask_hides_is_missing():
+def test_masked_values_are_missing():
     numbers = np.ma.masked_equal([1.0, 2.0, 3.0], 2.0)
     texts = np.ma.array(["u", "v", "w"], mask=[True, False, False])
     table = table_from_mapping({"a": numbers, "b": texts, "c": np.ma.array([1, 2, 3])})

@@ -112,12 +112,12 @@ def test_the_target_is_else_the_last_column_or_the_marked_ones_or_the_named_ones
         ([0.5, 1.0] * 10, False),
     ],
 )
-def test_the_task_follows_the_stated_optimizer(values, is_classification):
+def test_the_task_follows_the_documented_rule(values, is_classification):
     data = table(x=np.arange(len(values)) / 2, y=values)
     assert isinstance(fit_preprocessing(data).target, ClassTarget if is_classification else NumberTarget)
 
 
-def test_the_task_can_be_asked_for():
+def test_the_task_can_be_requested():
     data = table(x=[1.0, 2.0, 3.0, 4.0], y=[0, 1, 1, 0])
     assert fit_preprocessing(data, task="regression").target == NumberTarget(("y",), (0.5,), (0.5,))
     halves = table(x=[1.0, 2.0, 3.0], y=[0.5, 1.0, 0.5])
@@ -313,7 +313,7 @@ def test_the_lists_in_messages_are_shortened():
         fit_preprocessing(wide, "price")
 
 
-def test_a_near_miss_looks_past_letter_sample():
+def test_a_near_miss_ignores_case():
     with pytest.raises(DataError, match=r"no column 'weight' \(did you mean 'WEIGHT'\?\)"):
         fit_preprocessing(table(WEIGHT=[1.0, 2.0], y=["a", "b"]), "weight")
 
@@ -492,7 +492,7 @@ def good():
     )
 
 
-def test_the_good_description_is_good():
+def test_the_unchanged_json_is_read():
     assert from_json(good()).columns[0].fill == 0.5
 
 
@@ -542,7 +542,7 @@ def test_the_good_description_is_good():
         (("target",), {"names": ["y", "y"], "means": [0.0, 0.0], "scales": [1.0, 1.0]}, "names that differ"),
     ],
 )
-def test_a_malformed_description_is_refused(path, value, message):
+def test_malformed_json_is_refused(path, value, message):
     data = good()
     if path:
         place = data
@@ -571,7 +571,7 @@ json_values = st.recursive(
 
 
 @given(json_values, st.data())
-def test_whatever_stands_in_a_description_it_is_read_or_refused(value, data):
+def test_any_json_is_read_or_refused(value, data):
     description = good()
     place = data.draw(
         st.sampled_from([description, description["target"], *description["columns"], description["columns"]])

@@ -1,4 +1,4 @@
-"""Tables from files: what each format gives, and what each kind of broken file says."""
+"""Tables from files: the columns of each format, and the error for each kind of broken file."""
 
 import gzip
 import random
@@ -139,7 +139,7 @@ def test_npz_with_several_targets_and_with_none(tmp_path):
 
 
 @pytest.mark.parametrize("name", DATASETS)
-def test_every_named_set_is_a_table(name):
+def test_every_built_in_set_is_a_table(name):
     dataset, table = load_dataset(name), read_table(name)
     features = [values for column, values in table.columns.items() if column not in table.targets]
     np.testing.assert_array_equal(np.stack(features, axis=1), dataset.X)
@@ -148,7 +148,7 @@ def test_every_named_set_is_a_table(name):
     np.testing.assert_array_equal(targets, dataset.targets if dataset.classes is None else targets)
 
 
-def test_classes_of_named_sets_are_text_or_integers():
+def test_classes_of_built_in_sets_are_text_or_integers():
     assert set(read_table("iris").columns["target"]) == {"setosa", "versicolor", "virginica"}
     digits = read_table("digits").columns["target"]
     assert digits.dtype == np.int64
@@ -156,7 +156,7 @@ def test_classes_of_named_sets_are_text_or_integers():
     assert read_table("linnerud").targets == ("Weight", "Waist", "Pulse")
 
 
-def test_a_file_comes_before_a_named_set_and_a_folder_does_not(tmp_path, monkeypatch):
+def test_a_file_comes_before_a_built_in_set_and_a_folder_does_not(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("iris").mkdir()
     assert read_table("iris").n_rows == 150
@@ -236,13 +236,13 @@ def test_another_separator_can_be_named(write, name):
 
 
 @pytest.mark.parametrize("separator", ["", ";;", '"', "\n", "§"])
-def test_a_separator_that_is_none_is_refused(write, separator):
+def test_an_invalid_separator_is_refused(write, separator):
     with pytest.raises(DataError, match="one ASCII character"):
         read_table(write("a.csv", "a,b\n1,2\n"), separator=separator)
 
 
 @pytest.mark.parametrize("name", ["iris", "a.parquet"])
-def test_a_separator_for_what_has_none_is_refused(name):
+def test_a_separator_for_a_format_without_one_is_refused(name):
     with pytest.raises(DataError, match=r"for \.csv and \.tsv files, got ';'"):
         read_table(name, separator=";")
 
@@ -270,7 +270,7 @@ def test_a_file_without_permission(write, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["a\0.csv", "x" * 5000])
-def test_a_path_that_cannot_be(name):
+def test_an_impossible_path(name):
     with pytest.raises(DataError, match="cannot be read"):
         read_table(name)
 
@@ -320,7 +320,7 @@ def test_parquet_columns_that_are_no_numbers_or_text(tmp_path, column):
 
 
 @pytest.mark.parametrize("name", ["a.csv", "a.tsv", "a.parquet"])
-def test_without_pyarrow_the_command_to_install_it_is_told(write, monkeypatch, name):
+def test_without_pyarrow_the_message_gives_the_command_to_install_it(write, monkeypatch, name):
     path = write(name, "a\n1\n")
     for module in ("pyarrow", "pyarrow.csv", "pyarrow.parquet"):
         monkeypatch.setitem(sys.modules, module, None)

@@ -1,4 +1,4 @@
-"""Data larger than memory: each row once, in an order of a stated quality, in bounded memory, whatever goes wrong."""
+"""Data larger than memory: each row once, in an order of a stated quality, in bounded memory; and all errors."""
 
 import os
 import signal
@@ -52,7 +52,7 @@ def _no_thread_is_left():
 def rows(n=N, dtype="float32"):
     rng = np.random.default_rng(0)
     x, targets = rng.normal(size=(n, N_IN)).astype(dtype), rng.normal(size=(n, J)).astype(dtype)
-    x[:, 0] = np.arange(n)  # tells a row
+    x[:, 0] = np.arange(n)  # identifies a row
     return x, targets
 
 
@@ -81,7 +81,7 @@ def table(start=0, stop=N):
 
 def parquet_file(folder, **options):
     parquet.write_table(table(), folder / "rows.parquet", row_group_size=30)
-    return with_room(open_stream(folder / "rows.parquet", target_columns=["d0", "d1"], **options))
+    return with_enough_memory(open_stream(folder / "rows.parquet", target_columns=["d0", "d1"], **options))
 
 
 def parquet_folder(folder, **options):
@@ -89,11 +89,11 @@ def parquet_folder(folder, **options):
     (folder / "parts" / "README.txt").write_text("not a table")
     for number, (start, stop) in enumerate([(0, 400), (400, 410), (410, N)]):
         parquet.write_table(table(start, stop), folder / "parts" / f"{number}.parquet", row_group_size=30)
-    return with_room(open_stream(folder / "parts", target_columns=["d0", "d1"], **options))
+    return with_enough_memory(open_stream(folder / "parts", target_columns=["d0", "d1"], **options))
 
 
-def with_room(stream):
-    """Give a stream more memory by what its small row groups take to be described."""
+def with_enough_memory(stream):
+    """Give a stream more memory for the metadata of its small row groups."""
     return replace(stream, memory=stream.memory + stream.source.tables.metadata_bytes)
 
 
@@ -138,7 +138,7 @@ KINDS = (
 
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch):
-    """Blocks of about 30 rows, of whatever format."""
+    """Make blocks of about 30 rows in every format."""
     monkeypatch.setattr("gpubp.data.streaming._source.BLOCK_BYTES", 30 * N_IN * 4)
     monkeypatch.setattr("gpubp.data.streaming._text_tables.BLOCK_BYTES", 1500)
     for module in ("_parquet_tables", "table_source"):
@@ -157,12 +157,17 @@ def gathered(blocks):
 
 def parts_of(stream, size=32, seed=(1, 2), dtype="float32"):
     return StreamEpoch(
-        stream, choose_backend("cpu"), stream.buffers(size, dtype), size, seed, TargetRange(classes=stream.classes)
+        stream,
+        choose_backend("cpu"),
+        stream.allocate_windows(size, dtype),
+        size,
+        seed,
+        TargetRange(classes=stream.classes),
     )
 
 
 def windows_of(parts):
-    """What the windows hold, in their order: they are overwritten by those after them."""
+    """Copy the rows of the windows in their order: later windows overwrite them."""
     found = []
     for part in parts:
         order = slice(None) if part.order is None else part.order
@@ -171,11 +176,11 @@ def windows_of(parts):
 
 
 class TestSources:
-    def test_give_each_row_as_it_lies(self, stream):
+    def test_give_each_row_in_order(self, stream):
         for got, wanted in zip(gathered(stream.blocks(64)), rows(), strict=True):
             np.testing.assert_array_equal(got, wanted)
 
-    def test_give_each_row_once_in_a_drawn_order(self, stream):
+    def test_give_each_row_once_in_a_random_order(self, stream):
         x, targets = gathered(stream.blocks(64, seed=1))
         order = x[:, 0].astype(int)
         assert sorted(order) == list(range(N))
@@ -192,7 +197,7 @@ class TestSources:
 
     @pytest.mark.parametrize("kind", KINDS[:-2], ids=lambda kind: kind.__name__)
     def test_draw_the_order_of_blocks(self, kind, tmp_path):
-        """A row of the file's beginning comes late as well as early."""
+        """A row at the beginning of the file comes late as well as early."""
         stream, first = kind(tmp_path, memory=SMALL), []
         for seed in range(20):
             first.append(int(np.flatnonzero(gathered(stream.blocks(64, seed=seed))[0][:, 0] == 0)[0]))
@@ -228,12 +233,12 @@ class TestSources:
         assert (set(first["year"]), set(second["year"])) == ({2001}, {2002})
         assert (set(first["town"]), set(second["town"])) == ({"Bad Ems"}, {"7"})
 
-    def test_files_without_room_for_their_descriptions(self, tmp_path, monkeypatch):
+    def test_files_whose_metadata_exceed_the_memory(self, tmp_path, monkeypatch):
         stream = parquet_folder(tmp_path, memory=SMALL)
         monkeypatch.setattr("gpubp.data.streaming._parquet_tables.MAX_METADATA_BYTES", 64_000)
         (tmp_path / "again").mkdir()
         again = parquet_folder(tmp_path / "again", memory=SMALL)
-        held = {group.part.metadata is not None for group in again.source.tables.groups}
+        held = {group.file.metadata is not None for group in again.source.tables.groups}
         assert held == {False, True}
         assert again.source.tables.metadata_bytes < stream.source.tables.metadata_bytes
         for got, wanted in zip(gathered(again.blocks(64, seed=1)), gathered(stream.blocks(64, seed=1)), strict=True):
@@ -276,7 +281,7 @@ class TestWindows:
         assert taken <= stream.memory
         assert sum(place.nbytes for place in parts.buffers.x + parts.buffers.targets) <= stream.memory
 
-    def test_tell_their_place_in_the_epoch(self, stream):
+    def test_know_their_place_in_the_epoch(self, stream):
         found = windows_of(parts_of(stream))
         ends = np.cumsum([len(x) for x, *_ in found])
         begins, spans = (np.asarray([window[k] for window in found]) for k in (2, 3))
@@ -316,12 +321,12 @@ class TestWindows:
         assert not np.array_equal(first, second)
 
     def test_are_of_one_size(self, tmp_path):
-        """No window is much smaller than the others, where it is known how many rows there are."""
+        """No window is much smaller than the others if the number of rows is known."""
         stream = npy_pair(tmp_path, memory=SMALL)
         counts = [len(x) for x, *_ in windows_of(parts_of(stream, 32))]
         assert min(counts) >= max(counts) - 32 * len(counts)
 
-    def test_without_room(self, tmp_path):
+    def test_with_too_little_memory(self, tmp_path):
         stream = npy_pair(tmp_path, memory=2000)
         with pytest.raises(DataError, match=r"memory=2,000 bytes is too little .* give ([\d,]+) or more") as error:
             train(NETWORK, stream, batch_size=100, device="cpu")
@@ -331,9 +336,9 @@ class TestWindows:
 
 @pytest.fixture(scope="module")
 def drawn():
-    """Which row stands where in the epoch, in many epochs: 1000 rows in 25 blocks, 4 windows."""
+    """The order of the rows in many epochs: 1000 rows in 25 blocks, 4 windows."""
     stream, size = open_stream(*rows(), block_rows=40, memory=SMALL), 25
-    buffers, found = stream.buffers(size, "float32"), []
+    buffers, found = stream.allocate_windows(size, "float32"), []
     for seed in range(400):
         filled = shuffled_windows(stream.source, buffers, n_rows=N, seed=[seed], target_range=TargetRange())
         found.append(np.concatenate([window.x[window.order, 0].astype(int) for window in filled]))
@@ -341,17 +346,17 @@ def drawn():
 
 
 class TestMixing:
-    """The formulas, each against a simulation."""
+    """Each formula against a simulation."""
 
     def test_of_places(self, drawn):
         mixing, epochs = drawn
         assert mixing.place == 1 / 25
-        buffers = np.argsort(epochs, axis=1)  # (epochs, rows)
+        places = np.argsort(epochs, axis=1)  # (epochs, rows)
         noise = 1.63 / np.sqrt(len(epochs))  # of Kolmogorov's distance, exceeded by 1 row in 100
         expected = (np.arange(len(epochs)) + 1) / len(epochs)
-        distances = np.max(np.abs(np.sort((buffers + 0.5) / N, axis=0) - expected[:, None]), axis=0)
+        distances = np.max(np.abs(np.sort((places + 0.5) / N, axis=0) - expected[:, None]), axis=0)
         assert np.mean(distances > mixing.place + noise) < 0.02
-        assert np.mean(distances > noise) < 0.5  # the bound is none of what is said by itself
+        assert np.mean(distances > noise) < 0.5  # the bound is not met by chance alone
 
     def test_of_neighbours(self, drawn):
         mixing, epochs = drawn
@@ -361,13 +366,13 @@ class TestMixing:
         assert mixing.window_rows == 350
         assert mixing.neighbours == 24 / 349
         of_windows = 0.7 * 24 / 349 + 0.3 * 24 / 299  # the last one is smaller
-        within = 1 - 2 / len(pairs)  # a pair that a window's end cuts apart never is together
+        within = 1 - 2 / len(pairs)  # a pair that a window's end separates is never together
         assert together == pytest.approx(of_windows * within, rel=0.02)
         assert mixing.neighbours_full == 24 / 999
         assert mixing.neighbours > 2 * mixing.neighbours_full
 
     def test_of_batches(self, drawn):
-        """The variance of batch means, of a figure that is the same within a block."""
+        """The variance of the batch means of a feature that is constant within a block."""
         mixing, epochs = drawn
         figure = np.repeat(np.random.default_rng(3).normal(size=25), 40)
         means = figure[epochs].reshape(len(epochs), -1, 25).mean(axis=2)
@@ -376,7 +381,7 @@ class TestMixing:
         assert np.var(means) / full == pytest.approx(1 + share * mixing.excess, rel=0.05)
         assert mixing.excess > 1.0
 
-    def test_of_rows_in_no_order_nothing_is_seen(self, drawn):
+    def test_of_unordered_rows_is_negligible(self, drawn):
         _, epochs = drawn
         figure = np.random.default_rng(3).normal(size=N)
         means = figure[epochs].reshape(len(epochs), -1, 25).mean(axis=2)
@@ -401,7 +406,7 @@ def fit(samples, targets=None, **options):
 class TestTraining:
     @pytest.mark.parametrize("compiled", ["never", "always"])
     def test_is_that_of_arrays(self, stream, monkeypatch, compiled):
-        """In the order of the file: the same batches, the same buffers in the epoch, the same bits."""
+        """In the order of the file: the same batches, places in the epoch and bits."""
         monkeypatch.setenv("GPUBP_COMPILED", compiled)
         optimizer = momentum(0.05) if stream.n_rows is None else momentum(InverseScaling(0.05))
         held_out = {"validation_data": rows(50), "l2": 0.1}
@@ -430,7 +435,7 @@ class TestTraining:
         )
 
     def test_by_several_processes_is_refused(self, tmp_path):
-        with pytest.raises(DataError, match="by one process, and 2 were asked for"):
+        with pytest.raises(DataError, match="by one process, and 2 were requested"):
             validate_stream(NETWORK, numpy_arrays(tmp_path), None, adam(), 1, 32, None, None, 2)
 
     def test_of_a_stack(self, stream):
@@ -475,9 +480,9 @@ class TestTraining:
         def blocks():
             begun.append(1)
             for at in range(0, N, 30):
-                if len(begun) == 4 and at == 600:  # the first time only looks at what blocks are like
+                if len(begun) == 4 and at == 600:  # the first call only reads the shape of a block
                     os.kill(os.getpid(), signal.SIGINT)
-                    threading.Event().wait(0.05)  # until the caller, who waits for this block, has seen it
+                    threading.Event().wait(0.05)  # until the caller, which waits for this block, has received it
                 yield x[at : at + 30], targets[at : at + 30]
 
         before = signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background it may be ignored
@@ -540,7 +545,7 @@ class TestTraining:
         with pytest.raises(CheckpointError, match="stream_sampled_rows was"):
             fit(open_stream(x, targets, memory=SMALL), checkpoint=tmp_path / "kept", resume=True)
 
-    def test_who_leaves_it_half_used_comes_to_an_end(self):
+    def test_a_program_with_a_half_used_stream_ends(self):
         program = """
 import numpy as np, gpubp
 def main():
@@ -554,7 +559,7 @@ main()
         assert ended.stderr.rstrip().endswith("ValueError: of its own")
 
     def test_block_by_block(self, tmp_path):
-        """What the documentation shows: estimators that learn from blocks."""
+        """Estimators learn from blocks, as the documentation shows."""
         stream = npy_one(tmp_path, memory=SMALL)
         model = MLPRegressor(hidden_layer_sizes=(4,), random_state=0, device="cpu")
         for epoch in range(2):
@@ -587,7 +592,7 @@ main()
         with pytest.raises(DataError, match=r"open_stream\(..., classes=7\)"):
             train(Network((3, 7)), open_stream(rows()[0], np.arange(N)))
 
-    def test_without_desired_outputs(self):
+    def test_without_targets(self):
         with pytest.raises(DataError, match="targets is missing; only a stream"):
             train(NETWORK, rows()[0])
 
@@ -597,15 +602,17 @@ main()
         def blocks():
             return ((x[at : at + 30], targets[at : at + 30]) for at in range(0, N, 30))
 
-        monkeypatch.setenv("GPUBP_COMPILED", "never")  # more is done alike where nobody knows how much there is
-        with pytest.raises(DataError, match="3 epochs need the blocks as often"):
+        monkeypatch.setenv(
+            "GPUBP_COMPILED", "never"
+        )  # the number of rows is unknown here, which excludes some compiled forms
+        with pytest.raises(DataError, match="3 epochs read the blocks 3 times"):
             fit(open_stream(blocks()))
         once = fit(open_stream(blocks()), epochs=1, shuffle=False, optimizer=momentum(0.05))
         expected = fit(x, targets, epochs=1, shuffle=False, optimizer=momentum(0.05))
         np.testing.assert_array_equal(once.theta, expected.theta)
 
 
-class TestAhead:
+class TestPrefetch:
     def test_the_next_is_made_while_one_is_used(self):
         there, used = threading.Event(), threading.Event()
 
@@ -644,7 +651,7 @@ class TestAhead:
         with pytest.raises(DataError, match="row 7"):
             next(given)
 
-    def test_ends_when_nobody_wants_more(self):
+    def test_ends_when_no_more_is_requested(self):
         ended = threading.Event()
 
         def items(stopped):
@@ -664,7 +671,7 @@ class TestAhead:
 class TestFaults:
     @pytest.fixture
     def changed_after(self, monkeypatch):
-        """Have something done to the files once the first window is trained on."""
+        """Change the files once the first window has been trained on."""
 
         def changed_after(change):
             before, n = StreamEpoch.__iter__, [0]
@@ -694,7 +701,7 @@ class TestFaults:
         with pytest.raises(DataError, match=rf"x\.npy ({seen})"):  # before the next block, or within it
             fit(stream)
 
-    def test_a_file_that_ends_between_the_look_and_the_reading(self, tmp_path, monkeypatch):
+    def test_a_file_that_is_cut_short_between_check_and_read(self, tmp_path, monkeypatch):
         stream = npy_pair(tmp_path, memory=SMALL)
         os.truncate(tmp_path / "x.npy", 128 + 12 * 100)
         monkeypatch.setattr("gpubp.data.streaming._source.FileState.check", lambda state, doing: None)
@@ -707,14 +714,14 @@ class TestFaults:
 
         def write():
             for file in (*tmp_path.glob("*.npy"), *tmp_path.glob("*/*.parquet"), *tmp_path.glob("*/*.csv")):
-                os.utime(file, ns=(1, 1))  # as it would be with other numbers of the same size
+                os.utime(file, ns=(1, 1))  # as for other numbers of the same size
 
         changed_after(write)
         with pytest.raises(DataError, match="was changed while it was read"):
             fit(stream)
 
     @pytest.mark.parametrize("kind", [parquet_folder, csv_folder], ids=lambda kind: kind.__name__)
-    def test_a_file_that_goes(self, tmp_path, changed_after, kind):
+    def test_a_file_that_disappears(self, tmp_path, changed_after, kind):
         stream = kind(tmp_path, memory=SMALL)
         (path,) = [*tmp_path.glob("*/0.parquet"), *tmp_path.glob("*/0.csv")]
         changed_after(path.unlink)
@@ -755,7 +762,7 @@ class TestFaults:
             list(open_tables(path).pieces())
 
     @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
-    def test_a_number_that_is_not_finite_is_told_with_its_row(self, tmp_path, monkeypatch, kind):
+    def test_a_number_that_is_not_finite_is_reported_with_its_row(self, tmp_path, monkeypatch, kind):
         clean = rows()
 
         def spoilt(*given, **options):
@@ -765,7 +772,7 @@ class TestFaults:
 
         monkeypatch.setitem(globals(), "rows", spoilt)
         where = {"parquet_folder": "2.parquet, row 368", "csv_folder": "1.csv, row 378"}.get(kind.__name__, "row 778")
-        with pytest.raises(DataError, match=f"{where}: x holds inf in column 2"):
+        with pytest.raises(DataError, match=f"{where}: X has inf in column 2"):
             fit(kind(tmp_path, memory=SMALL))
 
     def test_a_bad_row_in_what_is_left_of_a_block(self, tmp_path):
@@ -773,23 +780,23 @@ class TestFaults:
         first = numpy_arrays(tmp_path, memory=SMALL, block_rows=30).window_rows(32)
         assert first % 30  # a block is cut apart
         x[first, 0] = np.nan
-        with pytest.raises(DataError, match=f"row {first + 1}: x holds nan"):
+        with pytest.raises(DataError, match=f"row {first + 1}: X has nan"):
             fit(open_stream(x, targets, memory=SMALL, block_rows=30), shuffle=False)
 
     def test_a_number_too_large_for_the_precision(self):
         x, targets = rows(dtype="float64")
         x[3, 0] = 1e300
-        with pytest.raises(DataError, match=r"row 4: x holds inf in column 1; every value must be finite in float32"):
+        with pytest.raises(DataError, match=r"row 4: X has inf in column 1; every value must be finite in float32"):
             fit(open_stream(x, targets), dtype="float32")
 
-    def test_desired_outputs_that_the_error_does_not_take(self):
+    def test_targets_that_the_loss_does_not_take(self):
         x, targets = rows()
         network = Network((N_IN, J), loss="poisson")
-        with pytest.raises(DataError, match=r"row \d+: the error 'poisson' needs d from 0 to inf, got -"):
+        with pytest.raises(DataError, match=r"row \d+: the loss 'poisson' needs targets from 0 to inf, got -"):
             train(network, open_stream(x, targets), device="cpu")
 
     @pytest.mark.parametrize("bad", [4, -1, 0.5])
-    def test_a_class_that_is_none(self, bad):
+    def test_an_invalid_class(self, bad):
         labels = (np.arange(N) % 4).astype(float)
         labels[5] = bad
         with pytest.raises(DataError, match=r"row 6: a class must be a whole number from 0 to 3"):
@@ -802,7 +809,7 @@ class TestFaults:
             yield x, targets
             yield x, targets + np.inf
 
-        with pytest.raises(DataError, match="row 1,001: d holds inf"):
+        with pytest.raises(DataError, match="row 1,001: targets has inf"):
             fit(open_stream(blocks))
 
         def dying():
@@ -825,8 +832,8 @@ class TestFaults:
         with pytest.raises(DataError, match=said):
             fit(open_stream([rows(), second]))
 
-    def test_an_iterable_with_other_rows_than_were_said(self):
-        with pytest.raises(DataError, match="gave 1,000 rows, and was said to have 900; give n_rows=1000"):
+    def test_an_iterable_with_another_number_of_rows(self):
+        with pytest.raises(DataError, match="gave 1,000 rows, and n_rows is 900; give n_rows=1000"):
             fit(open_stream([rows()], n_rows=900))
 
     def test_an_array_that_fails(self):
@@ -841,7 +848,7 @@ class TestFaults:
             fit(open_stream(x.view(Broken), targets))
 
 
-class TestTheDoor:
+class TestOpening:
     @pytest.mark.parametrize(
         ("given", "options", "said"),
         [
@@ -851,7 +858,7 @@ class TestTheDoor:
             (("x.npy",), {"target_columns": 3}, "that leave some for X; got 3"),
             (("x.npy",), {"target_columns": [0, 7]}, r"that leave some for X; got \[0, 7\]"),
             (("x.npy", "short.npy"), {}, "has 1,000 rows, and short.npy has 10"),
-            (("x.npy", rows()[1]), {}, "d must be one too"),
+            (("x.npy", rows()[1]), {}, "the targets must be one too"),
             (("columns.npy", "d.npy"), {}, "was written column by column"),
             (("text.npy",), {"target_columns": 1}, "holds <U1"),
             (("broken.npy",), {"target_columns": 1}, "is no .npy file that can be read"),
@@ -870,7 +877,7 @@ class TestTheDoor:
             ((rows()[0], rows()[1]), {"target_columns": 1}, "target_columns are columns of a .npy file or of a table"),
         ],
     )
-    def test_refuses_what_is_no_stream(self, tmp_path, monkeypatch, given, options, said):
+    def test_invalid_arguments_are_refused(self, tmp_path, monkeypatch, given, options, said):
         monkeypatch.chdir(tmp_path)
         x, targets = rows()
         np.save("x.npy", x)
@@ -900,7 +907,7 @@ class TestTheDoor:
             list(open_stream(tmp_path / "t.parquet", target_columns="d").blocks())
 
     @pytest.mark.parametrize("module", ["pyarrow", "zarr"])
-    def test_what_is_not_installed_is_told(self, tmp_path, monkeypatch, module):
+    def test_a_package_that_is_not_installed_is_named(self, tmp_path, monkeypatch, module):
         kind = {"pyarrow": parquet_file, "zarr": zarr_arrays}[module]
         kind(tmp_path)
         for name in [name for name in sys.modules if name.partition(".")[0] == module]:
@@ -930,7 +937,7 @@ print(peak() - before)
 @pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="the system does not tell the most memory used")
 @pytest.mark.parametrize("suffix", ["npy", "parquet"])
 def test_memory_is_bounded(tmp_path, suffix):
-    """A file of six times the memory that it may take; what else training takes is there before."""
+    """The file is six times as large as the allowed memory; other memory of training is taken before."""
     memory, n_rows = 32 << 20, {}
     n_rows["small"], n_rows["large"] = 1000, 6 * memory // 256
     rng = np.random.default_rng(0)

@@ -1,4 +1,4 @@
-"""Tables larger than memory: what comes of them is what would come of them in memory, or differs as is stated."""
+"""Tables larger than memory: results equal those in memory, or differ as documented."""
 
 import json
 import re
@@ -43,7 +43,7 @@ def small_pieces(tmp_path, monkeypatch):
 
 
 def shop(n=ROWS, seed=0):
-    """Columns of each kind, and classes that follow from two of them."""
+    """Return columns of each kind, and classes that depend on two of them."""
     random = np.random.default_rng(seed)
     frame = pd.DataFrame({"age": random.integers(18, 80, n), "income": random.normal(30.0, 10.0, n)})
     frame["town"] = random.choice(["Bonn", "Köln", "Ulm"], n)
@@ -62,7 +62,7 @@ def with_gaps():
 
 
 def write(frame, name, n_files=1):
-    """Write a frame as a file, or as a folder of some."""
+    """Write a frame as a file, or as a folder of files."""
 
     path = Path(name)
     parts = [(path, frame)]
@@ -89,7 +89,7 @@ def in_pieces(frame, training=None, size=37):
 
 
 def assert_same(got, wanted):
-    """Equal, but for rounding of means and scales."""
+    """Check equality up to rounding of means and scales."""
     assert [type(column) for column in got.columns] == [type(column) for column in wanted.columns]
     for a, b in zip(got.columns, wanted.columns, strict=True):
         if isinstance(a, CategoryColumn):
@@ -106,7 +106,7 @@ def assert_same(got, wanted):
     assert got.dropped == wanted.dropped
 
 
-class TestSurvey:
+class TestIncrementalFitting:
     @pytest.mark.parametrize(
         ("frame", "options"),
         [
@@ -119,7 +119,7 @@ class TestSurvey:
             (with_gaps, {"impute": True}),
         ],
     )
-    def test_finds_what_the_whole_table_shows(self, frame, options):
+    def test_gives_the_result_of_the_whole_table(self, frame, options):
         frame = frame()
         training = np.random.default_rng(1).random(ROWS) < 0.7
         wanted = fit_preprocessing(table_from_mapping(frame), rows=np.flatnonzero(training), **options)
@@ -139,7 +139,7 @@ class TestSurvey:
             (np.arange(ROWS) % 2 == 0, True),
         ],
     )
-    def test_judges_the_task_alike(self, values, is_classes):
+    def test_infers_the_same_task(self, values, is_classes):
         frame = shop().assign(buys=values)
         wanted = fit_preprocessing(table_from_mapping(frame))
         assert isinstance(wanted.target, ClassTarget) == is_classes
@@ -171,7 +171,7 @@ class TestSurvey:
             assert (seen.minimum, seen.maximum) == (values.min(), values.max())
 
     def test_of_numbers_far_from_zero(self):
-        """Where sums of squares would be lost to rounding."""
+        """Sums of squares would be lost to rounding here."""
         seen, values = RunningMoments(), 1e9 + np.random.default_rng(0).normal(size=3000)
         for piece in np.split(values, 30):
             seen.add(piece)
@@ -195,7 +195,7 @@ class TestSurvey:
             ({}, {"task": "both"}, "task must be"),
         ],
     )
-    def test_refuses_what_the_whole_table_would_be_refused_for(self, changes, options, said):
+    def test_refuses_what_the_whole_table_refuses(self, changes, options, said):
         frame = shop().astype(dict.fromkeys(changes, object))
         for name, values in changes.items():
             frame.loc[: len(values) - 1, name] = values
@@ -211,7 +211,7 @@ class TestSurvey:
         with pytest.raises(DataError, match="column 'age' holds numbers in some rows and text in others"):
             fit_incrementally(in_pieces(frame))
 
-    def test_remembers_no_more_than_it_needs(self, monkeypatch):
+    def test_stores_no_more_than_it_needs(self, monkeypatch):
         monkeypatch.setattr("gpubp.data.preprocessing._incremental_fitting.MAX_CLASSES", 50)
         frame = shop()
         assert isinstance(fit_incrementally(in_pieces(frame), target="income").preprocessing.target, NumberTarget)
@@ -219,14 +219,14 @@ class TestSurvey:
             fit_incrementally(in_pieces(frame), target="income", task="classification")
 
 
-class TestShares:
+class TestSplits:
     def test_have_their_sizes(self):
         n, fractions = 200_000, (0.1, 0.2)
         counts = np.bincount(assign_splits(0, n, fractions, 0), minlength=3)
         for count, fraction in zip(counts, (0.7, *fractions), strict=True):
             assert abs(count - n * fraction) < 4 * np.sqrt(n * fraction * (1 - fraction))
 
-    def test_of_neighbours_have_nothing_to_do_with_each_other(self):
+    def test_of_adjacent_rows_are_independent(self):
         shares = assign_splits(0, 200_000, (0.1, 0.2), 3)
         for apart in (1, 2, 64, 1000):
             both = np.mean((shares[apart:] == 2) & (shares[:-apart] == 2))
@@ -238,7 +238,7 @@ class TestShares:
         assert not np.array_equal(assign_splits(0, 5000, (0.1, 0.2), 8), whole)
         assert not assign_splits(0, 1000, (0.0, 0.0), 7).any()
 
-    def test_those_that_are_held_out_stay_so_where_there_are_more(self):
+    def test_held_out_rows_stay_held_out_when_rows_are_added(self):
         few, many = (assign_splits(0, 5000, (part, 0.2), 7) for part in (0.05, 0.1))
         assert set(np.flatnonzero(few == 1)) < set(np.flatnonzero(many == 1))
 
@@ -253,7 +253,7 @@ class TestRunningScores:
         target = ClassTarget("y", tuple("abcd"[:n_classes]))
         self.check(Preprocessing((NumberColumn("x", 0.0, 1.0),), target), targets, y)
 
-    def test_of_classes_that_are_not_there(self):
+    def test_of_absent_classes(self):
         targets, y = np.eye(3)[[0, 0, 1]], np.eye(3)[[0, 1, 1]]
         self.check(Preprocessing((NumberColumn("x", 0.0, 1.0),), ClassTarget("y", ("a", "b", "c"))), targets, y)
 
@@ -323,7 +323,7 @@ class TestFits:
             assert in_parts.scores["test"]["accuracy"] == pytest.approx(np.mean(right[shares == 2]))
             assert in_parts.scores["train"]["accuracy"] == pytest.approx(np.mean(right[shares == 0]))
 
-    def test_of_numbers_for_an_error_that_needs_them_positive(self):
+    def test_of_numbers_for_a_loss_that_needs_them_positive(self):
         frame = shop().assign(visits=np.random.default_rng(0).poisson(3.0, ROWS) * 1.0)
         write(frame, "visits.parquet")
         how = {"loss": "poisson", "epochs": 2, "device": "cpu"}
@@ -332,14 +332,14 @@ class TestFits:
         with pytest.raises(DataError, match="needs a target from 0 to inf"):
             fit_table(prepare_stream("visits.parquet", target="income"), **how)
 
-    def test_at_most_so_many_validation_rows(self, path, monkeypatch):
+    def test_the_number_of_validation_rows_is_limited(self, path, monkeypatch):
         monkeypatch.setattr(prepared_stream, "MAX_VALIDATION_ROWS", 20)
         assert 5 < prepare_stream(path, target="buys").rows["validation"] < 40
 
     @pytest.mark.parametrize(
         "options", [{"test_fraction": 0.6, "validation_fraction": 0.5}, {"seed": -1}, {"test_fraction": 0.9999}]
     )
-    def test_parts_that_cannot_be(self, options):
+    def test_invalid_fractions(self, options):
         with pytest.raises(DataError, match=r"parts of 1|seed must be|2 are needed"):
             prepare_stream(write(shop(5), "few.csv"), **options)
 
@@ -363,7 +363,7 @@ def run(capsys):
 FAST = ("--epochs", "3", "--device", "cpu", "--no-picture", "--hidden", "5")
 
 
-class TestTheCommandLine:
+class TestCommandLine:
     def test_trains_on_a_folder_and_predicts_it(self, run, path):
         code, out, err = run("train", path, "--target", "buys", *FAST, "-o", "m.safetensors", "--stream")
         assert code == 0, err
@@ -385,7 +385,7 @@ class TestTheCommandLine:
             assert whole == out
             assert err_of_whole == err
 
-    def test_a_folder_is_read_in_parts_unasked(self, run):
+    def test_a_folder_is_read_in_parts_by_itself(self, run):
         write(shop(), "shop_csv", 3)
         code, _, err = run("train", "shop_csv", "--target", "buys", *FAST)
         assert code == 0
@@ -394,7 +394,7 @@ class TestTheCommandLine:
         assert json.loads(out)["rows"] == ROWS
         assert json.loads(out)["scores"]["accuracy"] > 0.3
 
-    def test_a_large_file_is_read_in_parts_unasked(self, run, monkeypatch):
+    def test_a_large_file_is_read_in_parts_by_itself(self, run, monkeypatch):
         write(shop(), "shop.csv")
         monkeypatch.setattr(table_files, "free_host_memory", lambda: 50_000)
         code, _, err = run("train", "shop.csv", *FAST)
@@ -448,7 +448,7 @@ class TestTheCommandLine:
 
 class TestLongLines:
     @pytest.mark.parametrize("head", ['"a,b\n', 'a,b\n"1,2\n'], ids=["header", "row"])
-    def test_a_quotation_mark_that_nothing_closes(self, tmp_path, monkeypatch, head):
+    def test_an_unclosed_quotation_mark(self, tmp_path, monkeypatch, head):
         monkeypatch.setattr(_text_tables, "MAX_LINE_BYTES", 10_000)
         monkeypatch.setattr(_text_tables, "BLOCK_BYTES", 1_000)
         path = tmp_path / "open.csv"

@@ -18,12 +18,12 @@ from gpubp.engine.cuda import steps
 from gpubp.engine.cuda.epoch import cuda_epoch_runner
 from gpubp.engine.plain.minibatches import ArrayBatches, Batch
 from gpubp.engine.plain.step import ModelState, Objective
-from gpubp.training import stacks
 from gpubp.nn.initialization import initial_weights
 from gpubp.nn.network import Network, output_layer
 from gpubp.optim.first_order import adam, momentum
 from gpubp.testing import assert_agree
 from gpubp.training import fit as fit_module
+from gpubp.training import stacks
 from tests.cuda_machines import emulated, needs_compiler
 from tests.emulated_cuda import EmulatedDevice
 

@@ -1,4 +1,4 @@
-"""Model files: what is written is read, and every kind of broken file is refused with its path and a fix."""
+"""Model files: round trips, and every kind of broken file is refused with its path and a fix."""
 
 import json
 import os
@@ -17,7 +17,7 @@ from hypothesis.extra import numpy as nps
 import gpubp
 from gpubp import Network, load_model, save_model
 from gpubp.errors import DataError, ModelFileError
-from gpubp.io import model_file
+from gpubp.io import atomic_files, json_header
 from gpubp.nn.initialization import initial_weights
 
 NETWORK = Network((3, 4, 2), activation="tanh", loss="cross_entropy")
@@ -32,7 +32,7 @@ def path(tmp_path):
 
 @pytest.fixture
 def content(path):
-    """The bytes of a sound model file."""
+    """Return the bytes of a valid model file."""
     save_model(path, NETWORK, initial_weights(NETWORK), preprocessing=PREPROCESSING, about=ABOUT)
     return path.read_bytes()
 
@@ -43,11 +43,11 @@ def header_and_theta(path):
 
 
 def forge(path, header, tensors, *, digest=True):
-    """Write a file as save_model would, with whatever header and tensors, the checksum right for them."""
+    """Write a file as save_model does, with any header and tensors, and the checksum for them."""
     if digest:
         header.pop("sha256", None)
-        header["sha256"] = model_file.digest(header, next(iter(tensors.values())))
-    path.write_bytes(safetensors.numpy.save(tensors, {"gpubp": model_file.canonical(header)}))
+        header["sha256"] = json_header.checksum(header, next(iter(tensors.values())))
+    path.write_bytes(safetensors.numpy.save(tensors, {"gpubp": json_header.canonical_json(header)}))
 
 
 def refusal(path):
@@ -80,10 +80,10 @@ json_values = st.recursive(
 @given(data=st.data())
 def test_any_network_comes_back(data, tmp_path_factory):
     sizes = data.draw(st.lists(st.integers(1, 6), min_size=2, max_size=4))
-    units = st.sampled_from(["relu", "logistic", "elu(0.5)", "identity"])
-    hidden = data.draw(st.lists(units, min_size=len(sizes) - 2, max_size=len(sizes) - 2))
+    activations = st.sampled_from(["relu", "logistic", "elu(0.5)", "identity"])
+    activation = data.draw(st.lists(activations, min_size=len(sizes) - 2, max_size=len(sizes) - 2))
     loss = data.draw(st.sampled_from(["squared", "huber(0.25)", "cross_entropy", "poisson"]))
-    network = Network(tuple(sizes), activation=tuple(hidden), loss=loss, bias=data.draw(st.booleans()))
+    network = Network(tuple(sizes), activation=tuple(activation), loss=loss, bias=data.draw(st.booleans()))
     leading = data.draw(st.sampled_from([(), (1,), (3,)]))
     dtype = data.draw(st.sampled_from(["float32", "float64", ">f4", ">f8"]))
     finite = {"allow_nan": False, "allow_infinity": False, "width": 32}
@@ -141,7 +141,7 @@ def test_a_file_cut_at_any_length_is_refused(path, content):
     assert "damaged" in refusal(path)
 
 
-def test_any_changed_byte_is_noticed(path, content):
+def test_any_changed_byte_is_found(path, content):
     random = np.random.default_rng(0)
     for place in range(len(content)):
         changed = bytearray(content)
@@ -150,8 +150,8 @@ def test_any_changed_byte_is_noticed(path, content):
         refusal(path)
 
 
-def test_a_number_written_in_another_way_is_noticed(path):
-    """The checksum is over the text as it was written, so that not even a harmless change passes."""
+def test_a_number_written_in_another_way_is_found(path):
+    """The checksum is of the text as written, so even a harmless change is found."""
     save_model(path, NETWORK, initial_weights(NETWORK), about={"rate": 1e-05})
     assert path.read_bytes().count(b"1e-05") == 1
     path.write_bytes(path.read_bytes().replace(b"1e-05", b"1E-05"))
@@ -224,7 +224,7 @@ LIES = {
 
 
 @pytest.mark.parametrize("lie", LIES)
-def test_a_header_that_lies_is_refused(path, content, lie):
+def test_a_false_header_is_refused(path, content, lie):
     part, change, expected = LIES[lie]
     header, theta = header_and_theta(path)
     (header[part] if part else header).update(change)
@@ -232,7 +232,7 @@ def test_a_header_that_lies_is_refused(path, content, lie):
     assert expected in refusal(path)
 
 
-def test_the_forger_of_these_tests_writes_what_is_read(path, content):
+def test_a_forged_file_without_changes_is_read(path, content):
     header, theta = header_and_theta(path)
     forge(path, header, {"theta": theta})
     assert path.read_bytes() == content
@@ -293,7 +293,7 @@ def test_a_failure_keeps_the_old_file_and_leaves_nothing_behind(path, content, m
 
     for function in ("fsync", "replace"):
         with monkeypatch.context() as patch:
-            patch.setattr(model_file.os, function, fail)
+            patch.setattr(atomic_files.os, function, fail)
             with pytest.raises(OSError, match="No space left") as caught:
                 save_model(path, NETWORK, initial_weights(NETWORK, seed=1))
             assert caught.value.filename == str(path)
@@ -305,7 +305,7 @@ def test_an_interruption_leaves_nothing_behind(path, monkeypatch):
     def interrupt(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(model_file.os, "fsync", interrupt)
+    monkeypatch.setattr(atomic_files.os, "fsync", interrupt)
     with pytest.raises(KeyboardInterrupt):
         save_model(path, NETWORK, initial_weights(NETWORK))
     assert os.listdir(path.parent) == []

@@ -1,4 +1,4 @@
-"""ONNX models: what onnxruntime computes from them is what gpubp predicts."""
+"""ONNX models: onnxruntime computes from them what gpubp predicts."""
 
 import json
 import sys
@@ -27,8 +27,8 @@ from gpubp import (
 from gpubp.data import table_from_mapping
 from gpubp.data.preprocessing import apply, preprocessing_of
 from gpubp.errors import DataError, GpubpError, ModelFileError
-from gpubp.io.onnx import answers, graph
-from gpubp.io.onnx.units import UNITS
+from gpubp.io.onnx import _graph, describe_values, predictions
+from gpubp.io.onnx._activations import ONNX_ACTIVATIONS
 from gpubp.nn.activations import ACTIVATIONS
 from gpubp.nn.architectures import iterative, with_blocks, with_fields
 from gpubp.nn.initialization import initial_weights
@@ -46,7 +46,7 @@ both_precisions = pytest.mark.parametrize("precision", ["float32", "float64"])
 
 
 def session(model):
-    """A model that is valid, as onnxruntime loads it."""
+    """Check a model and load it in onnxruntime."""
     onnx.checker.check_model(model, full_check=True)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
@@ -54,13 +54,15 @@ def session(model):
 
 
 def run(model, feeds):
-    """What onnxruntime makes of some inputs: each output by its name, of the type and shape that was promised."""
+    """Run a model in onnxruntime, check types and shapes, and return the outputs by name."""
     found = session(model)
     results = dict(zip([output.name for output in found.get_outputs()], found.run(None, feeds), strict=True))
-    for value in graph.described(model.graph.output):
+    for value in describe_values(model.graph.output):
         result = results[value["name"]]
         assert ("text" if result.dtype == object else result.dtype.name) == value["type"]
-        assert all(got == told or told == "samples" for got, told in zip(result.shape, value["shape"], strict=True))
+        assert all(
+            got == expected or expected == "samples" for got, expected in zip(result.shape, value["shape"], strict=True)
+        )
     return results
 
 
@@ -73,7 +75,7 @@ def weights(network, precision, seeds=1):
 
 
 def check(network, theta, x):
-    """Onnxruntime and NumPy agree, as the table of tolerances has it."""
+    """Check that onnxruntime and NumPy agree within the tolerances."""
     results = run(to_onnx(network, theta), {"X": x})
     assert list(results) == ["variable"]
     assert_agree(results["variable"], predict(network, theta, x, device="cpu"), "forward")
@@ -85,16 +87,16 @@ def check(network, theta, x):
 class TestNetworks:
     @both_precisions
     @pytest.mark.parametrize("name", NAMES)
-    def test_every_unit(self, name, precision):
+    def test_every_activation(self, name, precision):
         network = Network((4, 5, 5), activation=name, output_activation=name)
         check(network, weights(network, precision), samples(network, precision))
 
-    def test_no_unit_is_forgotten(self):
-        assert set(UNITS) == set(ACTIVATIONS)
+    def test_no_activation_is_forgotten(self):
+        assert set(ONNX_ACTIVATIONS) == set(ACTIVATIONS)
 
     @both_precisions
     @pytest.mark.parametrize("name", [name for name in NAMES if name != "softmax(2,3)"])
-    def test_units_far_from_zero(self, name, precision):
+    def test_activations_far_from_zero(self, name, precision):
         x = np.asarray([0.0, 1e-6, 1e-3, 0.3, 1.0, 5.0, 12.0, 20.0, 85.0, 700.0, 1e4, 1e13], precision)
         x = np.concatenate([x, -x])[:, None]
         if name == "exp":
@@ -103,7 +105,7 @@ class TestNetworks:
 
     @both_precisions
     @pytest.mark.parametrize("name", LOSSES)
-    def test_every_error_with_its_output_unit(self, name, precision):
+    def test_every_loss_with_its_output_activation(self, name, precision):
         network = Network((3, 4, 2), activation="tanh", loss=name)
         assert network.output_activation == get_loss(name).output
         check(network, weights(network, precision), samples(network, precision))
@@ -127,18 +129,20 @@ class TestNetworks:
     @given(data=st.data(), precision=st.sampled_from(["float32", "float64"]), bias=st.booleans())
     def test_any_topology(self, data, precision, bias):
         sizes = data.draw(st.lists(st.integers(1, 6), min_size=2, max_size=5))
-        units = st.sampled_from([name for name in NAMES if name not in ("exp", "softmax(2,3)")])
-        hidden = data.draw(st.lists(units, min_size=len(sizes) - 2, max_size=len(sizes) - 2))
+        activations = st.sampled_from([name for name in NAMES if name not in ("exp", "softmax(2,3)")])
+        activation = data.draw(st.lists(activations, min_size=len(sizes) - 2, max_size=len(sizes) - 2))
         leaps = [(below, above) for above in range(len(sizes)) for below in range(above - 1)]
         skips = data.draw(st.lists(st.sampled_from(leaps), unique=True)) if leaps else []
-        network = Network(sizes, activation=hidden, output_activation=data.draw(units), bias=bias, skips=skips)
+        network = Network(
+            sizes, activation=activation, output_activation=data.draw(activations), bias=bias, skips=skips
+        )
         seeds = data.draw(st.sampled_from([1, range(1), range(3)]))
         check(network, weights(network, precision, seeds), samples(network, precision, n=data.draw(st.integers(1, 5))))
 
     def test_a_stack_gives_the_outputs_of_each_network(self):
         network = Network((3, 4, 2), output_activation="softmax")
         model = to_onnx(network, weights(network, "float32", range(3)))
-        assert graph.described(model.graph.output)[0]["shape"] == [3, "samples", 2]
+        assert describe_values(model.graph.output)[0]["shape"] == [3, "samples", 2]
         assert run(model, {"X": samples(network, "float32")})["variable"].shape == (3, 7, 2)
 
     def test_any_number_of_samples_at_once(self):
@@ -166,7 +170,7 @@ class TestNetworks:
             (y,) = ReferenceEvaluator(to_onnx(network, theta)).run(None, {"X": x})
             assert_agree(y, predict(network, theta, x, device="cpu"), "forward")
 
-    def test_the_precision_is_that_of_the_parameters_or_as_asked(self):
+    def test_the_precision_is_that_of_the_parameters_or_as_requested(self):
         network = Network((3, 2))
         theta = weights(network, "float64")
         x = samples(network, "float32")
@@ -174,7 +178,7 @@ class TestNetworks:
         y = run(to_onnx(network, theta, dtype="float32"), {"X": x})["variable"]
         assert_agree(y, predict(network, theta.astype("float32"), x, device="cpu"), "forward")
 
-    def test_a_fit_is_enough(self):
+    def test_a_fit_needs_no_theta(self):
         network = Network((2, 3, 1), activation="tanh")
         x = samples(network, "float32")
         fit = gpubp.train(network, x, x[:, :1], epochs=2, device="cpu")
@@ -198,15 +202,15 @@ class TestModels:
         assert (model.ir_version, model.opset_import[0].version) == (9, 19)
         assert len(model.opset_import) == 1
 
-    def test_what_is_told_of_itself(self):
+    def test_facts_in_the_model(self):
         result = fit_table(prepare_table("iris"), epochs=1, device="cpu")
         model = to_onnx(result.model)
         assert (model.producer_name, model.producer_version) == ("gpubp", gpubp.__version__)
         assert model.doc_string.startswith("multilayer perceptron of 4-100-3 units (relu, softmax); source: ")
-        told = {entry.key: json.loads(entry.value) for entry in model.metadata_props}
-        assert told["about"] == json.loads(json.dumps(result.model.about))
-        assert told["classes"] == ["setosa", "versicolor", "virginica"]
-        assert told["targets"] == ["target"]
+        metadata = {entry.key: json.loads(entry.value) for entry in model.metadata_props}
+        assert metadata["about"] == json.loads(json.dumps(result.model.about))
+        assert metadata["classes"] == ["setosa", "versicolor", "virginica"]
+        assert metadata["targets"] == ["target"]
 
     def test_written_whole(self, tmp_path):
         path = tmp_path / "net.onnx"
@@ -218,7 +222,7 @@ class TestModels:
             self.model(path=tmp_path / "nowhere" / "net.onnx")
 
     def test_too_large_for_one_file(self, monkeypatch):
-        monkeypatch.setattr(graph, "MOST_BYTES", 100)
+        monkeypatch.setattr(_graph, "MAX_BYTES", 100)
         with pytest.raises(DataError, match=r"take 116 bytes, but one ONNX file holds 100; use a smaller network"):
             self.model()
         with pytest.raises(DataError, match=r"take 232 bytes.*dtype='float32' would halve that"):
@@ -280,8 +284,8 @@ class TestClassifiers:
         assert results["label"].tolist() == expected.tolist()
         assert results["label"].dtype == (object if expected.dtype.kind == "U" else expected.dtype)
         assert_agree(results["probabilities"], model.predict_proba(X), "forward")
-        (told,) = [json.loads(entry.value) for entry in model.to_onnx().metadata_props if entry.key == "classes"]
-        assert told == (model.classes_.tolist() if len(model.classes_) > 1 else ["all", "all"])
+        (classes,) = [json.loads(entry.value) for entry in model.to_onnx().metadata_props if entry.key == "classes"]
+        assert classes == (model.classes_.tolist() if len(model.classes_) > 1 else ["all", "all"])
 
     @both_precisions
     def test_precisions(self, precision):
@@ -294,7 +298,7 @@ class TestClassifiers:
         results = run(model.to_onnx(dtype="float32"), {"X": X.astype("float32")})
         np.testing.assert_allclose(results["probabilities"], model.predict_proba(X), rtol=1e-4, atol=1e-5)
         model.set_params(dtype="float32")
-        assert graph.described(model.to_onnx().graph.input)[0]["type"] == "float32"
+        assert describe_values(model.to_onnx().graph.input)[0]["type"] == "float32"
 
     @pytest.mark.parametrize("loss", ["log_loss", "squared_error"])
     def test_several_labels_a_sample(self, loss):
@@ -318,8 +322,8 @@ class TestClassifiers:
     def test_frames_leave_the_names_of_their_columns(self):
         frame = pd.DataFrame(X, columns=["a", "b", "c", "d"])
         model = classifier().fit(frame, Y)
-        (told,) = [json.loads(entry.value) for entry in model.to_onnx().metadata_props if entry.key == "feature_names"]
-        assert told == ["a", "b", "c", "d"]
+        (names,) = [json.loads(entry.value) for entry in model.to_onnx().metadata_props if entry.key == "feature_names"]
+        assert names == ["a", "b", "c", "d"]
 
     def test_by_the_function_too(self, tmp_path):
         model = classifier().fit(X, Y)
@@ -334,7 +338,7 @@ class TestClassifiers:
 
     def test_labels_that_onnx_does_not_know(self):
         with pytest.raises(DataError, match="the classes hold int; ONNX knows labels that are all text"):
-            answers.largest(np.asarray(["a", 1], dtype=object))
+            predictions.class_of_largest(np.asarray(["a", 1], dtype=object))
 
     @pytest.mark.parametrize("y", [SPECIES, Y == 0], ids=["three", "two"])
     def test_ensembles_are_averaged(self, y):
@@ -382,16 +386,16 @@ GAPS = SHOP | {
 
 
 def as_text(entry):
-    """A category as docs/deployment.md says to write it."""
+    """Write a category as docs/deployment.md says."""
     if entry is None:
         return ""
     return str(int(entry)) if isinstance(entry, float) and entry.is_integer() else str(entry)
 
 
 def feeds_of(model, columns):
-    """A table as the inputs of a model, as a user would write it."""
+    """Return a table as the inputs of a model, as a user would write it."""
     feeds = {}
-    for value in graph.described(model.graph.input):
+    for value in describe_values(model.graph.input):
         column = list(columns[value["name"]])
         if value["type"] == "text":
             feeds[value["name"]] = np.asarray([[as_text(entry)] for entry in column], dtype=object)
@@ -451,13 +455,13 @@ class TestTables:
         for columns in ({"a": SHOP["income"]}, {"a": SHOP["town"]}):
             check_table(fitted(columns | {"buys": SHOP["buys"]}, "buys"), columns, "buys")
 
-    def test_an_unknown_category_is_none(self):
+    def test_the_inputs_of_an_unknown_category_are_0(self):
         model = fitted(SHOP, "buys")
         strange = SHOP | {"town": ["Rome", "", *SHOP["town"][2:]]}
         exported = to_onnx(model)
         results = run(exported, feeds_of(exported, strange))
-        (told,) = [json.loads(entry.value) for entry in exported.metadata_props if entry.key == "categories"]
-        assert told == {"town": ["Bonn", "Köln", "Ulm"], "owns": ["False", "True"]}
+        (categories,) = [json.loads(entry.value) for entry in exported.metadata_props if entry.key == "categories"]
+        assert categories == {"town": ["Bonn", "Köln", "Ulm"], "owns": ["False", "True"]}
         prepared = preprocessing_of(model)
         known = table_from_mapping({name: list(values) for name, values in (SHOP | {"town": ["Rome"] * N}).items()})
         y = predict(model.network, model.theta, apply(prepared, known, unknown="zeros"), device="cpu")
@@ -504,7 +508,7 @@ class TestTables:
 
 @pytest.fixture
 def shop_file(tmp_path, monkeypatch):
-    """A model file in the present folder."""
+    """Write a model file into the current folder."""
     monkeypatch.chdir(tmp_path)
     model = fitted(SHOP, "buys")
     save_model("shop.safetensors", model.network, model.theta, preprocessing=model.preprocessing, about=model.about)
@@ -523,7 +527,7 @@ class TestCommand:
 
         return command
 
-    def test_writes_beside_the_model_and_tells_what_it_takes(self, command, shop_file):
+    def test_writes_beside_the_model_and_lists_its_inputs(self, command, shop_file):
         code, out, err = command(shop_file)
         assert (code, err) == (0, "")
         assert onnx.load("shop.onnx") == to_onnx(load_model(shop_file))
@@ -550,9 +554,9 @@ class TestCommand:
 
     def test_as_json(self, command, shop_file):
         code, out, _ = command(shop_file, "--json")
-        told = json.loads(out)
-        assert (code, told["opset"], told["ir_version"]) == (0, 19, 9)
-        assert told["inputs"][1] == {"name": "town", "type": "text", "shape": ["samples", 1]}
+        reported = json.loads(out)
+        assert (code, reported["opset"], reported["ir_version"]) == (0, 19, 9)
+        assert reported["inputs"][1] == {"name": "town", "type": "text", "shape": ["samples", 1]}
 
     @pytest.mark.parametrize(
         ("arguments", "message"),

@@ -1,4 +1,4 @@
-"""Model files from strangers: read right or refused, soon, with little memory, and harmless where they are used."""
+"""Untrusted model files are read correctly or refused, quickly, with little memory, and are harmless in use."""
 
 import json
 import os
@@ -15,7 +15,7 @@ from benchmarks.forged_json import Raw
 from gpubp import CheckpointError, Network, initial_weights, load_model, save_model, train
 from gpubp.data.preprocessing import preprocessing_of
 from gpubp.errors import DataError, ModelFileError
-from gpubp.io.safetensors import MOST_TEXT
+from gpubp.io.safetensors import MAX_TEXT_BYTES
 from gpubp.tabular import predict_table
 
 MODEL = fuzz.KINDS["model"]
@@ -24,9 +24,9 @@ ESCAPES = "\x1b[31m\x9b2J\u202e\x07\n"
 
 
 @pytest.fixture(scope="module")
-def sound():
-    """Sound files of each kind."""
-    return {name: kind.sound() for name, kind in fuzz.KINDS.items()}
+def valid():
+    """Valid files of each kind."""
+    return {name: kind.valid_files() for name, kind in fuzz.KINDS.items()}
 
 
 @pytest.fixture
@@ -48,13 +48,13 @@ def refusal(path):
 @pytest.mark.parametrize(
     ("name", "how"), [(name, how) for name, kind in fuzz.KINDS.items() for how in kind.mutations if how != "large"]
 )
-def test_a_hostile_file_is_read_right_or_refused(tmp_path, sound, name, how):
-    """No clock here: ``python -m benchmarks.fuzz`` has one."""
+def test_a_hostile_file_is_read_right_or_refused(tmp_path, valid, name, how):
+    """Times are not checked here, but by ``python -m benchmarks.fuzz``."""
     kind = fuzz.KINDS[name]
     path, ended = tmp_path / "files" / kind.name, Counter()
     path.parent.mkdir()
     for seed in range(EACH):
-        path.write_bytes(kind.mutations[how](Random(f"{how} {seed}"), sound[name]))
+        path.write_bytes(kind.mutations[how](Random(f"{how} {seed}"), valid[name]))
         result = fuzz.judged(kind, path, most_seconds=None)
         assert result["outcome"] != "failed", (how, seed, result)
         ended[result["outcome"]] += 1
@@ -63,16 +63,16 @@ def test_a_hostile_file_is_read_right_or_refused(tmp_path, sound, name, how):
     assert ended["read"] or how not in behind_the_checksum
 
 
-def test_the_forger_knows_the_format_of_checkpoints(sound):
-    for content in sound["checkpoint"]:
+def test_the_forger_knows_the_format_of_checkpoints(valid):
+    for content in valid["checkpoint"]:
         header, arrays = forged_files.checkpoint_of(content)
         again = forged_files.sealed_checkpoint(header, arrays)
         assert forged_files.parts_of(again)[0] == forged_files.parts_of(content)[0]
 
 
-def test_the_forger_knows_the_format(path, sound):
-    """Were its checksums wrong, nothing behind them would be tried."""
-    for content in sound["model"]:
+def test_the_forger_knows_the_format(path, valid):
+    """With wrong checksums, nothing behind them would be tested."""
+    for content in valid["model"]:
         header, entry, numbers = forged_files.header_of(content)
         path.write_bytes(forged_files.sealed(header, numbers, entry["shape"], entry["dtype"]))
         forged, again = load_model(path), path.read_bytes()
@@ -93,18 +93,18 @@ def test_memory_is_in_proportion_to_the_file(path, how):
 
 
 def test_a_header_longer_than_is_read_is_refused_unread(path):
-    path.write_bytes(forged_files.joined(" " * (MOST_TEXT + 1), b""))
+    path.write_bytes(forged_files.joined(" " * (MAX_TEXT_BYTES + 1), b""))
     assert "at most are read" in refusal(path)
-    with path.open("wb") as file:  # 10 GB of nothing, on a disk that need not have them
+    with path.open("wb") as file:  # a sparse file of 10 GB
         file.write((10**10).to_bytes(8, "little"))
         file.truncate(10**10 + 8)
     assert "at most are read" in refusal(path)
 
 
-def test_nobody_saves_what_could_not_be_loaded(path):
+def test_what_could_not_be_loaded_is_not_saved(path):
     network = Network((2, 1))
     for about, message in [
-        ({"a": "x" * (MOST_TEXT + 1)}, "bytes, and .* at most are read"),
+        ({"a": "x" * (MAX_TEXT_BYTES + 1)}, "bytes, and .* at most are read"),
         ({"a": "\ud800"}, "no Unicode"),
         ({"\udfff": 1}, "no Unicode"),
         ({"a": json.loads("[" * 100 + "]" * 100)}, "levels deep"),
@@ -117,11 +117,11 @@ def test_nobody_saves_what_could_not_be_loaded(path):
 
 
 def test_many_tied_weights_are_saved_and_loaded(path):
-    """Their numbers are text in the header, which may be long for them."""
+    """Their numbers are text in the header, whose limit grows with them."""
     n = 450_000
     network = Network((n, 1), bias=False, ties=range(2**62, 2**62 + n))
     save_model(path, network, np.ones(n, "float32"))
-    assert os.stat(path).st_size - 4 * n > MOST_TEXT
+    assert os.stat(path).st_size - 4 * n > MAX_TEXT_BYTES
     assert load_model(path).network == network
 
 
@@ -138,14 +138,14 @@ def test_many_tied_weights_are_saved_and_loaded(path):
         ("[" * 100 + "]" * 100, "levels deep"),
     ],
 )
-def test_json_of_another_form_is_refused(path, sound, inner, expected):
-    header, entry, numbers = forged_files.header_of(sound["model"][0])
+def test_json_of_another_form_is_refused(path, valid, inner, expected):
+    header, entry, numbers = forged_files.header_of(valid["model"][0])
     path.write_bytes(forged_files.sealed({**header, "about": {"x": Raw(inner)}}, numbers, entry["shape"]))
     assert expected in refusal(path)
 
 
-def test_a_name_that_comes_twice_in_the_outer_header_is_refused(path, sound):
-    metadata, tensors, numbers = forged_files.parts_of(sound["model"][0])
+def test_a_name_that_comes_twice_in_the_outer_header_is_refused(path, valid):
+    metadata, tensors, numbers = forged_files.parts_of(valid["model"][0])
     text = forged_files.written({"__metadata__": metadata, **tensors})
     path.write_bytes(forged_files.joined(f'{{"theta":{{}},{text[1:]}', numbers))
     assert "comes twice" in refusal(path)
@@ -200,15 +200,15 @@ def test_many_layers_and_skips_take_time_in_proportion(path):
     assert len(load_model(path).network.skips) > 30_000
 
 
-# --- what is no ordinary file ---
+# --- not ordinary files ---
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has none of these")
 @pytest.mark.parametrize("what", ["pipe", "zero", "loop", "folder", "nothing", "zero byte", "long"])
-def test_what_is_no_file_is_refused_at_once(tmp_path, what):
+def test_what_is_no_ordinary_file_is_refused_at_once(tmp_path, what):
     path = tmp_path / "model.safetensors"
     if what == "pipe":
-        os.mkfifo(path)  # nobody ever writes to it
+        os.mkfifo(path)  # nothing ever writes to it
     elif what == "folder":
         path.mkdir()
     elif what in ("zero", "loop", "nothing"):
@@ -221,7 +221,7 @@ def test_what_is_no_file_is_refused_at_once(tmp_path, what):
 
 @pytest.mark.parametrize("grows", [True, False])
 def test_a_file_that_changes_while_it_is_read(path, grows):
-    """One that is cut short under a map of it would end the process."""
+    """A mapped file that is cut short would end the process."""
     n = 200_000
     network = Network((n, 1))
     save_model(path, network, initial_weights(network))
@@ -235,8 +235,8 @@ def test_a_file_that_changes_while_it_is_read(path, grows):
     thread = threading.Thread(target=change)
     thread.start()
     try:
-        stop_when = time.monotonic() + 0.3
-        while time.monotonic() < stop_when:
+        deadline = time.monotonic() + 0.3
+        while time.monotonic() < deadline:
             try:
                 assert load_model(path).theta.shape == (n + 1,)
             except ModelFileError as error:
@@ -268,14 +268,14 @@ def model_of(about=None, names=("a", "b"), classes=("no", "yes")):
         {"source": "x" * 10**5, "training": {"epochs": [[1]] * 10**4}},
     ],
 )
-def test_what_a_file_says_is_shown_escaped_and_short(path, about):
+def test_facts_of_a_file_are_shown_escaped_and_short(path, about):
     save_model(path, **model_of(about))
     out = fuzz.command("show", path)
     assert len(out) < 50_000
     assert (repr(ESCAPES)[1:-1] in repr(about)) == (r"\x1b[31m\x9b2J\u202e\x07\n" in out)
-    told = fuzz.command("show", path, "--json")
-    assert "\x9b" not in told
-    assert json.loads(told)["about"] == about
+    reported = fuzz.command("show", path, "--json")
+    assert "\x9b" not in reported
+    assert json.loads(reported)["about"] == about
 
 
 def test_names_are_shown_escaped_to_a_terminal_and_written_as_they_are_to_a_file(path, tmp_path, monkeypatch):
@@ -313,7 +313,7 @@ def test_preprocessing_that_scales_beyond_all_numbers_is_an_error_and_no_warning
         predict_table(load_model(path), {"a": [1.0]}, device="cpu")
 
 
-def test_a_malformed_preprocessing_is_told_briefly(path):
+def test_a_malformed_preprocessing_is_reported_briefly(path):
     model = model_of()
     model["preprocessing"]["columns"][0] = {ESCAPES: "x" * 10**6}
     save_model(path, **model)
@@ -327,13 +327,13 @@ def test_a_malformed_preprocessing_is_told_briefly(path):
 
 
 @pytest.fixture
-def checkpoint(tmp_path, sound):
-    """A sound checkpoint of each training, what it says and holds, and a way to go on from another one in its place."""
+def checkpoint(tmp_path, valid):
+    """Return a function that changes a valid checkpoint, resumes from it and returns the message of the error."""
 
-    def go_on(number, change):
-        header, arrays = forged_files.checkpoint_of(sound["checkpoint"][number])
+    def resume_from(number, change):
+        header, arrays = forged_files.checkpoint_of(valid["checkpoint"][number])
         change(header, arrays)
-        given, options = list(forged_files.of_checkpoints())[number]
+        given, options = list(forged_files.checkpointed_runs())[number]
         path = tmp_path / fuzz.KINDS["checkpoint"].name
         path.write_bytes(forged_files.sealed_checkpoint(header, arrays))
         with pytest.raises(CheckpointError) as caught:
@@ -342,22 +342,22 @@ def checkpoint(tmp_path, sound):
         assert len(str(caught.value)) < 2000
         return str(caught.value)
 
-    return go_on
+    return resume_from
 
 
 @pytest.mark.parametrize(
     ("number", "change", "expected"),
     [
         (0, lambda header, arrays: header["settings"].update({ESCAPES: "x" * 10**5}), r"\x1b[31m"),
-        (0, lambda header, arrays: header["settings"].update(x={"shape": ESCAPES}), r"\x1b[31m"),
+        (0, lambda header, arrays: header["settings"].update(X={"shape": ESCAPES}), r"\x1b[31m"),
         (0, lambda header, arrays: header["order"].update(bit_generator=ESCAPES), "no state of the orders' generator"),
         (0, lambda header, arrays: header["order"].update(state={}), "no state of the orders' generator"),
         (0, lambda header, arrays: header.update(format=10**4000, version=ESCAPES), r"\x1b[31m"),
-        (0, lambda header, arrays: header["standing"].update(epoch=10**4000), "does not hold the numbers"),
-        (0, lambda header, arrays: header["standing"].update(epoch=10**18), "give more epochs"),
+        (0, lambda header, arrays: header["training_state"].update(epoch=10**4000), "does not hold the numbers"),
+        (0, lambda header, arrays: header["training_state"].update(epoch=10**18), "give more epochs"),
         (
             0,
-            lambda header, arrays: header["standing"]["state"].update({"state.updates": 10**4000}),
+            lambda header, arrays: header["training_state"]["state"].update({"state.updates": 10**4000}),
             "where a number such",
         ),
         (0, lambda header, arrays: arrays.update({"history.loss": np.asarray(1.0)}), "holds history.loss as ()"),
@@ -367,7 +367,7 @@ def checkpoint(tmp_path, sound):
         (2, lambda header, arrays: arrays.pop("state.steps.0"), "lacks|differ in number|belong"),
     ],
 )
-def test_a_forged_checkpoint_is_refused_in_words(checkpoint, number, change, expected):
+def test_a_forged_checkpoint_is_refused_with_a_message(checkpoint, number, change, expected):
     message = checkpoint(number, change)
     assert any(part in message for part in expected.split("|")), message
 
@@ -375,7 +375,7 @@ def test_a_forged_checkpoint_is_refused_in_words(checkpoint, number, change, exp
 # --- the fuzzer itself ---
 
 
-def test_a_process_that_dies_or_hangs_is_told_with_the_number_of_its_file(monkeypatch):
+def test_a_process_that_dies_or_hangs_is_reported_with_the_number_of_its_file(monkeypatch):
     """Three files: the first is read, the second ends the process, the third never ends."""
     code = (
         "import json, os, sys, time\n"
@@ -385,14 +385,14 @@ def test_a_process_that_dies_or_hangs_is_told_with_the_number_of_its_file(monkey
     )
     started = fuzz.subprocess.Popen
 
-    def start(asked, **options):
-        return started([asked[0], "-c", code, asked[-2]], **options)
+    def start(command, **options):
+        return started([command[0], "-c", code, command[-2]], **options)
 
     monkeypatch.setattr(fuzz.subprocess, "Popen", start)
-    told = list(fuzz.results("model", 0, 0, 3, silence=2))
-    assert [(result["n"], result["outcome"]) for result in told] == [(0, "read"), (1, "failed"), (2, "failed")]
-    assert "ended with -6" in told[1]["reason"]
-    assert "no end in 2 s" in told[2]["reason"]
+    reported = list(fuzz.results("model", 0, 0, 3, silence=2))
+    assert [(result["n"], result["outcome"]) for result in reported] == [(0, "read"), (1, "failed"), (2, "failed")]
+    assert "ended with -6" in reported[1]["reason"]
+    assert "no end in 2 s" in reported[2]["reason"]
 
 
 @pytest.mark.parametrize(
@@ -400,7 +400,7 @@ def test_a_process_that_dies_or_hangs_is_told_with_the_number_of_its_file(monkey
     [
         (lambda path: 1 / 0, "ZeroDivisionError"),
         (lambda path: bytearray(10**8), "bytes were taken"),
-        (lambda path: (_ for _ in ()).throw(ModelFileError("\x1b")), "not fit to be read"),
+        (lambda path: (_ for _ in ()).throw(ModelFileError("\x1b")), "unreadable"),
     ],
 )
 def test_what_the_fuzzer_calls_a_failure(path, read, reason):
@@ -408,7 +408,7 @@ def test_what_the_fuzzer_calls_a_failure(path, read, reason):
     assert reason in fuzz.judged(MODEL._replace(read=read), path)["reason"]
 
 
-def test_the_worst_files_are_told_line_by_line(capsys):
+def test_the_worst_files_are_reported_line_by_line(capsys):
     assert fuzz.main(["--worst", "1000"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.partition(":")[0] for line in lines] == list(forged_files.LARGE)
@@ -422,6 +422,6 @@ def test_a_run_writes_figures_and_makes_each_file_again(tmp_path, capfd):
     assert figures["files"] == 30
     assert sum(figures["outcomes"].values()) == 30
     assert figures["failures"] == []
-    files = forged_files.sound_models()
+    files = forged_files.valid_models()
     again = [forged_files.file_number("model", MODEL.mutations, files, 7, 3) for _ in range(2)]
     assert again[0] == again[1]

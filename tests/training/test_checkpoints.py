@@ -18,7 +18,7 @@ import safetensors.numpy
 from gpubp import Checkpoints, Network, train
 from gpubp.engine import cpu
 from gpubp.errors import CheckpointError, CheckpointWarning, DataError, DivergenceWarning
-from gpubp.io.model_file import canonical, digest
+from gpubp.io.json_header import canonical_json, checksum
 from gpubp.nn.initialization import initial_weights
 from gpubp.optim.first_order import adam, adamw, clipped, decayed, gradient_descent, momentum, nesterov
 from gpubp.optim.schedules import Cosine, PiecewiseConstant
@@ -498,8 +498,8 @@ def forge(path, header, arrays, *, sign=True):
     if sign:
         header["arrays"] = {name: {"shape": [*each.shape], "dtype": each.dtype.name} for name, each in arrays.items()}
         header.pop("sha256", None)
-        header["sha256"] = digest(header, *(arrays[name] for name in sorted(arrays)))
-    path.write_bytes(safetensors.numpy.save(arrays, {"gpubp_checkpoint": canonical(header)}))
+        header["sha256"] = checksum(header, *(arrays[name] for name in sorted(arrays)))
+    path.write_bytes(safetensors.numpy.save(arrays, {"gpubp_checkpoint": canonical_json(header)}))
 
 
 class TestFiles:

@@ -18,7 +18,7 @@ import gpubp
 from gpubp import Checkpoints, Network, train
 from gpubp.__main__ import main
 from gpubp.errors import CheckpointError, CheckpointWarning, DataError
-from gpubp.io import model_file
+from gpubp.io import atomic_files
 from gpubp.io.model_file import load_model
 from gpubp.optim.first_order import adam
 from gpubp.tabular import TableFit, fit_table, prepare_table
@@ -87,7 +87,7 @@ def disk(monkeypatch):
             raise OSError(state["error"], os.strerror(state["error"]))
         fsync(file)
 
-    monkeypatch.setattr(model_file.os, "fsync", fails)
+    monkeypatch.setattr(atomic_files.os, "fsync", fails)
     return state
 
 

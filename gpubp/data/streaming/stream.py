@@ -109,8 +109,8 @@ class Stream:
         """
         batch_size = batch_size if self.n_rows is None else min(batch_size, self.n_rows)
         width = np.dtype(dtype or self.dtype).itemsize * (self.n_inputs + self.n_outputs) + ORDER_BYTES
-        room = (self.memory - self.source.reading_bytes) // (2 * width)
-        max_rows = room // batch_size * batch_size
+        free_rows = (self.memory - self.source.reading_bytes) // (2 * width)
+        max_rows = free_rows // batch_size * batch_size
         if max_rows < 1:
             needed = self.source.reading_bytes + 2 * width * batch_size
             raise DataError(

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from gpubp.io.model_file import write_whole
+from gpubp.io.atomic_files import write_atomically
 from gpubp.paper.report.markdown import markdown
 from gpubp.paper.report.page import html_page
 from gpubp.paper.report.results import Results
@@ -28,11 +28,11 @@ def write_report(folder: Path, results: Results, pictures: Mapping[str, bytes]) 
     OSError
         If a file cannot be written.
     """
-    write_whole(folder / DATA, as_json(results).encode())
+    write_atomically(folder / DATA, as_json(results).encode())
     for name, png in pictures.items():
-        write_whole(folder / name, png)
-    write_whole(folder / TEXT, markdown(results).encode())
-    write_whole(folder / PAGE, html_page(results, pictures).encode())
+        write_atomically(folder / name, png)
+    write_atomically(folder / TEXT, markdown(results).encode())
+    write_atomically(folder / PAGE, html_page(results, pictures).encode())
 
 
 def as_json(results: Results) -> str:

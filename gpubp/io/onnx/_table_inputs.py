@@ -1,8 +1,8 @@
-"""A table's columns as the inputs of a graph, and from them what the network takes, as in the training.
+"""A table's columns as the inputs of a graph, encoded for the network as in training.
 
-Each column is an input of its own, ``(samples, 1)``: numbers are float64, NaN where they are missing, categories text,
-empty where it is missing. A graph cannot refuse a row. Of what :func:`gpubp.predict_table` refuses, a missing number
-makes all outputs NaN, and a category that is unknown or missing is none: its inputs are all 0.
+Each column is an input of its own, ``(samples, 1)``: float64 with NaN for missing numbers, or text that is empty where
+a category is missing. A graph cannot raise errors about rows. Where :func:`gpubp.predict_table` raises, a missing
+number makes all outputs NaN, and the inputs of an unknown or missing category are all 0.
 """
 
 import math
@@ -12,26 +12,26 @@ from itertools import groupby
 import numpy as np
 
 from gpubp.data.preprocessing import CategoryColumn, NumberColumn
-from gpubp.io.onnx.graph import SAMPLES, TEXT, Graph
+from gpubp.io.onnx._graph import SAMPLES, TEXT, Graph
 
 
-def encoded(graph: Graph, columns: Sequence[NumberColumn | CategoryColumn]) -> str:
-    """Add the columns to a graph: inputs, and from them the network's input ``(b, i)``."""
+def add_table_inputs(graph: Graph, columns: Sequence[NumberColumn | CategoryColumn]) -> str:
+    """Add the columns as inputs to a graph, and return the value of the network's input ``(b, i)``."""
     for column in columns:
         graph.input(column.name, TEXT if isinstance(column, CategoryColumn) else np.float64, (SAMPLES, 1))
     known = {column.name: list(column.categories) for column in columns if isinstance(column, CategoryColumn)}
-    graph.metadata["categories"] = known  # for a program that would refuse others
+    graph.metadata["categories"] = known  # for programs that refuse others
     blocks: list[str] = []
-    for of_numbers, side_by_side in groupby(columns, lambda column: isinstance(column, NumberColumn)):
-        if of_numbers:
-            blocks.append(_standardised(graph, [column for column in side_by_side if isinstance(column, NumberColumn)]))
+    for are_numbers, adjacent in groupby(columns, lambda column: isinstance(column, NumberColumn)):
+        if are_numbers:
+            blocks.append(_standardised(graph, [column for column in adjacent if isinstance(column, NumberColumn)]))
         else:
-            blocks += [_one_hot(graph, column) for column in side_by_side if isinstance(column, CategoryColumn)]
-    return graph.beside(blocks)
+            blocks += [_one_hot(graph, column) for column in adjacent if isinstance(column, CategoryColumn)]
+    return graph.concatenate(blocks)
 
 
 def _standardised(graph: Graph, columns: list[NumberColumn]) -> str:
-    x = graph.beside([column.name for column in columns])
+    x = graph.concatenate([column.name for column in columns])
     if any(column.fill is not None for column in columns):
         fills = [math.nan if column.fill is None else column.fill for column in columns]
         x = graph.node("Where", graph.node("IsNaN", x), graph.constant(fills, "fills"), x)

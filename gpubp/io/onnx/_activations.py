@@ -1,7 +1,7 @@
-"""Each unit as ONNX operators.
+"""Activations as ONNX operators. An activation of gpubp.nn that is to be exported needs an entry here.
 
-Where there is an operator for a unit, that is taken, so that other programs recognise it. Its numbers would be float32,
-and onnxruntime computes some in float32 alone; in float64 these are made of others.
+An activation that is an operator of ONNX becomes that operator, so that other programs recognise it. Some operators
+have float32 attributes, or run in onnxruntime in float32 only; in float64 these activations are composed of others.
 """
 
 import math
@@ -10,27 +10,27 @@ from itertools import accumulate, pairwise
 
 from gpubp._core.names import parse_name, unknown
 from gpubp.errors import DataError
-from gpubp.io.onnx.graph import Graph
+from gpubp.io.onnx._graph import Graph
 from gpubp.nn.activations import ACTIVATIONS
 
-Unit = Callable[[Graph, str], str]
-"""From a graph and the total input in it to the output."""
+AddActivation = Callable[[Graph, str], str]
+"""Adds an activation to a graph: takes the value of the total input, and returns that of the output."""
 
 
 def _identity(graph: Graph, x: str) -> str:
     return x
 
 
-def _operator(name: str) -> Callable[[], Unit]:
+def _operator(name: str) -> Callable[[], AddActivation]:
     return lambda: lambda graph, x: graph.node(name, x)
 
 
 def _by_sign(graph: Graph, x: str, below: str) -> str:
-    """Give x where it is above 0, and something else where not."""
+    """Return x where it is above 0, and `below` elsewhere."""
     return graph.node("Where", graph.node("Greater", x, graph.number(0.0)), x, below)
 
 
-def _make_leaky_relu(slope: float = 0.01) -> Unit:
+def _make_leaky_relu(slope: float = 0.01) -> AddActivation:
     def leaky_relu(graph: Graph, x: str) -> str:
         if graph.precision == "float32":
             return graph.node("LeakyRelu", x, alpha=slope)
@@ -39,7 +39,7 @@ def _make_leaky_relu(slope: float = 0.01) -> Unit:
     return leaky_relu
 
 
-def _make_elu(alpha: float = 1.0) -> Unit:
+def _make_elu(alpha: float = 1.0) -> AddActivation:
     def elu(graph: Graph, x: str) -> str:
         if graph.precision == "float32":
             return graph.node("Elu", x, alpha=alpha)
@@ -60,7 +60,7 @@ def _softplus(graph: Graph, x: str) -> str:
 def _gated(graph: Graph, x: str, gate: str) -> str:
     """Multiply x by logistic(gate), as ``x / (1 + exp(-gate))``, whose overflow gives 0.
 
-    Where it finds x times Sigmoid, onnxruntime 1.20 puts a kernel that it has in float32 alone.
+    onnxruntime 1.20 replaces x times Sigmoid by a kernel that exists in float32 only.
     """
     e = graph.node("Exp", graph.node("Neg", gate))
     return graph.node("Div", x, graph.node("Add", e, graph.number(1.0)))
@@ -77,17 +77,17 @@ def _gelu(graph: Graph, x: str) -> str:
     return _gated(graph, x, graph.node("Mul", bent, graph.number(scale)))
 
 
-def _make_softmax(*groups: int) -> Unit:
+def _make_softmax(*groups: int) -> AddActivation:
     def softmax(graph: Graph, x: str) -> str:
         if not groups:
             return graph.node("Softmax", x, axis=-1)
-        parts = [graph.units(x, start, stop) for start, stop in pairwise(accumulate(groups, initial=0))]
-        return graph.beside([graph.node("Softmax", part, axis=-1) for part in parts])
+        parts = [graph.slice(x, start, stop) for start, stop in pairwise(accumulate(groups, initial=0))]
+        return graph.concatenate([graph.node("Softmax", part, axis=-1) for part in parts])
 
     return softmax
 
 
-UNITS: dict[str, Callable[..., Unit]] = {
+ONNX_ACTIVATIONS: dict[str, Callable[..., AddActivation]] = {
     "identity": lambda: _identity,
     "logistic": _operator("Sigmoid"),
     "tanh": _operator("Tanh"),
@@ -102,9 +102,9 @@ UNITS: dict[str, Callable[..., Unit]] = {
 }
 
 
-def unit(name: str) -> Unit:
-    """Find a unit by the name that :func:`gpubp.nn.activations.get_activation` knows it by."""
+def onnx_activation(name: str) -> AddActivation:
+    """Find an activation by its name, as :func:`gpubp.nn.activations.get_activation` does."""
     stem, arguments = parse_name("activation", name, ACTIVATIONS)
-    if stem not in UNITS:
-        raise DataError(unknown("activation that can be exported", stem, UNITS))
-    return UNITS[stem](*arguments)
+    if stem not in ONNX_ACTIVATIONS:
+        raise DataError(unknown("activation that can be exported", stem, ONNX_ACTIVATIONS))
+    return ONNX_ACTIVATIONS[stem](*arguments)

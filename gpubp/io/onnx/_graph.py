@@ -1,4 +1,4 @@
-"""An ONNX graph under construction, and all that is asked of the package onnx, which is imported when one is begun."""
+"""An ONNX graph under construction, and all uses of the package onnx, which is imported when needed."""
 
 import json
 from collections import Counter
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
 OPSET = 19
-"""The first in which strings can be compared."""
+"""The first opset that can compare strings."""
 
 IR_VERSION = 9
-"""The version of the file format that came with the opset."""
+"""The version of the file format that came with this opset."""
 
 SAMPLES = "samples"
-"""The name of the dimension that is as long as the caller likes."""
+"""The name of the dimension of variable length."""
 
-MOST_BYTES = 2**31 - 2**20
-"""What protobuf holds in one piece is below 2 GiB; a part is left for what stands around the parameters."""
+MAX_BYTES = 2**31 - 2**20
+"""Bytes of parameters: protobuf's limit is 2 GiB, and the rest of the model takes some of it."""
 
 PRODUCER = "gpubp"
 TEXT = np.dtype(object)
@@ -46,18 +46,18 @@ def import_onnx() -> Any:
 
 
 def producer_of(path: str | PathLike[str]) -> str | None:
-    """Tell which program wrote an ONNX file; nothing for files of other kinds."""
+    """Return the program that wrote an ONNX file; None for files of other formats."""
     onnx = import_onnx()
     try:
         return str(onnx.load(fspath(path), load_external_data=False).producer_name)
     except OSError:
         raise
-    except Exception:  # protobuf's own, which is not the same in all of its versions
+    except Exception:  # protobuf's exceptions differ between its versions
         return None
 
 
-def described(values: Iterable[Any]) -> list[dict[str, Any]]:
-    """Tell name, type and shape of the inputs or the outputs of a model."""
+def describe_values(values: Iterable[Any]) -> list[dict[str, Any]]:
+    """Return name, type and shape of the inputs or the outputs of a model."""
     helper = import_onnx().helper
     found = []
     for value in values:
@@ -68,7 +68,7 @@ def described(values: Iterable[Any]) -> list[dict[str, Any]]:
 
 
 class Graph:
-    """A graph under construction. A value is known by its name; a name that is taken gets underscores, then a number.
+    """A graph under construction. Values are identified by names; a name that is taken gets underscores, then a number.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ class Graph:
     Attributes
     ----------
     metadata : dict
-        What is kept with the model, as JSON.
+        Facts to store with the model, as JSON.
     """
 
     def __init__(self, precision: str) -> None:
@@ -86,19 +86,19 @@ class Graph:
         self.metadata: dict[str, Any] = {}
         self._onnx = import_onnx()
         self._taken: set[str] = set()
-        self._times: Counter[str] = Counter()  # that a name was taken
-        self._final: dict[str, str] = {}  # what values are called in the end that are outputs
+        self._n_repeats: Counter[str] = Counter()  # of each requested name
+        self._output_names: dict[str, str] = {}  # final names of the values that are outputs
         self._nodes: list[tuple[str, tuple[str, ...], str, dict[str, Any]]] = []
         self._constants: list[tuple[str, np.ndarray]] = []
         self._inputs: list[Any] = []
         self._outputs: list[Any] = []
 
-    def _named(self, wish: str) -> str:
-        name = wish
+    def _unique(self, name: str) -> str:
+        requested = name
         while name in self._taken:
-            self._times[wish] += 1
-            n = self._times[wish]
-            name = wish + "_" * n if n < 4 else f"{wish}_{n}"  # a network may have any number of layers
+            self._n_repeats[requested] += 1
+            n = self._n_repeats[requested]
+            name = requested + "_" * n if n < 4 else f"{requested}_{n}"  # a network may have any number of layers
         self._taken.add(name)
         return name
 
@@ -108,32 +108,32 @@ class Graph:
 
     def input(self, name: str, dtype: Any, shape: Sequence[int | str]) -> str:
         """Add an input."""
-        name = self._named(name)
+        name = self._unique(name)
         self._inputs.append(self._described(name, dtype, shape))
         return name
 
     def output(self, name: str, value: str, dtype: Any, shape: Sequence[int | str]) -> None:
-        """Make a value an output, which bears that name from now on."""
-        self._final[value] = self._named(name)
-        self._outputs.append(self._described(self._final[value], dtype, shape))
+        """Make a value an output of the graph under this name."""
+        self._output_names[value] = self._unique(name)
+        self._outputs.append(self._described(self._output_names[value], dtype, shape))
 
     def constant(self, array: Any, name: str = "constant") -> str:
-        """Add an array that does not change."""
-        name = self._named(name)
+        """Add a constant array."""
+        name = self._unique(name)
         self._constants.append((name, np.asarray(array)))
         return name
 
     def integers(self, *values: int) -> str:
-        """Add whole numbers, as operators take axes and places."""
+        """Add whole numbers, for operators that take axes and indices."""
         return self.constant(np.asarray(values, dtype=np.int64), "integers")
 
     def number(self, value: float) -> str:
-        """Add a number in the precision of the network."""
+        """Add a constant number in the precision of the network."""
         return self.constant(np.asarray(value, dtype=self.precision), "number")
 
     def node(self, operator: str, *inputs: str, name: str | None = None, **attributes: Any) -> str:
-        """Apply an operator of the standard ONNX domain that has one output."""
-        name = self._named(name or operator.lower())
+        """Add an operator of the standard ONNX domain with one output."""
+        name = self._unique(name or operator.lower())
         self._nodes.append((operator, inputs, name, attributes))
         return name
 
@@ -141,32 +141,32 @@ class Graph:
         """Convert a value to another type."""
         return self.node("Cast", value, to=self._onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
 
-    def units(self, value: str, start: int, stop: int) -> str:
-        """Take some units of a layer, from ``start`` to before ``stop``."""
+    def slice(self, value: str, start: int, stop: int) -> str:
+        """Take part of the last axis, from `start` to before `stop`."""
         first, last, axis = (self.integers(n) for n in (start, stop, -1))
         return self.node("Slice", value, first, last, axis)
 
-    def beside(self, values: Sequence[str]) -> str:
-        """Put values side by side: layers, groups of units, columns."""
+    def concatenate(self, values: Sequence[str]) -> str:
+        """Concatenate values along the last axis."""
         return values[0] if len(values) == 1 else self.node("Concat", *values, axis=-1)
 
     def model(self, description: str) -> "ModelProto":
-        """Finish the graph; equal graphs give equal models.
+        """Return the model of the finished graph; equal graphs give equal models.
 
         Raises
         ------
         DataError
-            If it holds more than fits in one file.
+            If the parameters do not fit in one file.
         """
         n_bytes = sum(array.nbytes for _, array in self._constants)
-        if n_bytes > MOST_BYTES:
+        if n_bytes > MAX_BYTES:
             fix = "dtype='float32' would halve that" if self.precision == "float64" else "use a smaller network"
-            raise DataError(f"the parameters take {n_bytes:,} bytes, but one ONNX file holds {MOST_BYTES:,}; {fix}")
-        helper, final = self._onnx.helper, self._final
+            raise DataError(f"the parameters take {n_bytes:,} bytes, but one ONNX file holds {MAX_BYTES:,}; {fix}")
+        helper, output_names = self._onnx.helper, self._output_names
         nodes = []
         for operator, inputs, name, attributes in self._nodes:
-            output = final.get(name, name)
-            given = [final.get(value, value) for value in inputs]
+            output = output_names.get(name, name)
+            given = [output_names.get(value, value) for value in inputs]
             nodes.append(helper.make_node(operator, given, [output], output, **attributes))
         constants = [self._onnx.numpy_helper.from_array(array, name) for name, array in self._constants]
         model: ModelProto = helper.make_model(

@@ -1,0 +1,46 @@
+"""The forward pass, eq. (1) and (2), of one network or of a stack."""
+
+import numpy as np
+
+from gpubp.io.onnx._activations import onnx_activation
+from gpubp.io.onnx._graph import Graph
+from gpubp.nn.network import Network, views
+
+
+def add_network(graph: Graph, network: Network, theta: np.ndarray, x: str) -> str:
+    """Add a network to a graph; all networks of a stack see the same samples.
+
+    Parameters
+    ----------
+    graph : Graph
+    network : Network
+    theta : (P,) or (K, P) array of NumPy
+        In the precision of the graph.
+    x : str
+        The value of the samples, ``(b, i)``.
+
+    Returns
+    -------
+    str
+        The value of the outputs: ``(b, j)``, or ``(K, b, j)``.
+    """
+    layers = [x]
+    for number, (weights, name) in enumerate(zip(views(np, network, theta), network.activations, strict=True), start=1):
+        layers.append(onnx_activation(name)(graph, _add_total_input(graph, network, weights, layers, number)))
+    return layers[-1]
+
+
+def _add_total_input(graph: Graph, network: Network, weights: np.ndarray, layers: list[str], number: int) -> str:
+    """Add the total input of a layer: a sum over the layers below, several of them if connections skip layers."""
+    terms, start = [], 0
+    for below in network.layers_below[number - 1]:
+        stop = start + network.sizes[below]
+        block = graph.constant(weights[..., start:stop, :], f"weights.{below}.{number}")
+        terms.append(graph.node("MatMul", layers[below], block, name=f"product.{below}.{number}"))
+        start = stop
+    if network.bias:
+        terms.append(graph.constant(weights[..., -1:, :], f"biases.{number}"))
+    total = terms[0]
+    for term in terms[1:]:
+        total = graph.node("Add", total, term, name=f"total_input.{number}")
+    return total
