@@ -1,4 +1,4 @@
-"""Files from outside, opened only where they are ordinary ones."""
+"""Open files from untrusted sources, only if they are regular files."""
 
 import errno
 import os
@@ -8,16 +8,16 @@ from typing import BinaryIO
 
 
 def open_ordinary(path: str | PathLike[str]) -> BinaryIO:
-    """Open a file to read its bytes, but no pipe, which may wait for ever, and no device, which may never end.
+    """Open a regular file to read its bytes; not a pipe, which may block, or a device, which may never end.
 
     Raises
     ------
     OSError
-        If it cannot be opened or is no ordinary file; ``strerror`` says which.
+        If it cannot be opened or is not a regular file; ``strerror`` says which.
     ValueError
-        If the path holds a zero byte.
+        If the path contains a null byte.
     """
-    file = open(path, "rb", opener=_without_waiting)  # noqa: SIM115 - who asked for it closes it
+    file = open(path, "rb", opener=_without_waiting)  # noqa: SIM115 - the caller closes it
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         file.close()
         raise OSError(errno.EINVAL, "it is a pipe or a device, not an ordinary file", os.fspath(path))

@@ -1,4 +1,4 @@
-"""Masked arrays: NumPy drops the mask wherever it makes a plain array of one."""
+"""Detect masked arrays, whose mask NumPy drops when it converts them to plain arrays."""
 
 import sys
 from typing import Any
@@ -9,13 +9,13 @@ from gpubp.errors import DataError
 
 
 def is_masked(array: Any) -> bool:
-    """Tell whether this is a masked array; NumPy loads what makes them only when it is asked for."""
+    """Return whether this is a masked array, without importing numpy.ma."""
     module = sys.modules.get("numpy.ma")
     return module is not None and isinstance(array, module.MaskedArray)
 
 
 def refuse_masked(name: str, array: Any) -> None:
-    """Refuse an array whose mask hides something, also as a row of a list.
+    """Raise if the mask of an array, or of an array in a list, hides a value.
 
     Raises
     ------
@@ -32,7 +32,7 @@ def refuse_masked(name: str, array: Any) -> None:
         if not is_masked(part):
             continue
         hidden = np.ma.getmaskarray(part)
-        if hidden.dtype == bool and hidden.any():  # records have masks of records, and are no numbers anyway
+        if hidden.dtype == bool and hidden.any():  # structured arrays have structured masks, and are not numeric anyway
             raise DataError(
                 f"{name} is a masked array with {hidden.sum()} of {hidden.size} values masked, the first at "
                 f"{np.argwhere(hidden)[0].tolist()}; leave these samples out, or put values there: {name}.filled(0.0)"

@@ -1,8 +1,8 @@
-"""Text from outside, made fit to be shown: nothing in it steers a terminal, and none is longer than its reader."""
+"""Make text from untrusted sources safe to display: no control characters, limited length."""
 
 
 def plain(text: str) -> str:
-    r"""Show control characters as escapes, so that no text from outside can steer the terminal.
+    r"""Escape control characters, so that the text cannot control the terminal.
 
     Examples
     --------
@@ -13,7 +13,7 @@ def plain(text: str) -> str:
 
 
 def brief(text: str, most: int = 300) -> str:
-    """Show the beginning of a text that may be of any length, as :func:`plain` does.
+    """Return the beginning of a text of any length, escaped by :func:`plain`.
 
     Examples
     --------
@@ -24,7 +24,7 @@ def brief(text: str, most: int = 300) -> str:
 
 
 def size_in_words(n_bytes: int) -> str:
-    """Write a number of bytes in the largest unit that leaves something before the point."""
+    """Format a number of bytes in the largest unit with at least 1."""
     for exponent, unit in ((3, "GiB"), (2, "MiB"), (1, "KiB")):
         if n_bytes >= 1024**exponent:
             return f"{n_bytes / 1024**exponent:.1f} {unit}"

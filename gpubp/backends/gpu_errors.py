@@ -1,4 +1,4 @@
-"""What goes wrong on a GPU in the middle of work, told in words: memory that is full, a device that is lost or busy."""
+"""Translate GPU failures during work into DeviceErrors: full memory, a lost or busy device."""
 
 import contextlib
 import traceback
@@ -22,12 +22,12 @@ from gpubp.backends.probe import cause_and_fix, first_line, is_known
 from gpubp.errors import DeviceError
 from gpubp.nn.network import Network
 
-CUPY_PACKAGES = ("cupy", "cupyx", "cupy_backends")  # whose exceptions are a GPU's
-MARGIN = 0.8  # of what seems to fit
+CUPY_PACKAGES = ("cupy", "cupyx", "cupy_backends")  # their exceptions come from the GPU
+MARGIN = 0.8  # a safety factor on what seems to fit
 
 
 class Workload(NamedTuple):
-    """What a device was asked to do; ``batch_size`` is None for predictions, which choose their own."""
+    """The work that a device was doing; ``batch_size`` is None for predictions, which choose their own."""
 
     network: Network
     dtype: str
@@ -38,10 +38,10 @@ class Workload(NamedTuple):
 
 @contextlib.contextmanager
 def translate_gpu_errors(backend: Backend, workload: Workload) -> Iterator[None]:
-    """Turn errors of CuPy and of what it stands on into a DeviceError that names the cause and the fix.
+    """Turn errors of CuPy and of CUDA's libraries into a DeviceError that names the cause and the fix.
 
-    Where memory ran out, arrays of the functions called within the block are let go, and the pool gives their memory
-    back; so the block should call one function and hold no arrays itself.
+    If memory ran out, the arrays of the functions called within the block are released, and the pool returns their
+    memory. So the block should call one function and hold no arrays itself.
     """
     try:
         yield
@@ -75,10 +75,10 @@ def _broken(backend: Backend, error: Exception) -> str:
 
 
 def _full(backend: Backend, workload: Workload, error: Exception) -> str:
-    """Free what can be freed, and say what was asked for, what there was, and what would fit."""
+    """Free as much memory as possible, and describe the request, the memory, and what would fit."""
     with backend.active():
         before = memory_of(backend)
-        traceback.clear_frames(error.__traceback__)  # and with them the arrays that they hold
+        traceback.clear_frames(error.__traceback__)  # and release the arrays in them
         pool_of_cupy().free_all_blocks()
         after = memory_of(backend)
     assert before is not None
@@ -101,11 +101,11 @@ def _fix(workload: Workload, memory: Memory) -> str:
     if fitting:
         return f"batch_size={fitting} would fit"
     needed = size_in_words(_bytes_beside_a_batch(workload))
-    return f"device='cpu', or fewer samples: these and the weights take about {needed}, whatever the batch"
+    return f"device='cpu', or fewer samples: these and the weights take about {needed} with any batch size"
 
 
 def batch_that_fits(workload: Workload, memory: Memory) -> int:
-    """Estimate the largest power of two, below the batch that was too large, that fits; 0 where none does."""
+    """Estimate the largest batch size that fits, a power of two below the one that did not; 0 if none fits."""
     assert workload.batch_size is not None
     room = MARGIN * (memory.available - _bytes_beside_a_batch(workload))
     fitting = room / bytes_of_a_sample(workload.network.sizes, workload.dtype, workload.n_networks)

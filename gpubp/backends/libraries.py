@@ -1,4 +1,4 @@
-"""The array libraries that can compute, one entry of :data:`LIBRARIES` each; ``docs/backends.md`` says how to add one."""
+"""The array libraries that can compute, one entry of :data:`LIBRARIES` each; docs/backends.md says how to add one."""
 
 import contextlib
 import importlib

@@ -1,4 +1,4 @@
-"""Memory of a GPU: how much is free, what a sample takes on its way through a network, how many samples fit."""
+"""GPU memory: how much is free, how much a sample needs, and how many samples fit."""
 
 import itertools
 import sys
@@ -11,17 +11,17 @@ from gpubp._typing import Array
 from gpubp.backends.backend import Backend, choose_backend
 
 SAMPLES_AT_ONCE = 4096
-"""Samples that pass forward together where memory is the host's, or where the same samples must give the same bits."""
+"""Samples per forward pass on the host, and wherever the same samples must give the same bits."""
 
-COPIES_OF_PARAMETERS = 8  # in training: themselves, the gradient, the optimizer's state and temporaries
-HOST_ROOM = 1 << 30  # bytes of the host's memory that a stack may take
+COPIES_OF_PARAMETERS = 8  # in training: the parameters, the gradient, the optimizer's state and temporaries
+HOST_ROOM = 1 << 30  # bytes of host memory that a stack may use
 
-SHARE = 4  # of the free memory, one part for predictions in the making
-SHARE_OF_SAMPLES = 0.6  # of the free memory, at most: parameters, batches and what checks need have the rest
+SHARE = 4  # predictions may use one part in so many of the free memory
+SHARE_OF_SAMPLES = 0.6  # of the free memory, at most; the rest is for parameters, batches and checks
 
 
 class Memory(NamedTuple):
-    """Bytes on a GPU: free and in all, and of CuPy's pool: what it holds, what of that is in use, its limit or 0."""
+    """Bytes on a GPU: free and total; held and used by CuPy's pool; the pool's limit, or 0 for none."""
 
     free: int
     total: int
@@ -31,13 +31,13 @@ class Memory(NamedTuple):
 
     @property
     def available(self) -> int:
-        """What can still be given to arrays: the pool gives what it holds and does not use before it asks for more."""
+        """Bytes available to new arrays, including what the pool holds but does not use."""
         room = self.free + self.held - self.used
         return min(room, self.limit - self.used) if self.limit else room
 
 
 def memory_of(backend: Backend) -> Memory | None:
-    """Ask a GPU for its memory, while it is the current device; None where arrays are elsewhere."""
+    """Return the memory of a GPU, which must be the current device; None for other devices."""
     if not backend.is_cuda:
         return None
     pool = pool_of_cupy()
@@ -46,24 +46,24 @@ def memory_of(backend: Backend) -> Memory | None:
 
 
 def pool_of_cupy() -> Any:
-    """Find CuPy's memory pool, once there are arrays of CuPy."""
+    """Return CuPy's memory pool; CuPy must be imported already."""
     return sys.modules["cupy"].get_default_memory_pool()
 
 
 def bytes_of_a_prediction(sizes: tuple[int, ...], dtype: str, n_networks: int = 1) -> int:
-    """Estimate what one sample takes while it passes forward: a layer's total inputs and outputs, and those below."""
+    """Estimate the bytes of one sample in a forward pass: total inputs and outputs of a layer and of the one below."""
     widest = max(below + 3 * here for below, here in itertools.pairwise(sizes))
     return np.dtype(dtype).itemsize * n_networks * widest
 
 
 def bytes_of_a_sample(sizes: tuple[int, ...], dtype: str, n_networks: int = 1) -> int:
-    """Estimate what one sample takes in a step of training: what is kept for the pass backward, and the signals."""
+    """Estimate the bytes of one sample in a training step: what the backward pass needs, and its derivatives."""
     units = sizes[0] + sizes[-1] + 4 * sum(sizes[1:])
     return np.dtype(dtype).itemsize * n_networks * units
 
 
 def power_of_two_below(number: float) -> int:
-    """Find the largest power of two that is no larger; 0 below 1.
+    """Return the largest power of two that is not larger than ``number``; 0 below 1.
 
     Examples
     --------
@@ -74,10 +74,10 @@ def power_of_two_below(number: float) -> int:
 
 
 def networks_at_once(backend: Backend, sizes: tuple[int, ...], dtype: str, size: int, n_numbers: int = 0) -> int:
-    """Choose how many networks of a stack train together, on batches of ``size`` samples each: 1 or more.
+    """Choose how many networks of a stack train together, on batches of ``size`` samples each; at least 1.
 
-    Parameters, the state of an optimizer, gradients and what is kept of a batch must fit into a part of what is free of
-    a GPU's memory beside samples of ``n_numbers``, or of the host's.
+    Parameters, optimizer state, gradients and the layers of a batch must fit into half of the GPU memory that samples
+    of ``n_numbers`` leave free, or into a fixed amount of host memory.
     """
     memory = memory_of(backend)
     n_parameters = sum((i + 1) * j for i, j in itertools.pairwise(sizes))
@@ -87,13 +87,13 @@ def networks_at_once(backend: Backend, sizes: tuple[int, ...], dtype: str, size:
 
 
 def has_room_for(backend: Backend, n_numbers: int, dtype: str) -> bool:
-    """Tell whether samples of so many numbers may lie on the device while a network learns from them."""
+    """Return whether samples with ``n_numbers`` numbers fit on the device during training."""
     memory = memory_of(backend)
     return memory is None or n_numbers * np.dtype(dtype).itemsize <= SHARE_OF_SAMPLES * memory.available
 
 
 def home_of(backend: Backend, dtype: str, *samples: Array) -> Backend:
-    """Choose where samples are: on the device, or on the host where they come from there and it has no room for them."""
+    """Choose where samples are kept: on the device, or on the host if they come from there and do not fit."""
     from_host = all(map(array_api_compat.is_numpy_array, samples))
     if not from_host or has_room_for(backend, sum(array.size for array in samples), dtype):
         return backend
@@ -101,7 +101,7 @@ def home_of(backend: Backend, dtype: str, *samples: Array) -> Backend:
 
 
 def samples_at_once(backend: Backend, sizes: tuple[int, ...], dtype: str, n_networks: int = 1) -> int:
-    """Choose how many samples pass forward together: on a GPU a power of two that its free memory has room for."""
+    """Choose how many samples pass forward together: on a GPU, a power of two that fits into its free memory."""
     memory = memory_of(backend)
     if memory is None:
         return SAMPLES_AT_ONCE

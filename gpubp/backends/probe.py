@@ -1,4 +1,4 @@
-"""Is there a GPU that works? Asked once, and answered by running a kernel and a matrix product, never by an import."""
+"""Find out whether a GPU works, once and on demand, by running a kernel and a matrix product."""
 
 import contextlib
 import ctypes
@@ -15,7 +15,7 @@ class Probe(NamedTuple):
     usable: bool
     cause: str = ""
     fix: str = ""
-    expected: bool = False  # True where no GPU is the normal state of the machine, not a fault
+    expected: bool = False  # True if the machine simply has no GPU, which is not a fault
 
 
 def driver_cuda_version() -> int | None:
@@ -35,12 +35,12 @@ def driver_cuda_version() -> int | None:
 
 
 def cuda_extra() -> str:
-    """Name the extra of gpubp whose CuPy fits this machine's driver."""
+    """Return the extra of gpubp whose CuPy fits this machine's driver."""
     return "cuda12" if 12000 <= (driver_cuda_version() or 13000) < 13000 else "cuda13"
 
 
 def install_command() -> str:
-    """Compose the command that installs CuPy with CUDA's own libraries and headers, for the wheel that is there."""
+    """Return the command that installs CuPy with CUDA's libraries, for the installed wheel if there is one."""
     for wheel in ("cupy-cuda12x", "cupy-cuda13x"):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             importlib.metadata.version(wheel)
@@ -52,22 +52,22 @@ DRIVER_COMMAND = "sudo apt install nvidia-driver"
 WITHOUT_DRIVER = f"compute with device='cpu'; where there is an NVIDIA GPU: {DRIVER_COMMAND}"
 
 _FIXES = (
-    # part of the error's text, what it means, what fixes it
+    # part of the error's text, its meaning, the command that fixes it
     ("InsufficientDriver", "the NVIDIA driver is missing, or older than CuPy's CUDA", DRIVER_COMMAND),
     ("NoDevice", "CUDA sees no GPU", "nvidia-smi"),
-    ("InvalidDevice", "there is no GPU of that number", "nvidia-smi -L"),
+    ("InvalidDevice", "there is no GPU with that number", "nvidia-smi -L"),
     ("MemoryAllocation", "the GPU's memory is full", "nvidia-smi"),
     ("out of memory", "the GPU's memory is full", "nvidia-smi"),
-    ("DevicesUnavailable", "another program holds the GPU for itself", "nvidia-smi"),
+    ("DevicesUnavailable", "another program has exclusive use of the GPU", "nvidia-smi"),
     ("ALLOC_FAILED", "the GPU's memory is full", "nvidia-smi"),
     ("NOT_INITIALIZED", "CUDA's matrix library finds no memory or no GPU", "nvidia-smi"),
     ("UnsupportedPtxVersion", "the NVIDIA driver is older than CuPy's CUDA", DRIVER_COMMAND),
     ("ECCUncorrectable", "the GPU's memory is damaged", "nvidia-smi -q -d ECC"),
-    ("IllegalAddress", "the GPU stopped in the middle of its work: Python must be started anew", "nvidia-smi"),
-    ("LaunchFailure", "the GPU stopped in the middle of its work: Python must be started anew", "nvidia-smi"),
-    ("cudaErrorUnknown", "the GPU is lost: Python, or the machine, must be started anew", "nvidia-smi"),
-    ("NoKernelImage", "this CuPy's CUDA does not know this GPU", "gpubp doctor"),
-    ("gpu-architecture", "this CuPy's CUDA does not know this GPU", "gpubp doctor"),
+    ("IllegalAddress", "the GPU stopped during its work; restart Python", "nvidia-smi"),
+    ("LaunchFailure", "the GPU stopped during its work; restart Python", "nvidia-smi"),
+    ("cudaErrorUnknown", "the GPU is lost; restart Python or the machine", "nvidia-smi"),
+    ("NoKernelImage", "this CuPy's CUDA does not support this GPU", "gpubp doctor"),
+    ("gpu-architecture", "this CuPy's CUDA does not support this GPU", "gpubp doctor"),
     ("nvrtc", "CUDA's run-time compiler or its headers are missing", ""),
     ("cuda_fp16.h", "CUDA's headers are missing", ""),
     ("cannot open source file", "CUDA's headers are missing", ""),
@@ -77,9 +77,9 @@ _FIXES = (
 
 @functools.cache
 def probe_cuda(index: int = 0) -> Probe:
-    """Run one kernel and one matrix product on a GPU and compare them with what they must give.
+    """Run one kernel and one matrix product on a GPU and compare the results with the known ones.
 
-    The answer is kept: the first call may take seconds, since it compiles.
+    The result is cached. The first call may take seconds, since it compiles.
     """
     driver = driver_cuda_version()
     if driver is None and importlib.util.find_spec("cupy") is None:
@@ -98,12 +98,14 @@ def probe_cuda(index: int = 0) -> Probe:
     except Exception as error:
         return Probe(False, *cause_and_fix(error), expected=driver is None)
     if (kernel, product) != (256.0, 3920.0):
-        return Probe(False, f"the GPU computes wrongly: got {kernel} and {product}, not 256 and 3920", "nvidia-smi -q")
+        return Probe(
+            False, f"the GPU computes wrongly: got {kernel} and {product}, not 256 and 3920", "nvidia-smi -q"
+        )
     return Probe(True)
 
 
 def cause_and_fix(error: Exception) -> tuple[str, str]:
-    """Find what an error of CuPy, or of what it stands on, means, and the one command that fixes it."""
+    """Return the meaning of an error of CuPy or of CUDA's libraries, and the one command that fixes it."""
     text = f"{type(error).__name__}: {error}"
     for part, cause, fix in _FIXES:
         if part.lower() in text.lower():
@@ -112,11 +114,11 @@ def cause_and_fix(error: Exception) -> tuple[str, str]:
 
 
 def is_known(error: Exception) -> bool:
-    """Tell whether an error is one that CUDA and its libraries are known for."""
+    """Return whether an error is a known one of CUDA or its libraries."""
     text = f"{type(error).__name__}: {error}".lower()
     return any(part.lower() in text for part, _, _ in _FIXES)
 
 
 def first_line(text: str) -> str:
-    """Cut an error's text to what fits into another."""
+    """Shorten an error's text so that it fits into another message."""
     return text.strip().splitlines()[0][:200]

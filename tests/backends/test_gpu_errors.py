@@ -193,11 +193,11 @@ class TestOtherFaults:
     FAULTS = {  # noqa: RUF012
         "lost": (
             error_of_cupy("CUDARuntimeError", "cudaErrorIllegalAddress: an illegal memory access was encountered"),
-            ("started anew", "nvidia-smi"),
+            ("restart Python", "nvidia-smi"),
         ),
         "busy": (
             error_of_cupy("CUDARuntimeError", "cudaErrorDevicesUnavailable: all CUDA-capable devices are busy"),
-            ("another program holds the GPU", "nvidia-smi"),
+            ("exclusive use of the GPU", "nvidia-smi"),
         ),
         "old driver": (
             error_of_cupy(

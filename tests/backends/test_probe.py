@@ -132,7 +132,7 @@ FAULTS = {
     ),
     "no such GPU": (
         {"Device": error("CUDARuntimeError", "cudaErrorInvalidDevice: invalid device ordinal")},
-        ("no GPU of that number", "cudaErrorInvalidDevice"),
+        ("no GPU with that number", "cudaErrorInvalidDevice"),
         "nvidia-smi -L",
     ),
     "busy": (
