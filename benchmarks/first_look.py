@@ -28,7 +28,7 @@ def versions():
 
 def doctor():
     """List what the doctor has to say against this machine."""
-    from gpubp.cli.diagnosis import diagnose
+    from gpubp.cli.doctor.diagnosis import diagnose
 
     return {finding.name: finding.detail for finding in diagnose() if finding.status in ("warning", "fault")}
 

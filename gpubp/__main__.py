@@ -12,18 +12,18 @@ from gpubp.errors import GpubpError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; nobody's mistake ends in a traceback.
+    """Run the command line; expected errors are printed in one line, without a traceback.
 
     Parameters
     ----------
     arguments : sequence of str, optional
-        Without it those of the process.
+        The default is those of the process.
 
     Returns
     -------
     int
-        The exit code: 0 for success, 1 where the doctor found a fault or training diverged, 2 for bad input or usage,
-        130 or 143 where it was interrupted.
+        The exit code: 0 for success, 1 if ``doctor`` found a fault or training diverged, 2 for bad input or usage,
+        130 or 143 after an interrupt.
     """
     try:
         return _main(arguments)
@@ -38,19 +38,19 @@ def _main(arguments: Sequence[str] | None) -> int:
     except ImportError:
         print('gpubp\'s command line needs: pip install "gpubp[cli]"', file=sys.stderr)
         return 2
-    with _leaving_at_once():
+    with _exit_on_interrupt():
         from gpubp.cli.app import app
         from gpubp.cli.output import print_error
 
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(AttributeError):
-            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # a narrow encoding must not fail
-    logging.getLogger("gpubp").addHandler(logging.NullHandler())  # the commands say themselves what they compute on
+            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # for encodings that lack a character
+    logging.getLogger("gpubp").addHandler(logging.NullHandler())  # the commands print which device they use
     try:
         code = _run(app, arguments)
         sys.stdout.flush()
     except BrokenPipeError:
-        _drop_what_is_not_written()  # whoever read has had enough
+        _discard_stdout()  # the reader has closed the pipe
         return 1
     except GpubpError as error:
         print_error(str(error))
@@ -61,23 +61,23 @@ def _main(arguments: Sequence[str] | None) -> int:
         try:
             sys.stdout.flush()
         except OSError:
-            _drop_what_is_not_written()
+            _discard_stdout()
         return 2
     except MemoryError as error:
-        told = ["there is not enough memory; give fewer rows, or smaller layers", *getattr(error, "__notes__", ())]
-        print_error("; ".join(told))
+        reasons = ["there is not enough memory; give fewer rows, or smaller layers", *getattr(error, "__notes__", ())]
+        print_error("; ".join(reasons))
         return 2
     return code
 
 
-def _drop_what_is_not_written() -> None:
-    """Point stdout at nothing: the interpreter flushes it at its end, and would complain once more."""
+def _discard_stdout() -> None:
+    """Redirect stdout to the null device: the interpreter flushes it on exit, which would fail again."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @contextlib.contextmanager
-def _leaving_at_once() -> Iterator[None]:
-    """Let Ctrl-C end the process: modules that are being loaded may swallow a KeyboardInterrupt."""
+def _exit_on_interrupt() -> Iterator[None]:
+    """Exit on Ctrl-C at once: a module that is being imported may swallow a KeyboardInterrupt."""
     before = signal.getsignal(signal.SIGINT)
     if before is not signal.default_int_handler or threading.current_thread() is not threading.main_thread():
         yield

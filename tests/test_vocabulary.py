@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 SEARCHED = ("gpubp", "tests", "benchmarks", "examples", "noxfile.py")
 OF_THE_PAPER = (
-    *("gpubp/nn/equations.py", "gpubp/explain/", "gpubp/paper/", "gpubp/engine/cpu/"),
+    *("gpubp/nn/equations.py", "gpubp/explain/", "gpubp/paper/", "gpubp/cli/reproduce.py", "gpubp/engine/cpu/"),
     *("tests/reference.py", "tests/nn/test_equations.py", "tests/explain/", "tests/paper/", "tests/engine/test_cpu.py"),
     *("examples/encoder.py", "examples/family_search.py", "examples/paper_xor.py", "examples/symmetry.py"),
     "examples/reproduce_the_paper.py",
@@ -48,6 +48,7 @@ OF_OTHERS = {
     ("hidden", "Option"): "typer's",
     ("hidden", "command"): "typer's",
     ("case_sensitive", "Option"): "typer's",
+    ("case_names", "html_page"): "that of gpubp/explain/",
 }
 """Keywords of other libraries, with the function that takes them."""
 

@@ -1,1 +1,1 @@
-"""The command line: the only rooms that know a screen."""
+"""The command line. No other package prints."""

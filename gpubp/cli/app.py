@@ -1,4 +1,4 @@
-"""The commands under one name."""
+"""The ``gpubp`` command and its subcommands."""
 
 from typing import Annotated, Any
 
@@ -6,15 +6,15 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from gpubp._version import __version__
-from gpubp.cli.doctor import doctor
-from gpubp.cli.explain import explain
+from gpubp.cli.doctor.command import doctor
+from gpubp.cli.explain.command import explain
 from gpubp.cli.export import export
-from gpubp.cli.output import be_silent
-from gpubp.cli.predict import predict
+from gpubp.cli.output import silence
+from gpubp.cli.predict.command import predict
 from gpubp.cli.reproduce import reproduce
 from gpubp.cli.show import show
-from gpubp.cli.train import train
-from gpubp.cli.warmup import warmup
+from gpubp.cli.train.command import train
+from gpubp.cli.warmup.command import warmup
 from gpubp.distributed.launch import launched
 from gpubp.errors import DataError
 
@@ -32,7 +32,7 @@ class _Group(TyperGroup):
 
 
 def _without_values(options: list[Any]) -> list[Any]:
-    """Let flags stand alone in the help, without the type of a value that they do not take."""
+    """Remove the type of a value from flags in the help; flags take no value."""
     for option in options:
         if getattr(option, "is_flag", False):
             option.metavar = ""
@@ -50,8 +50,8 @@ for command in (train, predict, show, export, doctor, explain, reproduce, warmup
     app.command(cls=_Command)(command)
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
+def _print_version(requested: bool) -> None:
+    if requested:
         typer.echo(f"gpubp {__version__}")
         raise typer.Exit
 
@@ -65,13 +65,13 @@ def options(
 ) -> None:
     """Train multilayer perceptrons by back-propagation, on NVIDIA GPUs and on CPUs.
 
-    Try it: gpubp train digits
+    Try: gpubp train digits
     """
     rank, size = launched()
     if size > 1 and context.invoked_subcommand not in IN_SEVERAL_PROCESSES:
         if rank > 0:
-            be_silent()
+            silence()
         raise DataError(
             f"mpiexec has started {size} processes, and each would do the same: start gpubp "
-            f"{context.invoked_subcommand} without it. For several are {' and '.join(IN_SEVERAL_PROCESSES)}"
+            f"{context.invoked_subcommand} without it. Only {' and '.join(IN_SEVERAL_PROCESSES)} run in several"
         )

@@ -1,11 +1,13 @@
-"""``gpubp export``: a model file as ONNX."""
+"""``gpubp export``: write a model file as ONNX."""
 
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from gpubp.cli.output import check_output, console, notes, print_facts, print_json, print_table
+from gpubp.cli import options
+from gpubp.cli.output import console, notes, print_facts, print_json, print_table
+from gpubp.cli.paths import check_output
 from gpubp.errors import DataError
 from gpubp.io.model_file import load_model
 from gpubp.io.onnx import PRODUCER, describe_values, producer_of, to_onnx
@@ -14,26 +16,25 @@ SUFFIX = ".onnx"
 
 
 def export(
-    model: Annotated[
-        Path, typer.Argument(metavar="MODEL", help="A model file, as gpubp train writes it.", show_default=False)
-    ],
+    model: options.Model,
     output: Annotated[
         Path | None,
         typer.Argument(
-            metavar="OUT.onnx", help="The ONNX file; beside MODEL, with its name, without it.", show_default=False
+            metavar="OUT.onnx", help="The ONNX file. The default is the name of MODEL with .onnx.", show_default=False
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON, for programs.")] = False,
+    as_json: options.AsJson = False,
 ) -> None:
-    """Write a model file as ONNX, for onnxruntime and other programs that know nothing of gpubp.
+    """Write a model file as ONNX, for onnxruntime and other programs without gpubp.
 
-    A model that was trained on a table takes its columns as they are: scaling, missing values and categories are in it.
+    The ONNX file of a model that was trained on a table takes the columns unchanged: it includes the encoding of
+    numbers, categories and missing values.
     """
     output = output or model.with_suffix(SUFFIX)
     check_output(output, (SUFFIX,), inputs=[model])
     replaces = output.exists()
     if replaces and producer_of(output) != PRODUCER:
-        raise DataError(f"{output} exists and is no ONNX file that gpubp wrote; delete it, or give another path")
+        raise DataError(f"{output} exists and was not written by gpubp; delete it, or give another path")
     exported = to_onnx(load_model(model), path=output)
     opset, ir = exported.opset_import[0].version, exported.ir_version
     values = {"inputs": describe_values(exported.graph.input), "outputs": describe_values(exported.graph.output)}

@@ -1,4 +1,4 @@
-"""A progress bar for training, on the terminal only: epoch, error, validation, the best so far, time left and speed."""
+"""A progress bar for training, on a terminal only: epoch, loss, validation, best value so far, time left, speed."""
 
 import sys
 import time
@@ -12,24 +12,24 @@ from rich.progress import BarColumn, TaskID, TextColumn
 from rich.progress import Progress as Bar
 from rich.text import Text
 
-from gpubp.cli.output import number
+from gpubp.cli.formatting import number
 from gpubp.training.loop import Callback, Progress
 
-SECONDS_BETWEEN_REDRAWS = 0.15  # a redraw takes a millisecond or two, as long as many an epoch
+SECONDS_BETWEEN_REDRAWS = 0.15  # a redraw takes 1 to 2 ms, as long as a short epoch
 
 
 @contextmanager
 def progress_bar(epochs: int, *, enabled: bool | None = None, score_name: str = "score") -> Iterator[Callback]:
-    """Show on stderr how training goes.
+    """Show the progress of training on stderr.
 
     Parameters
     ----------
     epochs : int
-        As many as are planned.
+        The maximum number of epochs.
     enabled : bool, optional
-        Whether to show it; without it only where stderr is a terminal.
+        Whether to show it. The default is to show it if stderr is a terminal.
     score_name : str
-        What the score of the validation samples is: "accuracy", ...
+        The name of the validation score: "accuracy", ...
 
     Yields
     ------
@@ -48,18 +48,18 @@ def progress_bar(epochs: int, *, enabled: bool | None = None, score_name: str = 
     if enabled is None:
         enabled = console.is_terminal and not console.is_dumb_terminal
     if not enabled:
-        yield _look_away
+        yield ignore_progress
         return
     bar = _TwoLines(
         TextColumn("epoch {task.completed}/{task.total}"),
         BarColumn(bar_width=None),
         TextColumn("{task.fields[duration]}"),
         console=console,
-        auto_refresh=False,  # no thread: it is redrawn between epochs
-        redirect_stdout=sys.stdout.isatty(),  # else what is printed on a stdout that is piped would land on stderr
+        auto_refresh=False,  # redrawn between epochs, without a thread
+        redirect_stdout=sys.stdout.isatty(),  # otherwise rich prints piped stdout to stderr
         expand=True,
     )
-    shown = _Shown(bar, bar.add_task("", total=epochs, duration="", figures="..."), score_name)
+    shown = _BarCallback(bar, bar.add_task("", total=epochs, duration="", figures="..."), score_name)
     with bar:
         try:
             yield shown
@@ -67,12 +67,12 @@ def progress_bar(epochs: int, *, enabled: bool | None = None, score_name: str = 
             shown.redraw(ended=True)
 
 
-def _look_away(progress: Progress) -> None:
-    pass
+def ignore_progress(progress: Progress) -> None:
+    """Do nothing; the callback used where no bar is shown."""
 
 
 class _TwoLines(Bar):
-    """A bar across the terminal, and the figures below it."""
+    """A bar across the terminal, and a line of figures below it."""
 
     def get_renderables(self) -> Iterable[RenderableType]:
         yield self.make_tasks_table(self.tasks)
@@ -80,13 +80,13 @@ class _TwoLines(Bar):
             yield Text(task.fields["figures"], no_wrap=True, overflow="ellipsis")
 
 
-class _Shown:
-    """The bar, with the epoch that was heard of last and the best figure so far."""
+class _BarCallback:
+    """A callback that redraws the bar with the last epoch and the best value so far."""
 
     def __init__(self, bar: Bar, task: TaskID, score_name: str) -> None:
         self.bar, self.task, self.score_name = bar, task, score_name
         self.last: Progress | None = None
-        self.before = 0  # epochs of a training that goes on
+        self.before = 0  # epochs before a resumed training
         self.best: float | None = None
         self.began = time.monotonic()
         self.due = self.began
@@ -95,17 +95,17 @@ class _Shown:
         if self.last is None:
             self.before = progress.epoch - 1
         self.last = progress
-        score, error = progress.validation_score, progress.validation_loss
+        score, loss = progress.validation_score, progress.validation_loss
         if score is not None:
             self.best = score if self.best is None else max(self.best, score)
-        elif error is not None and np.ndim(error) == 0:
-            self.best = float(error) if self.best is None else min(self.best, float(error))
+        elif loss is not None and np.ndim(loss) == 0:
+            self.best = float(loss) if self.best is None else min(self.best, float(loss))
         if time.monotonic() >= self.due:
             self.redraw()
             self.due = time.monotonic() + SECONDS_BETWEEN_REDRAWS
 
     def redraw(self, *, ended: bool = False) -> None:
-        """Bring the screen up to date."""
+        """Draw the current state."""
         if self.last is not None:
             seconds, epoch, epochs = time.monotonic() - self.began, self.last.epoch, self.last.epochs
             duration = (
@@ -119,11 +119,11 @@ class _Shown:
 
 
 def _figures(progress: Progress, best: float | None, score_name: str) -> str:
-    figures = [_of_networks("error", progress.loss)]
+    figures = [_of_networks("loss", progress.loss)]
     if progress.validation_score is not None:
         figures.append(f"validation {score_name} {number(progress.validation_score)}")
     elif progress.validation_loss is not None:
-        figures.append(_of_networks("validation error", progress.validation_loss))
+        figures.append(_of_networks("validation loss", progress.validation_loss))
     if best is not None:
         figures.append(f"best {number(best)}")
     figures.append(f"{_short(progress.samples_per_second)} samples/s")
@@ -131,7 +131,7 @@ def _figures(progress: Progress, best: float | None, score_name: str) -> str:
 
 
 def _of_networks(name: str, values: Any) -> str:
-    """Write one network's figure, or the middle one of a stack."""
+    """Format the value of one network, or the median of a stack."""
     if np.ndim(values) == 0:
         return f"{name} {number(float(values))}"
     finite = values[np.isfinite(values)]
@@ -147,7 +147,7 @@ def _clock(seconds: float) -> str:
 
 
 def _short(value: float) -> str:
-    for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+    for size, suffix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if value >= size:
-            return f"{value / size:.3g}{unit}"
+            return f"{value / size:.3g}{suffix}"
     return f"{value:.3g}"

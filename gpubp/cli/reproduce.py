@@ -1,4 +1,7 @@
-"""``gpubp reproduce``: the paper's experiments, from many first weights at once; on the screen, or as a report."""
+"""``gpubp reproduce``: run the paper's experiments from many initial weights, and print or report the results.
+
+It speaks of sweeps, as the paper does: epochs over all cases.
+"""
 
 import shlex
 from collections.abc import Callable, Iterator
@@ -12,7 +15,9 @@ from rich.console import Console
 from rich.progress import Progress as Bar
 
 from gpubp._core.names import unknown
-from gpubp.cli.output import check_output, console, print_facts, print_json, print_table
+from gpubp.cli import options
+from gpubp.cli.output import console, print_facts, print_json, print_table
+from gpubp.cli.paths import check_output
 from gpubp.errors import DataError
 from gpubp.paper.report import FILES, new_results, pictures_of, study_results, words, write_report
 from gpubp.paper.report.results import StudyResults
@@ -24,32 +29,33 @@ def reproduce(
     names: Annotated[
         list[str] | None, typer.Argument(metavar="[NAME]...", help=f"Any of {', '.join(STUDIES)}.")
     ] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="How many networks, each from first weights of its own.")] = 1000,
+    seeds: Annotated[int, typer.Option(min=1, help="Number of networks, each with its own initial weights.")] = 1000,
     sweeps: Annotated[
-        int | None, typer.Option(min=1, help="At most so many; else each experiment's own number.", show_default=False)
+        int | None,
+        typer.Option(min=1, help="Maximum number of sweeps. The default is each experiment's own.", show_default=False),
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Every experiment.")] = False,
     report: Annotated[
         Path | None,
         typer.Option(
             metavar="FOLDER",
-            help=f"Write {', '.join(FILES)} and pictures there, after each experiment anew.",
+            help=f"Write {', '.join(FILES)} and pictures there, updated after each experiment.",
             show_default=False,
         ),
     ] = None,
-    device: Annotated[str, typer.Option(metavar="NAME", help="auto, cpu, cuda or cuda:N.")] = "auto",
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
+    device: options.Device = "auto",
+    as_json: options.AsJson = False,
 ) -> None:
-    """Train the networks of the paper and of its longer chapter, and compare with what these report.
+    """Train the networks of the paper and of its longer version, and compare the results with theirs.
 
-    Ctrl-C ends it, and what there is by then is told.
+    Ctrl-C stops it and prints the results so far.
     """
     chosen = _chosen(names, everything)
     if report is not None:
         _make_folder(report)
     results = new_results(_command(names, seeds, sweeps, everything, report, device), chosen, device)
     pictures: dict[str, bytes] = {}
-    told = []
+    printed = []
     for number, study in enumerate((STUDIES[name] for name in chosen), 1):
         place = f"{number} of {len(chosen)}, " if len(chosen) > 1 else ""
         with _bar(f"{place}{study.name}", sweeps or study.sweeps) as callback:
@@ -57,7 +63,7 @@ def reproduce(
         results["studies"].append(study_results(study, found))
         if as_json:
             sweeps_of_each = [] if found.sweeps is None else found.sweeps.tolist()
-            told.append({**results["studies"][-1], "sweeps": sweeps_of_each})
+            printed.append({**results["studies"][-1], "sweeps": sweeps_of_each})
         else:
             _show(results["studies"][-1])
         if report is not None:
@@ -66,7 +72,7 @@ def reproduce(
         if found.stop_reason == "interrupted":
             break
     if as_json:
-        print_json(told)
+        print_json(printed)
     elif report is not None:
         print_facts([("written", f"{report}: {', '.join(FILES)} and the pictures")], console)
 
@@ -82,10 +88,10 @@ def _chosen(names: list[str] | None, everything: bool) -> list[str]:
 
 
 def _make_folder(folder: Path) -> None:
-    """Make the folder, and find out before long work whether a report can be drawn and written to it."""
+    """Make the folder, and check before the experiments that a report can be drawn and written to it."""
     new_figure()
     if folder.exists() and not folder.is_dir():
-        raise DataError(f"{folder} is not a folder; a report is a folder of files: give the name of a new one")
+        raise DataError(f"{folder} is not a folder, but a report is a folder of files; give the name of a new one")
     if not folder.exists():
         check_output(folder)
         folder.mkdir()
@@ -96,7 +102,7 @@ def _make_folder(folder: Path) -> None:
 def _command(
     names: list[str] | None, seeds: int, sweeps: int | None, everything: bool, report: Path | None, device: str
 ) -> str:
-    """Write out the command as it can be given again."""
+    """Return the command that repeats this one."""
     parts = ["gpubp", "reproduce", *(["--all"] if everything else names or []), "--seeds", str(seeds)]
     parts += ["--sweeps", str(sweeps)] * (sweeps is not None) + ["--device", device] * (device != "auto")
     return shlex.join(parts + (["--report", str(report)] if report is not None else []))
@@ -113,7 +119,7 @@ def _show(study: StudyResults) -> None:
 
 @contextmanager
 def _bar(name: str, sweeps: int) -> Iterator[Callable[[Any], None]]:
-    """Show how many sweeps are over and how many networks are done, on a terminal."""
+    """Show the number of sweeps and the fraction of solved networks, on a terminal."""
     screen = Console(stderr=True)
     if not screen.is_terminal or screen.is_dumb_terminal:
         yield lambda progress: None
@@ -123,7 +129,7 @@ def _bar(name: str, sweeps: int) -> Iterator[Callable[[Any], None]]:
 
         def callback(progress: Any) -> None:
             if progress.epoch % 20 == 0:
-                told = f"{name}: {np.mean(np.isnan(progress.loss)):.0%} done"
-                bar.update(task, completed=progress.epoch, total=progress.epochs, description=told)
+                described = f"{name}: {np.mean(np.isnan(progress.loss)):.0%} done"
+                bar.update(task, completed=progress.epoch, total=progress.epochs, description=described)
 
         yield callback

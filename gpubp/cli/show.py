@@ -1,4 +1,4 @@
-"""``gpubp show``: what is in a model file."""
+"""``gpubp show``: print what a model file contains."""
 
 import sys
 from pathlib import Path
@@ -6,7 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
-from gpubp.cli.output import console, number, print_facts, print_json, print_scores, print_table, shortened
+from gpubp.cli import options
+from gpubp.cli.formatting import number, shortened
+from gpubp.cli.output import console, print_facts, print_json, print_scores, print_table
 from gpubp.data.preprocessing import CategoryColumn, ClassTarget, NumberColumn, Preprocessing, preprocessing_of
 from gpubp.io.model_file import Model, format_of, load_model
 from gpubp.nn.network import Network
@@ -16,12 +18,10 @@ MOST_LAYERS = 200
 
 
 def show(
-    model: Annotated[
-        Path, typer.Argument(metavar="MODEL", help="A model file, as gpubp train writes it.", show_default=False)
-    ],
-    as_json: Annotated[bool, typer.Option("--json", help="Print all of it as JSON, for programs.")] = False,
+    model: options.Model,
+    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
 ) -> None:
-    """Show a model file: its layers, the columns it takes, its target, its scores and how it was trained."""
+    """Show a model file: its layers, columns, target and scores, and how it was trained."""
     loaded = load_model(model)
     preprocessing = None if loaded.preprocessing is None else preprocessing_of(loaded)
     if as_json:
@@ -32,16 +32,16 @@ def show(
     stack = f", a stack of {n_networks:,} networks" if loaded.theta.ndim == 2 else ""
     facts = [
         ("model", f"{model} (format {format_of(loaded.network)}, gpubp {loaded.version}, {loaded.theta.dtype}{stack})"),
-        ("error", network.loss),
+        ("loss", network.loss),
     ]
     if preprocessing is not None:
         facts += [("target", _target(preprocessing))]
     for label, key in (("data", "source"), ("optimizer", "optimizer"), ("training", "training")):
         if about.get(key):
-            facts += [(label, _told(about[key]))]
+            facts += [(label, _as_text(about[key]))]
     print_facts(facts, console)
     console.print()
-    print_table(["layer", "unit", "units", "weights", "parameters"], _layers(network), left=2, total=True)
+    print_table(["layer", "activation", "units", "weights", "parameters"], _layers(network), left=2, total=True)
     if preprocessing is not None:
         console.print()
         rows = [_column(column) for column in preprocessing.columns]
@@ -64,8 +64,8 @@ def _target(preprocessing: Preprocessing) -> str:
     return f"{', '.join(target.names)}, numbers"
 
 
-def _told(value: Any) -> str:
-    """Write what a file says about its model, whatever that is."""
+def _as_text(value: Any) -> str:
+    """Format a value of a model file's ``about``, which may be of any type."""
     if not isinstance(value, dict):
         return str(value)
     name_first = sorted(value.items(), key=lambda item: item[0] != "name")
@@ -74,9 +74,9 @@ def _told(value: Any) -> str:
 
 def _layers(network: Network) -> list[list[str]]:
     rows = [["input", "", f"{network.sizes[0]:,}", "", ""]]
-    for number_of, (unit, (n_rows, n_units)) in enumerate(zip(network.activations, network.shapes, strict=True), 1):
-        name = "output" if number_of == len(network.shapes) else f"hidden {number_of}"
-        rows.append([name, unit, f"{n_units:,}", f"{n_rows:,} x {n_units:,}", f"{n_rows * n_units:,}"])
+    for place, (activation, (n_rows, n_units)) in enumerate(zip(network.activations, network.shapes, strict=True), 1):
+        name = "output" if place == len(network.shapes) else f"hidden {place}"
+        rows.append([name, activation, f"{n_units:,}", f"{n_rows:,} x {n_units:,}", f"{n_rows * n_units:,}"])
     if len(rows) > MOST_LAYERS:
         half = MOST_LAYERS // 2
         rows = [*rows[:half], [f"... {len(rows) - 2 * half:,} more", "", "", "", ""], *rows[-half:]]
@@ -95,7 +95,7 @@ def _column(column: NumberColumn | CategoryColumn) -> list[str]:
 
 
 def _are_scores(scores: Any) -> bool:
-    """Tell whether a file's scores are of the form that training gives them."""
+    """Whether the scores of a model file have the form that training writes."""
     return isinstance(scores, dict) and all(
         isinstance(of_part, dict)
         and all(isinstance(value, int | float) and abs(value) <= sys.float_info.max for value in of_part.values())
@@ -106,8 +106,8 @@ def _are_scores(scores: Any) -> bool:
 def _as_json(path: Path, model: Model) -> dict[str, Any]:
     network = model.network
     layers = [
-        {"activation": unit, "shape": list(shape), "parameters": shape[0] * shape[1]}
-        for unit, shape in zip(network.activations, network.shapes, strict=True)
+        {"activation": activation, "shape": list(shape), "parameters": shape[0] * shape[1]}
+        for activation, shape in zip(network.activations, network.shapes, strict=True)
     ]
     return {
         "model": str(path),

@@ -152,7 +152,8 @@ def _check_size(network: Network, n_cases: int) -> None:
         raise DataError(
             f"a page explains networks of up to {MOST_UNITS} units in a layer and {MOST_WEIGHTS} weights, which can be "
             f"followed by hand; this one, {'-'.join(map(str, network.sizes))}, has {widest} units in its widest layer "
-            f"and {network.n_parameters:,} weights. Train a smaller one, such as gpubp train iris --hidden 4"
+            f"and {network.n_parameters:,} weights. Train a smaller one, such as "
+            "gpubp train iris --hidden-layer-sizes 4"
         )
     if n_cases > MOST_CASES:
         raise DataError(f"a page explains up to {MOST_CASES} cases at once, got {n_cases:,}; choose one with --sample")

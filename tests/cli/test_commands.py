@@ -1,6 +1,7 @@
 """The command line: what comes out on which stream, which files are written, and what a mistake gives."""
 
 import csv
+import importlib.util
 import io
 import json
 import os
@@ -24,7 +25,7 @@ from gpubp.nn.network import Network
 from gpubp.tabular import fit_table, predict_table, prepare_table
 
 ROWS = 60
-FAST = ("--epochs", "3", "--device", "cpu", "--no-picture", "--hidden", "5")
+FAST = ("--epochs", "3", "--device", "cpu", "--no-picture", "--hidden-layer-sizes", "5")
 
 
 @pytest.fixture(autouse=True)
@@ -103,7 +104,7 @@ def test_digits_end_to_end(run):
     )
     with open("digits.png", "rb") as picture:
         assert picture.read(8) == b"\x89PNG\r\n\x1a\n"
-    for told in (
+    for text in (
         "1,797 rows",
         "numbers: pixel_0_0, pixel_0_1, ",
         "... (64); 64 inputs",
@@ -113,7 +114,7 @@ def test_digits_end_to_end(run):
         "7,510",
         "cpu",
     ):
-        assert told in err
+        assert text in err
     assert "gpubp predict digits.safetensors DATA" in err
 
     code, out, err = run("predict", "digits.safetensors", "digits", "--device", "cpu")
@@ -127,10 +128,10 @@ def test_digits_end_to_end(run):
 def test_what_was_found_goes_to_stderr_and_the_scores_to_stdout(run):
     code, out, err = run("train", write(), *FAST)
     assert code == 0
-    for told in ("shop.csv: 60 rows", "numbers: age, income; categories: town; 5 inputs", "buys: 2 classes (no, yes)"):
-        assert told in err
-        assert told not in out
-    assert "cpu (as asked)" in err
+    for text in ("shop.csv: 60 rows", "numbers: age, income; categories: town; 5 inputs", "buys: 2 classes (no, yes)"):
+        assert text in err
+        assert text not in out
+    assert "cpu (as requested)" in err
     assert out.splitlines()[0].split() == ["train", "validation", "test"]
     assert [line.split("  ")[0] for line in out.splitlines()[1:5]] == [
         "accuracy",
@@ -165,7 +166,16 @@ def test_json_is_one_object_and_nothing_else(run):
 
 
 def test_the_command_is_fit_table(run):
-    options = ("--hidden", "4,3", "--activation", "tanh", "--optimizer", "momentum", "--learning-rate", "0.05")
+    options = (
+        "--hidden-layer-sizes",
+        "4,3",
+        "--activation",
+        "tanh",
+        "--optimizer",
+        "momentum",
+        "--learning-rate",
+        "0.05",
+    )
     options += (
         "--epochs",
         "4",
@@ -265,18 +275,18 @@ def test_names_of_columns_may_be_a_list_with_commas(run, fails):
     assert "no column 'agee'" in fails("train", "shop.csv", *FAST, "--drop", "income,agee")
 
 
-def test_whole_numbers_that_are_read_as_classes_are_told(run):
-    told = "classification (whole numbers with few values; --task regression reads them as numbers)"
+def test_whole_numbers_that_are_read_as_classes_are_reported(run):
+    reported = "classification (whole numbers with few values; --task regression reads them as numbers)"
     write(buys=[k % 3 for k in range(ROWS)])
-    assert told in run("train", "shop.csv", *FAST)[2]
-    assert told not in run("train", "shop.csv", *FAST, "--task", "classification")[2]
-    assert told not in run("train", write(), *FAST)[2]
+    assert reported in run("train", "shop.csv", *FAST)[2]
+    assert reported not in run("train", "shop.csv", *FAST, "--task", "classification")[2]
+    assert reported not in run("train", write(), *FAST)[2]
 
 
 @pytest.mark.parametrize("first", [0, 1, 2])
-def test_a_column_that_numbers_the_rows_is_told(run, first):
+def test_a_column_that_numbers_the_rows_is_reported(run, first):
     err = run("train", write(age=range(first, ROWS + first)), *FAST)[2]
-    assert ("note: column 'age' numbers the rows, and can be left out with --drop age\n" in err) == (first < 2)
+    assert ("note: column 'age' numbers the rows; to leave it out: --drop age\n" in err) == (first < 2)
     assert "numbers the rows" not in run("train", "shop.csv", *FAST, "--quiet")[2]
 
 
@@ -290,7 +300,7 @@ def test_other_separators(run, fails):
     assert "for .csv and .tsv" in fails("train", "iris", "--separator", ";")
 
 
-def test_a_model_that_is_replaced_is_told(run):
+def test_a_model_that_is_replaced_is_reported(run):
     assert "replaces" not in run("train", write(), *FAST)[2]
     err = run("train", write("other.csv"), *FAST, "--output", "shop.safetensors")[2]
     assert re.search(r"^replaces +shop.safetensors, the model of shop.csv from \d{4}-\d\d-\d\d \d\d:\d\d$", err, re.M)
@@ -305,7 +315,7 @@ def test_errors_of_numbers_have_about_five_digits(run):
     assert re.search(r"^mean absolute error +\d{5} +\d{5} +\d{5}$", out, re.MULTILINE)
 
 
-def test_missing_values_are_filled_where_asked_for(run, fails):
+def test_missing_values_are_filled_on_request(run, fails):
     path = write(age=[np.nan], town=["Ulm", None])
     message = fails("train", path, *FAST)
     assert "'age'" in message
@@ -322,7 +332,7 @@ def test_methods_of_second_order(run, fails):
 
 
 def test_no_hidden_layer(run):
-    assert "5-2 (softmax)" in run("train", write(), "--hidden", "none", "--no-picture", "--epochs", "2")[2]
+    assert "5-2 (softmax)" in run("train", write(), "--hidden-layer-sizes", "none", "--no-picture", "--epochs", "2")[2]
 
 
 def test_pictures(run):
@@ -336,18 +346,18 @@ def test_pictures(run):
 def test_the_picture_shows_the_score_and_marks_the_lowest_validation_error(run, monkeypatch):
     drawn = []
     monkeypatch.setattr(
-        gpubp.cli.train, "save_learning_curve", lambda *given, **options: drawn.append((given, options))
+        gpubp.cli.train.save, "save_learning_curve", lambda *given, **options: drawn.append((given, options))
     )
     run("train", "iris", "--epochs", "3")
     run("train", "diabetes", "--epochs", "3")
     assert [options["score_name"] for _, options in drawn] == ["accuracy", "R²"]
     for (history, _), options in drawn:
         assert len(history.validation_score) == 3
-        assert options["monitored"] == "error"
+        assert options["monitored"] == "loss"
 
 
 def test_without_matplotlib_there_is_a_note_and_no_picture(run, fails, monkeypatch):
-    find = gpubp.cli.train.importlib.util.find_spec
+    find = importlib.util.find_spec
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "matplotlib" else find(name))
     code, out, err = run("train", "iris", "--epochs", "2")
     assert code == 0
@@ -373,7 +383,7 @@ def diverges_later(monkeypatch):
     def optimizer(epoch):
         return 1e-3 if epoch < 1 else 1e30
 
-    monkeypatch.setattr(gpubp.cli.train, "_optimizer", lambda name, rate: gpubp.gradient_descent(optimizer))
+    monkeypatch.setattr(gpubp.cli.train.prepare, "make_optimizer", lambda name, rate: gpubp.gradient_descent(optimizer))
 
 
 def test_a_training_that_diverges_later_keeps_the_last_good_weights(run, monkeypatch):
@@ -390,7 +400,7 @@ def test_an_interruption_keeps_what_was_learned(run, monkeypatch):
         if progress.epoch == 2:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr("gpubp.cli.progress._look_away", interrupt)
+    monkeypatch.setattr("gpubp.cli.progress.ignore_progress", interrupt)
     code, out, err = run("train", write(), *FAST, "--patience", "0")
     assert code == 130
     assert "interrupted" in err
@@ -431,7 +441,7 @@ def test_an_interruption_before_the_training_leaves_no_traceback(run, monkeypatc
     def interrupt(*arguments, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(gpubp.cli.train, "prepare_table", interrupt)
+    monkeypatch.setattr(gpubp.cli.train.prepare, "prepare_table", interrupt)
     assert run("train", write(), *FAST) == (130, "", "")
 
 
@@ -458,7 +468,7 @@ def test_a_picture_that_cannot_be_written_does_not_hide_the_scores(run, monkeypa
     def fail(*arguments, **options):
         raise gpubp.errors.DataError("the learning curve cannot be written")
 
-    monkeypatch.setattr(gpubp.cli.train, "save_learning_curve", fail)
+    monkeypatch.setattr(gpubp.cli.train.save, "save_learning_curve", fail)
     code, out, err = run("train", write(), "--epochs", "2")
     assert code == 2
     assert "accuracy" in out
@@ -471,18 +481,18 @@ def test_outputs_are_checked_before_the_work(fails, monkeypatch):
     write()
     with open("notes.txt", "w") as file:
         file.write("mine")
-    monkeypatch.setattr(gpubp.cli.train, "fit_table", None)
+    monkeypatch.setattr(gpubp.cli.train.fit, "fit_table", None)
     assert "no folder" in fails("train", "shop.csv", "--output", "nowhere/m.safetensors")
     assert "is a folder" in fails("train", "shop.csv", "--output", ".")
-    assert "would be lost" in fails("train", "shop.csv", "--output", "./shop.csv")
-    assert "would be lost" in fails("train", "shop.csv", "--output", os.path.abspath("shop.csv"))
+    assert "would be overwritten" in fails("train", "shop.csv", "--output", "./shop.csv")
+    assert "would be overwritten" in fails("train", "shop.csv", "--output", os.path.abspath("shop.csv"))
     assert "no model file" in fails("train", "shop.csv", "--output", "notes.txt")
     assert ".png" in fails("train", "shop.csv", "--picture", "p.bmp")
     assert "no folder" in fails("train", "shop.csv", "--picture", "nowhere/p.png")
     assert "both" in fails("train", "shop.csv", "--output", "m.png")
     assert "contradict" in fails("train", "shop.csv", "--picture", "p.png", "--no-picture")
     monkeypatch.setattr(os, "access", lambda path, mode: False)
-    assert "may not be written to" in fails("train", "shop.csv")
+    assert "is not writable" in fails("train", "shop.csv")
     with open("notes.txt") as file:
         assert file.read() == "mine"
 
@@ -568,7 +578,7 @@ def test_tables_that_do_not_fit_the_model_are_refused(fails, model):
 
 
 def test_predict_does_not_write_over_what_it_reads(fails, model):
-    assert "would be lost" in fails("predict", model, "shop.csv", "--output", "shop.csv")
+    assert "would be overwritten" in fails("predict", model, "shop.csv", "--output", "shop.csv")
     assert ".csv or .parquet" in fails("predict", model, "shop.csv", "--output", "p.txt")
     assert "no folder" in fails("predict", model, "shop.csv", "--output", "nowhere/p.csv")
 
@@ -645,9 +655,9 @@ BAD = {
     "infinity": ({"income": [np.inf]}, [], "infinity"),
     "one class": ({"buys": ["yes"] * ROWS}, [], "one class only"),
     "text as numbers": ({}, ["--task", "regression"], "non-numeric text"),
-    "activation": ({}, ["--hidden", "10,x"], "--hidden"),
-    "many hidden": ({}, ["--hidden", "9" * 30], "--hidden"),
-    "no hidden": ({}, ["--hidden", "0"], "--hidden"),
+    "activation": ({}, ["--hidden-layer-sizes", "10,x"], "--hidden-layer-sizes"),
+    "many hidden": ({}, ["--hidden-layer-sizes", "9" * 30], "--hidden-layer-sizes"),
+    "no hidden": ({}, ["--hidden-layer-sizes", "0"], "--hidden-layer-sizes"),
     "batch": ({}, ["--batch-size", "many"], "--batch-size"),
     "optimizer": ({}, ["--optimizer", "adamm"], "did you mean 'adam'"),
     "rate": ({}, ["--learning-rate", "-1"], "--learning-rate"),
@@ -717,9 +727,9 @@ def test_version_and_help(run):
     out = run("--help")[1]
     for command in ("train", "predict", "show", "doctor", "explain", "warmup"):
         assert re.search(rf"\b{command}\b", out)
-        code, told, _ = run(command, "--help")
+        code, reported, _ = run(command, "--help")
         assert code == 0
-        assert "<bool>" not in told
+        assert "<bool>" not in reported
     assert "<bool>" not in out
 
 
@@ -734,7 +744,7 @@ def test_doctor_and_explain_are_there(run):
     assert run("explain")[0] == 0
 
 
-def test_without_typer_the_fix_is_told(run, monkeypatch):
+def test_without_typer_the_fix_is_reported(run, monkeypatch):
     monkeypatch.setitem(sys.modules, "typer", None)
     assert run("train", "iris") == (2, "", 'gpubp\'s command line needs: pip install "gpubp[cli]"\n')
 
@@ -743,7 +753,7 @@ def test_memory_that_runs_out_is_no_traceback(run, monkeypatch):
     def fail(*arguments, **options):
         raise MemoryError
 
-    monkeypatch.setattr(gpubp.cli.train, "prepare_table", fail)
+    monkeypatch.setattr(gpubp.cli.train.prepare, "prepare_table", fail)
     code, _, err = run("train", "iris")
     assert code == 2
     assert err.startswith("error: there is not enough memory")
@@ -813,7 +823,7 @@ def interrupt(seen):
         os.kill(os.getpid(), signal.SIG{name})
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have it ignored
-progress._look_away = interrupt
+progress.ignore_progress = interrupt
 sys.exit(__main__.main())
 """
 

@@ -19,9 +19,9 @@ from typer.testing import CliRunner
 
 from gpubp.backends import backend, probe
 from gpubp.backends.cupy_wheels import cupy_wheels
-from gpubp.cli import diagnosis as examination
-from gpubp.cli.diagnosis import Finding, diagnose
-from gpubp.cli.doctor import doctor
+from gpubp.cli.doctor import diagnosis
+from gpubp.cli.doctor.command import doctor
+from gpubp.cli.doctor.diagnosis import Finding, diagnose
 
 GIB = 2**30
 FIX = "sudo apt install nvidia-driver"
@@ -89,7 +89,7 @@ class Machine:
 
     def wheels(self, *names: str) -> None:
         installed = [types.SimpleNamespace(metadata={"Name": name}) for name in ("numpy", "cupyx-extras", *names)]
-        self.monkeypatch.setattr(examination.importlib.metadata, "distributions", lambda: iter(installed))
+        self.monkeypatch.setattr(diagnosis.importlib.metadata, "distributions", lambda: iter(installed))
 
     def cupy(self, wheel: str = "cupy-cuda13x", **behaviour: Any) -> None:
         self.wheels(wheel)
@@ -120,7 +120,7 @@ def test_a_laptop_without_gpu_is_healthy(machine, capfd):
     assert [finding.name for finding in findings] == [
         *("Python", "gpubp", "NumPy", "numba", "NVIDIA driver", "CuPy", "GPUBP_DEVICE", 'device="auto"')
     ]
-    assert "computes on the CPU" in findings[-1].detail
+    assert "uses the CPU" in findings[-1].detail
     assert findings[5].fix == ""  # CuPy would have nothing to run on
     assert "nvidia-driver" in findings[-1].fix
     assert capfd.readouterr() == ("", "")
@@ -138,7 +138,7 @@ def test_tells_whether_long_trainings_are_compiled(monkeypatch, installed, fix):
     assert ("1.2.3" in found("numba").detail) == installed
 
 
-def test_a_numba_that_cannot_be_imported_is_told(monkeypatch):
+def test_a_numba_that_cannot_be_imported_is_reported(monkeypatch):
     find_spec = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: True if name == "numba" else find_spec(name))
     monkeypatch.setitem(sys.modules, "numba", None)
@@ -159,7 +159,7 @@ def test_a_healthy_gpu_passes_every_check(machine):
     }
     assert findings["cuda:1"].detail == "Fake 9000, compute capability 9.0, 100.0 GiB of 140.0 GiB free"
     assert "3.0 MiB, 1.0 MiB of it in use" in findings["memory pool"].detail
-    assert findings['device="auto"'].detail == "computes on cuda:0"
+    assert findings['device="auto"'].detail == "uses cuda:0"
 
 
 def test_a_driver_without_cupy_is_a_fault_with_the_extra_that_fits(machine):
@@ -250,7 +250,7 @@ def test_missing_headers(machine):
     assert finding.fix == 'pip install "cupy-cuda13x[ctk]"'
 
 
-def test_an_error_of_many_lines_is_told_by_its_first_where_none_names_an_error(machine):
+def test_an_error_of_many_lines_is_reported_by_its_first_where_none_names_an_error(machine):
     machine.driver(13000)
     machine.cupy(compiles=OSError("======\n\n  libnvrtc.so.13 is not there\n  looked in many places\n======"))
     assert found("CUDA compiler").detail == "no kernel can be compiled: OSError: libnvrtc.so.13 is not there"
@@ -313,7 +313,7 @@ def test_a_gpu_that_multiplies_wrongly(machine):
     assert faults() == ["test on cuda:0"]
     assert "computes wrongly" in found("test on cuda:0").detail
     assert found('device="auto"').status == "warning"
-    assert "computes on the CPU" in found('device="auto"').detail
+    assert "uses the CPU" in found('device="auto"').detail
 
 
 def test_a_check_that_breaks_is_a_finding(machine):
@@ -328,7 +328,7 @@ def test_a_check_that_breaks_is_a_finding(machine):
     ("value", "status", "text"),
     [
         (None, "info", "matmul_precision='tf32' is faster"),
-        ("0", "info", "where asked for"),
+        ("0", "info", "used on request"),
         ("1", "warning", "CUPY_TF32 is set"),
         ("true", "fault", "'true'"),
         ("", "fault", "''"),
@@ -358,9 +358,9 @@ def cublas_of(machine, version=130102):
     cublas.create, cublas.destroy, cublas.get_version = create, handles.remove, {7: version}.get
     for name in ("nvmath", "nvmath.bindings", "nvmath.bindings.cublas"):
         machine.monkeypatch.setitem(sys.modules, name, cublas)
-    known = examination.importlib.metadata.version
+    known = diagnosis.importlib.metadata.version
     machine.monkeypatch.setattr(
-        examination.importlib.metadata, "version", lambda name: "1.2.0" if name == "nvmath-python" else known(name)
+        diagnosis.importlib.metadata, "version", lambda name: "1.2.0" if name == "nvmath-python" else known(name)
     )
     return handles
 
@@ -389,10 +389,10 @@ class TestNvmath:
     @pytest.mark.parametrize(("has_gpu", "status"), [(True, "warning"), (False, "info")])
     def test_that_is_not_there(self, monkeypatch, has_gpu, status):
         def version(name):
-            raise examination.importlib.metadata.PackageNotFoundError(name)
+            raise diagnosis.importlib.metadata.PackageNotFoundError(name)
 
-        monkeypatch.setattr(examination.importlib.metadata, "version", version)
-        finding = examination._nvmath(has_gpu=has_gpu)
+        monkeypatch.setattr(diagnosis.importlib.metadata, "version", version)
+        finding = diagnosis._nvmath(has_gpu=has_gpu)
         assert (finding.status, finding.fix) == (status, "pip install nvmath-python")
         assert "equations run one by one" in finding.detail
 
@@ -400,12 +400,12 @@ class TestNvmath:
 def test_the_kernel_cache(machine, tmp_path):
     machine.cupy()
     assert found("kernel cache").status == "ok"
-    assert "not there yet" in found("kernel cache").detail
+    assert "does not exist yet" in found("kernel cache").detail
     machine.monkeypatch.setenv("CUPY_CACHE_DIR", str(tmp_path / "kernels"))
     (tmp_path / "kernels").mkdir()
     (tmp_path / "kernels" / "a.cubin").write_bytes(bytes(3 * 1024))
     assert found("kernel cache").detail.endswith("kernels, 1 kernels, 3.0 KiB")
-    machine.monkeypatch.setattr(examination.os, "access", lambda place, mode: False)
+    machine.monkeypatch.setattr(os, "access", lambda place, mode: False)
     assert found("kernel cache").status == "warning"
     assert "CUPY_CACHE_DIR" in found("kernel cache").fix
     machine.monkeypatch.setenv("CUPY_CACHE_IN_MEMORY", "1")
@@ -422,7 +422,7 @@ def test_a_file_where_the_cache_should_be(machine, tmp_path):
 def test_the_variable(machine):
     machine.monkeypatch.setenv("GPUBP_DEVICE", "cpu")
     assert found("GPUBP_DEVICE").status == "ok"
-    assert found('device="auto"').detail == "computes on cpu, as GPUBP_DEVICE says"
+    assert found('device="auto"').detail == "uses cpu, set by GPUBP_DEVICE"
     machine.monkeypatch.setenv("GPUBP_DEVICE", "cuda")
     assert faults() == ["GPUBP_DEVICE", 'device="auto"']
     assert found("GPUBP_DEVICE").fix == "unset GPUBP_DEVICE"
@@ -439,7 +439,7 @@ def run(*arguments: str):
 def test_the_command_on_a_laptop(machine):
     result = run()
     assert result.exit_code == 0, result.output
-    assert "computes on the CPU" in result.stdout
+    assert "uses the CPU" in result.stdout
     assert "where there is an NVIDIA GPU: sudo apt install nvidia-driver\n" in result.stdout
     assert "To fix it" not in result.stdout
 
@@ -468,9 +468,9 @@ def test_the_command_names_each_fix_once(machine):
 def test_the_command_for_programs(machine):
     result = run("--json")
     assert result.exit_code == 0
-    told = json.loads(result.stdout)
-    assert told["faults"] == 0
-    assert told["findings"] == [finding._asdict() for finding in diagnose()]
+    printed = json.loads(result.stdout)
+    assert printed["faults"] == 0
+    assert printed["findings"] == [finding._asdict() for finding in diagnose()]
     machine.driver(13000)
     result = run("--json")
     assert result.exit_code == 1

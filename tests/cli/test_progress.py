@@ -54,8 +54,8 @@ def redraws(monkeypatch):
     return counted
 
 
-def heard(epoch=1, epochs=10, error=0.5, validation_loss=None, validation_score=None, speed=12_345.0) -> Progress:
-    as_array = [value if value is None else np.asarray(value) for value in (error, validation_loss)]
+def heard(epoch=1, epochs=10, loss=0.5, validation_loss=None, validation_score=None, speed=12_345.0) -> Progress:
+    as_array = [value if value is None else np.asarray(value) for value in (loss, validation_loss)]
     return Progress(epoch, epochs, *as_array, validation_score, speed, None)
 
 
@@ -98,7 +98,7 @@ def test_it_can_be_switched_on_in_a_pipe(capfd):
     assert "epoch 5/5" in err
 
 
-def test_it_shows_epoch_error_score_best_time_and_speed(screen, clock):
+def test_it_shows_epoch_loss_score_best_time_and_speed(screen, clock):
     with progress_bar(10) as bar:
         assert last(screen)[0].startswith("epoch 0/10")
         bar(heard(1, 10))
@@ -107,7 +107,7 @@ def test_it_shows_epoch_error_score_best_time_and_speed(screen, clock):
         line, figures = last(screen)
         assert line.startswith("epoch 2/10 ")
         assert line.endswith(" 16.0 s left")
-        assert figures == "error 0.2500, validation score 0.8750, best 0.8750, 12.3k samples/s"
+        assert figures == "loss 0.2500, validation score 0.8750, best 0.8750, 12.3k samples/s"
         clock.now += 86.0
         bar(heard(3, 10, 0.25, 0.5, 0.5))
         assert last(screen)[0].endswith(" 3:30 left")
@@ -126,26 +126,26 @@ def test_epochs_before_a_training_went_on_do_not_count_as_fast(screen, clock):
 def test_the_score_goes_by_its_name(screen, clock):
     with progress_bar(10, score_name="accuracy") as bar:
         bar(heard(1, 10, 0.25, 0.5, 0.875))
-    assert last(screen)[1] == "error 0.2500, validation accuracy 0.8750, best 0.8750, 12.3k samples/s"
+    assert last(screen)[1] == "loss 0.2500, validation accuracy 0.8750, best 0.8750, 12.3k samples/s"
 
 
-def test_without_a_score_the_lowest_validation_error_is_best(screen, clock):
+def test_without_a_score_the_lowest_validation_loss_is_best(screen, clock):
     with progress_bar(10) as bar:
-        for epoch, error in enumerate((0.5, 0.25, 0.375), 1):
-            bar(heard(epoch, 10, 0.125, error))
-    assert last(screen)[1] == "error 0.1250, validation error 0.3750, best 0.2500, 12.3k samples/s"
+        for epoch, loss in enumerate((0.5, 0.25, 0.375), 1):
+            bar(heard(epoch, 10, 0.125, loss))
+    assert last(screen)[1] == "loss 0.1250, validation loss 0.3750, best 0.2500, 12.3k samples/s"
 
 
 def test_without_validation_there_is_no_best(screen, clock):
     with progress_bar(10) as bar:
         bar(heard(1, 10, 0.125))
-    assert last(screen)[1] == "error 0.1250, 12.3k samples/s"
+    assert last(screen)[1] == "loss 0.1250, 12.3k samples/s"
 
 
 def test_a_stack_shows_the_middle_network(screen, clock):
     with progress_bar(10) as bar:
         bar(heard(1, 10, [0.5, 0.25, np.nan, 4.0], [np.nan] * 4))
-    assert last(screen)[1] == "median error 0.5000, median validation error nan, 12.3k samples/s"
+    assert last(screen)[1] == "median loss 0.5000, median validation loss nan, 12.3k samples/s"
 
 
 @pytest.mark.parametrize("width", [40, 80, 200])
@@ -216,7 +216,7 @@ def test_it_ends_before_the_first_epoch(screen):
 
 
 def test_training_that_stops_early_ends_at_its_last_epoch(screen):
-    stop = lambda told: told.epoch == 7  # noqa: E731
+    stop = lambda progress: progress.epoch == 7  # noqa: E731
     with progress_bar(50) as bar:
         fit = train(
             Network((1, 1)), [[0.0], [1.0]], [[0.0], [1.0]], epochs=50, callbacks=[bar, stop], device="cpu", seed=[0, 1]

@@ -1,4 +1,4 @@
-"""Compiling ahead: what is compiled, what is told, and that a fit after it compiles nothing."""
+"""Compiling ahead: what is compiled, what is printed, and that a later fit compiles nothing."""
 
 import os
 import subprocess
@@ -10,7 +10,7 @@ import pytest
 from gpubp.__main__ import main
 from gpubp.backends.backend import Backend, choose_backend
 from gpubp.backends.libraries import CUPY
-from gpubp.cli import compilation
+from gpubp.cli.warmup import compilations as module
 from gpubp.engine import cpu
 from gpubp.nn.activations import ACTIVATIONS
 from gpubp.nn.losses import LOSSES
@@ -36,7 +36,7 @@ COMPILES = "compiling for this CPU"
 
 
 def names_of(backend):
-    return [name for name, _ in compilation.compilations(backend)]
+    return [name for name, _ in module.compilations(backend)]
 
 
 class TestOnACpu:
@@ -53,16 +53,16 @@ class TestOnACpu:
         assert len(set(names)) == len(names)
 
     def test_each_can_be_done(self):
-        for name, do in compilation.compilations(choose_backend("cpu")):
+        for name, do in module.compilations(choose_backend("cpu")):
             if name.endswith("float32") and name.startswith(
                 ("activation relu", "loss cross", "optimizer adam,", "steps", "pred")
             ):
                 do()
 
     def test_a_fit_says_once_that_it_compiles_and_after_a_warm_up_nothing(self, tmp_path):
-        told = [self.log_of(code, tmp_path / folder) for folder, code in (("1", FIT), ("2", AHEAD), ("2", FIT))]
-        assert [log.count(COMPILES) for log in told] == [1, 0, 0]
-        assert "gpubp warmup" in told[0]
+        logs = [self.log_of(code, tmp_path / folder) for folder, code in (("1", FIT), ("2", AHEAD), ("2", FIT))]
+        assert [log.count(COMPILES) for log in logs] == [1, 0, 0]
+        assert "gpubp warmup" in logs[0]
 
     @staticmethod
     def log_of(code, folder):
@@ -78,7 +78,7 @@ class TestOnACpu:
             (name, lambda name=name: done.append(name))
             for name in ("activation a", "activation b", "loss c", "optimizer d", "steps")
         ]
-        monkeypatch.setattr("gpubp.cli.warmup.compilations", lambda backend: iter(jobs))
+        monkeypatch.setattr("gpubp.cli.warmup.command.compilations", lambda backend: iter(jobs))
         assert main(["warmup", "--device", "cpu"]) == 0
         out = capsys.readouterr().out
         assert done == ["activation a", "activation b", "loss c", "optimizer d", "steps"]
@@ -102,7 +102,7 @@ class TestElsewhere:
         names = names_of(Backend(choose_backend("cpu").xp, None, "cuda:0", CUPY))
         kinds = (("activation", ACTIVATIONS), ("loss", LOSSES), ("optimizer", OPTIMIZERS))
         assert names == [f"{kind} {name}" for kind, of in kinds for name in of]
-        for _, do in compilation._of_cupy("cpu"):
+        for _, do in module._cupy_compilations("cpu"):
             do()
 
     def test_a_gpu_that_is_not_there(self, capsys):

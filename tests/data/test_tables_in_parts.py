@@ -360,14 +360,14 @@ def run(capsys):
     return run
 
 
-FAST = ("--epochs", "3", "--device", "cpu", "--no-picture", "--hidden", "5")
+FAST = ("--epochs", "3", "--device", "cpu", "--no-picture", "--hidden-layer-sizes", "5")
 
 
 class TestCommandLine:
     def test_trains_on_a_folder_and_predicts_it(self, run, path):
         code, out, err = run("train", path, "--target", "buys", *FAST, "-o", "m.safetensors", "--stream")
         assert code == 0, err
-        assert "reading    in parts (as asked), again in each epoch" in err
+        assert "reading    in parts (as requested), again in each epoch" in err
         assert "600 rows" in err
         assert "accuracy" in out
         assert sum(load_model("m.safetensors").about["rows"].values()) == ROWS

@@ -13,7 +13,7 @@ import typer
 from typer.testing import CliRunner
 
 from gpubp import Network, initial_weights, load_dataset, save_model
-from gpubp.cli.explain import explain as command
+from gpubp.cli.explain.command import explain as command
 from gpubp.errors import DataError, ModelFileError
 from gpubp.explain import Example, explain, html_page, rain_network
 from gpubp.explain._diagram import WIDEST
@@ -307,7 +307,7 @@ def test_a_model_without_a_table(tmp_path):
     with pytest.raises(DataError, match=r"give cases with --data, a file or one of .*xor"):
         run(path, "--html", out)
     assert run(path, "--data", "xor", "--html", out).exit_code == 0
-    with pytest.raises(DataError, match="iris gives 4 inputs and 3 desired outputs, but the network has 2 and 1"):
+    with pytest.raises(DataError, match="iris gives 4 inputs and 3 targets, but the network has 2 and 1"):
         run(path, "--data", "iris")
     table = tmp_path / "own.csv"
     table.write_text("a,b,c\n0,1,0.5\n")

@@ -11,10 +11,11 @@ from rich.cells import cell_len
 from typer.testing import CliRunner
 
 from gpubp import Network
-from gpubp.cli.explain import explain as command
-from gpubp.cli.explain import matrix, number_format, stacked, worked_number
+from gpubp.cli.explain.command import explain as command
+from gpubp.cli.explain.screen import matrix, stacked
 from gpubp.errors import DataError
 from gpubp.explain import Passage, Term, explain, rain_network
+from gpubp.explain.notation import number_format, worked_number
 from gpubp.nn import equations
 from gpubp.nn.activations import ACTIVATIONS
 from gpubp.nn.architectures import with_equal_layers

@@ -279,13 +279,13 @@ def test_facts_of_a_file_are_shown_escaped_and_short(path, about):
 
 
 def test_names_are_shown_escaped_to_a_terminal_and_written_as_they_are_to_a_file(path, tmp_path, monkeypatch):
-    from gpubp.cli import predict
+    from gpubp.cli.output import console
 
     save_model(path, **model_of(classes=("no", ESCAPES)))
     table = tmp_path / "t.csv"
     table.write_text("a,b\n1,2\n")
     for force_terminal, escaped in ((True, True), (False, False)):
-        monkeypatch.setattr(predict.console, "_force_terminal", force_terminal)
+        monkeypatch.setattr(console, "_force_terminal", force_terminal)
         out = fuzz.command("predict", path, table, "--device", "cpu", control=True)
         assert ("\\x1b[31m" in out) == escaped
         assert ("\x1b" in out) == (not escaped)

@@ -107,10 +107,12 @@ def test_parts_too_small_to_score_are_left_empty():
     assert not result.fit.history.validation_loss
 
 
-@pytest.mark.parametrize(("test", "validation"), [(1.0, 0.1), (-0.1, 0.1), (0.6, 0.4), (0.1, 1.5), (math.nan, 0.1)])
-def test_fractions_that_leave_nothing_are_refused(test, validation):
+@pytest.mark.parametrize(
+    ("test_fraction", "validation_fraction"), [(1.0, 0.1), (-0.1, 0.1), (0.6, 0.4), (0.1, 1.5), (math.nan, 0.1)]
+)
+def test_fractions_that_leave_nothing_are_refused(test_fraction, validation_fraction):
     with pytest.raises(DataError, match="parts of 1"):
-        prepare_table("iris", test_fraction=test, validation_fraction=validation)
+        prepare_table("iris", test_fraction=test_fraction, validation_fraction=validation_fraction)
 
 
 @pytest.mark.parametrize("seed", [-1, 2**32, 1.5, "0"])
@@ -180,7 +182,7 @@ def test_an_automatic_batch_grows_with_the_rows(n, expected):
     assert result.model.about["training"]["batch_size"] == expected
 
 
-def test_a_method_of_second_order_sees_whole_sweeps():
+def test_a_method_of_second_order_takes_full_batches():
     result = fit_table(line(), optimizer=lbfgs(), hidden_layer_sizes=(), l2=0.0, **CPU)
     assert result.model.about["training"]["batch_size"] == "auto"
     assert result.scores["test"]["r2"] > 0.999
@@ -195,15 +197,17 @@ def test_training_stops_when_the_validation_rows_get_no_better():
 
 
 @pytest.mark.parametrize(("name", "metric"), [("wine", "accuracy"), ("diabetes", "r2")])
-def test_a_score_is_told_and_kept_while_patience_watches_the_error(name, metric):
+def test_a_score_is_reported_while_patience_monitors_the_loss(name, metric):
     """The validation rows' own score at the last epoch; what is learned is what train() learns without any score."""
-    told = []
+    reported = []
     prepared = prepare_table(name)
     options = {"epochs": 12, "l2": 0.1, **CPU}
-    result = tabular.fit_table(prepared, callbacks=[lambda progress: told.append(progress.validation_score)], **options)
+    result = tabular.fit_table(
+        prepared, callbacks=[lambda progress: reported.append(progress.validation_score)], **options
+    )
     history = result.fit.history
-    assert told == history.validation_score
-    assert len(told) == len(history.validation_loss) == len(history.loss)
+    assert reported == history.validation_score
+    assert len(reported) == len(history.validation_loss) == len(history.loss)
 
     rows, held_out = prepared.parts["train"], prepared.parts["validation"]
     data = prepared.X[rows], prepared.targets[rows]
@@ -285,7 +289,7 @@ def test_numbers_are_predicted_in_the_units_of_the_target():
     assert result.scores["test"]["rmse"] < 10.0
 
 
-def test_missing_features_are_filled_where_asked_for():
+def test_missing_features_are_filled_on_request():
     table = shop()
     table["income"][3] = np.nan
     with pytest.raises(DataError, match="'income'"):
@@ -316,7 +320,7 @@ def test_chances_keep_their_one_under_the_binary_cross_entropy():
         fit_table({"x": x, "y": table["y"] * 2.0}, loss="binary_cross_entropy", **CPU)
 
 
-def test_a_divergence_is_told_and_the_scores_are_finite():
+def test_a_divergence_is_reported_and_the_scores_are_finite():
     with pytest.warns(DivergenceWarning):
         result = fit_table(shop(), optimizer=gradient_descent(1e30), **CPU)
     assert result.fit.stop_reason == "diverged"

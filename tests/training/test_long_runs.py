@@ -228,7 +228,7 @@ def shop(tmp_path, monkeypatch):
 
 
 TABLE = {"hidden_layer_sizes": (5,), "epochs": 8, "device": "cpu", "patience": 3}
-ARGUMENTS = ("train", "shop.csv", "--hidden", "5", "--device", "cpu", "--no-picture", "--patience", "0")
+ARGUMENTS = ("train", "shop.csv", "--hidden-layer-sizes", "5", "--device", "cpu", "--no-picture", "--patience", "0")
 
 
 def of_table(path, folder, *, every=0.0, **options):
@@ -288,7 +288,7 @@ class TestCommand:
         assert run("--epochs", 3, "--checkpoint", folder, "-o", "resumed.safetensors")[0] == 0
         code, out, err = run("--epochs", 6, "--checkpoint", folder, "--resume", "-o", "resumed.safetensors")
         assert code == 0
-        assert f"kept in    {folder}, from checkpoint-00000003-00000.safetensors on\n" in err
+        assert f"checkpoint {folder}, from checkpoint-00000003-00000.safetensors on\n" in err
         assert "6 epochs" in out
         whole, resumed = load_model("whole.safetensors"), load_model("resumed.safetensors")
         np.testing.assert_array_equal(resumed.theta, whole.theta)
@@ -297,7 +297,7 @@ class TestCommand:
     @pytest.mark.parametrize(
         ("arguments", "said"),
         [
-            (["--resume"], "error: --resume needs the folder to go on from: give --checkpoint FOLDER"),
+            (["--resume"], "error: --resume needs a folder with checkpoints: give --checkpoint FOLDER"),
             (["--checkpoint", "kept"], "error: kept holds checkpoints already, "),
             (
                 ["--checkpoint", "kept", "--resume", "--seed", "7"],
@@ -323,7 +323,10 @@ class TestCommand:
         assert "training goes on from checkpoint-00000002-00000.safetensors instead" in err
 
     def test_a_full_disk_at_the_end_leaves_the_model(self, run, folder, disk, monkeypatch):
-        monkeypatch.setattr("gpubp.cli.progress._look_away", lambda seen: disk.__setitem__("full", seen.epoch == 3))
+        def fill_disk(progress):
+            disk["full"] = progress.epoch == 3
+
+        monkeypatch.setattr("gpubp.cli.progress.ignore_progress", fill_disk)
         released = tabular_fit.Model  # made between the last checkpoint and the model file
 
         def released_disk(*given):
@@ -345,11 +348,11 @@ class TestCommand:
 
         assert run("--epochs", 9, "-o", "whole.safetensors")[0] == 0
         with monkeypatch.context() as patch:
-            patch.setattr("gpubp.cli.progress._look_away", ends)
+            patch.setattr("gpubp.cli.progress.ignore_progress", ends)
             code, out, err = run("--epochs", 9, "--checkpoint", folder)
         assert code == 143
         assert "Traceback" not in err
-        assert "the same command with --resume goes on from there" in err
+        assert "the same command with --resume continues from there" in err
         assert "interrupted" in out
         assert epochs_kept(folder) == [4]
         assert run("--epochs", 9, "--checkpoint", folder, "--resume")[0] == 0
@@ -360,7 +363,7 @@ class TestCommand:
             if seen.epoch == 3:
                 raise MemoryError("Unable to allocate")
 
-        monkeypatch.setattr("gpubp.cli.progress._look_away", runs_out)
+        monkeypatch.setattr("gpubp.cli.progress.ignore_progress", runs_out)
         code, _, err = run("--epochs", 5, "--checkpoint", folder, "--quiet")
         (path,) = checkpoints_in(folder)
         assert code == 2

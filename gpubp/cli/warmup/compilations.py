@@ -1,4 +1,4 @@
-"""Compile ahead what training and prediction will need, so that the first fit need not wait."""
+"""What training and prediction compile on a device."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -6,6 +6,7 @@ from functools import partial
 import numpy as np
 
 from gpubp.backends.backend import Backend
+from gpubp.cli.kernel_cache import find_kernel_cache
 from gpubp.engine import cpu
 from gpubp.engine.cuda import FEW_STEPS
 from gpubp.engine.prediction import predict
@@ -17,32 +18,30 @@ from gpubp.optim.first_order import OPTIMIZERS
 from gpubp.training.fit import train
 
 Compilation = tuple[str, Callable[[], object]]
-"""What is compiled, in words, and the function that does it."""
+"""The name of what is compiled, and the function that compiles it."""
 
 
 def compilations(backend: Backend) -> Iterator[Compilation]:
-    """List what a device compiles; nothing for libraries that need no compiler, and for a CPU without numba."""
+    """List what is compiled for a device; nothing for libraries without a compiler, or for a CPU without numba."""
     if backend.is_numpy and cpu.numba_works():
-        from gpubp.engine.cpu.ahead import compilations as of_cpu
+        from gpubp.engine.cpu.ahead import compilations as cpu_compilations
 
-        yield from of_cpu()
+        yield from cpu_compilations()
     if backend.is_cuda:
-        yield from _of_cupy(backend.name)
+        yield from _cupy_compilations(backend.name)
 
 
-def place(backend: Backend) -> str:
-    """Say where a device keeps what it compiled."""
+def cache_description(backend: Backend) -> str:
+    """Describe where the compiled code of a device is kept."""
     if backend.is_cuda:
-        from gpubp.cli.diagnosis import kernel_cache
-
-        return kernel_cache().detail
+        return find_kernel_cache().description
     from gpubp.engine.cpu.ahead import kept_in
 
-    return str(kept_in() or "memory only: no folder can be written to, so that every start compiles anew")
+    return str(kept_in() or "memory only: no folder is writable, so every start compiles again")
 
 
-def _of_cupy(device: str) -> Iterator[Compilation]:
-    """Take small steps with every activation, loss and optimizer: CuPy compiles a kernel on its first use."""
+def _cupy_compilations(device: str) -> Iterator[Compilation]:
+    """Train briefly with every activation, loss and optimizer: CuPy compiles a kernel when it is first used."""
     for name in ACTIVATIONS:
         yield f"activation {name}", partial(_small_fit, device, Network((2, 4, 2), activation=name))
     for name in LOSSES:
@@ -52,16 +51,16 @@ def _of_cupy(device: str) -> Iterator[Compilation]:
 
 
 def _small_fit(device: str, network: Network, optimizer: str = "adam") -> None:
-    x, targets = np.zeros((8, 2), "float32"), np.full((8, 2), 0.5, "float32")
+    X, targets = np.zeros((8, 2), "float32"), np.full((8, 2), 0.5, "float32")
     train(
         network,
-        x,
+        X,
         targets,
         optimizer=OPTIMIZERS[optimizer](),
         epochs=FEW_STEPS,
         batch_size=4,
         l2=0.1,
-        validation_data=(x, targets),
+        validation_data=(X, targets),
         device=device,
     )
-    predict(network, initial_weights(network, 0), x, device=device)
+    predict(network, initial_weights(network, 0), X, device=device)

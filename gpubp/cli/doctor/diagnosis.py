@@ -1,7 +1,7 @@
-"""What can gpubp compute with here? Findings about CuPy, the driver and the GPUs, each with the command that fixes it.
+"""Check CuPy, the NVIDIA driver and the GPUs, and find the command that fixes each fault.
 
-Nothing is printed, and nothing is changed but for one small kernel in CuPy's cache. CuPy is imported only where it is
-installed; a machine without a GPU is a healthy machine that computes on the CPU.
+Nothing is printed, and nothing is changed except for one small kernel in CuPy's cache. CuPy is imported only if it is
+installed. A machine without a GPU has no fault.
 """
 
 import importlib.metadata
@@ -21,6 +21,7 @@ from gpubp._version import __version__
 from gpubp.backends import probe
 from gpubp.backends.backend import ENVIRONMENT_VARIABLE, choose_backend
 from gpubp.backends.cupy_wheels import cupy_wheels, describe_duplicates, reinstall_command
+from gpubp.cli.kernel_cache import find_kernel_cache
 from gpubp.errors import GpubpError
 
 Status = Literal["ok", "info", "warning", "fault"]
@@ -30,7 +31,7 @@ LITTLE_MEMORY = 512 * 2**20  # bytes; a context and cuBLAS's workspaces alone ta
 
 
 class Finding(NamedTuple):
-    """One thing that was looked at: how it is, and the one command that fixes it or takes it further."""
+    """The result of one check, with the command that fixes it, or that installs what is optional."""
 
     name: str
     status: Status
@@ -39,13 +40,13 @@ class Finding(NamedTuple):
 
 
 def diagnose() -> list[Finding]:
-    """Look at everything that decides where gpubp computes.
+    """Check everything that decides which device gpubp uses.
 
     Returns
     -------
     list of Finding
-        ``"ok"`` is a check that passed, ``"info"`` a fact, ``"warning"`` something that costs speed or a GPU that was
-        not expected to work, ``"fault"`` something broken; warnings and faults come with the command that fixes them.
+        The status ``"ok"`` is a check that passed, ``"info"`` a fact, ``"warning"`` something that costs speed or
+        prevents the use of a GPU, and ``"fault"`` something broken; warnings and faults have a command that fixes them.
 
     Examples
     --------
@@ -64,7 +65,7 @@ def diagnose() -> list[Finding]:
 
 
 def _checked(name: str, check: Callable[..., Finding], *arguments: Any) -> Finding:
-    """Make the check; one that breaks is itself a finding."""
+    """Run a check; an exception in it becomes a fault."""
     try:
         return check(*arguments)
     except Exception as error:
@@ -72,7 +73,7 @@ def _checked(name: str, check: Callable[..., Finding], *arguments: Any) -> Findi
 
 
 def _cause(error: Exception) -> str:
-    """Put an error on one line: the first that names an error, since compilers and CuPy say other things before it."""
+    """Shorten an error to one line: the first that names an error, since compilers and CuPy print others before it."""
     lines = [line.strip() for line in str(error).splitlines() if re.search(r"\w", line)] or ["no message"]
     line = next((line for line in lines if re.search(r"error: \S", line, re.IGNORECASE)), lines[0])
     return f"{type(error).__name__}: {line}"[:300]
@@ -94,36 +95,38 @@ def _numba() -> Finding:
         importlib.import_module("numba")
     except ImportError as error:
         return Finding(
-            "numba", "warning", f"installed, but not to be imported: {_cause(error)}", "pip install -U numba"
+            "numba", "warning", f"installed, but it cannot be imported: {_cause(error)}", "pip install -U numba"
         )
-    return Finding("numba", "info", f"{importlib.metadata.version('numba')}: compiles long trainings on the CPU")
+    return Finding("numba", "info", f"{importlib.metadata.version('numba')}: compiles long training runs on the CPU")
 
 
 def _driver(driver: int | None, *, has_cupy: bool) -> Finding:
     name = "NVIDIA driver"
     if driver is not None and driver < 12000:
-        detail = f"too old: it runs CUDA up to {_version(driver)}; from 525 on it runs CUDA 12, from 580 on CUDA 13"
+        detail = (
+            f"too old: it supports CUDA up to {_version(driver)}; CUDA 12 needs driver 525 or newer, CUDA 13 driver 580"
+        )
         return Finding(name, "warning", detail, "sudo apt install nvidia-driver")
     if driver is not None:
-        return Finding(name, "ok", f"runs CUDA up to {_version(driver)}")
+        return Finding(name, "ok", f"supports CUDA up to {_version(driver)}")
     if not has_cupy or probe.probe_cuda().usable:  # CuPy for AMD's GPUs works without NVIDIA's driver
-        return Finding(name, "info", "none on this machine: no NVIDIA GPU can be used")
-    detail = "none found, so CuPy has nothing to run on; a container must be started with its GPUs (--gpus all)"
+        return Finding(name, "info", "not installed: no NVIDIA GPU can be used")
+    detail = "none found, so CuPy cannot run; a container must be started with --gpus all"
     return Finding(name, "warning", detail, "sudo apt install nvidia-driver")
 
 
 def _import_cupy(driver: int | None, wheels: list[str]) -> tuple[Any, Finding]:
     if importlib.util.find_spec("cupy") is None:
         if driver is None:
-            return None, Finding("CuPy", "info", "not installed, and without a driver of no use here")
+            return None, Finding("CuPy", "info", "not installed, and not needed without an NVIDIA driver")
         return None, Finding("CuPy", "fault", "not installed, so the GPU is not used", probe.install_command())
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # CuPy warns of duplicate wheels, which are a finding of their own
+            warnings.simplefilter("ignore")  # duplicate wheels are a separate finding
             import cupy
     except Exception as error:
         return None, Finding(
-            "CuPy", "fault", f"installed, but not to be imported: {_cause(error)}", reinstall_command(wheels)
+            "CuPy", "fault", f"installed, but it cannot be imported: {_cause(error)}", reinstall_command(wheels)
         )
     return cupy, Finding("CuPy", "ok", f"{cupy.__version__}, installed as {', '.join(wheels) or 'no known wheel'}")
 
@@ -137,17 +140,17 @@ def _about_cuda(cupy: Any, driver: int | None, wheels: list[str]) -> list[Findin
         findings.append(_checked("CUDA compiler", _compiler, cupy, wheels))
         findings += [_checked(f"test on cuda:{i}", _trial, i) for i in sound]
         findings.append(_checked("memory pool", _pool, cupy))
-    return [*findings, _tf32(), _checked("kernel cache", kernel_cache), _nvmath(has_gpu=bool(sound))]
+    return [*findings, _tf32(), _checked("kernel cache", _kernel_cache), _nvmath(has_gpu=bool(sound))]
 
 
 def _runtime(cupy: Any, driver: int | None, wheels: list[str]) -> Finding:
     runtime = cupy.cuda.runtime.runtimeGetVersion()
-    brings = f"CuPy's is {_version(runtime)}"
+    version = f"CuPy uses {_version(runtime)}"
     if driver is None:
-        return Finding("CUDA runtime", "info", brings)
+        return Finding("CUDA runtime", "info", version)
     if driver // 1000 >= runtime // 1000:  # within one major version an older driver runs newer minor ones
-        return Finding("CUDA runtime", "ok", f"{brings}, which the driver runs")
-    detail = f"{brings}, but the driver stops at {_version(driver)}"
+        return Finding("CUDA runtime", "ok", f"{version}, which the driver supports")
+    detail = f"{version}, but the driver supports only {_version(driver)}"
     if driver < 12000:
         return Finding("CUDA runtime", "fault", detail, "sudo apt install nvidia-driver")
     return Finding(
@@ -159,10 +162,10 @@ def _devices(cupy: Any, driver: int | None, wheels: list[str]) -> list[Finding]:
     try:
         count = cupy.cuda.runtime.getDeviceCount()
     except Exception as error:
-        # without a driver there is nothing to count, which the driver's own finding says
+        # a missing driver is a separate finding
         return [] if driver is None else [Finding("GPUs", "fault", _cause(error), "nvidia-smi")]
     if count == 0:
-        return [Finding("GPUs", "fault", "the driver is there, but shows no GPU", "nvidia-smi -L")]
+        return [Finding("GPUs", "fault", "the driver is installed, but shows no GPU", "nvidia-smi -L")]
     return [_checked(f"cuda:{i}", _device, cupy, i, wheels) for i in range(count)]
 
 
@@ -179,17 +182,17 @@ def _device(cupy: Any, index: int, wheels: list[str]) -> Finding:
         fix = f'pip uninstall -y {" ".join(wheels) or "cupy"} && pip install "cupy-cuda12x[ctk]"'
         return Finding(name, "fault", f"{detail}; CUDA 13 no longer runs on it, CUDA 12 does", fix)
     if free < LITTLE_MEMORY:
-        return Finding(name, "warning", f"{detail}; other programs hold the rest", "nvidia-smi")
+        return Finding(name, "warning", f"{detail}; other programs use the rest", "nvidia-smi")
     return Finding(name, "ok", detail)
 
 
 def _compiler(cupy: Any, wheels: list[str]) -> Finding:
-    # the time makes the source new, so that a kernel from the cache cannot hide headers that have gone since
+    # the time makes the source new: a cached kernel would hide missing headers
     source = f"""// {time.time_ns()}
 #include <cuda_fp16.h>
-extern "C" __global__ void examine(float* out) {{ out[0] = __half2float(__float2half(1.0f)); }}"""
+extern "C" __global__ void check(float* out) {{ out[0] = __half2float(__float2half(1.0f)); }}"""
     try:
-        cupy.RawKernel(source, "examine").compile()
+        cupy.RawKernel(source, "check").compile()
     except Exception as error:
         toolkit = f'pip install "{wheels[0]}[ctk]"' if len(wheels) == 1 and "cuda" in wheels[0] else ""
         detail = f"no kernel can be compiled: {_cause(error)}"
@@ -200,7 +203,7 @@ extern "C" __global__ void examine(float* out) {{ out[0] = __half2float(__float2
 def _trial(index: int) -> Finding:
     name, found = f"test on cuda:{index}", probe.probe_cuda(index)
     if found.usable:
-        return Finding(name, "ok", "a kernel and a matrix product gave what they must")
+        return Finding(name, "ok", "a kernel and a matrix product gave the right results")
     return Finding(name, "fault", found.cause, found.fix)
 
 
@@ -209,8 +212,8 @@ def _pool(cupy: Any) -> Finding:
     limit = pool.get_limit()
     detail = (
         f"holds {size_in_words(pool.total_bytes())}, {size_in_words(pool.used_bytes())} of it in use, "
-        f"{f'at most {size_in_words(limit)}' if limit else 'without a limit'}; what is freed is kept for reuse, not "
-        "leaked"
+        f"{f'at most {size_in_words(limit)}' if limit else 'without a limit'}; freed memory stays in the pool for "
+        "reuse"
     )
     return Finding("memory pool", "info", detail)
 
@@ -220,41 +223,31 @@ def _tf32() -> Finding:
     try:
         on = int(value) > 0
     except ValueError:
-        detail = f"CUPY_TF32={value!r} is not a whole number, and CuPy's matrix products stop at that"
+        detail = f"CUPY_TF32={value!r} is not a whole number, and CuPy's matrix products fail"
         return Finding("TF32", "fault", detail, "unset CUPY_TF32")
     if on:
-        detail = "CUPY_TF32 is set: some products of float32 keep about 3 digits though matmul_precision asks for all 7"
+        detail = "CUPY_TF32 is set: some float32 products have about 3 digits, although matmul_precision requests all 7"
         return Finding("TF32", "warning", detail, "unset CUPY_TF32")
     detail = (
-        "where asked for: matmul_precision='tf32' is faster on large networks, and its products keep about 3 digits"
+        "used on request: matmul_precision='tf32' is faster on large networks, and its products have about 3 digits"
     )
     return Finding("TF32", "info", detail)
 
 
-def kernel_cache() -> Finding:
-    """Find out where CuPy keeps the kernels that it compiled."""
-    name = "kernel cache"
-    if os.environ.get("CUPY_CACHE_IN_MEMORY") == "1":
-        return Finding(name, "info", "in memory only (CUPY_CACHE_IN_MEMORY): every start compiles anew")
-    folder = Path(os.environ.get("CUPY_CACHE_DIR") or "~/.cupy/kernel_cache").expanduser()
-    existing = next(place for place in (folder, *folder.absolute().parents) if place.exists())
-    if not (existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)):
-        detail = f"{existing} cannot be written to, so that every start compiles anew, or fails"
-        return Finding(name, "warning", detail, 'export CUPY_CACHE_DIR="$(mktemp -d)"')
-    if existing != folder:
-        return Finding(name, "ok", f"{folder}, not there yet: the first run compiles for some seconds")
-    with os.scandir(folder) as entries:
-        sizes = [entry.stat().st_size for entry in entries if entry.is_file()]
-    return Finding(name, "ok", f"{folder}, {len(sizes)} kernels, {size_in_words(sum(sizes))}")
+def _kernel_cache() -> Finding:
+    cache = find_kernel_cache()
+    status: Status = "ok" if cache.kind == "folder" else "info" if cache.kind == "memory" else "warning"
+    fix = 'export CUPY_CACHE_DIR="$(mktemp -d)"' if cache.kind == "unwritable" else ""
+    return Finding("kernel cache", status, cache.description, fix)
 
 
 def _nvmath(*, has_gpu: bool) -> Finding:
-    """Look for what launches products of matrices beside gpubp's own kernels; on a GPU make a handle of cuBLAS."""
+    """Check the bindings of cuBLAS, which gpubp's own kernels need for matrix products; on a GPU make a handle."""
     name = "nvmath-python"
     try:
         version = importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
-        detail = "not installed: on a GPU equations run one by one, which is slower"
+        detail = "not installed: on a GPU the equations run one by one, which is slower"
         return Finding(name, "warning" if has_gpu else "info", detail, f"pip install {name}")
     if not has_gpu:
         return Finding(name, "info", version)
@@ -263,8 +256,8 @@ def _nvmath(*, has_gpu: bool) -> Finding:
         handle = cublas.create()
         found = cublas.get_version(handle)
         cublas.destroy(handle)
-    except Exception as error:  # also what its libraries raise where they are not found
-        detail = f"{version} finds no cuBLAS that works, so that equations run one by one: {_cause(error)}"
+    except Exception as error:  # includes errors of its libraries that are not found
+        detail = f"{version} finds no working cuBLAS, so the equations run one by one: {_cause(error)}"
         return Finding(name, "warning", detail, f"pip install -U {name}")
     return Finding(name, "ok", f"{version}, with cuBLAS {found // 10000}.{found // 100 % 100}.{found % 100}")
 
@@ -272,7 +265,7 @@ def _nvmath(*, has_gpu: bool) -> Finding:
 def _variable() -> Finding:
     value = os.environ.get(ENVIRONMENT_VARIABLE, "").strip()
     if not value:
-        return Finding(ENVIRONMENT_VARIABLE, "info", 'not set; it names the device that device="auto" means')
+        return Finding(ENVIRONMENT_VARIABLE, "info", 'not set; it selects the device for device="auto"')
     if value == "auto":
         return Finding(ENVIRONMENT_VARIABLE, "info", "'auto', the same as not set")
     try:
@@ -283,18 +276,18 @@ def _variable() -> Finding:
 
 
 def _auto() -> Finding:
-    name, wanted = 'device="auto"', os.environ.get(ENVIRONMENT_VARIABLE, "").strip()
-    if wanted in ("", "auto"):
+    name, requested = 'device="auto"', os.environ.get(ENVIRONMENT_VARIABLE, "").strip()
+    if requested in ("", "auto"):
         found = probe.probe_cuda()
         if found.usable:
-            return Finding(name, "ok", "computes on cuda:0")
-        return Finding(name, "info" if found.expected else "warning", f"computes on the CPU: {found.cause}", found.fix)
+            return Finding(name, "ok", "uses cuda:0")
+        return Finding(name, "info" if found.expected else "warning", f"uses the CPU: {found.cause}", found.fix)
     try:
-        return Finding(name, "ok", f"computes on {choose_backend(wanted).name}, as {ENVIRONMENT_VARIABLE} says")
+        return Finding(name, "ok", f"uses {choose_backend(requested).name}, set by {ENVIRONMENT_VARIABLE}")
     except GpubpError:
         return Finding(name, "fault", f"raises: {ENVIRONMENT_VARIABLE} cannot be used", f"unset {ENVIRONMENT_VARIABLE}")
 
 
 def _version(number: int) -> str:
-    """Write CUDA's way of counting versions as people do: 13020 is 13.2."""
+    """Convert CUDA's number of a version to text: 13020 is 13.2."""
     return f"{number // 1000}.{number % 1000 // 10}"

@@ -1,4 +1,4 @@
-"""``gpubp doctor``: what this machine computes with, and the commands that fix what is broken."""
+"""``gpubp doctor``: check CuPy, the driver and the GPUs, and print the commands that fix faults."""
 
 from typing import Annotated
 
@@ -6,18 +6,18 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from gpubp.cli.diagnosis import Finding, diagnose
+from gpubp.cli.doctor.diagnosis import Finding, diagnose
 from gpubp.cli.output import console, print_json
 
 _STYLES = {"ok": "green", "info": "", "warning": "yellow", "fault": "bold red"}
 
 
 def doctor(
-    as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON, for programs.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
 ) -> None:
-    """Examine CuPy, the NVIDIA driver and the GPUs; name the command that fixes each fault.
+    """Check CuPy, the NVIDIA driver and the GPUs, and print the command that fixes each fault.
 
-    The exit code is 1 when there is a fault, else 0: a machine without a GPU is no fault.
+    The exit code is 1 if there is a fault, else 0. A machine without a GPU is not a fault.
     """
     findings = diagnose()
     faults = [finding for finding in findings if finding.status == "fault"]
@@ -42,7 +42,7 @@ def _table(findings: list[Finding]) -> Table:
 
 
 def _print_fixes(findings: list[Finding]) -> None:
-    """Print each command once, on a line of its own below the table: one that is wrapped cannot be copied."""
+    """Print each command once, on its own line below the table, where it is not wrapped and can be copied."""
     commands: dict[str, list[Finding]] = {}
     for finding in findings:
         if finding.fix:

@@ -1,0 +1,98 @@
+"""The network and samples that ``gpubp explain`` walks through."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from gpubp.data.datasets import DATASETS, load_dataset
+from gpubp.data.preprocessing import ClassTarget, apply, encode_target, preprocessing_of
+from gpubp.data.readers import read_table
+from gpubp.errors import DataError
+from gpubp.explain import Example, rain_network
+from gpubp.io.model_file import Model, load_model
+
+FIRST_SAMPLES = 3
+
+Names = tuple[str, ...]
+
+
+class NamedExample(NamedTuple):
+    """An example with names for its inputs, outputs and samples, and a note about it."""
+
+    example: Example
+    note: str
+    input_names: Names
+    output_names: Names
+    sample_names: Names
+
+
+def rain_example() -> NamedExample:
+    """Return the built-in example: a network of 2-3-1 units, and three days."""
+    rain = load_dataset("rain")
+    note = f"A network learns the chance of rain. {rain.description}"
+    return NamedExample(
+        rain_network(), note, rain.feature_names, ("chance of rain",), ("Monday", "Tuesday", "Wednesday")
+    )
+
+
+def example_from_file(model: Path | None, data: str | None, sample: int | None) -> NamedExample:
+    """Read the network from a model file, and samples from a table or from the data set that it was trained on."""
+    if model is None:
+        raise DataError(f"--data needs a model file: gpubp explain MODEL --data {data}")
+    loaded = load_model(model)
+    if loaded.theta.ndim != 1:
+        raise DataError(f"{model} is a stack of {loaded.theta.shape[0]} networks, but explain needs one network")
+    source = data if data is not None else _training_data(model, loaded)
+    X, targets, inputs, outputs = _read_samples(loaded, source)
+    n = min(FIRST_SAMPLES, len(X)) if sample is None else len(X)
+    names = tuple(f"case {number}" for number in range(1, n + 1))
+    note = f"The model of {model.name}, and cases of {Path(source).name}, encoded as its inputs."
+    return NamedExample(Example(loaded.network, loaded.theta, X[:n], targets[:n]), note, inputs, outputs, names)
+
+
+def select_sample(named: NamedExample, sample: int) -> NamedExample:
+    """Reduce an example to one sample, counted from 1."""
+    X, targets = named.example.x, named.example.d
+    if sample > len(X):
+        raise DataError(f"--sample must be from 1 to {len(X):,}, the number of cases, got {sample:,}")
+    one = slice(sample - 1, sample)
+    return named._replace(
+        example=named.example._replace(x=X[one], d=targets[one]),
+        sample_names=named.sample_names[one] or (f"case {sample}",),
+    )
+
+
+def _training_data(model: Path, loaded: Model) -> str:
+    source = str(loaded.about.get("source", "")).removeprefix("the set ")
+    if source not in DATASETS:
+        raise DataError(
+            f"{model} was not trained on a built-in data set; give cases with --data, a file or one of "
+            f"{', '.join(DATASETS)}"
+        )
+    return source
+
+
+def _read_samples(loaded: Model, source: str) -> tuple[np.ndarray, np.ndarray, Names, Names]:
+    """Read inputs and targets, and the names of both."""
+    if loaded.preprocessing is not None:
+        preprocessing, table = preprocessing_of(loaded), read_table(source)
+        target = preprocessing.target
+        outputs = target.classes if isinstance(target, ClassTarget) else preprocessing.target_names
+        return apply(preprocessing, table), encode_target(preprocessing, table), preprocessing.feature_names, outputs
+    n_inputs, n_outputs = loaded.network.sizes[0], loaded.network.sizes[-1]
+    if source in DATASETS and not Path(source).is_file():
+        dataset = load_dataset(source)
+        X, targets, inputs = dataset.X, dataset.targets, dataset.feature_names
+        outputs = dataset.classes or dataset.target_names
+    else:
+        columns = read_table(source).columns
+        matrix = np.stack([*columns.values()], axis=1)
+        X, targets = matrix[:, :n_inputs], matrix[:, n_inputs:]
+        inputs, outputs = (*columns,)[:n_inputs], (*columns,)[n_inputs:]
+    if (X.shape[1], targets.shape[1]) != (n_inputs, n_outputs):
+        raise DataError(
+            f"{source} gives {X.shape[1]} inputs and {targets.shape[1]} targets, but the network has {n_inputs} and "
+            f"{n_outputs}; give other cases with --data"
+        )
+    return X, targets, inputs, outputs

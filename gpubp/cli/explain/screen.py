@@ -1,0 +1,103 @@
+"""Print a walk through the equations on the screen: fractions over three lines, and matrices in brackets."""
+
+from typing import Any
+
+import numpy as np
+from rich.console import Group, RenderableType
+from rich.measure import Measurement
+from rich.padding import Padding
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from gpubp.cli.output import console
+from gpubp.explain import Passage
+from gpubp.explain.notation import fractions, number_format, worked_number
+
+MOST_SHOWN = 8  # rows or columns of a matrix; of larger ones only both ends
+
+
+def framed(passage: Passage, precision: int) -> RenderableType:
+    """Return one step of the walk, in a frame on a terminal."""
+    number = f"({passage.equation.replace(', ', '), (')})  " if passage.equation else ""
+    title = Text.assemble((number, "bold cyan"), (passage.title, "bold"))
+    inside = min(console.width, 100) - 6
+    parts: list[RenderableType] = []
+    if passage.formula:
+        parts += [stacked(passage.formula), ""]
+    parts += [_equation(passage, precision, inside), ""]
+    if worked := worked_number(passage, precision):
+        parts += [Text(worked, "dim"), ""]
+    parts.append(Text(passage.meaning))
+    if not console.is_terminal:
+        return Group(title, "", Padding(Group(*parts), (0, 0, 1, 2), expand=False))
+    return Panel(Group(*parts), title=title, title_align="left", padding=(1, 2), width=inside + 6, border_style="dim")
+
+
+def stacked(formula: str) -> Text:
+    """Write a formula with fractions over three lines, and one without on one line.
+
+    Examples
+    --------
+    >>> print(stacked("a = dy/dx · 2"))
+        dy
+    a = ── · 2
+        dx
+    """
+    over, line, under = "", "", ""
+    for part in fractions(formula):
+        if isinstance(part, str):
+            over, line, under = over + " " * len(part), line + part, under + " " * len(part)
+        else:
+            width = max(map(len, part))
+            over, line, under = over + f"{part.top:^{width}}", line + "─" * width, under + f"{part.bottom:^{width}}"
+    if not over.strip():
+        return Text(formula, "cyan")
+    return Text("\n".join(row.rstrip() for row in (over, line, under)), "cyan")
+
+
+def _equation(passage: Passage, precision: int, width: int) -> Table:
+    """Put the terms beside each other, or below each other if they do not fit."""
+    beside, below = Table.grid(padding=(0, 1)), Table.grid(padding=(0, 1))
+    cells: list[Text] = []
+    for term in (*passage.terms, passage.result):
+        sign, name = Text(term.sign, "bold yellow"), Text(term.name, "cyan")
+        shape = Text(" × ".join(map(str, term.values.shape)), "dim")
+        lines = Text("\n".join(matrix(term.values, precision)), "bold green" if term is passage.result else "")
+        block = Text("\n", justify="center").join(part for part in (name, lines, shape) if part.plain)
+        cells += [sign, block] if term.sign else [block]
+        below.add_row(sign, name, lines, shape)
+    for _ in cells:
+        beside.add_column(vertical="middle", justify="center", no_wrap=True)
+    beside.add_row(*cells)
+    for column in below.columns:
+        column.vertical, column.no_wrap = "middle", True
+    fits = Measurement.get(console, console.options.update_width(10_000), beside).maximum <= width
+    return beside if fits else below
+
+
+def matrix(values: np.ndarray, precision: int) -> list[str]:
+    r"""Write a matrix in brackets; of a large one only both ends of the rows and columns.
+
+    Examples
+    --------
+    >>> print("\n".join(matrix(np.asarray([[1.5, -20.0], [0.25, 3.0]]), 2)))
+    ⎡ 1.50 -20.00 ⎤
+    ⎣ 0.25   3.00 ⎦
+    """
+    write = number_format(values, precision)
+    if values.ndim == 0:
+        return [write(float(values))]
+    rows = [_both_ends([write(float(value)) for value in row], "…") for row in values]
+    rows = _both_ends(rows, ["⋮"] * len(rows[0]))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [" ".join(f"{cell:>{width}}" for cell, width in zip(row, widths, strict=True)) for row in rows]
+    if len(lines) == 1:
+        return [f"[ {lines[0]} ]"]
+    left, right = "⎡" + "⎢" * (len(lines) - 2) + "⎣", "⎤" + "⎥" * (len(lines) - 2) + "⎦"
+    return [f"{opening} {line} {closing}" for opening, line, closing in zip(left, lines, right, strict=True)]
+
+
+def _both_ends(items: list[Any], between: Any) -> list[Any]:
+    half = MOST_SHOWN // 2
+    return items if len(items) <= MOST_SHOWN + 1 else [*items[:half], between, *items[-half:]]

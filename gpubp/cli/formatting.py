@@ -1,0 +1,50 @@
+"""Numbers, lists and names of scores as text."""
+
+from collections.abc import Sequence
+
+METRICS = {
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "macro_f1": "macro F1",
+    "log_loss": "log loss",
+    "r2": "R²",
+    "mae": "mean absolute error",
+    "rmse": "root mean squared error",
+}
+"""The keys of scores, and what they are called on the screen."""
+
+
+def metric_name(key: str) -> str:
+    """Return the name of a score: ``"mae weight"`` is the mean absolute error of the target "weight"."""
+    metric, target = split_metric(key)
+    return METRICS.get(metric, metric) + (f", {target}" if target else "")
+
+
+def split_metric(key: str) -> tuple[str, str]:
+    """Split the key of a score into the metric and the target, which is empty where there is only one."""
+    metric, _, target = key.partition(" ")
+    return metric, target
+
+
+def number(value: float) -> str:
+    """Format a number with about five digits, and very large or small ones with an exponent.
+
+    Examples
+    --------
+    >>> number(0.97214), number(18957.0671), number(1e-9)
+    ('0.9721', '18957', '1e-09')
+    """
+    if value != 0 and not 1e-3 <= abs(value) < 1e6:
+        return f"{value:.4g}"
+    return f"{value:.{max(5 - len(str(int(abs(value)))), 0)}f}"
+
+
+def shortened(items: Sequence[str], limit: int = 6) -> str:
+    """Join names with commas; of a long list only the first ones, and their number.
+
+    Examples
+    --------
+    >>> shortened(list("abcdefgh"), 3)
+    'a, b, c, ... (8)'
+    """
+    return ", ".join(items) if len(items) <= limit else f"{', '.join(items[:limit])}, ... ({len(items)})"

@@ -1,0 +1,57 @@
+"""Options that several commands share, and commands whose options are the fields of a dataclass."""
+
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, TypeVar, get_type_hints
+
+import typer
+
+from gpubp.backends.matmul_precision import MATMUL_PRECISIONS
+
+Options = TypeVar("Options")
+
+Model = Annotated[
+    Path, typer.Argument(metavar="MODEL", help="A model file written by gpubp train.", show_default=False)
+]
+Device = Annotated[str, typer.Option(metavar="NAME", help="auto, cpu, cuda or cuda:N.")]
+MatmulPrecision = Annotated[
+    str, typer.Option(metavar="NAME", help=f"Precision of matrix products: {', '.join(MATMUL_PRECISIONS)}.")
+]
+Separator = Annotated[
+    str | None,
+    typer.Option(metavar="CHARACTER", help="Field separator of a .csv or .tsv file, such as ';'.", show_default=False),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+
+
+def options_of(kind: type[Options]) -> Callable[[Callable[[Options], None]], Callable[..., None]]:
+    """Give a command the fields of a dataclass as its parameters, so that typer reads its options from there.
+
+    Examples
+    --------
+    >>> from dataclasses import dataclass
+    >>> @dataclass
+    ... class GreetOptions:
+    ...     name: Annotated[str, typer.Argument()]
+    ...     times: Annotated[int, typer.Option()] = 1
+    >>> @options_of(GreetOptions)
+    ... def greet(options: GreetOptions) -> None:
+    ...     print("hello, " * options.times + options.name)
+    >>> greet(name="world", times=2)
+    hello, hello, world
+    """
+
+    def decorate(run: Callable[[Options], None]) -> Callable[..., None]:
+        def command(**values: Any) -> None:
+            run(kind(**values))
+
+        hints = get_type_hints(kind, include_extras=True)
+        parameters = inspect.signature(kind).parameters.values()
+        command.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+            [parameter.replace(annotation=hints[parameter.name]) for parameter in parameters]
+        )
+        command.__name__, command.__doc__ = run.__name__, run.__doc__
+        return command
+
+    return decorate

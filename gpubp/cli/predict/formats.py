@@ -1,0 +1,100 @@
+"""The file formats of predictions; to add one, write its function and list it in :data:`FORMATS`."""
+
+import csv
+import io
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from gpubp._core.text import plain
+from gpubp.cli.output import console
+from gpubp.data.table import Column
+from gpubp.io.atomic_files import open_atomically
+
+Columns = dict[str, Column]
+Write = Callable[[Columns], None]
+"""Appends rows to a file. It is called once for each part of the table, always with the same columns."""
+
+
+@contextmanager
+def csv_format(file: Any, escape: Callable[[str], str] = str) -> Iterator[Write]:
+    """Write CSV in UTF-8, numbers with nine digits, which is enough for float32, and texts as ``escape`` returns them.
+
+    Parameters
+    ----------
+    file : binary file
+    escape : callable
+        From the text of a cell to what is written.
+    """
+    is_first = True
+
+    def write(columns: Columns) -> None:
+        nonlocal is_first
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        if is_first:
+            writer.writerow(map(escape, columns))
+        writer.writerows(zip(*(map(escape, _cells(values)) for values in columns.values()), strict=True))
+        file.write(text.getvalue().encode())
+        is_first = False
+
+    yield write
+
+
+@contextmanager
+def parquet_format(file: BinaryIO) -> Iterator[Write]:
+    """Write Parquet."""
+    import pyarrow
+    from pyarrow import parquet
+
+    writer: Any = None
+
+    def write(columns: Columns) -> None:
+        nonlocal writer
+        table = pyarrow.table({name: values.tolist() for name, values in columns.items()})
+        if writer is None:
+            writer = parquet.ParquetWriter(file, table.schema)
+        writer.write_table(table)
+
+    try:
+        yield write
+    finally:
+        if writer is not None:
+            writer.close()
+
+
+FORMATS: dict[str, Callable[[BinaryIO], AbstractContextManager[Write]]] = {
+    ".csv": csv_format,
+    ".parquet": parquet_format,
+}
+"""From the suffix of a file to the function that opens a writer on it."""
+
+
+@contextmanager
+def open_writer(path: Path | None) -> Iterator[Write]:
+    """Write to a file, in the format of its suffix, or CSV to stdout; the file appears when it is complete."""
+    if path is None:
+        # a terminal must not receive control characters from the data; a file or a program gets the labels unchanged
+        with csv_format(_Stdout(), plain if console.is_terminal else str) as write:
+            yield write
+    else:
+        with open_atomically(path) as file, FORMATS[path.suffix.lower()](file) as write:
+            yield write
+
+
+class _Stdout:
+    """Stdout as a binary file, in UTF-8 whatever the encoding of the terminal."""
+
+    def write(self, content: bytes) -> None:
+        console.file.flush()
+        buffer = getattr(console.file, "buffer", None)
+        if buffer is None:
+            console.file.write(content.decode())
+        else:
+            buffer.write(content)
+            buffer.flush()
+
+
+def _cells(values: Column) -> list[str]:
+    return [f"{value:.9g}" if isinstance(value, float) else str(value) for value in values.tolist()]

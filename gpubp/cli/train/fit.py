@@ -1,0 +1,56 @@
+"""Train the network of a prepared job, with a progress bar."""
+
+from typing import NamedTuple, cast
+
+from gpubp.cli.progress import progress_bar
+from gpubp.cli.train.prepare import TrainingJob
+from gpubp.cli.train.rescue import sigterm_as_interrupt, warnings_as_notes
+from gpubp.errors import CheckpointError
+from gpubp.tabular import TableFit, fit_table
+from gpubp.training.checkpoints import Checkpoints
+
+
+class FitOutcome(NamedTuple):
+    """The result of a training, and what happened during it."""
+
+    result: TableFit
+    checkpoint_error: CheckpointError | None  # the last checkpoint could not be written
+    exit_code_of_signal: int  # 143 after SIGTERM, else 130: Ctrl-C
+
+    @property
+    def has_model(self) -> bool:
+        """Whether there are trained weights to save."""
+        return self.result.fit.best_epoch > 0 or self.result.fit.stop_reason == "interrupted"
+
+
+def fit(job: TrainingJob) -> FitOutcome:
+    """Train, and return what was learned also after Ctrl-C, SIGTERM or a failed last checkpoint."""
+    options = job.options
+    bar = progress_bar(options.epochs, enabled=False if job.quiet else None, score_name=job.score_name)
+    checkpoint_error = None
+    with bar as show_progress, sigterm_as_interrupt() as signals, warnings_as_notes():
+        try:
+            result = fit_table(
+                job.prepared,
+                hidden_layer_sizes=job.hidden_layer_sizes,
+                activation=options.activation,
+                loss=options.loss,
+                optimizer=job.optimizer,
+                epochs=options.epochs,
+                batch_size=job.batch_size,
+                l2=options.l2,
+                patience=options.patience or None,
+                seed=options.seed,
+                device=options.device,
+                dtype=options.dtype,
+                matmul_precision=options.matmul_precision,
+                callbacks=[show_progress],
+                parallel=job.processes,
+                checkpoint=None if options.checkpoint is None else Checkpoints(options.checkpoint, options.every),
+                resume=options.resume,
+            )
+        except CheckpointError as error:
+            if error.fit is None:
+                raise
+            result, checkpoint_error = cast(TableFit, error.fit), error
+    return FitOutcome(result, checkpoint_error, 143 if signals else 130)

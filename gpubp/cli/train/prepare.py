@@ -1,0 +1,195 @@
+"""Check everything that can be checked before training: options, paths, data, network."""
+
+import importlib.util
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal, cast
+
+from gpubp._core.names import unknown
+from gpubp.backends.backend import choose_backend, with_matmul
+from gpubp.cli.device import device_and_reason
+from gpubp.cli.output import print_note, silence
+from gpubp.cli.paths import check_output
+from gpubp.cli.train.options import (
+    PICTURES,
+    TrainOptions,
+    column_names,
+    make_optimizer,
+    parse_batch_size,
+    parse_hidden_layer_sizes,
+)
+from gpubp.data import read_table
+from gpubp.data.streaming.prepared_stream import PreparedStream, prepare_stream
+from gpubp.data.streaming.table_files import open_tables, reason_to_stream
+from gpubp.distributed.launch import launched, process_group_for
+from gpubp.distributed.process_group import ProcessGroup
+from gpubp.engine.argument_checks import choose_precision
+from gpubp.errors import DataError, ModelFileError
+from gpubp.io.model_file import load_model
+from gpubp.nn.network import Network
+from gpubp.optim.first_order import Optimizer
+from gpubp.optim.second_order import SecondOrder
+from gpubp.tabular import PreparedTable, Task, network_for, prepare_table
+
+_PARALLEL = ("auto", "mpi", "none")
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingJob:
+    """A training that is ready to start.
+
+    Attributes
+    ----------
+    options : TrainOptions
+    processes : ProcessGroup
+        The processes that train the network together; the first of them prints and writes.
+    device : str
+        The device, and the reason for choosing it.
+    stream_reason : str, optional
+        Why the rows are read in parts; None if they are in memory.
+    model_path : Path
+    picture_path : Path, optional
+        None if no picture is drawn.
+    replaced : str, optional
+        The existing model that the new one replaces.
+    """
+
+    options: TrainOptions
+    processes: ProcessGroup
+    prepared: PreparedTable | PreparedStream
+    network: Network
+    hidden_layer_sizes: tuple[int, ...]
+    optimizer: Optimizer | SecondOrder
+    batch_size: int | Literal["auto", "full"]
+    device: str
+    stream_reason: str | None
+    model_path: Path
+    picture_path: Path | None
+    replaced: str | None
+
+    @property
+    def quiet(self) -> bool:
+        """Whether only the result is printed."""
+        return self.options.quiet or self.processes.rank > 0
+
+    @property
+    def score_name(self) -> str:
+        """The score of the validation rows that is shown after each epoch."""
+        return "accuracy" if self.prepared.task == "classification" else "R²"
+
+
+def find_processes(parallel: str) -> ProcessGroup:
+    """Return the processes that train together, given the value of ``--parallel``; only the first one prints."""
+    rank, size = launched()
+    if rank > 0:
+        silence()
+    if parallel not in _PARALLEL:
+        raise DataError(unknown("--parallel", parallel, _PARALLEL))
+    if parallel == "none" and size > 1:
+        raise DataError(
+            f"mpiexec has started {size} processes, and each would write the same file; leave --parallel out, and they "
+            "train one network together"
+        )
+    processes = process_group_for("mpi" if parallel == "mpi" or size > 1 else None)
+    if processes.rank > 0:
+        silence()
+    return processes
+
+
+def prepare(options: TrainOptions, processes: ProcessGroup) -> TrainingJob:
+    """Check the options and paths, read the data, and build the network.
+
+    Raises
+    ------
+    DataError
+        If an option, a path or the data is not valid.
+    DeviceError
+        If the device cannot be used.
+    """
+    model_path = options.output or Path(f"{stem(options.data)}.safetensors")
+    picture_path, replaced = None, None
+    if processes.rank == 0:
+        replaced = _replaced_model(model_path, options.data)
+        picture_path = _picture_path(model_path, options.picture, options.no_picture)
+    if picture_path is not None:
+        check_output(picture_path, PICTURES, inputs=[options.data])
+        if picture_path.absolute() == model_path.absolute():
+            raise DataError(f"the model and the picture cannot both be {model_path}; give two paths")
+    if options.resume and options.checkpoint is None:
+        raise DataError("--resume needs a folder with checkpoints: give --checkpoint FOLDER")
+    optimizer = make_optimizer(options.optimizer, options.learning_rate)
+    hidden_layer_sizes = parse_hidden_layer_sizes(options.hidden_layer_sizes)
+    batch_size = parse_batch_size(options.batch_size)
+    backend = choose_backend(options.device)
+    with_matmul(backend, options.matmul_precision, choose_precision(backend, options.dtype))
+    stream_reason = "as requested" if options.stream else reason_to_stream(Path(options.data))
+    prepared = _prepare_data(options, in_parts=stream_reason is not None)
+    return TrainingJob(
+        options,
+        processes,
+        prepared,
+        network_for(prepared, hidden_layer_sizes=hidden_layer_sizes, activation=options.activation, loss=options.loss),
+        hidden_layer_sizes,
+        optimizer,
+        batch_size,
+        device_and_reason(backend, options.device),
+        stream_reason,
+        model_path,
+        picture_path,
+        replaced,
+    )
+
+
+def _prepare_data(options: TrainOptions, *, in_parts: bool) -> PreparedTable | PreparedStream:
+    tables = open_tables(Path(options.data), options.separator) if in_parts else None
+    table = None if tables else read_table(options.data, separator=options.separator)
+    names = tables.names if tables else tuple(table.columns) if table else ()
+    preparation: dict[str, Any] = {
+        "target": column_names(options.target, names) or None,
+        "task": cast(Task, options.task),
+        "categorical": column_names(options.categorical, names),
+        "drop": column_names(options.drop, names),
+        "max_categories": options.max_categories,
+        "impute": options.impute,
+        "test_fraction": options.test_fraction,
+        "validation_fraction": options.validation_fraction,
+        "seed": options.seed,
+    }
+    return prepare_stream(tables, **preparation) if tables else prepare_table(table, **preparation)
+
+
+def stem(data: str) -> str:
+    """Return the name of a file without its suffix: ``a.csv.gz`` gives ``a``."""
+    name = Path(data).name
+    return name.removesuffix(".gz").rpartition(".")[0] or name
+
+
+def _replaced_model(path: Path, data: str) -> str | None:
+    """Check that the model can be written and replaces nothing but another model; describe that one."""
+    check_output(path, inputs=[data])
+    if not path.exists():
+        return None
+    try:
+        source = load_model(path).about.get("source")
+    except ModelFileError:
+        raise DataError(
+            f"{path} exists and is no model file that this version of gpubp can read; delete it, or give another path "
+            "with --output"
+        ) from None
+    when = datetime.fromtimestamp(path.stat().st_mtime).strftime("%Y-%m-%d %H:%M")
+    return f"{path}, the model {f'of {source} ' if source else ''}from {when}"
+
+
+def _picture_path(model_path: Path, picture: Path | None, no_picture: bool) -> Path | None:
+    if no_picture and picture is not None:
+        raise DataError("--picture and --no-picture contradict each other; give one of them")
+    if no_picture:
+        return None
+    if importlib.util.find_spec("matplotlib") is None:
+        fix = 'pip install "gpubp[cli]"'
+        if picture is not None:
+            raise DataError(f"--picture needs matplotlib: {fix}")
+        print_note(f"no picture is drawn, because matplotlib is not installed: {fix}")
+        return None
+    return picture or model_path.with_suffix(".png")

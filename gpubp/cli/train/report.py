@@ -1,0 +1,185 @@
+"""Print what will be trained, and the result, as text or JSON."""
+
+import shlex
+from typing import Any
+
+import numpy as np
+import typer
+
+from gpubp.cli.formatting import number, shortened
+from gpubp.cli.output import console, notes, print_facts, print_json, print_note, print_scores
+from gpubp.cli.train.fit import FitOutcome
+from gpubp.cli.train.prepare import TrainingJob
+from gpubp.cli.train.save import SavedFiles
+from gpubp.data.preprocessing import CategoryColumn, ClassTarget, NumberColumn
+from gpubp.data.streaming.prepared_stream import PreparedStream
+from gpubp.errors import CheckpointError
+from gpubp.nn.network import Network
+from gpubp.tabular import PreparedTable, TableFit
+from gpubp.training.checkpoints import checkpoints_in
+
+Facts = list[tuple[str, str]]
+
+_STOP_REASONS = {
+    "epochs": "the maximum number of epochs",
+    "patience": "no improvement in the last {patience}",
+    "converged": "converged",
+    "diverged": "diverged",
+    "callback": "stopped by a callback",
+    "interrupted": "interrupted",
+}
+
+
+def print_job(job: TrainingJob) -> None:
+    """Print what was found in the data, and what will be trained, on stderr."""
+    if job.quiet:
+        return
+    facts = _facts_of_data(job)
+    facts += [("network", _described(job.network)), ("device", job.device)]
+    if job.processes.world_size > 1:
+        facts.append(("processes", f"{job.processes.world_size:,} train together"))
+    if job.options.checkpoint is not None:
+        found = checkpoints_in(job.options.checkpoint) if job.options.resume else []
+        start = f", from {found[-1].name} on" if found else ""
+        facts.append(("checkpoint", f"{job.options.checkpoint}{start}"))
+    if job.replaced is not None:
+        facts.append(("replaces", job.replaced))
+    print_facts(facts, notes)
+    for name in _row_numbers(job.prepared):
+        print_note(f"column {name!r} numbers the rows; to leave it out: --drop {shlex.quote(name)}")
+    print_facts([("", "")], notes)
+
+
+def print_result(job: TrainingJob, outcome: FitOutcome, saved: SavedFiles) -> None:
+    """Print scores, the course of training and the files on stdout."""
+    if job.options.as_json:
+        print_json(_as_json(job, outcome.result, saved))
+        return
+    if notes.is_terminal and not job.quiet:
+        notes.print()  # below the progress bar
+    if saved.model is not None and outcome.result.scores:
+        print_scores(outcome.result.scores, outcome.result.rows)
+        console.print()
+    files = [(name, str(path)) for name, path in (("model", saved.model), ("picture", saved.picture)) if path]
+    print_facts([("training", _course(outcome.result, job.options.patience)), *files], console)
+    if saved.model is not None and not job.quiet:
+        print_facts([("next", f"gpubp predict {saved.model} DATA")], notes)
+
+
+def finish(job: TrainingJob, outcome: FitOutcome, saved: SavedFiles) -> None:
+    """Raise the error, or exit with the code, of a training that did not end well.
+
+    Raises
+    ------
+    CheckpointError
+        If the last checkpoint could not be written.
+    GpubpError
+        If the picture could not be drawn.
+    typer.Exit
+        With 2 if the model had to be saved elsewhere, 1 if training diverged, and 130 or 143 if it was interrupted.
+    """
+    model, fit = saved.model, outcome.result.fit
+    if outcome.checkpoint_error is not None:
+        raise CheckpointError(f"{outcome.checkpoint_error}; {model or 'no model file'} holds what was learned")
+    if saved.picture_error is not None:
+        raise saved.picture_error
+    if model not in (None, job.model_path):
+        raise typer.Exit(2)
+    if np.any(fit.diverged):
+        left = "nothing was learned" if model is None else f"{model} holds the weights of epoch {fit.best_epoch}"
+        print_note(f"training diverged; {left}. To fix it, try a smaller --learning-rate")
+        raise typer.Exit(1)
+    if fit.stop_reason == "interrupted":
+        advice = "" if job.options.checkpoint is None else "; the same command with --resume continues from there"
+        print_note(f"interrupted; {model} holds what was learned so far{advice}")
+        raise typer.Exit(outcome.exit_code_of_signal)
+
+
+def _facts_of_data(job: TrainingJob) -> Facts:
+    prepared = job.prepared
+    kinds: dict[str, list[str]] = {}
+    for column in prepared.preprocessing.columns:
+        kinds.setdefault(_kind(column), []).append(column.name)
+    columns = "; ".join(f"{kind}: {shortened(names)}" for kind, names in sorted(kinds.items(), reverse=True))
+    target, why = prepared.preprocessing.target, ""
+    if isinstance(target, ClassTarget):
+        described = f"{target.name}: {len(target.classes)} classes ({shortened(target.classes, 10)})"
+        if job.options.task == "auto" and target.kind == "int":
+            why = " (whole numbers with few values; --task regression reads them as numbers)"
+    else:
+        described = "; ".join(
+            f"{name}: mean {number(mean)}, standard deviation {number(scale)}"
+            for name, mean, scale in zip(target.names, target.means, target.scales, strict=True)
+        )
+    purposes = {"train": "for training", "validation": "for early stopping", "test": "for the test scores"}
+    facts = [("data", f"{prepared.source}: {sum(prepared.rows.values()):,} rows")]
+    if job.stream_reason:
+        facts.append(("reading", f"in parts ({job.stream_reason}), again in each epoch"))
+    return [
+        *facts,
+        ("columns", f"{columns}; {prepared.n_inputs:,} inputs"),
+        ("target", described),
+        ("task", prepared.task + why),
+        ("rows", ", ".join(f"{rows:,} {purposes[part]}" for part, rows in prepared.rows.items())),
+    ]
+
+
+def _kind(column: Any) -> str:
+    return "categories" if isinstance(column, CategoryColumn) else "numbers"
+
+
+def _row_numbers(prepared: PreparedTable | PreparedStream) -> list[str]:
+    """List the columns that count the rows from 0 or 1; a table that is read in parts is not searched."""
+    if isinstance(prepared, PreparedStream):
+        return []
+    counted = np.arange(prepared.table.n_rows)
+    columns = prepared.table.columns
+    return [
+        column.name
+        for column in prepared.preprocessing.columns
+        if isinstance(column, NumberColumn)
+        and any(np.array_equal(columns[column.name], counted + first) for first in (0, 1))
+    ]
+
+
+def _described(network: Network) -> str:
+    sizes = "-".join(map(str, network.sizes))
+    return f"{sizes} ({', '.join(network.activations)}), {network.n_parameters:,} parameters, loss {network.loss}"
+
+
+def _course(result: TableFit, patience: int) -> str:
+    """Describe the course of training: how many epochs, how long, why it stopped."""
+    fit = result.fit
+    n_epochs = len(fit.history.loss)
+    reason = _STOP_REASONS[fit.stop_reason].format(patience=patience)
+    if not n_epochs:
+        return f"{reason} in the first epoch"
+    best = f"; the weights are those of epoch {fit.best_epoch}" if 0 < fit.best_epoch < n_epochs else ""
+    epochs = "1 epoch" if n_epochs == 1 else f"{n_epochs:,} epochs"
+    return f"{epochs} in {fit.history.seconds[-1]:.1f} s, {reason}{best}"
+
+
+def _as_json(job: TrainingJob, result: TableFit, saved: SavedFiles) -> dict[str, Any]:
+    history, preprocessing, network = result.fit.history, job.prepared.preprocessing, result.fit.network
+    target = preprocessing.target
+    return {
+        "model": None if saved.model is None else str(saved.model),
+        "picture": None if saved.picture is None else str(saved.picture),
+        "data": job.prepared.source,
+        **{key: result.model.about[key] for key in ("task", "rows", "optimizer", "training")},
+        "scores": None if saved.model is None else result.scores,
+        "columns": {column.name: _kind(column) for column in preprocessing.columns},
+        "target": list(preprocessing.target_names),
+        "classes": list(target.classes) if isinstance(target, ClassTarget) else None,
+        "network": {
+            "sizes": list(network.sizes),
+            "activations": list(network.activations),
+            "loss": network.loss,
+            "parameters": network.n_parameters,
+        },
+        "device": job.device,
+        "history": {
+            name: list(map(float, getattr(history, name)))
+            for name in ("loss", "validation_loss", "validation_score", "seconds")
+        },
+    }

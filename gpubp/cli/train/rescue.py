@@ -1,0 +1,55 @@
+"""Keep what was learned when training is interrupted, and report checkpoint warnings as notes."""
+
+import signal
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from gpubp.cli.output import print_note
+from gpubp.errors import CheckpointWarning, DivergenceWarning
+
+
+@contextmanager
+def sigterm_as_interrupt() -> Iterator[list[int]]:
+    """Raise KeyboardInterrupt on SIGTERM, as Ctrl-C does; yield the list of the signals received."""
+    received: list[int] = []
+    if threading.current_thread() is not threading.main_thread():  # handlers can be set in the main thread only
+        yield received
+        return
+
+    def interrupt(number: int, frame: object) -> None:
+        received.append(number)
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield received
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def warnings_as_notes() -> Iterator[None]:
+    """Print checkpoint warnings as notes of one line, and leave divergence to the report at the end."""
+    with warnings.catch_warnings():
+        show = warnings.showwarning
+
+        def show_as_note(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+            if issubclass(category, CheckpointWarning):
+                print_note(str(message))
+            else:
+                show(message, category, *place, **more)
+
+        warnings.showwarning = show_as_note
+        warnings.simplefilter("always", CheckpointWarning)
+        warnings.simplefilter("ignore", DivergenceWarning)
+        yield
+
+
+def restart_advice(has_checkpoints: bool) -> str:
+    """Describe how to restart after one of several processes has failed."""
+    if has_checkpoints:
+        return "The same command with --resume continues from the last checkpoint"
+    return "The same command starts it again"
