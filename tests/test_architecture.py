@@ -14,6 +14,8 @@ import pytest
 
 import gpubp
 
+pytestmark = pytest.mark.once
+
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "gpubp"
 TABLE = ROOT / "docs" / "architecture.md"

@@ -10,6 +10,8 @@ import pytest
 
 import gpubp
 
+pytestmark = pytest.mark.once
+
 ROOT = Path(__file__).parents[1]
 PAGES = [
     *(

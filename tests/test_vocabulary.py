@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 import pytest
 
+pytestmark = pytest.mark.once
+
 ROOT = Path(__file__).parents[1]
 SEARCHED = ("gpubp", "tests", "benchmarks", "examples", "noxfile.py")
 OF_THE_PAPER = (

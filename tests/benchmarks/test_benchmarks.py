@@ -262,6 +262,7 @@ def test_pictures_show_ratios_to_the_fastest_peer(tmp_path):
     assert all(path.stat().st_size > 10_000 for path in tmp_path.glob("*.png"))
 
 
+@pytest.mark.slow
 def test_measures_writes_and_reads_again(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("GPUBP_COMPILED", "never")  # to compile takes longer
     pattern, path = "step/6-2-2/logistic/adam", tmp_path / "result.json"
@@ -277,6 +278,7 @@ def test_measures_writes_and_reads_again(tmp_path, capsys, monkeypatch):
     assert capsys.readouterr().out == first.out
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="memory and the disk are measured as Linux reports them")
 @pytest.mark.parametrize("rows_in_memory", [0, 400])
 def test_streams_are_measured(tmp_path, monkeypatch, rows_in_memory):

@@ -115,6 +115,8 @@ class TestRows:
         assert unable("torch-cuda", workload) is None
 
 
+@pytest.mark.once
+@pytest.mark.slow
 @pytest.mark.usefixtures("plainly")
 class TestScript:
     @pytest.fixture

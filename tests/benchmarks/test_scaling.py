@@ -7,6 +7,8 @@ import pytest
 from benchmarks import processes_soak, scaling
 from benchmarks import scaling_model as model
 
+pytestmark = pytest.mark.once
+
 
 def test_a_link_is_fitted_to_what_it_would_show():
     link = model.Link(2e-5, 1.5e9)
