@@ -766,6 +766,7 @@ def process(*arguments, program=("-m", "gpubp"), stdout=subprocess.PIPE, environ
     return subprocess.run(command, stdout=stdout, stderr=subprocess.PIPE, env=given, check=False, timeout=120)
 
 
+@pytest.mark.slow
 def test_piped_output_is_plain():
     write()
     narrow = {"PYTHONIOENCODING": "ascii", "TERM": "xterm-256color", "COLUMNS": "20"}
@@ -788,6 +789,7 @@ def test_an_error_ends_the_process_with_2():
     assert done.stderr.splitlines() == [done.stderr.strip()]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full here")
 @pytest.mark.parametrize("arguments", [["show"], ["show", "--json"], ["predict", "shop.csv"]], ids=" ".join)
 def test_a_full_disk_is_one_line(model, arguments):
@@ -799,6 +801,7 @@ def test_a_full_disk_is_one_line(model, arguments):
     assert b"Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="pipes break in another way on Windows")
 def test_a_reader_that_has_had_enough_is_no_error(model):
     pd.concat([shop()] * 300).to_csv("long.csv", index=False)
@@ -828,6 +831,7 @@ sys.exit(__main__.main())
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="signals are sent in another way on Windows")
 @pytest.mark.parametrize(("name", "code"), [("INT", 130), ("TERM", 143)])
 def test_a_signal_ends_the_process_with_its_code_and_a_model(name, code):

@@ -59,6 +59,7 @@ class TestOnACpu:
             ):
                 do()
 
+    @pytest.mark.slow
     def test_a_fit_says_once_that_it_compiles_and_after_a_warm_up_nothing(self, tmp_path):
         logs = [self.log_of(code, tmp_path / folder) for folder, code in (("1", FIT), ("2", AHEAD), ("2", FIT))]
         assert [log.count(COMPILES) for log in logs] == [1, 0, 0]

@@ -168,6 +168,7 @@ def test_what_unpacks_to_far_too_much_is_refused(write, small_limits):
     assert read_table(write("b.csv.gz", gzip.compress(honest.encode()))).n_rows == 60_000
 
 
+@pytest.mark.slow
 def test_a_hundred_thousand_columns(write):
     """Counting each name among all others would take hours."""
     n = 100_000

@@ -498,6 +498,7 @@ def _meet(thread, n_threads, mailbox, met):
 
 
 class TestThreads:
+    @pytest.mark.slow
     @pytest.mark.parametrize("n_threads", [1, 2, 4])
     def test_wait_for_each_other(self, n_threads):
         met = np.zeros(n_threads + 1, np.int64)

@@ -126,6 +126,8 @@ class TestKernels:
             np.testing.assert_array_equal(y, expected)
 
 
+@pytest.mark.once
+@pytest.mark.slow
 @pytest.mark.skipif(NVCC is None, reason="nvcc, of NVIDIA's toolkit, is not installed")
 @pytest.mark.parametrize(("form", "dtype"), [("layer by layer", "float32"), ("small networks", "float64")])
 def test_sources_compile_for_gpus(form, dtype, tmp_path):

@@ -88,6 +88,7 @@ def in_brief(options):
     return ",".join(f"{name}={value}".replace(" ", "") for name, value in options.items())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [options for options, _ in CONFIGURATIONS[:3]], ids=in_brief)
 @pytest.mark.parametrize("kind", KINDS)
 def test_without_dispatch(kind, options):
@@ -116,6 +117,7 @@ for options in json.loads(sys.argv[2]):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_with_dispatch(kind):
     """In a process of its own: SciPy reads the setting when it is imported."""

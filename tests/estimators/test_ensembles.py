@@ -251,6 +251,7 @@ def test_estimator_of_another_kind():
         MLPEnsembleClassifier(REGRESSOR).fit(X, Y)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "model",
     [

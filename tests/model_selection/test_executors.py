@@ -101,6 +101,7 @@ def assert_same(spread_out, here):
 ENGINES = ["threads", "loky", "dask_threads", "dask_processes"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ENGINES)
 def test_workers_find_what_this_process_finds(engine, request):
     executor = request.getfixturevalue(engine)

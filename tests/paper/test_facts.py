@@ -18,6 +18,8 @@ from gpubp.optim.first_order import decayed, gradient_descent, momentum
 from gpubp.optim.second_order import Problem, lbfgs
 from gpubp.training.fit import train
 
+pytestmark = pytest.mark.slow
+
 NEVER = 10**9
 
 

@@ -253,6 +253,7 @@ class TestPage:
         assert "alert(1)" in page.text  # it is shown as text
 
 
+@pytest.mark.slow
 class TestCommand:
     @pytest.fixture
     def gpubp(self, capsys):

@@ -134,6 +134,7 @@ class TestAssertAgree:
             assert_agree(np.ones(2), np.ones(2), "forward", namespace=array_api_strict)
 
 
+@pytest.mark.slow
 class TestCheckAgreement:
     def test_on_a_device(self):
         rows = check_agreement("array_api_strict:device1")
@@ -209,6 +210,7 @@ class TestCheckAgreement:
             compare(comparison._replace(compute=writing), choose_backend("cpu"), "float64")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(probe_cuda().usable, reason="here is a usable GPU")
 def test_a_run_that_requires_a_gpu_fails_without_one():
     tests = Path(__file__).parents[1]

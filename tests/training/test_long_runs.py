@@ -61,6 +61,7 @@ def assert_same(one, other):
 # --- killed ---
 
 
+@pytest.mark.slow
 @UNIX
 def test_what_is_killed_at_any_moment_ends_with_the_same_bits():
     command = [sys.executable, "-m", "benchmarks.kills", "--kills", "10", "--epochs", "15", "--longest", "0.08"]
