@@ -273,7 +273,7 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
         elif network.sizes != self._network().sizes:
             raise ValueError(
                 f"the model continues with the network fitted before, of sizes {self._network().sizes}, but now "
-                f"hidden_layer_sizes, X and y ask for {network.sizes}; clone() the model to start anew"
+                f"hidden_layer_sizes, X and y ask for {network.sizes}; clone() the model to start again"
             )
         else:
             state, theta = FitState.of(self), self._theta()

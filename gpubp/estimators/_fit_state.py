@@ -28,7 +28,7 @@ SET_BY_THE_FIT = ("loss", "stop_reason", "fit_seconds")  # no attributes before 
 
 @dataclass
 class FitState:
-    """Where a fit stands.
+    """The figures of a fit, and where it has arrived.
 
     Attributes
     ----------

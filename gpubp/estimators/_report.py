@@ -9,7 +9,7 @@ REASONS = {
     "epochs": "max_iter was reached",
     "converged": "the solver converged",
     "time": "max_time was reached",
-    "callback": "a callback asked for it",
+    "callback": "a callback requested it",
     "interrupted": "it was interrupted",
     "diverged": "the weights stopped being finite",
 }

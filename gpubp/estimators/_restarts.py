@@ -10,13 +10,13 @@ from gpubp.estimators._members import fit_members
 from gpubp.estimators._validation import validate_samples, validate_weights
 
 OWN_PARAMETERS = ("n_restarts", "random_state")
-"""What an estimator keeps of its own when it takes over the best of its restarts."""
+"""The parameters that an estimator keeps when it takes over the best of its restarts."""
 
 
 def fit_restarts(model: Any, X: Any, y: Any, sample_weight: Any, validation_data: Any) -> None:
     """Fit an estimator ``n_restarts`` times, together where possible, and keep the best fit.
 
-    The first fit is that of the estimator alone. The others differ from it in their first weights, not in the samples
+    The first fit is that of ``n_restarts=1``. The others differ from it in their first weights, not in the samples
     that they hold out or in their order. The best fit has the best score on held-out samples, or else the smallest
     loss.
     """

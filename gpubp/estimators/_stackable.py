@@ -78,7 +78,7 @@ class StackableModel:
     def prepare(
         self, x: Any, rows: np.ndarray, encoded: EncodedTargets, weights: np.ndarray | None, seed: int | None = None
     ) -> StackedFit:
-        """Prepare a fit: targets and weights are those of ``rows``, and ``seed`` is for first weights of its own."""
+        """Prepare a fit: targets and weights are those of ``rows``, and ``seed`` is for separate first weights."""
         targets, train_weights, _ = encoded
         model = self.model
         return model._prepare(x, rows, targets, weights, train_weights, model.early_stopping, first_weights_seed=seed)

@@ -123,13 +123,13 @@ class BatchedOptunaSearchCV(StackedSearch):
         """Request a batch, evaluate it and report it; return all results so far, or none if all of it was pruned."""
         failed = _optuna().trial.TrialState.FAIL
         distributions = self.param_distributions if isinstance(self.param_distributions, dict) else None
-        asked, numbers, candidates = [], list[int](), list[dict[str, Any]]()
+        requested, numbers, candidates = [], list[int](), list[dict[str, Any]]()
         try:
             for _ in range(n):
-                asked.append(self.study_.ask(distributions))
-                params = self._suggested(asked[-1])
+                requested.append(self.study_.ask(distributions))
+                params = self._suggested(requested[-1])
                 if params is not None:
-                    numbers.append(asked[-1].number)
+                    numbers.append(requested[-1].number)
                     candidates.append(params)
             if not candidates:
                 return {}
@@ -137,7 +137,7 @@ class BatchedOptunaSearchCV(StackedSearch):
             evaluation.trials.fit(trials)
             results = evaluation.score(trials, candidates, {"trial": numbers})
         except BaseException:
-            for trial in asked:
+            for trial in requested:
                 self.study_.tell(trial, state=failed, skip_if_finished=True)
             raise
         name = f"mean_test_{self.refit}"

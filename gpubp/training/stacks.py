@@ -23,7 +23,7 @@ from gpubp.optim.schedules import value_at
 from gpubp.training.loop import Callback, Plan, Progress, run
 from gpubp.training.state import state_of_some
 
-# --- what a fit gives ---
+# --- what a fit provides ---
 
 
 class ValidatedSamples(NamedTuple):
@@ -311,7 +311,7 @@ class StackOfFits:
         self.size = max(member.fit.batch_size(len(member.stream.rows)) for member in members)
         self.offsets: dict[int, int] = {}
         self.evaluated: dict[int, Any] = {}
-        self.gone = np.zeros(len(members), dtype=bool)
+        self.done = np.zeros(len(members), dtype=bool)
         self.left = np.arange(len(members))
         self.position: ModelState | None = None
         self.followers: list[Follower] = []
@@ -364,14 +364,14 @@ class StackOfFits:
         goes_on = np.asarray([self.members[k].number in kept and not self.ended(k) for k in self.left.tolist()])
         self.position = state_of_some(self.backend, self.position, goes_on)
         self.left = self.left[goes_on]
-        self.gone[self.left] = False
+        self.done[self.left] = False
 
     def _samples(self) -> tuple[Batch, np.ndarray | None]:
         """Concatenate the samples of all fits; sample weights that differ are rows of their own."""
         shared = {id(member.fit.x): member.fit.x for member in self.members}
         n_samples = 0
-        for whose, x in shared.items():
-            self.offsets[whose] = n_samples
+        for key_of_x, x in shared.items():
+            self.offsets[key_of_x] = n_samples
             n_samples += x.shape[0]
         parts = [to_backend(self.backend, x, self.precision) for x in shared.values()]
         x = parts[0] if len(parts) == 1 else self.backend.xp.concat(parts, axis=0)
@@ -406,7 +406,7 @@ class StackOfFits:
         outcome = run(self.plan(trained), self.position)
         thetas = to_numpy(outcome.theta)
         for place, k in enumerate(trained):
-            reason = "epochs" if self.gone[k] else outcome.stop_reason
+            reason = "epochs" if self.done[k] else outcome.stop_reason
             try:
                 self.followers[k].finish(thetas[place], "diverged" if outcome.diverged[place] else reason)
             except ValueError as error:
@@ -480,9 +480,9 @@ class StackOfFits:
         if self.first.holds_out:
             self._evaluate(left, progress.theta)
         for place, k in enumerate(left):
-            if not self.gone[k]:
-                self.gone[k] = self._follow(k, place, progress)
-        done: np.ndarray = self.gone[left]
+            if not self.done[k]:
+                self.done[k] = self._follow(k, place, progress)
+        done: np.ndarray = self.done[left]
         return done
 
     def _follow(self, k: int, place: int, progress: Progress) -> bool:

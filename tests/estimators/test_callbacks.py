@@ -1,4 +1,4 @@
-"""scikit-learn's callbacks, from its version 1.9 on: what they are told, what they may do, where they come from."""
+"""scikit-learn's callbacks, from its version 1.9 on: what they are passed, what they may do, where they come from."""
 
 import numpy as np
 import pytest
@@ -21,26 +21,26 @@ def classifier(**options):
 
 
 class Recorder:
-    """Writes down what it is told; may ask to stop, or break."""
+    """Records what it is passed; may stop the training, or raise an error."""
 
     def __init__(self, stop_at=None, break_at=None):
         self.stop_at, self.break_at = stop_at, break_at
-        self.told, self.fitted, self.given, self.planned = [], [], [], []
+        self.reported, self.fitted, self.given, self.planned = [], [], [], []
 
     def setup(self, estimator, context):
-        self.told.append("setup")
+        self.reported.append("setup")
 
     def teardown(self, estimator, context):
-        self.told.append("teardown")
+        self.reported.append("teardown")
 
     def on_fit_task_begin(self, estimator, context, *, X=None, y=None, metadata=None):
-        self.told.append(f"begin {context.task_name}")
+        self.reported.append(f"begin {context.task_name}")
         self.given.append((X, y, metadata))
         if context.task_name == "fit":
             self.planned.append(context.max_subtasks)
 
     def on_fit_task_end(self, estimator, context, *, fitted_estimator=None):
-        self.told.append(f"end {context.task_name}")
+        self.reported.append(f"end {context.task_name}")
         if context.task_name == "epoch":
             self.fitted.append(fitted_estimator)
             if len(self.fitted) == self.break_at:
@@ -50,11 +50,11 @@ class Recorder:
 
 
 @pytest.mark.parametrize("solver", ["adam", "sgd", "lbfgs"])
-def test_what_is_told_in_order(solver):
+def test_what_is_reported_in_order(solver):
     recorder, weights = Recorder(), np.ones(150)
     classifier(solver=solver).set_callbacks(recorder).fit(X, Y, sample_weight=weights)
     epochs = ["begin epoch", "end epoch"] * 4
-    assert recorder.told == ["setup", "begin fit", *epochs, "end fit", "teardown"]
+    assert recorder.reported == ["setup", "begin fit", *epochs, "end fit", "teardown"]
     assert recorder.planned == [4]
     for x, y, metadata in recorder.given:
         assert x is X
@@ -83,7 +83,7 @@ def test_it_is_torn_down_where_the_fit_breaks(solver):
     recorder = Recorder(break_at=2)
     with pytest.raises(ZeroDivisionError):
         classifier(solver=solver).set_callbacks(recorder).fit(X, Y)
-    assert recorder.told[-1] == "teardown"
+    assert recorder.reported[-1] == "teardown"
 
 
 def test_an_epoch_that_was_broken_off_is_ended():
@@ -94,7 +94,7 @@ def test_an_epoch_that_was_broken_off_is_ended():
     recorder = Recorder()
     with pytest.warns(UserWarning, match="interrupted"):
         classifier(callbacks=interrupt).set_callbacks(recorder).fit(X, Y)
-    assert recorder.told.count("begin epoch") == recorder.told.count("end epoch") == 2
+    assert recorder.reported.count("begin epoch") == recorder.reported.count("end epoch") == 2
     assert recorder.fitted[-1] is None
 
 
@@ -103,7 +103,7 @@ def test_a_call_of_partial_fit_is_one_epoch():
     model = classifier().set_callbacks(recorder)
     for _ in range(2):
         model.partial_fit(X, Y, classes=[0, 1, 2])
-    assert recorder.told == ["setup", "begin fit", "begin epoch", "end epoch", "end fit", "teardown"] * 2
+    assert recorder.reported == ["setup", "begin fit", "begin epoch", "end epoch", "end fit", "teardown"] * 2
     assert recorder.planned == [1, 1]
 
 

@@ -40,7 +40,7 @@ SCORE_HEEDS_NO_CLASS_WEIGHT = (
 )
 GOES_ON = (
     {"check_supervised_y_2d", "check_classifiers_multilabel_representation_invariance"},
-    "the check fits twice and wants the same, but a warm start goes on",
+    "the check fits twice and expects equal results, but a warm start continues",
 )
 
 CONFIGURATIONS = [

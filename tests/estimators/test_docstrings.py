@@ -1,4 +1,4 @@
-"""The docstrings of the estimators tell of every parameter, with its default, and of every fitted attribute."""
+"""The docstrings of the estimators describe every parameter, with its default, and every fitted attribute."""
 
 import inspect
 import re
@@ -46,11 +46,11 @@ def test_every_parameter_is_documented_in_order_with_its_default(kind):
     for name, default in parameters.items():
         of_type, text = documented[name]
         assert len(text) > 20, f"{name} says nothing"
-        if name in ("beta_1", "beta_2"):  # told of together
+        if name in ("beta_1", "beta_2"):  # documented together
             assert of_type.endswith("default=0.9, 0.999")
         else:
-            told = re.search(r"default=(.*)$", of_type)[1]
-            assert told == plainly(default) or float(told) == default, name
+            stated = re.search(r"default=(.*)$", of_type)[1]
+            assert stated == plainly(default) or float(stated) == default, name
 
 
 @pytest.mark.parametrize("options", [{}, {"solver": "lbfgs"}, {"early_stopping": True}], ids=str)

@@ -147,7 +147,7 @@ class TestDescent:
 
 class TestLosses:
     def test_the_loss_told_is_the_loss_asked_for(self):
-        """One epoch, one batch: the loss told is that of the first weights."""
+        """One epoch, one batch: the loss reported is that of the first weights."""
         for loss, error in (("absolute_error", "absolute"), ("huber(0.2)", "huber(0.2)"), ("log_cosh", "log_cosh")):
             model = regressor(loss=loss, max_iter=1, learning_rate_init=1e-12, alpha=0.0).fit(X_R, TARGETS)
             outputs = model.predict(X_R)[:, None]

@@ -94,7 +94,7 @@ def test_attributes_methods_and_tags(kind, options, hurried):
     expected = copy.deepcopy(theirs.__sklearn_tags__())
     expected.array_api_support = True
     expected.target_tags.multi_output = kind == "MLPClassifier"  # theirs takes one output
-    expected.input_tags.sparse = True  # which scikit-learn 1.6 did not tell
+    expected.input_tags.sparse = True  # which scikit-learn 1.6 did not say
     assert ours.__sklearn_tags__() == expected
 
 

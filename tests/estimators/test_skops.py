@@ -131,8 +131,8 @@ def test_halving_searches():
 def test_everything_documented_is_there():
     assert len(documented()) == 17
     for name in documented():
-        room, _, what = name.rpartition(".")
-        assert getattr(__import__(room, fromlist=[what]), what).__module__ == room
+        package, _, what = name.rpartition(".")
+        assert getattr(__import__(package, fromlist=[what]), what).__module__ == package
 
 
 def test_a_model_is_not_loaded_without_trust():

@@ -29,7 +29,7 @@ D = np.random.default_rng(1).normal(size=(N, 2))
 WEIGHTS = np.random.default_rng(2).uniform(0.0, 2.0, (3, N))
 
 
-def sweeps(backend, dtype, ways, optimizer, l2, batches, thetas, epochs=3):
+def epochs_of(backend, dtype, ways, optimizer, l2, batches, thetas, epochs=3):
     """Move a stack by some epochs; where it ends, and what the last epoch said."""
     position = ModelState(to_backend(backend, thetas, dtype), None)
     position.state = optimizer.init(backend.xp, position.theta)
@@ -96,9 +96,9 @@ def test_each_network_is_what_it_is_alone(optimizer, n_networks, weighed, ways):
 
     thetas = initial_weights(NETWORK, range(n_networks), dtype=dtype)
     together, alone = own_batches(backend, dtype, n_networks, weighed)
-    position, result = sweeps(backend, dtype, ways, optimizer_with(rates), l2, together, thetas)
+    position, result = epochs_of(backend, dtype, ways, optimizer_with(rates), l2, together, thetas)
     for k in range(n_networks):
-        own, said = sweeps(
+        own, said = epochs_of(
             backend, dtype, "never", optimizer_with(float(rates[k, 0])), float(l2[k, 0]), alone(k), thetas[k]
         )
         assert_agree(position.theta[k], own.theta, "steps")
@@ -122,9 +122,9 @@ def test_each_network_is_what_it_is_alone_on_a_device(device, precision):
     backend = choose_backend(device)
     optimizer, thetas = adam(0.01), initial_weights(NETWORK, range(3), dtype=precision)
     together, alone = own_batches(backend, precision, 3, weighed=True)
-    position, _ = sweeps(backend, precision, "never", optimizer, 0.1, together, thetas)
+    position, _ = epochs_of(backend, precision, "never", optimizer, 0.1, together, thetas)
     for k in range(3):
-        own, _ = sweeps(backend, precision, "never", optimizer, 0.1, alone(k), thetas[k])
+        own, _ = epochs_of(backend, precision, "never", optimizer, 0.1, alone(k), thetas[k])
         assert_agree(to_numpy(position.theta)[k], to_numpy(own.theta), "steps")
 
 
@@ -152,7 +152,7 @@ def test_samples_are_gathered_once_for_networks_that_share_an_order(monkeypatch,
         begins, counts = np.asarray([0, 0, 0, 3, 3, 3]), np.asarray([20, 20, 20, 21, 21, 21])
         return PerNetworkBatches(backend, Batch(X, D, weights), SIZE, order, begins, counts, weights_of)
 
-    ends = [sweeps(backend, "float64", ways, adam(0.01), 0.1, batches, thetas) for ways in ("never", "always")]
+    ends = [epochs_of(backend, "float64", ways, adam(0.01), 0.1, batches, thetas) for ways in ("never", "always")]
     assert_agree(ends[1][0].theta, ends[0][0].theta, "steps")
     np.testing.assert_allclose(ends[1][1].values, ends[0][1].values, rtol=1e-10)
     np.testing.assert_allclose(ends[1][1].weights, ends[0][1].weights, rtol=1e-12)
@@ -166,7 +166,7 @@ def test_cut():
     np.testing.assert_array_equal(parts[1], [0.4, 0.5])
 
 
-# --- a penalty for each network, and no history, at the door ---
+# --- a penalty for each network, and no history, in train ---
 
 
 @pytest.mark.parametrize("ways", ["never", "always"])
@@ -381,16 +381,16 @@ def test_too_few_samples_to_hold_out_is_an_error_of_that_fit(monkeypatch):
 
 
 def test_callback_is_told_and_may_end_the_training(monkeypatch):
-    told = []
+    reported = []
 
     def callback(progress):
-        told.append(progress)
+        reported.append(progress)
         return progress.epoch == 3
 
     models = [MLPClassifier((3,), max_iter=n, device="cpu", random_state=0) for n in (2, 9)]
     fitted_in_stacks(models, monkeypatch, callback=callback)
-    assert [progress.epoch for progress in told] == [1, 2, 3]
-    assert np.isnan(told[2].loss).tolist() == [True, False]
+    assert [progress.epoch for progress in reported] == [1, 2, 3]
+    assert np.isnan(reported[2].loss).tolist() == [True, False]
     assert [model.stop_reason_ for model in models] == ["epochs", "callback"]
 
 

@@ -122,12 +122,12 @@ def both(targets, options, **fixed):
     if targets == "counts":
         options["loss"] = "poisson"
     models = []
-    for room, own in ((sklearn.neural_network, {}), (gpubp.estimators, {"device": "cpu"})):
+    for package, own in ((sklearn.neural_network, {}), (gpubp.estimators, {"device": "cpu"})):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
             warnings.filterwarnings("ignore", "Got `batch_size` less than 1 or larger than", UserWarning)
             warnings.filterwarnings("ignore", ".*iprint.*", DeprecationWarning)  # of an older scikit-learn's
-            models.append(getattr(room, kind)(**options, **own).fit(x, y, **arguments))
+            models.append(getattr(package, kind)(**options, **own).fit(x, y, **arguments))
     return *models, x
 
 
@@ -197,8 +197,8 @@ def test_partial_fit(targets, options):
     kind = "MLPRegressor" if targets in REGRESSION else "MLPClassifier"
     classes = {} if targets in REGRESSION else {"classes": np.arange(4 if targets == "multilabel" else y.max() + 1)}
     models = []
-    for room, own in ((sklearn.neural_network, {}), (gpubp.estimators, {"device": "cpu"})):
-        model = getattr(room, kind)(hidden_layer_sizes=(8,), random_state=1, **options, **own)
+    for package, own in ((sklearn.neural_network, {}), (gpubp.estimators, {"device": "cpu"})):
+        model = getattr(package, kind)(hidden_layer_sizes=(8,), random_state=1, **options, **own)
         for part in [slice(0, 30), slice(30, 70), slice(70, 90)] * 3:
             model.partial_fit(x[part], y[part], **classes)
         models.append(model)
@@ -211,12 +211,12 @@ def test_partial_fit(targets, options):
 @pytest.mark.parametrize("options", [{"solver": "lbfgs"}, {"solver": "sgd", "momentum": 0.0}], ids=str)
 @pytest.mark.parametrize("targets", ["multiclass", "numbers"])
 def test_warm_start(targets, options):
-    """Of the solvers that keep no state: the others keep theirs, where scikit-learn's begin anew."""
+    """For the solvers without a state: the others keep theirs, which scikit-learn's drop."""
     x, y = TARGETS[targets]
     kind = "MLPRegressor" if targets in REGRESSION else "MLPClassifier"
     models = []
-    for room, own in ((sklearn.neural_network, {}), (gpubp.estimators, {"device": "cpu"})):
-        model = getattr(room, kind)(
+    for package, own in ((sklearn.neural_network, {}), (gpubp.estimators, {"device": "cpu"})):
+        model = getattr(package, kind)(
             hidden_layer_sizes=(8,), random_state=1, warm_start=True, max_iter=5, **options, **own
         )
         for _ in range(4):
@@ -253,10 +253,10 @@ def test_what_verbose_prints(options, capsys):
     settings = {"verbose": True, "tol": 0.05, "n_iter_no_change": 2, "learning_rate_init": 0.02, "max_iter": 40}
     _, _, x = both("multiclass", {**settings, **options}, verbose=False)
     printed = []
-    for room, own in ((sklearn.neural_network, {}), (gpubp.estimators, {"device": "cpu"})):
+    for package, own in ((sklearn.neural_network, {}), (gpubp.estimators, {"device": "cpu"})):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
-            room.MLPClassifier((8,), random_state=1, **settings, **options, **own).fit(x, TARGETS["multiclass"][1])
+            package.MLPClassifier((8,), random_state=1, **settings, **options, **own).fit(x, TARGETS["multiclass"][1])
         printed.append(capsys.readouterr().out)
     assert printed[0] == printed[1]
     assert "Iteration 1, loss" in printed[0]

@@ -177,7 +177,7 @@ def test_processes_read_the_samples_from_a_file_that_is_gone_in_the_end(loky):
 
 
 class ProcessPoolExecutor:
-    """Stands in for one of processes, which is told by its name; it keeps where the samples were."""
+    """Stands in for one of processes, which is recognized by its name; it records where the samples were."""
 
     def submit(self, function, shared, *arguments):
         self.folder = shared.path.parent
@@ -216,7 +216,7 @@ def test_tasks_hold_every_trial_once_and_like_beside_like():
         [(3, 1), (1, 2), (3, 2)],
     ]
     assert [len(task.trials) for task in tasks_of(trials, 100)] == [1] * 12
-    assert [len(task.trials) for task in tasks_of(trials * 3, 0)] == [18, 18]  # nobody knows how many workers
+    assert [len(task.trials) for task in tasks_of(trials * 3, 0)] == [18, 18]  # it is unknown how many workers
 
 
 # --- workers that end ---
@@ -283,7 +283,7 @@ def test_lost_samples_are_shared_again_once(monkeypatch):
 
 
 class KilledWorker(Exception):
-    """Stands in for Dask's, which is told by its name."""
+    """Stands in for Dask's, which is recognized by its name."""
 
 
 @pytest.mark.parametrize("fault", [None, BrokenExecutor("a process died"), KilledWorker("after 4 attempts")])
@@ -291,7 +291,7 @@ def test_workers_that_die_for_good_are_an_error_in_words(fault):
     search = BatchedSearchCV(MODEL, {"alpha": [0.1, 1.0]}, cv=2, executor=Fails(spread.ATTEMPTS, fault))
     with pytest.raises(GpubpError, match=r"a worker of the executor ended during 4 fits of hidden_layer_sizes \(5,\)"):
         search.fit(X, Y)
-    with pytest.raises(ZeroDivisionError):  # what is no worker's end is nobody's but its own
+    with pytest.raises(ZeroDivisionError):  # an error that does not end a worker is raised as it is
         search.set_params(executor=Fails(1, ZeroDivisionError())).fit(X, Y)
 
 
@@ -299,11 +299,11 @@ def test_workers_that_die_for_good_are_an_error_in_words(fault):
 
 
 def test_callbacks_are_told_after_each_score(threads):
-    told = []
-    search = BatchedSearchCV(MODEL, GRID, cv=FOLDS, callbacks=told.append, executor=threads).fit(X, Y)
-    assert [now.fits_done for now in told] == list(range(3, 25, 3))
-    assert {now.fits for now in told} == {24}
-    assert told[-1].best_score == search.best_score_
+    reported = []
+    search = BatchedSearchCV(MODEL, GRID, cv=FOLDS, callbacks=reported.append, executor=threads).fit(X, Y)
+    assert [now.fits_done for now in reported] == list(range(3, 25, 3))
+    assert {now.fits for now in reported} == {24}
+    assert reported[-1].best_score == search.best_score_
 
 
 def test_copies_share_the_executor_and_pickled_searches_have_none(threads):

@@ -1,4 +1,4 @@
-"""Searches whose candidates Optuna suggests: asked for, trained and told a batch at a time."""
+"""Searches whose candidates Optuna suggests: requested, trained and reported a batch at a time."""
 
 import logging
 import sys
@@ -52,7 +52,7 @@ def test_each_trial_is_told_the_score_of_its_parameters():
     np.testing.assert_array_equal(found.best_estimator_.coefs_[0], again.best_estimator_.coefs_[0])
 
 
-def test_a_batch_is_asked_for_before_it_is_told_and_is_one_stack(monkeypatch, caplog):
+def test_a_batch_is_requested_before_it_is_reported_and_is_one_stack(monkeypatch, caplog):
     study, order = optuna.create_study(direction="maximize"), []
     ask, tell = study.ask, study.tell
     monkeypatch.setattr(study, "ask", lambda *given: order.append("ask") or ask(*given))
@@ -150,17 +150,17 @@ def test_several_scores():
 
 
 def test_progress_pipelines_and_an_executor():
-    told, pipeline = [], make_pipeline(StandardScaler(), MODEL)
+    reported, pipeline = [], make_pipeline(StandardScaler(), MODEL)
     space = {
         "mlpclassifier__alpha": SPACE["alpha"],
         "standardscaler__with_mean": CategoricalDistribution([True, False]),
     }
     here = search(space, pipeline).fit(X, Y)
     with ThreadPoolExecutor(2) as executor:
-        away = search(space, pipeline, callbacks=told.append, executor=executor).fit(X, Y)
+        away = search(space, pipeline, callbacks=reported.append, executor=executor).fit(X, Y)
     assert [trial.value for trial in away.study_.trials] == [trial.value for trial in here.study_.trials]
-    assert [now.fits_done for now in told] == list(range(3, 22, 3))
-    assert {now.fits for now in told} == {21}
+    assert [now.fits_done for now in reported] == list(range(3, 22, 3))
+    assert {now.fits for now in reported} == {21}
 
 
 def test_it_is_an_estimator(monkeypatch):

@@ -318,7 +318,7 @@ HALVING = {
         {"factor": 2},
     ),
     "widths": ({"hidden_layer_sizes": [(3,), (4,)], "activation": ["tanh", "relu"]}, {"factor": 2, "min_resources": 2}),
-    "fitted anew": ({"solver": ["lbfgs", "adam"], "learning_rate": ["cosine", "constant"]}, {"factor": 2}),
+    "fitted again": ({"solver": ["lbfgs", "adam"], "learning_rate": ["cosine", "constant"]}, {"factor": 2}),
     "adaptive": (
         {"solver": ["sgd"], "learning_rate": ["adaptive", "invscaling"], "learning_rate_init": [0.01, 0.1, 0.3]},
         {"factor": 2},
@@ -411,13 +411,13 @@ def test_halving_says_what_it_cannot_do(estimator, grid, options, message):
 
 
 def test_callbacks_are_told_and_may_stop():
-    told = []
-    search = BatchedSearchCV(MODEL, GRID, cv=3, callbacks=told.append).fit(X, Y)
-    assert [now.epoch for now in told[:5]] == [1, 2, 3, 4, 5]
-    assert told[0].networks == told[0].fits == 12
-    assert [now.fits_done for now in told[5:]] == [3, 6, 9, 12]
-    assert told[-1].best_score == search.best_score_
-    assert told[-1].best_params == search.best_params_
+    reported = []
+    search = BatchedSearchCV(MODEL, GRID, cv=3, callbacks=reported.append).fit(X, Y)
+    assert [now.epoch for now in reported[:5]] == [1, 2, 3, 4, 5]
+    assert reported[0].networks == reported[0].fits == 12
+    assert [now.fits_done for now in reported[5:]] == [3, 6, 9, 12]
+    assert reported[-1].best_score == search.best_score_
+    assert reported[-1].best_params == search.best_params_
 
     def stop(now):
         return now.epoch >= 2
