@@ -23,7 +23,7 @@ import numpy as np
 import safetensors
 
 from gpubp import Checkpoints, Network, adam, train
-from gpubp.training import fit as fit_module
+from gpubp.training import checkpointed
 from gpubp.training.checkpoints import checkpoints_in
 
 NETWORK = Network((8, 12, 3), activation="tanh")
@@ -38,7 +38,7 @@ def samples(n_samples, seed):
 
 def fit(folder, seed, epochs, keep=3):
     """Train to the end, from wherever the folder says."""
-    fit_module.OPERATIONS_OF_A_PART = 6.0 * SIZE * NETWORK.n_parameters * STEPS_OF_A_PART
+    checkpointed.OPERATIONS_OF_A_PART = 6.0 * SIZE * NETWORK.n_parameters * STEPS_OF_A_PART
     return train(
         NETWORK,
         *samples(N_SAMPLES, 0),

@@ -52,15 +52,20 @@ if TYPE_CHECKING:
     from gpubp.tabular import fit_table as fit_table
     from gpubp.tabular import predict_table as predict_table
     from gpubp.tabular import prepare_table as prepare_table
+    from gpubp.training.callbacks import JSONLines as JSONLines
+    from gpubp.training.callbacks import Progress as Progress
+    from gpubp.training.callbacks import get_callback as get_callback
     from gpubp.training.checkpoints import Checkpoints as Checkpoints
     from gpubp.training.fit import all_correct as all_correct
     from gpubp.training.fit import train as train
+    from gpubp.training.result import Fit as Fit
 
 _PUBLIC = {
     "errors": (
         *("CheckpointError", "CheckpointWarning", "DataError", "DeviceError"),
         *("DivergenceWarning", "GpubpError", "ModelFileError"),
     ),
+    "training.callbacks": ("JSONLines", "Progress", "get_callback"),
     "training.checkpoints": ("Checkpoints",),
     "tabular": ("fit_table", "predict_table", "prepare_table"),
     "data": ("load_dataset", "one_hot"),
@@ -84,6 +89,7 @@ _PUBLIC = {
     "data.streaming": ("Stream", "open_stream"),
     "data.streaming.prepared_stream": ("prepare_stream",),
     "training.fit": ("all_correct", "train"),
+    "training.result": ("Fit",),
 }
 _MODULE_OF = {name: room for room, names in _PUBLIC.items() for name in names}
 __all__ = [*_MODULE_OF]

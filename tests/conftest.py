@@ -174,7 +174,7 @@ def emulated_gpu(monkeypatch):
     import gpubp.engine.cuda.device
     from gpubp.backends import memory
     from gpubp.engine import cuda
-    from gpubp.training import fit
+    from gpubp.training import setup
     from tests.cuda_machines import DeviceOfNumPy
     from tests.emulated_cuda import EmulatedDevice
 
@@ -185,7 +185,7 @@ def emulated_gpu(monkeypatch):
         made.append(EmulatedDevice())
         return made[-1]
 
-    monkeypatch.setattr(fit, "choose_backend", lambda device, *_: host if device == "cpu" else backend)
+    monkeypatch.setattr(setup, "choose_backend", lambda device, *_: host if device == "cpu" else backend)
     monkeypatch.setattr(cuda, "nvmath_works", lambda: True)
     monkeypatch.setattr(gpubp.engine.cuda.device, "cuda_device", make_device)
     monkeypatch.setattr(memory, "memory_of", lambda backend: None)

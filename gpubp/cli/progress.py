@@ -13,7 +13,7 @@ from rich.progress import Progress as Bar
 from rich.text import Text
 
 from gpubp.cli.formatting import number
-from gpubp.training.loop import Callback, Progress
+from gpubp.training.callbacks import Callback, Progress
 
 SECONDS_BETWEEN_REDRAWS = 0.15  # a redraw takes 1 to 2 ms, as long as a short epoch
 

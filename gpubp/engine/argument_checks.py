@@ -159,7 +159,6 @@ def check_options(
     batch_size: Any,
     l2: Any,
     tolerance: Any,
-    callbacks: Any,
     validation_data: Any,
     scoring: Any,
     patience: Any,
@@ -176,8 +175,6 @@ def check_options(
     for name, number in (*numbers, ("tolerance", tolerance)):
         if not (isinstance(number, int | float | np.floating) and math.isfinite(number) and number >= 0.0):
             raise DataError(f"{name} must be a finite number from 0 up, got {number!r}")
-    if not all(callable(callback) for callback in callbacks):
-        raise DataError(f"callbacks must be functions that take a Progress, got {callbacks!r}")
     if validation_data is not None and not (isinstance(validation_data, tuple | list) and len(validation_data) == 2):
         raise DataError(f"validation_data must be a pair (X, targets), got {type(validation_data).__name__}")
     if scoring is not None and validation_data is None:

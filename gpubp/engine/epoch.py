@@ -1,9 +1,8 @@
-"""One epoch: a training step for each batch of an epoch, or of several, run the way the backend runs it best.
+"""The choice of how an epoch's steps are run: one by one with the plain equations, or in a compiled form.
 
-This is the seam for speed: the training loop calls what :func:`make_epoch_runner` gives it and knows no more.
+The training loop calls what :func:`make_epoch_runner` returns and knows no more.
 """
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -14,13 +13,9 @@ from gpubp.backends.backend import Backend
 from gpubp.distributed.process_group import SINGLE_PROCESS, ProcessGroup
 from gpubp.engine import cpu, cuda
 from gpubp.engine.plain.minibatches import ArrayBatches, Batches, epochs_of, total_weight
-from gpubp.engine.plain.step import EpochResult, ModelState, Objective, Step, make_step
+from gpubp.engine.plain.step import EpochResult, EpochRunner, ModelState, Objective, Step, make_step
 from gpubp.optim.first_order import Optimizer
 from gpubp.optim.second_order import SecondOrder
-
-EpochRunner = Callable[[ModelState, Batches], EpochResult]
-"""``epoch(position, batches)`` moves the position, batch by batch, through all epochs that the batches are for, or
-through the part of an epoch that they are; it takes from the position, and changes, parameters and state alone."""
 
 
 def make_epoch_runner(
@@ -34,9 +29,16 @@ def make_epoch_runner(
     *,
     outputs_wanted: bool = False,
 ) -> EpochRunner:
-    """Bind an optimizer to an objective, for ``n_steps`` steps at most, on batches of ``size`` samples.
+    """Bind an optimizer to an objective, in the form that is fastest on the backend.
 
-    Somebody may want the outputs of all samples after each epoch; whoever has them at hand then tells them.
+    Parameters
+    ----------
+    size : int
+        Samples of a batch.
+    n_steps : int
+        Steps at most.
+    outputs_wanted : bool
+        Whether the outputs of all samples are of use after each epoch; forms that have them at hand then return them.
     """
     plain = partial(plain_epoch_runner, backend, objective, optimizer, dtype)
     if isinstance(optimizer, SecondOrder) or objective.parts > 1 or objective.processes.world_size > 1:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import pairwise
 from operator import index
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import numpy as np
 import scipy
@@ -50,6 +50,8 @@ from gpubp.estimators._validation import (
 from gpubp.estimators.display import LossCurveDisplay
 from gpubp.io.onnx import estimator_to_onnx
 from gpubp.nn.network import Network, flatten
+from gpubp.training.callbacks import RunStart
+from gpubp.training.state import History, Outcome, StopReason
 
 
 class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: ignore[misc]
@@ -167,7 +169,10 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
             n_samples, evaluate = samples.targets.shape[0], None if held_out is None else held_out.evaluate
             monitor = FitMonitor(fit, n_samples, evaluate, theta, task, start and start.rate, processes)
             if start is None:
+                monitor.on_begin(RunStart(0, self.max_iter, fit.backend.name, theta))
                 found, stop_reason = fit_lbfgs(samples, theta, monitor)
+                history = History(loss=list(fit.state.loss_curve))
+                monitor.on_end(Outcome(found, fit.state.n_iter, history, cast(StopReason, stop_reason), np.zeros((), bool)))
                 fit.state.optimizer = None
             else:
                 found, stop_reason = fit_stochastic(samples, theta, monitor, start, incremental)

@@ -91,7 +91,7 @@ scoring : str, callable or None, default=None
 max_time : float or None, default=None
     The number of seconds after which training stops, at the end of an epoch.
 callbacks : callable, sequence of callables or None, default=None
-    Each is called after each epoch, or iteration of "lbfgs", with a :class:`gpubp.training.loop.Progress`; training
+    Each is called after each epoch, or iteration of "lbfgs", with a :class:`gpubp.Progress`; training
     ends where one returns True. scikit-learn's own callbacks, from version 1.9 on, are set by ``set_callbacks``.
 n_restarts : int, default=1
     The number of fits from different first weights, trained together where possible. The best is kept: by the score on

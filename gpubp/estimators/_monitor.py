@@ -16,7 +16,16 @@ from gpubp.estimators._fit import EstimatorFit, weights_of
 from gpubp.estimators._held_out import Evaluated, score_of
 from gpubp.estimators._optimizer import LearningRate
 from gpubp.estimators._sklearn_callbacks import FitTask
-from gpubp.training.loop import Progress
+from gpubp.training.callbacks import (
+    Progress,
+    RunStart,
+    begin_callbacks,
+    call_due,
+    check_callbacks,
+    end_callbacks,
+    epochs_before_due,
+)
+from gpubp.training.state import Outcome
 
 
 class FitMonitor:
@@ -55,9 +64,23 @@ class FitMonitor:
         self.rate, self.processes = rate, processes
         self.prints = bool(fit.options.verbose) and processes.rank == 0
         callbacks = fit.options.callbacks
-        self.callbacks = (callbacks,) if callable(callbacks) else tuple(callbacks or ())
+        self.callbacks = () if callbacks is None else check_callbacks(callbacks)
+        self.epoch = 0
         self.began = time.perf_counter()
         self.stop_reason = ""
+
+    def on_begin(self, run: RunStart) -> None:
+        """Begin the callbacks."""
+        self.epoch = run.epoch
+        self.processes.on_rank_0(lambda: begin_callbacks(self.callbacks, run))
+
+    def __call__(self, progress: Progress) -> bool:
+        """Follow one epoch of a stochastic solver; return whether training should stop."""
+        return self.follow(progress)
+
+    def on_end(self, outcome: Outcome) -> None:
+        """End the callbacks."""
+        self.processes.on_rank_0(lambda: end_callbacks(self.callbacks, outcome))
 
     # --- after an epoch of a stochastic solver ---
 
@@ -75,14 +98,15 @@ class FitMonitor:
         seen = progress._replace(loss=state.loss, validation_loss=validation_loss, validation_score=score)
         return self._should_stop(seen, stuck)
 
-    def unseen(self) -> int:
+    def epochs_unobserved(self) -> int:
         """Return for how many epochs nothing is evaluated, called or printed, and nothing can end the training."""
         options, state, rate = self.fit.options, self.fit.state, self.rate
-        watched = self.callbacks or self.evaluate is not None or self.task.context is not None or options.verbose
+        watched = self.evaluate is not None or self.task.context is not None or options.verbose
         if watched or options.max_time is not None or rate is None or rate.follows_samples:
             return 0
         # n_iter_no_change may be infinite
-        return int(min(options.n_iter_no_change - state.no_improvement_count, options.max_iter))
+        most = min(options.n_iter_no_change - state.no_improvement_count, options.max_iter)
+        return int(min(most, epochs_before_due(self.callbacks, self.epoch)))
 
     def _note_epoch(self, loss: float) -> None:
         state = self.fit.state
@@ -167,12 +191,13 @@ class FitMonitor:
             print(f"Validation score: {score:f}")
 
     def _should_stop(self, progress: Progress, stuck: bool = False) -> bool:
-        """Call every callback; note why training should stop, if it should."""
+        """Call the callbacks that are due; note why training should stop, if it should."""
+        self.epoch = progress.epoch
         if self.callbacks or self.task.context is not None:
             self.fit.publish_figures()
-        requests = self.processes.on_rank_0(lambda: [callback(progress) for callback in self.callbacks])
-        requests.append(self.task.end_epoch(lambda: weights_of(self.fit.network, to_numpy(progress.theta))))
-        self.stop_reason = self.processes.on_rank_0(lambda: self._reason_to_stop(any(requests), stuck))
+        requested = self.processes.on_rank_0(lambda: call_due(self.callbacks, progress))
+        requested |= self.task.end_epoch(lambda: weights_of(self.fit.network, to_numpy(progress.theta)))
+        self.stop_reason = self.processes.on_rank_0(lambda: self._reason_to_stop(requested, stuck))
         return bool(self.stop_reason)
 
     def _reason_to_stop(self, requested: bool, stuck: bool) -> str:

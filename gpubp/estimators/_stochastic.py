@@ -1,6 +1,7 @@
 """The stochastic solvers: gradient descent over batches in scikit-learn's order."""
 
 import math
+from functools import partial
 
 import numpy as np
 
@@ -13,7 +14,8 @@ from gpubp.engine.plain.step import ModelState, Objective
 from gpubp.estimators._monitor import FitMonitor
 from gpubp.estimators._optimizer import OptimizerState, optimizer_of
 from gpubp.estimators._samples import BatchesInOrder, TrainingSamples
-from gpubp.training.loop import Plan, run
+from gpubp.training.loop import run
+from gpubp.training.plan import Plan, learning_rate_after
 
 CALLS = 200  # of partial_fit that are expected, when it is decided whether to compile
 
@@ -55,14 +57,14 @@ def fit_stochastic(
     objective = Objective(network, l2=float(options.alpha), processes=samples.processes)
     plan = Plan(
         backend=backend,
-        network=network,
         run_epoch=make_epoch_runner(backend, objective, optimizer, precision, size, n_steps),
         batches=monitor.task.in_epochs(batches),
         epochs=start.epochs + (1 if incremental else options.max_iter),
         average="samples",  # whatever they weigh, as in scikit-learn
-        callbacks=(monitor.follow,),
-        unseen=monitor.unseen,
-        processes=samples.processes,
+        callbacks=(monitor,),
+        epochs_before_callbacks=monitor.epochs_unobserved,
+        learning_rate=partial(learning_rate_after, optimizer),
+        is_distributed=samples.processes.world_size > 1,
     )
     outcome = run(plan, position)
     diverged = outcome.stop_reason == "diverged"

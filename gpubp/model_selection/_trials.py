@@ -17,7 +17,7 @@ from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import _check_method_params
 
 from gpubp.model_selection._estimator_parts import PipelineParts, parts_of
-from gpubp.training.loop import Callback
+from gpubp.training.callbacks import Callback
 from gpubp.training.stacks import EncodedTargets, StackableFit, StackOfFits, ValidatedSamples, stacks_of
 
 logger = logging.getLogger("gpubp")

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gpubp.training.loop import Progress
+from gpubp.training.callbacks import Progress
 
 
 class SearchProgress(NamedTuple):

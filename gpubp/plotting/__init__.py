@@ -1,7 +1,7 @@
 """Pictures of networks and of their training, drawn with Matplotlib, which is imported on first use.
 
 Each function draws into the given Axes or into a new figure, and returns the Axes; ``ax.figure`` is the figure. No
-global state of Matplotlib changes. A model is a pair ``(network, theta)``, a :class:`~gpubp.training.fit.Fit`, a
+global state of Matplotlib changes. A model is a pair ``(network, theta)``, a :class:`~gpubp.training.result.Fit`, a
 :class:`~gpubp.io.model_file.Model`, or a fitted estimator.
 """
 

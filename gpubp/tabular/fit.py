@@ -23,9 +23,10 @@ from gpubp.nn.network import Network
 from gpubp.optim.first_order import Optimizer, adam
 from gpubp.optim.second_order import SecondOrder
 from gpubp.tabular.prepare import PreparedTable
+from gpubp.training.callbacks import Callback
 from gpubp.training.checkpoints import Checkpoints
-from gpubp.training.fit import Fit, train
-from gpubp.training.loop import Callback
+from gpubp.training.fit import train
+from gpubp.training.result import Fit
 
 SMALL_BATCH = 32
 BATCHES_IN_EPOCH = 50

@@ -32,7 +32,8 @@ from gpubp.io.safetensors import MalformedFile, read_tensors
 from gpubp.nn.network import Network
 from gpubp.optim.first_order import Optimizer
 from gpubp.optim.second_order import SecondOrder
-from gpubp.training.state import Arrays, Numbers, TrainingState, from_data, to_data
+from gpubp.training.state import TrainingState
+from gpubp.training.state_data import Arrays, Numbers, from_data, to_data
 
 FORMAT = 1
 """The number of the format that this version writes, and the newest that it reads."""
@@ -309,8 +310,8 @@ class Keeper:
             training_state = from_data(backend, checkpoint.numbers, checkpoint.arrays, first)
         except ValueError as error:
             raise CheckpointError(f"{checkpoint.path} {brief(str(error))}; train anew with another folder") from error
-        if training_state.position.epoch > epochs:
-            epoch = brief(str(training_state.position.epoch), 40)
+        if training_state.model.epoch > epochs:
+            epoch = brief(str(training_state.model.epoch), 40)
             raise CheckpointError(f"{checkpoint.path} is from epoch {epoch}, and epochs={epochs}; give more epochs")
         if self.orders is not None and checkpoint.order is not None:
             try:
@@ -324,7 +325,7 @@ class Keeper:
 
     def note(self, training_state: TrainingState) -> None:
         """Keep where the run stands, and write it where it is time; if that fails, training goes on without."""
-        order = None if self.orders is None else self.orders.state(of_present=training_state.position.parts_done > 0)
+        order = None if self.orders is None else self.orders.state(of_present=training_state.model.parts_done > 0)
         self.latest = training_state, order
         if time.monotonic() < self.due:
             return

@@ -20,7 +20,9 @@ from gpubp.engine.plain.step import ModelState, Objective
 from gpubp.nn.network import Network
 from gpubp.optim.first_order import Optimizer
 from gpubp.optim.schedules import value_at
-from gpubp.training.loop import Callback, Plan, Progress, run
+from gpubp.training.callbacks import Callback, Progress
+from gpubp.training.loop import run
+from gpubp.training.plan import Plan, learning_rate_after
 from gpubp.training.state import state_of_some
 
 # --- what a fit provides ---
@@ -422,7 +424,6 @@ class StackOfFits:
         n_steps = math.ceil(len(members[0].stream.rows) / self.size) * epochs
         return Plan(
             backend=self.backend,
-            network=self.network,
             run_epoch=make_epoch_runner(
                 self.backend, objective, optimizer, self.precision, self.size, n_steps, self.n_in_all
             ),
@@ -432,6 +433,7 @@ class StackOfFits:
             callbacks=() if self.callback is None else (self.callback,),
             stop_when=partial(self.leaving, left),
             plan_for_some=lambda kept: self.plan(left[kept]),
+            learning_rate=partial(learning_rate_after, optimizer),
             keeps_history=False,
         )
 

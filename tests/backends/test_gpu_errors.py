@@ -11,7 +11,7 @@ import pytest
 
 import gpubp.engine.prediction
 import gpubp.estimators._base
-import gpubp.training.fit
+import gpubp.training.setup
 from gpubp import DataError, DeviceError, MLPClassifier, MLPRegressor, Network, predict, train
 from gpubp.backends import gpu_errors as faults_room
 from gpubp.backends.backend import Backend, choose_backend
@@ -113,7 +113,7 @@ def gpu(monkeypatch, pool):
         device = Gpu("cpu")
         device.mem_info = (free, total)
         backend = Backend(Namespace(fails), device, "cuda:0", CUPY)
-        for module in (gpubp.training.fit, gpubp.engine.prediction, gpubp.estimators._base):
+        for module in (gpubp.training.setup, gpubp.engine.prediction, gpubp.estimators._base):
             monkeypatch.setattr(module, "choose_backend", lambda *_: backend)
         return backend
 

@@ -409,13 +409,13 @@ def test_an_interruption_keeps_what_was_learned(run, monkeypatch):
 
 
 def test_an_interruption_in_the_first_epoch_keeps_what_was_learned(run, monkeypatch):
-    run_epoch = gpubp.training.loop._run_epoch
+    run_epoch = gpubp.training.epochs.train_on_batches
 
     def interrupted(*arguments):
         run_epoch(*arguments)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(gpubp.training.loop, "_run_epoch", interrupted)
+    monkeypatch.setattr(gpubp.training.epochs, "train_on_batches", interrupted)
     code, out, _ = run("train", write(), "--device", "cpu")
     assert code == 130
     assert "training   interrupted in the first epoch\n" in out

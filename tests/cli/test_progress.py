@@ -12,7 +12,7 @@ from rich.console import Console
 from gpubp import Network, train
 from gpubp.cli import progress as module
 from gpubp.cli.progress import progress_bar
-from gpubp.training.loop import Progress
+from gpubp.training.callbacks import Progress
 
 HIDE_CURSOR, SHOW_CURSOR = "\x1b[?25l", "\x1b[?25h"
 

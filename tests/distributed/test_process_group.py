@@ -298,7 +298,7 @@ def test_a_step_in_parts_is_a_step():
 
 @pytest.mark.parametrize(("before", "after"), [(3, 2), (2, 1), (1, 3)])
 def test_training_goes_on_in_another_number_of_processes(before, after, tmp_path, monkeypatch):
-    monkeypatch.setattr("gpubp.training.fit.OPERATIONS_OF_A_PART", 1.0)  # a checkpoint after each step
+    monkeypatch.setattr("gpubp.training.checkpointed.OPERATIONS_OF_A_PART", 1.0)  # a checkpoint after each step
     kept = Checkpoints(tmp_path, every_seconds=0)
     options = {"batch_size": 11, "device": "cpu", "optimizer": momentum(0.1, 0.9), "checkpoint": kept, "resume": True}
     options |= {"validation_data": HELD_OUT, "patience": 50}

@@ -295,9 +295,9 @@ class TestStacks:
             "shuffled": False,
             "size": N_SAMPLES,
         }
-        position, _ = both_ways(network, n_threads=3, outputs_wanted=True, **options)[1]
+        position, result = both_ways(network, n_threads=3, outputs_wanted=True, **options)[1]
         x = samples(network, dtype, stack=(stack,) if own_samples and stack else ()).x
-        assert_agree(position.outputs, output_layer(np, network, position.theta, x).y, "forward")
+        assert_agree(result.outputs, output_layer(np, network, position.theta, x).y, "forward")
 
     @pytest.mark.parametrize(
         "options", [{"outputs_wanted": False}, {"size": SIZE}, {"shuffled": True}, {"loss": "cross_entropy"}]
@@ -306,7 +306,7 @@ class TestStacks:
         network = Network((3, 5, 2), loss=options.get("loss", "squared"))
         options = {name: value for name, value in options.items() if name != "loss"}
         options = {"outputs_wanted": True, "shuffled": False, "size": N_SAMPLES, "stack": 3} | options
-        assert both_ways(network, **options)[1][0].outputs is None
+        assert both_ways(network, **options)[1][1].outputs is None
 
     def test_one_that_leaves_the_finite_numbers(self):
         optimizer = momentum(of_each(0.01, 1e200, 0.01), 0.9)

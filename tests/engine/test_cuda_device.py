@@ -17,6 +17,7 @@ from gpubp.nn.initialization import initial_weights
 from gpubp.nn.network import Network
 from gpubp.optim.first_order import AdamState, adam
 from gpubp.testing import assert_agree
+from gpubp.training import checkpointed
 from gpubp.training import fit as fit_module
 from gpubp.training.checkpoints import Checkpoints
 from tests import emulated_cuda
@@ -70,7 +71,7 @@ class TestSeam:
 
     @needs_compiler
     def test_training_goes_on_from_a_checkpoint(self, emulated_gpu, monkeypatch, tmp_path):
-        monkeypatch.setattr(fit_module, "OPERATIONS_OF_A_PART", 1.0)
+        monkeypatch.setattr(checkpointed, "OPERATIONS_OF_A_PART", 1.0)
         monkeypatch.setenv("GPUBP_COMPILED", "always")  # however few epochs there are
         expected, checkpoints = fit(optimizer=adam(0.01)), Checkpoints(tmp_path, 0.0)
         fit(4, optimizer=adam(0.01), checkpoint=checkpoints)

@@ -17,7 +17,8 @@ from gpubp.nn.initialization import initial_weights
 from gpubp.nn.network import Network
 from gpubp.optim.first_order import adam, momentum
 from gpubp.optim.schedules import InverseScaling
-from gpubp.training.loop import Plan, begin, run
+from gpubp.training.loop import begin, run
+from gpubp.training.plan import Plan
 
 BACKEND = choose_backend("cpu")
 NETWORK = Network((3, 5, 2), activation="tanh")
@@ -140,7 +141,7 @@ def plan(parts=None, *, optimizer, average="weights", weighed=False, epochs=5, *
         return whole if parts is None else BatchesInParts(whole, parts)
 
     run_epoch = make_epoch_runner(BACKEND, Objective(NETWORK, average is not None), optimizer, "float64", SIZE, 10**6)
-    return Plan(BACKEND, NETWORK, run_epoch, next_batches, epochs, average, **more)
+    return Plan(BACKEND, run_epoch, next_batches, epochs, average, **more)
 
 
 def position(optimizer, seed=0):
@@ -169,7 +170,7 @@ def test_many_steps_add_up_to_the_same_in_parts(average):
         return EpochResult(values[part.order], weights[part.order], np.ones(part.n_samples, int), np.asarray(True))
 
     errors = [
-        run(Plan(BACKEND, NETWORK, run_epoch, lambda given=given: given, 1, average), position(momentum())).history.loss
+        run(Plan(BACKEND, run_epoch, lambda given=given: given, 1, average), position(momentum())).history.loss
         for given in (whole, *(BatchesInParts(whole, n_steps) for n_steps in (1, 7, 100, 333)))
     ]
     assert errors[1:] == errors[:1] * 4
@@ -177,12 +178,12 @@ def test_many_steps_add_up_to_the_same_in_parts(average):
 
 def test_where_it_stands_is_given_away_between_parts_and_after_each_epoch():
     optimizer, stood = momentum(0.01), []
-    outcome = run(plan(2, optimizer=optimizer, epochs=2, keep=stood.append), position(optimizer))
-    assert [(one.position.epoch, one.position.parts_done) for one in stood] == [(0, 1), (1, 0), (1, 1), (2, 0)]
-    assert [one.n_noted for one in stood] == [0, 1, 1, 2]
-    np.testing.assert_array_equal(stood[-1].position.theta, outcome.theta)
-    assert stood[0].position.sums.n_samples == 2 * SIZE
-    assert stood[1].position.sums.values == 0.0
+    outcome = run(plan(2, optimizer=optimizer, epochs=2), position(optimizer), stood.append)
+    assert [(one.model.epoch, one.model.parts_done) for one in stood] == [(0, 1), (1, 0), (1, 1), (2, 0)]
+    assert [one.n_recorded for one in stood] == [0, 1, 1, 2]
+    np.testing.assert_array_equal(stood[-1].model.theta, outcome.theta)
+    assert stood[0].model.sums.n_samples == 2 * SIZE
+    assert stood[1].model.sums.values == 0.0
 
 
 @pytest.mark.usefixtures("form")
@@ -191,8 +192,8 @@ def test_what_was_given_away_stays_as_it_was():
 
     def arrays(training_state):
         return [
-            training_state.position.theta,
-            *training_state.position.state,
+            training_state.model.theta,
+            *training_state.model.state,
             training_state.stack.done,
             training_state.stack.epoch,
         ]
@@ -204,7 +205,7 @@ def test_what_was_given_away_stays_as_it_was():
     def stop_when(seen, outputs):
         return np.asarray([seen.epoch == 1, seen.epoch == 3])
 
-    run(plan(1, optimizer=optimizer, keep=keep, stop_when=stop_when), position(optimizer, (0, 1)))
+    run(plan(1, optimizer=optimizer, stop_when=stop_when), position(optimizer, (0, 1)), keep)
     for training_state, copy in zip(stood, copies, strict=True):
         for array, before in zip(arrays(training_state), copy, strict=True):
             np.testing.assert_array_equal(array, before)
@@ -224,16 +225,16 @@ def test_networks_that_are_all_beyond_the_finite_numbers_end_an_epoch_early():
 def test_a_run_that_goes_on_stops_where_it_would_have_stopped():
     optimizer, stood = momentum(0.01), []
     planned = partial(plan, optimizer=optimizer, epochs=3)
-    run(planned(keep=stood.append), position(optimizer))
+    run(planned(), position(optimizer), stood.append)
     assert run(planned(), stood[-1]).stop_reason == "epochs"
-    assert stood[-1].position.epoch == 3
+    assert stood[-1].model.epoch == 3
     assert len(run(planned(epochs=4), stood[-1]).history.loss) == 4
 
 
 def test_the_beginning():
     start = position(optimizer := momentum(0.01))
     training_state = begin(plan(optimizer=optimizer), start)
-    assert training_state.position is start
+    assert training_state.model is start
     assert training_state.best.theta is None
     assert training_state.stack is None
     assert not training_state.diverged

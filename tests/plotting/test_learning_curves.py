@@ -13,7 +13,7 @@ from matplotlib.figure import Figure  # noqa: E402
 from gpubp import Network, train  # noqa: E402
 from gpubp.errors import DataError, GpubpError  # noqa: E402
 from gpubp.plotting._learning_curves import SCORE, TRAINING, VALIDATION, learning_curve, save_learning_curve  # noqa: E402
-from gpubp.training.loop import History  # noqa: E402
+from gpubp.training.state import History  # noqa: E402
 
 ERROR = [0.9, 0.5, 0.3, 0.25]
 VALIDATION_ERROR = [1.0, 0.6, 0.4, 0.45]

@@ -27,7 +27,7 @@ from gpubp.nn.network import forward, loss_and_gradient, views  # noqa: E402
 from gpubp.plotting._hidden_layers import principal_components  # noqa: E402
 from gpubp.plotting._hinton_diagram import LARGEST_SIDE  # noqa: E402
 from gpubp.plotting.figure import NEGATIVE, POSITIVE, STYLES  # noqa: E402
-from gpubp.training.loop import History  # noqa: E402
+from gpubp.training.state import History  # noqa: E402
 
 BASELINES = Path(__file__).parent / "pictures"
 RMS = 2.0

@@ -23,8 +23,8 @@ from gpubp.nn.initialization import initial_weights
 from gpubp.optim.first_order import adam, adamw, clipped, decayed, gradient_descent, momentum, nesterov
 from gpubp.optim.schedules import Cosine, PiecewiseConstant
 from gpubp.optim.second_order import lbfgs, levenberg_marquardt
-from gpubp.training import checkpoints, loop
-from gpubp.training import fit as fit_module
+from gpubp.training import batched_epochs, checkpointed, checkpoints
+from gpubp.training import epochs as epoch_module
 from gpubp.training.checkpoints import checkpoints_in, fingerprint, name_of
 
 NETWORK = Network((3, 6, 2), activation="tanh")
@@ -45,13 +45,13 @@ def form(request, monkeypatch):
     monkeypatch.setenv(cpu.ENVIRONMENT_VARIABLE, request.param)
 
 
-UNWATCHED = loop.UNWATCHED
+UNWATCHED = batched_epochs.SECONDS_AT_ONCE
 
 
 @pytest.fixture(autouse=True)
 def _one_by_one(monkeypatch):
     """Take epochs one by one, however fast they are."""
-    monkeypatch.setattr(loop, "UNWATCHED", 0.0)
+    monkeypatch.setattr(batched_epochs, "SECONDS_AT_ONCE", 0.0)
 
 
 @pytest.fixture(params=["whole epochs", "parts"])
@@ -59,7 +59,7 @@ def n_parts(request, monkeypatch):
     """Epochs whole, and in as many parts as they can have: 21 samples in batches of 8 have two."""
     if request.param == "whole epochs":
         return 1
-    monkeypatch.setattr(fit_module, "OPERATIONS_OF_A_PART", 1.0)
+    monkeypatch.setattr(checkpointed, "OPERATIONS_OF_A_PART", 1.0)
     return 2
 
 
@@ -189,7 +189,7 @@ def test_networks_have_left_the_stack(monkeypatch, folder):
     assert first < last
     assert killed_at(monkeypatch, int(first), folder, **options)
     with safetensors.safe_open(checkpoints_in(folder)[-1], framework="numpy") as file:
-        assert len(file.get_tensor("stack.left")) < 4
+        assert len(file.get_tensor("stack.active")) < 4
         assert file.get_tensor("theta").shape[0] < 4
     assert_same(fit(checkpoint=folder, resume=True, **options), expected)
 
@@ -237,15 +237,15 @@ def test_another_device_goes_on_from_the_same_file(monkeypatch, folder):
 @pytest.fixture
 def taken(monkeypatch):
     """How many epochs each call of an epoch is for; a clock by which an epoch takes ten millionths of a second."""
-    taken, run_epoch = [], loop._run_epoch
+    taken, run_epoch = [], epoch_module.train_on_batches
 
     def counted(plan, position, batches):
-        taken.append(loop.epochs_of(batches))
+        taken.append(epoch_module.epochs_of(batches))
         return run_epoch(plan, position, batches)
 
-    monkeypatch.setattr(loop, "_run_epoch", counted)
-    monkeypatch.setattr(loop, "UNWATCHED", UNWATCHED)
-    monkeypatch.setattr(loop.Unwatched, "note", lambda self, seconds: setattr(self, "seconds", 1e-5))
+    monkeypatch.setattr(epoch_module, "train_on_batches", counted)
+    monkeypatch.setattr(batched_epochs, "SECONDS_AT_ONCE", UNWATCHED)
+    monkeypatch.setattr(batched_epochs.BatchedEpochs, "note", lambda self, seconds: setattr(self, "seconds", 1e-5))
     return taken
 
 
@@ -255,12 +255,12 @@ def taken(monkeypatch):
 def test_epochs_that_nobody_looks_at_are_still_taken_together(monkeypatch, folder, taken, options):
     options = {"epochs": 150, **options}
     expected = fit(**options)
-    assert max(taken) >= loop.WORTH_IT
+    assert max(taken) >= batched_epochs.FEWEST_EPOCHS
     taken.clear()
     lives = 0
     while killed_at(monkeypatch, 1 + lives % 3, folder, **options):
         lives += 1
-    assert max(taken) >= loop.WORTH_IT
+    assert max(taken) >= batched_epochs.FEWEST_EPOCHS
     assert lives >= 2
     assert_same(fit(checkpoint=folder, resume=True, **options), expected)
 
@@ -327,7 +327,7 @@ class TestWritten:
 
     @pytest.mark.usefixtures("form")
     def test_ctrl_c_keeps_the_last_whole_part(self, monkeypatch, folder, n_parts):
-        run_epoch, taken = loop._run_epoch, []
+        run_epoch, taken = epoch_module.train_on_batches, []
 
         def interrupted(plan, position, batches):
             found = run_epoch(plan, position, batches)  # the position has moved, and the optimizer's means with it
@@ -338,14 +338,14 @@ class TestWritten:
 
         expected = fit()
         with monkeypatch.context() as patch:
-            patch.setattr(loop, "_run_epoch", interrupted)
+            patch.setattr(epoch_module, "train_on_batches", interrupted)
             assert fit(checkpoint=folder).stop_reason == "interrupted"
         (path,) = checkpoints_in(folder)
         assert path.name == f"checkpoint-{3 // n_parts:08}-{3 % n_parts:05}.safetensors"
         assert_same(fit(checkpoint=folder, resume=True), expected)
 
     def test_before_the_first_epoch_has_ended_there_is_none(self, monkeypatch, folder):
-        monkeypatch.setattr(loop, "_run_epoch", lambda *given: (_ for _ in ()).throw(KeyboardInterrupt))
+        monkeypatch.setattr(epoch_module, "train_on_batches", lambda *given: (_ for _ in ()).throw(KeyboardInterrupt))
         fit(checkpoint=folder)
         assert self.names(folder) == []
 
@@ -611,7 +611,7 @@ class TestFiles:
         fit(checkpoint=folder, **STACK, stop_when=close)
         (path,) = checkpoints_in(folder)
         header, arrays = contents(path)
-        arrays["stack.left"] = arrays["stack.left"] + 4
+        arrays["stack.active"] = arrays["stack.active"] + 4
         forge(path, header, arrays)
         with pytest.raises(CheckpointError, match="holds numbers of networks that there are not"):
             fit(checkpoint=folder, **STACK, stop_when=close, resume=True)

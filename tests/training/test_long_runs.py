@@ -23,7 +23,8 @@ from gpubp.io.model_file import load_model
 from gpubp.optim.first_order import adam
 from gpubp.tabular import TableFit, fit_table, prepare_table
 from gpubp.tabular import fit as tabular_fit
-from gpubp.training import loop, state
+from gpubp.training import epochs as epoch_module
+from gpubp.training import state_data
 from gpubp.training.checkpoints import checkpoints_in
 
 ROOT = Path(__file__).parents[2]
@@ -177,7 +178,7 @@ def test_a_disk_that_is_really_full(tmp_path):
 
 
 def test_memory_that_runs_out_leaves_the_last_checkpoint(monkeypatch, folder):
-    run_epoch, taken = loop._run_epoch, []
+    run_epoch, taken = epoch_module.train_on_batches, []
 
     def runs_out(*given):
         taken.append(given)
@@ -186,7 +187,7 @@ def test_memory_that_runs_out_leaves_the_last_checkpoint(monkeypatch, folder):
         return run_epoch(*given)
 
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "_run_epoch", runs_out)
+        patch.setattr(epoch_module, "train_on_batches", runs_out)
         with pytest.raises(MemoryError, match=r"Unable to allocate 8\.00 GiB") as caught:
             fit(checkpoint=folder)
     (path,) = checkpoints_in(folder)
@@ -196,7 +197,7 @@ def test_memory_that_runs_out_leaves_the_last_checkpoint(monkeypatch, folder):
 
 
 def test_too_little_memory_for_a_checkpoint_is_no_end(monkeypatch, folder):
-    to_data, times = state.to_data, []
+    to_data, times = state_data.to_data, []
 
     def runs_out(now):
         times.append(now)

@@ -17,13 +17,11 @@ from gpubp.engine.cpu.outputs import layers_of
 from gpubp.engine.cpu.steps import Buffers, Request, Work, take_part, take_part_in_stack
 from gpubp.engine.cpu.threads import Crew, threads_allowed
 from gpubp.engine.plain.minibatches import ArrayBatches, Batch, Batches, PerNetworkBatches, cut, epochs_of
-from gpubp.engine.plain.step import EpochResult, ModelState, Objective
+from gpubp.engine.plain.step import EpochResult, EpochRunner, ModelState, Objective
 from gpubp.nn.losses import get_loss
 from gpubp.nn.network import Network
 from gpubp.nn.weight_sharing import Ties
 from gpubp.optim.first_order import Optimizer, undecayed
-
-EpochRunner = Callable[[ModelState, Batches], EpochResult]
 
 ROWS = 512  # of a gradient that are made before they are used
 WORTH_A_THREAD = 2e6  # operations of a step for each thread, below which one more costs more than it brings
@@ -143,7 +141,7 @@ class CompiledSweep:
             finally:  # Ctrl-C is looked at when the steps are done
                 if hasattr(state, "updates") and not np.any(np.isnan(found.weights.array[..., end - 1])):
                     position.state = state._replace(updates=int(updates[end - 1]))
-        self.own_state, position.outputs = position.state, outputs
+        self.own_state = position.state
         values, weights, finite = found.values.array.copy(), found.weights.array.copy(), found.finite.array == 1
         if self.objective.penalised and self.objective.penalty_reported:
             # a batch whose samples all count nothing says nothing
@@ -152,7 +150,8 @@ class CompiledSweep:
             values += 0.5 * self.objective.l2 * squares * (share if self.objective.reduction == "mean" else 1.0)
         if stack and own is None and not sample_weight.apart(1):
             weights = weights[0]  # the same for all
-        return EpochResult(values.T, weights.T, np.concatenate([sizes] * n_epochs), finite if stack else np.all(finite))
+        all_finite = finite if stack else np.all(finite)
+        return EpochResult(values.T, weights.T, np.concatenate([sizes] * n_epochs), all_finite, outputs)
 
     def _room_for_outputs(
         self, batches: ArrayBatches | PerNetworkBatches, size: int, stack: tuple[int, ...]

@@ -1,7 +1,6 @@
 """The epoch on a CUDA device: a network, an optimizer and samples turned into launches."""
 
 import logging
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,13 +13,11 @@ from gpubp.engine.cuda.optimizers import settings_of_steps, state_after, update_
 from gpubp.engine.cuda.small_networks import SmallNetworkSteps, shared_memory
 from gpubp.engine.cuda.steps import BatchPlan, LayerwiseSteps, StepSpec
 from gpubp.engine.plain.minibatches import ArrayBatches, Batch, Batches, cut
-from gpubp.engine.plain.step import EpochResult, ModelState, Objective
+from gpubp.engine.plain.step import EpochResult, EpochRunner, ModelState, Objective
 from gpubp.engine.tracing.symbols import Inexpressible
 from gpubp.optim.first_order import Optimizer
 
 logger = logging.getLogger("gpubp")
-
-EpochRunner = Callable[[ModelState, Batches], EpochResult]
 
 STEPS_PER_GRAPH = 64  # at most
 BYTES_PER_WINDOW = 64 << 20  # of gathered samples, at most

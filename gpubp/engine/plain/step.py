@@ -15,7 +15,7 @@ import numpy as np
 from gpubp._typing import Array, Namespace
 from gpubp.backends.backend import Backend, to_backend
 from gpubp.distributed.process_group import SINGLE_PROCESS, ProcessGroup, sum_over_ranks
-from gpubp.engine.plain.minibatches import Batch, total_weight
+from gpubp.engine.plain.minibatches import Batch, Batches, total_weight
 from gpubp.nn.network import Network, among_equal_weights, jacobian, loss_and_gradient
 from gpubp.optim.first_order import LossScaleState, Optimizer
 from gpubp.optim.second_order import Problem, SecondOrder
@@ -159,8 +159,7 @@ class Sums(NamedTuple):
 class ModelState:
     """Where training stands: what a step changes, the epochs done, and of the present one the parts done.
 
-    ``own_state`` tells that nobody else has the state's arrays: they may be changed in place. ``outputs`` are those of
-    all samples with these parameters, where an epoch had them at hand and somebody wants them.
+    With ``own_state`` nothing else refers to the state's arrays, and they may be changed in place.
     """
 
     theta: Array
@@ -169,20 +168,27 @@ class ModelState:
     own_state: bool = False
     parts_done: int = 0
     sums: Sums = field(default_factory=Sums)
-    outputs: Array | None = None
 
 
 class EpochResult(NamedTuple):
     """What the steps of an epoch return: objective values ``(n_steps, ...)``, total sample weights, sample counts.
 
     ``weights`` are ``(n_steps,)`` or ``(n_steps, ...)``, and so are ``sizes``, of NumPy. ``finite``, ``(...)``,
-    tells whether the parameters are finite at the end.
+    tells whether the parameters are finite at the end. ``outputs`` are those of all samples with the final parameters,
+    ``(..., b, j)``, where they were requested and are at hand.
     """
 
     values: Array
     weights: Array
     sizes: np.ndarray
     finite: Array
+    outputs: Array | None = None
+
+
+EpochRunner = Callable[[ModelState, Batches], EpochResult]
+"""``run_epoch(model, batches)`` takes a step for each batch of an epoch, of several, or of a part of one.
+
+It changes the model's parameters and optimizer state, and nothing else."""
 
 
 def make_step(backend: Backend, objective: Objective, optimizer: Optimizer | SecondOrder, dtype: str) -> Step:

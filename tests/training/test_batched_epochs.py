@@ -1,7 +1,6 @@
 """Epochs that nobody looks at are taken together, in one call of the epoch: what comes of them is the same."""
 
 import math
-from functools import partial
 
 import numpy as np
 import pytest
@@ -19,8 +18,10 @@ from gpubp.nn.network import Network
 from gpubp.optim.first_order import OPTIMIZERS, adam, momentum
 from gpubp.optim.schedules import PiecewiseConstant
 from gpubp.optim.second_order import lbfgs
-from gpubp.training import loop
+from gpubp.training import batched_epochs
+from gpubp.training import epochs as epoch_module
 from gpubp.training.fit import train
+from gpubp.training.plan import Plan
 
 BACKEND = choose_backend("cpu")
 NETWORK = Network((3, 4, 2), activation="tanh")
@@ -42,22 +43,22 @@ def samples(n_samples=11, seed=0):
 @pytest.fixture
 def taken(monkeypatch):
     """How many epochs each call of an epoch is for; a clock by which an epoch takes a millionth second."""
-    taken, run_epoch = [], loop._run_epoch
+    taken, run_epoch = [], epoch_module.train_on_batches
 
     def counted(plan, position, batches):
-        taken.append(loop.epochs_of(batches))
+        taken.append(epoch_module.epochs_of(batches))
         return run_epoch(plan, position, batches)
 
-    monkeypatch.setattr(loop, "_run_epoch", counted)
-    monkeypatch.setattr(loop.Unwatched, "note", lambda self, seconds: setattr(self, "seconds", 1e-6))
+    monkeypatch.setattr(epoch_module, "train_on_batches", counted)
+    monkeypatch.setattr(batched_epochs.BatchedEpochs, "note", lambda self, seconds: setattr(self, "seconds", 1e-6))
     return taken
 
 
 def both_ways(monkeypatch, *, epochs=150, **options):
     """A fit with epochs taken together, and one without."""
     fits = []
-    for seconds in (loop.UNWATCHED, 0.0):
-        monkeypatch.setattr(loop, "UNWATCHED", seconds)
+    for seconds in (batched_epochs.SECONDS_AT_ONCE, 0.0):
+        monkeypatch.setattr(batched_epochs, "SECONDS_AT_ONCE", seconds)
         optimizer = options.get("optimizer") or momentum(0.05)
         how = (
             {"batch_size": "full", "dtype": "float64", "device": "cpu", "seed": 1} | options | {"optimizer": optimizer}
@@ -132,7 +133,7 @@ class TestTogether:
         np.testing.assert_array_equal(one.diverged, [False, True, False])
 
     def test_interrupted_keeps_the_last_epoch_that_is_noted(self, monkeypatch, taken):
-        run_epoch = loop._run_epoch
+        run_epoch = epoch_module.train_on_batches
 
         def interrupted(plan, position, batches):
             found = run_epoch(plan, position, batches)
@@ -140,7 +141,7 @@ class TestTogether:
                 raise KeyboardInterrupt
             return found
 
-        monkeypatch.setattr(loop, "_run_epoch", interrupted)
+        monkeypatch.setattr(epoch_module, "train_on_batches", interrupted)
         how = {"batch_size": "full", "device": "cpu", "dtype": "float64", "optimizer": adam()}
         fit = train(NETWORK, *samples(), epochs=5000, **how)
         done = sum(taken[:3])
@@ -199,8 +200,8 @@ class TestOrdersOfTheirOwn:
         rng = np.random.default_rng(0)
         X, y = rng.normal(size=(60, 3)), rng.integers(0, 3, 60)
         fits = []
-        for seconds in (loop.UNWATCHED, 0.0):
-            monkeypatch.setattr(loop, "UNWATCHED", seconds)
+        for seconds in (batched_epochs.SECONDS_AT_ONCE, 0.0):
+            monkeypatch.setattr(batched_epochs, "SECONDS_AT_ONCE", seconds)
             taken.clear()
             how = {"max_iter": 400, "batch_size": 16, "random_state": 0, "tol": 1e-3, "n_iter_no_change": 15}
             fits.append(MLPClassifier((5,), device="cpu", **how | options).fit(X, y))
@@ -236,16 +237,18 @@ class TestOneByOne:
         assert taken == [1] * len(fit.history.loss)
 
     def test_what_takes_long(self, monkeypatch, taken):
-        monkeypatch.setattr(loop.Unwatched, "note", lambda self, seconds: setattr(self, "seconds", loop.UNWATCHED / 7))
+        monkeypatch.setattr(
+            batched_epochs.BatchedEpochs,
+            "note",
+            lambda self, seconds: setattr(self, "seconds", batched_epochs.SECONDS_AT_ONCE / 7),
+        )
         train(NETWORK, *samples(), epochs=50, batch_size="full", device="cpu")
         assert taken == [1] * 50
 
     def test_before_it_is_known_how_long_an_epoch_takes(self):
-        unwatched = loop.Unwatched(partial(loop.Plan, epochs=10**6)(BACKEND, NETWORK, None, None), ModelState(None, ()))
+        unwatched = batched_epochs.BatchedEpochs(Plan(BACKEND, None, None, 10**6), ModelState(None, ()))
         batches = ArrayBatches(BACKEND, Batch(*samples()), 99)
-        assert (
-            unwatched._how_many(loop.Plan(BACKEND, NETWORK, None, None, 10**6), ModelState(None, ()), batches, 0) == 0
-        )
+        assert unwatched._how_many(Plan(BACKEND, None, None, 10**6), ModelState(None, ()), batches, 0) == 0
         assert unwatched.seconds == math.inf
 
 
@@ -271,5 +274,5 @@ def test_a_sweep_of_several_epochs_is_several_sweeps(optimizer, order):
 def test_dropout_draws_anew_in_each_epoch():
     """Its batches do not say that they are for several epochs, whatever they are made of."""
     batches = ArrayBatches(BACKEND, Batch(*samples()), 4, None, 5)
-    assert loop.epochs_of(batches) == 5
-    assert loop.epochs_of(with_dropout(BACKEND, NETWORK, (0.5, 0.5), np.random.default_rng(0), batches)) == 1
+    assert epoch_module.epochs_of(batches) == 5
+    assert epoch_module.epochs_of(with_dropout(BACKEND, NETWORK, (0.5, 0.5), np.random.default_rng(0), batches)) == 1

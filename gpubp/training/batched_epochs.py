@@ -1,0 +1,109 @@
+"""Several epochs in one call: where nothing is observed between them, the results are the same and come faster."""
+
+import math
+import time
+from dataclasses import replace
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gpubp._typing import Array
+from gpubp.backends.memory import power_of_two_below
+from gpubp.engine.plain.minibatches import ArrayBatches, Batches, EpochInParts
+from gpubp.engine.plain.step import ModelState
+from gpubp.training import epochs
+from gpubp.training.callbacks import epochs_before_due
+from gpubp.training.plan import Plan
+from gpubp.training.state import map_arrays
+
+SECONDS_AT_ONCE = 0.05  # of training in one call, about; Ctrl-C loses so much
+FEWEST_EPOCHS = 8  # that are worth it: the optimizer's state is copied for them
+
+
+class EpochOfBatch(NamedTuple):
+    """One of several epochs that were trained in one call; ``ended`` is when, on ``time.perf_counter``."""
+
+    epoch: int
+    loss: Any
+    samples_per_second: float
+    theta: Array
+    ended: float
+
+
+class BatchedEpochs:
+    """Trains epochs in one call where that is possible, and worth it.
+
+    Attributes
+    ----------
+    possible : bool
+        Whether nothing observes the end of each epoch, and the numbers stayed finite so far.
+    seconds : float
+        What an epoch takes, at least, as far as is known.
+    drawn : list
+        Batches of epochs that were to be trained in one call, and were not.
+    """
+
+    def __init__(self, plan: Plan, model: ModelState) -> None:
+        observed = plan.validate is not None or plan.stop_when is not None or plan.is_distributed
+        self.possible = not observed and not hasattr(model.state, "converged")
+        self.seconds = math.inf
+        self.drawn: list[Batches | EpochInParts] = []
+
+    def note(self, seconds: float) -> None:
+        """Record how long an epoch took."""
+        self.seconds = min(self.seconds, seconds)
+
+    def train(self, plan: Plan, model: ModelState, stale: int) -> tuple[list[EpochOfBatch], Batches | EpochInParts]:
+        """Train some epochs, or none; return them, and the batches of the epoch after them.
+
+        Where numbers do not stay finite, or Ctrl-C comes, the model stays where it was.
+        """
+        batches = self.drawn.pop(0) if self.drawn else plan.batches()
+        if not isinstance(batches, ArrayBatches):
+            return [], batches
+        if (n := self._how_many(plan, model, batches, stale)) < FEWEST_EPOCHS:
+            return [], batches
+        before = model.theta, map_arrays(partial(plan.backend.xp.asarray, copy=True), model.state)
+        began, self.possible = time.perf_counter(), False
+        try:
+            sums, finite, _ = epochs.train_on_batches(plan, model, self._joined(plan, batches, n))
+            losses = epochs.mean_losses(plan, sums)
+            self.possible = bool(np.all(np.isfinite(losses)) and np.all(finite))
+        finally:
+            if not self.possible:
+                model.theta, model.state = before
+        if not self.possible:
+            return [], batches
+        model.epoch += n
+        seconds, rate = (time.perf_counter() - began) / n, sums.n_samples * n / (time.perf_counter() - began)
+        self.note(seconds)
+        numbered = zip(range(model.epoch - n + 1, model.epoch + 1), epochs.one_by_one(losses), strict=True)
+        trained = [
+            EpochOfBatch(epoch, loss, rate, model.theta, began + k * seconds)
+            for k, (epoch, loss) in enumerate(numbered, 1)
+        ]
+        if batches.order is None:
+            return trained, batches
+        self.drawn = []
+        return trained, plan.batches()
+
+    def _joined(self, plan: Plan, batches: ArrayBatches, n: int) -> ArrayBatches:
+        """Return the batches of ``n`` epochs, of which those of the first are drawn."""
+        if batches.order is None:
+            return replace(batches, epochs=n)
+        self.drawn = [plan.batches() for _ in range(n - 1)]
+        orders: list[Any] = [epoch.order for epoch in (batches, *self.drawn)]  # type: ignore[union-attr]
+        return replace(batches, order=np.stack(orders), epochs=n)
+
+    def _how_many(self, plan: Plan, model: ModelState, batches: ArrayBatches, stale: int) -> int:
+        if not self.possible or (batches.order is not None and not getattr(plan.run_epoch, "takes_orders", False)):
+            return 0
+        most: float = plan.epochs - model.epoch - 1  # the last one is observed
+        if plan.patience is not None:
+            most = min(most, plan.patience - stale - 1)  # it cannot end before
+        if plan.epochs_before_callbacks is not None:
+            most = min(most, plan.epochs_before_callbacks())
+        elif plan.callbacks:
+            most = min(most, epochs_before_due(plan.callbacks, model.epoch))
+        return power_of_two_below(min(most, SECONDS_AT_ONCE / self.seconds))

@@ -1,0 +1,274 @@
+"""Callbacks: what they are given, how often they are called, and those that are built in.
+
+A callback is a callable that takes a :class:`Progress`; returning True ends the training. An object may have more:
+
+``every`` : int
+    Number of epochs between two calls; without it 1. The callback is called after the epochs that are multiples of it.
+    Epochs between calls can be trained together, so a callback that only watches costs little.
+``on_begin(run)``
+    Called with a :class:`RunStart` before the first epoch.
+``on_end(outcome)``
+    Called with an :class:`~gpubp.training.state.Outcome` after the last epoch, also after Ctrl-C, but not where
+    training raises an error.
+"""
+
+import importlib
+import json
+import math
+from collections.abc import Callable, Iterable, Sequence
+from os import PathLike, fspath
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gpubp._core.names import near_miss, unknown
+from gpubp._core.text import brief
+from gpubp._typing import Array
+from gpubp.backends.backend import to_numpy
+from gpubp.errors import DataError
+from gpubp.training.state import Outcome
+
+
+class RunStart(NamedTuple):
+    """What ``on_begin`` is given.
+
+    Attributes
+    ----------
+    epoch : int
+        Epochs done before, by a run that is resumed or an estimator that is fitted further.
+    epochs : int
+        Epochs planned, those done before included.
+    device : str
+        "cpu", "cuda:0", ...
+    theta : (P,) or (K, P) array
+        The parameters to start from, on the device.
+    """
+
+    epoch: int
+    epochs: int
+    device: str
+    theta: Array
+
+
+class Progress(NamedTuple):
+    """What a callback is given after an epoch; for a stack of K networks figures are ``(K,)`` arrays of NumPy.
+
+    Attributes
+    ----------
+    epoch, epochs : int
+        Epochs done, and planned.
+    loss : float
+        Taken batch by batch during the epoch, without the penalty on the weights.
+    validation_loss, validation_score : float, optional
+    samples_per_second : float
+    theta : (P,) or (K, P) array
+        On the device that trains; for a stack, of the networks that still train.
+    learning_rate : float, optional
+        At the beginning of the epoch; None for optimizers that have none.
+    """
+
+    epoch: int
+    epochs: int
+    loss: Any
+    validation_loss: Any | None
+    validation_score: float | None
+    samples_per_second: float
+    theta: Array
+    learning_rate: Any | None = None
+
+
+Callback = Callable[[Progress], bool | None]
+
+
+# --- calling them ---
+
+
+def interval(callback: Callback) -> int:
+    """Return the number of epochs between two calls of a callback."""
+    return getattr(callback, "every", 1)
+
+
+def call_due(callbacks: Iterable[Callback], progress: Progress) -> bool:
+    """Call each callback that is due after this epoch; return whether any of them ends the training."""
+    results = [callback(progress) for callback in callbacks if progress.epoch % interval(callback) == 0]
+    return any(results)
+
+
+def epochs_before_due(callbacks: Iterable[Callback], epoch: int) -> float:
+    """Count the epochs after ``epoch`` until the last one before any callback is due; infinite without callbacks.
+
+    Examples
+    --------
+    >>> def watch(progress): ...
+    >>> watch.every = 10
+    >>> epochs_before_due([watch], 23)
+    6
+    """
+    return min((interval(callback) - 1 - epoch % interval(callback) for callback in callbacks), default=math.inf)
+
+
+def begin_callbacks(callbacks: Iterable[Callback], run: RunStart) -> None:
+    """Call ``on_begin`` of the callbacks that have it."""
+    for callback in callbacks:
+        if hasattr(callback, "on_begin"):
+            callback.on_begin(run)
+
+
+def end_callbacks(callbacks: Iterable[Callback], outcome: Outcome) -> None:
+    """Call ``on_end`` of the callbacks that have it."""
+    for callback in callbacks:
+        if hasattr(callback, "on_end"):
+            callback.on_end(outcome)
+
+
+def check_callbacks(callbacks: Any) -> tuple[Callback, ...]:
+    """Check callbacks, one or several, and return them as a tuple.
+
+    Raises
+    ------
+    DataError
+        If one is not callable, or its ``every`` is not a whole number of at least 1.
+    """
+    several = tuple(callbacks) if isinstance(callbacks, Iterable) else (callbacks,)
+    for callback in several:
+        if not callable(callback):
+            raise DataError(f"callbacks must be functions that take a Progress, got {callbacks!r}")
+        every = interval(callback)
+        if not (isinstance(every, int) and every >= 1):
+            raise DataError(f"a callback's every must be 1 or more epochs, a whole number, got {every!r}")
+    return several
+
+
+# --- built in, and by name ---
+
+
+class JSONLines:
+    """Write one JSON object a line to a file, after every epoch or every few.
+
+    Each has the fields of :class:`Progress` but ``theta``. Numbers that JSON lacks, NaN and infinity, are null. A run
+    that starts at its first epoch replaces the file; one that is resumed goes on after the line of its last epoch.
+
+    Parameters
+    ----------
+    path : str or path
+    every : int
+        Number of epochs between two lines.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from gpubp import JSONLines, Network, train
+    >>> X, targets = [[0, 0], [0, 1], [1, 0], [1, 1]], [[0], [1], [1], [0]]
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     log = JSONLines(f"{folder}/log.jsonl", every=10)
+    ...     fit = train(Network((2, 4, 1)), X, targets, epochs=30, device="cpu", callbacks=[log])
+    ...     len(open(log.path).readlines())
+    3
+    """
+
+    def __init__(self, path: str | PathLike[str], every: int = 1) -> None:
+        self.path, self.every = fspath(path), every
+
+    def on_begin(self, run: RunStart) -> None:
+        """Start the file anew, or drop the lines after the epoch that the run goes on from."""
+        try:
+            lines = Path(self.path).read_text().splitlines() if run.epoch else []
+            kept = [line for line in lines if json.loads(line)["epoch"] <= run.epoch]
+            Path(self.path).write_text("".join(f"{line}\n" for line in kept))
+        except FileNotFoundError as error:
+            if not Path(self.path).parent.is_dir():
+                raise DataError(f"cannot write to {self.path}: there is no such folder") from error
+        except OSError as error:
+            raise DataError(f"cannot write to {self.path}: {error.strerror or error}") from error
+        except (ValueError, KeyError, TypeError) as error:
+            raise DataError(f"{self.path} holds lines that are no epochs; give another file") from error
+
+    def __call__(self, progress: Progress) -> None:
+        """Write the line of an epoch."""
+        figures = {name: _as_json(value) for name, value in progress._asdict().items() if name != "theta"}
+        with Path(self.path).open("a") as file:
+            file.write(json.dumps(figures, allow_nan=False) + "\n")
+
+
+def _as_json(figure: Any) -> Any:
+    """Turn a number, or an array of them, into what JSON has."""
+    if isinstance(figure, list):
+        return [_as_json(one) for one in figure]
+    if hasattr(figure, "ndim"):
+        return _as_json(to_numpy(figure).tolist())
+    return None if isinstance(figure, float | np.floating) and not math.isfinite(figure) else figure
+
+
+CALLBACKS: dict[str, Callable[[str], Callback]] = {"json_lines": JSONLines}
+"""The built-in callbacks by name; each takes the text after ``=``."""
+
+
+def get_callback(text: str) -> Callback:
+    """Find a callback by name: a built-in one, or an attribute of a module of your own.
+
+    Parameters
+    ----------
+    text : str
+        ``"json_lines=FILE"``, or ``"module:attribute"``. Where the attribute is a class, it is called without
+        arguments.
+
+    Raises
+    ------
+    DataError
+        If there is no such name, or the module or the attribute cannot be imported.
+
+    Examples
+    --------
+    >>> from gpubp import get_callback
+    >>> get_callback("json_lines=log.jsonl").path
+    'log.jsonl'
+    """
+    name, equals, argument = text.partition("=")
+    if name in CALLBACKS:
+        if not argument:
+            raise DataError(f"callback {name!r} needs a value: {name}=FILE")
+        return CALLBACKS[name](argument)
+    module_name, colon, attribute = text.partition(":")
+    if not (colon and module_name and attribute) or equals:
+        raise DataError(f"{unknown('callback', name, CALLBACKS)}; or give module:attribute")
+    return _imported(text, module_name, attribute)
+
+
+def _imported(text: str, module_name: str, attribute: str) -> Callback:
+    """Import a callback of the user's."""
+    try:
+        module = importlib.import_module(module_name)
+    except Exception as error:  # a module may raise anything when it is imported
+        raise DataError(f"callback {text!r}: cannot import {module_name!r}: {brief(str(error))}") from error
+    if not hasattr(module, attribute):
+        close = near_miss(attribute, vars(module))
+        raise DataError(f"callback {text!r}: module {module_name!r} has no {attribute!r}{close}")
+    found = getattr(module, attribute)
+    (callback,) = check_callbacks([found() if isinstance(found, type) else found])
+    return callback
+
+
+def call_on_rank_0(callbacks: Sequence[Callback], processes: Any) -> tuple[Callback, ...]:
+    """Wrap callbacks for all processes to call together: rank 0 runs its own, whatever the others were given."""
+    if processes.world_size == 1:
+        return tuple(callbacks)
+    every = processes.on_rank_0(lambda: math.gcd(*map(interval, callbacks)))
+    return (_OnRank0(tuple(callbacks), every, processes),) if every else ()
+
+
+class _OnRank0:
+    """The callbacks of rank 0, as one callback of every process."""
+
+    def __init__(self, callbacks: tuple[Callback, ...], every: int, processes: Any) -> None:
+        self.callbacks, self.every, self.processes = callbacks, every, processes
+
+    def on_begin(self, run: RunStart) -> None:
+        self.processes.on_rank_0(lambda: begin_callbacks(self.callbacks, run))
+
+    def __call__(self, progress: Progress) -> bool:
+        result: bool = self.processes.on_rank_0(lambda: call_due(self.callbacks, progress))
+        return result
+
+    def on_end(self, outcome: Outcome) -> None:
+        self.processes.on_rank_0(lambda: end_callbacks(self.callbacks, outcome))

@@ -1,0 +1,89 @@
+"""Training with checkpoints: the run is written from time to time, and goes on from where it was written."""
+
+from os import PathLike
+from typing import Any
+
+from gpubp.data.streaming.stream import Stream
+from gpubp.errors import DataError
+from gpubp.training.checkpoints import Checkpoint, Checkpoints, Keeper, Settings, open_folder, settings_of
+from gpubp.training.loop import begin, run
+from gpubp.training.placement import Placed
+from gpubp.training.planning import make_plan
+from gpubp.training.result import Fit, first_state, make_fit
+from gpubp.training.setup import Setup
+
+OPERATIONS_OF_A_PART = 2e11  # after which a checkpoint may be written before an epoch ends: seconds on a CPU
+STEPS_OF_A_PART = 2**16  # at most, for networks whose steps are more than their operations
+
+
+def open_checkpoints(
+    checkpoint: str | PathLike[str] | Checkpoints | None, resume: bool, *, is_rank_0: bool
+) -> tuple[Checkpoints | None, Checkpoint | None]:
+    """Prepare the folder of checkpoints, and find the one to go on from; rank 0 alone touches the folder."""
+    if checkpoint is None:
+        if resume:
+            raise DataError("resume=True needs a folder of checkpoints to go on from: give checkpoint=")
+        return None, None
+    checkpoints = checkpoint if isinstance(checkpoint, Checkpoints) else Checkpoints(checkpoint)
+    return checkpoints, open_folder(checkpoints, resume=resume) if is_rank_0 else None
+
+
+def train_with_checkpoints(setup: Setup, placed: Placed, checkpoints: Checkpoints, found: Checkpoint | None) -> Fit:
+    """Train, from a checkpoint where one was found.
+
+    Raises
+    ------
+    CheckpointError
+        If the checkpoint is of another training, or the last one cannot be written.
+    """
+    processes, steps_per_part = setup.processes, _steps_per_part(setup)
+    plan = make_plan(setup, placed, steps_per_part)
+    settings = processes.on_rank_0(lambda: _settings(setup, placed, steps_per_part))
+    keeper = Keeper(checkpoints, settings, setup.orders)
+    start = begin(plan, first_state(setup, placed))
+    if found:
+        with processes.raise_on_all():
+            start = keeper.training_state(found, setup.backend, start, setup.options.epochs)
+    with keeper.at_hand():
+        fit = make_fit(setup, run(plan, start, keeper.note if processes.rank == 0 else None))
+    with processes.raise_on_all():
+        keeper.close(fit)
+    return fit
+
+
+def _steps_per_part(setup: Setup) -> int:
+    """Count the steps after which a checkpoint may be written: the same ones on every device."""
+    operations = 6.0 * setup.batch_size * setup.network.n_parameters * setup.n_networks
+    return max(1, min(STEPS_OF_A_PART, int(OPERATIONS_OF_A_PART / operations)))
+
+
+def _settings(setup: Setup, placed: Placed, steps_per_part: int) -> Settings:
+    """Collect what must be the same for a run to go on; each key is the name of an argument or of a fact."""
+    options, samples, held_out = setup.options, placed.samples, placed.held_out
+    data = {
+        "X": samples.x,
+        "targets": samples.targets,
+        "sample_weight": samples.sample_weight,
+        "theta": placed.theta,
+    }
+    if held_out is not None:
+        data |= {"validation_X": held_out.x, "validation_targets": held_out.targets}
+    same: dict[str, Any] = {
+        "batch_size": setup.batch_size,
+        "steps_per_part": steps_per_part,
+        "shuffle": options.shuffle,
+        "seed": setup.orders and setup.orders.state(),
+        "reduction": options.reduction,
+        "l2": options.l2,
+        "dtype": setup.precision,
+        "matmul_precision": options.matmul_precision,
+        "history": options.history,
+        "patience": options.patience and "given",
+        "tolerance": options.tolerance,
+        "monitor": options.monitor,
+        "scoring": options.scoring,
+        "stop_when": options.stop_when,
+    }
+    if isinstance(setup.inputs.X, Stream):
+        same |= setup.inputs.X.fingerprint(setup.batch_size, setup.precision)
+    return settings_of(setup.network, placed.optimizer, data, same)

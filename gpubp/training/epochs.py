@@ -1,0 +1,87 @@
+"""One epoch: its batches, or the parts that they come in, and the loss over all of them."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gpubp._typing import Array
+from gpubp.backends.backend import to_numpy
+from gpubp.engine.plain.minibatches import Batches, EpochInParts, epochs_of, remaining_parts
+from gpubp.engine.plain.step import ModelState, Sums
+from gpubp.training.plan import Plan
+
+
+class EpochSummary(NamedTuple):
+    """What an epoch gave, on the host but for the outputs.
+
+    Attributes
+    ----------
+    loss : float, or (K,) array of NumPy
+    n_samples : int
+        Samples trained on, without those of parts that were done before.
+    finite : (...) array of NumPy
+        Whether the parameters are finite at the end.
+    outputs : (..., b, j) array, optional
+        Of all samples with the final parameters, where the epoch had them at hand.
+    """
+
+    loss: Any
+    n_samples: int
+    finite: np.ndarray
+    outputs: Array | None
+
+
+class BatchesSummary(NamedTuple):
+    """The sums over some batches, added to those of the parts before, and the rest of :class:`EpochSummary`."""
+
+    sums: Sums
+    finite: np.ndarray
+    outputs: Array | None
+
+
+def train_epoch(
+    plan: Plan, model: ModelState, batches: Batches | EpochInParts, between_parts: Callable[[], None]
+) -> EpochSummary:
+    """Train on what remains of an epoch, part after part."""
+    finite, outputs = np.asarray(True), None
+    for number, part in enumerate(remaining_parts(batches, model.parts_done)):
+        if number:
+            between_parts()
+        model.sums, finite, outputs = train_on_batches(plan, model, part)
+        model.parts_done += 1
+        if not np.any(finite):
+            break
+    (loss,), n_samples = one_by_one(mean_losses(plan, model.sums)), model.sums.n_samples
+    model.parts_done, model.sums = 0, Sums()
+    return EpochSummary(loss, n_samples, finite, outputs)
+
+
+def train_on_batches(plan: Plan, model: ModelState, batches: Batches) -> BatchesSummary:
+    """Take one step for each batch of an epoch, of a part of one, or of several epochs."""
+    before, result, n_epochs = model.sums, plan.run_epoch(model, batches), epochs_of(batches)
+
+    def added(figures: np.ndarray, to: Any) -> np.ndarray:
+        of_epochs = np.array(np.reshape(figures, (n_epochs, -1, *figures.shape[1:])), dtype=np.float64)
+        of_epochs[:, 0] += to
+        # one by one, so that the sum is the same wherever an epoch is cut
+        return np.add.accumulate(of_epochs, axis=1)[:, -1]
+
+    n_samples = before.n_samples + int(np.max(np.sum(result.sizes, axis=0))) // n_epochs
+    values, finite = to_numpy(result.values), to_numpy(result.finite)
+    if plan.average is None:
+        return BatchesSummary(Sums(added(values, before.values), before.weights, n_samples), finite, result.outputs)
+    counted = to_numpy(result.weights) if plan.average == "weights" else result.sizes
+    counted = np.reshape(counted, (*counted.shape, *(1,) * (values.ndim - counted.ndim)))
+    sums = Sums(added(values * counted, before.values), added(counted, before.weights), n_samples)
+    return BatchesSummary(sums, finite, result.outputs)
+
+
+def mean_losses(plan: Plan, sums: Sums) -> np.ndarray:
+    """Find the loss of each epoch from the sums over its steps."""
+    return np.asarray(sums.values if plan.average is None else sums.values / sums.weights)
+
+
+def one_by_one(figures: np.ndarray) -> list[Any]:
+    """List figures: Python floats for one network, ``(K,)`` of NumPy for a stack."""
+    return figures.tolist() if figures.ndim == 1 else list(figures)

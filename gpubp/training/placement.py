@@ -1,0 +1,139 @@
+"""Arrays and settings on the device, their values checked."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from gpubp._typing import Array
+from gpubp.backends.backend import Backend, to_backend, to_numpy
+from gpubp.backends.memory import home_of
+from gpubp.data.streaming.stream import Stream
+from gpubp.engine.argument_checks import (
+    check_stack_options,
+    validate_sample_weight,
+    validate_targets,
+    validate_theta,
+    validate_x,
+)
+from gpubp.engine.plain.minibatches import Batch
+from gpubp.errors import DataError
+from gpubp.nn.network import Network
+from gpubp.optim.first_order import Optimizer
+from gpubp.optim.second_order import SecondOrder
+from gpubp.training.setup import Setup
+
+
+@dataclass(frozen=True)
+class Placed:
+    """What a training computes with.
+
+    Attributes
+    ----------
+    theta : (P,) or (K, P) array
+    samples : Batch
+        On ``home``, which is the host where the device has no room for them; without arrays for a stream.
+    held_out : Batch, optional
+        The validation samples.
+    optimizer : Optimizer or SecondOrder
+        Settings of each network are arrays of NumPy; a step moves them where it needs them.
+    l2 : float, or (K, 1) array of NumPy
+    """
+
+    theta: Array
+    samples: Batch
+    held_out: Batch | None
+    optimizer: Optimizer | SecondOrder
+    l2: Any
+    home: Backend
+    n_networks: int
+
+
+def place(setup: Setup) -> Placed:
+    """Move arrays to the device and check their shapes and values.
+
+    Raises
+    ------
+    DataError
+        If shapes do not fit together, or values are not finite.
+    """
+    network, inputs, backend, precision = setup.network, setup.inputs, setup.backend, setup.precision
+    theta = validate_theta(network, backend, precision, inputs.theta)
+    home = home_of(backend, precision, inputs.X, inputs.targets)
+    samples, held_out = Batch(None, None), None
+    if not isinstance(inputs.X, Stream):
+        rows = setup.processes.shard(setup.n_samples).rows  # whose values this process checks for all
+        samples = _batch(network, home, precision, theta, inputs.X, inputs.targets, inputs.sample_weight, rows=rows)
+    if inputs.validation_data:
+        held_out = _batch(network, backend, precision, theta, *inputs.validation_data, of="validation ")
+    options = setup.options
+    check_stack_options(theta, options.optimizer, options.seed, options.scoring, options.patience)
+    optimizer, l2 = _with_arrays_on_host(options.optimizer, theta), _number_of_each("l2", options.l2, theta)
+    return Placed(theta, samples, held_out, optimizer, l2, home, setup.n_networks)
+
+
+def select_networks(backend: Backend, placed: Placed, chosen: np.ndarray) -> Placed:
+    """Select some networks of a stack by an array of bool: their samples and settings."""
+    return replace(
+        placed,
+        samples=_select_samples(placed.home, placed.samples, chosen),
+        held_out=placed.held_out and _select_samples(backend, placed.held_out, chosen),
+        optimizer=_select_settings(placed.optimizer, chosen),
+        l2=_select(placed.l2, chosen),
+        n_networks=int(np.sum(chosen)),
+    )
+
+
+def _batch(
+    network: Network,
+    backend: Backend,
+    precision: str,
+    theta: Array,
+    x: Array,
+    targets: Array,
+    sample_weight: Array | None = None,
+    of: str = "",
+    rows: slice = slice(None),
+) -> Batch:
+    x = validate_x(network, backend, precision, theta, x, name=f"{of}X", rows=rows)
+    targets = validate_targets(network, backend, precision, theta, x, targets, name=f"{of}targets", rows=rows)
+    if sample_weight is not None:
+        sample_weight = validate_sample_weight(backend, precision, theta, x, sample_weight)
+    return Batch(x, targets, sample_weight)
+
+
+def _with_arrays_on_host(optimizer: Optimizer | SecondOrder, theta: Array) -> Optimizer | SecondOrder:
+    if isinstance(optimizer, SecondOrder):
+        return optimizer
+    settings = {name: _number_of_each(name, value, theta) for name, value in optimizer.settings.items()}
+    return replace(optimizer, settings=settings)
+
+
+def _number_of_each(name: str, value: Any, theta: Array) -> Any:
+    shape = tuple(getattr(value, "shape", ()))
+    if shape and theta.ndim == 2 and shape == (theta.shape[0], 1):
+        return to_numpy(value).astype("float64")
+    if shape or not (callable(value) or hasattr(value, "__float__")):
+        raise DataError(f"{name} must be a number, a schedule, or for a stack an array (K, 1), got {value!r:.80}")
+    return value if callable(value) else float(value)  # NumPy's numbers would widen the precision
+
+
+def _select_settings(optimizer: Optimizer | SecondOrder, chosen: np.ndarray) -> Optimizer | SecondOrder:
+    if isinstance(optimizer, SecondOrder):
+        return optimizer
+    return replace(optimizer, settings={name: _select(value, chosen) for name, value in optimizer.settings.items()})
+
+
+def _select(number: Any, chosen: np.ndarray) -> Any:
+    """Select the numbers of some networks, where each has its own."""
+    return number[chosen] if np.ndim(number) else number
+
+
+def _select_samples(backend: Backend, samples: Batch, chosen: np.ndarray) -> Batch:
+    """Select the samples of some networks, where each has its own."""
+    index = to_backend(backend, np.flatnonzero(chosen))
+
+    def selected(array: Array | None, ndim: int) -> Array | None:
+        return array if array is None or array.ndim == ndim else backend.xp.take(array, index, axis=0)
+
+    return Batch(selected(samples.x, 2), selected(samples.targets, 2), selected(samples.sample_weight, 1))

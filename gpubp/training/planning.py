@@ -1,0 +1,131 @@
+"""From a validated training to the plan that the loop runs."""
+
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from gpubp._typing import Array
+from gpubp.backends.backend import to_backend, to_numpy
+from gpubp.data.streaming.validation import stream_epochs
+from gpubp.data.streaming.stream import Stream
+from gpubp.engine.epoch import make_epoch_runner
+from gpubp.engine.plain.minibatches import ArrayBatches, Batch, Batches, BatchesInParts, EpochInParts
+from gpubp.engine.plain.step import EpochRunner, Objective
+from gpubp.engine.prediction import outputs as outputs_of
+from gpubp.training.callbacks import Progress, call_on_rank_0
+from gpubp.training.placement import Placed, select_networks
+from gpubp.training.plan import Plan, Validation, learning_rate_after
+from gpubp.training.setup import Setup
+from gpubp.training.validation import evaluate
+
+
+def make_plan(setup: Setup, placed: Placed, steps_per_part: int | None) -> Plan:
+    """Make the plan of a training.
+
+    Parameters
+    ----------
+    steps_per_part : int, optional
+        Number of steps after which a checkpoint may be written before an epoch ends; None without checkpoints.
+    """
+    options = setup.options
+    callbacks = call_on_rank_0(options.callbacks, setup.processes)
+    return _plan(setup, steps_per_part, callbacks, placed)
+
+
+def _plan(setup: Setup, steps_per_part: int | None, callbacks: tuple[Any, ...], placed: Placed) -> Plan:
+    options = setup.options
+    return Plan(
+        backend=setup.backend,
+        run_epoch=_epoch_runner(setup, placed),
+        batches=_batches(setup, placed, steps_per_part),
+        epochs=options.epochs,
+        average="weights" if options.reduction == "mean" else None,
+        validate=placed.held_out and partial(_validate, setup, placed.held_out),
+        patience=options.patience,
+        tolerance=float(options.tolerance),
+        monitors_score=options.monitor == "score",
+        callbacks=callbacks,
+        learning_rate=partial(learning_rate_after, placed.optimizer),
+        stop_when=options.stop_when and partial(_is_done, setup, placed.samples),
+        plan_for_some=partial(_plan_for_some, setup, steps_per_part, callbacks, placed),
+        keeps_history=options.history,
+        is_distributed=setup.processes.world_size > 1,
+    )
+
+
+def _plan_for_some(
+    setup: Setup, steps_per_part: int | None, callbacks: tuple[Any, ...], placed: Placed, chosen: np.ndarray
+) -> Plan:
+    return _plan(setup, steps_per_part, callbacks, select_networks(setup.backend, placed, chosen))
+
+
+def _epoch_runner(setup: Setup, placed: Placed) -> EpochRunner:
+    options = setup.options
+    objective = Objective(
+        setup.network,
+        options.reduction,
+        placed.l2,
+        False,
+        parts=options.gradient_accumulation,
+        processes=setup.processes,
+    )
+    return make_epoch_runner(
+        setup.backend,
+        objective,
+        placed.optimizer,
+        setup.precision,
+        setup.batch_size,
+        options.epochs * math.ceil(setup.n_samples / setup.batch_size),
+        placed.n_networks,
+        outputs_wanted=options.stop_when is not None,
+    )
+
+
+def _batches(setup: Setup, placed: Placed, steps_per_part: int | None) -> Callable[[], Batches | EpochInParts]:
+    if isinstance(setup.inputs.X, Stream):
+        stream: Callable[[], Batches | EpochInParts] = stream_epochs(
+            setup.network, setup.inputs.X, setup.backend, setup.precision, setup.batch_size, setup.orders
+        )
+        return stream
+    on_host = placed.home is not setup.backend
+    return partial(_array_batches, setup, placed.samples, on_host, steps_per_part)
+
+
+def _array_batches(
+    setup: Setup, samples: Batch, on_host: bool, steps_per_part: int | None
+) -> ArrayBatches | BatchesInParts:
+    """Cut the samples into batches, in a new order with ``shuffle`` and more than one batch.
+
+    The batches come in parts where each of several can have as many steps as a part has.
+    """
+    n_samples, size, orders = samples.x.shape[-2], setup.batch_size, setup.orders
+    order = None if orders is None or size >= n_samples else orders.draw(n_samples)
+    batches = ArrayBatches(setup.backend, samples, size, order, on_host=on_host, processes=setup.processes)
+    if steps_per_part is None or n_samples < 2 * steps_per_part * size:
+        return batches
+    return BatchesInParts(batches, steps_per_part)
+
+
+def _validate(setup: Setup, held_out: Batch, theta: Array) -> Validation:
+    """Evaluate the validation samples on rank 0."""
+    options = setup.options
+    is_mean = options.reduction == "mean"
+    return setup.processes.on_rank_0(
+        lambda: evaluate(setup.backend, setup.network, held_out, options.scoring, is_mean, theta)
+    )
+
+
+def _is_done(setup: Setup, samples: Batch, progress: Progress, outputs: Array | None) -> Array:
+    """Call ``stop_when`` on rank 0; outputs that are not at hand are computed."""
+    backend, stop_when = setup.backend, setup.options.stop_when
+    assert stop_when is not None
+
+    def done() -> Array:
+        present = outputs_of(backend, setup.network, progress.theta, samples.x) if outputs is None else outputs
+        result = stop_when(to_backend(backend, samples.targets), present)
+        return to_numpy(result) if hasattr(result, "shape") else result
+
+    return setup.processes.on_rank_0(done)

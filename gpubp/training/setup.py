@@ -1,0 +1,219 @@
+"""Validation of what :func:`gpubp.train` is given: options, devices and sizes, before arrays are moved."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, NamedTuple
+
+import array_api_compat
+import numpy as np
+
+from gpubp._typing import Array
+from gpubp.backends.backend import Backend, choose_backend, to_numpy, with_matmul
+from gpubp.data.streaming.validation import validate_stream
+from gpubp.data.streaming.stream import Stream
+from gpubp.distributed.process_group import ProcessGroup
+from gpubp.engine.argument_checks import check_gradient_accumulation, check_options, choose_precision, host_array
+from gpubp.engine.plain.minibatches import DEFAULT_BATCH_SIZE, Orders
+from gpubp.errors import DataError
+from gpubp.nn.initialization import Seed, check_seeds, initial_weights
+from gpubp.nn.network import Network
+from gpubp.optim.first_order import Optimizer, loss_scaled
+from gpubp.optim.second_order import SecondOrder
+from gpubp.training.callbacks import Callback
+from gpubp.training.validation import Scoring
+
+StopWhen = Callable[[Array, Array], Array]
+"""``stop_when(targets, outputs)`` returns whether a network is done."""
+
+
+class Inputs(NamedTuple):
+    """The arrays that :func:`gpubp.train` is given."""
+
+    X: Array | Stream
+    targets: Array | None
+    theta: Array | None
+    sample_weight: Array | None
+    validation_data: tuple[Array, Array] | None
+
+    @property
+    def arrays(self) -> list[Array]:
+        """All that there are, those that decide the precision first."""
+        others = [self.targets, self.sample_weight, *(self.validation_data or ())]
+        return [*self.deciding, *(array for array in others if array is not None)]
+
+    @property
+    def deciding(self) -> tuple[Any, ...]:
+        """The arrays that decide the precision."""
+        return (self.X,) if self.theta is None else (self.theta, self.X)
+
+
+@dataclass(frozen=True)
+class Options:
+    """The options of :func:`gpubp.train`, which see."""
+
+    optimizer: Optimizer | SecondOrder
+    epochs: int
+    batch_size: int | Literal["auto", "full"]
+    shuffle: bool
+    seed: Seed | Sequence[Seed]
+    reduction: Literal["mean", "sum"]
+    l2: float | Array
+    scoring: Scoring | None
+    patience: int | None
+    tolerance: float
+    monitor: Literal["score", "loss"]
+    stop_when: StopWhen | None
+    callbacks: tuple[Callback, ...]
+    device: str
+    dtype: str | None
+    matmul_precision: str
+    history: bool
+    gradient_accumulation: int
+
+
+@dataclass(frozen=True)
+class Setup:
+    """A training whose options are valid.
+
+    Attributes
+    ----------
+    inputs : Inputs
+        On the host or wherever they were given; ``theta`` are the first weights.
+    options : Options
+    precision : {"float32", "float64"}
+    n_samples, n_networks : int
+    batch_size : int
+        Samples of a step, in all processes together.
+    orders : Orders, optional
+        Draws the order of the samples, with ``shuffle``.
+    """
+
+    network: Network
+    inputs: Inputs
+    options: Options
+    backend: Backend
+    precision: str
+    n_samples: int
+    n_networks: int
+    batch_size: int
+    orders: Orders | None
+    processes: ProcessGroup
+
+
+def validate(network: Network, inputs: Inputs, options: Options, processes: ProcessGroup) -> Setup:
+    """Check options, choose the device and the precision, and draw the first weights.
+
+    Raises
+    ------
+    DataError
+        If an option is out of range, or options contradict each other.
+    DeviceError
+        If the device cannot be used.
+    """
+    _check(network, inputs, options)
+    orders = Orders(_order_generator(options.seed)) if options.shuffle else None
+    inputs = _on_host(network, inputs, options, processes)
+    backend = choose_backend(options.device, *inputs.arrays)
+    precision = choose_precision(backend, options.dtype, *inputs.deciding)
+    if options.matmul_precision == "float16":
+        options = replace(options, optimizer=_loss_scaled(options.optimizer))
+    if inputs.theta is None:
+        inputs = inputs._replace(theta=initial_weights(network, options.seed, dtype=precision))
+    n_samples = inputs.X.shape[-2] if inputs.X.ndim > 1 else 1
+    n_networks = inputs.theta.shape[0] if getattr(inputs.theta, "ndim", 1) > 1 else 1  # type: ignore[union-attr]
+    size = options.gradient_accumulation * _batch_size(options, n_samples)
+    return Setup(
+        network,
+        inputs,
+        options,
+        backend,
+        precision,
+        n_samples,
+        n_networks,
+        min(size, n_samples),
+        orders,
+        processes,
+    )
+
+
+def agree(setup: Setup, keeps_checkpoints: bool, resumes: bool) -> Setup:
+    """Make sure that all processes train the same, from the weights and with the orders of rank 0."""
+    network, inputs, options, processes = setup.network, setup.inputs, setup.options, setup.processes
+    backend = setup.backend
+    if processes.world_size > 1:
+        on_host = all(map(array_api_compat.is_numpy_array, inputs.arrays))
+        backend = processes.assign_gpu(backend, options.device if on_host else backend.name)
+        observed = (inputs.validation_data, options.scoring, options.patience, options.stop_when)
+        processes.check_equal(
+            {
+                "the network": (network.sizes, network.activations, network.loss),
+                "the optimizer": options.optimizer.name,
+                "the number of samples": setup.n_samples,
+                "the batch size": setup.batch_size,
+                "epochs": options.epochs,
+                "the precision": (setup.precision, options.matmul_precision),
+                "what is looked at": [given is not None for given in observed],
+                "whether checkpoints are kept, and gone on from": (keeps_checkpoints, resumes),
+            }
+        )
+        theta, orders = processes.on_rank_0(lambda: (to_numpy(inputs.theta), setup.orders))
+        setup = replace(setup, inputs=inputs._replace(theta=theta), orders=orders)
+    return replace(setup, backend=with_matmul(backend, options.matmul_precision, setup.precision))
+
+
+def _check(network: Network, inputs: Inputs, options: Options) -> None:
+    check_options(
+        network,
+        options.optimizer,
+        options.epochs,
+        options.batch_size,
+        options.l2,
+        options.tolerance,
+        inputs.validation_data,
+        options.scoring,
+        options.patience,
+        options.stop_when,
+    )
+    check_gradient_accumulation(options.gradient_accumulation, options.batch_size, options.optimizer)
+    if options.monitor not in ("score", "loss"):
+        raise DataError(f"monitor must be 'score' or 'loss', got {options.monitor!r}")
+
+
+def _on_host(network: Network, inputs: Inputs, options: Options, processes: ProcessGroup) -> Inputs:
+    """Make arrays of lists and frames, or check a stream."""
+    X, targets = inputs.X, inputs.targets
+    if not isinstance(X, Stream):
+        return inputs._replace(X=host_array("X", X), targets=host_array("targets", targets))
+    validate_stream(
+        network,
+        X,
+        targets,
+        options.optimizer,
+        options.epochs,
+        options.batch_size,
+        inputs.sample_weight,
+        options.stop_when,
+        processes.world_size,
+    )
+    return inputs
+
+
+def _batch_size(options: Options, n_samples: int) -> int:
+    if options.batch_size == "full" or isinstance(options.optimizer, SecondOrder):
+        return n_samples
+    return min(DEFAULT_BATCH_SIZE if options.batch_size == "auto" else int(options.batch_size), n_samples)
+
+
+def _loss_scaled(optimizer: Optimizer | SecondOrder) -> Optimizer:
+    if isinstance(optimizer, SecondOrder):
+        raise DataError(
+            f"{optimizer.name} uses the unscaled gradient, which float16 cannot represent; "
+            "use matmul_precision='bfloat16'"
+        )
+    return loss_scaled(optimizer)
+
+
+def _order_generator(seed: Seed | Sequence[Seed]) -> np.random.Generator:
+    """Make the generator of the samples' order, apart from the one that drew the weights unless it is given as one."""
+    first = check_seeds(seed)[0]
+    return first if isinstance(first, np.random.Generator) else np.random.default_rng((int(first), 1))

@@ -1,0 +1,165 @@
+"""A training state as numbers and arrays, for a checkpoint's file, and back."""
+
+from collections.abc import Iterator
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+
+from gpubp._typing import Array
+from gpubp.backends.backend import Backend, to_backend, to_numpy
+from gpubp.engine.plain.step import ModelState, Sums
+from gpubp.training.state import Best, History, StackState, TrainingState
+
+Numbers = dict[str, Any]
+Arrays = dict[str, np.ndarray]
+
+_HISTORY = tuple(each.name for each in fields(History))
+_COUNTS = ("epoch", "parts_done", "best_epoch", "stale")
+_NUMBERS = {**dict.fromkeys(_COUNTS, int), "seconds": float, "state": dict}
+
+
+def to_data(training_state: TrainingState) -> tuple[Numbers, Arrays]:
+    """Turn what :meth:`TrainingState.snapshot` gave into numbers, as JSON has them, and arrays of NumPy."""
+    model, best, stack = training_state.model, training_state.best, training_state.stack
+    of_state = dict(_parts_of("state", model.state))
+    numbers = {
+        "epoch": model.epoch,
+        "parts_done": model.parts_done,
+        "seconds": training_state.seconds,
+        "best_epoch": best.epoch,
+        "stale": best.stale,
+        "state": {name: part for name, part in of_state.items() if not hasattr(part, "dtype")},
+    }
+    arrays = {name: part for name, part in of_state.items() if hasattr(part, "dtype")}
+    arrays |= {"theta": model.theta, "best": np.asarray(best.figure), "diverged": training_state.diverged}
+    for name, theta in (("last_good", training_state.last_good), ("best_theta", best.theta)):
+        if theta is not None and theta is not model.theta:
+            arrays[name] = theta
+    for name in _HISTORY:
+        arrays[f"history.{name}"] = np.asarray(
+            getattr(training_state.history, name)[: training_state.n_recorded], np.float64
+        )
+    if model.parts_done:
+        arrays |= {"sums.values": np.asarray(model.sums.values), "sums.weights": np.asarray(model.sums.weights)}
+    if stack is not None:
+        arrays |= {"stack.theta": stack.theta, "stack.done": stack.done, "stack.epoch": stack.epoch}
+    if stack is not None and stack.active is not None:
+        arrays["stack.active"] = stack.active
+    return numbers, {name: to_numpy(array) for name, array in arrays.items()}
+
+
+def _parts_of(name: str, state: Any) -> Iterator[tuple[str, Any]]:
+    """Name each number and each array of what an optimizer keeps."""
+    if not isinstance(state, tuple):
+        yield name, state
+        return
+    for of_part, part in zip(getattr(state, "_fields", range(len(state))), state, strict=True):
+        yield from _parts_of(f"{name}.{of_part}", part)
+
+
+def from_data(backend: Backend, numbers: Numbers, arrays: Arrays, first: TrainingState) -> TrainingState:
+    """Build what :func:`to_data` took apart.
+
+    Parameters
+    ----------
+    first : TrainingState
+        Where the same run stands at its beginning: what it has there tells which parts, shapes and types there may be.
+
+    Raises
+    ------
+    ValueError
+        If anything is missing, left over, or of another shape or type; the message goes on after the name of a file.
+    """
+    if {name: type(number) for name, number in numbers.items()} != _NUMBERS or any(
+        not 0 <= numbers[name] < 2**63 for name in _COUNTS
+    ):
+        raise ValueError(f"does not hold the numbers {', '.join(_NUMBERS)}")
+    theta, stack = first.model.theta, first.stack
+    given, networks = _Given(backend, numbers, arrays), tuple(theta.shape[:-1])
+    if stack is not None:
+        ended = given.array("stack.theta", theta)
+        active = None if stack.active is None else given.active_of(stack.active)
+        done, epoch = given.host("stack.done", networks, "bool"), given.host("stack.epoch", networks, "int64")
+        stack, given.n_active = StackState(ended, active, done, epoch), None if active is None else len(active)
+    present = given.array("theta", theta)
+    model = ModelState(present, given.state("state", first.model.state, theta), numbers["epoch"], own_state=True)
+    if numbers["parts_done"]:
+        model.parts_done = numbers["parts_done"]
+        model.sums = Sums(given.sums("sums.values", theta), given.sums("sums.weights", theta))
+    best_theta = None if first.best.theta is None else given.array("best_theta", theta, present)
+    best = Best(float(given.host("best", (), "float64")), best_theta, numbers["best_epoch"], numbers["stale"])
+    last_good, diverged = given.array("last_good", theta, present), given.host("diverged", networks, "bool")
+    history = History(*(given.history(f"history.{name}", networks if "loss" in name else ()) for name in _HISTORY))
+    if len({len(figures) for figures in vars(history).values()} - {0}) > 1:
+        raise ValueError("holds figures of several numbers of epochs")
+    if given.rest:
+        raise ValueError(f"holds what does not belong to it: {', '.join(sorted(given.rest))}")
+    return TrainingState(model, last_good, best, diverged, history, stack, numbers["seconds"])
+
+
+class _Given:
+    """What a file holds, taken piece by piece; ``n_active`` networks of the stack still train, None if that is all."""
+
+    def __init__(self, backend: Backend, numbers: Numbers, arrays: Arrays) -> None:
+        self.backend, self.numbers, self.rest = backend, numbers["state"], dict(arrays)
+        self.n_active: int | None = None
+
+    def host(self, name: str, shape: Any, dtype: str) -> np.ndarray:
+        """Take an array of one shape and type; a shape of None is any."""
+        if name not in self.rest:
+            raise ValueError(f"lacks {name}")
+        array = self.rest.pop(name)
+        if array.dtype.name != dtype or (shape is not None and array.shape != tuple(shape)):
+            raise ValueError(f"holds {name} as {array.shape} of {array.dtype}, where {shape} of {dtype} belongs")
+        return array
+
+    def array(self, name: str, like: Array, where_it_lacks: Array | None = None) -> Array:
+        """Take an array that is like another, of the networks that are active; to the backend."""
+        if where_it_lacks is not None and name not in self.rest:
+            return where_it_lacks
+        host = self.host(name, self._of_active(like.shape), str(like.dtype).rpartition(".")[2])
+        return to_backend(self.backend, host)
+
+    def state(self, name: str, first: Any, theta: Array) -> Any:
+        """Take what an optimizer keeps, built as it is at first."""
+        if isinstance(first, tuple) and hasattr(first, "_fields"):
+            parts = zip(first._fields, first, strict=True)
+            given = [self.state(f"{name}.{of_part}", part, theta) for of_part, part in parts]
+            if len({len(part) for part in given if type(part) is tuple}) > 1:  # what changed, and how the gradient did
+                raise ValueError(f"holds parts of {name} that differ in number")
+            return type(first)(*given)
+        if isinstance(first, tuple):  # of arrays like the parameters, as they come: the last changes of L-BFGS
+            n = sum(other.startswith(f"{name}.") for other in self.rest)
+            return tuple(self.array(f"{name}.{k}", theta) for k in range(n))
+        if hasattr(first, "dtype"):
+            array = self.array(name, first)
+            return array[()] if isinstance(first, np.generic) else array
+        number = self.numbers.get(name)
+        if type(number) is not type(first) or not abs(number) < 2**63:
+            raise ValueError(f"holds {number!r:.60} as {name}, where a number such as {first!r} belongs")
+        return number
+
+    def active_of(self, numbers: np.ndarray) -> np.ndarray:
+        """Take which networks of a stack are active."""
+        active = self.host("stack.active", None, "int64")
+        if active.ndim != 1 or not np.all(np.isin(active, numbers)) or np.any(np.diff(active) <= 0):
+            raise ValueError("holds numbers of networks that there are not")
+        return active
+
+    def sums(self, name: str, theta: Array) -> np.ndarray:
+        """Take what steps add up to: for all networks, or for each."""
+        sums = self.host(name, None, "float64")
+        if sums.shape not in ((), (1,), (1, 1), (1, *self._of_active(theta.shape)[:-1])):
+            raise ValueError(f"holds {name} as {sums.shape}")
+        return sums
+
+    def history(self, name: str, of_each: tuple[int, ...]) -> list[Any]:
+        """Take figures of epochs, one or an array of them for each."""
+        figures = self.host(name, None, "float64")
+        if figures.shape != (0,) and (figures.ndim == 0 or figures.shape[1:] != of_each):
+            raise ValueError(f"holds {name} as {figures.shape}, where (epochs, *{of_each}) belongs")
+        return figures.tolist() if figures.ndim == 1 else list(figures)
+
+    def _of_active(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        return tuple(shape) if self.n_active is None or not shape else (self.n_active, *shape[1:])

@@ -1,0 +1,35 @@
+"""Loss and score of the validation samples."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from gpubp._typing import Array
+from gpubp.backends.backend import Backend, to_numpy
+from gpubp.engine.plain.minibatches import Batch
+from gpubp.engine.prediction import in_parts
+from gpubp.nn.losses import output_loss
+from gpubp.nn.network import Network, output_layer
+from gpubp.training.plan import Validation
+
+Scoring = Callable[[np.ndarray, np.ndarray], float]
+"""``scoring(targets, outputs)`` on NumPy arrays; higher is better."""
+
+
+def evaluate(
+    backend: Backend, network: Network, held_out: Batch, scoring: Scoring | None, is_mean: bool, theta: Array
+) -> Validation:
+    """Compute the loss, without penalty and a mean or a sum over the samples, and the score."""
+    xp, loss, outputs = backend.xp, 0.0, []
+    for x, targets in zip(in_parts(held_out.x), in_parts(held_out.targets), strict=True):
+        layer = output_layer(xp, network, theta, x)
+        loss = loss + output_loss(xp, network.loss, network.activations[-1], *layer, targets)[0]
+        if scoring is not None:
+            outputs.append(to_numpy(layer.y))
+    if is_mean:
+        loss = loss / held_out.x.shape[-2]
+    score = None
+    if scoring is not None:
+        score = float(scoring(to_numpy(held_out.targets), np.concatenate(outputs, axis=-2)))
+    on_host = to_numpy(loss)
+    return Validation(on_host if on_host.ndim else float(on_host), score)

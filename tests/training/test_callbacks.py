@@ -1,0 +1,301 @@
+"""Callbacks: how often they are called, what they are given, and those that are found by name."""
+
+import json
+import math
+import sys
+
+import numpy as np
+import pytest
+
+from gpubp.errors import DataError, DivergenceWarning
+from gpubp.nn.network import Network
+from gpubp.optim.first_order import adam, gradient_descent, momentum
+from gpubp.optim.schedules import Cosine
+from gpubp.optim.second_order import lbfgs
+from gpubp.training import batched_epochs
+from gpubp.training import epochs as epoch_module
+from gpubp.training.callbacks import (
+    CALLBACKS,
+    JSONLines,
+    Progress,
+    check_callbacks,
+    epochs_before_due,
+    get_callback,
+)
+from gpubp.training.checkpoints import Checkpoints
+from gpubp.training.fit import all_correct, train
+from tests.threads_as_processes import results_of, run_on_ranks
+
+NETWORK = Network((3, 4, 2), activation="tanh")
+RNG = np.random.default_rng(0)
+X, TARGETS = RNG.normal(size=(11, 3)), RNG.uniform(size=(11, 2))
+
+
+def fit(callbacks, **options):
+    how = {"batch_size": "full", "optimizer": momentum(0.05), "device": "cpu", "dtype": "float64", "seed": 1}
+    return train(NETWORK, X, TARGETS, callbacks=callbacks, **how | options)
+
+
+class Journal:
+    """A callback that records all that it is given."""
+
+    def __init__(self, every=1, stops_at=math.inf):
+        self.every, self.stops_at = every, stops_at
+        self.runs, self.seen, self.outcomes = [], [], []
+
+    def on_begin(self, run):
+        self.runs.append(run)
+
+    def __call__(self, progress):
+        self.seen.append(progress)
+        return progress.epoch >= self.stops_at
+
+    def on_end(self, outcome):
+        self.outcomes.append(outcome)
+
+
+@pytest.fixture
+def sizes(monkeypatch):
+    """The number of epochs of each call; a clock by which an epoch takes a millionth of a second."""
+    found, train_on_batches = [], epoch_module.train_on_batches
+
+    def counted(plan, model, batches):
+        found.append(epoch_module.epochs_of(batches))
+        return train_on_batches(plan, model, batches)
+
+    monkeypatch.setattr(epoch_module, "train_on_batches", counted)
+    monkeypatch.setattr(batched_epochs.BatchedEpochs, "note", lambda self, seconds: setattr(self, "seconds", 1e-6))
+    return found
+
+
+class TestEvery:
+    @pytest.mark.parametrize("every", [1, 7, 20, 100])
+    def test_called_after_multiples(self, every):
+        journal = Journal(every)
+        fit(journal, epochs=45)
+        assert [progress.epoch for progress in journal.seen] == list(range(every, 46, every))
+
+    def test_the_parameters_are_those_of_the_epoch(self):
+        journal = Journal(20)
+        fit(journal, epochs=45)
+        for progress in journal.seen:
+            alone = fit((), epochs=progress.epoch)
+            np.testing.assert_array_equal(progress.theta, alone.theta)
+            assert progress.loss == alone.history.loss[-1]
+
+    def test_epochs_between_are_trained_in_one_call(self, sizes):
+        plain = fit((), epochs=300)
+        sizes.clear()
+        watched = fit([Journal(50), Journal(100)], epochs=300)
+        np.testing.assert_array_equal(watched.theta, plain.theta)
+        assert watched.history.loss == plain.history.loss
+        assert max(sizes) == 32
+        assert sum(sizes) == 300
+        assert len(sizes) < 60
+
+    def test_called_after_each_epoch_none_are_trained_in_one_call(self, sizes):
+        fit([Journal(50), Journal()], epochs=30)
+        assert sizes == [1] * 30
+
+    def test_only_what_is_due_is_called_and_may_end_the_training(self):
+        often, seldom = Journal(3), Journal(5, stops_at=7)
+        found = fit([often, seldom], epochs=45)
+        assert [progress.epoch for progress in often.seen] == [3, 6, 9]
+        assert [progress.epoch for progress in seldom.seen] == [5, 10]
+        assert (found.stop_reason, len(found.history.loss)) == ("callback", 10)
+
+    @pytest.mark.parametrize(("epoch", "left"), [(0, 9), (1, 8), (9, 0), (10, 9), (23, 6)])
+    def test_epochs_before_one_is_due(self, epoch, left):
+        assert epochs_before_due([Journal(10), Journal(40)], epoch) == left
+
+    def test_without_callbacks_none_is_ever_due(self):
+        assert epochs_before_due([], 3) == math.inf
+
+    @pytest.mark.parametrize("every", [0, -1, 1.5, "7", None])
+    def test_must_be_a_count(self, every):
+        with pytest.raises(DataError, match="a callback's every must be 1 or more epochs, a whole number, got"):
+            fit(Journal(every))
+
+    def test_one_callback_or_several(self):
+        journal = Journal()
+        assert check_callbacks(journal) == (journal,)
+        assert check_callbacks(iter([journal, journal])) == (journal, journal)
+
+
+class TestBeginAndEnd:
+    def test_once_each(self):
+        journal = Journal()
+        found = fit(journal, epochs=3)
+        (run,), (outcome,) = journal.runs, journal.outcomes
+        assert (run.epoch, run.epochs, run.device) == (0, 3, "cpu")
+        assert run.theta.shape == found.theta.shape
+        assert (outcome.epoch, outcome.stop_reason) == (3, "epochs")
+        np.testing.assert_array_equal(outcome.theta, found.theta)
+
+    def test_a_function_needs_neither(self):
+        assert fit([lambda progress: progress.epoch == 2], epochs=5).stop_reason == "callback"
+
+    def test_after_ctrl_c(self):
+        def interrupt(progress):
+            raise KeyboardInterrupt
+
+        journal = Journal()
+        fit([journal, interrupt], epochs=5)
+        assert [outcome.stop_reason for outcome in journal.outcomes] == ["interrupted"]
+
+    def test_not_after_an_error(self):
+        def fails(progress):
+            raise RuntimeError("no")
+
+        journal = Journal()
+        with pytest.raises(RuntimeError, match="no"):
+            fit([journal, fails], epochs=5)
+        assert len(journal.runs) == 1
+        assert journal.outcomes == []
+
+    def test_a_run_that_is_resumed_begins_where_it_was(self, tmp_path):
+        fit((), epochs=3, checkpoint=Checkpoints(tmp_path / "kept"))
+        journal = Journal()
+        fit(journal, epochs=5, checkpoint=tmp_path / "kept", resume=True)
+        assert [run.epoch for run in journal.runs] == [3]
+        assert [progress.epoch for progress in journal.seen] == [4, 5]
+
+
+def test_of_several_processes_those_of_rank_0_are_called():
+    journals = [Journal(2), Journal(3), Journal(1)]
+
+    def work(processes):
+        callbacks = journals[:2] if processes.rank == 0 else journals[2:]
+        return fit(callbacks, epochs=7, parallel=processes)
+
+    results_of(run_on_ranks(2, work))
+    assert [[progress.epoch for progress in journal.seen] for journal in journals] == [[2, 4, 6], [3, 6], []]
+    assert [len(journal.runs) for journal in journals] == [1, 1, 0]
+    assert [len(journal.outcomes) for journal in journals] == [1, 1, 0]
+
+
+class TestLearningRate:
+    @pytest.mark.parametrize(
+        ("optimizer", "rates"),
+        [
+            (adam(0.01), [0.01, 0.01, 0.01]),
+            (gradient_descent(Cosine(0.1, 4)), [Cosine(0.1, 4)(epoch) for epoch in range(3)]),
+            (lbfgs(), [None, None, None]),
+        ],
+        ids=["constant", "schedule", "none"],
+    )
+    def test_at_the_beginning_of_the_epoch(self, optimizer, rates):
+        journal = Journal()
+        fit(journal, epochs=3, optimizer=optimizer)
+        assert [progress.learning_rate for progress in journal.seen] == rates
+
+    def test_of_each_network_and_nan_of_those_that_left(self):
+        journal, rates = Journal(), np.asarray([[0.1], [0.2], [0.3], [0.4]])
+        leaves = [False] * 3
+        fit(
+            journal,
+            epochs=2,
+            seed=(1, 2, 3, 4),
+            optimizer=momentum(rates),
+            stop_when=lambda targets, outputs: np.asarray([True, *leaves])[: len(outputs)] | (len(outputs) < 4),
+        )
+        np.testing.assert_array_equal(journal.seen[0].learning_rate, [np.nan, 0.2, 0.3, 0.4])
+
+
+class TestJSONLines:
+    def lines(self, path):
+        return [json.loads(line) for line in path.read_text().splitlines()]
+
+    def test_an_object_for_each_epoch(self, tmp_path):
+        path = tmp_path / "log.jsonl"
+        found = fit(JSONLines(path), epochs=3, validation_data=(X[:4], TARGETS[:4]))
+        lines = self.lines(path)
+        assert [line["epoch"] for line in lines] == [1, 2, 3]
+        assert [line["loss"] for line in lines] == found.history.loss
+        assert [line["validation_loss"] for line in lines] == found.history.validation_loss
+        assert {line["learning_rate"] for line in lines} == {0.05}
+        assert set(lines[0]) == set(Progress._fields) - {"theta"}
+
+    def test_every_few_epochs(self, tmp_path):
+        path = tmp_path / "log.jsonl"
+        fit(JSONLines(path, every=20), epochs=45)
+        assert [line["epoch"] for line in self.lines(path)] == [20, 40]
+
+    def test_a_new_run_replaces_it_and_one_that_is_resumed_goes_on(self, tmp_path):
+        path, kept = tmp_path / "log.jsonl", tmp_path / "kept"
+        path.write_text("old\n")
+        fit(JSONLines(path), epochs=3, checkpoint=kept)
+        path.write_text(path.read_text() + '{"epoch": 4, "loss": 9.0}\n')  # after the checkpoint, before it was killed
+        fit(JSONLines(path), epochs=6, checkpoint=kept, resume=True)
+        lines = self.lines(path)
+        assert [line["epoch"] for line in lines] == [1, 2, 3, 4, 5, 6]
+        assert lines[3]["loss"] != 9.0
+
+    def test_a_stack_has_lists_and_what_json_lacks_is_null(self, tmp_path):
+        path = tmp_path / "log.jsonl"
+        with pytest.warns(DivergenceWarning):
+            fit(
+                JSONLines(path),
+                epochs=200,
+                seed=(1, 2),
+                optimizer=gradient_descent(np.asarray([[0.1], [1e200]])),
+                stop_when=all_correct,
+            )
+        losses = [line["loss"] for line in self.lines(path)]
+        assert len(losses[0]) == 2
+        assert losses[-1][1] is None
+
+    @pytest.mark.parametrize(("name", "said"), [("nowhere/log", "there is no such folder"), (".", "cannot write to ")])
+    def test_where_nothing_can_be_written(self, tmp_path, name, said):
+        with pytest.raises(DataError, match=said):
+            fit(JSONLines(tmp_path / name), epochs=1)
+
+    def test_another_file(self, tmp_path):
+        path, kept = tmp_path / "log.jsonl", tmp_path / "kept"
+        fit((), epochs=1, checkpoint=kept)
+        path.write_text("a,b\n1,2\n")
+        with pytest.raises(DataError, match="holds lines that are no epochs; give another file"):
+            fit(JSONLines(path), epochs=2, checkpoint=kept, resume=True)
+        assert path.read_text() == "a,b\n1,2\n"
+
+
+class TestByName:
+    @pytest.fixture
+    def module(self, tmp_path, monkeypatch):
+        """A user's module, named so that no other is."""
+        (tmp_path / "callbacks_of_a_user.py").write_text(
+            "def watch(progress): ...\n\n"
+            "class Watch:\n    every = 3\n    def __call__(self, progress): ...\n\nfigure = 7\n"
+        )
+        (tmp_path / "broken_callbacks_of_a_user.py").write_text("1 / 0\n")
+        monkeypatch.syspath_prepend(tmp_path)
+        yield "callbacks_of_a_user"
+        sys.modules.pop("callbacks_of_a_user", None)
+
+    def test_built_in(self):
+        found = get_callback("json_lines=a=b:c.jsonl")
+        assert isinstance(found, JSONLines)
+        assert found.path == "a=b:c.jsonl"
+        assert list(CALLBACKS) == ["json_lines"]
+
+    def test_of_a_module(self, module):
+        assert get_callback(f"{module}:watch").__name__ == "watch"
+        assert get_callback(f"{module}:Watch").every == 3
+
+    @pytest.mark.parametrize(
+        ("text", "said"),
+        [
+            ("json_lines", "callback 'json_lines' needs a value: json_lines=FILE"),
+            ("json_line=log", r"unknown callback 'json_line' \(did you mean 'json_lines'\?\)"),
+            ("nothing", "unknown callback 'nothing'; known: json_lines; or give module:attribute"),
+            (":watch", "unknown callback"),
+            ("no_module_has_this_name:watch", "cannot import 'no_module_has_this_name': No module named"),
+            ("broken_callbacks_of_a_user:watch", "cannot import 'broken_callbacks_of_a_user': division by zero"),
+            ("callbacks_of_a_user:wach", r"module 'callbacks_of_a_user' has no 'wach' \(did you mean '[Ww]atch'"),
+            ("callbacks_of_a_user:figure", "callbacks must be functions that take a Progress"),
+        ],
+    )
+    @pytest.mark.usefixtures("module")
+    def test_faults(self, text, said):
+        with pytest.raises(DataError, match=said):
+            get_callback(text)
