@@ -277,8 +277,8 @@ def test_gradient_accumulation_must_be_a_count(gradient_accumulation):
 
 
 @pytest.mark.parametrize("options", [{"batch_size": "full"}, {"optimizer": lbfgs()}])
-def test_a_sweep_cannot_be_accumulated(options):
-    with pytest.raises(DataError, match="an epoch is one batch alone"):
+def test_a_full_batch_cannot_be_accumulated(options):
+    with pytest.raises(DataError, match="with a full batch there is only one"):
         train(NETWORK, X, D, gradient_accumulation=2, device="cpu", **options)
 
 
