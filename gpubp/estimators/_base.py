@@ -172,7 +172,8 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
                 monitor.on_begin(RunStart(0, self.max_iter, fit.backend.name, theta))
                 found, stop_reason = fit_lbfgs(samples, theta, monitor)
                 history = History(loss=list(fit.state.loss_curve))
-                monitor.on_end(Outcome(found, fit.state.n_iter, history, cast(StopReason, stop_reason), np.zeros((), bool)))
+                reason = cast(StopReason, stop_reason)
+                monitor.on_end(Outcome(found, fit.state.n_iter, history, reason, np.zeros((), bool)))
                 fit.state.optimizer = None
             else:
                 found, stop_reason = fit_stochastic(samples, theta, monitor, start, incremental)

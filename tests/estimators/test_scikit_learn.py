@@ -24,7 +24,6 @@ from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from gpubp.backends.backend import to_numpy
 from gpubp.errors import DeviceError
 from gpubp.estimators import MLPClassifier, MLPRegressor
 from gpubp.estimators._monitor import FitMonitor
