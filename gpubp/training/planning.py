@@ -9,8 +9,8 @@ import numpy as np
 
 from gpubp._typing import Array
 from gpubp.backends.backend import to_backend, to_numpy
-from gpubp.data.streaming.validation import stream_epochs
 from gpubp.data.streaming.stream import Stream
+from gpubp.data.streaming.validation import stream_epochs
 from gpubp.engine.epoch import make_epoch_runner
 from gpubp.engine.plain.minibatches import ArrayBatches, Batch, Batches, BatchesInParts, EpochInParts
 from gpubp.engine.plain.step import EpochRunner, Objective

@@ -9,8 +9,8 @@ import numpy as np
 
 from gpubp._typing import Array
 from gpubp.backends.backend import Backend, choose_backend, to_numpy, with_matmul
-from gpubp.data.streaming.validation import validate_stream
 from gpubp.data.streaming.stream import Stream
+from gpubp.data.streaming.validation import validate_stream
 from gpubp.distributed.process_group import ProcessGroup
 from gpubp.engine.argument_checks import check_gradient_accumulation, check_options, choose_precision, host_array
 from gpubp.engine.plain.minibatches import DEFAULT_BATCH_SIZE, Orders

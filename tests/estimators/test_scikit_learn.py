@@ -24,6 +24,7 @@ from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from gpubp.backends.backend import to_numpy
 from gpubp.errors import DeviceError
 from gpubp.estimators import MLPClassifier, MLPRegressor
 from gpubp.estimators._monitor import FitMonitor
@@ -449,7 +450,7 @@ def test_ctrl_c_keeps_what_was_learned(monkeypatch):
         return follow(self, progress)
 
     monkeypatch.setattr(FitMonitor, "follow", interrupt_the_third)
-    monkeypatch.setattr(FitMonitor, "unseen", lambda self: 0)  # each epoch is followed at its end
+    monkeypatch.setattr(FitMonitor, "epochs_unobserved", lambda self: 0)  # each epoch is followed at its end
     with pytest.warns(UserWarning, match="interrupted by user"):
         model = small().fit(*IRIS)
     assert model.n_iter_ == 2
