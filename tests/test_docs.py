@@ -105,6 +105,13 @@ def test_paths_exist(page):
     assert [path for path in PATH.findall(text) if not (ROOT / path).exists()] == []
 
 
+def test_modules_on_the_page_about_the_architecture_exist():
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    named = re.findall(r"`([\w/]+(?:\.py|/))`", text)
+    assert "training/loop.py" in named
+    assert [name for name in named if not (ROOT / "gpubp" / name).exists() and not (ROOT / name).exists()] == []
+
+
 @BY_PAGE
 def test_names_exist(page):
     names = set(NAME.findall(page.read_text(encoding="utf-8"))) - {f"gpubp.{e}" for e in ("egg", "safetensors")}
