@@ -31,7 +31,9 @@ def normalize_column(name: str, values: Any, source: str) -> NDArray[Any]:
     try:
         array = unmasked_array(values)
     except Exception as error:  # an object's own conversion to an array may raise anything
-        raise DataError(f"{source}: column {name!r} is no sequence of numbers or text: {brief(str(error))}") from error
+        raise DataError(
+            f"{source}: column {name!r} is not a sequence of numbers or text: {brief(str(error))}"
+        ) from error
     if array.ndim != 1 or array.dtype.kind not in "biufUOM":
         raise DataError(
             f"{source}: column {name!r} must be numbers, bools or text of shape (n,), "
@@ -82,7 +84,9 @@ def _from_objects(name: str, array: NDArray[Any], source: str) -> NDArray[Any]:
         "".join(set(texts)).encode()  # each distinct text once: many rows may share one long text
     except UnicodeError:
         row = np.flatnonzero(is_present)[first_invalid_text(texts)]
-        raise DataError(f"{source}: column {name!r}, row {row + 1} holds text that is no Unicode; correct it") from None
+        raise DataError(
+            f"{source}: column {name!r}, row {row + 1} holds text that is not valid Unicode; correct it"
+        ) from None
     column = np.full(len(array), None, dtype=object)
     column[is_present] = texts
     return column

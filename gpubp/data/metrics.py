@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from gpubp.data._running_statistics import RunningMoments
 from gpubp.data.preprocessing import ClassTarget, Preprocessing, decode_target
-from gpubp.data.running_statistics import RunningMoments
 
 Scores = dict[str, float]
 """Figures by name: accuracy, balanced_accuracy, macro_f1 and log_loss of classes; r2, mae and rmse of numbers."""

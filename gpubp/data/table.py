@@ -15,10 +15,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from gpubp._core.names import near_miss
 from gpubp._core.text import brief
+from gpubp.data._arrow import columns_from_arrow
 from gpubp.data._column_values import first_invalid_text, normalize_column, unmasked_array
-from gpubp.data.arrow import columns_from_arrow
+from gpubp.data._limits import MAX_NAME_LENGTH
 from gpubp.data.datasets import Dataset
-from gpubp.data.limits import MAX_NAME_LENGTH
 from gpubp.errors import DataError
 
 Column = NDArray[Any]
@@ -224,4 +224,4 @@ def _check_names(names: list[str], source: str) -> None:
             f"{source}: column names repeat: {shown}; rename them, or add a header line if the file has none"
         )
     if (place := first_invalid_text(names)) is not None:
-        raise DataError(f"{source}: the name of column {place + 1}, {names[place]!r}, is no Unicode; rename it")
+        raise DataError(f"{source}: the name of column {place + 1}, {names[place]!r}, is not valid Unicode; rename it")

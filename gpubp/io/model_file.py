@@ -208,9 +208,9 @@ def _read(path: str | PathLike[str]) -> Model:
     try:
         metadata, tensors = read_tensors(path)
     except MalformedFile as error:
-        raise _refusal(f"is no model file, or is truncated or damaged ({error})") from error
+        raise _refusal(f"is not a model file, or is truncated or damaged ({error})") from error
     if "gpubp" not in metadata:
-        raise _refusal("is a safetensors file, but none that gpubp wrote")
+        raise _refusal("is a safetensors file, but gpubp did not write it")
     header = _parse_header(metadata["gpubp"])
     if list(tensors) != ["theta"] or tensors["theta"].dtype.name not in _TYPES:
         raise _refusal("does not hold one tensor, theta, in float32 or float64")
@@ -247,7 +247,7 @@ def _build_model(header: dict[str, Any], theta: np.ndarray) -> Model:
     try:
         network = Network(**header["network"])
     except (DataError, TypeError, ValueError, OverflowError) as error:
-        raise _refusal(f"describes no network ({error})") from error
+        raise _refusal(f"does not describe a network ({error})") from error
     if problem := _theta_problem(network, theta):
         raise _refusal(f"holds parameters that do not fit: theta {problem}")
     return Model(network, theta, header["preprocessing"], header["about"], header["version"])
@@ -287,5 +287,5 @@ def _json_problem(header: dict[str, Any]) -> str | None:
     try:
         json.dumps(header, ensure_ascii=False).encode()
     except UnicodeEncodeError:
-        return "holds text that is no Unicode, with one half of a surrogate pair"
+        return "holds text that is not valid Unicode: one half of a surrogate pair"
     return None

@@ -83,10 +83,10 @@ def _parse_header(text: bytes, n_bytes: int) -> tuple[dict[str, str], list[_Entr
     try:
         header = json.loads(text.decode(), object_pairs_hook=_unique_names)
     except (ValueError, RecursionError) as error:
-        raise MalformedFile(f"its header is no JSON: {brief(str(error))}") from error
+        raise MalformedFile(f"its header is not JSON: {brief(str(error))}") from error
     metadata = header.pop("__metadata__", {}) if isinstance(header, dict) else None
     if not (isinstance(metadata, dict) and all(isinstance(value, str) for value in metadata.values())):
-        raise MalformedFile("its header is no list of tensors")
+        raise MalformedFile("its header is not a list of tensors")
     entries = sorted(_parse_entry(name, description) for name, description in header.items())
     stops = [0, *(entry.stop for entry in entries)]
     if [entry.start for entry in entries] != stops[:-1] or stops[-1] != n_bytes:
@@ -118,5 +118,5 @@ def _unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Build a dict of JSON's names and refuse a name that occurs twice, which readers would resolve differently."""
     named = dict(pairs)
     if len(named) < len(pairs):
-        raise ValueError("a name comes twice")
+        raise ValueError("a name occurs twice")
     return named

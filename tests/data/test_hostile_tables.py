@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from gpubp.data import limits, read_table, table_from_arrays, table_from_mapping
-from gpubp.data.limits import MAX_LINE_BYTES
+from gpubp.data import _limits, read_table, table_from_arrays, table_from_mapping
+from gpubp.data._limits import MAX_LINE_BYTES
 from gpubp.errors import DataError
 from gpubp.tabular import prepare_table
 
@@ -31,7 +31,7 @@ def write(tmp_path):
 @pytest.fixture
 def small_limits(monkeypatch):
     """Limit unpacking to a MiB, so that no test needs a large file."""
-    monkeypatch.setattr(limits, "UNPACKED_FREE_BYTES", 2**20)
+    monkeypatch.setattr(_limits, "UNPACKED_FREE_BYTES", 2**20)
 
 
 def refusal(path):
@@ -59,8 +59,8 @@ ROWS = "".join(f"{k},x\n" for k in range(5))
     [
         ("a,b\n1,x\n".encode("utf-16"), "UTF-16 or UTF-32; save it as UTF-8"),
         ("a,b\n1,x\n".encode("utf-32"), "UTF-16 or UTF-32; save it as UTF-8"),
-        ("a,b\n1,x\n".encode("utf-16-le"), "a zero byte stands in line 1; if it is UTF-16, save it as UTF-8"),
-        (b"a,b\n1,x\n2,\0\n", "a zero byte stands in line 3"),
+        ("a,b\n1,x\n".encode("utf-16-le"), "line 1 has a zero byte; if it is UTF-16, save it as UTF-8"),
+        (b"a,b\n1,x\n2,\0\n", "line 3 has a zero byte"),
         (
             f"a,b\n{ROWS}6,K\u00f6ln\n".encode("latin-1"),
             "row 7 (the header is row 1) of column 'b' shows; save it as UTF-8",
@@ -80,7 +80,7 @@ ROWS = "".join(f"{k},x\n" for k in range(5))
         ("x" * 2000 + ",b\n1,2\n", "name has 2,000 characters; 1,000 are enough"),
         (gzip.compress(b"a,b\n1,2\n", mtime=0), "zero byte|UTF-8|cannot be read"),
         (b"%PDF-1.7\n\0\1\2", "zero byte"),
-        (bytes(100), "a zero byte stands in line 1"),
+        (bytes(100), "line 1 has a zero byte"),
     ],
 )
 def test_text_that_holds_no_table(write, content, expected):
@@ -151,7 +151,7 @@ def test_a_field_of_a_billion_characters_is_refused_early(write):
 
 def test_a_quotation_mark_that_never_closes_takes_no_more_than_a_line_may(write):
     path = write("a.csv.gz", packed((b'a,b\n1,"', 1), (b"1,2\n" * 2**22, 4)))
-    assert "perhaps for want of a quotation mark" in refusal(path)
+    assert "perhaps because the quotation mark" in refusal(path)
 
 
 def test_the_longest_allowed_line_is_read(write):
@@ -340,8 +340,8 @@ def test_masked_values_are_missing():
 @pytest.mark.parametrize(
     ("columns", "expected"),
     [
-        ({"\ud800": [1]}, "the name of column 1, '\\\\ud800', is no Unicode"),
-        ({"a": ["x", "\udfff"]}, "column 'a', row 2 holds text that is no Unicode"),
+        ({"\ud800": [1]}, "the name of column 1, '\\\\ud800', is not valid Unicode"),
+        ({"a": ["x", "\udfff"]}, "column 'a', row 2 holds text that is not valid Unicode"),
         ({"a": [None, "x", "\udfff"]}, "column 'a', row 3 holds"),
         ({"x" * 2000: [1]}, "2,000 characters"),
     ],
@@ -356,5 +356,5 @@ def test_a_column_that_does_not_become_an_array():
         def __array__(self, dtype=None, copy=None):
             raise RuntimeError("\x1b[31mno")
 
-    with pytest.raises(DataError, match=r"column 'a' is no sequence of numbers or text: \\x1b\[31mno"):
+    with pytest.raises(DataError, match=r"column 'a' is not a sequence of numbers or text: \\x1b\[31mno"):
         table_from_mapping({"a": Trick()})

@@ -861,7 +861,7 @@ class TestOpening:
             (("x.npy", rows()[1]), {}, "the targets must be one too"),
             (("columns.npy", "d.npy"), {}, "was written column by column"),
             (("text.npy",), {"target_columns": 1}, "holds <U1"),
-            (("broken.npy",), {"target_columns": 1}, "is no .npy file that can be read"),
+            (("broken.npy",), {"target_columns": 1}, "is not a readable .npy file"),
             (("rows.parquet",), {}, "name the columns of the targets with target_columns="),
             (("rows.parquet",), {"target_columns": "d00"}, "has no column 'd00'"),
             (("rows.parquet",), {"target_columns": ["d0", "d0"]}, "each once"),
@@ -898,7 +898,7 @@ class TestOpening:
     @pytest.mark.parametrize("name", ["x.npy", "x.csv", "x.parquet"])
     def test_a_pipe(self, tmp_path, name):
         os.mkfifo(tmp_path / name)
-        with pytest.raises(DataError, match="is no ordinary file"):
+        with pytest.raises(DataError, match="is not an ordinary file"):
             open_stream(tmp_path / name, target_columns=1)
 
     def test_text_in_a_column(self, tmp_path):

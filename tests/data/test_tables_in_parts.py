@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from gpubp import DataError, load_model
 from gpubp.__main__ import main
-from gpubp.data import fit_preprocessing, running_statistics, table_from_mapping
+from gpubp.data import _running_statistics, fit_preprocessing, table_from_mapping
+from gpubp.data._running_statistics import RunningMoments
 from gpubp.data.metrics import RunningScores, score
 from gpubp.data.preprocessing import (
     CategoryColumn,
@@ -25,7 +26,6 @@ from gpubp.data.preprocessing import (
     Preprocessing,
     fit_incrementally,
 )
-from gpubp.data.running_statistics import RunningMoments
 from gpubp.data.streaming import _text_tables, prepared_stream, table_files
 from gpubp.data.streaming.prepared_stream import prepare_stream
 from gpubp.data.streaming.split import assign_splits
@@ -146,7 +146,7 @@ class TestIncrementalFitting:
         assert_same(fit_incrementally(in_pieces(frame)).preprocessing, wanted)
 
     def test_takes_the_median_of_a_sample(self, monkeypatch):
-        monkeypatch.setattr(running_statistics, "SAMPLE_SIZE", 200)
+        monkeypatch.setattr(_running_statistics, "SAMPLE_SIZE", 200)
         frame = with_gaps()
         fills = [
             found.columns[1].fill
@@ -453,7 +453,7 @@ class TestLongLines:
         monkeypatch.setattr(_text_tables, "BLOCK_BYTES", 1_000)
         path = tmp_path / "open.csv"
         path.write_text(head + "1,2\n" * 20_000)
-        with pytest.raises(DataError, match="longer than 10,000 bytes, perhaps for want of a quotation mark"):
+        with pytest.raises(DataError, match="longer than 10,000 bytes, perhaps because the quotation mark"):
             prepare_stream(path, target="b")
 
     def test_texts_of_parquet_are_held_once(self, tmp_path):

@@ -205,12 +205,12 @@ def test_a_newer_format_asks_for_an_upgrade(path, content):
 
 LIES = {
     "sizes": ("network", {"sizes": [3, 5, 2]}, "do not fit"),
-    "no sizes": ("network", {"sizes": []}, "describes no network"),
+    "no sizes": ("network", {"sizes": []}, "does not describe a network"),
     "huge sizes": ("network", {"sizes": [10**30, 4, 2]}, "do not fit"),
-    "size of text": ("network", {"sizes": ["3", 4, 2]}, "describes no network"),
-    "unit": ("network", {"output_activation": "sofmax"}, "describes no network"),
-    "unit of a list": ("network", {"activation": [["tanh"]]}, "describes no network"),
-    "error": ("network", {"loss": "nothing"}, "describes no network"),
+    "size of text": ("network", {"sizes": ["3", 4, 2]}, "does not describe a network"),
+    "unit": ("network", {"output_activation": "sofmax"}, "does not describe a network"),
+    "unit of a list": ("network", {"activation": [["tanh"]]}, "does not describe a network"),
+    "error": ("network", {"loss": "nothing"}, "does not describe a network"),
     "bias": ("network", {"bias": False}, "do not fit"),
     "type of bias": ("network", {"bias": "yes"}, "malformed topology"),
     "more keys": ("network", {"more": 1}, "malformed topology"),

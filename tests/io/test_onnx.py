@@ -240,7 +240,7 @@ class TestModels:
             ((NETWORK, np.zeros(7, "float32")), r"theta must be \(26,\), or \(K, 26\)"),
             ((NETWORK, np.full(26, np.nan, "float32")), "theta"),
             (([1, 2],), "to_onnx takes a Network with its theta, .* got list"),
-            ((gpubp.io.model_file.Model(NETWORK, np.zeros(26)), np.zeros(26)), "leave it out beside a Model"),
+            ((gpubp.io.model_file.Model(NETWORK, np.zeros(26)), np.zeros(26)), "leave it out with a Model"),
         ],
     )
     def test_refused(self, arguments, message):
@@ -329,7 +329,7 @@ class TestClassifiers:
         model = classifier().fit(X, Y)
         assert to_onnx(model, path=tmp_path / "a.onnx", dtype="float32") == model.to_onnx(dtype="float32")
         assert onnx.load(tmp_path / "a.onnx") == model.to_onnx(dtype="float32")
-        with pytest.raises(DataError, match="theta goes with a Network alone; leave it out beside a MLPClassifier"):
+        with pytest.raises(DataError, match="theta is for a Network only; leave it out with a MLPClassifier"):
             to_onnx(model, np.zeros(3))
 
     def test_not_fitted(self):
@@ -496,7 +496,7 @@ class TestTables:
     def test_refused(self):
         model = fitted(SHOP, "buys")
         stack = gpubp.io.model_file.Model(model.network, np.stack([model.theta] * 2), model.preprocessing)
-        with pytest.raises(DataError, match="a stack of 2 networks; tables are predicted with one"):
+        with pytest.raises(DataError, match="a stack of 2 networks; a table needs a single network"):
             to_onnx(stack)
         network = Network((2, 2))
         with pytest.raises(ModelFileError, match="gives 9 inputs and 2 outputs"):

@@ -148,7 +148,7 @@ def fit_categories(
                 f"column {name!r} looks like dates, {len(counts)} different ones ({next(iter(counts))!r}, ...); "
                 f"make columns of numbers from it (year, month), or drop it: drop=[{name!r}] (--drop {name!r})"
             )
-        hint = " and looks like an identifier, for no value comes twice" if max(counts.values()) == 1 else ""
+        hint = " and looks like an identifier: no value occurs twice" if max(counts.values()) == 1 else ""
         raise DataError(
             f"column {name!r} has {len(counts)} categories, more than max_categories={max_categories}{hint}; "
             f"drop it: drop=[{name!r}] (--drop {name!r}), or raise max_categories"

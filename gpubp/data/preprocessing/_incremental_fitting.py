@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpubp._core.text import brief
+from gpubp.data._running_statistics import RunningMoments, RunningSample
 from gpubp.data.preprocessing._column_types import (
     MAX_CODED_CLASSES,
     as_category,
@@ -28,7 +29,6 @@ from gpubp.data.preprocessing._fitting import (
     validate_task,
 )
 from gpubp.data.preprocessing._records import CategoryColumn, ClassTarget, NumberColumn, NumberTarget, Preprocessing
-from gpubp.data.running_statistics import RunningMoments, RunningSample
 from gpubp.data.table import Column, Table
 from gpubp.errors import DataError
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from gpubp._core.files import open_ordinary
 from gpubp._core.text import brief
-from gpubp.data.limits import check_unpacked_size
+from gpubp.data._limits import check_unpacked_size
 from gpubp.data.table import Column, RawTable, raw_table_from_arrays
 from gpubp.errors import DataError
 

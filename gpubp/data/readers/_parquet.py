@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from gpubp.data.arrow import columns_from_arrow, import_pyarrow
-from gpubp.data.limits import check_unpacked_size
+from gpubp.data._arrow import columns_from_arrow, import_pyarrow
+from gpubp.data._limits import check_unpacked_size
 from gpubp.data.table import RawTable
 from gpubp.errors import DataError
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from gpubp._core.files import open_ordinary
 from gpubp._core.names import near_miss
 from gpubp._core.text import brief
+from gpubp.data._limits import MAX_LINE_BYTES
 from gpubp.data.datasets import DATASETS, load_dataset
-from gpubp.data.limits import MAX_LINE_BYTES
 from gpubp.data.readers._formats import FORMATS, SUFFIXES
 from gpubp.data.readers._text import UTF8_FIX, read_text
 from gpubp.data.table import Table, build_table, table_from_dataset
@@ -97,9 +97,8 @@ def _reason(error: Exception) -> str:
     """Shorten a library's message about a file, parts of which it may quote."""
     text = " ".join(str(error).split())
     if "straddling" in text:
-        return (
-            f"a line is longer than {MAX_LINE_BYTES:,} bytes, perhaps for want of a quotation mark that closes a field"
-        )
+        reason = "perhaps because the quotation mark that closes a field is missing"
+        return f"a line is longer than {MAX_LINE_BYTES:,} bytes, {reason}"
     if "pickle" in text or "magic string" in text:  # NumPy's own advice is to allow pickles
-        return "it is no NumPy file, or holds pickled Python objects, which are never loaded"
+        return "it is not a NumPy file, or holds pickled Python objects, which are never loaded"
     return brief(re.sub(r"Row #(\d+)", r"row \1 (the header is row 1)", text), 200).rstrip(".")

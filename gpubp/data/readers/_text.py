@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from gpubp._core.text import brief
+from gpubp.data._arrow import arrow_to_numpy, import_pyarrow
 from gpubp.data._column_values import first_invalid_text
-from gpubp.data.arrow import arrow_to_numpy, import_pyarrow
-from gpubp.data.limits import MAX_LINE_BYTES, check_unpacked_size
+from gpubp.data._limits import MAX_LINE_BYTES, check_unpacked_size
 from gpubp.data.table import RawTable
 from gpubp.errors import DataError
 
@@ -56,7 +56,7 @@ class _CheckedText:
         if (place := block.find(b"\0")) >= 0:
             line = self.n_lines + block.count(b"\n", 0, place) + 1
             raise DataError(
-                f"{self.path} is not text: a zero byte stands in line {line:,}; if it is UTF-16, save it as UTF-8"
+                f"{self.path} is not text: line {line:,} has a zero byte; if it is UTF-16, save it as UTF-8"
             )
         self.n_lines += block.count(b"\n")
         self.n_quotes += block.count(b'"')

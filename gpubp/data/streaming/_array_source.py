@@ -99,7 +99,7 @@ def open_zarr(path: Path) -> Any:
     try:
         return zarr.open_array(path, mode="r")
     except Exception as error:  # zarr raises many kinds of exceptions
-        raise DataError(f"{path} is no zarr array that can be read: {error}") from error
+        raise DataError(f"{path} is not a readable zarr array: {error}") from error
 
 
 def _dtype_kind(array: Any) -> str:

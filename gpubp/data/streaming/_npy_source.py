@@ -31,7 +31,7 @@ class NpyFile:
                 shape, in_columns, self.dtype = read(file)
                 self.offset = file.tell()
         except (OSError, ValueError) as error:
-            raise DataError(f"{path} is no .npy file that can be read: {error}; write it with numpy.save") from error
+            raise DataError(f"{path} is not a readable .npy file: {error}; write it with numpy.save") from error
         if self.dtype.kind not in "fiub":
             raise DataError(f"{path} holds {self.dtype}, and a stream needs numbers; write them with numpy.save")
         if len(shape) not in (1, 2) or 0 in shape:
@@ -75,8 +75,8 @@ class NpyFile:
         if unread.nbytes:
             missing = first + n - (unread.nbytes - 1) // self.row_bytes
             raise DataError(
-                f"{self.path} ends early: row {missing:,} of {self.n_rows:,} is not there; the file was cut short "
-                "while it was read. Write it again, and open the stream anew"
+                f"{self.path} ends early: row {missing:,} of {self.n_rows:,} is missing; the file was cut short "
+                "while it was read. Write it again, and open the stream again"
             )
         return rows
 
@@ -166,7 +166,7 @@ def open_npy(
     targets_file = None if targets is None else NpyFile(targets)
     if targets_file is not None and targets_file.n_rows != x_file.n_rows:
         raise DataError(
-            f"{x} has {x_file.n_rows:,} rows, and {targets} has {targets_file.n_rows:,}; they must be of the same rows"
+            f"{x} has {x_file.n_rows:,} rows, and {targets} has {targets_file.n_rows:,}; they must have the same rows"
         )
     columns = None if target_columns is None else _column_numbers(x, x_file.n_columns, target_columns)
     row_bytes = x_file.row_bytes + (0 if targets_file is None else targets_file.row_bytes)

@@ -8,13 +8,13 @@ from urllib.parse import unquote
 import numpy as np
 
 from gpubp._core.text import brief
-from gpubp.data.arrow import import_pyarrow
+from gpubp.data._arrow import import_pyarrow
 from gpubp.data.streaming._source import FileState
 from gpubp.data.streaming.table_source import PIECE_BYTES, Piece, choose_piece_rows
 from gpubp.data.table import Table, table_from_mapping
 from gpubp.errors import DataError
 
-FIX = "Write it again, and open the stream anew"
+FIX = "Write it again, and open the stream again"
 
 CHUNK_METADATA_BYTES = 900
 """Measured memory of a file's metadata per column of a row group."""

@@ -69,7 +69,7 @@ class FileState(NamedTuple):
         except OSError as error:
             raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
         if not stat.S_ISREG(found.st_mode):
-            raise DataError(f"{path} is no ordinary file; a stream reads a file at any place, and again")
+            raise DataError(f"{path} is not an ordinary file; a stream reads a file at any place, and again")
         return cls(path, found.st_size, found.st_mtime_ns)
 
     def check(self, rows: str) -> None:
@@ -81,12 +81,12 @@ class FileState(NamedTuple):
         if now.size < self.size:
             raise DataError(
                 f"{self.path} was cut short while it was read, from {self.size:,} to {now.size:,} bytes, and {rows} "
-                "cannot be relied on; write it again, and open the stream anew"
+                "cannot be relied on; write it again, and open the stream again"
             )
         if now != self:
             raise DataError(
-                f"{self.path} was changed while it was read, so that {rows} may be of other data than the rows before "
-                "them; open the stream anew, and leave the file alone while it is used"
+                f"{self.path} was changed while it was read, so {rows} may not belong to the rows before "
+                "them; open the stream again, and do not change the file while it is used"
             )
 
 

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gpubp._core.text import brief
-from gpubp.data.arrow import import_pyarrow
-from gpubp.data.limits import MAX_LINE_BYTES
+from gpubp.data._arrow import import_pyarrow
+from gpubp.data._limits import MAX_LINE_BYTES
 from gpubp.data.streaming._source import BLOCK_BYTES, FileState
 from gpubp.data.streaming.table_source import Piece
 from gpubp.data.table import table_from_mapping
@@ -140,7 +140,7 @@ def _read_header(file: Any) -> tuple[bytes, int]:
 
 
 def _too_long() -> str:
-    return f"longer than {MAX_LINE_BYTES:,} bytes, perhaps for want of a quotation mark that closes a field"
+    return f"longer than {MAX_LINE_BYTES:,} bytes, perhaps because the quotation mark that closes a field is missing"
 
 
 def _find_blocks(file: Any, begin: int) -> Iterator[TextBlock]:

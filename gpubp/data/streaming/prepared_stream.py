@@ -187,6 +187,18 @@ def prepare_stream(
     ------
     DataError
         If the files or an option are not usable; the message names file, column and row.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = os.path.join(folder, "shop.csv")
+    ...     with open(path, "w") as file:
+    ...         for row in ("size,kind", *["1.5,a", "2.5,b"] * 100):
+    ...             print(row, file=file)
+    ...     prepared = prepare_stream(path)
+    >>> prepared.task, prepared.n_inputs, sum(prepared.rows.values())
+    ('classification', 1, 200)
     """
     validate_fractions(test_fraction, validation_fraction, seed)
     tables = open_tables(Path(tables), separator) if isinstance(tables, str | PathLike) else tables

@@ -47,7 +47,9 @@ def validate_stream(
             raise DataError(f"{name} needs all samples at once, which a stream never has; leave it out")
     if isinstance(optimizer, SecondOrder) or batch_size == "full":
         option = optimizer.name if isinstance(optimizer, SecondOrder) else "batch_size='full'"
-        raise DataError(f"{option} needs all samples at once, which a stream never has; train in batches, by adam()")
+        raise DataError(
+            f"{option} needs all samples at once, which a stream never has; train in batches, for example with adam()"
+        )
     if n_processes > 1:
         raise DataError(
             f"a stream is trained on by one process, and {n_processes} were requested; leave parallel out, and start "

@@ -66,7 +66,7 @@ def to_onnx(model: Any, theta: Any = None, *, path: Path | None = None, dtype: s
         (outputs,) = session.run(None, {"X": X})
     """
     if theta is not None and not isinstance(model, Network):
-        raise DataError(f"theta goes with a Network alone; leave it out beside a {type(model).__name__}")
+        raise DataError(f"theta is for a Network only; leave it out with a {type(model).__name__}")
     if hasattr(model, "to_onnx"):
         exported: ModelProto = model.to_onnx(path, dtype=dtype)
         return exported
@@ -77,7 +77,7 @@ def to_onnx(model: Any, theta: Any = None, *, path: Path | None = None, dtype: s
         outputs = add_network(graph, network, host, graph.input("X", graph.precision, (SAMPLES, network.sizes[0])))
         graph.output(NUMBERS, outputs, graph.precision, (*host.shape[:-1], SAMPLES, n_outputs))
     elif host.ndim == 2:
-        raise DataError(f"the model is a stack of {host.shape[0]} networks; tables are predicted with one")
+        raise DataError(f"the model is a stack of {host.shape[0]} networks; a table needs a single network")
     else:
         target = preprocessing.target
         if isinstance(target, ClassTarget):

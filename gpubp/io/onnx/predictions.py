@@ -106,7 +106,7 @@ def _labels(classes: Any) -> np.ndarray:
     labels = labels.astype(TEXT)
     if odd := {type(label).__name__ for label in labels if not isinstance(label, str)}:
         raise DataError(
-            f"the classes hold {', '.join(sorted(odd))}; ONNX knows labels that are all text, or all numbers or bools: "
-            "fit on such"
+            f"the classes hold {', '.join(sorted(odd))}; ONNX supports labels that are all text, all numbers or all "
+            "bools; fit the model on such labels"
         )
     return labels

@@ -31,4 +31,4 @@ def check_unpacked_size(path: Path, n_bytes: int, fix: str) -> None:
     """
     limit = max(UNPACKED_FREE_BYTES, MAX_UNPACKED_RATIO * path.stat().st_size)
     if n_bytes > limit:
-        raise DataError(f"{path} unpacks to more than {limit:,} bytes, far more than its size lets expect; {fix}")
+        raise DataError(f"{path} unpacks to more than {limit:,} bytes, far more than its size suggests; {fix}")
