@@ -173,6 +173,10 @@ def load_model(path: str | PathLike[str]) -> Model:
     Notes
     -----
     Time and memory are proportional to the file's size, whatever it announces; docs/security.md has the figures.
+
+    Examples
+    --------
+    See :func:`save_model`.
     """
     try:
         return _read(path)

@@ -112,7 +112,7 @@ def test_the_target_is_else_the_last_column_or_the_marked_ones_or_the_named_ones
         ([0.5, 1.0] * 10, False),
     ],
 )
-def test_the_task_follows_the_documented_rule(values, is_classification):
+def test_the_task_is_inferred_as_documented(values, is_classification):
     data = table(x=np.arange(len(values)) / 2, y=values)
     assert isinstance(fit_preprocessing(data).target, ClassTarget if is_classification else NumberTarget)
 
@@ -313,7 +313,7 @@ def test_the_lists_in_messages_are_shortened():
         fit_preprocessing(wide, "price")
 
 
-def test_a_near_miss_ignores_case():
+def test_a_near_miss_ignores_capitals():
     with pytest.raises(DataError, match=r"no column 'weight' \(did you mean 'WEIGHT'\?\)"):
         fit_preprocessing(table(WEIGHT=[1.0, 2.0], y=["a", "b"]), "weight")
 

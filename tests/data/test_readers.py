@@ -216,7 +216,7 @@ def test_table_from_arrays_names_and_shapes():
         ("a.xlsx", "a", "a.xlsx: cannot tell the format.*supported are .csv, .csv.gz"),
         ("noend", "a", "noend: cannot tell the format"),
         ("a.parquet", b"PAR1" + bytes(100), "a.parquet cannot be read.*Write the Parquet file again"),
-        ("a.npy", "no numpy", "a.npy cannot be read: it is no NumPy file"),
+        ("a.npy", "no numpy", "a.npy cannot be read: it is not a NumPy file"),
         ("a.npz", b"PK\3\4", "a.npz cannot be read"),
     ],
 )
@@ -335,7 +335,7 @@ def test_without_pyarrow_the_message_gives_the_command_to_install_it(write, monk
         ({"a": []}, "no rows"),
         ({"a": [1], "b": [1, 2]}, "differ in length: {'a': 1, 'b': 2}"),
         ({"a": [[1], [2]]}, r"got int64 of shape \(2, 1\)"),
-        ({"a": [[1], [2, 3]]}, "'a' is no sequence"),
+        ({"a": [[1], [2, 3]]}, "'a' is not a sequence"),
         ({"a": 3}, r"of shape \(\)"),
         ({"a": [1j, None]}, "'a' holds complex"),
         ({"a": [10**400]}, "too large for float64"),

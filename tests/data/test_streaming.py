@@ -697,7 +697,7 @@ class TestFaults:
     def test_a_file_that_is_cut_short_while_it_is_read(self, tmp_path, changed_after):
         stream = npy_pair(tmp_path, memory=SMALL)
         changed_after(lambda: os.truncate(tmp_path / "x.npy", 2000))
-        seen = r"was cut short while it was read, from 12,128 to 2,000 bytes|ends early: row \d+ of 1,000 is not there"
+        seen = r"was cut short while it was read, from 12,128 to 2,000 bytes|ends early: row \d+ of 1,000 is missing"
         with pytest.raises(DataError, match=rf"x\.npy ({seen})"):  # before the next block, or within it
             fit(stream)
 
@@ -705,7 +705,7 @@ class TestFaults:
         stream = npy_pair(tmp_path, memory=SMALL)
         os.truncate(tmp_path / "x.npy", 128 + 12 * 100)
         monkeypatch.setattr("gpubp.data.streaming._source.FileState.check", lambda state, doing: None)
-        with pytest.raises(DataError, match=r"x\.npy ends early: row 101 of 1,000 is not there"):
+        with pytest.raises(DataError, match=r"x\.npy ends early: row 101 of 1,000 is missing"):
             fit(stream, shuffle=False)
 
     @pytest.mark.parametrize("kind", [npy_pair, parquet_folder, csv_folder], ids=lambda kind: kind.__name__)

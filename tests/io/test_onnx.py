@@ -337,7 +337,7 @@ class TestClassifiers:
             classifier().to_onnx()
 
     def test_labels_that_onnx_does_not_know(self):
-        with pytest.raises(DataError, match="the classes hold int; ONNX knows labels that are all text"):
+        with pytest.raises(DataError, match="the classes hold int; ONNX supports labels that are all text"):
             predictions.class_of_largest(np.asarray(["a", 1], dtype=object))
 
     @pytest.mark.parametrize("y", [SPECIES, Y == 0], ids=["three", "two"])

@@ -76,7 +76,7 @@ class NpyFile:
             missing = first + n - (unread.nbytes - 1) // self.row_bytes
             raise DataError(
                 f"{self.path} ends early: row {missing:,} of {self.n_rows:,} is missing; the file was cut short "
-                "while it was read. Write it again, and open the stream again"
+                "while it was read. Write it again, and reopen the stream"
             )
         return rows
 

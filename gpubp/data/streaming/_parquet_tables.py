@@ -14,7 +14,7 @@ from gpubp.data.streaming.table_source import PIECE_BYTES, Piece, choose_piece_r
 from gpubp.data.table import Table, table_from_mapping
 from gpubp.errors import DataError
 
-FIX = "Write it again, and open the stream again"
+FIX = "Write it again, and reopen the stream"
 
 CHUNK_METADATA_BYTES = 900
 """Measured memory of a file's metadata per column of a row group."""

@@ -81,12 +81,12 @@ class FileState(NamedTuple):
         if now.size < self.size:
             raise DataError(
                 f"{self.path} was cut short while it was read, from {self.size:,} to {now.size:,} bytes, and {rows} "
-                "cannot be relied on; write it again, and open the stream again"
+                "cannot be relied on; write it again, and reopen the stream"
             )
         if now != self:
             raise DataError(
                 f"{self.path} was changed while it was read, so {rows} may not belong to the rows before "
-                "them; open the stream again, and do not change the file while it is used"
+                "them; reopen the stream, and do not change the file while it is used"
             )
 
 

@@ -182,21 +182,21 @@ class Stream:
 
     def fingerprint(self, batch_size: int, dtype: str) -> dict[str, Any]:
         """Describe the stream by its shape, its blocks and the rows of some of them, to tell it from another one."""
-        found: dict[str, Any] = {
+        fingerprint: dict[str, Any] = {
             "stream_inputs": self.n_inputs,
             "stream_outputs": self.n_outputs,
             "stream_rows": self.n_rows,
+            "stream_window_rows": self.window_rows(batch_size, dtype),
         }
-        found["stream_window_rows"] = self.window_rows(batch_size, dtype)
         if self.source.counts is not None:
-            found["stream_blocks"] = hashlib.sha256(np.asarray(self.source.counts, "<i8").tobytes()).hexdigest()
+            fingerprint["stream_blocks"] = hashlib.sha256(np.asarray(self.source.counts, "<i8").tobytes()).hexdigest()
             checksum = hashlib.sha256()
             for block in np.unique(np.linspace(0, len(self.source.counts) - 1, FINGERPRINT_BLOCKS).astype(int)):
                 rows = next(self.source.rows([int(block)]))
                 for part in (rows.x, rows.targets):
                     checksum.update(np.ascontiguousarray(part, "<f8").tobytes())
-            found["stream_sampled_rows"] = checksum.hexdigest()
-        return found
+            fingerprint["stream_sampled_rows"] = checksum.hexdigest()
+        return fingerprint
 
     def mixing(self, batch_size: int) -> Mixing:
         """Return how well the rows are mixed: see :class:`Mixing`.
