@@ -586,7 +586,7 @@ def test_predict_does_not_write_over_what_it_reads(fails, model):
 def test_files_that_are_no_model_are_refused(fails):
     write()
     for command in (["predict", "shop.csv", "shop.csv"], ["show", "shop.csv"]):
-        assert "shop.csv is no model file" in fails(*command)
+        assert "shop.csv is not a model file" in fails(*command)
     assert "does not exist" in fails("show", "nothing.safetensors")
     assert "folder" in fails("show", ".")
     network = Network((2, 1))

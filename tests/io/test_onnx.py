@@ -548,7 +548,7 @@ class TestCommand:
             code, out, err = command(shop_file, "b.onnx")
             assert (code, out) == (2, "")
             assert err == (
-                "error: b.onnx exists and is no ONNX file that gpubp wrote; delete it, or give another path\n"
+                "error: b.onnx exists and was not written by gpubp; delete it, or give another path\n"
             )
             assert shop_file.with_name("b.onnx").read_bytes() == content
 
