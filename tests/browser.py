@@ -123,7 +123,7 @@ class Page:
         of_all = self._browser.events
         return [e["params"] for e in of_all if e.get("sessionId") == self._session and e["method"] in methods]
 
-    def asked_for(self) -> set[str]:
+    def requested_urls(self) -> set[str]:
         """What it asked for beside the pages that it was told to open, and what is written in these."""
         urls = {event["request"]["url"] for event in self.events("Network.requestWillBeSent")}
         assert self._opened <= urls

@@ -164,7 +164,7 @@ def chromium(chromium_process):
     """A page in a browser, which asks for nothing that is not in it, and complains of nothing."""
     with chromium_process.page() as page:
         yield page
-        assert page.asked_for() == set()
+        assert page.requested_urls() == set()
         assert page.events("Runtime.exceptionThrown", "Log.entryAdded", "Runtime.consoleAPICalled") == []
 
 

@@ -1,11 +1,16 @@
-"""A CUDA device that is none: kernels compiled by g++, run block by block, a block's threads by turns.
+"""An emulated CUDA device: kernels compiled by g++ run block by block, the threads of a block in turn.
 
-It has the methods of gpubp.engine.cuda.device.CudaDevice, on arrays of NumPy. It is stricter than a GPU: new arrays
-hold NaN, so does shared memory before each block; arrays are checked against a kernel's parameters; while steps are
-captured nothing runs, and nothing but launches is allowed; a block some of whose threads end while others wait is an
-error. With ``backwards`` a block's threads, and the blocks, take their turns in reverse: what depends on who comes
-first shows. What is sent aside arrives when it is waited for, and may neither be written to before nor overwrite what
-may still be read.
+It has the methods of gpubp.engine.cuda.device.CudaDevice, on NumPy arrays. It is stricter than a GPU:
+
+- new arrays hold NaN, and so does shared memory before each block;
+- arrays are checked against a kernel's parameters;
+- during a capture nothing runs, and only launches are allowed;
+- a block in which some threads end while others wait is an error;
+- copies on the second stream arrive when they are waited for; until then their source must not be written to, and they
+  must not overwrite what may still be read.
+
+With ``backwards`` the threads of a block, and the blocks, run in reverse order, so that any dependence on the order
+shows.
 """
 
 import atexit
@@ -39,12 +44,12 @@ static Place blockIdx, threadIdx, blockDim, gridDim;
 
 static const unsigned MOST = 1024, STACK = 1 << 16;
 static ucontext_t beginnings[MOST];
-static jmp_buf scheduler, fibers[MOST];  // where each goes on
+static jmp_buf scheduler, fibers[MOST];  // where each continues
 static char *stacks;
 static bool begun[MOST], ended[MOST];
 static unsigned present;
-static void (*work)(const void *);  // what a thread does,
-static const void *given;           // and with what
+static void (*work)(const void *);  // the function of a thread,
+static const void *given;           // and its argument
 
 static void __syncthreads() {
     if (!_setjmp(fibers[present])) _longjmp(scheduler, 1);
@@ -86,7 +91,7 @@ static bool run_block(unsigned n, bool backwards) {
             go_on();
             end += ended[present];
         }
-        if (end != 0 && end != alive) return false;  // some wait for those that have ended
+        if (end != 0 && end != alive) return false;  // some wait for threads that have ended
         alive -= end;
     }
     return true;
@@ -127,7 +132,7 @@ DTYPES = {"int": "int32", "whole": "int64", "double": "float64", "unsigned char"
 
 
 class Parameter(NamedTuple):
-    kind: str  # what it is, or points to
+    kind: str  # its type, or the type it points to
     is_pointer: bool
     is_read_only: bool
 
@@ -167,7 +172,7 @@ def compile_shared(text):
 
 
 def parsed(source):
-    """The kernels of a source: name, parameters, and text of each."""
+    """Yield the name, the parameters and the text of each kernel of a source."""
     for head in re.finditer(r'extern "C" __global__ void (\w+)\(([^)]*)\) \{', source):
         stop = source.index("\n}\n", head.end())
         parameters = []
@@ -178,7 +183,7 @@ def parsed(source):
 
 
 class EmulatedDevice:
-    """See the top of this file."""
+    """See the module's docstring."""
 
     xp = np
 
@@ -187,7 +192,7 @@ class EmulatedDevice:
         self.products = "float32"
         self.recorded = None
         self.n_launches, self.n_replays = 0, 0
-        self.computed = None  # how the last product was made, where cuBLAS was asked
+        self.computed = None  # the compute type of the last cuBLAS product
         self.arrivals, self.on_their_way, self.reads, self.n_marks = [], [], [], 0
 
     def active(self):
@@ -235,7 +240,7 @@ class EmulatedDevice:
             for read, mark in self.reads:
                 assert not np.shares_memory(place, read) or (after or 0) > mark, "may not have been worked off yet"
             self.arrivals.append(place)
-            place[...] = np.nan  # from now on at any time
+            place[...] = np.nan  # the copy may arrive at any time from now on
         self.on_their_way.append(([(array, array.copy(), place) for array, place in pairs], event := object()))
         return event
 
@@ -250,7 +255,7 @@ class EmulatedDevice:
         return self.n_marks
 
     def wait_for(self, event):
-        """Wait for what was sent with this event, and before."""
+        """Wait for the copies of this event, and for earlier ones."""
         while any(sent is event for _, sent in self.on_their_way):
             for array, copied, _ in self.on_their_way.pop(0)[0]:
                 np.testing.assert_array_equal(array, copied, "written to before it was sent")
@@ -351,11 +356,11 @@ COMPUTE_TYPES = {
     "COMPUTE_32F_FAST_16BF": 75,
     "COMPUTE_32F_FAST_TF32": 77,
 }
-"""As cublas_api.h numbers them."""
+"""The numbers of cublas_api.h."""
 
 
 class DeviceArray(np.ndarray):
-    """An array as CuPy has it: an address, and copies from and to the host."""
+    """An array with the parts of CuPy's interface that are used: an address, and copies from and to the host."""
 
     @property
     def data(self):
@@ -370,7 +375,7 @@ class DeviceArray(np.ndarray):
 
 
 class Stream:
-    """A stream that must be the current one for launches, and that captures."""
+    """A stream that must be current for launches, and that can capture."""
 
     present = None
     ptr = 4096
@@ -403,7 +408,7 @@ class Stream:
 
 
 class RawKernel:
-    """A kernel that takes arguments as CuPy does: arrays and NumPy's numbers."""
+    """A kernel that takes arguments as CuPy does: arrays and NumPy scalars."""
 
     def __init__(self, device, kernel):
         self.device, self.kernel, self.max_dynamic_shared_size_bytes = device, kernel, 48 << 10
@@ -439,11 +444,11 @@ def allocated_by(cupy, allocate):
 
 
 def emulated_modules():
-    """The modules cupy, nvmath, nvmath.bindings and nvmath.bindings.cublas, as far as they are asked for."""
+    """The parts of the modules cupy, nvmath, nvmath.bindings and nvmath.bindings.cublas that are used."""
     device = EmulatedDevice()
 
     def gemm_ex(handle, op_a, op_b, m, n, k, alpha, *given):
-        """Set C to op(A) op(B), all by columns."""
+        """Set C to op(A) op(B), all stored by columns."""
         a, b, c = given[:3], given[3:6], given[7:10]
         gemm_strided_batched_ex(handle, op_a, op_b, m, n, k, alpha, *a, 0, *b, 0, given[6], *c, 0, 1, *given[10:])
 
@@ -474,7 +479,7 @@ def emulated_modules():
         return np.asarray(array).view(DeviceArray)
 
     def empty(shape, dtype):
-        """Take memory from the allocator that is asked for; as on a GPU nothing says what is in it."""
+        """Take memory from the current allocator; as on a GPU its contents are arbitrary."""
         array = np.ndarray(shape, dtype, cupy.allocate(int(np.prod(shape)) * np.dtype(dtype).itemsize))
         array[...] = device.empty(shape, dtype)
         return on_device(array)
@@ -487,7 +492,7 @@ def emulated_modules():
     cupy.cuda = SimpleNamespace(
         Stream=lambda **options: Stream(device, **options),
         Memory=bytearray,
-        alloc_pinned_memory=lambda n_bytes: bytearray(2 * n_bytes),  # CuPy gives more than is asked for
+        alloc_pinned_memory=lambda n_bytes: bytearray(2 * n_bytes),  # CuPy allocates more than requested
         MemoryPointer=lambda memory, offset: memoryview(memory)[offset:],
         using_allocator=partial(allocated_by, cupy),
         get_current_stream=lambda: Stream(device),
@@ -505,7 +510,7 @@ def emulated_modules():
 
 
 class CudaDeviceOfNumPy(contextlib.nullcontext):
-    """What cupy.cuda.Device is asked for."""
+    """The parts of cupy.cuda.Device that are used."""
 
     id = 0
     attributes = MappingProxyType({"MaxSharedMemoryPerBlockOptin": 227 << 10})

@@ -48,7 +48,7 @@ def make_epoch_runner(
         from gpubp.engine.cpu.epoch import compiled_epoch_runner
 
         return compiled_epoch_runner(objective, optimizer, dtype, plain, outputs_wanted=outputs_wanted)
-    if backend.is_cuda and cuda.is_wanted(cpu.asked_for(), n_steps):
+    if backend.is_cuda and cuda.is_wanted(cpu.requested_mode(), n_steps):
         from gpubp.engine.cuda.device import cuda_device
         from gpubp.engine.cuda.epoch import cuda_epoch_runner
 

@@ -1,4 +1,4 @@
-"""The equations walked through with every number on the way, and a page that shows the walk."""
+"""The equations explained step by step with all numbers of a small network, and a page that shows the steps."""
 
 from gpubp.explain._page import html_page as html_page
 from gpubp.explain._walk import Example as Example

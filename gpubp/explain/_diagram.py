@@ -1,4 +1,4 @@
-"""A small network as a drawing of its own within a page: SVG, coloured by the page's style."""
+"""A small network as an SVG drawing within a page, coloured by the page's style sheet."""
 
 import re
 from collections.abc import Collection, Mapping, Sequence
@@ -9,27 +9,27 @@ import numpy as np
 
 RADIUS, APART, PAD = 26, 74, 4
 BETWEEN, BETWEEN_BARE = 180, 150
-"""From layer to layer, with numbers beside the connections and without."""
+"""The distance between layers, with and without numbers beside the connections."""
 WIDEST = 7.0
 MOST_NUMBERS = 24
 FONT, LONGEST_LINE = 13, 14
 
 
 class Drawing(NamedTuple):
-    """What one drawing shows.
+    """The contents of one drawing.
 
     Attributes
     ----------
     weights : list of (i, j) arrays
-        By layer; they give the lines their widths and signs.
+        By layer; they set the widths and colours of the lines.
     biases : list of (j,) arrays
-        Empty in a network without them.
+        Empty for a network without biases.
     numbers : mapping of int to (i, j) array
-        What is written beside the lines into a layer.
+        The numbers beside the lines into a layer.
     outputs : mapping of int to (n,) array
-        What is written into the units of a layer; the inputs are layer 0.
+        The numbers in the units of a layer; the inputs are layer 0.
     units, connections : collection of int
-        The layers whose units, and into which the connections, are what the step is about.
+        The layers whose units, and whose incoming connections, are highlighted.
     """
 
     weights: Sequence[np.ndarray]
@@ -41,7 +41,7 @@ class Drawing(NamedTuple):
 
 
 class _Box(NamedTuple):
-    """Where a label stands: its middle, and half of its width and height."""
+    """The place of a label: its centre, and half its width and height."""
 
     x: float
     y: float
@@ -49,14 +49,14 @@ class _Box(NamedTuple):
     down: float
 
     def shared(self, other: "_Box") -> float:
-        """Measure the area that both take up."""
+        """Return the area that both cover."""
         width = self.across + other.across - abs(self.x - other.x)
         height = self.down + other.down - abs(self.y - other.y)
         return max(width, 0.0) * max(height, 0.0)
 
 
 def svg(picture: Drawing, label: str, input_names: Sequence[str] = (), output_names: Sequence[str] = ()) -> str:
-    """Draw a network, the inputs on the left; ``label`` says in words what is to be seen.
+    """Draw a network with the inputs on the left; ``label`` describes it for screen readers.
 
     Examples
     --------
@@ -111,7 +111,7 @@ def short(value: float) -> str:
     >>> short(-0.12345), short(1234.5), short(0.0000123), short(-0.0)
     ('−0.123', '1.23e+03', '1.23e−05', '0')
     """
-    return f"{value + 0.0:.3g}".replace("-", "−")  # there is no minus before 0
+    return f"{value + 0.0:.3g}".replace("-", "−")  # + 0.0 turns -0.0 into 0.0
 
 
 def _each(block: np.ndarray) -> list[tuple[tuple[int, int], float]]:
@@ -138,12 +138,12 @@ def _box(text: str, across: float, down: float) -> _Box:
 
 
 def _free_places(texts: Sequence[str], ways: np.ndarray, taken: Sequence[_Box]) -> list[_Box]:
-    """Choose where along its connection each number covers other labels the least, then other connections.
+    """Place each number along its connection where it covers the least of other labels, then of other connections.
 
     ``ways`` has shape (n, 2, 2): start and end, each across and down.
     """
     boxes: dict[int, _Box] = {}
-    for _ in range(2):  # the second time all others have places
+    for _ in range(2):  # the second time all others are placed
         for n, (text, (start, end)) in enumerate(zip(texts, ways, strict=True)):
             others = [*taken, *(box for other, box in boxes.items() if other != n)]
             nearest = (RADIUS + 2 + _width(text) / 2) / (end[0] - start[0])
@@ -167,7 +167,7 @@ def _label(text: str, box: _Box, kind: str) -> str:
 
 
 def _foot(middle: float) -> str:
-    """Find the line on which a text stands whose digits have their middle there."""
+    """Return the baseline of a text whose digits are centred at a height."""
     return f"{middle + 0.36 * FONT:.1f}"
 
 
@@ -182,7 +182,7 @@ def _unit(place: tuple[float, float], outputs: np.ndarray | None, unit: int, act
 
 
 def _lines_of(name: str) -> list[str]:
-    """Cut a name into one line, or two that are about as long; what is longer still is cut off.
+    """Break a name into one or two lines of similar length; longer names are cut off.
 
     Examples
     --------

@@ -1,6 +1,6 @@
-"""The walk as one page that needs nothing else: no network, no fonts, no scripts but its own.
+"""The explanation as one self-contained HTML page: no network access, no fonts, no scripts but its own.
 
-Without JavaScript it is a long page with every step on it; with it, one step at a time.
+Without JavaScript it shows all steps below each other; with JavaScript, one step at a time.
 """
 
 import base64
@@ -19,15 +19,15 @@ from gpubp.explain.notation import Fraction, fractions, number_format, worked_at
 from gpubp.nn.network import Network, views
 
 MOST_UNITS = 16
-"""Units in a layer, at most, of a network that a page explains."""
+"""The largest number of units in a layer of a network that a page explains."""
 MOST_WEIGHTS = 300
 MOST_CASES = 8
 MOST_ROWS = 17
-"""Of a longer matrix both ends are shown."""
+"""Longer matrices are shown by their first and last rows."""
 MOST_WORKED = 12
 MOST_SUMMED = 9
 
-_STAGES = dict(zip(STAGES, ("What goes in", "Forward", "Error", "Backward", "Update", "Check"), strict=True))
+_STAGES = dict(zip(STAGES, ("Inputs", "Forward", "Error", "Backward", "Update", "Check"), strict=True))
 
 
 def html_page(
@@ -41,7 +41,7 @@ def html_page(
     output_names: Sequence[str] = (),
     case_names: Sequence[str] = (),
 ) -> str:
-    """Write a page that walks through one pass forward, one backward and one change of the weights.
+    """Write a page that explains one forward pass, one backward pass and one change of the weights.
 
     Parameters
     ----------
@@ -52,9 +52,9 @@ def html_page(
     precision : int
         Digits after the point.
     title, note : str
-        What stands on top.
+        The heading, and a note below it.
     input_names, output_names, case_names : sequence of str
-        One for each, or none. Like all text they are escaped.
+        One name for each, or none. All text is escaped.
 
     Returns
     -------
@@ -64,7 +64,7 @@ def html_page(
     Raises
     ------
     DataError
-        If the example does not fit together, the names do not fit it, or it is too large to be followed by hand.
+        If the example or its names do not fit together, or it is too large to follow by hand.
 
     Examples
     --------
@@ -87,7 +87,7 @@ def html_page(
     named = [_plain(name) for name in input_names], [_plain(name) for name in output_names]
     pictures = _pictures(network, example, passages)
     sections = [
-        _section(number, len(passages), passage, network, precision, cases, svg(picture, _told(passage), *named))
+        _section(number, len(passages), passage, network, precision, cases, svg(picture, _label(passage), *named))
         for number, (passage, picture) in enumerate(zip(passages, pictures, strict=True), 1)
     ]
     beside = files("gpubp.explain")
@@ -125,9 +125,9 @@ _PAGE = """<!DOCTYPE html>
 {contents}
 <div id="controls" hidden>
 <button type="button" id="back">← Back</button>
-<button type="button" id="on">On →</button>
+<button type="button" id="on">Next →</button>
 <button type="button" id="all" aria-pressed="false">All steps</button>
-<span id="keys">The arrow keys go back and on, Home and End to both ends.</span>
+<span id="keys">Use the arrow keys, Home and End to move between steps.</span>
 </div>
 </nav>
 <p id="now" aria-live="polite"></p>
@@ -136,9 +136,9 @@ _PAGE = """<!DOCTYPE html>
 {sections}
 </main>
 <footer>
-<p>In the drawings a connection is as wide as its weight is large; weights above 0 are orange, those below are blue
-and dashed. In the units stands the latest result for {first_case}. All numbers are rounded, those in matrices to
-{precision} digits after the point. The numbers of the equations are those of Rumelhart, Hinton and Williams (1986).</p>
+<p>In the drawings the width of a connection is proportional to its weight; positive weights are orange, negative ones
+blue and dashed. The units show the latest result for {first_case}. All numbers are rounded, those in matrices to
+{precision} digits after the point. The equations are numbered as in Rumelhart, Hinton and Williams (1986).</p>
 </footer>
 <script>{script}</script>
 </body>
@@ -160,11 +160,11 @@ def _check_size(network: Network, n_cases: int) -> None:
 
 
 def _plain(text: str) -> str:
-    """Replace what cannot be printed, or would turn the text around it: control characters and lone surrogates."""
+    """Replace unprintable characters: controls, marks that reverse the text around them, and lone surrogates."""
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(text))
 
 
-def _told(passage: Passage) -> str:
+def _label(passage: Passage) -> str:
     number = f"equation {passage.equation}: " if passage.equation else ""
     return f"The network; {number}{passage.title}"
 
@@ -173,7 +173,7 @@ def _told(passage: Passage) -> str:
 
 
 def _pictures(network: Network, example: Example, passages: Sequence[Passage]) -> list[Drawing]:
-    """Decide for each step what its drawing shows; the units hold the latest result for the first case."""
+    """Choose what the drawing of each step shows; the units show the latest result for the first case."""
     last = len(network.activations)
     all_layers, all_blocks = range(last + 1), range(1, last + 1)
     blocks = views(np, network, np.asarray(example.theta, dtype=np.float64))
@@ -188,7 +188,7 @@ def _pictures(network: Network, example: Example, passages: Sequence[Passage]) -
             held, went_back = {}, True
         if k is not None and equation in ("1", "2", "4", "4, 5", "5", "7"):
             held = {**held, k: passage.result.values[0]}
-        shown = changed if passage.title == "What it was good for" else blocks
+        shown = changed if passage.title == "The effect of the change" else blocks
         if passage.stage in ("update", "check"):
             held = {}
         units, connections = _about(passage, all_layers, all_blocks)
@@ -213,7 +213,7 @@ def _weights_of(network: Network, block: np.ndarray) -> np.ndarray:
 
 
 def _about(passage: Passage, layers: range, blocks: range) -> tuple[Sequence[int], Sequence[int]]:
-    """Name the layers whose units, and into which the connections, a step is about."""
+    """Return the layers whose units a step is about, and those whose incoming connections it is about."""
     k = passage.layer
     if passage.stage == "start":
         return (0,), blocks
@@ -275,7 +275,7 @@ def _formula(formula: str) -> str:
 
 
 def _fraction(fraction: Fraction) -> str:
-    """Set one above the other; who hears or copies it gets a slash, and brackets where they are needed."""
+    """Set one above the other; screen readers and copied text get a slash, with brackets where they are needed."""
     opening, closing = ("/ (", ")") if " " in fraction.bottom else ("/", "")
     return (
         f'<span class="fraction"><span>{escape(fraction.top)}</span><span class="heard">{opening}</span>'
@@ -306,7 +306,7 @@ def _minus(text: str) -> str:
 
 
 def _worked(passage: Passage, network: Network, precision: int, cases: Sequence[str]) -> str:
-    """Write out number by number how a small result comes about; of a larger one its first row."""
+    """Write out the arithmetic of every number of a small result, or of the first row of a larger one."""
     result = passage.result.values
     if result.ndim != 2 or passage.layer is None or result.shape[1] > MOST_WORKED:
         return ""

@@ -1,7 +1,7 @@
-"""One pass forward, one backward and one change of the weights, equation by equation, with every number on the way.
+"""One forward pass, one backward pass and one change of the weights, equation by equation, with all their numbers.
 
-The numbers come from the equations, units and errors that training itself uses, in float64 on the host; what is added
-here is their order, their names and what they mean. Matrices are written with the paper's letters and the layer in
+The numbers come from the equations, activations and losses that training uses, in float64 on the host; this module adds
+their order, their names and their meaning. Matrices are written with the paper's letters and the layer in
 brackets above: ``y⁽⁰⁾`` are the inputs, ``W⁽¹⁾`` the weights into layer 1, ``x⁽¹⁾`` its total inputs, ``y⁽¹⁾`` its
 outputs.
 """
@@ -27,10 +27,10 @@ STAGES = ("start", "forward", "error", "backward", "update", "check")
 
 
 class Term(NamedTuple):
-    """A named array, and the sign between it and the one before.
+    """A named array, and the sign between it and the one before it.
 
     The signs ``×`` (matrix product), ``∘`` (number by number), ``+``, ``−`` and ``·`` (by a single number) are exact:
-    carried out from left to right they give the array after ``=``. Other signs are words or arrows.
+    applied from left to right they give the array after ``=``. Other signs are words or arrows.
     """
 
     sign: str
@@ -44,20 +44,19 @@ class Passage(NamedTuple):
     Attributes
     ----------
     equation : str
-        Its number in the paper: ``"5"``, or ``"4, 5"`` where two are taken at once; empty for what has no number.
+        Its number in the paper: ``"5"``, or ``"4, 5"`` for two at once; empty for steps without a number.
     title : str
     formula : str
-        In the paper's letters; the chain rule stands as a product of fractions.
+        In the paper's letters; the chain rule is written as a product of fractions.
     terms : tuple of Term
-        What goes in.
+        The inputs of the step.
     result : Term
-        What comes out.
     meaning : str
-        One sentence.
+        An explanation in one sentence.
     stage : str
-        What the step is part of: one of `STAGES`.
+        One of `STAGES`.
     layer : int, optional
-        The layer whose units, or the weights into which, it is about; None where it is about all of them.
+        The layer that the step computes, by its units or by the weights into it; None for all layers.
     """
 
     equation: str
@@ -71,7 +70,7 @@ class Passage(NamedTuple):
 
 
 class Example(NamedTuple):
-    """What :func:`explain` takes: a network, its weights, and cases with their desired outputs."""
+    """The arguments of :func:`explain`: a network, its weights, and cases with their desired outputs."""
 
     network: Network
     theta: np.ndarray
@@ -80,9 +79,9 @@ class Example(NamedTuple):
 
 
 def rain_network() -> Example:
-    """Make a 2-3-1 network of logistic units without biases, and the three days whose chance of rain it is to learn.
+    """Make a 2-3-1 network of logistic units without biases, with three days whose chance of rain it learns.
 
-    The weights are drawn once and for all, uniform in the paper's range of -0.3 to 0.3.
+    The weights come from a fixed seed, uniform in the paper's range of -0.3 to 0.3.
 
     Examples
     --------
@@ -95,7 +94,7 @@ def rain_network() -> Example:
 
 
 def explain(network: Network, theta: Array, x: Array, d: Array, *, learning_rate: float = 0.5) -> list[Passage]:
-    """Walk through one pass forward, one backward, the change of the weights by eq. (8), and a check of the gradient.
+    """Explain one forward pass, one backward pass, the change of the weights by eq. (8), and a check of the gradient.
 
     Parameters
     ----------
@@ -115,8 +114,8 @@ def explain(network: Network, theta: Array, x: Array, d: Array, *, learning_rate
     Raises
     ------
     DataError
-        If shapes do not fit the network, values are not finite, the learning rate is not positive, or connections of
-        the network skip layers or are tied.
+        If shapes do not fit the network, values are not finite, the learning rate is not positive, or the network has
+        connections that skip layers or are tied.
 
     Examples
     --------
@@ -130,13 +129,13 @@ def explain(network: Network, theta: Array, x: Array, d: Array, *, learning_rate
     if network.skips or network.ties:
         which = "connections that skip layers" if network.skips else "weights that are tied"
         raise DataError(
-            f"explain walks through networks whose layers follow one upon the other, each weight by itself; this one, "
+            f"explain needs a network whose layers connect only to the next one, by independent weights; this one, "
             f"{'-'.join(map(str, network.sizes))}, has {which}"
         )
     host = choose_backend("cpu")
     theta = validate_theta(network, host, "float64", theta)
     if theta.ndim != 1:
-        raise DataError(f"explain walks through one network, got a stack of {theta.shape[0]}; give it one row of theta")
+        raise DataError(f"explain takes one network, got a stack of {theta.shape[0]}; to fix it: pass one row of theta")
     x = validate_x(network, host, "float64", theta, x, name="x")
     d = validate_targets(network, host, "float64", theta, x, d)
 
@@ -160,12 +159,12 @@ def _start(network: Network, theta: np.ndarray, x: np.ndarray, d: np.ndarray) ->
     sizes = "-".join(map(str, network.sizes))
     meaning = (
         f"A {sizes} network of {' and '.join(dict.fromkeys(network.activations))} units "
-        f"{'with' if network.bias else 'without'} biases: the rows of {_of('y', 0)} are the cases that go in, and the "
-        "rows of d are what should come out."
+        f"{'with' if network.bias else 'without'} biases: the rows of {_of('y', 0)} are the cases, and the "
+        "rows of d are their desired outputs."
     )
     formula = " → ".join(_of("y", k) for k in range(len(network.sizes)))
     return Passage(
-        "", "What goes in", formula, (Term("", _of("y", 0), x), *weights), Term("desired", "d", d), meaning, "start"
+        "", "The inputs", formula, (Term("", _of("y", 0), x), *weights), Term("desired", "d", d), meaning, "start"
     )
 
 
@@ -176,8 +175,8 @@ def _forward(network: Network, theta: np.ndarray, x: np.ndarray) -> tuple[list[L
     for k, (w, unit) in enumerate(zip(views(np, network, theta), network.activations, strict=True), 1):
         total = equations.total_input(np, y, w, bias=network.bias)
         meaning = (
-            f"{_each_unit(network, k)} adds up what reaches it: every output below times the weight in between"
-            f"{'; the last column is the unit that is always 1, whose weights are the biases' * network.bias}."
+            f"{_each_unit(network, k)} adds up its inputs: each output of the layer below times the weight between them"
+            f"{'; the last column is a unit that is always 1, and its weights are the biases' * network.bias}."
         )
         terms = (_with_unit("", _of("y", k - 1), y, network.bias), Term("×", _of("W", k), w))
         result = Term("=", _of("x", k), total)
@@ -191,7 +190,7 @@ def _forward(network: Network, theta: np.ndarray, x: np.ndarray) -> tuple[list[L
 
 def _output(k: int, unit: str, total: np.ndarray, y: np.ndarray) -> Passage:
     terms, result = (Term(unit, _of("x", k), total),), Term("=", _of("y", k), y)
-    meaning = f"Each unit passes its total input through {unit}."
+    meaning = f"Each unit applies {unit} to its total input."
     if _stem(unit) == "softmax":
         meaning = "Each row of total inputs becomes a row of outputs above 0 that add up to 1."
     formula = f"yⱼ = {_VALUES[_stem(unit)]}"
@@ -201,7 +200,7 @@ def _output(k: int, unit: str, total: np.ndarray, y: np.ndarray) -> Passage:
 def _backward(
     network: Network, theta: np.ndarray, x: np.ndarray, d: np.ndarray, layers: list[Layer]
 ) -> tuple[list[np.ndarray], list[Passage]]:
-    """Walk from the error down to the first layer's weights; the blocks come back in the order of the layers."""
+    """Walk from the error down to the first layer's weights; return the blocks in the order of the layers."""
     weights = views(np, network, theta)
     last = len(layers)
     dE_dx, passages = _at_the_output(network, layers[-1], d)
@@ -219,26 +218,28 @@ def _backward(
 
 
 def _at_the_output(network: Network, layer: Layer, d: np.ndarray) -> tuple[np.ndarray, list[Passage]]:
-    """Take the error, eq. (3), and its derivative at the total inputs of the output layer, eq. (4) and (5)."""
+    """Compute the error, eq. (3), and its derivative by the total inputs of the output layer, eq. (4) and (5)."""
     k, unit, stem = len(network.activations), network.activations[-1], _stem(network.loss)
     error, (x, y) = get_loss(network.loss), layer
     E, dE_dx = output_loss(np, network.loss, unit, x, y, d)
     outputs = (Term("", _of("y", k), y), Term("−" if stem == "squared" else "and", "d", d))
     of_each = Term("→", "Eⱼ", error.value(np, y, d))
-    meaning = "How far the outputs are from what was desired: one number for each unit and case, all added up."
+    meaning = "The distance of the outputs from the desired ones: a number for each unit and case, all added up."
     total = Term("sum =", "E", np.asarray(E))
     passages = [Passage("3", "The error", _ERRORS[stem].value, (*outputs, of_each), total, meaning, "error", k)]
     at_x = Term("=", f"∂E/∂{_of('x', k)}", dE_dx)
     if error.dE_dx is not None and unit == error.output:
         short = Term("−" if stem != "cross_entropy" else "and", "d", d)
-        meaning = f"The slope of {unit} cancels against the error's own, and little more than a difference is left."
+        meaning = (
+            f"The derivative of {unit} cancels with a factor of the error's derivative, which leaves a simple form."
+        )
         title = f"From the error to the total input of layer {k}"
         formula = _ERRORS[stem].at_total
         passages.append(Passage("4, 5", title, formula, (outputs[0], short), at_x, meaning, "backward", k))
         return dE_dx, passages
     dE_dy = error.dE_dy(np, y, d)
     meaning = (
-        "How the error changes with each output: above 0 where the output is to fall, below 0 where it is to rise."
+        "How the error changes with each output: positive where the output should fall, negative where it should rise."
     )
     at_y = Term("=", f"∂E/∂{_of('y', k)}", dE_dy)
     title, formula = "From the error to the outputs", _ERRORS[stem].slope
@@ -248,19 +249,21 @@ def _at_the_output(network: Network, layer: Layer, d: np.ndarray) -> tuple[np.nd
 
 
 def _through_the_unit(k: int, unit: str, layer: Layer, dE_dy: np.ndarray) -> tuple[np.ndarray, Passage]:
-    """Pass from the outputs of a layer to its total inputs, eq. (5)."""
+    """Go from the outputs of a layer to its total inputs, eq. (5)."""
     stem = _stem(unit)
     dE_dx = get_activation(unit).dE_dx(np, dE_dy, *layer)
     title, result = f"Back through the units of layer {k}", Term("=", f"∂E/∂{_of('x', k)}", dE_dx)
     at_y = Term("", f"∂E/∂{_of('y', k)}", dE_dy)
     if stem == "softmax":
         formula = "∂E/∂xⱼ = Σₖ ∂E/∂yₖ · ∂yₖ/∂xⱼ = yⱼ (∂E/∂yⱼ − Σₖ ∂E/∂yₖ yₖ)"
-        meaning = "Every total input changes every output of its row, and the ways through all of them are added up."
+        meaning = "Every total input changes every output of its row, so the paths through all outputs are added up."
         terms = (at_y, Term("and", _of("y", k), layer.y))
         return dE_dx, Passage("5", title, formula, terms, result, meaning, "backward", k)
     slope = get_activation(unit).dE_dx(np, np.ones_like(dE_dy), *layer)
     formula = f"∂E/∂xⱼ = ∂E/∂yⱼ · dyⱼ/dxⱼ = ∂E/∂yⱼ · {_SLOPES[stem]}"
-    meaning = f"A total input reaches the error only by way of its output, so that the slope of {unit} there joins in."
+    meaning = (
+        f"A total input affects the error only through its output, so the derivative is times the slope of {unit}."
+    )
     terms = (at_y, Term("∘", f"d{_of('y', k)}/d{_of('x', k)}", slope))
     return dE_dx, Passage("5", title, formula, terms, result, meaning, "backward", k)
 
@@ -270,8 +273,8 @@ def _at_the_weights(network: Network, k: int, y_below: np.ndarray, dE_dx: np.nda
     below = _with_unit("", _of("y", k - 1), y_below, network.bias)
     terms = (Term("", f"{below.name}ᵀ", below.values.T), Term("×", f"∂E/∂{_of('x', k)}", dE_dx))
     meaning = (
-        "A weight changes the total input above it by as much as the output below it, and the product of the two ends "
-        f"is added up over {_count(len(y_below), 'case')}."
+        "A weight changes the total input above it in proportion to the output below it; the product of the two is "
+        f"added up over {_count(len(y_below), 'case')}."
     )
     formula = "∂E/∂wⱼᵢ = Σ ∂E/∂xⱼ · ∂xⱼ/∂wⱼᵢ = Σ ∂E/∂xⱼ · yᵢ"
     result = Term("=", f"∂E/∂{_of('W', k)}", block)
@@ -280,12 +283,12 @@ def _at_the_weights(network: Network, k: int, y_below: np.ndarray, dE_dx: np.nda
 
 
 def _below(network: Network, k: int, dE_dx: np.ndarray, w: np.ndarray, dE_dy: np.ndarray) -> Passage:
-    """Pass from the total inputs of the layer above to the outputs of layer k, eq. (7)."""
+    """Go from the total inputs of the layer above to the outputs of layer k, eq. (7)."""
     transposed = w[: network.sizes[k]].T
     terms = (Term("", f"∂E/∂{_of('x', k + 1)}", dE_dx), Term("×", f"{_of('W', k + 1)}ᵀ", transposed))
     meaning = (
-        "An output reaches the error by way of every unit above it, each way weighed by its weight: the signal goes "
-        f"back along the connections{', and the biases, which lead to no unit, take no part' * network.bias}."
+        "An output affects the error through every unit above it, in proportion to the weights: the signal goes "
+        f"back along the connections{'; the biases lead to no unit below and are left out' * network.bias}."
     )
     formula = "∂E/∂yᵢ = Σⱼ ∂E/∂xⱼ · ∂xⱼ/∂yᵢ = Σⱼ ∂E/∂xⱼ wⱼᵢ"
     result = Term("=", f"∂E/∂{_of('y', k)}", dE_dy)
@@ -294,7 +297,7 @@ def _below(network: Network, k: int, dE_dx: np.ndarray, w: np.ndarray, dE_dy: np
 
 def _changes(network: Network, blocks: list[np.ndarray], change: np.ndarray, learning_rate: float) -> list[Passage]:
     rate = Term("", "−ε", np.asarray(-learning_rate))
-    meaning = "Every weight takes a step against its derivative, downhill, as long as ε times the slope."
+    meaning = "Every weight changes against its derivative, downhill, by ε times the slope."
     return [
         Passage(
             "8",
@@ -316,28 +319,28 @@ def _outcome(network: Network, theta: np.ndarray, changed: np.ndarray, x: np.nda
     y = _of("y", len(network.activations))
     terms = (Term("", f"{y} before", before.y), Term("→", f"{y} after", after.y), Term("desired", "d", d))
     if less < E:
-        meaning = f"Forward again with the changed weights: the error fell from {E:.6g} to {less:.6g}."
+        meaning = f"A forward pass with the changed weights: the error fell from {E:.6g} to {less:.6g}."
     else:
-        meaning = f"Forward again: the error did not fall but went from {E:.6g} to {less:.6g}; the step was too long."
+        meaning = f"A forward pass with the changed weights: the error went from {E:.6g} to {less:.6g}; ε is too large."
     result = Term("error", "E after", np.asarray(less))
-    return Passage("", "What it was good for", "w ← w + Δw", terms, result, meaning, "update")
+    return Passage("", "The effect of the change", "w ← w + Δw", terms, result, meaning, "update")
 
 
 def _check(network: Network, theta: np.ndarray, x: np.ndarray, d: np.ndarray, gradient: np.ndarray) -> Passage:
-    """Hold the walk against the function that training uses and against differences of the error alone."""
+    """Compare the gradient with the function that training uses, and with central differences of the error."""
     _, of_training = loss_and_gradient(np, network, theta, x, d)
     differences = check_gradient(np, network, theta, x, d).differences
     largest = max(float(np.max(np.abs(differences))), 1e-300)
     off_training, off_differences = (float(np.max(np.abs(gradient - g))) / largest for g in (of_training, differences))
-    columns = (("", "walked", gradient), ("≈", "in training", of_training), ("≈", "by differences", differences))
+    columns = (("", "step by step", gradient), ("≈", "in training", of_training), ("≈", "by differences", differences))
     agreement = f"to {off_training:.1g} of the largest derivative" if off_training else "to the last digit"
     meaning = (
-        f"The walk gives what training computes, {agreement}; the differences of the error, which know of no chain "
-        f"rule, give the same to {off_differences:.1g} of the largest derivative."
+        f"These steps give what training computes, {agreement}. Central differences of the error, which do not use the "
+        f"chain rule, agree to {off_differences:.1g} of the largest derivative."
     )
     return Passage(
         "",
-        "Is it right?",
+        "A check of the derivatives",
         "∂E/∂w ≈ (E(w + h) − E(w − h)) / 2h",
         tuple(Term(sign, name, values[:, None]) for sign, name, values in columns),
         Term("off by", "largest deviation", np.asarray(max(off_training, off_differences))),
@@ -347,7 +350,7 @@ def _check(network: Network, theta: np.ndarray, x: np.ndarray, d: np.ndarray, gr
 
 
 def _with_unit(sign: str, name: str, y: np.ndarray, bias: bool) -> Term:
-    """Write out the extra unit, whose output is always 1, beside the outputs of a layer."""
+    """Add a column for the extra unit, whose output is always 1, to the outputs of a layer."""
     if not bias:
         return Term(sign, name, y)
     return Term(sign, f"[{name} 1]", np.concat([y, np.ones((*y.shape[:-1], 1))], axis=-1))
@@ -373,7 +376,7 @@ def _count(n: int, noun: str) -> str:
 class _Formulas(NamedTuple):
     value: str
     slope: str
-    at_total: str = ""  # on the error's own output unit
+    at_total: str = ""  # on the output unit that belongs to the error
 
 
 _ERRORS = {

@@ -1,4 +1,4 @@
-"""How numbers and fractions are written, on a screen or on a page."""
+"""How numbers and fractions are written, on a terminal or on a page."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -15,14 +15,14 @@ MOST_SUMMED = 4
 
 
 class Fraction(NamedTuple):
-    """What stands above the line and what below."""
+    """What is above the fraction line and what is below."""
 
     top: str
     bottom: str
 
 
 def fractions(formula: str) -> Iterator[str | Fraction]:
-    """Cut a formula into its fractions and the text between them.
+    """Split a formula into its fractions and the text between them.
 
     Examples
     --------
@@ -40,7 +40,7 @@ def fractions(formula: str) -> Iterator[str | Fraction]:
 
 
 def number_format(values: np.ndarray, precision: int) -> Callable[[float], str]:
-    """Choose how all numbers of a matrix are written: whole ones bare, small ones with an exponent, 0 without a minus.
+    """Choose the format of all numbers of a matrix: integers bare, small ones with an exponent, 0 without a minus.
 
     Examples
     --------
@@ -57,13 +57,13 @@ def number_format(values: np.ndarray, precision: int) -> Callable[[float], str]:
 
 
 def worked_number(passage: Passage, precision: int) -> str:
-    """Write out how the first number of the result comes about, where it is a short sum, product or difference."""
+    """Write out the arithmetic of the first number of the result, where it is a short sum, product or difference."""
     worked = worked_at(passage, precision, (0, 0)) if len(passage.terms) == 2 else ""
     return f"the first number: {worked}" if worked else ""
 
 
 def worked_at(passage: Passage, precision: int, place: tuple[int, int], most_summed: int = MOST_SUMMED) -> str:
-    """Write out how the number at a place of the result comes about, where that is short; else nothing.
+    """Write out the arithmetic of the number at a place of the result; return an empty text where that is long.
 
     Examples
     --------
@@ -85,11 +85,11 @@ def worked_at(passage: Passage, precision: int, place: tuple[int, int], most_sum
     (_, _, a), (sign, _, b) = passage.terms
     second = number_format(b, precision)
     if sign == "×" and a.shape[1] <= most_summed:
-        told = " + ".join(f"{first(p)} × {second(q)}" for p, q in zip(a[row], b[:, column], strict=True))
+        left_side = " + ".join(f"{first(p)} × {second(q)}" for p, q in zip(a[row], b[:, column], strict=True))
     elif sign in ("∘", "−", "·"):
         left, right = (float(side if side.ndim == 0 else side[place]) for side in (a, b))
-        told = f"{first(left)} {'−' if sign == '−' else '×'} {second(right)}"
+        left_side = f"{first(left)} {'−' if sign == '−' else '×'} {second(right)}"
     else:
         return ""
-    told = re.sub(r"(?<= )(-\S+)", r"(\1)", told)  # a minus after another sign stands in brackets
-    return f"{told} = {write(result[place])}"
+    left_side = re.sub(r"(?<= )(-\S+)", r"(\1)", left_side)  # a minus after another sign is in brackets
+    return f"{left_side} = {write(result[place])}"

@@ -88,7 +88,7 @@ def hinton_diagram(
             f"layer {layer} has {block.size:,} weights, and a diagram shows at most {MOST_WEIGHTS:,}; "
             "choose some units, for instance with selected_units=range(20)"
         )
-    names = check_names("unit_names", unit_names, len(chosen)) or tuple(str(unit) for unit in chosen)
+    names = check_names("unit_names", unit_names, len(chosen)) or tuple(str(index) for index in chosen)
     if largest is not None and not (math.isfinite(largest) and largest > 0):
         raise DataError(f"largest must be a finite number above 0, got {largest!r}")
     largest = largest or float(np.max(np.abs(block))) or 1.0

@@ -81,7 +81,7 @@ def network_diagram(
     tallest = max(network.sizes)
     spread = max(3.2, 0.45 * tallest)
     places = [
-        np.asarray([(k * spread, unit - (n - 1) / 2) for unit in range(n)], dtype=float)
+        np.asarray([(k * spread, row - (n - 1) / 2) for row in range(n)], dtype=float)
         for k, n in enumerate(network.sizes)
     ]
     edge = RADIUS + 0.3

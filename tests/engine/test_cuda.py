@@ -225,7 +225,7 @@ class TestEpoch:
         assert position.state.updates == (2 if form == "layer by layer" else 1)  # a graph takes both full batches
         assert np.any(to_numpy(position.theta) != before)
 
-    def test_batches_of_another_kind_find_room(self, machine):
+    def test_batches_of_another_kind_have_their_own_arrays(self, machine):
         optimizer, network = adam(), Network((4, 10))
         fast = cuda_epoch_runner(machine.device, Objective(network), optimizer, "float64", None)
         data, ends = samples(network, "float64"), []

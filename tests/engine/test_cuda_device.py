@@ -64,7 +64,7 @@ class TestSeam:
     @pytest.mark.parametrize(
         ("requested", "epochs", "n_devices"), [("never", 50, 0), ("always", 1, 1), ("", 1, 0), ("", 50, 1)]
     )
-    def test_is_asked_for_or_worth_it(self, emulated_gpu, monkeypatch, requested, epochs, n_devices):
+    def test_is_requested_or_worth_it(self, emulated_gpu, monkeypatch, requested, epochs, n_devices):
         monkeypatch.setenv("GPUBP_COMPILED", requested)
         fit(epochs)
         assert len(emulated_gpu) == n_devices

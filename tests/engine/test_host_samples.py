@@ -128,7 +128,7 @@ def brought(monkeypatch):
 
 class TestTraining:
     @needs_compiler
-    def test_of_samples_that_a_gpu_has_no_room_for(self, emulated_gpu, monkeypatch):
+    def test_of_samples_that_do_not_fit_on_the_gpu(self, emulated_gpu, monkeypatch):
         monkeypatch.setattr(memory, "memory_of", lambda backend: Memory(10**9, 10**9, 0, 0, 0))
         resident = fit("cuda")
         monkeypatch.setattr(memory, "memory_of", full)
@@ -161,8 +161,8 @@ class TestTraining:
     def test_of_a_stack_whose_networks_leave_with_their_samples(self, monkeypatch):
         x, targets, *_ = samples((3,), dtype="float32")
         ends = []
-        for has_room in (True, False):
-            monkeypatch.setattr(memory, "has_room_for", lambda *_, has_room=has_room: has_room)
+        for fits in (True, False):
+            monkeypatch.setattr(memory, "has_room_for", lambda *_, fits=fits: fits)
             leaving = iter([[False, True, False], [False, False], [True, False], [True]])
 
             def stop_when(targets, y, leaving=leaving):
@@ -187,13 +187,13 @@ class TestElsewhere:
     """Predictions, and estimators, on a device whose arrays do not mix with NumPy's and that has no room."""
 
     @pytest.fixture(params=[True, False])
-    def has_room(self, request, monkeypatch):
+    def fits(self, request, monkeypatch):
         calls = []
         monkeypatch.setattr(memory, "has_room_for", lambda *_: calls.append(request.param) or request.param)
         yield request.param
         assert calls
 
-    def test_predictions(self, has_room, monkeypatch):
+    def test_predictions(self, fits, monkeypatch):
         monkeypatch.setattr(prediction, "samples_at_once", lambda *_: 10)
         x, theta = samples(dtype="float32").x, initial_weights(NETWORK, 0)
         expected = output_layer(np, NETWORK, theta, x).y
@@ -204,7 +204,7 @@ class TestElsewhere:
         [{}, {"shuffle": False}, {"dropout": 0.2}, {"early_stopping": True}],
         ids=lambda options: next(iter(options), ""),
     )
-    def test_estimators(self, has_room, options, brought):
+    def test_estimators(self, fits, options, brought):
         x, targets, *_ = samples(dtype="float32")
         how = {"hidden_layer_sizes": (5,), "max_iter": 3, "batch_size": 4, "random_state": 0} | options
         fitted = []
@@ -212,7 +212,7 @@ class TestElsewhere:
             model = MLPRegressor(**how, device=device)
             with pytest.warns(ConvergenceWarning):
                 fitted.append(model.fit(x, targets, np.linspace(0.5, 1.0, N_SAMPLES)))
-        assert brought[:3] == [not has_room] * 3
+        assert brought[:3] == [not fits] * 3
         assert_agree(fitted[0].predict(x), fitted[1].predict(x), "fit")
 
     def test_lbfgs_takes_all_samples_to_the_device(self, monkeypatch):
@@ -235,8 +235,8 @@ class TestStacksOfFits:
     def test_are_fitted_one_by_one_with_samples_from_the_host(self, monkeypatch, brought, caplog, of):
         x, targets, *_ = samples(dtype="float32")
         found = []
-        for has_room in (True, False):
-            monkeypatch.setattr(memory, "has_room_for", lambda *_, has_room=has_room: has_room)
+        for fits in (True, False):
+            monkeypatch.setattr(memory, "has_room_for", lambda *_, fits=fits: fits)
             brought.clear()
             caplog.clear()
             with caplog.at_level("INFO", "gpubp"):
@@ -247,11 +247,11 @@ class TestStacksOfFits:
                 else:
                     model = BatchedSearchCV(self.MODEL, {"alpha": [0.1, 1.0]}, cv=2).fit(x, targets)
             found.append(model.predict(x))
-            assert ("has no room for X" in caplog.text) == (not has_room)
-            assert set(brought) == ({True} if not has_room else {False} if of == "search" else set())
+            assert ("has no room for X" in caplog.text) == (not fits)
+            assert set(brought) == ({True} if not fits else {False} if of == "search" else set())
         assert_agree(found[0], found[1], "fit")
 
-    def test_whose_samples_have_no_room_side_by_side_are_several_stacks(self, monkeypatch):
+    def test_whose_samples_do_not_fit_side_by_side_are_several_stacks(self, monkeypatch):
         x, targets, *_ = samples(dtype="float32")
         sizes, original = [], stacks.StackOfFits.__init__
 
@@ -271,7 +271,7 @@ class TestStacksOfFits:
         np.testing.assert_allclose(apart, together, rtol=1e-5)
 
 
-def test_samples_leave_less_room_for_networks(monkeypatch):
+def test_samples_leave_less_memory_for_networks(monkeypatch):
     backend = choose_backend("cpu")
     monkeypatch.setattr(memory, "memory_of", lambda backend: Memory(10**6, 10**9, 0, 0, 0))
     alone = networks_at_once(backend, NETWORK.sizes, "float32", 4)
@@ -279,7 +279,7 @@ def test_samples_leave_less_room_for_networks(monkeypatch):
     assert networks_at_once(backend, NETWORK.sizes, "float32", 4, 10**7) == 1
 
 
-def test_room_for_samples(monkeypatch):
+def test_whether_samples_fit(monkeypatch):
     backend = choose_backend("cpu")
     assert has_room_for(backend, 10**12, "float32")  # the host's memory is its own affair
     monkeypatch.setattr(memory, "memory_of", full)

@@ -147,7 +147,7 @@ def test_a_step_goes_downhill_unless_it_is_too_long():
     after = explain(network, theta, x, d)[-2]
     assert float(after.result.values) < float(before)
     assert "fell from" in after.meaning
-    assert "too long" in explain(network, theta, x, d, learning_rate=1e4)[-2].meaning
+    assert "ε is too large" in explain(network, theta, x, d, learning_rate=1e4)[-2].meaning
 
 
 def test_every_unit_and_error_has_its_formula():

@@ -118,7 +118,7 @@ def test_a_single_epoch_is_seen():
     assert has_colour(ax, TRAINING)
 
 
-def test_the_colours_are_told_apart_without_colour_vision_too():
+def test_the_colours_are_distinct_without_colour_vision_too():
     ax = learning_curve(History(ERROR, VALIDATION_ERROR, VALIDATION_SCORE))
     for style in (TRAINING, VALIDATION, SCORE):
         assert has_colour(ax, style), style

@@ -126,7 +126,7 @@ def test_no_global_state_is_touched_and_a_figure_is_made_where_none_is_given():
     assert pyplot is None or pyplot.get_fignums() == []
 
 
-def test_importing_the_room_does_not_import_matplotlib():
+def test_importing_the_package_does_not_import_matplotlib():
     code = "import sys, gpubp.plotting; print('matplotlib' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
@@ -213,10 +213,10 @@ def test_each_weight_stands_in_its_cell():
     ax = plotting.hinton_diagram(MODEL, input_shape=(2, 2), across=3)
     centres, _ = boxes(ax.collections[1])
     at = centres.reshape(5, 3, 2)  # four inputs and the bias, three units
-    for unit in range(3):
-        corner = at[0, unit] - 0.5
-        np.testing.assert_allclose(at[:4, unit] - corner, [[0.5, 0.5], [1.5, 0.5], [0.5, 1.5], [1.5, 1.5]])
-        assert at[4, unit, 0] - corner[0] > 2.0  # the bias stands apart
+    for k in range(3):
+        corner = at[0, k] - 0.5
+        np.testing.assert_allclose(at[:4, k] - corner, [[0.5, 0.5], [1.5, 0.5], [0.5, 1.5], [1.5, 1.5]])
+        assert at[4, k, 0] - corner[0] > 2.0  # the bias stands apart
     assert np.all(np.diff(at[0, :, 0]) > 3.5)
     ends = [path.vertices for path in ax.collections[0].get_paths()]
     inside = [any(np.all(c >= e.min(axis=0)) and np.all(c <= e.max(axis=0)) for e in ends) for c in centres]

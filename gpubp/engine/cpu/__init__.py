@@ -32,7 +32,7 @@ PLAIN_RATE = 2e10  # and about how many operations it does in one
 WORTHWHILE = 0.5  # seconds without compiled code, below which loading it costs more than it saves
 
 
-def asked_for() -> str:
+def requested_mode() -> str:
     """Read whether to compile: what ``GPUBP_COMPILED`` says, "auto" without it.
 
     Raises
@@ -40,18 +40,18 @@ def asked_for() -> str:
     DataError
         If it says neither "auto" nor "always" nor "never".
     """
-    asked = os.environ.get(ENVIRONMENT_VARIABLE, "").strip() or "auto"
-    if asked not in CHOICES:
-        raise DataError(f"{ENVIRONMENT_VARIABLE} must be one of {', '.join(CHOICES)}, got {asked!r}")
-    return asked
+    requested = os.environ.get(ENVIRONMENT_VARIABLE, "").strip() or "auto"
+    if requested not in CHOICES:
+        raise DataError(f"{ENVIRONMENT_VARIABLE} must be one of {', '.join(CHOICES)}, got {requested!r}")
+    return requested
 
 
 def is_wanted(n_calls: int, operations: float) -> bool:
     """Decide whether to compile, for work of so many steps and of so many operations in each.
 
-    Where nothing is asked for, compiled code is used where it saves more than loading it costs. What is decided depends
+    Where nothing is requested for, compiled code is used where it saves more than loading it costs. What is decided depends
     on the work alone: with as many threads the same training gives the same bits again.
     """
-    asked = asked_for()
-    wanted = asked == "always" or n_calls * (PLAIN_CALL + operations / PLAIN_RATE) > WORTHWHILE
-    return wanted and asked != "never" and numba_works()
+    requested = requested_mode()
+    wanted = requested == "always" or n_calls * (PLAIN_CALL + operations / PLAIN_RATE) > WORTHWHILE
+    return wanted and requested != "never" and numba_works()
