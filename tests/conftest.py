@@ -3,6 +3,7 @@
 import importlib
 import importlib.util
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -172,6 +173,7 @@ def chromium(chromium_process):
 def emulated_gpu(monkeypatch):
     """Let "cuda" be NumPy's arrays and an emulated CUDA device; give the list of the devices made for epochs."""
     import gpubp.engine.cuda.device
+    from gpubp.backends import backend as backends
     from gpubp.backends import memory
     from gpubp.engine import cuda
     from gpubp.training import setup
@@ -179,12 +181,14 @@ def emulated_gpu(monkeypatch):
     from tests.emulated_cuda import EmulatedDevice
 
     host, made = choose_backend("cpu"), []
-    backend = host._replace(device=DeviceOfNumPy("cpu"), name="cuda:0")
+    library = replace(host.library, name="cuda")
+    backend = host._replace(device=DeviceOfNumPy("cpu"), name="cuda:0", library=library)
 
     def make_device(device, products):
         made.append(EmulatedDevice())
         return made[-1]
 
+    monkeypatch.setattr(backends, "CUPY", library)
     monkeypatch.setattr(setup, "choose_backend", lambda device, *_: host if device == "cpu" else backend)
     monkeypatch.setattr(cuda, "nvmath_works", lambda: True)
     monkeypatch.setattr(gpubp.engine.cuda.device, "cuda_device", make_device)
