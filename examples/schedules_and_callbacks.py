@@ -13,8 +13,10 @@ def accuracy(targets, outputs):
 
 
 def report(progress):
-    if progress.epoch % 10 == 0:
-        print(f"epoch {progress.epoch:3d}   loss {progress.loss:.4f}   accuracy {progress.validation_score:.1%}")
+    print(f"epoch {progress.epoch:3d}   loss {progress.loss:.4f}   accuracy {progress.validation_score:.1%}")
+
+
+report.every = 10  # epochs
 
 
 fit = gpubp.train(
