@@ -91,8 +91,11 @@ scoring : str, callable or None, default=None
 max_time : float or None, default=None
     The number of seconds after which training stops, at the end of an epoch.
 callbacks : callable, sequence of callables or None, default=None
-    Each is called after each epoch, or iteration of "lbfgs", with a :class:`gpubp.Progress`; training
-    ends where one returns True. scikit-learn's own callbacks, from version 1.9 on, are set by ``set_callbacks``.
+    Each is called after each epoch, or iteration of "lbfgs", with a :class:`gpubp.Progress`; training ends where one
+    returns True. With an attribute ``every`` it is called after every so many epochs, and can have ``on_begin`` and
+    ``on_end``: see :mod:`gpubp.training.callbacks`. Callbacks make restarts, ensembles and searches fit one network at
+    a time, except those that have ``every`` and neither ``on_begin`` nor ``on_end``: in a stack they are called for
+    each network. scikit-learn's own callbacks, from version 1.9 on, are set by ``set_callbacks``.
 n_restarts : int, default=1
     The number of fits from different first weights, trained together where possible. The best is kept: by the score on
     held-out samples if there are any, else by the loss. The first is that of ``n_restarts=1``. A warm start or

@@ -88,6 +88,8 @@ class FitMonitor:
         """Follow one epoch of a stochastic solver; return whether training should stop."""
         options, state, rate = self.fit.options, self.fit.state, self.rate
         assert rate is not None
+        if self.callbacks and progress.learning_rate is None:  # in a stack
+            progress = progress._replace(learning_rate=rate(progress.epoch - 1))
         self._note_epoch(progress.loss)
         validation_loss, score = self._evaluated(progress.theta)
         better_score = score is not None and self._score_is_no_worse(score, progress.theta)

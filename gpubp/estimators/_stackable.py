@@ -12,6 +12,7 @@ from gpubp.backends.memory import home_of
 from gpubp.engine.argument_checks import choose_precision
 from gpubp.estimators._stacked_fit import StackedFit
 from gpubp.estimators._validation import validate_samples, validate_weights
+from gpubp.training.callbacks import check_callbacks
 from gpubp.training.stacks import EncodedTargets, ValidatedSamples
 
 LEARNED_FROM_SAMPLES = ("n_features_in_", "feature_names_in_", "_fitted_with", "classes_", "_label_binarizer")
@@ -88,11 +89,16 @@ def _learned(model: Any) -> dict[str, Any]:
     return {name: value for name, value in vars(model).items() if name in LEARNED_FROM_SAMPLES}
 
 
+def only_watches(callback: Any) -> bool:
+    """Whether a callback can follow several networks at once: it has ``every``, and no beginning and no end."""
+    return hasattr(callback, "every") and not hasattr(callback, "on_begin") and not hasattr(callback, "on_end")
+
+
 def reason_to_fit_alone(model: Any, x: Any = None) -> str:
     """Return why an estimator cannot be fitted together with others, or "" where it can."""
     if model.solver == "lbfgs":
         return "solver='lbfgs' does a line search for each network"
-    if model.callbacks or getattr(model, "_skl_callbacks", None):
+    if getattr(model, "_skl_callbacks", None) or not all(map(only_watches, check_callbacks(model.callbacks or ()))):
         return "its callbacks follow one fit at a time"
     if model.max_time is not None:
         return "max_time is for one fit"

@@ -48,6 +48,11 @@ class StackedFit(EstimatorFit):
         return self.options.early_stopping
 
     @property
+    def reads_theta(self) -> bool:
+        """Whether the parameters after an epoch are evaluated, or passed to callbacks."""
+        return self.options.early_stopping or bool(self.options.callbacks)
+
+    @property
     def max_iter(self) -> int:
         """The largest number of epochs."""
         return self.options.max_iter

@@ -120,6 +120,10 @@ class StackableFit(Protocol):
         """Whether a part of the samples is held out and evaluated after each epoch."""
 
     @property
+    def reads_theta(self) -> bool:
+        """Whether the follower uses the parameters after an epoch."""
+
+    @property
     def max_iter(self) -> int:
         """The largest number of epochs."""
 
@@ -491,7 +495,7 @@ class StackOfFits:
         fit, follower, loss = self.members[k].fit, self.followers[k], float(progress.loss[place])
         if math.isnan(loss):
             return True  # it diverged
-        theta = progress.theta[place, :] if fit.holds_out else progress.theta
+        theta = progress.theta[place, :] if fit.reads_theta else progress.theta
         stops = follower.follow(progress._replace(loss=loss, theta=theta, epochs=fit.max_iter))
         if follower.best is theta:
             follower.best = self.backend.xp.asarray(theta, copy=True)  # a view would keep the whole stack in memory

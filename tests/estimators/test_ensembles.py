@@ -14,6 +14,7 @@ from sklearn.exceptions import UndefinedMetricWarning
 
 from gpubp import BatchedSearchCV, MLPClassifier, MLPEnsembleClassifier, MLPEnsembleRegressor, MLPRegressor
 from gpubp.errors import DataError, DeviceError
+from gpubp.testing import assert_agree
 from gpubp.training import stacks as stack
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -271,3 +272,41 @@ def test_scikit_learns_checks(model):
         results = check_estimator(model, on_skip=None, on_fail=None)
     failed = {result["check_name"]: result["exception"] for result in results if result["status"] == "failed"}
     assert failed == {}
+
+
+class Watcher:
+    """Called every other epoch; only watches."""
+
+    every = 2
+
+    def __init__(self):
+        self.seen = []
+
+    def __call__(self, progress):
+        self.seen.append((progress.epoch, progress.loss, progress.learning_rate, progress.theta.copy()))
+
+
+@pytest.mark.parametrize("solver", ["adam", "sgd"])
+def test_callbacks_that_only_watch_do_not_turn_off_stacks(solver, caplog):
+    watcher, options = Watcher(), {"solver": solver, "learning_rate": "invscaling", "learning_rate_init": 0.1}
+    model = with_options(CLASSIFIER, n_restarts=3, max_iter=5, callbacks=watcher, random_state=0, **options)
+    with caplog.at_level("INFO", "gpubp"):
+        model.fit(X, Y)
+    assert not [record for record in caplog.records if "one by one" in record.message]
+    assert [epoch for epoch, *_ in watcher.seen] == [2, 2, 2, 4, 4, 4]
+    alone = Watcher()
+    with_options(model, n_restarts=1, callbacks=alone).fit(X, Y)
+    assert [epoch for epoch, *_ in alone.seen] == [2, 4]
+    for (epoch, loss, rate, theta), expected in zip(watcher.seen[::3], alone.seen, strict=True):
+        assert (epoch, rate) == (expected[0], pytest.approx(expected[2], rel=1e-12))
+        assert loss == pytest.approx(expected[1], rel=1e-9)
+        assert_agree(theta, expected[3], "steps")
+
+
+@pytest.mark.parametrize("extra", ["on_begin", "on_end"])
+def test_callbacks_that_begin_or_end_follow_one_fit_at_a_time(extra, caplog):
+    watcher = Watcher()
+    setattr(watcher, extra, lambda _: None)
+    with caplog.at_level("INFO", "gpubp"):
+        with_options(CLASSIFIER, n_restarts=2, max_iter=4, callbacks=watcher).fit(X, Y)
+    assert [record for record in caplog.records if "its callbacks follow one fit at a time" in record.message]
