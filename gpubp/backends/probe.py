@@ -98,9 +98,7 @@ def probe_cuda(index: int = 0) -> Probe:
     except Exception as error:
         return Probe(False, *cause_and_fix(error), expected=driver is None)
     if (kernel, product) != (256.0, 3920.0):
-        return Probe(
-            False, f"the GPU computes wrongly: got {kernel} and {product}, not 256 and 3920", "nvidia-smi -q"
-        )
+        return Probe(False, f"the GPU computes wrongly: got {kernel} and {product}, not 256 and 3920", "nvidia-smi -q")
     return Probe(True)
 
 

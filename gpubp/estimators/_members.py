@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from gpubp.estimators._stackable import PreparesFits, StackableModel
-from gpubp.training.stacks import EncodedTargets, fit_together
+from gpubp.training.stackable import EncodedTargets
+from gpubp.training.stacks import fit_together
 
 logger = logging.getLogger("gpubp")
 

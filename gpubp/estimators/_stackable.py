@@ -13,7 +13,7 @@ from gpubp.engine.argument_checks import choose_precision
 from gpubp.estimators._stacked_fit import StackedFit
 from gpubp.estimators._validation import validate_samples, validate_weights
 from gpubp.training.callbacks import check_callbacks
-from gpubp.training.stacks import EncodedTargets, ValidatedSamples
+from gpubp.training.stackable import EncodedTargets, ValidatedSamples
 
 LEARNED_FROM_SAMPLES = ("n_features_in_", "feature_names_in_", "_fitted_with", "classes_", "_label_binarizer")
 """The attributes that an estimator learns when its samples and its targets are validated."""

@@ -16,7 +16,7 @@ from gpubp.optim.first_order import Optimizer
 
 @dataclass(eq=False)
 class StackedFit(EstimatorFit):
-    """A fit with what a stack needs of it; see :class:`gpubp.training.stacks.StackableFit`."""
+    """A fit with what a stack needs of it; see :class:`gpubp.training.stackable.StackableFit`."""
 
     rate: LearningRate | None = None
 

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from sklearn.pipeline import Pipeline
 
-from gpubp.training.stacks import EncodedTargets, StackableFit, ValidatedSamples
+from gpubp.training.stackable import EncodedTargets, StackableFit, ValidatedSamples
 
 
 class Stackable(Protocol):

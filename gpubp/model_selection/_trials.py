@@ -18,7 +18,8 @@ from sklearn.utils.validation import _check_method_params
 
 from gpubp.model_selection._estimator_parts import PipelineParts, parts_of
 from gpubp.training.callbacks import Callback
-from gpubp.training.stacks import EncodedTargets, StackableFit, StackOfFits, ValidatedSamples, stacks_of
+from gpubp.training.stackable import EncodedTargets, StackableFit, ValidatedSamples
+from gpubp.training.stacks import StackOfFits, stacks_of
 
 logger = logging.getLogger("gpubp")
 
