@@ -238,9 +238,9 @@ class BatchedSearchCV(StackedSearch):
 
     Networks that differ in learning rate, momentum, betas, epsilon, penalty, class weights, seed, ``max_iter``, ``tol``
     or ``n_iter_no_change``, and in their folds, train in one stack; networks that differ in layers, activation, solver,
-    batch size, dropout or precision train in stacks one after the other. ``solver="lbfgs"``, models with ``max_time`` or
-    with callbacks that do more than watch, sparse X, and estimators that are neither a network of gpubp nor a pipeline that ends in one are
-    fitted alone; a line in the log says so.
+    batch size, dropout or precision train in stacks one after the other. Some models are fitted alone, and a line in
+    the log says so: those with ``solver="lbfgs"``, with ``max_time``, or with callbacks that do more than watch, those
+    on sparse X, and estimators that are neither a network of gpubp nor a pipeline that ends in one.
 
     Parameters
     ----------
