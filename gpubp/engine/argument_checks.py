@@ -1,4 +1,4 @@
-"""The door: arrays and options from outside are checked once, arrays moved to the backend; inside, functions trust."""
+"""Validation at the entry points: options are checked, arrays are checked and moved to the backend."""
 
 import math
 from typing import Any
@@ -19,14 +19,14 @@ from gpubp.optim.second_order import SecondOrder
 
 
 def choose_precision(backend: Backend, dtype: str | None, *arrays: Array) -> str:
-    """Choose the precision to compute in: the one asked for, else that of the first array of floats, else float32.
+    """Choose the precision to compute in: the requested one, else that of the first floating-point array, else float32.
 
-    float64 from the arrays becomes float32 on a device that has no float64.
+    float64 arrays become float32 on a device without float64.
 
     Raises
     ------
     DataError
-        If the precision asked for is neither, or the device does not have it.
+        If the requested precision is neither, or the device does not support it.
     """
     available = backend.xp.__array_namespace_info__().dtypes(device=backend.device, kind="real floating")
     if dtype is not None:
@@ -37,16 +37,16 @@ def choose_precision(backend: Backend, dtype: str | None, *arrays: Array) -> str
     for array in arrays:
         if not hasattr(array, "dtype"):
             continue
-        name = getattr(array.dtype, "name", str(array.dtype)).rpartition(".")[2]  # in whatever order its bytes are
+        name = getattr(array.dtype, "name", str(array.dtype)).rpartition(".")[2]  # in any byte order
         if name in ("float32", "float64"):
             return name if name in available else "float32"
     return "float32"
 
 
 def validate_theta(network: Network, backend: Backend, dtype: str, theta: Array) -> Array:
-    """Admit the parameters of one network or of a stack, ``(P,)`` or ``(K, P)``."""
+    """Validate the parameters of one network or of a stack, ``(P,)`` or ``(K, P)``."""
     if hasattr(theta, "theta"):
-        raise DataError(f"theta must be an array, got a {type(theta).__name__}; give its .theta")
+        raise DataError(f"theta must be an array, got a {type(theta).__name__}; pass its .theta")
     theta = _validate("theta", backend, dtype, theta)
     if theta.ndim not in (1, 2) or theta.shape[-1] != network.n_parameters or theta.shape[0] == 0:
         raise DataError(
@@ -73,14 +73,14 @@ def validate_x(
     name: str = "X",
     rows: slice = slice(None),
 ) -> Array:
-    """Admit samples, ``(b, i)``, or ``(K, b, i)`` with its own samples for each network of a stack.
+    """Validate samples, ``(b, i)``, or ``(K, b, i)`` with its own samples for each network of a stack.
 
-    Of the values those in ``rows`` are looked at.
+    Only the values in ``rows`` are checked.
 
     Raises
     ------
     DataError
-        If they are not numbers, not finite, none at all, or do not fit the network or the stack.
+        If they are not finite numbers, are empty, or do not fit the network or the stack.
     """
     x = _validate(name, backend, dtype, x, rows)
     n_inputs = network.sizes[0]
@@ -110,14 +110,14 @@ def validate_targets(
     name: str = "targets",
     rows: slice = slice(None),
 ) -> Array:
-    """Admit targets, one row for each sample of ``x``; for a stack they may be ``(K, b, j)``.
+    """Validate targets, one row for each sample of ``x``; for a stack they may be ``(K, b, j)``.
 
-    Of the values those in ``rows`` are looked at.
+    Only the values in ``rows`` are checked.
 
     Raises
     ------
     DataError
-        If their shape does not fit the network and ``x``, or the error is not defined for their values.
+        If their shape does not fit the network and ``x``, or the loss is not defined for their values.
     """
     targets = _validate(name, backend, dtype, targets, rows)
     wanted = (x.shape[-2], network.sizes[-1])
@@ -141,7 +141,7 @@ def validate_targets(
 
 
 def validate_sample_weight(backend: Backend, dtype: str, theta: Array, x: Array, sample_weight: Array) -> Array:
-    """Admit one weight for each sample of ``x``, none negative and not all 0; for a stack they may be ``(K, b)``."""
+    """Validate sample weights, not negative and not all 0, one per sample; for a stack they may be ``(K, b)``."""
     weights = _validate("sample_weight", backend, dtype, sample_weight)
     wanted = (x.shape[-2],)
     if tuple(weights.shape) not in _with_stack(wanted, theta):
@@ -164,7 +164,7 @@ def check_options(
     patience: Any,
     stop_when: Any,
 ) -> None:
-    """Check the options of training that need no arrays to be judged by."""
+    """Check the options of training that can be checked without arrays."""
     if not isinstance(optimizer, Optimizer | SecondOrder):
         raise DataError(f"optimizer must be one of gpubp's, such as adam() or get_optimizer('adam'), got {optimizer!r}")
     if not _is_count(epochs):
@@ -193,14 +193,14 @@ def check_options(
 
 
 def check_gradient_accumulation(gradient_accumulation: Any, batch_size: Any, optimizer: Any) -> None:
-    """Check how many batches are one to the optimizer."""
+    """Check the number of batches whose gradients are summed."""
     if not _is_count(gradient_accumulation):
         raise DataError(
             f"gradient_accumulation must be 1 or more batches, a whole number, got {gradient_accumulation!r}"
         )
     if gradient_accumulation > 1 and (batch_size == "full" or isinstance(optimizer, SecondOrder)):
         raise DataError(
-            "gradient_accumulation sums the gradients of several batches, but with a full batch there is only one; "
+            "gradient_accumulation sums the gradients of several batches, but with a full batch there is only one. "
             "To fix it: give batch_size a number"
         )
 
@@ -208,7 +208,7 @@ def check_gradient_accumulation(gradient_accumulation: Any, batch_size: Any, opt
 def check_stack_options(
     theta: Array, optimizer: Optimizer | SecondOrder, seed: Any, scoring: Any, patience: int | None
 ) -> None:
-    """Check the options that a stack of networks cannot have."""
+    """Check that no option is given that a stack of networks does not support."""
     if theta.ndim == 2 and isinstance(optimizer, SecondOrder):
         raise DataError(f"{optimizer.name} trains one network, got a stack of {theta.shape[0]}")
     n_seeds, n_networks = len(check_seeds(seed)), 1 if theta.ndim == 1 else theta.shape[0]
@@ -223,7 +223,7 @@ def _is_count(number: Any) -> bool:
 
 
 def _with_stack(wanted: tuple[int, ...], theta: Array) -> tuple[tuple[int, ...], ...]:
-    """List the shapes that will do: one for all networks, or for a stack one each."""
+    """Return the allowed shapes: one array for all networks or, for a stack, one for each."""
     return (wanted,) if theta.ndim == 1 else (wanted, (theta.shape[0], *wanted))
 
 
@@ -232,7 +232,7 @@ def _shape(array: Array) -> tuple[int, ...]:
 
 
 def host_array(name: str, array: Array) -> Array:
-    """Make a plain array of NumPy of what is none yet: lists, data frames, matrices; other libraries' stay as they are.
+    """Convert lists, data frames and matrices to plain NumPy arrays; arrays of other libraries are returned unchanged.
 
     Raises
     ------
@@ -248,7 +248,7 @@ def host_array(name: str, array: Array) -> Array:
         raise DataError(f"{name} is a sparse {type(array).__name__}; give {name}.toarray(), or use gpubp's estimators")
     try:
         return np.asarray(array)
-    except Exception as error:  # an object's own way to become an array may raise anything
+    except Exception as error:  # __array__ may raise anything
         raise DataError(f"{name} must be an array of numbers, its rows of one length: {brief(str(error))}") from error
 
 
@@ -258,7 +258,7 @@ def _validate(name: str, backend: Backend, dtype: str, array: Array, rows: slice
         if array.dtype.kind in "OUS":
             try:
                 array = array.astype("float64")
-            except Exception as error:  # of what the objects are, or a whole number too large for any float
+            except Exception as error:  # of the objects, or an integer too large for a float
                 fix = "; gpubp.one_hot makes rows of class labels" if name.endswith("targets") else ""
                 raise DataError(f"{name} must hold numbers, got {array.dtype}: {brief(str(error))}{fix}") from error
         elif array.dtype.kind not in "fiub":

@@ -1,4 +1,4 @@
-"""The choice of how an epoch's steps are run: one by one with the plain equations, or in a compiled form.
+"""Choose how the steps of an epoch are run: on the plain path, or compiled.
 
 The training loop calls what :func:`make_epoch_runner` returns and knows no more.
 """
@@ -29,16 +29,16 @@ def make_epoch_runner(
     *,
     outputs_wanted: bool = False,
 ) -> EpochRunner:
-    """Bind an optimizer to an objective, in the form that is fastest on the backend.
+    """Bind an optimizer to an objective, on the fastest path for the backend.
 
     Parameters
     ----------
     size : int
-        Samples of a batch.
+        Samples in a batch.
     n_steps : int
-        Steps at most.
+        The maximum number of steps.
     outputs_wanted : bool
-        Whether the outputs of all samples are of use after each epoch; forms that have them at hand then return them.
+        Whether the outputs of all samples are needed after each epoch; paths that compute them anyway then return them.
     """
     plain = partial(plain_epoch_runner, backend, objective, optimizer, dtype)
     if isinstance(optimizer, SecondOrder) or objective.parts > 1 or objective.processes.world_size > 1:
@@ -60,7 +60,7 @@ def make_epoch_runner(
 def plain_epoch_runner(
     backend: Backend, objective: Objective, optimizer: Optimizer | SecondOrder, dtype: str
 ) -> EpochRunner:
-    """Take the steps one by one, with the equations as they stand."""
+    """Run the steps on the plain path, one after the other."""
     step = make_step(backend, objective, optimizer, dtype)
     return partial(_step_by_step, backend.xp, step, processes=objective.processes)
 

@@ -1,4 +1,4 @@
-"""Several epochs in one call: where nothing is observed between them, the results are the same and come faster."""
+"""Several epochs in one call: if nothing is observed between them, the results are the same, and faster."""
 
 import math
 import time
@@ -57,7 +57,7 @@ class BatchedEpochs:
     def train(self, plan: Plan, model: ModelState, stale: int) -> tuple[list[EpochOfBatch], Batches | EpochInParts]:
         """Train some epochs, or none; return them, and the batches of the epoch after them.
 
-        Where numbers do not stay finite, or Ctrl-C comes, the model stays where it was.
+        If numbers become infinite or NaN, or after Ctrl-C, the model is unchanged.
         """
         batches = self.drawn.pop(0) if self.drawn else plan.batches()
         if not isinstance(batches, ArrayBatches):

@@ -1,14 +1,14 @@
-"""Callbacks: what they are given, how often they are called, and those that are built in.
+"""Callbacks: what they receive, how often they are called, and the built-in ones.
 
 A callback is a callable that takes a :class:`Progress`; returning True ends the training. An object may have more:
 
 ``every`` : int
-    Number of epochs between two calls; without it 1. The callback is called after the epochs that are multiples of it.
-    Epochs between calls can be trained together, so a callback that only watches costs little.
+    Number of epochs between two calls, by default 1. The callback is called after the epochs that are multiples of it.
+    Epochs between calls can be trained together, so a callback that only observes costs little.
 ``on_begin(run)``
     Called with a :class:`RunStart` before the first epoch.
 ``on_end(outcome)``
-    Called with an :class:`~gpubp.training.state.Outcome` after the last epoch, also after Ctrl-C, but not where
+    Called with an :class:`~gpubp.training.state.Outcome` after the last epoch, also after Ctrl-C, but not if
     training raises an error.
 """
 
@@ -31,7 +31,7 @@ from gpubp.training.state import Outcome
 
 
 class RunStart(NamedTuple):
-    """What ``on_begin`` is given.
+    """The argument of ``on_begin``.
 
     Attributes
     ----------
@@ -52,7 +52,7 @@ class RunStart(NamedTuple):
 
 
 class Progress(NamedTuple):
-    """What a callback is given after an epoch; for a stack of K networks figures are ``(K,)`` arrays of NumPy.
+    """The argument of a callback; for a stack of K networks the figures are ``(K,)`` NumPy arrays.
 
     Attributes
     ----------
@@ -65,7 +65,7 @@ class Progress(NamedTuple):
     theta : (P,) or (K, P) array
         On the device that trains; for a stack, of the networks that still train.
     learning_rate : float, optional
-        At the beginning of the epoch; None for optimizers that have none.
+        At the beginning of the epoch; None for optimizers without one.
     """
 
     epoch: int
@@ -144,10 +144,10 @@ def check_callbacks(callbacks: Any) -> tuple[Callback, ...]:
 
 
 class JSONLines:
-    """Write one JSON object a line to a file, after every epoch or every few.
+    """Write a JSON object to a line of a file after every epoch, or every few.
 
-    Each has the fields of :class:`Progress` but ``theta``. Numbers that JSON lacks, NaN and infinity, are null. A run
-    that starts at its first epoch replaces the file; one that is resumed goes on after the line of its last epoch.
+    Each object has the fields of :class:`Progress` except ``theta``. NaN and infinity, which JSON lacks, are null. A
+    run that starts at its first epoch replaces the file; a resumed one continues after the line of its last epoch.
 
     Parameters
     ----------
@@ -171,7 +171,7 @@ class JSONLines:
         self.path, self.every = fspath(path), every
 
     def on_begin(self, run: RunStart) -> None:
-        """Start the file anew, or drop the lines after the epoch that the run goes on from."""
+        """Start a new file, or drop the lines after the epoch from which the run resumes."""
         try:
             lines = Path(self.path).read_text().splitlines() if run.epoch else []
             kept = [line for line in lines if json.loads(line)["epoch"] <= run.epoch]
@@ -182,7 +182,7 @@ class JSONLines:
         except OSError as error:
             raise DataError(f"cannot write to {self.path}: {error.strerror or error}") from error
         except (ValueError, KeyError, TypeError) as error:
-            raise DataError(f"{self.path} holds lines that are no epochs; give another file") from error
+            raise DataError(f"{self.path} holds lines that are not epochs; pass another file") from error
 
     def __call__(self, progress: Progress) -> None:
         """Write the line of an epoch."""
@@ -192,7 +192,7 @@ class JSONLines:
 
 
 def _as_json(figure: Any) -> Any:
-    """Turn a number, or an array of them, into what JSON has."""
+    """Convert a number, or an array of numbers, for JSON."""
     if isinstance(figure, list):
         return [_as_json(one) for one in figure]
     if hasattr(figure, "ndim"):
@@ -205,12 +205,12 @@ CALLBACKS: dict[str, Callable[[str], Callback]] = {"json_lines": JSONLines}
 
 
 def get_callback(text: str) -> Callback:
-    """Find a callback by name: a built-in one, or an attribute of a module of your own.
+    """Find a callback by name: a built-in one, or an attribute of your own module.
 
     Parameters
     ----------
     text : str
-        ``"json_lines=FILE"``, or ``"module:attribute"``. Where the attribute is a class, it is called without
+        ``"json_lines=FILE"``, or ``"module:attribute"``. If the attribute is a class, it is called without
         arguments.
 
     Raises
@@ -250,7 +250,7 @@ def _imported(text: str, module_name: str, attribute: str) -> Callback:
 
 
 def call_on_rank_0(callbacks: Sequence[Callback], processes: Any) -> tuple[Callback, ...]:
-    """Wrap callbacks for all processes to call together: rank 0 runs its own, whatever the others were given."""
+    """Wrap callbacks for all processes to call together: only rank 0's are called."""
     if processes.world_size == 1:
         return tuple(callbacks)
     every = processes.on_rank_0(lambda: math.gcd(*map(interval, callbacks)))

@@ -1,4 +1,4 @@
-"""Training with checkpoints: the run is written from time to time, and goes on from where it was written."""
+"""Training with checkpoints: the state of the run is written at intervals, and can be resumed."""
 
 from os import PathLike
 from typing import Any
@@ -19,7 +19,7 @@ STEPS_OF_A_PART = 2**16  # at most, for networks whose steps are more than their
 def open_checkpoints(
     checkpoint: str | PathLike[str] | Checkpoints | None, resume: bool, *, is_rank_0: bool
 ) -> tuple[Checkpoints | None, Checkpoint | None]:
-    """Prepare the folder of checkpoints, and find the one to go on from; rank 0 alone touches the folder."""
+    """Prepare the checkpoint folder and find the checkpoint to resume from; only rank 0 accesses the folder."""
     if checkpoint is None:
         if resume:
             raise DataError("resume=True needs a folder of checkpoints to go on from: give checkpoint=")

@@ -1,4 +1,4 @@
-"""Checkpoints: where a run stands, kept in a folder, so that it can go on after whatever ended it.
+"""Checkpoints: the state of a run, kept in a folder, so that the run can be resumed.
 
 A checkpoint is data, never code: a safetensors file with the arrays and one entry of metadata, ``gpubp_checkpoint``: a
 JSON object with the format's number, gpubp's version, the settings of the training, the numbers of the training state,
@@ -39,7 +39,7 @@ FORMAT = 1
 """The number of the format that this version writes, and the newest that it reads."""
 
 Settings = dict[str, Any]
-"""What must be the same for a run to go on from a checkpoint, by names for people to read, as JSON."""
+"""What must match for a run to resume from a checkpoint, by readable names, as JSON."""
 
 _KEY = "gpubp_checkpoint"
 _NAME = re.compile(r"checkpoint-(\d{8,})-(\d{5,})\.safetensors")
@@ -58,17 +58,17 @@ _BYTES_AT_ONCE = 1 << 24  # of an array that are brought to the host for its fin
 
 @dataclass(frozen=True)
 class Checkpoints:
-    """Where checkpoints are kept, and how many.
+    """Where and how often to write checkpoints, and how many to keep.
 
     Attributes
     ----------
     folder : str or path
-        For one training alone; it is made where there is none.
+        A folder for one training only; it is created if it does not exist.
     every_seconds : float
-        How much time passes between two at least. They are written at the end of an epoch, or between two parts of one
-        that takes long; the last when training ends.
+        The minimum time between two checkpoints. They are written at the end of an epoch, or between two parts of a
+        long one, and once when training ends.
     keep : int
-        How many are kept: the newest ones.
+        The number of checkpoints that are kept.
 
     Examples
     --------
@@ -98,7 +98,7 @@ class Checkpoints:
 
 
 class Checkpoint(NamedTuple):
-    """What a checkpoint holds."""
+    """The contents of a checkpoint."""
 
     path: Path
     settings: Settings
@@ -111,7 +111,7 @@ class Checkpoint(NamedTuple):
 
 
 def open_folder(checkpoints: Checkpoints, *, resume: bool) -> Checkpoint | None:
-    """Make sure that checkpoints can be written, and find the newest that is whole, where there are any.
+    """Make sure that checkpoints can be written, and return the newest undamaged one, if any.
 
     Damaged ones that are newer are renamed, and named in a warning.
 
@@ -120,7 +120,7 @@ def open_folder(checkpoints: Checkpoints, *, resume: bool) -> Checkpoint | None:
     DataError
         If nothing can be written to the folder.
     CheckpointError
-        If there are checkpoints and they are not to be gone on from, or none of them is whole.
+        If there are checkpoints and ``resume`` is False, or all of them are damaged.
     """
     folder = Path(checkpoints.folder)
     try:
@@ -175,7 +175,7 @@ def _newest(folder: Path, paths: list[Path]) -> Checkpoint | None:
 
 
 class _Damaged(Exception):
-    """A file is no checkpoint, or not as it was written; worded to follow the file's name."""
+    """A file is not a checkpoint, or is damaged; the message follows the file's name."""
 
 
 def _read(path: Path) -> Checkpoint:
@@ -239,7 +239,7 @@ def settings_of(
 
 
 def fingerprint(array: Array | None) -> dict[str, Any] | None:
-    """Describe an array by shape, type and SHA-256, so that another is told from it; None for none."""
+    """Describe an array by shape, type and SHA-256, to detect a different one; None for None."""
     if array is None:
         return None
     of_all, n_rows = hashlib.sha256(), int(array.shape[0])
@@ -272,9 +272,9 @@ class Keeper:
     Parameters
     ----------
     settings : dict
-        What must be the same when it goes on.
+        What must match when the run is resumed.
     orders : Orders, optional
-        What draws the order of the samples.
+        Draws the order of the samples.
     """
 
     def __init__(self, checkpoints: Checkpoints, settings: Settings, orders: Orders | None) -> None:
@@ -286,14 +286,14 @@ class Keeper:
     def training_state(
         self, checkpoint: Checkpoint, backend: Backend, first: TrainingState, epochs: int
     ) -> TrainingState:
-        """Give where the run of a checkpoint stood, and have the orders drawn from there on.
+        """Return the state of the run in a checkpoint, and set the generator of the orders to it.
 
         Parameters
         ----------
         first : TrainingState
-            Where the run that is to go on would begin.
+            The state with which the run would begin.
         epochs : int
-            How many it has at most.
+            The maximum number of epochs.
 
         Raises
         ------
@@ -324,7 +324,7 @@ class Keeper:
         return training_state
 
     def note(self, training_state: TrainingState) -> None:
-        """Keep where the run stands, and write it where it is time; if that fails, training goes on without."""
+        """Keep the state of the run, and write it when it is due; if that fails, training continues without."""
         order = None if self.orders is None else self.orders.state(of_present=training_state.model.parts_done > 0)
         self.latest = training_state, order
         if time.monotonic() < self.due:
@@ -344,7 +344,7 @@ class Keeper:
         self.due = time.monotonic() + self.checkpoints.every_seconds
 
     def write(self) -> None:
-        """Write where the run stood last, if that is not written, and let go of those that are too many."""
+        """Write the last state of the run if it is not written yet, and remove surplus checkpoints."""
         import safetensors.numpy
 
         if self.latest is None:
@@ -385,7 +385,7 @@ class Keeper:
 
     @contextlib.contextmanager
     def at_hand(self) -> Iterator[None]:
-        """Write where the run stood last when an error ends it, and let the error tell how to go on."""
+        """Write the last state when an error ends the run, and add a note to the error on how to resume."""
         try:
             yield
         except Exception as error:

@@ -1,4 +1,4 @@
-"""Training: arguments are validated, placed on the device, planned, run, and the result collected."""
+"""``train``: validate the arguments, place them on the device, plan, run the loop, collect the result."""
 
 import contextlib
 import math
@@ -94,20 +94,20 @@ def train(
         ``scoring(targets, outputs) -> float`` on NumPy arrays of the validation samples; higher is better.
     patience : int, optional
         Stop when the score, or without one the validation loss, or without validation data the loss, has not improved
-        by more than ``tolerance`` for so many epochs. With validation data the weights of the best epoch are returned.
+        by more than ``tolerance`` for this many epochs. With validation data, the best epoch's weights are returned.
     tolerance : float
     monitor : {"score", "loss"}
-        What patience monitors where there is a score.
+        What patience monitors if there is a score.
     stop_when : callable, optional
         ``stop_when(targets, outputs) -> bool``, called after each epoch with all samples, in the namespace that trains;
         True ends the training. For a stack, with outputs ``(K, b, j)``, it returns ``(K,)``, and a network that is done
-        keeps its weights while the others go on: see :func:`gpubp.all_correct`.
+        keeps its weights while the others continue: see :func:`gpubp.all_correct`.
     callbacks : callable, or iterable of callables
         Each is given a :class:`~gpubp.Progress` after an epoch; one that returns True ends the
         training. What else they may have, such as how often they are called: :mod:`gpubp.training.callbacks`.
     device : str
-        See :func:`gpubp.backends.backend.choose_backend`. Samples that a GPU has no room for stay on the host, and go
-        there as they are needed.
+        See :func:`gpubp.backends.backend.choose_backend`. Samples that do not fit into a GPU's memory stay on
+        the host, and are copied as they are needed.
     dtype : {"float32", "float64"}, optional
         The precision to train in; by default that of ``theta``, else that of ``X``, else (whole numbers) float32.
     matmul_precision : {"float32", "tf32", "bfloat16", "float16"}
@@ -121,8 +121,8 @@ def train(
         A folder to write checkpoints to, one a minute or as :class:`gpubp.Checkpoints` says, and one when training
         ends.
     resume : bool
-        Go on from the newest checkpoint in the folder, as if training had never stopped; start where there is none. All
-        arguments must be as before, but for ``epochs``, ``patience``, ``device`` and ``callbacks``.
+        Continue from the newest checkpoint in the folder, as if training had never stopped; start if there is none. All
+        arguments must be as before, except ``epochs``, ``patience``, ``device`` and ``callbacks``.
     gradient_accumulation : int
         Number of batches whose gradients are summed before the weights change. It bounds the memory of a step.
     parallel : "mpi" or None
@@ -141,7 +141,7 @@ def train(
     DataError
         If shapes do not fit together, samples are empty or not finite, or options contradict each other.
     DeviceError
-        If the device cannot be used, or fails; the message has the cause and the fix. Where a GPU's memory is full it
+        If the device cannot be used, or fails; the message has the cause and the fix. If a GPU's memory is full, it
         names a batch size that would fit, and the memory is released.
     CheckpointError
         If the folder holds checkpoints and ``resume`` is not given, or they are of another training or damaged, or the
@@ -152,14 +152,14 @@ def train(
     DivergenceWarning
         If parameters become infinite or NaN; training then ends with the weights of the last epoch before.
     CheckpointWarning
-        If a checkpoint cannot be written and training goes on without, or is damaged and an earlier one is used.
+        If a checkpoint cannot be written and training continues without it, or is damaged and an earlier one is used.
 
     Notes
     -----
     Ctrl-C ends the training and returns what was learned.
 
-    A training that is resumed ends with the same bits as one that never stopped, on the same machine and with as many
-    ``epochs``: the order of the samples, the optimizer's state, the best weights and the history go on.
+    A resumed training ends with the same bits as one that never stopped, on the same machine and with the same
+    ``epochs``: the order of the samples, the optimizer's state, the best weights and the history continue.
 
     Examples
     --------
@@ -215,7 +215,7 @@ def _train(setup: Setup, placed: Placed) -> Fit:
 
 @contextlib.contextmanager
 def _running(setup: Setup, checkpoints: Checkpoints | None) -> Iterator[None]:
-    """Compute on the device: its errors are translated, and other processes watched."""
+    """Compute on the device, with its errors translated and the other processes monitored."""
     n_passes = setup.options.gradient_accumulation * setup.processes.world_size
     workload = Workload(
         setup.network, setup.precision, setup.n_networks, setup.n_samples, math.ceil(setup.batch_size / n_passes)
@@ -230,7 +230,7 @@ def _running(setup: Setup, checkpoints: Checkpoints | None) -> Iterator[None]:
 
 
 def all_correct(targets: Array, outputs: Array, *, within: float = 0.5) -> Array:
-    """Tell whether every output is less than ``within`` away from the desired one: for each network of a stack.
+    """Return whether every output is within ``within`` of its target, for each network of a stack.
 
     Parameters
     ----------

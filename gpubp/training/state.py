@@ -1,4 +1,4 @@
-"""Where a training run stands, and how it ended."""
+"""The state of a training run, and its outcome."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -134,7 +134,7 @@ def map_arrays(change: Callable[[Array], Array], state: Any) -> Any:
 
 @dataclass
 class TrainingState:
-    """All that a run needs, beside its plan, to go on: at the end of an epoch, or between two parts of one.
+    """Everything, besides its plan, that a run needs to continue: at the end of an epoch, or between two parts of one.
 
     Attributes
     ----------
@@ -162,7 +162,7 @@ class TrainingState:
     n_recorded: int = 0
 
     def snapshot(self, backend: Backend) -> "TrainingState":
-        """Copy what the run would change as it goes on."""
+        """Copy what the run would change as it continues."""
         state = map_arrays(lambda part: backend.xp.asarray(part, copy=True), self.model.state)
         stack = self.stack and replace(self.stack, done=self.stack.done.copy(), epoch=self.stack.epoch.copy())
         model = replace(self.model, state=state, own_state=False)

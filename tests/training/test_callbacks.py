@@ -254,7 +254,7 @@ class TestJSONLines:
         path, kept = tmp_path / "log.jsonl", tmp_path / "kept"
         fit((), epochs=1, checkpoint=kept)
         path.write_text("a,b\n1,2\n")
-        with pytest.raises(DataError, match="holds lines that are no epochs; give another file"):
+        with pytest.raises(DataError, match="holds lines that are not epochs; pass another file"):
             fit(JSONLines(path), epochs=2, checkpoint=kept, resume=True)
         assert path.read_text() == "a,b\n1,2\n"
 

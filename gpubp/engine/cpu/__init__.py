@@ -49,7 +49,7 @@ def requested_mode() -> str:
 def is_wanted(n_calls: int, operations: float) -> bool:
     """Decide whether to compile, for work of so many steps and of so many operations in each.
 
-    Where nothing is requested for, compiled code is used where it saves more than loading it costs. What is decided depends
+    By default, compiled code is used where it saves more time than loading it costs. What is decided depends
     on the work alone: with as many threads the same training gives the same bits again.
     """
     requested = requested_mode()

@@ -1,6 +1,6 @@
-"""Dropout (Srivastava et al. 2014): in training some units fall silent, other ones in every sample of every batch.
+"""Dropout (Srivastava et al. 2014): during training, random units are set to 0, drawn anew for each sample.
 
-A unit that is kept is made louder by as much as the others are missing, so that predictions need no change.
+The outputs of the other units are scaled up accordingly, so that predictions need no change.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,18 +16,18 @@ from gpubp.nn.network import Network
 
 
 def dropout_rates(network: Network, dropout: float | Sequence[float]) -> tuple[float, ...]:
-    """Find the part of the units that falls silent: among the inputs, and in each hidden layer.
+    """Return the dropout rate of the inputs and of each hidden layer.
 
     Parameters
     ----------
     dropout : float or sequence of float
-        One number is for every hidden layer, and the inputs are all kept. A sequence has a number for each hidden
-        layer, or one more, for the inputs, in front.
+        One number is for every hidden layer, with all inputs kept. A sequence has a rate for each hidden layer,
+        optionally preceded by one for the inputs.
 
     Returns
     -------
     tuple of float
-        As many as the network has layers, the inputs first; empty where nothing falls silent.
+        One rate per layer, inputs first; empty if all are 0.
 
     Raises
     ------
@@ -49,7 +49,9 @@ def dropout_rates(network: Network, dropout: float | Sequence[float]) -> tuple[f
             f"got {dropout!r}"
         )
     if not all(isinstance(rate, Real) and 0.0 <= float(rate) < 1.0 for rate in rates):
-        raise DataError(f"dropout must be from 0 to below 1, the part of the units that falls silent, got {dropout!r}")
+        raise DataError(
+            f"dropout must be at least 0 and below 1, the fraction of units that is dropped, got {dropout!r}"
+        )
     return tuple(map(float, rates)) if any(rates) else ()
 
 

@@ -1,4 +1,4 @@
-"""Samples, and the batches that they are cut into."""
+"""Samples, and their division into batches."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -38,7 +38,7 @@ class Batch(NamedTuple):
     share: Shard | None = None
 
     def parts(self, n: int) -> Iterator["Batch"]:
-        """Cut the samples into ``n`` parts, fewer where there are fewer samples, and one where there are none."""
+        """Divide the samples into ``n`` parts; fewer if there are fewer samples, one if there are none."""
         n_samples = self.x.shape[-2]
         size = max(1, -(-n_samples // n))
         if size >= n_samples:
@@ -48,14 +48,14 @@ class Batch(NamedTuple):
             yield self.of(slice(start, start + size))
 
     def of(self, rows: slice) -> "Batch":
-        """Take some consecutive samples."""
+        """Return consecutive samples."""
         weights = None if self.sample_weight is None else self.sample_weight[..., rows]
         masks = tuple(mask[..., rows, :] for mask in self.dropout_masks)
         return Batch(self.x[..., rows, :], self.targets[..., rows, :], weights, masks)
 
 
 Batches = Iterable[tuple[Any, Batch]]
-"""The batches of one epoch, each with the part of the epoch that is done before it, a number or ``(K, 1)``; see
+"""The batches of one epoch, each with the fraction of the epoch that is done before it, a number or ``(K, 1)``; see
 :func:`epochs_of`."""
 
 
@@ -63,38 +63,38 @@ class EpochInParts(Protocol):
     """The batches of one epoch that come in parts, one after the other; each part is run in one call."""
 
     def __iter__(self) -> Iterator[Batches]:
-        """Give the parts."""
+        """Iterate over the parts."""
 
     def after(self, n: int) -> "EpochInParts":
-        """Give the same without its first ``n`` parts, none of which need be made for it."""
+        """Return the epoch without its first ``n`` parts, which need not be computed."""
 
 
 def epochs_of(batches: Batches) -> int:
-    """Count the epochs that batches are for: 1, but where they say themselves that they are gone through again."""
+    """Return the number of epochs that the batches are for: 1, unless they have an attribute ``epochs``."""
     return getattr(batches, "epochs", 1)
 
 
 def remaining_parts(batches: Batches | EpochInParts, done: int) -> Iterable[Batches]:
-    """Give the parts of an epoch that are left when some are done; batches that come in no parts are one."""
+    """Return the parts of an epoch after the first ``done``; batches without parts are a single part."""
     if hasattr(batches, "after"):  # isinstance takes ten times as long as a small step for a protocol
         return batches.after(done)
     return (batches,)
 
 
 def total_weight(xp: Namespace, batch: Batch) -> Array:
-    """Count the samples of a batch, each as much as its weight: ``(...)``, and without weights a plain float."""
+    """Return the total weight of a batch, ``(...)``; without weights, the number of samples as a float."""
     return float(batch.x.shape[-2]) if batch.sample_weight is None else xp.sum(batch.sample_weight, axis=-1)
 
 
 @dataclass(frozen=True)
 class ArrayBatches:
-    """Samples that are arrays, cut into batches of ``size``, the last of which may be smaller.
+    """Samples in arrays, divided into batches of ``size``; the last batch may be smaller.
 
-    ``order`` is an array of NumPy, the rows of the samples as they come, or None where all come as they are. They are
-    for ``epochs`` epochs, all in the same order, or each in its own, ``(epochs, n)``; one pass through them gives the
-    batches of one. Where the samples are ``on_host`` they are arrays of NumPy, and go to the backend batch by batch.
-    ``begins`` and ``spans`` tell which part of the epoch they are, where they are not all of it: how much of it is done
-    before them, and how much they are, 0 where nobody knows. Of each batch this process has its share.
+    ``order`` is a NumPy array of row indices, or None for the order of the arrays. The batches are for ``epochs``
+    epochs, all in the same order or each in its own, ``(epochs, n)``; iterating gives the batches of one epoch. If the
+    samples are ``on_host``, they are NumPy arrays and are copied to the backend batch by batch. ``begins`` and
+    ``spans`` are the fractions of the epoch before these batches and in them; ``spans`` is 0 if unknown. Each process
+    takes its shard of every batch.
     """
 
     backend: Backend
@@ -109,11 +109,11 @@ class ArrayBatches:
 
     @property
     def n_samples(self) -> int:
-        """How many samples there are in an epoch, or in this part of one."""
+        """The number of samples in the epoch, or in this part of it."""
         return int(self.samples.x.shape[-2]) if self.order is None else self.order.shape[-1]
 
     def of_epoch(self, number: int) -> "ArrayBatches":
-        """Give those of one of the epochs that they are for."""
+        """Return the batches of one of the epochs."""
         order = self.order if self.order is None or self.order.ndim == 1 else self.order[number]
         return replace(self, order=order, epochs=1)
 
@@ -126,7 +126,7 @@ class ArrayBatches:
             yield part, Batch(x, targets, weights, share=batch.share)
 
     def _cut(self, home: Backend) -> Iterator[tuple[float, Batch]]:
-        """Cut the samples where they are."""
+        """Divide the samples, in the memory that they are in."""
         xp, (x, targets, weights, *_), n_samples = home.xp, self.samples, self.n_samples
         if self.processes.world_size == 1 and self.order is None and self.size >= n_samples:
             yield self.begins, self.samples
@@ -149,9 +149,9 @@ class ArrayBatches:
 
 @dataclass(frozen=True)
 class BatchesInParts:
-    """Batches of an epoch in parts of ``n_steps`` batches, from the part ``first`` on; each batch stays as it was.
+    """Batches of an epoch in parts of ``n_steps`` batches, starting with part ``first``; the batches are unchanged.
 
-    The last part has those too that are left over, so that none is smaller than the others.
+    The last part includes the remainder, so that no part is smaller than the others.
     """
 
     batches: ArrayBatches
@@ -167,33 +167,33 @@ class BatchesInParts:
             yield replace(self.batches, order=rows, begins=part * of_part / n_samples, spans=len(rows) / n_samples)
 
     def after(self, n: int) -> "BatchesInParts":
-        """Give the same without its first ``n`` parts."""
+        """Return the epoch without its first ``n`` parts."""
         return replace(self, first=self.first + n)
 
 
 class Orders:
-    """Draws the order of the samples in each epoch, and knows where its generator stood before."""
+    """Draws the order of the samples in each epoch, and remembers the generator's previous state."""
 
     def __init__(self, generator: np.random.Generator) -> None:
         self.generator = generator
         self.before_present = self.state()
 
     def draw(self, n_samples: int) -> np.ndarray:
-        """Draw the order of one more epoch."""
+        """Draw the order of the next epoch."""
         self.before_present = self.state()
         return self.generator.permutation(n_samples)
 
     def draw_seed(self) -> tuple[int, ...]:
-        """Draw a seed, from which the order of one more epoch follows."""
+        """Draw a seed for the order of the next epoch."""
         self.before_present = self.state()
         return tuple(self.generator.integers(2**32, size=2).tolist())
 
     def state(self, *, of_present: bool = False) -> dict[str, Any]:
-        """Give the generator's state, as JSON: what the next epoch is drawn from, or what the present one was."""
+        """Return the generator's state as JSON, before the next draw or, with ``of_present``, before the last one."""
         return self.before_present if of_present else _plain(self.generator.bit_generator.state)
 
     def go_back_to(self, state: dict[str, Any]) -> None:
-        """Draw from a state on."""
+        """Restore a state of the generator."""
         self.generator.bit_generator.state = state
 
 
@@ -204,10 +204,10 @@ def _plain(state: Any) -> Any:
 
 
 def cut(n_samples: Any, size: int, begins: float = 0.0, spans: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
-    """Tell of each step of an epoch, or of a part of one, how many samples it has, and how much of the epoch is done.
+    """Return, for each step of an epoch or of a part of it, its number of samples and the fraction of the epoch done.
 
-    An epoch has a whole number of samples, so that what is done before a step is the same number wherever the epoch is
-    cut into parts.
+    The number of samples in an epoch is whole, so the fraction before a step does not depend on how the epoch is
+    divided into parts.
 
     Parameters
     ----------
@@ -223,7 +223,7 @@ def cut(n_samples: Any, size: int, begins: float = 0.0, spans: float = 1.0) -> t
     """
     starts = np.arange(0, np.max(n_samples), size)
     starts = np.reshape(starts, (-1, *(1,) * np.ndim(n_samples)))
-    if spans == 0.0:  # nobody knows how many samples the epoch has
+    if spans == 0.0:  # the number of samples in the epoch is unknown
         return np.clip(n_samples - starts, 0, size), np.full(starts.shape, begins)
     of_epoch = np.rint(n_samples / spans)
     return np.clip(n_samples - starts, 0, size), (np.rint(begins * of_epoch) + starts) / of_epoch
@@ -233,7 +233,7 @@ def cut(n_samples: Any, size: int, begins: float = 0.0, spans: float = 1.0) -> t
 class PerNetworkBatches:
     """Batches for a stack whose networks each train on their own rows of the samples, in their own order.
 
-    All networks take as many steps in an epoch. Nothing is copied but the batches.
+    All networks take the same number of steps in an epoch. Only the batches are copied.
 
     Attributes
     ----------

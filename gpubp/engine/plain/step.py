@@ -1,7 +1,7 @@
-"""One training step: the error of a batch, its gradient, and the change of the parameters that follows.
+"""One training step: the loss of a batch, its gradient, and the update of the parameters.
 
-This is where the sum over samples may become a mean, and where a penalty on the weights joins the error; the steps
-that ``cpu/`` takes are held to it by the tests.
+Here the sum over samples is divided for a mean, and the penalty on the weights is added. The compiled paths are tested
+against it.
 """
 
 from collections.abc import Callable
@@ -174,8 +174,8 @@ class EpochResult(NamedTuple):
     """What the steps of an epoch return: objective values ``(n_steps, ...)``, total sample weights, sample counts.
 
     ``weights`` are ``(n_steps,)`` or ``(n_steps, ...)``, and so are ``sizes``, of NumPy. ``finite``, ``(...)``,
-    tells whether the parameters are finite at the end. ``outputs`` are those of all samples with the final parameters,
-    ``(..., b, j)``, where they were requested and are at hand.
+    says whether the parameters are finite at the end. ``outputs`` are those of all samples with the final parameters,
+    ``(..., b, j)``, if they were requested and are available.
     """
 
     values: Array
