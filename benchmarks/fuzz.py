@@ -100,10 +100,10 @@ def command(*arguments, control=False):
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         code = main([str(argument) for argument in arguments])
-    said = out.getvalue() + err.getvalue()
+    message = out.getvalue() + err.getvalue()
     assert code in (0, 2), f"{arguments[0]} ended with {code}"
-    assert "Traceback" not in said
-    assert control or all(c.isprintable() or c == "\n" for c in said), f"{arguments[0]} sends control characters"
+    assert "Traceback" not in message
+    assert control or all(c.isprintable() or c == "\n" for c in message), f"{arguments[0]} sends control characters"
     assert code == 0 or err.getvalue().startswith("error: "), err.getvalue()[:200]
     return out.getvalue() if code == 0 else ""
 
@@ -125,8 +125,8 @@ def use_checkpoint(found, path):
             try:
                 gpubp.train(*given, checkpoint=folder, resume=True, **options)
             except gpubp.CheckpointError as error:
-                said = str(error)
-                assert said.isprintable() and len(said) < 2000, f"an unreadable refusal: {said[:300]!r}"  # noqa: PT018
+                message = str(error)
+                assert message.isprintable() and len(message) < 2000, f"an unreadable refusal: {message[:300]!r}"  # noqa: PT018
 
 
 KINDS = {
@@ -238,10 +238,10 @@ def results(name, seed, first, last, silence=SILENCE):
         command_line = [sys.executable, "-m", "benchmarks.fuzz", "--work", name, str(seed), str(first), str(last)]
         process = subprocess.Popen(command_line, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         lines = queue.SimpleQueue()
-        said = []
+        message = []
         listeners = [
             threading.Thread(target=pass_on, args=(process.stdout, lines)),
-            threading.Thread(target=said.extend, args=(process.stderr,)),
+            threading.Thread(target=message.extend, args=(process.stderr,)),
         ]
         for listener in listeners:
             listener.start()
@@ -250,7 +250,7 @@ def results(name, seed, first, last, silence=SILENCE):
                 yield (result := json.loads(line))
                 first = result["n"] + 1
             if first < last:
-                words = said[-1].strip()[:200] if said else ""
+                words = message[-1].strip()[:200] if message else ""
                 yield failure(f"the process ended with {process.wait()}: {words}") | {"n": first}
         except queue.Empty:
             yield failure(f"no end in {silence} s") | {"n": first}

@@ -177,16 +177,16 @@ def windows_of(parts):
 
 class TestSources:
     def test_give_each_row_in_order(self, stream):
-        for got, wanted in zip(gathered(stream.blocks(64)), rows(), strict=True):
-            np.testing.assert_array_equal(got, wanted)
+        for got, expected in zip(gathered(stream.blocks(64)), rows(), strict=True):
+            np.testing.assert_array_equal(got, expected)
 
     def test_give_each_row_once_in_a_random_order(self, stream):
         x, targets = gathered(stream.blocks(64, seed=1))
         order = x[:, 0].astype(int)
         assert sorted(order) == list(range(N))
         assert not np.array_equal(order, np.arange(N))
-        for got, wanted in zip((x, targets), rows(), strict=True):
-            np.testing.assert_array_equal(got, wanted[order])
+        for got, expected in zip((x, targets), rows(), strict=True):
+            np.testing.assert_array_equal(got, expected[order])
         np.testing.assert_array_equal(gathered(stream.blocks(64, seed=1))[0], x)
         assert not np.array_equal(gathered(stream.blocks(64, seed=2))[0], x)
 
@@ -241,8 +241,8 @@ class TestSources:
         held = {group.file.metadata is not None for group in again.source.tables.groups}
         assert held == {False, True}
         assert again.source.tables.metadata_bytes < stream.source.tables.metadata_bytes
-        for got, wanted in zip(gathered(again.blocks(64, seed=1)), gathered(stream.blocks(64, seed=1)), strict=True):
-            np.testing.assert_array_equal(np.sort(got, axis=0), np.sort(wanted, axis=0))
+        for got, expected in zip(gathered(again.blocks(64, seed=1)), gathered(stream.blocks(64, seed=1)), strict=True):
+            np.testing.assert_array_equal(np.sort(got, axis=0), np.sort(expected, axis=0))
 
     def test_parts_of_other_columns(self, tmp_path):
         parquet_folder(tmp_path)
@@ -298,8 +298,8 @@ class TestWindows:
         for n in range(len(everything) + 1):
             rest = windows_of(parts.after(n))
             assert len(rest) == len(everything) - n
-            for got, wanted in zip(rest, everything[n:], strict=True):
-                for a, b in zip(got, wanted, strict=True):
+            for got, expected in zip(rest, everything[n:], strict=True):
+                for a, b in zip(got, expected, strict=True):
                     np.testing.assert_array_equal(a, b)
         assert len(windows_of(parts.after(1).after(1))) == len(everything) - 2
 
@@ -377,8 +377,8 @@ class TestMixing:
         figure = np.repeat(np.random.default_rng(3).normal(size=25), 40)
         means = figure[epochs].reshape(len(epochs), -1, 25).mean(axis=2)
         full = np.var(figure) / 25 * (1 - 25 / N)
-        share = np.var(figure[::40], ddof=1) / np.var(figure)
-        assert np.var(means) / full == pytest.approx(1 + share * mixing.excess, rel=0.05)
+        between_blocks = np.var(figure[::40], ddof=1) / np.var(figure)
+        assert np.var(means) / full == pytest.approx(1 + between_blocks * mixing.excess, rel=0.05)
         assert mixing.excess > 1.0
 
     def test_of_unordered_rows_is_negligible(self, drawn):
@@ -521,29 +521,29 @@ class TestTraining:
 
         with monkeypatch.context() as patch:
             patch.setattr(StreamEpoch, "__iter__", broken)
-            stopped = fit(stream, checkpoint=Checkpoints(tmp_path / "kept", every_seconds=0.0), **options)
+            stopped = fit(stream, checkpoint=Checkpoints(tmp_path / "checkpoints", every_seconds=0.0), **options)
         assert stopped.stop_reason == "interrupted"
         epoch, part = stopped_after // n_windows, max(0, stopped_after % n_windows - 1)  # the last one ended nowhere
         newest = f"checkpoint-{epoch:08}-{part:05}.safetensors"
-        assert stopped_after == 1 or newest == max(path.name for path in (tmp_path / "kept").iterdir())
-        resumed = fit(stream, checkpoint=tmp_path / "kept", resume=True, **options)
+        assert stopped_after == 1 or newest == max(path.name for path in (tmp_path / "checkpoints").iterdir())
+        resumed = fit(stream, checkpoint=tmp_path / "checkpoints", resume=True, **options)
         np.testing.assert_array_equal(resumed.theta, whole.theta)
         assert resumed.history.loss == whole.history.loss
 
     def test_of_another_stream_does_not_go_on(self, tmp_path):
-        fit(npy_pair(tmp_path, memory=SMALL), checkpoint=tmp_path / "kept")
+        fit(npy_pair(tmp_path, memory=SMALL), checkpoint=tmp_path / "checkpoints")
         with pytest.raises(CheckpointError, match=r"stream_window_rows was \d+, is 1024"):
-            fit(npy_pair(tmp_path), checkpoint=tmp_path / "kept", resume=True)
+            fit(npy_pair(tmp_path), checkpoint=tmp_path / "checkpoints", resume=True)
         x, targets = rows()
         with pytest.raises(CheckpointError, match="stream_blocks was"):
-            fit(open_stream(x + 1, targets, memory=SMALL), checkpoint=tmp_path / "kept", resume=True)
+            fit(open_stream(x + 1, targets, memory=SMALL), checkpoint=tmp_path / "checkpoints", resume=True)
 
     def test_of_a_stream_whose_last_rows_changed_does_not_go_on(self, tmp_path):
         x, targets = rows()
-        fit(open_stream(x, targets, memory=SMALL), checkpoint=tmp_path / "kept")
+        fit(open_stream(x, targets, memory=SMALL), checkpoint=tmp_path / "checkpoints")
         x[-1] += 1.0
         with pytest.raises(CheckpointError, match="stream_sampled_rows was"):
-            fit(open_stream(x, targets, memory=SMALL), checkpoint=tmp_path / "kept", resume=True)
+            fit(open_stream(x, targets, memory=SMALL), checkpoint=tmp_path / "checkpoints", resume=True)
 
     def test_a_program_with_a_half_used_stream_ends(self):
         program = """
@@ -573,7 +573,7 @@ main()
         assert classifier.t_ == N
 
     @pytest.mark.parametrize(
-        ("options", "said"),
+        ("options", "message"),
         [
             ({"targets": rows()[1]}, "leave targets out"),
             ({"sample_weight": np.ones(N)}, "sample_weight needs all samples"),
@@ -582,8 +582,8 @@ main()
             ({"optimizer": lbfgs(), "batch_size": "auto"}, "lbfgs needs all samples"),
         ],
     )
-    def test_options_that_need_all_samples(self, tmp_path, options, said):
-        with pytest.raises(DataError, match=said):
+    def test_options_that_need_all_samples(self, tmp_path, options, message):
+        with pytest.raises(DataError, match=message):
             fit(numpy_arrays(tmp_path), **options)
 
     def test_of_another_network(self, tmp_path):
@@ -820,7 +820,7 @@ class TestFaults:
             fit(open_stream(dying))
 
     @pytest.mark.parametrize(
-        ("second", "said"),
+        ("second", "message"),
         [
             (rows()[0], "must be a pair"),
             ((rows()[0], rows()[1][:5]), r"block 2 of the iterable must be numbers \(rows, inputs\)"),
@@ -828,8 +828,8 @@ class TestFaults:
             ((rows()[0], np.full((N, J), "a")), "block 2 of the iterable must be numbers"),
         ],
     )
-    def test_an_iterable_whose_blocks_do_not_fit(self, second, said):
-        with pytest.raises(DataError, match=said):
+    def test_an_iterable_whose_blocks_do_not_fit(self, second, message):
+        with pytest.raises(DataError, match=message):
             fit(open_stream([rows(), second]))
 
     def test_an_iterable_with_another_number_of_rows(self):
@@ -850,7 +850,7 @@ class TestFaults:
 
 class TestOpening:
     @pytest.mark.parametrize(
-        ("given", "options", "said"),
+        ("given", "options", "message"),
         [
             (("nowhere.npy",), {"target_columns": 1}, "no such file or folder: nowhere.npy"),
             (("x.npy",), {}, "give the targets once"),
@@ -877,7 +877,7 @@ class TestOpening:
             ((rows()[0], rows()[1]), {"target_columns": 1}, "target_columns are columns of a .npy file or of a table"),
         ],
     )
-    def test_invalid_arguments_are_refused(self, tmp_path, monkeypatch, given, options, said):
+    def test_invalid_arguments_are_refused(self, tmp_path, monkeypatch, given, options, message):
         monkeypatch.chdir(tmp_path)
         x, targets = rows()
         np.save("x.npy", x)
@@ -891,7 +891,7 @@ class TestOpening:
         (tmp_path / "mixed").mkdir()
         parquet.write_table(table(0, 5), tmp_path / "mixed" / "a.parquet")
         csv.write_csv(table(0, 5), tmp_path / "mixed" / "a.csv")
-        with pytest.raises(DataError, match=said):
+        with pytest.raises(DataError, match=message):
             open_stream(*given, **options)
 
     @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no pipes with names")

@@ -88,22 +88,22 @@ def in_pieces(frame, training=None, size=37):
     assert table.n_rows == len(frame)
 
 
-def assert_same(got, wanted):
+def assert_same(got, expected):
     """Check equality up to rounding of means and scales."""
-    assert [type(column) for column in got.columns] == [type(column) for column in wanted.columns]
-    for a, b in zip(got.columns, wanted.columns, strict=True):
+    assert [type(column) for column in got.columns] == [type(column) for column in expected.columns]
+    for a, b in zip(got.columns, expected.columns, strict=True):
         if isinstance(a, CategoryColumn):
             assert a == b
         else:
             assert a == replace(b, mean=a.mean, scale=a.scale)
             np.testing.assert_allclose((a.mean, a.scale), (b.mean, b.scale), rtol=1e-12, atol=1e-12)
     if isinstance(got.target, NumberTarget):
-        assert got.target.names == wanted.target.names
-        for ours, theirs in ((got.target.means, wanted.target.means), (got.target.scales, wanted.target.scales)):
+        assert got.target.names == expected.target.names
+        for ours, theirs in ((got.target.means, expected.target.means), (got.target.scales, expected.target.scales)):
             np.testing.assert_allclose(ours, theirs, rtol=1e-12)
     else:
-        assert got.target == wanted.target
-    assert got.dropped == wanted.dropped
+        assert got.target == expected.target
+    assert got.dropped == expected.dropped
 
 
 class TestIncrementalFitting:
@@ -122,9 +122,9 @@ class TestIncrementalFitting:
     def test_gives_the_result_of_the_whole_table(self, frame, options):
         frame = frame()
         training = np.random.default_rng(1).random(ROWS) < 0.7
-        wanted = fit_preprocessing(table_from_mapping(frame), rows=np.flatnonzero(training), **options)
+        expected = fit_preprocessing(table_from_mapping(frame), rows=np.flatnonzero(training), **options)
         found = fit_incrementally(in_pieces(frame, training), **options)
-        assert_same(found.preprocessing, wanted)
+        assert_same(found.preprocessing, expected)
         assert found.n_rows == ROWS
         assert (
             found.ranges["income"] == (frame["income"].min(), frame["income"].max()) if "income" in found.ranges else 1
@@ -141,9 +141,9 @@ class TestIncrementalFitting:
     )
     def test_infers_the_same_task(self, values, is_classes):
         frame = shop().assign(buys=values)
-        wanted = fit_preprocessing(table_from_mapping(frame))
-        assert isinstance(wanted.target, ClassTarget) == is_classes
-        assert_same(fit_incrementally(in_pieces(frame)).preprocessing, wanted)
+        expected = fit_preprocessing(table_from_mapping(frame))
+        assert isinstance(expected.target, ClassTarget) == is_classes
+        assert_same(fit_incrementally(in_pieces(frame)).preprocessing, expected)
 
     def test_takes_the_median_of_a_sample(self, monkeypatch):
         monkeypatch.setattr(_running_statistics, "SAMPLE_SIZE", 200)
@@ -178,7 +178,7 @@ class TestIncrementalFitting:
         np.testing.assert_allclose(seen.mean_and_scale("x"), (values.mean(), values.std()), rtol=1e-9)
 
     @pytest.mark.parametrize(
-        ("changes", "options", "said"),
+        ("changes", "options", "message"),
         [
             ({}, {"target": "buy"}, "has no column 'buy' .did you mean 'buys'"),
             ({}, {"drop": ["buys"], "target": "buys"}, "is also to be dropped"),
@@ -195,12 +195,12 @@ class TestIncrementalFitting:
             ({}, {"task": "both"}, "task must be"),
         ],
     )
-    def test_refuses_what_the_whole_table_refuses(self, changes, options, said):
+    def test_refuses_what_the_whole_table_refuses(self, changes, options, message):
         frame = shop().astype(dict.fromkeys(changes, object))
         for name, values in changes.items():
             frame.loc[: len(values) - 1, name] = values
             frame[name] = frame[name].infer_objects()
-        with pytest.raises(DataError, match=said):
+        with pytest.raises(DataError, match=message):
             fit_incrementally(in_pieces(frame), **options)
         with pytest.raises(DataError):
             fit_preprocessing(table_from_mapping(frame), **options)
@@ -227,10 +227,10 @@ class TestSplits:
             assert abs(count - n * fraction) < 4 * np.sqrt(n * fraction * (1 - fraction))
 
     def test_of_adjacent_rows_are_independent(self):
-        shares = assign_splits(0, 200_000, (0.1, 0.2), 3)
+        splits = assign_splits(0, 200_000, (0.1, 0.2), 3)
         for apart in (1, 2, 64, 1000):
-            both = np.mean((shares[apart:] == 2) & (shares[:-apart] == 2))
-            assert both == pytest.approx(0.04, abs=4 * np.sqrt(0.04 * 0.96 / len(shares)))
+            both = np.mean((splits[apart:] == 2) & (splits[:-apart] == 2))
+            assert both == pytest.approx(0.04, abs=4 * np.sqrt(0.04 * 0.96 / len(splits)))
 
     def test_follow_from_number_and_seed_alone(self):
         whole = assign_splits(0, 5000, (0.1, 0.2), 7)
@@ -269,9 +269,9 @@ class TestRunningScores:
         running = RunningScores(preprocessing)
         for start in range(0, len(targets), 37):
             running.add(targets[start : start + 37], y[start : start + 37])
-        wanted = score(preprocessing, targets, y)
-        assert list(running.scores()) == list(wanted)
-        assert running.scores() == pytest.approx(wanted, rel=1e-9)
+        expected = score(preprocessing, targets, y)
+        assert list(running.scores()) == list(expected)
+        assert running.scores() == pytest.approx(expected, rel=1e-9)
 
     def test_of_nothing_and_of_what_is_not_finite(self):
         running = RunningScores(Preprocessing((NumberColumn("x", 0.0, 1.0),), ClassTarget("y", ("a", "b"))))
@@ -290,13 +290,13 @@ class TestFits:
     def test_differ_from_those_in_memory_by_the_rows_held_out(self, path):
         prepared = prepare_stream(path, target="buys", seed=3)
         assert sum(prepared.rows.values()) == ROWS
-        shares = assign_splits(0, ROWS, (0.1, 0.2), 3)
-        assert list(prepared.rows.values()) == np.bincount(shares, minlength=3).tolist()
-        wanted = fit_preprocessing(table_from_mapping(shop()), "buys", rows=np.flatnonzero(shares == 0))
+        splits = assign_splits(0, ROWS, (0.1, 0.2), 3)
+        assert list(prepared.rows.values()) == np.bincount(splits, minlength=3).tolist()
+        expected = fit_preprocessing(table_from_mapping(shop()), "buys", rows=np.flatnonzero(splits == 0))
         if "csv" not in path:
-            assert_same(prepared.preprocessing, wanted)
+            assert_same(prepared.preprocessing, expected)
         else:  # in text, True and False are words
-            assert [column.name for column in prepared.preprocessing.columns] == [c.name for c in wanted.columns]
+            assert [column.name for column in prepared.preprocessing.columns] == [c.name for c in expected.columns]
         stream, nothing = prepared.training()
         assert nothing is None
         x, targets = (np.concatenate(parts) for parts in zip(*stream.blocks(64), strict=True))
@@ -304,9 +304,9 @@ class TestFits:
         np.testing.assert_allclose(x[:, :2].mean(axis=0), 0.0, atol=1e-5)
         np.testing.assert_allclose(x[:, :2].std(axis=0), 1.0, rtol=1e-5)
         buys = shop()["buys"].to_numpy()
-        np.testing.assert_array_equal(targets[:, 1] == 1.0, buys[shares == 0] == "yes")
+        np.testing.assert_array_equal(targets[:, 1] == 1.0, buys[splits == 0] == "yes")
         x, targets = prepared.validation()
-        np.testing.assert_array_equal(targets[:, 1] == 1.0, buys[shares == 1] == "yes")
+        np.testing.assert_array_equal(targets[:, 1] == 1.0, buys[splits == 1] == "yes")
 
     def test_learn_as_well(self, path):
         how = {"hidden_layer_sizes": (10,), "epochs": 30, "device": "cpu", "batch_size": 32, "l2": 0.0}
@@ -317,11 +317,11 @@ class TestFits:
         assert set(in_parts.scores) == {"train", "validation", "test"}
         assert len(in_parts.fit.history.validation_score) == len(in_parts.fit.history.loss)
         predicted = predict_table(in_parts.model, path if path.endswith((".csv", ".parquet")) else shop(), device="cpu")
-        shares = assign_splits(0, ROWS, (0.1, 0.2), 0)
+        splits = assign_splits(0, ROWS, (0.1, 0.2), 0)
         if path != "shop_csv":  # where a column of True and False is words in one and not in the other
             right = predicted["buys"] == shop()["buys"].to_numpy()
-            assert in_parts.scores["test"]["accuracy"] == pytest.approx(np.mean(right[shares == 2]))
-            assert in_parts.scores["train"]["accuracy"] == pytest.approx(np.mean(right[shares == 0]))
+            assert in_parts.scores["test"]["accuracy"] == pytest.approx(np.mean(right[splits == 2]))
+            assert in_parts.scores["train"]["accuracy"] == pytest.approx(np.mean(right[splits == 0]))
 
     def test_of_numbers_for_a_loss_that_needs_them_positive(self):
         frame = shop().assign(visits=np.random.default_rng(0).poisson(3.0, ROWS) * 1.0)
@@ -404,7 +404,7 @@ class TestCommandLine:
         assert "reading" not in run("train", "shop.csv", *FAST)[2]
 
     @pytest.mark.parametrize(
-        ("arguments", "said"),
+        ("arguments", "message"),
         [
             (("train", "iris", "--stream"), "no such file or folder: iris"),
             (("train", "shop.npz", "--stream"), "has no file that can be read in parts"),
@@ -415,13 +415,13 @@ class TestCommandLine:
             (("predict", "m.safetensors", "shop.csv", "--stream", "--json"), "give --output FILE"),
         ],
     )
-    def test_refuses(self, run, arguments, said):
+    def test_refuses(self, run, arguments, message):
         write(shop(), "shop.csv")
         np.savez("shop.npz", x=np.zeros((3, 2)))
         assert run("train", "shop.csv", *FAST, "-o", "m.safetensors")[0] == 0
         code, out, err = run(*arguments)
         assert (code, out) == (2, "")
-        assert said in err
+        assert message in err
 
     def test_predictions_of_bad_rows_leave_no_file(self, run, tmp_path):
         assert run("train", write(shop(), "shop.csv"), *FAST, "-o", "m.safetensors")[0] == 0
