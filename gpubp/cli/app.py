@@ -1,5 +1,6 @@
 """The ``gpubp`` command and its subcommands."""
 
+import inspect
 from typing import Annotated, Any
 
 import typer
@@ -46,8 +47,16 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _help_of(command: Any) -> str:
+    """Return the docstring of a command with each paragraph on one line, which the terminal wraps."""
+    paragraphs = (inspect.getdoc(command) or "").split("\n\n")
+    return "\n\n".join(paragraph.replace("\n", " ") for paragraph in paragraphs)
+
+
 for command in (train, predict, show, export, doctor, explain, reproduce, warmup):
-    app.command(cls=_Command)(command)
+    app.command(cls=_Command, help=_help_of(command))(command)
 
 
 def _print_version(requested: bool) -> None:

@@ -82,7 +82,7 @@ def _cause(error: Exception) -> str:
 def _versions() -> list[Finding]:
     return [
         Finding("Python", "info", f"{platform.python_version()}, {sys.executable}"),
-        Finding("gpubp", "info", f"{__version__}, {Path(__file__).parent}"),
+        Finding("gpubp", "info", f"{__version__}, {Path(__file__).parents[2]}"),
         Finding("NumPy", "info", importlib.metadata.version("numpy")),
         _numba(),
     ]

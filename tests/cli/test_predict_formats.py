@@ -1,0 +1,70 @@
+"""Every file format of predictions is read back, whole and in parts."""
+
+import io
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from gpubp import fit_table, predict_table, prepare_table, save_model
+from gpubp.__main__ import main
+from gpubp.cli.predict.formats import FORMATS
+
+READERS = {".csv": pd.read_csv, ".parquet": pd.read_parquet}
+"""For each format in FORMATS a function that reads a file of it to a pandas.DataFrame."""
+
+
+@pytest.fixture(autouse=True)
+def _in_an_empty_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("gpubp.data.streaming.table_source.PIECE_BYTES", 64 * 8)  # a few rows in each part
+
+
+def table():
+    random = np.random.default_rng(0)
+    frame = pd.DataFrame({"age": random.integers(18, 80, 60), "income": random.normal(30.0, 10.0, 60)})
+    frame["buys"] = np.where(frame["income"] > 30.0, 'yes, "a lot"', "no")
+    return frame
+
+
+def test_every_format_has_a_reader():
+    assert set(READERS) == set(FORMATS), "give each format in FORMATS a reader in READERS"
+
+
+@pytest.mark.parametrize("options", [(), ("--stream",)], ids=["whole", "in parts"])
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_predictions_are_read_back(suffix, options, capsys):
+    table().to_csv("shop.csv", index=False)
+    model = fit_table(prepare_table("shop.csv"), epochs=2, device="cpu").model
+    save_model("m.safetensors", model.network, model.theta, preprocessing=model.preprocessing, about=model.about)
+    arguments = ("predict", "m.safetensors", "shop.csv", "--device", "cpu", *options)
+    assert main([*arguments, "--output", f"p{suffix}"]) == 0
+    assert capsys.readouterr().out == f"written    p{suffix} (60 rows)\n"
+    found, expected = READERS[suffix](f"p{suffix}"), predict_table(model, "shop.csv", device="cpu")
+    assert list(found.columns) == list(expected)
+    assert found["buys"].tolist() == expected["buys"].tolist()
+    for name in expected:
+        if name != "buys":
+            np.testing.assert_allclose(found[name].astype("float32"), expected[name], rtol=1e-6)
+
+
+def test_the_help_and_the_messages_list_every_format(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    table().to_csv("shop.csv", index=False)
+    assert main(["predict", "--help"]) == 0
+    described = capsys.readouterr().out
+    assert main(["predict", "m.safetensors", "shop.csv", "--output", "p.nonesuch"]) == 2
+    message = capsys.readouterr().err
+    for suffix in FORMATS:
+        assert suffix in described
+        assert suffix in message
+
+
+def test_csv_on_stdout_is_the_same_as_in_a_file(capsys):
+    table().to_csv("shop.csv", index=False)
+    model = fit_table(prepare_table("shop.csv"), epochs=2, device="cpu").model
+    save_model("m.safetensors", model.network, model.theta, preprocessing=model.preprocessing, about=model.about)
+    assert main(["predict", "m.safetensors", "shop.csv", "--device", "cpu", "--stream"]) == 0
+    printed = pd.read_csv(io.StringIO(capsys.readouterr().out))
+    assert main(["predict", "m.safetensors", "shop.csv", "--device", "cpu", "--output", "p.csv"]) == 0
+    pd.testing.assert_frame_equal(printed, pd.read_csv("p.csv"))
