@@ -23,6 +23,7 @@ from gpubp.io import atomic_files
 from gpubp.nn.initialization import initial_weights
 from gpubp.nn.network import Network
 from gpubp.tabular import fit_table, predict_table, prepare_table
+from gpubp.training.callbacks import CALLBACKS
 
 ROWS = 60
 FAST = ("--epochs", "3", "--device", "cpu", "--no-picture", "--hidden-layer-sizes", "5")
@@ -329,6 +330,30 @@ def test_methods_of_second_order(run, fails):
     assert run("train", write(), *FAST, "--optimizer", "lbfgs")[0] == 0
     assert "--learning-rate" in fails("train", write(), *FAST, "--optimizer", "lbfgs", "--learning-rate", "0.1")
     assert "squared" in run("train", write(), *FAST, "--optimizer", "levenberg_marquardt")[2]
+
+
+def test_callbacks_by_name(run, fails):
+    log = ("--callback", "json_lines=log.jsonl")
+    assert run("train", write(), *FAST, *log, "--output", "with.safetensors")[0] == 0
+    with open("log.jsonl") as file:
+        lines = [json.loads(line) for line in file]
+    assert [line["epoch"] for line in lines] == [1, 2, 3]
+    assert {"loss", "validation_loss", "validation_score"} <= set(lines[0])
+    assert run("train", "shop.csv", *FAST, "--output", "without.safetensors")[0] == 0
+    np.testing.assert_array_equal(load_model("with.safetensors").theta, load_model("without.safetensors").theta)
+    for name in CALLBACKS:
+        assert f"{name}=FILE" in "".join(run("train", "--help")[1].replace("│", "").split())
+    assert "did you mean 'json_lines'" in fails("train", "shop.csv", *FAST, "--callback", "json_line=a")
+    assert "json_lines=FILE" in fails("train", "shop.csv", *FAST, "--callback", "json_lines")
+
+
+def test_a_callback_of_a_module_can_stop_training(run, monkeypatch):
+    with open("my_callbacks.py", "w") as file:
+        file.write("def two(progress):\n    return progress.epoch == 2\n")
+    monkeypatch.syspath_prepend(os.getcwd())
+    code, out, _ = run("train", write(), *FAST, "--callback", "my_callbacks:two")
+    assert code == 0
+    assert re.search(r"^training +2 epochs in .* s, stopped by a callback", out, re.MULTILINE)
 
 
 def test_no_hidden_layer(run):

@@ -17,12 +17,12 @@ READERS = {".csv": pd.read_csv, ".parquet": pd.read_parquet}
 @pytest.fixture(autouse=True)
 def _in_an_empty_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("gpubp.data.streaming.table_source.PIECE_BYTES", 64 * 8)  # a few rows in each part
+    monkeypatch.setattr("gpubp.data.streaming.table_source.PIECE_BYTES", 64 * 8)  # 64 rows in each part
 
 
 def table():
     random = np.random.default_rng(0)
-    frame = pd.DataFrame({"age": random.integers(18, 80, 60), "income": random.normal(30.0, 10.0, 60)})
+    frame = pd.DataFrame({"age": random.integers(18, 80, 300), "income": random.normal(30.0, 10.0, 300)})
     frame["buys"] = np.where(frame["income"] > 30.0, 'yes, "a lot"', "no")
     return frame
 
@@ -34,13 +34,13 @@ def test_every_format_has_a_reader():
 @pytest.mark.parametrize("options", [(), ("--stream",)], ids=["whole", "in parts"])
 @pytest.mark.parametrize("suffix", FORMATS)
 def test_predictions_are_read_back(suffix, options, capsys):
-    table().to_csv("shop.csv", index=False)
-    model = fit_table(prepare_table("shop.csv"), epochs=2, device="cpu").model
+    table().to_parquet("shop.parquet")
+    model = fit_table(prepare_table("shop.parquet"), epochs=2, device="cpu").model
     save_model("m.safetensors", model.network, model.theta, preprocessing=model.preprocessing, about=model.about)
-    arguments = ("predict", "m.safetensors", "shop.csv", "--device", "cpu", *options)
+    arguments = ("predict", "m.safetensors", "shop.parquet", "--device", "cpu", *options)
     assert main([*arguments, "--output", f"p{suffix}"]) == 0
-    assert capsys.readouterr().out == f"written    p{suffix} (60 rows)\n"
-    found, expected = READERS[suffix](f"p{suffix}"), predict_table(model, "shop.csv", device="cpu")
+    assert capsys.readouterr().out == f"written    p{suffix} (300 rows)\n"
+    found, expected = READERS[suffix](f"p{suffix}"), predict_table(model, "shop.parquet", device="cpu")
     assert list(found.columns) == list(expected)
     assert found["buys"].tolist() == expected["buys"].tolist()
     for name in expected:
@@ -50,10 +50,10 @@ def test_predictions_are_read_back(suffix, options, capsys):
 
 def test_the_help_and_the_messages_list_every_format(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
-    table().to_csv("shop.csv", index=False)
+    table().to_parquet("shop.parquet")
     assert main(["predict", "--help"]) == 0
     described = capsys.readouterr().out
-    assert main(["predict", "m.safetensors", "shop.csv", "--output", "p.nonesuch"]) == 2
+    assert main(["predict", "m.safetensors", "shop.parquet", "--output", "p.nonesuch"]) == 2
     message = capsys.readouterr().err
     for suffix in FORMATS:
         assert suffix in described
@@ -61,10 +61,10 @@ def test_the_help_and_the_messages_list_every_format(capsys, monkeypatch):
 
 
 def test_csv_on_stdout_is_the_same_as_in_a_file(capsys):
-    table().to_csv("shop.csv", index=False)
-    model = fit_table(prepare_table("shop.csv"), epochs=2, device="cpu").model
+    table().to_parquet("shop.parquet")
+    model = fit_table(prepare_table("shop.parquet"), epochs=2, device="cpu").model
     save_model("m.safetensors", model.network, model.theta, preprocessing=model.preprocessing, about=model.about)
-    assert main(["predict", "m.safetensors", "shop.csv", "--device", "cpu", "--stream"]) == 0
+    assert main(["predict", "m.safetensors", "shop.parquet", "--device", "cpu", "--stream"]) == 0
     printed = pd.read_csv(io.StringIO(capsys.readouterr().out))
-    assert main(["predict", "m.safetensors", "shop.csv", "--device", "cpu", "--output", "p.csv"]) == 0
+    assert main(["predict", "m.safetensors", "shop.parquet", "--device", "cpu", "--output", "p.csv"]) == 0
     pd.testing.assert_frame_equal(printed, pd.read_csv("p.csv"))

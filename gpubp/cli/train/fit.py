@@ -44,7 +44,7 @@ def fit(job: TrainingJob) -> FitOutcome:
                 device=options.device,
                 dtype=options.dtype,
                 matmul_precision=options.matmul_precision,
-                callbacks=[show_progress],
+                callbacks=[show_progress, *job.callbacks],
                 parallel=job.processes,
                 checkpoint=None if options.checkpoint is None else Checkpoints(options.checkpoint, options.every),
                 resume=options.resume,

@@ -13,6 +13,7 @@ from gpubp.data import DATASETS
 from gpubp.errors import DataError
 from gpubp.optim.first_order import OPTIMIZERS, Optimizer, get_optimizer
 from gpubp.optim.second_order import METHODS, SecondOrder
+from gpubp.training.callbacks import CALLBACKS
 
 MAX_LAYER_SIZE = 1_000_000
 PICTURES = (".png", ".pdf", ".svg")
@@ -167,6 +168,16 @@ class TrainOptions:
             rich_help_panel=_TRAINING,
         ),
     ] = 10
+    callback: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME[=ARGUMENT]",
+            help=f"Attach a callback: {', '.join(f'{name}=FILE' for name in CALLBACKS)}, or MODULE:NAME for your own. "
+            "May be repeated.",
+            rich_help_panel=_TRAINING,
+            show_default=False,
+        ),
+    ] = None
     seed: Annotated[
         int,
         typer.Option(

@@ -31,6 +31,7 @@ from gpubp.nn.network import Network
 from gpubp.optim.first_order import Optimizer
 from gpubp.optim.second_order import SecondOrder
 from gpubp.tabular import PreparedTable, Task, network_for, prepare_table
+from gpubp.training.callbacks import Callback, get_callback
 
 _PARALLEL = ("auto", "mpi", "none")
 
@@ -62,6 +63,7 @@ class TrainingJob:
     hidden_layer_sizes: tuple[int, ...]
     optimizer: Optimizer | SecondOrder
     batch_size: int | Literal["auto", "full"]
+    callbacks: tuple[Callback, ...]
     device: str
     stream_reason: str | None
     model_path: Path
@@ -121,6 +123,7 @@ def prepare(options: TrainOptions, processes: ProcessGroup) -> TrainingJob:
     optimizer = make_optimizer(options.optimizer, options.learning_rate)
     hidden_layer_sizes = parse_hidden_layer_sizes(options.hidden_layer_sizes)
     batch_size = parse_batch_size(options.batch_size)
+    callbacks = tuple(map(get_callback, options.callback or ()))
     backend = choose_backend(options.device)
     with_matmul(backend, options.matmul_precision, choose_precision(backend, options.dtype))
     stream_reason = "as requested" if options.stream else reason_to_stream(Path(options.data))
@@ -133,6 +136,7 @@ def prepare(options: TrainOptions, processes: ProcessGroup) -> TrainingJob:
         hidden_layer_sizes,
         optimizer,
         batch_size,
+        callbacks,
         device_and_reason(backend, options.device),
         stream_reason,
         model_path,
