@@ -22,7 +22,7 @@ from gpubp.engine import cpu
 from gpubp.engine import epoch as epoch_module
 from gpubp.engine.cpu import compiling, scalar, threads
 from gpubp.engine.cpu import epoch as compiled_sweeps
-from gpubp.engine.cpu.epoch import CompiledSweep, compiled_epoch_runner
+from gpubp.engine.cpu.epoch import CompiledEpochRunner, compiled_epoch_runner
 from gpubp.engine.cpu.mailbox import next_request, number_of_request, times_passed, wait_for_all
 from gpubp.engine.cpu.outputs import compiled_outputs
 from gpubp.engine.cpu.rows import pointer_into, sum_of_rows, sum_of_squares
@@ -72,7 +72,7 @@ def both_ways(
     optimizer, objective = optimizer or momentum(0.05, 0.9), Objective(network, **objective)
     plain = partial(epoch_module._step_by_step, BACKEND.xp, make_step(BACKEND, objective, optimizer, dtype))
     compiled = compiled_epoch_runner(objective, optimizer, dtype, lambda: plain, outputs_wanted=outputs_wanted)
-    assert isinstance(compiled, CompiledSweep)
+    assert isinstance(compiled, CompiledEpochRunner)
     seen = []
     for way in (plain, compiled):
         seeds = 1 if stack is None else range(stack)

@@ -22,7 +22,9 @@ def numba_works() -> bool:
     try:
         importlib.import_module("numba")
     except ImportError as error:
-        logger.warning("nothing is compiled, since numba cannot be imported (%s); pip install -U numba fixes it", error)
+        logger.warning(
+            "nothing is compiled, since numba cannot be imported (%s); to fix it: pip install -U numba", error
+        )
         return False
     return True
 
@@ -47,10 +49,10 @@ def requested_mode() -> str:
 
 
 def is_wanted(n_calls: int, operations: float) -> bool:
-    """Decide whether to compile, for work of so many steps and of so many operations in each.
+    """Decide whether to compile, for ``n_calls`` steps of so many operations each.
 
-    By default, compiled code is used where it saves more time than loading it costs. What is decided depends
-    on the work alone: with as many threads the same training gives the same bits again.
+    Under "auto", compiled code is used where it saves more than loading it costs. The decision depends on the work
+    alone, so with the same number of threads the same training gives the same bits again.
     """
     requested = requested_mode()
     wanted = requested == "always" or n_calls * (PLAIN_CALL + operations / PLAIN_RATE) > WORTHWHILE

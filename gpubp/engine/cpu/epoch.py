@@ -43,7 +43,7 @@ def compiled_epoch_runner(
     """Compile the steps of an optimizer and an objective, or make the plain runner where there is no compiled form."""
     if not has_loop(optimizer) or not _has_loops(objective.network):
         return make_plain()
-    return CompiledSweep(objective, optimizer, dtype, make_plain, outputs_wanted)
+    return CompiledEpochRunner(objective, optimizer, dtype, make_plain, outputs_wanted)
 
 
 def _has_loops(network: Network) -> bool:
@@ -53,7 +53,7 @@ def _has_loops(network: Network) -> bool:
     return not get_loss(network.loss).above_zero or on_own_unit(network.loss, network.activations[-1])
 
 
-class CompiledSweep:
+class CompiledEpochRunner:
     """An epoch in compiled code; batches that are not arrays of samples go the plain way."""
 
     takes_orders = True  # one for each epoch of batches
