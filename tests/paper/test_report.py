@@ -357,7 +357,7 @@ class TestCommand:
         (tmp_path / "locked").mkdir()
         monkeypatch.setattr("os.access", lambda path, mode: not mode & os.W_OK)
         code, _, err = gpubp("long", "--report", tmp_path / "locked")
-        assert (code, "may not be written to" in err) == (2, True), err
+        assert (code, "is not writable" in err) == (2, True), err
 
     @pytest.mark.usefixtures("untouched")
     def test_without_matplotlib_a_report_is_refused_before_the_work(self, gpubp, tmp_path, monkeypatch):
