@@ -137,7 +137,7 @@ def open_folder(checkpoints: Checkpoints, *, resume: bool) -> Checkpoint | None:
     paths = checkpoints_in(folder)
     if paths and not resume:
         raise CheckpointError(
-            f"{folder} holds checkpoints already, the newest {paths[-1].name}; resume=True (--resume) goes on from it, "
+            f"{folder} holds checkpoints already, the newest {paths[-1].name}; resume=True (--resume) continues from it, "
             "and another folder leaves it alone"
         )
     return _newest(folder, paths)
@@ -161,15 +161,15 @@ def _newest(folder: Path, paths: list[Path]) -> Checkpoint | None:
             for damaged in paths[paths.index(path) + 1 :]:  # they would be taken for newer than what comes now
                 damaged.rename(f"{damaged}.damaged")
             warnings.warn(
-                f"of the checkpoints in {folder}, {'; '.join(faults)}; training goes on from {path.name} instead",
+                f"of the checkpoints in {folder}, {'; '.join(faults)}; training continues from {path.name} instead",
                 CheckpointWarning,
                 stacklevel=5,
             )
         return checkpoint
     if faults:
         raise CheckpointError(
-            f"no checkpoint in {folder} is whole: {'; '.join(faults)}. Copy them again from where they were written, "
-            "or train anew with another folder"
+            f"no checkpoint in {folder} is intact: {'; '.join(faults)}. Copy them again from where they were written, "
+            "or train again with another folder"
         )
     return None
 
@@ -304,12 +304,12 @@ class Keeper:
         if differences:
             shown = brief("; ".join(differences), 1000)
             raise CheckpointError(
-                f"{checkpoint.path} is of another training: {shown}. Give what was given before, or another folder"
+                f"{checkpoint.path} belongs to another training: {shown}. Pass the same arguments as before, or another folder"
             )
         try:
             training_state = from_data(backend, checkpoint.numbers, checkpoint.arrays, first)
         except ValueError as error:
-            raise CheckpointError(f"{checkpoint.path} {brief(str(error))}; train anew with another folder") from error
+            raise CheckpointError(f"{checkpoint.path} {brief(str(error))}; train again with another folder") from error
         if training_state.model.epoch > epochs:
             epoch = brief(str(training_state.model.epoch), 40)
             raise CheckpointError(f"{checkpoint.path} is from epoch {epoch}, and epochs={epochs}; give more epochs")
@@ -318,7 +318,7 @@ class Keeper:
                 self.orders.go_back_to(checkpoint.order)
             except Exception as error:  # NumPy's generators raise what their parts do
                 raise CheckpointError(
-                    f"{checkpoint.path} holds no state of the orders' generator ({brief(str(error))}); train anew with "
+                    f"{checkpoint.path} holds no state of the orders' generator ({brief(str(error))}); train again with "
                     "another folder"
                 ) from error
         return training_state
@@ -336,7 +336,7 @@ class Keeper:
             if not self.warned:
                 self.warned = True
                 warnings.warn(
-                    f"no checkpoint could be written to {self.folder}: {_cause(error)}; training goes on, and it is "
+                    f"no checkpoint could be written to {self.folder}: {_cause(error)}; training continues, and it is "
                     f"tried again every {self.checkpoints.every_seconds:g} s",
                     CheckpointWarning,
                     stacklevel=2,
@@ -392,7 +392,7 @@ class Keeper:
             with contextlib.suppress(Exception):  # the device, the disk or the memory may be what failed
                 self.write()
             if paths := checkpoints_in(self.folder):
-                error.add_note(f"resume goes on from {paths[-1]}")
+                error.add_note(f"resume continues from {paths[-1]}")
             raise
 
 

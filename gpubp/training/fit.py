@@ -220,9 +220,9 @@ def _running(setup: Setup, checkpoints: Checkpoints | None) -> Iterator[None]:
     workload = Workload(
         setup.network, setup.precision, setup.n_networks, setup.n_samples, math.ceil(setup.batch_size / n_passes)
     )
-    fix = "Start it again; with checkpoint= it would have kept where it stood"
+    fix = "Start it again; checkpoint= would keep its state"
     if checkpoints is not None:
-        fix = f"resume=True goes on from the last checkpoint in {checkpoints.folder}, if one was written yet"
+        fix = f"resume=True continues from the last checkpoint in {checkpoints.folder}, if one was written yet"
     quietly = np.errstate(over="ignore", invalid="ignore", divide="ignore")
     backend = setup.backend
     with setup.processes.monitored(fix), translate_gpu_errors(backend, workload), backend.active(), quietly:

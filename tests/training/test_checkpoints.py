@@ -358,7 +358,7 @@ class TestWritten:
             fit(checkpoint=folder, callbacks=[fails])
         (path,) = checkpoints_in(folder)
         assert path.name == "checkpoint-00000005-00000.safetensors"
-        assert caught.value.__notes__ == [f"resume goes on from {path}"]
+        assert caught.value.__notes__ == [f"resume continues from {path}"]
         assert_same(fit(checkpoint=folder, resume=True), fit())
 
 
@@ -395,7 +395,8 @@ class TestDoor:
         (path,) = checkpoints_in(folder)
         content = path.read_bytes()
         with pytest.raises(
-            CheckpointError, match=r"holds checkpoints .* resume=True \(--resume\) goes on from it, and another folder"
+            CheckpointError,
+            match=r"holds checkpoints .* resume=True \(--resume\) continues from it, and another folder",
         ):
             fit(checkpoint=folder)
         assert path.read_bytes() == content
@@ -456,7 +457,9 @@ class TestDoor:
         (path,) = checkpoints_in(folder)
         with pytest.raises(CheckpointError) as caught:
             fit(checkpoint=folder, resume=True, **OTHER[said])
-        start, difference, fix = re.split(" is of another training: |. Give what was given before, ", str(caught.value))
+        start, difference, fix = re.split(
+            " belongs to another training: |. Pass the same arguments as before, ", str(caught.value)
+        )
         assert (start, fix) == (str(path), "or another folder")
         assert re.search(said, difference)
         assert checkpoints_in(folder) == [path]
@@ -558,7 +561,7 @@ class TestFiles:
     )
     def test_one_before_is_taken_where_the_newest_is_damaged(self, kept, folder, how, said):
         self.damage(how, kept[-1])
-        pattern = rf"{kept[-1].name} .*({said}).*; training goes on from {kept[-2].name} instead"
+        pattern = rf"{kept[-1].name} .*({said}).*; training continues from {kept[-2].name} instead"
         with pytest.warns(CheckpointWarning, match=pattern):
             gone_on = fit(checkpoint=always(folder, keep=1), epochs=4, resume=True)
         assert_same(gone_on, fit(epochs=4))
@@ -570,9 +573,9 @@ class TestFiles:
     def test_none_is_whole(self, kept, folder):
         for path in kept:
             self.damage("cut off", path)
-        with pytest.raises(CheckpointError, match=r"no checkpoint in .* is whole: .*00003.*00002.*00001") as caught:
+        with pytest.raises(CheckpointError, match=r"no checkpoint in .* is intact: .*00003.*00002.*00001") as caught:
             fit(checkpoint=folder, resume=True)
-        assert "train anew with another folder" in str(caught.value)
+        assert "train again with another folder" in str(caught.value)
         assert checkpoints_in(folder) == kept
 
     def test_of_a_newer_format(self, kept, folder):

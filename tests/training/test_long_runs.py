@@ -100,7 +100,9 @@ def test_on_a_full_disk_training_goes_on_and_tries_again(disk, folder):
     with pytest.warns(CheckpointWarning) as caught:
         ended = fit(checkpoint=Checkpoints(folder, 0.0, keep=9), callbacks=[fill])
     (warning,) = caught
-    pattern = rf"no checkpoint could be written to {re.escape(str(folder))}: {FULL}; training goes on, and it is tried"
+    pattern = (
+        rf"no checkpoint could be written to {re.escape(str(folder))}: {FULL}; training continues, and it is tried"
+    )
     assert re.match(pattern, str(warning.message))
     assert epochs_kept(folder) == [1, 2, 7, 8, 9]
     assert len(os.listdir(folder)) == 5  # nothing half written
@@ -192,7 +194,7 @@ def test_memory_that_runs_out_leaves_the_last_checkpoint(monkeypatch, folder):
             fit(checkpoint=folder)
     (path,) = checkpoints_in(folder)
     assert epochs_kept(folder) == [5]
-    assert caught.value.__notes__ == [f"resume goes on from {path}"]
+    assert caught.value.__notes__ == [f"resume continues from {path}"]
     assert_same(fit(checkpoint=folder, resume=True), fit())
 
 
@@ -206,7 +208,7 @@ def test_too_little_memory_for_a_checkpoint_is_no_end(monkeypatch, folder):
         return to_data(now)
 
     monkeypatch.setattr(gpubp.training.checkpoints, "to_data", runs_out)
-    with pytest.warns(CheckpointWarning, match="there is not enough memory; training goes on"):
+    with pytest.warns(CheckpointWarning, match="there is not enough memory; training continues"):
         ended = fit(checkpoint=Checkpoints(folder, 0.0, keep=9))
     assert epochs_kept(folder) == [1, 2, 3, 5, 6, 7, 8, 9]
     assert_same(ended, fit())
@@ -261,7 +263,7 @@ class TestTables:
         of_table(shop, folder, epochs=3)
         before = checkpoints_in(folder)
         shop.write_text(change(shop.read_text()))
-        with pytest.raises(CheckpointError, match=f"is of another training: .*({said})"):
+        with pytest.raises(CheckpointError, match=f"belongs to another training: .*({said})"):
             of_table(shop, folder, resume=True)
         assert checkpoints_in(folder) == before
 
@@ -303,7 +305,7 @@ class TestCommand:
             (["--checkpoint", "kept"], "error: kept holds checkpoints already, "),
             (
                 ["--checkpoint", "kept", "--resume", "--seed", "7"],
-                "is of another training: X has other values; seed has",
+                "belongs to another training: X has other values; seed has",
             ),
             (["--checkpoint", "shop.csv"], "error: no checkpoint can be written to shop.csv: "),
         ],
@@ -322,7 +324,7 @@ class TestCommand:
         code, _, err = run("--epochs", 4, "--checkpoint", folder, "--resume", "--quiet")
         assert code == 0
         assert err.startswith("note: of the checkpoints in ")
-        assert "training goes on from checkpoint-00000002-00000.safetensors instead" in err
+        assert "training continues from checkpoint-00000002-00000.safetensors instead" in err
 
     def test_a_full_disk_at_the_end_leaves_the_model(self, run, folder, disk, monkeypatch):
         def fill_disk(progress):
@@ -370,4 +372,4 @@ class TestCommand:
         (path,) = checkpoints_in(folder)
         assert code == 2
         assert "there is not enough memory" in err
-        assert f"resume goes on from {path}" in err
+        assert f"resume continues from {path}" in err
