@@ -137,8 +137,8 @@ def open_folder(checkpoints: Checkpoints, *, resume: bool) -> Checkpoint | None:
     paths = checkpoints_in(folder)
     if paths and not resume:
         raise CheckpointError(
-            f"{folder} holds checkpoints already, the newest {paths[-1].name}; resume=True (--resume) continues from it, "
-            "and another folder leaves it alone"
+            f"{folder} holds checkpoints already, the newest {paths[-1].name}; resume=True (--resume) continues from "
+            "it, and another folder leaves it alone"
         )
     return _newest(folder, paths)
 
@@ -304,7 +304,8 @@ class Keeper:
         if differences:
             shown = brief("; ".join(differences), 1000)
             raise CheckpointError(
-                f"{checkpoint.path} belongs to another training: {shown}. Pass the same arguments as before, or another folder"
+                f"{checkpoint.path} belongs to another training: {shown}. Pass the same arguments as before, "
+                "or another folder"
             )
         try:
             training_state = from_data(backend, checkpoint.numbers, checkpoint.arrays, first)
@@ -318,8 +319,8 @@ class Keeper:
                 self.orders.go_back_to(checkpoint.order)
             except Exception as error:  # NumPy's generators raise what their parts do
                 raise CheckpointError(
-                    f"{checkpoint.path} holds no state of the orders' generator ({brief(str(error))}); train again with "
-                    "another folder"
+                    f"{checkpoint.path} holds no state of the orders' generator ({brief(str(error))}); train again "
+                    "with another folder"
                 ) from error
         return training_state
 
