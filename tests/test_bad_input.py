@@ -253,7 +253,7 @@ def test_labels_are_no_desired_outputs():
 
 
 def test_a_fit_is_no_theta():
-    with pytest.raises(DataError, match=r"got a Fit; give its \.theta"):
+    with pytest.raises(DataError, match=r"got a Fit; pass its \.theta"):
         predict(NETWORK, fit(), X, device="cpu")
 
 
@@ -391,7 +391,7 @@ def test_sizes(sizes):
         ),
         (
             {"loss": "poisson", "output_activation": "identity"},
-            "needs outputs above 0.*'identity' does not give; use output_activation='exp'",
+            "needs outputs above 0.*'identity' does not give.*use output_activation='exp'",
         ),
     ],
 )

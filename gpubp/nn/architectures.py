@@ -1,7 +1,7 @@
-"""Networks whose layers are not fully connected, or share their weights: made from plain networks.
+"""Networks whose layers are partly connected or share weights: locally connected, convolutional, recurrent.
 
-Each function gives a :class:`gpubp.nn.network.Network` with ``ties``, which say for each place of ``theta`` which
-weight it holds: -1 for no connection, equal numbers for equal weights.
+Each function returns a :class:`gpubp.nn.network.Network` with ``ties``: the number of the weight at each position of
+``theta``, with -1 for no connection and equal numbers for equal weights.
 """
 
 from collections.abc import Iterable, Sequence
@@ -16,7 +16,7 @@ from gpubp.nn.weight_sharing import ABSENT
 
 
 def with_blocks(network: Network, layer: int, blocks: Sequence[tuple[int, int]]) -> Network:
-    """Cut a layer into groups of units, each of which sees a group of the units below and no others.
+    """Divide a layer into groups of units, each connected to one group of the units below.
 
     Parameters
     ----------
@@ -24,7 +24,7 @@ def with_blocks(network: Network, layer: int, blocks: Sequence[tuple[int, int]])
     layer : int
         1 is the first layer above the inputs.
     blocks : sequence of (int, int)
-        How many units below, and how many of the layer's, belong to each group, in their order.
+        For each group, in order: the number of units below, and the number of units of the layer.
 
     Returns
     -------
@@ -61,7 +61,7 @@ def with_blocks(network: Network, layer: int, blocks: Sequence[tuple[int, int]])
 
 
 def with_equal_layers(network: Network, layers: Sequence[int]) -> Network:
-    """Make the weights of some layers the same, biases included: an iterative net, with the first state as its inputs.
+    """Make the weights and biases of several layers equal: a recurrent network whose inputs are its first state.
 
     Parameters
     ----------
@@ -76,12 +76,12 @@ def with_equal_layers(network: Network, layers: Sequence[int]) -> Network:
     Raises
     ------
     DataError
-        If there are no such layers, or their shapes differ.
+        If there are no such layers, or if their shapes differ.
 
     Notes
     -----
-    Rumelhart, Hinton & Williams (1986): a net that is run for some time-steps is a layered one, a layer for each step,
-    whose corresponding weights are equal; each copy is changed by the average of the copies' derivatives.
+    Rumelhart, Hinton & Williams (1986): an iterative net that runs for several time steps is equivalent to a layered
+    net with one layer for each step and equal weights. Each copy changes by the average of the copies' derivatives.
 
     Examples
     --------
@@ -104,10 +104,10 @@ def with_equal_layers(network: Network, layers: Sequence[int]) -> Network:
 def with_fields(
     network: Network, layer: int, plane: tuple[int, int], field: tuple[int, int], *, n_kinds: int = 1
 ) -> Network:
-    """Let each unit of a layer see a small field of a plane below, with the weights of all units of its kind.
+    """Make a layer convolutional: each unit sees a small field of a plane below, with the weights of its kind.
 
-    Each kind has a unit for every place of the field within the plane, place by place along the rows, kind after kind;
-    and so has a plane of its own, which a layer above can see in fields again.
+    Each kind has a unit for every position of the field in the plane, in row order, one kind after the other. So each
+    kind forms a plane itself, in which the layer above can have fields again.
 
     Parameters
     ----------
@@ -115,10 +115,10 @@ def with_fields(
     layer : int
         1 is the first layer above the inputs.
     plane : (rows, columns)
-        How the units below are arranged; where there are more, in several planes, of which a field sees all.
+        The arrangement of the units below; if there are more, they form several planes, and a field sees all of them.
     field : (rows, columns)
     n_kinds : int
-        How many kinds of units the layer has.
+        The number of kinds of units in the layer.
 
     Returns
     -------
@@ -127,7 +127,7 @@ def with_fields(
     Raises
     ------
     DataError
-        If there is no such layer, or plane, field and kinds do not make up the layers' sizes.
+        If there is no such layer, or if plane, field and kinds do not match the sizes of the layers.
 
     Examples
     --------
@@ -166,7 +166,7 @@ def with_fields(
 
 
 def with_sums(network: Network, layer: int, groups: Sequence[int]) -> Network:
-    """Let a layer see no more than the sums over groups of the units below: equal weights from all units of a group.
+    """Connect a layer to sums over groups of the units below: all units of a group have equal weights.
 
     Parameters
     ----------
@@ -174,7 +174,7 @@ def with_sums(network: Network, layer: int, groups: Sequence[int]) -> Network:
     layer : int
         1 is the first layer above the inputs.
     groups : sequence of int
-        How many units below belong to each group, in their order.
+        The number of units below in each group, in order.
 
     Returns
     -------
@@ -213,14 +213,14 @@ def iterative(
     loss: str = "squared",
     bias: bool = True,
 ) -> Network:
-    """Unfold a net that reads a sequence: at each time-step its units see new inputs, and themselves a step before.
+    """Unroll a recurrent network: at each time step its units see new inputs, and their own outputs one step before.
 
-    Before the first step the units are at 0. A layer of outputs sees them after the last one.
+    Before the first step these outputs are 0. The output layer sees the units after the last step.
 
     Parameters
     ----------
     n_inputs : int
-        Of one step; a sample is ``n_steps * n_inputs`` numbers, the first step's first.
+        The number of inputs of one step. A sample has ``n_steps * n_inputs`` numbers, those of the first step first.
     n_units, n_steps, n_outputs : int
     activation, output_activation, loss, bias
         See :class:`gpubp.nn.network.Network`.
@@ -228,7 +228,7 @@ def iterative(
     Returns
     -------
     Network
-        A layer for each step, all with the same weights.
+        With one layer for each step, all with the same weights.
 
     Examples
     --------
@@ -257,14 +257,14 @@ def iterative(
 
 
 def carried_over(theta: np.ndarray, network: Network, other: Network) -> np.ndarray:
-    """Give the weights of a network to one that has them elsewhere, or more often: more time-steps, a larger plane.
+    """Transfer weights to a network with more or fewer copies of them: more time steps, or a larger plane.
 
     Parameters
     ----------
     theta : (..., P) array of NumPy
         Parameters of ``network``.
     network, other : Network
-        Made alike by the functions of this file, so that the one's first weight is the other's first, and so on.
+        Made in the same way by the functions of this module, so that their distinct weights have the same order.
 
     Returns
     -------
@@ -274,7 +274,7 @@ def carried_over(theta: np.ndarray, network: Network, other: Network) -> np.ndar
     Raises
     ------
     DataError
-        If they do not have as many different weights, or a network has no ties.
+        If the numbers of distinct weights differ, or if a network has no ties.
 
     Examples
     --------
@@ -293,7 +293,7 @@ def carried_over(theta: np.ndarray, network: Network, other: Network) -> np.ndar
 
 
 def _numbers(network: Network) -> np.ndarray:
-    """Give each weight of a network a number, the same to those that are tied."""
+    """Return the number of the weight at each position of ``theta``: (P,)."""
     return np.arange(network.n_parameters) if network.ties is None else np.asarray(network.ties)
 
 
@@ -306,7 +306,7 @@ def _is_count(number: Any) -> bool:
 
 
 def _extent(what: str, extent: tuple[int, int]) -> tuple[int, int]:
-    """Admit rows and columns."""
+    """Validate rows and columns."""
     numbers = np.asarray(extent)
     if numbers.shape != (2,) or numbers.dtype.kind not in "iu" or numbers.min() < 1:
         raise DataError(f"{what} must be (rows, columns), two whole numbers from 1 up, got {extent!r}")
@@ -314,7 +314,7 @@ def _extent(what: str, extent: tuple[int, int]) -> tuple[int, int]:
 
 
 def _layer(network: Network, numbers: np.ndarray, layer: int) -> np.ndarray:
-    """Find the numbers of a layer's weights."""
+    """Return a layer's block of weight numbers, as a view."""
     n_layers = len(network.shapes)
     if not (isinstance(layer, int | np.integer) and 1 <= layer <= n_layers):
         raise DataError(f"layer must be from 1 to {n_layers}, the outputs, got {layer!r}")

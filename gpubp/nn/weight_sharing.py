@@ -1,8 +1,8 @@
-"""Weights that are equal, and connections that are not there.
+"""Shared weights and missing connections.
 
-The paper trains an iterative network as a layered one whose corresponding weights are the same in every layer: keep the
-derivatives of all copies, and change each copy by their average. For derivatives that is the projection onto the
-weights that are equal, so every optimizer stays among them.
+Rumelhart, Hinton & Williams (1986) train an iterative network as a layered one with equal weights in every layer: each
+copy of a weight changes by the average of the copies' derivatives. Averaging projects the gradient onto the space of
+equal weights, so with every optimizer the weights stay equal.
 """
 
 from functools import cached_property
@@ -15,12 +15,12 @@ ABSENT = -1
 
 
 class Ties:
-    """Which places of ``theta`` hold the same weight.
+    """The positions of ``theta`` that hold the same weight.
 
     Parameters
     ----------
     numbers : sequence of int
-        For each place of ``theta`` the number of its weight; places of one number are equal. -1: no connection.
+        The number of the weight at each position of ``theta``; -1 for no connection.
     """
 
     def __init__(self, numbers: tuple[int, ...]) -> None:
@@ -33,25 +33,25 @@ class Ties:
 
     @property
     def only_absent(self) -> bool:
-        """Whether no two places are equal: connections are missing, and that is all."""
+        """Whether connections are missing but no two weights are equal."""
         return bool(np.all(self.counts == 1))
 
     @cached_property
     def mask(self) -> np.ndarray:
-        """1 where there is a connection, 0 where there is none: ``(P,)``."""
+        """A ``(P,)`` array: 1 for a connection, 0 for none."""
         mask: np.ndarray = self.present.astype(float)
         return mask
 
     @cached_property
     def _members(self) -> list[np.ndarray]:
-        """The places of each weight, one row each; those with as many are in one array, (n_weights, count)."""
+        """The positions of each weight, one row each; weights with equal counts share an array (n_weights, count)."""
         places = np.flatnonzero(self.present)[np.argsort(self.index, kind="stable")]
         starts = np.cumsum(self.counts) - self.counts
         return [places[starts[self.counts == n, None] + np.arange(n)] for n in np.unique(self.counts)]
 
     @cached_property
     def _places(self) -> np.ndarray:
-        """Which of all members' rows each place is in, and behind the last where there is no connection: (P,)."""
+        """For each position the row of :attr:`_members` it is in, or one past the last for no connection: (P,)."""
         places = np.full(len(self.present), len(self.counts), dtype=np.int64)
         start = 0
         for members in self._members:
@@ -60,13 +60,13 @@ class Ties:
         return places
 
     def average(self, xp: Namespace, dE_dw: Array, device: object) -> Array:
-        """Give every place the average of the derivatives at the places tied to it, and 0 where there is no connection.
+        """Average the derivatives of tied weights; 0 where there is no connection.
 
         Parameters
         ----------
         dE_dw : (..., P) array
         device : object
-            Of the array.
+            The device of the array.
 
         Returns
         -------
@@ -83,7 +83,7 @@ class Ties:
         return xp.take(xp.concat([*averages, of_none], axis=-1), xp.asarray(self._places, device=device), axis=-1)
 
     def tie(self, theta: np.ndarray) -> np.ndarray:
-        """Make the places of each weight equal to its first, and 0 where there is no connection: ``(..., P)``."""
+        """Set tied weights to the first of them, and missing connections to 0: ``(..., P)``."""
         tied = np.zeros_like(theta)
         tied[..., self.present] = theta[..., self.first[self.index]]
         return tied

@@ -1,4 +1,4 @@
-"""Each error: its value by another formula, its derivative by finite differences, its stable form, its sample weights."""
+"""Each loss: its value by another formula, its derivative by finite differences, its stable form, sample weights."""
 
 import math
 from decimal import Decimal, localcontext

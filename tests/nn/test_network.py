@@ -276,7 +276,10 @@ class TestTopology:
             ({"sizes": (3, 1), "activation": ("relu",)}, "one name for all hidden layers, or 0 names"),
             ({"sizes": (3, 2, 1), "output_activation": "sigmoid"}, "unknown activation 'sigmoid'"),
             ({"sizes": (3, 2, 1), "loss": "mse"}, "unknown loss 'mse'"),
-            ({"sizes": (3, 2, 1), "output_activation": "relu", "loss": "poisson"}, "above 0, .* use output_activation='exp'"),
+            (
+                {"sizes": (3, 2, 1), "output_activation": "relu", "loss": "poisson"},
+                "above 0, .* output_activation='exp'",
+            ),
             (
                 {"sizes": (3, 2, 4), "output_activation": "softmax(2,3)"},
                 "'softmax\\(2,3\\)' is for a layer of 5 units.* has 4",
