@@ -40,11 +40,8 @@ WORDS = {
 NAMES = {"units": "activation", "unit": "activation", "hidden": "activation", "d": "targets", "watch": "monitor"}
 """Words that are no whole name; ``n_units`` is one."""
 
-PARAMETERS = {"validation": "validation_data"}
-"""Words that are no parameter and no keyword."""
-
-ALLOWED = {"backend_case", "BackendCase", "BACKEND_CASES"}
-"""Names in which a word has another meaning: a case of a test."""
+ALLOWED = {"backend_case", "BackendCase", "BACKEND_CASES", "rooms"}
+"""Names in which a word has another meaning: a case of a test, the rooms of a house that is for sale."""
 
 OF_OTHERS = {
     ("hidden", "Option"): "typer's",
@@ -77,11 +74,11 @@ def offences(tree):
     """Find the names of a syntax tree that are not the field's."""
     found = []
     for node in ast.walk(tree):
-        for name, line, is_parameter in _names(node):
+        for name, line in _names(node):
             if name in ALLOWED:
                 continue
             whole = name.strip("_")
-            instead = NAMES.get(whole) or (PARAMETERS.get(whole) if is_parameter else None)
+            instead = NAMES.get(whole)
             instead = instead or next((WORDS[word] for word in words_of(name) if word in WORDS), None)
             if instead:
                 found.append(Offence(line, name, instead))
@@ -89,32 +86,32 @@ def offences(tree):
 
 
 def _names(node):
-    """Give the names that a node binds or uses: ``(name, line, whether it is a parameter or a keyword)``."""
+    """Give the names that a node binds or uses, each with its line."""
     match node:
         case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
-            yield node.name, node.lineno, False
+            yield node.name, node.lineno
         case ast.arg():
-            yield node.arg, node.lineno, True
+            yield node.arg, node.lineno
         case ast.Name():
-            yield node.id, node.lineno, False
+            yield node.id, node.lineno
         case ast.Attribute():
-            yield node.attr, node.lineno, False
+            yield node.attr, node.lineno
         case ast.Call():
             function = ast.unparse(node.func).rpartition(".")[2]
             for keyword in node.keywords:
                 if keyword.arg and (keyword.arg, function) not in OF_OTHERS:
-                    yield keyword.arg, keyword.value.lineno, True
+                    yield keyword.arg, keyword.value.lineno
         case ast.Import() | ast.ImportFrom():
             module = getattr(node, "module", None) or ""
             for name in (*module.split("."), *(part for a in node.names for part in a.name.split("."))):
-                yield name, node.lineno, False
-            yield from ((alias.asname, node.lineno, False) for alias in node.names if alias.asname)
+                yield name, node.lineno
+            yield from ((alias.asname, node.lineno) for alias in node.names if alias.asname)
         case ast.Global() | ast.Nonlocal():
-            yield from ((name, node.lineno, False) for name in node.names)
+            yield from ((name, node.lineno) for name in node.names)
         case ast.ExceptHandler() if node.name:
-            yield node.name, node.lineno, False
+            yield node.name, node.lineno
         case ast.MatchAs() | ast.MatchStar():
-            yield node.name or "_", node.lineno, False
+            yield node.name or "_", node.lineno
 
 
 def files():
@@ -159,7 +156,6 @@ def test_files_of_the_paper_are_there():
         "def fix_all_cases(): pass",
         "class SweepRunner: pass",
         "f(until=1)",
-        "f(validation=1)",
         "def f(*, hidden=()): pass",
         "a.units",
         "self._d = 1",

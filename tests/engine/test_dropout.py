@@ -1,5 +1,7 @@
 """Dropout: rates, masks, and the gradient through them."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -29,9 +31,15 @@ def test_rates(dropout, rates):
     assert dropout_rates(NETWORK, dropout) == rates
 
 
-@pytest.mark.parametrize("dropout", [1.0, -0.1, (0.1,), (0.1,) * 4, ("a", 0.1), float("nan")])
-def test_rates_that_are_none(dropout):
-    with pytest.raises(DataError, match="dropout must be"):
+@pytest.mark.parametrize(
+    ("dropout", "message"),
+    [
+        *((dropout, "must be from 0 to below 1, ") for dropout in (1.0, -0.1, ("a", 0.1), float("nan"))),
+        *((dropout, "must be one number, 2 .* or 3 .the inputs first., ") for dropout in ((0.1,), (0.1,) * 4)),
+    ],
+)
+def test_rates_that_are_none(dropout, message):
+    with pytest.raises(DataError, match=f"dropout {message}.*got {re.escape(repr(dropout))}"):
         dropout_rates(NETWORK, dropout)
 
 
