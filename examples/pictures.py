@@ -65,7 +65,7 @@ save("learning-curves", learning_curves({name: fit.history for name, fit in fits
 # one logistic unit has only two parameters, its weight and its bias, so this is its whole loss surface
 X = np.linspace(-2.0, 2.0, 12)[:, None]
 targets = 1.0 / (1.0 + np.exp(-(3.0 * X - 2.0)))
-unit = gpubp.Network((1, 1), output_activation="logistic")
+small_network = gpubp.Network((1, 1), output_activation="logistic")
 start = np.asarray([-3.0, 4.0])
 optimizers = {
     "plain, 150 epochs": (gpubp.gradient_descent(0.2), 150),
@@ -76,7 +76,7 @@ paths = {}
 for name, (optimizer, epochs) in optimizers.items():
     path = [start]
     gpubp.train(
-        unit,
+        small_network,
         X,
         targets,
         theta=start,
@@ -87,7 +87,7 @@ for name, (optimizer, epochs) in optimizers.items():
     )
     paths[name] = np.asarray(path)
     print(f"{name}: {len(path) - 1} epochs, end at w = {path[-1][0]:.2f}, b = {path[-1][1]:.2f}")
-ax = loss_surface((unit, start), X, targets, paths=paths)
+ax = loss_surface((small_network, start), X, targets, paths=paths)
 ax.set_xlabel("weight")
 ax.set_ylabel("bias")
 save("error-surface", ax)

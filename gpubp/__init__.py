@@ -91,7 +91,7 @@ _PUBLIC = {
     "training.fit": ("all_correct", "train"),
     "training.result": ("Fit",),
 }
-_MODULE_OF = {name: room for room, names in _PUBLIC.items() for name in names}
+_MODULE_OF = {name: module for module, names in _PUBLIC.items() for name in names}
 __all__ = [*_MODULE_OF]
 
 

@@ -31,9 +31,9 @@ def refuse_masked(name: str, array: Any) -> None:
     for part in array if isinstance(array, list | tuple) else (array,):
         if not is_masked(part):
             continue
-        hidden = np.ma.getmaskarray(part)
-        if hidden.dtype == bool and hidden.any():  # structured arrays have structured masks, and are not numeric anyway
+        masked = np.ma.getmaskarray(part)
+        if masked.dtype == bool and masked.any():  # structured arrays have structured masks, and are not numeric anyway
             raise DataError(
-                f"{name} is a masked array with {hidden.sum()} of {hidden.size} values masked, the first at "
-                f"{np.argwhere(hidden)[0].tolist()}; leave these samples out, or put values there: {name}.filled(0.0)"
+                f"{name} is a masked array with {masked.sum()} of {masked.size} values masked, the first at "
+                f"{np.argwhere(masked)[0].tolist()}; leave these samples out, or put values there: {name}.filled(0.0)"
             )

@@ -25,7 +25,7 @@ def brief(text: str, most: int = 300) -> str:
 
 def size_in_words(n_bytes: int) -> str:
     """Format a number of bytes in the largest unit with at least 1."""
-    for exponent, unit in ((3, "GiB"), (2, "MiB"), (1, "KiB")):
+    for exponent, suffix in ((3, "GiB"), (2, "MiB"), (1, "KiB")):
         if n_bytes >= 1024**exponent:
-            return f"{n_bytes / 1024**exponent:.1f} {unit}"
+            return f"{n_bytes / 1024**exponent:.1f} {suffix}"
     return f"{n_bytes} bytes"

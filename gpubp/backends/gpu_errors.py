@@ -107,8 +107,8 @@ def _fix(workload: Workload, memory: Memory) -> str:
 def batch_that_fits(workload: Workload, memory: Memory) -> int:
     """Estimate the largest batch size that fits, a power of two below the one that did not; 0 if none fits."""
     assert workload.batch_size is not None
-    room = MARGIN * (memory.available - _bytes_beside_a_batch(workload))
-    fitting = room / bytes_of_a_sample(workload.network.sizes, workload.dtype, workload.n_networks)
+    space = MARGIN * (memory.available - _bytes_beside_a_batch(workload))
+    fitting = space / bytes_of_a_sample(workload.network.sizes, workload.dtype, workload.n_networks)
     return power_of_two_below(min(fitting, workload.batch_size - 1))
 
 

@@ -14,7 +14,7 @@ SAMPLES_AT_ONCE = 4096
 """Samples per forward pass on the host, and wherever the same samples must give the same bits."""
 
 COPIES_OF_PARAMETERS = 8  # in training: the parameters, the gradient, the optimizer's state and temporaries
-HOST_ROOM = 1 << 30  # bytes of host memory that a stack may use
+HOST_SPACE = 1 << 30  # bytes of host memory that a stack may use
 
 SHARE = 4  # predictions may use one part in so many of the free memory
 SHARE_OF_SAMPLES = 0.6  # of the free memory, at most; the rest is for parameters, batches and checks
@@ -32,8 +32,8 @@ class Memory(NamedTuple):
     @property
     def available(self) -> int:
         """Bytes available to new arrays, including what the pool holds but does not use."""
-        room = self.free + self.held - self.used
-        return min(room, self.limit - self.used) if self.limit else room
+        space = self.free + self.held - self.used
+        return min(space, self.limit - self.used) if self.limit else space
 
 
 def memory_of(backend: Backend) -> Memory | None:
@@ -58,8 +58,8 @@ def bytes_of_a_prediction(sizes: tuple[int, ...], dtype: str, n_networks: int = 
 
 def bytes_of_a_sample(sizes: tuple[int, ...], dtype: str, n_networks: int = 1) -> int:
     """Estimate the bytes of one sample in a training step: what the backward pass needs, and its derivatives."""
-    units = sizes[0] + sizes[-1] + 4 * sum(sizes[1:])
-    return np.dtype(dtype).itemsize * n_networks * units
+    n_values = sizes[0] + sizes[-1] + 4 * sum(sizes[1:])
+    return np.dtype(dtype).itemsize * n_networks * n_values
 
 
 def power_of_two_below(number: float) -> int:
@@ -82,8 +82,8 @@ def networks_at_once(backend: Backend, sizes: tuple[int, ...], dtype: str, size:
     memory = memory_of(backend)
     n_parameters = sum((i + 1) * j for i, j in itertools.pairwise(sizes))
     of_one = np.dtype(dtype).itemsize * COPIES_OF_PARAMETERS * n_parameters + size * bytes_of_a_sample(sizes, dtype)
-    room = HOST_ROOM if memory is None else (memory.available - n_numbers * np.dtype(dtype).itemsize) // 2
-    return max(1, room // of_one)
+    space = HOST_SPACE if memory is None else (memory.available - n_numbers * np.dtype(dtype).itemsize) // 2
+    return max(1, space // of_one)
 
 
 def has_room_for(backend: Backend, n_numbers: int, dtype: str) -> bool:

@@ -34,12 +34,12 @@ def report(model: Any) -> str:
     """
     check_is_fitted(model)
     sizes = "-".join(str(n) for n in [model.n_features_in_, *(w.shape[1] for w in model.coefs_)])
-    hidden = model.activation if isinstance(model.activation, str) else ", ".join(model.activation)
+    activation = model.activation if isinstance(model.activation, str) else ", ".join(model.activation)
     n_parameters = sum(w.size + b.size for w, b in zip(model.coefs_, model.intercepts_, strict=True))
     rounds = "iterations" if model.solver == "lbfgs" else "epochs"
     lines = [
         f"{type(model).__name__}: {sizes}, {n_parameters:,} parameters",
-        f"  activation  {hidden}; {model.out_activation_} at the output",
+        f"  activation  {activation}; {model.out_activation_} at the output",
         f"  solver      {_solver(model)}; {model.coefs_[0].dtype}, device={model.device!r}",
         f"  fit         {model.n_iter_} {rounds} in {model.fit_seconds_:.3g} s; it ended because {_reason(model)}",
         f"  loss        {_curve(model.loss_curve_, np.nanmin)}",

@@ -34,11 +34,11 @@ def _choose_anew(monkeypatch):
 @pytest.fixture
 def gpu(monkeypatch):
     """Let the probe answer what it is told, whatever this machine has, and note what it is asked."""
-    asked = []
+    requested = []
 
     def answer(found):
-        monkeypatch.setattr(probe, "probe_cuda", lambda index=0: asked.append(index) or found)
-        return asked
+        monkeypatch.setattr(probe, "probe_cuda", lambda index=0: requested.append(index) or found)
+        return requested
 
     return answer
 
@@ -166,7 +166,7 @@ def test_auto_beside_a_gpu_leaves_the_others_alone(cupy):
 @pytest.mark.parametrize(("found", "level"), [(MISSING, logging.INFO), (BROKEN, logging.WARNING)])
 def test_auto_falls_back_and_says_why_once(gpu, caplog, found, level):
     """Where no GPU is the normal state of the machine it is mentioned; where it is a fault it is a warning."""
-    asked = gpu(found)
+    requested = gpu(found)
     caplog.set_level(logging.INFO, "gpubp")
     for _ in range(3):
         assert choose_backend("auto").name == "cpu"
@@ -175,7 +175,7 @@ def test_auto_falls_back_and_says_why_once(gpu, caplog, found, level):
     assert caplog.records[0].levelno == level
     assert found.cause in caplog.text
     assert found.fix in caplog.text
-    assert asked == [0]
+    assert requested == [0]
 
 
 def test_auto_trains_on_the_cpu(gpu, caplog):
@@ -188,11 +188,11 @@ def test_auto_trains_on_the_cpu(gpu, caplog):
 
 
 def test_choosing_the_cpu_asks_nothing(gpu, caplog):
-    asked = gpu(MISSING)
+    requested = gpu(MISSING)
     caplog.set_level(logging.INFO, "gpubp")
     choose_backend("cpu")
     choose_backend("auto", choose_backend("array_api_strict:device1").xp.ones(3))
-    assert asked == []
+    assert requested == []
     assert caplog.records == []
 
 

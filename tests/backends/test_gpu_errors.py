@@ -13,7 +13,7 @@ import gpubp.engine.prediction
 import gpubp.estimators._base
 import gpubp.training.setup
 from gpubp import DataError, DeviceError, MLPClassifier, MLPRegressor, Network, predict, train
-from gpubp.backends import gpu_errors as faults_room
+from gpubp.backends import gpu_errors
 from gpubp.backends.backend import Backend, choose_backend
 from gpubp.backends.gpu_errors import Workload, batch_that_fits, translate_gpu_errors
 from gpubp.backends.libraries import CUPY
@@ -125,7 +125,7 @@ def full_above(n_samples):
 
 
 class TestFullMemory:
-    def test_training_says_what_was_asked_for_what_there_was_and_what_would_fit(self, gpu, pool):
+    def test_training_says_what_was_requested_what_there_was_and_what_would_fit(self, gpu, pool):
         gpu(full_above(300))
         with pytest.raises(DeviceError) as caught:
             train(NETWORK, X, D, batch_size=500, epochs=2)
@@ -179,8 +179,8 @@ class TestFullMemory:
         load = Workload(NETWORK, "float32", 1, 1000, batch_size=4096)
         of_sample, beside = bytes_of_a_sample(NETWORK.sizes, "float32"), 4 * (1000 * 23 + 8 * NETWORK.n_parameters)
 
-        def memory(room):
-            return Memory(int(room), 10**12, 0, 0, 0)
+        def memory(space):
+            return Memory(int(space), 10**12, 0, 0, 0)
 
         assert batch_that_fits(load, memory(10**9)) == 2048
         assert batch_that_fits(load, memory(beside + 1.26 * 128 * of_sample)) == 128
@@ -229,7 +229,7 @@ class TestOtherFaults:
         ids=["train", "predict", "fit"],
     )
     @pytest.mark.parametrize("fault", FAULTS)
-    def test_are_told_in_the_doctors_words(self, gpu, fault, work):
+    def test_are_reported_in_the_doctors_words(self, gpu, fault, work):
         error, parts = self.FAULTS[fault]
         gpu(lambda a: error)
         with pytest.raises(DeviceError) as caught:
@@ -242,7 +242,7 @@ class TestOtherFaults:
         assert caught.value.__cause__ is error
 
     def test_two_wheels_are_named(self, gpu, monkeypatch):
-        monkeypatch.setattr(faults_room, "cupy_wheels", lambda: ["cupy-cuda12x", "cupy-cuda13x"])
+        monkeypatch.setattr(gpu_errors, "cupy_wheels", lambda: ["cupy-cuda12x", "cupy-cuda13x"])
         gpu(lambda a: self.FAULTS["no header"][0])
         with pytest.raises(
             DeviceError, match=r"2 are installed over each other.*pip uninstall -y cupy-cuda12x cupy-cuda"

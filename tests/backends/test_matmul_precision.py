@@ -435,7 +435,7 @@ class TestLossScale:
         assert fit.history.loss[-1] == pytest.approx(full.history.loss[-1], rel=0.01)
 
 
-class TestDoor:
+class TestValidation:
     @pytest.mark.parametrize(
         ("name", "meant"), [("bf16", "bfloat16"), ("half", "float16"), ("TF32", "tf32"), ("float23", "float32")]
     )

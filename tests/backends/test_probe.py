@@ -182,7 +182,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_fault_is_told_with_its_cause_and_its_fix(driver, cupy, fault):
+def test_fault_is_reported_with_its_cause_and_its_fix(driver, cupy, fault):
     broken, in_cause, in_fix = FAULTS[fault]
     driver(12080)
     cupy(**broken)
@@ -208,7 +208,7 @@ def test_usable_only_after_a_kernel_and_a_product_on_that_gpu(cupy, index):
     assert Device.entered == [index]
 
 
-def test_each_gpu_is_asked_once(cupy):
+def test_each_gpu_is_queried_once(cupy):
     cupy()
     assert probe_cuda(0) is probe_cuda(0)
     probe_cuda(1)
@@ -224,7 +224,7 @@ def test_extra_fits_the_driver(driver, version, extra):
     assert install_command() == f'pip install "cupy-{extra}x[ctk]"'
 
 
-def test_driver_is_asked_for_its_version(monkeypatch):
+def test_driver_is_queried_for_its_version(monkeypatch):
     class Driver:
         status = 0
 

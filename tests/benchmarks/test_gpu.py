@@ -86,7 +86,7 @@ def plainly(monkeypatch):
 
 @pytest.mark.usefixtures("plainly")
 class TestRows:
-    def test_are_left_out_unless_they_are_asked_for(self):
+    def test_are_left_out_unless_they_are_requested(self):
         workloads = make_workloads()
         assert not any(w.name.startswith("gpu/") for w in chosen(workloads, []) + chosen(workloads, ["784-256-10"]))
         assert [w.name for w in chosen(workloads, ["gpu/wide"])] == [*WIDE.values()]

@@ -45,10 +45,10 @@ class Becomes:
     """What becomes an array when it is asked to, and is counted."""
 
     def __init__(self, make):
-        self.make, self.asked = make, 0
+        self.make, self.conversions = make, 0
 
     def __array__(self, dtype=None, copy=None):
-        self.asked += 1
+        self.conversions += 1
         return self.make()
 
 
@@ -114,10 +114,10 @@ def test_overlapping_views_are_read_and_never_written():
     np.testing.assert_array_equal(line, before)
 
 
-def test_an_object_is_asked_once_for_its_array():
+def test_an_object_is_converted_once():
     x = Becomes(lambda: X)
     fit(X=x)
-    assert x.asked == 1
+    assert x.conversions == 1
 
 
 MASKED = np.ma.masked_greater(X, 1.0)

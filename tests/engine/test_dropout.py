@@ -44,7 +44,7 @@ def test_rates_that_are_none(dropout, message):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_masks_silence_the_asked_part_and_keep_the_mean(backend_case, dtype):
+def test_masks_silence_the_requested_part_and_keep_the_mean(backend_case, dtype):
     x, targets = backend_case.asarray(np.zeros((2000, 4), dtype)), backend_case.asarray(np.zeros((2000, 3), dtype))
     backend = choose_backend("auto", x)
     rates = (0.0, 0.25, 0.8)

@@ -118,11 +118,13 @@ def test_epochs_in_parts_take_the_steps_of_one_epoch(n_networks, shuffled, weigh
         run_epoch = make_epoch_runner(
             BACKEND, Objective(NETWORK, l2=0.1), optimizer, "float64", SIZE, 10**6, n_networks or 1
         )
-        position, told = ModelState(theta, optimizer.init(np, theta)), []
+        position, reported = ModelState(theta, optimizer.init(np, theta)), []
         for _ in range(3):
-            told += [run_epoch(position, part) for part in parts]
+            reported += [run_epoch(position, part) for part in parts]
             position.epoch += 1
-        values, weights, sizes = (np.concatenate([getattr(one, of) for one in told]) for of in told[0]._fields[:3])
+        values, weights, sizes = (
+            np.concatenate([getattr(one, of) for one in reported]) for of in reported[0]._fields[:3]
+        )
         ends.append([position.theta, *position.state, values, weights, sizes])
     for end in ends[1:]:
         for found, wanted in zip(end, ends[0], strict=True):
@@ -217,8 +219,8 @@ def test_networks_that_are_all_beyond_the_finite_numbers_end_an_epoch_early():
     start = position(optimizer)
     start.theta[0] = np.nan
     planned = plan(1, optimizer=optimizer)
-    told = replace(planned, run_epoch=lambda *given: (taken.append(1), planned.run_epoch(*given))[1])
-    assert run(told, start).stop_reason == "diverged"
+    reported = replace(planned, run_epoch=lambda *given: (taken.append(1), planned.run_epoch(*given))[1])
+    assert run(reported, start).stop_reason == "diverged"
     assert len(taken) == 1
 
 

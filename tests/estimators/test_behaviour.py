@@ -151,13 +151,13 @@ class TestStopping:
         assert model.stop_reason_ == "patience"
 
     @pytest.mark.parametrize("n", [1, 4, 20])
-    def test_after_as_many_epochs_as_asked(self, n):
+    def test_after_as_many_epochs_as_requested(self, n):
         """A tolerance that nothing meets: the first epoch is the best, and n more than it are too many."""
         model = classifier(solver="sgd", tol=1e9, n_iter_no_change=n, max_iter=3000).fit(*WINE)
         assert model.n_iter_ == n + 2
 
     @quietly
-    def test_never_where_endless_patience_is_asked(self):
+    def test_never_where_endless_patience_is_requested(self):
         assert classifier(3, tol=1e9, n_iter_no_change=np.inf, max_iter=40).fit(*WINE).n_iter_ == 40
 
     def test_an_adaptive_rate_falls_stop_when_it_is_too_small(self, capsys):
@@ -334,7 +334,7 @@ class TestSeveralNumbersASample:
         assert model.predict(X).shape == (150, 4)
 
     @quietly
-    def test_the_loss_told_is_the_one_descended(self):
+    def test_the_loss_reported_is_the_one_descended(self):
         """scikit-learn's issue #8349: its loss is the mean over the outputs, its derivative that of the sum."""
         X, y = make_regression(40, 3, n_targets=3, random_state=0)
         y = y / 50.0

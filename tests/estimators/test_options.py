@@ -146,7 +146,7 @@ class TestDescent:
 
 
 class TestLosses:
-    def test_the_loss_told_is_the_loss_asked_for(self):
+    def test_the_loss_reported_is_the_loss_requested(self):
         """One epoch, one batch: the loss reported is that of the first weights."""
         for loss, error in (("absolute_error", "absolute"), ("huber(0.2)", "huber(0.2)"), ("log_cosh", "log_cosh")):
             model = regressor(loss=loss, max_iter=1, learning_rate_init=1e-12, alpha=0.0).fit(X_R, TARGETS)
@@ -415,6 +415,6 @@ def test_partial_fit_goes_on_with_the_schedule():
     ],
     ids=str,
 )
-def test_a_bad_option_is_refused_at_the_door(bad):
+def test_a_bad_option_is_refused_before_training(bad):
     with pytest.raises(ValueError, match=f"The '{next(iter(bad))}' parameter of MLPClassifier must be"):
         classifier(**bad).fit(X, LABELS)

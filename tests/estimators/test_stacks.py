@@ -380,7 +380,7 @@ def test_too_few_samples_to_hold_out_is_an_error_of_that_fit(monkeypatch):
     assert second is None
 
 
-def test_callback_is_told_and_may_end_the_training(monkeypatch):
+def test_callback_is_called_and_may_end_the_training(monkeypatch):
     reported = []
 
     def callback(progress):

@@ -298,7 +298,7 @@ def test_workers_that_die_for_good_are_an_error_in_words(fault):
 # --- manners ---
 
 
-def test_callbacks_are_told_after_each_score(threads):
+def test_callbacks_are_called_after_each_score(threads):
     reported = []
     search = BatchedSearchCV(MODEL, GRID, cv=FOLDS, callbacks=reported.append, executor=threads).fit(X, Y)
     assert [now.fits_done for now in reported] == list(range(3, 25, 3))

@@ -39,7 +39,7 @@ def search(space=SPACE, model=MODEL, **options):
     return BatchedOptunaSearchCV(model, space, **(OPTIONS | {"n_trials": 7, "batch_size": 3} | options))
 
 
-def test_each_trial_is_told_the_score_of_its_parameters():
+def test_each_trial_gets_the_score_of_its_parameters():
     found = search().fit(X, Y)
     trials = found.study_.trials
     assert [trial.state for trial in trials] == [TrialState.COMPLETE] * 7
@@ -87,9 +87,9 @@ def test_a_function_that_suggests_and_prunes():
     assert [k for k, state in enumerate(states) if state == TrialState.PRUNED] == [0, 4, 5]  # one batch is none at all
     assert found.cv_results_["trial"].tolist() == [1, 2, 3, 6, 7]
     for number, params in zip(found.cv_results_["trial"], found.cv_results_["params"], strict=True):
-        asked = found.study_.trials[number].params
-        assert params["hidden_layer_sizes"] == (asked["width"],) * asked["depth"]
-        assert ("alpha" in params) == (asked["depth"] == 2)
+        requested = found.study_.trials[number].params
+        assert params["hidden_layer_sizes"] == (requested["width"],) * requested["depth"]
+        assert ("alpha" in params) == (requested["depth"] == 2)
 
     def nothing(trial):
         raise optuna.TrialPruned
@@ -135,7 +135,7 @@ def test_no_trial_is_left_open_where_something_raises(suggest, error, message):
         ({"scoring": ["accuracy"], "refit": False}, "refit must name the one that is reported to Optuna, got False"),
     ],
 )
-def test_what_cannot_be_told(options, message):
+def test_what_optuna_cannot_be_given(options, message):
     if "study" in options:
         options = {"study": optuna.create_study(**options["study"])}
     with pytest.raises(DataError, match=message):

@@ -225,14 +225,14 @@ def test_what_cannot_be_stacked_is_fitted_alone_and_logged(caplog, estimator, re
 
 
 def test_whether_to_compile_is_a_matter_of_all_fits_wherever_they_are_done(monkeypatch):
-    asked, original = [], stack.make_epoch_runner
-    monkeypatch.setattr(stack, "make_epoch_runner", lambda *given: asked.append(given[-1]) or original(*given))
+    requested, original = [], stack.make_epoch_runner
+    monkeypatch.setattr(stack, "make_epoch_runner", lambda *given: requested.append(given[-1]) or original(*given))
     grid = {"hidden_layer_sizes": [(3,), (4,)], "alpha": [0.1, 1.0]}
     BatchedSearchCV(MODEL, grid, cv=3, refit=False).fit(X, Y)
-    assert asked == [12, 12]  # stacks of six
+    assert requested == [12, 12]  # stacks of six
     with ThreadPoolExecutor(1) as executor:
         BatchedSearchCV(MODEL, grid, cv=3, refit=False, executor=executor).fit(X, Y)
-    assert asked[2:] == [12] * 4  # tasks of three
+    assert requested[2:] == [12] * 4  # tasks of three
 
 
 def test_networks_of_one_form_are_one_stack(caplog):
@@ -265,7 +265,7 @@ def test_samples_are_on_the_device_once(monkeypatch):
 # --- failures ---
 
 
-def test_failed_fits_are_scored_as_asked():
+def test_failed_fits_are_scored_as_requested():
     grid = {"solver": ["sgd"], "learning_rate_init": [0.01, 1e300]}
     search = BatchedSearchCV(MODEL, grid, cv=3)
     with pytest.warns(FitFailedWarning, match="3 fits failed out of a total of 6"):
@@ -410,7 +410,7 @@ def test_halving_says_what_it_cannot_do(estimator, grid, options, message):
 # --- progress and pictures ---
 
 
-def test_callbacks_are_told_and_may_stop():
+def test_callbacks_are_called_and_may_stop():
     reported = []
     search = BatchedSearchCV(MODEL, GRID, cv=3, callbacks=reported.append).fit(X, Y)
     assert [now.epoch for now in reported[:5]] == [1, 2, 3, 4, 5]

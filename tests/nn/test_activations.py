@@ -57,53 +57,53 @@ def test_value_of_softmax(backend_case, dtype):
 @pytest.mark.parametrize("dtype", ["float64"])
 @pytest.mark.parametrize("name", UNITS)
 def test_derivative_by_finite_differences(backend_case, dtype, name):
-    unit, xp, h = get_activation(name), backend_case.xp, 6e-6
+    activation, xp, h = get_activation(name), backend_case.xp, 6e-6
     generator = np.random.default_rng(5)
     x, dE_dy = generator.normal(0.0, 3.0, (4, 5)), generator.normal(size=(4, 5))
     shifts = h * np.eye(20).reshape(20, 4, 5)  # one total input after another, all at once
 
     def E(x):
-        y = to_numpy(unit.value(xp, backend_case.asarray(x)))
+        y = to_numpy(activation.value(xp, backend_case.asarray(x)))
         return np.sum(dE_dy * y, axis=(-2, -1))
 
     differences = ((E(x + shifts) - E(x - shifts)) / (2.0 * h)).reshape(4, 5)
     there = backend_case.asarray(x)
-    actual = unit.dE_dx(xp, backend_case.asarray(dE_dy), there, unit.value(xp, there))
+    actual = activation.dE_dx(xp, backend_case.asarray(dE_dy), there, activation.value(xp, there))
     assert_agree(actual, differences, "differences", namespace=xp, device=backend_case.device)
 
 
 @pytest.mark.parametrize("name", [name for name in UNITS if name != "exp"])
 @pytest.mark.parametrize("size", [0.0, 1e-30, 90.0, 800.0, 1e4, 1e20])
 def test_extreme_inputs_give_finite_values(backend_case, dtype, name, size):
-    xp, unit = backend_case.xp, get_activation(name)
+    xp, activation = backend_case.xp, get_activation(name)
     x = backend_case.asarray([[-size, 0.0, size], [size, size, size], [-size, -size, -size]], dtype)
-    y = unit.value(xp, x)
-    dE_dx = unit.dE_dx(xp, xp.ones_like(x), x, y)
+    y = activation.value(xp, x)
+    dE_dx = activation.dE_dx(xp, xp.ones_like(x), x, y)
     for values in (y, dE_dx):
         assert bool(xp.all(xp.isfinite(values)))
         assert values.dtype == x.dtype
-    assert not unit.above_zero or bool(xp.all(y >= 0.0))
-    assert not unit.below_one or bool(xp.all(y <= 1.0))
+    assert not activation.above_zero or bool(xp.all(y >= 0.0))
+    assert not activation.below_one or bool(xp.all(y <= 1.0))
 
 
 def test_exp_alone_overflows(dtype):
     """Its value at a large input is too large for any float: there is no other form to compute it by."""
-    unit = get_activation("exp")
+    activation = get_activation("exp")
     with pytest.warns(RuntimeWarning, match="overflow"):
-        assert unit.value(np, np.asarray([1e4], dtype)) == np.inf
+        assert activation.value(np, np.asarray([1e4], dtype)) == np.inf
     x = np.asarray([-1e4, 0.0, 80.0], dtype)
-    y = unit.value(np, x)
+    y = activation.value(np, x)
     assert np.all(np.isfinite(y))
-    np.testing.assert_array_equal(unit.dE_dx(np, np.ones_like(x), x, y), y)
+    np.testing.assert_array_equal(activation.dE_dx(np, np.ones_like(x), x, y), y)
 
 
 @pytest.mark.parametrize("name", UNITS)
 def test_derivative_of_a_stack_is_that_of_each(name):
-    unit, generator = get_activation(name), np.random.default_rng(6)
+    activation, generator = get_activation(name), np.random.default_rng(6)
     x, dE_dy = generator.normal(size=(2, 3, 4, 5)), generator.normal(size=(2, 3, 4, 5))
-    together = unit.dE_dx(np, dE_dy, x, unit.value(np, x))
+    together = activation.dE_dx(np, dE_dy, x, activation.value(np, x))
     for n in np.ndindex(2, 3):
-        assert_agree(together[n], unit.dE_dx(np, dE_dy[n], x[n], unit.value(np, x[n])), "elementwise")
+        assert_agree(together[n], activation.dE_dx(np, dE_dy[n], x[n], activation.value(np, x[n])), "elementwise")
 
 
 def test_softmax_is_the_same_for_shifted_inputs(dtype):

@@ -88,8 +88,8 @@ class TestSkips:
         w, v = 1.5, [0.4, -0.7, 2.0]  # one hidden unit; the output sees it, then both inputs
         theta = np.asarray([0.3, w, -0.2, v[0], v[1], v[2], 0.1])
         x = [0.5, -1.0]
-        hidden = reference.output(0.3 * x[0] + w * x[1] - 0.2)
-        wanted = reference.output(v[0] * hidden + v[1] * x[0] + v[2] * x[1] + 0.1)
+        activation = reference.output(0.3 * x[0] + w * x[1] - 0.2)
+        wanted = reference.output(v[0] * activation + v[1] * x[0] + v[2] * x[1] + 0.1)
         got = predict(SKIPPING, theta, np.asarray([x]), device="cpu")
         np.testing.assert_allclose(got, [[wanted]], rtol=1e-15)
 
@@ -173,7 +173,7 @@ class TestEqualWeights:
         if network.tied is not None:
             np.testing.assert_array_equal(fit.theta, network.tied.tie(fit.theta))
 
-    def test_whoever_gives_others_is_told(self):
+    def test_other_arguments_are_reported(self):
         theta = weights(GROUPED) + 1.0
         x, targets = samples(GROUPED)
         for use in (lambda: predict(GROUPED, theta, x), lambda: train(GROUPED, x, targets, theta=theta)):
@@ -254,7 +254,7 @@ class TestMakers:
         np.testing.assert_array_equal(one, other)
         assert np.count_nonzero(one[:-1]) == 8
 
-    def test_faults_are_told(self):
+    def test_faults_are_reported(self):
         network = Network((4, 4, 3))
         for blocks in ([(2, 2)], [4, 4], [(-1, 1), (5, 3)], [(2.0, 2.0), (2.0, 2.0)], []):
             with pytest.raises(DataError, match="blocks must add up to the 4 units below layer 1 and its 4 units"):
@@ -267,7 +267,7 @@ class TestMakers:
             with_sums(network, 1, [2, 3])
 
     @pytest.mark.parametrize(
-        ("sizes", "options", "told"),
+        ("sizes", "options", "reported"),
         [
             ((25, 8), {}, r"has 3 x 3 places in a plane of 5 x 5; so layer 1 must have 9 units, .* got 8 and 25"),
             ((24, 9), {}, "the layer below it 25, or that many times more; got 9 and 24"),
@@ -279,9 +279,9 @@ class TestMakers:
             ((25, 9), {"layer": 2}, "layer must be from 1 to 1"),
         ],
     )
-    def test_faults_of_fields_are_told(self, sizes, options, told):
+    def test_faults_of_fields_are_reported(self, sizes, options, reported):
         given = {"layer": 1, "plane": (5, 5), "field": (3, 3)} | options
-        with pytest.raises(DataError, match=told):
+        with pytest.raises(DataError, match=reported):
             with_fields(Network(sizes), **given)
 
 
@@ -311,7 +311,7 @@ class TestCarriedOver:
         below = predict(small, theta, x[:, 3:].reshape(4, -1), device="cpu").reshape(3, 4, 2, 2, 4)
         np.testing.assert_allclose(y[:, :, :, 3:], below, rtol=1e-13)
 
-    def test_faults_are_told(self):
+    def test_faults_are_reported(self):
         with pytest.raises(DataError, match="between networks that have ties"):
             carried_over(np.zeros(6), Network((2, 2)), EQUAL)
         with pytest.raises(DataError, match="as many different weights, got 12 and 22"):

@@ -18,19 +18,21 @@ UNITS = [*ACTIVATIONS, "leaky_relu(0.2)", "elu(0.5)", "softmax(1,2)"]
 ERRORS = [*LOSSES, "huber(0.1)", "cross_entropy(1,2)"]
 
 _TOTAL_INPUTS = np.random.default_rng(0).normal(0.0, 3.0, (50, 3))
-OUTPUTS = {unit: get_activation(unit).value(np, _TOTAL_INPUTS) for unit in UNITS}
-ANY_SIGN = [unit for unit, y in OUTPUTS.items() if np.min(y) <= 0.0]
+OUTPUTS = {activation: get_activation(activation).value(np, _TOTAL_INPUTS) for activation in UNITS}
+ANY_SIGN = [activation for activation, y in OUTPUTS.items() if np.min(y) <= 0.0]
 UNDEFINED = {  # the logarithm of an output that may be 0 or less, or of 1 less one that may be 1 or more
     "cross_entropy": ANY_SIGN,
     "cross_entropy(1,2)": ANY_SIGN,
     "poisson": ANY_SIGN,
-    "binary_cross_entropy": [unit for unit, y in OUTPUTS.items() if unit in ANY_SIGN or np.max(y) > 1.0],
+    "binary_cross_entropy": [
+        activation for activation, y in OUTPUTS.items() if activation in ANY_SIGN or np.max(y) > 1.0
+    ],
 }
-UNDEFINED_PAIRS = [(unit, error) for error, units in UNDEFINED.items() for unit in units]
-PAIRS = [(unit, error) for unit in UNITS for error in ERRORS if (unit, error) not in UNDEFINED_PAIRS]
+UNDEFINED_PAIRS = [(activation, error) for error, activations in UNDEFINED.items() for activation in activations]
+PAIRS = [(activation, error) for activation in UNITS for error in ERRORS if (activation, error) not in UNDEFINED_PAIRS]
 SMOOTH_PAIRS = [pair for pair in PAIRS if "relu" not in pair[0] and pair[1] not in ("absolute", "dead_zone")]
 GROUPED = {"softmax(1,2)", "cross_entropy(1,2)"}  # for layers of three units only
-ANY_SIZE = [unit for unit in UNITS if unit not in GROUPED]
+ANY_SIZE = [activation for activation in UNITS if activation not in GROUPED]
 
 
 def draw(network, n_samples=6, seed=0):
@@ -46,23 +48,23 @@ def assert_right(check):
     assert_agree(check.gradient, check.differences, "differences")
 
 
-@pytest.mark.parametrize(("unit", "error"), PAIRS)
+@pytest.mark.parametrize(("activation", "error"), PAIRS)
 @pytest.mark.parametrize("bias", [True, False])
-def test_every_pair_of_output_unit_and_error(unit, error, bias):
-    network = Network((4, 5, 3), activation="tanh", output_activation=unit, loss=error, bias=bias)
+def test_every_pair_of_output_unit_and_error(activation, error, bias):
+    network = Network((4, 5, 3), activation="tanh", output_activation=activation, loss=error, bias=bias)
     assert_right(check_gradient(np, network, *draw(network)))
 
 
-@pytest.mark.parametrize(("unit", "error"), UNDEFINED_PAIRS)
-def test_a_pair_that_is_not_defined_raises(unit, error):
-    with pytest.raises(DataError, match=re.escape(f"error '{error}' needs outputs")):
-        Network((4, 5, 3), output_activation=unit, loss=error)
+@pytest.mark.parametrize(("activation", "error"), UNDEFINED_PAIRS)
+def test_a_pair_that_is_not_defined_raises(activation, error):
+    with pytest.raises(DataError, match=re.escape(f"loss '{error}' needs outputs")):
+        Network((4, 5, 3), output_activation=activation, loss=error)
 
 
 @pytest.mark.parametrize("dtype", ["float64"])
-@pytest.mark.parametrize("unit", ANY_SIZE)
-def test_every_hidden_unit_everywhere(backend_case, dtype, unit):
-    network = Network((4, 5, 4, 3), activation=unit, loss="cross_entropy")
+@pytest.mark.parametrize("activation", ANY_SIZE)
+def test_every_hidden_unit_everywhere(backend_case, dtype, activation):
+    network = Network((4, 5, 4, 3), activation=activation, loss="cross_entropy")
     check = check_gradient(backend_case.xp, network, *(backend_case.asarray(array) for array in draw(network, seed=1)))
     assert_right(check)
     assert_agree(check.gradient, check.gradient, "gradient", namespace=backend_case.xp, device=backend_case.device)
@@ -70,13 +72,15 @@ def test_every_hidden_unit_everywhere(backend_case, dtype, unit):
 
 @given(
     sizes=st.lists(st.integers(1, 5), min_size=2, max_size=5),
-    hidden=st.sampled_from([unit for unit in ANY_SIZE if "relu" not in unit and unit != "exp"]),
+    activation=st.sampled_from(
+        [activation for activation in ANY_SIZE if "relu" not in activation and activation != "exp"]
+    ),
     pair=st.sampled_from([pair for pair in SMOOTH_PAIRS if not {*pair} & GROUPED]),
     n_samples=st.integers(1, 4),
     bias=st.booleans(),
 )
-def test_any_smooth_network(sizes, hidden, pair, n_samples, bias):
-    network = Network(sizes, activation=hidden, output_activation=pair[0], loss=pair[1], bias=bias)
+def test_any_smooth_network(sizes, activation, pair, n_samples, bias):
+    network = Network(sizes, activation=activation, output_activation=pair[0], loss=pair[1], bias=bias)
     assert_right(check_gradient(np, network, *draw(network, n_samples)))
 
 

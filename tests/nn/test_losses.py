@@ -38,7 +38,7 @@ FORMULAS = {
 STABLE = ["cross_entropy", "binary_cross_entropy", "poisson"]
 
 
-def outputs_and_desired(dtype="float64"):
+def outputs_and_targets(dtype="float64"):
     generator = np.random.default_rng(8)
     targets = generator.uniform(0.0, 1.0, (6, 4))
     targets[0] = [0.0, 1.0, 0.0, 1.0]
@@ -52,7 +52,7 @@ def test_every_error_is_here():
 
 @pytest.mark.parametrize("name", FORMULAS)
 def test_value(backend_case, dtype, name):
-    y, targets = outputs_and_desired(dtype)
+    y, targets = outputs_and_targets(dtype)
     expected = np.vectorize(FORMULAS[name], otypes=[dtype])(y.astype("float64"), targets.astype("float64"))
     actual = get_loss(name).value(backend_case.xp, backend_case.asarray(y), backend_case.asarray(targets))
     assert_agree(actual, expected, "elementwise", namespace=backend_case.xp, device=backend_case.device)
@@ -61,7 +61,7 @@ def test_value(backend_case, dtype, name):
 @pytest.mark.parametrize("dtype", ["float64"])
 @pytest.mark.parametrize("name", FORMULAS)
 def test_derivative_by_finite_differences(backend_case, dtype, name):
-    y, targets = outputs_and_desired()
+    y, targets = outputs_and_targets()
     h = 6e-6
 
     def E(y):
@@ -73,8 +73,8 @@ def test_derivative_by_finite_differences(backend_case, dtype, name):
 
 
 @pytest.mark.parametrize("name", FORMULAS)
-def test_no_error_where_the_outputs_are_as_desired(name, dtype):
-    _, targets = outputs_and_desired(dtype)
+def test_no_loss_where_outputs_equal_targets(name, dtype):
+    _, targets = outputs_and_targets(dtype)
     error = get_loss(name)
     if name in ("cross_entropy", "binary_cross_entropy"):
         targets = np.round(targets)  # for any other d the least error is not 0
@@ -84,15 +84,15 @@ def test_no_error_where_the_outputs_are_as_desired(name, dtype):
 @pytest.mark.parametrize("name", STABLE)
 def test_the_stable_form_equals_the_plain_one(backend_case, dtype, name):
     xp, error = backend_case.xp, get_loss(name)
-    unit = get_activation(error.output)
-    _, targets = outputs_and_desired(dtype)
+    activation = get_activation(error.output)
+    _, targets = outputs_and_targets(dtype)
     x, targets = (
         backend_case.asarray(np.random.default_rng(9).normal(size=(6, 4)), dtype),
         backend_case.asarray(targets),
     )
-    y = unit.value(xp, x)
+    y = activation.value(xp, x)
     assert_agree(error.value_at(xp, x, targets), error.value(xp, y, targets), "elementwise")
-    assert_agree(error.dE_dx(xp, y, targets), unit.dE_dx(xp, error.dE_dy(xp, y, targets), x, y), "elementwise")
+    assert_agree(error.dE_dx(xp, y, targets), activation.dE_dx(xp, error.dE_dy(xp, y, targets), x, y), "elementwise")
 
 
 @pytest.mark.parametrize("size", [0.0, 1e-30, 90.0, 800.0, 1e4])
@@ -188,28 +188,34 @@ def test_far_outputs_give_finite_values(name, dtype):
 
 @pytest.mark.parametrize("name", FORMULAS)
 def test_the_sum_is_over_units_and_samples_and_never_a_mean(backend_case, dtype, name):
-    xp, unit = backend_case.xp, get_loss(name).output
-    _, targets = outputs_and_desired(dtype)
+    xp, activation = backend_case.xp, get_loss(name).output
+    _, targets = outputs_and_targets(dtype)
     x = np.random.default_rng(10).normal(size=(2, 6, 4)).astype(dtype)  # a stack of two
-    y = get_activation(unit).value(xp, backend_case.asarray(x))
-    E, dE_dx = output_loss(xp, name, unit, backend_case.asarray(x), y, backend_case.asarray(targets))
+    y = get_activation(activation).value(xp, backend_case.asarray(x))
+    E, dE_dx = output_loss(xp, name, activation, backend_case.asarray(x), y, backend_case.asarray(targets))
     values = get_loss(name).value(np, to_numpy(y), targets) if name in STABLE else get_loss(name).value(np, x, targets)
     assert_agree(E, values.sum(axis=(-2, -1)), "forward", namespace=xp, device=backend_case.device)
     assert dE_dx.shape == x.shape
 
 
-@pytest.mark.parametrize("unit", ["logistic", "softmax"])
+@pytest.mark.parametrize("activation", ["logistic", "softmax"])
 @pytest.mark.parametrize("name", FORMULAS)
-def test_a_weight_counts_a_sample_as_often(backend_case, dtype, name, unit):
+def test_a_weight_counts_a_sample_as_often(backend_case, dtype, name, activation):
     xp = backend_case.xp
-    _, targets = outputs_and_desired(dtype)
+    _, targets = outputs_and_targets(dtype)
     x = np.random.default_rng(11).normal(size=(6, 4)).astype(dtype)
     times = np.asarray([0, 1, 2, 3, 1, 2])
 
     def error_of(x, targets, sample_weight=None):
         x = backend_case.asarray(x)
         return output_loss(
-            xp, name, unit, x, get_activation(unit).value(xp, x), backend_case.asarray(targets), sample_weight
+            xp,
+            name,
+            activation,
+            x,
+            get_activation(activation).value(xp, x),
+            backend_case.asarray(targets),
+            sample_weight,
         )
 
     weighted, dE_dx = error_of(x, targets, backend_case.asarray(times, dtype))
@@ -241,7 +247,7 @@ def test_a_bad_name_raises(name, message):
         get_loss(name)
 
 
-def test_poisson_does_not_overflow_where_almost_nothing_is_desired():
+def test_poisson_does_not_overflow_where_targets_are_almost_zero():
     """Exact values: exp(x) - d x + d log d - d, where exp(x) is all that counts."""
     for dtype, x, targets in (("float32", 20.0, 1e-30), ("float32", 82.0, 1e-3), ("float64", 700.0, 1e-5)):
         found = get_loss("poisson").value_at(np, np.asarray([x], dtype=dtype), np.asarray([targets], dtype=dtype))

@@ -30,7 +30,7 @@ def test_inverse_scaling(epoch, power):
     assert math.isclose(InverseScaling(0.3, power)(epoch), 0.3 / (1 + epoch) ** power)
 
 
-def test_inverse_scaling_is_a_square_root_unless_told():
+def test_inverse_scaling_is_a_square_root_by_default():
     assert InverseScaling(0.1)(99) == pytest.approx(0.01)
 
 

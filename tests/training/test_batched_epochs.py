@@ -231,7 +231,7 @@ class TestOneByOne:
         ],
         ids=lambda options: next(iter(options)),
     )
-    def test_what_somebody_looks_at(self, taken, options):
+    def test_epochs_that_are_observed(self, taken, options):
         how = {"batch_size": "full", "optimizer": momentum(0.05), "device": "cpu", "dtype": "float64"} | options
         fit = train(NETWORK, *samples(), epochs=30, **how)
         assert taken == [1] * len(fit.history.loss)
@@ -255,19 +255,21 @@ class TestOneByOne:
 @pytest.mark.usefixtures("form")
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("order", [None, np.random.default_rng(0).permutation(11)], ids=["in order", "shuffled"])
-def test_a_sweep_of_several_epochs_is_several_sweeps(optimizer, order):
+def test_a_run_of_several_epochs_is_several_epochs(optimizer, order):
     optimizer, ends = OPTIMIZERS[optimizer](), []
     theta = initial_weights(NETWORK, 0, dtype="float64")
     for calls in ([3, 1, 2], [1] * 6):
         run_epoch = make_epoch_runner(BACKEND, Objective(NETWORK, l2=0.1), optimizer, "float64", 4, 18)
-        position, told, given = ModelState(theta, optimizer.init(np, theta)), [], Batch(*samples())
+        position, reported, given = ModelState(theta, optimizer.init(np, theta)), [], Batch(*samples())
         for epochs in calls:
-            told.append(run_epoch(position, ArrayBatches(BACKEND, given, 4, order, epochs)))
+            reported.append(run_epoch(position, ArrayBatches(BACKEND, given, 4, order, epochs)))
             position.epoch += epochs
-        ends.append((position, [np.concatenate([getattr(one, name) for one in told]) for name in told[0]._fields[:3]]))
-    (one, told), (other, also_told) = ends
+        ends.append(
+            (position, [np.concatenate([getattr(one, name) for one in reported]) for name in reported[0]._fields[:3]])
+        )
+    (one, reported), (other, also_reported) = ends
     np.testing.assert_array_equal(one.theta, other.theta)
-    for a, b in zip([*told, *one.state], [*also_told, *other.state], strict=True):
+    for a, b in zip([*reported, *one.state], [*also_reported, *other.state], strict=True):
         np.testing.assert_array_equal(a, b)
 
 

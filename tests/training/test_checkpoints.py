@@ -252,7 +252,7 @@ def taken(monkeypatch):
 @pytest.mark.usefixtures("form")
 @pytest.mark.parametrize("form", FORMS[1:], indirect=True)
 @pytest.mark.parametrize("options", [{"batch_size": "full"}, {}, {"patience": 30}], ids=["full", "orders", "patience"])
-def test_epochs_that_nobody_looks_at_are_still_taken_together(monkeypatch, folder, taken, options):
+def test_epochs_that_are_not_observed_are_still_taken_together(monkeypatch, folder, taken, options):
     options = {"epochs": 150, **options}
     expected = fit(**options)
     assert max(taken) >= batched_epochs.FEWEST_EPOCHS
@@ -389,7 +389,7 @@ OTHER = {
 }
 
 
-class TestDoor:
+class TestValidation:
     def test_a_folder_in_use_is_left_alone(self, folder):
         fit(checkpoint=folder)
         (path,) = checkpoints_in(folder)
@@ -624,7 +624,7 @@ class TestFiles:
         assert_same(fit(checkpoint=tmp_path / "elsewhere", resume=True), fit())
 
 
-def test_divergence_is_told_again(folder):
+def test_divergence_is_reported_again(folder):
     options = TRAININGS["diverges"]
     for resume in (False, True):
         with pytest.warns(DivergenceWarning):

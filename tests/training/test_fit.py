@@ -195,15 +195,15 @@ def test_samples_that_count_nothing_may_fill_a_batch(batch_size):
     ("batch_size", "times"),
     [("full", [0, 1, 2]), (5, np.arange(0, 3, 0.25)), (8, [0, 0.4, 0.8, 1, 1.4, 1.8, 2, 2.4, 2.8])],
 )
-def test_schedules_are_asked_in_epochs_and_parts_of_them(batch_size, times):
-    asked = []
+def test_schedules_are_called_with_epochs_and_parts_of_them(batch_size, times):
+    requested = []
 
     def rate(epoch):
-        asked.append(epoch)
+        requested.append(epoch)
         return 0.1
 
     fit(optimizer=gradient_descent(rate), batch_size=batch_size, epochs=3)
-    np.testing.assert_allclose(asked, times, rtol=1e-12)
+    np.testing.assert_allclose(requested, times, rtol=1e-12)
 
 
 def test_steps_change_the_rate_at_their_epoch():
@@ -269,7 +269,7 @@ def test_validation_samples_are_not_trained_on():
     np.testing.assert_array_equal(plain.theta, looked.theta)
 
 
-def test_callbacks_are_told_the_progress():
+def test_callbacks_are_given_the_progress():
     journal = Journal()
     result = fit(callbacks=[journal], validation_data=(X[:5], D[:5]), scoring=lambda targets, y: 0.25)
     assert [progress.epoch for progress in journal.seen] == [1, 2, 3, 4]
@@ -675,7 +675,7 @@ def test_precision_of_a_prediction():
     assert predict(NETWORK, THETA, X, device="cpu", dtype="float32").dtype == np.float32
 
 
-def test_a_stack_may_have_desired_outputs_and_weights_of_its_own():
+def test_a_stack_may_have_targets_and_weights_of_its_own():
     generator = np.random.default_rng(0)
     targets, weights = generator.normal(size=(3, 20, 2)), generator.uniform(0.0, 2.0, (3, 20))
     options = {"optimizer": momentum(0.05), "epochs": 4, "batch_size": 6, "device": "cpu"}
@@ -773,21 +773,21 @@ class TestStopWhen:
     @pytest.mark.parametrize("compiled", ["never", "always"])
     def test_outputs_are_those_of_the_weights_that_are_kept(self, thetas, monkeypatch, compiled):
         monkeypatch.setenv("GPUBP_COMPILED", compiled)
-        asked, kept = [], []
+        requested, kept = [], []
 
         def never(targets, y):
-            asked.append(y)
+            requested.append(y)
             return np.zeros(len(y), dtype=bool)
 
         rates = np.where(np.arange(40) == 3, np.inf, 0.5)[:, None]  # one leaves the finite numbers at once
         look = [lambda progress: kept.append(progress.theta)]
         self.fit(thetas, momentum(rates, 0.9), epochs=5, stop_when=never, callbacks=look)
-        assert len(asked) == len(kept) == 5
-        for y, theta in zip(asked, kept, strict=True):
+        assert len(requested) == len(kept) == 5
+        for y, theta in zip(requested, kept, strict=True):
             wanted = predict(self.NETWORK, theta, np.asarray(self.X, float), device="cpu")
             np.testing.assert_allclose(y, wanted, rtol=1e-12)
 
-    def test_patience_keeps_what_is_told_of_the_best_epoch(self, thetas):
+    def test_patience_keeps_what_is_reported_of_the_best_epoch(self, thetas):
         validation = (np.asarray(self.X, float), 1.0 - np.asarray(self.D))  # gets worse and worse
         fit = self.fit(thetas[0], stop_when=all_correct, validation_data=validation, patience=2)
         assert (fit.stop_reason, fit.solved) == ("patience", False)
@@ -796,7 +796,7 @@ class TestStopWhen:
         assert self.fit(thetas[0], stop_when=lambda targets, y: True).stop_reason == "solved"
 
     @pytest.mark.parametrize("answer", [True, np.ones(3, bool), np.ones(40)])
-    def test_answers_of_another_form_are_told(self, thetas, answer):
+    def test_answers_of_another_form_are_reported(self, thetas, answer):
         with pytest.raises(
             DataError, match=r"stop_when must return for each network whether it is done, \(40,\) of bool"
         ):

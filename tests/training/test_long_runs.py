@@ -109,7 +109,7 @@ def test_on_a_full_disk_training_goes_on_and_tries_again(disk, folder):
     assert_same(ended, fit())
 
 
-def test_a_disk_that_is_full_again_is_told_again(disk, folder):
+def test_a_disk_that_is_full_again_is_reported_again(disk, folder):
     def fill(seen):
         disk["full"] = seen.epoch in (2, 5)
 
@@ -362,7 +362,7 @@ class TestCommand:
         assert run("--epochs", 9, "--checkpoint", folder, "--resume")[0] == 0
         np.testing.assert_array_equal(load_model("shop.safetensors").theta, load_model("whole.safetensors").theta)
 
-    def test_memory_that_runs_out_is_told_with_the_way_on(self, run, folder, monkeypatch):
+    def test_memory_that_runs_out_is_reported_with_the_way_on(self, run, folder, monkeypatch):
         def runs_out(seen):
             if seen.epoch == 3:
                 raise MemoryError("Unable to allocate")
