@@ -136,7 +136,7 @@ def validate_targets(
         return targets
     least, most = float(backend.xp.min(seen)), float(backend.xp.max(seen))
     if least < low or most > high:
-        raise DataError(f"the error {network.loss!r} needs {name} from {low:g} to {high:g}, got {least:g} to {most:g}")
+        raise DataError(f"the loss {network.loss!r} needs {name} from {low:g} to {high:g}, got {least:g} to {most:g}")
     return targets
 
 
@@ -237,7 +237,7 @@ def host_array(name: str, array: Array) -> Array:
     Raises
     ------
     DataError
-        If rows differ in length, a mask hides values, or it cannot become an array at all.
+        If rows differ in length, values are masked, or it cannot be converted to an array.
     """
     refuse_masked(name, array)
     if array_api_compat.is_array_api_obj(array) and not isinstance(array, np.ndarray):

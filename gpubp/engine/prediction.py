@@ -46,7 +46,7 @@ def predict(
     DataError
         If shapes do not fit the network, or values are not finite.
     DeviceError
-        If the device cannot be used, or fails; the message names the cause and the fix.
+        If the device cannot be used, or fails; the message has the cause and the fix.
 
     Examples
     --------
@@ -71,9 +71,9 @@ def predict(
 
 
 def outputs(backend: Backend, network: Network, theta: Array, x: Array) -> Array:
-    """Compute the outputs ``(..., b, j)`` on the device that ``theta`` is on, the way it does that best.
+    """Compute the outputs ``(..., b, j)`` on the device of ``theta``, in the form that is fastest there.
 
-    Samples that are still on the host are brought there part by part.
+    Samples on the host are moved there part by part.
     """
     has_loops = backend.is_numpy and theta.ndim == 1 and x.ndim == 2
     has_loops = has_loops and not (network.has_groups or network.skips) and backend.matmul_precision == "float32"
@@ -91,7 +91,7 @@ def outputs(backend: Backend, network: Network, theta: Array, x: Array) -> Array
 def in_parts(x: Array, at_once: int | None = None) -> Iterator[Array]:
     """Cut samples, or targets, into parts whose hidden layers take little memory.
 
-    Without ``at_once`` all devices cut alike, so that an error summed over the parts is the same again, to the bit.
+    Without ``at_once`` all devices cut alike, so that a loss summed over the parts is the same to the bit.
     """
     at_once = SAMPLES_AT_ONCE if at_once is None else at_once
     for start in range(0, x.shape[-2], at_once):

@@ -43,7 +43,7 @@ Settings = dict[str, Any]
 
 _KEY = "gpubp_checkpoint"
 _NAME = re.compile(r"checkpoint-(\d{8,})-(\d{5,})\.safetensors")
-_LEFT_BEHIND = re.compile(r"\.[0-9a-f]{16}\.tmp")  # by a process that was killed while it wrote
+_LEFT_BEHIND = re.compile(r"\.[0-9a-f]{16}\.tmp")  # by a process that was killed while writing
 _HEADER = {
     "format": int,
     "version": str,
@@ -53,7 +53,7 @@ _HEADER = {
     "arrays": dict,
     "sha256": str,
 }
-_BYTES_AT_ONCE = 1 << 24  # of an array that are brought to the host for its fingerprint
+_BYTES_AT_ONCE = 1 << 24  # of an array that are moved to the host for its fingerprint
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ def open_folder(checkpoints: Checkpoints, *, resume: bool) -> Checkpoint | None:
 
 
 def checkpoints_in(folder: str | PathLike[str]) -> list[Path]:
-    """List the checkpoints in a folder, whole or not, the newest last."""
+    """List the checkpoints in a folder, intact or not, the newest last."""
     found = [(match, path) for path in Path(folder).glob("checkpoint-*") if (match := _NAME.fullmatch(path.name))]
     return [path for match, path in sorted(found, key=lambda each: [int(number) for number in each[0].groups()])]
 
@@ -158,7 +158,7 @@ def _newest(folder: Path, paths: list[Path]) -> Checkpoint | None:
             faults.append(f"{path.name} {fault}")
             continue
         if faults:
-            for damaged in paths[paths.index(path) + 1 :]:  # they would be taken for newer than what comes now
+            for damaged in paths[paths.index(path) + 1 :]:  # else they would count as newer than those to come
                 damaged.rename(f"{damaged}.damaged")
             warnings.warn(
                 f"of the checkpoints in {folder}, {'; '.join(faults)}; training continues from {path.name} instead",
@@ -231,7 +231,7 @@ def _shown(value: Any) -> str:
 def settings_of(
     network: Network, optimizer: Optimizer | SecondOrder, data: Mapping[str, Array | None], same: Mapping[str, Any]
 ) -> Settings:
-    """Describe what must be the same for a run to go on: a network, an optimizer, arrays, and other options."""
+    """Describe what must be the same for a run to be resumed: network, optimizer, arrays, and other options."""
     settings = {f"network.{name}": value for name, value in asdict(network).items()} | {"optimizer": optimizer.name}
     settings |= {f"{optimizer.name}.{name}": name_of(value) for name, value in optimizer.settings.items()}
     settings |= {name: fingerprint(array) for name, array in data.items()}
@@ -267,7 +267,7 @@ def name_of(setting: Any) -> Any:
 
 
 class Keeper:
-    """Writes the checkpoints of one run: from time to time, and at its end.
+    """Writes the checkpoints of one run: at intervals, and at its end.
 
     Parameters
     ----------
@@ -280,7 +280,7 @@ class Keeper:
     def __init__(self, checkpoints: Checkpoints, settings: Settings, orders: Orders | None) -> None:
         self.checkpoints, self.settings, self.orders = checkpoints, _as_json(settings), orders
         self.folder = Path(checkpoints.folder)
-        self.latest: tuple[TrainingState, Any] | None = None  # that is not written yet
+        self.latest: tuple[TrainingState, Any] | None = None  # not written yet
         self.due, self.warned = time.monotonic() + checkpoints.every_seconds, False
 
     def training_state(
@@ -298,7 +298,7 @@ class Keeper:
         Raises
         ------
         CheckpointError
-            If the checkpoint is of another training; the message says what differs.
+            If the checkpoint is of another training; the message lists what differs.
         """
         differences = list(_differences(checkpoint.settings, self.settings))
         if differences:
@@ -317,7 +317,7 @@ class Keeper:
         if self.orders is not None and checkpoint.order is not None:
             try:
                 self.orders.go_back_to(checkpoint.order)
-            except Exception as error:  # NumPy's generators raise what their parts do
+            except Exception as error:  # NumPy's generators may raise anything
                 raise CheckpointError(
                     f"{checkpoint.path} holds no state of the orders' generator ({brief(str(error))}); train again "
                     "with another folder"
@@ -374,7 +374,7 @@ class Keeper:
         Raises
         ------
         CheckpointError
-            If it cannot be written; the error holds what was learned.
+            If it cannot be written; the error's ``fit`` is the result.
         """
         try:
             self.write()
@@ -402,6 +402,6 @@ def _cause(error: OSError | MemoryError) -> str:
 
 
 def _as_json(settings: Mapping[str, Any]) -> Settings:
-    """Turn tuples to lists and the like, as they will be read."""
+    """Convert to what JSON gives back, such as lists for tuples."""
     as_read: Settings = json.loads(canonical_json(settings))
     return as_read

@@ -156,11 +156,11 @@ def _learning_rate(plan: Plan, state: TrainingState, epoch: int) -> Any:
     return rate if state.stack is None or rate is None or not np.ndim(rate) else state.stack.for_all(rate)
 
 
-def _monitored(loss: Any, validation: Validation) -> float:
+def _monitored(loss: Any, held_out: Validation) -> float:
     """Choose what patience monitors: the score, else the validation loss, else the loss; higher is better."""
-    if validation.score is not None:
-        return validation.score
-    return -float(loss if validation.loss is None else validation.loss)
+    if held_out.score is not None:
+        return held_out.score
+    return -float(loss if held_out.loss is None else held_out.loss)
 
 
 def _outcome(plan: Plan, state: TrainingState, stop_reason: StopReason) -> Outcome:

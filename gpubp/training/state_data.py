@@ -20,7 +20,7 @@ _NUMBERS = {**dict.fromkeys(_COUNTS, int), "seconds": float, "state": dict}
 
 
 def to_data(training_state: TrainingState) -> tuple[Numbers, Arrays]:
-    """Turn what :meth:`TrainingState.snapshot` gave into numbers, as JSON has them, and arrays of NumPy."""
+    """Turn a :meth:`TrainingState.snapshot` into numbers, for JSON, and arrays of NumPy."""
     model, best, stack = training_state.model, training_state.best, training_state.stack
     of_state = dict(_parts_of("state", model.state))
     numbers = {
@@ -50,7 +50,7 @@ def to_data(training_state: TrainingState) -> tuple[Numbers, Arrays]:
 
 
 def _parts_of(name: str, state: Any) -> Iterator[tuple[str, Any]]:
-    """Name each number and each array of what an optimizer keeps."""
+    """Name each number and each array of an optimizer's state."""
     if not isinstance(state, tuple):
         yield name, state
         return
@@ -59,17 +59,17 @@ def _parts_of(name: str, state: Any) -> Iterator[tuple[str, Any]]:
 
 
 def from_data(backend: Backend, numbers: Numbers, arrays: Arrays, first: TrainingState) -> TrainingState:
-    """Build what :func:`to_data` took apart.
+    """Build a training state from what :func:`to_data` returned.
 
     Parameters
     ----------
     first : TrainingState
-        Where the same run stands at its beginning: what it has there tells which parts, shapes and types there may be.
+        The state that the same run begins with, which has the parts, shapes and types to expect.
 
     Raises
     ------
     ValueError
-        If anything is missing, left over, or of another shape or type; the message goes on after the name of a file.
+        If anything is missing, unexpected, or of another shape or type; the message follows a file's name.
     """
     if {name: type(number) for name, number in numbers.items()} != _NUMBERS or any(
         not 0 <= numbers[name] < 2**63 for name in _COUNTS
@@ -99,7 +99,7 @@ def from_data(backend: Backend, numbers: Numbers, arrays: Arrays, first: Trainin
 
 
 class _Given:
-    """What a file holds, taken piece by piece; ``n_active`` networks of the stack still train, None if that is all."""
+    """The contents of a file, taken piece by piece. ``n_active`` is the number of active networks, None for all."""
 
     def __init__(self, backend: Backend, numbers: Numbers, arrays: Arrays) -> None:
         self.backend, self.numbers, self.rest = backend, numbers["state"], dict(arrays)
@@ -115,18 +115,18 @@ class _Given:
         return array
 
     def array(self, name: str, like: Array, where_it_lacks: Array | None = None) -> Array:
-        """Take an array that is like another, of the networks that are active; to the backend."""
+        """Take an array like another, of the active networks; move it to the backend."""
         if where_it_lacks is not None and name not in self.rest:
             return where_it_lacks
         host = self.host(name, self._of_active(like.shape), str(like.dtype).rpartition(".")[2])
         return to_backend(self.backend, host)
 
     def state(self, name: str, first: Any, theta: Array) -> Any:
-        """Take what an optimizer keeps, built as it is at first."""
+        """Take an optimizer's state, of the structure that it has at first."""
         if isinstance(first, tuple) and hasattr(first, "_fields"):
             parts = zip(first._fields, first, strict=True)
             given = [self.state(f"{name}.{of_part}", part, theta) for of_part, part in parts]
-            if len({len(part) for part in given if type(part) is tuple}) > 1:  # what changed, and how the gradient did
+            if len({len(part) for part in given if type(part) is tuple}) > 1:  # changes of parameters and of gradients
                 raise ValueError(f"holds parts of {name} that differ in number")
             return type(first)(*given)
         if isinstance(first, tuple):  # of arrays like the parameters, as they come: the last changes of L-BFGS
@@ -141,21 +141,21 @@ class _Given:
         return number
 
     def active_of(self, numbers: np.ndarray) -> np.ndarray:
-        """Take which networks of a stack are active."""
+        """Take the numbers of the active networks."""
         active = self.host("stack.active", None, "int64")
         if active.ndim != 1 or not np.all(np.isin(active, numbers)) or np.any(np.diff(active) <= 0):
             raise ValueError("holds numbers of networks that there are not")
         return active
 
     def sums(self, name: str, theta: Array) -> np.ndarray:
-        """Take what steps add up to: for all networks, or for each."""
+        """Take sums over steps: for all networks, or for each."""
         sums = self.host(name, None, "float64")
         if sums.shape not in ((), (1,), (1, 1), (1, *self._of_active(theta.shape)[:-1])):
             raise ValueError(f"holds {name} as {sums.shape}")
         return sums
 
     def history(self, name: str, of_each: tuple[int, ...]) -> list[Any]:
-        """Take figures of epochs, one or an array of them for each."""
+        """Take the figures of epochs, one or an array for each."""
         figures = self.host(name, None, "float64")
         if figures.shape != (0,) and (figures.ndim == 0 or figures.shape[1:] != of_each):
             raise ValueError(f"holds {name} as {figures.shape}, where (epochs, *{of_each}) belongs")

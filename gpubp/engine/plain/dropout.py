@@ -62,7 +62,7 @@ def with_dropout(
     generator: np.random.Generator | np.random.RandomState,
     batches: Batches,
 ) -> Iterator[tuple[float, Batch]]:
-    """Give each batch its masks, drawn on the host, so that every device sees the same ones.
+    """Yield each batch with its masks, which are drawn on the host, so that every device has the same ones.
 
     Parameters
     ----------
@@ -84,7 +84,7 @@ def draw_masks(
     generator: np.random.Generator | np.random.RandomState,
     shape: tuple[int, ...],
 ) -> list[np.ndarray]:
-    """Draw what the inputs and the units of each hidden layer are multiplied by: ``(*shape, n)`` each."""
+    """Draw the factors of the inputs and of the units of each hidden layer: ``(*shape, n)`` each."""
     return [
         (generator.random((*shape, n_units)) >= rate) / (1.0 - rate)
         for n_units, rate in zip(network.sizes[:-1], rates, strict=True)

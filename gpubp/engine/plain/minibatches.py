@@ -60,7 +60,7 @@ Batches = Iterable[tuple[Any, Batch]]
 
 
 class EpochInParts(Protocol):
-    """The batches of one epoch that come in parts, one after the other; each part is run in one call."""
+    """The batches of one epoch in parts; each part is run in one call."""
 
     def __iter__(self) -> Iterator[Batches]:
         """Iterate over the parts."""
@@ -260,7 +260,7 @@ class PerNetworkBatches:
 
     @property
     def n_samples(self) -> Any:
-        """How many samples each network has: one number where all have as many, else ``(K,)``."""
+        """Number of samples of each network: one number where it is the same for all, else ``(K,)``."""
         return int(self.counts[0]) if np.all(self.counts == self.counts[0]) else self.counts
 
     def __iter__(self) -> Iterator[tuple[Any, Batch]]:
@@ -275,7 +275,7 @@ class PerNetworkBatches:
             yield part, batch
 
     def _batch(self, rows: np.ndarray, counts_at_all: np.ndarray | None) -> Batch:
-        """Gather rows ``(K, b)``; those that do not count at all weigh nothing."""
+        """Gather rows ``(K, b)``; rows that only pad have weight 0."""
         xp, (x, targets, weights, *_) = self.backend.xp, self.samples
 
         def chosen(array: Array, which: np.ndarray) -> Array:

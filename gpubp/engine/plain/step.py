@@ -48,14 +48,14 @@ class Objective:
 
     @property
     def penalised(self) -> bool:
-        """Whether there is a penalty, for any network of a stack."""
+        """Whether any network of a stack has a penalty."""
         return bool(np.ndim(self.l2) or self.l2)
 
 
 def objective_and_gradient(
     xp: Namespace, objective: Objective, weight_mask: Array, theta: Array, batch: Batch
 ) -> tuple[Array, Array]:
-    """Evaluate the objective on a batch, with its derivative by every parameter.
+    """Evaluate the objective on a batch, and its gradient.
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ def _error_and_descent(
     batch: Batch,
     loss_scale: Array | None = None,
 ) -> tuple[Array, Array, Array]:
-    """Evaluate the objective without its penalty, the derivative of all of it, and what sums are multiplied by."""
+    """Evaluate the objective without its penalty, the gradient with it, and the factor that makes a mean of sums."""
     error, gradient, weight = _sums(xp, objective, theta, batch, loss_scale)
     if objective.penalised:
         gradient = gradient + objective.l2 * weight_mask * theta
@@ -92,7 +92,7 @@ def _error_and_descent(
 def _sums(
     xp: Namespace, objective: Objective, theta: Array, batch: Batch, loss_scale: Array | None
 ) -> tuple[Array, Array, Array]:
-    """Sum the error, its gradient and the weight of the samples over the parts of the batch and over the processes."""
+    """Sum the loss, its gradient and the sample weights over the parts of the batch and over the processes."""
     sums = (
         loss_and_gradient(xp, objective.network, theta, *part[:4], loss_scale=loss_scale)
         for part in batch.parts(objective.parts)
@@ -103,24 +103,24 @@ def _sums(
 
 
 def penalty(xp: Namespace, objective: Objective, weight_mask: Array, theta: Array) -> Array:
-    """Evaluate the penalty on the weights, as it joins the sum of the error: ``(...)``."""
+    """Evaluate the penalty on the weights, as it is added to the summed loss: ``(...)``."""
     squares = xp.sum(weight_mask * theta**2, axis=-1)
     l2 = objective.l2[:, 0] if np.ndim(objective.l2) else objective.l2
     return (0.5 * l2) * squares
 
 
 def _share(xp: Namespace, objective: Objective, weight: Array) -> Array:
-    """Find what sums over a batch of this weight are multiplied by: 1, or for a mean 1 part of its weight."""
+    """Return the factor of sums over a batch: 1, or for a mean 1 divided by the total weight."""
     if objective.reduction == "sum":
         return 1.0
     if type(weight) is float:
         return 1.0 / weight
-    # a batch whose samples all count nothing says nothing
+    # a batch whose weights are all 0 changes nothing
     return xp.where(weight > 0.0, 1.0 / xp.where(weight > 0.0, weight, 1.0), 0.0)
 
 
 def gauss_newton(xp: Namespace, objective: Objective, weight_mask: Array, theta: Array, batch: Batch) -> Array:
-    """Approximate the second derivatives of the objective with the squared error by those of its outputs' squares.
+    """Approximate the second derivatives of the objective with the squared loss: Gauss-Newton, ``J^T J``.
 
     Returns
     -------
@@ -141,11 +141,11 @@ def gauss_newton(xp: Namespace, objective: Objective, weight_mask: Array, theta:
 
 Step = Callable[[Array, Any, Batch, Any], tuple[Array, Any, Array]]
 """``step(theta, state, batch, epoch) -> (theta, state, value)``, epoch a number or ``(K, 1)``: the objective's value
-before the change for an optimizer of first order, after it for a method of second order."""
+before the change for a first-order optimizer, after it for a second-order one."""
 
 
 class Sums(NamedTuple):
-    """What the steps of an epoch add up to so far, in float64 of NumPy: their values, and what these count.
+    """Sums over the steps of an epoch so far, in float64 of NumPy: of their values, and of the weights of these.
 
     ``values`` and ``weights`` are ``(1, ...)``; ``n_samples`` are the samples of these steps.
     """
@@ -157,7 +157,7 @@ class Sums(NamedTuple):
 
 @dataclass
 class ModelState:
-    """Where training stands: what a step changes, the epochs done, and of the present one the parts done.
+    """What steps change, the number of epochs done, and of the present epoch the parts done.
 
     With ``own_state`` nothing else refers to the state's arrays, and they may be changed in place.
     """
@@ -203,7 +203,7 @@ def make_step(backend: Backend, objective: Objective, optimizer: Optimizer | Sec
 
 
 def _there(backend: Backend, dtype: str, number: Any) -> Any:
-    """Move a number of each network to the backend, and leave alone one that is for all."""
+    """Move an array of one number for each network to the backend; return other numbers as they are."""
     return to_backend(backend, number, dtype) if getattr(number, "ndim", 0) else number
 
 
@@ -242,7 +242,7 @@ def _second_order_step(
         lambda at: gauss_newton(xp, objective, weight_mask, at, batch),
     )
     theta, state, value = optimizer.update(xp, theta, state, problem)
-    theta = among_equal_weights(xp, objective.network, theta)  # what solves equations rounds each copy its own way
+    theta = among_equal_weights(xp, objective.network, theta)  # solving equations rounds each copy differently
     if objective.penalised and not objective.penalty_reported:
         none = xp.sum(xp.zeros_like(theta))
         _, weight = sum_over_ranks(xp, objective.processes, none, total_weight(xp, batch))
