@@ -158,12 +158,13 @@ class JSONLines:
     Examples
     --------
     >>> import tempfile
+    >>> from pathlib import Path
     >>> from gpubp import JSONLines, Network, train
     >>> X, targets = [[0, 0], [0, 1], [1, 0], [1, 1]], [[0], [1], [1], [0]]
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     log = JSONLines(f"{folder}/log.jsonl", every=10)
     ...     fit = train(Network((2, 4, 1)), X, targets, epochs=30, device="cpu", callbacks=[log])
-    ...     len(open(log.path).readlines())
+    ...     len(Path(log.path).read_text().splitlines())
     3
     """
 
