@@ -49,9 +49,7 @@ def dropout_rates(network: Network, dropout: float | Sequence[float]) -> tuple[f
             f"got {dropout!r}"
         )
     if not all(isinstance(rate, Real) and 0.0 <= float(rate) < 1.0 for rate in rates):
-        raise DataError(
-            f"dropout must be at least 0 and below 1, the fraction of units that is dropped, got {dropout!r}"
-        )
+        raise DataError(f"dropout must be from 0 to below 1, the fraction of units that is dropped, got {dropout!r}")
     return tuple(map(float, rates)) if any(rates) else ()
 
 
