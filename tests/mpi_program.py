@@ -41,8 +41,8 @@ def trained():
     for dtype in ("float64", "float32"):
         seen = []
         theta = train(**problem(dtype), callbacks=[seen.append], parallel="mpi").theta
-        told = processes.comm.allgather((hashlib.sha256(theta.tobytes()).hexdigest(), len(seen)))
-        hashes, callbacks = zip(*told, strict=True)
+        reported = processes.comm.allgather((hashlib.sha256(theta.tobytes()).hexdigest(), len(seen)))
+        hashes, callbacks = zip(*reported, strict=True)
         fits[dtype] = theta.tolist(), hashes, callbacks
     if processes.rank == 0:
         print(json.dumps({"size": processes.world_size, "fits": fits}))

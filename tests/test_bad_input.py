@@ -165,7 +165,7 @@ def test_no_numbers(x, message):
         ("poisson", [[0], [1], [-0.5], [1]], r"'poisson' needs targets from 0 to inf, got -0.5 to 1"),
     ],
 )
-def test_desired_outputs_that_the_error_is_not_defined_for(loss, targets, message):
+def test_targets_that_the_loss_is_not_defined_for(loss, targets, message):
     network = Network((2, 3, 1), loss=loss)
     with pytest.raises(DataError, match=message):
         fit(network, targets=targets)
@@ -247,7 +247,7 @@ def test_a_number_of_numpy_widens_nothing(l2):
     assert fit(X=X.astype("float32"), l2=l2).theta.dtype == np.float32
 
 
-def test_labels_are_no_desired_outputs():
+def test_labels_are_no_targets():
     with pytest.raises(DataError, match=r"gpubp\.one_hot makes rows of class labels"):
         fit(targets=np.asarray(["yes", "no", "yes", "no"]))
 

@@ -34,9 +34,9 @@ def test_a_line_that_breaks_is_a_death(ends):
 
 
 @pytest.mark.skipif(not hasattr(selectors, "EpollSelector"), reason="the system keeps no order of events")
-def test_who_dies_first_is_told(ends, monkeypatch):
+def test_who_dies_first_is_reported(ends, monkeypatch):
     own, lines = ends
-    told, watching, received = [], threading.Event(), monitor.received
+    reported, watching, received = [], threading.Event(), monitor.received
 
     def noted(line):
         said = received(line)
@@ -44,23 +44,23 @@ def test_who_dies_first_is_told(ends, monkeypatch):
         return said
 
     monkeypatch.setattr(monitor, "received", noted)
-    waiting = threading.Thread(target=lambda: told.append(monitor.why_all_end(lines, HOSTS)))
+    waiting = threading.Thread(target=lambda: reported.append(monitor.why_all_end(lines, HOSTS)))
     waiting.start()
     own[1].sendall(monitor.GOODBYE)
     watching.wait()  # until all lines are watched
     own[2].close()
     own[0].close()
     waiting.join()
-    assert told[0].startswith("process 2 of 3 on b is gone")
+    assert reported[0].startswith("process 2 of 3 on b is gone")
 
 
-def test_last_words_are_told(ends):
+def test_last_words_are_reported(ends):
     own, lines = ends
     own[2].sendall("process 2 of 3 on b failed: ValueError: größer".encode())
     assert monitor.why_all_end(lines, HOSTS) == "process 2 of 3 on b failed: ValueError: größer"
 
 
-def test_nothing_is_told_of_the_regular_end(ends):
+def test_nothing_is_reported_of_the_regular_end(ends):
     own, lines = ends
     for end in own:
         end.sendall(monitor.GOODBYE)
@@ -68,7 +68,7 @@ def test_nothing_is_told_of_the_regular_end(ends):
     assert monitor.why_all_end(lines, HOSTS) is None
 
 
-def test_strangers_are_sent_away():
+def test_unknown_clients_are_sent_away():
     token = bytes(range(monitor.TOKEN_BYTES))
     with ExitStack() as closed:
         listener = closed.enter_context(socket.create_server(("127.0.0.1", 0)))
@@ -83,7 +83,7 @@ def test_strangers_are_sent_away():
         assert lines[1].getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
 
 
-def test_nobody_waits_for_ever(monkeypatch):
+def test_waiting_ends(monkeypatch):
     monkeypatch.setattr(monitor, "PATIENCE", 0.01)
     with socket.create_server(("127.0.0.1", 0)) as listener, pytest.raises(TimeoutError):
         monitor.accepted(listener, bytes(16), 1)
@@ -129,9 +129,9 @@ def test_the_death_of_one_ends_all(left, capfd):
         life.thread.start()
         life.close()
     assert left == [1, 1]
-    told = capfd.readouterr().err
-    assert told.count("gpubp: process 1 of 3 on here is gone") == 1
-    assert "all 3 processes end. Start it again" in told
+    reported = capfd.readouterr().err
+    assert reported.count("gpubp: process 1 of 3 on here is gone") == 1
+    assert "all 3 processes end. Start it again" in reported
 
 
 def test_all_take_leave(left, capfd):

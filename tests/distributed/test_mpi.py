@@ -56,9 +56,9 @@ PROGRAM = ("-m", "tests.mpi_program")
 def test_processes_of_mpi_come_to_what_one_comes_to(size):
     out, err, code = ended(mpiexec(size, *PROGRAM, "train"))
     assert code == 0, err
-    told = json.loads(out)
-    assert told["size"] == size
-    for dtype, (theta, hashes, callbacks) in told["fits"].items():
+    reported = json.loads(out)
+    assert reported["size"] == size
+    for dtype, (theta, hashes, callbacks) in reported["fits"].items():
         assert len(set(hashes)) == 1
         assert callbacks == [mpi_program.EPOCHS] + [0] * (size - 1)
         alone = train(**mpi_program.problem(dtype))

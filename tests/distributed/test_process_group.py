@@ -99,12 +99,12 @@ def test_held_out_samples_end_all_at_the_same_epoch():
     assert_agree(of_all[2].theta, alone.theta, "steps")
 
 
-def test_stop_when_is_asked_once_and_heeded_by_all():
-    asked = []
+def test_stop_when_is_called_once_and_heeded_by_all():
+    requested = []
 
     def stop_when(targets, y):
-        asked.append(1)
-        return len(asked) == 4
+        requested.append(1)
+        return len(requested) == 4
 
     found = results_of(
         run_on_ranks(
@@ -131,9 +131,9 @@ def test_all_diverge_together_and_the_first_says_so():
         network = Network((5, 7, 3))
         return train(network, X, D, optimizer=gradient_descent(1e300), device="cpu", parallel=processes)
 
-    with pytest.warns(DivergenceWarning) as told:
+    with pytest.warns(DivergenceWarning) as reported:
         found = results_of(run_on_ranks(2, wild))
-    assert len(told) == 1
+    assert len(reported) == 1
     assert [fit.stop_reason for fit in found] == ["diverged", "diverged"]
 
 
@@ -336,7 +336,7 @@ def test_checkpoints_of_another_training_are_refused_by_all(tmp_path):
 # --- at the door ---
 
 
-def test_a_fault_of_one_is_told_by_all():
+def test_a_fault_of_one_is_reported_by_all():
     def work(processes):
         x = X.copy()
         x[30, 2] = np.nan
@@ -362,7 +362,7 @@ def test_unknown_ways_are_refused():
         train(NETWORK, X, D, parallel="npi", device="cpu")
 
 
-def test_without_mpi4py_the_fix_is_told(monkeypatch):
+def test_without_mpi4py_the_fix_is_reported(monkeypatch):
     monkeypatch.setitem(sys.modules, "mpi4py", None)
     mpi.mpi_process_group.cache_clear()
     with pytest.raises(DataError, match=r'pip install "gpubp\[mpi\]"'):
@@ -370,7 +370,7 @@ def test_without_mpi4py_the_fix_is_told(monkeypatch):
 
 
 @pytest.mark.parametrize("launcher", [("PMI_RANK", "PMI_SIZE"), ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE")])
-def test_copies_that_train_alone_are_told_once(monkeypatch, caplog, launcher):
+def test_copies_that_train_alone_are_reported_once(monkeypatch, caplog, launcher):
     monkeypatch.setattr(launch, "_warned", [])
     for name, value in zip(launcher, ("0", "4"), strict=True):
         monkeypatch.setenv(name, value)
@@ -385,7 +385,7 @@ def test_copies_that_train_alone_are_told_once(monkeypatch, caplog, launcher):
     assert len(caplog.messages) == 1
 
 
-def test_another_mpi_than_the_launchers_is_told(monkeypatch):
+def test_another_mpi_than_the_launchers_is_reported(monkeypatch):
     monkeypatch.setenv("PMI_RANK", "0")
     monkeypatch.setenv("PMI_SIZE", "4")
     monkeypatch.setattr(launch, "mpi_process_group", lambda: SINGLE_PROCESS)
@@ -558,11 +558,11 @@ def test_time_that_is_up_is_up_for_all(monkeypatch):
         options = {"max_time": 1e-9 if processes.rank == 0 else 1e9, "callbacks": seen.append}
         return MLPRegressor(hidden_layer_sizes=(4,), parallel=processes, device="cpu", **options).fit(X, D)
 
-    with pytest.warns(ConvergenceWarning, match="Maximum time") as told:
+    with pytest.warns(ConvergenceWarning, match="Maximum time") as reported:
         found = results_of(run_on_ranks(2, work))
     assert [model.stop_reason_ for model in found] == ["time", "time"]
     assert [progress.epoch for progress in seen] == [1]
-    assert len(told) == 1
+    assert len(reported) == 1
 
 
 def test_parallel_is_a_parameter():
@@ -591,10 +591,10 @@ def test_the_command_makes_no_copies(arguments, words, rank, tmp_path, monkeypat
     for to in (output.console, output.notes):
         monkeypatch.setattr(to, "quiet", False)
     assert main(arguments) == 2
-    told = capsys.readouterr()
-    assert told.out == ""
+    reported = capsys.readouterr()
+    assert reported.out == ""
     if rank == "0":
-        assert words in " ".join(told.err.split())
+        assert words in " ".join(reported.err.split())
     else:
-        assert told.err == ""
+        assert reported.err == ""
     assert list(tmp_path.iterdir()) == []

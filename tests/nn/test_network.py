@@ -64,7 +64,7 @@ class TestAgainstThePaper:
     @pytest.mark.parametrize(
         "optimizer", [gradient_descent(0.5), momentum(0.5, 0.9)], ids=lambda optimizer: optimizer.name
     )
-    def test_twenty_sweeps_of_training(self, backend_case, dtype, optimizer):
+    def test_twenty_epochs_of_training(self, backend_case, dtype, optimizer):
         theta, x, targets, _ = draw(PAPERS, dtype=dtype)
         fit = train(
             *(PAPERS, backend_case.asarray(x), backend_case.asarray(targets)),
@@ -76,7 +76,7 @@ class TestAgainstThePaper:
             device=backend_case.backend.name,
         )
         expected = reference.descend(
-            *(as_lists(PAPERS, theta), samples_of(x, targets), 0.5, optimizer.settings.get("momentum", 0.0)), sweeps=20
+            *(as_lists(PAPERS, theta), samples_of(x, targets), 0.5, optimizer.settings.get("momentum", 0.0)), 20
         )
         assert_agree(
             fit.theta, as_theta(expected, dtype), "steps", namespace=backend_case.xp, device=backend_case.device
@@ -117,13 +117,13 @@ class TestStacks:
 
     @given(
         sizes=any_sizes,
-        hidden=any_hidden,
+        activation=any_hidden,
         n_networks=st.integers(1, 4),
         n_samples=st.integers(1, 4),
         bias=st.booleans(),
     )
-    def test_any_stack(self, sizes, hidden, n_networks, n_samples, bias):
-        network = Network(sizes, activation=hidden, output_activation="tanh", bias=bias)
+    def test_any_stack(self, sizes, activation, n_networks, n_samples, bias):
+        network = Network(sizes, activation=activation, output_activation="tanh", bias=bias)
         theta, x, targets, _ = draw(network, n_networks, n_samples=n_samples)
         E, gradient = loss_and_gradient(np, network, theta, x, targets)
         for n in range(n_networks):
@@ -169,16 +169,19 @@ class TestSums:
 
 class TestForms:
     @given(
-        sizes=any_sizes, hidden=any_hidden, dtype=st.sampled_from(["float64", "float32"]), n_samples=st.integers(1, 3)
+        sizes=any_sizes,
+        activation=any_hidden,
+        dtype=st.sampled_from(["float64", "float32"]),
+        n_samples=st.integers(1, 3),
     )
-    def test_shapes_and_precision_everywhere(self, backend_case, sizes, hidden, dtype, n_samples):
+    def test_shapes_and_precision_everywhere(self, backend_case, sizes, activation, dtype, n_samples):
         if (backend_case.name, dtype) == ("strict-no-float64", "float64"):
             dtype = "float32"
-        network = Network(sizes, activation=hidden)
+        network = Network(sizes, activation=activation)
         theta, x, targets, sample_weight = (
             backend_case.asarray(array, dtype) for array in draw(network, n_samples=n_samples)
         )
-        if hidden == "exp":  # exp of exp of exp overflows
+        if activation == "exp":  # exp of exp of exp overflows
             theta = 0.1 * theta
         layers = forward(backend_case.xp, network, theta, x)
         E, gradient = loss_and_gradient(backend_case.xp, network, theta, x, targets, sample_weight)
