@@ -59,10 +59,6 @@ OF_OTHERS = {
 """Keywords of other libraries, with the function that takes them."""
 
 
-OPEN = ("gpubp/backends/memory.py", "gpubp/training/stacks.py", "tests/engine/test_host_samples.py")
-"""Files that are still being renamed."""
-
-
 class Offence(NamedTuple):
     line: int
     name: str
@@ -137,7 +133,6 @@ def test_names_are_the_fields():
     lines = [
         f"{path}:{line} {name}: write {instead}"
         for path, found in offences_by_file().items()
-        if not path.startswith(OPEN)
         for line, name, instead in found
     ]
     assert not lines, f"{len(lines)} names that are not the field's:\n" + "\n".join(lines)
@@ -145,7 +140,6 @@ def test_names_are_the_fields():
 
 def test_files_are_named_in_the_fields_words():
     named = [path.relative_to(ROOT).as_posix() for path in files()]
-    named = [path for path in named if not path.startswith(OPEN)]
     assert [path for path in named if any(w in WORDS for part in Path(path).parts for w in words_of(part))] == []
 
 

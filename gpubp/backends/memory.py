@@ -86,7 +86,7 @@ def networks_at_once(backend: Backend, sizes: tuple[int, ...], dtype: str, size:
     return max(1, space // of_one)
 
 
-def has_room_for(backend: Backend, n_numbers: int, dtype: str) -> bool:
+def fits_in_memory(backend: Backend, n_numbers: int, dtype: str) -> bool:
     """Return whether samples with ``n_numbers`` numbers fit on the device during training."""
     memory = memory_of(backend)
     return memory is None or n_numbers * np.dtype(dtype).itemsize <= SHARE_OF_SAMPLES * memory.available
@@ -95,7 +95,7 @@ def has_room_for(backend: Backend, n_numbers: int, dtype: str) -> bool:
 def home_of(backend: Backend, dtype: str, *samples: Array) -> Backend:
     """Choose where samples are kept: on the device, or on the host if they come from there and do not fit."""
     from_host = all(map(array_api_compat.is_numpy_array, samples))
-    if not from_host or has_room_for(backend, sum(array.size for array in samples), dtype):
+    if not from_host or fits_in_memory(backend, sum(array.size for array in samples), dtype):
         return backend
     return choose_backend("cpu")
 

@@ -12,7 +12,7 @@ import numpy as np
 from gpubp._typing import Array
 from gpubp.backends.backend import to_backend, to_numpy
 from gpubp.backends.gpu_errors import Workload, translate_gpu_errors
-from gpubp.backends.memory import SAMPLES_AT_ONCE, has_room_for, networks_at_once
+from gpubp.backends.memory import SAMPLES_AT_ONCE, fits_in_memory, networks_at_once
 from gpubp.engine.epoch import make_epoch_runner
 from gpubp.engine.plain.dropout import draw_masks
 from gpubp.engine.plain.minibatches import Batch, Batches, PerNetworkBatches
@@ -79,7 +79,7 @@ def _how_many(members: "list[StackMember]") -> int:
     with first.backend.active():
         for _, fit, *_ in members:
             of_x = 0 if id(fit.x) in seen else fit.x.shape[0] * (fit.x.shape[1] + fit.targets.shape[1])
-            if n and of_x and not has_room_for(fit.backend, n_numbers + of_x, fit.precision):
+            if n and of_x and not fits_in_memory(fit.backend, n_numbers + of_x, fit.precision):
                 break
             seen.add(id(fit.x))
             n, n_numbers = n + 1, n_numbers + of_x

@@ -11,7 +11,7 @@ from sklearn.preprocessing import StandardScaler
 from gpubp import BatchedSearchCV, MLPEnsembleRegressor, MLPRegressor
 from gpubp.backends import memory
 from gpubp.backends.backend import choose_backend, to_numpy
-from gpubp.backends.memory import Memory, has_room_for, networks_at_once
+from gpubp.backends.memory import Memory, fits_in_memory, networks_at_once
 from gpubp.engine import prediction
 from gpubp.engine.cuda import epoch as cuda_epoch
 from gpubp.engine.cuda import steps
@@ -152,7 +152,7 @@ class TestTraining:
         """On a device whose arrays do not mix with NumPy's."""
         device = "array_api_strict:device1"
         resident = fit(device, **options)
-        monkeypatch.setattr(memory, "has_room_for", lambda *_: False)
+        monkeypatch.setattr(memory, "fits_in_memory", lambda *_: False)
         transferred = fit(device, **options)
         assert brought == [False] * (len(brought) // 2) + [True] * (len(brought) // 2)
         assert_agree(transferred.theta, resident.theta, "fit")
@@ -162,7 +162,7 @@ class TestTraining:
         x, targets, *_ = samples((3,), dtype="float32")
         ends = []
         for fits in (True, False):
-            monkeypatch.setattr(memory, "has_room_for", lambda *_, fits=fits: fits)
+            monkeypatch.setattr(memory, "fits_in_memory", lambda *_, fits=fits: fits)
             leaving = iter([[False, True, False], [False, False], [True, False], [True]])
 
             def stop_when(targets, y, leaving=leaving):
@@ -175,7 +175,7 @@ class TestTraining:
         np.testing.assert_array_equal(ends[1].theta, ends[0].theta)
 
     def test_where_samples_are_already_they_stay(self, monkeypatch, brought):
-        monkeypatch.setattr(memory, "has_room_for", lambda *_: False)
+        monkeypatch.setattr(memory, "fits_in_memory", lambda *_: False)
         xp = choose_backend("array_api_strict:device1").xp
         x, targets, *_ = samples(dtype="float32")
         x, targets = (xp.asarray(part, device=xp.Device("device1")) for part in (x, targets))
@@ -189,7 +189,7 @@ class TestElsewhere:
     @pytest.fixture(params=[True, False])
     def fits(self, request, monkeypatch):
         calls = []
-        monkeypatch.setattr(memory, "has_room_for", lambda *_: calls.append(request.param) or request.param)
+        monkeypatch.setattr(memory, "fits_in_memory", lambda *_: calls.append(request.param) or request.param)
         yield request.param
         assert calls
 
@@ -216,7 +216,7 @@ class TestElsewhere:
         assert_agree(fitted[0].predict(x), fitted[1].predict(x), "fit")
 
     def test_lbfgs_takes_all_samples_to_the_device(self, monkeypatch):
-        monkeypatch.setattr(memory, "has_room_for", lambda *_: False)
+        monkeypatch.setattr(memory, "fits_in_memory", lambda *_: False)
         x, targets, *_ = samples(dtype="float32")
         model = MLPRegressor(solver="lbfgs", max_iter=2, device="array_api_strict:device1")
         with pytest.warns(ConvergenceWarning):
@@ -236,7 +236,7 @@ class TestStacksOfFits:
         x, targets, *_ = samples(dtype="float32")
         found = []
         for fits in (True, False):
-            monkeypatch.setattr(memory, "has_room_for", lambda *_, fits=fits: fits)
+            monkeypatch.setattr(memory, "fits_in_memory", lambda *_, fits=fits: fits)
             brought.clear()
             caplog.clear()
             with caplog.at_level("INFO", "gpubp"):
@@ -265,7 +265,7 @@ class TestStacksOfFits:
         )
         together = search.fit(x, targets).cv_results_["mean_test_score"]
         of_two_folds = 2 * 16 * (3 + 4)  # each fold's 15 or 16 samples have been transformed for it
-        monkeypatch.setattr(stacks, "has_room_for", lambda backend, n, dtype: n <= of_two_folds)
+        monkeypatch.setattr(stacks, "fits_in_memory", lambda backend, n, dtype: n <= of_two_folds)
         apart = search.fit(x, targets).cv_results_["mean_test_score"]
         assert sizes == [(6, 3), (4, 2), (2, 1)]
         np.testing.assert_allclose(apart, together, rtol=1e-5)
@@ -281,8 +281,8 @@ def test_samples_leave_less_memory_for_networks(monkeypatch):
 
 def test_whether_samples_fit(monkeypatch):
     backend = choose_backend("cpu")
-    assert has_room_for(backend, 10**12, "float32")  # the host's memory is its own affair
+    assert fits_in_memory(backend, 10**12, "float32")  # the host's memory is its own affair
     monkeypatch.setattr(memory, "memory_of", full)
-    assert [has_room_for(backend, n, dtype) for n, dtype in ((100, "float32"), (101, "float32"), (51, "float64"))] == [
-        *(True, False, False)
-    ]
+    assert [
+        fits_in_memory(backend, n, dtype) for n, dtype in ((100, "float32"), (101, "float32"), (51, "float64"))
+    ] == [*(True, False, False)]
