@@ -263,7 +263,7 @@ def test_a_fit_is_no_theta():
         (lambda: gpubp.adam(beta_1=1.0), "beta_1 must be from 0 to below 1, got 1"),
         (lambda: gpubp.momentum(-0.1), "learning_rate must be 0 or more, got -0.1"),
         (lambda: gpubp.clipped(gpubp.adam(), 0.0), "max_norm must be above 0, got 0"),
-        (lambda: gpubp.lbfgs(memory=0), "memory must be 1 or more"),
+        (lambda: gpubp.lbfgs(memory=0), "memory must be a whole number, 1 or more"),
         (lambda: gpubp.levenberg_marquardt(factor=1.0), "factor must be a finite number above 1"),
         (lambda: gpubp.levenberg_marquardt(damping=-1.0), "damping must be a finite number, 0 or more"),
         (lambda: gpubp.initial_weights(NETWORK, scheme="uniform", scale=math.inf), "scale must be a finite"),

@@ -1,1 +1,1 @@
-"""What every other package may use: names, text, files, masked arrays."""
+"""Helpers for all other packages: names, text, files, masked arrays."""

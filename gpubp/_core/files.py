@@ -13,7 +13,7 @@ def open_ordinary(path: str | PathLike[str]) -> BinaryIO:
     Raises
     ------
     OSError
-        If it cannot be opened or is not a regular file; ``strerror`` says which.
+        If it cannot be opened or is not a regular file; ``strerror`` says why.
     ValueError
         If the path contains a null byte.
     """

@@ -1,4 +1,4 @@
-"""Look up entries of a registry by name, with parameters where an entry takes any: ``"relu"``, ``"huber(0.5)"``."""
+"""Look up entries of a registry by name, with parameters if an entry takes any: ``"relu"``, ``"huber(0.5)"``."""
 
 import difflib
 import inspect
@@ -79,7 +79,7 @@ class Parametric:
     Parameters
     ----------
     make : callable
-        Makes the entry. Its parameters have defaults, or it has a single ``*parameter``, which takes any count.
+        Makes the entry. Its parameters have defaults, or it has a single ``*parameter``.
     ranges : mapping
         The valid range of each parameter, in the order of the parameters.
     """
@@ -89,11 +89,11 @@ class Parametric:
 
     @property
     def is_variadic(self) -> bool:
-        """Whether there is one parameter, of which any count may be given."""
+        """Whether the entry takes any number of values of a single parameter."""
         return any(p.kind is p.VAR_POSITIONAL for p in inspect.signature(self.make).parameters.values())
 
     def arguments(self, name: str, text: str) -> tuple[float, ...]:
-        """Read what stands in brackets behind the name; arguments that equal their defaults are left off at the end.
+        """Read the arguments in brackets; trailing arguments that equal their defaults are left out.
 
         Raises
         ------
@@ -175,14 +175,14 @@ def parse_name(kind: str, text: str, entries: Mapping[str, Any]) -> tuple[str, t
 
 
 def look_up(kind: str, text: str, entries: Mapping[str, Any]) -> Any:
-    """Return the entry that ``text`` names, made with its arguments where it takes any; see :func:`parse_name`."""
+    """Return the entry that ``text`` names, made with its arguments if it takes any; see :func:`parse_name`."""
     name, arguments = parse_name(kind, text, entries)
     entry = entries[name]
     return entry.make(*arguments) if isinstance(entry, Parametric) else entry
 
 
 def canonical_name(kind: str, text: str, entries: Mapping[str, Any]) -> str:
-    """Return the one text for an entry and its arguments, by which networks are compared and stored.
+    """Return the canonical text of an entry and its arguments, by which networks are compared and stored.
 
     Examples
     --------
@@ -201,7 +201,7 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> str:
 
 
 def near_miss(name: str, known: Iterable[str]) -> str:
-    """Return " (did you mean ...?)" for an error message, or nothing where no known name is close.
+    """Return " (did you mean ...?)" for an error message, or an empty text if no known name is close.
 
     Examples
     --------

@@ -1,1 +1,1 @@
-"""Which array library computes, on which device, and what it can do there."""
+"""Array libraries and devices: their choice, memory, precision and errors."""

@@ -1,4 +1,4 @@
-"""The array library and the device that compute, and how arrays get there and back."""
+"""Choose the array library and the device, and move arrays to and from the device."""
 
 import functools
 import logging
@@ -34,7 +34,7 @@ class Backend(NamedTuple):
     name : str
         The device as ``device=`` takes it: "cpu", "cuda:0", "torch:cpu", ...
     library : Library
-        What kind of backend this is; see :mod:`gpubp.backends.libraries`.
+        The array library; see :mod:`gpubp.backends.libraries`.
     matmul_precision : str
         One of :data:`gpubp.backends.matmul_precision.MATMUL_PRECISIONS`.
     """
@@ -56,7 +56,7 @@ class Backend(NamedTuple):
         return self.library is CUPY
 
     def active(self) -> AbstractContextManager[object]:
-        """Return a context manager in which the device is the current one, where the library has a current device."""
+        """Return a context manager that makes the device the current one, if the library has a current device."""
         return self.library.current(self.device)
 
 
@@ -66,12 +66,12 @@ def choose_backend(device: str = "auto", *arrays: Array) -> Backend:
     Parameters
     ----------
     device : str
-        ``"auto"``: the device that the arrays are on; for NumPy arrays what the environment variable ``GPUBP_DEVICE``
-        says, else a GPU if one works, else the CPU. ``"cpu"``: NumPy. ``"cuda"``, ``"cuda:1"``: CuPy, and an error
-        where that GPU does not work. Anything else names an array library and one of its devices: ``"torch:cpu"``,
-        ``"array_api_strict:device1"``.
+        ``"auto"``: the device that the arrays are on; for NumPy arrays, the value of the environment variable
+        ``GPUBP_DEVICE``, else a GPU if one works, else the CPU. ``"cpu"``: NumPy. ``"cuda"``, ``"cuda:1"``: CuPy, or
+        an error if that GPU does not work. Anything else names an array library and one of its devices:
+        ``"torch:cpu"``, ``"array_api_strict:device1"``.
     *arrays : array
-        What is to be computed with.
+        The arrays of the computation.
 
     Returns
     -------
@@ -102,7 +102,7 @@ def choose_backend(device: str = "auto", *arrays: Array) -> Backend:
 
 
 def _backend_of(*arrays: Array) -> Backend | None:
-    """Find the backend that all arrays share, NumPy's own left out; None where all are NumPy's."""
+    """Find the backend that all arrays other than NumPy's share; None if all are NumPy's."""
     found = None
     for array in arrays:
         library = library_of(array)
@@ -112,7 +112,8 @@ def _backend_of(*arrays: Array) -> Backend | None:
         backend = Backend(xp, device, library.name_of(device), library)
         if found is not None and (found.xp is not xp or found.device != device):
             raise DataError(
-                f"the arrays are on {found.name} and on {backend.name}; put them on one, or name one with device="
+                f"the arrays are on {found.name} and on {backend.name}; move them to one device, or choose one "
+                "with device="
             )
         found = backend
     return found
@@ -147,13 +148,13 @@ def _named(device: str) -> Backend:
 
 
 def check_matmul_precision(matmul_precision: str) -> None:
-    """Raise a DataError where there is no such precision of products."""
+    """Raise a DataError if there is no such precision of products."""
     if matmul_precision not in MATMUL_PRECISIONS:
         raise DataError(unknown("matmul_precision", str(matmul_precision), MATMUL_PRECISIONS))
 
 
 def with_matmul(backend: Backend, matmul_precision: str, dtype: str) -> Backend:
-    """Let a backend multiply matrices of ``dtype`` in another precision.
+    """Return a backend that multiplies matrices of ``dtype`` in another precision.
 
     Raises
     ------
@@ -165,7 +166,7 @@ def with_matmul(backend: Backend, matmul_precision: str, dtype: str) -> Backend:
         return backend
     if dtype == "float64":
         raise DataError(
-            f"matmul_precision={matmul_precision!r} rounds numbers of float32, but the computation is in float64; give "
+            f"matmul_precision={matmul_precision!r} rounds float32 numbers, but the computation is in float64; pass "
             "dtype='float32' too, or leave matmul_precision out"
         )
     xp = RoundedMatmul(backend.xp, matmul_precision)
@@ -173,13 +174,13 @@ def with_matmul(backend: Backend, matmul_precision: str, dtype: str) -> Backend:
 
 
 def to_backend(backend: Backend, array: Array, dtype: str | None = None) -> Array:
-    """Move an array, of whatever namespace, to a backend; nothing is copied where it is there already.
+    """Move an array of any namespace to a backend, without a copy if it is there already.
 
     Parameters
     ----------
     array : array or array-like
     dtype : str, optional
-        "float32", "float64", "int64", ...; as it is, without.
+        "float32", "float64", "int64", ...; by default, that of the array.
     """
     xp, library = backend.xp, library_of(array)
     if library is not None:
@@ -191,7 +192,7 @@ def to_backend(backend: Backend, array: Array, dtype: str | None = None) -> Arra
     if dtype is not None:
         host = host.astype(dtype, copy=False)
     if not host.flags.writeable:
-        host = host.copy()  # torch warns of memory that it could write to and must not
+        host = host.copy()  # torch warns that it could write to read-only memory
     return xp.asarray(host, device=backend.device)
 
 
@@ -204,7 +205,7 @@ def _is_on(backend: Backend, array: Array) -> bool:
 
 
 def to_numpy(array: Array) -> np.ndarray:
-    """Copy an array of any namespace and device to the host; NumPy's own come back as they are."""
+    """Copy an array of any namespace and device to the host; NumPy arrays are returned unchanged."""
     if type(array) is np.ndarray:
         return array
     refuse_masked("the array", array)
@@ -213,6 +214,6 @@ def to_numpy(array: Array) -> np.ndarray:
 
 
 def like(array: Array, reference: Array) -> Array:
-    """Bring an array to the namespace and device of ``reference``; to NumPy where that is no array at all."""
+    """Bring an array to the namespace and device of ``reference``; to NumPy if that is not an array."""
     backend = _backend_of(reference)
     return to_numpy(array) if backend is None else to_backend(backend, array)

@@ -1,4 +1,4 @@
-"""Which distributions of CuPy are installed, of which there must be one at most."""
+"""Find the installed distributions of CuPy; there must be at most one."""
 
 import importlib.metadata
 import re
@@ -7,7 +7,7 @@ from gpubp.backends.probe import install_command
 
 
 def cupy_wheels() -> list[str]:
-    """List the installed distributions that bring a ``cupy`` package, of which there must be one at most."""
+    """List the installed distributions that contain a ``cupy`` package; there must be at most one."""
     names = (distribution.metadata["Name"] for distribution in importlib.metadata.distributions())
     normal = {re.sub(r"[-_.]+", "-", name).lower() for name in names if name}
     return sorted(name for name in normal if re.fullmatch(r"cupy(-cuda\d+x?|-rocm-[\d-]+)?|amd-cupy", name))
@@ -19,5 +19,5 @@ def reinstall_command(wheels: list[str]) -> str:
 
 
 def describe_duplicates(wheels: list[str]) -> str:
-    """Say which distributions are installed over each other."""
+    """Describe which distributions are installed over each other."""
     return f"{len(wheels)} are installed over each other: {', '.join(wheels)}; there must be one"

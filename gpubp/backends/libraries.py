@@ -1,4 +1,4 @@
-"""The array libraries that can compute, one entry of :data:`LIBRARIES` each; docs/backends.md says how to add one."""
+"""The supported array libraries, each an entry of :data:`LIBRARIES`; docs/backends.md says how to add one."""
 
 import contextlib
 import importlib
@@ -32,7 +32,7 @@ def _no_context(device: Device) -> AbstractContextManager[object]:
 
 @dataclass(frozen=True)
 class Library:
-    """An array library, and where it differs from the Array API standard.
+    """An array library, and its differences from the Array API standard.
 
     Parameters
     ----------
@@ -42,15 +42,15 @@ class Library:
         ``owns(array)`` is True for the library's arrays.
     open : callable
         ``open(text)`` returns the namespace and the device that the part of ``device=`` after the colon names; the
-        device is None where ``text`` is empty and the library chooses. Whatever it raises becomes a DeviceError.
+        device is None if ``text`` is empty and the library chooses. Its exceptions become DeviceErrors.
     device_text : callable
-        ``device_text(device)`` returns the part after the colon for a device; empty where devices have no name.
+        ``device_text(device)`` returns the part after the colon for a device; empty if devices have no name.
     to_numpy : callable
         Copies an array to the host.
     detach : callable
         Returns the array without the library's own automatic differentiation.
     current : callable
-        ``current(device)`` returns a context manager in which the device is the current one.
+        ``current(device)`` returns a context manager that makes the device the current one.
     """
 
     name: str
@@ -68,7 +68,7 @@ class Library:
 
 
 def _open(module: str, text: str, find_device: Callable[[Namespace, str], Device] | None = None) -> tuple[Any, Device]:
-    """Import a library and make an array on the device, so that a device that is not there raises here."""
+    """Import a library and make an array on the device, so that an unavailable device raises here."""
     xp = array_api_compat.array_namespace(importlib.import_module(module).asarray([0.0]))
     if not text:
         xp.asarray([0.0], dtype=xp.float32)
@@ -140,9 +140,9 @@ LIBRARIES = {library.name: library for library in (NUMPY, CUPY, TORCH, JAX, STRI
 
 
 def library_of(array: Any) -> Library | None:
-    """Find the library of an array; None for what is not an array.
+    """Find the library of an array; None for other objects.
 
-    An array of a library that is not in :data:`LIBRARIES` gets an entry with the standard's own behaviour.
+    An array of a library that is not in :data:`LIBRARIES` gets an entry with the behaviour of the standard.
     """
     for library in LIBRARIES.values():
         if library.owns(array):

@@ -1,7 +1,7 @@
 """Matrix products in reduced precision: operands are rounded, and the products are summed in float32.
 
 The namespace is wrapped in one whose ``matmul`` rounds its operands. Parameters, activations, losses, sums and updates
-stay in float32. So training with the precision of a GPU's tensor cores can be tried on any device.
+stay in float32. So the precision of a GPU's tensor cores can be tried on any device.
 """
 
 import contextlib
@@ -28,7 +28,7 @@ FORMATS = {
     "float16": FloatFormat(bits=10, smallest_exponent=-14, largest=65504.0),
 }
 MATMUL_PRECISIONS = ("float32", *FORMATS)
-"""The values of ``matmul_precision``. "float32" rounds nothing: products have the precision of the arrays."""
+"""The values of ``matmul_precision``. "float32" does not round."""
 
 _BITS = 23  # explicit bits of float32's significand
 
@@ -111,7 +111,7 @@ def rounded_by_arithmetic(xp: Namespace, x: Array, precision: str) -> Array:
 
 
 def _matmul_of_cupy(xp: Namespace, precision: str, a: Array, b: Array) -> Array:
-    """Multiply on tensor cores where the GPU has TF32.
+    """Multiply on tensor cores if the GPU has TF32.
 
     cuBLAS then rounds to TF32 itself and sums in float32. CuPy offers no product of bfloat16 or float16 that is summed
     in float32; but numbers rounded to these formats are TF32 numbers too, so their TF32 product is exact.

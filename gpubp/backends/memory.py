@@ -11,12 +11,12 @@ from gpubp._typing import Array
 from gpubp.backends.backend import Backend, choose_backend
 
 SAMPLES_AT_ONCE = 4096
-"""Samples per forward pass on the host, and wherever the same samples must give the same bits."""
+"""Samples per forward pass on the host, and whenever the same samples must give the same bits."""
 
 COPIES_OF_PARAMETERS = 8  # in training: the parameters, the gradient, the optimizer's state and temporaries
 HOST_SPACE = 1 << 30  # bytes of host memory that a stack may use
 
-SHARE = 4  # predictions may use one part in so many of the free memory
+SHARE = 4  # predictions may use the free memory divided by this
 SHARE_OF_SAMPLES = 0.6  # of the free memory, at most; the rest is for parameters, batches and checks
 
 

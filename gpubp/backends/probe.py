@@ -49,7 +49,7 @@ def install_command() -> str:
 
 
 DRIVER_COMMAND = "sudo apt install nvidia-driver"
-WITHOUT_DRIVER = f"compute with device='cpu'; where there is an NVIDIA GPU: {DRIVER_COMMAND}"
+WITHOUT_DRIVER = f"compute with device='cpu'; if there is an NVIDIA GPU: {DRIVER_COMMAND}"
 
 _FIXES = (
     # part of the error's text, its meaning, the command that fixes it
@@ -98,7 +98,9 @@ def probe_cuda(index: int = 0) -> Probe:
     except Exception as error:
         return Probe(False, *cause_and_fix(error), expected=driver is None)
     if (kernel, product) != (256.0, 3920.0):
-        return Probe(False, f"the GPU computes wrongly: got {kernel} and {product}, not 256 and 3920", "nvidia-smi -q")
+        return Probe(
+            False, f"the GPU computes incorrectly: got {kernel} and {product}, not 256 and 3920", "nvidia-smi -q"
+        )
     return Probe(True)
 
 
@@ -112,7 +114,7 @@ def cause_and_fix(error: Exception) -> tuple[str, str]:
 
 
 def is_known(error: Exception) -> bool:
-    """Return whether an error is a known one of CUDA or its libraries."""
+    """Return whether an error is a known error of CUDA or its libraries."""
     text = f"{type(error).__name__}: {error}".lower()
     return any(part.lower() in text for part, _, _ in _FIXES)
 

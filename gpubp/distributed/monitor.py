@@ -1,8 +1,8 @@
 """A program with a connection to each process; if one of them dies, it says so and ends the others.
 
-The launcher does not know it, so it survives when the launcher kills the others. The system closes the connection of
-a process however it dies. If a machine or its network is lost, TCP keep-alive finds out within :data:`SILENCE` seconds;
-the system answers its probes, however busy a process is. The program imports only the standard library and is run as a
+The launcher does not know it, so it survives when the launcher kills the others. However a process dies, the system
+closes its connection. If a machine or its network is lost, TCP keep-alive detects this within :data:`SILENCE` seconds;
+the system answers its probes even if a process is busy. The program imports only the standard library and is run as a
 file, so it starts fast.
 """
 
@@ -59,7 +59,7 @@ def received(line: socket.socket) -> bytes:
 
 
 def why_all_end(lines: dict[int, socket.socket], hosts: list[str]) -> str | None:
-    """Wait until all have disconnected normally, or one has not: then return why the others must end.
+    """Wait until all have disconnected normally, or one fails; then return why the others must end.
 
     The first event counts, because a launcher may have killed the others before this program runs again; the system
     delivers events in order.

@@ -69,7 +69,7 @@ class MPIProcessGroup(ProcessGroup):
         self.comm, self.add, self.rank, self.world_size = comm, add, comm.Get_rank(), comm.Get_size()
         self.hosts: list[str] = comm.allgather(host)
         self.local_rank = self.hosts[: self.rank].count(self.hosts[self.rank])
-        self._nccl: list[Any] = []  # once it is open, or known to be unavailable
+        self._nccl: list[Any] = []  # set once it is open or known to be unavailable
         self._line: Heartbeat | None = None
         self._shared_fault: BaseException | None = None
 
@@ -132,8 +132,8 @@ class MPIProcessGroup(ProcessGroup):
             for name, fact in words.items():
                 if of_first[name] != fact:
                     raise DataError(
-                        f"all processes must train the same, but of {name} process 0 has {of_first[name]:.200} and "
-                        f"process {self.rank} has {fact:.200}"
+                        f"all processes must train the same, but {name} is {of_first[name]:.200} in process 0 and "
+                        f"{fact:.200} in process {self.rank}"
                     )
 
     @contextmanager
@@ -150,7 +150,7 @@ class MPIProcessGroup(ProcessGroup):
                 self._end_all(error)
             raise
         finally:
-            self.comm.Barrier()  # none disconnects while another may still fail
+            self.comm.Barrier()  # no process disconnects while another may still fail
             self._line.close()
             self._line = self._shared_fault = None
 

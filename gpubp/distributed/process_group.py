@@ -1,4 +1,4 @@
-"""The interface between training and the processes that train together, for the case of a single process."""
+"""The interface between training and the processes that train together, implemented for a single process."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager

@@ -19,14 +19,14 @@ from gpubp.optim.second_order import SecondOrder
 
 
 def choose_precision(backend: Backend, dtype: str | None, *arrays: Array) -> str:
-    """Choose the precision to compute in: the requested one, else that of the first floating-point array, else float32.
+    """Choose the precision: the requested one, else that of the first floating-point array, else float32.
 
     float64 arrays become float32 on a device without float64.
 
     Raises
     ------
     DataError
-        If the requested precision is neither, or the device does not support it.
+        If the requested precision is not one of these, or the device does not support it.
     """
     available = backend.xp.__array_namespace_info__().dtypes(device=backend.device, kind="real floating")
     if dtype is not None:
@@ -178,11 +178,9 @@ def check_options(
     if validation_data is not None and not (isinstance(validation_data, tuple | list) and len(validation_data) == 2):
         raise DataError(f"validation_data must be a pair (X, targets), got {type(validation_data).__name__}")
     if scoring is not None and validation_data is None:
-        raise DataError("scoring needs validation samples: give validation_data=(X, targets)")
+        raise DataError("scoring needs validation samples: pass validation_data=(X, targets)")
     if stop_when is not None and not callable(stop_when):
-        raise DataError(
-            f"stop_when must be a function of desired and present outputs (targets, outputs), got {stop_when!r}"
-        )
+        raise DataError(f"stop_when must be a function of targets and outputs, got {stop_when!r}")
     if patience is not None and not _is_count(patience):
         raise DataError(f"patience must be 1 or more epochs, a whole number, got {patience!r}")
     if isinstance(optimizer, SecondOrder):
@@ -201,7 +199,7 @@ def check_gradient_accumulation(gradient_accumulation: Any, batch_size: Any, opt
     if gradient_accumulation > 1 and (batch_size == "full" or isinstance(optimizer, SecondOrder)):
         raise DataError(
             "gradient_accumulation sums the gradients of several batches, but with a full batch there is only one. "
-            "To fix it: give batch_size a number"
+            "To fix it: set batch_size to a number"
         )
 
 
@@ -243,9 +241,9 @@ def host_array(name: str, array: Array) -> Array:
     if array_api_compat.is_array_api_obj(array) and not isinstance(array, np.ndarray):
         return array
     if array is None:
-        raise DataError(f"{name} is missing; only a stream, as gpubp.open_stream gives it, has all with it")
+        raise DataError(f"{name} is missing; only a stream from gpubp.open_stream contains all data")
     if hasattr(array, "toarray"):
-        raise DataError(f"{name} is a sparse {type(array).__name__}; give {name}.toarray(), or use gpubp's estimators")
+        raise DataError(f"{name} is a sparse {type(array).__name__}; pass {name}.toarray(), or use gpubp's estimators")
     try:
         return np.asarray(array)
     except Exception as error:  # __array__ may raise anything

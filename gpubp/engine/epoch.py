@@ -1,6 +1,6 @@
 """Choose how the steps of an epoch are run: on the plain path, or compiled.
 
-The training loop calls what :func:`make_epoch_runner` returns and knows no more.
+The training loop only calls what :func:`make_epoch_runner` returns.
 """
 
 from functools import partial
@@ -79,7 +79,7 @@ def _step_by_step(
             weights.append(total_weight(xp, batch))
             sizes.append(batch.x.shape[-2] if batch.sizes is None else batch.sizes)
     all_weights = np.asarray(weights) if isinstance(weights[0], float) else xp.stack(weights)
-    if processes.world_size > 1:  # so far these are of shares
+    if processes.world_size > 1:  # so far these are the sums of shards
         all_weights, sizes = processes.all_reduce(all_weights), processes.all_reduce(np.asarray(sizes))
     finite = xp.all(xp.isfinite(position.theta), axis=-1)
     return EpochResult(xp.stack(values), all_weights, np.asarray(sizes), finite)

@@ -32,7 +32,7 @@ def predict(
     device : str
         See :func:`gpubp.backends.backend.choose_backend`.
     dtype : {"float32", "float64"}, optional
-        The precision to compute in; without it that of ``theta``.
+        The precision to compute in; by default, that of ``theta``.
     matmul_precision : {"float32", "tf32", "bfloat16", "float16"}
         See :func:`gpubp.train`.
 
@@ -46,7 +46,7 @@ def predict(
     DataError
         If shapes do not fit the network, or values are not finite.
     DeviceError
-        If the device cannot be used, or fails; the message has the cause and the fix.
+        If the device cannot be used, or fails; the message names the cause and the fix.
 
     Examples
     --------

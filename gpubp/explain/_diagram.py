@@ -9,7 +9,7 @@ import numpy as np
 
 RADIUS, APART, PAD = 26, 74, 4
 BETWEEN, BETWEEN_BARE = 180, 150
-"""The distance between layers, with and without numbers beside the connections."""
+"""The distance between layers, with and without numbers next to the connections."""
 WIDEST = 7.0
 MOST_NUMBERS = 24
 FONT, LONGEST_LINE = 13, 14
@@ -25,7 +25,7 @@ class Drawing(NamedTuple):
     biases : list of (j,) arrays
         Empty for a network without biases.
     numbers : mapping of int to (i, j) array
-        The numbers beside the lines into a layer.
+        The numbers next to the lines into a layer.
     outputs : mapping of int to (n,) array
         The numbers in the units of a layer; the inputs are layer 0.
     units, connections : collection of int
@@ -49,7 +49,7 @@ class _Box(NamedTuple):
     down: float
 
     def shared(self, other: "_Box") -> float:
-        """Return the area that both cover."""
+        """Return the area of the overlap."""
         width = self.across + other.across - abs(self.x - other.x)
         height = self.down + other.down - abs(self.y - other.y)
         return max(width, 0.0) * max(height, 0.0)
@@ -130,7 +130,7 @@ def _line(start: tuple[float, float], end: tuple[float, float], w: float, larges
 
 
 def _width(text: str) -> float:
-    return 0.62 * FONT * len(text)  # the fonts of systems have digits of 0.5 to 0.64
+    return 0.62 * FONT * len(text)  # digits of system fonts are 0.5 to 0.64 wide
 
 
 def _box(text: str, across: float, down: float) -> _Box:
@@ -138,7 +138,7 @@ def _box(text: str, across: float, down: float) -> _Box:
 
 
 def _free_places(texts: Sequence[str], ways: np.ndarray, taken: Sequence[_Box]) -> list[_Box]:
-    """Place each number along its connection where it covers the least of other labels, then of other connections.
+    """Place each number on its connection so that it covers as few labels, then connections, as possible.
 
     ``ways`` has shape (n, 2, 2): start and end, each across and down.
     """

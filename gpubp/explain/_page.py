@@ -54,7 +54,7 @@ def html_page(
     title, note : str
         The heading, and a note below it.
     input_names, output_names, case_names : sequence of str
-        One name for each, or none. All text is escaped.
+        One name for each, or empty. All text is escaped.
 
     Returns
     -------
@@ -213,7 +213,7 @@ def _weights_of(network: Network, block: np.ndarray) -> np.ndarray:
 
 
 def _about(passage: Passage, layers: range, blocks: range) -> tuple[Sequence[int], Sequence[int]]:
-    """Return the layers whose units a step is about, and those whose incoming connections it is about."""
+    """Return the layers whose units, and those whose incoming connections, a step is about."""
     k = passage.layer
     if passage.stage == "start":
         return (0,), blocks
@@ -275,7 +275,7 @@ def _formula(formula: str) -> str:
 
 
 def _fraction(fraction: Fraction) -> str:
-    """Set one above the other; screen readers and copied text get a slash, with brackets where they are needed."""
+    """Set one above the other; screen readers and copied text get a slash, with brackets if needed."""
     opening, closing = ("/ (", ")") if " " in fraction.bottom else ("/", "")
     return (
         f'<span class="fraction"><span>{escape(fraction.top)}</span><span class="heard">{opening}</span>'
@@ -306,7 +306,7 @@ def _minus(text: str) -> str:
 
 
 def _worked(passage: Passage, network: Network, precision: int, cases: Sequence[str]) -> str:
-    """Write out the arithmetic of every number of a small result, or of the first row of a larger one."""
+    """Write out the arithmetic of each number of a small result, or of the first row of a larger one."""
     result = passage.result.values
     if result.ndim != 2 or passage.layer is None or result.shape[1] > MOST_WORKED:
         return ""

@@ -200,7 +200,7 @@ def _output(k: int, unit: str, total: np.ndarray, y: np.ndarray) -> Passage:
 def _backward(
     network: Network, theta: np.ndarray, x: np.ndarray, d: np.ndarray, layers: list[Layer]
 ) -> tuple[list[np.ndarray], list[Passage]]:
-    """Walk from the error down to the first layer's weights; return the blocks in the order of the layers."""
+    """Walk from the error back to the first layer's weights; return the blocks in the order of the layers."""
     weights = views(np, network, theta)
     last = len(layers)
     dE_dx, passages = _at_the_output(network, layers[-1], d)
@@ -376,7 +376,7 @@ def _count(n: int, noun: str) -> str:
 class _Formulas(NamedTuple):
     value: str
     slope: str
-    at_total: str = ""  # on the output unit that belongs to the error
+    at_total: str = ""  # with the output unit that belongs to the error
 
 
 _ERRORS = {

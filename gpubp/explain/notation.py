@@ -1,4 +1,4 @@
-"""How numbers and fractions are written, on a terminal or on a page."""
+"""Notation of numbers and fractions, on a terminal or on a page."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -57,13 +57,13 @@ def number_format(values: np.ndarray, precision: int) -> Callable[[float], str]:
 
 
 def worked_number(passage: Passage, precision: int) -> str:
-    """Write out the arithmetic of the first number of the result, where it is a short sum, product or difference."""
+    """Write out the arithmetic of the first number of the result, if it is a short sum, product or difference."""
     worked = worked_at(passage, precision, (0, 0)) if len(passage.terms) == 2 else ""
     return f"the first number: {worked}" if worked else ""
 
 
 def worked_at(passage: Passage, precision: int, place: tuple[int, int], most_summed: int = MOST_SUMMED) -> str:
-    """Write out the arithmetic of the number at a place of the result; return an empty text where that is long.
+    """Write out the arithmetic of the number at a place of the result; return an empty text if that is long.
 
     Examples
     --------

@@ -8,7 +8,7 @@ networks, ``b`` samples, ``j`` units of the layer.
   whose outputs depend on all total inputs of the layer, it multiplies by the Jacobian.
 
 :func:`get_activation` finds an activation by its name. Some take a parameter in brackets: ``"leaky_relu(0.2)"``,
-``"elu(alpha=0.5)"``. ``"softmax(3,4)"`` is a softmax over the first three units of the layer beside one over the next
+``"elu(alpha=0.5)"``. ``"softmax(3,4)"`` is a softmax over the first three units of the layer and another over the next
 four.
 """
 
@@ -34,7 +34,7 @@ class Activation(NamedTuple):
     above_zero, below_one : bool
         Whether all outputs are above 0, and whether all are below 1.
     groups : tuple of int
-        The sizes of the groups where a layer has several softmaxes side by side; else empty.
+        The sizes of the groups of units if a layer has several softmaxes; else empty.
     """
 
     value: Callable[[Namespace, Array], Array]
@@ -224,13 +224,13 @@ def get_activation(name: str) -> Activation:
     Parameters
     ----------
     name : str
-        One of the names below. Parameters stand in brackets, by position or by name.
+        One of the names below. Parameters follow in brackets, by position or by name.
 
         - ``"identity"``, ``"logistic"`` (eq. 2 of the paper), ``"tanh"``, ``"relu"``, ``"softplus"``, ``"silu"``,
           ``"gelu"`` (in its tanh form), ``"exp"``
         - ``"leaky_relu"``, with the ``slope`` below 0, above 0 (0.01)
         - ``"elu"``, with ``alpha``, above 0 (1)
-        - ``"softmax"``, over all units of the layer; with several ``sizes``, over groups of so many units
+        - ``"softmax"``, over all units of the layer; with several ``sizes``, over groups of these sizes
 
     Returns
     -------

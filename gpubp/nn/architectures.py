@@ -283,10 +283,10 @@ def carried_over(theta: np.ndarray, network: Network, other: Network) -> np.ndar
     (60,)
     """
     if network.tied is None or other.tied is None:
-        raise DataError("weights are carried over between networks that have ties; without any each place has its own")
+        raise DataError("weights are carried over only between networks that have ties")
     n_weights, n_others = len(network.tied.first), len(other.tied.first)
     if n_weights != n_others:
-        raise DataError(f"both networks must have as many different weights, got {n_weights} and {n_others}")
+        raise DataError(f"both networks must have the same number of distinct weights, got {n_weights} and {n_others}")
     carried = np.zeros((*theta.shape[:-1], other.n_parameters), dtype=theta.dtype)
     carried[..., other.tied.present] = theta[..., network.tied.first[other.tied.index]]
     return carried

@@ -6,7 +6,7 @@ input is written to.
 
 A bias is the weight of an extra unit whose output is always 1. The weights between two layers are therefore one block
 of shape ``(..., i + 1, j)`` whose last row holds the biases, or ``(..., i, j)`` in a network without biases; ``bias``
-says which. Multiplying by the extra unit's 1 is left out: its products are added as the row they are.
+says which. No product with the extra unit's output is computed: its row of weights is added.
 """
 
 from gpubp._typing import Array, Namespace
@@ -34,7 +34,7 @@ def total_input(xp: Namespace, y_below: Array, w: Array, *, bias: bool = True) -
 def logistic(xp: Namespace, x: Array) -> Array:
     r"""Eq. (2), the output of each unit: :math:`y_j = 1 / (1 + e^{-x_j})`.
 
-    The exponential is taken of ``-|x|`` only, so that nothing overflows and small outputs keep all their digits.
+    Only ``-|x|`` is exponentiated, so that nothing overflows and small outputs keep all their digits.
     """
     e = xp.exp(-xp.abs(x))
     y = 1.0 / (1.0 + e)
@@ -86,7 +86,7 @@ def dE_dy_below(xp: Namespace, dE_dx: Array, w: Array, *, bias: bool = True) -> 
     Returns
     -------
     (..., b, i) array
-        The extra unit has no input, so its row takes no part.
+        The extra unit has no input, so its row is left out.
     """
     if bias:
         w = w[..., :-1, :]
@@ -106,7 +106,7 @@ def momentum_descent(
     Parameters
     ----------
     dE_dw, previous : (..., P) arrays
-        The gradient, and the change that was made the time before.
+        The gradient, and the previous change.
     rate, momentum : float or (..., 1) array
         The paper's epsilon and alpha.
     """

@@ -75,7 +75,7 @@ def check_seeds(seed: Any) -> list[Seed]:
     Raises
     ------
     DataError
-        If there are none, or if one is neither a non-negative integer nor a NumPy Generator.
+        If there is no seed, or if one is neither a non-negative integer nor a NumPy Generator.
     """
     seeds = list(seed) if is_sequence(seed) else [seed]
     for one in seeds:

@@ -11,7 +11,7 @@ second pair of functions of the total inputs ``x``, which neither overflows nor 
 targets)`` and ``dE_dx(xp, y, targets)``. :func:`output_loss` uses the second pair where it can.
 
 :func:`get_loss` finds a loss by its name. Some take a parameter in brackets: ``"huber(0.5)"``,
-``"dead_zone(width=0.1)"``. ``"cross_entropy(3,4)"`` is for a softmax over three outputs beside one over four.
+``"dead_zone(width=0.1)"``. ``"cross_entropy(3,4)"`` is for one softmax over three outputs and another over four.
 """
 
 import functools
@@ -230,11 +230,11 @@ def get_loss(name: str) -> Loss:
     Parameters
     ----------
     name : str
-        One of the names below; :math:`r = y - d` is output minus target. Parameters stand in brackets, by position or
-        by name.
+        One of the names below; :math:`r = y - d` is output minus target. Parameters follow in brackets, by position
+        or by name.
 
         - ``"squared"``: :math:`\frac12 r^2`, eq. (3) of the paper
-        - ``"cross_entropy"``: :math:`-d \log y`; with several ``sizes``, over groups of so many outputs
+        - ``"cross_entropy"``: :math:`-d \log y`; with several ``sizes``, over groups of these sizes
         - ``"binary_cross_entropy"``: :math:`-d \log y - (1 - d) \log(1 - y)`
         - ``"poisson"``: half the deviance, 0 where :math:`y = d`
         - ``"absolute"``: :math:`|r|`

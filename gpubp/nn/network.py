@@ -147,7 +147,7 @@ class Network:
 
     @cached_property
     def shapes(self) -> tuple[tuple[int, int], ...]:
-        """The shape of each layer's block of weights; its last row are the biases, if there are any."""
+        """The shape of each layer's block of weights; its last row holds the biases, if there are any."""
         rows = (sum(self.sizes[below] for below in layers) for layers in self.layers_below)
         return tuple((i + self.bias, j) for i, j in zip(rows, self.sizes[1:], strict=True))
 
@@ -161,7 +161,7 @@ class Network:
 
     @cached_property
     def tied(self) -> Ties | None:
-        """The ties, or None where every weight is free."""
+        """The ties, or None if every weight is free."""
         return None if self.ties is None else Ties(self.ties)
 
     @cached_property
@@ -195,7 +195,7 @@ class Layer(NamedTuple):
 
 
 def views(xp: Namespace, network: Network, theta: Array) -> list[Array]:
-    """Return the layers' blocks of weights as views of ``theta``, or as copies where the namespace has no views.
+    """Return the layers' blocks of weights as views of ``theta``, or as copies if the namespace has no views.
 
     Parameters
     ----------

@@ -38,7 +38,7 @@ class Ties:
 
     @cached_property
     def mask(self) -> np.ndarray:
-        """A ``(P,)`` array: 1 for a connection, 0 for none."""
+        """A ``(P,)`` array: 1 for a connection, 0 for no connection."""
         mask: np.ndarray = self.present.astype(float)
         return mask
 
@@ -83,7 +83,7 @@ class Ties:
         return xp.take(xp.concat([*averages, of_none], axis=-1), xp.asarray(self._places, device=device), axis=-1)
 
     def tie(self, theta: np.ndarray) -> np.ndarray:
-        """Set tied weights to the first of them, and missing connections to 0: ``(..., P)``."""
+        """Set tied weights to the value of the first, and missing connections to 0: ``(..., P)``."""
         tied = np.zeros_like(theta)
         tied[..., self.present] = theta[..., self.first[self.index]]
         return tied

@@ -411,7 +411,7 @@ class LossScaleState(NamedTuple):
     inner : NamedTuple
         The state of the wrapped optimizer.
     loss_scale : (...) array
-        What the backward pass multiplies derivatives by.
+        The factor of all derivatives in the backward pass.
     clean : (...) array
         The number of updates since the scale changed.
     """
@@ -435,7 +435,7 @@ def _scaled(
     now: Now,
 ) -> tuple[Array, LossScaleState]:
     finite = xp.all(xp.isfinite(gradient), axis=-1)
-    # at the smallest scale, a gradient that is not finite has another cause
+    # at the smallest scale, scaling is not the cause of a gradient that is not finite
     fits = finite | (state.loss_scale <= SMALLEST_LOSS_SCALE)
     change, inner = update(xp, xp.where(fits[..., None], gradient, 0.0), state.inner, theta, now)
     parts = [
@@ -455,7 +455,7 @@ def loss_scaled(optimizer: Optimizer) -> Optimizer:
 
     An update whose gradient overflowed is skipped, and the loss scale is halved. After 1,000 updates without overflow
     it is doubled. The scale is a power of two for each network, so it changes no digit of a gradient that does not
-    overflow. A skipped update leaves the weights and the state as they are, except that Adam counts it.
+    overflow. A skipped update leaves the weights and the state unchanged, except that Adam counts it.
 
     Examples
     --------

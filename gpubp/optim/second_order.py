@@ -34,9 +34,9 @@ class Problem(NamedTuple):
     Attributes
     ----------
     loss_and_gradient : callable
-        From parameters to the loss and its gradient.
+        Returns the loss and its gradient at given parameters.
     gauss_newton : callable
-        From parameters to the Gauss-Newton approximation of the Hessian, (P, P).
+        Returns the Gauss-Newton approximation of the Hessian, (P, P), at given parameters.
     """
 
     loss_and_gradient: Callable[[Array], tuple[Array, Array]]
@@ -55,7 +55,7 @@ class SecondOrder:
 
 
 class Point(NamedTuple):
-    """Parameters, (P,), with the loss and its gradient there."""
+    """Parameters, (P,), with their loss and its gradient."""
 
     theta: Array
     loss: Array
@@ -93,7 +93,7 @@ def lbfgs(memory: int = 10, tolerance: float = 1e-7) -> SecondOrder:
     {'memory': 5, 'tolerance': 1e-07}
     """
     if not (isinstance(memory, int) and memory >= 1):
-        raise DataError(f"memory must be 1 or more, a whole number, got {memory!r}")
+        raise DataError(f"memory must be a whole number, 1 or more, got {memory!r}")
     tolerance = _not_negative("tolerance", tolerance)
     return SecondOrder(
         "lbfgs",
@@ -157,9 +157,9 @@ def wolfe_search(
     here : Point
     direction : (P,) array
     loss_and_gradient : callable
-        From parameters to the loss and its gradient.
+        Returns the loss and its gradient at given parameters.
     first_step : float
-        In parts of ``direction``.
+        As a fraction of ``direction``.
     decrease, flatness : float
         The constants of the two conditions.
     evaluations : int
@@ -168,7 +168,7 @@ def wolfe_search(
     Returns
     -------
     Point or None
-        The best point that lowers the loss enough; None if there is none.
+        The best point that lowers the loss enough; None if no point does.
     """
     start, slope = float(here.loss), float(xp.sum(here.gradient * direction))
     if not slope < 0.0:
@@ -178,7 +178,7 @@ def wolfe_search(
         theta = here.theta + step * direction
         there = Point(theta, *loss_and_gradient(theta))
         loss, new_slope = float(there.loss), float(xp.sum(there.gradient * direction))
-        if not loss <= start + decrease * step * slope:  # also where the loss is NaN
+        if not loss <= start + decrease * step * slope:  # also if the loss is NaN
             longest = step
         else:
             if best is None or loss < float(best.loss):

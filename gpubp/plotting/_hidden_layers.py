@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 MOST_NAMES = 60
-"""The names of the samples are written up to this number of samples."""
+"""Names are written for up to this number of samples."""
 
 
 def hidden_heat_map(

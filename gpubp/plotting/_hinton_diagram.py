@@ -34,8 +34,8 @@ def hinton_diagram(
 ) -> "Axes":
     """Draw the incoming weights of each unit of a layer as a small picture.
 
-    The area of a square is proportional to the weight; white is positive, black is negative. The bias is drawn apart,
-    to the right of the unit's weights.
+    The area of a square is proportional to the weight; white is positive, black is negative. The bias is drawn
+    separately, to the right of the unit's weights.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ def hinton_diagram(
     Raises
     ------
     DataError
-        If the model, the layer, the units or the arrangement are invalid, or there are too many weights to see.
+        If the model, the layer, the units or the arrangement are invalid, or there are too many weights to draw.
     GpubpError
         If Matplotlib is not installed.
 
@@ -109,7 +109,7 @@ def hinton_diagram(
     if network.bias:
         cells = np.vstack([cells, [columns + 1.0, 0.5]])
         grounds.append((corners + np.asarray([columns + 0.5, 0.0]), 1, 1))
-    centres = corners[None, :, :] + cells[:, None, :]  # as the block: below by units
+    centres = corners[None, :, :] + cells[:, None, :]  # the shape of the block: units below by units
     sides = LARGEST_SIDE * np.sqrt(np.minimum(np.abs(block) / largest, 1.0))
     _draw_squares(ax, grounds, centres.reshape(-1, 2), sides.ravel(), block.ravel())
     for name, (left, top) in zip(names, corners, strict=True):

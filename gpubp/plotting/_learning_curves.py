@@ -223,7 +223,7 @@ def _draw(
     if values.ndim > 1:
         label = f"{label}, median of {values.shape[1]}"
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)  # of an epoch in which every network has diverged
+            warnings.simplefilter("ignore", RuntimeWarning)  # all networks have diverged in this epoch
             finite = np.where(np.isfinite(values), values, np.nan)
             low, values, high = np.nanquantile(finite, (quantiles[0], 0.5, quantiles[1]), axis=1)
         ax.fill_between(epochs, low, high, color=style["color"], alpha=0.2, linewidth=0)

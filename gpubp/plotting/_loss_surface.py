@@ -45,7 +45,7 @@ def loss_surface(
         The indices into ``theta`` of the horizontal and the vertical parameter.
     paths : mapping of str to (t, P) or (t, 2) array, optional
         Parameters from first to last, by the name in the legend. A path of a network with more parameters is projected:
-        its loss need not be that of the surface below it.
+        its loss may differ from that of the surface.
     limits : ((left, right), (bottom, top)), optional
         By default, limits that contain the paths and the point.
     resolution : int
@@ -128,7 +128,7 @@ def _losses(
             losses.append(output_loss(np, network.loss, network.activations[-1], *layer, targets)[0])
     loss = np.concatenate(losses).reshape(len(upwards), len(across))
     if not np.isfinite(loss).any():
-        raise DataError("the loss is nowhere finite within these limits; pass narrower ones")
+        raise DataError("the loss is not finite anywhere within these limits; pass narrower ones")
     return np.where(np.isfinite(loss), loss, np.nan)
 
 

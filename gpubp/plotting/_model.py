@@ -1,4 +1,4 @@
-"""The network and weights of whatever represents a model, and validation of samples, targets and layers."""
+"""Extract the network and weights of a model, and validate samples, targets and layers."""
 
 from typing import Any
 

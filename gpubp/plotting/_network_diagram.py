@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 MOST_UNITS = 50
 """The largest number of units that a drawing shows."""
 MOST_NUMBERS = 24
-"""The weights are written beside the connections up to this number of connections."""
+"""Weights are written next to the connections up to this number of connections."""
 MOST_BIASES = 30
-"""The biases are written into the units up to this number of units."""
+"""Biases are written into the units up to this number of units."""
 WIDEST = 5.0
 RADIUS = 0.34
 

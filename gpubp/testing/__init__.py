@@ -1,4 +1,4 @@
-"""The tolerances within which devices agree, and the comparison of a device with NumPy.
+"""Compare a device with NumPy, within a table of tolerances.
 
 In your own tests, on the machine with the GPU::
 

@@ -1,4 +1,4 @@
-"""The comparison of arrays, and of a device with NumPy, by the table of tolerances."""
+"""Compare arrays, and a device with NumPy, by the table of tolerances."""
 
 import logging
 import math
@@ -31,12 +31,12 @@ def deviation(actual: Array, expected: Array, kind: str) -> float:
     Returns
     -------
     float
-        At most 1 where they agree; infinite where only one of them is NaN.
+        At most 1 if they agree; infinite if only one of them is NaN.
 
     Raises
     ------
     DataError
-        If the shapes differ, or the table has no such row.
+        If the shapes differ, or the table has no row for this kind.
 
     Examples
     --------
@@ -95,10 +95,10 @@ class Agreement(NamedTuple):
         What was computed.
     dtype : str
     deviation : float
-        The largest difference as a multiple of the tolerance; infinite where dtype, shape, namespace or device differs.
+        The largest difference as a multiple of the tolerance; infinite if dtype, shape, namespace or device differs.
     ok : bool
     fault : str
-        What differs; empty where all agrees.
+        What differs; empty if nothing does.
     """
 
     kind: str
@@ -118,7 +118,7 @@ def check_agreement(device: str = "auto", *, dtypes: Sequence[str] | None = None
         See :func:`gpubp.backends.backend.choose_backend`. On a machine without a GPU ``"auto"`` compares NumPy with
         itself.
     dtypes : sequence of {"float64", "float32"}, optional
-        The precisions to compare; by default those of the two that the device has.
+        The precisions to compare; by default, those of the two that the device supports.
 
     Returns
     -------
@@ -159,7 +159,7 @@ def compare(comparison: Comparison, backend: Backend, dtype: str) -> Agreement:
     dtype : {"float64", "float32"}
     """
     computed, expected = _results(comparison, backend, dtype), _results(comparison, choose_backend("cpu"), dtype)
-    # astype: a precision that both NumPy and the device lose is also reported
+    # astype: precision lost by both NumPy and the device is also reported
     found = [
         _compare(one, other.astype(dtype), comparison.kind, backend.xp, backend.device)
         for one, other in zip(computed, expected, strict=True)
@@ -180,7 +180,7 @@ def _results(comparison: Comparison, backend: Backend, dtype: str) -> tuple[Arra
 def _compare(
     actual: Array, expected: Array, kind: str, namespace: Namespace, device: Device | None
 ) -> tuple[float, str]:
-    """Return the deviation, infinite where more than values differ, and a message where it is above 1."""
+    """Return the deviation, infinite if more than values differ, and a message if it is above 1."""
     for name, got, wanted in _properties(actual, expected, namespace, device):
         if got != wanted:
             return math.inf, f"{kind}: {name} is {got}, expected {wanted}"

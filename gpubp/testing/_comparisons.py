@@ -1,4 +1,4 @@
-"""What is compared between two devices: equations, networks, optimizers and fits, on data from one seed."""
+"""The comparisons of two devices: equations, networks, optimizers and fits, on data from one seed."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -213,7 +213,7 @@ def _rounded_products(generator: np.random.Generator) -> Iterator[Comparison]:
     def multiplying(compute: Callable[..., Any], precision: str) -> Callable[..., Any]:
         return lambda backend, *arrays: compute(with_matmul(backend, precision, "float32"), *arrays)
 
-    # at a kink such as relu's, a rounding to the other side would change a derivative entirely
+    # at a kink, as of relu, rounding to the other side would change a derivative entirely
     smooth = (
         Network((4, 6, 5, 3), activation=("tanh", "gelu"), loss="cross_entropy"),
         Network((64, 100, 10), activation="tanh", loss="cross_entropy"),

@@ -244,11 +244,11 @@ def test_arrays_decide_for_themselves(monkeypatch, device):
 
 def test_arrays_of_two_devices_are_not_mixed_unless_one_is_named():
     one, two = (to_backend(choose_backend(f"array_api_strict:device{i}"), np.ones((3, 1))) for i in (1, 2))
-    with pytest.raises(DataError, match=r"array_api_strict:device1 and on array_api_strict:device2; put them on one"):
+    with pytest.raises(DataError, match=r"array_api_strict:device1 and on array_api_strict:device2; move them to one"):
         choose_backend("auto", one, two)
     network = Network((1, 1))
     for x, targets in ((one, two), (two, one)):
-        with pytest.raises(DataError, match="put them on one, or name one with device="):
+        with pytest.raises(DataError, match="move them to one device, or choose one with device="):
             train(network, x, targets, epochs=1)
         result = train(network, x, targets, epochs=1, device="array_api_strict:device1")
         assert result.device == "array_api_strict:device1"

@@ -176,8 +176,8 @@ FAULTS = {
         "nvidia-smi",
     ),
     "something new": ({"matmul": error("OddError", "never seen before")}, ("OddError: never seen before",), "doctor"),
-    "wrong kernel": ({"sum": 255.0}, ("computes wrongly", "255.0", "256"), "nvidia-smi -q"),
-    "wrong product": ({"matmul": np.zeros((4, 4))}, ("computes wrongly", "0.0", "3920"), "nvidia-smi -q"),
+    "wrong kernel": ({"sum": 255.0}, ("computes incorrectly", "255.0", "256"), "nvidia-smi -q"),
+    "wrong product": ({"matmul": np.zeros((4, 4))}, ("computes incorrectly", "0.0", "3920"), "nvidia-smi -q"),
 }
 
 

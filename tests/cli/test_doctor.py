@@ -311,7 +311,7 @@ def test_a_gpu_that_multiplies_wrongly(machine):
     machine.driver(13000)
     machine.cupy(multiplies=lambda a, b: np.matmul(a, b) + 1)
     assert faults() == ["test on cuda:0"]
-    assert "computes wrongly" in found("test on cuda:0").detail
+    assert "computes incorrectly" in found("test on cuda:0").detail
     assert found('device="auto"').status == "warning"
     assert "uses the CPU" in found('device="auto"').detail
 
@@ -379,7 +379,7 @@ class TestNvmath:
         cublas_of(machine, RuntimeError("Failed to dlopen libcublas"))
         finding = found("nvmath-python")
         assert (finding.status, finding.fix) == ("warning", "pip install -U nvmath-python")
-        assert "equations run one by one: RuntimeError: Failed to dlopen libcublas" in finding.detail
+        assert "equations run one at a time: RuntimeError: Failed to dlopen libcublas" in finding.detail
 
     def test_without_a_gpu_that_works_it_is_not_loaded(self, machine):
         machine.cupy(devices=RuntimeError("cudaErrorNoDevice"))
@@ -394,7 +394,7 @@ class TestNvmath:
         monkeypatch.setattr(diagnosis.importlib.metadata, "version", version)
         finding = diagnosis._nvmath(has_gpu=has_gpu)
         assert (finding.status, finding.fix) == (status, "pip install nvmath-python")
-        assert "equations run one by one" in finding.detail
+        assert "equations run one at a time" in finding.detail
 
 
 def test_the_kernel_cache(machine, tmp_path):
@@ -440,7 +440,7 @@ def test_the_command_on_a_laptop(machine):
     result = run()
     assert result.exit_code == 0, result.output
     assert "uses the CPU" in result.stdout
-    assert "where there is an NVIDIA GPU: sudo apt install nvidia-driver\n" in result.stdout
+    assert "if there is an NVIDIA GPU: sudo apt install nvidia-driver\n" in result.stdout
     assert "To fix it" not in result.stdout
 
 

@@ -354,7 +354,7 @@ def test_processes_must_train_the_same():
 
     found = run_on_ranks(2, work)
     assert all(isinstance(error, DataError) for error in found)
-    assert "of epochs process 0 has 5 and process 1 has 6" in str(found[1])
+    assert "epochs is 5 in process 0 and 6 in process 1" in str(found[1])
 
 
 def test_unknown_ways_are_refused():

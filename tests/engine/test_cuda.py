@@ -144,7 +144,7 @@ class TestEpoch:
         with caplog.at_level(logging.WARNING, "gpubp"):
             seen, _ = self.ends(emulated(can_capture=False))
         self.assert_same_bits(expected, seen)
-        said = "steps are launched one by one, since they could not be captured: this device captures nothing"
+        said = "steps are launched one at a time, because they could not be captured: this device captures nothing"
         assert [record.message for record in caplog.records] == ([said] if form == "layer by layer" else [])
 
     def test_leaves_what_it_was_given(self, machine):

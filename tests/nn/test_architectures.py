@@ -314,7 +314,7 @@ class TestCarriedOver:
     def test_faults_are_reported(self):
         with pytest.raises(DataError, match="between networks that have ties"):
             carried_over(np.zeros(6), Network((2, 2)), EQUAL)
-        with pytest.raises(DataError, match="as many different weights, got 12 and 22"):
+        with pytest.raises(DataError, match="same number of distinct weights, got 12 and 22"):
             carried_over(weights(EQUAL), EQUAL, READING)
 
 

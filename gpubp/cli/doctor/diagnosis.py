@@ -247,7 +247,7 @@ def _nvmath(*, has_gpu: bool) -> Finding:
     try:
         version = importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
-        detail = "not installed: on a GPU the equations run one by one, which is slower"
+        detail = "not installed: on a GPU the equations run one at a time, which is slower"
         return Finding(name, "warning" if has_gpu else "info", detail, f"pip install {name}")
     if not has_gpu:
         return Finding(name, "info", version)
@@ -257,7 +257,7 @@ def _nvmath(*, has_gpu: bool) -> Finding:
         found = cublas.get_version(handle)
         cublas.destroy(handle)
     except Exception as error:  # includes errors of its libraries that are not found
-        detail = f"{version} finds no working cuBLAS, so the equations run one by one: {_cause(error)}"
+        detail = f"{version} finds no working cuBLAS, so the equations run one at a time: {_cause(error)}"
         return Finding(name, "warning", detail, f"pip install -U {name}")
     return Finding(name, "ok", f"{version}, with cuBLAS {found // 10000}.{found // 100 % 100}.{found % 100}")
 

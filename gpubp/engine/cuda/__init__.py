@@ -1,4 +1,4 @@
-"""Compiled training for NVIDIA GPUs: the equations as CUDA kernels, many steps a launch (CuPy and nvmath-python)."""
+"""Compiled training for NVIDIA GPUs: the equations as CUDA kernels, many steps per launch (CuPy and nvmath-python)."""
 
 import functools
 import importlib
@@ -7,7 +7,7 @@ import logging
 logger = logging.getLogger("gpubp")
 
 
-FEW_STEPS = 20  # below this, preparing the kernels costs more than they save: about as many milliseconds
+FEW_STEPS = 20  # below this, preparing the kernels costs more milliseconds than they save
 
 
 def is_wanted(requested: str, n_steps: int) -> bool:
@@ -20,9 +20,9 @@ def nvmath_works() -> bool:
     """Return whether nvmath-python, which launches the matrix products, can be imported; log once why not."""
     try:
         importlib.import_module("nvmath.bindings.cublas")
-    except Exception as error:  # ImportError, and what its libraries raise where they are not found
+    except Exception as error:  # ImportError, and the exceptions of its libraries if they are not found
         logger.warning(
-            "on the GPU equations run one by one, since nvmath-python cannot be loaded (%s); to fix it: "
+            "equations run one at a time on the GPU, because nvmath-python cannot be loaded (%s); to fix it: "
             "pip install nvmath-python",
             error,
         )

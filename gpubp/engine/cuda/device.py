@@ -1,7 +1,7 @@
-"""A CUDA device as the rest of this package uses it; only this module calls CuPy and nvmath-python.
+"""The interface of this package to a CUDA device; only this module calls CuPy and nvmath-python.
 
-CuPy's own products cannot be captured into graphs, so products go to cuBLAS through nvmath-python's bindings, with a
-handle and a workspace of their own. With these, on one stream, the same products give the same bits again.
+CuPy's own products cannot be captured into graphs, so products go to cuBLAS through nvmath-python's bindings, with
+their own handle and workspace. With these, on one stream, repeated products give the same bits.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ PRODUCTS = {
     "bfloat16": "COMPUTE_32F_FAST_16BF",
     "float16": "COMPUTE_32F_FAST_16F",
 }
-"""How products of float32 are computed: in full, or from operands rounded to fewer digits; sums are float32 in each."""
+"""How products of float32 are computed: in full, or from operands rounded to fewer digits; sums are in float32."""
 
 CUDA_TYPES = {"float32": 0, "float64": 1}  # CUDA_R_32F, CUDA_R_64F
 
@@ -76,11 +76,11 @@ class CudaDevice:
             return self.xp.empty(shape, dtype)
 
     def _allocate(self, n_bytes: int) -> Any:
-        """Allocate outside the pool: graphs keep addresses that nothing else may get, and what is dropped is freed."""
+        """Allocate outside the pool: graphs keep addresses, which must not be reused; memory is freed on release."""
         return self.xp.cuda.MemoryPointer(self.xp.cuda.Memory(n_bytes), 0)
 
     def upload(self, array: np.ndarray, place: Array | None = None) -> Array:
-        """Copy a NumPy array to a place of its shape and dtype, or to a new array."""
+        """Copy a NumPy array into an array of its shape and dtype, or into a new one."""
         array = np.ascontiguousarray(array)
         if place is None:
             place = self.empty(array.shape, str(array.dtype))
@@ -89,7 +89,7 @@ class CudaDevice:
         return place
 
     def copy(self, array: Array, place: Array | None = None) -> Array:
-        """Copy an array of the device to a place of its shape and dtype, or to a new array in CuPy's pool."""
+        """Copy an array of the device into an array of its shape and dtype, or into a new one in CuPy's pool."""
         if place is None:
             return array.copy()
         self.xp.copyto(place, array)
@@ -106,7 +106,7 @@ class CudaDevice:
         self.stream.synchronize()
         self._in_flight.clear()
 
-    # --- copies beside the steps ---
+    # --- copies that overlap with the steps ---
 
     def pinned(self, shape: tuple[int, ...], dtype: str) -> np.ndarray:
         """Make a NumPy array in pinned memory: copies from it do not block the host."""
@@ -115,7 +115,7 @@ class CudaDevice:
         return np.frombuffer(memory, dtype, count).reshape(shape)
 
     def send(self, pairs: list[tuple[np.ndarray, Array]], after: Any) -> Any:
-        """Copy pinned arrays to places on a second stream; return the event of their arrival.
+        """Copy pinned arrays to arrays of the device on a second stream; return the event of completion.
 
         The copy waits for the event ``after``, if there is one.
         """
@@ -130,7 +130,7 @@ class CudaDevice:
         self.stream.wait_event(event)
 
     def mark(self) -> Any:
-        """Return the event that the work queued so far is done, copies on the second stream excepted."""
+        """Return the event that the work queued so far is done, except copies on the second stream."""
         return self.stream.record()
 
     def wait_for(self, event: Any) -> None:
@@ -156,7 +156,7 @@ class CudaDevice:
         """Set ``to`` to a product of matrices with contiguous rows, or to one for each network of a stack.
 
         For a stack ``to`` is ``(K, m, n)``; an operand that all networks share is a single matrix.
-        cuBLAS stores matrices by columns and so sees the transposes; it is passed the operands in reverse.
+        cuBLAS stores matrices by columns and so sees the transposes; the operands are passed in reverse order.
         """
         m, n = to.shape[-2:]
         k = a.shape[-2] if a_transposed else a.shape[-1]

@@ -1,4 +1,4 @@
-"""The epoch on a CUDA device: a network, an optimizer and samples turned into launches."""
+"""An epoch on a CUDA device: turn a network, an optimizer and samples into kernel launches."""
 
 import logging
 from typing import Any
@@ -22,13 +22,13 @@ logger = logging.getLogger("gpubp")
 STEPS_PER_GRAPH = 64  # at most
 BYTES_PER_WINDOW = 64 << 20  # of gathered samples, at most
 MAX_NETWORKS = 2**16 - 1  # of a stack: the largest third dimension of a launch
-WORTH_MANY_BLOCKS = 1e6  # operations of a step above which one block of threads is slower than all; from arithmetic
+WORTH_MANY_BLOCKS = 1e6  # operations of a step above which one block of threads is slower than all; by calculation
 
 
 def cuda_epoch_runner(
     device: Any, objective: Objective, optimizer: Optimizer, dtype: str, plain: EpochRunner
 ) -> EpochRunner:
-    """Write the steps of an optimizer and an objective in CUDA C, or return ``plain`` where that is not possible.
+    """Write the steps of an optimizer and an objective in CUDA C, or return ``plain`` if that is not possible.
 
     Parameters
     ----------
@@ -38,21 +38,21 @@ def cuda_epoch_runner(
     try:
         return CudaEpochRunner(device, objective, optimizer, dtype, plain)
     except Inexpressible as error:
-        logger.info("the equations run one by one: %s", error)
+        logger.info("the equations run one at a time: %s", error)
         return plain
 
 
 class CudaEpochRunner:
     """Runs epochs with compiled kernels; batches that are not arrays are passed to the plain runner.
 
-    The arrays of the optimizer's state that it leaves in a position are its own: the next epoch changes them.
+    It owns the arrays of the optimizer's state in the position that it returns: the next epoch changes them.
     """
 
     def __init__(self, device: Any, objective: Objective, optimizer: Optimizer, dtype: str, plain: EpochRunner) -> None:
         if objective.network.skips or objective.network.ties:
             raise Inexpressible("the network has connections that skip layers, or weights that are tied or absent")
         if np.ndim(objective.l2):
-            raise Inexpressible("each network has a penalty of its own strength")
+            raise Inexpressible("the networks have different penalties")
         self.device, self.objective, self.optimizer, self.dtype, self.plain = device, objective, optimizer, dtype, plain
         self.spec = StepSpec(objective, update_code(optimizer, dtype, state_in_global_memory), dtype)
         self.small_spec = StepSpec(objective, update_code(optimizer, dtype, state_of_one_network), dtype)
@@ -63,10 +63,10 @@ class CudaEpochRunner:
         self.samples: Batch | None = None
         self.kind: Any = None
         self.own_state: Any = None
-        self.uploaded: dict[str, tuple[Array, np.ndarray]] = {}  # where the last upload went, and what it was
+        self.uploaded: dict[str, tuple[Array, np.ndarray]] = {}  # the destination and the source of the last upload
 
     def __call__(self, position: ModelState, batches: Batches) -> EpochResult:
-        """Move a position, step by step."""
+        """Advance a position by steps."""
         if not isinstance(batches, ArrayBatches) or not 0 < batches.samples.x.shape[-2] < 2**31:
             return self.plain(position, batches)
         stack = position.theta.shape[:-1]
@@ -94,7 +94,7 @@ class CudaEpochRunner:
         return EpochResult(values, weights, np.tile(sizes, batches.epochs), finite)
 
     def _fits_one_block(self, stack: tuple[int, ...], size: int) -> bool:
-        """Return whether one block of threads takes the steps of a network: it can, and is not slower than all."""
+        """Return whether one block of threads can take the steps of a network and is not slower than all blocks."""
         if self.device.products != "float32":  # a block computes its products itself, in full precision
             return False
         if shared_memory(self.objective.network, size, self.dtype) > self.device.shared_memory:
@@ -102,7 +102,7 @@ class CudaEpochRunner:
         return bool(stack) or 6.0 * size * self.objective.network.n_parameters <= WORTH_MANY_BLOCKS
 
     def _steps_for(self, batches: ArrayBatches, stack: tuple[int, ...]) -> LayerwiseSteps | SmallNetworkSteps:
-        """Return the steps for some samples; those made before are reused for the same samples, cut in the same way."""
+        """Return the steps for some samples; earlier ones are reused for the same samples with the same division."""
         samples, n_samples, on_host = batches.samples, batches.n_samples, batches.on_host
         size = min(batches.size, n_samples)
         gathered = size < n_samples or batches.order is not None or on_host
@@ -127,7 +127,7 @@ class CudaEpochRunner:
         return self.steps
 
     def _window(self, size: int, n_samples: int, samples: Batch) -> int:
-        """Choose the steps of a graph so that few are left over."""
+        """Choose the number of steps of a graph so that few are left over."""
         n_full, numbers = n_samples // size, sum(int(array.size) for array in samples[:3] if array is not None)
         bytes_per_step = size * max(1, numbers // samples.x.shape[-2]) * int(np.dtype(self.dtype).itemsize)
         most = max(1, min(STEPS_PER_GRAPH, BYTES_PER_WINDOW // bytes_per_step))
@@ -136,7 +136,7 @@ class CudaEpochRunner:
     def _upload_start(
         self, steps: LayerwiseSteps | SmallNetworkSteps, position: ModelState, batches: ArrayBatches
     ) -> None:
-        """Copy to the device what the steps start from: parameters, state, settings, order."""
+        """Copy the parameters, state, settings and order to the device."""
         plan = steps.plan
         self.device.copy(position.theta, steps.thetas)
         if position.state is not self.own_state:
@@ -155,7 +155,7 @@ class CudaEpochRunner:
             self._upload("order", order.astype(np.int32), steps.order)
 
     def _upload(self, name: str, array: np.ndarray, place: Array) -> None:
-        """Fill the beginning of a place, unless it holds the array already."""
+        """Fill the beginning of a destination, unless it holds the array already."""
         last_place, last = self.uploaded.get(name, (None, array))
         if last_place is not place or not np.array_equal(last[: len(array)], array):
             self.device.upload(array, place[: len(array)])
@@ -163,7 +163,7 @@ class CudaEpochRunner:
 
 
 def _same_kind(known: Batch | None, samples: Batch) -> bool:
-    """Return whether arrays made for some samples serve others: the windows of a stream are alike."""
+    """Return whether arrays made for some samples fit others, as for the windows of a stream."""
     if known is None:
         return False
     pairs = zip(known[:3], samples[:3], strict=True)

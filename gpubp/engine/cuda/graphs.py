@@ -1,4 +1,4 @@
-"""Sequences of launches that repeat: captured once into a CUDA graph, then replayed."""
+"""Repeated sequences of launches: captured once into a CUDA graph, then replayed."""
 
 import logging
 from collections.abc import Callable, Hashable
@@ -19,7 +19,7 @@ class CudaGraphs:
         self.can_capture = True
 
     def run(self, key: Hashable, work: Callable[[], None]) -> None:
-        """Run ``work``, which makes the same launches whenever ``key`` is the same."""
+        """Run ``work``, whose launches must be the same for equal keys."""
         if key not in self.replays or not self.can_capture:
             work()
             self.replays[key] = None
@@ -29,7 +29,7 @@ class CudaGraphs:
             try:
                 replay = self.replays[key] = self.device.capture(work)
             except Exception as error:
-                logger.warning("steps are launched one by one, since they could not be captured: %s", error)
+                logger.warning("steps are launched one at a time, because they could not be captured: %s", error)
                 self.can_capture = False
                 work()
                 return

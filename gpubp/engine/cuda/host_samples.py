@@ -1,6 +1,6 @@
 """Samples that stay on the host because the device has no memory for them, copied there window by window.
 
-While the device works on one window, the next one is gathered and copied on a stream of its own. There are two pinned
+While the device works on one window, the next one is gathered and copied on a separate stream. There are two pinned
 buffers: one is filled while the other is copied. The copy goes to a staging array on the device, and from there to the
 array that the steps read, once these are done with it.
 """
@@ -46,7 +46,7 @@ class SampleTransfer:
     samples : Batch
         NumPy arrays.
     destinations : list
-        Where inputs, targets and weights of one window go, or None.
+        The destinations of inputs, targets and weights of one window, or None.
     """
 
     def __init__(self, device: Any, samples: Batch, destinations: list[Array | None]) -> None:
@@ -63,7 +63,7 @@ class SampleTransfer:
         self.begin(None)
 
     def take_from(self, samples: Batch) -> None:
-        """Copy these samples from now on: others of the same kind, or the same."""
+        """Set the samples to copy from now on, which have the same shapes and dtypes."""
         if samples is not self.samples:
             hosts = [np.ascontiguousarray(host) for host in samples[:3] if host is not None]
             self.arrays = [array._replace(host=host) for array, host in zip(self.arrays, hosts, strict=True)]
@@ -75,12 +75,12 @@ class SampleTransfer:
         self.n_samples = self.n_all if order is None else len(order)
 
     def copy_next(self, n: int) -> None:
-        """Copy the next ``n`` samples to their destinations, for what is launched from now on."""
+        """Copy the next ``n`` samples to their destinations, for later launches."""
         end = self.at + n
         rows = np.arange(self.at, end) if self.order is None else self.order[self.at : end]
         self.at, turn, self.turn = end % self.n_samples, self.turn, 1 - self.turn
         if self.arrivals[turn] is not None:
-            self.device.wait_for(self.arrivals[turn])  # else the last copy would read what is gathered now
+            self.device.wait_for(self.arrivals[turn])  # otherwise the last copy could read the new samples
         gathered = list(self._gathered(rows, turn))
         copies = [(buffer, array.staging[: buffer.size]) for array, buffer, _ in gathered]
         self.arrivals[turn] = self.device.send(copies, after=self.staging_free)

@@ -1,4 +1,4 @@
-"""Optimizers for CUDA: the update of one parameter in C, and the numbers that each step passes to it."""
+"""Optimizers for CUDA: the update of one parameter in C, and the numbers that each step passes to the kernel."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -26,7 +26,7 @@ class UpdateCode(NamedTuple):
     counters : tuple of str
         The fields that count the updates.
     settings : list of HostNumber
-        What C reads from ``settings[k]``.
+        The values of ``settings[k]`` in C.
     """
 
     statements: str
@@ -41,12 +41,12 @@ def update_code(optimizer: Optimizer, dtype: str, state_in_c: Callable[[int], st
     Raises
     ------
     Inexpressible
-        If the update does what symbols cannot express, such as reading the whole gradient.
+        If symbols cannot express the update, for example because it reads the whole gradient.
     """
     try:
         return _update_code(optimizer, dtype, state_in_c)
     except (TypeError, AttributeError, KeyError) as error:
-        raise Inexpressible(f"{optimizer.name} does not update each parameter by itself ({error})") from error
+        raise Inexpressible(f"{optimizer.name} does not update each parameter separately ({error})") from error
 
 
 def _update_code(optimizer: Optimizer, dtype: str, state_in_c: Callable[[int], str]) -> UpdateCode:
@@ -77,7 +77,7 @@ def _update_code(optimizer: Optimizer, dtype: str, state_in_c: Callable[[int], s
 
 
 def state_after(update: UpdateCode, state: Any, arrays: list[Any], n_updates: int) -> Any:
-    """Make the state after some updates, from the one before and from the arrays that hold its parts now."""
+    """Make the state after some updates from the previous state and the current arrays of its parts."""
     counts = {name: getattr(state, name) + n_updates for name in update.counters}
     return _with(state, dict(zip(update.parts, arrays, strict=True)) | counts)
 
@@ -87,7 +87,7 @@ def _with(state: Any, fields: Mapping[str, Any]) -> Any:
 
 
 def settings_of_steps(update: UpdateCode, given: Mapping[str, Setting], state: Any, epochs: np.ndarray) -> np.ndarray:
-    """Compute what C reads from ``settings``, for several steps and networks: ``(n_steps, K, n)``.
+    """Compute the values of ``settings`` in C, for several steps and networks: ``(n_steps, K, n)``.
 
     Parameters
     ----------

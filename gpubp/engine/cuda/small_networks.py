@@ -1,7 +1,6 @@
 """Small networks on a CUDA device: one block of threads takes all steps of a network, over many epochs, in one launch.
 
-The parameters, and what passes forward and backward, stay in the block's shared memory. A stack has a block for each of
-its networks.
+The parameters, outputs and derivatives stay in the block's shared memory. A stack has one block per network.
 """
 
 from collections.abc import Iterator

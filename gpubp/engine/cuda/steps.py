@@ -23,11 +23,11 @@ from gpubp.engine.plain.step import Objective
 from gpubp.nn.network import Network, views
 
 THREADS = 256  # of a block
-COLUMNS = 32  # of a block's threads are side by side where a kernel goes through rows and columns
+COLUMNS = 32  # of a block's threads are side by side if a kernel goes through rows and columns
 MAX_BLOCKS = 4096  # of a launch; each does its part of the work
-MAX_PARTIAL_SUMS = 256  # at most, where each block leaves a number
+MAX_PARTIAL_SUMS = 256  # at most, if each block stores a number
 
-NDIM = (2, 2, 1)  # of inputs, targets and weights, where all networks have the same
+NDIM = (2, 2, 1)  # of inputs, targets and weights, if all networks share them
 
 
 class StepSpec(NamedTuple):
@@ -49,7 +49,7 @@ class BatchPlan(NamedTuple):
     window : int
         Steps that are launched as one graph.
     gathered : bool
-        Whether the samples of a step are gathered; else the only step reads all of them in place.
+        Whether the samples of a step are gathered; otherwise the single step reads all of them in place.
     on_host : bool
         Whether the samples are on the host.
     """
@@ -171,7 +171,7 @@ class LayerwiseSteps:
         self._launch("gather", blocks, _threads(n), n_gathered, n, *order, *arrays)
 
     def _step(self, b: int, x: Array, targets: Array, sample_weight: Array | None) -> None:
-        """Take a step; of the targets and weights it is passed those of the first network."""
+        """Take a step; targets and weights are those of the first network."""
         multiply, layers, sizes = self.device.multiply, self.layers, self.network.sizes
         n_layers = len(sizes) - 1
         blocks, gradients = (views(self.device.xp, self.network, all) for all in (self.thetas, self.gradients))
@@ -242,12 +242,12 @@ class LayerwiseSteps:
 
 
 def stride(array: Array | None, ndim: int) -> int:
-    """Return how many numbers lie from one network's array to the next one's, 0 where all have the same."""
+    """Return the stride from one network's array to the next one's, 0 if all share one."""
     return 0 if array is None or array.ndim == ndim else int(array[0].size)
 
 
 def shared_weights(weights: np.ndarray, samples: Batch) -> np.ndarray:
-    """Return the weights of a stack's batches, ``(n_steps, K)``, as ``(n_steps,)`` where all networks have the same."""
+    """Return the weights of a stack's batches, ``(n_steps, K)``, as ``(n_steps,)`` if all networks share them."""
     return weights[:, 0] if samples.sample_weight is None or samples.sample_weight.ndim == 1 else weights
 
 

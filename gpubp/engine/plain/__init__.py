@@ -1,1 +1,1 @@
-"""The training step as the equations say it, for any array library."""
+"""The training step in plain equations, for any array library."""

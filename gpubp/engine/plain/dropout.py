@@ -1,4 +1,4 @@
-"""Dropout (Srivastava et al. 2014): during training, random units are set to 0, drawn anew for each sample.
+"""Dropout (Srivastava et al. 2014): during training, random units are set to 0, different ones for each sample.
 
 The outputs of the other units are scaled up accordingly, so that predictions need no change.
 """
@@ -60,12 +60,12 @@ def with_dropout(
     generator: np.random.Generator | np.random.RandomState,
     batches: Batches,
 ) -> Iterator[tuple[float, Batch]]:
-    """Yield each batch with its masks, which are drawn on the host, so that every device has the same ones.
+    """Yield each batch with its masks, drawn on the host so that every device has the same ones.
 
     Parameters
     ----------
     rates : tuple of float
-        As :func:`dropout_rates` gives them.
+        The result of :func:`dropout_rates`.
     """
     for part, batch in batches:
         shape, own = batch.x.shape[:-1], slice(None)

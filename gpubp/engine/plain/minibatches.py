@@ -11,7 +11,7 @@ from gpubp.backends.backend import Backend, choose_backend, to_backend
 from gpubp.distributed.process_group import SINGLE_PROCESS, ProcessGroup, Shard
 
 DEFAULT_BATCH_SIZE = 200
-"""Samples in a batch where ``batch_size`` is "auto", at most."""
+"""The maximum number of samples in a batch if ``batch_size`` is "auto"."""
 
 
 class Batch(NamedTuple):
@@ -27,7 +27,7 @@ class Batch(NamedTuple):
     sizes : (K,) array of NumPy, optional
         Number of samples of each network of a stack. Networks with fewer are padded with samples of weight 0.
     share : Share, optional
-        The part of the whole batch that this is, where several processes share it.
+        The part of the whole batch that this is, if several processes share it.
     """
 
     x: Array
@@ -38,7 +38,7 @@ class Batch(NamedTuple):
     share: Shard | None = None
 
     def parts(self, n: int) -> Iterator["Batch"]:
-        """Divide the samples into ``n`` parts; fewer if there are fewer samples, one if there are none."""
+        """Divide the samples into ``n`` parts; fewer if there are fewer samples, one if there is no sample."""
         n_samples = self.x.shape[-2]
         size = max(1, -(-n_samples // n))
         if size >= n_samples:
@@ -126,7 +126,7 @@ class ArrayBatches:
             yield part, Batch(x, targets, weights, share=batch.share)
 
     def _cut(self, home: Backend) -> Iterator[tuple[float, Batch]]:
-        """Divide the samples, in the memory that they are in."""
+        """Divide the samples, without moving them between host and device."""
         xp, (x, targets, weights, *_), n_samples = home.xp, self.samples, self.n_samples
         if self.processes.world_size == 1 and self.order is None and self.size >= n_samples:
             yield self.begins, self.samples
@@ -239,15 +239,15 @@ class PerNetworkBatches:
     ----------
     backend : Backend
     samples : Batch
-        ``(n, i)``, ``(n, j)``; sample weights are ``(n,)``, or ``(w, n)`` where networks differ in them.
+        ``(n, i)``, ``(n, j)``; sample weights are ``(n,)``, or ``(w, n)`` if they differ between networks.
     size : int
-        How many samples a batch has at most.
+        The maximum number of samples in a batch.
     order : (m,) array of NumPy
-        Rows of the samples, in the order of one network and of another; networks may share an order.
+        Rows of the samples: the orders of all networks, concatenated; networks may share an order.
     begins, counts : (K,) arrays of NumPy
         Where in ``order`` the rows of each network begin, and how many it has.
     weights_of : (K,) array of NumPy, optional
-        Which of the ``w`` rows of sample weights each network has; the first, without.
+        Which of the ``w`` rows of sample weights each network has; by default, the first.
     """
 
     backend: Backend
@@ -260,7 +260,7 @@ class PerNetworkBatches:
 
     @property
     def n_samples(self) -> Any:
-        """Number of samples of each network: one number where it is the same for all, else ``(K,)``."""
+        """Number of samples of each network: one number if it is the same for all, else ``(K,)``."""
         return int(self.counts[0]) if np.all(self.counts == self.counts[0]) else self.counts
 
     def __iter__(self) -> Iterator[tuple[Any, Batch]]:
@@ -275,7 +275,7 @@ class PerNetworkBatches:
             yield part, batch
 
     def _batch(self, rows: np.ndarray, counts_at_all: np.ndarray | None) -> Batch:
-        """Gather rows ``(K, b)``; rows that only pad have weight 0."""
+        """Gather rows ``(K, b)``; rows of padding have weight 0."""
         xp, (x, targets, weights, *_) = self.backend.xp, self.samples
 
         def chosen(array: Array, which: np.ndarray) -> Array:

@@ -1,7 +1,7 @@
 """One training step: the loss of a batch, its gradient, and the update of the parameters.
 
-Here the sum over samples is divided for a mean, and the penalty on the weights is added. The compiled paths are tested
-against it.
+The mean over samples is taken and the penalty on the weights is added here. The compiled paths are tested against this
+module.
 """
 
 from collections.abc import Callable
@@ -115,7 +115,7 @@ def _share(xp: Namespace, objective: Objective, weight: Array) -> Array:
         return 1.0
     if type(weight) is float:
         return 1.0 / weight
-    # a batch whose weights are all 0 changes nothing
+    # a batch whose weights are all 0 has no effect
     return xp.where(weight > 0.0, 1.0 / xp.where(weight > 0.0, weight, 1.0), 0.0)
 
 
@@ -145,7 +145,7 @@ before the change for a first-order optimizer, after it for a second-order one."
 
 
 class Sums(NamedTuple):
-    """Sums over the steps of an epoch so far, in float64 of NumPy: of their values, and of the weights of these.
+    """Sums over the steps of an epoch so far, in float64 of NumPy: of their values, and of the weights of these values.
 
     ``values`` and ``weights`` are ``(1, ...)``; ``n_samples`` are the samples of these steps.
     """
@@ -157,7 +157,7 @@ class Sums(NamedTuple):
 
 @dataclass
 class ModelState:
-    """What steps change, the number of epochs done, and of the present epoch the parts done.
+    """What steps change, the number of epochs done, and the number of parts of the current epoch done.
 
     With ``own_state`` nothing else refers to the state's arrays, and they may be changed in place.
     """
@@ -188,7 +188,7 @@ class EpochResult(NamedTuple):
 EpochRunner = Callable[[ModelState, Batches], EpochResult]
 """``run_epoch(model, batches)`` takes a step for each batch of an epoch, of several, or of a part of one.
 
-It changes the model's parameters and optimizer state, and nothing else."""
+It changes only the model's parameters and optimizer state."""
 
 
 def make_step(backend: Backend, objective: Objective, optimizer: Optimizer | SecondOrder, dtype: str) -> Step:
@@ -203,7 +203,7 @@ def make_step(backend: Backend, objective: Objective, optimizer: Optimizer | Sec
 
 
 def _there(backend: Backend, dtype: str, number: Any) -> Any:
-    """Move an array of one number for each network to the backend; return other numbers as they are."""
+    """Move an array of one number for each network to the backend; return other numbers unchanged."""
     return to_backend(backend, number, dtype) if getattr(number, "ndim", 0) else number
 
 

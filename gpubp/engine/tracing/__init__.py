@@ -1,1 +1,1 @@
-"""Traces equations with symbols and writes them as statements of C."""
+"""Tracing of equations with symbols, and translation into C."""

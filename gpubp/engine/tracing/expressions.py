@@ -1,4 +1,4 @@
-"""From symbols to statements of C: what is used more than once is computed once, and gets a name."""
+"""Translate symbols into C statements; common subexpressions are computed once and named."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -11,12 +11,12 @@ FUNCTIONS = {"abs": "fabs", **{name: name for name in ("exp", "expm1", "log", "l
 COMPARISONS = ("<", "<=", "&&")
 PATTERNS = {
     "where": "({0} ? {1} : {2})",
-    "maximum": "({0} < {1} ? {1} : {0})",  # NaN where the first is
+    "maximum": "({0} < {1} ? {1} : {0})",  # NaN if the first is
     "minimum": "({0} > {1} ? {1} : {0})",
     "sign": "({0} != {0} ? {0} : (real)(({0} > 0) - ({0} < 0)))",
     "negative": "(-{0})",
     REDUCTIONS["sum"]: "{0} + {1}",
-    REDUCTIONS["max"]: "({1} > {0} || {1} != {1} ? {1} : {0})",  # NaN where any is
+    REDUCTIONS["max"]: "({1} > {0} || {1} != {1} ? {1} : {0})",  # NaN if any is
 }
 WRITTEN_TWICE = ("maximum", "minimum", "sign")
 
@@ -77,7 +77,7 @@ class Code:
         return [self.symbols[self.index(part)] for part in symbol.operands if isinstance(part, Symbol)]
 
     def _needed(self, results: Iterable[Symbol]) -> dict[int, int]:
-        """Count how often each unnamed symbol that the results are made of is used; operands come first."""
+        """Count the uses of each unnamed symbol in the results; operands come first."""
         uses: dict[int, int] = {}
 
         def visit(symbol: Symbol) -> None:
@@ -106,7 +106,7 @@ class Code:
     # --- statements ---
 
     def statements(self, **results: Symbol) -> str:
-        """Write statements that compute results, each under its name, from variables and from what is already named."""
+        """Write statements that compute results, each under its name, from variables and named symbols."""
         names, uses = dict(self.names), self._needed(results.values())
         lines = list(self._named(uses, (at for at in uses if self._is_worth_a_name(at, uses[at]))))
         lines += [f"const real {name} = {self._text(result)};" for name, result in results.items()]
@@ -128,7 +128,7 @@ class Code:
         loop : str
             The head of a loop over the units.
         block_reductions : mapping
-            For each operation over units the C function that combines the results of a block's threads; empty where one
+            For each operation over units the C function that combines the results of a block's threads; empty if one
             thread goes over all units.
         per_sample, per_unit : mapping of str to Symbol
             What to compute, by name.
@@ -166,7 +166,7 @@ class Code:
             self.names[at] = name
 
     def _once_a_sample(self, results: list[Symbol]) -> list[str]:
-        """Name what is the same for all units of a sample, so that it is computed outside the loop."""
+        """Name the symbols that are the same for all units of a sample, to compute them outside the loop."""
         uses = self._needed(results)
         outside = (at for at in uses if not self.symbols[at].per_unit and not self._is_reduction(at))
         return list(self._named(uses, outside))

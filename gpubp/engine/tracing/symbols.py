@@ -4,8 +4,8 @@ Every equation takes its array library as ``xp``. Called with this module instea
 returns the operations it would have computed; :mod:`gpubp.engine.tracing.expressions` writes them in C. A symbol stands
 for the number of one unit in one sample, or for a parameter; a sum or a maximum is over the units of a sample.
 
-Beside symbols there are numbers that the host knows before each step, such as the learning rate. Operations on these
-alone run on the host, in double precision.
+Host numbers, such as the learning rate, are known to the host before each step. Operations on them alone run on the
+host, in double precision.
 """
 
 import operator
@@ -19,7 +19,7 @@ OVER_SAMPLES = "sum over samples"
 
 
 class Inexpressible(AttributeError):
-    """An equation uses what symbols, or this module as their array library, do not have."""
+    """An equation uses an operation that symbols, or this module as their array library, do not have."""
 
 
 # --- operators ---
@@ -33,7 +33,7 @@ def _both_ways(name: str, text: str) -> tuple[Operator, Operator]:
 
 
 def _combine(text: str, function: Operator, a: Any, b: Any) -> Any:
-    """Combine two operands into a HostNumber where the host knows both, else into a symbol."""
+    """Combine two operands into a HostNumber if the host knows both, else into a symbol."""
     if isinstance(a, Symbol) or isinstance(b, Symbol):
         return _apply(text, a, b)
     if not all(isinstance(part, HostNumber | int | float | np.floating) for part in (a, b)):
@@ -69,7 +69,7 @@ class Symbol:
     __and__, __rand__ = _both_ways("and_", "&&")
 
     def __neg__(self) -> "Symbol":
-        if self.operation == "-":  # the same number, and often computed already
+        if self.operation == "-":  # the same number, often computed already
             return _apply("-", *self.operands[::-1])
         return _apply("negative", self)
 
@@ -130,7 +130,7 @@ def setting(name: str) -> HostNumber:
 def _apply(operation: str, *operands: Any) -> Symbol:
     first = next((part for part in operands if isinstance(part, Symbol)), None)
     if first is None or not all(isinstance(part, Symbol | HostNumber | int | float | np.floating) for part in operands):
-        raise Inexpressible(f"no symbol can stand for {operation} of {operands}")
+        raise Inexpressible(f"no symbol can represent {operation} of {operands}")
     per_unit = any(isinstance(part, Symbol) and part.per_unit for part in operands)
     return Symbol(operation, *operands, per_unit=per_unit, dtype=first.dtype)
 
@@ -152,17 +152,17 @@ def where(condition: Any, a: Any, b: Any) -> Symbol:
 
 
 def maximum(a: Any, b: Any) -> Symbol:
-    """Take the larger; NaN where ``a`` is."""
+    """Take the larger; NaN if ``a`` is."""
     return _apply("maximum", a, b)
 
 
 def minimum(a: Any, b: Any) -> Symbol:
-    """Take the smaller; NaN where ``a`` is."""
+    """Take the smaller; NaN if ``a`` is."""
     return _apply("minimum", a, b)
 
 
 def sum(a: Symbol, *, axis: int, keepdims: bool = False) -> Symbol:
-    """Add up over the units, or over the samples where each has one number."""
+    """Add up over the units, or over the samples if each has one number."""
     return _reduce("sum", a, axis)
 
 

@@ -1,8 +1,8 @@
 """CUDA C of the layers, for networks that go layer by layer: activations, their derivatives, and the output layer.
 
-A kernel goes through the units of all samples at once. Where an equation sums over units, it goes through the samples
+A kernel goes through the units of all samples at once. If an equation sums over units, it goes through the samples
 instead, with a block of threads for each. Each network of a stack has its own blocks, numbered by ``blockIdx.z``. No
-sum depends on the order of the threads, so the same training gives the same bits again.
+sum depends on the order of the threads, so repeated training gives the same bits.
 """
 
 from collections.abc import Mapping
@@ -96,7 +96,7 @@ def _activation(kernel: str, name: str, dtype: str, *, bias: bool, store_total: 
 
 
 def _derivative(kernel: str, name: str, dtype: str) -> tuple[Kernel, bool]:
-    """Turn the derivatives by the outputs into those by the total inputs, eq. (5); also whether that needs these."""
+    """Write eq. (5), derivatives by the total inputs; return the kernel and whether it reads the total inputs."""
     cells = {"dE_dy": "signals[c * n + j]", "x": "totals[c * n + j]", "y": "outputs[c * n + j]"}
     code = Code(dtype, cells)
     dE_dx = get_activation(name).dE_dx(symbols, *(symbols.variable(cell, dtype) for cell in cells))
