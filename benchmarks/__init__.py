@@ -1,1 +1,1 @@
-"""gpubp beside its peers, on the same work, threads, batches and first weights: ``python -m benchmarks``."""
+"""Compare gpubp with other libraries on the same work, threads, batches and first weights: ``python -m benchmarks``."""

@@ -17,18 +17,26 @@ TAKING_PART = [name for name in CONTENDERS if name not in REFERENCES]
 
 def main(arguments=None):
     """Run the command line; return 1 if a contender failed."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="gpubp beside its peers.")
-    parser.add_argument("--workloads", nargs="+", default=[], metavar="PATTERN", help="parts of names, or with *")
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Compare gpubp with other libraries.")
+    parser.add_argument(
+        "--workloads", nargs="+", default=[], metavar="PATTERN", help="parts of names, or patterns with *"
+    )
     parser.add_argument("--contenders", nargs="+", choices=TAKING_PART, metavar="NAME")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=0.5, help="how long a contender is timed in a round, about")
-    parser.add_argument("--threads", type=int, default=cores(), help="of every contender; without it one for each core")
-    parser.add_argument("--limit", type=int, default=300, help="seconds after which a contender's answer is given up")
-    parser.add_argument("--patience", type=float, default=120, help="seconds at one point that end a curve of growth")
-    parser.add_argument("--output", type=Path, help="the result file (.json); charts are written beside it")
+    parser.add_argument("--seconds", type=float, default=0.5, help="approximate time of a contender in a round")
+    parser.add_argument(
+        "--threads", type=int, default=cores(), help="threads of every contender; by default, one for each core"
+    )
+    parser.add_argument("--limit", type=int, default=300, help="seconds after which a contender has failed")
+    parser.add_argument(
+        "--patience", type=float, default=120, help="seconds at one point after which a growth curve ends"
+    )
+    parser.add_argument("--output", type=Path, help="the result file (.json); charts are written next to it")
     parser.add_argument("--quick", action="store_true", help="a few small workloads in two short rounds")
     parser.add_argument("--list", action="store_true", help="list workloads and contenders")
-    parser.add_argument("--from", dest="source", type=Path, metavar="JSON", help="tables and charts of a result file")
+    parser.add_argument(
+        "--from", dest="source", type=Path, metavar="JSON", help="make tables and charts from a result file"
+    )
     options = parser.parse_args(arguments)
     workloads = chosen(make_workloads(), options.workloads)
     if options.list:
@@ -41,7 +49,7 @@ def main(arguments=None):
             workloads = [w for w in workloads if w.quick or options.workloads]
             options.rounds, options.seconds = 2, 0.05
         if not workloads:
-            parser.error(f"no workload fits {' '.join(options.workloads)}; --list shows their names")
+            parser.error(f"no workload matches {' '.join(options.workloads)}; --list shows their names")
         path, result = _measured(workloads, options)
     print(tables(result))
     print(*_charts(result, path), path, sep="\n")
@@ -49,7 +57,7 @@ def main(arguments=None):
 
 
 def _measured(workloads, options):
-    """Measure, and write the result file anew after each workload, so that a run cut short is not lost."""
+    """Measure, and write the result file after each workload, so that an interrupted run is not lost."""
     requested = options.contenders or TAKING_PART
     absent = {name: why for name in requested if (why := absence(name))}
     settings = {name: getattr(options, name) for name in ("threads", "rounds", "seconds", "limit")}

@@ -1,36 +1,36 @@
-"""The bars that gpubp is to clear on a GPU: for each what it is about, how high it lies, and where it is measured."""
+"""The performance targets of gpubp on a GPU: for each its subject, its limit, and the workload that measures it."""
 
 from collections.abc import Callable
 from statistics import median
 from typing import NamedTuple
 
-CORES_OF_A_FIT = 16  # that the fit's bar allows scikit-learn
+CORES_OF_A_FIT = 16  # available to scikit-learn in the target of the fit
 
 
 class Bar(NamedTuple):
-    """``value(found, facts)`` is measured on a row's contenders; it may be at most ``limit``, or at least."""
+    """``value(found, facts)`` is computed from a row's contenders; it must be at most, or at least, ``limit``."""
 
     name: str
     row: str
     limit: float
     value: Callable
     at_least: bool = False
-    condition: Callable = lambda facts: None  # why the figure does not count on this machine, or nothing
+    condition: Callable = lambda facts: None  # why the figure does not count on this machine, or None
 
 
 def seconds(found, name="gpubp-cuda"):
-    """The median of a contender's rounds."""
+    """Return the median of a contender's rounds."""
     return median(found[name]["seconds"])
 
 
 def beside(*names):
-    """Our time in parts of the fastest of some contenders, all of which must have one."""
+    """Return gpubp's time relative to the fastest of some contenders, all of which must have a time."""
     return lambda found: seconds(found) / min(seconds(found, name) for name in names)
 
 
 def _too_few_cores(facts):
     if facts["cores"] < CORES_OF_A_FIT:
-        return f"scikit-learn is to have {CORES_OF_A_FIT} cores, and here are {facts['cores']}"
+        return f"scikit-learn must have {CORES_OF_A_FIT} cores, but this machine has {facts['cores']}"
     return None
 
 
@@ -69,12 +69,12 @@ BARS = [
 
 
 def judged(rows, facts, *, dry_run=False):
-    """Hold every bar to what was measured.
+    """Compare every target with the measurements.
 
     Parameters
     ----------
     rows : dict
-        By the workload's name what its contenders gave, or nothing of those that were not measured.
+        The results of the contenders by the name of the workload; empty for those that were not measured.
     facts : dict
         Of the machine: ``"cores"``.
 
@@ -91,7 +91,7 @@ def _verdict(bar, found, facts, dry_run):
         return {"value": None, "verdict": f"not measured: {bar.row} has not run"}
     try:
         value = bar.value(found)
-    except (KeyError, ValueError):  # a contender that is not there, or has no times
+    except (KeyError, ValueError):  # a contender that is missing or has no times
         return {"value": None, "verdict": f"not measured: {_lacking(found)}"}
     why = "stand-ins on a CPU took part" if dry_run else bar.condition(facts)
     if why:
@@ -106,8 +106,8 @@ def _lacking(found):
 
 
 def crossover(rows):
-    """Where a GPU begins to pay: by width the GPU's time in parts of the CPU's, and the smallest width from which on
-    it is below 1, or nothing.
+    """Find where a GPU pays off: the ratio of GPU time to CPU time by width, and the smallest width from which it
+    stays below 1, or None.
     """
     ratios = {}
     for name, found in rows.items():

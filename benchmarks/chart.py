@@ -1,4 +1,4 @@
-"""A result file as pictures: each workload beside its fastest peer, and how time and memory grow."""
+"""Charts of a result file: each workload relative to its fastest peer, and the growth of time and memory."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from benchmarks.contenders import CONTENDERS, FLOORS, ON_GPU
 from benchmarks.summary import fastest_peer, ratio, timed, timing
 from benchmarks.table import show_bytes, show_seconds
 
-# Okabe and Ito's colours, told apart by every kind of colour vision, and a shape each besides
+# Okabe and Ito's colours, distinguishable with every kind of colour vision, and a shape for each
 LOOKS = {
     "gpubp": {"color": "#0072B2", "marker": "o", "markersize": 9, "zorder": 6},
     "gpubp-numpy": {"color": "#0072B2", "marker": "o", "markersize": 8, "markerfacecolor": "white", "zorder": 5},
@@ -40,7 +40,7 @@ SERIES = {
 
 
 def draw(result, path):
-    """Write the pictures beside a result file; give their paths."""
+    """Write the charts next to a result file; return their paths."""
     drawn = []
     for suffix, figure in (("", ratios(result)), ("-gpu", ratios(result, on_gpu=True)), ("-growth", growth(result))):
         if figure:
@@ -50,7 +50,7 @@ def draw(result, path):
 
 
 def ratios(result, on_gpu=False):
-    """Draw every contender's time in parts of the fastest peer's; nothing where no workload has a peer's time."""
+    """Draw every contender's time relative to the fastest peer's; return None if no workload has a peer's time."""
     panels = {}
     for workload in result["workloads"]:
         found, growing = workload["contenders"], workload["name"].startswith("growth/")
@@ -72,8 +72,8 @@ def ratios(result, on_gpu=False):
     axes.set_xlim(min(dots) / 1.3, max(dots) * 1.3)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.set_xlabel("time in parts of the fastest peer's, median of the rounds (log scale)      ← faster      slower →")
-    _head(figure, result, "gpubp beside its peers" + (" on a GPU" if on_gpu else ""), handles)
+    axes.set_xlabel("time relative to the fastest peer, median of the rounds (log scale)      ← faster      slower →")
+    _head(figure, result, "gpubp and other libraries" + (" on a GPU" if on_gpu else ""), handles)
     return figure
 
 
@@ -102,12 +102,12 @@ def _panel(axes, title, lines, handles):
 
 
 def growth(result):
-    """Draw time and peak memory over width, depth, batch and rows; nothing where none was measured."""
+    """Draw time and peak memory over width, depth, batch and rows; return None if nothing was measured."""
     curves = {}
     for workload in result["workloads"]:
         if workload["name"].startswith("growth/"):
             _, series, at = workload["name"].split("/")
-            # rows are seen by the epoch: a step is the same for however many
+            # rows are timed per epoch: the time of a step does not depend on them
             steps = workload["spec"]["batches"] if series == "rows" else 1
             for name, facts in timed(workload["contenders"]).items():
                 point = (int(at), timing(facts["seconds"]).seconds * steps, facts["peak_bytes"])

@@ -1,4 +1,4 @@
-"""The contenders: each library's name, the module that runs it, and the options of each way of using it."""
+"""The contenders: libraries, the modules that run them, and the options of each way of using them."""
 
 import importlib.util
 from typing import NamedTuple
@@ -7,12 +7,12 @@ from gpubp.backends.probe import probe_cuda
 
 
 class Contender(NamedTuple):
-    """One way of doing the work. ``blocked`` are libraries that it must do without."""
+    """One way of doing the work; ``blocked`` are libraries that it must not import."""
 
     label: str
     module: str  # benchmarks.with_<module>
     library: str
-    imports: str = ""  # what a user's script would begin with
+    imports: str = ""  # the imports of a user's script
     options: dict = {}  # noqa: RUF012
     blocked: tuple[str, ...] = ()
 
@@ -47,13 +47,13 @@ REFERENCES = ("reference", "reference-corrected")
 ON_CPU = ("gpubp", "gpubp-numpy", "scikit-learn", "thinc", "torch", "torch-compile", "jax", "jax-scan", "floor")
 ON_GPU = tuple(name for name in CONTENDERS if name.endswith("-cuda"))
 OURS = ("gpubp", "gpubp-numpy", "gpubp-cuda")
-# no library trains so: what is left of a step without the rest
+# no library trains this way: a lower bound for a step
 FLOORS = ("floor", "floor-cuda", "cublaslt-cuda", "traffic-cuda")
 PEERS = tuple(name for name in CONTENDERS if name not in (*OURS, *FLOORS, *REFERENCES))
 
 
 def absence(name):
-    """Why a contender cannot take part on this machine, or nothing."""
+    """Return why a contender cannot run on this machine, or None."""
     contender = CONTENDERS[name]
     if name in ON_GPU and not (probe := probe_cuda()).usable:
         return f"no usable GPU: {probe.cause}"
@@ -66,16 +66,16 @@ def absence(name):
 
 
 def unable(name, workload):
-    """Why a contender cannot do a workload, or nothing."""
+    """Return why a contender cannot do a workload, or None."""
     if CONTENDERS[name].library == "thinc" and workload.spec.get("optimizer") == "momentum":
         return "Thinc has no momentum"
     if CONTENDERS[name].library == "jax" and workload.spec.get("matmul") == "bfloat16":
-        return "JAX makes no products in bfloat16 of float32"
+        return "JAX does not multiply float32 matrices in bfloat16"
     return None
 
 
 def reference_of(name, workload):
-    """Name what a contender must agree with, or nothing where nothing is learned.
+    """Name the reference that a contender must agree with; None if nothing is learned.
 
     Adam is published in two forms (Kingma & Ba 2015, algorithm 1 and the end of section 2): PyTorch adds epsilon to the
     root of the corrected second moment, the others to that of the uncorrected one. The work is the same.

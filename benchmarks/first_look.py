@@ -1,4 +1,4 @@
-"""Facts about a GPU that gpubp's CUDA forms rest on, each looked at on its own; times are medians in microseconds."""
+"""Check facts about a GPU that gpubp's CUDA code relies on, one at a time; times are medians in microseconds."""
 
 import time
 from statistics import median
@@ -9,7 +9,7 @@ TRANSPOSED = [(a, b) for a in (False, True) for b in (False, True)]
 
 
 def versions():
-    """Tell the GPU, and the versions of what computes on it."""
+    """Return the GPU and the versions of its software."""
     import importlib.metadata
 
     import cupy
@@ -27,14 +27,14 @@ def versions():
 
 
 def doctor():
-    """List what the doctor has to say against this machine."""
+    """List the doctor's findings about this machine."""
     from gpubp.cli.doctor.diagnosis import diagnose
 
     return {finding.name: finding.detail for finding in diagnose() if finding.status in ("warning", "fault")}
 
 
 def capture_refused():
-    """Tell what CuPy's own product does while a stream is captured: gpubp makes its own since it is refused."""
+    """Return what CuPy's product does during a capture, which refuses it; so gpubp has its own product."""
     import cupy
 
     stream = cupy.cuda.Stream(non_blocking=True)
@@ -57,7 +57,7 @@ def capture_refused():
 
 
 def products_captured():
-    """Find the largest deviation of products that were captured and replayed, single ones and those of a stack."""
+    """Find the largest deviation of captured and replayed products, of single matrices and of stacks."""
     device, found = _device(), {}
     rng = np.random.default_rng(0)
     with device.active():
@@ -81,7 +81,7 @@ def products_captured():
 
 
 def graph_nodes():
-    """Time graphs of many small kernels: for each node, and to make them."""
+    """Time graphs of many small kernels: the time of each node, and of making them."""
     device, found = _device(), {}
     source = 'extern "C" __global__ void add_one(float* x) {\n    x[threadIdx.x] += 1;\n}\n'
     kernel = device.kernels(source)["add_one"]
@@ -102,7 +102,7 @@ def graph_nodes():
 
 
 def bandwidth():
-    """Measure copies: on the device, and to it from memory that the system may move and from such that it may not."""
+    """Measure copies on the device, and to it from pageable and from pinned memory."""
     device, n = _device(), 1 << 26
     with device.active():
         places = [device.empty((n,), "float32") for _ in range(2)]
@@ -121,7 +121,7 @@ def bandwidth():
 
 
 def same_bits():
-    """Tell whether two fits of each form, of one network and of a stack, end with the same bits."""
+    """Return whether two equal fits, of one network and of a stack, give the same bits."""
     import gpubp
 
     rng, found = np.random.default_rng(0), {}

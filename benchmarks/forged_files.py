@@ -51,7 +51,7 @@ def repeated(random, files):
 
 
 def foreign(random, files):
-    """Return a file of another program."""
+    """Return a file in the format of another program."""
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("archive/data.pkl", pickle.dumps(print))
@@ -96,7 +96,7 @@ def joined(header, numbers):
 
 
 def other_length(random, files):
-    """Announce a wrong length of the header."""
+    """Write a wrong length of the header."""
     content = random.choice(files)
     near = int.from_bytes(content[:8], "little") + random.choice((-8, -1, 1, 8, 1000))
     announced = random.choice((near, 0, 1, len(content), len(content) - 8, 2**20, 10**8, 2**31, 2**63, 2**64 - 1))
@@ -104,7 +104,7 @@ def other_length(random, files):
 
 
 def other_container(random, files):
-    """Put false tensors and false places into the outer header."""
+    """Put false tensors and false offsets into the outer header."""
     metadata, tensors, numbers = parts_of(random.choice(files))
     header = {"__metadata__": metadata, **tensors}
     kind = random.randrange(6)
@@ -159,7 +159,7 @@ def other_header(random, files, part=None):
 
 
 def other_network(random, files):
-    """Describe networks that are gigantic, contradictory or full of connections; the numbers may even fit."""
+    """Describe networks that are gigantic, contradictory or full of connections, with numbers that may fit."""
     header, entry, numbers = header_of(random.choice(files))
     n, kind = len(numbers) // 4, random.randrange(8)
     network = dict(header["network"])
@@ -421,7 +421,7 @@ LARGE = {
     ),
     "a header alone": lambda size: joined(" " * size, b""),
 }
-"""Model files of about so many bytes, each the worst of its kind."""
+"""Model files of about this many bytes, each the worst of its kind."""
 
 
 def large(random, files):

@@ -116,7 +116,7 @@ def value(random, depth=2):
 
 
 def places(tree, path=()):
-    """Yield the path of every place in a tree of JSON."""
+    """Yield the path of every node in a tree of JSON."""
     yield path
     inner = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ()
     for key, part in inner:
@@ -124,7 +124,7 @@ def places(tree, path=()):
 
 
 def replaced(tree, path, new):
-    """Return a copy of a tree with another value in one place."""
+    """Return a copy of a tree with another value at one path."""
     if not path:
         return new
     copy = dict(tree) if isinstance(tree, dict) else list(tree)

@@ -1,8 +1,8 @@
 """``python -m benchmarks.fuzz``: thousands of hostile files, each of which must be read correctly or refused.
 
-A process with limited memory reads them one by one and reports for each the time, the memory and the outcome. If the
+A process with limited memory reads them one at a time and reports for each the time, the memory and the outcome. If the
 process dies or hangs, the file that it did not report has failed. Files that fail are stored; ``--first N --files 1``
-with the same seed makes the N-th again.
+with the same seed generates the N-th again.
 """
 
 import argparse
@@ -56,7 +56,7 @@ def read_model(path):
 
 
 def use_model(model, path):
-    """Show, predict, export, explain: no model may make these fail, or control a terminal or a browser."""
+    """Show, predict, export, explain: no model must make these fail, or control a terminal or a browser."""
     from gpubp import predict_table
     from gpubp.data.preprocessing import CategoryColumn, preprocessing_of
     from gpubp.errors import DataError, ModelFileError
@@ -120,7 +120,7 @@ def use_checkpoint(found, path):
 
     for given, options in forged_files.checkpointed_runs():
         with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # numbers may be such that training diverges
+            warnings.simplefilter("ignore")  # training may diverge with these numbers
             shutil.copy(path, folder)
             try:
                 gpubp.train(*given, checkpoint=folder, resume=True, **options)
@@ -139,7 +139,7 @@ KINDS = {
 
 
 def allowed(path):
-    """Return how much memory may be taken for a file."""
+    """Return the memory that a file may take."""
     size = os.stat(path).st_size
     with open(path, "rb") as file:
         header = min(int.from_bytes(file.read(8), "little"), size)
@@ -326,8 +326,8 @@ def main(arguments=None):
     parser.add_argument("--files", type=int, default=2000, help="of each kind")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--first", type=int, default=0, help="number of the first file")
-    parser.add_argument("--output", type=Path, help="a file for the figures (.json)")
-    parser.add_argument("--keep", type=Path, default=Path("fuzz-failures"), help="a folder for files that fail")
+    parser.add_argument("--output", type=Path, help="the result file (.json)")
+    parser.add_argument("--keep", type=Path, default=Path("fuzz-failures"), help="the folder for files that fail")
     parser.add_argument("--worst", type=int, metavar="BYTES", help="read the worst model files of that size instead")
     parser.add_argument("--work", nargs=4, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)

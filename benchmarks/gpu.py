@@ -1,7 +1,7 @@
-"""``python -m benchmarks.gpu``: all that is to be measured where there is a GPU, in parts that can be taken up again.
+"""``python -m benchmarks.gpu``: all measurements on a GPU, in parts that can be resumed.
 
-Each part is a process of its own with a limit of its own, so that what fails or hangs loses nothing else. What is found
-goes to one JSON file after every part; a call ends when the time it was given is over, and the next goes on from there.
+Each part is a separate process with its own time limit, so that a failure or hang affects only that part. Results are
+written to one JSON file after every part; a call ends after its given time, and the next call resumes from there.
 """
 
 import argparse
@@ -43,20 +43,22 @@ STAND_INS = {
     "floor-cuda": "floor",
     "traffic-cuda": "floor",
 }
-"""What takes part in a GPU's place in a dry run."""
+"""The CPU replacements of GPU contenders in a dry run."""
 
 
 def main(arguments=None):
-    """Do what the command line says; 1 where a part failed, 3 where some are left for another call."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu", description="All that is measured on a GPU.")
-    parser.add_argument("--output", type=Path, default=RESULT, metavar="JSON", help="where to write, and to go on from")
-    parser.add_argument("--resume", type=Path, metavar="JSON", help="go on from this file, and write to the other")
-    parser.add_argument("--minutes", type=float, default=9.5, help="begin nothing that would take longer in all")
-    parser.add_argument("--parts", nargs="+", default=[], metavar="PATTERN", help="parts of names; all without it")
-    parser.add_argument("--again", action="store_true", help="measure the parts anew, those that are done too")
+    """Run the command line; return 1 if a part failed, 3 if some are left for another call."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu", description="All measurements on a GPU.")
+    parser.add_argument(
+        "--output", type=Path, default=RESULT, metavar="JSON", help="the file to write and to resume from"
+    )
+    parser.add_argument("--resume", type=Path, metavar="JSON", help="resume from this file, and write to the other")
+    parser.add_argument("--minutes", type=float, default=9.5, help="start no part that would exceed this total")
+    parser.add_argument("--parts", nargs="+", default=[], metavar="PATTERN", help="parts of names; by default, all")
+    parser.add_argument("--again", action="store_true", help="measure all parts again, including finished ones")
     parser.add_argument("--dry-run", action="store_true", help="try it out: small problems, stand-ins on the CPU")
-    parser.add_argument("--list", action="store_true", help="list the parts, and how far they are")
-    parser.add_argument("--one", help=argparse.SUPPRESS)  # what a part's process is given
+    parser.add_argument("--list", action="store_true", help="list the parts and their status")
+    parser.add_argument("--one", help=argparse.SUPPRESS)  # the argument of a part's process
     options = parser.parse_args(arguments)
     if options.one:
         options.output.write_text(json.dumps(PROCESSES[options.one.partition("/")[0]](options.one, options.dry_run)))
@@ -79,7 +81,7 @@ def main(arguments=None):
     _write(result, options)
     print(*(_line(verdict) for verdict in result["bars"]), options.output, sep="\n")
     if any(part not in result["parts"] for part in requested):
-        print("some parts are left: call it again")
+        print("some parts are left: run it again")
         return 3
     return int(any("failed" in result["parts"][part] for part in requested))
 
@@ -90,12 +92,12 @@ def _begun(options):
         result = json.loads(source.read_text())
         if result["dry_run"] == options.dry_run:
             return result
-        raise SystemExit(f"{source} is of {'a dry run' if result['dry_run'] else 'a real run'}; give another --output")
+        raise SystemExit(f"{source} is of {'a dry run' if result['dry_run'] else 'a real run'}; pass another --output")
     return {"dry_run": options.dry_run, "parts": {}, "bars": []}
 
 
 def _write(result, options):
-    """Write all that is known, whole or not at all."""
+    """Write all results atomically."""
     rows = {name: part["found"] for name, part in result["parts"].items() if name in WORKLOADS and "found" in part}
     result |= {"last": provenance(), "crossover": crossover(rows)}
     result["bars"] = judged(rows, {"cores": cores()}, dry_run=options.dry_run)
@@ -105,7 +107,7 @@ def _write(result, options):
 
 
 def _taken(part, dry_run):
-    """Run a part in a process of its own, and end that, with all that it has started, when it takes too long."""
+    """Run a part in a separate process, and end it with all of its children if it takes too long."""
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder, (Path(folder) / "said").open("w+") as said:
         path = Path(folder) / "found.json"
@@ -120,7 +122,7 @@ def _taken(part, dry_run):
             status = f"stopped after {PARTS[part]} s"
         finally:
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)  # also what it left running
+                os.killpg(process.pid, signal.SIGKILL)  # and its remaining children
             process.wait()
         took = time.monotonic() - began
         if status == 0 and path.exists():
@@ -139,7 +141,7 @@ def _look(part, dry_run):
 
 
 def _tests(part, dry_run):
-    """Run tests with the GPU required; of a dry run a few without."""
+    """Run the tests with the GPU required; in a dry run, a few without."""
     arguments = [*TESTS[part.partition("/")[2]], "--require-cuda"]
     if dry_run:
         arguments = ["tests/engine/test_tracing.py"]
@@ -168,7 +170,7 @@ def _row(part, dry_run):
 
 
 def smaller(spec):
-    """Make a problem so small that a dry run takes seconds."""
+    """Make a problem small enough that a dry run takes seconds."""
     spec = spec | {"stack": 3} if "stack" in spec else dict(spec)
     if "data" in spec:
         return spec | {"data": [400, 8, 3], "parameters": {"max_iter": 2}}

@@ -1,8 +1,8 @@
-"""``python -m benchmarks.kills``: kill trainings at random moments; what comes of them must not change.
+"""``python -m benchmarks.kills``: kill trainings at random moments; their results must not change.
 
-Each life of a training is a process that goes on from the newest checkpoint, writes one wherever it may, and is killed
-with SIGKILL after a random time. After each kill every checkpoint that is there is compared with that of a training
-which was never killed, bit by bit but for the seconds; and so is what it ends with, after which another one begins.
+Each life of a training is a process that resumes from the newest checkpoint, writes checkpoints as often as possible,
+and is killed with SIGKILL after a random time. After each kill all checkpoints are compared with those of a training
+that was never killed, bit by bit except for the seconds. So is the final result, after which another training begins.
 """
 
 import argparse
@@ -17,7 +17,7 @@ import time
 import traceback
 from pathlib import Path
 
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # what has threads had better not fork
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # processes with threads should not fork
 
 import numpy as np
 import safetensors
@@ -31,13 +31,13 @@ N_SAMPLES, SIZE, STEPS_OF_A_PART = 160, 8, 4  # five parts in an epoch
 
 
 def samples(n_samples, seed):
-    """Give samples that have nothing to be learned but by heart."""
+    """Return samples with random targets."""
     rng = np.random.default_rng(seed)
     return rng.normal(size=(n_samples, 8)), rng.uniform(size=(n_samples, 3))
 
 
 def fit(folder, seed, epochs, keep=3):
-    """Train to the end, from wherever the folder says."""
+    """Train to the end, from the newest checkpoint of the folder."""
     checkpointed.OPERATIONS_OF_A_PART = 6.0 * SIZE * NETWORK.n_parameters * STEPS_OF_A_PART
     return train(
         NETWORK,
@@ -55,7 +55,7 @@ def fit(folder, seed, epochs, keep=3):
 
 
 def digests(folder):
-    """Give the SHA-256 of all arrays of each checkpoint, the seconds aside."""
+    """Return the SHA-256 of all arrays of each checkpoint, except the seconds."""
     found = {}
     for path in checkpoints_in(folder):
         with safetensors.safe_open(path, framework="numpy") as file:
@@ -68,14 +68,14 @@ def digests(folder):
 
 
 def outcome(fit):
-    """Give what a training ends with, to be compared."""
+    """Return the result of a training, for comparison."""
     history = fit.history
     figures = np.asarray([history.loss, history.validation_loss])
     return fit.theta.tobytes(), figures.tobytes(), fit.best_epoch, fit.stop_reason
 
 
 def live(folder, seed, epochs, seconds):
-    """Train in a process of its own, and kill it after some seconds; whether it was alive until then."""
+    """Train in a separate process and kill it after some seconds; return whether it was still alive."""
     process = os.fork()
     if not process:
         code = 1
@@ -96,7 +96,7 @@ def live(folder, seed, epochs, seconds):
 
 
 def kill(n_kills, epochs, longest, seed):
-    """Kill trainings; what was seen, by names."""
+    """Kill trainings; return counts by name."""
     draw = random.Random(seed)
     names = ("kills", "in the middle of a file", "lives that go on", "checkpoints compared", "trainings", "differences")
     seen = dict.fromkeys(names, 0)
@@ -120,11 +120,11 @@ def kill(n_kills, epochs, longest, seed):
 
 
 def main(arguments=None):
-    """Do what the command line says; 1 where anything differs."""
+    """Run the command line; return 1 if anything differs."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.kills", description="Kill trainings at random moments.")
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--epochs", type=int, default=40, help="of each training; an epoch has five parts")
-    parser.add_argument("--longest", type=float, default=0.3, help="seconds that a training lives at most")
+    parser.add_argument("--longest", type=float, default=0.3, help="maximum seconds that a training lives")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
     seen = kill(options.kills, options.epochs, options.longest, options.seed)

@@ -1,4 +1,4 @@
-"""On what, with what and from which commit figures were taken; threads and memory of this machine."""
+"""The machine, software and commit of a measurement; threads and memory of this machine."""
 
 import contextlib
 import datetime
@@ -29,7 +29,7 @@ PACKAGES = (
 
 
 def provenance():
-    """Tell the machine, the versions, the date and the commit, in plain data."""
+    """Return the machine, the versions, the date and the commit as plain data."""
     import gpubp
 
     versions = {"gpubp": gpubp.__version__, "python": platform.python_version()}
@@ -54,23 +54,23 @@ def provenance():
 
 
 def commit():
-    """Name the commit that is checked out, or nothing."""
+    """Return the commit that is checked out, or None."""
     return _git("rev-parse", "HEAD")
 
 
 def cores():
-    """How many cores this process may use."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def keep_to(threads):
-    """Keep this process, and those that it starts, to so many cores, where the system can."""
+    """Restrict this process and its children to this many cores, if the system supports it."""
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
 
 
 def available_bytes():
-    """How much memory is free, or 4 GiB where the system does not report it."""
+    """Return the free memory, or 4 GiB if the system does not report it."""
     return _meminfo("MemAvailable") or 4 * 2**30
 
 

@@ -1,6 +1,6 @@
-"""``python -m benchmarks.page``: write the tables of docs/performance.md anew, from the result files that it links to.
+"""``python -m benchmarks.page``: update the tables of docs/performance.md from the result files that it links to.
 
-A table stands between ``<!-- name -->`` and ``<!-- end -->``; what is between them comes from the files alone.
+A table is between ``<!-- name -->`` and ``<!-- end -->``, and comes only from the files.
 """
 
 import json
@@ -27,12 +27,12 @@ BESIDE = {
 
 
 def main():
-    """Write the page anew."""
+    """Update the page."""
     PAGE.write_text(with_tables(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 def with_tables(page):
-    """Replace every table between marks by what the files give; of a workload in several files the last one counts."""
+    """Replace every table between marks; if a workload is in several files, the last one counts."""
     files = [PAGE.parent / link for link in dict.fromkeys(LINK.findall(page))]
     results = [json.loads(file.read_text(encoding="utf-8")) for file in files]
     workloads = list({workload["name"]: workload for result in results for workload in result["workloads"]}.values())
@@ -55,7 +55,7 @@ def _steps(workloads):
 
 
 def _beside(found, names):
-    """Our time, and what part it is of each other's."""
+    """Return gpubp's time, and its ratio to each other's."""
     cells = [f"{ratio(found['gpubp'], found[name]):.2f}" if name in timed(found) else "-" for name in names]
     return [show_seconds(median(found["gpubp"]["seconds"])), *cells]
 

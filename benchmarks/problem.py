@@ -1,4 +1,4 @@
-"""The work that every contender is given: samples, targets and first weights, drawn from a seed."""
+"""The work of every contender: samples, targets and first weights, drawn from a seed."""
 
 from itertools import pairwise
 from typing import NamedTuple
@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 MOMENTUM = 0.9
-NOISE = 0.5  # labels that cannot all be learned keep the gradients from vanishing, however long a run
+NOISE = 0.5  # labels that cannot all be learned keep the gradients from vanishing in long runs
 
 
 class Problem(NamedTuple):
@@ -35,7 +35,7 @@ def make_problem(spec, seed=0):
     seen += np.float32(NOISE) * rng.standard_normal(seen.shape, dtype="float32")
     if spec["output"] == "softmax":
         classes = np.argmax(seen, axis=1)
-        classes[: sizes[-1]] = np.arange(sizes[-1])[: len(classes)]  # every class is there
+        classes[: sizes[-1]] = np.arange(sizes[-1])[: len(classes)]  # every class occurs
         targets = np.eye(sizes[-1], dtype=dtype)[classes]
     else:
         targets = (seen > 0).astype(dtype)
@@ -47,7 +47,7 @@ def make_problem(spec, seed=0):
 
 
 def make_table(spec):
-    """Give rows and labels for an estimator's fit, to learn from and to be tested on: x, x_new, y, y_new."""
+    """Return rows and labels for training and testing an estimator: x, x_new, y, y_new."""
     if spec["data"] == "digits":
         from sklearn.datasets import load_digits
         from sklearn.model_selection import train_test_split

@@ -1,4 +1,4 @@
-"""The contenders' processes of one workload: one each, with the same threads."""
+"""The contenders' processes for one workload: one each, with the same number of threads."""
 
 import contextlib
 import json
@@ -22,7 +22,7 @@ class Processes:
     def __init__(self, workload, threads, limit):
         self.workload, self.threads, self.limit = workload, threads, limit
         self.running = {}
-        self.spent = {}  # the seconds that each contender's answers have taken
+        self.spent = {}  # the seconds that each contender's requests have taken
 
     def __enter__(self):
         self.caches = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
@@ -34,7 +34,7 @@ class Processes:
         self.caches.cleanup()
 
     def prepare(self, name):
-        """Start a contender's process and let it do the work once; what it saw, or ``{"failed": why}``."""
+        """Start a contender's process and let it do the work once; return its facts, or ``{"failed": why}``."""
         contender, cache = CONTENDERS[name], Path(self.caches.name, name)
         cache.mkdir(exist_ok=True)
         with (cache / "stderr").open("w") as said:
@@ -52,7 +52,7 @@ class Processes:
         return self._ask(name, request | {"options": contender.options, "blocked": contender.blocked})
 
     def measure(self, name, seconds):
-        """Let a contender that is prepared do the work for about so long; ``{"seconds": of one}`` or a failure."""
+        """Time a prepared contender for about ``seconds``; return ``{"seconds": of one}`` or a failure."""
         return self._ask(name, {"seconds": seconds})
 
     def end(self, name):
@@ -80,7 +80,7 @@ class Processes:
 
     def _last_words(self, name, status):
         if status == -9:
-            return "ended by the system, as when memory runs out"
+            return "killed by the system, for example because memory ran out"
         if status == -14:
             return f"stopped after {self.limit} s"
         said = Path(self.caches.name, name, "stderr").read_text(errors="replace").strip().splitlines()
@@ -88,7 +88,7 @@ class Processes:
 
 
 def environment(threads, on_gpu, cache):
-    """What makes every library use so many threads, the right device and an empty cache."""
+    """Return environment variables that set each library's threads, device and an empty cache."""
     settings = {f"{name}_NUM_THREADS": str(threads) for name in ("OMP", "OPENBLAS", "MKL", "NUMBA", "VECLIB", "BLIS")}
     settings |= {"NPROC": str(threads), "TORCHINDUCTOR_COMPILE_THREADS": "1"}  # NPROC is XLA's count
     settings |= {f"{name}_CACHE_DIR": str(cache) for name in ("TORCHINDUCTOR", "TRITON", "NUMBA", "CUPY")}

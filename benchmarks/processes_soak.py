@@ -1,9 +1,9 @@
-"""Runs of several processes, in each of which one dies at a random step; each goes on in another number of processes.
+"""Runs of several processes in which one dies at a random step, and which resume in another number of processes.
 
-``python -m benchmarks.processes_soak --runs 200`` holds every run to three things: all processes have ended within 10
-seconds, with an error that names the one that died; the run that goes on from the checkpoints comes to what a training
-comes to that never stopped, within the table of :mod:`gpubp.testing`. It writes
-benchmarks/results/DATE-processes-soak.json, and its exit code is 1 where a run failed.
+``python -m benchmarks.processes_soak --runs 200`` checks every run: all processes end within 10 seconds, with an error
+that names the one that died, and the run resumed from the checkpoints agrees with an uninterrupted training within the
+table of :mod:`gpubp.testing`. It writes
+benchmarks/results/DATE-processes-soak.json, and its exit code is 1 if a run failed.
 """
 
 import argparse
@@ -50,7 +50,7 @@ def problem(rate=0.05):
 
 
 class RateOfTheDoomed:
-    """A learning rate, until the process that asks for it dies."""
+    """A learning rate that ends the chosen process at a given step."""
 
     def __init__(self, folder, step, how):
         self.folder, self.left, self.how = folder, step, how
@@ -66,7 +66,7 @@ class RateOfTheDoomed:
 
 
 def work(folder, rank, step, how):
-    """Do what each process does: train, and die, if it is the one."""
+    """Train, and die if this is the chosen process."""
     processes = process_group_for("mpi")
     rate = RateOfTheDoomed(folder, step if processes.rank == rank else 0, how)
     kept = Checkpoints(folder / "kept", every_seconds=0)
@@ -77,7 +77,7 @@ def work(folder, rank, step, how):
 
 
 def started(size, folder, rank, step, how):
-    """Run processes to their end: what they printed, their exit code, and when they had ended."""
+    """Run processes to their end; return their output, their exit code, and the time when they ended."""
     mpiexec = shutil.which("mpiexec", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     command = [mpiexec, "-n", str(size), sys.executable, "-m", "benchmarks.processes_soak", "--work", str(folder)]
     command += ["--rank", str(rank), "--step", str(step), "--how", how]
@@ -88,7 +88,7 @@ def started(size, folder, rank, step, how):
 
 
 def one_run(draw, reference):
-    """Let one of several processes die, and others go on."""
+    """Let one of several processes die, and resume in others."""
     size, how = draw.choice([2, 3]), draw.choice(["kill", "kill", "terminate", "raise"])
     rank, step = draw.randrange(size), draw.randrange(1, EPOCHS * STEPS)
     others = draw.choice([n for n in (1, 2, 3) if n != size])
@@ -106,13 +106,13 @@ def one_run(draw, reference):
     if seconds > SECONDS:
         faults.append(f"it ended after {seconds:.1f} s")
     if code_of_rest or not apart <= 1.0:
-        faults.append(f"what went on: code {code_of_rest}, {apart} of the tolerance, {of_rest[-2000:]}")
+        faults.append(f"resumed run: code {code_of_rest}, {apart} of the tolerance, {of_rest[-2000:]}")
     facts = {"processes": size, "dies": rank, "step": step, "how": how, "seconds_to_end": seconds, "goes_on_in": others}
     return facts | {"from": kept[-1] if kept else None, "of_tolerance": apart, "faults": faults}
 
 
 def summary(runs):
-    """Sum up runs."""
+    """Summarise runs."""
     seconds = [run["seconds_to_end"] for run in runs]
     return {
         "runs": len(runs),

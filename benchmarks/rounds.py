@@ -1,4 +1,4 @@
-"""One workload: every contender does it once and is checked, then all take turns being timed."""
+"""Run one workload: every contender does it once and is checked; then all are timed in turns."""
 
 import time
 
@@ -6,7 +6,7 @@ from benchmarks.agreement import disagreement
 from benchmarks.contenders import reference_of, unable
 from benchmarks.processes import Processes
 
-REST = 0.05  # seconds between two turns, in which the threads of the last one come to rest
+REST = 0.05  # seconds between two turns, for the threads of the last one to come to rest
 
 
 def run_workload(workload, names, *, threads, rounds, seconds, limit, report):
@@ -15,7 +15,7 @@ def run_workload(workload, names, *, threads, rounds, seconds, limit, report):
     Returns
     -------
     dict
-        For each contender what its process saw, with ``"seconds"`` of one step, call, fit or start in each round; or
+        For each contender its process's facts, with ``"seconds"`` of one step, call, fit or start in each round; or
         ``{"failed": why}``, or ``{"unable": why}``.
     """
     found = {name: {"unable": why} for name in names if (why := unable(name, workload))}
@@ -72,7 +72,7 @@ def _take_turn(processes, workload, name, found, seconds):
 
 
 def run_workloads(workloads, names, *, patience, report, **options):
-    """Measure workload after workload; along a curve a contender that took too long at one point is done with it."""
+    """Measure all workloads; a contender that takes too long at one point of a curve skips the rest of it."""
     slow = {}
     for at, workload in enumerate(workloads, 1):
         heading = f"[{at}/{len(workloads)}] {workload.name}: "

@@ -1,8 +1,8 @@
-"""Training in several processes: measured on this machine, by one thread a process, and predicted for GPUs.
+"""Training in several processes: measured on this machine, with one thread per process, and predicted for GPUs.
 
 ``python -m benchmarks.scaling`` measures all-reduces of 1 KB to 64 MB, training steps in one process and in two, and
-the parts of a step; fits ``benchmarks/scaling_model.py`` to them, holds the fit to the steps that it did not see, and
-writes benchmarks/results/DATE-scaling.json. ``--predict`` prints the prediction for GPUs alone, which are not
+the parts of a step; fits ``benchmarks/scaling_model.py`` to them, compares the fit with the other steps, and
+writes benchmarks/results/DATE-scaling.json. ``--predict`` only prints the prediction for GPUs, which is not
 measured.
 """
 
@@ -25,7 +25,7 @@ ONE_THREAD = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_
 
 
 def measured(processes, *arguments, threads=ONE_THREAD):
-    """What so many processes measured."""
+    """Return the measurements of this many processes."""
     mpiexec = shutil.which("mpiexec", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     command = [mpiexec, "-n", str(processes), sys.executable, "-m", "benchmarks.scaling_worker", *map(str, arguments)]
     done = subprocess.run(command, cwd=ROOT, env=os.environ | threads, capture_output=True, text=True, check=False)
@@ -35,7 +35,7 @@ def measured(processes, *arguments, threads=ONE_THREAD):
 
 
 def by_batch(processes, what, options, threads=ONE_THREAD):
-    """Steps on batches of several sizes."""
+    """Return the times of steps on batches of several sizes."""
     of = {}
     for batch in BATCHES:
         of[batch] = measured(processes, what, *options, "--batch", batch, "--sizes", *SIZES, threads=threads)["of"]
@@ -43,12 +43,12 @@ def by_batch(processes, what, options, threads=ONE_THREAD):
 
 
 def fastest(seconds):
-    """The fastest round: what disturbs a measurement only makes it slower."""
+    """Return the fastest round, since disturbances only make a measurement slower."""
     return min(seconds)
 
 
 def measure(processes, rounds):
-    """Measure everything, and fit the model to what is to be fitted."""
+    """Measure everything, and fit the model."""
     parameters = model.parameters_of(SIZES)
     options = ("--rounds", rounds)
     exchanges = measured(processes, "exchanges", *options, "--sizes", *BYTES)
@@ -82,7 +82,7 @@ def measure(processes, rounds):
 
 
 def tables(found):
-    """Tables of what was measured, in Markdown."""
+    """Return tables of the measurements in Markdown."""
     p, lines = found["processes"], ["| bytes | all-reduce | GB/s | model |", "|---:|---:|---:|---:|"]
     link = model.Link(**found["link"])
     for exchange in found["exchanges"]:
@@ -108,7 +108,7 @@ def tables(found):
 
 
 def predictions():
-    """A table of what the model predicts for GPUs: none of it is measured."""
+    """Return a table of the model's predictions for GPUs, none of which is measured."""
     lines = ["| network | batch | way | " + " | ".join(f"{p:,} GPU{'s' * (p > 1)}" for p in (1, 8, 64, 1024)) + " |"]
     lines.append("|---|---|---|" + "---:|" * 4)
     ways = {"as it is": model.LAUNCHES, "in graphs": model.LAUNCHES_OF_A_GRAPH}
@@ -128,7 +128,7 @@ def predictions():
 
 
 def show(seconds):
-    """Seconds in a unit that suits them."""
+    """Format seconds in a suitable unit."""
     for suffix, size in (("s", 1.0), ("ms", 1e-3)):
         if seconds >= size:
             return f"{seconds / size:.3g} {suffix}"

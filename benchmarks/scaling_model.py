@@ -1,10 +1,10 @@
-"""What a training step costs in several processes: a model with few numbers, fitted to measurements, or assumed.
+"""A model of the cost of a training step in several processes, with few parameters, fitted or assumed.
 
 A step of P parameters on a batch of B samples, shared by p processes, takes
 
     fixed + per_sample * B / p  +  exchange(4 P bytes, p)  +  update * P
 
-seconds: the pass forward and back on a share, one all-reduce, and the change of all parameters in every process.
+seconds: the forward and backward pass on a share, one all-reduce, and the update of all parameters in every process.
 """
 
 import math
@@ -15,14 +15,14 @@ import numpy as np
 
 
 class Compute(NamedTuple):
-    """Seconds of a step in one process: whatever it does, for each sample, and for each parameter that is changed."""
+    """Seconds of a step in one process: fixed, for each sample, and for each parameter."""
 
     fixed: float
     per_sample: float
     update: float
 
     def seconds(self, batch, processes, parameters):
-        """Take a step without its exchange."""
+        """Return the seconds of a step without its exchange."""
         return self.fixed + self.per_sample * batch / processes + self.update * parameters
 
 
@@ -33,7 +33,7 @@ class Link(NamedTuple):
     bandwidth: float
 
     def seconds(self, n_bytes):
-        """Exchange so many bytes."""
+        """Return the seconds of exchanging this many bytes."""
         return self.latency + n_bytes / self.bandwidth
 
 
@@ -46,7 +46,7 @@ def fitted_link(n_bytes, seconds):
 
 
 def fitted_compute(batches, seconds, update_seconds, parameters):
-    """Fit what one process needs to its steps on batches of several sizes; the update is measured apart."""
+    """Fit one process's cost to its steps on batches of several sizes; the update is measured separately."""
     batches, seconds = np.asarray(batches, float), np.asarray(seconds, float) - update_seconds
     columns = np.stack([np.ones_like(batches), batches], axis=1) / seconds[:, None]
     fixed, per_sample = np.linalg.lstsq(columns, np.ones_like(seconds), rcond=None)[0]
@@ -63,7 +63,7 @@ class Cluster(NamedTuple):
     flops: float  # of a GPU, at its peak
     memory: float  # bytes a second
     inside: float  # from GPU to GPU within a machine
-    between: float  # from machine to machine, all its adapters together
+    between: float  # from machine to machine, all adapters together
 
 
 H100 = Cluster(8, 67e12, 3.35e12, 450e9, 400e9)
@@ -72,19 +72,19 @@ each (NVIDIA H100 Tensor Core GPU data sheet); and for each of the eight GPUs of
 400 Gbit/s (NVIDIA DGX H100 data sheet)."""
 
 EFFICIENCY = 0.5
-"""Assumed part of the peak that products of matrices reach, and that bandwidths reach; neither was measured here."""
+"""Assumed fraction of the peak that matrix products and bandwidths reach; neither was measured here."""
 
 LAUNCHES = 1e-3
-"""Assumed seconds of a step that are spent on launching equations one by one through CuPy; not measured."""
+"""Assumed seconds of a step for launching equations one at a time through CuPy; not measured."""
 
 LAUNCHES_OF_A_GRAPH = 5e-5
-"""The same, were the kernels of a step launched as one graph, which gpubp does on one GPU alone so far; assumed."""
+"""The same if the kernels of a step are launched as one graph, which gpubp does only on a single GPU; assumed."""
 
 MICROSECOND = 1e-6
 
 
 def exchange_of_nccl(n_bytes, processes, cluster=H100, efficiency=EFFICIENCY):
-    """Take the fastest of NCCL's ways to sum, by the latencies that NCCL itself chooses by.
+    """Return the seconds of the fastest of NCCL's algorithms, with the latencies by which NCCL chooses.
 
     The formulas and the latencies in microseconds are those of NCCL's own model (github.com/NVIDIA/nccl, the file
     src/graph/tuning.cc at commit 01afd20), which is of GPUs before the H100.

@@ -1,4 +1,4 @@
-"""What each process of ``benchmarks/scaling.py`` measures: ``mpiexec -n 2 python -m benchmarks.scaling_worker``."""
+"""The measurements of ``benchmarks/scaling.py``'s processes: ``mpiexec -n 2 python -m benchmarks.scaling_worker``."""
 
 import argparse
 import json
@@ -24,7 +24,7 @@ COMM = MPI.COMM_WORLD
 
 
 def timed(work, rounds, n=1):
-    """The seconds of a call, round by round, the slowest process's each time."""
+    """Return the seconds of a call in each round, of the slowest process."""
     seconds = []
     for _ in range(rounds):
         COMM.Barrier()
@@ -36,7 +36,7 @@ def timed(work, rounds, n=1):
 
 
 def exchanges(sizes, rounds):
-    """Sums of arrays of so many bytes."""
+    """Time sums of arrays of this many bytes."""
     processes, found = mpi_process_group(), []
     for n_bytes in sizes:
         array = np.zeros(n_bytes // 4, dtype="float32")
@@ -55,7 +55,7 @@ def problem(sizes, n_samples):
 
 
 def steps(sizes, batch, rounds, n_steps=4, usual=False):
-    """Whole steps of training: the plain way, as several processes take them, or the usual way of one process."""
+    """Time whole training steps: on the plain path, as in several processes, or on the usual path of one process."""
     processes, backend = mpi_process_group(), choose_backend("cpu")
     network, x, targets, theta = problem(sizes, batch * n_steps)
     optimizer = adam()
@@ -72,7 +72,7 @@ def steps(sizes, batch, rounds, n_steps=4, usual=False):
 
 
 def parts_of_a_step(sizes, batch, rounds):
-    """The parts of a step, in each process on the whole batch: forward, backward, the sum, the change."""
+    """Time the parts of a step on the whole batch in each process: forward, backward, sum, update."""
     processes, xp = mpi_process_group(), choose_backend("cpu").xp
     network, x, targets, theta = problem(sizes, batch)
     layers = forward(xp, network, theta, x)

@@ -1,12 +1,12 @@
-"""A grid search, 64 candidates times 5 folds on the digits, beside scikit-learn's and JAX's ``vmap`` and ``scan``.
+"""A grid search, 64 candidates times 5 folds on the digits, compared with scikit-learn and JAX's ``vmap`` and ``scan``.
 
-``python -m benchmarks.search`` prints a table: the best of some rounds, in which the contenders take turns, and how
-long all cores together computed, which says more than seconds where others use the machine too. scikit-learn has
-processes of its own, whose computing is not seen; with ``--jobs 1`` it has none.
+``python -m benchmarks.search`` prints a table: the best of some rounds, in which the contenders take turns, and the
+CPU time of all cores, which is more reliable than seconds if the machine is shared. scikit-learn uses separate
+processes, whose CPU time is not included; with ``--jobs 1`` it uses none.
 
-All train 320 networks of sizes 64-32-10 by Adam, on batches of 200 in an order of each fold's own, for the same epochs,
-and take the accuracy on each fold's test samples. JAX has its compilation for free, and draws no order: the orders of
-all epochs are given to it beforehand. "jax" is ``vmap`` over the networks, each of which gathers its batches; in
+All train 320 networks of sizes 64-32-10 by Adam, on batches of 200 in each fold's own order, for the same epochs,
+and compute the accuracy on each fold's test samples. JAX's compilation is not timed, and it draws no order: it gets the
+orders of all epochs beforehand. "jax" is ``vmap`` over the networks, each of which gathers its batches; in
 "jax-shared", one ``vmap`` inside another, those of a fold share them.
 """
 
@@ -42,7 +42,7 @@ def with_sklearn(epochs, jobs=2):
     search = GridSearchCV(TheirClassifier(**settings(epochs)), GRID, n_jobs=jobs, refit=False)
 
     def scores():
-        with threadpool_limits(1 if jobs == 1 else None, "blas"):  # processes have one thread each as it is
+        with threadpool_limits(1 if jobs == 1 else None, "blas"):  # processes have one thread each already
             return search.fit(x, y).cv_results_["mean_test_score"]
 
     return scores
@@ -136,7 +136,7 @@ def main():
     warnings.simplefilter("ignore", ConvergenceWarning)
     contenders = {**CONTENDERS, "scikit-learn": partial(with_sklearn, jobs=chosen.jobs)}
     searches = {name: contenders[name](chosen.epochs) for name in chosen.contenders}
-    for name in searches:  # what is compiled, and the processes of scikit-learn
+    for name in searches:  # compiled code, and the processes of scikit-learn
         searches[name]() if name != "scikit-learn" else contenders[name](1)()
     seconds, computing, scores = {name: [] for name in searches}, {name: [] for name in searches}, {}
     for _ in range(chosen.rounds):

@@ -1,9 +1,9 @@
-"""What it costs to search over widths: 57 of them are 57 stacks of networks.
+"""The cost of a search over widths: 57 widths are 57 stacks of networks.
 
-``python -m benchmarks.shapes`` trains 57 candidates times 5 folds on the digits, in four ways, which take turns: as the
-widths 8 to 64, a stack for each; as one width of as many multiplications in all, 36, in as many stacks; the same in one
-stack; and all as wide as the widest, which is what padding would train. It prints the best of some rounds, how long all
-cores together computed, and what a stack more costs. With OPENBLAS_NUM_THREADS=1 no thread waits for another.
+``python -m benchmarks.shapes`` trains 57 candidates times 5 folds on the digits, in four ways, in turns: as the
+widths 8 to 64, a stack for each; as one width with the same number of multiplications, 36, in as many stacks; the same
+in one stack; and all as wide as the widest, as with padding. It prints the best of some rounds, the CPU time of all
+cores, and the cost of an additional stack. With OPENBLAS_NUM_THREADS=1 no thread waits for another.
 """
 
 import argparse
@@ -29,9 +29,9 @@ WAYS = {
 
 
 def seconds_of(epochs, grid, apart):
-    """Search once; how long it took, and how long all cores together computed.
+    """Search once; return the seconds, and the CPU time of all cores.
 
-    With ``apart`` each candidate is kept out of the others' stack.
+    With ``apart``, each candidate has its own stack.
     """
     kind = stack._kind
     x, y = samples()

@@ -1,10 +1,10 @@
-"""Training from a file larger than memory, beside training in memory: rows a second, resident memory, the disk alone.
+"""Training from a file larger than memory, compared with training in memory: rows per second, memory, disk speed.
 
-``python -m benchmarks.stream --gigabytes 20`` writes a file of so many GB in blocks to a temporary folder, trains on it
-and deletes it. Before each run the file is dropped from the page cache. Each run is a process of its
-own, which trains on a few rows first, so that nothing is compiled while the clock runs; its peak of resident memory is
-what Linux reports (VmHWM). In memory as many rows are trained on as fit there; "part" is that the stream reaches of its
-rows a second, each the best of some rounds by turns. The results go to a JSON file, with the machine and its load.
+``python -m benchmarks.stream --gigabytes 20`` writes a file of this size in blocks to a temporary folder, trains on it
+and deletes it. Before each run the file is dropped from the page cache. Each run is a separate
+process, which trains on a few rows first, so that compilation is not timed; its peak of resident memory is VmHWM of
+Linux. Training in memory uses as many rows as fit; "part" is the ratio of the stream's rows per second to those in
+memory, each the best of some rounds in turns. The results go to a JSON file, with the machine and its load.
 """
 
 import argparse
@@ -30,7 +30,7 @@ MIB, GB = 1 << 20, 10**9
 
 
 def write_file(path, n_rows):
-    """Write rows of normal numbers, and a class that follows from some of them; each block is moved a little."""
+    """Write rows of normal numbers, and a class that depends on some of them; each block is shifted a little."""
     at_once = 50_000
     first = np.random.default_rng(0).standard_normal((min(at_once, n_rows), WIDTH), dtype="float32")
     first[:, -1] = first[:, :CLASSES].argmax(axis=1)
@@ -46,13 +46,13 @@ def write_file(path, n_rows):
 
 
 def forget(path):
-    """Ask the system to drop what it holds of a file in memory."""
+    """Ask the system to drop a file from the page cache."""
     with open(path, "rb") as file:
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def disk_speed(path, *, in_order, most=2 * GB):
-    """Read blocks of a MiB, in the file's order or in a drawn one; bytes a second."""
+    """Read blocks of a MiB, in the file's order or in random order; return bytes per second."""
     forget(path)
     starts = np.arange(0, min(most, path.stat().st_size - MIB), MIB)
     if not in_order:
@@ -71,7 +71,7 @@ def peak_memory():
 
 
 def run(path, sizes, memory, rows_in_memory):
-    """Train one epoch on the stream, or where ``rows_in_memory`` are given so many epochs on these as take a while."""
+    """Train one epoch on the stream or, with ``rows_in_memory``, several epochs on these."""
     from gpubp import Network, open_stream, train
 
     network, seen = Network(sizes, loss="cross_entropy", output_activation="softmax"), []
@@ -82,7 +82,7 @@ def run(path, sizes, memory, rows_in_memory):
         part = np.array(rows[:n])
         return np.ascontiguousarray(part[:, :-1]), np.eye(CLASSES, dtype="float32")[part[:, -1].astype(int)]
 
-    # as many steps as will be, so that what is compiled is what will be used
+    # as many steps as later, so that the same code is compiled
     train(network, *in_memory(40 * BATCH), epochs=200, callbacks=[lambda progress: progress.epoch > 1], **how)
     before = peak_memory()
     if rows_in_memory:
@@ -135,7 +135,7 @@ def measure(path, n_rows, memory, rounds):
 
 def print_table(found):
     disk = found["disk_bytes_a_second"]
-    print(f"the disk: {disk['in_order'] / GB:.2f} GB/s in order, {disk['random_mib'] / GB:.2f} GB/s in a drawn one")
+    print(f"the disk: {disk['in_order'] / GB:.2f} GB/s in order, {disk['random_mib'] / GB:.2f} GB/s in random order")
     print(f"{'network':12}  stream rows/s  memory rows/s  part  stream GB/s  stream's peak MiB")
     for name, figures in found["networks"].items():
         rates = {kind: max(run["rows_a_second"] for run in of_kind) for kind, of_kind in figures["runs"].items()}
@@ -151,7 +151,7 @@ def main():
     parser.add_argument("--gigabytes", type=float, default=20.0)
     parser.add_argument("--memory-mib", type=int, default=256)
     parser.add_argument("--rounds", type=int, default=1)
-    parser.add_argument("--folder", help="where the file is written for a while; the system's temporary one without it")
+    parser.add_argument("--folder", help="folder for the temporary file; by default, the system's")
     parser.add_argument("--output", type=Path)
     parser.add_argument("--run", help=argparse.SUPPRESS)
     chosen = parser.parse_args()
@@ -162,7 +162,7 @@ def main():
     with tempfile.TemporaryDirectory(dir=chosen.folder) as folder:
         free = shutil.disk_usage(folder).free
         if free < 1.1 * n_rows * WIDTH * 4:
-            sys.exit(f"{folder} has {free / GB:.1f} GB free, too little; give --folder, or fewer --gigabytes")
+            sys.exit(f"{folder} has only {free / GB:.1f} GB free; pass another --folder, or fewer --gigabytes")
         path, facts = Path(folder) / "rows.npy", machine.provenance()
         write_file(path, n_rows)
         found = facts | measure(path, n_rows, chosen.memory_mib * MIB, chosen.rounds)

@@ -1,4 +1,4 @@
-"""What many rounds come to: medians, spreads and ratios, computed from what a result file holds."""
+"""Medians, spreads and ratios of the rounds in a result file."""
 
 from statistics import median, quantiles
 from typing import NamedTuple
@@ -7,21 +7,21 @@ from benchmarks.contenders import FLOORS, PEERS
 
 
 class Timing(NamedTuple):
-    """The median of the rounds, and the distance between their quartiles in parts of it."""
+    """Return the median of the rounds, and their interquartile range relative to it."""
 
     seconds: float
     spread: float
 
 
 def timing(seconds):
-    """Sum up the rounds of one contender."""
+    """Summarise the rounds of one contender."""
     middle = median(seconds)
     lower, _, upper = quantiles(seconds, n=4, method="inclusive") if len(seconds) > 1 else seconds * 3
     return Timing(middle, (upper - lower) / middle)
 
 
 def ratio(ours, theirs):
-    """The median over the rounds of our time in parts of theirs: what slows one whole round does not count."""
+    """Return the median over the rounds of the ratio of our time to theirs, so that slow rounds do not matter."""
     return median(a / b for a, b in zip(ours["seconds"], theirs["seconds"], strict=True))
 
 
@@ -31,12 +31,12 @@ def timed(found):
 
 
 def fastest_peer(found, on_gpu=False):
-    """Name the peer with the smallest median on one kind of device, or nothing."""
+    """Return the peer with the smallest median on one kind of device, or None."""
     peers = [name for name in timed(found) if name in PEERS and name.endswith("-cuda") == on_gpu]
     return min(peers, key=lambda name: median(found[name]["seconds"]), default=None)
 
 
 def floor_of(found, name):
-    """Name the floor under a contender, or nothing."""
+    """Return the floor of a contender, or None."""
     floor = FLOORS[1] if name.endswith("-cuda") else FLOORS[0]
     return floor if floor in timed(found) else None

@@ -1,14 +1,14 @@
-"""A result file as text: tables in Markdown, which a terminal shows as well."""
+"""A result file as tables in Markdown, also readable in a terminal."""
 
 from benchmarks.contenders import CONTENDERS, FLOORS, OURS
 from benchmarks.summary import fastest_peer, floor_of, ratio, timed, timing
 
-BUSY = 0.25  # of the cores, by what ran before
+BUSY = 0.25  # the load of the cores before the run
 ACTIVATIONS = {"step": "a step", "predict": "a call", "fit": "a fit", "start": "a start", "import": "an import"}
 
 
 def tables(result):
-    """Write a whole result: where it was taken, a line for each workload, then each workload's contenders."""
+    """Format a whole result: the machine, a line for each workload, then each workload's contenders."""
     return "\n".join([_heading(result), "", *_overview(result), "", *_details(result)])
 
 
@@ -21,7 +21,7 @@ def _heading(result):
         f"{show_bytes(machine['memory_bytes'])}, {machine['system']}, BLAS: {machine['blas']}, GPU: {machine['gpu']}",
         ", ".join(f"{name} {version}" for name, version in versions.items()),
         f"medians of {result['rounds']} rounds of about {result['seconds']} s; spread: between the quartiles; "
-        "a / b: a's time in parts of b's, round by round; first call: compiling and a full batch of steps",
+        "a / b: the ratio of a's time to b's in each round; first call: compiling and a full batch of steps",
     ]
     if (busy := result["load_before"]) and busy > BUSY * machine["cores"]:
         lines.append(f"the machine was busy (load {busy:.1f} before the run): threads waited for cores")
@@ -91,7 +91,9 @@ def _details(result):
 
 def _label(name, workload):
     label = CONTENDERS[name].label
-    return label.partition(",")[0] if workload["kind"] == "import" else label  # a library is imported in one way
+    return (
+        label.partition(",")[0] if workload["kind"] == "import" else label
+    )  # a library has only one way to be imported
 
 
 def markdown(heads, rows):

@@ -1,4 +1,4 @@
-"""The floor under a large step's time: each of its matrix products by the fastest way that cuBLASLt has for it."""
+"""A lower bound for a large step: each of its matrix products by cuBLASLt's fastest algorithm."""
 
 from functools import partial
 
@@ -9,11 +9,11 @@ from nvmath.linalg.advanced import Matmul
 from benchmarks.with_products import products
 
 COMPUTED = {"float32": "COMPUTE_32F", "tf32": "COMPUTE_32F_FAST_TF32", "bfloat16": "COMPUTE_32F"}
-TRIED = 16  # ways of a product
+TRIED = 16  # algorithms for a product
 
 
 def step(problem, device="cuda"):
-    """Do nothing else of a step; operands are of bfloat16 where products are to be made of it."""
+    """Compute only the products of a step; operands are bfloat16 if the products are to be."""
     matmul = problem.spec.get("matmul", "float32")
     kind = {"dtype": torch.bfloat16 if matmul == "bfloat16" else torch.float32, "device": device}
     x, *weights = (torch.from_numpy(a).to(**kind) for a in (problem.batches[0][0], *(w for w, _ in problem.weights)))

@@ -1,4 +1,4 @@
-"""What every contender must agree with: the textbook's equations in float64, and scikit-learn's fits in float64."""
+"""References for every contender: textbook equations and scikit-learn's fits, both in float64."""
 
 import numpy as np
 
@@ -16,7 +16,7 @@ def predict(problem):
 
 
 def estimator(parameters):
-    """Make scikit-learn's classifier, which computes in the precision that it is given."""
+    """Make scikit-learn's classifier, which computes in the precision of its data."""
     from sklearn.neural_network import MLPClassifier
 
     class InFloat64(MLPClassifier):
@@ -44,7 +44,7 @@ def forward(problem, weights, x):
 
 
 def reference_curve(problem, epochs, corrected=False):
-    """Train by the textbook; the mean loss of each epoch. Adam's epsilon joins the corrected moment, or the other."""
+    """Train by the textbook; return the mean loss of each epoch. Adam's epsilon joins the corrected moment or not."""
     spec = problem.spec
     weights = [(w.astype("float64"), b.astype("float64")) for w, b in problem.weights]
     state = [[np.zeros_like(part), np.zeros_like(part)] for layer in weights for part in layer]

@@ -10,7 +10,7 @@ from benchmarks.problem import MOMENTUM
 
 def step(problem, device="cpu"):
     """Train by ``train``, including its validation of the arguments."""
-    os.environ.setdefault("GPUBP_COMPILED", "always")  # as a training of more than half a second would be
+    os.environ.setdefault("GPUBP_COMPILED", "always")  # as in a training of more than half a second
     spec, theta, network = problem.spec, _flat(problem), _network(problem.spec)
     x, targets = (_on_device(array, device) for array in (problem.x, problem.targets))
     optimizer = gpubp.adam(spec["rate"]) if spec["optimizer"] == "adam" else gpubp.momentum(spec["rate"], MOMENTUM)
@@ -39,7 +39,7 @@ def estimator(parameters, device="cpu"):
 
 
 def gpu_bytes():
-    """Tell the most of the GPU's memory that CuPy has held."""
+    """Return the peak of CuPy's GPU memory."""
     import cupy
 
     return cupy.get_default_memory_pool().total_bytes()

@@ -8,13 +8,13 @@ import numpy as np
 
 from benchmarks.problem import MOMENTUM
 
-ONE_BY_ONE = True  # of a stack one network is trained, and its time counted for each
+ONE_BY_ONE = True  # one network of a stack is trained, and its time multiplied by their number
 PRECISIONS = {"float32": "highest", "tf32": "tensorfloat32"}
-jax.config.update("jax_default_matmul_precision", "highest")  # on a GPU it would round float32 to less
+jax.config.update("jax_default_matmul_precision", "highest")  # on a GPU, JAX would round float32 by default
 
 
 def step(problem, scan=False, device="cpu"):
-    """Train on batches that are on the device beforehand; the device is the only one that JAX_PLATFORMS leaves."""
+    """Train on batches that are already on the device, the only one that JAX_PLATFORMS allows."""
     spec = problem.spec
     jax.config.update("jax_default_matmul_precision", PRECISIONS[spec.get("matmul", "float32")])
 
@@ -59,7 +59,7 @@ def predict(problem, device="cpu"):
 
 
 def gpu_bytes():
-    """Tell the most of the GPU's memory that was in use at once."""
+    """Return the peak of the GPU memory in use."""
     return jax.devices()[0].memory_stats()["peak_bytes_in_use"]
 
 

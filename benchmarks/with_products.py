@@ -1,4 +1,4 @@
-"""The floor under a step's time: its matrix products alone, and on a GPU the bytes alone that it must move."""
+"""Lower bounds for a step: only its matrix products, and on a GPU only the bytes that it must move."""
 
 from functools import partial
 from itertools import pairwise
@@ -7,9 +7,9 @@ import numpy as np
 
 
 def products(x, weights, ones):
-    """Lay out a step's products as ``(a, b, out)``, those on the way ahead and those on the way back.
+    """Return the products of a step as ``(a, b, out)``: those of the forward pass and those of the backward pass.
 
-    ``ones(shape)`` makes an array of the library that ``x`` and ``weights`` are of.
+    ``ones(shape)`` makes an array of the library of ``x`` and ``weights``.
     """
     ys = [x, *(ones((x.shape[0], w.shape[1])) for w in weights)]
     signals, gradients = [ones(y.shape) for y in ys], [ones(w.shape) for w in weights]
@@ -27,12 +27,12 @@ def traffic_bytes(spec):
     sizes, item = spec["sizes"], np.dtype(spec["dtype"]).itemsize
     weights = sum((i + 1) * j for i, j in pairwise(sizes))
     arrays = 1 + {"momentum": 1, "adam": 2}[spec["optimizer"]]  # the weights and the state, each read and written
-    outputs = 2 * spec["batch"] * sum(sizes[1:])  # written on the way ahead, read on the way back
+    outputs = 2 * spec["batch"] * sum(sizes[1:])  # written in the forward pass, read in the backward pass
     return item * (2 * arrays * weights + outputs + spec["batch"] * (sizes[0] + sizes[-1]))
 
 
 def step(problem, device="cpu", traffic=False):
-    """Do nothing else of a step."""
+    """Compute only the products of a step."""
     if device == "cuda":
         return _on_gpu(problem, traffic)
     ahead, back = _in_numpy(problem)
@@ -46,7 +46,7 @@ def step(problem, device="cpu", traffic=False):
 
 
 def predict(problem):
-    """Do the products on the way ahead alone."""
+    """Compute only the products of the forward pass."""
     ahead, _ = _in_numpy(problem)
 
     def outputs(x):
@@ -62,7 +62,7 @@ def _in_numpy(problem):
 
 
 def _on_gpu(problem, traffic):
-    """Capture the work as a CUDA graph, so that nothing of Python is in its time."""
+    """Capture the work as a CUDA graph, so that its time includes no Python."""
     import torch
 
     if traffic:  # a copy reads and writes

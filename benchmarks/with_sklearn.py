@@ -12,7 +12,7 @@ warnings.simplefilter("ignore", ConvergenceWarning)
 
 
 class GivenWeights(MLPClassifier):
-    """MLPClassifier that starts from weights that it is given."""
+    """An MLPClassifier with given initial weights."""
 
     def start_from(self, weights):
         self.given = weights
@@ -28,14 +28,14 @@ class GivenWeights(MLPClassifier):
 
 
 def step(problem):
-    """Train by ``fit``, its checks included."""
+    """Train with ``fit``, including its checks."""
     y = _targets(problem)
     return lambda epochs: _classifier(problem, epochs).fit(problem.x, y).loss_curve_
 
 
 def predict(problem):
     """Compute outputs, NumPy in and NumPy out."""
-    # a fit to a few samples makes the object; then it is given the weights
+    # fit to a few samples to initialize the object; then set the weights
     few = make_problem(problem.spec | {"batch": 2 * problem.spec["sizes"][-1], "batches": 1})
     classifier = _classifier(few, 1).fit(few.x, _targets(few))
     classifier.coefs_ = [w for w, _ in problem.weights]

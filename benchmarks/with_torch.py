@@ -9,12 +9,12 @@ from torch.nn import functional
 from benchmarks.problem import MOMENTUM
 
 ACTIVATIONS = {"relu": nn.ReLU, "logistic": nn.Sigmoid}
-ONE_BY_ONE = True  # of a stack one network is trained, and its time counted for each
+ONE_BY_ONE = True  # one network of a stack is trained, and its time multiplied by their number
 torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", torch.get_num_threads())))
 
 
 def step(problem, device="cpu", compiled=False, graph=False):
-    """Train by the usual loop; the data are tensors on the device, cut into batches beforehand."""
+    """Train with the usual loop; the data are tensors on the device, already divided into batches."""
     softmax, matmul = problem.spec["output"] == "softmax", problem.spec.get("matmul", "float32")
     torch.backends.cuda.matmul.allow_tf32 = matmul == "tf32"
     batches = [
@@ -73,12 +73,12 @@ def predict(problem, device="cpu", compiled=False):
 
 
 def gpu_bytes():
-    """Tell the most of the GPU's memory that was in use at once."""
+    """Return the peak of the GPU memory in use."""
     return torch.cuda.max_memory_allocated()
 
 
 def _captured(problem, model, run_epoch, restart):
-    """Capture an epoch, and replay it from the first weights and an optimizer that has seen nothing."""
+    """Capture an epoch, and replay it from the first weights and a fresh optimizer state."""
     optimizer = _optimizer(problem.spec, model.parameters(), capturable=True)
     aside = torch.cuda.Stream()
     aside.wait_stream(torch.cuda.current_stream())

@@ -1,4 +1,4 @@
-"""A contender's process: does one workload, and times it again for each round that it is request for.
+"""A contender's process: does one workload, and times it again for each requested round.
 
 The first line of standard input says what to do, each further line for how many seconds to do it; each is answered by
 one line of JSON.
@@ -16,7 +16,7 @@ import traceback
 def main():
     """Answer line by line, until standard input ends."""
     answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what libraries print is no answer
+    os.dup2(2, 1)  # output of libraries is not an answer
     _die_first()
     alarm, measure = getattr(signal, "alarm", lambda seconds: None), None  # ends a process that takes too long
     for line in sys.stdin:
@@ -36,7 +36,7 @@ def main():
 
 
 def prepare(request):
-    """Do the work for the first time; give what was seen, and a function that times it once more."""
+    """Do the work for the first time; return facts, and a function that times it again."""
     sys.modules.update(dict.fromkeys(request["blocked"]))  # importing these fails
     began = time.perf_counter()
     if request["kind"] == "import":
@@ -60,8 +60,8 @@ def prepare(request):
     return facts, measure
 
 
-LONG = 5.0  # seconds that are not spent twice to learn how long something takes
-FEWEST = 8  # epochs of a run that is timed
+LONG = 5.0  # an estimate of the time is not repeated if it took longer, in seconds
+FEWEST = 8  # minimum epochs of a timed run
 
 
 def _step(module, problem, options):
@@ -69,7 +69,7 @@ def _step(module, problem, options):
     run = module.step(problem, **options)
     curve = run(1)
     first = time.perf_counter() - began
-    for _ in range(2):  # the first time something may still be compiled
+    for _ in range(2):  # the first time may include compilation
         again = time.perf_counter()
         curve = run(spec["epochs"])
         once = time.perf_counter() - again
@@ -79,7 +79,7 @@ def _step(module, problem, options):
     n_networks = spec.get("stack", 1) if getattr(module, "ONE_BY_ONE", False) else 1
 
     def measure(seconds):
-        # one long run, so that what is done once a run counts as little as it does for a user
+        # one long run, so that one-time work counts as little as it does for a user
         epochs = max(FEWEST, round(seconds * spec["epochs"] / once))
         while True:
             start = time.perf_counter()
@@ -87,7 +87,7 @@ def _step(module, problem, options):
             took = time.perf_counter() - start
             if took > seconds / 2:
                 return {"seconds": took * n_networks / (epochs * spec["batches"])}
-            epochs = round(epochs * min(10, seconds / took))  # what is done once took most of the short runs' time
+            epochs = round(epochs * min(10, seconds / took))  # one-time work dominated the short runs
 
     curve = curve and [float(error) for error in curve]
     return {"curve": curve, "first_call": first} | memory(before), measure
@@ -133,13 +133,13 @@ def _fit(module, spec, options):
 
 
 def memory(before):
-    """The most memory that this process has had, and how far that is above what it had before the work."""
-    peak = _status("VmHWM")  # getrusage would give the parent's, from before exec, where that is more
+    """Return the peak memory of this process, and its growth since before the work."""
+    peak = _status("VmHWM")  # getrusage would include the parent's, from before exec
     return {"peak_bytes": peak, "grown_bytes": peak and peak - before}
 
 
 def _resident():
-    """What the process holds now; its peak is counted anew from here, where the system lets it."""
+    """Return the resident memory; reset its peak if the system allows it."""
     try:
         with open("/proc/self/clear_refs", "w") as file:
             file.write("5")
@@ -157,7 +157,7 @@ def _status(name):
 
 
 def _die_first():
-    """Where memory runs out, the system is to end this process before all others."""
+    """Make the system end this process first if memory runs out."""
     try:
         with open("/proc/self/oom_score_adj", "w") as file:
             file.write("1000")

@@ -1,4 +1,4 @@
-"""What is measured, by name."""
+"""The workloads, by name."""
 
 import fnmatch
 from typing import NamedTuple
@@ -16,7 +16,7 @@ STEPS = {  # sizes: output, batch, batches of an epoch, epochs whose loss is com
 ESTIMATORS = ("gpubp", "gpubp-numpy", "scikit-learn")
 GROWING = ("gpubp", "gpubp-numpy", "scikit-learn", "torch", "jax-scan", "floor")
 LIBRARIES = ("gpubp", "scikit-learn", "thinc", "torch", "jax")
-SHARE_OF_MEMORY = 0.5  # the largest table takes so much of the memory that is free
+SHARE_OF_MEMORY = 0.5  # the fraction of free memory that the largest table takes
 
 
 class Workload(NamedTuple):
@@ -31,24 +31,24 @@ class Workload(NamedTuple):
 
     @property
     def most_rounds(self):
-        """How many rounds it is worth: each draws the largest tables anew."""
+        """The maximum number of rounds, since each draws the largest tables again."""
         return 3 if self.series and self.fresh else 100
 
     @property
     def series(self):
-        """The curve that the workload is a point of, or nothing."""
+        """The curve that the workload is a point of, or None."""
         return self.name.split("/")[1] if self.name.startswith("growth/") else None
 
 
 def make_workloads():
-    """List every workload, the quick ones among them."""
+    """List every workload, including the quick ones."""
     return [*_steps(), *_fits(), *_predictions(), *_starts(), *_growth(), *_for_a_gpu()]
 
 
 def chosen(workloads, patterns):
-    """Keep the workloads that fit one of the patterns: a part of the name, or one with ``*``.
+    """Select the workloads that match one of the patterns: a part of the name, or a pattern with ``*``.
 
-    Those that ask for a GPU are kept only where a pattern begins with ``gpu/``.
+    Those that need a GPU are selected only if a pattern begins with ``gpu/``.
     """
     named = any(p.startswith("gpu/") for p in patterns)
     workloads = [w for w in workloads if named or not w.name.startswith("gpu/")]
@@ -70,7 +70,7 @@ def _steps():
 
 
 def step_spec(sizes, activation="relu", output="softmax", optimizer="adam", batch=200, batches=4, epochs=3):
-    """Describe training steps in plain data, as make_problem wants it."""
+    """Describe training steps as plain data for make_problem."""
     # Adam's first steps change every weight by the rate: wide layers need a small one, or the loss leaps
     rate = 0.02 if optimizer == "momentum" else min(1e-3, 0.1 / max(sizes))
     spec = {
@@ -122,12 +122,12 @@ def _growth():
     most = int(available_bytes() * SHARE_OF_MEMORY / (4 * (784 + 10)))
     for rows in (*(rows for rows in (2_000, 10_000, 50_000, 250_000, 1_000_000) if rows < most), most // 200 * 200):
         spec = step_spec((784, 64, 10), batches=rows // 200, epochs=1)
-        # JAX would hold the samples twice: its scan wants an array of all batches
+        # JAX would hold the samples twice: its scan needs an array of all batches
         yield _point("rows", rows, spec, tuple(c for c in GROWING if c not in ("jax-scan", "floor")), rows > 50_000)
 
 
 def _for_a_gpu():
-    """List what is measured where there is a GPU: see gpu.py."""
+    """List the workloads for a GPU: see gpu.py."""
     peers = ("torch-cuda", "torch-compile-cuda", "torch-graph-cuda", "jax-scan-cuda")
     floors = ("floor-cuda", "cublaslt-cuda")
     spec = step_spec((784, 256, 10), batch=128, batches=64)

@@ -48,7 +48,7 @@ RESULT = {
                 "gpubp": facts(1e-5, 2e-5, 3e-5),
                 "scikit-learn": facts(8e-5, 8e-5, 8e-5),
                 "torch": facts(2e-5, 5e-5, 6e-5),
-                "jax": {"failed": "leaves the reference at value 2"},
+                "jax": {"failed": "deviates from the reference at value 2"},
                 "thinc": {"unable": "Thinc has no momentum"},
                 "floor": facts(1e-5, 1e-5, 1e-5),
             },
@@ -93,9 +93,9 @@ def test_a_curve_of_another_training_is_rejected(workload):
     right = {"curve": reference_curve(problem, 3)}
     assert disagreement({"curve": [error * (1 + 1e-6) for error in right["curve"]]}, right, dtype) is None
     wrong = reference_curve(problem._replace(spec=workload.spec | {"rate": 1.05 * workload.spec["rate"]}), 3)
-    assert "leaves the reference at value" in disagreement({"curve": wrong}, right, dtype)
+    assert "deviates from the reference at value" in disagreement({"curve": wrong}, right, dtype)
     untrained = [right["curve"][0]] * 3
-    assert "leaves the reference at value 2 of 3" in disagreement({"curve": untrained}, right, dtype)
+    assert "deviates from the reference at value 2 of 3" in disagreement({"curve": untrained}, right, dtype)
 
 
 def test_each_form_of_adam_has_its_reference():
@@ -142,7 +142,7 @@ def test_only_who_agrees_is_timed_and_all_take_turns(monkeypatch):
     monkeypatch.setattr(rounds, "Processes", fake_processes(curves, measured))
     options = {"threads": 1, "rounds": 3, "seconds": 0.0, "limit": 1, "patience": 1, "report": lambda text: None}
     (result,) = rounds.run_workloads([STEP], ["gpubp", "torch", "jax"], **options)
-    assert result["contenders"]["torch"] == {"failed": "leaves the reference at value 2 of 2: 0.6, not 0.5"}
+    assert result["contenders"]["torch"] == {"failed": "deviates from the reference at value 2 of 2: 0.6, not 0.5"}
     assert result["contenders"]["gpubp"]["seconds"] == [1.0] * 3
     assert measured == ["gpubp", "jax", "jax", "gpubp", "gpubp", "jax"]
 
@@ -235,7 +235,7 @@ def test_table_of_a_result():
     cells = {line[1]: line[2:] for line in lines[first:second] if len(line) > 2}
     assert cells["gpubp"][:4] == ["20 us", "50%", "1.00", "2.00"]
     assert cells["scikit-learn"][2:7] == ["0.25", "8.00", "100 MB", "1 MB", "500 ms"]
-    assert cells["JAX, jit a step"][0] == "failed: leaves the reference at value 2"
+    assert cells["JAX, jit a step"][0] == "failed: deviates from the reference at value 2"
     assert cells["Thinc"][0] == "Thinc has no momentum"
     assert "left out, not installed: Thinc" in tables(RESULT)
 

@@ -52,7 +52,7 @@ class TestBars:
     def test_of_a_fit_counts_where_scikit_learn_has_its_cores(self):
         verdict = judged({FIT: took(gpubp_cuda=1.0, scikit_learn=99.0)}, {"cores": 2})[-1]
         assert verdict["value"] == pytest.approx(99.0)
-        assert verdict["verdict"] == "not measured: scikit-learn is to have 16 cores, and here are 2"
+        assert verdict["verdict"] == "not measured: scikit-learn must have 16 cores, but this machine has 2"
 
     def test_a_dry_run_measures_nothing(self):
         assert {one["verdict"] for one in judged(ROWS, ENOUGH, dry_run=True)} == {
@@ -107,7 +107,9 @@ class TestRows:
         curve, right = step(problem)(3), {"curve": reference_curve(problem, 3)}
         assert disagreement({"curve": curve}, right, "float32", matmul) is None
         assert curve != step(make_problem(SMALL))(3)
-        assert "leaves the reference" in disagreement({"curve": [1.1 * e for e in curve]}, right, "float32", matmul)
+        assert "deviates from the reference" in disagreement(
+            {"curve": [1.1 * e for e in curve]}, right, "float32", matmul
+        )
 
     def test_jax_has_no_bfloat16_of_float32(self):
         workload = Workload("gpu/wide/bfloat16", "step", SMALL | {"matmul": "bfloat16"}, ())
@@ -161,7 +163,7 @@ class TestScript:
 
     def test_is_not_mixed_with_a_real_run(self, call, tmp_path):
         call("--parts", "look/versions", "--minutes", "0")
-        with pytest.raises(SystemExit, match=r"is of a dry run; give another --output"):
+        with pytest.raises(SystemExit, match=r"is of a dry run; pass another --output"):
             gpu.main(["--output", str(tmp_path / "gpu.json")])
 
     def test_what_hangs_or_fails_loses_nothing_else(self, call, monkeypatch):
