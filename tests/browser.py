@@ -1,4 +1,4 @@
-"""Headless Chromium, spoken to over two pipes: no driver and no package is needed beside it."""
+"""Headless Chromium, controlled over two pipes, without a driver or a package."""
 
 import json
 import os
@@ -33,7 +33,7 @@ KEYS = {"ArrowLeft": 37, "ArrowRight": 39, "Home": 36, "End": 35, "Tab": 9, "Ent
 
 
 def find() -> str | None:
-    """The path of a browser that runs: some systems have a stand-in that only says how to get one."""
+    """Return the path of a browser that runs; on some systems the command only prints how to install one."""
     for path in filter(None, map(shutil.which, NAMES)):
         if subprocess.run([path, "--version"], capture_output=True).returncode == 0:
             return path
@@ -42,7 +42,7 @@ def find() -> str | None:
 
 @contextmanager
 def opened(executable: str, folder: Path) -> Iterator["Browser"]:
-    """A browser without any settings; what it says of itself goes into ``folder``."""
+    """Start a browser without settings; its log goes into ``folder``."""
     to_read, out = os.pipe()
     into, to_write = os.pipe()
     # the protocol's pipes are the file descriptors 3 and 4; sh need not know numbers of two digits, bash does
@@ -66,7 +66,7 @@ def opened(executable: str, folder: Path) -> Iterator["Browser"]:
 
 
 class Browser:
-    """What commands go to and events come from, as in Chromium's DevTools protocol."""
+    """A connection for commands and events of Chromium's DevTools protocol."""
 
     def __init__(self, into: int, out: int, log: Path):
         self._in, self._out, self._log = into, out, log
@@ -107,7 +107,7 @@ class Browser:
 
 
 class Page:
-    """One page."""
+    """A page in the browser."""
 
     def __init__(self, browser: Browser, session: str):
         self._browser, self._session = browser, session
@@ -119,12 +119,12 @@ class Page:
         return self._browser.send(method, self._session, **parameters)
 
     def events(self, *methods: str) -> list[dict]:
-        """What the events of some kinds told so far."""
+        """Return the parameters of past events of some kinds."""
         of_all = self._browser.events
         return [e["params"] for e in of_all if e.get("sessionId") == self._session and e["method"] in methods]
 
     def requested_urls(self) -> set[str]:
-        """What it asked for beside the pages that it was told to open, and what is written in these."""
+        """Return the requested URLs, except those of opened pages and their inline data."""
         urls = {event["request"]["url"] for event in self.events("Network.requestWillBeSent")}
         assert self._opened <= urls
         return {url for url in urls - self._opened if not url.startswith("data:")}
@@ -141,7 +141,7 @@ class Page:
             self._browser.wait()
 
     def value(self, expression: str):
-        """What an expression comes to; of a promise what it promises."""
+        """Evaluate an expression; a promise is awaited."""
         answer = self.send("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
         assert "exceptionDetails" not in answer, answer
         return answer["result"].get("value")

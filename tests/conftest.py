@@ -1,4 +1,4 @@
-"""Where the tests compute: every array library and device that stands in for a user's."""
+"""Shared fixtures: the array libraries and devices that the tests run on."""
 
 import importlib
 import importlib.util
@@ -56,7 +56,7 @@ class BackendCase(NamedTuple):
         return array_api_compat.device(self.asarray(0.0, "float32"))
 
     def asarray(self, array, dtype=None):
-        """Copy an array of NumPy to this place, rounded to ``dtype``."""
+        """Copy a NumPy array to this backend, rounded to ``dtype``."""
         host = np.array(array, dtype=dtype)
         if self.name == "numpy-read-only":
             host.flags.writeable = False
@@ -84,7 +84,7 @@ def pytest_collection_modifyitems(config, items):
     }
     if not (probe := probe_cuda()).usable and not config.getoption("--require-cuda"):
         missing["cuda"] = f"no usable GPU: {probe.cause}; to fix it: {probe.fix}"
-    items[:] = [item for item in items if not _asks_for_what_is_not(item)]
+    items[:] = [item for item in items if not _needs_missing_package(item)]
     for item in items:
         for device in _devices_of(item) & set(missing):
             item.add_marker(pytest.mark.skip(reason=missing[device]))
@@ -94,7 +94,7 @@ def _devices_of(item):
     return {mark.args[0] for mark in item.iter_markers("on")}
 
 
-def _asks_for_what_is_not(item):
+def _needs_missing_package(item):
     params = item.callspec.params if hasattr(item, "callspec") else {}
     wanted = "float64" if "double" in getattr(item, "fixturenames", ()) else params.get("dtype")
     if "comparison" in params and wanted not in params["comparison"].dtypes:
@@ -106,13 +106,13 @@ def _asks_for_what_is_not(item):
     scope="session", params=[pytest.param(name, marks=pytest.mark.on(BACKEND_CASES[name])) for name in BACKEND_CASES]
 )
 def backend_case(request):
-    """Each array library and device in turn; without a GPU the last one raises, if it is not skipped."""
+    """Each array library and device in turn; CuPy is skipped, or fails with ``--require-cuda``, without a GPU."""
     return BackendCase(request.param, choose_backend(BACKEND_CASES[request.param]))
 
 
 @pytest.fixture(params=[pytest.param(name, marks=pytest.mark.on(name)) for name in DEVICES])
 def device(request):
-    """The name of each device in turn, as a user writes it."""
+    """The name of each device in turn, as passed to ``device=``."""
     return request.param
 
 
@@ -121,23 +121,23 @@ other_device = device  # once more, for pairs of devices
 
 @pytest.fixture
 def precision(device):
-    """The highest precision that the device has."""
+    """The highest precision that the device supports."""
     return "float32" if "float64" in LACKING.get(device, ()) else "float64"
 
 
 @pytest.fixture
 def double():
-    """Asked for by tests that make sense in float64 alone: they are left out where there is none."""
+    """Float64, for tests that need it; they are skipped on devices without float64."""
 
 
 @pytest.fixture(scope="session", params=["float64", "float32"])
 def dtype(request):
-    """Each precision; with ``backend_case``, each one that it has."""
+    """Each precision; with ``backend_case``, each one that the device supports."""
     return request.param
 
 
 def pytest_terminal_summary(terminalreporter):
-    """Print the largest deviation of each kind from NumPy, so that the slack of the tolerances shows."""
+    """Print the largest deviation of each kind from NumPy, to show the margin of the tolerances."""
     largest = {}
     for report in [*terminalreporter.stats.get("passed", []), *terminalreporter.stats.get("failed", [])]:
         for name, (row, deviation, what) in report.user_properties:
@@ -162,7 +162,7 @@ def chromium_process(tmp_path_factory):
 
 @pytest.fixture
 def chromium(chromium_process):
-    """A page in a browser, which asks for nothing that is not in it, and complains of nothing."""
+    """A page in a browser; it must not request other resources or log errors."""
     with chromium_process.page() as page:
         yield page
         assert page.requested_urls() == set()
@@ -171,7 +171,7 @@ def chromium(chromium_process):
 
 @pytest.fixture
 def emulated_gpu(monkeypatch):
-    """Let "cuda" be NumPy's arrays and an emulated CUDA device; give the list of the devices made for epochs."""
+    """Make "cuda" mean NumPy's arrays and an emulated CUDA device; yield the list of the devices made for epochs."""
     import gpubp.engine.cuda.device
     from gpubp.backends import backend as backends
     from gpubp.backends import memory

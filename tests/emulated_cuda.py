@@ -444,7 +444,7 @@ def allocated_by(cupy, allocate):
 
 
 def emulated_modules():
-    """The parts of the modules cupy, nvmath, nvmath.bindings and nvmath.bindings.cublas that are used."""
+    """The used parts of the modules cupy, nvmath, nvmath.bindings and nvmath.bindings.cublas."""
     device = EmulatedDevice()
 
     def gemm_ex(handle, op_a, op_b, m, n, k, alpha, *given):
@@ -479,7 +479,7 @@ def emulated_modules():
         return np.asarray(array).view(DeviceArray)
 
     def empty(shape, dtype):
-        """Take memory from the current allocator; as on a GPU its contents are arbitrary."""
+        """Take memory from the current allocator; its contents are arbitrary, as on a GPU."""
         array = np.ndarray(shape, dtype, cupy.allocate(int(np.prod(shape)) * np.dtype(dtype).itemsize))
         array[...] = device.empty(shape, dtype)
         return on_device(array)

@@ -1,4 +1,4 @@
-"""Registries: entries by name, with parameters in brackets."""
+"""Registries: lookup by name, with parameters in brackets."""
 
 import math
 from typing import NamedTuple
@@ -53,28 +53,28 @@ def test_name_and_arguments(text, numbers, canonical):
     assert look_up("entry", canonical, ENTRIES) == Entry(numbers)
 
 
-def test_the_entry_itself_is_given_back():
+def test_an_entry_without_parameters_is_returned_unchanged():
     assert look_up("entry", "plain", ENTRIES) is ENTRIES["plain"]
 
 
 @pytest.mark.parametrize("text", ["", "Plain", "2", "plain(", "leaky)", "leaky(1)(2)", "le aky", None, 3, ["plain"]])
-def test_what_is_no_name(text):
+def test_a_value_that_is_not_text_raises(text):
     with pytest.raises(DataError, match="entry must be a name such as 'plain', got"):
         look_up("entry", text, ENTRIES)
 
 
-def test_unknown_name_is_answered_with_the_nearest():
+def test_unknown_name_suggests_the_nearest():
     with pytest.raises(
         DataError, match=r"unknown entry 'leeky' \(did you mean 'leaky'\?\); known: plain, leaky, pair, many"
     ):
         look_up("entry", "leeky(0.5)", ENTRIES)
 
 
-def test_unknown_name_like_none_that_is_known():
+def test_unknown_name_without_a_near_miss():
     assert unknown("entry", "zzz", ENTRIES) == "unknown entry 'zzz'; known: plain, leaky, pair, many"
 
 
-def test_a_parameter_where_none_is_taken():
+def test_a_parameter_for_an_entry_that_takes_none():
     with pytest.raises(DataError, match=r"entry 'plain' takes no parameters, got 'plain\(2\)'"):
         look_up("entry", "plain(2)", ENTRIES)
 

@@ -1,4 +1,4 @@
-"""Which array library computes, on which device, and how arrays get there and back."""
+"""Choice of the array library and the device, and transfer of arrays."""
 
 import logging
 import re
@@ -24,7 +24,7 @@ BROKEN = Probe(False, "the NVIDIA driver is missing, or older than CuPy's CUDA",
 
 
 @pytest.fixture(autouse=True)
-def _choose_anew(monkeypatch):
+def _choose_again(monkeypatch):
     monkeypatch.delenv("GPUBP_DEVICE", raising=False)
     backend_module._best.cache_clear()
     yield
@@ -33,7 +33,7 @@ def _choose_anew(monkeypatch):
 
 @pytest.fixture
 def gpu(monkeypatch):
-    """Let the probe answer what it is told, whatever this machine has, and note what it is asked."""
+    """Replace the probe's result, independently of this machine, and record its calls."""
     requested = []
 
     def answer(found):
@@ -45,7 +45,7 @@ def gpu(monkeypatch):
 
 @pytest.fixture
 def cupy(monkeypatch, gpu):
-    """A CuPy that works and is none: what it holds of arrays is left out, its devices are there."""
+    """A fake CuPy that works: it has devices but no arrays."""
 
     class Device:
         current: list[int] = []  # noqa: RUF012 - shared on purpose
@@ -99,7 +99,7 @@ def test_a_library_without_a_device_has_its_own_choice():
         ("array_api_strict:device9", "cannot be used .*device9.*install array_api_strict, or name a device"),
     ],
 )
-def test_a_name_that_means_nothing_is_answered_with_those_that_do(device, got):
+def test_an_unknown_device_lists_the_known_ones(device, got):
     with pytest.raises(DeviceError, match=got):
         choose_backend(device)
 
@@ -112,7 +112,7 @@ def test_a_gpu_has_a_number(gpu, device):
 
 
 @pytest.mark.parametrize("device", [None, 0, ("cuda", 0)])
-def test_a_device_that_is_no_name(device):
+def test_a_device_that_is_not_text(device):
     with pytest.raises(GpubpError, match=re.escape(repr(device))):
         choose_backend(device)
 
@@ -140,7 +140,7 @@ def test_train_and_predict_fail_alike_without_a_gpu(gpu):
 
 
 @pytest.mark.parametrize(("device", "index"), [("cuda", 0), ("cuda:0", 0), ("cuda:3", 3)])
-def test_cuda_with_a_gpu_is_cupy_on_that_one(cupy, device, index):
+def test_cuda_with_a_gpu_is_cupy_on_that_gpu(cupy, device, index):
     chosen = choose_backend(device)
     assert chosen.xp is sys.modules["array_api_compat.cupy"]
     assert (chosen.device.id, chosen.name) == (index, f"cuda:{index}")
@@ -149,13 +149,13 @@ def test_cuda_with_a_gpu_is_cupy_on_that_one(cupy, device, index):
     assert cupy.cuda.Device.current == []
 
 
-def test_auto_takes_a_gpu_that_works(cupy, caplog):
+def test_auto_chooses_a_gpu_that_works(cupy, caplog):
     caplog.set_level(logging.INFO, "gpubp")
     assert choose_backend("auto").name == "cuda:0"
     assert caplog.records == []
 
 
-def test_auto_beside_a_gpu_leaves_the_others_alone(cupy):
+def test_auto_with_a_gpu_does_not_move_other_arrays(cupy):
     assert choose_backend("cpu").name == "cpu"
     assert choose_backend("array_api_strict:device1").name == "array_api_strict:device1"
 
@@ -165,7 +165,7 @@ def test_auto_beside_a_gpu_leaves_the_others_alone(cupy):
 
 @pytest.mark.parametrize(("found", "level"), [(MISSING, logging.INFO), (BROKEN, logging.WARNING)])
 def test_auto_falls_back_and_says_why_once(gpu, caplog, found, level):
-    """Where no GPU is the normal state of the machine it is mentioned; where it is a fault it is a warning."""
+    """A machine without a GPU causes an info message; a faulty GPU causes a warning."""
     requested = gpu(found)
     caplog.set_level(logging.INFO, "gpubp")
     for _ in range(3):
@@ -187,7 +187,7 @@ def test_auto_trains_on_the_cpu(gpu, caplog):
     assert len(caplog.records) == 1
 
 
-def test_choosing_the_cpu_asks_nothing(gpu, caplog):
+def test_choosing_the_cpu_does_not_probe(gpu, caplog):
     requested = gpu(MISSING)
     caplog.set_level(logging.INFO, "gpubp")
     choose_backend("cpu")
@@ -200,7 +200,7 @@ def test_choosing_the_cpu_asks_nothing(gpu, caplog):
 
 
 @pytest.mark.parametrize("value", ["array_api_strict:device1", " array_api_strict:device1 "])
-def test_environment_decides_where_nothing_else_does(monkeypatch, value):
+def test_environment_variable_is_the_default(monkeypatch, value):
     monkeypatch.setenv("GPUBP_DEVICE", value)
     assert choose_backend("auto").name == "array_api_strict:device1"
     assert choose_backend("auto", np.ones(3), [1.0]).name == "array_api_strict:device1"
@@ -209,7 +209,7 @@ def test_environment_decides_where_nothing_else_does(monkeypatch, value):
     assert type(result.theta) is np.ndarray
 
 
-def test_an_option_and_the_arrays_decide_before_the_environment(monkeypatch):
+def test_an_option_and_the_arrays_take_precedence_over_the_environment(monkeypatch):
     monkeypatch.setenv("GPUBP_DEVICE", "array_api_strict:device1")
     other = choose_backend("array_api_strict:device2")
     assert choose_backend("cpu").name == "cpu"
@@ -217,13 +217,13 @@ def test_an_option_and_the_arrays_decide_before_the_environment(monkeypatch):
 
 
 @pytest.mark.parametrize("value", ["", " ", "auto"])
-def test_environment_without_an_opinion(monkeypatch, gpu, value):
+def test_empty_environment_variable(monkeypatch, gpu, value):
     gpu(MISSING)
     monkeypatch.setenv("GPUBP_DEVICE", value)
     assert choose_backend("auto").name == "cpu"
 
 
-def test_environment_may_ask_for_what_is_not_there(monkeypatch, gpu):
+def test_environment_names_an_unavailable_device(monkeypatch, gpu):
     gpu(BROKEN)
     monkeypatch.setenv("GPUBP_DEVICE", "cuda")
     with pytest.raises(DeviceError, match="nvidia-driver"):
@@ -265,7 +265,7 @@ def test_arrays_of_two_libraries_are_not_mixed():
 
 
 @pytest.mark.parametrize("dtype", ["float32", "int64", "int32", "bool"])
-def test_there_and_back(device, dtype):
+def test_round_trip_of_arrays(device, dtype):
     chosen, host = choose_backend(device), (np.arange(6).reshape(2, 3) % 2).astype(dtype)
     there = to_backend(chosen, host)
     back = to_numpy(there)
@@ -274,7 +274,7 @@ def test_there_and_back(device, dtype):
     np.testing.assert_array_equal(back, host)
 
 
-def test_what_is_there_already_is_not_copied(device):
+def test_an_array_on_the_device_is_not_copied(device):
     chosen = choose_backend(device)
     there = to_backend(chosen, np.ones(3, dtype="float32"))
     assert to_backend(chosen, there) is there
@@ -300,7 +300,7 @@ def test_type_changes_on_the_way(device):
         np.testing.assert_array_equal(to_numpy(there), [0.0, 1.0])
 
 
-def test_read_only_and_strided_memory_goes_there_too(device):
+def test_read_only_and_strided_arrays_are_moved(device):
     host = np.arange(12.0, dtype="float32").reshape(3, 4)
     host.flags.writeable = False
     chosen = choose_backend(device)
@@ -309,14 +309,14 @@ def test_read_only_and_strided_memory_goes_there_too(device):
 
 
 @pytest.mark.parametrize("plain", [[[1.0, 2.0]], ((1.0, 2.0),), 3.0])
-def test_like_something_that_is_no_array_is_numpy(plain):
+def test_like_an_object_that_is_not_an_array_is_numpy(plain):
     array = to_backend(choose_backend("array_api_strict:device1"), np.ones(2))
     assert type(like(array, plain)) is np.ndarray
     assert type(to_backend(choose_backend("cpu"), plain)) is np.ndarray
 
 
-def test_torch_is_not_made_to_keep_what_is_computed():
-    """gpubp takes its own derivatives, whatever an array of torch asks for."""
+def test_torch_records_no_gradient():
+    """gpubp computes its own derivatives, even if a torch array requires a gradient."""
     theta = pytest.importorskip("torch").ones(3, requires_grad=True)
     assert not to_backend(choose_backend("torch:cpu"), theta).requires_grad
 

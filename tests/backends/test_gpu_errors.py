@@ -1,4 +1,4 @@
-"""A GPU that fails in the middle of work, none of them real: what is said, what is given back, what stays."""
+"""GPU failures during work, on fake GPUs: messages, released memory, unchanged estimators."""
 
 import re
 import sys
@@ -40,7 +40,7 @@ MARKS = np.stack([Y == 0, Y != 1], axis=1).astype(int)
 
 
 def error_of_cupy(name, text, module="cupy_backends.cuda.api.runtime", kind=RuntimeError):
-    """An exception that is called what CuPy calls its own."""
+    """Make an exception with the name of one of CuPy's."""
     return type(name, (kind,), {"__module__": module})(text)
 
 
@@ -50,7 +50,7 @@ def out_of_memory(n_bytes=1_228_800):
 
 
 class Gpu(str):
-    """A device that is the host, with memory of its own."""
+    """A device on the host with its own memory figures."""
 
     __slots__ = ("mem_info",)
 
@@ -79,7 +79,7 @@ class Pool:
 
 
 class Namespace:
-    """NumPy, whose products fail when ``fails(a)`` says so; what they were given then can be asked for."""
+    """NumPy with a ``matmul`` that fails if ``fails(a)`` returns an error; it keeps weak references to the operands."""
 
     __name__ = "array_api_compat.numpy"
 
@@ -107,7 +107,7 @@ def pool(monkeypatch):
 
 @pytest.fixture
 def gpu(monkeypatch, pool):
-    """Put a GPU in the place of every device; ``fails(a)`` gives the error of a product, or None."""
+    """Replace every device by a fake GPU; ``fails(a)`` returns the error of a product, or None."""
 
     def install(fails=lambda a: None, free=3 * MIB, total=8 * MIB):
         device = Gpu("cpu")
@@ -125,7 +125,7 @@ def full_above(n_samples):
 
 
 class TestFullMemory:
-    def test_training_says_what_was_requested_what_there_was_and_what_would_fit(self, gpu, pool):
+    def test_training_reports_request_memory_and_fitting_batch(self, gpu, pool):
         gpu(full_above(300))
         with pytest.raises(DeviceError) as caught:
             train(NETWORK, X, D, batch_size=500, epochs=2)
@@ -144,14 +144,14 @@ class TestFullMemory:
         with pytest.raises(DeviceError, match=r"held 2.0 MiB, limited to 4.0 MiB, 1.0 MiB of it in use"):
             train(NETWORK, X, D)
 
-    def test_arrays_are_let_go_while_the_error_is_at_hand(self, gpu):
+    def test_arrays_are_released_while_the_error_is_handled(self, gpu):
         backend = gpu(full_above(100))
         with pytest.raises(DeviceError) as caught:
             train(NETWORK, X, D)
         assert caught.value.__cause__ is not None
         assert backend.xp.failed_on() is None
 
-    def test_samples_that_do_not_fit_ask_for_another_device(self, gpu):
+    def test_samples_that_do_not_fit_suggest_another_device(self, gpu):
         gpu(full_above(100), free=1000)
         with pytest.raises(
             DeviceError, match=r"device='cpu', or fewer samples: these and the weights take about 9\d\.\d KiB"
@@ -229,7 +229,7 @@ class TestOtherFaults:
         ids=["train", "predict", "fit"],
     )
     @pytest.mark.parametrize("fault", FAULTS)
-    def test_are_reported_in_the_doctors_words(self, gpu, fault, work):
+    def test_are_reported_as_by_the_doctor(self, gpu, fault, work):
         error, parts = self.FAULTS[fault]
         gpu(lambda a: error)
         with pytest.raises(DeviceError) as caught:
@@ -250,12 +250,12 @@ class TestOtherFaults:
             train(NETWORK, X, D)
 
     @pytest.mark.parametrize("error", [ValueError("mine"), RuntimeError("mine"), KeyError("mine"), MemoryError("mine")])
-    def test_errors_of_others_pass(self, gpu, error):
+    def test_other_errors_pass_unchanged(self, gpu, error):
         gpu(lambda a: error)
         with pytest.raises(type(error), match="mine"):
             train(NETWORK, X, D)
 
-    def test_data_errors_stay_what_they_are(self, gpu):
+    def test_data_errors_are_unchanged(self, gpu):
         gpu()
         with pytest.raises(DataError, match="X must be"):
             train(NETWORK, X[:, :4], D)
@@ -265,7 +265,7 @@ class TestOtherFaults:
         with pytest.raises(MemoryError), translate_gpu_errors(choose_backend("cpu"), load):
             raise out_of_memory()
 
-    def test_ctrl_c_is_no_fault(self, gpu):
+    def test_ctrl_c_is_not_a_gpu_error(self, gpu):
         gpu(lambda a: KeyboardInterrupt())
         assert train(NETWORK, X, D).stop_reason == "interrupted"
 
@@ -275,7 +275,7 @@ class TestEstimators:
     def state(model):
         return {name: repr(value) for name, value in vars(model).items()}
 
-    def test_a_new_one_stays_unfitted(self, gpu):
+    def test_an_unfitted_estimator_stays_unfitted(self, gpu):
         gpu(full_above(100))
         model = MLPClassifier()
         before = self.state(model)
@@ -292,8 +292,8 @@ class TestEstimators:
         ],
         ids=["labels", "columns", "marks"],
     )
-    def test_a_new_one_stays_unfitted_by_partial_fit(self, gpu, y, classes):
-        """It has no classes either, so that it may be called again with others."""
+    def test_an_unfitted_estimator_stays_unfitted_by_partial_fit(self, gpu, y, classes):
+        """It has no classes either, so that partial_fit can be called again with other classes."""
         gpu(full_above(100))
         model = MLPClassifier()
         before = self.state(model)
@@ -301,7 +301,7 @@ class TestEstimators:
             model.partial_fit(X, y, classes=classes)
         assert self.state(model) == before
 
-    def test_partial_fit_of_a_fitted_one_changes_nothing(self, gpu):
+    def test_partial_fit_of_a_fitted_estimator_changes_nothing(self, gpu):
         for model, more in (
             (MLPClassifier(random_state=0), {"classes": [0, 1, 2]}),
             (MLPRegressor(random_state=0), {}),
@@ -314,7 +314,7 @@ class TestEstimators:
                 model.partial_fit(X, Y)
             assert self.state(model) == before
 
-    def test_a_device_that_is_not_there_leaves_it_as_it_was(self):
+    def test_an_unavailable_device_leaves_it_unchanged(self):
         model = MLPClassifier(device="no such")
         before = self.state(model)
         for fit in (model.fit, partial(model.partial_fit, classes=[0, 1, 2])):
@@ -323,7 +323,7 @@ class TestEstimators:
             assert self.state(model) == before
 
     @pytest.mark.parametrize("options", [{"learning_rate": "invscaling", "solver": "sgd"}, {"early_stopping": True}])
-    def test_a_fitted_one_stays_as_it_was(self, gpu, options):
+    def test_a_fitted_estimator_is_unchanged(self, gpu, options):
         n_products = 0
 
         def later(a):
@@ -357,7 +357,7 @@ class TestEstimators:
 
 
 class TestPartsOfPredictions:
-    def test_on_the_host_they_are_as_large_as_ever(self):
+    def test_on_the_host_their_size_is_fixed(self):
         assert memory_of(choose_backend("cpu")) is None
         assert samples_at_once(choose_backend("cpu"), NETWORK.sizes, "float32") == SAMPLES_AT_ONCE
 
@@ -384,7 +384,7 @@ class TestPartsOfPredictions:
             assert samples_at_once(backend, NETWORK.sizes, "float32") == fitting
         assert samples_at_once(backend, NETWORK.sizes, "float64", n_networks=4) == 2**16
 
-    def test_outputs_are_those_of_all_samples_at_once(self, gpu):
+    def test_outputs_equal_those_of_all_samples_together(self, gpu):
         seen = []
 
         def noted(a):

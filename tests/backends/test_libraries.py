@@ -17,13 +17,13 @@ NAMES = {*LIBRARIES, "numpy", "cupy", "jax", "gpu"}
 
 
 def texts_in(*nodes):
-    """The texts among nodes, and in tuples, lists and sets among them."""
+    """Return the texts among nodes, including those in tuples, lists and sets."""
     nodes = [part for node in nodes for part in getattr(node, "elts", [node])]
     return {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
 
 
 def comparisons_in(source):
-    """Lines that compare something with the name of a backend, or look for one at either end of a text."""
+    """Return the lines that compare with the name of a backend, or check whether a text starts or ends with one."""
     found = []
     for node in ast.walk(ast.parse(source)):
         texts = set()
@@ -65,18 +65,18 @@ def test_a_comparison_is_found(line):
     assert comparisons_in(f"x = 1\nif {line}:\n    pass") == [2]
 
 
-def test_what_is_no_comparison_is_left_alone():
+def test_other_code_is_not_reported():
     assert comparisons_in('f("cpu"); device = "cuda"; {"cpu": 1}["cpu"]; name == "tanh"; "cupy" in packages') == []
 
 
-def test_a_backend_says_what_it_is(backend_case):
+def test_a_backend_knows_its_kind(backend_case):
     backend = backend_case.backend
     assert backend.is_numpy == (backend.library is NUMPY) == array_api_compat.is_numpy_namespace(backend.xp)
     assert backend.is_cuda == (backend.library is CUPY) == array_api_compat.is_cupy_namespace(backend.xp)
     assert library_of(backend_case.asarray([1.0], "float32")) is backend.library
 
 
-def test_what_is_no_array_has_no_library():
+def test_an_object_that_is_not_an_array_has_no_library():
     assert library_of([1.0]) is None
     assert library_of(np.ones(1)) is NUMPY
 
@@ -87,7 +87,7 @@ def test_numpy_has_one_device():
 
 
 def test_a_library_is_added_by_one_entry(monkeypatch):
-    """As docs/backends.md shows, with a name of its own for array_api_strict."""
+    """As in docs/backends.md, with another name for array_api_strict."""
     monkeypatch.delitem(LIBRARIES, STRICT.name)
     added = Library("mine", owns=STRICT.owns, open=STRICT.open, to_numpy=STRICT.to_numpy)
     monkeypatch.setitem(LIBRARIES, "mine", added)
@@ -97,7 +97,7 @@ def test_a_library_is_added_by_one_entry(monkeypatch):
     assert to_numpy(array).tolist() == [1.0, 1.0]
 
 
-def test_an_unknown_library_behaves_as_the_standard_says(monkeypatch):
+def test_an_unknown_library_follows_the_standard(monkeypatch):
     array = choose_backend("array_api_strict").xp.ones(2)
     monkeypatch.setattr(libraries, "LIBRARIES", {"cpu": NUMPY})
     found = library_of(array)

@@ -1,4 +1,4 @@
-"""Matrix products in TF32, bfloat16 and float16: rounding by the tables, what is learned by it, overflow survived."""
+"""Matrix products in TF32, bfloat16 and float16: rounding, training, and overflow."""
 
 import pickle
 import sys
@@ -88,7 +88,7 @@ REDUCED = tuple(FORMATS)
 
 
 def all_numbers(seed=0):
-    """Every kind of float32: any bits at all, and the neighbours of all powers of two."""
+    """Float32 numbers of all kinds: random bits, and the neighbours of all powers of two."""
     bits = np.random.default_rng(seed).integers(-(2**31), 2**31, 20_000).astype(np.int32)
     powers = (2.0 ** np.arange(-149, 128)).astype(np.float32)
     near = np.concatenate([np.nextafter(powers, np.float32(0.0)), powers, np.nextafter(powers, np.float32(np.inf))])
@@ -108,7 +108,7 @@ def precision(request):
 
 @pytest.fixture
 def reduced(backend_case, precision):
-    """Each place, with its products in each precision."""
+    """Each backend, with its products in each precision."""
     return with_matmul(backend_case.backend, precision, "float32")
 
 
@@ -133,7 +133,7 @@ class TestRounding:
         same_numbers(rounded_by_arithmetic(np, x, precision), rounded(np, x, precision))
 
     def test_is_the_nearest_number_of_the_format(self, precision):
-        """Every result has the format's few bits, and no neighbour that has them is nearer."""
+        """Every result is a number of the format, and no neighbour in the format is nearer."""
         form, x = FORMATS[precision], all_numbers(1)
         x = x[np.isfinite(x) & (np.abs(x) < form.largest)].astype(float)
         spacing = 2.0 ** (np.maximum(np.frexp(x)[1] - 1, form.smallest_exponent) - form.bits)
@@ -141,18 +141,18 @@ class TestRounding:
         finite = np.isfinite(found)
         same_numbers((found / spacing)[finite], np.round(x / spacing)[finite])
 
-    def test_again_changes_nothing(self, precision):
+    def test_is_idempotent(self, precision):
         once = rounded(np, all_numbers(2), precision)
         same_numbers(rounded(np, once, precision), once)
 
-    def test_of_a_view_is_that_of_a_copy(self, backend_case, precision):
+    def test_of_a_view_equals_that_of_a_copy(self, backend_case, precision):
         x = np.random.default_rng(3).normal(size=(5, 7)).astype(np.float32)
         turned = backend_case.xp.matrix_transpose(backend_case.asarray(x))
         same_numbers(to_numpy(rounded(backend_case.xp, turned, precision)), rounded(np, x, precision).T)
 
 
 class TestProducts:
-    def test_are_those_of_rounded_operands_summed_in_float32(self, reduced, backend_case, precision):
+    def test_equal_float32_sums_of_rounded_operands(self, reduced, backend_case, precision):
         rng = np.random.default_rng(4)
         a, b = rng.normal(size=(2, 5, 30)).astype(np.float32), rng.normal(size=(2, 30, 4)).astype(np.float32)
         product = reduced.xp.matmul(backend_case.asarray(a), backend_case.asarray(b))
@@ -161,7 +161,7 @@ class TestProducts:
         np.testing.assert_allclose(to_numpy(product), exact, rtol=1e-5, atol=1e-5)
         assert np.max(np.abs(exact - a.astype(float) @ b.astype(float))) > 1e-4  # rounding shows
 
-    def test_all_else_is_the_namespaces_own(self, precision):
+    def test_other_attributes_are_the_namespaces(self, precision):
         xp = with_matmul(choose_backend("cpu"), precision, "float32").xp
         assert xp.exp is choose_backend("cpu").xp.exp
         with pytest.raises(AttributeError):
@@ -188,7 +188,7 @@ class TestProducts:
 
 
 class FakeCupy:
-    """CuPy's products and the setting that they heed, with NumPy's arrays on a GPU that has a generation."""
+    """A fake CuPy on NumPy arrays, with the TF32 setting and a compute capability."""
 
     __name__ = "array_api_compat.cupy"
 
@@ -218,7 +218,7 @@ class FakeCupy:
 
 
 class TestOnCupy:
-    """What CuPy is asked to do; no GPU has shown yet that it does it."""
+    """The calls to CuPy; their effect is not tested on a GPU here."""
 
     X = np.asarray([[1.0 + 2.0**-12 + 2.0**-23]], np.float32)
 
@@ -256,7 +256,7 @@ class TestOnCupy:
         assert compute_type == 1
         same_numbers(operand, rounded(np, self.X, precision))
 
-    def test_setting_is_put_back_after_an_error(self, monkeypatch):
+    def test_setting_is_restored_after_an_error(self, monkeypatch):
         with pytest.raises(RuntimeError, match="broken"):
             self.multiply(monkeypatch, "tf32", x=np.empty((0, 0), np.float32))
 
@@ -267,7 +267,7 @@ def iris():
 
 
 class TestTraining:
-    def test_learns_to_about_the_same_error(self, device, precision):
+    def test_learns_to_about_the_same_loss(self, device, precision):
         x, targets, y = iris()
         options = {"optimizer": adam(0.05), "epochs": 12, "batch_size": 30, "device": device, "dtype": "float32"}
         full, reduced = (train(NETWORK, x, targets, matmul_precision=p, **options) for p in ("float32", precision))
@@ -291,7 +291,7 @@ class TestTraining:
         assert fit.theta.dtype == np.float32
         assert np.any(fit.theta != rounded(np, fit.theta, precision))
 
-    def test_float32_is_what_there_was(self, device):
+    def test_float32_equals_the_default(self, device):
         x, targets, _ = iris()
         fits = [
             train(NETWORK, x, targets, epochs=3, device=device, **more)
@@ -317,7 +317,7 @@ class TestTraining:
         plainly = predict(NETWORK, theta, x, device="cpu", matmul_precision=precision)
         np.testing.assert_array_equal(plainly, output_layer(backend.xp, NETWORK, theta, x).y)
 
-    def test_a_stack_is_what_each_network_is(self, precision):
+    def test_a_stack_equals_its_networks(self, precision):
         x, targets, _ = iris()
         options = {"epochs": 3, "batch_size": 30, "device": "cpu", "matmul_precision": precision, "shuffle": False}
         stack = train(NETWORK, x, targets, seed=[1, 2], **options)
@@ -327,7 +327,7 @@ class TestTraining:
 
 
 class TestLossScale:
-    """With products in float16 derivatives are scaled: an update that overflows is skipped, the scale halved."""
+    """With float16 products, derivatives are scaled; an update that overflows is skipped and the scale is halved."""
 
     def start(self, network, optimizer, scale=None, stack=1):
         backend = with_matmul(choose_backend("cpu"), "float16", "float32")
@@ -368,7 +368,7 @@ class TestLossScale:
         assert values[0] == values[n_skipped] > 20 * values[-1]
         assert scales[n_skipped:] == [scales[-1]] * (200 - n_skipped)
 
-    def test_is_doubled_after_so_many_clean_updates(self):
+    def test_is_doubled_after_enough_clean_updates(self):
         network = Network((2, 1))
         step, theta, state = self.start(network, momentum(0.0, 0.0))
         assert state.loss_scale == FIRST_LOSS_SCALE
@@ -393,8 +393,8 @@ class TestLossScale:
         assert new.loss_scale == SMALLEST_LOSS_SCALE
         assert np.isnan(value)
 
-    def test_keeps_what_would_be_too_small_for_float16(self):
-        """Derivatives of about 1e-9 are 0 in float16; scaled they are not."""
+    def test_keeps_derivatives_too_small_for_float16(self):
+        """Derivatives of about 1e-9 are 0 in float16 unless they are scaled."""
         network = Network((1, 1, 1), activation="identity", bias=False)
         backend = with_matmul(choose_backend("cpu"), "float16", "float32")
         theta = np.asarray([1.0, 2.0], np.float32)
@@ -404,7 +404,7 @@ class TestLossScale:
         scaled = loss_and_gradient(*given, loss_scale=np.asarray(FIRST_LOSS_SCALE, np.float32))[1]
         np.testing.assert_allclose(scaled, [2e-9, 1e-9], rtol=0.1)
 
-    def test_networks_of_a_stack_have_scales_of_their_own(self):
+    def test_networks_of_a_stack_have_separate_scales(self):
         network = Network((2, 3, 1), activation="tanh")
         step, theta, state = self.start(network, adam(), 2.0**15, stack=2)
         targets = np.stack([np.full((4, 1), 50.0), np.zeros((4, 1))]).astype("float32")
@@ -413,12 +413,12 @@ class TestLossScale:
         np.testing.assert_array_equal(after[0], theta[0])
         assert np.all(after[1] != theta[1])
 
-    def test_is_the_same_again(self):
+    def test_is_repeatable(self):
         x, targets, _ = iris()
         fits = [train(NETWORK, x, targets, epochs=5, device="cpu", matmul_precision="float16") for _ in range(2)]
         np.testing.assert_array_equal(fits[0].theta, fits[1].theta)
 
-    def test_weights_beyond_float16_are_a_divergence(self):
+    def test_weights_too_large_for_float16_diverge(self):
         x, targets, _ = iris()
         with pytest.warns(DivergenceWarning):
             fit = train(NETWORK, x * 1e6, targets, epochs=5, device="cpu", matmul_precision="float16")
@@ -439,7 +439,7 @@ class TestValidation:
     @pytest.mark.parametrize(
         ("name", "meant"), [("bf16", "bfloat16"), ("half", "float16"), ("TF32", "tf32"), ("float23", "float32")]
     )
-    def test_wrong_names_are_answered_with_the_nearest(self, name, meant):
+    def test_wrong_names_suggest_the_nearest(self, name, meant):
         x, targets, _ = iris()
         with pytest.raises(DataError, match=f"unknown matmul_precision {name!r} \\(did you mean .*{meant}"):
             train(NETWORK, x, targets, device="cpu", matmul_precision=name)
@@ -498,7 +498,7 @@ class TestEstimators:
             model = MLPClassifier((10,), matmul_precision="bfloat16", random_state=0, device="cpu", **options)
             assert fitted_quietly(model, x, y).loss_ < 1.2
 
-    def test_is_a_parameter_like_any_other(self, precision):
+    def test_is_an_ordinary_parameter(self, precision):
         x, _, y = iris()
         model = MLPRegressor(
             hidden_layer_sizes=(5,),
@@ -516,7 +516,7 @@ class TestEstimators:
         fitted_quietly(again, x, y.astype("float32"))
         np.testing.assert_array_equal(again.predict(x), model.predict(x))
 
-    def test_a_warm_start_may_change_it(self):
+    def test_a_warm_start_can_change_it(self):
         x, _, y = iris()
         model = MLPClassifier((5,), max_iter=20, random_state=0, device="cpu", warm_start=True)
         losses = []
@@ -524,7 +524,7 @@ class TestEstimators:
             losses.append(fitted_quietly(model.set_params(matmul_precision=name), x, y).loss_)
         assert losses == sorted(losses, reverse=True)
 
-    def test_partial_fit_goes_on_with_the_scale(self):
+    def test_partial_fit_keeps_the_scale(self):
         x, _, y = iris()
         model = MLPRegressor(
             hidden_layer_sizes=(5,), solver="sgd", matmul_precision="float16", random_state=0, device="cpu"

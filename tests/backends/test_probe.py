@@ -1,4 +1,4 @@
-"""Is there a GPU that works? Asked of CuPys that are missing, broken, wrong or right, none of them real."""
+"""The probe for a working GPU, with fake CuPys that are missing, broken, incorrect or correct."""
 
 import ctypes
 import importlib.machinery
@@ -14,7 +14,7 @@ from gpubp.backends.probe import Probe, cuda_extra, install_command, probe_cuda
 
 
 @pytest.fixture(autouse=True)
-def _ask_anew():
+def _probe_again():
     probe_cuda.cache_clear()
     yield
     probe_cuda.cache_clear()
@@ -22,12 +22,12 @@ def _ask_anew():
 
 @pytest.fixture
 def driver(monkeypatch):
-    """Say which CUDA the driver supports; None is a machine without a driver."""
+    """Set the CUDA version that the driver supports; None means no driver."""
     return lambda version: monkeypatch.setattr(probe, "driver_cuda_version", lambda: version)
 
 
 class Device:
-    """What CuPy calls a device: a context manager with a number."""
+    """A device as in CuPy: a context manager with a number."""
 
     entered: list[int] = []  # noqa: RUF012 - shared on purpose
 
@@ -44,7 +44,7 @@ class Device:
 
 @pytest.fixture
 def cupy(monkeypatch):
-    """Put a CuPy in place whose arrays are NumPy's; ``broken`` functions raise, or give what they are told."""
+    """Install a fake CuPy with NumPy arrays; ``broken`` functions raise or return the given value."""
     Device.entered.clear()
 
     def install(**broken):
@@ -73,20 +73,20 @@ def cupy(monkeypatch):
 
 
 def error(name, text, module="cupy_backends.cuda.api.runtime"):
-    """An exception that is called what CuPy calls its own."""
+    """Make an exception with the name of one of CuPy's."""
     return type(name, (RuntimeError,), {"__module__": module})(text)
 
 
 @pytest.mark.parametrize(("version", "extra", "expected"), [(13000, "cuda13", False), (12040, "cuda12", False)])
 def test_not_installed(monkeypatch, driver, version, extra, expected):
-    """Without a driver no CuPy is the normal state of things; with one it is a fault, fixed by the CuPy that fits."""
+    """A missing CuPy is normal without a driver; with a driver it is a fault, fixed by the matching CuPy."""
     driver(version)
     monkeypatch.setitem(sys.modules, "cupy", None)
     assert probe_cuda() == Probe(False, "CuPy is not installed", f'pip install "cupy-{extra}x[ctk]"', expected)
 
 
 def test_neither_installed_nor_a_driver(monkeypatch, driver):
-    """CuPy would not help where there is no GPU: the fix is the CPU."""
+    """Without a GPU, CuPy would not help: the fix is the CPU."""
     driver(None)
     monkeypatch.setitem(sys.modules, "cupy", None)
     found = probe_cuda()
@@ -96,7 +96,7 @@ def test_neither_installed_nor_a_driver(monkeypatch, driver):
 
 
 @pytest.mark.parametrize("wheel", ["cupy-cuda12x", "cupy-cuda13x"])
-def test_the_wheel_that_is_there_is_the_one_to_fix(monkeypatch, driver, wheel):
+def test_the_installed_wheel_is_the_one_to_fix(monkeypatch, driver, wheel):
     def version(name):
         if name != wheel:
             raise importlib.metadata.PackageNotFoundError(name)
@@ -107,7 +107,7 @@ def test_the_wheel_that_is_there_is_the_one_to_fix(monkeypatch, driver, wheel):
     assert install_command() == f'pip install "{wheel}[ctk]"'
 
 
-def test_installed_and_does_not_import(monkeypatch, driver, tmp_path):
+def test_installed_but_cannot_be_imported(monkeypatch, driver, tmp_path):
     driver(13000)
     (tmp_path / "cupy.py").write_text("raise ImportError('libcublas.so.13: cannot open shared object file')")
     monkeypatch.delitem(sys.modules, "cupy", raising=False)
@@ -195,7 +195,7 @@ def test_fault_is_reported_with_its_cause_and_its_fix(driver, cupy, fault):
     assert not found.expected
 
 
-def test_fault_without_a_driver_is_what_one_expects_of_such_a_machine(driver, cupy):
+def test_missing_gpu_without_a_driver_is_expected(driver, cupy):
     driver(None)
     cupy(Device=error("CUDARuntimeError", "cudaErrorInsufficientDriver: CUDA driver version is insufficient"))
     assert probe_cuda().expected

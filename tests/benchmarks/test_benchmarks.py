@@ -1,4 +1,4 @@
-"""The benchmarks' own arithmetic and honesty; no time is asserted, and no peer has to be installed."""
+"""The arithmetic and the checks of the benchmarks; no time is asserted, and no other library is needed."""
 
 import json
 import subprocess
@@ -70,12 +70,12 @@ def test_median_and_spread_of_rounds():
 
 
 def test_ratio_is_taken_round_by_round():
-    """The second round was ten times slower for both, which says nothing about either."""
+    """The second round was ten times slower for both, so the ratio is unchanged."""
     assert ratio({"seconds": [1.0, 20.0, 2.0]}, {"seconds": [2.0, 40.0, 4.0]}) == 0.5
     assert ratio({"seconds": [1.0, 20.0, 2.0]}, {"seconds": [2.0, 10.0, 40.0]}) == 0.5  # the medians are 2 and 10
 
 
-def test_fastest_peer_is_neither_ours_nor_a_floor_nor_one_that_failed():
+def test_fastest_peer_excludes_gpubp_floors_and_failures():
     found = RESULT["workloads"][0]["contenders"]
     assert fastest_peer(found) == "torch"
     assert fastest_peer(found | {"torch-cuda": facts(1e-9)}) == "torch"
@@ -88,7 +88,7 @@ def test_fastest_peer_is_neither_ours_nor_a_floor_nor_one_that_failed():
 
 @pytest.mark.parametrize("workload", chosen(make_workloads(), ["step/6-", "step/20-"]), ids=lambda w: w.name)
 def test_a_curve_of_another_training_is_rejected(workload):
-    """Of the small workloads: the loss moves so much that a rate wrong by a twentieth shows."""
+    """In the small workloads the loss changes enough to reveal a learning rate wrong by 5 %."""
     problem, dtype = make_problem(workload.spec), "float32"
     right = {"curve": reference_curve(problem, 3)}
     assert disagreement({"curve": [error * (1 + 1e-6) for error in right["curve"]]}, right, dtype) is None
@@ -119,7 +119,7 @@ def test_other_disagreements():
 
 
 def fake_processes(curves, measured):
-    """Stand in for processes: each contender's curve, and a list of those that are timed."""
+    """Replace processes: takes each contender's curve, returns a list of those that are timed."""
 
     class Fake(Processes):
         def prepare(self, name):
@@ -136,7 +136,7 @@ def fake_processes(curves, measured):
     return Fake
 
 
-def test_only_who_agrees_is_timed_and_all_take_turns(monkeypatch):
+def test_only_contenders_that_agree_are_timed_and_all_take_turns(monkeypatch):
     curves, measured = {"gpubp": [1.0, 0.5], "torch": [1.0, 0.6], "jax": [1.0, 0.5]}, []
     curves |= {name: [1.0, 0.5] for name in REFERENCES}
     monkeypatch.setattr(rounds, "Processes", fake_processes(curves, measured))
@@ -193,7 +193,7 @@ def test_names_of_workloads():
 # --- processes ---
 
 
-def answer_of(contender, monkeypatch, workload=STEP, limit=60):
+def response_of(contender, monkeypatch, workload=STEP, limit=60):
     monkeypatch.setitem(CONTENDERS, "floor", contender)
     with Processes(workload, 1, limit) as processes:
         return processes.prepare("floor")
@@ -201,18 +201,18 @@ def answer_of(contender, monkeypatch, workload=STEP, limit=60):
 
 def test_a_library_that_is_blocked_cannot_be_imported(monkeypatch):
     importing = Workload("start/import", "import", {}, ("floor",))
-    assert answer_of(Contender("", "", "", "import wave"), monkeypatch, importing)["seconds"] > 0
-    blocked = answer_of(Contender("", "", "", "import wave", blocked=("wave",)), monkeypatch, importing)
+    assert response_of(Contender("", "", "", "import wave"), monkeypatch, importing)["seconds"] > 0
+    blocked = response_of(Contender("", "", "", "import wave", blocked=("wave",)), monkeypatch, importing)
     assert "wave" in blocked["failed"]
 
 
 def test_a_process_that_fails_ends_or_hangs_is_reported(monkeypatch):
     importing = Workload("start/import", "import", {}, ("floor",))
-    assert answer_of(Contender("", "no_such_module", ""), monkeypatch)["failed"].startswith("ModuleNotFoundError")
-    ended = answer_of(Contender("", "", "", "import os; os._exit(3)"), monkeypatch, importing)
+    assert response_of(Contender("", "no_such_module", ""), monkeypatch)["failed"].startswith("ModuleNotFoundError")
+    ended = response_of(Contender("", "", "", "import os; os._exit(3)"), monkeypatch, importing)
     assert ended["failed"].startswith("its process ended with status 3")
     if hasattr(__import__("signal"), "alarm"):
-        hangs = answer_of(Contender("", "", "", "import time; time.sleep(60)"), monkeypatch, importing, limit=1)
+        hangs = response_of(Contender("", "", "", "import time; time.sleep(60)"), monkeypatch, importing, limit=1)
         assert hangs["failed"] == "stopped after 1 s"
 
 
@@ -240,7 +240,7 @@ def test_table_of_a_result():
     assert "left out, not installed: Thinc" in tables(RESULT)
 
 
-def test_tables_of_the_page_are_those_of_its_files():
+def test_tables_of_the_page_match_its_files():
     text = PAGE.read_text(encoding="utf-8")
     assert {match["name"] for match in MARKED.finditer(text)} == set(TABLES)
     assert with_tables(text) == text

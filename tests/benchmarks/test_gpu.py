@@ -1,4 +1,4 @@
-"""The script for a GPU, where there is none: its bars, what it keeps, and a dry run with stand-ins."""
+"""The script for a GPU, tested without one: its targets, its results, and a dry run with replacements."""
 
 import json
 
@@ -36,7 +36,7 @@ class TestBars:
         verdicts = [one["verdict"] for one in judged(ROWS, ENOUGH)]
         assert verdicts == ["met", "met", "met", "missed", "met", "met", "missed", "met", "met", "missed"]
 
-    def test_what_has_not_run_is_not_measured(self):
+    def test_missing_rows_are_not_measured(self):
         assert {one["verdict"].partition(":")[0] for one in judged({}, ENOUGH)} == {"not measured"}
         assert all(one["value"] is None for one in judged({}, ENOUGH))
 
@@ -49,7 +49,7 @@ class TestBars:
         absent = judged({EPOCH: {"gpubp-cuda": {"absent": "no usable GPU"}}}, ENOUGH)
         assert absent[7]["verdict"] == "not measured: gpubp-cuda: absent"
 
-    def test_of_a_fit_counts_where_scikit_learn_has_its_cores(self):
+    def test_target_of_a_fit_needs_enough_cores(self):
         verdict = judged({FIT: took(gpubp_cuda=1.0, scikit_learn=99.0)}, {"cores": 2})[-1]
         assert verdict["value"] == pytest.approx(99.0)
         assert verdict["verdict"] == "not measured: scikit-learn must have 16 cores, but this machine has 2"
@@ -60,7 +60,7 @@ class TestBars:
         }
 
     @pytest.mark.parametrize("bar", BARS, ids=lambda bar: bar.name)
-    def test_are_about_rows_that_there_are(self, bar):
+    def test_refer_to_existing_rows(self, bar):
         contenders = gpu.WORKLOADS[bar.row].contenders
         bar.value({name: {"seconds": [1.0]} for name in contenders})
         assert bar.row in gpu.PARTS
@@ -69,7 +69,7 @@ class TestBars:
         assert set(PROGRAMS) < set(gpu.WORKLOADS[STEP].contenders)
 
 
-def test_where_a_gpu_begins_to_pay():
+def test_where_a_gpu_pays_off():
     times = {16: 3.0, 32: 0.9, 64: 1.5, 128: 0.8, 256: 0.1}
     rows = {f"gpu/crossover/{width}": took(gpubp=1.0, gpubp_cuda=ratio) for width, ratio in times.items()}
     assert crossover(rows)["pays from width"] == 128
@@ -91,7 +91,7 @@ class TestRows:
         assert not any(w.name.startswith("gpu/") for w in chosen(workloads, []) + chosen(workloads, ["784-256-10"]))
         assert [w.name for w in chosen(workloads, ["gpu/wide"])] == [*WIDE.values()]
 
-    def test_all_have_a_part_and_a_stand_in(self):
+    def test_all_have_a_part_and_a_replacement(self):
         assert set(gpu.WORKLOADS) < set(gpu.PARTS)
         names = {name for workload in gpu.WORKLOADS.values() for name in workload.contenders}
         assert {name for name in names if name.endswith("-cuda")} == set(gpu.STAND_INS)
@@ -102,7 +102,7 @@ class TestRows:
         assert disagreement({"curve": step(problem)(3)}, right, "float32") is None
 
     @pytest.mark.parametrize("matmul", ["tf32", "bfloat16"])
-    def test_in_lower_precision_agree_as_far_as_that_goes(self, matmul):
+    def test_in_lower_precision_agree_within_its_tolerance(self, matmul):
         problem = make_problem(SMALL | {"matmul": matmul})
         curve, right = step(problem)(3), {"curve": reference_curve(problem, 3)}
         assert disagreement({"curve": curve}, right, "float32", matmul) is None
@@ -143,7 +143,7 @@ class TestScript:
         assert out.count("not measured") == len(BARS)
         assert result["last"]["commit"]
 
-    def test_goes_on_where_it_was(self, call, monkeypatch):
+    def test_resumes_where_it_stopped(self, call, monkeypatch):
         taken = []
         monkeypatch.setattr(gpu, "_taken", lambda part, dry_run: taken.append(part) or {"took": 1.0, "found": {}})
         status, out, _ = call("--parts", "look", "--minutes", "0")
@@ -166,7 +166,7 @@ class TestScript:
         with pytest.raises(SystemExit, match=r"is of a dry run; pass another --output"):
             gpu.main(["--output", str(tmp_path / "gpu.json")])
 
-    def test_what_hangs_or_fails_loses_nothing_else(self, call, monkeypatch):
+    def test_a_hang_or_failure_affects_only_its_part(self, call, monkeypatch):
         parts = {"look/versions": 0.01, "tests/no such": 60, "look/bandwidth": 60}
         monkeypatch.setattr(gpu, "PARTS", parts)
         monkeypatch.setattr(gpu, "TESTS", {})

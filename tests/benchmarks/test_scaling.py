@@ -1,4 +1,4 @@
-"""The model of what several processes cost, and the sums of a soak; nothing is timed."""
+"""The cost model of several processes, and the summary of a soak test; nothing is timed."""
 
 import json
 
@@ -10,13 +10,13 @@ from benchmarks import scaling_model as model
 pytestmark = pytest.mark.once
 
 
-def test_a_link_is_fitted_to_what_it_would_show():
+def test_fitting_recovers_a_link():
     link = model.Link(2e-5, 1.5e9)
     n_bytes = [1 << k for k in range(10, 27, 2)]
     assert model.fitted_link(n_bytes, [link.seconds(n) for n in n_bytes]) == pytest.approx(link)
 
 
-def test_compute_is_fitted_to_what_it_would_show():
+def test_fitting_recovers_a_compute_model():
     compute = model.Compute(1e-4, 5e-5, 2e-9)
     batches, parameters = (50, 100, 800), 10**6
     seconds = [compute.seconds(batch, 1, parameters) for batch in batches]
@@ -25,20 +25,20 @@ def test_compute_is_fitted_to_what_it_would_show():
 
 
 @pytest.mark.parametrize("processes", [2, 8, 64, 1024])
-def test_large_sums_take_what_a_ring_takes(processes):
+def test_large_sums_cost_the_time_of_a_ring(processes):
     n_bytes, bandwidth = 4e12, model.EFFICIENCY * (model.H100.inside if processes <= 8 else model.H100.between)
     wanted = 2 * (processes - 1) / processes * n_bytes / bandwidth
     assert model.exchange_of_nccl(n_bytes, processes) == pytest.approx(wanted, rel=0.02)
 
 
-def test_small_sums_take_a_latency_that_grows_with_the_logarithm():
+def test_latency_of_small_sums_grows_with_the_logarithm():
     inside, two, sixty_four = (model.exchange_of_nccl(4, p) for p in (8, 16, 512))
     assert inside == pytest.approx((4.4 + 2 * 7 * 0.52) * 1e-6, rel=1e-3)
     assert sixty_four - two == pytest.approx(2 * 5 * 5.0 * 1e-6, rel=1e-3)
     assert model.exchange_of_nccl(4, 1) == 0.0
 
 
-def test_nothing_is_predicted_to_be_faster_than_it_can_be():
+def test_predictions_respect_the_hardware_limits():
     for sizes in (scaling.SIZES, scaling.WIDE):
         alone, of_exchange = model.predicted_step(sizes, 1024, 1)
         assert of_exchange == 0.0
@@ -48,7 +48,7 @@ def test_nothing_is_predicted_to_be_faster_than_it_can_be():
     assert scaling.predictions().count("\n| ") == 8
 
 
-def test_tables_show_what_was_found():
+def test_tables_show_the_results():
     found = {
         "processes": 2,
         "link": {"latency": 1e-6, "bandwidth": 1e9},
@@ -64,7 +64,7 @@ def test_tables_show_what_was_found():
     assert "| 1 | 100 | 1 ms | 2 ms | 300 µs | 4 ms |" in shown
 
 
-def test_a_soak_is_summed_up():
+def test_a_soak_is_summarised():
     run = {"how": "kill", "seconds_to_end": 0.5, "from": None, "of_tolerance": 0.1, "faults": []}
     other = run | {"how": "raise", "seconds_to_end": 1.5, "from": "checkpoint", "faults": ["it ended after 11 s"]}
     shown = processes_soak.summary([run, run, other])

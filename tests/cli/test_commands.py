@@ -1,4 +1,4 @@
-"""The command line: what comes out on which stream, which files are written, and what a mistake gives."""
+"""The command line: its output on each stream, the files it writes, and its errors."""
 
 import csv
 import importlib.util
@@ -37,7 +37,7 @@ def _in_an_empty_folder(tmp_path, monkeypatch):
 
 @pytest.fixture
 def run(capsys):
-    """Run a command in this process: the exit code, stdout and stderr."""
+    """Run a command in this process; return the exit code, stdout and stderr."""
 
     def run(*arguments):
         code = main([str(argument) for argument in arguments])
@@ -48,7 +48,7 @@ def run(capsys):
 
 @pytest.fixture
 def fails(run):
-    """Run a command that must end with code 2 and one line about the error; give the line."""
+    """Run a command that must end with code 2 and a one-line error; return the line."""
 
     def fails(*arguments):
         code, out, err = run(*arguments)
@@ -62,7 +62,7 @@ def fails(run):
 
 
 def shop(**changes):
-    """Columns of each kind; a change replaces the start of a column."""
+    """Return columns of each kind; ``changes`` replace the start of a column."""
     random = np.random.default_rng(0)
     frame = pd.DataFrame({"age": random.integers(18, 80, ROWS), "income": random.normal(30.0, 10.0, ROWS)})
     frame["town"] = random.choice(["Bonn", "Köln", "Ulm"], ROWS)
@@ -126,7 +126,7 @@ def test_digits_end_to_end(run):
     assert "was trained on" in err
 
 
-def test_what_was_found_goes_to_stderr_and_the_scores_to_stdout(run):
+def test_notes_go_to_stderr_and_scores_to_stdout(run):
     code, out, err = run("train", write(), *FAST)
     assert code == 0
     for text in ("shop.csv: 60 rows", "numbers: age, income; categories: town; 5 inputs", "buys: 2 classes (no, yes)"):
@@ -145,13 +145,13 @@ def test_what_was_found_goes_to_stderr_and_the_scores_to_stdout(run):
     assert set(os.listdir()) == {"shop.csv", "shop.safetensors"}
 
 
-def test_quiet_says_the_result_alone(run):
+def test_quiet_prints_only_the_result(run):
     code, out, err = run("train", write(), *FAST, "--quiet")
     assert (code, err) == (0, "")
     assert "accuracy" in out
 
 
-def test_json_is_one_object_and_nothing_else(run):
+def test_json_output_is_one_object(run):
     code, out, err = run("train", write(), *FAST, "--json")
     result = json.loads(out)
     assert code == 0
@@ -166,7 +166,7 @@ def test_json_is_one_object_and_nothing_else(run):
     assert "accuracy" not in err
 
 
-def test_the_command_is_fit_table(run):
+def test_the_command_equals_fit_table(run):
     options = (
         "--hidden-layer-sizes",
         "4,3",
@@ -403,7 +403,7 @@ def test_a_training_that_diverges_ends_with_1(run):
 
 
 def diverges_later(monkeypatch):
-    """Let the first epoch be well and the second not."""
+    """Make training diverge in the second epoch."""
 
     def optimizer(epoch):
         return 1e-3 if epoch < 1 else 1e30
@@ -411,7 +411,7 @@ def diverges_later(monkeypatch):
     monkeypatch.setattr(gpubp.cli.train.prepare, "make_optimizer", lambda name, rate: gpubp.gradient_descent(optimizer))
 
 
-def test_a_training_that_diverges_later_keeps_the_last_good_weights(run, monkeypatch):
+def test_a_training_that_diverges_later_keeps_the_last_finite_weights(run, monkeypatch):
     diverges_later(monkeypatch)
     code, out, err = run("train", write(), *FAST, "--json")
     assert code == 1
@@ -470,7 +470,7 @@ def test_an_interruption_before_the_training_leaves_no_traceback(run, monkeypatc
     assert run("train", write(), *FAST) == (130, "", "")
 
 
-def test_where_the_model_cannot_be_written_it_is_written_elsewhere(run, monkeypatch, tmp_path_factory):
+def test_a_model_that_cannot_be_written_is_written_elsewhere(run, monkeypatch, tmp_path_factory):
     elsewhere = tmp_path_factory.mktemp("elsewhere")
     monkeypatch.setattr("tempfile.tempdir", str(elsewhere))
     replace = os.replace
@@ -502,7 +502,7 @@ def test_a_picture_that_cannot_be_written_does_not_hide_the_scores(run, monkeypa
     assert load_model("shop.safetensors")
 
 
-def test_outputs_are_checked_before_the_work(fails, monkeypatch):
+def test_outputs_are_checked_before_training(fails, monkeypatch):
     write()
     with open("notes.txt", "w") as file:
         file.write("mine")
@@ -525,7 +525,7 @@ def test_outputs_are_checked_before_the_work(fails, monkeypatch):
 # --- predict ---
 
 
-def test_predictions_are_those_of_the_library(run, model):
+def test_predictions_equal_those_of_the_library(run, model):
     shop().drop(columns="buys").iloc[::-1, ::-1].to_csv("new.csv", index=False)  # rows and columns in another order
     expected = predict_table(load_model(model), "new.csv", device="cpu")
     code, out, err = run("predict", model, "new.csv", "--device", "cpu")
@@ -582,7 +582,7 @@ def test_predictions_as_json(run, model):
     assert "predictions" not in result
 
 
-def test_labels_with_commas_and_quotes_are_written_as_csv_has_them(run):
+def test_labels_with_commas_and_quotes_are_quoted_in_csv(run):
     label = 'a, "b"\nc'
     write(buys=[label] * 30)
     run("train", "shop.csv", *FAST)
@@ -602,13 +602,13 @@ def test_tables_that_do_not_fit_the_model_are_refused(fails, model):
     assert "non-numeric" in fails("predict", model, write("text.csv", income=["much"]))
 
 
-def test_predict_does_not_write_over_what_it_reads(fails, model):
+def test_predict_does_not_overwrite_its_inputs(fails, model):
     assert "would be overwritten" in fails("predict", model, "shop.csv", "--output", "shop.csv")
     assert ".csv or .parquet" in fails("predict", model, "shop.csv", "--output", "p.txt")
     assert "no folder" in fails("predict", model, "shop.csv", "--output", "nowhere/p.csv")
 
 
-def test_files_that_are_no_model_are_refused(fails):
+def test_files_that_are_not_models_are_refused(fails):
     write()
     for command in (["predict", "shop.csv", "shop.csv"], ["show", "shop.csv"]):
         assert "shop.csv is not a model file" in fails(*command)
@@ -661,7 +661,7 @@ def test_many_columns_are_shortened(run):
         {"training": [1], "optimizer": "own"},
     ],
 )
-def test_models_of_other_makers_are_shown(run, about):
+def test_models_of_other_programs_are_shown(run, about):
     network = Network((2, 3, 1), bias=False)
     save_model("own.safetensors", network, initial_weights(network, seed=[0, 1]), about=about)
     code, out, err = run("show", "own.safetensors")
@@ -764,7 +764,7 @@ def test_typers_own_runner():
     assert json.loads(result.stdout)["rows"]["test"] == 30
 
 
-def test_doctor_and_explain_are_there(run):
+def test_doctor_and_explain_exist(run):
     assert run("doctor")[0] in (0, 1)
     assert run("explain")[0] == 0
 
@@ -774,7 +774,7 @@ def test_without_typer_the_fix_is_reported(run, monkeypatch):
     assert run("train", "iris") == (2, "", 'gpubp\'s command line needs: pip install "gpubp[cli]"\n')
 
 
-def test_memory_that_runs_out_is_no_traceback(run, monkeypatch):
+def test_running_out_of_memory_gives_no_traceback(run, monkeypatch):
     def fail(*arguments, **options):
         raise MemoryError
 
@@ -828,7 +828,7 @@ def test_a_full_disk_is_one_line(model, arguments):
 
 @pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="pipes break in another way on Windows")
-def test_a_reader_that_has_had_enough_is_no_error(model):
+def test_a_closed_pipe_is_not_an_error(model):
     pd.concat([shop()] * 300).to_csv("long.csv", index=False)
     environment = {**os.environ, "PYTHONPATH": os.path.dirname(os.path.dirname(gpubp.__file__))}
     command = [sys.executable, "-m", "gpubp", "predict", model, "long.csv"]

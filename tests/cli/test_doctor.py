@@ -1,4 +1,4 @@
-"""The doctor, on machines made of fakes: a healthy GPU, and each way in which one can be ill."""
+"""The doctor on fake machines: a healthy GPU, and every fault that it reports."""
 
 import contextlib
 import functools
@@ -36,7 +36,7 @@ def fake_cupy(
     compiles: Exception | None = None,
     multiplies: Callable[..., Any] = np.matmul,
 ) -> types.ModuleType:
-    """CuPy as far as the doctor and the probe look at it, computing on the host."""
+    """The parts of CuPy that the doctor and the probe use, on the host."""
 
     def get_device_count() -> int:
         if isinstance(devices, Exception):
@@ -73,7 +73,7 @@ def fake_cupy(
 
 
 class Machine:
-    """What the doctor finds around it, put together by each test."""
+    """A fake machine, configured by each test."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
         self.monkeypatch = monkeypatch
@@ -127,7 +127,7 @@ def test_a_laptop_without_gpu_is_healthy(machine, capfd):
 
 
 @pytest.mark.parametrize(("installed", "fix"), [(True, ""), (False, 'pip install "gpubp[fast]"')])
-def test_tells_whether_long_trainings_are_compiled(monkeypatch, installed, fix):
+def test_reports_whether_long_trainings_are_compiled(monkeypatch, installed, fix):
     find_spec = importlib.util.find_spec
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda name: (installed or None) if name == "numba" else find_spec(name)
@@ -250,13 +250,13 @@ def test_missing_headers(machine):
     assert finding.fix == 'pip install "cupy-cuda13x[ctk]"'
 
 
-def test_an_error_of_many_lines_is_reported_by_its_first_where_none_names_an_error(machine):
+def test_a_long_error_without_an_error_line_is_reported_by_its_first_line(machine):
     machine.driver(13000)
     machine.cupy(compiles=OSError("======\n\n  libnvrtc.so.13 is not there\n  looked in many places\n======"))
     assert found("CUDA compiler").detail == "no kernel can be compiled: OSError: libnvrtc.so.13 is not there"
 
 
-def test_headers_are_looked_for_anew_each_time(machine):
+def test_headers_are_searched_for_each_time(machine):
     machine.driver(13000)
     machine.cupy()
     sources = []
@@ -276,7 +276,7 @@ def test_no_gpu_behind_the_driver(machine):
     assert found("GPUs").fix
 
 
-def test_a_gpu_that_cuda_13_has_left_behind(machine):
+def test_a_gpu_that_cuda_13_does_not_support(machine):
     machine.driver(13000)
     machine.cupy(capability=(7, 0))
     assert faults() == ["cuda:0"]
@@ -307,7 +307,7 @@ def test_a_full_gpu_is_a_warning(machine):
     assert found("cuda:0").fix == "nvidia-smi"
 
 
-def test_a_gpu_that_multiplies_wrongly(machine):
+def test_a_gpu_that_multiplies_incorrectly(machine):
     machine.driver(13000)
     machine.cupy(multiplies=lambda a, b: np.matmul(a, b) + 1)
     assert faults() == ["test on cuda:0"]
@@ -345,7 +345,7 @@ def test_tf32(machine, value, status, text):
 
 
 def cublas_of(machine, version=130102):
-    """Put nvmath-python in place, with a cuBLAS, or with an error instead; the handles that are not given back."""
+    """Install a fake nvmath-python with a cuBLAS or an error; return the handles that are not destroyed."""
     handles = []
 
     def create():
@@ -387,7 +387,7 @@ class TestNvmath:
         assert found("nvmath-python") == Finding("nvmath-python", "info", "1.2.0")
 
     @pytest.mark.parametrize(("has_gpu", "status"), [(True, "warning"), (False, "info")])
-    def test_that_is_not_there(self, monkeypatch, has_gpu, status):
+    def test_not_installed(self, monkeypatch, has_gpu, status):
         def version(name):
             raise diagnosis.importlib.metadata.PackageNotFoundError(name)
 
@@ -477,7 +477,7 @@ def test_the_command_for_programs(machine):
     assert json.loads(result.stdout)["faults"] == 1
 
 
-def test_nothing_outside_is_changed(machine, tmp_path):
+def test_the_machine_is_not_changed(machine, tmp_path):
     machine.driver(13000)
     machine.cupy()
     before = dict(os.environ)

@@ -1,4 +1,4 @@
-"""The progress bar: on a terminal only, seldom redrawn, right at the end however training ends."""
+"""The progress bar: only on a terminal, rarely redrawn, and correct however training ends."""
 
 import io
 import re
@@ -34,7 +34,7 @@ def clock(monkeypatch):
 
 @pytest.fixture
 def screen(monkeypatch):
-    """A terminal of 120 columns in place of stderr."""
+    """A terminal of 120 columns instead of stderr."""
     screen = io.StringIO()
     monkeypatch.setenv("TERM", "xterm-256color")
 
@@ -60,13 +60,13 @@ def heard(epoch=1, epochs=10, loss=0.5, validation_loss=None, validation_score=N
 
 
 def drawn(screen: io.StringIO) -> list[str]:
-    """Every line that was drawn, without what moves the cursor."""
+    """Return every line that was drawn, without cursor movements."""
     text = re.sub(r"\x1b\[[0-9?]*[A-Za-z]|\r", "\n", screen.getvalue())
     return [line for line in text.splitlines() if line.strip()]
 
 
 def last(screen: io.StringIO) -> list[str]:
-    """The two lines that were drawn last: the bar, and the figures below it."""
+    """Return the two lines that were drawn last: the bar, and the figures below it."""
     return [line.strip() for line in drawn(screen)[-2:]]
 
 
@@ -115,7 +115,7 @@ def test_it_shows_epoch_loss_score_best_time_and_speed(screen, clock):
     assert last(screen)[0].endswith(" in 1:30")
 
 
-def test_epochs_before_a_training_went_on_do_not_count_as_fast(screen, clock):
+def test_epochs_before_a_resume_do_not_count_for_the_speed(screen, clock):
     with progress_bar(10) as bar:
         clock.now += 3.0
         bar(heard(7, 10))
@@ -123,7 +123,7 @@ def test_epochs_before_a_training_went_on_do_not_count_as_fast(screen, clock):
         assert last(screen)[0].endswith(" 9.0 s left")
 
 
-def test_the_score_goes_by_its_name(screen, clock):
+def test_the_score_has_its_name(screen, clock):
     with progress_bar(10, score_name="accuracy") as bar:
         bar(heard(1, 10, 0.25, 0.5, 0.875))
     assert last(screen)[1] == "loss 0.2500, validation accuracy 0.8750, best 0.8750, 12.3k samples/s"
@@ -169,7 +169,7 @@ def test_many_epochs_are_few_redraws(screen, clock, redraws):
     assert 20 <= len(redraws) <= 10 * 10  # in ten seconds
 
 
-def test_no_thread_draws_beside_the_training(screen):
+def test_no_thread_draws_during_training(screen):
     before = threading.active_count()
     with progress_bar(10):
         assert threading.active_count() == before
@@ -184,7 +184,7 @@ def test_every_slow_epoch_is_shown(screen, clock, redraws):
         assert len(redraws) - before == 20
 
 
-def test_what_was_not_drawn_counts_all_the_same(screen, clock):
+def test_epochs_that_are_not_drawn_count(screen, clock):
     with progress_bar(10) as bar:
         for epoch, score in enumerate((0.5, 0.96875, 0.75), 1):  # the clock stands still: only the first is drawn
             bar(heard(epoch, 10, 0.5, 0.5, score))
@@ -225,7 +225,7 @@ def test_training_that_stops_early_ends_at_its_last_epoch(screen):
     assert last(screen)[0].startswith("epoch 7/50")
 
 
-def test_what_is_printed_on_a_piped_stdout_stays_there(screen, capsys):
+def test_output_on_a_piped_stdout_is_kept(screen, capsys):
     with progress_bar(10) as bar:
         bar(heard())
         print("a result")

@@ -1,4 +1,4 @@
-"""Compiling ahead: what is compiled, what is printed, and that a later fit compiles nothing."""
+"""Compiling ahead: the compiled kernels, the output, and that a later fit compiles nothing."""
 
 import os
 import subprocess
@@ -73,7 +73,7 @@ class TestOnACpu:
         )
         return done.stderr
 
-    def test_command_tells_what_and_where(self, capsys, monkeypatch):
+    def test_command_prints_what_and_where(self, capsys, monkeypatch):
         done = []
         jobs = [
             (name, lambda name=name: done.append(name))
@@ -99,14 +99,14 @@ class TestElsewhere:
         assert "nothing" in capsys.readouterr().out
 
     def test_a_gpu_takes_a_small_step_by_every_activation_loss_and_optimizer(self):
-        """Here with a CPU in its place: which kernels that makes only a GPU can show."""
+        """With a CPU instead of a GPU; the kernels that are made can be tested only on a GPU."""
         names = names_of(Backend(choose_backend("cpu").xp, None, "cuda:0", CUPY))
         kinds = (("activation", ACTIVATIONS), ("loss", LOSSES), ("optimizer", OPTIMIZERS))
         assert names == [f"{kind} {name}" for kind, of in kinds for name in of]
         for _, do in module._cupy_compilations("cpu"):
             do()
 
-    def test_a_gpu_that_is_not_there(self, capsys):
+    def test_a_missing_gpu(self, capsys):
         from gpubp.backends.probe import probe_cuda
 
         if probe_cuda().usable:

@@ -1,4 +1,4 @@
-"""Built-in data sets: shapes, ranges, and the rules that the targets of the small ones follow."""
+"""Built-in data sets: shapes, ranges, and the definitions of the small ones."""
 
 import itertools
 import subprocess

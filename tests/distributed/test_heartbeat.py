@@ -17,7 +17,7 @@ HOSTS = ["a", "b", "b"]
 
 @pytest.fixture
 def ends():
-    """Three processes' ends of their connections, and the monitor's."""
+    """The ends of three processes' connections, and the monitor's ends."""
     with ExitStack() as closed:
         pairs = [socket.socketpair() for _ in HOSTS]
         for end in (end for pair in pairs for end in pair):
@@ -25,7 +25,7 @@ def ends():
         yield [pair[0] for pair in pairs], dict(enumerate(pair[1] for pair in pairs))
 
 
-def test_a_line_that_breaks_is_a_death(ends):
+def test_a_closed_connection_is_a_death(ends):
     own, lines = ends
     own[0].sendall(monitor.GOODBYE)
     own[0].close()  # as it should
@@ -34,7 +34,7 @@ def test_a_line_that_breaks_is_a_death(ends):
 
 
 @pytest.mark.skipif(not hasattr(selectors, "EpollSelector"), reason="the system keeps no order of events")
-def test_who_dies_first_is_reported(ends, monkeypatch):
+def test_the_first_death_is_reported(ends, monkeypatch):
     own, lines = ends
     reported, watching, received = [], threading.Event(), monitor.received
 
@@ -54,13 +54,13 @@ def test_who_dies_first_is_reported(ends, monkeypatch):
     assert reported[0].startswith("process 2 of 3 on b is gone")
 
 
-def test_last_words_are_reported(ends):
+def test_the_reason_of_a_death_is_reported(ends):
     own, lines = ends
     own[2].sendall("process 2 of 3 on b failed: ValueError: größer".encode())
     assert monitor.why_all_end(lines, HOSTS) == "process 2 of 3 on b failed: ValueError: größer"
 
 
-def test_nothing_is_reported_of_the_regular_end(ends):
+def test_a_normal_end_is_not_reported(ends):
     own, lines = ends
     for end in own:
         end.sendall(monitor.GOODBYE)
@@ -68,7 +68,7 @@ def test_nothing_is_reported_of_the_regular_end(ends):
     assert monitor.why_all_end(lines, HOSTS) is None
 
 
-def test_unknown_clients_are_sent_away():
+def test_unknown_clients_are_disconnected():
     token = bytes(range(monitor.TOKEN_BYTES))
     with ExitStack() as closed:
         listener = closed.enter_context(socket.create_server(("127.0.0.1", 0)))
@@ -106,7 +106,7 @@ def lines_of(size):
 
 @pytest.fixture
 def left(monkeypatch):
-    """With which code processes would have ended."""
+    """The exit codes with which processes would have ended."""
     codes = []
 
     def leave(code):
@@ -134,7 +134,7 @@ def test_the_death_of_one_ends_all(left, capfd):
     assert "all 3 processes end. Start it again" in reported
 
 
-def test_all_take_leave(left, capfd):
+def test_all_disconnect(left, capfd):
     lives = [Heartbeat(rank, ["here"] * 2, line, "") for rank, line in enumerate(lines_of(2))]
     for life in lives:
         life.close()

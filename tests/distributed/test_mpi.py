@@ -1,4 +1,4 @@
-"""Processes of MPI: they come to what one comes to, and where one dies all end at once, with words."""
+"""MPI processes: they give the result of a single process, and if one dies, all end with a message."""
 
 import importlib.util
 import json
@@ -40,7 +40,7 @@ def mpiexec(n, *command, **options):
 
 
 def ended(process):
-    """What a run printed, and its exit code."""
+    """Return a run's output and its exit code."""
     try:
         out, err = process.communicate(timeout=60)
     except subprocess.TimeoutExpired:
@@ -53,7 +53,7 @@ PROGRAM = ("-m", "tests.mpi_program")
 
 
 @pytest.mark.parametrize("size", [2, 3])
-def test_processes_of_mpi_come_to_what_one_comes_to(size):
+def test_mpi_processes_give_the_result_of_one(size):
     out, err, code = ended(mpiexec(size, *PROGRAM, "train"))
     assert code == 0, err
     reported = json.loads(out)
@@ -74,7 +74,7 @@ def test_processes_of_mpi_come_to_what_one_comes_to(size):
         (1, "terminate", r"process 1 of 3 on .* received SIGTERM"),
     ],
 )
-def test_one_that_dies_ends_all_with_words(rank, how, words):
+def test_a_death_ends_all_with_a_message(rank, how, words):
     process = mpiexec(3, *PROGRAM, "die", str(rank), how)
     out, err, code = ended(process)
     died = float(re.search(r"dies at ([\d.]+)", out)[1])

@@ -1,4 +1,4 @@
-"""Several processes that train one network come to what one process comes to, all to the same bits."""
+"""Several processes that train one network give the result of a single process, with the same bits in all of them."""
 
 import sys
 import threading
@@ -38,7 +38,7 @@ HELD_OUT = X[:20] + 0.1, D[:20]
 
 
 def fits(size, network=NETWORK, x=X, targets=D, **options):
-    """The fits of so many processes, and that of one."""
+    """Return the fits of this many processes, and that of one."""
     options = {"epochs": 20, "batch_size": 11, "device": "cpu"} | options  # 100 steps
     together_ = results_of(
         run_on_ranks(size, lambda processes: train(network, x, targets, parallel=processes, **options))
@@ -66,7 +66,7 @@ def fits(size, network=NETWORK, x=X, targets=D, **options):
     ],
     ids=["adam", "weights", "sum", "full", "tiny", "stack"],
 )
-def test_several_processes_come_to_what_one_comes_to(options, size, dtype):
+def test_several_processes_give_the_result_of_one(options, size, dtype):
     of_all, alone = fits(size, dtype=dtype, **options)
     assert_agree(of_all[0].theta, alone.theta, "steps")
     np.testing.assert_allclose(of_all[0].history.loss, alone.history.loss, rtol=1e-5 if dtype == "float32" else 1e-12)
@@ -99,7 +99,7 @@ def test_held_out_samples_end_all_at_the_same_epoch():
     assert_agree(of_all[2].theta, alone.theta, "steps")
 
 
-def test_stop_when_is_called_once_and_heeded_by_all():
+def test_stop_when_is_called_once_and_stops_all():
     requested = []
 
     def stop_when(targets, y):
@@ -126,7 +126,7 @@ def test_networks_leave_a_stack_in_all_processes():
     assert_agree(of_all[1].theta, alone.theta, "steps")
 
 
-def test_all_diverge_together_and_the_first_says_so():
+def test_all_diverge_together_and_the_first_warns():
     def wild(processes):
         network = Network((5, 7, 3))
         return train(network, X, D, optimizer=gradient_descent(1e300), device="cpu", parallel=processes)
@@ -156,7 +156,7 @@ def test_each_process_takes_its_share_of_each_batch():
 
 
 class Rows(np.ndarray):
-    """Samples that note which of them are read."""
+    """Samples that record which of them are read."""
 
     read: set
 
@@ -165,7 +165,7 @@ class Rows(np.ndarray):
         return super().take(indices, *args, **options).view(np.ndarray)
 
 
-def test_rows_of_others_are_not_read():
+def test_rows_of_other_processes_are_not_read():
     def read(processes):
         x = X.view(Rows)
         x.read = set()
@@ -178,7 +178,7 @@ def test_rows_of_others_are_not_read():
     assert not first & second
 
 
-def test_samples_may_be_mapped_from_a_file(tmp_path):
+def test_samples_can_be_mapped_from_a_file(tmp_path):
     for name, array in (("x", X), ("d", D)):
         np.save(tmp_path / f"{name}.npy", array)
 
@@ -190,7 +190,7 @@ def test_samples_may_be_mapped_from_a_file(tmp_path):
         assert_agree(theta, train(NETWORK, X, D, epochs=4, batch_size=11, device="cpu").theta, "steps")
 
 
-def test_one_sum_a_step():
+def test_one_sum_per_step():
     def sums(processes):
         train(NETWORK, X, D, epochs=1, batch_size=11, device="cpu", parallel=processes)
         return processes.comm.sums
@@ -212,7 +212,7 @@ def test_sums_keep_shapes():
     assert sum_over_ranks(np, SINGLE_PROCESS, *terms) == terms
 
 
-def test_callbacks_are_called_in_the_first_process_alone():
+def test_callbacks_are_called_only_in_the_first_process():
     seen = []
 
     def noted(progress):
@@ -228,7 +228,7 @@ def test_callbacks_are_called_in_the_first_process_alone():
     assert [fit.stop_reason for fit in found] == ["callback"] * 3
 
 
-def test_a_generator_of_the_first_is_that_of_all():
+def test_all_use_the_generator_of_the_first():
     def work(processes):
         generator = np.random.default_rng(processes.rank)
         return train(NETWORK, X, D, seed=generator, parallel=processes, **options).theta
@@ -253,7 +253,7 @@ def test_accumulated_batches_are_one_batch(options, dtype):
     np.testing.assert_allclose(small.history.loss, large.history.loss, rtol=1e-4 if dtype == "float32" else 1e-10)
 
 
-def test_accumulated_batches_pass_one_by_one(monkeypatch):
+def test_accumulated_batches_pass_one_at_a_time(monkeypatch):
     passed, plain = [], gpubp.nn.network.loss_and_gradient
 
     def noted(xp, network, theta, x, *args, **options):
@@ -297,7 +297,7 @@ def test_a_step_in_parts_is_a_step():
 
 
 @pytest.mark.parametrize(("before", "after"), [(3, 2), (2, 1), (1, 3)])
-def test_training_goes_on_in_another_number_of_processes(before, after, tmp_path, monkeypatch):
+def test_training_resumes_in_another_number_of_processes(before, after, tmp_path, monkeypatch):
     monkeypatch.setattr("gpubp.training.checkpointed.OPERATIONS_OF_A_PART", 1.0)  # a checkpoint after each step
     kept = Checkpoints(tmp_path, every_seconds=0)
     options = {"batch_size": 11, "device": "cpu", "optimizer": momentum(0.1, 0.9), "checkpoint": kept, "resume": True}
@@ -336,7 +336,7 @@ def test_checkpoints_of_another_training_are_refused_by_all(tmp_path):
 # --- at the door ---
 
 
-def test_a_fault_of_one_is_reported_by_all():
+def test_an_error_of_one_is_raised_in_all():
     def work(processes):
         x = X.copy()
         x[30, 2] = np.nan
@@ -357,7 +357,7 @@ def test_processes_must_train_the_same():
     assert "epochs is 5 in process 0 and 6 in process 1" in str(found[1])
 
 
-def test_unknown_ways_are_refused():
+def test_unknown_values_of_parallel_are_refused():
     with pytest.raises(DataError, match="mpi"):
         train(NETWORK, X, D, parallel="npi", device="cpu")
 
@@ -370,7 +370,7 @@ def test_without_mpi4py_the_fix_is_reported(monkeypatch):
 
 
 @pytest.mark.parametrize("launcher", [("PMI_RANK", "PMI_SIZE"), ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE")])
-def test_copies_that_train_alone_are_reported_once(monkeypatch, caplog, launcher):
+def test_separate_training_is_warned_of_once(monkeypatch, caplog, launcher):
     monkeypatch.setattr(launch, "_warned", [])
     for name, value in zip(launcher, ("0", "4"), strict=True):
         monkeypatch.setenv(name, value)
@@ -385,7 +385,7 @@ def test_copies_that_train_alone_are_reported_once(monkeypatch, caplog, launcher
     assert len(caplog.messages) == 1
 
 
-def test_another_mpi_than_the_launchers_is_reported(monkeypatch):
+def test_a_different_mpi_than_the_launchers_is_reported(monkeypatch):
     monkeypatch.setenv("PMI_RANK", "0")
     monkeypatch.setenv("PMI_SIZE", "4")
     monkeypatch.setattr(launch, "mpi_process_group", lambda: SINGLE_PROCESS)
@@ -397,7 +397,7 @@ def test_another_mpi_than_the_launchers_is_reported(monkeypatch):
 
 
 class FakeGpuArray:
-    """An array of CuPy, as far as a sum asks."""
+    """The parts of a CuPy array that a sum uses."""
 
     def __init__(self, host):
         self.host = host
@@ -405,7 +405,7 @@ class FakeGpuArray:
 
 @pytest.fixture
 def fake_nccl(monkeypatch):
-    """CuPy with NCCL, whose communicators note how they were opened and sum on the host."""
+    """A fake CuPy with NCCL, whose communicators record their arguments and sum on the host."""
     made = []
 
     class NCCLBackend:
@@ -467,7 +467,7 @@ def gpus(monkeypatch):
     monkeypatch.setattr(mpi, "choose_backend", lambda device: Backend(None, device, device, CUPY))
 
 
-def test_each_process_of_a_machine_has_a_gpu_of_its_own(gpus):
+def test_each_process_of_a_machine_has_its_own_gpu(gpus):
     def work(processes):
         return processes.assign_gpu(GPU_0, "auto").name
 
@@ -537,7 +537,7 @@ def test_estimators_fit_the_same(name):
             np.testing.assert_array_equal(ours, first)
 
 
-def test_random_numbers_are_those_of_the_first(capsys):
+def test_all_use_the_random_numbers_of_the_first(capsys):
     def work(processes):
         model = MLPRegressor(
             hidden_layer_sizes=(4,), max_iter=3, parallel=processes, device="cpu", verbose=True, tol=1.0
@@ -551,7 +551,7 @@ def test_random_numbers_are_those_of_the_first(capsys):
     assert capsys.readouterr().out.count("Iteration 1,") == 1
 
 
-def test_time_that_is_up_is_up_for_all(monkeypatch):
+def test_max_time_ends_all_together(monkeypatch):
     seen = []
 
     def work(processes):

@@ -1,4 +1,4 @@
-"""Arrays of odd kinds at the door: a clear error, or what a plain array of the same numbers gives, to the bit."""
+"""Unusual arrays as arguments: a clear error, or the bits that a plain array of the same numbers gives."""
 
 from functools import partial
 
@@ -25,14 +25,14 @@ def fit(X=X, targets=D, theta=THETA, **options):
 
 
 def strided(array):
-    """The same numbers, every second one of a larger array, from its end."""
+    """Return the same numbers as a strided view with negative strides."""
     larger = np.zeros((*array.shape[:-1], 2 * array.shape[-1]))
     larger[..., ::-2] = array
     return larger[..., ::-2]
 
 
 class Subclass(np.ndarray):
-    """An array with ideas of its own about sums and products."""
+    """An array subclass that redefines sums and products."""
 
     def __array_finalize__(self, other):
         self.note = getattr(other, "note", "mine")
@@ -42,7 +42,7 @@ class Subclass(np.ndarray):
 
 
 class Becomes:
-    """What becomes an array when it is asked to, and is counted."""
+    """An object with ``__array__``, which counts its calls."""
 
     def __init__(self, make):
         self.make, self.conversions = make, 0
@@ -75,7 +75,7 @@ SAME = {
 @pytest.mark.filterwarnings("ignore:the matrix subclass:PendingDeprecationWarning")
 @pytest.mark.parametrize("kind", SAME)
 @pytest.mark.parametrize("argument", ["X", "targets", "theta", "sample_weight"])
-def test_numbers_of_an_odd_kind_are_those_numbers(kind, argument):
+def test_unusual_arrays_are_used_by_value(kind, argument):
     given = {"X": X, "targets": D, "theta": THETA, "sample_weight": WEIGHTS}
     odd = given | {argument: SAME[kind](given[argument])}
     found, expected = fit(**odd, dtype="float64"), fit(**given, dtype="float64")
@@ -200,7 +200,7 @@ class Float:
         ("123", r"X must be \(samples, 3\)"),
     ],
 )
-def test_what_is_no_array_of_numbers(x, message):
+def test_objects_that_are_not_numeric_arrays(x, message):
     with pytest.raises(DataError, match=message):
         fit(X=x)
     with pytest.raises(DataError, match=message):

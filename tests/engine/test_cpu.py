@@ -1,4 +1,4 @@
-"""The compiled epoch against the plain one, its threads, and what it leaves to the plain one."""
+"""The compiled epoch compared with the plain one, its threads, and the cases that it leaves to the plain one."""
 
 import contextlib
 import os

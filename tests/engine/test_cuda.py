@@ -1,4 +1,4 @@
-"""Epochs by CUDA kernels against the plain equations: on an emulated device, and on a GPU where there is one."""
+"""Epochs by CUDA kernels compared with the plain equations: on an emulated device, and on a GPU if there is one."""
 
 import logging
 from dataclasses import replace
@@ -76,13 +76,13 @@ class TestAgreesWithPlain:
         assert_same(both_ways(machine, network, options={"l2": 0.1}, epochs=3))
 
     @pytest.mark.parametrize("activation_name", ["tanh", "softmax"])
-    def test_more_of_everything_than_blocks(self, machine, activation_name, monkeypatch):
+    def test_more_numbers_than_threads_of_all_blocks(self, machine, activation_name, monkeypatch):
         monkeypatch.setattr(steps, "MAX_BLOCKS", 2)
         monkeypatch.setattr(steps, "MAX_PARTIAL_SUMS", 2)
         network = Network((5, 300, 2), activation=activation_name, loss="cross_entropy")
         assert_same(both_ways(machine, network, options={"l2": 0.1}, epochs=2))
 
-    def test_a_batch_whose_samples_count_nothing_changes_nothing(self, machine):
+    def test_a_batch_of_weight_0_changes_nothing(self, machine):
         network, optimizer = Network((3, 2)), momentum(0.1, 0.0)
         fast = cuda_epoch_runner(machine.device, Objective(network), optimizer, "float64", None)
         theta = machine.asarray(initial_weights(network, 0, dtype="float64"))
@@ -96,7 +96,7 @@ class TestAgreesWithPlain:
 @pytest.mark.usefixtures("form")
 class TestEpoch:
     def ends(self, machine, *, optimizer=None, **how):
-        """Where an epoch by a new object ends, and that object."""
+        """Run an epoch with a new object; return its result and the object."""
         network, optimizer = Network((4, 30, 10), loss="cross_entropy"), optimizer or adam()
         fast = cuda_epoch_runner(machine.device, Objective(network, l2=0.01), optimizer, "float32", None)
         return run_epochs(machine, fast, network, optimizer, "float32", **how), fast
@@ -139,7 +139,7 @@ class TestEpoch:
         return ModelState(theta, optimizer.init(machine.backend.xp, theta))
 
     @needs_compiler
-    def test_what_cannot_be_captured_is_launched_and_said_once(self, form, caplog):
+    def test_steps_that_cannot_be_captured_are_launched_with_one_warning(self, form, caplog):
         expected, _ = self.ends(emulated())
         with caplog.at_level(logging.WARNING, "gpubp"):
             seen, _ = self.ends(emulated(can_capture=False))
@@ -147,7 +147,7 @@ class TestEpoch:
         said = "steps are launched one at a time, because they could not be captured: this device captures nothing"
         assert [record.message for record in caplog.records] == ([said] if form == "layer by layer" else [])
 
-    def test_leaves_what_it_was_given(self, machine):
+    def test_does_not_change_its_inputs(self, machine):
         optimizer = adam()
         fast = cuda_epoch_runner(machine.device, Objective(Network((4, 10))), optimizer, "float32", None)
         position, data = self.start(machine, optimizer), to_machine(machine, samples(Network((4, 10)), "float32"))
@@ -168,8 +168,8 @@ class TestEpoch:
         for theta, before in checkpoints:
             np.testing.assert_array_equal(to_numpy(theta), before)
 
-    def test_goes_on_from_parameters_that_others_put_back(self, machine):
-        """As the loop does where training diverged, on a stream of its own."""
+    def test_continues_from_restored_parameters(self, machine):
+        """As in the training loop after divergence, on a separate stream."""
         optimizer, network = adam(), Network((4, 10))
         plain = plain_way(machine, Objective(network), optimizer, "float32")
         ends = []
@@ -181,8 +181,8 @@ class TestEpoch:
             ends.append(position.theta)
         assert_agree(ends[1], ends[0], "steps")
 
-    def test_begins_anew_with_a_new_position(self, machine):
-        """With the same samples, and so in the same places."""
+    def test_restarts_from_a_new_position(self, machine):
+        """With the same samples, and so the same arrays."""
         fast = cuda_epoch_runner(machine.device, Objective(Network((4, 10))), adam(), "float32", None)
         data, ends = to_machine(machine, samples(Network((4, 10)), "float32")), []
         for _ in range(2):
@@ -194,7 +194,7 @@ class TestEpoch:
             np.testing.assert_array_equal(one, other)
 
     @pytest.mark.parametrize("where", [0, -1])
-    def test_tells_whether_the_parameters_are_finite(self, machine, where):
+    def test_reports_whether_the_parameters_are_finite(self, machine, where):
         fast = cuda_epoch_runner(machine.device, Objective(Network((4, 10))), momentum(), "float32", None)
         position, data = self.start(machine, momentum()), to_machine(machine, samples(Network((4, 10)), "float32"))
         batches = ArrayBatches(machine.backend, data, SIZE)
@@ -248,7 +248,7 @@ STACK = 5
 
 @pytest.fixture(params=["layer by layer", "small networks"])
 def form_of_stack(request, monkeypatch):
-    """Both forms of a stack's step: blocks of threads in a launch's third direction, or one for each small network."""
+    """Both forms of a stack's step: blocks along a launch's third dimension, or one block for each small network."""
     if request.param == "layer by layer":
         monkeypatch.setattr(cuda_epoch, "shared_memory", lambda *_: 10**9)  # more than there is
     return request.param
@@ -323,7 +323,7 @@ class TestStacks:
         np.testing.assert_array_equal(report.finite, [True, True, False, True, True])
 
     def test_whole_epochs(self, machine, monkeypatch):
-        """Samples as they are, and graphs of one step."""
+        """Samples in place, and graphs of one step."""
         monkeypatch.setattr(cuda_epoch, "STEPS_PER_GRAPH", 1)
         self.both_ways(machine, Network((3, 5, 2)), adam(), size=99, shuffled=False, own_samples=True, weighted="each")
 
@@ -338,9 +338,7 @@ class TestStacks:
 class TestStackSizes:
     @needs_compiler
     @pytest.mark.parametrize("sizes", [(300, 300, 2), (3, 2)])
-    def test_more_networks_than_blocks_can_count_go_the_plain_way_where_one_block_is_not_enough(
-        self, monkeypatch, sizes
-    ):
+    def test_too_many_networks_for_a_launch_use_the_plain_path(self, monkeypatch, sizes):
         monkeypatch.setattr(cuda_epoch, "MAX_NETWORKS", 1)
         network, optimizer, report = Network(sizes), momentum(), object()
         fast = cuda_epoch_runner(
@@ -364,11 +362,11 @@ class TestStackSizes:
 
 
 class TestEpochsTogether:
-    """One call for several epochs, after which there is one for fewer and one for more: the same bits."""
+    """One call for several epochs, then one for fewer and one for more: the same bits."""
 
     @pytest.mark.parametrize("seeds", [0, (0, 1)])
     @pytest.mark.parametrize(("size", "shuffled"), [(99, False), (SIZE, False), (5, True)])
-    def test_give_the_bits_of_one_by_one(self, machine, form, size, shuffled, seeds, monkeypatch):
+    def test_give_the_bits_of_single_epochs(self, machine, form, size, shuffled, seeds, monkeypatch):
         monkeypatch.setattr(cuda_epoch, "STEPS_PER_GRAPH", 3)
         if form == "layer by layer":
             monkeypatch.setattr(cuda_epoch, "shared_memory", lambda *_: 10**9)
@@ -395,7 +393,7 @@ class TestEpochsTogether:
 
 
 class TestParts:
-    """Epochs that are cut into parts, the last longer than the others: the bits of whole ones."""
+    """Epochs in parts, the last longer than the others, give the bits of whole epochs."""
 
     @pytest.mark.parametrize("seeds", [0, (0, 1)])
     @pytest.mark.parametrize(("shuffled", "on_host"), [(True, False), (False, False), (True, True)])
@@ -441,11 +439,11 @@ class TestRunsPlainEquations:
             (Network((3, 2)), replace(momentum(), init=lambda xp, theta: [1.0])),
         ],
     )
-    def test_what_cannot_be_said_in_c(self, network, optimizer):
+    def test_equations_that_c_cannot_express(self, network, optimizer):
         plain = object()
         assert cuda_epoch_runner(EmulatedDevice(), Objective(network), optimizer, "float64", plain) is plain
 
-    def test_a_optimizer_of_ones_own_need_not(self, machine):
+    def test_a_user_defined_optimizer(self, machine):
         def update(xp, gradient, state, theta, now):
             return -now["learning_rate"] * xp.sign(gradient) * xp.maximum(xp.abs(theta), 0.01), state
 

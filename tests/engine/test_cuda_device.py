@@ -1,4 +1,4 @@
-"""Training on the CUDA engine from the outside, and the calls to CuPy and cuBLAS beneath it."""
+"""Training on the CUDA engine through the public functions, and its calls to CuPy and cuBLAS."""
 
 import logging
 import sys
@@ -43,7 +43,7 @@ def fit(epochs=10, **options):
 
 class TestSeam:
     @needs_compiler
-    def test_training_goes_this_way(self, emulated_gpu):
+    def test_training_uses_this_engine(self, emulated_gpu):
         assert fit(device="cuda").device == "cuda:0"
         assert [device.n_launches > 0 for device in emulated_gpu] == [True]
 
@@ -64,13 +64,13 @@ class TestSeam:
     @pytest.mark.parametrize(
         ("requested", "epochs", "n_devices"), [("never", 50, 0), ("always", 1, 1), ("", 1, 0), ("", 50, 1)]
     )
-    def test_is_requested_or_worth_it(self, emulated_gpu, monkeypatch, requested, epochs, n_devices):
+    def test_is_requested_or_worthwhile(self, emulated_gpu, monkeypatch, requested, epochs, n_devices):
         monkeypatch.setenv("GPUBP_COMPILED", requested)
         fit(epochs)
         assert len(emulated_gpu) == n_devices
 
     @needs_compiler
-    def test_training_goes_on_from_a_checkpoint(self, emulated_gpu, monkeypatch, tmp_path):
+    def test_training_resumes_from_a_checkpoint(self, emulated_gpu, monkeypatch, tmp_path):
         monkeypatch.setattr(checkpointed, "OPERATIONS_OF_A_PART", 1.0)
         monkeypatch.setenv("GPUBP_COMPILED", "always")  # however few epochs there are
         expected, checkpoints = fit(optimizer=adam(0.01)), Checkpoints(tmp_path, 0.0)
@@ -80,7 +80,7 @@ class TestSeam:
         np.testing.assert_array_equal(gone_on.theta, expected.theta)
         np.testing.assert_array_equal(gone_on.history.loss, expected.history.loss)
 
-    def test_without_nvmath_equations_run_one_by_one_and_it_is_said_once(self, monkeypatch, caplog):
+    def test_without_nvmath_equations_run_one_at_a_time_with_one_warning(self, monkeypatch, caplog):
         cuda.nvmath_works.cache_clear()
         monkeypatch.setitem(sys.modules, "nvmath", None)
         with caplog.at_level(logging.WARNING, "gpubp"):
@@ -93,7 +93,7 @@ class TestSeam:
 
 @needs_compiler
 class TestCudaDevice:
-    """The real class, on modules that stand in for CuPy and nvmath-python."""
+    """The real class, on fakes of CuPy and nvmath-python."""
 
     @pytest.fixture
     def device(self):
@@ -124,7 +124,7 @@ class TestCudaDevice:
     @pytest.mark.parametrize("b_transposed", [False, True])
     @pytest.mark.parametrize("shared", [0, 1, None])
     def test_products_of_a_stack(self, device, dtype, a_transposed, b_transposed, shared):
-        """Blocks of parameters are far apart; what all networks have the same is one matrix."""
+        """Blocks of parameters are strided; an operand shared by all networks is one matrix."""
         rng, shapes, places = np.random.default_rng(0), [(3, 4), (4, 5), (3, 5)], []
         for k, turned in enumerate((a_transposed, b_transposed, False)):
             rows, columns = shapes[k][::-1] if turned else shapes[k]
@@ -179,7 +179,7 @@ class TestCudaDevice:
         assert device._copy_stream.waited_for == [device.stream] * 5  # but for the first of 3 times 2 windows
         assert device.stream.waited_for.count(device._copy_stream) == 6
 
-    def test_what_fails_in_capture_ends_it(self, device):
+    def test_an_error_ends_the_capture(self, device):
         def fails():
             raise ValueError("no")
 
@@ -187,7 +187,7 @@ class TestCudaDevice:
             device.capture(fails)
         assert device.below.recorded is None
 
-    def test_asks_for_much_shared_memory(self, device):
+    def test_requests_large_shared_memory(self, device):
         kernel = device.kernels(head("float32") + 'extern "C" __global__ void none(real a) {\n}\n')["none"]
         with device.active():
             device.launch(kernel, 1, 32, 100 << 10, np.float32(1.0))

@@ -1,4 +1,4 @@
-"""The CUDA kernels one by one, on an emulated device, and their sources under the compiler of the CUDA toolkit."""
+"""Each CUDA kernel on an emulated device, and all sources under the compiler of the CUDA toolkit."""
 
 import shutil
 import subprocess
@@ -34,7 +34,7 @@ def renamed(kernel, name):
 
 
 def numbers(shape, dtype, seed=0):
-    """Numbers of all sizes, and some that are special."""
+    """Return numbers of all sizes, and special values."""
     rng = np.random.default_rng(seed)
     found = rng.normal(size=shape) * 10.0 ** rng.uniform(-3, 1.3, shape)
     found[0, :3] = [0.0, 1.0, -1.0]
@@ -115,7 +115,7 @@ class TestKernels:
             assert_agree(part, getattr(state, name_of_part), "elementwise")
 
     @needs_compiler
-    def test_nan_is_not_lost(self):
+    def test_nan_is_propagated(self):
         device, update = EmulatedDevice(), update_code(adam(), "float64", state_in_global_memory)
         layers = layer_kernels(Network((1, 1, 1, 1), ("relu", "softmax"), bias=False), "float64", weighted=False)
         kernels = device.kernels(step_source(layers, update, "float64", mean=True))
@@ -131,7 +131,7 @@ class TestKernels:
 @pytest.mark.skipif(NVCC is None, reason="nvcc, of NVIDIA's toolkit, is not installed")
 @pytest.mark.parametrize(("form", "dtype"), [("layer by layer", "float32"), ("small networks", "float64")])
 def test_sources_compile_for_gpus(form, dtype, tmp_path):
-    """All kernels there are, for three generations of GPUs."""
+    """All kernels, for three generations of GPUs."""
     optimizer = decayed(adam(), 0.01)
     if form == "small networks":
         names = (*ACTIVATION_NAMES, "tanh")

@@ -38,13 +38,13 @@ def test_rates(dropout, rates):
         *((dropout, "must be one number, 2 .* or 3 .the inputs first., ") for dropout in ((0.1,), (0.1,) * 4)),
     ],
 )
-def test_rates_that_are_none(dropout, message):
+def test_invalid_rates(dropout, message):
     with pytest.raises(DataError, match=f"dropout {message}.*got {re.escape(repr(dropout))}"):
         dropout_rates(NETWORK, dropout)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_masks_silence_the_requested_part_and_keep_the_mean(backend_case, dtype):
+def test_masks_drop_the_requested_fraction_and_keep_the_mean(backend_case, dtype):
     x, targets = backend_case.asarray(np.zeros((2000, 4), dtype)), backend_case.asarray(np.zeros((2000, 3), dtype))
     backend = choose_backend("auto", x)
     rates = (0.0, 0.25, 0.8)

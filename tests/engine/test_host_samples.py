@@ -1,4 +1,4 @@
-"""Samples that stay on the host, and go to the device window by window: the same training, and nothing overtakes it."""
+"""Samples that stay on the host and are copied to the device in windows: the same training, without races."""
 
 from dataclasses import replace
 
@@ -38,7 +38,7 @@ def samples(stack=(), weighted=False, dtype="float64"):
 
 
 def result(place, given, *, on_host, size=4, shuffled=True, epochs=(1, 1, 1), seeds=0):
-    """Where some epochs end, and what they say."""
+    """Return the end of some epochs and their reports."""
     if not on_host:
         given = Batch(*(None if part is None else place.asarray(part) for part in given[:3]))
     fast = cuda_epoch_runner(place.device, Objective(NETWORK, l2=0.1), optimizer := adam(), "float64", None)
@@ -90,8 +90,8 @@ class TestTransfer:
             ("follow", lambda self, event: None, "not finite"),
         ],
     )
-    def test_nothing_is_waited_for_in_vain(self, monkeypatch, forgotten, instead, said):
-        """What may be overtaken is, on the emulated device."""
+    def test_no_unnecessary_waits(self, monkeypatch, forgotten, instead, said):
+        """The emulated device reorders whatever a GPU may reorder."""
         machine = emulated()
         if forgotten != "follow":
             monkeypatch.setattr(EmulatedDevice, forgotten, instead)
@@ -103,7 +103,7 @@ class TestTransfer:
 
 
 def full(backend):
-    """A GPU whose memory has room for a hundred numbers of float32."""
+    """A GPU whose memory fits a hundred float32 numbers."""
     return Memory(int(402 / memory.SHARE_OF_SAMPLES), 10**9, 0, 0, 0)
 
 
@@ -115,7 +115,7 @@ def fit(device, **options):
 
 @pytest.fixture
 def brought(monkeypatch):
-    """Which batches came from the host, the plain way."""
+    """Record which batches came from the host on the plain path."""
     brought, cut = [], ArrayBatches.__iter__
 
     def counted(batches):
@@ -148,7 +148,7 @@ class TestTraining:
         ],
         ids=["batches", "weighted", "full", "stack", "stop_when"],
     )
-    def test_the_plain_way(self, monkeypatch, brought, options):
+    def test_the_plain_path(self, monkeypatch, brought, options):
         """On a device whose arrays do not mix with NumPy's."""
         device = "array_api_strict:device1"
         resident = fit(device, **options)
@@ -174,7 +174,7 @@ class TestTraining:
         np.testing.assert_array_equal(ends[0].best_epoch, [3, 1, 4])
         np.testing.assert_array_equal(ends[1].theta, ends[0].theta)
 
-    def test_where_samples_are_already_they_stay(self, monkeypatch, brought):
+    def test_samples_on_the_device_stay_there(self, monkeypatch, brought):
         monkeypatch.setattr(memory, "fits_in_memory", lambda *_: False)
         xp = choose_backend("array_api_strict:device1").xp
         x, targets, *_ = samples(dtype="float32")
@@ -184,7 +184,7 @@ class TestTraining:
 
 
 class TestElsewhere:
-    """Predictions, and estimators, on a device whose arrays do not mix with NumPy's and that has no room."""
+    """Predictions and estimators on a full device whose arrays do not mix with NumPy's."""
 
     @pytest.fixture(params=[True, False])
     def fits(self, request, monkeypatch):
@@ -225,14 +225,14 @@ class TestElsewhere:
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 class TestStacksOfFits:
-    """Models that would be fitted together, on a device that has no room for their samples."""
+    """Models that would be fitted together, on a device without memory for their samples."""
 
     MODEL = MLPRegressor(
         hidden_layer_sizes=(5,), max_iter=3, batch_size=4, random_state=0, device="array_api_strict:device1"
     )
 
     @pytest.mark.parametrize("of", ["restarts", "ensemble", "search"])
-    def test_are_fitted_one_by_one_with_samples_from_the_host(self, monkeypatch, brought, caplog, of):
+    def test_are_fitted_singly_with_samples_from_the_host(self, monkeypatch, brought, caplog, of):
         x, targets, *_ = samples(dtype="float32")
         found = []
         for fits in (True, False):
@@ -251,7 +251,7 @@ class TestStacksOfFits:
             assert set(brought) == ({True} if not fits else {False} if of == "search" else set())
         assert_agree(found[0], found[1], "fit")
 
-    def test_whose_samples_do_not_fit_side_by_side_are_several_stacks(self, monkeypatch):
+    def test_are_several_stacks_if_their_samples_do_not_fit_together(self, monkeypatch):
         x, targets, *_ = samples(dtype="float32")
         sizes, original = [], stacks.StackOfFits.__init__
 

@@ -1,4 +1,4 @@
-"""Epochs that come in parts: the same batches in the same places, and the same bits wherever an epoch is cut."""
+"""Epochs in parts: the same batches, positions and bits wherever an epoch is divided."""
 
 from dataclasses import replace
 from functools import partial
@@ -31,7 +31,7 @@ FORMS = [
 
 @pytest.fixture(params=FORMS)
 def form(request, monkeypatch):
-    """The steps one by one, and compiled."""
+    """Plain and compiled steps."""
     monkeypatch.setenv(cpu.ENVIRONMENT_VARIABLE, request.param)
 
 
@@ -50,7 +50,7 @@ def batches(n_samples=N_SAMPLES, size=SIZE, *, shuffled=True, weighed=False):
 
 
 @given(n_samples=st.integers(1, 3000), size=st.integers(1, 80), n_steps=st.integers(1, 12))
-def test_places_are_the_same_numbers_wherever_an_epoch_is_cut(n_samples, size, n_steps):
+def test_fractions_do_not_depend_on_how_an_epoch_is_divided(n_samples, size, n_steps):
     whole = ArrayBatches(BACKEND, Batch(np.empty((n_samples, 1)), np.empty((n_samples, 1))), size)
     parts = list(BatchesInParts(whole, n_steps))
     of_parts = [cut(part.n_samples, size, part.begins, part.spans) for part in parts]
@@ -60,7 +60,7 @@ def test_places_are_the_same_numbers_wherever_an_epoch_is_cut(n_samples, size, n
     assert min(part.n_samples for part in parts) >= min(n_samples, size * n_steps)
 
 
-def test_a_part_of_a_stream_knows_its_place():
+def test_a_part_of_a_stream_has_its_fraction():
     """Windows of 10 and of 30 samples, the first of which is a quarter of the epoch."""
     np.testing.assert_array_equal(cut(30, 10, 0.25, 0.75)[1], [0.25, 0.5, 0.75])
     assert [place for place, _ in replace(batches(10, 99, shuffled=False), begins=0.5, spans=0.25)] == [0.5]
@@ -76,7 +76,7 @@ def test_parts_hold_the_batches_of_the_whole(shuffled):
         np.testing.assert_array_equal(one.targets, other.targets)
 
 
-def test_what_is_left_after_some_parts():
+def test_remaining_parts():
     parts = BatchesInParts(batches(), 1)
     orders = [part.order.tolist() for part in parts]
     assert len(orders) == 5  # of six batches, the last of which is too small to be a part
@@ -85,13 +85,13 @@ def test_what_is_left_after_some_parts():
     assert list(parts.after(5)) == []
 
 
-def test_batches_that_come_in_no_parts_are_one():
+def test_batches_without_parts_are_one_part():
     whole = batches()
     assert list(remaining_parts(whole, 0)) == [whole]
 
 
 @pytest.mark.parametrize("bits", ["PCG64", "MT19937", "Philox", "SFC64"])
-def test_orders_are_drawn_again_from_where_they_were(bits):
+def test_orders_are_drawn_again_from_a_restored_state(bits):
     def orders():
         return Orders(np.random.Generator(getattr(np.random, bits)(3)))
 
@@ -135,7 +135,7 @@ def test_epochs_in_parts_take_the_steps_of_one_epoch(n_networks, shuffled, weigh
 
 
 def plan(parts=None, *, optimizer, average="weights", weighed=False, epochs=5, **more):
-    """A plan for epochs in new orders, in parts of so many steps."""
+    """Return a plan for epochs in new orders, in parts of this many steps."""
     rng = np.random.default_rng(2)
 
     def next_batches():
@@ -154,7 +154,7 @@ def position(optimizer, seed=0):
 @pytest.mark.usefixtures("form")
 @pytest.mark.parametrize("seed", [0, (0, 1)])
 @pytest.mark.parametrize(("average", "weighed"), [("weights", True), ("samples", True), (None, False)])
-def test_the_error_of_an_epoch_is_the_same_in_parts(average, weighed, seed):
+def test_the_loss_of_an_epoch_is_the_same_in_parts(average, weighed, seed):
     optimizer = momentum(0.01)
     how = {"optimizer": optimizer, "average": average, "weighed": weighed}
     whole, *others = (run(plan(parts, **how), position(optimizer, seed)) for parts in (None, 1, 2, 3))
@@ -178,7 +178,7 @@ def test_many_steps_add_up_to_the_same_in_parts(average):
     assert errors[1:] == errors[:1] * 4
 
 
-def test_where_it_stands_is_given_away_between_parts_and_after_each_epoch():
+def test_the_state_is_passed_on_between_parts_and_after_each_epoch():
     optimizer, stood = momentum(0.01), []
     outcome = run(plan(2, optimizer=optimizer, epochs=2), position(optimizer), stood.append)
     assert [(one.model.epoch, one.model.parts_done) for one in stood] == [(0, 1), (1, 0), (1, 1), (2, 0)]
@@ -189,7 +189,7 @@ def test_where_it_stands_is_given_away_between_parts_and_after_each_epoch():
 
 
 @pytest.mark.usefixtures("form")
-def test_what_was_given_away_stays_as_it_was():
+def test_a_state_that_was_passed_on_does_not_change():
     optimizer, stood, copies = adam(0.01), [], []
 
     def arrays(training_state):
@@ -214,7 +214,7 @@ def test_what_was_given_away_stays_as_it_was():
     assert [one.stack.done.tolist() for one in stood[::5]] == [[False, False], [True, False], [True, False]]
 
 
-def test_networks_that_are_all_beyond_the_finite_numbers_end_an_epoch_early():
+def test_an_epoch_ends_early_if_all_networks_diverge():
     optimizer, taken = momentum(0.01), []
     start = position(optimizer)
     start.theta[0] = np.nan
@@ -224,7 +224,7 @@ def test_networks_that_are_all_beyond_the_finite_numbers_end_an_epoch_early():
     assert len(taken) == 1
 
 
-def test_a_run_that_goes_on_stops_where_it_would_have_stopped():
+def test_a_resumed_run_stops_where_an_uninterrupted_one_does():
     optimizer, stood = momentum(0.01), []
     planned = partial(plan, optimizer=optimizer, epochs=3)
     run(planned(), position(optimizer), stood.append)

@@ -1,4 +1,4 @@
-"""One training step: sum or mean, the penalty on the weights, sample weights, and what a step gives back."""
+"""One training step: sum or mean, the penalty on the weights, sample weights, and its return value."""
 
 import numpy as np
 import pytest
@@ -34,7 +34,7 @@ def differences(objective, theta, batch, h=1e-5):
     return np.array([(error(theta + h * e) - error(theta - h * e)) / (2 * h) for e in np.eye(theta.size)])
 
 
-def test_without_mean_and_penalty_it_is_the_papers_sum(device):
+def test_sum_without_penalty_is_that_of_the_paper(device):
     value, gradient = evaluate(Objective(NETWORK, reduction="sum"), THETA, Batch(X, D), device)
     E, dE = loss_and_gradient(np, NETWORK, THETA, X, D)
     np.testing.assert_allclose(value, E, rtol=1e-14)
@@ -60,7 +60,7 @@ def test_gradient_of_the_penalised_objective_is_that_of_central_differences(weig
     )
 
 
-def test_penalty_is_half_the_squared_weights_and_leaves_the_biases_alone(device):
+def test_penalty_is_half_the_squared_weights_without_biases(device):
     plain, slope = evaluate(Objective(NETWORK, reduction="sum"), THETA, Batch(X, D), device)
     penalised, penalised_slope = evaluate(Objective(NETWORK, reduction="sum", l2=0.7), THETA, Batch(X, D), device)
     first, second = THETA[:16].reshape(4, 4), THETA[16:].reshape(5, 2)
@@ -81,7 +81,7 @@ def test_without_biases_every_parameter_is_penalised():
 
 
 @pytest.mark.parametrize("reduction", ["sum", "mean"])
-def test_a_sample_of_weight_two_counts_as_two_samples_and_one_of_zero_as_none(reduction, device):
+def test_a_sample_weight_counts_as_copies_of_the_sample(reduction, device):
     weights = np.array([1.0, 2.0, 0.0, 1.0, 3.0, 1.0, 1.0])
     repeated = np.repeat(np.arange(7), weights.astype(int))
     weighted = evaluate(Objective(NETWORK, reduction, 0.1), THETA, Batch(X, D, weights), device)
@@ -92,7 +92,7 @@ def test_a_sample_of_weight_two_counts_as_two_samples_and_one_of_zero_as_none(re
 
 @pytest.mark.parametrize("own", [False, True])
 def test_stack_equals_singles(own, device):
-    """With samples of their own, weighted in ways of their own, or with the same for all."""
+    """With separate samples and weights, or with the same for all."""
     rng, k = np.random.default_rng(1), len(STACK)
     batch = Batch(rng.normal(size=(k, 7, 3)), rng.normal(size=(k, 7, 2)), rng.uniform(0.1, 2, (k, 7)))
     objective = Objective(NETWORK, reduction="mean", l2=0.2)
@@ -124,7 +124,7 @@ def test_gauss_newton_is_the_second_derivative_of_a_linear_network(weights, redu
     np.testing.assert_allclose(H, columns, rtol=1e-10, atol=1e-12)
 
 
-def test_step_of_first_order_adds_the_change_and_gives_the_value_before_it(device):
+def test_first_order_step_adds_the_change_and_returns_the_value_before_it(device):
     backend = choose_backend(device)
     objective, optimizer = (
         Objective(NETWORK, reduction="mean", l2=0.1),
@@ -144,7 +144,7 @@ def test_step_of_first_order_adds_the_change_and_gives_the_value_before_it(devic
 
 
 @pytest.mark.parametrize("optimizer", [lbfgs(), levenberg_marquardt()])
-def test_step_of_second_order_gives_the_value_after_the_change(device, optimizer):
+def test_second_order_step_returns_the_value_after_the_change(device, optimizer):
     backend = choose_backend(device)
     objective = Objective(NETWORK, reduction="mean", l2=0.1)
     theta, batch = to_backend(backend, THETA), Batch(*(to_backend(backend, part) for part in (X, D, WEIGHTS)))
@@ -156,7 +156,7 @@ def test_step_of_second_order_gives_the_value_after_the_change(device, optimizer
     assert float(value) < evaluate(objective, THETA, Batch(X, D, WEIGHTS))[0]
 
 
-def test_batch_in_which_no_sample_counts_changes_nothing():
+def test_batch_of_weight_0_changes_nothing():
     value, gradient = evaluate(Objective(NETWORK, reduction="mean"), THETA, Batch(X[:1], D[:1], np.zeros(1)))
     assert value == 0.0
     np.testing.assert_array_equal(gradient, 0.0)

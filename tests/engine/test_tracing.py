@@ -1,4 +1,4 @@
-"""Equations traced with symbols and written in C."""
+"""Equations traced with symbols and translated into C."""
 
 import numpy as np
 import pytest
@@ -24,19 +24,19 @@ class TestExpressions:
             "const real result = ((dE_dy * y) * (1.0f - y));",
         ]
 
-    def test_what_is_needed_twice_is_computed_once(self):
+    def test_common_subexpressions_are_computed_once(self):
         text = "\n".join(text_of(equations.logistic, "x"))
         assert text.count("expf(") == 1
         assert text.count("1.0f / ") == 1
 
-    def test_only_what_is_needed_is_read(self):
+    def test_only_needed_variables_are_read(self):
         text = text_of(get_activation("relu").dE_dx, "dE_dy", "x", "y")
         assert sorted(line for line in text if "[i]" in line) == [
             "const real dE_dy = dE_dy[i];",
             "const real x = x[i];",
         ]
 
-    def test_numbers_of_the_host_are_combined_there(self):
+    def test_host_numbers_are_combined_on_the_host(self):
         code = Code("float64", {"g": "g[i]"})
         rate, beta, g = setting("rate"), setting("beta"), variable("g", "float64")
         text = code.statements(result=-rate * g + (1.0 - beta**2) * g + rate * g)
@@ -60,11 +60,11 @@ class TestExpressions:
             lambda x: Code("float32", {"x": "x"}).statements(result=x * float("inf")),
         ],
     )
-    def test_what_symbols_cannot_do(self, use):
+    def test_unsupported_operations_on_symbols(self, use):
         with pytest.raises((Inexpressible, TypeError)):
             use(variable("x", "float32"))
 
     @pytest.mark.parametrize("use", [bool, float, lambda a: a == 0.0, lambda a: a < 0.0, lambda a: [a] * a])
-    def test_what_numbers_of_the_host_cannot_do(self, use):
+    def test_unsupported_operations_on_host_numbers(self, use):
         with pytest.raises((Inexpressible, TypeError)):
             use(setting("rate"))
