@@ -1,4 +1,4 @@
-"""What the processes do that ``tests/distributed/test_mpi.py`` starts: ``python -m tests.mpi_program train``."""
+"""The program of the processes in ``tests/distributed/test_mpi.py``: ``python -m tests.mpi_program train``."""
 
 import hashlib
 import json
@@ -36,7 +36,7 @@ def problem(dtype):
 
 
 def trained():
-    """Train in both precisions; the first tells all parameters, and what each process came to."""
+    """Train in both precisions; the first process prints all parameters and a summary of each process."""
     processes, fits = process_group_for("mpi"), {}
     for dtype in ("float64", "float32"):
         seen = []
@@ -49,7 +49,7 @@ def trained():
 
 
 def dying(rank, how):
-    """Train, until this process dies in the middle of an epoch, if it is the one."""
+    """Train; the chosen process dies in the middle of an epoch."""
     processes, steps = process_group_for("mpi"), []
 
     def rate(epoch):

@@ -45,7 +45,7 @@ def refusal(path):
 
 
 def packed(*parts):
-    """Compress parts, pairs of bytes and the number of their repetitions."""
+    """Compress parts, given as pairs of bytes and their number of repetitions."""
     return b"".join(gzip.compress(part, mtime=0) * times for part, times in parts)
 
 
@@ -149,7 +149,7 @@ def test_a_field_of_a_billion_characters_is_refused_early(write):
     assert f"a line is longer than {MAX_LINE_BYTES:,} bytes" in refusal(path)
 
 
-def test_a_quotation_mark_that_never_closes_takes_no_more_than_a_line_may(write):
+def test_an_unclosed_quotation_mark_is_limited_to_the_length_of_a_line(write):
     path = write("a.csv.gz", packed((b'a,b\n1,"', 1), (b"1,2\n" * 2**22, 4)))
     assert "perhaps because the quotation mark" in refusal(path)
 
@@ -159,7 +159,7 @@ def test_the_longest_allowed_line_is_read(write):
     assert [len(text) for text in read_table(path).columns["b"]] == [MAX_LINE_BYTES - 100, 1]
 
 
-def test_what_unpacks_to_far_too_much_is_refused(write, small_limits):
+def test_a_file_that_unpacks_to_too_much_is_refused(write, small_limits):
     path = write("a.csv.gz", packed((b"a,b\n", 1), (b"1,2\n" * 2**18, 4)))
     assert "unpacks to more than 1,048,576 bytes" in refusal(path)
     assert "gunzip" in refusal(path)
@@ -237,7 +237,7 @@ def test_parquet_whose_rows_share_one_long_text_is_read_with_it_once(tmp_path):
         (pa.array([[("k", 1)]], pa.map_(pa.string(), pa.int64())), "map"),
     ],
 )
-def test_parquet_columns_within_columns_are_refused_unread(tmp_path, values, kind):
+def test_nested_parquet_columns_are_refused_unread(tmp_path, values, kind):
     pq.write_table(pa.table({"odd": values}), tmp_path / "a.parquet")
     assert f"column 'odd' holds {kind}, not numbers or text" in refusal(tmp_path / "a.parquet")
 
@@ -277,7 +277,7 @@ def header_of_npy(shape, descr="<f8"):
     ],
 )
 @pytest.mark.parametrize("suffix", ["npy", "npz"])
-def test_numpy_files_that_announce_what_they_do_not_hold(tmp_path, shape, descr, n_bytes, suffix):
+def test_numpy_files_with_false_headers(tmp_path, shape, descr, n_bytes, suffix):
     path, content = tmp_path / f"a.{suffix}", header_of_npy(shape, descr) + bytes(n_bytes)
     if suffix == "npz":
         with zipfile.ZipFile(path, "w") as archive:

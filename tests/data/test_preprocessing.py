@@ -89,7 +89,7 @@ def test_the_target_is_found_by_its_name(name):
     assert fit_preprocessing(table(**{name: ["u", "v"], "a": [1, 2]})).target_names == (name,)
 
 
-def test_the_target_is_else_the_last_column_or_the_marked_ones_or_the_named_ones():
+def test_the_target_is_otherwise_the_last_marked_or_named_columns():
     data = table(a=[1.0, 2.0], b=[0.5, 1.5], c=[0.25, 2.5])
     assert fit_preprocessing(data).target_names == ("c",)
     assert fit_preprocessing(data, "a").target_names == ("a",)
@@ -318,7 +318,7 @@ def test_a_near_miss_ignores_capitals():
         fit_preprocessing(table(WEIGHT=[1.0, 2.0], y=["a", "b"]), "weight")
 
 
-def test_what_the_messages_advise_works():
+def test_the_advice_of_the_messages_works():
     spoilt = table_from_mapping(XY | {"x": ["12", "n/a", "7", "8"]})
     assert len(fit_preprocessing(spoilt, categorical=["x"]).columns[0].categories) == 4
     data = table(name=MANY, size=np.arange(150.0), y=[0, 1] * 75)
@@ -327,7 +327,7 @@ def test_what_the_messages_advise_works():
     assert apply(fit_preprocessing(data, max_categories=150), data).shape == (150, 151)
 
 
-def test_text_that_is_mostly_no_numbers_is_a_category():
+def test_text_that_is_mostly_not_numeric_is_a_category():
     data = table(x=["4wd", "2", "fwd", "rwd"], y=["a", "b", "a", "b"])
     assert isinstance(fit_preprocessing(data).columns[0], CategoryColumn)
     # A column declared as text on purpose, zero-padded codes, stays one.
@@ -377,7 +377,7 @@ def test_unseen_categories_are_zeros_on_request():
         apply(prepared, data, unknown="ignore")
 
 
-def test_numbers_may_be_written_as_text_when_applied():
+def test_numbers_can_be_text_when_applied():
     prepared = fit_preprocessing(table(a=[1.0, 3.0], y=["p", "q"]))
     np.testing.assert_array_equal(apply(prepared, table(a=["3", "1e0"])), [[1.0], [-1.0]])
 

@@ -313,7 +313,7 @@ def test_npz_of_the_wrong_kind(tmp_path, arrays, message):
 
 
 @pytest.mark.parametrize("column", [pa.array([[1], [2]]), pa.array([b"\xff", b"x"]), pa.array([{"a": 1}, None])])
-def test_parquet_columns_that_are_no_numbers_or_text(tmp_path, column):
+def test_parquet_columns_that_are_neither_numbers_nor_text(tmp_path, column):
     pq.write_table(pa.table({"odd": column}), tmp_path / "a.parquet")
     with pytest.raises(DataError, match=r"a\.parquet: column 'odd' holds \w+, not numbers or text"):
         read_table(tmp_path / "a.parquet")
@@ -342,7 +342,7 @@ def test_without_pyarrow_the_message_gives_the_command_to_install_it(write, monk
         (pd.DataFrame([[1, 2]], columns=["a", "a"]), "column names repeat: 'a'"),
     ],
 )
-def test_mappings_that_are_no_table(mapping, message):
+def test_mappings_that_are_not_tables(mapping, message):
     with pytest.raises(DataError, match=message):
         table_from_mapping(mapping)
 

@@ -360,7 +360,7 @@ class TestSweep:
         for part, before in kept:
             np.testing.assert_array_equal(part, before)
 
-    def test_parameters_that_nobody_holds_are_used_again(self, compiled):
+    def test_unreferenced_parameters_are_reused(self, compiled):
         position, places = ModelState(self.theta, self.optimizer.init(np, self.theta)), []
         for _ in range(6):
             compiled(position, ArrayBatches(BACKEND, self.given, SIZE))

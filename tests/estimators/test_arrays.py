@@ -1,4 +1,4 @@
-"""The estimators with scikit-learn's array API dispatch on, with frames, and with data that lives on a device."""
+"""The estimators with scikit-learn's array API dispatch, with frames, and with data on a device."""
 
 import json
 import os
@@ -82,7 +82,7 @@ print(json.dumps({
     [pytest.param(name, marks=pytest.mark.on(name)) for name in ("array_api_strict:device1", "torch:cpu", "cpu")],
 )
 def test_with_dispatch_arrays_stay_where_they_are(device):
-    """In a process of its own: SciPy reads the setting when it is imported."""
+    """In a separate process: SciPy reads the setting when it is imported."""
     settings = {"SCIPY_ARRAY_API": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OMP_NUM_THREADS": "1"}
     arguments = [sys.executable, "-c", _WITH_DISPATCH, device]
     done = subprocess.run(arguments, env=os.environ | settings, capture_output=True, text=True, check=False)
@@ -121,7 +121,7 @@ class TestFrames:
         with pytest.warns(UserWarning, match="valid feature names"):
             model.predict(X)
 
-    def test_no_warning_where_the_names_are_the_same(self, library):
+    def test_no_warning_if_the_names_are_the_same(self, library):
         frame = FRAMES[library](X)
         target = frame[NAMES[0]]
         with warnings.catch_warnings():
@@ -156,7 +156,7 @@ class TestFrames:
 
 @pytest.fixture
 def copies(monkeypatch):
-    """Count what leaves array-api-strict's device: each copy, and each number that Python looks at."""
+    """Count transfers from array-api-strict's device: each copy, and each conversion to a Python number."""
     strict = pytest.importorskip("array_api_strict")
     array, counts = type(strict.asarray(0.0)), []
 
@@ -174,7 +174,7 @@ def copies(monkeypatch):
 
 
 @pytest.mark.parametrize("options", [{}, {"solver": "sgd"}, {"max_grad_norm": 1.0}, {"early_stopping": True}], ids=str)
-def test_nothing_comes_back_from_the_device_for_each_step(copies, options):
+def test_steps_transfer_nothing_from_the_device(copies, options):
     strict = pytest.importorskip("array_api_strict")
     x = strict.asarray(X, device=strict.Device("device1"))
     numbers = []
@@ -186,7 +186,7 @@ def test_nothing_comes_back_from_the_device_for_each_step(copies, options):
     assert numbers[0] == numbers[1] > 0
 
 
-def test_a_model_for_a_gpu_loads_where_there_is_none():
+def test_a_model_for_a_gpu_loads_without_one():
     if probe_cuda().usable:
         pytest.skip("there is a GPU")
     model = classifier().fit(X, Y)

@@ -1,4 +1,4 @@
-"""What scikit-learn's users rely on, solver by solver: scores, stopping, going on, outputs, and what is refused."""
+"""Behaviour that scikit-learn's users rely on, by solver: scores, stopping, resuming, outputs, and errors."""
 
 import re
 import warnings
@@ -137,7 +137,7 @@ class TestSettings:
         np.testing.assert_allclose(of_narrow, of_wide, rtol=1e-3, atol=1e-4)
 
     @quietly
-    def test_weights_of_one_change_nothing(self):
+    def test_sample_weights_of_1_change_nothing(self):
         options = {"early_stopping": True, "batch_size": 20, "max_iter": 20}
         plain = regressor(**options).fit(*DIABETES)
         weighted = regressor(**options).fit(*DIABETES, sample_weight=np.ones(len(DIABETES[1])))
@@ -152,15 +152,15 @@ class TestStopping:
 
     @pytest.mark.parametrize("n", [1, 4, 20])
     def test_after_as_many_epochs_as_requested(self, n):
-        """A tolerance that nothing meets: the first epoch is the best, and n more than it are too many."""
+        """With a tolerance that no epoch meets, the first epoch is the best, and training stops after n more."""
         model = classifier(solver="sgd", tol=1e9, n_iter_no_change=n, max_iter=3000).fit(*WINE)
         assert model.n_iter_ == n + 2
 
     @quietly
-    def test_never_where_endless_patience_is_requested(self):
+    def test_never_with_infinite_patience(self):
         assert classifier(3, tol=1e9, n_iter_no_change=np.inf, max_iter=40).fit(*WINE).n_iter_ == 40
 
-    def test_an_adaptive_rate_falls_stop_when_it_is_too_small(self, capsys):
+    def test_an_adaptive_rate_falls_until_it_is_too_small(self, capsys):
         model = classifier(3, solver="sgd", learning_rate="adaptive", tol=0.5, max_iter=3000, verbose=True).fit(*WINE)
         printed = capsys.readouterr().out
         rates = [float(rate) for rate in re.findall(r"Setting learning rate to ([\d.]+)", printed)]
@@ -169,7 +169,7 @@ class TestStopping:
         assert model.n_iter_ < 3000
 
     @pytest.mark.parametrize("kind", [MLPClassifier, MLPRegressor])
-    def test_early_stopping_tells_of_its_scores(self, kind):
+    def test_early_stopping_prints_its_scores(self, kind):
         options = {"solver": "sgd", "tol": 0.2, "max_iter": 3000, "random_state": 0, "device": "cpu"}
         model = kind(early_stopping=True, **options).fit(*TWO_WINES)
         scores = model.validation_scores_
@@ -181,7 +181,7 @@ class TestStopping:
         assert plain.validation_scores_ is plain.best_validation_score_ is plain.validation_curve_ is None
         assert plain.best_loss_ == min(plain.loss_curve_)
 
-    def test_early_stopping_keeps_the_parts_of_the_classes(self):
+    def test_early_stopping_keeps_the_class_proportions(self):
         with pytest.raises(ValueError, match="least populated class"):
             classifier(early_stopping=True).fit([[1, 2], [2, 3], [3, 4], [4, 5]], [0, 0, 0, 1])
 
@@ -200,7 +200,7 @@ class TestStopping:
                 kind(early_stopping=True, validation_fraction=0.2, max_iter=3, device="cpu").fit(frame, one_class)
 
 
-class TestGoingOn:
+class TestResuming:
     @quietly
     @pytest.mark.parametrize("momentum", [0.0, 0.9])
     def test_calls_of_partial_fit_are_one_fit(self, momentum):
@@ -220,7 +220,7 @@ class TestGoingOn:
                 model.partial_fit(X, y, classes=np.unique(y))
             assert model.score(X, y) > 0.95
 
-    def test_a_class_may_come_late(self):
+    def test_a_class_can_appear_late(self):
         model = classifier().partial_fit([[1], [2], [3]], ["a", "b", "c"], classes=["a", "b", "c", "d"])
         model.partial_fit([[4]], ["d"])
         assert [*model.classes_] == ["a", "b", "c", "d"]
@@ -233,7 +233,7 @@ class TestGoingOn:
         with pytest.raises(ValueError, match="is not the same as on last call"):
             model.partial_fit([[3, 2]], [0], classes=[1, 2])
 
-    def test_a_stored_model_learns_something_else(self, tmp_path):
+    def test_a_stored_model_learns_other_data(self, tmp_path):
         regressor(hidden_layer_sizes=(20,), learning_rate_init=0.01).fit([[2.0]], [4.0])
         joblib.dump(regressor(learning_rate_init=0.01).fit([[2.0]], [4.0]), tmp_path / "model.joblib")
         model = joblib.load(tmp_path / "model.joblib")
@@ -291,8 +291,8 @@ class TestGoingOn:
         assert np.all(np.isfinite(model.loss_curve_[-5:]))
 
 
-class TestSeveralLabelsASample:
-    def test_their_probabilities_are_each_their_own(self):
+class TestSeveralLabelsPerSample:
+    def test_their_probabilities_are_independent(self):
         model = classifier(30, solver="lbfgs", max_iter=300).fit(*MARKS)
         probabilities = model.predict_proba(MARKS[0])
         np.testing.assert_array_equal(probabilities > 0.5, MARKS[1])
@@ -326,7 +326,7 @@ class TestSeveralLabelsASample:
         )
 
 
-class TestSeveralNumbersASample:
+class TestSeveralTargetsPerSample:
     def test_lbfgs_learns_them(self):
         X, y = make_regression(150, 10, n_targets=4, random_state=1)
         model = regressor(hidden_layer_sizes=40, solver="lbfgs", max_iter=500, tol=1.0).fit(X, y)
@@ -334,7 +334,7 @@ class TestSeveralNumbersASample:
         assert model.predict(X).shape == (150, 4)
 
     @quietly
-    def test_the_loss_reported_is_the_one_descended(self):
+    def test_the_reported_loss_is_the_minimised_one(self):
         """scikit-learn's issue #8349: its loss is the mean over the outputs, its derivative that of the sum."""
         X, y = make_regression(40, 3, n_targets=3, random_state=0)
         y = y / 50.0

@@ -1,4 +1,4 @@
-"""scikit-learn's callbacks, from its version 1.9 on: what they are passed, what they may do, where they come from."""
+"""scikit-learn's callbacks, from its version 1.9: their arguments, their effects, and their propagation."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ def classifier(**options):
 
 
 class Recorder:
-    """Records what it is passed; may stop the training, or raise an error."""
+    """Records its arguments; can stop the training or raise an error."""
 
     def __init__(self, stop_at=None, break_at=None):
         self.stop_at, self.break_at = stop_at, break_at
@@ -50,7 +50,7 @@ class Recorder:
 
 
 @pytest.mark.parametrize("solver", ["adam", "sgd", "lbfgs"])
-def test_what_is_reported_in_order(solver):
+def test_order_of_the_calls(solver):
     recorder, weights = Recorder(), np.ones(150)
     classifier(solver=solver).set_callbacks(recorder).fit(X, Y, sample_weight=weights)
     epochs = ["begin epoch", "end epoch"] * 4
@@ -73,20 +73,20 @@ def test_the_model_of_each_epoch_predicts_as_of_then(solver):
 
 
 @pytest.mark.parametrize("solver", ["adam", "lbfgs"])
-def test_one_that_asks_to_stop_is_heeded(solver):
+def test_a_callback_can_stop_the_training(solver):
     model = classifier(solver=solver, max_iter=30).set_callbacks(Recorder(stop_at=2)).fit(X, Y)
     assert (model.n_iter_, model.stop_reason_) == (2, "callback")
 
 
 @pytest.mark.parametrize("solver", ["adam", "lbfgs"])
-def test_it_is_torn_down_where_the_fit_breaks(solver):
+def test_it_is_torn_down_if_the_fit_fails(solver):
     recorder = Recorder(break_at=2)
     with pytest.raises(ZeroDivisionError):
         classifier(solver=solver).set_callbacks(recorder).fit(X, Y)
     assert recorder.reported[-1] == "teardown"
 
 
-def test_an_epoch_that_was_broken_off_is_ended():
+def test_an_interrupted_epoch_is_ended():
     def interrupt(progress):
         if progress.epoch == 2:
             raise KeyboardInterrupt
@@ -107,12 +107,12 @@ def test_a_call_of_partial_fit_is_one_epoch():
     assert recorder.planned == [1, 1]
 
 
-def test_without_any_nothing_is_done(monkeypatch):
+def test_without_callbacks_nothing_is_called(monkeypatch):
     monkeypatch.setattr(MLPClassifier, "_init_callback_context", None)
     assert classifier().fit(X, Y).n_iter_ == 4
 
 
-def test_arrays_of_other_libraries_are_handed_on_as_they_are():
+def test_arrays_of_other_libraries_are_passed_on_unchanged():
     strict = pytest.importorskip("array_api_strict")
     recorder, x = Recorder(), strict.asarray(X)
     model = classifier(device="auto").set_callbacks(recorder).fit(x, Y)
@@ -137,7 +137,7 @@ def test_a_progress_bar(capsys):
 
 
 @pytest.mark.parametrize("depth", [1, None])
-def test_they_come_down_from_a_search_over_pipelines(capsys, depth):
+def test_they_propagate_from_a_search_over_pipelines(capsys, depth):
     pytest.importorskip("rich")
     pipeline = make_pipeline(StandardScaler(), classifier())
     search = GridSearchCV(pipeline, {"mlpclassifier__alpha": [1e-4, 1.0]}, cv=2)

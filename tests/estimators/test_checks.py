@@ -1,4 +1,4 @@
-"""scikit-learn's check_estimator, with array API dispatch off and on; what is excused has its reason beside it."""
+"""scikit-learn's check_estimator, without and with array API dispatch; expected failures have reasons."""
 
 import importlib.util
 import json
@@ -120,7 +120,7 @@ for options in json.loads(sys.argv[2]):
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_with_dispatch(kind):
-    """In a process of its own: SciPy reads the setting when it is imported."""
+    """In a separate process: SciPy reads the setting when it is imported."""
     configurations = CONFIGURATIONS + OF_ONE_KIND[kind]
     arguments = [sys.executable, "-c", _WITH_DISPATCH, kind, json.dumps([options for options, _ in configurations])]
     settings = {"SCIPY_ARRAY_API": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OMP_NUM_THREADS": "1"}

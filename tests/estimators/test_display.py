@@ -1,4 +1,4 @@
-"""How a fit went: the picture and the report."""
+"""The picture and the report of a fit."""
 
 import subprocess
 import sys
@@ -55,7 +55,7 @@ class TestLossCurve:
         assert kept.get_xdata()[0] == np.argmax(model.validation_scores_) + 1
         assert len(training.get_ydata()) == len(model.loss_curve_)
 
-    def test_axes_name_scale_and_style_are_the_users(self):
+    def test_axes_name_scale_and_style_can_be_passed(self):
         _, ax = plt.subplots()
         display = LossCurveDisplay.from_estimator(fitted(), ax=ax, name="mine", log=True, color="red")
         assert display.ax_ is ax
@@ -67,7 +67,7 @@ class TestLossCurve:
         assert display.ax_.get_xlabel() == "Iteration"
         assert len(display.lines_[0].get_ydata()) == 6
 
-    def test_scikit_learns_own_model_and_curves_alone(self):
+    def test_scikit_learns_model_and_plain_curves(self):
         theirs = sklearn.neural_network.MLPClassifier((4,), max_iter=6, random_state=0, early_stopping=True).fit(X, Y)
         training, kept = LossCurveDisplay.from_estimator(theirs).lines_
         np.testing.assert_array_equal(training.get_ydata(), theirs.loss_curve_)
@@ -89,7 +89,7 @@ class TestLossCurve:
 
 
 class TestReport:
-    def test_says_what_the_model_is_and_how_the_fit_went(self):
+    def test_describes_the_model_and_the_fit(self):
         model = fitted(alpha=0.25)
         text = model.report()
         for part in ("MLPClassifier: 3-4-1, 21 parameters", "relu; logistic at the output", "adam", "alpha=0.25"):
@@ -100,7 +100,7 @@ class TestReport:
         assert "raise max_iter" in text
         assert "validation" not in text
 
-    def test_says_the_score_on_samples_held_out(self):
+    def test_contains_the_score_on_held_out_samples(self):
         model = fitted(early_stopping=True, validation_fraction=0.3)
         assert f"best {model.best_validation_score_:.4g}" in model.report()
 

@@ -18,7 +18,7 @@ X, Y = load_iris(return_X_y=True, as_frame=True)
 
 
 def section(docstring, title):
-    """The entries of a numpydoc section: each name, with its type and the text below it."""
+    """Return the entries of a numpydoc section: each name, with its type and the text below it."""
     text = inspect.cleandoc(docstring)
     found = re.search(rf"^{title}\n-+\n(.*?)(?=^\w[^\n]*\n-{{3,}}$|\Z)", text, flags=re.MULTILINE | re.DOTALL)
     entries = {}
@@ -35,7 +35,7 @@ def parameters_of(function):
 
 
 def plainly(default):
-    """A default as a docstring writes it."""
+    """Format a default as in a docstring."""
     return repr(default).replace("'", '"')
 
 
@@ -55,7 +55,7 @@ def test_every_parameter_is_documented_in_order_with_its_default(kind):
 
 @pytest.mark.parametrize("options", [{}, {"solver": "lbfgs"}, {"early_stopping": True}], ids=str)
 @pytest.mark.parametrize("kind", [MLPClassifier, MLPRegressor])
-def test_every_fitted_attribute_is_documented_and_there(kind, options):
+def test_every_fitted_attribute_is_documented_and_exists(kind, options):
     documented = section(kind.__doc__, "Attributes")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
@@ -83,7 +83,7 @@ def test_every_argument_of_a_method_is_documented(method):
     assert "Returns" in method.__doc__
 
 
-def test_what_differs_from_scikit_learn_is_named():
+def test_differences_from_scikit_learn_are_documented():
     for kind in (MLPClassifier, MLPRegressor):
         notes = kind.__doc__.partition("Notes\n")[2]
         assert "Where scikit-learn differs" in " ".join(notes.split())
@@ -104,12 +104,12 @@ def test_a_section_is_read_to_its_end():
 
 
 def names_in(text):
-    """The names in quotation marks, before the first full stop and without examples in brackets."""
+    """Return the names in quotation marks before the first full stop, without examples in brackets."""
     return set(re.findall(r'"([a-z_0-9]+)"', text.partition(". ")[0]))
 
 
 @pytest.mark.parametrize("kind", [MLPClassifier, MLPRegressor])
-def test_the_names_listed_are_those_of_the_registries(kind):
+def test_listed_names_match_the_registries(kind):
     documented = section(kind.__doc__, "Parameters")
     assert names_in(documented["activation"][1]) == {*ACTIVATIONS}
     assert names_in(documented["solver"][0].partition("default")[0]) == {"lbfgs", *OPTIMIZER_OF}
@@ -121,5 +121,5 @@ def test_the_names_listed_are_those_of_the_registries(kind):
         assert get_loss(model._network().loss) is not None
 
 
-def test_an_optimizer_of_the_package_is_a_solver_or_needs_all_samples():
+def test_every_optimizer_is_a_solver_or_needs_all_samples():
     assert {*OPTIMIZER_OF} <= {*OPTIMIZERS, "sgd"}

@@ -1,4 +1,4 @@
-"""Restarts, of which the best is kept, and ensembles: each network is what it would be alone."""
+"""Restarts, of which the best is kept, and ensembles: each network equals one trained alone."""
 
 import logging
 import pickle
@@ -61,7 +61,7 @@ def test_best_restart_is_kept(options):
     np.testing.assert_allclose(again.coefs_[0], model.coefs_[0])
 
 
-def test_restarts_are_the_same_together_and_one_by_one(caplog):
+def test_restarts_are_the_same_together_and_singly(caplog):
     together = with_options(CLASSIFIER, n_restarts=4).fit(X, Y)
     with caplog.at_level(logging.INFO, "gpubp"):
         one_by_one = with_options(CLASSIFIER, n_restarts=4, max_time=1000.0).fit(X, Y)
@@ -95,7 +95,7 @@ def test_a_restart_that_fails_is_left_out_and_all_that_fail_raise():
 
 
 class FailsLate:
-    """A device that is lost in the epoch ``at`` of a stack, when some of its networks have left it."""
+    """A device that is lost in the epoch ``at`` of a stack, after some of its networks have ended."""
 
     def __init__(self, monkeypatch, at):
         self.epochs, self.at, self.leaving = 0, at, stack.StackOfFits.leaving
@@ -108,7 +108,7 @@ class FailsLate:
         return self.leaving(*given)
 
 
-def test_a_stack_of_restarts_that_fails_is_no_failed_fit(monkeypatch):
+def test_a_failed_stack_of_restarts_is_not_a_failed_fit(monkeypatch):
     monkeypatch.setattr(stack, "networks_at_once", lambda *given, **options: 2)
     FailsLate(monkeypatch, 12)  # in the second stack: the first has eight epochs
     with pytest.raises(DeviceError, match="the device is lost"):
@@ -130,7 +130,7 @@ def test_restarts_without_a_score_keep_the_first():
     assert np.all(np.isnan(model.restart_scores_))
 
 
-def test_what_comes_after_restarts_goes_on_with_the_best():
+def test_training_after_restarts_continues_with_the_best():
     model = with_options(CLASSIFIER, n_restarts=3, warm_start=True).fit(X, Y)
     best = model.loss_
     model.fit(X, Y)
@@ -145,7 +145,7 @@ def test_what_comes_after_restarts_goes_on_with_the_best():
 
 
 @pytest.mark.parametrize("options", [{}, {"early_stopping": True}, {"dropout": 0.2}, {"class_weight": "balanced"}])
-def test_each_member_is_what_it_is_alone(options):
+def test_each_member_equals_one_fitted_alone(options):
     member = with_options(CLASSIFIER, **options)
     ensemble = MLPEnsembleClassifier(member, n_estimators=3, random_state=0).fit(X, NAMES, WEIGHTS)
     assert len({model.random_state for model in ensemble.estimators_}) == 3
@@ -189,7 +189,7 @@ def test_two_classes_and_several_labels():
 
 
 @pytest.mark.parametrize(("bootstrap", "max_samples", "most"), [(True, 1.0, 150), (True, 0.5, 75), (False, 0.5, 75)])
-def test_members_learn_from_samples_of_their_own(bootstrap, max_samples, most):
+def test_members_learn_from_their_own_samples(bootstrap, max_samples, most):
     ensemble = MLPEnsembleRegressor(
         REGRESSOR, n_estimators=3, bootstrap=bootstrap, max_samples=max_samples, random_state=0
     )
@@ -205,7 +205,7 @@ def test_members_learn_from_samples_of_their_own(bootstrap, max_samples, most):
         np.testing.assert_allclose(model.coefs_[0], alone.coefs_[0], rtol=1e-9)
 
 
-def test_members_that_lack_a_class_know_it_all_the_same():
+def test_members_without_samples_of_a_class_have_an_output_for_it():
     rare = np.asarray(["common"] * 148 + ["rare", "rarer"])
     member = with_options(CLASSIFIER, batch_size="auto")
     ensemble = MLPEnsembleClassifier(member, n_estimators=4, bootstrap=True, max_samples=0.2, random_state=0)
@@ -213,7 +213,7 @@ def test_members_that_lack_a_class_know_it_all_the_same():
     assert ensemble.set_params(estimator__solver="lbfgs").fit(X, rare).predict_proba(X).shape == (150, 3)
 
 
-def test_what_cannot_be_stacked_is_fitted_one_by_one(caplog):
+def test_members_that_cannot_be_stacked_are_fitted_singly(caplog):
     with caplog.at_level(logging.INFO, "gpubp"):
         MLPEnsembleClassifier(with_options(CLASSIFIER, n_restarts=2), n_estimators=2).fit(X, Y)
     assert "2 networks are fitted one by one, since it is fitted several times" in caplog.text
@@ -236,7 +236,7 @@ def test_frames_keep_their_names_and_files_their_members():
 
 
 @pytest.mark.on("torch:cpu")
-def test_answers_are_in_the_library_of_x():
+def test_outputs_are_in_the_library_of_x():
     torch = pytest.importorskip("torch")
     x = torch.asarray(X)
     ensemble = MLPEnsembleClassifier(with_options(CLASSIFIER, device="auto"), n_estimators=2, random_state=0)
@@ -275,7 +275,7 @@ def test_scikit_learns_checks(model):
 
 
 class Watcher:
-    """Called every other epoch; only watches."""
+    """Called every other epoch; has no effect."""
 
     every = 2
 
@@ -287,7 +287,7 @@ class Watcher:
 
 
 @pytest.mark.parametrize("solver", ["adam", "sgd"])
-def test_callbacks_that_only_watch_do_not_turn_off_stacks(solver, caplog):
+def test_callbacks_without_begin_or_end_keep_stacks(solver, caplog):
     watcher, options = Watcher(), {"solver": solver, "learning_rate": "invscaling", "learning_rate_init": 0.1}
     model = with_options(CLASSIFIER, n_restarts=3, max_iter=5, callbacks=watcher, random_state=0, **options)
     with caplog.at_level("INFO", "gpubp"):
@@ -304,7 +304,7 @@ def test_callbacks_that_only_watch_do_not_turn_off_stacks(solver, caplog):
 
 
 @pytest.mark.parametrize("extra", ["on_begin", "on_end"])
-def test_callbacks_that_begin_or_end_follow_one_fit_at_a_time(extra, caplog):
+def test_callbacks_with_begin_or_end_get_one_fit_at_a_time(extra, caplog):
     watcher = Watcher()
     setattr(watcher, extra, lambda _: None)
     with caplog.at_level("INFO", "gpubp"):

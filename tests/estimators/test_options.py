@@ -1,4 +1,4 @@
-"""What the estimators offer beyond scikit-learn: each test fails where its option does nothing."""
+"""Options of the estimators beyond scikit-learn's: each test fails if its option has no effect."""
 
 import warnings
 
@@ -100,7 +100,7 @@ class TestEachOptionChangesTheFit:
             classifier(hidden_layer_sizes=(6, 4), activation=["tanh"]).fit(X, LABELS)
 
 
-class TestDescent:
+class TestOptimizers:
     def test_a_clipped_gradient_moves_the_weights_by_its_length(self):
         # one step of plain gradient descent with a gradient of length 0.5
         common = {"solver": "momentum", "momentum": 0.0, "learning_rate_init": 0.1, "batch_size": 300, "alpha": 0.0}
@@ -117,8 +117,8 @@ class TestDescent:
         ]
         assert sums[1] < 0.9 * sums[0]
 
-    def test_cosine_is_still_at_the_end(self):
-        """The last step of a cosine that has ended is one of no length."""
+    def test_cosine_ends_at_0(self):
+        """The last step of a cosine schedule has length 0."""
         rate = {"solver": "momentum", "momentum": 0.0, "batch_size": 300, "learning_rate_init": 0.1}
         ends = [classifier(learning_rate="cosine", max_iter=n, **rate) for n in (1, 40)]
         short, long = (model.fit(X, LABELS) for model in ends)
@@ -126,7 +126,7 @@ class TestDescent:
         assert drops[-1] < 0.1 * drops[10]
         assert short.loss_curve_[0] == long.loss_curve_[0]
 
-    def test_a_schedule_of_the_users_is_given_the_epochs_done(self):
+    def test_a_user_defined_schedule_gets_the_epochs_done(self):
         seen = []
 
         def schedule(epoch):
@@ -147,14 +147,14 @@ class TestDescent:
 
 class TestLosses:
     def test_the_loss_reported_is_the_loss_requested(self):
-        """One epoch, one batch: the loss reported is that of the first weights."""
+        """With one epoch of one batch, the reported loss is that of the first weights."""
         for loss, error in (("absolute_error", "absolute"), ("huber(0.2)", "huber(0.2)"), ("log_cosh", "log_cosh")):
             model = regressor(loss=loss, max_iter=1, learning_rate_init=1e-12, alpha=0.0).fit(X_R, TARGETS)
             outputs = model.predict(X_R)[:, None]
             E, _ = output_loss(np, error, "identity", outputs, outputs, TARGETS[:, None])
             np.testing.assert_allclose(model.loss_, float(E) / len(TARGETS), rtol=1e-6)
 
-    def test_an_absolute_error_heeds_outliers_less(self):
+    def test_an_absolute_loss_is_robust_to_outliers(self):
         spoilt = TARGETS.copy()
         spoilt[:5] = 1e3
         fits = [
@@ -164,7 +164,7 @@ class TestLosses:
         off = [np.median(np.abs(model.predict(X_R)[5:] - TARGETS[5:])) for model in fits]
         assert off[1] < off[0]
 
-    def test_smooth_labels_keep_the_outputs_from_the_ends(self):
+    def test_label_smoothing_keeps_outputs_away_from_0_and_1(self):
         settings = {"hidden_layer_sizes": (60,), "solver": "lbfgs", "max_iter": 500, "alpha": 0.0, "tol": 1e-6}
         fits = [classifier(label_smoothing=s, **settings).fit(X, LABELS) for s in (0.0, 0.2)]
         # the best outputs are 1 - s + s / 10
@@ -204,8 +204,8 @@ class TestClassWeight:
         by_sample = classifier(solver=solver).fit(X, LABELS, sample_weight=weights)
         np.testing.assert_allclose(by_class.coefs_[0], by_sample.coefs_[0], rtol=1e-12)
 
-    def test_balanced_heeds_how_much_samples_count(self):
-        """A sample that counts nothing is as good as not there, and one that counts two is as good as two."""
+    def test_balanced_respects_sample_weights(self):
+        """A sample of weight 0 equals no sample, and one of weight 2 equals two samples."""
         weights = np.asarray([0.0, 1.0, 2.0])[np.arange(300) % 3]
         rows = np.repeat(np.arange(300), weights.astype(int))
         options = {"class_weight": "balanced", "batch_size": 300, "shuffle": False, "hidden_layer_sizes": (5,)}
@@ -237,7 +237,7 @@ class TestClassWeight:
 
 class TestValidationData:
     @pytest.mark.parametrize("solver", [*STOCHASTIC, "lbfgs"])
-    def test_changes_nothing_and_is_looked_at_each_epoch(self, solver):
+    def test_does_not_change_training_and_is_scored_each_epoch(self, solver):
         plain = classifier(solver=solver).fit(X, LABELS)
         monitored = classifier(solver=solver).fit(X, LABELS, validation_data=(X_HELD_OUT, LABELS_HELD_OUT))
         assert not differ(plain, monitored)
@@ -256,7 +256,7 @@ class TestValidationData:
             model.validation_curve_[-1], np.average(-np.log(of_class), weights=weights), rtol=1e-6
         )
 
-    def test_early_stopping_watches_it_and_learns_from_all_samples(self):
+    def test_early_stopping_uses_it_and_trains_on_all_samples(self):
         model = classifier(early_stopping=True, max_iter=60, n_iter_no_change=3, tol=0.05)
         model.fit(X, LABELS, validation_data=(X_HELD_OUT, LABELS_HELD_OUT))
         assert model.stop_reason_ == "patience"
@@ -273,7 +273,7 @@ class TestValidationData:
             ((X_HELD_OUT, LABELS_HELD_OUT + 5), "validation_data: `y` has classes not in"),
         ],
     )
-    def test_what_does_not_fit(self, data, message):
+    def test_mismatched_shapes(self, data, message):
         with pytest.raises(DataError, match=message):
             classifier().fit(X, LABELS, validation_data=data)
 
@@ -311,7 +311,7 @@ class TestStopping:
         assert model.fit_seconds_ > 0.0
 
     @pytest.mark.parametrize("solver", ["adam", "lbfgs"])
-    def test_a_callback_sees_each_epoch_and_may_stop(self, solver):
+    def test_a_callback_gets_each_epoch_and_can_stop(self, solver):
         seen = []
 
         def stop_after_three(progress):
@@ -364,7 +364,7 @@ class TestSeveralColumnsOfLabels:
         assert set(predicted[:, 0]) == {"big", "small"}
         assert np.mean(predicted == names) > 0.9
 
-    def test_part_by_part(self):
+    def test_partial_fit(self):
         model = classifier(learning_rate_init=0.01)
         with pytest.raises(ValueError, match="classes must be passed on the first call"):
             model.partial_fit(X, self.COLUMNS)

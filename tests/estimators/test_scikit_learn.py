@@ -1,4 +1,4 @@
-"""The estimators as scikit-learn's users meet them: its checks, its tools, arrays of any library, what goes wrong."""
+"""The estimators' compatibility with scikit-learn: its checks, its tools, arrays of any library, errors."""
 
 import copy
 import inspect
@@ -44,7 +44,7 @@ def _one_thread():
 
 @pytest.fixture
 def hurried():
-    """Training that may end before it has converged."""
+    """Training that can end before it has converged."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         yield
@@ -124,7 +124,7 @@ def test_attributes_methods_and_tags(kind, options, hurried):
     ],
     ids=str,
 )
-def test_bad_parameters_are_refused_in_the_same_words(kind, options):
+def test_bad_parameters_give_the_same_messages(kind, options):
     raised = []
     for model in (getattr(sklearn.neural_network, kind)(**options), KINDS[kind][0](**options)):
         with pytest.raises(ValueError, match=r".") as error:
@@ -148,7 +148,7 @@ def test_not_fitted():
 
 
 @pytest.mark.parametrize("solver", ["adam", "lbfgs"])
-def test_warns_where_it_has_not_converged(solver):
+def test_warns_without_convergence(solver):
     with pytest.warns(ConvergenceWarning, match="converge"):
         small(solver=solver, max_iter=2).fit(*IRIS)
 
@@ -158,7 +158,7 @@ def test_warns_of_a_batch_too_large(hurried):
         small(batch_size=1000).fit(*IRIS)
 
 
-def test_partial_fit_goes_only_with_stochastic_solvers():
+def test_partial_fit_needs_a_stochastic_solver():
     for kind, _ in KINDS.values():
         assert hasattr(kind(solver="sgd"), "partial_fit")
         assert not hasattr(kind(solver="lbfgs"), "partial_fit")
@@ -351,7 +351,7 @@ def test_bad_arrays(change, message, library):
         small(device="auto").fit(change(xp, x), IRIS[1])
 
 
-def test_features_and_samples_are_counted(hurried):
+def test_numbers_of_features_and_samples_are_checked(hurried):
     strict = pytest.importorskip("array_api_strict")
     x = strict.asarray(IRIS[0])
     model = small(device="auto").fit(x, IRIS[1])
@@ -364,8 +364,8 @@ def test_features_and_samples_are_counted(hurried):
         model.fit(x, None)
 
 
-def test_computing_elsewhere_than_where_x_is(backend_case, hurried):
-    """``device`` says where, and outputs come back to where X is."""
+def test_computing_on_another_device_than_that_of_x(backend_case, hurried):
+    """``device`` chooses the device, and outputs are on the device of X."""
     model = small(device=backend_case.backend.name, dtype="float32").fit(*IRIS)
     assert type(model.predict_proba(IRIS[0])) is np.ndarray
     np.testing.assert_allclose(
@@ -376,7 +376,7 @@ def test_computing_elsewhere_than_where_x_is(backend_case, hurried):
 # --- weights by hand, copies, files ---
 
 
-def test_weights_changed_by_hand_count(hurried):
+def test_weights_changed_by_hand_are_used(hurried):
     model = small(MLPRegressor).fit(*NUMBERS)
     before = model.predict(NUMBERS[0])
     model.intercepts_[-1][:] += 1.0  # in place
@@ -386,7 +386,7 @@ def test_weights_changed_by_hand_count(hurried):
 
 
 @pytest.mark.parametrize("solver", ["adam", "sgd"])
-def test_a_stored_model_goes_on_as_if_never_stored(backend_case, solver, tmp_path):
+def test_a_stored_model_continues_as_if_never_stored(backend_case, solver, tmp_path):
     x = backend_case.asarray(IRIS[0].astype("float32"))
     model = small(solver=solver, device="auto")
     for _ in range(3):
@@ -400,7 +400,7 @@ def test_a_stored_model_goes_on_as_if_never_stored(backend_case, solver, tmp_pat
             np.testing.assert_array_equal(a, b)
 
 
-def test_nothing_of_a_device_is_stored(hurried):
+def test_no_device_arrays_are_stored(hurried):
     strict = pytest.importorskip("array_api_strict")
     model = small(device="auto").fit(strict.asarray(IRIS[0], device=strict.Device("device1")), IRIS[1])
     stored = pickle.dumps(model)

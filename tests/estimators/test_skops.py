@@ -1,4 +1,4 @@
-"""Fitted estimators in skops files, which hold no code: what is loaded predicts, and trains on, as what was saved."""
+"""Fitted estimators in skops files, which contain no code: a loaded model predicts and trains like the saved one."""
 
 import re
 from pathlib import Path
@@ -53,12 +53,12 @@ CLASSIFIERS = {
 
 
 def documented():
-    """The types that docs/deployment.md lists."""
+    """Return the types that docs/deployment.md lists."""
     return set(re.findall(r"`(gpubp\.[a-z_.]+\.[A-Z]\w+)`", DOCUMENTATION.read_text(encoding="utf-8")))
 
 
 def loaded(model):
-    """The model, saved and loaded again; what must be trusted for that is documented."""
+    """Save and load a model, trusting only documented types."""
     data = skops_io.dumps(model)
     untrusted = skops_io.get_untrusted_types(data=data)
     assert {name for name in untrusted if not name.startswith("sklearn.")} <= documented()
@@ -128,7 +128,7 @@ def test_halving_searches():
     assert loaded(search).predict(X).tolist() == search.predict(X).tolist()
 
 
-def test_everything_documented_is_there():
+def test_documented_types_exist():
     assert len(documented()) == 17
     for name in documented():
         package, _, what = name.rpartition(".")

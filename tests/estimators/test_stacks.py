@@ -1,4 +1,4 @@
-"""Stacks whose networks have samples of their own, in their own order: each is what it is alone."""
+"""Stacks whose networks have their own samples and order: each network equals one trained alone."""
 
 import warnings
 
@@ -30,7 +30,7 @@ WEIGHTS = np.random.default_rng(2).uniform(0.0, 2.0, (3, N))
 
 
 def epochs_of(backend, dtype, ways, optimizer, l2, batches, thetas, epochs=3):
-    """Move a stack by some epochs; where it ends, and what the last epoch said."""
+    """Train a stack for some epochs; return the parameters and the last epoch's values."""
     position = ModelState(to_backend(backend, thetas, dtype), None)
     position.state = optimizer.init(backend.xp, position.theta)
     with pytest.MonkeyPatch.context() as patch:
@@ -45,7 +45,7 @@ def epochs_of(backend, dtype, ways, optimizer, l2, batches, thetas, epochs=3):
 
 
 def own_batches(backend, dtype, n_networks, weighed):
-    """Batches in a new order in each epoch: of the stack, and of one of its networks alone."""
+    """Return batches in a new order in each epoch, of the stack and of one of its networks."""
     x, targets = to_backend(backend, X, dtype), to_backend(backend, D, dtype)
     rows = [np.random.default_rng(k).permutation(N)[: COUNTS[k]] for k in range(n_networks)]
     weights_of = np.asarray([0, 2, 1, 0])[:n_networks]
@@ -85,7 +85,7 @@ def own_batches(backend, dtype, n_networks, weighed):
 @pytest.mark.parametrize("weighed", [False, True])
 @pytest.mark.parametrize("n_networks", [1, 3])
 @pytest.mark.parametrize("optimizer", [*OPTIMIZERS, "clipped", "decayed"])
-def test_each_network_is_what_it_is_alone(optimizer, n_networks, weighed, ways):
+def test_each_network_equals_one_trained_alone(optimizer, n_networks, weighed, ways):
     backend, dtype = choose_backend("cpu"), "float64"
     rates = np.asarray([[0.02], [0.005], [0.01]])[:n_networks]
     l2 = np.asarray([[0.1], [0.0], [2.0]])[:n_networks]
@@ -118,7 +118,7 @@ PLACES = [
 
 
 @pytest.mark.parametrize("device", PLACES)
-def test_each_network_is_what_it_is_alone_on_a_device(device, precision):
+def test_each_network_equals_one_trained_alone_on_a_device(device, precision):
     backend = choose_backend(device)
     optimizer, thetas = adam(0.01), initial_weights(NETWORK, range(3), dtype=precision)
     together, alone = own_batches(backend, precision, 3, weighed=True)
@@ -257,7 +257,7 @@ def assert_same_fit(together, alone):
 
 @settings(max_examples=12)
 @given(OPTIONS, OF_EACH, st.booleans(), st.sampled_from(["always", "never"]))
-def test_fits_of_a_classifier_are_what_they_are_alone(options, of_each, weighed, ways):
+def test_stacked_classifiers_equal_single_fits(options, of_each, weighed, ways):
     weights = WEIGHTS[0] + 0.1 if weighed else None
     base = MLPClassifier((4,), "tanh", device="cpu", validation_fraction=0.3).set_params(**options)
     models = [clone(base).set_params(**own) for own in of_each for _ in FOLDS]
@@ -276,7 +276,7 @@ def test_fits_of_a_classifier_are_what_they_are_alone(options, of_each, weighed,
 
 @pytest.mark.parametrize("device", [*PLACES, "cpu"])
 @pytest.mark.parametrize("early_stopping", [False, True])
-def test_fits_of_a_regressor_are_what_they_are_alone(early_stopping, device, precision):
+def test_stacked_regressors_equal_single_fits(early_stopping, device, precision):
     base = MLPRegressor(hidden_layer_sizes=(4,), batch_size=6, max_iter=6, device=device, dtype=precision)
     base.set_params(early_stopping=early_stopping, validation_fraction=0.3, scoring="loss")
     models = [clone(base).set_params(alpha=alpha, random_state=0) for alpha in (0.0, 0.1) for _ in FOLDS]
@@ -313,7 +313,7 @@ def test_networks_of_other_forms_are_in_other_stacks(monkeypatch):
     assert sizes == [2, 1, 1, 1, 1, 1, 1, 1]
 
 
-def test_stacks_are_split_where_memory_is_short(monkeypatch):
+def test_stacks_are_split_if_memory_is_short(monkeypatch):
     monkeypatch.setattr(stacks, "networks_at_once", lambda *_: 2)
     models = [MLPClassifier((3,), batch_size=6, max_iter=4, device="cpu", random_state=0) for _ in range(5)]
     sizes, errors = fitted_in_stacks(models, monkeypatch)
@@ -357,7 +357,7 @@ def test_one_fit_that_fails_leaves_the_others_alone(monkeypatch):
         assert_same_fit(models[2], clone(models[2]).fit(X[FOLDS[1]], LABELS[FOLDS[1]]))
 
 
-def test_who_diverges_after_a_good_epoch_keeps_it_with_early_stopping(monkeypatch):
+def test_early_stopping_keeps_the_best_epoch_before_divergence(monkeypatch):
     base = MLPRegressor(hidden_layer_sizes=(4,), activation="identity", solver="momentum", batch_size=5, max_iter=400)
     base.set_params(device="cpu", random_state=0, early_stopping=True, n_iter_no_change=1000)
     models = [clone(base).set_params(learning_rate_init=rate) for rate in (1e-3, 2.0)]
@@ -380,7 +380,7 @@ def test_too_few_samples_to_hold_out_is_an_error_of_that_fit(monkeypatch):
     assert second is None
 
 
-def test_callback_is_called_and_may_end_the_training(monkeypatch):
+def test_callback_is_called_and_can_end_the_training(monkeypatch):
     reported = []
 
     def callback(progress):

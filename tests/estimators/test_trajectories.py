@@ -1,4 +1,4 @@
-"""The same seed gives the same model: gpubp's estimators beside scikit-learn's own, over whole trajectories."""
+"""The same seed gives the same model: gpubp's estimators compared with scikit-learn's over whole trajectories."""
 
 import inspect
 import warnings
@@ -107,7 +107,7 @@ def _one_thread():
 
 
 def both(targets, options, **fixed):
-    """Fit scikit-learn's model and ours."""
+    """Fit scikit-learn's model and gpubp's."""
     options = {"random_state": 1, "hidden_layer_sizes": (8,), "max_iter": 100} | options | fixed
     kind = "MLPRegressor" if targets in REGRESSION else "MLPClassifier"
     x, y = TARGETS[targets]
@@ -132,7 +132,7 @@ def both(targets, options, **fixed):
 
 
 def deviation(theirs, ours):
-    """The largest difference of any weight, in parts of the largest weight of its layer."""
+    """Return the largest difference of any weight, relative to the largest weight of its layer."""
     pairs = zip(theirs.coefs_ + theirs.intercepts_, ours.coefs_ + ours.intercepts_, strict=True)
     return max(np.max(np.abs(a - b)) / np.max(np.abs(a)) for a, b in pairs)
 
@@ -169,13 +169,13 @@ def test_whole_fits(setting):
         np.testing.assert_allclose(ours.predict_proba(x), theirs.predict_proba(x), rtol=1e-4, atol=1e-6)
 
 
-def test_the_grid_is_large():
+def test_the_grid_is_large_enough():
     assert len(SETTINGS) >= 60
     assert {options.get("solver", "adam") for _, options in SETTINGS} == {"sgd", "adam", "lbfgs"}
 
 
 def test_long_fits_by_lbfgs_are_not_determined():
-    """Why WHOLE_LBFGS: scikit-learn's own fit parts from itself when the same samples come in another order."""
+    """The reason for WHOLE_LBFGS: scikit-learn's own fits diverge from each other if the samples are reordered."""
     x, y = TARGETS["binary"]
     order = np.random.default_rng(0).permutation(N_SAMPLES)
     curves = []
@@ -211,7 +211,7 @@ def test_partial_fit(targets, options):
 @pytest.mark.parametrize("options", [{"solver": "lbfgs"}, {"solver": "sgd", "momentum": 0.0}], ids=str)
 @pytest.mark.parametrize("targets", ["multiclass", "numbers"])
 def test_warm_start(targets, options):
-    """For the solvers without a state: the others keep theirs, which scikit-learn's drop."""
+    """Only for solvers without a state: gpubp keeps the state, which scikit-learn drops."""
     x, y = TARGETS[targets]
     kind = "MLPRegressor" if targets in REGRESSION else "MLPClassifier"
     models = []
@@ -236,7 +236,7 @@ def test_warm_start(targets, options):
 @pytest.mark.parametrize("schedule", ["constant", "invscaling"])
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_warm_starts_are_one_long_fit(solver, schedule):
-    """scikit-learn's issue #6091: theirs loses Adam's moments and the velocity, and starts the learning rate anew."""
+    """scikit-learn's issue #6091: it loses Adam's moments and the velocity, and restarts the learning rate."""
     options = {"solver": solver, "learning_rate": schedule, "shuffle": False, "batch_size": 20, "random_state": 1}
     long = gpubp.estimators.MLPRegressor(hidden_layer_sizes=(8,), max_iter=12, device="cpu", **options)
     short = gpubp.estimators.MLPRegressor(hidden_layer_sizes=(8,), max_iter=3, device="cpu", warm_start=True, **options)

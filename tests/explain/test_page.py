@@ -1,4 +1,4 @@
-"""The page that walks through the equations: every step and number there, nothing from outside, usable by keyboard."""
+"""The page that explains the equations: complete, self-contained, and usable by keyboard."""
 
 import base64
 import hashlib
@@ -29,7 +29,7 @@ HOSTILE = '</title></svg><script>alert("1")</script><img src=x onerror=alert(1)>
 
 
 class Page(HTMLParser):
-    """What stands in each step of a page; raises where tags do not match."""
+    """The contents of each step of a page; raises if tags do not match."""
 
     def __init__(self, text: str):
         super().__init__(convert_charrefs=True)
@@ -87,7 +87,7 @@ EXAMPLES = {
 
 
 @pytest.mark.parametrize("example", EXAMPLES.values(), ids=EXAMPLES)
-def test_every_step_and_every_number_of_the_walk_is_there(example):
+def test_the_page_has_every_step_and_number_of_the_walk(example):
     passages = explain(*example)
     parsed = Page(html_page(example))
     assert [step["id"] for step in parsed.steps] == [f"step-{number}" for number in range(1, len(passages) + 1)]
@@ -108,7 +108,7 @@ def test_every_step_and_every_number_of_the_walk_is_there(example):
             assert table == wanted
 
 
-def test_all_parts_of_the_lesson_are_there():
+def test_all_parts_of_the_lesson_exist():
     steps = Page(html_page(rain_network())).steps
     stages = [step["stage"] for step in steps]
     assert list(dict.fromkeys(stages)) == ["start", "forward", "error", "backward", "update", "check"]
@@ -160,7 +160,7 @@ def test_no_number_in_the_drawing_covers_another(name):
             assert apart, step["id"]
 
 
-def test_the_part_at_work_is_lit():
+def test_the_current_part_is_highlighted():
     steps = Page(html_page(rain_network())).steps
 
     def lit(step):
@@ -182,7 +182,7 @@ def test_the_part_at_work_is_lit():
     assert lit(by_equation["8"]) == (into_2, [])
 
 
-def test_nothing_comes_from_outside():
+def test_nothing_external_is_loaded():
     text = html_page(rain_network())
     for tag, named in Page(text).tags:
         assert tag not in ("iframe", "object", "embed", "audio", "video", "img", "use", "image", "base")
@@ -254,7 +254,7 @@ def run(*arguments: object):
 
 @pytest.fixture(scope="module")
 def iris(tmp_path_factory):
-    """A model file with a table behind it: 4-3-3."""
+    """A model file of a 4-3-3 network that was trained on a table."""
     path = tmp_path_factory.mktemp("models") / "iris.safetensors"
     model = fit_table(prepare_table("iris"), hidden_layer_sizes=(3,), epochs=5, device="cpu").model
     save_model(path, model.network, model.theta, preprocessing=model.preprocessing, about=model.about)
@@ -317,7 +317,7 @@ def test_a_model_without_a_table(tmp_path):
 
 
 def test_a_hostile_model_file(tmp_path):
-    """Names of columns come out of a file that anyone may have made."""
+    """Names of columns come from an untrusted file."""
     name = "<img src=x onerror=alert(1)>"
     table = {name: [0.0, 1.0, 2.0, 3.0] * 3, "y": [0.0, 1.0, 2.0, 3.0] * 3}
     model = fit_table(prepare_table(table, target="y"), hidden_layer_sizes=(2,), epochs=2, device="cpu").model
@@ -410,21 +410,21 @@ def test_a_step_has_an_address_and_its_page_starts_at_the_top(chromium, rain):
     assert chromium.value("document.getElementById('step-7').getBoundingClientRect().top") == pytest.approx(0, abs=1)
 
 
-def test_a_focus_is_seen(chromium, rain):
+def test_the_focus_is_visible(chromium, rain):
     chromium.open(rain)
     chromium.press("Tab")
     assert chromium.value("getComputedStyle(document.activeElement).outlineStyle") == "solid"
     assert chromium.value("parseFloat(getComputedStyle(document.activeElement).outlineWidth)") >= 2
 
 
-def test_without_javascript_every_step_is_seen(chromium, rain):
+def test_without_javascript_every_step_is_visible(chromium, rain):
     chromium.send("Emulation.setScriptExecutionDisabled", value=True)
     chromium.open(rain)
     assert chromium.value(VISIBLE).count("step-") == 16
     assert chromium.value("document.getElementById('controls').checkVisibility()") is False
 
 
-def test_on_paper_every_step_is_seen_and_nothing_is_cut_off(chromium, written):
+def test_print_shows_every_step_in_full(chromium, written):
     chromium.screen(718)  # A4 without its margins
     chromium.send("Emulation.setEmulatedMedia", media="print")
     chromium.open(written(make(Network((16, 11, 9)), cases=MOST_CASES)))
@@ -450,7 +450,7 @@ def test_a_model_s_page_fits_the_screen_at_every_step(chromium, tmp_path, iris, 
         chromium.press("ArrowRight")
 
 
-def test_the_keys_scroll_what_is_wide_where_the_focus_is_on_it(chromium, tmp_path, iris):
+def test_the_keys_scroll_a_wide_part_that_has_the_focus(chromium, tmp_path, iris):
     out = tmp_path / "iris.html"
     run(iris, "--html", out)
     chromium.screen(360)
@@ -463,7 +463,7 @@ def test_the_keys_scroll_what_is_wide_where_the_focus_is_on_it(chromium, tmp_pat
     assert chromium.value(VISIBLE) == "step-3"
 
 
-def test_a_drawing_wider_than_the_screen_shows_the_part_at_work(chromium, written):
+def test_a_wide_drawing_scrolls_to_the_current_part(chromium, written):
     chromium.open(written(make(Network((2, *[2] * 11, 1), activation="tanh"))))
     seen = """(() => { const lit = document.querySelector("#step-20 circle.active").getBoundingClientRect(),
         figure = document.querySelector("#step-20 figure").getBoundingClientRect();
@@ -475,7 +475,7 @@ def test_a_drawing_wider_than_the_screen_shows_the_part_at_work(chromium, writte
     assert chromium.value("scrollY") == 0
 
 
-def test_the_dark_is_dark(chromium, rain):
+def test_dark_mode(chromium, rain):
     chromium.send("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": "dark"}])
     chromium.open(rain)
 

@@ -1,4 +1,4 @@
-"""The walk through the equations: every number right, every sign meant, and readable in a terminal of 80 columns."""
+"""The walk through the equations: correct numbers, exact signs, and output that fits 80 columns."""
 
 import itertools
 import json
@@ -94,8 +94,8 @@ def test_the_rain_network_is_the_deck_s():
 
 
 @pytest.mark.parametrize("network", NETWORKS, ids=repr)
-def test_what_stands_there_can_be_followed(network):
-    """Carrying out the signs from left to right gives the result, in every passage whose signs are all exact."""
+def test_the_arithmetic_is_correct(network):
+    """Applying the signs from left to right gives the result, in every passage whose signs are all exact."""
     passages = explain(*make(network))
     followed = 0
     for passage in passages:
@@ -112,8 +112,8 @@ def test_what_stands_there_can_be_followed(network):
 
 
 @pytest.mark.parametrize("network", NETWORKS, ids=repr)
-def test_what_comes_out_goes_in_again(network):
-    """An array of one name is one array in the whole walk."""
+def test_results_are_the_inputs_of_later_steps(network):
+    """Arrays of the same name are equal throughout the walk."""
     seen: dict[str, np.ndarray] = {}
     for passage in explain(*make(network)):
         for term in (*passage.terms, passage.result):
@@ -135,7 +135,7 @@ def test_the_walk_gives_the_gradient(network):
     np.testing.assert_allclose(check.terms[1].values[:, 0], gradient)
 
 
-def test_the_check_would_see_a_wrong_gradient(monkeypatch):
+def test_the_check_detects_a_wrong_gradient(monkeypatch):
     right = equations.dE_dy_below
     monkeypatch.setattr(equations, "dE_dy_below", lambda *a, **k: 1.01 * right(*a, **k))
     assert float(explain(*rain_network())[-1].result.values) > 1e-3
@@ -198,7 +198,7 @@ def test_bad_input(change, message):
         (with_equal_layers(Network((2, 2, 2)), [1, 2]), "2-2-2, has weights that are tied"),
     ],
 )
-def test_what_is_no_plain_layered_network_is_refused(network, message):
+def test_networks_with_skips_or_ties_are_refused(network, message):
     with pytest.raises(DataError, match=message):
         explain(*make(network))
 
@@ -224,7 +224,7 @@ def test_the_command_is_plain_and_fits_80_columns():
         assert any(line.startswith(f"({number})  ") for line in lines), number
 
 
-def test_the_command_sets_a_product_out_as_on_paper():
+def test_the_command_lays_out_a_product_as_on_paper():
     lines = run().stdout.splitlines()
     start = lines.index("(1)  Total input of layer 1")
     assert [line.strip() for line in lines[start + 4 : start + 11]] == [
@@ -314,7 +314,7 @@ def test_numbers_of_every_size_stay_readable():
     assert number_format(np.asarray([0.4]), 1)(0.4) == "0.4"
 
 
-def test_a_minus_after_a_sign_stands_in_brackets():
+def test_a_minus_after_a_sign_is_in_brackets():
     a, b = np.asarray([[-1.0, 2.0]]), np.asarray([[-3.0], [-4.0]])
     passage = Passage("1", "", "", (Term("", "a", a), Term("×", "b", b)), Term("=", "c", a @ b), "")
     assert worked_number(passage, 2) == "the first number: -1 × (-3) + 2 × (-4) = -5"

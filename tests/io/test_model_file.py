@@ -60,7 +60,7 @@ def refusal(path):
 # --- what is written is read ---
 
 
-def test_all_parts_come_back(path, content):
+def test_round_trip_of_all_parts(path, content):
     model = load_model(path)
     assert model.network == NETWORK
     np.testing.assert_array_equal(model.theta, initial_weights(NETWORK))
@@ -78,7 +78,7 @@ json_values = st.recursive(
 
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
-def test_any_network_comes_back(data, tmp_path_factory):
+def test_round_trip_of_any_network(data, tmp_path_factory):
     sizes = data.draw(st.lists(st.integers(1, 6), min_size=2, max_size=4))
     activations = st.sampled_from(["relu", "logistic", "elu(0.5)", "identity"])
     activation = data.draw(st.lists(activations, min_size=len(sizes) - 2, max_size=len(sizes) - 2))
@@ -117,7 +117,7 @@ def test_equal_models_give_equal_bytes(path, content):
     assert path.read_bytes() == content
 
 
-def test_tuples_and_number_keys_are_read_as_json_has_them(path):
+def test_tuples_and_number_keys_are_read_as_json(path):
     save_model(path, NETWORK, initial_weights(NETWORK), about={10: (1, 2), 9: "x"})
     assert load_model(path).about == {"10": [1, 2], "9": "x"}
 
@@ -141,7 +141,7 @@ def test_a_file_cut_at_any_length_is_refused(path, content):
     assert "damaged" in refusal(path)
 
 
-def test_any_changed_byte_is_found(path, content):
+def test_any_changed_byte_is_detected(path, content):
     random = np.random.default_rng(0)
     for place in range(len(content)):
         changed = bytearray(content)
@@ -150,7 +150,7 @@ def test_any_changed_byte_is_found(path, content):
         refusal(path)
 
 
-def test_a_number_written_in_another_way_is_found(path):
+def test_a_number_in_another_notation_is_detected(path):
     """The checksum is of the text as written, so even a harmless change is found."""
     save_model(path, NETWORK, initial_weights(NETWORK), about={"rate": 1e-05})
     assert path.read_bytes().count(b"1e-05") == 1
@@ -158,7 +158,7 @@ def test_a_number_written_in_another_way_is_found(path):
     assert "damaged header" in refusal(path)
 
 
-def test_no_file_a_folder_and_a_device_are_refused(tmp_path):
+def test_a_missing_file_a_folder_and_a_device_are_refused(tmp_path):
     assert "does not exist" in refusal(tmp_path / "nothing")
     assert "folder" in refusal(tmp_path)
     if os.path.exists("/dev/null"):
@@ -195,7 +195,7 @@ def test_a_foreign_safetensors_file_is_refused(path):
     assert "damaged header" in refusal(path)
 
 
-def test_a_newer_format_asks_for_an_upgrade(path, content):
+def test_a_newer_format_requires_an_upgrade(path, content):
     header, theta = header_and_theta(path)
     forge(path, header | {"format": 3, "version": "9.8", "something": "new"}, {"theta": theta, "state": theta})
     message = refusal(path)

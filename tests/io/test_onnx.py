@@ -155,7 +155,7 @@ class TestNetworks:
         assert loaded.run(None, {"X": samples(network, "float32", 0)})[0].shape == (0, 2)
 
     def test_standard_operators(self):
-        """So that other programs recognise the layers."""
+        """Other programs recognise the layers by these operators."""
         network = Network((3, 4, 4, 2), activation=("relu", "logistic"), loss="cross_entropy")
         model = to_onnx(network, weights(network, "float32"))
         expected = ["MatMul", "Add", "Relu", "MatMul", "Add", "Sigmoid", "MatMul", "Add", "Softmax"]
@@ -170,7 +170,7 @@ class TestNetworks:
             (y,) = ReferenceEvaluator(to_onnx(network, theta)).run(None, {"X": x})
             assert_agree(y, predict(network, theta, x, device="cpu"), "forward")
 
-    def test_the_precision_is_that_of_the_parameters_or_as_requested(self):
+    def test_the_precision_is_that_of_the_parameters_or_the_requested_one(self):
         network = Network((3, 2))
         theta = weights(network, "float64")
         x = samples(network, "float32")
@@ -301,7 +301,7 @@ class TestClassifiers:
         assert describe_values(model.to_onnx().graph.input)[0]["type"] == "float32"
 
     @pytest.mark.parametrize("loss", ["log_loss", "squared_error"])
-    def test_several_labels_a_sample(self, loss):
+    def test_several_labels_per_sample(self, loss):
         x, marks = make_multilabel_classification(60, 5, n_classes=4, random_state=0)
         model = classifier(loss=loss).fit(x, marks)
         results = run(model.to_onnx(), {"X": x})
@@ -319,13 +319,13 @@ class TestClassifiers:
         for number, expected in enumerate(model.predict_proba(X)):
             assert_agree(results[f"probabilities_{number}"], expected, "forward")
 
-    def test_frames_leave_the_names_of_their_columns(self):
+    def test_column_names_of_frames_are_kept(self):
         frame = pd.DataFrame(X, columns=["a", "b", "c", "d"])
         model = classifier().fit(frame, Y)
         (names,) = [json.loads(entry.value) for entry in model.to_onnx().metadata_props if entry.key == "feature_names"]
         assert names == ["a", "b", "c", "d"]
 
-    def test_by_the_function_too(self, tmp_path):
+    def test_by_the_function(self, tmp_path):
         model = classifier().fit(X, Y)
         assert to_onnx(model, path=tmp_path / "a.onnx", dtype="float32") == model.to_onnx(dtype="float32")
         assert onnx.load(tmp_path / "a.onnx") == model.to_onnx(dtype="float32")
@@ -476,7 +476,7 @@ class TestTables:
         results = run(exported, feeds_of(exported, SHOP | {"income": GAPS["income"]}))
         assert np.isnan(results["variable"][:, 0]).tolist() == [True] + [False] * (N - 1)
 
-    def test_names_of_columns_that_are_taken(self):
+    def test_duplicate_names_of_columns(self):
         names = ("label", "probabilities", "weights.0.1", "X", "matmul", "größe in m²")
         columns = {name: RANDOM.normal(size=N) for name in names} | {"label_": SHOP["town"], "y": SHOP["buys"]}
         model = fitted(columns, "y")
@@ -527,7 +527,7 @@ class TestCommand:
 
         return command
 
-    def test_writes_beside_the_model_and_lists_its_inputs(self, command, shop_file):
+    def test_writes_next_to_the_model_and_lists_its_inputs(self, command, shop_file):
         code, out, err = command(shop_file)
         assert (code, err) == (0, "")
         assert onnx.load("shop.onnx") == to_onnx(load_model(shop_file))
@@ -539,7 +539,7 @@ class TestCommand:
         assert ["output", "label", "text", "samples"] in lines
         assert ["output", "probabilities", "float32", "samples", "x", "2"] in lines
 
-    def test_replaces_its_own_files_alone(self, command, shop_file):
+    def test_replaces_only_its_own_files(self, command, shop_file):
         assert command(shop_file, "a.onnx")[0] == 0
         code, _, err = command(shop_file, "a.onnx")
         assert (code, err) == (0, "replaces   a.onnx, from an earlier export\n")

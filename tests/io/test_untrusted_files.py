@@ -48,8 +48,8 @@ def refusal(path):
 @pytest.mark.parametrize(
     ("name", "how"), [(name, how) for name, kind in fuzz.KINDS.items() for how in kind.mutations if how != "large"]
 )
-def test_a_hostile_file_is_read_right_or_refused(tmp_path, valid, name, how):
-    """Times are not checked here, but by ``python -m benchmarks.fuzz``."""
+def test_a_hostile_file_is_read_correctly_or_refused(tmp_path, valid, name, how):
+    """Times are checked by ``python -m benchmarks.fuzz`` instead."""
     kind = fuzz.KINDS[name]
     path, ended = tmp_path / "files" / kind.name, Counter()
     path.parent.mkdir()
@@ -101,7 +101,7 @@ def test_a_header_longer_than_is_read_is_refused_unread(path):
     assert "at most are read" in refusal(path)
 
 
-def test_what_could_not_be_loaded_is_not_saved(path):
+def test_models_that_could_not_be_loaded_are_not_saved(path):
     network = Network((2, 1))
     for about, message in [
         ({"a": "x" * (MAX_TEXT_BYTES + 1)}, "bytes, and .* at most are read"),
@@ -178,7 +178,7 @@ def test_a_name_that_comes_twice_in_the_outer_header_is_refused(path, valid):
         "texts",
     ],
 )
-def test_a_network_that_asks_for_too_much_is_refused(path, network, n, expected):
+def test_a_network_that_is_too_large_is_refused(path, network, n, expected):
     """A pattern of quadratic time would not end with that name; an array of these texts would be 400 GB."""
     whole = {
         "activation": [],
@@ -205,7 +205,7 @@ def test_many_layers_and_skips_take_time_in_proportion(path):
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has none of these")
 @pytest.mark.parametrize("what", ["pipe", "zero", "loop", "folder", "nothing", "zero byte", "long"])
-def test_what_is_no_ordinary_file_is_refused_at_once(tmp_path, what):
+def test_special_files_are_refused_immediately(tmp_path, what):
     path = tmp_path / "model.safetensors"
     if what == "pipe":
         os.mkfifo(path)  # nothing ever writes to it
@@ -403,7 +403,7 @@ def test_a_process_that_dies_or_hangs_is_reported_with_the_number_of_its_file(mo
         (lambda path: (_ for _ in ()).throw(ModelFileError("\x1b")), "unreadable"),
     ],
 )
-def test_what_the_fuzzer_calls_a_failure(path, read, reason):
+def test_failures_of_the_fuzzer(path, read, reason):
     path.write_bytes(b"12345678")
     assert reason in fuzz.judged(MODEL._replace(read=read), path)["reason"]
 

@@ -1,4 +1,4 @@
-"""Searches over the workers of an executor find what they find in this process."""
+"""Searches over the workers of an executor give the results of this process."""
 
 import os
 import pickle
@@ -51,7 +51,7 @@ def dask_threads():
         yield client
 
 
-def test_models_without_a_seed_are_given_one_each():
+def test_models_without_a_seed_get_one_each():
     """Workers that are forked all have the same generator of NumPy."""
     seeds = []
 
@@ -103,7 +103,7 @@ ENGINES = ["threads", "loky", "dask_threads", "dask_processes"]
 
 @pytest.mark.slow
 @pytest.mark.parametrize("engine", ENGINES)
-def test_workers_find_what_this_process_finds(engine, request):
+def test_workers_give_the_results_of_this_process(engine, request):
     executor = request.getfixturevalue(engine)
     here = BatchedSearchCV(MODEL, GRID, **FINE, return_train_score=True, refit=False).fit(X, Y)
     away = BatchedSearchCV(MODEL, GRID, **FINE, return_train_score=True, refit=False, executor=executor).fit(X, Y)
@@ -129,7 +129,7 @@ def test_pipelines_and_weights(dask_processes):
     assert_same(BatchedSearchCV(pipeline, grid, **FINE, executor=dask_processes).fit(X, Y, **fit), here)
 
 
-def test_what_is_fitted_alone_is_fitted_by_workers_too(threads):
+def test_workers_fit_models_that_cannot_be_stacked(threads):
     here = BatchedSearchCV(LogisticRegression(), {"C": [0.1, 1.0]}, **FINE).fit(X, Y)
     assert_same(BatchedSearchCV(LogisticRegression(), {"C": [0.1, 1.0]}, **FINE, executor=threads).fit(X, Y), here)
 
@@ -166,7 +166,7 @@ def test_samples_are_scattered_once_and_not_in_the_tasks(dask_threads, monkeypat
     assert max(submitted) < x.nbytes / 10
 
 
-def test_processes_read_the_samples_from_a_file_that_is_gone_in_the_end(loky):
+def test_processes_read_the_samples_from_a_temporary_file(loky):
     common = SharedData(X, Y, {"sample_weight": WEIGHTS}, {0: (np.arange(9), np.arange(9, 12))})
     with shared_with_workers(loky, common) as shared:
         assert isinstance(shared, SharedFile)
@@ -177,7 +177,7 @@ def test_processes_read_the_samples_from_a_file_that_is_gone_in_the_end(loky):
 
 
 class ProcessPoolExecutor:
-    """Stands in for one of processes, which is recognized by its name; it records where the samples were."""
+    """A fake process pool, recognized by its name; it records where the samples were."""
 
     def submit(self, function, shared, *arguments):
         self.folder = shared.path.parent
@@ -202,7 +202,7 @@ def test_a_search_leaves_no_file_behind():
     assert not executor.folder.exists()
 
 
-def test_tasks_hold_every_trial_once_and_like_beside_like():
+def test_tasks_contain_every_trial_once_grouped_by_form():
     trials = [
         Trial(candidate, split, clone(MODEL).set_params(hidden_layer_sizes=width), None, None)
         for candidate, width in enumerate([(4,), (5,), (4,), (5,)])
@@ -259,7 +259,7 @@ class Fails:
 
 
 def test_tasks_whose_samples_are_lost_are_handed_out_again():
-    """As Dask cancels them when the worker dies that has the samples."""
+    """As Dask cancels futures if the worker with the samples dies."""
     here = BatchedSearchCV(MODEL, {"alpha": [0.1, 1.0]}, **FINE).fit(X, Y)
     executor = Fails(spread.ATTEMPTS - 1)
     assert_same(BatchedSearchCV(MODEL, {"alpha": [0.1, 1.0]}, **FINE, executor=executor).fit(X, Y), here)
@@ -283,11 +283,11 @@ def test_lost_samples_are_shared_again_once(monkeypatch):
 
 
 class KilledWorker(Exception):
-    """Stands in for Dask's, which is recognized by its name."""
+    """A fake of Dask's exception, recognized by its name."""
 
 
 @pytest.mark.parametrize("fault", [None, BrokenExecutor("a process died"), KilledWorker("after 4 attempts")])
-def test_workers_that_die_for_good_are_an_error_in_words(fault):
+def test_workers_that_keep_dying_give_a_clear_error(fault):
     search = BatchedSearchCV(MODEL, {"alpha": [0.1, 1.0]}, cv=2, executor=Fails(spread.ATTEMPTS, fault))
     with pytest.raises(GpubpError, match=r"a worker of the executor ended during 4 fits of hidden_layer_sizes \(5,\)"):
         search.fit(X, Y)

@@ -64,7 +64,7 @@ def test_a_batch_is_requested_before_it_is_reported_and_is_one_stack(monkeypatch
     assert [line.split(" of sizes")[0] for line in stacks] == ["9 networks", "9 networks", "3 networks"]
 
 
-def test_the_seed_decides_and_a_study_goes_on():
+def test_the_seed_decides_and_a_study_can_be_resumed():
     one, other = search().fit(X, Y), search().fit(X, Y)
     assert one.cv_results_["params"] == other.cv_results_["params"]
     assert one.cv_results_["params"] != search(random_state=1).fit(X, Y).cv_results_["params"]
@@ -120,7 +120,7 @@ def test_failed_fits_are_failed_trials():
         (lambda trial: {"alpha": -1.0}, ValueError, "All the 9 fits failed"),
     ],
 )
-def test_no_trial_is_left_open_where_something_raises(suggest, error, message):
+def test_no_trial_is_left_open_after_an_error(suggest, error, message):
     study = optuna.create_study(direction="maximize")
     with pytest.raises(error, match=message):
         search(suggest, study=study).fit(X, Y)
@@ -135,7 +135,7 @@ def test_no_trial_is_left_open_where_something_raises(suggest, error, message):
         ({"scoring": ["accuracy"], "refit": False}, "refit must name the one that is reported to Optuna, got False"),
     ],
 )
-def test_what_optuna_cannot_be_given(options, message):
+def test_invalid_arguments(options, message):
     if "study" in options:
         options = {"study": optuna.create_study(**options["study"])}
     with pytest.raises(DataError, match=message):

@@ -1,4 +1,4 @@
-"""Searches by stacks find what scikit-learn's searches find over the same estimators."""
+"""Searches in stacks give the results of scikit-learn's searches over the same estimators."""
 
 import io
 import logging
@@ -106,7 +106,7 @@ OPTIONS = {
 
 
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
-def test_finds_what_scikit_learn_finds(options):
+def test_results_equal_scikit_learns(options):
     assert_same_search(*both(**options))
 
 
@@ -126,7 +126,7 @@ GRIDS = {
 
 
 @pytest.mark.parametrize("grid", GRIDS.values(), ids=GRIDS)
-def test_whatever_is_searched(grid):
+def test_searches_over_any_parameter(grid):
     assert_same_search(*both(grid=grid, cv=3))
 
 
@@ -214,7 +214,7 @@ def test_pipelines(pipeline, grid, fit):
         (MODEL, "fit is given validation_data", X, {"validation_data": (X, Y)}),
     ],
 )
-def test_what_cannot_be_stacked_is_fitted_alone_and_logged(caplog, estimator, reason, x, fit):
+def test_models_that_cannot_be_stacked_are_fitted_alone_and_logged(caplog, estimator, reason, x, fit):
     grid = {"C": [0.1, 1.0]} if isinstance(estimator, LogisticRegression) else {"alpha": [0.1, 1.0]}
     with caplog.at_level(logging.INFO, "gpubp"), joblib.parallel_config("threading"):
         ours = BatchedSearchCV(estimator, grid, cv=3, n_jobs=2).fit(x, Y, **fit)
@@ -224,7 +224,7 @@ def test_what_cannot_be_stacked_is_fitted_alone_and_logged(caplog, estimator, re
     assert_same_search(ours, GridSearchCV(estimator, grid, cv=3).fit(x, Y, **fit))
 
 
-def test_whether_to_compile_is_a_matter_of_all_fits_wherever_they_are_done(monkeypatch):
+def test_compiling_is_decided_by_the_work_of_all_fits(monkeypatch):
     requested, original = [], stack.make_epoch_runner
     monkeypatch.setattr(stack, "make_epoch_runner", lambda *given: requested.append(given[-1]) or original(*given))
     grid = {"hidden_layer_sizes": [(3,), (4,)], "alpha": [0.1, 1.0]}
@@ -253,7 +253,7 @@ def test_an_order_is_drawn_once_for_all_candidates_of_a_fold(monkeypatch, estima
     assert len(drawn) == 3 * MODEL.max_iter
 
 
-def test_samples_are_on_the_device_once(monkeypatch):
+def test_samples_are_copied_to_the_device_once(monkeypatch):
     seen, original = [], trials.StackOfFits._samples
     monkeypatch.setattr(
         trials.StackOfFits, "_samples", lambda self: seen.append((samples := original(self))[0].x.shape) or samples
@@ -327,7 +327,7 @@ HALVING = {
 
 
 @pytest.mark.parametrize(("grid", "options"), HALVING.values(), ids=HALVING)
-def test_halving_finds_what_scikit_learn_finds(grid, options):
+def test_halving_results_equal_scikit_learns(grid, options):
     model = clone(MODEL).set_params(tol=1e-3, n_iter_no_change=3)
     options = {"max_resources": 20, "cv": KFold(3, shuffle=True, random_state=0)} | options
     ours = BatchedHalvingSearchCV(model, grid, **options).fit(X, Y)
@@ -339,7 +339,7 @@ def test_halving_finds_what_scikit_learn_finds(grid, options):
         assert getattr(ours, name) == getattr(theirs, name)
 
 
-def test_halving_goes_on_from_where_networks_are(monkeypatch):
+def test_halving_continues_the_training(monkeypatch):
     epochs, original = [], trials.StackOfFits._follow
 
     def counted(self, k, place, progress):
@@ -355,7 +355,7 @@ def test_halving_goes_on_from_where_networks_are(monkeypatch):
     assert max(epochs) == 8
 
 
-def test_networks_that_have_ended_do_not_go_on(monkeypatch):
+def test_stopped_networks_are_not_continued(monkeypatch):
     epochs, original = [], trials.StackOfFits._follow
 
     def counted(self, k, place, progress):
@@ -402,7 +402,7 @@ def test_halving_of_a_pipeline():
         (MODEL, GRID, {"min_resources": 9, "max_resources": 5}, "min_resources=9 is more than max_resources=5"),
     ],
 )
-def test_halving_says_what_it_cannot_do(estimator, grid, options, message):
+def test_halving_reports_unsupported_options(estimator, grid, options, message):
     with pytest.raises(DataError, match=message):
         BatchedHalvingSearchCV(estimator, grid, **options).fit(X, Y)
 
@@ -410,7 +410,7 @@ def test_halving_says_what_it_cannot_do(estimator, grid, options, message):
 # --- progress and pictures ---
 
 
-def test_callbacks_are_called_and_may_stop():
+def test_callbacks_are_called_and_can_stop():
     reported = []
     search = BatchedSearchCV(MODEL, GRID, cv=3, callbacks=reported.append).fit(X, Y)
     assert [now.epoch for now in reported[:5]] == [1, 2, 3, 4, 5]
@@ -428,7 +428,7 @@ def test_callbacks_are_called_and_may_stop():
 
 
 @pytest.mark.parametrize(("is_terminal", "wanted"), [(True, True), (False, True), (True, False)])
-def test_bar_on_a_terminal_alone(monkeypatch, is_terminal, wanted):
+def test_bar_only_on_a_terminal(monkeypatch, is_terminal, wanted):
     class Screen(io.StringIO):
         def isatty(self):
             return is_terminal
@@ -444,7 +444,7 @@ def test_bar_on_a_terminal_alone(monkeypatch, is_terminal, wanted):
         assert shown.endswith("\r\x1b[2K")
 
 
-def test_verbose_says_how_much_there_is_to_do(capsys):
+def test_verbose_prints_the_number_of_fits(capsys):
     BatchedSearchCV(MODEL, GRID, cv=3, verbose=2, refit=False).fit(X, Y)
     out = capsys.readouterr().out.splitlines()
     assert out[0] == "Fitting 3 folds for each of 4 candidates, totalling 12 fits"
