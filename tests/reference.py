@@ -1,4 +1,4 @@
-"""The oracle: equations (1)-(9) of the paper as it prints them, one number at a time, for one network of its units.
+"""The reference: equations (1)-(9) as printed in the paper, one number at a time, for one network of logistic units.
 
 Weights are lists, ``weights[layer][i][j]`` from unit ``i`` of the layer below to unit ``j`` of the layer above. A bias
 is the weight from an extra unit, the last ``i``, whose output is always 1. A case is a pair: inputs, desired outputs.

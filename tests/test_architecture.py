@@ -1,4 +1,4 @@
-"""The architecture: imports only fall, as docs/architecture.md says; names are used once; importing gpubp is cheap."""
+"""The architecture: imports only go to lower levels (docs/architecture.md); names are unique; the import is cheap."""
 
 import ast
 import math
@@ -91,7 +91,7 @@ def package_of(name, modules, package, levels):
 
 
 def faults_of(package, levels):
-    """List every package without a level, every import that does not fall, and every circle."""
+    """List every package without a level, every import that does not go to a lower level, and every cycle."""
     modules, faults = modules_in(package), []
     packages = {name: package_of(name, modules, package, levels) for name in modules}
     # __init__.py, the list of public names, is just above the highest package that it lists
@@ -109,11 +109,11 @@ def faults_of(package, levels):
             if here != there and levels.get(there, 0) >= levels.get(here, math.inf):
                 file = path.relative_to(package).as_posix()
                 faults.append(f"{file}:{line} imports {there}, which is not below {here}")
-    return faults + [f"circle: {' -> '.join(circle)}" for circle in circles_in(graph)]
+    return faults + [f"circle: {' -> '.join(circle)}" for circle in cycles_in(graph)]
 
 
-def circles_in(graph):
-    """Find one circle for each import that closes one."""
+def cycles_in(graph):
+    """Find one cycle for each import that closes one."""
     found, done = [], set()
 
     def walk(name, way):
@@ -132,7 +132,7 @@ def circles_in(graph):
 # --- gpubp ---
 
 
-def test_imports_only_fall_and_close_no_circle():
+def test_imports_go_to_lower_levels_without_cycles():
     assert faults_of(PACKAGE, levels_in(TABLE.read_text(encoding="utf-8"))) == []
 
 
@@ -141,7 +141,7 @@ def test_table_names_only_what_exists():
     assert missing == []
 
 
-def test_no_module_is_named_for_having_no_purpose():
+def test_no_module_has_a_vague_name():
     for path in PACKAGE.rglob("*"):
         assert not re.search(r"^_*(utils?|helpers?|common|misc)$", path.stem), path.relative_to(ROOT)
 
@@ -160,17 +160,17 @@ def test_a_class_name_is_used_once():
     assert {name for name, times in found.items() if times > 1} == set()
 
 
-def test_both_engines_name_their_modules_alike():
+def test_both_engines_use_the_same_module_names():
     names = [{path.name for path in (PACKAGE / "engine" / device).glob("*.py")} for device in ("cpu", "cuda")]
     assert set.intersection(*names) >= {"__init__.py", "epoch.py", "optimizers.py", "steps.py"}
 
 
 def test_private_modules_stay_in_their_package():
-    """Other packages import what is public; ``_core``, ``_typing`` and ``_version`` belong to all of gpubp."""
+    """Packages import only public modules of others; ``_core``, ``_typing`` and ``_version`` are for all of gpubp."""
     assert private_imports(PACKAGE) == []
 
 
-def test_products_of_matrices_go_through_one_function():
+def test_matrix_products_use_matmul():
     """So that a backend can replace it."""
     for path in PACKAGE.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -226,28 +226,28 @@ def test_a_sound_package_has_no_faults(fake):
         "from fake.box import inner",  # of its own level
     ],
 )
-def test_an_import_that_does_not_fall_is_found(fake, text):
+def test_an_import_from_a_level_that_is_not_lower_is_found(fake, text):
     faults = faults_of(fake(middle=text), FAKE_LEVELS)
     line = text.count("\n") + 1
     assert any(fault.startswith(f"middle.py:{line} imports ") for fault in faults)
 
 
-def test_a_rise_out_of_a_folder_is_found(fake):
+def test_an_upward_import_from_a_folder_is_found(fake):
     for text in ("from ..high import top", "from .. import high", "from fake.middle import bottom"):
         faults = faults_of(fake(box__inner=text), FAKE_LEVELS)
         assert any(fault.startswith("box/inner.py:1 imports ") for fault in faults)
 
 
-def test_a_circle_within_a_package_is_found(fake):
+def test_a_cycle_within_a_package_is_found(fake):
     faults = faults_of(fake(box__inner="from fake.box.outer import inner"), FAKE_LEVELS)
     assert faults == ["circle: fake.box.outer -> fake.box.inner -> fake.box.outer"] or any(
         "fake.box.inner -> fake.box.outer" in fault for fault in faults
     )
 
 
-def test_a_circle_of_three_is_found():
-    assert circles_in({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}) == [["a", "b", "c", "a"]]
-    assert circles_in({"a": {"b", "c"}, "b": {"d"}, "c": {"d"}, "d": set()}) == []
+def test_a_cycle_of_three_is_found():
+    assert cycles_in({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}) == [["a", "b", "c", "a"]]
+    assert cycles_in({"a": {"b", "c"}, "b": {"d"}, "c": {"d"}, "d": set()}) == []
 
 
 def test_a_module_without_a_level_is_found(fake):
@@ -292,13 +292,13 @@ def public_names():
     return [name for names in gpubp._PUBLIC.values() for name in names]
 
 
-def test_public_names_are_what_the_modules_hold():
+def test_public_names_are_those_of_the_modules():
     code = "import gpubp; print([name for name in gpubp._MODULE_OF if not callable(getattr(gpubp, name))])"
     assert run(code) == "[]"
 
 
-def test_public_names_stay_what_they_are_once_every_module_is_loaded():
-    """A module called like a public name would take its place as soon as anything imports the module."""
+def test_public_names_do_not_change_when_all_modules_are_loaded():
+    """A module with a public name would replace it as soon as the module is imported."""
     code = (
         "import gpubp, importlib\n"
         "for name in ['training', *gpubp._PUBLIC]: importlib.import_module('gpubp.' + name)\n"

@@ -1,4 +1,4 @@
-"""Input that cannot be right: each says what was received, what was expected, and where it helps how to fix it."""
+"""Invalid arguments: each message says what was received, what was expected and, if useful, how to fix it."""
 
 import math
 
@@ -69,7 +69,7 @@ def test_shape_of_x(x, message):
         ),
     ],
 )
-def test_shape_of_d(network, targets, message):
+def test_shape_of_targets(network, targets, message):
     with pytest.raises(DataError, match=message):
         fit(network, targets=targets)
 
@@ -104,7 +104,7 @@ def test_more_features_at_predict_than_at_fit():
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("device", DEVICES)
 def test_not_finite(device, value):
-    """The first bad place is named, whichever array it is in."""
+    """The first bad position is named, in any of the arrays."""
 
     def there(array):
         return to_backend(choose_backend(device), array, "float64")
@@ -243,16 +243,16 @@ def test_dtype_may_be_numpys(dtype):
 
 
 @pytest.mark.parametrize("l2", [np.float64(0.1), np.float32(0.1)])
-def test_a_number_of_numpy_widens_nothing(l2):
+def test_a_numpy_number_does_not_change_the_precision(l2):
     assert fit(X=X.astype("float32"), l2=l2).theta.dtype == np.float32
 
 
-def test_labels_are_no_targets():
+def test_labels_are_not_targets():
     with pytest.raises(DataError, match=r"gpubp\.one_hot makes rows of class labels"):
         fit(targets=np.asarray(["yes", "no", "yes", "no"]))
 
 
-def test_a_fit_is_no_theta():
+def test_a_fit_is_not_a_theta():
     with pytest.raises(DataError, match=r"got a Fit; pass its \.theta"):
         predict(NETWORK, fit(), X, device="cpu")
 
@@ -321,8 +321,8 @@ def test_l2(l2):
 
 
 @pytest.mark.parametrize("wrong", [np.ones((2, 1)), np.ones(3), [0.1, 0.2, 0.3]])
-def test_setting_for_each_network_is_a_column_of_as_many(wrong):
-    """Three networks of three parameters, so that a row of three would be taken for one number a parameter."""
+def test_settings_of_networks_are_a_column(wrong):
+    """Three networks of three parameters, so that a row of three could be mistaken for one number per parameter."""
     with pytest.raises(DataError, match="learning_rate"):
         fit(Network((2, 1)), theta=np.zeros((3, 3)), optimizer=momentum(wrong))
 
@@ -400,7 +400,7 @@ def test_network(options, message):
         Network((2, 3, 1), **options)
 
 
-def test_every_error_of_ours_can_be_caught_as_one():
+def test_all_errors_have_one_base_class():
     assert issubclass(DataError, GpubpError)
     assert issubclass(DataError, ValueError)
     assert issubclass(DeviceError, GpubpError)

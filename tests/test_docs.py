@@ -30,13 +30,13 @@ CODE = re.compile(r"^```python\n(.*?)^```", flags=re.MULTILINE | re.DOTALL)
 
 
 def anchors(text):
-    """The anchors of a page's headings, as GitHub makes them."""
+    """Return the anchors of a page's headings, as on GitHub."""
     headings = re.findall(r"^#+ (.*)$", text, flags=re.MULTILINE)
     return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 def missing_links(page, text):
-    """Links to files and headings that are not there."""
+    """Return links to missing files and headings."""
     missing = []
     for link in LINK.findall(text):
         if link.startswith(("https://", "http://")):
@@ -49,7 +49,7 @@ def missing_links(page, text):
 
 
 def resolves(dotted):
-    """Whether ``gpubp.a.b`` is a module, or a name in one."""
+    """Return whether ``gpubp.a.b`` is a module, or a name in one."""
     try:
         import_path(dotted)
     except (ImportError, AttributeError):
@@ -68,7 +68,7 @@ def import_path(dotted):
 
 @cache
 def options_of_commands():
-    """Every option of ``gpubp``, its commands, and the programs under benchmarks/."""
+    """Return every option of ``gpubp``, its commands, and the programs under benchmarks/."""
     typer = pytest.importorskip("typer")
     from gpubp.cli.app import app
 
@@ -81,7 +81,7 @@ def options_of_commands():
 
 
 def wrong_keywords(code):
-    """Keywords in calls of gpubp's public names that these do not take."""
+    """Return invalid keywords in calls of gpubp's public names."""
     wrong = []
     for call in (node for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Call)):
         name = ast.unparse(call.func).removeprefix("gpubp.")

@@ -1,4 +1,4 @@
-"""The files beside the code agree with it: versions, tools, documentation of what the registries hold."""
+"""Project files agree with the code: versions, tools, and the documentation of the registries."""
 
 import inspect
 import re
@@ -34,7 +34,7 @@ def test_the_citation_is_of_this_version():
 @pytest.mark.parametrize(
     ("registry", "documented"), [(ACTIVATIONS, get_activation), (LOSSES, get_loss)], ids=["activations", "losses"]
 )
-def test_what_has_a_name_is_in_the_docstring_of_what_finds_it(registry, documented):
+def test_registered_names_are_documented(registry, documented):
     text = inspect.getdoc(documented)
     assert [name for name in registry if not re.search(rf"\b{name}\b", text)] == []
 

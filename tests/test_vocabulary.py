@@ -1,4 +1,4 @@
-"""Names follow the field's words: the paper's own letters and words stay where its equations and experiments are."""
+"""Names use the field's words; the paper's letters and words are only in its equations and experiments."""
 
 import ast
 import re
@@ -71,7 +71,7 @@ def words_of(name):
 
 
 def offences(tree):
-    """Find the names of a syntax tree that are not the field's."""
+    """Find the names of a syntax tree that do not use the field's words."""
     found = []
     for node in ast.walk(tree):
         for name, line in _names(node):
@@ -86,7 +86,7 @@ def offences(tree):
 
 
 def _names(node):
-    """Give the names that a node binds or uses, each with its line."""
+    """Yield the names that a node binds or uses, each with its line."""
     match node:
         case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
             yield node.name, node.lineno

@@ -1,4 +1,4 @@
-"""Several processes in one: threads that speak to each other as those of MPI do."""
+"""Several processes in one: threads that communicate like MPI processes."""
 
 import contextlib
 import pickle
@@ -9,7 +9,7 @@ from gpubp.distributed.mpi import MPIProcessGroup
 
 
 class Table:
-    """Where threads lay what they say, and find what the others said."""
+    """Shared memory in which threads exchange objects."""
 
     def __init__(self, size):
         self.size, self.places = size, [None] * size
@@ -48,7 +48,7 @@ class Communicator:
 
 
 class ThreadProcessGroup(MPIProcessGroup):
-    """They hold no lines: threads do not die one by one."""
+    """Threads have no monitor, since they do not die singly."""
 
     def __init__(self, comm):
         super().__init__(comm, f"host{comm.rank // 2}", comm.add)
@@ -64,7 +64,7 @@ class ThreadProcessGroup(MPIProcessGroup):
 
 
 def run_on_ranks(size, work):
-    """Call ``work(processes)`` in so many threads; what each gave back, or raised."""
+    """Call ``work(processes)`` in this many threads; return what each returned or raised."""
     table, found = Table(size), [None] * size
 
     def one(rank):
@@ -82,7 +82,7 @@ def run_on_ranks(size, work):
 
 
 def results_of(found):
-    """Raise what a thread raised; else what all gave back."""
+    """Raise an exception of a thread, or return the results of all."""
     for one in found:
         if isinstance(one, BaseException) and not isinstance(one, threading.BrokenBarrierError):
             raise one

@@ -194,7 +194,7 @@ class Float:
         ([[1.0, 2.0, 3.0], [1.0]], "its rows of one length"),
         ([[[1.0], 2.0, 3.0]] * 8, "its rows of one length"),
         (pd.DataFrame({"a": pd.array([1, None] * 4, "Int64"), "b": 1.0, "c": 1.0}), "X must hold numbers, got object"),
-        (scipy.sparse.eye_array(8, 3), r"X is a sparse \w+; give X\.toarray\(\)"),
+        (scipy.sparse.eye_array(8, 3), r"X is a sparse \w+; pass X\.toarray\(\)"),
         (lambda: X, "X must hold numbers"),
         ({1.0, 2.0}, "X must hold numbers"),
         ("123", r"X must be \(samples, 3\)"),

@@ -160,7 +160,7 @@ class TestStopping:
     def test_never_with_infinite_patience(self):
         assert classifier(3, tol=1e9, n_iter_no_change=np.inf, max_iter=40).fit(*WINE).n_iter_ == 40
 
-    def test_an_adaptive_rate_falls_until_it_is_too_small(self, capsys):
+    def test_an_adaptive_rate_falls_to_its_minimum(self, capsys):
         model = classifier(3, solver="sgd", learning_rate="adaptive", tol=0.5, max_iter=3000, verbose=True).fit(*WINE)
         printed = capsys.readouterr().out
         rates = [float(rate) for rate in re.findall(r"Setting learning rate to ([\d.]+)", printed)]

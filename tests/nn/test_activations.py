@@ -1,4 +1,4 @@
-"""Each unit: its value by another formula, its derivative by finite differences, and both at extreme inputs."""
+"""Each activation: its value by another formula, its derivative by finite differences, and both at extreme inputs."""
 
 import math
 
@@ -32,7 +32,7 @@ FORMULAS = {
 UNITS = [*FORMULAS, "softmax"]
 
 
-def test_every_unit_is_here():
+def test_every_activation_is_tested():
     assert {name.partition("(")[0] for name in UNITS} == set(ACTIVATIONS)
 
 
@@ -86,8 +86,8 @@ def test_extreme_inputs_give_finite_values(backend_case, dtype, name, size):
     assert not activation.below_one or bool(xp.all(y <= 1.0))
 
 
-def test_exp_alone_overflows(dtype):
-    """Its value at a large input is too large for any float: there is no other form to compute it by."""
+def test_only_exp_overflows(dtype):
+    """Its value at a large input exceeds every float, in any form."""
     activation = get_activation("exp")
     with pytest.warns(RuntimeWarning, match="overflow"):
         assert activation.value(np, np.asarray([1e4], dtype)) == np.inf
@@ -98,7 +98,7 @@ def test_exp_alone_overflows(dtype):
 
 
 @pytest.mark.parametrize("name", UNITS)
-def test_derivative_of_a_stack_is_that_of_each(name):
+def test_derivative_of_a_stack_equals_that_of_each_network(name):
     activation, generator = get_activation(name), np.random.default_rng(6)
     x, dE_dy = generator.normal(size=(2, 3, 4, 5)), generator.normal(size=(2, 3, 4, 5))
     together = activation.dE_dx(np, dE_dy, x, activation.value(np, x))

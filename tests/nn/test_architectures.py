@@ -1,4 +1,4 @@
-"""Connections that skip layers, groups of units, weights that are equal."""
+"""Connections that skip layers, groups of units, and tied weights."""
 
 import numpy as np
 import pytest
@@ -48,17 +48,17 @@ def weights(network, seed=1):
 
 class TestGradients:
     @wired
-    def test_are_those_of_central_differences_among_equal_weights(self, network):
+    def test_equal_central_differences_of_tied_weights(self, network):
         check = check_gradient(np, network, weights(network), *samples(network))
         differences = check.differences if network.tied is None else network.tied.average(np, check.differences, "cpu")
         np.testing.assert_allclose(check.gradient, differences, rtol=0.0, atol=1e-8)
 
     @wired
-    def test_are_what_the_public_check_finds(self, network):
+    def test_pass_the_public_check(self, network):
         assert check_gradient(np, network, weights(network), *samples(network)).largest_deviation < 1e-7
 
     @wired
-    def test_of_a_stack_are_those_of_its_networks(self, network):
+    def test_of_a_stack_equal_those_of_its_networks(self, network):
         theta, (x, targets) = np.stack([weights(network, seed) for seed in range(3)]), samples(network)
         E, gradient = loss_and_gradient(np, network, theta, x, targets)
         for k in range(3):
@@ -76,7 +76,7 @@ class TestGradients:
         assert_agree(got[1], want[1], "gradient", namespace=backend_case.xp, device=backend_case.device)
 
     @wired
-    def test_of_every_output_add_up_to_that_of_the_error(self, network):
+    def test_of_all_outputs_add_up_to_that_of_the_loss(self, network):
         theta, (x, targets) = weights(network), samples(network)
         y = output_layer(np, network, theta, x).y
         from_outputs = np.einsum("bj,jbp->p", y - targets, jacobian(np, network, theta, x))
@@ -84,7 +84,7 @@ class TestGradients:
 
 
 class TestSkips:
-    def test_reach_the_layer_above_as_the_paper_draws_them(self):
+    def test_connect_to_the_layer_above_as_in_the_paper(self):
         w, v = 1.5, [0.4, -0.7, 2.0]  # one hidden unit; the output sees it, then both inputs
         theta = np.asarray([0.3, w, -0.2, v[0], v[1], v[2], 0.1])
         x = [0.5, -1.0]
@@ -125,8 +125,8 @@ class TestSkips:
 
 
 class TestEqualWeights:
-    def test_layered_and_iterative_form_are_one(self):
-        """The units are run for three time-steps by a loop, and each weight's derivatives averaged over them."""
+    def test_layered_and_iterative_form_are_equal(self):
+        """A loop runs the units for three time steps and averages each weight's derivatives over them."""
         theta, (x, targets) = weights(EQUAL), samples(EQUAL)
         w = [row.tolist() for row in views(np, EQUAL, theta)[0]]
         per_step = [reference.zeros_like([w])[0] for _ in range(3)]
@@ -150,7 +150,7 @@ class TestEqualWeights:
         average = np.mean(per_step, axis=0)
         np.testing.assert_allclose(gradient, np.tile(average.ravel(), 3), rtol=1e-13, atol=1e-16)
 
-    def test_a_net_that_reads_is_the_loop_over_its_inputs(self):
+    def test_a_net_with_inputs_at_each_step_equals_a_loop(self):
         theta, (x, _) = weights(READING), samples(READING)
         first, second, *_, output = views(np, READING, theta)
         from_inputs, from_units, biases = first[:2], second[:3], first[-1]
@@ -181,7 +181,7 @@ class TestEqualWeights:
                 use()
 
     @given(st.lists(st.integers(-1, 3), min_size=1, max_size=12), st.integers(0, 2**31))
-    def test_averages_are_those_of_the_places_of_one_number(self, numbers, seed):
+    def test_averages_are_over_positions_of_one_number(self, numbers, seed):
         dE_dw = np.random.default_rng(seed).normal(size=(2, len(numbers)))
         got = Ties(tuple(numbers)).average(np, dE_dw, "cpu")
         for place, number in enumerate(numbers):
@@ -196,7 +196,7 @@ class TestEqualWeights:
 
 
 class TestMakers:
-    def test_groups_see_their_inputs_alone(self):
+    def test_groups_see_only_their_inputs(self):
         theta, (x, _) = weights(GROUPED), samples(GROUPED)
         w = views(np, GROUPED, theta)[0]
         first = np.tanh(x[:, :2] @ w[:2, :1] + w[-1, :1])
@@ -219,13 +219,13 @@ class TestMakers:
         got = forward(np, FIELDS, theta, x)[0].y
         np.testing.assert_allclose(got, wanted.reshape(len(x), -1), rtol=1e-13)
 
-    def test_fields_have_as_few_weights_as_their_kinds(self):
+    def test_fields_share_the_weights_of_their_kind(self):
         assert len(set(FIELDS.ties) - {-1}) == 3 * (2 * 2 * 3 + 1) + (27 + 1) * 2
         without_biases = with_fields(Network((9, 8), bias=False), 1, (3, 3), (2, 2), n_kinds=2)
         assert len(set(without_biases.ties) - {-1}) == 2 * 4
 
     def test_fields_of_fields(self):
-        """What a sample moved on a plane moves on the planes above, too, where no edge is near."""
+        """A shift of the sample on its plane shifts the planes above, away from the edges."""
         network = with_fields(Network((36, 32, 12), activation="tanh"), 1, (6, 6), (3, 3), n_kinds=2)
         network = with_fields(network, 2, (4, 4), (2, 3), n_kinds=2)
         theta = weights(network)
@@ -324,7 +324,7 @@ class TestFiles:
         save_model(tmp_path / "model", network, weights(network))
         assert load_model(tmp_path / "model").network == network
 
-    def test_of_plain_networks_are_of_the_first_format(self, tmp_path):
+    def test_of_plain_networks_have_the_first_format(self, tmp_path):
         save_model(tmp_path / "model", Network((2, 1)), np.zeros(3))
         content = (tmp_path / "model").read_bytes()
         assert rb"\"format\":1" in content

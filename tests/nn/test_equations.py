@@ -1,4 +1,4 @@
-"""Each equation, on every place, against the paper's own loops."""
+"""Each equation, on every backend, compared with the paper's loops."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ SAMPLES, BELOW, ABOVE = 5, 4, 3
 
 @pytest.fixture(params=LEADING, ids=str)
 def draw(request, backend_case, dtype):
-    """Draw an array of a shape behind the leading dimensions: on the host in float64, and the same at the place."""
+    """Draw an array with leading dimensions: return it on the host in float64, and on the backend."""
     generator = np.random.default_rng(3)
 
     def draw(*shape, low=-2.0, high=2.0):
@@ -28,7 +28,7 @@ def each(formula, *arrays):
 
 
 def layers(*arrays):
-    """Go through the networks of a stack: their place in it, and their own arrays as lists."""
+    """Iterate over the networks of a stack: yield the index and the arrays as lists."""
     for n in np.ndindex(arrays[0].shape[:-2]):
         yield n, *(array[n].tolist() for array in arrays)
 

@@ -1,4 +1,4 @@
-"""Every pair of unit and error against central differences: several outputs, sample weights, float64."""
+"""Every pair of activation and loss compared with central differences: several outputs, sample weights, float64."""
 
 import re
 
@@ -50,20 +50,20 @@ def assert_right(check):
 
 @pytest.mark.parametrize(("activation", "error"), PAIRS)
 @pytest.mark.parametrize("bias", [True, False])
-def test_every_pair_of_output_unit_and_error(activation, error, bias):
+def test_every_pair_of_output_activation_and_loss(activation, error, bias):
     network = Network((4, 5, 3), activation="tanh", output_activation=activation, loss=error, bias=bias)
     assert_right(check_gradient(np, network, *draw(network)))
 
 
 @pytest.mark.parametrize(("activation", "error"), UNDEFINED_PAIRS)
-def test_a_pair_that_is_not_defined_raises(activation, error):
+def test_an_undefined_pair_raises(activation, error):
     with pytest.raises(DataError, match=re.escape(f"loss '{error}' needs outputs")):
         Network((4, 5, 3), output_activation=activation, loss=error)
 
 
 @pytest.mark.parametrize("dtype", ["float64"])
 @pytest.mark.parametrize("activation", ANY_SIZE)
-def test_every_hidden_unit_everywhere(backend_case, dtype, activation):
+def test_every_hidden_activation_on_every_backend(backend_case, dtype, activation):
     network = Network((4, 5, 4, 3), activation=activation, loss="cross_entropy")
     check = check_gradient(backend_case.xp, network, *(backend_case.asarray(array) for array in draw(network, seed=1)))
     assert_right(check)
@@ -84,7 +84,7 @@ def test_any_smooth_network(sizes, activation, pair, n_samples, bias):
     assert_right(check_gradient(np, network, *draw(network, n_samples)))
 
 
-def test_the_largest_deviation_is_a_part_of_the_largest_derivative():
+def test_the_largest_deviation_is_relative_to_the_largest_derivative():
     network = Network((2, 2, 1), activation="tanh")
     theta, x, targets, sample_weight = draw(network)
     check = check_gradient(np, network, theta, x, 1000.0 * targets, sample_weight)
@@ -95,13 +95,13 @@ def test_the_largest_deviation_is_a_part_of_the_largest_derivative():
     assert check.largest_deviation < 1e-8
 
 
-def test_a_larger_step_is_rougher():
+def test_a_larger_step_is_less_accurate():
     network = Network((2, 2, 1), activation="tanh")
     fine, rough = (check_gradient(np, network, *draw(network), step=step).largest_deviation for step in (1e-5, 1e-2))
     assert fine < 1e-8 < 1e-6 < rough
 
 
-def test_a_gradient_of_the_wrong_sign_is_noticed_however_small_it_is(monkeypatch):
+def test_a_small_gradient_of_the_wrong_sign_is_detected(monkeypatch):
     network, loss_and_gradient = Network((3, 4, 2), activation="tanh"), gradient_check.loss_and_gradient
     theta, x, targets, sample_weight = draw(network)
     right = check_gradient(np, network, theta, x, targets, 1e-7 * sample_weight).largest_deviation
@@ -125,7 +125,7 @@ RIGHT_dE_dw = equations.dE_dw
 
 
 @pytest.mark.parametrize("equation", WRONG)
-def test_a_wrong_equation_is_noticed(monkeypatch, equation):
+def test_a_wrong_equation_is_detected(monkeypatch, equation):
     network = Network((3, 4, 2), activation="logistic", output_activation="logistic")
     monkeypatch.setattr(equations, equation, WRONG[equation])
     check = check_gradient(np, network, *draw(network))

@@ -1,4 +1,4 @@
-"""First weights: the same numbers from the same seed, whatever the precision or the company."""
+"""Initial weights: the same numbers from the same seed, in every precision and in stacks."""
 
 import math
 
@@ -23,8 +23,8 @@ def test_same_seed_same_numbers(scheme):
     assert not np.array_equal(one, other)
 
 
-def test_the_numbers_stay_what_they_were():
-    """Results that were published with a seed must come again."""
+def test_the_numbers_do_not_change_between_versions():
+    """Results published with a seed must be reproducible."""
     np.testing.assert_allclose(
         initial_weights(Network((3, 1)), 0), [0.33548626, -0.56390506, -1.12438059, 0.0], rtol=1e-6
     )
@@ -39,7 +39,7 @@ def test_float32_is_float64_rounded(scheme):
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
-def test_each_row_of_a_stack_is_what_its_seed_gives_alone(scheme):
+def test_each_row_of_a_stack_equals_its_seeds_weights(scheme):
     seeds = [3, 1, 3]
     stack = initial_weights(NETWORK, seeds, scheme=scheme)
     assert stack.shape == (3, NETWORK.n_parameters)
@@ -48,7 +48,7 @@ def test_each_row_of_a_stack_is_what_its_seed_gives_alone(scheme):
     np.testing.assert_array_equal(stack, initial_weights(NETWORK, np.asarray(seeds), scheme=scheme))
 
 
-def test_a_generator_goes_on_where_it_was():
+def test_a_generator_continues_its_sequence():
     generator = np.random.default_rng(5)
     first, second = initial_weights(NETWORK, generator), initial_weights(NETWORK, generator)
     np.testing.assert_array_equal(first, initial_weights(NETWORK, 5))
@@ -70,7 +70,7 @@ def test_each_layer_has_its_range(scheme, bounds, bias):
 
 
 @pytest.mark.parametrize("scale", [0.3, 0.05])
-def test_uniform_is_for_weights_and_biases_alike(scale):
+def test_uniform_draws_weights_and_biases(scale):
     theta = initial_weights(NETWORK, scheme="uniform", scale=scale)
     assert 0.95 * scale < np.max(np.abs(theta)) <= np.float32(scale)
     biases = theta[NETWORK.weight_mask() == 0.0]
@@ -78,7 +78,7 @@ def test_uniform_is_for_weights_and_biases_alike(scale):
 
 
 @given(sizes=st.lists(st.integers(1, 6), min_size=2, max_size=5), bias=st.booleans(), scheme=st.sampled_from(SCHEMES))
-def test_any_network_gets_as_many_as_it_has_parameters(sizes, bias, scheme):
+def test_the_number_of_weights_for_any_network(sizes, bias, scheme):
     network = Network(sizes, bias=bias)
     theta = initial_weights(network, scheme=scheme)
     assert theta.shape == (network.n_parameters,)

@@ -45,7 +45,7 @@ def outputs_and_targets(dtype="float64"):
     return generator.uniform(0.05, 0.95, (6, 4)).astype(dtype), targets.astype(dtype)
 
 
-def test_every_error_is_here():
+def test_every_loss_is_tested():
     assert {name.partition("(")[0] for name in FORMULAS} == set(LOSSES)
     assert [name for name in LOSSES if get_loss(name).value_at is not None] == STABLE
 
@@ -73,7 +73,7 @@ def test_derivative_by_finite_differences(backend_case, dtype, name):
 
 
 @pytest.mark.parametrize("name", FORMULAS)
-def test_no_loss_where_outputs_equal_targets(name, dtype):
+def test_loss_is_0_if_outputs_equal_targets(name, dtype):
     _, targets = outputs_and_targets(dtype)
     error = get_loss(name)
     if name in ("cross_entropy", "binary_cross_entropy"):
@@ -108,7 +108,7 @@ def test_the_stable_form_is_finite_at_extreme_inputs(backend_case, dtype, name, 
         assert bool(xp.all(xp.isfinite(dE_dx)))
 
 
-def test_the_stable_form_keeps_the_digits_that_the_plain_one_loses():
+def test_the_stable_form_keeps_digits():
     x, targets = np.asarray([[800.0, 0.0]]), np.asarray([[0.0, 1.0]])
     E, dE_dx = output_loss(np, "cross_entropy", "softmax", x, get_activation("softmax").value(np, x), targets)
     assert E == 800.0
@@ -130,7 +130,7 @@ def exact(name, x, targets):
         )
 
 
-def test_binary_cross_entropy_of_sure_and_right_outputs_keeps_its_digits(backend_case, dtype):
+def test_binary_cross_entropy_of_confident_correct_outputs_keeps_its_digits(backend_case, dtype):
     x = np.asarray([10.0, 12.0, 16.0, 37.0, -10.0, -12.0, -16.0, -37.0], dtype)
     targets = np.asarray([1.0] * 4 + [0.0] * 4, dtype)
     values = to_numpy(
@@ -153,7 +153,7 @@ def test_log_cosh_keeps_its_digits_near_zero_and_is_never_negative(backend_case,
 
 
 def test_poisson_keeps_its_digits_near_its_minimum(backend_case, dtype):
-    """What is lost is what a last digit of ``log d`` makes, and not one of ``d log d``."""
+    """The error is that of the last digit of ``log d``, not of ``d log d``."""
     targets = np.asarray([300.0, 300.0, 10.0, 1.0, 0.5], dtype)
     x = np.log(np.asarray([300.3, 299.7, 10.0, 1.0, 0.6])).astype(dtype)
     values = to_numpy(
@@ -187,7 +187,7 @@ def test_far_outputs_give_finite_values(name, dtype):
 
 
 @pytest.mark.parametrize("name", FORMULAS)
-def test_the_sum_is_over_units_and_samples_and_never_a_mean(backend_case, dtype, name):
+def test_the_loss_is_a_sum_over_outputs_and_samples(backend_case, dtype, name):
     xp, activation = backend_case.xp, get_loss(name).output
     _, targets = outputs_and_targets(dtype)
     x = np.random.default_rng(10).normal(size=(2, 6, 4)).astype(dtype)  # a stack of two
@@ -200,7 +200,7 @@ def test_the_sum_is_over_units_and_samples_and_never_a_mean(backend_case, dtype,
 
 @pytest.mark.parametrize("activation", ["logistic", "softmax"])
 @pytest.mark.parametrize("name", FORMULAS)
-def test_a_weight_counts_a_sample_as_often(backend_case, dtype, name, activation):
+def test_a_weight_counts_as_copies_of_the_sample(backend_case, dtype, name, activation):
     xp = backend_case.xp
     _, targets = outputs_and_targets(dtype)
     x = np.random.default_rng(11).normal(size=(6, 4)).astype(dtype)
@@ -226,7 +226,7 @@ def test_a_weight_counts_a_sample_as_often(backend_case, dtype, name, activation
     assert_agree(dE_dx, sums, "gradient", namespace=xp, device=backend_case.device)
 
 
-def test_huber_is_squared_within_its_width_and_straight_beyond():
+def test_huber_is_squared_within_its_width_and_linear_beyond():
     y, targets = np.asarray([0.1, 5.0]), np.zeros(2)
     np.testing.assert_allclose(get_loss("huber(0.5)").value(np, y, targets), [0.005, 0.5 * (5.0 - 0.25)])
     np.testing.assert_allclose(get_loss("huber(0.5)").dE_dy(np, y, targets), [0.1, 0.5])
@@ -247,8 +247,8 @@ def test_a_bad_name_raises(name, message):
         get_loss(name)
 
 
-def test_poisson_does_not_overflow_where_targets_are_almost_zero():
-    """Exact values: exp(x) - d x + d log d - d, where exp(x) is all that counts."""
+def test_poisson_does_not_overflow_for_targets_near_zero():
+    """The exact value exp(x) - d x + d log d - d, in which exp(x) dominates."""
     for dtype, x, targets in (("float32", 20.0, 1e-30), ("float32", 82.0, 1e-3), ("float64", 700.0, 1e-5)):
         found = get_loss("poisson").value_at(np, np.asarray([x], dtype=dtype), np.asarray([targets], dtype=dtype))
         np.testing.assert_allclose(found, np.exp(np.asarray([x], dtype=dtype)), rtol=1e-6)
@@ -268,7 +268,7 @@ def test_cross_entropy_of_groups_is_the_sum_of_each_groups():
     np.testing.assert_allclose(dE_dx, np.concatenate([parts[0][1], parts[1][1]], axis=1), rtol=1e-14)
 
 
-def test_groups_of_units_that_are_none():
+def test_invalid_groups_of_units():
     with pytest.raises(DataError, match="cross_entropy's sizes must be a whole number, 1 or more, got 0"):
         get_loss("cross_entropy(3,0)")
     with pytest.raises(DataError, match=r"cross_entropy's sizes must be a whole number, 1 or more, got 1.5"):

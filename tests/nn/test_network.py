@@ -1,4 +1,4 @@
-"""A network forward and backward against the paper's loops; stacks, biases, sample weights, topology, the Jacobian."""
+"""Forward and backward passes compared with the paper's loops; stacks, biases, weights, topology, the Jacobian."""
 
 import numpy as np
 import pytest
@@ -99,7 +99,7 @@ class TestStacks:
 
     @pytest.mark.parametrize("leading", [(3,), (2, 3)], ids=str)
     @pytest.mark.parametrize("shared", [True, False])
-    def test_a_stack_gives_what_single_calls_give(self, backend_case, dtype, shared, leading):
+    def test_a_stack_equals_single_calls(self, backend_case, dtype, shared, leading):
         theta, x, targets, sample_weight = draw(self.NETWORK, *leading, dtype=dtype)
         if shared:
             x, targets, sample_weight = (array[(0,) * len(leading)] for array in (x, targets, sample_weight))
@@ -135,7 +135,7 @@ class TestStacks:
 class TestSums:
     NETWORK = Network((3, 4, 2), activation="silu", loss="huber(0.3)")
 
-    def test_a_weight_counts_a_sample_as_often(self, backend_case, dtype):
+    def test_a_weight_counts_as_copies_of_the_sample(self, backend_case, dtype):
         theta, x, targets, _ = draw(self.NETWORK, dtype=dtype)
         times = np.asarray([0, 1, 2, 3, 1])
         weighted = loss_and_gradient(
@@ -149,7 +149,7 @@ class TestSums:
             assert_agree(one, other, "gradient")
 
     @given(n_samples=st.integers(2, 8), cut=st.integers(1, 7), seed=st.integers(0, 99))
-    def test_the_error_of_all_samples_is_that_of_its_parts(self, n_samples, cut, seed):
+    def test_the_loss_of_all_samples_is_the_sum_over_its_parts(self, n_samples, cut, seed):
         cut = min(cut, n_samples - 1)
         theta, x, targets, weights = draw(self.NETWORK, n_samples=n_samples, seed=seed)
         whole = loss_and_gradient(np, self.NETWORK, theta, x, targets, weights)
@@ -158,7 +158,7 @@ class TestSums:
         for total, one, other in zip(whole, first, rest, strict=True):
             assert_agree(total, one + other, "gradient")
 
-    def test_no_samples_have_no_error(self, backend_case, dtype):
+    def test_the_loss_of_no_samples_is_0(self, backend_case, dtype):
         theta, x, targets, _ = draw(self.NETWORK, n_samples=0, dtype=dtype)
         E, gradient = loss_and_gradient(
             backend_case.xp, self.NETWORK, *(backend_case.asarray(array) for array in (theta, x, targets))
@@ -174,7 +174,7 @@ class TestForms:
         dtype=st.sampled_from(["float64", "float32"]),
         n_samples=st.integers(1, 3),
     )
-    def test_shapes_and_precision_everywhere(self, backend_case, sizes, activation, dtype, n_samples):
+    def test_shapes_and_precision_on_every_backend(self, backend_case, sizes, activation, dtype, n_samples):
         if (backend_case.name, dtype) == ("strict-no-float64", "float64"):
             dtype = "float32"
         network = Network(sizes, activation=activation)
@@ -190,14 +190,14 @@ class TestForms:
         assert {array.dtype for layer in layers for array in layer} | {E.dtype, gradient.dtype} == {theta.dtype}
         assert bool(backend_case.xp.all(backend_case.xp.isfinite(gradient)))
 
-    def test_the_output_layer_is_the_last_of_all(self, backend_case, dtype):
+    def test_the_output_layer_is_the_last_layer(self, backend_case, dtype):
         network = Network((3, 4, 4, 2), activation=("relu", "softmax"), loss="poisson")
         theta, x, _, _ = (backend_case.asarray(array) for array in draw(network, dtype=dtype))
         last = forward(backend_case.xp, network, theta, x)[-1]
         for one, other in zip(output_layer(backend_case.xp, network, theta, x), last, strict=True):
             assert_agree(one, other, "forward")
 
-    def test_without_biases_is_with_biases_of_0(self, backend_case, dtype):
+    def test_without_biases_equals_biases_of_0(self, backend_case, dtype):
         without, biased = Network((3, 4, 2), activation="tanh", bias=False), Network((3, 4, 2), activation="tanh")
         theta, x, targets, _ = draw(without, dtype=dtype)
         mask = biased.weight_mask() == 1.0
@@ -219,7 +219,7 @@ class TestForms:
 
 class TestParameters:
     @given(sizes=any_sizes, bias=st.booleans(), leading=st.lists(st.integers(1, 3), max_size=2))
-    def test_cut_and_joined_again(self, backend_case, sizes, bias, leading):
+    def test_views_can_be_joined_again(self, backend_case, sizes, bias, leading):
         network = Network(sizes, bias=bias)
         shape = (*leading, network.n_parameters)
         theta = backend_case.asarray(np.arange(np.prod(shape)).reshape(shape), "float32")
@@ -227,24 +227,24 @@ class TestParameters:
         assert [block.shape for block in blocks] == [(*leading, *shape) for shape in network.shapes]
         assert bool(backend_case.xp.all(flatten(backend_case.xp, blocks) == theta))
 
-    def test_cutting_copies_nothing(self):
+    def test_views_are_not_copies(self):
         theta = np.zeros((2, PAPERS.n_parameters))
         for block in views(np, PAPERS, theta):
             assert np.shares_memory(block, theta)
 
     def test_layout(self):
-        """Layer after layer, unit below after unit below, the biases last: the order that model files rely on."""
+        """By layer, then by unit below, with the biases last: the order that model files rely on."""
         w_1, w_2 = views(np, Network((2, 3, 1)), np.arange(13.0))
         np.testing.assert_array_equal(w_1, [[0, 1, 2], [3, 4, 5], [6, 7, 8]])
         np.testing.assert_array_equal(w_2, [[9], [10], [11], [12]])
 
-    def test_mask_marks_weights_and_not_biases(self):
+    def test_mask_marks_weights_but_not_biases(self):
         np.testing.assert_array_equal(Network((2, 3, 1)).weight_mask(), [1, 1, 1, 1, 1, 1, 0, 0, 0, 1, 1, 1, 0])
         np.testing.assert_array_equal(Network((2, 3, 1), bias=False).weight_mask(), np.ones(9))
 
 
 class TestTopology:
-    def test_the_output_unit_belongs_to_the_error(self):
+    def test_the_output_activation_follows_from_the_loss(self):
         outputs = {
             loss: Network((2, 1), loss=loss).output_activation for loss in ("squared", "cross_entropy", "poisson")
         }
@@ -261,7 +261,7 @@ class TestTopology:
         with pytest.raises(AttributeError):
             PAPERS.sizes = (1, 1)
 
-    def test_one_unit_for_all_hidden_layers_or_one_each(self):
+    def test_one_activation_for_all_hidden_layers_or_one_each(self):
         assert Network((1, 2, 3, 1), activation="tanh").activations == ("tanh", "tanh", "identity")
         assert Network((1, 2, 3, 1), activation=("tanh", "relu")).activations == ("tanh", "relu", "identity")
 
@@ -323,15 +323,15 @@ class TestJacobian:
 
 
 class TestNames:
-    """Networks with the same activations and losses are equal, however their names are written."""
+    """Networks with the same activations and losses are equal, even if their names are written differently."""
 
-    def test_one_text_for_one_thing(self):
+    def test_names_are_canonical(self):
         written = Network((2, 3, 4, 2), activation=(" relu", "elu( alpha = 0.50 )"), loss="huber(width=0.5)")
         assert written == Network((2, 3, 4, 2), activation=("relu", "elu(0.5)"), loss="huber(0.5)")
         assert (written.activation, written.loss) == (("relu", "elu(0.5)"), "huber(0.5)")
         assert Network((2, 1), loss="huber(1)") == Network((2, 1), loss="huber")
 
-    def test_output_units_follow_the_loss(self):
+    def test_output_activations_follow_the_loss(self):
         network = Network((2, 5), loss="cross_entropy( 2, 3 )")
         assert network.output_activation == "softmax(2,3)"
         assert network == Network((2, 5), output_activation="softmax( 2,3)", loss="cross_entropy(2,3)")

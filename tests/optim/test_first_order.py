@@ -1,4 +1,4 @@
-"""The optimizers against their formulas, written out number by number in plain loops."""
+"""The optimizers compared with their formulas, written as plain loops over single numbers."""
 
 import math
 
@@ -76,14 +76,14 @@ N_UPDATES = 6
 
 
 def gradient_at(theta, t):
-    """A gradient that depends on where one is and on the time; its first number stays 0."""
+    """A gradient that depends on the parameters and the time; its first element is always 0."""
     slopes = np.sin(3.0 * theta + t) + 0.3 * theta
     slopes[..., 0] = 0.0
     return slopes
 
 
 def descend(optimizer, theta, device="cpu", dtype="float64"):
-    """Every place that the optimizer passes through, taken on a device and looked at on the host."""
+    """Run the optimizer on a device; return all parameters on the host."""
     backend = choose_backend(device)
     xp, theta = backend.xp, to_backend(backend, theta, dtype)
     state, places = optimizer.init(xp, theta), []
@@ -122,7 +122,7 @@ def test_optimizer_follows_its_formula(name, device, precision):
 
 
 @pytest.mark.parametrize("name", BY_HAND)
-def test_default_settings_are_the_formulas_own(name):
+def test_default_settings_match_the_formulas(name):
     of_one, _ = BY_HAND[name]
     optimizer = get_optimizer(name)
     np.testing.assert_allclose(
@@ -150,7 +150,7 @@ def frozen(state):
     "wrap", [lambda optimizer: optimizer, lambda optimizer: clipped(decayed(optimizer, 0.01), 0.5)]
 )
 @pytest.mark.parametrize("name", BY_HAND)
-def test_optimizer_writes_into_nothing(name, wrap):
+def test_optimizer_does_not_change_its_inputs(name, wrap):
     optimizer = wrap(get_optimizer(name, **BY_HAND[name][1]))
     theta, gradient = frozen(START.copy()), frozen(gradient_at(START.copy(), 0))
     state = frozen(optimizer.init(np, theta))
@@ -177,7 +177,7 @@ def test_stack_with_a_setting_for_each_network_equals_singles(name, device):
 
 @pytest.mark.parametrize("name", BY_HAND)
 @pytest.mark.parametrize("number", [float, np.float64, lambda value: lambda epoch: np.float64(value)])
-def test_float32_stays_float32_whatever_kind_of_number_a_setting_is(name, number):
+def test_float32_stays_float32_for_settings_of_any_type(name, number):
     optimizer = get_optimizer(name, **{setting: number(value) for setting, value in BY_HAND[name][1].items()})
     assert descend(optimizer, START, dtype="float32").dtype == np.float32
 
@@ -218,13 +218,13 @@ def test_wrapped_optimizers_keep_the_settings_inside_them():
 
 
 @pytest.mark.parametrize("wrap", [clipped, decayed])
-def test_a_wrapper_within_one_of_its_kind_would_take_its_number(wrap):
-    """Settings go by name, so that the inner one would silently work with the outer one's."""
+def test_nested_wrappers_of_one_kind_are_refused(wrap):
+    """Settings are passed by name, so the inner wrapper would silently use the outer one's."""
     with pytest.raises(DataError, match="already"):
         wrap(wrap(gradient_descent(1.0), 0.25), 0.5)
 
 
-def test_settings_may_be_schedules():
+def test_settings_can_be_schedules():
     optimizer = clipped(
         momentum(PiecewiseConstant({0: 0.005, 20: 0.01}), PiecewiseConstant({0: 0.5, 20: 0.9})), InverseScaling(1.0)
     )
@@ -243,12 +243,12 @@ def test_scheduled_settings_reach_the_formula():
 
 
 @pytest.mark.parametrize("optimizer", [adagrad(), rmsprop(), adam(), nesterov(), momentum(), gradient_descent()])
-def test_no_gradient_no_change(optimizer):
+def test_a_zero_gradient_changes_nothing(optimizer):
     change, _ = optimizer.update(np, np.zeros(3), optimizer.init(np, np.ones(3)), np.ones(3), optimizer.at(0))
     np.testing.assert_array_equal(change, 0.0)
 
 
-def test_optimizer_named_says_what_it_knows():
+def test_unknown_optimizers_and_settings_list_the_known_ones():
     with pytest.raises(DataError, match=r"unknown optimizer 'adma' \(did you mean 'adam'\?\); known: .*momentum"):
         get_optimizer("adma")
     with pytest.raises(DataError, match=r"unknown setting of momentum 'learnin_rate' \(did you mean 'learning_rate'"):

@@ -1,4 +1,4 @@
-"""Numbers that change while a network trains."""
+"""Schedules of optimizer settings."""
 
 import copy
 import math
@@ -14,14 +14,14 @@ from gpubp.optim.schedules import Cosine, InverseScaling, PiecewiseConstant, War
 EPOCHS = st.floats(0, 1e6)
 
 
-def test_steps_hold_stop_when_the_next_one():
+def test_values_hold_up_to_the_next_start():
     rate = PiecewiseConstant({20: 0.01, 0: 0.005, 50.5: 0.02})  # in any order
     assert [rate(epoch) for epoch in (0, 10.5, 19.999, 20, 50.4, 50.5, 1e9)] == [
         *(0.005, 0.005, 0.005, 0.01, 0.01, 0.02, 0.02)
     ]
 
 
-def test_steps_begin_with_the_first_one_even_before_it():
+def test_the_first_value_holds_before_its_start():
     assert PiecewiseConstant({10: 0.5, 20: 0.1})(3) == 0.5
 
 
@@ -84,5 +84,5 @@ def test_value_of_an_array_is_the_array():
 
 
 @pytest.mark.parametrize("schedule", [lambda: WarmUp(0, then=0.1)(0), lambda: Cosine(0.1, epochs=0)(0)])
-def test_no_epochs_to_warm_up_or_to_cool_down_is_no_division_by_zero(schedule):
+def test_zero_epochs_do_not_divide_by_zero(schedule):
     assert 0.0 <= schedule() <= 0.1

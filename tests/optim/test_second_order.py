@@ -1,4 +1,4 @@
-"""The methods that use second derivatives: L-BFGS, its line search, and Levenberg-Marquardt."""
+"""Second-order optimizers: L-BFGS, its line search, and Levenberg-Marquardt."""
 
 import math
 from functools import partial
@@ -23,7 +23,7 @@ DECREASE, FLATNESS = 1e-4, 0.9
 
 
 def minimise(xp, method, theta, problem, updates):
-    """Update until converged; every error on the way, before the first update too."""
+    """Update until converged; return all losses, including that before the first update."""
     state = method.init(xp, theta)
     errors = [float(problem.loss_and_gradient(theta)[0])]
     for _ in range(updates):
@@ -44,7 +44,7 @@ def banana(xp, theta):
 
 
 def regression(network, mean=False, l2=0.0, samples=40, seed=0, weighted=False):
-    """An objective with smooth data for a network, and where to start."""
+    """Return an objective with smooth data for a network, and the initial parameters."""
     rng = np.random.default_rng(seed)
     x = rng.normal(size=(samples, network.sizes[0]))
     targets = np.sin(x @ rng.normal(size=(network.sizes[0], network.sizes[-1]))) + 0.1 * rng.normal(
@@ -79,7 +79,7 @@ def solve_on(device, method, objective, batch, theta, updates):
 
 
 @pytest.mark.parametrize("memory", [1, 3, 10])
-def test_lbfgs_walks_through_the_banana_valley(device, memory):
+def test_lbfgs_minimises_rosenbrocks_function(device, memory):
     backend = choose_backend(device)
     xp = backend.xp
     theta = to_backend(backend, np.array([-1.2, 1.0, -0.5, 2.0]))
@@ -92,8 +92,8 @@ def test_lbfgs_walks_through_the_banana_valley(device, memory):
     assert len(state.steps) <= memory
 
 
-def test_lbfgs_remembers_curvature_and_so_beats_steepest_descent_along_the_same_search():
-    """Without memory each direction is the steepest one: hundreds of updates against some tens."""
+def test_lbfgs_is_faster_than_steepest_descent_with_the_same_search():
+    """Without memory each direction is that of steepest descent: hundreds of updates instead of tens."""
     start = np.array([-1.2, 1.0, -0.5, 2.0])
     problem = Problem(partial(banana, np), None)
     _, state, errors = minimise(np, lbfgs(), start, problem, 60)
@@ -106,7 +106,7 @@ def test_lbfgs_remembers_curvature_and_so_beats_steepest_descent_along_the_same_
 
 
 def test_lbfgs_directions_are_those_of_the_bfgs_matrix():
-    """Two loops over the pairs equal the matrix that they stand for (Nocedal & Wright 2006, eq. 7.16-7.20)."""
+    """The two-loop recursion equals the matrix that it represents (Nocedal & Wright 2006, eq. 7.16-7.20)."""
     from gpubp.optim.second_order import Curvature, _inverse_hessian_times
 
     rng = np.random.default_rng(0)
@@ -146,13 +146,13 @@ def test_lbfgs_and_scipy_find_the_same_optimum_of_a_convex_objective(device):
 
 
 def objective_gap(network, theta):
-    """The weights, less what softmax cannot see: a number added to the biases of all classes."""
+    """Remove the component that softmax ignores: a number added to the biases of all classes."""
     blocks = theta.reshape(network.shapes[0]).copy()
     blocks[-1] -= blocks[-1].mean()
     return blocks
 
 
-def test_lbfgs_takes_a_network_to_a_zero_of_the_gradient_as_scipy_does(device):
+def test_lbfgs_reaches_a_zero_of_a_networks_gradient_as_scipy_does(device):
     objective, batch, start = regression(Network((2, 4, 1), activation="tanh"), mean=True, l2=0.05)
     found, state, errors = solve_on(device, lbfgs(), objective, batch, start, 1000)
     evaluate = problem_on(choose_backend("cpu"), objective, batch).loss_and_gradient
@@ -165,7 +165,7 @@ def test_lbfgs_takes_a_network_to_a_zero_of_the_gradient_as_scipy_does(device):
     assert errors[-1] == pytest.approx(reference.fun, rel=1e-7)
 
 
-def test_lbfgs_ends_at_once_where_there_is_nothing_to_gain():
+def test_lbfgs_ends_immediately_at_an_optimum():
     start = np.array([1.0, 1.0, 1.0])
     found, state, errors = minimise(np, lbfgs(), start, Problem(partial(banana, np), None), 10)
     assert state.converged
@@ -186,8 +186,8 @@ def test_lbfgs_forgets_a_misleading_memory_before_it_gives_up():
     assert float(error) < float(banana(np, start)[0])
 
 
-def test_lbfgs_remembers_nothing_of_an_error_without_curvature():
-    """Where the gradient does not turn there is nothing to divide by."""
+def test_lbfgs_stores_no_pair_without_curvature():
+    """If the gradient does not change, the division is by 0."""
     method, problem = lbfgs(), Problem(lambda theta: (-theta.sum(), -np.ones(2)), None)
     theta, state, first = method.update(np, np.zeros(2), method.init(np, np.zeros(2)), problem)
     assert (state.steps, state.turns) == ((), ())
@@ -208,7 +208,7 @@ def test_lbfgs_tries_a_step_no_longer_than_one_before_it_knows_the_curvature(sca
     assert np.sum(np.abs(tried[1] - tried[0])) == pytest.approx(min(4.0 * scale, 1.0), rel=1e-12)
 
 
-def test_lbfgs_writes_into_nothing():
+def test_lbfgs_does_not_change_its_inputs():
     theta = np.array([-1.2, 1.0, 0.3])
     theta.flags.writeable = False
     method, problem = lbfgs(), Problem(partial(banana, np), None)
@@ -223,7 +223,7 @@ def test_lbfgs_writes_into_nothing():
 
 
 def line(f, slope_of):
-    """An error of one weight, with its gradient."""
+    """A loss of one weight, with its gradient."""
     return lambda theta: (f(float(theta[0])), np.array([slope_of(float(theta[0]))]))
 
 
@@ -261,8 +261,8 @@ def test_strong_wolfe_conditions_hold_at_the_point_found(quartic, quadratic, wav
     assert (found.loss, found.gradient[0]) == (error, gradient_there[0])
 
 
-def test_a_flat_point_that_is_hardly_lower_is_not_enough():
-    """This cubic falls from 0 with slope -1 and is level at 10, lower by 0.0001 where 0.001 is asked for."""
+def test_a_flat_point_that_is_not_much_lower_is_rejected():
+    """This cubic falls from 0 with slope -1 and is level at 10, lower by 0.0001 instead of the required 0.001."""
     b = -4.9999 / 500
     a = (1 - 300 * b) / 20
     evaluate = line(lambda t: -t + a * t**2 + b * t**3, lambda t: -1 + 2 * a * t + 3 * b * t**2)
@@ -273,14 +273,14 @@ def test_a_flat_point_that_is_hardly_lower_is_not_enough():
 
 
 @pytest.mark.parametrize("direction", [1.0, 1e-9, 0.0])
-def test_no_way_down_gives_none(direction):
+def test_search_returns_none_without_descent(direction):
     _, found = search(line(lambda t: t * t, lambda t: 2 * t), 1.0, direction)
     assert found is None
 
 
 @pytest.mark.parametrize("first_step", [1.0, 100.0, 1e6])
-def test_search_backs_out_of_what_is_not_a_number(first_step):
-    """t - log t has its minimum at 1 and is no number beyond 0."""
+def test_search_backs_out_of_nan(first_step):
+    """t - log t has its minimum at 1 and is NaN below 0."""
 
     def evaluate(theta):
         t = float(theta[0])
@@ -292,7 +292,7 @@ def test_search_backs_out_of_what_is_not_a_number(first_step):
     assert found.loss < here.loss
 
 
-def test_search_gives_none_where_nothing_is_a_number():
+def test_search_returns_none_if_all_losses_are_nan():
     evaluations = []
 
     def evaluate(theta):
@@ -304,16 +304,16 @@ def test_search_gives_none_where_nothing_is_a_number():
     assert len(evaluations) == 25
 
 
-def test_search_gives_none_where_the_gradient_is_not_a_number():
+def test_search_returns_none_if_the_gradient_is_nan():
     assert wolfe_search(np, Point(np.zeros(1), 1.0, np.array([math.nan])), np.ones(1), None) is None
 
 
-def test_search_grows_its_step_while_the_error_still_falls_steeply():
+def test_search_grows_its_step_while_the_loss_falls_steeply():
     here, found = search(line(lambda t: (t - 1e4) ** 2, lambda t: 2 * (t - 1e4)), 0.0, 1.0, first_step=1e-3)
     assert found.loss < 0.9 * here.loss
 
 
-def test_search_of_a_bottomless_error_gives_the_lowest_point_it_saw():
+def test_search_of_an_unbounded_loss_returns_the_lowest_point():
     _, found = search(line(lambda t: -t, lambda t: -1.0), 0.0, 1.0, evaluations=10)
     assert found.theta[0] == 2.0**9
 
@@ -369,7 +369,7 @@ def test_levenberg_marquardt_with_sample_weights_and_penalty_ends_where_lbfgs_do
     assert errors[-1] == pytest.approx(errors_lbfgs[-1], rel=1e-9)
 
 
-def test_damping_falls_after_a_success_and_rises_stop_when_there_is_one():
+def test_damping_falls_after_a_success_and_rises_after_a_failure():
     network = Network((1, 1), activation=(), output_activation="tanh", bias=False)
     objective, batch = Objective(network, reduction="sum"), Batch(np.array([[1.0]]), np.array([[0.9]]))
     problem = problem_on(choose_backend("cpu"), objective, batch)
@@ -384,7 +384,7 @@ def test_damping_falls_after_a_success_and_rises_stop_when_there_is_one():
     assert error < problem.loss_and_gradient(start)[0]
 
 
-def test_levenberg_marquardt_gives_up_where_no_damping_helps():
+def test_levenberg_marquardt_gives_up_if_no_damping_helps():
     problem = Problem(lambda theta: (1.0, np.ones(2)), lambda theta: np.eye(2))
     method = levenberg_marquardt()
     theta, state, error = method.update(np, np.zeros(2), method.init(np, np.zeros(2)), problem)
@@ -394,7 +394,7 @@ def test_levenberg_marquardt_gives_up_where_no_damping_helps():
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_levenberg_marquardt_survives_columns_that_say_the_same(dtype):
+def test_levenberg_marquardt_survives_collinear_columns(dtype):
     """The two columns add up to the bias, so that without damping the curvature is singular."""
     x = 4.0 * np.eye(2)[[0, 0, 1, 1, 0, 1, 0, 1]]
     targets = np.arange(8.0)[:, None]

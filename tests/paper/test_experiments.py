@@ -1,4 +1,4 @@
-"""The experiments of the 1986 paper: their cases, their runs from many first weights, what is told of them."""
+"""The experiments of the 1986 paper: their cases, their runs from many first weights, their reports."""
 
 import json
 
@@ -42,7 +42,7 @@ class TestSamples:
         np.testing.assert_array_equal(d[on], 1.0 - x[on, 1:])
 
     @pytest.mark.parametrize("name", [name for name, study in STUDIES.items() if isinstance(study, Experiment)])
-    def test_fit_their_networks(self, name):
+    def test_match_the_shapes_of_their_networks(self, name):
         experiment = STUDIES[name]
         x, d = experiment.cases()
         assert (x.shape[1], d.shape[1]) == (experiment.network.sizes[0], experiment.network.sizes[-1])
@@ -51,7 +51,7 @@ class TestSamples:
 
 
 class TestRuns:
-    def test_what_is_solved_is_right_and_was_not_a_sweep_before(self):
+    def test_solved_networks_were_not_solved_a_sweep_before(self):
         experiment = STUDIES["xor"]
         runs = run_seeds(experiment, 20, sweeps=400, device="cpu", dtype="float64")
         assert 5 < np.sum(runs.solved) < 20
@@ -120,7 +120,7 @@ class TestCommand:
         assert code != 0
         assert "symmetry" in err
 
-    def test_none_named(self, gpubp):
+    def test_no_experiment_named(self, gpubp):
         code, _, err = gpubp("reproduce")
         assert code != 0
         assert "--all" in err

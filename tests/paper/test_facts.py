@@ -1,9 +1,9 @@
-"""What the 1986 paper, and the longer chapter of the same year, tell about back-propagation, seen to be so here.
+"""Facts about back-propagation from the 1986 paper and the longer chapter of the same year, reproduced.
 
 "The paper" is Rumelhart, Hinton & Williams, "Learning representations by back-propagating errors", Nature 323, 533-536
-(1986); "the chapter" is theirs in Parallel Distributed Processing, volume 1, chapter 8 (1986). Each fact is tried on a
-stack of networks from fixed seeds, so that a share or a median stands behind it and not one lucky start. Where the
-paper's settings are known they are used: the summed error, one change a sweep, weights from -0.3 to 0.3.
+(1986); "the chapter" is theirs in Parallel Distributed Processing, volume 1, chapter 8 (1986). Each fact is tested on a
+stack of networks from fixed seeds, so that it rests on a share or a median and not on one lucky start. The paper's
+settings are used if they are known: the summed error, one change a sweep, weights from -0.3 to 0.3.
 """
 
 import itertools
@@ -56,7 +56,7 @@ def starts(network, k, scale):
 
 
 def learn(sizes, x, d, optimizer, sweeps, k, scale=0.3, **options):
-    """Train K networks at once, and note when each had every case right."""
+    """Train K networks as a stack, and record when each had every case right."""
     network = logistic_network(*sizes)
     solved_at = np.full(k, NEVER)
 
@@ -144,7 +144,7 @@ def test_encoder_passes_eight_patterns_through_three_units(encoder):
 
 
 def test_encoder_finds_a_code_of_its_own_for_each_pattern(encoder):
-    """The chapter: the hidden units come to a code that tells all patterns apart, near to a binary one."""
+    """The chapter: the hidden units learn a code that distinguishes all patterns and is nearly binary."""
     codes = forward(np, encoder.network, encoder.theta, np.eye(8))[0].y
     binary = codes > 0.5
     eight_codes = [len({tuple(code) for code in one}) == 8 for one in binary]
@@ -181,7 +181,7 @@ def pattern_of(symmetry):
 
 
 def test_eight_of_the_sixty_four_vectors_are_symmetric():
-    """The paper: 64 input vectors, of which the network has to pick those that mirror themselves."""
+    """The paper: 64 input vectors, of which the network has to recognise the symmetric ones."""
     assert SYMMETRY_D.shape == (64, 1)
     assert np.sum(SYMMETRY_D) == 8
 
@@ -243,10 +243,7 @@ def test_a_symmetric_vector_leaves_both_hidden_units_off(symmetry):
 
 
 def test_networks_that_fail_say_always_no(symmetry):
-    """Where every output is 0, E is 8 cases * 1/2 = 4.00; the failures of repeats of the paper end there.
-
-    It is also what eq. (3) must give for an output that is always 0.
-    """
+    """If every output is 0, E is 8 cases * 1/2 = 4.00, by eq. (3); failures of repeats of the paper end there."""
     never = flatten(np, [np.zeros((7, 2)), np.array([[0.0], [0.0], [-40.0]])])
     E, gradient = loss_and_gradient(np, symmetry.network, never, SYMMETRY_X, SYMMETRY_D)
     np.testing.assert_allclose(E, 4.0, rtol=1e-12)
@@ -272,7 +269,7 @@ def test_smaller_steps_solve_symmetry_with_more_hidden_units_too():
 def test_the_gradient_is_summed_and_not_averaged():
     """The paper's rate of 0.1 is for the sum; with a mean over 64 cases it is 64 times too small to learn.
 
-    What it ends in is one answer for every case, 1/8, where E = 64 * 1/2 * 1/8 * 7/8 = 3.5.
+    It ends with the same output for every case, 1/8, where E = 64 * 1/2 * 1/8 * 7/8 = 3.5.
     """
     network = logistic_network(6, 2, 1)
     options = {"theta": starts(network, 20, 0.3), "epochs": 2000, "batch_size": "full", "device": "cpu"}

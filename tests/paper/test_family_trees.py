@@ -1,4 +1,4 @@
-"""The paper's family trees: the people, the recipes, what is told of the networks."""
+"""The paper's family trees: the people, the recipes, and the report on the networks."""
 
 import json
 from collections import Counter
@@ -42,7 +42,7 @@ WOMEN = "Penelope Christine Margaret Victoria Jennifer Charlotte Maria Francesca
 
 
 def relatives_by_hand(person):
-    """All relatives of one person, by looking from one to the next in the text above."""
+    """Find all relatives of one person by following the text above."""
     spouses = {}
     for marriage in MARRIAGES.replace("\n", " ").split(","):
         husband, wife = marriage.split("=")
@@ -83,7 +83,7 @@ def answers(person, relation):
 
 
 class TestFamilies:
-    def test_samples_of_each_relation(self):
+    def test_number_of_samples_of_each_relation(self):
         """The counts that two public reproductions, which have a wrong tree, miss."""
         x, d = family.cases()
         counts = dict(zip(RELATIONS, x[:, 24:].sum(axis=0).astype(int).tolist(), strict=True))
@@ -99,7 +99,7 @@ class TestFamilies:
         assert {RELATIONS[k]: int(twice[k]) for k in np.flatnonzero(twice)} == {"uncle": 4, "aunt": 4}
         assert d.sum(axis=1).min() == 1.0
 
-    def test_each_sample_is_one_person_and_one_relation_and_there_is_no_second_one_like_it(self):
+    def test_each_sample_is_a_unique_pair_of_person_and_relation(self):
         x, _ = family.cases()
         assert set(np.unique(x)) == {0.0, 1.0}
         np.testing.assert_array_equal(x[:, :24].sum(axis=1), 1.0)
@@ -107,12 +107,12 @@ class TestFamilies:
         assert len(np.unique(x, axis=0)) == 104
 
     @pytest.mark.parametrize("person", PEOPLE)
-    def test_relatives_are_those_found_by_hand(self, person):
+    def test_relatives_equal_those_found_by_hand(self, person):
         for kind, others in relatives_by_hand(person).items():
             for relation, sex in zip(OF_EITHER_SEX[kind], (False, True), strict=True):
                 assert answers(person, relation) == {other for other in others if (other in WOMEN.split()) is sex}
 
-    def test_some_that_the_reader_can_check(self):
+    def test_some_examples(self):
         assert answers("Colin", "aunt") == {"Jennifer", "Margaret"}  # his father's sister, his mother's brother's wife
         assert answers("Colin", "uncle") == {"Arthur", "Charles"}
         assert answers("Charles", "nephew") == {"Colin"}  # the son of his wife's brother
@@ -142,7 +142,7 @@ class TestFamilies:
 
 
 class TestNetwork:
-    def test_people_and_relations_have_six_units_of_their_own(self):
+    def test_people_and_relations_have_six_separate_units(self):
         theta = first_weights(PRINTED, range(2))
         block = views(np, PRINTED.network, theta)[0]
         assert PRINTED.network.sizes == (36, 12, 12, 6, 24)
@@ -163,8 +163,8 @@ class TestNetwork:
         np.testing.assert_allclose(found.gradient[present], found.differences[present], atol=1e-7 * largest)
         assert not np.any(found.gradient[~present])
 
-    def test_two_right_answers_ask_for_two_units(self):
-        """The derivative by the outputs' biases pulls up both, and nothing else, where all outputs are low."""
+    def test_two_right_answers_need_two_units(self):
+        """If all outputs are low, the derivative by the outputs' biases raises both, and nothing else."""
         x, d = family.cases()
         k = int(np.flatnonzero(d.sum(axis=1) == 2.0)[0])
         theta = np.zeros(PRINTED.network.n_parameters)
@@ -176,7 +176,7 @@ class TestNetwork:
 
 
 class TestRecipe:
-    def test_the_printed_one(self):
+    def test_the_printed_recipe(self):
         optimizer = PRINTED.optimizer
         assert optimizer.at(19) == {"learning_rate": 0.005, "momentum": 0.5, "shrinkage": 0.002}
         assert optimizer.at(20) == {"learning_rate": 0.01, "momentum": 0.9, "shrinkage": 0.002}
@@ -188,7 +188,7 @@ class TestRecipe:
         )
         assert set(PRINTED.network.activations) == {"logistic"}
 
-    def test_held_out_samples_are_four_for_each_seed_whatever_seeds_stand_beside_it(self):
+    def test_held_out_samples_depend_only_on_their_seed(self):
         held_out = held_out_cases(range(50))
         np.testing.assert_array_equal(held_out.sum(axis=1), 4)
         assert len(np.unique(held_out, axis=0)) == 50
@@ -208,13 +208,13 @@ class TestRecipe:
         np.testing.assert_array_equal(after.theta[0], before.theta[0])
         assert np.any(after.theta[1] != before.theta[1])
 
-    def test_a_network_does_not_depend_on_those_beside_it(self):
+    def test_a_network_does_not_depend_on_the_others(self):
         three = trained(FOUND, range(3), sweeps=30, device="cpu")
         alone = trained(FOUND, [2], sweeps=30, device="cpu")
         np.testing.assert_allclose(three.theta[2:], alone.theta, rtol=1e-4, atol=1e-5)
 
-    def test_decay_shrinks_what_the_error_does_not_hold(self):
-        """Where every output is in the zone nothing but the decay is left."""
+    def test_decay_shrinks_weights_without_a_gradient(self):
+        """If every output is in the zone, only the decay is left."""
         recipe = replace(PRINTED, loss="dead_zone(1.0)")
         found = trained(recipe, [0], sweeps=10, device="cpu")
         np.testing.assert_allclose(found.theta, first_weights(recipe, [0]) * 0.998**10, rtol=1e-5)
@@ -233,7 +233,7 @@ def made(y, held_out, theta=None):
 
 
 def perfect(n_networks):
-    """Outputs that are right, 0.9 and 0.1, and held-out cases."""
+    """Return correct outputs, 0.9 and 0.1, and held-out cases."""
     _, d = family.cases()
     return np.broadcast_to(0.1 + 0.8 * d, (n_networks, *d.shape)).copy(), held_out_cases(range(n_networks))
 
@@ -304,7 +304,7 @@ class TestCodes:
         np.testing.assert_allclose(explained(codes, np.asarray([1, 1, 2, 2, 0])), [0.2])
 
     def test_prediction_leaves_the_person_out(self):
-        """Each one's own kind, without them, is farther off than the other."""
+        """The mean of each person's own kind, without the person, is farther than that of the other kind."""
         codes = np.asarray([[0.0], [1.0], [0.1], [0.9]])
         np.testing.assert_array_equal(predicted(codes, np.asarray([1, 1, 2, 2])), [0.0])
         np.testing.assert_array_equal(predicted(codes, np.asarray([1, 2, 1, 2])), [1.0])
@@ -403,7 +403,7 @@ class TestStudy:
         assert found.tables[0].rows[0][2].endswith("; 2 sweeps")
         assert len(found.tables[0].rows) == 5  # none of the paper's recipe, which was not tried
 
-    def test_ctrl_c_when_the_papers_recipe_has_its_turn(self):
+    def test_ctrl_c_while_the_papers_recipe_runs(self):
         seen = []
 
         def interrupt(progress):

@@ -1,4 +1,4 @@
-"""Reports of studies: what they tell is what was found, on the screen, in Markdown and on a page that needs nothing."""
+"""Reports of studies match the findings, on the screen, in Markdown and on a self-contained page."""
 
 import io
 import json
@@ -21,7 +21,7 @@ HOSTILE = '</title><script>alert("1")</script><img src=x onerror=alert(1)>|`_*[x
 
 
 class Study:
-    """A study that finds what it is told to find."""
+    """A study with given findings."""
 
     says, criterion, sweeps = "the paper's words", "all are done", 100
 
@@ -44,7 +44,7 @@ class Study:
 
 
 def told(*studies, asked=None):
-    """The results of studies, and their pictures."""
+    """Return the results of studies, and their pictures."""
     results, pictures = new_results("a command", asked or [study.name for study in studies], "cpu"), {}
     for study in studies:
         results["studies"].append(study_results(study, study.found))
@@ -57,7 +57,7 @@ def line(name="line", caption="A line"):
 
 
 class TestResults:
-    def test_figures_are_those_of_the_findings(self):
+    def test_figures_equal_the_findings(self):
         results, _ = told(Study())
         (study,) = results["studies"]
         assert (study["networks"], study["solved"], study["most_sweeps"]) == (4, 3, 100)
@@ -78,7 +78,7 @@ class TestResults:
         assert pictures == {}
         assert "| of all networks are done | never | never | never |" in markdown(results)
 
-    def test_neither_quartiles_nor_histogram_where_all_networks_are_trained_to_the_end(self):
+    def test_neither_quartiles_nor_histogram_if_all_networks_are_trained_to_the_end(self):
         results, pictures = told(Study(solved=[True] * 3, sweeps=None, done="with all right"))
         (study,) = results["studies"]
         assert (study["quartiles"], study["histogram"], pictures) == ([], None, {})
@@ -110,7 +110,7 @@ class TestResults:
         assert "networks done within" not in text
         assert "How fast\n\n| solver | sweeps |\n| --- | ---: |\n| one | 12 |\n| two | 3 |" in text
 
-    def test_nothing_in_a_name_leads_out_of_the_folder(self):
+    def test_names_cannot_leave_the_folder(self):
         assert picture_file("../../a b", "/etc/x.png") == "a-b-etc-x-png.png"
 
     def test_the_same_findings_give_the_same_files(self, tmp_path):
@@ -124,7 +124,7 @@ class TestResults:
 
 
 def tables_in(text):
-    """The tables of Markdown, as lists of rows of cells."""
+    """Return the tables of Markdown as lists of rows of cells."""
     blocks = [block.splitlines() for block in text.split("\n\n") if block.startswith("|")]
     return [[[cell.strip() for cell in re.split(r"(?<!\\)\|", row)[1:-1]] for row in block] for block in blocks]
 
@@ -168,7 +168,7 @@ class TestMarkdown:
         page = Page(html_page(results, pictures))
         assert page.cells[0] == ["made-up", f"{sign} {reached}", "3 of 4", "What is made-up?"]
 
-    def test_what_is_missing_is_said_on_top(self):
+    def test_missing_results_are_reported_at_the_top(self):
         whole, _ = told(Study("a"))
         assert "Not finished" not in markdown(whole) + html_page(*told(Study("a")))
         part, pictures = told(Study("a"), Study("b", stop_reason="interrupted"), asked=["a", "b", "c"])
@@ -183,7 +183,7 @@ VOID = {"meta", "link", "img", "br"}
 
 
 class Page(HTMLParser):
-    """Tags, text and rows of tables of a page; raises where tags do not match."""
+    """The tags, text and table rows of a page; raises if tags do not match."""
 
     def __init__(self, text):
         super().__init__(convert_charrefs=True)
@@ -215,7 +215,7 @@ class Page(HTMLParser):
 
 
 class TestPage:
-    def test_everything_is_there_and_nothing_comes_from_outside(self):
+    def test_the_page_is_complete_and_loads_nothing(self):
         results, pictures = told(Study("a", pictures=(line(),)), Study("b"))
         text = html_page(results, pictures)
         page = Page(text)
@@ -266,7 +266,7 @@ class TestCommand:
 
         return run
 
-    def test_seeds_and_sweeps_are_those_asked_for(self, gpubp):
+    def test_seeds_and_sweeps_are_as_requested(self, gpubp):
         code, out, _ = gpubp("xor", "family-trees", "solvers", "--seeds", 2, "--sweeps", 3, "--device", "cpu", "--json")
         xor, family, solvers = (told["setting"] for told in json.loads(out))
         assert code == 0
@@ -298,7 +298,7 @@ class TestCommand:
         assert (code, study["quartiles"], study["sweeps"]) == (0, [None] * 3, [1, 1, 1])
         assert (tmp_path / "report.md").exists()
 
-    def test_ctrl_c_within_a_study_leaves_what_there_is(self, gpubp, tmp_path, monkeypatch):
+    def test_ctrl_c_within_a_study_keeps_the_results_so_far(self, gpubp, tmp_path, monkeypatch):
         from contextlib import contextmanager
 
         from gpubp.cli import reproduce
@@ -320,7 +320,7 @@ class TestCommand:
         assert "0 of 3 networks done by then" in text
         assert "undecided" in out
 
-    def test_ctrl_c_between_studies_leaves_those_before(self, gpubp, tmp_path, monkeypatch):
+    def test_ctrl_c_between_studies_keeps_earlier_ones(self, gpubp, tmp_path, monkeypatch):
         class Interrupted(Study):
             def run(self, n_networks=1000, **options):
                 raise KeyboardInterrupt
@@ -366,7 +366,7 @@ class TestCommand:
         assert code == 2
         assert 'pip install "gpubp[cli]"' in err
 
-    def test_the_bar_is_seen_on_a_terminal_alone(self, gpubp, monkeypatch):
+    def test_the_bar_is_shown_only_on_a_terminal(self, gpubp, monkeypatch):
         from rich.console import Console
 
         from gpubp.cli import reproduce
@@ -388,16 +388,16 @@ class TestCommand:
 
 
 class TestDocs:
-    """The page docs/paper.md: what it tells comes from the data beside it."""
+    """The page docs/paper.md: its contents come from the data next to it."""
 
     MARKED = re.compile(r"<!-- results -->\n\n(.*)\n<!-- end -->\n", re.DOTALL)
 
-    def test_figures_are_those_of_the_data(self):
+    def test_figures_equal_the_data(self):
         results = json.loads((ROOT / "docs" / "paper" / "results.json").read_text(encoding="utf-8"))
         (text,) = self.MARKED.findall((ROOT / "docs" / "paper.md").read_text(encoding="utf-8"))
         assert text == markdown(results, level=2, folder="paper/")
 
-    def test_pictures_are_all_there_and_all_shown(self):
+    def test_pictures_all_exist_and_are_shown(self):
         folder = ROOT / "docs" / "paper"
         results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
         shown = {picture["file"] for study in results["studies"] for picture in study["pictures"]}
@@ -417,7 +417,7 @@ def written(tmp_path):
     return tmp_path / "report.html"
 
 
-def test_the_page_asks_for_nothing_and_shows_its_pictures(chromium, written):
+def test_the_page_is_self_contained_and_shows_its_pictures(chromium, written):
     chromium.send("Emulation.setScriptExecutionDisabled", value=True)
     chromium.open(written.as_uri())
     assert chromium.value("[...document.images].every((image) => image.complete && image.naturalWidth > 100)")
@@ -440,7 +440,7 @@ def test_the_page_fits_a_narrow_screen_in_light_and_dark(chromium, written):
     assert chromium.value(f"{wide}.every((part) => part.tabIndex === 0 && part.getAttribute('aria-label'))")
 
 
-def test_paper_is_white_and_keeps_headings_with_what_follows(chromium, written):
+def test_print_is_on_white_and_keeps_headings_with_their_text(chromium, written):
     dark = [{"name": "prefers-color-scheme", "value": "dark"}]
     chromium.send("Emulation.setEmulatedMedia", media="print", features=dark)
     chromium.open(written.as_uri())

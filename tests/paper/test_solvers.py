@@ -1,4 +1,4 @@
-"""Descent raced against methods of second order: fairly chosen steps, honest counts, verdicts by the criterion."""
+"""Gradient descent compared with second-order methods: the choice of step sizes, the counts, and the verdicts."""
 
 from dataclasses import replace
 from functools import partial
@@ -20,7 +20,7 @@ XOR = STUDIES["xor"]
 
 
 def race(solver, sweeps, experiment="e", gradients=None):
-    """A race whose networks were done after so many sweeps; None for never."""
+    """Return a race whose networks were done after the given sweeps; None means never."""
     solved = np.asarray([number is not None for number in sweeps])
     numbers = np.asarray([1000 if number is None else number for number in sweeps])
     return Race(experiment, solver, None, solved, numbers, numbers if gradients is None else gradients, 1.0)
@@ -90,7 +90,7 @@ class TestRaces:
         assert (len(found.solved), found.stop_reason) == (0, "epochs")
         assert found.verdict.reached in ("reproduced", "partly", "not reproduced", "undecided")
 
-    def test_ctrl_c_leaves_whole_races_alone(self):
+    def test_ctrl_c_keeps_only_complete_races(self):
         calls = []
 
         def interrupt(progress):
@@ -129,7 +129,7 @@ class TestVerdict:
         )
         assert judge([descent, never]).reached == "not reproduced"
 
-    def test_few_that_get_there_are_not_enough(self):
+    def test_too_few_that_get_there_give_no_verdict(self):
         descent, few = race(EQUATION_9, [100] * 6), race("L-BFGS", [*[10] * 4, None, None])
         assert judge([descent, few]).reached == "not reproduced"
         few = race(EQUATION_9, [*[100] * 4, None, None, *[100] * 50])  # the method has six first weights alone
@@ -160,7 +160,7 @@ class TestVerdict:
         found = {fact.what: fact.found for fact in facts(races[:2])}
         assert "on 1 of 1 experiment; eq. (9) needs 10 times" in found["L-BFGS needs fewer sweeps than eq. (9)"]
 
-    def test_pictures_are_drawn_where_some_never_get_there(self):
+    def test_pictures_are_drawn_if_some_never_get_there(self):
         from gpubp.plotting.figure import new_figure
 
         races = [race(EQUATION_9, [100, 200, 300, 400]), race("L-BFGS", [10, None, None, None]), race("Adam", [None])]

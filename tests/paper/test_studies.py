@@ -1,4 +1,4 @@
-"""The studies of the paper: what their criteria ask, what is told of the networks, and what is drawn."""
+"""The studies of the paper: their criteria, their facts about the networks, and their pictures."""
 
 import itertools
 from dataclasses import replace
@@ -20,7 +20,7 @@ EXPERIMENTS = {name: study for name, study in STUDIES.items() if isinstance(stud
 
 
 def made(theta=None, solved=None, sweeps=None, error=None, limit=100):
-    """Runs made by hand, all done unless told otherwise."""
+    """Return artificial runs, all done by default."""
     n = len(next(part for part in (theta, solved, sweeps) if part is not None))
     solved = np.ones(n, bool) if solved is None else np.asarray(solved)
     sweeps = np.ones(n, int) if sweeps is None else np.asarray(sweeps)
@@ -29,12 +29,12 @@ def made(theta=None, solved=None, sweeps=None, error=None, limit=100):
 
 
 def nothing_trained(experiment, n_networks):
-    """Stand in for training: all are done after 7 sweeps."""
+    """Replace training: all networks are done after 7 sweeps."""
     return made(initial_weights(experiment.network, range(n_networks)), sweeps=[7] * n_networks)
 
 
 def looked(name, runs, train_more=nothing_trained):
-    """Facts by what they tell, and tables by their captions."""
+    """Return facts by their names, and tables by their captions."""
     found = list(EXPERIMENTS[name].look(EXPERIMENTS[name], runs, train_more))
     facts = {fact.what: fact.found for fact in found if isinstance(fact, Fact)}
     return facts, {table.caption: table for table in found if isinstance(table, StudyTable)}
@@ -51,7 +51,7 @@ class TestConditions:
         runs = made(sweeps=np.arange(1, 101))
         assert conditions.takes_as_long(reported).check(None, runs).holds is holds
 
-    def test_those_that_are_never_done_count_as_slower_than_any(self):
+    def test_networks_that_are_never_done_count_as_slowest(self):
         runs = made(solved=np.arange(100) < 90, sweeps=np.arange(1, 101))
         assert conditions.takes_as_long(10**9).check(None, runs) == (True, "these quantiles are 5 and never")
         assert not conditions.takes_as_long(4).check(None, runs).holds
@@ -90,7 +90,7 @@ class TestVerdicts:
         assert experiment.judge(made(solved=[True] * (ENOUGH - 1))) == few
 
     @pytest.mark.parametrize("name", EXPERIMENTS)
-    def test_nothing_is_reproduced_where_no_network_is_done(self, name):
+    def test_nothing_is_reproduced_if_no_network_is_done(self, name):
         network = EXPERIMENTS[name].network
         theta = initial_weights(network, range(ENOUGH), scheme="uniform", scale=1.0)
         verdict = EXPERIMENTS[name].judge(made(theta, solved=[False] * ENOUGH))
@@ -131,7 +131,7 @@ class TestRunning:
         assert 0 < np.sum(found.solved) < 8
         np.testing.assert_array_equal(seen[0].theta[~found.solved], first.theta[~found.solved])
 
-    def test_ctrl_c_leaves_what_was_found_before(self):
+    def test_ctrl_c_keeps_earlier_findings(self):
         def look(experiment, runs, train_more):
             yield Fact("before", "", "")
             train_more(experiment, 2)
@@ -159,7 +159,7 @@ class TestRunning:
 
 
 class TestSymmetry:
-    """Networks made by hand, with the signs and the sizes that the paper shows."""
+    """Return artificial networks with the signs and the sizes of the paper."""
 
     NETWORK = EXPERIMENTS["symmetry"].network
 
@@ -192,7 +192,7 @@ class TestSymmetry:
         assert [text.split()[0] for text in (*found[1:3], *found[4:])] == ["80", "80", "80", "80", "100"]
         assert found[3].endswith("within 15 %: 80 % of 5")
 
-    def test_criterion_asks_for_the_papers_signs_and_sizes(self):
+    def test_criterion_requires_the_papers_signs_and_sizes(self):
         *_, signs, sizes = symmetry.CONDITIONS
 
         def hold(*thetas):
@@ -223,7 +223,7 @@ class TestSymmetry:
 
 
 class TestMoreUnits:
-    def test_own_number_is_told_from_the_runs_that_are_there(self):
+    def test_own_number_is_reported_from_the_existing_runs(self):
         (table,) = try_more_units((3, 4, 6), EXPERIMENTS["addition"], made(solved=[True, False]), nothing_trained)
         assert table.rows == (("3", "100 % of 2", "7"), ("4", "50 % of 2", "1"), ("6", "100 % of 2", "7"))
 
@@ -261,7 +261,7 @@ class TestXor:
         assert all(row[1] == row[2] and int(row[3]) == 2 * int(row[1]) for row in sweeps.rows)
         assert saved.rows == (("2 to 8", "33", "33", "66"), ("8 to 32", "33", "33", "66"))
 
-    def test_none_is_saved_where_half_are_never_done(self):
+    def test_nothing_is_saved_if_half_are_never_done(self):
         runs = made(initial_weights(EXPERIMENTS["xor"].network, range(3)))
         _, tables = looked("xor", runs, lambda other, n: made(solved=[False] * n))
         assert [row[2:] for row in list(tables.values())[-1].rows] == [("–", "–"), ("–", "–")]
@@ -298,7 +298,7 @@ class TestEncoder:
 
 
 class TestTAndC:
-    def test_pairs_of_cells_do_not_tell_the_shapes_apart(self):
+    def test_pairs_of_cells_do_not_distinguish_the_shapes(self):
         apart = []
         for shape in cases.T_AND_C:
             cells = [(row, column) for row, line in enumerate(shape) for column, cell in enumerate(line) if cell == "#"]
@@ -324,7 +324,7 @@ class TestTAndC:
         assert np.all(x[:, ~inner.ravel()] == 0.0)
         np.testing.assert_array_equal(x[:, inner.ravel()], cases.t_c((3, 3))[0])
 
-    def test_what_holds_in_one_place_holds_in_all(self):
+    def test_outputs_do_not_depend_on_the_place(self):
         network = t_c.network()
         theta = initial_weights(network, range(3), scheme="uniform", scale=2.0, dtype="float64")
         y = output_layer(np, network, theta, cases.t_c((7, 7), 2)[0]).y[..., 0]
@@ -349,7 +349,7 @@ class TestTAndC:
             ([[1, 2, 1], [-2, 0, -2], [1, 2, 1]], "mirrored in both axes"),
         ],
     )
-    def test_kinds_are_the_same_however_a_field_is_turned(self, field, kind):
+    def test_kinds_do_not_depend_on_the_rotation_of_a_field(self, field, kind):
         for turn in t_c.TURNS:
             assert t_c.kind_of(t_c.turned(np.asarray(field, float), *turn)) == kind
 
@@ -399,7 +399,7 @@ def drawn(picture):
 
 class TestShiftRegister:
     def theta(self, n_units, sign, n_steps=2):
-        """Every unit takes over what the one before it holds, or the opposite of it."""
+        """Every unit copies the one before it, or negates it."""
         w = sign * 20.0 * np.roll(np.eye(n_units), 1, axis=1)
         block = np.vstack([w, -0.5 * np.sum(w, axis=0)])
         return flatten(np, [block] * n_steps)
@@ -409,7 +409,7 @@ class TestShiftRegister:
         return bool(all_correct(d, y)[0])
 
     @pytest.mark.parametrize("n_steps", [1, 2, 3, 4, 10, 33])
-    def test_one_that_shifts_runs_on(self, n_steps):
+    def test_a_shifting_net_can_be_run_for_longer(self, n_steps):
         assert self.after(self.theta(5, 1.0), n_steps)
         assert self.after(self.theta(5, -1.0), n_steps) is (n_steps % 2 == 0)
 
@@ -418,12 +418,12 @@ class TestShiftRegister:
         for row, moved in zip(x, d, strict=True):
             assert [moved[(k + 2) % 5] for k in range(5)] == row.tolist()
 
-    def test_criterion_asks_for_more_steps(self):
+    def test_criterion_requires_more_steps(self):
         shifts, does_not = self.theta(5, 1.0), np.zeros(60)
         for thetas, holds in (([shifts, does_not], True), ([shifts, does_not, does_not], False)):
             assert shift_register.RUNS_ON.check(EXPERIMENTS["shift-register"], made(thetas)).holds is holds
 
-    def test_what_is_told(self):
+    def test_facts(self):
         thetas = [self.theta(5, 1.0), self.theta(5, 1.0), self.theta(5, -1.0), np.zeros(60)]
         facts, tables = looked("shift-register", made(thetas))
         assert list(facts.values()) == ["50 % of 4", "25 % of 4"]
@@ -448,6 +448,6 @@ class TestPictures:
             np.testing.assert_allclose(areas / areas.max(), weights / weights.max(), rtol=1e-5)
 
     @pytest.mark.parametrize("name", EXPERIMENTS)
-    def test_there_are_none_where_no_network_is_done(self, name):
+    def test_there_are_none_if_no_network_is_done(self, name):
         theta = initial_weights(EXPERIMENTS[name].network, range(2))
         assert list(EXPERIMENTS[name].pictures(EXPERIMENTS[name], made(theta, solved=[False, False]))) == []

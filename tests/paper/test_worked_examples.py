@@ -1,4 +1,4 @@
-"""The worked examples that the library teaches with: the deck's matrix form, and the published figures of two programs.
+"""The library's worked examples: the matrix form of the slides, and the published figures of two programs.
 
 The figures are those printed by the programs in "A neural network in 11 lines of Python" and "A neural network in 13
 lines of Python" (iamtrask, 2015): no biases, logistic units, the summed squared error, all four cases at once, weights
@@ -83,10 +83,10 @@ def first_weights(network):
 
 
 def descend(network, d, theta, rate, n_iterations, every):
-    """Change the weights so often.
+    """Change the weights this many times.
 
-    Gives back the mean absolute error seen by every so-manieth iteration, and the outputs that the last one saw: the
-    programs print what an iteration's own pass forward gave, before its change of the weights.
+    Return the mean absolute error of every n-th iteration, and the outputs of the last one. Like the programs' output,
+    both come from an iteration's forward pass, before it changes the weights.
     """
     optimizer = gradient_descent(rate)
     state, now, errors = optimizer.init(np, theta), optimizer.at(0), []
@@ -102,14 +102,14 @@ def descend(network, d, theta, rate, n_iterations, every):
 
 
 def assert_printed(values, printed):
-    """Compare to the last digit printed, in which the programs' own rounding may be off by half."""
+    """Compare up to half of the last printed digit."""
     for value, text in zip(np.atleast_1d(values), printed, strict=True):
         digits = len(text.partition(".")[2])
         assert abs(value - float(text)) <= 0.500001 * 10.0**-digits, f"{value!r} is not {text}"
 
 
 def test_two_layers():
-    """3-1, ten thousand iterations."""
+    """A 3-1 network, ten thousand iterations."""
     network = Network((3, 1), output_activation="logistic", bias=False)
     d = np.array([[0.0], [0], [1], [1]])
     _, outputs = descend(network, d, first_weights(network), 1.0, 10_000, every=10_000)
@@ -121,14 +121,14 @@ STEP_SIZES = [0.001, 0.01, 0.1, 1.0, 10.0, 100.0, 1000.0]
 
 @pytest.fixture(scope="module")
 def three_layers():
-    """3-4-1, sixty thousand iterations at seven step sizes from the same weights: one stack of seven networks."""
+    """A 3-4-1 network, sixty thousand iterations at seven step sizes from the same weights, as one stack."""
     network = Network((3, 4, 1), activation="logistic", output_activation="logistic", bias=False)
     d = np.array([[0.0], [1], [1], [0]])
     start = np.tile(first_weights(network), (7, 1))
     return descend(network, d, start, np.array(STEP_SIZES)[:, None], 60_000, every=10_000)
 
 
-def test_three_layers_error_on_the_way(three_layers):
+def test_three_layers_error_during_training(three_layers):
     errors, _ = three_layers
     printed = ["0.496410031903", "0.00858452565325", "0.00578945986251", "0.00462917677677", "0.00395876528027"]
     assert_printed(errors[:, 3], [*printed, "0.00351012256786"])
@@ -145,7 +145,7 @@ def test_step_sizes(three_layers):
     assert_printed(errors[5], ["0.4860", "0.0986", "0.0130", "0.00351", "0.00131", "0.1252", "0.5"])
 
 
-def test_a_stack_of_step_sizes_is_what_each_gives_alone(three_layers):
+def test_a_stack_of_step_sizes_equals_single_trainings(three_layers):
     network = Network((3, 4, 1), activation="logistic", output_activation="logistic", bias=False)
     d = np.array([[0.0], [1], [1], [0]])
     for k in (3, 6):
@@ -156,8 +156,8 @@ def test_a_stack_of_step_sizes_is_what_each_gives_alone(three_layers):
         np.testing.assert_allclose(stacked[:, k], errors, rtol=1e-9)
 
 
-def test_trained_by_train_the_figures_are_the_same():
-    """The loop that users call, for the first part of the way."""
+def test_train_gives_the_same_figures():
+    """The public function ``train``, for the first iterations."""
     network = Network((3, 4, 1), activation="logistic", output_activation="logistic", bias=False)
     d = np.array([[0.0], [1], [1], [0]])
     fit = train(

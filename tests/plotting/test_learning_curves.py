@@ -1,4 +1,4 @@
-"""Learning curves: what the lines hold, which axes there are, and that a picture comes out."""
+"""Learning curves: the data of the lines, the axes, and the picture file."""
 
 import sys
 
@@ -22,7 +22,7 @@ PNG = b"\x89PNG\r\n\x1a\n"
 
 
 def has_colour(ax, style) -> bool:
-    """Whether the picture has a hundred pixels of a line's colour."""
+    """Return whether the picture has a hundred pixels of a line's colour."""
     canvas = ax.figure.canvas
     canvas.draw()
     image = np.asarray(canvas.buffer_rgba())[..., :3].reshape(-1, 3).astype(int)
@@ -47,7 +47,7 @@ def test_the_lines_hold_the_history():
     assert ax.figure.axes == [ax]
 
 
-def test_the_score_has_an_axis_of_its_own():
+def test_the_score_has_its_own_axis():
     ax = learning_curve(History(ERROR, VALIDATION_ERROR, VALIDATION_SCORE))
     left, right = ax.figure.axes
     assert left is ax
@@ -71,7 +71,7 @@ def test_the_best_epoch_is_marked():
     assert note.xy == (3, 0.4)
 
 
-def test_beside_a_score_the_best_epoch_may_be_that_of_the_error():
+def test_the_best_epoch_can_be_that_of_the_loss():
     history = History(ERROR, VALIDATION_ERROR[:2], VALIDATION_SCORE)
     ax = learning_curve(history, score_name="accuracy", monitored="loss")
     right = ax.figure.axes[1]
@@ -92,7 +92,7 @@ def test_beside_a_score_the_best_epoch_may_be_that_of_the_error():
         ([np.inf, 1.0], "linear"),
     ],
 )
-def test_the_axis_is_logarithmic_where_the_error_spans_decades(error, scale):
+def test_the_axis_is_logarithmic_if_the_loss_spans_decades(error, scale):
     assert learning_curve(History(error)).get_yscale() == scale
 
 
@@ -106,13 +106,13 @@ def test_a_stack_is_its_median_and_the_band_of_its_middle_half():
     assert to_hex(band.get_facecolor()[0]) == TRAINING["color"].lower()
 
 
-def test_a_stack_that_has_diverged_is_drawn_without_complaint():
+def test_a_diverged_stack_is_drawn_without_warnings():
     ax = learning_curve(History([np.asarray([1.0, 2.0]), np.asarray([np.nan, np.inf])]))
     ax.figure.canvas.draw()
     assert np.isnan(lines(ax)["training loss, median of 2"][1][1])
 
 
-def test_a_single_epoch_is_seen():
+def test_a_single_epoch_is_visible():
     ax = learning_curve(History([0.5], [0.75], [0.5]))
     assert [line.get_marker() for line in ax.lines[:2]] == ["o", "o"]
     assert has_colour(ax, TRAINING)
@@ -134,7 +134,7 @@ def test_the_axes_of_the_caller_are_used():
     assert second.get_title(loc="left") == "mine"
 
 
-def test_no_global_state_is_touched():
+def test_no_global_state_is_changed():
     before = dict(matplotlib.rcParams)
     learning_curve(History(ERROR, VALIDATION_ERROR, VALIDATION_SCORE))
     assert dict(matplotlib.rcParams) == before

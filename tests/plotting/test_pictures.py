@@ -1,6 +1,6 @@
-"""The pictures: each as it was when last looked at, and each true to the numbers that it shows.
+"""The pictures: each equals its reviewed baseline, and shows the correct numbers.
 
-``GPUBP_PICTURES=write pytest tests/plotting/test_pictures.py`` draws the baselines (pictures/) anew; look at them.
+``GPUBP_PICTURES=write pytest tests/plotting/test_pictures.py`` redraws the baselines (pictures/); review them.
 """
 
 import os
@@ -73,7 +73,7 @@ def axes():
 
 
 def write(ax, path):
-    """Write a picture without its text, which every version of FreeType draws in a way of its own."""
+    """Write a picture without its text, which each version of FreeType renders differently."""
     for part in ax.figure.findobj(Text):
         part.set_visible(False)
     for drawn in ax.figure.axes:
@@ -84,7 +84,7 @@ def write(ax, path):
 
 
 @pytest.mark.parametrize("name", DRAWN)
-def test_the_picture_is_the_one_that_was_looked_at(name, tmp_path):
+def test_the_picture_equals_its_baseline(name, tmp_path):
     ax = axes()
     assert DRAWN[name](ax) is ax
     baseline = BASELINES / f"{name}.png"
@@ -107,7 +107,7 @@ def wrong_pictures():
 
 
 @pytest.mark.parametrize(("name", "draw"), list(wrong_pictures()), ids=[name for name, _ in wrong_pictures()])
-def test_a_wrong_picture_is_seen(name, draw, tmp_path):
+def test_a_wrong_picture_is_detected(name, draw, tmp_path):
     ax = axes()
     draw(ax)
     drawn = tmp_path / f"{name}.png"
@@ -115,7 +115,7 @@ def test_a_wrong_picture_is_seen(name, draw, tmp_path):
     assert "RMS" in compare_images(str(BASELINES / f"{name}.png"), str(drawn), RMS)
 
 
-def test_no_global_state_is_touched_and_a_figure_is_made_where_none_is_given():
+def test_no_global_state_is_changed_and_a_figure_is_made_by_default():
     before = dict(matplotlib.rcParams)
     for name, draw in DRAWN.items():
         ax = draw(None)
@@ -148,7 +148,7 @@ def test_ax_must_be_an_axes(name):
 # Whose picture it is
 
 
-def test_a_model_may_be_handed_over_in_any_form():
+def test_a_model_can_have_any_form():
     x, targets = SAMPLES, np.eye(2)[np.arange(9) % 2]
     fit = train(NETWORK, x, targets, epochs=3, device="cpu")
     wanted = plotting.hidden_heat_map((NETWORK, fit.theta), x).images[0].get_array()
@@ -157,7 +157,7 @@ def test_a_model_may_be_handed_over_in_any_form():
 
 
 def fitted_on(labels, kind=MLPClassifier):
-    """A classifier after a few steps, which need not have converged."""
+    """A classifier after a few steps, without the warning that it has not converged."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return kind((5,), activation="tanh", solver="lbfgs", random_state=0, max_iter=20).fit(POINTS, labels)
@@ -183,7 +183,7 @@ def test_an_estimator_is_a_model(origin):
         (MLPClassifier(), "fitted estimator; got MLPClassifier"),
     ],
 )
-def test_what_is_no_model(model, message):
+def test_objects_that_are_not_models(model, message):
     with pytest.raises(DataError, match=message):
         plotting.network_diagram(model)
 
@@ -192,7 +192,7 @@ def test_what_is_no_model(model, message):
 
 
 def boxes(collection):
-    """The centre and the side of each square."""
+    """Return the centre and the side of each square."""
     corners = np.asarray([path.vertices[:4] for path in collection.get_paths()])
     sides = np.ptp(corners, axis=1)
     np.testing.assert_allclose(sides[:, 0], sides[:, 1])
@@ -209,7 +209,7 @@ def test_areas_are_proportional_to_weights(layer):
     assert colours == ["#ffffff" if w > 0 else "#000000" for w in block.ravel()]
 
 
-def test_each_weight_stands_in_its_cell():
+def test_each_weight_is_in_its_cell():
     ax = plotting.hinton_diagram(MODEL, input_shape=(2, 2), across=3)
     centres, _ = boxes(ax.collections[1])
     at = centres.reshape(5, 3, 2)  # four inputs and the bias, three units
@@ -266,7 +266,7 @@ def test_connections_that_skip_layers():
         plotting.network_diagram(model)
 
 
-def test_a_hinton_diagram_too_large_to_be_seen():
+def test_a_hinton_diagram_that_is_too_large():
     network = Network((300, 200, 1))
     with pytest.raises(DataError, match=r"60,200 weights, .* choose some units"):
         plotting.hinton_diagram((network, np.ones(network.n_parameters)))
@@ -281,7 +281,7 @@ def test_weights_that_are_all_0():
 # Network drawings
 
 
-def test_lines_are_as_wide_as_weights_are_large_and_tell_the_sign():
+def test_lines_show_the_size_and_the_sign_of_weights():
     ax = plotting.network_diagram(MODEL)
     weights = np.concatenate([block[:-1].ravel() for block in views(np, NETWORK, THETA)])
     lines = ax.collections[0]
@@ -291,7 +291,7 @@ def test_lines_are_as_wide_as_weights_are_large_and_tell_the_sign():
     assert dashed == [bool(w < 0) for w in weights]
 
 
-def test_lines_join_the_units_whose_weight_they_are():
+def test_lines_connect_the_units_of_their_weight():
     ax = plotting.network_diagram(MODEL)
     centres = np.asarray([path.vertices.mean(axis=0) for path in ax.collections[1].get_paths()])
     assert len(centres) == sum(NETWORK.sizes)
@@ -300,7 +300,7 @@ def test_lines_join_the_units_whose_weight_they_are():
     np.testing.assert_allclose(ax.collections[0].get_segments(), wanted, atol=0.11)
 
 
-def test_biases_stand_in_their_units():
+def test_biases_are_in_their_units():
     ax = plotting.network_diagram(MODEL)
     biases = np.concatenate([block[-1] for block in views(np, NETWORK, THETA)])
     texts = [float(text.get_text().replace("−", "-")) for text in ax.texts]
@@ -370,8 +370,8 @@ def test_curves_misuse(runs, options, message):
 # Error surfaces
 
 
-def test_the_surface_is_the_error():
-    """The lines of the contour are where the error has their height."""
+def test_the_surface_is_the_loss():
+    """The loss on each contour line equals the line's level."""
     ax = plotting.loss_surface((LINE, DOWN[0]), X, D, limits=((-3, 3), (-3, 3)), resolution=161)
     lines = ax.collections[1]
     seen = 0
@@ -383,7 +383,7 @@ def test_the_surface_is_the_error():
     assert seen > 100
 
 
-def test_two_parameters_among_many():
+def test_two_of_many_parameters():
     network, theta = NETWORK, THETA.copy()
     x, targets = SAMPLES, np.eye(2)[np.arange(9) % 2]
     ax = plotting.loss_surface(
@@ -398,7 +398,7 @@ def test_two_parameters_among_many():
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("parameter 7", "parameter 20")
 
 
-def test_paths_lie_where_the_parameters_were():
+def test_paths_follow_the_parameters():
     full = np.random.default_rng(0).normal(size=(5, NETWORK.n_parameters))
     x, targets = SAMPLES, np.eye(2)[np.arange(9) % 2]
     paths = {"whole": full, "cut": full[:, [4, 2]] + 1}
@@ -448,7 +448,7 @@ def test_surface_misuse(options, message):
 # Decision boundaries
 
 
-def test_shades_are_those_of_the_likeliest_class():
+def test_colours_are_those_of_the_likeliest_class():
     ax = plotting.decision_boundary((PLANE, PLANE_THETA), POINTS, [0, 1, 2, 0, 1, 2], resolution=31)
     shades = np.asarray(ax.images[0].get_array())
     left, right, bottom, top = ax.images[0].get_extent()
@@ -470,7 +470,7 @@ def test_the_line_is_where_two_classes_are_equal():
     assert ax.get_legend() is None
 
 
-def test_samples_have_the_mark_of_their_class():
+def test_samples_have_the_marker_of_their_class():
     ax = plotting.decision_boundary((PLANE, PLANE_THETA), POINTS, np.eye(3)[[0, 1, 2, 0, 1, 2]])
     dots = [c for c in ax.collections if len(c.get_offsets()) and not hasattr(c, "levels")]
     for k, own in enumerate(dots):
@@ -518,7 +518,7 @@ def test_the_heat_map_holds_the_outputs():
     assert (ax.images[0].norm.vmin, ax.images[0].norm.vmax) == (0.0, 1.0)
 
 
-def test_the_scale_of_a_heat_map_is_symmetric_where_outputs_have_both_signs():
+def test_the_scale_of_a_heat_map_is_symmetric_if_outputs_have_both_signs():
     network = Network((4, 3, 1), activation="tanh")
     image = plotting.hidden_heat_map((network, initial_weights(network)), SAMPLES).images[0]
     assert image.norm.vmin == -image.norm.vmax

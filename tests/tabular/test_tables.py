@@ -1,4 +1,4 @@
-"""From a table to a scored model: the parts, the task, the network, the scores, and back to predictions."""
+"""From a table to a scored model: the split, the task, the network, the scores, and the predictions."""
 
 import inspect
 import math
@@ -31,7 +31,7 @@ def fit_table(table, **options):
 
 
 def shop(n=120, seed=0):
-    """Columns of each kind, and classes that follow from two of them."""
+    """Return columns of each kind, and classes that depend on two of them."""
     random = np.random.default_rng(seed)
     age, income = random.integers(18, 80, n), random.normal(30.0, 10.0, n)
     town, member = random.choice(["Bonn", "Ulm", "Rom"], n), random.choice([True, False], n)
@@ -40,7 +40,7 @@ def shop(n=120, seed=0):
 
 
 def line(n=60, scale=1000.0, seed=0):
-    """Numbers that follow from one column."""
+    """Return numbers that depend on one column."""
     x = np.random.default_rng(seed).normal(size=n)
     return {"x": x, "y": scale * (2.0 * x + 5.0)}
 
@@ -67,14 +67,14 @@ def test_each_part_has_its_share_of_each_class():
         np.testing.assert_array_equal(prepared.targets[rows].sum(axis=0), len(rows) / 3)
 
 
-def test_a_class_with_one_row_is_no_obstacle():
+def test_a_class_with_one_row_is_accepted():
     table = {"x": np.arange(40.0), "y": ["a"] * 20 + ["b"] * 19 + ["rare"]}
     result = fit_table(table, epochs=2, **CPU)
     assert result.fit.network.sizes[-1] == 3
     assert set(result.scores) == {"train", "validation", "test"}
 
 
-def test_scales_come_from_the_training_rows_alone():
+def test_scales_come_only_from_the_training_rows():
     table = table_from_mapping(line())
     prepared = prepare_table(table)
     training = table.columns["x"][prepared.parts["train"]]
@@ -86,8 +86,8 @@ def test_scales_come_from_the_training_rows_alone():
     np.testing.assert_array_equal(prepared.targets, encode_target(prepared.preprocessing, table))
 
 
-def test_the_test_rows_have_no_part_in_the_training():
-    """Rows that only the test part holds are spoilt: nothing that is learned may change."""
+def test_the_test_rows_do_not_affect_the_training():
+    """Changing rows of the test part must not change what is learned."""
     table = line()
     test = prepare_table(table).parts["test"]
     spoilt = {name: values.copy() for name, values in table.items()}
@@ -116,7 +116,7 @@ def test_fractions_that_leave_nothing_are_refused(test_fraction, validation_frac
 
 
 @pytest.mark.parametrize("seed", [-1, 2**32, 1.5, "0"])
-def test_a_seed_that_is_none_is_refused(seed):
+def test_an_invalid_seed_is_refused(seed):
     with pytest.raises(DataError, match="seed"):
         prepare_table("iris", seed=seed)
 
@@ -129,7 +129,7 @@ def test_one_row_is_too_few():
 # --- the task and the network ---
 
 
-def test_classes_make_softmax_outputs_whatever_the_error():
+def test_classes_make_softmax_outputs_for_every_loss():
     prepared = prepare_table(shop())
     assert prepared.task == "classification"
     network = network_for(prepared, hidden_layer_sizes=(5, 4), activation="tanh")
@@ -154,7 +154,7 @@ def test_the_target_the_task_and_the_columns_can_be_chosen():
 
 
 def test_the_options_reach_the_training():
-    """fit_table is train() on the prepared matrices, with the options that were given."""
+    """fit_table equals train() on the prepared matrices with the same options."""
     prepared = prepare_table(line(), seed=3)
     options = {
         "optimizer": momentum(0.01, 0.5),
@@ -188,7 +188,7 @@ def test_a_method_of_second_order_takes_full_batches():
     assert result.scores["test"]["r2"] > 0.999
 
 
-def test_training_stops_when_the_validation_rows_get_no_better():
+def test_training_stops_when_validation_does_not_improve():
     result = fit_table("wine", patience=3, tolerance=0.05, **CPU)
     assert result.fit.stop_reason == "patience"
     validation = result.fit.history.validation_loss
@@ -198,7 +198,7 @@ def test_training_stops_when_the_validation_rows_get_no_better():
 
 @pytest.mark.parametrize(("name", "metric"), [("wine", "accuracy"), ("diabetes", "r2")])
 def test_a_score_is_reported_while_patience_monitors_the_loss(name, metric):
-    """The validation rows' own score at the last epoch; what is learned is what train() learns without any score."""
+    """The score is that of the validation rows at the last epoch, and does not change the training."""
     reported = []
     prepared = prepare_table(name)
     options = {"epochs": 12, "l2": 0.1, **CPU}
@@ -273,7 +273,7 @@ def test_the_scores_are_those_of_the_model_on_its_rows():
 # --- what is learned ---
 
 
-def test_digits_are_read_well():
+def test_digits_are_classified_well():
     result = fit_table("digits", **CPU)
     assert result.scores["test"]["accuracy"] >= 0.97
     assert result.rows["test"] == 359
@@ -298,7 +298,7 @@ def test_missing_features_are_filled_on_request():
     assert len(predict_table(model, table, **CPU)["buys"]) == 120
 
 
-def test_counts_keep_their_zero_under_poissons_error():
+def test_counts_are_not_centred_for_the_poisson_loss():
     random = np.random.default_rng(0)
     x = random.normal(size=300)
     table = {"x": x, "y": random.poisson(np.exp(1.0 + x)) * 10.0}
@@ -310,7 +310,7 @@ def test_counts_keep_their_zero_under_poissons_error():
         fit_table({"x": x, "y": table["y"] - 5.0}, loss="poisson", task="regression", **CPU)
 
 
-def test_chances_keep_their_one_under_the_binary_cross_entropy():
+def test_probabilities_are_not_scaled_for_the_binary_cross_entropy():
     x = np.random.default_rng(0).normal(size=300)
     table = {"x": x, "y": 1.0 / (1.0 + np.exp(-3.0 * x))}
     result = fit_table(table, loss="binary_cross_entropy", **CPU)
@@ -328,7 +328,7 @@ def test_a_divergence_is_reported_and_the_scores_are_finite():
 
 
 def test_outputs_that_overflow_are_not_scored():
-    """One step too far: the weights are still finite, what the network makes of them is not."""
+    """One step before divergence: the weights are still finite, but the outputs are not."""
     with pytest.warns(DivergenceWarning):
         result = fit_table(line(), optimizer=gradient_descent(1e30), batch_size="full", **CPU)
     assert np.isfinite(result.model.theta).all()
@@ -363,7 +363,7 @@ def test_predictions_are_the_networks():
 
 
 @pytest.mark.parametrize("device", ["array_api_strict:device1", "array_api_strict:no_float64"])
-def test_a_device_that_is_not_the_host_gives_the_same(device):
+def test_another_device_gives_the_same(device):
     here = fit_table("iris", epochs=5, **CPU)
     there = fit_table("iris", epochs=5, device=device)
     assert there.fit.device == device
@@ -393,7 +393,7 @@ def test_tables_come_as_paths_frames_and_dicts(tmp_path):
 
 
 @pytest.mark.parametrize("table", [3, None, [[1.0, 2.0]], np.zeros((2, 2))])
-def test_what_is_no_table_is_refused(table):
+def test_objects_that_are_not_tables_are_refused(table):
     with pytest.raises(DataError, match=r"a table must be .* got"):
         predict_table(fit_table("iris", epochs=1, **CPU).model, table)
 
@@ -422,7 +422,7 @@ def test_a_stack_of_networks_predicts_no_table():
         predict_table(stack, "iris")
 
 
-def test_a_prepared_table_keeps_its_table():
+def test_a_prepared_table_is_not_changed():
     prepared = prepare_table("iris")
     assert isinstance(prepared.table, Table)
     assert network_outputs(tabular.fit_table(prepared, epochs=1, **CPU).model, "iris", **CPU).shape == (150, 3)

@@ -1,4 +1,4 @@
-"""The comparison itself: it passes what agrees, and says of anything else what is wrong, where and by how much."""
+"""The comparison accepts arrays that agree; otherwise it reports what differs, where and by how much."""
 
 import math
 import re
@@ -52,7 +52,7 @@ class TestTable:
 
 class TestDeviation:
     @pytest.mark.parametrize(("kind", "dtype"), TOLERANCES)
-    def test_is_a_multiple_of_what_the_table_allows(self, kind, dtype):
+    def test_is_a_multiple_of_the_tolerance(self, kind, dtype):
         row, expected = TOLERANCES[kind, dtype], np.zeros(3, dtype)
         actual = np.asarray([0.0, -3.0 * row.atol, row.atol], dtype)
         assert deviation(actual, expected, kind) == pytest.approx(3.0, rel=1e-6)
@@ -73,10 +73,10 @@ class TestDeviation:
             (math.inf, math.inf, 0.0),
         ],
     )
-    def test_of_what_is_not_finite(self, actual, expected, result):
+    def test_of_nan_and_infinity(self, actual, expected, result):
         assert deviation(np.asarray([actual]), np.asarray([expected]), "forward") == result
 
-    def test_of_nothing(self):
+    def test_of_empty_arrays(self):
         assert deviation(np.zeros((0, 3)), np.zeros((0, 3)), "forward") == 0.0
 
     def test_across_namespaces(self, backend_case, dtype):
@@ -100,7 +100,7 @@ class TestAssertAgree:
         expected = np.asarray([[1.0, 2.0]], dtype)
         assert_agree(actual, expected, "elementwise", namespace=backend_case.xp, device=backend_case.device)
 
-    def test_says_how_much_where_and_what_was_allowed(self):
+    def test_reports_deviation_position_and_tolerance(self):
         with pytest.raises(AssertionError) as raised:
             assert_agree(np.asarray([[1.0, 2.0], [3.0, 4.5]]), np.asarray([[1.0, 2.0], [3.0, 4.0]]), "steps")
         row = TOLERANCES["steps", "float64"]
@@ -117,11 +117,11 @@ class TestAssertAgree:
             ([1.0, 1.0], "namespace is none, a list, expected numpy"),
         ],
     )
-    def test_notices_more_than_values(self, actual, message):
+    def test_detects_more_than_values(self, actual, message):
         with pytest.raises(AssertionError, match=message):
             assert_agree(actual, np.ones(2), "forward")
 
-    def test_notices_the_wrong_device(self):
+    def test_detects_the_wrong_device(self):
         here, there = array_api_strict.ones(2), on_device_1([1.0, 1.0])
         assert_agree(there, there, "forward")
         with pytest.raises(AssertionError, match=r"device is .*device1.*, expected .*CPU_DEVICE"):
@@ -129,7 +129,7 @@ class TestAssertAgree:
         with pytest.raises(AssertionError, match=r"device is .*CPU_DEVICE.*, expected .*device1"):
             assert_agree(here, here, "forward", device=DEVICE_1)
 
-    def test_notices_arrays_that_fell_back_to_numpy(self):
+    def test_detects_arrays_that_fell_back_to_numpy(self):
         with pytest.raises(AssertionError, match="namespace is numpy, expected array_api_strict"):
             assert_agree(np.ones(2), np.ones(2), "forward", namespace=array_api_strict)
 
@@ -167,7 +167,7 @@ class TestCheckAgreement:
         with pytest.raises(DeviceError):
             check_agreement("cuda:99")
 
-    def test_a_device_that_computes_wrongly_is_found(self, monkeypatch):
+    def test_a_device_that_computes_incorrectly_is_found(self, monkeypatch):
         right = equations.dE_dy_below
         monkeypatch.setattr(
             equations,

@@ -1,4 +1,4 @@
-"""Every place gives what NumPy gives; on NumPy itself this tests only precision and repeatability."""
+"""Every backend agrees with NumPy; on NumPy itself this tests only precision and repeatability."""
 
 import pytest
 
