@@ -15,7 +15,7 @@ import traceback
 
 def main():
     """Answer line by line, until standard input ends."""
-    answers = os.fdopen(os.dup(1), "w")
+    replies = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # output of libraries is not an answer
     _die_first()
     alarm, measure = getattr(signal, "alarm", lambda seconds: None), None  # ends a process that takes too long
@@ -31,8 +31,8 @@ def main():
             traceback.print_exc()
             answer = {"failed": f"{type(error).__name__}: {error}".split("\n")[0][:200]}
         alarm(0)
-        answers.write(json.dumps(answer) + "\n")
-        answers.flush()
+        replies.write(json.dumps(answer) + "\n")
+        replies.flush()
 
 
 def prepare(request):

@@ -13,7 +13,7 @@ from pathlib import Path
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 FLAGS = (
     "--headless",
-    "--no-sandbox",  # which root may not have
+    "--no-sandbox",  # which root cannot have
     "--disable-gpu",
     "--disable-dev-shm-usage",
     "--disable-quic",
@@ -45,7 +45,7 @@ def opened(executable: str, folder: Path) -> Iterator["Browser"]:
     """Start a browser without settings; its log goes into ``folder``."""
     to_read, out = os.pipe()
     into, to_write = os.pipe()
-    # the protocol's pipes are the file descriptors 3 and 4; sh need not know numbers of two digits, bash does
+    # the protocol's pipes are the file descriptors 3 and 4; sh may not support numbers of two digits, but bash does
     script = f'exec "$@" 3<&{to_read} 4>&{to_write}'
     command = ["bash", "-c", script, "bash", executable, *FLAGS, f"--user-data-dir={folder / 'profile'}"]
     log = folder / "browser.log"
@@ -56,7 +56,7 @@ def opened(executable: str, folder: Path) -> Iterator["Browser"]:
     try:
         yield Browser(into, out, log)
     finally:
-        os.close(out)  # at which it ends by itself
+        os.close(out)  # the browser ends at this message
         os.close(into)
         try:
             process.wait(10.0)

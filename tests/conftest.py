@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 if workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 0)):
-    # before NumPy is imported: as many threads in all as there are cores; tests of threads ask for their own number
+    # before NumPy is imported: as many threads in total as cores; tests of threads set their own number
     for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(variable, str(max(1, (os.cpu_count() or 1) // workers)))
 
@@ -26,8 +26,8 @@ settings.load_profile("gpubp")
 
 BACKEND_CASES = {
     "numpy": "cpu",
-    "numpy-read-only": "cpu",  # who writes to an input raises
-    # stand-ins for a GPU: mixing their devices raises, and so does handing their arrays to NumPy
+    "numpy-read-only": "cpu",  # writing to an input raises
+    # substitutes for a GPU: mixing their devices raises, and so does passing their arrays to NumPy
     "strict-cpu": "array_api_strict:CPU_DEVICE",
     "strict-device1": "array_api_strict:device1",
     "strict-no-float64": "array_api_strict:no_float64",
@@ -69,7 +69,7 @@ def pytest_addoption(parser):
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "on(device): computes there; skipped where the device is not")
-    # doctests that could not be collected, or not be run, in the installed package or the working tree
+    # doctests that cannot be collected or run in the installed package or the working tree
     package = Path(importlib.util.find_spec("gpubp").origin).parent
     for library, path in (("numba", "engine/cpu"), ("optuna", "model_selection/with_optuna.py")):
         if importlib.util.find_spec(library) is None:

@@ -59,7 +59,7 @@ class ThreadProcessGroup(MPIProcessGroup):
             yield
         except BaseException as error:
             if error is not self._shared_fault:
-                self.comm.table.barrier.abort()  # nobody waits for this one
+                self.comm.table.barrier.abort()  # no thread waits for this one
             raise
 
 

@@ -131,10 +131,10 @@ def validate_targets(
             f"got {_shape(targets)}{fix}"
         )
     low, high = get_loss(network.loss).target_range
-    seen = targets[..., rows, :]
-    if seen.shape[-2] == 0:
+    selected = targets[..., rows, :]
+    if selected.shape[-2] == 0:
         return targets
-    least, most = float(backend.xp.min(seen)), float(backend.xp.max(seen))
+    least, most = float(backend.xp.min(selected)), float(backend.xp.max(selected))
     if least < low or most > high:
         raise DataError(f"the loss {network.loss!r} needs {name} from {low:g} to {high:g}, got {least:g} to {most:g}")
     return targets
@@ -264,9 +264,9 @@ def _validate(name: str, backend: Backend, dtype: str, array: Array, rows: slice
     elif array_api_compat.array_namespace(array).isdtype(array.dtype, "complex floating"):
         raise DataError(f"{name} must hold real numbers, got {array.dtype}")
     array = to_backend(backend, array, dtype)
-    seen = array[..., rows, :] if array.ndim > 1 else array
-    if not bool(backend.xp.all(backend.xp.isfinite(seen))):
-        host = to_numpy(seen)
+    selected = array[..., rows, :] if array.ndim > 1 else array
+    if not bool(backend.xp.all(backend.xp.isfinite(selected))):
+        host = to_numpy(selected)
         place = [int(i) for i in np.argwhere(~np.isfinite(host))[0]]
         value = host[tuple(place)]
         if array.ndim > 1:

@@ -112,14 +112,14 @@ def _lbfgs(
         return theta, state._replace(converged=True), here.loss
     direction = -_inverse_hessian_times(xp, here.gradient, state)
     first_step = 1.0 if state.steps else min(1.0, 1.0 / float(xp.sum(xp.abs(here.gradient))))
-    there = wolfe_search(xp, here, direction, problem.loss_and_gradient, first_step)
-    if there is None:
+    point = wolfe_search(xp, here, direction, problem.loss_and_gradient, first_step)
+    if point is None:
         # start again without the past changes; without any, training has converged
         return theta, Curvature(converged=not state.steps), here.loss
-    step, turn = there.theta - here.theta, there.gradient - here.gradient
+    step, turn = point.theta - here.theta, point.gradient - here.gradient
     if float(xp.sum(step * turn)) > 0.0:
         state = Curvature((*state.steps, step)[-memory:], (*state.turns, turn)[-memory:])
-    return there.theta, state, there.loss
+    return point.theta, state, point.loss
 
 
 def _inverse_hessian_times(xp: Namespace, gradient: Array, state: Curvature) -> Array:
@@ -176,15 +176,15 @@ def wolfe_search(
     shortest, longest, step, best = 0.0, math.inf, first_step, None
     for _ in range(evaluations):
         theta = here.theta + step * direction
-        there = Point(theta, *loss_and_gradient(theta))
-        loss, new_slope = float(there.loss), float(xp.sum(there.gradient * direction))
+        point = Point(theta, *loss_and_gradient(theta))
+        loss, new_slope = float(point.loss), float(xp.sum(point.gradient * direction))
         if not loss <= start + decrease * step * slope:  # also if the loss is NaN
             longest = step
         else:
             if best is None or loss < float(best.loss):
-                best = there
+                best = point
             if abs(new_slope) <= -flatness * slope:
-                return there
+                return point
             if new_slope < 0.0:
                 shortest = step
             else:

@@ -37,7 +37,7 @@ def parity(n: int) -> Cases:
 
 
 def encoder(n: int) -> Cases:
-    """One unit of ``n`` is on, and the outputs are to be the inputs.
+    """One unit of ``n`` is on, and the desired outputs are the inputs.
 
     Examples
     --------
@@ -87,7 +87,7 @@ def t_c(plane: tuple[int, int], margin: int = 0) -> Cases:
     ----------
     plane : (rows, columns)
     margin : int
-        How many cells at the edges stay empty.
+        The number of cells at the edges that stay empty.
 
     Returns
     -------

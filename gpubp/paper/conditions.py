@@ -31,7 +31,7 @@ def _done(share: float, experiment: Experiment, runs: Runs) -> ConditionResult:
 
 
 def takes_as_long(reported: float) -> Condition:
-    """Ask that a number of sweeps which is reported of one network be a usual one.
+    """Require that the number of sweeps reported for one network be typical.
 
     Examples
     --------
@@ -49,7 +49,7 @@ def _takes_as_long(reported: float, experiment: Experiment, runs: Runs) -> Condi
 
 
 def quartiles_near(wanted: Sequence[float], tolerance: float, whose: str) -> Condition:
-    """Ask that the quartiles of the sweeps be those that others found, within a part of them.
+    """Require that the quartiles of the sweeps agree with others' results within a relative tolerance.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""A few more connections: the paper says that they help where networks with just enough meet poor minima."""
+"""A few more connections: the paper says that they help past poor minima."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -11,7 +11,7 @@ from gpubp.paper.study import StudyTable
 from gpubp.paper.words import in_words, share_of
 
 N_MORE = 100
-"""How many networks are tried with each other number of hidden units, at most."""
+"""The maximum number of networks that are tried with each other number of hidden units."""
 
 CAPTION = "With other numbers of hidden units: the paper says that a few more connections help past poor minima"
 

@@ -1,4 +1,4 @@
-"""The encoder: the codes that its hidden units come to."""
+"""The encoder: the codes that its hidden units learn."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -24,7 +24,7 @@ def codes(experiment: Experiment, runs: Runs) -> np.ndarray:
 
 
 def all_differ(of_hidden: np.ndarray) -> np.ndarray:
-    """Tell in which networks all codes differ, each rounded to 0 and 1: (k,) of bool.
+    """Return in which networks all codes differ, each rounded to 0 and 1: (k,) of bool.
 
     Examples
     --------
@@ -51,7 +51,7 @@ BINARY = Condition(
 
 
 def look(experiment: Experiment, runs: Runs, train_more: TrainMore) -> Iterator[Fact]:
-    """Look how near to binary numbers the codes are.
+    """Report how close the codes are to binary numbers.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ def look(experiment: Experiment, runs: Runs, train_more: TrainMore) -> Iterator[
 
 
 def pictures(experiment: Experiment, runs: Runs) -> Iterator[StudyPicture]:
-    """Make the picture of the codes in the first network that was done."""
+    """Yield the picture of the codes in the first network that was done."""
     if np.any(runs.solved):
         theta = runs.theta[np.flatnonzero(runs.solved)[0]]
         caption = "The outputs of the three hidden units for each of the patterns, of one network that is done"

@@ -22,10 +22,10 @@ Callbacks = tuple[Callable[[Any], Any], ...]
 
 
 class Runs(NamedTuple):
-    """What became of K networks.
+    """The results of K networks.
 
-    ``solved`` (K,) says which were done in time, ``sweeps`` (K,) after how many sweeps of at most ``limit``, ``theta``
-    (K, P) is from that sweep or from the last, ``error`` (K,) is the error, eq. (3), with these weights.
+    ``solved`` (K,) says which were done in time, ``sweeps`` (K,) after how many sweeps of at most ``limit``; ``theta``
+    (K, P) is from that sweep or from the last, and ``error`` (K,) is the error, eq. (3), with these weights.
     """
 
     solved: np.ndarray
@@ -64,7 +64,7 @@ class TrainMore(Protocol):
 
 
 def nothing_more(experiment: "Experiment", runs: Runs, *_: Any) -> Iterator[Any]:
-    """Report nothing but the sweeps."""
+    """Report only the sweeps."""
     return iter(())
 
 
@@ -77,7 +77,7 @@ class Experiment:
     name, title : str
     network : Network
     cases : callable
-        Gives x and d.
+        Returns x and d.
     rule : Rule
     scale : float
         First weights are uniform in ``-scale`` to ``scale``.
@@ -86,18 +86,18 @@ class Experiment:
     says : str
         See :class:`gpubp.paper.study.Study`.
     conditions : tuple of Condition
-        What must hold for the claim to count as reproduced; where some of them do, it is so partly.
+        What must hold for the claim to count as reproduced, or as partly reproduced if only some hold.
     within : float
         A network is done when each of its outputs is less than this away from the desired one.
     settled : float, optional
-        The networks that are done are trained on until their outputs are as near as this, for as many sweeps more at
-        most, before anything but their sweeps is looked at.
+        Networks that are done are trained further until their outputs are this near, for at most as many sweeps more,
+        before anything but their sweeps is evaluated.
     wiring : str
-        What there is to say of the connections, where not all are there or some are equal.
+        A description of the connections, if some are missing or equal.
     look : callable
         ``look(experiment, runs, train_more)`` yields Facts and Tables.
     pictures : callable
-        ``pictures(experiment, runs)`` gives Pictures.
+        ``pictures(experiment, runs)`` yields Pictures.
     """
 
     name: str
@@ -132,7 +132,7 @@ class Experiment:
         return "; ".join(condition.words for condition in self.conditions)
 
     def judge(self, runs: Runs) -> Verdict:
-        """Compare what became of the networks with the criterion."""
+        """Compare the results of the networks with the criterion."""
         findings = [condition.check(self, runs) for condition in self.conditions]
         n_held = sum(finding.holds for finding in findings)
         why = "; ".join(found if holds else f"not met: {found}" for holds, found in findings)
@@ -155,7 +155,7 @@ class Experiment:
         train_more = partial(_train_more, stop_reason, sweeps=sweeps, device=device, callbacks=callbacks)
         try:
             for more in self.look(self, runs, train_more):
-                found.append(more)  # what there is stays when the rest is interrupted
+                found.append(more)  # these results are kept if the rest is interrupted
         except KeyboardInterrupt:
             stop_reason = "interrupted"
         return Findings(
@@ -183,7 +183,7 @@ def _train_more(stop_reason: str, experiment: Experiment, n_networks: int, **opt
 
 
 def _run(experiment: Experiment, n_networks: int, *, sweeps: int | None, device: str, callbacks: Callbacks) -> Runs:
-    """Train networks until they are done, and on until they have settled; their sweeps are those until the first."""
+    """Train networks until they are done, and further until they settle; the latter sweeps are not counted."""
     runs = run_seeds(experiment, n_networks, sweeps=sweeps, device=device, callbacks=callbacks)
     if runs.stop_reason == "interrupted" or experiment.settled is None or not np.any(runs.solved):
         return runs

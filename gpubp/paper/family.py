@@ -55,12 +55,12 @@ def _parents() -> np.ndarray:
 
 
 def relations() -> np.ndarray:
-    """Tell who is what to whom; uncles, aunts, nephews and nieces may be so by marriage.
+    """Return all relations; uncles, aunts, nephews and nieces may be related by marriage.
 
     Returns
     -------
     (12, 24, 24) array of bool
-        ``[r, a, b]``: to person a person b is what relation r says.
+        ``[r, a, b]``: person b is relation r of person a.
 
     Examples
     --------
@@ -77,7 +77,7 @@ def relations() -> np.ndarray:
 
 
 def cases() -> Cases:
-    """All pairs of a person and a relation that have an answer; a right answer is a unit that is on.
+    """Return all pairs of a person and a relation that have an answer; the unit of a right answer is on.
 
     Returns
     -------
@@ -92,17 +92,17 @@ def cases() -> Cases:
     >>> x.shape, int(d.sum())
     ((104, 36), 112)
     """
-    answers = relations().swapaxes(0, 1)
-    person, relation = np.nonzero(np.any(answers, axis=2))
+    related = relations().swapaxes(0, 1)
+    person, relation = np.nonzero(np.any(related, axis=2))
     x = np.hstack([np.eye(24)[person], np.eye(12)[relation]])
-    return x, answers[person, relation].astype(float)
+    return x, related[person, relation].astype(float)
 
 
 def attributes() -> dict[str, np.ndarray]:
-    """Tell each person's nationality, generation and branch of the family, as numbers: (24,) each.
+    """Return each person's nationality, generation and branch of the family, as numbers: (24,) each.
 
-    Who married into a family has the generation and the branch of the other. The branch is 1 for the first couple's, 2
-    for the second's, and 0 for the youngest, who come from both.
+    A person who married into a family has the generation and the branch of the spouse. The branch is 1 for the first
+    couple's, 2 for the second's, and 0 for the youngest, who come from both.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""What the six units above the people have come to code, measured."""
+"""Measure what the six units above the people code."""
 
 import numpy as np
 
@@ -23,7 +23,7 @@ def explained(codes: np.ndarray, attribute: np.ndarray) -> np.ndarray:
     ----------
     codes : (..., n, units) array
     attribute : (n,) array
-        A kind for each person, from 1; whose is 0 is left out.
+        A kind for each person, from 1; persons with 0 are left out.
 
     Returns
     -------
@@ -49,13 +49,13 @@ def explained(codes: np.ndarray, attribute: np.ndarray) -> np.ndarray:
 def predicted(codes: np.ndarray, attribute: np.ndarray) -> np.ndarray:
     """Find for which fraction of the people a single unit predicts an attribute correctly.
 
-    A person is taken to be of the kind whose other members have, on average, the nearest output.
+    The predicted kind is the one whose other members have, on average, the nearest output.
 
     Parameters
     ----------
     codes : (..., n, units) array
     attribute : (n,) array
-        A kind for each person, from 1; whose is 0 is left out.
+        A kind for each person, from 1; persons with 0 are left out.
 
     Returns
     -------
@@ -70,7 +70,7 @@ def predicted(codes: np.ndarray, attribute: np.ndarray) -> np.ndarray:
     distances = []
     for kind in np.unique(attribute):
         own = (attribute == kind)[:, None]
-        # of a person's own kind the mean is that of the others
+        # the mean of a person's own kind excludes the person
         sums = np.sum(codes, axis=-2, keepdims=True, where=own) - np.where(own, codes, 0.0)
         distances.append(np.abs(codes - sums / (np.sum(own) - own)))
     nearest = np.unique(attribute)[np.argmin(np.stack(distances), axis=0)]

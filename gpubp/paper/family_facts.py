@@ -56,9 +56,9 @@ def by_relation(found: Trained) -> StudyTable:
     relation = np.argmax(family.cases()[0][:, len(family.PEOPLE) :], axis=1)
     rows = []
     for k, name in enumerate(family.RELATIONS):
-        asked = found.held_out[:, relation == k]
+        tested = found.held_out[:, relation == k]
         rows.append(
-            (name, int(np.sum(relation == k)), int(np.sum(asked)), np.sum(found.right[:, relation == k] & asked))
+            (name, int(np.sum(relation == k)), int(np.sum(tested)), np.sum(found.right[:, relation == k] & tested))
         )
     rows.sort(key=lambda row: -row[3] / max(row[2], 1))
     return StudyTable(
@@ -78,7 +78,7 @@ def of_codes(recipe: Recipe, found: Trained) -> list[Fact]:
         return []
     before = codes_of_people(recipe.network, first_weights(recipe, np.flatnonzero(solved).tolist()))
     after = codes_of_people(recipe.network, found.theta[solved])
-    coded, told = [], []
+    coded, best_units = [], []
     for name, attribute in family.attributes().items():
         some = [np.max(explained(codes, attribute), axis=1) > CODED for codes in (after, before)]
         coded.append(
@@ -90,14 +90,14 @@ def of_codes(recipe: Recipe, found: Trained) -> list[Fact]:
         )
         best = [np.max(predicted(codes, attribute), axis=1) for codes in (after, before)]
         here = f"{_percent(best[0])} of the people right; with first weights {_percent(best[1])}"
-        told.append(Fact(f"{name}, told by the one unit that is best at it", NO_FIGURE, here))
+        best_units.append(Fact(f"{name}, told by the one unit that is best at it", NO_FIGURE, here))
     n_ignore = np.sum(explained(after, family.attributes()["nationality"]) < IGNORED, axis=1)
     ignored = Fact(
         f"units that ignore nationality: it explains less than {100 * IGNORED:.0f} %",
         f"most of {N_UNITS}",
         f"{np.mean(n_ignore):.1f} of {N_UNITS} on average; more than half in {share_of(2 * n_ignore > N_UNITS)}",
     )
-    return [*coded, ignored, *told]
+    return [*coded, ignored, *best_units]
 
 
 def _percent(shares: np.ndarray) -> str:

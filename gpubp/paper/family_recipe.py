@@ -23,7 +23,7 @@ DEAD_ZONE = 0.2
 
 @dataclass(frozen=True)
 class Recipe:
-    """How the networks are trained; what is not given is as the paper has it.
+    """How the networks are trained; the defaults are the paper's.
 
     Attributes
     ----------
@@ -32,9 +32,9 @@ class Recipe:
     rates, momenta : (float, float)
         In the first 20 sweeps, and after them.
     shrinkage : float
-        By what part each weight shrinks after every change.
+        The fraction by which each weight shrinks after every change.
     penalty : float
-        Decay as a part of the error instead: ``penalty / 2`` times the sum of the squared weights, biases aside.
+        Alternatively, decay as a part of the error: ``penalty / 2`` times the sum of the squared weights, biases aside.
     loss : str
     reduction : "mean" or "sum"
         Whether gradients are averaged over the cases, not summed.
@@ -109,7 +109,7 @@ class Trained(NamedTuple):
 
     @property
     def learned(self) -> np.ndarray:
-        """Find what part of the cases that it was trained on each network has right: (K,)."""
+        """Return the fraction of its training cases that each network has right: (K,)."""
         learned: np.ndarray = np.sum(self.right & ~self.held_out, axis=1) / np.sum(~self.held_out, axis=1)
         return learned
 
@@ -119,7 +119,7 @@ class Trained(NamedTuple):
         return self.count_held_out(self.right)
 
     def within(self, distance: float) -> np.ndarray:
-        """Tell in which cases every output is less than a distance away from the desired one: (K, 104)."""
+        """Return in which cases every output is less than a distance away from the desired one: (K, 104)."""
         within: np.ndarray = np.all(np.abs(self.y - family.cases()[1]) < distance, axis=2)
         return within
 
@@ -135,7 +135,7 @@ def first_weights(recipe: Recipe, seeds: Sequence[int]) -> np.ndarray:
 
 
 def held_out_cases(seeds: Sequence[int]) -> np.ndarray:
-    """Draw the cases that the network of each seed is not trained on: (K, 104) of bool."""
+    """Draw the held-out cases of the network of each seed: (K, 104) of bool."""
     n_cases = len(family.cases()[0])
     held_out = np.zeros((len(seeds), n_cases), dtype=bool)
     for row, seed in zip(held_out, seeds, strict=True):

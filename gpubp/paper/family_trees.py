@@ -1,4 +1,4 @@
-"""The study of the family trees: what networks answer that they were not taught, and what their six units code."""
+"""The study of the family trees: the networks' answers to held-out cases, and what their six units code."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ class FamilyTrees:
     Attributes
     ----------
     recipe : Recipe
-        The one that is judged; a tenth as many networks are trained by the paper's own, to be compared with.
+        The recipe that is judged; for comparison, a tenth as many networks are trained with the paper's own.
     """
 
     recipe: Recipe = FOUND
@@ -40,7 +40,7 @@ class FamilyTrees:
 
     @property
     def sweeps(self) -> int:
-        """How many sweeps a network has."""
+        """The number of sweeps of a network."""
         return self.recipe.sweeps
 
     def run(

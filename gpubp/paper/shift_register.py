@@ -1,4 +1,4 @@
-"""A shift register: units that see themselves a step before, trained as a layered net with equal weights."""
+"""A shift register: units that see their own previous outputs, trained as a layered net with equal weights."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -15,7 +15,7 @@ from gpubp.paper.words import NO_FIGURE, NONE, share_of
 from gpubp.training.fit import all_correct
 
 N_STEPS = 2
-"""For how many time-steps the net is run in training; it is to have moved everything by as many places then."""
+"""The number of time steps in training, after which everything must have moved by as many places."""
 
 MORE_STEPS = (2 * N_STEPS, 5 * N_STEPS, 50 * N_STEPS)
 
@@ -62,7 +62,7 @@ RUNS_ON = Condition(
 
 
 def look(experiment: Experiment, runs: Runs, train_more: TrainMore) -> Iterator[Fact | StudyTable]:
-    """Look what the nets do in one step and in many, and compare them with free weights and with fewer units.
+    """Report what the nets do in one step and in many, and compare them with free weights and with fewer units.
 
     Parameters
     ----------

@@ -40,11 +40,11 @@ METHODS: dict[str, Callable[[], SecondOrder]] = {"L-BFGS": lbfgs, "Levenberg-Mar
 
 
 ENOUGH_BOTH = 5
-"""From how many of the same first weights two solvers must get there, at least, to be compared."""
+"""The minimum number of first weights from which both solvers must get there to be compared."""
 
 
 class Race(NamedTuple):
-    """What became of K networks that one solver trained on one experiment.
+    """The results of K networks that one solver trained on one experiment.
 
     ``gradients`` (K,) is how often the error and its gradient were evaluated over all cases; ``sweeps`` (K,) are
     changes of the weights. ``rate`` is None if a method finds its steps itself.
@@ -71,10 +71,10 @@ class Solvers:
     ----------
     experiments : tuple of Experiment
     stacked, singly : int
-        Networks at most, for a rule of first order, which trains them as a stack, and for a method of second order,
-        which trains one after another.
+        The maximum number of networks for a first-order rule, which trains them as a stack, and for a second-order
+        method, which trains one after another.
     sweeps, single_sweeps : int
-        How many these and those have at most.
+        The maximum number of sweeps of each.
     """
 
     experiments: tuple[Experiment, ...]
@@ -192,7 +192,7 @@ def race_stacked(
     device: str = "auto",
     callbacks: Callbacks = (),
 ) -> Race:
-    """Train a stack of networks by a rule of first order, which evaluates one gradient a sweep."""
+    """Train a stack of networks by a first-order rule, which evaluates one gradient a sweep."""
     racing = replace(experiment, optimizer=optimizer(rate))
     runs = run_seeds(racing, n_networks, sweeps=sweeps, device=device, dtype="float64", callbacks=callbacks)
     if runs.stop_reason == "interrupted":
@@ -209,7 +209,7 @@ def race_singly(
     device: str = "auto",
     callbacks: Callbacks = (),
 ) -> Race:
-    """Train networks one after another by a method of second order, and count the gradients that it evaluates."""
+    """Train networks one after another by a second-order method, and count the gradients that it evaluates."""
     network, (x, d) = experiment.network, experiment.cases()
     first = initial_weights(network, range(n_networks), scheme="uniform", scale=experiment.scale, dtype="float64")
     solved, done_after, gradients = np.zeros(n_networks, bool), np.zeros(n_networks, int), np.zeros(n_networks, int)
@@ -235,7 +235,7 @@ def race_singly(
 
 
 def _counted(method: SecondOrder, evaluated: list[None]) -> SecondOrder:
-    """Put one entry on a list for each evaluation of the error and its gradient."""
+    """Append one entry to a list for each evaluation of the error and its gradient."""
 
     def update(xp: Any, theta: Any, state: Any, problem: Problem) -> Any:
         def loss_and_gradient(at: Any) -> Any:
@@ -247,7 +247,7 @@ def _counted(method: SecondOrder, evaluated: list[None]) -> SecondOrder:
     return replace(method, update=update)
 
 
-# --- what they tell ---
+# --- findings ---
 
 
 class Pair(NamedTuple):
@@ -313,12 +313,12 @@ def facts(races: list[Race]) -> list[Fact]:
             both = [getattr(pair, what) for pair in own if np.isfinite(pair.sweeps[0])]
             if both:
                 times = np.asarray([theirs / ours for ours, theirs in both])
-                told = f"on {np.sum(times > 1.0)} of {counted(len(own), 'experiment')}"
+                how_often = f"on {np.sum(times > 1.0)} of {counted(len(own), 'experiment')}"
                 found.append(
                     Fact(
                         f"{method} needs fewer {what} than eq. (9)",
                         paper,
-                        f"{told}; eq. (9) needs {from_to(times)} times as many where both get there",
+                        f"{how_often}; eq. (9) needs {from_to(times)} times as many where both get there",
                     )
                 )
     shares = [

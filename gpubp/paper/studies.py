@@ -1,9 +1,9 @@
-"""All studies by name: their settings, what is reported of them, and what must be found.
+"""All studies by name: their settings, the paper's reports on them, and their criteria.
 
 If neither the paper nor a checked text of its chapter gives a setting, it is the paper's for symmetry:
 first weights in ±0.3, rate 0.1, momentum 0.9. For exclusive or and parity only the rate is known, and for T and C those
-steps would be too small, since the weights of a field change by the average over all its places: what was chosen there
-was tried on first weights other than those that are judged.
+steps would be too small, since the weights of a field change by the average over all its places; these settings
+were chosen with first weights other than those that are judged.
 """
 
 from functools import partial
@@ -126,7 +126,7 @@ STUDIES: dict[str, Study] = {
             name="t-c",
             title="T or C, turned any way and anywhere",
             network=t_c.network(),
-            # what is learned in one place holds in all where every field that touches the shape is there
+            # what is learned in one place holds in all places whose fields are complete
             cases=partial(cases.t_c, (t_c.SIDE, t_c.SIDE), t_c.MARGIN),
             optimizer=momentum(0.2, 0.9),
             scale=0.5,

@@ -1,4 +1,4 @@
-"""What a study of one of the paper's claims is, and what it finds: the same for all of them."""
+"""The common interface of all studies of the paper's claims, and of their findings."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Fact(NamedTuple):
-    """One thing that the paper says, and what was found."""
+    """A statement of the paper, and the finding."""
 
     what: str
     paper: str
@@ -29,7 +29,7 @@ class Verdict(NamedTuple):
 
 
 ENOUGH = 20
-"""From fewer networks nothing is concluded."""
+"""With fewer networks, no verdict is given."""
 
 
 def of_enough(n_networks: int, verdict: Verdict) -> Verdict:
@@ -46,7 +46,7 @@ def of_enough(n_networks: int, verdict: Verdict) -> Verdict:
 
 
 class StudyTable(NamedTuple):
-    """Figures of a study's own, as text; the first ``n_text`` columns are words, the rest are numbers."""
+    """A study's own figures, as text; the first ``n_text`` columns are words, the rest are numbers."""
 
     caption: str
     headings: tuple[str, ...]
@@ -64,28 +64,28 @@ class StudyPicture(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Findings:
-    """What became of K networks.
+    """The results of K networks.
 
     Attributes
     ----------
     setting : str
         What was trained and how: networks, first weights, seeds and rule, in a line.
     limit : int
-        How many sweeps a network had at most.
+        The maximum number of sweeps of a network.
     solved : (K,) array of bool
         Which were done in time; K is 0 if a study compares several groups, described in its tables.
     sweeps : (K,) array of int, or None
-        After how many sweeps, or how many they had; None where all are trained to the end, and looked at only then.
+        The number of sweeps until done, or of all sweeps; None if all networks are trained to the end and judged then.
     seconds : float
-        For all of them.
+        The time of all networks.
     stop_reason : str
-        See :class:`gpubp.Fit`; after "interrupted" the rest is of what there was.
+        See :class:`gpubp.Fit`; after "interrupted", the rest describes the results until then.
     verdict : Verdict
     facts : list of Fact
     pictures : tuple of StudyPicture
     tables : tuple of StudyTable
     done : str
-        What is said of networks that are solved.
+        The description of networks that are solved.
     """
 
     setting: str
@@ -102,7 +102,7 @@ class Findings:
 
 
 def quartiles(solved: np.ndarray, sweeps: np.ndarray) -> tuple[float, float, float]:
-    """Find after how many sweeps a quarter, a half and three quarters of networks were done; infinity where never.
+    """Find after how many sweeps a quarter, a half and three quarters of networks were done; infinity means never.
 
     Examples
     --------
@@ -118,7 +118,7 @@ class Study(Protocol):
 
     @property
     def name(self) -> str:
-        """What it is called on the command line."""
+        """The name on the command line."""
         ...
 
     @property
@@ -133,12 +133,12 @@ class Study(Protocol):
 
     @property
     def criterion(self) -> str:
-        """What must be found for the claim to count as reproduced: named before anything runs."""
+        """The criterion for the claim to count as reproduced, stated before anything runs."""
         ...
 
     @property
     def sweeps(self) -> int:
-        """How many sweeps a network has at most."""
+        """The maximum number of sweeps of a network."""
         ...
 
     def run(

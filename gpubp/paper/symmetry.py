@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 SWEEPS = 1425
-"""What the paper's one network took."""
+"""The sweeps that the paper's network took."""
 
 OTHERS = (1127.0, 2715.0, 7830.0)
-"""Quartiles of the sweeps that 1,000 other first weights took, with the paper's settings and other programs."""
+"""Quartiles of the sweeps from 1,000 other first weights, with the paper's settings and other programs."""
 
 NEAR = 0.15
-"""A ratio, or a quartile, counts as the one looked for when it is at most this part away from it."""
+"""The relative tolerance for a ratio or a quartile."""
 
 ALWAYS_NO = 4.0
 """The error, eq. (3), of a network that says no to all 64 vectors: half of one for each of the 8 symmetric ones."""
@@ -98,7 +98,7 @@ CONDITIONS = (
 
 
 def look(experiment: Experiment, runs: Runs, train_more: TrainMore) -> Iterator[Fact | StudyTable]:
-    """Compare the networks that are done with what the paper says of its one, and see where the others end.
+    """Compare the networks that are done with the paper's, and report where the others end.
 
     Parameters
     ----------
@@ -158,7 +158,7 @@ def _endings(runs: Runs) -> tuple[str, str, str]:
 
 
 def pictures(experiment: Experiment, runs: Runs) -> Iterator[StudyPicture]:
-    """Make the paper's picture of a network that was done: the first of them."""
+    """Yield the paper's picture for the first network that was done."""
     if np.any(runs.solved):
         theta = runs.theta[np.flatnonzero(runs.solved)[0]]
         caption = (

@@ -1,4 +1,4 @@
-"""T or C, anywhere: units with small fields that share their weights, and the detectors that they become."""
+"""T or C, anywhere: units with small fields that share their weights, and the detectors that they learn."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -62,7 +62,7 @@ def fields(experiment: Experiment, runs: Runs) -> np.ndarray:
 
 
 def turned(field: np.ndarray, mirrored: bool, quarters: int) -> np.ndarray:
-    """Mirror a field left to right, if asked to, and then turn it."""
+    """Mirror a field left to right, if requested, and then turn it."""
     return np.rot90(field[..., ::-1] if mirrored else field, quarters, axes=(-2, -1))
 
 
@@ -82,12 +82,12 @@ def kind_of(field: np.ndarray) -> str:
 
 
 def _other_way(turns: set[tuple[bool, int]]) -> set[tuple[bool, int]]:
-    """Give the turns and mirrors that leave a field unchanged which is itself turned by a quarter."""
+    """Return the turns and mirrors that leave a quarter-turned field unchanged."""
     return {(mirrored, (quarters + 2) % 4 if mirrored else quarters) for mirrored, quarters in turns}
 
 
 def look(experiment: Experiment, runs: Runs, train_more: TrainMore) -> Iterator[Fact]:
-    """Put the same weights on a larger plane, and sort the fields by their symmetries.
+    """Test the weights on a larger plane, and count the fields by their symmetries.
 
     Parameters
     ----------
@@ -116,10 +116,10 @@ def look(experiment: Experiment, runs: Runs, train_more: TrainMore) -> Iterator[
 
 
 def on_a_larger_plane(theta: np.ndarray) -> np.ndarray:
-    """Carry weights over to a larger plane so that the outputs stay what they are: (..., P) of the larger network.
+    """Transfer weights to a larger plane so that the outputs stay the same: (..., P) of the larger network.
 
-    A field that sees nothing may still send something to the output. More of them send more, which the output's bias
-    makes up for.
+    Fields over empty cells may still contribute to the output. There are more of them, which the output's bias
+    compensates.
     """
     small, larger = network(), network(LARGER)
     carried = carried_over(theta, small, larger)
@@ -130,15 +130,15 @@ def on_a_larger_plane(theta: np.ndarray) -> np.ndarray:
 
 
 def pictures(experiment: Experiment, runs: Runs) -> Iterator[StudyPicture]:
-    """Make the picture of one field of each kind."""
+    """Yield the picture of one field of each kind."""
     found = fields(experiment, runs)
     biases = views(np, experiment.network, runs.theta[runs.solved].astype(float))[0][:, -1, 0]
     kinds = [kind_of(field) for field in found]
     shown = [kinds.index(kind) for kind in KINDS if kind in kinds]
     if shown:
         names = [chr(ord("A") + k) for k in range(len(shown))]
-        told = "; ".join(f"{name} {kinds[which]}" for name, which in zip(names, shown, strict=True))
-        caption = f"A learned field of each kind, its bias beside it: white is above 0, and areas are sizes; {told}"
+        listed = "; ".join(f"{name} {kinds[which]}" for name, which in zip(names, shown, strict=True))
+        caption = f"A learned field of each kind, its bias beside it: white is above 0, and areas are sizes; {listed}"
         columns = np.vstack([found[shown].reshape(-1, FIELD * FIELD).T, biases[shown]])
         yield StudyPicture("fields", caption, partial(_draw_fields, columns, names))
 

@@ -1,4 +1,4 @@
-"""Exclusive or: its local minima, how much more hidden units help, and what one hidden unit with skips does."""
+"""Exclusive or: its local minima, the effect of more hidden units, and of one hidden unit with skips."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -46,7 +46,7 @@ AT_MINIMA = Condition(
 
 
 def look(experiment: Experiment, runs: Runs, train_more: TrainMore) -> Iterator[StudyTable]:
-    """Report where the networks that are not done end, and how long those with more hidden units take.
+    """Report where unsolved networks end, and how long networks with more hidden units take.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ def look(experiment: Experiment, runs: Runs, train_more: TrainMore) -> Iterator[
 
 
 def more_units(experiment: Experiment, n_networks: int, train_more: TrainMore) -> Iterator[StudyTable]:
-    """Try the numbers of hidden units that the chapter has a formula for, at its rate.
+    """Try the numbers of hidden units of the chapter's formula, at its rate.
 
     Parameters
     ----------
@@ -139,7 +139,7 @@ def look_at_skips(experiment: Experiment, runs: Runs, train_more: TrainMore) -> 
     )
     x, _ = experiment.cases()
     on = forward(np, experiment.network, runs.theta[runs.solved].astype(float), x)[0].y[..., 0] > 0.5
-    odd_one = on == (np.sum(on, axis=1, keepdims=True) == 1)  # the case that it treats unlike the other three
+    odd_one = on == (np.sum(on, axis=1, keepdims=True) == 1)  # the case that it treats differently from the other three
     of_one = np.sum(odd_one, axis=1) == 1
     n_on = np.sum(x, axis=1)
     for what, cases in (("both inputs on", n_on == 2.0), ("both off", n_on == 0.0), ("one on", n_on == 1.0)):

@@ -203,9 +203,9 @@ def learning_curves(
 
 
 def _spans_decades(lines: "Iterable[Line2D]") -> bool:
-    seen = np.concatenate([np.asarray(line.get_ydata(), dtype=float) for line in lines])
-    seen = seen[np.isfinite(seen)]
-    return bool(seen.size and seen.min() > 0 and seen.max() > DECADES * seen.min())
+    values = np.concatenate([np.asarray(line.get_ydata(), dtype=float) for line in lines])
+    values = values[np.isfinite(values)]
+    return bool(values.size and values.min() > 0 and values.max() > DECADES * values.min())
 
 
 def _draw(

@@ -170,8 +170,8 @@ def _limits(limits: Any, points: np.ndarray) -> Limits:
         if sides.shape != (2, 2) or not np.isfinite(sides).all() or not (sides[:, 0] < sides[:, 1]).all():
             raise DataError(f"limits must be ((left, right), (bottom, top)), in increasing order, got {limits!r}")
     else:
-        seen = points[np.isfinite(points).all(axis=1)]
-        low, high = seen.min(axis=0), seen.max(axis=0)
+        finite = points[np.isfinite(points).all(axis=1)]
+        low, high = finite.min(axis=0), finite.max(axis=0)
         around = np.maximum(0.15 * (high - low), 1.0 if len(points) > 1 else 3.0)
         sides = np.stack([low - around, high + around], axis=1)
     (left, right), (bottom, top) = sides.tolist()

@@ -60,7 +60,7 @@ def cupy(monkeypatch, gpu):
             self.current.remove(self.id)
 
     fake = types.ModuleType("cupy")
-    fake.ndarray = fake.generic = type("ndarray", (), {})  # looked at to tell whose an array is
+    fake.ndarray = fake.generic = type("ndarray", (), {})  # used to find the library of an array
     fake.cuda = types.SimpleNamespace(Device=Device)
     monkeypatch.setitem(sys.modules, "cupy", fake)
     monkeypatch.setitem(sys.modules, "array_api_compat.cupy", types.ModuleType("array_api_compat.cupy"))
@@ -230,14 +230,14 @@ def test_environment_names_an_unavailable_device(monkeypatch, gpu):
         choose_backend("auto")
 
 
-# --- the arrays' own ---
+# --- the device of the arrays ---
 
 
 def test_arrays_decide_for_themselves(monkeypatch, device):
-    monkeypatch.setenv("GPUBP_DEVICE", "cpu")  # where arrays of NumPy have no say
+    monkeypatch.setenv("GPUBP_DEVICE", "cpu")  # where NumPy arrays do not decide the device
     array = to_backend(choose_backend(device), np.ones(2), "float32")
     chosen = choose_backend("auto", np.ones(2), array, [1.0])
-    assert chosen.name.startswith(device)  # of a library alone, and of cuda, the number is added
+    assert chosen.name.startswith(device)  # the number is added to "cuda" and to a library without a device
     assert device == "cpu" or chosen.device == array_api_compat.device(array)
     assert chosen.xp is array_api_compat.array_namespace(array)
 
@@ -261,7 +261,7 @@ def test_arrays_of_two_libraries_are_not_mixed():
         choose_backend("auto", to_backend(choose_backend("array_api_strict"), np.ones(3)), torch.ones(3))
 
 
-# --- there and back ---
+# --- transfers ---
 
 
 @pytest.mark.parametrize("dtype", ["float32", "int64", "int32", "bool"])

@@ -386,7 +386,7 @@ class TestLossScale:
         state = state._replace(clean=np.full_like(state.clean, CLEAN_UPDATES))
         theta = np.zeros_like(theta)
         assert step(theta, state, batch, 0.0)[1].loss_scale == LARGEST_LOSS_SCALE
-        theta[0] = 1e5  # a weight that float16 has not: no scale helps
+        theta[0] = 1e5  # a weight too large for float16, for which no scale helps
         batch = Batch(np.zeros((1, 2), np.float32), np.zeros((1, 1), np.float32))
         state = state._replace(loss_scale=np.full_like(state.loss_scale, SMALLEST_LOSS_SCALE))
         _after, new, value = step(theta, state, batch, 0.0)
@@ -399,7 +399,7 @@ class TestLossScale:
         backend = with_matmul(choose_backend("cpu"), "float16", "float32")
         theta = np.asarray([1.0, 2.0], np.float32)
         ones = np.ones((1, 1), np.float32)
-        given = (backend.xp, network, theta, ones, ones, np.asarray([1e-9], np.float32))  # y is 2 where 1 is desired
+        given = (backend.xp, network, theta, ones, ones, np.asarray([1e-9], np.float32))  # y is 2, the target 1
         assert not loss_and_gradient(*given)[1].any()
         scaled = loss_and_gradient(*given, loss_scale=np.asarray(FIRST_LOSS_SCALE, np.float32))[1]
         np.testing.assert_allclose(scaled, [2e-9, 1e-9], rtol=0.1)
@@ -529,7 +529,7 @@ class TestEstimators:
         model = MLPRegressor(
             hidden_layer_sizes=(5,), solver="sgd", matmul_precision="float16", random_state=0, device="cpu"
         )
-        for scale in (FIRST_LOSS_SCALE / 2, FIRST_LOSS_SCALE / 4):  # one batch a call, and it overflows
+        for scale in (FIRST_LOSS_SCALE / 2, FIRST_LOSS_SCALE / 4):  # one batch per call, which overflows
             model.partial_fit(x, 1e3 * y.astype("float32"))
             assert float(model._optimizer.state.loss_scale) == scale
 

@@ -159,7 +159,7 @@ def test_floor_holds_the_products_of_a_step_and_no_others():
     # back
     assert sum(multiplications) == 7 * (2 * (5 * 4 + 4 * 3 + 3 * 2) + 4 * 3 + 3 * 2)
     for a, b, out in ahead + back:
-        np.matmul(a, b, out=out)  # raises where shapes do not fit
+        np.matmul(a, b, out=out)  # raises if shapes do not fit
     np.testing.assert_allclose(ahead[-1][2], np.linalg.multi_dot([problem.x[:7], *weights]), rtol=1e-5)
 
 
@@ -264,7 +264,7 @@ def test_pictures_show_ratios_to_the_fastest_peer(tmp_path):
 
 @pytest.mark.slow
 def test_measures_writes_and_reads_again(tmp_path, capsys, monkeypatch):
-    monkeypatch.setenv("GPUBP_COMPILED", "never")  # to compile takes longer
+    monkeypatch.setenv("GPUBP_COMPILED", "never")  # compiling takes longer
     pattern, path = "step/6-2-2/logistic/adam", tmp_path / "result.json"
     names = ["gpubp", "scikit-learn", "floor", "gpubp-cuda"]
     assert main(["--quick", "--workloads", pattern, "--contenders", *names, "--output", str(path)]) == 0

@@ -44,7 +44,7 @@ class TestBars:
         rows = {STEP: ROWS[STEP] | {"torch-compile-cuda": {"failed": "stopped after 120 s"}}}
         eager, best = judged(rows, ENOUGH)[1:3]
         assert (eager["value"], eager["verdict"]) == (pytest.approx(0.2), "met")
-        assert best["value"] is None  # that of the others may not be the best
+        assert best["value"] is None  # the others' first network may not be the best
         assert best["verdict"] == "not measured: torch-compile-cuda: stopped after 120 s"
         absent = judged({EPOCH: {"gpubp-cuda": {"absent": "no usable GPU"}}}, ENOUGH)
         assert absent[7]["verdict"] == "not measured: gpubp-cuda: absent"
@@ -81,7 +81,7 @@ def test_where_a_gpu_pays_off():
 
 @pytest.fixture
 def plainly(monkeypatch):
-    monkeypatch.setenv("GPUBP_COMPILED", "never")  # to compile takes longer
+    monkeypatch.setenv("GPUBP_COMPILED", "never")  # compiling takes longer
 
 
 @pytest.mark.usefixtures("plainly")
@@ -138,7 +138,7 @@ class TestScript:
         assert result["parts"]["look/versions"]["found"] == {"left out": "there is no GPU"}
         row = result["parts"]["gpu/crossover/16"]["found"]
         assert [len(row[name]["seconds"]) for name in ("gpubp", "gpubp-cuda")] == [1, 1]
-        assert result["crossover"]["gpu / cpu by width"] == {"16": 1.0}  # it stands in for itself
+        assert result["crossover"]["gpu / cpu by width"] == {"16": 1.0}  # it replaces itself
         assert len(result["bars"]) == len(BARS)
         assert out.count("not measured") == len(BARS)
         assert result["last"]["commit"]

@@ -391,7 +391,7 @@ def test_without_matplotlib_there_is_a_note_and_no_picture(run, fails, monkeypat
     assert "matplotlib" in fails("train", "iris", "--picture", "p.png")
 
 
-# --- a model is not lost ---
+# --- saving the model ---
 
 
 def test_a_training_that_diverges_ends_with_1(run):

@@ -121,7 +121,7 @@ def test_a_laptop_without_gpu_is_healthy(machine, capfd):
         *("Python", "gpubp", "NumPy", "numba", "NVIDIA driver", "CuPy", "GPUBP_DEVICE", 'device="auto"')
     ]
     assert "uses the CPU" in findings[-1].detail
-    assert findings[5].fix == ""  # CuPy would have nothing to run on
+    assert findings[5].fix == ""  # no GPU for CuPy
     assert "nvidia-driver" in findings[-1].fix
     assert capfd.readouterr() == ("", "")
 
@@ -264,7 +264,7 @@ def test_headers_are_searched_for_each_time(machine):
     sys.modules["cupy"].RawKernel = lambda code, name: (sources.append(code), keep(code, name))[1]
     diagnose()
     diagnose()
-    assert sources[0] != sources[1]  # else CuPy would answer from its cache
+    assert sources[0] != sources[1]  # else CuPy would use its cache
 
 
 def test_no_gpu_behind_the_driver(machine):
@@ -341,7 +341,7 @@ def test_tf32(machine, value, status, text):
     finding = found("TF32")
     assert finding.status == status
     assert text in finding.detail
-    assert "CUPY_TF32=1" not in finding.detail  # which would round what nobody asked to be rounded
+    assert "CUPY_TF32=1" not in finding.detail  # which would round unless requested
 
 
 def cublas_of(machine, version=130102):

@@ -47,7 +47,7 @@ def test_the_first_death_is_reported(ends, monkeypatch):
     waiting = threading.Thread(target=lambda: reported.append(monitor.why_all_end(lines, HOSTS)))
     waiting.start()
     own[1].sendall(monitor.GOODBYE)
-    watching.wait()  # until all lines are watched
+    watching.wait()  # until all connections are monitored
     own[2].close()
     own[0].close()
     waiting.join()
@@ -118,7 +118,9 @@ def left(monkeypatch):
     return codes
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # where a process would end
+@pytest.mark.filterwarnings(
+    "ignore::pytest.PytestUnhandledThreadExceptionWarning"
+)  # at the point at which a process would end
 def test_the_death_of_one_ends_all(left, capfd):
     lines = lines_of(3)
     lives = [Heartbeat(rank, ["here"] * 3, line, "") for rank, line in enumerate(lines) if rank != 1]
@@ -142,7 +144,9 @@ def test_all_disconnect(left, capfd):
     assert capfd.readouterr().err == ""
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # where a process would end
+@pytest.mark.filterwarnings(
+    "ignore::pytest.PytestUnhandledThreadExceptionWarning"
+)  # at the point at which a process would end
 def test_a_signal_ends_all_while_python_waits(left, capfd):
     life = Heartbeat(0, ["here"], None, "Start it again")
     assert callable(signal.getsignal(signal.SIGTERM))

@@ -137,7 +137,7 @@ def test_all_diverge_together_and_the_first_warns():
     assert [fit.stop_reason for fit in found] == ["diverged", "diverged"]
 
 
-# --- what each does ---
+# --- the work of each process ---
 
 
 def test_each_process_takes_its_share_of_each_batch():
@@ -312,7 +312,7 @@ def test_training_resumes_in_another_number_of_processes(before, after, tmp_path
 
     for error in run_on_ranks(before, lambda processes: some(processes, 7)):
         assert isinstance(error, ZeroDivisionError | threading.BrokenBarrierError)
-    # it goes on in the middle of an epoch
+    # it resumes in the middle of an epoch
     assert checkpoints_in(tmp_path)[-1].name == "checkpoint-00000006-00003.safetensors"
     found = results_of(run_on_ranks(after, some))
     alone = train(NETWORK, X, D, epochs=20, **options | {"checkpoint": None, "resume": False})
@@ -333,7 +333,7 @@ def test_checkpoints_of_another_training_are_refused_by_all(tmp_path):
     assert "process 0 of 2 on host0 failed: CheckpointError" in str(second)
 
 
-# --- at the door ---
+# --- validation ---
 
 
 def test_an_error_of_one_is_raised_in_all():
@@ -342,7 +342,7 @@ def test_an_error_of_one_is_raised_in_all():
         x[30, 2] = np.nan
         train(NETWORK, x, D, device="cpu", parallel=processes)
 
-    first, second, third = run_on_ranks(3, work)  # each looks at its share of the rows
+    first, second, third = run_on_ranks(3, work)  # each checks its share of the rows
     assert type(first) is type(second) is type(third) is DataError
     assert "X holds nan at [30, 2]" in str(second)
     assert str(first) == str(third) == f"process 1 of 3 on host0 failed: DataError: {second}"
@@ -393,7 +393,7 @@ def test_a_different_mpi_than_the_launchers_is_reported(monkeypatch):
         launch.process_group_for("mpi")
 
 
-# --- GPUs, by what stands in for them ---
+# --- fake GPUs ---
 
 
 class FakeGpuArray:

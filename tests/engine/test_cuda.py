@@ -131,7 +131,7 @@ class TestEpoch:
             before = machine.device.n_launches, machine.device.n_replays
             fast(position, ArrayBatches(machine.backend, data, 3))
             counts.append((machine.device.n_launches - before[0], machine.device.n_replays - before[1]))
-        # a graph of 7 steps, one of the last, and the look at what is finite; or one launch of all
+        # a graph of 7 steps, one of the last, and the check for finite numbers; or one launch of all
         assert counts[2:] == [(1, 2) if form == "layer by layer" else (1, 0)] * 3
 
     def start(self, machine, optimizer):
@@ -250,7 +250,7 @@ STACK = 5
 def form_of_stack(request, monkeypatch):
     """Both forms of a stack's step: blocks along a launch's third dimension, or one block for each small network."""
     if request.param == "layer by layer":
-        monkeypatch.setattr(cuda_epoch, "shared_memory", lambda *_: 10**9)  # more than there is
+        monkeypatch.setattr(cuda_epoch, "shared_memory", lambda *_: 10**9)  # more than available
     return request.param
 
 

@@ -72,7 +72,7 @@ class TestSeam:
     @needs_compiler
     def test_training_resumes_from_a_checkpoint(self, emulated_gpu, monkeypatch, tmp_path):
         monkeypatch.setattr(checkpointed, "OPERATIONS_OF_A_PART", 1.0)
-        monkeypatch.setenv("GPUBP_COMPILED", "always")  # however few epochs there are
+        monkeypatch.setenv("GPUBP_COMPILED", "always")  # for any number of epochs
         expected, checkpoints = fit(optimizer=adam(0.01)), Checkpoints(tmp_path, 0.0)
         fit(4, optimizer=adam(0.01), checkpoint=checkpoints)
         gone_on = fit(optimizer=adam(0.01), checkpoint=checkpoints, resume=True)
@@ -176,7 +176,7 @@ class TestCudaDevice:
             ends.append(np.asarray(position.theta))
         assert_agree(*ends, "steps")
         assert device._copy_stream.non_blocking
-        assert device._copy_stream.waited_for == [device.stream] * 5  # but for the first of 3 times 2 windows
+        assert device._copy_stream.waited_for == [device.stream] * 5  # except for the first of 3 times 2 windows
         assert device.stream.waited_for.count(device._copy_stream) == 6
 
     def test_an_error_ends_the_capture(self, device):

@@ -281,7 +281,7 @@ def test_samples_leave_less_memory_for_networks(monkeypatch):
 
 def test_whether_samples_fit(monkeypatch):
     backend = choose_backend("cpu")
-    assert fits_in_memory(backend, 10**12, "float32")  # the host's memory is its own affair
+    assert fits_in_memory(backend, 10**12, "float32")  # the host's memory is not checked
     monkeypatch.setattr(memory, "memory_of", full)
     assert [
         fits_in_memory(backend, n, dtype) for n, dtype in ((100, "float32"), (101, "float32"), (51, "float64"))

@@ -46,7 +46,7 @@ def batches(n_samples=N_SAMPLES, size=SIZE, *, shuffled=True, weighed=False):
     return ArrayBatches(BACKEND, samples(n_samples, weighed=weighed), size, order)
 
 
-# --- the cuts ---
+# --- division into parts ---
 
 
 @given(n_samples=st.integers(1, 3000), size=st.integers(1, 80), n_steps=st.integers(1, 12))

@@ -151,7 +151,7 @@ class TestFrames:
         assert importance[4] < 0.05  # the garden
 
 
-# --- data that lives on a device ---
+# --- data on a device ---
 
 
 @pytest.fixture

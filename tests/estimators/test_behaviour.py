@@ -194,7 +194,7 @@ class TestStopping:
         frame = pd.DataFrame(WINE[0][:20, :2], columns=["acid", "sugar"])
         one_class = pd.Series(np.ones(20, dtype=int), name="class")
         with warnings.catch_warnings():
-            warnings.simplefilter("error", UserWarning)  # of names that were lost on the way to the score
+            warnings.simplefilter("error", UserWarning)  # of names that were not passed on to the score
             warnings.simplefilter("ignore", ConvergenceWarning)
             for kind in (MLPClassifier, MLPRegressor):
                 kind(early_stopping=True, validation_fraction=0.2, max_iter=3, device="cpu").fit(frame, one_class)

@@ -55,7 +55,7 @@ def test_best_restart_is_kept(options):
     assert kept == pytest.approx(max(scores))
     once = with_options(CLASSIFIER, **options).fit(X, NAMES)
     first = once.best_validation_score_ if "early_stopping" in options else -once.loss_
-    assert scores[0] == pytest.approx(first, rel=1e-9)  # the first restart is the model as it is alone
+    assert scores[0] == pytest.approx(first, rel=1e-9)  # the first restart equals the single model
     assert model.get_params() == with_options(CLASSIFIER, n_restarts=5, **options).get_params()
     again = with_options(CLASSIFIER, n_restarts=5, **options).fit(X, NAMES)
     np.testing.assert_allclose(again.coefs_[0], model.coefs_[0])
@@ -123,7 +123,7 @@ def test_networks_that_left_a_stack_fail_with_it(monkeypatch):
 
 
 def test_restarts_without_a_score_keep_the_first():
-    held_out = (X[:1, :2], NUMBERS[:1])  # of one sample there is no R2
+    held_out = (X[:1, :2], NUMBERS[:1])  # R2 is undefined for one sample
     with pytest.warns(UndefinedMetricWarning):
         model = with_options(REGRESSOR, n_restarts=3).fit(X[:, :2], NUMBERS, validation_data=held_out)
     assert model.best_restart_ == 0

@@ -54,7 +54,7 @@ def small(kind=MLPClassifier, **options):
     return kind(**({"hidden_layer_sizes": (6,), "max_iter": 10, "random_state": 0, "device": "cpu"} | options))
 
 
-# --- what scikit-learn's have, these have ---
+# --- compatibility ---
 
 
 MORE = (
@@ -202,7 +202,7 @@ def test_multilabel_partial_fit():
     assert model.loss_curve_[-1] < model.loss_curve_[0]
 
 
-# --- what is new ---
+# --- additions ---
 
 
 def test_class_weight_is_a_sample_weight(hurried):
@@ -226,7 +226,7 @@ def test_balanced_classes(hurried):
 
 def test_class_weight_does_not_change_the_held_out_score(hurried):
     model = small(class_weight={0: 0.0, 1: 1.0, 2: 0.0}, early_stopping=True, max_iter=40, learning_rate_init=0.1)
-    assert model.fit(*IRIS).validation_scores_[-1] < 0.5  # it learns to answer 1; only a third of the samples are 1
+    assert model.fit(*IRIS).validation_scores_[-1] < 0.5  # it learns to predict 1; only a third of the samples are 1
 
 
 @pytest.mark.parametrize(
@@ -265,16 +265,16 @@ def test_classifier_on_every_library(backend_case, dtype, solver, hurried):
     model = small(**options).fit(x, backend_case.asarray(IRIS[1]))
     expected = small(**options | {"device": "cpu"}).fit(host, IRIS[1])
     for name in ("predict", "predict_proba", "predict_log_proba"):
-        answers, of_numpy = getattr(model, name)(x), getattr(expected, name)(host)
-        assert array_api_compat.array_namespace(answers) is backend_case.xp
-        assert array_api_compat.device(answers) == backend_case.device
-        assert answers.shape == of_numpy.shape
+        outputs, expected_outputs = getattr(model, name)(x), getattr(expected, name)(host)
+        assert array_api_compat.array_namespace(outputs) is backend_case.xp
+        assert array_api_compat.device(outputs) == backend_case.device
+        assert outputs.shape == expected_outputs.shape
         if name == "predict":
-            assert np.mean(to_numpy(answers) == of_numpy) > 0.97
+            assert np.mean(to_numpy(outputs) == expected_outputs) > 0.97
         else:
-            assert str(answers.dtype).endswith(dtype)
+            assert str(outputs.dtype).endswith(dtype)
             slack = {"rtol": 1e-7} if dtype == "float64" else {"rtol": 0.02, "atol": 1e-3}
-            np.testing.assert_allclose(to_numpy(answers), of_numpy, **slack)
+            np.testing.assert_allclose(to_numpy(outputs), expected_outputs, **slack)
     assert all(type(w) is np.ndarray and w.dtype == dtype for w in model.coefs_ + model.intercepts_)
     assert model.score(x, backend_case.asarray(IRIS[1])) == pytest.approx(expected.score(host, IRIS[1]), abs=0.03)
     assert model.score(x, IRIS[1]) == model.score(x, backend_case.asarray(IRIS[1]))
@@ -287,11 +287,11 @@ def test_regressor_on_every_library(backend_case, options, hurried):
     options = {**options, "max_iter": 30}
     model = small(MLPRegressor, **options | {"device": "auto"}).fit(x, NUMBERS[1], sample_weight=weights)
     expected = small(MLPRegressor, **options).fit(host, NUMBERS[1], sample_weight=weights)
-    answers = model.predict(x)
-    assert array_api_compat.array_namespace(answers) is backend_case.xp
-    assert array_api_compat.device(answers) == backend_case.device
-    assert answers.ndim == 1
-    np.testing.assert_allclose(to_numpy(answers), expected.predict(host), rtol=1e-3, atol=1e-3)
+    outputs = model.predict(x)
+    assert array_api_compat.array_namespace(outputs) is backend_case.xp
+    assert array_api_compat.device(outputs) == backend_case.device
+    assert outputs.ndim == 1
+    np.testing.assert_allclose(to_numpy(outputs), expected.predict(host), rtol=1e-3, atol=1e-3)
     y = backend_case.asarray(NUMBERS[1].astype("float32"))
     assert model.score(x, y) == pytest.approx(expected.score(host, NUMBERS[1]), abs=1e-3)
 
@@ -323,9 +323,9 @@ def test_another_library_than_in_fit_is_refused(library, hurried):
         model.predict(IRIS[0])
     with pytest.raises(ValueError, match="predict_proba"):  # the type that scikit-learn raises
         model.predict_proba(IRIS[0])
-    of_numpy = small(device="auto").fit(*IRIS)
+    expected_outputs = small(device="auto").fit(*IRIS)
     with pytest.raises(TypeError, match=r"numpy"):
-        of_numpy.predict(foreign)
+        expected_outputs.predict(foreign)
     for copied in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
         np.testing.assert_array_equal(copied.predict(IRIS[0]), to_numpy(model.predict(foreign)))
 
@@ -438,7 +438,7 @@ def test_in_scikit_learns_tools(hurried):
     assert np.argmax(importance.importances_mean) in (2, 3)  # the petals
 
 
-# --- what goes wrong while training ---
+# --- failures during training ---
 
 
 def test_ctrl_c_keeps_what_was_learned(monkeypatch):
@@ -450,14 +450,14 @@ def test_ctrl_c_keeps_what_was_learned(monkeypatch):
         return follow(self, progress)
 
     monkeypatch.setattr(FitMonitor, "follow", interrupt_the_third)
-    monkeypatch.setattr(FitMonitor, "epochs_unobserved", lambda self: 0)  # each epoch is followed at its end
+    monkeypatch.setattr(FitMonitor, "epochs_unobserved", lambda self: 0)  # each epoch is checked at its end
     with pytest.warns(UserWarning, match="interrupted by user"):
         model = small().fit(*IRIS)
     assert model.n_iter_ == 2
     monkeypatch.undo()
     with pytest.warns(ConvergenceWarning):
         three = small(max_iter=3).fit(*IRIS)
-    np.testing.assert_array_equal(model.coefs_[0], three.coefs_[0])  # the third epoch's weights were there already
+    np.testing.assert_array_equal(model.coefs_[0], three.coefs_[0])  # the third epoch's weights existed already
 
 
 @pytest.mark.parametrize("solver", ["sgd", "adam"])

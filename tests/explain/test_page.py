@@ -285,9 +285,9 @@ def test_a_model_file_and_the_set_it_learned(tmp_path, iris):
     out = tmp_path / "iris.html"
     assert run(iris, "--html", out, "--sample", 51).exit_code == 0
     parsed = Page(out.read_text(encoding="utf-8"))
-    told = json.loads(run(iris, "--json", "--sample", 51).stdout)
-    assert len(told["passages"]) == len(parsed.steps)
-    assert told["passages"][0]["result"]["values"] == [[0.0, 1.0, 0.0]]  # versicolor
+    data = json.loads(run(iris, "--json", "--sample", 51).stdout)
+    assert len(data["passages"]) == len(parsed.steps)
+    assert data["passages"][0]["result"]["values"] == [[0.0, 1.0, 0.0]]  # versicolor
     assert "versicolor" in parsed.text
     assert "case 51, unit 1" in parsed.steps[1]["text"]
 
@@ -296,8 +296,8 @@ def test_samples_from_a_file(tmp_path, iris):
     table = tmp_path / "more.csv"
     features = load_dataset("iris").feature_names
     table.write_text(",".join([*features, "target"]) + "\n5.1,3.5,1.4,0.2,setosa\n")
-    told = json.loads(run(iris, "--data", table, "--json").stdout)
-    assert told["passages"][0]["result"]["values"] == [[1.0, 0.0, 0.0]]
+    data = json.loads(run(iris, "--data", table, "--json").stdout)
+    assert data["passages"][0]["result"]["values"] == [[1.0, 0.0, 0.0]]
 
 
 def test_a_model_without_a_table(tmp_path):
@@ -311,9 +311,9 @@ def test_a_model_without_a_table(tmp_path):
         run(path, "--data", "iris")
     table = tmp_path / "own.csv"
     table.write_text("a,b,c\n0,1,0.5\n")
-    told = json.loads(run(path, "--data", table, "--json").stdout)
-    assert told["passages"][0]["terms"][0]["values"] == [[0.0, 1.0]]
-    assert told["passages"][0]["result"]["values"] == [[0.5]]
+    data = json.loads(run(path, "--data", table, "--json").stdout)
+    assert data["passages"][0]["terms"][0]["values"] == [[0.0, 1.0]]
+    assert data["passages"][0]["result"]["values"] == [[0.5]]
 
 
 def test_a_hostile_model_file(tmp_path):
@@ -381,8 +381,8 @@ def test_the_page_goes_on_and_back_by_keyboard_and_buttons(chromium, rain):
     chromium.press("ArrowRight")
     assert chromium.value(VISIBLE) == "step-3"
     assert chromium.value("location.hash") == "#step-3"
-    told = chromium.value("document.getElementById('now').textContent")
-    assert told == "Step 3 of 16: (2) Output of layer 1"
+    data = chromium.value("document.getElementById('now').textContent")
+    assert data == "Step 3 of 16: (2) Output of layer 1"
     assert chromium.value("document.querySelector('[aria-current]').textContent") == "3"
     chromium.press("ArrowLeft")
     assert chromium.value(VISIBLE) == "step-2"

@@ -253,12 +253,12 @@ def test_misuse(arguments):
 
 def test_json_holds_every_number_in_full():
     result = run("--json", "--learning-rate", "0.25")
-    told = json.loads(result.stdout)
-    assert told["learning_rate"] == 0.25
-    assert told["network"]["sizes"] == [2, 3, 1]
+    data = json.loads(result.stdout)
+    assert data["learning_rate"] == 0.25
+    assert data["network"]["sizes"] == [2, 3, 1]
     passages = explain(*rain_network(), learning_rate=0.25)
-    assert len(told["passages"]) == len(passages)
-    for passage, in_json in zip(passages, told["passages"], strict=True):
+    assert len(data["passages"]) == len(passages)
+    for passage, in_json in zip(passages, data["passages"], strict=True):
         for field in ("equation", "title", "formula", "meaning"):
             assert in_json[field] == getattr(passage, field)
         for term, told_term in zip(

@@ -57,7 +57,7 @@ def refusal(path):
     return str(caught.value)
 
 
-# --- what is written is read ---
+# --- round trips ---
 
 
 def test_round_trip_of_all_parts(path, content):

@@ -89,7 +89,7 @@ def test_memory_is_in_proportion_to_the_file(path, how):
     assert result["outcome"] in ("read", "refused"), result
 
 
-# --- what a file announces ---
+# --- false sizes ---
 
 
 def test_a_header_longer_than_is_read_is_refused_unread(path):
@@ -246,7 +246,7 @@ def test_a_file_that_changes_while_it_is_read(path, grows):
         thread.join()
 
 
-# --- where a model is used ---
+# --- use of a model ---
 
 
 def model_of(about=None, names=("a", "b"), classes=("no", "yes")):

@@ -145,7 +145,7 @@ def test_failed_fits(engine, request):
         BatchedSearchCV(MODEL, grid, cv=3, error_score="raise", executor=executor).fit(X, Y)
 
 
-# --- the samples go out once ---
+# --- the samples are sent once ---
 
 
 def test_samples_are_scattered_once_and_not_in_the_tasks(dask_threads, monkeypatch):
@@ -291,7 +291,7 @@ def test_workers_that_keep_dying_give_a_clear_error(fault):
     search = BatchedSearchCV(MODEL, {"alpha": [0.1, 1.0]}, cv=2, executor=Fails(spread.ATTEMPTS, fault))
     with pytest.raises(GpubpError, match=r"a worker of the executor ended during 4 fits of hidden_layer_sizes \(5,\)"):
         search.fit(X, Y)
-    with pytest.raises(ZeroDivisionError):  # an error that does not end a worker is raised as it is
+    with pytest.raises(ZeroDivisionError):  # an error that does not end a worker is raised unchanged
         search.set_params(executor=Fails(1, ZeroDivisionError())).fit(X, Y)
 
 

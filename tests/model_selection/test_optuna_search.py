@@ -166,7 +166,7 @@ def test_progress_pipelines_and_an_executor():
 def test_it_is_an_estimator(monkeypatch):
     study = optuna.create_study(direction="maximize")
     copied = clone(search(study=study))
-    assert copied.study is not study  # the folds of a search around it do not learn from each other
+    assert copied.study is not study  # the folds of an outer search are independent
     assert copied.fit(X, Y).predict(X).shape == Y.shape
     assert study.trials == []
     monkeypatch.setitem(sys.modules, "optuna", None)

@@ -200,7 +200,7 @@ def test_pipelines(pipeline, grid, fit):
     assert_same_search(*both(pipeline, grid, y=y, fit=fit, cv=3))
 
 
-# --- what is fitted alone ---
+# --- fits outside stacks ---
 
 
 @pytest.mark.parametrize(
@@ -468,7 +468,7 @@ def test_picture_has_a_panel_for_each_parameter():
     assert search.plot_results(ax=panels) is panels[0].figure
 
 
-# --- scikit-learn's manners ---
+# --- compatibility with scikit-learn ---
 
 
 def test_search_is_an_estimator():

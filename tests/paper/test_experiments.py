@@ -111,9 +111,9 @@ class TestCommand:
 
     def test_json(self, gpubp):
         code, out, _ = gpubp("reproduce", "xor", "--seeds", "8", "--sweeps", "500", "--device", "cpu", "--json")
-        (told,) = json.loads(out)
-        assert (code, told["name"], told["networks"], len(told["sweeps"])) == (0, "xor", 8, 8)
-        assert 0 < told["solved"] <= 8
+        (entry,) = json.loads(out)
+        assert (code, entry["name"], entry["networks"], len(entry["sweeps"])) == (0, "xor", 8, 8)
+        assert 0 < entry["solved"] <= 8
 
     def test_no_such_experiment(self, gpubp):
         code, _, err = gpubp("reproduce", "simmetry", "--device", "cpu")

@@ -77,7 +77,7 @@ OF_EITHER_SEX = {
 }
 
 
-def answers(person, relation):
+def relatives(person, relation):
     row = family.relations()[RELATIONS.index(relation), PEOPLE.index(person)]
     return {PEOPLE[k] for k in np.flatnonzero(row)}
 
@@ -110,14 +110,17 @@ class TestFamilies:
     def test_relatives_equal_those_found_by_hand(self, person):
         for kind, others in relatives_by_hand(person).items():
             for relation, sex in zip(OF_EITHER_SEX[kind], (False, True), strict=True):
-                assert answers(person, relation) == {other for other in others if (other in WOMEN.split()) is sex}
+                assert relatives(person, relation) == {other for other in others if (other in WOMEN.split()) is sex}
 
     def test_some_examples(self):
-        assert answers("Colin", "aunt") == {"Jennifer", "Margaret"}  # his father's sister, his mother's brother's wife
-        assert answers("Colin", "uncle") == {"Arthur", "Charles"}
-        assert answers("Charles", "nephew") == {"Colin"}  # the son of his wife's brother
-        assert answers("Sophia", "father") == {"Marco"}
-        assert answers("Christopher", "nephew") == answers("Margaret", "brother") == set()
+        assert relatives("Colin", "aunt") == {
+            "Jennifer",
+            "Margaret",
+        }  # his father's sister, his mother's brother's wife
+        assert relatives("Colin", "uncle") == {"Arthur", "Charles"}
+        assert relatives("Charles", "nephew") == {"Colin"}  # the son of his wife's brother
+        assert relatives("Sophia", "father") == {"Marco"}
+        assert relatives("Christopher", "nephew") == relatives("Margaret", "brother") == set()
 
     def test_both_trees_are_the_same(self):
         pairs = dict(pair.split("-") for pair in SAME_PLACE.split())
@@ -377,12 +380,12 @@ class TestStudy:
         assert STUDIES["family-trees"].recipe == FOUND
 
     def test_found_recipe_is_the_one_that_the_search_chose(self):
-        told = json.loads((DOCS / "paper" / "family-search.json").read_text(encoding="utf-8"))
-        chosen = {field.name: told["chosen"][field.name] for field in fields(Recipe)}
+        data = json.loads((DOCS / "paper" / "family-search.json").read_text(encoding="utf-8"))
+        chosen = {field.name: data["chosen"][field.name] for field in fields(Recipe)}
         chosen |= {name: tuple(chosen[name]) for name in ("rates", "momenta")}
         assert Recipe(**chosen) == FOUND
-        assert told["first_seed"] >= 1_000_000  # no network of the study was among those that chose
-        printed = [row for row in told["recipes"] if row["changed"] == 0]
+        assert data["first_seed"] >= 1_000_000  # no network of the study was among those that chose
+        printed = [row for row in data["recipes"] if row["changed"] == 0]
         assert {row["scale"] for row in printed} == {0.3, 1.0, 2.0}
         assert max(row["learned"] for row in printed) < 0.001
 
@@ -454,5 +457,5 @@ def test_command(capsys):
     from gpubp.__main__ import main
 
     code = main(["reproduce", "family-trees", "--seeds", "3", "--sweeps", "2", "--device", "cpu", "--json"])
-    (told,) = json.loads(capsys.readouterr().out)
-    assert (code, told["networks"], told["verdict"]["reached"], told["sweeps"]) == (0, 3, "undecided", [])
+    (data,) = json.loads(capsys.readouterr().out)
+    assert (code, data["networks"], data["verdict"]["reached"], data["sweeps"]) == (0, 3, "undecided", [])

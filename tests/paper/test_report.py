@@ -43,9 +43,9 @@ class Study:
         return self.found
 
 
-def told(*studies, asked=None):
+def report_of(*studies, requested=None):
     """Return the results of studies, and their pictures."""
-    results, pictures = new_results("a command", asked or [study.name for study in studies], "cpu"), {}
+    results, pictures = new_results("a command", requested or [study.name for study in studies], "cpu"), {}
     for study in studies:
         results["studies"].append(study_results(study, study.found))
         pictures |= pictures_of(results["studies"][-1], study.found.pictures)
@@ -58,7 +58,7 @@ def line(name="line", caption="A line"):
 
 class TestResults:
     def test_figures_equal_the_findings(self):
-        results, _ = told(Study())
+        results, _ = report_of(Study())
         (study,) = results["studies"]
         assert (study["networks"], study["solved"], study["most_sweeps"]) == (4, 3, 100)
         assert study["quartiles"] == [10.0, 20.0, 40.0]
@@ -72,14 +72,14 @@ class TestResults:
         )
 
     def test_never_is_null_in_json_and_a_word_in_text(self):
-        results, pictures = told(Study(solved=[False] * 4, facts=[]))
+        results, pictures = report_of(Study(solved=[False] * 4, facts=[]))
         assert results["studies"][0]["quartiles"] == [None, None, None]
         assert json.loads(json.dumps(results, allow_nan=False)) == results
         assert pictures == {}
         assert "| of all networks are done | never | never | never |" in markdown(results)
 
     def test_neither_quartiles_nor_histogram_if_all_networks_are_trained_to_the_end(self):
-        results, pictures = told(Study(solved=[True] * 3, sweeps=None, done="with all right"))
+        results, pictures = report_of(Study(solved=[True] * 3, sweeps=None, done="with all right"))
         (study,) = results["studies"]
         assert (study["quartiles"], study["histogram"], pictures) == ([], None, {})
         text = markdown(results)
@@ -88,14 +88,14 @@ class TestResults:
         assert "| of those with all right | paper | here |" in text
 
     def test_one_network_and_one_sweep_are_not_several(self):
-        text = markdown(told(Study(solved=[True], sweeps=[1], limit=1))[0])
+        text = markdown(report_of(Study(solved=[True], sweeps=[1], limit=1))[0])
         assert "1 of 1 network done within 1 sweep (" in text
         assert "Sweeps until a network is done: 1 of 1 network*" in text
         assert not re.search(r"(?<![\d,])1 (networks|sweeps)", text)
 
     @pytest.mark.parametrize("sweeps", [(1, 1, 1), (7, 7, 7), (1, 2, 30_000), (999, 1000, 1001)])
     def test_every_network_that_is_done_is_in_the_histogram(self, sweeps):
-        results, pictures = told(Study(solved=[True] * 3, sweeps=sweeps))
+        results, pictures = report_of(Study(solved=[True] * 3, sweeps=sweeps))
         histogram = results["studies"][0]["histogram"]
         assert sum(histogram["counts"]) == 3
         assert len(histogram["edges"]) == len(histogram["counts"]) + 1
@@ -104,7 +104,7 @@ class TestResults:
 
     def test_a_study_that_compares_groups_has_tables_and_no_share(self):
         table = StudyTable("How fast", ("solver", "sweeps"), (("one", "12"), ("two", "3")))
-        results, _ = told(Study(solved=[], sweeps=None, tables=(table,)))
+        results, _ = report_of(Study(solved=[], sweeps=None, tables=(table,)))
         text = markdown(results)
         assert "| made-up | ◐ partly | – | What is made-up? |" in text
         assert "networks done within" not in text
@@ -117,7 +117,7 @@ class TestResults:
         written = []
         for name in ("one", "two"):
             (tmp_path / name).mkdir()
-            write_report(tmp_path / name, *told(Study(pictures=(line(),))))
+            write_report(tmp_path / name, *report_of(Study(pictures=(line(),))))
             written.append({path.name: path.read_bytes() for path in (tmp_path / name).iterdir()})
         assert written[0] == written[1]
         assert set(written[0]) == {*FILES, "made-up-sweeps.png", "made-up-line.png"}
@@ -131,7 +131,7 @@ def tables_in(text):
 
 class TestMarkdown:
     def test_tables_are_well_formed(self):
-        text = markdown(told(Study(), Study(HOSTILE, facts=[Fact(HOSTILE, "|", "\\|")]))[0])
+        text = markdown(report_of(Study(), Study(HOSTILE, facts=[Fact(HOSTILE, "|", "\\|")]))[0])
         tables = tables_in(text)
         assert len(tables) == 5
         for heading, optimizer, *rows in tables:
@@ -140,7 +140,7 @@ class TestMarkdown:
             assert {len(row) for row in (optimizer, *rows)} == {len(heading)}
 
     def test_headings_and_pictures(self, tmp_path):
-        results, pictures = told(Study(pictures=(line(),)))
+        results, pictures = report_of(Study(pictures=(line(),)))
         text = markdown(results, level=2, folder="beside/")
         assert re.findall(r"^#+ .*", text, re.MULTILINE) == [
             "## The experiments of 1986, run again",
@@ -151,7 +151,7 @@ class TestMarkdown:
     def test_text_is_escaped(self):
         study = Study(HOSTILE, setting=HOSTILE, verdict=Verdict("partly", HOSTILE), pictures=(line(HOSTILE, HOSTILE),))
         study.says = study.criterion = HOSTILE
-        text = markdown(told(study)[0])
+        text = markdown(report_of(study)[0])
         text.encode()  # no lone surrogate is left
         assert "<" not in text
         assert "\x1b" not in text
@@ -162,16 +162,16 @@ class TestMarkdown:
 
     @pytest.mark.parametrize(("reached", "sign"), [("reproduced", "✓"), ("partly", "◐"), ("not reproduced", "✗")])
     def test_verdicts_are_those_given(self, reached, sign):
-        results, pictures = told(Study(verdict=Verdict(reached, "for a reason")))
+        results, pictures = report_of(Study(verdict=Verdict(reached, "for a reason")))
         assert f"| made-up | {sign} {reached} | 3 of 4 |" in markdown(results)
         assert f"**{reached}: for a reason**" in markdown(results)
         page = Page(html_page(results, pictures))
         assert page.cells[0] == ["made-up", f"{sign} {reached}", "3 of 4", "What is made-up?"]
 
     def test_missing_results_are_reported_at_the_top(self):
-        whole, _ = told(Study("a"))
-        assert "Not finished" not in markdown(whole) + html_page(*told(Study("a")))
-        part, pictures = told(Study("a"), Study("b", stop_reason="interrupted"), asked=["a", "b", "c"])
+        whole, _ = report_of(Study("a"))
+        assert "Not finished" not in markdown(whole) + html_page(*report_of(Study("a")))
+        part, pictures = report_of(Study("a"), Study("b", stop_reason="interrupted"), requested=["a", "b", "c"])
         for text in (markdown(part), html_page(part, pictures)):
             assert text.index("Not finished: 2 of 3 studies run; b was interrupted") < text.index("What is a?")
             assert "3 of 4 networks done by then (1.2 s, interrupted)" in text
@@ -216,7 +216,7 @@ class Page(HTMLParser):
 
 class TestPage:
     def test_the_page_is_complete_and_loads_nothing(self):
-        results, pictures = told(Study("a", pictures=(line(),)), Study("b"))
+        results, pictures = report_of(Study("a", pictures=(line(),)), Study("b"))
         text = html_page(results, pictures)
         page = Page(text)
         assert "http:" not in text
@@ -246,9 +246,9 @@ class TestPage:
             study.says = study.criterion = words
             return study
 
-        text = html_page(*told(with_words(HOSTILE, HOSTILE)))
+        text = html_page(*report_of(with_words(HOSTILE, HOSTILE)))
         text.encode()
-        page, plain = Page(text), Page(html_page(*told(with_words("plain", "words"))))
+        page, plain = Page(text), Page(html_page(*report_of(with_words("plain", "words"))))
         assert [tag for tag, _ in page.tags] == [tag for tag, _ in plain.tags]
         assert "alert(1)" in page.text  # it is shown as text
 
@@ -268,7 +268,7 @@ class TestCommand:
 
     def test_seeds_and_sweeps_are_as_requested(self, gpubp):
         code, out, _ = gpubp("xor", "family-trees", "solvers", "--seeds", 2, "--sweeps", 3, "--device", "cpu", "--json")
-        xor, family, solvers = (told["setting"] for told in json.loads(out))
+        xor, family, solvers = (report_of["setting"] for report_of in json.loads(out))
         assert code == 0
         assert "one change a sweep, 3 at most, " in xor
         assert xor.endswith("seeds 0 to 1")
@@ -413,7 +413,7 @@ def written(tmp_path):
     """A report's page with wide tables."""
     cells = tuple(f"heading {number}" for number in range(12))
     table = StudyTable("Wide", cells, (cells,) * 3)
-    write_report(tmp_path, *told(Study("a", tables=(table,), pictures=(line(),)), Study("b")))
+    write_report(tmp_path, *report_of(Study("a", tables=(table,), pictures=(line(),)), Study("b")))
     return tmp_path / "report.html"
 
 
@@ -452,7 +452,7 @@ def test_print_is_on_white_and_keeps_headings_with_their_text(chromium, written)
 
 def test_figures_stay_on_one_line_on_a_narrow_screen(chromium, tmp_path):
     facts = [Fact("what is " + "long " * 12, "yes", "98 % of 1,000")]
-    write_report(tmp_path, *told(Study("a", facts=facts)))
+    write_report(tmp_path, *report_of(Study("a", facts=facts)))
     chromium.screen(360)
     chromium.open((tmp_path / "report.html").as_uri())
     lines = """[...document.querySelectorAll("#study-1 td")].map((cell) => {

@@ -153,9 +153,9 @@ class TestVerdict:
             race("L-BFGS", [1, *[None] * 5], "c"),
         ]
         found = {fact.what: fact.found for fact in facts(races)}
-        told = "on {} of 3 experiments; eq. (9) needs {} times as many where both get there"
-        assert found["L-BFGS needs fewer sweeps than eq. (9)"] == told.format(2, "5 to 10")
-        assert found["L-BFGS needs fewer gradients than eq. (9)"] == told.format(1, "0.5 to 2")
+        sentence = "on {} of 3 experiments; eq. (9) needs {} times as many where both get there"
+        assert found["L-BFGS needs fewer sweeps than eq. (9)"] == sentence.format(2, "5 to 10")
+        assert found["L-BFGS needs fewer gradients than eq. (9)"] == sentence.format(1, "0.5 to 2")
         assert found["networks that get there"] == "momentum, eq. (9) 100 %; L-BFGS 67 %"
         found = {fact.what: fact.found for fact in facts(races[:2])}
         assert "on 1 of 1 experiment; eq. (9) needs 10 times" in found["L-BFGS needs fewer sweeps than eq. (9)"]

@@ -79,11 +79,11 @@ class TestVerdicts:
         ],
     )
     def test_are_by_the_conditions(self, held, reached, why):
-        asked = tuple(
+        requests = tuple(
             Condition(f"condition {k}", lambda _, __, k=k, holds=holds: ConditionResult(holds, str(k)))
             for k, holds in enumerate(held)
         )
-        experiment = replace(EXPERIMENTS["xor"], conditions=asked)
+        experiment = replace(EXPERIMENTS["xor"], conditions=requests)
         assert experiment.criterion == "condition 0; condition 1"
         assert experiment.judge(made(solved=[True] * ENOUGH)) == Verdict(reached, why)
         few = Verdict("undecided", f"{why}; a verdict takes {ENOUGH} networks")
@@ -209,17 +209,17 @@ class TestSymmetry:
     def test_where_the_others_end(self):
         experiment = EXPERIMENTS["symmetry"]
         runs = made([self.theta()] * 4, solved=[True, True, False, False], error=[0.1, 4.0, 3.995, 2.5])
-        asked = []
+        requests = []
         table = symmetry.minima(
-            experiment, runs, lambda other, n: asked.append((other, n)) or nothing_trained(other, n)
+            experiment, runs, lambda other, n: requests.append((other, n)) or nothing_trained(other, n)
         )
         assert table.rows[0] == ("2", "0.1", "50 % of 4", "1", "50 % of 2")
         assert table.rows[1] == ("4", "0.1", "100 % of 4", "7", "–")
         assert [row[:2] for row in table.rows] == [
             (str(other.network.sizes[1]), f"{other.optimizer.settings['learning_rate']:g}")
-            for other, _ in [(experiment, 4), *asked]
+            for other, _ in [(experiment, 4), *requests]
         ]
-        assert {n for _, n in asked} == {4}
+        assert {n for _, n in requests} == {4}
 
 
 class TestMoreUnits:
@@ -278,8 +278,8 @@ class TestXor:
     )
     def test_what_the_hidden_unit_detects(self, hidden, what):
         facts, _ = looked("xor-skips", made([np.asarray([*hidden, 0.0, 0.0, 0.0, 0.0])]))
-        told = [fact for fact, found in facts.items() if fact.startswith("the hidden unit") and found == "100 % of 1"]
-        assert told == ([f"the hidden unit tells the case of {what} from the others"] if what else [])
+        named = [fact for fact, found in facts.items() if fact.startswith("the hidden unit") and found == "100 % of 1"]
+        assert named == ([f"the hidden unit tells the case of {what} from the others"] if what else [])
 
 
 class TestEncoder:

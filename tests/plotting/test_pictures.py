@@ -216,7 +216,7 @@ def test_each_weight_is_in_its_cell():
     for k in range(3):
         corner = at[0, k] - 0.5
         np.testing.assert_allclose(at[:4, k] - corner, [[0.5, 0.5], [1.5, 0.5], [0.5, 1.5], [1.5, 1.5]])
-        assert at[4, k, 0] - corner[0] > 2.0  # the bias stands apart
+        assert at[4, k, 0] - corner[0] > 2.0  # the bias is separate
     assert np.all(np.diff(at[0, :, 0]) > 3.5)
     ends = [path.vertices for path in ax.collections[0].get_paths()]
     inside = [any(np.all(c >= e.min(axis=0)) and np.all(c <= e.max(axis=0)) for e in ends) for c in centres]
@@ -227,7 +227,7 @@ def test_a_scale_for_several_diagrams():
     _, sides = boxes(plotting.hinton_diagram(MODEL, largest=100.0).collections[1])
     np.testing.assert_allclose(sides**2, LARGEST_SIDE**2 * np.abs(views(np, NETWORK, THETA)[0]).ravel() / 100.0)
     _, sides = boxes(plotting.hinton_diagram(MODEL, largest=1e-6).collections[1])
-    np.testing.assert_allclose(sides, LARGEST_SIDE)  # none grows out of its cell
+    np.testing.assert_allclose(sides, LARGEST_SIDE)  # no square exceeds its cell
 
 
 def test_some_units_and_their_names():

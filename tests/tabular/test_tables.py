@@ -270,7 +270,7 @@ def test_the_scores_are_those_of_the_model_on_its_rows():
     assert result.model.about["scores"] == result.scores
 
 
-# --- what is learned ---
+# --- results ---
 
 
 def test_digits_are_classified_well():

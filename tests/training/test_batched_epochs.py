@@ -1,4 +1,4 @@
-"""Epochs that nobody looks at are taken together, in one call of the epoch: what comes of them is the same."""
+"""Epochs that are not observed are run together in one call, with the same results."""
 
 import math
 
@@ -31,7 +31,7 @@ FORMS = ["never", pytest.param("always", marks=COMPILED)]
 
 @pytest.fixture(params=FORMS)
 def form(request, monkeypatch):
-    """The steps one by one, and compiled."""
+    """Plain and compiled steps."""
     monkeypatch.setenv(cpu.ENVIRONMENT_VARIABLE, request.param)
 
 
@@ -42,7 +42,7 @@ def samples(n_samples=11, seed=0):
 
 @pytest.fixture
 def taken(monkeypatch):
-    """How many epochs each call of an epoch is for; a clock by which an epoch takes a millionth second."""
+    """Record the number of epochs of each call; an epoch takes a microsecond on the fake clock."""
     taken, run_epoch = [], epoch_module.train_on_batches
 
     def counted(plan, position, batches):
@@ -55,7 +55,7 @@ def taken(monkeypatch):
 
 
 def both_ways(monkeypatch, *, epochs=150, **options):
-    """A fit with epochs taken together, and one without."""
+    """Return a fit with epochs run together, and one without."""
     fits = []
     for seconds in (batched_epochs.SECONDS_AT_ONCE, 0.0):
         monkeypatch.setattr(batched_epochs, "SECONDS_AT_ONCE", seconds)
@@ -93,19 +93,19 @@ class TestTogether:
         ],
         ids=["full", "adam", "schedule", "batches", "sum", "weighed"],
     )
-    def test_the_same_comes_of_them(self, monkeypatch, taken, options, seed):
+    def test_results_are_the_same(self, monkeypatch, taken, options, seed):
         assert_same(*both_ways(monkeypatch, seed=seed, **options))
-        assert taken[:5] == [1, 128, 1, 16, 1]  # the last one is looked at
+        assert taken[:5] == [1, 128, 1, 16, 1]  # the last one is observed
         assert sum(taken) == 2 * 150
         assert taken[-150:] == [1] * 150
 
-    def test_as_many_as_there_are_to_be(self, monkeypatch, taken):
+    def test_the_number_of_epochs_is_as_requested(self, monkeypatch, taken):
         one, other = both_ways(monkeypatch, epochs=129)
         assert_same(one, other)
         assert len(one.history.loss) == 129
         assert taken[1] == 64
 
-    def test_are_not_noted_where_none_is_to_be(self, monkeypatch, taken):
+    def test_no_history_if_not_requested(self, monkeypatch, taken):
         one, other = both_ways(monkeypatch, history=False)
         np.testing.assert_array_equal(one.theta, other.theta)
         assert taken[1] > 1
@@ -118,21 +118,21 @@ class TestTogether:
         assert one.stop_reason == "patience"
         assert max(taken) == (8 if patience == 10 else 32)
 
-    def test_what_diverges_goes_back_and_on_one_by_one(self, monkeypatch, taken):
+    def test_divergence_goes_back_and_continues_singly(self, monkeypatch, taken):
         with pytest.warns(DivergenceWarning):
             one, other = both_ways(monkeypatch, optimizer=momentum(3.0), epochs=3000)
         assert_same(one, other)
         assert one.stop_reason == "diverged"
         assert taken[1] > len(one.history.loss)  # gone too far
 
-    def test_of_a_stack_one_may_diverge(self, monkeypatch, taken):
+    def test_one_network_of_a_stack_can_diverge(self, monkeypatch, taken):
         rates = np.asarray([[0.01], [9.0], [0.02]])
         with pytest.warns(DivergenceWarning):
             one, other = both_ways(monkeypatch, optimizer=momentum(rates), seed=(1, 2, 3), epochs=1000)
         assert_same(one, other)
         np.testing.assert_array_equal(one.diverged, [False, True, False])
 
-    def test_interrupted_keeps_the_last_epoch_that_is_noted(self, monkeypatch, taken):
+    def test_interrupted_keeps_the_last_recorded_epoch(self, monkeypatch, taken):
         run_epoch = epoch_module.train_on_batches
 
         def interrupted(plan, position, batches):
@@ -150,7 +150,7 @@ class TestTogether:
 
 
 @COMPILED
-class TestOrdersOfTheirOwn:
+class TestSeparateOrders:
     @pytest.fixture(autouse=True)
     def compiled(self, monkeypatch):
         monkeypatch.setenv(cpu.ENVIRONMENT_VARIABLE, "always")
@@ -165,11 +165,11 @@ class TestOrdersOfTheirOwn:
         ],
         ids=["momentum", "adam", "schedule"],
     )
-    def test_the_same_comes_of_them(self, monkeypatch, taken, options, seed):
+    def test_results_are_the_same(self, monkeypatch, taken, options, seed):
         assert_same(*both_ways(monkeypatch, batch_size=4, seed=seed, **options))
         assert taken[:5] == [1, 128, 1, 16, 1]
 
-    def test_what_diverges_goes_on_with_the_orders_that_were_drawn(self, monkeypatch, taken):
+    def test_divergence_continues_with_the_drawn_orders(self, monkeypatch, taken):
         with pytest.warns(DivergenceWarning):
             one, other = both_ways(monkeypatch, batch_size=4, optimizer=momentum(3.0), epochs=3000)
         assert_same(one, other)
@@ -213,13 +213,13 @@ class TestOrdersOfTheirOwn:
             np.testing.assert_array_equal(coefs, others)
 
 
-def test_orders_of_their_own_are_taken_one_by_one_the_plain_way(monkeypatch, taken):
+def test_separate_orders_are_run_singly_on_the_plain_path(monkeypatch, taken):
     monkeypatch.setenv(cpu.ENVIRONMENT_VARIABLE, "never")
     train(NETWORK, *samples(), epochs=30, batch_size=4, device="cpu")
     assert taken == [1] * 30
 
 
-class TestOneByOne:
+class TestSingly:
     @pytest.mark.parametrize(
         "options",
         [
@@ -236,7 +236,7 @@ class TestOneByOne:
         fit = train(NETWORK, *samples(), epochs=30, **how)
         assert taken == [1] * len(fit.history.loss)
 
-    def test_what_takes_long(self, monkeypatch, taken):
+    def test_epochs_that_take_long(self, monkeypatch, taken):
         monkeypatch.setattr(
             batched_epochs.BatchedEpochs,
             "note",
@@ -245,7 +245,7 @@ class TestOneByOne:
         train(NETWORK, *samples(), epochs=50, batch_size="full", device="cpu")
         assert taken == [1] * 50
 
-    def test_before_it_is_known_how_long_an_epoch_takes(self):
+    def test_before_the_time_of_an_epoch_is_known(self):
         unwatched = batched_epochs.BatchedEpochs(Plan(BACKEND, None, None, 10**6), ModelState(None, ()))
         batches = ArrayBatches(BACKEND, Batch(*samples()), 99)
         assert unwatched._how_many(Plan(BACKEND, None, None, 10**6), ModelState(None, ()), batches, 0) == 0
@@ -273,8 +273,8 @@ def test_a_run_of_several_epochs_is_several_epochs(optimizer, order):
         np.testing.assert_array_equal(a, b)
 
 
-def test_dropout_draws_anew_in_each_epoch():
-    """Its batches do not say that they are for several epochs, whatever they are made of."""
+def test_dropout_draws_new_masks_in_each_epoch():
+    """Its batches never claim to be for several epochs."""
     batches = ArrayBatches(BACKEND, Batch(*samples()), 4, None, 5)
     assert epoch_module.epochs_of(batches) == 5
     assert epoch_module.epochs_of(with_dropout(BACKEND, NETWORK, (0.5, 0.5), np.random.default_rng(0), batches)) == 1

@@ -1,4 +1,4 @@
-"""Callbacks: how often they are called, what they are given, and those that are found by name."""
+"""Callbacks: when they are called, their arguments, and those that are found by name."""
 
 import json
 import math
@@ -37,7 +37,7 @@ def fit(callbacks, **options):
 
 
 class Journal:
-    """A callback that records all that it is given."""
+    """A callback that records all of its arguments."""
 
     def __init__(self, every=1, stops_at=math.inf):
         self.every, self.stops_at = every, stops_at
@@ -56,7 +56,7 @@ class Journal:
 
 @pytest.fixture
 def sizes(monkeypatch):
-    """The number of epochs of each call; a clock by which an epoch takes a millionth of a second."""
+    """Record the number of epochs of each call; an epoch takes a microsecond on the fake clock."""
     found, train_on_batches = [], epoch_module.train_on_batches
 
     def counted(plan, model, batches):
@@ -97,7 +97,7 @@ class TestEvery:
         fit([Journal(50), Journal()], epochs=30)
         assert sizes == [1] * 30
 
-    def test_only_what_is_due_is_called_and_may_end_the_training(self):
+    def test_only_due_callbacks_are_called_and_can_end_the_training(self):
         often, seldom = Journal(3), Journal(5, stops_at=7)
         found = fit([often, seldom], epochs=45)
         assert [progress.epoch for progress in often.seen] == [3, 6, 9]
@@ -108,7 +108,7 @@ class TestEvery:
     def test_epochs_before_one_is_due(self, epoch, left):
         assert epochs_before_due([Journal(10), Journal(40)], epoch) == left
 
-    def test_without_callbacks_none_is_ever_due(self):
+    def test_without_callbacks_none_is_due(self):
         assert epochs_before_due([], 3) == math.inf
 
     @pytest.mark.parametrize("every", [0, -1, 1.5, "7", None])
@@ -132,7 +132,7 @@ class TestBeginAndEnd:
         assert (outcome.epoch, outcome.stop_reason) == (3, "epochs")
         np.testing.assert_array_equal(outcome.theta, found.theta)
 
-    def test_a_function_needs_neither(self):
+    def test_a_function_needs_neither_begin_nor_end(self):
         assert fit([lambda progress: progress.epoch == 2], epochs=5).stop_reason == "callback"
 
     def test_after_ctrl_c(self):
@@ -153,7 +153,7 @@ class TestBeginAndEnd:
         assert len(journal.runs) == 1
         assert journal.outcomes == []
 
-    def test_a_run_that_is_resumed_begins_where_it_was(self, tmp_path):
+    def test_a_resumed_run_begins_at_its_epoch(self, tmp_path):
         fit((), epochs=3, checkpoint=Checkpoints(tmp_path / "kept"))
         journal = Journal()
         fit(journal, epochs=5, checkpoint=tmp_path / "kept", resume=True)
@@ -161,7 +161,7 @@ class TestBeginAndEnd:
         assert [progress.epoch for progress in journal.seen] == [4, 5]
 
 
-def test_of_several_processes_those_of_rank_0_are_called():
+def test_only_rank_0_of_several_processes_calls_them():
     journals = [Journal(2), Journal(3), Journal(1)]
 
     def work(processes):
@@ -189,7 +189,7 @@ class TestLearningRate:
         fit(journal, epochs=3, optimizer=optimizer)
         assert [progress.learning_rate for progress in journal.seen] == rates
 
-    def test_of_each_network_and_nan_of_those_that_left(self):
+    def test_of_each_network_with_nan_after_its_end(self):
         journal, rates = Journal(), np.asarray([[0.1], [0.2], [0.3], [0.4]])
         leaves = [False] * 3
         fit(
@@ -221,7 +221,7 @@ class TestJSONLines:
         fit(JSONLines(path, every=20), epochs=45)
         assert [line["epoch"] for line in self.lines(path)] == [20, 40]
 
-    def test_a_new_run_replaces_it_and_one_that_is_resumed_goes_on(self, tmp_path):
+    def test_a_new_run_replaces_the_file_and_a_resumed_one_appends(self, tmp_path):
         path, kept = tmp_path / "log.jsonl", tmp_path / "kept"
         path.write_text("old\n")
         fit(JSONLines(path), epochs=3, checkpoint=kept)
@@ -231,7 +231,7 @@ class TestJSONLines:
         assert [line["epoch"] for line in lines] == [1, 2, 3, 4, 5, 6]
         assert lines[3]["loss"] != 9.0
 
-    def test_a_stack_has_lists_and_what_json_lacks_is_null(self, tmp_path):
+    def test_a_stack_has_lists_with_null_for_nan(self, tmp_path):
         path = tmp_path / "log.jsonl"
         with pytest.warns(DivergenceWarning):
             fit(
@@ -246,7 +246,7 @@ class TestJSONLines:
         assert losses[-1][1] is None
 
     @pytest.mark.parametrize(("name", "said"), [("nowhere/log", "there is no such folder"), (".", "cannot write to ")])
-    def test_where_nothing_can_be_written(self, tmp_path, name, said):
+    def test_a_folder_that_cannot_be_written(self, tmp_path, name, said):
         with pytest.raises(DataError, match=said):
             fit(JSONLines(tmp_path / name), epochs=1)
 
@@ -262,7 +262,7 @@ class TestJSONLines:
 class TestByName:
     @pytest.fixture
     def module(self, tmp_path, monkeypatch):
-        """A user's module, named so that no other is."""
+        """A user's module with a unique name."""
         (tmp_path / "callbacks_of_a_user.py").write_text(
             "def watch(progress): ...\n\n"
             "class Watch:\n    every = 3\n    def __call__(self, progress): ...\n\nfigure = 7\n"

@@ -1,5 +1,5 @@
-"""Checkpoints: training that goes on from one ends with the bits of what never stopped; any that is not whole, or is of
-another training, is refused in words."""
+"""Checkpoints: resumed training ends with the bits of uninterrupted training; damaged checkpoints and those of another
+training are refused with a message."""
 
 import json
 import os
@@ -36,12 +36,12 @@ FORMS = [
 
 
 class Killed(BaseException):
-    """What nobody catches."""
+    """An exception that is never caught."""
 
 
 @pytest.fixture(params=FORMS)
 def form(request, monkeypatch):
-    """The steps one by one, and compiled."""
+    """Plain and compiled steps."""
     monkeypatch.setenv(cpu.ENVIRONMENT_VARIABLE, request.param)
 
 
@@ -50,13 +50,13 @@ UNWATCHED = batched_epochs.SECONDS_AT_ONCE
 
 @pytest.fixture(autouse=True)
 def _one_by_one(monkeypatch):
-    """Take epochs one by one, however fast they are."""
+    """Run epochs singly, even if they are fast."""
     monkeypatch.setattr(batched_epochs, "SECONDS_AT_ONCE", 0.0)
 
 
 @pytest.fixture(params=["whole epochs", "parts"])
 def n_parts(request, monkeypatch):
-    """Epochs whole, and in as many parts as they can have: 21 samples in batches of 8 have two."""
+    """Whole epochs, and epochs in as many parts as possible: 21 samples in batches of 8 have two."""
     if request.param == "whole epochs":
         return 1
     monkeypatch.setattr(checkpointed, "OPERATIONS_OF_A_PART", 1.0)
@@ -80,12 +80,12 @@ def fit(**options):
 
 
 def always(folder, **more):
-    """Checkpoints wherever there may be one."""
+    """Write checkpoints as often as possible."""
     return Checkpoints(folder, every_seconds=0.0, **more)
 
 
 def killed_at(monkeypatch, n, folder, **options):
-    """Train until the checkpoint of that number is written, and no further; whether it came so far."""
+    """Train until the n-th checkpoint is written, then stop; return whether it was written."""
     note, left = checkpoints.Keeper.note, iter(range(n - 1, -1, -1))
 
     def counted(keeper, training_state):
@@ -165,24 +165,24 @@ TRAININGS = {
 @pytest.mark.usefixtures("form", "n_parts")
 @pytest.mark.filterwarnings("ignore::gpubp.DivergenceWarning")
 @pytest.mark.parametrize("name", TRAININGS)
-def test_training_that_goes_on_ends_with_the_bits_of_what_never_stopped(monkeypatch, folder, name):
+def test_resumed_training_ends_with_the_bits_of_uninterrupted_training(monkeypatch, folder, name):
     options = TRAININGS[name]
     expected = fit(**options)
     lives = 0
     while killed_at(monkeypatch, 1 + lives % 4, folder, **options):
         lives += 1
     assert lives >= 2
-    gone_on = fit(checkpoint=always(folder), resume=True, **options)  # from the end: there is nothing left to do
+    gone_on = fit(checkpoint=always(folder), resume=True, **options)  # from the end: training is complete
     assert_same(gone_on, expected)
 
 
 @pytest.mark.usefixtures("form")
-def test_what_was_never_killed_is_what_has_no_checkpoints(folder):
+def test_checkpoints_do_not_change_training(folder):
     assert_same(fit(checkpoint=always(folder)), fit())
 
 
 @pytest.mark.usefixtures("form")
-def test_networks_have_left_the_stack(monkeypatch, folder):
+def test_networks_have_ended(monkeypatch, folder):
     options = TRAININGS["stack stop_when"]
     expected = fit(**options)
     first, last = np.sort(expected.best_epoch)[[0, -1]]
@@ -210,7 +210,7 @@ def test_more_patience_than_before(folder):
 
 @pytest.mark.usefixtures("form")
 @pytest.mark.parametrize("kind", ["PCG64", "MT19937"])
-def test_a_generator_of_the_users_goes_on(monkeypatch, folder, kind):
+def test_a_passed_generator_continues(monkeypatch, folder, kind):
     def seed():
         return np.random.Generator(getattr(np.random, kind)(5))
 
@@ -227,7 +227,7 @@ def test_other_devices(monkeypatch, folder, device):
     assert_same(fit(checkpoint=folder, resume=True, **options), expected)
 
 
-def test_another_device_goes_on_from_the_same_file(monkeypatch, folder):
+def test_another_device_resumes_from_the_same_file(monkeypatch, folder):
     assert killed_at(monkeypatch, 5, folder)
     gone_on = fit(checkpoint=folder, resume=True, device="array_api_strict:device1")
     np.testing.assert_allclose(gone_on.theta, fit().theta, rtol=1e-9)
@@ -236,7 +236,7 @@ def test_another_device_goes_on_from_the_same_file(monkeypatch, folder):
 
 @pytest.fixture
 def taken(monkeypatch):
-    """How many epochs each call of an epoch is for; a clock by which an epoch takes ten millionths of a second."""
+    """Record the number of epochs of each call; an epoch takes ten microseconds on the fake clock."""
     taken, run_epoch = [], epoch_module.train_on_batches
 
     def counted(plan, position, batches):
@@ -252,7 +252,7 @@ def taken(monkeypatch):
 @pytest.mark.usefixtures("form")
 @pytest.mark.parametrize("form", FORMS[1:], indirect=True)
 @pytest.mark.parametrize("options", [{"batch_size": "full"}, {}, {"patience": 30}], ids=["full", "orders", "patience"])
-def test_epochs_that_are_not_observed_are_still_taken_together(monkeypatch, folder, taken, options):
+def test_epochs_that_are_not_observed_are_still_run_together(monkeypatch, folder, taken, options):
     options = {"epochs": 150, **options}
     expected = fit(**options)
     assert max(taken) >= batched_epochs.FEWEST_EPOCHS
@@ -268,8 +268,8 @@ def test_epochs_that_are_not_observed_are_still_taken_together(monkeypatch, fold
 @pytest.mark.filterwarnings("ignore::gpubp.DivergenceWarning")
 @pytest.mark.usefixtures("form", "taken")
 @pytest.mark.parametrize("at", range(1, 7))
-def test_epochs_that_were_to_be_taken_together_and_were_not(monkeypatch, folder, at):
-    """Their orders were drawn ahead: nothing is kept until they are used."""
+def test_epochs_that_were_planned_together_but_not_run(monkeypatch, folder, at):
+    """Their orders were drawn ahead: no checkpoint is written until they are used."""
     options = {"optimizer": momentum(PiecewiseConstant({0: 0.01, 30: 1e60})), "epochs": 60}
     expected = fit(**options)
     assert expected.stop_reason == "diverged"
@@ -277,7 +277,7 @@ def test_epochs_that_were_to_be_taken_together_and_were_not(monkeypatch, folder,
     assert_same(fit(checkpoint=folder, resume=True, **options), expected)
 
 
-def test_seconds_go_on(monkeypatch, folder):
+def test_seconds_continue(monkeypatch, folder):
     assert killed_at(monkeypatch, 3, folder)
     (path,) = checkpoints_in(folder)[-1:]
     with safetensors.safe_open(path, framework="numpy") as file:
@@ -301,18 +301,18 @@ class TestWritten:
         assert self.names(folder) == [f"checkpoint-{epoch:08}-00000.safetensors" for epoch in (10, 11, 12)]
         assert sorted(os.listdir(folder)) == self.names(folder)
 
-    def test_one_alone_is_kept(self, folder):
+    def test_a_single_one_is_kept(self, folder):
         fit(checkpoint=always(folder, keep=1))
         assert self.names(folder) == ["checkpoint-00000012-00000.safetensors"]
 
     @pytest.mark.parametrize("stop", ["epochs", "callback", "patience"])
-    def test_at_the_end_whatever_the_time(self, folder, stop):
+    def test_always_at_the_end(self, folder, stop):
         options = {"callback": {"callbacks": [lambda seen: seen.epoch == 7]}, "patience": TRAININGS["patience"]}
         ended = fit(checkpoint=folder, **options.get(stop, {}))
         assert ended.stop_reason == stop
         assert self.names(folder) == [f"checkpoint-{len(ended.history.loss):08}-00000.safetensors"]
 
-    def test_not_again_where_nothing_was_done(self, folder):
+    def test_not_again_without_progress(self, folder):
         fit(checkpoint=folder)
         (path,) = checkpoints_in(folder)
         before = path.stat().st_mtime_ns
@@ -344,7 +344,7 @@ class TestWritten:
         assert path.name == f"checkpoint-{3 // n_parts:08}-{3 % n_parts:05}.safetensors"
         assert_same(fit(checkpoint=folder, resume=True), expected)
 
-    def test_before_the_first_epoch_has_ended_there_is_none(self, monkeypatch, folder):
+    def test_none_before_the_first_epoch_has_ended(self, monkeypatch, folder):
         monkeypatch.setattr(epoch_module, "train_on_batches", lambda *given: (_ for _ in ()).throw(KeyboardInterrupt))
         fit(checkpoint=folder)
         assert self.names(folder) == []
@@ -362,7 +362,7 @@ class TestWritten:
         assert_same(fit(checkpoint=folder, resume=True), fit())
 
 
-# --- the door ---
+# --- validation ---
 
 X, D = samples()
 OTHER = {
@@ -401,7 +401,7 @@ class TestValidation:
             fit(checkpoint=folder)
         assert path.read_bytes() == content
 
-    def test_an_empty_folder_or_none_begins_anew(self, folder):
+    def test_an_empty_or_missing_folder_starts_from_the_beginning(self, folder):
         assert_same(fit(checkpoint=folder, resume=True), fit())
         (empty := folder / "empty").mkdir()
         assert_same(fit(checkpoint=str(empty), resume=True), fit())
@@ -424,7 +424,7 @@ class TestValidation:
             fit(resume=True)
 
     @pytest.mark.parametrize("given", [7, "", True, object()])
-    def test_what_is_no_folder(self, given):
+    def test_a_path_that_is_not_a_folder(self, given):
         with pytest.raises(DataError, match="must be a path"):
             fit(checkpoint=given)
 
@@ -442,11 +442,11 @@ class TestValidation:
         with pytest.raises(DataError, match=said):
             Checkpoints(folder, **options)
 
-    def test_what_to_watch(self):
+    def test_invalid_monitor(self):
         with pytest.raises(DataError, match="monitor must be 'score' or 'loss'"):
             fit(monitor="error")
 
-    def test_fewer_epochs_than_are_done(self, folder):
+    def test_fewer_epochs_than_done(self, folder):
         fit(checkpoint=folder)
         with pytest.raises(CheckpointError, match="is from epoch 12, and epochs=5; give more epochs"):
             fit(checkpoint=folder, resume=True, epochs=5)
@@ -497,7 +497,7 @@ def contents(path):
 
 
 def forge(path, header, arrays, *, sign=True):
-    """Write a file as a keeper would, its checksum right for whatever is in it."""
+    """Write a checkpoint file with any contents and a correct checksum."""
     if sign:
         header["arrays"] = {name: {"shape": [*each.shape], "dtype": each.dtype.name} for name, each in arrays.items()}
         header.pop("sha256", None)
@@ -515,7 +515,7 @@ class TestFiles:
         with pytest.raises(pickle.UnpicklingError):
             pickle.loads(kept[-1].read_bytes())
 
-    def test_equal_runs_give_equal_files_but_for_the_seconds(self, kept, tmp_path):
+    def test_equal_runs_give_equal_files_except_for_the_seconds(self, kept, tmp_path):
         fit(checkpoint=always(tmp_path / "again"), epochs=3)
         for path, other in zip(kept, checkpoints_in(tmp_path / "again"), strict=True):
             (one, arrays), (two, others) = contents(path), contents(other)
@@ -559,7 +559,7 @@ class TestFiles:
             ("one array less", "does not describe it"),
         ],
     )
-    def test_one_before_is_taken_where_the_newest_is_damaged(self, kept, folder, how, said):
+    def test_the_previous_one_is_used_if_the_newest_is_damaged(self, kept, folder, how, said):
         self.damage(how, kept[-1])
         pattern = rf"{kept[-1].name} .*({said}).*; training continues from {kept[-2].name} instead"
         with pytest.warns(CheckpointWarning, match=pattern):
@@ -570,7 +570,7 @@ class TestFiles:
             "checkpoint-00000004-00000.safetensors",
         ]
 
-    def test_none_is_whole(self, kept, folder):
+    def test_all_are_damaged(self, kept, folder):
         for path in kept:
             self.damage("cut off", path)
         with pytest.raises(CheckpointError, match=r"no checkpoint in .* is intact: .*00003.*00002.*00001") as caught:
@@ -603,14 +603,14 @@ class TestFiles:
             (lambda h, a: a.update({"history.loss": np.zeros((3, 2))}), r"holds history.loss as \(3, 2\)"),
         ],
     )
-    def test_what_does_not_fit_is_not_trusted(self, kept, folder, change, said):
+    def test_inconsistent_contents_are_refused(self, kept, folder, change, said):
         header, arrays = contents(kept[-1])
         change(header, arrays)
         forge(kept[-1], header, arrays)
         with pytest.raises(CheckpointError, match=rf"{re.escape(str(kept[-1]))} .*{said}"):
             fit(checkpoint=folder, resume=True)
 
-    def test_numbers_of_networks_that_there_are_not(self, folder):
+    def test_numbers_of_missing_networks(self, folder):
         fit(checkpoint=folder, **STACK, stop_when=close)
         (path,) = checkpoints_in(folder)
         header, arrays = contents(path)
@@ -619,7 +619,7 @@ class TestFiles:
         with pytest.raises(CheckpointError, match="holds numbers of networks that there are not"):
             fit(checkpoint=folder, **STACK, stop_when=close, resume=True)
 
-    def test_may_be_moved(self, kept, folder, tmp_path):
+    def test_can_be_moved(self, kept, folder, tmp_path):
         shutil.copytree(folder, tmp_path / "elsewhere")
         assert_same(fit(checkpoint=tmp_path / "elsewhere", resume=True), fit())
 
@@ -631,7 +631,7 @@ def test_divergence_is_reported_again(folder):
             assert fit(checkpoint=folder, resume=resume, **options).stop_reason == "diverged"
 
 
-def test_the_names_sort_as_they_came(tmp_path):
+def test_the_names_sort_by_time(tmp_path):
     names = [f"checkpoint-{epoch:08}-{part:05}.safetensors" for epoch, part in ((9, 0), (9, 2), (10, 0), (10**8, 1))]
     for name in reversed(names):
         Path(tmp_path, name).touch()

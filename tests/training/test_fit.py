@@ -1,4 +1,4 @@
-"""The one training loop: batches, order, validation, stopping, history, callbacks, divergence, devices."""
+"""The training loop: batches, order, validation, stopping, history, callbacks, divergence, devices."""
 
 from itertools import chain
 from types import SimpleNamespace
@@ -29,7 +29,7 @@ STACK = initial_weights(NETWORK, [0, 1, 2], dtype="float64")
 
 
 def fit(network=NETWORK, X=X, targets=D, **options):
-    """Train on the CPU for a few epochs unless told otherwise."""
+    """Train on the CPU for a few epochs by default."""
     return train(network, X, targets, **({"device": "cpu", "epochs": 4, "optimizer": momentum(0.1, 0.5)} | options))
 
 
@@ -38,7 +38,7 @@ def on(device, array, dtype="float64"):
 
 
 class Journal:
-    """A callback that keeps everything it is told."""
+    """A callback that records its arguments."""
 
     def __init__(self, answer=lambda progress: None):
         self.seen, self.answer = [], answer
@@ -54,8 +54,8 @@ class Journal:
 
 @pytest.fixture
 def batches_seen(monkeypatch):
-    """Every batch that a step was given: its samples, and the time it was told."""
-    monkeypatch.setenv("GPUBP_COMPILED", "never")  # compiled code takes no single steps
+    """Record every batch of the steps: its samples, and the epoch."""
+    monkeypatch.setenv("GPUBP_COMPILED", "never")  # compiled code does not run single steps
     seen, make_step = [], epoch_module.make_step
 
     def recording(*args):
@@ -75,7 +75,7 @@ def batches_seen(monkeypatch):
 
 
 def numbered(n, device="cpu", precision="float64"):
-    """Samples that tell which one they are, in x, in d and in their weight."""
+    """Return samples whose inputs, targets and weights contain their number."""
     numbers = np.arange(1.0, n + 1)
     return {
         "network": Network((1, 1)),
@@ -86,7 +86,7 @@ def numbered(n, device="cpu", precision="float64"):
 
 
 def numbers_in(batches_seen):
-    """For each batch the numbers of its samples, having seen that x, d and weights are still together."""
+    """Return the numbers of the samples of each batch, after checking that x, targets and weights match."""
     found = []
     for batch, _ in batches_seen:
         x, targets, weights = (to_numpy(part) for part in batch[:3])
@@ -116,7 +116,7 @@ def test_auto_is_two_hundred_samples(batches_seen):
     assert [len(batch) for batch in numbers_in(batches_seen)] == [200, 200, 50]
 
 
-def test_order_is_new_in_each_epoch_and_comes_from_the_seed(batches_seen):
+def test_order_is_new_in_each_epoch_and_follows_from_the_seed(batches_seen):
     def order(seed):
         batches_seen.clear()
         fit(**numbered(30), batch_size=10, seed=seed)
@@ -126,7 +126,7 @@ def test_order_is_new_in_each_epoch_and_comes_from_the_seed(batches_seen):
     first = order(1)
     assert len({tuple(epoch) for epoch in first}) == 4
     assert order(1) == first
-    assert order([1, 9]) == first  # of a stack's seeds the first one gives the order
+    assert order([1, 9]) == first  # the first of a stack's seeds sets the order
     assert order(2) != first
     assert order(np.random.default_rng(5)) == order(np.random.default_rng(5))
 
@@ -140,7 +140,7 @@ def test_order_is_the_same_on_every_device(batches_seen, device, precision):
     assert orders[0] == orders[1]
 
 
-def test_a_fit_repeats_itself_to_the_last_digit():
+def test_a_repeated_fit_gives_the_same_bits():
     fits = [fit(batch_size=3, seed=5, theta=None) for _ in range(2)]
     np.testing.assert_array_equal(fits[0].theta, fits[1].theta)
     assert not np.array_equal(fits[0].theta, fit(batch_size=3, seed=6, theta=None).theta)
@@ -155,7 +155,7 @@ def test_own_samples_of_each_network_of_a_stack_are_batched_alike(batches_seen):
         assert batch.sample_weight.shape == batch.x.shape[:2]
 
 
-def test_error_of_an_epoch_is_the_mean_over_its_samples_whatever_the_batches():
+def test_loss_of_an_epoch_is_the_mean_over_its_samples_for_any_batches():
     still = gradient_descent(0.0)
     whole = fit(theta=THETA, optimizer=still, epochs=1, batch_size="full").history.loss[0]
     for batch_size in (1, 6, 20):
@@ -167,7 +167,7 @@ def test_error_of_an_epoch_is_the_mean_over_its_samples_whatever_the_batches():
     assert summed == pytest.approx(20 * whole, rel=1e-12)
 
 
-def test_error_of_an_epoch_weighs_its_samples():
+def test_loss_of_an_epoch_respects_sample_weights():
     weights = np.arange(1.0, 21.0)
     still = {"theta": THETA, "optimizer": gradient_descent(0.0), "epochs": 1, "sample_weight": weights}
     y = predict(NETWORK, THETA, X, device="cpu")
@@ -177,7 +177,7 @@ def test_error_of_an_epoch_weighs_its_samples():
 
 
 @pytest.mark.parametrize("batch_size", [1, 2])
-def test_samples_that_count_nothing_may_fill_a_batch(batch_size):
+def test_samples_of_weight_0_can_fill_a_batch(batch_size):
     weights = np.ones(20)
     weights[:4] = 0.0
     kept = {"theta": THETA, "batch_size": batch_size, "shuffle": False, "optimizer": gradient_descent(0.1)}
@@ -195,7 +195,7 @@ def test_samples_that_count_nothing_may_fill_a_batch(batch_size):
     ("batch_size", "times"),
     [("full", [0, 1, 2]), (5, np.arange(0, 3, 0.25)), (8, [0, 0.4, 0.8, 1, 1.4, 1.8, 2, 2.4, 2.8])],
 )
-def test_schedules_are_called_with_epochs_and_parts_of_them(batch_size, times):
+def test_schedules_are_called_with_fractional_epochs(batch_size, times):
     requested = []
 
     def rate(epoch):
@@ -213,7 +213,7 @@ def test_steps_change_the_rate_at_their_epoch():
     assert not np.array_equal(journal.thetas[2], THETA)
 
 
-def test_warm_up_starts_with_no_change_at_all():
+def test_warm_up_starts_without_a_change():
     journal = Journal()
     fit(optimizer=gradient_descent(WarmUp(4, 0.1)), theta=THETA, callbacks=[journal], batch_size="full")
     np.testing.assert_array_equal(journal.thetas[0], THETA)
@@ -224,7 +224,7 @@ def test_warm_up_starts_with_no_change_at_all():
 # --- history, callbacks ---
 
 
-def test_history_has_one_entry_an_epoch():
+def test_history_has_one_entry_per_epoch():
     history = fit(
         validation_data=(X[:5], D[:5]), scoring=lambda targets, y: float(np.mean(targets - y)), epochs=6
     ).history
@@ -245,7 +245,7 @@ def test_history_of_a_stack_holds_one_figure_for_each_network():
 
 
 @pytest.mark.parametrize("reduction", ["sum", "mean"])
-def test_validation_figures_are_those_of_the_weights_at_the_epochs_end(reduction, monkeypatch):
+def test_validation_uses_the_weights_at_the_end_of_the_epoch(reduction, monkeypatch):
     monkeypatch.setattr(prediction, "SAMPLES_AT_ONCE", 3)
     journal, x, targets = Journal(), X[:8] + 0.1, D[:8]
     history = fit(
@@ -269,7 +269,7 @@ def test_validation_samples_are_not_trained_on():
     np.testing.assert_array_equal(plain.theta, looked.theta)
 
 
-def test_callbacks_are_given_the_progress():
+def test_callbacks_get_the_progress():
     journal = Journal()
     result = fit(callbacks=[journal], validation_data=(X[:5], D[:5]), scoring=lambda targets, y: 0.25)
     assert [progress.epoch for progress in journal.seen] == [1, 2, 3, 4]
@@ -283,8 +283,8 @@ def test_callbacks_are_given_the_progress():
     assert result.best_epoch == 4
 
 
-def test_speed_is_samples_over_the_seconds_of_their_epoch(monkeypatch):
-    """On a clock that each step moves on by half a second."""
+def test_speed_is_samples_per_second_of_the_epoch(monkeypatch):
+    """Each step advances the fake clock by half a second."""
     clock = SimpleNamespace(now=100.0)
     monkeypatch.setattr(loop, "time", SimpleNamespace(perf_counter=lambda: clock.now))
 
@@ -295,10 +295,14 @@ def test_speed_is_samples_over_the_seconds_of_their_epoch(monkeypatch):
     journal = Journal()
     result = fit(optimizer=gradient_descent(rate), batch_size=5, epochs=3, callbacks=[journal])
     assert [progress.samples_per_second for progress in journal.seen] == [10.0, 10.0, 10.0]
-    assert result.history.seconds == [2.0, 4.5, 7.0]  # callbacks are given the rate, which moves the clock too
+    assert result.history.seconds == [
+        2.0,
+        4.5,
+        7.0,
+    ]  # the rate is also evaluated for callbacks, which advances the clock
 
 
-def test_a_callback_stops_training_and_the_others_still_hear_of_it():
+def test_a_callback_stops_training_and_the_others_are_still_called():
     stopping, other = Journal(lambda progress: progress.epoch == 3), Journal()
     result = fit(callbacks=iter([stopping, other]), epochs=50)
     assert result.stop_reason == "callback"
@@ -310,7 +314,7 @@ def test_a_callback_stops_training_and_the_others_still_hear_of_it():
 
 
 def scores(*figures):
-    """A score that gives these figures, one an epoch."""
+    """Return a scoring function that yields these values, one per epoch."""
     left = iter(figures)
     return lambda targets, y: next(left)
 
@@ -333,7 +337,7 @@ def test_best_weights_are_returned_when_the_epochs_run_out_first():
     np.testing.assert_array_equal(result.theta, journal.thetas[1])
 
 
-def test_gains_within_the_tolerance_count_as_none_but_the_best_is_still_the_best():
+def test_gains_within_the_tolerance_use_up_patience_but_can_be_the_best():
     options = {"validation_data": (X[:5], D[:5]), "patience": 3, "epochs": 50}
     result = fit(scoring=scores(1.0, 1.05, 1.1, 1.15, 9.0), tolerance=0.1, **options)
     assert (result.stop_reason, len(result.history.loss), result.best_epoch) == ("patience", 4, 4)
@@ -341,14 +345,14 @@ def test_gains_within_the_tolerance_count_as_none_but_the_best_is_still_the_best
     assert (len(result.history.loss), result.best_epoch) == (7, 4)
 
 
-def test_patience_watches_the_validation_error_where_there_is_no_score():
+def test_patience_monitors_the_validation_loss_without_a_score():
     result = fit(validation_data=(X, -D), patience=2, epochs=200, optimizer=gradient_descent(0.2), batch_size="full")
     errors = result.history.validation_loss
     assert result.stop_reason == "patience"
     assert result.best_epoch == int(np.argmin(errors)) + 1 < len(errors)
 
 
-def test_patience_watches_the_error_where_there_is_no_validation():
+def test_patience_monitors_the_loss_without_validation():
     journal = Journal()
     result = fit(optimizer=gradient_descent(0.0), patience=3, epochs=50, callbacks=[journal])
     assert (result.stop_reason, len(result.history.loss)) == ("patience", 4)
@@ -363,7 +367,7 @@ def test_without_patience_the_last_weights_are_returned():
 
 
 @pytest.mark.parametrize("optimizer", [lbfgs(tolerance=1e-6), levenberg_marquardt(tolerance=1e-8)])
-def test_methods_of_second_order_end_when_they_have_converged(optimizer):
+def test_second_order_optimizers_end_on_convergence(optimizer):
     result = fit(Network((3, 2)), optimizer=optimizer, epochs=500)
     assert result.stop_reason == "converged"
     assert len(result.history.loss) < 50
@@ -390,7 +394,7 @@ def test_interrupted_between_two_epochs_keeps_what_was_learned():
 
 @pytest.fixture
 def interrupted_step(monkeypatch):
-    """Let the step of this number be interrupted, after ``spoil`` has changed the weights that go into it."""
+    """Interrupt the n-th step, after ``spoil`` has changed its weights."""
     monkeypatch.setenv("GPUBP_COMPILED", "never")
     make_step = epoch_module.make_step
 
@@ -413,7 +417,7 @@ def interrupted_step(monkeypatch):
 
 
 def test_interrupted_within_an_epoch_keeps_what_was_learned(interrupted_step):
-    """Four batches an epoch: the seventh step is the third of the second epoch."""
+    """With four batches per epoch, the seventh step is the third of the second epoch."""
     learned = []
     interrupted_step(7, lambda theta: learned.append(theta) or theta)
     result = fit(batch_size=5, theta=THETA)
@@ -423,21 +427,21 @@ def test_interrupted_within_an_epoch_keeps_what_was_learned(interrupted_step):
     np.testing.assert_array_equal(result.theta, learned[-1])
 
 
-def test_interrupted_before_the_first_change_gives_the_first_weights(interrupted_step):
+def test_interrupted_before_the_first_change_returns_the_first_weights(interrupted_step):
     interrupted_step(1)
     result = fit(theta=THETA)
     assert (result.stop_reason, result.best_epoch, result.history.loss) == ("interrupted", 0, [])
     np.testing.assert_array_equal(result.theta, THETA)
 
 
-def test_interrupted_when_the_weights_are_no_numbers_gives_the_last_good_ones(interrupted_step):
+def test_interrupted_with_nan_weights_returns_the_last_finite_ones(interrupted_step):
     interrupted_step(2, lambda theta: theta * np.nan)
     result = fit(batch_size=5, theta=THETA)
     assert result.stop_reason == "interrupted"
     np.testing.assert_array_equal(result.theta, THETA)
 
 
-def test_interrupted_with_patience_still_gives_the_best_weights():
+def test_interrupted_with_patience_returns_the_best_weights():
     def interrupt(progress):
         if progress.epoch == 3:
             raise KeyboardInterrupt
@@ -454,7 +458,7 @@ RELU = Network((3, 8, 2), activation="relu")
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_divergence_is_caught_and_the_last_good_weights_are_kept(dtype, device):
+def test_divergence_is_caught_and_the_last_finite_weights_are_kept(dtype, device):
     journal = Journal()
     rate = PiecewiseConstant({0: 0.05, 3: 1e30})
     with pytest.warns(DivergenceWarning, match=r"after 3 epochs.*last good weights.*smaller learning rate"):
@@ -476,8 +480,8 @@ def test_divergence_is_caught_and_the_last_good_weights_are_kept(dtype, device):
     np.testing.assert_array_equal(result.theta, good.theta)
 
 
-def test_weights_that_leave_the_numbers_in_the_last_step_of_an_epoch_are_not_kept():
-    """The error of that step, taken before its change, is still a number."""
+def test_weights_that_diverge_in_the_last_step_of_an_epoch_are_not_kept():
+    """The loss of that step, computed before its change, is still finite."""
     journal, rate = Journal(), PiecewiseConstant({0: 1e-3, 2: 1e308})
     with pytest.warns(DivergenceWarning):
         result = fit(
@@ -488,7 +492,7 @@ def test_weights_that_leave_the_numbers_in_the_last_step_of_an_epoch_are_not_kep
     assert np.all(np.isfinite(result.theta))
 
 
-def test_divergence_in_the_first_epoch_gives_the_first_weights():
+def test_divergence_in_the_first_epoch_returns_the_first_weights():
     start = initial_weights(RELU, 4, dtype="float64")
     with pytest.warns(DivergenceWarning):
         result = fit(RELU, theta=start, optimizer=gradient_descent(1e200), batch_size=5)
@@ -503,7 +507,7 @@ def test_clipping_fixes_what_diverges_without_it():
 
 
 @pytest.mark.parametrize("optimizer", [gradient_descent, momentum, adam])
-def test_one_network_diverges_and_the_others_go_on_unharmed(optimizer, device, precision):
+def test_one_network_diverges_and_the_others_are_unaffected(optimizer, device, precision):
     starts, rates = initial_weights(RELU, [4, 5, 6], dtype="float64"), [0.02, 1e30, 0.01]
     options = {"batch_size": 5, "device": device, "dtype": precision, "epochs": 6, "seed": 3}
     if optimizer is adam:
@@ -558,7 +562,7 @@ def test_own_samples_of_each_network_equal_singles():
         np.testing.assert_allclose(result.theta[k], single.theta, rtol=1e-12)
 
 
-def test_seeds_make_a_stack_that_starts_as_singles_do():
+def test_seeds_make_a_stack_that_starts_like_singles():
     still = {"optimizer": gradient_descent(0.0), "epochs": 1}
     result = fit(seed=[8, 9], **still)
     assert result.theta.shape == (2, NETWORK.n_parameters)
@@ -582,13 +586,13 @@ def test_precision_is_that_of_theta_then_of_x_then_float32():
     assert fit(X=X.astype(single), dtype="float64").theta.dtype == double
 
 
-def test_both_precisions_start_from_the_same_numbers_and_stay_together():
+def test_both_precisions_start_from_the_same_numbers_and_stay_close():
     low, high = fit(dtype="float32", epochs=20), fit(dtype="float64", epochs=20)
     np.testing.assert_allclose(low.theta, high.theta, atol=1e-5)
 
 
-def test_arrays_come_back_where_they_were(monkeypatch, device, precision):
-    monkeypatch.setenv("GPUBP_DEVICE", "cpu")  # where arrays of NumPy have no say
+def test_results_are_on_the_device_of_the_arrays(monkeypatch, device, precision):
+    monkeypatch.setenv("GPUBP_DEVICE", "cpu")  # where NumPy arrays do not decide the device
     x, targets = on(device, X, precision), on(device, D, precision)
     journal = Journal()
     result = train(NETWORK, x, targets, epochs=3, batch_size=6, callbacks=[journal], validation_data=(x, targets))
@@ -597,7 +601,7 @@ def test_arrays_come_back_where_they_were(monkeypatch, device, precision):
         assert array_api_compat.array_namespace(array) is array_api_compat.array_namespace(x)
         assert array_api_compat.device(array) == array_api_compat.device(x)
         assert array.dtype == x.dtype
-    assert result.device.startswith(device)  # to a library alone, and to cuda, the number is added
+    assert result.device.startswith(device)  # the number is added to "cuda" and to a library without a device
     host = fit(optimizer=adam(), epochs=3, batch_size=6, dtype=precision)
     close = {"rtol": 0, "atol": 1e-12 if precision == "float64" else 1e-5}
     np.testing.assert_allclose(to_numpy(result.theta), host.theta, **close)
@@ -606,14 +610,14 @@ def test_arrays_come_back_where_they_were(monkeypatch, device, precision):
 
 
 @pytest.mark.parametrize("make", [np.asarray, np.ndarray.tolist])
-def test_numpy_and_lists_come_back_as_numpy_wherever_they_were_trained(device, make):
+def test_numpy_and_lists_give_numpy_on_every_device(device, make):
     result = fit(X=make(X), targets=make(D), device=device)
     y = predict(NETWORK, result.theta, make(X), device=device)
     assert type(result.theta) is type(y) is np.ndarray
     assert result.device == ("cuda:0" if device == "cuda" else device)
 
 
-def test_a_device_array_trained_on_the_cpu_goes_home_again():
+def test_a_device_array_trained_on_the_cpu_returns_to_its_device():
     x, targets = on("array_api_strict:device1", X), on("array_api_strict:device1", D)
     result = train(NETWORK, x, targets, epochs=2, device="cpu")
     assert result.device == "cpu"
@@ -626,7 +630,7 @@ def test_weights_of_another_device_decide_for_host_samples():
     assert type(result.theta) is np.ndarray
 
 
-def test_nothing_given_is_written_to():
+def test_inputs_are_not_changed():
     given = {"X": X.copy(), "targets": D.copy(), "theta": STACK.copy(), "sample_weight": np.ones(20)}
     held_out = (X[:5].copy(), D[:5].copy())
     for array in (*given.values(), *held_out):
@@ -637,10 +641,10 @@ def test_nothing_given_is_written_to():
     predict(NETWORK, given["theta"], given["X"], device="cpu")
 
 
-# --- going on, and predicting ---
+# --- resuming and predicting ---
 
 
-def test_training_goes_on_from_theta_as_if_it_had_not_stopped():
+def test_training_continues_from_theta():
     options = {"optimizer": gradient_descent(0.1), "batch_size": 6, "shuffle": False}
     whole = fit(theta=THETA, epochs=6, **options)
     half = fit(theta=THETA, epochs=3, **options)
@@ -648,7 +652,7 @@ def test_training_goes_on_from_theta_as_if_it_had_not_stopped():
 
 
 @pytest.mark.parametrize("theta", [THETA, STACK])
-def test_prediction_in_parts_equals_prediction_of_the_whole(monkeypatch, device, precision, theta):
+def test_prediction_in_parts_equals_a_single_prediction(monkeypatch, device, precision, theta):
     x, theta = on(device, X, precision), on(device, theta, precision)
     whole = predict(NETWORK, theta, x, device=device)
     assert whole.shape == (*theta.shape[:-1], 20, 2)
@@ -675,7 +679,7 @@ def test_precision_of_a_prediction():
     assert predict(NETWORK, THETA, X, device="cpu", dtype="float32").dtype == np.float32
 
 
-def test_a_stack_may_have_targets_and_weights_of_its_own():
+def test_networks_of_a_stack_can_have_separate_targets_and_weights():
     generator = np.random.default_rng(0)
     targets, weights = generator.normal(size=(3, 20, 2)), generator.uniform(0.0, 2.0, (3, 20))
     options = {"optimizer": momentum(0.05), "epochs": 4, "batch_size": 6, "device": "cpu"}
@@ -687,7 +691,7 @@ def test_a_stack_may_have_targets_and_weights_of_its_own():
 
 
 class TestStopWhen:
-    """``stop_when`` ends training, or lets networks leave a stack."""
+    """``stop_when`` ends training, or that of single networks of a stack."""
 
     X, D = [[0, 0], [0, 1], [1, 0], [1, 1]], [[0], [1], [1], [0]]
     NETWORK = Network((2, 3, 1), activation="tanh", output_activation="logistic")
@@ -712,7 +716,7 @@ class TestStopWhen:
         assert (before.stop_reason, before.solved) == ("epochs", False)
 
     @pytest.mark.parametrize("compiled", ["never", "always"])
-    def test_a_network_of_a_stack_is_what_it_is_alone(self, thetas, monkeypatch, compiled):
+    def test_a_network_of_a_stack_equals_one_trained_alone(self, thetas, monkeypatch, compiled):
         monkeypatch.setenv("GPUBP_COMPILED", compiled)
         rates = np.linspace(0.1, 0.9, 40)[:, None]
         stack = self.fit(thetas, momentum(rates, 0.9), stop_when=all_correct)
@@ -735,7 +739,7 @@ class TestStopWhen:
         assert (fit.stop_reason, len(fit.history.loss)) == ("solved", 1)
         np.testing.assert_array_equal(fit.best_epoch, 1)
 
-    def test_samples_and_adams_moments_leave_with_their_networks(self, thetas):
+    def test_samples_and_adams_moments_are_removed_with_their_networks(self, thetas):
         rng = np.random.default_rng(0)
         x = rng.normal(size=(40, 8, 2))
         targets = (x[..., :1] > 0).astype(float)
@@ -752,7 +756,7 @@ class TestStopWhen:
             seen = np.asarray(stack.history.validation_loss)[: alone.best_epoch, k]
             np.testing.assert_allclose(seen[:-1], alone.history.validation_loss[:-1], rtol=1e-9)
 
-    def test_loss_scales_leave_with_their_networks(self, thetas):
+    def test_loss_scales_are_removed_with_their_networks(self, thetas):
         rates = np.linspace(0.1, 0.9, 40)[:, None]
         options = {"stop_when": all_correct, "matmul_precision": "float16", "dtype": "float32", "epochs": 300}
         stack = self.fit(thetas, momentum(rates, 0.9), **options)
@@ -779,7 +783,7 @@ class TestStopWhen:
             requested.append(y)
             return np.zeros(len(y), dtype=bool)
 
-        rates = np.where(np.arange(40) == 3, np.inf, 0.5)[:, None]  # one leaves the finite numbers at once
+        rates = np.where(np.arange(40) == 3, np.inf, 0.5)[:, None]  # one diverges immediately
         look = [lambda progress: kept.append(progress.theta)]
         self.fit(thetas, momentum(rates, 0.9), epochs=5, stop_when=never, callbacks=look)
         assert len(requested) == len(kept) == 5
@@ -792,16 +796,16 @@ class TestStopWhen:
         fit = self.fit(thetas[0], stop_when=all_correct, validation_data=validation, patience=2)
         assert (fit.stop_reason, fit.solved) == ("patience", False)
 
-    def test_one_network_may_answer_with_a_plain_bool(self, thetas):
+    def test_one_network_can_return_a_plain_bool(self, thetas):
         assert self.fit(thetas[0], stop_when=lambda targets, y: True).stop_reason == "solved"
 
     @pytest.mark.parametrize("answer", [True, np.ones(3, bool), np.ones(40)])
-    def test_answers_of_another_form_are_reported(self, thetas, answer):
+    def test_results_of_another_form_are_refused(self, thetas, answer):
         with pytest.raises(
             DataError, match=r"stop_when must return for each network whether it is done, \(40,\) of bool"
         ):
             self.fit(thetas, stop_when=lambda targets, y: answer)
 
-    def test_no_function(self):
+    def test_not_a_function(self):
         with pytest.raises(DataError, match=r"stop_when must be a function .* got 'solved'"):
             self.fit(None, stop_when="solved")

@@ -1,6 +1,6 @@
-"""What goes wrong in the middle of long runs: killed processes, full disks, lost memory, files that change.
+"""Failures during long runs: killed processes, full disks, lack of memory, files that change.
 
-Each fault is told in words, and nothing that had been written is lost.
+Each failure is reported with a message, and nothing that had been written is lost.
 """
 
 import errno
@@ -64,7 +64,7 @@ def assert_same(one, other):
 
 @pytest.mark.slow
 @UNIX
-def test_what_is_killed_at_any_moment_ends_with_the_same_bits():
+def test_training_killed_at_any_moment_ends_with_the_same_bits():
     command = [sys.executable, "-m", "benchmarks.kills", "--kills", "10", "--epochs", "15", "--longest", "0.08"]
     environment = {**os.environ, "GPUBP_COMPILED": "never", "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
@@ -80,7 +80,7 @@ def test_what_is_killed_at_any_moment_ends_with_the_same_bits():
 
 @pytest.fixture
 def disk(monkeypatch):
-    """A disk that can be made full: whatever is written to it then fails as a full one does."""
+    """A disk that can be made full: writing to it then fails as on a full disk."""
     state = {"full": False, "error": errno.ENOSPC}
     fsync = os.fsync
 
@@ -93,7 +93,7 @@ def disk(monkeypatch):
     return state
 
 
-def test_on_a_full_disk_training_goes_on_and_tries_again(disk, folder):
+def test_on_a_full_disk_training_continues_and_tries_again(disk, folder):
     def fill(seen):
         disk["full"] = 3 <= seen.epoch < 7
 
@@ -118,7 +118,7 @@ def test_a_disk_that_is_full_again_is_reported_again(disk, folder):
     assert len(caught) == 2
 
 
-def test_where_the_last_checkpoint_does_not_fit_what_was_learned_is_in_the_error(disk, folder):
+def test_the_error_has_the_weights_if_the_last_checkpoint_does_not_fit(disk, folder):
     def fill(seen):
         disk["full"] = seen.epoch >= 5
 
@@ -134,7 +134,7 @@ def test_where_the_last_checkpoint_does_not_fit_what_was_learned_is_in_the_error
 
 
 @pytest.mark.parametrize("error", [errno.EROFS, errno.EACCES, errno.ENOSPC])
-def test_a_folder_that_nothing_can_be_written_to_is_refused_before_training(disk, folder, error):
+def test_a_folder_that_cannot_be_written_is_refused_before_training(disk, folder, error):
     disk |= {"full": True, "error": error}
     with pytest.raises(DataError, match=rf"no checkpoint can be written to .*: {os.strerror(error)}; fix it"):
         fit(checkpoint=folder, callbacks=[lambda seen: pytest.fail("it trains")])
@@ -142,13 +142,13 @@ def test_a_folder_that_nothing_can_be_written_to_is_refused_before_training(disk
 
 
 @pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="nothing is forbidden to this user")
-def test_a_folder_that_may_not_be_written_to(folder):
+def test_a_folder_without_write_permission(folder):
     folder.mkdir(mode=0o500)
     with pytest.raises(DataError, match=r"no checkpoint can be written to .*: Permission denied"):
         fit(checkpoint=folder)
 
 
-def test_a_file_is_no_folder(folder):
+def test_a_file_instead_of_a_folder(folder):
     folder.write_text("mine")
     for place in (folder, folder / "below"):
         with pytest.raises(DataError, match=r"no checkpoint can be written to .*(File exists|Not a directory|exist)"):
@@ -158,7 +158,7 @@ def test_a_file_is_no_folder(folder):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="mounts as Linux does")
 def test_a_disk_that_is_really_full(tmp_path):
-    """Room for one checkpoint of 4 KiB and a little, on a file system of its own."""
+    """A separate file system with space for little more than one checkpoint of 4 KiB."""
     (place := tmp_path / "small").mkdir()
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24k", "tmpfs", place], capture_output=True, text=True)
     if mounted.returncode:
@@ -179,7 +179,7 @@ def test_a_disk_that_is_really_full(tmp_path):
 # --- memory ---
 
 
-def test_memory_that_runs_out_leaves_the_last_checkpoint(monkeypatch, folder):
+def test_running_out_of_memory_keeps_the_last_checkpoint(monkeypatch, folder):
     run_epoch, taken = epoch_module.train_on_batches, []
 
     def runs_out(*given):
@@ -198,7 +198,7 @@ def test_memory_that_runs_out_leaves_the_last_checkpoint(monkeypatch, folder):
     assert_same(fit(checkpoint=folder, resume=True), fit())
 
 
-def test_too_little_memory_for_a_checkpoint_is_no_end(monkeypatch, folder):
+def test_too_little_memory_for_a_checkpoint_does_not_end_training(monkeypatch, folder):
     to_data, times = state_data.to_data, []
 
     def runs_out(now):
@@ -219,7 +219,7 @@ def test_too_little_memory_for_a_checkpoint_is_no_end(monkeypatch, folder):
 
 @pytest.fixture
 def shop(tmp_path, monkeypatch):
-    """A table in a file, in a folder to work in."""
+    """A table in a file in the working directory."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("GPUBP_DEVICE", raising=False)
     rng = np.random.default_rng(0)
@@ -267,7 +267,7 @@ class TestTables:
             of_table(shop, folder, resume=True)
         assert checkpoints_in(folder) == before
 
-    def test_what_was_learned_from_a_table_is_in_the_error(self, shop, folder, disk):
+    def test_the_error_has_the_model_of_a_table(self, shop, folder, disk):
         full = [lambda seen: disk.__setitem__("full", seen.epoch >= 5)]
         with pytest.warns(CheckpointWarning), pytest.raises(CheckpointError, match=FULL) as caught:
             of_table(shop, folder, callbacks=full)
@@ -277,7 +277,7 @@ class TestTables:
 
 @pytest.fixture
 def run(capsys, shop):
-    """Run a command in this process: the exit code, stdout and stderr."""
+    """Run a command in this process; return the exit code, stdout and stderr."""
 
     def run(*arguments):
         code = main([*ARGUMENTS, *map(str, arguments)])
@@ -326,7 +326,7 @@ class TestCommand:
         assert err.startswith("note: of the checkpoints in ")
         assert "training continues from checkpoint-00000002-00000.safetensors instead" in err
 
-    def test_a_full_disk_at_the_end_leaves_the_model(self, run, folder, disk, monkeypatch):
+    def test_a_full_disk_at_the_end_keeps_the_model(self, run, folder, disk, monkeypatch):
         def fill_disk(progress):
             disk["full"] = progress.epoch == 3
 
@@ -345,7 +345,7 @@ class TestCommand:
         assert load_model("shop.safetensors").about["training"]["epochs"] == 3
 
     @UNIX
-    def test_sigterm_leaves_a_checkpoint(self, run, folder, monkeypatch):
+    def test_sigterm_writes_a_checkpoint(self, run, folder, monkeypatch):
         def ends(seen):
             if seen.epoch == 5:
                 os.kill(os.getpid(), signal.SIGTERM)
@@ -362,7 +362,7 @@ class TestCommand:
         assert run("--epochs", 9, "--checkpoint", folder, "--resume")[0] == 0
         np.testing.assert_array_equal(load_model("shop.safetensors").theta, load_model("whole.safetensors").theta)
 
-    def test_memory_that_runs_out_is_reported_with_the_way_on(self, run, folder, monkeypatch):
+    def test_running_out_of_memory_is_reported_with_how_to_resume(self, run, folder, monkeypatch):
         def runs_out(seen):
             if seen.epoch == 3:
                 raise MemoryError("Unable to allocate")

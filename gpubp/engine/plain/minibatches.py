@@ -287,6 +287,6 @@ class PerNetworkBatches:
             first = 0 if self.weights_of is None else self.weights_of[:, None] * weights.shape[-1]
             of_samples = chosen(xp.reshape(weights, (-1,)), rows + first)
         if counts_at_all is not None:
-            there = to_backend(self.backend, counts_at_all, str(x.dtype).rpartition(".")[2])
-            of_samples = there if of_samples is None else of_samples * there
+            not_padding = to_backend(self.backend, counts_at_all, str(x.dtype).rpartition(".")[2])
+            of_samples = not_padding if of_samples is None else of_samples * not_padding
         return Batch(chosen(x, rows), chosen(targets, rows), of_samples)

@@ -196,20 +196,20 @@ def make_step(backend: Backend, objective: Objective, optimizer: Optimizer | Sec
     weight_mask = to_backend(backend, objective.network.weight_mask(), dtype)
     if isinstance(optimizer, SecondOrder):
         return partial(_second_order_step, backend.xp, objective, weight_mask, optimizer)
-    there = partial(_there, backend, dtype)
-    optimizer = replace(optimizer, settings={name: there(setting) for name, setting in optimizer.settings.items()})
-    objective = replace(objective, l2=there(objective.l2))
-    return partial(_first_order_step, backend.xp, there, objective, weight_mask, optimizer)
+    to_device = partial(_to_device, backend, dtype)
+    optimizer = replace(optimizer, settings={name: to_device(setting) for name, setting in optimizer.settings.items()})
+    objective = replace(objective, l2=to_device(objective.l2))
+    return partial(_first_order_step, backend.xp, to_device, objective, weight_mask, optimizer)
 
 
-def _there(backend: Backend, dtype: str, number: Any) -> Any:
+def _to_device(backend: Backend, dtype: str, number: Any) -> Any:
     """Move an array of one number for each network to the backend; return other numbers unchanged."""
     return to_backend(backend, number, dtype) if getattr(number, "ndim", 0) else number
 
 
 def _first_order_step(
     xp: Namespace,
-    there: Callable[[Any], Any],
+    to_device: Callable[[Any], Any],
     objective: Objective,
     weight_mask: Array,
     optimizer: Optimizer,
@@ -220,7 +220,7 @@ def _first_order_step(
 ) -> tuple[Array, Any, Array]:
     loss_scale = state.loss_scale if isinstance(state, LossScaleState) else None
     value, gradient, share = _error_and_descent(xp, objective, weight_mask, theta, batch, loss_scale)
-    now = {name: there(number) for name, number in optimizer.at(epoch).items()}
+    now = {name: to_device(number) for name, number in optimizer.at(epoch).items()}
     change, state = optimizer.update(xp, gradient, state, theta, now)
     if objective.penalised and objective.penalty_reported:
         value = value + penalty(xp, objective, weight_mask, theta) * share

@@ -1,4 +1,4 @@
-"""A report on the disk: a folder with the data, the text, the page and the pictures."""
+"""Write a report to a folder: the data, the text, the page and the pictures."""
 
 import json
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ DATA, TEXT, PAGE = FILES = ("results.json", "report.md", "report.html")
 
 
 def write_report(folder: Path, results: Results, pictures: Mapping[str, bytes]) -> None:
-    """Write what there is so far; each file is replaced only once the new one is complete.
+    """Write the results so far; each file is replaced only once the new one is complete.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""A report in Markdown, as GitHub and others render it."""
+"""A report in Markdown."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -14,9 +14,9 @@ def markdown(results: Results, *, level: int = 1, folder: str = "") -> str:
     ----------
     results : Results
     level : int
-        That of the first heading: 2 to stand within another page.
+        The level of the first heading: 2 within another page.
     folder : str
-        What the names of the pictures' files are put after: ``"paper/"``.
+        The prefix of the pictures' file names, such as ``"paper/"``.
 
     Returns
     -------
@@ -60,7 +60,7 @@ def _table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, n_text: in
 
 
 def _escaped(text: str) -> str:
-    r"""Let text be read as text.
+    r"""Escape the markup in a text.
 
     Examples
     --------

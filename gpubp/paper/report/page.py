@@ -1,4 +1,4 @@
-"""A report as one page that needs nothing else: no network, no fonts, no scripts; its pictures are in it."""
+"""A report as one self-contained page: no network, no fonts, no scripts; the pictures are embedded."""
 
 import base64
 from collections.abc import Iterable, Mapping, Sequence
@@ -104,7 +104,7 @@ def _of(table: TableResults, study: str) -> str:
 
 
 def _table(name: str, caption: str, headings: Sequence[str], rows: Sequence[Sequence[str]], *, n_text: int) -> str:
-    """Lay out cells that are HTML already; a wide table scrolls, and can be reached by the keyboard."""
+    """Lay out cells of HTML; a wide table scrolls, also by keyboard."""
 
     def marked(column: int, cell: str) -> str:
         if column >= n_text:
@@ -128,7 +128,7 @@ def _table(name: str, caption: str, headings: Sequence[str], rows: Sequence[Sequ
 
 
 def _figure(picture: PictureResults, pictures: Mapping[str, bytes]) -> str:
-    """Embed a picture; who listens hears its caption once, as its alternative text."""
+    """Embed a picture; screen readers read its caption once, as its alternative text."""
     caption, data = escape(picture["caption"]), base64.b64encode(pictures[picture["file"]]).decode()
     return f"""<figure>
 <img alt="{caption}" src="data:image/png;base64,{data}">

@@ -1,4 +1,4 @@
-"""The pictures of a report: those that a study draws, and how many sweeps its networks took; PNG, in memory."""
+"""The pictures of a report: those of a study, and a histogram of its networks' sweeps; PNG, in memory."""
 
 import io
 from collections.abc import Callable
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 RESOLUTION = 110  # dots an inch: what a text of 62 rem is wide, and files of some 20 kB
 
 
-def pictures_of(told: StudyResults, pictures: tuple[StudyPicture, ...]) -> dict[str, bytes]:
+def pictures_of(study: StudyResults, pictures: tuple[StudyPicture, ...]) -> dict[str, bytes]:
     """Draw all pictures of a study: PNG by the names of their files.
 
     Raises
@@ -24,10 +24,10 @@ def pictures_of(told: StudyResults, pictures: tuple[StudyPicture, ...]) -> dict[
     GpubpError
         If matplotlib is not installed.
     """
-    drawn = {picture_file(told["name"], picture.name): _png(picture.draw) for picture in pictures}
-    if told["histogram"] is not None:
-        draw = partial(draw_histogram, histogram=told["histogram"], median=told["quartiles"][1])
-        drawn[picture_file(told["name"], SWEEPS_PICTURE)] = _png(draw)
+    drawn = {picture_file(study["name"], picture.name): _png(picture.draw) for picture in pictures}
+    if study["histogram"] is not None:
+        draw = partial(draw_histogram, histogram=study["histogram"], median=study["quartiles"][1])
+        drawn[picture_file(study["name"], SWEEPS_PICTURE)] = _png(draw)
     return drawn
 
 
@@ -55,6 +55,6 @@ def draw_histogram(ax: "Axes", histogram: Histogram, median: float | None) -> No
 def _png(draw: "Callable[[Axes], Any]") -> bytes:
     figure, written = new_figure((6.4, 3.4)), io.BytesIO()
     draw(figure.add_subplot())
-    # without the version of what draws, so that equal pictures are equal files
+    # without Matplotlib's version, so that equal pictures are equal files
     figure.savefig(written, format="png", dpi=RESOLUTION, bbox_inches="tight", metadata={"Software": None})
     return written.getvalue()

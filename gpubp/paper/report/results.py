@@ -19,11 +19,11 @@ from gpubp.paper.words import counted
 
 BINS = 24
 SWEEPS_PICTURE = "sweeps"
-"""The name of the picture of the histogram, which every study has whose networks make one group."""
+"""The name of the picture of the histogram, which every study of a single group of networks has."""
 
 
 INTERRUPTED = {"reached": "undecided", "why": "interrupted before the networks had all their sweeps"}
-"""The verdict on an interrupted study, whatever it had found by then."""
+"""The verdict on every interrupted study."""
 
 
 class Histogram(TypedDict):
@@ -43,7 +43,7 @@ class TableResults(TypedDict):
 
 
 class PictureResults(TypedDict):
-    """The name of a picture's file, and what is to be seen."""
+    """The name of a picture's file, and its caption."""
 
     file: str
     caption: str
@@ -85,8 +85,8 @@ class Results(TypedDict):
     studies: list[StudyResults]
 
 
-def new_results(command: str, asked: Sequence[str], device: str = "auto") -> Results:
-    """Begin a run: what made it, on what, and when."""
+def new_results(command: str, requested: Sequence[str], device: str = "auto") -> Results:
+    """Begin a run: its command, its environment, and the date."""
     return {
         "command": _printable(command),
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
@@ -97,7 +97,7 @@ def new_results(command: str, asked: Sequence[str], device: str = "auto") -> Res
             "device": choose_backend(device).name,
         },
         "versions": {"gpubp": __version__, "Python": platform.python_version(), **_versions("numpy", "numba", "cupy")},
-        "asked": [_printable(name) for name in asked],
+        "asked": [_printable(name) for name in requested],
         "studies": [],
     }
 
@@ -111,7 +111,7 @@ def study_results(study: Study, found: Findings) -> StudyResults:
     found : Findings
     """
     n, sweeps = len(found.solved), found.sweeps
-    told: StudyResults = {
+    entry: StudyResults = {
         "name": study.name,
         "title": study.title,
         "setting": found.setting,
@@ -140,18 +140,18 @@ def study_results(study: Study, found: Findings) -> StudyResults:
             {"file": picture_file(study.name, picture.name), "caption": picture.caption} for picture in found.pictures
         ],
     }
-    if told["histogram"] is not None:
-        of_sweeps = PictureResults(file=picture_file(study.name, SWEEPS_PICTURE), caption=_caption(told))
-        told["pictures"].insert(0, of_sweeps)
-    cleaned: StudyResults = _all_printable(told)
+    if entry["histogram"] is not None:
+        of_sweeps = PictureResults(file=picture_file(study.name, SWEEPS_PICTURE), caption=_caption(entry))
+        entry["pictures"].insert(0, of_sweeps)
+    cleaned: StudyResults = _all_printable(entry)
     return cleaned
 
 
-def _caption(told: StudyResults) -> str:
-    n, n_never = told["networks"], told["networks"] - told["solved"]
-    in_time = "by then" if told["verdict"] == INTERRUPTED else f"within {told['most_sweeps']:,}"
+def _caption(entry: StudyResults) -> str:
+    n, n_never = entry["networks"], entry["networks"] - entry["solved"]
+    in_time = "by then" if entry["verdict"] == INTERRUPTED else f"within {entry['most_sweeps']:,}"
     more = f"; not done {in_time}: {n_never:,}" if n_never else ""
-    return f"Sweeps until a network is done: {told['solved']:,} of {counted(n, 'network')}{more}"
+    return f"Sweeps until a network is done: {entry['solved']:,} of {counted(n, 'network')}{more}"
 
 
 def _or_none(figure: float) -> float | None:
@@ -159,7 +159,7 @@ def _or_none(figure: float) -> float | None:
 
 
 def picture_file(study: str, picture: str) -> str:
-    """Name the file of a picture after its study and itself; nothing in a name leads out of the folder.
+    """Name the file of a picture after its study and itself; names cannot leave the folder.
 
     Examples
     --------
@@ -188,7 +188,7 @@ def _all_printable(value: Any) -> Any:
 
 
 def _printable(text: str) -> str:
-    """Replace what cannot be printed, or would turn the text around it; a break of the line becomes a space."""
+    """Replace characters that are unprintable or reverse the text around them; line breaks become spaces."""
     text = " ".join(text.split())
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
@@ -203,7 +203,7 @@ def _versions(*packages: str) -> dict[str, str]:
 
 
 def _cores() -> int:
-    """Count the cores that this process may use."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

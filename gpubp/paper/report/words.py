@@ -1,4 +1,4 @@
-"""What is said of results in the same words everywhere: on the screen, in Markdown and on the page."""
+"""Text about results, the same on the screen, in Markdown and on the page."""
 
 from gpubp.paper.report.results import Results, StudyResults, TableResults
 from gpubp.paper.words import NONE, counted
@@ -10,7 +10,7 @@ SIGNS = {"reproduced": "✓", "partly": "◐", "not reproduced": "✗", "undecid
 
 
 def about(study: StudyResults) -> list[tuple[str, str]]:
-    """Describe in labelled lines what was done and what was found."""
+    """Describe a study and its findings in labelled lines."""
     took, in_time = seconds(study["seconds"]), f"within {counted(study['most_sweeps'], 'sweep')}"
     networks = f"{study['solved']:,} of {counted(study['networks'], 'network')} {study['done']}"
     if study["stop_reason"] == "interrupted":
@@ -53,7 +53,7 @@ VERDICTS = ("study", "verdict", "networks done", "what is learned")
 
 
 def verdicts(results: Results) -> list[tuple[str, str, str, str]]:
-    """Give a line for each study."""
+    """Return a line for each study."""
     return [
         (
             study["name"],
@@ -66,7 +66,7 @@ def verdicts(results: Results) -> list[tuple[str, str, str, str]]:
 
 
 def run(results: Results) -> list[tuple[str, str]]:
-    """Say in labelled lines what made the results, where and when."""
+    """Describe the run in labelled lines: its command, its machine and its date."""
     machine = results["machine"]
     cores = counted(int(machine["cores"]), "core")
     return [
@@ -79,17 +79,17 @@ def run(results: Results) -> list[tuple[str, str]]:
 
 
 def unfinished(results: Results) -> str:
-    """Say what is missing, if anything is."""
-    n, asked = len(results["studies"]), len(results["asked"])
+    """Describe what is missing, if anything."""
+    n, n_requested = len(results["studies"]), len(results["asked"])
     cut_short = [study["name"] for study in results["studies"] if study["stop_reason"] == "interrupted"]
-    parts = [f"{n} of {asked} studies run"] if n < asked else []
+    parts = [f"{n} of {n_requested} studies run"] if n < n_requested else []
     if cut_short:
         parts.append(f"{', '.join(cut_short)} was interrupted, and what stands there is of what there was by then")
     return f"Not finished: {'; '.join(parts)}." if parts else ""
 
 
 def seconds(value: float) -> str:
-    """Write a duration.
+    """Format a duration.
 
     Examples
     --------
