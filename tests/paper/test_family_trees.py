@@ -184,7 +184,7 @@ class TestRecipe:
         assert optimizer.at(19) == {"learning_rate": 0.005, "momentum": 0.5, "shrinkage": 0.002}
         assert optimizer.at(20) == {"learning_rate": 0.01, "momentum": 0.9, "shrinkage": 0.002}
         assert (PRINTED.network.loss, PRINTED.sweeps, PRINTED.batch_size, PRINTED.reduction) == (
-            "dead_zone(0.2)",
+            "dead_zone",  # whose default width is 0.2
             1500,
             "full",
             "sum",
