@@ -63,7 +63,7 @@ def main():
     widths, many, one, padded = (min(computing for _, computing in found) for found in rounds.values())
     of_one = (many - one) / (len(WIDTHS) - 1) / chosen.epochs
     print(f"\na stack more computes {1e3 * of_one:.2f} ms an epoch, {many / one - 1:.0%} of this search in all")
-    print(f"padded to the widest, the networks compute {padded / widths:.2f} times as long as in stacks of their own")
+    print(f"padded to the widest, the networks compute {padded / widths:.2f} times as long as in separate stacks")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Train on a table, export to ONNX, and predict with onnxruntime alone. Needs the extra `onnx`.
 
-Scaling, missing values and categories are in the file. Each column is an input of its own, `(samples, 1)`.
+Scaling, missing values and categories are in the file. Each column is a separate input, `(samples, 1)`.
 """
 
 import importlib.util

@@ -1,4 +1,4 @@
-"""Stop early on validation data of your own: the best epoch by validation loss provides the weights."""
+"""Stop early on your own validation data: the best epoch by validation loss provides the weights."""
 
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split

@@ -24,7 +24,7 @@ OF_THE_PAPER = (
     *("examples/encoder.py", "examples/family_search.py", "examples/paper_xor.py", "examples/symmetry.py"),
     "examples/reproduce_the_paper.py",
 )
-"""Files and folders whose names may be the paper's."""
+"""Files and folders that may use the paper's names."""
 
 WORDS = {
     **dict.fromkeys(("case", "cases"), "sample"),
@@ -42,13 +42,13 @@ WORDS = {
     "until": "stop_when",
     "desired": "target",
 }
-"""Words that are no part of any name, and what is written for each."""
+"""Words that must not be part of a name, and their replacements."""
 
 NAMES = {"units": "activation", "unit": "activation", "hidden": "activation", "d": "targets", "watch": "monitor"}
-"""Words that are no whole name; ``n_units`` is one."""
+"""Words that must not be a whole name; ``n_units`` is allowed."""
 
 ALLOWED = {"backend_case", "BackendCase", "BACKEND_CASES", "rooms"}
-"""Names in which a word has another meaning: a case of a test, the rooms of a house that is for sale."""
+"""Names in which a word has another meaning: a case of a test, the rooms of a flat in a table."""
 
 OF_OTHERS = {
     ("hidden", "Option"): "typer's",
@@ -129,7 +129,7 @@ def offences_by_file():
     }
 
 
-def test_names_are_the_fields():
+def test_names_use_the_fields_words():
     lines = [
         f"{path}:{line} {name}: write {instead}"
         for path, found in offences_by_file().items()
@@ -138,12 +138,12 @@ def test_names_are_the_fields():
     assert not lines, f"{len(lines)} names that are not the field's:\n" + "\n".join(lines)
 
 
-def test_files_are_named_in_the_fields_words():
+def test_file_names_use_the_fields_words():
     named = [path.relative_to(ROOT).as_posix() for path in files()]
     assert [path for path in named if any(w in WORDS for part in Path(path).parts for w in words_of(part))] == []
 
 
-def test_files_of_the_paper_are_there():
+def test_files_of_the_paper_exist():
     assert [path for path in OF_THE_PAPER if not (ROOT / path).exists()] == []
 
 

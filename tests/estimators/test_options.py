@@ -389,7 +389,7 @@ def test_float32_from_float64_data(plain):
     assert plain.coefs_[0].dtype == "float64"
 
 
-def test_partial_fit_goes_on_with_the_schedule():
+def test_partial_fit_continues_the_schedule():
     seen = []
     model = classifier(learning_rate=lambda epoch: seen.append(epoch) or 0.001)
     for _ in range(3):

@@ -374,7 +374,7 @@ def written(tmp_path):
     return write
 
 
-def test_the_page_goes_on_and_back_by_keyboard_and_buttons(chromium, rain):
+def test_keyboard_and_buttons_move_between_steps(chromium, rain):
     chromium.open(rain)
     assert chromium.value(VISIBLE) == "step-1"
     chromium.press("ArrowRight")

@@ -240,7 +240,7 @@ def of_table(path, folder, *, every=0.0, **options):
 
 
 class TestTables:
-    def test_goes_on(self, shop, folder):
+    def test_resumes(self, shop, folder):
         expected = fit_table(prepare_table(shop), **TABLE)
         of_table(shop, folder, epochs=3)
         result = of_table(shop, folder, resume=True)
@@ -287,7 +287,7 @@ def run(capsys, shop):
 
 
 class TestCommand:
-    def test_goes_on(self, run, folder):
+    def test_resumes(self, run, folder):
         assert run("--epochs", 6, "-o", "whole.safetensors")[0] == 0
         assert run("--epochs", 3, "--checkpoint", folder, "-o", "resumed.safetensors")[0] == 0
         code, out, err = run("--epochs", 6, "--checkpoint", folder, "--resume", "-o", "resumed.safetensors")
