@@ -72,7 +72,9 @@ class FitMonitor:
     def on_begin(self, run: RunStart) -> None:
         """Begin the callbacks."""
         self.epoch = run.epoch
-        self.processes.on_rank_0(lambda: begin_callbacks(self.callbacks, run))
+        with self.processes.raise_on_all():
+            if self.processes.rank == 0:
+                begin_callbacks(self.callbacks, run)
 
     def __call__(self, progress: Progress) -> bool:
         """Follow one epoch of a stochastic solver; return whether training should stop."""

@@ -8,14 +8,15 @@ A callback is a callable that takes a :class:`Progress`; returning True ends the
 ``on_begin(run)``
     Called with a :class:`RunStart` before the first epoch.
 ``on_end(outcome)``
-    Called with an :class:`~gpubp.training.state.Outcome` after the last epoch, also after Ctrl-C, but not if
-    training raises an error.
+    Called with an :class:`~gpubp.training.state.Outcome` after the last epoch, also after Ctrl-C, but not if an error
+    interrupts the epochs. An estimator sets its fitted attributes afterwards.
 """
 
 import importlib
 import json
 import math
-from collections.abc import Callable, Iterable, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from os import PathLike, fspath
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,6 +28,7 @@ from gpubp._core.text import brief
 from gpubp._typing import Array
 from gpubp.backends.backend import to_numpy
 from gpubp.errors import DataError
+from gpubp.io.atomic_files import write_atomically
 from gpubp.training.state import Outcome
 
 
@@ -36,7 +38,7 @@ class RunStart(NamedTuple):
     Attributes
     ----------
     epoch : int
-        Epochs done before, by a run that is resumed or an estimator that is fitted further.
+        Epochs done before, by a run that is resumed or by earlier calls of ``partial_fit``.
     epochs : int
         Epochs planned, those done before included.
     device : str
@@ -147,7 +149,8 @@ class JSONLines:
     """Write a JSON object to a line of a file after every epoch, or every few.
 
     Each object has the fields of :class:`Progress` except ``theta``. NaN and infinity, which JSON lacks, are null. A
-    run that starts at its first epoch replaces the file; a resumed one continues after the line of its last epoch.
+    run that starts at its first epoch replaces the log of an earlier run, never another file; a resumed one continues
+    after the line of its last epoch. Several fits, as in a search, need a file each.
 
     Parameters
     ----------
@@ -170,26 +173,46 @@ class JSONLines:
 
     def __init__(self, path: str | PathLike[str], every: int = 1) -> None:
         self.path, self.every = fspath(path), every
+        self._can_write = True
 
     def on_begin(self, run: RunStart) -> None:
         """Start a new file, or drop the lines after the epoch from which the run resumes."""
+        path = Path(self.path)
+        self._can_write = True
+        if path.exists() and not path.is_file():
+            raise DataError(f"cannot write to {self.path}: it is not an ordinary file")
         try:
-            lines = Path(self.path).read_text().splitlines() if run.epoch else []
-            kept = [line for line in lines if json.loads(line)["epoch"] <= run.epoch]
-            Path(self.path).write_text("".join(f"{line}\n" for line in kept))
-        except FileNotFoundError as error:
-            if not Path(self.path).parent.is_dir():
-                raise DataError(f"cannot write to {self.path}: there is no such folder") from error
+            kept = [line for epoch, line in _epochs_in(path) if epoch <= run.epoch]
+            write_atomically(path, "".join(kept if run.epoch else []).encode())
         except OSError as error:
-            raise DataError(f"cannot write to {self.path}: {error.strerror or error}") from error
+            folder = "" if path.parent.is_dir() else "; there is no such folder"
+            raise DataError(f"cannot write to {self.path}: {error.strerror or error}{folder}") from error
         except (ValueError, KeyError, TypeError) as error:
             raise DataError(f"{self.path} holds lines that are not epochs; pass another file") from error
 
     def __call__(self, progress: Progress) -> None:
-        """Write the line of an epoch."""
+        """Write the line of an epoch; if that fails, warn once and let training continue."""
+        if not self._can_write:
+            return
         figures = {name: _as_json(value) for name, value in progress._asdict().items() if name != "theta"}
-        with Path(self.path).open("a") as file:
-            file.write(json.dumps(figures, allow_nan=False) + "\n")
+        try:
+            with Path(self.path).open("a") as file:
+                file.write(json.dumps(figures, allow_nan=False) + "\n")
+        except OSError as error:
+            self._can_write = False
+            reason = error.strerror or error
+            warnings.warn(f"cannot write to {self.path}, so it ends here: {reason}", UserWarning, stacklevel=2)
+
+
+def _epochs_in(path: Path) -> Iterator[tuple[int, str]]:
+    """Read the epoch of each line of an earlier log; a last line that a crash cut off is left out."""
+    if not path.exists():
+        return
+    with path.open() as file:
+        for line in file:
+            if line.startswith('{"epoch"') and not line.endswith("\n"):
+                return
+            yield int(json.loads(line)["epoch"]), line
 
 
 def _as_json(figure: Any) -> Any:
@@ -246,8 +269,13 @@ def _imported(text: str, module_name: str, attribute: str) -> Callback:
         close = near_miss(attribute, vars(module))
         raise DataError(f"callback {text!r}: module {module_name!r} has no {attribute!r}{close}")
     found = getattr(module, attribute)
-    (callback,) = check_callbacks([found() if isinstance(found, type) else found])
-    return callback
+    try:
+        callback = found() if isinstance(found, type) else found
+    except Exception as error:  # a class may raise anything, or need arguments
+        raise DataError(
+            f"callback {text!r}: {attribute}() raised {type(error).__name__}: {brief(str(error))}"
+        ) from error
+    return check_callbacks([callback])[0]
 
 
 def call_on_rank_0(callbacks: Sequence[Callback], processes: Any) -> tuple[Callback, ...]:
@@ -265,7 +293,9 @@ class _OnRank0:
         self.callbacks, self.every, self.processes = callbacks, every, processes
 
     def on_begin(self, run: RunStart) -> None:
-        self.processes.on_rank_0(lambda: begin_callbacks(self.callbacks, run))
+        with self.processes.raise_on_all():
+            if self.processes.rank == 0:
+                begin_callbacks(self.callbacks, run)
 
     def __call__(self, progress: Progress) -> bool:
         result: bool = self.processes.on_rank_0(lambda: call_due(self.callbacks, progress))

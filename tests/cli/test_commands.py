@@ -347,10 +347,21 @@ def test_callbacks_by_name(run, fails):
     assert "json_lines=FILE" in fails("train", "shop.csv", *FAST, "--callback", "json_lines")
 
 
+def test_a_callback_writes_to_no_file_that_is_read_or_written_otherwise(run, fails):
+    path = write()
+    with open(path) as file:
+        before = file.read()
+    assert "is an input" in fails("train", path, *FAST, "--callback", f"json_lines={path}")
+    assert "as another output does" in fails("train", path, *FAST, "--callback", "json_lines=shop.safetensors")
+    with open(path) as file:
+        assert file.read() == before
+
+
 def test_a_callback_of_a_module_can_stop_training(run, monkeypatch):
     with open("my_callbacks.py", "w") as file:
         file.write("def two(progress):\n    return progress.epoch == 2\n")
-    monkeypatch.syspath_prepend(os.getcwd())
+    # the installed script has its own folder on the path, not the current one
+    monkeypatch.setattr(sys, "path", [folder for folder in sys.path if folder not in ("", os.getcwd())])
     code, out, _ = run("train", write(), *FAST, "--callback", "my_callbacks:two")
     assert code == 0
     assert re.search(r"^training +2 epochs in .* s, stopped by a callback", out, re.MULTILINE)

@@ -223,9 +223,11 @@ class TestJSONLines:
 
     def test_a_new_run_replaces_the_file_and_a_resumed_one_appends(self, tmp_path):
         path, kept = tmp_path / "log.jsonl", tmp_path / "kept"
-        path.write_text("old\n")
+        path.write_text('{"epoch": 1, "loss": 8.0}\n')
         fit(JSONLines(path), epochs=3, checkpoint=kept)
-        path.write_text(path.read_text() + '{"epoch": 4, "loss": 9.0}\n')  # after the checkpoint, before it was killed
+        path.write_text(
+            path.read_text() + '{"epoch": 4, "loss": 9.0}\n{"epoch": 5, "lo'
+        )  # killed as it wrote, after the checkpoint
         fit(JSONLines(path), epochs=6, checkpoint=kept, resume=True)
         lines = self.lines(path)
         assert [line["epoch"] for line in lines] == [1, 2, 3, 4, 5, 6]
@@ -258,6 +260,27 @@ class TestJSONLines:
             fit(JSONLines(path), epochs=2, checkpoint=kept, resume=True)
         assert path.read_text() == "a,b\n1,2\n"
 
+    @pytest.mark.parametrize("text", ["a,b\n1,2\n", "a,b", '{"a": 1}', "\n"])
+    def test_a_new_run_replaces_no_other_file(self, tmp_path, text):
+        path = tmp_path / "table.csv"
+        path.write_text(text)
+        with pytest.raises(DataError, match="holds lines that are not epochs; pass another file"):
+            fit(JSONLines(path), epochs=1)
+        assert path.read_text() == text
+
+    def test_a_line_that_cannot_be_written_warns_once_and_training_continues(self, tmp_path):
+        log = JSONLines(tmp_path / "log.jsonl")
+
+        def make_it_a_folder(progress):
+            if progress.epoch == 2:
+                (tmp_path / "log.jsonl").unlink()
+                (tmp_path / "log.jsonl").mkdir()
+
+        with pytest.warns(UserWarning, match="cannot write to .*log.jsonl, so it ends here") as caught:
+            found = fit([make_it_a_folder, log], epochs=5)
+        assert len(found.history.loss) == 5
+        assert len(caught) == 1
+
 
 class TestByName:
     @pytest.fixture
@@ -265,7 +288,8 @@ class TestByName:
         """A user's module with a unique name."""
         (tmp_path / "callbacks_of_a_user.py").write_text(
             "def watch(progress): ...\n\n"
-            "class Watch:\n    every = 3\n    def __call__(self, progress): ...\n\nfigure = 7\n"
+            "class Watch:\n    every = 3\n    def __call__(self, progress): ...\n\nfigure = 7\n\n"
+            "class Needs(Watch):\n    def __init__(self, path): ...\n"
         )
         (tmp_path / "broken_callbacks_of_a_user.py").write_text("1 / 0\n")
         monkeypatch.syspath_prepend(tmp_path)
@@ -276,7 +300,7 @@ class TestByName:
         found = get_callback("json_lines=a=b:c.jsonl")
         assert isinstance(found, JSONLines)
         assert found.path == "a=b:c.jsonl"
-        assert list(CALLBACKS) == ["json_lines"]
+        assert "json_lines" in CALLBACKS
 
     def test_of_a_module(self, module):
         assert get_callback(f"{module}:watch").__name__ == "watch"
@@ -287,11 +311,12 @@ class TestByName:
         [
             ("json_lines", "callback 'json_lines' needs a value: json_lines=FILE"),
             ("json_line=log", r"unknown callback 'json_line' \(did you mean 'json_lines'\?\)"),
-            ("nothing", "unknown callback 'nothing'; known: json_lines; or give module:attribute"),
+            ("nothing", "unknown callback 'nothing'; known: .*json_lines.*; or give module:attribute"),
             (":watch", "unknown callback"),
             ("no_module_has_this_name:watch", "cannot import 'no_module_has_this_name': No module named"),
             ("broken_callbacks_of_a_user:watch", "cannot import 'broken_callbacks_of_a_user': division by zero"),
             ("callbacks_of_a_user:wach", r"module 'callbacks_of_a_user' has no 'wach' \(did you mean '[Ww]atch'"),
+            ("callbacks_of_a_user:Needs", r"Needs\(\) raised TypeError: .*'path'"),
             ("callbacks_of_a_user:figure", "callbacks must be functions that take a Progress"),
         ],
     )

@@ -1,6 +1,9 @@
 """Check everything that can be checked before training: options, paths, data, network."""
 
 import importlib.util
+import os
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -123,7 +126,7 @@ def prepare(options: TrainOptions, processes: ProcessGroup) -> TrainingJob:
     optimizer = make_optimizer(options.optimizer, options.learning_rate)
     hidden_layer_sizes = parse_hidden_layer_sizes(options.hidden_layer_sizes)
     batch_size = parse_batch_size(options.batch_size)
-    callbacks = tuple(map(get_callback, options.callback or ()))
+    callbacks = _callbacks(options, [path for path in (model_path, picture_path) if path is not None])
     backend = choose_backend(options.device)
     with_matmul(backend, options.matmul_precision, choose_precision(backend, options.dtype))
     stream_reason = "as requested" if options.stream else reason_to_stream(Path(options.data))
@@ -143,6 +146,18 @@ def prepare(options: TrainOptions, processes: ProcessGroup) -> TrainingJob:
         picture_path,
         replaced,
     )
+
+
+def _callbacks(options: TrainOptions, outputs: Sequence[Path]) -> tuple[Callback, ...]:
+    """Make the callbacks; none may write to the data or to another output."""
+    if any(":" in text for text in options.callback or ()):
+        sys.path.append(os.getcwd())  # modules in the current folder, as with ``python -m``
+    callbacks = tuple(map(get_callback, options.callback or ()))
+    for path in (Path(callback.path) for callback in callbacks if hasattr(callback, "path")):
+        check_output(path, inputs=[options.data])
+        if path.absolute() in [output.absolute() for output in outputs]:
+            raise DataError(f"the callback would write to {path}, as another output does; give it another path")
+    return callbacks
 
 
 def _prepare_data(options: TrainOptions, *, in_parts: bool) -> PreparedTable | PreparedStream:

@@ -101,6 +101,10 @@ def _for_numbers(function: FunctionType, single: bool) -> FunctionType:
     n_arguments = code.co_argcount + code.co_kwonlyargcount
     code = code.replace(co_consts=constants, co_argcount=n_arguments, co_kwonlyargcount=0)
     around = function.__globals__
+    for name in code.co_names:  # functions beside it that it calls
+        called = around.get(name)
+        if isinstance(called, FunctionType) and called.__module__ == function.__module__:
+            compilable(called)
     if single:
         around = {name: np.float32(value) if isinstance(value, float) else value for name, value in around.items()}
     return FunctionType(code, around, function.__name__, function.__defaults__, function.__closure__)
@@ -117,8 +121,8 @@ def compilable(equation: Any) -> Any:
     return equation
 
 
-for _equation in (equations.logistic, equations.logistic_dE_dx, activations._gelu_gate):
-    compilable(_equation)  # called by other equations
+for _equation in (equations.logistic, equations.logistic_dE_dx):
+    compilable(_equation)  # called by other equations, through the module
 
 
 def with_parameter(equation: Any) -> tuple[Any, float, bool]:
