@@ -335,7 +335,7 @@ def test_setting_for_each_network_needs_a_stack():
 @pytest.mark.parametrize("optimizer", [lbfgs(), levenberg_marquardt()])
 def test_methods_of_second_order_take_full_batches_and_one_network(optimizer):
     with pytest.raises(
-        DataError, match=rf"{optimizer.name} works on full batch: leave batch_size out, or make it 'full'"
+        DataError, match=rf"{optimizer.name} works on the full batch: leave batch_size out, or make it 'full'"
     ):
         fit(optimizer=optimizer, batch_size=2)
     with pytest.raises(DataError, match=rf"{optimizer.name} trains one network, got a stack of 2"):

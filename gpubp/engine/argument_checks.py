@@ -185,7 +185,7 @@ def check_options(
         raise DataError(f"patience must be 1 or more epochs, a whole number, got {patience!r}")
     if isinstance(optimizer, SecondOrder):
         if batch_size not in ("auto", "full"):
-            raise DataError(f"{optimizer.name} works on full batch: leave batch_size out, or make it 'full'")
+            raise DataError(f"{optimizer.name} works on the full batch: leave batch_size out, or make it 'full'")
         if optimizer.needs_squared_loss and network.loss != "squared":
             raise DataError(f"{optimizer.name} needs the loss 'squared', got {network.loss!r}; use lbfgs")
 

@@ -96,7 +96,7 @@ def test_a_library_without_a_device_has_its_own_choice():
         ("CPU", r"unknown device 'CPU' \(did you mean 'cpu'\?\)"),
         ("", "unknown device ''; known"),
         ("this", "unknown device 'this'; known"),
-        ("array_api_strict:device9", "cannot be used .*device9.*install array_api_strict, or name a device"),
+        ("array_api_strict:device9", "cannot be used .*device9.*install array-api-strict, or name a device"),
     ],
 )
 def test_an_unknown_device_lists_the_known_ones(device, got):

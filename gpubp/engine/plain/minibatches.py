@@ -26,7 +26,7 @@ class Batch(NamedTuple):
         One for the inputs and one for each hidden layer; empty without dropout.
     sizes : (K,) array of NumPy, optional
         Number of samples of each network of a stack. Networks with fewer are padded with samples of weight 0.
-    share : Share, optional
+    shard : Shard, optional
         The part of the whole batch that this is, if several processes share it.
     """
 

@@ -35,7 +35,7 @@ class Objective:
         Whether the value that a step returns includes the penalty.
     parts : int
         Number of parts that a batch is processed in, one after the other; their gradients are summed.
-    processes : Processes
+    processes : ProcessGroup
         Processes that share each batch; their gradients are summed.
     """
 
