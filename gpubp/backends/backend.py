@@ -142,8 +142,8 @@ def _named(device: str) -> Backend:
     except Exception as error:
         package = name.partition(".")[0].replace("_", "-")
         raise DeviceError(
-            f"device={device!r} cannot be used ({type(error).__name__}: {error}). To fix it: install {package}, or name "
-            "a device that it has"
+            f"device={device!r} cannot be used ({type(error).__name__}: {error}). To fix it: install {package}, or "
+            "name a device that it has"
         ) from error
     return Backend(xp, found, library.name_of(found), library)
 
