@@ -96,7 +96,7 @@ __all__ = [*_MODULE_OF]
 
 
 def __getattr__(name: str) -> Any:
-    """Load a public name when it is first asked for, so that ``import gpubp`` itself costs nothing."""
+    """Load a public name when it is first used, so that ``import gpubp`` loads nothing else."""
     if name not in _MODULE_OF:
         raise AttributeError(f"module 'gpubp' has no attribute {name!r}")
     value = getattr(importlib.import_module(f"gpubp.{_MODULE_OF[name]}"), name)

@@ -64,7 +64,7 @@ def _main(arguments: Sequence[str] | None) -> int:
             _discard_stdout()
         return 2
     except MemoryError as error:
-        reasons = ["there is not enough memory; give fewer rows, or smaller layers", *getattr(error, "__notes__", ())]
+        reasons = ["there is not enough memory; use fewer rows or smaller layers", *getattr(error, "__notes__", ())]
         print_error("; ".join(reasons))
         return 2
     return code
@@ -77,7 +77,7 @@ def _discard_stdout() -> None:
 
 @contextlib.contextmanager
 def _exit_on_interrupt() -> Iterator[None]:
-    """Exit on Ctrl-C at once: a module that is being imported may swallow a KeyboardInterrupt."""
+    """Exit on Ctrl-C immediately: a module that is being imported may swallow a KeyboardInterrupt."""
     before = signal.getsignal(signal.SIGINT)
     if before is not signal.default_int_handler or threading.current_thread() is not threading.main_thread():
         yield

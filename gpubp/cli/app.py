@@ -33,7 +33,7 @@ class _Group(TyperGroup):
 
 
 def _without_values(options: list[Any]) -> list[Any]:
-    """Remove the type of a value from flags in the help; flags take no value."""
+    """Hide the value type of flags in the help, since flags take no value."""
     for option in options:
         if getattr(option, "is_flag", False):
             option.metavar = ""
@@ -81,6 +81,6 @@ def options(
         if rank > 0:
             silence()
         raise DataError(
-            f"mpiexec has started {size} processes, and each would do the same: start gpubp "
-            f"{context.invoked_subcommand} without it. Only {' and '.join(IN_SEVERAL_PROCESSES)} run in several"
+            f"mpiexec has started {size} processes, and each would do the same work; start gpubp "
+            f"{context.invoked_subcommand} without mpiexec. Only {' and '.join(IN_SEVERAL_PROCESSES)} run in several"
         )

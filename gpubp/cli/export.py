@@ -27,14 +27,14 @@ def export(
 ) -> None:
     """Write a model file as ONNX, for onnxruntime and other programs without gpubp.
 
-    The ONNX file of a model that was trained on a table takes the columns unchanged: it includes the encoding of
-    numbers, categories and missing values.
+    If the model was trained on a table, the ONNX file takes the raw columns: it includes the encoding of numbers,
+    categories and missing values.
     """
     output = output or model.with_suffix(SUFFIX)
     check_output(output, (SUFFIX,), inputs=[model])
     replaces = output.exists()
     if replaces and producer_of(output) != PRODUCER:
-        raise DataError(f"{output} exists and was not written by gpubp; delete it, or give another path")
+        raise DataError(f"{output} exists and was not written by gpubp; delete it, or choose another path")
     exported = to_onnx(load_model(model), path=output)
     opset, ir = exported.opset_import[0].version, exported.ir_version
     values = {"inputs": describe_values(exported.graph.input), "outputs": describe_values(exported.graph.output)}

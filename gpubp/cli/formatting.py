@@ -11,7 +11,7 @@ METRICS = {
     "mae": "mean absolute error",
     "rmse": "root mean squared error",
 }
-"""The keys of scores, and what they are called on the screen."""
+"""Names of scores on the screen, by key."""
 
 
 def metric_name(key: str) -> str:
@@ -21,7 +21,7 @@ def metric_name(key: str) -> str:
 
 
 def split_metric(key: str) -> tuple[str, str]:
-    """Split the key of a score into the metric and the target, which is empty where there is only one."""
+    """Split the key of a score into the metric and the target, which is empty if there is only one."""
     metric, _, target = key.partition(" ")
     return metric, target
 
@@ -40,7 +40,7 @@ def number(value: float) -> str:
 
 
 def shortened(items: Sequence[str], limit: int = 6) -> str:
-    """Join names with commas; of a long list only the first ones, and their number.
+    """Join names with commas; shorten a long list to its first names and its length.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Print results to stdout and everything else to stderr; the text is plain where the stream is not a terminal.
+"""Print results to stdout and everything else to stderr; the text is plain if the stream is not a terminal.
 
 Text from data and files is never parsed as markup, and its control characters are printed as escapes.
 """
@@ -27,11 +27,11 @@ notes = Console(markup=False, highlight=False, emoji=False, stderr=True)
 _LABEL_WIDTH = 11
 _MOST_WIDE = 100
 _NO_LIMIT = 10_000
-_LONGEST_FACT, _LONGEST_CELL = 5_000, 200  # characters: a file may hold a name of a million
+_LONGEST_FACT, _LONGEST_CELL = 5_000, 200  # characters; a name in a file may have a million
 
 
 def silence() -> None:
-    """Print nothing from now on; used where another process prints."""
+    """Print nothing from now on, because another process prints."""
     console.quiet = notes.quiet = True
 
 
@@ -52,7 +52,7 @@ def _finite(value: Any) -> Any:
 
 
 def print_facts(facts: Iterable[tuple[str, str]], to: Console) -> None:
-    """Print labelled lines; long ones are wrapped and indented on a terminal, and left whole in a pipe."""
+    """Print labelled lines; long ones are wrapped and indented on a terminal, and kept on one line in a pipe."""
     for label, text in facts:
         lines = [brief(text, _LONGEST_FACT)]
         if to.is_terminal:
@@ -93,7 +93,7 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, left:
     for place, row in enumerate(rows):
         is_last = place == len(rows) - 1
         table.add_row(*row, style="bold" if total and is_last else "")
-    # rich cuts tables at the width of its console, which is 80 columns where there is no terminal
+    # rich cuts tables at the width of its console, which is 80 columns without a terminal
     wide = Console(file=console.file, width=_NO_LIMIT, markup=False, highlight=False, emoji=False)
     (console if console.is_terminal else wide).print(table)
 

@@ -20,12 +20,12 @@ def check_output(path: Path, suffixes: Sequence[str] = (), *, inputs: Sequence[s
     if path.is_dir():
         raise DataError(f"{path} is a folder; give the name of a file in it")
     if path.exists() and not path.is_file():
-        raise DataError(f"{path} is not an ordinary file and cannot be replaced; give another path")
+        raise DataError(f"{path} is not an ordinary file and cannot be replaced; choose another path")
     folder = path.absolute().parent
     if not folder.is_dir():
-        raise DataError(f"there is no folder {folder} to write {path.name} to; make it, or give another path")
+        raise DataError(f"there is no folder {folder} to write {path.name} to; create it, or choose another path")
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise DataError(f"the folder {folder} is not writable; give another path")
+        raise DataError(f"the folder {folder} is not writable; choose another path")
     for given in map(Path, inputs):
         if path.exists() and given.exists() and path.samefile(given):
-            raise DataError(f"{path} is an input and would be overwritten; give another path")
+            raise DataError(f"{path} is an input and would be overwritten; choose another path")

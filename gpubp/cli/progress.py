@@ -27,7 +27,7 @@ def progress_bar(epochs: int, *, enabled: bool | None = None, score_name: str = 
     epochs : int
         The maximum number of epochs.
     enabled : bool, optional
-        Whether to show it. The default is to show it if stderr is a terminal.
+        Whether to show the bar. By default, it is shown if stderr is a terminal.
     score_name : str
         The name of the validation score: "accuracy", ...
 
@@ -68,7 +68,7 @@ def progress_bar(epochs: int, *, enabled: bool | None = None, score_name: str = 
 
 
 def ignore_progress(progress: Progress) -> None:
-    """Do nothing; the callback used where no bar is shown."""
+    """Do nothing; the callback used if no bar is shown."""
 
 
 class _TwoLines(Bar):
@@ -86,7 +86,7 @@ class _BarCallback:
     def __init__(self, bar: Bar, task: TaskID, score_name: str) -> None:
         self.bar, self.task, self.score_name = bar, task, score_name
         self.last: Progress | None = None
-        self.before = 0  # epochs before a resumed training
+        self.before = 0  # epochs before training resumed
         self.best: float | None = None
         self.began = time.monotonic()
         self.due = self.began

@@ -1,6 +1,6 @@
 """``gpubp reproduce``: run the paper's experiments from many initial weights, and print or report the results.
 
-It speaks of sweeps, as the paper does: epochs over all cases.
+Its texts say "sweeps" for full-batch epochs, as the paper does.
 """
 
 import shlex
@@ -32,7 +32,9 @@ def reproduce(
     seeds: Annotated[int, typer.Option(min=1, help="Number of networks, each with its own initial weights.")] = 1000,
     sweeps: Annotated[
         int | None,
-        typer.Option(min=1, help="Maximum number of sweeps. The default is each experiment's own.", show_default=False),
+        typer.Option(
+            min=1, help="Maximum number of sweeps. The default depends on the experiment.", show_default=False
+        ),
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Every experiment.")] = False,
     report: Annotated[
@@ -46,7 +48,7 @@ def reproduce(
     device: options.Device = "auto",
     as_json: options.AsJson = False,
 ) -> None:
-    """Train the networks of the paper and of its longer version, and compare the results with theirs.
+    """Train the networks of the paper and of its longer version, and compare the results with the published ones.
 
     Ctrl-C stops it and prints the results so far.
     """
@@ -80,7 +82,7 @@ def reproduce(
 def _chosen(names: list[str] | None, everything: bool) -> list[str]:
     chosen = list(STUDIES) if everything else list(dict.fromkeys(names or []))
     if not chosen:
-        raise DataError(f"name an experiment, or give --all: {', '.join(STUDIES)}")
+        raise DataError(f"name an experiment, or pass --all: {', '.join(STUDIES)}")
     for name in chosen:
         if name not in STUDIES:
             raise DataError(unknown("experiment", name, STUDIES))
@@ -88,10 +90,10 @@ def _chosen(names: list[str] | None, everything: bool) -> list[str]:
 
 
 def _make_folder(folder: Path) -> None:
-    """Make the folder, and check before the experiments that a report can be drawn and written to it."""
+    """Create the folder, and check before the experiments that a report can be drawn and written to it."""
     new_figure()
     if folder.exists() and not folder.is_dir():
-        raise DataError(f"{folder} is not a folder, but a report is a folder of files; give the name of a new one")
+        raise DataError(f"{folder} is not a folder, but a report is a folder of files; choose another name")
     if not folder.exists():
         check_output(folder)
         folder.mkdir()

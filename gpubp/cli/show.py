@@ -95,7 +95,7 @@ def _column(column: NumberColumn | CategoryColumn) -> list[str]:
 
 
 def _are_scores(scores: Any) -> bool:
-    """Whether the scores of a model file have the form that training writes."""
+    """Return whether the scores of a model file have the form that training writes."""
     return isinstance(scores, dict) and all(
         isinstance(of_part, dict)
         and all(isinstance(value, int | float) and abs(value) <= sys.float_info.max for value in of_part.values())

@@ -1,4 +1,4 @@
-"""Access to pyarrow: it is imported when a file needs it, and its columns become NumPy arrays."""
+"""Import pyarrow when a file needs it, and convert its columns to NumPy arrays."""
 
 import importlib
 from pathlib import Path
@@ -31,7 +31,7 @@ def arrow_to_numpy(column: Any) -> NDArray[Any]:
     """Return a pyarrow column as a NumPy array; dictionary columns become object arrays that share their values."""
     if not hasattr(column.type, "index_type"):
         return np.asarray(column)
-    # Index -1, the appended None, stands for a missing value.
+    # Index -1, the appended None, is a missing value.
     chunks = [
         np.asarray([*chunk.dictionary.to_pylist(), None], dtype=object)[chunk.indices.fill_null(-1).to_numpy()]
         for chunk in getattr(column, "chunks", [column])

@@ -1,4 +1,4 @@
-"""Values of a column, of any type that users have, as one of the three kinds of column that a table holds."""
+"""Convert the values of a column, of any type, to one of the three kinds of column that a table holds."""
 
 from collections.abc import Sequence
 from decimal import Decimal

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from gpubp.errors import DataError
 
 SAMPLE_SIZE = 1 << 16
-"""Number of values that :class:`RunningSample` draws uniformly if there are more."""
+"""Maximum number of values that :class:`RunningSample` keeps."""
 
 
 class RunningMoments:
@@ -55,7 +55,7 @@ class RunningMoments:
 
 
 class RunningSample:
-    """A uniform sample: each value gets a random mark, and the values with the lowest marks stay."""
+    """A uniform sample: each value gets a random key, and the values with the lowest keys are kept."""
 
     def __init__(self) -> None:
         self.values, self.marks, self.rng = np.empty(0), np.empty(0), np.random.default_rng(0)

@@ -32,9 +32,9 @@ class Dataset:
     classes : tuple of str or None
         One name per column of `targets` for classification, None for real-valued outputs.
     description : str
-        One sentence.
+        One sentence about the set.
     target_names : tuple of str
-        Names of the target columns when the set is a table: one for classification, else one per column of `targets`.
+        Names of the target columns of the set as a table: one for classification, else one per column of `targets`.
     """
 
     name: str
@@ -61,9 +61,9 @@ def one_hot(labels: ArrayLike, n_classes: int | None = None) -> NDArray[np.float
     Parameters
     ----------
     labels : array_like
-        Shape ``(n,)``.  Integers name their column; strings take columns in sorted order.
+        Shape ``(n,)``.  Integers are column numbers; strings get columns in sorted order.
     n_classes : int, optional
-        Number of columns; by default as many as the labels need.
+        Number of columns; by default the number that the labels need.
 
     Returns
     -------
@@ -98,7 +98,7 @@ def one_hot(labels: ArrayLike, n_classes: int | None = None) -> NDArray[np.float
 
 
 def rain() -> Dataset:
-    """Return three days: days of rain and Kdp against the chance of rain.
+    """Return three samples: days of rain and Kdp against the chance of rain.
 
     Examples
     --------
@@ -123,7 +123,7 @@ def xor() -> Dataset:
     >>> xor().targets.ravel()
     array([0., 1., 1., 0.])
     """
-    return _bits("xor", 2, lambda x: x.sum(axis=1) % 2, "Exclusive or: 1 where one of two bits is 1.")
+    return _bits("xor", 2, lambda x: x.sum(axis=1) % 2, "Exclusive or: 1 if exactly one of two bits is 1.")
 
 
 def parity(n_bits: int = 4) -> Dataset:
@@ -144,7 +144,7 @@ def parity(n_bits: int = 4) -> Dataset:
     >>> parity(2).X.tolist(), parity(2).targets.ravel().tolist()
     ([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]], [0.0, 1.0, 1.0, 0.0])
     """
-    return _bits("parity", n_bits, lambda x: x.sum(axis=1) % 2, f"1 where the ones among {n_bits} bits are odd.")
+    return _bits("parity", n_bits, lambda x: x.sum(axis=1) % 2, f"1 if the number of ones among {n_bits} bits is odd.")
 
 
 def symmetry(n_bits: int = 6) -> Dataset:
@@ -153,7 +153,7 @@ def symmetry(n_bits: int = 6) -> Dataset:
     Parameters
     ----------
     n_bits : int
-        From 1 to 16; the paper's is 6.
+        From 1 to 16; the paper uses 6.
 
     Raises
     ------
@@ -169,7 +169,7 @@ def symmetry(n_bits: int = 6) -> Dataset:
         "symmetry",
         n_bits,
         lambda x: (x == x[:, ::-1]).all(axis=1),
-        f"1 where a vector of {n_bits} bits is symmetric about its middle.",
+        f"1 if a vector of {n_bits} bits is symmetric about its middle.",
     )
 
 
@@ -200,7 +200,7 @@ def encoder(n_inputs: int = 8) -> Dataset:
         targets=np.eye(n_inputs),
         feature_names=tuple(f"unit {k}" for k in range(n_inputs)),
         classes=None,
-        description=f"{n_inputs} patterns with one unit on, which are their own targets.",
+        description=f"{n_inputs} patterns with a single 1, which are also the targets.",
         target_names=tuple(f"target_{k}" for k in range(n_inputs)),
     )
 
@@ -231,11 +231,11 @@ _SMALL: dict[str, Callable[[], Dataset]] = {
 }
 
 DATASETS: tuple[str, ...] = (*_BUNDLED, *_SMALL)
-"""The names that :func:`load_dataset` knows."""
+"""The names that :func:`load_dataset` accepts."""
 
 
 def load_dataset(name: str) -> Dataset:
-    """Load a set by its name; nothing is downloaded.
+    """Load a data set by its name, without downloading anything.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Scores of predictions in the units of the target: of all outputs at once, or of outputs that arrive in pieces."""
+"""Scores of predictions in the units of the target, from all outputs together or from outputs in pieces."""
 
 import math
 from typing import Any
@@ -18,14 +18,14 @@ def score(preprocessing: Preprocessing, targets: np.ndarray, outputs: np.ndarray
     Parameters
     ----------
     preprocessing : Preprocessing
-        Decodes both.
+        The preprocessing that decodes both.
     targets, outputs : (n, j) array
-        What the network should give and what it gives.
+        Targets, and outputs of the network.
 
     Returns
     -------
     dict of str to float
-        See `Scores`. Several targets of numbers share one R squared, their mean, and have errors of their own:
+        See `Scores`. Several numeric targets share one R squared, their mean, and have separate errors:
         ``"mae weight"``, ...
     """
     from sklearn import metrics
@@ -36,7 +36,7 @@ def score(preprocessing: Preprocessing, targets: np.ndarray, outputs: np.ndarray
         present = np.unique(labels)
         return {
             "accuracy": float(metrics.accuracy_score(labels, predicted)),
-            # from recalls, as scikit-learn's own function warns about a class that is only predicted
+            # from recalls, because scikit-learn's function warns about a class that is only predicted
             "balanced_accuracy": float(metrics.recall_score(labels, predicted, labels=present, average="macro")),
             "macro_f1": float(metrics.f1_score(labels, predicted, average="macro", zero_division=0)),
             "log_loss": float(metrics.log_loss(labels, probabilities, labels=np.arange(targets.shape[1]))),

@@ -1,7 +1,7 @@
 """Tables: named columns on the host, built from mappings, data frames, arrays or built-in data sets.
 
 A column is one of three things: a numeric array (missing: NaN), a bool array, or an object array of ``str`` with
-None where the text is missing. Text in CSV and TSV files stays as it is written, so that ``True`` there is text;
+None where the text is missing. Text in CSV and TSV files is not converted, so ``True`` is text there;
 a bool column with missing values becomes the text ``"True"`` and ``"False"``.
 """
 
@@ -33,9 +33,9 @@ class Table:
     columns : dict of str to numpy.ndarray
         Columns in the order of the file, each of shape ``(n_rows,)``.
     source : str
-        Where they come from, for messages.
+        The origin of the columns, for messages.
     targets : tuple of str
-        Columns that the source itself marks as targets, as ``.npy`` and ``.npz`` files and built-in sets do.
+        Columns that the source marks as targets, as ``.npy`` and ``.npz`` files and built-in sets do.
     """
 
     columns: dict[str, Column]
@@ -56,7 +56,7 @@ class Table:
 
 
 class RawTable(NamedTuple):
-    """Columns as a reader finds them, before :func:`build_table` checks and normalises them."""
+    """Columns as read, before :func:`build_table` checks and normalises them."""
 
     columns: list[tuple[str, Any]]
     source: str
@@ -71,7 +71,7 @@ def table_from_mapping(mapping: Any, *, source: str = "the table", targets: Sequ
     mapping : mapping, data frame or pyarrow table
         Column names to sequences of numbers, bools or text; None, NaN, empty text and masked values are missing.
     source : str
-        Where the data come from, for messages.
+        The origin of the data, for messages.
     targets : sequence of str
         Columns to mark as targets.
 
@@ -83,8 +83,8 @@ def table_from_mapping(mapping: Any, *, source: str = "the table", targets: Sequ
     Raises
     ------
     DataError
-        If it is none of these, a column is not of numbers, bools or text in one dimension, names repeat or are empty,
-        lengths differ, or there are no rows.
+        If `mapping` is of another type, a column is not numbers, bools or text in one dimension, names repeat or are
+        empty, lengths differ, or there are no rows.
 
     Examples
     --------
@@ -128,7 +128,7 @@ def table_from_arrays(
     target : str
         Name of the target.
     source : str
-        Where the data come from, for messages.
+        The origin of the data, for messages.
 
     Returns
     -------
@@ -175,7 +175,7 @@ def raw_table_from_arrays(
     """Name the columns of arrays: see :func:`table_from_arrays`."""
     if x.ndim != 2:
         raise DataError(f"{source}: x must have shape (samples, inputs), got {x.shape}; reshape it to two dimensions")
-    if not len(x):  # before names are made: an empty array may claim any number of columns
+    if not len(x):  # before names are made: an empty array may have any number of columns
         raise DataError(f"{source} has no rows; at least one is needed")
     names = [f"x{k}" for k in range(x.shape[1])] if names is None else list(names)
     if len(names) != x.shape[1]:

@@ -1,7 +1,7 @@
 """scikit-learn's multilayer perceptrons, on any device: the same parameters, attributes, warnings and random numbers.
 
-Training is :func:`gpubp.training.loop.run` with batches in scikit-learn's order; this package validates samples, makes
-the plan of a fit, and turns its outcome into fitted attributes.
+Training is :func:`gpubp.training.loop.run` with batches in scikit-learn's order; this package validates samples, plans
+the fit, and converts its outcome to fitted attributes.
 """
 
 from gpubp.estimators._validation import NamespaceError

@@ -1,4 +1,4 @@
-"""Arrays of any library, data frames and sparse matrices: recognized, moved, taken in parts."""
+"""Recognize, move and split arrays of any library, data frames and sparse matrices."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ HOST_LIBRARY = "numpy"
 
 
 def is_on_host(X: Any) -> bool:
-    """Whether X is in the memory of the host: anything but an array of another library than NumPy."""
+    """Return whether X is in the memory of the host: anything except an array of a library other than NumPy."""
     return not array_api_compat.is_array_api_obj(X) or array_api_compat.is_numpy_array(X)
 
 
@@ -30,7 +30,7 @@ def library_of(X: Any) -> str:
 
 
 def on_host(array: Any) -> Any:
-    """Copy arrays of other libraries to the host; return anything else as it is."""
+    """Copy arrays of other libraries to the host; return anything else unchanged."""
     return array if is_on_host(array) else to_numpy(array)
 
 

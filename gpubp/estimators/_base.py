@@ -1,4 +1,4 @@
-"""What the classifier and the regressor have in common: from samples to a fit, and from a fit to attributes."""
+"""The base class of the classifier and the regressor."""
 
 import copy
 import math
@@ -55,22 +55,22 @@ from gpubp.training.state import History, Outcome, StopReason
 
 
 class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: ignore[misc]
-    """What the classifier and the regressor have in common."""
+    """Base class of the classifier and the regressor."""
 
     _parameter_constraints = CONSTRAINTS
-    _optimizer: OptimizerState | None = None  # what the next call continues from
+    _optimizer: OptimizerState | None = None  # the state from which the next call continues
 
-    # --- what a classifier and a regressor do differently ---
+    # --- implemented by the classifier and the regressor ---
 
     @abstractmethod
     def _learn_targets(
         self, y: np.ndarray, sample_weight: np.ndarray | None, incremental: bool
     ) -> tuple[np.ndarray, np.ndarray | None]:
-        """Learn the kind of the targets; return them with a column for each output, and the weights to train with."""
+        """Learn the type of the targets; return them with a column for each output, and the weights to train with."""
 
     @abstractmethod
     def _coding(self) -> TargetCoding:
-        """Return how the targets that were learned are encoded."""
+        """Return the encoding of the learned targets."""
 
     # --- fitting ---
 
@@ -85,15 +85,15 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
         Parameters
         ----------
         X : array, frame or sparse matrix of shape (n_samples, n_features)
-            Arrays of CuPy, torch or another library that implements the array API standard stay where they are.
+            Arrays of CuPy, torch or another library that implements the array API standard stay on their device.
         y : array of shape (n_samples,) or (n_samples, n_outputs)
-            Targets: classes, or numbers. May be an array of NumPy whatever library X is from.
+            Targets: classes, or numbers. May be a NumPy array even if X is not.
         sample_weight : array of shape (n_samples,), optional
             The weight of each sample.
         validation_data : (X, y) or (X, y, sample_weight), optional
-            Samples to evaluate after each epoch and not to learn from. Their loss goes to ``validation_curve_``, their
-            score to ``validation_scores_``; early stopping uses them instead of a part of X. A pipeline passes them on
-            unchanged: transform them first.
+            Samples that are evaluated after each epoch and not used for training. Their loss is in
+            ``validation_curve_``, their score in ``validation_scores_``; early stopping uses them instead of a part of
+            X. A pipeline does not transform them: transform them first.
 
         Returns
         -------
@@ -102,9 +102,9 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
         Raises
         ------
         ValueError
-            If a parameter, X, y or a weight is invalid, or the weights of the network do not stay finite.
+            If a parameter, X, y or a weight is invalid, or the weights of the network become infinite or NaN.
         NamespaceError
-            If a warm start is given X of another array library than before; a ValueError and a TypeError.
+            If X in a warm start is of another array library than before; a ValueError and a TypeError.
         DeviceError
             If ``device`` cannot be used, or fails; the message says why and how to fix it, and the model is unchanged.
         """
@@ -128,7 +128,7 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
         incremental: bool,
         first_weights_seed: int | None = None,
     ) -> Self:
-        self._hidden_layer_sizes()  # before anything is learned
+        self._hidden_layer_sizes()  # raises before anything is learned
         first_pass = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
 
         if first_pass and not incremental and self.n_restarts > 1:
@@ -195,7 +195,7 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
         return self
 
     def _joined(self, processes: ProcessGroup, fit: StackedFit, has_held_out: bool) -> Backend:
-        """Check that all processes fit the same; return the backend of this one."""
+        """Check that all processes run the same fit; return the backend of this one."""
         of_host = is_on_host(fit.x)
         backend = processes.assign_gpu(fit.backend, self.device if of_host else fit.backend.name)
         n_samples = fit.targets.shape[0]
@@ -215,7 +215,7 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
     def _held_out(
         self, fit: StackedFit, validation_data: Any, has_held_out: bool
     ) -> tuple[HeldOut | None, np.ndarray | None]:
-        """Return the held-out samples, and the rows of x that are left to learn from, None for all."""
+        """Return the held-out samples, and the rows of x to train on, None for all."""
         if validation_data is not None:
             data = validate_validation_data(self, fit.coding.encode, validation_data)
             return hold_out(fit.coding, fit.backend, fit.precision, fit.network, *data), None
@@ -227,7 +227,7 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
 
     @contextmanager
     def _unchanged_if_the_device_fails(self) -> Iterator[None]:
-        """Restore every attribute where a device cannot be used, or fails."""
+        """Restore every attribute if the device cannot be used or fails."""
         before = {name: list(value) if isinstance(value, list) else value for name, value in vars(self).items()}
         if self._optimizer is not None:
             before["_optimizer"] = self._optimizer._replace(rate=copy.copy(self._optimizer.rate))
@@ -258,11 +258,11 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
         random_state: np.random.RandomState | None = None,
         first_weights_seed: int | None = None,
     ) -> StackedFit:
-        """Decide everything that precedes the first step; in a first pass draw the first weights."""
+        """Prepare everything before the first step; in a first fit, draw the initial weights."""
         network = self._network([x.shape[1], *self._hidden_layer_sizes(), targets.shape[1]])
         rates = dropout_rates(network, self.dropout)
         if rates and self.solver == "lbfgs":
-            raise ValueError("dropout makes the loss change from batch to batch, which solver='lbfgs' cannot follow")
+            raise ValueError("dropout makes the loss random, which solver='lbfgs' does not support")
         if self.matmul_precision == "float16" and self.solver == "lbfgs":
             raise ValueError("float16 is too narrow for solver='lbfgs'; use matmul_precision='bfloat16', or adam")
         backend = choose_backend(self.device, x)
@@ -279,7 +279,7 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
         elif network.sizes != self._network().sizes:
             raise ValueError(
                 f"the model continues with the network fitted before, of sizes {self._network().sizes}, but now "
-                f"hidden_layer_sizes, X and y ask for {network.sizes}; clone() the model to start again"
+                f"hidden_layer_sizes, X and y require {network.sizes}; clone() the model to start again"
             )
         else:
             state, theta = FitState.of(self), self._theta()
@@ -309,7 +309,7 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
     def _first_weights(
         self, network: Network, precision: str, random_state: np.random.RandomState, seed: int | None
     ) -> np.ndarray:
-        """Draw the first weights as scikit-learn does; with a seed, draw them again from it, as a restart does."""
+        """Draw the initial weights as scikit-learn does; with a seed, draw them from it, as a restart does."""
         # as in scikit-learn, the output layer's weights are drawn like those of the layer below
         activations = (*network.activation, *(network.activation[-1:] or (self.activation,)))
         blocks: list[np.ndarray] = []
@@ -322,14 +322,14 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
         return np.asarray(flatten(np, blocks))
 
     def _with_attributes(self, attributes: dict[str, Any]) -> Self:
-        """Make a copy with these attributes, for a scorer that calls its methods."""
+        """Return a copy with these attributes, for a scorer that calls its methods."""
         fitted = copy.copy(self)
         fitted.__dict__.update(attributes)
         fitted.__dict__.pop("feature_names_in_", None)  # held-out samples are arrays without names
         return fitted
 
     def _network(self, sizes: list[int] | None = None) -> Network:
-        """Make the network of these sizes, or of the fitted weights."""
+        """Return a network of these sizes, by default those of the fitted weights."""
         if sizes is None:
             sizes = [self.coefs_[0].shape[0], *(coefs.shape[1] for coefs in self.coefs_)]
         output_activation, loss = self._coding().output_and_loss()
@@ -337,18 +337,18 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
         return Network(tuple(sizes), activation=activation, output_activation=output_activation, loss=loss)
 
     def _theta(self) -> np.ndarray:
-        """Join ``coefs_`` and ``intercepts_`` as they are: a user may have changed them."""
+        """Join ``coefs_`` and ``intercepts_``, which the user may have changed."""
         blocks = [np.vstack([w, b]) for w, b in zip(self.coefs_, self.intercepts_, strict=True)]
         return np.asarray(flatten(np, blocks))
 
     @abstractmethod
     def __stackable__(self) -> StackableModel | None:
-        """Return what a search needs to train fits of this estimator in stacks; None for subclasses."""
+        """Return the object with which a search trains fits of this estimator in stacks; None for subclasses."""
 
     # --- predicting ---
 
     def _outputs(self, X: Any, method: str) -> tuple[Backend, Array]:
-        """Compute the outputs of the network, on the device that computes."""
+        """Compute the outputs of the network; they stay on the device."""
         check_is_fitted(self)
         x = validate_new_samples(self, X, method)
         theta = self._theta()
@@ -369,14 +369,14 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
     # --- export ---
 
     def to_onnx(self, path: Any = None, *, dtype: str | None = None) -> Any:
-        """Export the fitted model as an ONNX model, for onnxruntime and other programs that do without gpubp.
+        """Export the fitted model as an ONNX model, for onnxruntime and other programs without gpubp.
 
         Parameters
         ----------
         path : str or path, optional
-            Where to write it too.
+            Path to write the model to.
         dtype : {"float32", "float64"}, optional
-            The precision of the exported model; None is the one that this model computes in.
+            The precision of the exported model; by default that of this model.
 
         Returns
         -------
@@ -400,10 +400,10 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
             self._network(), theta, add_predictions, feature_names=feature_names, path=path, dtype=dtype
         )
 
-    # --- how the fit went ---
+    # --- reports on the fit ---
 
     def plot_loss_curve(self, *, ax: Any = None, name: str | None = None, log: bool = False, **kwargs: Any) -> Any:
-        """Draw ``loss_curve_``, and ``validation_curve_`` where there is one.
+        """Draw ``loss_curve_``, and ``validation_curve_`` if there is one.
 
         Parameters
         ----------
@@ -428,7 +428,7 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
     # --- for scikit-learn's tools ---
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave out what belongs to a device or an array library, so that the model loads anywhere."""
+        """Remove what belongs to a device or an array library, so that the model loads anywhere."""
         state = dict(super().__getstate__())
         state.pop("_fitted_with", None)
         if state.get("_optimizer") is not None:
@@ -443,7 +443,7 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
 
 
 def _training_samples(fit: StackedFit, rows: np.ndarray | None, processes: ProcessGroup) -> TrainingSamples:
-    """Put the samples to learn from on the device, or leave them on the host where they do not fit."""
+    """Move the training samples to the device, or leave them on the host if they do not fit."""
     in_steps = fit.options.solver != "lbfgs" and not scipy.sparse.issparse(fit.x)
     home = home_of(fit.backend, fit.precision, fit.x, fit.targets) if in_steps else fit.backend
     return TrainingSamples(

@@ -1,4 +1,4 @@
-"""The parts of the docstrings that the classifier and the regressor have in common, written once."""
+"""The parts of the docstrings that the classifier and the regressor share."""
 
 from collections.abc import Callable
 from textwrap import wrap
@@ -15,14 +15,14 @@ _SOLVERS = ", ".join(f'"{name}"' for name in ("lbfgs", *OPTIMIZER_OF))
 
 PARAMETERS = f"""
 hidden_layer_sizes : int or sequence of int, default=(100,)
-    The number of units of each hidden layer; ``()`` has none.
+    The number of units of each hidden layer; ``()`` for no hidden layer.
 activation : str, or sequence of str with one for each hidden layer, default="relu"
     The activation of the hidden layers:
     {_ACTIVATIONS}.
-    Two take a number in brackets, as in "leaky_relu(0.1)" and "elu(0.5)".
+    Two take a number in parentheses, as in "leaky_relu(0.1)" and "elu(0.5)".
 solver : {{{_SOLVERS}}}, default="adam"
     "lbfgs" uses all samples at once, the others use batches. "sgd" has Nesterov momentum by default, "momentum" is
-    that of Rumelhart, Hinton & Williams (1986), eq. 9. See :mod:`gpubp.optim.first_order`.
+    eq. 9 of Rumelhart, Hinton & Williams (1986). See :mod:`gpubp.optim.first_order`.
 alpha : float, default=1e-4
     Strength of the L2 penalty, which is divided by the sum of the sample weights of a batch.
 batch_size : int or "auto", default="auto"
@@ -37,18 +37,18 @@ learning_rate_init : float, default=0.001
 power_t : float, default=0.5
     The exponent of "invscaling".
 max_iter : int, default=200
-    The largest number of epochs, or of iterations of "lbfgs".
+    The maximum number of epochs, or of iterations of "lbfgs".
 shuffle : bool, default=True
     Whether to shuffle the samples in each epoch.
 random_state : int, RandomState or None, default=None
-    For the first weights, the held-out samples, the order of the samples and the masks of dropout.
+    Seed of the initial weights, the held-out samples, the order of the samples and the masks of dropout.
 tol : float, default=1e-4
     The smallest change of the loss, or of the validation score, that counts as an improvement.
 verbose : bool, default=False
     Whether to print the loss of each epoch.
 warm_start : bool, default=False
-    Whether :meth:`fit` continues from the present weights and the present state of the solver; the schedule of the
-    learning rate begins again.
+    Whether :meth:`fit` continues from the current weights and the current state of the solver; the schedule of the
+    learning rate starts again.
 momentum : float, default=0.9
     The fraction of the last update that is added to the next, for "sgd" and "momentum".
 nesterovs_momentum : bool, default=True
@@ -65,24 +65,24 @@ epsilon : float, default=1e-8
 n_iter_no_change : int or inf, default=10
     The number of epochs without improvement after which training stops.
 max_fun : int, default=15000
-    The largest number of evaluations of the loss, for "lbfgs".
+    The maximum number of evaluations of the loss, for "lbfgs".
 device : str, default="auto"
-    Where to compute: "cpu", "cuda", "cuda:1", "torch:cpu", ... "auto" is where X is, and for X of NumPy a GPU if one
-    works. See :func:`gpubp.backends.backend.choose_backend`.
+    Where to compute: "cpu", "cuda", "cuda:1", "torch:cpu", ... "auto" is the device of X; for NumPy arrays, a GPU if
+    one works. See :func:`gpubp.backends.backend.choose_backend`.
 dtype : {{"float32", "float64"}} or None, default=None
-    The precision of the computation; None is that of X.
+    The precision of the computation; by default that of X.
 matmul_precision : {{"float32", "tf32", "bfloat16", "float16"}}, default="float32"
     The precision to which operands of matrix products are rounded, if ``dtype`` or X is float32: see
-    :func:`gpubp.train`. "float32" rounds nothing, in float64 neither; "float16" is not for "lbfgs".
+    :func:`gpubp.train`. With "float32", or in float64, nothing is rounded; "float16" is not for "lbfgs".
 dropout : float or sequence of float, default=0.0
     The probability that a unit is dropped in training (Srivastava et al. 2014). One number is for every hidden layer; a
-    sequence has one for each hidden layer, or one more, for the inputs, in front. Not for "lbfgs".
+    sequence has one for each hidden layer, optionally preceded by one for the inputs. Not for "lbfgs".
 weight_decay : float, default=0.01
     The fraction of the weights that "adamw" subtracts in each step, times the learning rate.
 rho : float, default=0.9
     Decay rate of the mean of the squared gradient, for "rmsprop".
 warm_up : float, default=0
-    The number of epochs over which the learning rate grows from 0, whatever its schedule.
+    The number of epochs over which the learning rate grows from 0, with any schedule.
 max_grad_norm : float or None, default=None
     The norm to which the gradient of a batch is clipped (Pascanu et al. 2013).
 scoring : str, callable or None, default=None
@@ -91,14 +91,14 @@ scoring : str, callable or None, default=None
 max_time : float or None, default=None
     The number of seconds after which training stops, at the end of an epoch.
 callbacks : callable, sequence of callables or None, default=None
-    Each is called after each epoch, or iteration of "lbfgs", with a :class:`gpubp.Progress`; training ends where one
-    returns True. With an attribute ``every`` it is called after every so many epochs, and can have ``on_begin`` and
-    ``on_end``: see :mod:`gpubp.training.callbacks`. Callbacks make restarts, ensembles and searches fit one network at
+    Each is called after each epoch, or iteration of "lbfgs", with a :class:`gpubp.Progress`; training ends if one
+    returns True. An attribute ``every`` is the number of epochs between two calls; ``on_begin`` and ``on_end`` are
+    optional: see :mod:`gpubp.training.callbacks`. Callbacks make restarts, ensembles and searches fit one network at
     a time, except those that have ``every`` and neither ``on_begin`` nor ``on_end``: in a stack they are called for
     each network. scikit-learn's own callbacks, from version 1.9 on, are set by ``set_callbacks``.
 n_restarts : int, default=1
-    The number of fits from different first weights, trained together where possible. The best is kept: by the score on
-    held-out samples if there are any, else by the loss. The first is that of ``n_restarts=1``. A warm start or
+    The number of fits from different initial weights, trained together if possible. The best is kept: by the score on
+    held-out samples if there are any, else by the loss. The first equals that of ``n_restarts=1``. A warm start or
     :meth:`partial_fit` continues with the best, and with a new state of the solver.
 parallel : "mpi" or None, default=None
     "mpi": all processes that an MPI launcher has started train this one model, each on its share of every batch, and
@@ -107,7 +107,7 @@ parallel : "mpi" or None, default=None
 
 ATTRIBUTES = """
 coefs_, intercepts_ : list of array
-    Weights ``(n_in, n_out)`` and biases ``(n_out,)`` of each layer, arrays of NumPy. Changing them changes the
+    Weights ``(n_in, n_out)`` and biases ``(n_out,)`` of each layer, as NumPy arrays. Changing them changes the
     predictions.
 loss_, best_loss_ : float
     The loss of the last epoch, and the smallest; ``best_loss_`` is None with early stopping.
@@ -136,12 +136,12 @@ out_activation_ : str
 
 
 def fill_docstring(default_score: str) -> Callable[[_Class], _Class]:
-    """Make a decorator of classes that puts the common parts into ``%(parameters)s`` and ``%(attributes)s``.
+    """Return a class decorator that inserts the common parts at ``%(parameters)s`` and ``%(attributes)s``.
 
     Parameters
     ----------
     default_score : str
-        What ``scoring=None`` stands for.
+        The score that ``scoring=None`` selects.
     """
 
     def fill(kind: _Class) -> _Class:

@@ -21,27 +21,27 @@ class EstimatorFit:
     Attributes
     ----------
     options, state, coding
-        The parameters of the estimator, its figures, and how it encodes targets.
+        The parameters of the estimator, its figures, and its encoding of targets.
     network, dropout_rates
-        What is trained.
+        The network to train.
     backend, precision
-        Where, and in which precision.
+        The device and the precision.
     random_state : RandomState
-        For everything drawn from now on.
+        For all further draws.
     theta : (P,) array of NumPy
-        Where training starts.
+        The initial parameters.
     x : array
-        The validated X. Fits with the same object share it on the device.
+        The validated X. Fits with the same object share one copy on the device.
     rows : array of int
-        The rows of x that belong to this fit, those that it may hold out included.
+        The rows of x that belong to this fit, including those that it may hold out.
     targets : (n, j) array of NumPy
         The targets of these rows.
     weights, train_weights : (n,) arrays of NumPy, or None
         The sample weights of the user, and those used in training.
     publish : callable
-        Writes the attributes that it is given to the estimator.
+        Sets the given attributes on the estimator.
     fitted : callable
-        Makes a copy of the estimator with the attributes that it is given.
+        Returns a copy of the estimator with the given attributes.
     """
 
     options: FitOptions
@@ -64,7 +64,7 @@ class EstimatorFit:
     # --- the fitted attributes ---
 
     def publish_all(self) -> None:
-        """Write the state to the estimator, with the weights where there are new ones."""
+        """Write the state to the estimator, with new weights if there are any."""
         theta = self.state.theta
         weights = {} if theta is None else weights_of(self.network, theta)
         self.publish({**weights, **self.state.attributes()})
@@ -74,11 +74,11 @@ class EstimatorFit:
         self.publish(self.state.attributes())
 
     def fitted_copy(self, theta: np.ndarray) -> Any:
-        """Make a copy of the estimator with these parameters."""
+        """Return a copy of the estimator with these parameters."""
         return self.fitted(weights_of(self.network, theta))
 
     def batch_size(self, n_samples: int, stacklevel: int | None = None) -> int:
-        """Return the batch size for this many training samples; warn where it is clipped, given a stack level."""
+        """Return the batch size for `n_samples` training samples; with a stack level, warn if it is clipped."""
         if stacklevel is not None and self.options.clips_batch_size(n_samples):
             message = "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped"
             warnings.warn(message, stacklevel=stacklevel + 1)

@@ -1,4 +1,4 @@
-"""What a fit changes: the figures that become the fitted attributes of an estimator."""
+"""The state of a fit, which becomes the fitted attributes of an estimator."""
 
 from dataclasses import dataclass, field
 from typing import Any, Self
@@ -21,23 +21,23 @@ ATTRIBUTES = {
     "fit_seconds": "fit_seconds_",
     "optimizer": "_optimizer",
 }
-"""The attribute of the estimator for each field of :class:`FitState`, in scikit-learn's names where it has them."""
+"""The attribute of the estimator for each field of :class:`FitState`, named as in scikit-learn if it has one."""
 
-SET_BY_THE_FIT = ("loss", "stop_reason", "fit_seconds")  # no attributes before the fit has set them
+SET_BY_THE_FIT = ("loss", "stop_reason", "fit_seconds")  # missing before the fit sets them
 
 
 @dataclass
 class FitState:
-    """The figures of a fit, and where it has arrived.
+    """The figures of a fit, and its progress.
 
     Attributes
     ----------
     theta : (P,) array of NumPy, optional
-        The parameters for ``coefs_`` and ``intercepts_``; None leaves those as they are.
+        The parameters for ``coefs_`` and ``intercepts_``; None leaves those unchanged.
     n_iter, t : int
         Epochs of this fit, and samples seen in all fits.
     loss, best_loss : float, optional
-        The loss of the last epoch, and the smallest; no best loss with early stopping.
+        The loss of the last epoch, and the smallest; the latter is None with early stopping.
     loss_curve : list of float
         The loss of each epoch.
     no_improvement_count : int
@@ -47,9 +47,9 @@ class FitState:
     best_validation_score : float, optional
         The largest of the scores.
     stop_reason, fit_seconds : str and float, optional
-        Why the fit ended, and how long it took.
+        The reason why the fit ended, and its duration.
     optimizer : OptimizerState, optional
-        What the next call continues from.
+        The state from which the next call continues.
     """
 
     theta: np.ndarray | None = None
@@ -73,7 +73,7 @@ class FitState:
         return cls(**{name: attributes[own] for name, own in ATTRIBUTES.items() if own in attributes})
 
     def start_history(self, early_stopping: bool, has_held_out: bool) -> None:
-        """Begin the curves, and forget the best figures."""
+        """Start the curves, and reset the best figures."""
         self.loss_curve = []
         self.no_improvement_count = 0
         self.best_loss = None if early_stopping else np.inf
@@ -82,7 +82,7 @@ class FitState:
         self.best_validation_score = -np.inf if has_held_out else None
 
     def attributes(self) -> dict[str, Any]:
-        """Return the fitted attributes, but for the weights."""
+        """Return the fitted attributes, except the weights."""
         figures = {name: getattr(self, name) for name in ATTRIBUTES}
         return {
             ATTRIBUTES[name]: value

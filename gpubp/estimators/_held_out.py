@@ -1,4 +1,4 @@
-"""Held-out samples: which they are, the loss on them, and the score of the predictions."""
+"""Held-out samples: draw them, and compute their loss and score."""
 
 import math
 from collections.abc import Callable
@@ -36,7 +36,7 @@ class HeldOut:
     def loss_and_outputs(self, theta: Array) -> tuple[np.ndarray, np.ndarray]:
         """Compute the mean loss ``(...)``, without a penalty, and the outputs ``(..., b, j)``, both on the host.
 
-        The samples are taken in parts, which bounds the memory.
+        The samples are evaluated in parts, which bounds the memory.
         """
         xp, network, weights = self.backend.xp, self.network, self.sample_weight
         total, outputs = np.zeros(theta.shape[:-1]), []
@@ -55,7 +55,7 @@ class HeldOut:
         return Evaluated(self, float(loss), outputs)
 
     def evaluate_each(self, thetas: Array) -> "list[Evaluated]":
-        """Evaluate the parameters ``(K, P)`` of several networks at once."""
+        """Evaluate the parameters ``(K, P)`` of several networks together."""
         losses, outputs = self.loss_and_outputs(thetas)
         return [Evaluated(self, float(loss), own) for loss, own in zip(losses, outputs, strict=True)]
 
@@ -71,7 +71,7 @@ class Evaluated(NamedTuple):
 def split(
     options: FitOptions, coding: TargetCoding, targets: np.ndarray, random_state: np.random.RandomState
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Draw held-out samples as scikit-learn does; return the rows to learn from, and those held out."""
+    """Draw held-out samples as scikit-learn does; return the rows to train on, and those held out."""
     rows, aside = train_test_split(
         np.arange(targets.shape[0]),
         random_state=random_state,
@@ -93,7 +93,7 @@ def hold_out(
     weights: np.ndarray | None,
     rows: np.ndarray | None = None,
 ) -> HeldOut:
-    """Put samples, or the chosen rows of them, where the network is evaluated."""
+    """Move samples, or some rows of them, to the device on which the network is evaluated."""
     if rows is not None:
         targets, weights = targets[rows], None if weights is None else weights[rows]
     return HeldOut(
@@ -111,7 +111,7 @@ def hold_out(
 def score_of(
     scoring: str | Callable[..., Any] | None, coding: TargetCoding, seen: Evaluated, fitted: Callable[[], Any]
 ) -> float:
-    """Compute the score of held-out samples; one that is not finite is NaN.
+    """Compute the score of held-out samples; an infinite score becomes NaN.
 
     Parameters
     ----------
@@ -120,7 +120,7 @@ def score_of(
     coding : TargetCoding
     seen : Evaluated
     fitted : callable
-        Makes an estimator with the present weights, for a scorer that calls its methods.
+        Returns an estimator with the current weights, for a scorer that calls its methods.
     """
     held_out, loss, outputs = seen
     if not np.all(np.isfinite(outputs)):

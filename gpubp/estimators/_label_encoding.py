@@ -31,7 +31,7 @@ class LabelColumns:
     classes_ : list of array
         The classes of each column.
     y_type_ : str
-        What scikit-learn's ``type_of_target`` returns for such targets.
+        The value of scikit-learn's ``type_of_target`` for such targets.
     """
 
     y_type_ = "multiclass-multioutput"
@@ -76,7 +76,7 @@ class LabelColumns:
 
 
 def has_columns(y: np.ndarray) -> bool:
-    """Whether y has several columns of labels, rather than one, or zeros and ones of a multilabel target."""
+    """Return whether y has several columns of labels, rather than one column or a multilabel target."""
     return bool(type_of_target(y, input_name="y") == LabelColumns.y_type_)
 
 
@@ -105,10 +105,10 @@ def weights_by_class(class_weight: Any, y: Any, sample_weight: np.ndarray | None
 
 
 def accuracy(y: Any, predicted: Any, sample_weight: Any) -> float:
-    """Compute the accuracy; with several columns a row is right where all its columns are."""
+    """Compute the accuracy; with several columns a row is correct if all its columns are."""
     y = np.asarray(y)
     if y.ndim == 1 and y.shape == predicted.shape and y.dtype == predicted.dtype and y.dtype.kind in "biuU":
-        return float(np.average(y == predicted, weights=sample_weight))  # without the checks, which take much longer
+        return float(np.average(y == predicted, weights=sample_weight))  # without scikit-learn's checks, which are slow
     if y.ndim == 2 and y.shape[1] > 1 and has_columns(y):
         return float(np.average(np.all(y == predicted, axis=1), weights=sample_weight))
     return float(accuracy_score(y, predicted, sample_weight=sample_weight))
@@ -137,7 +137,7 @@ class ClassTargets:
         return encoded
 
     def to_learn(self, targets: np.ndarray) -> np.ndarray:
-        """Smooth the labels (Szegedy et al. 2016): a part of each is spread over the classes of its group."""
+        """Smooth the labels (Szegedy et al. 2016): spread a part of each over the classes of its group."""
         if not self.label_smoothing:
             return targets
         if isinstance(self.labels, LabelColumns):
@@ -153,7 +153,7 @@ class ClassTargets:
         return predicted
 
     def probabilities(self, backend: Backend, outputs: Array, X: Any, of_other: Array | None = None) -> Any:
-        """Return outputs as arrays like X: with one output also the other class, with several targets a list."""
+        """Return outputs in the library of X: one output is paired with its complement, several targets are a list."""
         if isinstance(self.labels, LabelColumns):
             return [like(group, X) for group in self.labels.split(outputs)]
         if outputs.shape[-1] == 1:
@@ -161,11 +161,11 @@ class ClassTargets:
         return like(outputs, X)
 
     def for_scoring(self, targets: np.ndarray) -> np.ndarray:
-        """Return targets as a scorer takes them: classes."""
+        """Return the classes of targets, for a scorer."""
         return self.predictions(targets)
 
     def default_score(self, y: np.ndarray, outputs: np.ndarray, sample_weight: np.ndarray | None) -> float:
-        """Compute the accuracy of outputs."""
+        """Compute the accuracy."""
         return accuracy(y, self.predictions(outputs), sample_weight)
 
     def stratify(self, targets: np.ndarray) -> np.ndarray | None:
@@ -173,7 +173,7 @@ class ClassTargets:
         return targets if targets.shape[1] == 1 else None
 
     def output_and_loss(self) -> tuple[str, str]:
-        """Name the output activation, and the loss of :mod:`gpubp.nn.losses`."""
+        """Return the names of the output activation and of the loss in :mod:`gpubp.nn.losses`."""
         activation, loss = "logistic", "binary_cross_entropy"
         if isinstance(self.labels, LabelColumns):
             groups = ",".join(map(str, self.labels.sizes))
@@ -183,7 +183,7 @@ class ClassTargets:
         return activation, "squared" if self.loss == "squared_error" else loss
 
     def onnx_predictions(self) -> AddPredictions:
-        """Return how an exported model turns outputs into predictions."""
+        """Return the function that adds predictions to an exported model."""
         if isinstance(self.labels, LabelColumns):
             return class_of_each_column(self.labels.classes_)
         if self.labels.y_type_ == "multiclass":
@@ -192,7 +192,7 @@ class ClassTargets:
 
     @property
     def key(self) -> Hashable:
-        """Equal for targets that are encoded, smoothed and scored in the same way."""
+        """A key that is equal for targets that are encoded, smoothed and scored in the same way."""
         classes = self.labels.classes_ if isinstance(self.labels, LabelColumns) else [self.labels.classes_]
         return (
             type(self).__name__,

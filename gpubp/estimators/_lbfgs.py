@@ -20,7 +20,7 @@ from gpubp.estimators._samples import TrainingSamples
 
 
 def fit_lbfgs(samples: TrainingSamples, theta: Array, monitor: FitMonitor) -> tuple[np.ndarray, str]:
-    """Minimize from ``theta``; return the best parameters found, on the host, and why the fit ended."""
+    """Minimize from ``theta``; return the best parameters, on the host, and why the fit ended."""
     network, options, state = monitor.fit.network, monitor.fit.options, monitor.fit.state
     backend, precision, n_samples = samples.backend, samples.precision, samples.targets.shape[0]
     mask = network.weight_mask()
@@ -35,7 +35,7 @@ def fit_lbfgs(samples: TrainingSamples, theta: Array, monitor: FitMonitor) -> tu
         slice(share.start + part.start, share.start + part.stop)
         for part in gen_batches(share.stop - share.start, at_once)
     ]
-    # the penalty counts once, with the first part
+    # the penalty is added once, with the first part
     objectives = [Objective(network, reduction="sum", l2=0.0 if part.start else float(options.alpha)) for part in parts]
 
     def unpacked(packed: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Copies of one estimator fitted to the same samples: as a stack where possible, else one by one."""
+"""Fit copies of one estimator to the same samples: as a stack if possible, else one at a time."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -24,31 +24,31 @@ def fit_members(
     seeds: Sequence[int | None] | None = None,
     reason: str = "",
 ) -> list[Exception | None]:
-    """Fit copies of one estimator, which differ in their seeds and in the samples that each learns from.
+    """Fit copies of one estimator, which differ in their seeds and in their training samples.
 
     Parameters
     ----------
     members : sequence of MLPClassifier or MLPRegressor
-        The samples were validated for the first.
+        The samples were validated for the first member.
     x, y, weights
         The validated samples.
     rows : sequence of arrays of int, or of None
-        Which of them each member learns from; None for all.
+        The training rows of each member; None for all.
     fit_alone : callable
-        Fits the member of a number, where it cannot be fitted with the others.
+        Fits one member, given its number, if it cannot be fitted with the others.
     seeds : sequence of int or None, optional
-        Seeds for first weights that differ from those that ``random_state`` gives.
+        Seeds of initial weights that differ from those of ``random_state``.
     reason : str
-        Why they cannot be fitted together, if that is known already.
+        Why the members cannot be fitted together, if known.
 
     Returns
     -------
     list of Exception or None
-        What each fit raised; of members fitted one by one only the ValueErrors, others are raised.
+        The exception of each fit. Of members fitted one at a time, only ValueErrors; others are raised.
     """
     first = StackableModel(members[0])
     if reason := reason or first.reason_to_fit_alone(x):
-        logger.info("%d networks are fitted one by one, since %s", len(members), reason)
+        logger.info("%d networks are fitted one at a time, since %s", len(members), reason)
         return [_error_of(fit_alone, k) for k in range(len(members))]
     targets, train_weights, learned = first.encode_targets(y, weights)
     all_rows, fits = np.arange(targets.shape[0]), []

@@ -1,4 +1,4 @@
-"""What an estimator does after each epoch: figures, best weights, printing, callbacks, and when to stop."""
+"""Monitor a fit after each epoch: figures, best weights, printing, callbacks, and when to stop."""
 
 import math
 import time
@@ -29,24 +29,24 @@ from gpubp.training.state import Outcome
 
 
 class FitMonitor:
-    """Follows a fit from epoch to epoch, and keeps its state.
+    """Monitors a fit epoch by epoch, and updates its state.
 
-    With several processes each follows the fit; the first evaluates held-out samples, prints, and calls callbacks.
+    With several processes each monitors the fit; the first evaluates held-out samples, prints, and calls callbacks.
 
     Parameters
     ----------
     fit : EstimatorFit
-        Its state is changed, its options are read.
+        Its state is updated.
     n_samples : int
-        How many samples are learned from.
+        The number of training samples.
     evaluate : callable, optional
         Evaluates parameters on the held-out samples.
     theta : array
-        The parameters at the start, the best so far.
+        The initial parameters.
     task : FitTask
         Calls scikit-learn's callbacks.
     rate : LearningRate, optional
-        That of a stochastic solver.
+        The learning rate of a stochastic solver.
     processes : ProcessGroup
     """
 
@@ -103,7 +103,7 @@ class FitMonitor:
         return self._should_stop(seen, stuck)
 
     def epochs_unobserved(self) -> int:
-        """Return for how many epochs nothing is evaluated, called or printed, and nothing can end the training."""
+        """Return the number of epochs in which nothing is evaluated, called or printed, and training cannot end."""
         options, state, rate = self.fit.options, self.fit.state, self.rate
         watched = self.evaluate is not None or self.task.context is not None or options.verbose
         if watched or options.max_time is not None or rate is None or rate.follows_samples:
@@ -140,7 +140,7 @@ class FitMonitor:
         return better
 
     def _is_stuck(self, rate: LearningRate) -> bool:
-        """Shrink the learning rate where that may help; return whether nothing helps any more."""
+        """Shrink the learning rate if that may help; return whether training should stop."""
         options = self.fit.options
         figure = "Validation score" if options.early_stopping else "Training loss"
         done = rate.when_stuck()
@@ -155,7 +155,7 @@ class FitMonitor:
         return not done
 
     def diverged(self) -> None:
-        """Note the epoch in which the weights stopped being finite."""
+        """Record the epoch in which the weights became infinite or NaN."""
         self._note_epoch(math.nan)
         if self.evaluate is not None:
             self._note_held_out(math.nan, math.nan)
@@ -173,7 +173,7 @@ class FitMonitor:
         return self._should_stop(Progress(n_iter, max_iter, loss, validation_loss, score, math.nan, theta))
 
     def _evaluated(self, theta: Array) -> tuple[float | None, float | None]:
-        """Compute the loss and the score of the held-out samples, if any."""
+        """Return the loss and the score of the held-out samples, if any."""
         if self.evaluate is None:
             return None, None
         loss, score = self.processes.on_rank_0(partial(self._loss_and_score, self.evaluate, theta))
@@ -195,7 +195,7 @@ class FitMonitor:
             print(f"Validation score: {score:f}")
 
     def _should_stop(self, progress: Progress, stuck: bool = False) -> bool:
-        """Call the callbacks that are due; note why training should stop, if it should."""
+        """Call the callbacks that are due; record why training should stop, if it should."""
         self.epoch = progress.epoch
         if self.callbacks or self.task.context is not None:
             self.fit.publish_figures()
@@ -215,23 +215,23 @@ class FitMonitor:
     # --- at the end ---
 
     def end(self, theta: np.ndarray, stop_reason: str, *, incremental: bool = False, stacklevel: int = 2) -> None:
-        """Keep the parameters found, why the fit ended and how long it took; warn where it did not converge.
+        """Store the parameters, the reason why the fit ended and its duration; warn if it did not converge.
 
         Parameters
         ----------
         theta : (P,) array of NumPy
-            With early stopping the best parameters are kept instead.
+            With early stopping, the best parameters are stored instead.
         stop_reason : str
-            Why the training loop or the solver ended.
+            The reason why the training loop or the solver ended.
         incremental : bool
-            Whether this was a call of ``partial_fit``.
+            Whether this is a call of ``partial_fit``.
         stacklevel : int
-            For the warning, as :func:`warnings.warn` counts from the caller of this method, with 2.
+            Stack level of the warning, as in :func:`warnings.warn`; 2 is the caller of this method.
 
         Raises
         ------
         ValueError
-            If the parameters to keep are not finite.
+            If the parameters are not finite.
         """
         options, state = self.fit.options, self.fit.state
         if stop_reason == "diverged":

@@ -19,50 +19,50 @@ from gpubp.optim.first_order import (
 )
 from gpubp.optim.schedules import Cosine, Schedule, WarmUp
 
-SMALLEST_RATE = 1e-6  # below which an adaptive learning rate stops the training
+SMALLEST_RATE = 1e-6  # training stops when an adaptive learning rate is below it
 
 
 @dataclass
 class LearningRate:
     """The learning rate of an estimator, called with the epochs done, like any schedule of an optimizer.
 
-    scikit-learn's own schedules depend on the samples seen, or on the progress, rather than on the epochs: ``now`` is
-    their present value. ``by_epoch`` is a schedule in epochs and takes precedence.
+    scikit-learn's schedules depend on the samples seen or on the progress, rather than on the epochs: ``current`` is
+    their current value. ``by_epoch`` is a schedule in epochs and takes precedence.
     """
 
     first: float
     schedule: str
     power: float
-    now: float
+    current: float
     by_epoch: Schedule | None = None
     warm_up: float = 0.0
 
     def __call__(self, epoch: float) -> float:
         """Return the rate after this many epochs."""
-        rate = self.now if self.by_epoch is None else float(self.by_epoch(epoch))
+        rate = self.current if self.by_epoch is None else float(self.by_epoch(epoch))
         return WarmUp(self.warm_up, rate)(epoch)
 
     @property
     def changes(self) -> bool:
-        """Whether it ever differs from the first."""
+        """Whether the rate changes."""
         return self.by_epoch is not None or self.warm_up > 0.0 or self.schedule != "constant"
 
     @property
     def follows_samples(self) -> bool:
-        """Whether it changes with the number of samples seen."""
+        """Whether the rate depends on the number of samples seen."""
         return self.schedule == "invscaling"
 
     def after_epoch(self, n_seen: int) -> None:
         """Set the rate from the number of samples seen since the first fit."""
         if self.follows_samples:
-            self.now = self.first / (n_seen + 1) ** self.power
+            self.current = self.first / (n_seen + 1) ** self.power
 
     def when_stuck(self) -> str:
-        """Shrink an adaptive rate and return the message about it; return "" where training should stop."""
-        if self.schedule != "adaptive" or self.now <= SMALLEST_RATE:
+        """Shrink an adaptive rate and return a message about it; return "" if training should stop."""
+        if self.schedule != "adaptive" or self.current <= SMALLEST_RATE:
             return ""
-        self.now /= 5.0
-        return f"Setting learning rate to {self.now:f}"
+        self.current /= 5.0
+        return f"Setting learning rate to {self.current:f}"
 
 
 OPTIMIZER_OF: dict[str, Callable[[FitOptions, LearningRate | float], Optimizer]] = {
@@ -78,7 +78,7 @@ SCHEDULED_BY_PROGRESS = ("sgd", "momentum")  # the solvers that use "invscaling"
 
 
 def learning_rate_of(options: FitOptions, n_seen: int) -> LearningRate:
-    """Make the learning rate of an estimator that has seen this many samples."""
+    """Create the learning rate of an estimator that has seen `n_seen` samples."""
     first, requested = float(options.learning_rate_init), options.learning_rate
     by_epoch: Schedule | None = None
     schedule = "constant"
@@ -94,7 +94,7 @@ def learning_rate_of(options: FitOptions, n_seen: int) -> LearningRate:
 
 
 def optimizer_of(options: FitOptions, rate: LearningRate) -> Optimizer:
-    """Make the optimizer of an estimator."""
+    """Create the optimizer of an estimator."""
     optimizer = OPTIMIZER_OF[options.solver](options, rate if rate.changes else rate.first)
     if options.max_grad_norm is not None:
         optimizer = clipped(optimizer, float(options.max_grad_norm))
@@ -102,7 +102,7 @@ def optimizer_of(options: FitOptions, rate: LearningRate) -> Optimizer:
 
 
 class OptimizerState(NamedTuple):
-    """What :meth:`partial_fit` continues from: the learning rate, the state of the optimizer, the epochs done."""
+    """The state from which :meth:`partial_fit` continues: learning rate, optimizer state and epochs done."""
 
     solver: str
     rate: LearningRate
@@ -126,17 +126,17 @@ def _moved(part: Any, backend: Backend | None, dtype: str) -> Any:
 def optimizer_state_of(
     options: FitOptions, before: OptimizerState | None, n_seen: int, incremental: bool
 ) -> OptimizerState:
-    """Return where the optimizer starts: from the state before, if the solver is the same.
+    """Return the initial state of the optimizer: the previous state, if the solver is the same.
 
     Parameters
     ----------
     options : FitOptions
     before : OptimizerState, optional
-        What the last call left.
+        The state after the last call.
     n_seen : int
-        Samples seen in all calls before.
+        Samples seen in all previous calls.
     incremental : bool
-        Whether the learning rate continues too; a new fit begins its schedule again.
+        Whether the learning rate continues too; a new fit starts its schedule again.
     """
     scaled = before is not None and isinstance(before.state, LossScaleState)
     if before is None or before.solver != options.solver or scaled != (options.matmul_precision == "float16"):

@@ -46,7 +46,7 @@ class FitOptions:
         return cls(**{field.name: getattr(estimator, field.name) for field in fields(cls)})
 
     def samples_in_a_step(self, n_samples: int) -> int:
-        """Return how many of the training samples one step takes."""
+        """Return the number of training samples in a step."""
         if self.solver == "lbfgs":
             return n_samples
         return min(DEFAULT_BATCH_SIZE if self.batch_size == "auto" else int(self.batch_size), n_samples)

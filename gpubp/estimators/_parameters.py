@@ -1,4 +1,4 @@
-"""The parameters that both estimators take: their constraints, and how they are stored."""
+"""The constraints of the parameters that both estimators share, and how they are stored."""
 
 from collections.abc import Callable, Iterable, Mapping
 from numbers import Integral, Real
@@ -15,7 +15,7 @@ from gpubp.nn.activations import ACTIVATIONS, get_activation
 
 
 class NameOf(StrOptions):  # type: ignore[misc]
-    """A name that one of our registries knows: one of those listed, or one with a number such as "elu(0.5)"."""
+    """A name in one of gpubp's registries: one of those listed, or one with a number such as "elu(0.5)"."""
 
     def __init__(self, find: Callable[[str], Any], names: Iterable[str]) -> None:
         self.names = tuple(names)
@@ -31,7 +31,7 @@ class NameOf(StrOptions):  # type: ignore[misc]
         return isinstance(val, str) and not self.fault(val)
 
     def fault(self, name: str) -> str:
-        """Return what the registry says is wrong with a name, or "" if it is known."""
+        """Return the registry's error message about a name, or "" if the name is known."""
         try:
             self.find(name)
         except DataError as error:
@@ -40,7 +40,7 @@ class NameOf(StrOptions):  # type: ignore[misc]
 
 
 def check_names(estimator: Any, constraints: Mapping[str, Any]) -> None:
-    """Check the parameters that are names, so that the error says what exactly is wrong with one.
+    """Check the parameters that are names, so that the error has the registry's message.
 
     Raises
     ------

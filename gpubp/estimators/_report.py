@@ -17,7 +17,7 @@ RISEN = 1.1  # a validation loss that has risen by this factor since its best in
 
 
 def report(model: Any) -> str:
-    """Describe a fitted model: the network, the fit, losses and scores, and advice where there is some.
+    """Describe a fitted model: the network, the fit, losses and scores, and advice if there is any.
 
     Parameters
     ----------

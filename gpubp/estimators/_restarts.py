@@ -1,4 +1,4 @@
-"""Several fits from different first weights, of which the best one is kept."""
+"""Fit several times from different initial weights, and keep the best fit."""
 
 import copy
 from typing import Any
@@ -10,15 +10,14 @@ from gpubp.estimators._members import fit_members
 from gpubp.estimators._validation import validate_samples, validate_weights
 
 OWN_PARAMETERS = ("n_restarts", "random_state")
-"""The parameters that an estimator keeps when it takes over the best of its restarts."""
+"""The parameters that an estimator keeps when it adopts the best of its restarts."""
 
 
 def fit_restarts(model: Any, X: Any, y: Any, sample_weight: Any, validation_data: Any) -> None:
-    """Fit an estimator ``n_restarts`` times, together where possible, and keep the best fit.
+    """Fit an estimator ``n_restarts`` times, together if possible, and keep the best fit.
 
-    The first fit is that of ``n_restarts=1``. The others differ from it in their first weights, not in the samples
-    that they hold out or in their order. The best fit has the best score on held-out samples, or else the smallest
-    loss.
+    The first fit equals that of ``n_restarts=1``. The others differ in their initial weights, not in their held-out
+    samples or the order of samples. The best fit has the best score on held-out samples, or else the smallest loss.
     """
     members, seeds = _members(model)
     x, y_on_host = validate_samples(members[0], X, y, reset=True)
@@ -31,7 +30,7 @@ def fit_restarts(model: Any, X: Any, y: Any, sample_weight: Any, validation_data
     every = [None] * len(members)
     errors = fit_members(members, x, y_on_host, weights, every, fit_alone, seeds=seeds, reason=reason)
     able = [k for k, error in enumerate(errors) if error is None]
-    for error in errors:  # a fit may diverge; that a device fails, or memory is short, must be raised
+    for error in errors:  # a fit may diverge; errors of the device or the memory must be raised
         if error is not None and not (able and isinstance(error, ValueError)):
             raise error
     scores = [_score(member) if error is None else np.nan for member, error in zip(members, errors, strict=True)]
@@ -41,7 +40,7 @@ def fit_restarts(model: Any, X: Any, y: Any, sample_weight: Any, validation_data
 
 
 def _members(model: Any) -> tuple[list[Any], list[int | None]]:
-    """Copy an estimator once for each restart; return the copies, and the seeds of their first weights."""
+    """Copy an estimator once for each restart; return the copies, and the seeds of their initial weights."""
     random_state = check_random_state(model.random_state)
     start = copy.deepcopy(random_state)
     seeds = [None, *random_state.randint(2**31 - 1, size=model.n_restarts - 1)]
@@ -54,7 +53,7 @@ def _members(model: Any) -> tuple[list[Any], list[int | None]]:
 
 
 def _score(member: Any) -> float:
-    """Judge a fit by the score of its weights on held-out samples, or else by its loss; higher is better."""
+    """Return the score of a fit on held-out samples, or else its negated loss; higher is better."""
     if member.early_stopping and member.solver != "lbfgs":
         return float(member.best_validation_score_)
     return float(member.validation_scores_[-1]) if member.validation_scores_ else -float(member.loss_)

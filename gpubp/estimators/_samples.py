@@ -1,4 +1,4 @@
-"""The training samples of an estimator, and scikit-learn's order of them."""
+"""The training samples of an estimator, and their order as in scikit-learn."""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -20,7 +20,7 @@ from gpubp.training.stacks import next_order
 class TrainingSamples(NamedTuple):
     """Training samples: x on the device, or sparse on the host; targets and weights on the device.
 
-    With ``on_host`` all are arrays of NumPy. Of each batch this process takes its share.
+    With ``on_host`` all are NumPy arrays. Each process uses its share of each batch.
     """
 
     backend: Backend
@@ -45,7 +45,7 @@ class TrainingSamples(NamedTuple):
 
 
 class BatchesInOrder:
-    """The batches of each epoch in scikit-learn's order: the order of the epoch before is shuffled, then cut."""
+    """The batches of each epoch in scikit-learn's order: the order of the previous epoch is shuffled, then cut."""
 
     def __init__(self, samples: TrainingSamples, size: int, random_state: np.random.RandomState | None) -> None:
         self.samples, self.size, self.random_state = samples, size, random_state
@@ -61,7 +61,7 @@ class BatchesInOrder:
         return ArrayBatches(backend, self.all, self.size, order, on_host=on_host, processes=processes)
 
     def _dense_batches(self, order: np.ndarray | None) -> Iterator[tuple[float, Batch]]:
-        """Make dense batches of sparse samples one by one."""
+        """Yield dense batches of sparse samples."""
         for part in gen_batches(len(self.order), self.size):
             share = self.samples.processes.shard(part.stop - part.start)
             own = slice(part.start + share.start, part.start + share.stop)

@@ -14,15 +14,15 @@ except ImportError:
 
 
 class FitTask:
-    """One fit, reported to the callbacks that are set on the estimator; without any, nothing is done.
+    """One fit, reported to the callbacks that are set on the estimator; does nothing without callbacks.
 
     Parameters
     ----------
     estimator : estimator or None
     X, y, sample_weight
-        As the user passed them.
+        The arguments of the user.
     epochs : int
-        The largest number of epochs.
+        The maximum number of epochs.
     """
 
     def __init__(self, estimator: Any, X: Any, y: Any, sample_weight: Any, epochs: int) -> None:
@@ -39,7 +39,7 @@ class FitTask:
             self.context.call_on_fit_task_begin(estimator=estimator, **self.given)
 
     def begin_epoch(self) -> None:
-        """Report that an epoch begins, unless one is under way."""
+        """Report that an epoch begins, unless one is running."""
         if self.context is not None and self.open is None:
             self.open = self.context.subcontext(task_name="epoch")
             self.open.call_on_fit_task_begin(estimator=self.estimator, **self.given)
@@ -56,7 +56,7 @@ class FitTask:
         return reported
 
     def end_epoch(self, attributes: Callable[[], dict[str, Any]]) -> bool:
-        """Report that the epoch is over; ``attributes`` makes the fitted attributes. Return whether to stop."""
+        """Report that the epoch is over; ``attributes`` returns the fitted attributes. Return whether to stop."""
         if self.open is None:
             return False
         epoch, self.open = self.open, None
@@ -64,7 +64,7 @@ class FitTask:
         return bool(stop)
 
     def end(self) -> None:
-        """Report that the fit is over, and with it an epoch that was interrupted."""
+        """Report the end of the fit, and of an interrupted epoch."""
         if self.open is not None:
             self.open.call_on_fit_task_end(estimator=self.estimator, **self.given)
         if self.context is not None:

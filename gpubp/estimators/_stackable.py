@@ -1,4 +1,4 @@
-"""Estimators whose fits are trained in stacks, and why some are fitted alone."""
+"""Prepare the fits of an estimator for stacks, and decide which are fitted alone."""
 
 from typing import Any, Protocol
 
@@ -20,7 +20,7 @@ LEARNED_FROM_SAMPLES = ("n_features_in_", "feature_names_in_", "_fitted_with", "
 
 
 class PreparesFits(Protocol):
-    """The estimators of this package, as far as stacks need them."""
+    """The methods of the estimators that stacks need."""
 
     early_stopping: Any
 
@@ -44,7 +44,7 @@ class PreparesFits(Protocol):
 
 
 class StackableModel:
-    """An estimator, as it is fitted in a stack; see :class:`gpubp.model_selection._estimator_parts.Stackable`."""
+    """An estimator that is fitted in a stack; see :class:`gpubp.model_selection._estimator_parts.Stackable`."""
 
     def __init__(self, model: PreparesFits) -> None:
         self.model = model
@@ -54,11 +54,11 @@ class StackableModel:
         self.model._validate_params()
 
     def reason_to_fit_alone(self, x: Any = None) -> str:
-        """Return why the estimator cannot be fitted in a stack, or "" where it can."""
+        """Return why the estimator cannot be fitted in a stack, or "" if it can."""
         return reason_to_fit_alone(self.model, x)
 
     def validate_samples(self, X: Any, y: Any) -> ValidatedSamples:
-        """Validate samples as ``fit`` does; the estimator stays as it is."""
+        """Validate samples as ``fit`` does, without changing the estimator."""
         template = clone(self.model)
         x, y = validate_samples(template, X, y, reset=True)
         return ValidatedSamples(x, y, _learned(template))
@@ -73,13 +73,13 @@ class StackableModel:
         return EncodedTargets(targets, train_weights, _learned(self.model))
 
     def set_learned(self, learned: dict[str, Any]) -> None:
-        """Set attributes that another copy of the estimator has learned from the same samples."""
+        """Set attributes that another copy of the estimator learned from the same samples."""
         vars(self.model).update(learned)
 
     def prepare(
         self, x: Any, rows: np.ndarray, encoded: EncodedTargets, weights: np.ndarray | None, seed: int | None = None
     ) -> StackedFit:
-        """Prepare a fit: targets and weights are those of ``rows``, and ``seed`` is for separate first weights."""
+        """Prepare a fit: targets and weights are those of ``rows``, and ``seed`` is for separate initial weights."""
         targets, train_weights, _ = encoded
         model = self.model
         return model._prepare(x, rows, targets, weights, train_weights, model.early_stopping, first_weights_seed=seed)
@@ -90,12 +90,12 @@ def _learned(model: Any) -> dict[str, Any]:
 
 
 def only_watches(callback: Any) -> bool:
-    """Whether a callback can follow several networks at once: it has ``every``, and no beginning and no end."""
+    """Return whether a callback can be called in a stack: it has ``every``, but no ``on_begin`` and no ``on_end``."""
     return hasattr(callback, "every") and not hasattr(callback, "on_begin") and not hasattr(callback, "on_end")
 
 
 def reason_to_fit_alone(model: Any, x: Any = None) -> str:
-    """Return why an estimator cannot be fitted together with others, or "" where it can."""
+    """Return why an estimator cannot be fitted together with others, or "" if it can."""
     if model.solver == "lbfgs":
         return "solver='lbfgs' does a line search for each network"
     if getattr(model, "_skl_callbacks", None) or not all(map(only_watches, check_callbacks(model.callbacks or ()))):
@@ -112,5 +112,5 @@ def reason_to_fit_alone(model: Any, x: Any = None) -> str:
         backend = choose_backend(model.device, x)
         with backend.active():
             if home_of(backend, choose_precision(backend, model.dtype, x), x) is not backend:
-                return f"{backend.name} has no room for X, which a single fit takes in parts"
+                return f"{backend.name} has too little memory for X, which a single fit uses in parts"
     return ""

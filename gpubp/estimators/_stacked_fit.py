@@ -1,4 +1,4 @@
-"""A fit as a stack of networks trains it."""
+"""A fit that can be trained in a stack of networks."""
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
@@ -16,18 +16,18 @@ from gpubp.optim.first_order import Optimizer
 
 @dataclass(eq=False)
 class StackedFit(EstimatorFit):
-    """A fit with what a stack needs of it; see :class:`gpubp.training.stackable.StackableFit`."""
+    """A fit with the methods that a stack needs; see :class:`gpubp.training.stackable.StackableFit`."""
 
     rate: LearningRate | None = None
 
     @property
     def kind(self) -> Hashable:
-        """Equal for fits whose networks may be in one stack, as far as the estimator knows."""
+        """A key that is equal for fits whose networks may be in one stack, as far as the estimator knows."""
         return self.coding.key, self.options.early_stopping
 
     @property
     def draws(self) -> Hashable:
-        """Equal for fits that draw the same from equal random states."""
+        """A key that is equal for fits that draw the same numbers from equal random states."""
         options = self.options
         fraction = options.validation_fraction if options.early_stopping else None
         return self.coding.is_classifier, fraction, options.shuffle, self.targets.shape[1]
@@ -39,22 +39,22 @@ class StackedFit(EstimatorFit):
 
     @property
     def shuffle(self) -> bool:
-        """Whether the samples come in a new order in each epoch."""
+        """Whether to shuffle the samples in each epoch."""
         return self.options.shuffle
 
     @property
     def holds_out(self) -> bool:
-        """Whether a part of the samples is held out and evaluated after each epoch."""
+        """Whether some samples are held out and evaluated after each epoch."""
         return self.options.early_stopping
 
     @property
     def reads_theta(self) -> bool:
-        """Whether the parameters after an epoch are evaluated, or passed to callbacks."""
+        """Whether the parameters after an epoch are evaluated or passed to callbacks."""
         return self.options.early_stopping or bool(self.options.callbacks)
 
     @property
     def max_iter(self) -> int:
-        """The largest number of epochs."""
+        """The maximum number of epochs."""
         return self.options.max_iter
 
     @max_iter.setter
@@ -67,24 +67,24 @@ class StackedFit(EstimatorFit):
         return self.state.n_iter
 
     def optimizer(self) -> Optimizer:
-        """Make the optimizer and its learning rate, from the beginning."""
+        """Create the optimizer and its learning rate, in their initial state."""
         self.rate = learning_rate_of(self.options, self.state.t)
         return optimizer_of(self.options, self.rate)
 
     def split(self) -> tuple[np.ndarray, np.ndarray]:
-        """Draw the samples to learn from and those held out, as places in ``rows``."""
+        """Draw the training samples and the held-out samples, as indices into ``rows``."""
         return split(self.options, self.coding, self.targets, self.random_state)
 
     def targets_to_learn(self) -> np.ndarray:
-        """Return the targets that the loss compares with in training."""
+        """Return the targets for the training loss."""
         return self.coding.to_learn(self.targets)
 
     def held_out(self, x: Array, places: np.ndarray) -> HeldOut:
-        """Make the held-out samples: their inputs x, and the places in ``rows`` that they have."""
+        """Create the held-out samples from their inputs x and their indices into ``rows``."""
         weights = None if self.weights is None else self.weights[places]
         return hold_out(self.coding, self.backend, self.precision, self.network, x, self.targets[places], weights)
 
     def begin(self, n_samples: int, theta: Array, evaluate: Callable[[Array], Evaluated] | None) -> FitMonitor:
-        """Begin to train on this many samples from ``theta``."""
+        """Start training on `n_samples` samples from ``theta``."""
         self.state.n_iter = 0
         return FitMonitor(self, n_samples, evaluate, theta, NO_TASK, self.rate)

@@ -17,7 +17,7 @@ from gpubp.estimators._samples import BatchesInOrder, TrainingSamples
 from gpubp.training.loop import run
 from gpubp.training.plan import Plan, learning_rate_after
 
-CALLS = 200  # of partial_fit that are expected, when it is decided whether to compile
+CALLS = 200  # expected calls of partial_fit, for the decision whether to compile
 
 
 def fit_stochastic(
@@ -30,9 +30,9 @@ def fit_stochastic(
     samples : TrainingSamples
     theta : array
     monitor : FitMonitor
-        Its fit is trained.
+        The monitor of the fit to train.
     start : OptimizerState
-        Where the optimizer starts.
+        The initial state of the optimizer.
     incremental : bool
         Whether to train for one epoch, for ``partial_fit``.
     """
@@ -60,7 +60,7 @@ def fit_stochastic(
         run_epoch=make_epoch_runner(backend, objective, optimizer, precision, size, n_steps),
         batches=monitor.task.in_epochs(batches),
         epochs=start.epochs + (1 if incremental else options.max_iter),
-        average="samples",  # whatever they weigh, as in scikit-learn
+        average="samples",  # for any sample weights, as in scikit-learn
         callbacks=(monitor,),
         epochs_before_callbacks=monitor.epochs_unobserved,
         learning_rate=partial(learning_rate_after, optimizer),

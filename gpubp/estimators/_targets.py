@@ -1,4 +1,4 @@
-"""How targets become outputs of a network, and outputs predictions: what classifiers and regressors do differently."""
+"""The interface of encodings: from targets to outputs of a network, and from outputs to predictions."""
 
 from collections.abc import Hashable
 from typing import Protocol
@@ -20,28 +20,28 @@ class TargetCoding(Protocol):
 
     @property
     def key(self) -> Hashable:
-        """Equal for targets that are encoded, learned and scored in the same way."""
+        """A key that is equal for targets that are encoded, learned and scored in the same way."""
 
     def encode(self, y: np.ndarray) -> np.ndarray:
-        """Turn y into targets; raise ValueError where it is not of the kind that was learned."""
+        """Convert y to targets; raise ValueError if its type is not the one that was learned."""
 
     def to_learn(self, targets: np.ndarray) -> np.ndarray:
-        """Turn targets into what the loss compares outputs with in training."""
+        """Convert targets to the targets of the training loss."""
 
     def predictions(self, outputs: np.ndarray) -> np.ndarray:
-        """Turn outputs into predictions."""
+        """Convert outputs to predictions."""
 
     def for_scoring(self, targets: np.ndarray) -> np.ndarray:
-        """Turn targets into the true values for a scorer."""
+        """Convert targets to the true values for a scorer."""
 
     def default_score(self, y: np.ndarray, outputs: np.ndarray, sample_weight: np.ndarray | None) -> float:
-        """Score outputs where the parameter ``scoring`` is None."""
+        """Score outputs if the parameter ``scoring`` is None."""
 
     def stratify(self, targets: np.ndarray) -> np.ndarray | None:
         """Return the classes by which held-out samples are drawn, if any."""
 
     def output_and_loss(self) -> tuple[str, str]:
-        """Name the output activation, and the loss of :mod:`gpubp.nn.losses`."""
+        """Return the names of the output activation and of the loss in :mod:`gpubp.nn.losses`."""
 
     def onnx_predictions(self) -> AddPredictions:
-        """Return how an exported model turns outputs into predictions."""
+        """Return the function that adds predictions to an exported model."""

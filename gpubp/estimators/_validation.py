@@ -1,4 +1,4 @@
-"""Validation of what an estimator is given: X and y of any array library, checked as scikit-learn checks them."""
+"""Validate the arguments of an estimator: X and y of any array library, checked as in scikit-learn."""
 
 from collections.abc import Callable
 from typing import Any
@@ -19,7 +19,7 @@ from gpubp.estimators._arrays import HOST_LIBRARY, is_on_host, library_of, on_ho
 
 
 class NamespaceError(DataError, TypeError):
-    """A model fitted on arrays of one library was passed arrays of another."""
+    """A model fitted on arrays of one library received arrays of another."""
 
 
 def validate_samples(model: Any, X: Any, y: Any, *, reset: bool) -> tuple[Any, np.ndarray]:
@@ -52,7 +52,7 @@ def validate_samples(model: Any, X: Any, y: Any, *, reset: bool) -> tuple[Any, n
 
 
 def validate_weights(sample_weight: Any, y: np.ndarray) -> np.ndarray | None:
-    """Check the sample weights; they are returned on the host, or None where there are none."""
+    """Check the sample weights, and return them on the host; None if there are none."""
     if sample_weight is None:
         return None
     refuse_masked("sample_weight", sample_weight)
@@ -63,7 +63,7 @@ def validate_weights(sample_weight: Any, y: np.ndarray) -> np.ndarray | None:
 def validate_validation_data(
     model: Any, encode: Callable[[np.ndarray], np.ndarray], validation_data: Any
 ) -> tuple[Any, np.ndarray, np.ndarray | None]:
-    """Check the parameter ``validation_data``; return x, the targets as ``encode`` makes them of y, and the weights."""
+    """Check the parameter ``validation_data``; return x, the encoded targets, and the weights."""
     if not isinstance(validation_data, tuple | list) or len(validation_data) not in (2, 3):
         raise DataError(
             f"validation_data must be (X, y) or (X, y, sample_weight), got {type(validation_data).__name__}"
@@ -89,7 +89,7 @@ def validate_new_samples(model: Any, X: Any, method: str) -> Any:
 
 
 def _validate_array(model: Any, X: Array, *, reset: bool) -> Array:
-    """Check an array of another library than NumPy; integers become floats."""
+    """Check an array of a library other than NumPy; integers become floats."""
     xp = array_api_compat.array_namespace(X)
     if X.ndim != 2:
         raise ValueError(
@@ -121,5 +121,5 @@ def _check_library(model: Any, library: str, method: str) -> None:
     raise NamespaceError(
         f"Inputs passed to {type(model).__name__}.{method}() must use the same namespace as those passed to fit(): "
         f"it was fitted on arrays of {fitted_with} and got arrays of {library}. Convert them with {recipe}, or "
-        "take a copy.deepcopy() of the model: a copied or pickled one takes arrays of any library"
+        "use copy.deepcopy(model): a copied or pickled model accepts arrays of any library"
     )

@@ -37,8 +37,8 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
     ----------
     %(parameters)s
     class_weight : dict, list of dict, "balanced" or None, default=None
-        The weight of each class, which multiplies ``sample_weight``; "balanced" gives all classes the same weight in
-        sum, and a list has one dict for each of several outputs. The score and the loss of held-out samples ignore it.
+        The weight of each class, which multiplies ``sample_weight``; "balanced" gives all classes the same total
+        weight, and a list has one dict for each of several outputs. Held-out samples are evaluated without it.
     loss : {"log_loss", "squared_error"}, default="log_loss"
         Cross entropy, or half the squared error of the probabilities.
     label_smoothing : float, default=0.0
@@ -52,16 +52,16 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
 
     Notes
     -----
-    Besides one class a sample, y may mark several classes with ones, ``(n_samples, n_classes)``, or have a column of
-    classes for each of several outputs, ``(n_samples, n_outputs)``. Ctrl-C ends the training and keeps what was
-    learned. Where scikit-learn differs:
+    Instead of one class per sample, y may mark several classes with ones, ``(n_samples, n_classes)``, or have a column
+    of classes for each of several outputs, ``(n_samples, n_outputs)``. Ctrl-C ends the training and keeps what was
+    learned. Differences from scikit-learn:
 
-    - The loss is exact where outputs are 0 or 1 to the last digit; scikit-learn clips them.
+    - The loss is exact even if outputs round to 0 or 1; scikit-learn clips them.
     - A warm start continues with the velocity or the moments of the solver, so that consecutive fits are one long fit;
-      scikit-learn starts them again, and the learning rate of "invscaling" with them.
+      scikit-learn resets them, and the learning rate of "invscaling" too.
     - Training ends as soon as the weights are not finite, not after ``max_iter`` epochs.
-    - :meth:`partial_fit` needs no ``classes`` if y marks several, and raises if those given do not fit its columns.
-    - With ``solver="lbfgs"`` and X of float32 the computation and ``coefs_`` are float32.
+    - :meth:`partial_fit` needs no ``classes`` if y marks several, and raises if ``classes`` does not fit its columns.
+    - With ``solver="lbfgs"`` and float32 X, the computation and ``coefs_`` are float32.
 
     Examples
     --------
@@ -130,7 +130,7 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
     @available_if(MultilayerPerceptron._has_partial_fit)  # type: ignore[untyped-decorator]
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> Self:
-        """Train for one more epoch, from the solver's state of the last call.
+        """Train for one more epoch, from the solver's state after the last call.
 
         Parameters
         ----------
@@ -145,8 +145,8 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
         """
         if self.class_weight == "balanced":
             raise ValueError(
-                "class_weight='balanced' needs all samples at once and is not supported for partial_fit; give it a "
-                "dict, such as sklearn.utils.compute_class_weight makes"
+                "class_weight='balanced' needs all samples at once and is not supported for partial_fit; pass a dict "
+                "of weights, for example from sklearn.utils.compute_class_weight"
             )
         with self._unchanged_if_the_device_fails():
             y = on_host(y)
@@ -168,7 +168,7 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
         Returns
         -------
         array of shape (n_samples,), (n_samples, n_classes) for multilabel targets, or (n_samples, n_outputs)
-            In the library and on the device of X; classes that are text are in an array of NumPy.
+            In the library and on the device of X; text classes are in a NumPy array.
         """
         _, outputs = self._outputs(X, "predict")
         classes = self._coding().predictions(to_numpy(outputs))
@@ -207,7 +207,7 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
             return array_api_compat.array_namespace(probabilities).log(probabilities)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Return the accuracy of the predictions: with several outputs, the fraction of samples with all of them right.
+        """Return the accuracy of the predictions; for several outputs, the fraction of samples with all correct.
 
         Parameters
         ----------
@@ -246,17 +246,17 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
         if getattr(self, "classes_", None) is not None:
             return
         if classes is None:
-            raise ValueError("classes must be passed on the first call to partial_fit: a list, one array an output")
+            raise ValueError("classes must be passed on the first call to partial_fit: a list, one array per output")
         self._label_binarizer = LabelColumns().of([on_host(of_output) for of_output in classes])
         self.classes_ = self._label_binarizer.classes_
 
     def _learn_marks(self, y: Any, classes: Any) -> None:
-        """Learn in the first call of :meth:`partial_fit` how many labels y marks."""
+        """Learn the number of labels that y marks, in the first call of :meth:`partial_fit`."""
         marks = learn_labels(y)
         n_columns = len(marks.classes_)
         if classes is not None and len(classes) != n_columns:
             raise ValueError(
-                f"y marks {n_columns} labels, one a column, but classes names {len(classes)}: leave classes out, or "
+                f"y marks {n_columns} labels, one per column, but classes has {len(classes)}: omit classes, or "
                 f"pass range({n_columns})"
             )
         if getattr(self, "classes_", None) is None:

@@ -1,4 +1,4 @@
-"""A plot of the loss of a fit, in the manner of scikit-learn's displays."""
+"""A plot of the loss of a fit, in the style of scikit-learn's displays."""
 
 from typing import TYPE_CHECKING, Any, Self
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 class LossCurveDisplay:
     """The loss of each epoch, on the training samples and on the held-out samples.
 
-    Make one with :meth:`from_estimator`.
+    Create it with :meth:`from_estimator`.
 
     Parameters
     ----------
@@ -63,11 +63,11 @@ class LossCurveDisplay:
         Parameters
         ----------
         estimator : MLPClassifier or MLPRegressor
-            A fitted model; scikit-learn's own work too.
+            A fitted model; scikit-learn's are supported too.
         ax, log, **kwargs
             See :meth:`plot`.
         name : str, optional
-            The name in the title; by default the name of the class.
+            The title; by default the name of the class.
 
         Returns
         -------
@@ -84,7 +84,7 @@ class LossCurveDisplay:
         if not hasattr(estimator, "loss_curve_"):
             raise DataError(
                 f"a loss curve needs a model with loss_curve_, such as MLPClassifier, got {type(estimator).__name__}; "
-                "of a pipeline, give the last step"
+                "for a pipeline, pass its last step"
             )
         kept = None
         if getattr(estimator, "early_stopping", False) and getattr(estimator, "validation_scores_", None):
@@ -105,7 +105,7 @@ class LossCurveDisplay:
         Parameters
         ----------
         ax : matplotlib axes, optional
-            Where to draw; by default on a new figure.
+            The axes to draw on; by default those of a new figure.
         log : bool
             Whether the axis of the loss is logarithmic.
         **kwargs

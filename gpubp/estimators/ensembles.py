@@ -25,7 +25,7 @@ from gpubp.estimators.regressor import MLPRegressor
 
 
 class Ensemble(BaseEstimator):  # type: ignore[misc]
-    """What the ensembles have in common: members that are fitted together, each from its own seed."""
+    """Base class of the ensembles: members that are fitted together, each from its own seed."""
 
     _parameter_constraints: dict[str, list[Any]] = {  # noqa: RUF012
         "estimator": [HasMethods(["fit", "predict"]), None],
@@ -49,7 +49,7 @@ class Ensemble(BaseEstimator):  # type: ignore[misc]
 
     @abstractmethod
     def _default_estimator(self) -> MultilayerPerceptron:
-        """Make the estimator that is used without one."""
+        """Return the default estimator."""
 
     _kind: type[MultilayerPerceptron]  # the class of the members
 
@@ -84,7 +84,7 @@ class Ensemble(BaseEstimator):  # type: ignore[misc]
             members.append(member)
             rows.append(self._rows(random_state, n_samples))
 
-        def fit_alone(k: int) -> None:  # samples that a member does not learn from have the weight 0
+        def fit_alone(k: int) -> None:  # samples that are not drawn for a member have weight 0
             own = rows[k]
             counts = None if own is None else np.bincount(own, minlength=n_samples).astype(float)
             members[k].fit(x, y_on_host, _product(weights, counts))
@@ -107,7 +107,7 @@ class Ensemble(BaseEstimator):  # type: ignore[misc]
         return fewer
 
     def _outputs(self, X: Any, method: str) -> tuple[Backend, Array]:
-        """Compute the outputs of all members ``(K, b, j)``, on the device that computes."""
+        """Compute the outputs of all members ``(K, b, j)``; they stay on the device."""
         check_is_fitted(self)
         x = validate_new_samples(self, X, method)
         per_member = [member._outputs(x, method) for member in self.estimators_]
@@ -132,7 +132,7 @@ class Ensemble(BaseEstimator):  # type: ignore[misc]
         return self.estimators_[0]._as_onnx(theta, getattr(self, "feature_names_in_", None), path, dtype)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave out the array library of X, so that the loaded model takes arrays of any library."""
+        """Remove the array library of X, so that the loaded model accepts arrays of any library."""
         state = dict(super().__getstate__())
         state.pop("_fitted_with", None)
         return state
@@ -153,22 +153,22 @@ def _product(weights: np.ndarray | None, counts: np.ndarray | None) -> np.ndarra
 class MLPEnsembleClassifier(ClassifierMixin, Ensemble):  # type: ignore[misc]
     """An ensemble of multilayer perceptrons that classifies by the mean of their probabilities.
 
-    The members differ in their seeds: first weights, order of the samples, held-out samples, masks of dropout
+    The members differ in their seeds: initial weights, order of the samples, held-out samples, masks of dropout
     (Lakshminarayanan et al. 2017), and with ``bootstrap`` in their samples too (Breiman 1996). They are trained
-    together, as one stack of networks, and each gives the result of training it alone.
+    together, as one stack of networks, with the same results as if each were trained alone.
 
     Parameters
     ----------
     estimator : MLPClassifier or None, default=None
-        The members are copies of it with their own ``random_state``; None is an ``MLPClassifier()``.
+        The members are copies of it, each with its own ``random_state``; the default is ``MLPClassifier()``.
     n_estimators : int, default=10
     bootstrap : bool, default=False
-        Whether each member learns from samples drawn with replacement. With early stopping a sample may then be both
+        Whether each member trains on samples drawn with replacement. With early stopping a sample may then be both
         held out and trained on.
     max_samples : float, default=1.0
-        The fraction of the samples that each member learns from.
+        The fraction of the samples that each member trains on.
     random_state : int, RandomState or None, default=None
-        For the seeds of the members, and their samples.
+        Determines the seeds of the members, and their samples.
 
     Attributes
     ----------
@@ -253,7 +253,7 @@ class MLPEnsembleClassifier(ClassifierMixin, Ensemble):  # type: ignore[misc]
             return self._class_targets().probabilities(backend, spread, X, of_other=spread)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Return the accuracy of the predictions: with several outputs, the fraction of samples with all of them right.
+        """Return the accuracy of the predictions; for several outputs, the fraction of samples with all correct.
 
         Parameters
         ----------
@@ -281,7 +281,7 @@ class MLPEnsembleRegressor(RegressorMixin, Ensemble):  # type: ignore[misc]
     Parameters
     ----------
     estimator : MLPRegressor or None, default=None
-        The members are copies of it with their own ``random_state``; None is an ``MLPRegressor()``.
+        The members are copies of it, each with its own ``random_state``; the default is ``MLPRegressor()``.
     n_estimators, bootstrap, max_samples, random_state
         See :class:`MLPEnsembleClassifier`.
 
@@ -316,7 +316,7 @@ class MLPEnsembleRegressor(RegressorMixin, Ensemble):  # type: ignore[misc]
         ----------
         X : array, frame or sparse matrix of shape (n_samples, n_features)
         return_std : bool, default=False
-            Whether to return the standard deviation over the members too.
+            Whether to also return the standard deviation over the members.
 
         Returns
         -------

@@ -20,12 +20,12 @@ from gpubp.estimators._stackable import StackableModel
 from gpubp.io.onnx.predictions import AddPredictions, add_numbers
 from gpubp.nn.losses import get_loss
 
-LOSS_OF = {"squared_error": "squared", "absolute_error": "absolute"}  # where scikit-learn has a name of its own
+LOSS_OF = {"squared_error": "squared", "absolute_error": "absolute"}  # names that differ in gpubp.nn.losses
 LOSSES = (*LOSS_OF, "huber", "log_cosh", "poisson")
 
 
 def _loss_name(loss: str) -> str:
-    """Return the name in :mod:`gpubp.nn.losses` for the parameter ``loss``; Huber's may have a width."""
+    """Return the name in :mod:`gpubp.nn.losses` for the parameter ``loss``; "huber" may have a width."""
     if loss.partition("(")[0].strip() not in LOSSES:
         raise DataError(unknown("loss", loss, LOSSES))
     name = LOSS_OF.get(loss, loss)
@@ -37,7 +37,7 @@ def _loss_name(loss: str) -> str:
 class NumberTargets:
     """The targets of a regressor; see :class:`gpubp.estimators._targets.TargetCoding`.
 
-    ``n_outputs`` is the number of columns that were learned, None before.
+    ``n_outputs`` is the learned number of columns, None before fitting.
     """
 
     loss: str
@@ -46,7 +46,7 @@ class NumberTargets:
 
     @property
     def key(self) -> Hashable:
-        """Equal for all: the loss belongs to the network."""
+        """A key that is equal for all targets: the loss belongs to the network."""
         return type(self).__name__
 
     def encode(self, y: np.ndarray) -> np.ndarray:
@@ -60,7 +60,7 @@ class NumberTargets:
         return targets
 
     def to_learn(self, targets: np.ndarray) -> np.ndarray:
-        """Return the targets as they are."""
+        """Return the targets unchanged."""
         return targets
 
     def predictions(self, outputs: np.ndarray) -> np.ndarray:
@@ -68,24 +68,24 @@ class NumberTargets:
         return outputs[:, 0] if outputs.shape[1] == 1 else outputs
 
     def for_scoring(self, targets: np.ndarray) -> np.ndarray:
-        """Return the targets as they are."""
+        """Return the targets unchanged."""
         return targets
 
     def default_score(self, y: np.ndarray, outputs: np.ndarray, sample_weight: np.ndarray | None) -> float:
-        """Compute R^2 of outputs."""
+        """Compute R^2."""
         return float(r2_score(y, self.predictions(outputs), sample_weight=sample_weight))
 
     def stratify(self, targets: np.ndarray) -> np.ndarray | None:
-        """Return None: held-out samples are drawn from all alike."""
+        """Return None: held-out samples are not stratified."""
         return None
 
     def output_and_loss(self) -> tuple[str, str]:
-        """Name the output activation, and the loss of :mod:`gpubp.nn.losses`."""
+        """Return the names of the output activation and of the loss in :mod:`gpubp.nn.losses`."""
         name = _loss_name(self.loss)
         return get_loss(name).output, name
 
     def onnx_predictions(self) -> AddPredictions:
-        """Return how an exported model turns outputs into predictions: not at all."""
+        """Return the function that adds predictions to an exported model: the outputs, unchanged."""
         return add_numbers
 
 
@@ -99,9 +99,9 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):  # type: ignore[misc]
     Parameters
     ----------
     loss : {"squared_error", "poisson", "absolute_error", "huber", "log_cosh"}, default="squared_error"
-        Half the squared error; half the Poisson deviance, for targets from 0 up, with an exponential output; the
-        absolute error; Huber's loss, squared within its width and linear beyond, with the width in brackets, as in
-        "huber(0.5)", else 1; the logarithm of the hyperbolic cosine.
+        Half the squared error; half the Poisson deviance, for non-negative targets, with an exponential output; the
+        absolute error; Huber's loss, squared within its width and linear beyond, with the width in parentheses, as in
+        "huber(0.5)", by default 1; the logarithm of the hyperbolic cosine.
     %(parameters)s
 
     Attributes
@@ -110,16 +110,16 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):  # type: ignore[misc]
 
     Notes
     -----
-    Ctrl-C ends the training and keeps what was learned. Where scikit-learn differs:
+    Ctrl-C ends the training and keeps what was learned. Differences from scikit-learn:
 
     - The squared error is summed over the outputs, and so is its gradient; scikit-learn uses the same gradient but
       reports, and passes to L-BFGS, the mean over the outputs. Its ``loss_curve_`` is therefore smaller, its ``tol``
       coarser, and its line searches are wrong.
     - A warm start continues with the velocity or the moments of the solver, so that consecutive fits are one long fit;
-      scikit-learn starts them again, and the learning rate of "invscaling" with them.
+      scikit-learn resets them, and the learning rate of "invscaling" too.
     - Training ends as soon as the weights are not finite, not after ``max_iter`` epochs.
     - Targets below 0 raise an error with ``loss="poisson"``; scikit-learn's loss is then NaN.
-    - With ``solver="lbfgs"`` there is no ``partial_fit``, and with X of float32 the computation and ``coefs_`` are
+    - With ``solver="lbfgs"`` there is no ``partial_fit``, and with float32 X the computation and ``coefs_`` are
       float32.
 
     Examples
@@ -184,7 +184,7 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):  # type: ignore[misc]
     @available_if(MultilayerPerceptron._has_partial_fit)  # type: ignore[untyped-decorator]
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
-        """Train for one more epoch, from the solver's state of the last call.
+        """Train for one more epoch, from the solver's state after the last call.
 
         Parameters
         ----------

@@ -21,7 +21,7 @@ def canonical_json(header: Any) -> str:
 
 
 def parse_canonical(text: str) -> dict[str, Any] | None:
-    """Parse a header that :func:`canonical_json` wrote; return None if it is of another form."""
+    """Parse a header that :func:`canonical_json` wrote; return None if it has another form."""
     try:
         header = json.loads(text)
         is_canonical = isinstance(header, dict) and canonical_json(header) == text

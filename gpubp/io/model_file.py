@@ -61,7 +61,7 @@ class Model:
     theta : (P,) or (K, P) array of NumPy
         float32 or float64.
     preprocessing : dict, optional
-        How a table becomes the network's inputs, as JSON (see :mod:`gpubp.data.preprocessing`).
+        How a table is converted to the network's inputs, as JSON (see :mod:`gpubp.data.preprocessing`).
     about : dict
         Facts about the model, as JSON: task, scores, settings, ...
     version : str
@@ -142,12 +142,12 @@ def save_model(
     except (TypeError, ValueError, RecursionError) as error:
         raise DataError(f"preprocessing and about must be plain JSON, with finite numbers: {error}") from error
     if problem := _json_problem(header):
-        raise DataError(f"preprocessing and about must be plain JSON; here it {problem}")
+        raise DataError(f"preprocessing and about must be plain JSON, but it {problem}")
     content = safetensors.numpy.save({"theta": host}, {"gpubp": canonical_json(header)})
     n_text, limit = int.from_bytes(content[:8], "little"), max_header_bytes(host.nbytes)
     if n_text > limit:
         raise DataError(
-            f"preprocessing, about and ties take {n_text:,} bytes, and {limit:,} at most are read; give fewer columns "
+            f"preprocessing, about and ties take {n_text:,} bytes, and {limit:,} at most are read; use fewer columns "
             "or categories, or a shorter about"
         )
     write_atomically(path, content)
@@ -163,7 +163,7 @@ def load_model(path: str | PathLike[str]) -> Model:
     Returns
     -------
     Model
-        Its ``theta`` is a NumPy array, whatever device it was trained on; :func:`gpubp.predict` copies it to any other.
+        Its ``theta`` is a NumPy array, also if it was trained on a GPU; :func:`gpubp.predict` copies it to any device.
 
     Raises
     ------
@@ -172,7 +172,8 @@ def load_model(path: str | PathLike[str]) -> Model:
 
     Notes
     -----
-    Time and memory are proportional to the file's size, whatever it announces; docs/security.md has the figures.
+    Time and memory are proportional to the file's real size, not to the sizes in its header; docs/security.md has the
+    figures.
 
     Examples
     --------
@@ -183,23 +184,25 @@ def load_model(path: str | PathLike[str]) -> Model:
     except ModelFileError as error:
         raise ModelFileError(f"{_shown(path)} {error}") from error
     except FileNotFoundError as error:
-        fix = "give the path of a model file, as `gpubp train` writes it"
+        fix = "pass the path of a model file, as `gpubp train` writes it"
         raise ModelFileError(f"{_shown(path)} does not exist; {fix}") from error
     except IsADirectoryError as error:
-        raise ModelFileError(f"{_shown(path)} is a folder, not a model file; give the path of a file in it") from error
+        raise ModelFileError(f"{_shown(path)} is a folder, not a model file; pass the path of a file in it") from error
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        fix = "give the path of a model file that you may read"
+        fix = "pass the path of a model file that you may read"
         raise ModelFileError(f"{_shown(path)} cannot be read: {reason}; {fix}") from error
     except MemoryError as error:
-        raise ModelFileError(f"{_shown(path)} needs more memory than there is; load it on a larger machine") from error
+        raise ModelFileError(
+            f"{_shown(path)} needs more memory than is available; load it on a larger machine"
+        ) from error
 
 
-_FIX = "copy it again from where it was made, or train the model again"
+_FIX = "copy it again from its source, or train the model again"
 
 
 def _refusal(reason: str) -> ModelFileError:
-    """Return an error whose message follows the file's path; the reason may quote text of any length."""
+    """Return an error whose message is appended to the file's path; the reason may quote text of any length."""
     return ModelFileError(f"{brief(reason)}; {_FIX}")
 
 
@@ -244,10 +247,10 @@ def _build_model(header: dict[str, Any], theta: np.ndarray) -> Model:
     if header.pop("sha256") != checksum(header, theta):
         raise _refusal("was changed after it was written: its checksum does not match")
     if header["format"] not in (1, 2) or header["theta"] != {"dtype": theta.dtype.name, "shape": list(theta.shape)}:
-        raise _refusal("has a header that does not describe its contents")
+        raise _refusal("has a header that does not match its contents")
     n_parameters = theta.shape[-1] if theta.shape else 0
     if any(isinstance(n, int) and n > n_parameters for n in header["network"]["sizes"]):
-        raise _refusal(f"holds parameters that do not fit: a unit has one or more, and theta has {n_parameters}")
+        raise _refusal(f"holds parameters that do not fit: a unit has one or more, but theta has {n_parameters}")
     try:
         network = Network(**header["network"])
     except (DataError, TypeError, ValueError, OverflowError) as error:
@@ -258,7 +261,7 @@ def _build_model(header: dict[str, Any], theta: np.ndarray) -> Model:
 
 
 def _theta_problem(network: Network, theta: np.ndarray) -> str | None:
-    """Return what is wrong with parameters, as the rest of a sentence about them; None if nothing is."""
+    """Return what is wrong with parameters, as a predicate; None if they are valid."""
     expected = network.n_parameters
     if theta.dtype.name not in _TYPES:
         return f"must be float32 or float64, got {theta.dtype}"

@@ -1,7 +1,7 @@
-"""Untrusted safetensors files: every size that a file announces is checked against its real size.
+"""Read untrusted safetensors files: every size in a header is checked against the file's real size.
 
-The library safetensors, which writes these files, does not read them here: it maps a file into memory, where a file
-that is cut short ends the process, and it accepts headers of 100 MB.
+The library safetensors writes these files but does not read them here: it maps a file into memory, where truncation
+ends the process, and it accepts headers of 100 MB.
 """
 
 import json
@@ -16,7 +16,7 @@ from gpubp._core.files import open_ordinary
 from gpubp._core.text import brief
 
 MAX_TEXT_BYTES = 8 * 2**20
-"""Bytes of a file's header, in addition to five for each byte of its numbers."""
+"""Maximum bytes of a file's header, in addition to five for each byte of its numbers."""
 
 MAX_DIMENSIONS = 8
 
@@ -31,7 +31,7 @@ class MalformedFile(ValueError):
 
 
 def max_header_bytes(n_bytes: int) -> int:
-    """Return how long the header of a file with `n_bytes` of numbers may be.
+    """Return the maximum bytes of the header of a file with `n_bytes` of numbers.
 
     A tied weight may take 20 digits in the header, and takes 4 bytes or more of the numbers.
     """
@@ -41,7 +41,7 @@ def max_header_bytes(n_bytes: int) -> int:
 def read_tensors(path: str | PathLike[str]) -> tuple[dict[str, str], dict[str, np.ndarray]]:
     """Read a file's metadata and its tensors, in the order of the file.
 
-    Memory is taken for what the file really holds, whatever it announces.
+    Memory is allocated for the real contents of the file, not for the sizes in its header.
 
     Raises
     ------
@@ -55,7 +55,7 @@ def read_tensors(path: str | PathLike[str]) -> tuple[dict[str, str], dict[str, n
         n_text = int.from_bytes(file.read(8), "little")
         n_bytes = size - 8 - n_text
         if size < 8 or n_bytes < 0:
-            raise MalformedFile(f"it has {size:,} bytes, and its first 8 announce a header of {n_text:,}")
+            raise MalformedFile(f"it has {size:,} bytes, and its first 8 declare a header of {n_text:,}")
         if n_text > max_header_bytes(n_bytes):
             raise MalformedFile(f"its header has {n_text:,} bytes; {max_header_bytes(n_bytes):,} at most are read")
         metadata, entries = _parse_header(file.read(n_text), n_bytes)
@@ -64,12 +64,12 @@ def read_tensors(path: str | PathLike[str]) -> tuple[dict[str, str], dict[str, n
                 entry.name: np.fromfile(file, entry.dtype, math.prod(entry.shape)).reshape(entry.shape)
                 for entry in entries
             }
-        except (ValueError, OverflowError) as error:  # the file has become shorter, or NumPy has no such shape
+        except (ValueError, OverflowError) as error:  # the file was truncated, or NumPy does not support the shape
             raise MalformedFile(brief(str(error))) from error
 
 
 class _Entry(NamedTuple):
-    """A tensor's place among the numbers, from `start` to `stop`, its name, type and shape."""
+    """A tensor's position among the numbers, from `start` to `stop`, its name, type and shape."""
 
     start: int
     stop: int
@@ -102,11 +102,11 @@ def _parse_entry(name: str, description: Any) -> _Entry:
     if not (isinstance(dtype, str) and dtype in _TYPES):
         raise MalformedFile(f"its {shown} is of the type {brief(str(dtype), 50)}, which gpubp does not write")
     if not (_are_counts(shape) and len(shape) <= MAX_DIMENSIONS and _are_counts(offsets) and len(offsets) == 2):
-        raise MalformedFile(f"the shape or the place of {shown} is not valid")
+        raise MalformedFile(f"the shape or the position of {shown} is not valid")
     start, stop = offsets
     entry = _Entry(start, stop, name, np.dtype(_TYPES[dtype]), shape)
     if entry.dtype.itemsize * math.prod(shape) != stop - start:
-        raise MalformedFile(f"shape and place of {shown} do not fit together")
+        raise MalformedFile(f"the shape and the position of {shown} do not fit together")
     return entry
 
 
@@ -115,7 +115,7 @@ def _are_counts(numbers: Any) -> bool:
 
 
 def _unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Build a dict of JSON's names and refuse a name that occurs twice, which readers would resolve differently."""
+    """Build a dict of JSON's names; refuse a repeated name, which readers would resolve differently."""
     named = dict(pairs)
     if len(named) < len(pairs):
         raise ValueError("a name occurs twice")

@@ -1,4 +1,4 @@
-"""From a table to a trained network with its scores, and from a new table to predictions."""
+"""Train and score a network on a table, and predict new tables."""
 
 from gpubp.data.preprocessing import Task
 from gpubp.tabular.fit import TableFit, fit_table, network_for

@@ -1,4 +1,4 @@
-"""Train a network on a prepared table, and score it on rows that it has not seen."""
+"""Train a network on a prepared table, and score it on held-out rows."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -220,7 +220,7 @@ def _score_of_epoch(task: str, targets: np.ndarray, outputs: np.ndarray) -> floa
 
 
 def _scaled_for(loss: str, prepared: PreparedTable | PreparedStream) -> PreparedTable | PreparedStream:
-    """Choose a scale on which the loss is defined: with Poisson 0 must stay 0, with a probability 1 must stay 1."""
+    """Choose a scale on which the loss is defined: Poisson needs 0 kept at 0, losses of probabilities 1 kept at 1."""
     preprocessing, target = prepared.preprocessing, prepared.preprocessing.target
     low, high = get_loss(loss).target_range
     if low == -math.inf or isinstance(target, ClassTarget):

@@ -57,7 +57,7 @@ def network_outputs(
     if model.theta.ndim != 1:
         raise DataError(
             f"the model is a stack of {model.theta.shape[0]} networks, but a table is predicted with one; save one "
-            "network of the stack as a model of its own"
+            "network of the stack as a separate model"
         )
     X = apply(preprocessing_of(model), as_table(table))
     outputs: np.ndarray = predict(model.network, model.theta, X, device=device, matmul_precision=matmul_precision)

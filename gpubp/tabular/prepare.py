@@ -67,12 +67,12 @@ class PreparedTable:
 
     @property
     def ranges(self) -> dict[str, tuple[float, float]]:
-        """The least and greatest value of each numeric target, over all rows."""
+        """The minimum and maximum of each numeric target, over all rows."""
         columns = {name: self.table.columns[name] for name in self.preprocessing.target_names}
         return {name: (values.min(), values.max()) for name, values in columns.items()}
 
     def with_preprocessing(self, preprocessing: Preprocessing) -> "PreparedTable":
-        """Return the same table with its target encoded in another way."""
+        """Return the same table with another preprocessing of the target."""
         return replace(self, preprocessing=preprocessing, targets=encode_target(preprocessing, self.table))
 
     def training(self) -> tuple[np.ndarray, np.ndarray]:
@@ -157,7 +157,7 @@ def prepare_table(
     training, validation = _split(rest, classes, round(validation_fraction * table.n_rows), seed)
     if len(training) < 2:
         raise DataError(
-            f"{table.source} has {table.n_rows} rows, which leaves {len(training)} to train on; 2 are needed"
+            f"{table.source} has {table.n_rows} rows, which leaves {len(training)} for training; at least 2 are needed"
         )
     preprocessing = fitted(training)
     return PreparedTable(

@@ -522,7 +522,7 @@ def test_outputs_are_checked_before_training(fails, monkeypatch):
     assert "is a folder" in fails("train", "shop.csv", "--output", ".")
     assert "would be overwritten" in fails("train", "shop.csv", "--output", "./shop.csv")
     assert "would be overwritten" in fails("train", "shop.csv", "--output", os.path.abspath("shop.csv"))
-    assert "no model file" in fails("train", "shop.csv", "--output", "notes.txt")
+    assert "not a model file" in fails("train", "shop.csv", "--output", "notes.txt")
     assert ".png" in fails("train", "shop.csv", "--picture", "p.bmp")
     assert "no folder" in fails("train", "shop.csv", "--picture", "nowhere/p.png")
     assert "both" in fails("train", "shop.csv", "--output", "m.png")
@@ -689,7 +689,7 @@ BAD = {
     "missing value": ({"age": [np.nan]}, [], "1 in column 'age'"),
     "text": ({"age": ["old"]}, [], "column 'age', row 1: 'old' is non-numeric text"),
     "infinity": ({"income": [np.inf]}, [], "infinity"),
-    "one class": ({"buys": ["yes"] * ROWS}, [], "one class only"),
+    "one class": ({"buys": ["yes"] * ROWS}, [], "has only one class"),
     "text as numbers": ({}, ["--task", "regression"], "non-numeric text"),
     "activation": ({}, ["--hidden-layer-sizes", "10,x"], "--hidden-layer-sizes"),
     "many hidden": ({}, ["--hidden-layer-sizes", "9" * 30], "--hidden-layer-sizes"),
@@ -699,7 +699,7 @@ BAD = {
     "rate": ({}, ["--learning-rate", "-1"], "--learning-rate"),
     "unit": ({}, ["--activation", "rleu"], "did you mean 'relu'"),
     "error": ({}, ["--loss", "crossentropy"], "did you mean 'cross_entropy'"),
-    "fraction": ({}, ["--test-fraction", "1"], "parts of 1"),
+    "fraction": ({}, ["--test-fraction", "1"], "must be fractions"),
     "device": ({}, ["--device", "gpu"], "cuda"),
     "task": ({}, ["--task", "classify"], "'classification' or 'regression'"),
     "dtype": ({}, ["--dtype", "float16"], "float32"),

@@ -233,7 +233,7 @@ def test_outputs_that_do_not_fit(y, message):
 
 def test_numbers_have_no_probabilities():
     prepared = fit_preprocessing(table(x=[1.0, 2.0], y=[0.5, 0.25]))
-    with pytest.raises(DataError, match="'y' is of numbers"):
+    with pytest.raises(DataError, match="'y' is numeric"):
         decode_probabilities(prepared, [[0.5]])
 
 
@@ -250,7 +250,7 @@ DATES = r"'name' looks like dates, 150 different ones .*columns of numbers from 
         (XY, {"target": "Y"}, r"no column 'Y' \(did you mean 'y'\?\); it has 'x', 'y'"),
         (XY, {"drop": ["z"]}, "no column 'z'; it has"),
         (XY, {"categorical": ["z"]}, "no column 'z'; it has"),
-        (XY, {"target": "x", "drop": ["x"]}, "'x' is also to be dropped"),
+        (XY, {"target": "x", "drop": ["x"]}, "'x' is also listed in drop"),
         (XY, {"target": []}, "targets must be named, each once"),
         (XY, {"target": ["x", "x"]}, "targets must be named, each once"),
         (XY, {"task": "clustering"}, "task must be 'auto'.*got 'clustering'"),
@@ -277,8 +277,8 @@ DATES = r"'name' looks like dates, 150 different ones .*columns of numbers from 
             r"target 'y' is missing in 1 of 4 rows \(first in row 3\)",
         ),
         (XY | {"y": [0.5, 1.5, INF, 2.5]}, {}, "column 'y', row 3: infinity"),
-        (XY | {"y": ["a"] * 4}, {}, "target 'y' has one class only, 'a'; at least two"),
-        (XY | {"y": [1] * 4}, {}, "target 'y' has one class only, '1'"),
+        (XY | {"y": ["a"] * 4}, {}, "target 'y' has only one class, 'a'; at least two"),
+        (XY | {"y": [1] * 4}, {}, "target 'y' has only one class, '1'"),
         (XY, {"target": ["y"], "drop": ["x"]}, "features are needed"),
         (
             {"a": [1.0, 2.0], "b": [1, 2], "c": [1, 2]},
@@ -341,12 +341,12 @@ def test_text_that_is_mostly_not_numeric_is_a_category():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"height": [1.0]}, "3 feature columns of the training data; extra, to be left out: 'height'"),
+        ({"height": [1.0]}, "3 feature columns of the training data; extra, to be removed: 'height'"),
         ({"colour": None}, "missing: 'colour'$"),
-        ({"colour": None, "color": ["black"]}, "missing: 'colour'; extra, to be left out: 'color'"),
+        ({"colour": None, "color": ["black"]}, "missing: 'colour'; extra, to be removed: 'color'"),
         (
             {"colour": ["green"]},
-            "'colour', row 1: 'green' was not seen in training, which knows 'black', 'brown', 'white'",
+            "'colour', row 1: 'green' was not seen in training, only 'black', 'brown', 'white'",
         ),
         ({"colour": [7]}, "'7' was not seen"),
         ({"weight": ["heavy"]}, "'weight', row 1: 'heavy' is non-numeric text where numbers are needed"),

@@ -161,7 +161,7 @@ def test_a_file_comes_before_a_built_in_set_and_a_folder_does_not(tmp_path, monk
     Path("iris").mkdir()
     assert read_table("iris").n_rows == 150
     Path("xor").write_text("a,b\n")
-    with pytest.raises(DataError, match="cannot tell the format"):
+    with pytest.raises(DataError, match="unknown file format"):
         read_table("xor")
 
 
@@ -208,13 +208,13 @@ def test_table_from_arrays_names_and_shapes():
         ("a.csv", "a,b,a,b\n1,2,3,4\n", "a.csv: column names repeat: 'a', 'b'; rename"),
         ("a.csv", "a,b, a\n1,2,3\n", "column names repeat: 'a'"),
         ("a.csv", ",a\n0,1\n", r"column 1 has no name.*index=False"),
-        ("a.csv", "a;b\n1;2\n", "one column named 'a;b'.*separated by ';'; give it: --separator ';'"),
+        ("a.csv", "a;b\n1;2\n", "one column named 'a;b'.*separated by ';'; pass --separator ';'"),
         ("a.csv", "a\tb\n1\t2\n", "separated by .*name the file .tsv"),
-        ("a.tsv", "a,b\n1,2\n", "one column named 'a,b'.*separated by ','; give it: --separator ','"),
+        ("a.tsv", "a,b\n1,2\n", "one column named 'a,b'.*separated by ','; pass --separator ','"),
         ("a.csv", "5.1,3.5,x\n1,2,y\n", r"first line seems to be data \(5.1, 3.5, x\).*header"),
         ("a.csv.gz", "a,b\n1,2\n", "a.csv.gz cannot be read"),
-        ("a.xlsx", "a", "a.xlsx: cannot tell the format.*supported are .csv, .csv.gz"),
-        ("noend", "a", "noend: cannot tell the format"),
+        ("a.xlsx", "a", "a.xlsx: unknown file format.*the supported suffixes are .csv, .csv.gz"),
+        ("noend", "a", "noend: unknown file format"),
         ("a.parquet", b"PAR1" + bytes(100), "a.parquet cannot be read.*Write the Parquet file again"),
         ("a.npy", "no numpy", "a.npy cannot be read: it is not a NumPy file"),
         ("a.npz", b"PK\3\4", "a.npz cannot be read"),

@@ -394,7 +394,7 @@ class TestMixing:
         assert mixing.excess == 0.0
 
     def test_of_an_iterable_is_not_known(self, tmp_path):
-        with pytest.raises(DataError, match="in its own order"):
+        with pytest.raises(DataError, match="in a fixed order"):
             iterable(tmp_path).mixing(25)
 
 
@@ -435,7 +435,7 @@ class TestTraining:
         )
 
     def test_by_several_processes_is_refused(self, tmp_path):
-        with pytest.raises(DataError, match="by one process, and 2 were requested"):
+        with pytest.raises(DataError, match="by one process, but 2 were requested"):
             validate_stream(NETWORK, numpy_arrays(tmp_path), None, adam(), 1, 32, None, None, 2)
 
     def test_of_a_stack(self, stream):
@@ -575,7 +575,7 @@ main()
     @pytest.mark.parametrize(
         ("options", "message"),
         [
-            ({"targets": rows()[1]}, "leave targets out"),
+            ({"targets": rows()[1]}, "omit targets"),
             ({"sample_weight": np.ones(N)}, "sample_weight needs all samples"),
             ({"stop_when": lambda targets, y: False}, "stop_when needs all samples"),
             ({"batch_size": "full"}, "batch_size='full' needs all samples"),
@@ -758,7 +758,7 @@ class TestFaults:
         path.write_text("a,b\n" + '1,5" wide\n2,x\n' * 3)
         from gpubp.data.streaming.table_files import open_tables
 
-        with pytest.raises(DataError, match="a quotation mark is not closed, or stands within a field"):
+        with pytest.raises(DataError, match="a quotation mark is not closed, or is inside a field"):
             list(open_tables(path).pieces())
 
     @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
@@ -824,7 +824,7 @@ class TestFaults:
         [
             (rows()[0], "must be a pair"),
             ((rows()[0], rows()[1][:5]), r"block 2 of the iterable must be numbers \(rows, inputs\)"),
-            ((rows()[0][:, :2], rows()[1]), "has 2 inputs and 2 outputs, those before it have 3 and 2"),
+            ((rows()[0][:, :2], rows()[1]), "has 2 inputs and 2 outputs, the blocks before it have 3 and 2"),
             ((rows()[0], np.full((N, J), "a")), "block 2 of the iterable must be numbers"),
         ],
     )
@@ -833,7 +833,7 @@ class TestFaults:
             fit(open_stream([rows(), second]))
 
     def test_an_iterable_with_another_number_of_rows(self):
-        with pytest.raises(DataError, match="gave 1,000 rows, and n_rows is 900; give n_rows=1000"):
+        with pytest.raises(DataError, match="yielded 1,000 rows, but n_rows is 900; pass n_rows=1000"):
             fit(open_stream([rows()], n_rows=900))
 
     def test_an_array_that_fails(self):
@@ -853,25 +853,25 @@ class TestOpening:
         ("given", "options", "message"),
         [
             (("nowhere.npy",), {"target_columns": 1}, "no such file or folder: nowhere.npy"),
-            (("x.npy",), {}, "give the targets once"),
-            (("x.npy", "d.npy"), {"target_columns": 1}, "give the targets once"),
+            (("x.npy",), {}, "pass the targets once"),
+            (("x.npy", "d.npy"), {"target_columns": 1}, "pass the targets once"),
             (("x.npy",), {"target_columns": 3}, "that leave some for X; got 3"),
             (("x.npy",), {"target_columns": [0, 7]}, r"that leave some for X; got \[0, 7\]"),
             (("x.npy", "short.npy"), {}, "has 1,000 rows, and short.npy has 10"),
-            (("x.npy", rows()[1]), {}, "the targets must be one too"),
+            (("x.npy", rows()[1]), {}, "targets must be a .npy file too"),
             (("columns.npy", "d.npy"), {}, "was written column by column"),
             (("text.npy",), {"target_columns": 1}, "holds <U1"),
             (("broken.npy",), {"target_columns": 1}, "is not a readable .npy file"),
-            (("rows.parquet",), {}, "name the columns of the targets with target_columns="),
+            (("rows.parquet",), {}, "name the target columns with target_columns="),
             (("rows.parquet",), {"target_columns": "d00"}, "has no column 'd00'"),
             (("rows.parquet",), {"target_columns": ["d0", "d0"]}, "each once"),
             (("mixed",), {"target_columns": "d0"}, r"several kinds \(.csv, .parquet\)"),
             (("rows.csv.gz",), {"target_columns": "d0"}, "zarr|unpack"),
-            ((rows()[0],), {}, "needs its targets beside it"),
+            ((rows()[0],), {}, "needs targets: open_stream"),
             ((rows()[0], rows()[1][:5]), {}, r"got \(1000, 3\) and \(5, 2\)"),
-            ((3,), {}, "a stream is made of files"),
-            (([],), {}, "gives no blocks"),
-            ((rows()[0], rows()[1]), {"classes": 3}, "is for one target column"),
+            ((3,), {}, "a stream needs files"),
+            (([],), {}, "the iterable is empty"),
+            ((rows()[0], rows()[1]), {"classes": 3}, "needs one target column"),
             ((rows()[0], rows()[1]), {"memory": 0}, "memory must be a whole number above 0"),
             ((rows()[0], rows()[1]), {"n_rows": 7}, "has 1,000 rows, not 7"),
             ((rows()[0], rows()[1]), {"target_columns": 1}, "target_columns are columns of a .npy file or of a table"),

@@ -247,7 +247,7 @@ class TestStacksOfFits:
                 else:
                     model = BatchedSearchCV(self.MODEL, {"alpha": [0.1, 1.0]}, cv=2).fit(x, targets)
             found.append(model.predict(x))
-            assert ("has no room for X" in caplog.text) == (not fits)
+            assert ("has too little memory for X" in caplog.text) == (not fits)
             assert set(brought) == ({True} if not fits else {False} if of == "search" else set())
         assert_agree(found[0], found[1], "fit")
 

@@ -86,7 +86,7 @@ def test_every_argument_of_a_method_is_documented(method):
 def test_differences_from_scikit_learn_are_documented():
     for kind in (MLPClassifier, MLPRegressor):
         notes = kind.__doc__.partition("Notes\n")[2]
-        assert "Where scikit-learn differs" in " ".join(notes.split())
+        assert "Differences from scikit-learn" in " ".join(notes.split())
         assert "warm start" in notes
     assert "mean over the outputs" in MLPRegressor.__doc__
     assert "needs no ``classes``" in MLPClassifier.__doc__

@@ -65,7 +65,7 @@ def test_restarts_are_the_same_together_and_singly(caplog):
     together = with_options(CLASSIFIER, n_restarts=4).fit(X, Y)
     with caplog.at_level(logging.INFO, "gpubp"):
         one_by_one = with_options(CLASSIFIER, n_restarts=4, max_time=1000.0).fit(X, Y)
-    assert "4 networks are fitted one by one, since max_time is for one fit" in caplog.text
+    assert "4 networks are fitted one at a time, since max_time is for one fit" in caplog.text
     np.testing.assert_allclose(together.restart_scores_, one_by_one.restart_scores_, rtol=1e-9)
     np.testing.assert_allclose(together.coefs_[0], one_by_one.coefs_[0], rtol=1e-9)
 
@@ -216,7 +216,7 @@ def test_members_without_samples_of_a_class_have_an_output_for_it():
 def test_members_that_cannot_be_stacked_are_fitted_singly(caplog):
     with caplog.at_level(logging.INFO, "gpubp"):
         MLPEnsembleClassifier(with_options(CLASSIFIER, n_restarts=2), n_estimators=2).fit(X, Y)
-    assert "2 networks are fitted one by one, since it is fitted several times" in caplog.text
+    assert "2 networks are fitted one at a time, since it is fitted several times" in caplog.text
     sparse = scipy.sparse.csr_matrix(X)
     ensemble = MLPEnsembleClassifier(CLASSIFIER, n_estimators=2, random_state=0).fit(sparse, Y)
     dense = MLPEnsembleClassifier(CLASSIFIER, n_estimators=2, random_state=0).fit(X, Y)
@@ -292,7 +292,7 @@ def test_callbacks_without_begin_or_end_keep_stacks(solver, caplog):
     model = with_options(CLASSIFIER, n_restarts=3, max_iter=5, callbacks=watcher, random_state=0, **options)
     with caplog.at_level("INFO", "gpubp"):
         model.fit(X, Y)
-    assert not [record for record in caplog.records if "one by one" in record.message]
+    assert not [record for record in caplog.records if "one at a time" in record.message]
     assert [epoch for epoch, *_ in watcher.seen] == [2, 2, 2, 4, 4, 4]
     alone = Watcher()
     with_options(model, n_restarts=1, callbacks=alone).fit(X, Y)

@@ -304,7 +304,7 @@ def test_a_model_without_a_table(tmp_path):
     path, out = tmp_path / "xor.safetensors", tmp_path / "xor.html"
     network = Network((2, 2, 1), activation="logistic", output_activation="logistic")
     save_model(path, network, initial_weights(network))
-    with pytest.raises(DataError, match=r"give cases with --data, a file or one of .*xor"):
+    with pytest.raises(DataError, match=r"pass cases with --data, a file or one of .*xor"):
         run(path, "--html", out)
     assert run(path, "--data", "xor", "--html", out).exit_code == 0
     with pytest.raises(DataError, match="iris gives 4 inputs and 3 targets, but the network has 2 and 1"):

@@ -173,7 +173,7 @@ def test_a_missing_file_a_folder_and_a_device_are_refused(tmp_path):
 )
 def test_a_foreign_file_is_refused(path, foreign):
     path.write_bytes(foreign)
-    assert "no model file" in refusal(path)
+    assert "not a model file" in refusal(path)
 
 
 def test_a_pickle_is_never_run(path, tmp_path):
@@ -214,11 +214,11 @@ LIES = {
     "bias": ("network", {"bias": False}, "do not fit"),
     "type of bias": ("network", {"bias": "yes"}, "malformed topology"),
     "more keys": ("network", {"more": 1}, "malformed topology"),
-    "shape": ("theta", {"shape": [2, 13]}, "does not describe its contents"),
-    "dtype": ("theta", {"dtype": "float64"}, "does not describe its contents"),
+    "shape": ("theta", {"shape": [2, 13]}, "does not match its contents"),
+    "dtype": ("theta", {"dtype": "float64"}, "does not match its contents"),
     "about": (None, {"about": []}, "malformed header"),
     "preprocessing": (None, {"preprocessing": "x"}, "malformed header"),
-    "format": (None, {"format": 0}, "does not describe its contents"),
+    "format": (None, {"format": 0}, "does not match its contents"),
     "no version": (None, {"version": None}, "malformed header"),
 }
 

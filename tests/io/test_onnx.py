@@ -236,11 +236,11 @@ class TestModels:
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
-            ((NETWORK,), "theta is missing; give the network with its parameters"),
+            ((NETWORK,), "theta is missing; pass the network with its parameters"),
             ((NETWORK, np.zeros(7, "float32")), r"theta must be \(26,\), or \(K, 26\)"),
             ((NETWORK, np.full(26, np.nan, "float32")), "theta"),
             (([1, 2],), "to_onnx takes a Network with its theta, .* got list"),
-            ((gpubp.io.model_file.Model(NETWORK, np.zeros(26)), np.zeros(26)), "leave it out with a Model"),
+            ((gpubp.io.model_file.Model(NETWORK, np.zeros(26)), np.zeros(26)), "omit it for a Model"),
         ],
     )
     def test_refused(self, arguments, message):
@@ -329,7 +329,7 @@ class TestClassifiers:
         model = classifier().fit(X, Y)
         assert to_onnx(model, path=tmp_path / "a.onnx", dtype="float32") == model.to_onnx(dtype="float32")
         assert onnx.load(tmp_path / "a.onnx") == model.to_onnx(dtype="float32")
-        with pytest.raises(DataError, match="theta is for a Network only; leave it out with a MLPClassifier"):
+        with pytest.raises(DataError, match="theta is for a Network only; omit it for a MLPClassifier"):
             to_onnx(model, np.zeros(3))
 
     def test_not_fitted(self):

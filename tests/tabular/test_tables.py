@@ -111,7 +111,7 @@ def test_parts_too_small_to_score_are_left_empty():
     ("test_fraction", "validation_fraction"), [(1.0, 0.1), (-0.1, 0.1), (0.6, 0.4), (0.1, 1.5), (math.nan, 0.1)]
 )
 def test_fractions_that_leave_nothing_are_refused(test_fraction, validation_fraction):
-    with pytest.raises(DataError, match="parts of 1"):
+    with pytest.raises(DataError, match="must be fractions"):
         prepare_table("iris", test_fraction=test_fraction, validation_fraction=validation_fraction)
 
 

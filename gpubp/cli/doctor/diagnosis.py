@@ -45,8 +45,9 @@ def diagnose() -> list[Finding]:
     Returns
     -------
     list of Finding
-        The status ``"ok"`` is a check that passed, ``"info"`` a fact, ``"warning"`` something that costs speed or
-        prevents the use of a GPU, and ``"fault"`` something broken; warnings and faults have a command that fixes them.
+        The status is ``"ok"`` for a check that passed, ``"info"`` for a fact, ``"warning"`` for something that costs
+        speed or prevents the use of a GPU, and ``"fault"`` for something broken. Warnings and faults have a command
+        that fixes them.
 
     Examples
     --------
@@ -73,7 +74,7 @@ def _checked(name: str, check: Callable[..., Finding], *arguments: Any) -> Findi
 
 
 def _cause(error: Exception) -> str:
-    """Shorten an error to one line: the first that names an error, since compilers and CuPy print others before it."""
+    """Return the first line of a message that names an error; compilers and CuPy print other lines before it."""
     lines = [line.strip() for line in str(error).splitlines() if re.search(r"\w", line)] or ["no message"]
     line = next((line for line in lines if re.search(r"error: \S", line, re.IGNORECASE)), lines[0])
     return f"{type(error).__name__}: {line}"[:300]
@@ -111,7 +112,7 @@ def _driver(driver: int | None, *, has_cupy: bool) -> Finding:
         return Finding(name, "ok", f"supports CUDA up to {_version(driver)}")
     if not has_cupy or probe.probe_cuda().usable:  # CuPy for AMD's GPUs works without NVIDIA's driver
         return Finding(name, "info", "not installed: no NVIDIA GPU can be used")
-    detail = "none found, so CuPy cannot run; a container must be started with --gpus all"
+    detail = "not found, so CuPy cannot run; a container must be started with --gpus all"
     return Finding(name, "warning", detail, "sudo apt install nvidia-driver")
 
 
@@ -256,7 +257,7 @@ def _nvmath(*, has_gpu: bool) -> Finding:
         handle = cublas.create()
         found = cublas.get_version(handle)
         cublas.destroy(handle)
-    except Exception as error:  # includes errors of its libraries that are not found
+    except Exception as error:  # includes errors about missing libraries
         detail = f"{version} finds no working cuBLAS, so the equations run one at a time: {_cause(error)}"
         return Finding(name, "warning", detail, f"pip install -U {name}")
     return Finding(name, "ok", f"{version}, with cuBLAS {found // 10000}.{found // 100 % 100}.{found % 100}")
@@ -289,5 +290,5 @@ def _auto() -> Finding:
 
 
 def _version(number: int) -> str:
-    """Convert CUDA's number of a version to text: 13020 is 13.2."""
+    """Convert CUDA's version number to text: 13020 is 13.2."""
     return f"{number // 1000}.{number % 1000 // 10}"

@@ -1,6 +1,6 @@
 """``gpubp explain``: the equations with the numbers of one small network, on the screen or as a page.
 
-Its texts speak of cases, as the paper does.
+Its texts say "cases" for samples, as the paper does.
 """
 
 from pathlib import Path
@@ -57,8 +57,8 @@ def explain(
 ) -> None:
     """Walk through one forward and one backward pass, equation by equation, with the numbers in each matrix.
 
-    Without MODEL the network is small enough to follow by hand: 2-3-1 units, and three days whose chance of rain it
-    learns. With --html the walk is one page that needs no internet connection, with a drawing beside each step.
+    The default network is small enough to follow by hand: 2-3-1 units that learn the chance of rain on three days. With
+    --html the walk is one page that needs no internet connection, with a drawing next to each step.
     """
     if html is not None:
         check_output(html, (".html", ".htm"), inputs=[given for given in (model, data) if given is not None])

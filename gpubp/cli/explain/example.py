@@ -39,7 +39,7 @@ def rain_example() -> NamedExample:
 def example_from_file(model: Path | None, data: str | None, sample: int | None) -> NamedExample:
     """Read the network from a model file, and samples from a table or from the data set that it was trained on."""
     if model is None:
-        raise DataError(f"--data needs a model file: gpubp explain MODEL --data {data}")
+        raise DataError(f"--data needs a model file; use gpubp explain MODEL --data {data}")
     loaded = load_model(model)
     if loaded.theta.ndim != 1:
         raise DataError(f"{model} is a stack of {loaded.theta.shape[0]} networks, but explain needs one network")
@@ -67,7 +67,7 @@ def _training_data(model: Path, loaded: Model) -> str:
     source = str(loaded.about.get("source", "")).removeprefix("the set ")
     if source not in DATASETS:
         raise DataError(
-            f"{model} was not trained on a built-in data set; give cases with --data, a file or one of "
+            f"{model} was not trained on a built-in data set; pass cases with --data, a file or one of "
             f"{', '.join(DATASETS)}"
         )
     return source
@@ -93,6 +93,6 @@ def _read_samples(loaded: Model, source: str) -> tuple[np.ndarray, np.ndarray, N
     if (X.shape[1], targets.shape[1]) != (n_inputs, n_outputs):
         raise DataError(
             f"{source} gives {X.shape[1]} inputs and {targets.shape[1]} targets, but the network has {n_inputs} and "
-            f"{n_outputs}; give other cases with --data"
+            f"{n_outputs}; pass other cases with --data"
         )
     return X, targets, inputs, outputs

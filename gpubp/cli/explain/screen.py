@@ -35,7 +35,7 @@ def framed(passage: Passage, precision: int) -> RenderableType:
 
 
 def stacked(formula: str) -> Text:
-    """Write a formula with fractions over three lines, and one without on one line.
+    """Format a formula: on three lines if it has fractions, else on one.
 
     Examples
     --------
@@ -57,7 +57,7 @@ def stacked(formula: str) -> Text:
 
 
 def _equation(passage: Passage, precision: int, width: int) -> Table:
-    """Put the terms beside each other, or below each other if they do not fit."""
+    """Place the terms side by side, or one below the other if they do not fit."""
     beside, below = Table.grid(padding=(0, 1)), Table.grid(padding=(0, 1))
     cells: list[Text] = []
     for term in (*passage.terms, passage.result):
@@ -77,7 +77,7 @@ def _equation(passage: Passage, precision: int, width: int) -> Table:
 
 
 def matrix(values: np.ndarray, precision: int) -> list[str]:
-    r"""Write a matrix in brackets; of a large one only both ends of the rows and columns.
+    r"""Format a matrix in brackets; of a large one, show only both ends of the rows and columns.
 
     Examples
     --------

@@ -66,7 +66,7 @@ def predict(
     if stream or reason_to_stream(Path(data)):
         if as_json and output is None:
             raise DataError(
-                "--json prints all predictions in one object, but DATA is read in parts; give --output FILE"
+                "--json prints all predictions in one object, but DATA is read in parts; pass --output FILE"
             )
         tables = open_tables(Path(data), separator)
         predicted = predict_in_parts(preprocessing, compute, tables, output)

@@ -1,4 +1,4 @@
-"""Predict and score a table, at once or in parts."""
+"""Predict and score a table, as a whole or in parts."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +16,7 @@ from gpubp.errors import DataError
 from gpubp.tabular import decode_outputs
 
 Compute = Callable[[Table], np.ndarray]
-"""From a table to the network's outputs for its rows."""
+"""Computes the network's outputs for the rows of a table."""
 
 
 class Predicted(NamedTuple):

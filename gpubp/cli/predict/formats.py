@@ -19,13 +19,13 @@ Write = Callable[[Columns], None]
 
 @contextmanager
 def csv_format(file: Any, escape: Callable[[str], str] = str) -> Iterator[Write]:
-    """Write CSV in UTF-8, numbers with nine digits, which is enough for float32, and texts as ``escape`` returns them.
+    """Write CSV in UTF-8: numbers with nine digits, enough for float32, and text converted by ``escape``.
 
     Parameters
     ----------
     file : binary file
     escape : callable
-        From the text of a cell to what is written.
+        Converts the text of a cell.
     """
     is_first = True
 
@@ -68,12 +68,12 @@ FORMATS: dict[str, Callable[[BinaryIO], AbstractContextManager[Write]]] = {
     ".csv": csv_format,
     ".parquet": parquet_format,
 }
-"""From the suffix of a file to the function that opens a writer on it."""
+"""Functions that open a writer on a file, by the suffix of the file."""
 
 
 @contextmanager
 def open_writer(path: Path | None) -> Iterator[Write]:
-    """Write to a file, in the format of its suffix, or CSV to stdout; the file appears when it is complete."""
+    """Open a writer to a file, in the format of its suffix, or to stdout as CSV; the file appears when complete."""
     if path is None:
         # a terminal must not receive control characters from the data; a file or a program gets the labels unchanged
         with csv_format(_Stdout(), plain if console.is_terminal else str) as write:
@@ -84,7 +84,7 @@ def open_writer(path: Path | None) -> Iterator[Write]:
 
 
 class _Stdout:
-    """Stdout as a binary file, in UTF-8 whatever the encoding of the terminal."""
+    """Stdout as a binary file, in UTF-8 for any encoding of the terminal."""
 
     def write(self, content: bytes) -> None:
         console.file.flush()

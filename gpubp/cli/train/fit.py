@@ -24,7 +24,7 @@ class FitOutcome(NamedTuple):
 
 
 def fit(job: TrainingJob) -> FitOutcome:
-    """Train, and return what was learned also after Ctrl-C, SIGTERM or a failed last checkpoint."""
+    """Train, and return what was learned even after Ctrl-C, SIGTERM or a failed last checkpoint."""
     options = job.options
     bar = progress_bar(options.epochs, enabled=False if job.quiet else None, score_name=job.score_name)
     checkpoint_error = None

@@ -22,7 +22,7 @@ _DATA, _NETWORK, _TRAINING, _OUTPUT = "The data", "The network", "Training", "Ou
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """The options of ``gpubp train``, as they are given."""
+    """The options of ``gpubp train``, before their text is parsed."""
 
     data: Annotated[
         str,
@@ -98,7 +98,7 @@ class TrainOptions:
     test_fraction: Annotated[
         float,
         typer.Option(
-            metavar="FRACTION", min=0, help="Fraction of the rows that scores the result.", rich_help_panel=_DATA
+            metavar="FRACTION", min=0, help="Fraction of the rows held out to score the result.", rich_help_panel=_DATA
         ),
     ] = 0.2
     validation_fraction: Annotated[
@@ -152,7 +152,7 @@ class TrainOptions:
         str,
         typer.Option(
             metavar="N|auto|full",
-            help="Number of rows in a batch; full takes all training rows.",
+            help="Number of rows in a batch; full uses all training rows.",
             rich_help_panel=_TRAINING,
         ),
     ] = "auto"
@@ -245,7 +245,7 @@ class TrainOptions:
         Path | None,
         typer.Option(
             metavar="FILE",
-            help=f"The picture of the learning curve ({', '.join(PICTURES)}). The default is a .png beside the model.",
+            help=f"The picture of the learning curve ({', '.join(PICTURES)}). The default is a .png next to the model.",
             rich_help_panel=_OUTPUT,
             show_default=False,
         ),
@@ -288,10 +288,10 @@ def parse_batch_size(text: str) -> int | Literal["auto", "full"]:
 
 
 def make_optimizer(name: str, learning_rate: float | None) -> Optimizer | SecondOrder:
-    """Make the optimizer of that name; those of second order take no learning rate."""
+    """Create an optimizer by name; second-order optimizers take no learning rate."""
     if name in METHODS:
         if learning_rate is not None:
-            raise DataError(f"{name} finds its own step lengths; leave --learning-rate out")
+            raise DataError(f"{name} chooses its own step lengths; omit --learning-rate")
         return METHODS[name]()
     if name not in OPTIMIZERS:
         raise DataError(unknown("optimizer", name, [*OPTIMIZERS, *METHODS]))
@@ -303,7 +303,7 @@ def make_optimizer(name: str, learning_rate: float | None) -> Optimizer | Second
 
 
 def column_names(given: Iterable[str] | None, columns: Container[str]) -> list[str]:
-    """Split lists of column names at commas, except where a column has the whole text as its name."""
+    """Split lists of column names at commas, unless a column has the whole text as its name."""
     return [
         name
         for text in given or ()

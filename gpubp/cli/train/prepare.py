@@ -93,8 +93,8 @@ def find_processes(parallel: str) -> ProcessGroup:
         raise DataError(unknown("--parallel", parallel, _PARALLEL))
     if parallel == "none" and size > 1:
         raise DataError(
-            f"mpiexec has started {size} processes, and each would write the same file; leave --parallel out, and they "
-            "train one network together"
+            f"mpiexec has started {size} processes, and each would write the same file; omit --parallel, so that "
+            "they train one network together"
         )
     processes = process_group_for("mpi" if parallel == "mpi" or size > 1 else None)
     if processes.rank > 0:
@@ -120,9 +120,9 @@ def prepare(options: TrainOptions, processes: ProcessGroup) -> TrainingJob:
     if picture_path is not None:
         check_output(picture_path, PICTURES, inputs=[options.data])
         if picture_path.absolute() == model_path.absolute():
-            raise DataError(f"the model and the picture cannot both be {model_path}; give two paths")
+            raise DataError(f"the model and the picture cannot both be {model_path}; choose two paths")
     if options.resume and options.checkpoint is None:
-        raise DataError("--resume needs a folder with checkpoints: give --checkpoint FOLDER")
+        raise DataError("--resume needs a folder with checkpoints; pass --checkpoint FOLDER")
     optimizer = make_optimizer(options.optimizer, options.learning_rate)
     hidden_layer_sizes = parse_hidden_layer_sizes(options.hidden_layer_sizes)
     batch_size = parse_batch_size(options.batch_size)
@@ -185,7 +185,7 @@ def stem(data: str) -> str:
 
 
 def _replaced_model(path: Path, data: str) -> str | None:
-    """Check that the model can be written and replaces nothing but another model; describe that one."""
+    """Check that the file can be written and that it replaces at most another model; describe that model."""
     check_output(path, inputs=[data])
     if not path.exists():
         return None
@@ -193,7 +193,7 @@ def _replaced_model(path: Path, data: str) -> str | None:
         source = load_model(path).about.get("source")
     except ModelFileError:
         raise DataError(
-            f"{path} exists and is no model file that this version of gpubp can read; delete it, or give another path "
+            f"{path} exists and is not a model file that this version of gpubp can read; delete it, or choose another "
             "with --output"
         ) from None
     when = datetime.fromtimestamp(path.stat().st_mtime).strftime("%Y-%m-%d %H:%M")
@@ -202,7 +202,7 @@ def _replaced_model(path: Path, data: str) -> str | None:
 
 def _picture_path(model_path: Path, picture: Path | None, no_picture: bool) -> Path | None:
     if no_picture and picture is not None:
-        raise DataError("--picture and --no-picture contradict each other; give one of them")
+        raise DataError("--picture and --no-picture contradict each other; pass one of them")
     if no_picture:
         return None
     if importlib.util.find_spec("matplotlib") is None:

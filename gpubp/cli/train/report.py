@@ -67,7 +67,7 @@ def print_result(job: TrainingJob, outcome: FitOutcome, saved: SavedFiles) -> No
 
 
 def finish(job: TrainingJob, outcome: FitOutcome, saved: SavedFiles) -> None:
-    """Raise the error, or exit with the code, of a training that did not end well.
+    """Raise the error, or exit with the code, of a training that failed or was interrupted.
 
     Raises
     ------

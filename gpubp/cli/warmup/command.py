@@ -1,4 +1,4 @@
-"""``gpubp warmup``: compile ahead what training and prediction need."""
+"""``gpubp warmup``: compile in advance what training and prediction need."""
 
 import time
 from collections import Counter
@@ -15,7 +15,7 @@ PLURALS = {"activation": "activations", "loss": "losses", "optimizer": "optimize
 
 
 def warmup(device: options.Device = "auto") -> None:
-    """Compile ahead what training and prediction need, so that the first fit does not wait for the compiler.
+    """Compile in advance what training and prediction need, so that the first fit does not wait for the compiler.
 
     The compiled code is kept on disk and is not compiled again.
     """

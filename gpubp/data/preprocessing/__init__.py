@@ -1,8 +1,8 @@
-"""Columns of a table to matrices and back.
+"""Convert the columns of a table to matrices and back.
 
-Numbers are standardised, categories become one-hot columns, and outputs are decoded into the user's own units and
-labels. A fitted :class:`Preprocessing` is nested tuples of numbers and text, which travels as JSON. Messages count rows
-from 1, without the header.
+Numbers are standardised, categories become one-hot columns, and outputs are decoded into the user's units and
+labels. A fitted :class:`Preprocessing` is nested tuples of numbers and text, stored as JSON. Messages count rows from
+1, without the header.
 """
 
 from gpubp.data.preprocessing._fitting import Task, fit_preprocessing

@@ -82,13 +82,13 @@ def refuse_separators(name: str, counts: Counter[str]) -> None:
     if separated and n_numbers + sum(separated.values()) > counts.total() / 2:
         shown = brief(repr(next(iter(separated))), 60)
         raise DataError(
-            f"column {name!r} seems to hold numbers with separators, such as {shown}: write them plain, with a point "
-            f"for the fraction (1234.5), or read categories: categorical=[{name!r}] (--categorical {name!r})"
+            f"column {name!r} seems to hold numbers with separators, such as {shown}: write plain numbers with a "
+            f"decimal point (1234.5), or read categories: categorical=[{name!r}] (--categorical {name!r})"
         )
 
 
 def text_among_numbers(counts: Counter[str]) -> str | None:
-    """Find a text that is no number in a column where most values are numbers; None if there is none.
+    """Return a text that is not a number from a column whose values are mostly numbers; None if all are numbers.
 
     Examples
     --------
@@ -104,7 +104,7 @@ def text_among_numbers(counts: Counter[str]) -> str | None:
 
 
 def missing_values(values: Column) -> NDArray[np.bool_]:
-    """Mark where a column has no value."""
+    """Return a mask of the missing values of a column."""
     if values.dtype == object:
         return np.array([value is None for value in values], dtype=bool)
     return np.isnan(values) if values.dtype.kind == "f" else np.zeros(len(values), dtype=bool)
@@ -138,12 +138,12 @@ def as_category(name: str, values: Column) -> NDArray[np.object_]:
 
 
 def quoted_list(names: Iterable[str]) -> str:
-    """Quote names for a message; after the first twelve only their number is given."""
+    """Quote names for a message; of more than twelve, show the first twelve and the count."""
     return shortened([brief(repr(name), 60) for name in names])
 
 
 def shortened(items: list[str], limit: int = 12) -> str:
-    """Join items for a message; after the first `limit` only their number is given."""
+    """Join items for a message; of more than `limit`, show the first `limit` and the count."""
     rest = f", ... ({len(items)} in all)" if len(items) > limit else ""
     return ", ".join(items[:limit]) + rest
 

@@ -57,18 +57,18 @@ def fit_preprocessing(
         Target column or columns. By default those the source marks, else the one named target, label, class or y,
         else the last.
     task : {"auto", "classification", "regression"}
-        "auto" takes text, bools and whole numbers with few values (at most 20, each twice on average) as classes.
+        "auto" treats text, bools and whole numbers with few values (at most 20, each twice on average) as classes.
     impute : bool
         Fill missing features with the median or the most frequent category, here and later, instead of raising.
     categorical : sequence of str
-        Columns to read as categories whatever they hold.
+        Columns to read as categories, even if they hold numbers.
     drop : sequence of str
         Columns to ignore.
     max_categories : int
-        Most categories that a column may have.
+        Maximum number of categories of a column.
     rows : array_like, optional
         Indices of the training rows if others are held out: means, scales and fills come from these alone, while
-        the checks, the categories and the classes are those of the whole table. By default all.
+        checks, categories and classes use the whole table. By default all rows.
 
     Returns
     -------
@@ -122,7 +122,7 @@ def validate_fit_options(
     for name in (*targets, *categorical, *drop):
         require_column(table, name)
     if both := set(targets) & set(drop):
-        raise DataError(f"the target {both.pop()!r} is also to be dropped; name another target")
+        raise DataError(f"the target {both.pop()!r} is also listed in drop; choose another target")
     return targets
 
 
@@ -162,7 +162,7 @@ def fit_class_target(name: str, distinct: Column) -> ClassTarget:
     """Fit a target of classes from its sorted distinct values: numbers, bools or text."""
     classes = tuple(as_category(name, distinct).tolist())
     if len(classes) < 2:
-        raise DataError(f"the target {name!r} has one class only, {classes[0]!r}; at least two are needed")
+        raise DataError(f"the target {name!r} has only one class, {classes[0]!r}; at least two are needed")
     kinds: dict[str, LabelType] = {"O": "str", "b": "bool"}
     is_whole = all(label.lstrip("-").isdecimal() for label in classes)
     return ClassTarget(name, classes, kinds.get(distinct.dtype.kind, "int" if is_whole else "float"))
@@ -185,7 +185,7 @@ def _mean_and_scale(name: str, values: Column) -> tuple[float, float]:
         mean, scale = float(values.mean()), float(values.std())
     if not (math.isfinite(mean) and math.isfinite(scale)):
         raise DataError(f"column {name!r} holds numbers too large to standardise (up to {np.abs(values).max():g})")
-    # A constant column becomes zeros; rounding must not give it a spread.
+    # A constant column becomes zeros; rounding must not give it a nonzero deviation.
     return (float(values[0]), 1.0) if values.min() == values.max() else (mean, scale or 1.0)
 
 
@@ -206,7 +206,7 @@ def _fit_target(
         if len(names) > 1:
             raise DataError(f"classification takes one target, got {quoted_list(names)}")
         return _fit_classes(names[0], columns[0], max_categories)
-    fix = "correct it, or ask for task='classification'"
+    fix = "correct it, or pass task='classification'"
     numbers = [as_numbers(name, values, fix)[rows] for name, values in zip(names, columns, strict=True)]
     means, scales = zip(*map(_mean_and_scale, names, numbers), strict=True)
     return NumberTarget(names, means, scales)
@@ -214,8 +214,8 @@ def _fit_target(
 
 def _fit_classes(name: str, values: Column, max_categories: int) -> ClassTarget:
     counts = Counter(as_category(name, values).tolist())
-    if len(counts) == len(values) > max_categories:  # many classes are fine, one for each row is a wrong target
-        raise DataError(f"the target {name!r} has a class for each of its {len(values)} rows; name another target")
+    if len(counts) == len(values) > max_categories:  # many classes are valid; one for each row suggests a wrong target
+        raise DataError(f"the target {name!r} has a class for each of its {len(values)} rows; choose another target")
     return fit_class_target(
         name, np.asarray(sorted(counts), dtype=object) if values.dtype == object else np.unique(values)
     )

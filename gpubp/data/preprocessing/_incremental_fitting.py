@@ -1,7 +1,7 @@
 """Fit a preprocessing in one pass over a table that arrives in pieces.
 
 Counts, extremes and categories are exact. Means and variances equal those of all rows up to rounding. Medians, which
-fill missing values, are those of a sample.
+fill missing values, are computed from a sample.
 """
 
 from collections import Counter
@@ -33,11 +33,11 @@ from gpubp.data.table import Column, Table
 from gpubp.errors import DataError
 
 MAX_CLASSES = 10_000
-"""Distinct values of a target that are stored; a target with more cannot be one of classes."""
+"""Maximum number of distinct values of a target of classes."""
 
 
 class IncrementalFit(NamedTuple):
-    """The preprocessing, the number of rows, and minimum and maximum of each target of numbers."""
+    """The preprocessing, the number of rows, and the minimum and maximum of each numeric target."""
 
     preprocessing: Preprocessing
     n_rows: int
@@ -61,8 +61,8 @@ def fit_incrementally(
     pieces : iterable of (Table, (n,) array of bool)
         All with the same columns.
     target, task, impute, categorical, drop, max_categories
-        See :func:`gpubp.data.fit_preprocessing`. The result is the same, except that medians are those of a sample of
-        `SAMPLE_SIZE` values, and that means and deviations differ by rounding.
+        See :func:`gpubp.data.fit_preprocessing`. The result is the same, except that medians come from a sample of
+        `SAMPLE_SIZE` values, and means and deviations differ by rounding.
 
     Returns
     -------
@@ -223,8 +223,8 @@ class _TargetStatistics:
         """Return the fitted target of classes."""
         if self.distinct is None or len(self.distinct) == self.n > MAX_CLASSES:
             raise DataError(
-                f"the target {self.name!r} has more than {MAX_CLASSES:,} different values, too many for classes; name "
-                "another target, or ask for task='regression'"
+                f"the target {self.name!r} has more than {MAX_CLASSES:,} different values, too many for classes; "
+                "choose another target, or pass task='regression'"
             )
         dtype: Any = {"text": object, "bool": bool}.get(self.kind)
         return fit_class_target(self.name, np.asarray(sorted(self.distinct), dtype=dtype))
@@ -240,7 +240,7 @@ def _fit_target(targets: list[_TargetStatistics], task: str) -> ClassTarget | Nu
     for target in targets:
         if target.kind != "number":
             raise DataError(
-                f"the target {target.name!r} is {target.kind} where numbers are needed; correct it, or ask for "
+                f"the target {target.name!r} is {target.kind} where numbers are needed; correct it, or pass "
                 "task='classification'"
             )
     means, scales = zip(*(target.training_rows.mean_and_scale(target.name) for target in targets), strict=True)

@@ -1,4 +1,4 @@
-"""A fitted preprocessing as JSON, read back without trusting it."""
+"""Convert a fitted preprocessing to JSON, and read and check untrusted JSON."""
 
 import json
 import sys
@@ -32,7 +32,7 @@ def from_json(data: Any) -> Preprocessing:
     Parameters
     ----------
     data : dict
-        As parsed from JSON.
+        Parsed JSON.
 
     Returns
     -------
@@ -82,10 +82,10 @@ def preprocessing_of(model: Any) -> Preprocessing:
     Raises
     ------
     ModelFileError
-        If there is none, it is malformed, or it does not fit.
+        If the model has no preprocessing, or it is malformed or does not fit.
     """
     if model.preprocessing is None:
-        raise ModelFileError("the model has no preprocessing, so it takes no tables; use gpubp.predict with arrays")
+        raise ModelFileError("the model has no preprocessing, so it cannot read tables; use gpubp.predict with arrays")
     preprocessing = from_json(model.preprocessing)
     expected = (len(preprocessing.feature_names), preprocessing.n_outputs)
     received = (model.network.sizes[0], model.network.sizes[-1])

@@ -37,7 +37,7 @@ class ClassTarget:
 
 @dataclass(frozen=True)
 class NumberTarget:
-    """One or several targets of numbers, scaled to ``(value - mean) / scale``."""
+    """One or several numeric targets, scaled to ``(value - mean) / scale``."""
 
     names: tuple[str, ...]
     means: tuple[float, ...]

@@ -22,16 +22,16 @@ from gpubp.errors import DataError
 def apply(
     preprocessing: Preprocessing, table: Table, *, unknown: Literal["error", "zeros"] = "error"
 ) -> NDArray[np.float64]:
-    """Turn the feature columns of a table, matched by name, into a matrix.
+    """Convert the feature columns of a table, matched by name, to a matrix.
 
     Parameters
     ----------
     preprocessing : Preprocessing
-        As fitted.
+        A fitted preprocessing.
     table : Table
         The features in any order; targets and dropped columns may be present.
     unknown : {"error", "zeros"}
-        What to do with a category that training did not see: raise, or leave all its columns 0.
+        How to treat a category that is not in the training data: raise an error, or set all its columns to 0.
 
     Returns
     -------
@@ -41,7 +41,8 @@ def apply(
     Raises
     ------
     DataError
-        If columns are missing or unknown, or values are missing, infinite, unseen, or text for a number.
+        If columns are missing or unknown, or values are missing, infinite, unseen in training, or text in a numeric
+        column.
 
     Examples
     --------
@@ -68,12 +69,12 @@ def apply(
 
 
 def encode_target(preprocessing: Preprocessing, table: Table) -> NDArray[np.float64]:
-    """Turn the target columns of a table into targets of a network.
+    """Convert the target columns of a table to targets of a network.
 
     Parameters
     ----------
     preprocessing : Preprocessing
-        As fitted.
+        A fitted preprocessing.
     table : Table
         A table with the target columns.
 
@@ -85,7 +86,7 @@ def encode_target(preprocessing: Preprocessing, table: Table) -> NDArray[np.floa
     Raises
     ------
     DataError
-        If a target is absent, or its values are missing, infinite or of no known class.
+        If a target is absent, or its values are missing, infinite or of an unknown class.
 
     Examples
     --------
@@ -110,12 +111,12 @@ def encode_target(preprocessing: Preprocessing, table: Table) -> NDArray[np.floa
 
 
 def decode_target(preprocessing: Preprocessing, outputs: ArrayLike) -> dict[str, Column]:
-    """Turn outputs into predictions in the user's units: labels of their own type, or numbers.
+    """Convert outputs to predictions in the user's units: labels of the original type, or numbers.
 
     Parameters
     ----------
     preprocessing : Preprocessing
-        As fitted.
+        A fitted preprocessing.
     outputs : array_like
         Outputs of the network, shape ``(n, j)``.
 
@@ -149,12 +150,12 @@ def decode_target(preprocessing: Preprocessing, outputs: ArrayLike) -> dict[str,
 
 
 def decode_probabilities(preprocessing: Preprocessing, outputs: ArrayLike) -> dict[str, NDArray[np.float64]]:
-    """Name the output of each class ``"target=class"``.
+    """Return the output of each class under the name ``"target=class"``.
 
     Parameters
     ----------
     preprocessing : Preprocessing
-        As fitted, for classification.
+        A preprocessing fitted for classification.
     outputs : array_like
         Outputs of the network, shape ``(n, j)``.
 
@@ -166,7 +167,7 @@ def decode_probabilities(preprocessing: Preprocessing, outputs: ArrayLike) -> di
     Raises
     ------
     DataError
-        If the target is of numbers, the shape does not fit, or an output is not finite.
+        If the target is numeric, the shape does not fit, or an output is not finite.
 
     Examples
     --------
@@ -177,13 +178,13 @@ def decode_probabilities(preprocessing: Preprocessing, outputs: ArrayLike) -> di
     """
     target = preprocessing.target
     if not isinstance(target, ClassTarget):
-        raise DataError(f"the target {quoted_list(target.names)} is of numbers and has no probabilities of classes")
+        raise DataError(f"the target {quoted_list(target.names)} is numeric and has no class probabilities")
     names = [f"{target.name}={label}" for label in target.classes]
     return dict(zip(names, _checked_outputs(preprocessing, outputs).T, strict=True))
 
 
 def class_values(target: ClassTarget) -> Column:
-    """Return the classes as they are in the user's table, of their own type."""
+    """Return the classes in the type that they have in the user's table."""
     if target.kind == "str":
         return np.array(target.classes, dtype=object)
     parsers: dict[str, Callable[[str], Any]] = {"int": int, "float": float, "bool": lambda label: label == "True"}
@@ -199,7 +200,7 @@ def _check_columns(preprocessing: Preprocessing, table: Table) -> None:
         raise DataError(
             f"{table.source} does not have the {len(expected)} feature columns of the training data"
             + (f"; missing: {quoted_list(missing)}" if missing else "")
-            + (f"; extra, to be left out: {quoted_list(extra)}" if extra else "")
+            + (f"; extra, to be removed: {quoted_list(extra)}" if extra else "")
         )
 
 
@@ -232,7 +233,7 @@ def _one_hot(
         row = int(unseen.argmax())
         raise DataError(
             f"column {name!r}, row {row + 1}: {brief(repr(texts[row]), 60)} was not seen in training, "
-            f"which knows {quoted_list(known)}; correct it or leave the row out"
+            f"only {quoted_list(known)}; correct it or remove the row"
         )
     encoded = np.zeros((len(texts), len(known)))
     encoded[np.flatnonzero(~unseen), columns[~unseen]] = 1.0

@@ -12,7 +12,7 @@ from gpubp.data.table import RawTable
 
 
 class FileFormat(NamedTuple):
-    """A reader, and what to do about a file that it cannot read."""
+    """A reader, and how to fix a file that it cannot read."""
 
     read: Callable[[Path], RawTable]
     fix: str
@@ -32,4 +32,4 @@ FORMATS: dict[str, FileFormat] = {
 """Formats by the suffix of the file's name."""
 
 SUFFIXES: tuple[str, ...] = tuple(FORMATS)
-"""The suffixes that :func:`gpubp.data.read_table` knows."""
+"""The suffixes that :func:`gpubp.data.read_table` accepts."""

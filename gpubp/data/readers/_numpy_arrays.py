@@ -1,4 +1,4 @@
-"""NumPy's ``.npy`` and ``.npz`` files, without pickles and checked before memory is taken."""
+"""Read NumPy's ``.npy`` and ``.npz`` files without pickles; sizes are checked before memory is allocated."""
 
 import math
 from pathlib import Path
@@ -36,7 +36,7 @@ def read_numpy(path: Path) -> RawTable:
 
 
 def _unpack(archive: Any, name: str, path: Path) -> Column:
-    """Unpack an array of an archive, after a check that it has the size that it announces."""
+    """Unpack an array of an archive, after checking that it has the size that its header declares."""
     info = archive.zip.getinfo(f"{name}.npy")
     fix = "if it can be trusted, save it with numpy.savez, which does not compress"
     check_unpacked_size(path, info.file_size, fix)
@@ -47,7 +47,7 @@ def _unpack(archive: Any, name: str, path: Path) -> Column:
 
 
 def _check_header(file: BinaryIO, n_bytes: int) -> None:
-    """Compare the shape that a NumPy file announces with its size, before memory is taken for it."""
+    """Compare the shape in the header of a NumPy file with the file's size, before memory is allocated."""
     version = np.lib.format.read_magic(file)
     readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
     if version not in readers:
@@ -56,6 +56,6 @@ def _check_header(file: BinaryIO, n_bytes: int) -> None:
     if dtype.hasobject:
         raise ValueError("pickle")
     if len(shape) > 3:
-        raise ValueError(f"it announces {len(shape)} dimensions, not two")
+        raise ValueError(f"its header declares {len(shape)} dimensions, not two")
     if not dtype.itemsize or min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize != n_bytes - file.tell():
-        raise ValueError(f"it announces an array of shape {shape} of {dtype}, which it does not hold")
+        raise ValueError(f"its header declares an array of shape {shape} of {dtype}, which it does not hold")

@@ -21,7 +21,7 @@ def read_parquet(path: Path) -> RawTable:
                 kind = str(field.type).partition("<")[0]
                 raise DataError(f"{path}: column {field.name!r} holds {kind}, not numbers or text; flatten it")
         check_unpacked_size(path, 8 * file.metadata.num_rows * len(schema), fix)
-    # Text columns are read as dictionaries: else a few bytes could stand for any amount of text.
+    # Text columns are read as dictionaries; otherwise a few bytes could expand to any amount of text.
     texts = [field.name for field in schema if str(field.type) in ("string", "large_string", "string_view")]
     with parquet.ParquetFile(path, read_dictionary=texts) as file:
         batches, n_bytes = [], 0

@@ -16,14 +16,14 @@ from gpubp.errors import DataError
 
 
 def read_table(path_or_name: str | PathLike[str], *, separator: str | None = None) -> Table:
-    """Read a table from a file, by its suffix, or take a built-in data set if there is no such file.
+    """Read a table from a file, by its suffix, or load a built-in data set if there is no such file.
 
     Parameters
     ----------
     path_or_name : str or path
         A ``.csv`` or ``.tsv`` file with a header (also ``.gz``), a ``.parquet`` file, a ``.npy`` file (a matrix whose
         last column is the target), a ``.npz`` file (``x`` of shape ``(n, i)`` and, optionally, ``y`` of shape
-        ``(n,)`` or ``(n, j)``; give samples to predict as ``x`` alone), or one of `gpubp.data.DATASETS`.
+        ``(n,)`` or ``(n, j)``; for samples to predict, ``x`` alone), or one of `gpubp.data.DATASETS`.
     separator : str, optional
         Separator of the fields of a ``.csv`` or ``.tsv`` file; by default a comma or a tab.
 
@@ -35,8 +35,8 @@ def read_table(path_or_name: str | PathLike[str], *, separator: str | None = Non
     Raises
     ------
     DataError
-        If the file does not exist, cannot be read or holds no table; the message names the path and the fix. A line of
-        more than 16 MiB and a file that unpacks to more than 256 MiB and 100 times its size are refused too.
+        If the file does not exist, cannot be read or holds no table, has a line of more than 16 MiB, or expands to more
+        than 256 MiB and 100 times its size; the message names the path and the fix.
 
     Examples
     --------
@@ -52,7 +52,7 @@ def read_table(path_or_name: str | PathLike[str], *, separator: str | None = Non
     start = _first_bytes(path)
     file_format = next((FORMATS[suffix] for suffix in SUFFIXES if path.name.lower().endswith(suffix)), None)
     if file_format is None:
-        raise DataError(f"{path}: cannot tell the format by its name; supported are {', '.join(SUFFIXES)}")
+        raise DataError(f"{path}: unknown file format; the supported suffixes are {', '.join(SUFFIXES)}")
     if not start:
         raise DataError(f"{path} is empty (0 bytes); write the data again")
     if start in (b"\xff\xfe", b"\xfe\xff"):
@@ -94,11 +94,11 @@ def _first_bytes(path: Path) -> bytes:
 
 
 def _reason(error: Exception) -> str:
-    """Shorten a library's message about a file, parts of which it may quote."""
+    """Shorten a library's message, which may quote parts of the file."""
     text = " ".join(str(error).split())
     if "straddling" in text:
         reason = "perhaps because the quotation mark that closes a field is missing"
         return f"a line is longer than {MAX_LINE_BYTES:,} bytes, {reason}"
-    if "pickle" in text or "magic string" in text:  # NumPy's own advice is to allow pickles
+    if "pickle" in text or "magic string" in text:  # NumPy's advice is to allow pickles
         return "it is not a NumPy file, or holds pickled Python objects, which are never loaded"
     return brief(re.sub(r"Row #(\d+)", r"row \1 (the header is row 1)", text), 200).rstrip(".")

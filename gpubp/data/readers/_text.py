@@ -23,16 +23,16 @@ def read_text(path: Path, separator: str) -> RawTable:
         text = _CheckedText(stream, path)
         table = csv.read_csv(
             text,
-            # With one thread, which is still fast, the parser knows the number of a ragged row.
+            # With one thread, which is still fast, the parser reports the number of a ragged row.
             read_options=csv.ReadOptions(use_threads=False, block_size=size),
             parse_options=csv.ParseOptions(delimiter=separator, newlines_in_values=True),
-            convert_options=csv.ConvertOptions(true_values=[], false_values=[]),  # text stays as it is written
+            convert_options=csv.ConvertOptions(true_values=[], false_values=[]),  # text is not converted
         )
     names = [name.strip() for name in table.column_names]
     _check_encoding(path, names, table)
     columns = [arrow_to_numpy(column) for column in table.columns]
     last = [value for values in columns for value in values[-1:] if isinstance(value, str)]
-    if any("\n" in value for value in last) and text.n_quotes % 2:  # Arrow takes the rest of the file as one field
+    if any("\n" in value for value in last) and text.n_quotes % 2:  # Arrow reads the rest of the file as one field
         raise DataError(f"{path}: a quotation mark is not closed, and its field runs to the end of the file; close it")
     _check_header(path, names, separator)
     return RawTable(list(zip(names, columns, strict=True)), str(path))
@@ -51,7 +51,7 @@ class _CheckedText:
         block: bytes = self.stream.read(n)
         self.n_bytes += len(block)
         if self.is_compressed:
-            fix = "if it can be trusted, unpack it with gunzip and give that file"
+            fix = "if it can be trusted, unpack it with gunzip and use that file"
             check_unpacked_size(self.path, self.n_bytes, fix)
         if (place := block.find(b"\0")) >= 0:
             line = self.n_lines + block.count(b"\n", 0, place) + 1
@@ -77,13 +77,13 @@ def _check_encoding(path: Path, names: Sequence[str], table: Any) -> None:
 def _check_header(path: Path, names: Sequence[str], separator: str) -> None:
     """Raise a DataError if the fields seem to have another separator, or the first line seems to be data."""
     if len(names) == 1 and (other := next((c for c in ";\t,|" if c in names[0] and c != separator), None)):
-        give = f"give it: --separator {other!r}, or read_table(path, separator={other!r})"
+        give = f"pass --separator {other!r}, or read_table(path, separator={other!r})"
         fix = "name the file .tsv" if other == "\t" else give
         found = f"one column named {brief(repr(names[0]))}: the fields seem to be separated by {other!r}"
         raise DataError(f"{path}: {found}; {fix}")
     if any("." in name and _is_number(name) for name in names):
         shown = brief(", ".join(names[:12]), 60)
-        raise DataError(f"{path}: the first line seems to be data ({shown}); give it a header line")
+        raise DataError(f"{path}: the first line seems to be data ({shown}); add a header line")
 
 
 def _is_number(text: str) -> bool:

@@ -54,24 +54,22 @@ class ArraySource:
             stop = min(first + self.size, n_rows)
             try:
                 x, targets = np.asarray(self.x[first:stop]), np.asarray(self.targets[first:stop])
-            except Exception as error:  # each array library raises exceptions of its own
+            except Exception as error:  # each array library raises its own exceptions
                 raise DataError(
                     f"{self.name} cannot be read at rows {first + 1:,} to {stop:,}: {error or type(error).__name__}"
                 ) from error
             if len(x) != stop - first or len(targets) != stop - first:
-                raise DataError(
-                    f"{self.name} ends early: of rows {first + 1:,} to {stop:,} some are not there any more"
-                )
+                raise DataError(f"{self.name} ends early: of rows {first + 1:,} to {stop:,} some are missing")
             yield Rows(x, targets.reshape(len(targets), -1), self.name, first)
 
 
 def open_arrays(x: Any, targets: Any, block_rows: int | None) -> ArraySource:
-    """Check arrays that give rows by slicing; blocks are whole chunks of X if it has chunks."""
+    """Check arrays whose rows can be read by slicing; blocks are whole chunks of X if it has chunks."""
     if targets is None:
-        raise DataError(f"{_describe(x)} needs its targets beside it: open_stream(X, targets)")
+        raise DataError(f"{_describe(x)} needs targets: open_stream(X, targets)")
     for name, array in (("X", x), ("targets", targets)):
         if not is_sliceable(array) or _dtype_kind(array) not in "fiub":
-            raise DataError(f"{name} must be an array of numbers that gives rows by slices, got {_describe(array)}")
+            raise DataError(f"{name} must be an array of numbers whose rows can be sliced, got {_describe(array)}")
     if len(x.shape) != 2 or len(targets.shape) not in (1, 2) or x.shape[0] != targets.shape[0] or 0 in x.shape:
         raise DataError(
             f"X must be (rows, inputs) and targets (rows,) or (rows, outputs), got {x.shape} and {targets.shape}"
@@ -103,7 +101,7 @@ def open_zarr(path: Path) -> Any:
 
 
 def _dtype_kind(array: Any) -> str:
-    """Return the kind of an array's dtype as NumPy names it; "V" if NumPy has no such dtype."""
+    """Return the kind of an array's dtype as NumPy names it; "V" if NumPy does not have the dtype."""
     try:
         return str(np.dtype(array.dtype).kind)
     except TypeError:

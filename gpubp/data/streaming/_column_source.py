@@ -1,4 +1,4 @@
-"""Columns of numbers from a table as rows of X and targets."""
+"""Numeric columns of a table as rows of X and targets."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from gpubp.errors import DataError
 
 @dataclass(frozen=True, eq=False)
 class ColumnSource:
-    """The columns of a table of numbers; `target_columns` are the targets, the others the inputs."""
+    """The columns of a numeric table; `target_columns` are the targets, the others the inputs."""
 
     tables: TableSource
     target_columns: tuple[str, ...]
@@ -68,7 +68,7 @@ class ColumnSource:
             values = table.columns[name]
             if values.dtype == object:
                 raise DataError(
-                    f"{table.source}: column {name!r} holds text, and a stream is of numbers; leave it out, "
+                    f"{table.source}: column {name!r} holds text, but a stream needs numbers; remove it, "
                     "or train with gpubp.prepare_table and gpubp.fit_table, which read categories"
                 )
             matrix[:, column] = values
@@ -76,7 +76,7 @@ class ColumnSource:
 
 
 def open_columns(path: Path, target_columns: str | Sequence[str]) -> ColumnSource:
-    """Open a table of numbers whose targets are the columns named `target_columns`."""
+    """Open a numeric table whose targets are the columns named `target_columns`."""
     tables = open_tables(path)
     names = (target_columns,) if isinstance(target_columns, str) else tuple(target_columns)
     for name in names:

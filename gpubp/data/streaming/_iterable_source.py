@@ -1,4 +1,4 @@
-"""Blocks of (X, targets) that the user's own code makes, one after the other."""
+"""Blocks of (X, targets) from an iterable of the user."""
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -20,7 +20,7 @@ class IterableSource:
         try:
             first = next(iterator := self._begin())
         except StopIteration:
-            raise DataError("the iterable gives no blocks; at least one (X, targets) is needed") from None
+            raise DataError("the iterable is empty; at least one block (X, targets) is needed") from None
         if self.iterator is not None:
             self.iterator = _prepend(first, iterator)
         x, targets = _checked_block(first, 0)
@@ -29,19 +29,19 @@ class IterableSource:
 
     @property
     def once_only(self) -> bool:
-        """Whether the blocks can be read a single time only."""
+        """Whether the blocks can be read only once."""
         return self.iterator is not None
 
     def rows(self, blocks: Iterable[int] | None = None) -> Iterator[Rows]:
-        """Yield the blocks in their own order."""
-        assert blocks is None, "an iterable's blocks come in their own order"
+        """Yield the blocks in the iterable's order."""
+        assert blocks is None, "the blocks of an iterable have a fixed order"
         first, number, iterator = 0, 0, self._begin()
         while (block := _next_block(iterator, number)) is not None:
             x, targets = _checked_block(block, number)
             if (x.shape[1], targets.shape[1]) != (self.n_inputs, self.n_outputs):
                 raise DataError(
-                    f"block {number + 1} of the iterable has {x.shape[1]} inputs and {targets.shape[1]} outputs, those "
-                    f"before it have {self.n_inputs} and {self.n_outputs}"
+                    f"block {number + 1} of the iterable has {x.shape[1]} inputs and {targets.shape[1]} outputs, the "
+                    f"blocks before it have {self.n_inputs} and {self.n_outputs}"
                 )
             yield Rows(x, targets, self.name, first)
             first, number = first + len(x), number + 1
@@ -54,7 +54,7 @@ class IterableSource:
             return iter(blocks)
         except TypeError:
             raise DataError(
-                f"a stream must be an iterable of (X, targets), or a function without arguments that gives one; got "
+                f"a stream must be an iterable of (X, targets), or a function without arguments that returns one; got "
                 f"{type(blocks).__name__}"
             ) from None
 

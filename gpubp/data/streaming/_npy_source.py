@@ -1,6 +1,6 @@
 """Matrices in ``.npy`` files, read in blocks of rows.
 
-The files are never mapped into memory: a mapped file that is cut short would end the process with a signal.
+The files are never mapped into memory: if a mapped file is truncated, a signal ends the process.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ from gpubp.data.streaming._source import FileState, Rows, block_counts, choose_b
 from gpubp.errors import DataError
 
 READAHEAD_BLOCKS = 4
-"""Number of blocks that the system is told of before they are read."""
+"""Number of blocks that are announced to the system before they are read."""
 
 
 class NpyFile:
@@ -33,12 +33,12 @@ class NpyFile:
         except (OSError, ValueError) as error:
             raise DataError(f"{path} is not a readable .npy file: {error}; write it with numpy.save") from error
         if self.dtype.kind not in "fiub":
-            raise DataError(f"{path} holds {self.dtype}, and a stream needs numbers; write them with numpy.save")
+            raise DataError(f"{path} holds {self.dtype}, but a stream needs numbers; write them with numpy.save")
         if len(shape) not in (1, 2) or 0 in shape:
             raise DataError(f"{path} must hold a matrix, rows of numbers, got shape {shape}")
         if in_columns and min(shape) > 1:
             raise DataError(
-                f"{path} was written column by column, so that no row lies in one place; write it again: "
+                f"{path} was written column by column, so its rows are not contiguous; write it again: "
                 "numpy.save(path, numpy.ascontiguousarray(x))"
             )
         self.n_rows, self.n_columns = shape[0], 1 if len(shape) == 1 else shape[1]
@@ -47,12 +47,12 @@ class NpyFile:
         if self.state.size < needed:
             present = max(0, self.state.size - self.offset) // self.row_bytes
             raise DataError(
-                f"{path} ends early: its header announces {self.n_rows:,} rows, {needed:,} bytes, and the file has "
+                f"{path} ends early: its header declares {self.n_rows:,} rows, {needed:,} bytes, but the file has "
                 f"{self.state.size:,} bytes, {present:,} whole rows; write it again"
             )
 
     def read_ahead(self, first: int, n: int) -> None:
-        """Tell the system that rows will be read soon, so that a disk can fetch several blocks at a time."""
+        """Announce to the system that rows will be read soon, so that a disk can fetch several blocks at a time."""
         if not hasattr(os, "posix_fadvise"):
             return
         with contextlib.suppress(OSError), open(self.path, "rb", buffering=0) as file:
@@ -83,7 +83,7 @@ class NpyFile:
 
 @dataclass(frozen=True, eq=False)
 class NpySource:
-    """Matrices in ``.npy`` files: X and targets in one file each, or in one, whose `target_columns` are targets."""
+    """Matrices in ``.npy`` files: X and targets in separate files, or in one file with `target_columns`."""
 
     x: NpyFile
     targets: NpyFile | None
@@ -97,7 +97,7 @@ class NpySource:
 
     @property
     def inputs(self) -> np.ndarray:
-        """Numbers of the columns of the first file that are inputs."""
+        """Numbers of the input columns of the first file."""
         columns = np.arange(self.x.n_columns)
         return columns if self.target_columns is None else np.setdiff1d(columns, self.target_columns)
 
@@ -147,21 +147,21 @@ class NpySource:
 def open_npy(
     x: Path, targets: Path | None, target_columns: int | Sequence[int] | None, block_rows: int | None
 ) -> NpySource:
-    """Open ``.npy`` files; without `targets`, `target_columns` says which columns are targets: the last ones, or some.
+    """Open ``.npy`` files; without `targets`, `target_columns` selects the target columns.
 
     Parameters
     ----------
     x, targets : Path
     target_columns : int or sequence of int, optional
-        The number of last columns, or the numbers of the columns.
+        The number of last columns, or a list of column numbers.
     block_rows : int, optional
         Rows of a block.
     """
     x_file = NpyFile(x)
     if (targets is None) == (target_columns is None):
         raise DataError(
-            f"{x}: give the targets once, as a second .npy file, or with target_columns= as columns of the first: how "
-            "many of the last ones, or a list of numbers"
+            f"{x}: pass the targets once: as a second .npy file, or with target_columns= as columns of the first: the "
+            "number of last columns, or a list of column numbers"
         )
     targets_file = None if targets is None else NpyFile(targets)
     if targets_file is not None and targets_file.n_rows != x_file.n_rows:
@@ -175,7 +175,7 @@ def open_npy(
 
 
 def _as_slice(columns: np.ndarray) -> Any:
-    """Return adjacent columns as a slice, which copies nothing."""
+    """Return adjacent columns as a slice, which avoids a copy."""
     first, last = int(columns[0]), int(columns[-1])
     return slice(first, last + 1) if np.array_equal(columns, np.arange(first, last + 1)) else columns
 

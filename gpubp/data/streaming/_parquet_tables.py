@@ -17,13 +17,13 @@ from gpubp.errors import DataError
 FIX = "Write it again, and reopen the stream"
 
 CHUNK_METADATA_BYTES = 900
-"""Measured memory of a file's metadata per column of a row group."""
+"""Measured bytes of a file's metadata per column of a row group."""
 
 MAX_METADATA_BYTES = 16 << 20
-"""Bytes of metadata that stay in memory; that of more files is read each time."""
+"""Maximum bytes of metadata kept in memory; the metadata of further files is read each time."""
 
 TEXT_TYPES = ("string", "large_string", "string_view")
-"""Names of pyarrow's types of text."""
+"""Names of pyarrow's text types."""
 
 NO_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 
@@ -37,7 +37,7 @@ class ParquetFile(NamedTuple):
 
 
 class RowGroup(NamedTuple):
-    """A row group: its file, its number there, its number of rows, and the number of the file's rows before it."""
+    """A row group: its file, its number in the file, its number of rows, and the number of rows before it."""
 
     file: ParquetFile
     number: int
@@ -46,7 +46,7 @@ class RowGroup(NamedTuple):
 
 
 class ParquetTables:
-    """Parquet files with the same columns, some of which may be in the paths below the folder."""
+    """Parquet files with the same columns, some of which may be part of the paths below the folder."""
 
     def __init__(self, paths: list[Path], folder: Path) -> None:
         self.name, self.groups = str(folder), list[RowGroup]()
@@ -115,7 +115,7 @@ class ParquetTables:
             group.file.state.check(described)
             raise DataError(f"{path} cannot be read in {described}: {_brief_message(error)}. {FIX}") from error
         if n_read != group.n_rows:
-            raise DataError(f"{path} cannot be read in {described}: it gave {n_read:,} rows. {FIX}")
+            raise DataError(f"{path} cannot be read in {described}: {n_read:,} rows were read. {FIX}")
 
     def _table(self, batch: Any, file: ParquetFile) -> Table:
         import pyarrow

@@ -1,4 +1,4 @@
-"""Make the next item of an iterator on a thread while the current one is used."""
+"""Compute the next item of an iterator on a thread while the current one is used."""
 
 import threading
 import time
@@ -9,28 +9,28 @@ from typing import NamedTuple, TypeVar
 T = TypeVar("T")
 
 START_SECONDS = 1.0
-"""How long to wait for a thread to begin if Ctrl-C came while it was started."""
+"""Seconds to wait for a thread to begin after a Ctrl-C during its start."""
 
 
 class _Result(NamedTuple):
-    """What the thread made: an item, an exception, or neither at the end."""
+    """The result of the thread: an item, an exception, or neither at the end."""
 
     item: tuple[object, ...] = ()
     error: BaseException | None = None
 
 
 def prefetch(make: Callable[[Callable[[], bool]], Iterator[T]]) -> Generator[T, None, None]:
-    """Yield what an iterator yields; a thread makes the next item from the moment that one is yielded.
+    """Yield the items of an iterator; a thread computes the next item as soon as one is yielded.
 
     Parameters
     ----------
     make : callable
-        Makes the iterator. Its argument is a function that returns whether no more items are needed, so that the
-        iterator may end early. Exceptions of the iterator are raised here.
+        Creates the iterator. Its argument is a function that returns whether no more items are needed, so that the
+        iterator can end early. Exceptions of the iterator are raised by the generator.
 
     Notes
     -----
-    The thread has ended when this generator has: at the end, with an exception, or when it is closed.
+    The thread has ended when the generator ends, raises an exception or is closed.
 
     Examples
     --------
@@ -52,7 +52,7 @@ def prefetch(make: Callable[[Callable[[], bool]], Iterator[T]]) -> Generator[T, 
         if isinstance(items, Generator):
             items.close()
 
-    # a daemon, so that an unfinished generator does not keep the interpreter from exiting
+    # a daemon, so that an unfinished generator does not prevent the interpreter from exiting
     thread = threading.Thread(target=work, name="gpubp-stream", daemon=True)
     try:
         thread.start()

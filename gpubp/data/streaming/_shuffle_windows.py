@@ -1,8 +1,8 @@
 """Rows in a random order with little memory: blocks in a random order, and windows in which their rows are shuffled.
 
 The order of the blocks is drawn uniformly. Their rows fill windows of W rows, one after the other; the rest of a block
-begins the next window, so that every window but the last is full, and is cut into whole batches. Within a window the
-order of the rows is drawn uniformly, from the seed and the window's number, so windows can be left out unread.
+begins the next window, so that every window except the last is full, and is cut into whole batches. Within a window the
+order of the rows is drawn uniformly, from the seed and the window's number, so windows can be skipped without reading.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -16,7 +16,7 @@ from gpubp.errors import DataError
 
 
 class Window(NamedTuple):
-    """Rows of X and targets, their order or None, and the fractions of all rows before the window and in it."""
+    """Rows of X and targets, their order or None, and the fractions of all rows before and in the window."""
 
     x: np.ndarray
     targets: np.ndarray
@@ -36,7 +36,7 @@ class WindowBuffers:
 
 @dataclass(frozen=True)
 class TargetRange:
-    """What targets must be: from `low` to `high`, or a class number if there are `classes`; `reason` for messages."""
+    """The valid targets: from `low` to `high`, or class numbers if `classes` is set; `reason` is for messages."""
 
     low: float = -np.inf
     high: float = np.inf
@@ -60,16 +60,16 @@ def shuffled_windows(
     ----------
     source : Source
     buffers : WindowBuffers
-        The arrays of a window are overwritten by the second one after it.
+        The arrays of a window are overwritten two windows later.
     n_rows : int, optional
         Number of rows, if it is known.
     seed : sequence of int, optional
-        For the order; without it the rows keep the source's order.
+        Seed of the order; by default the rows keep the source's order.
     target_range : TargetRange
     skip : int
-        Number of windows to leave out at the beginning.
+        Number of windows to skip at the beginning.
     stopped : callable
-        Called now and then; returns whether to end.
+        Called at intervals; returns whether to end.
     """
     pieces, number, n_before = _skip_rows(source, seed, skip * buffers.n_rows), skip, skip * buffers.n_rows
     rest: Rows | None = None
@@ -88,11 +88,11 @@ def shuffled_windows(
         yield Window(x[:n], targets[:n], order, *fractions)
         number, n_before = number + 1, n_before + n
     if not stopped() and n_rows is not None and number > skip and n_before != n_rows:
-        raise DataError(f"{source.name} gave {n_before:,} rows, and n_rows is {n_rows:,}; give n_rows={n_before}")
+        raise DataError(f"{source.name} yielded {n_before:,} rows, but n_rows is {n_rows:,}; pass n_rows={n_before}")
 
 
 def _skip_rows(source: Source, seed: Sequence[int] | None, n_skipped: int) -> Iterator[Rows]:
-    """Yield the rows in the order of their blocks, without the first ones; counted blocks are skipped unread."""
+    """Yield the rows in the order of their blocks, without the first ones; counted blocks are not read for this."""
     blocks = None
     if source.counts is not None:
         blocks = np.arange(len(source.counts))
@@ -109,7 +109,7 @@ def _skip_rows(source: Source, seed: Sequence[int] | None, n_skipped: int) -> It
 
 
 def _copy(rows: Rows, x: np.ndarray, targets: np.ndarray, target_range: TargetRange) -> None:
-    """Copy the first rows into a window, and check them in the precision of training."""
+    """Copy the first rows to a window, and check them in the precision of training."""
     with np.errstate(over="ignore"):  # infinite values are found below
         x[:] = rows.x[: len(x)]
         if target_range.classes is None:

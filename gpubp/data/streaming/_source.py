@@ -1,4 +1,4 @@
-"""What a stream reads from: rows of X and targets in blocks; and whether a file is still what it was."""
+"""The sources of streams, which yield rows of X and targets in blocks, and a check for changed files."""
 
 import stat
 from collections.abc import Iterable, Iterator
@@ -10,11 +10,11 @@ import numpy as np
 from gpubp.errors import DataError
 
 BLOCK_BYTES = 1 << 20
-"""About how many bytes of a file are read at once if its format leaves that open."""
+"""Approximate bytes read at a time, if the file's format has no blocks."""
 
 
 class Rows(NamedTuple):
-    """Rows ``(n, i)`` and ``(n, j)``, the file they come from, and the number of the first one there, from 0."""
+    """Rows ``(n, i)`` and ``(n, j)``, their file, and the number of the first row in it, from 0."""
 
     x: np.ndarray
     targets: np.ndarray
@@ -43,19 +43,19 @@ class Source(Protocol):
 
     @property
     def counts(self) -> np.ndarray | None:
-        """Number of rows of each block; None if the blocks come only in their own order and are not counted."""
+        """Number of rows of each block; None if the blocks have a fixed order and are not counted."""
 
     @property
     def reading_bytes(self) -> int:
-        """Most memory that reading takes: a block as it is stored, and what it becomes."""
+        """Maximum memory for reading: a stored block and its rows."""
 
     def rows(self, blocks: Iterable[int] | None = None) -> Iterator[Rows]:
-        """Read blocks in the given order, or all in their own; a block may come in several pieces."""
+        """Read blocks in the given order, or all in order; a block may come in several pieces."""
         ...
 
 
 class FileState(NamedTuple):
-    """Size and time of change of a file when it was opened."""
+    """Size and modification time of a file when it was opened."""
 
     path: Path
     size: int
@@ -63,30 +63,32 @@ class FileState(NamedTuple):
 
     @classmethod
     def of(cls, path: Path) -> "FileState":
-        """Return the present state of a file."""
+        """Return the current state of a file."""
         try:
             found = path.stat()
         except OSError as error:
             raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
         if not stat.S_ISREG(found.st_mode):
-            raise DataError(f"{path} is not an ordinary file; a stream reads a file at any place, and again")
+            raise DataError(
+                f"{path} is not an ordinary file; a stream needs a file that it can read in any order and repeatedly"
+            )
         return cls(path, found.st_size, found.st_mtime_ns)
 
     def check(self, rows: str) -> None:
-        """Raise a DataError if the file is gone or was changed; `rows` says what was being read."""
+        """Raise a DataError if the file was removed or changed; `rows` describes the rows that were read."""
         try:
             now = FileState.of(self.path)
         except DataError as error:
-            raise DataError(f"{error}; it was there when the stream was opened, and was needed for {rows}") from error
+            raise DataError(f"{error}; it existed when the stream was opened, and is needed for {rows}") from error
         if now.size < self.size:
             raise DataError(
-                f"{self.path} was cut short while it was read, from {self.size:,} to {now.size:,} bytes, and {rows} "
-                "cannot be relied on; write it again, and reopen the stream"
+                f"{self.path} was cut short while it was read, from {self.size:,} to {now.size:,} bytes, so {rows} "
+                "may be wrong; write it again, and reopen the stream"
             )
         if now != self:
             raise DataError(
                 f"{self.path} was changed while it was read, so {rows} may not belong to the rows before "
-                "them; reopen the stream, and do not change the file while it is used"
+                "them. Reopen the stream, and do not change the file while it is used"
             )
 
 
@@ -102,5 +104,5 @@ def block_counts(n_rows: int, size: int) -> np.ndarray:
 
 
 def choose_block_rows(row_bytes: int, block_rows: int | None) -> int:
-    """Return how many rows a block has: `block_rows`, else as many as make about BLOCK_BYTES."""
+    """Return the number of rows of a block: `block_rows`, else the number that takes about BLOCK_BYTES."""
     return block_rows or max(1, BLOCK_BYTES // max(1, row_bytes))

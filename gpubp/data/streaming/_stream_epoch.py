@@ -1,4 +1,4 @@
-"""One epoch of a stream: each window is a part of the epoch and is trained on like samples in memory."""
+"""One epoch of a stream: each window is a part of the epoch, trained like samples in memory."""
 
 from collections.abc import Iterator
 from contextlib import closing
@@ -18,16 +18,16 @@ class StreamEpoch:
     ----------
     stream : Stream
     backend : Backend
-        That trains: batches are copied one by one to a device other than the host.
+        The backend that trains; batches are copied one at a time to a device other than the host.
     buffers : WindowBuffers
         Memory for windows of whole batches, shared by all epochs.
     size : int
         Samples of a batch.
     seed : tuple of int, optional
-        For the order of this epoch.
+        Seed of the order of this epoch.
     target_range : TargetRange
     n_skipped : int
-        Number of windows to leave out.
+        Number of windows to skip at the beginning.
     """
 
     stream: Stream
@@ -46,5 +46,5 @@ class StreamEpoch:
                 yield ArrayBatches(self.backend, samples, self.size, order, on_host=on_host, begins=begins, spans=spans)
 
     def after(self, n: int) -> "StreamEpoch":
-        """Return the same epoch without its first `n` windows, which are not read if blocks can be left out."""
+        """Return the same epoch without its first `n` windows, which are not read if blocks can be skipped."""
         return replace(self, n_skipped=self.n_skipped + n)

@@ -1,7 +1,7 @@
 """CSV and TSV files, or a folder of them, in blocks of whole rows that can be read in any order.
 
-One pass through each file when it is opened finds where rows begin: a row ends at a line's end that has an even number
-of quotation marks before it. The first block of the first file determines the types of the columns.
+When a file is opened, one pass finds where rows begin: a row ends at a line's end that has an even number of quotation
+marks before it. The first block of the first file determines the types of the columns.
 """
 
 import io
@@ -23,7 +23,7 @@ NEWLINE, RETURN, QUOTE = b'\n\r"'
 UTF8_MARK = b"\xef\xbb\xbf"
 
 MEMORY_PER_TEXT_BYTE = 8
-"""Bytes of memory per byte of text: as Arrow's columns, as NumPy's, text as Python's objects."""
+"""Bytes of memory per byte of text, for Arrow's columns, NumPy's columns and Python's text objects."""
 
 
 class TextBlock(NamedTuple):
@@ -36,7 +36,7 @@ class TextBlock(NamedTuple):
 
 
 class TextFile:
-    """A CSV file with the places where its blocks of rows begin."""
+    """A CSV file and the positions at which its blocks of rows begin."""
 
     def __init__(self, path: Path, separator: str | None) -> None:
         self.path, self.state = path, FileState.of(path)
@@ -48,7 +48,7 @@ class TextFile:
         except OSError as error:
             raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
         if not self.blocks:
-            raise DataError(f"{path} has a header and no rows; at least one is needed, or leave the file out")
+            raise DataError(f"{path} has a header and no rows; add a row, or remove the file")
         self.names = self._parse(header, None, {}).column_names if header.strip() else []
         self.names = [name.strip() for name in self.names]
 
@@ -64,13 +64,13 @@ class TextFile:
         except Exception as error:  # Arrow raises several kinds of exceptions
             reason = brief(" ".join(str(error).split()), 200).rstrip(".")
             raise DataError(
-                f"{self.path}, {described}: {reason}. Columns must be as the first rows of the first file show them, "
-                "numbers or text; Parquet files carry the types of their columns"
+                f"{self.path}, {described}: {reason}. Each column must have the type, numbers or text, that the first "
+                "rows of the first file show; Parquet files store the types of their columns"
             ) from error
         if table.num_rows != block.n_rows:
             raise DataError(
                 f"{self.path}, {described}: {table.num_rows:,} rows were read; a quotation mark is not closed, or "
-                "stands within a field without being doubled"
+                "is inside a field without being doubled"
             )
         return table
 
@@ -95,10 +95,10 @@ class TextTables:
             if set(file.names) != set(self.names) or len(set(file.names)) < len(file.names):
                 raise DataError(
                     f"{file.path} has the columns {', '.join(file.names)[:100]}, {first.path} has "
-                    f"{', '.join(self.names)[:100]}; all files need the same, each once"
+                    f"{', '.join(self.names)[:100]}; all files need the same columns, each once"
                 )
         self.types = _column_types(first.read(first.blocks[0], {}))
-        self.dtype = "float32"  # text does not tell the precision of a number
+        self.dtype = "float32"  # text does not show the precision of a number
         self.blocks = [(file, block) for file in self.files for block in file.blocks]
         self.counts = np.asarray([block.n_rows for _, block in self.blocks], np.int64)
         self.begins = np.cumsum(self.counts) - self.counts
@@ -114,7 +114,7 @@ class TextTables:
 
 
 def _column_types(table: Any) -> dict[str, Any]:
-    """Choose the types of columns from some rows: float64, which can hold missing values, or text."""
+    """Infer the types of columns from some rows: float64, which can hold missing values, or text."""
     import pyarrow
 
     numbers = ("null", "int64", "double")
@@ -123,7 +123,7 @@ def _column_types(table: Any) -> dict[str, Any]:
 
 
 def _read_header(file: Any) -> tuple[bytes, int]:
-    """Return the header, the first line that is not empty with its continuation lines, and where the rows begin."""
+    """Return the header (the first non-empty line with its continuation lines) and the position of the first row."""
     lines: list[bytes] = []
     n_quotes = 0
     while line := file.readline(MAX_LINE_BYTES):
@@ -146,7 +146,7 @@ def _too_long() -> str:
 def _find_blocks(file: Any, begin: int) -> Iterator[TextBlock]:
     """Find blocks of whole rows of about BLOCK_BYTES; empty lines are not rows."""
     start, n_rows, first = begin, 0, 0  # of the current block; the rows before it
-    line, quotes, after_return = begin, 0, False  # where the current line begins; what was seen of it
+    line, quotes, after_return = begin, 0, False  # start of the current line; its state
     place = begin
     while chunk := file.read(BLOCK_BYTES):
         content = np.frombuffer(chunk, np.uint8)

@@ -21,7 +21,7 @@ from gpubp.errors import DataError
 TRAIN, VALIDATION = 0, 1
 
 MAX_VALIDATION_ROWS = 50_000
-"""Validation rows stay in memory, beside the stream; this many give an accuracy to 0.2 %."""
+"""Validation rows stay in memory in addition to the stream; this many give an accuracy to 0.2 %."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +52,7 @@ class PreparedSource:
 
     @property
     def reading_bytes(self) -> int:
-        """Memory for a piece of the table, and the float64 matrices that it becomes."""
+        """Memory for a piece of the table and its float64 matrices."""
         n_columns = max(1, len(self.tables.names))
         return self.tables.reading_bytes * (1 + -(-2 * (self.n_inputs + self.n_outputs) // (3 * n_columns)))
 
@@ -66,7 +66,7 @@ class PreparedSource:
 
 @dataclass(frozen=True, eq=False)
 class PreparedStream:
-    """A table that is read while it is used: the counterpart of :class:`gpubp.tabular.PreparedTable`.
+    """A table that is read during training: the counterpart of :class:`gpubp.tabular.PreparedTable`.
 
     Attributes
     ----------
@@ -76,7 +76,7 @@ class PreparedStream:
     rows : dict
         Number of rows of "train", "validation" and "test".
     ranges : dict
-        Minimum and maximum of each target of numbers, over all rows.
+        Minimum and maximum of each numeric target, over all rows.
     held_out : list of Piece
         The validation rows.
     splits : callable
@@ -117,7 +117,7 @@ class PreparedStream:
         return self.preprocessing.n_outputs
 
     def with_preprocessing(self, preprocessing: Preprocessing) -> "PreparedStream":
-        """Return the same with another preprocessing of the same columns."""
+        """Return the same stream with another preprocessing of the same columns."""
         return replace(self, preprocessing=preprocessing)
 
     def training(self) -> tuple[Stream, None]:
@@ -161,10 +161,10 @@ def prepare_stream(
 ) -> PreparedStream:
     """Prepare a table that is larger than memory, in one pass over its files.
 
-    The result is that of :func:`gpubp.prepare_table`, except that: rows are held out by a hash of their number, so the
-    sizes of the splits vary as if each row were drawn, and classes are not stratified; at most `MAX_VALIDATION_ROWS`
-    rows are for validation; medians that fill missing values are those of a sample; a column of a CSV file has the type
-    that its first rows show.
+    The result is that of :func:`gpubp.prepare_table`, with these differences: rows are held out by a hash of their
+    number, so the sizes of the splits vary as if each row were drawn, and classes are not stratified; at most
+    `MAX_VALIDATION_ROWS` rows are for validation; medians that fill missing values come from a sample; the type of a
+    column of a CSV file is inferred from its first rows.
 
     Parameters
     ----------
@@ -186,7 +186,7 @@ def prepare_stream(
     Raises
     ------
     DataError
-        If the files or an option are not usable; the message names file, column and row.
+        If a file or an option is not valid; the message names file, column and row.
 
     Examples
     --------
@@ -236,13 +236,15 @@ def prepare_stream(
     counts = np.asarray([np.bincount(splits(int(first), int(n)), minlength=3) for first, n in blocks])
     rows = dict(zip(SPLITS, counts.sum(axis=0).tolist(), strict=True))
     if rows["train"] < 2:
-        raise DataError(f"{tables.name} has {n_rows} rows, which leaves {rows['train']} to train on; 2 are needed")
+        raise DataError(
+            f"{tables.name} has {n_rows} rows, which leaves {rows['train']} for training; at least 2 are needed"
+        )
     training_counts = counts[:, TRAIN].astype(np.int64)
     return PreparedStream(tables, fitted.preprocessing, rows, fitted.ranges, held_out, splits, training_counts, memory)
 
 
 def encode_piece(preprocessing: Preprocessing, piece: Piece) -> tuple[np.ndarray, np.ndarray]:
-    """Turn a piece of a table into X and targets; errors name the row of the file."""
+    """Convert a piece of a table to X and targets; errors name the row of the file."""
     try:
         return apply(preprocessing, piece.table), encode_target(preprocessing, piece.table)
     except DataError as error:

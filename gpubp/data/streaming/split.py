@@ -1,6 +1,6 @@
-"""The split of a table into training, validation and test rows, from each row's number alone.
+"""The split of a table into training, validation and test rows, by the number of each row alone.
 
-So one pass over the files needs no stored draw, and rows can be read in any order.
+One pass over the files needs no stored draws, and rows can be read in any order.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from gpubp.errors import DataError
 
 SPLITS = ("train", "validation", "test")
-"""Names of the splits, by the numbers that :func:`assign_splits` gives."""
+"""Names of the splits, in the order of the numbers that :func:`assign_splits` returns."""
 
 
 def validate_fractions(test_fraction: float, validation_fraction: float, seed: int) -> None:
@@ -20,7 +20,7 @@ def validate_fractions(test_fraction: float, validation_fraction: float, seed: i
         raise DataError(f"seed must be a whole number from 0 to 2**32 - 1, got {seed!r}")
     if not (0 <= test_fraction < 1 and 0 <= validation_fraction < 1 and test_fraction + validation_fraction < 1):
         raise DataError(
-            "test_fraction and validation_fraction must be parts of 1 that leave rows to train on, "
+            "test_fraction and validation_fraction must be fractions that leave rows to train on, "
             f"got {test_fraction} and {validation_fraction}"
         )
 

@@ -1,4 +1,4 @@
-"""Streams: data larger than memory, the memory they may take, and how well their rows are mixed."""
+"""Streams: data larger than memory, the memory that they use, and how well their rows are mixed."""
 
 import hashlib
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -19,24 +19,24 @@ from gpubp.data.streaming._source import Source
 from gpubp.errors import DataError
 
 DEFAULT_MEMORY = 256 << 20
-"""Default bytes that a stream takes at most."""
+"""Default maximum of the bytes that a stream uses."""
 
 ORDER_BYTES = 8
 """Bytes of a window's order, per row."""
 
 FINGERPRINT_BLOCKS = 16
-"""Most blocks, spread over the whole stream, that are compared when training resumes."""
+"""Maximum number of blocks, spread over the whole stream, that are compared when training resumes."""
 
 
 class Mixing(NamedTuple):
-    """How far the order of a stream's rows is from a uniformly drawn one, whose figures are called "full".
+    """How much the order of a stream's rows differs from a uniformly drawn one, whose figures are called "full".
 
     With n rows in M blocks, windows of W rows and m = M W / n blocks, and batches of b rows:
 
-    - ``place`` = 1 / M: most by which the distribution of a row's relative place in the epoch differs from the uniform
-      one (Kolmogorov's distance; blocks of equal length).
+    - ``place`` = 1 / M: the largest difference between the distribution of a row's relative position in the epoch and
+      the uniform one (Kolmogorov's distance; blocks of equal length).
     - ``neighbours`` = (b - 1) / (W - 1): the probability that two adjacent rows of a block are in one batch, given that
-      they are in one window, as all are except those at its ends. ``neighbours_full`` = (b - 1) / (n - 1).
+      they are in one window, which holds except at the ends of windows. ``neighbours_full`` = (b - 1) / (n - 1).
     - ``excess`` = (b - 1) / m (1 - m / M): the variance of a feature's batch means exceeds that after a full shuffle by
       this factor times the fraction of the feature's variance that lies between blocks. For unordered rows that
       fraction is about 1 / (rows of a block), which is negligible; for rows sorted by the feature it is 1.
@@ -52,15 +52,15 @@ class Mixing(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Stream:
-    """Rows of X and targets that are read while they are used; :func:`open_stream` makes one.
+    """Rows of X and targets that are read during training; created by :func:`open_stream`.
 
     Attributes
     ----------
     source : Source
     memory : int
-        Most bytes that two windows and reading take.
+        Maximum bytes for two windows and for reading.
     classes : int, optional
-        Number of classes if the one target column numbers them, from 0; targets are then one-hot.
+        Number of classes if the only target column holds class numbers, from 0; targets are then one-hot.
     n_rows : int, optional
         Number of rows, if it is known.
     """
@@ -81,7 +81,7 @@ class Stream:
 
     @property
     def n_outputs(self) -> int:
-        """Number of outputs that the targets need."""
+        """Number of outputs that a network needs for the targets."""
         return self.classes or self.source.n_outputs
 
     @property
@@ -91,7 +91,7 @@ class Stream:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Rows and inputs; if the number of rows is unknown, as many as a window has room for."""
+        """Rows and inputs; if the number of rows is unknown, the number that fits in a window."""
         return self.n_rows or self.window_rows(), self.n_inputs
 
     @property
@@ -100,12 +100,12 @@ class Stream:
         return 2
 
     def window_rows(self, batch_size: int = 1, dtype: str | None = None) -> int:
-        """Return the rows of a window: as many whole batches as the memory allows, in windows of about equal size.
+        """Return the number of rows of a window: the whole batches that fit in memory, in windows of about equal size.
 
         Raises
         ------
         DataError
-            If there is no room for one batch.
+            If one batch does not fit in the memory.
         """
         batch_size = batch_size if self.n_rows is None else min(batch_size, self.n_rows)
         width = np.dtype(dtype or self.dtype).itemsize * (self.n_inputs + self.n_outputs) + ORDER_BYTES
@@ -115,8 +115,8 @@ class Stream:
             needed = self.source.reading_bytes + 2 * width * batch_size
             raise DataError(
                 f"memory={self.memory:,} bytes is too little for two windows of one batch, {batch_size:,} rows of "
-                f"{width:,} bytes, and the reading of a block, {self.source.reading_bytes:,} bytes; give {needed:,} or "
-                "more, or write files whose row groups or chunks are smaller, and not too many"
+                f"{width:,} bytes, and for reading a block, {self.source.reading_bytes:,} bytes; pass {needed:,} or "
+                "more, or write files with smaller row groups or chunks, but not too many of them"
             )
         if self.n_rows is None:
             return max_rows
@@ -135,7 +135,7 @@ class Stream:
         target_range: TargetRange | None = None,
         skip: int = 0,
     ) -> Generator[Window, None, None]:
-        """Yield one epoch's windows; a thread reads the next one while the current one is used. Close it after use."""
+        """Yield the windows of one epoch; a thread reads the next one ahead. Close the generator after use."""
         target_range = TargetRange(classes=self.classes) if target_range is None else target_range
         return prefetch(
             lambda stopped: shuffled_windows(
@@ -150,14 +150,14 @@ class Stream:
         )
 
     def blocks(self, rows: int = 4096, *, seed: int | None = None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Yield all rows once, `rows` at a time: for code that learns block by block.
+        """Yield all rows once, `rows` at a time, for code that trains block by block.
 
         Parameters
         ----------
         rows : int
             Rows of a block; the last one may have fewer.
         seed : int, optional
-            For a shuffled order, as in training; by default the rows keep their order.
+            Seed of a shuffled order, as in training; by default the rows keep their order.
 
         Yields
         ------
@@ -181,7 +181,7 @@ class Stream:
                     yield window.x[chosen], window.targets[chosen]
 
     def fingerprint(self, batch_size: int, dtype: str) -> dict[str, Any]:
-        """Describe the stream by its shape, its blocks and the rows of some of them, to tell it from another one."""
+        """Describe the stream by its shape, its blocks and the rows of some blocks, to detect a different stream."""
         fingerprint: dict[str, Any] = {
             "stream_inputs": self.n_inputs,
             "stream_outputs": self.n_outputs,
@@ -204,10 +204,10 @@ class Stream:
         Raises
         ------
         DataError
-            If the numbers of rows and blocks are unknown, as for an iterable, whose rows move only within a window.
+            If the numbers of rows and blocks are unknown, as for an iterable, which is shuffled only within windows.
         """
         if self.n_rows is None or self.source.counts is None:
-            raise DataError(f"{self.source.name} gives its blocks in its own order; only its windows are shuffled")
+            raise DataError(f"{self.source.name} has blocks in a fixed order; only rows within a window are shuffled")
         in_window, n_blocks = self.window_rows(batch_size), len(self.source.counts)
         b, n = min(batch_size, self.n_rows), self.n_rows
         fraction = min(1.0, in_window / n)
@@ -238,21 +238,21 @@ def open_stream(
     X : path, array, iterable or callable
         A ``.npy`` file; a zarr array's folder, or an array of zarr, h5py or NumPy; a ``.parquet``, ``.csv`` or ``.tsv``
         file of numbers, or a folder of such files; an iterable of blocks (X, targets), or a function without arguments
-        that gives one, called anew for each epoch.
+        that returns one, called once for each epoch.
     targets : path or array, optional
-        The targets, where they are apart from X: a ``.npy`` file or an array.
+        The targets, if they are separate from X: a ``.npy`` file or an array.
     target_columns : str, sequence of str, int or sequence of int, optional
-        The target columns where they lie beside those of X: names in a table; in a ``.npy`` file how many of the last
-        columns, or their numbers.
+        The target columns, if they are in the same file as X: names in a table; in a ``.npy`` file, the number of last
+        columns, or a list of column numbers.
     classes : int, optional
-        Number of classes that the one target column numbers, from 0; targets become one-hot.
+        Number of classes if the only target column holds class numbers, from 0; targets become one-hot.
     memory : int
-        Most bytes that reading and shuffling take: two windows of rows, in the precision of training, and a block. The
-        windows are as large as that allows.
+        Maximum bytes for reading and shuffling: two windows of rows, in the precision of training, and a block. The
+        windows are as large as this allows.
     block_rows : int, optional
-        Rows that are read at once if the format leaves that open; by default as many as make about a MiB.
+        Rows read at a time if the format has no blocks; by default about 1 MiB.
     n_rows : int, optional
-        Number of rows that an iterable gives. Without it schedules see whole epochs of such a stream only.
+        Number of rows of an iterable. By default, schedules advance only by whole epochs of such a stream.
 
     Returns
     -------
@@ -261,7 +261,7 @@ def open_stream(
     Raises
     ------
     DataError
-        If files cannot be read, or do not fit together; the message names the fix.
+        If files cannot be read or do not fit together; the message names the fix.
 
     Examples
     --------
@@ -281,10 +281,10 @@ def open_stream(
             raise DataError(f"{name} must be a whole number above 0, got {count!r}")
     source = _source(X, targets, target_columns, block_rows)
     if classes is not None and source.n_outputs != 1:
-        raise DataError(f"classes={classes} is for one target column that numbers them, got {source.n_outputs} columns")
+        raise DataError(f"classes={classes} needs one target column of class numbers, got {source.n_outputs} columns")
     counted = None if source.counts is None else int(np.sum(source.counts))
     if n_rows is not None and counted not in (None, n_rows):
-        raise DataError(f"{source.name} has {counted:,} rows, not {n_rows:,}; leave n_rows out")
+        raise DataError(f"{source.name} has {counted:,} rows, not {n_rows:,}; omit n_rows")
     return Stream(source, int(memory), classes, n_rows if counted is None else counted)
 
 
@@ -300,21 +300,21 @@ def _source(x: Any, targets: Any, target_columns: Any, block_rows: int | None) -
 
         if is_table(path):
             if targets is not None or target_columns is None:
-                raise DataError(f"{path}: name the columns of the targets with target_columns=, and leave targets out")
+                raise DataError(f"{path}: name the target columns with target_columns=, and omit targets")
             return open_columns(path, target_columns)
         x = open_zarr(path)
         targets = open_zarr(Path(fspath(targets))) if isinstance(targets, str | PathLike) else targets
     if target_columns is not None:
         raise DataError(
-            "target_columns are columns of a .npy file or of a table; give arrays as X and targets, "
-            "blocks as (X, targets)"
+            "target_columns are columns of a .npy file or of a table; pass arrays as X and targets, "
+            "and blocks as (X, targets)"
         )
     if is_sliceable(x):
         return open_arrays(x, targets, block_rows)
     if targets is not None or not (callable(x) or isinstance(x, Iterable)):
         raise DataError(
-            "a stream is made of files, of arrays X and targets that give rows by slices, or of an iterable of "
-            f"(X, targets) alone; got {type(x).__name__} and {type(targets).__name__}"
+            "a stream needs files, arrays X and targets whose rows can be sliced, or only an iterable of "
+            f"(X, targets); got {type(x).__name__} and {type(targets).__name__}"
         )
     blocks: Iterable[Any] | Callable[[], Iterable[Any]] = x
     return IterableSource(blocks)
@@ -322,5 +322,5 @@ def _source(x: Any, targets: Any, target_columns: Any, block_rows: int | None) -
 
 def _npy_path(targets: Any) -> Path:
     if not isinstance(targets, str | PathLike) or Path(fspath(targets)).suffix.lower() != ".npy":
-        raise DataError(f"beside X in a .npy file the targets must be one too, got {targets!r:.80}")
+        raise DataError(f"if X is a .npy file, targets must be a .npy file too, got {targets!r:.80}")
     return Path(fspath(targets))

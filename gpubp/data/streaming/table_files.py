@@ -1,4 +1,4 @@
-"""Which files make up a table, and whether it is small enough to read at once."""
+"""Find the files of a table, and decide whether it is small enough to read as a whole."""
 
 import contextlib
 import os
@@ -13,11 +13,11 @@ SUFFIXES = (".parquet", ".csv", ".tsv")
 """Formats that can be read in parts."""
 
 MAX_MEMORY_FRACTION = 0.25
-"""A larger file, as a fraction of the free memory, is too large once it is columns, matrices and batches."""
+"""Maximum size of a file, as a fraction of the free memory, to read it as a whole."""
 
 
 def table_files(path: Path) -> list[Path]:
-    """List the files of a table: the file itself, or those in a folder at any depth without hidden ones and ``_*``."""
+    """List the files of a table: the file, or those in a folder at any depth, except hidden ones and ``_*``."""
     if not path.is_dir():
         return [path] if path.suffix.lower() in SUFFIXES else []
     inside = (file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
@@ -25,7 +25,7 @@ def table_files(path: Path) -> list[Path]:
 
 
 def is_table(path: Path) -> bool:
-    """Return whether a path is a file, or a folder of files, that hold a table."""
+    """Return whether a path is a file or a folder of files that hold a table."""
     return bool(table_files(path))
 
 
@@ -39,7 +39,7 @@ def free_host_memory() -> int | None:
 
 
 def reason_to_stream(path: Path) -> str | None:
-    """Return why a table should be read in parts: it is a folder, or large compared with the free memory; else None."""
+    """Return why a table should be read in parts (a folder, or large compared with the free memory), or None."""
     free = free_host_memory()
     if not is_table(path):
         return None

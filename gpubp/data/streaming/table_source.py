@@ -1,4 +1,4 @@
-"""Tables in files, read piece by piece: what Parquet and text files have in common."""
+"""Tables in files, read piece by piece: the interface of Parquet and text files."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -10,11 +10,11 @@ from gpubp.data.table import Table
 from gpubp.errors import DataError
 
 PIECE_BYTES = 4 << 20
-"""About how many bytes of numbers a piece of a table has."""
+"""Approximate bytes of numbers in a piece of a table."""
 
 
 class Piece(NamedTuple):
-    """Rows of a table, their file, and the number of the first row, from 0: in that file, and in the whole table."""
+    """Rows of a table, their file, and the number of the first row, from 0, in that file and in the whole table."""
 
     table: Table
     origin: str
@@ -43,19 +43,19 @@ class TableSource(Protocol):
 
     @property
     def reading_bytes(self) -> int:
-        """Most memory that reading takes."""
+        """Maximum memory for reading."""
 
     def pieces(self, blocks: Iterable[int] | None = None) -> Iterator[Piece]:
-        """Read blocks in the given order, or all in their own; a block may come in several pieces."""
+        """Read blocks in the given order, or all in order; a block may come in several pieces."""
         ...
 
 
 def choose_piece_rows(n_columns: int) -> int:
-    """Return how many rows a piece has: as many as make about PIECE_BYTES of float64."""
+    """Return the number of rows of a piece, which takes about PIECE_BYTES as float64."""
     return max(64, PIECE_BYTES // (8 * max(1, n_columns)))
 
 
 def with_file_rows(error: DataError, piece: Piece) -> DataError:
-    """Return an error about a row of a piece as one about a row of its file."""
+    """Convert an error about a row of a piece to one about a row of its file."""
     message = re.sub(r"\brow (\d+)", lambda found: f"row {int(found[1]) + piece.first}", str(error))
     return DataError(message if message.startswith(piece.origin) else f"{piece.origin}: {message}")

@@ -1,4 +1,4 @@
-"""Validation of streams against a network and the options of training, and their epochs."""
+"""Validate streams for a network and the options of training, and create their epochs."""
 
 from collections.abc import Callable
 from typing import Any
@@ -31,20 +31,24 @@ def validate_stream(
     Raises
     ------
     DataError
-        If it does not fit, or if an option cannot be used with a stream.
+        If the stream does not fit, or if an option cannot be used with a stream.
     """
     if targets is not None:
-        raise DataError("a stream has its targets with it; leave targets out")
+        raise DataError("a stream includes its targets; omit targets")
     expected, received = (network.sizes[0], network.sizes[-1]), (stream.n_inputs, stream.n_outputs)
     if expected != received:
-        hint = f"; if its target numbers classes: open_stream(..., classes={expected[1]})" if received[1] == 1 else ""
+        hint = (
+            f"; if its target holds class numbers, use open_stream(..., classes={expected[1]})"
+            if received[1] == 1
+            else ""
+        )
         raise DataError(
             f"the network has {expected[0]} inputs and {expected[1]} outputs, {stream.source.name} has {received[0]} "
             f"and {received[1]}{hint}"
         )
     for name, given in (("sample_weight", sample_weight), ("stop_when", stop_when)):
         if given is not None:
-            raise DataError(f"{name} needs all samples at once, which a stream never has; leave it out")
+            raise DataError(f"{name} needs all samples at once, which a stream never has; omit it")
     if isinstance(optimizer, SecondOrder) or batch_size == "full":
         option = optimizer.name if isinstance(optimizer, SecondOrder) else "batch_size='full'"
         raise DataError(
@@ -52,20 +56,20 @@ def validate_stream(
         )
     if n_processes > 1:
         raise DataError(
-            f"a stream is trained on by one process, and {n_processes} were requested; leave parallel out, and start "
+            f"a stream is trained by one process, but {n_processes} were requested; omit parallel, and start "
             "`gpubp train` without mpiexec"
         )
     if epochs > 1 and getattr(stream.source, "once_only", False):
         raise DataError(
-            f"{epochs} epochs read the blocks {epochs} times, and an iterator gives them once; give open_stream a "
-            "list, or a function that makes the iterator"
+            f"{epochs} epochs read the blocks {epochs} times, but an iterator can be read only once; pass a list, or "
+            "a function that returns the iterator, to open_stream"
         )
 
 
 def stream_epochs(
     network: Network, stream: Stream, backend: Backend, dtype: str, batch_size: int, orders: Orders | None
 ) -> Callable[[], StreamEpoch]:
-    """Return a function that gives one more epoch per call, in a new order if there are `orders`."""
+    """Return a function that returns the next epoch at each call, in a new order if there are `orders`."""
     target_range = TargetRange(
         *get_loss(network.loss).target_range, classes=stream.classes, reason=f"the loss {network.loss!r} needs"
     )

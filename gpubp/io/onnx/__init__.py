@@ -1,4 +1,4 @@
-"""Trained networks as ONNX models, for onnxruntime and other programs that do not know gpubp.
+"""Export trained networks as ONNX models, for onnxruntime and other programs without gpubp.
 
 ``_export.py`` has the entry points, ``_graph.py`` a graph under construction and all uses of the package onnx,
 ``_activations.py`` the activations, ``_forward.py`` the forward pass, ``_table_inputs.py`` a table's columns as inputs,

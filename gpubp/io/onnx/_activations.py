@@ -1,7 +1,8 @@
-"""Activations as ONNX operators. An activation of gpubp.nn that is to be exported needs an entry here.
+"""Activations as ONNX operators. Each activation of gpubp.nn that can be exported has an entry here.
 
-An activation that is an operator of ONNX becomes that operator, so that other programs recognise it. Some operators
-have float32 attributes, or run in onnxruntime in float32 only; in float64 these activations are composed of others.
+An activation that ONNX has as an operator is exported as that operator, so that other programs recognise it. Some
+operators have float32 attributes, or run in onnxruntime in float32 only; in float64 these activations are composed of
+others.
 """
 
 import math
@@ -14,7 +15,7 @@ from gpubp.io.onnx._graph import Graph
 from gpubp.nn.activations import ACTIVATIONS
 
 AddActivation = Callable[[Graph, str], str]
-"""Adds an activation to a graph: takes the value of the total input, and returns that of the output."""
+"""Adds an activation to a graph: takes the value of the total input, and returns the value of the output."""
 
 
 def _identity(graph: Graph, x: str) -> str:

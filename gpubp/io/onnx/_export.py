@@ -34,8 +34,8 @@ def to_onnx(model: Any, theta: Any = None, *, path: Path | None = None, dtype: s
     theta : (P,) or (K, P) array, optional
         The parameters, of any namespace and device.
     path : str or path, optional
-        Where to write the model as well; the usual suffix is ``.onnx``. An existing file is replaced once the new one
-        is complete.
+        Path to write the model to; the usual suffix is ``.onnx``. An existing file is replaced once the new one is
+        complete.
     dtype : {"float32", "float64"}, optional
         The precision of the network; by default that of the parameters.
 
@@ -45,13 +45,13 @@ def to_onnx(model: Any, theta: Any = None, *, path: Path | None = None, dtype: s
         A network's input is ``"X"``, ``(samples, i)``, its output ``"variable"``, ``(samples, j)``, or
         ``(K, samples, j)`` for a stack. A model that was trained on a table has one input per column, ``(samples, 1)``
         each, numbers in float64 and categories as text; its outputs are ``"label"`` and ``"probabilities"``, or
-        ``"variable"`` in the targets' own units. An output gets an underscore if a column has its name. Equal models
+        ``"variable"`` in the units of the targets. An output gets an underscore if a column has its name. Equal models
         give equal bytes.
 
     Raises
     ------
     DataError
-        If the model is none of these, or ``theta`` does not fit the network, or is too large for one file.
+        If the model has another type, or ``theta`` does not fit the network, or is too large for one file.
     ModelFileError
         If the model's preprocessing does not fit its network.
     GpubpError
@@ -59,14 +59,14 @@ def to_onnx(model: Any, theta: Any = None, *, path: Path | None = None, dtype: s
 
     Examples
     --------
-    Elsewhere, with onnxruntime alone::
+    Predict with onnxruntime alone::
 
         gpubp.to_onnx(network, fit.theta, path="network.onnx")
         session = onnxruntime.InferenceSession("network.onnx")
         (outputs,) = session.run(None, {"X": X})
     """
     if theta is not None and not isinstance(model, Network):
-        raise DataError(f"theta is for a Network only; leave it out with a {type(model).__name__}")
+        raise DataError(f"theta is for a Network only; omit it for a {type(model).__name__}")
     if hasattr(model, "to_onnx"):
         exported: ModelProto = model.to_onnx(path, dtype=dtype)
         return exported
@@ -106,7 +106,7 @@ def estimator_to_onnx(
     network : Network
     theta : (P,) or (K, P) array of NumPy
     add_predictions : function
-        From :mod:`gpubp.io.onnx.predictions`; turns the outputs into predictions.
+        From :mod:`gpubp.io.onnx.predictions`; converts the outputs to predictions.
     feature_names : sequence of str, optional
         Names of the columns of X.
     path, dtype
@@ -126,7 +126,7 @@ def _model_parts(model: Any, theta: Any) -> tuple[Network, Any, Preprocessing | 
     """Return a model's network, parameters, preprocessing and facts."""
     if isinstance(model, Network):
         if theta is None:
-            raise DataError("theta is missing; give the network with its parameters: to_onnx(network, fit.theta)")
+            raise DataError("theta is missing; pass the network with its parameters: to_onnx(network, fit.theta)")
         return model, theta, None, {}
     if not (isinstance(getattr(model, "network", None), Network) and hasattr(model, "theta")):
         raise DataError(

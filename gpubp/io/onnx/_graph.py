@@ -18,13 +18,13 @@ OPSET = 19
 """The first opset that can compare strings."""
 
 IR_VERSION = 9
-"""The version of the file format that came with this opset."""
+"""The version of the file format that belongs to this opset."""
 
 SAMPLES = "samples"
 """The name of the dimension of variable length."""
 
 MAX_BYTES = 2**31 - 2**20
-"""Bytes of parameters: protobuf's limit is 2 GiB, and the rest of the model takes some of it."""
+"""Maximum bytes of parameters: protobuf's limit is 2 GiB, and the rest of the model takes some of it."""
 
 PRODUCER = "gpubp"
 TEXT = np.dtype(object)
@@ -68,12 +68,12 @@ def describe_values(values: Iterable[Any]) -> list[dict[str, Any]]:
 
 
 class Graph:
-    """A graph under construction. Values are identified by names; a name that is taken gets underscores, then a number.
+    """A graph under construction. Values are identified by names; a repeated name gets underscores, then a number.
 
     Parameters
     ----------
     precision : {"float32", "float64"}
-        Of the network.
+        The precision of the network.
 
     Attributes
     ----------
@@ -142,7 +142,7 @@ class Graph:
         return self.node("Cast", value, to=self._onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
 
     def slice(self, value: str, start: int, stop: int) -> str:
-        """Take part of the last axis, from `start` to before `stop`."""
+        """Slice the last axis, from `start` to before `stop`."""
         first, last, axis = (self.integers(n) for n in (start, stop, -1))
         return self.node("Slice", value, first, last, axis)
 

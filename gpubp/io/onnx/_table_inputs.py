@@ -1,8 +1,8 @@
 """A table's columns as the inputs of a graph, encoded for the network as in training.
 
-Each column is an input of its own, ``(samples, 1)``: float64 with NaN for missing numbers, or text that is empty where
-a category is missing. A graph cannot raise errors about rows. Where :func:`gpubp.predict_table` raises, a missing
-number makes all outputs NaN, and the inputs of an unknown or missing category are all 0.
+Each column is a separate input, ``(samples, 1)``: float64 with NaN for missing numbers, or text, empty for a missing
+category. A graph cannot raise errors about rows as :func:`gpubp.predict_table` does; instead, a missing number makes
+all outputs NaN, and the inputs of an unknown or missing category are all 0.
 """
 
 import math

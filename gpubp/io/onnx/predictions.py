@@ -20,12 +20,12 @@ LABEL, PROBABILITIES, NUMBERS = "label", "probabilities", "variable"
 
 
 def add_numbers(graph: Graph, outputs: str, n_outputs: int) -> None:
-    """Give the outputs unchanged."""
+    """Add the outputs unchanged."""
     graph.output(NUMBERS, outputs, graph.precision, (SAMPLES, n_outputs))
 
 
 def rescaled_numbers(target: NumberTarget) -> AddPredictions:
-    """Give numbers in the units of the table's targets, in float64."""
+    """Return a function that adds numbers in the units of the table's targets, in float64."""
 
     def add(graph: Graph, outputs: str, n_outputs: int) -> None:
         scaled = graph.node("Mul", graph.cast(outputs, np.float64), graph.constant(target.scales, "target_scales"))
@@ -36,7 +36,7 @@ def rescaled_numbers(target: NumberTarget) -> AddPredictions:
 
 
 def class_of_largest(classes: Any) -> AddPredictions:
-    """Give the class of the largest output, and the outputs as probabilities."""
+    """Return a function that adds the class of the largest output, and the outputs as probabilities."""
     labels = _labels(classes)
 
     def add(graph: Graph, outputs: str, n_outputs: int) -> None:
@@ -48,9 +48,9 @@ def class_of_largest(classes: Any) -> AddPredictions:
 
 
 def binary_class(classes: Any) -> AddPredictions:
-    """Give the second class if the single output is above a half, and the probabilities of both classes."""
+    """Return a function that adds the second class if the output is above a half, and both probabilities."""
     labels = _labels(classes)
-    labels = labels[[0, -1]]  # the target may have had one class only
+    labels = labels[[0, -1]]  # the target may have only one class
 
     def add(graph: Graph, outputs: str, n_outputs: int) -> None:
         flat = graph.node("Squeeze", outputs, graph.integers(-1))
@@ -64,13 +64,13 @@ def binary_class(classes: Any) -> AddPredictions:
 
 
 def add_multilabel(graph: Graph, outputs: str, n_outputs: int) -> None:
-    """Give 1 for each output above a half: a sample may have several labels."""
+    """Add 1 for each output above a half: a sample may have several labels."""
     graph.output(LABEL, graph.cast(_add_above_half(graph, outputs), np.int64), np.int64, (SAMPLES, n_outputs))
     graph.output(PROBABILITIES, outputs, graph.precision, (SAMPLES, n_outputs))
 
 
 def class_of_each_column(classes_of_columns: Sequence[Any]) -> AddPredictions:
-    """Give the class of the largest output in each group of outputs, and the probabilities of each group."""
+    """Return a function that adds the class of the largest output, and the probabilities, of each group of outputs."""
     sizes = [len(classes) for classes in classes_of_columns]
     common = np.result_type(*classes_of_columns)  # as NumPy stacks the labels of all columns
     columns = [_labels(np.asarray(classes).astype(common)) for classes in classes_of_columns]
