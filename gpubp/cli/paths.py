@@ -26,6 +26,6 @@ def check_output(path: Path, suffixes: Sequence[str] = (), *, inputs: Sequence[s
         raise DataError(f"there is no folder {folder} to write {path.name} to; create it, or choose another path")
     if not os.access(folder, os.W_OK | os.X_OK):
         raise DataError(f"the folder {folder} is not writable; choose another path")
-    for given in map(Path, inputs):
-        if path.exists() and given.exists() and path.samefile(given):
+    for source in map(Path, inputs):
+        if path.exists() and source.exists() and path.samefile(source):
             raise DataError(f"{path} is an input and would be overwritten; choose another path")

@@ -221,9 +221,9 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
             return hold_out(fit.coding, fit.backend, fit.precision, fit.network, *data), None
         if not has_held_out:
             return None, None
-        rows, aside = fit.split()
+        rows, held_out = fit.split()
         data = (fit.x, fit.targets, fit.weights)
-        return hold_out(fit.coding, fit.backend, fit.precision, fit.network, *data, aside), rows
+        return hold_out(fit.coding, fit.backend, fit.precision, fit.network, *data, held_out), rows
 
     @contextmanager
     def _unchanged_if_the_device_fails(self) -> Iterator[None]:

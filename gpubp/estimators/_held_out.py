@@ -72,15 +72,15 @@ def split(
     options: FitOptions, coding: TargetCoding, targets: np.ndarray, random_state: np.random.RandomState
 ) -> tuple[np.ndarray, np.ndarray]:
     """Draw held-out samples as scikit-learn does; return the rows to train on, and those held out."""
-    rows, aside = train_test_split(
+    rows, held_out_rows = train_test_split(
         np.arange(targets.shape[0]),
         random_state=random_state,
         test_size=options.validation_fraction,
         stratify=coding.stratify(targets),
     )
-    if aside.shape[0] < 2:
+    if held_out_rows.shape[0] < 2:
         raise ValueError("The validation set is too small. Increase 'validation_fraction' or the size of your dataset.")
-    return rows, aside
+    return rows, held_out_rows
 
 
 def hold_out(
@@ -109,7 +109,7 @@ def hold_out(
 
 
 def score_of(
-    scoring: str | Callable[..., Any] | None, coding: TargetCoding, seen: Evaluated, fitted: Callable[[], Any]
+    scoring: str | Callable[..., Any] | None, coding: TargetCoding, evaluated: Evaluated, fitted: Callable[[], Any]
 ) -> float:
     """Compute the score of held-out samples; an infinite score becomes NaN.
 
@@ -118,11 +118,11 @@ def score_of(
     scoring : str, callable or None
         The parameter of the estimator.
     coding : TargetCoding
-    seen : Evaluated
+    evaluated : Evaluated
     fitted : callable
         Returns an estimator with the current weights, for a scorer that calls its methods.
     """
-    held_out, loss, outputs = seen
+    held_out, loss, outputs = evaluated
     if not np.all(np.isfinite(outputs)):
         return math.nan
     if scoring is None:

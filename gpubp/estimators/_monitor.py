@@ -99,14 +99,14 @@ class FitMonitor:
         state.no_improvement_count = 0 if better else state.no_improvement_count + 1
         rate.after_epoch(state.t)
         stuck = state.no_improvement_count > options.n_iter_no_change and self._is_stuck(rate)
-        seen = progress._replace(loss=state.loss, validation_loss=validation_loss, validation_score=score)
-        return self._should_stop(seen, stuck)
+        progress = progress._replace(loss=state.loss, validation_loss=validation_loss, validation_score=score)
+        return self._should_stop(progress, stuck)
 
     def epochs_unobserved(self) -> int:
         """Return the number of epochs in which nothing is evaluated, called or printed, and training cannot end."""
         options, state, rate = self.fit.options, self.fit.state, self.rate
-        watched = self.evaluate is not None or self.task.context is not None or options.verbose
-        if watched or options.max_time is not None or rate is None or rate.follows_samples:
+        observed = self.evaluate is not None or self.task.context is not None or options.verbose
+        if observed or options.max_time is not None or rate is None or rate.follows_samples:
             return 0
         # n_iter_no_change may be infinite
         most = min(options.n_iter_no_change - state.no_improvement_count, options.max_iter)
@@ -181,9 +181,9 @@ class FitMonitor:
         return loss, score
 
     def _loss_and_score(self, evaluate: Callable[[Array], Evaluated], theta: Array) -> tuple[float, float]:
-        fit, seen = self.fit, evaluate(theta)
-        score = score_of(fit.options.scoring, fit.coding, seen, lambda: fit.fitted_copy(to_numpy(theta)))
-        return seen.loss, score
+        fit, evaluated = self.fit, evaluate(theta)
+        score = score_of(fit.options.scoring, fit.coding, evaluated, lambda: fit.fitted_copy(to_numpy(theta)))
+        return evaluated.loss, score
 
     def _note_held_out(self, loss: float, score: float) -> None:
         state = self.fit.state

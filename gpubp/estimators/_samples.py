@@ -64,6 +64,6 @@ class BatchesInOrder:
         """Yield dense batches of sparse samples."""
         for part in gen_batches(len(self.order), self.size):
             share = self.samples.processes.shard(part.stop - part.start)
-            own = slice(part.start + share.start, part.start + share.stop)
-            batch = self.samples.batch(own) if order is None else self.samples.chosen(order[own])
+            own_rows = slice(part.start + share.start, part.start + share.stop)
+            batch = self.samples.batch(own_rows) if order is None else self.samples.chosen(order[own_rows])
             yield part.start / len(self.order), batch._replace(share=share)

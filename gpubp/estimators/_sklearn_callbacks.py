@@ -29,20 +29,20 @@ class FitTask:
         self.estimator = estimator
         self.context: Any = None
         self.open: Any = None
-        self.given = {
+        self.arguments = {
             "X": X,
             "y": y,
             "metadata": None if sample_weight is None else {"sample_weight": sample_weight},
         }
         if getattr(estimator, "_skl_callbacks", None):
             self.context = estimator._init_callback_context(max_subtasks=epochs)
-            self.context.call_on_fit_task_begin(estimator=estimator, **self.given)
+            self.context.call_on_fit_task_begin(estimator=estimator, **self.arguments)
 
     def begin_epoch(self) -> None:
         """Report that an epoch begins, unless one is running."""
         if self.context is not None and self.open is None:
             self.open = self.context.subcontext(task_name="epoch")
-            self.open.call_on_fit_task_begin(estimator=self.estimator, **self.given)
+            self.open.call_on_fit_task_begin(estimator=self.estimator, **self.arguments)
 
     def in_epochs(self, batches: Callable[[], Batches]) -> Callable[[], Batches]:
         """Wrap ``batches`` so that each call reports that an epoch begins."""
@@ -60,15 +60,17 @@ class FitTask:
         if self.open is None:
             return False
         epoch, self.open = self.open, None
-        stop = epoch.call_on_fit_task_end(estimator=self.estimator, **self.given, reconstruction_attributes=attributes)
+        stop = epoch.call_on_fit_task_end(
+            estimator=self.estimator, **self.arguments, reconstruction_attributes=attributes
+        )
         return bool(stop)
 
     def end(self) -> None:
         """Report the end of the fit, and of an interrupted epoch."""
         if self.open is not None:
-            self.open.call_on_fit_task_end(estimator=self.estimator, **self.given)
+            self.open.call_on_fit_task_end(estimator=self.estimator, **self.arguments)
         if self.context is not None:
-            self.context.call_on_fit_task_end(estimator=self.estimator, **self.given, reconstruction_attributes={})
+            self.context.call_on_fit_task_end(estimator=self.estimator, **self.arguments, reconstruction_attributes={})
 
 
 NO_TASK = FitTask(None, None, None, None, 0)

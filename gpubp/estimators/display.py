@@ -86,14 +86,14 @@ class LossCurveDisplay:
                 f"a loss curve needs a model with loss_curve_, such as MLPClassifier, got {type(estimator).__name__}; "
                 "for a pipeline, pass its last step"
             )
-        kept = None
+        kept_epoch = None
         if getattr(estimator, "early_stopping", False) and getattr(estimator, "validation_scores_", None):
             scores = np.asarray(estimator.validation_scores_)
-            kept = None if np.all(np.isnan(scores)) else int(np.nanargmax(scores)) + 1
+            kept_epoch = None if np.all(np.isnan(scores)) else int(np.nanargmax(scores)) + 1
         display = cls(
             estimator.loss_curve_,
             getattr(estimator, "validation_curve_", None),
-            kept_epoch=kept,
+            kept_epoch=kept_epoch,
             estimator_name=name or type(estimator).__name__,
             x_label="Iteration" if estimator.solver == "lbfgs" else "Epoch",
         )

@@ -85,8 +85,8 @@ class Ensemble(BaseEstimator):  # type: ignore[misc]
             rows.append(self._rows(random_state, n_samples))
 
         def fit_alone(k: int) -> None:  # samples that are not drawn for a member have weight 0
-            own = rows[k]
-            counts = None if own is None else np.bincount(own, minlength=n_samples).astype(float)
+            drawn = rows[k]
+            counts = None if drawn is None else np.bincount(drawn, minlength=n_samples).astype(float)
             members[k].fit(x, y_on_host, _product(weights, counts))
 
         for error in fit_members(members, x, y_on_host, weights, rows, fit_alone):

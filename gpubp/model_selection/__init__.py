@@ -1,4 +1,4 @@
-"""Searches for the best parameters, whose candidates times folds are trained as stacks of networks.
+"""Hyperparameter searches that train all candidates and folds as stacks of networks.
 
 The results are those of scikit-learn's searches over gpubp's estimators: the same splits, scores and attributes.
 """

@@ -1,4 +1,4 @@
-"""What a search knows of an estimator: its parts, and how its fits are trained in stacks."""
+"""The parts of an estimator, and the interface through which a search trains its fits in stacks."""
 
 from typing import Any, NamedTuple, Protocol
 
@@ -9,16 +9,16 @@ from gpubp.training.stackable import EncodedTargets, StackableFit, ValidatedSamp
 
 
 class Stackable(Protocol):
-    """What the method ``__stackable__`` of an estimator returns: how to prepare its fits for stacks."""
+    """The result of the method ``__stackable__`` of an estimator, which prepares its fits for stacks."""
 
     def validate_parameters(self) -> None:
         """Check the parameters as ``fit`` does."""
 
     def reason_to_fit_alone(self, x: Any = None) -> str:
-        """Return why the estimator cannot be fitted in a stack, or "" where it can."""
+        """Return why the estimator cannot be fitted in a stack, or "" if it can."""
 
     def validate_samples(self, X: Any, y: Any) -> ValidatedSamples:
-        """Validate samples as ``fit`` does; the estimator stays as it is."""
+        """Validate samples as ``fit`` does, without changing the estimator."""
 
     def validate_weights(self, sample_weight: Any, y: np.ndarray) -> np.ndarray | None:
         """Validate sample weights as ``fit`` does."""
@@ -27,7 +27,7 @@ class Stackable(Protocol):
         """Learn the targets as ``fit`` does."""
 
     def set_learned(self, learned: dict[str, Any]) -> None:
-        """Set attributes that another copy of the estimator has learned from the same samples."""
+        """Set attributes that another copy of the estimator learned from the same samples."""
 
     def prepare(self, x: Any, rows: np.ndarray, encoded: EncodedTargets, weights: np.ndarray | None) -> StackableFit:
         """Prepare a fit: targets and weights are those of ``rows``."""
@@ -43,7 +43,7 @@ class PipelineParts(NamedTuple):
 
 
 def parts_of(estimator: Any) -> PipelineParts | None:
-    """Split an estimator into its parts; None if it is no network of gpubp, and no pipeline that ends in one."""
+    """Split an estimator into its parts; None unless it is a network of gpubp or a pipeline that ends in one."""
     model, before, name = estimator, None, ""
     if type(estimator) is Pipeline and not getattr(estimator, "transform_input", None):
         name, model = estimator.steps[-1]

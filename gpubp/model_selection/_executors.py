@@ -1,8 +1,8 @@
-"""Trials fitted and scored by the workers of an executor: of Dask, of process pools, of MPI.
+"""Fit and score trials with the workers of an executor: of Dask, process pools or MPI.
 
 An executor is any object with the method ``submit`` of :class:`concurrent.futures.Executor`. The samples are sent once
-to Dask's workers and to processes of this machine, and with each task to others. A task is a part of the trials; its
-worker trains them as stacks.
+to Dask's workers and to processes of this machine, and with each task to other workers. A task is a part of the trials;
+its worker trains them as stacks.
 """
 
 import logging
@@ -25,9 +25,9 @@ from gpubp.model_selection._trials import Trial, Trials, TrialScorer
 
 logger = logging.getLogger("gpubp")
 
-TASKS_PER_WORKER = 4  # so that workers that finish early have more to do
-NETWORKS_PER_TASK = 32  # where the number of workers is unknown
-ATTEMPTS = 3  # at a task whose samples are lost with a worker
+TASKS_PER_WORKER = 4  # more than one, to balance the load
+NETWORKS_PER_TASK = 32  # if the number of workers is unknown
+ATTEMPTS = 3  # for a task whose samples are lost with a worker
 
 SHAPE_PARAMETERS = (
     "hidden_layer_sizes",
@@ -44,7 +44,7 @@ SHAPE_PARAMETERS = (
 
 @dataclass(frozen=True)
 class SharedData:
-    """What all tasks need: the samples, the arguments of ``fit``, and the training and test samples of each split."""
+    """The data of all tasks: the samples, the arguments of ``fit``, and the training and test samples of each split."""
 
     X: Any
     y: Any
@@ -59,7 +59,7 @@ class SharedFile(NamedTuple):
 
 
 class SearchTask(NamedTuple):
-    """Trials that one worker takes together, the number of attempts, and what the workers shared then."""
+    """Trials that one worker runs together, the number of attempts, and the shared data at the time of submission."""
 
     trials: list[Trial]
     attempt: int = 1
@@ -69,7 +69,7 @@ class SearchTask(NamedTuple):
 def fit_and_score(
     data: SharedData | SharedFile, score: TrialScorer, n_in_all: int, trials: list[tuple[int, int, Any]]
 ) -> list[dict[str, Any]]:
-    """Fit and score trials in a worker: each the number of a candidate, that of a split, and the estimator."""
+    """Fit and score trials in a worker; each has the numbers of a candidate and a split, and the estimator."""
     if isinstance(data, SharedFile):
         data = joblib.load(data.path, mmap_mode="r")
         assert isinstance(data, SharedData)
@@ -91,7 +91,7 @@ class ExecutorTrials:
 
     def __init__(self, executor: Any, X: Any, y: Any, fit_params: dict[str, Any], score: TrialScorer) -> None:
         self.client, self.X, self.y, self.fit_params, self.score = executor, X, y, fit_params, score
-        # a Client of Dask has futures of its own kind, and would run equal tasks once
+        # a Dask Client has its own kind of futures, and would run equal tasks once
         self.executor: Executor = executor.get_executor(pure=False) if hasattr(executor, "get_executor") else executor
         self.open = ExitStack()
         self.data: SharedData | None = None
@@ -111,8 +111,8 @@ class ExecutorTrials:
         for task in tasks:
             self._submit(task)
 
-    def go_on(self, trials: Sequence[Trial], epochs: int) -> list[Trial]:
-        """Return all trials: networks trained by workers are not continued, but fitted again."""
+    def continue_fits(self, trials: Sequence[Trial], epochs: int) -> list[Trial]:
+        """Return all trials: networks trained by workers cannot continue and are fitted again."""
         return list(trials)
 
     def scored(self, trials: Sequence[Trial]) -> Iterator[Trial]:
@@ -122,10 +122,10 @@ class ExecutorTrials:
                 task = self.running.pop(future)
                 try:
                     results = future.result()
-                except CancelledError as error:  # what Dask raises if the worker with the samples is gone
+                except CancelledError as error:  # Dask raises it if the worker with the samples has ended
                     if task.attempt == ATTEMPTS:
                         raise worker_ended(task, error) from error
-                    if task.shared is self.shared:  # else they were sent again for another lost task
+                    if task.shared is self.shared:  # otherwise they were already sent again for another lost task
                         self._share()
                     self._submit(task._replace(attempt=task.attempt + 1))
                     continue
@@ -138,7 +138,7 @@ class ExecutorTrials:
                     yield trial
 
     def close(self) -> None:
-        """Cancel what is not done yet, and release what the workers share."""
+        """Cancel unfinished tasks, and release the shared data."""
         for future in self.running:
             future.cancel()
         self.running.clear()
@@ -157,14 +157,14 @@ class ExecutorTrials:
 
 
 def _draw_seed(estimator: Any) -> None:
-    """Set a seed where there is none: forked workers all have the same state of NumPy's generator."""
+    """Set a seed if there is none, because forked workers all have the same state of NumPy's generator."""
     parts = parts_of(estimator)
     if parts is not None and parts.model.random_state is None:
         parts.model.set_params(random_state=int(check_random_state(None).randint(2**31 - 1)))
 
 
 def worker_ended(task: SearchTask, error: BaseException) -> GpubpError:
-    """Make the error about a worker that ended during a task."""
+    """Return the error about a worker that ended during a task."""
     models = [parts.model for trial in task.trials if (parts := parts_of(trial.estimator))]
     sizes = sorted({str(model.hidden_layer_sizes) for model in models})
     return GpubpError(
@@ -178,7 +178,7 @@ def worker_ended(task: SearchTask, error: BaseException) -> GpubpError:
 
 
 def tasks_of(trials: Sequence[Trial], n_workers: int) -> list[SearchTask]:
-    """Divide trials into tasks; those of one shape and one split, which share their order, are consecutive."""
+    """Divide trials into tasks; trials of one shape and split, which share their order, are consecutive."""
     in_order = sorted(trials, key=lambda trial: (shape_of(trial.estimator), trial.split, trial.candidate))
     n_tasks = min(len(trials), n_workers * TASKS_PER_WORKER or -(-len(trials) // NETWORKS_PER_TASK))
     bounds = np.linspace(0, len(trials), n_tasks + 1).astype(int).tolist()
@@ -193,7 +193,7 @@ def shape_of(estimator: Any) -> str:
 
 
 def n_workers(executor: Any) -> int:
-    """Return how many tasks an executor runs at once; 0 if it is unknown."""
+    """Return the number of tasks that an executor runs in parallel; 0 if it is unknown."""
     if hasattr(executor, "nthreads"):  # a Client of Dask
         return sum(executor.nthreads().values())
     return int(getattr(executor, "_max_workers", 0) or 0)
@@ -201,7 +201,7 @@ def n_workers(executor: Any) -> int:
 
 @contextmanager
 def shared_with_workers(executor: Any, data: SharedData) -> Iterator[Any]:
-    """Share data with all workers of an executor; yield what tasks are given in its place."""
+    """Share data with all workers of an executor; yield the reference that tasks use instead."""
     if hasattr(executor, "scatter"):  # a Client of Dask
         yield executor.scatter([data], broadcast=True, hash=False)[0]
     elif any(kind.__name__ == "ProcessPoolExecutor" for kind in type(executor).__mro__):  # on this machine, loky's too

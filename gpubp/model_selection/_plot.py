@@ -72,7 +72,7 @@ def _distinct(column: Any) -> list[str]:
 
 
 def _places(column: Any) -> tuple[list[float], list[str] | None]:
-    """Return the positions of values on an axis: numbers as they are, other values side by side with labels."""
+    """Return the positions of values on an axis: numbers unchanged, other values at equal distances with labels."""
     values = column.tolist()
     if all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
         return [float(value) for value in values], None

@@ -26,7 +26,7 @@ logger = logging.getLogger("gpubp")
 
 @dataclass(eq=False)
 class Trial:
-    """One candidate on one split: its estimator, which gets fitted, the error of a failed fit, and the scores."""
+    """One candidate on one split: its estimator, the error of a failed fit, and the scores."""
 
     candidate: int
     split: int
@@ -39,7 +39,7 @@ class Trial:
 
 
 TrialScorer = Callable[[Trial, Any, Any], dict[str, Any]]
-"""Computes the scores of a fitted trial from all X and y."""
+"""Computes the scores of a fitted trial, given all X and y."""
 
 
 class SharedSamples(NamedTuple):
@@ -55,9 +55,9 @@ class Trials:
     Parameters
     ----------
     X, y
-        As the user passed them.
+        The arguments of the user.
     fit_params : dict
-        Arguments of ``fit``, as the user passed them.
+        Further arguments of ``fit``.
     score : callable
         See :data:`TrialScorer`.
     callback : callable, optional
@@ -90,7 +90,7 @@ class Trials:
         self.reasons_logged: set[str] = set()
 
     def fit(self, trials: Sequence[Trial]) -> None:
-        """Fit trials; what a fit raises is put into its trial."""
+        """Fit trials; an exception of a fit is stored in its trial."""
         fits: list[StackableFit] = []
         together: list[Trial] = []
         alone: list[Trial] = []
@@ -114,10 +114,10 @@ class Trials:
             trial.error = error
         self._fit_alone(alone)
 
-    def go_on(self, trials: Sequence[Trial], epochs: int) -> list[Trial]:
-        """Continue the networks of these trials up to this many epochs, unless they have ended; drop all others.
+    def continue_fits(self, trials: Sequence[Trial], epochs: int) -> list[Trial]:
+        """Continue the networks of these trials up to `epochs` epochs, unless they have ended; drop all others.
 
-        The trials that could not be continued are returned; they have to be fitted again.
+        Return the trials that could not continue; they have to be fitted again.
         """
         requested, continued = {id(trial) for trial in trials}, set[int]()
         for stack, members in self.stacks:
@@ -133,13 +133,13 @@ class Trials:
         return [trial for trial in trials if id(trial) not in continued]
 
     def scored(self, trials: Sequence[Trial]) -> Iterator[Trial]:
-        """Score fitted trials one by one."""
+        """Score fitted trials one at a time."""
         for trial in trials:
             trial.result = self.score(trial, self.X, self.y)
             yield trial
 
     def close(self) -> None:
-        """Release resources; there are none here."""
+        """Do nothing: there are no resources to release."""
 
     @staticmethod
     def _raise_max_iter(trial: Trial, fit: StackableFit, epochs: int) -> None:
@@ -153,11 +153,11 @@ class Trials:
         stack: StackOfFits,
         trials: list[Trial],
         errors: list[Exception | None],
-        kept: Container[int] | None = None,
+        continuing: Container[int] | None = None,
     ) -> None:
         began = time.perf_counter()
-        stack.train(errors, kept)
-        trained = [member for member in stack.members if kept is None or member.number in kept]
+        stack.train(errors, continuing)
+        trained = [member for member in stack.members if continuing is None or member.number in continuing]
         seconds = (time.perf_counter() - began) / max(1, len(trained))
         for member in trained:
             trials[member.number].seconds += seconds
@@ -165,7 +165,7 @@ class Trials:
     # --- together ---
 
     def _prepare(self, trial: Trial) -> StackableFit | None:
-        """Prepare a trial to train in a stack; return None, and log why, where it has to be fitted alone."""
+        """Prepare a trial to train in a stack; return None, and log the reason, if it has to be fitted alone."""
         parts = parts_of(trial.estimator)
         reason, weights = self._reason_and_weights(parts)
         samples = None
@@ -190,8 +190,8 @@ class Trials:
         rows = self.rows.setdefault((trial.split, parts.before is None), _rows_of(trial, samples))
         y = validated.y[rows]
         if weights is not None:
-            given = _check_method_params(self.X, params={"weights": weights}, indices=trial.train)
-            weights = parts.stackable.validate_weights(given["weights"], y)
+            chosen = _check_method_params(self.X, params={"weights": weights}, indices=trial.train)
+            weights = parts.stackable.validate_weights(chosen["weights"], y)
         encoded = self._targets_of(trial, parts, y, weights)
         return parts.stackable.prepare(validated.x, rows, encoded, weights)
 
@@ -199,16 +199,16 @@ class Trials:
         """Return why an estimator has to be fitted alone, or "" and the sample weights."""
         if parts is None:
             return "it is neither a network of gpubp nor a pipeline that ends in one", None
-        given = {name: value for name, value in self.fit_params.items() if value is not None}
-        if given and parts.name and get_config()["enable_metadata_routing"]:
+        params = {name: value for name, value in self.fit_params.items() if value is not None}
+        if params and parts.name and get_config()["enable_metadata_routing"]:
             return "metadata is routed through its pipeline", None
-        weights = given.pop(f"{parts.name}__sample_weight" if parts.name else "sample_weight", None)
-        if given:
-            return f"fit is given {', '.join(given)}", None
+        weights = params.pop(f"{parts.name}__sample_weight" if parts.name else "sample_weight", None)
+        if params:
+            return f"fit is passed {', '.join(params)}", None
         return parts.stackable.reason_to_fit_alone(), weights
 
     def _samples_of(self, trial: Trial, parts: PipelineParts) -> SharedSamples | None:
-        """Validate the samples of a trial, once for all trials that share them; None where they cannot be shared."""
+        """Validate the samples of a trial, once for all trials that share them; None if they cannot be shared."""
         before = parts.before
         key = (type(parts.model), None if before is None else (trial.split, _fingerprint(before)))
         if key not in self.samples:
@@ -222,14 +222,14 @@ class Trials:
             except ValueError:
                 if before is not None:
                     raise
-                return None  # the samples that are invalid may not be in this fold
+                return None  # the invalid samples may be outside this fold
             self.samples[key] = SharedSamples(validated, fitted)
         return self.samples[key]
 
     def _targets_of(
         self, trial: Trial, parts: PipelineParts, y: np.ndarray, weights: np.ndarray | None
     ) -> EncodedTargets:
-        """Encode the targets of a trial, once for all trials that encode them alike."""
+        """Encode the targets of a trial, once for all trials with the same encoding."""
         model = parts.model
         key = (type(model), trial.split, repr(getattr(model, "class_weight", None)), model.loss)
         if key not in self.targets:
@@ -247,7 +247,7 @@ class Trials:
 
 
 def _fingerprint(transformers: Pipeline) -> Any:
-    """Return a key that is equal for transformers with the same settings, and unique where they cannot be pickled."""
+    """Return a key that is equal for transformers with the same settings, and unique if they cannot be pickled."""
     try:
         return hashlib.sha256(pickle.dumps(transformers)).digest()
     except Exception:
@@ -257,7 +257,7 @@ def _fingerprint(transformers: Pipeline) -> Any:
 def _fit_one(
     estimator: Any, X: Any, y: Any, train: np.ndarray, fit_params: dict[str, Any]
 ) -> tuple[Any, Exception | None, float]:
-    """Fit an estimator alone; return it, what it raised, and how long it took."""
+    """Fit an estimator alone; return it, its exception and its duration."""
     began, error = time.perf_counter(), None
     of_train = _check_method_params(X, params=fit_params, indices=train)
     x_train, y_train = _safe_split(estimator, X, y, train)
@@ -272,7 +272,7 @@ def _fit_one(
 
 
 def _rows_of(trial: Trial, samples: SharedSamples) -> np.ndarray:
-    """Return the rows of the samples that a trial learns from: all, if transformers made them for its split."""
+    """Return the training rows of a trial: all rows if transformers made the samples for its split."""
     if samples.before is not None:
         return np.arange(len(samples.validated.y))
     return np.flatnonzero(trial.train) if trial.train.dtype == bool else trial.train

@@ -26,11 +26,11 @@ from gpubp.model_selection._scoring import ScoreTrial
 from gpubp.model_selection._trials import Trial, Trials
 from gpubp.model_selection.progress import Reporter
 
-FEW_SAMPLES = 20_000  # that one thread scores faster than several
+FEW_SAMPLES = 20_000  # up to this number, one thread scores faster than several
 
 
 class StackedSearch(BaseSearchCV):  # type: ignore[misc]
-    """What the searches have in common: candidates, trained in stacks, become ``cv_results_``."""
+    """Base class of the searches, which train candidates in stacks and fill ``cv_results_``."""
 
     _parameter_constraints: dict[str, list[Any]] = {  # noqa: RUF012
         **{name: kinds for name, kinds in BaseSearchCV._parameter_constraints.items() if name != "pre_dispatch"},
@@ -50,18 +50,18 @@ class StackedSearch(BaseSearchCV):  # type: ignore[misc]
             if name not in ("self", "__class__"):
                 setattr(self, name, value)
 
-    # --- what searches do differently ---
+    # --- implemented by the searches ---
 
     @abstractmethod
     def _search(self, evaluation: "CandidateEvaluation") -> dict[str, Any]:
         """Evaluate candidates; return all results."""
 
     def _check_before(self, evaluation: "CandidateEvaluation") -> None:
-        """Check what can be checked only in ``fit``."""
+        """Check parameters that can be checked only in ``fit``."""
 
     def _candidates(self) -> list[dict[str, Any]]:
         if (self.param_grid is None) == (self.param_distributions is None):
-            raise DataError("give one of param_grid, for all combinations, and param_distributions, for n_iter draws")
+            raise DataError("pass one of param_grid, for all combinations, and param_distributions, for n_iter draws")
         if self.param_grid is not None:
             return list(ParameterGrid(self.param_grid))
         return list(ParameterSampler(self.param_distributions, self._n_candidates(), random_state=self.random_state))
@@ -123,7 +123,7 @@ class StackedSearch(BaseSearchCV):  # type: ignore[misc]
         return self
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave out the executor, which belongs to this process."""
+        """Remove the executor, which belongs to this process."""
         return {**super().__getstate__(), "executor": None}
 
     def __sklearn_clone__(self) -> Any:
@@ -138,7 +138,7 @@ class StackedSearch(BaseSearchCV):  # type: ignore[misc]
         Parameters
         ----------
         ax : Axes of matplotlib, or sequence of them, optional
-            One for each parameter; by default on a new figure.
+            One for each parameter; by default those of a new figure.
         metric : str, optional
             The score to plot, if there are several.
 
@@ -170,7 +170,7 @@ class CandidateEvaluation:
         self.more: dict[str, list[Any]] = defaultdict(list)
 
     def trials_of(self, candidates: Sequence[dict[str, Any]]) -> list[Trial]:
-        """Make a trial for each candidate and split."""
+        """Create a trial for each candidate and split."""
         if self.splits is None:
             splits = list(self.cv.split(self.X, self.y, **self.routed.splitter.split))
             if len(splits) != self.n_splits:
@@ -183,7 +183,7 @@ class CandidateEvaluation:
         for number, params in enumerate(candidates):
             estimator = clone(self.search.estimator).set_params(**clone(params, safe=False))
             for split, (train, test) in enumerate(self.splits):
-                own = copy.deepcopy(estimator)  # copies parameters as clone() does, in a twentieth of the time
+                own = copy.deepcopy(estimator)  # copies parameters as clone() does, but 20 times as fast
                 made.append(Trial(number, split, own, train, test))
         if not made:
             raise ValueError("No fits were performed. Was the CV iterator empty? Were there no candidates?")
@@ -219,7 +219,7 @@ class CandidateEvaluation:
         return results
 
     def _report(self, of_candidate: list[Trial], params: dict[str, Any]) -> None:
-        """Report a candidate whose trials are scored."""
+        """Report a scored candidate."""
         scores = [cast(dict[str, Any], trial.result)["test_scores"] for trial in of_candidate]
         name = self.search.refit if isinstance(self.search.refit, str) else None
         figures = [score.get(name) if isinstance(score, dict) else score for score in scores]
@@ -233,14 +233,14 @@ class BatchedSearchCV(StackedSearch):
     """A grid or random search that trains its candidates times folds as stacks of networks, many at a time.
 
     It takes the arguments of :class:`sklearn.model_selection.GridSearchCV` or
-    :class:`~sklearn.model_selection.RandomizedSearchCV`, and gives their results over the same estimator: each network
-    has its own samples, order, first weights, settings and end, as if trained alone. The samples are not copied.
+    :class:`~sklearn.model_selection.RandomizedSearchCV`, and gives their results with the same estimator: each network
+    has its own samples, order, initial weights, settings and end, as if trained alone. The samples are not copied.
 
     Networks that differ in learning rate, momentum, betas, epsilon, penalty, class weights, seed, ``max_iter``, ``tol``
     or ``n_iter_no_change``, and in their folds, train in one stack; networks that differ in layers, activation, solver,
-    batch size, dropout or precision train in stacks one after the other. Some models are fitted alone, and a line in
-    the log says so: those with ``solver="lbfgs"``, with ``max_time``, or with callbacks that do more than watch, those
-    on sparse X, and estimators that are neither a network of gpubp nor a pipeline that ends in one.
+    batch size, dropout or precision train in stacks one after the other. Some models are fitted alone, which is
+    logged: those with ``solver="lbfgs"``, ``max_time``, or callbacks that do more than monitor, those on sparse X, and
+    estimators that are neither a network of gpubp nor a pipeline that ends in one.
 
     Parameters
     ----------
@@ -252,20 +252,20 @@ class BatchedSearchCV(StackedSearch):
         Values, or distributions of SciPy, of which ``n_iter`` combinations are drawn.
     n_iter : int, default=10
     random_state : int, RandomState or None, default=None
-        For drawing the combinations.
+        Seed of the drawn combinations.
     scoring, refit, cv, verbose, error_score, return_train_score
         See :class:`sklearn.model_selection.GridSearchCV`.
     n_jobs : int or None, default=None
         The number of processes for models that are fitted alone; a stack always uses all cores.
     callbacks : callable, sequence of callables or None, default=None
         Each is called with a :class:`gpubp.model_selection.progress.SearchProgress` after each epoch of a stack and
-        after each score; returning True ends the training of the present stack, whose networks are scored as they are.
+        after each score; returning True ends the training of the current stack, whose networks are then scored.
     progress : bool, default=True
         Whether to show a progress bar with the best score so far, if standard error is a terminal.
     executor : object with a method ``submit``, or None, default=None
-        Its workers fit and score instead of this process: a Client of Dask, a pool of processes. The results are the
-        same. The best estimator is fitted in this process. Callbacks are then called after each score only and cannot
-        end the training; ``n_jobs`` is not used. Copies of a search share its executor, pickled searches have none.
+        A Dask Client or a process pool, whose workers fit and score instead of this process, with the same results. The
+        best estimator is fitted in this process. Callbacks are then called only after each score and cannot end the
+        training; ``n_jobs`` is not used. Copies of a search share its executor; pickled searches have none.
 
     Attributes
     ----------

@@ -14,12 +14,12 @@ from gpubp.model_selection.batched import CandidateEvaluation, StackedSearch
 
 
 class BatchedHalvingSearchCV(StackedSearch):
-    """Successive halving over epochs (Jamieson & Talwalkar 2016), with networks that leave their stack.
+    """Successive halving over epochs (Jamieson & Talwalkar 2016), in which dropped networks leave their stack.
 
-    All candidates are trained for a few epochs; the best of them continue to ``factor`` times as many, and so on, until
-    fewer than ``factor`` are left or ``max_resources`` epochs are reached. The result is that of
+    All candidates are trained for a few epochs; the best of them continue to ``factor`` times the epochs, and so on,
+    until fewer than ``factor`` are left or ``max_resources`` epochs are reached. The result is that of
     :class:`sklearn.model_selection.HalvingGridSearchCV` with the number of epochs as its resource, but networks
-    continue from where they are instead of starting again. Models whose learning rate depends on ``max_iter``
+    continue training instead of starting again. Models whose learning rate depends on ``max_iter``
     ("cosine"), models that are not trained in a stack, and all models of an executor are fitted again in each round.
 
     Parameters
@@ -28,13 +28,13 @@ class BatchedHalvingSearchCV(StackedSearch):
     param_grid, param_distributions, n_iter, random_state
         See :class:`BatchedSearchCV`.
     factor : float, default=3
-        The fraction 1 / factor of the candidates continues, with factor times the epochs.
+        The fraction 1 / factor of the candidates continues, with ``factor`` times the epochs.
     max_resources : int, default=200
-        The largest number of epochs, for the last round.
+        The number of epochs of the last round.
     min_resources : int or "exhaust", default="exhaust"
-        Epochs of the first round; "exhaust" chooses them so that the last round has ``max_resources``.
+        The number of epochs of the first round; with "exhaust", the last round has ``max_resources`` epochs.
     scoring, refit, cv, verbose, error_score, return_train_score, n_jobs, callbacks, progress, executor
-        See :class:`BatchedSearchCV`. There must be one score, and the splits must be the same each time.
+        See :class:`BatchedSearchCV`. There must be one score, and the splits must be the same in each round.
 
     Attributes
     ----------
@@ -138,13 +138,15 @@ class BatchedHalvingSearchCV(StackedSearch):
     def _train(
         self, evaluation: CandidateEvaluation, trials: list[Trial], candidates: list[dict[str, Any]], epochs: int
     ) -> list[Trial]:
-        """Train candidates up to this many epochs: those of the round before continue, the others are fitted."""
+        """Train candidates up to `epochs` epochs: those of the previous round continue, the others are fitted."""
         fresh = evaluation.trials_of(candidates)
         if not trials:
             evaluation.trials.fit(fresh)
             return fresh
         by_epochs = {id(trial) for trial in trials if parts_of(trial.estimator).model.learning_rate == "cosine"}  # type: ignore[union-attr]
-        started_over = evaluation.trials.go_on([trial for trial in trials if id(trial) not in by_epochs], epochs)
+        started_over = evaluation.trials.continue_fits(
+            [trial for trial in trials if id(trial) not in by_epochs], epochs
+        )
         places = {(trial.candidate, trial.split) for trial in started_over}
         places |= {(trial.candidate, trial.split) for trial in trials if id(trial) in by_epochs}
         again = [trial for trial in fresh if (trial.candidate, trial.split) in places]

@@ -24,13 +24,13 @@ class BatchedOptunaSearchCV(StackedSearch):
         Distributions of Optuna by the names of parameters; or a function that takes a trial of Optuna and returns a
         dict of parameters. It may raise :class:`optuna.TrialPruned`: such trials are not trained.
     study : optuna.Study, optional
-        With the direction "maximize", since higher scores are better. By default a new one in memory, with Optuna's TPE
-        sampler. A study continues with the trials that it has.
+        A study with the direction "maximize", since higher scores are better; it may already have trials. By default a
+        new one in memory, with Optuna's TPE sampler.
     n_trials : int, default=100
     batch_size : int, default=64
-        Trials of a batch: more use the machine better; with fewer the sampler learns more often.
+        Trials of a batch: larger batches use the hardware better; with smaller ones the sampler learns more often.
     random_state : int, RandomState or None, default=None
-        For the seed of the sampler, where no study is given.
+        Seed of the sampler, if no study is given.
     scoring, refit, cv, verbose, error_score, return_train_score, n_jobs, callbacks, progress, executor
         See :class:`BatchedSearchCV`. With several scores ``refit`` names the one that is reported to Optuna.
 
@@ -38,8 +38,7 @@ class BatchedOptunaSearchCV(StackedSearch):
     ----------
     study_ : optuna.Study
     cv_results_
-        Also has ``trial``, the number of the trial in the study. A candidate whose score is not finite has failed, and
-        so has its trial.
+        Also has ``trial``, the number of the trial in the study. If a score is not finite, the trial has failed.
     best_estimator_, best_score_, best_params_, best_index_, scorer_, n_splits_, refit_time_, multimetric_
         As in scikit-learn, of the trials of this search.
 
@@ -120,7 +119,7 @@ class BatchedOptunaSearchCV(StackedSearch):
         return results
 
     def _try(self, evaluation: CandidateEvaluation, n: int) -> dict[str, Any]:
-        """Request a batch, evaluate it and report it; return all results so far, or none if all of it was pruned."""
+        """Request a batch, evaluate it and report it; return all results so far, or {} if all were pruned."""
         failed = _optuna().trial.TrialState.FAIL
         distributions = self.param_distributions if isinstance(self.param_distributions, dict) else None
         requested, numbers, candidates = [], list[int](), list[dict[str, Any]]()

@@ -10,11 +10,11 @@ from gpubp.training.callbacks import Progress
 
 
 class SearchProgress(NamedTuple):
-    """What a callback of a search is called with after each epoch of each stack, and after each score."""
+    """The argument of a search's callbacks, after each epoch of each stack and after each score."""
 
     fits_done: int
     fits: int
-    networks: int  # in training now
+    networks: int  # in training
     epoch: int
     epochs: int
     best_score: float | None  # the best mean score of a candidate so far
@@ -31,23 +31,23 @@ class Reporter:
 
     def __init__(self, callbacks: tuple[SearchCallback, ...], bar: bool) -> None:
         self.callbacks = (*callbacks, *((_Bar(),) if bar and sys.stderr.isatty() else ()))
-        self.now = SearchProgress(0, 0, 0, 0, 0, None, None)
+        self.current = SearchProgress(0, 0, 0, 0, 0, None, None)
 
     def begin(self, fits: int) -> None:
         """Add to the number of fits to do."""
-        self.now = self.now._replace(fits=self.now.fits + fits)
+        self.current = self.current._replace(fits=self.current.fits + fits)
 
     def follow_stack(self, progress: Progress) -> bool:
         """Report one epoch of a stack; return whether a callback ends its training."""
         training = int(np.sum(np.isfinite(progress.loss)))
-        return self._tell(self.now._replace(networks=training, epoch=progress.epoch, epochs=progress.epochs))
+        return self._call(self.current._replace(networks=training, epoch=progress.epoch, epochs=progress.epochs))
 
     def follow_score(self, fits: int, score: float | None, params: dict[str, Any]) -> None:
         """Report the mean score of one candidate, with its number of fits."""
-        best = self.now.best_score
+        best = self.current.best_score
         if score is not None and np.isfinite(score) and (best is None or score > best):
-            self.now = self.now._replace(best_score=float(score), best_params=params)
-        self._tell(self.now._replace(fits_done=self.now.fits_done + fits, networks=0))
+            self.current = self.current._replace(best_score=float(score), best_params=params)
+        self._call(self.current._replace(fits_done=self.current.fits_done + fits, networks=0))
 
     def end(self) -> None:
         """Remove the bar."""
@@ -55,23 +55,23 @@ class Reporter:
             if isinstance(callback, _Bar):
                 callback.clear()
 
-    def _tell(self, now: SearchProgress) -> bool:
-        self.now = now
-        wants_to_stop = [callback(now) for callback in self.callbacks]
+    def _call(self, current: SearchProgress) -> bool:
+        self.current = current
+        wants_to_stop = [callback(current) for callback in self.callbacks]
         return any(wants_to_stop)
 
 
 class _Bar:
     """A progress bar on one line of a terminal."""
 
-    def __call__(self, now: SearchProgress) -> None:
-        part = now.fits_done / now.fits if now.fits else 0.0
+    def __call__(self, current: SearchProgress) -> None:
+        part = current.fits_done / current.fits if current.fits else 0.0
         done = round(part * WIDTH)
-        words = [f"[{'#' * done}{'.' * (WIDTH - done)}] {now.fits_done}/{now.fits} fits"]
-        if now.networks:
-            words.append(f"{now.networks} networks, epoch {now.epoch}/{now.epochs}")
-        if now.best_score is not None:
-            words.append(f"best so far {now.best_score:.4g}")
+        words = [f"[{'#' * done}{'.' * (WIDTH - done)}] {current.fits_done}/{current.fits} fits"]
+        if current.networks:
+            words.append(f"{current.networks} networks, epoch {current.epoch}/{current.epochs}")
+        if current.best_score is not None:
+            words.append(f"best so far {current.best_score:.4g}")
         sys.stderr.write("\r\x1b[2K" + ", ".join(words))
         sys.stderr.flush()
 

@@ -1,4 +1,4 @@
-"""Several epochs in one call: if nothing is observed between them, the results are the same, and faster."""
+"""Train several epochs in one call if nothing is observed between them: the same results, but faster."""
 
 import math
 import time
@@ -17,12 +17,12 @@ from gpubp.training.callbacks import epochs_before_due
 from gpubp.training.plan import Plan
 from gpubp.training.state import map_arrays
 
-SECONDS_AT_ONCE = 0.05  # of training in one call, about; Ctrl-C loses so much
-FEWEST_EPOCHS = 8  # that are worth it: the optimizer's state is copied for them
+SECONDS_AT_ONCE = 0.05  # approximate training time of one call, which Ctrl-C discards
+FEWEST_EPOCHS = 8  # fewer epochs are not worth copying the optimizer's state
 
 
 class EpochOfBatch(NamedTuple):
-    """One of several epochs that were trained in one call; ``ended`` is when, on ``time.perf_counter``."""
+    """One of several epochs trained in one call; ``ended`` is its end time on ``time.perf_counter``."""
 
     epoch: int
     loss: Any
@@ -32,16 +32,16 @@ class EpochOfBatch(NamedTuple):
 
 
 class BatchedEpochs:
-    """Trains epochs in one call where that is possible, and worth it.
+    """Trains epochs in one call if that is possible and worthwhile.
 
     Attributes
     ----------
     possible : bool
-        Whether nothing observes the end of each epoch, and the numbers stayed finite so far.
+        Whether nothing observes the end of each epoch, and the numbers have been finite so far.
     seconds : float
-        What an epoch takes, at least, as far as is known.
+        The shortest duration of an epoch so far.
     drawn : list
-        Batches of epochs that were to be trained in one call, and were not.
+        Batches of epochs that were drawn for one call but not trained.
     """
 
     def __init__(self, plan: Plan, model: ModelState) -> None:
@@ -51,11 +51,11 @@ class BatchedEpochs:
         self.drawn: list[Batches | EpochInParts] = []
 
     def note(self, seconds: float) -> None:
-        """Record how long an epoch took."""
+        """Record the duration of an epoch."""
         self.seconds = min(self.seconds, seconds)
 
     def train(self, plan: Plan, model: ModelState, stale: int) -> tuple[list[EpochOfBatch], Batches | EpochInParts]:
-        """Train some epochs, or none; return them, and the batches of the epoch after them.
+        """Train zero or more epochs; return them, and the batches of the next epoch.
 
         If numbers become infinite or NaN, or after Ctrl-C, the model is unchanged.
         """
@@ -89,7 +89,7 @@ class BatchedEpochs:
         return trained, plan.batches()
 
     def _joined(self, plan: Plan, batches: ArrayBatches, n: int) -> ArrayBatches:
-        """Return the batches of ``n`` epochs, of which those of the first are drawn."""
+        """Return the batches of ``n`` epochs, the first of which has been drawn."""
         if batches.order is None:
             return replace(batches, epochs=n)
         self.drawn = [plan.batches() for _ in range(n - 1)]
@@ -101,7 +101,7 @@ class BatchedEpochs:
             return 0
         most: float = plan.epochs - model.epoch - 1  # the last one is observed
         if plan.patience is not None:
-            most = min(most, plan.patience - stale - 1)  # it cannot end before
+            most = min(most, plan.patience - stale - 1)  # patience cannot end training earlier
         if plan.epochs_before_callbacks is not None:
             most = min(most, plan.epochs_before_callbacks())
         elif plan.callbacks:

@@ -1,6 +1,6 @@
-"""Callbacks: what they receive, how often they are called, and the built-in ones.
+"""Callbacks: their arguments, how often they are called, and the built-in ones.
 
-A callback is a callable that takes a :class:`Progress`; returning True ends the training. An object may have more:
+A callback is a callable that takes a :class:`Progress`; returning True ends the training. Optional attributes:
 
 ``every`` : int
     Number of epochs between two calls, by default 1. The callback is called after the epochs that are multiples of it.
@@ -40,7 +40,7 @@ class RunStart(NamedTuple):
     epoch : int
         Epochs done before, by a run that is resumed or by earlier calls of ``partial_fit``.
     epochs : int
-        Epochs planned, those done before included.
+        Epochs planned, including those already done.
     device : str
         "cpu", "cuda:0", ...
     theta : (P,) or (K, P) array
@@ -61,11 +61,11 @@ class Progress(NamedTuple):
     epoch, epochs : int
         Epochs done, and planned.
     loss : float
-        Taken batch by batch during the epoch, without the penalty on the weights.
+        Computed batch by batch during the epoch, without the penalty on the weights.
     validation_loss, validation_score : float, optional
     samples_per_second : float
     theta : (P,) or (K, P) array
-        On the device that trains; for a stack, of the networks that still train.
+        On the device that trains; for a stack, the parameters of the networks that are still trained.
     learning_rate : float, optional
         At the beginning of the epoch; None for optimizers without one.
     """
@@ -98,7 +98,7 @@ def call_due(callbacks: Iterable[Callback], progress: Progress) -> bool:
 
 
 def epochs_before_due(callbacks: Iterable[Callback], epoch: int) -> float:
-    """Count the epochs after ``epoch`` until the last one before any callback is due; infinite without callbacks.
+    """Return the number of epochs after ``epoch`` before the first one in which a callback is due; infinite if none is.
 
     Examples
     --------
@@ -138,7 +138,7 @@ def check_callbacks(callbacks: Any) -> tuple[Callback, ...]:
             raise DataError(f"callbacks must be functions that take a Progress, got {callbacks!r}")
         every = interval(callback)
         if not (isinstance(every, int) and every >= 1):
-            raise DataError(f"a callback's every must be 1 or more epochs, a whole number, got {every!r}")
+            raise DataError(f"a callback's every must be a whole number of at least 1, got {every!r}")
     return several
 
 
@@ -146,7 +146,7 @@ def check_callbacks(callbacks: Any) -> tuple[Callback, ...]:
 
 
 class JSONLines:
-    """Write a JSON object to a line of a file after every epoch, or every few.
+    """Write a JSON object to a line of a file after every epoch, or every ``every`` epochs.
 
     Each object has the fields of :class:`Progress` except ``theta``. NaN and infinity, which JSON lacks, are null. A
     run that starts at its first epoch replaces the log of an earlier run, never another file; a resumed one continues
@@ -229,7 +229,7 @@ CALLBACKS: dict[str, Callable[[str], Callback]] = {"json_lines": JSONLines}
 
 
 def get_callback(text: str) -> Callback:
-    """Find a callback by name: a built-in one, or an attribute of your own module.
+    """Return a callback by name: a built-in one, or an attribute of your module.
 
     Parameters
     ----------
@@ -240,7 +240,7 @@ def get_callback(text: str) -> Callback:
     Raises
     ------
     DataError
-        If there is no such name, or the module or the attribute cannot be imported.
+        If the name is unknown, or the module or the attribute cannot be imported.
 
     Examples
     --------
@@ -255,12 +255,12 @@ def get_callback(text: str) -> Callback:
         return CALLBACKS[name](argument)
     module_name, colon, attribute = text.partition(":")
     if not (colon and module_name and attribute) or equals:
-        raise DataError(f"{unknown('callback', name, CALLBACKS)}; or give module:attribute")
+        raise DataError(f"{unknown('callback', name, CALLBACKS)}; or pass module:attribute")
     return _imported(text, module_name, attribute)
 
 
 def _imported(text: str, module_name: str, attribute: str) -> Callback:
-    """Import a callback of the user's."""
+    """Import a user-defined callback."""
     try:
         module = importlib.import_module(module_name)
     except Exception as error:  # a module may raise anything when it is imported
@@ -279,7 +279,7 @@ def _imported(text: str, module_name: str, attribute: str) -> Callback:
 
 
 def call_on_rank_0(callbacks: Sequence[Callback], processes: Any) -> tuple[Callback, ...]:
-    """Wrap callbacks for all processes to call together: only rank 0's are called."""
+    """Wrap callbacks so that all processes call them together, but only those of rank 0 run."""
     if processes.world_size == 1:
         return tuple(callbacks)
     every = processes.on_rank_0(lambda: math.gcd(*map(interval, callbacks)))
@@ -287,7 +287,7 @@ def call_on_rank_0(callbacks: Sequence[Callback], processes: Any) -> tuple[Callb
 
 
 class _OnRank0:
-    """The callbacks of rank 0, as one callback of every process."""
+    """The callbacks of rank 0 as one callback of each process."""
 
     def __init__(self, callbacks: tuple[Callback, ...], every: int, processes: Any) -> None:
         self.callbacks, self.every, self.processes = callbacks, every, processes

@@ -1,4 +1,4 @@
-"""Training with checkpoints: the state of the run is written at intervals, and can be resumed."""
+"""Training with checkpoints: the state of the run is written at intervals and can be resumed."""
 
 from os import PathLike
 from typing import Any
@@ -12,8 +12,8 @@ from gpubp.training.planning import make_plan
 from gpubp.training.result import Fit, first_state, make_fit
 from gpubp.training.setup import Setup
 
-OPERATIONS_OF_A_PART = 2e11  # after which a checkpoint may be written before an epoch ends: seconds on a CPU
-STEPS_OF_A_PART = 2**16  # at most, for networks whose steps are more than their operations
+OPERATIONS_OF_A_PART = 2e11  # between possible checkpoints within an epoch: seconds on a CPU
+STEPS_OF_A_PART = 2**16  # the maximum, for small networks, whose time depends on the number of steps
 
 
 def open_checkpoints(
@@ -22,19 +22,19 @@ def open_checkpoints(
     """Prepare the checkpoint folder and find the checkpoint to resume from; only rank 0 accesses the folder."""
     if checkpoint is None:
         if resume:
-            raise DataError("resume=True needs a folder of checkpoints to go on from: give checkpoint=")
+            raise DataError("resume=True needs a folder with checkpoints; pass checkpoint=")
         return None, None
     checkpoints = checkpoint if isinstance(checkpoint, Checkpoints) else Checkpoints(checkpoint)
     return checkpoints, open_folder(checkpoints, resume=resume) if is_rank_0 else None
 
 
 def train_with_checkpoints(setup: Setup, placed: Placed, checkpoints: Checkpoints, found: Checkpoint | None) -> Fit:
-    """Train, from a checkpoint where one was found.
+    """Train, from a checkpoint if one was found.
 
     Raises
     ------
     CheckpointError
-        If the checkpoint is of another training, or the last one cannot be written.
+        If the checkpoint belongs to another training, or the last one cannot be written.
     """
     processes, steps_per_part = setup.processes, _steps_per_part(setup)
     plan = make_plan(setup, placed, steps_per_part)
@@ -44,7 +44,7 @@ def train_with_checkpoints(setup: Setup, placed: Placed, checkpoints: Checkpoint
     if found:
         with processes.raise_on_all():
             start = keeper.training_state(found, setup.backend, start, setup.options.epochs)
-    with keeper.at_hand():
+    with keeper.write_on_error():
         fit = make_fit(setup, run(plan, start, keeper.note if processes.rank == 0 else None))
     with processes.raise_on_all():
         keeper.close(fit)
@@ -52,13 +52,13 @@ def train_with_checkpoints(setup: Setup, placed: Placed, checkpoints: Checkpoint
 
 
 def _steps_per_part(setup: Setup) -> int:
-    """Count the steps after which a checkpoint may be written: the same ones on every device."""
+    """Return the number of steps after which a checkpoint may be written, the same on every device."""
     operations = 6.0 * setup.batch_size * setup.network.n_parameters * setup.n_networks
     return max(1, min(STEPS_OF_A_PART, int(OPERATIONS_OF_A_PART / operations)))
 
 
 def _settings(setup: Setup, placed: Placed, steps_per_part: int) -> Settings:
-    """Collect what must be the same for a run to go on; each key is the name of an argument or of a fact."""
+    """Collect the settings that must match for a run to resume; each key names an argument or a fact."""
     options, samples, held_out = setup.options, placed.samples, placed.held_out
     data = {
         "X": samples.x,

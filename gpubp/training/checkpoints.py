@@ -39,11 +39,11 @@ FORMAT = 1
 """The number of the format that this version writes, and the newest that it reads."""
 
 Settings = dict[str, Any]
-"""What must match for a run to resume from a checkpoint, by readable names, as JSON."""
+"""The settings that must match for a run to resume from a checkpoint, by readable names, as JSON."""
 
 _KEY = "gpubp_checkpoint"
 _NAME = re.compile(r"checkpoint-(\d{8,})-(\d{5,})\.safetensors")
-_LEFT_BEHIND = re.compile(r"\.[0-9a-f]{16}\.tmp")  # by a process that was killed while writing
+_LEFT_BEHIND = re.compile(r"\.[0-9a-f]{16}\.tmp")  # left by a process that was killed while writing
 _HEADER = {
     "format": int,
     "version": str,
@@ -53,12 +53,12 @@ _HEADER = {
     "arrays": dict,
     "sha256": str,
 }
-_BYTES_AT_ONCE = 1 << 24  # of an array that are moved to the host for its fingerprint
+_BYTES_AT_ONCE = 1 << 24  # moved to the host at a time for the fingerprint of an array
 
 
 @dataclass(frozen=True)
 class Checkpoints:
-    """Where and how often to write checkpoints, and how many to keep.
+    """The folder of checkpoints, how often to write them, and how many to keep.
 
     Attributes
     ----------
@@ -77,9 +77,9 @@ class Checkpoints:
     >>> network = Network((2, 4, 1))
     >>> X, targets = [[0, 0], [0, 1], [1, 0], [1, 1]], [[0], [1], [1], [0]]
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     kept = Checkpoints(folder, every_seconds=10)
-    ...     fit = train(network, X, targets, epochs=20, device="cpu", checkpoint=kept)
-    ...     fit = train(network, X, targets, epochs=50, device="cpu", checkpoint=kept, resume=True)
+    ...     checkpoints = Checkpoints(folder, every_seconds=10)
+    ...     fit = train(network, X, targets, epochs=20, device="cpu", checkpoint=checkpoints)
+    ...     fit = train(network, X, targets, epochs=50, device="cpu", checkpoint=checkpoints, resume=True)
     >>> len(fit.history.loss)
     50
     """
@@ -92,9 +92,9 @@ class Checkpoints:
         if not isinstance(self.folder, str | PathLike) or not fspath(self.folder):
             raise DataError(f"the folder of checkpoints must be a path, got {self.folder!r}")
         if not (isinstance(self.every_seconds, int | float) and 0.0 <= self.every_seconds < float("inf")):
-            raise DataError(f"every_seconds must be a finite number from 0 up, got {self.every_seconds!r}")
+            raise DataError(f"every_seconds must be a finite number of at least 0, got {self.every_seconds!r}")
         if not (isinstance(self.keep, int) and self.keep >= 1):
-            raise DataError(f"keep must be 1 or more checkpoints, a whole number, got {self.keep!r}")
+            raise DataError(f"keep must be a whole number of at least 1, got {self.keep!r}")
 
 
 class Checkpoint(NamedTuple):
@@ -111,9 +111,9 @@ class Checkpoint(NamedTuple):
 
 
 def open_folder(checkpoints: Checkpoints, *, resume: bool) -> Checkpoint | None:
-    """Make sure that checkpoints can be written, and return the newest undamaged one, if any.
+    """Check that checkpoints can be written, and return the newest undamaged one, if any.
 
-    Damaged ones that are newer are renamed, and named in a warning.
+    Newer ones that are damaged are renamed, and listed in a warning.
 
     Raises
     ------
@@ -129,7 +129,7 @@ def open_folder(checkpoints: Checkpoints, *, resume: bool) -> Checkpoint | None:
         probe.unlink()
     except OSError as error:
         raise DataError(
-            f"no checkpoint can be written to {folder}: {error.strerror or error}; fix it, or give another folder"
+            f"no checkpoint can be written to {folder}: {error.strerror or error}; fix it, or choose another folder"
         ) from error
     for left_behind in folder.iterdir():
         if _LEFT_BEHIND.fullmatch(left_behind.name):
@@ -137,8 +137,8 @@ def open_folder(checkpoints: Checkpoints, *, resume: bool) -> Checkpoint | None:
     paths = checkpoints_in(folder)
     if paths and not resume:
         raise CheckpointError(
-            f"{folder} holds checkpoints already, the newest {paths[-1].name}; resume=True (--resume) continues from "
-            "it, and another folder leaves it alone"
+            f"{folder} already holds checkpoints, the newest {paths[-1].name}; continue from it with resume=True "
+            "(--resume), or choose another folder"
         )
     return _newest(folder, paths)
 
@@ -158,7 +158,7 @@ def _newest(folder: Path, paths: list[Path]) -> Checkpoint | None:
             faults.append(f"{path.name} {fault}")
             continue
         if faults:
-            for damaged in paths[paths.index(path) + 1 :]:  # else they would count as newer than those to come
+            for damaged in paths[paths.index(path) + 1 :]:  # otherwise they would be newer than the next checkpoints
                 damaged.rename(f"{damaged}.damaged")
             warnings.warn(
                 f"of the checkpoints in {folder}, {'; '.join(faults)}; training continues from {path.name} instead",
@@ -168,14 +168,14 @@ def _newest(folder: Path, paths: list[Path]) -> Checkpoint | None:
         return checkpoint
     if faults:
         raise CheckpointError(
-            f"no checkpoint in {folder} is intact: {'; '.join(faults)}. Copy them again from where they were written, "
+            f"no checkpoint in {folder} is intact: {'; '.join(faults)}. Copy them again from their source, "
             "or train again with another folder"
         )
     return None
 
 
 class _Damaged(Exception):
-    """A file is not a checkpoint, or is damaged; the message follows the file's name."""
+    """A file is not a checkpoint, or is damaged; the message is appended to the file's name."""
 
 
 def _read(path: Path) -> Checkpoint:
@@ -194,7 +194,7 @@ def _read(path: Path) -> Checkpoint:
             f"{FORMAT}. Upgrade it: pip install --upgrade gpubp"
         )
     if not has_types(header, _HEADER) or header["arrays"] != _described(arrays):
-        raise _Damaged("has a header that does not describe it")
+        raise _Damaged("has a header that does not match its contents")
     if header.pop("sha256") != checksum(header, *arrays.values()):
         raise _Damaged("was changed after it was written: its checksum does not match")
     return Checkpoint(path, header["settings"], header["training_state"], header["order"], arrays)
@@ -202,7 +202,7 @@ def _read(path: Path) -> Checkpoint:
 
 def _header(text: str | None) -> dict[str, Any]:
     if text is None:
-        raise _Damaged("is a safetensors file, but no checkpoint of gpubp")
+        raise _Damaged("is a safetensors file, but not a checkpoint of gpubp")
     if (header := parse_canonical(text)) is None:
         raise _Damaged("has a damaged header")
     return header
@@ -231,7 +231,7 @@ def _shown(value: Any) -> str:
 def settings_of(
     network: Network, optimizer: Optimizer | SecondOrder, data: Mapping[str, Array | None], same: Mapping[str, Any]
 ) -> Settings:
-    """Describe what must be the same for a run to be resumed: network, optimizer, arrays, and other options."""
+    """Describe the settings that must match for a run to resume: network, optimizer, arrays, and other options."""
     settings = {f"network.{name}": value for name, value in asdict(network).items()} | {"optimizer": optimizer.name}
     settings |= {f"{optimizer.name}.{name}": name_of(value) for name, value in optimizer.settings.items()}
     settings |= {name: fingerprint(array) for name, array in data.items()}
@@ -239,7 +239,7 @@ def settings_of(
 
 
 def fingerprint(array: Array | None) -> dict[str, Any] | None:
-    """Describe an array by shape, type and SHA-256, to detect a different one; None for None."""
+    """Describe an array by shape, type and SHA-256; None for None."""
     if array is None:
         return None
     of_all, n_rows = hashlib.sha256(), int(array.shape[0])
@@ -263,7 +263,7 @@ def name_of(setting: Any) -> Any:
     return float(setting)
 
 
-# --- while it trains ---
+# --- during training ---
 
 
 class Keeper:
@@ -272,9 +272,9 @@ class Keeper:
     Parameters
     ----------
     settings : dict
-        What must match when the run is resumed.
+        The settings that must match when the run is resumed.
     orders : Orders, optional
-        Draws the order of the samples.
+        The generator of the order of the samples.
     """
 
     def __init__(self, checkpoints: Checkpoints, settings: Settings, orders: Orders | None) -> None:
@@ -291,14 +291,14 @@ class Keeper:
         Parameters
         ----------
         first : TrainingState
-            The state with which the run would begin.
+            The initial state of the run.
         epochs : int
             The maximum number of epochs.
 
         Raises
         ------
         CheckpointError
-            If the checkpoint is of another training; the message lists what differs.
+            If the checkpoint belongs to another training; the message lists the differences.
         """
         differences = list(_differences(checkpoint.settings, self.settings))
         if differences:
@@ -313,7 +313,7 @@ class Keeper:
             raise CheckpointError(f"{checkpoint.path} {brief(str(error))}; train again with another folder") from error
         if training_state.model.epoch > epochs:
             epoch = brief(str(training_state.model.epoch), 40)
-            raise CheckpointError(f"{checkpoint.path} is from epoch {epoch}, and epochs={epochs}; give more epochs")
+            raise CheckpointError(f"{checkpoint.path} is from epoch {epoch}, but epochs={epochs}; pass more epochs")
         if self.orders is not None and checkpoint.order is not None:
             try:
                 self.orders.go_back_to(checkpoint.order)
@@ -325,7 +325,7 @@ class Keeper:
         return training_state
 
     def note(self, training_state: TrainingState) -> None:
-        """Keep the state of the run, and write it when it is due; if that fails, training continues without."""
+        """Store the state of the run, and write it if a checkpoint is due; if that fails, warn and continue."""
         order = None if self.orders is None else self.orders.state(of_present=training_state.model.parts_done > 0)
         self.latest = training_state, order
         if time.monotonic() < self.due:
@@ -337,8 +337,8 @@ class Keeper:
             if not self.warned:
                 self.warned = True
                 warnings.warn(
-                    f"no checkpoint could be written to {self.folder}: {_cause(error)}; training continues, and it is "
-                    f"tried again every {self.checkpoints.every_seconds:g} s",
+                    f"no checkpoint could be written to {self.folder}: {_cause(error)}; training continues, and "
+                    f"writing is tried again every {self.checkpoints.every_seconds:g} s",
                     CheckpointWarning,
                     stacklevel=2,
                 )
@@ -381,16 +381,16 @@ class Keeper:
         except (OSError, MemoryError) as error:
             failed = CheckpointError(f"the last checkpoint could not be written to {self.folder}: {_cause(error)}")
             failed.fit = fit
-            failed.add_note("what was learned is not lost: it is the attribute fit of this error")
+            failed.add_note("the result of training is not lost: it is the attribute fit of this error")
             raise failed from error
 
     @contextlib.contextmanager
-    def at_hand(self) -> Iterator[None]:
-        """Write the last state when an error ends the run, and add a note to the error on how to resume."""
+    def write_on_error(self) -> Iterator[None]:
+        """Write the last state if an error ends the run, and add a note to the error on how to resume."""
         try:
             yield
         except Exception as error:
-            with contextlib.suppress(Exception):  # the device, the disk or the memory may be what failed
+            with contextlib.suppress(Exception):  # the device, the disk or the memory may have failed
                 self.write()
             if paths := checkpoints_in(self.folder):
                 error.add_note(f"resume continues from {paths[-1]}")
@@ -402,6 +402,6 @@ def _cause(error: OSError | MemoryError) -> str:
 
 
 def _as_json(settings: Mapping[str, Any]) -> Settings:
-    """Convert to what JSON gives back, such as lists for tuples."""
+    """Convert settings to the types that JSON returns, such as lists for tuples."""
     as_read: Settings = json.loads(canonical_json(settings))
     return as_read

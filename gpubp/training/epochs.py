@@ -1,4 +1,4 @@
-"""One epoch: its batches, or the parts that they come in, and the loss over all of them."""
+"""One epoch: its batches, or the parts that contain them, and the loss over all of them."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -13,17 +13,17 @@ from gpubp.training.plan import Plan
 
 
 class EpochSummary(NamedTuple):
-    """What an epoch gave, on the host but for the outputs.
+    """The result of an epoch, on the host except the outputs.
 
     Attributes
     ----------
     loss : float, or (K,) array of NumPy
     n_samples : int
-        Samples trained on, without those of parts that were done before.
+        Samples trained on, without those of parts that were done in an earlier run.
     finite : (...) array of NumPy
         Whether the parameters are finite at the end.
     outputs : (..., b, j) array, optional
-        Of all samples with the final parameters, where the epoch had them at hand.
+        The outputs for all samples with the final parameters, if the epoch computed them.
     """
 
     loss: Any
@@ -33,7 +33,7 @@ class EpochSummary(NamedTuple):
 
 
 class BatchesSummary(NamedTuple):
-    """The sums over some batches, added to those of the parts before, and the rest of :class:`EpochSummary`."""
+    """The sums over some batches, added to those of earlier parts, and the other fields of :class:`EpochSummary`."""
 
     sums: Sums
     finite: np.ndarray
@@ -43,7 +43,7 @@ class BatchesSummary(NamedTuple):
 def train_epoch(
     plan: Plan, model: ModelState, batches: Batches | EpochInParts, between_parts: Callable[[], None]
 ) -> EpochSummary:
-    """Train on what remains of an epoch, part after part."""
+    """Train on the remaining parts of an epoch."""
     finite, outputs = np.asarray(True), None
     for number, part in enumerate(remaining_parts(batches, model.parts_done)):
         if number:
@@ -64,7 +64,7 @@ def train_on_batches(plan: Plan, model: ModelState, batches: Batches) -> Batches
     def added(figures: np.ndarray, to: Any) -> np.ndarray:
         of_epochs = np.array(np.reshape(figures, (n_epochs, -1, *figures.shape[1:])), dtype=np.float64)
         of_epochs[:, 0] += to
-        # one by one, so that the sum is the same wherever an epoch is cut
+        # one at a time, so that the sum does not depend on how an epoch is divided
         return np.add.accumulate(of_epochs, axis=1)[:, -1]
 
     n_samples = before.n_samples + int(np.max(np.sum(result.sizes, axis=0))) // n_epochs
@@ -78,7 +78,7 @@ def train_on_batches(plan: Plan, model: ModelState, batches: Batches) -> Batches
 
 
 def mean_losses(plan: Plan, sums: Sums) -> np.ndarray:
-    """Find the loss of each epoch from the sums over its steps."""
+    """Compute the loss of each epoch from the sums over its steps."""
     return np.asarray(sums.values if plan.average is None else sums.values / sums.weights)
 
 

@@ -1,4 +1,4 @@
-"""Networks of a stack that are done: they keep their parameters and leave, while the others go on."""
+"""Networks of a stack that are done: they keep their parameters and leave, while the others continue."""
 
 from typing import Any
 
@@ -13,13 +13,13 @@ from gpubp.training.plan import Plan
 from gpubp.training.state import StackState, state_of_some
 
 LEAVING_PAYS = 1 / 16
-"""Which part of a stack must be done for it to be made smaller; until then those that are done are trained along."""
+"""The fraction of a stack that must be done before it shrinks; until then, networks that are done are trained too."""
 
 
 def retire_finished(
     plan: Plan, stack: StackState, model: ModelState, progress: Progress, outputs: Array | None
 ) -> Plan:
-    """Record which networks are done; where many are, remove them and return the plan for the rest."""
+    """Record which networks are done; if they are many, remove them and return the plan for the others."""
     assert plan.stop_when is not None
     if stack.active is None:
         stack.done = _checked(plan.stop_when(progress, outputs), ())
@@ -33,12 +33,12 @@ def retire_finished(
         return plan
     some, active = state_of_some(plan.backend, model, going_on), stack.active[going_on]
     smaller = plan.plan_for_some(going_on)
-    model.theta, model.state, stack.active = some.theta, some.state, active  # all of them, or with Ctrl-C none
+    model.theta, model.state, stack.active = some.theta, some.state, active  # in one statement, because of Ctrl-C
     return smaller
 
 
 def plan_for_active(plan: Plan, stack: StackState) -> Plan:
-    """Return the plan for the networks that are active in a run that is resumed."""
+    """Return the plan for the active networks of a resumed run."""
     if stack.active is None or len(stack.active) == len(stack.done):
         return plan
     assert plan.plan_for_some is not None
@@ -46,7 +46,7 @@ def plan_for_active(plan: Plan, stack: StackState) -> Plan:
 
 
 def _checked(result: Any, shape: tuple[int, ...]) -> np.ndarray:
-    """Bring what ``stop_when`` returned to the host."""
+    """Check the result of ``stop_when``, and copy it to the host."""
     done = np.asarray(to_numpy(result) if hasattr(result, "shape") else result)
     if done.shape != shape or done.dtype != bool:
         raise DataError(

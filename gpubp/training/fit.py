@@ -70,66 +70,67 @@ def train(
     targets : (b, j) or (K, b, j) array
         Classes are one-hot.
     theta : (P,) or (K, P) array, optional
-        The weights to start from; by default :func:`~gpubp.nn.initialization.initial_weights` draws them from ``seed``.
+        The initial weights; by default :func:`~gpubp.nn.initialization.initial_weights` draws them from ``seed``.
     optimizer : Optimizer or SecondOrder, optional
-        How the gradient changes the weights; Adam by default.
+        Computes the updates of the weights from the gradient; Adam by default.
     epochs : int
-        Number of passes through the samples, at most.
+        Maximum number of passes through the samples.
     batch_size : int, "auto" or "full"
-        Samples between two changes of the weights: 1 is after every sample, "full" after all of them, as in the paper.
+        Samples between two updates of the weights: 1 updates after every sample, "full" after all, as in the paper.
         "auto" is 200, and "full" for second-order methods.
     shuffle : bool
-        Whether each epoch has a new order of the samples. It is drawn on the host, the same for every backend.
+        Whether to shuffle the samples in each epoch. The order is drawn on the host, the same for every backend.
     seed : int, Generator, or sequence of int
-        For the order of the samples and, without ``theta``, the first weights. A sequence of K seeds makes a stack of K
-        networks, all of which see the samples in the order that the first seed gives.
+        Seed of the order of the samples and, without ``theta``, of the initial weights. A sequence of K seeds makes a
+        stack of K networks, all of which see the samples in the order of the first seed.
     reduction : {"mean", "sum"}
-        Whether the loss of a batch is divided by the total weight of its samples. "sum" is the paper's.
+        Whether the loss of a batch is divided by the total weight of its samples. The paper uses "sum".
     l2 : float, or (K, 1) array for a stack
         Adds ``l2 / 2`` times the sum of the squared weights, without biases, to the sum of the losses.
     sample_weight : (b,) or (K, b) array, optional
     validation_data : (X, targets), optional
-        Samples to evaluate after each epoch and not to train on.
+        Samples that are evaluated after each epoch and not used for training.
     scoring : callable, optional
         ``scoring(targets, outputs) -> float`` on NumPy arrays of the validation samples; higher is better.
     patience : int, optional
-        Stop when the score, or without one the validation loss, or without validation data the loss, has not improved
-        by more than ``tolerance`` for this many epochs. With validation data, the best epoch's weights are returned.
+        Stop when the score (without ``scoring``, the validation loss; without validation data, the loss) has not
+        improved by more than ``tolerance`` for this many epochs. With validation data, the best epoch's weights are
+        returned.
     tolerance : float
     monitor : {"score", "loss"}
-        What patience monitors if there is a score.
+        The value that ``patience`` monitors if there is a score.
     stop_when : callable, optional
         ``stop_when(targets, outputs) -> bool``, called after each epoch with all samples, in the namespace that trains;
         True ends the training. For a stack, with outputs ``(K, b, j)``, it returns ``(K,)``, and a network that is done
         keeps its weights while the others continue: see :func:`gpubp.all_correct`.
     callbacks : callable, or iterable of callables
-        Each is given a :class:`~gpubp.Progress` after an epoch; one that returns True ends the
-        training. What else they may have, such as how often they are called: :mod:`gpubp.training.callbacks`.
+        Each is called with a :class:`~gpubp.Progress` after an epoch, and ends the training by returning True. See
+        :mod:`gpubp.training.callbacks` for optional attributes, such as the number of epochs between calls.
     device : str
-        See :func:`gpubp.backends.backend.choose_backend`. Samples that do not fit into a GPU's memory stay on
-        the host, and are copied as they are needed.
+        See :func:`gpubp.backends.backend.choose_backend`. Samples that do not fit in a GPU's memory stay on
+        the host and are copied batch by batch.
     dtype : {"float32", "float64"}, optional
         The precision to train in; by default that of ``theta``, else that of ``X``, else (whole numbers) float32.
     matmul_precision : {"float32", "tf32", "bfloat16", "float16"}
-        What the operands of matrix products are rounded to; the products are summed, and all else is computed, in
-        float32. "float32" rounds nothing, in float64 neither. The others are for NVIDIA's tensor cores; other devices
-        give the same numbers, and are slower for it. With "float16" derivatives are scaled, and updates that overflow
-        left out (:func:`gpubp.optim.first_order.loss_scaled`).
+        The precision to which operands of matrix products are rounded; the products are summed, and everything else is
+        computed, in float32. With "float32", or in float64, nothing is rounded. The others are for NVIDIA's tensor
+        cores; other devices compute the same numbers, but more slowly. With "float16", derivatives are scaled, and
+        updates that overflow are skipped (:func:`gpubp.optim.first_order.loss_scaled`).
     history : bool
-        Whether to keep the figures of each epoch: for 100,000 networks and 1,000 epochs they take 800 MB.
+        Whether to record the figures of each epoch; for 100,000 networks and 1,000 epochs they take 800 MB.
     checkpoint : path or Checkpoints, optional
-        A folder to write checkpoints to, one a minute or as :class:`gpubp.Checkpoints` says, and one when training
-        ends.
+        A folder to write checkpoints to, one per minute and one when training ends; :class:`gpubp.Checkpoints` sets
+        other intervals.
     resume : bool
         Continue from the newest checkpoint in the folder, as if training had never stopped; start if there is none. All
-        arguments must be as before, except ``epochs``, ``patience``, ``device`` and ``callbacks``.
+        arguments except ``epochs``, ``patience``, ``device`` and ``callbacks`` must be the same.
     gradient_accumulation : int
         Number of batches whose gradients are summed before the weights change. It bounds the memory of a step.
     parallel : "mpi" or None
         "mpi": all processes that an MPI launcher has started, ``mpiexec -n 4 python ...``, train this one network. Each
         must call this function with the same arguments. Each computes its part of every batch, the gradients are
-        summed, and all have the same weights; on GPUs each process has its own. ``batch_size`` is that of all processes
-        together. Callbacks, ``scoring`` and ``stop_when`` are called on rank 0 alone. Ctrl-C ends all processes, and
+        summed, and all have the same weights; each process uses its own GPU. ``batch_size`` is that of all processes
+        together. Callbacks, ``scoring`` and ``stop_when`` are called only on rank 0. Ctrl-C ends all processes, and
         nothing is returned. See docs/scaling.md.
 
     Returns
@@ -144,15 +145,15 @@ def train(
         If the device cannot be used, or fails; the message has the cause and the fix. If a GPU's memory is full, it
         names a batch size that would fit, and the memory is released.
     CheckpointError
-        If the folder holds checkpoints and ``resume`` is not given, or they are of another training or damaged, or the
-        last one cannot be written: then its ``fit`` is what was learned.
+        If the folder holds checkpoints and ``resume`` is False, they belong to another training or are damaged, or the
+        last one cannot be written; in that case, the error's ``fit`` is the result.
 
     Warns
     -----
     DivergenceWarning
-        If parameters become infinite or NaN; training then ends with the weights of the last epoch before.
+        If parameters become infinite or NaN; training then ends with the weights of the last finite epoch.
     CheckpointWarning
-        If a checkpoint cannot be written and training continues without it, or is damaged and an earlier one is used.
+        If a checkpoint cannot be written and training continues, or is damaged and an earlier one is used.
 
     Notes
     -----
@@ -215,14 +216,14 @@ def _train(setup: Setup, placed: Placed) -> Fit:
 
 @contextlib.contextmanager
 def _running(setup: Setup, checkpoints: Checkpoints | None) -> Iterator[None]:
-    """Compute on the device, with its errors translated and the other processes monitored."""
+    """Translate errors of the device, and monitor the other processes."""
     n_passes = setup.options.gradient_accumulation * setup.processes.world_size
     workload = Workload(
         setup.network, setup.precision, setup.n_networks, setup.n_samples, math.ceil(setup.batch_size / n_passes)
     )
     fix = "Start it again; checkpoint= would keep its state"
     if checkpoints is not None:
-        fix = f"resume=True continues from the last checkpoint in {checkpoints.folder}, if one was written yet"
+        fix = f"resume=True continues from the last checkpoint in {checkpoints.folder}, if there is one"
     quietly = np.errstate(over="ignore", invalid="ignore", divide="ignore")
     backend = setup.backend
     with setup.processes.monitored(fix), translate_gpu_errors(backend, workload), backend.active(), quietly:

@@ -1,7 +1,7 @@
 """The one training loop: epochs, validation, stopping, history, callbacks.
 
-:func:`run` knows nothing of where batches come from, of which optimizer changes the weights, or of checkpoints: a
-:class:`~gpubp.training.plan.Plan` says what to do, and ``save`` is given what a checkpoint needs.
+:func:`run` is independent of the source of batches, the optimizer and checkpoints: a
+:class:`~gpubp.training.plan.Plan` provides the first two, and ``save`` receives the data of a checkpoint.
 """
 
 import math
@@ -22,11 +22,11 @@ from gpubp.training.plan import Plan, Validation
 from gpubp.training.state import Best, History, Outcome, StackState, StopReason, TrainingState
 
 Save = Callable[[TrainingState], None]
-"""Is given a snapshot, from which the run could go on, after each part of an epoch."""
+"""Called with a snapshot, from which the run can resume, after each part of an epoch."""
 
 
 def begin(plan: Plan, model: ModelState) -> TrainingState:
-    """Make the state that a run begins with."""
+    """Return the initial state of a run."""
     theta = model.theta
     keeps_best = plan.patience is not None and plan.validate is not None
     best = Best(-math.inf, theta if keeps_best else None, model.epoch, 0)
@@ -36,10 +36,10 @@ def begin(plan: Plan, model: ModelState) -> TrainingState:
 
 
 def run(plan: Plan, start: ModelState | TrainingState, save: Save | None = None) -> Outcome:
-    """Train from a model state, which changes, or from a training state of before, until the plan ends it.
+    """Train from a model state, which is changed, or from an earlier training state, until the plan ends the run.
 
-    A network that diverges goes back to the end of its last good epoch; when all have, the run ends. Ctrl-C ends it
-    too, and what was learned is returned, unless the plan is distributed.
+    A network that diverges is reset to the end of its last finite epoch; when all have diverged, the run ends. Ctrl-C
+    also ends it, and the result is returned unless the plan is distributed.
     """
     state = begin(plan, start) if isinstance(start, ModelState) else start
     stop_reason = None if isinstance(start, ModelState) else reason_to_stop(plan, state)
@@ -64,12 +64,12 @@ def run(plan: Plan, start: ModelState | TrainingState, save: Save | None = None)
                 stop_reason = "diverged"
                 break
             if np.any(bad):
-                epoch = epoch._replace(outputs=None)  # of parameters that were undone
+                epoch = epoch._replace(outputs=None)  # from parameters that were undone
             plan, stop_reason = _finish_epoch(plan, state, epoch, bad, epoch_began, began)
-            if not batched.drawn:  # else the next orders could not be drawn again
+            if not batched.drawn:  # otherwise a resumed run could not draw the next orders
                 save_now()
     except KeyboardInterrupt:
-        if plan.is_distributed:  # the other processes know nothing of it
+        if plan.is_distributed:  # the other processes are not interrupted
             raise
         stop_reason = "interrupted"
         if bool(plan.backend.xp.all(plan.backend.xp.isfinite(model.theta))):
@@ -99,7 +99,7 @@ def _save(plan: Plan, state: TrainingState, began: float, save: Save | None) -> 
 
 
 def _record_batched(plan: Plan, state: TrainingState, one: Any, began: float) -> None:
-    """Follow one of several epochs that were trained in one call."""
+    """Record one of several epochs trained in one call."""
     if plan.keeps_history:
         state.history.add(one.loss, None, None, one.ended - began)
     if plan.patience is not None:
@@ -111,7 +111,7 @@ def _record_batched(plan: Plan, state: TrainingState, one: Any, began: float) ->
 
 
 def _undo_diverged(plan: Plan, state: TrainingState, epoch: EpochSummary) -> np.ndarray | None:
-    """Take networks that diverged in an epoch back to its beginning; return which, or None where all are gone."""
+    """Reset networks that diverged in an epoch to its beginning; return which, or None if all have diverged."""
     model, stack = state.model, state.stack
     bad: np.ndarray = ~(np.isfinite(epoch.loss) & epoch.finite)
     state.diverged = state.diverged | (bad if stack is None else stack.for_all(bad) == 1.0)
@@ -126,7 +126,7 @@ def _undo_diverged(plan: Plan, state: TrainingState, epoch: EpochSummary) -> np.
 def _finish_epoch(
     plan: Plan, state: TrainingState, epoch: EpochSummary, bad: np.ndarray, epoch_began: float, began: float
 ) -> tuple[Plan, StopReason | None]:
-    """Validate, record and report an epoch; return the plan for the networks that go on, and why the run stops."""
+    """Validate, record and report an epoch; return the plan for the remaining networks, and why the run stops."""
     model, stack, loss = state.model, state.stack, epoch.loss
     model.epoch += 1
     validation = Validation() if plan.validate is None else plan.validate(model.theta)
@@ -157,7 +157,7 @@ def _learning_rate(plan: Plan, state: TrainingState, epoch: int) -> Any:
 
 
 def _monitored(loss: Any, held_out: Validation) -> float:
-    """Choose what patience monitors: the score, else the validation loss, else the loss; higher is better."""
+    """Return the value that patience monitors: the score, else the negated validation loss, else the negated loss."""
     if held_out.score is not None:
         return held_out.score
     return -float(loss if held_out.loss is None else held_out.loss)

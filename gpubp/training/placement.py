@@ -1,4 +1,4 @@
-"""Arrays and settings on the device, their values checked."""
+"""Move arrays and settings to the device, and check their values."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -26,17 +26,17 @@ from gpubp.training.setup import Setup
 
 @dataclass(frozen=True)
 class Placed:
-    """What a training computes with.
+    """The arrays and settings of a training, on the device.
 
     Attributes
     ----------
     theta : (P,) or (K, P) array
     samples : Batch
-        On ``home``, which is the host where the device has no room for them; without arrays for a stream.
+        On ``home``, which is the host if the samples do not fit on the device; without arrays for a stream.
     held_out : Batch, optional
         The validation samples.
     optimizer : Optimizer or SecondOrder
-        Settings of each network are arrays of NumPy; a step moves them where it needs them.
+        Settings of each network are NumPy arrays; a step moves them to the device if needed.
     l2 : float, or (K, 1) array of NumPy
     """
 
@@ -62,7 +62,7 @@ def place(setup: Setup) -> Placed:
     home = home_of(backend, precision, inputs.X, inputs.targets)
     samples, held_out = Batch(None, None), None
     if not isinstance(inputs.X, Stream):
-        rows = setup.processes.shard(setup.n_samples).rows  # whose values this process checks for all
+        rows = setup.processes.shard(setup.n_samples).rows  # the rows whose values this process checks
         samples = _batch(network, home, precision, theta, inputs.X, inputs.targets, inputs.sample_weight, rows=rows)
     if inputs.validation_data:
         held_out = _batch(network, backend, precision, theta, *inputs.validation_data, of="validation ")
@@ -125,12 +125,12 @@ def _select_settings(optimizer: Optimizer | SecondOrder, chosen: np.ndarray) -> 
 
 
 def _select(number: Any, chosen: np.ndarray) -> Any:
-    """Select the numbers of some networks, where each has its own."""
+    """Select the numbers of some networks, if each network has its own."""
     return number[chosen] if np.ndim(number) else number
 
 
 def _select_samples(backend: Backend, samples: Batch, chosen: np.ndarray) -> Batch:
-    """Select the samples of some networks, where each has its own."""
+    """Select the samples of some networks, if each network has its own."""
     index = to_backend(backend, np.flatnonzero(chosen))
 
     def selected(array: Array | None, ndim: int) -> Array | None:

@@ -1,4 +1,4 @@
-"""A plan: what the training loop does, with everything on the device."""
+"""The plan of a run of the training loop, with everything on the device."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class Validation(NamedTuple):
 
 @dataclass(frozen=True)
 class Plan:
-    """What :func:`~gpubp.training.loop.run` does.
+    """The plan of :func:`~gpubp.training.loop.run`.
 
     Attributes
     ----------
@@ -33,36 +33,36 @@ class Plan:
     run_epoch : callable
         See :data:`~gpubp.engine.plain.step.EpochRunner`.
     batches : callable
-        Returns the batches of the next epoch, or the parts that they come in; called once an epoch.
+        Returns the batches of the next epoch, or the parts that contain them; called once per epoch.
     epochs : int
-        Epochs at most.
+        Maximum number of epochs.
     average : {"weights", "samples"} or None
-        Whether steps return means over their batch, to be averaged over the epoch by the weight or by the number of
-        its samples, or sums.
+        How the epoch's loss is computed from those of the steps: as the average of means, by the weight or the number
+        of the samples of each batch; or, with None, as the sum.
     validate : callable, optional
         Evaluates parameters on the validation samples, after each epoch.
     patience, tolerance
         See :func:`gpubp.train`.
     monitors_score : bool
-        Whether patience monitors the validation score where there is one, rather than the loss.
+        Whether patience monitors the validation score, if there is one, rather than the loss.
     callbacks : tuple of callables
         See :mod:`gpubp.training.callbacks`.
     epochs_before_callbacks : callable, optional
-        Returns for how many epochs from now it is enough to call the callbacks for each when all of them are trained,
-        and they will not end the training. Without it, they are called at the end of the epochs that they are due in.
+        Returns for how many further epochs the callbacks, which do not end the training in them, can be called after
+        all of these epochs are trained. By default, callbacks are called at the end of the epochs that they are due in.
     learning_rate : callable, optional
         Returns the learning rate after a number of epochs, for callbacks.
     stop_when : callable, optional
-        Is given the :class:`Progress` of the networks that are active, and the outputs of all samples or, where these
-        are not at hand, None. Returns which networks are done, ``(...)`` of bool. The loss of networks that diverged
-        in this epoch is NaN.
+        Called with the :class:`Progress` of the active networks, and the outputs of all samples or, if they have not
+        been computed, None. Returns which networks are done, ``(...)`` of bool. The loss of networks that diverged in
+        this epoch is NaN.
     plan_for_some : callable, optional
-        Returns the plan for some networks of a stack, selected by an array of bool, so that those that are done leave.
+        Returns the plan for some networks of a stack, selected by an array of bool, so that finished networks leave.
     keeps_history : bool
-        Whether each epoch is recorded: for K networks that is K numbers.
+        Whether each epoch is recorded, which takes K numbers for K networks.
     is_distributed : bool
         Whether several processes run this plan together. Then Ctrl-C is raised rather than handled, and each epoch is
-        run on its own.
+        run separately.
     """
 
     backend: Backend
@@ -84,7 +84,7 @@ class Plan:
 
 
 def learning_rate_after(optimizer: Optimizer | SecondOrder, epoch: int) -> Any:
-    """Return an optimizer's learning rate after some epochs: a number, ``(K,)`` for a stack, None where it has none."""
+    """Return an optimizer's learning rate after some epochs: a number, ``(K,)`` for a stack, None if it has none."""
     if "learning_rate" not in optimizer.settings:
         return None
     rate = value_at(optimizer.settings["learning_rate"], epoch)

@@ -1,4 +1,4 @@
-"""From a validated training to the plan that the loop runs."""
+"""Make the plan that the loop runs from a validated training."""
 
 import math
 from collections.abc import Callable
@@ -97,9 +97,9 @@ def _batches(setup: Setup, placed: Placed, steps_per_part: int | None) -> Callab
 def _array_batches(
     setup: Setup, samples: Batch, on_host: bool, steps_per_part: int | None
 ) -> ArrayBatches | BatchesInParts:
-    """Cut the samples into batches, in a new order with ``shuffle`` and more than one batch.
+    """Divide the samples into batches, in a new order with ``shuffle`` and more than one batch.
 
-    The batches come in parts where each of several can have as many steps as a part has.
+    The batches are grouped into parts if there are enough steps for several parts.
     """
     n_samples, size, orders = samples.x.shape[-2], setup.batch_size, setup.orders
     order = None if orders is None or size >= n_samples else orders.draw(n_samples)
@@ -119,7 +119,7 @@ def _validate(setup: Setup, held_out: Batch, theta: Array) -> Validation:
 
 
 def _is_done(setup: Setup, samples: Batch, progress: Progress, outputs: Array | None) -> Array:
-    """Call ``stop_when`` on rank 0; outputs that are not at hand are computed."""
+    """Call ``stop_when`` on rank 0; compute the outputs if they are None."""
     backend, stop_when = setup.backend, setup.options.stop_when
     assert stop_when is not None
 

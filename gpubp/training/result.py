@@ -1,4 +1,4 @@
-"""What training returns, and the state that it starts from."""
+"""The result of training, and its initial state."""
 
 import warnings
 from dataclasses import dataclass
@@ -18,24 +18,24 @@ from gpubp.training.state import History, Outcome, StopReason
 
 @dataclass(frozen=True, eq=False)
 class Fit:
-    """What :func:`gpubp.train` returns.
+    """The result of :func:`gpubp.train`.
 
     Attributes
     ----------
     network : Network
     theta : (P,) or (K, P) array
-        In the namespace and on the device of the samples that were given.
+        In the namespace and on the device of X.
     history : History
     stop_reason : str
-        Why training ended: ``"epochs"`` (as many as requested), ``"solved"`` (``stop_when`` was true of all networks),
+        Why training ended: ``"epochs"`` (all were trained), ``"solved"`` (``stop_when`` was true of all networks),
         ``"patience"``, ``"converged"``, ``"diverged"``, ``"callback"`` or ``"interrupted"``.
     best_epoch : int, or (K,) array of NumPy for a stack with ``stop_when``
-        The epoch that ``theta`` is from; where training was interrupted, the last whole one. In a stack a network that
-        diverged counts the epochs that the others went on, too.
+        The epoch that ``theta`` is from; if training was interrupted, the last complete one. For a network of a stack
+        that diverged, this includes the epochs that the others continued.
     device : str
-        Where it was trained: "cpu", "cuda:0", ...
+        The device that trained: "cpu", "cuda:0", ...
     diverged : bool, or (K,) array of NumPy
-        Whether the network diverged; its ``theta`` is then from the last epoch that ended with finite numbers.
+        Whether the network diverged; its ``theta`` is then from the last finite epoch.
     solved : bool, or (K,) array of NumPy, or None without ``stop_when``
         For which networks ``stop_when`` became true.
 
@@ -62,12 +62,12 @@ class Fit:
 
 
 def first_state(setup: Setup, placed: Placed) -> ModelState:
-    """Make the state of the first step: the first weights, and the optimizer's."""
+    """Return the state before the first step: the initial weights, and the optimizer's state."""
     return ModelState(placed.theta, placed.optimizer.init(setup.backend.xp, placed.theta), own_state=True)
 
 
 def make_fit(setup: Setup, outcome: Outcome) -> Fit:
-    """Bring the result of a run to where the samples are; warn where networks diverged."""
+    """Move the result of a run to the library and device of the samples; warn if networks diverged."""
     if np.any(outcome.diverged) and setup.processes.rank == 0:
         _warn_of_divergence(outcome.diverged, int(np.max(outcome.epoch)))
     return Fit(

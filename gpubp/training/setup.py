@@ -1,4 +1,4 @@
-"""Validation of what :func:`gpubp.train` is given: options, devices and sizes, before arrays are moved."""
+"""Validate the arguments of :func:`gpubp.train`: options, devices and sizes, before arrays are moved."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -27,7 +27,7 @@ StopWhen = Callable[[Array, Array], Array]
 
 
 class Inputs(NamedTuple):
-    """The arrays that :func:`gpubp.train` is given."""
+    """The arrays passed to :func:`gpubp.train`."""
 
     X: Array | Stream
     targets: Array | None
@@ -37,19 +37,19 @@ class Inputs(NamedTuple):
 
     @property
     def arrays(self) -> list[Array]:
-        """All that there are, those that decide the precision first."""
+        """All arrays, beginning with those that determine the precision."""
         others = [self.targets, self.sample_weight, *(self.validation_data or ())]
         return [*self.deciding, *(array for array in others if array is not None)]
 
     @property
     def deciding(self) -> tuple[Any, ...]:
-        """The arrays that decide the precision."""
+        """The arrays that determine the precision."""
         return (self.X,) if self.theta is None else (self.theta, self.X)
 
 
 @dataclass(frozen=True)
 class Options:
-    """The options of :func:`gpubp.train`, which see."""
+    """The options of :func:`gpubp.train`."""
 
     optimizer: Optimizer | SecondOrder
     epochs: int
@@ -78,14 +78,14 @@ class Setup:
     Attributes
     ----------
     inputs : Inputs
-        On the host or wherever they were given; ``theta`` are the first weights.
+        On the host or on their original device; ``theta`` are the initial weights.
     options : Options
     precision : {"float32", "float64"}
     n_samples, n_networks : int
     batch_size : int
         Samples of a step, in all processes together.
     orders : Orders, optional
-        Draws the order of the samples, with ``shuffle``.
+        The generator of the order of the samples, with ``shuffle``.
     """
 
     network: Network
@@ -101,7 +101,7 @@ class Setup:
 
 
 def validate(network: Network, inputs: Inputs, options: Options, processes: ProcessGroup) -> Setup:
-    """Check options, choose the device and the precision, and draw the first weights.
+    """Check options, choose the device and the precision, and draw the initial weights.
 
     Raises
     ------
@@ -137,7 +137,7 @@ def validate(network: Network, inputs: Inputs, options: Options, processes: Proc
 
 
 def agree(setup: Setup, keeps_checkpoints: bool, resumes: bool) -> Setup:
-    """Make sure that all processes train the same, from the weights and with the orders of rank 0."""
+    """Check that all processes run the same training, and use the weights and orders of rank 0."""
     network, inputs, options, processes = setup.network, setup.inputs, setup.options, setup.processes
     backend = setup.backend
     if processes.world_size > 1:
@@ -152,8 +152,8 @@ def agree(setup: Setup, keeps_checkpoints: bool, resumes: bool) -> Setup:
                 "the batch size": setup.batch_size,
                 "epochs": options.epochs,
                 "the precision": (setup.precision, options.matmul_precision),
-                "what is looked at": [given is not None for given in observed],
-                "whether checkpoints are kept, and gone on from": (keeps_checkpoints, resumes),
+                "what is observed": [argument is not None for argument in observed],
+                "whether checkpoints are written, and resumed from": (keeps_checkpoints, resumes),
             }
         )
         theta, orders = processes.on_rank_0(lambda: (to_numpy(inputs.theta), setup.orders))
@@ -180,7 +180,7 @@ def _check(network: Network, inputs: Inputs, options: Options) -> None:
 
 
 def _on_host(network: Network, inputs: Inputs, options: Options, processes: ProcessGroup) -> Inputs:
-    """Make arrays of lists and frames, or check a stream."""
+    """Convert lists and data frames to arrays, or check a stream."""
     X, targets = inputs.X, inputs.targets
     if not isinstance(X, Stream):
         return inputs._replace(X=host_array("X", X), targets=host_array("targets", targets))
@@ -214,6 +214,6 @@ def _loss_scaled(optimizer: Optimizer | SecondOrder) -> Optimizer:
 
 
 def _order_generator(seed: Seed | Sequence[Seed]) -> np.random.Generator:
-    """Make the generator of the samples' order, apart from the one that drew the weights unless it is given as one."""
+    """Return the generator of the samples' order: `seed` if it is a Generator, else one not used for the weights."""
     first = check_seeds(seed)[0]
     return first if isinstance(first, np.random.Generator) else np.random.default_rng((int(first), 1))

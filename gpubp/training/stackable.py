@@ -1,4 +1,4 @@
-"""What a fit provides so that it can be trained in a stack."""
+"""The interface of fits that can be trained in a stack."""
 
 from collections.abc import Callable, Hashable
 from typing import Any, NamedTuple, Protocol
@@ -13,7 +13,7 @@ from gpubp.training.callbacks import Progress
 
 
 class ValidatedSamples(NamedTuple):
-    """Validated x and y, and the attributes that an estimator learned from them."""
+    """Validated x and y, and the attributes that an estimator learned."""
 
     x: Any
     y: np.ndarray
@@ -21,7 +21,7 @@ class ValidatedSamples(NamedTuple):
 
 
 class EncodedTargets(NamedTuple):
-    """Targets, the weights to train with, and the attributes that an estimator learned from them."""
+    """Encoded targets, the weights to train with, and the attributes that an estimator learned."""
 
     targets: np.ndarray
     train_weights: np.ndarray | None
@@ -32,7 +32,7 @@ class HeldOutSamples(Protocol):
     """Held-out samples, evaluated after each epoch."""
 
     def evaluate_each(self, thetas: Array) -> list[Any]:
-        """Evaluate the parameters ``(K, P)`` of several networks; what is returned goes to their followers."""
+        """Evaluate the parameters ``(K, P)`` of several networks; return one result for the follower of each."""
 
 
 class Follower(Protocol):
@@ -45,22 +45,22 @@ class Follower(Protocol):
         """Follow one epoch; return whether training should stop."""
 
     def finish(self, theta: np.ndarray, stop_reason: str) -> None:
-        """End the fit with these parameters; raise ValueError where it failed."""
+        """End the fit with these parameters; raise ValueError if it failed."""
 
 
 class StackableFit(Protocol):
-    """One fit that is ready to train: its network, its samples, and where training starts.
+    """One fit that is ready to train: its network, its samples and its initial parameters.
 
     Attributes
     ----------
     network, dropout_rates
-        What is trained.
+        The network to train.
     backend, precision
-        Where, and in which precision.
+        The device and the precision.
     random_state : RandomState
-        For the held-out samples, the order of the samples and the masks of dropout.
+        Draws the held-out samples, the order of the samples and the masks of dropout.
     theta : (P,) array of NumPy
-        The first parameters.
+        The initial parameters.
     x : array
         Inputs. Fits with the same object share it on the device.
     rows : array of int
@@ -89,7 +89,7 @@ class StackableFit(Protocol):
 
     @property
     def draws(self) -> Hashable:
-        """Equal for fits that draw the same from equal random states."""
+        """A key that is equal for fits that draw the same numbers from equal random states."""
 
     @property
     def l2(self) -> float:
@@ -97,11 +97,11 @@ class StackableFit(Protocol):
 
     @property
     def shuffle(self) -> bool:
-        """Whether the samples come in a new order in each epoch."""
+        """Whether to shuffle the samples in each epoch."""
 
     @property
     def holds_out(self) -> bool:
-        """Whether a part of the samples is held out and evaluated after each epoch."""
+        """Whether some samples are held out and evaluated after each epoch."""
 
     @property
     def reads_theta(self) -> bool:
@@ -109,7 +109,7 @@ class StackableFit(Protocol):
 
     @property
     def max_iter(self) -> int:
-        """The largest number of epochs."""
+        """The maximum number of epochs."""
 
     @max_iter.setter
     def max_iter(self, epochs: int) -> None: ...
@@ -119,19 +119,19 @@ class StackableFit(Protocol):
         """Epochs done."""
 
     def batch_size(self, n_samples: int, stacklevel: int | None = None) -> int:
-        """Return the batch size for this many training samples; warn where it is clipped, given a stack level."""
+        """Return the batch size for `n_samples` training samples; with a stack level, warn if it is clipped."""
 
     def optimizer(self) -> Optimizer:
-        """Make the optimizer; raise ValueError where it cannot be made."""
+        """Create the optimizer; raise ValueError if its parameters are not valid."""
 
     def split(self) -> tuple[np.ndarray, np.ndarray]:
-        """Draw the samples to learn from and those held out, as places in ``rows``."""
+        """Draw the training samples and the held-out samples, as indices into ``rows``."""
 
     def targets_to_learn(self) -> np.ndarray:
-        """Return the targets that the loss compares with in training."""
+        """Return the targets for the training loss."""
 
     def held_out(self, x: Array, places: np.ndarray) -> HeldOutSamples:
-        """Make the held-out samples: their inputs x, and the places in ``rows`` that they have."""
+        """Create the held-out samples from their inputs x and their indices into ``rows``."""
 
     def begin(self, n_samples: int, theta: Array, evaluate: Callable[[Array], Any] | None) -> Follower:
-        """Begin to train on this many samples from ``theta``."""
+        """Start training on `n_samples` samples from ``theta``."""

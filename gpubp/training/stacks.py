@@ -1,4 +1,4 @@
-"""Many fits trained as stacks of networks: each gives the result of training it alone."""
+"""Train many fits as stacks of networks, with the same results as if each were trained alone."""
 
 import copy
 import math
@@ -39,7 +39,7 @@ def fit_together(fits: Sequence[StackableFit], callback: Callback | None = None)
     Returns
     -------
     list of Exception or None
-        What each fit raised.
+        The exception of each fit.
     """
     errors: list[Exception | None] = [None] * len(fits)
     for stack in stacks_of(fits, errors, callback):
@@ -50,9 +50,9 @@ def fit_together(fits: Sequence[StackableFit], callback: Callback | None = None)
 def stacks_of(
     fits: Sequence[StackableFit], errors: list[Exception | None], callback: Callback | None = None, n_in_all: int = 0
 ) -> "Iterator[StackOfFits]":
-    """Yield stacks of fits, each made when it is needed; what a fit raises meanwhile is put into ``errors``.
+    """Yield stacks of fits, each created when it is needed; exceptions of fits are stored in ``errors``.
 
-    ``n_in_all`` is the number of fits including those of other processes: compiling pays for many fits.
+    ``n_in_all`` is the number of fits including those of other processes, for the decision whether to compile.
     """
     n_in_all = max(n_in_all, len(fits))
     streams: dict[Any, RandomStream] = {}
@@ -73,40 +73,40 @@ def stacks_of(
 
 
 def _how_many(members: "list[StackMember]") -> int:
-    """Return how many of the networks fit into memory together, with the samples of all of them."""
-    first, n, n_numbers, seen = members[0].fit, 0, 0, set[int]()
+    """Return how many of the networks fit in memory together with all samples."""
+    first, n, n_numbers, counted = members[0].fit, 0, 0, set[int]()
     size = first.batch_size(len(members[0].stream.rows))
     with first.backend.active():
         for _, fit, *_ in members:
-            of_x = 0 if id(fit.x) in seen else fit.x.shape[0] * (fit.x.shape[1] + fit.targets.shape[1])
-            if n and of_x and not fits_in_memory(fit.backend, n_numbers + of_x, fit.precision):
+            n_new = 0 if id(fit.x) in counted else fit.x.shape[0] * (fit.x.shape[1] + fit.targets.shape[1])
+            if n and n_new and not fits_in_memory(fit.backend, n_numbers + n_new, fit.precision):
                 break
-            seen.add(id(fit.x))
-            n, n_numbers = n + 1, n_numbers + of_x
+            counted.add(id(fit.x))
+            n, n_numbers = n + 1, n_numbers + n_new
         return min(n, networks_at_once(first.backend, first.network.sizes, first.precision, size, n_numbers))
 
 
-# --- what networks share ---
+# --- shared by networks ---
 
 
 def next_order(
     order: np.ndarray, size: int, random_state: np.random.RandomState | None
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Shuffle the order of the epoch before, as scikit-learn does.
+    """Shuffle the order of the previous epoch, as scikit-learn does.
 
     Parameters
     ----------
     order : array of int
-        The order of the epoch before.
+        The order of the previous epoch.
     size : int
         The size of a batch.
     random_state : RandomState, optional
-        Without one nothing is shuffled.
+        By default the order is not shuffled.
 
     Returns
     -------
     tuple
-        The new order, and the order to take batches in, which is None where the samples are taken as they lie.
+        The new order, and the order in which batches use the samples: None for that of the array.
     """
     if random_state is None:
         return order, None
@@ -119,20 +119,20 @@ def next_order(
 
 @dataclass(eq=False)
 class RandomStream:
-    """The random numbers of networks that draw the same for the same samples: held-out samples, order, masks.
+    """The random draws of networks that draw the same numbers: held-out samples, order, masks.
 
-    ``rows`` are rows of x to learn from; ``aside`` are the places in a fit's rows that are held out.
+    ``rows`` are the training rows of x; ``held_out`` are the indices of held-out rows into a fit's rows.
     """
 
     number: int
     random_state: np.random.RandomState
     rows: np.ndarray
-    aside: np.ndarray
+    held_out: np.ndarray
     order: np.ndarray
 
 
 class StackMember(NamedTuple):
-    """One of the fits of a stack, with its number among all fits."""
+    """A fit of a stack, with its number among all fits."""
 
     number: int
     fit: StackableFit
@@ -141,20 +141,20 @@ class StackMember(NamedTuple):
 
 
 def _stream_of(fit: StackableFit, streams: dict[Any, RandomStream]) -> RandomStream:
-    """Return the stream of a fit; open a new one where none draws the same."""
+    """Return the stream of a fit; create one if no stream draws the same numbers."""
     _, keys, position, *_ = cast(Any, fit.random_state.get_state())
     key = (id(fit.x), id(fit.rows), keys.tobytes(), position, fit.draws)
     if key not in streams:
-        rows, aside = fit.rows, np.empty(0, np.int64)
+        rows, held_out = fit.rows, np.empty(0, np.int64)
         if fit.holds_out:
-            own, aside = fit.split()
-            rows = fit.rows[own]
-        streams[key] = RandomStream(len(streams), fit.random_state, rows, aside, np.arange(len(rows)))
+            training, held_out = fit.split()
+            rows = fit.rows[training]
+        streams[key] = RandomStream(len(streams), fit.random_state, rows, held_out, np.arange(len(rows)))
     return streams[key]
 
 
 def _kind(member: StackMember) -> Any:
-    """Return what is equal for networks of one stack."""
+    """Return a key that is equal for networks of one stack."""
     fit, n_samples = member.fit, len(member.stream.rows)
     size = fit.batch_size(n_samples, stacklevel=5)
     n_steps = math.ceil(n_samples / size)
@@ -176,7 +176,7 @@ def _kind(member: StackMember) -> Any:
 
 
 class StackOfFits:
-    """The networks of several fits as one stack: its samples, its batches, and what follows each epoch."""
+    """The networks of several fits as one stack: its samples, its batches, and the work after each epoch."""
 
     def __init__(self, members: list[StackMember], callback: Callback | None, n_in_all: int) -> None:
         streams = {stream.number: copy.deepcopy(stream) for stream in {member.stream for member in members}}
@@ -188,39 +188,38 @@ class StackOfFits:
         self.offsets: dict[int, int] = {}
         self.evaluated: dict[int, Any] = {}
         self.done = np.zeros(len(members), dtype=bool)
-        self.left = np.arange(len(members))
+        self.active = np.arange(len(members))
         self.position: ModelState | None = None
         self.followers: list[Follower] = []
 
-    def train(self, errors: list[Exception | None], kept: Container[int] | None = None) -> None:
-        """Train the networks until each is done; what a fit raises is put into ``errors``.
+    def train(self, errors: list[Exception | None], continuing: Container[int] | None = None) -> None:
+        """Train the networks until each is done; exceptions of fits are stored in ``errors``.
 
         Parameters
         ----------
         errors : list of Exception or None
-            By the number of the fit.
-        kept : container of int, optional
-            To continue networks that reached ``max_iter``, which has been raised since: the numbers of the fits that
-            continue. All others leave the stack.
+            The exception of each fit, by the number of the fit.
+        continuing : container of int, optional
+            The numbers of fits that continue, because their ``max_iter`` has been raised. All others leave the stack.
         """
         first, members = self.first, self.members
         workload = Workload(first.network, first.precision, len(members), len(first.rows), self.size)
         quietly = np.errstate(over="ignore", invalid="ignore", divide="ignore")
-        trained = self.left
+        trained = self.active
         try:
             with translate_gpu_errors(first.backend, workload), first.backend.active(), quietly:
                 if self.position is None:
                     self._begin()
-                elif kept is not None:
-                    self._keep_some(kept)
-                trained = self.left
+                elif continuing is not None:
+                    self._continue_some(continuing)
+                trained = self.active
                 self._train(errors)
         except Exception as error:
-            for k in trained:  # networks that had left the stack too: their parameters are lost with it
+            for k in trained:  # including networks that were removed from the stack: their parameters are lost too
                 errors[members[k].number] = error
 
     def ended(self, k: int) -> bool:
-        """Return whether a network would not change any more with more epochs."""
+        """Return whether further epochs would not change a network."""
         return bool(self.followers[k].stop_reason)
 
     def _begin(self) -> None:
@@ -234,31 +233,33 @@ class StackOfFits:
         _, fit, stream, _ = self.members[k]
         return fit.begin(len(stream.rows), theta[k, :], (lambda _: self.evaluated[k]) if fit.holds_out else None)
 
-    def _keep_some(self, kept: Container[int]) -> None:
-        """Remove all networks but those that continue."""
+    def _continue_some(self, continuing: Container[int]) -> None:
+        """Remove all networks except those that continue."""
         assert self.position is not None
-        goes_on = np.asarray([self.members[k].number in kept and not self.ended(k) for k in self.left.tolist()])
-        self.position = state_of_some(self.backend, self.position, goes_on)
-        self.left = self.left[goes_on]
-        self.done[self.left] = False
+        continues = np.asarray(
+            [self.members[k].number in continuing and not self.ended(k) for k in self.active.tolist()]
+        )
+        self.position = state_of_some(self.backend, self.position, continues)
+        self.active = self.active[continues]
+        self.done[self.active] = False
 
     def _samples(self) -> tuple[Batch, np.ndarray | None]:
-        """Concatenate the samples of all fits; sample weights that differ are rows of their own."""
+        """Concatenate the samples of all fits; different sample weights are separate rows."""
         shared = {id(member.fit.x): member.fit.x for member in self.members}
         n_samples = 0
-        for key_of_x, x in shared.items():
-            self.offsets[key_of_x] = n_samples
+        for x_id, x in shared.items():
+            self.offsets[x_id] = n_samples
             n_samples += x.shape[0]
         parts = [to_backend(self.backend, x, self.precision) for x in shared.values()]
         x = parts[0] if len(parts) == 1 else self.backend.xp.concat(parts, axis=0)
         targets = np.zeros((n_samples, self.network.sizes[-1]), self.precision)
         weights: list[np.ndarray] = []
         numbers: dict[Any, int] = {}
-        weights_of, seen = np.zeros(len(self.members), dtype=np.int64), set[Any]()
+        weights_of, encoded = np.zeros(len(self.members), dtype=np.int64), set[Any]()
         for k, (_, fit, *_) in enumerate(self.members):
             key, rows = (id(fit.x), id(fit.rows)), fit.rows + self.offsets[id(fit.x)]
-            if key not in seen:
-                seen.add(key)
+            if key not in encoded:
+                encoded.add(key)
                 targets[rows] = fit.targets_to_learn()
             if fit.train_weights is not None:
                 own_key = (*key, fit.train_weights.tobytes())
@@ -276,7 +277,7 @@ class StackOfFits:
 
     def _train(self, errors: list[Exception | None]) -> None:
         assert self.position is not None
-        trained = self.left
+        trained = self.active
         if not len(trained):
             return
         outcome = run(self.plan(trained), self.position)
@@ -288,10 +289,10 @@ class StackOfFits:
             except ValueError as error:
                 errors[self.members[k].number] = error
 
-    def plan(self, left: np.ndarray) -> Plan:
-        """Make the plan for the networks that are left."""
-        self.left = left
-        members = [self.members[k] for k in left]
+    def plan(self, active: np.ndarray) -> Plan:
+        """Return the plan for the active networks."""
+        self.active = active
+        members = [self.members[k] for k in active]
         optimizer = optimizer_of_stack([member.optimizer for member in members])
         objective = Objective(self.network, l2=of_each([member.fit.l2 for member in members]))
         epochs = max(member.fit.max_iter for member in members)
@@ -301,21 +302,21 @@ class StackOfFits:
             run_epoch=make_epoch_runner(
                 self.backend, objective, optimizer, self.precision, self.size, n_steps, self.n_in_all
             ),
-            batches=partial(self.batches, left),
+            batches=partial(self.batches, active),
             epochs=epochs,
             average="samples",
             callbacks=() if self.callback is None else (self.callback,),
-            stop_when=partial(self.leaving, left),
-            plan_for_some=lambda kept: self.plan(left[kept]),
+            stop_when=partial(self.leaving, active),
+            plan_for_some=lambda chosen: self.plan(active[chosen]),
             learning_rate=partial(learning_rate_after, optimizer),
             keeps_history=False,
         )
 
-    def batches(self, left: np.ndarray) -> Batches:
+    def batches(self, active: np.ndarray) -> Batches:
         """Return the batches of one more epoch; each stream draws its order once for all networks that share it."""
         begins: dict[int, int] = {}
         orders: list[np.ndarray] = []
-        for k in left:
+        for k in active:
             _, fit, stream, _ = self.members[k]
             if stream.number not in begins:
                 begins[stream.number] = sum(map(len, orders))
@@ -323,7 +324,7 @@ class StackOfFits:
                 stream.order, in_order = next_order(stream.order, self.size, random_state)
                 rows = stream.rows if in_order is None else stream.rows[in_order]
                 orders.append(rows + self.offsets[id(fit.x)])
-        streams = [self.members[k].stream for k in left]
+        streams = [self.members[k].stream for k in active]
         batches = PerNetworkBatches(
             self.backend,
             self.samples,
@@ -331,7 +332,7 @@ class StackOfFits:
             np.concatenate(orders),
             np.asarray([begins[stream.number] for stream in streams]),
             np.asarray([len(stream.rows) for stream in streams]),
-            None if self.weights_of is None else self.weights_of[left],
+            None if self.weights_of is None else self.weights_of[active],
         )
         return self._with_masks(batches, streams) if self.first.dropout_rates else batches
 
@@ -346,19 +347,19 @@ class StackOfFits:
                     padding = ((0, batch.x.shape[-2] - n), (0, 0))
                     of_streams[stream.number] = [np.pad(mask, padding) for mask in drawn]
             layers = zip(*(of_streams[stream.number] for stream in streams), strict=True)
-            kept = tuple(to_backend(self.backend, np.stack(masks), self.precision) for masks in layers)
-            yield part, batch._replace(dropout_masks=kept)
+            masks_of_layers = tuple(to_backend(self.backend, np.stack(masks), self.precision) for masks in layers)
+            yield part, batch._replace(dropout_masks=masks_of_layers)
 
     # --- after an epoch ---
 
-    def leaving(self, left: np.ndarray, progress: Progress, outputs: Array | None = None) -> np.ndarray:
-        """Follow one epoch of every network that is left; return which of them are done. Outputs are not used."""
+    def leaving(self, active: np.ndarray, progress: Progress, outputs: Array | None = None) -> np.ndarray:
+        """Process one epoch of each active network; return which of them are done. Outputs are not used."""
         if self.first.holds_out:
-            self._evaluate(left, progress.theta)
-        for place, k in enumerate(left):
+            self._evaluate(active, progress.theta)
+        for place, k in enumerate(active):
             if not self.done[k]:
                 self.done[k] = self._follow(k, place, progress)
-        done: np.ndarray = self.done[left]
+        done: np.ndarray = self.done[active]
         return done
 
     def _follow(self, k: int, place: int, progress: Progress) -> bool:
@@ -371,24 +372,24 @@ class StackOfFits:
             follower.best = self.backend.xp.asarray(theta, copy=True)  # a view would keep the whole stack in memory
         return stops or fit.n_iter >= fit.max_iter
 
-    def _evaluate(self, left: np.ndarray, theta: Array) -> None:
-        """Evaluate the held-out samples of each stream, with all networks that share it at once."""
+    def _evaluate(self, active: np.ndarray, theta: Array) -> None:
+        """Evaluate the held-out samples of each stream with all networks that share it."""
         places: dict[int, list[int]] = {}
-        for place, k in enumerate(left):
+        for place, k in enumerate(active):
             places.setdefault(self.members[k].stream.number, []).append(place)
         for of_stream in places.values():
-            _, fit, stream, _ = self.members[left[of_stream[0]]]
+            _, fit, stream, _ = self.members[active[of_stream[0]]]
             held_out = self._held_out(fit, stream)
-            at_once = max(1, 4 * SAMPLES_AT_ONCE // len(stream.aside))
+            at_once = max(1, 4 * SAMPLES_AT_ONCE // len(stream.held_out))
             for start in range(0, len(of_stream), at_once):
-                some = of_stream[start : start + at_once]
-                thetas = self.backend.xp.take(theta, to_backend(self.backend, np.asarray(some)), axis=0)
-                for place, evaluated in zip(some, held_out.evaluate_each(thetas), strict=True):
-                    self.evaluated[left[place]] = evaluated
+                chunk = of_stream[start : start + at_once]
+                thetas = self.backend.xp.take(theta, to_backend(self.backend, np.asarray(chunk)), axis=0)
+                for place, evaluated in zip(chunk, held_out.evaluate_each(thetas), strict=True):
+                    self.evaluated[active[place]] = evaluated
 
     def _held_out(self, fit: StackableFit, stream: RandomStream) -> HeldOutSamples:
-        rows = to_backend(self.backend, fit.rows[stream.aside] + self.offsets[id(fit.x)])
-        return fit.held_out(self.backend.xp.take(self.samples.x, rows, axis=0), stream.aside)
+        rows = to_backend(self.backend, fit.rows[stream.held_out] + self.offsets[id(fit.x)])
+        return fit.held_out(self.backend.xp.take(self.samples.x, rows, axis=0), stream.held_out)
 
 
 # --- a setting for each network ---
@@ -406,15 +407,15 @@ class ScheduleOfEach:
     settings: tuple[Any, ...]
 
     def __call__(self, epoch: Any) -> np.ndarray:
-        """Evaluate all of them."""
+        """Evaluate all schedules."""
         epochs = np.broadcast_to(np.ravel(epoch), len(self.settings)).tolist()
         return np.asarray([[value_at(setting, at)] for setting, at in zip(self.settings, epochs, strict=True)])
 
 
 def optimizer_of_stack(optimizers: Sequence[Optimizer]) -> Optimizer:
-    """Make one optimizer for a stack from those of its networks, which differ only in their settings."""
+    """Create one optimizer for a stack from those of its networks, which differ only in their settings."""
     settings = {}
     for name in optimizers[0].settings:
-        own = [optimizer.settings[name] for optimizer in optimizers]
-        settings[name] = ScheduleOfEach(tuple(own)) if any(map(callable, own)) else of_each(own)
+        values = [optimizer.settings[name] for optimizer in optimizers]
+        settings[name] = ScheduleOfEach(tuple(values)) if any(map(callable, values)) else of_each(values)
     return replace(optimizers[0], settings=settings)

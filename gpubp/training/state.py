@@ -20,11 +20,11 @@ class History:
     Attributes
     ----------
     loss : list
-        Taken batch by batch during the epoch, while the weights change, without the penalty on the weights.
+        Computed batch by batch during the epoch, while the weights change, without the penalty on the weights.
     validation_loss, validation_score : list
-        Taken at the end of the epoch; empty without validation data or ``scoring``.
+        Computed at the end of the epoch; empty without validation data or ``scoring``.
     seconds : list of float
-        Since training began. Epochs that were trained in one call count as equally long.
+        Time since training began. Epochs trained in one call get equal durations.
     """
 
     loss: list[Any] = field(default_factory=list)
@@ -46,10 +46,10 @@ class History:
 
 
 class Best(NamedTuple):
-    """The best epoch so far, and the number of epochs since one was better by more than a tolerance."""
+    """The best epoch so far, and the number of epochs since the last improvement by more than the tolerance."""
 
     figure: float  # higher is better
-    theta: Array | None  # None where it is not needed
+    theta: Array | None  # None if it is not needed
     epoch: int
     stale: int
 
@@ -72,7 +72,7 @@ class StackState:
     active : (n,) array of NumPy, or None for one network
         Numbers of the networks that are still trained; their parameters are the model state's, in this order.
     done, epoch : (...) arrays of NumPy
-        Which networks are done, and since which epoch.
+        Which networks are done, and their last epoch.
     """
 
     theta: Array
@@ -82,13 +82,13 @@ class StackState:
 
     @classmethod
     def of(cls, theta: Array) -> "StackState":
-        """Begin with all networks."""
+        """Return the initial state, with all networks active."""
         shape = theta.shape[:-1]
         active = np.arange(theta.shape[0]) if theta.ndim == 2 else None
         return cls(theta, active, np.zeros(shape, dtype=bool), np.zeros(shape, dtype=np.int64))
 
     def store(self, backend: Backend, model: ModelState, which: np.ndarray) -> None:
-        """Store the present parameters of some of the active networks, as those that they end with."""
+        """Store the current parameters of some active networks as their final ones."""
         assert self.active is not None
         stored = np.zeros(len(self.done), dtype=bool)
         stored[self.active[which]] = True
@@ -99,7 +99,7 @@ class StackState:
         self.epoch[stored] = model.epoch
 
     def for_all(self, figure: Any) -> Any:
-        """Spread a figure of the active networks over all, NaN for those that are done."""
+        """Expand a figure of the active networks to all networks, with NaN for those that are done."""
         if self.active is None or figure is None:
             return figure
         spread = np.full(self.done.shape, np.nan)
@@ -108,7 +108,7 @@ class StackState:
         return spread
 
     def end(self, backend: Backend, model: ModelState, last_good: Array) -> tuple[Array, Any]:
-        """Return the parameters of all networks, and the epochs that they are from."""
+        """Return the final parameters of all networks, and their epochs."""
         if self.active is None:
             return last_good, model.epoch
         model.theta = last_good
@@ -134,20 +134,20 @@ def map_arrays(change: Callable[[Array], Array], state: Any) -> Any:
 
 @dataclass
 class TrainingState:
-    """Everything, besides its plan, that a run needs to continue: at the end of an epoch, or between two parts of one.
+    """The state from which a run can continue, at the end of an epoch or between two parts of one.
 
     Attributes
     ----------
     model : ModelState
     last_good : (..., P) array
-        The parameters after the last epoch that ended with finite numbers.
+        The parameters after the last finite epoch.
     best : Best
     diverged : (...) array of NumPy
         Which networks diverged.
     history : History
-        Entries are only ever added: ``n_recorded`` is their number when a snapshot was taken.
+        Entries are only appended; ``n_recorded`` is their number at the time of a snapshot.
     stack : StackState, optional
-        Where the plan has ``stop_when``.
+        Set if the plan has ``stop_when``.
     seconds : float
         Time trained so far.
     """
@@ -162,7 +162,7 @@ class TrainingState:
     n_recorded: int = 0
 
     def snapshot(self, backend: Backend) -> "TrainingState":
-        """Copy what the run would change as it continues."""
+        """Copy everything that the run changes as it continues."""
         state = map_arrays(lambda part: backend.xp.asarray(part, copy=True), self.model.state)
         stack = self.stack and replace(self.stack, done=self.stack.done.copy(), epoch=self.stack.epoch.copy())
         model = replace(self.model, state=state, own_state=False)
@@ -176,7 +176,7 @@ class Outcome(NamedTuple):
     ----------
     theta : (P,) or (K, P) array
         On the device.
-    epoch : int, or (K,) array of NumPy where networks of a stack end at different epochs
+    epoch : int, or (K,) array of NumPy if networks of a stack end at different epochs
         The epoch that ``theta`` is from.
     history : History
     stop_reason : str

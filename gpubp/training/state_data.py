@@ -1,4 +1,4 @@
-"""A training state as numbers and arrays, for a checkpoint's file, and back."""
+"""Convert a training state to the numbers and arrays of a checkpoint, and back."""
 
 from collections.abc import Iterator
 from dataclasses import fields
@@ -20,7 +20,7 @@ _NUMBERS = {**dict.fromkeys(_COUNTS, int), "seconds": float, "state": dict}
 
 
 def to_data(training_state: TrainingState) -> tuple[Numbers, Arrays]:
-    """Turn a :meth:`TrainingState.snapshot` into numbers, for JSON, and arrays of NumPy."""
+    """Convert a :meth:`TrainingState.snapshot` to numbers, for JSON, and NumPy arrays."""
     model, best, stack = training_state.model, training_state.best, training_state.stack
     of_state = dict(_parts_of("state", model.state))
     numbers = {
@@ -64,72 +64,74 @@ def from_data(backend: Backend, numbers: Numbers, arrays: Arrays, first: Trainin
     Parameters
     ----------
     first : TrainingState
-        The state that the same run begins with, which has the parts, shapes and types to expect.
+        The initial state of the same run, which has the expected parts, shapes and types.
 
     Raises
     ------
     ValueError
-        If anything is missing, unexpected, or of another shape or type; the message follows a file's name.
+        If anything is missing, unexpected, or of another shape or type; the message is appended to a file's name.
     """
     if {name: type(number) for name, number in numbers.items()} != _NUMBERS or any(
         not 0 <= numbers[name] < 2**63 for name in _COUNTS
     ):
         raise ValueError(f"does not hold the numbers {', '.join(_NUMBERS)}")
     theta, stack = first.model.theta, first.stack
-    given, networks = _Given(backend, numbers, arrays), tuple(theta.shape[:-1])
+    contents, networks = _Contents(backend, numbers, arrays), tuple(theta.shape[:-1])
     if stack is not None:
-        ended = given.array("stack.theta", theta)
-        active = None if stack.active is None else given.active_of(stack.active)
-        done, epoch = given.host("stack.done", networks, "bool"), given.host("stack.epoch", networks, "int64")
-        stack, given.n_active = StackState(ended, active, done, epoch), None if active is None else len(active)
-    present = given.array("theta", theta)
-    model = ModelState(present, given.state("state", first.model.state, theta), numbers["epoch"], own_state=True)
+        ended = contents.array("stack.theta", theta)
+        active = None if stack.active is None else contents.active_of(stack.active)
+        done, epoch = contents.host("stack.done", networks, "bool"), contents.host("stack.epoch", networks, "int64")
+        stack, contents.n_active = StackState(ended, active, done, epoch), None if active is None else len(active)
+    current = contents.array("theta", theta)
+    model = ModelState(current, contents.state("state", first.model.state, theta), numbers["epoch"], own_state=True)
     if numbers["parts_done"]:
         model.parts_done = numbers["parts_done"]
-        model.sums = Sums(given.sums("sums.values", theta), given.sums("sums.weights", theta))
-    best_theta = None if first.best.theta is None else given.array("best_theta", theta, present)
-    best = Best(float(given.host("best", (), "float64")), best_theta, numbers["best_epoch"], numbers["stale"])
-    last_good, diverged = given.array("last_good", theta, present), given.host("diverged", networks, "bool")
-    history = History(*(given.history(f"history.{name}", networks if "loss" in name else ()) for name in _HISTORY))
+        model.sums = Sums(contents.sums("sums.values", theta), contents.sums("sums.weights", theta))
+    best_theta = None if first.best.theta is None else contents.array("best_theta", theta, current)
+    best = Best(float(contents.host("best", (), "float64")), best_theta, numbers["best_epoch"], numbers["stale"])
+    last_good, diverged = contents.array("last_good", theta, current), contents.host("diverged", networks, "bool")
+    history = History(*(contents.history(f"history.{name}", networks if "loss" in name else ()) for name in _HISTORY))
     if len({len(figures) for figures in vars(history).values()} - {0}) > 1:
         raise ValueError("holds figures of several numbers of epochs")
-    if given.rest:
-        raise ValueError(f"holds what does not belong to it: {', '.join(sorted(given.rest))}")
+    if contents.rest:
+        raise ValueError(f"holds unexpected entries: {', '.join(sorted(contents.rest))}")
     return TrainingState(model, last_good, best, diverged, history, stack, numbers["seconds"])
 
 
-class _Given:
-    """The contents of a file, taken piece by piece. ``n_active`` is the number of active networks, None for all."""
+class _Contents:
+    """The contents of a file, read piece by piece. ``n_active`` is the number of active networks, None for all."""
 
     def __init__(self, backend: Backend, numbers: Numbers, arrays: Arrays) -> None:
         self.backend, self.numbers, self.rest = backend, numbers["state"], dict(arrays)
         self.n_active: int | None = None
 
     def host(self, name: str, shape: Any, dtype: str) -> np.ndarray:
-        """Take an array of one shape and type; a shape of None is any."""
+        """Read an array of this shape and type; a shape of None accepts any."""
         if name not in self.rest:
             raise ValueError(f"lacks {name}")
         array = self.rest.pop(name)
         if array.dtype.name != dtype or (shape is not None and array.shape != tuple(shape)):
-            raise ValueError(f"holds {name} as {array.shape} of {array.dtype}, where {shape} of {dtype} belongs")
+            raise ValueError(f"holds {name} as {array.shape} of {array.dtype}, not {shape} of {dtype}")
         return array
 
     def array(self, name: str, like: Array, where_it_lacks: Array | None = None) -> Array:
-        """Take an array like another, of the active networks; move it to the backend."""
+        """Read an array of the active networks, like another array, and move it to the backend."""
         if where_it_lacks is not None and name not in self.rest:
             return where_it_lacks
         host = self.host(name, self._of_active(like.shape), str(like.dtype).rpartition(".")[2])
         return to_backend(self.backend, host)
 
     def state(self, name: str, first: Any, theta: Array) -> Any:
-        """Take an optimizer's state, of the structure that it has at first."""
+        """Read an optimizer's state with the structure of the initial state."""
         if isinstance(first, tuple) and hasattr(first, "_fields"):
             parts = zip(first._fields, first, strict=True)
-            given = [self.state(f"{name}.{of_part}", part, theta) for of_part, part in parts]
-            if len({len(part) for part in given if type(part) is tuple}) > 1:  # changes of parameters and of gradients
+            parts_of_state = [self.state(f"{name}.{of_part}", part, theta) for of_part, part in parts]
+            if (
+                len({len(part) for part in parts_of_state if type(part) is tuple}) > 1
+            ):  # changes of parameters and of gradients
                 raise ValueError(f"holds parts of {name} that differ in number")
-            return type(first)(*given)
-        if isinstance(first, tuple):  # of arrays like the parameters, as they come: the last changes of L-BFGS
+            return type(first)(*parts_of_state)
+        if isinstance(first, tuple):  # any number of arrays like the parameters: the last changes of L-BFGS
             n = sum(other.startswith(f"{name}.") for other in self.rest)
             return tuple(self.array(f"{name}.{k}", theta) for k in range(n))
         if hasattr(first, "dtype"):
@@ -137,28 +139,28 @@ class _Given:
             return array[()] if isinstance(first, np.generic) else array
         number = self.numbers.get(name)
         if type(number) is not type(first) or not abs(number) < 2**63:
-            raise ValueError(f"holds {number!r:.60} as {name}, where a number such as {first!r} belongs")
+            raise ValueError(f"holds {number!r:.60} as {name}, not a number such as {first!r}")
         return number
 
     def active_of(self, numbers: np.ndarray) -> np.ndarray:
-        """Take the numbers of the active networks."""
+        """Read the numbers of the active networks."""
         active = self.host("stack.active", None, "int64")
         if active.ndim != 1 or not np.all(np.isin(active, numbers)) or np.any(np.diff(active) <= 0):
-            raise ValueError("holds numbers of networks that there are not")
+            raise ValueError("holds numbers of networks that do not exist")
         return active
 
     def sums(self, name: str, theta: Array) -> np.ndarray:
-        """Take sums over steps: for all networks, or for each."""
+        """Read sums over steps: for all networks, or for each."""
         sums = self.host(name, None, "float64")
         if sums.shape not in ((), (1,), (1, 1), (1, *self._of_active(theta.shape)[:-1])):
             raise ValueError(f"holds {name} as {sums.shape}")
         return sums
 
     def history(self, name: str, of_each: tuple[int, ...]) -> list[Any]:
-        """Take the figures of epochs, one or an array for each."""
+        """Read the figures of epochs, one number or one array for each."""
         figures = self.host(name, None, "float64")
         if figures.shape != (0,) and (figures.ndim == 0 or figures.shape[1:] != of_each):
-            raise ValueError(f"holds {name} as {figures.shape}, where (epochs, *{of_each}) belongs")
+            raise ValueError(f"holds {name} as {figures.shape}, not (epochs, *{of_each})")
         return figures.tolist() if figures.ndim == 1 else list(figures)
 
     def _of_active(self, shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -19,7 +19,7 @@ Scoring = Callable[[np.ndarray, np.ndarray], float]
 def evaluate(
     backend: Backend, network: Network, held_out: Batch, scoring: Scoring | None, is_mean: bool, theta: Array
 ) -> Validation:
-    """Compute the loss, without penalty and a mean or a sum over the samples, and the score."""
+    """Compute the loss, without penalty, as a mean or a sum over the samples, and the score."""
     xp, loss, outputs = backend.xp, 0.0, []
     for x, targets in zip(in_parts(held_out.x), in_parts(held_out.targets), strict=True):
         layer = output_layer(xp, network, theta, x)

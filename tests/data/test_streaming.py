@@ -328,9 +328,9 @@ class TestWindows:
 
     def test_with_too_little_memory(self, tmp_path):
         stream = npy_pair(tmp_path, memory=2000)
-        with pytest.raises(DataError, match=r"memory=2,000 bytes is too little .* give ([\d,]+) or more") as error:
+        with pytest.raises(DataError, match=r"memory=2,000 bytes is too little .* pass ([\d,]+) or more") as error:
             train(NETWORK, stream, batch_size=100, device="cpu")
-        needed = int(str(error.value).partition("give ")[2].partition(" or")[0].replace(",", ""))
+        needed = int(str(error.value).partition("pass ")[2].partition(" or")[0].replace(",", ""))
         train(NETWORK, npy_pair(tmp_path, memory=needed), batch_size=100, epochs=1, device="cpu")
 
 

@@ -188,7 +188,7 @@ def test_a_pickle_is_never_run(path, tmp_path):
 
 def test_a_foreign_safetensors_file_is_refused(path):
     path.write_bytes(safetensors.numpy.save({"weight": np.zeros(3)}))
-    assert "none that gpubp wrote" in refusal(path)
+    assert "gpubp did not write it" in refusal(path)
     path.write_bytes(safetensors.numpy.save({"theta": np.zeros(3)}, {"gpubp": "[1]"}))
     assert "damaged header" in refusal(path)
     path.write_bytes(safetensors.numpy.save({"theta": np.zeros(3)}, {"gpubp": "[" * 100_000}))

@@ -547,7 +547,7 @@ class TestCommand:
             shop_file.with_name("b.onnx").write_bytes(content)
             code, out, err = command(shop_file, "b.onnx")
             assert (code, out) == (2, "")
-            assert err == ("error: b.onnx exists and was not written by gpubp; delete it, or give another path\n")
+            assert err == ("error: b.onnx exists and was not written by gpubp; delete it, or choose another path\n")
             assert shop_file.with_name("b.onnx").read_bytes() == content
 
     def test_as_json(self, command, shop_file):

@@ -354,17 +354,17 @@ def checkpoint(tmp_path, valid):
         (0, lambda header, arrays: header["order"].update(state={}), "no state of the orders' generator"),
         (0, lambda header, arrays: header.update(format=10**4000, version=ESCAPES), r"\x1b[31m"),
         (0, lambda header, arrays: header["training_state"].update(epoch=10**4000), "does not hold the numbers"),
-        (0, lambda header, arrays: header["training_state"].update(epoch=10**18), "give more epochs"),
+        (0, lambda header, arrays: header["training_state"].update(epoch=10**18), "pass more epochs"),
         (
             0,
             lambda header, arrays: header["training_state"]["state"].update({"state.updates": 10**4000}),
-            "where a number such",
+            "not a number such",
         ),
         (0, lambda header, arrays: arrays.update({"history.loss": np.asarray(1.0)}), "holds history.loss as ()"),
         (0, lambda header, arrays: arrays.update({"history.loss": np.ones(7)}), "several numbers of epochs"),
         (1, lambda header, arrays: arrays.update({"history.loss": np.ones(2)}), "holds history.loss as (2,)"),
-        (1, lambda header, arrays: arrays.update({"stack.left": np.asarray([0, 7])}), "networks that there are not"),
-        (2, lambda header, arrays: arrays.pop("state.steps.0"), "lacks|differ in number|belong"),
+        (1, lambda header, arrays: arrays.update({"stack.active": np.asarray([0, 7])}), "networks that do not exist"),
+        (2, lambda header, arrays: arrays.pop("state.steps.0"), "lacks|differ in number|unexpected"),
     ],
 )
 def test_a_forged_checkpoint_is_refused_with_a_message(checkpoint, number, change, expected):

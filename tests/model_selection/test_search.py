@@ -297,7 +297,7 @@ def test_nan_in_one_fold_fails_the_others_alone():
 
 @pytest.mark.parametrize("arguments", [{}, {"param_grid": GRID, "param_distributions": GRID}])
 def test_a_grid_or_distributions(arguments):
-    with pytest.raises(DataError, match="give one of param_grid"):
+    with pytest.raises(DataError, match="pass one of param_grid"):
         BatchedSearchCV(MODEL, **arguments).fit(X, Y)
 
 
@@ -488,7 +488,7 @@ def test_reporter_keeps_the_best():
     reporter.begin(4)
     for score in (0.5, float("nan"), 0.7, None, 0.6):
         reporter.follow_score(1, score, {"score": score})
-    assert (reporter.now.best_score, reporter.now.best_params) == (0.7, {"score": 0.7})
+    assert (reporter.current.best_score, reporter.current.best_params) == (0.7, {"score": 0.7})
 
 
 def test_warning_of_each_fit_is_scikit_learns():

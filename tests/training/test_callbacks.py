@@ -113,7 +113,7 @@ class TestEvery:
 
     @pytest.mark.parametrize("every", [0, -1, 1.5, "7", None])
     def test_must_be_a_count(self, every):
-        with pytest.raises(DataError, match="a callback's every must be 1 or more epochs, a whole number, got"):
+        with pytest.raises(DataError, match="a callback's every must be a whole number of at least 1, got"):
             fit(Journal(every))
 
     def test_one_callback_or_several(self):
@@ -247,7 +247,9 @@ class TestJSONLines:
         assert len(losses[0]) == 2
         assert losses[-1][1] is None
 
-    @pytest.mark.parametrize(("name", "said"), [("nowhere/log", "there is no such folder"), (".", "cannot write to ")])
+    @pytest.mark.parametrize(
+        ("name", "said"), [("nowhere/log", "its folder does not exist"), (".", "cannot write to ")]
+    )
     def test_a_folder_that_cannot_be_written(self, tmp_path, name, said):
         with pytest.raises(DataError, match=said):
             fit(JSONLines(tmp_path / name), epochs=1)
@@ -311,7 +313,7 @@ class TestByName:
         [
             ("json_lines", "callback 'json_lines' needs a value: json_lines=FILE"),
             ("json_line=log", r"unknown callback 'json_line' \(did you mean 'json_lines'\?\)"),
-            ("nothing", "unknown callback 'nothing'; known: .*json_lines.*; or give module:attribute"),
+            ("nothing", "unknown callback 'nothing'; known: .*json_lines.*; or pass module:attribute"),
             (":watch", "unknown callback"),
             ("no_module_has_this_name:watch", "cannot import 'no_module_has_this_name': No module named"),
             ("broken_callbacks_of_a_user:watch", "cannot import 'broken_callbacks_of_a_user': division by zero"),

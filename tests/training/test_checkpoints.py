@@ -396,7 +396,7 @@ class TestValidation:
         content = path.read_bytes()
         with pytest.raises(
             CheckpointError,
-            match=r"holds checkpoints .* resume=True \(--resume\) continues from it, and another folder",
+            match=r"already holds checkpoints.* with resume=True \(--resume\), or choose another folder",
         ):
             fit(checkpoint=folder)
         assert path.read_bytes() == content
@@ -420,7 +420,7 @@ class TestValidation:
         ]
 
     def test_resume_without_a_folder(self):
-        with pytest.raises(DataError, match="give checkpoint="):
+        with pytest.raises(DataError, match="pass checkpoint="):
             fit(resume=True)
 
     @pytest.mark.parametrize("given", [7, "", True, object()])
@@ -434,8 +434,8 @@ class TestValidation:
             ({"every_seconds": -1}, "every_seconds must be"),
             ({"every_seconds": np.inf}, "every_seconds must be"),
             ({"every_seconds": "1"}, "every_seconds must be"),
-            ({"keep": 0}, "keep must be 1 or more"),
-            ({"keep": 1.5}, "keep must be 1 or more"),
+            ({"keep": 0}, "keep must be a whole number of at least 1"),
+            ({"keep": 1.5}, "keep must be a whole number of at least 1"),
         ],
     )
     def test_options_out_of_range(self, folder, options, said):
@@ -448,7 +448,7 @@ class TestValidation:
 
     def test_fewer_epochs_than_done(self, folder):
         fit(checkpoint=folder)
-        with pytest.raises(CheckpointError, match="is from epoch 12, and epochs=5; give more epochs"):
+        with pytest.raises(CheckpointError, match="is from epoch 12, but epochs=5; pass more epochs"):
             fit(checkpoint=folder, resume=True, epochs=5)
 
     @pytest.mark.parametrize("said", OTHER)
@@ -554,9 +554,9 @@ class TestFiles:
             ("one bit", "checksum does not match"),
             ("header", "checksum does not match"),
             ("text", "is truncated or damaged"),
-            ("foreign", "no checkpoint of gpubp"),
+            ("foreign", "not a checkpoint of gpubp"),
             ("folder", "cannot be read|damaged"),
-            ("one array less", "does not describe it"),
+            ("one array less", "does not match its contents"),
         ],
     )
     def test_the_previous_one_is_used_if_the_newest_is_damaged(self, kept, folder, how, said):
@@ -588,12 +588,12 @@ class TestFiles:
         ("change", "said"),
         [
             (lambda h, a: a.pop("state.second"), "lacks state.second"),
-            (lambda h, a: a.update({"state.first": np.zeros(3)}), r"holds state.first as \(3,\) of float64, where"),
-            (lambda h, a: a.update({"theta": a["theta"].astype("float32")}), "holds theta as .* of float32, where"),
-            (lambda h, a: a.update(more=np.zeros(3)), "holds what does not belong to it: more"),
+            (lambda h, a: a.update({"state.first": np.zeros(3)}), r"holds state.first as \(3,\) of float64, not"),
+            (lambda h, a: a.update({"theta": a["theta"].astype("float32")}), "holds theta as .* of float32, not"),
+            (lambda h, a: a.update(more=np.zeros(3)), "holds unexpected entries: more"),
             (
                 lambda h, a: h["training_state"]["state"].clear(),
-                "holds None as state.updates, where a number such as 0",
+                "holds None as state.updates, not a number such as 0",
             ),
             (lambda h, a: h["training_state"]["state"].update({"state.updates": 1.5}), "holds 1.5 as state.updates"),
             (lambda h, a: h["training_state"].pop("stale"), "does not hold the numbers epoch, parts_done"),
@@ -616,7 +616,7 @@ class TestFiles:
         header, arrays = contents(path)
         arrays["stack.active"] = arrays["stack.active"] + 4
         forge(path, header, arrays)
-        with pytest.raises(CheckpointError, match="holds numbers of networks that there are not"):
+        with pytest.raises(CheckpointError, match="holds numbers of networks that do not exist"):
             fit(checkpoint=folder, **STACK, stop_when=close, resume=True)
 
     def test_can_be_moved(self, kept, folder, tmp_path):

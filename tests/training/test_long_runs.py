@@ -101,7 +101,7 @@ def test_on_a_full_disk_training_continues_and_tries_again(disk, folder):
         ended = fit(checkpoint=Checkpoints(folder, 0.0, keep=9), callbacks=[fill])
     (warning,) = caught
     pattern = (
-        rf"no checkpoint could be written to {re.escape(str(folder))}: {FULL}; training continues, and it is tried"
+        rf"no checkpoint could be written to {re.escape(str(folder))}: {FULL}; training continues, and writing is tried"
     )
     assert re.match(pattern, str(warning.message))
     assert epochs_kept(folder) == [1, 2, 7, 8, 9]
@@ -301,8 +301,8 @@ class TestCommand:
     @pytest.mark.parametrize(
         ("arguments", "said"),
         [
-            (["--resume"], "error: --resume needs a folder with checkpoints: give --checkpoint FOLDER"),
-            (["--checkpoint", "kept"], "error: kept holds checkpoints already, "),
+            (["--resume"], "error: --resume needs a folder with checkpoints; pass --checkpoint FOLDER"),
+            (["--checkpoint", "kept"], "error: kept already holds checkpoints, "),
             (
                 ["--checkpoint", "kept", "--resume", "--seed", "7"],
                 "belongs to another training: X has other values; seed has",

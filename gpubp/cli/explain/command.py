@@ -61,7 +61,7 @@ def explain(
     --html the walk is one page that needs no internet connection, with a drawing next to each step.
     """
     if html is not None:
-        check_output(html, (".html", ".htm"), inputs=[given for given in (model, data) if given is not None])
+        check_output(html, (".html", ".htm"), inputs=[source for source in (model, data) if source is not None])
     named = rain_example() if model is None and data is None else example_from_file(model, data, sample)
     if sample is not None:
         named = select_sample(named, sample)

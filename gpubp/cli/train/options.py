@@ -302,10 +302,10 @@ def make_optimizer(name: str, learning_rate: float | None) -> Optimizer | Second
     return get_optimizer(name, learning_rate=learning_rate)
 
 
-def column_names(given: Iterable[str] | None, columns: Container[str]) -> list[str]:
+def column_names(texts: Iterable[str] | None, columns: Container[str]) -> list[str]:
     """Split lists of column names at commas, unless a column has the whole text as its name."""
     return [
         name
-        for text in given or ()
+        for text in texts or ()
         for name in ([text] if text in columns or "," not in text else map(str.strip, text.split(",")))
     ]
