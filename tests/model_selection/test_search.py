@@ -211,7 +211,7 @@ def test_pipelines(pipeline, grid, fit):
         (clone(MODEL).set_params(callbacks=lambda progress: None), "callbacks follow one fit", X, {}),
         (clone(MODEL).set_params(max_time=100.0), "max_time is for one fit", X, {}),
         (MODEL, "X is sparse", scipy.sparse.csr_matrix(X), {}),
-        (MODEL, "fit is given validation_data", X, {"validation_data": (X, Y)}),
+        (MODEL, "fit is passed validation_data", X, {"validation_data": (X, Y)}),
     ],
 )
 def test_models_that_cannot_be_stacked_are_fitted_alone_and_logged(caplog, estimator, reason, x, fit):
