@@ -185,7 +185,7 @@ class JSONLines:
             kept = [line for epoch, line in _epochs_in(path) if epoch <= run.epoch]
             write_atomically(path, "".join(kept if run.epoch else []).encode())
         except OSError as error:
-            folder = "" if path.parent.is_dir() else "; there is no such folder"
+            folder = "" if path.parent.is_dir() else "; its folder does not exist"
             raise DataError(f"cannot write to {self.path}: {error.strerror or error}{folder}") from error
         except (ValueError, KeyError, TypeError) as error:
             raise DataError(f"{self.path} holds lines that are not epochs; pass another file") from error
