@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 import gpubp
+from gpubp.cli.predict.formats import FORMATS
 from gpubp.nn.activations import ACTIVATIONS, get_activation
 from gpubp.nn.losses import LOSSES, get_loss
 from gpubp.optim.first_order import OPTIMIZERS
+from gpubp.training.callbacks import CALLBACKS, get_callback
 
 ROOT = Path(__file__).parents[1]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -36,11 +38,45 @@ def test_the_citation_is_of_this_version():
 )
 def test_registered_names_are_documented(registry, documented):
     text = inspect.getdoc(documented)
-    assert [name for name in registry if not re.search(rf"\b{name}\b", text)] == []
+    missing = [name for name in registry if not re.search(rf"\b{name}\b", text)]
+    path = Path(inspect.getfile(inspect.unwrap(documented))).relative_to(ROOT)
+    assert missing == [], f"give each a line in the docstring of {documented.__name__} in {path}"
+
+
+CODE = "\n".join(
+    span
+    for path in (ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md")))
+    for span in re.findall(r"`[^`\n]+`", path.read_text(encoding="utf-8"))
+)
+"""Every span of code in the documentation."""
+
+
+@pytest.mark.parametrize(
+    "registry",
+    [ACTIVATIONS, LOSSES, OPTIMIZERS, FORMATS, CALLBACKS],
+    ids=["activations", "losses", "optimizers", "formats of predict", "callbacks"],
+)
+def test_registered_names_are_in_the_documentation(registry):
+    missing = [name for name in registry if not re.search(rf"(?<!\w){re.escape(name)}(?!\w)", CODE)]
+    assert missing == [], "name each in `code` in README.md, CHANGELOG.md or a page of docs/"
+
+
+@pytest.mark.parametrize("name", CALLBACKS)
+def test_every_callback_is_public_and_documented(name):
+    callback = CALLBACKS[name]
+    public = callback.__name__ in gpubp.__all__ and getattr(gpubp, callback.__name__) is callback
+    assert public, f"import {callback.__name__} in gpubp/__init__.py and list it in __all__"
+    text, where = inspect.getdoc(callback), "in gpubp/training/callbacks.py"
+    for section in ("Parameters", "Examples"):
+        message = f"give {callback.__name__} {where} a docstring with the section {section}"
+        assert re.search(rf"^{section}\n-+$", text or "", flags=re.MULTILINE), message
+    message = f"name {name!r} in the docstring of get_callback {where}"
+    assert re.search(rf"\b{name}\b", inspect.getdoc(get_callback)), message
 
 
 def test_every_optimizer_is_public():
-    assert [name for name, make in OPTIMIZERS.items() if getattr(gpubp, name, None) is not make] == []
+    missing = [name for name, make in OPTIMIZERS.items() if getattr(gpubp, name, None) is not make]
+    assert missing == [], "import each optimizer in gpubp/__init__.py and list it in __all__"
 
 
 def test_the_readme_has_the_command_that_the_gate_runs():

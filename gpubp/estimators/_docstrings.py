@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from textwrap import wrap
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from gpubp.estimators._optimizer import OPTIMIZER_OF
 from gpubp.nn.activations import ACTIVATIONS
@@ -12,6 +12,21 @@ _Class = TypeVar("_Class", bound=type)
 
 _ACTIVATIONS = "\n    ".join(wrap(", ".join(f'"{name}"' for name in ACTIVATIONS), 108))
 _SOLVERS = ", ".join(f'"{name}"' for name in ("lbfgs", *OPTIMIZER_OF))
+
+
+class _AnyOptions:
+    """Options with a number for every parameter, from which any optimizer can be made."""
+
+    def __getattr__(self, name: str) -> float:
+        return 0.5
+
+
+def _solvers_with(setting: str) -> str:
+    """List the solvers whose optimizer has a setting."""
+    options: Any = _AnyOptions()
+    names = [f'"{solver}"' for solver, make in OPTIMIZER_OF.items() if setting in make(options, 0.5).settings]
+    return " and ".join([part for part in (", ".join(names[:-1]), *names[-1:]) if part])
+
 
 PARAMETERS = f"""
 hidden_layer_sizes : int or sequence of int, default=(100,)
@@ -50,7 +65,7 @@ warm_start : bool, default=False
     Whether :meth:`fit` continues from the current weights and the current state of the solver; the schedule of the
     learning rate starts again.
 momentum : float, default=0.9
-    The fraction of the last update that is added to the next, for "sgd" and "momentum".
+    The fraction of the last update that is added to the next, for {_solvers_with("momentum")}.
 nesterovs_momentum : bool, default=True
     Whether "sgd" uses Nesterov momentum.
 early_stopping : bool, default=False
@@ -59,9 +74,9 @@ early_stopping : bool, default=False
 validation_fraction : float, default=0.1
     The fraction of X that early stopping holds out.
 beta_1, beta_2 : float, default=0.9, 0.999
-    Decay rates of the means of the gradient and of its square, for "adam" and "adamw".
+    Decay rates of the means of the gradient and of its square, for {_solvers_with("beta_1")}.
 epsilon : float, default=1e-8
-    Added to the denominator by "adam", "adamw" and "rmsprop".
+    Added to the denominator, for {_solvers_with("epsilon")}.
 n_iter_no_change : int or inf, default=10
     The number of epochs without improvement after which training stops.
 max_fun : int, default=15000
@@ -78,9 +93,9 @@ dropout : float or sequence of float, default=0.0
     The probability that a unit is dropped in training (Srivastava et al. 2014). One number is for every hidden layer; a
     sequence has one for each hidden layer, optionally preceded by one for the inputs. Not for "lbfgs".
 weight_decay : float, default=0.01
-    The fraction of the weights that "adamw" subtracts in each step, times the learning rate.
+    The fraction of the weights that each step subtracts, times the learning rate, for {_solvers_with("weight_decay")}.
 rho : float, default=0.9
-    Decay rate of the mean of the squared gradient, for "rmsprop".
+    Decay rate of the mean of the squared gradient, for {_solvers_with("rho")}.
 warm_up : float, default=0
     The number of epochs over which the learning rate grows from 0, with any schedule.
 max_grad_norm : float or None, default=None

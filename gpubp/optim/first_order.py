@@ -50,7 +50,7 @@ class Optimizer:
     Raises
     ------
     DataError
-        If a setting that is a number is outside its range in :data:`RANGES`.
+        If a setting that is a number is outside its range in :data:`RANGES`, or has none.
     """
 
     name: str
@@ -60,7 +60,14 @@ class Optimizer:
 
     def __post_init__(self) -> None:
         for name, value in self.settings.items():
-            if isinstance(value, int | float | np.floating) and float(value) not in RANGES[name]:
+            if not isinstance(value, int | float | np.floating):
+                continue
+            if name not in RANGES:
+                raise DataError(
+                    f"the setting {name!r} of the optimizer {self.name!r} has no range; to fix it: add its valid range "
+                    "to gpubp.optim.first_order.RANGES"
+                )
+            if float(value) not in RANGES[name]:
                 raise DataError(f"{name} must be {RANGES[name]}, got {value!r}")
 
     def at(self, epoch: float) -> dict[str, float | Array]:

@@ -18,6 +18,7 @@ import gpubp
 from gpubp import load_model, save_model
 from gpubp.__main__ import main
 from gpubp.cli.app import app
+from gpubp.cli.predict.formats import FORMATS
 from gpubp.data import read_table
 from gpubp.io import atomic_files
 from gpubp.nn.initialization import initial_weights
@@ -615,7 +616,7 @@ def test_tables_that_do_not_fit_the_model_are_refused(fails, model):
 
 def test_predict_does_not_overwrite_its_inputs(fails, model):
     assert "would be overwritten" in fails("predict", model, "shop.csv", "--output", "shop.csv")
-    assert ".csv or .parquet" in fails("predict", model, "shop.csv", "--output", "p.txt")
+    assert " or ".join(FORMATS) in fails("predict", model, "shop.csv", "--output", "p.txt")
     assert "no folder" in fails("predict", model, "shop.csv", "--output", "nowhere/p.csv")
 
 

@@ -7,6 +7,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
+from typing import NamedTuple
 from unittest.mock import patch
 
 import numpy as np
@@ -680,3 +681,19 @@ def test_rows_with_gaps_and_without(n_rows, step):
     squares = _sums(rows, n_rows, 3, step, to)
     assert squares == pytest.approx(np.sum(rows[:, :3] ** 2), rel=1e-14)
     np.testing.assert_allclose(to, np.sum(rows[:, :3], axis=0), rtol=1e-13)
+
+
+class ThreeArrays(NamedTuple):
+    first: np.ndarray
+    second: np.ndarray
+    third: np.ndarray
+
+
+def test_a_state_of_three_arrays_is_refused():
+    optimizer = replace(adam(), init=lambda xp, theta: ThreeArrays(*(xp.zeros_like(theta) for _ in range(3))))
+    network, plain = Network((3, 2)), None
+    compiled = compiled_epoch_runner(Objective(network), optimizer, "float64", lambda: plain)
+    theta = initial_weights(network, 1, dtype="float64")
+    batches = ArrayBatches(BACKEND, samples(network, "float64"), SIZE)
+    with pytest.raises(NotImplementedError, match="at most 2 arrays, and 'adam' has 3; to fix it: remove it from NUMB"):
+        compiled(ModelState(theta, optimizer.init(np, theta)), batches)

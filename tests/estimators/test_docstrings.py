@@ -1,6 +1,7 @@
 """The docstrings of the estimators describe every parameter, with its default, and every fitted attribute."""
 
 import inspect
+import itertools
 import re
 import warnings
 
@@ -12,7 +13,7 @@ from gpubp import LossCurveDisplay, MLPClassifier, MLPRegressor
 from gpubp.estimators._optimizer import OPTIMIZER_OF
 from gpubp.nn.activations import ACTIVATIONS
 from gpubp.nn.losses import get_loss
-from gpubp.optim.first_order import OPTIMIZERS
+from gpubp.optim.first_order import OPTIMIZERS, nesterov
 
 X, Y = load_iris(return_X_y=True, as_frame=True)
 
@@ -119,6 +120,15 @@ def test_listed_names_match_the_registries(kind):
             warnings.simplefilter("ignore", ConvergenceWarning)
             model = kind(loss=loss, max_iter=1, device="cpu").fit(X, Y)
         assert get_loss(model._network().loss) is not None
+
+
+@pytest.mark.parametrize("kind", [MLPClassifier, MLPRegressor])
+def test_settings_of_optimizers_are_documented_for_their_solvers(kind):
+    documented = section(kind.__doc__, "Parameters")
+    settings_of = {solver: OPTIMIZERS.get(solver, nesterov)().settings for solver in OPTIMIZER_OF}
+    for setting in {*itertools.chain(*settings_of.values())} - {"learning_rate"}:
+        with_it = {solver for solver, settings in settings_of.items() if setting in settings}
+        assert names_in(documented[setting][1]) == with_it, f"{setting} in gpubp/estimators/_docstrings.py"
 
 
 def test_every_optimizer_is_a_solver_or_needs_all_samples():

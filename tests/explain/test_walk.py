@@ -14,7 +14,7 @@ from gpubp import Network
 from gpubp.cli.explain.command import explain as command
 from gpubp.cli.explain.screen import matrix, stacked
 from gpubp.errors import DataError
-from gpubp.explain import Passage, Term, explain, rain_network
+from gpubp.explain import Passage, Term, _walk, explain, rain_network
 from gpubp.explain.notation import number_format, worked_number
 from gpubp.nn import equations
 from gpubp.nn.activations import ACTIVATIONS
@@ -52,6 +52,25 @@ NETWORKS = [
     Network((2, 1), output_activation="logistic", bias=False),
     Network((2, *[2] * 11, 1), activation="tanh"),
 ]
+
+
+@pytest.mark.parametrize(
+    ("table", "registry"),
+    [
+        ("_VALUES", {*ACTIVATIONS}),
+        ("_SLOPES", {*ACTIVATIONS} - {"softmax"}),  # each output depends on all inputs: no slope
+        ("_ERRORS", {*LOSSES}),
+    ],
+)
+def test_every_activation_and_loss_has_its_formulas(table, registry):
+    listed = {*getattr(_walk, table)}
+    assert listed == registry, f"make {table} in gpubp/explain/_walk.py list {registry ^ listed} as the registry does"
+
+
+def test_losses_with_a_form_at_the_total_inputs_have_its_formula():
+    expected = [name for name in LOSSES if get_loss(name).dE_dx is not None]
+    listed = [name for name, formulas in _walk._ERRORS.items() if formulas.at_total]
+    assert sorted(listed) == sorted(expected), "give losses with dE_dx an at_total in _ERRORS of gpubp/explain/_walk.py"
 
 
 def test_the_deck_s_matrix_formulas():

@@ -10,7 +10,9 @@ from gpubp.backends.backend import to_numpy
 from gpubp.errors import DataError
 from gpubp.nn.activations import get_activation
 from gpubp.nn.losses import LOSSES, get_loss, output_loss
+from gpubp.nn.network import Network
 from gpubp.testing import assert_agree
+from gpubp.training.fit import train
 
 
 def huber(width):
@@ -46,8 +48,10 @@ def outputs_and_targets(dtype="float64"):
 
 
 def test_every_loss_is_tested():
-    assert {name.partition("(")[0] for name in FORMULAS} == set(LOSSES)
-    assert [name for name in LOSSES if get_loss(name).value_at is not None] == STABLE
+    message = "give each loss in LOSSES a formula for one number in FORMULAS of tests/nn/test_losses.py"
+    assert {name.partition("(")[0] for name in FORMULAS} == set(LOSSES), message
+    message = "list the losses that have value_at in STABLE of tests/nn/test_losses.py"
+    assert [name for name in LOSSES if get_loss(name).value_at is not None] == STABLE, message
 
 
 @pytest.mark.parametrize("name", FORMULAS)
@@ -184,6 +188,41 @@ def test_far_outputs_give_finite_values(name, dtype):
     y, targets = np.asarray([[-1e4, 1e4]], dtype), np.asarray([[1e4, 0.0]], dtype)
     assert np.all(np.isfinite(get_loss(name).value(np, y, targets)))
     assert np.all(np.isfinite(get_loss(name).dE_dy(np, y, targets)))
+
+
+def targets_over_range(name):
+    low, high = get_loss(name).target_range
+    return np.linspace(max(low, -100.0), min(high, 100.0), 41)
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+def test_the_loss_is_defined_over_its_target_range(name):
+    error, targets = get_loss(name), targets_over_range(name)[:, None]
+    x = np.linspace(-8.0, 8.0, 41)
+    y = np.broadcast_to(get_activation(error.output).value(np, x), (41, 41))
+    values, message = error.value(np, y, targets), f"give {name} a narrower target_range in gpubp/nn/losses.py"
+    assert np.all(np.isfinite(values)), message
+    assert np.all(values >= -1e-12), f"negative: {message}"
+    assert np.all(np.isfinite(error.dE_dy(np, y, targets))), message
+
+
+@pytest.mark.parametrize(
+    ("name", "end", "outside"),
+    [
+        (name, end, end + step)
+        for name in FORMULAS
+        for end, step in zip(get_loss(name).target_range, (-1e-6, 1e-6), strict=True)
+        if math.isfinite(end)
+    ],
+)
+def test_targets_outside_the_range_are_refused(name, end, outside):
+    network, X = Network((1, 2), loss=name), np.zeros((3, 1))
+    targets = np.full((3, 2), targets_over_range(name)[20])
+    targets[1, 1] = end
+    train(network, X, targets, epochs=1, device="cpu", dtype="float64")
+    targets[1, 1] = outside
+    with pytest.raises(DataError, match=f"the loss '{name}' needs targets from"):
+        train(network, X, targets, epochs=1, device="cpu", dtype="float64")
 
 
 @pytest.mark.parametrize("name", FORMULAS)

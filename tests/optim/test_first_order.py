@@ -9,6 +9,7 @@ from gpubp.backends.backend import choose_backend, to_backend, to_numpy
 from gpubp.errors import DataError
 from gpubp.optim.first_order import (
     OPTIMIZERS,
+    Optimizer,
     adagrad,
     adam,
     adamw,
@@ -59,7 +60,7 @@ def adagrad_of_one(g, w, s, learning_rate, epsilon):
     return -learning_rate * g / (math.sqrt(s["s"]) + epsilon)
 
 
-BY_HAND = {
+FORMULAS = {
     # settings away from the defaults, and unequal, so that a mixed-up pair shows
     "gradient_descent": (descent_of_one, {"learning_rate": 0.3}),
     "momentum": (momentum_of_one, {"learning_rate": 0.3, "momentum": 0.7}),
@@ -110,20 +111,38 @@ START = np.array([0.5, -1.2, 0.0, 2.0, 0.31])
 
 
 def test_every_optimizer_is_compared_with_a_formula():
-    assert set(BY_HAND) == set(OPTIMIZERS)
+    message = (
+        "give each optimizer in OPTIMIZERS a formula for one weight in FORMULAS of tests/optim/test_first_order.py"
+    )
+    assert set(FORMULAS) == set(OPTIMIZERS), message
 
 
-@pytest.mark.parametrize("name", BY_HAND)
+def test_every_optimizer_has_a_compiled_loop():
+    pytest.importorskip("numba", reason="numba, of the extra 'fast', is not installed")
+    from gpubp.engine.cpu.optimizers import NUMBERS, _optimizer_loops
+
+    where = "of gpubp/engine/cpu/optimizers.py"
+    assert set(NUMBERS) == set(OPTIMIZERS), f"give each optimizer in OPTIMIZERS its numbers in NUMBERS {where}"
+    message = f"return a loop for each optimizer in OPTIMIZERS from _optimizer_loops {where}"
+    assert set(_optimizer_loops()) == set(OPTIMIZERS), message
+
+
+def test_a_setting_without_a_range_is_refused():
+    with pytest.raises(DataError, match=r"the setting 'warmth' of the optimizer 'own' has no range; .*\.RANGES"):
+        Optimizer("own", {"warmth": 0.5}, adam().init, adam().update)
+
+
+@pytest.mark.parametrize("name", FORMULAS)
 def test_optimizer_follows_its_formula(name, device, precision):
-    of_one, settings = BY_HAND[name]
+    of_one, settings = FORMULAS[name]
     got = descend(get_optimizer(name, **settings), START, device, precision)
     expected = descend_by_hand(of_one, settings, START)
     np.testing.assert_allclose(got, expected, rtol=0, atol=1e-13 if precision == "float64" else 1e-5)
 
 
-@pytest.mark.parametrize("name", BY_HAND)
+@pytest.mark.parametrize("name", FORMULAS)
 def test_default_settings_match_the_formulas(name):
-    of_one, _ = BY_HAND[name]
+    of_one, _ = FORMULAS[name]
     optimizer = get_optimizer(name)
     np.testing.assert_allclose(
         descend(optimizer, START), descend_by_hand(of_one, optimizer.settings, START), rtol=0, atol=1e-13
@@ -149,9 +168,9 @@ def frozen(state):
 @pytest.mark.parametrize(
     "wrap", [lambda optimizer: optimizer, lambda optimizer: clipped(decayed(optimizer, 0.01), 0.5)]
 )
-@pytest.mark.parametrize("name", BY_HAND)
+@pytest.mark.parametrize("name", FORMULAS)
 def test_optimizer_does_not_change_its_inputs(name, wrap):
-    optimizer = wrap(get_optimizer(name, **BY_HAND[name][1]))
+    optimizer = wrap(get_optimizer(name, **FORMULAS[name][1]))
     theta, gradient = frozen(START.copy()), frozen(gradient_at(START.copy(), 0))
     state = frozen(optimizer.init(np, theta))
     first, after = optimizer.update(np, gradient, state, theta, optimizer.at(0))
@@ -163,10 +182,10 @@ def test_optimizer_does_not_change_its_inputs(name, wrap):
 
 
 @pytest.mark.usefixtures("double")
-@pytest.mark.parametrize("name", BY_HAND)
+@pytest.mark.parametrize("name", FORMULAS)
 def test_stack_with_a_setting_for_each_network_equals_singles(name, device):
     starts = np.stack([START, 2.0 * START, -START])
-    each = {setting: [value, 0.5 * value, 0.25 * value] for setting, value in BY_HAND[name][1].items()}
+    each = {setting: [value, 0.5 * value, 0.25 * value] for setting, value in FORMULAS[name][1].items()}
     backend = choose_backend(device)
     columns = {setting: to_backend(backend, np.array(values)[:, None]) for setting, values in each.items()}
     got = descend(get_optimizer(name, **columns), starts, device)
@@ -175,10 +194,10 @@ def test_stack_with_a_setting_for_each_network_equals_singles(name, device):
         np.testing.assert_allclose(got[:, k], descend(single, start, device), rtol=0, atol=1e-13)
 
 
-@pytest.mark.parametrize("name", BY_HAND)
+@pytest.mark.parametrize("name", FORMULAS)
 @pytest.mark.parametrize("number", [float, np.float64, lambda value: lambda epoch: np.float64(value)])
 def test_float32_stays_float32_for_settings_of_any_type(name, number):
-    optimizer = get_optimizer(name, **{setting: number(value) for setting, value in BY_HAND[name][1].items()})
+    optimizer = get_optimizer(name, **{setting: number(value) for setting, value in FORMULAS[name][1].items()})
     assert descend(optimizer, START, dtype="float32").dtype == np.float32
 
 

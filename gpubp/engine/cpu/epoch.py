@@ -101,7 +101,12 @@ class CompiledEpochRunner:
         order = None if batches.order is None else np.ascontiguousarray(batches.order, np.int64)
         own = _own_of(batches)
         position.theta, position.state = theta, state
-        first, second = ([_address(part) for part in state if isinstance(part, np.ndarray)] + [0, 0])[:2]
+        first, second, *more = [*(_address(part) for part in state if isinstance(part, np.ndarray)), 0, 0]
+        if len(more) > 2:
+            raise NotImplementedError(
+                f"compiled loops take an optimizer's state of at most 2 arrays, and {self.optimizer.name!r} has "
+                f"{len(more)}; to fix it: remove it from NUMBERS in gpubp/engine/cpu/optimizers.py"
+            )
         x, targets, sample_weight = self._samples(batches.samples)
         outputs = self._room_for_outputs(batches, g.size, stack)
         asked = Request(
