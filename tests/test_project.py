@@ -65,18 +65,18 @@ def test_registered_names_are_in_the_documentation(registry):
 def test_every_callback_is_public_and_documented(name):
     callback = CALLBACKS[name]
     public = callback.__name__ in gpubp.__all__ and getattr(gpubp, callback.__name__) is callback
-    assert public, f"import {callback.__name__} in gpubp/__init__.py and list it in __all__"
+    assert public, f"add {callback.__name__} to the imports and to _PUBLIC in gpubp/__init__.py"
     text, where = inspect.getdoc(callback), "in gpubp/training/callbacks.py"
     for section in ("Parameters", "Examples"):
         message = f"give {callback.__name__} {where} a docstring with the section {section}"
         assert re.search(rf"^{section}\n-+$", text or "", flags=re.MULTILINE), message
     message = f"name {name!r} in the docstring of get_callback {where}"
-    assert re.search(rf"\b{name}\b", inspect.getdoc(get_callback)), message
+    assert re.search(rf"\b{name}\b", inspect.getdoc(get_callback).partition("Examples")[0]), message
 
 
 def test_every_optimizer_is_public():
     missing = [name for name, make in OPTIMIZERS.items() if getattr(gpubp, name, None) is not make]
-    assert missing == [], "import each optimizer in gpubp/__init__.py and list it in __all__"
+    assert missing == [], "add each optimizer to the imports and to _PUBLIC in gpubp/__init__.py"
 
 
 def test_the_readme_has_the_command_that_the_gate_runs():
