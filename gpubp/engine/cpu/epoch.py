@@ -105,7 +105,7 @@ class CompiledEpochRunner:
         if len(more) > 2:
             raise NotImplementedError(
                 f"compiled loops take an optimizer's state of at most 2 arrays, and {self.optimizer.name!r} has "
-                f"{len(more)}; to fix it: remove it from NUMBERS in gpubp/engine/cpu/optimizers.py"
+                f"{len(more)}; to fix it: keep less, or let the loops in gpubp/engine/cpu/optimizers.py take more"
             )
         x, targets, sample_weight = self._samples(batches.samples)
         outputs = self._room_for_outputs(batches, g.size, stack)
