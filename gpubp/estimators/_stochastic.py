@@ -63,7 +63,7 @@ def fit_stochastic(
         average="samples",  # for any sample weights, as in scikit-learn
         callbacks=(monitor,),
         epochs_before_callbacks=monitor.epochs_unobserved,
-        learning_rate=partial(learning_rate_after, optimizer),
+        learning_rate=partial(learning_rate_after, optimizer) if monitor.callbacks else None,
         is_distributed=samples.processes.world_size > 1,
     )
     outcome = run(plan, position)

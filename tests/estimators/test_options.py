@@ -96,7 +96,7 @@ class TestEachOptionChangesTheFit:
         np.testing.assert_allclose(mixed.predict_proba(X), forward(np, network, theta, X)[-1].y, rtol=1e-10)
 
     def test_too_few_units_named(self):
-        with pytest.raises(DataError, match="one name for all or 2"):
+        with pytest.raises(DataError, match="one name for all hidden layers, or 2 names"):
             classifier(hidden_layer_sizes=(6, 4), activation=["tanh"]).fit(X, LABELS)
 
 
