@@ -579,7 +579,7 @@ def test_parallel_is_a_parameter():
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["predict", "m.safetensors", "iris"], "start gpubp predict without it"),
+        (["predict", "m.safetensors", "iris"], "start gpubp predict without mpiexec"),
         (["train", "iris", "--parallel", "none"], "each would write the same file"),
         (["train", "iris", "--parallel", "some"], "known: auto, mpi, none"),
     ],

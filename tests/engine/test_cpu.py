@@ -695,7 +695,5 @@ def test_a_state_of_three_arrays_is_refused():
     compiled = compiled_epoch_runner(Objective(network), optimizer, "float64", lambda: plain)
     theta = initial_weights(network, 1, dtype="float64")
     batches = ArrayBatches(BACKEND, samples(network, "float64"), SIZE)
-    with pytest.raises(
-        NotImplementedError, match="at most 2 arrays, and 'adam' has 3; to fix it: keep less, or let the"
-    ):
+    with pytest.raises(ValueError, match="at most 2 arrays, and 'adam' has 3; to fix it: keep less, or let the"):
         compiled(ModelState(theta, optimizer.init(np, theta)), batches)

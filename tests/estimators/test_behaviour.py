@@ -313,7 +313,7 @@ class TestSeveralLabelsPerSample:
 
     @pytest.mark.parametrize("classes", [[0, 1], range(5)])
     def test_classes_that_do_not_fit_the_columns(self, classes):
-        with pytest.raises(ValueError, match=r"y marks 4 labels.* leave classes out, or pass range\(4\)"):
+        with pytest.raises(ValueError, match=r"y marks 4 labels.* omit classes, or pass range\(4\)"):
             classifier().partial_fit(*MARKS, classes=classes)
 
     @quietly

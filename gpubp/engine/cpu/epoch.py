@@ -103,7 +103,7 @@ class CompiledEpochRunner:
         position.theta, position.state = theta, state
         first, second, *more = [*(_address(part) for part in state if isinstance(part, np.ndarray)), 0, 0]
         if len(more) > 2:
-            raise NotImplementedError(
+            raise ValueError(
                 f"compiled loops take an optimizer's state of at most 2 arrays, and {self.optimizer.name!r} has "
                 f"{len(more)}; to fix it: keep less, or let the loops in gpubp/engine/cpu/optimizers.py take more"
             )
