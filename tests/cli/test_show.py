@@ -1,0 +1,60 @@
+"""``gpubp show``: a model file as text and as JSON."""
+
+import json
+import re
+
+import pytest
+
+import gpubp
+from gpubp import load_model, save_model
+from gpubp.nn.initialization import initial_weights
+from gpubp.nn.network import Network
+from tests.shop import FAST
+
+
+def test_show(run, model):
+    code, out, err = run("show", model)
+    assert (code, err) == (0, "")
+    assert f"format 1, gpubp {gpubp.__version__}, float32" in out
+    assert re.search(r"^hidden 1 +relu +5 +6 x 5 +30 *$", out, re.MULTILINE)
+    assert re.search(r"^output +softmax +2 +6 x 2 +12 *$", out, re.MULTILINE)
+    assert re.search(r"^all +42 *$", out, re.MULTILINE)
+    assert re.search(r"^town +categories +Bonn, Köln, Ulm *$", out, re.MULTILINE)
+    assert re.search(r"^age +numbers +mean \d", out, re.MULTILINE)
+    assert "buys, one of no, yes" in out
+    assert re.search(r"^rows +42 +6 +12 *$", out, re.MULTILINE)
+    assert "adam" in out
+
+
+def test_show_as_json(run, model):
+    result = json.loads(run("show", model, "--json")[1])
+    assert result["network"]["sizes"] == [5, 5, 2]
+    assert result["network"]["layers"][0] == {"activation": "relu", "shape": [6, 5], "parameters": 30}
+    assert result["about"] == load_model(model).about
+    assert result["preprocessing"]["target"]["name"] == "buys"
+    assert result["version"] == gpubp.__version__
+
+
+def test_many_columns_are_shortened(run):
+    run("train", "digits", *FAST)
+    out = run("show", "digits.safetensors")[1]
+    assert "and 52 more columns" in out
+    assert "pixel_7_7" not in out
+
+
+@pytest.mark.parametrize(
+    "about",
+    [
+        {},
+        {"scores": 3},
+        {"scores": {"here": {"beauty": 1.0}}, "rows": {"here": "x"}},
+        {"training": [1], "optimizer": "own"},
+    ],
+)
+def test_models_of_other_programs_are_shown(run, about):
+    network = Network((2, 3, 1), bias=False)
+    save_model("own.safetensors", network, initial_weights(network, seed=[0, 1]), about=about)
+    code, out, err = run("show", "own.safetensors")
+    assert (code, err) == (0, "")
+    assert "a stack of 2 networks" in out
+    assert "2 x 3" in out

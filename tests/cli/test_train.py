@@ -1,0 +1,326 @@
+"""``gpubp train``: tables and options, its output on each stream, callbacks, pictures."""
+
+import importlib.util
+import json
+import os
+import re
+import sys
+
+import numpy as np
+import pytest
+
+import gpubp
+from gpubp import load_model, save_model
+from gpubp.data import read_table
+from gpubp.nn.initialization import initial_weights
+from gpubp.nn.network import Network
+from gpubp.tabular import fit_table, predict_table, prepare_table
+from gpubp.training.callbacks import CALLBACKS
+from tests.shop import FAST, ROWS, rows_of, shop, write
+
+
+def test_digits_end_to_end(run):
+    code, out, err = run("train", "digits", "--device", "cpu")
+    assert code == 0
+    [accuracy] = re.findall(r"^accuracy .* (\S+)$", out, re.MULTILINE)
+    assert float(accuracy) >= 0.97
+    assert load_model("digits.safetensors").about["scores"]["test"]["accuracy"] == pytest.approx(
+        float(accuracy), abs=1e-4
+    )
+    with open("digits.png", "rb") as picture:
+        assert picture.read(8) == b"\x89PNG\r\n\x1a\n"
+    for text in (
+        "1,797 rows",
+        "numbers: pixel_0_0, pixel_0_1, ",
+        "... (64); 64 inputs",
+        "10 classes",
+        "classification",
+        "64-100-10",
+        "7,510",
+        "cpu",
+    ):
+        assert text in err
+    assert "gpubp predict digits.safetensors DATA" in err
+
+    code, out, err = run("predict", "digits.safetensors", "digits", "--device", "cpu")
+    predicted = [row["target"] for row in rows_of(out)]
+    assert code == 0
+    assert np.mean(read_table("digits").columns["target"].astype(str) == predicted) >= 0.97
+    assert "accuracy 0.9" in err
+    assert "was trained on" in err
+
+
+def test_notes_go_to_stderr_and_scores_to_stdout(run):
+    code, out, err = run("train", write(), *FAST)
+    assert code == 0
+    for text in ("shop.csv: 60 rows", "numbers: age, income; categories: town; 5 inputs", "buys: 2 classes (no, yes)"):
+        assert text in err
+        assert text not in out
+    assert "cpu (as requested)" in err
+    assert out.splitlines()[0].split() == ["train", "validation", "test"]
+    assert [line.split("  ")[0] for line in out.splitlines()[1:5]] == [
+        "accuracy",
+        "balanced accuracy",
+        "macro F1",
+        "log loss",
+    ]
+    assert re.search(r"^rows +42 +6 +12$", out, re.MULTILINE)
+    assert re.search(r"^model +shop.safetensors$", out, re.MULTILINE)
+    assert set(os.listdir()) == {"shop.csv", "shop.safetensors"}
+
+
+def test_quiet_prints_only_the_result(run):
+    code, out, err = run("train", write(), *FAST, "--quiet")
+    assert (code, err) == (0, "")
+    assert "accuracy" in out
+
+
+def test_json_output_is_one_object(run):
+    code, out, err = run("train", write(), *FAST, "--json")
+    result = json.loads(out)
+    assert code == 0
+    assert result["model"] == "shop.safetensors"
+    assert result["picture"] is None
+    assert result["rows"] == {"train": 42, "validation": 6, "test": 12}
+    assert result["columns"] == {"age": "numbers", "income": "numbers", "town": "categories"}
+    assert (result["target"], result["classes"], result["task"]) == (["buys"], ["no", "yes"], "classification")
+    assert result["scores"] == load_model("shop.safetensors").about["scores"]
+    assert all(len(seen) == 3 for seen in result["history"].values())
+    assert set(result["history"]) == {"loss", "validation_loss", "validation_score", "seconds"}
+    assert "accuracy" not in err
+
+
+def test_the_command_equals_fit_table(run):
+    options = (
+        "--hidden-layer-sizes",
+        "4,3",
+        "--activation",
+        "tanh",
+        "--optimizer",
+        "momentum",
+        "--learning-rate",
+        "0.05",
+    )
+    options += (
+        "--epochs",
+        "4",
+        "--batch-size",
+        "7",
+        "--l2",
+        "0.3",
+        "--seed",
+        "5",
+        "--dtype",
+        "float64",
+        "--drop",
+        "age",
+    )
+    options += ("--test-fraction", "0.3", "--validation-fraction", "0.2", "--patience", "0", "--device", "cpu")
+    assert run("train", write(), *options, "--no-picture", "--output", "m.safetensors")[0] == 0
+    prepared = prepare_table("shop.csv", seed=5, drop=["age"], test_fraction=0.3, validation_fraction=0.2)
+    expected = fit_table(
+        prepared,
+        hidden_layer_sizes=(4, 3),
+        activation="tanh",
+        optimizer=gpubp.momentum(0.05),
+        epochs=4,
+        batch_size=7,
+        l2=0.3,
+        seed=5,
+        dtype="float64",
+        patience=None,
+        device="cpu",
+    ).model
+    got = load_model("m.safetensors")
+    np.testing.assert_array_equal(got.theta, expected.theta)
+    assert (got.network, got.about, got.preprocessing) == (expected.network, expected.about, expected.preprocessing)
+
+
+def test_the_same_command_writes_the_same_bytes(run):
+    contents = []
+    for name in ("a.safetensors", "b.safetensors"):
+        run("train", write(), *FAST, "--output", name)
+        with open(name, "rb") as file:
+            contents.append(file.read())
+    assert contents[0] == contents[1]
+
+
+@pytest.mark.parametrize("name", ["shop.tsv", "shop.csv.gz", "shop.parquet"])
+def test_other_formats_of_the_same_table_give_the_same_model(run, name):
+    models = []
+    for path in (write(), write(name)):
+        assert run("train", path, *FAST, "--output", "m.safetensors")[0] == 0
+        models.append(load_model("m.safetensors").theta)
+    np.testing.assert_array_equal(*models)
+
+
+def test_numpy_files(run):
+    x, y = np.random.default_rng(0).normal(size=(40, 3)), np.arange(40) % 2
+    np.save("a.npy", np.column_stack([x, x @ [1.0, 2.0, 3.0]]))
+    np.savez("b.npz", x=x, y=y)
+    np.savez("new.npz", x=x)
+    assert "R²" in run("train", "a.npy", *FAST)[1]
+    assert "accuracy" in run("train", "b.npz", *FAST)[1]
+    code, out, err = run("predict", "b.safetensors", "new.npz")
+    assert (code, len(rows_of(out)), err) == (0, 40, "")
+
+
+def test_numbers_as_the_target(run):
+    code, out, err = run("train", "diabetes", *FAST)
+    assert code == 0
+    assert "regression" in err
+    for metric in ("R²", "mean absolute error", "root mean squared error"):
+        assert re.search(rf"^{metric} +\S+ +\S+ +\S+$", out, re.MULTILINE)
+    predicted = [float(row["target"]) for row in rows_of(run("predict", "diabetes.safetensors", "diabetes")[1])]
+    expected = predict_table(load_model("diabetes.safetensors"), "diabetes")["target"]
+    np.testing.assert_allclose(predicted, expected, rtol=1e-8)
+
+
+def test_several_targets(run):
+    code, out, _ = run("train", "linnerud", *FAST, "--target", "Waist", "--target", "Pulse", "--drop", "Weight")
+    assert code == 0
+    assert "mean absolute error, Pulse" in out
+
+
+def test_the_target_and_the_task_can_be_named(run):
+    assert "town: 3 classes" in run("train", write(), *FAST, "--target", "town")[2]
+    assert "regression" in run("train", write(), *FAST, "--target", "age", "--task", "regression")[2]
+    assert "numbers: income; categories: age, town;" in run("train", write(), *FAST, "--categorical", "age")[2]
+
+
+def test_names_of_columns_may_be_a_list_with_commas(run, fails):
+    taken = {"age": "a", "income": "b", "town": "a,b"}
+    shop().rename(columns=taken).to_csv("shop.csv", index=False)
+    assert "numbers: a, b; 2 inputs" in run("train", "shop.csv", *FAST, "--drop", "a,b")[2]  # the column of that name
+    write()
+    assert "categories: town; 3 inputs" in run("train", "shop.csv", *FAST, "--drop", "age, income")[2]
+    assert "categories: age, income, town;" in run("train", "shop.csv", *FAST, "--categorical", "age,income")[2]
+    err = run("train", "shop.csv", *FAST, "--target", "age,income", "--task", "regression")[2]
+    assert re.search(r"^target +age: mean .*; income: mean ", err, re.MULTILINE)
+    assert "no column 'agee'" in fails("train", "shop.csv", *FAST, "--drop", "income,agee")
+
+
+def test_whole_numbers_that_are_read_as_classes_are_reported(run):
+    reported = "classification (whole numbers with few values; --task regression reads them as numbers)"
+    write(buys=[k % 3 for k in range(ROWS)])
+    assert reported in run("train", "shop.csv", *FAST)[2]
+    assert reported not in run("train", "shop.csv", *FAST, "--task", "classification")[2]
+    assert reported not in run("train", write(), *FAST)[2]
+
+
+@pytest.mark.parametrize("first", [0, 1, 2])
+def test_a_column_that_numbers_the_rows_is_reported(run, first):
+    err = run("train", write(age=range(first, ROWS + first)), *FAST)[2]
+    assert ("note: column 'age' numbers the rows; to leave it out: --drop age\n" in err) == (first < 2)
+    assert "numbers the rows" not in run("train", "shop.csv", *FAST, "--quiet")[2]
+
+
+def test_other_separators(run, fails):
+    shop().to_csv("shop.csv", index=False, sep=";")
+    assert "--separator ';'" in fails("train", "shop.csv", *FAST)
+    assert run("train", "shop.csv", *FAST, "--separator", ";")[0] == 0
+    code, out, _ = run("predict", "shop.safetensors", "shop.csv", "--separator", ";")
+    assert (code, len(rows_of(out))) == (0, ROWS)
+    assert "one ASCII character" in fails("train", "shop.csv", "--separator", ";;")
+    assert "for .csv and .tsv" in fails("train", "iris", "--separator", ";")
+
+
+def test_a_model_that_is_replaced_is_reported(run):
+    assert "replaces" not in run("train", write(), *FAST)[2]
+    err = run("train", write("other.csv"), *FAST, "--output", "shop.safetensors")[2]
+    assert re.search(r"^replaces +shop.safetensors, the model of shop.csv from \d{4}-\d\d-\d\d \d\d:\d\d$", err, re.M)
+    network = Network((2, 1))
+    save_model("bare.safetensors", network, initial_weights(network))
+    assert "bare.safetensors, the model from " in run("train", "shop.csv", *FAST, "--output", "bare.safetensors")[2]
+
+
+def test_errors_of_numbers_have_about_five_digits(run):
+    write(buys=np.random.default_rng(0).normal(2e5, 3e4, ROWS))
+    out = run("train", "shop.csv", *FAST)[1]
+    assert re.search(r"^mean absolute error +\d{5} +\d{5} +\d{5}$", out, re.MULTILINE)
+
+
+def test_missing_values_are_filled_on_request(run, fails):
+    path = write(age=[np.nan], town=["Ulm", None])
+    message = fails("train", path, *FAST)
+    assert "'age'" in message
+    assert "--impute" in message
+    assert run("train", path, *FAST, "--impute")[0] == 0
+    assert run("predict", "shop.safetensors", path)[0] == 0
+    assert "where missing" in run("show", "shop.safetensors")[1]
+
+
+def test_methods_of_second_order(run, fails):
+    assert run("train", write(), *FAST, "--optimizer", "lbfgs")[0] == 0
+    assert "--learning-rate" in fails("train", write(), *FAST, "--optimizer", "lbfgs", "--learning-rate", "0.1")
+    assert "squared" in run("train", write(), *FAST, "--optimizer", "levenberg_marquardt")[2]
+
+
+def test_callbacks_by_name(run, fails):
+    log = ("--callback", "json_lines=log.jsonl")
+    assert run("train", write(), *FAST, *log, "--output", "with.safetensors")[0] == 0
+    with open("log.jsonl") as file:
+        lines = [json.loads(line) for line in file]
+    assert [line["epoch"] for line in lines] == [1, 2, 3]
+    assert {"loss", "validation_loss", "validation_score"} <= set(lines[0])
+    assert run("train", "shop.csv", *FAST, "--output", "without.safetensors")[0] == 0
+    np.testing.assert_array_equal(load_model("with.safetensors").theta, load_model("without.safetensors").theta)
+    for name in CALLBACKS:
+        assert f"{name}=FILE" in "".join(run("train", "--help")[1].replace("│", "").split())
+    assert "did you mean 'json_lines'" in fails("train", "shop.csv", *FAST, "--callback", "json_line=a")
+    assert "json_lines=FILE" in fails("train", "shop.csv", *FAST, "--callback", "json_lines")
+
+
+def test_a_callback_writes_to_no_file_that_is_read_or_written_otherwise(run, fails):
+    path = write()
+    with open(path) as file:
+        before = file.read()
+    assert "is an input" in fails("train", path, *FAST, "--callback", f"json_lines={path}")
+    assert "as another output does" in fails("train", path, *FAST, "--callback", "json_lines=shop.safetensors")
+    with open(path) as file:
+        assert file.read() == before
+
+
+def test_a_callback_of_a_module_can_stop_training(run, monkeypatch):
+    with open("my_callbacks.py", "w") as file:
+        file.write("def two(progress):\n    return progress.epoch == 2\n")
+    # the installed script has its own folder on the path, not the current one
+    monkeypatch.setattr(sys, "path", [folder for folder in sys.path if folder not in ("", os.getcwd())])
+    code, out, _ = run("train", write(), *FAST, "--callback", "my_callbacks:two")
+    assert code == 0
+    assert re.search(r"^training +2 epochs in .* s, stopped by a callback", out, re.MULTILINE)
+
+
+def test_no_hidden_layer(run):
+    assert "5-2 (softmax)" in run("train", write(), "--hidden-layer-sizes", "none", "--no-picture", "--epochs", "2")[2]
+
+
+def test_pictures(run):
+    assert run("train", "iris", "--epochs", "2", "--output", "m.safetensors")[1].count("m.png") == 1
+    assert os.path.getsize("m.png") > 1000
+    assert run("train", "iris", "--epochs", "2", "--picture", "p.svg")[0] == 0
+    with open("p.svg") as file:
+        assert "<svg" in file.read()
+
+
+def test_the_picture_shows_the_score_and_marks_the_lowest_validation_error(run, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(
+        "gpubp.cli.train.save.save_learning_curve", lambda *given, **options: drawn.append((given, options))
+    )
+    run("train", "iris", "--epochs", "3")
+    run("train", "diabetes", "--epochs", "3")
+    assert [options["score_name"] for _, options in drawn] == ["accuracy", "R²"]
+    for (history, _), options in drawn:
+        assert len(history.validation_score) == 3
+        assert options["monitored"] == "loss"
+
+
+def test_without_matplotlib_there_is_a_note_and_no_picture(run, fails, monkeypatch):
+    find = importlib.util.find_spec
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "matplotlib" else find(name))
+    code, out, err = run("train", "iris", "--epochs", "2")
+    assert code == 0
+    assert "picture" not in out
+    assert 'pip install "gpubp[cli]"' in err
+    assert "matplotlib" in fails("train", "iris", "--picture", "p.png")

@@ -1,0 +1,76 @@
+"""``gpubp train`` refuses bad tables, options and outputs in one line."""
+
+import os
+
+import numpy as np
+import pytest
+
+from tests.shop import ROWS, write
+
+BAD = {
+    "unknown column": ({}, ["--target", "bys"], "did you mean 'buys'"),
+    "target missing": ({"buys": [None]}, [], "'buys' is missing in 1 of 60 rows"),
+    "missing value": ({"age": [np.nan]}, [], "1 in column 'age'"),
+    "text": ({"age": ["old"]}, [], "column 'age', row 1: 'old' is non-numeric text"),
+    "infinity": ({"income": [np.inf]}, [], "infinity"),
+    "one class": ({"buys": ["yes"] * ROWS}, [], "has only one class"),
+    "text as numbers": ({}, ["--task", "regression"], "non-numeric text"),
+    "activation": ({}, ["--hidden-layer-sizes", "10,x"], "--hidden-layer-sizes"),
+    "many hidden": ({}, ["--hidden-layer-sizes", "9" * 30], "--hidden-layer-sizes"),
+    "no hidden": ({}, ["--hidden-layer-sizes", "0"], "--hidden-layer-sizes"),
+    "batch": ({}, ["--batch-size", "many"], "--batch-size"),
+    "optimizer": ({}, ["--optimizer", "adamm"], "did you mean 'adam'"),
+    "rate": ({}, ["--learning-rate", "-1"], "--learning-rate"),
+    "unit": ({}, ["--activation", "rleu"], "did you mean 'relu'"),
+    "error": ({}, ["--loss", "crossentropy"], "did you mean 'cross_entropy'"),
+    "fraction": ({}, ["--test-fraction", "1"], "must be fractions"),
+    "device": ({}, ["--device", "gpu"], "cuda"),
+    "task": ({}, ["--task", "classify"], "'classification' or 'regression'"),
+    "dtype": ({}, ["--dtype", "float16"], "float32"),
+    "drop": ({}, ["--drop", "bye"], "no column 'bye'"),
+}
+
+
+@pytest.mark.parametrize("sample", BAD)
+def test_bad_input_is_one_line(fails, sample):
+    changes, options, expected = BAD[sample]
+    write(**changes)
+    assert expected in fails("train", "shop.csv", *options)
+    assert os.listdir() == ["shop.csv"]
+
+
+def test_files_that_cannot_be_read(fails):
+    with open("empty.csv", "w") as file:
+        file.write("a,b\n")
+    with open("ragged.csv", "w") as file:
+        file.write("a,b\n1,2\n3\n")
+    with open("nothing.csv", "w"):
+        pass
+    with open("foreign.parquet", "wb") as file:
+        file.write(b"PAR0" * 10)
+    assert "no rows" in fails("train", "empty.csv")
+    assert "row 3" in fails("train", "ragged.csv")
+    assert "is empty" in fails("train", "nothing.csv")
+    assert "foreign.parquet cannot be read" in fails("train", "foreign.parquet")
+    assert "did you mean 'digits'" in fails("train", "digit")
+    assert "no such file" in fails("train", "there-is-none.csv")
+
+
+def test_outputs_are_checked_before_training(fails, monkeypatch):
+    write()
+    with open("notes.txt", "w") as file:
+        file.write("mine")
+    monkeypatch.setattr("gpubp.cli.train.fit.fit_table", None)
+    assert "no folder" in fails("train", "shop.csv", "--output", "nowhere/m.safetensors")
+    assert "is a folder" in fails("train", "shop.csv", "--output", ".")
+    assert "would be overwritten" in fails("train", "shop.csv", "--output", "./shop.csv")
+    assert "would be overwritten" in fails("train", "shop.csv", "--output", os.path.abspath("shop.csv"))
+    assert "not a model file" in fails("train", "shop.csv", "--output", "notes.txt")
+    assert ".png" in fails("train", "shop.csv", "--picture", "p.bmp")
+    assert "no folder" in fails("train", "shop.csv", "--picture", "nowhere/p.png")
+    assert "both" in fails("train", "shop.csv", "--output", "m.png")
+    assert "contradict" in fails("train", "shop.csv", "--picture", "p.png", "--no-picture")
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    assert "is not writable" in fails("train", "shop.csv")
+    with open("notes.txt") as file:
+        assert file.read() == "mine"
