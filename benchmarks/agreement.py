@@ -1,4 +1,4 @@
-"""Check that a contender did the same work, by comparing its loss curve with one in float64; else its time is void."""
+"""Check that a contender did the same work: its loss curve must agree with one in float64, or its time is ignored."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""The performance targets of gpubp on a GPU: for each its subject, its limit, and the workload that measures it."""
+"""gpubp's performance targets on a GPU, each with its limit and the workload that measures it."""
 
 from collections.abc import Callable
 from statistics import median
@@ -23,7 +23,7 @@ def seconds(found, name="gpubp-cuda"):
     return median(found[name]["seconds"])
 
 
-def beside(*names):
+def relative_to(*names):
     """Return gpubp's time relative to the fastest of some contenders, all of which must have a time."""
     return lambda found: seconds(found) / min(seconds(found, name) for name in names)
 
@@ -38,37 +38,42 @@ STEP, EPOCH, STACK, FIT = "gpu/step/784-256-10", "gpu/epoch/6-2-1", "gpu/stack/1
 WIDE = {"tf32": "gpu/wide/tf32", "bfloat16": "gpu/wide/bfloat16"}
 PROGRAMS = ("torch-graph-cuda", "torch-compile-cuda", "jax-scan-cuda")
 BARS = [
-    Bar("784-256-10, batch 128: seconds a step", STEP, 20e-6, seconds),
-    Bar("784-256-10, batch 128: parts of torch, eager", STEP, 0.2, beside("torch-cuda")),
-    Bar("784-256-10, batch 128: parts of the best of graph, torch.compile, scan", STEP, 0.8, beside(*PROGRAMS)),
+    Bar("784-256-10, batch 128: seconds per step", STEP, 20e-6, seconds),
+    Bar("784-256-10, batch 128: time relative to torch, eager", STEP, 0.2, relative_to("torch-cuda")),
+    Bar(
+        "784-256-10, batch 128: time relative to the best of graph, torch.compile, scan",
+        STEP,
+        0.8,
+        relative_to(*PROGRAMS),
+    ),
     *(
-        Bar(f"4 layers of 4096, batch 8192, {matmul}: parts of {what}", row, limit, beside(other))
+        Bar(f"4 layers of 4096, batch 8192, {matmul}: time relative to {what}", row, limit, relative_to(other))
         for matmul, row in WIDE.items()
         for what, limit, other in (
             ("the products' best times", 1.05, "cublaslt-cuda"),
             ("torch.compile", 1.0, "torch-compile-cuda"),
         )
     ),
-    Bar("6-2-1: seconds an epoch of all samples", EPOCH, 5e-6, seconds),
+    Bar("6-2-1: seconds per epoch of one full batch", EPOCH, 5e-6, seconds),
     Bar(
-        "1,024 networks 20-64-64-2: times torch, eager, one after another",
+        "1,024 networks 20-64-64-2: speed-up over torch, eager, one after another",
         STACK,
         100.0,
-        lambda found: 1 / beside("torch-cuda")(found),
+        lambda found: 1 / relative_to("torch-cuda")(found),
         at_least=True,
     ),
     Bar(
-        "1,000,000 rows x 100 columns: times scikit-learn's fit",
+        "1,000,000 rows x 100 columns: speed-up over scikit-learn's fit",
         FIT,
         20.0,
-        lambda found: 1 / beside("scikit-learn")(found),
+        lambda found: 1 / relative_to("scikit-learn")(found),
         at_least=True,
         condition=_too_few_cores,
     ),
 ]
 
 
-def judged(rows, facts, *, dry_run=False):
+def verdicts(rows, facts, *, dry_run=False):
     """Compare every target with the measurements.
 
     Parameters
@@ -112,7 +117,7 @@ def crossover(rows):
     ratios = {}
     for name, found in rows.items():
         if name.startswith("gpu/crossover/") and all(found.get(n, {}).get("seconds") for n in ("gpubp", "gpubp-cuda")):
-            ratios[int(name.rpartition("/")[2])] = beside("gpubp")(found)
+            ratios[int(name.rpartition("/")[2])] = relative_to("gpubp")(found)
     from_on = None
     for width in sorted(ratios, reverse=True):
         if ratios[width] >= 1:

@@ -34,7 +34,7 @@ def doctor():
 
 
 def capture_refused():
-    """Return what CuPy's product does during a capture, which refuses it; so gpubp has its own product."""
+    """Return how CuPy's product fails during a capture, the reason why gpubp has its own product."""
     import cupy
 
     stream = cupy.cuda.Stream(non_blocking=True)
@@ -45,15 +45,15 @@ def capture_refused():
         stream.begin_capture()
         try:
             cupy.matmul(a, a)
-            said = "captured"
+            message = "captured"
         except Exception as error:
-            said = f"{type(error).__name__}: {error}"[:200]
+            message = f"{type(error).__name__}: {error}"[:200]
         finally:
             try:
                 stream.end_capture()
             except Exception as error:
-                said += f"; then {type(error).__name__}"
-    return {"said": said}
+                message += f"; then {type(error).__name__}"
+    return {"message": message}
 
 
 def products_captured():
@@ -81,7 +81,7 @@ def products_captured():
 
 
 def graph_nodes():
-    """Time graphs of many small kernels: the time of each node, and of making them."""
+    """Time graphs of many small kernels: their nodes, and their creation."""
     device, found = _device(), {}
     source = 'extern "C" __global__ void add_one(float* x) {\n    x[threadIdx.x] += 1;\n}\n'
     kernel = device.kernels(source)["add_one"]

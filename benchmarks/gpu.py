@@ -15,7 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.bars import EPOCH, FIT, STACK, STEP, WIDE, crossover, judged
+from benchmarks.bars import EPOCH, FIT, STACK, STEP, WIDE, crossover, verdicts
 from benchmarks.contenders import absence
 from benchmarks.first_look import LOOKS
 from benchmarks.machine import ROOT, commit, cores, provenance
@@ -61,10 +61,10 @@ def main(arguments=None):
     parser.add_argument("--one", help=argparse.SUPPRESS)  # the argument of a part's process
     options = parser.parse_args(arguments)
     if options.one:
-        options.output.write_text(json.dumps(PROCESSES[options.one.partition("/")[0]](options.one, options.dry_run)))
+        options.output.write_text(json.dumps(RUNNERS[options.one.partition("/")[0]](options.one, options.dry_run)))
         return 0
     began = time.monotonic()
-    result = _begun(options)
+    result = _previous_result(options)
     requested = [part for part in PARTS if not options.parts or any(pattern in part for pattern in options.parts)]
     if options.list:
         print(*(f"{_state(result['parts'].get(part)):8s} {part}" for part in PARTS), sep="\n")
@@ -74,19 +74,19 @@ def main(arguments=None):
         left = 60 * options.minutes - (time.monotonic() - began)
         if PARTS[part] <= left:
             print(f"{part} ...", end=" ", flush=True)
-            found = {"commit": commit()} | _taken(part, options.dry_run)
+            found = {"commit": commit()} | _run_part(part, options.dry_run)
             result["parts"][part] = found
             print(f"{_state(found)} after {found['took']:.0f} s", flush=True)
             _write(result, options)
     _write(result, options)
-    print(*(_line(verdict) for verdict in result["bars"]), options.output, sep="\n")
+    print(*(_verdict_line(verdict) for verdict in result["bars"]), options.output, sep="\n")
     if any(part not in result["parts"] for part in requested):
         print("some parts are left: run it again")
         return 3
     return int(any("failed" in result["parts"][part] for part in requested))
 
 
-def _begun(options):
+def _previous_result(options):
     source = options.resume or options.output
     if source.exists():
         result = json.loads(source.read_text())
@@ -100,21 +100,21 @@ def _write(result, options):
     """Write all results atomically."""
     rows = {name: part["found"] for name, part in result["parts"].items() if name in WORKLOADS and "found" in part}
     result |= {"last": provenance(), "crossover": crossover(rows)}
-    result["bars"] = judged(rows, {"cores": cores()}, dry_run=options.dry_run)
+    result["bars"] = verdicts(rows, {"cores": cores()}, dry_run=options.dry_run)
     aside = options.output.with_suffix(".new")
     aside.write_text(json.dumps(result, indent=1) + "\n")
     aside.replace(options.output)
 
 
-def _taken(part, dry_run):
+def _run_part(part, dry_run):
     """Run a part in a separate process, and end it with all of its children if it takes too long."""
     began = time.monotonic()
-    with tempfile.TemporaryDirectory() as folder, (Path(folder) / "said").open("w+") as said:
+    with tempfile.TemporaryDirectory() as folder, (Path(folder) / "output").open("w+") as output:
         path = Path(folder) / "found.json"
         command = [sys.executable, "-m", "benchmarks.gpu", "--one", part, "--output", str(path)]
         process = subprocess.Popen(
             [*command, *(["--dry-run"] if dry_run else [])],
-            **{"cwd": ROOT, "stdout": said, "stderr": subprocess.STDOUT, "start_new_session": True},
+            **{"cwd": ROOT, "stdout": output, "stderr": subprocess.STDOUT, "start_new_session": True},
         )
         try:
             status = process.wait(PARTS[part])
@@ -129,8 +129,8 @@ def _taken(part, dry_run):
             found = json.loads(path.read_text())
             failed = {"failed": found["failed"]} if "failed" in found else {}
             return {"took": took, "found": found} | failed
-        said.seek(0)
-        return {"took": took, "failed": f"{status}: {' | '.join(said.read().strip().splitlines()[-5:])[-1000:]}"}
+        output.seek(0)
+        return {"took": took, "failed": f"{status}: {' | '.join(output.read().strip().splitlines()[-5:])[-1000:]}"}
 
 
 def _look(part, dry_run):
@@ -154,7 +154,7 @@ def _tests(part, dry_run):
     return found
 
 
-def _row(part, dry_run):
+def _measure_workload(part, dry_run):
     from benchmarks.rounds import run_workload
 
     workload = WORKLOADS[part]
@@ -178,14 +178,14 @@ def smaller(spec):
     return spec | {"sizes": sizes, "batch": min(spec["batch"], 32), "batches": min(spec["batches"], 4)}
 
 
-PROCESSES = {"look": _look, "tests": _tests, "gpu": _row}
+RUNNERS = {"look": _look, "tests": _tests, "gpu": _measure_workload}
 
 
 def _state(found):
     return "" if found is None else "failed" if "failed" in found else "done"
 
 
-def _line(verdict):
+def _verdict_line(verdict):
     value = "" if verdict["value"] is None else f"{verdict['value']:.3g}, "
     return f"{verdict['bar']}: {value}limit {verdict['limit']:g}: {verdict['verdict']}"
 

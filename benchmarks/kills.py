@@ -1,8 +1,8 @@
-"""``python -m benchmarks.kills``: kill trainings at random moments; their results must not change.
+"""``python -m benchmarks.kills``: kill training at random moments; its results must not change.
 
-Each life of a training is a process that resumes from the newest checkpoint, writes checkpoints as often as possible,
-and is killed with SIGKILL after a random time. After each kill all checkpoints are compared with those of a training
-that was never killed, bit by bit except for the seconds. So is the final result, after which another training begins.
+A process resumes training from the newest checkpoint, writes checkpoints as often as possible, and is killed with
+SIGKILL after a random time; then the next process resumes. After each kill all checkpoints are compared with those of
+training that was never killed, bit by bit except for the seconds. So is the final result; then another run begins.
 """
 
 import argparse
@@ -27,7 +27,7 @@ from gpubp.training import checkpointed
 from gpubp.training.checkpoints import checkpoints_in
 
 NETWORK = Network((8, 12, 3), activation="tanh")
-N_SAMPLES, SIZE, STEPS_OF_A_PART = 160, 8, 4  # five parts in an epoch
+N_SAMPLES, SIZE, STEPS_PER_PART = 160, 8, 4  # five parts per epoch
 
 
 def samples(n_samples, seed):
@@ -38,7 +38,7 @@ def samples(n_samples, seed):
 
 def fit(folder, seed, epochs, keep=3):
     """Train to the end, from the newest checkpoint of the folder."""
-    checkpointed.OPERATIONS_OF_A_PART = 6.0 * SIZE * NETWORK.n_parameters * STEPS_OF_A_PART
+    checkpointed.OPERATIONS_OF_A_PART = 6.0 * SIZE * NETWORK.n_parameters * STEPS_PER_PART
     return train(
         NETWORK,
         *samples(N_SAMPLES, 0),
@@ -60,21 +60,21 @@ def digests(folder):
     for path in checkpoints_in(folder):
         with safetensors.safe_open(path, framework="numpy") as file:
             names = sorted(set(file.keys()) - {"history.seconds"})
-            of_all = hashlib.sha256(repr(names).encode())
+            digest = hashlib.sha256(repr(names).encode())
             for name in names:
-                of_all.update(file.get_tensor(name).tobytes())
-        found[path.name] = of_all.hexdigest()
+                digest.update(file.get_tensor(name).tobytes())
+        found[path.name] = digest.hexdigest()
     return found
 
 
 def outcome(fit):
-    """Return the result of a training, for comparison."""
+    """Return the result of training, for comparison."""
     history = fit.history
     figures = np.asarray([history.loss, history.validation_loss])
     return fit.theta.tobytes(), figures.tobytes(), fit.best_epoch, fit.stop_reason
 
 
-def live(folder, seed, epochs, seconds):
+def train_and_kill(folder, seed, epochs, seconds):
     """Train in a separate process and kill it after some seconds; return whether it was still alive."""
     process = os.fork()
     if not process:
@@ -91,45 +91,53 @@ def live(folder, seed, epochs, seconds):
         os.kill(process, signal.SIGKILL)
     _, status = os.waitpid(process, 0)
     if os.WIFEXITED(status) and os.WEXITSTATUS(status):
-        raise RuntimeError("a training ended with an error, see above")
+        raise RuntimeError("training ended with an error, see above")
     return os.WIFSIGNALED(status)
 
 
 def kill(n_kills, epochs, longest, seed):
-    """Kill trainings; return counts by name."""
+    """Kill training processes; return counts by name."""
     draw = random.Random(seed)
-    names = ("kills", "in the middle of a file", "lives that go on", "checkpoints compared", "trainings", "differences")
-    seen = dict.fromkeys(names, 0)
+    names = (
+        "kills",
+        "in the middle of a file",
+        "resumed processes",
+        "checkpoints compared",
+        "training runs",
+        "differences",
+    )
+    counts = dict.fromkeys(names, 0)
     with tempfile.TemporaryDirectory() as folder:
-        while seen["kills"] < n_kills:
-            kept, never_killed = Path(folder, f"kept-{seen['trainings']}"), Path(folder, f"never-{seen['trainings']}")
+        while counts["kills"] < n_kills:
+            run = counts["training runs"]
+            killed, never_killed = Path(folder, f"killed-{run}"), Path(folder, f"never-killed-{run}")
             expected = outcome(fit(never_killed, seed, epochs, keep=10**6))
-            wanted, alive, found = digests(never_killed), True, {}
-            while alive and seen["kills"] < n_kills:
-                seen["lives that go on"] += bool(found)
-                alive = live(kept, seed, epochs, draw.uniform(0.0, longest))
-                found = digests(kept) if kept.is_dir() else {}
-                seen["kills"] += alive
-                seen["in the middle of a file"] += kept.is_dir() and any(kept.glob(".*.tmp"))
-                seen["checkpoints compared"] += len(found)
-                seen["differences"] += sum(wanted[name] != digest for name, digest in found.items())
-            seen["differences"] += outcome(fit(kept, seed, epochs)) != expected
-            seen["trainings"] += 1
+            expected_digests, was_killed, found = digests(never_killed), True, {}
+            while was_killed and counts["kills"] < n_kills:
+                counts["resumed processes"] += bool(found)
+                was_killed = train_and_kill(killed, seed, epochs, draw.uniform(0.0, longest))
+                found = digests(killed) if killed.is_dir() else {}
+                counts["kills"] += was_killed
+                counts["in the middle of a file"] += killed.is_dir() and any(killed.glob(".*.tmp"))
+                counts["checkpoints compared"] += len(found)
+                counts["differences"] += sum(expected_digests[name] != digest for name, digest in found.items())
+            counts["differences"] += outcome(fit(killed, seed, epochs)) != expected
+            counts["training runs"] += 1
             seed += 1
-    return seen
+    return counts
 
 
 def main(arguments=None):
     """Run the command line; return 1 if anything differs."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.kills", description="Kill trainings at random moments.")
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.kills", description="Kill training at random moments.")
     parser.add_argument("--kills", type=int, default=100)
-    parser.add_argument("--epochs", type=int, default=40, help="of each training; an epoch has five parts")
-    parser.add_argument("--longest", type=float, default=0.3, help="maximum seconds that a training lives")
+    parser.add_argument("--epochs", type=int, default=40, help="of each run; an epoch has five parts")
+    parser.add_argument("--longest", type=float, default=0.3, help="maximum seconds before a process is killed")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
-    seen = kill(options.kills, options.epochs, options.longest, options.seed)
-    print(*(f"{name:<24} {number:>6,}" for name, number in seen.items()), sep="\n")
-    return int(seen["differences"] > 0)
+    counts = kill(options.kills, options.epochs, options.longest, options.seed)
+    print(*(f"{name:<24} {number:>6,}" for name, number in counts.items()), sep="\n")
+    return int(counts["differences"] > 0)
 
 
 if __name__ == "__main__":

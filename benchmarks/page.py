@@ -15,12 +15,12 @@ from benchmarks.table import markdown, show_bytes, show_seconds
 PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
 MARKED = re.compile(r"(?P<begin><!-- (?P<name>[a-z-]+) -->\n)(?P<table>.*?)(?P<end><!-- end -->)", re.DOTALL)
 LINK = re.compile(r"\]\((\.\./benchmarks/results/[^)]+\.json)\)")
-BESIDE = {
+PEER_HEADS = {
     "scikit-learn": "scikit-learn",
     "thinc": "Thinc",
     "torch": "PyTorch",
     "torch-compile": "torch.compile",
-    "jax": "JAX, jit a step",
+    "jax": "JAX, jit per step",
     "jax-scan": "JAX, scan",
     "floor": "floor",
 }
@@ -45,16 +45,16 @@ def with_tables(page):
 
 def _steps(workloads):
     chosen = [w for w in workloads if w["name"].startswith("step/")]
-    beside = [name for name in BESIDE if any(name in timed(w["contenders"]) for w in chosen)]
+    peers = [name for name in PEER_HEADS if any(name in timed(w["contenders"]) for w in chosen)]
     rows = []
     for workload in chosen:
         _, sizes, activation, optimizer = workload["name"].split("/")
         what = f"{sizes}, {workload['spec']['batch']}; {activation}, {optimizer}"
-        rows.append([what, *_beside(workload["contenders"], beside)])
-    return markdown(["network, batch; activation, optimizer", "gpubp", *(BESIDE[name] for name in beside)], rows)
+        rows.append([what, *_relative_times(workload["contenders"], peers)])
+    return markdown(["network, batch; activation, optimizer", "gpubp", *(PEER_HEADS[name] for name in peers)], rows)
 
 
-def _beside(found, names):
+def _relative_times(found, names):
     """Return gpubp's time, and its ratio to each other's."""
     cells = [f"{ratio(found['gpubp'], found[name]):.2f}" if name in timed(found) else "-" for name in names]
     return [show_seconds(median(found["gpubp"]["seconds"])), *cells]

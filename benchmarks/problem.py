@@ -31,14 +31,14 @@ def make_problem(spec, seed=0):
     """Draw samples that a noisy linear teacher has labelled, and Glorot's weights."""
     rng, sizes, dtype = np.random.default_rng(seed), spec["sizes"], spec["dtype"]
     x = rng.standard_normal((spec["batch"] * spec["batches"], sizes[0]), dtype="float32")
-    seen = x @ rng.standard_normal((sizes[0], sizes[-1]), dtype="float32") / np.float32(sizes[0] ** 0.5)
-    seen += np.float32(NOISE) * rng.standard_normal(seen.shape, dtype="float32")
+    scores = x @ rng.standard_normal((sizes[0], sizes[-1]), dtype="float32") / np.float32(sizes[0] ** 0.5)
+    scores += np.float32(NOISE) * rng.standard_normal(scores.shape, dtype="float32")
     if spec["output"] == "softmax":
-        classes = np.argmax(seen, axis=1)
+        classes = np.argmax(scores, axis=1)
         classes[: sizes[-1]] = np.arange(sizes[-1])[: len(classes)]  # every class occurs
         targets = np.eye(sizes[-1], dtype=dtype)[classes]
     else:
-        targets = (seen > 0).astype(dtype)
+        targets = (scores > 0).astype(dtype)
     weights = []
     for i, j in pairwise(sizes):
         bound = (6 / (i + j)) ** 0.5

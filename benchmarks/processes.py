@@ -37,23 +37,23 @@ class Processes:
         """Start a contender's process and let it do the work once; return its facts, or ``{"failed": why}``."""
         contender, cache = CONTENDERS[name], Path(self.caches.name, name)
         cache.mkdir(exist_ok=True)
-        with (cache / "stderr").open("w") as said:
+        with (cache / "stderr").open("w") as stderr_text:
             self.running[name] = subprocess.Popen(
                 [sys.executable, "-m", "benchmarks.worker"],
                 cwd=ROOT,
                 env=os.environ | environment(self.threads, "cuda" in name, cache),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                stderr=said,
+                stderr=stderr_text,
                 text=True,
             )
         request = {"kind": self.workload.kind, "spec": self.workload.spec}
         request |= {"module": contender.module, "imports": contender.imports}
-        return self._ask(name, request | {"options": contender.options, "blocked": contender.blocked})
+        return self._request(name, request | {"options": contender.options, "blocked": contender.blocked})
 
     def measure(self, name, seconds):
         """Time a prepared contender for about ``seconds``; return ``{"seconds": of one}`` or a failure."""
-        return self._ask(name, {"seconds": seconds})
+        return self._request(name, {"seconds": seconds})
 
     def end(self, name):
         """End a contender's process."""
@@ -65,26 +65,26 @@ class Processes:
         with contextlib.suppress(BrokenPipeError):
             process.stdin.close()
 
-    def _ask(self, name, request):
+    def _request(self, name, request):
         process, began = self.running[name], time.perf_counter()
         try:
             process.stdin.write(json.dumps(request | {"limit": self.limit}) + "\n")
             process.stdin.flush()
-            answer = json.loads(process.stdout.readline())
+            reply = json.loads(process.stdout.readline())
         except (BrokenPipeError, json.JSONDecodeError):
-            answer = {"failed": self._last_words(name, process.wait())}
+            reply = {"failed": self._last_words(name, process.wait())}
         self.spent[name] = self.spent.get(name, 0.0) + time.perf_counter() - began
-        if "failed" in answer:
+        if "failed" in reply:
             self.end(name)
-        return answer
+        return reply
 
     def _last_words(self, name, status):
         if status == -9:
             return "killed by the system, for example because memory ran out"
         if status == -14:
             return f"stopped after {self.limit} s"
-        said = Path(self.caches.name, name, "stderr").read_text(errors="replace").strip().splitlines()
-        return f"its process ended with status {status}{': ' + said[-1][:200] if said else ''}"
+        stderr_text = Path(self.caches.name, name, "stderr").read_text(errors="replace").strip().splitlines()
+        return f"its process ended with status {status}{': ' + stderr_text[-1][:200] if stderr_text else ''}"
 
 
 def environment(threads, on_gpu, cache):

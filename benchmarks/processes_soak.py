@@ -1,9 +1,9 @@
-"""Runs of several processes in which one dies at a random step, and which resume in another number of processes.
+"""Let one of several processes die at a random step, and resume with a different number of processes.
 
 ``python -m benchmarks.processes_soak --runs 200`` checks every run: all processes end within 10 seconds, with an error
-that names the one that died, and the run resumed from the checkpoints agrees with an uninterrupted training within the
-table of :mod:`gpubp.testing`. It writes
-benchmarks/results/DATE-processes-soak.json, and its exit code is 1 if a run failed.
+that names the one that died, and the run resumed from the checkpoints agrees with an uninterrupted one within the
+tolerances of :mod:`gpubp.testing`. It writes benchmarks/results/DATE-processes-soak.json, and its exit code is 1 if a
+run failed.
 """
 
 import argparse
@@ -31,7 +31,7 @@ from gpubp.testing import deviation
 from gpubp.training.checkpoints import Checkpoints
 from gpubp.training.fit import train
 
-EPOCHS, STEPS = 10, 10  # of an epoch
+EPOCHS, STEPS = 10, 10  # steps per epoch
 SECONDS = 10.0
 WORDS = {
     "kill": r"process {rank} of {size} on \S+ is gone: it was killed",
@@ -49,7 +49,7 @@ def problem(rate=0.05):
     return (network, x, targets), options
 
 
-class RateOfTheDoomed:
+class FatalRate:
     """A learning rate that ends the chosen process at a given step."""
 
     def __init__(self, folder, step, how):
@@ -68,7 +68,7 @@ class RateOfTheDoomed:
 def work(folder, rank, step, how):
     """Train, and die if this is the chosen process."""
     processes = process_group_for("mpi")
-    rate = RateOfTheDoomed(folder, step if processes.rank == rank else 0, how)
+    rate = FatalRate(folder, step if processes.rank == rank else 0, how)
     kept = Checkpoints(folder / "kept", every_seconds=0)
     data, options = problem(rate)
     fit = train(*data, **options, checkpoint=kept, resume=True, parallel="mpi")
@@ -76,7 +76,7 @@ def work(folder, rank, step, how):
         np.save(folder / "theta.npy", fit.theta)
 
 
-def started(size, folder, rank, step, how):
+def run_processes(size, folder, rank, step, how):
     """Run processes to their end; return their output, their exit code, and the time when they ended."""
     mpiexec = shutil.which("mpiexec", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     command = [mpiexec, "-n", str(size), sys.executable, "-m", "benchmarks.processes_soak", "--work", str(folder)]
@@ -88,16 +88,16 @@ def started(size, folder, rank, step, how):
 
 
 def one_run(draw, reference):
-    """Let one of several processes die, and resume in others."""
+    """Let one of several processes die, and resume with another number of processes."""
     size, how = draw.choice([2, 3]), draw.choice(["kill", "kill", "terminate", "raise"])
     rank, step = draw.randrange(size), draw.randrange(1, EPOCHS * STEPS)
     others = draw.choice([n for n in (1, 2, 3) if n != size])
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        text, code, ended = started(size, folder, rank, step, how)
+        text, code, ended = run_processes(size, folder, rank, step, how)
         seconds = ended - float((folder / "died").read_text())
         kept = sorted(path.name for path in (folder / "kept").glob("checkpoint-*"))
-        of_rest, code_of_rest, _ = started(others, folder, -1, 0, how)
+        resumed_text, resumed_code, _ = run_processes(others, folder, -1, 0, how)
         theta = folder / "theta.npy"
         apart = deviation(np.load(theta), reference, "steps") if theta.exists() else float("inf")
     faults = []
@@ -105,8 +105,8 @@ def one_run(draw, reference):
         faults.append(f"the error is not clear: code {code}, {text[-2000:]}")
     if seconds > SECONDS:
         faults.append(f"it ended after {seconds:.1f} s")
-    if code_of_rest or not apart <= 1.0:
-        faults.append(f"resumed run: code {code_of_rest}, {apart} of the tolerance, {of_rest[-2000:]}")
+    if resumed_code or not apart <= 1.0:
+        faults.append(f"resumed run: code {resumed_code}, {apart} of the tolerance, {resumed_text[-2000:]}")
     facts = {"processes": size, "dies": rank, "step": step, "how": how, "seconds_to_end": seconds, "goes_on_in": others}
     return facts | {"from": kept[-1] if kept else None, "of_tolerance": apart, "faults": faults}
 
@@ -138,7 +138,7 @@ def main(arguments=None):
         work(options.work, options.rank, options.step, options.how)
         return 0
     result, draw, runs = provenance() | {"seed": options.seed}, random.Random(options.seed), []
-    data, settings = problem(RateOfTheDoomed(None, 0, ""))
+    data, settings = problem(FatalRate(None, 0, ""))
     reference = train(*data, **settings).theta
     path = options.output or ROOT / "benchmarks" / "results" / f"{result['date'][:10]}-processes-soak.json"
     for _ in range(options.runs):

@@ -6,7 +6,7 @@ from benchmarks.agreement import disagreement
 from benchmarks.contenders import reference_of, unable
 from benchmarks.processes import Processes
 
-REST = 0.05  # seconds between two turns, for the threads of the last one to come to rest
+REST = 0.05  # seconds between two turns, so that the threads of the last contender become idle
 
 
 def run_workload(workload, names, *, threads, rounds, seconds, limit, report):
@@ -57,15 +57,15 @@ def _prepared(processes, workload, name, reference):
 
 
 def _take_turn(processes, workload, name, found, seconds):
-    answer = {}
+    reply = {}
     if workload.fresh:
-        answer = processes.prepare(name)
-    if not {"seconds", "failed"} & set(answer):
-        answer = processes.measure(name, seconds)
-    if "failed" in answer:
-        found[name] = {"failed": answer["failed"]}
+        reply = processes.prepare(name)
+    if not {"seconds", "failed"} & set(reply):
+        reply = processes.measure(name, seconds)
+    if "failed" in reply:
+        found[name] = {"failed": reply["failed"]}
         return
-    found[name]["seconds"].append(answer["seconds"])
+    found[name]["seconds"].append(reply["seconds"])
     if workload.fresh:
         processes.end(name)
     time.sleep(REST)

@@ -91,7 +91,7 @@ def tables(found):
         lines.append(f"| {n_bytes:,} | {show(seconds)} | {n_bytes / seconds / 1e9:.2f} | {show(expected)} |")
     lines += [
         "",
-        f"| batch | 1 process | {p} processes | times as fast | model | one, compiled, {p} threads |",
+        f"| batch | 1 process | {p} processes | speed-up | model | one, compiled, {p} threads |",
         "|" + "---:|" * 6,
     ]
     for batch, held in found["held_to"].items():
@@ -100,7 +100,7 @@ def tables(found):
         columns = (alone, show(held["measured"]), f"{held['speedup']:.2f}", show(held["model"]), show(usual))
         lines.append(f"| {int(batch):,} | {' | '.join(columns)} |")
     names = ("forward", "backward", "sum", "change")
-    lines += ["", f"| processes | samples of each | {' | '.join(names)} |", f"|{'---:|' * 6}"]
+    lines += ["", f"| processes | samples in each | {' | '.join(names)} |", f"|{'---:|' * 6}"]
     for p, of_batch in found["parts"].items():
         for batch, parts in of_batch.items():
             lines.append(f"| {p} | {batch} | {' | '.join(show(fastest(parts[name])) for name in names)} |")

@@ -27,7 +27,7 @@ class Compute(NamedTuple):
 
 
 class Link(NamedTuple):
-    """An all-reduce between two processes: its latency in seconds, and bytes in a second."""
+    """An all-reduce between two processes: its latency in seconds, and its bytes per second."""
 
     latency: float
     bandwidth: float
@@ -38,7 +38,7 @@ class Link(NamedTuple):
 
 
 def fitted_link(n_bytes, seconds):
-    """Fit a link to measurements, so that relative errors count: least squares with weights 1 / seconds."""
+    """Fit a link to measurements by their relative errors: least squares with weights 1 / seconds."""
     n_bytes, seconds = np.asarray(n_bytes, float), np.asarray(seconds, float)
     columns = np.stack([np.ones_like(n_bytes), n_bytes], axis=1) / seconds[:, None]
     latency, per_byte = np.linalg.lstsq(columns, np.ones_like(seconds), rcond=None)[0]
@@ -57,11 +57,11 @@ def fitted_compute(batches, seconds, update_seconds, parameters):
 
 
 class Cluster(NamedTuple):
-    """Machines full of GPUs; bandwidths in bytes a second and one direction."""
+    """Machines with several GPUs each; bandwidths in bytes per second, in one direction."""
 
     gpus_of_a_machine: int
     flops: float  # of a GPU, at its peak
-    memory: float  # bytes a second
+    memory: float  # bytes per second
     inside: float  # from GPU to GPU within a machine
     between: float  # from machine to machine, all adapters together
 
@@ -87,7 +87,7 @@ def exchange_of_nccl(n_bytes, processes, cluster=H100, efficiency=EFFICIENCY):
     """Return the seconds of the fastest of NCCL's algorithms, with the latencies by which NCCL chooses.
 
     The formulas and the latencies in microseconds are those of NCCL's own model (github.com/NVIDIA/nccl, the file
-    src/graph/tuning.cc at commit 01afd20), which is of GPUs before the H100.
+    src/graph/tuning.cc at commit 01afd20), which predates the H100.
     """
     if processes == 1:
         return 0.0
@@ -99,7 +99,7 @@ def exchange_of_nccl(n_bytes, processes, cluster=H100, efficiency=EFFICIENCY):
     ring = processes / (2 * (processes - 1))  # of the bandwidth, as a sum sees it
     ways = [
         (8.4 + hops * 3.4 + 2 * (machines - 1) * 9.6, bandwidth * ring),  # a ring
-        # trees, in 8 bytes at a time, in 128, and in large pieces
+        # trees: 8 bytes at a time, 128 at a time, and in large pieces
         (4.4 + 2 * (inside - 1) * 0.52 * (1.8 if machines > 1 else 1.0) + between * 5.0, bandwidth * 0.45 / 3.8),
         (
             4.4 + 2 * (inside - 1) * 1.2 + between * 8.5,
@@ -118,7 +118,7 @@ def parameters_of(sizes):
 def predicted_step(sizes, batch, processes, launches=LAUNCHES, cluster=H100, efficiency=EFFICIENCY):
     """Predict a step of Adam in float32 on GPUs: seconds, and the part of them that is the exchange.
 
-    Products take 6 operations for each parameter and sample; the change reads and writes 7 numbers for each parameter,
+    Products take 6 operations for each parameter and sample; the update reads and writes 7 numbers for each parameter,
     and the gradient is copied to the one array that is exchanged, and back.
     """
     parameters = parameters_of(sizes)

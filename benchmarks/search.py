@@ -20,7 +20,7 @@ import numpy as np
 from sklearn.datasets import load_digits
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GridSearchCV, StratifiedKFold
-from sklearn.neural_network import MLPClassifier as TheirClassifier
+from sklearn.neural_network import MLPClassifier as SklearnClassifier
 from threadpoolctl import threadpool_limits
 
 SIZES, BATCH, FOLDS = (64, 32, 10), 200, 5
@@ -33,13 +33,13 @@ def samples():
 
 
 def settings(epochs):
-    """No network stops early, so that all do the same work."""
+    """Return parameters by which no network stops early, so that all do the same work."""
     return {"hidden_layer_sizes": SIZES[1:-1], "max_iter": epochs, "n_iter_no_change": epochs, "random_state": 0}
 
 
 def with_sklearn(epochs, jobs=2):
     x, y = samples()
-    search = GridSearchCV(TheirClassifier(**settings(epochs)), GRID, n_jobs=jobs, refit=False)
+    search = GridSearchCV(SklearnClassifier(**settings(epochs)), GRID, n_jobs=jobs, refit=False)
 
     def scores():
         with threadpool_limits(1 if jobs == 1 else None, "blas"):  # processes have one thread each already
@@ -131,7 +131,7 @@ def main():
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--contenders", nargs="+", choices=CONTENDERS, default=list(CONTENDERS))
-    parser.add_argument("--jobs", type=int, default=2, help="processes of scikit-learn; 1 is this one")
+    parser.add_argument("--jobs", type=int, default=2, help="processes of scikit-learn; with 1 it runs in this one")
     chosen = parser.parse_args()
     warnings.simplefilter("ignore", ConvergenceWarning)
     contenders = {**CONTENDERS, "scikit-learn": partial(with_sklearn, jobs=chosen.jobs)}

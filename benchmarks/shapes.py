@@ -1,9 +1,9 @@
 """The cost of a search over widths: 57 widths are 57 stacks of networks.
 
-``python -m benchmarks.shapes`` trains 57 candidates times 5 folds on the digits, in four ways, in turns: as the
-widths 8 to 64, a stack for each; as one width with the same number of multiplications, 36, in as many stacks; the same
-in one stack; and all as wide as the widest, as with padding. It prints the best of some rounds, the CPU time of all
-cores, and the cost of an additional stack. With OPENBLAS_NUM_THREADS=1 no thread waits for another.
+``python -m benchmarks.shapes`` trains 57 candidates times 5 folds on the digits in four ways, which take turns: widths
+8 to 64, one stack each; width 36, which has as many multiplications in total, in 57 stacks; width 36 in one stack; and
+width 64 in one stack, as with padding. It prints the best of some rounds, the CPU time of all cores, and the cost of an
+additional stack. With OPENBLAS_NUM_THREADS=1 no thread waits for another.
 """
 
 import argparse
@@ -55,14 +55,14 @@ def main():
             if number:  # the first compiles
                 rounds[name].append(found)
     steps = len(WIDTHS) * FOLDS * chosen.epochs * -(-1437 // BATCH)
-    print(f"{'':22}  seconds  computing  us of a core a step and network  seconds of all rounds")
+    print(f"{'':22}  seconds  computing  core us per step and network  seconds of all rounds")
     for name, found in rounds.items():
         seconds, computing = map(min, zip(*found, strict=True))
         of_rounds = " ".join(f"{second:.2f}" for second, _ in found)
-        print(f"{name:22}  {seconds:7.2f}  {computing:9.2f}  {1e6 * computing / steps:31.1f}  {of_rounds}")
+        print(f"{name:22}  {seconds:7.2f}  {computing:9.2f}  {1e6 * computing / steps:28.1f}  {of_rounds}")
     widths, many, one, padded = (min(computing for _, computing in found) for found in rounds.values())
     of_one = (many - one) / (len(WIDTHS) - 1) / chosen.epochs
-    print(f"\na stack more computes {1e3 * of_one:.2f} ms an epoch, {many / one - 1:.0%} of this search in all")
+    print(f"\nan additional stack costs {1e3 * of_one:.2f} ms per epoch, in total {many / one - 1:.0%} of this search")
     print(f"padded to the widest, the networks compute {padded / widths:.2f} times as long as in separate stacks")
 
 

@@ -45,7 +45,7 @@ def write_file(path, n_rows):
         os.fsync(file.fileno())
 
 
-def forget(path):
+def drop_from_page_cache(path):
     """Ask the system to drop a file from the page cache."""
     with open(path, "rb") as file:
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
@@ -53,7 +53,7 @@ def forget(path):
 
 def disk_speed(path, *, in_order, most=2 * GB):
     """Read blocks of a MiB, in the file's order or in random order; return bytes per second."""
-    forget(path)
+    drop_from_page_cache(path)
     starts = np.arange(0, min(most, path.stat().st_size - MIB), MIB)
     if not in_order:
         starts = np.random.default_rng(0).integers(0, path.stat().st_size - MIB, len(starts))
@@ -104,8 +104,8 @@ def run(path, sizes, memory, rows_in_memory):
     }
 
 
-def in_process(path, sizes, memory, rows_in_memory=0):
-    forget(path)
+def run_in_process(path, sizes, memory, rows_in_memory=0):
+    drop_from_page_cache(path)
     options = json.dumps([str(path), sizes, memory, rows_in_memory])
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.stream", "--run", options], stdout=subprocess.PIPE, text=True, check=True
@@ -122,8 +122,8 @@ def measure(path, n_rows, memory, rounds):
     for name, sizes in NETWORKS.items():
         runs = {"stream": [], "memory": []}
         for _ in range(rounds):
-            runs["memory"].append(in_process(path, sizes, memory, part))
-            runs["stream"].append(in_process(path, sizes, memory))
+            runs["memory"].append(run_in_process(path, sizes, memory, part))
+            runs["stream"].append(run_in_process(path, sizes, memory))
         best = {kind: max(run["rows_a_second"] for run in of_kind) for kind, of_kind in runs.items()}
         found["networks"][name] = {
             "part_of_in_memory": best["stream"] / best["memory"],

@@ -7,7 +7,7 @@ from benchmarks.contenders import FLOORS, PEERS
 
 
 class Timing(NamedTuple):
-    """Return the median of the rounds, and their interquartile range relative to it."""
+    """The median of the rounds, and their interquartile range relative to it."""
 
     seconds: float
     spread: float

@@ -4,7 +4,7 @@ from benchmarks.contenders import CONTENDERS, FLOORS, OURS
 from benchmarks.summary import fastest_peer, floor_of, ratio, timed, timing
 
 BUSY = 0.25  # the load of the cores before the run
-ACTIVATIONS = {"step": "a step", "predict": "a call", "fit": "a fit", "start": "a start", "import": "an import"}
+TIME_OF = {"step": "a step", "predict": "a call", "fit": "a fit", "start": "a start", "import": "an import"}
 
 
 def tables(result):
@@ -77,12 +77,12 @@ def _details(result):
             )
         heads = [
             "",
-            ACTIVATIONS[workload["kind"]],
+            TIME_OF[workload["kind"]],
             "spread",
-            "gpubp / it",
-            "it / floor",
+            "gpubp / this",
+            "this / floor",
             "peak memory",
-            "of it for the work",
+            "of which for the work",
         ]
         accuracy = any("accuracy" in facts for facts in found.values())
         yield from [f"### {workload['name']}", ""]

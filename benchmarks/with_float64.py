@@ -6,7 +6,7 @@ from benchmarks.problem import MOMENTUM
 
 
 def step(problem, corrected=False):
-    """Train slowly."""
+    """Train by the textbook equations."""
     return lambda epochs: reference_curve(problem, epochs, corrected=corrected)
 
 
@@ -44,7 +44,7 @@ def forward(problem, weights, x):
 
 
 def reference_curve(problem, epochs, corrected=False):
-    """Train by the textbook; return the mean loss of each epoch. Adam's epsilon joins the corrected moment or not."""
+    """Train by the textbook; return the mean loss of each epoch. ``corrected`` is Adam as in PyTorch (reference_of)."""
     spec = problem.spec
     weights = [(w.astype("float64"), b.astype("float64")) for w, b in problem.weights]
     state = [[np.zeros_like(part), np.zeros_like(part)] for layer in weights for part in layer]

@@ -10,7 +10,7 @@ from benchmarks.problem import MOMENTUM
 
 def step(problem, device="cpu"):
     """Train by ``train``, including its validation of the arguments."""
-    os.environ.setdefault("GPUBP_COMPILED", "always")  # as in a training of more than half a second
+    os.environ.setdefault("GPUBP_COMPILED", "always")  # as in training of more than half a second
     spec, theta, network = problem.spec, _flat(problem), _network(problem.spec)
     x, targets = (_on_device(array, device) for array in (problem.x, problem.targets))
     optimizer = gpubp.adam(spec["rate"]) if spec["optimizer"] == "adam" else gpubp.momentum(spec["rate"], MOMENTUM)

@@ -80,11 +80,11 @@ def gpu_bytes():
 def _captured(problem, model, run_epoch, restart):
     """Capture an epoch, and replay it from the first weights and a fresh optimizer state."""
     optimizer = _optimizer(problem.spec, model.parameters(), capturable=True)
-    aside = torch.cuda.Stream()
-    aside.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(aside):
+    warm_up = torch.cuda.Stream()
+    warm_up.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(warm_up):
         run_epoch(optimizer)  # makes the optimizer's state and the libraries' workspaces
-    torch.cuda.current_stream().wait_stream(aside)
+    torch.cuda.current_stream().wait_stream(warm_up)
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         value = run_epoch(optimizer)

@@ -235,7 +235,7 @@ def test_table_of_a_result():
     cells = {line[1]: line[2:] for line in lines[first:second] if len(line) > 2}
     assert cells["gpubp"][:4] == ["20 us", "50%", "1.00", "2.00"]
     assert cells["scikit-learn"][2:7] == ["0.25", "8.00", "100 MB", "1 MB", "500 ms"]
-    assert cells["JAX, jit a step"][0] == "failed: deviates from the reference at value 2"
+    assert cells["JAX, jit per step"][0] == "failed: deviates from the reference at value 2"
     assert cells["Thinc"][0] == "Thinc has no momentum"
     assert "left out, not installed: Thinc" in tables(RESULT)
 

@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks import gpu
 from benchmarks.agreement import disagreement
-from benchmarks.bars import BARS, CORES_OF_A_FIT, EPOCH, FIT, PROGRAMS, STACK, STEP, WIDE, crossover, judged
+from benchmarks.bars import BARS, CORES_OF_A_FIT, EPOCH, FIT, PROGRAMS, STACK, STEP, WIDE, crossover, verdicts
 from benchmarks.contenders import unable
 from benchmarks.problem import make_problem
 from benchmarks.with_float64 import reference_curve
@@ -33,29 +33,29 @@ ROWS = {
 
 class TestBars:
     def test_are_met_or_missed(self):
-        verdicts = [one["verdict"] for one in judged(ROWS, ENOUGH)]
-        assert verdicts == ["met", "met", "met", "missed", "met", "met", "missed", "met", "met", "missed"]
+        found = [one["verdict"] for one in verdicts(ROWS, ENOUGH)]
+        assert found == ["met", "met", "met", "missed", "met", "met", "missed", "met", "met", "missed"]
 
     def test_missing_rows_are_not_measured(self):
-        assert {one["verdict"].partition(":")[0] for one in judged({}, ENOUGH)} == {"not measured"}
-        assert all(one["value"] is None for one in judged({}, ENOUGH))
+        assert {one["verdict"].partition(":")[0] for one in verdicts({}, ENOUGH)} == {"not measured"}
+        assert all(one["value"] is None for one in verdicts({}, ENOUGH))
 
     def test_a_contender_without_times_is_named(self):
         rows = {STEP: ROWS[STEP] | {"torch-compile-cuda": {"failed": "stopped after 120 s"}}}
-        eager, best = judged(rows, ENOUGH)[1:3]
+        eager, best = verdicts(rows, ENOUGH)[1:3]
         assert (eager["value"], eager["verdict"]) == (pytest.approx(0.2), "met")
         assert best["value"] is None  # the others' first network may not be the best
         assert best["verdict"] == "not measured: torch-compile-cuda: stopped after 120 s"
-        absent = judged({EPOCH: {"gpubp-cuda": {"absent": "no usable GPU"}}}, ENOUGH)
+        absent = verdicts({EPOCH: {"gpubp-cuda": {"absent": "no usable GPU"}}}, ENOUGH)
         assert absent[7]["verdict"] == "not measured: gpubp-cuda: absent"
 
     def test_target_of_a_fit_needs_enough_cores(self):
-        verdict = judged({FIT: took(gpubp_cuda=1.0, scikit_learn=99.0)}, {"cores": 2})[-1]
+        verdict = verdicts({FIT: took(gpubp_cuda=1.0, scikit_learn=99.0)}, {"cores": 2})[-1]
         assert verdict["value"] == pytest.approx(99.0)
         assert verdict["verdict"] == "not measured: scikit-learn must have 16 cores, but this machine has 2"
 
     def test_a_dry_run_measures_nothing(self):
-        assert {one["verdict"] for one in judged(ROWS, ENOUGH, dry_run=True)} == {
+        assert {one["verdict"] for one in verdicts(ROWS, ENOUGH, dry_run=True)} == {
             "not measured: stand-ins on a CPU took part"
         }
 
@@ -145,7 +145,7 @@ class TestScript:
 
     def test_resumes_where_it_stopped(self, call, monkeypatch):
         taken = []
-        monkeypatch.setattr(gpu, "_taken", lambda part, dry_run: taken.append(part) or {"took": 1.0, "found": {}})
+        monkeypatch.setattr(gpu, "_run_part", lambda part, dry_run: taken.append(part) or {"took": 1.0, "found": {}})
         status, out, _ = call("--parts", "look", "--minutes", "0")
         assert (status, taken) == (3, [])
         assert "some parts are left" in out
