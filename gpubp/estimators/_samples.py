@@ -60,6 +60,16 @@ class BatchesInOrder:
         backend, on_host, processes = self.samples.backend, self.samples.on_host, self.samples.processes
         return ArrayBatches(backend, self.all, self.size, order, on_host=on_host, processes=processes)
 
+    def state(self) -> Any:
+        """Return the present order, and the state of the random numbers."""
+        return self.order, self.random_state and self.random_state.get_state()
+
+    def go_back_to(self, state: Any) -> None:
+        """Restore an earlier state."""
+        self.order, draws = state
+        if self.random_state is not None:
+            self.random_state.set_state(draws)
+
     def _dense_batches(self, order: np.ndarray | None) -> Iterator[tuple[float, Batch]]:
         """Yield dense batches of sparse samples."""
         for part in gen_batches(len(self.order), self.size):

@@ -65,6 +65,7 @@ def fit_stochastic(
         epochs_before_callbacks=monitor.epochs_unobserved,
         learning_rate=partial(learning_rate_after, optimizer) if monitor.callbacks else None,
         is_distributed=samples.processes.world_size > 1,
+        draws=in_order,
     )
     outcome = run(plan, position)
     diverged = outcome.stop_reason == "diverged"

@@ -40,15 +40,12 @@ class BatchedEpochs:
         Whether nothing observes the end of each epoch, and the numbers have been finite so far.
     seconds : float
         The shortest duration of an epoch so far.
-    drawn : list
-        Batches of epochs that were drawn for one call but not trained.
     """
 
     def __init__(self, plan: Plan, model: ModelState) -> None:
         observed = plan.validate is not None or plan.stop_when is not None or plan.is_distributed
         self.possible = not observed and not hasattr(model.state, "converged")
         self.seconds = math.inf
-        self.drawn: list[Batches | EpochInParts] = []
 
     def note(self, seconds: float) -> None:
         """Record the duration of an epoch."""
@@ -57,14 +54,15 @@ class BatchedEpochs:
     def train(self, plan: Plan, model: ModelState, stale: int) -> tuple[list[EpochOfBatch], Batches | EpochInParts]:
         """Train zero or more epochs; return them, and the batches of the next epoch.
 
-        If numbers become infinite or NaN, or after Ctrl-C, the model is unchanged.
+        If numbers become infinite or NaN, or after Ctrl-C, the model and the random draws are as before the call.
         """
-        batches = self.drawn.pop(0) if self.drawn else plan.batches()
+        batches = plan.batches()
         if not isinstance(batches, ArrayBatches):
             return [], batches
         if (n := self._how_many(plan, model, batches, stale)) < FEWEST_EPOCHS:
             return [], batches
         before = model.theta, map_arrays(partial(plan.backend.xp.asarray, copy=True), model.state)
+        draws = plan.draws and plan.draws.state()
         began, self.possible = time.perf_counter(), False
         try:
             sums, finite, _ = epochs.train_on_batches(plan, model, self._joined(plan, batches, n))
@@ -73,6 +71,8 @@ class BatchedEpochs:
         finally:
             if not self.possible:
                 model.theta, model.state = before
+                if plan.draws:
+                    plan.draws.go_back_to(draws)
         if not self.possible:
             return [], batches
         model.epoch += n
@@ -83,17 +83,14 @@ class BatchedEpochs:
             EpochOfBatch(epoch, loss, rate, model.theta, began + k * seconds)
             for k, (epoch, loss) in enumerate(numbered, 1)
         ]
-        if batches.order is None:
-            return trained, batches
-        self.drawn = []
         return trained, plan.batches()
 
     def _joined(self, plan: Plan, batches: ArrayBatches, n: int) -> ArrayBatches:
         """Return the batches of ``n`` epochs, the first of which has been drawn."""
+        others = [plan.batches() for _ in range(n - 1)]  # full batches need no order, but it is drawn
         if batches.order is None:
             return replace(batches, epochs=n)
-        self.drawn = [plan.batches() for _ in range(n - 1)]
-        orders: list[Any] = [epoch.order for epoch in (batches, *self.drawn)]  # type: ignore[union-attr]
+        orders: list[Any] = [epoch.order for epoch in (batches, *others)]  # type: ignore[union-attr]
         return replace(batches, order=np.stack(orders), epochs=n)
 
     def _how_many(self, plan: Plan, model: ModelState, batches: ArrayBatches, stale: int) -> int:

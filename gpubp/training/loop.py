@@ -66,8 +66,7 @@ def run(plan: Plan, start: ModelState | TrainingState, save: Save | None = None)
             if np.any(bad):
                 epoch = epoch._replace(outputs=None)  # from parameters that were undone
             plan, stop_reason = _finish_epoch(plan, state, epoch, bad, epoch_began, began)
-            if not batched.drawn:  # otherwise a resumed run could not draw the next orders
-                save_now()
+            save_now()
     except KeyboardInterrupt:
         if plan.is_distributed:  # the other processes are not interrupted
             raise

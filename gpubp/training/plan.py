@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 
@@ -23,6 +23,16 @@ class Validation(NamedTuple):
     score: float | None = None
 
 
+class Draws(Protocol):
+    """Random numbers that can be drawn again."""
+
+    def state(self) -> Any:
+        """Return the state before the next draw."""
+
+    def go_back_to(self, state: Any) -> None:
+        """Restore an earlier state."""
+
+
 @dataclass(frozen=True)
 class Plan:
     """The plan of :func:`~gpubp.training.loop.run`.
@@ -34,6 +44,8 @@ class Plan:
         See :data:`~gpubp.engine.plain.step.EpochRunner`.
     batches : callable
         Returns the batches of the next epoch, or the parts that contain them; called once per epoch.
+    draws : Draws, optional
+        The random numbers that ``batches`` draws.
     epochs : int
         Maximum number of epochs.
     average : {"weights", "samples"} or None
@@ -81,6 +93,7 @@ class Plan:
     plan_for_some: "Callable[[np.ndarray], Plan] | None" = None
     keeps_history: bool = True
     is_distributed: bool = False
+    draws: Draws | None = None
 
 
 def learning_rate_after(optimizer: Optimizer | SecondOrder, epoch: int) -> Any:

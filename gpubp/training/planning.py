@@ -53,6 +53,7 @@ def _plan(setup: Setup, steps_per_part: int | None, callbacks: tuple[Any, ...], 
         plan_for_some=partial(_plan_for_some, setup, steps_per_part, callbacks, placed),
         keeps_history=options.history,
         is_distributed=setup.processes.world_size > 1,
+        draws=setup.orders,
     )
 
 

@@ -169,7 +169,7 @@ class TestSeparateOrders:
         assert_same(*both_ways(monkeypatch, batch_size=4, seed=seed, **options))
         assert taken[:5] == [1, 128, 1, 16, 1]
 
-    def test_divergence_continues_with_the_drawn_orders(self, monkeypatch, taken):
+    def test_divergence_continues_with_the_same_orders(self, monkeypatch, taken):
         with pytest.warns(DivergenceWarning):
             one, other = both_ways(monkeypatch, batch_size=4, optimizer=momentum(3.0), epochs=3000)
         assert_same(one, other)

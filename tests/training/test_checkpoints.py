@@ -268,8 +268,8 @@ def test_epochs_that_are_not_observed_are_still_run_together(monkeypatch, folder
 @pytest.mark.filterwarnings("ignore::gpubp.DivergenceWarning")
 @pytest.mark.usefixtures("form", "taken")
 @pytest.mark.parametrize("at", range(1, 7))
-def test_epochs_that_were_planned_together_but_not_run(monkeypatch, folder, at):
-    """Their orders were drawn ahead: no checkpoint is written until they are used."""
+def test_epochs_that_were_trained_together_and_undone(monkeypatch, folder, at):
+    """Their orders are drawn again, also after a checkpoint."""
     options = {"optimizer": momentum(PiecewiseConstant({0: 0.01, 30: 1e60})), "epochs": 60}
     expected = fit(**options)
     assert expected.stop_reason == "diverged"
