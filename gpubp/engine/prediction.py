@@ -13,6 +13,7 @@ from gpubp.engine.argument_checks import choose_precision, host_array, validate_
 from gpubp.nn.network import Network, output_layer
 
 
+@np.errstate(all="ignore")
 def predict(
     network: Network,
     theta: Array,
@@ -66,7 +67,7 @@ def predict(
         return like(outputs(backend, network, parameters, samples), X)
 
     load = Workload(network, precision, 1, X.shape[-2] if X.ndim > 1 else 1)
-    with translate_gpu_errors(backend, load), backend.active(), np.errstate(over="ignore", invalid="ignore"):
+    with translate_gpu_errors(backend, load), backend.active():
         return on_device()
 
 

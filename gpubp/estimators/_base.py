@@ -78,6 +78,7 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
         check_names(self, self._parameter_constraints)
         super()._validate_params()
 
+    @np.errstate(all="ignore")
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
     def fit(self, X: Any, y: Any, sample_weight: Any = None, *, validation_data: Any = None) -> Self:
         """Fit the model.
@@ -177,17 +178,15 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
                 fit.state.optimizer = None
             else:
                 found, stop_reason = fit_stochastic(samples, theta, monitor, start, incremental)
-            monitor.end(found, stop_reason, incremental=incremental, stacklevel=6)
+            monitor.end(found, stop_reason, incremental=incremental)
 
         backend, n_samples = fit.backend, targets.shape[0]
         workload = Workload(fit.network, fit.precision, 1, n_samples, fit.options.samples_in_a_step(n_samples))
-        quietly = np.errstate(over="ignore", invalid="ignore", divide="ignore")
         try:
             with (
                 processes.monitored("Start it again"),
                 translate_gpu_errors(backend, workload),
                 backend.active(),
-                quietly,
             ):
                 train()
         finally:
@@ -358,7 +357,7 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
         backend = with_matmul(backend, self.matmul_precision, precision)
         network = self._network()
         workload = Workload(network, precision, 1, x.shape[0])
-        with translate_gpu_errors(backend, workload), backend.active(), np.errstate(over="ignore", invalid="ignore"):
+        with translate_gpu_errors(backend, workload), backend.active():
             return backend, outputs_in_parts(backend, precision, network, theta, x)
 
     @staticmethod

@@ -1,12 +1,12 @@
 """A fit that is ready to train: its options, its state, its network and its samples."""
 
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from gpubp._core.user_warnings import warn
 from gpubp.backends.backend import Backend
 from gpubp.estimators._fit_state import FitState
 from gpubp.estimators._options import FitOptions
@@ -77,11 +77,10 @@ class EstimatorFit:
         """Return a copy of the estimator with these parameters."""
         return self.fitted(weights_of(self.network, theta))
 
-    def batch_size(self, n_samples: int, stacklevel: int | None = None) -> int:
-        """Return the batch size for `n_samples` training samples; with a stack level, warn if it is clipped."""
-        if stacklevel is not None and self.options.clips_batch_size(n_samples):
-            message = "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped"
-            warnings.warn(message, stacklevel=stacklevel + 1)
+    def batch_size(self, n_samples: int, *, warns: bool = False) -> int:
+        """Return the batch size for `n_samples` training samples; ``warns`` warns if it is clipped."""
+        if warns and self.options.clips_batch_size(n_samples):
+            warn("Got `batch_size` less than 1 or larger than sample size. It is going to be clipped")
         return self.options.samples_in_a_step(n_samples)
 
 

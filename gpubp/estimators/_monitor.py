@@ -2,13 +2,13 @@
 
 import math
 import time
-import warnings
 from collections.abc import Callable
 from functools import partial
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
+from gpubp._core.user_warnings import warn
 from gpubp._typing import Array
 from gpubp.backends.backend import to_numpy
 from gpubp.distributed.process_group import SINGLE_PROCESS, ProcessGroup
@@ -214,7 +214,7 @@ class FitMonitor:
 
     # --- at the end ---
 
-    def end(self, theta: np.ndarray, stop_reason: str, *, incremental: bool = False, stacklevel: int = 2) -> None:
+    def end(self, theta: np.ndarray, stop_reason: str, *, incremental: bool = False) -> None:
         """Store the parameters, the reason why the fit ended and its duration; warn if it did not converge.
 
         Parameters
@@ -225,8 +225,6 @@ class FitMonitor:
             The reason why the training loop or the solver ended.
         incremental : bool
             Whether this is a call of ``partial_fit``.
-        stacklevel : int
-            Stack level of the warning, as in :func:`warnings.warn`; 2 is the caller of this method.
 
         Raises
         ------
@@ -245,7 +243,7 @@ class FitMonitor:
         state.stop_reason = self.stop_reason or stop_reason
         state.fit_seconds = time.perf_counter() - self.began
         if self.processes.rank == 0:
-            self._warn(incremental, stacklevel + 1)
+            self._warn(incremental)
         self.task.end()
 
     def finish(self, theta: np.ndarray, stop_reason: str) -> None:
@@ -253,11 +251,11 @@ class FitMonitor:
         if stop_reason == "diverged":
             self.stop_reason = stop_reason
         try:
-            self.end(theta, stop_reason, stacklevel=6)
+            self.end(theta, stop_reason)
         finally:
             self.fit.publish_all()
 
-    def _warn(self, incremental: bool, stacklevel: int) -> None:
+    def _warn(self, incremental: bool) -> None:
         options, state = self.fit.options, self.fit.state
         not_done = f"Maximum iterations ({options.max_iter}) reached and the optimization hasn't converged yet."
         warning = {
@@ -270,7 +268,7 @@ class FitMonitor:
         }.get(str(state.stop_reason))
         if warning:
             category = UserWarning if state.stop_reason == "interrupted" else ConvergenceWarning
-            warnings.warn(warning, category, stacklevel=stacklevel)
+            warn(warning, category)
 
 
 def refuse_weights() -> None:

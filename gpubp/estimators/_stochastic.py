@@ -45,7 +45,7 @@ def fit_stochastic(
         start = start._replace(state=optimizer.init(backend.xp, theta))
     position = ModelState(theta, start.on(backend, precision).state, start.epochs, own_state=fresh)
     state.n_iter = 0
-    size = fit.batch_size(n_samples, stacklevel=5)
+    size = fit.batch_size(n_samples, warns=True)
     in_order = BatchesInOrder(samples, size, fit.random_state if options.shuffle else None)
 
     def batches() -> Batches:

@@ -128,6 +128,7 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
         keep_parameters(self, locals())
 
     @available_if(MultilayerPerceptron._has_partial_fit)  # type: ignore[untyped-decorator]
+    @np.errstate(all="ignore")
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> Self:
         """Train for one more epoch, from the solver's state after the last call.
@@ -158,6 +159,7 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
                 self._label_binarizer = learn_labels(on_host(classes))
             return self._fit(X, y, sample_weight, incremental=True)
 
+    @np.errstate(all="ignore")
     def predict(self, X: Any) -> Any:
         """Predict classes.
 
@@ -174,6 +176,7 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
         classes = self._coding().predictions(to_numpy(outputs))
         return classes if is_on_host(X) or classes.dtype.kind in "OSUT" else like(classes, X)
 
+    @np.errstate(all="ignore")
     def predict_proba(self, X: Any) -> Any:
         """Predict the probability of each class.
 
@@ -188,6 +191,7 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
         """
         return self._probabilities(X, "predict_proba")
 
+    @np.errstate(all="ignore")
     def predict_log_proba(self, X: Any) -> Any:
         """Predict the logarithm of the probability of each class.
 
@@ -201,11 +205,11 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
             In the library and on the device of X.
         """
         probabilities = self._probabilities(X, "predict_log_proba")
-        with np.errstate(divide="ignore"):
-            if isinstance(probabilities, list):
-                return [array_api_compat.array_namespace(p).log(p) for p in probabilities]
-            return array_api_compat.array_namespace(probabilities).log(probabilities)
+        if isinstance(probabilities, list):
+            return [array_api_compat.array_namespace(p).log(p) for p in probabilities]
+        return array_api_compat.array_namespace(probabilities).log(probabilities)
 
+    @np.errstate(all="ignore")
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Return the accuracy of the predictions; for several outputs, the fraction of samples with all correct.
 

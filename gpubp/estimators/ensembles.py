@@ -53,6 +53,7 @@ class Ensemble(BaseEstimator):  # type: ignore[misc]
 
     _kind: type[MultilayerPerceptron]  # the class of the members
 
+    @np.errstate(all="ignore")
     @_fit_context(prefer_skip_nested_validation=False)  # type: ignore[untyped-decorator]
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Fit the members.
@@ -205,6 +206,7 @@ class MLPEnsembleClassifier(ClassifierMixin, Ensemble):  # type: ignore[misc]
         """The classes, sorted."""
         return self.estimators_[0].classes_
 
+    @np.errstate(all="ignore")
     def predict(self, X: Any) -> Any:
         """Predict classes, by the mean of the members' probabilities.
 
@@ -221,6 +223,7 @@ class MLPEnsembleClassifier(ClassifierMixin, Ensemble):  # type: ignore[misc]
             classes = self._class_targets().predictions(to_numpy(backend.xp.mean(outputs, axis=0)))
         return classes if is_on_host(X) or classes.dtype.kind in "OSUT" else like(classes, X)
 
+    @np.errstate(all="ignore")
     def predict_proba(self, X: Any) -> Any:
         """Predict the probability of each class: the mean over the members.
 
@@ -236,6 +239,7 @@ class MLPEnsembleClassifier(ClassifierMixin, Ensemble):  # type: ignore[misc]
         with backend.active():
             return self._class_targets().probabilities(backend, backend.xp.mean(outputs, axis=0), X)
 
+    @np.errstate(all="ignore")
     def predict_std(self, X: Any) -> Any:
         """Compute the standard deviation of the members' probabilities.
 
@@ -252,6 +256,7 @@ class MLPEnsembleClassifier(ClassifierMixin, Ensemble):  # type: ignore[misc]
             spread = backend.xp.std(outputs, axis=0)
             return self._class_targets().probabilities(backend, spread, X, of_other=spread)
 
+    @np.errstate(all="ignore")
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Return the accuracy of the predictions; for several outputs, the fraction of samples with all correct.
 
@@ -309,6 +314,7 @@ class MLPEnsembleRegressor(RegressorMixin, Ensemble):  # type: ignore[misc]
     def _default_estimator(self) -> MLPRegressor:
         return MLPRegressor()
 
+    @np.errstate(all="ignore")
     def predict(self, X: Any, return_std: bool = False) -> Any:
         """Predict numbers: the mean over the members.
 
@@ -328,6 +334,7 @@ class MLPEnsembleRegressor(RegressorMixin, Ensemble):  # type: ignore[misc]
             predicted = [like(self.estimators_[0]._coding().predictions(figure), X) for figure in figures]
         return tuple(predicted) if return_std else predicted[0]
 
+    @np.errstate(all="ignore")
     def predict_std(self, X: Any) -> Any:
         """Compute the standard deviation of the members' predictions.
 
@@ -341,6 +348,7 @@ class MLPEnsembleRegressor(RegressorMixin, Ensemble):  # type: ignore[misc]
         """
         return self.predict(X, return_std=True)[1]
 
+    @np.errstate(all="ignore")
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Return the coefficient of determination of the predictions, R^2.
 

@@ -182,6 +182,7 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):  # type: ignore[misc]
         keep_parameters(self, locals())
 
     @available_if(MultilayerPerceptron._has_partial_fit)  # type: ignore[untyped-decorator]
+    @np.errstate(all="ignore")
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Train for one more epoch, from the solver's state after the last call.
@@ -198,6 +199,7 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):  # type: ignore[misc]
         with self._unchanged_if_the_device_fails():
             return self._fit(X, y, sample_weight, incremental=True)
 
+    @np.errstate(all="ignore")
     def predict(self, X: Any) -> Any:
         """Predict numbers.
 
@@ -214,6 +216,7 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):  # type: ignore[misc]
         with backend.active():
             return like(self._coding().predictions(outputs), X)
 
+    @np.errstate(all="ignore")
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Return the coefficient of determination of the predictions, R^2.
 

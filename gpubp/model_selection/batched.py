@@ -71,6 +71,7 @@ class StackedSearch(BaseSearchCV):  # type: ignore[misc]
 
     # --- fitting ---
 
+    @np.errstate(all="ignore")
     @_fit_context(prefer_skip_nested_validation=False)  # type: ignore[untyped-decorator]
     def fit(self, X: Any, y: Any = None, **params: Any) -> Self:
         """Run the search.

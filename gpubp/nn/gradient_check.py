@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import array_api_compat
+import numpy as np
 
 from gpubp._typing import Array, Namespace
 from gpubp.nn.network import Network, among_equal_weights, loss_and_gradient
@@ -24,6 +25,7 @@ class GradientCheck(NamedTuple):
     largest_deviation: float
 
 
+@np.errstate(all="ignore")
 def check_gradient(
     xp: Namespace,
     network: Network,

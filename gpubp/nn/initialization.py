@@ -14,6 +14,7 @@ Seed = int | np.random.Generator
 SCHEMES = ("glorot", "he", "uniform")
 
 
+@np.errstate(all="ignore")
 def initial_weights(
     network: Network,
     seed: Seed | Sequence[Seed] = 0,

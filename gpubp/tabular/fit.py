@@ -57,6 +57,7 @@ class TableFit:
     rows: dict[str, int]
 
 
+@np.errstate(all="ignore")
 def fit_table(
     prepared: PreparedTable | PreparedStream,
     *,

@@ -17,6 +17,7 @@ from gpubp.io.model_file import Model
 from gpubp.tabular.prepare import AnyTable, as_table
 
 
+@np.errstate(all="ignore")
 def predict_table(
     model: Model, table: AnyTable, *, device: str = "auto", matmul_precision: str = "float32"
 ) -> dict[str, Column]:

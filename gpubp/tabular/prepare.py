@@ -94,6 +94,7 @@ class PreparedTable:
         return scores
 
 
+@np.errstate(all="ignore")
 def prepare_table(
     table: AnyTable,
     *,

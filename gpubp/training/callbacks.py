@@ -15,7 +15,6 @@ A callback is a callable that takes a :class:`Progress`; returning True ends the
 import importlib
 import json
 import math
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from os import PathLike, fspath
 from pathlib import Path
@@ -25,6 +24,7 @@ import numpy as np
 
 from gpubp._core.names import near_miss, unknown
 from gpubp._core.text import brief
+from gpubp._core.user_warnings import warn
 from gpubp._typing import Array
 from gpubp.backends.backend import to_numpy
 from gpubp.errors import DataError
@@ -201,7 +201,7 @@ class JSONLines:
         except OSError as error:
             self._can_write = False
             reason = error.strerror or error
-            warnings.warn(f"cannot write to {self.path}, so it ends here: {reason}", UserWarning, stacklevel=2)
+            warn(f"cannot write to {self.path}, so it ends here: {reason}")
 
 
 def _epochs_in(path: Path) -> Iterator[tuple[int, str]]:

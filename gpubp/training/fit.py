@@ -29,6 +29,7 @@ from gpubp.training.setup import Inputs, Options, Setup, StopWhen, agree, valida
 from gpubp.training.validation import Scoring
 
 
+@np.errstate(all="ignore")
 def train(
     network: Network,
     X: Array | Stream,
@@ -224,9 +225,8 @@ def _running(setup: Setup, checkpoints: Checkpoints | None) -> Iterator[None]:
     fix = "Start it again; checkpoint= would keep its state"
     if checkpoints is not None:
         fix = f"resume=True continues from the last checkpoint in {checkpoints.folder}, if there is one"
-    quietly = np.errstate(over="ignore", invalid="ignore", divide="ignore")
     backend = setup.backend
-    with setup.processes.monitored(fix), translate_gpu_errors(backend, workload), backend.active(), quietly:
+    with setup.processes.monitored(fix), translate_gpu_errors(backend, workload), backend.active():
         yield
 
 

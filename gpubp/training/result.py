@@ -1,11 +1,11 @@
 """The result of training, and its initial state."""
 
-import warnings
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from gpubp._core.user_warnings import warn
 from gpubp._typing import Array
 from gpubp.backends.backend import like
 from gpubp.engine.plain.step import ModelState
@@ -84,9 +84,8 @@ def make_fit(setup: Setup, outcome: Outcome) -> Fit:
 
 def _warn_of_divergence(diverged: np.ndarray, epochs: int) -> None:
     which = f"{diverged.sum()} of {diverged.size} networks" if diverged.ndim else f"training, after {epochs} epochs,"
-    warnings.warn(
+    warn(
         f"{which} diverged: parameters became infinite or NaN, and the last good weights were kept. A smaller learning "
         "rate, scaled inputs or gpubp.clipped(optimizer, 1.0) help",
         DivergenceWarning,
-        stacklevel=6,
     )

@@ -118,8 +118,8 @@ class StackableFit(Protocol):
     def n_iter(self) -> int:
         """Epochs done."""
 
-    def batch_size(self, n_samples: int, stacklevel: int | None = None) -> int:
-        """Return the batch size for `n_samples` training samples; with a stack level, warn if it is clipped."""
+    def batch_size(self, n_samples: int, *, warns: bool = False) -> int:
+        """Return the batch size for `n_samples` training samples; ``warns`` warns if it is clipped."""
 
     def optimizer(self) -> Optimizer:
         """Create the optimizer; raise ValueError if its parameters are not valid."""

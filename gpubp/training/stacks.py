@@ -156,7 +156,7 @@ def _stream_of(fit: StackableFit, streams: dict[Any, RandomStream]) -> RandomStr
 def _kind(member: StackMember) -> Any:
     """Return a key that is equal for networks of one stack."""
     fit, n_samples = member.fit, len(member.stream.rows)
-    size = fit.batch_size(n_samples, stacklevel=5)
+    size = fit.batch_size(n_samples, warns=True)
     n_steps = math.ceil(n_samples / size)
     return (
         fit.kind,
@@ -204,10 +204,9 @@ class StackOfFits:
         """
         first, members = self.first, self.members
         workload = Workload(first.network, first.precision, len(members), len(first.rows), self.size)
-        quietly = np.errstate(over="ignore", invalid="ignore", divide="ignore")
         trained = self.active
         try:
-            with translate_gpu_errors(first.backend, workload), first.backend.active(), quietly:
+            with translate_gpu_errors(first.backend, workload), first.backend.active():
                 if self.position is None:
                     self._begin()
                 elif continuing is not None:

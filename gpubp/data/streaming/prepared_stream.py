@@ -144,6 +144,7 @@ class PreparedStream:
         return {name: scores for name, scores in found.items() if scores is not None}
 
 
+@np.errstate(all="ignore")
 def prepare_stream(
     tables: str | PathLike[str] | TableSource,
     *,

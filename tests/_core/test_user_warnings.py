@@ -1,0 +1,34 @@
+import warnings
+
+import numpy as np
+import pytest
+
+import gpubp
+
+X = np.random.default_rng(0).normal(size=(20, 2))
+y = X[:, 0] > 0
+MODEL = gpubp.MLPClassifier((3,), max_iter=2, batch_size=50, random_state=0, device="cpu")
+NETWORK = gpubp.Network((2, 3, 1))
+CALLS = {
+    "fit": lambda: MODEL.fit(X, y),
+    "partial_fit": lambda: gpubp.MLPClassifier((3,), batch_size=50, device="cpu").partial_fit(
+        X, y, classes=[False, True]
+    ),
+    "restarts": lambda: gpubp.MLPRegressor(hidden_layer_sizes=(3,), max_iter=2, n_restarts=2, device="cpu").fit(
+        X, 1.0 * y
+    ),
+    "ensemble": lambda: gpubp.MLPEnsembleClassifier(MODEL, n_estimators=2, random_state=0).fit(X, y),
+    "search": lambda: gpubp.BatchedSearchCV(MODEL, {"alpha": [0.1, 1.0]}, cv=2, progress=False).fit(X, y),
+    "train": lambda: gpubp.train(
+        NETWORK, X, 1.0 * y[:, None], optimizer=gpubp.momentum(1e6), epochs=90, seed=0, device="cpu"
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_warnings_point_at_the_call(name):
+    with warnings.catch_warnings(record=True) as record:
+        warnings.simplefilter("always")
+        CALLS[name]()
+    assert record
+    assert {warning.filename for warning in record} == {__file__}
