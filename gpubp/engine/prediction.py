@@ -10,6 +10,7 @@ from gpubp.backends.gpu_errors import Workload, translate_gpu_errors
 from gpubp.backends.memory import SAMPLES_AT_ONCE, home_of, samples_at_once
 from gpubp.engine import cpu
 from gpubp.engine.argument_checks import choose_precision, host_array, validate_theta, validate_x
+from gpubp.engine.pointer_checks import check_prediction
 from gpubp.nn.network import Network, output_layer
 
 
@@ -76,6 +77,7 @@ def outputs(backend: Backend, network: Network, theta: Array, x: Array) -> Array
 
     Samples on the host are moved there part by part.
     """
+    check_prediction(network, theta, x)
     has_loops = backend.is_numpy and theta.ndim == 1 and x.ndim == 2
     has_loops = has_loops and not (network.has_groups or network.skips) and backend.matmul_precision == "float32"
     if has_loops and cpu.is_wanted(1, 2.0 * x.shape[0] * network.n_parameters):

@@ -26,6 +26,7 @@ from gpubp.engine.argument_checks import choose_precision
 from gpubp.engine.plain.dropout import dropout_rates
 from gpubp.errors import DeviceError
 from gpubp.estimators._arrays import is_on_host, outputs_in_parts, rows_of
+from gpubp.estimators._fit import sizes_of, theta_of
 from gpubp.estimators._fit_state import FitState
 from gpubp.estimators._held_out import HeldOut, hold_out
 from gpubp.estimators._lbfgs import fit_lbfgs
@@ -330,15 +331,14 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
     def _network(self, sizes: list[int] | None = None) -> Network:
         """Return a network of these sizes, by default those of the fitted weights."""
         if sizes is None:
-            sizes = [self.coefs_[0].shape[0], *(coefs.shape[1] for coefs in self.coefs_)]
+            sizes = sizes_of(self.coefs_, self.intercepts_)
         output_activation, loss = self._coding().output_and_loss()
         activation = self.activation if isinstance(self.activation, str) else tuple(self.activation)
         return Network(tuple(sizes), activation=activation, output_activation=output_activation, loss=loss)
 
     def _theta(self) -> np.ndarray:
         """Join ``coefs_`` and ``intercepts_``, which the user may have changed."""
-        blocks = [np.vstack([w, b]) for w, b in zip(self.coefs_, self.intercepts_, strict=True)]
-        return np.asarray(flatten(np, blocks))
+        return theta_of(self.coefs_, self.intercepts_)
 
     @abstractmethod
     def __stackable__(self) -> StackableModel | None:
@@ -350,12 +350,11 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
         """Compute the outputs of the network; they stay on the device."""
         check_is_fitted(self)
         x = validate_new_samples(self, X, method)
-        theta = self._theta()
+        network, theta = self._network(), self._theta()
         backend = choose_backend(self.device, x)
         wide = "float64" in (str(theta.dtype), self._own_precision(x))
         precision = choose_precision(backend, self.dtype, np.empty(0, "float64" if wide else "float32"))
         backend = with_matmul(backend, self.matmul_precision, precision)
-        network = self._network()
         workload = Workload(network, precision, 1, x.shape[0])
         with translate_gpu_errors(backend, workload), backend.active():
             return backend, outputs_in_parts(backend, precision, network, theta, x)

@@ -1,6 +1,6 @@
 """A fit that is ready to train: its options, its state, its network and its samples."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ from gpubp.backends.backend import Backend
 from gpubp.estimators._fit_state import FitState
 from gpubp.estimators._options import FitOptions
 from gpubp.estimators._targets import TargetCoding
-from gpubp.nn.network import Network, views
+from gpubp.nn.network import Network, flatten, views
 
 
 @dataclass(eq=False)
@@ -91,3 +91,32 @@ def weights_of(network: Network, theta: np.ndarray) -> dict[str, Any]:
         "coefs_": [block[:-1].copy() for block in blocks],
         "intercepts_": [block[-1].copy() for block in blocks],
     }
+
+
+def sizes_of(coefs: Sequence[Any], intercepts: Sequence[Any]) -> list[int]:
+    """Return the sizes of the layers of fitted weights and biases, which the user may have changed.
+
+    Raises
+    ------
+    ValueError
+        If the shapes of the layers do not fit each other.
+    """
+    if len(coefs) != len(intercepts) or not len(coefs):
+        raise ValueError(f"coefs_ has {len(coefs)} layers and intercepts_ {len(intercepts)}: one of each per layer")
+    sizes = [*np.shape(coefs[0])[:1]]
+    for k, shapes in enumerate((np.shape(w), np.shape(b)) for w, b in zip(coefs, intercepts, strict=True)):
+        if len(shapes[0]) != 2 or shapes != ((sizes[-1], shapes[0][1]), shapes[0][1:]):
+            raise ValueError(
+                f"coefs_[{k}] of shape {shapes[0]} and intercepts_[{k}] of shape {shapes[1]} do not fit a layer below "
+                f"of {sizes[-1] if sizes else 0} units: their shapes must be (n_below, n) and (n,)"
+            )
+        sizes.append(shapes[0][1])
+    return sizes
+
+
+def theta_of(coefs: Sequence[Any], intercepts: Sequence[Any]) -> np.ndarray:
+    """Join weights and biases of layers that fit each other; raise ValueError if they are not real numbers."""
+    theta = np.asarray(flatten(np, [np.vstack([w, b]) for w, b in zip(coefs, intercepts, strict=True)]))
+    if theta.dtype.kind != "f":
+        raise ValueError(f"coefs_ and intercepts_ must hold real numbers, got {theta.dtype}")
+    return theta

@@ -18,6 +18,7 @@ from gpubp.engine.cpu.steps import Buffers, Request, Work, take_part, take_part_
 from gpubp.engine.cpu.threads import Crew, threads_allowed
 from gpubp.engine.plain.minibatches import ArrayBatches, Batch, Batches, PerNetworkBatches, cut, epochs_of
 from gpubp.engine.plain.step import EpochResult, EpochRunner, ModelState, Objective
+from gpubp.engine.pointer_checks import check_epoch
 from gpubp.nn.losses import get_loss
 from gpubp.nn.network import Network
 from gpubp.nn.weight_sharing import Ties
@@ -89,6 +90,7 @@ class CompiledEpochRunner:
         return self.plain(position, batches)
 
     def _run_epoch(self, position: ModelState, batches: ArrayBatches | PerNetworkBatches) -> EpochResult:
+        check_epoch(self.objective.network, self.dtype, position, batches)
         stack = position.theta.shape[:-1]
         g = self._gathered(batches, stack)
         n_epochs = epochs_of(batches)

@@ -14,6 +14,7 @@ from gpubp.engine.cuda.small_networks import SmallNetworkSteps, shared_memory
 from gpubp.engine.cuda.steps import BatchPlan, LayerwiseSteps, StepSpec
 from gpubp.engine.plain.minibatches import ArrayBatches, Batch, Batches, cut
 from gpubp.engine.plain.step import EpochResult, EpochRunner, ModelState, Objective
+from gpubp.engine.pointer_checks import check_epoch
 from gpubp.engine.tracing.symbols import Inexpressible
 from gpubp.optim.first_order import Optimizer
 
@@ -74,6 +75,7 @@ class CudaEpochRunner:
         in_one_block = not batches.on_host and self._fits_one_block(stack, size)
         if len(stack) > 1 or (stack > (MAX_NETWORKS,) and not in_one_block):
             return self.plain(position, batches)
+        check_epoch(self.objective.network, self.dtype, position, batches)
         with self.device.active():
             return self._run_epoch(self._steps_for(batches, stack), position, batches)
 

@@ -1,0 +1,138 @@
+"""What has been changed since it was validated does not reach compiled code: it raises a ValueError.
+
+Compiled code would read past the end of an array, without a sign.
+"""
+
+import contextlib
+import pickle
+import threading
+import warnings
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import gpubp
+from gpubp.backends.backend import choose_backend
+from gpubp.engine import cpu
+from gpubp.engine.epoch import make_epoch_runner
+from gpubp.engine.plain.minibatches import ArrayBatches, Batch
+from gpubp.engine.plain.step import ModelState, Objective
+from gpubp.engine.pointer_checks import check_epoch, check_prediction
+from gpubp.nn.network import Network
+from gpubp.optim.first_order import adam
+
+rng = np.random.default_rng(0)
+X = rng.normal(size=(90, 4))
+y = (X[:, 0] > 0).astype(int)
+FORMS = ["never", pytest.param("always", marks=pytest.mark.skipif(not cpu.numba_works(), reason="needs numba"))]
+
+
+@pytest.fixture(params=FORMS, autouse=True)
+def form(request, monkeypatch):
+    monkeypatch.setenv("GPUBP_COMPILED", request.param)
+
+
+def fitted(**options):
+    options = {"max_iter": 5, "random_state": 0, "device": "cpu", "tol": 0.0, "warm_start": True} | options
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return gpubp.MLPClassifier((16, 8), **options).fit(X, y)
+
+
+CHANGES = {
+    "rows are missing": lambda model: model.coefs_.__setitem__(1, model.coefs_[1][:15]),
+    "columns are missing": lambda model: model.coefs_.__setitem__(0, model.coefs_[0][:, :3]),
+    "biases are missing": lambda model: model.intercepts_.__setitem__(0, model.intercepts_[0][:3]),
+    "a layer is missing": lambda model: model.coefs_.pop(),
+    "inputs are missing": lambda model: model.coefs_.__setitem__(0, model.coefs_[0][:2]),
+    "one dimension": lambda model: model.coefs_.__setitem__(0, model.coefs_[0][0]),
+    "complex": lambda model: model.coefs_.__setitem__(0, model.coefs_[0] * 1j),
+    "text": lambda model: model.coefs_.__setitem__(0, model.coefs_[0].astype(str)),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("use", ["predict_proba", "predict", "fit", "partial_fit", "score", "pickle"])
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+def test_fitted_attributes_that_do_not_fit_each_other(change, use, solver):
+    if (solver, use) == ("lbfgs", "partial_fit"):
+        pytest.skip("L-BFGS has no partial_fit")
+    model = fitted(solver=solver)
+    CHANGES[change](model)
+    if use == "pickle":
+        model, use = pickle.loads(pickle.dumps(model)), "predict"
+    arguments = (X,) if use.startswith("predict") else (X, y)
+    with pytest.raises(ValueError, match=r"shape|real numbers|layers|sizes"):
+        getattr(model, use)(*arguments)
+
+
+def test_a_state_of_the_optimizer_that_does_not_fit():
+    model = fitted()
+    state = model._optimizer.state
+    model._optimizer = model._optimizer._replace(state=state._replace(**{state._fields[-1]: np.zeros(3)}))
+    with pytest.raises(ValueError, match="shape"):
+        model.partial_fit(X, y)
+
+
+def test_one_estimator_fitted_by_four_threads():
+    """It ends in a fit or an exception, not with the process."""
+    model = gpubp.MLPClassifier((16, 8), max_iter=40, device="cpu", warm_start=True, batch_size=20)
+    data = [(rng.normal(size=(n, i)), np.arange(n) % c) for n, i, c in ((60, 3, 2), (90, 7, 3), (40, 5, 4), (80, 3, 5))]
+
+    def fit(x, targets):
+        for _ in range(5):
+            with contextlib.suppress(Exception):
+                model.fit(x, targets).predict_proba(x)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        threads = [threading.Thread(target=fit, args=one) for one in data]
+        [thread.start() for thread in threads]
+        [thread.join() for thread in threads]
+
+
+# --- the border ---
+
+NETWORK = Network((4, 3, 2))
+BATCHES = ArrayBatches(
+    choose_backend("cpu"), Batch(X, np.zeros((90, 2)), np.ones(90)), 20, order=np.arange(90), epochs=1
+)
+THETA = np.zeros(NETWORK.n_parameters)
+
+
+def model_state(theta=THETA, **changed):
+    return ModelState(theta, adam().init(np, theta)._replace(**changed), 0)
+
+
+WRONG = {
+    "theta": (model_state(np.zeros(3)), BATCHES),
+    "float32": (model_state(THETA.astype("float32")), BATCHES),
+    "state": (model_state(**{adam().init(np, THETA)._fields[-1]: np.zeros(3)}), BATCHES),
+    "x": (model_state(), replace(BATCHES, samples=BATCHES.samples._replace(x=X[:, :3]))),
+    "x float32": (model_state(), replace(BATCHES, samples=BATCHES.samples._replace(x=X.astype("float32")))),
+    "targets": (model_state(), replace(BATCHES, samples=BATCHES.samples._replace(targets=np.zeros((89, 2))))),
+    "sample_weight": (model_state(), replace(BATCHES, samples=BATCHES.samples._replace(sample_weight=np.ones(89)))),
+    "order": (model_state(), replace(BATCHES, order=np.arange(1, 91))),
+    "negative": (model_state(), replace(BATCHES, order=np.arange(-1, 89))),
+    "orders": (model_state(), replace(BATCHES, order=np.zeros((3, 90), int), epochs=4)),
+    "order float": (model_state(), replace(BATCHES, order=np.arange(90.0))),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_arguments_of_compiled_steps(name):
+    check_epoch(NETWORK, "float64", model_state(), BATCHES)
+    with pytest.raises(ValueError, match=r"must|orders"):
+        check_epoch(NETWORK, "float64", *WRONG[name])
+    if cpu.requested_mode() == "always":
+        run_epoch = make_epoch_runner(choose_backend("cpu"), Objective(NETWORK), adam(), "float64", 20, 100)
+        with pytest.raises(ValueError, match=r"must|orders"):
+            run_epoch(*WRONG[name])
+
+
+@pytest.mark.parametrize(("theta", "x"), [(THETA[:-1], X), (THETA, X[:, :3]), (THETA, X.astype("float32"))])
+def test_arguments_of_compiled_predictions(theta, x):
+    check_prediction(NETWORK, THETA, X)
+    with pytest.raises(ValueError, match="must be float64 of shape"):
+        check_prediction(NETWORK, theta, x)
