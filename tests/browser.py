@@ -49,8 +49,8 @@ def opened(executable: str, folder: Path) -> Iterator["Browser"]:
     script = f'exec "$@" 3<&{to_read} 4>&{to_write}'
     command = ["bash", "-c", script, "bash", executable, *FLAGS, f"--user-data-dir={folder / 'profile'}"]
     log = folder / "browser.log"
-    with log.open("wb") as said:
-        process = subprocess.Popen(command, pass_fds=(to_read, to_write), stdout=said, stderr=said)
+    with log.open("wb") as log_file:
+        process = subprocess.Popen(command, pass_fds=(to_read, to_write), stdout=log_file, stderr=log_file)
     os.close(to_read)
     os.close(to_write)
     try:
@@ -120,8 +120,8 @@ class Page:
 
     def events(self, *methods: str) -> list[dict]:
         """Return the parameters of past events of some kinds."""
-        of_all = self._browser.events
-        return [e["params"] for e in of_all if e.get("sessionId") == self._session and e["method"] in methods]
+        all_events = self._browser.events
+        return [e["params"] for e in all_events if e.get("sessionId") == self._session and e["method"] in methods]
 
     def requested_urls(self) -> set[str]:
         """Return the requested URLs, except those of opened pages and their inline data."""

@@ -96,10 +96,10 @@ def _devices_of(item):
 
 def _needs_missing_package(item):
     params = item.callspec.params if hasattr(item, "callspec") else {}
-    wanted = "float64" if "double" in getattr(item, "fixturenames", ()) else params.get("dtype")
-    if "comparison" in params and wanted not in params["comparison"].dtypes:
+    required = "float64" if "double" in getattr(item, "fixturenames", ()) else params.get("dtype")
+    if "comparison" in params and required not in params["comparison"].dtypes:
         return True
-    return any(wanted in LACKING.get(device, ()) for device in _devices_of(item))
+    return any(required in LACKING.get(device, ()) for device in _devices_of(item))
 
 
 @pytest.fixture(
@@ -180,13 +180,13 @@ def emulated_gpu(monkeypatch):
     from tests.cuda_machines import DeviceOfNumPy
     from tests.emulated_cuda import EmulatedDevice
 
-    host, made = choose_backend("cpu"), []
+    host, devices = choose_backend("cpu"), []
     library = replace(host.library, name="cuda")
     backend = host._replace(device=DeviceOfNumPy("cpu"), name="cuda:0", library=library)
 
     def make_device(device, products):
-        made.append(EmulatedDevice())
-        return made[-1]
+        devices.append(EmulatedDevice())
+        return devices[-1]
 
     monkeypatch.setattr(backends, "CUPY", library)
     monkeypatch.setattr(setup, "choose_backend", lambda device, *_: host if device == "cpu" else backend)
@@ -194,4 +194,4 @@ def emulated_gpu(monkeypatch):
     monkeypatch.setattr(gpubp.engine.cuda.device, "cuda_device", make_device)
     monkeypatch.setattr(memory, "memory_of", lambda backend: None)
     monkeypatch.delenv("GPUBP_COMPILED", raising=False)
-    return made
+    return devices

@@ -89,22 +89,22 @@ def plain_way(machine, objective, optimizer, dtype):
     )
 
 
-def both_ways(machine, network, optimizer=None, dtype="float64", options=None, **how):
+def both_ways(machine, network, optimizer=None, dtype="float64", options=None, **options_of_run):
     optimizer, objective = optimizer or momentum(0.05, 0.9), Objective(network, **(options or {}))
     plain = plain_way(machine, objective, optimizer, dtype)
     fast = cuda_epoch_runner(machine.device, objective, optimizer, dtype, plain)
     assert isinstance(fast, CudaEpochRunner)
-    return [run_epochs(machine, way, network, optimizer, dtype, **how) for way in (plain, fast)]
+    return [run_epochs(machine, way, network, optimizer, dtype, **options_of_run) for way in (plain, fast)]
 
 
 def assert_same_report(report, expected, dtype):
     for name in ("values", "weights"):
-        actual, wanted = (to_numpy(getattr(one, name)).astype(dtype) for one in (report, expected))
-        assert_agree(actual, wanted, "steps")
+        actual, reference = (to_numpy(getattr(one, name)).astype(dtype) for one in (report, expected))
+        assert_agree(actual, reference, "steps")
 
 
-def assert_same(seen, kind="steps"):
-    (plain, report), (fast, other_report) = seen
+def assert_same(results, kind="steps"):
+    (plain, report), (fast, other_report) = results
     assert_agree(fast.theta, plain.theta, kind)
     assert type(fast.state) is type(plain.state)
     for part, other in zip(fast.state, plain.state, strict=True):

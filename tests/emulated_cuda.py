@@ -263,7 +263,7 @@ class EmulatedDevice:
     def kernels(self, source):
         self._must_not_be_captured()
         self.dtype = "float32" if "typedef float real" in source else "float64"
-        wrappers, found = [], {}
+        wrappers, kernels_found = [], {}
         for name, text, parameters, body in parsed(source):
             names = ", ".join(re.search(r"(\w+)\s*$", part)[1] for part in text.split(","))
             wrappers.append(
@@ -272,11 +272,11 @@ class EmulatedDevice:
                 f"    const Place grid = {{gx, gy, gz}}, block = {{bx, by, 1}};\n"
                 f"    return run([&] {{ {name}({names}); }}, grid, block, n_shared, waits, backwards);\n}}\n"
             )
-            found[name] = (parameters, "__syncthreads" in body or "_over_block(" in body)
+            kernels_found[name] = (parameters, "__syncthreads" in body or "_over_block(" in body)
         library = compile_shared(HEADER + source + RUNNER + "".join(wrappers))
         return {
             name: Kernel(name, getattr(library, f"run_{name}"), tuple(parameters), waits)
-            for name, (parameters, waits) in found.items()
+            for name, (parameters, waits) in kernels_found.items()
         }
 
     def launch(self, kernel, blocks, threads, shared_bytes, *arguments):
@@ -289,11 +289,11 @@ class EmulatedDevice:
         assert 0 < blocks[2] < 2**16
         assert shared_bytes <= self.shared_memory
         assert len(arguments) == len(kernel.parameters), kernel.name
-        given = [self._argument(kernel, *pair) for pair in zip(kernel.parameters, arguments, strict=True)]
+        values = [self._argument(kernel, *pair) for pair in zip(kernel.parameters, arguments, strict=True)]
         plain = [*blocks, *threads, n_shared, kernel.waits, self.backwards]
 
         def work():
-            assert kernel.run(*map(ctypes.c_int, plain), *given) == 0, f"{kernel.name}: not all threads wait"
+            assert kernel.run(*map(ctypes.c_int, plain), *values) == 0, f"{kernel.name}: not all threads wait"
 
         self._do(work)
 
@@ -340,8 +340,8 @@ class EmulatedDevice:
             return C_TYPES[parameter.kind if parameter.kind == "whole" else f"real {self.dtype}"](value)
         if value is None:
             return ctypes.c_void_p(None)
-        wanted = self.dtype if parameter.kind == "real" else DTYPES[parameter.kind]
-        assert value.dtype == wanted, (kernel.name, parameter, value.dtype)
+        expected = self.dtype if parameter.kind == "real" else DTYPES[parameter.kind]
+        assert value.dtype == expected, (kernel.name, parameter, value.dtype)
         assert value.flags.c_contiguous, (kernel.name, parameter)
         return ctypes.c_void_p(value.ctypes.data)
 
@@ -417,8 +417,8 @@ class RawKernel:
         assert Stream.present is not None, "launched on the default stream"
         assert shared_mem <= self.max_dynamic_shared_size_bytes
         assert all(isinstance(value, np.generic | DeviceArray) for value in arguments)
-        given = [_as_emulated(value) for value in arguments]
-        self.device.launch(self.kernel, blocks, (*threads, 1)[:2], shared_mem, *given)
+        values = [_as_emulated(value) for value in arguments]
+        self.device.launch(self.kernel, blocks, (*threads, 1)[:2], shared_mem, *values)
 
 
 class RawModule:
@@ -447,20 +447,20 @@ def emulated_modules():
     """The used parts of the modules cupy, nvmath, nvmath.bindings and nvmath.bindings.cublas."""
     device = EmulatedDevice()
 
-    def gemm_ex(handle, op_a, op_b, m, n, k, alpha, *given):
+    def gemm_ex(handle, op_a, op_b, m, n, k, alpha, *values):
         """Set C to op(A) op(B), all stored by columns."""
-        a, b, c = given[:3], given[3:6], given[7:10]
-        gemm_strided_batched_ex(handle, op_a, op_b, m, n, k, alpha, *a, 0, *b, 0, given[6], *c, 0, 1, *given[10:])
+        a, b, c = values[:3], values[3:6], values[7:10]
+        gemm_strided_batched_ex(handle, op_a, op_b, m, n, k, alpha, *a, 0, *b, 0, values[6], *c, 0, 1, *values[10:])
 
-    def gemm_strided_batched_ex(*given):
-        handle, op_a, op_b, m, n, k, alpha, a, type_a, lda, a_apart, b, type_b, ldb, b_apart, *others = given
-        beta, c, type_c, ldc, c_apart, count, compute, algo = others
+    def gemm_strided_batched_ex(*values):
+        handle, op_a, op_b, m, n, k, alpha, a, type_a, lda, a_stride, b, type_b, ldb, b_stride, *others = values
+        beta, c, type_c, ldc, c_stride, count, compute, algo = others
         assert (handle, type_a, type_b, algo) == (99, type_c, type_c, -1)
         device.computed = compute
         dtype, number = (("float32", ctypes.c_float), ("float64", ctypes.c_double))[type_c]
 
-        def matrix(address, rows, columns, apart):
-            numbers = np.ctypeslib.as_array(ctypes.cast(address, ctypes.POINTER(number)), (columns, apart))
+        def matrix(address, rows, columns, stride):
+            numbers = np.ctypeslib.as_array(ctypes.cast(address, ctypes.POINTER(number)), (columns, stride))
             return numbers.T[:rows]
 
         assert matrix(alpha, 1, 1, 1) == 1.0
@@ -468,7 +468,7 @@ def emulated_modules():
         products, item = [], np.dtype(dtype).itemsize
         for one in range(count):
             at_a, at_b, at_c = (
-                first + one * apart * item for first, apart in ((a, a_apart), (b, b_apart), (c, c_apart))
+                first + one * stride * item for first, stride in ((a, a_stride), (b, b_stride), (c, c_stride))
             )
             A = matrix(at_a, k, m, lda).T if op_a else matrix(at_a, m, k, lda)
             B = matrix(at_b, n, k, ldb).T if op_b else matrix(at_b, k, n, ldb)

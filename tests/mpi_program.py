@@ -39,9 +39,9 @@ def trained():
     """Train in both precisions; the first process prints all parameters and a summary of each process."""
     processes, fits = process_group_for("mpi"), {}
     for dtype in ("float64", "float32"):
-        seen = []
-        theta = train(**problem(dtype), callbacks=[seen.append], parallel="mpi").theta
-        reported = processes.comm.allgather((hashlib.sha256(theta.tobytes()).hexdigest(), len(seen)))
+        calls = []
+        theta = train(**problem(dtype), callbacks=[calls.append], parallel="mpi").theta
+        reported = processes.comm.allgather((hashlib.sha256(theta.tobytes()).hexdigest(), len(calls)))
         hashes, callbacks = zip(*reported, strict=True)
         fits[dtype] = theta.tolist(), hashes, callbacks
     if processes.rank == 0:

@@ -105,10 +105,10 @@ def faults_of(package, levels):
         imported = imports_of(name, path, modules)
         graph[name] = {target for target, _ in imported if target != name}
         for target, line in imported:
-            here, there = packages[name], packages[target]
-            if here != there and levels.get(there, 0) >= levels.get(here, math.inf):
+            place, target_place = packages[name], packages[target]
+            if place != target_place and levels.get(target_place, 0) >= levels.get(place, math.inf):
                 file = path.relative_to(package).as_posix()
-                faults.append(f"{file}:{line} imports {there}, which is not below {here}")
+                faults.append(f"{file}:{line} imports {target_place}, which is not below {place}")
     return faults + [f"circle: {' -> '.join(circle)}" for circle in cycles_in(graph)]
 
 
@@ -116,12 +116,12 @@ def cycles_in(graph):
     """Find one cycle for each import that closes one."""
     found, done = [], set()
 
-    def walk(name, way):
-        if name in way:
-            found.append([*way[way.index(name) :], name])
+    def walk(name, path):
+        if name in path:
+            found.append([*path[path.index(name) :], name])
         elif name not in done:
             for target in sorted(graph[name]):
-                walk(target, [*way, name])
+                walk(target, [*path, name])
             done.add(name)
 
     for name in graph:

@@ -106,7 +106,7 @@ def test_more_features_at_predict_than_at_fit():
 def test_not_finite(device, value):
     """The first bad position is named, in any of the arrays."""
 
-    def there(array):
+    def to_device(array):
         return to_backend(choose_backend(device), array, "float64")
 
     def message(name, place):
@@ -114,19 +114,19 @@ def test_not_finite(device, value):
 
     options = {"device": device}
     with pytest.raises(DataError, match=message("X", "2, 1")):
-        fit(X=there(spoiled(X, (slice(2, 4), 1), value)), **options)
+        fit(X=to_device(spoiled(X, (slice(2, 4), 1), value)), **options)
     with pytest.raises(DataError, match=message("targets", "3, 0")):
-        fit(targets=there(spoiled(D, (3, 0), value)), **options)
+        fit(targets=to_device(spoiled(D, (3, 0), value)), **options)
     with pytest.raises(DataError, match=message("theta", "12")):
-        fit(theta=there(spoiled(THETA, 12, value)), **options)
+        fit(theta=to_device(spoiled(THETA, 12, value)), **options)
     with pytest.raises(DataError, match=message("sample_weight", "0")):
-        fit(sample_weight=there(spoiled(np.ones(4), 0, value)), **options)
+        fit(sample_weight=to_device(spoiled(np.ones(4), 0, value)), **options)
     with pytest.raises(DataError, match=message("validation X", "1, 1")):
         fit(validation_data=(spoiled(X, (1, 1), value), D), **options)
     with pytest.raises(DataError, match=message("validation targets", "0, 0")):
         fit(validation_data=(X, spoiled(D, (0, 0), value)), **options)
     with pytest.raises(DataError, match=message("X", "0, 0")):
-        predict(NETWORK, THETA, there(spoiled(X, (0, 0), value)), **options)
+        predict(NETWORK, THETA, to_device(spoiled(X, (0, 0), value)), **options)
 
 
 def test_finite_only_in_the_other_precision():

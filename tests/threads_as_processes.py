@@ -15,12 +15,12 @@ class Table:
         self.size, self.places = size, [None] * size
         self.barrier = threading.Barrier(size, timeout=30)
 
-    def exchanged(self, rank, said):
-        self.places[rank] = said
+    def exchanged(self, rank, message):
+        self.places[rank] = message
         self.barrier.wait()
-        heard = list(self.places)
+        objects = list(self.places)
         self.barrier.wait()
-        return heard
+        return objects
 
 
 class Communicator:
@@ -36,11 +36,11 @@ class Communicator:
     def Get_size(self):
         return self.table.size
 
-    def allgather(self, said):
-        return self.table.exchanged(self.rank, said)
+    def allgather(self, message):
+        return self.table.exchanged(self.rank, message)
 
-    def bcast(self, said):
-        return pickle.loads(self.table.exchanged(self.rank, pickle.dumps(said))[0])
+    def bcast(self, message):
+        return pickle.loads(self.table.exchanged(self.rank, pickle.dumps(message))[0])
 
     def add(self, array):
         self.sums.append(array.size)
@@ -65,25 +65,25 @@ class ThreadProcessGroup(MPIProcessGroup):
 
 def run_on_ranks(size, work):
     """Call ``work(processes)`` in this many threads; return what each returned or raised."""
-    table, found = Table(size), [None] * size
+    table, results = Table(size), [None] * size
 
     def one(rank):
         try:
-            found[rank] = work(ThreadProcessGroup(Communicator(table, rank)))
+            results[rank] = work(ThreadProcessGroup(Communicator(table, rank)))
         except BaseException as error:
-            found[rank] = error
+            results[rank] = error
 
     threads = [threading.Thread(target=one, args=(rank,)) for rank in range(size)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    return found
+    return results
 
 
-def results_of(found):
+def results_of(results):
     """Raise an exception of a thread, or return the results of all."""
-    for one in found:
+    for one in results:
         if isinstance(one, BaseException) and not isinstance(one, threading.BrokenBarrierError):
             raise one
-    return found
+    return results

@@ -90,7 +90,7 @@ def test_a_library_without_a_device_has_its_own_choice():
 
 
 @pytest.mark.parametrize(
-    ("device", "got"),
+    ("device", "message"),
     [
         ("gpu", r"unknown device 'gpu' \(did you mean 'cuda'\?\); known: auto, cpu, cuda, torch"),
         ("CPU", r"unknown device 'CPU' \(did you mean 'cpu'\?\)"),
@@ -99,8 +99,8 @@ def test_a_library_without_a_device_has_its_own_choice():
         ("array_api_strict:device9", "cannot be used .*device9.*install array-api-strict, or name a device"),
     ],
 )
-def test_an_unknown_device_lists_the_known_ones(device, got):
-    with pytest.raises(DeviceError, match=got):
+def test_an_unknown_device_lists_the_known_ones(device, message):
+    with pytest.raises(DeviceError, match=message):
         choose_backend(device)
 
 
@@ -267,8 +267,8 @@ def test_arrays_of_two_libraries_are_not_mixed():
 @pytest.mark.parametrize("dtype", ["float32", "int64", "int32", "bool"])
 def test_round_trip_of_arrays(device, dtype):
     chosen, host = choose_backend(device), (np.arange(6).reshape(2, 3) % 2).astype(dtype)
-    there = to_backend(chosen, host)
-    back = to_numpy(there)
+    on_device = to_backend(chosen, host)
+    back = to_numpy(on_device)
     assert type(back) is np.ndarray
     assert back.dtype == host.dtype
     np.testing.assert_array_equal(back, host)
@@ -276,9 +276,9 @@ def test_round_trip_of_arrays(device, dtype):
 
 def test_an_array_on_the_device_is_not_copied(device):
     chosen = choose_backend(device)
-    there = to_backend(chosen, np.ones(3, dtype="float32"))
-    assert to_backend(chosen, there) is there
-    assert to_backend(chosen, there, "float32") is there
+    on_device = to_backend(chosen, np.ones(3, dtype="float32"))
+    assert to_backend(chosen, on_device) is on_device
+    assert to_backend(chosen, on_device, "float32") is on_device
 
 
 def test_from_every_device_to_every_device(device, other_device):
@@ -295,9 +295,9 @@ def test_from_every_device_to_every_device(device, other_device):
 def test_type_changes_on_the_way(device):
     chosen = choose_backend(device)
     host = np.asarray([0, 1])
-    for there in (to_backend(chosen, host, "float32"), to_backend(chosen, to_backend(chosen, host), "float32")):
-        assert there.dtype == chosen.xp.float32
-        np.testing.assert_array_equal(to_numpy(there), [0.0, 1.0])
+    for on_device in (to_backend(chosen, host, "float32"), to_backend(chosen, to_backend(chosen, host), "float32")):
+        assert on_device.dtype == chosen.xp.float32
+        np.testing.assert_array_equal(to_numpy(on_device), [0.0, 1.0])
 
 
 def test_read_only_and_strided_arrays_are_moved(device):
@@ -330,6 +330,6 @@ def test_the_host_is_not_copied():
 def test_active_lets_every_device_compute(device):
     chosen = choose_backend(device)
     with chosen.active():
-        there = to_backend(chosen, np.ones(2, dtype="float32"))
-        np.testing.assert_array_equal(to_numpy(there + there), [2.0, 2.0])
+        on_device = to_backend(chosen, np.ones(2, dtype="float32"))
+        np.testing.assert_array_equal(to_numpy(on_device + on_device), [2.0, 2.0])
     assert Backend._fields == ("xp", "device", "name", "library", "matmul_precision")

@@ -99,10 +99,10 @@ class Namespace:
 
 @pytest.fixture
 def pool(monkeypatch):
-    found = Pool()
-    cupy = types.SimpleNamespace(get_default_memory_pool=lambda: found, ndarray=type("ndarray", (), {}))
+    fake_pool = Pool()
+    cupy = types.SimpleNamespace(get_default_memory_pool=lambda: fake_pool, ndarray=type("ndarray", (), {}))
     monkeypatch.setitem(sys.modules, "cupy", cupy)
-    return found
+    return fake_pool
 
 
 @pytest.fixture
@@ -129,12 +129,12 @@ class TestFullMemory:
         gpu(full_above(300))
         with pytest.raises(DeviceError) as caught:
             train(NETWORK, X, D, batch_size=500, epochs=2)
-        said = str(caught.value)
+        message = str(caught.value)
         for part in ("cuda:0", "batches of 500 samples", "allocating 1,228,800 bytes", "held 2.0 MiB, 1.0 MiB of it"):
-            assert part in said
-        assert "3.0 MiB of 8.0 MiB were free" in said
+            assert part in message
+        assert "3.0 MiB of 8.0 MiB were free" in message
         assert pool.freed == 1
-        fitting = int(re.search(r"batch_size=(\d+) would fit", said)[1])
+        fitting = int(re.search(r"batch_size=(\d+) would fit", message)[1])
         assert fitting == 256
         assert train(NETWORK, X, D, batch_size=fitting, epochs=2).stop_reason == "epochs"
 
@@ -177,16 +177,19 @@ class TestFullMemory:
 
     def test_what_fits_is_a_power_of_two_below_the_batch(self):
         load = Workload(NETWORK, "float32", 1, 1000, batch_size=4096)
-        of_sample, beside = bytes_of_a_sample(NETWORK.sizes, "float32"), 4 * (1000 * 23 + 8 * NETWORK.n_parameters)
+        of_sample, other_memory = (
+            bytes_of_a_sample(NETWORK.sizes, "float32"),
+            4 * (1000 * 23 + 8 * NETWORK.n_parameters),
+        )
 
         def memory(space):
             return Memory(int(space), 10**12, 0, 0, 0)
 
         assert batch_that_fits(load, memory(10**9)) == 2048
-        assert batch_that_fits(load, memory(beside + 1.26 * 128 * of_sample)) == 128
-        assert batch_that_fits(load, memory(beside + 1.24 * 128 * of_sample)) == 64
-        assert batch_that_fits(load, memory(beside)) == 0
-        assert batch_that_fits(load._replace(n_networks=1000), memory(beside + 1.26 * 128 * of_sample)) == 0
+        assert batch_that_fits(load, memory(other_memory + 1.26 * 128 * of_sample)) == 128
+        assert batch_that_fits(load, memory(other_memory + 1.24 * 128 * of_sample)) == 64
+        assert batch_that_fits(load, memory(other_memory)) == 0
+        assert batch_that_fits(load._replace(n_networks=1000), memory(other_memory + 1.26 * 128 * of_sample)) == 0
 
 
 class TestOtherFaults:
@@ -234,11 +237,11 @@ class TestOtherFaults:
         gpu(lambda a: error)
         with pytest.raises(DeviceError) as caught:
             work()
-        said = str(caught.value)
-        assert said.startswith("cuda:0 failed: ")
-        assert "\n" not in said
+        message = str(caught.value)
+        assert message.startswith("cuda:0 failed: ")
+        assert "\n" not in message
         for part in parts:
-            assert part in said
+            assert part in message
         assert caught.value.__cause__ is error
 
     def test_two_wheels_are_named(self, gpu, monkeypatch):
@@ -387,14 +390,14 @@ class TestPartsOfPredictions:
     def test_outputs_equal_those_of_all_samples_together(self, gpu):
         seen = []
 
-        def noted(a):
+        def recorded(a):
             seen.append(a.shape[-2])
 
         theta = initial_weights(NETWORK, 0)
         of_sample = bytes_of_a_prediction(NETWORK.sizes, "float32")
-        backend = gpu(noted, free=4 * 100 * of_sample - MIB)
-        found = outputs(backend, NETWORK, theta, X)
+        backend = gpu(recorded, free=4 * 100 * of_sample - MIB)
+        actual = outputs(backend, NETWORK, theta, X)
         assert set(seen) == {64, 600 % 64}
-        np.testing.assert_allclose(found, output_layer(np, NETWORK, theta, X).y, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(actual, output_layer(np, NETWORK, theta, X).y, rtol=1e-5, atol=1e-6)
         sparse = pytest.importorskip("scipy.sparse").csr_matrix(X)
-        np.testing.assert_array_equal(outputs_in_parts(backend, "float32", NETWORK, theta, sparse), found)
+        np.testing.assert_array_equal(outputs_in_parts(backend, "float32", NETWORK, theta, sparse), actual)

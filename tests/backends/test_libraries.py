@@ -24,7 +24,7 @@ def texts_in(*nodes):
 
 def comparisons_in(source):
     """Return the lines that compare with the name of a backend, or check whether a text starts or ends with one."""
-    found = []
+    lines = []
     for node in ast.walk(ast.parse(source)):
         texts = set()
         if isinstance(node, ast.Compare):
@@ -36,8 +36,8 @@ def comparisons_in(source):
         elif isinstance(node, ast.MatchValue):
             texts = texts_in(node.value)
         if {text.partition(":")[0] for text in texts} & NAMES:
-            found.append(node.lineno)
-    return found
+            lines.append(node.lineno)
+    return lines
 
 
 def test_nothing_compares_names_of_backends():
@@ -100,7 +100,7 @@ def test_a_library_is_added_by_one_entry(monkeypatch):
 def test_an_unknown_library_follows_the_standard(monkeypatch):
     array = choose_backend("array_api_strict").xp.ones(2)
     monkeypatch.setattr(libraries, "LIBRARIES", {"cpu": NUMPY})
-    found = library_of(array)
-    assert found.name == "array_api_strict"
-    assert found.owns(array)
-    assert not found.owns(np.ones(2))
+    library = library_of(array)
+    assert library.name == "array_api_strict"
+    assert library.owns(array)
+    assert not library.owns(np.ones(2))

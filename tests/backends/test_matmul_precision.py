@@ -120,13 +120,13 @@ def _overflow_is_wanted():
 
 class TestRounding:
     def test_by_the_table(self, backend_case, precision):
-        given, expected = np.asarray(NUMBERS[precision] + ALWAYS, np.float32).T
-        found = rounded(backend_case.xp, backend_case.asarray(given), precision)
-        assert str(found.dtype).endswith("float32")
-        found, subnormal = to_numpy(found), (given != 0) & (np.abs(given) < 2.0**-126)
+        numbers, expected = np.asarray(NUMBERS[precision] + ALWAYS, np.float32).T
+        actual = rounded(backend_case.xp, backend_case.asarray(numbers), precision)
+        assert str(actual.dtype).endswith("float32")
+        actual, subnormal = to_numpy(actual), (numbers != 0) & (np.abs(numbers) < 2.0**-126)
         if backend_case.name == "jax":  # XLA flushes subnormal numbers of float32 to 0
-            found, expected = found[~subnormal], expected[~subnormal]
-        same_numbers(found, expected)
+            actual, expected = actual[~subnormal], expected[~subnormal]
+        same_numbers(actual, expected)
 
     def test_both_ways_give_the_same_bits(self, precision):
         x = all_numbers()
@@ -137,9 +137,9 @@ class TestRounding:
         form, x = FORMATS[precision], all_numbers(1)
         x = x[np.isfinite(x) & (np.abs(x) < form.largest)].astype(float)
         spacing = 2.0 ** (np.maximum(np.frexp(x)[1] - 1, form.smallest_exponent) - form.bits)
-        found = rounded(np, x.astype(np.float32), precision).astype(float)
-        finite = np.isfinite(found)
-        same_numbers((found / spacing)[finite], np.round(x / spacing)[finite])
+        actual = rounded(np, x.astype(np.float32), precision).astype(float)
+        finite = np.isfinite(actual)
+        same_numbers((actual / spacing)[finite], np.round(x / spacing)[finite])
 
     def test_is_idempotent(self, precision):
         once = rounded(np, all_numbers(2), precision)
@@ -303,9 +303,9 @@ class TestTraining:
     def test_float32_leaves_float64_alone(self):
         x, targets, _ = iris()
         fit = train(NETWORK, x.astype("float64"), targets, epochs=3, device="cpu", matmul_precision="float32")
-        again = train(NETWORK, x.astype("float64"), targets, epochs=3, device="cpu")
+        repeated = train(NETWORK, x.astype("float64"), targets, epochs=3, device="cpu")
         assert fit.theta.dtype == np.float64
-        np.testing.assert_array_equal(fit.theta, again.theta)
+        np.testing.assert_array_equal(fit.theta, repeated.theta)
 
     def test_is_never_compiled(self, monkeypatch, precision):
         monkeypatch.setenv("GPUBP_COMPILED", "always")
@@ -322,8 +322,8 @@ class TestTraining:
         options = {"epochs": 3, "batch_size": 30, "device": "cpu", "matmul_precision": precision, "shuffle": False}
         stack = train(NETWORK, x, targets, seed=[1, 2], **options)
         for k, seed in enumerate((1, 2)):
-            alone = train(NETWORK, x, targets, seed=seed, **options)
-            np.testing.assert_allclose(stack.theta[k], alone.theta, rtol=1e-2, atol=1e-3)
+            single = train(NETWORK, x, targets, seed=seed, **options)
+            np.testing.assert_allclose(stack.theta[k], single.theta, rtol=1e-2, atol=1e-3)
 
 
 class TestLossScale:
@@ -399,9 +399,9 @@ class TestLossScale:
         backend = with_matmul(choose_backend("cpu"), "float16", "float32")
         theta = np.asarray([1.0, 2.0], np.float32)
         ones = np.ones((1, 1), np.float32)
-        given = (backend.xp, network, theta, ones, ones, np.asarray([1e-9], np.float32))  # y is 2, the target 1
-        assert not loss_and_gradient(*given)[1].any()
-        scaled = loss_and_gradient(*given, loss_scale=np.asarray(FIRST_LOSS_SCALE, np.float32))[1]
+        arguments = (backend.xp, network, theta, ones, ones, np.asarray([1e-9], np.float32))  # y is 2, the target 1
+        assert not loss_and_gradient(*arguments)[1].any()
+        scaled = loss_and_gradient(*arguments, loss_scale=np.asarray(FIRST_LOSS_SCALE, np.float32))[1]
         np.testing.assert_allclose(scaled, [2e-9, 1e-9], rtol=0.1)
 
     def test_networks_of_a_stack_have_separate_scales(self):
@@ -510,11 +510,11 @@ class TestEstimators:
         )
         assert clone(model).get_params()["matmul_precision"] == precision
         fitted_quietly(model, x, y.astype("float32"))
-        again = pickle.loads(pickle.dumps(model))
-        np.testing.assert_array_equal(again.predict(x), model.predict(x))
+        restored = pickle.loads(pickle.dumps(model))
+        np.testing.assert_array_equal(restored.predict(x), model.predict(x))
         fitted_quietly(model, x, y.astype("float32"))
-        fitted_quietly(again, x, y.astype("float32"))
-        np.testing.assert_array_equal(again.predict(x), model.predict(x))
+        fitted_quietly(restored, x, y.astype("float32"))
+        np.testing.assert_array_equal(restored.predict(x), model.predict(x))
 
     def test_a_warm_start_can_change_it(self):
         x, _, y = iris()

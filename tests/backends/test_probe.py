@@ -89,10 +89,10 @@ def test_neither_installed_nor_a_driver(monkeypatch, driver):
     """Without a GPU, CuPy would not help: the fix is the CPU."""
     driver(None)
     monkeypatch.setitem(sys.modules, "cupy", None)
-    found = probe_cuda()
-    assert (found.usable, found.expected) == (False, True)
-    assert "no NVIDIA driver" in found.cause
-    assert "device='cpu'" in found.fix
+    result = probe_cuda()
+    assert (result.usable, result.expected) == (False, True)
+    assert "no NVIDIA driver" in result.cause
+    assert "device='cpu'" in result.fix
 
 
 @pytest.mark.parametrize("wheel", ["cupy-cuda12x", "cupy-cuda13x"])
@@ -112,11 +112,11 @@ def test_installed_but_cannot_be_imported(monkeypatch, driver, tmp_path):
     (tmp_path / "cupy.py").write_text("raise ImportError('libcublas.so.13: cannot open shared object file')")
     monkeypatch.delitem(sys.modules, "cupy", raising=False)
     monkeypatch.syspath_prepend(tmp_path)
-    found = probe_cuda()
-    assert not found.usable
-    assert "matrix library is missing" in found.cause
-    assert "libcublas.so.13" in found.cause
-    assert found.fix == 'pip install "cupy-cuda13x[ctk]"'
+    result = probe_cuda()
+    assert not result.usable
+    assert "matrix library is missing" in result.cause
+    assert "libcublas.so.13" in result.cause
+    assert result.fix == 'pip install "cupy-cuda13x[ctk]"'
 
 
 FAULTS = {
@@ -186,13 +186,13 @@ def test_fault_is_reported_with_its_cause_and_its_fix(driver, cupy, fault):
     broken, in_cause, in_fix = FAULTS[fault]
     driver(12080)
     cupy(**broken)
-    found = probe_cuda()
-    assert not found.usable
+    result = probe_cuda()
+    assert not result.usable
     for part in in_cause:
-        assert part in found.cause
-    assert in_fix in found.fix
-    assert "\n" not in found.cause + found.fix
-    assert not found.expected
+        assert part in result.cause
+    assert in_fix in result.fix
+    assert "\n" not in result.cause + result.fix
+    assert not result.expected
 
 
 def test_missing_gpu_without_a_driver_is_expected(driver, cupy):

@@ -144,22 +144,22 @@ class TestScript:
         assert result["last"]["commit"]
 
     def test_resumes_where_it_stopped(self, call, monkeypatch):
-        taken = []
-        monkeypatch.setattr(gpu, "_run_part", lambda part, dry_run: taken.append(part) or {"took": 1.0, "found": {}})
+        run = []
+        monkeypatch.setattr(gpu, "_run_part", lambda part, dry_run: run.append(part) or {"took": 1.0, "found": {}})
         status, out, _ = call("--parts", "look", "--minutes", "0")
-        assert (status, taken) == (3, [])
+        assert (status, run) == (3, [])
         assert "some parts are left" in out
         assert call("--parts", "look/b")[0] == 0
         status, _, result = call("--parts", "look")
         assert status == 0
-        assert taken == [
+        assert run == [
             "look/bandwidth",
             *(part for part in gpu.PARTS if part.startswith("look/") and "band" not in part),
         ]
-        assert list(result["parts"]) == taken
+        assert list(result["parts"]) == run
         assert "done     look/doctor" in call("--list")[1]
         call("--parts", "look/doctor", "--again")
-        assert taken[-1] == "look/doctor"
+        assert run[-1] == "look/doctor"
 
     def test_is_not_mixed_with_a_real_run(self, call, tmp_path):
         call("--parts", "look/versions", "--minutes", "0")

@@ -27,8 +27,8 @@ def test_fitting_recovers_a_compute_model():
 @pytest.mark.parametrize("processes", [2, 8, 64, 1024])
 def test_large_sums_cost_the_time_of_a_ring(processes):
     n_bytes, bandwidth = 4e12, model.EFFICIENCY * (model.H100.inside if processes <= 8 else model.H100.between)
-    wanted = 2 * (processes - 1) / processes * n_bytes / bandwidth
-    assert model.exchange_of_nccl(n_bytes, processes) == pytest.approx(wanted, rel=0.02)
+    expected = 2 * (processes - 1) / processes * n_bytes / bandwidth
+    assert model.exchange_of_nccl(n_bytes, processes) == pytest.approx(expected, rel=0.02)
 
 
 def test_latency_of_small_sums_grows_with_the_logarithm():
@@ -40,10 +40,10 @@ def test_latency_of_small_sums_grows_with_the_logarithm():
 
 def test_predictions_respect_the_hardware_limits():
     for sizes in (scaling.SIZES, scaling.WIDE):
-        alone, of_exchange = model.predicted_step(sizes, 1024, 1)
+        on_one_gpu, of_exchange = model.predicted_step(sizes, 1024, 1)
         assert of_exchange == 0.0
         for processes in (8, 64, 1024):
-            assert model.predicted_step(sizes, 1024 * processes, processes)[0] > alone
+            assert model.predicted_step(sizes, 1024 * processes, processes)[0] > on_one_gpu
     assert model.parameters_of((784, 512, 512, 10)) == 785 * 512 + 513 * 512 + 513 * 10
     assert scaling.predictions().count("\n| ") == 8
 

@@ -54,7 +54,7 @@ def redraws(monkeypatch):
     return counted
 
 
-def heard(epoch=1, epochs=10, loss=0.5, validation_loss=None, validation_score=None, speed=12_345.0) -> Progress:
+def progress_at(epoch=1, epochs=10, loss=0.5, validation_loss=None, validation_score=None, speed=12_345.0) -> Progress:
     as_array = [value if value is None else np.asarray(value) for value in (loss, validation_loss)]
     return Progress(epoch, epochs, *as_array, validation_score, speed, None)
 
@@ -80,19 +80,19 @@ def test_piped_it_is_silent(capfd):
 def test_a_dumb_terminal_gets_none(screen, monkeypatch):
     monkeypatch.setenv("TERM", "dumb")
     with progress_bar(5) as bar:
-        bar(heard())
+        bar(progress_at())
     assert screen.getvalue() == ""
 
 
 def test_it_can_be_switched_off(screen):
     with progress_bar(5, enabled=False) as bar:
-        bar(heard())
+        bar(progress_at())
     assert screen.getvalue() == ""
 
 
 def test_it_can_be_switched_on_in_a_pipe(capfd):
     with progress_bar(5, enabled=True) as bar:
-        bar(heard(5, 5))
+        bar(progress_at(5, 5))
     out, err = capfd.readouterr()
     assert out == ""
     assert "epoch 5/5" in err
@@ -101,15 +101,15 @@ def test_it_can_be_switched_on_in_a_pipe(capfd):
 def test_it_shows_epoch_loss_score_best_time_and_speed(screen, clock):
     with progress_bar(10) as bar:
         assert last(screen)[0].startswith("epoch 0/10")
-        bar(heard(1, 10))
+        bar(progress_at(1, 10))
         clock.now += 4.0
-        assert bar(heard(2, 10, 0.25, 0.5, 0.875)) is None
+        assert bar(progress_at(2, 10, 0.25, 0.5, 0.875)) is None
         line, figures = last(screen)
         assert line.startswith("epoch 2/10 ")
         assert line.endswith(" 16.0 s left")
         assert figures == "loss 0.2500, validation score 0.8750, best 0.8750, 12.3k samples/s"
         clock.now += 86.0
-        bar(heard(3, 10, 0.25, 0.5, 0.5))
+        bar(progress_at(3, 10, 0.25, 0.5, 0.5))
         assert last(screen)[0].endswith(" 3:30 left")
         assert "validation score 0.5000, best 0.8750, " in last(screen)[1]
     assert last(screen)[0].endswith(" in 1:30")
@@ -118,33 +118,33 @@ def test_it_shows_epoch_loss_score_best_time_and_speed(screen, clock):
 def test_epochs_before_a_resume_do_not_count_for_the_speed(screen, clock):
     with progress_bar(10) as bar:
         clock.now += 3.0
-        bar(heard(7, 10))
+        bar(progress_at(7, 10))
         assert last(screen)[0].startswith("epoch 7/10 ")
         assert last(screen)[0].endswith(" 9.0 s left")
 
 
 def test_the_score_has_its_name(screen, clock):
     with progress_bar(10, score_name="accuracy") as bar:
-        bar(heard(1, 10, 0.25, 0.5, 0.875))
+        bar(progress_at(1, 10, 0.25, 0.5, 0.875))
     assert last(screen)[1] == "loss 0.2500, validation accuracy 0.8750, best 0.8750, 12.3k samples/s"
 
 
 def test_without_a_score_the_lowest_validation_loss_is_best(screen, clock):
     with progress_bar(10) as bar:
         for epoch, loss in enumerate((0.5, 0.25, 0.375), 1):
-            bar(heard(epoch, 10, 0.125, loss))
+            bar(progress_at(epoch, 10, 0.125, loss))
     assert last(screen)[1] == "loss 0.1250, validation loss 0.3750, best 0.2500, 12.3k samples/s"
 
 
 def test_without_validation_there_is_no_best(screen, clock):
     with progress_bar(10) as bar:
-        bar(heard(1, 10, 0.125))
+        bar(progress_at(1, 10, 0.125))
     assert last(screen)[1] == "loss 0.1250, 12.3k samples/s"
 
 
 def test_a_stack_shows_the_middle_network(screen, clock):
     with progress_bar(10) as bar:
-        bar(heard(1, 10, [0.5, 0.25, np.nan, 4.0], [np.nan] * 4))
+        bar(progress_at(1, 10, [0.5, 0.25, np.nan, 4.0], [np.nan] * 4))
     assert last(screen)[1] == "median loss 0.5000, median validation loss nan, 12.3k samples/s"
 
 
@@ -153,7 +153,7 @@ def test_it_is_two_lines_on_every_terminal(screen, clock, monkeypatch, width):
     make = module.Console
     monkeypatch.setattr(module, "Console", lambda **options: make(width=width))
     with progress_bar(1000) as bar:
-        bar(heard(999, 1000, 0.5, 0.5, 0.5))
+        bar(progress_at(999, 1000, 0.5, 0.5, 0.5))
     lines = drawn(screen)
     assert max(map(len, lines)) == width
     assert [line.startswith("epoch ") for line in lines] == [True, False] * (len(lines) // 2)
@@ -165,7 +165,7 @@ def test_many_epochs_are_few_redraws(screen, clock, redraws):
     with progress_bar(10_000) as bar:
         for epoch in range(1, 10_001):
             clock.now += 0.001
-            bar(heard(epoch, 10_000))
+            bar(progress_at(epoch, 10_000))
     assert 20 <= len(redraws) <= 10 * 10  # in ten seconds
 
 
@@ -180,14 +180,14 @@ def test_every_slow_epoch_is_shown(screen, clock, redraws):
         before = len(redraws)
         for epoch in range(1, 21):
             clock.now += 1.0
-            bar(heard(epoch, 20))
+            bar(progress_at(epoch, 20))
         assert len(redraws) - before == 20
 
 
 def test_epochs_that_are_not_drawn_count(screen, clock):
     with progress_bar(10) as bar:
         for epoch, score in enumerate((0.5, 0.96875, 0.75), 1):  # the clock stands still: only the first is drawn
-            bar(heard(epoch, 10, 0.5, 0.5, score))
+            bar(progress_at(epoch, 10, 0.5, 0.5, score))
         assert "best 0.5000" in last(screen)[1]
     assert last(screen)[0].startswith("epoch 3/10")
     assert "score 0.7500, best 0.9688" in last(screen)[1]
@@ -197,8 +197,8 @@ def test_epochs_that_are_not_drawn_count(screen, clock):
 def test_it_ends_cleanly_when_training_does_not(screen, clock, error):
     def run() -> None:
         with progress_bar(10) as bar:
-            bar(heard(1))
-            bar(heard(2))
+            bar(progress_at(1))
+            bar(progress_at(2))
             raise error
 
     with pytest.raises(error):
@@ -227,7 +227,7 @@ def test_training_that_stops_early_ends_at_its_last_epoch(screen):
 
 def test_output_on_a_piped_stdout_is_kept(screen, capsys):
     with progress_bar(10) as bar:
-        bar(heard())
+        bar(progress_at())
         print("a result")
     assert capsys.readouterr().out == "a result\n"
     assert "a result" not in screen.getvalue()

@@ -38,12 +38,12 @@ def test_the_first_death_is_reported(ends, monkeypatch):
     own, lines = ends
     reported, watching, received = [], threading.Event(), monitor.received
 
-    def noted(line):
-        said = received(line)
+    def recorded(line):
+        message = received(line)
         watching.set()
-        return said
+        return message
 
-    monkeypatch.setattr(monitor, "received", noted)
+    monkeypatch.setattr(monitor, "received", recorded)
     waiting = threading.Thread(target=lambda: reported.append(monitor.why_all_end(lines, HOSTS)))
     waiting.start()
     own[1].sendall(monitor.GOODBYE)
@@ -73,8 +73,8 @@ def test_unknown_clients_are_disconnected():
     with ExitStack() as closed:
         listener = closed.enter_context(socket.create_server(("127.0.0.1", 0)))
         callers = [closed.enter_context(socket.create_connection(listener.getsockname())) for _ in range(3)]
-        for caller, said in zip(callers, (bytes(16), token, token), strict=True):
-            caller.sendall(said + callers.index(caller).to_bytes(4, "big"))
+        for caller, message in zip(callers, (bytes(16), token, token), strict=True):
+            caller.sendall(message + callers.index(caller).to_bytes(4, "big"))
         lines = monitor.accepted(listener, token, 2)
         for line in lines.values():
             closed.enter_context(line)
@@ -123,13 +123,13 @@ def left(monkeypatch):
 )  # at the point at which a process would end
 def test_the_death_of_one_ends_all(left, capfd):
     lines = lines_of(3)
-    lives = [Heartbeat(rank, ["here"] * 3, line, "") for rank, line in enumerate(lines) if rank != 1]
+    heartbeats = [Heartbeat(rank, ["here"] * 3, line, "") for rank, line in enumerate(lines) if rank != 1]
     lines[1].close()
-    for life in lives:
-        life.thread.join()
-        life.thread = threading.Thread()  # that has ended
-        life.thread.start()
-        life.close()
+    for each in heartbeats:
+        each.thread.join()
+        each.thread = threading.Thread()  # that has ended
+        each.thread.start()
+        each.close()
     assert left == [1, 1]
     reported = capfd.readouterr().err
     assert reported.count("gpubp: process 1 of 3 on here is gone") == 1
@@ -137,9 +137,9 @@ def test_the_death_of_one_ends_all(left, capfd):
 
 
 def test_all_disconnect(left, capfd):
-    lives = [Heartbeat(rank, ["here"] * 2, line, "") for rank, line in enumerate(lines_of(2))]
-    for life in lives:
-        life.close()
+    heartbeats = [Heartbeat(rank, ["here"] * 2, line, "") for rank, line in enumerate(lines_of(2))]
+    for each in heartbeats:
+        each.close()
     assert left == []
     assert capfd.readouterr().err == ""
 

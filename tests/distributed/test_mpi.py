@@ -61,8 +61,8 @@ def test_mpi_processes_give_the_result_of_one(size):
     for dtype, (theta, hashes, callbacks) in reported["fits"].items():
         assert len(set(hashes)) == 1
         assert callbacks == [mpi_program.EPOCHS] + [0] * (size - 1)
-        alone = train(**mpi_program.problem(dtype))
-        assert_agree(np.asarray(theta, dtype=dtype), alone.theta, "steps")
+        single = train(**mpi_program.problem(dtype))
+        assert_agree(np.asarray(theta, dtype=dtype), single.theta, "steps")
 
 
 @pytest.mark.parametrize(

@@ -67,36 +67,36 @@ def fits(size, network=NETWORK, x=X, targets=D, **options):
     ids=["adam", "weights", "sum", "full", "tiny", "stack"],
 )
 def test_several_processes_give_the_result_of_one(options, size, dtype):
-    of_all, alone = fits(size, dtype=dtype, **options)
-    assert_agree(of_all[0].theta, alone.theta, "steps")
-    np.testing.assert_allclose(of_all[0].history.loss, alone.history.loss, rtol=1e-5 if dtype == "float32" else 1e-12)
-    for one in of_all[1:]:
-        np.testing.assert_array_equal(one.theta, of_all[0].theta)
-        np.testing.assert_array_equal(one.history.loss, of_all[0].history.loss)
+    results, single = fits(size, dtype=dtype, **options)
+    assert_agree(results[0].theta, single.theta, "steps")
+    np.testing.assert_allclose(results[0].history.loss, single.history.loss, rtol=1e-5 if dtype == "float32" else 1e-12)
+    for one in results[1:]:
+        np.testing.assert_array_equal(one.theta, results[0].theta)
+        np.testing.assert_array_equal(one.history.loss, results[0].history.loss)
 
 
 @pytest.mark.parametrize("optimizer", [lbfgs(), levenberg_marquardt()], ids=["lbfgs", "levenberg_marquardt"])
 def test_methods_of_second_order(optimizer):
     network = Network((5, 4, 3), activation="tanh")
-    of_all, alone = fits(3, network, optimizer=optimizer, epochs=8, batch_size="auto", l2=0.1, sample_weight=WEIGHTS)
-    assert_agree(of_all[0].theta, alone.theta, "steps")
-    np.testing.assert_allclose(of_all[0].history.loss, alone.history.loss, rtol=1e-10)
-    np.testing.assert_array_equal(of_all[2].theta, of_all[0].theta)
+    results, single = fits(3, network, optimizer=optimizer, epochs=8, batch_size="auto", l2=0.1, sample_weight=WEIGHTS)
+    assert_agree(results[0].theta, single.theta, "steps")
+    np.testing.assert_allclose(results[0].history.loss, single.history.loss, rtol=1e-10)
+    np.testing.assert_array_equal(results[2].theta, results[0].theta)
 
 
 def test_float16_skips_the_same_updates():
-    of_all, alone = fits(2, dtype="float32", matmul_precision="float16", epochs=4)
-    assert_agree(of_all[0].theta, alone.theta, "steps float16")
+    results, single = fits(2, dtype="float32", matmul_precision="float16", epochs=4)
+    assert_agree(results[0].theta, single.theta, "steps float16")
 
 
 def test_held_out_samples_end_all_at_the_same_epoch():
     options = {"validation_data": HELD_OUT, "patience": 3, "epochs": 300, "optimizer": adam(0.05)}
     options["scoring"] = lambda targets, y: float(np.mean(targets.argmax(1) == y.argmax(1)))
-    of_all, alone = fits(3, **options)
-    assert {fit.stop_reason for fit in of_all} == {alone.stop_reason} == {"patience"}
-    assert {fit.best_epoch for fit in of_all} == {alone.best_epoch}
-    assert of_all[1].history.validation_score == alone.history.validation_score
-    assert_agree(of_all[2].theta, alone.theta, "steps")
+    results, single = fits(3, **options)
+    assert {fit.stop_reason for fit in results} == {single.stop_reason} == {"patience"}
+    assert {fit.best_epoch for fit in results} == {single.best_epoch}
+    assert results[1].history.validation_score == single.history.validation_score
+    assert_agree(results[2].theta, single.theta, "steps")
 
 
 def test_stop_when_is_called_once_and_stops_all():
@@ -106,35 +106,35 @@ def test_stop_when_is_called_once_and_stops_all():
         requested.append(1)
         return len(requested) == 4
 
-    found = results_of(
+    results = results_of(
         run_on_ranks(
             2, lambda processes: train(NETWORK, X, D, stop_when=stop_when, epochs=9, device="cpu", parallel=processes)
         )
     )
-    assert [fit.stop_reason for fit in found] == ["solved", "solved"]
-    assert [len(fit.history.loss) for fit in found] == [4, 4]
+    assert [fit.stop_reason for fit in results] == ["solved", "solved"]
+    assert [len(fit.history.loss) for fit in results] == [4, 4]
 
 
 def test_networks_leave_a_stack_in_all_processes():
     x, targets = np.asarray([[0.0, 0], [0, 1], [1, 0], [1, 1]]), np.asarray([[0.0], [1], [1], [0]])
     network = Network((2, 4, 1), activation="tanh", output_activation="logistic")
     options = {"optimizer": momentum(0.5, 0.9), "stop_when": gpubp.all_correct, "seed": range(6), "batch_size": "full"}
-    of_all, alone = fits(2, network, x, targets, epochs=60, **options)
-    np.testing.assert_array_equal(of_all[1].solved, alone.solved)
-    np.testing.assert_array_equal(of_all[1].best_epoch, alone.best_epoch)
-    assert alone.solved.sum() > 0
-    assert_agree(of_all[1].theta, alone.theta, "steps")
+    results, single = fits(2, network, x, targets, epochs=60, **options)
+    np.testing.assert_array_equal(results[1].solved, single.solved)
+    np.testing.assert_array_equal(results[1].best_epoch, single.best_epoch)
+    assert single.solved.sum() > 0
+    assert_agree(results[1].theta, single.theta, "steps")
 
 
 def test_all_diverge_together_and_the_first_warns():
-    def wild(processes):
+    def diverge(processes):
         network = Network((5, 7, 3))
         return train(network, X, D, optimizer=gradient_descent(1e300), device="cpu", parallel=processes)
 
     with pytest.warns(DivergenceWarning) as reported:
-        found = results_of(run_on_ranks(2, wild))
+        results = results_of(run_on_ranks(2, diverge))
     assert len(reported) == 1
-    assert [fit.stop_reason for fit in found] == ["diverged", "diverged"]
+    assert [fit.stop_reason for fit in results] == ["diverged", "diverged"]
 
 
 # --- the work of each process ---
@@ -143,13 +143,13 @@ def test_all_diverge_together_and_the_first_warns():
 def test_each_process_takes_its_share_of_each_batch():
     order = np.random.default_rng(1).permutation(53)
     samples = Batch(X, D, WEIGHTS)
-    whole = list(ArrayBatches(choose_backend("cpu"), samples, 10, order))
+    batches = list(ArrayBatches(choose_backend("cpu"), samples, 10, order))
 
     def shares(processes):
         return [batch for _, batch in ArrayBatches(choose_backend("cpu"), samples, 10, order, processes=processes)]
 
-    of_all = results_of(run_on_ranks(4, shares))
-    for parts, (_, batch) in zip(zip(*of_all, strict=True), whole, strict=True):
+    batches_by_rank = results_of(run_on_ranks(4, shares))
+    for parts, (_, batch) in zip(zip(*batches_by_rank, strict=True), batches, strict=True):
         assert max(len(part.x) for part in parts) - min(len(part.x) for part in parts) <= 1
         for k in range(3):
             np.testing.assert_array_equal(np.concatenate([part[k] for part in parts]), batch[k])
@@ -195,8 +195,8 @@ def test_one_sum_per_step():
         train(NETWORK, X, D, epochs=1, batch_size=11, device="cpu", parallel=processes)
         return processes.comm.sums
 
-    wanted = [NETWORK.n_parameters + 2] * 5 + [5, 5]  # steps; of the epoch the weights and numbers of its samples
-    assert results_of(run_on_ranks(2, sums)) == [wanted, wanted]
+    expected = [NETWORK.n_parameters + 2] * 5 + [5, 5]  # steps; of the epoch the weights and numbers of its samples
+    assert results_of(run_on_ranks(2, sums)) == [expected, expected]
 
 
 def test_sums_keep_shapes():
@@ -213,19 +213,19 @@ def test_sums_keep_shapes():
 
 
 def test_callbacks_are_called_only_in_the_first_process():
-    seen = []
+    calls = []
 
-    def noted(progress):
-        seen.append(progress.epoch)
+    def recorded(progress):
+        calls.append(progress.epoch)
         return progress.epoch == 3
 
     def work(processes):
-        callbacks = [noted] if processes.rank == 0 else []
+        callbacks = [recorded] if processes.rank == 0 else []
         return train(NETWORK, X, D, epochs=9, callbacks=callbacks, device="cpu", parallel=processes)
 
-    found = results_of(run_on_ranks(3, work))
-    assert seen == [1, 2, 3]
-    assert [fit.stop_reason for fit in found] == ["callback"] * 3
+    results = results_of(run_on_ranks(3, work))
+    assert calls == [1, 2, 3]
+    assert [fit.stop_reason for fit in results] == ["callback"] * 3
 
 
 def test_all_use_the_generator_of_the_first():
@@ -234,9 +234,9 @@ def test_all_use_the_generator_of_the_first():
         return train(NETWORK, X, D, seed=generator, parallel=processes, **options).theta
 
     options = {"epochs": 2, "batch_size": 7, "device": "cpu"}
-    alone = train(NETWORK, X, D, seed=np.random.default_rng(0), **options).theta
+    single = train(NETWORK, X, D, seed=np.random.default_rng(0), **options).theta
     for theta in results_of(run_on_ranks(2, work)):
-        assert_agree(theta, alone, "steps")
+        assert_agree(theta, single, "steps")
 
 
 # --- gradients of several batches in one change ---
@@ -256,18 +256,18 @@ def test_accumulated_batches_are_one_batch(options, dtype):
 def test_accumulated_batches_pass_one_at_a_time(monkeypatch):
     passed, plain = [], gpubp.nn.network.loss_and_gradient
 
-    def noted(xp, network, theta, x, *args, **options):
+    def recorded(xp, network, theta, x, *args, **options):
         passed.append(len(x))
         return plain(xp, network, theta, x, *args, **options)
 
-    monkeypatch.setattr("gpubp.engine.plain.step.loss_and_gradient", noted)
+    monkeypatch.setattr("gpubp.engine.plain.step.loss_and_gradient", recorded)
     train(NETWORK, X, D, batch_size=7, gradient_accumulation=4, epochs=1, shuffle=False, device="cpu")
     assert passed == [7, 7, 7, 7, 7, 7, 7, 4]
 
 
 def test_accumulated_shares():
-    of_all, alone = fits(3, batch_size=4, gradient_accumulation=3)
-    assert_agree(of_all[1].theta, alone.theta, "steps")
+    results, single = fits(3, batch_size=4, gradient_accumulation=3)
+    assert_agree(results[1].theta, single.theta, "steps")
 
 
 @pytest.mark.parametrize("gradient_accumulation", [0, 1.5, "2"])
@@ -289,8 +289,8 @@ def test_a_step_in_parts_is_a_step():
     )
     theta = gpubp.initial_weights(NETWORK, 0, dtype="float64")
     batch = Batch(X, D, WEIGHTS)
-    for whole, cut in zip(step(theta, (), batch, 0), in_parts(theta, (), batch, 0), strict=True):
-        np.testing.assert_allclose(cut, whole, rtol=1e-13)
+    for expected, actual in zip(step(theta, (), batch, 0), in_parts(theta, (), batch, 0), strict=True):
+        np.testing.assert_allclose(actual, expected, rtol=1e-13)
 
 
 # --- checkpoints ---
@@ -299,34 +299,40 @@ def test_a_step_in_parts_is_a_step():
 @pytest.mark.parametrize(("before", "after"), [(3, 2), (2, 1), (1, 3)])
 def test_training_resumes_in_another_number_of_processes(before, after, tmp_path, monkeypatch):
     monkeypatch.setattr("gpubp.training.checkpointed.OPERATIONS_OF_A_PART", 1.0)  # a checkpoint after each step
-    kept = Checkpoints(tmp_path, every_seconds=0)
-    options = {"batch_size": 11, "device": "cpu", "optimizer": momentum(0.1, 0.9), "checkpoint": kept, "resume": True}
+    checkpoints = Checkpoints(tmp_path, every_seconds=0)
+    options = {
+        "batch_size": 11,
+        "device": "cpu",
+        "optimizer": momentum(0.1, 0.9),
+        "checkpoint": checkpoints,
+        "resume": True,
+    }
     options |= {"validation_data": HELD_OUT, "patience": 50}
 
-    def some(processes, stop_at=None):
+    def train_some(processes, stop_at=None):
         def stop(progress):
             if progress.epoch == stop_at:
                 raise ZeroDivisionError
 
         return train(NETWORK, X, D, epochs=20, callbacks=[stop], parallel=processes, **options)
 
-    for error in run_on_ranks(before, lambda processes: some(processes, 7)):
+    for error in run_on_ranks(before, lambda processes: train_some(processes, 7)):
         assert isinstance(error, ZeroDivisionError | threading.BrokenBarrierError)
     # it resumes in the middle of an epoch
     assert checkpoints_in(tmp_path)[-1].name == "checkpoint-00000006-00003.safetensors"
-    found = results_of(run_on_ranks(after, some))
-    alone = train(NETWORK, X, D, epochs=20, **options | {"checkpoint": None, "resume": False})
-    for fit in found:
-        assert_agree(fit.theta, alone.theta, "steps")
-        np.testing.assert_allclose(fit.history.loss, alone.history.loss, rtol=1e-12)
-        np.testing.assert_array_equal(fit.theta, found[0].theta)
+    results = results_of(run_on_ranks(after, train_some))
+    single = train(NETWORK, X, D, epochs=20, **options | {"checkpoint": None, "resume": False})
+    for fit in results:
+        assert_agree(fit.theta, single.theta, "steps")
+        np.testing.assert_allclose(fit.history.loss, single.history.loss, rtol=1e-12)
+        np.testing.assert_array_equal(fit.theta, results[0].theta)
 
 
 def test_checkpoints_of_another_training_are_refused_by_all(tmp_path):
     train(NETWORK, X, D, epochs=2, batch_size=11, device="cpu", checkpoint=tmp_path)
     options = {"epochs": 4, "batch_size": 12, "device": "cpu", "checkpoint": tmp_path, "resume": True}
-    found = run_on_ranks(2, lambda processes: train(NETWORK, X, D, parallel=processes, **options))
-    assert all(isinstance(error, CheckpointError) and "batch_size was 11, is 12" in str(error) for error in found)
+    results = run_on_ranks(2, lambda processes: train(NETWORK, X, D, parallel=processes, **options))
+    assert all(isinstance(error, CheckpointError) and "batch_size was 11, is 12" in str(error) for error in results)
     del options["resume"]
     first, second = run_on_ranks(2, lambda processes: train(NETWORK, X, D, parallel=processes, **options))
     assert isinstance(first, CheckpointError)
@@ -352,9 +358,9 @@ def test_processes_must_train_the_same():
     def work(processes):
         train(NETWORK, X, D, epochs=5 + processes.rank, device="cpu", parallel=processes)
 
-    found = run_on_ranks(2, work)
-    assert all(isinstance(error, DataError) for error in found)
-    assert "epochs is 5 in process 0 and 6 in process 1" in str(found[1])
+    results = run_on_ranks(2, work)
+    assert all(isinstance(error, DataError) for error in results)
+    assert "epochs is 5 in process 0 and 6 in process 1" in str(results[1])
 
 
 def test_unknown_values_of_parallel_are_refused():
@@ -475,17 +481,17 @@ def test_each_process_of_a_machine_has_its_own_gpu(gpus):
 
 
 def test_a_gpu_for_two_is_refused(gpus):
-    found = run_on_ranks(2, lambda processes: processes.assign_gpu(Backend(None, None, "cuda:1", CUPY), "cuda:1"))
-    assert all(isinstance(error, DeviceError) for error in found)
-    assert "process 0 of 2 on host0 and process 1 of 2 on host0 have the same GPU" in str(found[0])
+    results = run_on_ranks(2, lambda processes: processes.assign_gpu(Backend(None, None, "cuda:1", CUPY), "cuda:1"))
+    assert all(isinstance(error, DeviceError) for error in results)
+    assert "process 0 of 2 on host0 and process 1 of 2 on host0 have the same GPU" in str(results[0])
 
 
 def test_a_gpu_for_some_is_refused(gpus):
     def work(processes):
         processes.assign_gpu(GPU_0 if processes.rank == 0 else choose_backend("cpu"), "auto")
 
-    found = run_on_ranks(2, work)
-    assert all("process 0 of 2 on host0 computes on GPU and process 1 of 2 on host0 on cpu" in str(e) for e in found)
+    results = run_on_ranks(2, work)
+    assert all("process 0 of 2 on host0 computes on GPU and process 1 of 2 on host0 on cpu" in str(e) for e in results)
 
 
 def test_other_libraries_sum_through_the_host():
@@ -497,8 +503,8 @@ def test_other_libraries_sum_through_the_host():
     for total in results_of(run_on_ranks(2, work)):
         assert total.tolist() if hasattr(total, "tolist") else [float(n) for n in total] == [2.0, 4.0]
     options = {"epochs": 3, "batch_size": 11, "device": "array_api_strict:device1"}
-    of_all = results_of(run_on_ranks(2, lambda processes: train(NETWORK, X, D, parallel=processes, **options)))
-    assert_agree(of_all[0].theta, train(NETWORK, X, D, **(options | {"device": "cpu"})).theta, "steps")
+    fits = results_of(run_on_ranks(2, lambda processes: train(NETWORK, X, D, parallel=processes, **options)))
+    assert_agree(fits[0].theta, train(NETWORK, X, D, **(options | {"device": "cpu"})).theta, "steps")
 
 
 # --- estimators ---
@@ -520,21 +526,21 @@ ESTIMATORS = {
 @pytest.mark.parametrize("name", ESTIMATORS)
 def test_estimators_fit_the_same(name):
     x = scipy.sparse.csr_matrix(X) if "sparse" in name else X
-    given = {"hidden_layer_sizes": (6,), "random_state": 0, "device": "cpu"}
-    model = ESTIMATORS[name].set_params(**given, **({"max_iter": 10} if ESTIMATORS[name].max_iter == 200 else {}))
+    common = {"hidden_layer_sizes": (6,), "random_state": 0, "device": "cpu"}
+    model = ESTIMATORS[name].set_params(**common, **({"max_iter": 10} if ESTIMATORS[name].max_iter == 200 else {}))
     weights = None if name == "restarts" else WEIGHTS
 
     def work(processes):
         return MLPClassifier(**model.get_params() | {"parallel": processes}).fit(x, CLASSES, weights)
 
-    of_all, alone = results_of(run_on_ranks(3, work)), model.fit(x, CLASSES, weights)
-    for one in of_all:
-        assert one.n_iter_ == alone.n_iter_
-        assert one.stop_reason_ == alone.stop_reason_
-        np.testing.assert_allclose(one.loss_curve_, alone.loss_curve_, rtol=1e-9)
-        for ours, theirs, first in zip(one.coefs_, alone.coefs_, of_all[0].coefs_, strict=True):
-            np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-9)
-            np.testing.assert_array_equal(ours, first)
+    models, single = results_of(run_on_ranks(3, work)), model.fit(x, CLASSES, weights)
+    for one in models:
+        assert one.n_iter_ == single.n_iter_
+        assert one.stop_reason_ == single.stop_reason_
+        np.testing.assert_allclose(one.loss_curve_, single.loss_curve_, rtol=1e-9)
+        for actual, expected, first in zip(one.coefs_, single.coefs_, models[0].coefs_, strict=True):
+            np.testing.assert_allclose(actual, expected, rtol=1e-9, atol=1e-9)
+            np.testing.assert_array_equal(actual, first)
 
 
 def test_all_use_the_random_numbers_of_the_first(capsys):
@@ -552,16 +558,16 @@ def test_all_use_the_random_numbers_of_the_first(capsys):
 
 
 def test_max_time_ends_all_together(monkeypatch):
-    seen = []
+    calls = []
 
     def work(processes):
-        options = {"max_time": 1e-9 if processes.rank == 0 else 1e9, "callbacks": seen.append}
+        options = {"max_time": 1e-9 if processes.rank == 0 else 1e9, "callbacks": calls.append}
         return MLPRegressor(hidden_layer_sizes=(4,), parallel=processes, device="cpu", **options).fit(X, D)
 
     with pytest.warns(ConvergenceWarning, match="Maximum time") as reported:
-        found = results_of(run_on_ranks(2, work))
-    assert [model.stop_reason_ for model in found] == ["time", "time"]
-    assert [progress.epoch for progress in seen] == [1]
+        results = results_of(run_on_ranks(2, work))
+    assert [model.stop_reason_ for model in results] == ["time", "time"]
+    assert [progress.epoch for progress in calls] == [1]
     assert len(reported) == 1
 
 

@@ -76,12 +76,12 @@ SAME = {
 @pytest.mark.parametrize("kind", SAME)
 @pytest.mark.parametrize("argument", ["X", "targets", "theta", "sample_weight"])
 def test_unusual_arrays_are_used_by_value(kind, argument):
-    given = {"X": X, "targets": D, "theta": THETA, "sample_weight": WEIGHTS}
-    odd = given | {argument: SAME[kind](given[argument])}
-    found, expected = fit(**odd, dtype="float64"), fit(**given, dtype="float64")
-    assert type(found.theta) is np.ndarray
+    plain = {"X": X, "targets": D, "theta": THETA, "sample_weight": WEIGHTS}
+    odd = plain | {argument: SAME[kind](plain[argument])}
+    actual, expected = fit(**odd, dtype="float64"), fit(**plain, dtype="float64")
+    assert type(actual.theta) is np.ndarray
     close = partial(np.testing.assert_allclose, rtol=1e-10, atol=1e-14)  # strides change the order of sums
-    close(found.theta, expected.theta)
+    close(actual.theta, expected.theta)
     if argument in ("X", "theta"):
         theta, x = odd["theta"], odd["X"]
         y = predict(NETWORK, theta, x, device="cpu", dtype="float64")
@@ -98,9 +98,9 @@ def test_the_precision_is_that_of_the_numbers_in_either_order_of_bytes(order, wi
 @pytest.mark.parametrize("dtype", ["float16", "int8", "uint64", "bool", ">i4"])
 def test_narrow_and_whole_numbers_become_float32(dtype):
     x = np.arange(24).reshape(8, 3).astype(dtype)
-    found = fit(X=x, theta=None)
-    assert found.theta.dtype == np.float32
-    np.testing.assert_array_equal(found.theta, fit(X=x.astype("float32"), theta=None).theta)
+    actual = fit(X=x, theta=None)
+    assert actual.theta.dtype == np.float32
+    np.testing.assert_array_equal(actual.theta, fit(X=x.astype("float32"), theta=None).theta)
 
 
 def test_overlapping_views_are_read_and_never_written():

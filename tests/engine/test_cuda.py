@@ -142,10 +142,10 @@ class TestEpoch:
     def test_steps_that_cannot_be_captured_are_launched_with_one_warning(self, form, caplog):
         expected, _ = self.ends(emulated())
         with caplog.at_level(logging.WARNING, "gpubp"):
-            seen, _ = self.ends(emulated(can_capture=False))
-        self.assert_same_bits(expected, seen)
-        said = "steps are launched one at a time, because they could not be captured: this device captures nothing"
-        assert [record.message for record in caplog.records] == ([said] if form == "layer by layer" else [])
+            result, _ = self.ends(emulated(can_capture=False))
+        self.assert_same_bits(expected, result)
+        warning = "steps are launched one at a time, because they could not be captured: this device captures nothing"
+        assert [record.message for record in caplog.records] == ([warning] if form == "layer by layer" else [])
 
     def test_does_not_change_its_inputs(self, machine):
         optimizer = adam()
@@ -386,10 +386,10 @@ class TestEpochsTogether:
         for a, b in zip((one.theta, *one.state), (other.theta, *other.state), strict=True):
             np.testing.assert_array_equal(to_numpy(a), to_numpy(b))
         for name in ("values", "weights", "sizes"):
-            found, expected = (
+            result, expected = (
                 np.concatenate([getattr(part, name) for part in parts]) for parts in (report, other_report)
             )
-            np.testing.assert_array_equal(found, expected)
+            np.testing.assert_array_equal(result, expected)
 
 
 class TestParts:
@@ -407,20 +407,20 @@ class TestParts:
             samples(network, "float64", weighted=True),
         )
         theta = machine.asarray(initial_weights(network, seeds, dtype="float64"))
-        whole = ArrayBatches(machine.backend, data if on_host else to_machine(machine, data), 3, on_host=on_host)
-        whole, ends = replace(whole, order=order if shuffled else None), []
-        for epoch in ([whole], BatchesInParts(whole, 3), BatchesInParts(whole, 2)):
+        batches = ArrayBatches(machine.backend, data if on_host else to_machine(machine, data), 3, on_host=on_host)
+        batches, ends = replace(batches, order=order if shuffled else None), []
+        for epoch in ([batches], BatchesInParts(batches, 3), BatchesInParts(batches, 2)):
             fast = cuda_epoch_runner(machine.device, Objective(network, l2=0.1), optimizer, "float64", None)
             position, report = ModelState(theta, optimizer.init(machine.backend.xp, theta)), []
             for _ in range(3):
                 report += [fast(position, part) for part in epoch]
                 position.epoch += 1
-            assert len(fast.cache) == (1 if epoch == [whole] else 2)
-            found = [np.concatenate([getattr(one, name) for one in report]) for name in ("values", "weights", "sizes")]
-            ends.append([*map(to_numpy, (position.theta, *position.state)), *found])
+            assert len(fast.cache) == (1 if epoch == [batches] else 2)
+            result = [np.concatenate([getattr(one, name) for one in report]) for name in ("values", "weights", "sizes")]
+            ends.append([*map(to_numpy, (position.theta, *position.state)), *result])
         for end in ends[1:]:
-            for actual, wanted in zip(end, ends[0], strict=True):
-                np.testing.assert_array_equal(actual, wanted)
+            for actual, expected in zip(end, ends[0], strict=True):
+                np.testing.assert_array_equal(actual, expected)
 
 
 class TestRunsPlainEquations:

@@ -50,15 +50,15 @@ class TestSeam:
     @needs_compiler
     @pytest.mark.parametrize("seed", [0, (0, 1, 2)])
     def test_a_whole_fit_agrees_with_numpy(self, emulated_gpu, monkeypatch, seed):
-        seen = fit(seed=seed)
+        result = fit(seed=seed)
         assert emulated_gpu[0].n_launches > 0
         monkeypatch.undo()
         monkeypatch.setenv("GPUBP_COMPILED", "never")
         expected = fit(seed=seed, device="cpu")
-        assert_agree(seen.theta, expected.theta, "fit")
+        assert_agree(result.theta, expected.theta, "fit")
         for name in ("loss", "validation_loss"):
-            actual, wanted = (np.asarray(getattr(one.history, name)) for one in (seen, expected))
-            assert_agree(actual, wanted, "fit")
+            actual, reference = (np.asarray(getattr(one.history, name)) for one in (result, expected))
+            assert_agree(actual, reference, "fit")
 
     @needs_compiler
     @pytest.mark.parametrize(
@@ -75,10 +75,10 @@ class TestSeam:
         monkeypatch.setenv("GPUBP_COMPILED", "always")  # for any number of epochs
         expected, checkpoints = fit(optimizer=adam(0.01)), Checkpoints(tmp_path, 0.0)
         fit(4, optimizer=adam(0.01), checkpoint=checkpoints)
-        gone_on = fit(optimizer=adam(0.01), checkpoint=checkpoints, resume=True)
+        resumed = fit(optimizer=adam(0.01), checkpoint=checkpoints, resume=True)
         assert emulated_gpu[-1].n_launches > 0
-        np.testing.assert_array_equal(gone_on.theta, expected.theta)
-        np.testing.assert_array_equal(gone_on.history.loss, expected.history.loss)
+        np.testing.assert_array_equal(resumed.theta, expected.theta)
+        np.testing.assert_array_equal(resumed.history.loss, expected.history.loss)
 
     def test_without_nvmath_equations_run_one_at_a_time_with_one_warning(self, monkeypatch, caplog):
         cuda.nvmath_works.cache_clear()
@@ -153,11 +153,11 @@ class TestCudaDevice:
         there = Machine(backend, device)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(Machine, "asarray", lambda machine, array: np.array(array).view(emulated_cuda.DeviceArray))
-            seen = run_epochs(there, fast, network, optimizer, dtype, weighted=True)
+            result = run_epochs(there, fast, network, optimizer, dtype, weighted=True)
         position, report = run_epochs(there, plain, network, optimizer, dtype, weighted=True)
-        seen[0].theta = np.asarray(seen[0].theta)
-        seen[0].state = AdamState(*map(np.asarray, seen[0].state[:2]), seen[0].state.updates)
-        assert_same([(position, report), seen])
+        result[0].theta = np.asarray(result[0].theta)
+        result[0].state = AdamState(*map(np.asarray, result[0].state[:2]), result[0].state.updates)
+        assert_same([(position, report), result])
         assert device.stream.non_blocking
         assert len(device.stream.waited_for) == 4  # once an epoch
 

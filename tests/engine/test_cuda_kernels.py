@@ -36,9 +36,9 @@ def renamed(kernel, name):
 def numbers(shape, dtype, seed=0):
     """Return numbers of all sizes, and special values."""
     rng = np.random.default_rng(seed)
-    found = rng.normal(size=shape) * 10.0 ** rng.uniform(-3, 1.3, shape)
-    found[0, :3] = [0.0, 1.0, -1.0]
-    return found.astype(dtype)
+    values = rng.normal(size=shape) * 10.0 ** rng.uniform(-3, 1.3, shape)
+    values[0, :3] = [0.0, 1.0, -1.0]
+    return values.astype(dtype)
 
 
 def launch_over_layer(device, kernel, sample_by_sample, b, n, *places):

@@ -37,14 +37,14 @@ def samples(stack=(), weighted=False, dtype="float64"):
     return Batch(x.astype(dtype), targets.astype(dtype), rng.uniform(0, 2, (*stack, N_SAMPLES)) if weighted else None)
 
 
-def result(place, given, *, on_host, size=4, shuffled=True, epochs=(1, 1, 1), seeds=0):
+def result(place, samples, *, on_host, size=4, shuffled=True, epochs=(1, 1, 1), seeds=0):
     """Return the end of some epochs and their reports."""
     if not on_host:
-        given = Batch(*(None if part is None else place.asarray(part) for part in given[:3]))
+        samples = Batch(*(None if part is None else place.asarray(part) for part in samples[:3]))
     fast = cuda_epoch_runner(place.device, Objective(NETWORK, l2=0.1), optimizer := adam(), "float64", None)
     theta = place.asarray(initial_weights(NETWORK, seeds, dtype="float64"))
     position, reports, rng = ModelState(theta, optimizer.init(place.backend.xp, theta)), [], np.random.default_rng(1)
-    batches = ArrayBatches(place.backend, given, size, on_host=on_host)
+    batches = ArrayBatches(place.backend, samples, size, on_host=on_host)
     for n in epochs:
         reports.append(
             fast(position, replace(batches, order=rng.permutation(N_SAMPLES) if shuffled else None, epochs=n))
@@ -68,34 +68,34 @@ class TestTransfer:
         [(4, True, (1, 1, 1)), (4, False, (1, 3)), (23, False, (2,)), (99, True, (1, 1))],
     )
     def test_gives_the_bits_of_samples_on_the_device(self, machine, size, shuffled, epochs, weighted):
-        how = {"size": size, "shuffled": shuffled, "epochs": epochs}
-        ends = [result(machine, samples(weighted=weighted), on_host=on_host, **how) for on_host in (False, True)]
+        arguments = {"size": size, "shuffled": shuffled, "epochs": epochs}
+        ends = [result(machine, samples(weighted=weighted), on_host=on_host, **arguments) for on_host in (False, True)]
         for resident, transferred in zip(*ends, strict=True):
             np.testing.assert_array_equal(transferred, resident)
 
     @pytest.mark.parametrize("own", ["all", "none", "weights"])
     def test_of_a_stack(self, machine, own):
         shared, each = samples((), True), samples((2,), True)
-        given = {"all": each, "none": shared, "weights": shared._replace(sample_weight=each.sample_weight)}[own]
-        ends = [result(machine, given, on_host=on_host, seeds=(0, 1)) for on_host in (False, True)]
+        data = {"all": each, "none": shared, "weights": shared._replace(sample_weight=each.sample_weight)}[own]
+        ends = [result(machine, data, on_host=on_host, seeds=(0, 1)) for on_host in (False, True)]
         for resident, transferred in zip(*ends, strict=True):
             np.testing.assert_array_equal(transferred, resident)
 
     @needs_compiler
     @pytest.mark.parametrize(
-        ("forgotten", "instead", "said"),
+        ("forgotten", "instead", "message"),
         [
             ("wait_for", lambda self, event: None, "may not have been sent yet"),
             ("mark", lambda self: 0, "may not have been worked off yet"),
             ("follow", lambda self, event: None, "not finite"),
         ],
     )
-    def test_no_unnecessary_waits(self, monkeypatch, forgotten, instead, said):
+    def test_no_unnecessary_waits(self, monkeypatch, forgotten, instead, message):
         """The emulated device reorders whatever a GPU may reorder."""
         machine = emulated()
         if forgotten != "follow":
             monkeypatch.setattr(EmulatedDevice, forgotten, instead)
-            with pytest.raises(AssertionError, match=said):
+            with pytest.raises(AssertionError, match=message):
                 result(machine, samples(), on_host=True)
         else:
             monkeypatch.setattr(EmulatedDevice, "follow", instead)
@@ -109,8 +109,8 @@ def full(backend):
 
 def fit(device, **options):
     x, targets, *_ = samples(dtype="float32")
-    how = {"epochs": 6, "batch_size": 4, "optimizer": momentum(0.05), "device": device} | options
-    return fit_module.train(NETWORK, x, targets, **how)
+    arguments = {"epochs": 6, "batch_size": 4, "optimizer": momentum(0.05), "device": device} | options
+    return fit_module.train(NETWORK, x, targets, **arguments)
 
 
 @pytest.fixture
@@ -169,8 +169,13 @@ class TestTraining:
                 xp = choose_backend("array_api_strict:device1").xp
                 return xp.asarray(next(leaving), device=xp.Device("device1"))
 
-            how = {"seed": (0, 1, 2), "stop_when": stop_when, "batch_size": 4, "device": "array_api_strict:device1"}
-            ends.append(fit_module.train(NETWORK, x, targets, epochs=9, **how))
+            arguments = {
+                "seed": (0, 1, 2),
+                "stop_when": stop_when,
+                "batch_size": 4,
+                "device": "array_api_strict:device1",
+            }
+            ends.append(fit_module.train(NETWORK, x, targets, epochs=9, **arguments))
         np.testing.assert_array_equal(ends[0].best_epoch, [3, 1, 4])
         np.testing.assert_array_equal(ends[1].theta, ends[0].theta)
 
@@ -206,10 +211,10 @@ class TestElsewhere:
     )
     def test_estimators(self, fits, options, brought):
         x, targets, *_ = samples(dtype="float32")
-        how = {"hidden_layer_sizes": (5,), "max_iter": 3, "batch_size": 4, "random_state": 0} | options
+        arguments = {"hidden_layer_sizes": (5,), "max_iter": 3, "batch_size": 4, "random_state": 0} | options
         fitted = []
         for device in ("array_api_strict:device1", "cpu"):
-            model = MLPRegressor(**how, device=device)
+            model = MLPRegressor(**arguments, device=device)
             with pytest.warns(ConvergenceWarning):
                 fitted.append(model.fit(x, targets, np.linspace(0.5, 1.0, N_SAMPLES)))
         assert brought[:3] == [not fits] * 3
@@ -274,8 +279,10 @@ class TestStacksOfFits:
 def test_samples_leave_less_memory_for_networks(monkeypatch):
     backend = choose_backend("cpu")
     monkeypatch.setattr(memory, "memory_of", lambda backend: Memory(10**6, 10**9, 0, 0, 0))
-    alone = networks_at_once(backend, NETWORK.sizes, "float32", 4)
-    assert networks_at_once(backend, NETWORK.sizes, "float32", 4, 10**6 // 8) == pytest.approx(alone / 2, abs=1)
+    without_samples = networks_at_once(backend, NETWORK.sizes, "float32", 4)
+    assert networks_at_once(backend, NETWORK.sizes, "float32", 4, 10**6 // 8) == pytest.approx(
+        without_samples / 2, abs=1
+    )
     assert networks_at_once(backend, NETWORK.sizes, "float32", 4, 10**7) == 1
 
 

@@ -51,11 +51,11 @@ def batches(n_samples=N_SAMPLES, size=SIZE, *, shuffled=True, weighed=False):
 
 @given(n_samples=st.integers(1, 3000), size=st.integers(1, 80), n_steps=st.integers(1, 12))
 def test_fractions_do_not_depend_on_how_an_epoch_is_divided(n_samples, size, n_steps):
-    whole = ArrayBatches(BACKEND, Batch(np.empty((n_samples, 1)), np.empty((n_samples, 1))), size)
-    parts = list(BatchesInParts(whole, n_steps))
+    batches = ArrayBatches(BACKEND, Batch(np.empty((n_samples, 1)), np.empty((n_samples, 1))), size)
+    parts = list(BatchesInParts(batches, n_steps))
     of_parts = [cut(part.n_samples, size, part.begins, part.spans) for part in parts]
-    for found, wanted in zip(map(np.concatenate, zip(*of_parts, strict=True)), cut(n_samples, size), strict=True):
-        np.testing.assert_array_equal(found, wanted)
+    for actual, expected in zip(map(np.concatenate, zip(*of_parts, strict=True)), cut(n_samples, size), strict=True):
+        np.testing.assert_array_equal(actual, expected)
     np.testing.assert_array_equal(np.concatenate([part.order for part in parts]), np.arange(n_samples))
     assert min(part.n_samples for part in parts) >= min(n_samples, size * n_steps)
 
@@ -68,10 +68,10 @@ def test_a_part_of_a_stream_has_its_fraction():
 
 @pytest.mark.parametrize("shuffled", [True, False])
 def test_parts_hold_the_batches_of_the_whole(shuffled):
-    whole = batches(shuffled=shuffled)
-    in_parts = [batch for part in BatchesInParts(whole, 2) for batch in part]
-    assert [place for place, _ in in_parts] == [place for place, _ in whole]
-    for (_, one), (_, other) in zip(in_parts, whole, strict=True):
+    expected = batches(shuffled=shuffled)
+    in_parts = [batch for part in BatchesInParts(expected, 2) for batch in part]
+    assert [place for place, _ in in_parts] == [place for place, _ in expected]
+    for (_, one), (_, other) in zip(in_parts, expected, strict=True):
         np.testing.assert_array_equal(one.x, other.x)
         np.testing.assert_array_equal(one.targets, other.targets)
 
@@ -86,8 +86,8 @@ def test_remaining_parts():
 
 
 def test_batches_without_parts_are_one_part():
-    whole = batches()
-    assert list(remaining_parts(whole, 0)) == [whole]
+    expected = batches()
+    assert list(remaining_parts(expected, 0)) == [expected]
 
 
 @pytest.mark.parametrize("bits", ["PCG64", "MT19937", "Philox", "SFC64"])
@@ -127,8 +127,8 @@ def test_epochs_in_parts_take_the_steps_of_one_epoch(n_networks, shuffled, weigh
         )
         ends.append([position.theta, *position.state, values, weights, sizes])
     for end in ends[1:]:
-        for found, wanted in zip(end, ends[0], strict=True):
-            np.testing.assert_array_equal(found, wanted)
+        for actual, expected in zip(end, ends[0], strict=True):
+            np.testing.assert_array_equal(actual, expected)
 
 
 # --- the loop ---
@@ -139,8 +139,8 @@ def plan(parts=None, *, optimizer, average="weights", weighed=False, epochs=5, *
     rng = np.random.default_rng(2)
 
     def next_batches():
-        whole = replace(batches(weighed=weighed), order=rng.permutation(N_SAMPLES))
-        return whole if parts is None else BatchesInParts(whole, parts)
+        expected = replace(batches(weighed=weighed), order=rng.permutation(N_SAMPLES))
+        return expected if parts is None else BatchesInParts(expected, parts)
 
     run_epoch = make_epoch_runner(BACKEND, Objective(NETWORK, average is not None), optimizer, "float64", SIZE, 10**6)
     return Plan(BACKEND, run_epoch, next_batches, epochs, average, **more)
@@ -166,14 +166,14 @@ def test_the_loss_of_an_epoch_is_the_same_in_parts(average, weighed, seed):
 @pytest.mark.parametrize("average", ["weights", None])
 def test_many_steps_add_up_to_the_same_in_parts(average):
     values, weights = np.random.default_rng(0).normal(size=(2, 1000))
-    whole = ArrayBatches(BACKEND, Batch(np.empty((1000, 3)), np.empty((1000, 2))), 1, np.arange(1000))
+    batches = ArrayBatches(BACKEND, Batch(np.empty((1000, 3)), np.empty((1000, 2))), 1, np.arange(1000))
 
     def run_epoch(position, part):
         return EpochResult(values[part.order], weights[part.order], np.ones(part.n_samples, int), np.asarray(True))
 
     errors = [
         run(Plan(BACKEND, run_epoch, lambda given=given: given, 1, average), position(momentum())).history.loss
-        for given in (whole, *(BatchesInParts(whole, n_steps) for n_steps in (1, 7, 100, 333)))
+        for given in (batches, *(BatchesInParts(batches, n_steps) for n_steps in (1, 7, 100, 333)))
     ]
     assert errors[1:] == errors[:1] * 4
 
@@ -204,8 +204,8 @@ def test_a_state_that_was_passed_on_does_not_change():
         stood.append(training_state)
         copies.append([np.array(array) for array in arrays(training_state)])
 
-    def stop_when(seen, outputs):
-        return np.asarray([seen.epoch == 1, seen.epoch == 3])
+    def stop_when(state, outputs):
+        return np.asarray([state.epoch == 1, state.epoch == 3])
 
     run(plan(1, optimizer=optimizer, stop_when=stop_when), position(optimizer, (0, 1)), keep)
     for training_state, copy in zip(stood, copies, strict=True):

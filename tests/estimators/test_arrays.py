@@ -87,16 +87,16 @@ def test_with_dispatch_arrays_stay_where_they_are(device):
     arguments = [sys.executable, "-c", _WITH_DISPATCH, device]
     done = subprocess.run(arguments, env=os.environ | settings, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout.splitlines()[-1])
-    assert [stayed for stayed, _ in found["stay"]] == [True] * 4
-    assert len({on for _, on in found["stay"]}) == 1
+    result = json.loads(done.stdout.splitlines()[-1])
+    assert [stayed for stayed, _ in result["stay"]] == [True] * 4
+    assert len({on for _, on in result["stay"]}) == 1
     expected = make_pipeline(StandardScaler(), classifier()).fit(X, Y)
-    np.testing.assert_array_equal(found["labels"], expected.predict(X))
-    assert found["right"] == expected.score(X, Y) > 0.9
-    assert min(found["cross_val_score"]) > 0.85
-    assert found["grid"] == {"mlpclassifier__alpha": 1e-4}
-    assert {*found["names"]} == {"setosa", "versicolor", "virginica"}
-    assert found["f1"] > 0.9
+    np.testing.assert_array_equal(result["labels"], expected.predict(X))
+    assert result["right"] == expected.score(X, Y) > 0.9
+    assert min(result["cross_val_score"]) > 0.85
+    assert result["grid"] == {"mlpclassifier__alpha": 1e-4}
+    assert {*result["names"]} == {"setosa", "versicolor", "virginica"}
+    assert result["f1"] > 0.9
 
 
 # --- frames ---

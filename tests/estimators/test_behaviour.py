@@ -55,8 +55,8 @@ class TestOneStepByHand:
         at_hidden = at_output * v.T * h * (1.0 - h)
         model.partial_fit(x, [0])
         expected = [w - 0.1 * (x.T @ at_hidden + 0.1 * w), v - 0.1 * (h.T @ at_output + 0.1 * v)]
-        for got, wanted in zip(model.coefs_, expected, strict=True):
-            np.testing.assert_allclose(got, wanted, rtol=1e-12)
+        for actual, reference in zip(model.coefs_, expected, strict=True):
+            np.testing.assert_allclose(actual, reference, rtol=1e-12)
         np.testing.assert_allclose(model.intercepts_[0], b - 0.1 * at_hidden[0], rtol=1e-12)
         np.testing.assert_allclose(model.intercepts_[1], c - 0.1 * at_output[0], rtol=1e-12)
         np.testing.assert_allclose(model.loss_, -np.log(1 - y[0, 0]) + 0.05 * ((w**2).sum() + (v**2).sum()), rtol=1e-12)

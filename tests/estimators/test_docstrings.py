@@ -21,10 +21,10 @@ X, Y = load_iris(return_X_y=True, as_frame=True)
 def section(docstring, title):
     """Return the entries of a numpydoc section: each name, with its type and the text below it."""
     text = inspect.cleandoc(docstring)
-    found = re.search(rf"^{title}\n-+\n(.*?)(?=^\w[^\n]*\n-{{3,}}$|\Z)", text, flags=re.MULTILINE | re.DOTALL)
+    match = re.search(rf"^{title}\n-+\n(.*?)(?=^\w[^\n]*\n-{{3,}}$|\Z)", text, flags=re.MULTILINE | re.DOTALL)
     entries = {}
     for head, body in re.findall(
-        r"^(\w[^\n]*)\n((?:[ ]+[^\n]*\n?|\n)*)", found[1] if found else "", flags=re.MULTILINE
+        r"^(\w[^\n]*)\n((?:[ ]+[^\n]*\n?|\n)*)", match[1] if match else "", flags=re.MULTILINE
     ):
         names, _, kind = head.partition(" : ")
         entries.update(dict.fromkeys(names.split(", "), (kind, " ".join(body.split()))))

@@ -80,18 +80,18 @@ def test_restarts_with_samples_that_the_user_holds_out():
 def test_restarts_hold_out_the_same_samples(monkeypatch):
     from gpubp.estimators import _stacked_fit
 
-    seen = []
+    splits = []
     original = _stacked_fit.split
-    monkeypatch.setattr(_stacked_fit, "split", lambda *arguments: seen.append(1) or original(*arguments))
+    monkeypatch.setattr(_stacked_fit, "split", lambda *arguments: splits.append(1) or original(*arguments))
     with_options(CLASSIFIER, n_restarts=4, early_stopping=True).fit(X, Y)
-    assert seen == [1]
+    assert splits == [1]
 
 
 def test_a_restart_that_fails_is_left_out_and_all_that_fail_raise():
-    wild = with_options(REGRESSOR, n_restarts=3, solver="sgd", learning_rate_init=1e200)
+    diverging = with_options(REGRESSOR, n_restarts=3, solver="sgd", learning_rate_init=1e200)
     with pytest.raises(ValueError, match="non-finite parameter weights"):
-        wild.fit(X, NUMBERS)
-    assert not hasattr(wild, "coefs_")
+        diverging.fit(X, NUMBERS)
+    assert not hasattr(diverging, "coefs_")
 
 
 class FailsLate:
@@ -150,9 +150,9 @@ def test_each_member_equals_one_fitted_alone(options):
     ensemble = MLPEnsembleClassifier(member, n_estimators=3, random_state=0).fit(X, NAMES, WEIGHTS)
     assert len({model.random_state for model in ensemble.estimators_}) == 3
     for model in ensemble.estimators_:
-        alone = clone(model).fit(X, NAMES, WEIGHTS)
-        assert alone.n_iter_ == model.n_iter_
-        np.testing.assert_allclose(model.coefs_[0], alone.coefs_[0], rtol=1e-9)
+        single = clone(model).fit(X, NAMES, WEIGHTS)
+        assert single.n_iter_ == model.n_iter_
+        np.testing.assert_allclose(model.coefs_[0], single.coefs_[0], rtol=1e-9)
     each = np.stack([model.predict_proba(X) for model in ensemble.estimators_])
     np.testing.assert_allclose(ensemble.predict_proba(X), np.mean(each, axis=0), rtol=1e-12)
     np.testing.assert_allclose(ensemble.predict_std(X), np.std(each, axis=0), rtol=1e-9, atol=1e-15)
@@ -201,8 +201,8 @@ def test_members_learn_from_their_own_samples(bootstrap, max_samples, most):
     seeds = random_state.randint(2**31 - 1, size=3)
     for seed, model in zip(seeds, ensemble.estimators_, strict=True):
         own = ensemble._rows(random_state, 150)
-        alone = with_options(REGRESSOR, random_state=int(seed)).fit(X[own], NUMBERS[own])
-        np.testing.assert_allclose(model.coefs_[0], alone.coefs_[0], rtol=1e-9)
+        single = with_options(REGRESSOR, random_state=int(seed)).fit(X[own], NUMBERS[own])
+        np.testing.assert_allclose(model.coefs_[0], single.coefs_[0], rtol=1e-9)
 
 
 def test_members_without_samples_of_a_class_have_an_output_for_it():
@@ -240,11 +240,11 @@ def test_outputs_are_in_the_library_of_x():
     torch = pytest.importorskip("torch")
     x = torch.asarray(X)
     ensemble = MLPEnsembleClassifier(with_options(CLASSIFIER, device="auto"), n_estimators=2, random_state=0)
-    found = ensemble.fit(x, Y)
-    for answer in (found.predict(x), found.predict_proba(x), found.predict_std(x)):
+    fitted = ensemble.fit(x, Y)
+    for answer in (fitted.predict(x), fitted.predict_proba(x), fitted.predict_std(x)):
         assert isinstance(answer, torch.Tensor)
     host = MLPEnsembleClassifier(CLASSIFIER, n_estimators=2, random_state=0).fit(X, Y)
-    np.testing.assert_allclose(found.predict_proba(x).numpy(), host.predict_proba(X), rtol=1e-6)
+    np.testing.assert_allclose(fitted.predict_proba(x).numpy(), host.predict_proba(X), rtol=1e-6)
 
 
 def test_estimator_of_another_kind():
@@ -294,10 +294,10 @@ def test_callbacks_without_begin_or_end_keep_stacks(solver, caplog):
         model.fit(X, Y)
     assert not [record for record in caplog.records if "one at a time" in record.message]
     assert [epoch for epoch, *_ in watcher.seen] == [2, 2, 2, 4, 4, 4]
-    alone = Watcher()
-    with_options(model, n_restarts=1, callbacks=alone).fit(X, Y)
-    assert [epoch for epoch, *_ in alone.seen] == [2, 4]
-    for (epoch, loss, rate, theta), expected in zip(watcher.seen[::3], alone.seen, strict=True):
+    single = Watcher()
+    with_options(model, n_restarts=1, callbacks=single).fit(X, Y)
+    assert [epoch for epoch, *_ in single.seen] == [2, 4]
+    for (epoch, loss, rate, theta), expected in zip(watcher.seen[::3], single.seen, strict=True):
         assert (epoch, rate) == (expected[0], pytest.approx(expected[2], rel=1e-12))
         assert loss == pytest.approx(expected[1], rel=1e-9)
         assert_agree(theta, expected[3], "steps")

@@ -127,14 +127,14 @@ class TestOptimizers:
         assert short.loss_curve_[0] == long.loss_curve_[0]
 
     def test_a_user_defined_schedule_gets_the_epochs_done(self):
-        seen = []
+        epochs = []
 
         def schedule(epoch):
-            seen.append(epoch)
+            epochs.append(epoch)
             return 0.001
 
         same = classifier(learning_rate=schedule, batch_size=150, max_iter=2).fit(X, LABELS)
-        assert seen == [0.0, 0.5, 1.0, 1.5]
+        assert epochs == [0.0, 0.5, 1.0, 1.5]
         assert not differ(same, classifier(batch_size=150, max_iter=2).fit(X, LABELS))
 
     def test_warm_up_begins_slowly(self):
@@ -312,18 +312,18 @@ class TestStopping:
 
     @pytest.mark.parametrize("solver", ["adam", "lbfgs"])
     def test_a_callback_gets_each_epoch_and_can_stop(self, solver):
-        seen = []
+        records = []
 
         def stop_after_three(progress):
-            seen.append((progress.epoch, progress.loss, progress.validation_score))
-            return len(seen) == 3
+            records.append((progress.epoch, progress.loss, progress.validation_score))
+            return len(records) == 3
 
         model = classifier(solver=solver, callbacks=stop_after_three, max_iter=50, alpha=0.0)
         model.fit(X, LABELS, validation_data=(X_HELD_OUT, LABELS_HELD_OUT))
         assert (model.n_iter_, model.stop_reason_) == (3, "callback")
-        assert [epoch for epoch, _, _ in seen] == [1, 2, 3]
-        assert [error for _, error, _ in seen] == model.loss_curve_
-        assert [score for _, _, score in seen] == model.validation_scores_
+        assert [epoch for epoch, _, _ in records] == [1, 2, 3]
+        assert [error for _, error, _ in records] == model.loss_curve_
+        assert [score for _, _, score in records] == model.validation_scores_
 
     def test_several_callbacks(self):
         calls = []
@@ -390,11 +390,11 @@ def test_float32_from_float64_data(plain):
 
 
 def test_partial_fit_continues_the_schedule():
-    seen = []
-    model = classifier(learning_rate=lambda epoch: seen.append(epoch) or 0.001)
+    epochs = []
+    model = classifier(learning_rate=lambda epoch: epochs.append(epoch) or 0.001)
     for _ in range(3):
         model.partial_fit(X, LABELS, classes=np.arange(10))
-    assert [round(epoch) for epoch in seen[::2]] == [0, 1, 2]
+    assert [round(epoch) for epoch in epochs[::2]] == [0, 1, 2]
 
 
 @pytest.mark.parametrize(

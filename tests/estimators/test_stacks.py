@@ -63,7 +63,7 @@ def own_batches(backend, dtype, n_networks, weighed):
             backend, given, SIZE, np.concatenate(orders), begins, counts, weights_of if weighed else None
         )
 
-    def alone(k):
+    def single(k):
         weights = to_backend(backend, WEIGHTS[weights_of[k]], dtype) if weighed else None
 
         def batches(epoch):
@@ -78,7 +78,7 @@ def own_batches(backend, dtype, n_networks, weighed):
 
         return batches
 
-    return together, alone
+    return together, single
 
 
 @pytest.mark.parametrize("ways", ["never", "always"])
@@ -95,18 +95,18 @@ def test_each_network_equals_one_trained_alone(optimizer, n_networks, weighed, w
         return made[optimizer]() if optimizer in made else OPTIMIZERS[optimizer](rate)
 
     thetas = initial_weights(NETWORK, range(n_networks), dtype=dtype)
-    together, alone = own_batches(backend, dtype, n_networks, weighed)
+    together, single = own_batches(backend, dtype, n_networks, weighed)
     position, result = epochs_of(backend, dtype, ways, optimizer_with(rates), l2, together, thetas)
     for k in range(n_networks):
-        own, said = epochs_of(
-            backend, dtype, "never", optimizer_with(float(rates[k, 0])), float(l2[k, 0]), alone(k), thetas[k]
+        own, report = epochs_of(
+            backend, dtype, "never", optimizer_with(float(rates[k, 0])), float(l2[k, 0]), single(k), thetas[k]
         )
         assert_agree(position.theta[k], own.theta, "steps")
-        np.testing.assert_allclose(result.values[:, k], said.values, rtol=1e-10)
+        np.testing.assert_allclose(result.values[:, k], report.values, rtol=1e-10)
         weights = np.broadcast_to(np.asarray(result.weights).reshape(len(result.values), -1), result.values.shape)
-        np.testing.assert_allclose(weights[:, k], said.weights, rtol=1e-12)
+        np.testing.assert_allclose(weights[:, k], report.weights, rtol=1e-12)
         sizes = np.broadcast_to(result.sizes.reshape(len(result.values), -1), result.values.shape)
-        np.testing.assert_array_equal(sizes[:, k], said.sizes)
+        np.testing.assert_array_equal(sizes[:, k], report.sizes)
     assert np.all(result.finite)
 
 
@@ -121,10 +121,10 @@ PLACES = [
 def test_each_network_equals_one_trained_alone_on_a_device(device, precision):
     backend = choose_backend(device)
     optimizer, thetas = adam(0.01), initial_weights(NETWORK, range(3), dtype=precision)
-    together, alone = own_batches(backend, precision, 3, weighed=True)
+    together, single = own_batches(backend, precision, 3, weighed=True)
     position, _ = epochs_of(backend, precision, "never", optimizer, 0.1, together, thetas)
     for k in range(3):
-        own, _ = epochs_of(backend, precision, "never", optimizer, 0.1, alone(k), thetas[k])
+        own, _ = epochs_of(backend, precision, "never", optimizer, 0.1, single(k), thetas[k])
         assert_agree(to_numpy(position.theta)[k], to_numpy(own.theta), "steps")
 
 
@@ -242,16 +242,16 @@ OF_EACH = st.lists(
 ATTRIBUTES = ("n_iter_", "t_", "stop_reason_", "out_activation_", "validation_scores_", "best_validation_score_")
 
 
-def assert_same_fit(together, alone):
+def assert_same_fit(together, single):
     for name in ATTRIBUTES:
-        np.testing.assert_array_equal(getattr(together, name), getattr(alone, name), err_msg=name)
+        np.testing.assert_array_equal(getattr(together, name), getattr(single, name), err_msg=name)
     for name in ("loss_", "loss_curve_", "validation_curve_", "best_loss_"):
-        ours, theirs = getattr(together, name), getattr(alone, name)
+        ours, theirs = getattr(together, name), getattr(single, name)
         if theirs is None:
             assert ours is None
         else:
             np.testing.assert_allclose(ours, theirs, rtol=1e-9, err_msg=name)
-    for ours, theirs in zip(together.coefs_ + together.intercepts_, alone.coefs_ + alone.intercepts_, strict=True):
+    for ours, theirs in zip(together.coefs_ + together.intercepts_, single.coefs_ + single.intercepts_, strict=True):
         assert_agree(ours, theirs, "steps")
 
 
@@ -284,9 +284,9 @@ def test_stacked_regressors_equal_single_fits(early_stopping, device, precision)
         warnings.simplefilter("ignore", ConvergenceWarning)
         assert fit_together([ready(model, FOLDS[k % 3]) for k, model in enumerate(models)]) == [None] * len(models)
         for k, model in enumerate(models):
-            alone = clone(model).fit(X[FOLDS[k % 3]], D[FOLDS[k % 3]])
-            assert alone.n_iter_ == model.n_iter_
-            for ours, theirs in zip(model.coefs_, alone.coefs_, strict=True):
+            single = clone(model).fit(X[FOLDS[k % 3]], D[FOLDS[k % 3]])
+            assert single.n_iter_ == model.n_iter_
+            for ours, theirs in zip(model.coefs_, single.coefs_, strict=True):
                 assert_agree(ours, theirs, "steps")
 
 
@@ -335,11 +335,11 @@ def test_networks_that_shuffle_and_that_do_not(monkeypatch):
 def test_best_weights_do_not_keep_the_whole_stack_alive(monkeypatch):
     bests, original = [], FitMonitor.finish
 
-    def noted(self, *rest):
+    def recorded(self, *rest):
         bests.append(self.best)
         original(self, *rest)
 
-    monkeypatch.setattr(FitMonitor, "finish", noted)
+    monkeypatch.setattr(FitMonitor, "finish", recorded)
     options = {"early_stopping": True, "validation_fraction": 0.3, "device": "cpu"}
     fitted_in_stacks([MLPClassifier((4,), max_iter=4, random_state=k, **options) for k in range(3)], monkeypatch)
     assert [best.base for best in bests] == [None] * 3
@@ -365,9 +365,9 @@ def test_early_stopping_keeps_the_best_epoch_before_divergence(monkeypatch):
     assert errors == [None, None]
     assert models[1].stop_reason_ == "diverged"
     with pytest.warns(ConvergenceWarning, match="the weights were not finite"):
-        alone = clone(models[1]).fit(X[FOLDS[1]], D[FOLDS[1]])
-    assert models[1].n_iter_ == alone.n_iter_
-    np.testing.assert_allclose(models[1].coefs_[0], alone.coefs_[0], rtol=1e-9)
+        single = clone(models[1]).fit(X[FOLDS[1]], D[FOLDS[1]])
+    assert models[1].n_iter_ == single.n_iter_
+    np.testing.assert_allclose(models[1].coefs_[0], single.coefs_[0], rtol=1e-9)
 
 
 def test_too_few_samples_to_hold_out_is_an_error_of_that_fit(monkeypatch):

@@ -23,17 +23,17 @@ HAS_POISSON = "loss" in inspect.signature(sklearn.neural_network.MLPRegressor).p
 
 def _targets():
     kinds = {"binary": 2, "multiclass": 3}
-    found = {
+    targets = {
         name: make_classification(N_SAMPLES, 6, n_informative=4, n_classes=n, random_state=0)
         for name, n in kinds.items()
     }
-    found["text"] = (found["multiclass"][0], np.asarray(["a", "b", "c"])[found["multiclass"][1]])
-    found["multilabel"] = make_multilabel_classification(N_SAMPLES, 6, n_classes=4, random_state=0)
+    targets["text"] = (targets["multiclass"][0], np.asarray(["a", "b", "c"])[targets["multiclass"][1]])
+    targets["multilabel"] = make_multilabel_classification(N_SAMPLES, 6, n_classes=4, random_state=0)
     x, y = make_regression(N_SAMPLES, 6, n_targets=2, noise=5.0, random_state=0)
-    found["numbers"] = (x, y[:, 0] / 50.0)
-    found["two numbers"] = (x, y / 50.0)
-    found["counts"] = (x, np.random.default_rng(0).poisson(np.exp(0.3 * x[:, 0])).astype(float))
-    return found
+    targets["numbers"] = (x, y[:, 0] / 50.0)
+    targets["two numbers"] = (x, y / 50.0)
+    targets["counts"] = (x, np.random.default_rng(0).poisson(np.exp(0.3 * x[:, 0])).astype(float))
+    return targets
 
 
 TARGETS = _targets()

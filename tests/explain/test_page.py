@@ -102,10 +102,10 @@ def test_the_page_has_every_step_and_number_of_the_walk(example):
         assert len(step["tables"]) == len(matrices)
         for values, table in zip(matrices, step["tables"], strict=True):
             write = number_format(values, 4)
-            wanted = [[write(value).replace("-", "−") for value in row] for row in values.tolist()]
-            if len(wanted) > 17:
-                wanted = [*wanted[:8], ["⋮"] * values.shape[1], *wanted[-8:]]
-            assert table == wanted
+            expected = [[write(value).replace("-", "−") for value in row] for row in values.tolist()]
+            if len(expected) > 17:
+                expected = [*expected[:8], ["⋮"] * values.shape[1], *expected[-8:]]
+            assert table == expected
 
 
 def test_all_parts_of_the_lesson_exist():

@@ -133,10 +133,10 @@ def test_the_arithmetic_is_correct(network):
 @pytest.mark.parametrize("network", NETWORKS, ids=repr)
 def test_results_are_the_inputs_of_later_steps(network):
     """Arrays of the same name are equal throughout the walk."""
-    seen: dict[str, np.ndarray] = {}
+    arrays: dict[str, np.ndarray] = {}
     for passage in explain(*make(network)):
         for term in (*passage.terms, passage.result):
-            np.testing.assert_array_equal(seen.setdefault(term.name, term.values), term.values, err_msg=term.name)
+            np.testing.assert_array_equal(arrays.setdefault(term.name, term.values), term.values, err_msg=term.name)
 
 
 @pytest.mark.parametrize("network", NETWORKS, ids=repr)

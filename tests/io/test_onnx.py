@@ -55,13 +55,14 @@ def session(model):
 
 def run(model, feeds):
     """Run a model in onnxruntime, check types and shapes, and return the outputs by name."""
-    found = session(model)
-    results = dict(zip([output.name for output in found.get_outputs()], found.run(None, feeds), strict=True))
+    runtime = session(model)
+    results = dict(zip([output.name for output in runtime.get_outputs()], runtime.run(None, feeds), strict=True))
     for value in describe_values(model.graph.output):
         result = results[value["name"]]
         assert ("text" if result.dtype == object else result.dtype.name) == value["type"]
         assert all(
-            got == expected or expected == "samples" for got, expected in zip(result.shape, value["shape"], strict=True)
+            actual == expected or expected == "samples"
+            for actual, expected in zip(result.shape, value["shape"], strict=True)
         )
     return results
 

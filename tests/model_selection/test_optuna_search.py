@@ -40,16 +40,16 @@ def search(space=SPACE, model=MODEL, **options):
 
 
 def test_each_trial_gets_the_score_of_its_parameters():
-    found = search().fit(X, Y)
-    trials = found.study_.trials
+    result = search().fit(X, Y)
+    trials = result.study_.trials
     assert [trial.state for trial in trials] == [TrialState.COMPLETE] * 7
     grid = [{name: [value] for name, value in trial.params.items()} for trial in trials]
     again = BatchedSearchCV(MODEL, grid, cv=OPTIONS["cv"], scoring="neg_log_loss").fit(X, Y)
     assert [trial.value for trial in trials] == again.cv_results_["mean_test_score"].tolist()
-    assert found.cv_results_["params"] == [trial.params for trial in trials]
-    assert found.cv_results_["trial"].tolist() == list(range(7))
-    assert found.best_params_ == found.study_.best_params == again.best_params_
-    np.testing.assert_array_equal(found.best_estimator_.coefs_[0], again.best_estimator_.coefs_[0])
+    assert result.cv_results_["params"] == [trial.params for trial in trials]
+    assert result.cv_results_["trial"].tolist() == list(range(7))
+    assert result.best_params_ == result.study_.best_params == again.best_params_
+    np.testing.assert_array_equal(result.best_estimator_.coefs_[0], again.best_estimator_.coefs_[0])
 
 
 def test_a_batch_is_requested_before_it_is_reported_and_is_one_stack(monkeypatch, caplog):
@@ -82,12 +82,12 @@ def test_a_function_that_suggests_and_prunes():
             raise optuna.TrialPruned
         return {"hidden_layer_sizes": (width,) * depth, **({"alpha": 0.5} if depth == 2 else {})}
 
-    found = search(suggest, n_trials=8, batch_size=2).fit(X, Y)
-    states = [trial.state for trial in found.study_.trials]
+    result = search(suggest, n_trials=8, batch_size=2).fit(X, Y)
+    states = [trial.state for trial in result.study_.trials]
     assert [k for k, state in enumerate(states) if state == TrialState.PRUNED] == [0, 4, 5]  # one batch is none at all
-    assert found.cv_results_["trial"].tolist() == [1, 2, 3, 6, 7]
-    for number, params in zip(found.cv_results_["trial"], found.cv_results_["params"], strict=True):
-        requested = found.study_.trials[number].params
+    assert result.cv_results_["trial"].tolist() == [1, 2, 3, 6, 7]
+    for number, params in zip(result.cv_results_["trial"], result.cv_results_["params"], strict=True):
+        requested = result.study_.trials[number].params
         assert params["hidden_layer_sizes"] == (requested["width"],) * requested["depth"]
         assert ("alpha" in params) == (requested["depth"] == 2)
 
@@ -105,10 +105,10 @@ def test_failed_fits_are_failed_trials():
     for rate in (0.01, 1e300):
         study.enqueue_trial({"learning_rate_init": rate})
     with pytest.warns(FitFailedWarning, match="3 fits failed out of a total of 6"):
-        found = search(space, model, study=study, n_trials=2, batch_size=2).fit(X, Y)
+        result = search(space, model, study=study, n_trials=2, batch_size=2).fit(X, Y)
     states = {trial.params["learning_rate_init"]: trial.state for trial in study.trials}
     assert states == {0.01: TrialState.COMPLETE, 1e300: TrialState.FAIL}
-    assert found.best_params_ == study.best_params == {"learning_rate_init": 0.01}
+    assert result.best_params_ == study.best_params == {"learning_rate_init": 0.01}
 
 
 @pytest.mark.parametrize(
@@ -143,8 +143,8 @@ def test_invalid_arguments(options, message):
 
 
 def test_several_scores():
-    found = search(scoring=["neg_log_loss", "accuracy"], refit="accuracy").fit(X, Y)
-    assert [trial.value for trial in found.study_.trials] == found.cv_results_["mean_test_accuracy"].tolist()
+    result = search(scoring=["neg_log_loss", "accuracy"], refit="accuracy").fit(X, Y)
+    assert [trial.value for trial in result.study_.trials] == result.cv_results_["mean_test_accuracy"].tolist()
     own = search(scoring=lambda model, x, y: {"a": 1.0, "b": model.score(x, y)}, refit="b").fit(X, Y)
     assert [trial.value for trial in own.study_.trials] == own.cv_results_["mean_test_b"].tolist()
 

@@ -254,12 +254,12 @@ def test_an_order_is_drawn_once_for_all_candidates_of_a_fold(monkeypatch, estima
 
 
 def test_samples_are_copied_to_the_device_once(monkeypatch):
-    seen, original = [], trials.StackOfFits._samples
+    copies, original = [], trials.StackOfFits._samples
     monkeypatch.setattr(
-        trials.StackOfFits, "_samples", lambda self: seen.append((samples := original(self))[0].x.shape) or samples
+        trials.StackOfFits, "_samples", lambda self: copies.append((samples := original(self))[0].x.shape) or samples
     )
     BatchedSearchCV(MODEL, GRID, refit=False).fit(X, Y)
-    assert seen == [X.shape]
+    assert copies == [X.shape]
 
 
 # --- failures ---
@@ -427,17 +427,17 @@ def test_callbacks_are_called_and_can_stop():
     assert stopped.cv_results_["mean_test_score"] == short.cv_results_["mean_test_score"]
 
 
-@pytest.mark.parametrize(("is_terminal", "wanted"), [(True, True), (False, True), (True, False)])
-def test_bar_only_on_a_terminal(monkeypatch, is_terminal, wanted):
+@pytest.mark.parametrize(("is_terminal", "requested"), [(True, True), (False, True), (True, False)])
+def test_bar_only_on_a_terminal(monkeypatch, is_terminal, requested):
     class Screen(io.StringIO):
         def isatty(self):
             return is_terminal
 
     screen = Screen()
     monkeypatch.setattr(sys, "stderr", screen)
-    BatchedSearchCV(MODEL, GRID, cv=3, progress=wanted, refit=False).fit(X, Y)
+    BatchedSearchCV(MODEL, GRID, cv=3, progress=requested, refit=False).fit(X, Y)
     shown = screen.getvalue()
-    assert bool(shown) == (is_terminal and wanted)
+    assert bool(shown) == (is_terminal and requested)
     if shown:
         assert "0/12 fits, 12 networks, epoch 1/5" in shown
         assert "12/12 fits, best so far 0." in shown

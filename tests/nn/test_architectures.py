@@ -62,18 +62,18 @@ class TestGradients:
         theta, (x, targets) = np.stack([weights(network, seed) for seed in range(3)]), samples(network)
         E, gradient = loss_and_gradient(np, network, theta, x, targets)
         for k in range(3):
-            alone = loss_and_gradient(np, network, theta[k], x, targets)
-            np.testing.assert_allclose(E[k], alone[0], rtol=1e-13)
-            np.testing.assert_allclose(gradient[k], alone[1], rtol=1e-12, atol=1e-15)
+            single = loss_and_gradient(np, network, theta[k], x, targets)
+            np.testing.assert_allclose(E[k], single[0], rtol=1e-13)
+            np.testing.assert_allclose(gradient[k], single[1], rtol=1e-12, atol=1e-15)
 
     @wired
     def test_agree_on_every_device(self, network, backend_case, dtype):
         theta, (x, targets) = weights(network), samples(network)
-        want = loss_and_gradient(np, network, *(a.astype(dtype) for a in (theta, x, targets)))
-        got = loss_and_gradient(
+        expected = loss_and_gradient(np, network, *(a.astype(dtype) for a in (theta, x, targets)))
+        actual = loss_and_gradient(
             backend_case.xp, network, *(backend_case.asarray(a, dtype) for a in (theta, x, targets))
         )
-        assert_agree(got[1], want[1], "gradient", namespace=backend_case.xp, device=backend_case.device)
+        assert_agree(actual[1], expected[1], "gradient", namespace=backend_case.xp, device=backend_case.device)
 
     @wired
     def test_of_all_outputs_add_up_to_that_of_the_loss(self, network):
@@ -89,9 +89,9 @@ class TestSkips:
         theta = np.asarray([0.3, w, -0.2, v[0], v[1], v[2], 0.1])
         x = [0.5, -1.0]
         activation = reference.output(0.3 * x[0] + w * x[1] - 0.2)
-        wanted = reference.output(v[0] * activation + v[1] * x[0] + v[2] * x[1] + 0.1)
-        got = predict(SKIPPING, theta, np.asarray([x]), device="cpu")
-        np.testing.assert_allclose(got, [[wanted]], rtol=1e-15)
+        expected = reference.output(v[0] * activation + v[1] * x[0] + v[2] * x[1] + 0.1)
+        actual = predict(SKIPPING, theta, np.asarray([x]), device="cpu")
+        np.testing.assert_allclose(actual, [[expected]], rtol=1e-15)
 
     def test_solve_exclusive_or_with_one_hidden_unit(self):
         x = np.asarray([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
@@ -158,8 +158,8 @@ class TestEqualWeights:
         for step in range(4):
             inputs = x[:, 2 * step : 2 * step + 2]
             state = 1.0 / (1.0 + np.exp(-(inputs @ from_inputs + state @ from_units + biases)))
-        wanted = 1.0 / (1.0 + np.exp(-(state @ output[:-1] + output[-1])))
-        np.testing.assert_allclose(output_layer(np, READING, theta, x).y, wanted, rtol=1e-14)
+        expected = 1.0 / (1.0 + np.exp(-(state @ output[:-1] + output[-1])))
+        np.testing.assert_allclose(output_layer(np, READING, theta, x).y, expected, rtol=1e-14)
 
     @wired
     @pytest.mark.parametrize("optimizer", [*OPTIMIZERS, "decayed", "lbfgs", "levenberg_marquardt"])
@@ -183,11 +183,11 @@ class TestEqualWeights:
     @given(st.lists(st.integers(-1, 3), min_size=1, max_size=12), st.integers(0, 2**31))
     def test_averages_are_over_positions_of_one_number(self, numbers, seed):
         dE_dw = np.random.default_rng(seed).normal(size=(2, len(numbers)))
-        got = Ties(tuple(numbers)).average(np, dE_dw, "cpu")
+        actual = Ties(tuple(numbers)).average(np, dE_dw, "cpu")
         for place, number in enumerate(numbers):
             alike = [k for k, other in enumerate(numbers) if other == number]
-            wanted = dE_dw[:, alike].mean(axis=1) if number >= 0 else [0.0, 0.0]
-            np.testing.assert_allclose(got[:, place], wanted, atol=1e-15)
+            expected = dE_dw[:, alike].mean(axis=1) if number >= 0 else [0.0, 0.0]
+            np.testing.assert_allclose(actual[:, place], expected, atol=1e-15)
 
     @pytest.mark.parametrize("ties", [[[1], [1, 2]], [2**63] * 9, (0, 1), [0.5] * 9, [-2] * 9, "text", [[0] * 9]])
     def test_are_checked(self, ties):
@@ -201,8 +201,8 @@ class TestMakers:
         w = views(np, GROUPED, theta)[0]
         first = np.tanh(x[:, :2] @ w[:2, :1] + w[-1, :1])
         second = np.tanh(x[:, 2:] @ w[2:-1, 1:] + w[-1, 1:])
-        got = forward(np, GROUPED, theta, x)[0].y
-        np.testing.assert_allclose(got, np.concatenate([first, second], axis=1), rtol=1e-14)
+        actual = forward(np, GROUPED, theta, x)[0].y
+        np.testing.assert_allclose(actual, np.concatenate([first, second], axis=1), rtol=1e-14)
 
     def test_fields_are_a_convolution(self):
         """Two planes of 4 x 5 below; three kinds of units, each with a 2 x 3 field over both, at 3 x 3 places."""
@@ -210,14 +210,14 @@ class TestMakers:
         w = views(np, FIELDS, theta)[0]
         of_field, biases = w[:-1].reshape(2, 4, 5, 3, 3, 3)[:, :2, :3, :, 0, 0], w[-1].reshape(3, 3, 3)[:, 0, 0]
         planes = x.reshape(-1, 2, 4, 5)
-        wanted = np.empty((len(x), 3, 3, 3))
-        for sample, kind, row, column in np.ndindex(wanted.shape):
+        expected = np.empty((len(x), 3, 3, 3))
+        for sample, kind, row, column in np.ndindex(expected.shape):
             total = biases[kind]
             for plane, down, right in np.ndindex(2, 2, 3):
                 total += of_field[plane, down, right, kind] * planes[sample, plane, row + down, column + right]
-            wanted[sample, kind, row, column] = np.tanh(total)
-        got = forward(np, FIELDS, theta, x)[0].y
-        np.testing.assert_allclose(got, wanted.reshape(len(x), -1), rtol=1e-13)
+            expected[sample, kind, row, column] = np.tanh(total)
+        actual = forward(np, FIELDS, theta, x)[0].y
+        np.testing.assert_allclose(actual, expected.reshape(len(x), -1), rtol=1e-13)
 
     def test_fields_share_the_weights_of_their_kind(self):
         assert len(set(FIELDS.ties) - {-1}) == 3 * (2 * 2 * 3 + 1) + (27 + 1) * 2
@@ -240,8 +240,8 @@ class TestMakers:
         w = views(np, SUMS, theta)[1]
         below = forward(np, SUMS, theta, x)[0].y
         sums = np.stack([below[:, :2].sum(axis=1), below[:, 2:].sum(axis=1)], axis=1)
-        wanted = 1.0 / (1.0 + np.exp(-(sums @ w[[0, 2]] + w[-1])))
-        np.testing.assert_allclose(output_layer(np, SUMS, theta, x).y, wanted, rtol=1e-14)
+        expected = 1.0 / (1.0 + np.exp(-(sums @ w[[0, 2]] + w[-1])))
+        np.testing.assert_allclose(output_layer(np, SUMS, theta, x).y, expected, rtol=1e-14)
         assert len(set(SUMS.ties)) == 4 * 5 + 3 * 2
 
     def test_can_be_combined(self):
@@ -294,9 +294,11 @@ class TestCarriedOver:
         for step in range(6):
             inputs = x[:, 2 * (step % 4) : 2 * (step % 4) + 2]
             state = 1.0 / (1.0 + np.exp(-(inputs @ first[:2] + state @ second[:3] + first[-1])))
-        wanted = 1.0 / (1.0 + np.exp(-(state @ output[:-1] + output[-1])))
-        got = predict(longer, carried_over(theta, READING, longer), np.concatenate([x, x[:, :4]], axis=1), device="cpu")
-        np.testing.assert_allclose(got, wanted, rtol=1e-14)
+        expected = 1.0 / (1.0 + np.exp(-(state @ output[:-1] + output[-1])))
+        actual = predict(
+            longer, carried_over(theta, READING, longer), np.concatenate([x, x[:, :4]], axis=1), device="cpu"
+        )
+        np.testing.assert_allclose(actual, expected, rtol=1e-14)
 
     def test_to_a_larger_plane(self):
         small, large = (

@@ -289,8 +289,8 @@ def test_a_bad_name_raises(name, message):
 def test_poisson_does_not_overflow_for_targets_near_zero():
     """The exact value exp(x) - d x + d log d - d, in which exp(x) dominates."""
     for dtype, x, targets in (("float32", 20.0, 1e-30), ("float32", 82.0, 1e-3), ("float64", 700.0, 1e-5)):
-        found = get_loss("poisson").value_at(np, np.asarray([x], dtype=dtype), np.asarray([targets], dtype=dtype))
-        np.testing.assert_allclose(found, np.exp(np.asarray([x], dtype=dtype)), rtol=1e-6)
+        actual = get_loss("poisson").value_at(np, np.asarray([x], dtype=dtype), np.asarray([targets], dtype=dtype))
+        np.testing.assert_allclose(actual, np.exp(np.asarray([x], dtype=dtype)), rtol=1e-6)
 
 
 def test_cross_entropy_of_groups_is_the_sum_of_each_groups():

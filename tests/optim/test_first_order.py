@@ -135,9 +135,9 @@ def test_a_setting_without_a_range_is_refused():
 @pytest.mark.parametrize("name", FORMULAS)
 def test_optimizer_follows_its_formula(name, device, precision):
     of_one, settings = FORMULAS[name]
-    got = descend(get_optimizer(name, **settings), START, device, precision)
+    actual = descend(get_optimizer(name, **settings), START, device, precision)
     expected = descend_by_hand(of_one, settings, START)
-    np.testing.assert_allclose(got, expected, rtol=0, atol=1e-13 if precision == "float64" else 1e-5)
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-13 if precision == "float64" else 1e-5)
 
 
 @pytest.mark.parametrize("name", FORMULAS)
@@ -188,10 +188,10 @@ def test_stack_with_a_setting_for_each_network_equals_singles(name, device):
     each = {setting: [value, 0.5 * value, 0.25 * value] for setting, value in FORMULAS[name][1].items()}
     backend = choose_backend(device)
     columns = {setting: to_backend(backend, np.array(values)[:, None]) for setting, values in each.items()}
-    got = descend(get_optimizer(name, **columns), starts, device)
+    actual = descend(get_optimizer(name, **columns), starts, device)
     for k, start in enumerate(starts):
         single = get_optimizer(name, **{setting: values[k] for setting, values in each.items()})
-        np.testing.assert_allclose(got[:, k], descend(single, start, device), rtol=0, atol=1e-13)
+        np.testing.assert_allclose(actual[:, k], descend(single, start, device), rtol=0, atol=1e-13)
 
 
 @pytest.mark.parametrize("name", FORMULAS)
@@ -216,8 +216,8 @@ def test_clipping_comes_before_the_optimizer(device, precision):
         velocity = 0.7 * velocity - 0.3 * g * min(1.0, 0.5 / math.sqrt(sum(part * part for part in g)))
         theta = theta + velocity
         expected.append(theta)
-    got = descend(optimizer, start, device, precision)
-    np.testing.assert_allclose(got, expected, rtol=0, atol=1e-13 if precision == "float64" else 1e-5)
+    actual = descend(optimizer, start, device, precision)
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-13 if precision == "float64" else 1e-5)
 
 
 def test_weights_shrink_after_the_change(device, precision):
@@ -226,8 +226,8 @@ def test_weights_shrink_after_the_change(device, precision):
         velocity = 0.7 * velocity - 0.3 * gradient_at(theta, t)
         theta = (theta + velocity) * (1 - 0.02)
         expected.append(theta)
-    got = descend(decayed(momentum(0.3, 0.7), 0.02), START, device, precision)
-    np.testing.assert_allclose(got, expected, rtol=0, atol=1e-13 if precision == "float64" else 1e-5)
+    actual = descend(decayed(momentum(0.3, 0.7), 0.02), START, device, precision)
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-13 if precision == "float64" else 1e-5)
 
 
 def test_wrapped_optimizers_keep_the_settings_inside_them():

@@ -83,11 +83,11 @@ def test_lbfgs_minimises_rosenbrocks_function(device, memory):
     backend = choose_backend(device)
     xp = backend.xp
     theta = to_backend(backend, np.array([-1.2, 1.0, -0.5, 2.0]))
-    found, state, errors = minimise(
+    result, state, errors = minimise(
         xp, lbfgs(memory=memory, tolerance=1e-8), theta, Problem(partial(banana, xp), None), 300
     )
     assert state.converged
-    np.testing.assert_allclose(to_numpy(found), 1.0, atol=1e-7)
+    np.testing.assert_allclose(to_numpy(result), 1.0, atol=1e-7)
     assert errors == sorted(errors, reverse=True)
     assert len(state.steps) <= memory
 
@@ -132,7 +132,7 @@ def test_lbfgs_and_scipy_find_the_same_optimum_of_a_convex_objective(device):
         Batch(x, targets),
         np.zeros(network.n_parameters),
     )
-    found, state, errors = solve_on(device, lbfgs(), objective, batch, start, 200)
+    result, state, errors = solve_on(device, lbfgs(), objective, batch, start, 200)
     reference = minimize(
         problem_on(choose_backend("cpu"), objective, batch).loss_and_gradient,
         start,
@@ -142,7 +142,7 @@ def test_lbfgs_and_scipy_find_the_same_optimum_of_a_convex_objective(device):
     )
     assert state.converged
     assert errors[-1] == pytest.approx(reference.fun, rel=1e-12)
-    np.testing.assert_allclose(objective_gap(network, found), objective_gap(network, reference.x), atol=1e-5)
+    np.testing.assert_allclose(objective_gap(network, result), objective_gap(network, reference.x), atol=1e-5)
 
 
 def objective_gap(network, theta):
@@ -154,23 +154,23 @@ def objective_gap(network, theta):
 
 def test_lbfgs_reaches_a_zero_of_a_networks_gradient_as_scipy_does(device):
     objective, batch, start = regression(Network((2, 4, 1), activation="tanh"), mean=True, l2=0.05)
-    found, state, errors = solve_on(device, lbfgs(), objective, batch, start, 1000)
+    result, state, errors = solve_on(device, lbfgs(), objective, batch, start, 1000)
     evaluate = problem_on(choose_backend("cpu"), objective, batch).loss_and_gradient
     reference = minimize(
         evaluate, start, jac=True, method="L-BFGS-B", options={"ftol": 0.0, "gtol": 1e-8, "maxiter": 5000}
     )
     assert state.converged
-    assert np.max(np.abs(evaluate(found)[1])) <= 1e-7
+    assert np.max(np.abs(evaluate(result)[1])) <= 1e-7
     assert np.max(np.abs(evaluate(start)[1])) > 1e-2
     assert errors[-1] == pytest.approx(reference.fun, rel=1e-7)
 
 
 def test_lbfgs_ends_immediately_at_an_optimum():
     start = np.array([1.0, 1.0, 1.0])
-    found, state, errors = minimise(np, lbfgs(), start, Problem(partial(banana, np), None), 10)
+    result, state, errors = minimise(np, lbfgs(), start, Problem(partial(banana, np), None), 10)
     assert state.converged
     assert len(errors) == 2
-    np.testing.assert_array_equal(found, start)
+    np.testing.assert_array_equal(result, start)
 
 
 def test_lbfgs_forgets_a_misleading_memory_before_it_gives_up():
@@ -228,8 +228,8 @@ def line(f, slope_of):
 
 
 def search(evaluate, at, direction, first_step=1.0, **options):
-    here = Point(np.array([at]), *evaluate(np.array([at])))
-    return here, wolfe_search(np, here, np.array([direction]), evaluate, first_step, **options)
+    start = Point(np.array([at]), *evaluate(np.array([at])))
+    return start, wolfe_search(np, start, np.array([direction]), evaluate, first_step, **options)
 
 
 @settings(max_examples=200)
@@ -250,20 +250,20 @@ def test_strong_wolfe_conditions_hold_at_the_point_found(quartic, quadratic, wav
     gradient = float(evaluate(np.array([at]))[1][0])
     assume(abs(gradient) > 1e-2)
     direction = -math.copysign(10.0**length, gradient)
-    here, found = search(evaluate, at, direction, 10.0**first_step)
-    if found is not None:  # within the default 25 evaluations the loss falls enough, at least
-        step = (found.theta[0] - at) / direction
-        assert found.loss <= here.loss + DECREASE * step * gradient * direction + 1e-12 * abs(here.loss)
+    start, result = search(evaluate, at, direction, 10.0**first_step)
+    if result is not None:  # within the default 25 evaluations the loss falls enough, at least
+        step = (result.theta[0] - at) / direction
+        assert result.loss <= start.loss + DECREASE * step * gradient * direction + 1e-12 * abs(start.loss)
     # the slope may need more: a first step of 1e-5 doubles 20 times before the interval is halved
-    here, found = search(evaluate, at, direction, 10.0**first_step, evaluations=100)
-    assert found is not None
+    start, result = search(evaluate, at, direction, 10.0**first_step, evaluations=100)
+    assert result is not None
     slope = gradient * direction
-    step = (found.theta[0] - at) / direction
+    step = (result.theta[0] - at) / direction
     assert step > 0
-    assert found.loss <= here.loss + DECREASE * step * slope + 1e-12 * abs(here.loss)
-    assert abs(found.gradient[0] * direction) <= -FLATNESS * slope
-    error, gradient_there = evaluate(found.theta)
-    assert (found.loss, found.gradient[0]) == (error, gradient_there[0])
+    assert result.loss <= start.loss + DECREASE * step * slope + 1e-12 * abs(start.loss)
+    assert abs(result.gradient[0] * direction) <= -FLATNESS * slope
+    error, gradient_there = evaluate(result.theta)
+    assert (result.loss, result.gradient[0]) == (error, gradient_there[0])
 
 
 def test_a_flat_point_that_is_not_much_lower_is_rejected():
@@ -272,15 +272,15 @@ def test_a_flat_point_that_is_not_much_lower_is_rejected():
     a = (1 - 300 * b) / 20
     evaluate = line(lambda t: -t + a * t**2 + b * t**3, lambda t: -1 + 2 * a * t + 3 * b * t**2)
     assert evaluate(np.array([10.0]))[0] == pytest.approx(-1e-4, rel=1e-6)
-    _, found = search(evaluate, 0.0, 1.0, first_step=10.0)
-    assert found.theta[0] < 10.0
-    assert found.loss < -1.0
+    _, result = search(evaluate, 0.0, 1.0, first_step=10.0)
+    assert result.theta[0] < 10.0
+    assert result.loss < -1.0
 
 
 @pytest.mark.parametrize("direction", [1.0, 1e-9, 0.0])
 def test_search_returns_none_without_descent(direction):
-    _, found = search(line(lambda t: t * t, lambda t: 2 * t), 1.0, direction)
-    assert found is None
+    _, result = search(line(lambda t: t * t, lambda t: 2 * t), 1.0, direction)
+    assert result is None
 
 
 @pytest.mark.parametrize("first_step", [1.0, 100.0, 1e6])
@@ -291,10 +291,10 @@ def test_search_backs_out_of_nan(first_step):
         t = float(theta[0])
         return (t - math.log(t), np.array([1 - 1 / t])) if t > 0 else (math.nan, np.array([math.nan]))
 
-    here, found = search(evaluate, 3.0, -1.0, first_step)
-    assert found is not None
-    assert 0 < found.theta[0] < 3
-    assert found.loss < here.loss
+    start, result = search(evaluate, 3.0, -1.0, first_step)
+    assert result is not None
+    assert 0 < result.theta[0] < 3
+    assert result.loss < start.loss
 
 
 def test_search_returns_none_if_all_losses_are_nan():
@@ -304,8 +304,8 @@ def test_search_returns_none_if_all_losses_are_nan():
         evaluations.append(theta)
         return math.nan, np.array([math.nan])
 
-    here = Point(np.array([0.0]), 1.0, np.array([-1.0]))
-    assert wolfe_search(np, here, np.array([1.0]), evaluate) is None
+    start = Point(np.array([0.0]), 1.0, np.array([-1.0]))
+    assert wolfe_search(np, start, np.array([1.0]), evaluate) is None
     assert len(evaluations) == 25
 
 
@@ -314,13 +314,13 @@ def test_search_returns_none_if_the_gradient_is_nan():
 
 
 def test_search_grows_its_step_while_the_loss_falls_steeply():
-    here, found = search(line(lambda t: (t - 1e4) ** 2, lambda t: 2 * (t - 1e4)), 0.0, 1.0, first_step=1e-3)
-    assert found.loss < 0.9 * here.loss
+    start, result = search(line(lambda t: (t - 1e4) ** 2, lambda t: 2 * (t - 1e4)), 0.0, 1.0, first_step=1e-3)
+    assert result.loss < 0.9 * start.loss
 
 
 def test_search_of_an_unbounded_loss_returns_the_lowest_point():
-    _, found = search(line(lambda t: -t, lambda t: -1.0), 0.0, 1.0, evaluations=10)
-    assert found.theta[0] == 2.0**9
+    _, result = search(line(lambda t: -t, lambda t: -1.0), 0.0, 1.0, evaluations=10)
+    assert result.theta[0] == 2.0**9
 
 
 # --- Levenberg-Marquardt ---
@@ -330,25 +330,25 @@ def test_search_of_an_unbounded_loss_returns_the_lowest_point():
 def test_levenberg_marquardt_solves_linear_least_squares_in_one_step(device, weighted, l2, mean):
     network = Network((3, 2))
     objective, batch, start = regression(network, mean, l2, weighted=weighted)
-    found, _, _ = solve_on(device, levenberg_marquardt(damping=1e-13), objective, batch, start, 1)
+    result, _, _ = solve_on(device, levenberg_marquardt(damping=1e-13), objective, batch, start, 1)
     design = np.column_stack([batch.x, np.ones(len(batch.x))])
     weights = np.ones(len(design)) if batch.sample_weight is None else batch.sample_weight
     penalty = np.diag([l2, l2, l2, 0.0])  # the bias is free
     expected = np.linalg.solve(
         design.T @ (weights[:, None] * design) + penalty, design.T @ (weights[:, None] * batch.targets)
     )
-    np.testing.assert_allclose(found.reshape(4, 2), expected, rtol=1e-9, atol=1e-10)
+    np.testing.assert_allclose(result.reshape(4, 2), expected, rtol=1e-9, atol=1e-10)
 
 
 def test_levenberg_marquardt_needs_no_tuning_on_linear_least_squares(device):
     objective, batch, start = regression(Network((3, 2)))
-    found, state, errors = solve_on(device, levenberg_marquardt(), objective, batch, start, 10)
+    result, state, errors = solve_on(device, levenberg_marquardt(), objective, batch, start, 10)
     design = np.column_stack([batch.x, np.ones(len(batch.x))])
     best = np.linalg.lstsq(design, batch.targets, rcond=None)[0]
     residual = design @ best - batch.targets
     assert state.converged
     assert errors[2] == pytest.approx(0.5 * np.sum(residual**2), rel=1e-7)
-    np.testing.assert_allclose(found.reshape(4, 2), best, atol=1e-10)
+    np.testing.assert_allclose(result.reshape(4, 2), best, atol=1e-10)
 
 
 def test_levenberg_marquardt_beats_gradient_descent(device):
@@ -366,9 +366,9 @@ def test_levenberg_marquardt_beats_gradient_descent(device):
 
 def test_levenberg_marquardt_with_sample_weights_and_penalty_ends_where_lbfgs_does(device):
     objective, batch, start = regression(Network((2, 3, 2), activation="tanh"), mean=True, l2=0.5, weighted=True)
-    found, _, errors = solve_on(device, levenberg_marquardt(), objective, batch, start, 200)
+    result, _, errors = solve_on(device, levenberg_marquardt(), objective, batch, start, 200)
     _, state_lbfgs, errors_lbfgs = solve_on("cpu", lbfgs(), objective, batch, start, 2000)
-    gradient = problem_on(choose_backend("cpu"), objective, batch).loss_and_gradient(found)[1]
+    gradient = problem_on(choose_backend("cpu"), objective, batch).loss_and_gradient(result)[1]
     assert np.max(np.abs(gradient)) < 1e-8
     assert state_lbfgs.converged
     assert errors[-1] == pytest.approx(errors_lbfgs[-1], rel=1e-9)

@@ -53,18 +53,21 @@ def relatives_by_hand(person):
     def siblings(one):
         return [other for other in children.get(parents.get(one, [None])[0], []) if other != one]
 
-    found = {"parent": parents.get(person, []), "spouse": spouses.get(person, []), "child": children.get(person, [])}
-    found["sibling"] = siblings(person)
-    found["elder"] = [
+    by_kind = {"parent": parents.get(person, []), "spouse": spouses.get(person, []), "child": children.get(person, [])}
+    by_kind["sibling"] = siblings(person)
+    by_kind["elder"] = [
         elder
-        for parent in found["parent"]
+        for parent in by_kind["parent"]
         for sibling in siblings(parent)
         for elder in [sibling, *spouses.get(sibling, [])]
     ]
-    found["younger"] = [
-        child for one in [person, *found["spouse"]] for sibling in siblings(one) for child in children.get(sibling, [])
+    by_kind["younger"] = [
+        child
+        for one in [person, *by_kind["spouse"]]
+        for sibling in siblings(one)
+        for child in children.get(sibling, [])
     ]
-    return found
+    return by_kind
 
 
 OF_EITHER_SEX = {
@@ -160,11 +163,11 @@ class TestNetwork:
         network = replace(PRINTED, loss=loss).network
         theta = initial_weights(network, 3, scheme="uniform", scale=2.0, dtype="float64")
         x, d = family.cases()
-        found = check_gradient(np, network, theta, x[::7], d[::7])
+        result = check_gradient(np, network, theta, x[::7], d[::7])
         present = network.tied.mask == 1.0
-        largest = np.max(np.abs(found.gradient))
-        np.testing.assert_allclose(found.gradient[present], found.differences[present], atol=1e-7 * largest)
-        assert not np.any(found.gradient[~present])
+        largest = np.max(np.abs(result.gradient))
+        np.testing.assert_allclose(result.gradient[present], result.differences[present], atol=1e-7 * largest)
+        assert not np.any(result.gradient[~present])
 
     def test_two_right_answers_need_two_units(self):
         """If all outputs are low, the derivative by the outputs' biases raises both, and nothing else."""
@@ -213,20 +216,20 @@ class TestRecipe:
 
     def test_a_network_does_not_depend_on_the_others(self):
         three = trained(FOUND, range(3), sweeps=30, device="cpu")
-        alone = trained(FOUND, [2], sweeps=30, device="cpu")
-        np.testing.assert_allclose(three.theta[2:], alone.theta, rtol=1e-4, atol=1e-5)
+        single = trained(FOUND, [2], sweeps=30, device="cpu")
+        np.testing.assert_allclose(three.theta[2:], single.theta, rtol=1e-4, atol=1e-5)
 
     def test_decay_shrinks_weights_without_a_gradient(self):
         """If every output is in the zone, only the decay is left."""
         recipe = replace(PRINTED, loss="dead_zone(1.0)")
-        found = trained(recipe, [0], sweeps=10, device="cpu")
-        np.testing.assert_allclose(found.theta, first_weights(recipe, [0]) * 0.998**10, rtol=1e-5)
+        result = trained(recipe, [0], sweeps=10, device="cpu")
+        np.testing.assert_allclose(result.theta, first_weights(recipe, [0]) * 0.998**10, rtol=1e-5)
 
     def test_printed_recipe_does_not_learn_and_the_found_one_does(self):
         printed = trained(PRINTED, range(4), device="cpu")
-        found = trained(FOUND, range(4), sweeps=PRINTED.sweeps, device="cpu")
+        result = trained(FOUND, range(4), sweeps=PRINTED.sweeps, device="cpu")
         assert np.all(printed.learned == 0.0)
-        assert np.mean(found.learned) > 0.8
+        assert np.mean(result.learned) > 0.8
 
 
 def made(y, held_out, theta=None):
@@ -243,20 +246,20 @@ def perfect(n_networks):
 
 class TestTrained:
     def test_all_right(self):
-        found = made(*perfect(2))
-        np.testing.assert_array_equal(found.learned, 1.0)
-        np.testing.assert_array_equal(found.generalized, 4)
-        assert np.all(found.ahead)
+        result = made(*perfect(2))
+        np.testing.assert_array_equal(result.learned, 1.0)
+        np.testing.assert_array_equal(result.generalized, 4)
+        assert np.all(result.ahead)
 
     def test_one_output_on_the_wrong_side_is_enough(self):
         y, held_out = perfect(2)
         k = int(np.flatnonzero(held_out[0])[0])
         wrong = int(np.flatnonzero(family.cases()[1][k] == 0.0)[0])
         y[0, k, wrong] = 0.6
-        found = made(y, held_out)
-        np.testing.assert_array_equal(found.generalized, [3, 4])
-        np.testing.assert_array_equal(found.learned, 1.0)
-        assert np.all(found.ahead)  # 0.9 is still above 0.6
+        result = made(y, held_out)
+        np.testing.assert_array_equal(result.generalized, [3, 4])
+        np.testing.assert_array_equal(result.learned, 1.0)
+        assert np.all(result.ahead)  # 0.9 is still above 0.6
         k = int(np.flatnonzero(~held_out[1])[0])
         y[1, k, int(np.argmax(family.cases()[1][k]))] = 0.3
         np.testing.assert_allclose(made(y, held_out).learned, [1.0, 0.99])
@@ -390,21 +393,21 @@ class TestStudy:
         assert max(row["learned"] for row in printed) < 0.001
 
     def test_run(self):
-        found = FamilyTrees(Recipe(scale=1.0, sweeps=3)).run(11, device="cpu")
-        assert (found.solved.shape, found.stop_reason) == ((11,), "epochs")
-        assert (found.sweeps, found.limit) == (None, 3)
-        assert found.tables[0].rows[1][2] == "0 % on average, all by 0 % of 2; 1,500 sweeps"
-        assert [picture.name for picture in found.pictures] == ["held-out"]
+        result = FamilyTrees(Recipe(scale=1.0, sweeps=3)).run(11, device="cpu")
+        assert (result.solved.shape, result.stop_reason) == ((11,), "epochs")
+        assert (result.sweeps, result.limit) == (None, 3)
+        assert result.tables[0].rows[1][2] == "0 % on average, all by 0 % of 2; 1,500 sweeps"
+        assert [picture.name for picture in result.pictures] == ["held-out"]
 
     def test_ctrl_c(self):
         def interrupt(progress):
             if progress.epoch == 2:
                 raise KeyboardInterrupt
 
-        found = FamilyTrees().run(3, device="cpu", callbacks=(interrupt,))
-        assert found.stop_reason == "interrupted"
-        assert found.tables[0].rows[0][2].endswith("; 2 sweeps")
-        assert len(found.tables[0].rows) == 5  # none of the paper's recipe, which was not tried
+        result = FamilyTrees().run(3, device="cpu", callbacks=(interrupt,))
+        assert result.stop_reason == "interrupted"
+        assert result.tables[0].rows[0][2].endswith("; 2 sweeps")
+        assert len(result.tables[0].rows) == 5  # none of the paper's recipe, which was not tried
 
     def test_ctrl_c_while_the_papers_recipe_runs(self):
         seen = []
@@ -414,9 +417,9 @@ class TestStudy:
             if seen.count(1) == 2:
                 raise KeyboardInterrupt
 
-        found = FamilyTrees().run(3, sweeps=4, device="cpu", callbacks=(interrupt,))
-        assert found.stop_reason == "interrupted"
-        assert [row[2].rpartition("; ")[2] for row in found.tables[0].rows[:2]] == ["4 sweeps", "1 sweep"]
+        result = FamilyTrees().run(3, sweeps=4, device="cpu", callbacks=(interrupt,))
+        assert result.stop_reason == "interrupted"
+        assert [row[2].rpartition("; ")[2] for row in result.tables[0].rows[:2]] == ["4 sweeps", "1 sweep"]
 
 
 class TestPictures:

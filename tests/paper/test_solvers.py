@@ -42,7 +42,7 @@ class TestRaces:
         assert search_rate(XOR, gradient_descent, 2, "cpu") == min(errors, key=errors.get) != 1e-9
 
     def test_few_sweeps_count_before_a_small_error_and_never_counts_as_all(self, monkeypatch):
-        found = {  # done after so many sweeps, or never, and with what error
+        outcomes = {  # done after so many sweeps, or never, and with what error
             0.1: (300, 0.1),
             0.2: (200, 5.0),
             0.3: (None, 0.0),
@@ -50,12 +50,12 @@ class TestRaces:
 
         def run(experiment, n, **options):
             rates = experiment.optimizer.settings["learning_rate"][:, 0]
-            sweeps, error = zip(*(found[rate] for rate in rates), strict=True)
+            sweeps, error = zip(*(outcomes[rate] for rate in rates), strict=True)
             solved = np.asarray([number is not None for number in sweeps])
             sweeps = np.asarray([number or 100 for number in sweeps])
             return Runs(solved, sweeps, None, np.asarray(error), 1.0, "epochs", limit=options["sweeps"])
 
-        monkeypatch.setattr(solvers, "RATES", tuple(found))
+        monkeypatch.setattr(solvers, "RATES", tuple(outcomes))
         monkeypatch.setattr(solvers, "run_seeds", run)
         assert search_rate(XOR, momentum, 400, "cpu") == 0.2
 
@@ -66,15 +66,15 @@ class TestRaces:
         monkeypatch.setattr(
             gpubp.engine.plain.step, "objective_and_gradient", lambda *given: (counted.append(1), evaluate(*given))[1]
         )
-        found = solvers.race_singly(XOR, "a method", method, 4, 60, "cpu")
-        assert np.sum(found.gradients) == len(counted)
-        assert np.all(found.gradients >= 2 * found.sweeps)
+        result = solvers.race_singly(XOR, "a method", method, 4, 60, "cpu")
+        assert np.sum(result.gradients) == len(counted)
+        assert np.all(result.gradients >= 2 * result.sweeps)
         x, d = XOR.cases()
         for seed in range(4):
             theta = initial_weights(XOR.network, seed, scheme="uniform", scale=XOR.scale, dtype="float64")
             options = {"reduction": "sum", "stop_when": partial(all_correct, within=0.5), "device": "cpu"}
             fit = train(XOR.network, x, d, theta=theta, optimizer=method, epochs=60, **options)
-            assert (found.solved[seed], found.sweeps[seed]) == (fit.solved, fit.best_epoch)
+            assert (result.solved[seed], result.sweeps[seed]) == (fit.solved, fit.best_epoch)
 
     def test_all_are_run_from_the_same_first_weights(self):
         stacked = solvers.race_stacked(XOR, "a rule", momentum, 0.5, 6, 400, "cpu")
@@ -82,13 +82,13 @@ class TestRaces:
         np.testing.assert_array_equal(stacked.sweeps, runs.sweeps)
 
     def test_a_whole_study(self):
-        found = Solvers((XOR,), stacked=6, singly=3).run(5, sweeps=30, device="cpu")
-        (table,) = found.tables
+        result = Solvers((XOR,), stacked=6, singly=3).run(5, sweeps=30, device="cpu")
+        (table,) = result.tables
         assert [row[1] for row in table.rows] == [*OPTIMIZERS, *METHODS]
         assert [row[3].partition("/")[2] for row in table.rows] == ["5"] * len(OPTIMIZERS) + ["3"] * len(METHODS)
         assert {len(row) for row in table.rows} == {len(table.headings)}
-        assert (len(found.solved), found.stop_reason) == (0, "epochs")
-        assert found.verdict.reached in ("reproduced", "partly", "not reproduced", "undecided")
+        assert (len(result.solved), result.stop_reason) == (0, "epochs")
+        assert result.verdict.reached in ("reproduced", "partly", "not reproduced", "undecided")
 
     def test_ctrl_c_keeps_only_complete_races(self):
         calls = []
@@ -98,16 +98,16 @@ class TestRaces:
             if calls.count(1) == 3:  # the search and the race of the first rule are over
                 raise KeyboardInterrupt
 
-        found = Solvers((XOR,), stacked=3).run(3, sweeps=4, device="cpu", callbacks=(interrupt,))
-        assert found.stop_reason == "interrupted"
-        assert [row[1] for row in found.tables[0].rows] == ["plain, eq. (8)"]
+        result = Solvers((XOR,), stacked=3).run(3, sweeps=4, device="cpu", callbacks=(interrupt,))
+        assert result.stop_reason == "interrupted"
+        assert [row[1] for row in result.tables[0].rows] == ["plain, eq. (8)"]
 
         def at_once(progress):
             raise KeyboardInterrupt
 
-        found = Solvers((XOR,)).run(3, sweeps=4, device="cpu", callbacks=(at_once,))
-        assert (found.tables, found.pictures, found.facts) == ((), (), [])
-        assert found.verdict.reached == "undecided"
+        result = Solvers((XOR,)).run(3, sweeps=4, device="cpu", callbacks=(at_once,))
+        assert (result.tables, result.pictures, result.facts) == ((), (), [])
+        assert result.verdict.reached == "undecided"
 
 
 class TestVerdict:
@@ -152,13 +152,13 @@ class TestVerdict:
             race(EQUATION_9, [100] * 6, "c"),
             race("L-BFGS", [1, *[None] * 5], "c"),
         ]
-        found = {fact.what: fact.found for fact in facts(races)}
+        by_claim = {fact.what: fact.found for fact in facts(races)}
         sentence = "on {} of 3 experiments; eq. (9) needs {} times as many where both get there"
-        assert found["L-BFGS needs fewer sweeps than eq. (9)"] == sentence.format(2, "5 to 10")
-        assert found["L-BFGS needs fewer gradients than eq. (9)"] == sentence.format(1, "0.5 to 2")
-        assert found["networks that get there"] == "momentum, eq. (9) 100 %; L-BFGS 67 %"
-        found = {fact.what: fact.found for fact in facts(races[:2])}
-        assert "on 1 of 1 experiment; eq. (9) needs 10 times" in found["L-BFGS needs fewer sweeps than eq. (9)"]
+        assert by_claim["L-BFGS needs fewer sweeps than eq. (9)"] == sentence.format(2, "5 to 10")
+        assert by_claim["L-BFGS needs fewer gradients than eq. (9)"] == sentence.format(1, "0.5 to 2")
+        assert by_claim["networks that get there"] == "momentum, eq. (9) 100 %; L-BFGS 67 %"
+        by_claim = {fact.what: fact.found for fact in facts(races[:2])}
+        assert "on 1 of 1 experiment; eq. (9) needs 10 times" in by_claim["L-BFGS needs fewer sweeps than eq. (9)"]
 
     def test_pictures_are_drawn_if_some_never_get_there(self):
         from gpubp.plotting.figure import new_figure

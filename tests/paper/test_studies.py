@@ -35,9 +35,9 @@ def nothing_trained(experiment, n_networks):
 
 def looked(name, runs, train_more=nothing_trained):
     """Return facts by their names, and tables by their captions."""
-    found = list(EXPERIMENTS[name].look(EXPERIMENTS[name], runs, train_more))
-    facts = {fact.what: fact.found for fact in found if isinstance(fact, Fact)}
-    return facts, {table.caption: table for table in found if isinstance(table, StudyTable)}
+    findings = list(EXPERIMENTS[name].look(EXPERIMENTS[name], runs, train_more))
+    facts = {fact.what: fact.found for fact in findings if isinstance(fact, Fact)}
+    return facts, {table.caption: table for table in findings if isinstance(table, StudyTable)}
 
 
 class TestConditions:
@@ -102,22 +102,22 @@ class TestRunning:
     @pytest.mark.parametrize("name", EXPERIMENTS)
     def test_few_networks_for_few_sweeps(self, name):
         study = EXPERIMENTS[name]
-        found = study.run(3, sweeps=20, device="cpu")
-        assert found.solved.shape == found.sweeps.shape == (3,)
-        assert all(isinstance(fact, Fact) for fact in found.facts)
+        result = study.run(3, sweeps=20, device="cpu")
+        assert result.solved.shape == result.sweeps.shape == (3,)
+        assert all(isinstance(fact, Fact) for fact in result.facts)
         assert study.criterion
-        for table in found.tables:
+        for table in result.tables:
             assert {len(row) for row in table.rows} == {len(table.headings)}
             assert all(isinstance(cell, str) for row in table.rows for cell in row)
 
     def test_networks_settle_and_their_sweeps_stay(self):
         experiment = replace(EXPERIMENTS["xor-skips"], look=lambda _, runs, __: seen.append(runs) or [])
         seen = []
-        found = experiment.run(5, device="cpu")
+        result = experiment.run(5, device="cpu")
         first = run_seeds(experiment, 5, device="cpu")
         x, d = experiment.cases()
-        assert np.all(found.solved)
-        np.testing.assert_array_equal(found.sweeps, first.sweeps)
+        assert np.all(result.solved)
+        np.testing.assert_array_equal(result.sweeps, first.sweeps)
         assert not np.any(all_correct(d, predict(experiment.network, first.theta, x, device="cpu"), within=0.1))
         y = predict(experiment.network, seen[0].theta, x, device="cpu")
         assert np.all(all_correct(d, y, within=0.1))
@@ -126,10 +126,10 @@ class TestRunning:
     def test_networks_that_are_not_done_do_not_settle(self):
         experiment = replace(EXPERIMENTS["xor-skips"], look=lambda _, runs, __: seen.append(runs) or [])
         seen = []
-        found = experiment.run(8, sweeps=150, device="cpu")
+        result = experiment.run(8, sweeps=150, device="cpu")
         first = run_seeds(experiment, 8, sweeps=150, device="cpu")
-        assert 0 < np.sum(found.solved) < 8
-        np.testing.assert_array_equal(seen[0].theta[~found.solved], first.theta[~found.solved])
+        assert 0 < np.sum(result.solved) < 8
+        np.testing.assert_array_equal(seen[0].theta[~result.solved], first.theta[~result.solved])
 
     def test_ctrl_c_keeps_earlier_findings(self):
         def look(experiment, runs, train_more):
@@ -144,9 +144,9 @@ class TestRunning:
 
         epochs = []
         experiment = replace(EXPERIMENTS["xor"], look=look)
-        found = experiment.run(2, sweeps=5, device="cpu", callbacks=(interrupt,))
-        assert (epochs, found.stop_reason) == ([1, 2, 3, 4, 5, 1, 2], "interrupted")
-        assert [fact.what for fact in found.facts] == ["before"]
+        result = experiment.run(2, sweeps=5, device="cpu", callbacks=(interrupt,))
+        assert (epochs, result.stop_reason) == ([1, 2, 3, 4, 5, 1, 2], "interrupted")
+        assert [fact.what for fact in result.facts] == ["before"]
 
     def test_ctrl_c_in_the_first_networks_trains_no_more(self):
         def interrupt(progress):
@@ -154,8 +154,8 @@ class TestRunning:
             raise KeyboardInterrupt
 
         epochs = []
-        found = EXPERIMENTS["symmetry"].run(2, sweeps=5, device="cpu", callbacks=(interrupt,))
-        assert (epochs, found.stop_reason, found.tables) == ([1], "interrupted", ())
+        result = EXPERIMENTS["symmetry"].run(2, sweeps=5, device="cpu", callbacks=(interrupt,))
+        assert (epochs, result.stop_reason, result.tables) == ([1], "interrupted", ())
 
 
 class TestSymmetry:
@@ -188,9 +188,9 @@ class TestSymmetry:
             self.theta((1.0, 1.0, 1.0)),
             self.theta(second=1.0),
         )
-        found = self.found(*others)
-        assert [text.split()[0] for text in (*found[1:3], *found[4:])] == ["80", "80", "80", "80", "100"]
-        assert found[3].endswith("within 15 %: 80 % of 5")
+        result = self.found(*others)
+        assert [text.split()[0] for text in (*result[1:3], *result[4:])] == ["80", "80", "80", "80", "100"]
+        assert result[3].endswith("within 15 %: 80 % of 5")
 
     def test_criterion_requires_the_papers_signs_and_sizes(self):
         *_, signs, sizes = symmetry.CONDITIONS
@@ -278,7 +278,7 @@ class TestXor:
     )
     def test_what_the_hidden_unit_detects(self, hidden, what):
         facts, _ = looked("xor-skips", made([np.asarray([*hidden, 0.0, 0.0, 0.0, 0.0])]))
-        named = [fact for fact, found in facts.items() if fact.startswith("the hidden unit") and found == "100 % of 1"]
+        named = [fact for fact, share in facts.items() if fact.startswith("the hidden unit") and share == "100 % of 1"]
         assert named == ([f"the hidden unit tells the case of {what} from the others"] if what else [])
 
 
@@ -383,8 +383,8 @@ class TestTAndC:
         assert picture.caption.endswith("A the same in all turns and mirrors; B without symmetry")
         _, squares = drawn(picture).collections
         areas = np.asarray([np.ptp(square.vertices[:, 0]) ** 2 for square in squares.get_paths()])
-        wanted = np.abs(np.column_stack([[*np.ravel(fields[0]), -3.0], [*np.ravel(fields[1]), -3.0]])).ravel()
-        np.testing.assert_allclose(areas / areas.max(), wanted / wanted.max(), rtol=1e-6)
+        expected = np.abs(np.column_stack([[*np.ravel(fields[0]), -3.0], [*np.ravel(fields[1]), -3.0]])).ravel()
+        np.testing.assert_allclose(areas / areas.max(), expected / expected.max(), rtol=1e-6)
 
 
 def drawn(picture):

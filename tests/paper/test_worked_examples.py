@@ -49,10 +49,10 @@ def test_the_decks_matrix_formulas_are_the_librarys_gradient(seed):
     theta = flatten(np, [W1, W2])
     E, gradient = loss_and_gradient(np, RAIN, theta, X, y)
     hidden, output = forward(np, RAIN, theta, X)
-    for got, expected in [(hidden.x, z1), (hidden.y, a1), (output.x, z2), (output.y, a2)]:
-        np.testing.assert_allclose(got, expected, rtol=0, atol=1e-14)
-    for got, expected in zip(views(np, RAIN, gradient), (dC_dW1, dC_dW2), strict=True):
-        np.testing.assert_allclose(got, expected, rtol=0, atol=1e-14)
+    for actual, expected in [(hidden.x, z1), (hidden.y, a1), (output.x, z2), (output.y, a2)]:
+        np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-14)
+    for actual, expected in zip(views(np, RAIN, gradient), (dC_dW1, dC_dW2), strict=True):
+        np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-14)
     np.testing.assert_allclose(E, 0.5 * np.sum((y - a2) ** 2), rtol=1e-14)
     assert np.max(np.abs(dC_dW1)) > 1e-4
 

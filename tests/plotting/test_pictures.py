@@ -151,9 +151,9 @@ def test_ax_must_be_an_axes(name):
 def test_a_model_can_have_any_form():
     x, targets = SAMPLES, np.eye(2)[np.arange(9) % 2]
     fit = train(NETWORK, x, targets, epochs=3, device="cpu")
-    wanted = plotting.hidden_heat_map((NETWORK, fit.theta), x).images[0].get_array()
+    expected = plotting.hidden_heat_map((NETWORK, fit.theta), x).images[0].get_array()
     for model in (fit, Model(NETWORK, fit.theta)):
-        np.testing.assert_array_equal(plotting.hidden_heat_map(model, x).images[0].get_array(), wanted)
+        np.testing.assert_array_equal(plotting.hidden_heat_map(model, x).images[0].get_array(), expected)
 
 
 def fitted_on(labels, kind=MLPClassifier):
@@ -169,8 +169,8 @@ def test_an_estimator_is_a_model(origin):
 
     fitted = fitted_on([0, 1, 2] * 2, MLPClassifier if origin == "gpubp" else Their)
     image = plotting.hidden_heat_map(fitted, POINTS).images[0].get_array()
-    wanted = np.tanh(POINTS.astype(float) @ fitted.coefs_[0] + fitted.intercepts_[0])
-    np.testing.assert_allclose(image, wanted, rtol=1e-6)
+    expected = np.tanh(POINTS.astype(float) @ fitted.coefs_[0] + fitted.intercepts_[0])
+    np.testing.assert_allclose(image, expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -296,8 +296,8 @@ def test_lines_connect_the_units_of_their_weight():
     centres = np.asarray([path.vertices.mean(axis=0) for path in ax.collections[1].get_paths()])
     assert len(centres) == sum(NETWORK.sizes)
     places = np.split(np.round(centres, 1), np.cumsum(NETWORK.sizes)[:-1])
-    wanted = [(a, b) for below, above in pairwise(places) for a in below for b in above]
-    np.testing.assert_allclose(ax.collections[0].get_segments(), wanted, atol=0.11)
+    expected = [(a, b) for below, above in pairwise(places) for a in below for b in above]
+    np.testing.assert_allclose(ax.collections[0].get_segments(), expected, atol=0.11)
 
 
 def test_biases_are_in_their_units():
@@ -374,13 +374,13 @@ def test_the_surface_is_the_loss():
     """The loss on each contour line equals the line's level."""
     ax = plotting.loss_surface((LINE, DOWN[0]), X, D, limits=((-3, 3), (-3, 3)), resolution=161)
     lines = ax.collections[1]
-    seen = 0
+    n_points = 0
     for level, path in zip(lines.levels, lines.get_paths(), strict=True):
         for point in path.vertices[::7]:
             E, _ = loss_and_gradient(np, LINE, point, X, D)
             assert float(E) == pytest.approx(level, rel=0.02)
-            seen += 1
-    assert seen > 100
+            n_points += 1
+    assert n_points > 100
 
 
 def test_two_of_many_parameters():

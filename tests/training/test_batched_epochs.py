@@ -41,17 +41,17 @@ def samples(n_samples=11, seed=0):
 
 
 @pytest.fixture
-def taken(monkeypatch):
+def epochs_per_call(monkeypatch):
     """Record the number of epochs of each call; an epoch takes a microsecond on the fake clock."""
-    taken, run_epoch = [], epoch_module.train_on_batches
+    epochs_per_call, run_epoch = [], epoch_module.train_on_batches
 
     def counted(plan, position, batches):
-        taken.append(epoch_module.epochs_of(batches))
+        epochs_per_call.append(epoch_module.epochs_of(batches))
         return run_epoch(plan, position, batches)
 
     monkeypatch.setattr(epoch_module, "train_on_batches", counted)
     monkeypatch.setattr(batched_epochs.BatchedEpochs, "note", lambda self, seconds: setattr(self, "seconds", 1e-6))
-    return taken
+    return epochs_per_call
 
 
 def both_ways(monkeypatch, *, epochs=150, **options):
@@ -60,10 +60,10 @@ def both_ways(monkeypatch, *, epochs=150, **options):
     for seconds in (batched_epochs.SECONDS_AT_ONCE, 0.0):
         monkeypatch.setattr(batched_epochs, "SECONDS_AT_ONCE", seconds)
         optimizer = options.get("optimizer") or momentum(0.05)
-        how = (
+        arguments = (
             {"batch_size": "full", "dtype": "float64", "device": "cpu", "seed": 1} | options | {"optimizer": optimizer}
         )
-        fits.append(train(NETWORK, *samples(), epochs=epochs, **how))
+        fits.append(train(NETWORK, *samples(), epochs=epochs, **arguments))
     return fits
 
 
@@ -93,60 +93,60 @@ class TestTogether:
         ],
         ids=["full", "adam", "schedule", "batches", "sum", "weighed"],
     )
-    def test_results_are_the_same(self, monkeypatch, taken, options, seed):
+    def test_results_are_the_same(self, monkeypatch, epochs_per_call, options, seed):
         assert_same(*both_ways(monkeypatch, seed=seed, **options))
-        assert taken[:5] == [1, 128, 1, 16, 1]  # the last one is observed
-        assert sum(taken) == 2 * 150
-        assert taken[-150:] == [1] * 150
+        assert epochs_per_call[:5] == [1, 128, 1, 16, 1]  # the last one is observed
+        assert sum(epochs_per_call) == 2 * 150
+        assert epochs_per_call[-150:] == [1] * 150
 
-    def test_the_number_of_epochs_is_as_requested(self, monkeypatch, taken):
+    def test_the_number_of_epochs_is_as_requested(self, monkeypatch, epochs_per_call):
         one, other = both_ways(monkeypatch, epochs=129)
         assert_same(one, other)
         assert len(one.history.loss) == 129
-        assert taken[1] == 64
+        assert epochs_per_call[1] == 64
 
-    def test_no_history_if_not_requested(self, monkeypatch, taken):
+    def test_no_history_if_not_requested(self, monkeypatch, epochs_per_call):
         one, other = both_ways(monkeypatch, history=False)
         np.testing.assert_array_equal(one.theta, other.theta)
-        assert taken[1] > 1
+        assert epochs_per_call[1] > 1
         assert one.history.loss == other.history.loss == []
 
     @pytest.mark.parametrize("patience", [10, 40])
-    def test_patience_ends_where_it_would(self, monkeypatch, taken, patience):
+    def test_patience_ends_where_it_would(self, monkeypatch, epochs_per_call, patience):
         one, other = both_ways(monkeypatch, epochs=3000, patience=patience, tolerance=1e-4)
         assert_same(one, other)
         assert one.stop_reason == "patience"
-        assert max(taken) == (8 if patience == 10 else 32)
+        assert max(epochs_per_call) == (8 if patience == 10 else 32)
 
-    def test_divergence_goes_back_and_continues_singly(self, monkeypatch, taken):
+    def test_divergence_goes_back_and_continues_singly(self, monkeypatch, epochs_per_call):
         with pytest.warns(DivergenceWarning):
             one, other = both_ways(monkeypatch, optimizer=momentum(3.0), epochs=3000)
         assert_same(one, other)
         assert one.stop_reason == "diverged"
-        assert taken[1] > len(one.history.loss)  # gone too far
+        assert epochs_per_call[1] > len(one.history.loss)  # gone too far
 
-    def test_one_network_of_a_stack_can_diverge(self, monkeypatch, taken):
+    def test_one_network_of_a_stack_can_diverge(self, monkeypatch, epochs_per_call):
         rates = np.asarray([[0.01], [9.0], [0.02]])
         with pytest.warns(DivergenceWarning):
             one, other = both_ways(monkeypatch, optimizer=momentum(rates), seed=(1, 2, 3), epochs=1000)
         assert_same(one, other)
         np.testing.assert_array_equal(one.diverged, [False, True, False])
 
-    def test_interrupted_keeps_the_last_recorded_epoch(self, monkeypatch, taken):
+    def test_interrupted_keeps_the_last_recorded_epoch(self, monkeypatch, epochs_per_call):
         run_epoch = epoch_module.train_on_batches
 
         def interrupted(plan, position, batches):
-            found = run_epoch(plan, position, batches)
-            if len(taken) == 4:
+            result = run_epoch(plan, position, batches)
+            if len(epochs_per_call) == 4:
                 raise KeyboardInterrupt
-            return found
+            return result
 
         monkeypatch.setattr(epoch_module, "train_on_batches", interrupted)
-        how = {"batch_size": "full", "device": "cpu", "dtype": "float64", "optimizer": adam()}
-        fit = train(NETWORK, *samples(), epochs=5000, **how)
-        done = sum(taken[:3])
+        arguments = {"batch_size": "full", "device": "cpu", "dtype": "float64", "optimizer": adam()}
+        fit = train(NETWORK, *samples(), epochs=5000, **arguments)
+        done = sum(epochs_per_call[:3])
         assert (fit.stop_reason, fit.best_epoch, len(fit.history.loss)) == ("interrupted", done, done)
-        np.testing.assert_array_equal(fit.theta, train(NETWORK, *samples(), epochs=done, **how).theta)
+        np.testing.assert_array_equal(fit.theta, train(NETWORK, *samples(), epochs=done, **arguments).theta)
 
 
 @COMPILED
@@ -165,21 +165,21 @@ class TestSeparateOrders:
         ],
         ids=["momentum", "adam", "schedule"],
     )
-    def test_results_are_the_same(self, monkeypatch, taken, options, seed):
+    def test_results_are_the_same(self, monkeypatch, epochs_per_call, options, seed):
         assert_same(*both_ways(monkeypatch, batch_size=4, seed=seed, **options))
-        assert taken[:5] == [1, 128, 1, 16, 1]
+        assert epochs_per_call[:5] == [1, 128, 1, 16, 1]
 
-    def test_divergence_continues_with_the_same_orders(self, monkeypatch, taken):
+    def test_divergence_continues_with_the_same_orders(self, monkeypatch, epochs_per_call):
         with pytest.warns(DivergenceWarning):
             one, other = both_ways(monkeypatch, batch_size=4, optimizer=momentum(3.0), epochs=3000)
         assert_same(one, other)
-        assert taken[1] > len(one.history.loss) > 1  # gone too far
+        assert epochs_per_call[1] > len(one.history.loss) > 1  # gone too far
 
-    def test_patience_ends_where_it_would(self, monkeypatch, taken):
+    def test_patience_ends_where_it_would(self, monkeypatch, epochs_per_call):
         one, other = both_ways(monkeypatch, batch_size=4, epochs=3000, patience=10, tolerance=1e-4)
         assert_same(one, other)
         assert one.stop_reason == "patience"
-        assert max(taken) == 8
+        assert max(epochs_per_call) == 8
 
     @pytest.mark.parametrize(
         ("options", "together"),
@@ -196,16 +196,16 @@ class TestSeparateOrders:
         ids=lambda of: ", ".join(of) or "default" if isinstance(of, dict) else "",
     )
     @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-    def test_of_estimators(self, monkeypatch, taken, options, together):
+    def test_of_estimators(self, monkeypatch, epochs_per_call, options, together):
         rng = np.random.default_rng(0)
         X, y = rng.normal(size=(60, 3)), rng.integers(0, 3, 60)
         fits = []
         for seconds in (batched_epochs.SECONDS_AT_ONCE, 0.0):
             monkeypatch.setattr(batched_epochs, "SECONDS_AT_ONCE", seconds)
-            taken.clear()
-            how = {"max_iter": 400, "batch_size": 16, "random_state": 0, "tol": 1e-3, "n_iter_no_change": 15}
-            fits.append(MLPClassifier((5,), device="cpu", **how | options).fit(X, y))
-            assert (max(taken) > 1) == bool(together and seconds)
+            epochs_per_call.clear()
+            arguments = {"max_iter": 400, "batch_size": 16, "random_state": 0, "tol": 1e-3, "n_iter_no_change": 15}
+            fits.append(MLPClassifier((5,), device="cpu", **arguments | options).fit(X, y))
+            assert (max(epochs_per_call) > 1) == bool(together and seconds)
         one, other = fits
         assert (one.n_iter_, one.t_, one.stop_reason_) == (other.n_iter_, other.t_, other.stop_reason_)
         assert one.loss_curve_ == other.loss_curve_
@@ -213,10 +213,10 @@ class TestSeparateOrders:
             np.testing.assert_array_equal(coefs, others)
 
 
-def test_separate_orders_are_run_singly_on_the_plain_path(monkeypatch, taken):
+def test_separate_orders_are_run_singly_on_the_plain_path(monkeypatch, epochs_per_call):
     monkeypatch.setenv(cpu.ENVIRONMENT_VARIABLE, "never")
     train(NETWORK, *samples(), epochs=30, batch_size=4, device="cpu")
-    assert taken == [1] * 30
+    assert epochs_per_call == [1] * 30
 
 
 class TestSingly:
@@ -231,19 +231,19 @@ class TestSingly:
         ],
         ids=lambda options: next(iter(options)),
     )
-    def test_epochs_that_are_observed(self, taken, options):
-        how = {"batch_size": "full", "optimizer": momentum(0.05), "device": "cpu", "dtype": "float64"} | options
-        fit = train(NETWORK, *samples(), epochs=30, **how)
-        assert taken == [1] * len(fit.history.loss)
+    def test_epochs_that_are_observed(self, epochs_per_call, options):
+        arguments = {"batch_size": "full", "optimizer": momentum(0.05), "device": "cpu", "dtype": "float64"} | options
+        fit = train(NETWORK, *samples(), epochs=30, **arguments)
+        assert epochs_per_call == [1] * len(fit.history.loss)
 
-    def test_epochs_that_take_long(self, monkeypatch, taken):
+    def test_epochs_that_take_long(self, monkeypatch, epochs_per_call):
         monkeypatch.setattr(
             batched_epochs.BatchedEpochs,
             "note",
             lambda self, seconds: setattr(self, "seconds", batched_epochs.SECONDS_AT_ONCE / 7),
         )
         train(NETWORK, *samples(), epochs=50, batch_size="full", device="cpu")
-        assert taken == [1] * 50
+        assert epochs_per_call == [1] * 50
 
     def test_before_the_time_of_an_epoch_is_known(self):
         unwatched = batched_epochs.BatchedEpochs(Plan(BACKEND, None, None, 10**6), ModelState(None, ()))

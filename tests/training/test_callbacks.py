@@ -32,8 +32,8 @@ X, TARGETS = RNG.normal(size=(11, 3)), RNG.uniform(size=(11, 2))
 
 
 def fit(callbacks, **options):
-    how = {"batch_size": "full", "optimizer": momentum(0.05), "device": "cpu", "dtype": "float64", "seed": 1}
-    return train(NETWORK, X, TARGETS, callbacks=callbacks, **how | options)
+    arguments = {"batch_size": "full", "optimizer": momentum(0.05), "device": "cpu", "dtype": "float64", "seed": 1}
+    return train(NETWORK, X, TARGETS, callbacks=callbacks, **arguments | options)
 
 
 class Journal:
@@ -57,15 +57,15 @@ class Journal:
 @pytest.fixture
 def sizes(monkeypatch):
     """Record the number of epochs of each call; an epoch takes a microsecond on the fake clock."""
-    found, train_on_batches = [], epoch_module.train_on_batches
+    epochs_per_call, train_on_batches = [], epoch_module.train_on_batches
 
     def counted(plan, model, batches):
-        found.append(epoch_module.epochs_of(batches))
+        epochs_per_call.append(epoch_module.epochs_of(batches))
         return train_on_batches(plan, model, batches)
 
     monkeypatch.setattr(epoch_module, "train_on_batches", counted)
     monkeypatch.setattr(batched_epochs.BatchedEpochs, "note", lambda self, seconds: setattr(self, "seconds", 1e-6))
-    return found
+    return epochs_per_call
 
 
 class TestEvery:
@@ -79,9 +79,9 @@ class TestEvery:
         journal = Journal(20)
         fit(journal, epochs=45)
         for progress in journal.seen:
-            alone = fit((), epochs=progress.epoch)
-            np.testing.assert_array_equal(progress.theta, alone.theta)
-            assert progress.loss == alone.history.loss[-1]
+            single = fit((), epochs=progress.epoch)
+            np.testing.assert_array_equal(progress.theta, single.theta)
+            assert progress.loss == single.history.loss[-1]
 
     def test_epochs_between_are_trained_in_one_call(self, sizes):
         plain = fit((), epochs=300)
@@ -99,14 +99,14 @@ class TestEvery:
 
     def test_only_due_callbacks_are_called_and_can_end_the_training(self):
         often, seldom = Journal(3), Journal(5, stops_at=7)
-        found = fit([often, seldom], epochs=45)
+        result = fit([often, seldom], epochs=45)
         assert [progress.epoch for progress in often.seen] == [3, 6, 9]
         assert [progress.epoch for progress in seldom.seen] == [5, 10]
-        assert (found.stop_reason, len(found.history.loss)) == ("callback", 10)
+        assert (result.stop_reason, len(result.history.loss)) == ("callback", 10)
 
-    @pytest.mark.parametrize(("epoch", "left"), [(0, 9), (1, 8), (9, 0), (10, 9), (23, 6)])
-    def test_epochs_before_one_is_due(self, epoch, left):
-        assert epochs_before_due([Journal(10), Journal(40)], epoch) == left
+    @pytest.mark.parametrize(("epoch", "n_before_due"), [(0, 9), (1, 8), (9, 0), (10, 9), (23, 6)])
+    def test_epochs_before_one_is_due(self, epoch, n_before_due):
+        assert epochs_before_due([Journal(10), Journal(40)], epoch) == n_before_due
 
     def test_without_callbacks_none_is_due(self):
         assert epochs_before_due([], 3) == math.inf
@@ -125,12 +125,12 @@ class TestEvery:
 class TestBeginAndEnd:
     def test_once_each(self):
         journal = Journal()
-        found = fit(journal, epochs=3)
+        result = fit(journal, epochs=3)
         (run,), (outcome,) = journal.runs, journal.outcomes
         assert (run.epoch, run.epochs, run.device) == (0, 3, "cpu")
-        assert run.theta.shape == found.theta.shape
+        assert run.theta.shape == result.theta.shape
         assert (outcome.epoch, outcome.stop_reason) == (3, "epochs")
-        np.testing.assert_array_equal(outcome.theta, found.theta)
+        np.testing.assert_array_equal(outcome.theta, result.theta)
 
     def test_a_function_needs_neither_begin_nor_end(self):
         assert fit([lambda progress: progress.epoch == 2], epochs=5).stop_reason == "callback"
@@ -208,11 +208,11 @@ class TestJSONLines:
 
     def test_an_object_for_each_epoch(self, tmp_path):
         path = tmp_path / "log.jsonl"
-        found = fit(JSONLines(path), epochs=3, validation_data=(X[:4], TARGETS[:4]))
+        result = fit(JSONLines(path), epochs=3, validation_data=(X[:4], TARGETS[:4]))
         lines = self.lines(path)
         assert [line["epoch"] for line in lines] == [1, 2, 3]
-        assert [line["loss"] for line in lines] == found.history.loss
-        assert [line["validation_loss"] for line in lines] == found.history.validation_loss
+        assert [line["loss"] for line in lines] == result.history.loss
+        assert [line["validation_loss"] for line in lines] == result.history.validation_loss
         assert {line["learning_rate"] for line in lines} == {0.05}
         assert set(lines[0]) == set(Progress._fields) - {"theta"}
 
@@ -222,13 +222,13 @@ class TestJSONLines:
         assert [line["epoch"] for line in self.lines(path)] == [20, 40]
 
     def test_a_new_run_replaces_the_file_and_a_resumed_one_appends(self, tmp_path):
-        path, kept = tmp_path / "log.jsonl", tmp_path / "kept"
+        path, checkpoints = tmp_path / "log.jsonl", tmp_path / "kept"
         path.write_text('{"epoch": 1, "loss": 8.0}\n')
-        fit(JSONLines(path), epochs=3, checkpoint=kept)
+        fit(JSONLines(path), epochs=3, checkpoint=checkpoints)
         path.write_text(
             path.read_text() + '{"epoch": 4, "loss": 9.0}\n{"epoch": 5, "lo'
         )  # killed as it wrote, after the checkpoint
-        fit(JSONLines(path), epochs=6, checkpoint=kept, resume=True)
+        fit(JSONLines(path), epochs=6, checkpoint=checkpoints, resume=True)
         lines = self.lines(path)
         assert [line["epoch"] for line in lines] == [1, 2, 3, 4, 5, 6]
         assert lines[3]["loss"] != 9.0
@@ -248,18 +248,18 @@ class TestJSONLines:
         assert losses[-1][1] is None
 
     @pytest.mark.parametrize(
-        ("name", "said"), [("nowhere/log", "its folder does not exist"), (".", "cannot write to ")]
+        ("name", "message"), [("nowhere/log", "its folder does not exist"), (".", "cannot write to ")]
     )
-    def test_a_folder_that_cannot_be_written(self, tmp_path, name, said):
-        with pytest.raises(DataError, match=said):
+    def test_a_folder_that_cannot_be_written(self, tmp_path, name, message):
+        with pytest.raises(DataError, match=message):
             fit(JSONLines(tmp_path / name), epochs=1)
 
     def test_another_file(self, tmp_path):
-        path, kept = tmp_path / "log.jsonl", tmp_path / "kept"
-        fit((), epochs=1, checkpoint=kept)
+        path, checkpoints = tmp_path / "log.jsonl", tmp_path / "kept"
+        fit((), epochs=1, checkpoint=checkpoints)
         path.write_text("a,b\n1,2\n")
         with pytest.raises(DataError, match="holds lines that are not epochs; pass another file"):
-            fit(JSONLines(path), epochs=2, checkpoint=kept, resume=True)
+            fit(JSONLines(path), epochs=2, checkpoint=checkpoints, resume=True)
         assert path.read_text() == "a,b\n1,2\n"
 
     @pytest.mark.parametrize("text", ["a,b\n1,2\n", "a,b", '{"a": 1}', "\n"])
@@ -279,8 +279,8 @@ class TestJSONLines:
                 (tmp_path / "log.jsonl").mkdir()
 
         with pytest.warns(UserWarning, match="cannot write to .*log.jsonl, so it ends here") as caught:
-            found = fit([make_it_a_folder, log], epochs=5)
-        assert len(found.history.loss) == 5
+            result = fit([make_it_a_folder, log], epochs=5)
+        assert len(result.history.loss) == 5
         assert len(caught) == 1
 
 
@@ -299,9 +299,9 @@ class TestByName:
         sys.modules.pop("callbacks_of_a_user", None)
 
     def test_built_in(self):
-        found = get_callback("json_lines=a=b:c.jsonl")
-        assert isinstance(found, JSONLines)
-        assert found.path == "a=b:c.jsonl"
+        callback = get_callback("json_lines=a=b:c.jsonl")
+        assert isinstance(callback, JSONLines)
+        assert callback.path == "a=b:c.jsonl"
         assert "json_lines" in CALLBACKS
 
     def test_of_a_module(self, module):
@@ -309,7 +309,7 @@ class TestByName:
         assert get_callback(f"{module}:Watch").every == 3
 
     @pytest.mark.parametrize(
-        ("text", "said"),
+        ("text", "message"),
         [
             ("json_lines", "callback 'json_lines' needs a value: json_lines=FILE"),
             ("json_line=log", r"unknown callback 'json_line' \(did you mean 'json_lines'\?\)"),
@@ -323,6 +323,6 @@ class TestByName:
         ],
     )
     @pytest.mark.usefixtures("module")
-    def test_faults(self, text, said):
-        with pytest.raises(DataError, match=said):
+    def test_faults(self, text, message):
+        with pytest.raises(DataError, match=message):
             get_callback(text)

@@ -45,7 +45,7 @@ def form(request, monkeypatch):
     monkeypatch.setenv(cpu.ENVIRONMENT_VARIABLE, request.param)
 
 
-UNWATCHED = batched_epochs.SECONDS_AT_ONCE
+DEFAULT_SECONDS_AT_ONCE = batched_epochs.SECONDS_AT_ONCE
 
 
 @pytest.fixture(autouse=True)
@@ -74,9 +74,16 @@ def samples(n_samples=21, seed=0):
 
 
 def fit(**options):
-    how = {"epochs": EPOCHS, "batch_size": 8, "optimizer": adam(0.01), "dtype": "float64", "device": "cpu", "seed": 1}
-    how |= options
-    return train(how.pop("network", NETWORK), *how.pop("samples", samples()), **how)
+    arguments = {
+        "epochs": EPOCHS,
+        "batch_size": 8,
+        "optimizer": adam(0.01),
+        "dtype": "float64",
+        "device": "cpu",
+        "seed": 1,
+    }
+    arguments |= options
+    return train(arguments.pop("network", NETWORK), *arguments.pop("samples", samples()), **arguments)
 
 
 def always(folder, **more):
@@ -86,11 +93,11 @@ def always(folder, **more):
 
 def killed_at(monkeypatch, n, folder, **options):
     """Train until the n-th checkpoint is written, then stop; return whether it was written."""
-    note, left = checkpoints.Keeper.note, iter(range(n - 1, -1, -1))
+    note, remaining = checkpoints.Keeper.note, iter(range(n - 1, -1, -1))
 
     def counted(keeper, training_state):
         note(keeper, training_state)
-        if next(left) == 0:
+        if next(remaining) == 0:
             raise Killed
 
     with monkeypatch.context() as patch:
@@ -106,9 +113,9 @@ def assert_same(one, other):
     np.testing.assert_array_equal(one.theta, other.theta)
     assert one.theta.dtype == other.theta.dtype
     for name in ("loss", "validation_loss", "validation_score"):
-        found, wanted = getattr(one.history, name), getattr(other.history, name)
-        np.testing.assert_array_equal(np.asarray(found), np.asarray(wanted))
-        assert [type(each) for each in found] == [type(each) for each in wanted]
+        actual, expected = getattr(one.history, name), getattr(other.history, name)
+        np.testing.assert_array_equal(np.asarray(actual), np.asarray(expected))
+        assert [type(each) for each in actual] == [type(each) for each in expected]
     for name in ("best_epoch", "diverged", "solved"):
         np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
     assert one.stop_reason == other.stop_reason
@@ -142,7 +149,7 @@ TRAININGS = {
         "optimizer": momentum(0.15),
         "epochs": 40,
     },
-    "score not watched": {
+    "score not monitored": {
         "validation_data": samples(9, 1),
         "scoring": negative_error,
         "patience": 2,
@@ -168,12 +175,12 @@ TRAININGS = {
 def test_resumed_training_ends_with_the_bits_of_uninterrupted_training(monkeypatch, folder, name):
     options = TRAININGS[name]
     expected = fit(**options)
-    lives = 0
-    while killed_at(monkeypatch, 1 + lives % 4, folder, **options):
-        lives += 1
-    assert lives >= 2
-    gone_on = fit(checkpoint=always(folder), resume=True, **options)  # from the end: training is complete
-    assert_same(gone_on, expected)
+    kills = 0
+    while killed_at(monkeypatch, 1 + kills % 4, folder, **options):
+        kills += 1
+    assert kills >= 2
+    resumed = fit(checkpoint=always(folder), resume=True, **options)  # from the end: training is complete
+    assert_same(resumed, expected)
 
 
 @pytest.mark.usefixtures("form")
@@ -229,44 +236,44 @@ def test_other_devices(monkeypatch, folder, device):
 
 def test_another_device_resumes_from_the_same_file(monkeypatch, folder):
     assert killed_at(monkeypatch, 5, folder)
-    gone_on = fit(checkpoint=folder, resume=True, device="array_api_strict:device1")
-    np.testing.assert_allclose(gone_on.theta, fit().theta, rtol=1e-9)
-    assert gone_on.device == "array_api_strict:device1"
+    resumed = fit(checkpoint=folder, resume=True, device="array_api_strict:device1")
+    np.testing.assert_allclose(resumed.theta, fit().theta, rtol=1e-9)
+    assert resumed.device == "array_api_strict:device1"
 
 
 @pytest.fixture
-def taken(monkeypatch):
+def epochs_per_call(monkeypatch):
     """Record the number of epochs of each call; an epoch takes ten microseconds on the fake clock."""
-    taken, run_epoch = [], epoch_module.train_on_batches
+    epochs_per_call, run_epoch = [], epoch_module.train_on_batches
 
     def counted(plan, position, batches):
-        taken.append(epoch_module.epochs_of(batches))
+        epochs_per_call.append(epoch_module.epochs_of(batches))
         return run_epoch(plan, position, batches)
 
     monkeypatch.setattr(epoch_module, "train_on_batches", counted)
-    monkeypatch.setattr(batched_epochs, "SECONDS_AT_ONCE", UNWATCHED)
+    monkeypatch.setattr(batched_epochs, "SECONDS_AT_ONCE", DEFAULT_SECONDS_AT_ONCE)
     monkeypatch.setattr(batched_epochs.BatchedEpochs, "note", lambda self, seconds: setattr(self, "seconds", 1e-5))
-    return taken
+    return epochs_per_call
 
 
 @pytest.mark.usefixtures("form")
 @pytest.mark.parametrize("form", FORMS[1:], indirect=True)
 @pytest.mark.parametrize("options", [{"batch_size": "full"}, {}, {"patience": 30}], ids=["full", "orders", "patience"])
-def test_epochs_that_are_not_observed_are_still_run_together(monkeypatch, folder, taken, options):
+def test_epochs_that_are_not_observed_are_still_run_together(monkeypatch, folder, epochs_per_call, options):
     options = {"epochs": 150, **options}
     expected = fit(**options)
-    assert max(taken) >= batched_epochs.FEWEST_EPOCHS
-    taken.clear()
-    lives = 0
-    while killed_at(monkeypatch, 1 + lives % 3, folder, **options):
-        lives += 1
-    assert max(taken) >= batched_epochs.FEWEST_EPOCHS
-    assert lives >= 2
+    assert max(epochs_per_call) >= batched_epochs.FEWEST_EPOCHS
+    epochs_per_call.clear()
+    kills = 0
+    while killed_at(monkeypatch, 1 + kills % 3, folder, **options):
+        kills += 1
+    assert max(epochs_per_call) >= batched_epochs.FEWEST_EPOCHS
+    assert kills >= 2
     assert_same(fit(checkpoint=folder, resume=True, **options), expected)
 
 
 @pytest.mark.filterwarnings("ignore::gpubp.DivergenceWarning")
-@pytest.mark.usefixtures("form", "taken")
+@pytest.mark.usefixtures("form", "epochs_per_call")
 @pytest.mark.parametrize("at", range(1, 7))
 def test_epochs_that_were_trained_together_and_undone(monkeypatch, folder, at):
     """Their orders are drawn again, also after a checkpoint."""
@@ -282,11 +289,11 @@ def test_seconds_continue(monkeypatch, folder):
     (path,) = checkpoints_in(folder)[-1:]
     with safetensors.safe_open(path, framework="numpy") as file:
         seconds = json.loads(file.metadata()["gpubp_checkpoint"])["training_state"]["seconds"]
-        noted = file.get_tensor("history.seconds")
-    assert 0.0 < noted[-1] <= seconds
-    gone_on = fit(checkpoint=folder, resume=True)
-    np.testing.assert_array_equal(gone_on.history.seconds[:3], noted)
-    assert gone_on.history.seconds[3] > seconds
+        recorded = file.get_tensor("history.seconds")
+    assert 0.0 < recorded[-1] <= seconds
+    resumed = fit(checkpoint=folder, resume=True)
+    np.testing.assert_array_equal(resumed.history.seconds[:3], recorded)
+    assert resumed.history.seconds[3] > seconds
 
 
 # --- when they are written ---
@@ -307,7 +314,7 @@ class TestWritten:
 
     @pytest.mark.parametrize("stop", ["epochs", "callback", "patience"])
     def test_always_at_the_end(self, folder, stop):
-        options = {"callback": {"callbacks": [lambda seen: seen.epoch == 7]}, "patience": TRAININGS["patience"]}
+        options = {"callback": {"callbacks": [lambda progress: progress.epoch == 7]}, "patience": TRAININGS["patience"]}
         ended = fit(checkpoint=folder, **options.get(stop, {}))
         assert ended.stop_reason == stop
         assert self.names(folder) == [f"checkpoint-{len(ended.history.loss):08}-00000.safetensors"]
@@ -322,19 +329,22 @@ class TestWritten:
     def test_when_it_is_time(self, folder, monkeypatch):
         now = [0.0]
         monkeypatch.setattr(checkpoints.time, "monotonic", lambda: now[0])
-        fit(checkpoint=Checkpoints(folder, 5.0, keep=9), callbacks=[lambda seen: now.__setitem__(0, seen.epoch * 2.0)])
+        fit(
+            checkpoint=Checkpoints(folder, 5.0, keep=9),
+            callbacks=[lambda progress: now.__setitem__(0, progress.epoch * 2.0)],
+        )
         assert [int(name[11:19]) for name in self.names(folder)] == [3, 6, 9, 12]
 
     @pytest.mark.usefixtures("form")
     def test_ctrl_c_keeps_the_last_whole_part(self, monkeypatch, folder, n_parts):
-        run_epoch, taken = epoch_module.train_on_batches, []
+        run_epoch, epochs = epoch_module.train_on_batches, []
 
         def interrupted(plan, position, batches):
-            found = run_epoch(plan, position, batches)  # the position has moved, and the optimizer's means with it
-            taken.append(found)
-            if len(taken) == 4:
+            result = run_epoch(plan, position, batches)  # the position has moved, and the optimizer's means with it
+            epochs.append(result)
+            if len(epochs) == 4:
                 raise KeyboardInterrupt
-            return found
+            return result
 
         expected = fit()
         with monkeypatch.context() as patch:
@@ -345,13 +355,15 @@ class TestWritten:
         assert_same(fit(checkpoint=folder, resume=True), expected)
 
     def test_none_before_the_first_epoch_has_ended(self, monkeypatch, folder):
-        monkeypatch.setattr(epoch_module, "train_on_batches", lambda *given: (_ for _ in ()).throw(KeyboardInterrupt))
+        monkeypatch.setattr(
+            epoch_module, "train_on_batches", lambda *arguments: (_ for _ in ()).throw(KeyboardInterrupt)
+        )
         fit(checkpoint=folder)
         assert self.names(folder) == []
 
     def test_an_error_of_a_callback_loses_nothing(self, folder):
-        def fails(seen):
-            if seen.epoch == 6:
+        def fails(progress):
+            if progress.epoch == 6:
                 raise ZeroDivisionError("mine")
 
         with pytest.raises(ZeroDivisionError, match="mine") as caught:
@@ -410,7 +422,7 @@ class TestValidation:
         folder.mkdir()
         for name in ("notes.txt", "checkpoint-1.safetensors", "checkpoint-00000001-00001.safetensors.bak"):
             (folder / name).write_text("mine")
-        (folder / ".0123456789abcdef.tmp").write_text("left behind by who was killed")
+        (folder / ".0123456789abcdef.tmp").write_text("left behind by a killed process")
         fit(checkpoint=always(folder, keep=1))
         assert sorted(os.listdir(folder)) == [
             "checkpoint-00000001-00001.safetensors.bak",
@@ -423,13 +435,13 @@ class TestValidation:
         with pytest.raises(DataError, match="pass checkpoint="):
             fit(resume=True)
 
-    @pytest.mark.parametrize("given", [7, "", True, object()])
-    def test_a_path_that_is_not_a_folder(self, given):
+    @pytest.mark.parametrize("value", [7, "", True, object()])
+    def test_a_path_that_is_not_a_folder(self, value):
         with pytest.raises(DataError, match="must be a path"):
-            fit(checkpoint=given)
+            fit(checkpoint=value)
 
     @pytest.mark.parametrize(
-        ("options", "said"),
+        ("options", "message"),
         [
             ({"every_seconds": -1}, "every_seconds must be"),
             ({"every_seconds": np.inf}, "every_seconds must be"),
@@ -438,8 +450,8 @@ class TestValidation:
             ({"keep": 1.5}, "keep must be a whole number of at least 1"),
         ],
     )
-    def test_options_out_of_range(self, folder, options, said):
-        with pytest.raises(DataError, match=said):
+    def test_options_out_of_range(self, folder, options, message):
+        with pytest.raises(DataError, match=message):
             Checkpoints(folder, **options)
 
     def test_invalid_monitor(self):
@@ -451,17 +463,17 @@ class TestValidation:
         with pytest.raises(CheckpointError, match="is from epoch 12, but epochs=5; pass more epochs"):
             fit(checkpoint=folder, resume=True, epochs=5)
 
-    @pytest.mark.parametrize("said", OTHER)
-    def test_another_training(self, folder, said):
+    @pytest.mark.parametrize("message", OTHER)
+    def test_another_training(self, folder, message):
         fit(checkpoint=folder, epochs=3)
         (path,) = checkpoints_in(folder)
         with pytest.raises(CheckpointError) as caught:
-            fit(checkpoint=folder, resume=True, **OTHER[said])
+            fit(checkpoint=folder, resume=True, **OTHER[message])
         start, difference, fix = re.split(
             " belongs to another training: |. Pass the same arguments as before, ", str(caught.value)
         )
         assert (start, fix) == (str(path), "or another folder")
-        assert re.search(said, difference)
+        assert re.search(message, difference)
         assert checkpoints_in(folder) == [path]
 
     def test_settings_as_json(self):
@@ -473,12 +485,12 @@ class TestValidation:
 
     def test_fingerprints_are_of_all_values_in_their_order(self, monkeypatch):
         x = np.arange(60.0).reshape(20, 3)
-        whole = fingerprint(x)
+        fingerprint_of_x = fingerprint(x)
         monkeypatch.setattr(checkpoints, "_BYTES_AT_ONCE", 100)
-        assert fingerprint(x) == fingerprint(np.asfortranarray(x)) == whole
-        assert whole["shape"] == [20, 3]
+        assert fingerprint(x) == fingerprint(np.asfortranarray(x)) == fingerprint_of_x
+        assert fingerprint_of_x["shape"] == [20, 3]
         for changed in (x[::-1], x.T.reshape(20, 3), np.where(x == 59.0, 0.0, x)):
-            assert fingerprint(changed) != whole
+            assert fingerprint(changed) != fingerprint_of_x
 
 
 # --- the files ---
@@ -547,7 +559,7 @@ class TestFiles:
             forge(path, header, arrays, sign=False)
 
     @pytest.mark.parametrize(
-        ("how", "said"),
+        ("how", "message"),
         [
             ("empty", "is truncated or damaged"),
             ("cut off", "is truncated or damaged"),
@@ -559,12 +571,12 @@ class TestFiles:
             ("one array less", "does not match its contents"),
         ],
     )
-    def test_the_previous_one_is_used_if_the_newest_is_damaged(self, kept, folder, how, said):
+    def test_the_previous_one_is_used_if_the_newest_is_damaged(self, kept, folder, how, message):
         self.damage(how, kept[-1])
-        pattern = rf"{kept[-1].name} .*({said}).*; training continues from {kept[-2].name} instead"
+        pattern = rf"{kept[-1].name} .*({message}).*; training continues from {kept[-2].name} instead"
         with pytest.warns(CheckpointWarning, match=pattern):
-            gone_on = fit(checkpoint=always(folder, keep=1), epochs=4, resume=True)
-        assert_same(gone_on, fit(epochs=4))
+            resumed = fit(checkpoint=always(folder, keep=1), epochs=4, resume=True)
+        assert_same(resumed, fit(epochs=4))
         assert sorted(os.listdir(folder)) == [
             "checkpoint-00000003-00000.safetensors.damaged",
             "checkpoint-00000004-00000.safetensors",
@@ -585,7 +597,7 @@ class TestFiles:
             fit(checkpoint=folder, resume=True)
 
     @pytest.mark.parametrize(
-        ("change", "said"),
+        ("change", "message"),
         [
             (lambda h, a: a.pop("state.second"), "lacks state.second"),
             (lambda h, a: a.update({"state.first": np.zeros(3)}), r"holds state.first as \(3,\) of float64, not"),
@@ -603,11 +615,11 @@ class TestFiles:
             (lambda h, a: a.update({"history.loss": np.zeros((3, 2))}), r"holds history.loss as \(3, 2\)"),
         ],
     )
-    def test_inconsistent_contents_are_refused(self, kept, folder, change, said):
+    def test_inconsistent_contents_are_refused(self, kept, folder, change, message):
         header, arrays = contents(kept[-1])
         change(header, arrays)
         forge(kept[-1], header, arrays)
-        with pytest.raises(CheckpointError, match=rf"{re.escape(str(kept[-1]))} .*{said}"):
+        with pytest.raises(CheckpointError, match=rf"{re.escape(str(kept[-1]))} .*{message}"):
             fit(checkpoint=folder, resume=True)
 
     def test_numbers_of_missing_networks(self, folder):

@@ -87,13 +87,13 @@ def numbered(n, device="cpu", precision="float64"):
 
 def numbers_in(batches_seen):
     """Return the numbers of the samples of each batch, after checking that x, targets and weights match."""
-    found = []
+    numbers = []
     for batch, _ in batches_seen:
         x, targets, weights = (to_numpy(part) for part in batch[:3])
         np.testing.assert_allclose(targets[:, 0] / targets[:, 0].max(), x[:, 0] / x[:, 0].max(), rtol=1e-6)
         np.testing.assert_array_equal(targets[:, 0], weights)
-        found.append([int(number) for number in targets[:, 0]])
-    return found
+        numbers.append([int(number) for number in targets[:, 0]])
+    return numbers
 
 
 @pytest.mark.parametrize(
@@ -157,14 +157,14 @@ def test_own_samples_of_each_network_of_a_stack_are_batched_alike(batches_seen):
 
 def test_loss_of_an_epoch_is_the_mean_over_its_samples_for_any_batches():
     still = gradient_descent(0.0)
-    whole = fit(theta=THETA, optimizer=still, epochs=1, batch_size="full").history.loss[0]
+    expected = fit(theta=THETA, optimizer=still, epochs=1, batch_size="full").history.loss[0]
     for batch_size in (1, 6, 20):
         error = fit(theta=THETA, optimizer=still, epochs=1, batch_size=batch_size).history.loss[0]
-        assert error == pytest.approx(whole, rel=1e-12)
+        assert error == pytest.approx(expected, rel=1e-12)
     y = predict(NETWORK, THETA, X, device="cpu")
-    assert whole == pytest.approx(0.5 * np.sum((y - D) ** 2) / 20, rel=1e-12)
+    assert expected == pytest.approx(0.5 * np.sum((y - D) ** 2) / 20, rel=1e-12)
     summed = fit(theta=THETA, optimizer=still, epochs=1, batch_size=6, reduction="sum").history.loss[0]
-    assert summed == pytest.approx(20 * whole, rel=1e-12)
+    assert summed == pytest.approx(20 * expected, rel=1e-12)
 
 
 def test_loss_of_an_epoch_respects_sample_weights():
@@ -180,9 +180,9 @@ def test_loss_of_an_epoch_respects_sample_weights():
 def test_samples_of_weight_0_can_fill_a_batch(batch_size):
     weights = np.ones(20)
     weights[:4] = 0.0
-    kept = {"theta": THETA, "batch_size": batch_size, "shuffle": False, "optimizer": gradient_descent(0.1)}
-    without = fit(X=X[4:], targets=D[4:], **kept)
-    weighted = fit(sample_weight=weights, **kept)
+    options = {"theta": THETA, "batch_size": batch_size, "shuffle": False, "optimizer": gradient_descent(0.1)}
+    without = fit(X=X[4:], targets=D[4:], **options)
+    weighted = fit(sample_weight=weights, **options)
     assert weighted.stop_reason == "epochs"
     np.testing.assert_allclose(weighted.theta, without.theta, rtol=1e-12)
     np.testing.assert_allclose(weighted.history.loss, without.history.loss, rtol=1e-12)
@@ -315,8 +315,8 @@ def test_a_callback_stops_training_and_the_others_are_still_called():
 
 def scores(*figures):
     """Return a scoring function that yields these values, one per epoch."""
-    left = iter(figures)
-    return lambda targets, y: next(left)
+    remaining = iter(figures)
+    return lambda targets, y: next(remaining)
 
 
 def test_patience_stops_and_returns_the_best_weights():
@@ -631,14 +631,14 @@ def test_weights_of_another_device_decide_for_host_samples():
 
 
 def test_inputs_are_not_changed():
-    given = {"X": X.copy(), "targets": D.copy(), "theta": STACK.copy(), "sample_weight": np.ones(20)}
+    arguments = {"X": X.copy(), "targets": D.copy(), "theta": STACK.copy(), "sample_weight": np.ones(20)}
     held_out = (X[:5].copy(), D[:5].copy())
-    for array in (*given.values(), *held_out):
+    for array in (*arguments.values(), *held_out):
         array.flags.writeable = False
     for batch_size in (6, "full"):
-        fit(**given, validation_data=held_out, batch_size=batch_size)
-    fit(**(given | {"theta": given["theta"][0]}), optimizer=lbfgs())
-    predict(NETWORK, given["theta"], given["X"], device="cpu")
+        fit(**arguments, validation_data=held_out, batch_size=batch_size)
+    fit(**(arguments | {"theta": arguments["theta"][0]}), optimizer=lbfgs())
+    predict(NETWORK, arguments["theta"], arguments["X"], device="cpu")
 
 
 # --- resuming and predicting ---
@@ -646,22 +646,24 @@ def test_inputs_are_not_changed():
 
 def test_training_continues_from_theta():
     options = {"optimizer": gradient_descent(0.1), "batch_size": 6, "shuffle": False}
-    whole = fit(theta=THETA, epochs=6, **options)
+    expected = fit(theta=THETA, epochs=6, **options)
     half = fit(theta=THETA, epochs=3, **options)
-    np.testing.assert_array_equal(fit(theta=half.theta, epochs=3, **options).theta, whole.theta)
+    np.testing.assert_array_equal(fit(theta=half.theta, epochs=3, **options).theta, expected.theta)
 
 
 @pytest.mark.parametrize("theta", [THETA, STACK])
 def test_prediction_in_parts_equals_a_single_prediction(monkeypatch, device, precision, theta):
     x, theta = on(device, X, precision), on(device, theta, precision)
-    whole = predict(NETWORK, theta, x, device=device)
-    assert whole.shape == (*theta.shape[:-1], 20, 2)
+    expected = predict(NETWORK, theta, x, device=device)
+    assert expected.shape == (*theta.shape[:-1], 20, 2)
     monkeypatch.setattr(memory, "SAMPLES_AT_ONCE", 7)
     parts = predict(NETWORK, theta, x, device=device)
-    np.testing.assert_allclose(to_numpy(parts), to_numpy(whole), rtol=0, atol=1e-14 if precision == "float64" else 1e-6)
+    np.testing.assert_allclose(
+        to_numpy(parts), to_numpy(expected), rtol=0, atol=1e-14 if precision == "float64" else 1e-6
+    )
     singles = [predict(NETWORK, theta, x[i : i + 1, :], device=device) for i in range(20)]
     joined = np.concatenate([to_numpy(single) for single in singles], axis=-2)
-    np.testing.assert_allclose(joined, to_numpy(whole), rtol=0, atol=1e-14 if precision == "float64" else 1e-6)
+    np.testing.assert_allclose(joined, to_numpy(expected), rtol=0, atol=1e-14 if precision == "float64" else 1e-6)
 
 
 def test_prediction_for_each_network_of_its_own_samples():
@@ -722,9 +724,9 @@ class TestStopWhen:
         stack = self.fit(thetas, momentum(rates, 0.9), stop_when=all_correct)
         assert 5 < np.sum(stack.solved) < 40
         for k in range(40):
-            alone = self.fit(thetas[k], momentum(float(rates[k, 0]), 0.9), stop_when=all_correct)
-            assert (alone.solved, alone.best_epoch) == (stack.solved[k], stack.best_epoch[k])
-            np.testing.assert_allclose(alone.theta, stack.theta[k], rtol=1e-9, atol=1e-9)
+            single = self.fit(thetas[k], momentum(float(rates[k, 0]), 0.9), stop_when=all_correct)
+            assert (single.solved, single.best_epoch) == (stack.solved[k], stack.best_epoch[k])
+            np.testing.assert_allclose(single.theta, stack.theta[k], rtol=1e-9, atol=1e-9)
 
     def test_history_has_nan_of_those_that_are_done(self, thetas):
         fit = self.fit(thetas, stop_when=all_correct)
@@ -750,11 +752,11 @@ class TestStopWhen:
         assert 5 < np.sum(stack.solved) < 40
         for k in range(0, 40, 7):
             own = {"validation_data": (x[k], targets[k]), "seed": 0}
-            alone = train(self.NETWORK, x[k], targets[k], theta=thetas[k], sample_weight=weights[k], **(options | own))
-            assert (alone.solved, alone.best_epoch) == (stack.solved[k], stack.best_epoch[k])
-            np.testing.assert_allclose(alone.theta, stack.theta[k], rtol=1e-9, atol=1e-9)
-            seen = np.asarray(stack.history.validation_loss)[: alone.best_epoch, k]
-            np.testing.assert_allclose(seen[:-1], alone.history.validation_loss[:-1], rtol=1e-9)
+            single = train(self.NETWORK, x[k], targets[k], theta=thetas[k], sample_weight=weights[k], **(options | own))
+            assert (single.solved, single.best_epoch) == (stack.solved[k], stack.best_epoch[k])
+            np.testing.assert_allclose(single.theta, stack.theta[k], rtol=1e-9, atol=1e-9)
+            seen = np.asarray(stack.history.validation_loss)[: single.best_epoch, k]
+            np.testing.assert_allclose(seen[:-1], single.history.validation_loss[:-1], rtol=1e-9)
 
     def test_loss_scales_are_removed_with_their_networks(self, thetas):
         rates = np.linspace(0.1, 0.9, 40)[:, None]
@@ -762,8 +764,8 @@ class TestStopWhen:
         stack = self.fit(thetas, momentum(rates, 0.9), **options)
         assert 5 < np.sum(stack.solved) < 40
         for k in range(0, 40, 7):
-            alone = self.fit(thetas[k], momentum(float(rates[k, 0]), 0.9), **options)
-            assert (alone.solved, alone.best_epoch) == (stack.solved[k], stack.best_epoch[k])
+            single = self.fit(thetas[k], momentum(float(rates[k, 0]), 0.9), **options)
+            assert (single.solved, single.best_epoch) == (stack.solved[k], stack.best_epoch[k])
 
     def test_those_that_diverge_do_not_wait_for_those_that_are_done(self, thetas):
         rates = np.where(np.arange(40) == 3, 0.5, 1e30)[:, None]
@@ -777,19 +779,19 @@ class TestStopWhen:
     @pytest.mark.parametrize("compiled", ["never", "always"])
     def test_outputs_are_those_of_the_weights_that_are_kept(self, thetas, monkeypatch, compiled):
         monkeypatch.setenv("GPUBP_COMPILED", compiled)
-        requested, kept = [], []
+        requested, options = [], []
 
         def never(targets, y):
             requested.append(y)
             return np.zeros(len(y), dtype=bool)
 
         rates = np.where(np.arange(40) == 3, np.inf, 0.5)[:, None]  # one diverges immediately
-        look = [lambda progress: kept.append(progress.theta)]
+        look = [lambda progress: options.append(progress.theta)]
         self.fit(thetas, momentum(rates, 0.9), epochs=5, stop_when=never, callbacks=look)
-        assert len(requested) == len(kept) == 5
-        for y, theta in zip(requested, kept, strict=True):
-            wanted = predict(self.NETWORK, theta, np.asarray(self.X, float), device="cpu")
-            np.testing.assert_allclose(y, wanted, rtol=1e-12)
+        assert len(requested) == len(options) == 5
+        for y, theta in zip(requested, options, strict=True):
+            expected = predict(self.NETWORK, theta, np.asarray(self.X, float), device="cpu")
+            np.testing.assert_allclose(y, expected, rtol=1e-12)
 
     def test_patience_keeps_what_is_reported_of_the_best_epoch(self, thetas):
         validation = (np.asarray(self.X, float), 1.0 - np.asarray(self.D))  # gets worse and worse

@@ -41,8 +41,8 @@ def folder(tmp_path):
 def fit(**options):
     rng = np.random.default_rng(0)
     x, targets = rng.normal(size=(20, 3)), rng.uniform(size=(20, 2))
-    how = {"epochs": 9, "batch_size": 8, "optimizer": adam(0.01), "dtype": "float64", "device": "cpu"} | options
-    return train(NETWORK, x, targets, **how)
+    arguments = {"epochs": 9, "batch_size": 8, "optimizer": adam(0.01), "dtype": "float64", "device": "cpu"} | options
+    return train(NETWORK, x, targets, **arguments)
 
 
 def always(folder):
@@ -68,11 +68,11 @@ def test_training_killed_at_any_moment_ends_with_the_same_bits():
     command = [sys.executable, "-m", "benchmarks.kills", "--kills", "10", "--epochs", "15", "--longest", "0.08"]
     environment = {**os.environ, "GPUBP_COMPILED": "never", "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
-    seen = {line.rpartition(" ")[0].strip(): int(line.rpartition(" ")[2]) for line in done.stdout.splitlines()}
+    progress = {line.rpartition(" ")[0].strip(): int(line.rpartition(" ")[2]) for line in done.stdout.splitlines()}
     assert done.returncode == 0, done.stdout + done.stderr
-    assert seen["kills"] == 10
-    assert seen["checkpoints compared"] > 3
-    assert seen["differences"] == 0
+    assert progress["kills"] == 10
+    assert progress["checkpoints compared"] > 3
+    assert progress["differences"] == 0
 
 
 # --- disks ---
@@ -94,8 +94,8 @@ def disk(monkeypatch):
 
 
 def test_on_a_full_disk_training_continues_and_tries_again(disk, folder):
-    def fill(seen):
-        disk["full"] = 3 <= seen.epoch < 7
+    def fill(progress):
+        disk["full"] = 3 <= progress.epoch < 7
 
     with pytest.warns(CheckpointWarning) as caught:
         ended = fit(checkpoint=Checkpoints(folder, 0.0, keep=9), callbacks=[fill])
@@ -110,8 +110,8 @@ def test_on_a_full_disk_training_continues_and_tries_again(disk, folder):
 
 
 def test_a_disk_that_is_full_again_is_reported_again(disk, folder):
-    def fill(seen):
-        disk["full"] = seen.epoch in (2, 5)
+    def fill(progress):
+        disk["full"] = progress.epoch in (2, 5)
 
     with pytest.warns(CheckpointWarning) as caught:
         fit(checkpoint=always(folder), callbacks=[fill])
@@ -119,8 +119,8 @@ def test_a_disk_that_is_full_again_is_reported_again(disk, folder):
 
 
 def test_the_error_has_the_weights_if_the_last_checkpoint_does_not_fit(disk, folder):
-    def fill(seen):
-        disk["full"] = seen.epoch >= 5
+    def fill(progress):
+        disk["full"] = progress.epoch >= 5
 
     with (
         pytest.warns(CheckpointWarning),
@@ -137,7 +137,7 @@ def test_the_error_has_the_weights_if_the_last_checkpoint_does_not_fit(disk, fol
 def test_a_folder_that_cannot_be_written_is_refused_before_training(disk, folder, error):
     disk |= {"full": True, "error": error}
     with pytest.raises(DataError, match=rf"no checkpoint can be written to .*: {os.strerror(error)}; fix it"):
-        fit(checkpoint=folder, callbacks=[lambda seen: pytest.fail("it trains")])
+        fit(checkpoint=folder, callbacks=[lambda progress: pytest.fail("it trains")])
     assert os.listdir(folder) == []
 
 
@@ -150,9 +150,9 @@ def test_a_folder_without_write_permission(folder):
 
 def test_a_file_instead_of_a_folder(folder):
     folder.write_text("mine")
-    for place in (folder, folder / "below"):
+    for path in (folder, folder / "below"):
         with pytest.raises(DataError, match=r"no checkpoint can be written to .*(File exists|Not a directory|exist)"):
-            fit(checkpoint=place)
+            fit(checkpoint=path)
     assert folder.read_text() == "mine"
 
 
@@ -166,8 +166,8 @@ def test_a_disk_that_is_really_full(tmp_path):
     try:
         with pytest.warns(CheckpointWarning, match=FULL), pytest.raises(CheckpointError, match=FULL) as caught:
             fit(checkpoint=Checkpoints(place / "kept", 0.0, keep=50))
-        kept = epochs_kept(place / "kept")
-        assert kept
+        checkpoints = epochs_kept(place / "kept")
+        assert checkpoints
         assert_same(caught.value.fit, fit())
         for path in checkpoints_in(place / "kept")[:-1]:
             path.unlink()
@@ -180,13 +180,13 @@ def test_a_disk_that_is_really_full(tmp_path):
 
 
 def test_running_out_of_memory_keeps_the_last_checkpoint(monkeypatch, folder):
-    run_epoch, taken = epoch_module.train_on_batches, []
+    run_epoch, calls = epoch_module.train_on_batches, []
 
-    def runs_out(*given):
-        taken.append(given)
-        if len(taken) == 6:
+    def runs_out(*args):
+        calls.append(args)
+        if len(calls) == 6:
             raise MemoryError("Unable to allocate 8.00 GiB for an array")
-        return run_epoch(*given)
+        return run_epoch(*args)
 
     with monkeypatch.context() as patch:
         patch.setattr(epoch_module, "train_on_batches", runs_out)
@@ -199,11 +199,11 @@ def test_running_out_of_memory_keeps_the_last_checkpoint(monkeypatch, folder):
 
 
 def test_too_little_memory_for_a_checkpoint_does_not_end_training(monkeypatch, folder):
-    to_data, times = state_data.to_data, []
+    to_data, calls = state_data.to_data, []
 
     def runs_out(now):
-        times.append(now)
-        if len(times) == 4:
+        calls.append(now)
+        if len(calls) == 4:
             raise MemoryError
         return to_data(now)
 
@@ -251,7 +251,7 @@ class TestTables:
         np.testing.assert_array_equal(result.model.theta, expected.model.theta)
 
     @pytest.mark.parametrize(
-        ("change", "said"),
+        ("change", "message"),
         [
             (lambda text: text.replace(",no", ",yes", 1), "X has other values|targets has other values"),
             (lambda text: "\n".join(text.splitlines()[:-20]), r"X was \[42, 2\] of float32, is \[28, 2\]"),
@@ -259,16 +259,16 @@ class TestTables:
         ],
         ids=["another value", "ends early", "a row more"],
     )
-    def test_a_file_that_has_changed(self, shop, folder, change, said):
+    def test_a_file_that_has_changed(self, shop, folder, change, message):
         of_table(shop, folder, epochs=3)
         before = checkpoints_in(folder)
         shop.write_text(change(shop.read_text()))
-        with pytest.raises(CheckpointError, match=f"belongs to another training: .*({said})"):
+        with pytest.raises(CheckpointError, match=f"belongs to another training: .*({message})"):
             of_table(shop, folder, resume=True)
         assert checkpoints_in(folder) == before
 
     def test_the_error_has_the_model_of_a_table(self, shop, folder, disk):
-        full = [lambda seen: disk.__setitem__("full", seen.epoch >= 5)]
+        full = [lambda progress: disk.__setitem__("full", progress.epoch >= 5)]
         with pytest.warns(CheckpointWarning), pytest.raises(CheckpointError, match=FULL) as caught:
             of_table(shop, folder, callbacks=full)
         assert isinstance(caught.value.fit, TableFit)
@@ -294,12 +294,12 @@ class TestCommand:
         assert code == 0
         assert f"checkpoint {folder}, from checkpoint-00000003-00000.safetensors on\n" in err
         assert "6 epochs" in out
-        whole, resumed = load_model("whole.safetensors"), load_model("resumed.safetensors")
-        np.testing.assert_array_equal(resumed.theta, whole.theta)
-        assert resumed.about == whole.about
+        uninterrupted, resumed = load_model("whole.safetensors"), load_model("resumed.safetensors")
+        np.testing.assert_array_equal(resumed.theta, uninterrupted.theta)
+        assert resumed.about == uninterrupted.about
 
     @pytest.mark.parametrize(
-        ("arguments", "said"),
+        ("arguments", "message"),
         [
             (["--resume"], "error: --resume needs a folder with checkpoints; pass --checkpoint FOLDER"),
             (["--checkpoint", "kept"], "error: kept already holds checkpoints, "),
@@ -310,11 +310,11 @@ class TestCommand:
             (["--checkpoint", "shop.csv"], "error: no checkpoint can be written to shop.csv: "),
         ],
     )
-    def test_faults_in_one_line(self, run, arguments, said):
+    def test_faults_in_one_line(self, run, arguments, message):
         assert run("--epochs", 2, "--checkpoint", "kept", "--quiet")[0] == 0
         code, out, err = run("--epochs", 2, "--quiet", *arguments)
         assert (code, out) == (2, "")
-        assert said in err
+        assert message in err
         assert len(err.splitlines()) == 1
 
     def test_a_damaged_checkpoint_is_noted(self, run, folder):
@@ -333,9 +333,9 @@ class TestCommand:
         monkeypatch.setattr("gpubp.cli.progress.ignore_progress", fill_disk)
         released = tabular_fit.Model  # made between the last checkpoint and the model file
 
-        def released_disk(*given):
+        def released_disk(*args):
             disk["full"] = False
-            return released(*given)
+            return released(*args)
 
         monkeypatch.setattr(tabular_fit, "Model", released_disk)
         code, out, err = run("--epochs", 3, "--checkpoint", folder)
@@ -346,8 +346,8 @@ class TestCommand:
 
     @UNIX
     def test_sigterm_writes_a_checkpoint(self, run, folder, monkeypatch):
-        def ends(seen):
-            if seen.epoch == 5:
+        def ends(progress):
+            if progress.epoch == 5:
                 os.kill(os.getpid(), signal.SIGTERM)
 
         assert run("--epochs", 9, "-o", "whole.safetensors")[0] == 0
@@ -363,8 +363,8 @@ class TestCommand:
         np.testing.assert_array_equal(load_model("shop.safetensors").theta, load_model("whole.safetensors").theta)
 
     def test_running_out_of_memory_is_reported_with_how_to_resume(self, run, folder, monkeypatch):
-        def runs_out(seen):
-            if seen.epoch == 3:
+        def runs_out(progress):
+            if progress.epoch == 3:
                 raise MemoryError("Unable to allocate")
 
         monkeypatch.setattr("gpubp.cli.progress.ignore_progress", runs_out)
