@@ -18,9 +18,11 @@ warnings.simplefilter("ignore", ConvergenceWarning)
 X, y = load_digits(return_X_y=True)
 X_train, X_test, y_train, y_test = train_test_split(X / 16.0, y, random_state=0)
 
-theirs = neural_network.MLPClassifier(max_iter=30, random_state=0).fit(X_train, y_train)
-ours = gpubp.MLPClassifier(max_iter=30, random_state=0).fit(X_train, y_train)
+sklearn_model = neural_network.MLPClassifier(max_iter=30, random_state=0).fit(X_train, y_train)
+gpubp_model = gpubp.MLPClassifier(max_iter=30, random_state=0).fit(X_train, y_train)
 
-print(f"accuracy: scikit-learn {theirs.score(X_test, y_test):.1%}, gpubp {ours.score(X_test, y_test):.1%}")
-differences = [np.abs(a - b).max() for a, b in zip(theirs.coefs_, ours.coefs_, strict=True)]
+print(
+    f"accuracy: scikit-learn {sklearn_model.score(X_test, y_test):.1%}, gpubp {gpubp_model.score(X_test, y_test):.1%}"
+)
+differences = [np.abs(a - b).max() for a, b in zip(sklearn_model.coefs_, gpubp_model.coefs_, strict=True)]
 print(f"the weights differ by at most {max(differences):.1e}")

@@ -80,11 +80,11 @@ def test_where_a_gpu_pays_off():
 
 
 @pytest.fixture
-def plainly(monkeypatch):
+def uncompiled(monkeypatch):
     monkeypatch.setenv("GPUBP_COMPILED", "never")  # compiling takes longer
 
 
-@pytest.mark.usefixtures("plainly")
+@pytest.mark.usefixtures("uncompiled")
 class TestRows:
     def test_are_left_out_unless_they_are_requested(self):
         workloads = make_workloads()
@@ -119,7 +119,7 @@ class TestRows:
 
 @pytest.mark.once
 @pytest.mark.slow
-@pytest.mark.usefixtures("plainly")
+@pytest.mark.usefixtures("uncompiled")
 class TestScript:
     @pytest.fixture
     def call(self, tmp_path, capsys):

@@ -195,7 +195,7 @@ def test_one_sum_per_step():
         train(NETWORK, X, D, epochs=1, batch_size=11, device="cpu", parallel=processes)
         return processes.comm.sums
 
-    expected = [NETWORK.n_parameters + 2] * 5 + [5, 5]  # steps; of the epoch the weights and numbers of its samples
+    expected = [NETWORK.n_parameters + 2] * 5 + [5, 5]  # five steps; then the epoch's sample weights and counts
     assert results_of(run_on_ranks(2, sums)) == [expected, expected]
 
 

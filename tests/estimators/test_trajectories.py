@@ -13,8 +13,8 @@ from sklearn.exceptions import ConvergenceWarning
 
 import gpubp.estimators
 
-# L-BFGS multiplies rounding: with little penalty, over 100 iterations, scikit-learn's own fits part by up to a factor
-# when the samples merely come in another order. Whole fits are compared where they are determined.
+# L-BFGS amplifies rounding: with a small penalty and 100 iterations, scikit-learn's own fits differ by up to a factor
+# if only the order of the samples changes. Whole fits are therefore compared with a large penalty and 50 iterations.
 WHOLE_LBFGS = {"alpha": 3.0, "max_iter": 50}
 N_SAMPLES = 90
 HAS_WEIGHTS = "sample_weight" in inspect.signature(sklearn.neural_network.MLPClassifier.fit).parameters

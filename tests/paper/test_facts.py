@@ -100,7 +100,7 @@ def test_xor_cannot_be_done_without_hidden_units():
     np.testing.assert_allclose(output_layer(np, outcome.network, outcome.theta, XOR_X).y, 0.5, atol=0.01)
 
 
-def test_local_minima_of_xor_are_seldom(xor):
+def test_local_minima_of_xor_are_rare(xor):
     """The chapter: of hundreds of runs two met a local minimum. Often E is 1/4 there: two outputs stay at 1/2."""
     stuck = ~xor.solved
     assert 0 < np.sum(stuck) < 20
@@ -143,7 +143,7 @@ def test_encoder_passes_eight_patterns_through_three_units(encoder):
     assert np.all(encoder.solved)
 
 
-def test_encoder_finds_a_code_of_its_own_for_each_pattern(encoder):
+def test_encoder_finds_a_different_code_for_each_pattern(encoder):
     """The chapter: the hidden units learn a code that distinguishes all patterns and is nearly binary."""
     codes = forward(np, encoder.network, encoder.theta, np.eye(8))[0].y
     binary = codes > 0.5
@@ -242,7 +242,7 @@ def test_a_symmetric_vector_leaves_both_hidden_units_off(symmetry):
     assert np.min(strongest) > np.max(hidden.y[:, symmetric])
 
 
-def test_networks_that_fail_say_always_no(symmetry):
+def test_networks_that_fail_always_answer_no(symmetry):
     """If every output is 0, E is 8 cases * 1/2 = 4.00, by eq. (3); failures of repeats of the paper end there."""
     never = flatten(np, [np.zeros((7, 2)), np.array([[0.0], [0.0], [-40.0]])])
     E, gradient = loss_and_gradient(np, symmetry.network, never, SYMMETRY_X, SYMMETRY_D)
@@ -355,7 +355,7 @@ def test_a_bias_acts_as_a_threshold_of_the_opposite_sign():
         np.testing.assert_array_equal(y > 0.5, all_patterns(2) @ w > threshold)
 
 
-def test_equal_weights_never_part():
+def test_equal_weights_stay_equal():
     """The paper: small random weights break the symmetry. Without them the hidden units all stay the same one."""
     network = logistic_network(2, 3, 1)
     equal = np.full(network.n_parameters, 0.2)
@@ -406,7 +406,7 @@ def test_any_function_with_a_bounded_derivative_will_do():
         assert np.mean(np.asarray(fit.history.loss[-1]) < 0.05) > 0.7, unit
 
 
-def test_second_derivatives_need_fewer_looks_at_the_samples():
+def test_second_derivatives_need_fewer_evaluations():
     """The paper: this simple descent does not converge as rapidly as methods that make use of second derivatives."""
     network, method, looks = logistic_network(2, 4, 1), lbfgs(), []
     theta = starts(network, 10, 0.5)

@@ -123,7 +123,7 @@ class TestTogether:
             one, other = both_ways(monkeypatch, optimizer=momentum(3.0), epochs=3000)
         assert_same(one, other)
         assert one.stop_reason == "diverged"
-        assert epochs_per_call[1] > len(one.history.loss)  # gone too far
+        assert epochs_per_call[1] > len(one.history.loss)  # it went on past the divergence
 
     def test_one_network_of_a_stack_can_diverge(self, monkeypatch, epochs_per_call):
         rates = np.asarray([[0.01], [9.0], [0.02]])
@@ -173,7 +173,7 @@ class TestSeparateOrders:
         with pytest.warns(DivergenceWarning):
             one, other = both_ways(monkeypatch, batch_size=4, optimizer=momentum(3.0), epochs=3000)
         assert_same(one, other)
-        assert epochs_per_call[1] > len(one.history.loss) > 1  # gone too far
+        assert epochs_per_call[1] > len(one.history.loss) > 1  # it went on past the divergence
 
     def test_patience_ends_where_it_would(self, monkeypatch, epochs_per_call):
         one, other = both_ways(monkeypatch, batch_size=4, epochs=3000, patience=10, tolerance=1e-4)

@@ -235,15 +235,15 @@ TABLE = {"hidden_layer_sizes": (5,), "epochs": 8, "device": "cpu", "patience": 3
 ARGUMENTS = ("train", "shop.csv", "--hidden-layer-sizes", "5", "--device", "cpu", "--no-picture", "--patience", "0")
 
 
-def of_table(path, folder, *, every=0.0, **options):
+def fit_shop(path, folder, *, every=0.0, **options):
     return fit_table(prepare_table(path), checkpoint=Checkpoints(folder, every), **TABLE | options)
 
 
 class TestTables:
     def test_resumes(self, shop, folder):
         expected = fit_table(prepare_table(shop), **TABLE)
-        of_table(shop, folder, epochs=3)
-        result = of_table(shop, folder, resume=True)
+        fit_shop(shop, folder, epochs=3)
+        result = fit_shop(shop, folder, resume=True)
         assert_same(result.fit, expected.fit)
         assert result.scores == expected.scores
         assert len(result.fit.history.validation_score) == 8
@@ -260,17 +260,17 @@ class TestTables:
         ids=["another value", "ends early", "a row more"],
     )
     def test_a_file_that_has_changed(self, shop, folder, change, message):
-        of_table(shop, folder, epochs=3)
+        fit_shop(shop, folder, epochs=3)
         before = checkpoints_in(folder)
         shop.write_text(change(shop.read_text()))
         with pytest.raises(CheckpointError, match=f"belongs to another training: .*({message})"):
-            of_table(shop, folder, resume=True)
+            fit_shop(shop, folder, resume=True)
         assert checkpoints_in(folder) == before
 
     def test_the_error_has_the_model_of_a_table(self, shop, folder, disk):
         full = [lambda progress: disk.__setitem__("full", progress.epoch >= 5)]
         with pytest.warns(CheckpointWarning), pytest.raises(CheckpointError, match=FULL) as caught:
-            of_table(shop, folder, callbacks=full)
+            fit_shop(shop, folder, callbacks=full)
         assert isinstance(caught.value.fit, TableFit)
         assert caught.value.fit.scores == fit_table(prepare_table(shop), **TABLE).scores
 
