@@ -38,7 +38,7 @@ def samples(n_samples, seed):
 
 def fit(folder, seed, epochs, keep=3):
     """Train to the end, from the newest checkpoint of the folder."""
-    checkpointed.OPERATIONS_OF_A_PART = 6.0 * SIZE * NETWORK.n_parameters * STEPS_PER_PART
+    checkpointed.OPERATIONS_PER_PART = 6.0 * SIZE * NETWORK.n_parameters * STEPS_PER_PART
     return train(
         NETWORK,
         *samples(N_SAMPLES, 0),

@@ -33,10 +33,10 @@ def seconds_of(epochs, grid, apart):
 
     With ``apart``, each candidate has its own stack.
     """
-    kind = stack._kind
+    kind = stack._stack_key
     x, y = samples()
     search = BatchedSearchCV(MLPClassifier(**settings(epochs), device="cpu"), grid, refit=False, progress=False)
-    with mock.patch.object(stack, "_kind", lambda member: (*kind(member), apart and member.fit.l2)):
+    with mock.patch.object(stack, "_stack_key", lambda member: (*kind(member), apart and member.fit.l2)):
         began, spent = time.perf_counter(), time.process_time()
         search.fit(x, y)
         return time.perf_counter() - began, time.process_time() - spent

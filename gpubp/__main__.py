@@ -56,8 +56,8 @@ def _main(arguments: Sequence[str] | None) -> int:
         print_error(str(error))
         return 2
     except OSError as error:
-        place = f"{error.filename}: " if error.filename else ""
-        print_error(f"{place}{error.strerror or error}")
+        prefix = f"{error.filename}: " if error.filename else ""
+        print_error(f"{prefix}{error.strerror or error}")
         try:
             sys.stdout.flush()
         except OSError:
@@ -78,15 +78,15 @@ def _discard_stdout() -> None:
 @contextlib.contextmanager
 def _exit_on_interrupt() -> Iterator[None]:
     """Exit on Ctrl-C immediately: a module that is being imported may swallow a KeyboardInterrupt."""
-    before = signal.getsignal(signal.SIGINT)
-    if before is not signal.default_int_handler or threading.current_thread() is not threading.main_thread():
+    previous_handler = signal.getsignal(signal.SIGINT)
+    if previous_handler is not signal.default_int_handler or threading.current_thread() is not threading.main_thread():
         yield
         return
     signal.signal(signal.SIGINT, lambda *_: os._exit(130))
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.signal(signal.SIGINT, previous_handler)
 
 
 def _run(app: object, arguments: Sequence[str] | None) -> int:

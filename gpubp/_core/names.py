@@ -51,12 +51,12 @@ class Range:
     high: float = math.inf
     includes_low: bool = True
     includes_high: bool = True
-    whole: bool = False
+    integer: bool = False
 
     def __contains__(self, value: float) -> bool:
         above = value >= self.low if self.includes_low else value > self.low
         below = value <= self.high if self.includes_high else value < self.high
-        return bool(above and below and math.isfinite(value) and (not self.whole or value == int(value)))
+        return bool(above and below and math.isfinite(value) and (not self.integer or value == int(value)))
 
     def __str__(self) -> str:
         low, high = f"{self.low:g}", f"{self.high:g}"
@@ -66,7 +66,7 @@ class Range:
             text = f"between {low} and {high}" if self.includes_high else f"from {low} to below {high}"
         else:
             text = f"above {low} and {'at most' if self.includes_high else 'below'} {high}"
-        return f"a whole number, {text}" if self.whole else text
+        return f"a whole number, {text}" if self.integer else text
 
 
 ABOVE_0 = Range(0, includes_low=False)
@@ -104,7 +104,7 @@ class Parametric:
         if self.is_variadic:
             (parameter,) = self.ranges
             return tuple(self._number(name, parameter, part) for part in parts)
-        parameters, given = list(self.ranges), {}
+        parameters, values_by_name = list(self.ranges), dict[str, float]()
         for position, part in enumerate(parts):
             parameter, _, value = part.rpartition("=")
             parameter = parameter.strip() or (parameters[position] if position < len(parameters) else "")
@@ -115,11 +115,11 @@ class Parametric:
                 )
             if parameter not in self.ranges:
                 raise DataError(unknown(f"parameter of {name}", parameter, parameters))
-            if parameter in given:
+            if parameter in values_by_name:
                 raise DataError(f"{name} takes {parameter} once, got {brief(f'{name}({text})')!r}")
-            given[parameter] = self._number(name, parameter, value)
+            values_by_name[parameter] = self._number(name, parameter, value)
         defaults = {p.name: p.default for p in inspect.signature(self.make).parameters.values()}
-        values = {parameter: given.get(parameter, defaults[parameter]) for parameter in parameters}
+        values = {parameter: values_by_name.get(parameter, defaults[parameter]) for parameter in parameters}
         while parameters and values[parameters[-1]] == defaults[parameters[-1]]:
             del values[parameters.pop()]
         return tuple(values.values())
@@ -134,7 +134,7 @@ class Parametric:
             raise DataError(f"{name}'s {parameter} must be a finite number, got {brief(text.strip(), 40)!r}")
         if value not in allowed:
             raise DataError(f"{name}'s {parameter} must be {allowed}, got {brief(text.strip(), 40)}")
-        return int(value) if allowed.whole else value
+        return int(value) if allowed.integer else value
 
 
 def parse_name(kind: str, text: str, entries: Mapping[str, Any]) -> tuple[str, tuple[float, ...]]:
@@ -161,17 +161,17 @@ def parse_name(kind: str, text: str, entries: Mapping[str, Any]) -> tuple[str, t
     """
     match = _NAME.fullmatch(text) if isinstance(text, str) else None
     if match is None:
-        given = brief(text) if isinstance(text, str) else text
-        raise DataError(f"{kind} must be a name such as {next(iter(entries))!r}, got {given!r}")
-    name, in_brackets = match.groups()
+        received = brief(text) if isinstance(text, str) else text
+        raise DataError(f"{kind} must be a name such as {next(iter(entries))!r}, got {received!r}")
+    name, arguments_text = match.groups()
     if name not in entries:
         raise DataError(unknown(kind, name, entries))
     entry = entries[name]
-    if in_brackets is None:
+    if arguments_text is None:
         return name, ()
     if not isinstance(entry, Parametric):
         raise DataError(f"{kind} {name!r} takes no parameters, got {brief(text)!r}")
-    return name, entry.arguments(name, in_brackets)
+    return name, entry.arguments(name, arguments_text)
 
 
 def look_up(kind: str, text: str, entries: Mapping[str, Any]) -> Any:

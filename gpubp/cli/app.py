@@ -19,20 +19,20 @@ from gpubp.cli.warmup.command import warmup
 from gpubp.distributed.launch import launched
 from gpubp.errors import DataError
 
-IN_SEVERAL_PROCESSES = ("train", "doctor")
+PARALLEL_COMMANDS = ("train", "doctor")
 
 
 class _Command(TyperCommand):
     def get_params(self, ctx: Any) -> list[Any]:
-        return _without_values(super().get_params(ctx))
+        return _hide_flag_values(super().get_params(ctx))
 
 
 class _Group(TyperGroup):
     def get_params(self, ctx: Any) -> list[Any]:
-        return _without_values(super().get_params(ctx))
+        return _hide_flag_values(super().get_params(ctx))
 
 
-def _without_values(options: list[Any]) -> list[Any]:
+def _hide_flag_values(options: list[Any]) -> list[Any]:
     """Hide the value type of flags in the help, since flags take no value."""
     for option in options:
         if getattr(option, "is_flag", False):
@@ -77,10 +77,10 @@ def options(
     Try: gpubp train digits
     """
     rank, size = launched()
-    if size > 1 and context.invoked_subcommand not in IN_SEVERAL_PROCESSES:
+    if size > 1 and context.invoked_subcommand not in PARALLEL_COMMANDS:
         if rank > 0:
             silence()
         raise DataError(
             f"mpiexec has started {size} processes, and each would do the same work; start gpubp "
-            f"{context.invoked_subcommand} without mpiexec. Only {' and '.join(IN_SEVERAL_PROCESSES)} run in several"
+            f"{context.invoked_subcommand} without mpiexec, which is only for {' and '.join(PARALLEL_COMMANDS)}"
         )

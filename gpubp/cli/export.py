@@ -45,7 +45,7 @@ def export(
         print_facts([("replaces", f"{output}, from an earlier export")], notes)
     print_facts([("written", f"{output} (opset {opset}, IR version {ir}, {output.stat().st_size:,} bytes)")], console)
     console.print()
-    rows = [_row(kind.removesuffix("s"), value) for kind, of_kind in values.items() for value in of_kind]
+    rows = [_row(kind.removesuffix("s"), value) for kind, listed in values.items() for value in listed]
     print_table(["", "name", "type", "shape"], rows, left=4)
 
 

@@ -25,9 +25,9 @@ notes = Console(markup=False, highlight=False, emoji=False, stderr=True)
 """For everything else: stderr."""
 
 _LABEL_WIDTH = 11
-_MOST_WIDE = 100
-_NO_LIMIT = 10_000
-_LONGEST_FACT, _LONGEST_CELL = 5_000, 200  # characters; a name in a file may have a million
+_MAX_WIDTH = 100
+_UNLIMITED_WIDTH = 10_000
+_MAX_FACT_LENGTH, _MAX_CELL_LENGTH = 5_000, 200  # characters; a name in a file may have a million
 
 
 def silence() -> None:
@@ -51,16 +51,16 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def print_facts(facts: Iterable[tuple[str, str]], to: Console) -> None:
+def print_facts(facts: Iterable[tuple[str, str]], output: Console) -> None:
     """Print labelled lines; long ones are wrapped and indented on a terminal, and kept on one line in a pipe."""
     for label, text in facts:
-        lines = [brief(text, _LONGEST_FACT)]
-        if to.is_terminal:
-            width = max(min(to.width, _MOST_WIDE) - _LABEL_WIDTH, 20)
+        lines = [brief(text, _MAX_FACT_LENGTH)]
+        if output.is_terminal:
+            width = max(min(output.width, _MAX_WIDTH) - _LABEL_WIDTH, 20)
             lines = textwrap.wrap(lines[0], width, break_on_hyphens=False) or [""]
-        for place, line in enumerate(lines):
-            left = f"{'' if place else label:<{_LABEL_WIDTH - 1}} " if line else ""
-            to.print(Text.assemble((left, "bold"), line), soft_wrap=True)
+        for index, line in enumerate(lines):
+            left = f"{'' if index else label:<{_LABEL_WIDTH - 1}} " if line else ""
+            output.print(Text.assemble((left, "bold"), line), soft_wrap=True)
 
 
 def print_note(text: str) -> None:
@@ -85,24 +85,23 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, left:
     total : bool
         Whether the last row is a total, which is printed in bold.
     """
-    rows = [[brief(cell, _LONGEST_CELL) for cell in row] for row in rows]
+    rows = [[brief(cell, _MAX_CELL_LENGTH) for cell in row] for row in rows]
     box = SIMPLE_HEAD if console.is_terminal else None
     table = Table(box=box, pad_edge=False, padding=(0, 1), header_style="bold", show_edge=False)
-    for place, heading in enumerate(headings):
-        table.add_column(brief(heading, _LONGEST_CELL), justify="left" if place < left else "right", overflow="fold")
-    for place, row in enumerate(rows):
-        is_last = place == len(rows) - 1
+    for index, heading in enumerate(headings):
+        table.add_column(brief(heading, _MAX_CELL_LENGTH), justify="left" if index < left else "right", overflow="fold")
+    for index, row in enumerate(rows):
+        is_last = index == len(rows) - 1
         table.add_row(*row, style="bold" if total and is_last else "")
     # rich cuts tables at the width of its console, which is 80 columns without a terminal
-    wide = Console(file=console.file, width=_NO_LIMIT, markup=False, highlight=False, emoji=False)
+    wide = Console(file=console.file, width=_UNLIMITED_WIDTH, markup=False, highlight=False, emoji=False)
     (console if console.is_terminal else wide).print(table)
 
 
 def print_scores(scores: dict[str, dict[str, float]], rows: dict[str, int]) -> None:
     """Print one row for each score and one column for each part of the data."""
-    order = {
-        name: place for place, name in enumerate([*SPLITS, *METRICS])
-    }  # a model file lists them in alphabetical order
+    # a model file lists them in alphabetical order
+    order = {name: index for index, name in enumerate([*SPLITS, *METRICS])}
     parts = sorted(scores, key=lambda part: order.get(part, 0))
     names = dict.fromkeys(name for part in parts for name in scores[part])
     cells = [

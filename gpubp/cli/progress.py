@@ -59,12 +59,12 @@ def progress_bar(epochs: int, *, enabled: bool | None = None, score_name: str = 
         redirect_stdout=sys.stdout.isatty(),  # otherwise rich prints piped stdout to stderr
         expand=True,
     )
-    shown = _BarCallback(bar, bar.add_task("", total=epochs, duration="", figures="..."), score_name)
+    callback = _BarCallback(bar, bar.add_task("", total=epochs, duration="", figures="..."), score_name)
     with bar:
         try:
-            yield shown
+            yield callback
         finally:
-            shown.redraw(ended=True)
+            callback.redraw(ended=True)
 
 
 def ignore_progress(progress: Progress) -> None:
@@ -86,32 +86,32 @@ class _BarCallback:
     def __init__(self, bar: Bar, task: TaskID, score_name: str) -> None:
         self.bar, self.task, self.score_name = bar, task, score_name
         self.last: Progress | None = None
-        self.before = 0  # epochs before training resumed
+        self.epochs_before = 0  # done before training resumed
         self.best: float | None = None
-        self.began = time.monotonic()
-        self.due = self.began
+        self.start = time.monotonic()
+        self.next_redraw = self.start
 
     def __call__(self, progress: Progress) -> None:
         if self.last is None:
-            self.before = progress.epoch - 1
+            self.epochs_before = progress.epoch - 1
         self.last = progress
         score, loss = progress.validation_score, progress.validation_loss
         if score is not None:
             self.best = score if self.best is None else max(self.best, score)
         elif loss is not None and np.ndim(loss) == 0:
             self.best = float(loss) if self.best is None else min(self.best, float(loss))
-        if time.monotonic() >= self.due:
+        if time.monotonic() >= self.next_redraw:
             self.redraw()
-            self.due = time.monotonic() + SECONDS_BETWEEN_REDRAWS
+            self.next_redraw = time.monotonic() + SECONDS_BETWEEN_REDRAWS
 
     def redraw(self, *, ended: bool = False) -> None:
         """Draw the current state."""
         if self.last is not None:
-            seconds, epoch, epochs = time.monotonic() - self.began, self.last.epoch, self.last.epochs
+            seconds, epoch, epochs = time.monotonic() - self.start, self.last.epoch, self.last.epochs
             duration = (
-                f"in {_clock(seconds)}"
+                f"in {_duration_text(seconds)}"
                 if ended
-                else f"{_clock(seconds / (epoch - self.before) * (epochs - epoch))} left"
+                else f"{_duration_text(seconds / (epoch - self.epochs_before) * (epochs - epoch))} left"
             )
             figures = _figures(self.last, self.best, self.score_name)
             self.bar.update(self.task, completed=epoch, duration=duration, figures=figures)
@@ -119,18 +119,18 @@ class _BarCallback:
 
 
 def _figures(progress: Progress, best: float | None, score_name: str) -> str:
-    figures = [_of_networks("loss", progress.loss)]
+    figures = [_loss_text("loss", progress.loss)]
     if progress.validation_score is not None:
         figures.append(f"validation {score_name} {number(progress.validation_score)}")
     elif progress.validation_loss is not None:
-        figures.append(_of_networks("validation loss", progress.validation_loss))
+        figures.append(_loss_text("validation loss", progress.validation_loss))
     if best is not None:
         figures.append(f"best {number(best)}")
-    figures.append(f"{_short(progress.samples_per_second)} samples/s")
+    figures.append(f"{_rate_text(progress.samples_per_second)} samples/s")
     return ", ".join(figures)
 
 
-def _of_networks(name: str, values: Any) -> str:
+def _loss_text(name: str, values: Any) -> str:
     """Format the value of one network, or the median of a stack."""
     if np.ndim(values) == 0:
         return f"{name} {number(float(values))}"
@@ -138,7 +138,7 @@ def _of_networks(name: str, values: Any) -> str:
     return f"median {name} {number(float(np.median(finite))) if finite.size else 'nan'}"
 
 
-def _clock(seconds: float) -> str:
+def _duration_text(seconds: float) -> str:
     if seconds < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
@@ -146,7 +146,7 @@ def _clock(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-def _short(value: float) -> str:
+def _rate_text(value: float) -> str:
     for size, suffix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if value >= size:
             return f"{value / size:.3g}{suffix}"

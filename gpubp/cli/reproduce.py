@@ -52,26 +52,26 @@ def reproduce(
 
     Ctrl-C stops it and prints the results so far.
     """
-    chosen = _chosen(names, everything)
+    chosen_names = _chosen(names, everything)
     if report is not None:
         _make_folder(report)
-    results = new_results(_command(names, seeds, sweeps, everything, report, device), chosen, device)
+    results = new_results(_command(names, seeds, sweeps, everything, report, device), chosen_names, device)
     pictures: dict[str, bytes] = {}
     printed = []
-    for number, study in enumerate((STUDIES[name] for name in chosen), 1):
-        place = f"{number} of {len(chosen)}, " if len(chosen) > 1 else ""
-        with _bar(f"{place}{study.name}", sweeps or study.sweeps) as callback:
-            found = study.run(seeds, sweeps=sweeps, device=device, callbacks=(callback,))
-        results["studies"].append(study_results(study, found))
+    for number, study in enumerate((STUDIES[name] for name in chosen_names), 1):
+        prefix = f"{number} of {len(chosen_names)}, " if len(chosen_names) > 1 else ""
+        with _bar(f"{prefix}{study.name}", sweeps or study.sweeps) as callback:
+            findings = study.run(seeds, sweeps=sweeps, device=device, callbacks=(callback,))
+        results["studies"].append(study_results(study, findings))
         if as_json:
-            sweeps_of_each = [] if found.sweeps is None else found.sweeps.tolist()
-            printed.append({**results["studies"][-1], "sweeps": sweeps_of_each})
+            sweeps_needed = [] if findings.sweeps is None else findings.sweeps.tolist()
+            printed.append({**results["studies"][-1], "sweeps": sweeps_needed})
         else:
             _show(results["studies"][-1])
         if report is not None:
-            pictures |= pictures_of(results["studies"][-1], found.pictures)
+            pictures |= pictures_of(results["studies"][-1], findings.pictures)
             write_report(report, results, pictures)
-        if found.stop_reason == "interrupted":
+        if findings.stop_reason == "interrupted":
             break
     if as_json:
         print_json(printed)
@@ -131,7 +131,7 @@ def _bar(name: str, sweeps: int) -> Iterator[Callable[[Any], None]]:
 
         def callback(progress: Any) -> None:
             if progress.epoch % 20 == 0:
-                described = f"{name}: {np.mean(np.isnan(progress.loss)):.0%} done"
-                bar.update(task, completed=progress.epoch, total=progress.epochs, description=described)
+                description = f"{name}: {np.mean(np.isnan(progress.loss)):.0%} done"
+                bar.update(task, completed=progress.epoch, total=progress.epochs, description=description)
 
         yield callback

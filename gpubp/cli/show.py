@@ -50,8 +50,8 @@ def show(
             console.print(f"... and {len(rows) - MOST_COLUMNS} more columns (--json shows all)")
     if about.get("scores") and _are_scores(about["scores"]):
         console.print()
-        rows_of = about.get("rows")
-        counts = rows_of.items() if isinstance(rows_of, dict) else ()
+        row_counts = about.get("rows")
+        counts = row_counts.items() if isinstance(row_counts, dict) else ()
         print_scores(
             about["scores"], {part: count for part, count in counts if isinstance(count, int) and abs(count) < 2**63}
         )
@@ -74,8 +74,10 @@ def _as_text(value: Any) -> str:
 
 def _layers(network: Network) -> list[list[str]]:
     rows = [["input", "", f"{network.sizes[0]:,}", "", ""]]
-    for place, (activation, (n_rows, n_units)) in enumerate(zip(network.activations, network.shapes, strict=True), 1):
-        name = "output" if place == len(network.shapes) else f"hidden {place}"
+    for position, (activation, (n_rows, n_units)) in enumerate(
+        zip(network.activations, network.shapes, strict=True), 1
+    ):
+        name = "output" if position == len(network.shapes) else f"hidden {position}"
         rows.append([name, activation, f"{n_units:,}", f"{n_rows:,} x {n_units:,}", f"{n_rows * n_units:,}"])
     if len(rows) > MOST_LAYERS:
         half = MOST_LAYERS // 2
@@ -97,9 +99,9 @@ def _column(column: NumberColumn | CategoryColumn) -> list[str]:
 def _are_scores(scores: Any) -> bool:
     """Return whether the scores of a model file have the form that training writes."""
     return isinstance(scores, dict) and all(
-        isinstance(of_part, dict)
-        and all(isinstance(value, int | float) and abs(value) <= sys.float_info.max for value in of_part.values())
-        for of_part in scores.values()
+        isinstance(part_scores, dict)
+        and all(isinstance(value, int | float) and abs(value) <= sys.float_info.max for value in part_scores.values())
+        for part_scores in scores.values()
     )
 
 

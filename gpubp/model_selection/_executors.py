@@ -67,13 +67,13 @@ class SearchTask(NamedTuple):
 
 
 def fit_and_score(
-    data: SharedData | SharedFile, score: TrialScorer, n_in_all: int, trials: list[tuple[int, int, Any]]
+    data: SharedData | SharedFile, score: TrialScorer, n_total: int, trials: list[tuple[int, int, Any]]
 ) -> list[dict[str, Any]]:
     """Fit and score trials in a worker; each has the numbers of a candidate and a split, and the estimator."""
     if isinstance(data, SharedFile):
         data = joblib.load(data.path, mmap_mode="r")
         assert isinstance(data, SharedData)
-    here = Trials(data.X, data.y, data.fit_params, score, n_in_all=n_in_all)
+    here = Trials(data.X, data.y, data.fit_params, score, n_total=n_total)
     trials_here = [Trial(candidate, split, estimator, *data.splits[split]) for candidate, split, estimator in trials]
     here.fit(trials_here)
     return [trial.result for trial in here.scored(trials_here) if trial.result is not None]
@@ -96,7 +96,7 @@ class ExecutorTrials:
         self.open = ExitStack()
         self.data: SharedData | None = None
         self.shared: Any = None
-        self.n_in_all = 0
+        self.n_total = 0
         self.running: dict[Future[list[dict[str, Any]]], SearchTask] = {}
 
     def fit(self, trials: Sequence[Trial]) -> None:
@@ -105,7 +105,7 @@ class ExecutorTrials:
             splits = {trial.split: (trial.train, trial.test) for trial in trials}
             self.data = SharedData(self.X, self.y, self.fit_params, splits)
             self._share()
-        self.n_in_all = len(trials)
+        self.n_total = len(trials)
         tasks = tasks_of(trials, n_workers(self.client))
         logger.info("%d fits are submitted to an executor in %d tasks", len(trials), len(tasks))
         for task in tasks:
@@ -152,7 +152,7 @@ class ExecutorTrials:
         for trial in task.trials:
             _draw_seed(trial.estimator)
         trials = [(trial.candidate, trial.split, trial.estimator) for trial in task.trials]
-        future = self.executor.submit(fit_and_score, self.shared, self.score, self.n_in_all, trials)
+        future = self.executor.submit(fit_and_score, self.shared, self.score, self.n_total, trials)
         self.running[future] = task._replace(shared=self.shared)
 
 

@@ -66,7 +66,7 @@ class Trials:
         The number of processes for estimators that are fitted alone.
     keeps_stacks : bool
         Whether to keep the stacks, so that training can continue.
-    n_in_all : int
+    n_total : int
         The number of trials including those of other processes.
     """
 
@@ -79,10 +79,10 @@ class Trials:
         callback: Callback | None = None,
         n_jobs: int | None = None,
         keeps_stacks: bool = False,
-        n_in_all: int = 0,
+        n_total: int = 0,
     ) -> None:
         self.X, self.y, self.fit_params, self.score = X, y, fit_params, score
-        self.callback, self.n_jobs, self.n_in_all = callback, n_jobs, n_in_all
+        self.callback, self.n_jobs, self.n_total = callback, n_jobs, n_total
         self.samples: dict[Any, SharedSamples] = {}
         self.rows: dict[Any, np.ndarray] = {}
         self.targets: dict[Any, EncodedTargets] = {}
@@ -105,7 +105,7 @@ class Trials:
                 fits += [] if fit is None else [fit]
             trial.seconds += time.perf_counter() - began
         errors: list[Exception | None] = [None] * len(fits)
-        for stack in stacks_of(fits, errors, self.callback, self.n_in_all):
+        for stack in stacks_of(fits, errors, self.callback, self.n_total):
             logger.info("%d networks of sizes %s are trained as one stack", len(stack.members), stack.network.sizes)
             self._train(stack, together, errors)
             if self.keeps_stacks:

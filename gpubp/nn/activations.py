@@ -200,7 +200,7 @@ def _make_elu(alpha: float = 1.0) -> Activation:
     return Activation(partial(_elu, alpha=alpha), partial(_elu_dE_dx, alpha=alpha))
 
 
-GROUP_SIZES = {"sizes": Range(1, whole=True)}
+GROUP_SIZES = {"sizes": Range(1, integer=True)}
 
 ACTIVATIONS: dict[str, Activation | Parametric] = {
     "identity": Activation(_identity, _identity_dE_dx),

@@ -17,8 +17,8 @@ from gpubp.training.callbacks import epochs_before_due
 from gpubp.training.plan import Plan
 from gpubp.training.state import map_arrays
 
-SECONDS_AT_ONCE = 0.05  # approximate training time of one call, which Ctrl-C discards
-FEWEST_EPOCHS = 8  # fewer epochs are not worth copying the optimizer's state
+SECONDS_PER_CALL = 0.05  # approximate training time of one call, which Ctrl-C discards
+MIN_EPOCHS_PER_CALL = 8  # fewer epochs are not worth copying the optimizer's state
 
 
 class EpochOfBatch(NamedTuple):
@@ -47,7 +47,7 @@ class BatchedEpochs:
         self.possible = not observed and not hasattr(model.state, "converged")
         self.seconds = math.inf
 
-    def note(self, seconds: float) -> None:
+    def record_duration(self, seconds: float) -> None:
         """Record the duration of an epoch."""
         self.seconds = min(self.seconds, seconds)
 
@@ -59,33 +59,33 @@ class BatchedEpochs:
         batches = plan.batches()
         if not isinstance(batches, ArrayBatches):
             return [], batches
-        if (n := self._how_many(plan, model, batches, stale)) < FEWEST_EPOCHS:
+        if (n := self._choose_n_epochs(plan, model, batches, stale)) < MIN_EPOCHS_PER_CALL:
             return [], batches
-        before = model.theta, map_arrays(partial(plan.backend.xp.asarray, copy=True), model.state)
+        previous = model.theta, map_arrays(partial(plan.backend.xp.asarray, copy=True), model.state)
         draws = plan.draws and plan.draws.state()
-        began, self.possible = time.perf_counter(), False
+        start, self.possible = time.perf_counter(), False
         try:
-            sums, finite, _ = epochs.train_on_batches(plan, model, self._joined(plan, batches, n))
+            sums, finite, _ = epochs.train_on_batches(plan, model, self._join_batches(plan, batches, n))
             losses = epochs.mean_losses(plan, sums)
             self.possible = bool(np.all(np.isfinite(losses)) and np.all(finite))
         finally:
             if not self.possible:
-                model.theta, model.state = before
+                model.theta, model.state = previous
                 if plan.draws:
                     plan.draws.go_back_to(draws)
         if not self.possible:
             return [], batches
         model.epoch += n
-        seconds, rate = (time.perf_counter() - began) / n, sums.n_samples * n / (time.perf_counter() - began)
-        self.note(seconds)
-        numbered = zip(range(model.epoch - n + 1, model.epoch + 1), epochs.one_by_one(losses), strict=True)
+        seconds, rate = (time.perf_counter() - start) / n, sums.n_samples * n / (time.perf_counter() - start)
+        self.record_duration(seconds)
+        numbered_losses = zip(range(model.epoch - n + 1, model.epoch + 1), epochs.one_by_one(losses), strict=True)
         trained = [
-            EpochOfBatch(epoch, loss, rate, model.theta, began + k * seconds)
-            for k, (epoch, loss) in enumerate(numbered, 1)
+            EpochOfBatch(epoch, loss, rate, model.theta, start + k * seconds)
+            for k, (epoch, loss) in enumerate(numbered_losses, 1)
         ]
         return trained, plan.batches()
 
-    def _joined(self, plan: Plan, batches: ArrayBatches, n: int) -> ArrayBatches:
+    def _join_batches(self, plan: Plan, batches: ArrayBatches, n: int) -> ArrayBatches:
         """Return the batches of ``n`` epochs, the first of which has been drawn."""
         others = [plan.batches() for _ in range(n - 1)]  # full batches need no order, but it is drawn
         if batches.order is None:
@@ -93,14 +93,14 @@ class BatchedEpochs:
         orders: list[Any] = [epoch.order for epoch in (batches, *others)]  # type: ignore[union-attr]
         return replace(batches, order=np.stack(orders), epochs=n)
 
-    def _how_many(self, plan: Plan, model: ModelState, batches: ArrayBatches, stale: int) -> int:
+    def _choose_n_epochs(self, plan: Plan, model: ModelState, batches: ArrayBatches, stale: int) -> int:
         if not self.possible or (batches.order is not None and not getattr(plan.run_epoch, "takes_orders", False)):
             return 0
-        most: float = plan.epochs - model.epoch - 1  # the last one is observed
+        limit: float = plan.epochs - model.epoch - 1  # the last one is observed
         if plan.patience is not None:
-            most = min(most, plan.patience - stale - 1)  # patience cannot end training earlier
+            limit = min(limit, plan.patience - stale - 1)  # patience cannot end training earlier
         if plan.epochs_before_callbacks is not None:
-            most = min(most, plan.epochs_before_callbacks())
+            limit = min(limit, plan.epochs_before_callbacks())
         elif plan.callbacks:
-            most = min(most, epochs_before_due(plan.callbacks, model.epoch))
-        return power_of_two_below(min(most, SECONDS_AT_ONCE / self.seconds))
+            limit = min(limit, epochs_before_due(plan.callbacks, model.epoch))
+        return power_of_two_below(min(limit, SECONDS_PER_CALL / self.seconds))

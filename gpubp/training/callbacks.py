@@ -132,14 +132,14 @@ def check_callbacks(callbacks: Any) -> tuple[Callback, ...]:
     DataError
         If one is not callable, or its ``every`` is not a whole number of at least 1.
     """
-    several = tuple(callbacks) if isinstance(callbacks, Iterable) else (callbacks,)
-    for callback in several:
+    as_tuple = tuple(callbacks) if isinstance(callbacks, Iterable) else (callbacks,)
+    for callback in as_tuple:
         if not callable(callback):
-            raise DataError(f"callbacks must be functions that take a Progress, got {callbacks!r}")
+            raise DataError(f"callbacks must be functions that take a Progress, got {callback!r}")
         every = interval(callback)
         if not (isinstance(every, int) and every >= 1):
             raise DataError(f"a callback's every must be a whole number of at least 1, got {every!r}")
-    return several
+    return as_tuple
 
 
 # --- built in, and by name ---
@@ -182,8 +182,8 @@ class JSONLines:
         if path.exists() and not path.is_file():
             raise DataError(f"cannot write to {self.path}: it is not an ordinary file")
         try:
-            kept = [line for epoch, line in _epochs_in(path) if epoch <= run.epoch]
-            write_atomically(path, "".join(kept if run.epoch else []).encode())
+            lines = [line for epoch, line in _read_epochs(path) if epoch <= run.epoch]
+            write_atomically(path, "".join(lines if run.epoch else []).encode())
         except OSError as error:
             folder = "" if path.parent.is_dir() else "; its folder does not exist"
             raise DataError(f"cannot write to {self.path}: {error.strerror or error}{folder}") from error
@@ -201,10 +201,10 @@ class JSONLines:
         except OSError as error:
             self._can_write = False
             reason = error.strerror or error
-            warn(f"cannot write to {self.path}, so it ends here: {reason}")
+            warn(f"cannot write to {self.path}: {reason}; the file gets no more lines")
 
 
-def _epochs_in(path: Path) -> Iterator[tuple[int, str]]:
+def _read_epochs(path: Path) -> Iterator[tuple[int, str]]:
     """Read the epoch of each line of an earlier log; a last line that a crash cut off is left out."""
     if not path.exists():
         return
@@ -215,13 +215,13 @@ def _epochs_in(path: Path) -> Iterator[tuple[int, str]]:
             yield int(json.loads(line)["epoch"]), line
 
 
-def _as_json(figure: Any) -> Any:
+def _as_json(value: Any) -> Any:
     """Convert a number, or an array of numbers, for JSON."""
-    if isinstance(figure, list):
-        return [_as_json(one) for one in figure]
-    if hasattr(figure, "ndim"):
-        return _as_json(to_numpy(figure).tolist())
-    return None if isinstance(figure, float | np.floating) and not math.isfinite(figure) else figure
+    if isinstance(value, list):
+        return [_as_json(item) for item in value]
+    if hasattr(value, "ndim"):
+        return _as_json(to_numpy(value).tolist())
+    return None if isinstance(value, float | np.floating) and not math.isfinite(value) else value
 
 
 CALLBACKS: dict[str, Callable[[str], Callback]] = {"json_lines": JSONLines}
@@ -256,10 +256,10 @@ def get_callback(text: str) -> Callback:
     module_name, colon, attribute = text.partition(":")
     if not (colon and module_name and attribute) or equals:
         raise DataError(f"{unknown('callback', name, CALLBACKS)}; or pass module:attribute")
-    return _imported(text, module_name, attribute)
+    return _import_callback(text, module_name, attribute)
 
 
-def _imported(text: str, module_name: str, attribute: str) -> Callback:
+def _import_callback(text: str, module_name: str, attribute: str) -> Callback:
     """Import a user-defined callback."""
     try:
         module = importlib.import_module(module_name)
@@ -268,9 +268,9 @@ def _imported(text: str, module_name: str, attribute: str) -> Callback:
     if not hasattr(module, attribute):
         close = near_miss(attribute, vars(module))
         raise DataError(f"callback {text!r}: module {module_name!r} has no {attribute!r}{close}")
-    found = getattr(module, attribute)
+    imported = getattr(module, attribute)
     try:
-        callback = found() if isinstance(found, type) else found
+        callback = imported() if isinstance(imported, type) else imported
     except Exception as error:  # a class may raise anything, or need arguments
         raise DataError(
             f"callback {text!r}: {attribute}() raised {type(error).__name__}: {brief(str(error))}"

@@ -12,8 +12,8 @@ from gpubp.training.planning import make_plan
 from gpubp.training.result import Fit, first_state, make_fit
 from gpubp.training.setup import Setup
 
-OPERATIONS_OF_A_PART = 2e11  # between possible checkpoints within an epoch: seconds on a CPU
-STEPS_OF_A_PART = 2**16  # the maximum, for small networks, whose time depends on the number of steps
+OPERATIONS_PER_PART = 2e11  # between possible checkpoints within an epoch: seconds on a CPU
+MAX_STEPS_PER_PART = 2**16  # for small networks, whose time depends on the number of steps
 
 
 def open_checkpoints(
@@ -28,7 +28,9 @@ def open_checkpoints(
     return checkpoints, open_folder(checkpoints, resume=resume) if is_rank_0 else None
 
 
-def train_with_checkpoints(setup: Setup, placed: Placed, checkpoints: Checkpoints, found: Checkpoint | None) -> Fit:
+def train_with_checkpoints(
+    setup: Setup, placed: Placed, checkpoints: Checkpoints, checkpoint: Checkpoint | None
+) -> Fit:
     """Train, from a checkpoint if one was found.
 
     Raises
@@ -41,9 +43,9 @@ def train_with_checkpoints(setup: Setup, placed: Placed, checkpoints: Checkpoint
     settings = processes.on_rank_0(lambda: _settings(setup, placed, steps_per_part))
     keeper = Keeper(checkpoints, settings, setup.orders)
     start = begin(plan, first_state(setup, placed))
-    if found:
+    if checkpoint:
         with processes.raise_on_all():
-            start = keeper.training_state(found, setup.backend, start, setup.options.epochs)
+            start = keeper.training_state(checkpoint, setup.backend, start, setup.options.epochs)
     with keeper.write_on_error():
         fit = make_fit(setup, run(plan, start, keeper.note if processes.rank == 0 else None))
     with processes.raise_on_all():
@@ -54,7 +56,7 @@ def train_with_checkpoints(setup: Setup, placed: Placed, checkpoints: Checkpoint
 def _steps_per_part(setup: Setup) -> int:
     """Return the number of steps after which a checkpoint may be written, the same on every device."""
     operations = 6.0 * setup.batch_size * setup.network.n_parameters * setup.n_networks
-    return max(1, min(STEPS_OF_A_PART, int(OPERATIONS_OF_A_PART / operations)))
+    return max(1, min(MAX_STEPS_PER_PART, int(OPERATIONS_PER_PART / operations)))
 
 
 def _settings(setup: Setup, placed: Placed, steps_per_part: int) -> Settings:
@@ -68,7 +70,7 @@ def _settings(setup: Setup, placed: Placed, steps_per_part: int) -> Settings:
     }
     if held_out is not None:
         data |= {"validation_X": held_out.x, "validation_targets": held_out.targets}
-    same: dict[str, Any] = {
+    others: dict[str, Any] = {
         "batch_size": setup.batch_size,
         "steps_per_part": steps_per_part,
         "shuffle": options.shuffle,
@@ -85,5 +87,5 @@ def _settings(setup: Setup, placed: Placed, steps_per_part: int) -> Settings:
         "stop_when": options.stop_when,
     }
     if isinstance(setup.inputs.X, Stream):
-        same |= setup.inputs.X.fingerprint(setup.batch_size, setup.precision)
-    return settings_of(setup.network, placed.optimizer, data, same)
+        others |= setup.inputs.X.fingerprint(setup.batch_size, setup.precision)
+    return settings_of(setup.network, placed.optimizer, data, others)

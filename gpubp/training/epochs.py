@@ -59,21 +59,23 @@ def train_epoch(
 
 def train_on_batches(plan: Plan, model: ModelState, batches: Batches) -> BatchesSummary:
     """Take one step for each batch of an epoch, of a part of one, or of several epochs."""
-    before, result, n_epochs = model.sums, plan.run_epoch(model, batches), epochs_of(batches)
+    earlier_sums, result, n_epochs = model.sums, plan.run_epoch(model, batches), epochs_of(batches)
 
-    def added(figures: np.ndarray, to: Any) -> np.ndarray:
-        of_epochs = np.array(np.reshape(figures, (n_epochs, -1, *figures.shape[1:])), dtype=np.float64)
-        of_epochs[:, 0] += to
+    def sum_steps(figures: np.ndarray, earlier: Any) -> np.ndarray:
+        per_epoch = np.array(np.reshape(figures, (n_epochs, -1, *figures.shape[1:])), dtype=np.float64)
+        per_epoch[:, 0] += earlier
         # one at a time, so that the sum does not depend on how an epoch is divided
-        return np.add.accumulate(of_epochs, axis=1)[:, -1]
+        return np.add.accumulate(per_epoch, axis=1)[:, -1]
 
-    n_samples = before.n_samples + int(np.max(np.sum(result.sizes, axis=0))) // n_epochs
+    n_samples = earlier_sums.n_samples + int(np.max(np.sum(result.sizes, axis=0))) // n_epochs
     values, finite = to_numpy(result.values), to_numpy(result.finite)
     if plan.average is None:
-        return BatchesSummary(Sums(added(values, before.values), before.weights, n_samples), finite, result.outputs)
-    counted = to_numpy(result.weights) if plan.average == "weights" else result.sizes
-    counted = np.reshape(counted, (*counted.shape, *(1,) * (values.ndim - counted.ndim)))
-    sums = Sums(added(values * counted, before.values), added(counted, before.weights), n_samples)
+        return BatchesSummary(
+            Sums(sum_steps(values, earlier_sums.values), earlier_sums.weights, n_samples), finite, result.outputs
+        )
+    weights = to_numpy(result.weights) if plan.average == "weights" else result.sizes
+    weights = np.reshape(weights, (*weights.shape, *(1,) * (values.ndim - weights.ndim)))
+    sums = Sums(sum_steps(values * weights, earlier_sums.values), sum_steps(weights, earlier_sums.weights), n_samples)
     return BatchesSummary(sums, finite, result.outputs)
 
 

@@ -10,9 +10,9 @@ from gpubp.engine.plain.step import ModelState
 from gpubp.errors import DataError
 from gpubp.training.callbacks import Progress
 from gpubp.training.plan import Plan
-from gpubp.training.state import StackState, state_of_some
+from gpubp.training.state import StackState, select_states
 
-LEAVING_PAYS = 1 / 16
+MIN_DONE_FRACTION = 1 / 16
 """The fraction of a stack that must be done before it shrinks; until then, networks that are done are trained too."""
 
 
@@ -22,18 +22,22 @@ def retire_finished(
     """Record which networks are done; if they are many, remove them and return the plan for the others."""
     assert plan.stop_when is not None
     if stack.active is None:
-        stack.done = _checked(plan.stop_when(progress, outputs), ())
+        stack.done = _check_done(plan.stop_when(progress, outputs), ())
         return plan
-    newly = _checked(plan.stop_when(progress, outputs), stack.active.shape) & ~stack.done[stack.active]
-    if np.any(newly):
-        stack.store(plan.backend, model, newly)
-        stack.done[stack.active[newly]] = True
-    going_on = ~stack.done[stack.active]
-    if plan.plan_for_some is None or not np.any(going_on) or np.mean(going_on) > 1.0 - LEAVING_PAYS:
+    newly_done = _check_done(plan.stop_when(progress, outputs), stack.active.shape) & ~stack.done[stack.active]
+    if np.any(newly_done):
+        stack.store(plan.backend, model, newly_done)
+        stack.done[stack.active[newly_done]] = True
+    continues = ~stack.done[stack.active]
+    if plan.plan_for_subset is None or not np.any(continues) or np.mean(continues) > 1.0 - MIN_DONE_FRACTION:
         return plan
-    some, active = state_of_some(plan.backend, model, going_on), stack.active[going_on]
-    smaller = plan.plan_for_some(going_on)
-    model.theta, model.state, stack.active = some.theta, some.state, active  # in one statement, because of Ctrl-C
+    selected, active = select_states(plan.backend, model, continues), stack.active[continues]
+    smaller = plan.plan_for_subset(continues)
+    model.theta, model.state, stack.active = (
+        selected.theta,
+        selected.state,
+        active,
+    )  # one statement, which Ctrl-C cannot interrupt halfway
     return smaller
 
 
@@ -41,11 +45,11 @@ def plan_for_active(plan: Plan, stack: StackState) -> Plan:
     """Return the plan for the active networks of a resumed run."""
     if stack.active is None or len(stack.active) == len(stack.done):
         return plan
-    assert plan.plan_for_some is not None
-    return plan.plan_for_some(np.isin(np.arange(len(stack.done)), stack.active))
+    assert plan.plan_for_subset is not None
+    return plan.plan_for_subset(np.isin(np.arange(len(stack.done)), stack.active))
 
 
-def _checked(result: Any, shape: tuple[int, ...]) -> np.ndarray:
+def _check_done(result: Any, shape: tuple[int, ...]) -> np.ndarray:
     """Check the result of ``stop_when``, and copy it to the host."""
     done = np.asarray(to_numpy(result) if hasattr(result, "shape") else result)
     if done.shape != shape or done.dtype != bool:

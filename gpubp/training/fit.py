@@ -25,7 +25,7 @@ from gpubp.training.loop import run
 from gpubp.training.placement import Placed, place
 from gpubp.training.planning import make_plan
 from gpubp.training.result import Fit, first_state, make_fit
-from gpubp.training.setup import Inputs, Options, Setup, StopWhen, agree, validate
+from gpubp.training.setup import Inputs, Options, Setup, StopWhen, synchronize, validate
 from gpubp.training.validation import Scoring
 
 
@@ -195,19 +195,19 @@ def train(
             gradient_accumulation=gradient_accumulation,
         )
         setup = validate(network, Inputs(X, targets, theta, sample_weight, validation_data), options, processes)
-        checkpoints, found = open_checkpoints(checkpoint, resume, is_rank_0=processes.rank == 0)
-    setup = agree(setup, checkpoints is not None, resume)
-    found = processes.on_rank_0(lambda: found)
-    with _running(setup, checkpoints):
-        return _train_on_device(setup, checkpoints, found)
+        checkpoints, found_checkpoint = open_checkpoints(checkpoint, resume, is_rank_0=processes.rank == 0)
+    setup = synchronize(setup, checkpoints is not None, resume)
+    found_checkpoint = processes.on_rank_0(lambda: found_checkpoint)
+    with _errors_and_monitoring(setup, checkpoints):
+        return _train_on_device(setup, checkpoints, found_checkpoint)
 
 
-def _train_on_device(setup: Setup, checkpoints: Checkpoints | None, found: Checkpoint | None) -> Fit:
+def _train_on_device(setup: Setup, checkpoints: Checkpoints | None, checkpoint: Checkpoint | None) -> Fit:
     with setup.processes.raise_on_all():
         placed = place(setup)
     if checkpoints is None:
         return _train(setup, placed)
-    return train_with_checkpoints(setup, placed, checkpoints, found)
+    return train_with_checkpoints(setup, placed, checkpoints, checkpoint)
 
 
 def _train(setup: Setup, placed: Placed) -> Fit:
@@ -216,7 +216,7 @@ def _train(setup: Setup, placed: Placed) -> Fit:
 
 
 @contextlib.contextmanager
-def _running(setup: Setup, checkpoints: Checkpoints | None) -> Iterator[None]:
+def _errors_and_monitoring(setup: Setup, checkpoints: Checkpoints | None) -> Iterator[None]:
     """Translate errors of the device, and monitor the other processes."""
     n_passes = setup.options.gradient_accumulation * setup.processes.world_size
     workload = Workload(

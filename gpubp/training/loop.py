@@ -45,27 +45,27 @@ def run(plan: Plan, start: ModelState | TrainingState, save: Save | None = None)
     stop_reason = None if isinstance(start, ModelState) else reason_to_stop(plan, state)
     if state.stack is not None:
         plan = plan_for_active(plan, state.stack)
-    model, began = state.model, time.perf_counter() - state.seconds
+    model, start_time = state.model, time.perf_counter() - state.seconds
     batched = BatchedEpochs(plan, model)
     begin_callbacks(plan.callbacks, RunStart(model.epoch, plan.epochs, plan.backend.name, model.theta))
-    save_now = partial(_save, plan, state, began, save)
+    save_now = partial(_save, plan, state, start_time, save)
     try:
         while stop_reason is None:
             trained, batches = batched.train(plan, model, state.best.stale)
-            for one in trained:
-                _record_batched(plan, state, one, began)
+            for trained_epoch in trained:
+                _record_batched(plan, state, trained_epoch, start_time)
             if not model.parts_done:
                 state.last_good = model.theta
             epoch_began = time.perf_counter()
             epoch = train_epoch(plan, model, batches, save_now)
-            batched.note(time.perf_counter() - epoch_began)
-            bad = _undo_diverged(plan, state, epoch)
-            if bad is None:
+            batched.record_duration(time.perf_counter() - epoch_began)
+            diverged_now = _undo_diverged(plan, state, epoch)
+            if diverged_now is None:
                 stop_reason = "diverged"
                 break
-            if np.any(bad):
-                epoch = epoch._replace(outputs=None)  # from parameters that were undone
-            plan, stop_reason = _finish_epoch(plan, state, epoch, bad, epoch_began, began)
+            if np.any(diverged_now):
+                epoch = epoch._replace(outputs=None)  # they are those of parameters that were reset
+            plan, stop_reason = _finish_epoch(plan, state, epoch, diverged_now, epoch_began, start_time)
             save_now()
     except KeyboardInterrupt:
         if plan.is_distributed:  # the other processes are not interrupted
@@ -91,39 +91,55 @@ def reason_to_stop(plan: Plan, state: TrainingState) -> StopReason | None:
     return "epochs" if state.model.epoch >= plan.epochs else None
 
 
-def _save(plan: Plan, state: TrainingState, began: float, save: Save | None) -> None:
+def _save(plan: Plan, state: TrainingState, start_time: float, save: Save | None) -> None:
     if save is not None:
-        state.seconds = time.perf_counter() - began
+        state.seconds = time.perf_counter() - start_time
         save(state.snapshot(plan.backend))
 
 
-def _record_batched(plan: Plan, state: TrainingState, one: Any, began: float) -> None:
+def _record_batched(plan: Plan, state: TrainingState, trained_epoch: Any, start_time: float) -> None:
     """Record one of several epochs trained in one call."""
     if plan.keeps_history:
-        state.history.add(one.loss, None, None, one.ended - began)
+        state.history.add(trained_epoch.loss, None, None, trained_epoch.ended - start_time)
     if plan.patience is not None:
-        state.best = state.best.after(state.model, _monitored(one.loss, Validation()), plan.tolerance)
+        state.best = state.best.after(state.model, _monitored(trained_epoch.loss, Validation()), plan.tolerance)
     if plan.callbacks:
-        rate = _learning_rate(plan, state, one.epoch)
-        progress = Progress(one.epoch, plan.epochs, one.loss, None, None, one.samples_per_second, one.theta, rate)
+        rate = _learning_rate(plan, state, trained_epoch.epoch)
+        progress = Progress(
+            trained_epoch.epoch,
+            plan.epochs,
+            trained_epoch.loss,
+            None,
+            None,
+            trained_epoch.samples_per_second,
+            trained_epoch.theta,
+            rate,
+        )
         call_due(plan.callbacks, progress)
 
 
 def _undo_diverged(plan: Plan, state: TrainingState, epoch: EpochSummary) -> np.ndarray | None:
     """Reset networks that diverged in an epoch to its beginning; return which, or None if all have diverged."""
     model, stack = state.model, state.stack
-    bad: np.ndarray = ~(np.isfinite(epoch.loss) & epoch.finite)
-    state.diverged = state.diverged | (bad if stack is None else stack.for_all(bad) == 1.0)
-    if np.all(bad if stack is None else bad | stack.done[stack.active]):
+    diverged_now: np.ndarray = ~(np.isfinite(epoch.loss) & epoch.finite)
+    state.diverged = state.diverged | (diverged_now if stack is None else stack.for_all(diverged_now) == 1.0)
+    if np.all(diverged_now if stack is None else diverged_now | stack.done[stack.active]):
         return None
-    if np.any(bad):
-        model.theta = plan.backend.xp.where(to_backend(plan.backend, bad)[:, None], state.last_good, model.theta)
+    if np.any(diverged_now):
+        model.theta = plan.backend.xp.where(
+            to_backend(plan.backend, diverged_now)[:, None], state.last_good, model.theta
+        )
     state.last_good = model.theta
-    return bad
+    return diverged_now
 
 
 def _finish_epoch(
-    plan: Plan, state: TrainingState, epoch: EpochSummary, bad: np.ndarray, epoch_began: float, began: float
+    plan: Plan,
+    state: TrainingState,
+    epoch: EpochSummary,
+    diverged_now: np.ndarray,
+    epoch_began: float,
+    start_time: float,
 ) -> tuple[Plan, StopReason | None]:
     """Validate, record and report an epoch; return the plan for the remaining networks, and why the run stops."""
     model, stack, loss = state.model, state.stack, epoch.loss
@@ -131,13 +147,13 @@ def _finish_epoch(
     validation = Validation() if plan.validate is None else plan.validate(model.theta)
     rate = epoch.n_samples / (time.perf_counter() - epoch_began)
     if stack is not None:
-        of_active = loss if stack.active is None else np.where(bad, np.nan, loss)
-        progress = Progress(model.epoch, plan.epochs, of_active, *validation, rate, model.theta)
+        active_loss = loss if stack.active is None else np.where(diverged_now, np.nan, loss)
+        progress = Progress(model.epoch, plan.epochs, active_loss, *validation, rate, model.theta)
         loss, validation = stack.for_all(loss), validation._replace(loss=stack.for_all(validation.loss))
         plan = retire_finished(plan, stack, model, progress, epoch.outputs)
         state.last_good = model.theta
     if plan.keeps_history:
-        state.history.add(loss, *validation, time.perf_counter() - began)
+        state.history.add(loss, *validation, time.perf_counter() - start_time)
     if state.diverged.ndim == 0:
         monitored = validation if plan.monitors_score else validation._replace(score=None)
         state.best = state.best.after(model, _monitored(loss, monitored), plan.tolerance)
@@ -155,11 +171,11 @@ def _learning_rate(plan: Plan, state: TrainingState, epoch: int) -> Any:
     return rate if state.stack is None or rate is None or not np.ndim(rate) else state.stack.for_all(rate)
 
 
-def _monitored(loss: Any, held_out: Validation) -> float:
+def _monitored(loss: Any, validation: Validation) -> float:
     """Return the value that patience monitors: the score, else the negated validation loss, else the negated loss."""
-    if held_out.score is not None:
-        return held_out.score
-    return -float(loss if held_out.loss is None else held_out.loss)
+    if validation.score is not None:
+        return validation.score
+    return -float(loss if validation.loss is None else validation.loss)
 
 
 def _outcome(plan: Plan, state: TrainingState, stop_reason: StopReason) -> Outcome:

@@ -65,10 +65,10 @@ def place(setup: Setup) -> Placed:
         rows = setup.processes.shard(setup.n_samples).rows  # the rows whose values this process checks
         samples = _batch(network, home, precision, theta, inputs.X, inputs.targets, inputs.sample_weight, rows=rows)
     if inputs.validation_data:
-        held_out = _batch(network, backend, precision, theta, *inputs.validation_data, of="validation ")
+        held_out = _batch(network, backend, precision, theta, *inputs.validation_data, prefix="validation ")
     options = setup.options
     check_stack_options(theta, options.optimizer, options.seed, options.scoring, options.patience)
-    optimizer, l2 = _with_arrays_on_host(options.optimizer, theta), _number_of_each("l2", options.l2, theta)
+    optimizer, l2 = _settings_on_host(options.optimizer, theta), _host_setting("l2", options.l2, theta)
     return Placed(theta, samples, held_out, optimizer, l2, home, setup.n_networks)
 
 
@@ -92,24 +92,24 @@ def _batch(
     x: Array,
     targets: Array,
     sample_weight: Array | None = None,
-    of: str = "",
+    prefix: str = "",
     rows: slice = slice(None),
 ) -> Batch:
-    x = validate_x(network, backend, precision, theta, x, name=f"{of}X", rows=rows)
-    targets = validate_targets(network, backend, precision, theta, x, targets, name=f"{of}targets", rows=rows)
+    x = validate_x(network, backend, precision, theta, x, name=f"{prefix}X", rows=rows)
+    targets = validate_targets(network, backend, precision, theta, x, targets, name=f"{prefix}targets", rows=rows)
     if sample_weight is not None:
         sample_weight = validate_sample_weight(backend, precision, theta, x, sample_weight)
     return Batch(x, targets, sample_weight)
 
 
-def _with_arrays_on_host(optimizer: Optimizer | SecondOrder, theta: Array) -> Optimizer | SecondOrder:
+def _settings_on_host(optimizer: Optimizer | SecondOrder, theta: Array) -> Optimizer | SecondOrder:
     if isinstance(optimizer, SecondOrder):
         return optimizer
-    settings = {name: _number_of_each(name, value, theta) for name, value in optimizer.settings.items()}
+    settings = {name: _host_setting(name, value, theta) for name, value in optimizer.settings.items()}
     return replace(optimizer, settings=settings)
 
 
-def _number_of_each(name: str, value: Any, theta: Array) -> Any:
+def _host_setting(name: str, value: Any, theta: Array) -> Any:
     shape = tuple(getattr(value, "shape", ()))
     if shape and theta.ndim == 2 and shape == (theta.shape[0], 1):
         return to_numpy(value).astype("float64")

@@ -68,7 +68,7 @@ class Plan:
         Called with the :class:`Progress` of the active networks, and the outputs of all samples or, if they have not
         been computed, None. Returns which networks are done, ``(...)`` of bool. The loss of networks that diverged in
         this epoch is NaN.
-    plan_for_some : callable, optional
+    plan_for_subset : callable, optional
         Returns the plan for some networks of a stack, selected by an array of bool, so that finished networks leave.
     keeps_history : bool
         Whether each epoch is recorded, which takes K numbers for K networks.
@@ -90,7 +90,7 @@ class Plan:
     epochs_before_callbacks: Callable[[], int] | None = None
     learning_rate: Callable[[int], Any] | None = None
     stop_when: Callable[[Progress, Array | None], Array] | None = None
-    plan_for_some: "Callable[[np.ndarray], Plan] | None" = None
+    plan_for_subset: "Callable[[np.ndarray], Plan] | None" = None
     keeps_history: bool = True
     is_distributed: bool = False
     draws: Draws | None = None

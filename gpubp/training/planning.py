@@ -49,15 +49,15 @@ def _plan(setup: Setup, steps_per_part: int | None, callbacks: tuple[Any, ...], 
         monitors_score=options.monitor == "score",
         callbacks=callbacks,
         learning_rate=partial(learning_rate_after, placed.optimizer),
-        stop_when=options.stop_when and partial(_is_done, setup, placed.samples),
-        plan_for_some=partial(_plan_for_some, setup, steps_per_part, callbacks, placed),
+        stop_when=options.stop_when and partial(_find_done, setup, placed.samples),
+        plan_for_subset=partial(_plan_for_subset, setup, steps_per_part, callbacks, placed),
         keeps_history=options.history,
         is_distributed=setup.processes.world_size > 1,
         draws=setup.orders,
     )
 
 
-def _plan_for_some(
+def _plan_for_subset(
     setup: Setup, steps_per_part: int | None, callbacks: tuple[Any, ...], placed: Placed, chosen: np.ndarray
 ) -> Plan:
     return _plan(setup, steps_per_part, callbacks, select_networks(setup.backend, placed, chosen))
@@ -119,14 +119,14 @@ def _validate(setup: Setup, held_out: Batch, theta: Array) -> Validation:
     )
 
 
-def _is_done(setup: Setup, samples: Batch, progress: Progress, outputs: Array | None) -> Array:
+def _find_done(setup: Setup, samples: Batch, progress: Progress, outputs: Array | None) -> Array:
     """Call ``stop_when`` on rank 0; compute the outputs if they are None."""
     backend, stop_when = setup.backend, setup.options.stop_when
     assert stop_when is not None
 
     def done() -> Array:
-        present = outputs_of(backend, setup.network, progress.theta, samples.x) if outputs is None else outputs
-        result = stop_when(to_backend(backend, samples.targets), present)
+        current_outputs = outputs_of(backend, setup.network, progress.theta, samples.x) if outputs is None else outputs
+        result = stop_when(to_backend(backend, samples.targets), current_outputs)
         return to_numpy(result) if hasattr(result, "shape") else result
 
     return setup.processes.on_rank_0(done)

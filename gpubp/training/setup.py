@@ -39,10 +39,10 @@ class Inputs(NamedTuple):
     def arrays(self) -> list[Array]:
         """All arrays, beginning with those that determine the precision."""
         others = [self.targets, self.sample_weight, *(self.validation_data or ())]
-        return [*self.deciding, *(array for array in others if array is not None)]
+        return [*self.precision_arrays, *(array for array in others if array is not None)]
 
     @property
-    def deciding(self) -> tuple[Any, ...]:
+    def precision_arrays(self) -> tuple[Any, ...]:
         """The arrays that determine the precision."""
         return (self.X,) if self.theta is None else (self.theta, self.X)
 
@@ -114,7 +114,7 @@ def validate(network: Network, inputs: Inputs, options: Options, processes: Proc
     orders = Orders(_order_generator(options.seed)) if options.shuffle else None
     inputs = _on_host(network, inputs, options, processes)
     backend = choose_backend(options.device, *inputs.arrays)
-    precision = choose_precision(backend, options.dtype, *inputs.deciding)
+    precision = choose_precision(backend, options.dtype, *inputs.precision_arrays)
     if options.matmul_precision == "float16":
         options = replace(options, optimizer=_loss_scaled(options.optimizer))
     if inputs.theta is None:
@@ -136,7 +136,7 @@ def validate(network: Network, inputs: Inputs, options: Options, processes: Proc
     )
 
 
-def agree(setup: Setup, keeps_checkpoints: bool, resumes: bool) -> Setup:
+def synchronize(setup: Setup, keeps_checkpoints: bool, resumes: bool) -> Setup:
     """Check that all processes run the same training, and use the weights and orders of rank 0."""
     network, inputs, options, processes = setup.network, setup.inputs, setup.options, setup.processes
     backend = setup.backend
@@ -152,7 +152,9 @@ def agree(setup: Setup, keeps_checkpoints: bool, resumes: bool) -> Setup:
                 "the batch size": setup.batch_size,
                 "epochs": options.epochs,
                 "the precision": (setup.precision, options.matmul_precision),
-                "what is observed": [argument is not None for argument in observed],
+                "whether validation_data, scoring, patience and stop_when are given": [
+                    argument is not None for argument in observed
+                ],
                 "whether checkpoints are written, and resumed from": (keeps_checkpoints, resumes),
             }
         )

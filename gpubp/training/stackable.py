@@ -130,7 +130,7 @@ class StackableFit(Protocol):
     def targets_to_learn(self) -> np.ndarray:
         """Return the targets for the training loss."""
 
-    def held_out(self, x: Array, places: np.ndarray) -> HeldOutSamples:
+    def held_out(self, x: Array, indices: np.ndarray) -> HeldOutSamples:
         """Create the held-out samples from their inputs x and their indices into ``rows``."""
 
     def begin(self, n_samples: int, theta: Array, evaluate: Callable[[Array], Any] | None) -> Follower:

@@ -23,7 +23,7 @@ from gpubp.training.callbacks import Callback, Progress
 from gpubp.training.loop import run
 from gpubp.training.plan import Plan, learning_rate_after
 from gpubp.training.stackable import Follower, HeldOutSamples, StackableFit
-from gpubp.training.state import state_of_some
+from gpubp.training.state import select_states
 
 
 def fit_together(fits: Sequence[StackableFit], callback: Callback | None = None) -> list[Exception | None]:
@@ -48,31 +48,31 @@ def fit_together(fits: Sequence[StackableFit], callback: Callback | None = None)
 
 
 def stacks_of(
-    fits: Sequence[StackableFit], errors: list[Exception | None], callback: Callback | None = None, n_in_all: int = 0
+    fits: Sequence[StackableFit], errors: list[Exception | None], callback: Callback | None = None, n_total: int = 0
 ) -> "Iterator[StackOfFits]":
     """Yield stacks of fits, each created when it is needed; exceptions of fits are stored in ``errors``.
 
-    ``n_in_all`` is the number of fits including those of other processes, for the decision whether to compile.
+    ``n_total`` is the number of fits including those of other processes, for the decision whether to compile.
     """
-    n_in_all = max(n_in_all, len(fits))
+    n_total = max(n_total, len(fits))
     streams: dict[Any, RandomStream] = {}
     groups: dict[Any, list[StackMember]] = {}
     for k, fit in enumerate(fits):
         try:
             optimizer = fit.optimizer()
-            member = StackMember(k, fit, _stream_of(fit, streams), optimizer)
-            groups.setdefault(_kind(member), []).append(member)
+            member = StackMember(k, fit, _find_stream(fit, streams), optimizer)
+            groups.setdefault(_stack_key(member), []).append(member)
         except ValueError as error:
             errors[k] = error
     for members in groups.values():
         members.sort(key=lambda member: member.stream.number)
         while members:
-            n = _how_many(members)
-            yield StackOfFits(members[:n], callback, n_in_all)
+            n = _n_networks_that_fit(members)
+            yield StackOfFits(members[:n], callback, n_total)
             members = members[n:]
 
 
-def _how_many(members: "list[StackMember]") -> int:
+def _n_networks_that_fit(members: "list[StackMember]") -> int:
     """Return how many of the networks fit in memory together with all samples."""
     first, n, n_numbers, counted = members[0].fit, 0, 0, set[int]()
     size = first.batch_size(len(members[0].stream.rows))
@@ -140,7 +140,7 @@ class StackMember(NamedTuple):
     optimizer: Optimizer
 
 
-def _stream_of(fit: StackableFit, streams: dict[Any, RandomStream]) -> RandomStream:
+def _find_stream(fit: StackableFit, streams: dict[Any, RandomStream]) -> RandomStream:
     """Return the stream of a fit; create one if no stream draws the same numbers."""
     _, keys, position, *_ = cast(Any, fit.random_state.get_state())
     key = (id(fit.x), id(fit.rows), keys.tobytes(), position, fit.draws)
@@ -153,7 +153,7 @@ def _stream_of(fit: StackableFit, streams: dict[Any, RandomStream]) -> RandomStr
     return streams[key]
 
 
-def _kind(member: StackMember) -> Any:
+def _stack_key(member: StackMember) -> Any:
     """Return a key that is equal for networks of one stack."""
     fit, n_samples = member.fit, len(member.stream.rows)
     size = fit.batch_size(n_samples, warns=True)
@@ -178,12 +178,12 @@ def _kind(member: StackMember) -> Any:
 class StackOfFits:
     """The networks of several fits as one stack: its samples, its batches, and the work after each epoch."""
 
-    def __init__(self, members: list[StackMember], callback: Callback | None, n_in_all: int) -> None:
+    def __init__(self, members: list[StackMember], callback: Callback | None, n_total: int) -> None:
         streams = {stream.number: copy.deepcopy(stream) for stream in {member.stream for member in members}}
         self.members = [member._replace(stream=streams[member.stream.number]) for member in members]
         self.first = members[0].fit
         self.backend, self.precision, self.network = self.first.backend, self.first.precision, self.first.network
-        self.callback, self.n_in_all = callback, n_in_all
+        self.callback, self.n_total = callback, n_total
         self.size = max(member.fit.batch_size(len(member.stream.rows)) for member in members)
         self.offsets: dict[int, int] = {}
         self.evaluated: dict[int, Any] = {}
@@ -238,7 +238,7 @@ class StackOfFits:
         continues = np.asarray(
             [self.members[k].number in continuing and not self.ended(k) for k in self.active.tolist()]
         )
-        self.position = state_of_some(self.backend, self.position, continues)
+        self.position = select_states(self.backend, self.position, continues)
         self.active = self.active[continues]
         self.done[self.active] = False
 
@@ -261,12 +261,12 @@ class StackOfFits:
                 encoded.add(key)
                 targets[rows] = fit.targets_to_learn()
             if fit.train_weights is not None:
-                own_key = (*key, fit.train_weights.tobytes())
-                if own_key not in numbers:
-                    numbers[own_key] = len(weights)
+                weights_key = (*key, fit.train_weights.tobytes())
+                if weights_key not in numbers:
+                    numbers[weights_key] = len(weights)
                     weights.append(np.zeros(n_samples))
                     weights[-1][rows] = fit.train_weights
-                weights_of[k] = numbers[own_key]
+                weights_of[k] = numbers[weights_key]
         targets = to_backend(self.backend, targets, self.precision)
         if not weights:
             return Batch(x, targets), None
@@ -281,10 +281,10 @@ class StackOfFits:
             return
         outcome = run(self.plan(trained), self.position)
         thetas = to_numpy(outcome.theta)
-        for place, k in enumerate(trained):
+        for index, k in enumerate(trained):
             reason = "epochs" if self.done[k] else outcome.stop_reason
             try:
-                self.followers[k].finish(thetas[place], "diverged" if outcome.diverged[place] else reason)
+                self.followers[k].finish(thetas[index], "diverged" if outcome.diverged[index] else reason)
             except ValueError as error:
                 errors[self.members[k].number] = error
 
@@ -293,32 +293,32 @@ class StackOfFits:
         self.active = active
         members = [self.members[k] for k in active]
         optimizer = optimizer_of_stack([member.optimizer for member in members])
-        objective = Objective(self.network, l2=of_each([member.fit.l2 for member in members]))
+        objective = Objective(self.network, l2=scalar_or_column([member.fit.l2 for member in members]))
         epochs = max(member.fit.max_iter for member in members)
         n_steps = math.ceil(len(members[0].stream.rows) / self.size) * epochs
         return Plan(
             backend=self.backend,
             run_epoch=make_epoch_runner(
-                self.backend, objective, optimizer, self.precision, self.size, n_steps, self.n_in_all
+                self.backend, objective, optimizer, self.precision, self.size, n_steps, self.n_total
             ),
             batches=partial(self.batches, active),
             epochs=epochs,
             average="samples",
             callbacks=() if self.callback is None else (self.callback,),
-            stop_when=partial(self.leaving, active),
-            plan_for_some=lambda chosen: self.plan(active[chosen]),
+            stop_when=partial(self.update_done, active),
+            plan_for_subset=lambda chosen: self.plan(active[chosen]),
             learning_rate=partial(learning_rate_after, optimizer),
             keeps_history=False,
         )
 
     def batches(self, active: np.ndarray) -> Batches:
         """Return the batches of one more epoch; each stream draws its order once for all networks that share it."""
-        begins: dict[int, int] = {}
+        starts: dict[int, int] = {}
         orders: list[np.ndarray] = []
         for k in active:
             _, fit, stream, _ = self.members[k]
-            if stream.number not in begins:
-                begins[stream.number] = sum(map(len, orders))
+            if stream.number not in starts:
+                starts[stream.number] = sum(map(len, orders))
                 random_state = stream.random_state if fit.shuffle else None
                 stream.order, in_order = next_order(stream.order, self.size, random_state)
                 rows = stream.rows if in_order is None else stream.rows[in_order]
@@ -329,7 +329,7 @@ class StackOfFits:
             self.samples,
             self.size,
             np.concatenate(orders),
-            np.asarray([begins[stream.number] for stream in streams]),
+            np.asarray([starts[stream.number] for stream in streams]),
             np.asarray([len(stream.rows) for stream in streams]),
             None if self.weights_of is None else self.weights_of[active],
         )
@@ -338,34 +338,34 @@ class StackOfFits:
     def _with_masks(self, batches: PerNetworkBatches, streams: list[RandomStream]) -> Iterator[tuple[Any, Batch]]:
         """Add the masks of dropout to each batch, drawn once for each stream."""
         for step, (part, batch) in enumerate(batches):
-            of_streams: dict[int, list[np.ndarray]] = {}
+            masks_of_stream: dict[int, list[np.ndarray]] = {}
             for stream in streams:
-                if stream.number not in of_streams:
+                if stream.number not in masks_of_stream:
                     n = min(self.size, len(stream.rows) - step * self.size)
                     drawn = draw_masks(self.network, self.first.dropout_rates, stream.random_state, (n,))
                     padding = ((0, batch.x.shape[-2] - n), (0, 0))
-                    of_streams[stream.number] = [np.pad(mask, padding) for mask in drawn]
-            layers = zip(*(of_streams[stream.number] for stream in streams), strict=True)
+                    masks_of_stream[stream.number] = [np.pad(mask, padding) for mask in drawn]
+            layers = zip(*(masks_of_stream[stream.number] for stream in streams), strict=True)
             masks_of_layers = tuple(to_backend(self.backend, np.stack(masks), self.precision) for masks in layers)
             yield part, batch._replace(dropout_masks=masks_of_layers)
 
     # --- after an epoch ---
 
-    def leaving(self, active: np.ndarray, progress: Progress, outputs: Array | None = None) -> np.ndarray:
+    def update_done(self, active: np.ndarray, progress: Progress, outputs: Array | None = None) -> np.ndarray:
         """Process one epoch of each active network; return which of them are done. Outputs are not used."""
         if self.first.holds_out:
             self._evaluate(active, progress.theta)
-        for place, k in enumerate(active):
+        for index, k in enumerate(active):
             if not self.done[k]:
-                self.done[k] = self._follow(k, place, progress)
+                self.done[k] = self._follow(k, index, progress)
         done: np.ndarray = self.done[active]
         return done
 
-    def _follow(self, k: int, place: int, progress: Progress) -> bool:
-        fit, follower, loss = self.members[k].fit, self.followers[k], float(progress.loss[place])
+    def _follow(self, k: int, index: int, progress: Progress) -> bool:
+        fit, follower, loss = self.members[k].fit, self.followers[k], float(progress.loss[index])
         if math.isnan(loss):
             return True  # it diverged
-        theta = progress.theta[place, :] if fit.reads_theta else progress.theta
+        theta = progress.theta[index, :] if fit.reads_theta else progress.theta
         stops = follower.follow(progress._replace(loss=loss, theta=theta, epochs=fit.max_iter))
         if follower.best is theta:
             follower.best = self.backend.xp.asarray(theta, copy=True)  # a view would keep the whole stack in memory
@@ -373,34 +373,34 @@ class StackOfFits:
 
     def _evaluate(self, active: np.ndarray, theta: Array) -> None:
         """Evaluate the held-out samples of each stream with all networks that share it."""
-        places: dict[int, list[int]] = {}
-        for place, k in enumerate(active):
-            places.setdefault(self.members[k].stream.number, []).append(place)
-        for of_stream in places.values():
-            _, fit, stream, _ = self.members[active[of_stream[0]]]
+        indices_by_stream: dict[int, list[int]] = {}
+        for index, k in enumerate(active):
+            indices_by_stream.setdefault(self.members[k].stream.number, []).append(index)
+        for stream_indices in indices_by_stream.values():
+            _, fit, stream, _ = self.members[active[stream_indices[0]]]
             held_out = self._held_out(fit, stream)
             at_once = max(1, 4 * SAMPLES_AT_ONCE // len(stream.held_out))
-            for start in range(0, len(of_stream), at_once):
-                chunk = of_stream[start : start + at_once]
+            for start in range(0, len(stream_indices), at_once):
+                chunk = stream_indices[start : start + at_once]
                 thetas = self.backend.xp.take(theta, to_backend(self.backend, np.asarray(chunk)), axis=0)
-                for place, evaluated in zip(chunk, held_out.evaluate_each(thetas), strict=True):
-                    self.evaluated[active[place]] = evaluated
+                for index, evaluated in zip(chunk, held_out.evaluate_each(thetas), strict=True):
+                    self.evaluated[active[index]] = evaluated
 
     def _held_out(self, fit: StackableFit, stream: RandomStream) -> HeldOutSamples:
         rows = to_backend(self.backend, fit.rows[stream.held_out] + self.offsets[id(fit.x)])
         return fit.held_out(self.backend.xp.take(self.samples.x, rows, axis=0), stream.held_out)
 
 
-# --- a setting for each network ---
+# --- settings of the networks ---
 
 
-def of_each(numbers: Sequence[Any]) -> Any:
+def scalar_or_column(numbers: Sequence[Any]) -> Any:
     """Return the number if all are equal, else an array ``(K, 1)`` of NumPy."""
     return numbers[0] if all(number == numbers[0] for number in numbers) else np.asarray(numbers, float)[:, None]
 
 
 @dataclass(frozen=True)
-class ScheduleOfEach:
+class PerNetworkSchedule:
     """A schedule or a number for each network of a stack: called with the epochs, returns ``(K, 1)`` of NumPy."""
 
     settings: tuple[Any, ...]
@@ -416,5 +416,5 @@ def optimizer_of_stack(optimizers: Sequence[Optimizer]) -> Optimizer:
     settings = {}
     for name in optimizers[0].settings:
         values = [optimizer.settings[name] for optimizer in optimizers]
-        settings[name] = ScheduleOfEach(tuple(values)) if any(map(callable, values)) else of_each(values)
+        settings[name] = PerNetworkSchedule(tuple(values)) if any(map(callable, values)) else scalar_or_column(values)
     return replace(optimizers[0], settings=settings)

@@ -92,20 +92,20 @@ class StackState:
         assert self.active is not None
         stored = np.zeros(len(self.done), dtype=bool)
         stored[self.active[which]] = True
-        place = np.zeros(len(self.done), dtype=np.int64)
-        place[self.active] = np.arange(len(self.active))
-        present = backend.xp.take(model.theta, to_backend(backend, place), axis=0)
-        self.theta = backend.xp.where(to_backend(backend, stored)[:, None], present, self.theta)
+        index_in_active = np.zeros(len(self.done), dtype=np.int64)
+        index_in_active[self.active] = np.arange(len(self.active))
+        current = backend.xp.take(model.theta, to_backend(backend, index_in_active), axis=0)
+        self.theta = backend.xp.where(to_backend(backend, stored)[:, None], current, self.theta)
         self.epoch[stored] = model.epoch
 
     def for_all(self, figure: Any) -> Any:
         """Expand a figure of the active networks to all networks, with NaN for those that are done."""
         if self.active is None or figure is None:
             return figure
-        spread = np.full(self.done.shape, np.nan)
-        spread[self.active] = figure
-        spread[self.done] = np.nan
-        return spread
+        expanded = np.full(self.done.shape, np.nan)
+        expanded[self.active] = figure
+        expanded[self.done] = np.nan
+        return expanded
 
     def end(self, backend: Backend, model: ModelState, last_good: Array) -> tuple[Array, Any]:
         """Return the final parameters of all networks, and their epochs."""
@@ -116,7 +116,7 @@ class StackState:
         return self.theta, self.epoch
 
 
-def state_of_some(backend: Backend, model: ModelState, which: np.ndarray) -> ModelState:
+def select_states(backend: Backend, model: ModelState, which: np.ndarray) -> ModelState:
     """Select some networks of a stack by an array of bool."""
     index = to_backend(backend, np.flatnonzero(which))
     theta = backend.xp.take(model.theta, index, axis=0)

@@ -19,7 +19,7 @@ ENTRIES = {
     "pair": Parametric(
         lambda q=0.5, width=1.0: Entry((q, width)), {"q": Range(0, 1), "width": Range(0, 1, includes_high=False)}
     ),
-    "many": Parametric(lambda *sizes: Entry(sizes), {"sizes": Range(1, whole=True)}),
+    "many": Parametric(lambda *sizes: Entry(sizes), {"sizes": Range(1, integer=True)}),
 }
 
 
@@ -129,7 +129,7 @@ def test_messages_stay_short():
         (Range(0, 1, includes_high=False), (0, 0.5), (1,), "from 0 to below 1"),
         (Range(0, 1, includes_low=False), (0.5, 1), (0,), "above 0 and at most 1"),
         (Range(0, 1, includes_low=False, includes_high=False), (0.5,), (0, 1), "above 0 and below 1"),
-        (Range(1, whole=True), (1, 2.0), (0, 1.5), "a whole number, 1 or more"),
+        (Range(1, integer=True), (1, 2.0), (0, 1.5), "a whole number, 1 or more"),
     ],
 )
 def test_ranges(allowed, inside, outside, words):

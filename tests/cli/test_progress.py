@@ -237,11 +237,11 @@ def test_output_on_a_piped_stdout_is_kept(screen, capsys):
     ("seconds", "text"), [(0, "0.0 s"), (59.94, "59.9 s"), (60, "1:00"), (3599.6, "1:00:00"), (7325, "2:02:05")]
 )
 def test_durations(seconds, text):
-    assert module._clock(seconds) == text
+    assert module._duration_text(seconds) == text
 
 
 @pytest.mark.parametrize(
     ("value", "text"), [(0.5, "0.5"), (999, "999"), (1000, "1k"), (2_340_000, "2.34M"), (5e9, "5G")]
 )
 def test_speeds(value, text):
-    assert module._short(value) == text
+    assert module._rate_text(value) == text

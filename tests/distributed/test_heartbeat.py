@@ -9,7 +9,7 @@ from contextlib import ExitStack
 import pytest
 
 from gpubp.distributed import heartbeat, monitor
-from gpubp.distributed.heartbeat import Heartbeat, connected
+from gpubp.distributed.heartbeat import Heartbeat, connect_all
 from tests.threads_as_processes import Communicator, Table
 
 HOSTS = ["a", "b", "b"]
@@ -30,21 +30,21 @@ def test_a_closed_connection_is_a_death(ends):
     own[0].sendall(monitor.GOODBYE)
     own[0].close()  # as it should
     own[1].close()
-    assert monitor.why_all_end(lines, HOSTS).startswith("process 1 of 3 on b is gone: it was killed")
+    assert monitor.reason_to_end(lines, HOSTS).startswith("process 1 of 3 on b is gone: it was killed")
 
 
 @pytest.mark.skipif(not hasattr(selectors, "EpollSelector"), reason="the system keeps no order of events")
 def test_the_first_death_is_reported(ends, monkeypatch):
     own, lines = ends
-    reported, watching, received = [], threading.Event(), monitor.received
+    reported, watching, received = [], threading.Event(), monitor.receive
 
     def recorded(line):
         message = received(line)
         watching.set()
         return message
 
-    monkeypatch.setattr(monitor, "received", recorded)
-    waiting = threading.Thread(target=lambda: reported.append(monitor.why_all_end(lines, HOSTS)))
+    monkeypatch.setattr(monitor, "receive", recorded)
+    waiting = threading.Thread(target=lambda: reported.append(monitor.reason_to_end(lines, HOSTS)))
     waiting.start()
     own[1].sendall(monitor.GOODBYE)
     watching.wait()  # until all connections are monitored
@@ -57,7 +57,7 @@ def test_the_first_death_is_reported(ends, monkeypatch):
 def test_the_reason_of_a_death_is_reported(ends):
     own, lines = ends
     own[2].sendall("process 2 of 3 on b failed: ValueError: größer".encode())
-    assert monitor.why_all_end(lines, HOSTS) == "process 2 of 3 on b failed: ValueError: größer"
+    assert monitor.reason_to_end(lines, HOSTS) == "process 2 of 3 on b failed: ValueError: größer"
 
 
 def test_a_normal_end_is_not_reported(ends):
@@ -65,7 +65,7 @@ def test_a_normal_end_is_not_reported(ends):
     for end in own:
         end.sendall(monitor.GOODBYE)
         end.close()
-    assert monitor.why_all_end(lines, HOSTS) is None
+    assert monitor.reason_to_end(lines, HOSTS) is None
 
 
 def test_unknown_clients_are_disconnected():
@@ -75,7 +75,7 @@ def test_unknown_clients_are_disconnected():
         callers = [closed.enter_context(socket.create_connection(listener.getsockname())) for _ in range(3)]
         for caller, message in zip(callers, (bytes(16), token, token), strict=True):
             caller.sendall(message + callers.index(caller).to_bytes(4, "big"))
-        lines = monitor.accepted(listener, token, 2)
+        lines = monitor.accept_all(listener, token, 2)
         for line in lines.values():
             closed.enter_context(line)
         assert sorted(lines) == [1, 2]
@@ -84,9 +84,9 @@ def test_unknown_clients_are_disconnected():
 
 
 def test_waiting_ends(monkeypatch):
-    monkeypatch.setattr(monitor, "PATIENCE", 0.01)
+    monkeypatch.setattr(monitor, "CONNECT_SECONDS", 0.01)
     with socket.create_server(("127.0.0.1", 0)) as listener, pytest.raises(TimeoutError):
-        monitor.accepted(listener, bytes(16), 1)
+        monitor.accept_all(listener, bytes(16), 1)
 
 
 def lines_of(size):
@@ -94,7 +94,7 @@ def lines_of(size):
     table, lines = Table(size), [None] * size
 
     def connect(rank):
-        lines[rank] = connected(Communicator(table, rank), ["here"] * size, "Start it again")
+        lines[rank] = connect_all(Communicator(table, rank), ["here"] * size, "Start it again")
 
     threads = [threading.Thread(target=connect, args=(rank,)) for rank in range(size)]
     for thread in threads:
@@ -114,7 +114,7 @@ def left(monkeypatch):
         raise SystemExit  # of the thread
 
     monkeypatch.setattr(heartbeat.os, "_exit", leave)
-    monkeypatch.setattr(heartbeat, "PAUSE", 0.0)
+    monkeypatch.setattr(heartbeat, "SECONDS_TO_READ", 0.0)
     return codes
 
 
@@ -152,15 +152,15 @@ def test_a_signal_ends_all_while_python_waits(left, capfd):
     assert callable(signal.getsignal(signal.SIGTERM))
     signal.raise_signal(signal.SIGTERM)
     life.thread.join()
-    life.restored()
+    life.restore_signals()
     assert left == [128 + signal.SIGTERM]
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
     assert "process 0 of 1 on here received SIGTERM; all 1 processes end" in capfd.readouterr().err
-    life.wake.close()
-    life.waking.close()
+    life.wake_writer.close()
+    life.wake_reader.close()
 
 
 def test_training_continues_without_a_monitor(monkeypatch, caplog):
-    monkeypatch.setattr(heartbeat, "_started", lambda hosts, fix: None)
+    monkeypatch.setattr(heartbeat, "_start_monitor", lambda hosts, fix: None)
     assert lines_of(2) == [None, None]
     assert "only mpiexec can report it" in caplog.text

@@ -272,7 +272,7 @@ def test_accumulated_shares():
 
 @pytest.mark.parametrize("gradient_accumulation", [0, 1.5, "2"])
 def test_gradient_accumulation_must_be_a_count(gradient_accumulation):
-    with pytest.raises(DataError, match="gradient_accumulation must be 1 or more batches"):
+    with pytest.raises(DataError, match="gradient_accumulation must be a whole number of batches, at least 1"):
         train(NETWORK, X, D, gradient_accumulation=gradient_accumulation, device="cpu")
 
 
@@ -298,7 +298,7 @@ def test_a_step_in_parts_is_a_step():
 
 @pytest.mark.parametrize(("before", "after"), [(3, 2), (2, 1), (1, 3)])
 def test_training_resumes_in_another_number_of_processes(before, after, tmp_path, monkeypatch):
-    monkeypatch.setattr("gpubp.training.checkpointed.OPERATIONS_OF_A_PART", 1.0)  # a checkpoint after each step
+    monkeypatch.setattr("gpubp.training.checkpointed.OPERATIONS_PER_PART", 1.0)  # a checkpoint after each step
     checkpoints = Checkpoints(tmp_path, every_seconds=0)
     options = {
         "batch_size": 11,

@@ -71,7 +71,7 @@ class TestSeam:
 
     @needs_compiler
     def test_training_resumes_from_a_checkpoint(self, emulated_gpu, monkeypatch, tmp_path):
-        monkeypatch.setattr(checkpointed, "OPERATIONS_OF_A_PART", 1.0)
+        monkeypatch.setattr(checkpointed, "OPERATIONS_PER_PART", 1.0)
         monkeypatch.setenv("GPUBP_COMPILED", "always")  # for any number of epochs
         expected, checkpoints = fit(optimizer=adam(0.01)), Checkpoints(tmp_path, 0.0)
         fit(4, optimizer=adam(0.01), checkpoint=checkpoints)

@@ -98,8 +98,8 @@ class FailsLate:
     """A device that is lost in the epoch ``at`` of a stack, after some of its networks have ended."""
 
     def __init__(self, monkeypatch, at):
-        self.epochs, self.at, self.leaving = 0, at, stack.StackOfFits.leaving
-        monkeypatch.setattr(stack.StackOfFits, "leaving", lambda *given: self.lose(*given))
+        self.epochs, self.at, self.leaving = 0, at, stack.StackOfFits.update_done
+        monkeypatch.setattr(stack.StackOfFits, "update_done", lambda *given: self.lose(*given))
 
     def lose(self, *given):
         self.epochs += 1

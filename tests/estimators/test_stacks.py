@@ -20,7 +20,7 @@ from gpubp.estimators._stackable import reason_to_fit_alone
 from gpubp.optim.first_order import OPTIMIZERS, clipped, decayed
 from gpubp.testing import assert_agree
 from gpubp.training import stacks
-from gpubp.training.stacks import ScheduleOfEach, fit_together, of_each, optimizer_of_stack
+from gpubp.training.stacks import PerNetworkSchedule, fit_together, optimizer_of_stack, scalar_or_column
 
 NETWORK = Network((3, 5, 2), activation="tanh", loss="huber")
 N, COUNTS, SIZE = 24, (17, 18, 17, 20), 6  # three steps for the first three, four for the last
@@ -179,7 +179,7 @@ def test_penalty_of_each_network(monkeypatch, ways):
         assert_agree(stack.theta[k], train(NETWORK, X, D, theta=thetas[k], l2=float(l2[k, 0]), **options).theta, "fit")
     with pytest.raises(DataError, match=r"l2 must be a number, a schedule, or for a stack an array \(K, 1\)"):
         train(NETWORK, X, D, theta=thetas, l2=l2[:2], **options)
-    with pytest.raises(DataError, match="l2 must be a finite number from 0 up, got -1"):
+    with pytest.raises(DataError, match="l2 must be a finite number of at least 0, got -1"):
         train(NETWORK, X, D, theta=thetas, l2=l2 - 1.0, **options)
 
 
@@ -414,9 +414,9 @@ def test_reasons_to_fit_alone():
 
 
 def test_numbers_of_each():
-    assert of_each([0.5, 0.5]) == 0.5
-    np.testing.assert_array_equal(of_each([1, 2]), [[1.0], [2.0]])
-    schedule = ScheduleOfEach((0.5, lambda epoch: epoch + 1))
+    assert scalar_or_column([0.5, 0.5]) == 0.5
+    np.testing.assert_array_equal(scalar_or_column([1, 2]), [[1.0], [2.0]])
+    schedule = PerNetworkSchedule((0.5, lambda epoch: epoch + 1))
     np.testing.assert_array_equal(schedule(2.0), [[0.5], [3.0]])
     np.testing.assert_array_equal(schedule(np.asarray([[2.0], [4.0]])), [[0.5], [5.0]])
     optimizer = optimizer_of_stack([momentum(0.1, 0.9), momentum(0.2, 0.9)])

@@ -31,7 +31,7 @@ FORMS = ["never", pytest.param("always", marks=pytest.mark.skipif(not cpu.numba_
 def clock(request, monkeypatch):
     """Pretend that an epoch takes this long; 0.0 stands for one epoch in each call."""
     if request.param == 0.0:
-        monkeypatch.setattr(batched_epochs, "SECONDS_AT_ONCE", 0.0)
+        monkeypatch.setattr(batched_epochs, "SECONDS_PER_CALL", 0.0)
     seconds = request.param or 1.0
     monkeypatch.setattr(batched_epochs.BatchedEpochs, "note", lambda self, _: setattr(self, "seconds", seconds))
 

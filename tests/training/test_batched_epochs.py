@@ -50,15 +50,15 @@ def epochs_per_call(monkeypatch):
         return run_epoch(plan, position, batches)
 
     monkeypatch.setattr(epoch_module, "train_on_batches", counted)
-    monkeypatch.setattr(batched_epochs.BatchedEpochs, "note", lambda self, seconds: setattr(self, "seconds", 1e-6))
+    monkeypatch.setattr(batched_epochs.BatchedEpochs, "record_duration", lambda self, seconds: setattr(self, "seconds", 1e-6))
     return epochs_per_call
 
 
 def both_ways(monkeypatch, *, epochs=150, **options):
     """Return a fit with epochs run together, and one without."""
     fits = []
-    for seconds in (batched_epochs.SECONDS_AT_ONCE, 0.0):
-        monkeypatch.setattr(batched_epochs, "SECONDS_AT_ONCE", seconds)
+    for seconds in (batched_epochs.SECONDS_PER_CALL, 0.0):
+        monkeypatch.setattr(batched_epochs, "SECONDS_PER_CALL", seconds)
         optimizer = options.get("optimizer") or momentum(0.05)
         arguments = (
             {"batch_size": "full", "dtype": "float64", "device": "cpu", "seed": 1} | options | {"optimizer": optimizer}
@@ -200,8 +200,8 @@ class TestSeparateOrders:
         rng = np.random.default_rng(0)
         X, y = rng.normal(size=(60, 3)), rng.integers(0, 3, 60)
         fits = []
-        for seconds in (batched_epochs.SECONDS_AT_ONCE, 0.0):
-            monkeypatch.setattr(batched_epochs, "SECONDS_AT_ONCE", seconds)
+        for seconds in (batched_epochs.SECONDS_PER_CALL, 0.0):
+            monkeypatch.setattr(batched_epochs, "SECONDS_PER_CALL", seconds)
             epochs_per_call.clear()
             arguments = {"max_iter": 400, "batch_size": 16, "random_state": 0, "tol": 1e-3, "n_iter_no_change": 15}
             fits.append(MLPClassifier((5,), device="cpu", **arguments | options).fit(X, y))
@@ -239,17 +239,17 @@ class TestSingly:
     def test_epochs_that_take_long(self, monkeypatch, epochs_per_call):
         monkeypatch.setattr(
             batched_epochs.BatchedEpochs,
-            "note",
-            lambda self, seconds: setattr(self, "seconds", batched_epochs.SECONDS_AT_ONCE / 7),
+            "record_duration",
+            lambda self, seconds: setattr(self, "seconds", batched_epochs.SECONDS_PER_CALL / 7),
         )
         train(NETWORK, *samples(), epochs=50, batch_size="full", device="cpu")
         assert epochs_per_call == [1] * 50
 
     def test_before_the_time_of_an_epoch_is_known(self):
-        unwatched = batched_epochs.BatchedEpochs(Plan(BACKEND, None, None, 10**6), ModelState(None, ()))
+        batched = batched_epochs.BatchedEpochs(Plan(BACKEND, None, None, 10**6), ModelState(None, ()))
         batches = ArrayBatches(BACKEND, Batch(*samples()), 99)
-        assert unwatched._how_many(Plan(BACKEND, None, None, 10**6), ModelState(None, ()), batches, 0) == 0
-        assert unwatched.seconds == math.inf
+        assert batched._choose_n_epochs(Plan(BACKEND, None, None, 10**6), ModelState(None, ()), batches, 0) == 0
+        assert batched.seconds == math.inf
 
 
 @pytest.mark.usefixtures("form")

@@ -64,7 +64,7 @@ def sizes(monkeypatch):
         return train_on_batches(plan, model, batches)
 
     monkeypatch.setattr(epoch_module, "train_on_batches", counted)
-    monkeypatch.setattr(batched_epochs.BatchedEpochs, "note", lambda self, seconds: setattr(self, "seconds", 1e-6))
+    monkeypatch.setattr(batched_epochs.BatchedEpochs, "record_duration", lambda self, seconds: setattr(self, "seconds", 1e-6))
     return epochs_per_call
 
 
@@ -278,7 +278,7 @@ class TestJSONLines:
                 (tmp_path / "log.jsonl").unlink()
                 (tmp_path / "log.jsonl").mkdir()
 
-        with pytest.warns(UserWarning, match="cannot write to .*log.jsonl, so it ends here") as caught:
+        with pytest.warns(UserWarning, match="cannot write to .*log.jsonl: .*; the file gets no more lines") as caught:
             result = fit([make_it_a_folder, log], epochs=5)
         assert len(result.history.loss) == 5
         assert len(caught) == 1

@@ -45,13 +45,13 @@ def form(request, monkeypatch):
     monkeypatch.setenv(cpu.ENVIRONMENT_VARIABLE, request.param)
 
 
-DEFAULT_SECONDS_AT_ONCE = batched_epochs.SECONDS_AT_ONCE
+DEFAULT_SECONDS_AT_ONCE = batched_epochs.SECONDS_PER_CALL
 
 
 @pytest.fixture(autouse=True)
 def _one_by_one(monkeypatch):
     """Run epochs singly, even if they are fast."""
-    monkeypatch.setattr(batched_epochs, "SECONDS_AT_ONCE", 0.0)
+    monkeypatch.setattr(batched_epochs, "SECONDS_PER_CALL", 0.0)
 
 
 @pytest.fixture(params=["whole epochs", "parts"])
@@ -59,7 +59,7 @@ def n_parts(request, monkeypatch):
     """Whole epochs, and epochs in as many parts as possible: 21 samples in batches of 8 have two."""
     if request.param == "whole epochs":
         return 1
-    monkeypatch.setattr(checkpointed, "OPERATIONS_OF_A_PART", 1.0)
+    monkeypatch.setattr(checkpointed, "OPERATIONS_PER_PART", 1.0)
     return 2
 
 
@@ -251,8 +251,8 @@ def epochs_per_call(monkeypatch):
         return run_epoch(plan, position, batches)
 
     monkeypatch.setattr(epoch_module, "train_on_batches", counted)
-    monkeypatch.setattr(batched_epochs, "SECONDS_AT_ONCE", DEFAULT_SECONDS_AT_ONCE)
-    monkeypatch.setattr(batched_epochs.BatchedEpochs, "note", lambda self, seconds: setattr(self, "seconds", 1e-5))
+    monkeypatch.setattr(batched_epochs, "SECONDS_PER_CALL", DEFAULT_SECONDS_AT_ONCE)
+    monkeypatch.setattr(batched_epochs.BatchedEpochs, "record_duration", lambda self, seconds: setattr(self, "seconds", 1e-5))
     return epochs_per_call
 
 
@@ -262,12 +262,12 @@ def epochs_per_call(monkeypatch):
 def test_epochs_that_are_not_observed_are_still_run_together(monkeypatch, folder, epochs_per_call, options):
     options = {"epochs": 150, **options}
     expected = fit(**options)
-    assert max(epochs_per_call) >= batched_epochs.FEWEST_EPOCHS
+    assert max(epochs_per_call) >= batched_epochs.MIN_EPOCHS_PER_CALL
     epochs_per_call.clear()
     kills = 0
     while killed_at(monkeypatch, 1 + kills % 3, folder, **options):
         kills += 1
-    assert max(epochs_per_call) >= batched_epochs.FEWEST_EPOCHS
+    assert max(epochs_per_call) >= batched_epochs.MIN_EPOCHS_PER_CALL
     assert kills >= 2
     assert_same(fit(checkpoint=folder, resume=True, **options), expected)
 

@@ -32,7 +32,7 @@ def doctor(
 
 def _table(findings: list[Finding]) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for heading in ("status", "what"):
+    for heading in ("status", "check"):
         table.add_column(heading, no_wrap=True)
     table.add_column("detail", overflow="fold")
     for finding in findings:
@@ -47,11 +47,11 @@ def _print_fixes(findings: list[Finding]) -> None:
     for finding in findings:
         if finding.fix:
             commands.setdefault(finding.fix, []).append(finding)
-    fixing = [c for c, about in commands.items() if any(one.status in ("warning", "fault") for one in about)]
-    optional = [c for c in commands if c not in fixing]
-    for title, chosen in (("To fix it:", fixing), ("Optional:", optional)):
-        if chosen:
+    fixes = [c for c, fixed in commands.items() if any(finding.status in ("warning", "fault") for finding in fixed)]
+    optional = [c for c in commands if c not in fixes]
+    for title, listed in (("To fix it:", fixes), ("Optional (nothing is broken):", optional)):
+        if listed:
             console.print(Text(f"\n{title}", "bold"))
-        for command in chosen:
+        for command in listed:
             console.print(Text(f"  {', '.join(finding.name for finding in commands[command])}", "dim"))
             console.print(Text(f"    {command}", "cyan"), soft_wrap=True)

@@ -26,7 +26,7 @@ from gpubp.errors import GpubpError
 
 Status = Literal["ok", "info", "warning", "fault"]
 
-OLDEST_FOR_CUDA_13 = (7, 5)  # compute capability; CUDA 13 no longer compiles for Maxwell, Pascal and Volta
+MIN_CAPABILITY_OF_CUDA_13 = (7, 5)  # compute capability; CUDA 13 no longer compiles for Maxwell, Pascal and Volta
 LITTLE_MEMORY = 512 * 2**20  # bytes; a context and cuBLAS's workspaces alone take about half of it
 
 
@@ -56,16 +56,16 @@ def diagnose() -> list[Finding]:
     """
     driver = probe.driver_cuda_version()
     wheels = cupy_wheels()
-    cupy, about_cupy = _import_cupy(driver, wheels)
-    findings = [*_versions(), _driver(driver, has_cupy=cupy is not None), about_cupy]
+    cupy, cupy_finding = _import_cupy(driver, wheels)
+    findings = [*_versions(), _driver_finding(driver, has_cupy=cupy is not None), cupy_finding]
     if len(wheels) > 1:
         findings.append(Finding("CuPy wheels", "fault", describe_duplicates(wheels), reinstall_command(wheels)))
     if cupy is not None:
-        findings += _about_cuda(cupy, driver, wheels)
-    return [*findings, _checked(ENVIRONMENT_VARIABLE, _variable), _checked('device="auto"', _auto)]
+        findings += _cuda_findings(cupy, driver, wheels)
+    return [*findings, _run_check(ENVIRONMENT_VARIABLE, _device_variable), _run_check('device="auto"', _auto_device)]
 
 
-def _checked(name: str, check: Callable[..., Finding], *arguments: Any) -> Finding:
+def _run_check(name: str, check: Callable[..., Finding], *arguments: Any) -> Finding:
     """Run a check; an exception in it becomes a fault."""
     try:
         return check(*arguments)
@@ -101,17 +101,16 @@ def _numba() -> Finding:
     return Finding("numba", "info", f"{importlib.metadata.version('numba')}: compiles long training runs on the CPU")
 
 
-def _driver(driver: int | None, *, has_cupy: bool) -> Finding:
+def _driver_finding(driver: int | None, *, has_cupy: bool) -> Finding:
     name = "NVIDIA driver"
     if driver is not None and driver < 12000:
-        detail = (
-            f"too old: it supports CUDA up to {_version(driver)}; CUDA 12 needs driver 525 or newer, CUDA 13 driver 580"
-        )
+        supported = f"it supports CUDA up to {_version_text(driver)}"
+        detail = f"too old: {supported}; CUDA 12 needs driver 525 or newer, CUDA 13 driver 580"
         return Finding(name, "warning", detail, "sudo apt install nvidia-driver")
     if driver is not None:
-        return Finding(name, "ok", f"supports CUDA up to {_version(driver)}")
+        return Finding(name, "ok", f"supports CUDA up to {_version_text(driver)}")
     if not has_cupy or probe.probe_cuda().usable:  # CuPy for AMD's GPUs works without NVIDIA's driver
-        return Finding(name, "info", "not installed: no NVIDIA GPU can be used")
+        return Finding(name, "info", "not installed; only an NVIDIA GPU needs it: sudo apt install nvidia-driver")
     detail = "not found, so CuPy cannot run; a container must be started with --gpus all"
     return Finding(name, "warning", detail, "sudo apt install nvidia-driver")
 
@@ -132,26 +131,26 @@ def _import_cupy(driver: int | None, wheels: list[str]) -> tuple[Any, Finding]:
     return cupy, Finding("CuPy", "ok", f"{cupy.__version__}, installed as {', '.join(wheels) or 'no known wheel'}")
 
 
-def _about_cuda(cupy: Any, driver: int | None, wheels: list[str]) -> list[Finding]:
-    findings = [_checked("CUDA runtime", _runtime, cupy, driver, wheels)]
+def _cuda_findings(cupy: Any, driver: int | None, wheels: list[str]) -> list[Finding]:
+    findings = [_run_check("CUDA runtime", _runtime, cupy, driver, wheels)]
     devices = [] if findings[0].status == "fault" else _devices(cupy, driver, wheels)
     findings += devices
-    sound = [i for i, device in enumerate(devices) if device.status != "fault"]
-    if sound:
-        findings.append(_checked("CUDA compiler", _compiler, cupy, wheels))
-        findings += [_checked(f"test on cuda:{i}", _trial, i) for i in sound]
-        findings.append(_checked("memory pool", _pool, cupy))
-    return [*findings, _tf32(), _checked("kernel cache", _kernel_cache), _nvmath(has_gpu=bool(sound))]
+    working = [i for i, device in enumerate(devices) if device.status != "fault"]
+    if working:
+        findings.append(_run_check("CUDA compiler", _compiler, cupy, wheels))
+        findings += [_run_check(f"test on cuda:{i}", _test_device, i) for i in working]
+        findings.append(_run_check("memory pool", _memory_pool, cupy))
+    return [*findings, _tf32(), _run_check("kernel cache", _kernel_cache), _nvmath(has_gpu=bool(working))]
 
 
 def _runtime(cupy: Any, driver: int | None, wheels: list[str]) -> Finding:
     runtime = cupy.cuda.runtime.runtimeGetVersion()
-    version = f"CuPy uses {_version(runtime)}"
+    version = f"CuPy uses {_version_text(runtime)}"
     if driver is None:
         return Finding("CUDA runtime", "info", version)
     if driver // 1000 >= runtime // 1000:  # within one major version an older driver runs newer minor ones
         return Finding("CUDA runtime", "ok", f"{version}, which the driver supports")
-    detail = f"{version}, but the driver supports only {_version(driver)}"
+    detail = f"{version}, but the driver supports only {_version_text(driver)}"
     if driver < 12000:
         return Finding("CUDA runtime", "fault", detail, "sudo apt install nvidia-driver")
     return Finding(
@@ -167,7 +166,7 @@ def _devices(cupy: Any, driver: int | None, wheels: list[str]) -> list[Finding]:
         return [] if driver is None else [Finding("GPUs", "fault", _cause(error), "nvidia-smi")]
     if count == 0:
         return [Finding("GPUs", "fault", "the driver is installed, but shows no GPU", "nvidia-smi -L")]
-    return [_checked(f"cuda:{i}", _device, cupy, i, wheels) for i in range(count)]
+    return [_run_check(f"cuda:{i}", _device, cupy, i, wheels) for i in range(count)]
 
 
 def _device(cupy: Any, index: int, wheels: list[str]) -> Finding:
@@ -179,7 +178,7 @@ def _device(cupy: Any, index: int, wheels: list[str]) -> Finding:
     model = properties["name"].decode()
     memory = f"{size_in_words(free)} of {size_in_words(total)} free"
     detail = f"{model}, compute capability {capability[0]}.{capability[1]}, {memory}"
-    if runtime.runtimeGetVersion() // 1000 == 13 and capability < OLDEST_FOR_CUDA_13:
+    if runtime.runtimeGetVersion() // 1000 == 13 and capability < MIN_CAPABILITY_OF_CUDA_13:
         fix = f'pip uninstall -y {" ".join(wheels) or "cupy"} && pip install "cupy-cuda12x[ctk]"'
         return Finding(name, "fault", f"{detail}; CUDA 13 no longer runs on it, CUDA 12 does", fix)
     if free < LITTLE_MEMORY:
@@ -201,14 +200,14 @@ extern "C" __global__ void check(float* out) {{ out[0] = __half2float(__float2ha
     return Finding("CUDA compiler", "ok", "NVRTC and CUDA's headers compile a kernel")
 
 
-def _trial(index: int) -> Finding:
-    name, found = f"test on cuda:{index}", probe.probe_cuda(index)
-    if found.usable:
+def _test_device(index: int) -> Finding:
+    name, result = f"test on cuda:{index}", probe.probe_cuda(index)
+    if result.usable:
         return Finding(name, "ok", "a kernel and a matrix product gave the right results")
-    return Finding(name, "fault", found.cause, found.fix)
+    return Finding(name, "fault", result.cause, result.fix)
 
 
-def _pool(cupy: Any) -> Finding:
+def _memory_pool(cupy: Any) -> Finding:
     pool = cupy.get_default_memory_pool()
     limit = pool.get_limit()
     detail = (
@@ -255,15 +254,19 @@ def _nvmath(*, has_gpu: bool) -> Finding:
     try:
         cublas: Any = importlib.import_module("nvmath.bindings.cublas")
         handle = cublas.create()
-        found = cublas.get_version(handle)
+        cublas_version = cublas.get_version(handle)
         cublas.destroy(handle)
     except Exception as error:  # includes errors about missing libraries
         detail = f"{version} finds no working cuBLAS, so the equations run one at a time: {_cause(error)}"
         return Finding(name, "warning", detail, f"pip install -U {name}")
-    return Finding(name, "ok", f"{version}, with cuBLAS {found // 10000}.{found // 100 % 100}.{found % 100}")
+    return Finding(
+        name,
+        "ok",
+        f"{version}, with cuBLAS {cublas_version // 10000}.{cublas_version // 100 % 100}.{cublas_version % 100}",
+    )
 
 
-def _variable() -> Finding:
+def _device_variable() -> Finding:
     value = os.environ.get(ENVIRONMENT_VARIABLE, "").strip()
     if not value:
         return Finding(ENVIRONMENT_VARIABLE, "info", 'not set; it selects the device for device="auto"')
@@ -276,19 +279,21 @@ def _variable() -> Finding:
     return Finding(ENVIRONMENT_VARIABLE, "ok", repr(value))
 
 
-def _auto() -> Finding:
+def _auto_device() -> Finding:
     name, requested = 'device="auto"', os.environ.get(ENVIRONMENT_VARIABLE, "").strip()
     if requested in ("", "auto"):
-        found = probe.probe_cuda()
-        if found.usable:
+        result = probe.probe_cuda()
+        if result.usable:
             return Finding(name, "ok", "uses cuda:0")
-        return Finding(name, "info" if found.expected else "warning", f"uses the CPU: {found.cause}", found.fix)
+        if result.expected:
+            return Finding(name, "info", f"uses the CPU: {result.cause}")
+        return Finding(name, "warning", f"uses the CPU: {result.cause}", result.fix)
     try:
         return Finding(name, "ok", f"uses {choose_backend(requested).name}, set by {ENVIRONMENT_VARIABLE}")
     except GpubpError:
         return Finding(name, "fault", f"raises: {ENVIRONMENT_VARIABLE} cannot be used", f"unset {ENVIRONMENT_VARIABLE}")
 
 
-def _version(number: int) -> str:
+def _version_text(number: int) -> str:
     """Convert CUDA's version number to text: 13020 is 13.2."""
     return f"{number // 1000}.{number % 1000 // 10}"

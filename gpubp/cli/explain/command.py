@@ -62,19 +62,19 @@ def explain(
     """
     if html is not None:
         check_output(html, (".html", ".htm"), inputs=[source for source in (model, data) if source is not None])
-    named = rain_example() if model is None and data is None else example_from_file(model, data, sample)
+    named_example = rain_example() if model is None and data is None else example_from_file(model, data, sample)
     if sample is not None:
-        named = select_sample(named, sample)
-    example = named.example
+        named_example = select_sample(named_example, sample)
+    example = named_example.example
     if html is not None:
         text = html_page(
             example,
             learning_rate=learning_rate,
             precision=precision,
-            note=named.note,
-            input_names=named.input_names,
-            output_names=named.output_names,
-            case_names=named.sample_names,
+            note=named_example.note,
+            input_names=named_example.input_names,
+            output_names=named_example.output_names,
+            case_names=named_example.sample_names,
         )
         write_atomically(html, text.encode())
     passages = walk(*example, learning_rate=learning_rate)
@@ -96,7 +96,7 @@ def explain(
 
 
 def _as_json(passage: Passage) -> dict[str, Any]:
-    def of(term: Term) -> dict[str, Any]:
+    def term_as_json(term: Term) -> dict[str, Any]:
         return {
             "sign": term.sign,
             "name": term.name,
@@ -104,4 +104,7 @@ def _as_json(passage: Passage) -> dict[str, Any]:
             "values": term.values.tolist(),
         }
 
-    return passage._asdict() | {"terms": [of(term) for term in passage.terms], "result": of(passage.result)}
+    return passage._asdict() | {
+        "terms": [term_as_json(term) for term in passage.terms],
+        "result": term_as_json(passage.result),
+    }

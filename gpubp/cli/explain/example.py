@@ -40,15 +40,17 @@ def example_from_file(model: Path | None, data: str | None, sample: int | None) 
     """Read the network from a model file, and samples from a table or from the data set that it was trained on."""
     if model is None:
         raise DataError(f"--data needs a model file; use gpubp explain MODEL --data {data}")
-    loaded = load_model(model)
-    if loaded.theta.ndim != 1:
-        raise DataError(f"{model} is a stack of {loaded.theta.shape[0]} networks, but explain needs one network")
-    source = data if data is not None else _training_data(model, loaded)
-    X, targets, inputs, outputs = _read_samples(loaded, source)
+    trained = load_model(model)
+    if trained.theta.ndim != 1:
+        raise DataError(f"{model} is a stack of {trained.theta.shape[0]} networks, but explain needs one network")
+    source = data if data is not None else _training_data(model, trained)
+    X, targets, inputs, outputs = _read_samples(trained, source)
     n = min(FIRST_SAMPLES, len(X)) if sample is None else len(X)
-    names = tuple(f"case {number}" for number in range(1, n + 1))
+    sample_names = tuple(f"case {number}" for number in range(1, n + 1))
     note = f"The model of {model.name}, and cases of {Path(source).name}, encoded as its inputs."
-    return NamedExample(Example(loaded.network, loaded.theta, X[:n], targets[:n]), note, inputs, outputs, names)
+    return NamedExample(
+        Example(trained.network, trained.theta, X[:n], targets[:n]), note, inputs, outputs, sample_names
+    )
 
 
 def select_sample(named: NamedExample, sample: int) -> NamedExample:
@@ -56,15 +58,15 @@ def select_sample(named: NamedExample, sample: int) -> NamedExample:
     X, targets = named.example.x, named.example.d
     if sample > len(X):
         raise DataError(f"--sample must be from 1 to {len(X):,}, the number of cases, got {sample:,}")
-    one = slice(sample - 1, sample)
+    selected = slice(sample - 1, sample)
     return named._replace(
-        example=named.example._replace(x=X[one], d=targets[one]),
-        sample_names=named.sample_names[one] or (f"case {sample}",),
+        example=named.example._replace(x=X[selected], d=targets[selected]),
+        sample_names=named.sample_names[selected] or (f"case {sample}",),
     )
 
 
-def _training_data(model: Path, loaded: Model) -> str:
-    source = str(loaded.about.get("source", "")).removeprefix("the set ")
+def _training_data(model: Path, trained: Model) -> str:
+    source = str(trained.about.get("source", "")).removeprefix("the set ")
     if source not in DATASETS:
         raise DataError(
             f"{model} was not trained on a built-in data set; pass cases with --data, a file or one of "
@@ -73,14 +75,14 @@ def _training_data(model: Path, loaded: Model) -> str:
     return source
 
 
-def _read_samples(loaded: Model, source: str) -> tuple[np.ndarray, np.ndarray, Names, Names]:
+def _read_samples(trained: Model, source: str) -> tuple[np.ndarray, np.ndarray, Names, Names]:
     """Read inputs and targets, and the names of both."""
-    if loaded.preprocessing is not None:
-        preprocessing, table = preprocessing_of(loaded), read_table(source)
+    if trained.preprocessing is not None:
+        preprocessing, table = preprocessing_of(trained), read_table(source)
         target = preprocessing.target
         outputs = target.classes if isinstance(target, ClassTarget) else preprocessing.target_names
         return apply(preprocessing, table), encode_target(preprocessing, table), preprocessing.feature_names, outputs
-    n_inputs, n_outputs = loaded.network.sizes[0], loaded.network.sizes[-1]
+    n_inputs, n_outputs = trained.network.sizes[0], trained.network.sizes[-1]
     if source in DATASETS and not Path(source).is_file():
         dataset = load_dataset(source)
         X, targets, inputs = dataset.X, dataset.targets, dataset.feature_names

@@ -14,24 +14,24 @@ from gpubp.cli.output import console
 from gpubp.explain import Passage
 from gpubp.explain.notation import fractions, number_format, worked_number
 
-MOST_SHOWN = 8  # rows or columns of a matrix; of larger ones only both ends
+MAX_SHOWN = 8  # rows or columns of a matrix; of larger ones only both ends
 
 
 def framed(passage: Passage, precision: int) -> RenderableType:
     """Return one step of the walk, in a frame on a terminal."""
     number = f"({passage.equation.replace(', ', '), (')})  " if passage.equation else ""
     title = Text.assemble((number, "bold cyan"), (passage.title, "bold"))
-    inside = min(console.width, 100) - 6
+    width = min(console.width, 100) - 6
     parts: list[RenderableType] = []
     if passage.formula:
         parts += [stacked(passage.formula), ""]
-    parts += [_equation(passage, precision, inside), ""]
+    parts += [_equation(passage, precision, width), ""]
     if worked := worked_number(passage, precision):
         parts += [Text(worked, "dim"), ""]
     parts.append(Text(passage.meaning))
     if not console.is_terminal:
         return Group(title, "", Padding(Group(*parts), (0, 0, 1, 2), expand=False))
-    return Panel(Group(*parts), title=title, title_align="left", padding=(1, 2), width=inside + 6, border_style="dim")
+    return Panel(Group(*parts), title=title, title_align="left", padding=(1, 2), width=width + 6, border_style="dim")
 
 
 def stacked(formula: str) -> Text:
@@ -44,26 +44,38 @@ def stacked(formula: str) -> Text:
     a = ── · 2
         dx
     """
-    over, line, under = "", "", ""
+    top, middle, bottom = "", "", ""
     for part in fractions(formula):
         if isinstance(part, str):
-            over, line, under = over + " " * len(part), line + part, under + " " * len(part)
+            top, middle, bottom = top + " " * len(part), middle + part, bottom + " " * len(part)
         else:
             width = max(map(len, part))
-            over, line, under = over + f"{part.top:^{width}}", line + "─" * width, under + f"{part.bottom:^{width}}"
-    if not over.strip():
+            top, middle, bottom = top + f"{part.top:^{width}}", middle + "─" * width, bottom + f"{part.bottom:^{width}}"
+    if not top.strip():
         return Text(formula, "cyan")
-    return Text("\n".join(row.rstrip() for row in (over, line, under)), "cyan")
+    return Text("\n".join(row.rstrip() for row in (top, middle, bottom)), "cyan")
 
 
 def _equation(passage: Passage, precision: int, width: int) -> Table:
-    """Place the terms side by side, or one below the other if they do not fit."""
+    """Place the terms side by side, or one below the other if they do not fit; show fewer columns of wide matrices."""
+    for max_columns in range(MAX_SHOWN, 1, -2):
+        beside, below = _layouts(passage, precision, max_columns)
+        for layout in (beside, below):
+            if Measurement.get(console, console.options.update_width(10_000), layout).maximum <= width:
+                return layout
+    return below
+
+
+def _layouts(passage: Passage, precision: int, max_columns: int) -> tuple[Table, Table]:
+    """Place the terms side by side, and one below the other."""
     beside, below = Table.grid(padding=(0, 1)), Table.grid(padding=(0, 1))
     cells: list[Text] = []
     for term in (*passage.terms, passage.result):
         sign, name = Text(term.sign, "bold yellow"), Text(term.name, "cyan")
         shape = Text(" × ".join(map(str, term.values.shape)), "dim")
-        lines = Text("\n".join(matrix(term.values, precision)), "bold green" if term is passage.result else "")
+        lines = Text(
+            "\n".join(matrix(term.values, precision, max_columns)), "bold green" if term is passage.result else ""
+        )
         block = Text("\n", justify="center").join(part for part in (name, lines, shape) if part.plain)
         cells += [sign, block] if term.sign else [block]
         below.add_row(sign, name, lines, shape)
@@ -72,11 +84,10 @@ def _equation(passage: Passage, precision: int, width: int) -> Table:
     beside.add_row(*cells)
     for column in below.columns:
         column.vertical, column.no_wrap = "middle", True
-    fits = Measurement.get(console, console.options.update_width(10_000), beside).maximum <= width
-    return beside if fits else below
+    return beside, below
 
 
-def matrix(values: np.ndarray, precision: int) -> list[str]:
+def matrix(values: np.ndarray, precision: int, max_columns: int = MAX_SHOWN) -> list[str]:
     r"""Format a matrix in brackets; of a large one, show only both ends of the rows and columns.
 
     Examples
@@ -85,11 +96,11 @@ def matrix(values: np.ndarray, precision: int) -> list[str]:
     ⎡ 1.50 -20.00 ⎤
     ⎣ 0.25   3.00 ⎦
     """
-    write = number_format(values, precision)
+    format_value = number_format(values, precision)
     if values.ndim == 0:
-        return [write(float(values))]
-    rows = [_both_ends([write(float(value)) for value in row], "…") for row in values]
-    rows = _both_ends(rows, ["⋮"] * len(rows[0]))
+        return [format_value(float(values))]
+    rows = [_both_ends([format_value(float(value)) for value in row], "…", max_columns) for row in values]
+    rows = _both_ends(rows, ["⋮"] * len(rows[0]), MAX_SHOWN)
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [" ".join(f"{cell:>{width}}" for cell, width in zip(row, widths, strict=True)) for row in rows]
     if len(lines) == 1:
@@ -98,6 +109,6 @@ def matrix(values: np.ndarray, precision: int) -> list[str]:
     return [f"{opening} {line} {closing}" for opening, line, closing in zip(left, lines, right, strict=True)]
 
 
-def _both_ends(items: list[Any], between: Any) -> list[Any]:
-    half = MOST_SHOWN // 2
-    return items if len(items) <= MOST_SHOWN + 1 else [*items[:half], between, *items[-half:]]
+def _both_ends(items: list[Any], ellipsis: Any, limit: int) -> list[Any]:
+    half = limit // 2
+    return items if len(items) <= limit + 1 else [*items[:half], ellipsis, *items[-half:]]

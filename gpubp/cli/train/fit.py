@@ -3,6 +3,7 @@
 from typing import NamedTuple, cast
 
 from gpubp.cli.progress import progress_bar
+from gpubp.cli.train.options import TOLERANCE
 from gpubp.cli.train.prepare import TrainingJob
 from gpubp.cli.train.rescue import sigterm_as_interrupt, warnings_as_notes
 from gpubp.errors import CheckpointError
@@ -40,6 +41,7 @@ def fit(job: TrainingJob) -> FitOutcome:
                 batch_size=job.batch_size,
                 l2=options.l2,
                 patience=options.patience or None,
+                tolerance=TOLERANCE,
                 seed=options.seed,
                 device=options.device,
                 dtype=options.dtype,

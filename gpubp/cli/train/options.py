@@ -16,6 +16,7 @@ from gpubp.optim.second_order import METHODS, SecondOrder
 from gpubp.training.callbacks import CALLBACKS
 
 MAX_LAYER_SIZE = 1_000_000
+TOLERANCE = 1e-4  # smaller changes of the loss are no improvement for --patience
 PICTURES = (".png", ".pdf", ".svg")
 _DATA, _NETWORK, _TRAINING, _OUTPUT = "The data", "The network", "Training", "Output"
 

@@ -9,6 +9,7 @@ import typer
 from gpubp.cli.formatting import number, shortened
 from gpubp.cli.output import console, notes, print_facts, print_json, print_note, print_scores
 from gpubp.cli.train.fit import FitOutcome
+from gpubp.cli.train.options import TOLERANCE
 from gpubp.cli.train.prepare import TrainingJob
 from gpubp.cli.train.save import SavedFiles
 from gpubp.data.preprocessing import CategoryColumn, ClassTarget, NumberColumn
@@ -22,7 +23,7 @@ Facts = list[tuple[str, str]]
 
 _STOP_REASONS = {
     "epochs": "the maximum number of epochs",
-    "patience": "no improvement in the last {patience}",
+    "patience": "the monitored loss improved by less than {tolerance:g} in each of the last {patience} epochs",
     "converged": "converged",
     "diverged": "diverged",
     "callback": "stopped by a callback",
@@ -35,12 +36,12 @@ def print_job(job: TrainingJob) -> None:
     if job.quiet:
         return
     facts = _facts_of_data(job)
-    facts += [("network", _described(job.network)), ("device", job.device)]
+    facts += [("network", _network_text(job.network)), ("device", job.device)]
     if job.processes.world_size > 1:
         facts.append(("processes", f"{job.processes.world_size:,} train together"))
     if job.options.checkpoint is not None:
-        found = checkpoints_in(job.options.checkpoint) if job.options.resume else []
-        start = f", from {found[-1].name} on" if found else ""
+        checkpoints = checkpoints_in(job.options.checkpoint) if job.options.resume else []
+        start = f", from {checkpoints[-1].name} on" if checkpoints else ""
         facts.append(("checkpoint", f"{job.options.checkpoint}{start}"))
     if job.replaced is not None:
         facts.append(("replaces", job.replaced))
@@ -61,7 +62,7 @@ def print_result(job: TrainingJob, outcome: FitOutcome, saved: SavedFiles) -> No
         print_scores(outcome.result.scores, outcome.result.rows)
         console.print()
     files = [(name, str(path)) for name, path in (("model", saved.model), ("picture", saved.picture)) if path]
-    print_facts([("training", _course(outcome.result, job.options.patience)), *files], console)
+    print_facts([("training", _course_text(outcome.result, job.options.patience)), *files], console)
     if saved.model is not None and not job.quiet:
         print_facts([("next", f"gpubp predict {saved.model} DATA")], notes)
 
@@ -86,8 +87,8 @@ def finish(job: TrainingJob, outcome: FitOutcome, saved: SavedFiles) -> None:
     if model not in (None, job.model_path):
         raise typer.Exit(2)
     if np.any(fit.diverged):
-        left = "nothing was learned" if model is None else f"{model} holds the weights of epoch {fit.best_epoch}"
-        print_note(f"training diverged; {left}. To fix it, try a smaller --learning-rate")
+        saved_state = "nothing was learned" if model is None else f"{model} holds the weights of epoch {fit.best_epoch}"
+        print_note(f"training diverged; {saved_state}. To fix it, try a smaller --learning-rate")
         raise typer.Exit(1)
     if fit.stop_reason == "interrupted":
         advice = "" if job.options.checkpoint is None else "; the same command with --resume continues from there"
@@ -101,13 +102,13 @@ def _facts_of_data(job: TrainingJob) -> Facts:
     for column in prepared.preprocessing.columns:
         kinds.setdefault(_kind(column), []).append(column.name)
     columns = "; ".join(f"{kind}: {shortened(names)}" for kind, names in sorted(kinds.items(), reverse=True))
-    target, why = prepared.preprocessing.target, ""
+    target, reason = prepared.preprocessing.target, ""
     if isinstance(target, ClassTarget):
-        described = f"{target.name}: {len(target.classes)} classes ({shortened(target.classes, 10)})"
+        target_text = f"{target.name}: {len(target.classes)} classes ({shortened(target.classes, 10)})"
         if job.options.task == "auto" and target.kind == "int":
-            why = " (whole numbers with few values; --task regression reads them as numbers)"
+            reason = " (whole numbers with few values; --task regression reads them as numbers)"
     else:
-        described = "; ".join(
+        target_text = "; ".join(
             f"{name}: mean {number(mean)}, standard deviation {number(scale)}"
             for name, mean, scale in zip(target.names, target.means, target.scales, strict=True)
         )
@@ -118,8 +119,8 @@ def _facts_of_data(job: TrainingJob) -> Facts:
     return [
         *facts,
         ("columns", f"{columns}; {prepared.n_inputs:,} inputs"),
-        ("target", described),
-        ("task", prepared.task + why),
+        ("target", target_text),
+        ("task", prepared.task + reason),
         ("rows", ", ".join(f"{rows:,} {purposes[part]}" for part, rows in prepared.rows.items())),
     ]
 
@@ -142,16 +143,16 @@ def _row_numbers(prepared: PreparedTable | PreparedStream) -> list[str]:
     ]
 
 
-def _described(network: Network) -> str:
+def _network_text(network: Network) -> str:
     sizes = "-".join(map(str, network.sizes))
     return f"{sizes} ({', '.join(network.activations)}), {network.n_parameters:,} parameters, loss {network.loss}"
 
 
-def _course(result: TableFit, patience: int) -> str:
+def _course_text(result: TableFit, patience: int) -> str:
     """Describe the course of training: how many epochs, how long, why it stopped."""
     fit = result.fit
     n_epochs = len(fit.history.loss)
-    reason = _STOP_REASONS[fit.stop_reason].format(patience=patience)
+    reason = _STOP_REASONS[fit.stop_reason].format(patience=patience, tolerance=TOLERANCE)
     if not n_epochs:
         return f"{reason} in the first epoch"
     best = f"; the weights are those of epoch {fit.best_epoch}" if 0 < fit.best_epoch < n_epochs else ""

@@ -23,11 +23,11 @@ def sigterm_as_interrupt() -> Iterator[list[int]]:
         received.append(number)
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    previous_handler = signal.signal(signal.SIGTERM, interrupt)
     try:
         yield received
     finally:
-        signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGTERM, previous_handler)
 
 
 @contextmanager
@@ -36,11 +36,11 @@ def warnings_as_notes() -> Iterator[None]:
     with warnings.catch_warnings():
         show = warnings.showwarning
 
-        def show_as_note(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+        def show_as_note(message: Warning | str, category: type[Warning], *location: Any, **options: Any) -> None:
             if issubclass(category, CheckpointWarning):
                 print_note(str(message))
             else:
-                show(message, category, *place, **more)
+                show(message, category, *location, **options)
 
         warnings.showwarning = show_as_note
         warnings.simplefilter("always", CheckpointWarning)

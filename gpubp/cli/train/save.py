@@ -41,8 +41,8 @@ def _save_model(model: Model, path: Path) -> Path:
     try:
         save_model(path, model.network, model.theta, preprocessing=model.preprocessing, about=model.about)
     except OSError as error:
-        elsewhere = Path(tempfile.mkdtemp(prefix="gpubp-"), path.name)
-        save_model(elsewhere, model.network, model.theta, preprocessing=model.preprocessing, about=model.about)
-        print_error(f"{path} cannot be written ({error.strerror}); the model is in {elsewhere} instead")
-        return elsewhere
+        temporary_path = Path(tempfile.mkdtemp(prefix="gpubp-"), path.name)
+        save_model(temporary_path, model.network, model.theta, preprocessing=model.preprocessing, about=model.about)
+        print_error(f"{path} cannot be written ({error.strerror}); the model is in {temporary_path} instead")
+        return temporary_path
     return path

@@ -21,36 +21,36 @@ def warmup(device: options.Device = "auto") -> None:
     """
     backend = choose_backend(device)
     print_facts([("device", device_and_reason(backend, device))], notes)
-    waiting = list(compilations(backend))
-    if not waiting:
-        fix = '; with numba long training runs are compiled: pip install "gpubp[fast]"' if backend.is_numpy else ""
-        print_facts([("compiled", f"nothing: {backend.name} needs no compiler here{fix}")], console)
+    pending = list(compilations(backend))
+    if not pending:
+        hint = '; numba would compile long training runs: pip install "gpubp[fast]"' if backend.is_numpy else ""
+        print_facts([("compiled", f"nothing: {backend.name} needs no compiler here{hint}")], console)
         return
-    began = time.perf_counter()
-    shown = notes.is_terminal and not notes.is_dumb_terminal
+    start = time.perf_counter()
+    shows_bar = notes.is_terminal and not notes.is_dumb_terminal
     columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
-    with Progress(*columns, console=notes, disable=not shown) as bar:
-        task = bar.add_task("", total=len(waiting))
-        for name, compile_it in waiting:
+    with Progress(*columns, console=notes, disable=not shows_bar) as bar:
+        task = bar.add_task("", total=len(pending))
+        for name, compile_item in pending:
             bar.update(task, description=name)
-            compile_it()
+            compile_item()
             bar.advance(task)
-    seconds = time.perf_counter() - began
+    seconds = time.perf_counter() - start
     print_facts(
         [
-            ("compiled", f"{_counted([name for name, _ in waiting])}, in {seconds:.1f} s"),
+            ("compiled", f"{_counts_text([name for name, _ in pending])}, in {seconds:.1f} s"),
             ("kept in", cache_description(backend)),
         ],
         console,
     )
 
 
-def _counted(names: list[str]) -> str:
+def _counts_text(names: list[str]) -> str:
     """Count names such as "activation tanh" by their first word.
 
     Examples
     --------
-    >>> _counted(["loss huber", "loss squared", "steps"])
+    >>> _counts_text(["loss huber", "loss squared", "steps"])
     '2 losses, 1 other'
     """
     first = (name.partition(" ")[0] for name in names)
