@@ -192,6 +192,6 @@ def emulated_gpu(monkeypatch):
     monkeypatch.setattr(setup, "choose_backend", lambda device, *_: host if device == "cpu" else backend)
     monkeypatch.setattr(cuda, "nvmath_works", lambda: True)
     monkeypatch.setattr(gpubp.engine.cuda.device, "cuda_device", make_device)
-    monkeypatch.setattr(memory, "memory_of", lambda backend: None)
+    monkeypatch.setattr(memory, "gpu_memory", lambda backend: None)
     monkeypatch.delenv("GPUBP_COMPILED", raising=False)
     return devices

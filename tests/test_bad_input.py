@@ -212,7 +212,7 @@ def test_validation_that_does_not_fit():
 
 @pytest.mark.parametrize("epochs", [0, -1, 1.5, "10", None, np.nan])
 def test_epochs(epochs):
-    with pytest.raises(DataError, match=f"epochs must be 1 or more.*got {epochs!r}"):
+    with pytest.raises(DataError, match=f"epochs must be a whole number.*got {epochs!r}"):
         fit(epochs=epochs, callbacks=[lambda progress: progress.epoch > 9])
 
 
@@ -225,7 +225,7 @@ def test_batch_size(batch_size):
 
 @pytest.mark.parametrize("patience", [0, -1, 0.5, 2.5, "3"])
 def test_patience(patience):
-    with pytest.raises(DataError, match=f"patience must be 1 or more.*got {patience!r}"):
+    with pytest.raises(DataError, match=f"patience must be a whole number.*got {patience!r}"):
         fit(patience=patience)
 
 

@@ -92,51 +92,51 @@ def choose_backend(device: str = "auto", *arrays: Array) -> Backend:
     if not isinstance(device, str):
         raise DeviceError(f"device must be text, such as 'auto', 'cpu', 'cuda' or 'cuda:0', got {device!r}")
     if device == "auto":
-        own = _backend_of(*arrays)
-        if own is not None:
-            return own
+        backend = _backend_of(*arrays)
+        if backend is not None:
+            return backend
         device = os.environ.get(ENVIRONMENT_VARIABLE, "").strip() or "auto"
     if device == "auto":
-        return _best()
-    return _named(device)
+        return _best_backend()
+    return _named_backend(device)
 
 
 def _backend_of(*arrays: Array) -> Backend | None:
     """Find the backend that all arrays other than NumPy's share; None if all are NumPy's."""
-    found = None
+    shared = None
     for array in arrays:
         library = library_of(array)
         if library is None or library is NUMPY:
             continue
         xp, device = array_api_compat.array_namespace(array), array_api_compat.device(array)
         backend = Backend(xp, device, library.name_of(device), library)
-        if found is not None and (found.xp is not xp or found.device != device):
+        if shared is not None and (shared.xp is not xp or shared.device != device):
             raise DataError(
-                f"the arrays are on {found.name} and on {backend.name}; move them to one device, or choose one "
+                f"the arrays are on {shared.name} and on {backend.name}; move them to one device, or choose one "
                 "with device="
             )
-        found = backend
-    return found
+        shared = backend
+    return shared
 
 
 @functools.cache
-def _best() -> Backend:
-    found = probe.probe_cuda()
-    if found.usable:
-        return _named(CUPY.name)
-    level = logging.INFO if found.expected else logging.WARNING
-    logger.log(level, "device='auto' computes on the CPU: %s. To fix it: %s", found.cause, found.fix)
-    return _named(NUMPY.name)
+def _best_backend() -> Backend:
+    result = probe.probe_cuda()
+    if result.usable:
+        return _named_backend(CUPY.name)
+    level = logging.INFO if result.expected else logging.WARNING
+    logger.log(level, "device='auto' computes on the CPU: %s. To fix it: %s", result.cause, result.fix)
+    return _named_backend(NUMPY.name)
 
 
-def _named(device: str) -> Backend:
+def _named_backend(device: str) -> Backend:
     name, _, text = device.partition(":")
     if name not in LIBRARIES:
         known = ("auto", *LIBRARIES)
         raise DeviceError(f"{unknown('device', device, known)}. A number or a name may follow: 'cuda:1', 'torch:cpu'")
     library = LIBRARIES[name]
     try:
-        xp, found = library.open(text)
+        xp, opened_device = library.open(text)
     except DeviceError:
         raise
     except Exception as error:
@@ -145,7 +145,7 @@ def _named(device: str) -> Backend:
             f"device={device!r} cannot be used ({type(error).__name__}: {error}). To fix it: install {package}, or "
             "name a device that it has"
         ) from error
-    return Backend(xp, found, library.name_of(found), library)
+    return Backend(xp, opened_device, library.name_of(opened_device), library)
 
 
 def check_matmul_precision(matmul_precision: str) -> None:
@@ -186,9 +186,9 @@ def to_backend(backend: Backend, array: Array, dtype: str | None = None) -> Arra
     xp, library = backend.xp, library_of(array)
     if library is not None:
         array = library.detach(array)
-    wanted = None if dtype is None else getattr(xp, dtype)
+    dtype_object = None if dtype is None else getattr(xp, dtype)
     if _is_on(backend, array):
-        return array if wanted is None else xp.astype(array, wanted, copy=False)
+        return array if dtype_object is None else xp.astype(array, dtype_object, copy=False)
     host = to_numpy(array)
     if dtype is not None:
         host = host.astype(dtype, copy=False)

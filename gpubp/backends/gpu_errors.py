@@ -13,9 +13,9 @@ from gpubp.backends.cupy_wheels import cupy_wheels, describe_duplicates, reinsta
 from gpubp.backends.memory import (
     COPIES_OF_PARAMETERS,
     Memory,
-    bytes_of_a_sample,
-    memory_of,
-    pool_of_cupy,
+    bytes_per_sample,
+    cupy_pool,
+    gpu_memory,
     power_of_two_below,
 )
 from gpubp.backends.probe import cause_and_fix, first_line, is_known
@@ -46,13 +46,17 @@ def translate_gpu_errors(backend: Backend, workload: Workload) -> Iterator[None]
     try:
         yield
     except Exception as error:
-        if not _is_of_a_gpu(backend, error):
+        if not _is_gpu_error(backend, error):
             raise
-        words = _full(backend, workload, error) if _is_full(error) else _broken(backend, error)
-        raise DeviceError(words) from error
+        message = (
+            _out_of_memory_message(backend, workload, error)
+            if _is_out_of_memory(error)
+            else _failure_message(backend, error)
+        )
+        raise DeviceError(message) from error
 
 
-def _is_of_a_gpu(backend: Backend, error: Exception) -> bool:
+def _is_gpu_error(backend: Backend, error: Exception) -> bool:
     if not backend.is_cuda:
         return False
     if type(error).__module__.partition(".")[0] in CUPY_PACKAGES:
@@ -61,12 +65,12 @@ def _is_of_a_gpu(backend: Backend, error: Exception) -> bool:
     return isinstance(error, RuntimeError | ImportError | OSError) and is_known(error)
 
 
-def _is_full(error: Exception) -> bool:
+def _is_out_of_memory(error: Exception) -> bool:
     text = f"{type(error).__name__}: {error}"
     return any(part in text for part in ("OutOfMemoryError", "cudaErrorMemoryAllocation", "ALLOC_FAILED"))
 
 
-def _broken(backend: Backend, error: Exception) -> str:
+def _failure_message(backend: Backend, error: Exception) -> str:
     cause, fix = cause_and_fix(error)
     wheels = cupy_wheels()
     if len(wheels) > 1:
@@ -74,21 +78,21 @@ def _broken(backend: Backend, error: Exception) -> str:
     return f"{backend.name} failed: {cause}. To fix it: {fix}"
 
 
-def _full(backend: Backend, workload: Workload, error: Exception) -> str:
+def _out_of_memory_message(backend: Backend, workload: Workload, error: Exception) -> str:
     """Free as much memory as possible, and describe the request, the memory, and what would fit."""
     with backend.active():
-        before = memory_of(backend)
+        before = gpu_memory(backend)
         traceback.clear_frames(error.__traceback__)  # and release the arrays in them
-        pool_of_cupy().free_all_blocks()
-        after = memory_of(backend)
+        cupy_pool().free_all_blocks()
+        after = gpu_memory(backend)
     assert before is not None
     assert after is not None
     limit = f", limited to {size_in_words(before.limit)}" if before.limit else ""
-    doing = f"predicting {workload.n_samples:,} samples"
+    activity = f"predicting {workload.n_samples:,} samples"
     if workload.batch_size is not None:
-        doing = f"training on batches of {workload.batch_size:,} samples"
+        activity = f"training on batches of {workload.batch_size:,} samples"
     return (
-        f"{backend.name} ran out of memory while {doing} ({first_line(str(error)).rstrip('.')}): CuPy's pool held "
+        f"{backend.name} ran out of memory while {activity} ({first_line(str(error)).rstrip('.')}): CuPy's pool held "
         f"{size_in_words(before.held)}{limit}, {size_in_words(before.used)} of it in use, and "
         f"{size_in_words(before.free)} of {size_in_words(before.total)} were free. To fix it: {_fix(workload, after)}"
     )
@@ -100,20 +104,20 @@ def _fix(workload: Workload, memory: Memory) -> str:
     fitting = batch_that_fits(workload, memory)
     if fitting:
         return f"batch_size={fitting} would fit"
-    needed = size_in_words(_bytes_beside_a_batch(workload))
+    needed = size_in_words(_fixed_bytes(workload))
     return f"device='cpu', or fewer samples: these and the weights take about {needed} with any batch size"
 
 
 def batch_that_fits(workload: Workload, memory: Memory) -> int:
     """Estimate the largest batch size that fits, a power of two below the one that did not; 0 if none fits."""
     assert workload.batch_size is not None
-    space = MARGIN * (memory.available - _bytes_beside_a_batch(workload))
-    fitting = space / bytes_of_a_sample(workload.network.sizes, workload.dtype, workload.n_networks)
+    space = MARGIN * (memory.available - _fixed_bytes(workload))
+    fitting = space / bytes_per_sample(workload.network.sizes, workload.dtype, workload.n_networks)
     return power_of_two_below(min(fitting, workload.batch_size - 1))
 
 
-def _bytes_beside_a_batch(workload: Workload) -> int:
+def _fixed_bytes(workload: Workload) -> int:
     network = workload.network
-    of_samples = workload.n_samples * (network.sizes[0] + network.sizes[-1])
-    of_parameters = COPIES_OF_PARAMETERS * workload.n_networks * network.n_parameters
-    return int(np.dtype(workload.dtype).itemsize) * (of_samples + of_parameters)
+    n_sample_values = workload.n_samples * (network.sizes[0] + network.sizes[-1])
+    n_parameter_values = COPIES_OF_PARAMETERS * workload.n_networks * network.n_parameters
+    return int(np.dtype(workload.dtype).itemsize) * (n_sample_values + n_parameter_values)

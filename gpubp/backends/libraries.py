@@ -88,9 +88,9 @@ def _open_cupy(text: str) -> tuple[Namespace, Device]:
     if text and not text.isdecimal():
         raise DeviceError(f"device={device!r}: expected 'cuda' or 'cuda:N' with N a number, such as 'cuda:0'")
     index = int(text or 0)
-    found = probe.probe_cuda(index)
-    if not found.usable:
-        raise DeviceError(f"device={device!r} cannot be used: {found.cause}. To fix it: {found.fix}")
+    result = probe.probe_cuda(index)
+    if not result.usable:
+        raise DeviceError(f"device={device!r} cannot be used: {result.cause}. To fix it: {result.fix}")
     import cupy
 
     return importlib.import_module("array_api_compat.cupy"), cupy.cuda.Device(index)

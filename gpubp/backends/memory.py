@@ -16,8 +16,8 @@ SAMPLES_AT_ONCE = 4096
 COPIES_OF_PARAMETERS = 8  # in training: the parameters, the gradient, the optimizer's state and temporaries
 HOST_SPACE = 1 << 30  # bytes of host memory that a stack may use
 
-SHARE = 4  # predictions may use the free memory divided by this
-SHARE_OF_SAMPLES = 0.6  # of the free memory, at most; the rest is for parameters, batches and checks
+PREDICTION_DIVISOR = 4  # predictions may use the free memory divided by this
+MAX_SAMPLE_FRACTION = 0.6  # of the free memory, at most; the rest is for parameters, batches and checks
 
 
 class Memory(NamedTuple):
@@ -36,27 +36,27 @@ class Memory(NamedTuple):
         return min(space, self.limit - self.used) if self.limit else space
 
 
-def memory_of(backend: Backend) -> Memory | None:
+def gpu_memory(backend: Backend) -> Memory | None:
     """Return the memory of a GPU, which must be the current device; None for other devices."""
     if not backend.is_cuda:
         return None
-    pool = pool_of_cupy()
+    pool = cupy_pool()
     free, total = backend.device.mem_info
     return Memory(free, total, pool.total_bytes(), pool.used_bytes(), pool.get_limit())
 
 
-def pool_of_cupy() -> Any:
+def cupy_pool() -> Any:
     """Return CuPy's memory pool; CuPy must be imported already."""
     return sys.modules["cupy"].get_default_memory_pool()
 
 
-def bytes_of_a_prediction(sizes: tuple[int, ...], dtype: str, n_networks: int = 1) -> int:
+def bytes_per_prediction(sizes: tuple[int, ...], dtype: str, n_networks: int = 1) -> int:
     """Estimate the bytes of one sample in a forward pass: total inputs and outputs of a layer and of the one below."""
     widest = max(below + 3 * here for below, here in itertools.pairwise(sizes))
     return np.dtype(dtype).itemsize * n_networks * widest
 
 
-def bytes_of_a_sample(sizes: tuple[int, ...], dtype: str, n_networks: int = 1) -> int:
+def bytes_per_sample(sizes: tuple[int, ...], dtype: str, n_networks: int = 1) -> int:
     """Estimate the bytes of one sample in a training step: what the backward pass needs, and its derivatives."""
     n_values = sizes[0] + sizes[-1] + 4 * sum(sizes[1:])
     return np.dtype(dtype).itemsize * n_networks * n_values
@@ -79,17 +79,19 @@ def networks_at_once(backend: Backend, sizes: tuple[int, ...], dtype: str, size:
     Parameters, optimizer state, gradients and the layers of a batch must fit into half of the GPU memory that samples
     of ``n_numbers`` leave free, or into a fixed amount of host memory.
     """
-    memory = memory_of(backend)
+    memory = gpu_memory(backend)
     n_parameters = sum((i + 1) * j for i, j in itertools.pairwise(sizes))
-    of_one = np.dtype(dtype).itemsize * COPIES_OF_PARAMETERS * n_parameters + size * bytes_of_a_sample(sizes, dtype)
+    bytes_per_network = np.dtype(dtype).itemsize * COPIES_OF_PARAMETERS * n_parameters + size * bytes_per_sample(
+        sizes, dtype
+    )
     space = HOST_SPACE if memory is None else (memory.available - n_numbers * np.dtype(dtype).itemsize) // 2
-    return max(1, space // of_one)
+    return max(1, space // bytes_per_network)
 
 
 def fits_in_memory(backend: Backend, n_numbers: int, dtype: str) -> bool:
     """Return whether samples with ``n_numbers`` numbers fit on the device during training."""
-    memory = memory_of(backend)
-    return memory is None or n_numbers * np.dtype(dtype).itemsize <= SHARE_OF_SAMPLES * memory.available
+    memory = gpu_memory(backend)
+    return memory is None or n_numbers * np.dtype(dtype).itemsize <= MAX_SAMPLE_FRACTION * memory.available
 
 
 def home_of(backend: Backend, dtype: str, *samples: Array) -> Backend:
@@ -102,8 +104,8 @@ def home_of(backend: Backend, dtype: str, *samples: Array) -> Backend:
 
 def samples_at_once(backend: Backend, sizes: tuple[int, ...], dtype: str, n_networks: int = 1) -> int:
     """Choose how many samples pass forward together: on a GPU, a power of two that fits into its free memory."""
-    memory = memory_of(backend)
+    memory = gpu_memory(backend)
     if memory is None:
         return SAMPLES_AT_ONCE
-    fit = memory.available // (SHARE * bytes_of_a_prediction(sizes, dtype, n_networks))
+    fit = memory.available // (PREDICTION_DIVISOR * bytes_per_prediction(sizes, dtype, n_networks))
     return max(1, power_of_two_below(fit))

@@ -19,7 +19,7 @@ class Probe(NamedTuple):
 
 
 def driver_cuda_version() -> int | None:
-    """Ask the NVIDIA driver for the newest CUDA it supports.
+    """Return the newest CUDA version that the NVIDIA driver supports.
 
     Returns
     -------

@@ -15,7 +15,7 @@ import numpy as np
 from gpubp._typing import Array
 from gpubp.backends.backend import Backend, choose_backend, to_numpy
 from gpubp.distributed import monitor
-from gpubp.distributed.heartbeat import PAUSE, Heartbeat, connected
+from gpubp.distributed.heartbeat import SECONDS_TO_READ, Heartbeat, connect_all
 from gpubp.distributed.process_group import ProcessGroup
 from gpubp.errors import DataError, DeviceError, GpubpError
 
@@ -43,7 +43,7 @@ def mpi_process_group() -> "MPIProcessGroup":
 
         def report_and_abort(*fault: Any) -> None:
             hook(*fault)
-            time.sleep(PAUSE)  # so that the launcher can read the message
+            time.sleep(SECONDS_TO_READ)  # so that the launcher can read the message
             comm.Abort(1)
 
         sys.excepthook = report_and_abort
@@ -70,7 +70,7 @@ class MPIProcessGroup(ProcessGroup):
         self.hosts: list[str] = comm.allgather(host)
         self.local_rank = self.hosts[: self.rank].count(self.hosts[self.rank])
         self._nccl: list[Any] = []  # set once it is open or known to be unavailable
-        self._line: Heartbeat | None = None
+        self._heartbeat: Heartbeat | None = None
         self._shared_fault: BaseException | None = None
 
     def all_reduce(self, array: Array) -> Array:
@@ -106,9 +106,9 @@ class MPIProcessGroup(ProcessGroup):
 
     def on_rank_0(self, work: Callable[[], T]) -> T:
         """Run ``work`` in process 0 and send the result to all processes by pickle."""
-        found: Any = work() if self.rank == 0 else None
-        sent: T = self.comm.bcast(found)
-        return found if self.rank == 0 else sent
+        result: Any = work() if self.rank == 0 else None
+        sent: T = self.comm.bcast(result)
+        return result if self.rank == 0 else sent
 
     @contextmanager
     def raise_on_all(self) -> Iterator[None]:
@@ -119,30 +119,30 @@ class MPIProcessGroup(ProcessGroup):
         except Exception as error:
             fault = error
         faults = self.comm.allgather(fault and f"{type(fault).__name__}: {fault}")
-        for rank, words in enumerate(faults):
-            if words is not None:
-                self._shared_fault = fault or DataError(f"{self.named(rank)} failed: {words}")
+        for rank, message in enumerate(faults):
+            if message is not None:
+                self._shared_fault = fault or DataError(f"{self.process_name(rank)} failed: {message}")
                 raise self._shared_fault
 
     def check_equal(self, facts: Mapping[str, Any]) -> None:
         """Compare facts as text, those of process 0 with those of each other process."""
-        words = {name: str(fact) for name, fact in facts.items()}
-        of_first = self.on_rank_0(lambda: words)
+        texts = {name: str(fact) for name, fact in facts.items()}
+        texts_of_first = self.on_rank_0(lambda: texts)
         with self.raise_on_all():
-            for name, fact in words.items():
-                if of_first[name] != fact:
+            for name, fact in texts.items():
+                if texts_of_first[name] != fact:
                     raise DataError(
-                        f"all processes must train the same, but {name} is {of_first[name]:.200} in process 0 and "
-                        f"{fact:.200} in process {self.rank}"
+                        f"all processes must train the same, but {name} is {texts_of_first[name]:.200} in process 0 "
+                        f"and {fact:.200} in process {self.rank}"
                     )
 
     @contextmanager
     def monitored(self, fix: str = "") -> Iterator[None]:
         """Connect to a monitor; an exception that is not raised in all processes ends all by ``MPI_Abort``."""
-        if self.world_size == 1 or self._line is not None:  # nested
+        if self.world_size == 1 or self._heartbeat is not None:  # nested
             yield
             return
-        self._line = Heartbeat(self.rank, self.hosts, connected(self.comm, self.hosts, fix), fix)
+        self._heartbeat = Heartbeat(self.rank, self.hosts, connect_all(self.comm, self.hosts, fix), fix)
         try:
             yield
         except BaseException as error:
@@ -151,23 +151,23 @@ class MPIProcessGroup(ProcessGroup):
             raise
         finally:
             self.comm.Barrier()  # no process disconnects while another may still fail
-            self._line.close()
-            self._line = self._shared_fault = None
+            self._heartbeat.close()
+            self._heartbeat = self._shared_fault = None
 
     def _end_all(self, error: BaseException) -> None:
-        assert self._line is not None
+        assert self._heartbeat is not None
         if isinstance(error, KeyboardInterrupt):
-            self._line.thread.join(10 * PAUSE)  # it received the signal too, and ends the process
+            self._heartbeat.thread.join(10 * SECONDS_TO_READ)  # it received the signal too, and ends the process
         elif not isinstance(error, GpubpError):
             traceback.print_exception(error)
         cause = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-        self._line.report(f"{self.named(self.rank)} failed: {cause}")
-        time.sleep(PAUSE)  # so that the launcher can read the message
+        self._heartbeat.report(f"{self.process_name(self.rank)} failed: {cause}")
+        time.sleep(SECONDS_TO_READ)  # so that the launcher can read the message
         self.comm.Abort(1)
 
-    def named(self, rank: int) -> str:
+    def process_name(self, rank: int) -> str:
         """Name a process for messages."""
-        return monitor.named(rank, self.hosts)
+        return monitor.process_name(rank, self.hosts)
 
     def assign_gpu(self, backend: Backend, device: str) -> Backend:
         """Give each process of a machine the next GPU.
@@ -191,14 +191,14 @@ class MPIProcessGroup(ProcessGroup):
             for rank, device in enumerate(devices):
                 if device[0] != kind:
                     raise DeviceError(
-                        f"{self.named(0)} computes on {kind} and {self.named(rank)} on {device[0]}. To fix it: "
-                        "pass device= a kind of device that all of them have"
+                        f"{self.process_name(0)} computes on {kind} and {self.process_name(rank)} on {device[0]}. "
+                        "To fix it: pass a device= that all of them have"
                     )
                 if device[1] is not None and (other := devices.index(device)) < rank:
                     raise DeviceError(
-                        f"{self.named(other)} and {self.named(rank)} have the same GPU, which NCCL does not support. "
-                        "To fix it: start no more processes on a machine than it has GPUs, and use device='cuda' "
-                        "without a number"
+                        f"{self.process_name(other)} and {self.process_name(rank)} have the same GPU, which "
+                        "NCCL does not support. To fix it: start at most one process for each GPU of a machine, and use "
+                        "device='cuda' without a number"
                     )
 
 

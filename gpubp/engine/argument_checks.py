@@ -55,10 +55,10 @@ def validate_theta(network: Network, backend: Backend, dtype: str, theta: Array)
         )
     if network.tied is not None:
         host = to_numpy(theta)
-        if wrong := np.argwhere(host != network.tied.tie(host)).tolist():
+        if untied := np.argwhere(host != network.tied.tie(host)).tolist():
             raise DataError(
-                f"theta differs from the network's ties at {wrong[0]}: tied weights must be equal, and those of absent "
-                "connections 0; network.tied.tie(theta) makes them so"
+                f"theta differs from the network's ties at {untied[0]}: tied weights must be equal, and those of "
+                "absent connections 0; network.tied.tie(theta) makes them so"
             )
     return theta
 
@@ -120,32 +120,34 @@ def validate_targets(
         If their shape does not fit the network and ``x``, or the loss is not defined for their values.
     """
     targets = _validate(name, backend, dtype, targets, rows)
-    wanted = (x.shape[-2], network.sizes[-1])
-    if tuple(targets.shape) not in _with_stack(wanted, theta):
+    expected = (x.shape[-2], network.sizes[-1])
+    if tuple(targets.shape) not in _allowed_shapes(expected, theta):
         fix = ""
         if targets.ndim == 1:
             column, labels = "reshape(-1, 1) makes a column", "gpubp.one_hot makes rows of class labels"
             fix = f"; {column if network.sizes[-1] == 1 else labels}"
         raise DataError(
-            f"{name} must be {wanted}, a row for each sample of X and a column for each output; "
+            f"{name} must be {expected}, a row for each sample of X and a column for each output; "
             f"got {_shape(targets)}{fix}"
         )
     low, high = get_loss(network.loss).target_range
     selected = targets[..., rows, :]
     if selected.shape[-2] == 0:
         return targets
-    least, most = float(backend.xp.min(selected)), float(backend.xp.max(selected))
-    if least < low or most > high:
-        raise DataError(f"the loss {network.loss!r} needs {name} from {low:g} to {high:g}, got {least:g} to {most:g}")
+    smallest, largest = float(backend.xp.min(selected)), float(backend.xp.max(selected))
+    if smallest < low or largest > high:
+        raise DataError(
+            f"the loss {network.loss!r} needs {name} from {low:g} to {high:g}, got {smallest:g} to {largest:g}"
+        )
     return targets
 
 
 def validate_sample_weight(backend: Backend, dtype: str, theta: Array, x: Array, sample_weight: Array) -> Array:
     """Validate sample weights, not negative and not all 0, one per sample; for a stack they may be ``(K, b)``."""
     weights = _validate("sample_weight", backend, dtype, sample_weight)
-    wanted = (x.shape[-2],)
-    if tuple(weights.shape) not in _with_stack(wanted, theta):
-        raise DataError(f"sample_weight must be {wanted}, one for each sample, got {_shape(weights)}")
+    expected = (x.shape[-2],)
+    if tuple(weights.shape) not in _allowed_shapes(expected, theta):
+        raise DataError(f"sample_weight must be {expected}, one for each sample, got {_shape(weights)}")
     xp = backend.xp
     if float(xp.min(weights)) < 0.0 or float(xp.min(xp.sum(weights, axis=-1))) <= 0.0:
         raise DataError("sample_weight must not be negative, and not all 0")
@@ -168,13 +170,13 @@ def check_options(
     if not isinstance(optimizer, Optimizer | SecondOrder):
         raise DataError(f"optimizer must be one of gpubp's, such as adam() or get_optimizer('adam'), got {optimizer!r}")
     if not _is_count(epochs):
-        raise DataError(f"epochs must be 1 or more, a whole number, got {epochs!r}")
+        raise DataError(f"epochs must be a whole number of at least 1, got {epochs!r}")
     if batch_size not in ("auto", "full") and not _is_count(batch_size):
         raise DataError(f"batch_size must be a positive whole number, 'auto' or 'full', got {batch_size!r}")
     numbers = [("l2", number) for number in (to_numpy(l2).ravel().tolist() if getattr(l2, "ndim", 0) else [l2])]
     for name, number in (*numbers, ("tolerance", tolerance)):
         if not (isinstance(number, int | float | np.floating) and math.isfinite(number) and number >= 0.0):
-            raise DataError(f"{name} must be a finite number from 0 up, got {number!r}")
+            raise DataError(f"{name} must be a finite number of at least 0, got {number!r}")
     if validation_data is not None and not (isinstance(validation_data, tuple | list) and len(validation_data) == 2):
         raise DataError(f"validation_data must be a pair (X, targets), got {type(validation_data).__name__}")
     if scoring is not None and validation_data is None:
@@ -182,7 +184,7 @@ def check_options(
     if stop_when is not None and not callable(stop_when):
         raise DataError(f"stop_when must be a function of targets and outputs, got {stop_when!r}")
     if patience is not None and not _is_count(patience):
-        raise DataError(f"patience must be 1 or more epochs, a whole number, got {patience!r}")
+        raise DataError(f"patience must be a whole number of epochs, at least 1, got {patience!r}")
     if isinstance(optimizer, SecondOrder):
         if batch_size not in ("auto", "full"):
             raise DataError(f"{optimizer.name} works on the full batch: leave batch_size out, or make it 'full'")
@@ -194,7 +196,7 @@ def check_gradient_accumulation(gradient_accumulation: Any, batch_size: Any, opt
     """Check the number of batches whose gradients are summed."""
     if not _is_count(gradient_accumulation):
         raise DataError(
-            f"gradient_accumulation must be 1 or more batches, a whole number, got {gradient_accumulation!r}"
+            f"gradient_accumulation must be a whole number of batches, at least 1, got {gradient_accumulation!r}"
         )
     if gradient_accumulation > 1 and (batch_size == "full" or isinstance(optimizer, SecondOrder)):
         raise DataError(
@@ -220,9 +222,9 @@ def _is_count(number: Any) -> bool:
     return isinstance(number, int | np.integer) and bool(number >= 1)
 
 
-def _with_stack(wanted: tuple[int, ...], theta: Array) -> tuple[tuple[int, ...], ...]:
+def _allowed_shapes(shape: tuple[int, ...], theta: Array) -> tuple[tuple[int, ...], ...]:
     """Return the allowed shapes: one array for all networks or, for a stack, one for each."""
-    return (wanted,) if theta.ndim == 1 else (wanted, (theta.shape[0], *wanted))
+    return (shape,) if theta.ndim == 1 else (shape, (theta.shape[0], *shape))
 
 
 def _shape(array: Array) -> tuple[int, ...]:
@@ -267,9 +269,9 @@ def _validate(name: str, backend: Backend, dtype: str, array: Array, rows: slice
     selected = array[..., rows, :] if array.ndim > 1 else array
     if not bool(backend.xp.all(backend.xp.isfinite(selected))):
         host = to_numpy(selected)
-        place = [int(i) for i in np.argwhere(~np.isfinite(host))[0]]
-        value = host[tuple(place)]
+        index = [int(i) for i in np.argwhere(~np.isfinite(host))[0]]
+        value = host[tuple(index)]
         if array.ndim > 1:
-            place[-2] += rows.start or 0
-        raise DataError(f"{name} holds {value} at {place}; every value must be finite in {dtype}")
+            index[-2] += rows.start or 0
+        raise DataError(f"{name} holds {value} at {index}; every value must be finite in {dtype}")
     return array

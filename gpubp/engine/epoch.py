@@ -66,20 +66,20 @@ def plain_epoch_runner(
 
 
 def _step_by_step(
-    xp: Namespace, step: Step, position: ModelState, batches: Batches, processes: ProcessGroup = SINGLE_PROCESS
+    xp: Namespace, step: Step, model: ModelState, batches: Batches, processes: ProcessGroup = SINGLE_PROCESS
 ) -> EpochResult:
     values: list[Array] = []
     weights: list[Any] = []
     sizes: Any = []
     for number in range(epochs_of(batches)):
         for part, batch in batches.of_epoch(number) if isinstance(batches, ArrayBatches) else batches:
-            epoch = position.epoch + number + part
-            position.theta, position.state, value = step(position.theta, position.state, batch, epoch)
+            epoch = model.epoch + number + part
+            model.theta, model.state, value = step(model.theta, model.state, batch, epoch)
             values.append(value)
             weights.append(total_weight(xp, batch))
             sizes.append(batch.x.shape[-2] if batch.sizes is None else batch.sizes)
     all_weights = np.asarray(weights) if isinstance(weights[0], float) else xp.stack(weights)
     if processes.world_size > 1:  # so far these are the sums of shards
         all_weights, sizes = processes.all_reduce(all_weights), processes.all_reduce(np.asarray(sizes))
-    finite = xp.all(xp.isfinite(position.theta), axis=-1)
+    finite = xp.all(xp.isfinite(model.theta), axis=-1)
     return EpochResult(xp.stack(values), all_weights, np.asarray(sizes), finite)

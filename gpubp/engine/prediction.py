@@ -67,8 +67,8 @@ def predict(
         samples = validate_x(network, home_of(backend, precision, X), precision, parameters, X)
         return like(outputs(backend, network, parameters, samples), X)
 
-    load = Workload(network, precision, 1, X.shape[-2] if X.ndim > 1 else 1)
-    with translate_gpu_errors(backend, load), backend.active():
+    workload = Workload(network, precision, 1, X.shape[-2] if X.ndim > 1 else 1)
+    with translate_gpu_errors(backend, workload), backend.active():
         return on_device()
 
 
@@ -78,23 +78,26 @@ def outputs(backend: Backend, network: Network, theta: Array, x: Array) -> Array
     Samples on the host are moved there part by part.
     """
     check_prediction(network, theta, x)
-    has_loops = backend.is_numpy and theta.ndim == 1 and x.ndim == 2
-    has_loops = has_loops and not (network.has_groups or network.skips) and backend.matmul_precision == "float32"
-    if has_loops and cpu.is_wanted(1, 2.0 * x.shape[0] * network.n_parameters):
+    can_be_compiled = (
+        (backend.is_numpy and backend.matmul_precision == "float32")
+        and (theta.ndim == 1 and x.ndim == 2)
+        and not (network.has_groups or network.skips)
+    )
+    if can_be_compiled and cpu.is_wanted(1, 2.0 * x.shape[0] * network.n_parameters):
         from gpubp.engine.cpu.outputs import compiled_outputs
 
         return compiled_outputs(network, theta, x)
     n_networks = theta.shape[0] if theta.ndim == 2 else 1
-    at_once = samples_at_once(backend, network.sizes, str(theta.dtype).rpartition(".")[2], n_networks)
-    brought = (to_backend(backend, part) for part in in_parts(x, at_once))
-    parts = [output_layer(backend.xp, network, theta, part).y for part in brought]
+    part_size = samples_at_once(backend, network.sizes, str(theta.dtype).rpartition(".")[2], n_networks)
+    on_device = (to_backend(backend, part) for part in in_parts(x, part_size))
+    parts = [output_layer(backend.xp, network, theta, part).y for part in on_device]
     return parts[0] if len(parts) == 1 else backend.xp.concat(parts, axis=-2)
 
 
 def in_parts(x: Array, at_once: int | None = None) -> Iterator[Array]:
-    """Cut samples, or targets, into parts whose hidden layers take little memory.
+    """Divide samples, or targets, into parts whose hidden layers take little memory.
 
-    Without ``at_once`` all devices cut alike, so that a loss summed over the parts is the same to the bit.
+    Without ``at_once`` all devices use the same parts, so that a loss summed over the parts is the same to the bit.
     """
     at_once = SAMPLES_AT_ONCE if at_once is None else at_once
     for start in range(0, x.shape[-2], at_once):

@@ -29,11 +29,11 @@ def fit_lbfgs(samples: TrainingSamples, theta: Array, monitor: FitMonitor) -> tu
     order = np.concatenate([np.flatnonzero(mask), np.flatnonzero(mask == 0.0)])
     weights = samples.sample_weight
     total = float(n_samples) if weights is None else float(backend.xp.sum(weights))
-    share = samples.processes.shard(n_samples)
+    shard = samples.processes.shard(n_samples)
     at_once = SAMPLES_AT_ONCE if scipy.sparse.issparse(samples.x) else n_samples
     parts = [
-        slice(share.start + part.start, share.start + part.stop)
-        for part in gen_batches(share.stop - share.start, at_once)
+        slice(shard.start + part.start, shard.start + part.stop)
+        for part in gen_batches(shard.stop - shard.start, at_once)
     ]
     # the penalty is added once, with the first part
     objectives = [Objective(network, reduction="sum", l2=0.0 if part.start else float(options.alpha)) for part in parts]

@@ -73,7 +73,7 @@ class BatchesInOrder:
     def _dense_batches(self, order: np.ndarray | None) -> Iterator[tuple[float, Batch]]:
         """Yield dense batches of sparse samples."""
         for part in gen_batches(len(self.order), self.size):
-            share = self.samples.processes.shard(part.stop - part.start)
-            own_rows = slice(part.start + share.start, part.start + share.stop)
+            shard = self.samples.processes.shard(part.stop - part.start)
+            own_rows = slice(part.start + shard.start, part.start + shard.stop)
             batch = self.samples.batch(own_rows) if order is None else self.samples.chosen(order[own_rows])
-            yield part.start / len(self.order), batch._replace(share=share)
+            yield part.start / len(self.order), batch._replace(shard=shard)

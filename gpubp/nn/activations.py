@@ -247,5 +247,5 @@ def get_activation(name: str) -> Activation:
     >>> get_activation("leaky_relu(slope=0.5)").value(np, np.asarray([-2.0, 3.0]))
     array([-1.,  3.])
     """
-    found: Activation = look_up("activation", name, ACTIVATIONS)
-    return found
+    activation: Activation = look_up("activation", name, ACTIVATIONS)
+    return activation

@@ -41,7 +41,7 @@ def with_blocks(network: Network, layer: int, blocks: Sequence[tuple[int, int]])
     >>> network.tied.mask[:8].reshape(4, 2).tolist()
     [[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0]]
     """
-    numbers = _numbers(network)
+    numbers = _weight_numbers(network)
     block = _layer(network, numbers, layer)
     n_below, n_units = block.shape[0] - network.bias, block.shape[1]
     pairs = [tuple(pair) if isinstance(pair, Iterable) else () for pair in blocks]
@@ -57,7 +57,7 @@ def with_blocks(network: Network, layer: int, blocks: Sequence[tuple[int, int]])
         absent[row : row + rows, column : column + columns] = False
         row, column = row + rows, column + columns
     block[:n_below][absent] = ABSENT
-    return _with(network, numbers)
+    return _with_ties(network, numbers)
 
 
 def with_equal_layers(network: Network, layers: Sequence[int]) -> Network:
@@ -89,7 +89,7 @@ def with_equal_layers(network: Network, layers: Sequence[int]) -> Network:
     >>> network.n_parameters, len(set(network.ties))
     (36, 12)
     """
-    numbers = _numbers(network)
+    numbers = _weight_numbers(network)
     first, *others = [_layer(network, numbers, layer) for layer in layers] or [np.empty((0, 0))]
     for block, layer in zip(others, layers[1:], strict=True):
         if block.shape != first.shape:
@@ -98,7 +98,7 @@ def with_equal_layers(network: Network, layers: Sequence[int]) -> Network:
                 "one shape can be equal"
             )
         block[...] = first
-    return _with(network, numbers)
+    return _with_ties(network, numbers)
 
 
 def with_fields(
@@ -138,31 +138,31 @@ def with_fields(
     >>> len(np.unique(ties[ties >= 0]))
     10
     """
-    numbers = _numbers(network)
+    numbers = _weight_numbers(network)
     block = _layer(network, numbers, layer)
     n_below, n_units = network.sizes[layer - 1], network.sizes[layer]
-    (rows, columns), (high, wide) = _extent("plane", plane), _extent("field", field)
+    (rows, columns), (field_rows, field_columns) = _check_extent("plane", plane), _check_extent("field", field)
     if not (isinstance(n_kinds, int | np.integer) and n_kinds >= 1):
-        raise DataError(f"n_kinds must be a whole number from 1 up, got {n_kinds!r}")
-    down, across = rows - high + 1, columns - wide + 1
+        raise DataError(f"n_kinds must be a whole number of at least 1, got {n_kinds!r}")
+    down, across = rows - field_rows + 1, columns - field_columns + 1
     if min(down, across) < 1:
-        raise DataError(f"a field must fit in its plane of {rows} x {columns}, got {high} x {wide}")
-    n_cells, n_places = rows * columns, down * across
-    if n_below % n_cells or n_units != n_kinds * n_places:
+        raise DataError(f"a field must fit in its plane of {rows} x {columns}, got {field_rows} x {field_columns}")
+    n_cells, n_positions = rows * columns, down * across
+    if n_below % n_cells or n_units != n_kinds * n_positions:
         raise DataError(
-            f"a field of {high} x {wide} has {down} x {across} places in a plane of {rows} x {columns}; so layer "
-            f"{layer} must have {n_kinds * n_places} units, and the layer below it {n_cells}, or that many times "
-            f"more; got {n_units} and {n_below}"
+            f"a field of {field_rows} x {field_columns} has {down} x {across} positions in a plane of "
+            f"{rows} x {columns}; so layer {layer} must have {n_kinds * n_positions} units, and the layer below it "
+            f"{n_cells} or a multiple of that; got {n_units} and {n_below}"
         )
     below = block[:n_below].reshape(-1, rows, columns, n_kinds, down, across)  # a view
-    of_field = below[:, :high, :wide, :, 0, 0].copy()
+    field_weights = below[:, :field_rows, :field_columns, :, 0, 0].copy()
     below[...] = ABSENT
     for row in range(down):
         for column in range(across):
-            below[:, row : row + high, column : column + wide, :, row, column] = of_field
+            below[:, row : row + field_rows, column : column + field_columns, :, row, column] = field_weights
     if network.bias:
-        block[-1] = np.repeat(block[-1, ::n_places], n_places)
-    return _with(network, numbers)
+        block[-1] = np.repeat(block[-1, ::n_positions], n_positions)
+    return _with_ties(network, numbers)
 
 
 def with_sums(network: Network, layer: int, groups: Sequence[int]) -> Network:
@@ -190,7 +190,7 @@ def with_sums(network: Network, layer: int, groups: Sequence[int]) -> Network:
     >>> with_sums(Network((5, 1)), 1, [2, 3]).ties  # the last is the bias
     (0, 0, 2, 2, 2, 5)
     """
-    numbers = _numbers(network)
+    numbers = _weight_numbers(network)
     block = _layer(network, numbers, layer)
     n_below = network.sizes[layer - 1]
     if not all(map(_is_count, groups)) or sum(groups) != n_below:
@@ -199,7 +199,7 @@ def with_sums(network: Network, layer: int, groups: Sequence[int]) -> Network:
     for n in groups:
         block[start : start + n] = block[start]
         start += n
-    return _with(network, numbers)
+    return _with_ties(network, numbers)
 
 
 def iterative(
@@ -241,10 +241,10 @@ def iterative(
     network = Network(
         sizes, activation=activation, output_activation=output_activation, loss=loss, bias=bias, skips=skips
     )
-    numbers = _numbers(network)
+    numbers = _weight_numbers(network)
     blocks = views(np, network, numbers)
     from_inputs = blocks[0][:n_inputs].copy()
-    of_biases = blocks[0][-1].copy()
+    biases = blocks[0][-1].copy()
     for step, block in enumerate(blocks[:-1]):
         first = n_units if step else 0  # the rows of the units themselves come first
         block[first : first + n_steps * n_inputs] = ABSENT
@@ -252,11 +252,11 @@ def iterative(
         if step > 1:
             block[:n_units] = blocks[1][:n_units]
         if bias:
-            block[-1] = of_biases
-    return _with(network, numbers)
+            block[-1] = biases
+    return _with_ties(network, numbers)
 
 
-def carried_over(theta: np.ndarray, network: Network, other: Network) -> np.ndarray:
+def transfer_weights(theta: np.ndarray, network: Network, other: Network) -> np.ndarray:
     """Transfer weights to a network with more or fewer copies of them: more time steps, or a larger plane.
 
     Parameters
@@ -279,25 +279,25 @@ def carried_over(theta: np.ndarray, network: Network, other: Network) -> np.ndar
     Examples
     --------
     >>> two, five = (with_equal_layers(Network((3,) * (n + 1)), range(1, n + 1)) for n in (2, 5))
-    >>> carried_over(np.arange(24) % 12, two, five).shape
+    >>> transfer_weights(np.arange(24) % 12, two, five).shape
     (60,)
     """
     if network.tied is None or other.tied is None:
-        raise DataError("weights are carried over only between networks that have ties")
+        raise DataError("weights can be transferred only between networks with ties")
     n_weights, n_others = len(network.tied.first), len(other.tied.first)
     if n_weights != n_others:
         raise DataError(f"both networks must have the same number of distinct weights, got {n_weights} and {n_others}")
-    carried = np.zeros((*theta.shape[:-1], other.n_parameters), dtype=theta.dtype)
-    carried[..., other.tied.present] = theta[..., network.tied.first[other.tied.index]]
-    return carried
+    transferred = np.zeros((*theta.shape[:-1], other.n_parameters), dtype=theta.dtype)
+    transferred[..., other.tied.present] = theta[..., network.tied.first[other.tied.index]]
+    return transferred
 
 
-def _numbers(network: Network) -> np.ndarray:
+def _weight_numbers(network: Network) -> np.ndarray:
     """Return the number of the weight at each position of ``theta``: (P,)."""
     return np.arange(network.n_parameters) if network.ties is None else np.asarray(network.ties)
 
 
-def _with(network: Network, numbers: np.ndarray) -> Network:
+def _with_ties(network: Network, numbers: np.ndarray) -> Network:
     return replace(network, ties=tuple(numbers.tolist()))
 
 
@@ -305,11 +305,11 @@ def _is_count(number: Any) -> bool:
     return isinstance(number, int | np.integer) and number is not True and bool(number >= 1)
 
 
-def _extent(what: str, extent: tuple[int, int]) -> tuple[int, int]:
+def _check_extent(name: str, extent: tuple[int, int]) -> tuple[int, int]:
     """Validate rows and columns."""
     numbers = np.asarray(extent)
     if numbers.shape != (2,) or numbers.dtype.kind not in "iu" or numbers.min() < 1:
-        raise DataError(f"{what} must be (rows, columns), two whole numbers from 1 up, got {extent!r}")
+        raise DataError(f"{name} must be (rows, columns), two whole numbers of at least 1, got {extent!r}")
     return int(numbers[0]), int(numbers[1])
 
 
@@ -318,5 +318,5 @@ def _layer(network: Network, numbers: np.ndarray, layer: int) -> np.ndarray:
     n_layers = len(network.shapes)
     if not (isinstance(layer, int | np.integer) and 1 <= layer <= n_layers):
         raise DataError(f"layer must be from 1 to {n_layers}, the outputs, got {layer!r}")
-    of_layer: np.ndarray = views(np, network, numbers)[layer - 1]
-    return of_layer
+    block: np.ndarray = views(np, network, numbers)[layer - 1]
+    return block

@@ -6,7 +6,7 @@ import array_api_compat
 import numpy as np
 
 from gpubp._typing import Array, Namespace
-from gpubp.nn.network import Network, among_equal_weights, loss_and_gradient
+from gpubp.nn.network import Network, average_tied, loss_and_gradient
 
 
 class GradientCheck(NamedTuple):
@@ -71,7 +71,7 @@ def check_gradient(
     _, gradient = loss_and_gradient(xp, network, theta, x, targets, sample_weight)
     above, _ = loss_and_gradient(xp, network, theta + shift, x, targets, sample_weight)
     below, _ = loss_and_gradient(xp, network, theta - shift, x, targets, sample_weight)
-    differences = among_equal_weights(xp, network, (above - below) / (2.0 * h))
+    differences = average_tied(xp, network, (above - below) / (2.0 * h))
     largest = max(float(xp.max(xp.abs(gradient))), float(xp.max(xp.abs(differences))))
     scale = max(largest, float(xp.finfo(theta.dtype).smallest_normal))
     return GradientCheck(gradient, differences, float(xp.max(xp.abs(gradient - differences))) / scale)

@@ -61,7 +61,7 @@ def initial_weights(
         raise DataError(f"dtype must be 'float32' or 'float64', got {dtype!r}")
     if not (isinstance(scale, int | float | np.floating) and math.isfinite(scale) and scale >= 0.0):
         raise DataError(f"scale must be a finite number, 0 or more, got {scale!r}")
-    rows = [_draw(network, one, scheme, scale).astype(dtype) for one in check_seeds(seed)]
+    rows = [_draw(network, single_seed, scheme, scale).astype(dtype) for single_seed in check_seeds(seed)]
     return np.stack(rows) if is_sequence(seed) else rows[0]
 
 
@@ -79,9 +79,11 @@ def check_seeds(seed: Any) -> list[Seed]:
         If there is no seed, or if one is neither a non-negative integer nor a NumPy Generator.
     """
     seeds = list(seed) if is_sequence(seed) else [seed]
-    for one in seeds:
-        if not isinstance(one, np.random.Generator) and not (isinstance(one, int | np.integer) and one >= 0):
-            raise DataError(f"seed must be a whole number, 0 or more, or a numpy.random.Generator, got {one!r}")
+    for single_seed in seeds:
+        if not isinstance(single_seed, np.random.Generator) and not (
+            isinstance(single_seed, int | np.integer) and single_seed >= 0
+        ):
+            raise DataError(f"seed must be a whole number, 0 or more, or a numpy.random.Generator, got {single_seed!r}")
     if not seeds:
         raise DataError(f"seed must hold at least one seed, got {seed!r}")
     return seeds

@@ -259,8 +259,8 @@ def get_loss(name: str) -> Loss:
     >>> get_loss("huber(width=0.5)").value(np, np.asarray([2.0]), np.asarray([0.0]))
     array([0.875])
     """
-    found: Loss = look_up("loss", name, LOSSES)
-    return found
+    loss: Loss = look_up("loss", name, LOSSES)
+    return loss
 
 
 def output_loss(
@@ -294,8 +294,8 @@ def output_loss(
         values, dE_dx = loss.value_at(xp, x, targets), loss.dE_dx(xp, y, targets)
     else:
         values, dE_dx = loss.value(xp, y, targets), activation.dE_dx(xp, loss.dE_dy(xp, y, targets), x, y)
-    of_sample = xp.sum(values, axis=-1)
+    sample_losses = xp.sum(values, axis=-1)
     if sample_weight is not None:
-        of_sample = of_sample * sample_weight
+        sample_losses = sample_losses * sample_weight
         dE_dx = dE_dx * sample_weight[..., None]
-    return xp.sum(of_sample, axis=-1), dE_dx
+    return xp.sum(sample_losses, axis=-1), dE_dx

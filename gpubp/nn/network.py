@@ -75,8 +75,8 @@ class Network:
         if len(sizes) < 2 or not all(_is_count(n) for n in sizes):
             raise DataError(f"sizes must be two or more positive whole numbers, inputs first, got {self.sizes!r}")
         n_hidden = len(sizes) - 2
-        several = self.activation if isinstance(self.activation, Iterable) else (self.activation,)
-        activations = (self.activation,) * n_hidden if isinstance(self.activation, str) else tuple(several)
+        names = self.activation if isinstance(self.activation, Iterable) else (self.activation,)
+        activations = (self.activation,) * n_hidden if isinstance(self.activation, str) else tuple(names)
         for name in (*activations, self.output_activation or "", self.loss):
             if not isinstance(name, str):
                 raise DataError(f"activations and losses are given by name, such as 'relu' and 'squared', got {name!r}")
@@ -105,15 +105,15 @@ class Network:
         object.__setattr__(self, "activation", activations)
         object.__setattr__(self, "output_activation", output)
         object.__setattr__(self, "loss", loss_name)
-        object.__setattr__(self, "skips", self._checked_skips())
-        object.__setattr__(self, "ties", None if self.ties is None else self._checked_ties())
+        object.__setattr__(self, "skips", self._check_skips())
+        object.__setattr__(self, "ties", None if self.ties is None else self._check_ties())
 
-    def _checked_skips(self) -> tuple[tuple[int, int], ...]:
+    def _check_skips(self) -> tuple[tuple[int, int], ...]:
         pairs = [tuple(pair) if isinstance(pair, Iterable) else () for pair in self.skips]
         last = len(self.sizes) - 1
         for pair in pairs:
-            whole = len(pair) == 2 and all(isinstance(n, int | np.integer) and not isinstance(n, bool) for n in pair)
-            if not (whole and 0 <= pair[0] < pair[1] - 1 and pair[1] <= last):
+            is_pair = len(pair) == 2 and all(isinstance(n, int | np.integer) and not isinstance(n, bool) for n in pair)
+            if not (is_pair and 0 <= pair[0] < pair[1] - 1 and pair[1] <= last):
                 raise DataError(
                     f"skips must be pairs of layers (from, to) with one or more between them, 0 the inputs and {last} "
                     f"the outputs, such as (0, 2); got {self.skips!r}"
@@ -122,13 +122,13 @@ class Network:
             raise DataError(f"skips must name each connection once, got {self.skips!r}")
         return tuple(sorted((int(below), int(above)) for below, above in pairs))
 
-    def _checked_ties(self) -> tuple[int, ...]:
-        given: Any = self.ties if isinstance(self.ties, np.ndarray | Iterable) else ()
-        if not isinstance(given, np.ndarray):
-            given = tuple(given)
-            if not all(issubclass(kind, int | np.integer) and kind is not bool for kind in set(map(type, given))):
-                given = ()  # np.asarray would make every text as long as the longest
-        numbers = np.asarray(given)
+    def _check_ties(self) -> tuple[int, ...]:
+        ties: Any = self.ties if isinstance(self.ties, np.ndarray | Iterable) else ()
+        if not isinstance(ties, np.ndarray):
+            ties = tuple(ties)
+            if not all(issubclass(kind, int | np.integer) and kind is not bool for kind in set(map(type, ties))):
+                ties = ()  # np.asarray would make every text as long as the longest
+        numbers = np.asarray(ties)
         if (
             numbers.shape != (self.n_parameters,)
             or numbers.dtype.kind not in "iu"
@@ -235,18 +235,18 @@ def forward(xp: Namespace, network: Network, theta: Array, x: Array, masks: tupl
         The layers above the inputs; the last one is the output layer. Outputs are those before dropout.
     """
     layers: list[Layer] = []
-    sent = [x * masks[0] if masks else x]
+    outputs_below = [x * masks[0] if masks else x]
     for k, (w, name) in enumerate(zip(views(xp, network, theta), network.activations, strict=True)):
-        total = equations.total_input(xp, _below(xp, network, sent, k), w, bias=network.bias)
+        total = equations.total_input(xp, _below(xp, network, outputs_below, k), w, bias=network.bias)
         y = get_activation(name).value(xp, total)
         layers.append(Layer(total, y))
-        sent.append(y * masks[k + 1] if k + 1 < len(masks) else y)
+        outputs_below.append(y * masks[k + 1] if k + 1 < len(masks) else y)
     return layers
 
 
-def _below(xp: Namespace, network: Network, sent: list[Array], k: int) -> Array:
+def _below(xp: Namespace, network: Network, outputs_below: list[Array], k: int) -> Array:
     """Concatenate the outputs that layer ``k + 1`` has connections from: ``(..., b, i)``."""
-    parts = [sent[below] for below in network.layers_below[k]]
+    parts = [outputs_below[below] for below in network.layers_below[k]]
     if len(parts) == 1:
         return parts[0]
     leading = max((part.shape[:-1] for part in parts), key=len)  # a stack may see the same samples
@@ -297,12 +297,12 @@ def backward(
     """
     blocks = views(xp, network, theta)
     signals = [dE_dx]
-    arrived: dict[int, Array] = {}  # at the outputs of each layer, from the layers above it
+    dE_dy_of_layer: dict[int, Array] = {}  # at the outputs of each layer, from the layers above it
     for k in range(len(layers) - 1, 0, -1):
         below = equations.dE_dy_below(xp, signals[-1], blocks[k], bias=network.bias)
-        for layer, part in _parts_below(network, below, k).items():
-            arrived[layer] = arrived[layer] + part if layer in arrived else part
-        dE_dy = arrived.pop(k)
+        for layer, contribution in _parts_below(network, below, k).items():
+            dE_dy_of_layer[layer] = dE_dy_of_layer[layer] + contribution if layer in dE_dy_of_layer else contribution
+        dE_dy = dE_dy_of_layer.pop(k)
         if masks:
             dE_dy = dE_dy * masks[k]
         signals.append(get_activation(network.activations[k - 1]).dE_dx(xp, dE_dy, *layers[k - 1]))
@@ -355,17 +355,18 @@ def loss_and_gradient(
     if loss_scale is not None:
         dE_dx = dE_dx * loss_scale[..., None, None]
     signals = backward(xp, network, theta, layers, dE_dx, masks)
-    sent = [x, *(layer.y for layer in layers[:-1])]
+    outputs_below = [x, *(layer.y for layer in layers[:-1])]
     if masks:
-        sent = [y * mask for y, mask in zip(sent, masks, strict=True)]
+        outputs_below = [y * mask for y, mask in zip(outputs_below, masks, strict=True)]
     blocks = [
-        equations.dE_dw(xp, signal, _below(xp, network, sent, k), bias=network.bias) for k, signal in enumerate(signals)
+        equations.dE_dw(xp, signal, _below(xp, network, outputs_below, k), bias=network.bias)
+        for k, signal in enumerate(signals)
     ]
-    gradient = among_equal_weights(xp, network, flatten(xp, blocks))
+    gradient = average_tied(xp, network, flatten(xp, blocks))
     return E, gradient if loss_scale is None else gradient / loss_scale[..., None]
 
 
-def among_equal_weights(xp: Namespace, network: Network, numbers: Array) -> Array:
+def average_tied(xp: Namespace, network: Network, numbers: Array) -> Array:
     """Average values of the parameters, ``(..., P)``, over tied parameters; unchanged in a network without ties."""
     if network.tied is None:
         return numbers
@@ -393,10 +394,10 @@ def jacobian(xp: Namespace, network: Network, theta: Array, x: Array) -> Array:
     dy_dx = activation.dE_dx(xp, one_output_each, *layers[-1])
     signals = backward(xp, network, theta, layers, dy_dx)
     blocks = []
-    sent = [x, *(layer.y for layer in layers[:-1])]
+    outputs_below = [x, *(layer.y for layer in layers[:-1])]
     for k, signal in enumerate(signals):
-        block = _below(xp, network, sent, k)[..., :, None] * signal[..., None, :]
+        block = _below(xp, network, outputs_below, k)[..., :, None] * signal[..., None, :]
         if network.bias:
             block = xp.concat([block, signal[..., None, :]], axis=-2)
         blocks.append(block)
-    return among_equal_weights(xp, network, flatten(xp, blocks))
+    return average_tied(xp, network, flatten(xp, blocks))

@@ -24,10 +24,10 @@ class Ties:
     """
 
     def __init__(self, numbers: tuple[int, ...]) -> None:
-        of_place = np.asarray(numbers, dtype=np.int64)
-        self.present = of_place != ABSENT
+        numbers_array = np.asarray(numbers, dtype=np.int64)
+        self.present = numbers_array != ABSENT
         _, first, self.index, counts = np.unique(
-            of_place[self.present], return_index=True, return_inverse=True, return_counts=True
+            numbers_array[self.present], return_index=True, return_inverse=True, return_counts=True
         )
         self.first, self.counts = np.flatnonzero(self.present)[first], counts
 
@@ -45,19 +45,19 @@ class Ties:
     @cached_property
     def _members(self) -> list[np.ndarray]:
         """The positions of each weight, one row each; weights with equal counts share an array (n_weights, count)."""
-        places = np.flatnonzero(self.present)[np.argsort(self.index, kind="stable")]
+        positions = np.flatnonzero(self.present)[np.argsort(self.index, kind="stable")]
         starts = np.cumsum(self.counts) - self.counts
-        return [places[starts[self.counts == n, None] + np.arange(n)] for n in np.unique(self.counts)]
+        return [positions[starts[self.counts == n, None] + np.arange(n)] for n in np.unique(self.counts)]
 
     @cached_property
-    def _places(self) -> np.ndarray:
+    def _rows(self) -> np.ndarray:
         """For each position the row of :attr:`_members` it is in, or one past the last for no connection: (P,)."""
-        places = np.full(len(self.present), len(self.counts), dtype=np.int64)
+        rows = np.full(len(self.present), len(self.counts), dtype=np.int64)
         start = 0
         for members in self._members:
-            places[members] = start + np.arange(len(members))[:, None]
+            rows[members] = start + np.arange(len(members))[:, None]
             start += len(members)
-        return places
+        return rows
 
     def average(self, xp: Namespace, dE_dw: Array, device: object) -> Array:
         """Average the derivatives of tied weights; 0 where there is no connection.
@@ -77,10 +77,10 @@ class Ties:
         leading = dE_dw.shape[:-1]
         averages = []
         for members in self._members:
-            spread = xp.take(dE_dw, xp.asarray(np.ravel(members), device=device), axis=-1)
-            averages.append(xp.sum(xp.reshape(spread, (*leading, *members.shape)), axis=-1) / members.shape[1])
-        of_none = xp.zeros((*leading, 1), dtype=dE_dw.dtype, device=device)
-        return xp.take(xp.concat([*averages, of_none], axis=-1), xp.asarray(self._places, device=device), axis=-1)
+            gathered = xp.take(dE_dw, xp.asarray(np.ravel(members), device=device), axis=-1)
+            averages.append(xp.sum(xp.reshape(gathered, (*leading, *members.shape)), axis=-1) / members.shape[1])
+        zero = xp.zeros((*leading, 1), dtype=dE_dw.dtype, device=device)
+        return xp.take(xp.concat([*averages, zero], axis=-1), xp.asarray(self._rows, device=device), axis=-1)
 
     def tie(self, theta: np.ndarray) -> np.ndarray:
         """Set tied weights to the value of the first, and missing connections to 0: ``(..., P)``."""

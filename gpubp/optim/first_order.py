@@ -404,10 +404,10 @@ def undecayed(optimizer: Optimizer) -> Optimizer | None:
     return Optimizer(optimizer.name.removeprefix("decayed "), settings, optimizer.init, optimizer.update.args[0])
 
 
-FIRST_LOSS_SCALE = 2.0**10
+INITIAL_LOSS_SCALE = 2.0**10
 LARGEST_LOSS_SCALE = 2.0**24
 SMALLEST_LOSS_SCALE = 2.0**-24
-CLEAN_UPDATES = 1000  # without overflow, after which the loss scale doubles
+UPDATES_BEFORE_GROWTH = 1000  # without overflow, after which the loss scale doubles
 
 
 class LossScaleState(NamedTuple):
@@ -430,7 +430,7 @@ class LossScaleState(NamedTuple):
 
 def _scaled_init(init: Callable[[Namespace, Array], Any], xp: Namespace, theta: Array) -> LossScaleState:
     none = xp.sum(xp.zeros_like(theta), axis=-1)
-    return LossScaleState(init(xp, theta), none + FIRST_LOSS_SCALE, none)
+    return LossScaleState(init(xp, theta), none + INITIAL_LOSS_SCALE, none)
 
 
 def _scaled(
@@ -450,7 +450,7 @@ def _scaled(
         for part, before in zip(inner, state.inner, strict=True)
     ]
     inner = type(inner)(*parts)
-    grows = finite & (state.clean + 1.0 >= CLEAN_UPDATES) & (state.loss_scale < LARGEST_LOSS_SCALE)
+    grows = finite & (state.clean + 1.0 >= UPDATES_BEFORE_GROWTH) & (state.loss_scale < LARGEST_LOSS_SCALE)
     factor = xp.where(grows, xp.full_like(state.clean, 2.0), xp.ones_like(state.clean))
     loss_scale = state.loss_scale * xp.where(fits, factor, 0.5)
     clean = xp.where(grows | ~fits, 0.0, state.clean + 1.0)

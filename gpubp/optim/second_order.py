@@ -107,16 +107,16 @@ def lbfgs(memory: int = 10, tolerance: float = 1e-7) -> SecondOrder:
 def _lbfgs(
     xp: Namespace, theta: Array, state: Curvature, problem: Problem, *, memory: int, tolerance: float
 ) -> tuple[Array, Curvature, Array]:
-    here = Point(theta, *problem.loss_and_gradient(theta))
-    if float(xp.max(xp.abs(here.gradient))) <= tolerance:
-        return theta, state._replace(converged=True), here.loss
-    direction = -_inverse_hessian_times(xp, here.gradient, state)
-    first_step = 1.0 if state.steps else min(1.0, 1.0 / float(xp.sum(xp.abs(here.gradient))))
-    point = wolfe_search(xp, here, direction, problem.loss_and_gradient, first_step)
+    start_point = Point(theta, *problem.loss_and_gradient(theta))
+    if float(xp.max(xp.abs(start_point.gradient))) <= tolerance:
+        return theta, state._replace(converged=True), start_point.loss
+    direction = -_inverse_hessian_times(xp, start_point.gradient, state)
+    first_step = 1.0 if state.steps else min(1.0, 1.0 / float(xp.sum(xp.abs(start_point.gradient))))
+    point = wolfe_search(xp, start_point, direction, problem.loss_and_gradient, first_step)
     if point is None:
         # start again without the past changes; without any, training has converged
-        return theta, Curvature(converged=not state.steps), here.loss
-    step, turn = point.theta - here.theta, point.gradient - here.gradient
+        return theta, Curvature(converged=not state.steps), start_point.loss
+    step, turn = point.theta - start_point.theta, point.gradient - start_point.gradient
     if float(xp.sum(step * turn)) > 0.0:
         state = Curvature((*state.steps, step)[-memory:], (*state.turns, turn)[-memory:])
     return point.theta, state, point.loss
@@ -139,7 +139,7 @@ def _inverse_hessian_times(xp: Namespace, gradient: Array, state: Curvature) -> 
 
 def wolfe_search(
     xp: Namespace,
-    here: Point,
+    start_point: Point,
     direction: Array,
     loss_and_gradient: Callable[[Array], tuple[Array, Array]],
     first_step: float = 1.0,
@@ -150,7 +150,7 @@ def wolfe_search(
 ) -> Point | None:
     """Search along a direction for a point that meets the strong Wolfe conditions (Nocedal & Wright 2006, section 3.1).
 
-    The step doubles while the loss still falls steeply. Once a step is too long, bisection follows.
+    The step is doubled while the loss still falls steeply, and bisected once it is too long.
 
     Parameters
     ----------
@@ -170,26 +170,26 @@ def wolfe_search(
     Point or None
         The best point that lowers the loss enough; None if no point does.
     """
-    start, slope = float(here.loss), float(xp.sum(here.gradient * direction))
+    start_loss, slope = float(start_point.loss), float(xp.sum(start_point.gradient * direction))
     if not slope < 0.0:
         return None
-    shortest, longest, step, best = 0.0, math.inf, first_step, None
+    lower, upper, step, best = 0.0, math.inf, first_step, None
     for _ in range(evaluations):
-        theta = here.theta + step * direction
+        theta = start_point.theta + step * direction
         point = Point(theta, *loss_and_gradient(theta))
         loss, new_slope = float(point.loss), float(xp.sum(point.gradient * direction))
-        if not loss <= start + decrease * step * slope:  # also if the loss is NaN
-            longest = step
+        if not loss <= start_loss + decrease * step * slope:  # also if the loss is NaN
+            upper = step
         else:
             if best is None or loss < float(best.loss):
                 best = point
             if abs(new_slope) <= -flatness * slope:
                 return point
             if new_slope < 0.0:
-                shortest = step
+                lower = step
             else:
-                longest = step
-        step = 2.0 * step if longest == math.inf else 0.5 * (shortest + longest)
+                upper = step
+        step = 2.0 * step if upper == math.inf else 0.5 * (lower + upper)
     return best
 
 

@@ -6,7 +6,7 @@ from functools import partial
 
 import numpy as np
 
-from gpubp.nn.architectures import carried_over, with_equal_layers
+from gpubp.nn.architectures import transfer_weights, with_equal_layers
 from gpubp.nn.network import Network, output_layer
 from gpubp.paper.cases import shifted
 from gpubp.paper.experiment import Condition, ConditionResult, Experiment, Runs, TrainMore
@@ -43,7 +43,7 @@ def after(experiment: Experiment, runs: Runs, n_steps: int) -> tuple[np.ndarray,
     n_units = experiment.network.sizes[0]
     longer = network(n_units, n_steps)
     x, d = shifted(n_units, n_steps)
-    theta = carried_over(runs.theta[runs.solved].astype(float), experiment.network, longer)
+    theta = transfer_weights(runs.theta[runs.solved].astype(float), experiment.network, longer)
     return d, output_layer(np, longer, theta, x).y
 
 

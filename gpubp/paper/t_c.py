@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gpubp.nn.activations import get_activation
-from gpubp.nn.architectures import carried_over, with_fields, with_sums
+from gpubp.nn.architectures import transfer_weights, with_fields, with_sums
 from gpubp.nn.network import Network, output_layer, views
 from gpubp.paper.cases import t_c
 from gpubp.paper.experiment import Experiment, Runs, TrainMore
@@ -103,7 +103,7 @@ def look(experiment: Experiment, runs: Runs, train_more: TrainMore) -> Iterator[
     theta = runs.theta[runs.solved].astype(float)
     larger = network(LARGER)
     x, d = t_c((LARGER, LARGER), MARGIN)
-    as_they_are = all_correct(d, output_layer(np, larger, carried_over(theta, experiment.network, larger), x).y)
+    as_they_are = all_correct(d, output_layer(np, larger, transfer_weights(theta, experiment.network, larger), x).y)
     made_up = all_correct(d, output_layer(np, larger, on_a_larger_plane(theta), x).y)
     where = f"right anywhere on a plane of {LARGER} x {LARGER}, {MARGIN} cells from its edges"
     yield Fact(where, NO_FIGURE, share_of(np.asarray(as_they_are)))
@@ -122,7 +122,7 @@ def on_a_larger_plane(theta: np.ndarray) -> np.ndarray:
     compensates.
     """
     small, larger = network(), network(LARGER)
-    carried = carried_over(theta, small, larger)
+    carried = transfer_weights(theta, small, larger)
     hidden, output = views(np, larger, carried)
     sent = output[..., 0, :] * get_activation("logistic").value(np, hidden[..., -1, :1])  # by one empty field
     output[..., -1, :] -= (larger.sizes[1] - small.sizes[1]) * sent

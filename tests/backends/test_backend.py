@@ -26,9 +26,9 @@ BROKEN = Probe(False, "the NVIDIA driver is missing, or older than CuPy's CUDA",
 @pytest.fixture(autouse=True)
 def _choose_again(monkeypatch):
     monkeypatch.delenv("GPUBP_DEVICE", raising=False)
-    backend_module._best.cache_clear()
+    backend_module._best_backend.cache_clear()
     yield
-    backend_module._best.cache_clear()
+    backend_module._best_backend.cache_clear()
 
 
 @pytest.fixture

@@ -20,9 +20,9 @@ from gpubp.backends.libraries import CUPY
 from gpubp.backends.memory import (
     SAMPLES_AT_ONCE,
     Memory,
-    bytes_of_a_prediction,
-    bytes_of_a_sample,
-    memory_of,
+    bytes_per_prediction,
+    bytes_per_sample,
+    gpu_memory,
     samples_at_once,
 )
 from gpubp.engine.prediction import outputs
@@ -178,7 +178,7 @@ class TestFullMemory:
     def test_what_fits_is_a_power_of_two_below_the_batch(self):
         load = Workload(NETWORK, "float32", 1, 1000, batch_size=4096)
         of_sample, other_memory = (
-            bytes_of_a_sample(NETWORK.sizes, "float32"),
+            bytes_per_sample(NETWORK.sizes, "float32"),
             4 * (1000 * 23 + 8 * NETWORK.n_parameters),
         )
 
@@ -361,7 +361,7 @@ class TestEstimators:
 
 class TestPartsOfPredictions:
     def test_on_the_host_their_size_is_fixed(self):
-        assert memory_of(choose_backend("cpu")) is None
+        assert gpu_memory(choose_backend("cpu")) is None
         assert samples_at_once(choose_backend("cpu"), NETWORK.sizes, "float32") == SAMPLES_AT_ONCE
 
     @pytest.mark.parametrize(
@@ -376,11 +376,11 @@ class TestPartsOfPredictions:
     )
     def test_memory_that_is_available(self, gpu, pool, free, held, used, limit, available):
         pool.held, pool.used, pool.limit = held, used, limit
-        memory = memory_of(gpu(free=free))
+        memory = gpu_memory(gpu(free=free))
         assert memory.available == available
 
     def test_follow_the_free_memory(self, gpu):
-        of_sample = bytes_of_a_prediction(NETWORK.sizes, "float32")
+        of_sample = bytes_per_prediction(NETWORK.sizes, "float32")
         assert of_sample == 4 * (20 + 3 * 50)
         for n, fitting in ((1.0, 1), (100.0, 64), (127.9, 64), (128.1, 128), (0.5, 1), (10.0**6, 2**19)):
             backend = gpu(free=int(4 * n * of_sample) + 1 - MIB)
@@ -394,7 +394,7 @@ class TestPartsOfPredictions:
             seen.append(a.shape[-2])
 
         theta = initial_weights(NETWORK, 0)
-        of_sample = bytes_of_a_prediction(NETWORK.sizes, "float32")
+        of_sample = bytes_per_prediction(NETWORK.sizes, "float32")
         backend = gpu(recorded, free=4 * 100 * of_sample - MIB)
         actual = outputs(backend, NETWORK, theta, X)
         assert set(seen) == {64, 600 % 64}

@@ -21,11 +21,11 @@ from gpubp.errors import DataError, DivergenceWarning
 from gpubp.nn.initialization import initial_weights
 from gpubp.nn.network import loss_and_gradient, output_layer
 from gpubp.optim.first_order import (
-    CLEAN_UPDATES,
-    FIRST_LOSS_SCALE,
+    INITIAL_LOSS_SCALE,
     LARGEST_LOSS_SCALE,
     OPTIMIZERS,
     SMALLEST_LOSS_SCALE,
+    UPDATES_BEFORE_GROWTH,
     adam,
     clipped,
     loss_scaled,
@@ -371,19 +371,19 @@ class TestLossScale:
     def test_is_doubled_after_enough_clean_updates(self):
         network = Network((2, 1))
         step, theta, state = self.start(network, momentum(0.0, 0.0))
-        assert state.loss_scale == FIRST_LOSS_SCALE
+        assert state.loss_scale == INITIAL_LOSS_SCALE
         batch = Batch(np.ones((1, 2), np.float32), np.ones((1, 1), np.float32))
-        for _ in range(CLEAN_UPDATES - 1):
+        for _ in range(UPDATES_BEFORE_GROWTH - 1):
             theta, state, _ = step(theta, state, batch, 0.0)
-        assert state.loss_scale == FIRST_LOSS_SCALE
+        assert state.loss_scale == INITIAL_LOSS_SCALE
         theta, state, _ = step(theta, state, batch, 0.0)
-        assert (state.loss_scale, state.clean) == (2 * FIRST_LOSS_SCALE, 0.0)
+        assert (state.loss_scale, state.clean) == (2 * INITIAL_LOSS_SCALE, 0.0)
 
     def test_stops_at_its_bounds(self):
         network = Network((2, 1))
         batch = Batch(np.ones((1, 2), np.float32), np.zeros((1, 1), np.float32))
         step, theta, state = self.start(network, momentum(0.0, 0.0), LARGEST_LOSS_SCALE)
-        state = state._replace(clean=np.full_like(state.clean, CLEAN_UPDATES))
+        state = state._replace(clean=np.full_like(state.clean, UPDATES_BEFORE_GROWTH))
         theta = np.zeros_like(theta)
         assert step(theta, state, batch, 0.0)[1].loss_scale == LARGEST_LOSS_SCALE
         theta[0] = 1e5  # a weight too large for float16, for which no scale helps
@@ -401,7 +401,7 @@ class TestLossScale:
         ones = np.ones((1, 1), np.float32)
         arguments = (backend.xp, network, theta, ones, ones, np.asarray([1e-9], np.float32))  # y is 2, the target 1
         assert not loss_and_gradient(*arguments)[1].any()
-        scaled = loss_and_gradient(*arguments, loss_scale=np.asarray(FIRST_LOSS_SCALE, np.float32))[1]
+        scaled = loss_and_gradient(*arguments, loss_scale=np.asarray(INITIAL_LOSS_SCALE, np.float32))[1]
         np.testing.assert_allclose(scaled, [2e-9, 1e-9], rtol=0.1)
 
     def test_networks_of_a_stack_have_separate_scales(self):
@@ -529,7 +529,7 @@ class TestEstimators:
         model = MLPRegressor(
             hidden_layer_sizes=(5,), solver="sgd", matmul_precision="float16", random_state=0, device="cpu"
         )
-        for scale in (FIRST_LOSS_SCALE / 2, FIRST_LOSS_SCALE / 4):  # one batch per call, which overflows
+        for scale in (INITIAL_LOSS_SCALE / 2, INITIAL_LOSS_SCALE / 4):  # one batch per call, which overflows
             model.partial_fit(x, 1e3 * y.astype("float32"))
             assert float(model._optimizer.state.loss_scale) == scale
 

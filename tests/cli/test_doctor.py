@@ -98,10 +98,10 @@ class Machine:
 
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    for cached in (probe.probe_cuda, backend._best):
+    for cached in (probe.probe_cuda, backend._best_backend):
         cached.cache_clear()
     yield Machine(monkeypatch, tmp_path)
-    for cached in (probe.probe_cuda, backend._best):
+    for cached in (probe.probe_cuda, backend._best_backend):
         cached.cache_clear()
 
 

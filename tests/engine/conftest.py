@@ -24,5 +24,7 @@ def machine(request):
 @pytest.fixture(params=["layer by layer", "small networks"])
 def form(request, monkeypatch):
     """Both forms of a step: launches for each layer, and one block of threads for all of a small network."""
-    monkeypatch.setattr(cuda_epoch, "WORTH_MANY_BLOCKS", 0.0 if request.param == "layer by layer" else float("inf"))
+    monkeypatch.setattr(
+        cuda_epoch, "MAX_OPERATIONS_OF_ONE_BLOCK", 0.0 if request.param == "layer by layer" else float("inf")
+    )
     return request.param

@@ -57,7 +57,9 @@ def result(place, samples, *, on_host, size=4, shuffled=True, epochs=(1, 1, 1), 
 @pytest.fixture(autouse=True)
 def small_windows(monkeypatch):
     monkeypatch.setattr(cuda_epoch, "STEPS_PER_GRAPH", 2)
-    monkeypatch.setattr(cuda_epoch, "WORTH_MANY_BLOCKS", 0.0)  # on the device these networks too go layer by layer,
+    monkeypatch.setattr(
+        cuda_epoch, "MAX_OPERATIONS_OF_ONE_BLOCK", 0.0
+    )  # on the device these networks too go layer by layer,
     monkeypatch.setattr(cuda_epoch, "shared_memory", lambda *_: 10**9)  # and so do stacks
 
 
@@ -104,7 +106,7 @@ class TestTransfer:
 
 def full(backend):
     """A GPU whose memory fits a hundred float32 numbers."""
-    return Memory(int(402 / memory.SHARE_OF_SAMPLES), 10**9, 0, 0, 0)
+    return Memory(int(402 / memory.MAX_SAMPLE_FRACTION), 10**9, 0, 0, 0)
 
 
 def fit(device, **options):
@@ -129,9 +131,9 @@ def brought(monkeypatch):
 class TestTraining:
     @needs_compiler
     def test_of_samples_that_do_not_fit_on_the_gpu(self, emulated_gpu, monkeypatch):
-        monkeypatch.setattr(memory, "memory_of", lambda backend: Memory(10**9, 10**9, 0, 0, 0))
+        monkeypatch.setattr(memory, "gpu_memory", lambda backend: Memory(10**9, 10**9, 0, 0, 0))
         resident = fit("cuda")
-        monkeypatch.setattr(memory, "memory_of", full)
+        monkeypatch.setattr(memory, "gpu_memory", full)
         transferred = fit("cuda")
         assert [device.n_marks > 0 for device in emulated_gpu] == [False, True]
         np.testing.assert_array_equal(transferred.theta, resident.theta)
@@ -278,7 +280,7 @@ class TestStacksOfFits:
 
 def test_samples_leave_less_memory_for_networks(monkeypatch):
     backend = choose_backend("cpu")
-    monkeypatch.setattr(memory, "memory_of", lambda backend: Memory(10**6, 10**9, 0, 0, 0))
+    monkeypatch.setattr(memory, "gpu_memory", lambda backend: Memory(10**6, 10**9, 0, 0, 0))
     without_samples = networks_at_once(backend, NETWORK.sizes, "float32", 4)
     assert networks_at_once(backend, NETWORK.sizes, "float32", 4, 10**6 // 8) == pytest.approx(
         without_samples / 2, abs=1
@@ -289,7 +291,7 @@ def test_samples_leave_less_memory_for_networks(monkeypatch):
 def test_whether_samples_fit(monkeypatch):
     backend = choose_backend("cpu")
     assert fits_in_memory(backend, 10**12, "float32")  # the host's memory is not checked
-    monkeypatch.setattr(memory, "memory_of", full)
+    monkeypatch.setattr(memory, "gpu_memory", full)
     assert [
         fits_in_memory(backend, n, dtype) for n, dtype in ((100, "float32"), (101, "float32"), (51, "float64"))
     ] == [*(True, False, False)]

@@ -42,7 +42,7 @@ class TestExpressions:
         text = code.statements(result=-rate * g + (1.0 - beta**2) * g + rate * g)
         assert text.count("settings[") == 3
         assert [number.text for number in code.settings] == ["(-rate)", "(1.0 - (beta ** 2.0))", "rate"]
-        assert [number.of({"rate": 0.5, "beta": 0.5}) for number in code.settings] == [-0.5, 0.75, 0.5]
+        assert [number.evaluate({"rate": 0.5, "beta": 0.5}) for number in code.settings] == [-0.5, 0.75, 0.5]
 
     @pytest.mark.parametrize(
         "use",

@@ -16,8 +16,8 @@ from gpubp import Network, initial_weights, load_dataset, save_model
 from gpubp.cli.explain.command import explain as command
 from gpubp.errors import DataError, ModelFileError
 from gpubp.explain import Example, explain, html_page, rain_network
-from gpubp.explain._diagram import WIDEST
-from gpubp.explain._page import MOST_CASES
+from gpubp.explain._diagram import MAX_LINE_WIDTH
+from gpubp.explain._page import MAX_CASES
 from gpubp.explain.notation import number_format
 from gpubp.nn.losses import LOSSES, get_loss
 from gpubp.nn.network import views
@@ -141,7 +141,7 @@ def test_the_drawing_has_the_weights_and_signs(name):
     for step in parsed.steps[:-2]:
         drawn = lines(step)
         assert [("above" in line["class"]) for line in drawn] == [bool(w > 0) for w in weights]
-        widths = np.maximum(WIDEST * np.abs(weights) / np.abs(weights).max(), 0.4)
+        widths = np.maximum(MAX_LINE_WIDTH * np.abs(weights) / np.abs(weights).max(), 0.4)
         np.testing.assert_allclose([float(line["stroke-width"]) for line in drawn], widths, atol=0.006)
     changed = lines(parsed.steps[-2])
     assert [line["stroke-width"] for line in changed] != [line["stroke-width"] for line in drawn]
@@ -228,7 +228,7 @@ def test_text_is_escaped():
     [
         (make(Network((2, 17, 1))), {}, r"2-17-1, has 17 units in its widest layer .* Train a smaller one"),
         (make(Network((16, 16, 3))), {}, "300 weights"),
-        (make(Network((1, 1)), cases=MOST_CASES + 1), {}, "up to 8 cases at once, got 9; choose one with --sample"),
+        (make(Network((1, 1)), cases=MAX_CASES + 1), {}, "up to 8 cases at once, got 9; choose one with --sample"),
         (rain_network(), {"input_names": ["a"]}, "input_names must be 2 names, got 1"),
         (rain_network(), {"learning_rate": 0.0}, "learning_rate must be finite and above 0"),
     ],
@@ -239,7 +239,7 @@ def test_misuse(example, options, message):
 
 
 def test_the_largest_page_is_not_too_large():
-    text = html_page(make(Network((16, 11, 9)), cases=MOST_CASES))
+    text = html_page(make(Network((16, 11, 9)), cases=MAX_CASES))
     assert len(text) < 2_000_000
 
 
@@ -427,7 +427,7 @@ def test_without_javascript_every_step_is_visible(chromium, rain):
 def test_print_shows_every_step_in_full(chromium, written):
     chromium.screen(718)  # A4 without its margins
     chromium.send("Emulation.setEmulatedMedia", media="print")
-    chromium.open(written(make(Network((16, 11, 9)), cases=MOST_CASES)))
+    chromium.open(written(make(Network((16, 11, 9)), cases=MAX_CASES)))
     assert chromium.value(VISIBLE).count("step-") == 16
     assert chromium.value("document.querySelector('nav').checkVisibility()") is False
     assert chromium.value(browser.TOO_WIDE) == ""

@@ -22,7 +22,7 @@ from sklearn.utils import check_random_state
 from gpubp import BatchedHalvingSearchCV, BatchedSearchCV, MLPClassifier
 from gpubp.errors import GpubpError
 from gpubp.model_selection import _executors as spread
-from gpubp.model_selection._executors import SharedData, SharedFile, shared_with_workers, tasks_of
+from gpubp.model_selection._executors import SharedData, SharedFile, shared_with_workers, make_tasks
 from gpubp.model_selection._trials import Trial
 
 pytestmark = [
@@ -208,15 +208,15 @@ def test_tasks_contain_every_trial_once_grouped_by_form():
         for candidate, width in enumerate([(4,), (5,), (4,), (5,)])
         for split in range(3)
     ]
-    tasks = tasks_of(trials, 1)
+    tasks = make_tasks(trials, 1)
     assert [[(trial.candidate, trial.split) for trial in task.trials] for task in tasks] == [
         [(0, 0), (2, 0), (0, 1)],
         [(2, 1), (0, 2), (2, 2)],
         [(1, 0), (3, 0), (1, 1)],
         [(3, 1), (1, 2), (3, 2)],
     ]
-    assert [len(task.trials) for task in tasks_of(trials, 100)] == [1] * 12
-    assert [len(task.trials) for task in tasks_of(trials * 3, 0)] == [18, 18]  # it is unknown how many workers
+    assert [len(task.trials) for task in make_tasks(trials, 100)] == [1] * 12
+    assert [len(task.trials) for task in make_tasks(trials * 3, 0)] == [18, 18]  # it is unknown how many workers
 
 
 # --- workers that end ---

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from gpubp import Network, load_model, predict, save_model, train
 from gpubp.errors import DataError
-from gpubp.nn.architectures import carried_over, iterative, with_blocks, with_equal_layers, with_fields, with_sums
+from gpubp.nn.architectures import iterative, transfer_weights, with_blocks, with_equal_layers, with_fields, with_sums
 from gpubp.nn.gradient_check import check_gradient
 from gpubp.nn.initialization import initial_weights
 from gpubp.nn.network import flatten, forward, jacobian, loss_and_gradient, output_layer, views
@@ -269,11 +269,11 @@ class TestMakers:
     @pytest.mark.parametrize(
         ("sizes", "options", "reported"),
         [
-            ((25, 8), {}, r"has 3 x 3 places in a plane of 5 x 5; so layer 1 must have 9 units, .* got 8 and 25"),
-            ((24, 9), {}, "the layer below it 25, or that many times more; got 9 and 24"),
+            ((25, 8), {}, r"has 3 x 3 positions in a plane of 5 x 5; so layer 1 must have 9 units, .* got 8 and 25"),
+            ((24, 9), {}, "the layer below it 25 or a multiple of that; got 9 and 24"),
             ((25, 9), {"n_kinds": 2}, "must have 18 units"),
-            ((25, 9), {"n_kinds": 0}, "n_kinds must be a whole number from 1 up, got 0"),
-            ((25, 9), {"plane": (5,)}, r"plane must be \(rows, columns\), two whole numbers from 1 up, got \(5,\)"),
+            ((25, 9), {"n_kinds": 0}, "n_kinds must be a whole number of at least 1, got 0"),
+            ((25, 9), {"plane": (5,)}, r"plane must be \(rows, columns\), two whole numbers of at least 1, got \(5,\)"),
             ((25, 9), {"field": (3, 0.5)}, "field must be"),
             ((25, 9), {"field": (3, 6)}, "a field must fit in its plane of 5 x 5, got 3 x 6"),
             ((25, 9), {"layer": 2}, "layer must be from 1 to 1"),
@@ -296,7 +296,7 @@ class TestCarriedOver:
             state = 1.0 / (1.0 + np.exp(-(inputs @ first[:2] + state @ second[:3] + first[-1])))
         expected = 1.0 / (1.0 + np.exp(-(state @ output[:-1] + output[-1])))
         actual = predict(
-            longer, carried_over(theta, READING, longer), np.concatenate([x, x[:, :4]], axis=1), device="cpu"
+            longer, transfer_weights(theta, READING, longer), np.concatenate([x, x[:, :4]], axis=1), device="cpu"
         )
         np.testing.assert_allclose(actual, expected, rtol=1e-14)
 
@@ -305,9 +305,9 @@ class TestCarriedOver:
             with_fields(Network((rows * 5, (rows - 1) * 4 * 2)), 1, (rows, 5), (2, 2), n_kinds=2) for rows in (3, 6)
         )
         theta = np.stack([weights(small, seed) for seed in range(3)])
-        carried = carried_over(theta, small, large)
+        carried = transfer_weights(theta, small, large)
         np.testing.assert_array_equal(large.tied.tie(carried), carried)
-        np.testing.assert_array_equal(carried_over(carried, large, small), theta)
+        np.testing.assert_array_equal(transfer_weights(carried, large, small), theta)
         x = np.random.default_rng(0).normal(size=(4, 6, 5))
         y = predict(large, carried, x.reshape(4, -1), device="cpu").reshape(3, 4, 2, 5, 4)
         below = predict(small, theta, x[:, 3:].reshape(4, -1), device="cpu").reshape(3, 4, 2, 2, 4)
@@ -315,9 +315,9 @@ class TestCarriedOver:
 
     def test_faults_are_reported(self):
         with pytest.raises(DataError, match="between networks that have ties"):
-            carried_over(np.zeros(6), Network((2, 2)), EQUAL)
+            transfer_weights(np.zeros(6), Network((2, 2)), EQUAL)
         with pytest.raises(DataError, match="same number of distinct weights, got 12 and 22"):
-            carried_over(weights(EQUAL), EQUAL, READING)
+            transfer_weights(weights(EQUAL), EQUAL, READING)
 
 
 class TestFiles:

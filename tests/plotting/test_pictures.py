@@ -25,7 +25,7 @@ from gpubp.errors import DataError, GpubpError  # noqa: E402
 from gpubp.io.model_file import Model  # noqa: E402
 from gpubp.nn.network import forward, loss_and_gradient, views  # noqa: E402
 from gpubp.plotting._hidden_layers import principal_components  # noqa: E402
-from gpubp.plotting._hinton_diagram import LARGEST_SIDE  # noqa: E402
+from gpubp.plotting._hinton_diagram import MAX_SIDE  # noqa: E402
 from gpubp.plotting.figure import NEGATIVE, POSITIVE, STYLES  # noqa: E402
 from gpubp.training.state import History  # noqa: E402
 
@@ -204,7 +204,7 @@ def test_areas_are_proportional_to_weights(layer):
     ax = plotting.hinton_diagram(MODEL, layer=layer)
     block = views(np, NETWORK, THETA)[layer - 1]
     _, sides = boxes(ax.collections[1])
-    np.testing.assert_allclose(sides**2, LARGEST_SIDE**2 * np.abs(block).ravel() / np.abs(block).max())
+    np.testing.assert_allclose(sides**2, MAX_SIDE**2 * np.abs(block).ravel() / np.abs(block).max())
     colours = [to_hex(colour) for colour in ax.collections[1].get_facecolors()]
     assert colours == ["#ffffff" if w > 0 else "#000000" for w in block.ravel()]
 
@@ -225,9 +225,9 @@ def test_each_weight_is_in_its_cell():
 
 def test_a_scale_for_several_diagrams():
     _, sides = boxes(plotting.hinton_diagram(MODEL, largest=100.0).collections[1])
-    np.testing.assert_allclose(sides**2, LARGEST_SIDE**2 * np.abs(views(np, NETWORK, THETA)[0]).ravel() / 100.0)
+    np.testing.assert_allclose(sides**2, MAX_SIDE**2 * np.abs(views(np, NETWORK, THETA)[0]).ravel() / 100.0)
     _, sides = boxes(plotting.hinton_diagram(MODEL, largest=1e-6).collections[1])
-    np.testing.assert_allclose(sides, LARGEST_SIDE)  # no square exceeds its cell
+    np.testing.assert_allclose(sides, MAX_SIDE)  # no square exceeds its cell
 
 
 def test_some_units_and_their_names():
@@ -235,7 +235,7 @@ def test_some_units_and_their_names():
     assert [text.get_text() for text in ax.texts] == ["c", "a"]
     block = views(np, NETWORK, THETA)[0][:, [2, 0]]
     _, sides = boxes(ax.collections[1])
-    np.testing.assert_allclose(sides**2, LARGEST_SIDE**2 * np.abs(block).ravel() / np.abs(block).max())
+    np.testing.assert_allclose(sides**2, MAX_SIDE**2 * np.abs(block).ravel() / np.abs(block).max())
 
 
 @pytest.mark.parametrize(

@@ -79,21 +79,21 @@ class CudaDevice:
         """Allocate outside the pool: graphs keep addresses, which must not be reused; memory is freed on release."""
         return self.xp.cuda.MemoryPointer(self.xp.cuda.Memory(n_bytes), 0)
 
-    def upload(self, array: np.ndarray, place: Array | None = None) -> Array:
+    def upload(self, array: np.ndarray, destination: Array | None = None) -> Array:
         """Copy a NumPy array into an array of its shape and dtype, or into a new one."""
         array = np.ascontiguousarray(array)
-        if place is None:
-            place = self.empty(array.shape, str(array.dtype))
-        place.set(array, stream=self.stream)
+        if destination is None:
+            destination = self.empty(array.shape, str(array.dtype))
+        destination.set(array, stream=self.stream)
         self._in_flight.append(array)
-        return place
+        return destination
 
-    def copy(self, array: Array, place: Array | None = None) -> Array:
+    def copy(self, array: Array, destination: Array | None = None) -> Array:
         """Copy an array of the device into an array of its shape and dtype, or into a new one in CuPy's pool."""
-        if place is None:
+        if destination is None:
             return array.copy()
-        self.xp.copyto(place, array)
-        return place
+        self.xp.copyto(destination, array)
+        return destination
 
     def download(self, array: Array) -> np.ndarray:
         """Wait for the device and copy an array to the host."""
@@ -121,8 +121,8 @@ class CudaDevice:
         """
         if after is not None:
             self._copy_stream.wait_event(after)
-        for array, place in pairs:
-            place.set(array, stream=self._copy_stream)
+        for array, destination in pairs:
+            destination.set(array, stream=self._copy_stream)
         return self._copy_stream.record()
 
     def follow(self, event: Any) -> None:
@@ -151,36 +151,36 @@ class CudaDevice:
         kernel(_size(blocks), _size(threads), tuple(map(_argument, arguments)), shared_mem=shared_bytes)
 
     def multiply(
-        self, a: Array, b: Array, to: Array, *, a_transposed: bool = False, b_transposed: bool = False
+        self, a: Array, b: Array, result: Array, *, a_transposed: bool = False, b_transposed: bool = False
     ) -> None:
-        """Set ``to`` to a product of matrices with contiguous rows, or to one for each network of a stack.
+        """Set ``result`` to a product of matrices with contiguous rows, or to one for each network of a stack.
 
-        For a stack ``to`` is ``(K, m, n)``; an operand that all networks share is a single matrix.
+        For a stack ``result`` is ``(K, m, n)``; an operand that all networks share is a single matrix.
         cuBLAS stores matrices by columns and so sees the transposes; the operands are passed in reverse order.
         """
-        m, n = to.shape[-2:]
+        m, n = result.shape[-2:]
         k = a.shape[-2] if a_transposed else a.shape[-1]
-        dtype = str(to.dtype)
-        (one, zero), kind = self._factors[dtype], CUDA_TYPES[dtype]
-        as_is, transposed = int(self._cublas.Operation.N), int(self._cublas.Operation.T)
-        is_stack = to.ndim == 3
+        dtype = str(result.dtype)
+        (one, zero), cuda_type = self._factors[dtype], CUDA_TYPES[dtype]
+        not_transposed, transposed = int(self._cublas.Operation.N), int(self._cublas.Operation.T)
+        is_stack = result.ndim == 3
 
-        def described(matrix: Array) -> tuple[int, ...]:
+        def operand(matrix: Array) -> tuple[int, ...]:
             stride = matrix.strides[0] // matrix.itemsize if matrix.ndim == 3 else 0
-            return (matrix.data.ptr, kind, matrix.shape[-1], *((stride,) if is_stack else ()))
+            return (matrix.data.ptr, cuda_type, matrix.shape[-1], *((stride,) if is_stack else ()))
 
         product = self._cublas.gemm_strided_batched_ex if is_stack else self._cublas.gemm_ex
         product(
             self._handle,
-            transposed if b_transposed else as_is,
-            transposed if a_transposed else as_is,
+            transposed if b_transposed else not_transposed,
+            transposed if a_transposed else not_transposed,
             *(n, m, k),
             one.ctypes.data,
-            *described(b),
-            *described(a),
+            *operand(b),
+            *operand(a),
             zero.ctypes.data,
-            *described(to),
-            *(to.shape[:1] if is_stack else ()),
+            *operand(result),
+            *(result.shape[:1] if is_stack else ()),
             self._compute[dtype],
             self._algorithm,
         )

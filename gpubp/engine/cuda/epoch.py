@@ -23,7 +23,9 @@ logger = logging.getLogger("gpubp")
 STEPS_PER_GRAPH = 64  # at most
 BYTES_PER_WINDOW = 64 << 20  # of gathered samples, at most
 MAX_NETWORKS = 2**16 - 1  # of a stack: the largest third dimension of a launch
-WORTH_MANY_BLOCKS = 1e6  # operations of a step above which one block of threads is slower than all; by calculation
+MAX_OPERATIONS_OF_ONE_BLOCK = (
+    1e6  # operations of a step above which one block of threads is slower than all; by calculation
+)
 
 
 def cuda_epoch_runner(
@@ -46,7 +48,7 @@ def cuda_epoch_runner(
 class CudaEpochRunner:
     """Runs epochs with compiled kernels; batches that are not arrays are passed to the plain runner.
 
-    It owns the arrays of the optimizer's state in the position that it returns: the next epoch changes them.
+    It owns the arrays of the optimizer's state that it sets: the next epoch changes them.
     """
 
     def __init__(self, device: Any, objective: Objective, optimizer: Optimizer, dtype: str, plain: EpochRunner) -> None:
@@ -62,34 +64,34 @@ class CudaEpochRunner:
         self.cache: dict[int, LayerwiseSteps | SmallNetworkSteps] = {}  # by samples: an epoch's last part may have more
         self.steps: LayerwiseSteps | SmallNetworkSteps | None = None
         self.samples: Batch | None = None
-        self.kind: Any = None
+        self.layout: Any = None
         self.own_state: Any = None
         self.uploaded: dict[str, tuple[Array, np.ndarray]] = {}  # the destination and the source of the last upload
 
-    def __call__(self, position: ModelState, batches: Batches) -> EpochResult:
-        """Advance a position by steps."""
+    def __call__(self, model: ModelState, batches: Batches) -> EpochResult:
+        """Take the steps of some epochs."""
         if not isinstance(batches, ArrayBatches) or not 0 < batches.samples.x.shape[-2] < 2**31:
-            return self.plain(position, batches)
-        stack = position.theta.shape[:-1]
+            return self.plain(model, batches)
+        stack = model.theta.shape[:-1]
         size = min(batches.size, batches.n_samples)
         in_one_block = not batches.on_host and self._fits_one_block(stack, size)
         if len(stack) > 1 or (stack > (MAX_NETWORKS,) and not in_one_block):
-            return self.plain(position, batches)
-        check_epoch(self.objective.network, self.dtype, position, batches)
+            return self.plain(model, batches)
+        check_epoch(self.objective.network, self.dtype, model, batches)
         with self.device.active():
-            return self._run_epoch(self._steps_for(batches, stack), position, batches)
+            return self._run_epoch(self._steps_for(batches, stack), model, batches)
 
     def _run_epoch(
-        self, steps: LayerwiseSteps | SmallNetworkSteps, position: ModelState, batches: ArrayBatches
+        self, steps: LayerwiseSteps | SmallNetworkSteps, model: ModelState, batches: ArrayBatches
     ) -> EpochResult:
-        before, done, plan = position.state, 0, steps.plan
-        self._upload_start(steps, position, batches)
+        state_before, n_done, plan = model.state, 0, steps.plan
+        self._upload_start(steps, model, batches)
         try:
             for n in steps.launches():
-                done += n
+                n_done += n
         finally:  # after Ctrl-C the steps taken so far are kept
-            position.theta = self.device.copy(steps.thetas)
-            position.state = self.own_state = state_after(self.spec.update, before, steps.parts, done)
+            model.theta = self.device.copy(steps.thetas)
+            model.state = self.own_state = state_after(self.spec.update, state_before, steps.parts, n_done)
             self.device.wait()
         values, weights, finite = steps.read()
         sizes, _ = cut(plan.n_samples, plan.size)
@@ -101,17 +103,17 @@ class CudaEpochRunner:
             return False
         if shared_memory(self.objective.network, size, self.dtype) > self.device.shared_memory:
             return False
-        return bool(stack) or 6.0 * size * self.objective.network.n_parameters <= WORTH_MANY_BLOCKS
+        return bool(stack) or 6.0 * size * self.objective.network.n_parameters <= MAX_OPERATIONS_OF_ONE_BLOCK
 
     def _steps_for(self, batches: ArrayBatches, stack: tuple[int, ...]) -> LayerwiseSteps | SmallNetworkSteps:
         """Return the steps for some samples; earlier ones are reused for the same samples with the same division."""
         samples, n_samples, on_host = batches.samples, batches.n_samples, batches.on_host
         size = min(batches.size, n_samples)
         gathered = size < n_samples or batches.order is not None or on_host
-        kind = (size, gathered, stack, on_host)
-        if self.kind != kind or not (self.samples is samples or (on_host and _same_kind(self.samples, samples))):
+        layout = (size, gathered, stack, on_host)
+        if self.layout != layout or not (self.samples is samples or (on_host and _same_layout(self.samples, samples))):
             self.cache, self.steps, self.uploaded = {}, None, {}  # free their memory before more is allocated
-            self.samples, self.kind = samples, kind
+            self.samples, self.layout = samples, layout
         if n_samples not in self.cache:
             contiguous = (np if on_host else self.device.xp).ascontiguousarray
             x, targets, sample_weight = (None if array is None else contiguous(array) for array in samples[:3])
@@ -130,23 +132,23 @@ class CudaEpochRunner:
 
     def _window(self, size: int, n_samples: int, samples: Batch) -> int:
         """Choose the number of steps of a graph so that few are left over."""
-        n_full, numbers = n_samples // size, sum(int(array.size) for array in samples[:3] if array is not None)
-        bytes_per_step = size * max(1, numbers // samples.x.shape[-2]) * int(np.dtype(self.dtype).itemsize)
-        most = max(1, min(STEPS_PER_GRAPH, BYTES_PER_WINDOW // bytes_per_step))
-        return int(n_full // -(-n_full // most))
+        n_full, n_numbers = n_samples // size, sum(int(array.size) for array in samples[:3] if array is not None)
+        bytes_per_step = size * max(1, n_numbers // samples.x.shape[-2]) * int(np.dtype(self.dtype).itemsize)
+        max_window = max(1, min(STEPS_PER_GRAPH, BYTES_PER_WINDOW // bytes_per_step))
+        return int(n_full // -(-n_full // max_window))
 
     def _upload_start(
-        self, steps: LayerwiseSteps | SmallNetworkSteps, position: ModelState, batches: ArrayBatches
+        self, steps: LayerwiseSteps | SmallNetworkSteps, model: ModelState, batches: ArrayBatches
     ) -> None:
         """Copy the parameters, state, settings and order to the device."""
         plan = steps.plan
-        self.device.copy(position.theta, steps.thetas)
-        if position.state is not self.own_state:
+        self.device.copy(model.theta, steps.thetas)
+        if model.state is not self.own_state:
             for name, array in zip(self.spec.update.parts, steps.parts, strict=True):
-                self.device.copy(getattr(position.state, name), array)
+                self.device.copy(getattr(model.state, name), array)
         _, parts = cut(plan.n_samples, plan.size, batches.begins, batches.spans)
-        epochs = np.add.outer(position.epoch + np.arange(batches.epochs), parts).ravel()
-        settings = settings_of_steps(self.spec.update, self.optimizer.settings, position.state, epochs)
+        epochs = np.add.outer(model.epoch + np.arange(batches.epochs), parts).ravel()
+        settings = settings_of_steps(self.spec.update, self.optimizer.settings, model.state, epochs)
         settings = settings.astype(self.dtype)
         steps.allocate(batches.epochs, settings.shape[1])
         self._upload("settings", settings, steps.settings)
@@ -156,17 +158,17 @@ class CudaEpochRunner:
             order = np.arange(plan.n_samples) if batches.order is None else batches.order
             self._upload("order", order.astype(np.int32), steps.order)
 
-    def _upload(self, name: str, array: np.ndarray, place: Array) -> None:
+    def _upload(self, name: str, array: np.ndarray, destination: Array) -> None:
         """Fill the beginning of a destination, unless it holds the array already."""
-        last_place, last = self.uploaded.get(name, (None, array))
-        if last_place is not place or not np.array_equal(last[: len(array)], array):
-            self.device.upload(array, place[: len(array)])
-            self.uploaded[name] = place, array
+        last_destination, last_array = self.uploaded.get(name, (None, array))
+        if last_destination is not destination or not np.array_equal(last_array[: len(array)], array):
+            self.device.upload(array, destination[: len(array)])
+            self.uploaded[name] = destination, array
 
 
-def _same_kind(known: Batch | None, samples: Batch) -> bool:
+def _same_layout(earlier: Batch | None, samples: Batch) -> bool:
     """Return whether arrays made for some samples fit others, as for the windows of a stream."""
-    if known is None:
+    if earlier is None:
         return False
-    pairs = zip(known[:3], samples[:3], strict=True)
+    pairs = zip(earlier[:3], samples[:3], strict=True)
     return all(a is b is None or (a is not None and b is not None and a.ndim == b.ndim) for a, b in pairs)

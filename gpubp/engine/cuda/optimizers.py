@@ -57,19 +57,21 @@ def _update_code(optimizer: Optimizer, dtype: str, state_in_c: Callable[[int], s
     parts = tuple(name for name, value in fields.items() if isinstance(value, np.ndarray))
     counters = tuple(name for name, value in fields.items() if isinstance(value, int))
     arrays = {name: symbols.variable(f"old_{k}", dtype) for k, name in enumerate(parts)}
-    counts = {name: symbols.setting(STATE_PREFIX + name) for name in counters}
+    counter_settings = {name: symbols.setting(STATE_PREFIX + name) for name in counters}
     gradient, theta = symbols.variable("gradient", dtype), symbols.variable("theta", dtype)
     settings = {name: symbols.setting(name) for name in optimizer.settings}
-    change, after = optimizer.update(symbols, gradient, _with(example, arrays | counts), theta, settings)
+    change, new_state = optimizer.update(symbols, gradient, _with(example, arrays | counter_settings), theta, settings)
 
     for name in counters:
-        if getattr(after, name).of({STATE_PREFIX + name: 5}) != 6:
+        if getattr(new_state, name).evaluate({STATE_PREFIX + name: 5}) != 6:
             raise Inexpressible(f"{name} does not count its updates")
-    results = {"new_theta": theta + change} | {f"new_{k}": getattr(after, name) for k, name in enumerate(parts)}
+    results = {"new_theta": theta + change} | {f"new_{k}": getattr(new_state, name) for k, name in enumerate(parts)}
     if not all(isinstance(result, Symbol) for result in results.values()):
-        raise Inexpressible("its state turns into something else")
-    in_c = {"gradient": "own_gradient", "theta": "own_theta"} | {f"old_{k}": state_in_c(k) for k in range(len(parts))}
-    code = Code(dtype, in_c)
+        raise Inexpressible("its new state is not computed from its state")
+    variables = {"gradient": "own_gradient", "theta": "own_theta"} | {
+        f"old_{k}": state_in_c(k) for k in range(len(parts))
+    }
+    code = Code(dtype, variables)
     statements = code.statements(**results)
     if not code.settings:
         raise Inexpressible("it has no learning rate")
@@ -86,7 +88,9 @@ def _with(state: Any, fields: Mapping[str, Any]) -> Any:
     return type(state)(**fields) if fields else state
 
 
-def settings_of_steps(update: UpdateCode, given: Mapping[str, Setting], state: Any, epochs: np.ndarray) -> np.ndarray:
+def settings_of_steps(
+    update: UpdateCode, settings: Mapping[str, Setting], state: Any, epochs: np.ndarray
+) -> np.ndarray:
     """Compute the values of ``settings`` in C, for several steps and networks: ``(n_steps, K, n)``.
 
     Parameters
@@ -97,13 +101,15 @@ def settings_of_steps(update: UpdateCode, given: Mapping[str, Setting], state: A
         How many epochs are done before each step.
     """
     values: dict[str, Any] = {}
-    for name, setting in given.items():
+    for name, setting in settings.items():
         if callable(setting):
-            of_steps = [to_numpy(setting(epoch)) for epoch in epochs.tolist()]
-            values[name] = np.reshape(np.asarray(of_steps, float), (len(epochs), -1))
+            step_values = [to_numpy(setting(epoch)) for epoch in epochs.tolist()]
+            values[name] = np.reshape(np.asarray(step_values, float), (len(epochs), -1))
         else:
             values[name] = np.reshape(np.asarray(to_numpy(setting), float), (1, -1))
     for name in update.counters:
         values[STATE_PREFIX + name] = (getattr(state, name) + np.arange(len(epochs)))[:, None]
-    arrays = np.broadcast_arrays(np.empty((len(epochs), 1)), *(number.of(values) for number in update.settings))[1:]
+    arrays = np.broadcast_arrays(np.empty((len(epochs), 1)), *(number.evaluate(values) for number in update.settings))[
+        1:
+    ]
     return np.stack(arrays, axis=-1)

@@ -140,44 +140,46 @@ class LayerwiseSteps:
         """Take ``n`` steps of ``b`` samples each."""
         size = self.plan.size
         if self.plan.gathered and self.transfer is None:
-            for array, to, ndim in zip(self.samples[:3], self.window, NDIM, strict=True):
-                self._gather(b * n, array, to, ndim)
+            for array, destination, ndim in zip(self.samples[:3], self.window, NDIM, strict=True):
+                self._gather(b * n, array, destination, ndim)
         x, targets, weights = self.window
         assert x is not None
         for step in range(n):
             rows = slice(step * size, step * size + b)
-            of_step = None if weights is None else _of_first(weights, 1)[rows]
-            self._step(b, x[..., rows, :], _of_first(targets, 2)[rows], of_step)
+            step_weights = None if weights is None else _first_network(weights, 1)[rows]
+            self._step(b, x[..., rows, :], _first_network(targets, 2)[rows], step_weights)
 
     def read(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Wait for the device; return the values and weights of the steps, and whether all parameters are finite."""
-        n, most, n_networks = self.n_epochs * self.plan.n_steps, self.max_steps, self.n_networks
-        counts = self.results[2 * most * n_networks :]
+        n, max_steps, n_networks = self.n_epochs * self.plan.n_steps, self.max_steps, self.n_networks
+        counts = self.results[2 * max_steps * n_networks :]
         self._over_parameters("count_not_finite", self.n_counts, self.thetas, counts)
         results = np.reshape(self.device.download(self.results), (-1, *self.stack))
-        finite = np.reshape(results[2 * most :], (*self.stack, self.n_counts)) == 0.0
-        weights = results[most : most + n]
+        finite = np.reshape(results[2 * max_steps :], (*self.stack, self.n_counts)) == 0.0
+        weights = results[max_steps : max_steps + n]
         return results[:n], shared_weights(weights, self.samples) if self.stack else weights, np.all(finite, axis=-1)
 
-    def _gather(self, n_gathered: int, array: Array | None, to: Array | None, ndim: int) -> None:
+    def _gather(self, n_gathered: int, array: Array | None, destination: Array | None, ndim: int) -> None:
         if array is None:
             return
-        assert to is not None
+        assert destination is not None
         n = 1 if ndim == 1 else array.shape[-1]
         blocks = (min(n_gathered, MAX_BLOCKS), 1, 1 if array.ndim == ndim else self.n_networks)
         order = (self.plan.size, self.plan.n_steps, self.order, self.counter)
         n_samples = self.samples.x.shape[-2]  # the order may have fewer
-        arrays = (array, n_samples, to, self.plan.window * self.plan.size)
+        arrays = (array, n_samples, destination, self.plan.window * self.plan.size)
         self._launch("gather", blocks, _threads(n), n_gathered, n, *order, *arrays)
 
     def _step(self, b: int, x: Array, targets: Array, sample_weight: Array | None) -> None:
         """Take a step; targets and weights are those of the first network."""
         multiply, layers, sizes = self.device.multiply, self.layers, self.network.sizes
         n_layers = len(sizes) - 1
-        blocks, gradients = (views(self.device.xp, self.network, all) for all in (self.thetas, self.gradients))
+        blocks, gradients = (
+            views(self.device.xp, self.network, parameters) for parameters in (self.thetas, self.gradients)
+        )
         weights = [self._weights(block) for block in blocks]
         # those of the first network; kernels add the stride of each network
-        biases = [_of_first(block, 2)[-1] if self.network.bias else None for block in blocks]
+        biases = [_first_network(block, 2)[-1] if self.network.bias else None for block in blocks]
         signals = [self._rows(self.signals[begin:], b, n) for begin, n in zip(self.begins, sizes[1:], strict=False)]
         totals = [self._rows(array, b, n) for array, n in zip(self.totals, sizes[1:], strict=True)]
         outputs = [self._rows(array, b, n) for array, n in zip(self.outputs, sizes[1:-1], strict=True)]
@@ -191,9 +193,9 @@ class LayerwiseSteps:
             if k < n_layers - 1:
                 forward = (biases[k], n_parameters, totals[k], outputs[k])
                 self._over_layer(layers.activations[k], b, sizes[k + 1], *forward)
-        of_samples = (targets, targets_stride, sample_weight, weights_stride)  # eq. (3), (4) and (5)
-        at_output = (biases[-1], n_parameters, totals[-1], *of_samples, signals[-1], self.losses)
-        self._over_layer(layers.output, b, sizes[-1], *at_output)
+        sample_arguments = (targets, targets_stride, sample_weight, weights_stride)  # eq. (3), (4) and (5)
+        output_arguments = (biases[-1], n_parameters, totals[-1], *sample_arguments, signals[-1], self.losses)
+        self._over_layer(layers.output, b, sizes[-1], *output_arguments)
         for k in range(n_layers - 1, -1, -1):  # eq. (6), (7) and (5)
             multiply(below[k], signals[k], self._weights(gradients[k]), a_transposed=True)
             if k > 0:
@@ -251,7 +253,7 @@ def shared_weights(weights: np.ndarray, samples: Batch) -> np.ndarray:
     return weights[:, 0] if samples.sample_weight is None or samples.sample_weight.ndim == 1 else weights
 
 
-def _of_first(array: Array, ndim: int) -> Array:
+def _first_network(array: Array, ndim: int) -> Array:
     return array if array.ndim == ndim else array[0]
 
 
@@ -266,9 +268,9 @@ def _blocks(n: int) -> int:
 
 def _bias_columns(network: Network, begins: list[int]) -> np.ndarray:
     """Find for each bias where its signals begin, their stride by sample, and where its gradient goes: (n, 3)."""
-    places = np.arange(network.n_parameters)
+    indices = np.arange(network.n_parameters)
     columns = [np.empty((0, 3), np.int64)]
-    for begin, block in zip(begins, views(np, network, places), strict=False):
+    for begin, block in zip(begins, views(np, network, indices), strict=False):
         n = block.shape[1]
         if network.bias:
             columns.append(np.stack([begin + np.arange(n), np.full(n, n), block[-1]], axis=-1))

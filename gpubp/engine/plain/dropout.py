@@ -68,10 +68,10 @@ def with_dropout(
         The result of :func:`dropout_rates`.
     """
     for part, batch in batches:
-        shape, own = batch.x.shape[:-1], slice(None)
-        if batch.share is not None:  # the masks are those of the whole batch
-            shape, own = (*shape[:-1], batch.share.n), batch.share.rows
-        masks = [mask[..., own, :] for mask in draw_masks(network, rates, generator, shape)]
+        shape, rows = batch.x.shape[:-1], slice(None)
+        if batch.shard is not None:  # the masks are those of the whole batch
+            shape, rows = (*shape[:-1], batch.shard.n), batch.shard.rows
+        masks = [mask[..., rows, :] for mask in draw_masks(network, rates, generator, shape)]
         dtype = str(batch.x.dtype).rpartition(".")[2]
         yield part, batch._replace(dropout_masks=tuple(to_backend(backend, mask, dtype) for mask in masks))
 

@@ -35,7 +35,7 @@ class Batch(NamedTuple):
     sample_weight: Array | None = None
     dropout_masks: tuple[Array, ...] = ()
     sizes: np.ndarray | None = None
-    share: Shard | None = None
+    shard: Shard | None = None
 
     def parts(self, n: int) -> Iterator["Batch"]:
         """Divide the samples into ``n`` parts; fewer if there are fewer samples, one if there is no sample."""
@@ -119,32 +119,32 @@ class ArrayBatches:
 
     def __iter__(self) -> Iterator[tuple[float, Batch]]:
         if not self.on_host:
-            yield from self._cut(self.backend)
+            yield from self._divide(self.backend)
             return
-        for part, batch in self._cut(choose_backend("cpu")):
+        for part, batch in self._divide(choose_backend("cpu")):
             x, targets, weights = (None if array is None else to_backend(self.backend, array) for array in batch[:3])
-            yield part, Batch(x, targets, weights, share=batch.share)
+            yield part, Batch(x, targets, weights, shard=batch.shard)
 
-    def _cut(self, home: Backend) -> Iterator[tuple[float, Batch]]:
+    def _divide(self, home: Backend) -> Iterator[tuple[float, Batch]]:
         """Divide the samples, without moving them between host and device."""
         xp, (x, targets, weights, *_), n_samples = home.xp, self.samples, self.n_samples
         if self.processes.world_size == 1 and self.order is None and self.size >= n_samples:
             yield self.begins, self.samples
             return
-        _, places = cut(n_samples, self.size, self.begins, self.spans)
-        index = "int32" if x.shape[-2] < 2**31 else "int64"
-        order = None if self.order is None else to_backend(home, self.order, index)
-        for start, place in zip(range(0, n_samples, self.size), places.tolist(), strict=True):
-            share = self.processes.shard(min(start + self.size, n_samples) - start)
-            own = slice(start + share.start, start + share.stop)
+        _, fractions = cut(n_samples, self.size, self.begins, self.spans)
+        index_dtype = "int32" if x.shape[-2] < 2**31 else "int64"
+        order = None if self.order is None else to_backend(home, self.order, index_dtype)
+        for start, fraction in zip(range(0, n_samples, self.size), fractions.tolist(), strict=True):
+            shard = self.processes.shard(min(start + self.size, n_samples) - start)
+            rows = slice(start + shard.start, start + shard.stop)
             if order is None:
-                x_part, targets_part = x[..., own, :], targets[..., own, :]
-                weights_part = None if weights is None else weights[..., own]
+                x_part, targets_part = x[..., rows, :], targets[..., rows, :]
+                weights_part = None if weights is None else weights[..., rows]
             else:
-                chosen = order[own]
-                x_part, targets_part = xp.take(x, chosen, axis=-2), xp.take(targets, chosen, axis=-2)
-                weights_part = None if weights is None else xp.take(weights, chosen, axis=-1)
-            yield place, Batch(x_part, targets_part, weights_part, share=share)
+                row_numbers = order[rows]
+                x_part, targets_part = xp.take(x, row_numbers, axis=-2), xp.take(targets, row_numbers, axis=-2)
+                weights_part = None if weights is None else xp.take(weights, row_numbers, axis=-1)
+            yield fraction, Batch(x_part, targets_part, weights_part, shard=shard)
 
 
 @dataclass(frozen=True)
@@ -159,12 +159,12 @@ class BatchesInParts:
     first: int = 0
 
     def __iter__(self) -> Iterator[ArrayBatches]:
-        n_samples, of_part = self.batches.n_samples, self.n_steps * self.batches.size
+        n_samples, part_size = self.batches.n_samples, self.n_steps * self.batches.size
         order = np.arange(n_samples) if self.batches.order is None else self.batches.order
-        n_parts = max(1, n_samples // of_part)
+        n_parts = max(1, n_samples // part_size)
         for part in range(self.first, n_parts):
-            rows = order[part * of_part : None if part == n_parts - 1 else (part + 1) * of_part]
-            yield replace(self.batches, order=rows, begins=part * of_part / n_samples, spans=len(rows) / n_samples)
+            rows = order[part * part_size : None if part == n_parts - 1 else (part + 1) * part_size]
+            yield replace(self.batches, order=rows, begins=part * part_size / n_samples, spans=len(rows) / n_samples)
 
     def after(self, n: int) -> "BatchesInParts":
         """Return the epoch without its first ``n`` parts."""
@@ -176,30 +176,30 @@ class Orders:
 
     def __init__(self, generator: np.random.Generator) -> None:
         self.generator = generator
-        self.before_present = self.state()
+        self.before_last_draw = self.state()
 
     def draw(self, n_samples: int) -> np.ndarray:
         """Draw the order of the next epoch."""
-        self.before_present = self.state()
+        self.before_last_draw = self.state()
         return self.generator.permutation(n_samples)
 
     def draw_seed(self) -> tuple[int, ...]:
         """Draw a seed for the order of the next epoch."""
-        self.before_present = self.state()
+        self.before_last_draw = self.state()
         return tuple(self.generator.integers(2**32, size=2).tolist())
 
     def state(self, *, of_present: bool = False) -> dict[str, Any]:
         """Return the generator's state as JSON, before the next draw or, with ``of_present``, before the last one."""
-        return self.before_present if of_present else _plain(self.generator.bit_generator.state)
+        return self.before_last_draw if of_present else _as_json(self.generator.bit_generator.state)
 
     def go_back_to(self, state: dict[str, Any]) -> None:
         """Restore a state of the generator."""
         self.generator.bit_generator.state = state
 
 
-def _plain(state: Any) -> Any:
+def _as_json(state: Any) -> Any:
     if isinstance(state, dict):
-        return {name: _plain(part) for name, part in state.items()}
+        return {name: _as_json(part) for name, part in state.items()}
     return state.tolist() if isinstance(state, np.ndarray) else state
 
 
@@ -225,8 +225,8 @@ def cut(n_samples: Any, size: int, begins: float = 0.0, spans: float = 1.0) -> t
     starts = np.reshape(starts, (-1, *(1,) * np.ndim(n_samples)))
     if spans == 0.0:  # the number of samples in the epoch is unknown
         return np.clip(n_samples - starts, 0, size), np.full(starts.shape, begins)
-    of_epoch = np.rint(n_samples / spans)
-    return np.clip(n_samples - starts, 0, size), (np.rint(begins * of_epoch) + starts) / of_epoch
+    epoch_size = np.rint(n_samples / spans)
+    return np.clip(n_samples - starts, 0, size), (np.rint(begins * epoch_size) + starts) / epoch_size
 
 
 @dataclass(frozen=True)
@@ -265,28 +265,28 @@ class PerNetworkBatches:
 
     def __iter__(self) -> Iterator[tuple[Any, Batch]]:
         sizes, parts = cut(self.n_samples, self.size)
-        for step, (of_step, part) in enumerate(zip(sizes, parts, strict=True)):
-            at = step * self.size + np.arange(np.max(of_step))
-            places = self.begins[:, None] + np.minimum(at, self.counts[:, None] - 1)
-            counts_at_all = None if of_step.ndim == 0 else at < self.counts[:, None]
-            batch = self._batch(self.order[places], counts_at_all)
-            if of_step.ndim:
-                batch, part = batch._replace(sizes=of_step), part[:, None]
+        for step, (step_sizes, part) in enumerate(zip(sizes, parts, strict=True)):
+            positions = step * self.size + np.arange(np.max(step_sizes))
+            indices = self.begins[:, None] + np.minimum(positions, self.counts[:, None] - 1)
+            is_sample = None if step_sizes.ndim == 0 else positions < self.counts[:, None]
+            batch = self._batch(self.order[indices], is_sample)
+            if step_sizes.ndim:
+                batch, part = batch._replace(sizes=step_sizes), part[:, None]
             yield part, batch
 
-    def _batch(self, rows: np.ndarray, counts_at_all: np.ndarray | None) -> Batch:
+    def _batch(self, rows: np.ndarray, is_sample: np.ndarray | None) -> Batch:
         """Gather rows ``(K, b)``; rows of padding have weight 0."""
         xp, (x, targets, weights, *_) = self.backend.xp, self.samples
 
-        def chosen(array: Array, which: np.ndarray) -> Array:
-            index = to_backend(self.backend, which.reshape(-1), "int64")
-            return xp.reshape(xp.take(array, index, axis=0), (*which.shape, *array.shape[1:]))
+        def take(array: Array, rows: np.ndarray) -> Array:
+            index = to_backend(self.backend, rows.reshape(-1), "int64")
+            return xp.reshape(xp.take(array, index, axis=0), (*rows.shape, *array.shape[1:]))
 
-        of_samples = None
+        sample_weight = None
         if weights is not None:
             first = 0 if self.weights_of is None else self.weights_of[:, None] * weights.shape[-1]
-            of_samples = chosen(xp.reshape(weights, (-1,)), rows + first)
-        if counts_at_all is not None:
-            not_padding = to_backend(self.backend, counts_at_all, str(x.dtype).rpartition(".")[2])
-            of_samples = not_padding if of_samples is None else of_samples * not_padding
-        return Batch(chosen(x, rows), chosen(targets, rows), of_samples)
+            sample_weight = take(xp.reshape(weights, (-1,)), rows + first)
+        if is_sample is not None:
+            not_padding = to_backend(self.backend, is_sample, str(x.dtype).rpartition(".")[2])
+            sample_weight = not_padding if sample_weight is None else sample_weight * not_padding
+        return Batch(take(x, rows), take(targets, rows), sample_weight)

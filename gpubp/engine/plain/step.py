@@ -16,7 +16,7 @@ from gpubp._typing import Array, Namespace
 from gpubp.backends.backend import Backend, to_backend
 from gpubp.distributed.process_group import SINGLE_PROCESS, ProcessGroup, sum_over_ranks
 from gpubp.engine.plain.minibatches import Batch, Batches, total_weight
-from gpubp.nn.network import Network, among_equal_weights, jacobian, loss_and_gradient
+from gpubp.nn.network import Network, average_tied, jacobian, loss_and_gradient
 from gpubp.optim.first_order import LossScaleState, Optimizer
 from gpubp.optim.second_order import Problem, SecondOrder
 
@@ -67,13 +67,13 @@ def objective_and_gradient(
     -------
     (...) array, (..., P) array
     """
-    error, gradient, share = _error_and_descent(xp, objective, weight_mask, theta, batch)
+    loss, gradient, factor = _loss_and_gradient(xp, objective, weight_mask, theta, batch)
     if not objective.penalised:
-        return error, gradient
-    return error + penalty(xp, objective, weight_mask, theta) * share, gradient
+        return loss, gradient
+    return loss + penalty(xp, objective, weight_mask, theta) * factor, gradient
 
 
-def _error_and_descent(
+def _loss_and_gradient(
     xp: Namespace,
     objective: Objective,
     weight_mask: Array,
@@ -82,11 +82,11 @@ def _error_and_descent(
     loss_scale: Array | None = None,
 ) -> tuple[Array, Array, Array]:
     """Evaluate the objective without its penalty, the gradient with it, and the factor that makes a mean of sums."""
-    error, gradient, weight = _sums(xp, objective, theta, batch, loss_scale)
+    loss, gradient, weight = _sums(xp, objective, theta, batch, loss_scale)
     if objective.penalised:
         gradient = gradient + objective.l2 * weight_mask * theta
-    share = _share(xp, objective, weight)
-    return error * share, gradient * (share if isinstance(share, float) else share[..., None]), share
+    factor = _mean_factor(xp, objective, weight)
+    return loss * factor, gradient * (factor if isinstance(factor, float) else factor[..., None]), factor
 
 
 def _sums(
@@ -97,9 +97,9 @@ def _sums(
         loss_and_gradient(xp, objective.network, theta, *part[:4], loss_scale=loss_scale)
         for part in batch.parts(objective.parts)
     )
-    error, gradient = reduce(lambda so_far, more: (so_far[0] + more[0], so_far[1] + more[1]), sums)
-    gradient, error, weight = sum_over_ranks(xp, objective.processes, gradient, error, total_weight(xp, batch))
-    return error, gradient, weight
+    loss, gradient = reduce(lambda total, part_sums: (total[0] + part_sums[0], total[1] + part_sums[1]), sums)
+    gradient, loss, weight = sum_over_ranks(xp, objective.processes, gradient, loss, total_weight(xp, batch))
+    return loss, gradient, weight
 
 
 def penalty(xp: Namespace, objective: Objective, weight_mask: Array, theta: Array) -> Array:
@@ -109,7 +109,7 @@ def penalty(xp: Namespace, objective: Objective, weight_mask: Array, theta: Arra
     return (0.5 * l2) * squares
 
 
-def _share(xp: Namespace, objective: Objective, weight: Array) -> Array:
+def _mean_factor(xp: Namespace, objective: Objective, weight: Array) -> Array:
     """Return the factor of sums over a batch: 1, or for a mean 1 divided by the total weight."""
     if objective.reduction == "sum":
         return 1.0
@@ -127,16 +127,16 @@ def gauss_newton(xp: Namespace, objective: Objective, weight_mask: Array, theta:
     (P, P) array
     """
     J = jacobian(xp, objective.network, theta, batch.x)
-    weighted = J if batch.sample_weight is None else J * batch.sample_weight[:, None]
+    weighted_J = J if batch.sample_weight is None else J * batch.sample_weight[:, None]
     n_parameters = theta.shape[-1]
-    of_samples = xp.matmul(
-        xp.matrix_transpose(xp.reshape(weighted, (-1, n_parameters))), xp.reshape(J, (-1, n_parameters))
+    products = xp.matmul(
+        xp.matrix_transpose(xp.reshape(weighted_J, (-1, n_parameters))), xp.reshape(J, (-1, n_parameters))
     )
-    H, weight = sum_over_ranks(xp, objective.processes, of_samples, total_weight(xp, batch))
+    H, weight = sum_over_ranks(xp, objective.processes, products, total_weight(xp, batch))
     H = H + xp.eye(n_parameters, dtype=theta.dtype, device=array_api_compat.device(theta)) * (
         objective.l2 * weight_mask
     )
-    return H * _share(xp, objective, weight)
+    return H * _mean_factor(xp, objective, weight)
 
 
 Step = Callable[[Array, Any, Batch, Any], tuple[Array, Any, Array]]
@@ -219,11 +219,11 @@ def _first_order_step(
     epoch: Any,
 ) -> tuple[Array, Any, Array]:
     loss_scale = state.loss_scale if isinstance(state, LossScaleState) else None
-    value, gradient, share = _error_and_descent(xp, objective, weight_mask, theta, batch, loss_scale)
-    now = {name: to_device(number) for name, number in optimizer.at(epoch).items()}
-    change, state = optimizer.update(xp, gradient, state, theta, now)
+    value, gradient, factor = _loss_and_gradient(xp, objective, weight_mask, theta, batch, loss_scale)
+    settings = {name: to_device(number) for name, number in optimizer.at(epoch).items()}
+    change, state = optimizer.update(xp, gradient, state, theta, settings)
     if objective.penalised and objective.penalty_reported:
-        value = value + penalty(xp, objective, weight_mask, theta) * share
+        value = value + penalty(xp, objective, weight_mask, theta) * factor
     return theta + change, state, value
 
 
@@ -242,9 +242,9 @@ def _second_order_step(
         lambda at: gauss_newton(xp, objective, weight_mask, at, batch),
     )
     theta, state, value = optimizer.update(xp, theta, state, problem)
-    theta = among_equal_weights(xp, objective.network, theta)  # solving equations rounds each copy differently
+    theta = average_tied(xp, objective.network, theta)  # solving equations rounds each copy differently
     if objective.penalised and not objective.penalty_reported:
-        none = xp.sum(xp.zeros_like(theta))
-        _, weight = sum_over_ranks(xp, objective.processes, none, total_weight(xp, batch))
-        value = value - penalty(xp, objective, weight_mask, theta) * _share(xp, objective, weight)
+        zero = xp.sum(xp.zeros_like(theta))
+        _, weight = sum_over_ranks(xp, objective.processes, zero, total_weight(xp, batch))
+        value = value - penalty(xp, objective, weight_mask, theta) * _mean_factor(xp, objective, weight)
     return theta, state, value

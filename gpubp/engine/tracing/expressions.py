@@ -58,15 +58,15 @@ class Code:
 
     def index(self, symbol: Symbol) -> int:
         """Return the index of a symbol: the same for symbols that compute the same."""
-        found = self._index_of_symbol.get(id(symbol))
-        if found is None:
+        index = self._index_of_symbol.get(id(symbol))
+        if index is None:
             key = (symbol.operation, *map(self._key, symbol.operands))
-            found = self._index_of_key.setdefault(key, len(self.symbols))
-            if found == len(self.symbols):
+            index = self._index_of_key.setdefault(key, len(self.symbols))
+            if index == len(self.symbols):
                 self.symbols.append(symbol)
-            self._index_of_symbol[id(symbol)] = found
+            self._index_of_symbol[id(symbol)] = index
             self._alive.append(symbol)  # so that its id is not used again
-        return found
+        return index
 
     def _key(self, operand: Any) -> Any:
         if isinstance(operand, Symbol):
@@ -76,19 +76,19 @@ class Code:
     def _parts(self, symbol: Symbol) -> list[Symbol]:
         return [self.symbols[self.index(part)] for part in symbol.operands if isinstance(part, Symbol)]
 
-    def _needed(self, results: Iterable[Symbol]) -> dict[int, int]:
+    def _count_uses(self, results: Iterable[Symbol]) -> dict[int, int]:
         """Count the uses of each unnamed symbol in the results; operands come first."""
         uses: dict[int, int] = {}
 
         def visit(symbol: Symbol) -> None:
-            at = self.index(symbol)
-            if at in self.names:
+            index = self.index(symbol)
+            if index in self.names:
                 return
-            if at not in uses:
+            if index not in uses:
                 for part in self._parts(symbol) * (2 if symbol.operation in WRITTEN_TWICE else 1):
                     visit(part)
-                uses[at] = 0
-            uses[at] += 1
+                uses[index] = 0
+            uses[index] += 1
 
         for result in results:
             visit(result)
@@ -96,19 +96,19 @@ class Code:
 
     def uses(self, name: str, *results: Symbol) -> bool:
         """Return whether results depend on a variable."""
-        needed = [self.symbols[at] for at in self._needed(results)]
+        needed = [self.symbols[index] for index in self._count_uses(results)]
         return any(symbol.operation == "variable" and symbol.operands == (name,) for symbol in needed)
 
     def has_sums(self, *results: Symbol) -> bool:
         """Return whether results depend on sums over units."""
-        return any(self._is_reduction(at) for at in self._needed(results))
+        return any(self._is_reduction(index) for index in self._count_uses(results))
 
     # --- statements ---
 
     def statements(self, **results: Symbol) -> str:
         """Write statements that compute results, each under its name, from variables and named symbols."""
-        names, uses = dict(self.names), self._needed(results.values())
-        lines = list(self._named(uses, (at for at in uses if self._is_worth_a_name(at, uses[at]))))
+        names, uses = dict(self.names), self._count_uses(results.values())
+        lines = list(self._name_symbols(uses, (index for index in uses if self._needs_a_name(index, uses[index]))))
         lines += [f"const real {name} = {self._text(result)};" for name, result in results.items()]
         self.names = names  # names of this scope end here
         return "\n".join(lines)
@@ -136,77 +136,78 @@ class Code:
             The statement that stores the results of a unit.
         """
         names, lines = dict(self.names), list[str]()
-        every = [*per_sample.values(), *per_unit.values()]
-        needed = list(self._needed(every))
+        results = [*per_sample.values(), *per_unit.values()]
+        needed = list(self._count_uses(results))
         level_of = self._levels(needed)
         for level in range(1, max(level_of.values(), default=0) + 1):
-            sums = [at for at in needed if level_of[at] == level and self._is_reduction(at)]
-            lines += self._once_a_sample([self.symbols[at].operands[0] for at in sums])
-            lines += self._loop_of_sums(loop, block_reductions, sums)
-        lines += self._once_a_sample(every)
+            sums = [index for index in needed if level_of[index] == level and self._is_reduction(index)]
+            lines += self._name_per_sample([self.symbols[index].operands[0] for index in sums])
+            lines += self._reduction_loop(loop, block_reductions, sums)
+        lines += self._name_per_sample(results)
         lines += [f"const real {name} = {self._text(result)};" for name, result in per_sample.items()]
         lines += [f"{loop} {{", *_indented(self.statements(**per_unit)), *_indented(last), "}"]
         self.names = names
         return "\n".join(lines)
 
-    def _loop_of_sums(self, loop: str, block_reductions: Mapping[str, str], sums: list[int]) -> Iterator[str]:
-        least = literal(float(np.finfo(self.dtype).min), self.dtype)
-        sums_in_c = {at: f"over_units_{at}" for at in sums}
-        for at, name in sums_in_c.items():
-            yield f"real {name} = {literal(0.0, self.dtype) if self._operation(at) == REDUCTIONS['sum'] else least};"
-        parts = {f"part_{at}": self.symbols[at].operands[0] for at in sums}
+    def _reduction_loop(self, loop: str, block_reductions: Mapping[str, str], sums: list[int]) -> Iterator[str]:
+        lowest = literal(float(np.finfo(self.dtype).min), self.dtype)
+        sums_in_c = {index: f"over_units_{index}" for index in sums}
+        for index, name in sums_in_c.items():
+            start = literal(0.0, self.dtype) if self._operation(index) == REDUCTIONS["sum"] else lowest
+            yield f"real {name} = {start};"
+        parts = {f"part_{index}": self.symbols[index].operands[0] for index in sums}
         yield f"{loop} {{"
         yield from _indented(self.statements(**parts))
-        for at, name in sums_in_c.items():
-            yield f"    {name} = {PATTERNS[self._operation(at)].format(name, f'part_{at}')};"
+        for index, name in sums_in_c.items():
+            yield f"    {name} = {PATTERNS[self._operation(index)].format(name, f'part_{index}')};"
         yield "}"
-        for at, name in sums_in_c.items():
+        for index, name in sums_in_c.items():
             if block_reductions:
-                yield f"{name} = {block_reductions[self._operation(at)]}({name}, shared);"
-            self.names[at] = name
+                yield f"{name} = {block_reductions[self._operation(index)]}({name}, shared);"
+            self.names[index] = name
 
-    def _once_a_sample(self, results: list[Symbol]) -> list[str]:
+    def _name_per_sample(self, results: list[Symbol]) -> list[str]:
         """Name the symbols that are the same for all units of a sample, to compute them outside the loop."""
-        uses = self._needed(results)
-        outside = (at for at in uses if not self.symbols[at].per_unit and not self._is_reduction(at))
-        return list(self._named(uses, outside))
+        uses = self._count_uses(results)
+        outside = (index for index in uses if not self.symbols[index].per_unit and not self._is_reduction(index))
+        return list(self._name_symbols(uses, outside))
 
     def _levels(self, needed: Iterable[int]) -> dict[int, int]:
         """Count how deeply sums over units are nested in each symbol."""
         level_of: dict[int, int] = {}
-        for at in needed:  # operands come first
-            below = [level_of.get(self.index(part), 0) for part in self._parts(self.symbols[at])]
-            level_of[at] = max(below, default=0) + self._is_reduction(at)
+        for index in needed:  # operands come first
+            operand_levels = [level_of.get(self.index(part), 0) for part in self._parts(self.symbols[index])]
+            level_of[index] = max(operand_levels, default=0) + self._is_reduction(index)
         return level_of
 
-    def _operation(self, at: int) -> str:
-        return self.symbols[at].operation
+    def _operation(self, index: int) -> str:
+        return self.symbols[index].operation
 
-    def _is_reduction(self, at: int) -> bool:
-        return self._operation(at) in REDUCTIONS.values()
+    def _is_reduction(self, index: int) -> bool:
+        return self._operation(index) in REDUCTIONS.values()
 
-    def _is_worth_a_name(self, at: int, n_uses: int) -> bool:
-        return self._operation(at) == "variable" or n_uses > 1
+    def _needs_a_name(self, index: int, n_uses: int) -> bool:
+        return self._operation(index) == "variable" or n_uses > 1
 
-    def _named(self, uses: Mapping[int, int], chosen: Iterable[int]) -> Iterator[str]:
-        for at in chosen:
-            symbol = self.symbols[at]
+    def _name_symbols(self, uses: Mapping[int, int], chosen: Iterable[int]) -> Iterator[str]:
+        for index in chosen:
+            symbol = self.symbols[index]
             if symbol.operation == "variable":
-                (self.names[at],) = symbol.operands
-                yield f"const real {self.names[at]} = {self.variables[self.names[at]]};"
+                (self.names[index],) = symbol.operands
+                yield f"const real {self.names[index]} = {self.variables[self.names[index]]};"
             else:
                 text = self._text(symbol)
-                self.names[at] = f"t{at}"
-                yield f"const {'bool' if symbol.operation in COMPARISONS else 'real'} t{at} = {text};"
+                self.names[index] = f"t{index}"
+                yield f"const {'bool' if symbol.operation in COMPARISONS else 'real'} t{index} = {text};"
 
     def _text(self, operand: Any) -> str:
         if isinstance(operand, HostNumber):
             return self._setting(operand)
         if not isinstance(operand, Symbol):
             return literal(float(operand), self.dtype)
-        at = self.index(operand)
-        if at in self.names:
-            return self.names[at]
+        index = self.index(operand)
+        if index in self.names:
+            return self.names[index]
         operation, parts = operand.operation, [self._text(part) for part in operand.operands]
         if operation in FUNCTIONS:
             return f"{FUNCTIONS[operation]}{'f' if self.dtype == 'float32' else ''}({parts[0]})"

@@ -27,7 +27,7 @@ class Inexpressible(AttributeError):
 Operator = Callable[[Any, Any], Any]
 
 
-def _both_ways(name: str, text: str) -> tuple[Operator, Operator]:
+def _operator_pair(name: str, text: str) -> tuple[Operator, Operator]:
     function = getattr(operator, name)
     return lambda a, b: _combine(text, function, a, b), lambda a, b: _combine(text, function, b, a)
 
@@ -38,12 +38,14 @@ def _combine(text: str, function: Operator, a: Any, b: Any) -> Any:
         return _apply(text, a, b)
     if not all(isinstance(part, HostNumber | int | float | np.floating) for part in (a, b)):
         return NotImplemented
-    of_a, of_b = _of(a), _of(b)
-    return HostNumber(f"({_text(a)} {text} {_text(b)})", lambda settings: function(of_a(settings), of_b(settings)))
+    evaluate_a, evaluate_b = _evaluator(a), _evaluator(b)
+    return HostNumber(
+        f"({_text(a)} {text} {_text(b)})", lambda settings: function(evaluate_a(settings), evaluate_b(settings))
+    )
 
 
-def _of(value: Any) -> Callable[[Mapping[str, Any]], Any]:
-    return value.of if isinstance(value, HostNumber) else lambda settings: value
+def _evaluator(value: Any) -> Callable[[Mapping[str, Any]], Any]:
+    return value.evaluate if isinstance(value, HostNumber) else lambda settings: value
 
 
 def _text(value: Any) -> str:
@@ -60,13 +62,13 @@ class Symbol:
         self.operation, self.operands, self.per_unit, self.dtype = operation, operands, per_unit, dtype
 
     __array_ufunc__ = None  # NumPy scalars defer to the symbol's operators
-    __add__, __radd__ = _both_ways("add", "+")
-    __sub__, __rsub__ = _both_ways("sub", "-")
-    __mul__, __rmul__ = _both_ways("mul", "*")
-    __truediv__, __rtruediv__ = _both_ways("truediv", "/")
-    __lt__, __gt__ = _both_ways("lt", "<")
-    __le__, __ge__ = _both_ways("le", "<=")
-    __and__, __rand__ = _both_ways("and_", "&&")
+    __add__, __radd__ = _operator_pair("add", "+")
+    __sub__, __rsub__ = _operator_pair("sub", "-")
+    __mul__, __rmul__ = _operator_pair("mul", "*")
+    __truediv__, __rtruediv__ = _operator_pair("truediv", "/")
+    __lt__, __gt__ = _operator_pair("lt", "<")
+    __le__, __ge__ = _operator_pair("le", "<=")
+    __and__, __rand__ = _operator_pair("and_", "&&")
 
     def __neg__(self) -> "Symbol":
         if self.operation == "-":  # the same number, often computed already
@@ -93,20 +95,20 @@ class Symbol:
 
 
 class HostNumber:
-    """A number that the host knows before each step; ``of`` computes it from the settings of the step."""
+    """A number that the host knows before each step; ``evaluate`` computes it from the settings of the step."""
 
-    def __init__(self, text: str, of: Callable[[Mapping[str, Any]], Any]) -> None:
-        self.text, self.of = text, of
+    def __init__(self, text: str, evaluate: Callable[[Mapping[str, Any]], Any]) -> None:
+        self.text, self.evaluate = text, evaluate
 
     __array_ufunc__ = None
-    __add__, __radd__ = _both_ways("add", "+")
-    __sub__, __rsub__ = _both_ways("sub", "-")
-    __mul__, __rmul__ = _both_ways("mul", "*")
-    __truediv__, __rtruediv__ = _both_ways("truediv", "/")
-    __pow__, __rpow__ = _both_ways("pow", "**")
+    __add__, __radd__ = _operator_pair("add", "+")
+    __sub__, __rsub__ = _operator_pair("sub", "-")
+    __mul__, __rmul__ = _operator_pair("mul", "*")
+    __truediv__, __rtruediv__ = _operator_pair("truediv", "/")
+    __pow__, __rpow__ = _operator_pair("pow", "**")
 
     def __neg__(self) -> "HostNumber":
-        return HostNumber(f"(-{self.text})", lambda settings: -self.of(settings))
+        return HostNumber(f"(-{self.text})", lambda settings: -self.evaluate(settings))
 
     def __eq__(self, other: object) -> bool:
         raise Inexpressible(f"{self.text} may change from step to step")

@@ -135,8 +135,8 @@ def loss_of_sample(network: Network, dtype: str, *, weighted: bool) -> tuple[Sym
     name = network.activations[-1]
     y = get_activation(name).value(symbols, x)
     loss, dE_dx = output_loss(symbols, network.loss, name, x, y, targets, sample_weight)
-    (of_sample,) = loss.operands  # of the sum over samples
-    return of_sample, dE_dx
+    (sample_loss,) = loss.operands  # of the sum over samples
+    return sample_loss, dE_dx
 
 
 def offsets(strides: Mapping[str, str]) -> str:
