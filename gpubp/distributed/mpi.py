@@ -197,8 +197,8 @@ class MPIProcessGroup(ProcessGroup):
                 if device[1] is not None and (other := devices.index(device)) < rank:
                     raise DeviceError(
                         f"{self.process_name(other)} and {self.process_name(rank)} have the same GPU, which "
-                        "NCCL does not support. To fix it: start at most one process for each GPU of a machine, and use "
-                        "device='cuda' without a number"
+                        "NCCL does not support. To fix it: start at most one process for each GPU of a machine, and "
+                        "use device='cuda' without a number"
                     )
 
 

@@ -23,7 +23,7 @@ ATTRIBUTES = {
 }
 """The attribute of the estimator for each field of :class:`FitState`, named as in scikit-learn if it has one."""
 
-SET_BY_THE_FIT = ("loss", "stop_reason", "fit_seconds")  # missing before the fit sets them
+SET_DURING_FIT = ("loss", "stop_reason", "fit_seconds")  # missing before the fit sets them
 
 
 @dataclass
@@ -70,7 +70,7 @@ class FitState:
     def of(cls, estimator: Any) -> Self:
         """Read the state of a fitted estimator, from which training continues."""
         attributes = vars(estimator)
-        return cls(**{name: attributes[own] for name, own in ATTRIBUTES.items() if own in attributes})
+        return cls(**{name: attributes[attribute] for name, attribute in ATTRIBUTES.items() if attribute in attributes})
 
     def start_history(self, early_stopping: bool, has_held_out: bool) -> None:
         """Start the curves, and reset the best figures."""
@@ -87,5 +87,5 @@ class FitState:
         return {
             ATTRIBUTES[name]: value
             for name, value in figures.items()
-            if value is not None or name not in SET_BY_THE_FIT
+            if value is not None or name not in SET_DURING_FIT
         }

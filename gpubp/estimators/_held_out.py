@@ -42,12 +42,14 @@ class HeldOut:
         total, outputs = np.zeros(theta.shape[:-1]), []
         for rows in gen_batches(self.x.shape[0], SAMPLES_AT_ONCE):
             layer = output_layer(xp, network, theta, dense(self.backend, self.precision, self.x, rows))
-            of_rows = None if weights is None else weights[rows]
-            loss = output_loss(xp, network.loss, network.activations[-1], *layer, self.targets[rows, :], of_rows)[0]
+            part_weights = None if weights is None else weights[rows]
+            loss = output_loss(xp, network.loss, network.activations[-1], *layer, self.targets[rows, :], part_weights)[
+                0
+            ]
             total = total + to_numpy(loss)
             outputs.append(to_numpy(layer.y))
-        counted = self.x.shape[0] if self.y_weight is None else float(np.sum(self.y_weight))
-        return total / (counted or math.nan), np.concatenate(outputs, axis=-2)
+        total_weight = self.x.shape[0] if self.y_weight is None else float(np.sum(self.y_weight))
+        return total / (total_weight or math.nan), np.concatenate(outputs, axis=-2)
 
     def evaluate(self, theta: Array) -> "Evaluated":
         """Evaluate the parameters ``(P,)`` of one network."""
@@ -57,7 +59,9 @@ class HeldOut:
     def evaluate_each(self, thetas: Array) -> "list[Evaluated]":
         """Evaluate the parameters ``(K, P)`` of several networks together."""
         losses, outputs = self.loss_and_outputs(thetas)
-        return [Evaluated(self, float(loss), own) for loss, own in zip(losses, outputs, strict=True)]
+        return [
+            Evaluated(self, float(loss), network_outputs) for loss, network_outputs in zip(losses, outputs, strict=True)
+        ]
 
 
 class Evaluated(NamedTuple):

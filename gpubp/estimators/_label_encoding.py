@@ -38,17 +38,17 @@ class LabelColumns:
 
     def fit(self, y: np.ndarray) -> Self:
         """Learn the classes from labels ``(n_samples, n_columns)``."""
-        return self.of([np.unique(column) for column in y.T])
+        return self.set_classes([np.unique(column) for column in y.T])
 
-    def of(self, classes: Any) -> Self:
+    def set_classes(self, classes: Any) -> Self:
         """Use the given classes of each column, sorted."""
-        self.classes_ = [np.unique(np.asarray(of_column)) for of_column in classes]
+        self.classes_ = [np.unique(np.asarray(column_classes)) for column_classes in classes]
         return self
 
     @property
     def sizes(self) -> list[int]:
         """The number of classes of each column."""
-        return [len(of_column) for of_column in self.classes_]
+        return [len(column_classes) for column_classes in self.classes_]
 
     def transform(self, y: np.ndarray) -> np.ndarray:
         """Encode labels as zeros and ones: ``(n_samples, sum of the sizes)``."""
@@ -69,10 +69,10 @@ class LabelColumns:
 
     def inverse_transform(self, outputs: np.ndarray) -> np.ndarray:
         """Return the class of the largest output in each group: ``(n_samples, n_columns)``."""
-        chosen = [
+        predicted = [
             classes[np.argmax(group, axis=1)] for group, classes in zip(self.split(outputs), self.classes_, strict=True)
         ]
-        return np.stack(chosen, axis=1)
+        return np.stack(predicted, axis=1)
 
 
 def has_columns(y: np.ndarray) -> bool:
@@ -128,10 +128,10 @@ class ClassTargets:
         """Encode labels as zeros and ones, a column for each output."""
         if isinstance(self.labels, LabelColumns):
             return self.labels.transform(y)
-        found = unique_labels(y)
-        if len(np.setdiff1d(found, self.classes, assume_unique=True)):
+        labels_in_y = unique_labels(y)
+        if len(np.setdiff1d(labels_in_y, self.classes, assume_unique=True)):
             raise ValueError(
-                f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes}. 'y' has {found}."
+                f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes}. 'y' has {labels_in_y}."
             )
         encoded: np.ndarray = self.labels.transform(y).astype(bool)
         return encoded
@@ -152,12 +152,12 @@ class ClassTargets:
         predicted: np.ndarray = self.labels.inverse_transform(outputs.ravel() if outputs.shape[1] == 1 else outputs)
         return predicted
 
-    def probabilities(self, backend: Backend, outputs: Array, X: Any, of_other: Array | None = None) -> Any:
+    def probabilities(self, backend: Backend, outputs: Array, X: Any, complement: Array | None = None) -> Any:
         """Return outputs in the library of X: one output is paired with its complement, several targets are a list."""
         if isinstance(self.labels, LabelColumns):
             return [like(group, X) for group in self.labels.split(outputs)]
         if outputs.shape[-1] == 1:
-            outputs = backend.xp.concat([1.0 - outputs if of_other is None else of_other, outputs], axis=1)
+            outputs = backend.xp.concat([1.0 - outputs if complement is None else complement, outputs], axis=1)
         return like(outputs, X)
 
     def for_scoring(self, targets: np.ndarray) -> np.ndarray:
@@ -198,5 +198,5 @@ class ClassTargets:
             type(self).__name__,
             self.label_smoothing,
             self.labels.y_type_,
-            repr([np.asarray(of_column).tolist() for of_column in classes]),
+            repr([np.asarray(column_classes).tolist() for column_classes in classes]),
         )

@@ -26,38 +26,40 @@ def fit_lbfgs(samples: TrainingSamples, theta: Array, monitor: FitMonitor) -> tu
     mask = network.weight_mask()
     mask_on_device = to_backend(backend, mask, precision)
     # scikit-learn packs all weights before all biases; the same order gives the same rounding
-    order = np.concatenate([np.flatnonzero(mask), np.flatnonzero(mask == 0.0)])
+    packing_order = np.concatenate([np.flatnonzero(mask), np.flatnonzero(mask == 0.0)])
     weights = samples.sample_weight
     total = float(n_samples) if weights is None else float(backend.xp.sum(weights))
     shard = samples.processes.shard(n_samples)
-    at_once = SAMPLES_AT_ONCE if scipy.sparse.issparse(samples.x) else n_samples
+    part_size = SAMPLES_AT_ONCE if scipy.sparse.issparse(samples.x) else n_samples
     parts = [
         slice(shard.start + part.start, shard.start + part.stop)
-        for part in gen_batches(shard.stop - shard.start, at_once)
+        for part in gen_batches(shard.stop - shard.start, part_size)
     ]
     # the penalty is added once, with the first part
     objectives = [Objective(network, reduction="sum", l2=0.0 if part.start else float(options.alpha)) for part in parts]
 
-    def unpacked(packed: np.ndarray) -> np.ndarray:
-        at = np.empty_like(packed)
-        at[order] = packed
-        return at
+    def unpack(packed: np.ndarray) -> np.ndarray:
+        unpacked = np.empty_like(packed)
+        unpacked[packing_order] = packed
+        return unpacked
 
     def objective(packed: np.ndarray) -> tuple[float, np.ndarray]:
         monitor.task.begin_epoch()
-        here = to_backend(backend, unpacked(packed), precision)
+        theta_on_device = to_backend(backend, unpack(packed), precision)
         value, gradient = 0.0, np.zeros_like(packed)
-        for part, of_part in zip(parts, objectives, strict=True):
-            E, dE_dtheta = objective_and_gradient(backend.xp, of_part, mask_on_device, here, samples.batch(part))
+        for part, part_objective in zip(parts, objectives, strict=True):
+            E, dE_dtheta = objective_and_gradient(
+                backend.xp, part_objective, mask_on_device, theta_on_device, samples.batch(part)
+            )
             value, gradient = value + float(E), gradient + to_numpy(dE_dtheta)
         gradient, value = sum_over_ranks(np, samples.processes, gradient, value)
-        return float(value) / total, gradient[order] / total
+        return float(value) / total, gradient[packing_order] / total
 
-    latest = {"x": to_numpy(theta).astype("float64")[order], "fun": np.nan}
+    latest = {"x": to_numpy(theta).astype("float64")[packing_order], "fun": np.nan}
 
     def after_iteration(intermediate_result: Any) -> None:
         latest.update(x=intermediate_result.x.copy(), fun=float(intermediate_result.fun))
-        if monitor.follow_iteration(to_backend(backend, unpacked(latest["x"]), precision), latest["fun"]):
+        if monitor.follow_iteration(to_backend(backend, unpack(latest["x"]), precision), latest["fun"]):
             raise StopIteration
 
     settings: dict[str, Any] = {"maxfun": options.max_fun, "maxiter": options.max_iter, "gtol": options.tol}
@@ -72,10 +74,10 @@ def fit_lbfgs(samples: TrainingSamples, theta: Array, monitor: FitMonitor) -> tu
         if samples.processes.world_size > 1:  # the other processes are not interrupted
             raise
         state.loss = latest["fun"]
-        return unpacked(latest["x"]).astype(precision), "interrupted"
+        return unpack(latest["x"]).astype(precision), "interrupted"
     state.loss = result.fun
-    found = unpacked(result.x).astype(precision)
+    best_theta = unpack(result.x).astype(precision)
     if monitor.stop_reason:
-        return found, monitor.stop_reason
+        return best_theta, monitor.stop_reason
     state.n_iter = _check_optimize_result("lbfgs", result, options.max_iter)
-    return found, "converged" if result.status == 0 else "epochs"
+    return best_theta, "converged" if result.status == 0 else "epochs"

@@ -49,20 +49,22 @@ def fit_members(
     first = StackableModel(members[0])
     if reason := reason or first.reason_to_fit_alone(x):
         logger.info("%d networks are fitted one at a time, since %s", len(members), reason)
-        return [_error_of(fit_alone, k) for k in range(len(members))]
+        return [_fit_and_catch(fit_alone, k) for k in range(len(members))]
     targets, train_weights, learned = first.encode_targets(y, weights)
     all_rows, fits = np.arange(targets.shape[0]), []
-    for member, own, seed in zip(members, rows, seeds or [None] * len(members), strict=True):
+    for member, member_rows, seed in zip(members, rows, seeds or [None] * len(members), strict=True):
         stackable = StackableModel(member)
         stackable.set_learned(learned)
-        own = all_rows if own is None else own
-        own_weights, own_train_weights = (None if array is None else array[own] for array in (weights, train_weights))
-        encoded = EncodedTargets(targets[own], own_train_weights, learned)
-        fits.append(stackable.prepare(x, own, encoded, own_weights, seed))
+        member_rows = all_rows if member_rows is None else member_rows
+        member_weights, member_train_weights = (
+            None if array is None else array[member_rows] for array in (weights, train_weights)
+        )
+        encoded = EncodedTargets(targets[member_rows], member_train_weights, learned)
+        fits.append(stackable.prepare(x, member_rows, encoded, member_weights, seed))
     return fit_together(fits)
 
 
-def _error_of(fit_alone: Callable[[int], object], k: int) -> Exception | None:
+def _fit_and_catch(fit_alone: Callable[[int], object], k: int) -> Exception | None:
     try:
         fit_alone(k)
     except ValueError as error:

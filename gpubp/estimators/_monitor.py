@@ -66,7 +66,7 @@ class FitMonitor:
         callbacks = fit.options.callbacks
         self.callbacks = () if callbacks is None else check_callbacks(callbacks)
         self.epoch = 0
-        self.began = time.perf_counter()
+        self.start = time.perf_counter()
         self.stop_reason = ""
 
     def on_begin(self, run: RunStart) -> None:
@@ -92,8 +92,8 @@ class FitMonitor:
         assert rate is not None
         if self.callbacks and progress.learning_rate is None:  # in a stack
             progress = progress._replace(learning_rate=rate(progress.epoch - 1))
-        self._note_epoch(progress.loss)
-        validation_loss, score = self._evaluated(progress.theta)
+        self._record_epoch(progress.loss)
+        validation_loss, score = self._evaluate_held_out(progress.theta)
         better_score = score is not None and self._score_is_no_worse(score, progress.theta)
         better = better_score if options.early_stopping else self._loss_is_no_worse(progress.loss)
         state.no_improvement_count = 0 if better else state.no_improvement_count + 1
@@ -109,17 +109,17 @@ class FitMonitor:
         if observed or options.max_time is not None or rate is None or rate.follows_samples:
             return 0
         # n_iter_no_change may be infinite
-        most = min(options.n_iter_no_change - state.no_improvement_count, options.max_iter)
-        return int(min(most, epochs_before_due(self.callbacks, self.epoch)))
+        limit = min(options.n_iter_no_change - state.no_improvement_count, options.max_iter)
+        return int(min(limit, epochs_before_due(self.callbacks, self.epoch)))
 
-    def _note_epoch(self, loss: float) -> None:
+    def _record_epoch(self, loss: float) -> None:
         state = self.fit.state
-        self._note(loss)
+        self._record_loss(loss)
         state.t += self.n_samples
         if self.prints:
             print(f"Iteration {state.n_iter}, loss = {loss:.8f}")
 
-    def _note(self, loss: float) -> None:
+    def _record_loss(self, loss: float) -> None:
         state = self.fit.state
         state.n_iter += 1
         state.loss = loss
@@ -142,42 +142,42 @@ class FitMonitor:
     def _is_stuck(self, rate: LearningRate) -> bool:
         """Shrink the learning rate if that may help; return whether training should stop."""
         options = self.fit.options
-        figure = "Validation score" if options.early_stopping else "Training loss"
-        done = rate.when_stuck()
+        monitored = "Validation score" if options.early_stopping else "Training loss"
+        rate_message = rate.when_stuck()
         if self.prints:
             too_small = "Learning rate too small. " if rate.schedule == "adaptive" else ""
             print(
-                f"{figure} did not improve more than tol={options.tol:f} for {options.n_iter_no_change} consecutive "
-                f"epochs. {done or too_small + 'Stopping.'}"
+                f"{monitored} did not improve more than tol={options.tol:f} for {options.n_iter_no_change} consecutive "
+                f"epochs. {rate_message or too_small + 'Stopping.'}"
             )
-        if done:
+        if rate_message:
             self.fit.state.no_improvement_count = 0
-        return not done
+        return not rate_message
 
     def diverged(self) -> None:
         """Record the epoch in which the weights became infinite or NaN."""
-        self._note_epoch(math.nan)
+        self._record_epoch(math.nan)
         if self.evaluate is not None:
-            self._note_held_out(math.nan, math.nan)
+            self._record_held_out(math.nan, math.nan)
 
     # --- after an epoch, or an iteration of L-BFGS ---
 
     def follow_iteration(self, theta: Array, loss: float) -> bool:
         """Follow one iteration of L-BFGS; return whether training should stop."""
-        self._note(loss)
+        self._record_loss(loss)
         self._loss_is_no_worse(loss)
-        validation_loss, score = self._evaluated(theta)
+        validation_loss, score = self._evaluate_held_out(theta)
         if score is not None:
             self._score_is_no_worse(score, theta)
         n_iter, max_iter = self.fit.state.n_iter, self.fit.options.max_iter
         return self._should_stop(Progress(n_iter, max_iter, loss, validation_loss, score, math.nan, theta))
 
-    def _evaluated(self, theta: Array) -> tuple[float | None, float | None]:
+    def _evaluate_held_out(self, theta: Array) -> tuple[float | None, float | None]:
         """Return the loss and the score of the held-out samples, if any."""
         if self.evaluate is None:
             return None, None
         loss, score = self.processes.on_rank_0(partial(self._loss_and_score, self.evaluate, theta))
-        self._note_held_out(loss, score)
+        self._record_held_out(loss, score)
         return loss, score
 
     def _loss_and_score(self, evaluate: Callable[[Array], Evaluated], theta: Array) -> tuple[float, float]:
@@ -185,7 +185,7 @@ class FitMonitor:
         score = score_of(fit.options.scoring, fit.coding, evaluated, lambda: fit.fitted_copy(to_numpy(theta)))
         return evaluated.loss, score
 
-    def _note_held_out(self, loss: float, score: float) -> None:
+    def _record_held_out(self, loss: float, score: float) -> None:
         state = self.fit.state
         assert state.validation_curve is not None
         assert state.validation_scores is not None
@@ -210,7 +210,7 @@ class FitMonitor:
         if stuck:
             return "patience"
         max_time = self.fit.options.max_time
-        return "time" if max_time is not None and time.perf_counter() - self.began >= max_time else ""
+        return "time" if max_time is not None and time.perf_counter() - self.start >= max_time else ""
 
     # --- at the end ---
 
@@ -241,7 +241,7 @@ class FitMonitor:
         if not np.all(np.isfinite(state.theta)):
             refuse_weights()
         state.stop_reason = self.stop_reason or stop_reason
-        state.fit_seconds = time.perf_counter() - self.began
+        state.fit_seconds = time.perf_counter() - self.start
         if self.processes.rank == 0:
             self._warn(incremental)
         self.task.end()
@@ -257,12 +257,12 @@ class FitMonitor:
 
     def _warn(self, incremental: bool) -> None:
         options, state = self.fit.options, self.fit.state
-        not_done = f"Maximum iterations ({options.max_iter}) reached and the optimization hasn't converged yet."
+        max_iter_message = f"Maximum iterations ({options.max_iter}) reached and the optimization hasn't converged yet."
         warning = {
             "interrupted": "Training interrupted by user.",
             "time": f"Maximum time ({options.max_time} s) reached after {state.n_iter} iterations and the optimization "
             "hasn't converged yet.",
-            "epochs": "" if incremental or options.solver == "lbfgs" else f"Stochastic Optimizer: {not_done}",
+            "epochs": "" if incremental or options.solver == "lbfgs" else f"Stochastic Optimizer: {max_iter_message}",
             "diverged": f"Stochastic Optimizer: the weights were not finite after {state.n_iter} iterations; "
             "those with the best validation score were kept. A smaller learning_rate_init or scaled inputs help.",
         }.get(str(state.stop_reason))

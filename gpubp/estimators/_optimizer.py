@@ -19,7 +19,7 @@ from gpubp.optim.first_order import (
 )
 from gpubp.optim.schedules import Cosine, Schedule, WarmUp
 
-SMALLEST_RATE = 1e-6  # training stops when an adaptive learning rate is below it
+MIN_ADAPTIVE_RATE = 1e-6  # training stops when an adaptive learning rate is below it
 
 
 @dataclass
@@ -59,7 +59,7 @@ class LearningRate:
 
     def when_stuck(self) -> str:
         """Shrink an adaptive rate and return a message about it; return "" if training should stop."""
-        if self.schedule != "adaptive" or self.current <= SMALLEST_RATE:
+        if self.schedule != "adaptive" or self.current <= MIN_ADAPTIVE_RATE:
             return ""
         self.current /= 5.0
         return f"Setting learning rate to {self.current:f}"
@@ -111,13 +111,13 @@ class OptimizerState(NamedTuple):
 
     def on(self, backend: Backend | None, dtype: str) -> "OptimizerState":
         """Move the state's arrays to a backend, or with None to the host."""
-        return self._replace(state=_moved(self.state, backend, dtype))
+        return self._replace(state=_move_arrays(self.state, backend, dtype))
 
 
-def _moved(part: Any, backend: Backend | None, dtype: str) -> Any:
+def _move_arrays(part: Any, backend: Backend | None, dtype: str) -> Any:
     """Move the arrays of an optimizer's state, or of a part of it."""
     if isinstance(part, tuple):
-        return type(part)(*(_moved(inner, backend, dtype) for inner in part))
+        return type(part)(*(_move_arrays(inner, backend, dtype) for inner in part))
     if part is None or isinstance(part, int):
         return part
     return to_numpy(part) if backend is None else to_backend(backend, part, dtype)

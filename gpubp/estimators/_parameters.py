@@ -97,8 +97,8 @@ CONSTRAINTS: dict[str, list[Any]] = {
 }
 
 
-def keep_parameters(model: Any, given: Mapping[str, Any]) -> None:
+def keep_parameters(model: Any, arguments: Mapping[str, Any]) -> None:
     """Set each argument of ``__init__`` as an attribute, as scikit-learn's estimators do."""
-    for name, value in given.items():
+    for name, value in arguments.items():
         if name not in ("self", "__class__"):
             setattr(model, name, value)

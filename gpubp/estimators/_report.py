@@ -13,7 +13,7 @@ REASONS = {
     "interrupted": "it was interrupted",
     "diverged": "the weights stopped being finite",
 }
-RISEN = 1.1  # a validation loss that has risen by this factor since its best indicates overfitting
+OVERFITTING_FACTOR = 1.1  # a validation loss that has risen by this factor since its best indicates overfitting
 
 
 def report(model: Any) -> str:
@@ -36,12 +36,12 @@ def report(model: Any) -> str:
     sizes = "-".join(str(n) for n in [model.n_features_in_, *(w.shape[1] for w in model.coefs_)])
     activation = model.activation if isinstance(model.activation, str) else ", ".join(model.activation)
     n_parameters = sum(w.size + b.size for w, b in zip(model.coefs_, model.intercepts_, strict=True))
-    rounds = "iterations" if model.solver == "lbfgs" else "epochs"
+    unit = "iterations" if model.solver == "lbfgs" else "epochs"
     lines = [
         f"{type(model).__name__}: {sizes}, {n_parameters:,} parameters",
         f"  activation  {activation}; {model.out_activation_} at the output",
         f"  solver      {_solver(model)}; {model.coefs_[0].dtype}, device={model.device!r}",
-        f"  fit         {model.n_iter_} {rounds} in {model.fit_seconds_:.3g} s; it ended because {_reason(model)}",
+        f"  fit         {model.n_iter_} {unit} in {model.fit_seconds_:.3g} s; it ended because {_reason(model)}",
         f"  loss        {_curve(model.loss_curve_, np.nanmin)}",
     ]
     if model.validation_curve_:
@@ -65,17 +65,17 @@ def _solver(model: Any) -> str:
     return f"{model.solver}, learning_rate_init={model.learning_rate_init:g} ({schedule}), alpha={model.alpha:g}"
 
 
-def _curve(figures: list[float], best: Any) -> str:
-    if not figures or np.all(np.isnan(figures)):
+def _curve(values: list[float], best: Any) -> str:
+    if not values or np.all(np.isnan(values)):
         return "none"
-    return f"first {figures[0]:.4g}, last {figures[-1]:.4g}, best {best(figures):.4g}"
+    return f"first {values[0]:.4g}, last {values[-1]:.4g}, best {best(values):.4g}"
 
 
 def _advice(model: Any) -> str:
     if model.stop_reason_ == "diverged":
         return "scale the inputs (StandardScaler) or make learning_rate_init smaller"
     curve = model.validation_curve_
-    if curve and not model.early_stopping and curve[-1] > RISEN * np.nanmin(curve):
+    if curve and not model.early_stopping and curve[-1] > OVERFITTING_FACTOR * np.nanmin(curve):
         return "the validation loss rose again: early_stopping=True keeps the best weights; alpha or dropout help"
     if model.stop_reason_ in ("epochs", "time"):
         return f"training had not converged: raise {'max_iter' if model.stop_reason_ == 'epochs' else 'max_time'}"

@@ -9,8 +9,8 @@ from sklearn.utils import check_random_state
 from gpubp.estimators._members import fit_members
 from gpubp.estimators._validation import validate_samples, validate_weights
 
-OWN_PARAMETERS = ("n_restarts", "random_state")
-"""The parameters that an estimator keeps when it adopts the best of its restarts."""
+PARAMETERS_NOT_ADOPTED = ("n_restarts", "random_state")
+"""The parameters that an estimator does not take over from the best of its restarts."""
 
 
 def fit_restarts(model: Any, X: Any, y: Any, sample_weight: Any, validation_data: Any) -> None:
@@ -27,16 +27,16 @@ def fit_restarts(model: Any, X: Any, y: Any, sample_weight: Any, validation_data
         members[k]._fit(X, y, sample_weight, validation_data, incremental=False, first_weights_seed=seeds[k])
 
     reason = "validation_data is given" if validation_data is not None else ""
-    every = [None] * len(members)
-    errors = fit_members(members, x, y_on_host, weights, every, fit_alone, seeds=seeds, reason=reason)
-    able = [k for k, error in enumerate(errors) if error is None]
+    all_rows = [None] * len(members)
+    errors = fit_members(members, x, y_on_host, weights, all_rows, fit_alone, seeds=seeds, reason=reason)
+    succeeded = [k for k, error in enumerate(errors) if error is None]
     for error in errors:  # a fit may diverge; errors of the device or the memory must be raised
-        if error is not None and not (able and isinstance(error, ValueError)):
+        if error is not None and not (succeeded and isinstance(error, ValueError)):
             raise error
     scores = [_score(member) if error is None else np.nan for member, error in zip(members, errors, strict=True)]
-    best = max(able, key=lambda k: -np.inf if np.isnan(scores[k]) else scores[k])
-    chosen = {name: value for name, value in vars(members[best]).items() if name not in OWN_PARAMETERS}
-    vars(model).update(chosen, restart_scores_=scores, best_restart_=best)
+    best = max(succeeded, key=lambda k: -np.inf if np.isnan(scores[k]) else scores[k])
+    adopted = {name: value for name, value in vars(members[best]).items() if name not in PARAMETERS_NOT_ADOPTED}
+    vars(model).update(adopted, restart_scores_=scores, best_restart_=best)
 
 
 def _members(model: Any) -> tuple[list[Any], list[int | None]]:

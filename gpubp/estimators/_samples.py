@@ -36,12 +36,12 @@ class TrainingSamples(NamedTuple):
         weights = None if self.sample_weight is None else self.sample_weight[rows]
         return Batch(dense(self.backend, self.precision, self.x, rows), self.targets[rows, :], weights)
 
-    def chosen(self, rows: np.ndarray) -> Batch:
+    def take(self, rows: np.ndarray) -> Batch:
         """Take rows of a sparse x by number."""
-        xp, on_device = self.backend.xp, to_backend(self.backend, rows)
+        xp, indices = self.backend.xp, to_backend(self.backend, rows)
         x = to_backend(self.backend, self.x[rows].toarray(), self.precision)
-        weights = None if self.sample_weight is None else xp.take(self.sample_weight, on_device, axis=0)
-        return Batch(x, xp.take(self.targets, on_device, axis=0), weights)
+        weights = None if self.sample_weight is None else xp.take(self.sample_weight, indices, axis=0)
+        return Batch(x, xp.take(self.targets, indices, axis=0), weights)
 
 
 class BatchesInOrder:
@@ -74,6 +74,6 @@ class BatchesInOrder:
         """Yield dense batches of sparse samples."""
         for part in gen_batches(len(self.order), self.size):
             shard = self.samples.processes.shard(part.stop - part.start)
-            own_rows = slice(part.start + shard.start, part.start + shard.stop)
-            batch = self.samples.batch(own_rows) if order is None else self.samples.chosen(order[own_rows])
+            shard_rows = slice(part.start + shard.start, part.start + shard.stop)
+            batch = self.samples.batch(shard_rows) if order is None else self.samples.take(order[shard_rows])
             yield part.start / len(self.order), batch._replace(shard=shard)

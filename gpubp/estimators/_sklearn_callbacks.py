@@ -28,7 +28,7 @@ class FitTask:
     def __init__(self, estimator: Any, X: Any, y: Any, sample_weight: Any, epochs: int) -> None:
         self.estimator = estimator
         self.context: Any = None
-        self.open: Any = None
+        self.epoch_context: Any = None
         self.arguments = {
             "X": X,
             "y": y,
@@ -40,26 +40,26 @@ class FitTask:
 
     def begin_epoch(self) -> None:
         """Report that an epoch begins, unless one is running."""
-        if self.context is not None and self.open is None:
-            self.open = self.context.subcontext(task_name="epoch")
-            self.open.call_on_fit_task_begin(estimator=self.estimator, **self.arguments)
+        if self.context is not None and self.epoch_context is None:
+            self.epoch_context = self.context.subcontext(task_name="epoch")
+            self.epoch_context.call_on_fit_task_begin(estimator=self.estimator, **self.arguments)
 
     def in_epochs(self, batches: Callable[[], Batches]) -> Callable[[], Batches]:
         """Wrap ``batches`` so that each call reports that an epoch begins."""
         if self.context is None:
             return batches
 
-        def reported() -> Batches:
+        def next_batches() -> Batches:
             self.begin_epoch()
             return batches()
 
-        return reported
+        return next_batches
 
     def end_epoch(self, attributes: Callable[[], dict[str, Any]]) -> bool:
         """Report that the epoch is over; ``attributes`` returns the fitted attributes. Return whether to stop."""
-        if self.open is None:
+        if self.epoch_context is None:
             return False
-        epoch, self.open = self.open, None
+        epoch, self.epoch_context = self.epoch_context, None
         stop = epoch.call_on_fit_task_end(
             estimator=self.estimator, **self.arguments, reconstruction_attributes=attributes
         )
@@ -67,8 +67,8 @@ class FitTask:
 
     def end(self) -> None:
         """Report the end of the fit, and of an interrupted epoch."""
-        if self.open is not None:
-            self.open.call_on_fit_task_end(estimator=self.estimator, **self.arguments)
+        if self.epoch_context is not None:
+            self.epoch_context.call_on_fit_task_end(estimator=self.estimator, **self.arguments)
         if self.context is not None:
             self.context.call_on_fit_task_end(estimator=self.estimator, **self.arguments, reconstruction_attributes={})
 

@@ -154,7 +154,7 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
             if has_columns(y):
                 self._learn_columns(classes)
             elif is_multilabel(y):
-                self._learn_marks(y, on_host(classes))
+                self._learn_multilabel(y, on_host(classes))
             elif _check_partial_fit_first_call(self, on_host(classes)):
                 self._label_binarizer = learn_labels(on_host(classes))
             return self._fit(X, y, sample_weight, incremental=True)
@@ -241,8 +241,8 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
                 f"Previously got {self.classes_}, `y` has {classes}"
             )
         if self.class_weight is not None:
-            by_class = weights_by_class(self.class_weight, y, sample_weight)
-            sample_weight = by_class if sample_weight is None else sample_weight * by_class
+            class_weights = weights_by_class(self.class_weight, y, sample_weight)
+            sample_weight = class_weights if sample_weight is None else sample_weight * class_weights
         return self._coding().encode(y), sample_weight
 
     def _learn_columns(self, classes: Any) -> None:
@@ -251,20 +251,20 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
             return
         if classes is None:
             raise ValueError("classes must be passed on the first call to partial_fit: a list, one array per output")
-        self._label_binarizer = LabelColumns().of([on_host(of_output) for of_output in classes])
+        self._label_binarizer = LabelColumns().set_classes([on_host(output_classes) for output_classes in classes])
         self.classes_ = self._label_binarizer.classes_
 
-    def _learn_marks(self, y: Any, classes: Any) -> None:
+    def _learn_multilabel(self, y: Any, classes: Any) -> None:
         """Learn the number of labels that y marks, in the first call of :meth:`partial_fit`."""
-        marks = learn_labels(y)
-        n_columns = len(marks.classes_)
+        labels = learn_labels(y)
+        n_columns = len(labels.classes_)
         if classes is not None and len(classes) != n_columns:
             raise ValueError(
                 f"y marks {n_columns} labels, one per column, but classes has {len(classes)}: omit classes, or "
                 f"pass range({n_columns})"
             )
         if getattr(self, "classes_", None) is None:
-            self._label_binarizer, self.classes_ = marks, marks.classes_
+            self._label_binarizer, self.classes_ = labels, labels.classes_
 
     def _coding(self) -> ClassTargets:
         return ClassTargets(self._label_binarizer, self.classes_, self.loss, self.label_smoothing)

@@ -125,8 +125,8 @@ class LossCurveDisplay:
             if curve is not None and len(curve):
                 self.lines_ += ax.plot(range(1, len(curve) + 1), curve, **{"label": label, **kwargs})
         if self.kept_epoch is not None:
-            kept = ax.axvline(self.kept_epoch, color="0.6", linestyle="--", linewidth=1, label="Weights kept")
-            self.lines_.append(kept)
+            kept_line = ax.axvline(self.kept_epoch, color="0.6", linestyle="--", linewidth=1, label="Weights kept")
+            self.lines_.append(kept_line)
         ax.set(xlabel=self.x_label, ylabel="Loss", yscale="log" if log else "linear", title=self.estimator_name or "")
         if len(self.lines_) > 1:
             ax.legend()

@@ -51,7 +51,7 @@ class Ensemble(BaseEstimator):  # type: ignore[misc]
     def _default_estimator(self) -> MultilayerPerceptron:
         """Return the default estimator."""
 
-    _kind: type[MultilayerPerceptron]  # the class of the members
+    _member_class: type[MultilayerPerceptron]  # the class of the members
 
     @np.errstate(all="ignore")
     @_fit_context(prefer_skip_nested_validation=False)  # type: ignore[untyped-decorator]
@@ -70,8 +70,10 @@ class Ensemble(BaseEstimator):  # type: ignore[misc]
         self
         """
         first = self._default_estimator() if self.estimator is None else clone(self.estimator)
-        if type(first) is not self._kind:
-            raise DataError(f"estimator must be an {self._kind.__name__} of gpubp, or None, got {type(first).__name__}")
+        if type(first) is not self._member_class:
+            raise DataError(
+                f"estimator must be an {self._member_class.__name__} of gpubp, or None, got {type(first).__name__}"
+            )
         x, y_on_host = validate_samples(self, X, y, reset=True)
         weights = validate_weights(sample_weight, y_on_host)
         first._validate_params()
@@ -86,8 +88,8 @@ class Ensemble(BaseEstimator):  # type: ignore[misc]
             rows.append(self._rows(random_state, n_samples))
 
         def fit_alone(k: int) -> None:  # samples that are not drawn for a member have weight 0
-            drawn = rows[k]
-            counts = None if drawn is None else np.bincount(drawn, minlength=n_samples).astype(float)
+            member_rows = rows[k]
+            counts = None if member_rows is None else np.bincount(member_rows, minlength=n_samples).astype(float)
             members[k].fit(x, y_on_host, _product(weights, counts))
 
         for error in fit_members(members, x, y_on_host, weights, rows, fit_alone):
@@ -100,12 +102,12 @@ class Ensemble(BaseEstimator):  # type: ignore[misc]
         """Draw the samples of one member: all of them (None), fewer, or with replacement."""
         n_drawn = max(1, round(self.max_samples * n_samples))
         if self.bootstrap:
-            drawn: np.ndarray = np.sort(random_state.randint(n_samples, size=n_drawn))
-            return drawn
+            rows: np.ndarray = np.sort(random_state.randint(n_samples, size=n_drawn))
+            return rows
         if n_drawn == n_samples:
             return None
-        fewer: np.ndarray = np.sort(random_state.permutation(n_samples)[:n_drawn])
-        return fewer
+        rows_without_replacement: np.ndarray = np.sort(random_state.permutation(n_samples)[:n_drawn])
+        return rows_without_replacement
 
     def _outputs(self, X: Any, method: str) -> tuple[Backend, Array]:
         """Compute the outputs of all members ``(K, b, j)``; they stay on the device."""
@@ -192,7 +194,7 @@ class MLPEnsembleClassifier(ClassifierMixin, Ensemble):  # type: ignore[misc]
     True
     """
 
-    _kind = MLPClassifier
+    _member_class = MLPClassifier
 
     def _default_estimator(self) -> MLPClassifier:
         return MLPClassifier()
@@ -253,8 +255,8 @@ class MLPEnsembleClassifier(ClassifierMixin, Ensemble):  # type: ignore[misc]
         """
         backend, outputs = self._outputs(X, "predict_std")
         with backend.active():
-            spread = backend.xp.std(outputs, axis=0)
-            return self._class_targets().probabilities(backend, spread, X, of_other=spread)
+            deviation = backend.xp.std(outputs, axis=0)
+            return self._class_targets().probabilities(backend, deviation, X, complement=deviation)
 
     @np.errstate(all="ignore")
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
@@ -309,7 +311,7 @@ class MLPEnsembleRegressor(RegressorMixin, Ensemble):  # type: ignore[misc]
     True
     """
 
-    _kind = MLPRegressor
+    _member_class = MLPRegressor
 
     def _default_estimator(self) -> MLPRegressor:
         return MLPRegressor()
@@ -330,8 +332,8 @@ class MLPEnsembleRegressor(RegressorMixin, Ensemble):  # type: ignore[misc]
         """
         backend, outputs = self._outputs(X, "predict")
         with backend.active():
-            figures = [backend.xp.mean(outputs, axis=0), *([backend.xp.std(outputs, axis=0)] if return_std else [])]
-            predicted = [like(self.estimators_[0]._coding().predictions(figure), X) for figure in figures]
+            statistics = [backend.xp.mean(outputs, axis=0), *([backend.xp.std(outputs, axis=0)] if return_std else [])]
+            predicted = [like(self.estimators_[0]._coding().predictions(values), X) for values in statistics]
         return tuple(predicted) if return_std else predicted[0]
 
     @np.errstate(all="ignore")

@@ -7,12 +7,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-RADIUS, APART, PAD = 26, 74, 4
-BETWEEN, BETWEEN_BARE = 180, 150
+RADIUS, UNIT_DISTANCE, PAD = 26, 74, 4
+LAYER_DISTANCE, BARE_LAYER_DISTANCE = 180, 150
 """The distance between layers, with and without numbers next to the connections."""
-WIDEST = 7.0
-MOST_NUMBERS = 24
-FONT, LONGEST_LINE = 13, 14
+MAX_LINE_WIDTH = 7.0
+MAX_NUMBERS = 24
+FONT, MAX_LINE_LENGTH = 13, 14
 
 
 class Drawing(NamedTuple):
@@ -48,7 +48,7 @@ class _Box(NamedTuple):
     across: float
     down: float
 
-    def shared(self, other: "_Box") -> float:
+    def overlap(self, other: "_Box") -> float:
         """Return the area of the overlap."""
         width = self.across + other.across - abs(self.x - other.x)
         height = self.down + other.down - abs(self.y - other.y)
@@ -65,40 +65,47 @@ def svg(picture: Drawing, label: str, input_names: Sequence[str] = (), output_na
     (True, 2)
     """
     sizes = [len(picture.weights[0]), *(block.shape[1] for block in picture.weights)]
-    inputs, outputs = [_lines_of(name) for name in input_names], [_lines_of(name) for name in output_names]
-    gaps = [BETWEEN if block.size <= MOST_NUMBERS else BETWEEN_BARE for block in picture.weights]
-    columns = PAD + _room_for(inputs) + RADIUS + np.cumsum([0, *gaps])
-    width = columns[-1] + RADIUS + _room_for(outputs) + PAD
+    inputs, outputs = [_split_name(name) for name in input_names], [_split_name(name) for name in output_names]
+    gaps = [LAYER_DISTANCE if block.size <= MAX_NUMBERS else BARE_LAYER_DISTANCE for block in picture.weights]
+    columns = PAD + _name_width(inputs) + RADIUS + np.cumsum([0, *gaps])
+    width = columns[-1] + RADIUS + _name_width(outputs) + PAD
     tallest = max(sizes)
-    height = APART * (tallest - 1) + 2 * (RADIUS + PAD) + (FONT + 4 if picture.biases else 0)
+    height = UNIT_DISTANCE * (tallest - 1) + 2 * (RADIUS + PAD) + (FONT + 4 if picture.biases else 0)
 
     def at(layer: int, unit: int) -> tuple[float, float]:
-        return float(columns[layer]), PAD + RADIUS + APART * (unit + (tallest - sizes[layer]) / 2)
+        return float(columns[layer]), PAD + RADIUS + UNIT_DISTANCE * (unit + (tallest - sizes[layer]) / 2)
 
     largest = max(float(np.max(np.abs(block))) for block in picture.weights) or 1.0
     parts: list[str] = []
     for k, block in enumerate(picture.weights, 1):
-        parts += [_line(at(k - 1, i), at(k, j), w, largest, k in picture.connections) for (i, j), w in _each(block)]
-    taken: list[_Box] = []
+        parts += [
+            _line(at(k - 1, i), at(k, j), w, largest, k in picture.connections)
+            for (i, j), w in _weights_with_index(block)
+        ]
+    placed: list[_Box] = []
     for k, biases in enumerate(picture.biases, 1):
         for unit, bias in enumerate(biases):
             across, down = at(k, unit)
             text = f"bias {short(bias)}"
-            taken.append(_box(text, across, down + RADIUS + FONT / 2 + 3))
-            parts.append(_label(text, taken[-1], f"bias {_sign(bias)}"))
+            placed.append(_box(text, across, down + RADIUS + FONT / 2 + 3))
+            parts.append(_label(text, placed[-1], f"bias {_sign(bias)}"))
     for k, numbers in picture.numbers.items():
-        if numbers.size <= MOST_NUMBERS:
+        if numbers.size <= MAX_NUMBERS:
             ends = np.asarray([(at(k - 1, i), at(k, j)) for i, j in np.ndindex(numbers.shape)])
             texts = [short(value) for value in numbers.ravel().tolist()]
-            boxes = _free_places(texts, ends, taken)
+            boxes = _place_labels(texts, ends, placed)
             parts += map(_label, texts, boxes, map(_sign, numbers.ravel()))
-            taken += boxes
+            placed += boxes
     for k, n in enumerate(sizes):
         for unit in range(n):
             parts.append(_unit(at(k, unit), picture.outputs.get(k), unit, k in picture.units))
-    parts += [_name(at(0, unit), *given, -1) for unit, given in enumerate(zip(inputs, input_names, strict=True))]
+    parts += [
+        _name(at(0, unit), *name_lines, -1) for unit, name_lines in enumerate(zip(inputs, input_names, strict=True))
+    ]
     last = len(sizes) - 1
-    parts += [_name(at(last, unit), *given, 1) for unit, given in enumerate(zip(outputs, output_names, strict=True))]
+    parts += [
+        _name(at(last, unit), *name_lines, 1) for unit, name_lines in enumerate(zip(outputs, output_names, strict=True))
+    ]
     box = f'viewBox="0 0 {width:.0f} {height:.0f}" style="--wide: {width:.0f}px; --high: {height:.0f}px"'
     return "\n".join([f'<svg {box} role="img" aria-label="{escape(label)}">', *parts, "</svg>"])
 
@@ -114,7 +121,7 @@ def short(value: float) -> str:
     return f"{value + 0.0:.3g}".replace("-", "−")  # + 0.0 turns -0.0 into 0.0
 
 
-def _each(block: np.ndarray) -> list[tuple[tuple[int, int], float]]:
+def _weights_with_index(block: np.ndarray) -> list[tuple[tuple[int, int], float]]:
     return [((i, j), float(value)) for (i, j), value in np.ndenumerate(block)]
 
 
@@ -124,7 +131,7 @@ def _sign(value: float) -> str:
 
 def _line(start: tuple[float, float], end: tuple[float, float], w: float, largest: float, active: bool) -> str:
     kind = f"w {_sign(w)}{' active' * active}"
-    width = max(WIDEST * abs(w) / largest, 0.4)
+    width = max(MAX_LINE_WIDTH * abs(w) / largest, 0.4)
     ends = 'x1="{:.1f}" y1="{:.1f}" x2="{:.1f}" y2="{:.1f}"'.format(*start, *end)
     return f'<line class="{kind}" {ends} stroke-width="{width:.2f}"><title>{short(w)}</title></line>'
 
@@ -137,24 +144,28 @@ def _box(text: str, across: float, down: float) -> _Box:
     return _Box(across, down, _width(text) / 2 + 1, 0.47 * FONT)
 
 
-def _free_places(texts: Sequence[str], ways: np.ndarray, taken: Sequence[_Box]) -> list[_Box]:
+def _place_labels(texts: Sequence[str], connections: np.ndarray, placed: Sequence[_Box]) -> list[_Box]:
     """Place each number on its connection so that it covers as few labels, then connections, as possible.
 
     ``ways`` has shape (n, 2, 2): start and end, each across and down.
     """
     boxes: dict[int, _Box] = {}
     for _ in range(2):  # the second time all others are placed
-        for n, (text, (start, end)) in enumerate(zip(texts, ways, strict=True)):
-            others = [*taken, *(box for other, box in boxes.items() if other != n)]
+        for n, (text, (start, end)) in enumerate(zip(texts, connections, strict=True)):
+            others = [*placed, *(box for other, box in boxes.items() if other != n)]
             nearest = (RADIUS + 2 + _width(text) / 2) / (end[0] - start[0])
-            places = [_box(text, *(start + part * (end - start))) for part in np.linspace(nearest, 1.0 - nearest, 15)]
-            boxes[n] = min(places, key=lambda place: (sum(map(place.shared, others)), _crossings(place, ways)))
+            candidates = [
+                _box(text, *(start + part * (end - start))) for part in np.linspace(nearest, 1.0 - nearest, 15)
+            ]
+            boxes[n] = min(
+                candidates, key=lambda place: (sum(map(place.overlap, others)), _crossings(place, connections))
+            )
     return list(boxes.values())
 
 
-def _crossings(box: _Box, ways: np.ndarray) -> int:
+def _crossings(box: _Box, connections: np.ndarray) -> int:
     """Count the connections that pass behind a label."""
-    starts, steps = ways[:, 0], ways[:, 1] - ways[:, 0]
+    starts, steps = connections[:, 0], connections[:, 1] - connections[:, 0]
     x = np.linspace(box.x - box.across, box.x + box.across, 5)[:, None]
     y = starts[:, 1] + (x - starts[:, 0]) / steps[:, 0] * steps[:, 1]
     return int(np.any(np.abs(y - box.y) < box.down, axis=0).sum())
@@ -162,11 +173,11 @@ def _crossings(box: _Box, ways: np.ndarray) -> int:
 
 def _label(text: str, box: _Box, kind: str) -> str:
     x, y, across, down = box
-    ground = f'x="{x - across:.1f}" y="{y - down:.1f}" width="{2 * across:.1f}" height="{2 * down:.1f}"'
-    return f'<rect {ground} rx="3"/><text class="{kind}" x="{x:.1f}" y="{_foot(y)}">{text}</text>'
+    background = f'x="{x - across:.1f}" y="{y - down:.1f}" width="{2 * across:.1f}" height="{2 * down:.1f}"'
+    return f'<rect {background} rx="3"/><text class="{kind}" x="{x:.1f}" y="{_baseline(y)}">{text}</text>'
 
 
-def _foot(middle: float) -> str:
+def _baseline(middle: float) -> str:
     """Return the baseline of a text whose digits are centred at a height."""
     return f"{middle + 0.36 * FONT:.1f}"
 
@@ -178,24 +189,24 @@ def _unit(place: tuple[float, float], outputs: np.ndarray | None, unit: int, act
         return circle
     text = short(float(outputs[unit]))
     squeezed = f' textLength="{2 * RADIUS - 6}" lengthAdjust="spacingAndGlyphs"' if len(text) > 6 else ""
-    return circle + f'<text x="{across:.1f}" y="{_foot(down)}"{squeezed}>{text}</text>'
+    return circle + f'<text x="{across:.1f}" y="{_baseline(down)}"{squeezed}>{text}</text>'
 
 
-def _lines_of(name: str) -> list[str]:
+def _split_name(name: str) -> list[str]:
     """Break a name into one or two lines of similar length; longer names are cut off.
 
     Examples
     --------
-    >>> _lines_of("petal width (cm)"), _lines_of("nonflavanoid_phenols"), _lines_of("a" * 20)
+    >>> _split_name("petal width (cm)"), _split_name("nonflavanoid_phenols"), _split_name("a" * 20)
     (['petal', 'width (cm)'], ['nonflavanoid_', 'phenols'], ['aaaaaaaaaaaaa…'])
     """
-    cuts = [found.end() for found in re.finditer(r"[ _/]", name[:-1])] if len(name) > LONGEST_LINE // 2 else []
+    cuts = [match.end() for match in re.finditer(r"[ _/]", name[:-1])] if len(name) > MAX_LINE_LENGTH // 2 else []
     cut = min(cuts, key=lambda cut: max(cut, len(name) - cut), default=len(name))
     lines = [line.strip() for line in (name[:cut], name[cut:]) if line]
-    return [line if len(line) <= LONGEST_LINE else line[: LONGEST_LINE - 1] + "…" for line in lines]
+    return [line if len(line) <= MAX_LINE_LENGTH else line[: MAX_LINE_LENGTH - 1] + "…" for line in lines]
 
 
-def _room_for(names: Sequence[Sequence[str]]) -> float:
+def _name_width(names: Sequence[Sequence[str]]) -> float:
     longest = max((_width(line) for lines in names for line in lines), default=0.0)
     return longest + 8 if longest else 0.0
 
@@ -204,7 +215,7 @@ def _name(place: tuple[float, float], lines: Sequence[str], name: str, side: int
     across, anchor = place[0] + side * (RADIUS + 8), "start" if side > 0 else "end"
     top = place[1] - (len(lines) - 1) * 0.6 * FONT
     texts = [
-        f'<text class="name" x="{across:.1f}" y="{_foot(top + 1.2 * FONT * k)}" text-anchor="{anchor}">'
+        f'<text class="name" x="{across:.1f}" y="{_baseline(top + 1.2 * FONT * k)}" text-anchor="{anchor}">'
         f"{escape(line)}</text>"
         for k, line in enumerate(lines)
     ]

@@ -18,14 +18,14 @@ from gpubp.explain._walk import STAGES, Example, Passage, Term, explain
 from gpubp.explain.notation import Fraction, fractions, number_format, worked_at
 from gpubp.nn.network import Network, views
 
-MOST_UNITS = 16
+MAX_UNITS = 16
 """The largest number of units in a layer of a network that a page explains."""
-MOST_WEIGHTS = 300
-MOST_CASES = 8
-MOST_ROWS = 17
+MAX_WEIGHTS = 300
+MAX_CASES = 8
+MAX_ROWS = 17
 """Longer matrices are shown by their first and last rows."""
-MOST_WORKED = 12
-MOST_SUMMED = 9
+MAX_WORKED = 12
+MAX_SUMMED = 9
 
 _STAGES = dict(zip(STAGES, ("Inputs", "Forward", "Error", "Backward", "Update", "Check"), strict=True))
 
@@ -75,13 +75,13 @@ def html_page(
     network = example.network
     _check_size(network, len(example.x))
     n_cases = len(example.x)
-    for what, names, n in (
+    for parameter, names, n in (
         ("input_names", input_names, network.sizes[0]),
         ("output_names", output_names, network.sizes[-1]),
         ("case_names", case_names, n_cases),
     ):
         if names and len(names) != n:
-            raise DataError(f"{what} must be {n} names, got {len(names)}")
+            raise DataError(f"{parameter} must be {n} names, got {len(names)}")
     passages = explain(*example, learning_rate=learning_rate)
     cases = [_plain(name) for name in case_names] or [f"case {number}" for number in range(1, n_cases + 1)]
     named = [_plain(name) for name in input_names], [_plain(name) for name in output_names]
@@ -90,12 +90,12 @@ def html_page(
         _section(number, len(passages), passage, network, precision, cases, svg(picture, _label(passage), *named))
         for number, (passage, picture) in enumerate(zip(passages, pictures, strict=True), 1)
     ]
-    beside = files("gpubp.explain")
-    script = (beside / "page.js").read_text(encoding="utf-8")
+    folder = files("gpubp.explain")
+    script = (folder / "page.js").read_text(encoding="utf-8")
     return _PAGE.format(
         title=escape(_plain(title)),
         note=f'<p class="note">{escape(_plain(note))}</p>' if note else "",
-        style=(beside / "page.css").read_text(encoding="utf-8"),
+        style=(folder / "page.css").read_text(encoding="utf-8"),
         script=script,
         digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         contents=_contents(passages),
@@ -148,15 +148,15 @@ blue and dashed. The units show the latest result for {first_case}. All numbers 
 
 def _check_size(network: Network, n_cases: int) -> None:
     widest = max(network.sizes)
-    if widest > MOST_UNITS or network.n_parameters > MOST_WEIGHTS:
+    if widest > MAX_UNITS or network.n_parameters > MAX_WEIGHTS:
         raise DataError(
-            f"a page explains networks of up to {MOST_UNITS} units in a layer and {MOST_WEIGHTS} weights, which can be "
+            f"a page explains networks of up to {MAX_UNITS} units in a layer and {MAX_WEIGHTS} weights, which can be "
             f"followed by hand; this one, {'-'.join(map(str, network.sizes))}, has {widest} units in its widest layer "
             f"and {network.n_parameters:,} weights. Train a smaller one, such as "
             "gpubp train iris --hidden-layer-sizes 4"
         )
-    if n_cases > MOST_CASES:
-        raise DataError(f"a page explains up to {MOST_CASES} cases at once, got {n_cases:,}; choose one with --sample")
+    if n_cases > MAX_CASES:
+        raise DataError(f"a page explains up to {MAX_CASES} cases at once, got {n_cases:,}; choose one with --sample")
 
 
 def _plain(text: str) -> str:
@@ -179,28 +179,28 @@ def _pictures(network: Network, example: Example, passages: Sequence[Passage]) -
     blocks = views(np, network, np.asarray(example.theta, dtype=np.float64))
     changes = {passage.layer: passage.result.values for passage in passages if passage.equation == "8"}
     changed = [block + changes[k] for k, block in enumerate(blocks, 1)]
-    held: dict[int, np.ndarray] = {0: np.asarray(example.x, dtype=np.float64)[0]}
-    went_back = False
+    shown_outputs: dict[int, np.ndarray] = {0: np.asarray(example.x, dtype=np.float64)[0]}
+    is_backward = False
     pictures = []
     for passage in passages:
         k, equation = passage.layer, passage.equation
-        if passage.stage == "backward" and not went_back:
-            held, went_back = {}, True
+        if passage.stage == "backward" and not is_backward:
+            shown_outputs, is_backward = {}, True
         if k is not None and equation in ("1", "2", "4", "4, 5", "5", "7"):
-            held = {**held, k: passage.result.values[0]}
-        shown = changed if passage.title == "The effect of the change" else blocks
+            shown_outputs = {**shown_outputs, k: passage.result.values[0]}
+        shown_weights = changed if passage.title == "The effect of the change" else blocks
         if passage.stage in ("update", "check"):
-            held = {}
-        units, connections = _about(passage, all_layers, all_blocks)
-        written = {j: _weights_of(network, shown[j - 1]) for j in connections}
+            shown_outputs = {}
+        units, connections = _highlights(passage, all_layers, all_blocks)
+        shown_numbers = {j: _weights_of(network, shown_weights[j - 1]) for j in connections}
         if equation in ("6", "8") and k is not None:
-            written = {k: _weights_of(network, passage.result.values)}
+            shown_numbers = {k: _weights_of(network, passage.result.values)}
         pictures.append(
             Drawing(
-                [_weights_of(network, block) for block in shown],
-                [block[-1] for block in shown] if network.bias else [],
-                written,
-                held,
+                [_weights_of(network, block) for block in shown_weights],
+                [block[-1] for block in shown_weights] if network.bias else [],
+                shown_numbers,
+                shown_outputs,
                 units,
                 connections,
             )
@@ -212,20 +212,20 @@ def _weights_of(network: Network, block: np.ndarray) -> np.ndarray:
     return block[:-1] if network.bias else block
 
 
-def _about(passage: Passage, layers: range, blocks: range) -> tuple[Sequence[int], Sequence[int]]:
+def _highlights(passage: Passage, layers: range, blocks: range) -> tuple[Sequence[int], Sequence[int]]:
     """Return the layers whose units, and those whose incoming connections, a step is about."""
     k = passage.layer
     if passage.stage == "start":
         return (0,), blocks
     if k is None:
         return layers, blocks
-    about: dict[str, tuple[Sequence[int], Sequence[int]]] = {
+    by_equation: dict[str, tuple[Sequence[int], Sequence[int]]] = {
         "1": ((k - 1, k), (k,)),
         "6": ((k - 1, k), (k,)),
         "7": ((k, k + 1), (k + 1,)),
         "8": ((), (k,)),
     }
-    return about.get(passage.equation, ((k,), ()))
+    return by_equation.get(passage.equation, ((k,), ()))
 
 
 # --- the text ---
@@ -285,14 +285,14 @@ def _fraction(fraction: Fraction) -> str:
 
 def _term(term: Term, precision: int) -> str:
     values = term.values
-    write = number_format(values, precision)
+    format_value = number_format(values, precision)
     sign = f'<span class="sign">{escape(term.sign)}</span>' if term.sign else ""
     name = escape(term.name)
     if values.ndim == 0:
-        return f'{sign}<span class="scalar"><i>{name}</i> <b>{_minus(write(float(values)))}</b></span>'
-    rows = [[_minus(write(float(value))) for value in row] for row in values]
-    if len(rows) > MOST_ROWS:
-        half = MOST_ROWS // 2
+        return f'{sign}<span class="scalar"><i>{name}</i> <b>{_minus(format_value(float(values)))}</b></span>'
+    rows = [[_minus(format_value(float(value))) for value in row] for row in values]
+    if len(rows) > MAX_ROWS:
+        half = MAX_ROWS // 2
         rows = [*rows[:half], ["⋮"] * values.shape[1], *rows[-half:]]
     letters = sum(max(map(len, column)) + 1 for column in zip(*rows, strict=True))
     shape = " × ".join(map(str, values.shape))
@@ -308,22 +308,22 @@ def _minus(text: str) -> str:
 def _worked(passage: Passage, network: Network, precision: int, cases: Sequence[str]) -> str:
     """Write out the arithmetic of each number of a small result, or of the first row of a larger one."""
     result = passage.result.values
-    if result.ndim != 2 or passage.layer is None or result.shape[1] > MOST_WORKED:
+    if result.ndim != 2 or passage.layer is None or result.shape[1] > MAX_WORKED:
         return ""
-    rows = range(len(result)) if result.size <= MOST_WORKED else range(1)
+    rows = range(len(result)) if result.size <= MAX_WORKED else range(1)
     lines = []
     for row in rows:
         for unit in range(result.shape[1]):
-            worked = worked_at(passage, precision, (row, unit), MOST_SUMMED)
+            worked = worked_at(passage, precision, (row, unit), MAX_SUMMED)
             if not worked:
                 return ""
             # lines break before a sign only
             parts = " ".join(f"<span>{escape(part)}</span>" for part in re.split(r" (?=[+=] )", _minus(worked)))
-            lines.append(f"<li>{escape(_where(passage, network, row, unit, cases))}: {parts}</li>")
+            lines.append(f"<li>{escape(_position_text(passage, network, row, unit, cases))}: {parts}</li>")
     return f'<ul class="worked">\n{"".join(lines)}\n</ul>\n'
 
 
-def _where(passage: Passage, network: Network, row: int, unit: int, cases: Sequence[str]) -> str:
+def _position_text(passage: Passage, network: Network, row: int, unit: int, cases: Sequence[str]) -> str:
     if passage.equation not in ("6", "8"):
         return f"{cases[row]}, unit {unit + 1}"
     is_bias = passage.layer is not None and row == network.sizes[passage.layer - 1]

@@ -127,10 +127,10 @@ def explain(network: Network, theta: Array, x: Array, d: Array, *, learning_rate
     if not (math.isfinite(learning_rate) and learning_rate > 0):
         raise DataError(f"learning_rate must be finite and above 0, got {learning_rate}")
     if network.skips or network.ties:
-        which = "connections that skip layers" if network.skips else "weights that are tied"
+        reason = "connections that skip layers" if network.skips else "weights that are tied"
         raise DataError(
             f"explain needs a network whose layers connect only to the next one, by independent weights; this one, "
-            f"{'-'.join(map(str, network.sizes))}, has {which}"
+            f"{'-'.join(map(str, network.sizes))}, has {reason}"
         )
     host = choose_backend("cpu")
     theta = validate_theta(network, host, "float64", theta)
@@ -141,13 +141,13 @@ def explain(network: Network, theta: Array, x: Array, d: Array, *, learning_rate
 
     with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
         layers, passages = _forward(network, theta, x)
-        blocks, way_back = _backward(network, theta, x, d, layers)
+        blocks, backward_passages = _backward(network, theta, x, d, layers)
         gradient = flatten(np, blocks)
         change = equations.gradient_descent(np, gradient, rate=learning_rate)
         return [
             _start(network, theta, x, d),
             *passages,
-            *way_back,
+            *backward_passages,
             *_changes(network, blocks, change, learning_rate),
             _outcome(network, theta, theta + change, x, d),
             _check(network, theta, x, d, gradient),
@@ -155,16 +155,16 @@ def explain(network: Network, theta: Array, x: Array, d: Array, *, learning_rate
 
 
 def _start(network: Network, theta: np.ndarray, x: np.ndarray, d: np.ndarray) -> Passage:
-    weights = [Term("and", _of("W", k), w) for k, w in enumerate(views(np, network, theta), 1)]
+    weights = [Term("and", _in_layer("W", k), w) for k, w in enumerate(views(np, network, theta), 1)]
     sizes = "-".join(map(str, network.sizes))
     meaning = (
         f"A {sizes} network of {' and '.join(dict.fromkeys(network.activations))} units "
-        f"{'with' if network.bias else 'without'} biases: the rows of {_of('y', 0)} are the cases, and the "
+        f"{'with' if network.bias else 'without'} biases: the rows of {_in_layer('y', 0)} are the cases, and the "
         "rows of d are their desired outputs."
     )
-    formula = " → ".join(_of("y", k) for k in range(len(network.sizes)))
+    formula = " → ".join(_in_layer("y", k) for k in range(len(network.sizes)))
     return Passage(
-        "", "The inputs", formula, (Term("", _of("y", 0), x), *weights), Term("desired", "d", d), meaning, "start"
+        "", "The inputs", formula, (Term("", _in_layer("y", 0), x), *weights), Term("desired", "d", d), meaning, "start"
     )
 
 
@@ -178,8 +178,8 @@ def _forward(network: Network, theta: np.ndarray, x: np.ndarray) -> tuple[list[L
             f"{_each_unit(network, k)} adds up its inputs: each output of the layer below times the weight between them"
             f"{'; the last column is a unit that is always 1, and its weights are the biases' * network.bias}."
         )
-        terms = (_with_unit("", _of("y", k - 1), y, network.bias), Term("×", _of("W", k), w))
-        result = Term("=", _of("x", k), total)
+        terms = (_with_bias_unit("", _in_layer("y", k - 1), y, network.bias), Term("×", _in_layer("W", k), w))
+        result = Term("=", _in_layer("x", k), total)
         title = f"Total input of layer {k}"
         passages.append(Passage("1", title, "xⱼ = Σᵢ yᵢ wⱼᵢ", terms, result, meaning, "forward", k))
         y = get_activation(unit).value(np, total)
@@ -189,7 +189,7 @@ def _forward(network: Network, theta: np.ndarray, x: np.ndarray) -> tuple[list[L
 
 
 def _output(k: int, unit: str, total: np.ndarray, y: np.ndarray) -> Passage:
-    terms, result = (Term(unit, _of("x", k), total),), Term("=", _of("y", k), y)
+    terms, result = (Term(unit, _in_layer("x", k), total),), Term("=", _in_layer("y", k), y)
     meaning = f"Each unit applies {unit} to its total input."
     if _stem(unit) == "softmax":
         meaning = "Each row of total inputs becomes a row of outputs above 0 that add up to 1."
@@ -203,81 +203,81 @@ def _backward(
     """Walk from the error back to the first layer's weights; return the blocks in the order of the layers."""
     weights = views(np, network, theta)
     last = len(layers)
-    dE_dx, passages = _at_the_output(network, layers[-1], d)
+    dE_dx, passages = _output_derivative(network, layers[-1], d)
     blocks: list[np.ndarray] = []
     for k in range(last, 0, -1):
         if k < last:
             dE_dy = equations.dE_dy_below(np, dE_dx, weights[k], bias=network.bias)
             passages.append(_below(network, k, dE_dx, weights[k], dE_dy))
-            dE_dx, passage = _through_the_unit(k, network.activations[k - 1], layers[k - 1], dE_dy)
+            dE_dx, passage = _unit_derivative(k, network.activations[k - 1], layers[k - 1], dE_dy)
             passages.append(passage)
         y_below = x if k == 1 else layers[k - 2].y
         blocks.insert(0, equations.dE_dw(np, dE_dx, y_below, bias=network.bias))
-        passages.append(_at_the_weights(network, k, y_below, dE_dx, blocks[0]))
+        passages.append(_weight_derivative(network, k, y_below, dE_dx, blocks[0]))
     return blocks, passages
 
 
-def _at_the_output(network: Network, layer: Layer, d: np.ndarray) -> tuple[np.ndarray, list[Passage]]:
+def _output_derivative(network: Network, layer: Layer, d: np.ndarray) -> tuple[np.ndarray, list[Passage]]:
     """Compute the error, eq. (3), and its derivative by the total inputs of the output layer, eq. (4) and (5)."""
     k, unit, stem = len(network.activations), network.activations[-1], _stem(network.loss)
     error, (x, y) = get_loss(network.loss), layer
     E, dE_dx = output_loss(np, network.loss, unit, x, y, d)
-    outputs = (Term("", _of("y", k), y), Term("−" if stem == "squared" else "and", "d", d))
-    of_each = Term("→", "Eⱼ", error.value(np, y, d))
+    outputs = (Term("", _in_layer("y", k), y), Term("−" if stem == "squared" else "and", "d", d))
+    each_error = Term("→", "Eⱼ", error.value(np, y, d))
     meaning = "The distance of the outputs from the desired ones: a number for each unit and case, all added up."
     total = Term("sum =", "E", np.asarray(E))
-    passages = [Passage("3", "The error", _ERRORS[stem].value, (*outputs, of_each), total, meaning, "error", k)]
-    at_x = Term("=", f"∂E/∂{_of('x', k)}", dE_dx)
+    passages = [Passage("3", "The error", _ERRORS[stem].value, (*outputs, each_error), total, meaning, "error", k)]
+    at_x = Term("=", f"∂E/∂{_in_layer('x', k)}", dE_dx)
     if error.dE_dx is not None and unit == error.output:
-        short = Term("−" if stem != "cross_entropy" else "and", "d", d)
+        target_term = Term("−" if stem != "cross_entropy" else "and", "d", d)
         meaning = (
             f"The derivative of {unit} cancels with a factor of the error's derivative, which leaves a simple form."
         )
         title = f"From the error to the total input of layer {k}"
         formula = _ERRORS[stem].at_total
-        passages.append(Passage("4, 5", title, formula, (outputs[0], short), at_x, meaning, "backward", k))
+        passages.append(Passage("4, 5", title, formula, (outputs[0], target_term), at_x, meaning, "backward", k))
         return dE_dx, passages
     dE_dy = error.dE_dy(np, y, d)
     meaning = (
         "How the error changes with each output: positive where the output should fall, negative where it should rise."
     )
-    at_y = Term("=", f"∂E/∂{_of('y', k)}", dE_dy)
+    at_y = Term("=", f"∂E/∂{_in_layer('y', k)}", dE_dy)
     title, formula = "From the error to the outputs", _ERRORS[stem].slope
     passages.append(Passage("4", title, formula, outputs, at_y, meaning, "backward", k))
-    dE_dx, passage = _through_the_unit(k, unit, layer, dE_dy)
+    dE_dx, passage = _unit_derivative(k, unit, layer, dE_dy)
     return dE_dx, [*passages, passage]
 
 
-def _through_the_unit(k: int, unit: str, layer: Layer, dE_dy: np.ndarray) -> tuple[np.ndarray, Passage]:
+def _unit_derivative(k: int, unit: str, layer: Layer, dE_dy: np.ndarray) -> tuple[np.ndarray, Passage]:
     """Go from the outputs of a layer to its total inputs, eq. (5)."""
     stem = _stem(unit)
     dE_dx = get_activation(unit).dE_dx(np, dE_dy, *layer)
-    title, result = f"Back through the units of layer {k}", Term("=", f"∂E/∂{_of('x', k)}", dE_dx)
-    at_y = Term("", f"∂E/∂{_of('y', k)}", dE_dy)
+    title, result = f"Back through the units of layer {k}", Term("=", f"∂E/∂{_in_layer('x', k)}", dE_dx)
+    at_y = Term("", f"∂E/∂{_in_layer('y', k)}", dE_dy)
     if stem == "softmax":
         formula = "∂E/∂xⱼ = Σₖ ∂E/∂yₖ · ∂yₖ/∂xⱼ = yⱼ (∂E/∂yⱼ − Σₖ ∂E/∂yₖ yₖ)"
         meaning = "Every total input changes every output of its row, so the paths through all outputs are added up."
-        terms = (at_y, Term("and", _of("y", k), layer.y))
+        terms = (at_y, Term("and", _in_layer("y", k), layer.y))
         return dE_dx, Passage("5", title, formula, terms, result, meaning, "backward", k)
     slope = get_activation(unit).dE_dx(np, np.ones_like(dE_dy), *layer)
     formula = f"∂E/∂xⱼ = ∂E/∂yⱼ · dyⱼ/dxⱼ = ∂E/∂yⱼ · {_SLOPES[stem]}"
     meaning = (
         f"A total input affects the error only through its output, so the derivative is times the slope of {unit}."
     )
-    terms = (at_y, Term("∘", f"d{_of('y', k)}/d{_of('x', k)}", slope))
+    terms = (at_y, Term("∘", f"d{_in_layer('y', k)}/d{_in_layer('x', k)}", slope))
     return dE_dx, Passage("5", title, formula, terms, result, meaning, "backward", k)
 
 
-def _at_the_weights(network: Network, k: int, y_below: np.ndarray, dE_dx: np.ndarray, block: np.ndarray) -> Passage:
+def _weight_derivative(network: Network, k: int, y_below: np.ndarray, dE_dx: np.ndarray, block: np.ndarray) -> Passage:
     """Multiply the two ends of each connection, eq. (6)."""
-    below = _with_unit("", _of("y", k - 1), y_below, network.bias)
-    terms = (Term("", f"{below.name}ᵀ", below.values.T), Term("×", f"∂E/∂{_of('x', k)}", dE_dx))
+    below = _with_bias_unit("", _in_layer("y", k - 1), y_below, network.bias)
+    terms = (Term("", f"{below.name}ᵀ", below.values.T), Term("×", f"∂E/∂{_in_layer('x', k)}", dE_dx))
     meaning = (
         "A weight changes the total input above it in proportion to the output below it; the product of the two is "
         f"added up over {_count(len(y_below), 'case')}."
     )
     formula = "∂E/∂wⱼᵢ = Σ ∂E/∂xⱼ · ∂xⱼ/∂wⱼᵢ = Σ ∂E/∂xⱼ · yᵢ"
-    result = Term("=", f"∂E/∂{_of('W', k)}", block)
+    result = Term("=", f"∂E/∂{_in_layer('W', k)}", block)
     title = f"The derivatives of the weights into layer {k}"
     return Passage("6", title, formula, terms, result, meaning, "backward", k)
 
@@ -285,13 +285,13 @@ def _at_the_weights(network: Network, k: int, y_below: np.ndarray, dE_dx: np.nda
 def _below(network: Network, k: int, dE_dx: np.ndarray, w: np.ndarray, dE_dy: np.ndarray) -> Passage:
     """Go from the total inputs of the layer above to the outputs of layer k, eq. (7)."""
     transposed = w[: network.sizes[k]].T
-    terms = (Term("", f"∂E/∂{_of('x', k + 1)}", dE_dx), Term("×", f"{_of('W', k + 1)}ᵀ", transposed))
+    terms = (Term("", f"∂E/∂{_in_layer('x', k + 1)}", dE_dx), Term("×", f"{_in_layer('W', k + 1)}ᵀ", transposed))
     meaning = (
         "An output affects the error through every unit above it, in proportion to the weights: the signal goes "
         f"back along the connections{'; the biases lead to no unit below and are left out' * network.bias}."
     )
     formula = "∂E/∂yᵢ = Σⱼ ∂E/∂xⱼ · ∂xⱼ/∂yᵢ = Σⱼ ∂E/∂xⱼ wⱼᵢ"
-    result = Term("=", f"∂E/∂{_of('y', k)}", dE_dy)
+    result = Term("=", f"∂E/∂{_in_layer('y', k)}", dE_dy)
     return Passage("7", f"Down to the outputs of layer {k}", formula, terms, result, meaning, "backward", k)
 
 
@@ -303,8 +303,8 @@ def _changes(network: Network, blocks: list[np.ndarray], change: np.ndarray, lea
             "8",
             f"The change of the weights into layer {k}",
             "Δw = −ε ∂E/∂w",
-            (rate, Term("·", f"∂E/∂{_of('W', k)}", block)),
-            Term("=", f"Δ{_of('W', k)}", step),
+            (rate, Term("·", f"∂E/∂{_in_layer('W', k)}", block)),
+            Term("=", f"Δ{_in_layer('W', k)}", step),
             meaning,
             "update",
             k,
@@ -315,48 +315,56 @@ def _changes(network: Network, blocks: list[np.ndarray], change: np.ndarray, lea
 
 def _outcome(network: Network, theta: np.ndarray, changed: np.ndarray, x: np.ndarray, d: np.ndarray) -> Passage:
     before, after = (forward(np, network, at, x)[-1] for at in (theta, changed))
-    E, less = (float(output_loss(np, network.loss, network.activations[-1], *end, d)[0]) for end in (before, after))
-    y = _of("y", len(network.activations))
+    E, E_after = (float(output_loss(np, network.loss, network.activations[-1], *end, d)[0]) for end in (before, after))
+    y = _in_layer("y", len(network.activations))
     terms = (Term("", f"{y} before", before.y), Term("→", f"{y} after", after.y), Term("desired", "d", d))
-    if less < E:
-        meaning = f"A forward pass with the changed weights: the error fell from {E:.6g} to {less:.6g}."
+    if E_after < E:
+        meaning = f"A forward pass with the changed weights: the error fell from {E:.6g} to {E_after:.6g}."
     else:
-        meaning = f"A forward pass with the changed weights: the error went from {E:.6g} to {less:.6g}; ε is too large."
-    result = Term("error", "E after", np.asarray(less))
+        meaning = (
+            f"A forward pass with the changed weights: the error went from {E:.6g} to {E_after:.6g}; ε is too large."
+        )
+    result = Term("error", "E after", np.asarray(E_after))
     return Passage("", "The effect of the change", "w ← w + Δw", terms, result, meaning, "update")
 
 
 def _check(network: Network, theta: np.ndarray, x: np.ndarray, d: np.ndarray, gradient: np.ndarray) -> Passage:
     """Compare the gradient with the function that training uses, and with central differences of the error."""
-    _, of_training = loss_and_gradient(np, network, theta, x, d)
+    _, training_gradient = loss_and_gradient(np, network, theta, x, d)
     differences = check_gradient(np, network, theta, x, d).differences
     largest = max(float(np.max(np.abs(differences))), 1e-300)
-    off_training, off_differences = (float(np.max(np.abs(gradient - g))) / largest for g in (of_training, differences))
-    columns = (("", "step by step", gradient), ("≈", "in training", of_training), ("≈", "by differences", differences))
-    agreement = f"to {off_training:.1g} of the largest derivative" if off_training else "to the last digit"
+    training_deviation, difference_deviation = (
+        float(np.max(np.abs(gradient - g))) / largest for g in (training_gradient, differences)
+    )
+    columns = (
+        ("", "step by step", gradient),
+        ("≈", "in training", training_gradient),
+        ("≈", "by differences", differences),
+    )
+    agreement = f"to {training_deviation:.1g} of the largest derivative" if training_deviation else "to the last digit"
     meaning = (
         f"These steps give what training computes, {agreement}. Central differences of the error, which do not use the "
-        f"chain rule, agree to {off_differences:.1g} of the largest derivative."
+        f"chain rule, agree to {difference_deviation:.1g} of the largest derivative."
     )
     return Passage(
         "",
         "A check of the derivatives",
         "∂E/∂w ≈ (E(w + h) − E(w − h)) / 2h",
         tuple(Term(sign, name, values[:, None]) for sign, name, values in columns),
-        Term("off by", "largest deviation", np.asarray(max(off_training, off_differences))),
+        Term("off by", "largest deviation", np.asarray(max(training_deviation, difference_deviation))),
         meaning,
         "check",
     )
 
 
-def _with_unit(sign: str, name: str, y: np.ndarray, bias: bool) -> Term:
+def _with_bias_unit(sign: str, name: str, y: np.ndarray, bias: bool) -> Term:
     """Add a column for the extra unit, whose output is always 1, to the outputs of a layer."""
     if not bias:
         return Term(sign, name, y)
     return Term(sign, f"[{name} 1]", np.concat([y, np.ones((*y.shape[:-1], 1))], axis=-1))
 
 
-def _of(letter: str, k: int) -> str:
+def _in_layer(letter: str, k: int) -> str:
     return f"{letter}⁽{''.join('⁰¹²³⁴⁵⁶⁷⁸⁹'[int(digit)] for digit in str(k))}⁾"
 
 

@@ -11,7 +11,7 @@ from gpubp.explain._walk import Passage
 _FRACTION = re.compile(
     r"(?P<top>[∂d][^\s/]+)/(?P<under>[∂d][^\s/)]+)|(?P<above>\w+(?:\(\S+\))?) / \((?P<below>(?:[^()]|\([^()]*\))+)\)"
 )
-MOST_SUMMED = 4
+MAX_SUMMED = 4
 
 
 class Fraction(NamedTuple):
@@ -29,14 +29,14 @@ def fractions(formula: str) -> Iterator[str | Fraction]:
     >>> list(fractions("a = dy/dx · 2"))
     ['a = ', Fraction(top='dy', bottom='dx'), ' · 2']
     """
-    place = 0
-    for found in _FRACTION.finditer(formula):
-        if found.start() > place:
-            yield formula[place : found.start()]
-        yield Fraction(found["top"] or found["above"], found["under"] or found["below"])
-        place = found.end()
-    if place < len(formula):
-        yield formula[place:]
+    position = 0
+    for match in _FRACTION.finditer(formula):
+        if match.start() > position:
+            yield formula[position : match.start()]
+        yield Fraction(match["top"] or match["above"], match["under"] or match["below"])
+        position = match.end()
+    if position < len(formula):
+        yield formula[position:]
 
 
 def number_format(values: np.ndarray, precision: int) -> Callable[[float], str]:
@@ -62,7 +62,7 @@ def worked_number(passage: Passage, precision: int) -> str:
     return f"the first number: {worked}" if worked else ""
 
 
-def worked_at(passage: Passage, precision: int, place: tuple[int, int], most_summed: int = MOST_SUMMED) -> str:
+def worked_at(passage: Passage, precision: int, index: tuple[int, int], max_summed: int = MAX_SUMMED) -> str:
     """Write out the arithmetic of the number at a place of the result; return an empty text if that is long.
 
     Examples
@@ -73,23 +73,25 @@ def worked_at(passage: Passage, precision: int, place: tuple[int, int], most_sum
     '1 × 3.0 + 2 × (-0.5) = 2'
     """
     result = passage.result.values
-    write, (row, column) = number_format(result, precision), place
-    first = number_format(passage.terms[0].values, precision)
+    format_result, (row, column) = number_format(result, precision), index
+    format_first = number_format(passage.terms[0].values, precision)
     if len(passage.terms) == 1 and result.shape == passage.terms[0].values.shape:
         unit, _, x = passage.terms[0]
         if unit.startswith("softmax"):
             return ""
-        return f"{unit}({first(x[place])}) = {write(result[place])}"
+        return f"{unit}({format_first(x[index])}) = {format_result(result[index])}"
     if len(passage.terms) != 2:
         return ""
     (_, _, a), (sign, _, b) = passage.terms
-    second = number_format(b, precision)
-    if sign == "×" and a.shape[1] <= most_summed:
-        left_side = " + ".join(f"{first(p)} × {second(q)}" for p, q in zip(a[row], b[:, column], strict=True))
+    format_second = number_format(b, precision)
+    if sign == "×" and a.shape[1] <= max_summed:
+        left_side = " + ".join(
+            f"{format_first(p)} × {format_second(q)}" for p, q in zip(a[row], b[:, column], strict=True)
+        )
     elif sign in ("∘", "−", "·"):
-        left, right = (float(side if side.ndim == 0 else side[place]) for side in (a, b))
-        left_side = f"{first(left)} {'−' if sign == '−' else '×'} {second(right)}"
+        left, right = (float(side if side.ndim == 0 else side[index]) for side in (a, b))
+        left_side = f"{format_first(left)} {'−' if sign == '−' else '×'} {format_second(right)}"
     else:
         return ""
     left_side = re.sub(r"(?<= )(-\S+)", r"(\1)", left_side)  # a minus after another sign is in brackets
-    return f"{left_side} = {write(result[place])}"
+    return f"{left_side} = {format_result(result[index])}"

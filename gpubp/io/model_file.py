@@ -127,11 +127,11 @@ def save_model(
     if problem := _theta_problem(network, host):
         raise DataError(f"theta {problem}")
     host = host.astype(host.dtype.newbyteorder("<"), copy=False)
-    is_wired = format_of(network) > 1
+    has_wiring = format_of(network) > 1
     header = {
         "format": format_of(network),
         "version": __version__,
-        "network": {name: value for name, value in asdict(network).items() if is_wired or name not in _WIRING},
+        "network": {name: value for name, value in asdict(network).items() if has_wiring or name not in _WIRING},
         "theta": {"dtype": host.dtype.name, "shape": list(host.shape)},
         "preprocessing": None if preprocessing is None else dict(preprocessing),
         "about": dict(about or {}),
@@ -182,31 +182,33 @@ def load_model(path: str | PathLike[str]) -> Model:
     try:
         return _read(path)
     except ModelFileError as error:
-        raise ModelFileError(f"{_shown(path)} {error}") from error
+        raise ModelFileError(f"{_display_path(path)} {error}") from error
     except FileNotFoundError as error:
         fix = "pass the path of a model file, as `gpubp train` writes it"
-        raise ModelFileError(f"{_shown(path)} does not exist; {fix}") from error
+        raise ModelFileError(f"{_display_path(path)} does not exist; {fix}") from error
     except IsADirectoryError as error:
-        raise ModelFileError(f"{_shown(path)} is a folder, not a model file; pass the path of a file in it") from error
+        raise ModelFileError(
+            f"{_display_path(path)} is a folder, not a model file; pass the path of a file in it"
+        ) from error
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         fix = "pass the path of a model file that you may read"
-        raise ModelFileError(f"{_shown(path)} cannot be read: {reason}; {fix}") from error
+        raise ModelFileError(f"{_display_path(path)} cannot be read: {reason}; {fix}") from error
     except MemoryError as error:
         raise ModelFileError(
-            f"{_shown(path)} needs more memory than is available; load it on a larger machine"
+            f"{_display_path(path)} needs more memory than is available; load it on a larger machine"
         ) from error
 
 
 _FIX = "copy it again from its source, or train the model again"
 
 
-def _refusal(reason: str) -> ModelFileError:
+def _file_error(reason: str) -> ModelFileError:
     """Return an error whose message is appended to the file's path; the reason may quote text of any length."""
     return ModelFileError(f"{brief(reason)}; {_FIX}")
 
 
-def _shown(path: str | PathLike[str]) -> str:
+def _display_path(path: str | PathLike[str]) -> str:
     return plain(os.fspath(path))
 
 
@@ -215,26 +217,26 @@ def _read(path: str | PathLike[str]) -> Model:
     try:
         metadata, tensors = read_tensors(path)
     except MalformedFile as error:
-        raise _refusal(f"is not a model file, or is truncated or damaged ({error})") from error
+        raise _file_error(f"is not a model file, or is truncated or damaged ({error})") from error
     if "gpubp" not in metadata:
-        raise _refusal("is a safetensors file, but gpubp did not write it")
+        raise _file_error("is a safetensors file, but gpubp did not write it")
     header = _parse_header(metadata["gpubp"])
     if list(tensors) != ["theta"] or tensors["theta"].dtype.name not in _TYPES:
-        raise _refusal("does not hold one tensor, theta, in float32 or float64")
+        raise _file_error("does not hold one tensor, theta, in float32 or float64")
     return _build_model(header, tensors["theta"])
 
 
 def _parse_header(text: str) -> dict[str, Any]:
     header = parse_canonical(text)
     if header is None:
-        raise _refusal("has a damaged header")
+        raise _file_error("has a damaged header")
     if problem := _json_problem(header):
-        raise _refusal(f"has a header that {problem}")
+        raise _file_error(f"has a header that {problem}")
     number = header.get("format")
     if isinstance(number, int) and number > FORMAT:
-        shown, version = brief(str(number), 40), brief(str(header.get("version")), 40)
+        number_text, version = brief(str(number), 40), brief(str(header.get("version")), 40)
         raise ModelFileError(
-            f"has the format {shown}, from gpubp {version}; gpubp {__version__} reads up to {FORMAT}. "
+            f"has the format {number_text}, from gpubp {version}; gpubp {__version__} reads up to {FORMAT}. "
             "Upgrade it: pip install --upgrade gpubp"
         )
     _check_types("header", header, _HEADER)
@@ -245,18 +247,18 @@ def _parse_header(text: str) -> dict[str, Any]:
 def _build_model(header: dict[str, Any], theta: np.ndarray) -> Model:
     """Build the model that a header describes."""
     if header.pop("sha256") != checksum(header, theta):
-        raise _refusal("was changed after it was written: its checksum does not match")
+        raise _file_error("was changed after it was written: its checksum does not match")
     if header["format"] not in (1, 2) or header["theta"] != {"dtype": theta.dtype.name, "shape": list(theta.shape)}:
-        raise _refusal("has a header that does not match its contents")
+        raise _file_error("has a header that does not match its contents")
     n_parameters = theta.shape[-1] if theta.shape else 0
     if any(isinstance(n, int) and n > n_parameters for n in header["network"]["sizes"]):
-        raise _refusal(f"holds parameters that do not fit: a unit has one or more, but theta has {n_parameters}")
+        raise _file_error(f"holds parameters that do not fit: a unit has one or more, but theta has {n_parameters}")
     try:
         network = Network(**header["network"])
     except (DataError, TypeError, ValueError, OverflowError) as error:
-        raise _refusal(f"does not describe a network ({error})") from error
+        raise _file_error(f"does not describe a network ({error})") from error
     if problem := _theta_problem(network, theta):
-        raise _refusal(f"holds parameters that do not fit: theta {problem}")
+        raise _file_error(f"holds parameters that do not fit: theta {problem}")
     return Model(network, theta, header["preprocessing"], header["about"], header["version"])
 
 
@@ -274,7 +276,7 @@ def _theta_problem(network: Network, theta: np.ndarray) -> str | None:
 
 def _check_types(what: str, value: Any, types: Mapping[str, Any]) -> None:
     if not has_types(value, types):
-        raise _refusal(f"has a malformed {what}")
+        raise _file_error(f"has a malformed {what}")
 
 
 def _json_problem(header: dict[str, Any]) -> str | None:

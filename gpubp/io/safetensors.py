@@ -95,18 +95,18 @@ def _parse_header(text: bytes, n_bytes: int) -> tuple[dict[str, str], list[_Entr
 
 
 def _parse_entry(name: str, description: Any) -> _Entry:
-    shown = repr(brief(name, 50))
+    shown_name = repr(brief(name, 50))
     if not isinstance(description, dict) or set(description) != {"dtype", "shape", "data_offsets"}:
-        raise MalformedFile(f"its header describes {shown} in an unknown way")
+        raise MalformedFile(f"its header describes {shown_name} in an unknown way")
     dtype, shape, offsets = description["dtype"], description["shape"], description["data_offsets"]
     if not (isinstance(dtype, str) and dtype in _TYPES):
-        raise MalformedFile(f"its {shown} is of the type {brief(str(dtype), 50)}, which gpubp does not write")
+        raise MalformedFile(f"its {shown_name} is of the type {brief(str(dtype), 50)}, which gpubp does not write")
     if not (_are_counts(shape) and len(shape) <= MAX_DIMENSIONS and _are_counts(offsets) and len(offsets) == 2):
-        raise MalformedFile(f"the shape or the position of {shown} is not valid")
+        raise MalformedFile(f"the shape or the position of {shown_name} is not valid")
     start, stop = offsets
     entry = _Entry(start, stop, name, np.dtype(_TYPES[dtype]), shape)
     if entry.dtype.itemsize * math.prod(shape) != stop - start:
-        raise MalformedFile(f"the shape and the position of {shown} do not fit together")
+        raise MalformedFile(f"the shape and the position of {shown_name} do not fit together")
     return entry
 
 

@@ -38,15 +38,15 @@ class PipelineParts(NamedTuple):
 
     model: Any
     stackable: Stackable
-    before: Pipeline | None = None
+    transformers: Pipeline | None = None
     name: str = ""
 
 
 def parts_of(estimator: Any) -> PipelineParts | None:
     """Split an estimator into its parts; None unless it is a network of gpubp or a pipeline that ends in one."""
-    model, before, name = estimator, None, ""
+    model, transformers, name = estimator, None, ""
     if type(estimator) is Pipeline and not getattr(estimator, "transform_input", None):
         name, model = estimator.steps[-1]
-        before = estimator[:-1] if len(estimator.steps) > 1 else None
+        transformers = estimator[:-1] if len(estimator.steps) > 1 else None
     stackable: Stackable | None = model.__stackable__() if hasattr(type(model), "__stackable__") else None
-    return None if stackable is None else PipelineParts(model, stackable, before, name)
+    return None if stackable is None else PipelineParts(model, stackable, transformers, name)

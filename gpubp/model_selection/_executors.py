@@ -73,10 +73,10 @@ def fit_and_score(
     if isinstance(data, SharedFile):
         data = joblib.load(data.path, mmap_mode="r")
         assert isinstance(data, SharedData)
-    here = Trials(data.X, data.y, data.fit_params, score, n_total=n_total)
-    trials_here = [Trial(candidate, split, estimator, *data.splits[split]) for candidate, split, estimator in trials]
-    here.fit(trials_here)
-    return [trial.result for trial in here.scored(trials_here) if trial.result is not None]
+    local_trials = Trials(data.X, data.y, data.fit_params, score, n_total=n_total)
+    prepared = [Trial(candidate, split, estimator, *data.splits[split]) for candidate, split, estimator in trials]
+    local_trials.fit(prepared)
+    return [trial.result for trial in local_trials.scored(prepared) if trial.result is not None]
 
 
 class ExecutorTrials:
@@ -93,7 +93,7 @@ class ExecutorTrials:
         self.client, self.X, self.y, self.fit_params, self.score = executor, X, y, fit_params, score
         # a Dask Client has its own kind of futures, and would run equal tasks once
         self.executor: Executor = executor.get_executor(pure=False) if hasattr(executor, "get_executor") else executor
-        self.open = ExitStack()
+        self.resources = ExitStack()
         self.data: SharedData | None = None
         self.shared: Any = None
         self.n_total = 0
@@ -104,9 +104,9 @@ class ExecutorTrials:
         if self.data is None:
             splits = {trial.split: (trial.train, trial.test) for trial in trials}
             self.data = SharedData(self.X, self.y, self.fit_params, splits)
-            self._share()
+            self._share_data()
         self.n_total = len(trials)
-        tasks = tasks_of(trials, n_workers(self.client))
+        tasks = make_tasks(trials, n_workers(self.client))
         logger.info("%d fits are submitted to an executor in %d tasks", len(trials), len(tasks))
         for task in tasks:
             self._submit(task)
@@ -126,7 +126,7 @@ class ExecutorTrials:
                     if task.attempt == ATTEMPTS:
                         raise worker_ended(task, error) from error
                     if task.shared is self.shared:  # otherwise they were already sent again for another lost task
-                        self._share()
+                        self._share_data()
                     self._submit(task._replace(attempt=task.attempt + 1))
                     continue
                 except Exception as error:
@@ -142,11 +142,11 @@ class ExecutorTrials:
         for future in self.running:
             future.cancel()
         self.running.clear()
-        self.open.close()
+        self.resources.close()
 
-    def _share(self) -> None:
+    def _share_data(self) -> None:
         assert self.data is not None
-        self.shared = self.open.enter_context(shared_with_workers(self.client, self.data))
+        self.shared = self.resources.enter_context(shared_with_workers(self.client, self.data))
 
     def _submit(self, task: SearchTask) -> None:
         for trial in task.trials:
@@ -177,15 +177,15 @@ def worker_ended(task: SearchTask, error: BaseException) -> GpubpError:
 # --- tasks ---
 
 
-def tasks_of(trials: Sequence[Trial], n_workers: int) -> list[SearchTask]:
+def make_tasks(trials: Sequence[Trial], n_workers: int) -> list[SearchTask]:
     """Divide trials into tasks; trials of one shape and split, which share their order, are consecutive."""
-    in_order = sorted(trials, key=lambda trial: (shape_of(trial.estimator), trial.split, trial.candidate))
+    sorted_trials = sorted(trials, key=lambda trial: (shape_key(trial.estimator), trial.split, trial.candidate))
     n_tasks = min(len(trials), n_workers * TASKS_PER_WORKER or -(-len(trials) // NETWORKS_PER_TASK))
     bounds = np.linspace(0, len(trials), n_tasks + 1).astype(int).tolist()
-    return [SearchTask(in_order[begin:end]) for begin, end in pairwise(bounds)]
+    return [SearchTask(sorted_trials[begin:end]) for begin, end in pairwise(bounds)]
 
 
-def shape_of(estimator: Any) -> str:
+def shape_key(estimator: Any) -> str:
     """Return a key that is equal for estimators that can be in one stack."""
     parts = parts_of(estimator)
     model = estimator if parts is None else parts.model

@@ -24,7 +24,7 @@ class ScoreTrial:
         A scorer of scikit-learn, for one score or several.
     error_score : float or "raise"
         The score of a fit that failed.
-    of_train : bool
+    with_train_score : bool
         Whether the training samples are scored too.
     params : dict
         Arguments of the scorers, such as sample weights.
@@ -32,7 +32,7 @@ class ScoreTrial:
 
     scorers: Any
     error_score: Any
-    of_train: bool
+    with_train_score: bool
     params: dict[str, Any]
 
     def __call__(self, trial: Trial, X: Any, y: Any) -> dict[str, Any]:
@@ -41,20 +41,20 @@ class ScoreTrial:
             raise trial.error
         x_test, y_test = _safe_split(trial.estimator, X, y, trial.test, trial.train)
         result: dict[str, Any] = {"n_test_samples": _num_samples(x_test), "fit_time": trial.seconds}
-        began = time.perf_counter()
+        start = time.perf_counter()
         result["fit_error"] = None
         if trial.error is not None:
             result["fit_error"] = "".join(traceback.format_exception(trial.error))
-            failed: Any = self.error_score
+            error_scores: Any = self.error_score
             if isinstance(self.scorers, _MultimetricScorer):
-                failed = dict.fromkeys(self.scorers._scorers, self.error_score)
-            result["test_scores"] = failed
-            if self.of_train:
-                result["train_scores"] = failed.copy() if isinstance(failed, dict) else failed
+                error_scores = dict.fromkeys(self.scorers._scorers, self.error_score)
+            result["test_scores"] = error_scores
+            if self.with_train_score:
+                result["train_scores"] = error_scores.copy() if isinstance(error_scores, dict) else error_scores
         else:
             result["test_scores"] = self._scores(trial, trial.test, X, x_test, y_test)
-        result["score_time"] = time.perf_counter() - began
-        if trial.error is None and self.of_train:
+        result["score_time"] = time.perf_counter() - start
+        if trial.error is None and self.with_train_score:
             x_train, y_train = _safe_split(trial.estimator, X, y, trial.train)
             result["train_scores"] = self._scores(trial, trial.train, X, x_train, y_train)
         return result

@@ -46,7 +46,7 @@ class SharedSamples(NamedTuple):
     """Validated samples of several trials, and the fitted transformers that made them, if any."""
 
     validated: ValidatedSamples
-    before: Pipeline | None
+    transformers: Pipeline | None
 
 
 class Trials:
@@ -95,7 +95,7 @@ class Trials:
         together: list[Trial] = []
         alone: list[Trial] = []
         for trial in trials:
-            began = time.perf_counter()
+            start = time.perf_counter()
             try:
                 fit = self._prepare(trial)
             except Exception as raised:
@@ -103,7 +103,7 @@ class Trials:
             else:
                 (alone if fit is None else together).append(trial)
                 fits += [] if fit is None else [fit]
-            trial.seconds += time.perf_counter() - began
+            trial.seconds += time.perf_counter() - start
         errors: list[Exception | None] = [None] * len(fits)
         for stack in stacks_of(fits, errors, self.callback, self.n_total):
             logger.info("%d networks of sizes %s are trained as one stack", len(stack.members), stack.network.sizes)
@@ -155,10 +155,10 @@ class Trials:
         errors: list[Exception | None],
         continuing: Container[int] | None = None,
     ) -> None:
-        began = time.perf_counter()
+        start = time.perf_counter()
         stack.train(errors, continuing)
         trained = [member for member in stack.members if continuing is None or member.number in continuing]
-        seconds = (time.perf_counter() - began) / max(1, len(trained))
+        seconds = (time.perf_counter() - start) / max(1, len(trained))
         for member in trained:
             trials[member.number].seconds += seconds
 
@@ -182,16 +182,16 @@ class Trials:
                 self.reasons_logged.add(reason)
                 logger.info("fitted alone, not in a stack: %s, since %s", type(trial.estimator).__name__, reason)
             return None
-        validated, transformers = samples
+        validated, fitted_transformers = samples
         parts.stackable.set_learned(validated.learned)
-        if parts.before is not None:
-            assert transformers is not None
-            trial.estimator.steps = [*transformers.steps, (parts.name, parts.model)]
-        rows = self.rows.setdefault((trial.split, parts.before is None), _rows_of(trial, samples))
+        if parts.transformers is not None:
+            assert fitted_transformers is not None
+            trial.estimator.steps = [*fitted_transformers.steps, (parts.name, parts.model)]
+        rows = self.rows.setdefault((trial.split, parts.transformers is None), _rows_of(trial, samples))
         y = validated.y[rows]
         if weights is not None:
-            chosen = _check_method_params(self.X, params={"weights": weights}, indices=trial.train)
-            weights = parts.stackable.validate_weights(chosen["weights"], y)
+            selected = _check_method_params(self.X, params={"weights": weights}, indices=trial.train)
+            weights = parts.stackable.validate_weights(selected["weights"], y)
         encoded = self._targets_of(trial, parts, y, weights)
         return parts.stackable.prepare(validated.x, rows, encoded, weights)
 
@@ -209,18 +209,18 @@ class Trials:
 
     def _samples_of(self, trial: Trial, parts: PipelineParts) -> SharedSamples | None:
         """Validate the samples of a trial, once for all trials that share them; None if they cannot be shared."""
-        before = parts.before
-        key = (type(parts.model), None if before is None else (trial.split, _fingerprint(before)))
+        transformers = parts.transformers
+        key = (type(parts.model), None if transformers is None else (trial.split, _fingerprint(transformers)))
         if key not in self.samples:
             X, y, fitted = self.X, self.y, None
-            if before is not None:
+            if transformers is not None:
                 X, y = _safe_split(trial.estimator, X, y, trial.train)
-                fitted = clone(before)
+                fitted = clone(transformers)
                 X = fitted.fit_transform(X, y)
             try:
                 validated = parts.stackable.validate_samples(X, y)
             except ValueError:
-                if before is not None:
+                if transformers is not None:
                     raise
                 return None  # the invalid samples may be outside this fold
             self.samples[key] = SharedSamples(validated, fitted)
@@ -258,21 +258,21 @@ def _fit_one(
     estimator: Any, X: Any, y: Any, train: np.ndarray, fit_params: dict[str, Any]
 ) -> tuple[Any, Exception | None, float]:
     """Fit an estimator alone; return it, its exception and its duration."""
-    began, error = time.perf_counter(), None
-    of_train = _check_method_params(X, params=fit_params, indices=train)
+    start, error = time.perf_counter(), None
+    train_params = _check_method_params(X, params=fit_params, indices=train)
     x_train, y_train = _safe_split(estimator, X, y, train)
     try:
         if y_train is None:
-            estimator.fit(x_train, **of_train)
+            estimator.fit(x_train, **train_params)
         else:
-            estimator.fit(x_train, y_train, **of_train)
+            estimator.fit(x_train, y_train, **train_params)
     except Exception as raised:
         error = raised
-    return estimator, error, time.perf_counter() - began
+    return estimator, error, time.perf_counter() - start
 
 
 def _rows_of(trial: Trial, samples: SharedSamples) -> np.ndarray:
     """Return the training rows of a trial: all rows if transformers made the samples for its split."""
-    if samples.before is not None:
+    if samples.transformers is not None:
         return np.arange(len(samples.validated.y))
     return np.flatnonzero(trial.train) if trial.train.dtype == bool else trial.train

@@ -44,9 +44,9 @@ class StackedSearch(BaseSearchCV):  # type: ignore[misc]
     }
     _keeps_stacks = False
 
-    def _keep(self, given: Mapping[str, Any]) -> None:
+    def _set_parameters(self, arguments: Mapping[str, Any]) -> None:
         """Set each argument of ``__init__`` as an attribute."""
-        for name, value in given.items():
+        for name, value in arguments.items():
             if name not in ("self", "__class__"):
                 setattr(self, name, value)
 
@@ -56,7 +56,7 @@ class StackedSearch(BaseSearchCV):  # type: ignore[misc]
     def _search(self, evaluation: "CandidateEvaluation") -> dict[str, Any]:
         """Evaluate candidates; return all results."""
 
-    def _check_before(self, evaluation: "CandidateEvaluation") -> None:
+    def _check_parameters(self, evaluation: "CandidateEvaluation") -> None:
         """Check parameters that can be checked only in ``fit``."""
 
     def _candidates(self) -> list[dict[str, Any]]:
@@ -95,14 +95,14 @@ class StackedSearch(BaseSearchCV):  # type: ignore[misc]
         reporter = Reporter(callbacks, self.progress)
         evaluation = CandidateEvaluation(self, scorers, routed, X, y, reporter)
         self.n_splits_ = evaluation.n_splits
-        self._check_before(evaluation)
+        self._check_parameters(evaluation)
         try:
             results = self._search(evaluation)
         finally:
             evaluation.trials.close()
             reporter.end()
 
-        first = evaluation.out[0]["test_scores"]
+        first = evaluation.results[0]["test_scores"]
         self.multimetric_ = isinstance(first, dict)
         if callable(self.scoring) and self.multimetric_:
             self._check_refit_for_multimetric(first)
@@ -114,9 +114,9 @@ class StackedSearch(BaseSearchCV):  # type: ignore[misc]
             self.best_params_ = results["params"][self.best_index_]
         if self.refit:
             self.best_estimator_ = clone(self.estimator).set_params(**clone(self.best_params_, safe=False))
-            began = time.time()
+            start = time.time()
             self.best_estimator_.fit(X, *(() if y is None else (y,)), **routed.estimator.fit)
-            self.refit_time_ = time.time() - began
+            self.refit_time_ = time.time() - start
             if hasattr(self.best_estimator_, "feature_names_in_"):
                 self.feature_names_in_ = self.best_estimator_.feature_names_in_
         self.scorer_ = scorers._scorers if isinstance(scorers, _MultimetricScorer) else scorers
@@ -167,8 +167,8 @@ class CandidateEvaluation:
         else:
             self.trials = ExecutorTrials(search.executor, X, y, dict(routed.estimator.fit), score)
         self.params: list[dict[str, Any]] = []
-        self.out: list[dict[str, Any]] = []
-        self.more: dict[str, list[Any]] = defaultdict(list)
+        self.results: list[dict[str, Any]] = []
+        self.extra: dict[str, list[Any]] = defaultdict(list)
 
     def trials_of(self, candidates: Sequence[dict[str, Any]]) -> list[Trial]:
         """Create a trial for each candidate and split."""
@@ -180,15 +180,15 @@ class CandidateEvaluation:
                     f"Expected {self.n_splits} splits, got {len(splits)}"
                 )
             self.splits = [(np.asarray(train), np.asarray(test)) for train, test in splits]
-        made = []
+        trials = []
         for number, params in enumerate(candidates):
             estimator = clone(self.search.estimator).set_params(**clone(params, safe=False))
             for split, (train, test) in enumerate(self.splits):
-                own = copy.deepcopy(estimator)  # copies parameters as clone() does, but 20 times as fast
-                made.append(Trial(number, split, own, train, test))
-        if not made:
+                copied = copy.deepcopy(estimator)  # copies parameters as clone() does, but 20 times as fast
+                trials.append(Trial(number, split, copied, train, test))
+        if not trials:
             raise ValueError("No fits were performed. Was the CV iterator empty? Were there no candidates?")
-        return made
+        return trials
 
     def announce(self, n_candidates: int) -> None:
         """Report the number of fits to do."""
@@ -198,34 +198,34 @@ class CandidateEvaluation:
             print(f"Fitting {self.n_splits} folds for each of {n_candidates} candidates, totalling {n_fits} fits")
 
     def score(
-        self, trials: list[Trial], candidates: Sequence[dict[str, Any]], more: dict[str, list[Any]] | None = None
+        self, trials: list[Trial], candidates: Sequence[dict[str, Any]], extra: dict[str, list[Any]] | None = None
     ) -> dict[str, Any]:
         """Score fitted trials; return all results so far, in the form of ``cv_results_``."""
-        search, of_candidates = self.search, defaultdict[int, list[Trial]](list)
+        search, trials_by_candidate = self.search, defaultdict[int, list[Trial]](list)
         with threadpool_limits(1 if _num_samples(self.X) < FEW_SAMPLES else None, "blas"):
             for trial in self.trials.scored(trials):
-                of_candidate = of_candidates[trial.candidate]
-                of_candidate.append(trial)
-                if len(of_candidate) == self.n_splits:
-                    self._report(of_candidate, candidates[trial.candidate])
-        out = [trial.result for trial in sorted(trials, key=lambda trial: (trial.candidate, trial.split))]
-        _warn_or_raise_about_fit_failures(out, search.error_score)
+                candidate_trials = trials_by_candidate[trial.candidate]
+                candidate_trials.append(trial)
+                if len(candidate_trials) == self.n_splits:
+                    self._report(candidate_trials, candidates[trial.candidate])
+        trial_results = [trial.result for trial in sorted(trials, key=lambda trial: (trial.candidate, trial.split))]
+        _warn_or_raise_about_fit_failures(trial_results, search.error_score)
         if callable(search.scoring):
-            _insert_error_scores(out, search.error_score)
+            _insert_error_scores(trial_results, search.error_score)
         self.params.extend(candidates)
-        self.out.extend(cast(list[dict[str, Any]], out))
-        for key, values in (more or {}).items():
-            self.more[key].extend(values)
-        results: dict[str, Any] = search._format_results(self.params, self.n_splits, self.out, self.more)
+        self.results.extend(cast(list[dict[str, Any]], trial_results))
+        for key, values in (extra or {}).items():
+            self.extra[key].extend(values)
+        results: dict[str, Any] = search._format_results(self.params, self.n_splits, self.results, self.extra)
         return results
 
-    def _report(self, of_candidate: list[Trial], params: dict[str, Any]) -> None:
+    def _report(self, candidate_trials: list[Trial], params: dict[str, Any]) -> None:
         """Report a scored candidate."""
-        scores = [cast(dict[str, Any], trial.result)["test_scores"] for trial in of_candidate]
+        scores = [cast(dict[str, Any], trial.result)["test_scores"] for trial in candidate_trials]
         name = self.search.refit if isinstance(self.search.refit, str) else None
-        figures = [score.get(name) if isinstance(score, dict) else score for score in scores]
-        mean = None if None in figures else float(np.mean(np.asarray(figures, float)))
-        self.reporter.follow_score(len(of_candidate), mean, params)
+        values = [score.get(name) if isinstance(score, dict) else score for score in scores]
+        mean = None if None in values else float(np.mean(np.asarray(values, float)))
+        self.reporter.follow_score(len(candidate_trials), mean, params)
         if self.search.verbose > 1:
             print(f"[CV] {params}: score={'several' if mean is None else format(mean, '.3f')}")
 
@@ -305,7 +305,7 @@ class BatchedSearchCV(StackedSearch):
         progress: Any = True,
         executor: Any = None,
     ) -> None:
-        self._keep(locals())
+        self._set_parameters(locals())
 
     def _search(self, evaluation: CandidateEvaluation) -> dict[str, Any]:
         candidates = self._candidates()

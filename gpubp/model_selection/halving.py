@@ -93,9 +93,9 @@ class BatchedHalvingSearchCV(StackedSearch):
         progress: Any = True,
         executor: Any = None,
     ) -> None:
-        self._keep(locals())
+        self._set_parameters(locals())
 
-    def _check_before(self, evaluation: CandidateEvaluation) -> None:
+    def _check_parameters(self, evaluation: CandidateEvaluation) -> None:
         if isinstance(self.scoring, list | tuple | dict):
             raise DataError(f"halving needs one score, got scoring={self.scoring!r}")
         if (parts := parts_of(self.estimator)) is None:
@@ -124,14 +124,14 @@ class BatchedHalvingSearchCV(StackedSearch):
             self.n_candidates_.append(len(candidates))
             evaluation.announce(len(candidates))
             trials = self._train(evaluation, trials, candidates, epochs)
-            more = {"iter": [number] * len(candidates), "n_resources": [epochs] * len(candidates)}
-            results = evaluation.score(trials, candidates, more)
+            extra = {"iter": [number] * len(candidates), "n_resources": [epochs] * len(candidates)}
+            results = evaluation.score(trials, candidates, extra)
             scores = results["mean_test_score"][-len(candidates) :]
-            chosen = _best(scores, ceil(len(candidates) / self.factor))
-            trials = [trial for k in chosen for trial in trials if trial.candidate == k]
-            for place, trial in enumerate(trials):
-                trial.candidate = place // evaluation.n_splits
-            candidates = [candidates[k] for k in chosen]
+            best = _best(scores, ceil(len(candidates) / self.factor))
+            trials = [trial for k in best for trial in trials if trial.candidate == k]
+            for index, trial in enumerate(trials):
+                trial.candidate = index // evaluation.n_splits
+            candidates = [candidates[k] for k in best]
         self.n_iterations_, self.n_remaining_candidates_ = len(rounds), len(candidates)
         return results
 
@@ -139,20 +139,20 @@ class BatchedHalvingSearchCV(StackedSearch):
         self, evaluation: CandidateEvaluation, trials: list[Trial], candidates: list[dict[str, Any]], epochs: int
     ) -> list[Trial]:
         """Train candidates up to `epochs` epochs: those of the previous round continue, the others are fitted."""
-        fresh = evaluation.trials_of(candidates)
+        new_trials = evaluation.trials_of(candidates)
         if not trials:
-            evaluation.trials.fit(fresh)
-            return fresh
-        by_epochs = {id(trial) for trial in trials if parts_of(trial.estimator).model.learning_rate == "cosine"}  # type: ignore[union-attr]
-        started_over = evaluation.trials.continue_fits(
-            [trial for trial in trials if id(trial) not in by_epochs], epochs
+            evaluation.trials.fit(new_trials)
+            return new_trials
+        restarted_ids = {id(trial) for trial in trials if parts_of(trial.estimator).model.learning_rate == "cosine"}  # type: ignore[union-attr]
+        not_continued = evaluation.trials.continue_fits(
+            [trial for trial in trials if id(trial) not in restarted_ids], epochs
         )
-        places = {(trial.candidate, trial.split) for trial in started_over}
-        places |= {(trial.candidate, trial.split) for trial in trials if id(trial) in by_epochs}
-        again = [trial for trial in fresh if (trial.candidate, trial.split) in places]
-        evaluation.trials.fit(again)
-        continued = [trial for trial in trials if (trial.candidate, trial.split) not in places]
-        return sorted(continued + again, key=lambda trial: (trial.candidate, trial.split))
+        refitted_keys = {(trial.candidate, trial.split) for trial in not_continued}
+        refitted_keys |= {(trial.candidate, trial.split) for trial in trials if id(trial) in restarted_ids}
+        refitted = [trial for trial in new_trials if (trial.candidate, trial.split) in refitted_keys]
+        evaluation.trials.fit(refitted)
+        continued = [trial for trial in trials if (trial.candidate, trial.split) not in refitted_keys]
+        return sorted(continued + refitted, key=lambda trial: (trial.candidate, trial.split))
 
     def _rounds(self, n_candidates: int) -> list[int]:
         """Return the epochs of each round, as in scikit-learn's halving."""

@@ -86,9 +86,9 @@ class BatchedOptunaSearchCV(StackedSearch):
         progress: Any = True,
         executor: Any = None,
     ) -> None:
-        self._keep(locals())
+        self._set_parameters(locals())
 
-    def _check_before(self, evaluation: CandidateEvaluation) -> None:
+    def _check_parameters(self, evaluation: CandidateEvaluation) -> None:
         optuna = _optuna()
         if isinstance(self.scoring, list | tuple | dict) and not isinstance(self.refit, str):
             raise DataError(

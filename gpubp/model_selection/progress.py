@@ -65,14 +65,14 @@ class _Bar:
     """A progress bar on one line of a terminal."""
 
     def __call__(self, current: SearchProgress) -> None:
-        part = current.fits_done / current.fits if current.fits else 0.0
-        done = round(part * WIDTH)
-        words = [f"[{'#' * done}{'.' * (WIDTH - done)}] {current.fits_done}/{current.fits} fits"]
+        fraction = current.fits_done / current.fits if current.fits else 0.0
+        done = round(fraction * WIDTH)
+        parts = [f"[{'#' * done}{'.' * (WIDTH - done)}] {current.fits_done}/{current.fits} fits"]
         if current.networks:
-            words.append(f"{current.networks} networks, epoch {current.epoch}/{current.epochs}")
+            parts.append(f"{current.networks} networks, epoch {current.epoch}/{current.epochs}")
         if current.best_score is not None:
-            words.append(f"best so far {current.best_score:.4g}")
-        sys.stderr.write("\r\x1b[2K" + ", ".join(words))
+            parts.append(f"best so far {current.best_score:.4g}")
+        sys.stderr.write("\r\x1b[2K" + ", ".join(parts))
         sys.stderr.flush()
 
     def clear(self) -> None:

@@ -13,7 +13,7 @@ from gpubp.plotting.figure import STYLES, axes_or_new
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-STRENGTH = 0.65
+MAX_SHADE = 0.65
 """The share of a class's colour at probability 1; it is 0 at chance level."""
 
 
@@ -70,32 +70,32 @@ def decision_boundary(
         raise DataError(f"X must be finite, of shape (samples, 2), got {samples.shape}")
     if not (isinstance(resolution, int) and resolution >= 2):
         raise DataError(f"resolution must be a whole number of at least 2, got {resolution!r}")
-    sides = _sides(limits, samples)
-    across, upwards = (np.linspace(*side, resolution) for side in sides)
-    grid = np.stack(np.meshgrid(across, upwards), axis=-1).reshape(-1, 2)
+    sides = _axis_limits(limits, samples)
+    horizontal, vertical = (np.linspace(*side, resolution) for side in sides)
+    grid = np.stack(np.meshgrid(horizontal, vertical), axis=-1).reshape(-1, 2)
     p, classes = _probabilities(model, grid)
-    shown = None if labels is None else _classes_of(labels, classes, len(samples))
+    class_of_sample = None if labels is None else _classes_of(labels, classes, len(samples))
 
     ax = axes_or_new(ax, (5.6, 5.0))
     shape = (resolution, resolution)
     ax.imshow(
-        _shades(p).reshape(*shape, 3),
+        _background(p).reshape(*shape, 3),
         extent=(*sides[0], *sides[1]),
         origin="lower",
         aspect="auto",
         interpolation="bilinear",
     )
     for k in range(p.shape[1] if p.shape[1] > 2 else 1):
-        ahead = p[:, k] - np.delete(p, k, axis=1).max(axis=1)
-        if ahead.min() < 0 < ahead.max():
-            ax.contour(across, upwards, ahead.reshape(shape), levels=[0.0], colors="black", linewidths=1.2)
-    for k, name in enumerate(classes if shown is not None else ["samples"]):
-        own = samples if shown is None else samples[shown == k]
+        margin = p[:, k] - np.delete(p, k, axis=1).max(axis=1)
+        if margin.min() < 0 < margin.max():
+            ax.contour(horizontal, vertical, margin.reshape(shape), levels=[0.0], colors="black", linewidths=1.2)
+    for k, name in enumerate(classes if class_of_sample is not None else ["samples"]):
+        class_samples = samples if class_of_sample is None else samples[class_of_sample == k]
         style = STYLES[k % len(STYLES)]
-        colour = "white" if shown is None else style.color
+        colour = "white" if class_of_sample is None else style.color
         ax.scatter(
-            own[:, 0],
-            own[:, 1],
+            class_samples[:, 0],
+            class_samples[:, 1],
             s=28,
             c=colour,
             marker=style.marker,
@@ -103,7 +103,7 @@ def decision_boundary(
             linewidths=0.8,
             label=str(name),
         )
-    if shown is not None:
+    if class_of_sample is not None:
         ax.legend(loc="best", framealpha=0.9)
     ax.set_xlim(*sides[0])
     ax.set_ylim(*sides[1])
@@ -135,33 +135,33 @@ def _probabilities(model: Any, grid: np.ndarray) -> tuple[np.ndarray, list[Any]]
     return p, classes
 
 
-def _shades(p: np.ndarray) -> np.ndarray:
+def _background(p: np.ndarray) -> np.ndarray:
     """Mix white with the colour of the most likely class, in proportion to its probability above chance."""
     from matplotlib.colors import to_rgb
 
     colours = np.asarray([to_rgb(STYLES[k % len(STYLES)].color) for k in range(p.shape[1])])
     chance = 1.0 / p.shape[1]
-    sure = STRENGTH * (p.max(axis=1, keepdims=True) - chance) / (1.0 - chance)
-    return np.asarray(1.0 - sure * (1.0 - colours[p.argmax(axis=1)]))
+    saturation = MAX_SHADE * (p.max(axis=1, keepdims=True) - chance) / (1.0 - chance)
+    return np.asarray(1.0 - saturation * (1.0 - colours[p.argmax(axis=1)]))
 
 
 def _classes_of(labels: Any, classes: list[Any], n: int) -> np.ndarray:
     """Return the index of each sample's class."""
-    given = np.asarray(to_numpy(labels))
-    if len(given) != n or given.ndim > 2:
-        raise DataError(f"labels must have one entry for each of {n} samples, got shape {given.shape}")
-    if given.ndim == 2:
-        return (given[:, 0] > 0.5).astype(int) if given.shape[1] == 1 else given.argmax(axis=1)
-    places = {name: k for k, name in enumerate(classes)}
+    label_array = np.asarray(to_numpy(labels))
+    if len(label_array) != n or label_array.ndim > 2:
+        raise DataError(f"labels must have one entry for each of {n} samples, got shape {label_array.shape}")
+    if label_array.ndim == 2:
+        return (label_array[:, 0] > 0.5).astype(int) if label_array.shape[1] == 1 else label_array.argmax(axis=1)
+    index_of_class = {name: k for k, name in enumerate(classes)}
     try:
-        return np.asarray([places[label] for label in given.tolist()])
+        return np.asarray([index_of_class[label] for label in label_array.tolist()])
     except (KeyError, TypeError) as error:
         raise DataError(
             f"labels must be among the model's classes {', '.join(map(str, classes))}, got {error}"
         ) from None
 
 
-def _sides(limits: Any, samples: np.ndarray) -> list[tuple[float, float]]:
+def _axis_limits(limits: Any, samples: np.ndarray) -> list[tuple[float, float]]:
     if limits is None:
         low, high = samples.min(axis=0), samples.max(axis=0)
         margin = np.where(high > low, 0.15 * (high - low), 1.0)

@@ -14,7 +14,7 @@ from gpubp.plotting.figure import STYLES, axes_or_new, check_names
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-MOST_NAMES = 60
+MAX_NAMES = 60
 """Names are written for up to this number of samples."""
 
 
@@ -77,9 +77,9 @@ def hidden_heat_map(
     ax.figure.colorbar(image, ax=ax)
     ax.set_xlabel(f"unit of layer {layer}")
     ax.set_ylabel("sample")
-    if y.shape[1] <= MOST_NAMES // 3:
+    if y.shape[1] <= MAX_NAMES // 3:
         ax.set_xticks(range(y.shape[1]))
-    if names and len(names) <= MOST_NAMES:
+    if names and len(names) <= MAX_NAMES:
         ax.set_yticks(range(len(names)), names)
         ax.set_ylabel("")
     return ax
@@ -140,24 +140,24 @@ def hidden_projection(
             "samples; use hidden_heat_map"
         )
     names = check_names("sample_names", sample_names, len(y))
-    kinds = np.zeros(len(y), dtype=int) if labels is None else np.asarray(to_numpy(labels))
-    if kinds.shape != (len(y),):
-        raise DataError(f"labels must have one entry for each of {len(y)} samples, got shape {kinds.shape}")
+    groups = np.zeros(len(y), dtype=int) if labels is None else np.asarray(to_numpy(labels))
+    if groups.shape != (len(y),):
+        raise DataError(f"labels must have one entry for each of {len(y)} samples, got shape {groups.shape}")
     points, shares = principal_components(y)
 
     ax = axes_or_new(ax, (5.6, 5.0))
-    for number, kind in enumerate(np.unique(kinds)):
+    for number, label in enumerate(np.unique(groups)):
         style = STYLES[number % len(STYLES)]
-        own = points[kinds == kind]
+        group = points[groups == label]
         ax.scatter(
-            own[:, 0],
-            own[:, 1],
+            group[:, 0],
+            group[:, 1],
             c=style.color,
             marker=style.marker,
             s=30,
             edgecolors="white",
             linewidths=0.5,
-            label=str(kind),
+            label=str(label),
         )
     if labels is not None:
         ax.legend(loc="best", framealpha=0.9)

@@ -14,10 +14,10 @@ from gpubp.plotting.figure import axes_or_new, check_names
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-LARGEST_SIDE = 0.92
+MAX_SIDE = 0.92
 """The side of the largest weight's square, in cells."""
-MOST_WEIGHTS = 50_000
-PROPORTION = 1.5  # width divided by height, roughly
+MAX_WEIGHTS = 50_000
+ASPECT_RATIO = 1.5  # width divided by height, roughly
 _GREY, _WHITE, _BLACK = "#8C8C8C", "#FFFFFF", "#000000"
 
 
@@ -80,38 +80,38 @@ def hinton_diagram(
     network, theta = network_and_theta(model)
     block = views(np, network, theta)[check_layer(layer, len(network.activations)) - 1]
     n_below, n_units = block.shape[0] - network.bias, block.shape[1]  # including connections that skip layers
-    chosen = np.arange(n_units) if selected_units is None else _chosen(selected_units, n_units)
+    selected = np.arange(n_units) if selected_units is None else _select_units(selected_units, n_units)
     rows, columns = _arrangement(input_shape, n_below)
-    block = block[:, chosen]
-    if block.size > MOST_WEIGHTS:
+    block = block[:, selected]
+    if block.size > MAX_WEIGHTS:
         raise DataError(
-            f"layer {layer} has {block.size:,} weights, and a diagram shows at most {MOST_WEIGHTS:,}; "
+            f"layer {layer} has {block.size:,} weights, and a diagram shows at most {MAX_WEIGHTS:,}; "
             "choose some units, for instance with selected_units=range(20)"
         )
-    names = check_names("unit_names", unit_names, len(chosen)) or tuple(str(index) for index in chosen)
+    names = check_names("unit_names", unit_names, len(selected)) or tuple(str(index) for index in selected)
     if largest is not None and not (math.isfinite(largest) and largest > 0):
         raise DataError(f"largest must be a finite number above 0, got {largest!r}")
     largest = largest or float(np.max(np.abs(block))) or 1.0
 
     width, height = columns + 1.5 * network.bias, rows
     if across is None:
-        across = max(1, round(math.sqrt(PROPORTION * len(chosen) * (height + 1) / (width + 1.5))))
+        across = max(1, round(math.sqrt(ASPECT_RATIO * len(selected) * (height + 1) / (width + 1.5))))
     elif not (isinstance(across, int) and across >= 1):
         raise DataError(f"across must be a whole number of at least 1, got {across!r}")
-    across = min(across, len(chosen))
-    down = math.ceil(len(chosen) / across)
+    across = min(across, len(selected))
+    down = math.ceil(len(selected) / across)
     total = (across * (width + 1.5), down * (height + 1.0))
     ax = axes_or_new(ax, (7.0, min(max(7.0 * total[1] / total[0], 1.2), 12.0)))
 
-    corners = np.asarray([(i % across * (width + 1.5), i // across * (height + 1.0)) for i in range(len(chosen))])
-    cells = np.asarray([(place % columns + 0.5, place // columns + 0.5) for place in range(n_below)])
-    grounds = [(corners, columns, rows)]
+    corners = np.asarray([(i % across * (width + 1.5), i // across * (height + 1.0)) for i in range(len(selected))])
+    cells = np.asarray([(cell % columns + 0.5, cell // columns + 0.5) for cell in range(n_below)])
+    backgrounds = [(corners, columns, rows)]
     if network.bias:
         cells = np.vstack([cells, [columns + 1.0, 0.5]])
-        grounds.append((corners + np.asarray([columns + 0.5, 0.0]), 1, 1))
+        backgrounds.append((corners + np.asarray([columns + 0.5, 0.0]), 1, 1))
     centres = corners[None, :, :] + cells[:, None, :]  # the shape of the block: units below by units
-    sides = LARGEST_SIDE * np.sqrt(np.minimum(np.abs(block) / largest, 1.0))
-    _draw_squares(ax, grounds, centres.reshape(-1, 2), sides.ravel(), block.ravel())
+    sides = MAX_SIDE * np.sqrt(np.minimum(np.abs(block) / largest, 1.0))
+    _draw_squares(ax, backgrounds, centres.reshape(-1, 2), sides.ravel(), block.ravel())
     for name, (left, top) in zip(names, corners, strict=True):
         ax.text(left - 0.25, top + 0.5, name, ha="right", va="center", fontsize="small")
     ax.set_xlim(-1.25, total[0] - 1.25)
@@ -121,13 +121,15 @@ def hinton_diagram(
     return ax
 
 
-def _draw_squares(ax: "Axes", grounds: list[Any], centres: np.ndarray, sides: np.ndarray, weights: np.ndarray) -> None:
+def _draw_squares(
+    ax: "Axes", backgrounds: list[Any], centres: np.ndarray, sides: np.ndarray, weights: np.ndarray
+) -> None:
     from matplotlib.collections import PolyCollection
 
-    around = np.asarray([(-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5)])
-    panels = [corners[:, None, :] + (around + 0.5) * (wide, high) for corners, wide, high in grounds]
+    unit_square = np.asarray([(-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5)])
+    panels = [corners[:, None, :] + (unit_square + 0.5) * (width, height) for corners, width, height in backgrounds]
     ax.add_collection(PolyCollection(list(np.concatenate(panels)), facecolors=_GREY, linewidths=0), autolim=False)
-    squares = centres[:, None, :] + sides[:, None, None] * around
+    squares = centres[:, None, :] + sides[:, None, None] * unit_square
     colours = np.where(weights > 0, _WHITE, _BLACK)
     ax.add_collection(PolyCollection(list(squares), facecolors=colours.tolist(), linewidths=0), autolim=False)
 
@@ -143,12 +145,12 @@ def _arrangement(input_shape: tuple[int, int] | None, n_below: int) -> tuple[int
     return int(shape[0]), int(shape[1])
 
 
-def _chosen(selected_units: Sequence[int], n_units: int) -> np.ndarray:
-    chosen = np.asarray(list(selected_units))
-    if chosen.ndim != 1 or not chosen.size or chosen.dtype.kind not in "iu" or chosen.min() < 0:
+def _select_units(selected_units: Sequence[int], n_units: int) -> np.ndarray:
+    selected = np.asarray(list(selected_units))
+    if selected.ndim != 1 or not selected.size or selected.dtype.kind not in "iu" or selected.min() < 0:
         raise DataError(f"selected_units must be one or more whole numbers of at least 0, got {selected_units!r}")
-    if chosen.max() >= n_units:
+    if selected.max() >= n_units:
         raise DataError(
-            f"selected_units must be from 0 to {n_units - 1}, as the layer has {n_units}, got {chosen.max()}"
+            f"selected_units must be from 0 to {n_units - 1}, as the layer has {n_units}, got {selected.max()}"
         )
-    return chosen
+    return selected

@@ -71,22 +71,22 @@ def learning_curve(
     ax = axes_or_new(ax)
     from matplotlib.ticker import MaxNLocator
 
-    drawn = [_draw(ax, history.loss, "training loss", TRAINING)]
+    lines = [_draw(ax, history.loss, "training loss", TRAINING)]
     if history.validation_loss:
-        drawn.append(_draw(ax, history.validation_loss, "validation loss", VALIDATION))
+        lines.append(_draw(ax, history.validation_loss, "validation loss", VALIDATION))
     ax.set_xlabel("epoch")
     ax.set_ylabel("loss")
     ax.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True))
     ax.grid(axis="y", color="0.9")
     ax.set_axisbelow(True)
     ax.spines[["top", "right"]].set_visible(False)
-    if _spans_decades(drawn):
+    if _spans_decades(lines):
         ax.set_yscale("log")
 
     score_monitored = bool(history.validation_score) and monitored == "score"
     if history.validation_score:
         right = ax.twinx()
-        drawn.append(_draw(right, history.validation_score, f"validation {score_name}", SCORE))
+        lines.append(_draw(right, history.validation_score, f"validation {score_name}", SCORE))
         right.set_ylabel(score_name, color=SCORE["color"])
         right.tick_params(axis="y", colors=SCORE["color"])
         right.spines[["top", "left", "bottom"]].set_visible(False)
@@ -95,10 +95,10 @@ def learning_curve(
             _mark_best(right, history.validation_score, np.argmax, SCORE)
     if history.validation_loss and np.ndim(history.validation_loss[0]) == 0 and not score_monitored:
         _mark_best(ax, history.validation_loss, np.argmin, VALIDATION)
-    if len(drawn) > 1:
-        ax.legend(handles=drawn, loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=len(drawn), frameon=False)
+    if len(lines) > 1:
+        ax.legend(handles=lines, loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=len(lines), frameon=False)
     if title is not None:
-        ax.set_title(title, loc="left", pad=28 if len(drawn) > 1 else 8, fontweight="bold")
+        ax.set_title(title, loc="left", pad=28 if len(lines) > 1 else 8, fontweight="bold")
     return ax
 
 
@@ -189,8 +189,8 @@ def learning_curves(
     ax = axes_or_new(ax)
     for number, (name, history) in enumerate(histories.items()):
         style = _line(STYLES[number % len(STYLES)])
-        along = history.seconds if against == "seconds" else None
-        _draw(ax, history.loss, name, style, along=along, quantiles=quantiles)
+        x_values = history.seconds if against == "seconds" else None
+        _draw(ax, history.loss, name, style, x_values=x_values, quantiles=quantiles)
     ax.set_xlabel("epoch" if against == "epochs" else "seconds")
     ax.set_ylabel("loss")
     ax.grid(axis="y", color="0.9")
@@ -214,12 +214,12 @@ def _draw(
     label: str,
     style: Mapping[str, Any],
     *,
-    along: Sequence[float] | None = None,
+    x_values: Sequence[float] | None = None,
     quantiles: tuple[float, float] = (0.25, 0.75),
 ) -> "Line2D":
     """Draw one number per epoch, or the median and the band between two quantiles of several."""
     values = np.asarray(series, dtype=float)
-    epochs = np.arange(1, len(values) + 1) if along is None else np.asarray(along)
+    epochs = np.arange(1, len(values) + 1) if x_values is None else np.asarray(x_values)
     if values.ndim > 1:
         label = f"{label}, median of {values.shape[1]}"
         with warnings.catch_warnings():

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 LEVELS = 14
-NUMBERS_AT_ONCE = 4_000_000
+MAX_NUMBERS_PER_CALL = 4_000_000
 Limits = tuple[tuple[float, float], tuple[float, float]]
 
 
@@ -76,26 +76,28 @@ def loss_surface(
     network, theta = network_and_theta(model)
     x = validate_samples(network, theta, X)
     targets = validate_targets_of(network, theta, x, targets)
-    first, second = _two_of(parameters, network)
+    first, second = _check_parameters(parameters, network)
     if not (isinstance(resolution, int) and resolution >= 2):
         raise DataError(f"resolution must be a whole number of at least 2, got {resolution!r}")
-    ways = {str(name): _way(name, path, network, first, second) for name, path in (paths or {}).items()}
+    points_of_path = {
+        str(name): _project_path(name, path, network, first, second) for name, path in (paths or {}).items()
+    }
     point = theta[[first, second]]
-    (left, right), (bottom, top) = _limits(limits, np.vstack([point, *ways.values()]))
-    across, upwards = np.linspace(left, right, resolution), np.linspace(bottom, top, resolution)
-    loss = _losses(network, theta, x, targets, (first, second), across, upwards)
+    (left, right), (bottom, top) = _limits(limits, np.vstack([point, *points_of_path.values()]))
+    horizontal, vertical = np.linspace(left, right, resolution), np.linspace(bottom, top, resolution)
+    loss = _losses(network, theta, x, targets, (first, second), horizontal, vertical)
 
     ax = axes_or_new(ax, (6.0, 5.0))
     levels = _levels(loss)
     shades = [f"{shade:.3f}" for shade in np.linspace(1.0, 0.55, len(levels) + 1)]
-    ax.contourf(across, upwards, loss, levels=levels, colors=shades, extend="both")
+    ax.contourf(horizontal, vertical, loss, levels=levels, colors=shades, extend="both")
     if len(levels) > 2:
-        ax.contour(across, upwards, loss, levels=levels, colors="0.35", linewidths=0.5)
-    for number, (name, way) in enumerate(ways.items()):
+        ax.contour(horizontal, vertical, loss, levels=levels, colors="0.35", linewidths=0.5)
+    for number, (name, points) in enumerate(points_of_path.items()):
         style = STYLES[number % len(STYLES)]
-        ends = [0, len(way) - 1]
-        ax.plot(*way.T, label=name, linewidth=1.6, markersize=5, markevery=ends, zorder=3, **style._asdict())
-    if not ways:
+        ends = [0, len(points) - 1]
+        ax.plot(*points.T, label=name, linewidth=1.6, markersize=5, markevery=ends, zorder=3, **style._asdict())
+    if not points_of_path:
         ax.plot(*point, "x", color="black", markersize=8, zorder=4)
     else:
         ax.legend(loc="best", framealpha=0.9)
@@ -111,22 +113,22 @@ def _losses(
     theta: np.ndarray,
     x: np.ndarray,
     targets: np.ndarray,
-    places: tuple[int, int],
-    across: np.ndarray,
-    upwards: np.ndarray,
+    indices: tuple[int, int],
+    horizontal: np.ndarray,
+    vertical: np.ndarray,
 ) -> np.ndarray:
     """Compute the loss at each point of the grid, ``(upwards, across)``, with stacks of networks."""
-    pairs = np.stack(np.meshgrid(across, upwards), axis=-1).reshape(-1, 2)
-    at_once = max(1, NUMBERS_AT_ONCE // (len(x) * max(network.sizes) + network.n_parameters))
+    pairs = np.stack(np.meshgrid(horizontal, vertical), axis=-1).reshape(-1, 2)
+    at_once = max(1, MAX_NUMBERS_PER_CALL // (len(x) * max(network.sizes) + network.n_parameters))
     losses = []
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         for start in range(0, len(pairs), at_once):
             part = pairs[start : start + at_once]
             stack = np.repeat(theta[None], len(part), axis=0)
-            stack[:, list(places)] = part
+            stack[:, list(indices)] = part
             layer = output_layer(np, network, stack, x)
             losses.append(output_loss(np, network.loss, network.activations[-1], *layer, targets)[0])
-    loss = np.concatenate(losses).reshape(len(upwards), len(across))
+    loss = np.concatenate(losses).reshape(len(vertical), len(horizontal))
     if not np.isfinite(loss).any():
         raise DataError("the loss is not finite anywhere within these limits; pass narrower ones")
     return np.where(np.isfinite(loss), loss, np.nan)
@@ -142,16 +144,16 @@ def _levels(loss: np.ndarray) -> np.ndarray:
     return np.linspace(low, high, LEVELS)
 
 
-def _two_of(parameters: Any, network: Network) -> tuple[int, int]:
-    places = np.asarray(parameters)
+def _check_parameters(parameters: Any, network: Network) -> tuple[int, int]:
+    indices = np.asarray(parameters)
     last = network.n_parameters - 1
-    sound = places.shape == (2,) and places.dtype.kind in "iu" and places.min() >= 0 and places.max() <= last
-    if not sound or places[0] == places[1]:
+    is_valid = indices.shape == (2,) and indices.dtype.kind in "iu" and indices.min() >= 0 and indices.max() <= last
+    if not is_valid or indices[0] == indices[1]:
         raise DataError(f"parameters must be two different whole numbers from 0 to {last}, got {parameters!r}")
-    return int(places[0]), int(places[1])
+    return int(indices[0]), int(indices[1])
 
 
-def _way(name: str, path: Any, network: Network, first: int, second: int) -> np.ndarray:
+def _project_path(name: str, path: Any, network: Network, first: int, second: int) -> np.ndarray:
     try:
         points = np.asarray(path, dtype=float)
     except (TypeError, ValueError) as error:
@@ -172,7 +174,7 @@ def _limits(limits: Any, points: np.ndarray) -> Limits:
     else:
         finite = points[np.isfinite(points).all(axis=1)]
         low, high = finite.min(axis=0), finite.max(axis=0)
-        around = np.maximum(0.15 * (high - low), 1.0 if len(points) > 1 else 3.0)
-        sides = np.stack([low - around, high + around], axis=1)
+        margin = np.maximum(0.15 * (high - low), 1.0 if len(points) > 1 else 3.0)
+        sides = np.stack([low - margin, high + margin], axis=1)
     (left, right), (bottom, top) = sides.tolist()
     return (left, right), (bottom, top)

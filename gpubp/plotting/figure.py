@@ -69,11 +69,11 @@ def axes_or_new(ax: Any, size: tuple[float, float] = (7.0, 4.2)) -> "Axes":
     return ax
 
 
-def check_names(what: str, names: Iterable[str] | None, n: int) -> tuple[str, ...]:
+def check_names(parameter: str, names: Iterable[str] | None, n: int) -> tuple[str, ...]:
     """Validate that there is one name for each of ``n`` items; None gives the empty tuple."""
     if names is None:
         return ()
-    several = (names,) if isinstance(names, str) else tuple(map(str, names))
-    if len(several) != n:
-        raise DataError(f"{what} must be {n} names, got {len(several)}")
-    return several
+    checked = (names,) if isinstance(names, str) else tuple(map(str, names))
+    if len(checked) != n:
+        raise DataError(f"{parameter} must be {n} names, got {len(checked)}")
+    return checked

@@ -44,7 +44,7 @@ def deviation(actual: Array, expected: Array, kind: str) -> float:
     >>> deviation(np.asarray([1.0, 2.0]), np.asarray([1.0, 2.0]), "gradient")
     0.0
     """
-    return _largest(actual, expected, kind).deviation
+    return _largest_deviation(actual, expected, kind).deviation
 
 
 def assert_agree(
@@ -139,13 +139,18 @@ def check_agreement(device: str = "auto", *, dtypes: Sequence[str] | None = None
     """
     backend = choose_backend(device)
     if dtypes is None:
-        both = ("float64", "float32")
-        dtypes = [dtype for dtype in both if choose_precision(backend, None, np.empty(0, dtype)) == dtype]
+        precisions = ("float64", "float32")
+        dtypes = [dtype for dtype in precisions if choose_precision(backend, None, np.empty(0, dtype)) == dtype]
         if "float64" not in dtypes:
             logger.warning("%s has no float64: only float32 is compared", backend.name)
     dtypes = [choose_precision(backend, dtype) for dtype in dtypes]
-    every = comparisons()
-    return [compare(one, backend, dtype) for dtype in dtypes for one in every if dtype in one.dtypes]
+    all_comparisons = comparisons()
+    return [
+        compare(comparison, backend, dtype)
+        for dtype in dtypes
+        for comparison in all_comparisons
+        if dtype in comparison.dtypes
+    ]
 
 
 def compare(comparison: Comparison, backend: Backend, dtype: str) -> Agreement:
@@ -160,12 +165,12 @@ def compare(comparison: Comparison, backend: Backend, dtype: str) -> Agreement:
     """
     computed, expected = _results(comparison, backend, dtype), _results(comparison, choose_backend("cpu"), dtype)
     # astype: precision lost by both NumPy and the device is also reported
-    found = [
+    outcomes = [
         _compare(one, other.astype(dtype), comparison.kind, backend.xp, backend.device)
         for one, other in zip(computed, expected, strict=True)
     ]
-    fault = "; ".join(fault for _, fault in found if fault)
-    return Agreement(comparison.kind, comparison.what, dtype, max(part for part, _ in found), not fault, fault)
+    fault = "; ".join(fault for _, fault in outcomes if fault)
+    return Agreement(comparison.kind, comparison.what, dtype, max(part for part, _ in outcomes), not fault, fault)
 
 
 def _results(comparison: Comparison, backend: Backend, dtype: str) -> tuple[Array, ...]:
@@ -184,12 +189,12 @@ def _compare(
     for name, got, wanted in _properties(actual, expected, namespace, device):
         if got != wanted:
             return math.inf, f"{kind}: {name} is {got}, expected {wanted}"
-    largest, place, row = _largest(actual, expected, kind)
+    largest, position, row = _largest_deviation(actual, expected, kind)
     if largest <= 1.0:
         return largest, ""
-    got, wanted = to_numpy(actual)[place], to_numpy(expected)[place]
+    got, wanted = to_numpy(actual)[position], to_numpy(expected)[position]
     return largest, (
-        f"{kind}: {largest:.4g} times the tolerance at {[int(i) for i in place]}: got {got}, expected {wanted}, a "
+        f"{kind}: {largest:.4g} times the tolerance at {[int(i) for i in position]}: got {got}, expected {wanted}, a "
         f"difference of {abs(float(got) - float(wanted)):.3g}; the table's row for {kind}, {dtype_name(actual)}: "
         f"rtol={row.rtol:g}, atol={row.atol:g} ({row.reason})"
     )
@@ -213,11 +218,11 @@ def _namespace_name(array: Array) -> str:
 
 class _Largest(NamedTuple):
     deviation: float
-    place: tuple[Any, ...]
+    position: tuple[Any, ...]
     row: Tolerance
 
 
-def _largest(actual: Array, expected: Array, kind: str) -> _Largest:
+def _largest_deviation(actual: Array, expected: Array, kind: str) -> _Largest:
     """Find where two arrays of one shape differ most, as a multiple of the tolerance."""
     dtype = dtype_name(actual)
     if (kind, dtype) not in TOLERANCES:
@@ -227,9 +232,11 @@ def _largest(actual: Array, expected: Array, kind: str) -> _Largest:
     row = TOLERANCES[kind, dtype]
     a, e = to_numpy(actual).astype("float64"), to_numpy(expected).astype("float64")
     with np.errstate(invalid="ignore", divide="ignore"):
-        parts = np.abs(a - e) / (row.atol + row.rtol * np.abs(e))
-    parts = np.where((a == e) | (np.isnan(a) & np.isnan(e)), 0.0, np.where(np.isnan(parts), np.inf, parts))
-    if parts.size == 0:
+        deviations = np.abs(a - e) / (row.atol + row.rtol * np.abs(e))
+    deviations = np.where(
+        (a == e) | (np.isnan(a) & np.isnan(e)), 0.0, np.where(np.isnan(deviations), np.inf, deviations)
+    )
+    if deviations.size == 0:
         return _Largest(0.0, (), row)
-    place = np.unravel_index(np.argmax(parts), parts.shape)
-    return _Largest(float(parts[place]), place, row)
+    position = np.unravel_index(np.argmax(deviations), deviations.shape)
+    return _Largest(float(deviations[position]), position, row)

@@ -53,23 +53,25 @@ def _equations(generator: np.random.Generator) -> Iterator[Comparison]:
     w, plain_w = generator.normal(size=(2, 5, 3)), generator.normal(size=(2, 4, 3))
     gradient, previous = generator.normal(size=(2, 9)), generator.normal(size=(2, 9))
 
-    def compared(
+    def make_comparison(
         kind: str, what: str, equation: Callable[..., Array], *arrays: np.ndarray, **options: Any
     ) -> Comparison:
-        return Comparison(kind, f"eq. {what}", lambda backend, *given: equation(backend.xp, *given, **options), arrays)
+        return Comparison(
+            kind, f"eq. {what}", lambda backend, *device_arrays: equation(backend.xp, *device_arrays, **options), arrays
+        )
 
-    yield compared("forward", "(1) total input", equations.total_input, y_below, w)
-    yield compared("forward", "(1) total input, no biases", equations.total_input, y_below, plain_w, bias=False)
-    yield compared("elementwise", "(2) logistic", equations.logistic, x)
-    yield compared("elementwise", "(3) squared error", equations.squared_error, y, targets)
-    yield compared("elementwise", "(4) dE/dy", equations.squared_error_dE_dy, y, targets)
-    yield compared("elementwise", "(5) dE/dx", equations.logistic_dE_dx, dE_dy, y)
-    yield compared("gradient", "(6) dE/dw", equations.dE_dw, dE_dy, y_below)
-    yield compared("gradient", "(6) dE/dw, no biases", equations.dE_dw, dE_dy, y_below, bias=False)
-    yield compared("gradient", "(7) dE/dy below", equations.dE_dy_below, dE_dy, w)
-    yield compared("gradient", "(7) dE/dy below, no biases", equations.dE_dy_below, dE_dy, plain_w, bias=False)
-    yield compared("elementwise", "(8) gradient descent", equations.gradient_descent, gradient, rate=0.1)
-    yield compared(
+    yield make_comparison("forward", "(1) total input", equations.total_input, y_below, w)
+    yield make_comparison("forward", "(1) total input, no biases", equations.total_input, y_below, plain_w, bias=False)
+    yield make_comparison("elementwise", "(2) logistic", equations.logistic, x)
+    yield make_comparison("elementwise", "(3) squared error", equations.squared_error, y, targets)
+    yield make_comparison("elementwise", "(4) dE/dy", equations.squared_error_dE_dy, y, targets)
+    yield make_comparison("elementwise", "(5) dE/dx", equations.logistic_dE_dx, dE_dy, y)
+    yield make_comparison("gradient", "(6) dE/dw", equations.dE_dw, dE_dy, y_below)
+    yield make_comparison("gradient", "(6) dE/dw, no biases", equations.dE_dw, dE_dy, y_below, bias=False)
+    yield make_comparison("gradient", "(7) dE/dy below", equations.dE_dy_below, dE_dy, w)
+    yield make_comparison("gradient", "(7) dE/dy below, no biases", equations.dE_dy_below, dE_dy, plain_w, bias=False)
+    yield make_comparison("elementwise", "(8) gradient descent", equations.gradient_descent, gradient, rate=0.1)
+    yield make_comparison(
         "elementwise", "(9) momentum", equations.momentum_descent, gradient, previous, rate=0.1, momentum=0.9
     )
 
@@ -78,9 +80,9 @@ def _activations(generator: np.random.Generator) -> Iterator[Comparison]:
     x, dE_dy = generator.normal(0.0, 3.0, (2, 9, 5)), generator.normal(size=(2, 9, 5))
 
     def value_and_derivative(backend: Backend, x: Array, dE_dy: Array, *, name: str) -> tuple[Array, Array]:
-        one = get_activation(name)
-        y = one.value(backend.xp, x)
-        return y, one.dE_dx(backend.xp, dE_dy, x, y)
+        activation = get_activation(name)
+        y = activation.value(backend.xp, x)
+        return y, activation.dE_dx(backend.xp, dE_dy, x, y)
 
     for name in ACTIVATIONS:
         yield Comparison("elementwise", f"activation {name}", partial(value_and_derivative, name=name), (x, dE_dy))
@@ -91,10 +93,10 @@ def _losses(generator: np.random.Generator) -> Iterator[Comparison]:
 
     def value_and_derivative(backend: Backend, x: Array, y: Array, targets: Array, *, name: str) -> tuple[Array, ...]:
         xp, loss = backend.xp, get_loss(name)
-        of_output = loss.value(xp, y, targets), loss.dE_dy(xp, y, targets)
+        from_outputs = loss.value(xp, y, targets), loss.dE_dy(xp, y, targets)
         if loss.value_at is None or loss.dE_dx is None:
-            return of_output
-        return *of_output, loss.value_at(xp, x, targets), loss.dE_dx(xp, y, targets)
+            return from_outputs
+        return *from_outputs, loss.value_at(xp, x, targets), loss.dE_dx(xp, y, targets)
 
     for name in LOSSES:
         yield Comparison("elementwise", f"loss {name}", partial(value_and_derivative, name=name), (x, y, targets))
@@ -125,11 +127,13 @@ def _networks(generator: np.random.Generator) -> Iterator[Comparison]:
         data = _data(network, generator)
         yield Comparison("forward", name, partial(_outputs, network=network), data)
         yield Comparison("gradient", name, partial(_gradients, network=network), data)
-    few = _NETWORKS[0]
-    yield Comparison("gradient", "Jacobian", partial(jacobians, network=few), _data(few, generator))
-    stack = np.stack([_weights(few, generator) for _ in range(3)])
-    _, x, targets, sample_weight = _data(few, generator)
-    yield Comparison("gradient", "a stack of 3", partial(_gradients, network=few), (stack, x, targets, sample_weight))
+    small_network = _NETWORKS[0]
+    yield Comparison("gradient", "Jacobian", partial(jacobians, network=small_network), _data(small_network, generator))
+    stack = np.stack([_weights(small_network, generator) for _ in range(3)])
+    _, x, targets, sample_weight = _data(small_network, generator)
+    yield Comparison(
+        "gradient", "a stack of 3", partial(_gradients, network=small_network), (stack, x, targets, sample_weight)
+    )
 
 
 def _weights(network: Network, generator: np.random.Generator) -> np.ndarray:
@@ -175,7 +179,7 @@ def _optimizers(generator: np.random.Generator) -> Iterator[Comparison]:
 
 
 def _fits(generator: np.random.Generator) -> Iterator[Comparison]:
-    def fitted(
+    def fit_and_predict(
         backend: Backend,
         x: Array,
         targets: Array,
@@ -202,15 +206,18 @@ def _fits(generator: np.random.Generator) -> Iterator[Comparison]:
     network = Network((4, 6, 3), activation="tanh", loss="cross_entropy")
     _, x, targets, _ = _data(network, generator, n_samples=50)
     data = (x[:37], targets[:37], x[37:], targets[37:])
-    yield Comparison("fit", "adam", partial(fitted, network=network, patience=20), data)
+    yield Comparison("fit", "adam", partial(fit_and_predict, network=network, patience=20), data)
     rates = first_order.momentum(np.asarray([[0.05], [0.1]]), 0.9)
     yield Comparison(
-        "fit", "a stack of 2, a rate each", partial(fitted, network=network, optimizer=rates, seed=[0, 1]), data
+        "fit",
+        "a stack of 2, a rate each",
+        partial(fit_and_predict, network=network, optimizer=rates, seed=[0, 1]),
+        data,
     )
 
 
 def _rounded_products(generator: np.random.Generator) -> Iterator[Comparison]:
-    def multiplying(compute: Callable[..., Any], precision: str) -> Callable[..., Any]:
+    def with_precision(compute: Callable[..., Any], precision: str) -> Callable[..., Any]:
         return lambda backend, *arrays: compute(with_matmul(backend, precision, "float32"), *arrays)
 
     # at a kink, as of relu, rounding to the other side would change a derivative entirely
@@ -223,11 +230,11 @@ def _rounded_products(generator: np.random.Generator) -> Iterator[Comparison]:
             name = "-".join(map(str, network.sizes)) + f" {network.loss}"
             data = _data(network, generator)
             for kind, compute in (("forward", _outputs), ("gradient", _gradients)):
-                computed = multiplying(partial(compute, network=network), precision)
+                computed = with_precision(partial(compute, network=network), precision)
                 yield Comparison(f"{kind} {precision}", name, computed, data, dtypes=("float32",))
         network = Network((4, 6, 3), activation="tanh", loss="cross_entropy")
         data = _data(network, generator)
         for optimizer in (first_order.momentum(), first_order.adam()):
             optimizer = first_order.loss_scaled(optimizer) if precision == "float16" else optimizer
-            descended = multiplying(partial(_descend, network=network, optimizer=optimizer, steps=100), precision)
+            descended = with_precision(partial(_descend, network=network, optimizer=optimizer, steps=100), precision)
             yield Comparison(f"steps {precision}", f"100 of {optimizer.name}", descended, data, dtypes=("float32",))

@@ -59,12 +59,12 @@ def producer_of(path: str | PathLike[str]) -> str | None:
 def describe_values(values: Iterable[Any]) -> list[dict[str, Any]]:
     """Return name, type and shape of the inputs or the outputs of a model."""
     helper = import_onnx().helper
-    found = []
+    descriptions = []
     for value in values:
         dtype = helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
         shape = [part.dim_param or part.dim_value for part in value.type.tensor_type.shape.dim]
-        found.append({"name": value.name, "type": "text" if dtype == TEXT else dtype.name, "shape": shape})
-    return found
+        descriptions.append({"name": value.name, "type": "text" if dtype == TEXT else dtype.name, "shape": shape})
+    return descriptions
 
 
 class Graph:
@@ -85,7 +85,7 @@ class Graph:
         self.precision = precision
         self.metadata: dict[str, Any] = {}
         self._onnx = import_onnx()
-        self._taken: set[str] = set()
+        self._names: set[str] = set()
         self._n_repeats: Counter[str] = Counter()  # of each requested name
         self._output_names: dict[str, str] = {}  # final names of the values that are outputs
         self._nodes: list[tuple[str, tuple[str, ...], str, dict[str, Any]]] = []
@@ -95,27 +95,27 @@ class Graph:
 
     def _unique(self, name: str) -> str:
         requested = name
-        while name in self._taken:
+        while name in self._names:
             self._n_repeats[requested] += 1
             n = self._n_repeats[requested]
             name = requested + "_" * n if n < 4 else f"{requested}_{n}"  # a network may have any number of layers
-        self._taken.add(name)
+        self._names.add(name)
         return name
 
-    def _described(self, name: str, dtype: Any, shape: Sequence[int | str]) -> Any:
+    def _value_info(self, name: str, dtype: Any, shape: Sequence[int | str]) -> Any:
         helper = self._onnx.helper
         return helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(np.dtype(dtype)), shape)
 
     def input(self, name: str, dtype: Any, shape: Sequence[int | str]) -> str:
         """Add an input."""
         name = self._unique(name)
-        self._inputs.append(self._described(name, dtype, shape))
+        self._inputs.append(self._value_info(name, dtype, shape))
         return name
 
     def output(self, name: str, value: str, dtype: Any, shape: Sequence[int | str]) -> None:
         """Make a value an output of the graph under this name."""
         self._output_names[value] = self._unique(name)
-        self._outputs.append(self._described(self._output_names[value], dtype, shape))
+        self._outputs.append(self._value_info(self._output_names[value], dtype, shape))
 
     def constant(self, array: Any, name: str = "constant") -> str:
         """Add a constant array."""
@@ -166,8 +166,8 @@ class Graph:
         nodes = []
         for operator, inputs, name, attributes in self._nodes:
             output = output_names.get(name, name)
-            given = [output_names.get(value, value) for value in inputs]
-            nodes.append(helper.make_node(operator, given, [output], output, **attributes))
+            input_names = [output_names.get(value, value) for value in inputs]
+            nodes.append(helper.make_node(operator, input_names, [output], output, **attributes))
         constants = [self._onnx.numpy_helper.from_array(array, name) for name, array in self._constants]
         model: ModelProto = helper.make_model(
             helper.make_graph(nodes, PRODUCER, self._inputs, self._outputs, constants),

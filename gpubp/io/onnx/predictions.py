@@ -104,9 +104,9 @@ def _labels(classes: Any) -> np.ndarray:
     if labels.dtype.kind in "biuf":
         return labels
     labels = labels.astype(TEXT)
-    if odd := {type(label).__name__ for label in labels if not isinstance(label, str)}:
+    if other_types := {type(label).__name__ for label in labels if not isinstance(label, str)}:
         raise DataError(
-            f"the classes hold {', '.join(sorted(odd))}; ONNX supports labels that are all text, all numbers or all "
-            "bools; fit the model on such labels"
+            f"the classes hold {', '.join(sorted(other_types))}; ONNX supports labels that are "
+            "all text, all numbers or all bools; fit the model on such labels"
         )
     return labels
