@@ -22,7 +22,7 @@ from sklearn.utils import check_random_state
 from gpubp import BatchedHalvingSearchCV, BatchedSearchCV, MLPClassifier
 from gpubp.errors import GpubpError
 from gpubp.model_selection import _executors as spread
-from gpubp.model_selection._executors import SharedData, SharedFile, shared_with_workers, make_tasks
+from gpubp.model_selection._executors import SharedData, SharedFile, make_tasks, shared_with_workers
 from gpubp.model_selection._trials import Trial
 
 pytestmark = [

@@ -50,7 +50,7 @@ def epochs_per_call(monkeypatch):
         return run_epoch(plan, position, batches)
 
     monkeypatch.setattr(epoch_module, "train_on_batches", counted)
-    monkeypatch.setattr(batched_epochs.BatchedEpochs, "record_duration", lambda self, seconds: setattr(self, "seconds", 1e-6))
+    monkeypatch.setattr(batched_epochs.BatchedEpochs, "record_duration", lambda self, _: setattr(self, "seconds", 1e-6))
     return epochs_per_call
 
 

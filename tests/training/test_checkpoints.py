@@ -252,7 +252,7 @@ def epochs_per_call(monkeypatch):
 
     monkeypatch.setattr(epoch_module, "train_on_batches", counted)
     monkeypatch.setattr(batched_epochs, "SECONDS_PER_CALL", DEFAULT_SECONDS_AT_ONCE)
-    monkeypatch.setattr(batched_epochs.BatchedEpochs, "record_duration", lambda self, seconds: setattr(self, "seconds", 1e-5))
+    monkeypatch.setattr(batched_epochs.BatchedEpochs, "record_duration", lambda self, _: setattr(self, "seconds", 1e-5))
     return epochs_per_call
 
 
