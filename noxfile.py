@@ -3,6 +3,7 @@
 import os
 import shutil
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import nox
@@ -15,7 +16,8 @@ nox.options.sessions = ["lint", "typecheck", "tests", "tests_min", "examples"]
 ROOT = Path(__file__).parent
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-IN_PARALLEL = ("-n", str(min(CORES, 8)), "--dist", "loadfile")
+# the files in order: by their number of tests, those with few long tests come last, when other processes have ended
+IN_PARALLEL = ("-n", str(min(CORES, 8)), "--dist", "loadfile", "--no-loadscope-reorder")
 WHEEL = []  # the wheel of this run, once it is built
 
 
@@ -146,8 +148,14 @@ def examples(session):
         session.run("gpubp", "show", "digits.safetensors")
         session.run("gpubp", "explain", "--html", "rain.html")  # its style sheet and script are in the wheel
     session.install("--no-compile", f"{wheel(session)}[cli,onnx]", "pandas>=2.2")
-    for script in session.posargs or sorted(Path("examples").glob("*.py")):
-        session.run("python", "-W", "error", script, env={"GPUBP_DEVICE": "cpu"})
+
+    def output_of(script):
+        env = {"GPUBP_DEVICE": "cpu", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+        return f"{script}:\n{session.run('python', '-W', 'error', str(script), env=env, silent=True)}"
+
+    with ThreadPoolExecutor(min(CORES, 8)) as executor:  # one thread each
+        for output in executor.map(output_of, session.posargs or sorted(Path("examples").glob("*.py"))):
+            print(output)
 
 
 @nox.session

@@ -1,4 +1,4 @@
-"""The paper's symmetry network, trained from 1,000 initial weights in one call; then the weights of one, drawn."""
+"""The paper's symmetry network, trained from 300 initial weights in one call; then the weights of one, drawn."""
 
 import tempfile
 from functools import partial
@@ -11,7 +11,7 @@ from gpubp.plotting import hinton_diagram
 
 symmetry = gpubp.load_dataset("symmetry")
 network = gpubp.Network((6, 2, 1), activation="logistic", output_activation="logistic", loss="squared")
-theta = gpubp.initial_weights(network, seed=range(1000), scheme="uniform", scale=0.3)
+theta = gpubp.initial_weights(network, seed=range(300), scheme="uniform", scale=0.3)
 
 fit = gpubp.train(
     network,

@@ -1,5 +1,6 @@
 """Shared fixtures: the array libraries and devices that the tests run on."""
 
+import gc
 import importlib
 import importlib.util
 import os
@@ -36,6 +37,7 @@ BACKEND_CASES = {
     "cupy": "cuda",
 }
 DEVICES = ("cpu", "array_api_strict:device1", "array_api_strict:no_float64", "torch:cpu", "jax.numpy", "cuda")
+ONCE = ("strict-cpu", "strict-no-float64", "array_api_strict:no_float64")  # device1 is the strictest
 LACKING = {"array_api_strict:no_float64": ("float64",)}
 if importlib.util.find_spec("jax") is None or not importlib.import_module("jax").config.jax_enable_x64:
     LACKING["jax.numpy"] = ("float64", "int64")  # JAX_ENABLE_X64=1 gives it both
@@ -68,6 +70,7 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
+    gc.disable()  # until all tests are collected
     config.addinivalue_line("markers", "on(device): computes there; skipped where the device is not")
     # doctests that cannot be collected or run in the installed package or the working tree
     package = Path(importlib.util.find_spec("gpubp").origin).parent
@@ -90,6 +93,12 @@ def pytest_collection_modifyitems(config, items):
             item.add_marker(pytest.mark.skip(reason=missing[device]))
 
 
+def pytest_collection_finish():
+    """Leave the thousands of collected tests out of each later collection of garbage."""
+    gc.freeze()
+    gc.enable()
+
+
 def _devices_of(item):
     return {mark.args[0] for mark in item.iter_markers("on")}
 
@@ -102,15 +111,19 @@ def _needs_missing_package(item):
     return any(required in LACKING.get(device, ()) for device in _devices_of(item))
 
 
-@pytest.fixture(
-    scope="session", params=[pytest.param(name, marks=pytest.mark.on(BACKEND_CASES[name])) for name in BACKEND_CASES]
-)
+def _marked(devices):
+    """Mark each name by the device that it needs, and whether it is left out with the lowest versions."""
+    once = {name: [pytest.mark.once] if name in ONCE else [] for name in devices}
+    return [pytest.param(name, marks=[pytest.mark.on(devices[name]), *once[name]]) for name in devices]
+
+
+@pytest.fixture(scope="session", params=_marked(BACKEND_CASES))
 def backend_case(request):
     """Each array library and device in turn; CuPy is skipped, or fails with ``--require-cuda``, without a GPU."""
     return BackendCase(request.param, choose_backend(BACKEND_CASES[request.param]))
 
 
-@pytest.fixture(params=[pytest.param(name, marks=pytest.mark.on(name)) for name in DEVICES])
+@pytest.fixture(params=_marked({name: name for name in DEVICES}))
 def device(request):
     """The name of each device in turn, as passed to ``device=``."""
     return request.param

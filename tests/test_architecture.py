@@ -292,11 +292,13 @@ def public_names():
     return [name for names in gpubp._PUBLIC.values() for name in names]
 
 
+@pytest.mark.slow
 def test_public_names_are_those_of_the_modules():
     code = "import gpubp; print([name for name in gpubp._MODULE_OF if not callable(getattr(gpubp, name))])"
     assert run(code) == "[]"
 
 
+@pytest.mark.slow
 def test_public_names_do_not_change_when_all_modules_are_loaded():
     """A module with a public name would replace it as soon as the module is imported."""
     code = (

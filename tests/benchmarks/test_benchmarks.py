@@ -22,6 +22,8 @@ from benchmarks.with_float64 import forward, reference_curve
 from benchmarks.with_products import products, traffic_bytes
 from benchmarks.workloads import Workload, chosen, make_workloads, step_spec
 
+pytestmark = pytest.mark.once
+
 SMALL = step_spec((5, 4, 3, 2), "relu", "softmax", "adam", batch=7, batches=4, epochs=3)
 STEP = Workload("step/small", "step", SMALL, ("gpubp", "torch", "jax"))
 

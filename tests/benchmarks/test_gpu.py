@@ -13,6 +13,8 @@ from benchmarks.with_float64 import reference_curve
 from benchmarks.with_gpubp import step
 from benchmarks.workloads import Workload, chosen, make_workloads, step_spec
 
+pytestmark = pytest.mark.once
+
 ENOUGH = {"cores": CORES_OF_A_FIT}
 SMALL = step_spec((5, 4, 3, 2), "relu", "softmax", "adam", batch=7, batches=4, epochs=3)
 
@@ -117,7 +119,6 @@ class TestRows:
         assert unable("torch-cuda", workload) is None
 
 
-@pytest.mark.once
 @pytest.mark.slow
 @pytest.mark.usefixtures("uncompiled")
 class TestScript:

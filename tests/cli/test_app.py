@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -100,10 +101,12 @@ def test_running_out_of_memory_gives_no_traceback(run, monkeypatch):
     assert err.startswith("error: there is not enough memory")
 
 
+ENVIRONMENT = os.environ | {"PYTHONPATH": str(Path(gpubp.__file__).parents[1]), "GPUBP_COMPILED": "never"}
+
+
 def process(*arguments, program=("-m", "gpubp"), stdout=subprocess.PIPE, environment=()):
-    """Run the program as users do."""
-    given = {**os.environ, "PYTHONPATH": os.path.dirname(os.path.dirname(gpubp.__file__)), **dict(environment)}
-    command = [sys.executable, *program, *arguments]
+    """Run the program as users do, uncompiled: what compiled code computes is tested elsewhere."""
+    command, given = [sys.executable, *program, *arguments], ENVIRONMENT | dict(environment)
     return subprocess.run(command, stdout=stdout, stderr=subprocess.PIPE, env=given, check=False, timeout=120)
 
 
@@ -130,6 +133,7 @@ def test_an_error_ends_the_process_with_2():
     assert done.stderr.splitlines() == [done.stderr.strip()]
 
 
+@pytest.mark.once
 @pytest.mark.slow
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full here")
 @pytest.mark.parametrize("arguments", [["show"], ["show", "--json"], ["predict", "shop.csv"]], ids=" ".join)
@@ -142,13 +146,13 @@ def test_a_full_disk_is_one_line(model, arguments):
     assert b"Traceback" not in done.stderr
 
 
+@pytest.mark.once
 @pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="pipes break in another way on Windows")
 def test_a_closed_pipe_is_not_an_error(model):
     pd.concat([shop()] * 300).to_csv("long.csv", index=False)
-    environment = {**os.environ, "PYTHONPATH": os.path.dirname(os.path.dirname(gpubp.__file__))}
     command = [sys.executable, "-m", "gpubp", "predict", model, "long.csv"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment) as running:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ENVIRONMENT) as running:
         assert running.stdout.readline().startswith(b"buys")
         running.stdout.close()
         err = running.stderr.read()
@@ -172,6 +176,7 @@ sys.exit(__main__.main())
 """
 
 
+@pytest.mark.once
 @pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="signals are sent in another way on Windows")
 @pytest.mark.parametrize(("name", "code"), [("INT", 130), ("TERM", 143)])

@@ -16,6 +16,8 @@ from gpubp.nn.activations import ACTIVATIONS
 from gpubp.nn.losses import LOSSES
 from gpubp.optim.first_order import OPTIMIZERS
 
+pytestmark = pytest.mark.once
+
 ROOT = Path(__file__).parents[2]
 FIT = """
 import logging, os, sys

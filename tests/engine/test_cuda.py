@@ -36,6 +36,8 @@ from tests.cuda_machines import (
 )
 from tests.emulated_cuda import EmulatedDevice
 
+pytestmark = [pytest.mark.once, pytest.mark.slow]
+
 
 @pytest.mark.usefixtures("form")
 class TestAgreesWithPlain:

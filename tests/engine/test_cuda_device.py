@@ -32,6 +32,8 @@ from tests.cuda_machines import (
     samples,
 )
 
+pytestmark = pytest.mark.once
+
 
 def fit(epochs=10, **options):
     network = Network((4, 6, 3), activation="tanh", loss="cross_entropy")

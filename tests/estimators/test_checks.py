@@ -23,8 +23,8 @@ OTHER_BATCHES = (
     WEIGHTS,
     "a sample twice, or left out, makes other batches and other masks than one that weighs 2 or 0",
 )
-ROWS_SEEN = (WEIGHTS, "the learning rate falls with the rows seen, and a sample twice is two of them")
 ROUNDING = (WEIGHTS, "the check wants 1e-7, which float32 has not")
+ROWS_SEEN = (WEIGHTS, "the learning rate falls with the rows seen, and a sample twice is two of them")
 NO_PARTIAL_FIT = (
     {"check_fit_score_takes_y", "check_n_features_in_after_fitting", "check_estimators_partial_fit_n_features"},
     "partial_fit refuses early stopping, as scikit-learn's does, and balanced classes, which need all samples at once",
@@ -43,33 +43,25 @@ GOES_ON = (
     "the check fits twice and expects equal results, but a warm start continues",
 )
 
+SOLVERS = [{"solver": "adam"}, {"solver": "sgd", "learning_rate_init": 0.02}, {"solver": "lbfgs"}]
+
+# each option of the estimators in one of them at least; the checks take seconds for each
 CONFIGURATIONS = [
-    ({"solver": "adam"}, []),
-    ({"solver": "sgd", "learning_rate_init": 0.02}, []),
-    ({"solver": "lbfgs"}, []),
     (
-        {
-            "activation": "tanh",
-            "hidden_layer_sizes": (20, 10),
-            "shuffle": False,
-            "max_iter": 100,
-            "learning_rate_init": 0.01,
-        },
+        {"solver": "adamw", "learning_rate": "cosine", "warm_up": 2, "max_grad_norm": 1.0, "learning_rate_init": 0.01}
+        | {"activation": "tanh", "hidden_layer_sizes": (20, 10), "shuffle": False, "max_iter": 100},
         [],
     ),
     ({"solver": "sgd", "learning_rate": "adaptive", "learning_rate_init": 0.05, "nesterovs_momentum": False}, []),
-    ({"activation": "logistic", "learning_rate_init": 0.05}, []),
-    ({"activation": "identity", "solver": "lbfgs"}, []),
+    ({"solver": "lbfgs", "activation": "identity"}, []),
     ({"solver": "sgd", "learning_rate": "invscaling", "learning_rate_init": 0.1, "power_t": 0.2}, [ROWS_SEEN]),
-    ({"batch_size": 8}, [OTHER_BATCHES]),
+    ({"dtype": "float32", "activation": "logistic", "learning_rate_init": 0.05}, [ROUNDING]),
     ({"early_stopping": True}, [OTHER_BATCHES, NO_PARTIAL_FIT, TOO_FEW_SAMPLES, SCORE_HEEDS_NO_CLASS_WEIGHT]),
     ({"warm_start": True}, [GOES_ON]),
-    ({"dtype": "float32"}, [ROUNDING]),
-    ({"dropout": 0.2, "solver": "rmsprop"}, [OTHER_BATCHES]),
-    ({"solver": "adamw", "learning_rate": "cosine", "warm_up": 2, "max_grad_norm": 1.0}, []),
+    ({"dropout": 0.2, "solver": "rmsprop", "batch_size": 8}, [OTHER_BATCHES]),
 ]
 OF_ONE_KIND = {
-    "MLPClassifier": [({"class_weight": "balanced"}, [NO_PARTIAL_FIT]), ({"label_smoothing": 0.1}, [])],
+    "MLPClassifier": [({"class_weight": "balanced", "label_smoothing": 0.1}, [NO_PARTIAL_FIT])],
     "MLPRegressor": [
         ({"loss": "poisson", "learning_rate_init": 0.02, "max_iter": 200}, []),
         ({"loss": "huber", "activation": ["silu"]}, []),
@@ -89,7 +81,7 @@ def in_brief(options):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("options", [options for options, _ in CONFIGURATIONS[:3]], ids=in_brief)
+@pytest.mark.parametrize("options", SOLVERS, ids=in_brief)
 @pytest.mark.parametrize("kind", KINDS)
 def test_without_dispatch(kind, options):
     try:
@@ -118,10 +110,14 @@ for options in json.loads(sys.argv[2]):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("options", ["solvers", pytest.param("all options", marks=pytest.mark.once)])
 @pytest.mark.parametrize("kind", KINDS)
-def test_with_dispatch(kind):
+def test_with_dispatch(kind, options):
     """In a separate process: SciPy reads the setting when it is imported."""
-    configurations = CONFIGURATIONS + OF_ONE_KIND[kind]
+    if options == "solvers":
+        configurations = [(solver, []) for solver in SOLVERS]
+    else:
+        configurations = CONFIGURATIONS + OF_ONE_KIND[kind]
     arguments = [sys.executable, "-c", _WITH_DISPATCH, kind, json.dumps([options for options, _ in configurations])]
     settings = {"SCIPY_ARRAY_API": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(arguments, env=os.environ | settings, capture_output=True, text=True, check=False)

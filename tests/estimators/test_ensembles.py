@@ -257,7 +257,9 @@ def test_estimator_of_another_kind():
     "model",
     [
         MLPEnsembleClassifier(MLPClassifier((20,), max_iter=30, learning_rate_init=0.02, device="cpu"), 2),
-        MLPEnsembleRegressor(MLPRegressor(hidden_layer_sizes=(20,), learning_rate_init=0.02, device="cpu"), 2),
+        MLPEnsembleRegressor(
+            MLPRegressor(hidden_layer_sizes=(20,), max_iter=60, learning_rate_init=0.02, device="cpu"), 2
+        ),
         MLPClassifier((20,), max_iter=30, learning_rate_init=0.02, n_restarts=2, device="cpu"),
     ],
     ids=["classifier", "regressor", "restarts"],

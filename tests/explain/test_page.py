@@ -24,6 +24,8 @@ from gpubp.nn.network import views
 from gpubp.tabular import fit_table, prepare_table
 from tests import browser
 
+pytestmark = pytest.mark.once
+
 VOID = {"meta", "link", "line", "circle", "br"}
 HOSTILE = '</title></svg><script>alert("1")</script><img src=x onerror=alert(1)>&\x1b[31m\u202e\ud800'
 

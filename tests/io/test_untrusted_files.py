@@ -18,6 +18,8 @@ from gpubp.errors import DataError, ModelFileError
 from gpubp.io.safetensors import MAX_TEXT_BYTES
 from gpubp.tabular import predict_table
 
+pytestmark = pytest.mark.once
+
 MODEL = fuzz.KINDS["model"]
 EACH = 20
 ESCAPES = "\x1b[31m\x9b2J\u202e\x07\n"
@@ -116,6 +118,7 @@ def test_models_that_could_not_be_loaded_are_not_saved(path):
         save_model(path, network, np.ma.masked_equal(np.asarray([1.0, 2.0, 3.0], "float32"), 2.0))
 
 
+@pytest.mark.slow
 def test_many_tied_weights_are_saved_and_loaded(path):
     """Their numbers are text in the header, whose limit grows with them."""
     n = 450_000
@@ -415,6 +418,7 @@ def test_the_worst_files_are_reported_line_by_line(capsys):
     assert not any("failed" in line for line in lines)
 
 
+@pytest.mark.slow
 def test_a_run_writes_figures_and_makes_each_file_again(tmp_path, capfd):
     output = tmp_path / "figures.json"
     assert fuzz.main(["--files", "30", "--seed", "7", "--kinds", "model", "--output", str(output)]) == 0

@@ -98,7 +98,7 @@ def assert_same(spread_out, here):
     assert spread_out.best_score_ == here.best_score_
 
 
-ENGINES = ["threads", "loky", "dask_threads", "dask_processes"]
+ENGINES = ["threads", "loky", "dask_threads", pytest.param("dask_processes", marks=pytest.mark.once)]
 
 
 @pytest.mark.slow
@@ -121,6 +121,7 @@ def test_halving(engine, request):
     np.testing.assert_array_equal(away.best_estimator_.coefs_[0], here.best_estimator_.coefs_[0])
 
 
+@pytest.mark.once
 def test_pipelines_and_weights(dask_processes):
     pipeline = make_pipeline(StandardScaler(), MODEL)
     grid = {"standardscaler__with_std": [True, False], "mlpclassifier__alpha": [0.1, 1.0]}

@@ -11,6 +11,8 @@ from gpubp.paper.experiment import Experiment, Runs, run_seeds
 from gpubp.paper.studies import STUDIES
 from gpubp.training.fit import all_correct
 
+pytestmark = pytest.mark.once
+
 
 class TestSamples:
     def test_symmetry(self):

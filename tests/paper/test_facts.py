@@ -18,7 +18,7 @@ from gpubp.optim.first_order import decayed, gradient_descent, momentum
 from gpubp.optim.second_order import Problem, lbfgs
 from gpubp.training.fit import train
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.once]
 
 NEVER = 10**9
 

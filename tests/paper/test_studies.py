@@ -16,6 +16,8 @@ from gpubp.paper.studies import STUDIES
 from gpubp.paper.study import ENOUGH, Fact, StudyTable, Verdict
 from gpubp.training.fit import all_correct
 
+pytestmark = pytest.mark.once
+
 EXPERIMENTS = {name: study for name, study in STUDIES.items() if isinstance(study, Experiment)}
 
 

@@ -13,6 +13,8 @@ from gpubp.nn.network import Network, flatten, forward, loss_and_gradient, outpu
 from gpubp.optim.first_order import gradient_descent
 from gpubp.training.fit import train
 
+pytestmark = [pytest.mark.once, pytest.mark.slow]
+
 # --- the rain table: days of rain and Kdp, three days; a 2-3-1 network without biases ---
 
 RAIN_X = np.array([[3.0, 5.0], [1.0, 6.0], [0.0, 8.0]])

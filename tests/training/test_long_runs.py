@@ -27,6 +27,8 @@ from gpubp.training import epochs as epoch_module
 from gpubp.training import state_data
 from gpubp.training.checkpoints import checkpoints_in
 
+pytestmark = pytest.mark.once
+
 ROOT = Path(__file__).parents[2]
 NETWORK = Network((3, 4, 2), activation="tanh")
 UNIX = pytest.mark.skipif(os.name == "nt", reason="signals are sent in another way on Windows")
