@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from gpubp.estimators._stackable import PreparesFits, StackableModel
+from gpubp.estimators._stackable import LEARNED_FROM_SAMPLES, PreparesFits, StackableModel, learned
 from gpubp.training.stackable import EncodedTargets
 from gpubp.training.stacks import fit_together
 
@@ -50,16 +50,17 @@ def fit_members(
     if reason := reason or first.reason_to_fit_alone(x):
         logger.info("%d networks are fitted one at a time, since %s", len(members), reason)
         return [_fit_and_catch(fit_alone, k) for k in range(len(members))]
-    targets, train_weights, learned = first.encode_targets(y, weights)
+    targets, train_weights, from_targets = first.encode_targets(y, weights)
+    from_samples = learned(members[0], LEARNED_FROM_SAMPLES)
     all_rows, fits = np.arange(targets.shape[0]), []
     for member, member_rows, seed in zip(members, rows, seeds or [None] * len(members), strict=True):
         stackable = StackableModel(member)
-        stackable.set_learned(learned)
+        stackable.set_learned(from_samples | from_targets)
         member_rows = all_rows if member_rows is None else member_rows
         member_weights, member_train_weights = (
             None if array is None else array[member_rows] for array in (weights, train_weights)
         )
-        encoded = EncodedTargets(targets[member_rows], member_train_weights, learned)
+        encoded = EncodedTargets(targets[member_rows], member_train_weights, from_targets)
         fits.append(stackable.prepare(x, member_rows, encoded, member_weights, seed))
     return fit_together(fits)
 

@@ -7,6 +7,7 @@ import numpy as np
 from sklearn.utils import check_random_state
 
 from gpubp.estimators._members import fit_members
+from gpubp.estimators._stackable import forget
 from gpubp.estimators._validation import validate_samples, validate_weights
 
 PARAMETERS_NOT_ADOPTED = ("n_restarts", "random_state")
@@ -36,6 +37,7 @@ def fit_restarts(model: Any, X: Any, y: Any, sample_weight: Any, validation_data
     scores = [_score(member) if error is None else np.nan for member, error in zip(members, errors, strict=True)]
     best = max(succeeded, key=lambda k: -np.inf if np.isnan(scores[k]) else scores[k])
     adopted = {name: value for name, value in vars(members[best]).items() if name not in PARAMETERS_NOT_ADOPTED}
+    forget(model)
     vars(model).update(adopted, restart_scores_=scores, best_restart_=best)
 
 
@@ -48,6 +50,7 @@ def _members(model: Any) -> tuple[list[Any], list[int | None]]:
     for _ in seeds:
         member = copy.copy(model)
         member.n_restarts, member.random_state = 1, copy.deepcopy(start)
+        forget(member)
         members.append(member)
     return members, seeds
 

@@ -15,8 +15,9 @@ from gpubp.estimators._validation import validate_samples, validate_weights
 from gpubp.training.callbacks import check_callbacks
 from gpubp.training.stackable import EncodedTargets, ValidatedSamples
 
-LEARNED_FROM_SAMPLES = ("n_features_in_", "feature_names_in_", "_fitted_with", "classes_", "_label_binarizer")
-"""The attributes that an estimator learns when its samples and its targets are validated."""
+LEARNED_FROM_SAMPLES = ("n_features_in_", "feature_names_in_", "_fitted_with")
+LEARNED_FROM_TARGETS = ("classes_", "_label_binarizer")
+"""The attributes that an estimator learns when its samples are validated, and when its targets are encoded."""
 
 
 class PreparesFits(Protocol):
@@ -61,7 +62,7 @@ class StackableModel:
         """Validate samples as ``fit`` does, without changing the estimator."""
         template = clone(self.model)
         x, y = validate_samples(template, X, y, reset=True)
-        return ValidatedSamples(x, y, _learned(template))
+        return ValidatedSamples(x, y, learned(template, LEARNED_FROM_SAMPLES))
 
     def validate_weights(self, sample_weight: Any, y: np.ndarray) -> np.ndarray | None:
         """Validate sample weights as ``fit`` does."""
@@ -70,7 +71,7 @@ class StackableModel:
     def encode_targets(self, y: np.ndarray, weights: np.ndarray | None) -> EncodedTargets:
         """Learn the targets as ``fit`` does."""
         targets, train_weights = self.model._learn_targets(y, weights, False)
-        return EncodedTargets(targets, train_weights, _learned(self.model))
+        return EncodedTargets(targets, train_weights, learned(self.model, LEARNED_FROM_TARGETS))
 
     def set_learned(self, learned: dict[str, Any]) -> None:
         """Set attributes that another copy of the estimator learned from the same samples."""
@@ -85,8 +86,15 @@ class StackableModel:
         return model._prepare(x, rows, targets, weights, train_weights, model.early_stopping, first_weights_seed=seed)
 
 
-def _learned(model: Any) -> dict[str, Any]:
-    return {name: value for name, value in vars(model).items() if name in LEARNED_FROM_SAMPLES}
+def learned(model: Any, names: tuple[str, ...]) -> dict[str, Any]:
+    """Return those of some attributes that an estimator has."""
+    return {name: value for name, value in vars(model).items() if name in names}
+
+
+def forget(model: Any) -> None:
+    """Remove what an estimator has learned about its samples and targets, such as feature names."""
+    for name in (*LEARNED_FROM_SAMPLES, *LEARNED_FROM_TARGETS):
+        vars(model).pop(name, None)
 
 
 def only_watches(callback: Any) -> bool:

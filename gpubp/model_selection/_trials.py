@@ -251,7 +251,7 @@ def _fingerprint(transformers: Pipeline) -> Any:
     try:
         return hashlib.sha256(pickle.dumps(transformers)).digest()
     except Exception:
-        return id(transformers)
+        return object()
 
 
 def _fit_one(
