@@ -36,12 +36,12 @@ def report(model: Any) -> str:
     sizes = "-".join(str(n) for n in [model.n_features_in_, *(w.shape[1] for w in model.coefs_)])
     activation = model.activation if isinstance(model.activation, str) else ", ".join(model.activation)
     n_parameters = sum(w.size + b.size for w, b in zip(model.coefs_, model.intercepts_, strict=True))
-    unit = "iterations" if model.solver == "lbfgs" else "epochs"
+    epochs = "iterations" if model.solver == "lbfgs" else "epochs"
     lines = [
         f"{type(model).__name__}: {sizes}, {n_parameters:,} parameters",
         f"  activation  {activation}; {model.out_activation_} at the output",
         f"  solver      {_solver(model)}; {model.coefs_[0].dtype}, device={model.device!r}",
-        f"  fit         {model.n_iter_} {unit} in {model.fit_seconds_:.3g} s; it ended because {_reason(model)}",
+        f"  fit         {model.n_iter_} {epochs} in {model.fit_seconds_:.3g} s; it ended because {_reason(model)}",
         f"  loss        {_curve(model.loss_curve_, np.nanmin)}",
     ]
     if model.validation_curve_:
