@@ -56,10 +56,10 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
     of classes for each of several outputs, ``(n_samples, n_outputs)``. Ctrl-C ends the training and keeps what was
     learned. Differences from scikit-learn:
 
-    - The loss is exact even if outputs round to 0 or 1. scikit-learn clips them, so that the loss of a sample is at most
-      36 in float64 and 16 in float32. For "sgd" and "adam" this changes only what is reported. "lbfgs" chooses its steps
-      by the loss: its weights differ from scikit-learn's where some sample on the way is worse than that, which is rare
-      unless X is not scaled.
+    - The loss is exact even if outputs round to 0 or 1. scikit-learn clips them, so that the loss of a sample is at
+      most 36 in float64 and 16 in float32. For "sgd" and "adam" this changes only what is reported. "lbfgs" chooses its
+      steps by the loss: its weights differ from scikit-learn's where some sample on the way is worse than that, which
+      is rare unless X is not scaled.
     - A warm start continues with the velocity or the moments of the solver, so that consecutive fits are one long fit;
       scikit-learn resets them, and the learning rate of "invscaling" too.
     - Training ends as soon as the weights are not finite, not after ``max_iter`` epochs.
