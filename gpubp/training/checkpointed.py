@@ -5,11 +5,13 @@ from typing import Any
 
 from gpubp.data.streaming.stream import Stream
 from gpubp.errors import DataError
-from gpubp.training.checkpoints import Checkpoint, Checkpoints, Keeper, Settings, open_folder, settings_of
+from gpubp.training.checkpoint_file import Checkpoint
+from gpubp.training.checkpoints import Checkpoints, Keeper, open_folder
 from gpubp.training.loop import begin, run
 from gpubp.training.placement import Placed
 from gpubp.training.planning import make_plan
 from gpubp.training.result import Fit, first_state, make_fit
+from gpubp.training.run_settings import Settings, settings_of
 from gpubp.training.setup import Setup
 
 OPERATIONS_PER_PART = 2e11  # between possible checkpoints within an epoch: seconds on a CPU

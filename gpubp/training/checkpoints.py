@@ -1,59 +1,27 @@
-"""Checkpoints: the state of a run, kept in a folder, so that the run can be resumed.
-
-A checkpoint is data, never code: a safetensors file with the arrays and one entry of metadata, ``gpubp_checkpoint``: a
-JSON object with the format's number, gpubp's version, the settings of the training, the numbers of the training state,
-the state of the generator that draws the orders, the arrays' shapes and types, and a SHA-256 over all of these and the
-arrays' bytes. Writing is atomic: a file is complete or absent.
-"""
+"""The folder of checkpoints: the newest is read before training, and others are written during it."""
 
 import contextlib
-import hashlib
-import json
 import re
 import time
 import warnings
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass
 from os import PathLike, fspath
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import numpy as np
+from typing import Any
 
 from gpubp._core.text import brief
-from gpubp._typing import Array
-from gpubp._version import __version__
-from gpubp.backends.backend import Backend, to_numpy
+from gpubp.backends.backend import Backend
 from gpubp.engine.plain.minibatches import Orders
 from gpubp.errors import CheckpointError, CheckpointWarning, DataError
 from gpubp.io.atomic_files import write_atomically
-from gpubp.io.json_header import array_bytes, canonical_json, checksum, has_types, parse_canonical
-from gpubp.io.safetensors import MalformedFile, read_tensors
-from gpubp.nn.network import Network
-from gpubp.optim.first_order import Optimizer
-from gpubp.optim.second_order import SecondOrder
+from gpubp.training.checkpoint_file import Checkpoint, DamagedCheckpoint, read_checkpoint, write_checkpoint
+from gpubp.training.run_settings import Settings, as_json, differences
 from gpubp.training.state import TrainingState
-from gpubp.training.state_data import Arrays, Numbers, from_data, to_data
+from gpubp.training.state_data import from_data, to_data
 
-FORMAT = 1
-"""The number of the format that this version writes, and the newest that it reads."""
-
-Settings = dict[str, Any]
-"""The settings that must match for a run to resume from a checkpoint, by readable names, as JSON."""
-
-_KEY = "gpubp_checkpoint"
 _NAME = re.compile(r"checkpoint-(\d{8,})-(\d{5,})\.safetensors")
 _LEFT_BEHIND = re.compile(r"\.[0-9a-f]{16}\.tmp")  # left by a process that was killed while writing
-_HEADER = {
-    "format": int,
-    "version": str,
-    "settings": dict,
-    "training_state": dict,
-    "order": dict | None,
-    "arrays": dict,
-    "sha256": str,
-}
-_BYTES_AT_ONCE = 1 << 24  # moved to the host at a time for the fingerprint of an array
 
 
 @dataclass(frozen=True)
@@ -95,16 +63,6 @@ class Checkpoints:
             raise DataError(f"every_seconds must be a finite number of at least 0, got {self.every_seconds!r}")
         if not (isinstance(self.keep, int) and self.keep >= 1):
             raise DataError(f"keep must be a whole number of at least 1, got {self.keep!r}")
-
-
-class Checkpoint(NamedTuple):
-    """The contents of a checkpoint."""
-
-    path: Path
-    settings: Settings
-    numbers: Numbers
-    order: dict[str, Any] | None
-    arrays: Arrays
 
 
 # --- before training ---
@@ -153,8 +111,8 @@ def _newest(folder: Path, paths: list[Path]) -> Checkpoint | None:
     faults: list[str] = []
     for path in reversed(paths):
         try:
-            checkpoint = _read(path)
-        except _Damaged as fault:
+            checkpoint = read_checkpoint(path)
+        except DamagedCheckpoint as fault:
             faults.append(f"{path.name} {fault}")
             continue
         if faults:
@@ -174,95 +132,6 @@ def _newest(folder: Path, paths: list[Path]) -> Checkpoint | None:
     return None
 
 
-class _Damaged(Exception):
-    """A file is not a checkpoint, or is damaged; the message is appended to the file's name."""
-
-
-def _read(path: Path) -> Checkpoint:
-    try:
-        metadata, tensors = read_tensors(path)
-    except MalformedFile as error:
-        raise _Damaged(f"is truncated or damaged ({error})") from error
-    except (OSError, ValueError) as error:
-        raise _Damaged(f"cannot be read ({getattr(error, 'strerror', None) or error})") from error
-    header, arrays = _header(metadata.get(_KEY)), {name: tensors[name] for name in sorted(tensors)}
-    number = header.get("format")
-    if isinstance(number, int) and number > FORMAT:
-        version = brief(str(header.get("version")), 40)
-        raise CheckpointError(
-            f"{path} has the format {brief(str(number), 40)}, from gpubp {version}; gpubp {__version__} reads up to "
-            f"{FORMAT}. Upgrade it: pip install --upgrade gpubp"
-        )
-    if not has_types(header, _HEADER) or header["arrays"] != _described(arrays):
-        raise _Damaged("has a header that does not match its contents")
-    if header.pop("sha256") != checksum(header, *arrays.values()):
-        raise _Damaged("was changed after it was written: its checksum does not match")
-    return Checkpoint(path, header["settings"], header["training_state"], header["order"], arrays)
-
-
-def _header(text: str | None) -> dict[str, Any]:
-    if text is None:
-        raise _Damaged("is a safetensors file, but not a checkpoint of gpubp")
-    if (header := parse_canonical(text)) is None:
-        raise _Damaged("has a damaged header")
-    return header
-
-
-def _described(arrays: Arrays) -> dict[str, Any]:
-    return {name: {"shape": list(array.shape), "dtype": array.dtype.name} for name, array in sorted(arrays.items())}
-
-
-def _differences(before: Settings, now: Settings) -> Iterator[str]:
-    for name in dict.fromkeys([*now, *before]):
-        was, is_now = before.get(name), now.get(name)
-        if was == is_now:
-            continue
-        if isinstance(was, dict) and isinstance(is_now, dict):
-            known = [f"{one.get('shape')} of {one.get('dtype')}" if "shape" in one else "" for one in (was, is_now)]
-            yield f"{name} was {known[0]}, is {known[1]}" if known[0] != known[1] else f"{name} has other values"
-        else:
-            yield f"{name} was {_shown(was)}, is {_shown(is_now)}"
-
-
-def _shown(value: Any) -> str:
-    return "given" if isinstance(value, dict) else f"{value!r:.60}"
-
-
-def settings_of(
-    network: Network, optimizer: Optimizer | SecondOrder, data: Mapping[str, Array | None], same: Mapping[str, Any]
-) -> Settings:
-    """Describe the settings that must match for a run to resume: network, optimizer, arrays, and other options."""
-    settings = {f"network.{name}": value for name, value in asdict(network).items()} | {"optimizer": optimizer.name}
-    settings |= {f"{optimizer.name}.{name}": name_of(value) for name, value in optimizer.settings.items()}
-    settings |= {name: fingerprint(array) for name, array in data.items()}
-    return settings | {name: name_of(value) for name, value in same.items()}
-
-
-def fingerprint(array: Array | None) -> dict[str, Any] | None:
-    """Describe an array by shape, type and SHA-256; None for None."""
-    if array is None:
-        return None
-    of_all, n_rows = hashlib.sha256(), int(array.shape[0])
-    at_once = max(1, int(_BYTES_AT_ONCE // max(1, 8 * int(np.prod(array.shape[1:], dtype=np.int64)))))
-    for start in range(0, n_rows, at_once):
-        of_all.update(array_bytes(to_numpy(array[start : min(start + at_once, n_rows), ...])))
-    shape = [int(n) for n in array.shape]
-    return {"shape": shape, "dtype": str(array.dtype).rpartition(".")[2], "sha256": of_all.hexdigest()}
-
-
-def name_of(setting: Any) -> Any:
-    """Describe a setting as JSON: a number, an array, a schedule or a function."""
-    if setting is None or isinstance(setting, str | bool | int | float | dict):
-        return setting
-    if getattr(setting, "shape", ()):
-        return fingerprint(setting)
-    if hasattr(setting, "__dataclass_fields__"):
-        return repr(setting)
-    if callable(setting):
-        return str(getattr(setting, "__qualname__", type(setting).__qualname__))
-    return float(setting)
-
-
 # --- during training ---
 
 
@@ -278,7 +147,7 @@ class Keeper:
     """
 
     def __init__(self, checkpoints: Checkpoints, settings: Settings, orders: Orders | None) -> None:
-        self.checkpoints, self.settings, self.orders = checkpoints, _as_json(settings), orders
+        self.checkpoints, self.settings, self.orders = checkpoints, as_json(settings), orders
         self.folder = Path(checkpoints.folder)
         self.latest: tuple[TrainingState, Any] | None = None  # not written yet
         self.due, self.warned = time.monotonic() + checkpoints.every_seconds, False
@@ -300,9 +169,9 @@ class Keeper:
         CheckpointError
             If the checkpoint belongs to another training; the message lists the differences.
         """
-        differences = list(_differences(checkpoint.settings, self.settings))
-        if differences:
-            shown = brief("; ".join(differences), 1000)
+        changed = list(differences(checkpoint.settings, self.settings))
+        if changed:
+            shown = brief("; ".join(changed), 1000)
             raise CheckpointError(
                 f"{checkpoint.path} belongs to another training: {shown}. Pass the same arguments as before, "
                 "or another folder"
@@ -346,24 +215,12 @@ class Keeper:
 
     def write(self) -> None:
         """Write the last state of the run if it is not written yet, and remove surplus checkpoints."""
-        import safetensors.numpy
-
         if self.latest is None:
             return
         training_state, order = self.latest
         numbers, arrays = to_data(training_state)
-        arrays = {name: array.astype(array.dtype.newbyteorder("<"), copy=False) for name, array in arrays.items()}
-        header = {
-            "format": FORMAT,
-            "version": __version__,
-            "settings": self.settings,
-            "training_state": numbers,
-            "order": order,
-            "arrays": _described(arrays),
-        }
-        header["sha256"] = checksum(header, *(arrays[name] for name in sorted(arrays)))
         path = self.folder / f"checkpoint-{numbers['epoch']:08}-{numbers['parts_done']:05}.safetensors"
-        write_atomically(path, safetensors.numpy.save(arrays, {_KEY: canonical_json(header)}))
+        write_checkpoint(Checkpoint(path, self.settings, numbers, order, arrays))
         self.latest = None
         for old in checkpoints_in(self.folder)[: -self.checkpoints.keep]:
             old.unlink(missing_ok=True)
@@ -399,9 +256,3 @@ class Keeper:
 
 def _cause(error: OSError | MemoryError) -> str:
     return getattr(error, "strerror", None) or str(error) or "there is not enough memory"
-
-
-def _as_json(settings: Mapping[str, Any]) -> Settings:
-    """Convert settings to the types that JSON returns, such as lists for tuples."""
-    as_read: Settings = json.loads(canonical_json(settings))
-    return as_read

@@ -19,8 +19,9 @@ from gpubp.nn.network import Network
 from gpubp.optim.first_order import Optimizer, adam
 from gpubp.optim.second_order import SecondOrder
 from gpubp.training.callbacks import Callback, check_callbacks
+from gpubp.training.checkpoint_file import Checkpoint
 from gpubp.training.checkpointed import open_checkpoints, train_with_checkpoints
-from gpubp.training.checkpoints import Checkpoint, Checkpoints
+from gpubp.training.checkpoints import Checkpoints
 from gpubp.training.loop import run
 from gpubp.training.placement import Placed, place
 from gpubp.training.planning import make_plan

@@ -23,9 +23,10 @@ from gpubp.nn.initialization import initial_weights
 from gpubp.optim.first_order import adam, adamw, clipped, decayed, gradient_descent, momentum, nesterov
 from gpubp.optim.schedules import Cosine, PiecewiseConstant
 from gpubp.optim.second_order import lbfgs, levenberg_marquardt
-from gpubp.training import batched_epochs, checkpointed, checkpoints
+from gpubp.training import batched_epochs, checkpointed, checkpoints, run_settings
 from gpubp.training import epochs as epoch_module
-from gpubp.training.checkpoints import checkpoints_in, fingerprint, name_of
+from gpubp.training.checkpoints import checkpoints_in
+from gpubp.training.run_settings import fingerprint, name_of
 
 NETWORK = Network((3, 6, 2), activation="tanh")
 EPOCHS = 12
@@ -486,7 +487,7 @@ class TestValidation:
     def test_fingerprints_are_of_all_values_in_their_order(self, monkeypatch):
         x = np.arange(60.0).reshape(20, 3)
         fingerprint_of_x = fingerprint(x)
-        monkeypatch.setattr(checkpoints, "_BYTES_AT_ONCE", 100)
+        monkeypatch.setattr(run_settings, "_BYTES_AT_ONCE", 100)
         assert fingerprint(x) == fingerprint(np.asfortranarray(x)) == fingerprint_of_x
         assert fingerprint_of_x["shape"] == [20, 3]
         for changed in (x[::-1], x.T.reshape(20, 3), np.where(x == 59.0, 0.0, x)):
