@@ -1,58 +1,46 @@
 """The base class of the classifier and the regressor."""
 
 import copy
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import pairwise
 from operator import index
-from typing import Any, Self, cast
+from typing import Any, Self
 
 import numpy as np
-import scipy
-import scipy.sparse
 from sklearn.base import BaseEstimator, _fit_context
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from gpubp._typing import Array
-from gpubp.backends.backend import Backend, choose_backend, to_backend, with_matmul
+from gpubp.backends.backend import Backend, choose_backend, with_matmul
 from gpubp.backends.gpu_errors import Workload, translate_gpu_errors
-from gpubp.backends.memory import home_of
 from gpubp.distributed.launch import process_group_for
-from gpubp.distributed.process_group import ProcessGroup
 from gpubp.engine.argument_checks import choose_precision
 from gpubp.engine.plain.dropout import dropout_rates
 from gpubp.errors import DeviceError
-from gpubp.estimators._arrays import is_on_host, outputs_in_parts, rows_of
+from gpubp.estimators._arrays import outputs_in_parts
 from gpubp.estimators._fit import sizes_of, theta_of
 from gpubp.estimators._fit_state import FitState
-from gpubp.estimators._held_out import HeldOut, hold_out
-from gpubp.estimators._lbfgs import fit_lbfgs
-from gpubp.estimators._monitor import FitMonitor
-from gpubp.estimators._optimizer import OptimizerState, optimizer_state_of
+from gpubp.estimators._initial_weights import draw_initial_weights
+from gpubp.estimators._optimizer import OptimizerState
 from gpubp.estimators._options import FitOptions
 from gpubp.estimators._parameters import CONSTRAINTS, check_names
 from gpubp.estimators._report import report
 from gpubp.estimators._restarts import fit_restarts
-from gpubp.estimators._samples import TrainingSamples
-from gpubp.estimators._sklearn_callbacks import CallbackSupportMixin, FitTask
+from gpubp.estimators._run import Given, run_fit
+from gpubp.estimators._sklearn_callbacks import CallbackSupportMixin
 from gpubp.estimators._stackable import StackableModel
 from gpubp.estimators._stacked_fit import StackedFit
-from gpubp.estimators._stochastic import fit_stochastic
 from gpubp.estimators._targets import TargetCoding
 from gpubp.estimators._validation import (
     validate_new_samples,
     validate_samples,
-    validate_validation_data,
     validate_weights,
 )
 from gpubp.estimators.display import LossCurveDisplay
 from gpubp.io.onnx import estimator_to_onnx
-from gpubp.nn.network import Network, flatten
-from gpubp.training.callbacks import RunStart
-from gpubp.training.state import History, Outcome, StopReason
+from gpubp.nn.network import Network
 
 
 class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: ignore[misc]
@@ -156,74 +144,9 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
                 random_state=random_state,
                 first_weights_seed=first_weights_seed,
             )
-        if processes.world_size > 1:
-            fit.backend = self._joined(processes, fit, has_held_out)
-
-        def train() -> None:
-            with processes.raise_on_all():
-                held_out, rows = self._held_out(fit, validation_data, has_held_out)
-                samples = _training_samples(fit, rows, processes)
-            theta = to_backend(fit.backend, processes.on_rank_0(lambda: fit.theta), fit.precision)
-            start = None
-            if self.solver != "lbfgs":
-                start = optimizer_state_of(fit.options, fit.state.optimizer, fit.state.t, incremental)
-            task = FitTask(self, X, y, sample_weight, 1 if incremental else self.max_iter)
-            n_samples, evaluate = samples.targets.shape[0], None if held_out is None else held_out.evaluate
-            monitor = FitMonitor(fit, n_samples, evaluate, theta, task, start and start.rate, processes)
-            if start is None:
-                monitor.on_begin(RunStart(0, self.max_iter, fit.backend.name, theta))
-                found, stop_reason = fit_lbfgs(samples, theta, monitor)
-                history = History(loss=list(fit.state.loss_curve))
-                reason = cast(StopReason, stop_reason)
-                monitor.on_end(Outcome(found, fit.state.n_iter, history, reason, np.zeros((), bool)))
-                fit.state.optimizer = None
-            else:
-                found, stop_reason = fit_stochastic(samples, theta, monitor, start, incremental)
-            monitor.end(found, stop_reason, incremental=incremental)
-
-        backend, n_samples = fit.backend, targets.shape[0]
-        workload = Workload(fit.network, fit.precision, 1, n_samples, fit.options.samples_in_a_step(n_samples))
-        try:
-            with (
-                processes.monitored("Start it again"),
-                translate_gpu_errors(backend, workload),
-                backend.active(),
-            ):
-                train()
-        finally:
-            fit.publish_all()
+        given = Given(X, y, sample_weight, validation_data)
+        run_fit(self, fit, given, processes, has_held_out=has_held_out, incremental=incremental)
         return self
-
-    def _joined(self, processes: ProcessGroup, fit: StackedFit, has_held_out: bool) -> Backend:
-        """Check that all processes run the same fit; return the backend of this one."""
-        of_host = is_on_host(fit.x)
-        backend = processes.assign_gpu(fit.backend, self.device if of_host else fit.backend.name)
-        n_samples = fit.targets.shape[0]
-        processes.check_equal(
-            {
-                "the network": (fit.network.sizes, fit.network.activations, fit.network.loss),
-                "the solver": self.solver,
-                "the number of samples": n_samples,
-                "the batch size": fit.options.samples_in_a_step(n_samples),
-                "max_iter": self.max_iter,
-                "the precision": (fit.precision, self.matmul_precision),
-                "whether samples are held out": has_held_out,
-            }
-        )
-        return with_matmul(backend, self.matmul_precision, fit.precision)
-
-    def _held_out(
-        self, fit: StackedFit, validation_data: Any, has_held_out: bool
-    ) -> tuple[HeldOut | None, np.ndarray | None]:
-        """Return the held-out samples, and the rows of x to train on, None for all."""
-        if validation_data is not None:
-            data = validate_validation_data(self, fit.coding.encode, validation_data)
-            return hold_out(fit.coding, fit.backend, fit.precision, fit.network, *data), None
-        if not has_held_out:
-            return None, None
-        rows, held_out = fit.split()
-        data = (fit.x, fit.targets, fit.weights)
-        return hold_out(fit.coding, fit.backend, fit.precision, fit.network, *data, held_out), rows
 
     @contextmanager
     def _unchanged_if_the_device_fails(self) -> Iterator[None]:
@@ -271,7 +194,8 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
         random_state = check_random_state(self.random_state) if random_state is None else random_state
         if first_pass:
             state = FitState()
-            theta = state.theta = self._first_weights(network, precision, random_state, first_weights_seed)
+            theta = draw_initial_weights(network, self.activation, precision, random_state, first_weights_seed)
+            state.theta = theta
             self.n_layers_, self.n_outputs_ = len(network.sizes), network.sizes[-1]
             self.out_activation_ = network.output_activation
             self.restart_scores_: list[float] | None = None
@@ -305,21 +229,6 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
         )
         fit.publish_all()
         return fit
-
-    def _first_weights(
-        self, network: Network, precision: str, random_state: np.random.RandomState, seed: int | None
-    ) -> np.ndarray:
-        """Draw the initial weights as scikit-learn does; with a seed, draw them from it, as a restart does."""
-        # as in scikit-learn, the output layer's weights are drawn like those of the layer below
-        activations = (*network.activation, *(network.activation[-1:] or (self.activation,)))
-        blocks: list[np.ndarray] = []
-        for draw in [random_state] if seed is None else [random_state, check_random_state(seed)]:
-            blocks = []
-            for (n_in, n_out), activation in zip(pairwise(network.sizes), activations, strict=True):
-                bound = math.sqrt((2.0 if activation == "logistic" else 6.0) / (n_in + n_out))
-                # scikit-learn draws the weights, then the biases: the same numbers as one draw of the whole block
-                blocks.append(draw.uniform(-bound, bound, (n_in + 1, n_out)).astype(precision, copy=False))
-        return np.asarray(flatten(np, blocks))
 
     def _with_attributes(self, attributes: dict[str, Any]) -> Self:
         """Return a copy with these attributes, for a scorer that calls its methods."""
@@ -438,18 +347,3 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
         tags.input_tags.sparse = True
         tags.array_api_support = True
         return tags
-
-
-def _training_samples(fit: StackedFit, rows: np.ndarray | None, processes: ProcessGroup) -> TrainingSamples:
-    """Move the training samples to the device, or leave them on the host if they do not fit."""
-    in_steps = fit.options.solver != "lbfgs" and not scipy.sparse.issparse(fit.x)
-    home = home_of(fit.backend, fit.precision, fit.x, fit.targets) if in_steps else fit.backend
-    return TrainingSamples(
-        fit.backend,
-        fit.precision,
-        rows_of(home, fit.precision, fit.x, rows),
-        rows_of(home, fit.precision, fit.targets_to_learn(), rows),
-        None if fit.train_weights is None else rows_of(home, fit.precision, fit.train_weights, rows),
-        on_host=home is not fit.backend,
-        processes=processes,
-    )

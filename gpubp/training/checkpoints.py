@@ -16,7 +16,7 @@ from gpubp.engine.plain.minibatches import Orders
 from gpubp.errors import CheckpointError, CheckpointWarning, DataError
 from gpubp.io.atomic_files import write_atomically
 from gpubp.training.checkpoint_file import Checkpoint, DamagedCheckpoint, read_checkpoint, write_checkpoint
-from gpubp.training.run_settings import Settings, as_json, differences
+from gpubp.training.run_settings import Settings, as_read_back, differences
 from gpubp.training.state import TrainingState
 from gpubp.training.state_data import from_data, to_data
 
@@ -147,7 +147,7 @@ class Keeper:
     """
 
     def __init__(self, checkpoints: Checkpoints, settings: Settings, orders: Orders | None) -> None:
-        self.checkpoints, self.settings, self.orders = checkpoints, as_json(settings), orders
+        self.checkpoints, self.settings, self.orders = checkpoints, as_read_back(settings), orders
         self.folder = Path(checkpoints.folder)
         self.latest: tuple[TrainingState, Any] | None = None  # not written yet
         self.due, self.warned = time.monotonic() + checkpoints.every_seconds, False

@@ -73,7 +73,7 @@ def _shown(value: Any) -> str:
     return "given" if isinstance(value, dict) else f"{value!r:.60}"
 
 
-def as_json(settings: Mapping[str, Any]) -> Settings:
+def as_read_back(settings: Mapping[str, Any]) -> Settings:
     """Convert settings to the types that JSON returns, such as lists for tuples."""
     as_read: Settings = json.loads(canonical_json(settings))
     return as_read

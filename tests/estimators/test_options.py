@@ -46,6 +46,15 @@ def plain():
         return classifier().fit(X, LABELS)
 
 
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_warnings_name_the_line_of_the_user(method):
+    model = classifier(max_iter=1, batch_size=500)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model.fit(X, LABELS) if method == "fit" else model.partial_fit(X, LABELS, classes=np.unique(LABELS))
+    assert [warning.filename for warning in caught] == [__file__] * (2 if method == "fit" else 1)
+
+
 class TestEachOptionChangesTheFit:
     @pytest.mark.parametrize(
         "option",

@@ -1,0 +1,121 @@
+"""Run a prepared fit: on its device, in all of its processes, under its monitor."""
+
+from typing import Any, NamedTuple, cast
+
+import numpy as np
+import scipy
+import scipy.sparse
+
+from gpubp.backends.backend import Backend, to_backend, with_matmul
+from gpubp.backends.gpu_errors import Workload, translate_gpu_errors
+from gpubp.backends.memory import home_of
+from gpubp.distributed.process_group import ProcessGroup
+from gpubp.estimators._arrays import is_on_host, rows_of
+from gpubp.estimators._held_out import HeldOut, hold_out
+from gpubp.estimators._lbfgs import fit_lbfgs
+from gpubp.estimators._monitor import FitMonitor
+from gpubp.estimators._optimizer import optimizer_state_of
+from gpubp.estimators._samples import TrainingSamples
+from gpubp.estimators._sklearn_callbacks import FitTask
+from gpubp.estimators._stacked_fit import StackedFit
+from gpubp.estimators._stochastic import fit_stochastic
+from gpubp.estimators._validation import validate_validation_data
+from gpubp.training.callbacks import RunStart
+from gpubp.training.state import History, Outcome, StopReason
+
+
+class Given(NamedTuple):
+    """The arguments of the user."""
+
+    X: Any
+    y: Any
+    sample_weight: Any
+    validation_data: Any
+
+
+def run_fit(
+    model: Any, fit: StackedFit, given: Given, processes: ProcessGroup, *, has_held_out: bool, incremental: bool
+) -> None:
+    """Train, and write the state to the estimator, also if training raises."""
+    if processes.world_size > 1:
+        fit.backend = _joined(fit, model.device, processes, has_held_out)
+    backend, n_samples = fit.backend, fit.targets.shape[0]
+    workload = Workload(fit.network, fit.precision, 1, n_samples, fit.options.samples_in_a_step(n_samples))
+    try:
+        with processes.monitored("Start it again"), translate_gpu_errors(backend, workload), backend.active():
+            _train(model, fit, given, processes, has_held_out, incremental)
+    finally:
+        fit.publish_all()
+
+
+def _train(
+    model: Any, fit: StackedFit, given: Given, processes: ProcessGroup, has_held_out: bool, incremental: bool
+) -> None:
+    options, state = fit.options, fit.state
+    with processes.raise_on_all():
+        held_out, rows = _held_out(model, fit, given.validation_data, has_held_out)
+        samples = _training_samples(fit, rows, processes)
+    theta = to_backend(fit.backend, processes.on_rank_0(lambda: fit.theta), fit.precision)
+    start = None
+    if options.solver != "lbfgs":
+        start = optimizer_state_of(options, state.optimizer, state.t, incremental)
+    task = FitTask(model, given.X, given.y, given.sample_weight, 1 if incremental else options.max_iter)
+    n_samples, evaluate = samples.targets.shape[0], None if held_out is None else held_out.evaluate
+    monitor = FitMonitor(fit, n_samples, evaluate, theta, task, start and start.rate, processes)
+    if start is None:
+        monitor.on_begin(RunStart(0, options.max_iter, fit.backend.name, theta))
+        found, stop_reason = fit_lbfgs(samples, theta, monitor)
+        history = History(loss=list(state.loss_curve))
+        reason = cast(StopReason, stop_reason)
+        monitor.on_end(Outcome(found, state.n_iter, history, reason, np.zeros((), bool)))
+        state.optimizer = None
+    else:
+        found, stop_reason = fit_stochastic(samples, theta, monitor, start, incremental)
+    monitor.end(found, stop_reason, incremental=incremental)
+
+
+def _joined(fit: StackedFit, device: str, processes: ProcessGroup, has_held_out: bool) -> Backend:
+    """Check that all processes run the same fit; return the backend of this one."""
+    options, n_samples = fit.options, fit.targets.shape[0]
+    backend = processes.assign_gpu(fit.backend, device if is_on_host(fit.x) else fit.backend.name)
+    processes.check_equal(
+        {
+            "the network": (fit.network.sizes, fit.network.activations, fit.network.loss),
+            "the solver": options.solver,
+            "the number of samples": n_samples,
+            "the batch size": options.samples_in_a_step(n_samples),
+            "max_iter": options.max_iter,
+            "the precision": (fit.precision, options.matmul_precision),
+            "whether samples are held out": has_held_out,
+        }
+    )
+    return with_matmul(backend, options.matmul_precision, fit.precision)
+
+
+def _held_out(
+    model: Any, fit: StackedFit, validation_data: Any, has_held_out: bool
+) -> tuple[HeldOut | None, np.ndarray | None]:
+    """Return the held-out samples, and the rows of x to train on, None for all."""
+    if validation_data is not None:
+        data = validate_validation_data(model, fit.coding.encode, validation_data)
+        return hold_out(fit.coding, fit.backend, fit.precision, fit.network, *data), None
+    if not has_held_out:
+        return None, None
+    rows, held_out = fit.split()
+    data = (fit.x, fit.targets, fit.weights)
+    return hold_out(fit.coding, fit.backend, fit.precision, fit.network, *data, held_out), rows
+
+
+def _training_samples(fit: StackedFit, rows: np.ndarray | None, processes: ProcessGroup) -> TrainingSamples:
+    """Move the training samples to the device, or leave them on the host if they do not fit."""
+    in_steps = fit.options.solver != "lbfgs" and not scipy.sparse.issparse(fit.x)
+    home = home_of(fit.backend, fit.precision, fit.x, fit.targets) if in_steps else fit.backend
+    return TrainingSamples(
+        fit.backend,
+        fit.precision,
+        rows_of(home, fit.precision, fit.x, rows),
+        rows_of(home, fit.precision, fit.targets_to_learn(), rows),
+        None if fit.train_weights is None else rows_of(home, fit.precision, fit.train_weights, rows),
+        on_host=home is not fit.backend,
+        processes=processes,
+    )
