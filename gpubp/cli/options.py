@@ -11,18 +11,21 @@ from gpubp.backends.matmul_precision import MATMUL_PRECISIONS
 
 Options = TypeVar("Options")
 
+DEVICE_HELP = "auto, cpu, cuda or cuda:N."
+MATMUL_PRECISION_HELP = f"Precision of matrix products: {', '.join(MATMUL_PRECISIONS)}."
+SEPARATOR_HELP = "Field separator of a .csv or .tsv file, such as ';'."
+JSON_HELP = "Print the result as JSON."
+
 Model = Annotated[
     Path, typer.Argument(metavar="MODEL", help="A model file written by gpubp train.", show_default=False)
 ]
-Device = Annotated[str, typer.Option(metavar="NAME", help="auto, cpu, cuda or cuda:N.")]
-MatmulPrecision = Annotated[
-    str, typer.Option(metavar="NAME", help=f"Precision of matrix products: {', '.join(MATMUL_PRECISIONS)}.")
-]
+Device = Annotated[str, typer.Option(metavar="NAME", help=DEVICE_HELP)]
+MatmulPrecision = Annotated[str, typer.Option(metavar="NAME", help=MATMUL_PRECISION_HELP)]
 Separator = Annotated[
     str | None,
-    typer.Option(metavar="CHARACTER", help="Field separator of a .csv or .tsv file, such as ';'.", show_default=False),
+    typer.Option(metavar="CHARACTER", help=SEPARATOR_HELP, show_default=False),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+AsJson = Annotated[bool, typer.Option("--json", help=JSON_HELP)]
 
 
 def options_of(kind: type[Options]) -> Callable[[Callable[[Options], None]], Callable[..., None]]:

@@ -22,7 +22,7 @@ def is_on_host(X: Any) -> bool:
     return not array_api_compat.is_array_api_obj(X) or array_api_compat.is_numpy_array(X)
 
 
-def library_of(X: Any) -> str:
+def library_name(X: Any) -> str:
     """Return the name of the array library of X; lists, data frames and sparse matrices count as NumPy's."""
     if is_on_host(X):
         return HOST_LIBRARY

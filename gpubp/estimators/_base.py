@@ -25,7 +25,7 @@ from gpubp.estimators._fit_state import FitState
 from gpubp.estimators._initial_weights import draw_initial_weights
 from gpubp.estimators._optimizer import OptimizerState
 from gpubp.estimators._options import FitOptions
-from gpubp.estimators._parameters import CONSTRAINTS, check_names
+from gpubp.estimators._parameters import CONSTRAINTS, check_name_parameters
 from gpubp.estimators._report import report
 from gpubp.estimators._restarts import fit_restarts
 from gpubp.estimators._run import Given, run_fit
@@ -64,7 +64,7 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
     # --- fitting ---
 
     def _validate_params(self) -> None:
-        check_names(self, self._parameter_constraints)
+        check_name_parameters(self, self._parameter_constraints)
         super()._validate_params()
 
     @np.errstate(all="ignore")

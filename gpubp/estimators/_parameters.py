@@ -39,7 +39,7 @@ class NameOf(StrOptions):  # type: ignore[misc]
         return ""
 
 
-def check_names(estimator: Any, constraints: Mapping[str, Any]) -> None:
+def check_name_parameters(estimator: Any, constraints: Mapping[str, Any]) -> None:
     """Check the parameters that are names, so that the error has the registry's message.
 
     Raises

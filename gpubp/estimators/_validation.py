@@ -15,7 +15,7 @@ from gpubp._core.masked_arrays import refuse_masked
 from gpubp._typing import Array
 from gpubp.backends.backend import choose_backend
 from gpubp.errors import DataError
-from gpubp.estimators._arrays import HOST_LIBRARY, is_on_host, library_of, on_host
+from gpubp.estimators._arrays import HOST_LIBRARY, is_on_host, library_name, on_host
 
 
 class NamespaceError(DataError, TypeError):
@@ -26,7 +26,7 @@ def validate_samples(model: Any, X: Any, y: Any, *, reset: bool) -> tuple[Any, n
     """Check X and y for fitting; X stays in its library, sparse X becomes CSR, y is returned on the host."""
     refuse_masked("X", X)
     refuse_masked("y", y)
-    library, y = library_of(X), on_host(y)
+    library, y = library_name(X), on_host(y)
     if reset:
         model._fitted_with = library
     else:
@@ -80,7 +80,7 @@ def validate_validation_data(
 def validate_new_samples(model: Any, X: Any, method: str) -> Any:
     """Check X for predicting; it stays in its library, and sparse X becomes CSR."""
     refuse_masked("X", X)
-    library = library_of(X)
+    library = library_name(X)
     _check_library(model, library, method)
     if not is_on_host(X):
         return _validate_array(model, X, reset=False)

@@ -4,11 +4,17 @@ from itertools import product
 
 import numpy as np
 
+from gpubp.data import datasets
+
 Cases = tuple[np.ndarray, np.ndarray]
 
 
 def _all_vectors(n: int) -> np.ndarray:
     return np.asarray(list(product((0.0, 1.0), repeat=n)))
+
+
+def _of(dataset: datasets.Dataset) -> Cases:
+    return dataset.X, dataset.targets
 
 
 def symmetry(n: int = 6) -> Cases:
@@ -20,8 +26,7 @@ def symmetry(n: int = 6) -> Cases:
     >>> x.shape, int(d.sum())
     ((64, 6), 8)
     """
-    x = _all_vectors(n)
-    return x, np.all(x == x[:, ::-1], axis=1, keepdims=True).astype(float)
+    return _of(datasets.symmetry(n))
 
 
 def parity(n: int) -> Cases:
@@ -32,8 +37,7 @@ def parity(n: int) -> Cases:
     >>> parity(2)[1].ravel()
     array([0., 1., 1., 0.])
     """
-    x = _all_vectors(n)
-    return x, np.sum(x, axis=1, keepdims=True) % 2.0
+    return _of(datasets.parity(n))
 
 
 def encoder(n: int) -> Cases:
@@ -45,7 +49,7 @@ def encoder(n: int) -> Cases:
     >>> bool(np.all(x == d)), x.shape
     (True, (8, 8))
     """
-    return np.eye(n), np.eye(n)
+    return _of(datasets.encoder(n))
 
 
 def addition(n_bits: int = 2) -> Cases:

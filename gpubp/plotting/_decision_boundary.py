@@ -7,7 +7,7 @@ import numpy as np
 from gpubp.backends.backend import to_numpy
 from gpubp.errors import DataError
 from gpubp.nn.network import output_layer
-from gpubp.plotting._model import network_and_theta, validate_samples
+from gpubp.plotting._model import network_and_theta, samples_of
 from gpubp.plotting.figure import STYLES, axes_or_new
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def _probabilities(model: Any, grid: np.ndarray) -> tuple[np.ndarray, list[Any]]
         if network.sizes[0] != 2:
             raise DataError(f"a decision boundary needs two inputs, the network has {network.sizes[0]}")
         with np.errstate(over="ignore"):
-            p = output_layer(np, network, theta, validate_samples(network, theta, grid)).y
+            p = output_layer(np, network, theta, samples_of(network, theta, grid)).y
         p = np.concatenate([1.0 - p, p], axis=1) if p.shape[1] == 1 else p
         classes = list(range(p.shape[1]))
     if p.ndim != 2 or p.min() < 0.0 or p.max() > 1.0 or np.abs(p.sum(axis=1) - 1.0).max() > 1e-4:

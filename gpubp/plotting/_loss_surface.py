@@ -8,7 +8,7 @@ import numpy as np
 from gpubp.errors import DataError
 from gpubp.nn.losses import output_loss
 from gpubp.nn.network import Network, output_layer
-from gpubp.plotting._model import network_and_theta, validate_samples, validate_targets_of
+from gpubp.plotting._model import network_and_theta, samples_of, targets_of
 from gpubp.plotting.figure import STYLES, axes_or_new
 
 if TYPE_CHECKING:
@@ -74,8 +74,8 @@ def loss_surface(
     ('mine', array([0., 1., 2.]))
     """
     network, theta = network_and_theta(model)
-    x = validate_samples(network, theta, X)
-    targets = validate_targets_of(network, theta, x, targets)
+    x = samples_of(network, theta, X)
+    targets = targets_of(network, theta, x, targets)
     first, second = _check_parameters(parameters, network)
     if not (isinstance(resolution, int) and resolution >= 2):
         raise DataError(f"resolution must be a whole number of at least 2, got {resolution!r}")

@@ -39,13 +39,13 @@ def network_and_theta(model: Any) -> tuple[Network, np.ndarray]:
     return network, theta
 
 
-def validate_samples(network: Network, theta: np.ndarray, x: Any) -> np.ndarray:
+def samples_of(network: Network, theta: np.ndarray, x: Any) -> np.ndarray:
     """Validate samples and return them as ``(b, i)``, float64 on the host."""
     samples: np.ndarray = validate_x(network, choose_backend("cpu"), HOST, theta, to_numpy(x), name="x")
     return samples
 
 
-def validate_targets_of(network: Network, theta: np.ndarray, x: np.ndarray, targets: Any) -> np.ndarray:
+def targets_of(network: Network, theta: np.ndarray, x: np.ndarray, targets: Any) -> np.ndarray:
     """Validate targets and return them as ``(b, j)``, float64 on the host."""
     validated: np.ndarray = validate_targets(network, choose_backend("cpu"), HOST, theta, x, to_numpy(targets))
     return validated
@@ -55,7 +55,7 @@ def layers_of(model: Any, x: Any) -> tuple[Network, list[Layer]]:
     """Compute all layers of a forward pass."""
     network, theta = network_and_theta(model)
     with np.errstate(over="ignore"):
-        return network, forward(np, network, theta, validate_samples(network, theta, x))
+        return network, forward(np, network, theta, samples_of(network, theta, x))
 
 
 def check_layer(layer: Any, last: int) -> int:

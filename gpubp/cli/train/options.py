@@ -2,13 +2,14 @@
 
 from collections.abc import Container, Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from gpubp._core.names import unknown
-from gpubp.backends.matmul_precision import MATMUL_PRECISIONS
+from gpubp.cli.options import DEVICE_HELP, JSON_HELP, MATMUL_PRECISION_HELP, SEPARATOR_HELP
 from gpubp.data import DATASETS
 from gpubp.errors import DataError
 from gpubp.optim.first_order import OPTIMIZERS, Optimizer, get_optimizer
@@ -18,7 +19,11 @@ from gpubp.training.callbacks import CALLBACKS
 MAX_LAYER_SIZE = 1_000_000
 TOLERANCE = 1e-4  # smaller changes of the loss are no improvement for --patience
 PICTURES = (".png", ".pdf", ".svg")
-_DATA, _NETWORK, _TRAINING, _OUTPUT = "The data", "The network", "Training", "Output"
+
+# typer.Option, in a panel of the help
+_data, _network, _training, _output = (
+    partial(typer.Option, rich_help_panel=panel) for panel in ("The data", "The network", "Training", "Output")
+)
 
 
 @dataclass(frozen=True)
@@ -36,228 +41,158 @@ class TrainOptions:
     ]
     target: Annotated[
         list[str] | None,
-        typer.Option(
+        _data(
             metavar="NAME",
             help="The column to predict, or several numeric ones: a,b. The default is the column named target, label, "
             "class or y, else the last one.",
-            rich_help_panel=_DATA,
             show_default=False,
         ),
     ] = None
     task: Annotated[
         str,
-        typer.Option(metavar="NAME", help="auto, classification or regression.", rich_help_panel=_DATA),
+        _data(metavar="NAME", help="auto, classification or regression."),
     ] = "auto"
     categorical: Annotated[
         list[str] | None,
-        typer.Option(
+        _data(
             metavar="NAME",
             help="A numeric column to read as categories, or several: a,b. May be repeated.",
-            rich_help_panel=_DATA,
             show_default=False,
         ),
     ] = None
     drop: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="NAME",
-            help="A column to ignore, or several: a,b. May be repeated.",
-            rich_help_panel=_DATA,
-            show_default=False,
-        ),
+        _data(metavar="NAME", help="A column to ignore, or several: a,b. May be repeated.", show_default=False),
     ] = None
     separator: Annotated[
         str | None,
-        typer.Option(
-            metavar="CHARACTER",
-            help="Field separator of a .csv or .tsv file, such as ';'.",
-            rich_help_panel=_DATA,
-            show_default=False,
-        ),
+        _data(metavar="CHARACTER", help=SEPARATOR_HELP, show_default=False),
     ] = None
     stream: Annotated[
         bool,
-        typer.Option(
+        _data(
             "--stream",
             help="Read the rows in parts in each epoch, for data larger than memory. This is the default for folders, "
             "and for files larger than a quarter of the free memory.",
-            rich_help_panel=_DATA,
         ),
     ] = False
     max_categories: Annotated[
         int,
-        typer.Option(metavar="N", min=2, help="Maximum number of categories of a column.", rich_help_panel=_DATA),
+        _data(metavar="N", min=2, help="Maximum number of categories of a column."),
     ] = 100
     impute: Annotated[
         bool,
-        typer.Option(
-            "--impute",
-            help="Fill in missing values: the median of numbers, the most frequent category.",
-            rich_help_panel=_DATA,
-        ),
+        _data("--impute", help="Fill in missing values: the median of numbers, the most frequent category."),
     ] = False
     test_fraction: Annotated[
         float,
-        typer.Option(
-            metavar="FRACTION", min=0, help="Fraction of the rows held out to score the result.", rich_help_panel=_DATA
-        ),
+        _data(metavar="FRACTION", min=0, help="Fraction of the rows held out to score the result."),
     ] = 0.2
     validation_fraction: Annotated[
         float,
-        typer.Option(
-            metavar="FRACTION", min=0, help="Fraction of the rows used for early stopping.", rich_help_panel=_DATA
-        ),
+        _data(metavar="FRACTION", min=0, help="Fraction of the rows used for early stopping."),
     ] = 0.1
     hidden_layer_sizes: Annotated[
         str,
-        typer.Option(
-            metavar="SIZES", help="Number of units in each hidden layer: 100,50; or none.", rich_help_panel=_NETWORK
-        ),
+        _network(metavar="SIZES", help="Number of units in each hidden layer: 100,50; or none."),
     ] = "100"
     activation: Annotated[
         str,
-        typer.Option(
-            metavar="NAME",
-            help="Activation of the hidden layers: relu, tanh, logistic, gelu, ...",
-            rich_help_panel=_NETWORK,
-        ),
+        _network(metavar="NAME", help="Activation of the hidden layers: relu, tanh, logistic, gelu, ..."),
     ] = "relu"
     loss: Annotated[
         str | None,
-        typer.Option(
+        _network(
             metavar="NAME",
             help="squared, huber, poisson, ... The default is cross_entropy for classification and squared for "
             "regression.",
-            rich_help_panel=_NETWORK,
             show_default=False,
         ),
     ] = None
     optimizer: Annotated[
         str,
-        typer.Option(metavar="NAME", help=f"{', '.join([*OPTIMIZERS, *METHODS])}.", rich_help_panel=_TRAINING),
+        _training(metavar="NAME", help=f"{', '.join([*OPTIMIZERS, *METHODS])}."),
     ] = "adam"
     learning_rate: Annotated[
         float | None,
-        typer.Option(
-            metavar="NUMBER",
-            help="Learning rate; each optimizer has its own default.",
-            rich_help_panel=_TRAINING,
-            show_default=False,
-        ),
+        _training(metavar="NUMBER", help="Learning rate; each optimizer has its own default.", show_default=False),
     ] = None
     epochs: Annotated[
         int,
-        typer.Option(metavar="N", min=1, help="Maximum number of epochs.", rich_help_panel=_TRAINING),
+        _training(metavar="N", min=1, help="Maximum number of epochs."),
     ] = 200
     batch_size: Annotated[
         str,
-        typer.Option(
-            metavar="N|auto|full",
-            help="Number of rows in a batch; full uses all training rows.",
-            rich_help_panel=_TRAINING,
-        ),
+        _training(metavar="N|auto|full", help="Number of rows in a batch; full uses all training rows."),
     ] = "auto"
-    l2: Annotated[
-        float, typer.Option(metavar="NUMBER", min=0, help="L2 penalty on the weights.", rich_help_panel=_TRAINING)
-    ] = 0.1
+    l2: Annotated[float, _training(metavar="NUMBER", min=0, help="L2 penalty on the weights.")] = 0.1
     patience: Annotated[
         int,
-        typer.Option(
-            metavar="N",
-            min=0,
-            help="Stop after N epochs without improvement; 0 trains for all epochs.",
-            rich_help_panel=_TRAINING,
-        ),
+        _training(metavar="N", min=0, help="Stop after N epochs without improvement; 0 trains for all epochs."),
     ] = 10
     callback: Annotated[
         list[str] | None,
-        typer.Option(
+        _training(
             metavar="NAME[=ARGUMENT]",
             help=f"Attach a callback: {', '.join(f'{name}=FILE' for name in CALLBACKS)}, or MODULE:NAME for your own. "
             "May be repeated.",
-            rich_help_panel=_TRAINING,
             show_default=False,
         ),
     ] = None
     seed: Annotated[
         int,
-        typer.Option(
-            metavar="N",
-            min=0,
-            help="Seed of the split, the initial weights and the order of the rows.",
-            rich_help_panel=_TRAINING,
-        ),
+        _training(metavar="N", min=0, help="Seed of the split, the initial weights and the order of the rows."),
     ] = 0
-    device: Annotated[
-        str, typer.Option(metavar="NAME", help="auto, cpu, cuda or cuda:N.", rich_help_panel=_TRAINING)
-    ] = "auto"
-    dtype: Annotated[str, typer.Option(metavar="NAME", help="float32 or float64.", rich_help_panel=_TRAINING)] = (
-        "float32"
-    )
+    device: Annotated[str, _training(metavar="NAME", help=DEVICE_HELP)] = "auto"
+    dtype: Annotated[str, _training(metavar="NAME", help="float32 or float64.")] = "float32"
     matmul_precision: Annotated[
         str,
-        typer.Option(
-            metavar="NAME",
-            help=f"Precision of matrix products: {', '.join(MATMUL_PRECISIONS)}.",
-            rich_help_panel=_TRAINING,
-        ),
+        _training(metavar="NAME", help=MATMUL_PRECISION_HELP),
     ] = "float32"
     checkpoint: Annotated[
         Path | None,
-        typer.Option(
+        _training(
             metavar="FOLDER",
             help="Write checkpoints there, so that --resume can continue after a crash or Ctrl-C.",
-            rich_help_panel=_TRAINING,
             show_default=False,
         ),
     ] = None
     every: Annotated[
         float,
-        typer.Option(metavar="SECONDS", min=0, help="Time between two checkpoints.", rich_help_panel=_TRAINING),
+        _training(metavar="SECONDS", min=0, help="Time between two checkpoints."),
     ] = 60.0
     resume: Annotated[
         bool,
-        typer.Option(
-            "--resume",
-            help="Continue from the newest checkpoint in FOLDER, or start if there is none.",
-            rich_help_panel=_TRAINING,
-        ),
+        _training("--resume", help="Continue from the newest checkpoint in FOLDER, or start if there is none."),
     ] = False
     parallel: Annotated[
         str,
-        typer.Option(
+        _training(
             metavar="NAME",
             help="Train one network with several processes: mpi, none, or auto, which uses those started by mpiexec.",
-            rich_help_panel=_TRAINING,
         ),
     ] = "auto"
     output: Annotated[
         Path | None,
-        typer.Option(
+        _output(
             "--output",
             "-o",
             metavar="FILE",
             help="The model file. The default is the name of DATA with .safetensors, in the current folder.",
-            rich_help_panel=_OUTPUT,
             show_default=False,
         ),
     ] = None
     picture: Annotated[
         Path | None,
-        typer.Option(
+        _output(
             metavar="FILE",
             help=f"The picture of the learning curve ({', '.join(PICTURES)}). The default is a .png next to the model.",
-            rich_help_panel=_OUTPUT,
             show_default=False,
         ),
     ] = None
-    no_picture: Annotated[
-        bool, typer.Option("--no-picture", help="Draw no learning curve.", rich_help_panel=_OUTPUT)
-    ] = False
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.", rich_help_panel=_OUTPUT)] = False
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only the result.", rich_help_panel=_OUTPUT)] = (
-        False
-    )
+    no_picture: Annotated[bool, _output("--no-picture", help="Draw no learning curve.")] = False
+    as_json: Annotated[bool, _output("--json", help=JSON_HELP)] = False
+    quiet: Annotated[bool, _output("--quiet", "-q", help="Print only the result.")] = False
 
 
 def parse_hidden_layer_sizes(text: str) -> tuple[int, ...]:
