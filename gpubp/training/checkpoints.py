@@ -3,7 +3,6 @@
 import contextlib
 import re
 import time
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from os import PathLike, fspath
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gpubp._core.text import brief
+from gpubp._core.user_warnings import warn
 from gpubp.backends.backend import Backend
 from gpubp.engine.plain.minibatches import Orders
 from gpubp.errors import CheckpointError, CheckpointWarning, DataError
@@ -118,10 +118,9 @@ def _newest(folder: Path, paths: list[Path]) -> Checkpoint | None:
         if faults:
             for damaged in paths[paths.index(path) + 1 :]:  # otherwise they would be newer than the next checkpoints
                 damaged.rename(f"{damaged}.damaged")
-            warnings.warn(
+            warn(
                 f"of the checkpoints in {folder}, {'; '.join(faults)}; training continues from {path.name} instead",
                 CheckpointWarning,
-                stacklevel=5,
             )
         return checkpoint
     if faults:
@@ -205,11 +204,10 @@ class Keeper:
         except (OSError, MemoryError) as error:
             if not self.warned:
                 self.warned = True
-                warnings.warn(
+                warn(
                     f"no checkpoint could be written to {self.folder}: {_cause(error)}; training continues, and "
                     f"writing is tried again every {self.checkpoints.every_seconds:g} s",
                     CheckpointWarning,
-                    stacklevel=2,
                 )
         self.due = time.monotonic() + self.checkpoints.every_seconds
 
