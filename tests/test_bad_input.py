@@ -276,7 +276,7 @@ def test_settings(make, message):
 
 @pytest.mark.parametrize("tolerance", ["x", math.nan, -1.0])
 def test_tolerance(tolerance):
-    with pytest.raises(DataError, match="tolerance must be a finite number from 0"):
+    with pytest.raises(DataError, match="tolerance must be a finite number of at least 0"):
         fit(tolerance=tolerance)
 
 

@@ -314,7 +314,7 @@ class TestCarriedOver:
         np.testing.assert_allclose(y[:, :, :, 3:], below, rtol=1e-13)
 
     def test_faults_are_reported(self):
-        with pytest.raises(DataError, match="between networks that have ties"):
+        with pytest.raises(DataError, match="between networks with ties"):
             transfer_weights(np.zeros(6), Network((2, 2)), EQUAL)
         with pytest.raises(DataError, match="same number of distinct weights, got 12 and 22"):
             transfer_weights(weights(EQUAL), EQUAL, READING)
