@@ -25,10 +25,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code: 0 for success, 1 if ``doctor`` found a fault or training diverged, 2 for bad input or usage,
         130 or 143 after an interrupt.
     """
+    _open_closed_streams()
     try:
         return _main(arguments)
     except KeyboardInterrupt:
         return 130
+
+
+def _open_closed_streams() -> None:
+    """Open the null device for each standard stream that is closed; the next file would get its number otherwise."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115
 
 
 def _main(arguments: Sequence[str] | None) -> int:

@@ -41,8 +41,11 @@ def _save_model(model: Model, path: Path) -> Path:
     try:
         save_model(path, model.network, model.theta, preprocessing=model.preprocessing, about=model.about)
     except OSError as error:
-        temporary_path = Path(tempfile.mkdtemp(prefix="gpubp-"), path.name)
-        save_model(temporary_path, model.network, model.theta, preprocessing=model.preprocessing, about=model.about)
+        try:
+            temporary_path = Path(tempfile.mkdtemp(prefix="gpubp-"), path.name)
+            save_model(temporary_path, model.network, model.theta, preprocessing=model.preprocessing, about=model.about)
+        except OSError:
+            raise error from None  # it names the path of the user
         print_error(f"{path} cannot be written ({error.strerror}); the model is in {temporary_path} instead")
         return temporary_path
     return path

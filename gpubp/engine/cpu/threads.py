@@ -155,23 +155,27 @@ def _threads_of_blas() -> list[int]:
     return [library.get_num_threads() or 1 for library in blas()]
 
 
-_limited = threading.Lock()
+_lock = threading.Lock()
+_users = 0  # that keep BLAS to one thread
 _before = [1]  # how many threads each BLAS had when it was last limited
 
 
 @contextlib.contextmanager
 def _blas_of_one_thread() -> Iterator[None]:
-    """Keep BLAS to one thread, in the whole process; who comes while another keeps it so leaves that to the other."""
-    if not _limited.acquire(blocking=False):
-        yield
-        return
+    """Keep BLAS to one thread, in the whole process, until the last of its users is done."""
+    global _users
+    with _lock:
+        if not _users:
+            _before[:] = _threads_of_blas()
+            _set_threads_of_blas([1] * len(_before))
+        _users += 1
     try:
-        _before[:] = _threads_of_blas()
-        _set_threads_of_blas([1] * len(_before))
         yield
     finally:
-        _set_threads_of_blas(_before)
-        _limited.release()
+        with _lock:
+            _users -= 1
+            if not _users:
+                _set_threads_of_blas(_before)
 
 
 def _set_threads_of_blas(numbers: list[int]) -> None:
@@ -182,4 +186,4 @@ def _set_threads_of_blas(numbers: list[int]) -> None:
 
 def threads_allowed() -> int:
     """Count the threads to compute with: as many as BLAS may use, and no more than there are cores for this process."""
-    return max(1, min(cores(), max(_before if _limited.locked() else _threads_of_blas(), default=1)))
+    return max(1, min(cores(), max(_before if _users else _threads_of_blas(), default=1)))

@@ -1,0 +1,52 @@
+"""Fits that run in several threads at once give the bits that they give alone."""
+
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import threadpoolctl
+
+import gpubp
+from gpubp.engine import cpu
+
+pytestmark = [pytest.mark.skipif(not cpu.numba_works(), reason="needs numba"), pytest.mark.slow]
+
+
+@pytest.fixture(autouse=True)
+def several_threads_of_blas(monkeypatch):
+    monkeypatch.setenv("GPUBP_COMPILED", "always")
+    with threadpoolctl.threadpool_limits(2, user_api="blas"):
+        yield
+
+
+def fit(seed):
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(400, 60))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = gpubp.MLPClassifier((50, 40), max_iter=8, random_state=seed, device="cpu", early_stopping=seed % 2 == 0)
+        return model.fit(X, X[:, 0] > X[:, 1]).coefs_
+
+
+def test_eight_fits():
+    alone = [fit(seed) for seed in range(8)]
+    with ThreadPoolExecutor(8) as executor:
+        together = list(executor.map(fit, range(8)))
+    for one, other in zip(alone, together, strict=True):
+        for a, b in zip(one, other, strict=True):
+            np.testing.assert_array_equal(a, b)
+    threads = {library["num_threads"] for library in threadpoolctl.threadpool_info() if library["user_api"] == "blas"}
+    assert threads == {2}
+
+
+def test_blas_stays_limited_until_its_last_user_is_done():
+    from gpubp.engine.cpu.threads import _blas_of_one_thread, _threads_of_blas
+
+    first, second = _blas_of_one_thread(), _blas_of_one_thread()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert set(_threads_of_blas()) == {1}
+    second.__exit__(None, None, None)
+    assert set(_threads_of_blas()) == {2}
