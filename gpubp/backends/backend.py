@@ -14,7 +14,8 @@ from gpubp._core.names import unknown
 from gpubp._typing import Array, Device, Namespace
 from gpubp.backends import probe
 from gpubp.backends.libraries import CUPY, LIBRARIES, NUMPY, Library, library_of
-from gpubp.backends.matmul_precision import MATMUL_PRECISIONS, RoundedMatmul, plain_namespace
+from gpubp.backends.matmul_precision import MATMUL_PRECISIONS, RoundedMatmul
+from gpubp.backends.wrapped_namespace import plain_namespace
 from gpubp.errors import DataError, DeviceError
 
 logger = logging.getLogger("gpubp")

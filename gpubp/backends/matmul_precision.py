@@ -7,11 +7,12 @@ stay in float32. So the precision of a GPU's tensor cores can be tried on any de
 import contextlib
 import sys
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import array_api_compat
 
 from gpubp._typing import Array, Namespace
+from gpubp.backends.wrapped_namespace import WrappedNamespace
 
 
 class FloatFormat(NamedTuple):
@@ -33,7 +34,7 @@ MATMUL_PRECISIONS = ("float32", *FORMATS)
 _BITS = 23  # explicit bits of float32's significand
 
 
-class RoundedMatmul:
+class RoundedMatmul(WrappedNamespace):
     """An array namespace whose ``matmul`` rounds its operands and sums the products in float32.
 
     Rounding is to nearest, ties to even (IEEE 754). The product of two rounded numbers is exact in float32.
@@ -46,23 +47,14 @@ class RoundedMatmul:
     """
 
     def __init__(self, xp: Namespace, precision: str) -> None:
-        self.plain = xp
+        super().__init__(xp)
         self.precision = precision
-
-    def __getattr__(self, name: str) -> Any:
-        """Return any other attribute of the wrapped namespace."""
-        return getattr(self.plain, name)
 
     def matmul(self, a: Array, b: Array) -> Array:
         """Multiply float32 matrices ``(..., n, k)`` and ``(..., k, m)`` into ``(..., n, m)``."""
         if array_api_compat.is_cupy_namespace(self.plain):
             return _matmul_of_cupy(self.plain, self.precision, a, b)
         return self.plain.matmul(rounded(self.plain, a, self.precision), rounded(self.plain, b, self.precision))
-
-
-def plain_namespace(xp: Namespace) -> Namespace:
-    """Return the namespace that :class:`RoundedMatmul` wraps, or ``xp`` itself if it is not wrapped."""
-    return xp.plain if isinstance(xp, RoundedMatmul) else xp
 
 
 def rounded(xp: Namespace, x: Array, precision: str) -> Array:

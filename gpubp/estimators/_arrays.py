@@ -10,9 +10,10 @@ from sklearn.utils import gen_batches
 
 from gpubp._typing import Array
 from gpubp.backends.backend import Backend, to_backend, to_numpy
-from gpubp.backends.memory import home_of, samples_at_once
+from gpubp.backends.memory import SAMPLES_AT_ONCE, home_of
+from gpubp.backends.sparse_matmul import for_samples, samples_of
 from gpubp.engine.prediction import outputs
-from gpubp.nn.network import Network
+from gpubp.nn.network import Network, output_layer
 
 HOST_LIBRARY = "numpy"
 
@@ -42,18 +43,14 @@ def rows_of(backend: Backend, precision: str, x: Any, rows: np.ndarray | None) -
     return x if rows is None else backend.xp.take(x, to_backend(backend, rows), axis=0)
 
 
-def dense(backend: Backend, precision: str, x: Any, rows: slice) -> Array:
-    """Return consecutive rows of x, dense and on the device."""
-    return to_backend(backend, x[rows].toarray(), precision) if scipy.sparse.issparse(x) else x[rows, :]
-
-
 def outputs_in_parts(backend: Backend, precision: str, network: Network, theta: Array, x: Any) -> Array:
     """Compute the outputs for x, dense or sparse, in parts that bound the memory."""
     theta = to_backend(backend, theta, precision)
     if not scipy.sparse.issparse(x):
         return outputs(backend, network, theta, to_backend(home_of(backend, precision, x), x, precision))
+    xp = for_samples(backend, x).xp
     parts = [
-        outputs(backend, network, theta, dense(backend, precision, x, rows))
-        for rows in gen_batches(x.shape[0], samples_at_once(backend, network.sizes, precision))
+        output_layer(xp, network, theta, samples_of(x, rows, precision)).y
+        for rows in gen_batches(x.shape[0], SAMPLES_AT_ONCE)
     ]
-    return parts[0] if len(parts) == 1 else backend.xp.concat(parts, axis=0)
+    return parts[0] if len(parts) == 1 else xp.concat(parts, axis=-2)

@@ -13,7 +13,8 @@ from sklearn.utils import gen_batches
 from gpubp._typing import Array
 from gpubp.backends.backend import Backend, to_backend, to_numpy
 from gpubp.backends.memory import SAMPLES_AT_ONCE
-from gpubp.estimators._arrays import dense, on_host, rows_of
+from gpubp.backends.sparse_matmul import for_samples, samples_of
+from gpubp.estimators._arrays import on_host, rows_of
 from gpubp.estimators._options import FitOptions
 from gpubp.estimators._targets import TargetCoding
 from gpubp.nn.losses import output_loss
@@ -41,7 +42,7 @@ class HeldOut:
         xp, network, weights = self.backend.xp, self.network, self.sample_weight
         total, outputs = np.zeros(theta.shape[:-1]), []
         for rows in gen_batches(self.x.shape[0], SAMPLES_AT_ONCE):
-            layer = output_layer(xp, network, theta, dense(self.backend, self.precision, self.x, rows))
+            layer = output_layer(xp, network, theta, samples_of(self.x, rows, self.precision))
             part_weights = None if weights is None else weights[rows]
             loss = output_loss(xp, network.loss, network.activations[-1], *layer, self.targets[rows, :], part_weights)[
                 0
@@ -101,7 +102,7 @@ def hold_out(
     if rows is not None:
         targets, weights = targets[rows], None if weights is None else weights[rows]
     return HeldOut(
-        backend,
+        for_samples(backend, x),
         precision,
         network,
         rows_of(backend, precision, x, rows),

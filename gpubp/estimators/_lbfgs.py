@@ -5,14 +5,11 @@ from typing import Any
 import numpy as np
 import scipy
 import scipy.optimize
-import scipy.sparse
-from sklearn.utils import gen_batches
 from sklearn.utils.fixes import parse_version
 from sklearn.utils.optimize import _check_optimize_result
 
 from gpubp._typing import Array
 from gpubp.backends.backend import to_backend, to_numpy
-from gpubp.backends.memory import SAMPLES_AT_ONCE
 from gpubp.distributed.process_group import sum_over_ranks
 from gpubp.engine.plain.step import Objective, objective_and_gradient
 from gpubp.estimators._monitor import FitMonitor
@@ -30,13 +27,9 @@ def fit_lbfgs(samples: TrainingSamples, theta: Array, monitor: FitMonitor) -> tu
     weights = samples.sample_weight
     total = float(n_samples) if weights is None else float(backend.xp.sum(weights))
     shard = samples.processes.shard(n_samples)
-    part_size = SAMPLES_AT_ONCE if scipy.sparse.issparse(samples.x) else n_samples
-    parts = [
-        slice(shard.start + part.start, shard.start + part.stop)
-        for part in gen_batches(shard.stop - shard.start, part_size)
-    ]
-    # the penalty is added once, with the first part
-    objectives = [Objective(network, reduction="sum", l2=0.0 if part.start else float(options.alpha)) for part in parts]
+    rows = slice(shard.start, shard.stop)
+    # the penalty is added once
+    shard_objective = Objective(network, "sum", l2=float(options.alpha) if samples.processes.rank == 0 else 0.0)
 
     def unpack(packed: np.ndarray) -> np.ndarray:
         unpacked = np.empty_like(packed)
@@ -46,13 +39,10 @@ def fit_lbfgs(samples: TrainingSamples, theta: Array, monitor: FitMonitor) -> tu
     def objective(packed: np.ndarray) -> tuple[float, np.ndarray]:
         monitor.task.begin_epoch()
         theta_on_device = to_backend(backend, unpack(packed), precision)
-        value, gradient = 0.0, np.zeros_like(packed)
-        for part, part_objective in zip(parts, objectives, strict=True):
-            E, dE_dtheta = objective_and_gradient(
-                backend.xp, part_objective, mask_on_device, theta_on_device, samples.batch(part)
-            )
-            value, gradient = value + float(E), gradient + to_numpy(dE_dtheta)
-        gradient, value = sum_over_ranks(np, samples.processes, gradient, value)
+        E, dE_dtheta = objective_and_gradient(
+            backend.xp, shard_objective, mask_on_device, theta_on_device, samples.batch(rows)
+        )
+        gradient, value = sum_over_ranks(np, samples.processes, to_numpy(dE_dtheta).astype("float64"), float(E))
         return float(value) / total, gradient[packing_order] / total
 
     latest = {"x": to_numpy(theta).astype("float64")[packing_order], "fun": np.nan}

@@ -9,6 +9,7 @@ import scipy.sparse
 from gpubp.backends.backend import Backend, to_backend, with_matmul
 from gpubp.backends.gpu_errors import Workload, translate_gpu_errors
 from gpubp.backends.memory import home_of
+from gpubp.backends.sparse_matmul import for_samples
 from gpubp.distributed.process_group import ProcessGroup
 from gpubp.estimators._arrays import is_on_host, rows_of
 from gpubp.estimators._held_out import HeldOut, hold_out
@@ -111,7 +112,7 @@ def _training_samples(fit: StackedFit, rows: np.ndarray | None, processes: Proce
     in_steps = fit.options.solver != "lbfgs" and not scipy.sparse.issparse(fit.x)
     home = home_of(fit.backend, fit.precision, fit.x, fit.targets) if in_steps else fit.backend
     return TrainingSamples(
-        fit.backend,
+        for_samples(fit.backend, fit.x),
         fit.precision,
         rows_of(home, fit.precision, fit.x, rows),
         rows_of(home, fit.precision, fit.targets_to_learn(), rows),

@@ -11,9 +11,9 @@ from sklearn.utils import gen_batches
 
 from gpubp._typing import Array
 from gpubp.backends.backend import Backend, to_backend
+from gpubp.backends.sparse_matmul import samples_of
 from gpubp.distributed.process_group import SINGLE_PROCESS, ProcessGroup
 from gpubp.engine.plain.minibatches import ArrayBatches, Batch, Batches
-from gpubp.estimators._arrays import dense
 from gpubp.training.stacks import next_order
 
 
@@ -34,14 +34,13 @@ class TrainingSamples(NamedTuple):
     def batch(self, rows: slice) -> Batch:
         """Take consecutive samples."""
         weights = None if self.sample_weight is None else self.sample_weight[rows]
-        return Batch(dense(self.backend, self.precision, self.x, rows), self.targets[rows, :], weights)
+        return Batch(samples_of(self.x, rows, self.precision), self.targets[rows, :], weights)
 
     def take(self, rows: np.ndarray) -> Batch:
         """Take rows of a sparse x by number."""
         xp, indices = self.backend.xp, to_backend(self.backend, rows)
-        x = to_backend(self.backend, self.x[rows].toarray(), self.precision)
         weights = None if self.sample_weight is None else xp.take(self.sample_weight, indices, axis=0)
-        return Batch(x, xp.take(self.targets, indices, axis=0), weights)
+        return Batch(samples_of(self.x, rows, self.precision), xp.take(self.targets, indices, axis=0), weights)
 
 
 class BatchesInOrder:
@@ -56,7 +55,7 @@ class BatchesInOrder:
         """Return the batches of one more epoch."""
         self.order, order = next_order(self.order, self.size, self.random_state)
         if scipy.sparse.issparse(self.samples.x):
-            return self._dense_batches(order)
+            return self._sparse_batches(order)
         backend, on_host, processes = self.samples.backend, self.samples.on_host, self.samples.processes
         return ArrayBatches(backend, self.all, self.size, order, on_host=on_host, processes=processes)
 
@@ -70,8 +69,8 @@ class BatchesInOrder:
         if self.random_state is not None:
             self.random_state.set_state(draws)
 
-    def _dense_batches(self, order: np.ndarray | None) -> Iterator[tuple[float, Batch]]:
-        """Yield dense batches of sparse samples."""
+    def _sparse_batches(self, order: np.ndarray | None) -> Iterator[tuple[float, Batch]]:
+        """Yield batches of sparse samples."""
         for part in gen_batches(len(self.order), self.size):
             shard = self.samples.processes.shard(part.stop - part.start)
             shard_rows = slice(part.start + shard.start, part.start + shard.stop)

@@ -8,8 +8,11 @@ from numbers import Real
 from typing import Any
 
 import numpy as np
+import scipy
+import scipy.sparse
 
 from gpubp.backends.backend import Backend, to_backend
+from gpubp.backends.sparse_matmul import NUMBERS_AT_ONCE
 from gpubp.engine.plain.minibatches import Batch, Batches
 from gpubp.errors import DataError
 from gpubp.nn.network import Network
@@ -71,9 +74,13 @@ def with_dropout(
         shape, rows = batch.x.shape[:-1], slice(None)
         if batch.shard is not None:  # the masks are those of the whole batch
             shape, rows = (*shape[:-1], batch.shard.n), batch.shard.rows
-        masks = [mask[..., rows, :] for mask in draw_masks(network, rates, generator, shape)]
+        of_inputs: list[Any] = []
+        if scipy.sparse.issparse(batch.x):
+            batch, of_inputs = batch._replace(x=_drop_sparse(batch.x, rates[0], generator, shape[0], rows)), [1.0]
+        masks = [mask[..., rows, :] for mask in draw_masks(network, rates, generator, shape, len(of_inputs))]
         dtype = str(batch.x.dtype).rpartition(".")[2]
-        yield part, batch._replace(dropout_masks=tuple(to_backend(backend, mask, dtype) for mask in masks))
+        on_device = [to_backend(backend, mask, dtype) for mask in masks]
+        yield part, batch._replace(dropout_masks=(*of_inputs, *on_device))
 
 
 def draw_masks(
@@ -81,9 +88,29 @@ def draw_masks(
     rates: tuple[float, ...],
     generator: np.random.Generator | np.random.RandomState,
     shape: tuple[int, ...],
+    first: int = 0,
 ) -> list[np.ndarray]:
-    """Draw the factors of the inputs and of the units of each hidden layer: ``(*shape, n)`` each."""
+    """Draw the factors of the inputs and of the units of each hidden layer, from layer ``first``: ``(*shape, n)``."""
     return [
         (generator.random((*shape, n_units)) >= rate) / (1.0 - rate)
-        for n_units, rate in zip(network.sizes[:-1], rates, strict=True)
+        for n_units, rate in zip(network.sizes[first:-1], rates[first:], strict=True)
     ]
+
+
+def _drop_sparse(
+    x: Any, rate: float, generator: np.random.Generator | np.random.RandomState, n_samples: int, own: slice
+) -> Any:
+    """Apply the factors of the inputs to sparse samples: those that dense samples get, drawn in parts.
+
+    ``own`` are the rows of x among the ``n_samples`` of the whole batch.
+    """
+    begin, _, _ = own.indices(n_samples)
+    factors = np.ones_like(x.data)
+    at_once = max(1, NUMBERS_AT_ONCE // x.shape[1])
+    for start in range(0, n_samples, at_once):
+        drawn = generator.random((min(at_once, n_samples - start), x.shape[1]))
+        first, last = (min(max(row - begin, 0), x.shape[0]) for row in (start, start + len(drawn)))
+        places = slice(x.indptr[first], x.indptr[last])
+        rows = np.repeat(np.arange(first, last) + begin - start, np.diff(x.indptr[first : last + 1]))
+        factors[places] = (drawn[rows, x.indices[places]] >= rate) / (1.0 - rate)
+    return type(x)((x.data * factors, x.indices, x.indptr), shape=x.shape)

@@ -1,0 +1,23 @@
+"""Array namespaces in which one function is replaced."""
+
+from typing import Any
+
+from gpubp._typing import Namespace
+
+
+class WrappedNamespace:
+    """An array namespace with functions of its own, for the rest those of the namespace ``plain``."""
+
+    def __init__(self, plain: Namespace) -> None:
+        self.plain = plain
+
+    def __getattr__(self, name: str) -> Any:
+        """Return any other attribute of the wrapped namespace."""
+        return getattr(self.plain, name)
+
+
+def plain_namespace(xp: Namespace) -> Namespace:
+    """Return the namespace inside all wrappers, or ``xp`` itself if it is not wrapped."""
+    while isinstance(xp, WrappedNamespace):
+        xp = xp.plain
+    return xp

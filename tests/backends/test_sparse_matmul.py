@@ -1,0 +1,73 @@
+"""Products with sparse samples on every backend, beside those of dense ones."""
+
+import numpy as np
+import pytest
+import scipy.sparse
+
+from gpubp.backends import sparse_matmul
+from gpubp.backends.backend import choose_backend, to_backend, to_numpy
+from gpubp.backends.sparse_matmul import SparseMatmul, for_samples, samples_of
+from gpubp.backends.wrapped_namespace import plain_namespace
+
+GENERATOR = np.random.default_rng(0)
+X = scipy.sparse.csr_array(GENERATOR.random((30, 12)) * (GENERATOR.random((30, 12)) < 0.2), dtype="float32")
+EMPTY = scipy.sparse.csr_array((5, 12), dtype="float32")
+
+
+@pytest.fixture(params=[1 << 23, 40], ids=["at once", "in parts"])
+def _numbers_at_once(request, monkeypatch):
+    monkeypatch.setattr(sparse_matmul, "NUMBERS_AT_ONCE", request.param)
+
+
+@pytest.mark.usefixtures("_numbers_at_once")
+@pytest.mark.parametrize("stack", [(), (3,)], ids=["one network", "a stack"])
+@pytest.mark.parametrize("x", [X, X[:0], EMPTY], ids=["samples", "none", "no values"])
+def test_products_are_those_of_dense_samples(device, x, stack):
+    backend = choose_backend(device)
+    xp = for_samples(backend, x).xp
+    w, b = (GENERATOR.random((*stack, n, 4)).astype("float32") for n in x.shape[::-1])
+    with backend.active():
+        forward = xp.matmul(x, to_backend(backend, w))
+        back = xp.matmul(xp.matrix_transpose(x), to_backend(backend, b))
+    np.testing.assert_allclose(to_numpy(forward), x.toarray() @ w, rtol=1e-5)
+    np.testing.assert_allclose(to_numpy(back), x.toarray().T @ b, rtol=1e-5, atol=1e-7)
+
+
+def test_dense_samples_need_no_other_namespace():
+    backend = choose_backend("cpu")
+    assert for_samples(backend, X.toarray()) is backend
+    sparse = for_samples(backend, X)
+    assert for_samples(sparse, X) is sparse
+    assert plain_namespace(sparse.xp) is backend.xp
+    product = sparse.xp.matmul(X.toarray(), np.ones((12, 1), "float32"))
+    np.testing.assert_array_equal(product, X.toarray() @ np.ones((12, 1), "float32"))
+    np.testing.assert_array_equal(sparse.xp.matrix_transpose(np.eye(2, 3)), np.eye(3, 2))
+
+
+def test_numbers_made_dense_are_bounded(monkeypatch):
+    """One row is full, and has to be made dense alone."""
+    monkeypatch.setattr(sparse_matmul, "NUMBERS_AT_ONCE", 50)
+    rows = np.asarray(X.toarray())
+    rows[7] = 1.0
+    sizes, make_dense = [], SparseMatmul._dense
+
+    def noted(self, x):
+        columns, dense = make_dense(self, x)
+        sizes.append(dense.size)
+        return columns, dense
+
+    monkeypatch.setattr(SparseMatmul, "_dense", noted)
+    x = scipy.sparse.csr_array(rows)
+    backend = choose_backend("array_api_strict")
+    xp = for_samples(backend, x).xp
+    product = xp.matmul(x, to_backend(backend, np.ones((12, 2), "float32")))
+    np.testing.assert_allclose(to_numpy(product), rows @ np.ones((12, 2)), rtol=1e-5)
+    assert len(sizes) > 3
+    assert max(sizes) <= 50
+
+
+def test_samples_are_converted_where_they_are_sparse():
+    assert samples_of(X, slice(2, 4), "float64").dtype == np.float64
+    np.testing.assert_array_equal(samples_of(X, np.asarray([3, 1]), "float32").toarray(), X.toarray()[[3, 1]])
+    dense = X.toarray()
+    assert samples_of(dense, slice(2, 4), "float64").base is dense
