@@ -1,12 +1,14 @@
 """Import pyarrow when a file needs it, and convert its columns to NumPy arrays."""
 
 import importlib
+import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gpubp.data._text_values import MISSING_TEXTS, read_number
 from gpubp.errors import DataError
 
 
@@ -18,13 +20,15 @@ def import_pyarrow(module: str, path: Path) -> Any:
         raise DataError(f'reading {path} needs pyarrow: pip install "gpubp[cli]"') from error
 
 
-def columns_from_arrow(table: Any) -> list[tuple[str, NDArray[Any]]]:
-    """Return the columns of a pyarrow table as NumPy arrays, without the row index that pandas stores."""
-    return [
-        (name, arrow_to_numpy(column))
-        for name, column in zip(table.column_names, table.columns, strict=True)
-        if not name.startswith("__index_level_")
-    ]
+def columns_of_arrow(table: Any) -> list[tuple[str, Any]]:
+    """Return the columns of a pyarrow table, without the row index that pandas stores."""
+    columns = zip(table.column_names, table.columns, strict=True)
+    return [(name, column) for name, column in columns if not name.startswith("__index_level_")]
+
+
+def is_arrow(values: Any) -> bool:
+    """Return whether an object is a column of pyarrow."""
+    return type(values).__module__.partition(".")[0] == "pyarrow" and hasattr(values, "type")
 
 
 def arrow_to_numpy(column: Any) -> NDArray[Any]:
@@ -37,3 +41,50 @@ def arrow_to_numpy(column: Any) -> NDArray[Any]:
         for chunk in getattr(column, "chunks", [column])
     ]
     return np.concatenate(chunks) if chunks else np.empty(0, dtype=object)
+
+
+def texts_to_numpy(texts: Any) -> NDArray[np.object_]:
+    """Return a pyarrow column of text as an object array, with None for the empty text."""
+    values = arrow_to_numpy(texts.dictionary_encode())
+    values[values == ""] = None
+    return values
+
+
+def numbers_in_texts(texts: Any) -> NDArray[Any] | None:
+    """Return a pyarrow column of text as numbers, NaN where missing; None if a text is neither a number nor missing."""
+    import pyarrow
+    from pyarrow import compute
+
+    # The first attempt covers complete columns, and fails at the first text that is not a number.
+    if (numbers := _cast(texts)) is not None:
+        return numbers
+    is_missing = compute.is_in(texts, value_set=pyarrow.array(MISSING_TEXTS))
+    present = compute.if_else(is_missing, pyarrow.scalar(None, pyarrow.string()), texts)
+    if present.null_count == len(present):
+        return np.full(len(texts), np.nan)
+    if (numbers := _cast(present)) is not None:
+        return numbers
+    # pyarrow reads neither blanks around a number nor the minus sign of typeset text.
+    numbers_of: dict[str | None, int | float] = {None: math.nan}
+    for text in present.unique().drop_null().to_pylist():
+        number = math.nan if text.strip() in MISSING_TEXTS else read_number(text)
+        if number is None:
+            return None
+        numbers_of[text] = number
+    parsed = np.asarray([numbers_of[text] for text in arrow_to_numpy(present.dictionary_encode())])
+    return parsed if parsed.dtype.kind == "i" else parsed.astype(np.float64)
+
+
+def _cast(texts: Any) -> NDArray[Any] | None:
+    import pyarrow
+    from pyarrow import compute
+
+    for dtype in (pyarrow.int64(), pyarrow.float64()):
+        try:
+            numbers = texts.cast(dtype)
+        except pyarrow.ArrowInvalid:
+            continue
+        if dtype == pyarrow.int64() and compute.any(compute.match_substring_regex(texts, "[xX]")).as_py():
+            return None  # hexadecimal
+        return np.asarray(numbers)
+    return None

@@ -1,19 +1,32 @@
-"""Convert the values of a column, of any type, to one of the three kinds of column that a table holds."""
+"""Convert the values of a column, of any type, to one of the kinds of column that a table holds."""
 
 from collections.abc import Sequence
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from numbers import Real
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gpubp._core.masked_arrays import is_masked, refuse_masked
 from gpubp._core.text import brief
+from gpubp.data._arrow import arrow_to_numpy, is_arrow
+from gpubp.data._text_values import Kind, datetime_form
 from gpubp.errors import DataError
 
 
-def normalize_column(name: str, values: Any, source: str) -> NDArray[Any]:
+class NormalColumn(NamedTuple):
+    """A numeric, bool or text array, and its kind if the array does not show it.
+
+    Dates, and bools with missing values, are text in the forms of ``_text_values.py``.
+    """
+
+    values: NDArray[Any]
+    kind: Kind | None = None
+
+
+def normalize_column(name: str, values: Any, source: str) -> NormalColumn:
     """Return values as a numeric, bool or text column.
 
     Parameters
@@ -36,13 +49,16 @@ def normalize_column(name: str, values: Any, source: str) -> NDArray[Any]:
         ) from error
     if array.ndim != 1 or array.dtype.kind not in "biufUOM":
         raise DataError(
-            f"{source}: column {name!r} must be numbers, bools or text of shape (n,), "
+            f"{source}: column {name!r} must be numbers, bools, dates or text of shape (n,), "
             f"got {array.dtype} of shape {array.shape}"
         )
     if array.dtype.kind in "biuf":
-        return array
-    if array.dtype.kind == "M":  # dates and times are read as text
-        array = np.where(np.isnat(array), "", array.astype(str))
+        return NormalColumn(array)
+    if array.dtype.kind == "M":
+        # NumPy's type has no time zone; pandas' columns with one become objects instead.
+        dtype = getattr(values, "type" if is_arrow(values) else "dtype", None)
+        is_utc = getattr(dtype, "tz" if is_arrow(values) else "time_zone", None) is not None
+        return _datetimes(array, is_utc=is_utc)
     return _from_objects(name, array, source)
 
 
@@ -53,7 +69,7 @@ def unmasked_array(values: Any) -> NDArray[Any]:
         objects[np.ma.getmaskarray(values)] = None
         return objects
     refuse_masked("a list", values)
-    return np.asarray(values)
+    return arrow_to_numpy(values) if is_arrow(values) else np.asarray(values)
 
 
 def first_invalid_text(values: Sequence[str | bytes | None]) -> int | None:
@@ -66,7 +82,18 @@ def first_invalid_text(values: Sequence[str | bytes | None]) -> int | None:
     return None
 
 
-def _from_objects(name: str, array: NDArray[Any], source: str) -> NDArray[Any]:
+def _datetimes(array: NDArray[Any], *, is_utc: bool) -> NormalColumn:
+    """Return times as text in ISO 8601, in a form that does not depend on the unit or on the other rows."""
+    in_seconds = array.astype(np.promote_types(array.dtype, "datetime64[s]"))
+    distinct, places = np.unique(in_seconds, return_inverse=True)
+    forms = np.full(len(distinct), None, dtype=object)
+    for place in np.flatnonzero(~np.isnat(distinct)):
+        text = str(np.datetime_as_string(distinct[place]))
+        forms[place] = (datetime_form(text) or text) + ("Z" if is_utc else "")
+    return NormalColumn(forms[places], "datetime_utc" if is_utc else "datetime")
+
+
+def _from_objects(name: str, array: NDArray[Any], source: str) -> NormalColumn:
     is_present = np.array([not _is_missing(value) for value in array], dtype=bool)
     present = array.astype(object)[is_present]
     odd = {type(v).__name__ for v in present if isinstance(v, bytes | list | tuple | dict | np.ndarray | complex)}
@@ -75,10 +102,15 @@ def _from_objects(name: str, array: NDArray[Any], source: str) -> NDArray[Any]:
             f"{source}: column {name!r} holds {', '.join(sorted(odd))}, not numbers or text; "
             "bytes must be decoded to text, and lists need a column for each item"
         )
-    if is_present.all() and all(isinstance(value, bool | np.bool_) for value in present):
-        return array.astype(bool)
-    if all(isinstance(value, Real | Decimal) and not isinstance(value, bool) for value in present):
-        return _numbers(name, present, is_present, source)
+    kind: Kind | None = None
+    if len(present) and all(isinstance(value, bool | np.bool_) for value in present):
+        if is_present.all():
+            return NormalColumn(array.astype(bool))
+        kind = "bool"
+    elif all(isinstance(value, Real | Decimal) and not isinstance(value, bool) for value in present):
+        return NormalColumn(_numbers(name, present, is_present, source))
+    elif all(isinstance(value, date) for value in present):
+        present, kind = _dates(name, present, source)
     texts = [str(value) for value in present]
     try:
         "".join(set(texts)).encode()  # each distinct text once: many rows may share one long text
@@ -89,7 +121,22 @@ def _from_objects(name: str, array: NDArray[Any], source: str) -> NDArray[Any]:
         ) from None
     column = np.full(len(array), None, dtype=object)
     column[is_present] = texts
-    return column
+    return NormalColumn(column, kind)
+
+
+def _dates(name: str, present: NDArray[Any], source: str) -> tuple[NDArray[Any], Kind]:
+    """Return dates and times of Python or pandas as text in ISO 8601, in UTC if they have a time zone."""
+    is_utc = {isinstance(value, datetime) and value.tzinfo is not None for value in present}
+    if len(is_utc) > 1:
+        raise DataError(
+            f"{source}: column {name!r} holds dates with a time zone and dates without one; write all in one way"
+        )
+    forms = np.empty(len(present), dtype=object)
+    for place, value in enumerate(present):
+        naive = value.astimezone(UTC).replace(tzinfo=None) if True in is_utc else value
+        text = naive.isoformat()
+        forms[place] = (datetime_form(text) or text) + ("Z" if True in is_utc else "")
+    return forms, "datetime_utc" if True in is_utc else "datetime"
 
 
 def _numbers(name: str, present: NDArray[Any], is_present: NDArray[np.bool_], source: str) -> NDArray[Any]:

@@ -1,13 +1,14 @@
 """Tables: named columns on the host, built from mappings, data frames, arrays or built-in data sets.
 
-A column is one of three things: a numeric array (missing: NaN), a bool array, or an object array of ``str`` with
-None where the text is missing. Text in CSV and TSV files is not converted, so ``True`` is text there;
-a bool column with missing values becomes the text ``"True"`` and ``"False"``.
+A column is a numeric array (missing: NaN), a bool array, or an object array of ``str`` with None where the text is
+missing. Dates, and bools with missing values, are such text, and the table knows their kind. A CSV or TSV file does not
+say whether ``01`` is a number or a text, so a table from one has both: the numbers in ``columns``, the text in
+``written``.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,13 +16,17 @@ from numpy.typing import ArrayLike, NDArray
 
 from gpubp._core.names import near_miss
 from gpubp._core.text import brief
-from gpubp.data._arrow import columns_from_arrow
+from gpubp.data._arrow import columns_of_arrow, texts_to_numpy
 from gpubp.data._column_values import first_invalid_text, normalize_column, unmasked_array
 from gpubp.data._limits import MAX_NAME_LENGTH
+from gpubp.data._text_values import Kind
 from gpubp.data.datasets import Dataset
 from gpubp.errors import DataError
 
 Column = NDArray[Any]
+
+NO_HEADER = " (not counting the header)"
+"""Follows row numbers in messages about text files."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,23 +41,44 @@ class Table:
         The origin of the columns, for messages.
     targets : tuple of str
         Columns that the source marks as targets, as ``.npy`` and ``.npz`` files and built-in sets do.
+    kinds : dict of str to str
+        The kinds of columns whose arrays do not show them: ``"bool"``, ``"datetime"`` and ``"datetime_utc"``.
+    written : dict of str to pyarrow.ChunkedArray
+        The text of columns that a text file writes as numbers.
+    has_header : bool
+        Whether the first line of the source is a header, which row numbers do not count.
     """
 
     columns: dict[str, Column]
     source: str = "the table"
     targets: tuple[str, ...] = ()
+    kinds: Mapping[str, Kind] = field(default_factory=dict)
+    written: Mapping[str, Any] = field(default_factory=dict)
+    has_header: bool = False
 
     @property
     def n_rows(self) -> int:
         """Number of rows."""
         return len(next(iter(self.columns.values()), ()))
 
+    def kind(self, name: str) -> Kind:
+        """Return what a column holds; in a column of a text file, numbers if every text is a number or missing."""
+        letter = self.columns[name].dtype.kind
+        return self.kinds.get(name) or ("text" if letter == "O" else "bool" if letter == "b" else "number")
+
+    def texts(self, name: str) -> Column:
+        """Return a column of text, or the text of a column that a text file writes as numbers; None where empty."""
+        return texts_to_numpy(self.written[name]) if name in self.written else self.columns[name]
+
+    def describe_row(self, index: int) -> str:
+        """Return the number of a row for messages, from 1."""
+        return f"row {index + 1:,}{NO_HEADER if self.has_header else ''}"
+
     def select(self, rows: ArrayLike) -> "Table":
         """Return the table of the given rows, by index or by mask."""
-        index = np.asarray(rows)
-        if not index.size:  # an empty list would be an index of floats
-            index = index.astype(np.intp)
-        return Table({name: values[index] for name, values in self.columns.items()}, self.source, self.targets)
+        index = np.arange(self.n_rows)[np.asarray(rows) if np.size(rows) else []]
+        columns = {name: values[index] for name, values in self.columns.items()}
+        return replace(self, columns=columns, written={name: text.take(index) for name, text in self.written.items()})
 
 
 class RawTable(NamedTuple):
@@ -61,6 +87,8 @@ class RawTable(NamedTuple):
     columns: list[tuple[str, Any]]
     source: str
     targets: Sequence[str] = ()
+    written: Mapping[str, Any] = {}
+    has_header: bool = False
 
 
 def table_from_mapping(mapping: Any, *, source: str = "the table", targets: Sequence[str] = ()) -> Table:
@@ -94,7 +122,7 @@ def table_from_mapping(mapping: Any, *, source: str = "the table", targets: Sequ
     if hasattr(mapping, "keys"):
         names = list(mapping.keys())
     elif hasattr(mapping, "columns") and hasattr(mapping, "column_names"):
-        return build_table(columns_from_arrow(mapping), source, targets)
+        return build_table(columns_of_arrow(mapping), source, targets)
     elif hasattr(mapping, "columns"):
         names = list(mapping.columns)
     else:
@@ -188,13 +216,19 @@ def raw_table_from_arrays(
     return RawTable([*zip(names, x.T, strict=True), *zip(targets, np.atleast_2d(y.T), strict=True)], source, targets)
 
 
-def build_table(columns: Iterable[tuple[str, Any]], source: str, targets: Sequence[str] = ()) -> Table:
+def build_table(
+    columns: Iterable[tuple[str, Any]],
+    source: str,
+    targets: Sequence[str] = (),
+    written: Mapping[str, Any] | None = None,
+    has_header: bool = False,
+) -> Table:
     """Check names and lengths and normalise the columns; every source goes through here."""
     columns = list(columns)
     names = [name for name, _ in columns]
     _check_names(names, source)
     normalized = {name: normalize_column(name, values, source) for name, values in columns}
-    lengths = {name: len(values) for name, values in normalized.items()}
+    lengths = {name: len(column.values) for name, column in normalized.items()}
     if len(set(lengths.values())) > 1:
         raise DataError(f"{source}: columns differ in length: {brief(str(lengths))}")
     if not lengths[names[0]]:
@@ -203,7 +237,9 @@ def build_table(columns: Iterable[tuple[str, Any]], source: str, targets: Sequen
         )
     if unknown := [name for name in targets if name not in normalized]:
         raise DataError(f"{source}: there is no column {unknown[0]!r}{near_miss(unknown[0], normalized)}")
-    return Table(normalized, source, tuple(targets))
+    arrays = {name: column.values for name, column in normalized.items()}
+    kinds = {name: column.kind for name, column in normalized.items() if column.kind is not None}
+    return Table(arrays, source, tuple(targets), kinds, written or {}, has_header)
 
 
 def _check_names(names: list[str], source: str) -> None:

@@ -8,7 +8,15 @@ from typing import Any
 import numpy as np
 
 from gpubp.data.metrics import Scores, score
-from gpubp.data.preprocessing import ClassTarget, Preprocessing, Task, apply, encode_target, fit_preprocessing
+from gpubp.data.preprocessing import (
+    ClassTarget,
+    Preprocessing,
+    Task,
+    apply,
+    as_numbers,
+    encode_target,
+    fit_preprocessing,
+)
 from gpubp.data.readers import read_table
 from gpubp.data.streaming.split import SPLITS, validate_fractions
 from gpubp.data.table import Table, table_from_mapping
@@ -68,7 +76,7 @@ class PreparedTable:
     @property
     def ranges(self) -> dict[str, tuple[float, float]]:
         """The minimum and maximum of each numeric target, over all rows."""
-        columns = {name: self.table.columns[name] for name in self.preprocessing.target_names}
+        columns = {name: as_numbers(self.table, name) for name in self.preprocessing.target_names}
         return {name: (values.min(), values.max()) for name, values in columns.items()}
 
     def with_preprocessing(self, preprocessing: Preprocessing) -> "PreparedTable":

@@ -63,12 +63,12 @@ ROWS = "".join(f"{k},x\n" for k in range(5))
         (b"a,b\n1,x\n2,\0\n", "line 3 has a zero byte"),
         (
             f"a,b\n{ROWS}6,K\u00f6ln\n".encode("latin-1"),
-            "row 7 (the header is row 1) of column 'b' shows; save it as UTF-8",
+            "row 6 (not counting the header) of column 'b' shows; save it as UTF-8",
         ),
         (b"a,\xc3\n1,2\n", "not UTF-8 text, as its header shows; save it as UTF-8"),
-        (b"a,b\n1,\xc0\xaf\n", "row 2 (the header is row 1) of column 'b'"),
-        (f"a,b\n{ROWS}1,x,y\n", "row 7 (the header is row 1): Expected 2 columns, got 3"),
-        (f"a,b\n{ROWS}1\n{ROWS}", "row 7 (the header is row 1): Expected 2 columns, got 1"),
+        (b"a,b\n1,\xc0\xaf\n", "row 1 (not counting the header) of column 'b'"),
+        (f"a,b\n{ROWS}1,x,y\n", "row 6 (not counting the header): Expected 2 columns, got 3"),
+        (f"a,b\n{ROWS}1\n{ROWS}", "row 6 (not counting the header): Expected 2 columns, got 1"),
         ("a,b\n1,2,\x1b[31m\x9b\n", r"got 3: 1,2,\x1b[31m"),
         ('a,b\n1,"x\n' + ROWS, "a quotation mark is not closed"),
         ("a,b\n", "(a, b) but no rows"),
@@ -116,7 +116,7 @@ def test_unusual_text_that_holds_a_table(write, content, expected):
         (['"1.234.567,8"'], "'1.234.567,8': write plain numbers"),
         (["1'234"], "write plain numbers"),
         (['"3,14"'], "with separators, such as '3,14'"),
-        (["old"], "column 'a', row 5: 'old' is non-numeric text"),
+        (["old"], "column 'a', row 5 (not counting the header): 'old' is non-numeric text"),
     ],
 )
 def test_text_that_resembles_numbers(write, values, expected):

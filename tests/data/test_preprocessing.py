@@ -123,7 +123,7 @@ def test_the_task_can_be_requested():
     halves = table(x=[1.0, 2.0, 3.0], y=[0.5, 1.0, 0.5])
     assert fit_preprocessing(halves, task="classification").target == ClassTarget("y", ("0.5", "1"), "float")
     ratings = table(x=[1.0, 2.0, 3.0, 4.0], y=["1", "2", "3", "3+"])
-    assert fit_preprocessing(ratings, task="classification").target.kind == "str"
+    assert fit_preprocessing(ratings, task="classification").target.label_type == "str"
 
 
 def test_named_columns_are_categories_and_dropped_ones_are_ignored():
@@ -295,9 +295,9 @@ DATES = r"'name' looks like dates, 150 different ones .*columns of numbers from 
         ({"name": MANY * 2, "y": [0, 1] * 150}, {}, "'name' has 150 categories, more than max_categories=100; drop it"),
         ({"x": np.arange(150.0), "y": MANY}, {}, "target 'y' has a class for each of its 150 rows"),
         (
-            XY | {"x": ["12", "n/a", "7", "8"]},
+            XY | {"x": ["12", "old", "7", "8"]},
             {},
-            "column 'x', row 2: 'n/a' is non-numeric text where numbers are needed.*--categorical 'x'",
+            "column 'x', row 2: 'old' is non-numeric text where numbers are needed.*--categorical 'x'",
         ),
         (XY | {"y": ["12", "7", "8", "none"]}, {}, "column 'y', row 4: 'none' is non-numeric text"),
     ],
@@ -346,9 +346,9 @@ def test_text_that_is_mostly_not_numeric_is_a_category():
         ({"colour": None, "color": ["black"]}, "missing: 'colour'; extra, to be removed: 'color'"),
         (
             {"colour": ["green"]},
-            "'colour', row 1: 'green' was not seen in training, only 'black', 'brown', 'white'",
+            "'colour', row 1: 'green' does not occur in the training data, only 'black', 'brown', 'white'",
         ),
-        ({"colour": [7]}, "'7' was not seen"),
+        ({"colour": [7]}, "'7' does not occur"),
         ({"weight": ["heavy"]}, "'weight', row 1: 'heavy' is non-numeric text where numbers are needed"),
         ({"weight": [INF]}, "'weight', row 1: infinity"),
         ({"weight": [NAN]}, r"'weight' has 1 missing values \(first in row 1\).*--impute"),
@@ -385,7 +385,7 @@ def test_numbers_can_be_text_when_applied():
 @pytest.mark.parametrize(
     ("species", "message"),
     [
-        (["wolf"], "'species', row 1: 'wolf' was not seen"),
+        (["wolf"], "'species', row 1: 'wolf' does not occur"),
         ([None], "'species' has 1 missing"),
         (None, "no column 'species'"),
     ],
@@ -527,15 +527,15 @@ def test_the_unchanged_json_is_read():
         (("dropped",), ["a"], "names that differ"),
         (("dropped",), None, "expected"),
         (("target",), None, "got None"),
-        (("target", "kind"), "complex", "got complex"),
-        (("target", "kind"), [], r"got \[\]"),
+        (("target", "label_type"), "complex", "got complex"),
+        (("target", "label_type"), [], r"got \[\]"),
         (("target", "classes"), ["1"], "two or more different classes"),
         (("target", "classes"), ["1", "1"], "two or more different classes"),
-        (("target", "classes"), ["1", "x"], "classes of kind int"),
-        (("target", "classes"), ["1", "01"], "classes of kind int"),
-        (("target",), {"name": "y", "classes": ["yes", "no"], "kind": "bool"}, "classes of kind bool"),
-        (("target",), {"name": "y", "classes": ["nan", "1"], "kind": "float"}, "classes of kind float"),
-        (("target",), {"name": "y", "classes": ["inf", "1"], "kind": "float"}, "classes of kind float"),
+        (("target", "classes"), ["1", "x"], "classes of type int"),
+        (("target", "classes"), ["1", "01"], "classes of type int"),
+        (("target",), {"name": "y", "classes": ["yes", "no"], "label_type": "bool"}, "classes of type bool"),
+        (("target",), {"name": "y", "classes": ["nan", "1"], "label_type": "float"}, "classes of type float"),
+        (("target",), {"name": "y", "classes": ["inf", "1"], "label_type": "float"}, "classes of type float"),
         (("target",), {"names": ["y"], "means": [0.0], "scales": []}, "a mean and scale per target"),
         (("target",), {"names": [], "means": [], "scales": []}, "a feature and a target"),
         (("target",), {"names": ["y"], "means": [0.0], "scales": [0.0]}, "scales above 0"),

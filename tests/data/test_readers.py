@@ -194,14 +194,14 @@ def test_table_from_arrays_names_and_shapes():
         (
             "a.csv",
             "a,b\n1,2\n3\n4,5\n",
-            r"a\.csv.*row 3 \(the header is row 1\): Expected 2 columns, got 1.*as many fields",
+            r"a\.csv.*row 2 \(not counting the header\): Expected 2 columns, got 1.*as many fields",
         ),
         ("a.csv", 'a,b\n1,"2\n3,4\n', "a.csv: a quotation mark is not closed"),
         ("a.tsv.gz", gzip.compress(b'a\tb\n1\t"2\n3\t4', mtime=0), "a.tsv.gz: a quotation mark is not closed"),
         (
             "a.csv",
             b"a,b\n\xff\xfe,1\n",
-            "a.csv is not UTF-8 text, as row 2 .the header is row 1. of column 'a' shows; save it as UTF-8",
+            "a.csv is not UTF-8 text, as row 1 .not counting the header. of column 'a' shows; save it as UTF-8",
         ),
         ("a.csv", b"a\xff,b\n1,1\n", "a.csv is not UTF-8 text, as its header shows; save it as UTF-8"),
         ("a.csv", "a,b\n1,1\n".encode("utf-16"), "a.csv is written in UTF-16 or UTF-32; save it as UTF-8"),

@@ -468,7 +468,10 @@ class TestTables:
         y = predict(model.network, model.theta, apply(prepared, known, unknown="zeros"), device="cpu")
         assert_agree(results["probabilities"][:2], y[:2], "forward")
         assert results["label"].tolist()[:2] == decode_outputs(prepared, y)["buys"].tolist()[:2]
-        for columns, message in ((strange, "1 missing values"), (SHOP | {"town": ["Rome"] * N}, "'Rome' was not seen")):
+        for columns, message in (
+            (strange, "1 missing values"),
+            (SHOP | {"town": ["Rome"] * N}, "'Rome' does not occur"),
+        ):
             with pytest.raises(DataError, match=message):
                 predict_table(model, columns, device="cpu")
 

@@ -50,12 +50,12 @@ def predict_in_parts(
             try:
                 outputs = compute(piece.table)
             except DataError as error:
-                raise with_file_rows(error, piece) from error
+                raise with_file_rows(error, piece.origin, piece.first) from error
             write(decode_outputs(preprocessing, outputs))
             try:
                 if is_scored:
                     running.add(encode_target(preprocessing, piece.table), outputs)
             except DataError as error:  # the predictions do not depend on the target
                 is_scored = False
-                print_note(f"no scores: {with_file_rows(error, piece)}")
+                print_note(f"no scores: {with_file_rows(error, piece.origin, piece.first)}")
     return Predicted(tables.name, int(sum(tables.counts)), {}, running.scores() if is_scored else None)

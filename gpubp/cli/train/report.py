@@ -105,7 +105,7 @@ def _facts_of_data(job: TrainingJob) -> Facts:
     target, reason = prepared.preprocessing.target, ""
     if isinstance(target, ClassTarget):
         target_text = f"{target.name}: {len(target.classes)} classes ({shortened(target.classes, 10)})"
-        if job.options.task == "auto" and target.kind == "int":
+        if job.options.task == "auto" and target.label_type == "int":
             reason = " (whole numbers with few values; --task regression reads them as numbers)"
     else:
         target_text = "; ".join(

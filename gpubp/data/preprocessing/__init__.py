@@ -9,6 +9,7 @@ from gpubp.data.preprocessing._fitting import Task, fit_preprocessing
 from gpubp.data.preprocessing._incremental_fitting import IncrementalFit, fit_incrementally
 from gpubp.data.preprocessing._json import from_json, preprocessing_of, to_json
 from gpubp.data.preprocessing._records import CategoryColumn, ClassTarget, NumberColumn, NumberTarget, Preprocessing
+from gpubp.data.preprocessing._schema import as_numbers
 from gpubp.data.preprocessing._transform import (
     apply,
     class_values,
@@ -26,6 +27,7 @@ __all__ = [
     "Preprocessing",
     "Task",
     "apply",
+    "as_numbers",
     "class_values",
     "decode_probabilities",
     "decode_target",

@@ -1,15 +1,13 @@
 """What a column holds: numbers or categories, missing values, and which columns are the targets."""
 
-import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
-
-import numpy as np
-from numpy.typing import NDArray
+from collections.abc import Collection, Iterable, Sequence
 
 from gpubp._core.names import near_miss
 from gpubp._core.text import brief
-from gpubp.data.table import Column, Table
+from gpubp.data._text_values import MISSING_TEXTS, Kind, has_separators, read_number
+from gpubp.data.preprocessing._schema import as_numbers
+from gpubp.data.table import Table
 from gpubp.errors import DataError
 
 TARGET_NAMES = ("target", "label", "class", "y")
@@ -17,8 +15,6 @@ TARGET_NAMES = ("target", "label", "class", "y")
 
 MAX_CODED_CLASSES = 20
 """Whole numbers are classes if there are at most this many and each occurs at least twice on average."""
-
-_SEPARATED_NUMBER = re.compile(r"[-+]?(\d{1,3}([,.' \u00a0\u202f])\d{3}(\2\d{3})*([.,]\d+)?|\d+,\d+)")
 
 
 def choose_targets(table: Table, target: str | Sequence[str] | None) -> tuple[str, ...]:
@@ -43,28 +39,34 @@ def require_column(table: Table, name: str) -> None:
         )
 
 
-def holds_categories(name: str, values: Column, categorical: Sequence[str]) -> bool:
-    """Return whether a column holds categories; raise a DataError if it mixes numbers with some other text."""
-    if name in categorical or values.dtype == bool:
-        return True
-    if values.dtype != object:
-        return False
-    counts = Counter(value for value in values if value is not None)
-    refuse_separators(name, counts)
-    if text_among_numbers(counts) is not None:
-        as_numbers(name, values, f"correct it, or read categories: categorical=[{name!r}] (--categorical {name!r})")
-    return True
+def category_kind(table: Table, name: str, categorical: Sequence[str]) -> Kind | None:
+    """Return what a column of categories holds, None for a column of numbers.
+
+    Raises
+    ------
+    DataError
+        If the column mixes numbers with some other text and is not in `categorical`.
+    """
+    kind = table.kind(name)
+    if name in categorical:
+        return "text" if name in table.written else kind
+    if kind == "text":
+        counts = Counter(text for text in table.columns[name] if text is not None)
+        refuse_separators(name, counts)
+        if text_among_numbers(counts) is not None:
+            as_numbers(table, name, categories_fix(name))
+    return None if kind == "number" else kind
 
 
-def holds_classes(name: str, values: Column) -> bool:
-    """Return whether a target holds classes: text, bools, or few whole numbers."""
-    if values.dtype == object or values.dtype == bool:
-        holds_categories(name, values, ())
-        return True
-    numbers = as_numbers(name, values)
-    n_values = len(np.unique(numbers))
-    is_whole = bool((numbers == np.round(numbers)).all())
-    return is_whole and n_values <= MAX_CODED_CLASSES and len(numbers) >= 2 * n_values
+def categories_fix(name: str) -> str:
+    """Say how a column with text among its numbers can be fixed."""
+    return f"correct it, or read categories: categorical=[{name!r}] (--categorical {name!r})"
+
+
+def are_few_whole_numbers(distinct: Collection[float], n_rows: int) -> bool:
+    """Return whether numbers are classes: whole, at most `MAX_CODED_CLASSES`, each at least twice on average."""
+    few = len(distinct) <= MAX_CODED_CLASSES and n_rows >= 2 * len(distinct)
+    return few and all(float(value).is_integer() for value in distinct)
 
 
 def refuse_separators(name: str, counts: Counter[str]) -> None:
@@ -77,8 +79,8 @@ def refuse_separators(name: str, counts: Counter[str]) -> None:
     counts : Counter
         How often each text occurs.
     """
-    separated = {text: count for text, count in counts.items() if _has_separators(text)}
-    n_numbers = sum(count for text, count in counts.items() if _number(text) is not None)
+    separated = {text: count for text, count in counts.items() if has_separators(text)}
+    n_numbers = sum(count for text, count in counts.items() if read_number(text) is not None)
     if separated and n_numbers + sum(separated.values()) > counts.total() / 2:
         shown = brief(repr(next(iter(separated))), 60)
         raise DataError(
@@ -98,43 +100,9 @@ def text_among_numbers(counts: Counter[str]) -> str | None:
     None
     None
     """
-    others = [text for text in counts if _number(text) is None]
-    n_numbers = counts.total() - sum(counts[text] for text in others)
+    others = [text for text in counts if read_number(text) is None and text not in MISSING_TEXTS]
+    n_numbers = sum(count for text, count in counts.items() if read_number(text) is not None)
     return others[0] if others and n_numbers > counts.total() / 2 else None
-
-
-def missing_values(values: Column) -> NDArray[np.bool_]:
-    """Return a mask of the missing values of a column."""
-    if values.dtype == object:
-        return np.array([value is None for value in values], dtype=bool)
-    return np.isnan(values) if values.dtype.kind == "f" else np.zeros(len(values), dtype=bool)
-
-
-def as_numbers(name: str, values: Column, fix: str = "correct it or leave the field empty") -> NDArray[np.float64]:
-    """Return a column as float64, NaN where missing; raise a DataError at other text and at infinity."""
-    if values.dtype == object:
-        for row, text in enumerate(values, start=1):
-            if text is not None and _number(text) is None:
-                shown = brief(repr(text), 60)
-                raise DataError(
-                    f"column {name!r}, row {row}: {shown} is non-numeric text where numbers are needed; {fix}"
-                )
-    numbers = values.astype(np.float64)
-    if np.isinf(numbers).any():
-        raise DataError(f"column {name!r}, row {np.isinf(numbers).argmax() + 1}: infinity; numbers must be finite")
-    return numbers
-
-
-def as_category(name: str, values: Column) -> NDArray[np.object_]:
-    """Return a column as text, None where missing; a whole float is written as the integer it equals."""
-    if values.dtype == object:
-        return values
-    if np.isinf(values).any():
-        raise DataError(f"column {name!r}, row {np.isinf(values).argmax() + 1}: infinity; it cannot be a category")
-    distinct, places = np.unique(values, return_inverse=True)
-    texts = np.empty(len(distinct), dtype=object)
-    texts[:] = [_text(value) for value in distinct.tolist()]
-    return texts[places]
 
 
 def quoted_list(names: Iterable[str]) -> str:
@@ -146,21 +114,3 @@ def shortened(items: list[str], limit: int = 12) -> str:
     """Join items for a message; of more than `limit`, show the first `limit` and the count."""
     rest = f", ... ({len(items)} in all)" if len(items) > limit else ""
     return ", ".join(items[:limit]) + rest
-
-
-def _number(text: str) -> float | None:
-    try:
-        return float(text)
-    except ValueError:
-        return None
-
-
-def _has_separators(text: str) -> bool:
-    """Return whether a text is a number with thousands separators or a decimal comma."""
-    return _number(text) is None and _SEPARATED_NUMBER.fullmatch(text.strip()) is not None
-
-
-def _text(value: bool | int | float) -> str | None:
-    if value != value:
-        return None
-    return repr(int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 2**53 else value)

@@ -9,13 +9,11 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from gpubp.data._text_values import Kind, has_leading_zero
 from gpubp.data.preprocessing._column_types import (
-    as_category,
-    as_numbers,
+    are_few_whole_numbers,
+    category_kind,
     choose_targets,
-    holds_categories,
-    holds_classes,
-    missing_values,
     quoted_list,
     require_column,
     shortened,
@@ -28,12 +26,13 @@ from gpubp.data.preprocessing._records import (
     NumberTarget,
     Preprocessing,
 )
+from gpubp.data.preprocessing._schema import as_categories, as_numbers, missing_values, write_numbers
 from gpubp.data.table import Column, Table
 from gpubp.errors import DataError
 
 Task = Literal["auto", "classification", "regression"]
 
-_DATE = re.compile(r"(\d{4}([-/.])\d\d?\2\d\d?|\d\d?([-/.])\d\d?\3\d{4})([ T]\d.*)?")
+_DATE = re.compile(r"(\d{4}([-/.])\d\d?\2\d\d?|\d\d?([-/.])\d\d?\3\d{4})(Z|[ T]\d.*)?")
 
 
 def fit_preprocessing(
@@ -61,7 +60,8 @@ def fit_preprocessing(
     impute : bool
         Fill missing features with the median or the most frequent category, here and later, instead of raising.
     categorical : sequence of str
-        Columns to read as categories, even if they hold numbers.
+        Columns to read as categories, even if they hold numbers; from a CSV or TSV file as text, so that ``01`` and
+        ``1`` are different categories. May include the target, whose classes are then text.
     drop : sequence of str
         Columns to ignore.
     max_categories : int
@@ -93,13 +93,14 @@ def fit_preprocessing(
            [ 1.,  1.,  0.]])
     """
     targets = validate_fit_options(table, target, task, categorical, drop)
-    features = {
-        name: as_category(name, values) if holds_categories(name, values, categorical) else as_numbers(name, values)
-        for name, values in table.columns.items()
-        if name not in targets and name not in drop
-    }
-    if not features:
+    names = [name for name in table.columns if name not in targets and name not in drop]
+    if not names:
         raise DataError(f"{table.source} has no columns besides the target {quoted_list(targets)}; features are needed")
+    kinds = {name: category_kind(table, name, categorical) for name in names}
+    features = {
+        name: as_numbers(table, name) if kind is None else as_categories(table, name, kind)
+        for name, kind in kinds.items()
+    }
     missing = {name: int(missing_values(values).sum()) for name, values in features.items()}
     if not impute and any(missing.values()):
         counts = [f"{count} in column {name!r}" for name, count in missing.items() if count]
@@ -108,8 +109,10 @@ def fit_preprocessing(
             "for the median of numbers and the most frequent category"
         )
     training = np.arange(table.n_rows)[slice(None) if rows is None else np.asarray(rows)]
-    columns = tuple(_fit_column(name, values, training, impute, max_categories) for name, values in features.items())
-    fitted = _fit_target(table, targets, training, task, max_categories)
+    columns = tuple(
+        _fit_column(name, values, kinds[name], training, impute, max_categories) for name, values in features.items()
+    )
+    fitted = _fit_target(table, targets, training, task, categorical, max_categories)
     return Preprocessing(columns, fitted, tuple(dict.fromkeys(drop)))
 
 
@@ -133,7 +136,7 @@ def validate_task(task: str) -> None:
 
 
 def fit_categories(
-    name: str, counts: Counter[str], training_counts: Counter[str], impute: bool, max_categories: int
+    name: str, kind: Kind, counts: Counter[str], training_counts: Counter[str], impute: bool, max_categories: int
 ) -> CategoryColumn:
     """Fit a column of categories from how often each occurs in all rows and in the training rows.
 
@@ -155,29 +158,29 @@ def fit_categories(
         )
     # Of equally frequent categories the first in sorted order, so that the order of rows does not matter.
     fill = min(counts, key=lambda text: (-training_counts[text], text)) if impute else None
-    return CategoryColumn(name, tuple(sorted(counts)), fill)
+    return CategoryColumn(name, tuple(sorted(counts)), fill, kind)
 
 
 def fit_class_target(name: str, distinct: Column) -> ClassTarget:
     """Fit a target of classes from its sorted distinct values: numbers, bools or text."""
-    classes = tuple(as_category(name, distinct).tolist())
+    classes = tuple(distinct.tolist() if distinct.dtype == object else write_numbers(distinct).tolist())
     if len(classes) < 2:
         raise DataError(f"the target {name!r} has only one class, {classes[0]!r}; at least two are needed")
-    kinds: dict[str, LabelType] = {"O": "str", "b": "bool"}
+    types: dict[str, LabelType] = {"O": "str", "b": "bool"}
     is_whole = all(label.lstrip("-").isdecimal() for label in classes)
-    return ClassTarget(name, classes, kinds.get(distinct.dtype.kind, "int" if is_whole else "float"))
+    return ClassTarget(name, classes, types.get(distinct.dtype.kind, "int" if is_whole else "float"))
 
 
 def _fit_column(
-    name: str, values: Column, rows: NDArray[np.intp], impute: bool, max_categories: int
+    name: str, values: Column, kind: Kind | None, rows: NDArray[np.intp], impute: bool, max_categories: int
 ) -> NumberColumn | CategoryColumn:
     training = values[rows][~missing_values(values[rows])]
     if not len(training):
         raise DataError(f"column {name!r} has no values to learn from; drop it: drop=[{name!r}] (--drop {name!r})")
-    if values.dtype != object:
+    if kind is None:
         return NumberColumn(name, *_mean_and_scale(name, training), float(np.median(training)) if impute else None)
     counts = Counter(value for value in values if value is not None)
-    return fit_categories(name, counts, Counter(training.tolist()), impute, max_categories)
+    return fit_categories(name, kind, counts, Counter(training.tolist()), impute, max_categories)
 
 
 def _mean_and_scale(name: str, values: Column) -> tuple[float, float]:
@@ -190,32 +193,48 @@ def _mean_and_scale(name: str, values: Column) -> tuple[float, float]:
 
 
 def _fit_target(
-    table: Table, names: tuple[str, ...], rows: NDArray[np.intp], task: str, max_categories: int
+    table: Table,
+    names: tuple[str, ...],
+    rows: NDArray[np.intp],
+    task: str,
+    categorical: Sequence[str],
+    max_categories: int,
 ) -> ClassTarget | NumberTarget:
-    columns = [table.columns[name] for name in names]
-    for name, values in zip(names, columns, strict=True):
-        missing = missing_values(values)
+    for name in names:
+        missing = missing_values(table.texts(name) if name in categorical else table.columns[name])
         if missing.any():
             raise DataError(
-                f"the target {name!r} is missing in {missing.sum()} of {len(values)} rows (first in row "
-                f"{missing.argmax() + 1}); leave these rows out"
+                f"the target {name!r} is missing in {missing.sum()} of {len(missing)} rows (first in "
+                f"{table.describe_row(int(missing.argmax()))}); leave these rows out"
             )
     if task == "auto" and len(names) == 1:
-        task = "classification" if holds_classes(names[0], columns[0]) else "regression"
+        task = "classification" if _holds_classes(table, names[0], categorical) else "regression"
     if task == "classification":
         if len(names) > 1:
             raise DataError(f"classification takes one target, got {quoted_list(names)}")
-        return _fit_classes(names[0], columns[0], max_categories)
-    fix = "correct it, or pass task='classification'"
-    numbers = [as_numbers(name, values, fix)[rows] for name, values in zip(names, columns, strict=True)]
+        return _fit_classes(table, names[0], categorical, max_categories)
+    numbers = [as_numbers(table, name, "correct it, or pass task='classification'")[rows] for name in names]
     means, scales = zip(*map(_mean_and_scale, names, numbers), strict=True)
     return NumberTarget(names, means, scales)
 
 
-def _fit_classes(name: str, values: Column, max_categories: int) -> ClassTarget:
-    counts = Counter(as_category(name, values).tolist())
-    if len(counts) == len(values) > max_categories:  # many classes are valid; one for each row suggests a wrong target
-        raise DataError(f"the target {name!r} has a class for each of its {len(values)} rows; choose another target")
-    return fit_class_target(
-        name, np.asarray(sorted(counts), dtype=object) if values.dtype == object else np.unique(values)
-    )
+def _holds_classes(table: Table, name: str, categorical: Sequence[str]) -> bool:
+    """Return whether a target holds classes: text, bools, or few whole numbers."""
+    if category_kind(table, name, categorical) is not None:
+        return True
+    numbers = as_numbers(table, name)
+    return are_few_whole_numbers(np.unique(numbers), len(numbers))
+
+
+def _fit_classes(table: Table, name: str, categorical: Sequence[str], max_categories: int) -> ClassTarget:
+    kind, values = table.kind(name), table.columns[name]
+    if name in table.written:  # the classes are codes, and come back as the file writes them
+        texts = table.texts(name)
+        if name in categorical or any(map(has_leading_zero, set(texts))):
+            kind, values = "text", texts
+    if kind == "number":
+        as_numbers(table, name)  # refuses infinity
+    distinct = np.unique(values) if kind in ("number", "bool") else np.asarray(sorted(set(values)), dtype=object)
+    if len(distinct) == table.n_rows > max_categories:  # many classes are valid; one for each row suggests an error
+        raise DataError(f"the target {name!r} has a class for each of its {table.n_rows} rows; choose another target")
+    return fit_class_target(name, distinct)

@@ -5,7 +5,7 @@ fill missing values, are computed from a sample.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,11 +13,10 @@ from numpy.typing import NDArray
 
 from gpubp._core.text import brief
 from gpubp.data._running_statistics import RunningMoments, RunningSample
+from gpubp.data._text_values import DESCRIPTIONS, Kind, has_leading_zero
 from gpubp.data.preprocessing._column_types import (
-    MAX_CODED_CLASSES,
-    as_category,
-    as_numbers,
-    missing_values,
+    are_few_whole_numbers,
+    categories_fix,
     refuse_separators,
     text_among_numbers,
 )
@@ -29,7 +28,8 @@ from gpubp.data.preprocessing._fitting import (
     validate_task,
 )
 from gpubp.data.preprocessing._records import CategoryColumn, ClassTarget, NumberColumn, NumberTarget, Preprocessing
-from gpubp.data.table import Column, Table
+from gpubp.data.preprocessing._schema import as_categories, as_numbers, missing_values
+from gpubp.data.table import Table
 from gpubp.errors import DataError
 
 MAX_CLASSES = 10_000
@@ -90,7 +90,7 @@ def fit_incrementally(
         if not targets:
             source = table.source
             names = validate_fit_options(table, target, task, categorical, drop)
-            targets = {name: _TargetStatistics(name) for name in names}
+            targets = {name: _TargetStatistics(name, is_category=name in categorical) for name in names}
             columns = {
                 name: _ColumnStatistics(name, impute, max_categories, is_category=name in categorical)
                 for name in table.columns
@@ -98,9 +98,8 @@ def fit_incrementally(
             }
             if not columns:
                 raise DataError(f"{source} has no columns besides the target {names[0]!r}; features are needed")
-        for statistics in (columns, targets):
-            for name, of_column in statistics.items():
-                of_column.add(table.columns[name], training)
+        for of_column in (*columns.values(), *targets.values()):
+            of_column.add(table, training)
         n_rows += table.n_rows
     missing = {name: column.n_missing for name, column in columns.items() if column.n_missing}
     if missing and not impute:
@@ -116,118 +115,181 @@ def fit_incrementally(
 
 
 class _ColumnStatistics:
-    """Statistics of a feature: moments of numbers, or counts of texts."""
+    """Statistics of a feature: moments of numbers, and counts of texts.
+
+    A text file whose first rows hold numbers may have text further on, so both are collected for its columns, until the
+    column has more than `MAX_CLASSES` different texts.
+    """
 
     def __init__(self, name: str, impute: bool, max_categories: int, *, is_category: bool) -> None:
         self.name, self.impute, self.max_categories, self.is_category = name, impute, max_categories, is_category
         self.moments, self.sample = RunningMoments(), RunningSample()
+        self.n_missing_numbers = 0
+        self.kind: Kind | None = None  # of the categories
         self.all_texts: Counter[str] = Counter()
         self.training_texts: Counter[str] = Counter()
-        self.n_missing = 0
+        self.n_missing_texts = 0
+        self.has_too_many_texts = False
+        self.has_other_than_numbers = is_category
 
-    def add(self, values: Column, training: NDArray[np.bool_]) -> None:
+    @property
+    def n_missing(self) -> int:
+        """The number of missing values."""
+        return self.n_missing_texts if self.has_other_than_numbers else self.n_missing_numbers
+
+    def add(self, table: Table, training: NDArray[np.bool_]) -> None:
         """Add the column's values in more rows, and the mask of training rows."""
-        is_missing = missing_values(values)
-        self.n_missing += int(is_missing.sum())
-        if is_missing.all():
+        values, kind = table.columns[self.name], table.kind(self.name)
+        is_missing, is_written = missing_values(values), self.name in table.written
+        if is_missing.all() and not is_written:
+            self.n_missing_numbers += len(values)
+            self.n_missing_texts += len(values)
             return
-        if self.is_category or values.dtype == object or values.dtype == bool:
-            if self.moments.n and not self.is_category:
+        if kind == "number" and not self.is_category:
+            if self.has_other_than_numbers and not is_written:
                 raise self._mixed()
-            texts = as_category(self.name, values)
-            self.all_texts.update(texts[~is_missing].tolist())
-            self.training_texts.update(texts[training & ~is_missing].tolist())
-            limit = MAX_CLASSES if self._may_be_numbers() else self.max_categories
-            if len(self.all_texts) > max(limit, self.max_categories):
-                self._fit_categories()  # raises before the texts fill the memory
-        else:
-            if self.all_texts:
-                raise self._mixed()
-            numbers = as_numbers(self.name, values)[training & ~is_missing]
+            numbers = as_numbers(table, self.name)[training & ~is_missing]
             self.moments.add(numbers)
             if self.impute:
                 self.sample.add(numbers)
+            self.n_missing_numbers += int(is_missing.sum())
+        elif not self.is_category:
+            self.has_other_than_numbers = True
+            if self.has_too_many_texts:
+                as_numbers(table, self.name, categories_fix(self.name))  # raises an error that names the row
+            if self.moments.n and not self.all_texts:
+                raise self._mixed()
+        if self.has_other_than_numbers or (is_written and not self.has_too_many_texts):
+            self._add_texts(table, training, "text" if is_written else kind)
 
     def fit(self) -> NumberColumn | CategoryColumn:
         """Return the fitted column."""
-        if not self.training_texts and not self.moments.n:
+        if not (self.training_texts if self.has_other_than_numbers else self.moments.n):
             raise DataError(
                 f"column {self.name!r} has no values to learn from; drop it: drop=[{self.name!r}] (--drop {self.name})"
             )
-        if not self.all_texts:
+        if not self.has_other_than_numbers:
             fill = float(np.median(self.sample.values)) if self.impute else None
             return NumberColumn(self.name, *self.moments.mean_and_scale(self.name), fill)
-        if not self.is_category:
+        if not self.is_category and self.kind == "text":
             refuse_separators(self.name, self.all_texts)
             if (text := text_among_numbers(self.all_texts)) is not None:
                 raise DataError(
                     f"column {self.name!r}: {brief(repr(text), 60)} is non-numeric text where numbers are needed; "
-                    f"correct it, or read categories: categorical=[{self.name!r}] (--categorical {self.name})"
+                    f"{categories_fix(self.name)}"
                 )
         return self._fit_categories()
 
-    def _may_be_numbers(self) -> bool:
-        return not self.is_category and text_among_numbers(self.all_texts) is not None
+    def _add_texts(self, table: Table, training: NDArray[np.bool_], kind: Kind) -> None:
+        if self.kind not in (None, kind):
+            raise self._mixed()
+        self.kind = kind
+        counts, n_missing = count_texts(table, self.name, kind)
+        self.n_missing_texts += n_missing
+        self.all_texts.update(counts)
+        self.training_texts.update(count_texts(table, self.name, kind, training)[0])
+        limit = self.max_categories
+        if not self.is_category and (not self.has_other_than_numbers or text_among_numbers(self.all_texts) is not None):
+            limit = max(limit, MAX_CLASSES)
+        if len(self.all_texts) <= limit:
+            return
+        if self.has_other_than_numbers:
+            self._fit_categories()  # raises before the texts fill the memory
+        self.has_too_many_texts = True
+        self.all_texts.clear()
+        self.training_texts.clear()
 
     def _mixed(self) -> DataError:
         return DataError(
-            f"column {self.name!r} holds numbers in some rows and text in others; correct it, or read categories: "
-            f"categorical=[{self.name!r}] (--categorical {self.name})"
+            f"column {self.name!r} holds numbers in some rows and text in others; {categories_fix(self.name)}"
         )
 
     def _fit_categories(self) -> CategoryColumn:
-        return fit_categories(self.name, self.all_texts, self.training_texts, self.impute, self.max_categories)
+        kind = self.kind or "text"
+        return fit_categories(self.name, kind, self.all_texts, self.training_texts, self.impute, self.max_categories)
 
 
 class _TargetStatistics:
     """Statistics of a target: its distinct values if they are few, and its moments if it holds numbers."""
 
-    def __init__(self, name: str) -> None:
-        self.name, self.training_rows, self.all_rows = name, RunningMoments(), RunningMoments()
-        self.distinct: Counter[Any] | None = Counter()
-        self.kind = ""
+    def __init__(self, name: str, *, is_category: bool) -> None:
+        self.name, self.is_category = name, is_category
+        self.training_rows, self.all_rows = RunningMoments(), RunningMoments()
+        self.distinct: set[Any] | None = set()
+        self.texts: Counter[str] | None = Counter()  # of a text file
+        self.kind: Kind | None = None
         self.n = 0
 
-    def add(self, values: Column, training: NDArray[np.bool_]) -> None:
+    def add(self, table: Table, training: NDArray[np.bool_]) -> None:
         """Add the target's values in more rows, and the mask of training rows."""
+        kind, is_written = table.kind(self.name), self.name in table.written
+        as_text = is_written and (self.is_category or self.kind == "text")
+        values = table.texts(self.name) if as_text else table.columns[self.name]
         is_missing = missing_values(values)
         if is_missing.any():
+            where = table.describe_row(int(is_missing.argmax()))
+            raise DataError(f"the target {self.name!r} is missing in {where}; leave such rows out")
+        kind = "text" if as_text else kind
+        if kind == "text" and self.kind == "number" and self.texts:  # numbers so far, in a text file
+            self.kind, self.distinct = "text", set(self.texts)
+        if self.kind not in (None, kind):
             raise DataError(
-                f"the target {self.name!r} is missing in row {int(is_missing.argmax()) + 1}; leave such rows out"
+                f"the target {self.name!r} holds {DESCRIPTIONS[self.kind]} in some rows and {DESCRIPTIONS[kind]} in "
+                "others; correct it"
             )
-        kind = "text" if values.dtype == object else "bool" if values.dtype == bool else "number"
-        if self.kind not in ("", kind):
-            raise DataError(f"the target {self.name!r} is {self.kind} in some rows and {kind} in others; correct it")
         self.kind, self.n = kind, self.n + len(values)
         if kind == "number":
-            numbers = as_numbers(self.name, values)
+            numbers = as_numbers(table, self.name)
             self.all_rows.add(numbers)
             self.training_rows.add(numbers[training])
         if self.distinct is not None:
             self.distinct.update(values.tolist())
-            if len(self.distinct) > MAX_CLASSES:
-                self.distinct = None
+            self.distinct = None if len(self.distinct) > MAX_CLASSES else self.distinct
+        if self.texts is not None and (is_written or kind == "text"):
+            self.texts.update(count_texts(table, self.name, "text")[0])
+            self.texts = None if len(self.texts) > MAX_CLASSES else self.texts
 
     def holds_classes(self) -> bool:
         """Return whether the target holds classes, by the same rules as for a table in memory."""
-        if self.kind != "number":
-            if self.kind == "text" and self.distinct and (text := text_among_numbers(self.distinct)) is not None:
-                raise DataError(
-                    f"column {self.name!r}: {brief(repr(text), 60)} is non-numeric text where numbers are needed"
-                )
+        if self.is_category:
             return True
-        few = self.distinct is not None and len(self.distinct) <= MAX_CODED_CLASSES and self.n >= 2 * len(self.distinct)
-        return few and all(float(value).is_integer() for value in self.distinct or ())
+        if self.kind != "number":
+            if self.kind == "text" and self.texts:
+                refuse_separators(self.name, self.texts)
+                if (text := text_among_numbers(self.texts)) is not None:
+                    raise DataError(
+                        f"column {self.name!r}: {brief(repr(text), 60)} is non-numeric text where numbers are needed"
+                    )
+            return True
+        return self.distinct is not None and are_few_whole_numbers(self.distinct, self.n)
 
     def fit_classes(self) -> ClassTarget:
         """Return the fitted target of classes."""
-        if self.distinct is None or len(self.distinct) == self.n > MAX_CLASSES:
+        distinct: Collection[Any] | None = self.distinct
+        if self.kind == "number" and self.texts and any(map(has_leading_zero, self.texts)):
+            distinct, self.kind = self.texts, "text"
+        if distinct is None or len(distinct) == self.n > MAX_CLASSES:
             raise DataError(
                 f"the target {self.name!r} has more than {MAX_CLASSES:,} different values, too many for classes; "
                 "choose another target, or pass task='regression'"
             )
-        dtype: Any = {"text": object, "bool": bool}.get(self.kind)
-        return fit_class_target(self.name, np.asarray(sorted(self.distinct), dtype=dtype))
+        dtype = None if self.kind == "number" else bool if self.kind == "bool" else object
+        return fit_class_target(self.name, np.asarray(sorted(distinct), dtype=dtype))
+
+
+def count_texts(
+    table: Table, name: str, kind: Kind, rows: NDArray[np.bool_] | None = None
+) -> tuple[dict[Any, int], int]:
+    """Return how often each text of a column occurs, in the forms of a kind, and how many values are missing."""
+    counts: dict[Any, int]
+    if name in table.written and kind == "text":
+        texts = table.written[name] if rows is None else table.written[name].filter(rows)
+        counts = {entry["values"].as_py(): entry["counts"].as_py() for entry in texts.value_counts()}
+    else:
+        values = as_categories(table, name, kind)
+        counts = Counter((values if rows is None else values[rows]).tolist())
+    n_missing = counts.pop(None, 0) + counts.pop("", 0)
+    return counts, n_missing
 
 
 def _fit_target(targets: list[_TargetStatistics], task: str) -> ClassTarget | NumberTarget:
@@ -240,8 +302,8 @@ def _fit_target(targets: list[_TargetStatistics], task: str) -> ClassTarget | Nu
     for target in targets:
         if target.kind != "number":
             raise DataError(
-                f"the target {target.name!r} is {target.kind} where numbers are needed; correct it, or pass "
-                "task='classification'"
+                f"the target {target.name!r} holds {DESCRIPTIONS[target.kind or 'text']} where numbers are needed; "
+                "correct it, or pass task='classification'"
             )
     means, scales = zip(*(target.training_rows.mean_and_scale(target.name) for target in targets), strict=True)
     return NumberTarget(tuple(target.name for target in targets), means, scales)

@@ -6,9 +6,12 @@ from dataclasses import asdict, is_dataclass
 from types import NoneType, UnionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+import numpy as np
+
 from gpubp._core.text import brief
-from gpubp.data.preprocessing._column_types import as_category
+from gpubp.data._text_values import DESCRIPTIONS, FORMS
 from gpubp.data.preprocessing._records import CategoryColumn, NumberColumn, NumberTarget, Preprocessing
+from gpubp.data.preprocessing._schema import write_numbers
 from gpubp.data.preprocessing._transform import class_values
 from gpubp.errors import ModelFileError
 
@@ -62,16 +65,20 @@ def from_json(data: Any) -> Preprocessing:
             known = column.categories
             _check(0 < len(known) == len(set(known)), f"categories of {column.name!r} that differ", known)
             _check(column.fill is None or column.fill in known, f"a category as fill of {column.name!r}", column.fill)
+            forms = known if column.kind == "text" else tuple(map(FORMS[column.kind], known))
+            _check(forms == known, f"categories of {column.name!r} that hold {DESCRIPTIONS[column.kind]}", known)
     if isinstance(target, NumberTarget):
         _check(len(target.names) == len(target.means) == len(target.scales), "a mean and scale per target", target)
         scales += target.scales
     else:
         _check(2 <= len(target.classes) == len(set(target.classes)), "two or more different classes", target.classes)
         try:
-            written = tuple(as_category(target.name, class_values(target)))
+            labels = class_values(target)
+            is_text = target.label_type == "str"
+            written = tuple(labels if is_text else write_numbers(labels[np.isfinite(labels)]))
         except (ValueError, OverflowError):
             written = ()
-        _check(written == target.classes, f"classes of kind {target.kind}", target.classes)
+        _check(written == target.classes, f"classes of type {target.label_type}", target.classes)
     _check(all(scale > 0 for scale in scales), "scales above 0", scales)
     return preprocessing
 
@@ -106,9 +113,8 @@ def _read(hint: Any, value: Any) -> Any:
         return value
     if origin is UnionType and NoneType in options:
         return None if value is None else _read(options[0], value)
-    if origin is UnionType and isinstance(value, dict):  # no two records have the same keys
-        options = tuple(option for option in options if set(get_type_hints(option)) == set(value))
-        return _read(options[0] if options else hint.__args__[0], value)
+    if origin is UnionType and isinstance(value, dict):  # the record with the most keys in common
+        return _read(max(options, key=lambda option: len(set(get_type_hints(option)) & set(value))), value)
     if isinstance(hint, type) and is_dataclass(hint) and isinstance(value, dict):
         hints = get_type_hints(hint)
         _check(set(hints) == set(value), f"the keys {', '.join(hints)}", ", ".join(map(str, value)))

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from gpubp.data._text_values import Kind
+
 LabelType = Literal["int", "float", "bool", "str"]
 """The type of a class label in the user's table."""
 
@@ -19,20 +21,29 @@ class NumberColumn:
 
 @dataclass(frozen=True)
 class CategoryColumn:
-    """A column of categories, one-hot in the order of `categories`; `fill` replaces a missing value."""
+    """A column of categories, one-hot in the order of `categories`; `fill` replaces a missing value.
+
+    `kind` is what the column holds in the user's table; each category is written in the form of this kind.
+    """
 
     name: str
     categories: tuple[str, ...]
     fill: str | None = None
+    kind: Kind = "text"
 
 
 @dataclass(frozen=True)
 class ClassTarget:
-    """A target of classes, one-hot in the order of `classes`; `kind` is the type of the decoded labels."""
+    """A target of classes, one-hot in the order of `classes`; `label_type` is the type of the decoded labels."""
 
     name: str
     classes: tuple[str, ...]
-    kind: LabelType = "str"
+    label_type: LabelType = "str"
+
+    @property
+    def kind(self) -> Kind:
+        """What the column holds."""
+        return "text" if self.label_type == "str" else "bool" if self.label_type == "bool" else "number"
 
 
 @dataclass(frozen=True)
@@ -64,6 +75,15 @@ class Preprocessing:
     def target_names(self) -> tuple[str, ...]:
         """Names of the target columns."""
         return self.target.names if isinstance(self.target, NumberTarget) else (self.target.name,)
+
+    @property
+    def schema(self) -> dict[str, Kind]:
+        """What each column of a table holds, the targets last; a new table is read by this alone."""
+        kinds: dict[str, Kind] = {
+            column.name: column.kind if isinstance(column, CategoryColumn) else "number" for column in self.columns
+        }
+        of_target: Kind = self.target.kind if isinstance(self.target, ClassTarget) else "number"
+        return kinds | dict.fromkeys(self.target_names, of_target)
 
     @property
     def feature_names(self) -> tuple[str, ...]:

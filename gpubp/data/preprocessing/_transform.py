@@ -6,15 +6,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from gpubp._core.names import near_miss
 from gpubp._core.text import brief
-from gpubp.data.preprocessing._column_types import (
-    as_category,
-    as_numbers,
-    missing_values,
-    quoted_list,
-    require_column,
-)
+from gpubp.data.preprocessing._column_types import quoted_list, require_column
 from gpubp.data.preprocessing._records import CategoryColumn, ClassTarget, Preprocessing
+from gpubp.data.preprocessing._schema import as_categories, as_numbers, missing_values
 from gpubp.data.table import Column, Table
 from gpubp.errors import DataError
 
@@ -23,6 +19,8 @@ def apply(
     preprocessing: Preprocessing, table: Table, *, unknown: Literal["error", "zeros"] = "error"
 ) -> NDArray[np.float64]:
     """Convert the feature columns of a table, matched by name, to a matrix.
+
+    Values are read by the kinds in ``preprocessing.schema`` alone (see ``_schema.py`` for the rules).
 
     Parameters
     ----------
@@ -41,8 +39,8 @@ def apply(
     Raises
     ------
     DataError
-        If columns are missing or unknown, or values are missing, infinite, unseen in training, or text in a numeric
-        column.
+        If columns are missing or unknown, or values are missing, infinite, unknown categories, or not of the kind that
+        the column had in training.
 
     Examples
     --------
@@ -58,13 +56,13 @@ def apply(
     _check_columns(preprocessing, table)
     blocks = []
     for column in preprocessing.columns:
-        values, name = table.columns[column.name], column.name
+        name = column.name
         if isinstance(column, CategoryColumn):
-            texts = _filled(name, as_category(name, values), column.fill)
-            blocks.append(_one_hot(name, texts, column.categories, zeros=unknown == "zeros"))
+            texts = _filled(table, name, as_categories(table, name, column.kind, column.categories), column.fill)
+            blocks.append(_one_hot(table, name, texts, column.categories, zeros=unknown == "zeros"))
         else:
-            numbers = _filled(name, as_numbers(name, values), column.fill)
-            blocks.append(_standardised(name, numbers, column.mean, column.scale)[:, None])
+            numbers = _filled(table, name, as_numbers(table, name), column.fill)
+            blocks.append(_standardised(table, name, numbers, column.mean, column.scale)[:, None])
     return np.concatenate(blocks, axis=1)
 
 
@@ -101,10 +99,11 @@ def encode_target(preprocessing: Preprocessing, table: Table) -> NDArray[np.floa
     for name in preprocessing.target_names:
         require_column(table, name)
     if isinstance(target, ClassTarget):
-        texts = as_category(target.name, table.columns[target.name])
-        return _one_hot(target.name, _filled(target.name, texts, None), target.classes)
+        name = target.name
+        texts = _filled(table, name, as_categories(table, name, target.kind, target.classes), None)
+        return _one_hot(table, name, texts, target.classes)
     blocks = [
-        _standardised(name, _filled(name, as_numbers(name, table.columns[name]), None), mean, scale)
+        _standardised(table, name, _filled(table, name, as_numbers(table, name), None), mean, scale)
         for name, mean, scale in zip(target.names, target.means, target.scales, strict=True)
     ]
     return np.stack(blocks, axis=1)
@@ -185,10 +184,10 @@ def decode_probabilities(preprocessing: Preprocessing, outputs: ArrayLike) -> di
 
 def class_values(target: ClassTarget) -> Column:
     """Return the classes in the type that they have in the user's table."""
-    if target.kind == "str":
+    if target.label_type == "str":
         return np.array(target.classes, dtype=object)
     parsers: dict[str, Callable[[str], Any]] = {"int": int, "float": float, "bool": lambda label: label == "True"}
-    return np.array([parsers[target.kind](label) for label in target.classes])
+    return np.array([parsers[target.label_type](label) for label in target.classes])
 
 
 def _check_columns(preprocessing: Preprocessing, table: Table) -> None:
@@ -204,39 +203,45 @@ def _check_columns(preprocessing: Preprocessing, table: Table) -> None:
         )
 
 
-def _filled(name: str, values: Column, fill: str | float | None) -> Column:
+def _filled(table: Table, name: str, values: Column, fill: str | float | None) -> Column:
     missing = missing_values(values)
     if missing.any() and fill is None:
+        where = table.describe_row(int(missing.argmax()))
         raise DataError(
-            f"column {name!r} has {missing.sum()} missing values (first in row {missing.argmax() + 1}) and nothing to "
+            f"column {name!r} has {missing.sum()} missing values (first in {where}) and nothing to "
             "fill them with; fill them in, or train with impute=True (--impute) if it is a feature"
         )
     return np.where(missing, np.array(fill, dtype=values.dtype), values) if missing.any() else values
 
 
-def _standardised(name: str, numbers: NDArray[np.float64], mean: float, scale: float) -> NDArray[np.float64]:
+def _standardised(
+    table: Table, name: str, numbers: NDArray[np.float64], mean: float, scale: float
+) -> NDArray[np.float64]:
     with np.errstate(over="ignore"):
         scaled: NDArray[np.float64] = (numbers - mean) / scale
     if not np.isfinite(scaled).all():
         row = int((~np.isfinite(scaled)).argmax())
-        raise DataError(f"column {name!r}, row {row + 1}: {numbers[row]:g} is too far from the mean {mean:g} to scale")
+        raise DataError(
+            f"column {name!r}, {table.describe_row(row)}: {numbers[row]:g} is too far from the mean {mean:g} to scale"
+        )
     return scaled
 
 
 def _one_hot(
-    name: str, texts: NDArray[np.object_], known: tuple[str, ...], *, zeros: bool = False
+    table: Table, name: str, texts: NDArray[np.object_], known: tuple[str, ...], *, zeros: bool = False
 ) -> NDArray[np.float64]:
     places = {text: k for k, text in enumerate(known)}
     columns = np.array([places.get(text, -1) for text in texts], dtype=np.intp)
-    unseen = columns < 0
-    if unseen.any() and not zeros:
-        row = int(unseen.argmax())
+    is_unknown = columns < 0
+    if is_unknown.any() and not zeros:
+        row = int(is_unknown.argmax())
+        short = [category for category in known if len(category) <= 60] if len(texts[row]) <= 60 else []
         raise DataError(
-            f"column {name!r}, row {row + 1}: {brief(repr(texts[row]), 60)} was not seen in training, "
-            f"only {quoted_list(known)}; correct it or remove the row"
+            f"column {name!r}, {table.describe_row(row)}: {brief(repr(texts[row]), 60)}{near_miss(texts[row], short)} "
+            f"does not occur in the training data, only {quoted_list(known)}; correct it or remove the row"
         )
     encoded = np.zeros((len(texts), len(known)))
-    encoded[np.flatnonzero(~unseen), columns[~unseen]] = 1.0
+    encoded[np.flatnonzero(~is_unknown), columns[~is_unknown]] = 1.0
     return encoded
 
 

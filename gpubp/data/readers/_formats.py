@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from gpubp.data.readers._numpy_arrays import read_numpy
 from gpubp.data.readers._parquet import read_parquet
-from gpubp.data.readers._text import read_text
+from gpubp.data.readers.text import read_text
 from gpubp.data.table import RawTable
 
 

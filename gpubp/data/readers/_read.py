@@ -10,8 +10,8 @@ from gpubp._core.text import brief
 from gpubp.data._limits import MAX_LINE_BYTES
 from gpubp.data.datasets import DATASETS, load_dataset
 from gpubp.data.readers._formats import FORMATS, SUFFIXES
-from gpubp.data.readers._text import UTF8_FIX, read_text
-from gpubp.data.table import Table, build_table, table_from_dataset
+from gpubp.data.readers.text import UTF8_FIX, read_text
+from gpubp.data.table import NO_HEADER, Table, build_table, table_from_dataset
 from gpubp.errors import DataError
 
 
@@ -101,4 +101,6 @@ def _reason(error: Exception) -> str:
         return f"a line is longer than {MAX_LINE_BYTES:,} bytes, {reason}"
     if "pickle" in text or "magic string" in text:  # NumPy's advice is to allow pickles
         return "it is not a NumPy file, or holds pickled Python objects, which are never loaded"
-    return brief(re.sub(r"Row #(\d+)", r"row \1 (the header is row 1)", text), 200).rstrip(".")
+    # pyarrow counts the header as row 1.
+    text = re.sub(r"Row #(\d+)", lambda match: f"row {int(match[1]) - 1:,}{NO_HEADER}", text)
+    return brief(text, 200).rstrip(".")

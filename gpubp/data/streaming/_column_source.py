@@ -7,11 +7,14 @@ from pathlib import Path
 import numpy as np
 
 from gpubp._core.names import near_miss
+from gpubp.data.preprocessing import as_numbers
 from gpubp.data.streaming._source import Rows
 from gpubp.data.streaming.table_files import open_tables
-from gpubp.data.streaming.table_source import TableSource
+from gpubp.data.streaming.table_source import TableSource, with_file_rows
 from gpubp.data.table import Table
 from gpubp.errors import DataError
+
+_FIX = "remove the column, or train with gpubp.prepare_stream and gpubp.fit_table, which read categories"
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,20 +62,20 @@ class ColumnSource:
     def rows(self, blocks: Iterable[int] | None = None) -> Iterator[Rows]:
         """Read blocks."""
         for piece in self.tables.pieces(blocks):
-            x, targets = (self._matrix(piece.table, names) for names in (self.inputs, self.target_columns))
+            try:
+                x, targets = (_matrix(piece.table, names) for names in (self.inputs, self.target_columns))
+            except DataError as error:
+                raise with_file_rows(error, piece.origin, piece.first) from error
             yield Rows(x, targets, piece.origin, piece.first)
 
-    def _matrix(self, table: Table, names: Sequence[str]) -> np.ndarray:
-        matrix = np.empty((table.n_rows, len(names)))
-        for column, name in enumerate(names):
-            values = table.columns[name]
-            if values.dtype == object:
-                raise DataError(
-                    f"{table.source}: column {name!r} holds text, but a stream needs numbers; remove it, "
-                    "or train with gpubp.prepare_table and gpubp.fit_table, which read categories"
-                )
-            matrix[:, column] = values
-        return matrix
+
+def _matrix(table: Table, names: Sequence[str]) -> np.ndarray:
+    """Return columns as a matrix; infinity is left to the checks of the loss."""
+    matrix = np.empty((table.n_rows, len(names)))
+    for column, name in enumerate(names):
+        values = table.columns[name]
+        matrix[:, column] = as_numbers(table, name, _FIX) if values.dtype == object else values
+    return matrix
 
 
 def open_columns(path: Path, target_columns: str | Sequence[str]) -> ColumnSource:

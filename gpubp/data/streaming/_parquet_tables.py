@@ -1,6 +1,7 @@
 """Parquet files whose blocks are their row groups."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import unquote
@@ -121,11 +122,15 @@ class ParquetTables:
         import pyarrow
 
         table = table_from_mapping(pyarrow.Table.from_batches([batch]), source=str(file.state.path))
+        columns, written = dict(table.columns), {}
         for name in self.names[len(self.columns) :]:
             text = file.path_columns[name]
-            value: Any = None if text == NO_PARTITION else text if name in self.text_path_columns else int(text)
-            table.columns[name] = np.full(batch.num_rows, value, dtype=None if isinstance(value, int) else object)
-        return table
+            if name in self.text_path_columns:
+                columns[name] = np.full(batch.num_rows, None if text == NO_PARTITION else text, dtype=object)
+            else:  # like a field of a text file, it may be a number or a code: 01
+                columns[name] = np.full(batch.num_rows, int(text))
+                written[name] = pyarrow.repeat(text, batch.num_rows)
+        return replace(table, columns=columns, written=written)
 
 
 def _open(path: Path, folder: Path) -> ParquetFile:

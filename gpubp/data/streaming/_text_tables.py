@@ -1,10 +1,11 @@
 """CSV and TSV files, or a folder of them, in blocks of whole rows that can be read in any order.
 
 When a file is opened, one pass finds where rows begin: a row ends at a line's end that has an even number of quotation
-marks before it. The first block of the first file determines the types of the columns.
+marks before it.
 """
 
 import io
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,15 +13,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gpubp._core.text import brief
-from gpubp.data._arrow import import_pyarrow
 from gpubp.data._limits import MAX_LINE_BYTES
+from gpubp.data.readers.text import parse_names, parse_rows, raw_table_from_fields, read_header, too_long
 from gpubp.data.streaming._source import BLOCK_BYTES, FileState
-from gpubp.data.streaming.table_source import Piece
-from gpubp.data.table import table_from_mapping
+from gpubp.data.streaming.table_source import Piece, with_file_rows
+from gpubp.data.table import NO_HEADER, Table, build_table
 from gpubp.errors import DataError
 
 NEWLINE, RETURN, QUOTE = b'\n\r"'
-UTF8_MARK = b"\xef\xbb\xbf"
 
 MEMORY_PER_TEXT_BYTE = 8
 """Bytes of memory per byte of text, for Arrow's columns, NumPy's columns and Python's text objects."""
@@ -43,45 +43,40 @@ class TextFile:
         self.separator = separator or ("\t" if path.suffix.lower() == ".tsv" else ",")
         try:
             with path.open("rb") as file:
-                header, begin = _read_header(file)
+                header, begin = read_header(file)
                 self.blocks = list(_find_blocks(file, begin))
         except OSError as error:
             raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
         if not self.blocks:
             raise DataError(f"{path} has a header and no rows; add a row, or remove the file")
-        self.names = self._parse(header, None, {}).column_names if header.strip() else []
-        self.names = [name.strip() for name in self.names]
+        self.fields = parse_names(header, path, self.separator)
+        self.names = [field.strip() for field in self.fields]
 
-    def read(self, block: TextBlock, types: dict[str, Any]) -> Any:
-        """Read a block as a pyarrow table."""
-        described = f"rows {block.first + 1:,} to {block.first + block.n_rows:,}"
+    def read(self, block: TextBlock) -> Table:
+        """Read a block as a table."""
+        described = f"rows {block.first + 1:,} to {block.first + block.n_rows:,}{NO_HEADER}"
         self.state.check(described)
         with self.path.open("rb") as file:
             file.seek(block.start)
             text = file.read(block.stop - block.start)
         try:
-            table = self._parse(text, self.names, types)
+            size = max(1 << 20, len(text) + 1)
+            fields = parse_rows(io.BytesIO(text), self.path, self.separator, self.fields, size, has_header=False)
         except Exception as error:  # Arrow raises several kinds of exceptions
-            reason = brief(" ".join(str(error).split()), 200).rstrip(".")
+            in_file = re.sub(r"Row #(\d+)", lambda match: f"row {int(match[1]) + block.first:,}", str(error))
+            reason = brief(" ".join(in_file.split()), 200).rstrip(".")
             raise DataError(
-                f"{self.path}, {described}: {reason}. Each column must have the type, numbers or text, that the first "
-                "rows of the first file show; Parquet files store the types of their columns"
+                f"{self.path}, {described}: {reason}. Each row needs as many fields as the header"
             ) from error
-        if table.num_rows != block.n_rows:
+        if fields.num_rows != block.n_rows:
             raise DataError(
-                f"{self.path}, {described}: {table.num_rows:,} rows were read; a quotation mark is not closed, or "
+                f"{self.path}, {described}: {fields.num_rows:,} rows were read; a quotation mark is not closed, or "
                 "is inside a field without being doubled"
             )
-        return table
-
-    def _parse(self, text: bytes, names: list[str] | None, types: dict[str, Any]) -> Any:
-        csv = import_pyarrow("csv", self.path)
-        return csv.read_csv(
-            io.BytesIO(text),
-            read_options=csv.ReadOptions(use_threads=False, column_names=names, block_size=max(1 << 20, len(text) + 1)),
-            parse_options=csv.ParseOptions(delimiter=self.separator, newlines_in_values=True),
-            convert_options=csv.ConvertOptions(true_values=[], false_values=[], column_types=types),
-        )
+        try:
+            return build_table(*raw_table_from_fields(fields, str(self.path)))
+        except DataError as error:
+            raise with_file_rows(error, str(self.path), block.first) from error
 
 
 class TextTables:
@@ -97,7 +92,6 @@ class TextTables:
                     f"{file.path} has the columns {', '.join(file.names)[:100]}, {first.path} has "
                     f"{', '.join(self.names)[:100]}; all files need the same columns, each once"
                 )
-        self.types = _column_types(first.read(first.blocks[0], {}))
         self.dtype = "float32"  # text does not show the precision of a number
         self.blocks = [(file, block) for file in self.files for block in file.blocks]
         self.counts = np.asarray([block.n_rows for _, block in self.blocks], np.int64)
@@ -108,39 +102,7 @@ class TextTables:
         """Read blocks."""
         for number in range(len(self.blocks)) if blocks is None else blocks:
             file, block = self.blocks[int(number)]
-            table = file.read(block, self.types).select(list(self.names))
-            source = str(file.path)
-            yield Piece(table_from_mapping(table, source=source), source, block.first, int(self.begins[int(number)]))
-
-
-def _column_types(table: Any) -> dict[str, Any]:
-    """Infer the types of columns from some rows: float64, which can hold missing values, or text."""
-    import pyarrow
-
-    numbers = ("null", "int64", "double")
-    text = pyarrow.string()
-    return {field.name: pyarrow.float64() if str(field.type) in numbers else text for field in table.schema}
-
-
-def _read_header(file: Any) -> tuple[bytes, int]:
-    """Return the header (the first non-empty line with its continuation lines) and the position of the first row."""
-    lines: list[bytes] = []
-    n_quotes = 0
-    while line := file.readline(MAX_LINE_BYTES):
-        line = line if lines else line.removeprefix(UTF8_MARK)
-        if not lines and not line.strip():
-            continue
-        lines.append(line)
-        n_quotes += line.count(QUOTE)
-        if file.tell() > MAX_LINE_BYTES:
-            raise DataError(f"{file.name}: the header is {_too_long()}")
-        if n_quotes % 2 == 0:
-            break
-    return b"".join(lines), file.tell()
-
-
-def _too_long() -> str:
-    return f"longer than {MAX_LINE_BYTES:,} bytes, perhaps because the quotation mark that closes a field is missing"
+            yield Piece(file.read(block), str(file.path), block.first, int(self.begins[int(number)]))
 
 
 def _find_blocks(file: Any, begin: int) -> Iterator[TextBlock]:
@@ -157,7 +119,7 @@ def _find_blocks(file: Any, begin: int) -> Iterator[TextBlock]:
         lengths = np.diff(place + ends, prepend=line - 1) - 1 - (before_end == RETURN)
         quotes, after_return = quotes + int(np.sum(at_quote)), bool(content[-1] == RETURN)
         if not len(ends) and place + len(chunk) - start > MAX_LINE_BYTES:
-            raise DataError(f"{file.name}: row {first + 1:,} is {_too_long()}")
+            raise DataError(f"{file.name}: row {first + 1:,} is {too_long()}")
         if len(ends):
             n_rows += int(np.sum(lengths > 0))
             line = place + int(ends[-1]) + 1

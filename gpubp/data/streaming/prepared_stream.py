@@ -232,7 +232,7 @@ def prepare_stream(
             max_categories=max_categories,
         )
     except DataError as error:
-        raise error if current is None else with_file_rows(error, current) from error
+        raise error if current is None else with_file_rows(error, current.origin, current.first) from error
     blocks = zip(np.cumsum(tables.counts) - tables.counts, tables.counts, strict=True)
     counts = np.asarray([np.bincount(splits(int(first), int(n)), minlength=3) for first, n in blocks])
     rows = dict(zip(SPLITS, counts.sum(axis=0).tolist(), strict=True))
@@ -249,4 +249,4 @@ def encode_piece(preprocessing: Preprocessing, piece: Piece) -> tuple[np.ndarray
     try:
         return apply(preprocessing, piece.table), encode_target(preprocessing, piece.table)
     except DataError as error:
-        raise with_file_rows(error, piece) from error
+        raise with_file_rows(error, piece.origin, piece.first) from error

@@ -55,7 +55,20 @@ def choose_piece_rows(n_columns: int) -> int:
     return max(64, PIECE_BYTES // (8 * max(1, n_columns)))
 
 
-def with_file_rows(error: DataError, piece: Piece) -> DataError:
-    """Convert an error about a row of a piece to one about a row of its file."""
-    message = re.sub(r"\brow (\d+)", lambda found: f"row {int(found[1]) + piece.first}", str(error))
-    return DataError(message if message.startswith(piece.origin) else f"{piece.origin}: {message}")
+def with_file_rows(error: DataError, origin: str, first: int) -> DataError:
+    """Convert an error about a row of a part of a file to one about a row of the file.
+
+    Parameters
+    ----------
+    error : DataError
+    origin : str
+        The file.
+    first : int
+        Number of rows before the part.
+    """
+
+    def in_file(match: re.Match[str]) -> str:
+        return f"row {int(match[1].replace(',', '')) + first:,}"
+
+    message = re.sub(r"\brow (\d[\d,]*)", in_file, str(error))
+    return DataError(message if message.startswith(origin) else f"{origin}: {message}")
