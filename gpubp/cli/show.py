@@ -9,7 +9,14 @@ import typer
 from gpubp.cli import options
 from gpubp.cli.formatting import number, shortened
 from gpubp.cli.output import console, print_facts, print_json, print_scores, print_table
-from gpubp.data.preprocessing import CategoryColumn, ClassTarget, NumberColumn, Preprocessing, preprocessing_of
+from gpubp.data.preprocessing import (
+    DESCRIPTIONS,
+    CategoryColumn,
+    ClassTarget,
+    NumberColumn,
+    Preprocessing,
+    preprocessing_of,
+)
 from gpubp.io.model_file import Model, format_of, load_model
 from gpubp.nn.network import Network
 
@@ -90,7 +97,8 @@ def _column(column: NumberColumn | CategoryColumn) -> list[str]:
     if isinstance(column, CategoryColumn):
         if column.fill is not None:
             fill = f"; {column.fill} where missing"
-        return [column.name, "categories", shortened(column.categories, 8) + fill]
+        kind = "categories" if column.kind == "text" else f"categories of {DESCRIPTIONS[column.kind]}"
+        return [column.name, kind, shortened(column.categories, 8) + fill]
     if column.fill is not None:
         fill = f"; {number(column.fill)} where missing"
     return [column.name, "numbers", f"mean {number(column.mean)}, deviation {number(column.scale)}{fill}"]

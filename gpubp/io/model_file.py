@@ -7,6 +7,7 @@ SHA-256 over all of these and the tensor's bytes. Equal models give equal files,
 
 import json
 import os
+import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from os import PathLike
@@ -19,6 +20,7 @@ from gpubp._core.text import brief, plain
 from gpubp._typing import Array
 from gpubp._version import __version__
 from gpubp.backends.backend import to_numpy
+from gpubp.data.readers import SUFFIXES
 from gpubp.errors import DataError, ModelFileError
 from gpubp.io.atomic_files import write_atomically
 from gpubp.io.json_header import canonical_json, checksum, has_types, parse_canonical
@@ -182,6 +184,10 @@ def load_model(path: str | PathLike[str]) -> Model:
     try:
         return _read(path)
     except ModelFileError as error:
+        if os.fspath(path).lower().endswith(SUFFIXES):
+            shown = _display_path(path)
+            fix = f"train a model on it (gpubp train {shlex.quote(shown)}), and pass the file that this writes"
+            raise ModelFileError(f"{shown} is a table, not a model file; {fix}") from error
         raise ModelFileError(f"{_display_path(path)} {error}") from error
     except FileNotFoundError as error:
         fix = "pass the path of a model file, as `gpubp train` writes it"

@@ -2,7 +2,9 @@
 
 import json
 import re
+from pathlib import Path
 
+import pandas as pd
 import pytest
 
 import gpubp
@@ -58,3 +60,23 @@ def test_models_of_other_programs_are_shown(run, about):
     assert (code, err) == (0, "")
     assert "a stack of 2 networks" in out
     assert "2 x 3" in out
+
+
+def test_a_table_is_named_with_the_command_that_trains_on_it(run):
+    Path("town houses.csv").write_text("a,y\n1,u\n2,v\n")
+    for arguments in (("show",), ("predict",), ("export",)):
+        data = ["town houses.csv"] * (1 + (arguments == ("predict",)))
+        code, _, err = run(*arguments, *data)
+        assert code == 2
+        assert "town houses.csv is a table, not a model file" in err
+        assert "gpubp train 'town houses.csv'" in err
+
+
+def test_the_kind_of_categories_is_shown(run):
+    Path("t.csv").write_text("zip,y\n" + "01,u\n1,v\n" * 20)
+    assert run("train", "t.csv", "--categorical", "zip", *FAST)[0] == 0
+    assert re.search(r"^zip +categories +01, 1 *$", run("show", "t.safetensors")[1], re.MULTILINE)
+    pd.DataFrame({"open": [True, False] * 20, "y": ["u", "v"] * 20}).to_parquet("t.parquet")
+    assert run("train", "t.parquet", *FAST)[0] == 0
+    shown = run("show", "t.safetensors")[1]
+    assert re.search(r"^open +categories of true or false +False, True *$", shown, re.MULTILINE)

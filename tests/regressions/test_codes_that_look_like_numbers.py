@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 import gpubp
+from gpubp.__main__ import main
 from gpubp.data.preprocessing import preprocessing_of
 
 CPU = {"device": "cpu"}
@@ -108,3 +109,22 @@ def test_a_number_that_may_be_several_categories_is_refused(tmp_path):
         gpubp.DataError, match=r"column 'zip', row 2: '1' may be any of the categories '01', '1'; .*str"
     ):
         gpubp.predict_table(model, {"zip": [None, 1]}, **CPU)
+
+
+@pytest.mark.parametrize("stream", [(), ("--stream",)], ids=["memory", "stream"])
+def test_the_commands_read_codes_as_text(tmp_path, monkeypatch, capsys, stream):
+    """Train with --categorical, then predict and score each row alone: the same as all rows."""
+    monkeypatch.chdir(tmp_path)
+    codes = np.array(["01", "1", "1.0", "NA"])[np.arange(80) % 4]
+    frame = pd.DataFrame({"c": codes, "a": AMOUNTS[:80], "y": np.where(codes == "01", "first", "other")})
+    frame.to_csv("t.csv", index=False)
+    options = ("--categorical", "c", "--epochs", "40", "--device", "cpu", "--no-picture", "-q", *stream)
+    assert main(["train", "t.csv", *options]) == 0
+    for name, rows in (("new.csv", frame), *((f"{k}.csv", frame[k : k + 1]) for k in range(4))):
+        rows.to_csv(name, index=False)
+        assert main(["predict", "t.safetensors", name, "-o", f"p_{name}", "--device", "cpu", *stream]) == 0
+    whole = pd.read_csv("p_new.csv")
+    assert whole["y"].tolist() == frame["y"].tolist()
+    alone = pd.concat([pd.read_csv(f"p_{k}.csv") for k in range(4)], ignore_index=True)
+    pd.testing.assert_frame_equal(alone, whole[:4], rtol=1e-5)
+    assert "accuracy 1.0000" in capsys.readouterr().err

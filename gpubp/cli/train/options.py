@@ -56,7 +56,8 @@ class TrainOptions:
         list[str] | None,
         _data(
             metavar="NAME",
-            help="A numeric column to read as categories, or several: a,b. May be repeated.",
+            help="A column to read as categories, or several: a,b. Those of a .csv or .tsv file are read as text, so "
+            "that 01 and 1 differ. May be repeated.",
             show_default=False,
         ),
     ] = None

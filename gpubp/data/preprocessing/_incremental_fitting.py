@@ -98,8 +98,10 @@ def fit_incrementally(
             }
             if not columns:
                 raise DataError(f"{source} has no columns besides the target {names[0]!r}; features are needed")
-        for of_column in (*columns.values(), *targets.values()):
-            of_column.add(table, training)
+        for column in columns.values():
+            column.add(table, training)
+        for of_target in targets.values():
+            of_target.add(table, training)
         n_rows += table.n_rows
     missing = {name: column.n_missing for name, column in columns.items() if column.n_missing}
     if missing and not impute:
