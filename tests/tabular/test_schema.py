@@ -181,12 +181,12 @@ def test_every_format_with_types_gives_the_same_schema(tmp_path, convert):
 
 
 @pytest.mark.parametrize("unit", ["D", "s", "ms", "us", "ns"])
-def test_dates_do_not_depend_on_the_unit_or_the_zone(unit):
+def test_dates_do_not_depend_on_the_unit_or_the_zone(resolution):
     days = np.array(["2020-01-31", "2020-02-29"], "datetime64[D]")
     preprocessing = fit_preprocessing(table_from_mapping({"day": days, "y": ["a", "b"]}))
     assert preprocessing.columns[0].categories == ("2020-01-31", "2020-02-29")
     np.testing.assert_array_equal(
-        apply(preprocessing, table_from_mapping({"day": days.astype(f"datetime64[{unit}]")})), np.eye(2)
+        apply(preprocessing, table_from_mapping({"day": days.astype(f"datetime64[{resolution}]")})), np.eye(2)
     )
     sent = pd.DatetimeIndex(["2020-01-31 23:30", "2020-02-29"], tz="UTC").as_unit("us")
     preprocessing = fit_preprocessing(table_from_mapping({"sent": sent, "y": ["a", "b"]}))
