@@ -180,7 +180,7 @@ def test_every_format_with_types_gives_the_same_schema(tmp_path, convert):
     assert fit_preprocessing(table, "y", categorical=["floor"]) == fitted()
 
 
-@pytest.mark.parametrize("unit", ["D", "s", "ms", "us", "ns"])
+@pytest.mark.parametrize("resolution", ["D", "s", "ms", "us", "ns"])
 def test_dates_do_not_depend_on_the_unit_or_the_zone(resolution):
     days = np.array(["2020-01-31", "2020-02-29"], "datetime64[D]")
     preprocessing = fit_preprocessing(table_from_mapping({"day": days, "y": ["a", "b"]}))
