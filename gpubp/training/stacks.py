@@ -192,6 +192,7 @@ class StackOfFits:
         self.position: ModelState | None = None
         self.followers: list[Follower] = []
 
+    @np.errstate(all="ignore")  # a worker's thread has its own
     def train(self, errors: list[Exception | None], continuing: Container[int] | None = None) -> None:
         """Train the networks until each is done; exceptions of fits are stored in ``errors``.
 

@@ -4,6 +4,7 @@ See scikit-optimize/scikit-optimize#903 and HIPS/autograd#110.
 """
 
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -78,3 +79,18 @@ def test_flags_that_raise_change_nothing(name):
         with np.errstate(all="raise"):
             result = ENTRY_POINTS[name]()
     np.testing.assert_array_equal(np.asarray(result), np.asarray(expected))
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_threads_of_an_executor():
+    """NumPy's flags belong to a thread: those of the workers are set where they train."""
+    scores = []
+    for flag in ("ignore", "raise"):
+        with ThreadPoolExecutor(1) as executor:
+            executor.submit(np.seterr, all=flag).result()
+            search = gpubp.BatchedSearchCV(
+                gpubp.MLPClassifier(**SMALL), {"alpha": [1e-4, 1e-300]}, cv=2, executor=executor, progress=False
+            )
+            scores.append(search.fit(500 * TINY, y).cv_results_["mean_test_score"])
+    assert np.all(np.isfinite(scores))
+    np.testing.assert_array_equal(*scores)
