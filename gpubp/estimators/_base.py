@@ -77,7 +77,8 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
         X : array, frame or sparse matrix of shape (n_samples, n_features)
             Arrays of CuPy, torch or another library that implements the array API standard stay on their device.
         y : array of shape (n_samples,) or (n_samples, n_outputs)
-            Targets: classes, or numbers. May be a NumPy array even if X is not.
+            Targets: classes, or numbers. May be a NumPy array even if X is not. Of a classifier, also a sparse matrix
+            of zeros and ones that mark labels.
         sample_weight : array of shape (n_samples,), optional
             The weight of each sample.
         validation_data : (X, y) or (X, y, sample_weight), optional

@@ -14,6 +14,7 @@ from sklearn.utils.multiclass import type_of_target, unique_labels
 
 from gpubp._typing import Array
 from gpubp.backends.backend import Backend, like
+from gpubp.estimators._arrays import is_on_host
 from gpubp.io.onnx.predictions import (
     AddPredictions,
     add_multilabel,
@@ -21,6 +22,8 @@ from gpubp.io.onnx.predictions import (
     class_of_each_column,
     class_of_largest,
 )
+
+MARKS = "multilabel-indicator"  # the value of scikit-learn's type_of_target for columns that mark labels
 
 
 class LabelColumns:
@@ -75,14 +78,41 @@ class LabelColumns:
         return np.stack(predicted, axis=1)
 
 
-def has_columns(y: np.ndarray) -> bool:
-    """Return whether y has several columns of labels, rather than one column or a multilabel target."""
-    return bool(type_of_target(y, input_name="y") == LabelColumns.y_type_)
+def marks_labels(y: Any) -> bool:
+    """Return whether y has several columns of zeros and ones, or is sparse, which mark the labels of each sample.
+
+    For scikit-learn any two integers do, such as 1 and 2, and its classifier learns that each of them marks a label.
+    """
+    is_indicator = type_of_target(y, input_name="y") == MARKS
+    return is_indicator and (scipy.sparse.issparse(y) or not len(np.setdiff1d(y, [0, 1])))
 
 
-def learn_labels(y: np.ndarray) -> LabelBinarizer | LabelColumns:
+def has_columns(y: Any) -> bool:
+    """Return whether y has several columns of classes."""
+    return type_of_target(y, input_name="y") in (MARKS, LabelColumns.y_type_) and not marks_labels(y)
+
+
+def learn_labels(y: Any) -> LabelBinarizer | LabelColumns:
     """Learn the classes of a target of any kind."""
     return LabelColumns().fit(y) if has_columns(y) else LabelBinarizer().fit(y)
+
+
+def check_same_classes(labels: LabelBinarizer | LabelColumns, y: Any) -> None:
+    """Check that y has the classes that were learned, all of them; marks may be all zeros."""
+    before = labels.classes_
+    if isinstance(labels, LabelColumns):
+        y = _dense(y)
+        labels.transform(y)
+        classes: Any = LabelColumns().fit(y).classes_
+        is_same = all(map(np.array_equal, before, classes))
+    else:
+        classes = unique_labels(y)
+        is_same = {*classes} == {*before}
+    if not is_same:
+        raise ValueError(
+            "warm_start can only be used where `y` has the same classes as in the previous call to fit. "
+            f"Previously got {before}, `y` has {classes}. partial_fit also trains on samples that lack a class"
+        )
 
 
 def weights_by_class(class_weight: Any, y: Any, sample_weight: np.ndarray | None) -> np.ndarray:
@@ -90,7 +120,7 @@ def weights_by_class(class_weight: Any, y: Any, sample_weight: np.ndarray | None
 
     With several columns of labels the weights of a sample are multiplied.
     """
-    y = y.toarray() if scipy.sparse.issparse(y) else np.asarray(y)
+    y = _dense(y)
     weights: np.ndarray
     if class_weight != "balanced":
         weights = compute_sample_weight(class_weight, y)
@@ -106,12 +136,26 @@ def weights_by_class(class_weight: Any, y: Any, sample_weight: np.ndarray | None
 
 def accuracy(y: Any, predicted: Any, sample_weight: Any) -> float:
     """Compute the accuracy; with several columns a row is correct if all its columns are."""
-    y = np.asarray(y)
+    if not scipy.sparse.issparse(y):
+        y = np.asarray(y)
     if y.ndim == 1 and y.shape == predicted.shape and y.dtype == predicted.dtype and y.dtype.kind in "biuU":
         return float(np.average(y == predicted, weights=sample_weight))  # without scikit-learn's checks, which are slow
-    if y.ndim == 2 and y.shape[1] > 1 and has_columns(y):
-        return float(np.average(np.all(y == predicted, axis=1), weights=sample_weight))
+    if y.ndim == 2 and y.shape == predicted.shape:
+        kinds = {type_of_target(y, input_name="y"), type_of_target(predicted)}
+        if LabelColumns.y_type_ in kinds and kinds <= {MARKS, LabelColumns.y_type_}:
+            return float(np.average(np.all(_dense(y) == _dense(predicted), axis=1), weights=sample_weight))
     return float(accuracy_score(y, predicted, sample_weight=sample_weight))
+
+
+def _dense(y: Any) -> np.ndarray:
+    dense: np.ndarray = y.toarray() if scipy.sparse.issparse(y) else np.asarray(y)
+    return dense
+
+
+def classes_like(classes: Any, X: Any) -> Any:
+    """Move predicted classes to the library and device of X, except text and sparse labels, which stay on the host."""
+    stays = is_on_host(X) or classes.dtype.kind in "OSUT" or scipy.sparse.issparse(classes)
+    return classes if stays else like(classes, X)
 
 
 @dataclass(frozen=True)
@@ -127,7 +171,12 @@ class ClassTargets:
     def encode(self, y: np.ndarray) -> np.ndarray:
         """Encode labels as zeros and ones, a column for each output."""
         if isinstance(self.labels, LabelColumns):
-            return self.labels.transform(y)
+            return self.labels.transform(_dense(y))
+        if self.labels.y_type_ == MARKS and not marks_labels(y):
+            raise ValueError(
+                f"y must mark the {len(self.classes)} labels of each sample with zeros and ones, as in fit, got "
+                f"{type_of_target(y)} targets of shape {y.shape}"
+            )
         labels_in_y = unique_labels(y)
         if len(np.setdiff1d(labels_in_y, self.classes, assume_unique=True)):
             raise ValueError(
@@ -161,12 +210,12 @@ class ClassTargets:
         return like(outputs, X)
 
     def for_scoring(self, targets: np.ndarray) -> np.ndarray:
-        """Return the classes of targets, for a scorer."""
-        return self.predictions(targets)
+        """Return the classes of targets, for a scorer; dense, since many scorers do not take sparse ones."""
+        return _dense(self.predictions(targets))
 
     def default_score(self, y: np.ndarray, outputs: np.ndarray, sample_weight: np.ndarray | None) -> float:
         """Compute the accuracy."""
-        return accuracy(y, self.predictions(outputs), sample_weight)
+        return accuracy(y, self.for_scoring(outputs), sample_weight)
 
     def stratify(self, targets: np.ndarray) -> np.ndarray | None:
         """Return the classes by which held-out samples are drawn."""

@@ -26,7 +26,7 @@ def validate_samples(model: Any, X: Any, y: Any, *, reset: bool) -> tuple[Any, n
     """Check X and y for fitting; X stays in its library, sparse X becomes CSR, y is returned on the host."""
     refuse_masked("X", X)
     refuse_masked("y", y)
-    library, y = library_name(X), on_host(y)
+    library, y = library_name(X), check_sparse_targets(model, on_host(y))
     if reset:
         model._fitted_with = library
     else:
@@ -46,9 +46,36 @@ def validate_samples(model: Any, X: Any, y: Any, *, reset: bool) -> tuple[Any, n
                 f"This {type(model).__name__} estimator requires y to be passed, but the target y is None."
             )
         _, y = check_X_y(np.zeros((x.shape[0], 1)), y, multi_output=True, y_numeric=y_numeric)
-    if y.ndim == 2 and y.shape[1] == 1:
+    if not scipy.sparse.issparse(y) and y.ndim == 2 and y.shape[1] == 1:
         y = column_or_1d(y, warn=True)
     return x, y
+
+
+def check_sparse_targets(model: Any, y: Any) -> Any:
+    """Return a sparse y that marks labels as a CSR matrix without duplicates; anything else unchanged.
+
+    Raises
+    ------
+    TypeError
+        If y is sparse and the model is a regressor, or y has fewer than two columns: scikit-learn's error.
+    DataError
+        If the values of y are not 0 or 1.
+    """
+    if not scipy.sparse.issparse(y):
+        return y
+    if not isinstance(model, ClassifierMixin) or y.ndim != 2 or y.shape[1] == 1:
+        raise TypeError(
+            f"Sparse data was passed for y, of shape {y.shape}, but dense data is required: only the targets of a "
+            "classifier that mark several labels, a column for each, may be sparse. Use y.toarray()"
+        )
+    y = y.tocsr(copy=True)
+    y.sum_duplicates()
+    if len(others := np.setdiff1d(y.data, [0, 1])):
+        raise DataError(
+            f"a sparse y marks the labels of each sample with ones, but it has the value {others[0]:g}; make all its "
+            "values 0 or 1, or pass columns of classes as y.toarray()"
+        )
+    return y
 
 
 def validate_weights(sample_weight: Any, y: np.ndarray) -> np.ndarray | None:
@@ -73,7 +100,7 @@ def validate_validation_data(
     try:
         x, y = validate_samples(model, X, y, reset=False)
         return x, encode(y), validate_weights(sample_weight, y)
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         raise DataError(f"validation_data: {error}") from error
 
 

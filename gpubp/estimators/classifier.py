@@ -8,22 +8,26 @@ import numpy as np
 from sklearn.base import ClassifierMixin, _fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.multiclass import _check_partial_fit_first_call, is_multilabel, unique_labels
+from sklearn.utils.multiclass import _check_partial_fit_first_call
 
-from gpubp.backends.backend import like, to_numpy
-from gpubp.estimators._arrays import is_on_host, on_host
+from gpubp.backends.backend import to_numpy
+from gpubp.estimators._arrays import on_host
 from gpubp.estimators._base import MultilayerPerceptron
 from gpubp.estimators._docstrings import fill_docstring
 from gpubp.estimators._label_encoding import (
     ClassTargets,
     LabelColumns,
     accuracy,
+    check_same_classes,
+    classes_like,
     has_columns,
     learn_labels,
+    marks_labels,
     weights_by_class,
 )
 from gpubp.estimators._parameters import keep_parameters
 from gpubp.estimators._stackable import StackableModel
+from gpubp.estimators._validation import check_sparse_targets
 
 
 @fill_docstring("the accuracy")
@@ -52,8 +56,9 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
 
     Notes
     -----
-    Instead of one class per sample, y may mark several classes with ones, ``(n_samples, n_classes)``, or have a column
-    of classes for each of several outputs, ``(n_samples, n_outputs)``. Ctrl-C ends the training and keeps what was
+    Instead of one class per sample, y may mark several labels with ones, ``(n_samples, n_classes)``, or have a column
+    of classes for each of several outputs, ``(n_samples, n_outputs)``. Columns of zeros and ones mark labels, and may
+    be a sparse matrix; :meth:`predict` then returns a sparse matrix too. Ctrl-C ends the training and keeps what was
     learned. Differences from scikit-learn:
 
     - The loss is exact even if outputs round to 0 or 1. scikit-learn clips them, so that the loss of a sample is at
@@ -63,7 +68,8 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
     - A warm start continues with the velocity or the moments of the solver, so that consecutive fits are one long fit;
       scikit-learn resets them, and the learning rate of "invscaling" too.
     - Training ends as soon as the weights are not finite, not after ``max_iter`` epochs.
-    - :meth:`partial_fit` needs no ``classes`` if y marks several, and raises if ``classes`` does not fit its columns.
+    - Columns of two other numbers, such as 1 and 2, are columns of classes; scikit-learn takes them for marks.
+    - :meth:`partial_fit` needs no ``classes`` if y marks labels, and raises if ``classes`` does not fit its columns.
     - With ``solver="lbfgs"`` and float32 X, the computation and ``coefs_`` are float32.
 
     Examples
@@ -141,7 +147,8 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
         X, y, sample_weight
             See :meth:`fit`.
         classes : array of shape (n_classes,), or a list of them for several outputs, optional
-            All classes that will occur; required in the first call, unless y marks classes with ones.
+            All classes that will occur; required in the first call, unless y marks labels with ones. Batches may lack
+            some of them.
 
         Returns
         -------
@@ -153,13 +160,13 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
                 "of weights, for example from sklearn.utils.compute_class_weight"
             )
         with self._unchanged_if_the_device_fails():
-            y = on_host(y)
-            if has_columns(y):
+            y, classes = check_sparse_targets(self, on_host(y)), on_host(classes)
+            if self._expects_columns(y, classes):
                 self._learn_columns(classes)
-            elif is_multilabel(y):
-                self._learn_multilabel(y, on_host(classes))
-            elif _check_partial_fit_first_call(self, on_host(classes)):
-                self._label_binarizer = learn_labels(on_host(classes))
+            elif marks_labels(y):
+                self._learn_multilabel(y, classes)
+            elif _check_partial_fit_first_call(self, classes):
+                self._label_binarizer = learn_labels(classes)
             return self._fit(X, y, sample_weight, incremental=True)
 
     @np.errstate(all="ignore")
@@ -173,11 +180,11 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
         Returns
         -------
         array of shape (n_samples,), (n_samples, n_classes) for multilabel targets, or (n_samples, n_outputs)
-            In the library and on the device of X; text classes are in a NumPy array.
+            In the library and on the device of X; text classes are in a NumPy array, and labels in a CSR matrix if y
+            was sparse in fit.
         """
         _, outputs = self._outputs(X, "predict")
-        classes = self._coding().predictions(to_numpy(outputs))
-        return classes if is_on_host(X) or classes.dtype.kind in "OSUT" else like(classes, X)
+        return classes_like(self._coding().predictions(to_numpy(outputs)), X)
 
     @np.errstate(all="ignore")
     def predict_proba(self, X: Any) -> Any:
@@ -225,7 +232,8 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
         -------
         float
         """
-        return accuracy(on_host(y), on_host(self.predict(X)), on_host(sample_weight))
+        y = check_sparse_targets(self, on_host(y))
+        return accuracy(y, on_host(self.predict(X)), on_host(sample_weight))
 
     def _probabilities(self, X: Any, method: str) -> Any:
         backend, outputs = self._outputs(X, method)
@@ -238,24 +246,31 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
         if not hasattr(self, "classes_") or (not self.warm_start and not incremental):
             self._label_binarizer = learn_labels(y)
             self.classes_ = self._label_binarizer.classes_
-        elif self.warm_start and not has_columns(y) and {*(classes := unique_labels(y))} != {*self.classes_}:
-            raise ValueError(
-                "warm_start can only be used where `y` has the same classes as in the previous call to fit. "
-                f"Previously got {self.classes_}, `y` has {classes}"
-            )
+        elif self.warm_start:
+            check_same_classes(self._label_binarizer, y)
         if self.class_weight is not None:
             class_weights = weights_by_class(self.class_weight, y, sample_weight)
             sample_weight = class_weights if sample_weight is None else sample_weight * class_weights
         return self._coding().encode(y), sample_weight
 
-    def _learn_columns(self, classes: Any) -> None:
-        """Learn the classes of several outputs in the first call of :meth:`partial_fit`."""
+    def _expects_columns(self, y: Any, classes: Any) -> bool:
+        """Return whether :meth:`partial_fit` learns columns of classes; a batch of zeros and ones does not tell."""
         if getattr(self, "classes_", None) is not None:
+            return isinstance(self._label_binarizer, LabelColumns)
+        return has_columns(y) or any(np.ndim(on_host(each)) for each in (() if classes is None else classes))
+
+    def _learn_columns(self, classes: Any) -> None:
+        """Learn the classes of several outputs in the first call of :meth:`partial_fit`; later, check them."""
+        is_first = getattr(self, "classes_", None) is None
+        if classes is None and not is_first:
             return
-        if classes is None:
+        if classes is None or not all(np.ndim(on_host(output_classes)) == 1 for output_classes in classes):
             raise ValueError("classes must be passed on the first call to partial_fit: a list, one array per output")
-        self._label_binarizer = LabelColumns().set_classes([on_host(output_classes) for output_classes in classes])
-        self.classes_ = self._label_binarizer.classes_
+        labels = LabelColumns().set_classes([on_host(output_classes) for output_classes in classes])
+        if is_first:
+            self._label_binarizer, self.classes_ = labels, labels.classes_
+        elif len(labels.classes_) != len(self.classes_) or not all(map(np.array_equal, labels.classes_, self.classes_)):
+            raise ValueError(f"classes={classes} differ from those of the first call to partial_fit, {self.classes_}")
 
     def _learn_multilabel(self, y: Any, classes: Any) -> None:
         """Learn the number of labels that y marks, in the first call of :meth:`partial_fit`."""

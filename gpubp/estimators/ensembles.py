@@ -15,11 +15,16 @@ from sklearn.utils.validation import check_is_fitted
 from gpubp._typing import Array
 from gpubp.backends.backend import Backend, like, to_numpy
 from gpubp.errors import DataError
-from gpubp.estimators._arrays import is_on_host, on_host
+from gpubp.estimators._arrays import on_host
 from gpubp.estimators._base import MultilayerPerceptron
-from gpubp.estimators._label_encoding import ClassTargets, accuracy
+from gpubp.estimators._label_encoding import ClassTargets, accuracy, classes_like
 from gpubp.estimators._members import fit_members
-from gpubp.estimators._validation import validate_new_samples, validate_samples, validate_weights
+from gpubp.estimators._validation import (
+    check_sparse_targets,
+    validate_new_samples,
+    validate_samples,
+    validate_weights,
+)
 from gpubp.estimators.classifier import MLPClassifier
 from gpubp.estimators.regressor import MLPRegressor
 
@@ -219,11 +224,12 @@ class MLPEnsembleClassifier(ClassifierMixin, Ensemble):  # type: ignore[misc]
         Returns
         -------
         array of shape (n_samples,) or (n_samples, n_outputs)
+            A CSR matrix if y was sparse in fit.
         """
         backend, outputs = self._outputs(X, "predict")
         with backend.active():
-            classes = self._class_targets().predictions(to_numpy(backend.xp.mean(outputs, axis=0)))
-        return classes if is_on_host(X) or classes.dtype.kind in "OSUT" else like(classes, X)
+            mean = to_numpy(backend.xp.mean(outputs, axis=0))
+        return classes_like(self._class_targets().predictions(mean), X)
 
     @np.errstate(all="ignore")
     def predict_proba(self, X: Any) -> Any:
@@ -271,7 +277,8 @@ class MLPEnsembleClassifier(ClassifierMixin, Ensemble):  # type: ignore[misc]
         -------
         float
         """
-        return accuracy(on_host(y), on_host(self.predict(X)), on_host(sample_weight))
+        y = check_sparse_targets(self, on_host(y))
+        return accuracy(y, on_host(self.predict(X)), on_host(sample_weight))
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -363,4 +370,5 @@ class MLPEnsembleRegressor(RegressorMixin, Ensemble):  # type: ignore[misc]
         -------
         float
         """
-        return float(r2_score(on_host(y), on_host(self.predict(X)), sample_weight=on_host(sample_weight)))
+        y = check_sparse_targets(self, on_host(y))
+        return float(r2_score(y, on_host(self.predict(X)), sample_weight=on_host(sample_weight)))

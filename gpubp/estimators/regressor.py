@@ -17,6 +17,7 @@ from gpubp.estimators._base import MultilayerPerceptron
 from gpubp.estimators._docstrings import fill_docstring
 from gpubp.estimators._parameters import NameOf, keep_parameters
 from gpubp.estimators._stackable import StackableModel
+from gpubp.estimators._validation import check_sparse_targets
 from gpubp.io.onnx.predictions import AddPredictions, add_numbers
 from gpubp.nn.losses import get_loss
 
@@ -229,7 +230,8 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):  # type: ignore[misc]
         -------
         float
         """
-        return float(r2_score(on_host(y), on_host(self.predict(X)), sample_weight=on_host(sample_weight)))
+        y = check_sparse_targets(self, on_host(y))
+        return float(r2_score(y, on_host(self.predict(X)), sample_weight=on_host(sample_weight)))
 
     def _learn_targets(
         self, y: np.ndarray, sample_weight: np.ndarray | None, incremental: bool

@@ -274,5 +274,5 @@ def _fit_one(
 def _rows_of(trial: Trial, samples: SharedSamples) -> np.ndarray:
     """Return the training rows of a trial: all rows if transformers made the samples for its split."""
     if samples.transformers is not None:
-        return np.arange(len(samples.validated.y))
+        return np.arange(samples.validated.y.shape[0])
     return np.flatnonzero(trial.train) if trial.train.dtype == bool else trial.train
