@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from numbers import Real
+from types import NoneType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from gpubp._core.masked_arrays import is_masked, refuse_masked
 from gpubp._core.text import brief
 from gpubp.data._arrow import arrow_to_numpy, is_arrow
-from gpubp.data._text_values import Kind, datetime_form
+from gpubp.data._text_values import Kind, datetime_form, write_number
 from gpubp.errors import DataError
 
 
@@ -69,7 +70,10 @@ def unmasked_array(values: Any) -> NDArray[Any]:
         objects[np.ma.getmaskarray(values)] = None
         return objects
     refuse_masked("a list", values)
-    return arrow_to_numpy(values) if is_arrow(values) else np.asarray(values)
+    array = arrow_to_numpy(values) if is_arrow(values) else np.asarray(values)
+    if array.dtype.kind == "U" and isinstance(values, list | tuple) and array.ndim == 1:
+        return np.array(values, dtype=object)  # NumPy would write the numbers of a mixed list as text
+    return array
 
 
 def first_invalid_text(values: Sequence[str | bytes | None]) -> int | None:
@@ -94,6 +98,11 @@ def _datetimes(array: NDArray[Any], *, is_utc: bool) -> NormalColumn:
 
 
 def _from_objects(name: str, array: NDArray[Any], source: str) -> NormalColumn:
+    if array.dtype.kind == "O" and set(map(type, array)) <= {str, NoneType}:  # much faster than one value at a time
+        _refuse_invalid_unicode(name, array, source)
+        texts = array.copy()
+        texts[array == ""] = None
+        return NormalColumn(texts if any(texts) else np.full(len(texts), np.nan))
     is_present = np.array([not _is_missing(value) for value in array], dtype=bool)
     present = array.astype(object)[is_present]
     odd = {type(v).__name__ for v in present if isinstance(v, bytes | list | tuple | dict | np.ndarray | complex)}
@@ -111,17 +120,23 @@ def _from_objects(name: str, array: NDArray[Any], source: str) -> NormalColumn:
         return NormalColumn(_numbers(name, present, is_present, source))
     elif all(isinstance(value, date) for value in present):
         present, kind = _dates(name, present, source)
-    texts = [str(value) for value in present]
-    try:
-        "".join(set(texts)).encode()  # each distinct text once: many rows may share one long text
-    except UnicodeError:
-        row = np.flatnonzero(is_present)[first_invalid_text(texts)]
-        raise DataError(
-            f"{source}: column {name!r}, row {row + 1} holds text that is not valid Unicode; correct it"
-        ) from None
+    texts = np.empty(len(present), dtype=object)
+    # A number among text is written as one without text would be.
+    texts[:] = [str(write_number(value)) if isinstance(value, int | float) else str(value) for value in present]
     column = np.full(len(array), None, dtype=object)
     column[is_present] = texts
+    _refuse_invalid_unicode(name, column, source)
     return NormalColumn(column, kind)
+
+
+def _refuse_invalid_unicode(name: str, texts: NDArray[Any], source: str) -> None:
+    distinct = {text for text in texts if text is not None}  # many rows may share one long text
+    try:
+        "".join(distinct).encode()
+    except UnicodeError:
+        row = first_invalid_text(texts.tolist())
+        where = "" if row is None else f", row {row + 1}"
+        raise DataError(f"{source}: column {name!r}{where} holds text that is not valid Unicode; correct it") from None
 
 
 def _dates(name: str, present: NDArray[Any], source: str) -> tuple[NDArray[Any], Kind]:

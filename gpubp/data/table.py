@@ -47,6 +47,8 @@ class Table:
         The text of columns that a text file writes as numbers.
     has_header : bool
         Whether the first line of the source is a header, which row numbers do not count.
+    first_row : int
+        The number of rows before the first one, if the table is a part of its source.
     """
 
     columns: dict[str, Column]
@@ -55,6 +57,7 @@ class Table:
     kinds: Mapping[str, Kind] = field(default_factory=dict)
     written: Mapping[str, Any] = field(default_factory=dict)
     has_header: bool = False
+    first_row: int = 0
 
     @property
     def n_rows(self) -> int:
@@ -71,8 +74,8 @@ class Table:
         return texts_to_numpy(self.written[name]) if name in self.written else self.columns[name]
 
     def describe_row(self, index: int) -> str:
-        """Return the number of a row for messages, from 1."""
-        return f"row {index + 1:,}{NO_HEADER if self.has_header else ''}"
+        """Return the number of a row in the source for messages, from 1."""
+        return f"row {self.first_row + index + 1:,}{NO_HEADER if self.has_header else ''}"
 
     def select(self, rows: ArrayLike) -> "Table":
         """Return the table of the given rows, by index or by mask."""
@@ -89,6 +92,7 @@ class RawTable(NamedTuple):
     targets: Sequence[str] = ()
     written: Mapping[str, Any] = {}
     has_header: bool = False
+    first_row: int = 0
 
 
 def table_from_mapping(mapping: Any, *, source: str = "the table", targets: Sequence[str] = ()) -> Table:
@@ -222,6 +226,7 @@ def build_table(
     targets: Sequence[str] = (),
     written: Mapping[str, Any] | None = None,
     has_header: bool = False,
+    first_row: int = 0,
 ) -> Table:
     """Check names and lengths and normalise the columns; every source goes through here."""
     columns = list(columns)
@@ -239,7 +244,7 @@ def build_table(
         raise DataError(f"{source}: there is no column {unknown[0]!r}{near_miss(unknown[0], normalized)}")
     arrays = {name: column.values for name, column in normalized.items()}
     kinds = {name: column.kind for name, column in normalized.items() if column.kind is not None}
-    return Table(arrays, source, tuple(targets), kinds, written or {}, has_header)
+    return Table(arrays, source, tuple(targets), kinds, written or {}, has_header, first_row)
 
 
 def _check_names(names: list[str], source: str) -> None:

@@ -427,11 +427,11 @@ class TestCommandLine:
     def test_predictions_of_bad_rows_leave_no_file(self, run, tmp_path):
         assert run("train", write(shop(), "shop.csv"), *FAST, "-o", "m.safetensors")[0] == 0
         frame = shop()
-        frame.loc[450, "town"] = "Rom"
+        frame.loc[450, "town"] = "Rom of row 7"
         write(frame, "bad_csv", 3)
         code, out, err = run("predict", "m.safetensors", "bad_csv", "-o", "p.csv", "--device", "cpu")
         assert (code, out) == (2, "")
-        assert "2.csv: column 'town', row 51 (not counting the header): 'Rom' " in err
+        assert "2.csv: column 'town', row 51 (not counting the header): 'Rom of row 7' " in err
         assert not (tmp_path / "p.csv").exists()
         assert not list(tmp_path.glob("*.tmp"))
 

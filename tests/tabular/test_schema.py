@@ -269,6 +269,13 @@ def test_values_that_mean_the_same_are_the_same(change, same):
     np.testing.assert_array_equal(first, second)
 
 
+def test_numbers_among_text_are_what_they_are_alone():
+    preprocessing = fit_preprocessing(table_from_mapping({"c": ["1", "x", "2.5", "x"], "y": ["a", "b", "a", "b"]}))
+    for values in ([1.0, "x", 2.5], [1, None, 2.5], [1.0], np.array([1.0, "x", 2.5], dtype=object)):
+        encoded = apply(preprocessing, table_from_mapping({"c": ["x" if value is None else value for value in values]}))
+        np.testing.assert_array_equal(encoded[0], [1, 0, 0])
+
+
 @pytest.mark.parametrize("missing", ["", "NULL", "n/a", None, np.nan])
 @pytest.mark.parametrize("name", ["size", "floor", "open", "day", "sent", "town"])
 def test_missing_values_are_the_same_in_columns_of_every_kind(name, missing):

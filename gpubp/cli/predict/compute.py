@@ -10,7 +10,7 @@ from gpubp.cli.output import print_note
 from gpubp.cli.predict.formats import Columns, open_writer
 from gpubp.data.metrics import RunningScores, Scores, score
 from gpubp.data.preprocessing import Preprocessing, encode_target
-from gpubp.data.streaming.table_source import TableSource, with_file_rows
+from gpubp.data.streaming.table_source import TableSource, in_file
 from gpubp.data.table import Table
 from gpubp.errors import DataError
 from gpubp.tabular import decode_outputs
@@ -50,12 +50,12 @@ def predict_in_parts(
             try:
                 outputs = compute(piece.table)
             except DataError as error:
-                raise with_file_rows(error, piece.origin, piece.first) from error
+                raise in_file(error, piece.origin) from error
             write(decode_outputs(preprocessing, outputs))
             try:
                 if is_scored:
                     running.add(encode_target(preprocessing, piece.table), outputs)
             except DataError as error:  # the predictions do not depend on the target
                 is_scored = False
-                print_note(f"no scores: {with_file_rows(error, piece.origin, piece.first)}")
+                print_note(f"no scores: {in_file(error, piece.origin)}")
     return Predicted(tables.name, int(sum(tables.counts)), {}, running.scores() if is_scored else None)

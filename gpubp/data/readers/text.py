@@ -75,8 +75,16 @@ def parse_rows(file: Any, path: Path, separator: str, names: list[str], size: in
     return _parse(file, path, separator, types, block_size=size, **options)
 
 
-def raw_table_from_fields(table: Any, source: str) -> RawTable:
+def raw_table_from_fields(table: Any, source: str, first_row: int = 0) -> RawTable:
     """Return the columns of :func:`parse_rows`: numbers if all fields are numbers or missing, and else text.
+
+    Parameters
+    ----------
+    table : pyarrow.Table
+    source : str
+        The file, for messages.
+    first_row : int
+        The number of rows before these, for messages.
 
     Raises
     ------
@@ -92,13 +100,13 @@ def raw_table_from_fields(table: Any, source: str) -> RawTable:
             texts = column.cast(pyarrow.string())
         except pyarrow.ArrowInvalid:
             row = first_invalid_text(column.to_pylist())
-            where = "" if row is None else f"row {row + 1:,}{NO_HEADER} of "
+            where = "" if row is None else f"row {first_row + row + 1:,}{NO_HEADER} of "
             raise DataError(f"{source} is not UTF-8 text, as {where}column {name!r} shows; {UTF8_FIX}") from None
         numbers = numbers_in_texts(texts)
         if numbers is not None:
             written[name] = texts
         columns.append((name, texts_to_numpy(texts) if numbers is None else numbers))
-    return RawTable(columns, source, (), written, has_header=True)
+    return RawTable(columns, source, (), written, has_header=True, first_row=first_row)
 
 
 def _parse(file: Any, path: Path, separator: str, types: dict[str, Any], **options: Any) -> Any:

@@ -10,7 +10,7 @@ from gpubp._core.names import near_miss
 from gpubp.data.preprocessing import as_numbers
 from gpubp.data.streaming._source import Rows
 from gpubp.data.streaming.table_files import open_tables
-from gpubp.data.streaming.table_source import TableSource, with_file_rows
+from gpubp.data.streaming.table_source import TableSource, in_file
 from gpubp.data.table import Table
 from gpubp.errors import DataError
 
@@ -65,7 +65,7 @@ class ColumnSource:
             try:
                 x, targets = (_matrix(piece.table, names) for names in (self.inputs, self.target_columns))
             except DataError as error:
-                raise with_file_rows(error, piece.origin, piece.first) from error
+                raise in_file(error, piece.origin) from error
             yield Rows(x, targets, piece.origin, piece.first)
 
 

@@ -108,7 +108,8 @@ class ParquetTables:
             ) as file:
                 batches = file.iter_batches(size, row_groups=[group.number], columns=self.columns, use_threads=False)
                 for batch in batches:
-                    yield Piece(self._table(batch, group.file), str(path), group.first + n_read, number + n_read)
+                    table = self._table(batch, group.file, group.first + n_read)
+                    yield Piece(table, str(path), group.first + n_read, number + n_read)
                     n_read += batch.num_rows
         except DataError:
             raise
@@ -118,7 +119,7 @@ class ParquetTables:
         if n_read != group.n_rows:
             raise DataError(f"{path} cannot be read in {described}: {n_read:,} rows were read. {FIX}")
 
-    def _table(self, batch: Any, file: ParquetFile) -> Table:
+    def _table(self, batch: Any, file: ParquetFile, first_row: int) -> Table:
         import pyarrow
 
         table = table_from_mapping(pyarrow.Table.from_batches([batch]), source=str(file.state.path))
@@ -130,7 +131,7 @@ class ParquetTables:
             else:  # like a field of a text file, it may be a number or a code: 01
                 columns[name] = np.full(batch.num_rows, int(text))
                 written[name] = pyarrow.repeat(text, batch.num_rows)
-        return replace(table, columns=columns, written=written)
+        return replace(table, columns=columns, written=written, first_row=first_row)
 
 
 def _open(path: Path, folder: Path) -> ParquetFile:

@@ -16,7 +16,7 @@ from gpubp._core.text import brief
 from gpubp.data._limits import MAX_LINE_BYTES
 from gpubp.data.readers.text import parse_names, parse_rows, raw_table_from_fields, read_header, too_long
 from gpubp.data.streaming._source import BLOCK_BYTES, FileState
-from gpubp.data.streaming.table_source import Piece, with_file_rows
+from gpubp.data.streaming.table_source import Piece
 from gpubp.data.table import NO_HEADER, Table, build_table
 from gpubp.errors import DataError
 
@@ -73,10 +73,7 @@ class TextFile:
                 f"{self.path}, {described}: {fields.num_rows:,} rows were read; a quotation mark is not closed, or "
                 "is inside a field without being doubled"
             )
-        try:
-            return build_table(*raw_table_from_fields(fields, str(self.path)))
-        except DataError as error:
-            raise with_file_rows(error, str(self.path), block.first) from error
+        return build_table(*raw_table_from_fields(fields, str(self.path), block.first))
 
 
 class TextTables:

@@ -14,7 +14,7 @@ from gpubp.data.streaming._source import Rows
 from gpubp.data.streaming.split import SPLITS, assign_splits, validate_fractions
 from gpubp.data.streaming.stream import DEFAULT_MEMORY, Stream
 from gpubp.data.streaming.table_files import open_tables
-from gpubp.data.streaming.table_source import Piece, TableSource, with_file_rows
+from gpubp.data.streaming.table_source import Piece, TableSource, in_file
 from gpubp.data.table import Table
 from gpubp.errors import DataError
 
@@ -219,7 +219,7 @@ def prepare_stream(
             if (of_rows == VALIDATION).any():
                 held_out.append(current._replace(table=current.table.select(of_rows == VALIDATION)))
             yield current.table, of_rows == TRAIN
-        current = None  # an error from here on concerns the whole table
+            current = None  # an error from here on concerns another piece, or the whole table
 
     try:
         fitted = fit_incrementally(
@@ -232,7 +232,7 @@ def prepare_stream(
             max_categories=max_categories,
         )
     except DataError as error:
-        raise error if current is None else with_file_rows(error, current.origin, current.first) from error
+        raise error if current is None else in_file(error, current.origin) from error
     blocks = zip(np.cumsum(tables.counts) - tables.counts, tables.counts, strict=True)
     counts = np.asarray([np.bincount(splits(int(first), int(n)), minlength=3) for first, n in blocks])
     rows = dict(zip(SPLITS, counts.sum(axis=0).tolist(), strict=True))
@@ -249,4 +249,4 @@ def encode_piece(preprocessing: Preprocessing, piece: Piece) -> tuple[np.ndarray
     try:
         return apply(preprocessing, piece.table), encode_target(preprocessing, piece.table)
     except DataError as error:
-        raise with_file_rows(error, piece.origin, piece.first) from error
+        raise in_file(error, piece.origin) from error

@@ -1,6 +1,5 @@
 """Tables in files, read piece by piece: the interface of Parquet and text files."""
 
-import re
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple, Protocol
 
@@ -55,20 +54,6 @@ def choose_piece_rows(n_columns: int) -> int:
     return max(64, PIECE_BYTES // (8 * max(1, n_columns)))
 
 
-def with_file_rows(error: DataError, origin: str, first: int) -> DataError:
-    """Convert an error about a row of a part of a file to one about a row of the file.
-
-    Parameters
-    ----------
-    error : DataError
-    origin : str
-        The file.
-    first : int
-        Number of rows before the part.
-    """
-
-    def in_file(match: re.Match[str]) -> str:
-        return f"row {int(match[1].replace(',', '')) + first:,}"
-
-    message = re.sub(r"\brow (\d[\d,]*)", in_file, str(error))
-    return DataError(message if message.startswith(origin) else f"{origin}: {message}")
+def in_file(error: DataError, origin: str) -> DataError:
+    """Return an error whose message begins with the file that it is about."""
+    return error if str(error).startswith(origin) else DataError(f"{origin}: {error}")
