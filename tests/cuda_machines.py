@@ -89,7 +89,7 @@ def plain_way(machine, objective, optimizer, dtype):
     )
 
 
-def both_ways(machine, network, optimizer=None, dtype="float64", options=None, **options_of_run):
+def plain_and_compiled(machine, network, optimizer=None, dtype="float64", options=None, **options_of_run):
     optimizer, objective = optimizer or momentum(0.05, 0.9), Objective(network, **(options or {}))
     plain = plain_way(machine, objective, optimizer, dtype)
     fast = cuda_epoch_runner(machine.device, objective, optimizer, dtype, plain)

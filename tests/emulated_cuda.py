@@ -238,7 +238,7 @@ class EmulatedDevice:
             for sent, _ in self.on_their_way:
                 assert not any(np.shares_memory(array, other) for other, _, _ in sent), "may not have been sent yet"
             for read, mark in self.reads:
-                assert not np.shares_memory(place, read) or (after or 0) > mark, "may not have been worked off yet"
+                assert not np.shares_memory(place, read) or (after or 0) > mark, "may not have been used yet"
             self.arrivals.append(place)
             place[...] = np.nan  # the copy may arrive at any time from now on
         self.on_their_way.append(([(array, array.copy(), place) for array, place in pairs], event := object()))

@@ -13,6 +13,7 @@ from types import ModuleType
 import pytest
 
 import gpubp
+from tests.registries import assert_same_names
 
 pytestmark = pytest.mark.once
 
@@ -318,14 +319,16 @@ def test_public_name_has_a_docstring(name):
 
 
 def test_type_checkers_see_the_same_public_names():
-    listed = {}
+    imported = []
     for node in ast.parse((PACKAGE / "__init__.py").read_text(encoding="utf-8")).body:
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
             for line in node.body:
                 for alias in line.names:
-                    assert alias.asname == alias.name, f"{alias.name} is not exported: write it twice"
-                    listed.setdefault(line.module.removeprefix("gpubp."), set()).add(alias.name)
-    assert listed == {module: set(names) for module, names in gpubp._PUBLIC.items()}
+                    again = f"{alias.name} as {alias.name}"
+                    assert alias.asname == alias.name, f"write {again!r} in the imports of gpubp/__init__.py"
+                    imported.append(f"{line.module}.{alias.name}")
+    public = [f"gpubp.{module}.{name}" for module, names in gpubp._PUBLIC.items() for name in names]
+    assert_same_names({"the imports of gpubp/__init__.py": imported, "_PUBLIC of gpubp/__init__.py": public})
 
 
 def test_no_public_name_twice():

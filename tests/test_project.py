@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import gpubp
+from gpubp._core.names import Parametric
 from gpubp.cli.predict.formats import FORMATS
 from gpubp.nn.activations import ACTIVATIONS, get_activation
 from gpubp.nn.losses import LOSSES, get_loss
@@ -38,9 +39,18 @@ def test_the_citation_is_of_this_version():
 )
 def test_registered_names_are_documented(registry, documented):
     text = inspect.getdoc(documented)
-    missing = [name for name in registry if not re.search(rf"\b{name}\b", text)]
-    path = Path(inspect.getfile(inspect.unwrap(documented))).relative_to(ROOT)
-    assert missing == [], f"give each a line in the docstring of {documented.__name__} in {path}"
+    path = Path(inspect.getfile(inspect.unwrap(documented))).relative_to(ROOT).as_posix()
+    where = f"in the docstring of {documented.__name__} in {path}"
+    missing = [name for name in registry if f'``"{name}"``' not in text]
+    assert missing == [], f"give each a line {where}"
+    for name, entry in registry.items():
+        if isinstance(entry, Parametric):
+            line = " ".join(re.search(rf'``"{name}"``(.*?)(\n- |\n\n)', text, flags=re.DOTALL)[1].split())
+            for parameter in inspect.signature(entry.make).parameters.values():
+                assert f"``{parameter.name}``" in line, f"name {parameter.name} in the line of {name} {where}"
+                if not entry.is_variadic:
+                    message = f"state the default of {parameter.name} as ({parameter.default:g}) {where}"
+                    assert f"({parameter.default:g})" in line, message
 
 
 CODE = "\n".join(
@@ -53,12 +63,12 @@ CODE = "\n".join(
 
 @pytest.mark.parametrize(
     "registry",
-    [ACTIVATIONS, LOSSES, OPTIMIZERS, FORMATS, CALLBACKS],
-    ids=["activations", "losses", "optimizers", "formats of predict", "callbacks"],
+    [ACTIVATIONS, LOSSES, OPTIMIZERS, FORMATS],
+    ids=["activations", "losses", "optimizers", "formats of predict"],
 )
 def test_registered_names_are_in_the_documentation(registry):
     missing = [name for name in registry if not re.search(rf"(?<!\w){re.escape(name)}(?!\w)", CODE)]
-    assert missing == [], "name each in `code` in README.md, CHANGELOG.md or a page of docs/"
+    assert missing == [], "name each in `code` in CHANGELOG.md, or in README.md or a page of docs/"
 
 
 @pytest.mark.parametrize("name", CALLBACKS)
@@ -71,7 +81,9 @@ def test_every_callback_is_public_and_documented(name):
         message = f"give {callback.__name__} {where} a docstring with the section {section}"
         assert re.search(rf"^{section}\n-+$", text or "", flags=re.MULTILINE), message
     message = f"name {name!r} in the docstring of get_callback {where}"
-    assert re.search(rf"\b{name}\b", inspect.getdoc(get_callback).partition("Examples")[0]), message
+    assert f'"{name}=' in inspect.getdoc(get_callback).partition("Examples")[0], message
+    assert f" --callback {name}=" in text_of("README.md"), f"show --callback {name}=FILE in README.md"
+    assert f"gpubp.{callback.__name__}`" in text_of("CHANGELOG.md"), f"name `gpubp.{callback.__name__}` in CHANGELOG.md"
 
 
 def test_every_optimizer_is_public():

@@ -34,7 +34,7 @@ hidden_layer_sizes : int or sequence of int, default=(100,)
 activation : str, or sequence of str with one for each hidden layer, default="relu"
     The activation of the hidden layers:
     {_ACTIVATIONS}.
-    Two take a number in parentheses, as in "leaky_relu(0.1)" and "elu(0.5)".
+    Some take a number in parentheses, as in "leaky_relu(0.1)" and "elu(0.5)".
 solver : {{{_SOLVERS}}}, default="adam"
     "lbfgs" uses all samples at once, the others use batches. "sgd" has Nesterov momentum by default, "momentum" is
     eq. 9 of Rumelhart, Hinton & Williams (1986). See :mod:`gpubp.optim.first_order`.

@@ -34,8 +34,8 @@ class Network:
         The activation of the hidden layers, one name for all or one for each layer. See
         :func:`gpubp.nn.activations.get_activation`.
     output_activation : str, optional
-        The activation of the output layer. By default the one that belongs to the loss: softmax for
-        ``"cross_entropy"``, logistic for ``"binary_cross_entropy"``, exp for ``"poisson"``, identity for the rest.
+        The activation of the output layer. By default the one that belongs to the loss, such as softmax for
+        ``"cross_entropy"`` and identity for ``"squared"``.
     loss : str
         The loss. See :func:`gpubp.nn.losses.get_loss`.
     bias : bool
@@ -97,9 +97,11 @@ class Network:
         outputs = get_activation(output)
         if (loss.above_zero and not outputs.above_zero) or (loss.below_one and not outputs.below_one):
             bounds = "between 0 and 1" if loss.below_one else "above 0"
+            fix = f"use output_activation={loss.output!r}"
+            if output == loss.output:
+                fix = f"set output= of the loss, in gpubp.nn.losses, to an activation with outputs {bounds}"
             raise DataError(
-                f"the loss {self.loss!r} needs outputs {bounds}, which {output!r} does not give. To fix it: use "
-                f"output_activation={loss.output!r}"
+                f"the loss {self.loss!r} needs outputs {bounds}, which {output!r} does not give. To fix it: {fix}"
             )
         object.__setattr__(self, "sizes", tuple(int(n) for n in sizes))
         object.__setattr__(self, "activation", activations)

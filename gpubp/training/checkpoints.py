@@ -166,13 +166,13 @@ class Keeper:
         Raises
         ------
         CheckpointError
-            If the checkpoint belongs to another training; the message lists the differences.
+            If the checkpoint belongs to another training run; the message lists the differences.
         """
         changed = list(differences(checkpoint.settings, self.settings))
         if changed:
             shown = brief("; ".join(changed), 1000)
             raise CheckpointError(
-                f"{checkpoint.path} belongs to another training: {shown}. Pass the same arguments as before, "
+                f"{checkpoint.path} belongs to another training run: {shown}. Pass the same arguments as before, "
                 "or another folder"
             )
         try:

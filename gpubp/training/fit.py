@@ -147,8 +147,8 @@ def train(
         If the device cannot be used, or fails; the message has the cause and the fix. If a GPU's memory is full, it
         names a batch size that would fit, and the memory is released.
     CheckpointError
-        If the folder holds checkpoints and ``resume`` is False, they belong to another training or are damaged, or the
-        last one cannot be written; in that case, the error's ``fit`` is the result.
+        If the folder holds checkpoints and ``resume`` is False, they belong to another training run or are damaged, or
+        the last one cannot be written; in that case, the error's ``fit`` is the result.
 
     Warns
     -----

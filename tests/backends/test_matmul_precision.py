@@ -128,7 +128,7 @@ class TestRounding:
             actual, expected = actual[~subnormal], expected[~subnormal]
         same_numbers(actual, expected)
 
-    def test_both_ways_give_the_same_bits(self, precision):
+    def test_rounding_by_arithmetic_gives_the_same_bits(self, precision):
         x = all_numbers()
         same_numbers(rounded_by_arithmetic(np, x, precision), rounded(np, x, precision))
 

@@ -9,6 +9,7 @@ import pytest
 from gpubp import fit_table, predict_table, prepare_table, save_model
 from gpubp.__main__ import main
 from gpubp.cli.predict.formats import FORMATS
+from tests.registries import assert_same_names
 
 READERS = {".csv": pd.read_csv, ".parquet": pd.read_parquet}
 """For each format in FORMATS a function that reads a file of it to a pandas.DataFrame."""
@@ -28,7 +29,8 @@ def table():
 
 
 def test_every_format_has_a_reader():
-    assert set(READERS) == set(FORMATS), "give each format in FORMATS a reader in READERS"
+    places = {"FORMATS of gpubp/cli/predict/formats.py": FORMATS}
+    assert_same_names(places | {"READERS of tests/cli/test_predict_formats.py": READERS})
 
 
 @pytest.mark.parametrize("options", [(), ("--stream",)], ids=["whole", "in parts"])

@@ -54,7 +54,7 @@ def samples(network, dtype, weighed=False, seed=0, stack=()):
     return Batch(x.astype(dtype), targets.astype(dtype), weights)
 
 
-def both_ways(
+def plain_and_compiled(
     network,
     optimizer=None,
     dtype="float64",
@@ -125,30 +125,34 @@ EQUAL_WEIGHTS = [
 class TestCompiledAgreesWithPlain:
     @pytest.mark.parametrize("unit", [*ACTIVATIONS, "leaky_relu(0.3)", "elu(0.5)"])
     def test_units(self, unit, dtype):
-        assert_same(both_ways(Network((3, 5, 4, 2), activation=unit), dtype=dtype))
+        assert_same(plain_and_compiled(Network((3, 5, 4, 2), activation=unit), dtype=dtype))
 
     @pytest.mark.parametrize("error", [*LOSSES, "huber(0.1)"])
     @pytest.mark.parametrize("weighed", [False, True])
     def test_errors_on_their_own_unit(self, error, weighed, dtype):
-        assert_same(both_ways(Network((3, 5, 4), activation="tanh", loss=error), dtype=dtype, weighed=weighed))
+        assert_same(plain_and_compiled(Network((3, 5, 4), activation="tanh", loss=error), dtype=dtype, weighed=weighed))
 
     @pytest.mark.parametrize("error", [name for name in LOSSES if not get_loss(name).above_zero])
     def test_errors_on_the_logistic(self, error, dtype):
-        assert_same(both_ways(Network((3, 5, 4), output_activation="logistic", loss=error), dtype=dtype))
+        assert_same(plain_and_compiled(Network((3, 5, 4), output_activation="logistic", loss=error), dtype=dtype))
 
     def test_softmax_with_another_error(self, dtype):
-        assert_same(both_ways(Network((3, 5, 4), output_activation="softmax"), dtype=dtype))
+        assert_same(plain_and_compiled(Network((3, 5, 4), output_activation="softmax"), dtype=dtype))
 
     @pytest.mark.parametrize("optimizer", OPTIMIZERS)
     def test_optimizers(self, optimizer, dtype):
         assert_same(
-            both_ways(Network((3, 5, 4), activation="tanh", loss="cross_entropy"), OPTIMIZERS[optimizer](), dtype=dtype)
+            plain_and_compiled(
+                Network((3, 5, 4), activation="tanh", loss="cross_entropy"), OPTIMIZERS[optimizer](), dtype=dtype
+            )
         )
 
     @pytest.mark.parametrize("optimizer", [momentum, adam])
     def test_schedules(self, optimizer):
         assert_same(
-            both_ways(Network((3, 5, 4)), optimizer(learning_rate=PiecewiseConstant({0: 0.1, 0.4: 0.01, 1.5: 0.3})))
+            plain_and_compiled(
+                Network((3, 5, 4)), optimizer(learning_rate=PiecewiseConstant({0: 0.1, 0.4: 0.01, 1.5: 0.3}))
+            )
         )
 
     @pytest.mark.parametrize("n_threads", [1, 2, 3, 5])
@@ -156,7 +160,7 @@ class TestCompiledAgreesWithPlain:
     @pytest.mark.parametrize("bias", [True, False])
     def test_any_number_of_threads(self, sizes, n_threads, bias, dtype):
         network = Network(sizes, activation="tanh", loss="cross_entropy", bias=bias)
-        assert_same(both_ways(network, n_threads=n_threads, dtype=dtype, l2=0.1, weighed=True))
+        assert_same(plain_and_compiled(network, n_threads=n_threads, dtype=dtype, l2=0.1, weighed=True))
 
     @pytest.mark.parametrize(
         "optimizer",
@@ -167,7 +171,7 @@ class TestCompiledAgreesWithPlain:
     def test_the_first_layer_apart_or_where_it_is(self, optimizer, bias):
         network = Network((3, 7, 6, 2), bias=bias)
         apart, common = (
-            both_ways(network, optimizer, n_threads=3, l2=0.1, first_layer_apart=first_layer_apart)
+            plain_and_compiled(network, optimizer, n_threads=3, l2=0.1, first_layer_apart=first_layer_apart)
             for first_layer_apart in (True, False)
         )
         assert_same(apart)
@@ -177,57 +181,61 @@ class TestCompiledAgreesWithPlain:
     @pytest.mark.parametrize("shuffled", [True, False])
     def test_batches_of_fewer_samples_than_threads(self, size, shuffled):
         network = Network((3, 7, 6, 4), activation="tanh", loss="cross_entropy")
-        assert_same(both_ways(network, n_threads=5, size=size, shuffled=shuffled and size < N_SAMPLES, weighed=True))
+        assert_same(
+            plain_and_compiled(network, n_threads=5, size=size, shuffled=shuffled and size < N_SAMPLES, weighed=True)
+        )
 
     def test_threads_take_part(self, monkeypatch):
         crews, make = [], threads.Crew
         monkeypatch.setattr(compiled_sweeps, "Crew", lambda n, *given: (crews.append(n), make(n, *given))[1])
-        both_ways(Network((3, 7, 6, 2)), n_threads=5)
-        both_ways(Network((3, 7, 6, 2), activation="softmax"), n_threads=5)  # needs all units of a layer
-        both_ways(Network((3, 2)), n_threads=5)
+        plain_and_compiled(Network((3, 7, 6, 2)), n_threads=5)
+        plain_and_compiled(Network((3, 7, 6, 2), activation="softmax"), n_threads=5)  # needs all units of a layer
+        plain_and_compiled(Network((3, 2)), n_threads=5)
         assert crews == [5, 1, 1]
 
     @pytest.mark.parametrize("options", [{"reduction": "sum"}, {"l2": 0.3}, {"l2": 0.3, "penalty_reported": False}])
     @pytest.mark.parametrize("weighed", [False, True])
     def test_objectives(self, options, weighed):
-        assert_same(both_ways(Network((3, 5, 4)), weighed=weighed, **options))
+        assert_same(plain_and_compiled(Network((3, 5, 4)), weighed=weighed, **options))
 
     def test_samples_in_their_own_order(self):
-        assert_same(both_ways(Network((3, 5, 4)), shuffled=False, weighed=True))
+        assert_same(plain_and_compiled(Network((3, 5, 4)), shuffled=False, weighed=True))
 
     def test_without_biases(self):
-        assert_same(both_ways(Network((3, 5, 4), activation="tanh", bias=False), l2=0.1))
+        assert_same(plain_and_compiled(Network((3, 5, 4), activation="tanh", bias=False), l2=0.1))
 
     @pytest.mark.parametrize("n_threads", [1, 3])
     def test_connections_that_are_missing(self, n_threads, dtype):
         network = with_blocks(Network((3, 5, 4), activation="tanh"), 1, [(1, 2), (2, 3)])
-        assert_same(both_ways(network, adam(), n_threads=n_threads, dtype=dtype, l2=0.1))
+        assert_same(plain_and_compiled(network, adam(), n_threads=n_threads, dtype=dtype, l2=0.1))
 
     @pytest.mark.parametrize("network", EQUAL_WEIGHTS)
     @pytest.mark.parametrize("stack", [None, 3])
     def test_weights_that_are_equal(self, network, stack, dtype, monkeypatch):
         monkeypatch.setattr(compiled_sweeps, "ROWS", 2)
-        seen = both_ways(network, stack=stack, n_threads=3, dtype=dtype, l2=0.1, weighed=True)
+        seen = plain_and_compiled(network, stack=stack, n_threads=3, dtype=dtype, l2=0.1, weighed=True)
         assert_same(seen)
         theta = seen[1][0].theta
         np.testing.assert_array_equal(theta, network.tied.tie(theta))
 
     @pytest.mark.parametrize("optimizer", [*OPTIMIZERS.values(), lambda: decayed(adam(), 0.1)])
     def test_optimizers_for_weights_that_are_equal(self, optimizer):
-        assert_same(both_ways(EQUAL_WEIGHTS[0], optimizer(), stack=2))
+        assert_same(plain_and_compiled(EQUAL_WEIGHTS[0], optimizer(), stack=2))
 
     @pytest.mark.parametrize("optimizer", [momentum, adam])
     def test_optimizers_that_let_the_weights_decay(self, optimizer, dtype):
         assert_same(
-            both_ways(Network((3, 5, 4)), decayed(optimizer(), PiecewiseConstant({0: 0.01, 0.5: 0.1})), dtype=dtype)
+            plain_and_compiled(
+                Network((3, 5, 4)), decayed(optimizer(), PiecewiseConstant({0: 0.01, 0.5: 0.1})), dtype=dtype
+            )
         )
 
     def test_one_layer(self):
-        assert_same(both_ways(Network((3, 2))))
+        assert_same(plain_and_compiled(Network((3, 2))))
 
     def test_gradients_in_several_blocks(self, monkeypatch):
         monkeypatch.setattr(compiled_sweeps, "ROWS", 3)
-        assert_same(both_ways(Network((9, 17, 5, 2), activation="tanh"), adam(), l2=0.1))
+        assert_same(plain_and_compiled(Network((9, 17, 5, 2), activation="tanh"), adam(), l2=0.1))
 
     def test_a_batch_whose_samples_count_nothing_changes_nothing(self):
         network, optimizer = Network((3, 2)), momentum(0.1, 0.0)
@@ -260,7 +268,7 @@ class TestStacks:
     @pytest.mark.parametrize("sizes", [(3, 2), (3, 5, 2), (3, 5, 4, 3, 2)])
     @pytest.mark.parametrize("own_samples", [False, True])
     def test_agree_with_plain(self, sizes, n_threads, own_samples, dtype):
-        seen = both_ways(
+        seen = plain_and_compiled(
             Network(sizes), stack=3, n_threads=n_threads, own_samples=own_samples, weighed=True, l2=0.1, dtype=dtype
         )
         assert_same(seen)
@@ -275,13 +283,15 @@ class TestStacks:
         ],
     )
     def test_settings_of_their_own(self, optimizer):
-        assert_same(both_ways(Network((3, 5, 2)), optimizer, stack=3))
+        assert_same(plain_and_compiled(Network((3, 5, 2)), optimizer, stack=3))
 
     @pytest.mark.parametrize("shuffled", [False, True])
     def test_one_network_of_a_stack_is_the_network_alone(self, shuffled):
         network = Network((3, 5, 4, 2), loss="cross_entropy")
-        stack = both_ways(network, stack=2, shuffled=shuffled, n_threads=1)[1]
-        alone = both_ways(network, shuffled=shuffled, n_threads=1)[1]  # from seed 1, as the second of the stack
+        stack = plain_and_compiled(network, stack=2, shuffled=shuffled, n_threads=1)[1]
+        alone = plain_and_compiled(network, shuffled=shuffled, n_threads=1)[
+            1
+        ]  # from seed 1, as the second of the stack
         np.testing.assert_array_equal(stack[0].theta[1], alone[0].theta)
         np.testing.assert_array_equal(stack[1].values[:, 1], alone[1].values)
 
@@ -296,7 +306,7 @@ class TestStacks:
             "shuffled": False,
             "size": N_SAMPLES,
         }
-        position, result = both_ways(network, n_threads=3, outputs_wanted=True, **options)[1]
+        position, result = plain_and_compiled(network, n_threads=3, outputs_wanted=True, **options)[1]
         x = samples(network, dtype, stack=(stack,) if own_samples and stack else ()).x
         assert_agree(result.outputs, output_layer(np, network, position.theta, x).y, "forward")
 
@@ -307,12 +317,12 @@ class TestStacks:
         network = Network((3, 5, 2), loss=options.get("loss", "squared"))
         options = {name: value for name, value in options.items() if name != "loss"}
         options = {"outputs_wanted": True, "shuffled": False, "size": N_SAMPLES, "stack": 3} | options
-        assert both_ways(network, **options)[1][1].outputs is None
+        assert plain_and_compiled(network, **options)[1][1].outputs is None
 
     def test_one_that_leaves_the_finite_numbers(self):
         optimizer = momentum(of_each(0.01, 1e200, 0.01), 0.9)
         with np.errstate(all="ignore"):
-            position, result = both_ways(Network((3, 5, 2)), optimizer, stack=3)[1]
+            position, result = plain_and_compiled(Network((3, 5, 2)), optimizer, stack=3)[1]
         np.testing.assert_array_equal(result.finite, [True, False, True])
         np.testing.assert_array_equal(np.isfinite(position.theta).all(-1), [True, False, True])
 
@@ -413,13 +423,13 @@ class TestSweep:
     def test_is_compiled_once_for_each_precision(self, n_threads, dtype):
         """Another layout of an argument would be another kind of argument."""
         for options in ({}, {"shuffled": False, "weighed": True, "l2": 0.1}):
-            both_ways(Network((3, 5, 2)), n_threads=n_threads, dtype=dtype, **options)
+            plain_and_compiled(Network((3, 5, 2)), n_threads=n_threads, dtype=dtype, **options)
         kinds = {str(signature).count("float32") > 0 for signature in take_part.signatures}
         assert len(take_part.signatures) == len(kinds)
 
     def test_two_runs_give_the_same_bits(self):
         network = Network((40, 30, 10), loss="cross_entropy")
-        runs = [both_ways(network, adam(), dtype="float32", n_threads=2)[1][0].theta for _ in range(2)]
+        runs = [plain_and_compiled(network, adam(), dtype="float32", n_threads=2)[1][0].theta for _ in range(2)]
         np.testing.assert_array_equal(*runs)
 
     @pytest.mark.parametrize(

@@ -26,9 +26,9 @@ from tests.cuda_machines import (
     SIZE,
     assert_same,
     assert_same_report,
-    both_ways,
     emulated,
     needs_compiler,
+    plain_and_compiled,
     plain_way,
     run_epochs,
     samples,
@@ -43,46 +43,48 @@ pytestmark = [pytest.mark.once, pytest.mark.slow]
 class TestAgreesWithPlain:
     @pytest.mark.parametrize("name", ACTIVATION_NAMES)
     def test_activations(self, machine, name):
-        assert_same(both_ways(machine, Network((3, 5, 4, 2), activation=name)))
+        assert_same(plain_and_compiled(machine, Network((3, 5, 4, 2), activation=name)))
 
     @pytest.mark.parametrize("loss_name", LOSS_NAMES)
     def test_losses(self, machine, loss_name, dtype):
         network = Network((3, 5, 4), activation="tanh", loss=loss_name)
-        assert_same(both_ways(machine, network, dtype=dtype, weighted=dtype == "float32"))
+        assert_same(plain_and_compiled(machine, network, dtype=dtype, weighted=dtype == "float32"))
 
     @pytest.mark.parametrize("optimizer", OPTIMIZERS)
     def test_optimizers(self, machine, optimizer, dtype):
         network = Network((3, 5, 4), activation="tanh", loss="cross_entropy")
-        assert_same(both_ways(machine, network, OPTIMIZERS[optimizer](), dtype))
+        assert_same(plain_and_compiled(machine, network, OPTIMIZERS[optimizer](), dtype))
 
     @pytest.mark.parametrize("optimizer", [momentum, adam])
     def test_schedules(self, machine, optimizer):
         rate = PiecewiseConstant({0: 0.1, 0.4: 0.01, 1.5: 0.3})
-        assert_same(both_ways(machine, Network((3, 5, 4)), decayed(optimizer(learning_rate=rate), 0.01)))
+        assert_same(plain_and_compiled(machine, Network((3, 5, 4)), decayed(optimizer(learning_rate=rate), 0.01)))
 
     @pytest.mark.parametrize("options", [{"reduction": "sum"}, {"l2": 0.3}, {"l2": 0.3, "penalty_reported": False}])
     @pytest.mark.parametrize("weighted", [False, True])
     def test_objectives(self, machine, options, weighted):
-        assert_same(both_ways(machine, Network((3, 5, 4)), options=options, weighted=weighted))
+        assert_same(plain_and_compiled(machine, Network((3, 5, 4)), options=options, weighted=weighted))
 
     @pytest.mark.parametrize("size", [1, 2, 11, 22, 23, 99])
     @pytest.mark.parametrize("shuffled", [True, False])
     def test_batches(self, machine, size, shuffled, monkeypatch):
         monkeypatch.setattr(cuda_epoch, "STEPS_PER_GRAPH", 4)
-        assert_same(both_ways(machine, Network((3, 5, 4)), size=size, shuffled=shuffled, weighted=True, epochs=3))
+        assert_same(
+            plain_and_compiled(machine, Network((3, 5, 4)), size=size, shuffled=shuffled, weighted=True, epochs=3)
+        )
 
     @pytest.mark.parametrize("sizes", [(3, 2), (3, 5, 6, 4), (40, 300, 2), (2, 3, 70)])
     @pytest.mark.parametrize("bias", [True, False])
     def test_networks(self, machine, sizes, bias):
         network = Network(sizes, activation="tanh", loss="cross_entropy", bias=bias)
-        assert_same(both_ways(machine, network, options={"l2": 0.1}, epochs=3))
+        assert_same(plain_and_compiled(machine, network, options={"l2": 0.1}, epochs=3))
 
     @pytest.mark.parametrize("activation_name", ["tanh", "softmax"])
     def test_more_numbers_than_threads_of_all_blocks(self, machine, activation_name, monkeypatch):
         monkeypatch.setattr(steps, "MAX_BLOCKS", 2)
         monkeypatch.setattr(steps, "MAX_PARTIAL_SUMS", 2)
         network = Network((5, 300, 2), activation=activation_name, loss="cross_entropy")
-        assert_same(both_ways(machine, network, options={"l2": 0.1}, epochs=2))
+        assert_same(plain_and_compiled(machine, network, options={"l2": 0.1}, epochs=2))
 
     def test_a_batch_of_weight_0_changes_nothing(self, machine):
         network, optimizer = Network((3, 2)), momentum(0.1, 0.0)
@@ -258,7 +260,7 @@ def form_of_stack(request, monkeypatch):
 
 @pytest.mark.usefixtures("form_of_stack")
 class TestStacks:
-    def both_ways(
+    def plain_and_compiled(
         self,
         machine,
         network,
@@ -301,17 +303,19 @@ class TestStacks:
     )
     def test_samples_and_weights(self, machine, own_samples, weighted, dtype):
         network = Network((3, 6, 4), activation="tanh", loss="cross_entropy")
-        self.both_ways(machine, network, momentum(0.05), dtype, own_samples=own_samples, weighted=weighted, l2=0.1)
+        self.plain_and_compiled(
+            machine, network, momentum(0.05), dtype, own_samples=own_samples, weighted=weighted, l2=0.1
+        )
 
     @pytest.mark.parametrize("activation_name", ["gelu", "softmax"])
     @pytest.mark.parametrize("bias", [True, False])
     def test_networks(self, machine, activation_name, bias):
         network = Network((3, 6, 5, 4), activation=activation_name, loss="binary_cross_entropy", bias=bias)
-        self.both_ways(machine, network, adam(), l2=0.1, penalty_reported=False)
+        self.plain_and_compiled(machine, network, adam(), l2=0.1, penalty_reported=False)
 
     def test_a_step_size_for_each_network(self, machine):
         rates = machine.asarray(np.linspace(0.01, 0.1, STACK)[:, None])
-        self.both_ways(machine, Network((3, 4, 2)), momentum(learning_rate=rates, momentum=0.5), size=99)
+        self.plain_and_compiled(machine, Network((3, 4, 2)), momentum(learning_rate=rates, momentum=0.5), size=99)
 
     def test_one_that_diverges_leaves_the_others_alone(self, machine):
         network, optimizer = Network((3, 4, 2)), momentum()
@@ -327,13 +331,15 @@ class TestStacks:
     def test_whole_epochs(self, machine, monkeypatch):
         """Samples in place, and graphs of one step."""
         monkeypatch.setattr(cuda_epoch, "STEPS_PER_GRAPH", 1)
-        self.both_ways(machine, Network((3, 5, 2)), adam(), size=99, shuffled=False, own_samples=True, weighted="each")
+        self.plain_and_compiled(
+            machine, Network((3, 5, 2)), adam(), size=99, shuffled=False, own_samples=True, weighted="each"
+        )
 
     @needs_compiler
     def test_the_order_of_threads_changes_nothing(self):
         network, ends = Network((3, 40, 2), activation="softmax"), []
         for machine in (emulated(), emulated(backwards=True)):
-            ends.append(self.both_ways(machine, network, adam(), "float32", l2=0.1).theta)
+            ends.append(self.plain_and_compiled(machine, network, adam(), "float32", l2=0.1).theta)
         np.testing.assert_array_equal(*ends)
 
 
@@ -450,7 +456,7 @@ class TestRunsPlainEquations:
             return -now["learning_rate"] * xp.sign(gradient) * xp.maximum(xp.abs(theta), 0.01), state
 
         optimizer = Optimizer("signs", {"learning_rate": 0.1}, lambda xp, theta: (), update)
-        assert_same(both_ways(machine, Network((3, 5, 2)), optimizer))
+        assert_same(plain_and_compiled(machine, Network((3, 5, 2)), optimizer))
 
     def test_dropout_and_no_samples(self):
         network, optimizer, report = Network((3, 2)), momentum(), object()

@@ -88,7 +88,7 @@ class TestTransfer:
         ("forgotten", "instead", "message"),
         [
             ("wait_for", lambda self, event: None, "may not have been sent yet"),
-            ("mark", lambda self: 0, "may not have been worked off yet"),
+            ("mark", lambda self: 0, "may not have been used yet"),
             ("follow", lambda self, event: None, "not finite"),
         ],
     )

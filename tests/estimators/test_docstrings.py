@@ -4,17 +4,23 @@ import inspect
 import itertools
 import re
 import warnings
+from pathlib import Path
 
 import pytest
 from sklearn.datasets import load_iris
 from sklearn.exceptions import ConvergenceWarning
 
 from gpubp import LossCurveDisplay, MLPClassifier, MLPRegressor
+from gpubp.estimators import regressor
 from gpubp.estimators._optimizer import OPTIMIZER_OF
 from gpubp.nn.activations import ACTIVATIONS
-from gpubp.nn.losses import get_loss
+from gpubp.nn.losses import LOSSES, get_loss
 from gpubp.optim.first_order import OPTIMIZERS, nesterov
+from tests.registries import assert_same_names
 
+ROOT = Path(__file__).parents[2]
+SOLVERS = "OPTIMIZER_OF of gpubp/estimators/_optimizer.py"
+HERE = "of tests/estimators/test_docstrings.py"
 X, Y = load_iris(return_X_y=True, as_frame=True)
 
 
@@ -112,9 +118,15 @@ def names_in(text):
 @pytest.mark.parametrize("kind", [MLPClassifier, MLPRegressor])
 def test_listed_names_match_the_registries(kind):
     documented = section(kind.__doc__, "Parameters")
-    assert names_in(documented["activation"][1]) == {*ACTIVATIONS}
-    assert names_in(documented["solver"][0].partition("default")[0]) == {"lbfgs", *OPTIMIZER_OF}
-    assert names_in(documented["loss"][0].partition("default")[0]) == {*kind._parameter_constraints["loss"][0].options}
+    shared = "in gpubp/estimators/_docstrings.py"
+    places = {"ACTIVATIONS of gpubp/nn/activations.py": ACTIVATIONS}
+    assert_same_names(places | {f"the text of activation {shared}": names_in(documented["activation"][1])})
+    solvers = names_in(documented["solver"][0].partition("default")[0])
+    assert_same_names({SOLVERS: {"lbfgs", *OPTIMIZER_OF}, f"the type of solver {shared}": solvers})
+    file = Path(inspect.getfile(kind)).relative_to(ROOT).as_posix()
+    losses = names_in(documented["loss"][0].partition("default")[0])
+    offered = kind._parameter_constraints["loss"][0].options
+    assert_same_names({f"the losses of {file}": offered, f"the type of loss in its docstring in {file}": losses})
     for loss in names_in(documented["loss"][0]):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
@@ -128,8 +140,23 @@ def test_settings_of_optimizers_are_documented_for_their_solvers(kind):
     settings_of = {solver: OPTIMIZERS.get(solver, nesterov)().settings for solver in OPTIMIZER_OF}
     for setting in {*itertools.chain(*settings_of.values())} - {"learning_rate"}:
         with_it = {solver for solver, settings in settings_of.items() if setting in settings}
-        assert names_in(documented[setting][1]) == with_it, f"{setting} in gpubp/estimators/_docstrings.py"
+        described = f"the text of {setting} in gpubp/estimators/_docstrings.py"
+        assert_same_names({f"the solvers with {setting}": with_it, described: names_in(documented[setting][1])})
 
 
-def test_every_optimizer_is_a_solver_or_needs_all_samples():
-    assert {*OPTIMIZER_OF} <= {*OPTIMIZERS, "sgd"}
+NOT_SOLVERS = {"gradient_descent", "nesterov", "adagrad"}  # the first two are those of "sgd"
+NOT_OFFERED = {"cross_entropy", "binary_cross_entropy", "dead_zone"}
+
+
+def test_every_optimizer_is_a_solver_or_listed_as_none():
+    assert not NOT_SOLVERS & {*OPTIMIZER_OF}, f"remove it from NOT_SOLVERS {HERE}"
+    decided = ({*OPTIMIZER_OF} - {"sgd"}) | NOT_SOLVERS
+    places = {"OPTIMIZERS of gpubp/optim/first_order.py": OPTIMIZERS}
+    assert_same_names(places | {f"{SOLVERS}, to offer it, or NOT_SOLVERS {HERE}": decided})
+
+
+def test_every_loss_is_offered_by_the_regressor_or_listed_as_not():
+    offered = {regressor.LOSS_OF.get(name, name) for name in regressor.LOSSES}
+    assert not NOT_OFFERED & offered, f"remove it from NOT_OFFERED {HERE}"
+    either = f"LOSSES of gpubp/estimators/regressor.py, to offer it, or NOT_OFFERED {HERE}"
+    assert_same_names({"LOSSES of gpubp/nn/losses.py": LOSSES, either: offered | NOT_OFFERED})

@@ -35,6 +35,7 @@ from gpubp.nn.initialization import initial_weights
 from gpubp.nn.losses import LOSSES, get_loss
 from gpubp.tabular import decode_outputs, fit_table, prepare_table
 from gpubp.testing import assert_agree
+from tests.registries import assert_same_names
 
 onnx = pytest.importorskip("onnx", reason="onnx, of the extra 'onnx', is not installed")
 onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime, of the extra 'onnx', is not installed")
@@ -93,7 +94,8 @@ class TestNetworks:
         check(network, weights(network, precision), samples(network, precision))
 
     def test_no_activation_is_forgotten(self):
-        assert set(ONNX_ACTIVATIONS) == set(ACTIVATIONS)
+        places = {"ACTIVATIONS of gpubp/nn/activations.py": ACTIVATIONS}
+        assert_same_names(places | {"ONNX_ACTIVATIONS of gpubp/io/onnx/_activations.py": ONNX_ACTIVATIONS})
 
     @both_precisions
     @pytest.mark.parametrize("name", [name for name in NAMES if name != "softmax(2,3)"])

@@ -9,6 +9,9 @@ from gpubp.backends.backend import to_numpy
 from gpubp.errors import DataError
 from gpubp.nn.activations import ACTIVATIONS, get_activation
 from gpubp.testing import assert_agree
+from tests.registries import assert_ranges, assert_same_names
+
+WHERE = "gpubp/nn/activations.py"
 
 
 def gelu_gate(x):
@@ -30,11 +33,31 @@ FORMULAS = {
     "exp": math.exp,
 }
 UNITS = [*FORMULAS, "softmax"]
+RANGES = {
+    "leaky_relu": {"slope": "above 0"},
+    "elu": {"alpha": "above 0"},
+    "softmax": {"sizes": "a whole number, 1 or more"},
+}
 
 
 def test_every_activation_is_tested():
-    message = "give each activation in ACTIVATIONS a formula for one number in FORMULAS of tests/nn/test_activations.py"
-    assert {name.partition("(")[0] for name in UNITS} == set(ACTIVATIONS), message
+    tested = {name.partition("(")[0] for name in UNITS}
+    assert_same_names({f"ACTIVATIONS of {WHERE}": ACTIVATIONS, "FORMULAS of tests/nn/test_activations.py": tested})
+
+
+def test_ranges_of_parameters():
+    assert_ranges(ACTIVATIONS, WHERE, RANGES, "RANGES of tests/nn/test_activations.py")
+
+
+@pytest.mark.parametrize("name", UNITS)
+def test_above_zero_and_below_one_follow_the_outputs(name):
+    """They decide with which losses the activation may be combined."""
+    activation = get_activation(name)
+    y = activation.value(np, np.random.default_rng(0).normal(0.0, 3.0, (50, 3)))
+    low, high = np.min(y), np.max(y)
+    message = f"set %s={{}} for {name} in {WHERE}: its outputs are from {low:g} to {high:g}"
+    assert activation.above_zero == (low > 0.0), (message % "above_zero").format(low > 0.0)
+    assert activation.below_one == (high <= 1.0), (message % "below_one").format(high <= 1.0)
 
 
 @pytest.mark.parametrize("name", FORMULAS)
@@ -83,8 +106,9 @@ def test_extreme_inputs_give_finite_values(backend_case, dtype, name, size):
     for values in (y, dE_dx):
         assert bool(xp.all(xp.isfinite(values)))
         assert values.dtype == x.dtype
-    assert not activation.above_zero or bool(xp.all(y >= 0.0))
-    assert not activation.below_one or bool(xp.all(y <= 1.0))
+    message = f"{name} has outputs %s, so %s is not True for it in {WHERE}"
+    assert not activation.above_zero or bool(xp.all(y >= 0.0)), message % ("below 0", "above_zero")
+    assert not activation.below_one or bool(xp.all(y <= 1.0)), message % ("above 1", "below_one")
 
 
 def test_only_exp_overflows(dtype):

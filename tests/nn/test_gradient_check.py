@@ -11,26 +11,40 @@ from gpubp import Network, check_gradient
 from gpubp.errors import DataError
 from gpubp.nn import equations, gradient_check
 from gpubp.nn.activations import ACTIVATIONS, get_activation
-from gpubp.nn.losses import LOSSES
+from gpubp.nn.losses import LOSSES, get_loss
 from gpubp.testing import assert_agree
 
 UNITS = [*ACTIVATIONS, "leaky_relu(0.2)", "elu(0.5)", "softmax(1,2)"]
 ERRORS = [*LOSSES, "huber(0.1)", "cross_entropy(1,2)"]
 
-_TOTAL_INPUTS = np.random.default_rng(0).normal(0.0, 3.0, (50, 3))
-OUTPUTS = {activation: get_activation(activation).value(np, _TOTAL_INPUTS) for activation in UNITS}
-ANY_SIGN = [activation for activation, y in OUTPUTS.items() if np.min(y) <= 0.0]
-UNDEFINED = {  # the logarithm of an output that may be 0 or less, or of 1 less one that may be 1 or more
-    "cross_entropy": ANY_SIGN,
-    "cross_entropy(1,2)": ANY_SIGN,
-    "poisson": ANY_SIGN,
-    "binary_cross_entropy": [
-        activation for activation, y in OUTPUTS.items() if activation in ANY_SIGN or np.max(y) > 1.0
-    ],
-}
-UNDEFINED_PAIRS = [(activation, error) for error, activations in UNDEFINED.items() for activation in activations]
-PAIRS = [(activation, error) for activation in UNITS for error in ERRORS if (activation, error) not in UNDEFINED_PAIRS]
-SMOOTH_PAIRS = [pair for pair in PAIRS if "relu" not in pair[0] and pair[1] not in ("absolute", "dead_zone")]
+
+def suits(activation, loss):
+    """Whether the loss is defined for the outputs of the activation; their own tests check what they say of it."""
+    outputs, needs = get_activation(activation), get_loss(loss)
+    return outputs.above_zero >= needs.above_zero and outputs.below_one >= needs.below_one
+
+
+def jumps(derivative):
+    """Whether an array of derivatives over a fine grid of inputs has a step that is large for it."""
+    return np.max(np.abs(np.diff(derivative, axis=0))) > 0.01 * np.max(np.abs(derivative))
+
+
+def activation_has_kink(name):
+    activation, x = get_activation(name), np.linspace(-8.0, 8.0, 10001)[:, None] * [1.0, -0.5, 0.25]
+    dE_dy = np.broadcast_to([1.0, 2.0, 3.0], x.shape)
+    return jumps(activation.dE_dx(np, dE_dy, x, activation.value(np, x)))
+
+
+def loss_has_kink(name):
+    y = np.linspace(0.05, 0.95, 10001)
+    return jumps(get_loss(name).dE_dy(np, y, np.full_like(y, 0.5)))
+
+
+ALL_PAIRS = [(activation, loss) for activation in UNITS for loss in ERRORS]
+PAIRS = [pair for pair in ALL_PAIRS if suits(*pair)]
+UNDEFINED_PAIRS = [pair for pair in ALL_PAIRS if not suits(*pair)]
+KINKED = {*filter(activation_has_kink, UNITS), *filter(loss_has_kink, ERRORS)}
+SMOOTH_PAIRS = [pair for pair in PAIRS if not {*pair} & KINKED]
 GROUPED = {"softmax(1,2)", "cross_entropy(1,2)"}  # for layers of three units only
 ANY_SIZE = [activation for activation in UNITS if activation not in GROUPED]
 
@@ -73,7 +87,7 @@ def test_every_hidden_activation_on_every_backend(backend_case, dtype, activatio
 @given(
     sizes=st.lists(st.integers(1, 5), min_size=2, max_size=5),
     activation=st.sampled_from(
-        [activation for activation in ANY_SIZE if "relu" not in activation and activation != "exp"]
+        [activation for activation in ANY_SIZE if activation not in KINKED and activation != "exp"]
     ),
     pair=st.sampled_from([pair for pair in SMOOTH_PAIRS if not {*pair} & GROUPED]),
     n_samples=st.integers(1, 4),

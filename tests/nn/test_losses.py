@@ -13,6 +13,9 @@ from gpubp.nn.losses import LOSSES, get_loss, output_loss
 from gpubp.nn.network import Network
 from gpubp.testing import assert_agree
 from gpubp.training.fit import train
+from tests.registries import assert_ranges, assert_same_names
+
+WHERE = "gpubp/nn/losses.py"
 
 
 def huber(width):
@@ -37,7 +40,12 @@ FORMULAS = {
     "dead_zone": dead_zone(0.2),
     "dead_zone(0.5)": dead_zone(0.5),
 }
-STABLE = ["cross_entropy", "binary_cross_entropy", "poisson"]
+RANGES = {
+    "cross_entropy": {"sizes": "a whole number, 1 or more"},
+    "huber": {"width": "above 0"},
+    "dead_zone": {"width": "above 0"},
+}
+STABLE = [name for name in LOSSES if get_loss(name).value_at is not None]
 
 
 def outputs_and_targets(dtype="float64"):
@@ -48,10 +56,58 @@ def outputs_and_targets(dtype="float64"):
 
 
 def test_every_loss_is_tested():
-    message = "give each loss in LOSSES a formula for one number in FORMULAS of tests/nn/test_losses.py"
-    assert {name.partition("(")[0] for name in FORMULAS} == set(LOSSES), message
-    message = "list the losses that have value_at in STABLE of tests/nn/test_losses.py"
-    assert [name for name in LOSSES if get_loss(name).value_at is not None] == STABLE, message
+    tested = {name.partition("(")[0] for name in FORMULAS}
+    assert_same_names({f"LOSSES of {WHERE}": LOSSES, "FORMULAS of tests/nn/test_losses.py": tested})
+
+
+def test_ranges_of_parameters():
+    assert_ranges(LOSSES, WHERE, RANGES, "RANGES of tests/nn/test_losses.py")
+
+
+def derivative_is_right_at(name, y):
+    """Compare the derivative with a central difference, for several targets."""
+    loss, h = get_loss(name), 1e-6
+    y, targets = np.full(9, y), np.linspace(0.03, 0.97, 9)
+    differences = (loss.value(np, y + h, targets) - loss.value(np, y - h, targets)) / (2.0 * h)
+    return np.allclose(loss.dE_dy(np, y, targets), differences, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+def test_above_zero_and_below_one_follow_the_derivative(name):
+    """They decide with which output activations the loss may be combined."""
+    loss = get_loss(name)
+    for flag, y in (("above_zero", -0.5), ("below_one", 1.5)):
+        undefined = not derivative_is_right_at(name, y)
+        found = "is not defined" if undefined else "is defined"
+        assert getattr(loss, flag) == undefined, f"set {flag}={undefined} for {name} in {WHERE}: it {found} at {y}"
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+def test_the_output_activation_suits_the_loss(name):
+    loss = get_loss(name)
+    activation = get_activation(loss.output)
+    for flag in ("above_zero", "below_one"):
+        message = f"set output= for {name} in {WHERE}: it needs an activation with {flag}, not {loss.output!r}"
+        assert not getattr(loss, flag) or getattr(activation, flag), message
+
+
+def test_a_loss_whose_output_activation_does_not_suit_it_is_named(monkeypatch):
+    wrong = get_loss("poisson")._replace(output="identity")
+    monkeypatch.setattr("gpubp.nn.network.get_loss", lambda name: wrong)
+    message = (
+        "'poisson' needs outputs above 0, which 'identity' does not give. To fix it: set output= of the loss, in gp"
+    )
+    with pytest.raises(DataError, match=message):
+        Network((2, 1), loss="poisson")
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_loss_that_takes_a_logarithm_has_a_stable_form(name):
+    loss = get_loss(name)
+    for function in ("value_at", "dE_dx"):
+        message = f"give {name} in {WHERE} both value_at and dE_dx, as it needs outputs above 0: {function} is missing"
+        assert not (loss.above_zero and getattr(loss, function) is None), message
+    assert (loss.value_at is None) == (loss.dE_dx is None), f"give {name} in {WHERE} both value_at and dE_dx"
 
 
 @pytest.mark.parametrize("name", FORMULAS)
@@ -183,7 +239,7 @@ def test_outputs_rounded_to_0_and_1_give_finite_values(backend_case, dtype, name
         assert values.dtype == y.dtype
 
 
-@pytest.mark.parametrize("name", ["squared", "absolute", "huber", "log_cosh"])
+@pytest.mark.parametrize("name", [name for name in FORMULAS if not get_loss(name).above_zero])
 def test_far_outputs_give_finite_values(name, dtype):
     y, targets = np.asarray([[-1e4, 1e4]], dtype), np.asarray([[1e4, 0.0]], dtype)
     assert np.all(np.isfinite(get_loss(name).value(np, y, targets)))

@@ -1,6 +1,8 @@
 """The optimizers compared with their formulas, written as plain loops over single numbers."""
 
+import inspect
 import math
+import re
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from gpubp.backends.backend import choose_backend, to_backend, to_numpy
 from gpubp.errors import DataError
 from gpubp.optim.first_order import (
     OPTIMIZERS,
+    RANGES,
     Optimizer,
     adagrad,
     adam,
@@ -22,6 +25,9 @@ from gpubp.optim.first_order import (
     rmsprop,
 )
 from gpubp.optim.schedules import InverseScaling, PiecewiseConstant
+from tests.registries import assert_same_names
+
+REGISTRY = "OPTIMIZERS of gpubp/optim/first_order.py"
 
 
 def descent_of_one(g, w, s, learning_rate):
@@ -111,10 +117,34 @@ START = np.array([0.5, -1.2, 0.0, 2.0, 0.31])
 
 
 def test_every_optimizer_is_compared_with_a_formula():
-    message = (
-        "give each optimizer in OPTIMIZERS a formula for one weight in FORMULAS of tests/optim/test_first_order.py"
-    )
-    assert set(FORMULAS) == set(OPTIMIZERS), message
+    assert_same_names({REGISTRY: OPTIMIZERS, "FORMULAS of tests/optim/test_first_order.py": FORMULAS})
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_the_docstring_has_the_formula(name):
+    text = inspect.getdoc(OPTIMIZERS[name]).partition("Parameters\n---")[0]
+    where = f"in the docstring of {name} in gpubp/optim/first_order.py"
+    message = rf"state the change of a weight, :math:`\Delta w = ...`, {where}"
+    assert re.search(r":math:`\\Delta w\b", text), message
+
+
+def test_every_setting_has_its_range():
+    expected = {
+        "learning_rate": "0 or more",
+        "momentum": "between 0 and 1",
+        "beta_1": "from 0 to below 1",
+        "beta_2": "from 0 to below 1",
+        "rho": "from 0 to below 1",
+        "epsilon": "0 or more",
+        "weight_decay": "0 or more",
+        "shrinkage": "from 0 to below 1",
+        "max_norm": "above 0",
+    }
+    places = {"RANGES of gpubp/optim/first_order.py": RANGES}
+    assert_same_names(places | {"test_every_setting_has_its_range of tests/optim/test_first_order.py": expected})
+    for setting, allowed in RANGES.items():
+        message = f"the range of {setting} in RANGES of gpubp/optim/first_order.py is not the one in this test"
+        assert str(allowed) == expected[setting], message
 
 
 def test_every_optimizer_has_a_compiled_loop():
@@ -122,9 +152,8 @@ def test_every_optimizer_has_a_compiled_loop():
     from gpubp.engine.cpu.optimizers import NUMBERS, _optimizer_loops
 
     where = "of gpubp/engine/cpu/optimizers.py"
-    assert set(NUMBERS) == set(OPTIMIZERS), f"give each optimizer in OPTIMIZERS its numbers in NUMBERS {where}"
-    message = f"return a loop for each optimizer in OPTIMIZERS from _optimizer_loops {where}"
-    assert set(_optimizer_loops()) == set(OPTIMIZERS), message
+    assert_same_names({REGISTRY: OPTIMIZERS, f"NUMBERS {where}": NUMBERS})
+    assert_same_names({REGISTRY: OPTIMIZERS, f"the loops that _optimizer_loops {where} returns": _optimizer_loops()})
 
 
 def test_a_setting_without_a_range_is_refused():

@@ -54,7 +54,7 @@ def epochs_per_call(monkeypatch):
     return epochs_per_call
 
 
-def both_ways(monkeypatch, *, epochs=150, **options):
+def with_and_without_batching(monkeypatch, *, epochs=150, **options):
     """Return a fit with epochs run together, and one without."""
     fits = []
     for seconds in (batched_epochs.SECONDS_PER_CALL, 0.0):
@@ -94,33 +94,33 @@ class TestTogether:
         ids=["full", "adam", "schedule", "batches", "sum", "weighed"],
     )
     def test_results_are_the_same(self, monkeypatch, epochs_per_call, options, seed):
-        assert_same(*both_ways(monkeypatch, seed=seed, **options))
+        assert_same(*with_and_without_batching(monkeypatch, seed=seed, **options))
         assert epochs_per_call[:5] == [1, 128, 1, 16, 1]  # the last one is observed
         assert sum(epochs_per_call) == 2 * 150
         assert epochs_per_call[-150:] == [1] * 150
 
     def test_the_number_of_epochs_is_as_requested(self, monkeypatch, epochs_per_call):
-        one, other = both_ways(monkeypatch, epochs=129)
+        one, other = with_and_without_batching(monkeypatch, epochs=129)
         assert_same(one, other)
         assert len(one.history.loss) == 129
         assert epochs_per_call[1] == 64
 
     def test_no_history_if_not_requested(self, monkeypatch, epochs_per_call):
-        one, other = both_ways(monkeypatch, history=False)
+        one, other = with_and_without_batching(monkeypatch, history=False)
         np.testing.assert_array_equal(one.theta, other.theta)
         assert epochs_per_call[1] > 1
         assert one.history.loss == other.history.loss == []
 
     @pytest.mark.parametrize("patience", [10, 40])
     def test_patience_ends_where_it_would(self, monkeypatch, epochs_per_call, patience):
-        one, other = both_ways(monkeypatch, epochs=3000, patience=patience, tolerance=1e-4)
+        one, other = with_and_without_batching(monkeypatch, epochs=3000, patience=patience, tolerance=1e-4)
         assert_same(one, other)
         assert one.stop_reason == "patience"
         assert max(epochs_per_call) == (8 if patience == 10 else 32)
 
     def test_divergence_goes_back_and_continues_singly(self, monkeypatch, epochs_per_call):
         with pytest.warns(DivergenceWarning):
-            one, other = both_ways(monkeypatch, optimizer=momentum(3.0), epochs=3000)
+            one, other = with_and_without_batching(monkeypatch, optimizer=momentum(3.0), epochs=3000)
         assert_same(one, other)
         assert one.stop_reason == "diverged"
         assert epochs_per_call[1] > len(one.history.loss)  # it went on past the divergence
@@ -128,7 +128,7 @@ class TestTogether:
     def test_one_network_of_a_stack_can_diverge(self, monkeypatch, epochs_per_call):
         rates = np.asarray([[0.01], [9.0], [0.02]])
         with pytest.warns(DivergenceWarning):
-            one, other = both_ways(monkeypatch, optimizer=momentum(rates), seed=(1, 2, 3), epochs=1000)
+            one, other = with_and_without_batching(monkeypatch, optimizer=momentum(rates), seed=(1, 2, 3), epochs=1000)
         assert_same(one, other)
         np.testing.assert_array_equal(one.diverged, [False, True, False])
 
@@ -166,17 +166,17 @@ class TestSeparateOrders:
         ids=["momentum", "adam", "schedule"],
     )
     def test_results_are_the_same(self, monkeypatch, epochs_per_call, options, seed):
-        assert_same(*both_ways(monkeypatch, batch_size=4, seed=seed, **options))
+        assert_same(*with_and_without_batching(monkeypatch, batch_size=4, seed=seed, **options))
         assert epochs_per_call[:5] == [1, 128, 1, 16, 1]
 
     def test_divergence_continues_with_the_same_orders(self, monkeypatch, epochs_per_call):
         with pytest.warns(DivergenceWarning):
-            one, other = both_ways(monkeypatch, batch_size=4, optimizer=momentum(3.0), epochs=3000)
+            one, other = with_and_without_batching(monkeypatch, batch_size=4, optimizer=momentum(3.0), epochs=3000)
         assert_same(one, other)
         assert epochs_per_call[1] > len(one.history.loss) > 1  # it went on past the divergence
 
     def test_patience_ends_where_it_would(self, monkeypatch, epochs_per_call):
-        one, other = both_ways(monkeypatch, batch_size=4, epochs=3000, patience=10, tolerance=1e-4)
+        one, other = with_and_without_batching(monkeypatch, batch_size=4, epochs=3000, patience=10, tolerance=1e-4)
         assert_same(one, other)
         assert one.stop_reason == "patience"
         assert max(epochs_per_call) == 8

@@ -202,6 +202,42 @@ class TestLearningRate:
         np.testing.assert_array_equal(journal.seen[0].learning_rate, [np.nan, 0.2, 0.3, 0.4])
 
 
+@pytest.mark.parametrize("name", CALLBACKS)
+class TestBuiltIn:
+    """What holds for every entry of CALLBACKS, each made as on the command line."""
+
+    def test_has_tests_of_its_own(self, name):
+        expected = f"Test{CALLBACKS[name].__name__}"
+        assert expected in globals(), (
+            f"test what {name!r} does in a class {expected} of tests/training/test_callbacks.py"
+        )
+
+    @pytest.mark.parametrize(
+        "options", [{}, {"seed": (1, 2)}, {"validation_data": (X[:4], TARGETS[:4])}], ids=["one", "stack", "validation"]
+    )
+    def test_does_not_change_a_bit_of_the_result(self, name, options, tmp_path):
+        found, plain = (
+            fit(get_callback(f"{name}={tmp_path / 'log'}"), epochs=5, **options),
+            fit((), epochs=5, **options),
+        )
+        np.testing.assert_array_equal(found.theta, plain.theta)
+        np.testing.assert_array_equal(found.history.loss, plain.history.loss)
+
+    def test_a_resumed_run_writes_what_one_run_writes(self, name, tmp_path):
+        whole, parts = tmp_path / "whole", tmp_path / "parts"
+        fit(get_callback(f"{name}={whole}"), epochs=6)
+        for epochs in (4, 6):
+            fit(get_callback(f"{name}={parts}"), epochs=epochs, checkpoint=tmp_path / "kept", resume=True)
+        assert len(parts.read_text().splitlines()) == len(whole.read_text().splitlines()) > 0
+
+    def test_replaces_no_other_file(self, name, tmp_path):
+        path = tmp_path / "notes"
+        path.write_text("not a log\n")
+        with pytest.raises(DataError, match="pass another file"):
+            fit(get_callback(f"{name}={path}"), epochs=1)
+        assert path.read_text() == "not a log\n"
+
+
 class TestJSONLines:
     def lines(self, path):
         return [json.loads(line) for line in path.read_text().splitlines()]

@@ -471,7 +471,7 @@ class TestValidation:
         with pytest.raises(CheckpointError) as caught:
             fit(checkpoint=folder, resume=True, **OTHER[message])
         start, difference, fix = re.split(
-            " belongs to another training: |. Pass the same arguments as before, ", str(caught.value)
+            " belongs to another training run: |. Pass the same arguments as before, ", str(caught.value)
         )
         assert (start, fix) == (str(path), "or another folder")
         assert re.search(message, difference)
