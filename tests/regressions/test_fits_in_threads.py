@@ -40,7 +40,7 @@ def test_eight_fits():
     assert threads == {2}
 
 
-def test_blas_stays_limited_until_its_last_user_is_done():
+def test_blas_stays_limited_while_it_has_a_user():
     from gpubp.engine.cpu.threads import _blas_of_one_thread, _threads_of_blas
 
     first, second = _blas_of_one_thread(), _blas_of_one_thread()
