@@ -78,7 +78,7 @@ def lint(session):
 def typecheck(session):
     """Run mypy --strict on the library."""
     install(session, "cli", *group("typecheck"))
-    session.run("mypy")
+    session.run("mypy", "--num-workers", "auto")
 
 
 @nox.session
