@@ -58,9 +58,10 @@ def run_tests(session, *arguments, env=(), parallel=True):
     """
     for folder in Path(session.virtualenv.location).rglob("site-packages"):
         (folder / "gpubp-repository.pth").write_text(f"{ROOT}\n", encoding="utf-8")
-    arguments = [*(IN_PARALLEL if parallel else ()), *arguments, *session.posargs]
-    paths = () if any((ROOT / argument.partition("::")[0]).exists() for argument in session.posargs) else PATHS
-    session.run("pytest", *paths, *arguments, env={"PYTHONSAFEPATH": "1", **dict(env)})
+    arguments = [*arguments, *session.posargs]
+    paths = () if any((ROOT / argument.partition("::")[0]).exists() for argument in arguments) else PATHS
+    parallelism = IN_PARALLEL if parallel else ()
+    session.run("pytest", *paths, *parallelism, *arguments, env={"PYTHONSAFEPATH": "1", **dict(env)})
 
 
 PATHS = ("tests", "--pyargs", "gpubp")
@@ -108,6 +109,13 @@ def tests_min(session):
     install(session, "cli,onnx", *group("test"), *lowest(project["dependencies"] + extras["cli"] + extras["onnx"]))
     # combinations of old and new releases emit deprecation warnings
     run_tests(session, "-W", "ignore::DeprecationWarning", "-m", "not once")
+
+
+@nox.session
+def tests_clients(session):
+    """Compare what 40 libraries compute with these estimators and with scikit-learn's: outside of the other runs."""
+    install(session, "cli,fast", *group("test"), *group("clients"))
+    run_tests(session, "tests/clients", "--require-clients", "-p", "no:dash")  # its plugin warns, and that ends pytest
 
 
 @nox.session

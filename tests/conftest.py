@@ -67,6 +67,9 @@ class BackendCase(NamedTuple):
 
 def pytest_addoption(parser):
     parser.addoption("--require-cuda", action="store_true", help="fail, rather than skip, where there is no usable GPU")
+    parser.addoption(
+        "--require-clients", action="store_true", help="fail, rather than skip, where a library is missing"
+    )
 
 
 def pytest_configure(config):
