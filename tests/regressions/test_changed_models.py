@@ -122,9 +122,9 @@ WRONG = {
 
 @pytest.mark.parametrize("name", WRONG)
 def test_arguments_of_compiled_steps(name):
-    check_epoch(NETWORK, "float64", model_state(), BATCHES)
+    check_epoch(NETWORK, np.dtype("float64"), model_state(), BATCHES)
     with pytest.raises(ValueError, match=r"must|orders"):
-        check_epoch(NETWORK, "float64", *WRONG[name])
+        check_epoch(NETWORK, np.dtype("float64"), *WRONG[name])
     if cpu.requested_mode() == "always":
         run_epoch = make_epoch_runner(choose_backend("cpu"), Objective(NETWORK), adam(), "float64", 20, 100)
         with pytest.raises(ValueError, match=r"must|orders"):

@@ -90,7 +90,7 @@ class CompiledEpochRunner:
         return self.plain(position, batches)
 
     def _run_epoch(self, position: ModelState, batches: ArrayBatches | PerNetworkBatches) -> EpochResult:
-        check_epoch(self.objective.network, self.dtype, position, batches)
+        check_epoch(self.objective.network, np.dtype(self.dtype), position, batches, self.samples)
         stack = position.theta.shape[:-1]
         g = self._gathered(batches, stack)
         n_epochs = epochs_of(batches)

@@ -77,7 +77,7 @@ class CudaEpochRunner:
         in_one_block = not batches.on_host and self._fits_one_block(stack, size)
         if len(stack) > 1 or (stack > (MAX_NETWORKS,) and not in_one_block):
             return self.plain(model, batches)
-        check_epoch(self.objective.network, self.dtype, model, batches)
+        check_epoch(self.objective.network, np.dtype(self.dtype), model, batches, self.samples)
         with self.device.active():
             return self._run_epoch(self._steps_for(batches, stack), model, batches)
 
