@@ -1,5 +1,7 @@
 """Make text from untrusted sources safe to display: no control characters, limited length."""
 
+from collections.abc import Sequence
+
 
 def plain(text: str) -> str:
     r"""Escape control characters, so that the text cannot control the terminal.
@@ -21,6 +23,18 @@ def brief(text: str, most: int = 300) -> str:
     'aaaaa... (1,000 characters)'
     """
     return plain(text) if len(text) <= most else f"{plain(text[:most])}... ({len(text):,} characters)"
+
+
+def shortened(items: Sequence[str], limit: int = 12) -> str:
+    """Join items with commas; of more than ``limit``, show the first ``limit`` and the count.
+
+    Examples
+    --------
+    >>> shortened(list("abcdefgh"), 3)
+    'a, b, c, ... (8 in all)'
+    """
+    rest = f", ... ({len(items)} in all)" if len(items) > limit else ""
+    return ", ".join(items[:limit]) + rest
 
 
 def size_in_words(n_bytes: int) -> str:

@@ -1,7 +1,5 @@
 """Numbers, lists and names of scores as text."""
 
-from collections.abc import Sequence
-
 METRICS = {
     "accuracy": "accuracy",
     "balanced_accuracy": "balanced accuracy",
@@ -37,14 +35,3 @@ def number(value: float) -> str:
     if value != 0 and not 1e-3 <= abs(value) < 1e6:
         return f"{value:.4g}"
     return f"{value:.{max(5 - len(str(int(abs(value)))), 0)}f}"
-
-
-def shortened(items: Sequence[str], limit: int = 6) -> str:
-    """Join names with commas; shorten a long list to its first names and its length.
-
-    Examples
-    --------
-    >>> shortened(list("abcdefgh"), 3)
-    'a, b, c, ... (8)'
-    """
-    return ", ".join(items) if len(items) <= limit else f"{', '.join(items[:limit])}, ... ({len(items)})"

@@ -6,8 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
+from gpubp._core.text import shortened
 from gpubp.cli import options
-from gpubp.cli.formatting import number, shortened
+from gpubp.cli.formatting import number
 from gpubp.cli.output import console, print_facts, print_json, print_scores, print_table
 from gpubp.data.preprocessing import (
     DESCRIPTIONS,

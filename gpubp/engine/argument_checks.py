@@ -6,6 +6,7 @@ from typing import Any
 import array_api_compat
 import numpy as np
 
+from gpubp._core.counts import is_count
 from gpubp._core.masked_arrays import refuse_masked
 from gpubp._core.text import brief
 from gpubp._typing import Array
@@ -169,9 +170,9 @@ def check_options(
     """Check the options of training that can be checked without arrays."""
     if not isinstance(optimizer, Optimizer | SecondOrder):
         raise DataError(f"optimizer must be one of gpubp's, such as adam() or get_optimizer('adam'), got {optimizer!r}")
-    if not _is_count(epochs):
+    if not is_count(epochs):
         raise DataError(f"epochs must be a whole number of at least 1, got {epochs!r}")
-    if batch_size not in ("auto", "full") and not _is_count(batch_size):
+    if batch_size not in ("auto", "full") and not is_count(batch_size):
         raise DataError(f"batch_size must be a positive whole number, 'auto' or 'full', got {batch_size!r}")
     numbers = [("l2", number) for number in (to_numpy(l2).ravel().tolist() if getattr(l2, "ndim", 0) else [l2])]
     for name, number in (*numbers, ("tolerance", tolerance)):
@@ -183,7 +184,7 @@ def check_options(
         raise DataError("scoring needs validation samples: pass validation_data=(X, targets)")
     if stop_when is not None and not callable(stop_when):
         raise DataError(f"stop_when must be a function of targets and outputs, got {stop_when!r}")
-    if patience is not None and not _is_count(patience):
+    if patience is not None and not is_count(patience):
         raise DataError(f"patience must be a whole number of epochs, at least 1, got {patience!r}")
     if isinstance(optimizer, SecondOrder):
         if batch_size not in ("auto", "full"):
@@ -194,7 +195,7 @@ def check_options(
 
 def check_gradient_accumulation(gradient_accumulation: Any, batch_size: Any, optimizer: Any) -> None:
     """Check the number of batches whose gradients are summed."""
-    if not _is_count(gradient_accumulation):
+    if not is_count(gradient_accumulation):
         raise DataError(
             f"gradient_accumulation must be a whole number of batches, at least 1, got {gradient_accumulation!r}"
         )
@@ -216,10 +217,6 @@ def check_stack_options(
         raise DataError(f"seed holds {n_seeds} seeds, but theta is {n_networks} network{'s' * (n_networks > 1)}")
     if theta.ndim == 2 and (patience is not None or scoring is not None):
         raise DataError(f"patience and scoring are for one network, got a stack of {theta.shape[0]}")
-
-
-def _is_count(number: Any) -> bool:
-    return isinstance(number, int | np.integer) and bool(number >= 1)
 
 
 def _allowed_shapes(shape: tuple[int, ...], theta: Array) -> tuple[tuple[int, ...], ...]:

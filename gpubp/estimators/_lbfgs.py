@@ -5,9 +5,10 @@ from typing import Any
 import numpy as np
 import scipy
 import scipy.optimize
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.fixes import parse_version
-from sklearn.utils.optimize import _check_optimize_result
 
+from gpubp._core.user_warnings import warn
 from gpubp._typing import Array
 from gpubp.backends.backend import to_backend, to_numpy
 from gpubp.distributed.process_group import sum_over_ranks
@@ -69,5 +70,18 @@ def fit_lbfgs(samples: TrainingSamples, theta: Array, monitor: FitMonitor) -> tu
     best_theta = unpack(result.x).astype(precision)
     if monitor.stop_reason:
         return best_theta, monitor.stop_reason
-    state.n_iter = _check_optimize_result("lbfgs", result, options.max_iter)
-    return best_theta, "converged" if result.status == 0 else "epochs"
+    state.n_iter = min(result.nit, options.max_iter)
+    if result.status == 0:
+        return best_theta, "converged"
+    warn(_not_converged(result, state.n_iter, options.max_iter), ConvergenceWarning)
+    return best_theta, "epochs"
+
+
+def _not_converged(result: Any, n_iter: int, max_iter: int) -> str:
+    """Write scikit-learn's message for a solver that stopped before it converged."""
+    more = f"\nIncrease the number of iterations to improve the convergence (max_iter={max_iter})."
+    return (
+        f"lbfgs failed to converge after {n_iter} iteration(s) (status={result.status}):\n{result.message}\n"
+        f"{more if n_iter == max_iter else ''}\nYou might also want to scale the data as shown in:\n"
+        "    https://scikit-learn.org/stable/modules/preprocessing.html"
+    )

@@ -6,10 +6,10 @@ Each function returns a :class:`gpubp.nn.network.Network` with ``ties``: the num
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
+from gpubp._core.counts import is_count
 from gpubp.errors import DataError
 from gpubp.nn.network import Network, views
 from gpubp.nn.weight_sharing import ABSENT
@@ -45,7 +45,7 @@ def with_blocks(network: Network, layer: int, blocks: Sequence[tuple[int, int]])
     block = _layer(network, numbers, layer)
     n_below, n_units = block.shape[0] - network.bias, block.shape[1]
     pairs = [tuple(pair) if isinstance(pair, Iterable) else () for pair in blocks]
-    fit = all(len(pair) == 2 and all(map(_is_count, pair)) for pair in pairs)
+    fit = all(len(pair) == 2 and all(map(is_count, pair)) for pair in pairs)
     if not fit or tuple(map(sum, zip(*pairs, strict=True))) != (n_below, n_units):
         raise DataError(
             f"blocks must add up to the {n_below} units below layer {layer} and its {n_units} units, as pairs such as "
@@ -142,7 +142,7 @@ def with_fields(
     block = _layer(network, numbers, layer)
     n_below, n_units = network.sizes[layer - 1], network.sizes[layer]
     (rows, columns), (field_rows, field_columns) = _check_extent("plane", plane), _check_extent("field", field)
-    if not (isinstance(n_kinds, int | np.integer) and n_kinds >= 1):
+    if not is_count(n_kinds):
         raise DataError(f"n_kinds must be a whole number of at least 1, got {n_kinds!r}")
     down, across = rows - field_rows + 1, columns - field_columns + 1
     if min(down, across) < 1:
@@ -193,7 +193,7 @@ def with_sums(network: Network, layer: int, groups: Sequence[int]) -> Network:
     numbers = _weight_numbers(network)
     block = _layer(network, numbers, layer)
     n_below = network.sizes[layer - 1]
-    if not all(map(_is_count, groups)) or sum(groups) != n_below:
+    if not all(map(is_count, groups)) or sum(groups) != n_below:
         raise DataError(f"groups must add up to the {n_below} units below layer {layer}, got {list(groups)!r}")
     start = 0
     for n in groups:
@@ -301,10 +301,6 @@ def _with_ties(network: Network, numbers: np.ndarray) -> Network:
     return replace(network, ties=tuple(numbers.tolist()))
 
 
-def _is_count(number: Any) -> bool:
-    return isinstance(number, int | np.integer) and number is not True and bool(number >= 1)
-
-
 def _check_extent(name: str, extent: tuple[int, int]) -> tuple[int, int]:
     """Validate rows and columns."""
     numbers = np.asarray(extent)
@@ -316,7 +312,7 @@ def _check_extent(name: str, extent: tuple[int, int]) -> tuple[int, int]:
 def _layer(network: Network, numbers: np.ndarray, layer: int) -> np.ndarray:
     """Return a layer's block of weight numbers, as a view."""
     n_layers = len(network.shapes)
-    if not (isinstance(layer, int | np.integer) and 1 <= layer <= n_layers):
+    if not (is_count(layer) and layer <= n_layers):
         raise DataError(f"layer must be from 1 to {n_layers}, the outputs, got {layer!r}")
     block: np.ndarray = views(np, network, numbers)[layer - 1]
     return block

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import array_api_compat
 import numpy as np
 
+from gpubp._core.counts import is_count
 from gpubp._core.names import canonical_name
 from gpubp._typing import Array, Namespace
 from gpubp.errors import DataError
@@ -72,7 +73,7 @@ class Network:
 
     def __post_init__(self) -> None:
         sizes = tuple(self.sizes) if isinstance(self.sizes, Iterable) else ()
-        if len(sizes) < 2 or not all(_is_count(n) for n in sizes):
+        if len(sizes) < 2 or not all(is_count(n) and n < 2**63 for n in sizes):
             raise DataError(f"sizes must be two or more positive whole numbers, inputs first, got {self.sizes!r}")
         n_hidden = len(sizes) - 2
         names = self.activation if isinstance(self.activation, Iterable) else (self.activation,)
@@ -183,10 +184,6 @@ class Network:
             for block in views(np, self, mask):
                 block[-1] = 0.0
         return mask
-
-
-def _is_count(n: Any) -> bool:
-    return isinstance(n, int | np.integer) and n is not True and bool(0 < n < 2**63)
 
 
 class Layer(NamedTuple):

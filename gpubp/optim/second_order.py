@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import array_api_compat
 import numpy as np
 
+from gpubp._core.counts import is_count
 from gpubp._typing import Array, Namespace
 from gpubp.errors import DataError
 
@@ -92,7 +93,7 @@ def lbfgs(memory: int = 10, tolerance: float = 1e-7) -> SecondOrder:
     >>> lbfgs(memory=5).settings
     {'memory': 5, 'tolerance': 1e-07}
     """
-    if not (isinstance(memory, int) and memory >= 1):
+    if not is_count(memory):
         raise DataError(f"memory must be a whole number, 1 or more, got {memory!r}")
     tolerance = _not_negative("tolerance", tolerance)
     return SecondOrder(

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gpubp._core.counts import is_count
 from gpubp.backends.backend import to_numpy
 from gpubp.errors import DataError
 from gpubp.nn.network import output_layer
@@ -68,7 +69,7 @@ def decision_boundary(
     samples = np.asarray(to_numpy(X), dtype=float)
     if samples.ndim != 2 or samples.shape[1] != 2 or not len(samples) or not np.isfinite(samples).all():
         raise DataError(f"X must be finite, of shape (samples, 2), got {samples.shape}")
-    if not (isinstance(resolution, int) and resolution >= 2):
+    if not is_count(resolution, 2):
         raise DataError(f"resolution must be a whole number of at least 2, got {resolution!r}")
     sides = _axis_limits(limits, samples)
     horizontal, vertical = (np.linspace(*side, resolution) for side in sides)

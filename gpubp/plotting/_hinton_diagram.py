@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gpubp._core.counts import is_count
 from gpubp.errors import DataError
 from gpubp.nn.network import views
 from gpubp.plotting._model import check_layer, network_and_theta
@@ -96,7 +97,7 @@ def hinton_diagram(
     width, height = columns + 1.5 * network.bias, rows
     if across is None:
         across = max(1, round(math.sqrt(ASPECT_RATIO * len(selected) * (height + 1) / (width + 1.5))))
-    elif not (isinstance(across, int) and across >= 1):
+    elif not is_count(across):
         raise DataError(f"across must be a whole number of at least 1, got {across!r}")
     across = min(across, len(selected))
     down = math.ceil(len(selected) / across)

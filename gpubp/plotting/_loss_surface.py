@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gpubp._core.counts import is_count
 from gpubp.errors import DataError
 from gpubp.nn.losses import output_loss
 from gpubp.nn.network import Network, output_layer
@@ -77,7 +78,7 @@ def loss_surface(
     x = samples_of(network, theta, X)
     targets = targets_of(network, theta, x, targets)
     first, second = _check_parameters(parameters, network)
-    if not (isinstance(resolution, int) and resolution >= 2):
+    if not is_count(resolution, 2):
         raise DataError(f"resolution must be a whole number of at least 2, got {resolution!r}")
     points_of_path = {
         str(name): _project_path(name, path, network, first, second) for name, path in (paths or {}).items()

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from gpubp._core.counts import is_count
 from gpubp.backends.backend import choose_backend, to_numpy
 from gpubp.engine.argument_checks import validate_targets, validate_theta, validate_x
 from gpubp.errors import DataError
@@ -60,7 +61,7 @@ def layers_of(model: Any, x: Any) -> tuple[Network, list[Layer]]:
 
 def check_layer(layer: Any, last: int) -> int:
     """Validate the number of a layer; the inputs are layer 0."""
-    if not (isinstance(layer, int | np.integer) and 1 <= layer <= last):
+    if not (is_count(layer) and layer <= last):
         raise DataError(f"layer must be a whole number from 1 to {last} (the inputs are layer 0), got {layer!r}")
     return int(layer)
 

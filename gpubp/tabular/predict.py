@@ -26,7 +26,7 @@ def predict_table(
     Parameters
     ----------
     model : Model
-        From :func:`fit_table` or :func:`gpubp.load_model`.
+        ``fit_table(...).model``, or from :func:`gpubp.load_model`.
     table : Table, path, name, dict of columns, data frame or pyarrow table
         With the feature columns that the model was trained on, in any order.
     device : str
@@ -55,6 +55,8 @@ def network_outputs(
     model: Model, table: AnyTable, *, device: str = "auto", matmul_precision: str = "float32"
 ) -> np.ndarray:
     """Compute the network's outputs for each row of a table, ``(n, j)``; see :func:`predict_table`."""
+    if not isinstance(model, Model):
+        raise DataError(f"model must be a Model, from fit_table(...).model or load_model, got {type(model).__name__}")
     if model.theta.ndim != 1:
         raise DataError(
             f"the model is a stack of {model.theta.shape[0]} networks, but a table is predicted with one; save one "

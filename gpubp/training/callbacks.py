@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from gpubp._core.counts import is_count
 from gpubp._core.names import near_miss, unknown
 from gpubp._core.text import brief
 from gpubp._core.user_warnings import warn
@@ -137,7 +138,7 @@ def check_callbacks(callbacks: Any) -> tuple[Callback, ...]:
         if not callable(callback):
             raise DataError(f"callbacks must be functions that take a Progress, got {callback!r}")
         every = interval(callback)
-        if not (isinstance(every, int) and every >= 1):
+        if not is_count(every):
             raise DataError(f"a callback's every must be a whole number of at least 1, got {every!r}")
     return as_tuple
 

@@ -9,6 +9,7 @@ from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
 
+from gpubp._core.counts import is_count
 from gpubp._core.text import brief
 from gpubp._core.user_warnings import warn
 from gpubp.backends.backend import Backend
@@ -61,7 +62,7 @@ class Checkpoints:
             raise DataError(f"the folder of checkpoints must be a path, got {self.folder!r}")
         if not (isinstance(self.every_seconds, int | float) and 0.0 <= self.every_seconds < float("inf")):
             raise DataError(f"every_seconds must be a finite number of at least 0, got {self.every_seconds!r}")
-        if not (isinstance(self.keep, int) and self.keep >= 1):
+        if not is_count(self.keep):
             raise DataError(f"keep must be a whole number of at least 1, got {self.keep!r}")
 
 

@@ -17,6 +17,7 @@ CALLS = {
     "restarts": lambda: gpubp.MLPRegressor(hidden_layer_sizes=(3,), max_iter=2, n_restarts=2, device="cpu").fit(
         X, 1.0 * y
     ),
+    "lbfgs": lambda: gpubp.MLPClassifier((3,), solver="lbfgs", max_iter=2, random_state=0, device="cpu").fit(X, y),
     "ensemble": lambda: gpubp.MLPEnsembleClassifier(MODEL, n_estimators=2, random_state=0).fit(X, y),
     "search": lambda: gpubp.BatchedSearchCV(MODEL, {"alpha": [0.1, 1.0]}, cv=2, progress=False).fit(X, y),
     "train": lambda: gpubp.train(

@@ -1,5 +1,6 @@
 """Unusual arrays as arguments: a clear error, or the bits that a plain array of the same numbers gives."""
 
+import re
 from functools import partial
 
 import numpy as np
@@ -205,3 +206,10 @@ def test_objects_that_are_not_numeric_arrays(x, message):
         fit(X=x)
     with pytest.raises(DataError, match=message):
         predict(NETWORK, THETA, x, device="cpu")
+
+
+@pytest.mark.parametrize("name", ["epochs", "batch_size", "patience", "gradient_accumulation"])
+@pytest.mark.parametrize("number", [True, np.True_, 0, 1.0])
+def test_a_count_is_a_whole_number_and_no_bool(name, number):
+    with pytest.raises(DataError, match=f"{name} must be a .*whole number.*, got {re.escape(repr(number))}"):
+        fit(**{name: number})

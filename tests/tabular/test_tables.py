@@ -415,6 +415,12 @@ def test_a_model_that_takes_no_table_is_refused():
         predict_table(Model(network, np.zeros(4), {"columns": 3}), shop())
 
 
+def test_a_fit_is_not_a_model():
+    fit = fit_table("iris", epochs=1, **CPU)
+    with pytest.raises(DataError, match="or load_model, got TableFit"):
+        predict_table(fit, "iris", **CPU)
+
+
 def test_a_stack_of_networks_predicts_no_table():
     model = fit_table("iris", epochs=1, **CPU).model
     stack = Model(model.network, np.stack([model.theta, model.theta]), model.preprocessing)

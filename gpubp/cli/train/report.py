@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import typer
 
-from gpubp.cli.formatting import number, shortened
+from gpubp._core.text import shortened
+from gpubp.cli.formatting import number
 from gpubp.cli.output import console, notes, print_facts, print_json, print_note, print_scores
 from gpubp.cli.train.fit import FitOutcome
 from gpubp.cli.train.options import TOLERANCE
@@ -101,7 +102,7 @@ def _facts_of_data(job: TrainingJob) -> Facts:
     kinds: dict[str, list[str]] = {}
     for column in prepared.preprocessing.columns:
         kinds.setdefault(_kind(column), []).append(column.name)
-    columns = "; ".join(f"{kind}: {shortened(names)}" for kind, names in sorted(kinds.items(), reverse=True))
+    columns = "; ".join(f"{kind}: {shortened(names, 6)}" for kind, names in sorted(kinds.items(), reverse=True))
     target, reason = prepared.preprocessing.target, ""
     if isinstance(target, ClassTarget):
         target_text = f"{target.name}: {len(target.classes)} classes ({shortened(target.classes, 10)})"

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 
 from gpubp._core.names import near_miss
-from gpubp._core.text import brief
+from gpubp._core.text import brief, shortened
 from gpubp.data._text_values import MISSING_TEXTS, Kind, has_separators, read_number
 from gpubp.data.preprocessing._schema import as_numbers
 from gpubp.data.table import Table
@@ -108,9 +108,3 @@ def text_among_numbers(counts: Counter[str]) -> str | None:
 def quoted_list(names: Iterable[str]) -> str:
     """Quote names for a message; of more than twelve, show the first twelve and the count."""
     return shortened([brief(repr(name), 60) for name in names])
-
-
-def shortened(items: list[str], limit: int = 12) -> str:
-    """Join items for a message; of more than `limit`, show the first `limit` and the count."""
-    rest = f", ... ({len(items)} in all)" if len(items) > limit else ""
-    return ", ".join(items[:limit]) + rest

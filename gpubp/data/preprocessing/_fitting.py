@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from gpubp._core.text import shortened
 from gpubp.data._text_values import Kind, has_leading_zero
 from gpubp.data.preprocessing._column_types import (
     are_few_whole_numbers,
@@ -16,7 +17,6 @@ from gpubp.data.preprocessing._column_types import (
     choose_targets,
     quoted_list,
     require_column,
-    shortened,
 )
 from gpubp.data.preprocessing._records import (
     CategoryColumn,

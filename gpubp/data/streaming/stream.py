@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from gpubp._core.counts import is_count
 from gpubp.data.streaming._array_source import is_sliceable, open_arrays, open_zarr
 from gpubp.data.streaming._iterable_source import IterableSource
 from gpubp.data.streaming._npy_source import open_npy
@@ -277,7 +278,7 @@ def open_stream(
     (1000, 'epochs')
     """
     for name, count in (("memory", memory), ("block_rows", block_rows), ("n_rows", n_rows), ("classes", classes)):
-        if count is not None and not (isinstance(count, int | np.integer) and count > 0):
+        if count is not None and not is_count(count):
             raise DataError(f"{name} must be a whole number above 0, got {count!r}")
     source = _source(X, targets, target_columns, block_rows)
     if classes is not None and source.n_outputs != 1:
