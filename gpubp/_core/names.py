@@ -43,8 +43,8 @@ class Range:
     --------
     >>> str(Range(0, 1)), str(Range(0, 1, includes_high=False)), str(Range(0, includes_low=False))
     ('between 0 and 1', 'from 0 to below 1', 'above 0')
-    >>> 1.0 in Range(0, 1), float("nan") in Range(0, 1)
-    (True, False)
+    >>> 1.0 in Range(0, 1), float("nan") in Range(0, 1), "1" in Range(0, 1), 10**400 in Range(0)
+    (True, False, False, False)
     """
 
     low: float
@@ -53,10 +53,16 @@ class Range:
     includes_high: bool = True
     integer: bool = False
 
-    def __contains__(self, value: float) -> bool:
-        above = value >= self.low if self.includes_low else value > self.low
-        below = value <= self.high if self.includes_high else value < self.high
-        return bool(above and below and math.isfinite(value) and (not self.integer or value == int(value)))
+    def __contains__(self, value: object) -> bool:
+        if isinstance(value, str | bytes | bool):
+            return False
+        try:
+            number = float(value)  # type: ignore[arg-type]
+        except (TypeError, ValueError, OverflowError):
+            return False
+        above = number >= self.low if self.includes_low else number > self.low
+        below = number <= self.high if self.includes_high else number < self.high
+        return above and below and math.isfinite(number) and (not self.integer or number == int(number))
 
     def __str__(self) -> str:
         low, high = f"{self.low:g}", f"{self.high:g}"

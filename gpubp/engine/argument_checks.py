@@ -1,6 +1,5 @@
 """Validation at the entry points: options are checked, arrays are checked and moved to the backend."""
 
-import math
 from typing import Any
 
 import array_api_compat
@@ -8,6 +7,7 @@ import numpy as np
 
 from gpubp._core.counts import is_count
 from gpubp._core.masked_arrays import refuse_masked
+from gpubp._core.names import Range
 from gpubp._core.text import brief
 from gpubp._typing import Array
 from gpubp.backends.backend import Backend, to_backend, to_numpy
@@ -176,7 +176,7 @@ def check_options(
         raise DataError(f"batch_size must be a positive whole number, 'auto' or 'full', got {batch_size!r}")
     numbers = [("l2", number) for number in (to_numpy(l2).ravel().tolist() if getattr(l2, "ndim", 0) else [l2])]
     for name, number in (*numbers, ("tolerance", tolerance)):
-        if not (isinstance(number, int | float | np.floating) and math.isfinite(number) and number >= 0.0):
+        if not (isinstance(number, int | float | np.floating) and number in Range(0)):
             raise DataError(f"{name} must be a finite number of at least 0, got {number!r}")
     if validation_data is not None and not (isinstance(validation_data, tuple | list) and len(validation_data) == 2):
         raise DataError(f"validation_data must be a pair (X, targets), got {type(validation_data).__name__}")

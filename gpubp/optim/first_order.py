@@ -17,8 +17,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from gpubp._core.names import ABOVE_0, Range, unknown
 from gpubp._typing import Array, Namespace
 from gpubp.errors import DataError
@@ -50,7 +48,7 @@ class Optimizer:
     Raises
     ------
     DataError
-        If a setting that is a number is outside its range in :data:`RANGES`, or has none.
+        If a setting is neither a schedule nor an array, and not a number in its range in :data:`RANGES`.
     """
 
     name: str
@@ -60,14 +58,14 @@ class Optimizer:
 
     def __post_init__(self) -> None:
         for name, value in self.settings.items():
-            if not isinstance(value, int | float | np.floating):
+            if callable(value) or getattr(value, "ndim", 0):  # a schedule, or a number for each network
                 continue
             if name not in RANGES:
                 raise DataError(
                     f"the setting {name!r} of the optimizer {self.name!r} has no range; to fix it: add its valid range "
                     "to gpubp.optim.first_order.RANGES"
                 )
-            if float(value) not in RANGES[name]:
+            if value not in RANGES[name]:
                 raise DataError(f"{name} must be {RANGES[name]}, got {value!r}")
 
     def at(self, epoch: float) -> dict[str, float | Array]:

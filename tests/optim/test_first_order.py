@@ -303,3 +303,9 @@ def test_unknown_optimizers_and_settings_list_the_known_ones():
         get_optimizer("momentum", learnin_rate=0.1)
     with pytest.raises(DataError, match="unknown setting of gradient_descent 'momentum'"):
         get_optimizer("gradient_descent", momentum=0.9)
+
+
+@pytest.mark.parametrize("value", [10**400, "0.1", True, 1j, None, [0.1, 0.2], {0: 0.1}], ids=repr)
+def test_what_is_not_a_number_is_refused(value):
+    with pytest.raises(DataError, match="learning_rate must be 0 or more, got "):
+        adam(value)
