@@ -58,7 +58,8 @@ class Optimizer:
 
     def __post_init__(self) -> None:
         for name, value in self.settings.items():
-            if callable(value) or getattr(value, "ndim", 0):  # a schedule, or a number for each network
+            shape: tuple[int, ...] = getattr(value, "shape", ())
+            if callable(value) or shape:  # a schedule, or a number for each network
                 continue
             if name not in RANGES:
                 raise DataError(
