@@ -20,7 +20,7 @@ def import_pyarrow(module: str, path: Path) -> Any:
         raise DataError(f'reading {path} needs pyarrow: pip install "gpubp[cli]"') from error
 
 
-def columns_of_arrow(table: Any) -> list[tuple[str, Any]]:
+def arrow_columns(table: Any) -> list[tuple[str, Any]]:
     """Return the columns of a pyarrow table, without the row index that pandas stores."""
     columns = zip(table.column_names, table.columns, strict=True)
     return [(name, column) for name, column in columns if not name.startswith("__index_level_")]

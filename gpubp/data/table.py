@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from gpubp._core.names import near_miss
 from gpubp._core.text import brief
-from gpubp.data._arrow import columns_of_arrow, texts_to_numpy
+from gpubp.data._arrow import arrow_columns, texts_to_numpy
 from gpubp.data._column_values import first_invalid_text, normalize_column, unmasked_array
 from gpubp.data._limits import MAX_NAME_LENGTH
 from gpubp.data._text_values import Kind
@@ -126,7 +126,7 @@ def table_from_mapping(mapping: Any, *, source: str = "the table", targets: Sequ
     if hasattr(mapping, "keys"):
         names = list(mapping.keys())
     elif hasattr(mapping, "columns") and hasattr(mapping, "column_names"):
-        return build_table(columns_of_arrow(mapping), source, targets)
+        return build_table(arrow_columns(mapping), source, targets)
     elif hasattr(mapping, "columns"):
         names = list(mapping.columns)
     else:

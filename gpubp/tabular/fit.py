@@ -148,7 +148,7 @@ def fit_table(
             seed=seed,
             l2=l2,
             validation_data=validation_data,
-            scoring=partial(_score_of_epoch, prepared.task) if validation_data else None,
+            scoring=partial(_validation_score, prepared.task) if validation_data else None,
             monitor="loss",
             patience=patience,
             tolerance=tolerance,
@@ -211,7 +211,7 @@ def network_for(
     )
 
 
-def _score_of_epoch(task: str, targets: np.ndarray, outputs: np.ndarray) -> float:
+def _validation_score(task: str, targets: np.ndarray, outputs: np.ndarray) -> float:
     """Return the accuracy or R squared; R squared does not depend on the scale of the target."""
     if task == "classification":
         return float((targets.argmax(axis=1) == outputs.argmax(axis=1)).mean())
@@ -221,7 +221,7 @@ def _score_of_epoch(task: str, targets: np.ndarray, outputs: np.ndarray) -> floa
 
 
 def _scaled_for(loss: str, prepared: PreparedTable | PreparedStream) -> PreparedTable | PreparedStream:
-    """Choose a scale on which the loss is defined: Poisson needs 0 kept at 0, losses of probabilities 1 kept at 1."""
+    """Choose a scale on which the loss is defined: for Poisson 0 stays 0, for losses of probabilities 1 stays 1 too."""
     preprocessing, target = prepared.preprocessing, prepared.preprocessing.target
     low, high = get_loss(loss).target_range
     if low == -math.inf or isinstance(target, ClassTarget):

@@ -193,8 +193,8 @@ def _split(rows: np.ndarray, classes: np.ndarray | None, size: int, seed: int) -
         return rows, rows[:0]
     strata = None
     if classes is not None:
-        found, counts = np.unique(classes[rows], return_counts=True)
-        if counts.min() >= 2 and len(found) <= min(size, len(rows) - size):
+        present, counts = np.unique(classes[rows], return_counts=True)
+        if counts.min() >= 2 and len(present) <= min(size, len(rows) - size):
             strata = classes[rows]
     remaining, held_out = train_test_split(rows, test_size=size, random_state=seed, stratify=strata)
     return remaining, held_out

@@ -305,7 +305,7 @@ def test_an_archive_that_unpacks_to_far_too_much_is_refused(tmp_path, small_limi
 
 
 @pytest.mark.parametrize(
-    ("name", "words"), [("x", "numpy.savez"), ("x.txt", "expected arrays x and y, found x.txt")], ids=["x", "x.txt"]
+    ("name", "words"), [("x", "numpy.savez"), ("x.txt", "expected arrays x and y, got x.txt")], ids=["x", "x.txt"]
 )
 def test_an_archive_without_arrays(tmp_path, name, words):
     with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:

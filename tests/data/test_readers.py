@@ -15,6 +15,7 @@ import pytest
 from gpubp.data import read_table, table_from_arrays, table_from_mapping
 from gpubp.data.datasets import DATASETS, load_dataset
 from gpubp.data.readers import _read
+from gpubp.data.streaming.table_files import open_tables
 from gpubp.errors import DataError
 
 
@@ -227,6 +228,13 @@ def test_a_bad_file_is_named_with_its_fix(write, name, content, message):
     assert str(path) in str(caught.value)
 
 
+@pytest.mark.parametrize("read", [read_table, open_tables], ids=["in memory", "in parts"])
+def test_another_separator_is_recognised_in_the_header(write, read):
+    """Also where a decimal comma gives the rows more fields than the header."""
+    with pytest.raises(DataError, match=r"one column named 'a;b': the fields seem to be separated by ';'; pass --sep"):
+        read(write("a.csv", "a;b\n1,5;2\n2;3\n"))
+
+
 @pytest.mark.parametrize("name", ["a.csv", "a.tsv", "a.csv.gz"])
 def test_another_separator_can_be_named(write, name):
     text = 'a;b\n1,5;"x;y"\n2;z\n'
@@ -301,7 +309,7 @@ def test_npy_of_the_wrong_kind(tmp_path, array, message):
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        ({"q": np.ones((2, 2))}, "expected arrays x and y, found q"),
+        ({"q": np.ones((2, 2))}, "expected arrays x and y, got q"),
         ({"x": np.ones((2, 8, 8))}, r"x must have shape \(samples, inputs\), got \(2, 8, 8\); reshape"),
         ({"x": np.ones((2, 2)), "y": np.ones(3)}, r"y must have shape \(2,\) or \(2, j\).*got \(3,\)"),
     ],

@@ -168,11 +168,11 @@ def parts_of(stream, size=32, seed=(1, 2), dtype="float32"):
 
 def windows_of(parts):
     """Copy the rows of the windows in their order: later windows overwrite them."""
-    found = []
+    windows = []
     for part in parts:
         order = slice(None) if part.order is None else part.order
-        found.append((part.samples.x[order].copy(), part.samples.targets[order].copy(), part.begins, part.spans))
-    return found
+        windows.append((part.samples.x[order].copy(), part.samples.targets[order].copy(), part.begins, part.spans))
+    return windows
 
 
 class TestSources:
@@ -272,8 +272,8 @@ class TestWindows:
     @pytest.mark.parametrize("size", [1, 32, 100])
     def test_are_whole_batches_within_the_memory(self, stream, size):
         parts = parts_of(stream, size)
-        found = windows_of(parts)
-        counts = [len(x) for x, *_ in found]
+        windows = windows_of(parts)
+        counts = [len(x) for x, *_ in windows]
         assert len(counts) > 2
         assert all(count == parts.buffers.n_rows and count % size == 0 for count in counts[:-1])
         assert sum(counts) == N
@@ -282,14 +282,14 @@ class TestWindows:
         assert sum(place.nbytes for place in parts.buffers.x + parts.buffers.targets) <= stream.memory
 
     def test_know_their_place_in_the_epoch(self, stream):
-        found = windows_of(parts_of(stream))
-        ends = np.cumsum([len(x) for x, *_ in found])
-        begins, spans = (np.asarray([window[k] for window in found]) for k in (2, 3))
+        windows = windows_of(parts_of(stream))
+        ends = np.cumsum([len(x) for x, *_ in windows])
+        begins, spans = (np.asarray([window[k] for window in windows]) for k in (2, 3))
         if stream.n_rows is None:
             np.testing.assert_array_equal([*begins, *spans], 0.0)
         else:
-            np.testing.assert_allclose(begins, (ends - [len(x) for x, *_ in found]) / N)
-            np.testing.assert_allclose(spans, [len(x) / N for x, *_ in found])
+            np.testing.assert_allclose(begins, (ends - [len(x) for x, *_ in windows]) / N)
+            np.testing.assert_allclose(spans, [len(x) / N for x, *_ in windows])
 
     @pytest.mark.parametrize("seed", [(1, 2), None])
     def test_can_be_left_out(self, stream, seed):
@@ -338,11 +338,11 @@ class TestWindows:
 def drawn():
     """The order of the rows in many epochs: 1000 rows in 25 blocks, 4 windows."""
     stream, size = open_stream(*rows(), block_rows=40, memory=SMALL), 25
-    buffers, found = stream.allocate_windows(size, "float32"), []
+    buffers, orders = stream.allocate_windows(size, "float32"), []
     for seed in range(400):
         filled = shuffled_windows(stream.source, buffers, n_rows=N, seed=[seed], target_range=TargetRange())
-        found.append(np.concatenate([window.x[window.order, 0].astype(int) for window in filled]))
-    return stream.mixing(size), np.asarray(found)
+        orders.append(np.concatenate([window.x[window.order, 0].astype(int) for window in filled]))
+    return stream.mixing(size), np.asarray(orders)
 
 
 class TestMixing:
@@ -365,9 +365,9 @@ class TestMixing:
         together = np.mean(batch_of[:, pairs] == batch_of[:, [row + 1 for row in pairs]])
         assert mixing.window_rows == 350
         assert mixing.neighbours == 24 / 349
-        of_windows = 0.7 * 24 / 349 + 0.3 * 24 / 299  # the last one is smaller
+        share_of_windows = 0.7 * 24 / 349 + 0.3 * 24 / 299  # the last one is smaller
         within = 1 - 2 / len(pairs)  # a pair that a window's end separates is never together
-        assert together == pytest.approx(of_windows * within, rel=0.02)
+        assert together == pytest.approx(share_of_windows * within, rel=0.02)
         assert mixing.neighbours_full == 24 / 999
         assert mixing.neighbours > 2 * mixing.neighbours_full
 
@@ -697,8 +697,8 @@ class TestFaults:
     def test_a_file_that_is_cut_short_while_it_is_read(self, tmp_path, changed_after):
         stream = npy_pair(tmp_path, memory=SMALL)
         changed_after(lambda: os.truncate(tmp_path / "x.npy", 2000))
-        seen = r"was cut short while it was read, from 12,128 to 2,000 bytes|ends early: row \d+ of 1,000 is missing"
-        with pytest.raises(DataError, match=rf"x\.npy ({seen})"):  # before the next block, or within it
+        message = r"was cut short while it was read, from 12,128 to 2,000 bytes|ends early: row \d+ of 1,000 is missing"
+        with pytest.raises(DataError, match=rf"x\.npy ({message})"):  # before the next block, or within it
             fit(stream)
 
     def test_a_file_that_is_cut_short_between_check_and_read(self, tmp_path, monkeypatch):

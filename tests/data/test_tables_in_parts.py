@@ -124,11 +124,13 @@ class TestIncrementalFitting:
         frame = frame()
         training = np.random.default_rng(1).random(ROWS) < 0.7
         expected = fit_preprocessing(table_from_mapping(frame), rows=np.flatnonzero(training), **options)
-        found = fit_incrementally(in_pieces(frame, training), **options)
-        assert_same(found.preprocessing, expected)
-        assert found.n_rows == ROWS
+        result = fit_incrementally(in_pieces(frame, training), **options)
+        assert_same(result.preprocessing, expected)
+        assert result.n_rows == ROWS
         assert (
-            found.ranges["income"] == (frame["income"].min(), frame["income"].max()) if "income" in found.ranges else 1
+            result.ranges["income"] == (frame["income"].min(), frame["income"].max())
+            if "income" in result.ranges
+            else 1
         )
 
     @pytest.mark.parametrize(
@@ -150,8 +152,8 @@ class TestIncrementalFitting:
         monkeypatch.setattr(_running_statistics, "SAMPLE_SIZE", 200)
         frame = with_gaps()
         fills = [
-            found.columns[1].fill
-            for found in (
+            result.columns[1].fill
+            for result in (
                 fit_incrementally(in_pieces(frame), impute=True).preprocessing,
                 fit_preprocessing(table_from_mapping(frame), impute=True),
             )
@@ -161,22 +163,22 @@ class TestIncrementalFitting:
 
     @given(st.lists(st.lists(st.floats(-1e6, 1e6), max_size=5), min_size=1, max_size=6))
     def test_merges_moments(self, pieces):
-        seen = RunningMoments()
+        moments = RunningMoments()
         for piece in pieces:
-            seen.add(np.asarray(piece))
+            moments.add(np.asarray(piece))
         values = np.concatenate([np.asarray(piece, float) for piece in pieces])
-        assert seen.n == len(values)
+        assert moments.n == len(values)
         if len(values):
-            np.testing.assert_allclose(seen.mean, values.mean(), rtol=1e-9, atol=1e-9)
-            np.testing.assert_allclose(seen.squares, values.var() * len(values), rtol=1e-9, atol=1e-3)
-            assert (seen.minimum, seen.maximum) == (values.min(), values.max())
+            np.testing.assert_allclose(moments.mean, values.mean(), rtol=1e-9, atol=1e-9)
+            np.testing.assert_allclose(moments.squares, values.var() * len(values), rtol=1e-9, atol=1e-3)
+            assert (moments.minimum, moments.maximum) == (values.min(), values.max())
 
     def test_of_numbers_far_from_zero(self):
         """Sums of squares would be lost to rounding here."""
-        seen, values = RunningMoments(), 1e9 + np.random.default_rng(0).normal(size=3000)
+        moments, values = RunningMoments(), 1e9 + np.random.default_rng(0).normal(size=3000)
         for piece in np.split(values, 30):
-            seen.add(piece)
-        np.testing.assert_allclose(seen.mean_and_scale("x"), (values.mean(), values.std()), rtol=1e-9)
+            moments.add(piece)
+        np.testing.assert_allclose(moments.mean_and_scale("x"), (values.mean(), values.std()), rtol=1e-9)
 
     @pytest.mark.parametrize(
         ("changes", "options", "message"),
@@ -382,9 +384,9 @@ class TestCommandLine:
         assert out == Path("p.csv").read_text(encoding="utf-8")
         pd.testing.assert_frame_equal(results["p.csv"], results["p.parquet"], check_dtype=False)
         if path in ("shop.csv", "shop.parquet"):
-            code, whole, err_of_whole = run("predict", "m.safetensors", path, "--device", "cpu")
+            code, whole, whole_err = run("predict", "m.safetensors", path, "--device", "cpu")
             assert whole == out
-            assert err_of_whole == err
+            assert whole_err == err
 
     def test_a_folder_is_read_in_parts_by_itself(self, run):
         write(shop(), "shop_csv", 3)

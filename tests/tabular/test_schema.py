@@ -320,17 +320,17 @@ def test_text_of_a_file_is_never_guessed_again(tmp_path_factory, texts, data):
     path = folder / "t.csv"
     frame.to_csv(path, index=False)
     options = {"categorical": ["c", "y"], "target": "y"}
-    of_frame = fit_preprocessing(table_from_mapping(frame), **options)
-    assert fit_preprocessing(read_table(path), **options) == of_frame
-    assert fit_preprocessing(read_table(path).select(range(len(texts))), **options) == of_frame
+    expected = fit_preprocessing(table_from_mapping(frame), **options)
+    assert fit_preprocessing(read_table(path), **options) == expected
+    assert fit_preprocessing(read_table(path).select(range(len(texts))), **options) == expected
     pieces = [(read_table(write_rows(folder, frame[k : k + 1], k)), np.ones(1, bool)) for k in range(len(texts))]
-    assert fit_incrementally(pieces, **options).preprocessing == of_frame
-    whole = apply(of_frame, table_from_mapping(frame))
-    np.testing.assert_array_equal(apply(of_frame, read_table(path)), whole)
+    assert fit_incrementally(pieces, **options).preprocessing == expected
+    whole = apply(expected, table_from_mapping(frame))
+    np.testing.assert_array_equal(apply(expected, read_table(path)), whole)
     for (piece, _), row in zip(pieces, whole, strict=True):
-        np.testing.assert_array_equal(apply(of_frame, piece)[0], row)
-    targets = encode_target(of_frame, read_table(path))
-    assert gpubp.data.decode_target(of_frame, targets)["y"].tolist() == labels
+        np.testing.assert_array_equal(apply(expected, piece)[0], row)
+    targets = encode_target(expected, read_table(path))
+    assert gpubp.data.decode_target(expected, targets)["y"].tolist() == labels
 
 
 def write_rows(folder, frame, number):

@@ -228,9 +228,9 @@ def test_without_validation_rows_there_is_no_score():
 
 
 def test_callbacks_are_called():
-    seen = []
-    fit_table("iris", epochs=3, callbacks=[lambda progress: seen.append(progress.epoch)], **CPU)
-    assert seen == [1, 2, 3]
+    epochs = []
+    fit_table("iris", epochs=3, callbacks=[lambda progress: epochs.append(progress.epoch)], **CPU)
+    assert epochs == [1, 2, 3]
 
 
 # --- scores ---

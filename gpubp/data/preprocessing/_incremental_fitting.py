@@ -100,8 +100,8 @@ def fit_incrementally(
                 raise DataError(f"{source} has no columns besides the target {names[0]!r}; features are needed")
         for column in columns.values():
             column.add(table, training)
-        for of_target in targets.values():
-            of_target.add(table, training)
+        for one_target in targets.values():
+            one_target.add(table, training)
         n_rows += table.n_rows
     missing = {name: column.n_missing for name, column in columns.items() if column.n_missing}
     if missing and not impute:
@@ -112,7 +112,7 @@ def fit_incrementally(
         )
     fitted = tuple(column.fit() for column in columns.values())
     preprocessing = Preprocessing(fitted, _fit_target(list(targets.values()), task), tuple(dict.fromkeys(drop)))
-    ranges = {name: (of_target.all_rows.minimum, of_target.all_rows.maximum) for name, of_target in targets.items()}
+    ranges = {name: (statistics.all_rows.minimum, statistics.all_rows.maximum) for name, statistics in targets.items()}
     return IncrementalFit(preprocessing, n_rows, ranges)
 
 

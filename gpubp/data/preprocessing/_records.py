@@ -82,8 +82,8 @@ class Preprocessing:
         kinds: dict[str, Kind] = {
             column.name: column.kind if isinstance(column, CategoryColumn) else "number" for column in self.columns
         }
-        of_target: Kind = self.target.kind if isinstance(self.target, ClassTarget) else "number"
-        return kinds | dict.fromkeys(self.target_names, of_target)
+        target_kind: Kind = self.target.kind if isinstance(self.target, ClassTarget) else "number"
+        return kinds | dict.fromkeys(self.target_names, target_kind)
 
     @property
     def feature_names(self) -> tuple[str, ...]:

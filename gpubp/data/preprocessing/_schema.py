@@ -47,7 +47,7 @@ def as_numbers(table: Table, name: str, fix: str = NUMBER_FIX) -> NDArray[np.flo
     values = table.columns[name]
     if table.kind(name) == "bool":
         values = np.array([np.nan if value is None else value in (True, "True") for value in values], dtype=np.float64)
-    numbers = _numbers_of_texts(table, name, fix) if values.dtype == object else values.astype(np.float64)
+    numbers = _read_numbers(table, name, fix) if values.dtype == object else values.astype(np.float64)
     if (infinite := np.isinf(numbers)).any():
         where = table.describe_row(int(infinite.argmax()))
         raise DataError(f"column {name!r}, {where}: infinity; numbers must be finite")
@@ -118,7 +118,7 @@ def write_numbers(values: Column) -> NDArray[np.object_]:
 _BOOL_AS_NUMBER = {"True": "1", "False": "0"}
 
 
-def _numbers_of_texts(table: Table, name: str, fix: str) -> NDArray[np.float64]:
+def _read_numbers(table: Table, name: str, fix: str) -> NDArray[np.float64]:
     """Read each text as a number."""
     texts = table.columns[name]
     numbers: dict[str | None, float] = {None: np.nan}
@@ -179,8 +179,8 @@ def _unexpected(table: Table, name: str, texts: NDArray[np.object_], text: str, 
         "datetime_utc": "write dates in ISO 8601 with a time zone, as 2020-01-31T08:30:00Z or +01:00",
         "bool": "write true or false",
     }.get(kind, "correct it or leave the field empty")
-    of_kind = "" if received == "text" else f" ({DESCRIPTIONS[received]})"
+    shown = "" if received == "text" else f" ({DESCRIPTIONS[received]})"
     return (
-        f"{_place(table, name, texts, text)}{of_kind} does not fit the column, which held {DESCRIPTIONS[kind]} in "
+        f"{_place(table, name, texts, text)}{shown} does not fit the column, which held {DESCRIPTIONS[kind]} in "
         f"training; {fix}"
     )

@@ -31,7 +31,7 @@ def read_numpy(path: Path) -> RawTable:
         x = next((_unpack(loaded, name, path) for name in ("x", "X", "data") if name in loaded), None)
         y = next((_unpack(loaded, name, path) for name in ("y", "d", "target") if name in loaded), None)
         if x is None:
-            raise DataError(f"{path}: expected arrays x and y, found {brief(', '.join(loaded)) or 'none'}")
+            raise DataError(f"{path}: expected arrays x and y, got {brief(', '.join(loaded)) or 'none'}")
     return raw_table_from_arrays(x, y, source=str(path))
 
 

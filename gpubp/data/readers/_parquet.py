@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from gpubp.data._arrow import columns_of_arrow, import_pyarrow
+from gpubp.data._arrow import arrow_columns, import_pyarrow
 from gpubp.data._limits import check_unpacked_size
 from gpubp.data.table import RawTable
 from gpubp.errors import DataError
@@ -30,4 +30,4 @@ def read_parquet(path: Path) -> RawTable:
             n_bytes += batch.nbytes
             check_unpacked_size(path, n_bytes, fix)
         table = lib.Table.from_batches(batches) if batches else file.schema_arrow.empty_table()
-    return RawTable(columns_of_arrow(table), str(path))
+    return RawTable(arrow_columns(table), str(path))

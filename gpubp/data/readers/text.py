@@ -26,6 +26,7 @@ def read_text(path: Path, separator: str) -> RawTable:
     with gzip.open(path) if is_compressed else path.open("rb") as file:
         header, _ = read_header(file)
     names = parse_names(header, path, separator)
+    check_names([name.strip() for name in names], path, separator)
     with lib.input_stream(path, compression="gzip" if is_compressed else None) as stream:
         text = _CheckedText(stream, path)
         table = parse_rows(text, path, separator, names, size, has_header=True)
@@ -33,7 +34,6 @@ def read_text(path: Path, separator: str) -> RawTable:
     last = [value for _, values in raw.columns for value in values[-1:] if isinstance(value, str)]
     if any("\n" in value for value in last) and text.n_quotes % 2:  # Arrow reads the rest of the file as one field
         raise DataError(f"{path}: a quotation mark is not closed, and its field runs to the end of the file; close it")
-    _check_header(path, [name for name, _ in raw.columns], separator)
     return raw
 
 
@@ -151,13 +151,13 @@ def _refuse_zero_bytes(path: Path, block: bytes, n_lines: int) -> None:
         raise DataError(f"{path} is not text: line {line:,} has a zero byte; if it is UTF-16, save it as UTF-8")
 
 
-def _check_header(path: Path, names: Sequence[str], separator: str) -> None:
+def check_names(names: Sequence[str], path: Path, separator: str) -> None:
     """Raise a DataError if the fields seem to have another separator, or the first line seems to be data."""
     if len(names) == 1 and (other := next((c for c in ";\t,|" if c in names[0] and c != separator), None)):
         give = f"pass --separator {other!r}, or read_table(path, separator={other!r})"
         fix = "name the file .tsv" if other == "\t" else give
-        found = f"one column named {brief(repr(names[0]))}: the fields seem to be separated by {other!r}"
-        raise DataError(f"{path}: {found}; {fix}")
+        problem = f"one column named {brief(repr(names[0]))}: the fields seem to be separated by {other!r}"
+        raise DataError(f"{path}: {problem}; {fix}")
     if any("." in name and read_number(name) is not None for name in names):
         shown = brief(", ".join(names[:12]), 60)
         raise DataError(f"{path}: the first line seems to be data ({shown}); add a header line")

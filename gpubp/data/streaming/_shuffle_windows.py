@@ -110,7 +110,7 @@ def _skip_rows(source: Source, seed: Sequence[int] | None, n_skipped: int) -> It
 
 def _copy(rows: Rows, x: np.ndarray, targets: np.ndarray, target_range: TargetRange) -> None:
     """Copy the first rows to a window, and check them in the precision of training."""
-    with np.errstate(over="ignore"):  # infinite values are found below
+    with np.errstate(over="ignore"):  # infinite values are reported below
         x[:] = rows.x[: len(x)]
         if target_range.classes is None:
             targets[:] = rows.targets[: len(targets)]

@@ -65,14 +65,14 @@ class FileState(NamedTuple):
     def of(cls, path: Path) -> "FileState":
         """Return the current state of a file."""
         try:
-            found = path.stat()
+            status = path.stat()
         except OSError as error:
             raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
-        if not stat.S_ISREG(found.st_mode):
+        if not stat.S_ISREG(status.st_mode):
             raise DataError(
                 f"{path} is not an ordinary file; a stream needs a file that it can read in any order and repeatedly"
             )
-        return cls(path, found.st_size, found.st_mtime_ns)
+        return cls(path, status.st_size, status.st_mtime_ns)
 
     def check(self, rows: str) -> None:
         """Raise a DataError if the file was removed or changed; `rows` describes the rows that were read."""

@@ -14,7 +14,7 @@ import numpy as np
 
 from gpubp._core.text import brief
 from gpubp.data._limits import MAX_LINE_BYTES
-from gpubp.data.readers.text import parse_names, parse_rows, raw_table_from_fields, read_header, too_long
+from gpubp.data.readers.text import check_names, parse_names, parse_rows, raw_table_from_fields, read_header, too_long
 from gpubp.data.streaming._source import BLOCK_BYTES, FileState
 from gpubp.data.streaming.table_source import Piece
 from gpubp.data.table import NO_HEADER, Table, build_table
@@ -51,6 +51,7 @@ class TextFile:
             raise DataError(f"{path} has a header and no rows; add a row, or remove the file")
         self.fields = parse_names(header, path, self.separator)
         self.names = [field.strip() for field in self.fields]
+        check_names(self.names, path, self.separator)
 
     def read(self, block: TextBlock) -> Table:
         """Read a block as a table."""

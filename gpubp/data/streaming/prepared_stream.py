@@ -138,10 +138,10 @@ class PreparedStream:
         for piece in self.tables.pieces():
             x, targets = encode_piece(self.preprocessing, piece)
             outputs, splits = predict(x), self.splits(piece.number, len(x))
-            for number, of_split in enumerate(running):
-                of_split.add(targets[splits == number], outputs[splits == number])
-        found = {name: of_split.scores() for name, of_split in zip(SPLITS, running, strict=True)}
-        return {name: scores for name, scores in found.items() if scores is not None}
+            for number, one_split in enumerate(running):
+                one_split.add(targets[splits == number], outputs[splits == number])
+        scores_by_split = {name: one_split.scores() for name, one_split in zip(SPLITS, running, strict=True)}
+        return {name: scores for name, scores in scores_by_split.items() if scores is not None}
 
 
 @np.errstate(all="ignore")
@@ -215,10 +215,10 @@ def prepare_stream(
     def pieces() -> Iterator[tuple[Table, NDArray[np.bool_]]]:
         nonlocal current
         for current in tables.pieces():
-            of_rows = splits(current.number, current.table.n_rows)
-            if (of_rows == VALIDATION).any():
-                held_out.append(current._replace(table=current.table.select(of_rows == VALIDATION)))
-            yield current.table, of_rows == TRAIN
+            row_splits = splits(current.number, current.table.n_rows)
+            if (row_splits == VALIDATION).any():
+                held_out.append(current._replace(table=current.table.select(row_splits == VALIDATION)))
+            yield current.table, row_splits == TRAIN
             current = None  # an error from here on concerns another piece, or the whole table
 
     try:
