@@ -123,6 +123,8 @@ def table_from_mapping(mapping: Any, *, source: str = "the table", targets: Sequ
     >>> table_from_mapping({"age": [31, 42], "town": ["Bonn", None]}).columns["town"]
     array(['Bonn', None], dtype=object)
     """
+    if type(mapping).__name__ == "LazyFrame":
+        raise DataError("a LazyFrame has no rows yet; pass frame.collect()")
     if hasattr(mapping, "keys"):
         names = list(mapping.keys())
     elif hasattr(mapping, "columns") and hasattr(mapping, "column_names"):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -347,6 +348,7 @@ def test_without_pyarrow_the_message_gives_the_command_to_install_it(write, monk
         ({"a": 3}, r"of shape \(\)"),
         ({"a": [1j, None]}, "'a' holds complex"),
         ({"a": [10**400]}, "too large for float64"),
+        (pl.LazyFrame({"a": [1]}), r"a LazyFrame has no rows yet; pass frame\.collect\(\)"),
         (pd.DataFrame([[1, 2]], columns=["a", "a"]), "column names repeat: 'a'"),
     ],
 )

@@ -189,7 +189,7 @@ class TestIncrementalFitting:
             ({"buys": [None]}, {}, "the target 'buys' is missing in row 1"),
             ({"town": [f"t{k}" for k in range(300)]}, {}, "column 'town' has .* more than max_categories=100"),
             ({"buys": ["yes"] * ROWS}, {}, "has only one class, 'yes'"),
-            ({"town": ["1"] * (ROWS - 5)}, {}, "column 'town': '.*' is non-numeric text where numbers are needed"),
+            ({"town": ["1"] * (ROWS - 5)}, {}, "column 'town', row 4: '.*' is non-numeric text where numbers are needed"),
             ({"town": ["1.234,5", "7"] * 300}, {}, "seems to hold numbers with separators, such as '1.234,5'"),
             ({}, {"target": "town", "task": "regression"}, "the target 'town' holds text where numbers are needed"),
             ({}, {"target": ["age", "buys"], "task": "classification"}, "classification takes one target"),
@@ -287,6 +287,33 @@ class TestRunningScores:
 @pytest.fixture(params=["shop.parquet", "shop.csv", "shop_parquet", "shop_csv"])
 def path(request):
     return write(shop(), request.param, 3 if "_" in request.param else 1)
+
+
+class TestTextAmongNumbers:
+    """A column of a text file whose first rows hold numbers, and a later one text."""
+
+    @pytest.mark.parametrize("n_texts", [1, 400])
+    def test_is_refused_with_file_and_row_or_read_as_text(self, n_texts):
+        frame = shop().astype({"age": object})
+        frame.loc[ROWS - n_texts :, "age"] = "old"
+        path = write(frame, "late_csv", 3)
+        if n_texts == 1:  # mostly numbers
+            with pytest.raises(
+                DataError, match=r"late_csv/2\.csv: column 'age', row 200 \(not counting .*: 'old' is non"
+            ):
+                prepare_stream(path, target="buys")
+        else:
+            categories = prepare_stream(path, target="buys").preprocessing.columns[0].categories
+            assert categories == tuple(sorted(set(frame["age"].astype(str))))
+
+    def test_after_too_many_numbers_to_be_categories(self, monkeypatch):
+        monkeypatch.setattr("gpubp.data.preprocessing._incremental_fitting.MAX_CLASSES", 100)
+        frame = shop().astype({"income": object})
+        frame.loc[550, "income"] = "unknown"
+        with pytest.raises(
+            DataError, match=r"t\.csv: column 'income', row 551 \(not counting .*: 'unknown' is non-num"
+        ):
+            prepare_stream(write(frame, "t.csv"), target="buys")
 
 
 class TestFits:

@@ -133,6 +133,7 @@ class _ColumnStatistics:
         self.n_missing_texts = 0
         self.has_too_many_texts = False
         self.has_other_than_numbers = is_category
+        self.first_text: DataError | None = None  # names the first row with text that is not a number
 
     @property
     def n_missing(self) -> int:
@@ -157,8 +158,13 @@ class _ColumnStatistics:
             self.n_missing_numbers += int(is_missing.sum())
         elif not self.is_category:
             self.has_other_than_numbers = True
-            if self.has_too_many_texts:
-                as_numbers(table, self.name, categories_fix(self.name))  # raises an error that names the row
+            if kind == "text" and self.first_text is None:
+                try:
+                    as_numbers(table, self.name, categories_fix(self.name))
+                except DataError as error:
+                    self.first_text = DataError(f"{table.source}: {error}")
+            if self.has_too_many_texts and self.first_text is not None:
+                raise self.first_text
             if self.moments.n and not self.all_texts:
                 raise self._mixed()
         if self.has_other_than_numbers or (is_written and not self.has_too_many_texts):
@@ -175,11 +181,8 @@ class _ColumnStatistics:
             return NumberColumn(self.name, *self.moments.mean_and_scale(self.name), fill)
         if not self.is_category and self.kind == "text":
             refuse_separators(self.name, self.all_texts)
-            if (text := text_among_numbers(self.all_texts)) is not None:
-                raise DataError(
-                    f"column {self.name!r}: {brief(repr(text), 60)} is non-numeric text where numbers are needed; "
-                    f"{categories_fix(self.name)}"
-                )
+            if self.first_text is not None and text_among_numbers(self.all_texts) is not None:
+                raise self.first_text
         return self._fit_categories()
 
     def _add_texts(self, table: Table, training: NDArray[np.bool_], kind: Kind) -> None:
