@@ -46,7 +46,7 @@ def translate_gpu_errors(backend: Backend, workload: Workload) -> Iterator[None]
     try:
         yield
     except Exception as error:
-        if not _is_gpu_error(backend, error):
+        if not is_gpu_error(backend, error):
             raise
         message = (
             _out_of_memory_message(backend, workload, error)
@@ -56,7 +56,8 @@ def translate_gpu_errors(backend: Backend, workload: Workload) -> Iterator[None]
         raise DeviceError(message) from error
 
 
-def _is_gpu_error(backend: Backend, error: Exception) -> bool:
+def is_gpu_error(backend: Backend, error: Exception) -> bool:
+    """Return whether an exception comes from CuPy or from one of CUDA's libraries."""
     if not backend.is_cuda:
         return False
     if type(error).__module__.partition(".")[0] in CUPY_PACKAGES:

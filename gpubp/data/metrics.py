@@ -26,7 +26,7 @@ def score(preprocessing: Preprocessing, targets: np.ndarray, outputs: np.ndarray
     -------
     dict of str to float
         See `Scores`. Several numeric targets share one R squared, their mean, and have separate errors:
-        ``"mae weight"``, ...
+        ``"mae weight"``, ... A single row has no R squared.
     """
     from sklearn import metrics
 
@@ -42,7 +42,9 @@ def score(preprocessing: Preprocessing, targets: np.ndarray, outputs: np.ndarray
             "log_loss": float(metrics.log_loss(labels, probabilities, labels=np.arange(targets.shape[1]))),
         }
     true, predictions = decode_target(preprocessing, targets), decode_target(preprocessing, outputs)
-    scores = {"r2": float(metrics.r2_score(np.stack([*true.values()], 1), np.stack([*predictions.values()], 1)))}
+    scores = {}
+    if len(targets) > 1:
+        scores["r2"] = float(metrics.r2_score(np.stack([*true.values()], 1), np.stack([*predictions.values()], 1)))
     for name in true:
         suffix = f" {name}" if len(true) > 1 else ""
         scores[f"mae{suffix}"] = float(metrics.mean_absolute_error(true[name], predictions[name]))
@@ -78,7 +80,7 @@ class RunningScores:
             return None
         if self.classes is not None:
             return self.classes.scores()
-        scores = {"r2": float(np.mean([one.r2() for one in self.numbers.values()]))}
+        scores = {"r2": float(np.mean([one.r2() for one in self.numbers.values()]))} if self.n > 1 else {}
         for name, one in self.numbers.items():
             suffix = f" {name}" if len(self.numbers) > 1 else ""
             scores[f"mae{suffix}"] = one.absolute / self.n

@@ -70,7 +70,9 @@ nesterovs_momentum : bool, default=True
     Whether "sgd" uses Nesterov momentum.
 early_stopping : bool, default=False
     Whether to stop when the score on held-out samples no longer improves, and to keep the weights of the best epoch;
-    not for "lbfgs". The held-out samples are ``validation_data`` of :meth:`fit`, or a part of X.
+    not for "lbfgs". The held-out samples are ``validation_data`` of :meth:`fit`, or a part of X. A score that is NaN is
+    no improvement. If none is a number, a warning says so, and the weights of the last epoch are kept; if the held-out
+    samples cannot have the score, such as R^2 of one sample or "roc_auc" of one class, :meth:`fit` raises.
 validation_fraction : float, default=0.1
     The fraction of X that early stopping holds out.
 beta_1, beta_2 : float, default=0.9, 0.999
@@ -113,7 +115,7 @@ callbacks : callable, sequence of callables or None, default=None
     each network. scikit-learn's own callbacks, from version 1.9 on, are set by ``set_callbacks``.
 n_restarts : int, default=1
     The number of fits from different initial weights, trained together if possible. The best is kept: by the score on
-    held-out samples if there are any, else by the loss. The first equals that of ``n_restarts=1``. A warm start or
+    held-out samples if it is a number, else by the loss. The first equals that of ``n_restarts=1``. A warm start or
     :meth:`partial_fit` continues with the best, and with a new state of the solver.
 parallel : "mpi" or None, default=None
     "mpi": all processes that an MPI launcher has started train this one model, each on its share of every batch, and
@@ -131,7 +133,8 @@ loss_curve_ : list of float
 validation_curve_ : list of float or None
     The loss of the held-out samples after each epoch, without the penalty; None if there are none.
 validation_scores_, best_validation_score_ : list of float and float, or None
-    The score on the held-out samples after each epoch, and the best; None if there are none.
+    The score on the held-out samples after each epoch, and the best; None if there are none, and NaN if a score, or
+    each of them, is not a finite number. R^2 of equal targets is NaN.
 n_iter_, t_ : int
     Epochs of the last fit, and samples seen in all fits.
 stop_reason_ : {"epochs", "patience", "converged", "time", "callback", "interrupted", "diverged"}

@@ -14,6 +14,7 @@ from gpubp._typing import Array
 from gpubp.backends.backend import Backend, to_backend, to_numpy
 from gpubp.backends.memory import SAMPLES_AT_ONCE
 from gpubp.backends.sparse_matmul import for_samples, samples_of
+from gpubp.errors import DataError
 from gpubp.estimators._arrays import on_host, rows_of
 from gpubp.estimators._options import FitOptions
 from gpubp.estimators._targets import TargetCoding
@@ -88,6 +89,30 @@ def split(
     return rows, held_out_rows
 
 
+def check_scorable(
+    options: FitOptions, coding: TargetCoding, targets: np.ndarray, sample_weight: np.ndarray | None
+) -> None:
+    """Check that held-out samples have the score that early stopping needs, whatever is predicted.
+
+    Raises
+    ------
+    DataError
+        If the score would be NaN in each epoch, or all weights are 0.
+    """
+    if sample_weight is not None:
+        targets = targets[sample_weight != 0]
+    if not len(targets):
+        raise DataError("the weights of the held-out samples are all 0; give some of them a positive weight")
+    if not options.early_stopping or options.solver == "lbfgs":
+        return
+    scoring = coding.default_scoring if options.scoring is None else options.scoring
+    if reason := coding.reason_undefined(scoring, targets):
+        raise DataError(
+            f"early stopping compares the score {scoring!r} of held-out samples, which is not defined for them: "
+            f"{reason}. Hold out other samples, or use scoring='loss'"
+        )
+
+
 def hold_out(
     coding: TargetCoding,
     backend: Backend,
@@ -116,7 +141,7 @@ def hold_out(
 def score_of(
     scoring: str | Callable[..., Any] | None, coding: TargetCoding, evaluated: Evaluated, fitted: Callable[[], Any]
 ) -> float:
-    """Compute the score of held-out samples; an infinite score becomes NaN.
+    """Compute the score of held-out samples; it is NaN if it, or an output, is infinite.
 
     Parameters
     ----------
@@ -130,10 +155,13 @@ def score_of(
     held_out, loss, outputs = evaluated
     if not np.all(np.isfinite(outputs)):
         return math.nan
-    if scoring is None:
-        return float(coding.default_score(held_out.y_true, outputs, held_out.y_weight))
-    if scoring == "loss":
-        return -loss
-    estimator = fitted()
-    weights = {} if held_out.y_weight is None else {"sample_weight": held_out.y_weight}
-    return float(check_scoring(estimator, scoring)(estimator, on_host(held_out.x), held_out.y_true, **weights))
+    if scoring is None or scoring == coding.default_scoring:
+        score = float(coding.default_score(held_out.y_true, outputs, held_out.y_weight))
+    elif scoring == "loss":
+        score = -loss
+    else:
+        estimator = fitted()
+        weights = {} if held_out.y_weight is None else {"sample_weight": held_out.y_weight}
+        scorer = check_scoring(estimator, scoring)
+        score = float(scorer(estimator, on_host(held_out.x), held_out.y_true, **weights))
+    return score if math.isfinite(score) else math.nan

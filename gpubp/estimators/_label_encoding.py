@@ -167,6 +167,7 @@ class ClassTargets:
     loss: str
     label_smoothing: float
     is_classifier = True
+    default_scoring = "accuracy"
 
     def encode(self, y: np.ndarray) -> np.ndarray:
         """Encode labels as zeros and ones, a column for each output."""
@@ -216,6 +217,18 @@ class ClassTargets:
     def default_score(self, y: np.ndarray, outputs: np.ndarray, sample_weight: np.ndarray | None) -> float:
         """Compute the accuracy."""
         return accuracy(y, self.for_scoring(outputs), sample_weight)
+
+    def reason_undefined(self, scoring: Any, targets: np.ndarray) -> str:
+        """Return which classes areas under ROC curves lack: they need two in each column, and all of one column."""
+        if not (isinstance(scoring, str) and scoring.startswith("roc_auc")):
+            return ""
+        y = self.for_scoring(targets)
+        if y.ndim == 1:
+            present = np.unique(y)
+            is_defined = len(present) == max(2, len(self.classes))
+            return "" if is_defined else f"it needs all classes, {self.classes}, but they have {present}"
+        constant = np.flatnonzero(np.all(y == y[:1], axis=0))
+        return f"it needs both values in each column, but column {constant[0]} has one" if len(constant) else ""
 
     def stratify(self, targets: np.ndarray) -> np.ndarray | None:
         """Return the classes by which held-out samples are drawn."""

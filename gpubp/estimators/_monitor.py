@@ -66,6 +66,7 @@ class FitMonitor:
         callbacks = fit.options.callbacks
         self.callbacks = () if callbacks is None else check_callbacks(callbacks)
         self.epoch = 0
+        self.has_score: bool | None = None  # whether a validation score was a number; None before the first score
         self.start = time.perf_counter()
         self.stop_reason = ""
 
@@ -132,10 +133,16 @@ class FitMonitor:
         return not loss > best - self.fit.options.tol
 
     def _score_is_no_worse(self, score: float, theta: Array) -> bool:
+        """Compare a score with the best one. NaN is no improvement, but is not counted before the first number."""
         state = self.fit.state
         assert state.best_validation_score is not None
+        if math.isnan(score):
+            self.has_score = bool(self.has_score)
+            return not self.has_score
+        self.has_score = True
+        # the best score of an earlier fit may be NaN
         better = not score < state.best_validation_score + self.fit.options.tol
-        if score > state.best_validation_score:
+        if not score <= state.best_validation_score:
             state.best_validation_score, self.best = score, theta
         return better
 
@@ -220,7 +227,7 @@ class FitMonitor:
         Parameters
         ----------
         theta : (P,) array of NumPy
-            With early stopping, the best parameters are stored instead.
+            With early stopping, the best parameters are stored instead, if a validation score was a number.
         stop_reason : str
             The reason why the training loop or the solver ended.
         incremental : bool
@@ -234,9 +241,12 @@ class FitMonitor:
         options, state = self.fit.options, self.fit.state
         if stop_reason == "diverged":
             self.diverged()
-            if not options.early_stopping:
+            best = state.best_validation_score
+            if not options.early_stopping or best is None or not math.isfinite(best):
                 refuse_weights()
-        keeps_best = options.early_stopping and options.solver != "lbfgs"
+        keeps_best = options.early_stopping and options.solver != "lbfgs" and self.has_score is not False
+        if self.has_score is False:
+            state.best_validation_score = math.nan
         state.theta = to_numpy(self.best) if keeps_best else theta
         if not np.all(np.isfinite(state.theta)):
             refuse_weights()
@@ -257,6 +267,13 @@ class FitMonitor:
 
     def _warn(self, incremental: bool) -> None:
         options, state = self.fit.options, self.fit.state
+        if options.early_stopping and options.solver != "lbfgs" and self.has_score is False:
+            warn(
+                f"None of the validation scores of {state.n_iter} epochs was a number, so early stopping could not "
+                "compare them: the weights of the last epoch were kept. Check the validation samples and scoring; "
+                "scoring='loss' is defined for any samples."
+            )
+            return
         max_iter_message = f"Maximum iterations ({options.max_iter}) reached and the optimization hasn't converged yet."
         warning = {
             "interrupted": "Training interrupted by user.",

@@ -74,7 +74,9 @@ def _curve(values: list[float], best: Any) -> str:
 def _advice(model: Any) -> str:
     if model.stop_reason_ == "diverged":
         return "scale the inputs (StandardScaler) or make learning_rate_init smaller"
-    curve = model.validation_curve_
+    curve, scores = model.validation_curve_, model.validation_scores_
+    if scores and np.all(np.isnan(scores)) and model.early_stopping and model.solver != "lbfgs":
+        return "no validation score was a number: check the validation samples and scoring, or use scoring='loss'"
     if curve and not model.early_stopping and curve[-1] > OVERFITTING_FACTOR * np.nanmin(curve):
         return "the validation loss rose again: early_stopping=True keeps the best weights; alpha or dropout help"
     if model.stop_reason_ in ("epochs", "time"):

@@ -18,7 +18,8 @@ def fit_restarts(model: Any, X: Any, y: Any, sample_weight: Any, validation_data
     """Fit an estimator ``n_restarts`` times, together if possible, and keep the best fit.
 
     The first fit equals that of ``n_restarts=1``. The others differ in their initial weights, not in their held-out
-    samples or the order of samples. The best fit has the best score on held-out samples, or else the smallest loss.
+    samples or the order of samples. The best fit has the best score on held-out samples; if there are none, or no score
+    is a number, the smallest loss.
     """
     members, seeds = _members(model)
     x, y_on_host = validate_samples(members[0], X, y, reset=True)
@@ -35,6 +36,8 @@ def fit_restarts(model: Any, X: Any, y: Any, sample_weight: Any, validation_data
         if error is not None and not (succeeded and isinstance(error, ValueError)):
             raise error
     scores = [_score(member) if error is None else np.nan for member, error in zip(members, errors, strict=True)]
+    if np.all(np.isnan(scores)):
+        scores = [np.nan if error else -float(member.loss_) for member, error in zip(members, errors, strict=True)]
     best = max(succeeded, key=lambda k: -np.inf if np.isnan(scores[k]) else scores[k])
     adopted = {name: value for name, value in vars(members[best]).items() if name not in PARAMETERS_NOT_ADOPTED}
     forget(model)

@@ -12,7 +12,7 @@ from gpubp.backends.memory import home_of
 from gpubp.backends.sparse_matmul import for_samples
 from gpubp.distributed.process_group import ProcessGroup
 from gpubp.estimators._arrays import is_on_host, rows_of
-from gpubp.estimators._held_out import HeldOut, hold_out
+from gpubp.estimators._held_out import HeldOut, check_scorable, hold_out
 from gpubp.estimators._lbfgs import fit_lbfgs
 from gpubp.estimators._monitor import FitMonitor
 from gpubp.estimators._optimizer import optimizer_state_of
@@ -99,6 +99,7 @@ def _held_out(
     """Return the held-out samples, and the rows of x to train on, None for all."""
     if validation_data is not None:
         data = validate_validation_data(model, fit.coding.encode, validation_data)
+        check_scorable(fit.options, fit.coding, *data[1:])
         return hold_out(fit.coding, fit.backend, fit.precision, fit.network, *data), None
     if not has_held_out:
         return None, None

@@ -7,7 +7,7 @@ import numpy as np
 
 from gpubp._typing import Array
 from gpubp.estimators._fit import EstimatorFit
-from gpubp.estimators._held_out import Evaluated, HeldOut, hold_out, split
+from gpubp.estimators._held_out import Evaluated, HeldOut, check_scorable, hold_out, split
 from gpubp.estimators._monitor import FitMonitor
 from gpubp.estimators._optimizer import LearningRate, learning_rate_of, optimizer_of
 from gpubp.estimators._sklearn_callbacks import NO_TASK
@@ -73,7 +73,10 @@ class StackedFit(EstimatorFit):
 
     def split(self) -> tuple[np.ndarray, np.ndarray]:
         """Draw the training samples and the held-out samples, as indices into ``rows``."""
-        return split(self.options, self.coding, self.targets, self.random_state)
+        rows, held_out_rows = split(self.options, self.coding, self.targets, self.random_state)
+        weights = None if self.weights is None else self.weights[held_out_rows]
+        check_scorable(self.options, self.coding, self.targets[held_out_rows], weights)
+        return rows, held_out_rows
 
     def targets_to_learn(self) -> np.ndarray:
         """Return the targets for the training loss."""

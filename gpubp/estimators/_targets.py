@@ -1,7 +1,7 @@
 """The interface of encodings: from targets to outputs of a network, and from outputs to predictions."""
 
 from collections.abc import Hashable
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -17,6 +17,10 @@ class TargetCoding(Protocol):
     @property
     def is_classifier(self) -> bool:
         """Whether the targets are classes."""
+
+    @property
+    def default_scoring(self) -> str:
+        """The name in scikit-learn of the default score."""
 
     @property
     def key(self) -> Hashable:
@@ -36,6 +40,9 @@ class TargetCoding(Protocol):
 
     def default_score(self, y: np.ndarray, outputs: np.ndarray, sample_weight: np.ndarray | None) -> float:
         """Score outputs if the parameter ``scoring`` is None."""
+
+    def reason_undefined(self, scoring: Any, targets: np.ndarray) -> str:
+        """Return why a score is undefined for these targets, whatever is predicted; "" if that is not known."""
 
     def stratify(self, targets: np.ndarray) -> np.ndarray | None:
         """Return the classes by which held-out samples are drawn, if any."""

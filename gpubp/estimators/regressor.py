@@ -1,5 +1,6 @@
 """scikit-learn's MLPRegressor on any device."""
 
+import math
 from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any, Self
@@ -22,6 +23,7 @@ from gpubp.io.onnx.predictions import AddPredictions, add_numbers
 from gpubp.nn.losses import get_loss
 
 LOSS_OF = {"squared_error": "squared", "absolute_error": "absolute"}  # names that differ in gpubp.nn.losses
+OF_TWO = ("r2", "explained_variance", "d2_absolute_error_score")  # scores that need at least two samples
 LOSSES = (*LOSS_OF, "huber", "log_cosh", "poisson")
 
 
@@ -44,6 +46,7 @@ class NumberTargets:
     loss: str
     n_outputs: int | None
     is_classifier = False
+    default_scoring = "r2"
 
     @property
     def key(self) -> Hashable:
@@ -73,8 +76,15 @@ class NumberTargets:
         return targets
 
     def default_score(self, y: np.ndarray, outputs: np.ndarray, sample_weight: np.ndarray | None) -> float:
-        """Compute R^2."""
+        """Compute R^2; NaN for targets that are all equal, which scikit-learn scores 0 or 1."""
+        weighted = y if sample_weight is None else y[sample_weight != 0]
+        if np.all(weighted == weighted[:1]):
+            return math.nan
         return float(r2_score(y, self.predictions(outputs), sample_weight=sample_weight))
+
+    def reason_undefined(self, scoring: Any, targets: np.ndarray) -> str:
+        """Return what R^2 and similar scores lack: they need two samples."""
+        return "it needs at least two samples, but there is one" if scoring in OF_TWO and len(targets) < 2 else ""
 
     def stratify(self, targets: np.ndarray) -> np.ndarray | None:
         """Return None: held-out samples are not stratified."""

@@ -212,12 +212,13 @@ def network_for(
 
 
 def _validation_score(task: str, targets: np.ndarray, outputs: np.ndarray) -> float:
-    """Return the accuracy or R squared; R squared does not depend on the scale of the target."""
+    """Return the accuracy or R squared, which does not depend on the target's scale, and is NaN for a single row."""
     if task == "classification":
         return float((targets.argmax(axis=1) == outputs.argmax(axis=1)).mean())
     from sklearn.metrics import r2_score
 
-    return float(r2_score(targets, outputs.astype(np.float64))) if np.isfinite(outputs).all() else math.nan
+    is_defined = len(targets) > 1 and np.isfinite(outputs).all()
+    return float(r2_score(targets, outputs.astype(np.float64))) if is_defined else math.nan
 
 
 def _scaled_for(loss: str, prepared: PreparedTable | PreparedStream) -> PreparedTable | PreparedStream:

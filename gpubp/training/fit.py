@@ -97,7 +97,7 @@ def train(
     patience : int, optional
         Stop when the score (without ``scoring``, the validation loss; without validation data, the loss) has not
         improved by more than ``tolerance`` for this many epochs. With validation data, the best epoch's weights are
-        returned.
+        returned. A value that is infinite or NaN is no improvement.
     tolerance : float
     monitor : {"score", "loss"}
         The value that ``patience`` monitors if there is a score.
@@ -153,7 +153,10 @@ def train(
     Warns
     -----
     DivergenceWarning
-        If parameters become infinite or NaN; training then ends with the weights of the last finite epoch.
+        If parameters become infinite or NaN; training then ends with the weights of the last finite epoch, or of the
+        best one, with ``patience`` and validation data.
+    UserWarning
+        If none of the values that ``patience`` monitors is finite; the last weights are then returned.
     CheckpointWarning
         If a checkpoint cannot be written and training continues, or is damaged and an earlier one is used.
 

@@ -182,8 +182,9 @@ def _outcome(plan: Plan, state: TrainingState, stop_reason: StopReason) -> Outco
     stack, best = state.stack, state.best
     solved = None if stack is None else stack.done
     if best.theta is not None and best.epoch > 0 and stop_reason != "solved":
-        return Outcome(best.theta, best.epoch, state.history, stop_reason, state.diverged, solved)
+        return Outcome(best.theta, best.epoch, state.history, stop_reason, state.diverged, solved, best.figure)
     theta, epoch = state.last_good, state.model.epoch
     if stack is not None:
         theta, epoch = stack.end(plan.backend, state.model, theta)
-    return Outcome(theta, epoch, state.history, stop_reason, state.diverged, solved)
+    best_value = None if best.theta is None or stop_reason == "solved" else best.figure
+    return Outcome(theta, epoch, state.history, stop_reason, state.diverged, solved, best_value)

@@ -1,5 +1,6 @@
 """The result of training, and its initial state."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,7 +36,8 @@ class Fit:
     device : str
         The device that trained: "cpu", "cuda:0", ...
     diverged : bool, or (K,) array of NumPy
-        Whether the network diverged; its ``theta`` is then from the last finite epoch.
+        Whether the network diverged; its ``theta`` is then from the last finite epoch, or from the best one with
+        ``patience`` and validation samples.
     solved : bool, or (K,) array of NumPy, or None without ``stop_when``
         For which networks ``stop_when`` became true.
 
@@ -68,8 +70,8 @@ def first_state(setup: Setup, placed: Placed) -> ModelState:
 
 def make_fit(setup: Setup, outcome: Outcome) -> Fit:
     """Move the result of a run to the library and device of the samples; warn if networks diverged."""
-    if np.any(outcome.diverged) and setup.processes.rank == 0:
-        _warn_of_divergence(outcome.diverged, int(np.max(outcome.epoch)))
+    if setup.processes.rank == 0:
+        _warn(setup, outcome)
     return Fit(
         setup.network,
         like(outcome.theta, setup.inputs.X),
@@ -82,10 +84,27 @@ def make_fit(setup: Setup, outcome: Outcome) -> Fit:
     )
 
 
-def _warn_of_divergence(diverged: np.ndarray, epochs: int) -> None:
-    which = f"{diverged.sum()} of {diverged.size} networks" if diverged.ndim else f"training, after {epochs} epochs,"
+def _warn(setup: Setup, outcome: Outcome) -> None:
+    epochs, has_best = int(np.max(outcome.epoch)), outcome.best_value not in (None, -math.inf)
+    if np.any(outcome.diverged):
+        _warn_of_divergence(outcome.diverged, epochs, has_best=has_best)
+    elif outcome.best_value == -math.inf and epochs:
+        scored = setup.options.scoring is not None and setup.options.monitor == "score"
+        warn(
+            f"none of the validation {'scores' if scored else 'losses'} of {epochs} epochs was a number, so patience "
+            "could not compare them: the weights of the last epoch were kept. Check validation_data"
+            + (" and scoring, or use monitor='loss'" if scored else ", whose values may be too large")
+        )
+
+
+def _warn_of_divergence(diverged: np.ndarray, epochs: int, *, has_best: bool) -> None:
+    which, kept = f"training, after {epochs} epochs,", "the last good weights"
+    if diverged.ndim:
+        which = f"{diverged.sum()} of {diverged.size} networks"
+    elif has_best:
+        which, kept = "training", f"the weights of the best epoch, {epochs},"
     warn(
-        f"{which} diverged: parameters became infinite or NaN, and the last good weights were kept. A smaller learning "
-        "rate, scaled inputs or gpubp.clipped(optimizer, 1.0) help",
+        f"{which} diverged: parameters became infinite or NaN, and {kept} were kept. A smaller learning rate, "
+        "scaled inputs or gpubp.clipped(optimizer, 1.0) help",
         DivergenceWarning,
     )

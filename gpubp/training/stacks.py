@@ -11,7 +11,7 @@ import numpy as np
 
 from gpubp._typing import Array
 from gpubp.backends.backend import to_backend, to_numpy
-from gpubp.backends.gpu_errors import Workload, translate_gpu_errors
+from gpubp.backends.gpu_errors import Workload, is_gpu_error, translate_gpu_errors
 from gpubp.backends.memory import SAMPLES_AT_ONCE, fits_in_memory, networks_at_once
 from gpubp.engine.epoch import make_epoch_runner
 from gpubp.engine.plain.dropout import draw_masks
@@ -191,6 +191,7 @@ class StackOfFits:
         self.active = np.arange(len(members))
         self.position: ModelState | None = None
         self.followers: list[Follower] = []
+        self.failed: dict[int, Exception] = {}  # the exceptions of the user's scorers and callbacks, by network
 
     @np.errstate(all="ignore")  # a worker's thread has its own
     def train(self, errors: list[Exception | None], continuing: Container[int] | None = None) -> None:
@@ -220,7 +221,7 @@ class StackOfFits:
 
     def ended(self, k: int) -> bool:
         """Return whether further epochs would not change a network."""
-        return bool(self.followers[k].stop_reason)
+        return k in self.failed or bool(self.followers[k].stop_reason)
 
     def _begin(self) -> None:
         self.samples, self.weights_of = self._samples()
@@ -282,8 +283,11 @@ class StackOfFits:
             return
         outcome = run(self.plan(trained), self.position)
         thetas = to_numpy(outcome.theta)
-        for index, k in enumerate(trained):
+        for index, k in enumerate(trained.tolist()):
             reason = "epochs" if self.done[k] else outcome.stop_reason
+            if k in self.failed:
+                errors[self.members[k].number] = self.failed[k]
+                continue
             try:
                 self.followers[k].finish(thetas[index], "diverged" if outcome.diverged[index] else reason)
             except ValueError as error:
@@ -367,7 +371,13 @@ class StackOfFits:
         if math.isnan(loss):
             return True  # it diverged
         theta = progress.theta[index, :] if fit.reads_theta else progress.theta
-        stops = follower.follow(progress._replace(loss=loss, theta=theta, epochs=fit.max_iter))
+        try:
+            stops = follower.follow(progress._replace(loss=loss, theta=theta, epochs=fit.max_iter))
+        except Exception as error:  # of a scorer or a callback: the other networks continue
+            if is_gpu_error(self.backend, error):
+                raise
+            self.failed[k] = error
+            return True
         if follower.best is theta:
             follower.best = self.backend.xp.asarray(theta, copy=True)  # a view would keep the whole stack in memory
         return stops or fit.n_iter >= fit.max_iter

@@ -1,5 +1,6 @@
 """The state of a training run, and its outcome."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple
@@ -54,7 +55,9 @@ class Best(NamedTuple):
     stale: int
 
     def after(self, model: ModelState, figure: float, tolerance: float) -> "Best":
-        """Compare with the figure of one more epoch."""
+        """Compare with the figure of one more epoch. NaN is no improvement, but not counted before the first number."""
+        if not math.isfinite(figure):
+            return self._replace(stale=self.stale + math.isfinite(self.figure))
         stale = 0 if figure > self.figure + tolerance else self.stale + 1
         if figure > self.figure:
             return Best(figure, None if self.theta is None else model.theta, model.epoch, stale)
@@ -184,6 +187,9 @@ class Outcome(NamedTuple):
     diverged : (...) array of NumPy
     solved : (...) array of NumPy, optional
         For which networks ``stop_when`` became true.
+    best_value : float, optional
+        With patience and validation samples, the best value that was monitored, which ``theta`` has; -inf if none was
+        a number, and ``theta`` is from the last finite epoch.
     """
 
     theta: Array
@@ -192,3 +198,4 @@ class Outcome(NamedTuple):
     stop_reason: StopReason
     diverged: np.ndarray
     solved: np.ndarray | None = None
+    best_value: float | None = None

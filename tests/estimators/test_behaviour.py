@@ -196,8 +196,8 @@ class TestStopping:
         with warnings.catch_warnings():
             warnings.simplefilter("error", UserWarning)  # of names that were not passed on to the score
             warnings.simplefilter("ignore", ConvergenceWarning)
-            for kind in (MLPClassifier, MLPRegressor):
-                kind(early_stopping=True, validation_fraction=0.2, max_iter=3, device="cpu").fit(frame, one_class)
+            for kind, y in ((MLPClassifier, one_class), (MLPRegressor, frame["acid"])):
+                kind(early_stopping=True, validation_fraction=0.2, max_iter=3, device="cpu").fit(frame, y)
 
 
 class TestResuming:
