@@ -42,7 +42,7 @@ def test_registered_names_are_documented(registry, documented):
     path = Path(inspect.getfile(inspect.unwrap(documented))).relative_to(ROOT).as_posix()
     where = f"in the docstring of {documented.__name__} in {path}"
     missing = [name for name in registry if f'``"{name}"``' not in text]
-    assert missing == [], f"give each a line {where}"
+    assert missing == [], f"give {', '.join(missing)} a line {where}"
     for name, entry in registry.items():
         if isinstance(entry, Parametric):
             line = " ".join(re.search(rf'``"{name}"``(.*?)(\n- |\n\n)', text, flags=re.DOTALL)[1].split())
@@ -68,7 +68,7 @@ CODE = "\n".join(
 )
 def test_registered_names_are_in_the_documentation(registry):
     missing = [name for name in registry if not re.search(rf"(?<!\w){re.escape(name)}(?!\w)", CODE)]
-    assert missing == [], "name each in `code` in CHANGELOG.md, or in README.md or a page of docs/"
+    assert missing == [], f"name {', '.join(missing)} in `code` in CHANGELOG.md, or in README.md or a page of docs/"
 
 
 @pytest.mark.parametrize("name", CALLBACKS)
@@ -88,7 +88,7 @@ def test_every_callback_is_public_and_documented(name):
 
 def test_every_optimizer_is_public():
     missing = [name for name, make in OPTIMIZERS.items() if getattr(gpubp, name, None) is not make]
-    assert missing == [], "add each optimizer to the imports and to _PUBLIC in gpubp/__init__.py"
+    assert missing == [], f"add {', '.join(missing)} to the imports and to _PUBLIC in gpubp/__init__.py"
 
 
 def test_the_readme_has_the_command_that_the_gate_runs():
