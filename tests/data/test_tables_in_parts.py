@@ -189,7 +189,11 @@ class TestIncrementalFitting:
             ({"buys": [None]}, {}, "the target 'buys' is missing in row 1"),
             ({"town": [f"t{k}" for k in range(300)]}, {}, "column 'town' has .* more than max_categories=100"),
             ({"buys": ["yes"] * ROWS}, {}, "has only one class, 'yes'"),
-            ({"town": ["1"] * (ROWS - 5)}, {}, "column 'town', row 4: '.*' is non-numeric text where numbers are needed"),
+            (
+                {"town": ["1"] * (ROWS - 5)},
+                {},
+                "column 'town', row 4: '.*' is non-numeric text where numbers are needed",
+            ),
             ({"town": ["1.234,5", "7"] * 300}, {}, "seems to hold numbers with separators, such as '1.234,5'"),
             ({}, {"target": "town", "task": "regression"}, "the target 'town' holds text where numbers are needed"),
             ({}, {"target": ["age", "buys"], "task": "classification"}, "classification takes one target"),

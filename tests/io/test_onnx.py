@@ -443,6 +443,12 @@ class TestTables:
         assert [column.fill is not None for column in columns] == [True] * 6
         check_table(model, GAPS, "buys")
 
+    @pytest.mark.parametrize("categories", [("Bonn", "Ulm"), ("Bonn", "NA")])
+    def test_texts_for_missing_values_are_missing_where_no_category_has_them(self, categories):
+        columns = {"town": np.array(categories)[np.arange(N) % 2], "buys": SHOP["buys"]}
+        model = fitted(columns, "buys", impute=True)
+        check_table(model, {"town": np.array(["Bonn", "NA", "null", ""])[np.arange(N) % 4]}, "buys")
+
     def test_several_targets_in_their_units(self):
         model = fitted(SHOP, ["price", "income"])
         check_table(model, SHOP, None)

@@ -5,7 +5,7 @@ labels. A fitted :class:`Preprocessing` is nested tuples of numbers and text, st
 1, without the header.
 """
 
-from gpubp.data._text_values import DESCRIPTIONS, Kind
+from gpubp.data._text_values import DESCRIPTIONS, MISSING_TEXTS, Kind
 from gpubp.data.preprocessing._fitting import Task, fit_preprocessing
 from gpubp.data.preprocessing._incremental_fitting import IncrementalFit, fit_incrementally
 from gpubp.data.preprocessing._json import from_json, preprocessing_of, to_json
@@ -21,6 +21,7 @@ from gpubp.data.preprocessing._transform import (
 
 __all__ = [
     "DESCRIPTIONS",
+    "MISSING_TEXTS",
     "CategoryColumn",
     "ClassTarget",
     "IncrementalFit",

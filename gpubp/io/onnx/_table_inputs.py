@@ -1,8 +1,8 @@
 """A table's columns as the inputs of a graph, encoded for the network as in training.
 
-Each column is a separate input, ``(samples, 1)``: float64 with NaN for missing numbers, or text, empty for a missing
-category. A graph cannot raise errors about rows as :func:`gpubp.predict_table` does; instead, a missing number makes
-all outputs NaN, and the inputs of an unknown or missing category are all 0.
+Each column is a separate input, ``(samples, 1)``: float64 with NaN for missing numbers, or text, which is empty or one
+of `MISSING_TEXTS` for a missing category. A graph cannot raise errors about rows as :func:`gpubp.predict_table` does;
+instead, a missing number makes all outputs NaN, and the inputs of an unknown or missing category are all 0.
 """
 
 import math
@@ -11,7 +11,7 @@ from itertools import groupby
 
 import numpy as np
 
-from gpubp.data.preprocessing import CategoryColumn, NumberColumn
+from gpubp.data.preprocessing import MISSING_TEXTS, CategoryColumn, NumberColumn
 from gpubp.io.onnx._graph import SAMPLES, TEXT, Graph
 
 
@@ -43,7 +43,11 @@ def _standardised(graph: Graph, columns: list[NumberColumn]) -> str:
 def _one_hot(graph: Graph, column: CategoryColumn) -> str:
     x = column.name
     if column.fill is not None:
-        missing = graph.node("Equal", x, graph.constant(np.asarray([""], TEXT), "missing"))
+        texts = [text for text in MISSING_TEXTS if text not in column.categories]
+        each = graph.node("Equal", x, graph.constant(np.asarray(texts, TEXT), "missing"))
+        missing = graph.cast(
+            graph.node("ReduceMax", graph.cast(each, np.int32), graph.integers(1), keepdims=1), np.bool_
+        )
         x = graph.node("Where", missing, graph.constant(np.asarray([column.fill], TEXT), "fill"), x)
     known = graph.constant(np.asarray(column.categories, TEXT), "categories")
     return graph.cast(graph.node("Equal", x, known), graph.precision)
