@@ -239,7 +239,7 @@ def test_outputs_rounded_to_0_and_1_give_finite_values(backend_case, dtype, name
         assert values.dtype == y.dtype
 
 
-@pytest.mark.parametrize("name", [name for name in FORMULAS if not get_loss(name).above_zero])
+@pytest.mark.parametrize("name", [name for name in LOSSES if not get_loss(name).above_zero])
 def test_far_outputs_give_finite_values(name, dtype):
     y, targets = np.asarray([[-1e4, 1e4]], dtype), np.asarray([[1e4, 0.0]], dtype)
     assert np.all(np.isfinite(get_loss(name).value(np, y, targets)))
@@ -266,7 +266,7 @@ def test_the_loss_is_defined_over_its_target_range(name):
     ("name", "end", "outside"),
     [
         (name, end, end + step)
-        for name in FORMULAS
+        for name in LOSSES
         for end, step in zip(get_loss(name).target_range, (-1e-6, 1e-6), strict=True)
         if math.isfinite(end)
     ],
