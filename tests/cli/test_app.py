@@ -43,7 +43,7 @@ def test_wrong_usage_ends_with_2(run, arguments):
 def test_files_that_are_not_models_are_refused(fails):
     write()
     for command in (["predict", "shop.csv", "shop.csv"], ["show", "shop.csv"]):
-        assert "shop.csv is not a model file" in fails(*command)
+        assert "shop.csv is a table, not a model file" in fails(*command)
     assert "does not exist" in fails("show", "nothing.safetensors")
     assert "folder" in fails("show", ".")
     network = Network((2, 1))

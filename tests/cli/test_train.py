@@ -32,7 +32,7 @@ def test_digits_end_to_end(run):
     for text in (
         "1,797 rows",
         "numbers: pixel_0_0, pixel_0_1, ",
-        "... (64); 64 inputs",
+        "... (64 in all); 64 inputs",
         "10 classes",
         "classification",
         "64-100-10",

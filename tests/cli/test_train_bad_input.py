@@ -11,7 +11,7 @@ BAD = {
     "unknown column": ({}, ["--target", "bys"], "did you mean 'buys'"),
     "target missing": ({"buys": [None]}, [], "'buys' is missing in 1 of 60 rows"),
     "missing value": ({"age": [np.nan]}, [], "1 in column 'age'"),
-    "text": ({"age": ["old"]}, [], "column 'age', row 1: 'old' is non-numeric text"),
+    "text": ({"age": ["old"]}, [], "column 'age', row 1 (not counting the header): 'old' is non-numeric text"),
     "infinity": ({"income": [np.inf]}, [], "infinity"),
     "one class": ({"buys": ["yes"] * ROWS}, [], "has only one class"),
     "text as numbers": ({}, ["--task", "regression"], "non-numeric text"),
@@ -49,7 +49,7 @@ def test_files_that_cannot_be_read(fails):
     with open("foreign.parquet", "wb") as file:
         file.write(b"PAR0" * 10)
     assert "no rows" in fails("train", "empty.csv")
-    assert "row 3" in fails("train", "ragged.csv")
+    assert "row 2 (not counting the header)" in fails("train", "ragged.csv")
     assert "is empty" in fails("train", "nothing.csv")
     assert "foreign.parquet cannot be read" in fails("train", "foreign.parquet")
     assert "did you mean 'digits'" in fails("train", "digit")
