@@ -96,7 +96,7 @@ def graph_nodes():
             began = time.perf_counter()
             replay = device.capture(many(n))
             made = time.perf_counter() - began
-            found[n] = {"a node": _microseconds(replay, device.wait, max(10, 2000 // n)) / n, "to make": made * 1e6}
+            found[n] = {"per node": _microseconds(replay, device.wait, max(10, 2000 // n)) / n, "creation": made * 1e6}
         found["a launch without a graph"] = _microseconds(many(1), device.wait, 1000)
     return found
 

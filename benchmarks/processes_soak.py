@@ -107,7 +107,14 @@ def one_run(draw, reference):
         faults.append(f"it ended after {seconds:.1f} s")
     if resumed_code or not apart <= 1.0:
         faults.append(f"resumed run: code {resumed_code}, {apart} of the tolerance, {resumed_text[-2000:]}")
-    facts = {"processes": size, "dies": rank, "step": step, "how": how, "seconds_to_end": seconds, "goes_on_in": others}
+    facts = {
+        "processes": size,
+        "dies": rank,
+        "step": step,
+        "how": how,
+        "seconds_to_end": seconds,
+        "resumed_in_processes": others,
+    }
     return facts | {"from": kept[-1] if kept else None, "of_tolerance": apart, "faults": faults}
 
 

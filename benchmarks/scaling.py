@@ -113,7 +113,7 @@ def predictions():
     lines.append("|---|---|---|" + "---:|" * 4)
     ways = {"as it is": model.LAUNCHES, "in graphs": model.LAUNCHES_OF_A_GRAPH}
     for sizes in (SIZES, WIDE):
-        for kind, of in (("in all", lambda p: 8192), ("a GPU", lambda p: 1024 * p)):
+        for kind, of in (("in all", lambda p: 8192), ("per GPU", lambda p: 1024 * p)):
             for way, launches in ways.items():
                 alone = None
                 cells = []
@@ -122,7 +122,7 @@ def predictions():
                     speed = of(p) / seconds
                     alone = alone or speed
                     cells.append(f"{show(seconds)}, x{speed / alone:.1f}, {exchanged:.0%}")
-                name, batch = "-".join(map(str, sizes)), "8,192 in all" if kind == "in all" else "1,024 a GPU"
+                name, batch = "-".join(map(str, sizes)), "8,192 in all" if kind == "in all" else "1,024 per GPU"
                 lines.append(f"| {name} | {batch} | {way} | {' | '.join(cells)} |")
     return "\n".join(lines)
 

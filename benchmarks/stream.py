@@ -95,7 +95,7 @@ def run(path, sizes, memory, rows_in_memory):
     )
     seconds, spent = time.perf_counter() - began, os.times()
     return {
-        "rows_a_second": max(seen),
+        "rows_per_second": max(seen),
         "seconds": seconds,
         "computing_seconds": spent.user + spent.system - times.user - times.system,
         "peak_bytes": peak_memory(),
@@ -116,33 +116,33 @@ def run_in_process(path, sizes, memory, rows_in_memory=0):
 def measure(path, n_rows, memory, rounds):
     bytes_of_row = WIDTH * 4
     part = int(min(n_rows, 1.5 * GB // bytes_of_row))
-    found = {"disk_bytes_a_second": {"in_order": disk_speed(path, in_order=True)}}
-    found["disk_bytes_a_second"]["random_mib"] = disk_speed(path, in_order=False)
+    found = {"disk_bytes_per_second": {"in_order": disk_speed(path, in_order=True)}}
+    found["disk_bytes_per_second"]["random_mib"] = disk_speed(path, in_order=False)
     found["networks"] = {}
     for name, sizes in NETWORKS.items():
         runs = {"stream": [], "memory": []}
         for _ in range(rounds):
             runs["memory"].append(run_in_process(path, sizes, memory, part))
             runs["stream"].append(run_in_process(path, sizes, memory))
-        best = {kind: max(run["rows_a_second"] for run in of_kind) for kind, of_kind in runs.items()}
+        best = {kind: max(run["rows_per_second"] for run in of_kind) for kind, of_kind in runs.items()}
         found["networks"][name] = {
             "part_of_in_memory": best["stream"] / best["memory"],
-            "stream_bytes_a_second": best["stream"] * bytes_of_row,
+            "stream_bytes_per_second": best["stream"] * bytes_of_row,
             "runs": runs,
         }
     return found | {"rows": n_rows, "rows_in_memory": part, "bytes_of_a_row": bytes_of_row, "memory": memory}
 
 
 def print_table(found):
-    disk = found["disk_bytes_a_second"]
+    disk = found["disk_bytes_per_second"]
     print(f"the disk: {disk['in_order'] / GB:.2f} GB/s in order, {disk['random_mib'] / GB:.2f} GB/s in random order")
     print(f"{'network':12}  stream rows/s  memory rows/s  part  stream GB/s  stream's peak MiB")
     for name, figures in found["networks"].items():
-        rates = {kind: max(run["rows_a_second"] for run in of_kind) for kind, of_kind in figures["runs"].items()}
+        rates = {kind: max(run["rows_per_second"] for run in of_kind) for kind, of_kind in figures["runs"].items()}
         peak = max(run["peak_bytes"] for run in figures["runs"]["stream"])
         print(
             f"{name:12}  {rates['stream']:13,.0f}  {rates['memory']:13,.0f}  {figures['part_of_in_memory']:4.2f}  "
-            f"{figures['stream_bytes_a_second'] / GB:11.2f}  {peak / MIB:17,.0f}"
+            f"{figures['stream_bytes_per_second'] / GB:11.2f}  {peak / MIB:17,.0f}"
         )
 
 

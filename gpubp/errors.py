@@ -20,7 +20,7 @@ class ModelFileError(GpubpError, ValueError):
 
 
 class CheckpointError(GpubpError, ValueError):
-    """All checkpoints are damaged or belong to another training run, or the last one could not be written.
+    """All checkpoints are damaged or were written by a run with other settings, or the last one could not be written.
 
     Attributes
     ----------

@@ -126,9 +126,9 @@ static int run(const Kernel &kernel, Place grid, Place block, unsigned n_shared,
 C_TYPES = {
     "real float32": ctypes.c_float,
     "real float64": ctypes.c_double,
-    "whole": ctypes.c_longlong,
+    "integer": ctypes.c_longlong,
 }
-DTYPES = {"int": "int32", "whole": "int64", "double": "float64", "unsigned char": "uint8"}
+DTYPES = {"int": "int32", "integer": "int64", "double": "float64", "unsigned char": "uint8"}
 
 
 class Parameter(NamedTuple):
@@ -336,8 +336,8 @@ class EmulatedDevice:
     def _argument(self, kernel, parameter, value):
         if not parameter.is_pointer:
             assert type(value) in (int, np.dtype(self.dtype).type), (kernel.name, value)
-            assert isinstance(value, int) == (parameter.kind == "whole"), (kernel.name, value)
-            return C_TYPES[parameter.kind if parameter.kind == "whole" else f"real {self.dtype}"](value)
+            assert isinstance(value, int) == (parameter.kind == "integer"), (kernel.name, value)
+            return C_TYPES[parameter.kind if parameter.kind == "integer" else f"real {self.dtype}"](value)
         if value is None:
             return ctypes.c_void_p(None)
         expected = self.dtype if parameter.kind == "real" else DTYPES[parameter.kind]

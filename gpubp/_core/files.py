@@ -7,7 +7,7 @@ from os import PathLike
 from typing import BinaryIO
 
 
-def open_ordinary(path: str | PathLike[str]) -> BinaryIO:
+def open_regular(path: str | PathLike[str]) -> BinaryIO:
     """Open a regular file to read its bytes; not a pipe, which may block, or a device, which may never end.
 
     Raises
@@ -20,7 +20,7 @@ def open_ordinary(path: str | PathLike[str]) -> BinaryIO:
     file = open(path, "rb", opener=_open_without_blocking)  # noqa: SIM115 - the caller closes it
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         file.close()
-        raise OSError(errno.EINVAL, "it is a pipe or a device, not an ordinary file", os.fspath(path))
+        raise OSError(errno.EINVAL, "it is a pipe or a device, not a regular file", os.fspath(path))
     return file
 
 

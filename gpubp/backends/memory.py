@@ -94,7 +94,7 @@ def fits_in_memory(backend: Backend, n_numbers: int, dtype: str) -> bool:
     return memory is None or n_numbers * np.dtype(dtype).itemsize <= MAX_SAMPLE_FRACTION * memory.available
 
 
-def home_of(backend: Backend, dtype: str, *samples: Array) -> Backend:
+def storage_backend(backend: Backend, dtype: str, *samples: Array) -> Backend:
     """Choose where samples are kept: on the device, or on the host if they come from there and do not fit."""
     from_host = all(map(array_api_compat.is_numpy_array, samples))
     if not from_host or fits_in_memory(backend, sum(array.size for array in samples), dtype):

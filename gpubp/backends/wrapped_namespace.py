@@ -6,7 +6,7 @@ from gpubp._typing import Namespace
 
 
 class WrappedNamespace:
-    """An array namespace with functions of its own, for the rest those of the namespace ``plain``."""
+    """An array namespace that replaces some functions of the namespace ``plain``."""
 
     def __init__(self, plain: Namespace) -> None:
         self.plain = plain

@@ -20,7 +20,7 @@ def check_output(path: Path, suffixes: Sequence[str] = (), *, inputs: Sequence[s
     if path.is_dir():
         raise DataError(f"{path} is a folder; give the name of a file in it")
     if path.exists() and not path.is_file():
-        raise DataError(f"{path} is not an ordinary file and cannot be replaced; choose another path")
+        raise DataError(f"{path} is not a regular file and cannot be replaced; choose another path")
     folder = path.absolute().parent
     if not folder.is_dir():
         raise DataError(f"there is no folder {folder} to write {path.name} to; create it, or choose another path")

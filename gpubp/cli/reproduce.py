@@ -29,7 +29,9 @@ def reproduce(
     names: Annotated[
         list[str] | None, typer.Argument(metavar="[NAME]...", help=f"Any of {', '.join(STUDIES)}.")
     ] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="Number of networks, each with its own initial weights.")] = 1000,
+    seeds: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Number of networks, each with its own initial weights.")
+    ] = 1000,
     sweeps: Annotated[
         int | None,
         typer.Option(

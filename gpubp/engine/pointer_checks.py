@@ -70,12 +70,12 @@ def _check_samples(
 
 def _check_networks(stack: tuple[int, ...], batches: PerNetworkBatches) -> None:
     """Check where the rows of each network are."""
-    order, begins, counts, weights_of = batches.order, batches.begins, batches.counts, batches.weights_of
-    _check("begins", begins, stack, begins.dtype)
+    order, starts, counts, weights_of = batches.order, batches.starts, batches.counts, batches.weights_of
+    _check("starts", starts, stack, starts.dtype)
     _check("counts", counts, stack, counts.dtype)
     _check_indices("order", order, batches.samples.x.shape[-2])
-    _check_indices("begins", begins, len(order))
-    _check_indices("begins + counts", begins + counts, len(order) + 1)
+    _check_indices("starts", starts, len(order))
+    _check_indices("starts + counts", starts + counts, len(order) + 1)
     if weights_of is not None and batches.samples.sample_weight is not None:
         _check("weights_of", weights_of, stack, weights_of.dtype)
         _check_indices("weights_of", weights_of, len(batches.samples.sample_weight))

@@ -7,7 +7,7 @@ import numpy as np
 from gpubp._typing import Array
 from gpubp.backends.backend import Backend, choose_backend, like, to_backend, with_matmul
 from gpubp.backends.gpu_errors import Workload, translate_gpu_errors
-from gpubp.backends.memory import SAMPLES_AT_ONCE, home_of, samples_at_once
+from gpubp.backends.memory import SAMPLES_AT_ONCE, samples_at_once, storage_backend
 from gpubp.engine import cpu
 from gpubp.engine.argument_checks import choose_precision, host_array, validate_theta, validate_x
 from gpubp.engine.pointer_checks import check_prediction
@@ -64,7 +64,7 @@ def predict(
 
     def on_device() -> Array:
         parameters = validate_theta(network, backend, precision, theta)
-        samples = validate_x(network, home_of(backend, precision, X), precision, parameters, X)
+        samples = validate_x(network, storage_backend(backend, precision, X), precision, parameters, X)
         return like(outputs(backend, network, parameters, samples), X)
 
     workload = Workload(network, precision, 1, X.shape[-2] if X.ndim > 1 else 1)

@@ -10,7 +10,7 @@ from sklearn.utils import gen_batches
 
 from gpubp._typing import Array
 from gpubp.backends.backend import Backend, to_backend, to_numpy
-from gpubp.backends.memory import SAMPLES_AT_ONCE, home_of
+from gpubp.backends.memory import SAMPLES_AT_ONCE, storage_backend
 from gpubp.backends.sparse_matmul import for_samples, samples_of
 from gpubp.engine.prediction import outputs
 from gpubp.nn.network import Network, output_layer
@@ -47,7 +47,7 @@ def outputs_in_parts(backend: Backend, precision: str, network: Network, theta: 
     """Compute the outputs for x, dense or sparse, in parts that bound the memory."""
     theta = to_backend(backend, theta, precision)
     if not scipy.sparse.issparse(x):
-        return outputs(backend, network, theta, to_backend(home_of(backend, precision, x), x, precision))
+        return outputs(backend, network, theta, to_backend(storage_backend(backend, precision, x), x, precision))
     xp = for_samples(backend, x).xp
     parts = [
         output_layer(xp, network, theta, samples_of(x, rows, precision)).y

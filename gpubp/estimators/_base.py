@@ -28,7 +28,7 @@ from gpubp.estimators._options import FitOptions
 from gpubp.estimators._parameters import CONSTRAINTS, check_name_parameters
 from gpubp.estimators._report import report
 from gpubp.estimators._restarts import fit_restarts
-from gpubp.estimators._run import Given, run_fit
+from gpubp.estimators._run import FitArguments, run_fit
 from gpubp.estimators._sklearn_callbacks import CallbackSupportMixin
 from gpubp.estimators._stackable import StackableModel
 from gpubp.estimators._stacked_fit import StackedFit
@@ -145,8 +145,8 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
                 random_state=random_state,
                 first_weights_seed=first_weights_seed,
             )
-        given = Given(X, y, sample_weight, validation_data)
-        run_fit(self, fit, given, processes, has_held_out=has_held_out, incremental=incremental)
+        arguments = FitArguments(X, y, sample_weight, validation_data)
+        run_fit(self, fit, arguments, processes, has_held_out=has_held_out, incremental=incremental)
         return self
 
     @contextmanager
@@ -284,7 +284,7 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
         path : str or path, optional
             Path to write the model to.
         dtype : {"float32", "float64"}, optional
-            The precision of the exported model; by default that of this model.
+            The precision of the exported model; by default, that of this model.
 
         Returns
         -------

@@ -87,7 +87,7 @@ device : str, default="auto"
     Where to compute: "cpu", "cuda", "cuda:1", "torch:cpu", ... "auto" is the device of X; for NumPy arrays, a GPU if
     one works. See :func:`gpubp.backends.backend.choose_backend`.
 dtype : {{"float32", "float64"}} or None, default=None
-    The precision of the computation; by default that of X.
+    The precision of the computation; by default, that of X.
 matmul_precision : {{"float32", "tf32", "bfloat16", "float16"}}, default="float32"
     The precision to which operands of matrix products are rounded, if ``dtype`` or X is float32: see
     :func:`gpubp.train`. With "float32", or in float64, nothing is rounded; "float16" is not for "lbfgs".

@@ -81,7 +81,7 @@ class LabelColumns:
 def marks_labels(y: Any) -> bool:
     """Return whether y has several columns of zeros and ones, or is sparse, which mark the labels of each sample.
 
-    For scikit-learn any two integers do, such as 1 and 2, and its classifier learns that each of them marks a label.
+    scikit-learn accepts any two integers, such as 1 and 2, and its classifier learns that each of them marks a label.
     """
     is_indicator = type_of_target(y, input_name="y") == MARKS
     return is_indicator and (scipy.sparse.issparse(y) or not len(np.setdiff1d(y, [0, 1])))

@@ -11,7 +11,7 @@ REASONS = {
     "time": "max_time was reached",
     "callback": "a callback requested it",
     "interrupted": "it was interrupted",
-    "diverged": "the weights stopped being finite",
+    "diverged": "training diverged: weights became infinite or NaN",
 }
 OVERFITTING_FACTOR = 1.1  # a validation loss that has risen by this factor since its best indicates overfitting
 
@@ -55,7 +55,7 @@ def report(model: Any) -> str:
 def _reason(model: Any) -> str:
     if model.stop_reason_ != "patience":
         return REASONS[model.stop_reason_]
-    return f"the {'validation score' if model.early_stopping else 'loss'} did not improve any more"
+    return f"the {'validation score' if model.early_stopping else 'loss'} stopped improving"
 
 
 def _solver(model: Any) -> str:

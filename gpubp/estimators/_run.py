@@ -8,7 +8,7 @@ import scipy.sparse
 
 from gpubp.backends.backend import Backend, to_backend, with_matmul
 from gpubp.backends.gpu_errors import Workload, translate_gpu_errors
-from gpubp.backends.memory import home_of
+from gpubp.backends.memory import storage_backend
 from gpubp.backends.sparse_matmul import for_samples
 from gpubp.distributed.process_group import ProcessGroup
 from gpubp.estimators._arrays import is_on_host, rows_of
@@ -25,7 +25,7 @@ from gpubp.training.callbacks import RunStart
 from gpubp.training.state import History, Outcome, StopReason
 
 
-class Given(NamedTuple):
+class FitArguments(NamedTuple):
     """The arguments of the user."""
 
     X: Any
@@ -35,47 +35,53 @@ class Given(NamedTuple):
 
 
 def run_fit(
-    model: Any, fit: StackedFit, given: Given, processes: ProcessGroup, *, has_held_out: bool, incremental: bool
+    model: Any,
+    fit: StackedFit,
+    arguments: FitArguments,
+    processes: ProcessGroup,
+    *,
+    has_held_out: bool,
+    incremental: bool,
 ) -> None:
     """Train, and write the state to the estimator, also if training raises."""
     if processes.world_size > 1:
-        fit.backend = _joined(fit, model.device, processes, has_held_out)
+        fit.backend = _join_processes(fit, model.device, processes, has_held_out)
     backend, n_samples = fit.backend, fit.targets.shape[0]
     workload = Workload(fit.network, fit.precision, 1, n_samples, fit.options.samples_in_a_step(n_samples))
     try:
         with processes.monitored("Start it again"), translate_gpu_errors(backend, workload), backend.active():
-            _train(model, fit, given, processes, has_held_out, incremental)
+            _train(model, fit, arguments, processes, has_held_out, incremental)
     finally:
         fit.publish_all()
 
 
 def _train(
-    model: Any, fit: StackedFit, given: Given, processes: ProcessGroup, has_held_out: bool, incremental: bool
+    model: Any, fit: StackedFit, arguments: FitArguments, processes: ProcessGroup, has_held_out: bool, incremental: bool
 ) -> None:
     options, state = fit.options, fit.state
     with processes.raise_on_all():
-        held_out, rows = _held_out(model, fit, given.validation_data, has_held_out)
+        held_out, rows = _held_out(model, fit, arguments.validation_data, has_held_out)
         samples = _training_samples(fit, rows, processes)
     theta = to_backend(fit.backend, processes.on_rank_0(lambda: fit.theta), fit.precision)
     start = None
     if options.solver != "lbfgs":
         start = optimizer_state_of(options, state.optimizer, state.t, incremental)
-    task = FitTask(model, given.X, given.y, given.sample_weight, 1 if incremental else options.max_iter)
+    task = FitTask(model, arguments.X, arguments.y, arguments.sample_weight, 1 if incremental else options.max_iter)
     n_samples, evaluate = samples.targets.shape[0], None if held_out is None else held_out.evaluate
     monitor = FitMonitor(fit, n_samples, evaluate, theta, task, start and start.rate, processes)
     if start is None:
         monitor.on_begin(RunStart(0, options.max_iter, fit.backend.name, theta))
-        found, stop_reason = fit_lbfgs(samples, theta, monitor)
+        last_theta, stop_reason = fit_lbfgs(samples, theta, monitor)
         history = History(loss=list(state.loss_curve))
         reason = cast(StopReason, stop_reason)
-        monitor.on_end(Outcome(found, state.n_iter, history, reason, np.zeros((), bool)))
+        monitor.on_end(Outcome(last_theta, state.n_iter, history, reason, np.zeros((), bool)))
         state.optimizer = None
     else:
-        found, stop_reason = fit_stochastic(samples, theta, monitor, start, incremental)
-    monitor.end(found, stop_reason, incremental=incremental)
+        last_theta, stop_reason = fit_stochastic(samples, theta, monitor, start, incremental)
+    monitor.end(last_theta, stop_reason, incremental=incremental)
 
 
-def _joined(fit: StackedFit, device: str, processes: ProcessGroup, has_held_out: bool) -> Backend:
+def _join_processes(fit: StackedFit, device: str, processes: ProcessGroup, has_held_out: bool) -> Backend:
     """Check that all processes run the same fit; return the backend of this one."""
     options, n_samples = fit.options, fit.targets.shape[0]
     backend = processes.assign_gpu(fit.backend, device if is_on_host(fit.x) else fit.backend.name)
@@ -111,13 +117,13 @@ def _held_out(
 def _training_samples(fit: StackedFit, rows: np.ndarray | None, processes: ProcessGroup) -> TrainingSamples:
     """Move the training samples to the device, or leave them on the host if they do not fit."""
     in_steps = fit.options.solver != "lbfgs" and not scipy.sparse.issparse(fit.x)
-    home = home_of(fit.backend, fit.precision, fit.x, fit.targets) if in_steps else fit.backend
+    storage = storage_backend(fit.backend, fit.precision, fit.x, fit.targets) if in_steps else fit.backend
     return TrainingSamples(
         for_samples(fit.backend, fit.x),
         fit.precision,
-        rows_of(home, fit.precision, fit.x, rows),
-        rows_of(home, fit.precision, fit.targets_to_learn(), rows),
-        None if fit.train_weights is None else rows_of(home, fit.precision, fit.train_weights, rows),
-        on_host=home is not fit.backend,
+        rows_of(storage, fit.precision, fit.x, rows),
+        rows_of(storage, fit.precision, fit.targets_to_learn(), rows),
+        None if fit.train_weights is None else rows_of(storage, fit.precision, fit.train_weights, rows),
+        on_host=storage is not fit.backend,
         processes=processes,
     )

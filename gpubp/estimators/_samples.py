@@ -63,7 +63,7 @@ class BatchesInOrder:
         """Return the present order, and the state of the random numbers."""
         return self.order, self.random_state and self.random_state.get_state()
 
-    def go_back_to(self, state: Any) -> None:
+    def restore(self, state: Any) -> None:
         """Restore an earlier state."""
         self.order, draws = state
         if self.random_state is not None:

@@ -8,7 +8,7 @@ import scipy.sparse
 from sklearn.base import clone
 
 from gpubp.backends.backend import choose_backend
-from gpubp.backends.memory import home_of
+from gpubp.backends.memory import storage_backend
 from gpubp.engine.argument_checks import choose_precision
 from gpubp.estimators._stacked_fit import StackedFit
 from gpubp.estimators._validation import validate_samples, validate_weights
@@ -21,7 +21,7 @@ LEARNED_FROM_TARGETS = ("classes_", "_label_binarizer")
 
 
 class PreparesFits(Protocol):
-    """The methods of the estimators that stacks need."""
+    """The methods that a stack needs of an estimator."""
 
     early_stopping: Any
 
@@ -97,7 +97,7 @@ def forget(model: Any) -> None:
         vars(model).pop(name, None)
 
 
-def only_watches(callback: Any) -> bool:
+def only_observes(callback: Any) -> bool:
     """Return whether a callback can be called in a stack: it has ``every``, but no ``on_begin`` and no ``on_end``."""
     return hasattr(callback, "every") and not hasattr(callback, "on_begin") and not hasattr(callback, "on_end")
 
@@ -106,7 +106,7 @@ def reason_to_fit_alone(model: Any, x: Any = None) -> str:
     """Return why an estimator cannot be fitted together with others, or "" if it can."""
     if model.solver == "lbfgs":
         return "solver='lbfgs' does a line search for each network"
-    if getattr(model, "_skl_callbacks", None) or not all(map(only_watches, check_callbacks(model.callbacks or ()))):
+    if getattr(model, "_skl_callbacks", None) or not all(map(only_observes, check_callbacks(model.callbacks or ()))):
         return "its callbacks follow one fit at a time"
     if model.max_time is not None:
         return "max_time is for one fit"
@@ -119,6 +119,6 @@ def reason_to_fit_alone(model: Any, x: Any = None) -> str:
     if x is not None:
         backend = choose_backend(model.device, x)
         with backend.active():
-            if home_of(backend, choose_precision(backend, model.dtype, x), x) is not backend:
+            if storage_backend(backend, choose_precision(backend, model.dtype, x), x) is not backend:
                 return f"{backend.name} has too little memory for X, which a single fit uses in parts"
     return ""

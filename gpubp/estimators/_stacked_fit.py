@@ -82,10 +82,10 @@ class StackedFit(EstimatorFit):
         """Return the targets for the training loss."""
         return self.coding.to_learn(self.targets)
 
-    def held_out(self, x: Array, places: np.ndarray) -> HeldOut:
+    def held_out(self, x: Array, indices: np.ndarray) -> HeldOut:
         """Create the held-out samples from their inputs x and their indices into ``rows``."""
-        weights = None if self.weights is None else self.weights[places]
-        return hold_out(self.coding, self.backend, self.precision, self.network, x, self.targets[places], weights)
+        weights = None if self.weights is None else self.weights[indices]
+        return hold_out(self.coding, self.backend, self.precision, self.network, x, self.targets[indices], weights)
 
     def begin(self, n_samples: int, theta: Array, evaluate: Callable[[Array], Evaluated] | None) -> FitMonitor:
         """Start training on `n_samples` samples from ``theta``."""

@@ -68,7 +68,7 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
     - A warm start continues with the velocity or the moments of the solver, so that consecutive fits are one long fit;
       scikit-learn resets them, and the learning rate of "invscaling" too.
     - Training ends as soon as the weights are not finite, not after ``max_iter`` epochs.
-    - Columns of two other numbers, such as 1 and 2, are columns of classes; scikit-learn takes them for marks.
+    - Columns of two other numbers, such as 1 and 2, are columns of classes; scikit-learn treats them as marks.
     - :meth:`partial_fit` needs no ``classes`` if y marks labels, and raises if ``classes`` does not fit its columns.
     - With ``solver="lbfgs"`` and float32 X, the computation and ``coefs_`` are float32.
 
@@ -254,7 +254,7 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
         return self._coding().encode(y), sample_weight
 
     def _expects_columns(self, y: Any, classes: Any) -> bool:
-        """Return whether :meth:`partial_fit` learns columns of classes; a batch of zeros and ones does not tell."""
+        """Return whether :meth:`partial_fit` learns columns of classes; zeros and ones alone do not show it."""
         if getattr(self, "classes_", None) is not None:
             return isinstance(self._label_binarizer, LabelColumns)
         return has_columns(y) or any(np.ndim(on_host(each)) for each in (() if classes is None else classes))

@@ -32,7 +32,7 @@ def open_atomically(path: str | PathLike[str]) -> Iterator[BinaryIO]:
     """
     path = Path(os.path.realpath(path))  # a link's target is replaced, not the link
     if path.exists() and not path.is_file():
-        raise DataError(f"{path} is not an ordinary file and cannot be replaced; choose another path")
+        raise DataError(f"{path} is not a regular file and cannot be replaced; choose another path")
     temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
     try:
         with open(temporary, "xb") as file:  # with the permissions of any new file

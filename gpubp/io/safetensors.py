@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gpubp._core.files import open_ordinary
+from gpubp._core.files import open_regular
 from gpubp._core.text import brief
 
 MAX_TEXT_BYTES = 8 * 2**20
@@ -48,9 +48,9 @@ def read_tensors(path: str | PathLike[str]) -> tuple[dict[str, str], dict[str, n
     MalformedFile
         If the file does not fit its header.
     OSError, ValueError
-        If it cannot be opened: see :func:`gpubp._core.files.open_ordinary`.
+        If it cannot be opened: see :func:`gpubp._core.files.open_regular`.
     """
-    with open_ordinary(path) as file:
+    with open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
         n_text = int.from_bytes(file.read(8), "little")
         n_bytes = size - 8 - n_text

@@ -45,7 +45,7 @@ TrialScorer = Callable[[Trial, Any, Any], dict[str, Any]]
 class SharedSamples(NamedTuple):
     """Validated samples of several trials, and the fitted transformers that made them, if any."""
 
-    validated: ValidatedSamples
+    samples: ValidatedSamples
     transformers: Pipeline | None
 
 
@@ -92,8 +92,8 @@ class Trials:
     def fit(self, trials: Sequence[Trial]) -> None:
         """Fit trials; an exception of a fit is stored in its trial."""
         fits: list[StackableFit] = []
-        together: list[Trial] = []
-        alone: list[Trial] = []
+        stacked: list[Trial] = []
+        separate: list[Trial] = []
         for trial in trials:
             start = time.perf_counter()
             try:
@@ -101,18 +101,18 @@ class Trials:
             except Exception as raised:
                 trial.error = raised
             else:
-                (alone if fit is None else together).append(trial)
+                (separate if fit is None else stacked).append(trial)
                 fits += [] if fit is None else [fit]
             trial.seconds += time.perf_counter() - start
         errors: list[Exception | None] = [None] * len(fits)
         for stack in stacks_of(fits, errors, self.callback, self.n_total):
             logger.info("%d networks of sizes %s are trained as one stack", len(stack.members), stack.network.sizes)
-            self._train(stack, together, errors)
+            self._train(stack, stacked, errors)
             if self.keeps_stacks:
-                self.stacks.append((stack, together))
-        for trial, error in zip(together, errors, strict=True):
+                self.stacks.append((stack, stacked))
+        for trial, error in zip(stacked, errors, strict=True):
             trial.error = error
-        self._fit_alone(alone)
+        self._fit_separately(separate)
 
     def continue_fits(self, trials: Sequence[Trial], epochs: int) -> list[Trial]:
         """Continue the networks of these trials up to `epochs` epochs, unless they have ended; drop all others.
@@ -162,38 +162,38 @@ class Trials:
         for member in trained:
             trials[member.number].seconds += seconds
 
-    # --- together ---
+    # --- stacked ---
 
     def _prepare(self, trial: Trial) -> StackableFit | None:
         """Prepare a trial to train in a stack; return None, and log the reason, if it has to be fitted alone."""
         parts = parts_of(trial.estimator)
         reason, weights = self._reason_and_weights(parts)
-        samples = None
+        shared = None
         if not reason:
             assert parts is not None
-            samples = self._samples_of(trial, parts)
+            shared = self._samples_of(trial, parts)
             parts.stackable.validate_parameters()
-            if samples is None:
+            if shared is None:
                 reason = "its samples cannot be shared"
             else:
-                reason = parts.stackable.reason_to_fit_alone(samples.validated.x)
-        if reason or samples is None or parts is None:
+                reason = parts.stackable.reason_to_fit_alone(shared.samples.x)
+        if reason or shared is None or parts is None:
             if reason not in self.reasons_logged:
                 self.reasons_logged.add(reason)
                 logger.info("fitted alone, not in a stack: %s, since %s", type(trial.estimator).__name__, reason)
             return None
-        validated, fitted_transformers = samples
-        parts.stackable.set_learned(validated.learned)
+        samples, fitted_transformers = shared
+        parts.stackable.set_learned(samples.learned)
         if parts.transformers is not None:
             assert fitted_transformers is not None
             trial.estimator.steps = [*fitted_transformers.steps, (parts.name, parts.model)]
-        rows = self.rows.setdefault((trial.split, parts.transformers is None), _rows_of(trial, samples))
-        y = validated.y[rows]
+        rows = self.rows.setdefault((trial.split, parts.transformers is None), _rows_of(trial, shared))
+        y = samples.y[rows]
         if weights is not None:
             selected = _check_method_params(self.X, params={"weights": weights}, indices=trial.train)
             weights = parts.stackable.validate_weights(selected["weights"], y)
         encoded = self._targets_of(trial, parts, y, weights)
-        return parts.stackable.prepare(validated.x, rows, encoded, weights)
+        return parts.stackable.prepare(samples.x, rows, encoded, weights)
 
     def _reason_and_weights(self, parts: PipelineParts | None) -> tuple[str, Any]:
         """Return why an estimator has to be fitted alone, or "" and the sample weights."""
@@ -218,12 +218,12 @@ class Trials:
                 fitted = clone(transformers)
                 X = fitted.fit_transform(X, y)
             try:
-                validated = parts.stackable.validate_samples(X, y)
+                samples = parts.stackable.validate_samples(X, y)
             except ValueError:
                 if transformers is not None:
                     raise
                 return None  # the invalid samples may be outside this fold
-            self.samples[key] = SharedSamples(validated, fitted)
+            self.samples[key] = SharedSamples(samples, fitted)
         return self.samples[key]
 
     def _targets_of(
@@ -237,9 +237,9 @@ class Trials:
         parts.stackable.set_learned(self.targets[key].learned)
         return self.targets[key]
 
-    # --- alone ---
+    # --- separately ---
 
-    def _fit_alone(self, trials: list[Trial]) -> None:
+    def _fit_separately(self, trials: list[Trial]) -> None:
         calls = (delayed(_fit_one)(trial.estimator, self.X, self.y, trial.train, self.fit_params) for trial in trials)
         for trial, (estimator, error, seconds) in zip(trials, Parallel(self.n_jobs)(calls), strict=True):
             trial.estimator, trial.error = estimator, error
@@ -271,8 +271,8 @@ def _fit_one(
     return estimator, error, time.perf_counter() - start
 
 
-def _rows_of(trial: Trial, samples: SharedSamples) -> np.ndarray:
+def _rows_of(trial: Trial, shared: SharedSamples) -> np.ndarray:
     """Return the training rows of a trial: all rows if transformers made the samples for its split."""
-    if samples.transformers is not None:
-        return np.arange(samples.validated.y.shape[0])
+    if shared.transformers is not None:
+        return np.arange(shared.samples.y.shape[0])
     return np.flatnonzero(trial.train) if trial.train.dtype == bool else trial.train

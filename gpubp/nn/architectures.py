@@ -102,12 +102,12 @@ def with_equal_layers(network: Network, layers: Sequence[int]) -> Network:
 
 
 def with_fields(
-    network: Network, layer: int, plane: tuple[int, int], field: tuple[int, int], *, n_kinds: int = 1
+    network: Network, layer: int, plane: tuple[int, int], field: tuple[int, int], *, n_feature_maps: int = 1
 ) -> Network:
-    """Make a layer convolutional: each unit sees a small field of a plane below, with the weights of its kind.
+    """Make a layer convolutional: each unit sees a small field of the plane below.
 
-    Each kind has a unit for every position of the field in the plane, in row order, one kind after the other. So each
-    kind forms a plane itself, in which the layer above can have fields again.
+    The units of a feature map have equal weights. Each map has a unit for every position of the field in the plane,
+    in row order; one map follows the other. A map is itself a plane, in which the layer above can have fields again.
 
     Parameters
     ----------
@@ -117,8 +117,7 @@ def with_fields(
     plane : (rows, columns)
         The arrangement of the units below; if there are more, they form several planes, and a field sees all of them.
     field : (rows, columns)
-    n_kinds : int
-        The number of kinds of units in the layer.
+    n_feature_maps : int
 
     Returns
     -------
@@ -127,7 +126,7 @@ def with_fields(
     Raises
     ------
     DataError
-        If there is no such layer, or if plane, field and kinds do not match the sizes of the layers.
+        If there is no such layer, or if plane, field and feature maps do not match the sizes of the layers.
 
     Examples
     --------
@@ -142,19 +141,19 @@ def with_fields(
     block = _layer(network, numbers, layer)
     n_below, n_units = network.sizes[layer - 1], network.sizes[layer]
     (rows, columns), (field_rows, field_columns) = _check_extent("plane", plane), _check_extent("field", field)
-    if not is_count(n_kinds):
-        raise DataError(f"n_kinds must be a whole number of at least 1, got {n_kinds!r}")
+    if not is_count(n_feature_maps):
+        raise DataError(f"n_feature_maps must be a whole number of at least 1, got {n_feature_maps!r}")
     down, across = rows - field_rows + 1, columns - field_columns + 1
     if min(down, across) < 1:
         raise DataError(f"a field must fit in its plane of {rows} x {columns}, got {field_rows} x {field_columns}")
     n_cells, n_positions = rows * columns, down * across
-    if n_below % n_cells or n_units != n_kinds * n_positions:
+    if n_below % n_cells or n_units != n_feature_maps * n_positions:
         raise DataError(
             f"a field of {field_rows} x {field_columns} has {down} x {across} positions in a plane of "
-            f"{rows} x {columns}; so layer {layer} must have {n_kinds * n_positions} units, and the layer below it "
-            f"{n_cells} or a multiple of that; got {n_units} and {n_below}"
+            f"{rows} x {columns}; so layer {layer} must have {n_feature_maps * n_positions} units, and the layer below "
+            f"it {n_cells} or a multiple of that; got {n_units} and {n_below}"
         )
-    below = block[:n_below].reshape(-1, rows, columns, n_kinds, down, across)  # a view
+    below = block[:n_below].reshape(-1, rows, columns, n_feature_maps, down, across)  # a view
     field_weights = below[:, :field_rows, :field_columns, :, 0, 0].copy()
     below[...] = ABSENT
     for row in range(down):

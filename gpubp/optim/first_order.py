@@ -4,10 +4,10 @@ An optimizer is a pair of pure functions of the flat parameter array ``theta`` a
 ``(..., P)``:
 
 - ``init(xp, theta) -> state``
-- ``update(xp, gradient, state, theta, now) -> (change, state)``
+- ``update(xp, gradient, state, theta, values) -> (change, state)``
 
-The caller adds the change to ``theta``. ``now`` holds the current values of the optimizer's settings, each a number or
-a ``(..., 1)`` array with one number for each network. A setting may be a schedule (:mod:`gpubp.optim.schedules`).
+The caller adds the change to ``theta``. ``values`` holds the current values of the optimizer's settings, each a number
+or a ``(..., 1)`` array with one number for each network. A setting may be a schedule (:mod:`gpubp.optim.schedules`).
 
 :func:`clipped`, :func:`decayed` and :func:`loss_scaled` wrap an optimizer in another.
 """
@@ -24,7 +24,7 @@ from gpubp.nn import equations
 from gpubp.optim.schedules import Schedule, value_at
 
 Setting = float | Array | Schedule
-Now = Mapping[str, Any]
+SettingValues = Mapping[str, Any]
 
 
 RANGES = {
@@ -54,7 +54,7 @@ class Optimizer:
     name: str
     settings: Mapping[str, Setting]
     init: Callable[[Namespace, Array], Any]
-    update: Callable[[Namespace, Array, Any, Array, Now], tuple[Array, Any]]
+    update: Callable[[Namespace, Array, Any, Array, SettingValues], tuple[Array, Any]]
 
     def __post_init__(self) -> None:
         for name, value in self.settings.items():
@@ -78,8 +78,10 @@ def _no_state(xp: Namespace, theta: Array) -> tuple[()]:
     return ()
 
 
-def _gradient_descent(xp: Namespace, gradient: Array, state: tuple[()], theta: Array, now: Now) -> tuple[Array, Any]:
-    return equations.gradient_descent(xp, gradient, rate=now["learning_rate"]), state
+def _gradient_descent(
+    xp: Namespace, gradient: Array, state: tuple[()], theta: Array, values: SettingValues
+) -> tuple[Array, Any]:
+    return equations.gradient_descent(xp, gradient, rate=values["learning_rate"]), state
 
 
 def gradient_descent(learning_rate: Setting = 0.1) -> Optimizer:
@@ -107,15 +109,15 @@ class MomentumState(NamedTuple):
     previous: Array
 
 
-def _no_velocity(xp: Namespace, theta: Array) -> MomentumState:
+def _zero_momentum(xp: Namespace, theta: Array) -> MomentumState:
     return MomentumState(xp.zeros_like(theta))
 
 
 def _momentum(
-    xp: Namespace, gradient: Array, state: MomentumState, theta: Array, now: Now
+    xp: Namespace, gradient: Array, state: MomentumState, theta: Array, values: SettingValues
 ) -> tuple[Array, MomentumState]:
     change = equations.momentum_descent(
-        xp, gradient, state.previous, rate=now["learning_rate"], momentum=now["momentum"]
+        xp, gradient, state.previous, rate=values["learning_rate"], momentum=values["momentum"]
     )
     return change, MomentumState(change)
 
@@ -135,15 +137,15 @@ def momentum(learning_rate: Setting = 0.1, momentum: Setting = 0.9) -> Optimizer
     >>> momentum(0.5).settings
     {'learning_rate': 0.5, 'momentum': 0.9}
     """
-    return Optimizer("momentum", {"learning_rate": learning_rate, "momentum": momentum}, _no_velocity, _momentum)
+    return Optimizer("momentum", {"learning_rate": learning_rate, "momentum": momentum}, _zero_momentum, _momentum)
 
 
 def _nesterov(
-    xp: Namespace, gradient: Array, state: MomentumState, theta: Array, now: Now
+    xp: Namespace, gradient: Array, state: MomentumState, theta: Array, values: SettingValues
 ) -> tuple[Array, MomentumState]:
-    velocity, state = _momentum(xp, gradient, state, theta, now)
+    velocity, state = _momentum(xp, gradient, state, theta, values)
     return equations.momentum_descent(
-        xp, gradient, velocity, rate=now["learning_rate"], momentum=now["momentum"]
+        xp, gradient, velocity, rate=values["learning_rate"], momentum=values["momentum"]
     ), state
 
 
@@ -163,7 +165,7 @@ def nesterov(learning_rate: Setting = 0.1, momentum: Setting = 0.9) -> Optimizer
     >>> nesterov(0.5).settings
     {'learning_rate': 0.5, 'momentum': 0.9}
     """
-    return Optimizer("nesterov", {"learning_rate": learning_rate, "momentum": momentum}, _no_velocity, _nesterov)
+    return Optimizer("nesterov", {"learning_rate": learning_rate, "momentum": momentum}, _zero_momentum, _nesterov)
 
 
 class AdamState(NamedTuple):
@@ -174,18 +176,18 @@ class AdamState(NamedTuple):
     updates: int
 
 
-def _no_moments(xp: Namespace, theta: Array) -> AdamState:
+def _zero_moments(xp: Namespace, theta: Array) -> AdamState:
     return AdamState(xp.zeros_like(theta), xp.zeros_like(theta), 0)
 
 
-def adam_numbers(now: Now, update: Any) -> tuple[Any, ...]:
+def adam_numbers(values: SettingValues, update: Any) -> tuple[Any, ...]:
     """Return the scalar arguments of :func:`adam_change` for an update, counted from 1.
 
     The rate includes the bias correction for moments that start at 0.
     """
-    beta_1, beta_2 = now["beta_1"], now["beta_2"]
-    rate = now["learning_rate"] * (1.0 - beta_2**update) ** 0.5 / (1.0 - beta_1**update)
-    return rate, beta_1, 1.0 - beta_1, beta_2, 1.0 - beta_2, now["epsilon"]
+    beta_1, beta_2 = values["beta_1"], values["beta_2"]
+    rate = values["learning_rate"] * (1.0 - beta_2**update) ** 0.5 / (1.0 - beta_1**update)
+    return rate, beta_1, 1.0 - beta_1, beta_2, 1.0 - beta_2, values["epsilon"]
 
 
 def adam_change(
@@ -206,9 +208,11 @@ def adam_change(
     return -rate * first / (xp.sqrt(second) + epsilon), first, second
 
 
-def _adam(xp: Namespace, gradient: Array, state: AdamState, theta: Array, now: Now) -> tuple[Array, AdamState]:
+def _adam(
+    xp: Namespace, gradient: Array, state: AdamState, theta: Array, values: SettingValues
+) -> tuple[Array, AdamState]:
     updates = state.updates + 1
-    change, first, second = adam_change(xp, gradient, state.first, state.second, *adam_numbers(now, updates))
+    change, first, second = adam_change(xp, gradient, state.first, state.second, *adam_numbers(values, updates))
     return change, AdamState(first, second, updates)
 
 
@@ -232,12 +236,14 @@ def adam(
     0.99
     """
     settings = {"learning_rate": learning_rate, "beta_1": beta_1, "beta_2": beta_2, "epsilon": epsilon}
-    return Optimizer("adam", settings, _no_moments, _adam)
+    return Optimizer("adam", settings, _zero_moments, _adam)
 
 
-def _adamw(xp: Namespace, gradient: Array, state: AdamState, theta: Array, now: Now) -> tuple[Array, AdamState]:
-    change, state = _adam(xp, gradient, state, theta, now)
-    return change - now["learning_rate"] * now["weight_decay"] * theta, state
+def _adamw(
+    xp: Namespace, gradient: Array, state: AdamState, theta: Array, values: SettingValues
+) -> tuple[Array, AdamState]:
+    change, state = _adam(xp, gradient, state, theta, values)
+    return change - values["learning_rate"] * values["weight_decay"] * theta, state
 
 
 def adamw(
@@ -264,7 +270,7 @@ def adamw(
     0.01
     """
     settings = {"learning_rate": learning_rate, "beta_1": beta_1, "beta_2": beta_2, "epsilon": epsilon}
-    return Optimizer("adamw", settings | {"weight_decay": weight_decay}, _no_moments, _adamw)
+    return Optimizer("adamw", settings | {"weight_decay": weight_decay}, _zero_moments, _adamw)
 
 
 class SecondMomentState(NamedTuple):
@@ -273,7 +279,7 @@ class SecondMomentState(NamedTuple):
     second: Array
 
 
-def _no_squares(xp: Namespace, theta: Array) -> SecondMomentState:
+def _zero_second_moment(xp: Namespace, theta: Array) -> SecondMomentState:
     return SecondMomentState(xp.zeros_like(theta))
 
 
@@ -286,10 +292,12 @@ def rmsprop_change(
 
 
 def _rmsprop(
-    xp: Namespace, gradient: Array, state: SecondMomentState, theta: Array, now: Now
+    xp: Namespace, gradient: Array, state: SecondMomentState, theta: Array, values: SettingValues
 ) -> tuple[Array, SecondMomentState]:
-    rho = now["rho"]
-    change, second = rmsprop_change(xp, gradient, state.second, now["learning_rate"], rho, 1.0 - rho, now["epsilon"])
+    rho = values["rho"]
+    change, second = rmsprop_change(
+        xp, gradient, state.second, values["learning_rate"], rho, 1.0 - rho, values["epsilon"]
+    )
     return change, SecondMomentState(second)
 
 
@@ -309,7 +317,7 @@ def rmsprop(learning_rate: Setting = 1e-3, rho: Setting = 0.9, epsilon: Setting 
     0.9
     """
     settings = {"learning_rate": learning_rate, "rho": rho, "epsilon": epsilon}
-    return Optimizer("rmsprop", settings, _no_squares, _rmsprop)
+    return Optimizer("rmsprop", settings, _zero_second_moment, _rmsprop)
 
 
 def adagrad_change(xp: Namespace, gradient: Array, second: Array, rate: Any, epsilon: Any) -> tuple[Array, Array]:
@@ -319,9 +327,9 @@ def adagrad_change(xp: Namespace, gradient: Array, second: Array, rate: Any, eps
 
 
 def _adagrad(
-    xp: Namespace, gradient: Array, state: SecondMomentState, theta: Array, now: Now
+    xp: Namespace, gradient: Array, state: SecondMomentState, theta: Array, values: SettingValues
 ) -> tuple[Array, SecondMomentState]:
-    change, second = adagrad_change(xp, gradient, state.second, now["learning_rate"], now["epsilon"])
+    change, second = adagrad_change(xp, gradient, state.second, values["learning_rate"], values["epsilon"])
     return change, SecondMomentState(second)
 
 
@@ -340,17 +348,22 @@ def adagrad(learning_rate: Setting = 0.01, epsilon: Setting = 1e-8) -> Optimizer
     >>> adagrad().settings
     {'learning_rate': 0.01, 'epsilon': 1e-08}
     """
-    return Optimizer("adagrad", {"learning_rate": learning_rate, "epsilon": epsilon}, _no_squares, _adagrad)
+    return Optimizer("adagrad", {"learning_rate": learning_rate, "epsilon": epsilon}, _zero_second_moment, _adagrad)
 
 
 def _clipped(
-    update: Callable[..., tuple[Array, Any]], xp: Namespace, gradient: Array, state: Any, theta: Array, now: Now
+    update: Callable[..., tuple[Array, Any]],
+    xp: Namespace,
+    gradient: Array,
+    state: Any,
+    theta: Array,
+    values: SettingValues,
 ) -> tuple[Array, Any]:
     # divide by the largest component first: its square could overflow
     largest = xp.max(xp.abs(gradient), axis=-1, keepdims=True)
     scaled = gradient / xp.where(largest > 0.0, largest, 1.0)
     norm = largest * xp.sqrt(xp.sum(scaled**2, axis=-1, keepdims=True))
-    return update(xp, gradient * (now["max_norm"] / xp.maximum(norm, now["max_norm"])), state, theta, now)
+    return update(xp, gradient * (values["max_norm"] / xp.maximum(norm, values["max_norm"])), state, theta, values)
 
 
 def _more_settings(optimizer: Optimizer, **more: Setting) -> dict[str, Setting]:
@@ -375,10 +388,15 @@ def clipped(optimizer: Optimizer, max_norm: Setting) -> Optimizer:
 
 
 def _decayed(
-    update: Callable[..., tuple[Array, Any]], xp: Namespace, gradient: Array, state: Any, theta: Array, now: Now
+    update: Callable[..., tuple[Array, Any]],
+    xp: Namespace,
+    gradient: Array,
+    state: Any,
+    theta: Array,
+    values: SettingValues,
 ) -> tuple[Array, Any]:
-    change, state = update(xp, gradient, state, theta, now)
-    return change - now["shrinkage"] * (theta + change), state
+    change, state = update(xp, gradient, state, theta, values)
+    return change - values["shrinkage"] * (theta + change), state
 
 
 def decayed(optimizer: Optimizer, shrinkage: Setting) -> Optimizer:
@@ -438,12 +456,12 @@ def _scaled(
     gradient: Array,
     state: LossScaleState,
     theta: Array,
-    now: Now,
+    values: SettingValues,
 ) -> tuple[Array, LossScaleState]:
     finite = xp.all(xp.isfinite(gradient), axis=-1)
     # at the smallest scale, scaling is not the cause of a gradient that is not finite
     fits = finite | (state.loss_scale <= SMALLEST_LOSS_SCALE)
-    change, inner = update(xp, xp.where(fits[..., None], gradient, 0.0), state.inner, theta, now)
+    change, inner = update(xp, xp.where(fits[..., None], gradient, 0.0), state.inner, theta, values)
     parts = [
         part if isinstance(part, int) else xp.where(fits[..., None], part, before)
         for part, before in zip(inner, state.inner, strict=True)

@@ -67,7 +67,7 @@ class Curvature(NamedTuple):
     """The last changes of the parameters and of the gradient, (P,) each, from which L-BFGS estimates the Hessian."""
 
     steps: tuple[Array, ...] = ()
-    turns: tuple[Array, ...] = ()
+    gradient_changes: tuple[Array, ...] = ()
     converged: bool = False
 
 
@@ -117,24 +117,24 @@ def _lbfgs(
     if point is None:
         # start again without the past changes; without any, training has converged
         return theta, Curvature(converged=not state.steps), start_point.loss
-    step, turn = point.theta - start_point.theta, point.gradient - start_point.gradient
-    if float(xp.sum(step * turn)) > 0.0:
-        state = Curvature((*state.steps, step)[-memory:], (*state.turns, turn)[-memory:])
+    step, gradient_change = point.theta - start_point.theta, point.gradient - start_point.gradient
+    if float(xp.sum(step * gradient_change)) > 0.0:
+        state = Curvature((*state.steps, step)[-memory:], (*state.gradient_changes, gradient_change)[-memory:])
     return point.theta, state, point.loss
 
 
 def _inverse_hessian_times(xp: Namespace, gradient: Array, state: Curvature) -> Array:
     """Multiply a gradient by the estimated inverse Hessian, with the two-loop recursion (Nocedal & Wright 2006)."""
     q, parts = gradient, []
-    for step, turn in zip(reversed(state.steps), reversed(state.turns), strict=True):
-        part = xp.sum(step * q) / xp.sum(step * turn)
-        q = q - part * turn
+    for step, gradient_change in zip(reversed(state.steps), reversed(state.gradient_changes), strict=True):
+        part = xp.sum(step * q) / xp.sum(step * gradient_change)
+        q = q - part * gradient_change
         parts.append(part)
     if state.steps:
-        step, turn = state.steps[-1], state.turns[-1]
-        q = q * (xp.sum(step * turn) / xp.sum(turn * turn))
-    for step, turn, part in zip(state.steps, state.turns, reversed(parts), strict=True):
-        q = q + step * (part - xp.sum(turn * q) / xp.sum(step * turn))
+        step, gradient_change = state.steps[-1], state.gradient_changes[-1]
+        q = q * (xp.sum(step * gradient_change) / xp.sum(gradient_change * gradient_change))
+    for step, gradient_change, part in zip(state.steps, state.gradient_changes, reversed(parts), strict=True):
+        q = q + step * (part - xp.sum(gradient_change * q) / xp.sum(step * gradient_change))
     return q
 
 

@@ -50,7 +50,7 @@ BINARY = Condition(
 )
 
 
-def look(experiment: Experiment, runs: Runs, train_more: TrainMore) -> Iterator[Fact]:
+def find_facts(experiment: Experiment, runs: Runs, train_more: TrainMore) -> Iterator[Fact]:
     """Report how close the codes are to binary numbers.
 
     Parameters

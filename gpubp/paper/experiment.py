@@ -14,7 +14,7 @@ from gpubp.nn.losses import get_loss
 from gpubp.nn.network import Network
 from gpubp.optim.first_order import Optimizer
 from gpubp.paper.cases import Cases
-from gpubp.paper.study import Fact, Findings, Reached, StudyPicture, StudyTable, Verdict, of_enough, quartiles
+from gpubp.paper.study import Fact, Findings, Reached, StudyPicture, StudyTable, Verdict, if_enough_networks, quartiles
 from gpubp.paper.words import seeds_in_words
 from gpubp.training.fit import all_correct, train
 
@@ -94,8 +94,8 @@ class Experiment:
         before anything but their sweeps is evaluated.
     wiring : str
         A description of the connections, if some are missing or equal.
-    look : callable
-        ``look(experiment, runs, train_more)`` yields Facts and Tables.
+    find_facts : callable
+        ``find_facts(experiment, runs, train_more)`` yields Facts and Tables.
     pictures : callable
         ``pictures(experiment, runs)`` yields Pictures.
     """
@@ -112,7 +112,7 @@ class Experiment:
     within: float = 0.5
     settled: float | None = None
     wiring: str = ""
-    look: "Callable[[Experiment, Runs, TrainMore], Iterable[Fact | StudyTable]]" = nothing_more
+    find_facts: "Callable[[Experiment, Runs, TrainMore], Iterable[Fact | StudyTable]]" = nothing_more
     pictures: "Callable[[Experiment, Runs], Iterable[StudyPicture]]" = nothing_more
 
     def setting(self, n_networks: int, sweeps: int) -> str:
@@ -137,7 +137,7 @@ class Experiment:
         n_held = sum(finding.holds for finding in findings)
         why = "; ".join(found if holds else f"not met: {found}" for holds, found in findings)
         held: Reached = "reproduced" if n_held == len(findings) else "partly" if n_held else "not reproduced"
-        return of_enough(len(runs.solved), Verdict(held, why))
+        return if_enough_networks(len(runs.solved), Verdict(held, why))
 
     def run(
         self,
@@ -154,7 +154,7 @@ class Experiment:
         stop_reason = runs.stop_reason
         train_more = partial(_train_more, stop_reason, sweeps=sweeps, device=device, callbacks=callbacks)
         try:
-            for more in self.look(self, runs, train_more):
+            for more in self.find_facts(self, runs, train_more):
                 found.append(more)  # these results are kept if the rest is interrupted
         except KeyboardInterrupt:
             stop_reason = "interrupted"

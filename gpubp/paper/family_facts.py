@@ -14,7 +14,7 @@ CODED, IGNORED = 0.5, 0.1
 CODED_IN_THE_PAPER = {"nationality": "unit 1", "generation": "unit 2", "branch": "unit 6"}
 
 
-def of_all(facts: list[Fact]) -> StudyTable:
+def table_of_all_networks(facts: list[Fact]) -> StudyTable:
     """Report on all networks; the facts of a study cover those that are done."""
     return StudyTable(
         "What all networks learned, and what they answer beyond it",
@@ -24,7 +24,7 @@ def of_all(facts: list[Fact]) -> StudyTable:
     )
 
 
-def of_learning(what: str, found: Trained) -> Fact:
+def fact_of_learning(what: str, found: Trained) -> Fact:
     """Report how many of their training cases the networks have right."""
     n_cases = int(np.sum(~found.held_out[0]))
     learned, all_learned = _percent(found.learned), share_of(found.learned == 1.0)
@@ -32,7 +32,7 @@ def of_learning(what: str, found: Trained) -> Fact:
     return Fact(what, f"all {n_cases}; {PRINTED.sweeps:,} sweeps", here)
 
 
-def of_held_out(found: Trained) -> list[Fact]:
+def facts_of_held_out(found: Trained) -> list[Fact]:
     """Report how many of their held-out cases the networks have right."""
     by_zone, ahead = found.count_held_out(found.within(DEAD_ZONE)), found.count_held_out(found.ahead)
     return [
@@ -51,7 +51,7 @@ def of_held_out(found: Trained) -> list[Fact]:
     ]
 
 
-def by_relation(found: Trained) -> StudyTable:
+def table_by_relation(found: Trained) -> StudyTable:
     """Report how often held-out cases of each relation were answered correctly, best first."""
     relation = np.argmax(family.cases()[0][:, len(family.PEOPLE) :], axis=1)
     rows = []
@@ -71,7 +71,7 @@ def by_relation(found: Trained) -> StudyTable:
     )
 
 
-def of_codes(recipe: Recipe, found: Trained) -> list[Fact]:
+def facts_of_codes(recipe: Recipe, found: Trained) -> list[Fact]:
     """Report what the units code in networks with all held-out cases right, and with first weights."""
     solved = found.generalized == N_HELD_OUT
     if not np.any(solved):

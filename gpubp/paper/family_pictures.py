@@ -21,16 +21,16 @@ def pictures(network: Network, found: Trained) -> list[StudyPicture]:
     """Make the pictures of a study: the held-out cases, and one network that has them all right, if there is one."""
     n_networks = len(found.theta)
     caption = f"How many of {N_HELD_OUT} held-out cases each of {n_networks:,} networks has right"
-    of_all = StudyPicture("held-out", caption, partial(draw_held_out, found.generalized))
+    held_out_picture = StudyPicture("held-out", caption, partial(draw_held_out, found.generalized))
     solved = np.flatnonzero(found.generalized == N_HELD_OUT)
     if not len(solved):
-        return [of_all]
+        return [held_out_picture]
     theta = found.theta[solved[clearest(network, found.theta[solved])]]
     chosen = f"of the network, of {len(solved):,} with all held-out cases right, whose units code the most clearly"
     weights = f"The weights from the people to their six units, English above Italian, {chosen}"
     codes = f"The outputs of the six units for each person, {chosen}"
     return [
-        of_all,
+        held_out_picture,
         StudyPicture("weights", weights, partial(draw_weights, network, theta)),
         StudyPicture("codes", codes, partial(draw_codes, network, theta)),
     ]

@@ -6,10 +6,16 @@ from typing import Any
 
 import numpy as np
 
-from gpubp.paper.family_facts import by_relation, of_all, of_codes, of_held_out, of_learning
+from gpubp.paper.family_facts import (
+    fact_of_learning,
+    facts_of_codes,
+    facts_of_held_out,
+    table_by_relation,
+    table_of_all_networks,
+)
 from gpubp.paper.family_pictures import pictures
 from gpubp.paper.family_recipe import DEAD_ZONE, FIRST_SWEEPS, N_HELD_OUT, PRINTED, Recipe, Trained, trained
-from gpubp.paper.study import Findings, Reached, Verdict, of_enough
+from gpubp.paper.study import Findings, Reached, Verdict, if_enough_networks
 from gpubp.paper.words import counted, seeds_in_words
 
 WANTED = 0.5
@@ -53,12 +59,12 @@ class FamilyTrees:
     ) -> Findings:
         """Train the given number of networks and judge them: see :class:`gpubp.paper.study.Study`."""
         found = trained(self.recipe, range(n_networks), sweeps=sweeps, device=device, callbacks=callbacks)
-        seconds, stop_reason, learned = found.seconds, found.stop_reason, [of_learning("cases learned", found)]
+        seconds, stop_reason, learned = found.seconds, found.stop_reason, [fact_of_learning("cases learned", found)]
         if stop_reason != "interrupted":
             n_printed, at_most = -(-n_networks // 10), min(sweeps or PRINTED.sweeps, PRINTED.sweeps)
             printed = trained(PRINTED, range(n_printed), sweeps=at_most, device=device, callbacks=callbacks)
             seconds, stop_reason = seconds + printed.seconds, printed.stop_reason
-            learned.append(of_learning(f"by the paper's recipe, from weights in ±{PRINTED.scale:g}", printed))
+            learned.append(fact_of_learning(f"by the paper's recipe, from weights in ±{PRINTED.scale:g}", printed))
         return Findings(
             setting=described(self.recipe, n_networks, sweeps or self.sweeps),
             limit=sweeps or self.sweeps,
@@ -67,9 +73,9 @@ class FamilyTrees:
             seconds=seconds,
             stop_reason=stop_reason,
             verdict=judged(found),
-            facts=of_codes(self.recipe, found),
+            facts=facts_of_codes(self.recipe, found),
             pictures=tuple(pictures(self.recipe.network, found)),
-            tables=(of_all([*learned, *of_held_out(found)]), by_relation(found)),
+            tables=(table_of_all_networks([*learned, *facts_of_held_out(found)]), table_by_relation(found)),
             done=f"with all {N_HELD_OUT} held-out cases right",
         )
 
@@ -91,4 +97,4 @@ def judged(found: Trained) -> Verdict:
     n, n_solved = len(found.theta), int(np.sum(found.generalized == N_HELD_OUT))
     why = f"{n_solved:,} of {counted(n, 'network')} with all {N_HELD_OUT} right"
     reached: Reached = "reproduced" if n_solved >= WANTED * n else "partly" if n_solved else "not reproduced"
-    return of_enough(n, Verdict(reached, why))
+    return if_enough_networks(n, Verdict(reached, why))

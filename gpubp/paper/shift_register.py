@@ -61,7 +61,7 @@ RUNS_ON = Condition(
 )
 
 
-def look(experiment: Experiment, runs: Runs, train_more: TrainMore) -> Iterator[Fact | StudyTable]:
+def find_facts(experiment: Experiment, runs: Runs, train_more: TrainMore) -> Iterator[Fact | StudyTable]:
     """Report what the nets do in one step and in many, and compare them with free weights and with fewer units.
 
     Parameters

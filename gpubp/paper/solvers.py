@@ -25,9 +25,9 @@ Callbacks = tuple[Callable[[Any], Any], ...]
 RATES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 """The step sizes that are tried for each rule on each experiment."""
 TRIED = 25
-"""Networks for each of them."""
+"""The number of networks on which each step size is tried."""
 FIRST_TRIED = 1_000_000
-"""Their first seed: none of theirs is measured afterwards."""
+"""The first seed of these networks, none of which is among those that are measured."""
 
 EQUATION_9 = "momentum, eq. (9)"
 OPTIMIZERS: dict[str, Callable[[Any], Optimizer]] = {

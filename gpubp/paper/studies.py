@@ -43,7 +43,7 @@ STUDIES: dict[str, Study] = {
             says="1,425 sweeps, from one set of first weights (Nature 323, figure 1)",
             conditions=symmetry.CONDITIONS,
             settled=0.1,
-            look=symmetry.look,
+            find_facts=symmetry.find_facts,
             pictures=symmetry.pictures,
         ),
         Experiment(
@@ -56,7 +56,7 @@ STUDIES: dict[str, Study] = {
             sweeps=10_000,
             says=f"two of hundreds of runs met a local minimum ({CHAPTER}); first weights are this study's choice",
             conditions=(done(0.99, "two of hundreds were not"), xor.AT_MINIMA),
-            look=xor.look,
+            find_facts=xor.find_facts,
         ),
         Experiment(
             name="xor-skips",
@@ -70,7 +70,7 @@ STUDIES: dict[str, Study] = {
             conditions=(LIKELY, takes_as_long(558)),
             settled=0.1,
             wiring="the output also sees the inputs",
-            look=xor.look_at_skips,
+            find_facts=xor.find_facts_of_skips,
         ),
         Experiment(
             name="parity",
@@ -82,7 +82,7 @@ STUDIES: dict[str, Study] = {
             sweeps=30_000,
             says=f"2,825 presentations of each pattern, rate 0.5 ({CHAPTER}); first weights are this study's choice",
             conditions=(LIKELY, takes_as_long(2825)),
-            look=partial(try_more_units, (4, 6, 8)),
+            find_facts=partial(try_more_units, (4, 6, 8)),
         ),
         Experiment(
             name="encoder",
@@ -95,7 +95,7 @@ STUDIES: dict[str, Study] = {
             says=f"three units suffice for eight patterns ({CHAPTER})",
             conditions=(LIKELY, encoder.BINARY),
             settled=0.1,
-            look=encoder.look,
+            find_facts=encoder.find_facts,
             pictures=encoder.pictures,
         ),
         Experiment(
@@ -108,7 +108,7 @@ STUDIES: dict[str, Study] = {
             sweeps=10_000,
             says=f"{UNCONFIRMED}; four hidden units are this study's choice",
             conditions=(LIKELY,),
-            look=partial(try_more_units, (3, 4, 6, 8)),
+            find_facts=partial(try_more_units, (3, 4, 6, 8)),
         ),
         Experiment(
             name="negation",
@@ -120,7 +120,7 @@ STUDIES: dict[str, Study] = {
             sweeps=10_000,
             says=f"{UNCONFIRMED}; six hidden units are this study's choice",
             conditions=(LIKELY,),
-            look=partial(try_more_units, (4, 6, 8)),
+            find_facts=partial(try_more_units, (4, 6, 8)),
         ),
         Experiment(
             name="t-c",
@@ -135,7 +135,7 @@ STUDIES: dict[str, Study] = {
             conditions=(LIKELY,),
             settled=0.1,
             wiring="the hidden units see fields of 3 × 3 and share their weights, as do those to the output",
-            look=t_c.look,
+            find_facts=t_c.find_facts,
             pictures=t_c.pictures,
         ),
         Experiment(
@@ -150,7 +150,7 @@ STUDIES: dict[str, Study] = {
             conditions=(LIKELY, shift_register.RUNS_ON),
             settled=0.1,
             wiring="the weights of both layers are the same, changed by the average of their derivatives",
-            look=shift_register.look,
+            find_facts=shift_register.find_facts,
         ),
         FamilyTrees(),
     )

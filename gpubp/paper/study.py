@@ -32,12 +32,12 @@ ENOUGH = 20
 """With fewer networks, no verdict is given."""
 
 
-def of_enough(n_networks: int, verdict: Verdict) -> Verdict:
+def if_enough_networks(n_networks: int, verdict: Verdict) -> Verdict:
     """Leave a claim undecided if there are too few networks to judge it.
 
     Examples
     --------
-    >>> of_enough(3, Verdict("reproduced", "3 of 3 networks done")).why
+    >>> if_enough_networks(3, Verdict("reproduced", "3 of 3 networks done")).why
     '3 of 3 networks done; a verdict takes 20 networks'
     """
     if n_networks >= ENOUGH:
@@ -123,7 +123,7 @@ class Study(Protocol):
 
     @property
     def title(self) -> str:
-        """What the networks are to learn."""
+        """What the networks should learn."""
         ...
 
     @property

@@ -97,7 +97,7 @@ CONDITIONS = (
 )
 
 
-def look(experiment: Experiment, runs: Runs, train_more: TrainMore) -> Iterator[Fact | StudyTable]:
+def find_facts(experiment: Experiment, runs: Runs, train_more: TrainMore) -> Iterator[Fact | StudyTable]:
     """Compare the networks that are done with the paper's, and report where the others end.
 
     Parameters

@@ -86,7 +86,7 @@ def _other_way(turns: set[tuple[bool, int]]) -> set[tuple[bool, int]]:
     return {(mirrored, (quarters + 2) % 4 if mirrored else quarters) for mirrored, quarters in turns}
 
 
-def look(experiment: Experiment, runs: Runs, train_more: TrainMore) -> Iterator[Fact]:
+def find_facts(experiment: Experiment, runs: Runs, train_more: TrainMore) -> Iterator[Fact]:
     """Test the weights on a larger plane, and count the fields by their symmetries.
 
     Parameters
@@ -144,5 +144,5 @@ def pictures(experiment: Experiment, runs: Runs) -> Iterator[StudyPicture]:
 
 
 def _draw_fields(columns: np.ndarray, names: list[str], ax: "Axes") -> "Axes":
-    of_all = Network((FIELD * FIELD, len(names)))
-    return hinton_diagram((of_all, columns.ravel()), ax, input_shape=(FIELD, FIELD), unit_names=names)
+    detectors = Network((FIELD * FIELD, len(names)))
+    return hinton_diagram((detectors, columns.ravel()), ax, input_shape=(FIELD, FIELD), unit_names=names)

@@ -45,7 +45,7 @@ AT_MINIMA = Condition(
 )
 
 
-def look(experiment: Experiment, runs: Runs, train_more: TrainMore) -> Iterator[StudyTable]:
+def find_facts(experiment: Experiment, runs: Runs, train_more: TrainMore) -> Iterator[StudyTable]:
     """Report where unsolved networks end, and how long networks with more hidden units take.
 
     Parameters
@@ -116,7 +116,7 @@ def _signed(number: float) -> str:
     return f"{number:.0f}".replace("-", "−")
 
 
-def look_at_skips(experiment: Experiment, runs: Runs, train_more: TrainMore) -> Iterator[Fact]:
+def find_facts_of_skips(experiment: Experiment, runs: Runs, train_more: TrainMore) -> Iterator[Fact]:
     """Report what the one hidden unit detects if the inputs also reach the output directly.
 
     Parameters

@@ -60,9 +60,9 @@ def assert_agree(
     kind : str
         A kind of :data:`TOLERANCES`.
     namespace : module, optional
-        The expected namespace; by default that of ``expected``.
+        The expected namespace; by default, that of ``expected``.
     device : device, optional
-        The expected device; by default that of ``expected``, or the default one of a given ``namespace``.
+        The expected device; by default, that of ``expected``, or the default one of a given ``namespace``.
 
     Raises
     ------

@@ -44,14 +44,16 @@ class BatchedEpochs:
 
     def __init__(self, plan: Plan, model: ModelState) -> None:
         observed = plan.validate is not None or plan.stop_when is not None or plan.is_distributed
-        self.possible = not observed and not hasattr(model.state, "converged")
+        self.enabled = not observed and not hasattr(model.state, "converged")
         self.seconds = math.inf
 
     def record_duration(self, seconds: float) -> None:
         """Record the duration of an epoch."""
         self.seconds = min(self.seconds, seconds)
 
-    def train(self, plan: Plan, model: ModelState, stale: int) -> tuple[list[EpochOfBatch], Batches | EpochInParts]:
+    def train(
+        self, plan: Plan, model: ModelState, epochs_without_improvement: int
+    ) -> tuple[list[EpochOfBatch], Batches | EpochInParts]:
         """Train zero or more epochs; return them, and the batches of the next epoch.
 
         If numbers become infinite or NaN, or after Ctrl-C, the model and the random draws are as before the call.
@@ -59,26 +61,26 @@ class BatchedEpochs:
         batches = plan.batches()
         if not isinstance(batches, ArrayBatches):
             return [], batches
-        if (n := self._choose_n_epochs(plan, model, batches, stale)) < MIN_EPOCHS_PER_CALL:
+        if (n := self._choose_n_epochs(plan, model, batches, epochs_without_improvement)) < MIN_EPOCHS_PER_CALL:
             return [], batches
         previous = model.theta, map_arrays(partial(plan.backend.xp.asarray, copy=True), model.state)
         draws = plan.draws and plan.draws.state()
-        start, self.possible = time.perf_counter(), False
+        start, self.enabled = time.perf_counter(), False
         try:
             sums, finite, _ = epochs.train_on_batches(plan, model, self._join_batches(plan, batches, n))
             losses = epochs.mean_losses(plan, sums)
-            self.possible = bool(np.all(np.isfinite(losses)) and np.all(finite))
+            self.enabled = bool(np.all(np.isfinite(losses)) and np.all(finite))
         finally:
-            if not self.possible:
+            if not self.enabled:
                 model.theta, model.state = previous
                 if plan.draws:
-                    plan.draws.go_back_to(draws)
-        if not self.possible:
+                    plan.draws.restore(draws)
+        if not self.enabled:
             return [], batches
         model.epoch += n
         seconds, rate = (time.perf_counter() - start) / n, sums.n_samples * n / (time.perf_counter() - start)
         self.record_duration(seconds)
-        numbered_losses = zip(range(model.epoch - n + 1, model.epoch + 1), epochs.one_by_one(losses), strict=True)
+        numbered_losses = zip(range(model.epoch - n + 1, model.epoch + 1), epochs.list_per_epoch(losses), strict=True)
         trained = [
             EpochOfBatch(epoch, loss, rate, model.theta, start + k * seconds)
             for k, (epoch, loss) in enumerate(numbered_losses, 1)
@@ -93,12 +95,14 @@ class BatchedEpochs:
         orders: list[Any] = [epoch.order for epoch in (batches, *others)]  # type: ignore[union-attr]
         return replace(batches, order=np.stack(orders), epochs=n)
 
-    def _choose_n_epochs(self, plan: Plan, model: ModelState, batches: ArrayBatches, stale: int) -> int:
-        if not self.possible or (batches.order is not None and not getattr(plan.run_epoch, "takes_orders", False)):
+    def _choose_n_epochs(
+        self, plan: Plan, model: ModelState, batches: ArrayBatches, epochs_without_improvement: int
+    ) -> int:
+        if not self.enabled or (batches.order is not None and not getattr(plan.run_epoch, "takes_orders", False)):
             return 0
         limit: float = plan.epochs - model.epoch - 1  # the last one is observed
         if plan.patience is not None:
-            limit = min(limit, plan.patience - stale - 1)  # patience cannot end training earlier
+            limit = min(limit, plan.patience - epochs_without_improvement - 1)  # patience cannot end training earlier
         if plan.epochs_before_callbacks is not None:
             limit = min(limit, plan.epochs_before_callbacks())
         elif plan.callbacks:

@@ -181,7 +181,7 @@ class JSONLines:
         path = Path(self.path)
         self._can_write = True
         if path.exists() and not path.is_file():
-            raise DataError(f"cannot write to {self.path}: it is not an ordinary file")
+            raise DataError(f"cannot write to {self.path}: it is not a regular file")
         try:
             lines = [line for epoch, line in _read_epochs(path) if epoch <= run.epoch]
             write_atomically(path, "".join(lines if run.epoch else []).encode())

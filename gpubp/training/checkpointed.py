@@ -38,7 +38,7 @@ def train_with_checkpoints(
     Raises
     ------
     CheckpointError
-        If the checkpoint belongs to another training run, or the last one cannot be written.
+        If the checkpoint was written by a run with other settings, or the last one cannot be written.
     """
     processes, steps_per_part = setup.processes, _steps_per_part(setup)
     plan = make_plan(setup, placed, steps_per_part)

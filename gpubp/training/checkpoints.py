@@ -32,7 +32,7 @@ class Checkpoints:
     Attributes
     ----------
     folder : str or path
-        A folder for one training only; it is created if it does not exist.
+        A folder for one run only; it is created if it does not exist.
     every_seconds : float
         The minimum time between two checkpoints. They are written at the end of an epoch, or between two parts of a
         long one, and once when training ends.
@@ -167,14 +167,14 @@ class Keeper:
         Raises
         ------
         CheckpointError
-            If the checkpoint belongs to another training run; the message lists the differences.
+            If the run that wrote the checkpoint had other settings; the message lists the differences.
         """
         changed = list(differences(checkpoint.settings, self.settings))
         if changed:
             shown = brief("; ".join(changed), 1000)
             raise CheckpointError(
-                f"{checkpoint.path} belongs to another training run: {shown}. Pass the same arguments as before, "
-                "or another folder"
+                f"{checkpoint.path} was written by a run with other settings: {shown}. Pass the same arguments as "
+                "before, or another folder"
             )
         try:
             training_state = from_data(backend, checkpoint.numbers, checkpoint.arrays, first)
@@ -185,7 +185,7 @@ class Keeper:
             raise CheckpointError(f"{checkpoint.path} is from epoch {epoch}, but epochs={epochs}; pass more epochs")
         if self.orders is not None and checkpoint.order is not None:
             try:
-                self.orders.go_back_to(checkpoint.order)
+                self.orders.restore(checkpoint.order)
             except Exception as error:  # NumPy's generators may raise anything
                 raise CheckpointError(
                     f"{checkpoint.path} holds no state of the orders' generator ({brief(str(error))}); train again "
@@ -195,7 +195,7 @@ class Keeper:
 
     def note(self, training_state: TrainingState) -> None:
         """Store the state of the run, and write it if a checkpoint is due; if that fails, warn and continue."""
-        order = None if self.orders is None else self.orders.state(of_present=training_state.model.parts_done > 0)
+        order = None if self.orders is None else self.orders.state(before_last_draw=training_state.model.parts_done > 0)
         self.latest = training_state, order
         if time.monotonic() < self.due:
             return

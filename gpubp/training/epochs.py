@@ -52,7 +52,7 @@ def train_epoch(
         model.parts_done += 1
         if not np.any(finite):
             break
-    (loss,), n_samples = one_by_one(mean_losses(plan, model.sums)), model.sums.n_samples
+    (loss,), n_samples = list_per_epoch(mean_losses(plan, model.sums)), model.sums.n_samples
     model.parts_done, model.sums = 0, Sums()
     return EpochSummary(loss, n_samples, finite, outputs)
 
@@ -84,6 +84,6 @@ def mean_losses(plan: Plan, sums: Sums) -> np.ndarray:
     return np.asarray(sums.values if plan.average is None else sums.values / sums.weights)
 
 
-def one_by_one(figures: np.ndarray) -> list[Any]:
-    """List figures: Python floats for one network, ``(K,)`` of NumPy for a stack."""
+def list_per_epoch(figures: np.ndarray) -> list[Any]:
+    """List the figures of epochs: a float each for one network, ``(K,)`` of NumPy for a stack."""
     return figures.tolist() if figures.ndim == 1 else list(figures)

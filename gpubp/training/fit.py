@@ -112,7 +112,7 @@ def train(
         See :func:`gpubp.backends.backend.choose_backend`. Samples that do not fit in a GPU's memory stay on
         the host and are copied batch by batch.
     dtype : {"float32", "float64"}, optional
-        The precision to train in; by default that of ``theta``, else that of ``X``, else (whole numbers) float32.
+        The precision to train in; by default, that of ``theta``, else that of ``X``, else (whole numbers) float32.
     matmul_precision : {"float32", "tf32", "bfloat16", "float16"}
         The precision to which operands of matrix products are rounded; the products are summed, and everything else is
         computed, in float32. With "float32", or in float64, nothing is rounded. The others are for NVIDIA's tensor
@@ -147,8 +147,8 @@ def train(
         If the device cannot be used, or fails; the message has the cause and the fix. If a GPU's memory is full, it
         names a batch size that would fit, and the memory is released.
     CheckpointError
-        If the folder holds checkpoints and ``resume`` is False, they belong to another training run or are damaged, or
-        the last one cannot be written; in that case, the error's ``fit`` is the result.
+        If the folder holds checkpoints and ``resume`` is False, if they were written by a run with other settings or
+        are damaged, or if the last one cannot be written; in that case, the error's ``fit`` is the result.
 
     Warns
     -----

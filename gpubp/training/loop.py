@@ -51,7 +51,7 @@ def run(plan: Plan, start: ModelState | TrainingState, save: Save | None = None)
     save_now = partial(_save, plan, state, start_time, save)
     try:
         while stop_reason is None:
-            trained, batches = batched.train(plan, model, state.best.stale)
+            trained, batches = batched.train(plan, model, state.best.epochs_without_improvement)
             for trained_epoch in trained:
                 _record_batched(plan, state, trained_epoch, start_time)
             if not model.parts_done:
@@ -86,7 +86,7 @@ def reason_to_stop(plan: Plan, state: TrainingState) -> StopReason | None:
         return "solved"
     if getattr(state.model.state, "converged", False):
         return "converged"
-    if plan.patience is not None and state.best.stale >= plan.patience:
+    if plan.patience is not None and state.best.epochs_without_improvement >= plan.patience:
         return "patience"
     return "epochs" if state.model.epoch >= plan.epochs else None
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from gpubp._typing import Array
 from gpubp.backends.backend import Backend, to_backend, to_numpy
-from gpubp.backends.memory import home_of
+from gpubp.backends.memory import storage_backend
 from gpubp.data.streaming.stream import Stream
 from gpubp.engine.argument_checks import (
     check_stack_options,
@@ -32,7 +32,7 @@ class Placed:
     ----------
     theta : (P,) or (K, P) array
     samples : Batch
-        On ``home``, which is the host if the samples do not fit on the device; without arrays for a stream.
+        On ``storage``, which is the host if the samples do not fit on the device; without arrays for a stream.
     held_out : Batch, optional
         The validation samples.
     optimizer : Optimizer or SecondOrder
@@ -45,7 +45,7 @@ class Placed:
     held_out: Batch | None
     optimizer: Optimizer | SecondOrder
     l2: Any
-    home: Backend
+    storage: Backend
     n_networks: int
 
 
@@ -59,24 +59,24 @@ def place(setup: Setup) -> Placed:
     """
     network, inputs, backend, precision = setup.network, setup.inputs, setup.backend, setup.precision
     theta = validate_theta(network, backend, precision, inputs.theta)
-    home = home_of(backend, precision, inputs.X, inputs.targets)
+    storage = storage_backend(backend, precision, inputs.X, inputs.targets)
     samples, held_out = Batch(None, None), None
     if not isinstance(inputs.X, Stream):
         rows = setup.processes.shard(setup.n_samples).rows  # the rows whose values this process checks
-        samples = _batch(network, home, precision, theta, inputs.X, inputs.targets, inputs.sample_weight, rows=rows)
+        samples = _batch(network, storage, precision, theta, inputs.X, inputs.targets, inputs.sample_weight, rows=rows)
     if inputs.validation_data:
         held_out = _batch(network, backend, precision, theta, *inputs.validation_data, prefix="validation ")
     options = setup.options
     check_stack_options(theta, options.optimizer, options.seed, options.scoring, options.patience)
     optimizer, l2 = _settings_on_host(options.optimizer, theta), _host_setting("l2", options.l2, theta)
-    return Placed(theta, samples, held_out, optimizer, l2, home, setup.n_networks)
+    return Placed(theta, samples, held_out, optimizer, l2, storage, setup.n_networks)
 
 
 def select_networks(backend: Backend, placed: Placed, chosen: np.ndarray) -> Placed:
     """Select some networks of a stack by an array of bool: their samples and settings."""
     return replace(
         placed,
-        samples=_select_samples(placed.home, placed.samples, chosen),
+        samples=_select_samples(placed.storage, placed.samples, chosen),
         held_out=placed.held_out and _select_samples(backend, placed.held_out, chosen),
         optimizer=_select_settings(placed.optimizer, chosen),
         l2=_select(placed.l2, chosen),

@@ -29,7 +29,7 @@ class Draws(Protocol):
     def state(self) -> Any:
         """Return the state before the next draw."""
 
-    def go_back_to(self, state: Any) -> None:
+    def restore(self, state: Any) -> None:
         """Restore an earlier state."""
 
 

@@ -91,7 +91,7 @@ def _batches(setup: Setup, placed: Placed, steps_per_part: int | None) -> Callab
             setup.network, setup.inputs.X, setup.backend, setup.precision, setup.batch_size, setup.orders
         )
         return stream
-    on_host = placed.home is not setup.backend
+    on_host = placed.storage is not setup.backend
     return partial(_array_batches, setup, placed.samples, on_host, steps_per_part)
 
 

@@ -52,16 +52,18 @@ class Best(NamedTuple):
     figure: float  # higher is better
     theta: Array | None  # None if it is not needed
     epoch: int
-    stale: int
+    epochs_without_improvement: int
 
     def after(self, model: ModelState, figure: float, tolerance: float) -> "Best":
         """Compare with the figure of one more epoch. NaN is no improvement, but not counted before the first number."""
         if not math.isfinite(figure):
-            return self._replace(stale=self.stale + math.isfinite(self.figure))
-        stale = 0 if figure > self.figure + tolerance else self.stale + 1
+            return self._replace(
+                epochs_without_improvement=self.epochs_without_improvement + math.isfinite(self.figure)
+            )
+        epochs_without_improvement = 0 if figure > self.figure + tolerance else self.epochs_without_improvement + 1
         if figure > self.figure:
-            return Best(figure, None if self.theta is None else model.theta, model.epoch, stale)
-        return self._replace(stale=stale)
+            return Best(figure, None if self.theta is None else model.theta, model.epoch, epochs_without_improvement)
+        return self._replace(epochs_without_improvement=epochs_without_improvement)
 
 
 @dataclass

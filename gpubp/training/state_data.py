@@ -15,7 +15,7 @@ Numbers = dict[str, Any]
 Arrays = dict[str, np.ndarray]
 
 _HISTORY = tuple(each.name for each in fields(History))
-_COUNTS = ("epoch", "parts_done", "best_epoch", "stale")
+_COUNTS = ("epoch", "parts_done", "best_epoch", "epochs_without_improvement")
 _NUMBERS = {**dict.fromkeys(_COUNTS, int), "seconds": float, "state": dict}
 
 
@@ -28,7 +28,7 @@ def to_data(training_state: TrainingState) -> tuple[Numbers, Arrays]:
         "parts_done": model.parts_done,
         "seconds": training_state.seconds,
         "best_epoch": best.epoch,
-        "stale": best.stale,
+        "epochs_without_improvement": best.epochs_without_improvement,
         "state": {name: part for name, part in state_parts.items() if not hasattr(part, "dtype")},
     }
     arrays = {name: part for name, part in state_parts.items() if hasattr(part, "dtype")}
@@ -91,7 +91,12 @@ def from_data(backend: Backend, numbers: Numbers, arrays: Arrays, first: Trainin
         model.parts_done = numbers["parts_done"]
         model.sums = Sums(contents.sums("sums.values", theta), contents.sums("sums.weights", theta))
     best_theta = None if first.best.theta is None else contents.array("best_theta", theta, current)
-    best = Best(float(contents.host_array("best", (), "float64")), best_theta, numbers["best_epoch"], numbers["stale"])
+    best = Best(
+        float(contents.host_array("best", (), "float64")),
+        best_theta,
+        numbers["best_epoch"],
+        numbers["epochs_without_improvement"],
+    )
     last_good, diverged = contents.array("last_good", theta, current), contents.host_array("diverged", networks, "bool")
     history = History(*(contents.history(f"history.{name}", networks if "loss" in name else ()) for name in _HISTORY))
     if len({len(figures) for figures in vars(history).values()} - {0}) > 1:

@@ -290,5 +290,5 @@ def test_streams_are_measured(tmp_path, monkeypatch, rows_in_memory):
     assert np.load(path).shape == (600, stream.WIDTH)
     assert stream.disk_speed(path, in_order=False, most=10**5) >= 0.0
     found = stream.run(path, (256, 4, 10), 8 << 20, rows_in_memory)
-    assert found["rows_a_second"] > 0
+    assert found["rows_per_second"] > 0
     assert found["peak_bytes"] >= found["peak_bytes_before"] > 0

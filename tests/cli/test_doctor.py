@@ -366,14 +366,14 @@ def cublas_of(machine, version=130102):
 
 
 class TestNvmath:
-    def test_that_works(self, machine):
+    def test_one_that_works(self, machine):
         machine.driver(13020)
         machine.cupy()
         handles = cublas_of(machine)
         assert found("nvmath-python") == Finding("nvmath-python", "ok", "1.2.0, with cuBLAS 13.1.2")
         assert handles == []
 
-    def test_that_finds_no_cublas(self, machine):
+    def test_one_that_finds_no_cublas(self, machine):
         machine.driver(13020)
         machine.cupy()
         cublas_of(machine, RuntimeError("Failed to dlopen libcublas"))
@@ -381,7 +381,7 @@ class TestNvmath:
         assert (finding.status, finding.fix) == ("warning", "pip install -U nvmath-python")
         assert "equations run one at a time: RuntimeError: Failed to dlopen libcublas" in finding.detail
 
-    def test_without_a_gpu_that_works_it_is_not_loaded(self, machine):
+    def test_it_is_loaded_only_if_a_gpu_works(self, machine):
         machine.cupy(devices=RuntimeError("cudaErrorNoDevice"))
         cublas_of(machine, AssertionError("loaded"))
         assert found("nvmath-python") == Finding("nvmath-python", "info", "1.2.0")

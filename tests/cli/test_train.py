@@ -234,7 +234,7 @@ def test_a_model_that_is_replaced_is_reported(run):
     assert "bare.safetensors, the model from " in run("train", "shop.csv", *FAST, "--output", "bare.safetensors")[2]
 
 
-def test_errors_of_numbers_have_about_five_digits(run):
+def test_errors_of_a_regression_have_about_five_digits(run):
     write(buys=np.random.default_rng(0).normal(2e5, 3e4, ROWS))
     out = run("train", "shop.csv", *FAST)[1]
     assert re.search(r"^mean absolute error +\d{5} +\d{5} +\d{5}$", out, re.MULTILINE)
@@ -250,7 +250,7 @@ def test_missing_values_are_filled_on_request(run, fails):
     assert "where missing" in run("show", "shop.safetensors")[1]
 
 
-def test_methods_of_second_order(run, fails):
+def test_second_order_optimizers(run, fails):
     assert run("train", write(), *FAST, "--optimizer", "lbfgs")[0] == 0
     assert "--learning-rate" in fails("train", write(), *FAST, "--optimizer", "lbfgs", "--learning-rate", "0.1")
     assert "squared" in run("train", write(), *FAST, "--optimizer", "levenberg_marquardt")[2]
@@ -303,7 +303,7 @@ def test_pictures(run):
         assert "<svg" in file.read()
 
 
-def test_the_picture_shows_the_score_and_marks_the_lowest_validation_error(run, monkeypatch):
+def test_the_picture_shows_the_score_and_marks_the_lowest_validation_loss(run, monkeypatch):
     drawn = []
     monkeypatch.setattr(
         "gpubp.cli.train.save.save_learning_curve", lambda *given, **options: drawn.append((given, options))

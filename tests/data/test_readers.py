@@ -273,7 +273,7 @@ def test_a_file_without_permission(write, monkeypatch):
         raise PermissionError(13, "Permission denied")
 
     path = write("a.csv", "a\n1\n")
-    monkeypatch.setattr(_read, "open_ordinary", refuse)
+    monkeypatch.setattr(_read, "open_regular", refuse)
     with pytest.raises(DataError, match=r"a\.csv cannot be read: Permission denied"):
         read_table(path)
 

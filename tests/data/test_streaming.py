@@ -171,7 +171,9 @@ def windows_of(parts):
     windows = []
     for part in parts:
         order = slice(None) if part.order is None else part.order
-        windows.append((part.samples.x[order].copy(), part.samples.targets[order].copy(), part.begins, part.spans))
+        windows.append(
+            (part.samples.x[order].copy(), part.samples.targets[order].copy(), part.fraction_done, part.fraction)
+        )
     return windows
 
 
@@ -284,12 +286,12 @@ class TestWindows:
     def test_know_their_place_in_the_epoch(self, stream):
         windows = windows_of(parts_of(stream))
         ends = np.cumsum([len(x) for x, *_ in windows])
-        begins, spans = (np.asarray([window[k] for window in windows]) for k in (2, 3))
+        fractions_done, fractions = (np.asarray([window[k] for window in windows]) for k in (2, 3))
         if stream.n_rows is None:
-            np.testing.assert_array_equal([*begins, *spans], 0.0)
+            np.testing.assert_array_equal([*fractions_done, *fractions], 0.0)
         else:
-            np.testing.assert_allclose(begins, (ends - [len(x) for x, *_ in windows]) / N)
-            np.testing.assert_allclose(spans, [len(x) / N for x, *_ in windows])
+            np.testing.assert_allclose(fractions_done, (ends - [len(x) for x, *_ in windows]) / N)
+            np.testing.assert_allclose(fractions, [len(x) / N for x, *_ in windows])
 
     @pytest.mark.parametrize("seed", [(1, 2), None])
     def test_can_be_left_out(self, stream, seed):
@@ -505,7 +507,7 @@ class TestTraining:
 
     @pytest.mark.parametrize("kind", [npy_pair, csv_folder, function], ids=lambda kind: kind.__name__)
     @pytest.mark.parametrize("stopped_after", [1, 2, 4, 7])
-    def test_goes_on_within_an_epoch_to_the_same_bits(self, tmp_path, monkeypatch, kind, stopped_after):
+    def test_continues_within_an_epoch_to_the_same_bits(self, tmp_path, monkeypatch, kind, stopped_after):
         stream, before, n_given = kind(tmp_path, memory=SMALL), StreamEpoch.__iter__, []
         n_windows = len(windows_of(parts_of(stream)))
         options = {"validation_data": rows(50), "optimizer": adam(), "patience": 2}
@@ -530,7 +532,7 @@ class TestTraining:
         np.testing.assert_array_equal(resumed.theta, whole.theta)
         assert resumed.history.loss == whole.history.loss
 
-    def test_of_another_stream_does_not_go_on(self, tmp_path):
+    def test_of_another_stream_does_not_continue(self, tmp_path):
         fit(npy_pair(tmp_path, memory=SMALL), checkpoint=tmp_path / "checkpoints")
         with pytest.raises(CheckpointError, match=r"stream_window_rows was \d+, is 1024"):
             fit(npy_pair(tmp_path), checkpoint=tmp_path / "checkpoints", resume=True)
@@ -538,7 +540,7 @@ class TestTraining:
         with pytest.raises(CheckpointError, match="stream_blocks was"):
             fit(open_stream(x + 1, targets, memory=SMALL), checkpoint=tmp_path / "checkpoints", resume=True)
 
-    def test_of_a_stream_whose_last_rows_changed_does_not_go_on(self, tmp_path):
+    def test_of_a_stream_whose_last_rows_changed_does_not_continue(self, tmp_path):
         x, targets = rows()
         fit(open_stream(x, targets, memory=SMALL), checkpoint=tmp_path / "checkpoints")
         x[-1] += 1.0
@@ -898,7 +900,7 @@ class TestOpening:
     @pytest.mark.parametrize("name", ["x.npy", "x.csv", "x.parquet"])
     def test_a_pipe(self, tmp_path, name):
         os.mkfifo(tmp_path / name)
-        with pytest.raises(DataError, match="is not an ordinary file"):
+        with pytest.raises(DataError, match="is not a regular file"):
             open_stream(tmp_path / name, target_columns=1)
 
     def test_text_in_a_column(self, tmp_path):

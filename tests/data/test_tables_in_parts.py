@@ -419,7 +419,7 @@ class TestCommandLine:
             assert whole == out
             assert whole_err == err
 
-    def test_a_folder_is_read_in_parts_by_itself(self, run):
+    def test_a_folder_is_read_in_parts_by_default(self, run):
         write(shop(), "shop_csv", 3)
         code, _, err = run("train", "shop_csv", "--target", "buys", *FAST)
         assert code == 0
@@ -428,7 +428,7 @@ class TestCommandLine:
         assert json.loads(out)["rows"] == ROWS
         assert json.loads(out)["scores"]["accuracy"] > 0.3
 
-    def test_a_large_file_is_read_in_parts_by_itself(self, run, monkeypatch):
+    def test_a_large_file_is_read_in_parts_by_default(self, run, monkeypatch):
         write(shop(), "shop.csv")
         monkeypatch.setattr(table_files, "free_host_memory", lambda: 50_000)
         code, _, err = run("train", "shop.csv", *FAST)

@@ -117,7 +117,7 @@ def dtype(request):
 
 
 EQUAL_WEIGHTS = [
-    with_sums(with_fields(Network((12, 8, 2), activation="tanh"), 1, (3, 4), (2, 3), n_kinds=2), 2, [4, 4]),
+    with_sums(with_fields(Network((12, 8, 2), activation="tanh"), 1, (3, 4), (2, 3), n_feature_maps=2), 2, [4, 4]),
     with_equal_layers(Network((3, 3, 3, 3), activation="logistic", output_activation="logistic", bias=False), [1, 3]),
 ]
 

@@ -438,8 +438,11 @@ class TestRunsPlainEquations:
             (Network((3, 4, 4), output_activation="softmax(2,2)", loss="cross_entropy(2,2)"), momentum()),
             (Network((3, 4, 2), activation="softmax(2,2)"), momentum()),
             (Network((3, 2)), clipped(momentum(), 1.0)),
-            (Network((3, 2)), replace(momentum(), update=lambda xp, g, state, theta, now: (g if g > 0 else -g, state))),
-            (Network((3, 2)), replace(adam(), update=lambda xp, g, state, theta, now: (-g * now["beta_1"], ()))),
+            (
+                Network((3, 2)),
+                replace(momentum(), update=lambda xp, g, state, theta, values: (g if g > 0 else -g, state)),
+            ),
+            (Network((3, 2)), replace(adam(), update=lambda xp, g, state, theta, values: (-g * values["beta_1"], ()))),
             (
                 Network((3, 2)),
                 replace(adam(), update=lambda xp, g, state, *_: (-g, AdamState(g, g, state.updates * 2))),
@@ -452,8 +455,8 @@ class TestRunsPlainEquations:
         assert cuda_epoch_runner(EmulatedDevice(), Objective(network), optimizer, "float64", plain) is plain
 
     def test_a_user_defined_optimizer(self, machine):
-        def update(xp, gradient, state, theta, now):
-            return -now["learning_rate"] * xp.sign(gradient) * xp.maximum(xp.abs(theta), 0.01), state
+        def update(xp, gradient, state, theta, values):
+            return -values["learning_rate"] * xp.sign(gradient) * xp.maximum(xp.abs(theta), 0.01), state
 
         optimizer = Optimizer("signs", {"learning_rate": 0.1}, lambda xp, theta: (), update)
         assert_same(plain_and_compiled(machine, Network((3, 5, 2)), optimizer))

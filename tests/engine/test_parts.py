@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from gpubp.backends.backend import choose_backend
 from gpubp.engine import cpu
 from gpubp.engine.epoch import make_epoch_runner
-from gpubp.engine.plain.minibatches import ArrayBatches, Batch, BatchesInParts, Orders, cut, remaining_parts
+from gpubp.engine.plain.minibatches import ArrayBatches, Batch, BatchesInParts, Orders, divide_epoch, remaining_parts
 from gpubp.engine.plain.step import EpochResult, ModelState, Objective
 from gpubp.nn.initialization import initial_weights
 from gpubp.nn.network import Network
@@ -53,8 +53,10 @@ def batches(n_samples=N_SAMPLES, size=SIZE, *, shuffled=True, weighed=False):
 def test_fractions_do_not_depend_on_how_an_epoch_is_divided(n_samples, size, n_steps):
     batches = ArrayBatches(BACKEND, Batch(np.empty((n_samples, 1)), np.empty((n_samples, 1))), size)
     parts = list(BatchesInParts(batches, n_steps))
-    of_parts = [cut(part.n_samples, size, part.begins, part.spans) for part in parts]
-    for actual, expected in zip(map(np.concatenate, zip(*of_parts, strict=True)), cut(n_samples, size), strict=True):
+    of_parts = [divide_epoch(part.n_samples, size, part.fraction_done, part.fraction) for part in parts]
+    for actual, expected in zip(
+        map(np.concatenate, zip(*of_parts, strict=True)), divide_epoch(n_samples, size), strict=True
+    ):
         np.testing.assert_array_equal(actual, expected)
     np.testing.assert_array_equal(np.concatenate([part.order for part in parts]), np.arange(n_samples))
     assert min(part.n_samples for part in parts) >= min(n_samples, size * n_steps)
@@ -62,8 +64,8 @@ def test_fractions_do_not_depend_on_how_an_epoch_is_divided(n_samples, size, n_s
 
 def test_a_part_of_a_stream_has_its_fraction():
     """Windows of 10 and of 30 samples, the first of which is a quarter of the epoch."""
-    np.testing.assert_array_equal(cut(30, 10, 0.25, 0.75)[1], [0.25, 0.5, 0.75])
-    assert [place for place, _ in replace(batches(10, 99, shuffled=False), begins=0.5, spans=0.25)] == [0.5]
+    np.testing.assert_array_equal(divide_epoch(30, 10, 0.25, 0.75)[1], [0.25, 0.5, 0.75])
+    assert [place for place, _ in replace(batches(10, 99, shuffled=False), fraction_done=0.5, fraction=0.25)] == [0.5]
 
 
 @pytest.mark.parametrize("shuffled", [True, False])
@@ -98,10 +100,10 @@ def test_orders_are_drawn_again_from_a_restored_state(bits):
     one, other = orders(), orders()
     one.draw(50)
     drawn = [one.draw(50) for _ in range(3)]
-    states = one.state(of_present=True), one.state()
+    states = one.state(before_last_draw=True), one.state()
     drawn.append(one.draw(50))
     for state, order in zip(states, drawn[2:], strict=True):
-        other.go_back_to(state)
+        other.restore(state)
         np.testing.assert_array_equal(other.draw(50), order)
 
 

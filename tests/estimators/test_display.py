@@ -147,4 +147,4 @@ def test_the_report_names_what_did_not_improve(early_stopping, monitored):
     model = MLPClassifier((5,), max_iter=50, tol=10.0, early_stopping=early_stopping, random_state=0, device="cpu")
     X = np.random.default_rng(0).normal(size=(60, 3))
     text = model.fit(X, X[:, 0] > 0).report()
-    assert f"it ended because {monitored} did not improve any more" in text
+    assert f"it ended because {monitored} stopped improving" in text

@@ -12,7 +12,7 @@ from sklearn.exceptions import ConvergenceWarning
 from gpubp import MLPClassifier, MLPRegressor, Network, adam, initial_weights, momentum, train
 from gpubp.backends.backend import choose_backend, to_backend, to_numpy
 from gpubp.engine.epoch import make_epoch_runner
-from gpubp.engine.plain.minibatches import ArrayBatches, Batch, PerNetworkBatches, cut
+from gpubp.engine.plain.minibatches import ArrayBatches, Batch, PerNetworkBatches, divide_epoch
 from gpubp.engine.plain.step import ModelState, Objective
 from gpubp.errors import DataError
 from gpubp.estimators._monitor import FitMonitor
@@ -58,9 +58,9 @@ def own_batches(backend, dtype, n_networks, weighed):
         counts = np.asarray([len(one) for one in orders])
         weights = to_backend(backend, WEIGHTS, dtype) if weighed else None
         given = Batch(x, targets, weights)
-        begins = np.cumsum([0, *counts[:-1]])
+        starts = np.cumsum([0, *counts[:-1]])
         return PerNetworkBatches(
-            backend, given, SIZE, np.concatenate(orders), begins, counts, weights_of if weighed else None
+            backend, given, SIZE, np.concatenate(orders), starts, counts, weights_of if weighed else None
         )
 
     def single(k):
@@ -149,8 +149,8 @@ def test_samples_are_gathered_once_for_networks_that_share_an_order(monkeypatch,
 
     def batches(epoch):
         order = np.random.default_rng(epoch).permutation(N)
-        begins, counts = np.asarray([0, 0, 0, 3, 3, 3]), np.asarray([20, 20, 20, 21, 21, 21])
-        return PerNetworkBatches(backend, Batch(X, D, weights), SIZE, order, begins, counts, weights_of)
+        starts, counts = np.asarray([0, 0, 0, 3, 3, 3]), np.asarray([20, 20, 20, 21, 21, 21])
+        return PerNetworkBatches(backend, Batch(X, D, weights), SIZE, order, starts, counts, weights_of)
 
     ends = [epochs_of(backend, "float64", ways, adam(0.01), 0.1, batches, thetas) for ways in ("never", "always")]
     assert_agree(ends[1][0].theta, ends[0][0].theta, "steps")
@@ -159,9 +159,9 @@ def test_samples_are_gathered_once_for_networks_that_share_an_order(monkeypatch,
 
 
 def test_cut():
-    sizes, parts = cut(10, 4)
+    sizes, parts = divide_epoch(10, 4)
     assert (sizes.tolist(), parts.tolist()) == ([4, 4, 2], [0.0, 0.4, 0.8])
-    sizes, parts = cut(np.asarray([10, 8]), 4)
+    sizes, parts = divide_epoch(np.asarray([10, 8]), 4)
     assert sizes.tolist() == [[4, 4], [4, 4], [2, 0]]
     np.testing.assert_array_equal(parts[1], [0.4, 0.5])
 
@@ -242,17 +242,17 @@ OF_EACH = st.lists(
 ATTRIBUTES = ("n_iter_", "t_", "stop_reason_", "out_activation_", "validation_scores_", "best_validation_score_")
 
 
-def assert_same_fit(together, single):
+def assert_same_fit(stacked, single):
     for name in ATTRIBUTES:
-        np.testing.assert_array_equal(getattr(together, name), getattr(single, name), err_msg=name)
+        np.testing.assert_array_equal(getattr(stacked, name), getattr(single, name), err_msg=name)
     for name in ("loss_", "loss_curve_", "validation_curve_", "best_loss_"):
-        ours, theirs = getattr(together, name), getattr(single, name)
-        if theirs is None:
-            assert ours is None
+        actual, expected = getattr(stacked, name), getattr(single, name)
+        if expected is None:
+            assert actual is None
         else:
-            np.testing.assert_allclose(ours, theirs, rtol=1e-9, err_msg=name)
-    for ours, theirs in zip(together.coefs_ + together.intercepts_, single.coefs_ + single.intercepts_, strict=True):
-        assert_agree(ours, theirs, "steps")
+            np.testing.assert_allclose(actual, expected, rtol=1e-9, err_msg=name)
+    for actual, expected in zip(stacked.coefs_ + stacked.intercepts_, single.coefs_ + single.intercepts_, strict=True):
+        assert_agree(actual, expected, "steps")
 
 
 @settings(max_examples=12)
@@ -286,8 +286,8 @@ def test_stacked_regressors_equal_single_fits(early_stopping, device, precision)
         for k, model in enumerate(models):
             single = clone(model).fit(X[FOLDS[k % 3]], D[FOLDS[k % 3]])
             assert single.n_iter_ == model.n_iter_
-            for ours, theirs in zip(model.coefs_, single.coefs_, strict=True):
-                assert_agree(ours, theirs, "steps")
+            for actual, expected in zip(model.coefs_, single.coefs_, strict=True):
+                assert_agree(actual, expected, "steps")
 
 
 def fitted_in_stacks(models, monkeypatch, **options):

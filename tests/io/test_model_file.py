@@ -330,7 +330,7 @@ def test_a_link_is_written_through(path, content, tmp_path):
 def test_a_folder_and_a_pipe_are_not_replaced(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path, tmp_path / "pipe"):
-        with pytest.raises(DataError, match="not an ordinary file"):
+        with pytest.raises(DataError, match="not a regular file"):
             save_model(path, NETWORK, initial_weights(NETWORK))
     assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
 

@@ -120,7 +120,7 @@ class TestNetworks:
             Network((3, 4, 4, 2), activation="tanh", skips=[(0, 2), (0, 3), (1, 3)], output_activation="logistic"),
             Network((3, 4, 2), bias=False, skips=[(0, 2)]),
             with_blocks(Network((5, 4, 3), activation="tanh"), 1, [(2, 1), (3, 3)]),
-            with_fields(Network((20, 6 * 2, 2), activation="logistic"), 1, (4, 5), (3, 3), n_kinds=2),
+            with_fields(Network((20, 6 * 2, 2), activation="logistic"), 1, (4, 5), (3, 3), n_feature_maps=2),
             iterative(2, 3, n_steps=4, n_outputs=2, activation="tanh"),
         ],
         ids=["skips", "no biases", "blocks", "fields", "iterative"],

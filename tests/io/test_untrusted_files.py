@@ -203,7 +203,7 @@ def test_many_layers_and_skips_take_time_in_proportion(path):
     assert len(load_model(path).network.skips) > 30_000
 
 
-# --- not ordinary files ---
+# --- files that are not regular ---
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has none of these")

@@ -22,7 +22,11 @@ GROUPED = with_blocks(Network((5, 4, 3), activation="tanh", output_activation="l
 EQUAL = with_equal_layers(Network((3, 3, 3, 3), activation="logistic", output_activation="logistic"), [1, 2, 3])
 READING = iterative(2, 3, n_steps=4, n_outputs=1)
 FIELDS = with_fields(
-    Network((2 * 4 * 5, 3 * 3 * 3, 2), activation="tanh", output_activation="logistic"), 1, (4, 5), (2, 3), n_kinds=3
+    Network((2 * 4 * 5, 3 * 3 * 3, 2), activation="tanh", output_activation="logistic"),
+    1,
+    (4, 5),
+    (2, 3),
+    n_feature_maps=3,
 )
 SUMS = with_sums(Network((3, 5, 2), activation="logistic", output_activation="logistic"), 2, [2, 3])
 WIRED = {
@@ -221,13 +225,13 @@ class TestMakers:
 
     def test_fields_share_the_weights_of_their_kind(self):
         assert len(set(FIELDS.ties) - {-1}) == 3 * (2 * 2 * 3 + 1) + (27 + 1) * 2
-        without_biases = with_fields(Network((9, 8), bias=False), 1, (3, 3), (2, 2), n_kinds=2)
+        without_biases = with_fields(Network((9, 8), bias=False), 1, (3, 3), (2, 2), n_feature_maps=2)
         assert len(set(without_biases.ties) - {-1}) == 2 * 4
 
     def test_fields_of_fields(self):
         """A shift of the sample on its plane shifts the planes above, away from the edges."""
-        network = with_fields(Network((36, 32, 12), activation="tanh"), 1, (6, 6), (3, 3), n_kinds=2)
-        network = with_fields(network, 2, (4, 4), (2, 3), n_kinds=2)
+        network = with_fields(Network((36, 32, 12), activation="tanh"), 1, (6, 6), (3, 3), n_feature_maps=2)
+        network = with_fields(network, 2, (4, 4), (2, 3), n_feature_maps=2)
         theta = weights(network)
         x = np.zeros((2, 6, 6))
         x[0, 1:4, 1:4], x[1, 2:5, 1:4] = (spot := np.random.default_rng(2).normal(size=(3, 3))), spot
@@ -271,8 +275,8 @@ class TestMakers:
         [
             ((25, 8), {}, r"has 3 x 3 positions in a plane of 5 x 5; so layer 1 must have 9 units, .* got 8 and 25"),
             ((24, 9), {}, "the layer below it 25 or a multiple of that; got 9 and 24"),
-            ((25, 9), {"n_kinds": 2}, "must have 18 units"),
-            ((25, 9), {"n_kinds": 0}, "n_kinds must be a whole number of at least 1, got 0"),
+            ((25, 9), {"n_feature_maps": 2}, "must have 18 units"),
+            ((25, 9), {"n_feature_maps": 0}, "n_feature_maps must be a whole number of at least 1, got 0"),
             ((25, 9), {"plane": (5,)}, r"plane must be \(rows, columns\), two whole numbers of at least 1, got \(5,\)"),
             ((25, 9), {"field": (3, 0.5)}, "field must be"),
             ((25, 9), {"field": (3, 6)}, "a field must fit in its plane of 5 x 5, got 3 x 6"),
@@ -302,7 +306,8 @@ class TestCarriedOver:
 
     def test_to_a_larger_plane(self):
         small, large = (
-            with_fields(Network((rows * 5, (rows - 1) * 4 * 2)), 1, (rows, 5), (2, 2), n_kinds=2) for rows in (3, 6)
+            with_fields(Network((rows * 5, (rows - 1) * 4 * 2)), 1, (rows, 5), (2, 2), n_feature_maps=2)
+            for rows in (3, 6)
         )
         theta = np.stack([weights(small, seed) for seed in range(3)])
         carried = transfer_weights(theta, small, large)

@@ -111,15 +111,15 @@ def test_lbfgs_directions_are_those_of_the_bfgs_matrix():
 
     rng = np.random.default_rng(0)
     steps = tuple(rng.normal(size=5) for _ in range(3))
-    turns = tuple(step + 0.2 * rng.normal(size=5) for step in steps)
-    inverse = np.eye(5) * (steps[-1] @ turns[-1]) / (turns[-1] @ turns[-1])
-    for step, turn in zip(steps, turns, strict=True):
-        rho = 1.0 / (turn @ step)
-        left = np.eye(5) - rho * np.outer(step, turn)
+    gradient_changes = tuple(step + 0.2 * rng.normal(size=5) for step in steps)
+    inverse = np.eye(5) * (steps[-1] @ gradient_changes[-1]) / (gradient_changes[-1] @ gradient_changes[-1])
+    for step, gradient_change in zip(steps, gradient_changes, strict=True):
+        rho = 1.0 / (gradient_change @ step)
+        left = np.eye(5) - rho * np.outer(step, gradient_change)
         inverse = left @ inverse @ left.T + rho * np.outer(step, step)
     gradient = rng.normal(size=5)
     np.testing.assert_allclose(
-        _inverse_hessian_times(np, gradient, Curvature(steps, turns)), inverse @ gradient, rtol=1e-12
+        _inverse_hessian_times(np, gradient, Curvature(steps, gradient_changes)), inverse @ gradient, rtol=1e-12
     )
 
 
@@ -177,7 +177,7 @@ def test_lbfgs_forgets_a_misleading_memory_before_it_gives_up():
     from gpubp.optim.second_order import Curvature
 
     start = np.array([-1.2, 1.0])
-    misleading = Curvature(steps=(np.array([1.0, 0.0]),), turns=(np.array([-1.0, 0.0]),))
+    misleading = Curvature(steps=(np.array([1.0, 0.0]),), gradient_changes=(np.array([-1.0, 0.0]),))
     method, problem = lbfgs(), Problem(partial(banana, np), None)
     theta, state, _ = method.update(np, start, misleading, problem)
     np.testing.assert_array_equal(theta, start)
@@ -190,7 +190,7 @@ def test_lbfgs_stores_no_pair_without_curvature():
     """If the gradient does not change, the division is by 0."""
     method, problem = lbfgs(), Problem(lambda theta: (-theta.sum(), -np.ones(2)), None)
     theta, state, first = method.update(np, np.zeros(2), method.init(np, np.zeros(2)), problem)
-    assert (state.steps, state.turns) == ((), ())
+    assert (state.steps, state.gradient_changes) == ((), ())
     theta, _, second = method.update(np, theta, state, problem)
     assert second < first < 0.0
 
@@ -215,7 +215,7 @@ def test_lbfgs_does_not_change_its_inputs():
     state = method.init(np, theta)
     for _ in range(5):
         theta, state, _ = method.update(np, theta, state, problem)
-        for array in (theta, *state.steps, *state.turns):
+        for array in (theta, *state.steps, *state.gradient_changes):
             array.flags.writeable = False
 
 

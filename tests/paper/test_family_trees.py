@@ -14,7 +14,7 @@ from gpubp.nn.network import loss_and_gradient, views
 from gpubp.paper import family, family_recipe
 from gpubp.paper.family import ENGLISH, ITALIAN, PEOPLE, RELATIONS
 from gpubp.paper.family_codes import codes_of_people, explained, predicted
-from gpubp.paper.family_facts import by_relation, of_codes, of_held_out, of_learning
+from gpubp.paper.family_facts import fact_of_learning, facts_of_codes, facts_of_held_out, table_by_relation
 from gpubp.paper.family_pictures import clearest, draw_codes, draw_held_out, draw_weights, unit_names
 from gpubp.paper.family_recipe import PRINTED, Recipe, Trained, first_weights, held_out_cases, trained
 from gpubp.paper.family_trees import FOUND, FamilyTrees, judged
@@ -327,7 +327,7 @@ class TestFacts:
     def test_learning(self):
         y, held_out = perfect(2)
         y[0] = 1.0 - y[0]
-        fact = of_learning("cases learned", made(y, held_out))
+        fact = fact_of_learning("cases learned", made(y, held_out))
         assert fact.paper == "all 100; 1,500 sweeps"
         assert fact.found == "50 % on average, all by 50 % of 2; 1,500 sweeps"
 
@@ -335,7 +335,7 @@ class TestFacts:
         y, held_out = perfect(4)
         y[0] = 1.0 - y[0]
         y[1][held_out[1]] = 0.5 + 0.1 * (y[1][held_out[1]] - 0.5)  # right, and far from the zone
-        assert [fact.found for fact in of_held_out(made(y, held_out))] == [
+        assert [fact.found for fact in facts_of_held_out(made(y, held_out))] == [
             "75 % of 4",
             "75 % on average",
             "50 % on average",
@@ -347,7 +347,7 @@ class TestFacts:
         x, _ = family.cases()
         of_wives = x[:, 24 + RELATIONS.index("wife")] == 1.0
         y[:, of_wives] = 0.0
-        rows = by_relation(made(y, held_out)).rows
+        rows = table_by_relation(made(y, held_out)).rows
         assert [row[3] for row in rows] == ["100 %"] * 11 + ["0 %"]
         assert rows[-1][:3] == ("wife", "10", str(held_out[:, of_wives].sum()))
         assert sum(int(row[2]) for row in rows) == 4 * 40
@@ -358,14 +358,14 @@ class TestFacts:
         theta = np.stack(
             [theta_that_codes(nationality=0, generation=1, branch=5), theta_that_codes(nationality=0), np.zeros(846)]
         )
-        facts = [fact.found for fact in of_codes(PRINTED, made(y, held_out, theta))]
+        facts = [fact.found for fact in facts_of_codes(PRINTED, made(y, held_out, theta))]
         assert [text.split(";")[0] for text in facts[:3]] == ["100 % of 2", "50 % of 2", "50 % of 2"]
         assert facts[3] == "5.0 of 6 on average; more than half in 100 % of 2"
         assert facts[4].startswith("100 % of the people right; with first weights ")
 
     def test_none_done(self):
         y, held_out = perfect(2)
-        assert of_codes(PRINTED, made(1.0 - y, held_out)) == []
+        assert facts_of_codes(PRINTED, made(1.0 - y, held_out)) == []
 
 
 class TestStudy:

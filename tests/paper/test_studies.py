@@ -37,7 +37,7 @@ def nothing_trained(experiment, n_networks):
 
 def looked(name, runs, train_more=nothing_trained):
     """Return facts by their names, and tables by their captions."""
-    findings = list(EXPERIMENTS[name].look(EXPERIMENTS[name], runs, train_more))
+    findings = list(EXPERIMENTS[name].find_facts(EXPERIMENTS[name], runs, train_more))
     facts = {fact.what: fact.found for fact in findings if isinstance(fact, Fact)}
     return facts, {table.caption: table for table in findings if isinstance(table, StudyTable)}
 
@@ -113,7 +113,7 @@ class TestRunning:
             assert all(isinstance(cell, str) for row in table.rows for cell in row)
 
     def test_networks_settle_and_their_sweeps_stay(self):
-        experiment = replace(EXPERIMENTS["xor-skips"], look=lambda _, runs, __: seen.append(runs) or [])
+        experiment = replace(EXPERIMENTS["xor-skips"], find_facts=lambda _, runs, __: seen.append(runs) or [])
         seen = []
         result = experiment.run(5, device="cpu")
         first = run_seeds(experiment, 5, device="cpu")
@@ -126,7 +126,7 @@ class TestRunning:
         np.testing.assert_allclose(seen[0].error, 0.5 * np.sum((y - d) ** 2, axis=(1, 2)), rtol=1e-5)
 
     def test_networks_that_are_not_done_do_not_settle(self):
-        experiment = replace(EXPERIMENTS["xor-skips"], look=lambda _, runs, __: seen.append(runs) or [])
+        experiment = replace(EXPERIMENTS["xor-skips"], find_facts=lambda _, runs, __: seen.append(runs) or [])
         seen = []
         result = experiment.run(8, sweeps=150, device="cpu")
         first = run_seeds(experiment, 8, sweeps=150, device="cpu")
@@ -134,7 +134,7 @@ class TestRunning:
         np.testing.assert_array_equal(seen[0].theta[~result.solved], first.theta[~result.solved])
 
     def test_ctrl_c_keeps_earlier_findings(self):
-        def look(experiment, runs, train_more):
+        def find_facts(experiment, runs, train_more):
             yield Fact("before", "", "")
             train_more(experiment, 2)
             yield Fact("after", "", "")
@@ -145,7 +145,7 @@ class TestRunning:
                 raise KeyboardInterrupt
 
         epochs = []
-        experiment = replace(EXPERIMENTS["xor"], look=look)
+        experiment = replace(EXPERIMENTS["xor"], find_facts=find_facts)
         result = experiment.run(2, sweeps=5, device="cpu", callbacks=(interrupt,))
         assert (epochs, result.stop_reason) == ([1, 2, 3, 4, 5, 1, 2], "interrupted")
         assert [fact.what for fact in result.facts] == ["before"]

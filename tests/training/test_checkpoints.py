@@ -471,7 +471,7 @@ class TestValidation:
         with pytest.raises(CheckpointError) as caught:
             fit(checkpoint=folder, resume=True, **OTHER[message])
         start, difference, fix = re.split(
-            " belongs to another training run: |. Pass the same arguments as before, ", str(caught.value)
+            " was written by a run with other settings: |. Pass the same arguments as before, ", str(caught.value)
         )
         assert (start, fix) == (str(path), "or another folder")
         assert re.search(message, difference)
@@ -609,7 +609,10 @@ class TestFiles:
                 "holds None as state.updates, not a number such as 0",
             ),
             (lambda h, a: h["training_state"]["state"].update({"state.updates": 1.5}), "holds 1.5 as state.updates"),
-            (lambda h, a: h["training_state"].pop("stale"), "does not hold the numbers epoch, parts_done"),
+            (
+                lambda h, a: h["training_state"].pop("epochs_without_improvement"),
+                "does not hold the numbers epoch, parts_done",
+            ),
             (lambda h, a: h["training_state"].update(epoch="1"), "does not hold the numbers epoch, parts_done"),
             (lambda h, a: h["training_state"].update(epoch=-1), "does not hold the numbers epoch, parts_done"),
             (lambda h, a: a.update(diverged=np.zeros(2, bool)), r"holds diverged as \(2,\)"),

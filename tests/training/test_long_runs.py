@@ -265,7 +265,7 @@ class TestTables:
         fit_shop(shop, folder, epochs=3)
         before = checkpoints_in(folder)
         shop.write_text(change(shop.read_text()))
-        with pytest.raises(CheckpointError, match=f"belongs to another training run: .*({message})"):
+        with pytest.raises(CheckpointError, match=f"was written by a run with other settings: .*({message})"):
             fit_shop(shop, folder, resume=True)
         assert checkpoints_in(folder) == before
 
@@ -307,7 +307,7 @@ class TestCommand:
             (["--checkpoint", "kept"], "error: kept already holds checkpoints, "),
             (
                 ["--checkpoint", "kept", "--resume", "--seed", "7"],
-                "belongs to another training run: X has other values; seed has",
+                "was written by a run with other settings: X has other values; seed has",
             ),
             (["--checkpoint", "shop.csv"], "error: no checkpoint can be written to shop.csv: "),
         ],

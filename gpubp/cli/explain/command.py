@@ -51,8 +51,8 @@ def explain(
             metavar="FILE", help="Write a page for the browser instead, one step at a time.", show_default=False
         ),
     ] = None,
-    learning_rate: Annotated[float, typer.Option(help="Learning rate: ε in the paper.")] = 0.5,
-    precision: Annotated[int, typer.Option(min=1, max=12, help="Digits after the point.")] = 4,
+    learning_rate: Annotated[float, typer.Option(metavar="NUMBER", help="Learning rate: ε in the paper.")] = 0.5,
+    precision: Annotated[int, typer.Option(min=1, max=12, metavar="N", help="Digits after the decimal point.")] = 4,
     as_json: Annotated[bool, typer.Option("--json", help="Print all numbers in full precision as JSON.")] = False,
 ) -> None:
     """Walk through one forward and one backward pass, equation by equation, with the numbers in each matrix.

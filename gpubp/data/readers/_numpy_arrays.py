@@ -6,7 +6,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from gpubp._core.files import open_ordinary
+from gpubp._core.files import open_regular
 from gpubp._core.text import brief
 from gpubp.data._limits import check_unpacked_size
 from gpubp.data.table import Column, RawTable, raw_table_from_arrays
@@ -15,7 +15,7 @@ from gpubp.errors import DataError
 
 def read_numpy(path: Path) -> RawTable:
     """Read a matrix whose last column is the target, or an archive of ``x`` and, optionally, ``y``."""
-    with open_ordinary(path) as file:  # np.load would leave a broken archive open
+    with open_regular(path) as file:  # np.load would leave a broken archive open
         if file.read(2) != b"PK":
             file.seek(0)
             _check_header(file, path.stat().st_size)

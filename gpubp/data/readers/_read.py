@@ -4,7 +4,7 @@ import re
 from os import PathLike, fspath
 from pathlib import Path
 
-from gpubp._core.files import open_ordinary
+from gpubp._core.files import open_regular
 from gpubp._core.names import near_miss
 from gpubp._core.text import brief
 from gpubp.data._limits import MAX_LINE_BYTES
@@ -78,7 +78,7 @@ def _check_separator(separator: str, path: Path) -> None:
 def _first_bytes(path: Path) -> bytes:
     """Return the first two bytes of a file; raise a DataError if it cannot be opened."""
     try:
-        with open_ordinary(path) as file:
+        with open_regular(path) as file:
             return file.read(2)
     except FileNotFoundError:
         raise DataError(

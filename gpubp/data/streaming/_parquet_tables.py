@@ -82,14 +82,14 @@ class ParquetTables:
         values = [(name, text) for group in self.groups for name, text in group.file.path_columns.items()]
         self.text_path_columns = {name for name, text in values if not text.lstrip("-").isdecimal()}
         self.counts = np.asarray([group.n_rows for group in self.groups], np.int64)
-        self.begins = np.cumsum(self.counts) - self.counts
+        self.starts = np.cumsum(self.counts) - self.counts
         self.metadata_bytes = held + not_held
         self.reading_bytes = largest + 3 * PIECE_BYTES + self.metadata_bytes
 
     def pieces(self, blocks: Iterable[int] | None = None) -> Iterator[Piece]:
         """Read row groups."""
         for block in range(len(self.groups)) if blocks is None else blocks:
-            yield from self._read_group(self.groups[int(block)], int(self.begins[int(block)]))
+            yield from self._read_group(self.groups[int(block)], int(self.starts[int(block)]))
 
     def _set_columns(self, schema: Any, file: ParquetFile) -> None:
         self.columns = [name for name in schema.names if not name.startswith("__index_level_")]

@@ -21,8 +21,8 @@ class Window(NamedTuple):
     x: np.ndarray
     targets: np.ndarray
     order: np.ndarray | None
-    begins: float
-    spans: float
+    fraction_done: float
+    fraction: float
 
 
 class WindowBuffers:

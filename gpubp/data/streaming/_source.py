@@ -70,7 +70,7 @@ class FileState(NamedTuple):
             raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
         if not stat.S_ISREG(status.st_mode):
             raise DataError(
-                f"{path} is not an ordinary file; a stream needs a file that it can read in any order and repeatedly"
+                f"{path} is not a regular file; a stream needs a file that it can read in any order and repeatedly"
             )
         return cls(path, status.st_size, status.st_mtime_ns)
 

@@ -41,9 +41,17 @@ class StreamEpoch:
     def __iter__(self) -> Iterator[ArrayBatches]:
         on_host = not self.backend.is_numpy
         with closing(self.stream.windows(self.buffers, self.seed, self.target_range, self.n_skipped)) as windows:
-            for x, targets, order, begins, spans in windows:
+            for x, targets, order, fraction_done, fraction in windows:
                 samples = Batch(x, targets)
-                yield ArrayBatches(self.backend, samples, self.size, order, on_host=on_host, begins=begins, spans=spans)
+                yield ArrayBatches(
+                    self.backend,
+                    samples,
+                    self.size,
+                    order,
+                    on_host=on_host,
+                    fraction_done=fraction_done,
+                    fraction=fraction,
+                )
 
     def after(self, n: int) -> "StreamEpoch":
         """Return the same epoch without its first `n` windows, which are not read if blocks can be skipped."""

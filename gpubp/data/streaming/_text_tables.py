@@ -93,14 +93,14 @@ class TextTables:
         self.dtype = "float32"  # text does not show the precision of a number
         self.blocks = [(file, block) for file in self.files for block in file.blocks]
         self.counts = np.asarray([block.n_rows for _, block in self.blocks], np.int64)
-        self.begins = np.cumsum(self.counts) - self.counts
+        self.starts = np.cumsum(self.counts) - self.counts
         self.reading_bytes = MEMORY_PER_TEXT_BYTE * max(block.stop - block.start for _, block in self.blocks)
 
     def pieces(self, blocks: Iterable[int] | None = None) -> Iterator[Piece]:
         """Read blocks."""
         for number in range(len(self.blocks)) if blocks is None else blocks:
             file, block = self.blocks[int(number)]
-            yield Piece(file.read(block), str(file.path), block.first, int(self.begins[int(number)]))
+            yield Piece(file.read(block), str(file.path), block.first, int(self.starts[int(number)]))
 
 
 def _find_blocks(file: Any, begin: int) -> Iterator[TextBlock]:

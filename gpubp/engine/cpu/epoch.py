@@ -16,7 +16,7 @@ from gpubp.engine.cpu.optimizers import change_of, has_loop, numbers_of_steps
 from gpubp.engine.cpu.outputs import layers_of
 from gpubp.engine.cpu.steps import Buffers, Request, Work, take_part, take_part_in_stack
 from gpubp.engine.cpu.threads import Crew, threads_allowed
-from gpubp.engine.plain.minibatches import ArrayBatches, Batch, Batches, PerNetworkBatches, cut, epochs_of
+from gpubp.engine.plain.minibatches import ArrayBatches, Batch, Batches, PerNetworkBatches, divide_epoch, epochs_of
 from gpubp.engine.plain.step import EpochResult, EpochRunner, ModelState, Objective
 from gpubp.engine.pointer_checks import check_epoch
 from gpubp.nn.losses import get_loss
@@ -223,7 +223,7 @@ class CompiledEpochRunner:
 
         0 where each network gathers its own.
         """
-        if isinstance(batches, ArrayBatches) or 2 * len(np.unique(batches.begins)) > len(batches.begins):
+        if isinstance(batches, ArrayBatches) or 2 * len(np.unique(batches.starts)) > len(batches.starts):
             return 0
         sizes = self.objective.network.sizes
         of_a_step = size * (sizes[0] + sizes[-1]) * np.dtype(self.dtype).itemsize
@@ -260,10 +260,10 @@ class Gathered:
     def cut(self, batches: ArrayBatches | PerNetworkBatches) -> tuple[np.ndarray, np.ndarray]:
         """Return how many samples each step has, and the part of the epoch before it; reused where equal."""
         n_samples = batches.n_samples
-        of_epoch = (batches.begins, batches.spans) if isinstance(batches, ArrayBatches) else ()
+        of_epoch = (batches.fraction_done, batches.fraction) if isinstance(batches, ArrayBatches) else ()
         asked = (np.asarray(n_samples).tobytes(), of_epoch)
         if self.cut_before != asked:
-            self.cut_before, self.steps = asked, cut(n_samples, self.size, *of_epoch)
+            self.cut_before, self.steps = asked, divide_epoch(n_samples, self.size, *of_epoch)
         return self.steps
 
     def room_for(self, n_steps: int) -> "Found":
@@ -278,8 +278,8 @@ def _own_of(batches: ArrayBatches | PerNetworkBatches) -> np.ndarray | None:
     if isinstance(batches, ArrayBatches):
         return None
     weights_of, weights = batches.weights_of, batches.samples.sample_weight
-    begins = np.zeros_like(batches.begins) if weights_of is None or weights is None else weights_of * weights.shape[-1]
-    return np.stack([batches.counts, batches.begins, begins], axis=1).astype(np.int64)
+    begins = np.zeros_like(batches.starts) if weights_of is None or weights is None else weights_of * weights.shape[-1]
+    return np.stack([batches.counts, batches.starts, begins], axis=1).astype(np.int64)
 
 
 class Found:

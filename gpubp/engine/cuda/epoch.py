@@ -12,7 +12,7 @@ from gpubp.engine.cuda.kernels.steps import state_in_global_memory
 from gpubp.engine.cuda.optimizers import settings_of_steps, state_after, update_code
 from gpubp.engine.cuda.small_networks import SmallNetworkSteps, shared_memory
 from gpubp.engine.cuda.steps import BatchPlan, LayerwiseSteps, StepSpec
-from gpubp.engine.plain.minibatches import ArrayBatches, Batch, Batches, cut
+from gpubp.engine.plain.minibatches import ArrayBatches, Batch, Batches, divide_epoch
 from gpubp.engine.plain.step import EpochResult, EpochRunner, ModelState, Objective
 from gpubp.engine.pointer_checks import check_epoch
 from gpubp.engine.tracing.symbols import Inexpressible
@@ -94,7 +94,7 @@ class CudaEpochRunner:
             model.state = self.own_state = state_after(self.spec.update, state_before, steps.parts, n_done)
             self.device.wait()
         values, weights, finite = steps.read()
-        sizes, _ = cut(plan.n_samples, plan.size)
+        sizes, _ = divide_epoch(plan.n_samples, plan.size)
         return EpochResult(values, weights, np.tile(sizes, batches.epochs), finite)
 
     def _fits_one_block(self, stack: tuple[int, ...], size: int) -> bool:
@@ -146,7 +146,7 @@ class CudaEpochRunner:
         if model.state is not self.own_state:
             for name, array in zip(self.spec.update.parts, steps.parts, strict=True):
                 self.device.copy(getattr(model.state, name), array)
-        _, parts = cut(plan.n_samples, plan.size, batches.begins, batches.spans)
+        _, parts = divide_epoch(plan.n_samples, plan.size, batches.fraction_done, batches.fraction)
         epochs = np.add.outer(model.epoch + np.arange(batches.epochs), parts).ravel()
         settings = settings_of_steps(self.spec.update, self.optimizer.settings, model.state, epochs)
         settings = settings.astype(self.dtype)

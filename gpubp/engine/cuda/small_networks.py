@@ -62,8 +62,8 @@ class SmallNetworkSteps:
         operations = 6.0 * plan.size * self.n_parameters * max(1.0, self.n_networks / CONCURRENT_BLOCKS)
         per_launch = max(1, int(OPERATIONS_PER_LAUNCH / operations))
         arrays = [(array, stride(array, ndim)) for array, ndim in zip(self.samples[:3], NDIM, strict=True)]
-        n_own, n_settings = self.settings.shape[1:]
-        settings = (self.settings, n_own * n_settings, n_settings if n_own > 1 else 0)
+        n_rows, n_settings = self.settings.shape[1:]
+        settings = (self.settings, n_rows * n_settings, n_settings if n_rows > 1 else 0)
         l2 = np.dtype(self.spec.dtype).type(self.spec.objective.l2)
         for begin in range(0, n_steps, per_launch):
             end = min(begin + per_launch, n_steps)

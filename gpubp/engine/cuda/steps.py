@@ -87,9 +87,9 @@ class LayerwiseSteps:
         rows = self.n_networks * size
         self.totals = [empty((rows * n,)) for n in network.sizes[1:]]
         self.outputs = [empty((rows * n,)) for n in network.sizes[1:-1]]
-        self.begins = [rows * n for n in accumulate((0, *network.sizes[1:]))]  # of the layers' signals
-        self.signals, self.losses, self.scale = empty((self.begins[-1],)), empty((rows,)), empty((self.n_networks,))
-        self.columns = device.upload(_bias_columns(network, self.begins))
+        self.starts = [rows * n for n in accumulate((0, *network.sizes[1:]))]  # of the layers' signals
+        self.signals, self.losses, self.scale = empty((self.starts[-1],)), empty((rows,)), empty((self.n_networks,))
+        self.columns = device.upload(_bias_columns(network, self.starts))
         self.l2, self.is_weight, self.squares = np.dtype(dtype).type(spec.objective.l2), None, None
         if spec.objective.l2:
             self.is_weight = device.upload(network.weight_mask().astype(np.uint8))
@@ -180,16 +180,16 @@ class LayerwiseSteps:
         weights = [self._weights(block) for block in blocks]
         # those of the first network; kernels add the stride of each network
         biases = [_first_network(block, 2)[-1] if self.network.bias else None for block in blocks]
-        signals = [self._rows(self.signals[begin:], b, n) for begin, n in zip(self.begins, sizes[1:], strict=False)]
+        signals = [self._rows(self.signals[start:], b, n) for start, n in zip(self.starts, sizes[1:], strict=False)]
         totals = [self._rows(array, b, n) for array, n in zip(self.totals, sizes[1:], strict=True)]
         outputs = [self._rows(array, b, n) for array, n in zip(self.outputs, sizes[1:-1], strict=True)]
-        below, n_parameters = [x, *outputs], self.n_parameters
+        layer_inputs, n_parameters = [x, *outputs], self.n_parameters
         targets_stride, weights_stride = (
             stride(array, ndim) for array, ndim in zip(self.window[1:], NDIM[1:], strict=True)
         )
 
         for k in range(n_layers):  # eq. (1) and (2)
-            multiply(below[k], weights[k], totals[k])
+            multiply(layer_inputs[k], weights[k], totals[k])
             if k < n_layers - 1:
                 forward = (biases[k], n_parameters, totals[k], outputs[k])
                 self._over_layer(layers.activations[k], b, sizes[k + 1], *forward)
@@ -197,7 +197,7 @@ class LayerwiseSteps:
         output_arguments = (biases[-1], n_parameters, totals[-1], *sample_arguments, signals[-1], self.losses)
         self._over_layer(layers.output, b, sizes[-1], *output_arguments)
         for k in range(n_layers - 1, -1, -1):  # eq. (6), (7) and (5)
-            multiply(below[k], signals[k], self._weights(gradients[k]), a_transposed=True)
+            multiply(layer_inputs[k], signals[k], self._weights(gradients[k]), a_transposed=True)
             if k > 0:
                 multiply(signals[k], weights[k], signals[k - 1], b_transposed=True)
                 backward = (totals[k - 1], outputs[k - 1], signals[k - 1])
@@ -205,8 +205,8 @@ class LayerwiseSteps:
         if self.squares is not None:
             self._over_parameters("squares_of_weights", self.n_counts, self.thetas, self.is_weight, self.squares)
         self._sums(b, sample_weight, weights_stride)
-        n_own, n_settings = self.settings.shape[1:]
-        settings = (self.settings, n_own * n_settings, n_settings if n_own > 1 else 0)
+        n_rows, n_settings = self.settings.shape[1:]
+        settings = (self.settings, n_rows * n_settings, n_settings if n_rows > 1 else 0)
         inputs = (self.counter, *settings, self.scale, self.l2, self.is_weight, self.gradients)
         self._over_parameters("update", min(_blocks(n_parameters), MAX_BLOCKS), *inputs, self.thetas, *self.parts)
 
@@ -266,12 +266,12 @@ def _blocks(n: int) -> int:
     return -(-n // THREADS)
 
 
-def _bias_columns(network: Network, begins: list[int]) -> np.ndarray:
-    """Find for each bias where its signals begin, their stride by sample, and where its gradient goes: (n, 3)."""
+def _bias_columns(network: Network, starts: list[int]) -> np.ndarray:
+    """Find for each bias where its signals start, their stride by sample, and where its gradient goes: (n, 3)."""
     indices = np.arange(network.n_parameters)
     columns = [np.empty((0, 3), np.int64)]
-    for begin, block in zip(begins, views(np, network, indices), strict=False):
+    for start, block in zip(starts, views(np, network, indices), strict=False):
         n = block.shape[1]
         if network.bias:
-            columns.append(np.stack([begin + np.arange(n), np.full(n, n), block[-1]], axis=-1))
+            columns.append(np.stack([start + np.arange(n), np.full(n, n), block[-1]], axis=-1))
     return np.concatenate(columns).astype(np.int64)

@@ -92,9 +92,9 @@ class ArrayBatches:
 
     ``order`` is a NumPy array of row indices, or None for the order of the arrays. The batches are for ``epochs``
     epochs, all in the same order or each in its own, ``(epochs, n)``; iterating gives the batches of one epoch. If the
-    samples are ``on_host``, they are NumPy arrays and are copied to the backend batch by batch. ``begins`` and
-    ``spans`` are the fractions of the epoch before these batches and in them; ``spans`` is 0 if unknown. Each process
-    takes its shard of every batch.
+    samples are ``on_host``, they are NumPy arrays and are copied to the backend batch by batch. These
+    batches are a ``fraction`` of the epoch, 0 if unknown, and follow after ``fraction_done`` of it. Each process takes
+    its shard of every batch.
     """
 
     backend: Backend
@@ -103,8 +103,8 @@ class ArrayBatches:
     order: np.ndarray | None = None
     epochs: int = 1
     on_host: bool = False
-    begins: float = 0.0
-    spans: float = 1.0
+    fraction_done: float = 0.0
+    fraction: float = 1.0
     processes: ProcessGroup = SINGLE_PROCESS
 
     @property
@@ -125,15 +125,15 @@ class ArrayBatches:
             x, targets, weights = (None if array is None else to_backend(self.backend, array) for array in batch[:3])
             yield part, Batch(x, targets, weights, shard=batch.shard)
 
-    def _divide(self, home: Backend) -> Iterator[tuple[float, Batch]]:
+    def _divide(self, storage: Backend) -> Iterator[tuple[float, Batch]]:
         """Divide the samples, without moving them between host and device."""
-        xp, (x, targets, weights, *_), n_samples = home.xp, self.samples, self.n_samples
+        xp, (x, targets, weights, *_), n_samples = storage.xp, self.samples, self.n_samples
         if self.processes.world_size == 1 and self.order is None and self.size >= n_samples:
-            yield self.begins, self.samples
+            yield self.fraction_done, self.samples
             return
-        _, fractions = cut(n_samples, self.size, self.begins, self.spans)
+        _, fractions = divide_epoch(n_samples, self.size, self.fraction_done, self.fraction)
         index_dtype = "int32" if x.shape[-2] < 2**31 else "int64"
-        order = None if self.order is None else to_backend(home, self.order, index_dtype)
+        order = None if self.order is None else to_backend(storage, self.order, index_dtype)
         for start, fraction in zip(range(0, n_samples, self.size), fractions.tolist(), strict=True):
             shard = self.processes.shard(min(start + self.size, n_samples) - start)
             rows = slice(start + shard.start, start + shard.stop)
@@ -164,7 +164,9 @@ class BatchesInParts:
         n_parts = max(1, n_samples // part_size)
         for part in range(self.first, n_parts):
             rows = order[part * part_size : None if part == n_parts - 1 else (part + 1) * part_size]
-            yield replace(self.batches, order=rows, begins=part * part_size / n_samples, spans=len(rows) / n_samples)
+            yield replace(
+                self.batches, order=rows, fraction_done=part * part_size / n_samples, fraction=len(rows) / n_samples
+            )
 
     def after(self, n: int) -> "BatchesInParts":
         """Return the epoch without its first ``n`` parts."""
@@ -188,11 +190,11 @@ class Orders:
         self.before_last_draw = self.state()
         return tuple(self.generator.integers(2**32, size=2).tolist())
 
-    def state(self, *, of_present: bool = False) -> dict[str, Any]:
-        """Return the generator's state as JSON, before the next draw or, with ``of_present``, before the last one."""
-        return self.before_last_draw if of_present else _as_json(self.generator.bit_generator.state)
+    def state(self, *, before_last_draw: bool = False) -> dict[str, Any]:
+        """Return the generator's present state as JSON, or the state before the last draw."""
+        return self.before_last_draw if before_last_draw else _as_json(self.generator.bit_generator.state)
 
-    def go_back_to(self, state: dict[str, Any]) -> None:
+    def restore(self, state: dict[str, Any]) -> None:
         """Restore a state of the generator."""
         self.generator.bit_generator.state = state
 
@@ -203,7 +205,9 @@ def _as_json(state: Any) -> Any:
     return state.tolist() if isinstance(state, np.ndarray) else state
 
 
-def cut(n_samples: Any, size: int, begins: float = 0.0, spans: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+def divide_epoch(
+    n_samples: Any, size: int, fraction_done: float = 0.0, fraction: float = 1.0
+) -> tuple[np.ndarray, np.ndarray]:
     """Return, for each step of an epoch or of a part of it, its number of samples and the fraction of the epoch done.
 
     The number of samples in an epoch is whole, so the fraction before a step does not depend on how the epoch is
@@ -213,7 +217,7 @@ def cut(n_samples: Any, size: int, begins: float = 0.0, spans: float = 1.0) -> t
     ----------
     n_samples : int or (K,) array of NumPy
     size : int
-    begins, spans : float
+    fraction_done, fraction : float
         See :class:`ArrayBatches`.
 
     Returns
@@ -223,10 +227,10 @@ def cut(n_samples: Any, size: int, begins: float = 0.0, spans: float = 1.0) -> t
     """
     starts = np.arange(0, np.max(n_samples), size)
     starts = np.reshape(starts, (-1, *(1,) * np.ndim(n_samples)))
-    if spans == 0.0:  # the number of samples in the epoch is unknown
-        return np.clip(n_samples - starts, 0, size), np.full(starts.shape, begins)
-    epoch_size = np.rint(n_samples / spans)
-    return np.clip(n_samples - starts, 0, size), (np.rint(begins * epoch_size) + starts) / epoch_size
+    if fraction == 0.0:  # the number of samples in the epoch is unknown
+        return np.clip(n_samples - starts, 0, size), np.full(starts.shape, fraction_done)
+    epoch_size = np.rint(n_samples / fraction)
+    return np.clip(n_samples - starts, 0, size), (np.rint(fraction_done * epoch_size) + starts) / epoch_size
 
 
 @dataclass(frozen=True)
@@ -244,8 +248,8 @@ class PerNetworkBatches:
         The maximum number of samples in a batch.
     order : (m,) array of NumPy
         Rows of the samples: the orders of all networks, concatenated; networks may share an order.
-    begins, counts : (K,) arrays of NumPy
-        Where in ``order`` the rows of each network begin, and how many it has.
+    starts, counts : (K,) arrays of NumPy
+        Where in ``order`` the rows of each network start, and how many it has.
     weights_of : (K,) array of NumPy, optional
         Which of the ``w`` rows of sample weights each network has; by default, the first.
     """
@@ -254,7 +258,7 @@ class PerNetworkBatches:
     samples: Batch
     size: int
     order: np.ndarray
-    begins: np.ndarray
+    starts: np.ndarray
     counts: np.ndarray
     weights_of: np.ndarray | None = None
 
@@ -264,10 +268,10 @@ class PerNetworkBatches:
         return int(self.counts[0]) if np.all(self.counts == self.counts[0]) else self.counts
 
     def __iter__(self) -> Iterator[tuple[Any, Batch]]:
-        sizes, parts = cut(self.n_samples, self.size)
+        sizes, parts = divide_epoch(self.n_samples, self.size)
         for step, (step_sizes, part) in enumerate(zip(sizes, parts, strict=True)):
             positions = step * self.size + np.arange(np.max(step_sizes))
-            indices = self.begins[:, None] + np.minimum(positions, self.counts[:, None] - 1)
+            indices = self.starts[:, None] + np.minimum(positions, self.counts[:, None] - 1)
             is_sample = None if step_sizes.ndim == 0 else positions < self.counts[:, None]
             batch = self._batch(self.order[indices], is_sample)
             if step_sizes.ndim:

@@ -37,7 +37,7 @@ def to_onnx(model: Any, theta: Any = None, *, path: Path | None = None, dtype: s
         Path to write the model to; the usual suffix is ``.onnx``. An existing file is replaced once the new one is
         complete.
     dtype : {"float32", "float64"}, optional
-        The precision of the network; by default that of the parameters.
+        The precision of the network; by default, that of the parameters.
 
     Returns
     -------

@@ -17,11 +17,11 @@ from gpubp.nn.losses import output_loss
 from gpubp.nn.network import Network
 
 ALL_SAMPLES_AT_ONCE = """
-extern "C" __global__ void {name}(whole b, whole n, {parameters}) {{
-    const whole network = blockIdx.z;
+extern "C" __global__ void {name}(integer b, integer n, {parameters}) {{
+    const integer network = blockIdx.z;
 {offsets}
-    for (whole c = (whole)blockIdx.y * blockDim.y + threadIdx.y; c < b; c += (whole)gridDim.y * blockDim.y) {{
-        for (whole j = (whole)blockIdx.x * blockDim.x + threadIdx.x; j < n; j += (whole)gridDim.x * blockDim.x) {{
+    for (integer c = (integer)blockIdx.y * blockDim.y + threadIdx.y; c < b; c += (integer)gridDim.y * blockDim.y) {{
+        for (integer j = (integer)blockIdx.x * blockDim.x + threadIdx.x; j < n; j += (integer)gridDim.x * blockDim.x) {{
 {body}
         }}
     }}
@@ -29,16 +29,16 @@ extern "C" __global__ void {name}(whole b, whole n, {parameters}) {{
 """
 
 SAMPLE_BY_SAMPLE = """
-extern "C" __global__ void {name}(whole b, whole n, {parameters}) {{
-    const whole network = blockIdx.z;
+extern "C" __global__ void {name}(integer b, integer n, {parameters}) {{
+    const integer network = blockIdx.z;
 {offsets}
-    for (whole c = blockIdx.x; c < b; c += gridDim.x) {{
+    for (integer c = blockIdx.x; c < b; c += gridDim.x) {{
 {body}
     }}
 }}
 """
 
-LOOP_OF_BLOCK = "for (whole j = threadIdx.x; j < n; j += blockDim.x)"
+LOOP_OF_BLOCK = "for (integer j = threadIdx.x; j < n; j += blockDim.x)"
 
 
 class Kernel(NamedTuple):
@@ -91,7 +91,7 @@ def _activation(kernel: str, name: str, dtype: str, *, bias: bool, store_total: 
     if store_total and bias:
         results, stores = {"with_bias": x, **results}, "totals[c * n + j] = with_bias;\n"
     strides = {"totals": "b * n", "outputs": "b * n"} | ({"biases": "n_parameters"} if bias else {})
-    parameters = "const real* biases, whole n_parameters, real* totals, real* outputs"
+    parameters = "const real* biases, integer n_parameters, real* totals, real* outputs"
     return _kernel(kernel, parameters, strides, code, results, stores + "outputs[c * n + j] = value;")
 
 
@@ -119,8 +119,8 @@ def _output(network: Network, dtype: str, *, weighted: bool) -> Kernel:
     strides |= {"biases": "n_parameters"} if network.bias else {}
     strides |= {"sample_weights": "weights_stride"} if weighted else {}
     parameters = (
-        "const real* biases, whole n_parameters, const real* totals, const real* targets, whole targets_stride, "
-        "const real* sample_weights, whole weights_stride, real* signals, real* losses"
+        "const real* biases, integer n_parameters, const real* totals, const real* targets, integer targets_stride, "
+        "const real* sample_weights, integer weights_stride, real* signals, real* losses"
     )
     text = SAMPLE_BY_SAMPLE.format(
         name="output", parameters=parameters, offsets=offsets(strides), body=indented(body, 8)

@@ -4,7 +4,7 @@ from gpubp.engine.tracing.symbols import REDUCTIONS
 
 HEAD = """
 typedef {real} real;
-typedef long long whole;
+typedef long long integer;
 
 extern __shared__ real shared[];  // one number or more for each thread; a block's threads are a power of two
 

@@ -14,39 +14,39 @@ from gpubp.nn.network import Network
 
 KERNEL = """
 extern "C" __global__ void take_steps(
-    whole begin, whole end, whole n_steps, whole size, whole n_samples, const int* order, const real* all_x,
-    whole x_stride, const real* all_targets, whole targets_stride, const real* all_weights, whole weights_stride,
-    const real* all_settings, whole step_stride, whole network_stride, real l2, double* results,
+    integer begin, integer end, integer n_steps, integer size, integer n_samples, const int* order, const real* all_x,
+    integer x_stride, const real* all_targets, integer targets_stride, const real* all_weights, integer weights_stride,
+    const real* all_settings, integer step_stride, integer network_stride, real l2, double* results,
     real* all_thetas{parameters}
 ) {{
-    const whole network = blockIdx.x, n_networks = gridDim.x;
-    const real* own_x = all_x + network * x_stride;
-    const real* own_targets = all_targets + network * targets_stride;
+    const integer network = blockIdx.x, n_networks = gridDim.x;
+    const real* x_of_network = all_x + network * x_stride;
+    const real* targets_of_network = all_targets + network * targets_stride;
     const real* sample_weights = all_weights ? all_weights + network * weights_stride : 0;
-{own_parts}
+{state_pointers}
     real* next_free = shared + blockDim.x;
     real* thetas = next_free;
     next_free += {n_parameters};
     real* losses = next_free;
     next_free += size;
-{places}
+{arrays}
     for (int i = threadIdx.x; i < {n_parameters}; i += blockDim.x) thetas[i] = all_thetas[network * {n_parameters} + i];
 
-    const whole steps_of_epoch = (n_samples + size - 1) / size;
-    for (whole step = begin; step < end; ++step) {{
+    const integer steps_of_epoch = (n_samples + size - 1) / size;
+    for (integer step = begin; step < end; ++step) {{
         const real* settings = all_settings + step * step_stride + network * network_stride;
-        const whole first = step % steps_of_epoch * size;
-        const int* chosen = order + first;
+        const integer first = step % steps_of_epoch * size;
+        const int* rows = order + first;
         const int b = n_samples - first < size ? n_samples - first : size;
         for (int at = threadIdx.x; at < b * {n_inputs}; at += blockDim.x) {{
-            outputs_0[at] = own_x[(whole)chosen[at / {n_inputs}] * {n_inputs} + at % {n_inputs}];
+            outputs_0[at] = x_of_network[(integer)rows[at / {n_inputs}] * {n_inputs} + at % {n_inputs}];
         }}
         __syncthreads();
 {forward}
         real loss = 0, weight = 0, squared = 0;
         for (int c = threadIdx.x; c < b; c += blockDim.x) {{
             loss += losses[c];
-            weight += sample_weights ? sample_weights[chosen[c]] : 1;
+            weight += sample_weights ? sample_weights[rows[c]] : 1;
         }}
 {squares}
         loss = sum_over_block(loss, shared);
@@ -76,7 +76,7 @@ TOTAL_INPUTS = """for (int at = threadIdx.x; at < b * {j}; at += blockDim.x) {{
     const int c = at / {j}, to = at % {j};
     real total = {bias};
     for (int i = 0; i < {i}; ++i) total += outputs_{k}[c * {i} + i] * thetas[{start} + i * {j} + to];
-{then}
+{store}
 }}
 __syncthreads();"""
 
@@ -88,7 +88,7 @@ SIGNALS_BELOW = """for (int at = threadIdx.x; at < b * {i}; at += blockDim.x) {{
     real own_dE_dy = 0;
     for (int j = first; j < {j}; ++j) own_dE_dy += signals[j] * weights[j];
     for (int j = 0; j < first; ++j) own_dE_dy += signals[j] * weights[j];
-{then}
+{store}
 }}
 __syncthreads();"""
 
@@ -98,8 +98,8 @@ SAMPLES = """for (int c = threadIdx.x; c < b; c += blockDim.x) {{
 __syncthreads();"""
 
 UPDATE = """for (int at = threadIdx.x; at < {n}; at += blockDim.x) {{
-    const int i = at / {j}, j = at % {j}, place = {start} + at;
-    const real own_theta = thetas[place];
+    const int i = at / {j}, j = at % {j}, index = {start} + at;
+    const real own_theta = thetas[index];
     real sum = 0;
     if (i < {i}) {{
         for (int c = 0; c < b; ++c) sum += outputs_{k}[c * {i} + i] * totals_{k}[c * {j} + j];
@@ -109,7 +109,7 @@ UPDATE = """for (int at = threadIdx.x; at < {n}; at += blockDim.x) {{
     }}
     const real own_gradient = sum * scale;
 {statements}
-    thetas[place] = new_theta;
+    thetas[index] = new_theta;
 {stores}
 }}"""
 
@@ -120,7 +120,7 @@ SQUARES = """for (int at = threadIdx.x; at < {n}; at += blockDim.x) {{
 
 def state_of_one_network(k: int) -> str:
     """Return where :data:`UPDATE` finds array ``k`` of the optimizer's state for a parameter."""
-    return f"part_{k}[place]"
+    return f"part_{k}[index]"
 
 
 def small_network_source(objective: Objective, update: UpdateCode, dtype: str, *, weighted: bool) -> str:
@@ -144,19 +144,19 @@ def small_network_source(objective: Objective, update: UpdateCode, dtype: str, *
         statements = indented(update.statements, 4)
         changes.append(UPDATE.format(**layer, statements=statements, stores=indented(stores, 4)))
         squares.append(SQUARES.format(n=layer["i"] * layer["j"], start=layer["start"]))
-    places = [f"real* outputs_0 = next_free;\nnext_free += size * {sizes[0]};"]
+    arrays = [f"real* outputs_0 = next_free;\nnext_free += size * {sizes[0]};"]
     for k, n in enumerate(sizes[1:]):
-        places.append(f"real* totals_{k} = next_free;\nnext_free += size * {n};")
+        arrays.append(f"real* totals_{k} = next_free;\nnext_free += size * {n};")
         if k < n_layers - 1:
-            places.append(f"real* outputs_{k + 1} = next_free;\nnext_free += size * {n};")
-    own_parts = [f"real* part_{k} = all_part_{k} + network * {network.n_parameters};" for k in range(n_parts)]
+            arrays.append(f"real* outputs_{k + 1} = next_free;\nnext_free += size * {n};")
+    state_pointers = [f"real* part_{k} = all_part_{k} + network * {network.n_parameters};" for k in range(n_parts)]
     has_penalty = objective.l2 and objective.penalty_reported
     text = KERNEL.format(
         parameters="".join(f", real* all_part_{k}" for k in range(n_parts)),
         n_parameters=network.n_parameters,
         n_inputs=sizes[0],
-        own_parts=indented("\n".join(own_parts), 4),
-        places=indented("\n".join(places), 4),
+        state_pointers=indented("\n".join(state_pointers), 4),
+        arrays=indented("\n".join(arrays), 4),
         forward=indented("\n".join(forward), 8),
         squares=indented("\n".join(squares), 8) if has_penalty else "",
         scale=SCALE_OF_MEAN if objective.reduction == "mean" else "1",
@@ -173,44 +173,44 @@ def _forward(layer: dict[str, int], name: str | None, dtype: str, *, bias: bool)
     fields = {**layer, "bias": bias_in_c}
     store_total = f"totals_{k}[at] = total;"
     if name is None:
-        return [TOTAL_INPUTS.format(**fields, then=indented(store_total, 4))]
+        return [TOTAL_INPUTS.format(**fields, store=indented(store_total, 4))]
     code = Code(dtype, {"x": "total"})
     value = get_activation(name).value(symbols, symbols.variable("x", dtype))
     if not code.has_sums(value):
-        then = f"{store_total}\n{code.statements(value=value)}\noutputs_{k + 1}[at] = value;"
-        return [TOTAL_INPUTS.format(**fields, then=indented(then, 4))]
+        store = f"{store_total}\n{code.statements(value=value)}\noutputs_{k + 1}[at] = value;"
+        return [TOTAL_INPUTS.format(**fields, store=indented(store, 4))]
     code = Code(dtype, {"x": f"totals_{k}[c * {j} + j]"})
     body = code.over_units(_loop(j), {}, {}, {"value": value}, f"outputs_{k + 1}[c * {j} + j] = value;")
-    return [TOTAL_INPUTS.format(**fields, then=indented(store_total, 4)), SAMPLES.format(body=indented(body, 4))]
+    return [TOTAL_INPUTS.format(**fields, store=indented(store_total, 4)), SAMPLES.format(body=indented(body, 4))]
 
 
 def _output(layer: dict[str, int], network: Network, dtype: str, *, weighted: bool) -> str:
     """Go through the output layer, eq. (2) to (5); the derivatives replace the total inputs."""
     k, j = layer["k"], layer["j"]
     cell = f"totals_{k}[c * {j} + j]"
-    code = Code(dtype, {"x": cell, "target": "targets[j]", "sample_weight": "sample_weights[chosen[c]]"})
+    code = Code(dtype, {"x": cell, "target": "targets[j]", "sample_weight": "sample_weights[rows[c]]"})
     loss, dE_dx = loss_of_sample(network, dtype, weighted=weighted)
-    body = f"const real* targets = own_targets + (whole)chosen[c] * {j};\n"
+    body = f"const real* targets = targets_of_network + (integer)rows[c] * {j};\n"
     body += code.over_units(_loop(j), {}, {"own_loss": loss}, {"dE_dx": dE_dx}, f"{cell} = dE_dx;")
     return SAMPLES.format(body=indented(body + "\nlosses[c] = own_loss;", 4))
 
 
 def _backward(layer: dict[str, int], name: str, dtype: str) -> list[str]:
     """Pass derivatives to the layer below, eq. (7), and to its total inputs, eq. (5), which they replace."""
-    below, i, j = layer["k"] - 1, layer["i"], layer["j"]
-    code = Code(dtype, {"dE_dy": "own_dE_dy", "x": f"totals_{below}[at]", "y": f"outputs_{below + 1}[at]"})
+    lower, i, j = layer["k"] - 1, layer["i"], layer["j"]
+    code = Code(dtype, {"dE_dy": "own_dE_dy", "x": f"totals_{lower}[at]", "y": f"outputs_{lower + 1}[at]"})
     dE_dx = get_activation(name).dE_dx(symbols, *(symbols.variable(cell, dtype) for cell in ("dE_dy", "x", "y")))
     fields = {**layer, "first": f"i % {j}" if j % 2 == 0 else "0"}
     if not code.has_sums(dE_dx):
-        then = f"{code.statements(dE_dx=dE_dx)}\ntotals_{below}[at] = dE_dx;"
-        return [SIGNALS_BELOW.format(**fields, then=indented(then, 4))]
+        store = f"{code.statements(dE_dx=dE_dx)}\ntotals_{lower}[at] = dE_dx;"
+        return [SIGNALS_BELOW.format(**fields, store=indented(store, 4))]
     if code.uses("x", dE_dx):
         raise Inexpressible(f"{name} needs its total inputs, which its derivatives have replaced")
     cell = f"[c * {i} + j]"
-    code = Code(dtype, {"dE_dy": f"totals_{below}{cell}", "y": f"outputs_{below + 1}{cell}"})
-    body = code.over_units(_loop(i), {}, {}, {"dE_dx": dE_dx}, f"totals_{below}{cell} = dE_dx;")
-    then = indented(f"totals_{below}[at] = own_dE_dy;", 4)
-    return [SIGNALS_BELOW.format(**fields, then=then), SAMPLES.format(body=indented(body, 4))]
+    code = Code(dtype, {"dE_dy": f"totals_{lower}{cell}", "y": f"outputs_{lower + 1}{cell}"})
+    body = code.over_units(_loop(i), {}, {}, {"dE_dx": dE_dx}, f"totals_{lower}{cell} = dE_dx;")
+    store = indented(f"totals_{lower}[at] = own_dE_dy;", 4)
+    return [SIGNALS_BELOW.format(**fields, store=store), SAMPLES.format(body=indented(body, 4))]
 
 
 def _loop(n: int) -> str:

@@ -6,16 +6,16 @@ from gpubp.engine.cuda.optimizers import UpdateCode
 
 GATHER = """
 extern "C" __global__ void gather(
-    whole n_gathered, whole n, whole batch_size, whole steps_of_epoch, const int* order, const whole* counter,
-    const real* samples, whole n_samples, real* to, whole to_stride
+    integer n_gathered, integer n, integer batch_size, integer steps_of_epoch, const int* order, const integer* counter,
+    const real* samples, integer n_samples, real* to, integer to_stride
 ) {
-    const whole network = blockIdx.z;
+    const integer network = blockIdx.z;
     samples += network * n_samples * n;
     to += network * to_stride * n;
-    const int* chosen = order + counter[0] % steps_of_epoch * batch_size;  // for the steps from this one on
-    for (whole c = blockIdx.x; c < n_gathered; c += gridDim.x) {
-        const whole from = chosen[c];
-        for (whole i = threadIdx.x; i < n; i += blockDim.x) to[c * n + i] = samples[from * n + i];
+    const int* rows = order + counter[0] % steps_of_epoch * batch_size;  // for the steps from this one on
+    for (integer c = blockIdx.x; c < n_gathered; c += gridDim.x) {
+        const integer from = rows[c];
+        for (integer i = threadIdx.x; i < n; i += blockDim.x) to[c * n + i] = samples[from * n + i];
     }
 }
 """
@@ -23,19 +23,19 @@ extern "C" __global__ void gather(
 # a column of signals is: where it begins, the stride from sample to sample, and where the sum goes
 SUMS = """
 extern "C" __global__ void sums(
-    whole b, const real* signals, const whole* columns, whole n_columns, real* gradients, whole n_parameters,
-    const real* losses, const real* sample_weights, whole weights_stride, const real* squares, whole n_squares,
-    real half_l2, whole n_steps, whole* counter, double* results, real* scale
+    integer b, const real* signals, const integer* columns, integer n_columns, real* gradients, integer n_parameters,
+    const real* losses, const real* sample_weights, integer weights_stride, const real* squares, integer n_squares,
+    real half_l2, integer n_steps, integer* counter, double* results, real* scale
 ) {
-    const whole network = blockIdx.z, n_networks = gridDim.z;
+    const integer network = blockIdx.z, n_networks = gridDim.z;
     if (blockIdx.x < gridDim.x - 1) {  // the biases' gradients
-        const whole column = (whole)blockIdx.x * 32 + threadIdx.x % 32;
+        const integer column = (integer)blockIdx.x * 32 + threadIdx.x % 32;
         const unsigned first = threadIdx.x / 32, n_parts = blockDim.x / 32;
         double sum = 0;  // over many samples: single precision would lose digits
         if (column < n_columns) {
-            const whole stride = columns[3 * column + 1];
+            const integer stride = columns[3 * column + 1];
             const real* signal = signals + columns[3 * column] + network * b * stride;
-            for (whole c = first; c < b; c += n_parts) sum += signal[c * stride];
+            for (integer c = first; c < b; c += n_parts) sum += signal[c * stride];
         }
         shared[threadIdx.x] = (real)sum;
         __syncthreads();
@@ -46,16 +46,16 @@ extern "C" __global__ void sums(
         return;
     }
     double own_loss = 0, own_weight = 0, own_squares = 0;
-    for (whole c = threadIdx.x; c < b; c += blockDim.x) {
+    for (integer c = threadIdx.x; c < b; c += blockDim.x) {
         own_loss += losses[network * b + c];
         own_weight += sample_weights ? sample_weights[network * weights_stride + c] : 1;
     }
-    for (whole k = threadIdx.x; k < n_squares; k += blockDim.x) own_squares += squares[network * n_squares + k];
+    for (integer k = threadIdx.x; k < n_squares; k += blockDim.x) own_squares += squares[network * n_squares + k];
     const real loss = sum_over_block((real)own_loss, shared);
     const real weight = sum_over_block((real)own_weight, shared);
     const real squared = sum_over_block((real)own_squares, shared);
     if (threadIdx.x == 0) {
-        const whole step = counter[network];
+        const integer step = counter[network];
         scale[network] = SCALE;
         results[step * n_networks + network] = (loss + half_l2 * squared) * scale[network];
         results[(n_steps + step) * n_networks + network] = weight;
@@ -66,21 +66,21 @@ extern "C" __global__ void sums(
 
 OVER_PARAMETERS = """
 extern "C" __global__ void squares_of_weights(
-    whole n, const real* thetas, const unsigned char* is_weight, real* squares
+    integer n, const real* thetas, const unsigned char* is_weight, real* squares
 ) {
     thetas += blockIdx.z * n;
     double own = 0;
-    for (whole i = (whole)blockIdx.x * blockDim.x + threadIdx.x; i < n; i += (whole)gridDim.x * blockDim.x) {
+    for (integer i = (integer)blockIdx.x * blockDim.x + threadIdx.x; i < n; i += (integer)gridDim.x * blockDim.x) {
         if (is_weight[i]) own += thetas[i] * thetas[i];
     }
     const real sum = sum_over_block((real)own, shared);
     if (threadIdx.x == 0) squares[blockIdx.z * gridDim.x + blockIdx.x] = sum;
 }
 
-extern "C" __global__ void count_not_finite(whole n, const real* thetas, double* counts) {
+extern "C" __global__ void count_not_finite(integer n, const real* thetas, double* counts) {
     thetas += blockIdx.z * n;
     double own = 0;
-    for (whole i = (whole)blockIdx.x * blockDim.x + threadIdx.x; i < n; i += (whole)gridDim.x * blockDim.x) {
+    for (integer i = (integer)blockIdx.x * blockDim.x + threadIdx.x; i < n; i += (integer)gridDim.x * blockDim.x) {
         if (thetas[i] - thetas[i] != 0) own += 1;
     }
     const real sum = sum_over_block((real)own, shared);
@@ -90,13 +90,13 @@ extern "C" __global__ void count_not_finite(whole n, const real* thetas, double*
 
 UPDATE = """
 extern "C" __global__ void update(
-    whole n, const whole* counter, const real* all_settings, whole step_stride, whole network_stride,
+    integer n, const integer* counter, const real* all_settings, integer step_stride, integer network_stride,
     const real* scale, real l2, const unsigned char* is_weight, const real* gradients, real* thetas{parameters}
 ) {{
-    const whole network = blockIdx.z;
+    const integer network = blockIdx.z;
     const real* settings = all_settings + (counter[network] - 1) * step_stride + network * network_stride;
 {offsets}
-    for (whole i = (whole)blockIdx.x * blockDim.x + threadIdx.x; i < n; i += (whole)gridDim.x * blockDim.x) {{
+    for (integer i = (integer)blockIdx.x * blockDim.x + threadIdx.x; i < n; i += (integer)gridDim.x * blockDim.x) {{
         const real own_theta = thetas[i];
         const real own_gradient = (gradients[i] + (is_weight && is_weight[i] ? l2 * own_theta : 0)) * scale[network];
 {statements}
