@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from gpubp._core.text import brief
+from gpubp._core.text import excerpt
 from gpubp.errors import DataError
 
 OTHER_NAMES = {
@@ -117,12 +117,12 @@ class Parametric:
             if not parameter:
                 raise DataError(
                     f"{name} takes {len(parameters)} parameter{'s' * (len(parameters) > 1)}, "
-                    f"{', '.join(parameters)}; got {brief(f'{name}({text})')!r}"
+                    f"{', '.join(parameters)}; got {excerpt(f'{name}({text})')!r}"
                 )
             if parameter not in self.ranges:
                 raise DataError(unknown(f"parameter of {name}", parameter, parameters))
             if parameter in values_by_name:
-                raise DataError(f"{name} takes {parameter} once, got {brief(f'{name}({text})')!r}")
+                raise DataError(f"{name} takes {parameter} once, got {excerpt(f'{name}({text})')!r}")
             values_by_name[parameter] = self._number(name, parameter, value)
         defaults = {p.name: p.default for p in inspect.signature(self.make).parameters.values()}
         values = {parameter: values_by_name.get(parameter, defaults[parameter]) for parameter in parameters}
@@ -137,9 +137,9 @@ class Parametric:
         except ValueError:
             value = math.nan
         if not math.isfinite(value):
-            raise DataError(f"{name}'s {parameter} must be a finite number, got {brief(text.strip(), 40)!r}")
+            raise DataError(f"{name}'s {parameter} must be a finite number, got {excerpt(text.strip(), 40)!r}")
         if value not in allowed:
-            raise DataError(f"{name}'s {parameter} must be {allowed}, got {brief(text.strip(), 40)}")
+            raise DataError(f"{name}'s {parameter} must be {allowed}, got {excerpt(text.strip(), 40)}")
         return int(value) if allowed.integer else value
 
 
@@ -167,7 +167,7 @@ def parse_name(kind: str, text: str, entries: Mapping[str, Any]) -> tuple[str, t
     """
     match = _NAME.fullmatch(text) if isinstance(text, str) else None
     if match is None:
-        received = brief(text) if isinstance(text, str) else text
+        received = excerpt(text) if isinstance(text, str) else text
         raise DataError(f"{kind} must be a name such as {next(iter(entries))!r}, got {received!r}")
     name, arguments_text = match.groups()
     if name not in entries:
@@ -176,7 +176,7 @@ def parse_name(kind: str, text: str, entries: Mapping[str, Any]) -> tuple[str, t
     if arguments_text is None:
         return name, ()
     if not isinstance(entry, Parametric):
-        raise DataError(f"{kind} {name!r} takes no parameters, got {brief(text)!r}")
+        raise DataError(f"{kind} {name!r} takes no parameters, got {excerpt(text)!r}")
     return name, entry.arguments(name, arguments_text)
 
 

@@ -3,26 +3,26 @@
 from collections.abc import Sequence
 
 
-def plain(text: str) -> str:
+def escaped(text: str) -> str:
     r"""Escape control characters, so that the text cannot control the terminal.
 
     Examples
     --------
-    >>> plain("a\nb")
+    >>> escaped("a\nb")
     'a\\nb'
     """
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
 
 
-def brief(text: str, most: int = 300) -> str:
-    """Return the beginning of a text of any length, escaped by :func:`plain`.
+def excerpt(text: str, limit: int = 300) -> str:
+    """Return the beginning of a text of any length, escaped by :func:`escaped`.
 
     Examples
     --------
-    >>> brief("a" * 1000, 5)
+    >>> excerpt("a" * 1000, 5)
     'aaaaa... (1,000 characters)'
     """
-    return plain(text) if len(text) <= most else f"{plain(text[:most])}... ({len(text):,} characters)"
+    return escaped(text) if len(text) <= limit else f"{escaped(text[:limit])}... ({len(text):,} characters)"
 
 
 def shortened(items: Sequence[str], limit: int = 12) -> str:

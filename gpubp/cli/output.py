@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from gpubp._core.text import brief, plain
+from gpubp._core.text import escaped, excerpt
 from gpubp.cli.formatting import METRICS, metric_name, number, split_metric
 from gpubp.data.streaming.split import SPLITS
 
@@ -54,7 +54,7 @@ def _finite(value: Any) -> Any:
 def print_facts(facts: Iterable[tuple[str, str]], output: Console) -> None:
     """Print labelled lines; long ones are wrapped and indented on a terminal, and kept on one line in a pipe."""
     for label, text in facts:
-        lines = [brief(text, _MAX_FACT_LENGTH)]
+        lines = [excerpt(text, _MAX_FACT_LENGTH)]
         if output.is_terminal:
             width = max(min(output.width, _MAX_WIDTH) - _LABEL_WIDTH, 20)
             lines = textwrap.wrap(lines[0], width, break_on_hyphens=False) or [""]
@@ -65,12 +65,12 @@ def print_facts(facts: Iterable[tuple[str, str]], output: Console) -> None:
 
 def print_note(text: str) -> None:
     """Print a line of advice on stderr."""
-    notes.print(Text.assemble(("note: ", "yellow"), plain(text)), soft_wrap=not notes.is_terminal)
+    notes.print(Text.assemble(("note: ", "yellow"), escaped(text)), soft_wrap=not notes.is_terminal)
 
 
 def print_error(text: str) -> None:
     """Print an error message on stderr, in one line."""
-    notes.print(Text.assemble(("error: ", "bold red"), plain(text)), soft_wrap=not notes.is_terminal)
+    notes.print(Text.assemble(("error: ", "bold red"), escaped(text)), soft_wrap=not notes.is_terminal)
 
 
 def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 1, total: bool = False) -> None:
@@ -85,11 +85,13 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, left:
     total : bool
         Whether the last row is a total, which is printed in bold.
     """
-    rows = [[brief(cell, _MAX_CELL_LENGTH) for cell in row] for row in rows]
+    rows = [[excerpt(cell, _MAX_CELL_LENGTH) for cell in row] for row in rows]
     box = SIMPLE_HEAD if console.is_terminal else None
     table = Table(box=box, pad_edge=False, padding=(0, 1), header_style="bold", show_edge=False)
     for index, heading in enumerate(headings):
-        table.add_column(brief(heading, _MAX_CELL_LENGTH), justify="left" if index < left else "right", overflow="fold")
+        table.add_column(
+            excerpt(heading, _MAX_CELL_LENGTH), justify="left" if index < left else "right", overflow="fold"
+        )
     for index, row in enumerate(rows):
         is_last = index == len(rows) - 1
         table.add_row(*row, style="bold" if total and is_last else "")

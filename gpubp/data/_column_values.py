@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpubp._core.masked_arrays import is_masked, refuse_masked
-from gpubp._core.text import brief
+from gpubp._core.text import excerpt
 from gpubp.data._arrow import arrow_to_numpy, is_arrow
 from gpubp.data._text_values import Kind, datetime_form, write_number
 from gpubp.errors import DataError
@@ -46,7 +46,7 @@ def normalize_column(name: str, values: Any, source: str) -> NormalColumn:
         array = unmasked_array(values)
     except Exception as error:  # an object's own conversion to an array may raise anything
         raise DataError(
-            f"{source}: column {name!r} is not a sequence of numbers or text: {brief(str(error))}"
+            f"{source}: column {name!r} is not a sequence of numbers or text: {excerpt(str(error))}"
         ) from error
     if array.ndim != 1 or array.dtype.kind not in "biufUOM":
         raise DataError(

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gpubp._core.names import near_miss
-from gpubp._core.text import brief
+from gpubp._core.text import excerpt
 from gpubp.data._arrow import arrow_columns, texts_to_numpy
 from gpubp.data._column_values import first_invalid_text, normalize_column, unmasked_array
 from gpubp.data._limits import MAX_NAME_LENGTH
@@ -237,10 +237,10 @@ def build_table(
     normalized = {name: normalize_column(name, values, source) for name, values in columns}
     lengths = {name: len(column.values) for name, column in normalized.items()}
     if len(set(lengths.values())) > 1:
-        raise DataError(f"{source}: columns differ in length: {brief(str(lengths))}")
+        raise DataError(f"{source}: columns differ in length: {excerpt(str(lengths))}")
     if not lengths[names[0]]:
         raise DataError(
-            f"{source} has columns ({brief(', '.join(names[:12]), 60)}) but no rows; at least one is needed"
+            f"{source} has columns ({excerpt(', '.join(names[:12]), 60)}) but no rows; at least one is needed"
         )
     if unknown := [name for name in targets if name not in normalized]:
         raise DataError(f"{source}: there is no column {unknown[0]!r}{near_miss(unknown[0], normalized)}")
@@ -261,7 +261,7 @@ def _check_names(names: list[str], source: str) -> None:
         )
     if len(set(names)) < len(names):
         repeated = sorted(name for name, count in Counter(names).items() if count > 1)
-        shown = ", ".join(brief(repr(name), 60) for name in repeated[:12])
+        shown = ", ".join(excerpt(repr(name), 60) for name in repeated[:12])
         shown += f", ... ({len(repeated):,} in all)" if len(repeated) > 12 else ""
         raise DataError(
             f"{source}: column names repeat: {shown}; rename them, or add a header line if the file has none"

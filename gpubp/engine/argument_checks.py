@@ -8,7 +8,7 @@ import numpy as np
 from gpubp._core.counts import is_count
 from gpubp._core.masked_arrays import refuse_masked
 from gpubp._core.names import Range
-from gpubp._core.text import brief
+from gpubp._core.text import excerpt
 from gpubp._typing import Array
 from gpubp.backends.backend import Backend, to_backend, to_numpy
 from gpubp.errors import DataError
@@ -246,7 +246,7 @@ def host_array(name: str, array: Array) -> Array:
     try:
         return np.asarray(array)
     except Exception as error:  # __array__ may raise anything
-        raise DataError(f"{name} must be an array of numbers, its rows of one length: {brief(str(error))}") from error
+        raise DataError(f"{name} must be an array of numbers, its rows of one length: {excerpt(str(error))}") from error
 
 
 def _validate(name: str, backend: Backend, dtype: str, array: Array, rows: slice = slice(None)) -> Array:
@@ -257,7 +257,7 @@ def _validate(name: str, backend: Backend, dtype: str, array: Array, rows: slice
                 array = array.astype("float64")
             except Exception as error:  # of the objects, or an integer too large for a float
                 fix = "; gpubp.one_hot makes rows of class labels" if name.endswith("targets") else ""
-                raise DataError(f"{name} must hold numbers, got {array.dtype}: {brief(str(error))}{fix}") from error
+                raise DataError(f"{name} must hold numbers, got {array.dtype}: {excerpt(str(error))}{fix}") from error
         elif array.dtype.kind not in "fiub":
             raise DataError(f"{name} must hold real numbers, got {array.dtype}")
     elif array_api_compat.array_namespace(array).isdtype(array.dtype, "complex floating"):

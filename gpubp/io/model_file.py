@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from gpubp._core.masked_arrays import refuse_masked
-from gpubp._core.text import brief, plain
+from gpubp._core.text import escaped, excerpt
 from gpubp._typing import Array
 from gpubp._version import __version__
 from gpubp.backends.backend import to_numpy
@@ -78,7 +78,7 @@ class Model:
 
     def __repr__(self) -> str:
         sizes = "-".join(map(str, self.network.sizes))
-        return f"Model({sizes}, theta {self.theta.shape} {self.theta.dtype}, from gpubp {brief(self.version, 40)})"
+        return f"Model({sizes}, theta {self.theta.shape} {self.theta.dtype}, from gpubp {excerpt(self.version, 40)})"
 
 
 def save_model(
@@ -211,11 +211,11 @@ _FIX = "copy it again from its source, or train the model again"
 
 def _file_error(reason: str) -> ModelFileError:
     """Return an error whose message is appended to the file's path; the reason may quote text of any length."""
-    return ModelFileError(f"{brief(reason)}; {_FIX}")
+    return ModelFileError(f"{excerpt(reason)}; {_FIX}")
 
 
 def _display_path(path: str | PathLike[str]) -> str:
-    return plain(os.fspath(path))
+    return escaped(os.fspath(path))
 
 
 def _read(path: str | PathLike[str]) -> Model:
@@ -240,7 +240,7 @@ def _parse_header(text: str) -> dict[str, Any]:
         raise _file_error(f"has a header that {problem}")
     number = header.get("format")
     if isinstance(number, int) and number > FORMAT:
-        number_text, version = brief(str(number), 40), brief(str(header.get("version")), 40)
+        number_text, version = excerpt(str(number), 40), excerpt(str(header.get("version")), 40)
         raise ModelFileError(
             f"has the format {number_text}, from gpubp {version}; gpubp {__version__} reads up to {FORMAT}. "
             "Upgrade it: pip install --upgrade gpubp"

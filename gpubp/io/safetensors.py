@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gpubp._core.files import open_regular
-from gpubp._core.text import brief
+from gpubp._core.text import excerpt
 
 MAX_TEXT_BYTES = 8 * 2**20
 """Maximum bytes of a file's header, in addition to five for each byte of its numbers."""
@@ -65,7 +65,7 @@ def read_tensors(path: str | PathLike[str]) -> tuple[dict[str, str], dict[str, n
                 for entry in entries
             }
         except (ValueError, OverflowError) as error:  # the file was truncated, or NumPy does not support the shape
-            raise MalformedFile(brief(str(error))) from error
+            raise MalformedFile(excerpt(str(error))) from error
 
 
 class _Entry(NamedTuple):
@@ -83,7 +83,7 @@ def _parse_header(text: bytes, n_bytes: int) -> tuple[dict[str, str], list[_Entr
     try:
         header = json.loads(text.decode(), object_pairs_hook=_unique_names)
     except (ValueError, RecursionError) as error:
-        raise MalformedFile(f"its header is not JSON: {brief(str(error))}") from error
+        raise MalformedFile(f"its header is not JSON: {excerpt(str(error))}") from error
     metadata = header.pop("__metadata__", {}) if isinstance(header, dict) else None
     if not (isinstance(metadata, dict) and all(isinstance(value, str) for value in metadata.values())):
         raise MalformedFile("its header is not a list of tensors")
@@ -95,12 +95,12 @@ def _parse_header(text: bytes, n_bytes: int) -> tuple[dict[str, str], list[_Entr
 
 
 def _parse_entry(name: str, description: Any) -> _Entry:
-    shown_name = repr(brief(name, 50))
+    shown_name = repr(excerpt(name, 50))
     if not isinstance(description, dict) or set(description) != {"dtype", "shape", "data_offsets"}:
         raise MalformedFile(f"its header describes {shown_name} in an unknown way")
     dtype, shape, offsets = description["dtype"], description["shape"], description["data_offsets"]
     if not (isinstance(dtype, str) and dtype in _TYPES):
-        raise MalformedFile(f"its {shown_name} is of the type {brief(str(dtype), 50)}, which gpubp does not write")
+        raise MalformedFile(f"its {shown_name} is of the type {excerpt(str(dtype), 50)}, which gpubp does not write")
     if not (_are_counts(shape) and len(shape) <= MAX_DIMENSIONS and _are_counts(offsets) and len(offsets) == 2):
         raise MalformedFile(f"the shape or the position of {shown_name} is not valid")
     start, stop = offsets

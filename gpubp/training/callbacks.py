@@ -24,7 +24,7 @@ import numpy as np
 
 from gpubp._core.counts import is_count
 from gpubp._core.names import near_miss, unknown
-from gpubp._core.text import brief
+from gpubp._core.text import excerpt
 from gpubp._core.user_warnings import warn
 from gpubp._typing import Array
 from gpubp.backends.backend import to_numpy
@@ -265,7 +265,7 @@ def _import_callback(text: str, module_name: str, attribute: str) -> Callback:
     try:
         module = importlib.import_module(module_name)
     except Exception as error:  # a module may raise anything when it is imported
-        raise DataError(f"callback {text!r}: cannot import {module_name!r}: {brief(str(error))}") from error
+        raise DataError(f"callback {text!r}: cannot import {module_name!r}: {excerpt(str(error))}") from error
     if not hasattr(module, attribute):
         close = near_miss(attribute, vars(module))
         raise DataError(f"callback {text!r}: module {module_name!r} has no {attribute!r}{close}")
@@ -274,7 +274,7 @@ def _import_callback(text: str, module_name: str, attribute: str) -> Callback:
         callback = imported() if isinstance(imported, type) else imported
     except Exception as error:  # a class may raise anything, or need arguments
         raise DataError(
-            f"callback {text!r}: {attribute}() raised {type(error).__name__}: {brief(str(error))}"
+            f"callback {text!r}: {attribute}() raised {type(error).__name__}: {excerpt(str(error))}"
         ) from error
     return check_callbacks([callback])[0]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gpubp._core.counts import is_count
-from gpubp._core.text import brief
+from gpubp._core.text import excerpt
 from gpubp._core.user_warnings import warn
 from gpubp.backends.backend import Backend
 from gpubp.engine.plain.minibatches import Orders
@@ -171,7 +171,7 @@ class Keeper:
         """
         changed = list(differences(checkpoint.settings, self.settings))
         if changed:
-            shown = brief("; ".join(changed), 1000)
+            shown = excerpt("; ".join(changed), 1000)
             raise CheckpointError(
                 f"{checkpoint.path} was written by a run with other settings: {shown}. Pass the same arguments as "
                 "before, or another folder"
@@ -179,16 +179,18 @@ class Keeper:
         try:
             training_state = from_data(backend, checkpoint.numbers, checkpoint.arrays, first)
         except ValueError as error:
-            raise CheckpointError(f"{checkpoint.path} {brief(str(error))}; train again with another folder") from error
+            raise CheckpointError(
+                f"{checkpoint.path} {excerpt(str(error))}; train again with another folder"
+            ) from error
         if training_state.model.epoch > epochs:
-            epoch = brief(str(training_state.model.epoch), 40)
+            epoch = excerpt(str(training_state.model.epoch), 40)
             raise CheckpointError(f"{checkpoint.path} is from epoch {epoch}, but epochs={epochs}; pass more epochs")
         if self.orders is not None and checkpoint.order is not None:
             try:
                 self.orders.restore(checkpoint.order)
             except Exception as error:  # NumPy's generators may raise anything
                 raise CheckpointError(
-                    f"{checkpoint.path} holds no state of the orders' generator ({brief(str(error))}); train again "
+                    f"{checkpoint.path} holds no state of the orders' generator ({excerpt(str(error))}); train again "
                     "with another folder"
                 ) from error
         return training_state

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from gpubp._core.text import plain
+from gpubp._core.text import escaped
 from gpubp.cli.output import console
 from gpubp.data.table import Column
 from gpubp.io.atomic_files import open_atomically
@@ -76,7 +76,7 @@ def open_writer(path: Path | None) -> Iterator[Write]:
     """Open a writer to a file, in the format of its suffix, or to stdout as CSV; the file appears when complete."""
     if path is None:
         # a terminal must not receive control characters from the data; a file or a program gets the labels unchanged
-        with csv_format(_Stdout(), plain if console.is_terminal else str) as write:
+        with csv_format(_Stdout(), escaped if console.is_terminal else str) as write:
             yield write
     else:
         with open_atomically(path) as file, FORMATS[path.suffix.lower()](file) as write:

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 
 from gpubp._core.names import near_miss
-from gpubp._core.text import brief, shortened
+from gpubp._core.text import excerpt, shortened
 from gpubp.data._text_values import MISSING_TEXTS, Kind, has_separators, read_number
 from gpubp.data.preprocessing._schema import as_numbers
 from gpubp.data.table import Table
@@ -82,7 +82,7 @@ def refuse_separators(name: str, counts: Counter[str]) -> None:
     separated = {text: count for text, count in counts.items() if has_separators(text)}
     n_numbers = sum(count for text, count in counts.items() if read_number(text) is not None)
     if separated and n_numbers + sum(separated.values()) > counts.total() / 2:
-        shown = brief(repr(next(iter(separated))), 60)
+        shown = excerpt(repr(next(iter(separated))), 60)
         raise DataError(
             f"column {name!r} seems to hold numbers with separators, such as {shown}: write plain numbers with a "
             f"decimal point (1234.5), or read categories: categorical=[{name!r}] (--categorical {name!r})"
@@ -107,4 +107,4 @@ def text_among_numbers(counts: Counter[str]) -> str | None:
 
 def quoted_list(names: Iterable[str]) -> str:
     """Quote names for a message; of more than twelve, show the first twelve and the count."""
-    return shortened([brief(repr(name), 60) for name in names])
+    return shortened([excerpt(repr(name), 60) for name in names])

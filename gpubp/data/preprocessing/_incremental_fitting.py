@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gpubp._core.text import brief
+from gpubp._core.text import excerpt
 from gpubp.data._running_statistics import RunningMoments, RunningSample
 from gpubp.data._text_values import DESCRIPTIONS, Kind, has_leading_zero
 from gpubp.data.preprocessing._column_types import (
@@ -263,7 +263,7 @@ class _TargetStatistics:
                 refuse_separators(self.name, self.texts)
                 if (text := text_among_numbers(self.texts)) is not None:
                     raise DataError(
-                        f"column {self.name!r}: {brief(repr(text), 60)} is non-numeric text where numbers are needed"
+                        f"column {self.name!r}: {excerpt(repr(text), 60)} is non-numeric text where numbers are needed"
                     )
             return True
         return self.distinct is not None and are_few_whole_numbers(self.distinct, self.n)

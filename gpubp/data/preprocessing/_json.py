@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import numpy as np
 
-from gpubp._core.text import brief
+from gpubp._core.text import excerpt
 from gpubp.data._text_values import DESCRIPTIONS, FORMS
 from gpubp.data.preprocessing._records import CategoryColumn, NumberColumn, NumberTarget, Preprocessing
 from gpubp.data.preprocessing._schema import write_numbers
@@ -132,4 +132,4 @@ def _check(holds: bool, expected: str, received: Any) -> None:
 
 
 def _malformed(expected: str, received: Any) -> str:
-    return f"the model's preprocessing is malformed: expected {brief(expected)}, got {brief(str(received), 100)}"
+    return f"the model's preprocessing is malformed: expected {excerpt(expected)}, got {excerpt(str(received), 100)}"

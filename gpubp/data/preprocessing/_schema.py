@@ -17,7 +17,7 @@ from collections.abc import Collection
 import numpy as np
 from numpy.typing import NDArray
 
-from gpubp._core.text import brief
+from gpubp._core.text import excerpt
 from gpubp.data._text_values import (
     DESCRIPTIONS,
     FORMS,
@@ -162,11 +162,11 @@ def _replaced(texts: NDArray[np.object_], others: dict[str, str | None]) -> NDAr
 def _place(table: Table, name: str, texts: NDArray[np.object_], text: str) -> str:
     """Name the column, the first row of a value, and the value."""
     where = table.describe_row(texts.tolist().index(text))
-    return f"column {name!r}, {where}: {brief(repr(text), 60)}"
+    return f"column {name!r}, {where}: {excerpt(repr(text), 60)}"
 
 
 def _ambiguous(table: Table, name: str, texts: NDArray[np.object_], text: str, same: list[str]) -> str:
-    shown = ", ".join(brief(repr(category), 60) for category in same[:5])
+    shown = ", ".join(excerpt(repr(category), 60) for category in same[:5])
     return (
         f"{_place(table, name, texts, text)} may be any of the categories {shown}; the column was text in training, so "
         f"pass text: pandas.read_csv(path, dtype={{{name!r}: str}}), or the path of the file"

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gpubp._core.names import near_miss
-from gpubp._core.text import brief
+from gpubp._core.text import excerpt
 from gpubp.data.preprocessing._column_types import quoted_list, require_column
 from gpubp.data.preprocessing._records import CategoryColumn, ClassTarget, Preprocessing
 from gpubp.data.preprocessing._schema import as_categories, as_numbers, missing_values
@@ -237,8 +237,9 @@ def _one_hot(
         row = int(is_unknown.argmax())
         short = [category for category in known if len(category) <= 60] if len(texts[row]) <= 60 else []
         raise DataError(
-            f"column {name!r}, {table.describe_row(row)}: {brief(repr(texts[row]), 60)}{near_miss(texts[row], short)} "
-            f"does not occur in the training data, only {quoted_list(known)}; correct it or remove the row"
+            f"column {name!r}, {table.describe_row(row)}: {excerpt(repr(texts[row]), 60)}"
+            f"{near_miss(texts[row], short)} does not occur in the training data, only "
+            f"{quoted_list(known)}; correct it or remove the row"
         )
     encoded = np.zeros((len(texts), len(known)))
     encoded[np.flatnonzero(~is_unknown), columns[~is_unknown]] = 1.0

@@ -7,7 +7,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from gpubp._core.files import open_regular
-from gpubp._core.text import brief
+from gpubp._core.text import excerpt
 from gpubp.data._limits import check_unpacked_size
 from gpubp.data.table import Column, RawTable, raw_table_from_arrays
 from gpubp.errors import DataError
@@ -31,7 +31,7 @@ def read_numpy(path: Path) -> RawTable:
         x = next((_unpack(loaded, name, path) for name in ("x", "X", "data") if name in loaded), None)
         y = next((_unpack(loaded, name, path) for name in ("y", "d", "target") if name in loaded), None)
         if x is None:
-            raise DataError(f"{path}: expected arrays x and y, got {brief(', '.join(loaded)) or 'none'}")
+            raise DataError(f"{path}: expected arrays x and y, got {excerpt(', '.join(loaded)) or 'none'}")
     return raw_table_from_arrays(x, y, source=str(path))
 
 

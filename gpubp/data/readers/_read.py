@@ -6,7 +6,7 @@ from pathlib import Path
 
 from gpubp._core.files import open_regular
 from gpubp._core.names import near_miss
-from gpubp._core.text import brief
+from gpubp._core.text import excerpt
 from gpubp.data._limits import MAX_LINE_BYTES
 from gpubp.data.datasets import DATASETS, load_dataset
 from gpubp.data.readers._formats import FORMATS, SUFFIXES
@@ -103,4 +103,4 @@ def _reason(error: Exception) -> str:
         return "it is not a NumPy file, or holds pickled Python objects, which are never loaded"
     # pyarrow counts the header as row 1.
     text = re.sub(r"Row #(\d+)", lambda match: f"row {int(match[1]) - 1:,}{NO_HEADER}", text)
-    return brief(text, 200).rstrip(".")
+    return excerpt(text, 200).rstrip(".")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from gpubp._core.text import brief
+from gpubp._core.text import excerpt
 from gpubp.data._arrow import import_pyarrow, numbers_in_texts, texts_to_numpy
 from gpubp.data._column_values import first_invalid_text
 from gpubp.data._limits import MAX_LINE_BYTES, check_unpacked_size
@@ -156,8 +156,8 @@ def check_names(names: Sequence[str], path: Path, separator: str) -> None:
     if len(names) == 1 and (other := next((c for c in ";\t,|" if c in names[0] and c != separator), None)):
         give = f"pass --separator {other!r}, or read_table(path, separator={other!r})"
         fix = "name the file .tsv" if other == "\t" else give
-        problem = f"one column named {brief(repr(names[0]))}: the fields seem to be separated by {other!r}"
+        problem = f"one column named {excerpt(repr(names[0]))}: the fields seem to be separated by {other!r}"
         raise DataError(f"{path}: {problem}; {fix}")
     if any("." in name and read_number(name) is not None for name in names):
-        shown = brief(", ".join(names[:12]), 60)
+        shown = excerpt(", ".join(names[:12]), 60)
         raise DataError(f"{path}: the first line seems to be data ({shown}); add a header line")

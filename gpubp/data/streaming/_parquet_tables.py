@@ -8,7 +8,7 @@ from urllib.parse import unquote
 
 import numpy as np
 
-from gpubp._core.text import brief
+from gpubp._core.text import excerpt
 from gpubp.data._arrow import import_pyarrow
 from gpubp.data.streaming._source import FileState
 from gpubp.data.streaming.table_source import PIECE_BYTES, Piece, choose_piece_rows
@@ -147,4 +147,4 @@ def _open(path: Path, folder: Path) -> ParquetFile:
 
 
 def _brief_message(error: Exception) -> str:
-    return (brief(" ".join(str(error).split()), 200) or type(error).__name__).rstrip(".")
+    return (excerpt(" ".join(str(error).split()), 200) or type(error).__name__).rstrip(".")

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gpubp._core.text import brief
+from gpubp._core.text import excerpt
 from gpubp.data._limits import MAX_LINE_BYTES
 from gpubp.data.readers.text import check_names, parse_names, parse_rows, raw_table_from_fields, read_header, too_long
 from gpubp.data.streaming._source import BLOCK_BYTES, FileState
@@ -65,7 +65,7 @@ class TextFile:
             fields = parse_rows(io.BytesIO(text), self.path, self.separator, self.fields, size, has_header=False)
         except Exception as error:  # Arrow raises several kinds of exceptions
             in_file = re.sub(r"Row #(\d+)", lambda match: f"row {int(match[1]) + block.first:,}", str(error))
-            reason = brief(" ".join(in_file.split()), 200).rstrip(".")
+            reason = excerpt(" ".join(in_file.split()), 200).rstrip(".")
             raise DataError(
                 f"{self.path}, {described}: {reason}. Each row needs as many fields as the header"
             ) from error
