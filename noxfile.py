@@ -113,9 +113,10 @@ def tests_min(session):
 
 @nox.session
 def tests_clients(session):
-    """Compare what 40 libraries compute with these estimators and with scikit-learn's: outside of the other runs."""
+    """Compare what other libraries compute with the estimators of gpubp and of scikit-learn; CI runs it weekly."""
     install(session, "cli,fast", *group("test"), *group("clients"))
-    run_tests(session, "tests/clients", "--require-clients", "-p", "no:dash")  # its plugin warns, and that ends pytest
+    # one file has all tests; a plugin of dash warns, and that ends pytest
+    run_tests(session, "tests/clients", "--require-clients", "--dist", "load", "-p", "no:dash")
 
 
 @nox.session

@@ -468,6 +468,11 @@ def warm_starts(make: Estimators):
     return [model.fit(X, Y).predict_proba(X), model.fit(X, Y).predict_proba(X)]
 
 
+@client(difference="The squared error is summed over the outputs, and so is its gradient")
+def several_outputs(make: Estimators):
+    return make.regressor(solver="lbfgs", alpha=1.0).fit(X, TWO_NUMBERS).predict(X)
+
+
 @client(difference="The loss is exact even if outputs round to 0 or 1")
 def certain_outputs(make: Estimators):
     return make.classifier(solver="sgd", learning_rate_init=1e-6).fit(1e3 * X, Y).loss_curve_
