@@ -27,7 +27,7 @@ from gpubp.estimators._label_encoding import (
 )
 from gpubp.estimators._parameters import keep_parameters
 from gpubp.estimators._stackable import StackableModel
-from gpubp.estimators._validation import check_sparse_targets
+from gpubp.estimators._validation import check_sparse_targets, validate_weights
 
 
 @fill_docstring("the accuracy")
@@ -233,7 +233,8 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
         float
         """
         y = check_sparse_targets(self, on_host(y))
-        return accuracy(y, on_host(self.predict(X)), on_host(sample_weight))
+        predicted = on_host(self.predict(X))
+        return accuracy(y, predicted, validate_weights(sample_weight, predicted))
 
     def _probabilities(self, X: Any, method: str) -> Any:
         backend, outputs = self._outputs(X, method)

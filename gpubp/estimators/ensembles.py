@@ -278,7 +278,8 @@ class MLPEnsembleClassifier(ClassifierMixin, Ensemble):  # type: ignore[misc]
         float
         """
         y = check_sparse_targets(self, on_host(y))
-        return accuracy(y, on_host(self.predict(X)), on_host(sample_weight))
+        predicted = on_host(self.predict(X))
+        return accuracy(y, predicted, validate_weights(sample_weight, predicted))
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -371,4 +372,5 @@ class MLPEnsembleRegressor(RegressorMixin, Ensemble):  # type: ignore[misc]
         float
         """
         y = check_sparse_targets(self, on_host(y))
-        return float(r2_score(y, on_host(self.predict(X)), sample_weight=on_host(sample_weight)))
+        predicted = on_host(self.predict(X))
+        return float(r2_score(y, predicted, sample_weight=validate_weights(sample_weight, predicted)))

@@ -18,7 +18,7 @@ from gpubp.estimators._base import MultilayerPerceptron
 from gpubp.estimators._docstrings import fill_docstring
 from gpubp.estimators._parameters import NameOf, keep_parameters
 from gpubp.estimators._stackable import StackableModel
-from gpubp.estimators._validation import check_sparse_targets
+from gpubp.estimators._validation import check_sparse_targets, validate_weights
 from gpubp.io.onnx.predictions import AddPredictions, add_numbers
 from gpubp.nn.losses import get_loss
 
@@ -241,7 +241,8 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):  # type: ignore[misc]
         float
         """
         y = check_sparse_targets(self, on_host(y))
-        return float(r2_score(y, on_host(self.predict(X)), sample_weight=on_host(sample_weight)))
+        predicted = on_host(self.predict(X))
+        return float(r2_score(y, predicted, sample_weight=validate_weights(sample_weight, predicted)))
 
     def _learn_targets(
         self, y: np.ndarray, sample_weight: np.ndarray | None, incremental: bool

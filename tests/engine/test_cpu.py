@@ -247,6 +247,18 @@ class TestCompiledAgreesWithPlain:
         np.testing.assert_array_equal(position.theta, theta)
         np.testing.assert_array_equal(result.values, 0.0)
 
+    def test_a_mean_does_not_depend_on_the_sign_of_all_weights(self):
+        network, optimizer = Network((3, 2)), momentum(0.1, 0.0)
+        compiled = compiled_epoch_runner(Objective(network), optimizer, "float64", None)
+        theta, data = initial_weights(network, 0, dtype="float64"), samples(network, "float64", weighed=True)
+        ends = []
+        for sign in (1.0, -1.0):
+            position = ModelState(theta.copy(), optimizer.init(np, theta))
+            signed = data._replace(sample_weight=sign * data.sample_weight)
+            ends.append((compiled(position, ArrayBatches(BACKEND, signed, SIZE)).values, position.theta))
+        np.testing.assert_array_equal(ends[0][0], ends[1][0])
+        np.testing.assert_array_equal(ends[0][1], ends[1][1])
+
     def test_columns_and_read_only_samples(self, monkeypatch):
         """Frames come column by column; what may not be written to is not."""
         monkeypatch.setenv(cpu.ENVIRONMENT_VARIABLE, "always")

@@ -96,6 +96,18 @@ class TestAgreesWithPlain:
         np.testing.assert_array_equal(to_numpy(position.theta), to_numpy(theta))
         np.testing.assert_array_equal(report.values, 0.0)
 
+    def test_a_mean_does_not_depend_on_the_sign_of_all_weights(self, machine):
+        network, optimizer = Network((3, 2)), momentum(0.1, 0.0)
+        fast = cuda_epoch_runner(machine.device, Objective(network), optimizer, "float64", None)
+        data, ends = samples(network, "float64", weighted=True), []
+        for sign in (1.0, -1.0):
+            theta = machine.asarray(initial_weights(network, 0, dtype="float64"))
+            signed = to_machine(machine, data._replace(sample_weight=sign * data.sample_weight))
+            position = ModelState(theta, optimizer.init(machine.backend.xp, theta))
+            ends.append((fast(position, ArrayBatches(machine.backend, signed, SIZE)).values, to_numpy(position.theta)))
+        np.testing.assert_array_equal(ends[0][0], ends[1][0])
+        np.testing.assert_array_equal(ends[0][1], ends[1][1])
+
 
 @pytest.mark.usefixtures("form")
 class TestEpoch:

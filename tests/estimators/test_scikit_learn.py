@@ -26,7 +26,7 @@ from sklearn.preprocessing import StandardScaler
 
 from gpubp.backends.backend import to_numpy
 from gpubp.errors import DeviceError
-from gpubp.estimators import MLPClassifier, MLPRegressor
+from gpubp.estimators import MLPClassifier, MLPEnsembleClassifier, MLPEnsembleRegressor, MLPRegressor
 from gpubp.estimators._monitor import FitMonitor
 
 IRIS = load_iris(return_X_y=True)
@@ -200,6 +200,30 @@ def test_multilabel_partial_fit():
     assert model.predict(x).shape == y.shape
     assert model.out_activation_ == "logistic"
     assert model.loss_curve_[-1] < model.loss_curve_[0]
+
+
+@pytest.mark.parametrize(
+    "model",
+    [MLPClassifier(), MLPRegressor(), MLPEnsembleClassifier(n_estimators=2), MLPEnsembleRegressor(n_estimators=2)],
+    ids=lambda model: type(model).__name__,
+)
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        (np.ones(5), r"sample_weight.shape == \(5,\)"),
+        (np.ones((150, 1)), "1D array or scalar"),
+        (np.where(IRIS[1] == 0, np.nan, 1.0), "contains NaN"),
+        (np.where(IRIS[1] == 0, np.inf, 1.0), "contains infinity"),
+        (np.ma.masked_array(np.ones(150), IRIS[1] == 0), "masked"),
+    ],
+    ids=["few", "column", "nan", "infinite", "masked"],
+)
+def test_score_refuses_bad_weights(model, weights, message, hurried):
+    x, y = IRIS
+    fitted = clone(model).fit(x, y)
+    assert fitted.score(x, y, np.ones(150)) == fitted.score(x, y, 2.0) == pytest.approx(fitted.score(x, y))
+    with pytest.raises(ValueError, match=message):
+        fitted.score(x, y, weights)
 
 
 # --- additions ---

@@ -66,6 +66,8 @@ SETTINGS += [
         {"weights": True, "batch_size": 20},
         {"weights": True, "early_stopping": True, "solver": "sgd"},
         {"weights": True, "solver": "lbfgs"},
+        {"weights": -1.0, "batch_size": 20},
+        {"weights": -1.0, "solver": "sgd"},
         {"solver": "sgd", "learning_rate": "invscaling", "power_t": 0.3, "learning_rate_init": 0.5},
         {"solver": "sgd", "learning_rate": "adaptive", "tol": 0.01, "n_iter_no_change": 2, "learning_rate_init": 0.1},
         {"solver": "adam", "learning_rate": "adaptive", "tol": 0.1, "n_iter_no_change": 2},
@@ -118,7 +120,7 @@ def both(targets, options, **fixed):
         pytest.skip("this scikit-learn has no sample_weight and no poisson loss to compare with")
     if targets == "text" and not HAS_WEIGHTS:
         pytest.skip("scikit-learn 1.6 cannot stop early where the classes are text")
-    arguments = {"sample_weight": np.random.default_rng(1).uniform(0.1, 2.0, N_SAMPLES)} if weights else {}
+    arguments = {"sample_weight": weights * np.random.default_rng(1).uniform(0.1, 2.0, N_SAMPLES)} if weights else {}
     if targets == "counts":
         options["loss"] = "poisson"
     models = []

@@ -152,7 +152,7 @@ class CompiledEpochRunner:
         values, weights, finite = found.values.array.copy(), found.weights.array.copy(), found.finite.array == 1
         if self.objective.penalised and self.objective.penalty_reported:
             # a batch whose samples all count nothing says nothing
-            share = np.divide(1.0, weights, out=np.zeros_like(weights), where=weights > 0.0)
+            share = np.divide(1.0, weights, out=np.zeros_like(weights), where=weights != 0.0)
             squares = np.sum(found.squares.array, axis=-1)
             values += 0.5 * self.objective.l2 * squares * (share if self.objective.reduction == "mean" else 1.0)
         if stack and own is None and not sample_weight.apart(1):

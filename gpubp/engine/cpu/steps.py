@@ -425,7 +425,7 @@ def _take_steps(thread, n_threads, mailbox, work, buffers, asked):
             weight += buffers.notes[other * APART + 1]
         share = 1.0
         if work.mean:
-            share = 1.0 / weight if weight > 0.0 else 0.0  # a batch whose samples all count nothing says nothing
+            share = 1.0 / weight if weight != 0.0 else 0.0  # a batch whose weights sum to 0 has no effect
         if thread == 0:
             values[step], weights[step] = error * share, weight
 

@@ -115,8 +115,8 @@ def _mean_factor(xp: Namespace, objective: Objective, weight: Array) -> Array:
         return 1.0
     if type(weight) is float:
         return 1.0 / weight
-    # a batch whose weights are all 0 has no effect
-    return xp.where(weight > 0.0, 1.0 / xp.where(weight > 0.0, weight, 1.0), 0.0)
+    # a batch whose weights sum to 0 has no effect
+    return xp.where(weight != 0.0, 1.0 / xp.where(weight != 0.0, weight, 1.0), 0.0)
 
 
 def gauss_newton(xp: Namespace, objective: Objective, weight_mask: Array, theta: Array, batch: Batch) -> Array:

@@ -38,7 +38,7 @@ __device__ real largest_over_block(real mine, real* scratch) {{
 
 BLOCK_REDUCTIONS = {REDUCTIONS["sum"]: "sum_over_block", REDUCTIONS["max"]: "largest_over_block"}
 
-SCALE_OF_MEAN = "weight > 0 ? 1 / weight : 0"  # a batch whose samples all have weight 0 changes nothing
+SCALE_OF_MEAN = "weight != 0 ? 1 / weight : 0"  # a batch whose weights sum to 0 changes nothing
 
 
 def head(dtype: str) -> str:
