@@ -124,7 +124,7 @@ def effects_of_econml(make: Estimators):
     return [*(learner.effect(X) for learner in learners), *double.effect_interval(X[:5])]
 
 
-@client("econml", difference="a library that recognizes a search by the class `GridSearchCV`, such as econml")
+@client("econml", difference="A library that looks for the class `GridSearchCV` treats that one differently")
 def effects_with_a_search(make: Estimators):
     from econml.dml import LinearDML
 
