@@ -12,6 +12,7 @@ from gpubp._typing import Array
 from gpubp.backends.backend import Backend, to_backend, to_numpy
 from gpubp.backends.memory import SAMPLES_AT_ONCE, storage_backend
 from gpubp.backends.sparse_matmul import for_samples, samples_of
+from gpubp.engine.plain.minibatches import take_rows
 from gpubp.engine.prediction import outputs
 from gpubp.nn.network import Network, output_layer
 
@@ -40,7 +41,10 @@ def rows_of(backend: Backend, precision: str, x: Any, rows: np.ndarray | None) -
     if scipy.sparse.issparse(x):
         return x if rows is None else x[rows]
     x = to_backend(backend, x, precision)
-    return x if rows is None else backend.xp.take(x, to_backend(backend, rows), axis=0)
+    if rows is None:
+        return x
+    rows = to_backend(backend, rows)
+    return take_rows(backend.xp, x, rows) if x.ndim == 2 else backend.xp.take(x, rows, axis=0)
 
 
 def outputs_in_parts(backend: Backend, precision: str, network: Network, theta: Array, x: Any) -> Array:

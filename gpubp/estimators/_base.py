@@ -41,6 +41,7 @@ from gpubp.estimators._validation import (
 from gpubp.estimators.display import LossCurveDisplay
 from gpubp.io.onnx import estimator_to_onnx
 from gpubp.nn.network import Network
+from gpubp.training.stacks import row_numbers
 
 
 class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: ignore[misc]
@@ -136,7 +137,7 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
             has_held_out = validation_data is not None or (self.early_stopping and self.solver != "lbfgs")
             fit = self._prepare(
                 x,
-                np.arange(targets.shape[0]),
+                row_numbers(targets.shape[0]),
                 targets,
                 weights,
                 train_weights,

@@ -85,12 +85,9 @@ class EstimatorFit:
 
 
 def weights_of(network: Network, theta: np.ndarray) -> dict[str, Any]:
-    """Return the fitted attributes that hold the weights and the biases."""
-    blocks = views(np, network, theta)
-    return {
-        "coefs_": [block[:-1].copy() for block in blocks],
-        "intercepts_": [block[-1].copy() for block in blocks],
-    }
+    """Return the fitted attributes that hold the weights and the biases: views of one array, as parameters are."""
+    blocks = views(np, network, theta if theta.base is None else theta.copy())
+    return {"coefs_": [block[:-1] for block in blocks], "intercepts_": [block[-1] for block in blocks]}
 
 
 def sizes_of(coefs: Sequence[Any], intercepts: Sequence[Any]) -> list[int]:
@@ -115,8 +112,32 @@ def sizes_of(coefs: Sequence[Any], intercepts: Sequence[Any]) -> list[int]:
 
 
 def theta_of(coefs: Sequence[Any], intercepts: Sequence[Any]) -> np.ndarray:
-    """Join weights and biases of layers that fit each other; raise ValueError if they are not real numbers."""
+    """Join weights and biases of layers that fit each other, without a copy if they are views of one array.
+
+    Raises
+    ------
+    ValueError
+        If they are not real numbers.
+    """
+    owner = getattr(coefs[0], "base", None)
+    if isinstance(owner, np.ndarray) and _are_views(owner, coefs, intercepts):
+        return owner
     theta = np.asarray(flatten(np, [np.vstack([w, b]) for w, b in zip(coefs, intercepts, strict=True)]))
     if theta.dtype.kind != "f":
         raise ValueError(f"coefs_ and intercepts_ must hold real numbers, got {theta.dtype}")
     return theta
+
+
+def _are_views(owner: np.ndarray, coefs: Sequence[Any], intercepts: Sequence[Any]) -> bool:
+    """Return whether the layers are all numbers of an array, in the order of parameters."""
+    parts = [part for layer in zip(coefs, intercepts, strict=True) for part in layer]
+    if owner.ndim != 1 or owner.dtype.kind != "f" or owner.size != sum(np.size(part) for part in parts):
+        return False
+    address = owner.ctypes.data
+    for part in parts:
+        if getattr(part, "base", None) is not owner or part.dtype != owner.dtype or part.ctypes.data != address:
+            return False
+        if not part.flags.c_contiguous:
+            return False
+        address += part.nbytes
+    return bool(owner.flags.c_contiguous)

@@ -20,7 +20,7 @@ from gpubp.estimators._samples import TrainingSamples
 def fit_lbfgs(samples: TrainingSamples, theta: Array, monitor: FitMonitor) -> tuple[np.ndarray, str]:
     """Minimize from ``theta``; return the best parameters, on the host, and why the fit ended."""
     network, options, state = monitor.fit.network, monitor.fit.options, monitor.fit.state
-    backend, precision, n_samples = samples.backend, samples.precision, samples.targets.shape[0]
+    backend, precision, n_samples = samples.backend, samples.precision, samples.n_samples
     mask = network.weight_mask()
     mask_on_device = to_backend(backend, mask, precision)
     # scikit-learn packs all weights before all biases; the same order gives the same rounding

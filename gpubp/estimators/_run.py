@@ -60,14 +60,13 @@ def _train(
 ) -> None:
     options, state = fit.options, fit.state
     with processes.raise_on_all():
-        held_out, rows = _held_out(model, fit, arguments.validation_data, has_held_out)
-        samples = _training_samples(fit, rows, processes)
+        held_out, samples = _divide_samples(model, fit, arguments.validation_data, has_held_out, processes)
     theta = to_backend(fit.backend, processes.on_rank_0(lambda: fit.theta), fit.precision)
     start = None
     if options.solver != "lbfgs":
         start = optimizer_state_of(options, state.optimizer, state.t, incremental)
     task = FitTask(model, arguments.X, arguments.y, arguments.sample_weight, 1 if incremental else options.max_iter)
-    n_samples, evaluate = samples.targets.shape[0], None if held_out is None else held_out.evaluate
+    n_samples, evaluate = samples.n_samples, None if held_out is None else held_out.evaluate
     monitor = FitMonitor(fit, n_samples, evaluate, theta, task, start and start.rate, processes)
     if start is None:
         monitor.on_begin(RunStart(0, options.max_iter, fit.backend.name, theta))
@@ -99,31 +98,40 @@ def _join_processes(fit: StackedFit, device: str, processes: ProcessGroup, has_h
     return with_matmul(backend, options.matmul_precision, fit.precision)
 
 
-def _held_out(
-    model: Any, fit: StackedFit, validation_data: Any, has_held_out: bool
-) -> tuple[HeldOut | None, np.ndarray | None]:
-    """Return the held-out samples, and the rows of x to train on, None for all."""
+def _divide_samples(
+    model: Any, fit: StackedFit, validation_data: Any, has_held_out: bool, processes: ProcessGroup
+) -> tuple[HeldOut | None, TrainingSamples]:
+    """Move the held-out samples, if any, and the training samples to the device."""
+    held_out, rows = None, None
     if validation_data is not None:
         data = validate_validation_data(model, fit.coding.encode, validation_data)
         check_scorable(fit.options, fit.coding, *data[1:])
-        return hold_out(fit.coding, fit.backend, fit.precision, fit.network, *data), None
-    if not has_held_out:
-        return None, None
-    rows, held_out = fit.split()
-    data = (fit.x, fit.targets, fit.weights)
-    return hold_out(fit.coding, fit.backend, fit.precision, fit.network, *data, held_out), rows
+        held_out = hold_out(fit.coding, fit.backend, fit.precision, fit.network, *data)
+    elif has_held_out:
+        rows, held_out_rows = fit.split()
+        samples = (fit.x, fit.targets, fit.weights)
+        held_out = hold_out(fit.coding, fit.backend, fit.precision, fit.network, *samples, held_out_rows)
+    return held_out, _training_samples(fit, rows, processes)
 
 
 def _training_samples(fit: StackedFit, rows: np.ndarray | None, processes: ProcessGroup) -> TrainingSamples:
-    """Move the training samples to the device, or leave them on the host if they do not fit."""
-    in_steps = fit.options.solver != "lbfgs" and not scipy.sparse.issparse(fit.x)
+    """Move the training samples to the device, or leave them on the host if they do not fit.
+
+    On the host only the rows of each batch are copied, unless a batch has all of them.
+    """
+    is_sparse = scipy.sparse.issparse(fit.x)
+    in_steps = fit.options.solver != "lbfgs" and not is_sparse
     storage = storage_backend(fit.backend, fit.precision, fit.x, fit.targets) if in_steps else fit.backend
+    used, targets = None, fit.targets_to_learn()
+    if rows is not None and storage.is_numpy and fit.batch_size(len(rows)) < len(rows):
+        used, rows = rows, None
     return TrainingSamples(
         for_samples(fit.backend, fit.x),
         fit.precision,
         rows_of(storage, fit.precision, fit.x, rows),
-        rows_of(storage, fit.precision, fit.targets_to_learn(), rows),
+        to_backend(storage, targets if rows is None else targets[rows], fit.precision),
         None if fit.train_weights is None else rows_of(storage, fit.precision, fit.train_weights, rows),
         on_host=storage is not fit.backend,
         processes=processes,
+        rows=used,
     )

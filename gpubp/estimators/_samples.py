@@ -14,13 +14,14 @@ from gpubp.backends.backend import Backend, to_backend
 from gpubp.backends.sparse_matmul import samples_of
 from gpubp.distributed.process_group import SINGLE_PROCESS, ProcessGroup
 from gpubp.engine.plain.minibatches import ArrayBatches, Batch, Batches
-from gpubp.training.stacks import next_order
+from gpubp.training.stacks import next_order, row_numbers
 
 
 class TrainingSamples(NamedTuple):
     """Training samples: x on the device, or sparse on the host; targets and weights on the device.
 
-    With ``on_host`` all are NumPy arrays. Each process uses its share of each batch.
+    With ``on_host`` all are NumPy arrays. With ``rows``, only these are for training. Each process uses its share of
+    each batch.
     """
 
     backend: Backend
@@ -30,6 +31,12 @@ class TrainingSamples(NamedTuple):
     sample_weight: Array | None
     on_host: bool = False
     processes: ProcessGroup = SINGLE_PROCESS
+    rows: np.ndarray | None = None
+
+    @property
+    def n_samples(self) -> int:
+        """The number of training samples."""
+        return int(self.targets.shape[0]) if self.rows is None else len(self.rows)
 
     def batch(self, rows: slice) -> Batch:
         """Take consecutive samples."""
@@ -48,12 +55,14 @@ class BatchesInOrder:
 
     def __init__(self, samples: TrainingSamples, size: int, random_state: np.random.RandomState | None) -> None:
         self.samples, self.size, self.random_state = samples, size, random_state
-        self.order = np.arange(samples.targets.shape[0])
+        self.order = row_numbers(samples.n_samples)
         self.all = Batch(samples.x, samples.targets, samples.sample_weight)
 
     def __call__(self) -> Batches:
         """Return the batches of one more epoch."""
         self.order, order = next_order(self.order, self.size, self.random_state)
+        if self.samples.rows is not None:
+            order = self.samples.rows if order is None else self.samples.rows[order]
         if scipy.sparse.issparse(self.samples.x):
             return self._sparse_batches(order)
         backend, on_host, processes = self.samples.backend, self.samples.on_host, self.samples.processes

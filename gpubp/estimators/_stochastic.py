@@ -38,7 +38,7 @@ def fit_stochastic(
     """
     fit = monitor.fit
     options, state, network = fit.options, fit.state, fit.network
-    backend, precision, n_samples = samples.backend, samples.precision, samples.targets.shape[0]
+    backend, precision, n_samples = samples.backend, samples.precision, samples.n_samples
     optimizer = optimizer_of(options, start.rate)
     fresh = start.state is None
     if fresh:

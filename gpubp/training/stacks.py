@@ -89,6 +89,11 @@ def _n_networks_that_fit(members: "list[StackMember]") -> int:
 # --- shared by networks ---
 
 
+def row_numbers(n: int) -> np.ndarray:
+    """Return the numbers of ``n`` rows, in as few bytes as possible."""
+    return np.arange(n, dtype="int32" if n < 2**31 else "int64")
+
+
 def next_order(
     order: np.ndarray, size: int, random_state: np.random.RandomState | None
 ) -> tuple[np.ndarray, np.ndarray | None]:
@@ -111,7 +116,7 @@ def next_order(
     if random_state is None:
         return order, None
     # the numbers that sklearn.utils.shuffle draws, without its checks
-    shuffled = np.arange(len(order))
+    shuffled = np.arange(len(order), dtype=order.dtype)
     random_state.shuffle(shuffled)
     order = order[shuffled]
     return order, order if size < len(order) else None

@@ -112,6 +112,19 @@ class ArrayBatches:
         """The number of samples in the epoch, or in this part of it."""
         return int(self.samples.x.shape[-2]) if self.order is None else self.order.shape[-1]
 
+    def in_order(self) -> "ArrayBatches":
+        """Return the same batches of samples that are copied in their order."""
+        x, targets, weights, *_ = self.samples
+        xp, rows = self.backend.xp, self.order
+        if rows is None:
+            return self
+        in_order = Batch(
+            take_rows(xp, x, rows),
+            take_rows(xp, targets, rows),
+            None if weights is None else xp.take(weights, rows, axis=-1),
+        )
+        return replace(self, samples=in_order, order=None)
+
     def of_epoch(self, number: int) -> "ArrayBatches":
         """Return the batches of one of the epochs."""
         order = self.order if self.order is None or self.order.ndim == 1 else self.order[number]
@@ -132,8 +145,9 @@ class ArrayBatches:
             yield self.fraction_done, self.samples
             return
         _, fractions = divide_epoch(n_samples, self.size, self.fraction_done, self.fraction)
-        index_dtype = "int32" if x.shape[-2] < 2**31 else "int64"
-        order = None if self.order is None else to_backend(storage, self.order, index_dtype)
+        order = self.order
+        if order is not None and not storage.is_numpy:
+            order = to_backend(storage, order, "int32" if x.shape[-2] < 2**31 else "int64")
         for start, fraction in zip(range(0, n_samples, self.size), fractions.tolist(), strict=True):
             shard = self.processes.shard(min(start + self.size, n_samples) - start)
             rows = slice(start + shard.start, start + shard.stop)
@@ -142,9 +156,16 @@ class ArrayBatches:
                 weights_part = None if weights is None else weights[..., rows]
             else:
                 row_numbers = order[rows]
-                x_part, targets_part = xp.take(x, row_numbers, axis=-2), xp.take(targets, row_numbers, axis=-2)
+                x_part, targets_part = take_rows(xp, x, row_numbers), take_rows(xp, targets, row_numbers)
                 weights_part = None if weights is None else xp.take(weights, row_numbers, axis=-1)
             yield fraction, Batch(x_part, targets_part, weights_part, shard=shard)
+
+
+def take_rows(xp: Namespace, array: Array, rows: Array) -> Array:
+    """Copy rows ``(..., n, k)`` by number; NumPy's ``take`` would first copy an array in Fortran order as a whole."""
+    if isinstance(array, np.ndarray) and not array.flags.c_contiguous:
+        return np.ascontiguousarray(array[..., rows, :])
+    return xp.take(array, rows, axis=-2)
 
 
 @dataclass(frozen=True)
@@ -164,8 +185,12 @@ class BatchesInParts:
         n_parts = max(1, n_samples // part_size)
         for part in range(self.first, n_parts):
             rows = order[part * part_size : None if part == n_parts - 1 else (part + 1) * part_size]
+            fraction_done = self.batches.fraction_done + self.batches.fraction * (part * part_size / n_samples)
             yield replace(
-                self.batches, order=rows, fraction_done=part * part_size / n_samples, fraction=len(rows) / n_samples
+                self.batches,
+                order=rows,
+                fraction_done=fraction_done,
+                fraction=self.batches.fraction * (len(rows) / n_samples),
             )
 
     def after(self, n: int) -> "BatchesInParts":
