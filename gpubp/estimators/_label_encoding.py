@@ -186,6 +186,9 @@ class ClassTargets:
         encoded: np.ndarray = self.labels.transform(y).astype(bool)
         return encoded
 
+    def check_learnable(self, targets: np.ndarray, precision: str) -> None:
+        """Do nothing: zeros and ones can be learned in any precision."""
+
     def to_learn(self, targets: np.ndarray) -> np.ndarray:
         """Smooth the labels (Szegedy et al. 2016): spread a part of each over the classes of its group."""
         if not self.label_smoothing:
@@ -206,6 +209,9 @@ class ClassTargets:
         """Return outputs in the library of X: one output is paired with its complement, several targets are a list."""
         if isinstance(self.labels, LabelColumns):
             return [like(group, X) for group in self.labels.split(outputs)]
+        if len(self.classes) == 1 and self.labels.y_type_ != MARKS:  # the only class is certain
+            certain = backend.xp.ones_like(outputs) if complement is None else backend.xp.zeros_like(outputs)
+            return like(certain, X)
         if outputs.shape[-1] == 1:
             outputs = backend.xp.concat([1.0 - outputs if complement is None else complement, outputs], axis=1)
         return like(outputs, X)

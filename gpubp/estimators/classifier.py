@@ -68,6 +68,8 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
     - A warm start continues with the velocity or the moments of the solver, so that consecutive fits are one long fit;
       scikit-learn resets them, and the learning rate of "invscaling" too.
     - Training ends as soon as the weights are not finite, not after ``max_iter`` epochs.
+    - With one class in y, :meth:`predict_proba` has one column, of ones; scikit-learn has two columns, of which neither
+      belongs to the class.
     - Columns of two other numbers, such as 1 and 2, are columns of classes; scikit-learn treats them as marks.
     - :meth:`partial_fit` needs no ``classes`` if y marks labels, and raises if ``classes`` does not fit its columns.
     - With ``solver="lbfgs"`` and float32 X, the computation and ``coefs_`` are float32.
@@ -148,7 +150,7 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
             See :meth:`fit`.
         classes : array of shape (n_classes,), or a list of them for several outputs, optional
             All classes that will occur; required in the first call, unless y marks labels with ones. Batches may lack
-            some of them.
+            some of them; a warm start of :meth:`fit` may not.
 
         Returns
         -------
@@ -247,7 +249,7 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
         if not hasattr(self, "classes_") or (not self.warm_start and not incremental):
             self._label_binarizer = learn_labels(y)
             self.classes_ = self._label_binarizer.classes_
-        elif self.warm_start:
+        elif self.warm_start and not incremental:
             check_same_classes(self._label_binarizer, y)
         if self.class_weight is not None:
             class_weights = weights_by_class(self.class_weight, y, sample_weight)

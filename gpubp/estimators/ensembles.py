@@ -7,7 +7,6 @@ from typing import Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, _fit_context, clone
-from sklearn.metrics import r2_score
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval
 from sklearn.utils.validation import check_is_fitted
@@ -26,7 +25,7 @@ from gpubp.estimators._validation import (
     validate_weights,
 )
 from gpubp.estimators.classifier import MLPClassifier
-from gpubp.estimators.regressor import MLPRegressor
+from gpubp.estimators.regressor import MLPRegressor, r_squared
 
 
 class Ensemble(BaseEstimator):  # type: ignore[misc]
@@ -373,4 +372,4 @@ class MLPEnsembleRegressor(RegressorMixin, Ensemble):  # type: ignore[misc]
         """
         y = check_sparse_targets(self, on_host(y))
         predicted = on_host(self.predict(X))
-        return float(r2_score(y, predicted, sample_weight=validate_weights(sample_weight, predicted)))
+        return r_squared(y, predicted, validate_weights(sample_weight, predicted))

@@ -24,6 +24,7 @@ from gpubp.nn.losses import get_loss
 
 LOSS_OF = {"squared_error": "squared", "absolute_error": "absolute"}  # names that differ in gpubp.nn.losses
 OF_TWO = ("r2", "explained_variance", "d2_absolute_error_score")  # scores that need at least two samples
+SAFE_EXPONENT = 300  # the squares of numbers up to 2^300 in magnitude, and down to 2^-300, have room in float64
 LOSSES = (*LOSS_OF, "huber", "log_cosh", "poisson")
 
 
@@ -34,6 +35,40 @@ def _loss_name(loss: str) -> str:
     name = LOSS_OF.get(loss, loss)
     get_loss(name)
     return name
+
+
+def r_squared(y: Any, predicted: np.ndarray, sample_weight: Any) -> float:
+    """Compute R^2; targets whose squares overflow or vanish are first scaled by a power of two, which is exact."""
+    exponents = _exponents(y)
+    if np.any(exponents):
+        y = np.ldexp(np.asarray(y, np.float64), -exponents)
+        limit = np.finfo(np.float64).max
+        predicted = np.clip(np.ldexp(predicted.astype(np.float64), -exponents), -limit, limit)
+    return float(r2_score(y, predicted, sample_weight=sample_weight))
+
+
+def _exponents(y: Any) -> np.ndarray:
+    """Return the power of two above the magnitudes of each column, or 0 if it is near 1 or they are no real numbers."""
+    y = np.asarray(y)
+    if y.dtype.kind != "f" or not y.size:
+        return np.zeros(y.shape[1:], int)
+    largest = np.max(np.abs(y), axis=0)
+    exponents: np.ndarray = np.frexp(largest)[1]
+    return np.where(np.isfinite(largest) & (np.abs(exponents) > SAFE_EXPONENT), exponents, 0)
+
+
+def _why_not_learnable(targets: np.ndarray, loss: str, precision: str) -> str:
+    """Return why targets cannot be learned in a precision: their loss overflows or vanishes; "" if they can."""
+    power = 2 if loss == "squared_error" else 1
+    limits, largest = np.finfo(precision), float(np.max(np.abs(targets)))
+    if largest > float(limits.max / targets.size) ** (1.0 / power):
+        problem = f"reach {largest:.3g}, and the sum of {loss=} overflows"
+        return f"{problem} in {precision}; scale them, such as y / {largest:.0e}"
+    spread = float(np.max(np.ptp(targets / (largest or 1.0), axis=0))) * largest
+    if 0.0 < spread < float(limits.tiny) ** (1.0 / power):
+        problem = f"differ by {spread:.3g} at most, and {loss=} vanishes"
+        return f"{problem} in {precision}; scale them, such as y / {spread:.0e}"
+    return ""
 
 
 @dataclass(frozen=True)
@@ -63,6 +98,18 @@ class NumberTargets:
             raise ValueError(f"y must have {self.n_outputs} columns, as in fit, got {targets.shape[1]}")
         return targets
 
+    def check_learnable(self, targets: np.ndarray, precision: str) -> None:
+        """Check that the loss of these targets does not overflow or vanish in a precision.
+
+        Raises
+        ------
+        DataError
+            If the sum of the loss would be infinite, or the targets differ by too little for it to be more than 0.
+        """
+        if reason := _why_not_learnable(targets, self.loss, precision):
+            wider = "" if _why_not_learnable(targets, self.loss, "float64") else ", or use dtype='float64'"
+            raise DataError(f"the targets {reason}{wider}")
+
     def to_learn(self, targets: np.ndarray) -> np.ndarray:
         """Return the targets unchanged."""
         return targets
@@ -80,7 +127,7 @@ class NumberTargets:
         weighted = y if sample_weight is None else y[sample_weight != 0]
         if np.all(weighted == weighted[:1]):
             return math.nan
-        return float(r2_score(y, self.predictions(outputs), sample_weight=sample_weight))
+        return r_squared(y, self.predictions(outputs), sample_weight)
 
     def reason_undefined(self, scoring: Any, targets: np.ndarray) -> str:
         """Return what R^2 and similar scores lack: they need two samples."""
@@ -129,6 +176,9 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):  # type: ignore[misc]
     - A warm start continues with the velocity or the moments of the solver, so that consecutive fits are one long fit;
       scikit-learn resets them, and the learning rate of "invscaling" too.
     - Training ends as soon as the weights are not finite, not after ``max_iter`` epochs.
+    - Targets whose loss overflows or vanishes in the precision of the computation raise an error, such as 1e200 and
+      1e-200 in float64, or 1e20 and 1e-20 in float32; scikit-learn's loss is infinite or knows nothing of them. Scale
+      them, for example with :class:`sklearn.compose.TransformedTargetRegressor`. :meth:`score` is exact for all.
     - Targets below 0 raise an error with ``loss="poisson"``; scikit-learn's loss is then NaN.
     - With ``solver="lbfgs"`` there is no ``partial_fit``, and with float32 X the computation and ``coefs_`` are
       float32.
@@ -242,7 +292,7 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):  # type: ignore[misc]
         """
         y = check_sparse_targets(self, on_host(y))
         predicted = on_host(self.predict(X))
-        return float(r2_score(y, predicted, sample_weight=validate_weights(sample_weight, predicted)))
+        return r_squared(y, predicted, validate_weights(sample_weight, predicted))
 
     def _learn_targets(
         self, y: np.ndarray, sample_weight: np.ndarray | None, incremental: bool

@@ -105,6 +105,6 @@ def _warn_of_divergence(diverged: np.ndarray, epochs: int, *, has_best: bool) ->
         which, kept = "training", f"the weights of the best epoch, {epochs},"
     warn(
         f"{which} diverged: parameters became infinite or NaN, and {kept} were kept. A smaller learning rate, "
-        "scaled inputs or gpubp.clipped(optimizer, 1.0) help",
+        "scaled inputs and targets or gpubp.clipped(optimizer, 1.0) help",
         DivergenceWarning,
     )

@@ -27,7 +27,7 @@ def classifier(**options):
 
 
 def regressor(**options):
-    return gpubp.MLPRegressor(**SMALL | options).fit(TINY, 1e-30 * r, sample_weight=np.abs(r) * 1e-30)
+    return gpubp.MLPRegressor(**SMALL | options).fit(TINY, 1e-18 * r, sample_weight=np.abs(r) * 1e-30)
 
 
 def trained(**options):

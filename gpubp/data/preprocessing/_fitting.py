@@ -34,6 +34,8 @@ Task = Literal["auto", "classification", "regression"]
 
 _DATE = re.compile(r"(\d{4}([-/.])\d\d?\2\d\d?|\d\d?([-/.])\d\d?\3\d{4})(Z|[ T]\d.*)?")
 
+SMALLEST_SPREAD = 1e-150  # smaller deviations have squares of 0 in float64
+
 
 def fit_preprocessing(
     table: Table,
@@ -183,6 +185,15 @@ def _fit_column(
     return fit_categories(name, kind, counts, Counter(training.tolist()), impute, max_categories)
 
 
+def check_spread(name: str, spread: float) -> None:
+    """Refuse a target that is not constant, but whose squared deviations vanish: it would be scored as if constant."""
+    if 0.0 < spread < SMALLEST_SPREAD:
+        raise DataError(
+            f"the target {name!r} holds numbers too small to standardise: they differ by at most {spread:g}; write "
+            "them in another unit"
+        )
+
+
 def _mean_and_scale(name: str, values: Column) -> tuple[float, float]:
     with np.errstate(over="ignore", invalid="ignore"):
         mean, scale = float(values.mean()), float(values.std())
@@ -214,6 +225,8 @@ def _fit_target(
             raise DataError(f"classification takes one target, got {quoted_list(names)}")
         return _fit_classes(table, names[0], categorical, max_categories)
     numbers = [as_numbers(table, name, "correct it, or pass task='classification'")[rows] for name in names]
+    for name, column in zip(names, numbers, strict=True):
+        check_spread(name, float(np.ptp(column)))
     means, scales = zip(*map(_mean_and_scale, names, numbers), strict=True)
     return NumberTarget(names, means, scales)
 

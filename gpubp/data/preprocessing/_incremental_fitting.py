@@ -22,6 +22,7 @@ from gpubp.data.preprocessing._column_types import (
 )
 from gpubp.data.preprocessing._fitting import (
     Task,
+    check_spread,
     fit_categories,
     fit_class_target,
     validate_fit_options,
@@ -310,5 +311,7 @@ def _fit_target(targets: list[_TargetStatistics], task: str) -> ClassTarget | Nu
                 f"the target {target.name!r} holds {DESCRIPTIONS[target.kind or 'text']} where numbers are needed; "
                 "correct it, or pass task='classification'"
             )
+    for target in targets:
+        check_spread(target.name, target.training_rows.maximum - target.training_rows.minimum)
     means, scales = zip(*(target.training_rows.mean_and_scale(target.name) for target in targets), strict=True)
     return NumberTarget(tuple(target.name for target in targets), means, scales)

@@ -48,7 +48,10 @@ def class_of_largest(classes: Any) -> AddPredictions:
 
 
 def binary_class(classes: Any) -> AddPredictions:
-    """Return a function that adds the second class if the output is above a half, and both probabilities."""
+    """Return a function that adds the second class if the output is above a half, and both probabilities.
+
+    A single class has the probability 1.
+    """
     labels = _labels(classes)
     labels = labels[[0, -1]]  # the target may have only one class
 
@@ -57,6 +60,10 @@ def binary_class(classes: Any) -> AddPredictions:
         chosen = graph.cast(_add_above_half(graph, flat), np.int64)
         graph.output(LABEL, graph.node("Gather", graph.constant(labels, "classes"), chosen), labels.dtype, (SAMPLES,))
         graph.metadata["classes"] = labels.tolist()
+        if len(classes) == 1:
+            certain = graph.node("Add", graph.node("Mul", outputs, graph.number(0.0)), graph.number(1.0))
+            graph.output(PROBABILITIES, certain, graph.precision, (SAMPLES, 1))
+            return
         both = graph.concatenate([graph.node("Sub", graph.number(1.0), outputs), outputs])
         graph.output(PROBABILITIES, both, graph.precision, (SAMPLES, 2))
 
