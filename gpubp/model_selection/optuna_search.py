@@ -1,12 +1,16 @@
 """A search whose candidates are suggested by Optuna, many at a time, and trained as stacks."""
 
+import contextlib
+import threading
+from collections.abc import Iterator
 from numbers import Integral
-from typing import Any
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval
 
+from gpubp._core.user_warnings import warn
 from gpubp.errors import DataError, GpubpError
 from gpubp.model_selection.batched import CandidateEvaluation, StackedSearch
 
@@ -16,6 +20,9 @@ class BatchedOptunaSearchCV(StackedSearch):
 
     A batch is requested (``study.ask``), trained and scored as in :class:`BatchedSearchCV`, and reported
     (``study.tell``); the sampler suggests the next batch from what has been reported. Needs the extra ``optuna``.
+
+    If ``study.stop()`` is called, by the sampler, the function or a callback, the search ends with what was found.
+    GridSampler and BruteForceSampler call it after the last point; a point that they repeat is a pruned trial.
 
     Parameters
     ----------
@@ -111,39 +118,92 @@ class BatchedOptunaSearchCV(StackedSearch):
 
     def _search(self, evaluation: CandidateEvaluation) -> dict[str, Any]:
         evaluation.announce(self.n_trials)
-        results: dict[str, Any] = {}
-        for begin in range(0, self.n_trials, self.batch_size):
-            results = self._try(evaluation, min(self.batch_size, self.n_trials - begin)) or results
-        if not results:
-            raise DataError(f"all {self.n_trials} trials were pruned when they were suggested, and none was trained")
-        return results
+        batch, n_requested = Batch({}), 0
+        with _stoppable(self.study_) as stopped:
+            while n_requested < self.n_trials and not stopped.is_set() and batch.error is None:
+                n = min(self.batch_size, self.n_trials - n_requested)
+                batch = self._try(evaluation, n, batch.results, stopped)
+                n_requested += batch.n_requested
+        if batch.error is not None and not batch.results:
+            error = batch.error
+            raise DataError(f"the study ended before a trial was trained: {type(error).__name__}: {error}") from error
+        if batch.error is not None:
+            warn(
+                f"the study ended after {n_requested} of {self.n_trials} trials, and so does the search, with what it "
+                f"found: {type(batch.error).__name__}: {batch.error}",
+                RuntimeWarning,
+            )
+        if not batch.results:
+            raise DataError(
+                f"the study was stopped after {n_requested} trials, and none was trained"
+                if stopped.is_set()
+                else f"all {n_requested} trials were pruned when they were suggested, and none was trained"
+            )
+        return batch.results
 
-    def _try(self, evaluation: CandidateEvaluation, n: int) -> dict[str, Any]:
-        """Request a batch, evaluate it and report it; return all results so far, or {} if all were pruned."""
+    def _try(
+        self, evaluation: CandidateEvaluation, n: int, results: dict[str, Any], stopped: threading.Event
+    ) -> "Batch":
+        """Request a batch, evaluate it and report it."""
         failed = _optuna().trial.TrialState.FAIL
-        distributions = self.param_distributions if isinstance(self.param_distributions, dict) else None
-        requested, numbers, candidates = [], list[int](), list[dict[str, Any]]()
+        requested, suggested = list[Any](), dict[int, dict[str, Any]]()
         try:
-            for _ in range(n):
-                requested.append(self.study_.ask(distributions))
-                params = self._suggested(requested[-1])
-                if params is not None:
-                    numbers.append(requested[-1].number)
-                    candidates.append(params)
-            if not candidates:
-                return {}
+            error = self._request(evaluation, n, requested, suggested, stopped)
+            if not suggested:
+                return Batch(results, len(requested), error)
+            candidates = list(suggested.values())
             trials = evaluation.trials_of(candidates)
             evaluation.trials.fit(trials)
-            results = evaluation.score(trials, candidates, {"trial": numbers})
+            results = evaluation.score(trials, candidates, {"trial": list(suggested)})
         except BaseException:
-            for trial in requested:
-                self.study_.tell(trial, state=failed, skip_if_finished=True)
+            with contextlib.suppress(Exception):
+                for trial in requested:
+                    self.study_.tell(trial, state=failed, skip_if_finished=True)
             raise
         name = f"mean_test_{self.refit}"
-        means = results[name if name in results else "mean_test_score"][-len(numbers) :].tolist()
-        for number, mean in zip(numbers, means, strict=True):
-            self.study_.tell(number, *((mean,) if np.isfinite(mean) else (None, failed)))
-        return results
+        means = results[name if name in results else "mean_test_score"][-len(suggested) :].tolist()
+        try:
+            for number, mean in zip(suggested, means, strict=True):
+                self.study_.tell(number, *((mean,) if np.isfinite(mean) else (None, failed)))
+        except Exception as raised:  # of the study's storage or sampler
+            error = raised
+        return Batch(results, len(requested), error)
+
+    def _request(
+        self,
+        evaluation: CandidateEvaluation,
+        n: int,
+        requested: list[Any],
+        suggested: dict[int, dict[str, Any]],
+        stopped: threading.Event,
+    ) -> Exception | None:
+        """Request trials and their parameters; return the error with which the study ended, if it did."""
+        optuna, seen = _optuna(), set(map(repr, evaluation.params))
+        states = optuna.trial.TrialState
+        distributions = self.param_distributions if isinstance(self.param_distributions, dict) else None
+        exhaustive = _is_exhaustive(getattr(self.study_, "sampler", None))
+        while len(requested) < n and not stopped.is_set():
+            try:
+                trial = self.study_.ask(distributions)
+            except Exception as raised:  # of the study's storage or sampler
+                return raised
+            requested.append(trial)
+            try:
+                params = self._suggested(trial)
+            except optuna.exceptions.OptunaError as raised:
+                with contextlib.suppress(Exception):
+                    self.study_.tell(trial, state=states.FAIL, skip_if_finished=True)
+                return cast(Exception, raised)
+            if params is None:
+                continue
+            if (
+                exhaustive and repr(params) in seen
+            ):  # the sampler has nothing new, at least until this batch is reported
+                self.study_.tell(trial, state=states.PRUNED)
+                break
+            seen.add(repr(params))
+            suggested[trial.number] = params
+        return None
 
     def _suggested(self, trial: Any) -> dict[str, Any] | None:
         """Return the suggested parameters of a trial, or None if it was pruned."""
@@ -158,6 +218,33 @@ class BatchedOptunaSearchCV(StackedSearch):
         if not isinstance(params, dict):
             raise DataError(f"param_distributions must return a dict of parameters, got {params!r}")
         return params
+
+
+class Batch(NamedTuple):
+    """The results so far, the number of trials that a batch requested, and the error with which the study ended."""
+
+    results: dict[str, Any]
+    n_requested: int = 0
+    error: Exception | None = None
+
+
+@contextlib.contextmanager
+def _stoppable(study: Any) -> Iterator[threading.Event]:
+    """Let ``study.stop()`` set an event; Optuna's own method raises, since ``study.optimize`` is not running."""
+    stopped = threading.Event()
+    study.stop = stopped.set
+    try:
+        yield stopped
+    finally:
+        del study.stop
+
+
+def _is_exhaustive(sampler: Any) -> bool:
+    """Return whether a sampler suggests each point of a finite space once."""
+    samplers = _optuna().samplers
+    while hasattr(sampler, "_base_sampler"):  # as PartialFixedSampler has
+        sampler = sampler._base_sampler
+    return isinstance(sampler, samplers.GridSampler | samplers.BruteForceSampler)
 
 
 def _optuna() -> Any:
