@@ -144,7 +144,7 @@ def test_finite_only_in_the_other_precision():
         (np.asarray([[1, {}]] * 4, dtype=object), "X must hold numbers, got object.*dict"),
         (np.ones((4, 2)) * 1j, "X must hold real numbers, got complex128"),
         ([[1.0, 2.0], [1.0]], "X must be an array of numbers, its rows of one length"),
-        ({"a": 1}, "X must hold numbers"),
+        ({"a": 1}, r"X is a dict, not an array .* pass pandas.DataFrame"),
         (None, "X "),
         ([[1.0, None]] * 4, r"X holds nan at \[0, 1\]"),
         (np.full((4, 2), np.datetime64("2020-01-01")), "X must hold real numbers, got datetime64"),

@@ -11,6 +11,7 @@ import numpy as np
 
 from gpubp._core.masked_arrays import refuse_masked
 from gpubp._core.names import unknown
+from gpubp._core.narrow_types import widened
 from gpubp._typing import Array, Device, Namespace
 from gpubp.backends import probe
 from gpubp.backends.libraries import CUPY, LIBRARIES, NUMPY, Library, library_of
@@ -212,7 +213,7 @@ def to_numpy(array: Array) -> np.ndarray:
         return array
     refuse_masked("the array", array)
     library = library_of(array)
-    return np.asarray(array) if library is None else library.to_numpy(array)
+    return np.asarray(array) if library is None else library.to_numpy(widened(array))
 
 
 def like(array: Array, reference: Array) -> Array:

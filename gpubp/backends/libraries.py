@@ -26,6 +26,10 @@ def _unchanged(array: Array) -> Array:
     return array
 
 
+def _no_refusal(array: Array) -> str:
+    return ""
+
+
 def _no_context(device: Device) -> AbstractContextManager[object]:
     return contextlib.nullcontext()
 
@@ -49,6 +53,9 @@ class Library:
         Copies an array to the host.
     detach : callable
         Returns the array without the library's own automatic differentiation.
+    refusal : callable
+        ``refusal(array)`` says what an array is, and how to convert ``{name}``, if it does not hold its values in the
+        usual way; else it is empty.
     current : callable
         ``current(device)`` returns a context manager that makes the device the current one.
     """
@@ -59,6 +66,7 @@ class Library:
     device_text: Callable[[Device], str] = _default_device_text
     to_numpy: Callable[[Array], np.ndarray] = np.asarray
     detach: Callable[[Array], Array] = _unchanged
+    refusal: Callable[[Array], str] = _no_refusal
     current: Callable[[Device], AbstractContextManager[object]] = _no_context
 
     def name_of(self, device: Device) -> str:
@@ -107,6 +115,18 @@ def _strict_to_numpy(array: Array) -> np.ndarray:
     return np.asarray(array_api_compat.to_device(array, xp.Device("CPU_DEVICE")))
 
 
+def _torch_refusal(tensor: Array) -> str:
+    if tensor.is_nested:
+        return "a nested tensor, whose rows may differ in length; pass torch.nested.to_padded_tensor({name}, 0.0)"
+    if tensor.is_meta:
+        return "a tensor of the device 'meta', which has a shape but no values; pass a tensor of another device"
+    if tensor.is_quantized:
+        return "a quantized tensor; pass {name}.dequantize()"
+    if str(tensor.layout) != "torch.strided":
+        return "a sparse tensor; pass {name}.to_dense(), or to gpubp's estimators a matrix of scipy.sparse"
+    return ""
+
+
 NUMPY = Library("cpu", owns=array_api_compat.is_numpy_array, open=_open_numpy)
 CUPY = Library(
     "cuda",
@@ -122,6 +142,7 @@ TORCH = Library(
     open=partial(_open, "torch"),
     to_numpy=lambda array: np.asarray(array.detach().cpu().numpy()),
     detach=lambda array: array.detach() if array.requires_grad else array,
+    refusal=_torch_refusal,
 )
 JAX = Library(
     "jax.numpy",
@@ -140,15 +161,21 @@ LIBRARIES = {library.name: library for library in (NUMPY, CUPY, TORCH, JAX, STRI
 
 
 def library_of(array: Any) -> Library | None:
-    """Find the library of an array; None for other objects.
+    """Find the library of an array; None for other objects, and for arrays of dask, which are not computed yet.
 
     An array of a library that is not in :data:`LIBRARIES` gets an entry with the behaviour of the standard.
     """
     for library in LIBRARIES.values():
         if library.owns(array):
             return library
-    if not array_api_compat.is_array_api_obj(array):
+    if not array_api_compat.is_array_api_obj(array) or array_api_compat.is_dask_array(array):
         return None
     xp = array_api_compat.array_namespace(array)
     name = xp.__name__.removeprefix("array_api_compat.")
     return Library(name, owns=lambda other: type(other) is type(array), open=partial(_open, name))
+
+
+def is_of_other_library(array: Any) -> bool:
+    """Return whether this is an array of a library other than NumPy."""
+    library = library_of(array)
+    return library is not None and library is not NUMPY

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from gpubp._core.masked_arrays import refuse_masked
 from gpubp._core.names import near_miss
+from gpubp.backends.backend import to_numpy
+from gpubp.engine.argument_checks import host_array
 from gpubp.errors import DataError
 
 MAX_BITS = 16
@@ -81,8 +82,7 @@ def one_hot(labels: ArrayLike, n_classes: int | None = None) -> NDArray[np.float
     array([[0., 1.],
            [1., 0.]])
     """
-    refuse_masked("labels", labels)
-    values = np.asarray(labels)
+    values = to_numpy(host_array("labels", labels))
     if values.dtype == object and all(isinstance(value, str) for value in values.flat):
         values = values.astype(str)
     if values.ndim != 1 or values.dtype.kind not in "iubU":

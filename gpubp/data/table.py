@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from gpubp._core.names import near_miss
 from gpubp._core.text import excerpt
+from gpubp.backends.inputs import accept_array
 from gpubp.data._arrow import arrow_columns, texts_to_numpy
 from gpubp.data._column_values import first_invalid_text, normalize_column, unmasked_array
 from gpubp.data._limits import MAX_NAME_LENGTH
@@ -125,6 +126,8 @@ def table_from_mapping(mapping: Any, *, source: str = "the table", targets: Sequ
     """
     if type(mapping).__name__ == "LazyFrame":
         raise DataError("a LazyFrame has no rows yet; pass frame.collect()")
+    if hasattr(mapping, "__dask_graph__"):
+        mapping = accept_array("table", mapping)
     if hasattr(mapping, "keys"):
         names = list(mapping.keys())
     elif hasattr(mapping, "columns") and hasattr(mapping, "column_names"):

@@ -6,11 +6,12 @@ import array_api_compat
 import numpy as np
 
 from gpubp._core.counts import is_count
-from gpubp._core.masked_arrays import refuse_masked
 from gpubp._core.names import Range
 from gpubp._core.text import excerpt
 from gpubp._typing import Array
 from gpubp.backends.backend import Backend, to_backend, to_numpy
+from gpubp.backends.inputs import accept_array, as_numbers
+from gpubp.backends.libraries import is_of_other_library
 from gpubp.errors import DataError
 from gpubp.nn.initialization import check_seeds, is_sequence
 from gpubp.nn.losses import get_loss
@@ -46,9 +47,7 @@ def choose_precision(backend: Backend, dtype: str | None, *arrays: Array) -> str
 
 def validate_theta(network: Network, backend: Backend, dtype: str, theta: Array) -> Array:
     """Validate the parameters of one network or of a stack, ``(P,)`` or ``(K, P)``."""
-    if hasattr(theta, "theta"):
-        raise DataError(f"theta must be an array, got a {type(theta).__name__}; pass its .theta")
-    theta = _validate("theta", backend, dtype, theta)
+    theta = _validate("theta", backend, dtype, host_theta(theta))
     if theta.ndim not in (1, 2) or theta.shape[-1] != network.n_parameters or theta.shape[0] == 0:
         raise DataError(
             f"theta must be ({network.n_parameters},), or (K, {network.n_parameters}) for a stack, "
@@ -229,24 +228,31 @@ def _shape(array: Array) -> tuple[int, ...]:
 
 
 def host_array(name: str, array: Array) -> Array:
-    """Convert lists, data frames and matrices to plain NumPy arrays; arrays of other libraries are returned unchanged.
+    """Convert lists, data frames and matrices to plain NumPy arrays; see :func:`accept_array` for other arrays.
 
     Raises
     ------
     DataError
         If rows differ in length, values are masked, or it cannot be converted to an array.
     """
-    refuse_masked(name, array)
-    if array_api_compat.is_array_api_obj(array) and not isinstance(array, np.ndarray):
-        return array
     if array is None:
         raise DataError(f"{name} is missing; only a stream from gpubp.open_stream contains all data")
+    array = accept_array(name, array)
+    if is_of_other_library(array):
+        return array
     if hasattr(array, "toarray"):
         raise DataError(f"{name} is a sparse {type(array).__name__}; pass {name}.toarray(), or use gpubp's estimators")
     try:
         return np.asarray(array)
     except Exception as error:  # __array__ may raise anything
         raise DataError(f"{name} must be an array of numbers, its rows of one length: {excerpt(str(error))}") from error
+
+
+def host_theta(theta: Array) -> Array:
+    """Convert parameters as :func:`host_array` does; the result of a training is refused."""
+    if hasattr(theta, "theta"):
+        raise DataError(f"theta must be an array, got a {type(theta).__name__}; pass its .theta")
+    return host_array("theta", theta)
 
 
 def _validate(name: str, backend: Backend, dtype: str, array: Array, rows: slice = slice(None)) -> Array:
@@ -258,8 +264,7 @@ def _validate(name: str, backend: Backend, dtype: str, array: Array, rows: slice
             except Exception as error:  # of the objects, or an integer too large for a float
                 fix = "; gpubp.one_hot makes rows of class labels" if name.endswith("targets") else ""
                 raise DataError(f"{name} must hold numbers, got {array.dtype}: {excerpt(str(error))}{fix}") from error
-        elif array.dtype.kind not in "fiub":
-            raise DataError(f"{name} must hold real numbers, got {array.dtype}")
+        array = as_numbers(name, array)
     elif array_api_compat.array_namespace(array).isdtype(array.dtype, "complex floating"):
         raise DataError(f"{name} must hold real numbers, got {array.dtype}")
     array = to_backend(backend, array, dtype)

@@ -9,7 +9,7 @@ from gpubp.backends.backend import Backend, choose_backend, like, to_backend, wi
 from gpubp.backends.gpu_errors import Workload, translate_gpu_errors
 from gpubp.backends.memory import SAMPLES_AT_ONCE, samples_at_once, storage_backend
 from gpubp.engine import cpu
-from gpubp.engine.argument_checks import choose_precision, host_array, validate_theta, validate_x
+from gpubp.engine.argument_checks import choose_precision, host_array, host_theta, validate_theta, validate_x
 from gpubp.engine.pointer_checks import check_prediction
 from gpubp.nn.network import Network, output_layer
 
@@ -57,7 +57,7 @@ def predict(
     >>> predict(Network((2, 1)), np.asarray([1.0, 2.0, 0.5]), [[3.0, 4.0]], device="cpu")
     array([[11.5]])
     """
-    X = host_array("X", X)
+    X, theta = host_array("X", X), host_theta(theta)
     backend = choose_backend(device, X, theta)
     precision = choose_precision(backend, dtype, theta, X)
     backend = with_matmul(backend, matmul_precision, precision)

@@ -10,6 +10,7 @@ from sklearn.utils import gen_batches
 
 from gpubp._typing import Array
 from gpubp.backends.backend import Backend, to_backend, to_numpy
+from gpubp.backends.libraries import is_of_other_library
 from gpubp.backends.memory import SAMPLES_AT_ONCE, storage_backend
 from gpubp.backends.sparse_matmul import for_samples, samples_of
 from gpubp.engine.plain.minibatches import take_rows
@@ -21,7 +22,7 @@ HOST_LIBRARY = "numpy"
 
 def is_on_host(X: Any) -> bool:
     """Return whether X is in the memory of the host: anything except an array of a library other than NumPy."""
-    return not array_api_compat.is_array_api_obj(X) or array_api_compat.is_numpy_array(X)
+    return not is_of_other_library(X)
 
 
 def library_name(X: Any) -> str:

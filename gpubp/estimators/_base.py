@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from gpubp._typing import Array
 from gpubp.backends.backend import Backend, choose_backend, with_matmul
 from gpubp.backends.gpu_errors import Workload, translate_gpu_errors
+from gpubp.backends.inputs import InputTypeError
 from gpubp.distributed.launch import process_group_for
 from gpubp.engine.argument_checks import choose_precision
 from gpubp.engine.plain.dropout import dropout_rates
@@ -164,8 +165,14 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
             raise
 
     def _hidden_layer_sizes(self) -> list[int]:
-        sizes = self.hidden_layer_sizes
-        sizes = [index(n) for n in sizes] if hasattr(sizes, "__iter__") else [sizes]
+        given = self.hidden_layer_sizes
+        try:
+            sizes = [index(n) for n in (given if np.ndim(given) else [given])]
+        except (TypeError, ValueError):
+            raise InputTypeError(
+                "hidden_layer_sizes must be whole numbers > 0, one for each hidden layer, such as (100, 50), "
+                f"got {given!r}"
+            ) from None
         if any(n <= 0 for n in sizes):
             raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
         return sizes

@@ -8,7 +8,7 @@ from sklearn.utils import check_random_state
 
 from gpubp.estimators._members import fit_members
 from gpubp.estimators._stackable import forget
-from gpubp.estimators._validation import validate_samples, validate_weights
+from gpubp.estimators._validation import accept_arguments, validate_samples, validate_weights
 
 PARAMETERS_NOT_ADOPTED = ("n_restarts", "random_state")
 """The parameters that an estimator does not take over from the best of its restarts."""
@@ -21,6 +21,7 @@ def fit_restarts(model: Any, X: Any, y: Any, sample_weight: Any, validation_data
     samples or the order of samples. The best fit has the best score on held-out samples; if there are none, or no score
     is a number, the smallest loss.
     """
+    X, y, sample_weight, validation_data = accept_arguments(X, y, sample_weight, validation_data)
     members, seeds = _members(model)
     x, y_on_host = validate_samples(members[0], X, y, reset=True)
     weights = validate_weights(sample_weight, y_on_host)

@@ -1,6 +1,8 @@
 """Validate the arguments of an estimator: X and y of any array library, checked as in scikit-learn."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from numbers import Number
 from typing import Any
 
 import array_api_compat
@@ -11,33 +13,46 @@ from sklearn.base import ClassifierMixin
 from sklearn.utils import check_X_y, column_or_1d
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
-from gpubp._core.masked_arrays import refuse_masked
+from gpubp._core.text import excerpt
 from gpubp._typing import Array
 from gpubp.backends.backend import choose_backend
+from gpubp.backends.inputs import InputTypeError, accept_array, accept_on_host, as_numbers
 from gpubp.errors import DataError
 from gpubp.estimators._arrays import HOST_LIBRARY, is_on_host, library_name, on_host
+
+CONVERSION_ERRORS = ("could not convert", "setting an array element", "or a real number", "Cannot cast", "promote")
+"""Parts of the messages with which NumPy and pandas refuse to convert values; they do not name the argument."""
 
 
 class NamespaceError(DataError, TypeError):
     """A model fitted on arrays of one library received arrays of another."""
 
 
+def accept_arguments(X: Any, y: Any, sample_weight: Any, validation_data: Any) -> tuple[Any, Any, Any, Any]:
+    """Bring in the arguments of ``fit``, so that several fits to them compute lazy arrays once."""
+    y = None if y is None else accept_array("y", y)
+    sample_weight = None if sample_weight is None else accept_array("sample_weight", sample_weight)
+    if isinstance(validation_data, tuple | list):
+        parts = (None if part is None else accept_array("validation_data", part) for part in validation_data)
+        validation_data = tuple(parts)
+    return accept_array("X", X), y, sample_weight, validation_data
+
+
 def validate_samples(model: Any, X: Any, y: Any, *, reset: bool) -> tuple[Any, np.ndarray]:
     """Check X and y for fitting; X stays in its library, sparse X becomes CSR, y is returned on the host."""
-    refuse_masked("X", X)
-    refuse_masked("y", y)
-    library, y = library_name(X), check_sparse_targets(model, on_host(y))
+    X, y = _accept_samples(X), accept_targets(model, y)
+    library, y_numeric = library_name(X), not isinstance(model, ClassifierMixin)
     if reset:
         model._fitted_with = library
     else:
         _check_library(model, library, "fit")
-    y_numeric = not isinstance(model, ClassifierMixin)
     if is_on_host(X):
         sparse = ["csr", "csc"]
         dtypes = (np.float64, np.float32)
-        x, y = validate_data(
-            model, X, y, accept_sparse=sparse, multi_output=True, y_numeric=y_numeric, dtype=dtypes, reset=reset
-        )
+        with _errors_of_conversion("X"):
+            x, y = validate_data(
+                model, X, y, accept_sparse=sparse, multi_output=True, y_numeric=y_numeric, dtype=dtypes, reset=reset
+            )
         x = x.tocsr() if scipy.sparse.issparse(x) else x
     else:
         x = _validate_array(model, X, reset=reset)
@@ -82,9 +97,19 @@ def validate_weights(sample_weight: Any, y: np.ndarray) -> np.ndarray | None:
     """Check the sample weights, and return them on the host; None if there are none."""
     if sample_weight is None:
         return None
-    refuse_masked("sample_weight", sample_weight)
-    weights: np.ndarray = _check_sample_weight(on_host(sample_weight), np.empty((y.shape[0], 1)))
+    if not isinstance(sample_weight, Number):
+        sample_weight = _accept_numbers("sample_weight", sample_weight)
+    weights: np.ndarray = _check_sample_weight(sample_weight, np.empty((y.shape[0], 1)))
     return weights
+
+
+def accept_targets(model: Any, y: Any) -> Any:
+    """Bring targets to the host, numbers for a regressor; None stays None."""
+    if y is None:
+        return None
+    if isinstance(model, ClassifierMixin):
+        return check_sparse_targets(model, accept_on_host("y", y))
+    return check_sparse_targets(model, _accept_numbers("y", y))
 
 
 def validate_validation_data(
@@ -106,13 +131,48 @@ def validate_validation_data(
 
 def validate_new_samples(model: Any, X: Any, method: str) -> Any:
     """Check X for predicting; it stays in its library, and sparse X becomes CSR."""
-    refuse_masked("X", X)
+    X = _accept_samples(X)
     library = library_name(X)
     _check_library(model, library, method)
     if not is_on_host(X):
         return _validate_array(model, X, reset=False)
-    x = validate_data(model, X, accept_sparse=["csr", "csc"], reset=False)
+    with _errors_of_conversion("X"):
+        x = validate_data(model, X, accept_sparse=["csr", "csc"], reset=False)
+        x = x.astype(np.float64) if x.dtype.kind == "O" else x  # scikit-learn leaves categories of pandas
     return x.tocsr() if scipy.sparse.issparse(x) else x
+
+
+def _accept_samples(X: Any) -> Any:
+    """Bring in X; sequences become arrays, frames and sparse matrices are left to scikit-learn."""
+    X = accept_array("X", X)
+    with _errors_of_conversion("X"):
+        X = np.asarray(X) if isinstance(X, list | tuple) else X
+        return as_numbers("X", X) if isinstance(X, np.ndarray) and X.dtype.kind in "OV" else X
+
+
+def _accept_numbers(name: str, array: Any) -> Any:
+    """Bring numbers to the host; sparse matrices are left to scikit-learn."""
+    array = on_host(accept_array(name, array))
+    if scipy.sparse.issparse(array):
+        return array
+    with _errors_of_conversion(name):
+        return as_numbers(name, np.asarray(array))
+
+
+@contextmanager
+def _errors_of_conversion(name: str) -> Iterator[None]:
+    """Name the argument in an error of NumPy or pandas about values that are not numbers."""
+    try:
+        yield
+    except DataError:
+        raise
+    except (TypeError, ValueError) as error:
+        if not any(part in str(error) for part in CONVERSION_ERRORS):
+            raise
+        raise InputTypeError(
+            f"{name} must hold numbers, its rows of one length: {excerpt(str(error))}; encode text, for example with "
+            "sklearn.preprocessing.OneHotEncoder"
+        ) from error
 
 
 def _validate_array(model: Any, X: Array, *, reset: bool) -> Array:

@@ -11,6 +11,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call
 
 from gpubp.backends.backend import to_numpy
+from gpubp.backends.inputs import accept_on_host
 from gpubp.estimators._arrays import on_host
 from gpubp.estimators._base import MultilayerPerceptron
 from gpubp.estimators._docstrings import fill_docstring
@@ -27,7 +28,7 @@ from gpubp.estimators._label_encoding import (
 )
 from gpubp.estimators._parameters import keep_parameters
 from gpubp.estimators._stackable import StackableModel
-from gpubp.estimators._validation import check_sparse_targets, validate_weights
+from gpubp.estimators._validation import accept_targets, validate_weights
 
 
 @fill_docstring("the accuracy")
@@ -162,7 +163,7 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
                 "of weights, for example from sklearn.utils.compute_class_weight"
             )
         with self._unchanged_if_the_device_fails():
-            y, classes = check_sparse_targets(self, on_host(y)), on_host(classes)
+            y, classes = accept_targets(self, y), accept_on_host("classes", classes)
             if self._expects_columns(y, classes):
                 self._learn_columns(classes)
             elif marks_labels(y):
@@ -234,7 +235,7 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
         -------
         float
         """
-        y = check_sparse_targets(self, on_host(y))
+        y = accept_targets(self, y)
         predicted = on_host(self.predict(X))
         return accuracy(y, predicted, validate_weights(sample_weight, predicted))
 

@@ -18,12 +18,7 @@ from gpubp.estimators._arrays import on_host
 from gpubp.estimators._base import MultilayerPerceptron
 from gpubp.estimators._label_encoding import ClassTargets, accuracy, classes_like
 from gpubp.estimators._members import fit_members
-from gpubp.estimators._validation import (
-    check_sparse_targets,
-    validate_new_samples,
-    validate_samples,
-    validate_weights,
-)
+from gpubp.estimators._validation import accept_targets, validate_new_samples, validate_samples, validate_weights
 from gpubp.estimators.classifier import MLPClassifier
 from gpubp.estimators.regressor import MLPRegressor, r_squared
 
@@ -276,7 +271,7 @@ class MLPEnsembleClassifier(ClassifierMixin, Ensemble):  # type: ignore[misc]
         -------
         float
         """
-        y = check_sparse_targets(self, on_host(y))
+        y = accept_targets(self, y)
         predicted = on_host(self.predict(X))
         return accuracy(y, predicted, validate_weights(sample_weight, predicted))
 
@@ -370,6 +365,6 @@ class MLPEnsembleRegressor(RegressorMixin, Ensemble):  # type: ignore[misc]
         -------
         float
         """
-        y = check_sparse_targets(self, on_host(y))
+        y = accept_targets(self, y)
         predicted = on_host(self.predict(X))
         return r_squared(y, predicted, validate_weights(sample_weight, predicted))

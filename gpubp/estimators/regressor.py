@@ -18,7 +18,7 @@ from gpubp.estimators._base import MultilayerPerceptron
 from gpubp.estimators._docstrings import fill_docstring
 from gpubp.estimators._parameters import NameOf, keep_parameters
 from gpubp.estimators._stackable import StackableModel
-from gpubp.estimators._validation import check_sparse_targets, validate_weights
+from gpubp.estimators._validation import accept_targets, validate_weights
 from gpubp.io.onnx.predictions import AddPredictions, add_numbers
 from gpubp.nn.losses import get_loss
 
@@ -290,7 +290,7 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):  # type: ignore[misc]
         -------
         float
         """
-        y = check_sparse_targets(self, on_host(y))
+        y = accept_targets(self, y)
         predicted = on_host(self.predict(X))
         return r_squared(y, predicted, validate_weights(sample_weight, predicted))
 

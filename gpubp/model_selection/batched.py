@@ -19,6 +19,7 @@ from sklearn.utils._param_validation import HasMethods, Interval
 from sklearn.utils.validation import _check_method_params, _num_samples
 from threadpoolctl import threadpool_limits
 
+from gpubp.backends.inputs import accept_array, accept_on_host
 from gpubp.errors import DataError
 from gpubp.model_selection._executors import ExecutorTrials
 from gpubp.model_selection._plot import plot_results
@@ -88,7 +89,9 @@ class StackedSearch(BaseSearchCV):  # type: ignore[misc]
         self
         """
         scorers, refit_metric = self._get_scorers()
-        X, y = indexable(X, y)
+        X, y = indexable(accept_array("X", X), None if y is None else accept_array("y", y))
+        if params.get("sample_weight") is not None:
+            params["sample_weight"] = accept_on_host("sample_weight", params["sample_weight"])
         params = _check_method_params(X, params=params)
         routed = self._get_routed_params_for_fit(params)
         callbacks = (self.callbacks,) if callable(self.callbacks) else tuple(self.callbacks or ())

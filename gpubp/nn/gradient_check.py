@@ -5,6 +5,7 @@ from typing import NamedTuple
 import array_api_compat
 import numpy as np
 
+from gpubp._core.narrow_types import widened
 from gpubp._typing import Array, Namespace
 from gpubp.nn.network import Network, average_tied, loss_and_gradient
 
@@ -66,6 +67,8 @@ def check_gradient(
     >>> check_gradient(np, network, theta, x, d).largest_deviation < 1e-8
     True
     """
+    theta, x, targets = widened(theta), widened(x), widened(targets)
+    sample_weight = None if sample_weight is None else widened(sample_weight)
     h = step or float(xp.finfo(theta.dtype).eps) ** (1 / 3)
     shift = h * xp.eye(network.n_parameters, dtype=theta.dtype, device=array_api_compat.device(theta))
     _, gradient = loss_and_gradient(xp, network, theta, x, targets, sample_weight)

@@ -12,7 +12,13 @@ from gpubp.backends.backend import Backend, choose_backend, to_numpy, with_matmu
 from gpubp.data.streaming.stream import Stream
 from gpubp.data.streaming.validation import validate_stream
 from gpubp.distributed.process_group import ProcessGroup
-from gpubp.engine.argument_checks import check_gradient_accumulation, check_options, choose_precision, host_array
+from gpubp.engine.argument_checks import (
+    check_gradient_accumulation,
+    check_options,
+    choose_precision,
+    host_array,
+    host_theta,
+)
 from gpubp.engine.plain.minibatches import DEFAULT_BATCH_SIZE, Orders
 from gpubp.errors import DataError
 from gpubp.nn.initialization import Seed, check_seeds, initial_weights
@@ -182,14 +188,21 @@ def _check(network: Network, inputs: Inputs, options: Options) -> None:
 
 
 def _on_host(network: Network, inputs: Inputs, options: Options, processes: ProcessGroup) -> Inputs:
-    """Convert lists and data frames to arrays, or check a stream."""
-    X, targets = inputs.X, inputs.targets
-    if not isinstance(X, Stream):
-        return inputs._replace(X=host_array("X", X), targets=host_array("targets", targets))
+    """Bring in all arrays, or check a stream."""
+    theta, sample_weight, validation_data = inputs.theta, inputs.sample_weight, inputs.validation_data
+    inputs = inputs._replace(
+        theta=None if theta is None else host_theta(theta),
+        sample_weight=None if sample_weight is None else host_array("sample_weight", sample_weight),
+    )
+    if validation_data is not None:
+        names = ("validation X", "validation targets")
+        inputs = inputs._replace(validation_data=tuple(map(host_array, names, validation_data)))
+    if not isinstance(inputs.X, Stream):
+        return inputs._replace(X=host_array("X", inputs.X), targets=host_array("targets", inputs.targets))
     validate_stream(
         network,
-        X,
-        targets,
+        inputs.X,
+        inputs.targets,
         options.optimizer,
         options.epochs,
         options.batch_size,

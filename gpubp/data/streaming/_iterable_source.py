@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from gpubp.backends.inputs import accept_on_host
 from gpubp.data.streaming._source import Rows, float_type
 from gpubp.errors import DataError
 
@@ -78,7 +79,7 @@ def _prepend(first: Any, rest: Iterator[Any]) -> Iterator[Any]:
 
 def _checked_block(block: Any, number: int) -> tuple[np.ndarray, np.ndarray]:
     try:
-        x, targets = (np.asarray(part) for part in block)
+        x, targets = (np.asarray(accept_on_host("a part", part)) for part in block)
     except (TypeError, ValueError) as error:
         raise DataError(f"block {number + 1} of the iterable must be a pair (X, targets) of arrays: {error}") from error
     targets = targets[:, None] if targets.ndim == 1 else targets
