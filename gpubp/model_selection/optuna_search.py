@@ -118,7 +118,7 @@ class BatchedOptunaSearchCV(StackedSearch):
 
     def _search(self, evaluation: CandidateEvaluation) -> dict[str, Any]:
         evaluation.announce(self.n_trials)
-        batch, n_requested = Batch({}), 0
+        batch, n_requested = StudyStep({}), 0
         with _stoppable(self.study_) as stopped:
             while n_requested < self.n_trials and not stopped.is_set() and batch.error is None:
                 n = min(self.batch_size, self.n_trials - n_requested)
@@ -143,14 +143,14 @@ class BatchedOptunaSearchCV(StackedSearch):
 
     def _try(
         self, evaluation: CandidateEvaluation, n: int, results: dict[str, Any], stopped: threading.Event
-    ) -> "Batch":
+    ) -> "StudyStep":
         """Request a batch, evaluate it and report it."""
         failed = _optuna().trial.TrialState.FAIL
         requested, suggested = list[Any](), dict[int, dict[str, Any]]()
         try:
             error = self._request(evaluation, n, requested, suggested, stopped)
             if not suggested:
-                return Batch(results, len(requested), error)
+                return StudyStep(results, len(requested), error)
             candidates = list(suggested.values())
             trials = evaluation.trials_of(candidates)
             evaluation.trials.fit(trials)
@@ -167,7 +167,7 @@ class BatchedOptunaSearchCV(StackedSearch):
                 self.study_.tell(number, *((mean,) if np.isfinite(mean) else (None, failed)))
         except Exception as raised:  # of the study's storage or sampler
             error = raised
-        return Batch(results, len(requested), error)
+        return StudyStep(results, len(requested), error)
 
     def _request(
         self,
@@ -220,7 +220,7 @@ class BatchedOptunaSearchCV(StackedSearch):
         return params
 
 
-class Batch(NamedTuple):
+class StudyStep(NamedTuple):
     """The results so far, the number of trials that a batch requested, and the error with which the study ended."""
 
     results: dict[str, Any]

@@ -87,29 +87,39 @@ def streamed(x, y):
 
 
 USES = {
-    "fit X": lambda d: regressor().fit(d.x, r).loss_,
-    "fit y": lambda d: regressor().fit(X, d.y).loss_,
-    "fit both": lambda d: regressor().fit(d.x, d.y).loss_,
-    "partial_fit": lambda d: regressor().partial_fit(d.x, d.y).loss_,
-    "sample_weight": lambda d: regressor().fit(X, r, sample_weight=d.weights).loss_,
-    "predict": lambda d: regressor().fit(d.x, r).predict(d.x),
-    "score": lambda d: regressor().fit(X, r).score(X, d.y, sample_weight=d.weights),
-    "validation_data": lambda d: regressor().fit(d.x, r, validation_data=(d.x, d.y, d.weights)).validation_curve_,
-    "classes": lambda d: MLPClassifier(**OPTIONS).fit(X, d.zeros_and_ones, sample_weight=d.weights).predict_proba(X),
-    "score of classes": lambda d: MLPClassifier(**OPTIONS).fit(X, d.zeros_and_ones).score(X, d.zeros_and_ones),
-    "classes of partial_fit": lambda d: (
-        MLPClassifier(**OPTIONS).partial_fit(X, d.zeros_and_ones, classes=d.zeros_and_ones[:20]).predict_proba(X)
+    "fit X": lambda given: regressor().fit(given.x, r).loss_,
+    "fit y": lambda given: regressor().fit(X, given.y).loss_,
+    "fit both": lambda given: regressor().fit(given.x, given.y).loss_,
+    "partial_fit": lambda given: regressor().partial_fit(given.x, given.y).loss_,
+    "sample_weight": lambda given: regressor().fit(X, r, sample_weight=given.weights).loss_,
+    "predict": lambda given: regressor().fit(given.x, r).predict(given.x),
+    "score": lambda given: regressor().fit(X, r).score(X, given.y, sample_weight=given.weights),
+    "validation_data": lambda given: (
+        regressor().fit(given.x, r, validation_data=(given.x, given.y, given.weights)).validation_curve_
     ),
-    "ensemble": lambda d: MLPEnsembleRegressor(regressor(), 2, random_state=0).fit(d.x, d.y).predict(d.x),
-    "restarts": lambda d: regressor(n_restarts=2).fit(d.x, d.y).loss_,
-    "lbfgs": lambda d: regressor(solver="lbfgs").fit(X, d.y).loss_,
-    "search": lambda d: search(d.x, d.y).best_score_,
-    "search with weights": lambda d: search(X, r, sample_weight=d.weights).best_score_,
-    "train": lambda d: trained(d.x, d.column).loss,
-    "train with weights": lambda d: trained(sample_weight=d.weights).loss,
-    "train with validation": lambda d: trained(validation_data=(d.x, d.column)).validation_loss,
-    "gpubp.predict": lambda d: gpubp.predict(NETWORK, THETA, d.x),
-    "stream": lambda d: streamed(d.x, d.y).loss,
+    "classes": lambda given: (
+        MLPClassifier(**OPTIONS).fit(X, given.zeros_and_ones, sample_weight=given.weights).predict_proba(X)
+    ),
+    "score of classes": lambda given: (
+        MLPClassifier(**OPTIONS).fit(X, given.zeros_and_ones).score(X, given.zeros_and_ones)
+    ),
+    "classes of partial_fit": lambda given: (
+        MLPClassifier(**OPTIONS)
+        .partial_fit(X, given.zeros_and_ones, classes=given.zeros_and_ones[:20])
+        .predict_proba(X)
+    ),
+    "ensemble": lambda given: (
+        MLPEnsembleRegressor(regressor(), 2, random_state=0).fit(given.x, given.y).predict(given.x)
+    ),
+    "restarts": lambda given: regressor(n_restarts=2).fit(given.x, given.y).loss_,
+    "lbfgs": lambda given: regressor(solver="lbfgs").fit(X, given.y).loss_,
+    "search": lambda given: search(given.x, given.y).best_score_,
+    "search with weights": lambda given: search(X, r, sample_weight=given.weights).best_score_,
+    "train": lambda given: trained(given.x, given.column).loss,
+    "train with weights": lambda given: trained(sample_weight=given.weights).loss,
+    "train with validation": lambda given: trained(validation_data=(given.x, given.column)).validation_loss,
+    "gpubp.predict": lambda given: gpubp.predict(NETWORK, THETA, given.x),
+    "stream": lambda given: streamed(given.x, given.y).loss,
 }
 
 

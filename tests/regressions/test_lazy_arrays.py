@@ -110,43 +110,57 @@ def regressor(**options):
     return MLPRegressor(**(OPTIONS | options))
 
 
-def search(d, **given):
-    return BatchedSearchCV(regressor(), {"alpha": [0.0, 0.1]}, cv=2, error_score="raise").fit(d.x, d.y, **given)
+def search(samples, **given):
+    return BatchedSearchCV(regressor(), {"alpha": [0.0, 0.1]}, cv=2, error_score="raise").fit(
+        samples.x, samples.y, **given
+    )
 
 
-def fitted_then_numpy(d):
-    model = regressor().fit(d.x, d.y)
-    return model.predict(X) + model.predict(d.x) + model.partial_fit(X, r).predict(X)
+def fitted_then_numpy(samples):
+    model = regressor().fit(samples.x, samples.y)
+    return model.predict(X) + model.predict(samples.x) + model.partial_fit(X, r).predict(X)
 
 
-def trained(d, **options):
-    return gpubp.train(NETWORK, d.x, d.column, epochs=2, seed=0, device="cpu", **options)
+def trained(samples, **options):
+    return gpubp.train(NETWORK, samples.x, samples.column, epochs=2, seed=0, device="cpu", **options)
 
 
 USES = {
-    "fit": lambda d: regressor().fit(d.x, d.y, sample_weight=d.weights).loss_,
-    "partial_fit": lambda d: regressor().partial_fit(d.x, d.y).loss_,
-    "predict": lambda d: regressor().fit(X, r).predict(d.x),
-    "score": lambda d: regressor().fit(X, r).score(d.x, d.y, sample_weight=d.weights),
+    "fit": lambda given: regressor().fit(given.x, given.y, sample_weight=given.weights).loss_,
+    "partial_fit": lambda given: regressor().partial_fit(given.x, given.y).loss_,
+    "predict": lambda given: regressor().fit(X, r).predict(given.x),
+    "score": lambda given: regressor().fit(X, r).score(given.x, given.y, sample_weight=given.weights),
     "NumPy afterwards": fitted_then_numpy,
-    "validation_data": lambda d: regressor().fit(X, r, validation_data=(d.x, d.y, d.weights)).validation_curve_,
-    "classifier": lambda d: MLPClassifier(**OPTIONS).fit(d.x, d.labels).predict_proba(d.x),
-    "classes": lambda d: MLPClassifier(**OPTIONS).fit(d.x, d.labels).predict(d.x),
-    "accuracy": lambda d: MLPClassifier(**OPTIONS).partial_fit(X, d.labels, classes=[0, 1]).score(d.x, d.labels),
-    "ensemble": lambda d: MLPEnsembleRegressor(regressor(), 2, random_state=0).fit(d.x, d.y).predict(d.x),
-    "restarts": lambda d: regressor(n_restarts=2).fit(d.x, d.y).predict(d.x),
-    "restarts with validation_data": lambda d: (
-        regressor(n_restarts=3).fit(d.x, d.y, d.weights, validation_data=(d.x, d.y)).validation_scores_
+    "validation_data": lambda given: (
+        regressor().fit(X, r, validation_data=(given.x, given.y, given.weights)).validation_curve_
     ),
-    "search": lambda d: search(d).cv_results_["mean_test_score"],
-    "search with weights": lambda d: search(d, sample_weight=d.weights).predict(d.x),
-    "halving": lambda d: (
-        BatchedHalvingSearchCV(regressor(), {"alpha": [0.0, 0.1]}, cv=2, max_resources=4).fit(d.x, d.y).best_score_
+    "classifier": lambda given: MLPClassifier(**OPTIONS).fit(given.x, given.labels).predict_proba(given.x),
+    "classes": lambda given: MLPClassifier(**OPTIONS).fit(given.x, given.labels).predict(given.x),
+    "accuracy": lambda given: (
+        MLPClassifier(**OPTIONS).partial_fit(X, given.labels, classes=[0, 1]).score(given.x, given.labels)
     ),
-    "train": lambda d: trained(d, sample_weight=d.weights).history.loss,
-    "train with validation": lambda d: trained(d, validation_data=(d.x, d.column)).history.validation_loss,
-    "gpubp.predict": lambda d: gpubp.predict(NETWORK, THETA, d.x),
-    "one_hot": lambda d: gpubp.one_hot(d.labels),
+    "ensemble": lambda given: (
+        MLPEnsembleRegressor(regressor(), 2, random_state=0).fit(given.x, given.y).predict(given.x)
+    ),
+    "restarts": lambda given: regressor(n_restarts=2).fit(given.x, given.y).predict(given.x),
+    "restarts with validation_data": lambda given: (
+        regressor(n_restarts=3)
+        .fit(given.x, given.y, given.weights, validation_data=(given.x, given.y))
+        .validation_scores_
+    ),
+    "search": lambda given: search(given).cv_results_["mean_test_score"],
+    "search with weights": lambda given: search(given, sample_weight=given.weights).predict(given.x),
+    "halving": lambda given: (
+        BatchedHalvingSearchCV(regressor(), {"alpha": [0.0, 0.1]}, cv=2, max_resources=4)
+        .fit(given.x, given.y)
+        .best_score_
+    ),
+    "train": lambda given: trained(given, sample_weight=given.weights).history.loss,
+    "train with validation": lambda given: (
+        trained(given, validation_data=(given.x, given.column)).history.validation_loss
+    ),
+    "gpubp.predict": lambda given: gpubp.predict(NETWORK, THETA, given.x),
+    "one_hot": lambda given: gpubp.one_hot(given.labels),
 }
 
 
