@@ -10,7 +10,6 @@ import pytest
 import scipy.sparse
 from sklearn.base import clone
 from sklearn.datasets import load_iris, make_multilabel_classification
-from sklearn.exceptions import UndefinedMetricWarning
 
 from gpubp import BatchedSearchCV, MLPClassifier, MLPEnsembleClassifier, MLPEnsembleRegressor, MLPRegressor
 from gpubp.errors import DataError, DeviceError
@@ -122,12 +121,11 @@ def test_networks_that_left_a_stack_fail_with_it(monkeypatch):
         search.fit(X, Y)
 
 
-def test_restarts_without_a_score_keep_the_first():
+def test_restarts_without_a_score_keep_the_smallest_loss():
     held_out = (X[:1, :2], NUMBERS[:1])  # R2 is undefined for one sample
-    with pytest.warns(UndefinedMetricWarning):
-        model = with_options(REGRESSOR, n_restarts=3).fit(X[:, :2], NUMBERS, validation_data=held_out)
-    assert model.best_restart_ == 0
-    assert np.all(np.isnan(model.restart_scores_))
+    model = with_options(REGRESSOR, n_restarts=3).fit(X[:, :2], NUMBERS, validation_data=held_out)
+    assert model.best_restart_ == np.argmax(model.restart_scores_)
+    assert max(model.restart_scores_) == -model.loss_
 
 
 def test_training_after_restarts_continues_with_the_best():
