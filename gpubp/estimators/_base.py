@@ -285,6 +285,7 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
 
     # --- export ---
 
+    @np.errstate(all="ignore")
     def to_onnx(self, path: Any = None, *, dtype: str | None = None) -> Any:
         """Export the fitted model as an ONNX model, for onnxruntime and other programs without gpubp.
 

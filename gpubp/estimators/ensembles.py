@@ -117,6 +117,7 @@ class Ensemble(BaseEstimator):  # type: ignore[misc]
         with backend.active():
             return backend, backend.xp.stack([outputs for _, outputs in per_member])
 
+    @np.errstate(all="ignore")
     def to_onnx(self, path: Any = None, *, dtype: str | None = None) -> Any:
         """Export the fitted ensemble as one ONNX model, which averages its members.
 

@@ -30,6 +30,7 @@ MAX_SUMMED = 9
 _STAGES = dict(zip(STAGES, ("Inputs", "Forward", "Error", "Backward", "Update", "Check"), strict=True))
 
 
+@np.errstate(all="ignore")
 def html_page(
     example: Example,
     *,

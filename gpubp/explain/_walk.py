@@ -93,6 +93,7 @@ def rain_network() -> Example:
     return Example(network, initial_weights(network, seed=4, scheme="uniform", dtype="float64"), table.X, table.targets)
 
 
+@np.errstate(all="ignore")
 def explain(network: Network, theta: Array, x: Array, d: Array, *, learning_rate: float = 0.5) -> list[Passage]:
     """Explain one forward pass, one backward pass, the change of the weights by eq. (8), and a check of the gradient.
 
@@ -139,19 +140,18 @@ def explain(network: Network, theta: Array, x: Array, d: Array, *, learning_rate
     x = validate_x(network, host, "float64", theta, x, name="x")
     d = validate_targets(network, host, "float64", theta, x, d)
 
-    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
-        layers, passages = _forward(network, theta, x)
-        blocks, backward_passages = _backward(network, theta, x, d, layers)
-        gradient = flatten(np, blocks)
-        change = equations.gradient_descent(np, gradient, rate=learning_rate)
-        return [
-            _start(network, theta, x, d),
-            *passages,
-            *backward_passages,
-            *_changes(network, blocks, change, learning_rate),
-            _outcome(network, theta, theta + change, x, d),
-            _check(network, theta, x, d, gradient),
-        ]
+    layers, passages = _forward(network, theta, x)
+    blocks, backward_passages = _backward(network, theta, x, d, layers)
+    gradient = flatten(np, blocks)
+    change = equations.gradient_descent(np, gradient, rate=learning_rate)
+    return [
+        _start(network, theta, x, d),
+        *passages,
+        *backward_passages,
+        *_changes(network, blocks, change, learning_rate),
+        _outcome(network, theta, theta + change, x, d),
+        _check(network, theta, x, d, gradient),
+    ]
 
 
 def _start(network: Network, theta: np.ndarray, x: np.ndarray, d: np.ndarray) -> Passage:

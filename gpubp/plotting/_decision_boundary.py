@@ -18,6 +18,7 @@ MAX_SHADE = 0.65
 """The share of a class's colour at probability 1; it is 0 at chance level."""
 
 
+@np.errstate(all="ignore")
 def decision_boundary(
     model: Any,
     X: Any,
@@ -124,8 +125,7 @@ def _probabilities(model: Any, grid: np.ndarray) -> tuple[np.ndarray, list[Any]]
         network, theta = network_and_theta(model)
         if network.sizes[0] != 2:
             raise DataError(f"a decision boundary needs two inputs, the network has {network.sizes[0]}")
-        with np.errstate(over="ignore"):
-            p = output_layer(np, network, theta, samples_of(network, theta, grid)).y
+        p = output_layer(np, network, theta, samples_of(network, theta, grid)).y
         p = np.concatenate([1.0 - p, p], axis=1) if p.shape[1] == 1 else p
         classes = list(range(p.shape[1]))
     if p.ndim != 2 or p.min() < 0.0 or p.max() > 1.0 or np.abs(p.sum(axis=1) - 1.0).max() > 1e-4:

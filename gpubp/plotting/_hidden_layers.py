@@ -18,6 +18,7 @@ MAX_NAMES = 60
 """Names are written for up to this number of samples."""
 
 
+@np.errstate(all="ignore")
 def hidden_heat_map(
     model: Any,
     X: Any,
@@ -85,6 +86,7 @@ def hidden_heat_map(
     return ax
 
 
+@np.errstate(all="ignore")
 def hidden_projection(
     model: Any,
     X: Any,

@@ -22,6 +22,7 @@ ASPECT_RATIO = 1.5  # width divided by height, roughly
 _GREY, _WHITE, _BLACK = "#8C8C8C", "#FFFFFF", "#000000"
 
 
+@np.errstate(all="ignore")
 def hinton_diagram(
     model: Any,
     ax: "Axes | None" = None,

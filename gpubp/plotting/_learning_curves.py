@@ -24,6 +24,7 @@ TRAINING, VALIDATION, SCORE = map(_line, STYLES[:3])
 DECADES = 100.0  # the axis is logarithmic if the largest loss is more than this many times the smallest
 
 
+@np.errstate(all="ignore")
 def learning_curve(
     history: History,
     ax: "Axes | None" = None,
@@ -102,6 +103,7 @@ def learning_curve(
     return ax
 
 
+@np.errstate(all="ignore")
 def save_learning_curve(
     history: History,
     path: str | os.PathLike[str],
@@ -134,6 +136,7 @@ def save_learning_curve(
         raise DataError(f"the learning curve cannot be written to {os.fspath(path)!r}: {error}") from error
 
 
+@np.errstate(all="ignore")
 def learning_curves(
     histories: Mapping[str, History],
     ax: "Axes | None" = None,

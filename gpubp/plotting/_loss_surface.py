@@ -20,6 +20,7 @@ MAX_NUMBERS_PER_CALL = 4_000_000
 Limits = tuple[tuple[float, float], tuple[float, float]]
 
 
+@np.errstate(all="ignore")
 def loss_surface(
     model: Any,
     X: Any,
@@ -122,13 +123,12 @@ def _losses(
     pairs = np.stack(np.meshgrid(horizontal, vertical), axis=-1).reshape(-1, 2)
     at_once = max(1, MAX_NUMBERS_PER_CALL // (len(x) * max(network.sizes) + network.n_parameters))
     losses = []
-    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        for start in range(0, len(pairs), at_once):
-            part = pairs[start : start + at_once]
-            stack = np.repeat(theta[None], len(part), axis=0)
-            stack[:, list(indices)] = part
-            layer = output_layer(np, network, stack, x)
-            losses.append(output_loss(np, network.loss, network.activations[-1], *layer, targets)[0])
+    for start in range(0, len(pairs), at_once):
+        part = pairs[start : start + at_once]
+        stack = np.repeat(theta[None], len(part), axis=0)
+        stack[:, list(indices)] = part
+        layer = output_layer(np, network, stack, x)
+        losses.append(output_loss(np, network.loss, network.activations[-1], *layer, targets)[0])
     loss = np.concatenate(losses).reshape(len(vertical), len(horizontal))
     if not np.isfinite(loss).any():
         raise DataError("the loss is not finite anywhere within these limits; pass narrower ones")

@@ -55,8 +55,7 @@ def targets_of(network: Network, theta: np.ndarray, x: np.ndarray, targets: Any)
 def layers_of(model: Any, x: Any) -> tuple[Network, list[Layer]]:
     """Compute all layers of a forward pass."""
     network, theta = network_and_theta(model)
-    with np.errstate(over="ignore"):
-        return network, forward(np, network, theta, samples_of(network, theta, x))
+    return network, forward(np, network, theta, samples_of(network, theta, x))
 
 
 def check_layer(layer: Any, last: int) -> int:

@@ -24,6 +24,7 @@ MAX_LINE_WIDTH = 5.0
 RADIUS = 0.34
 
 
+@np.errstate(all="ignore")
 def network_diagram(
     model: Any,
     ax: "Axes | None" = None,

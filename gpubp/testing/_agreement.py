@@ -19,6 +19,7 @@ from gpubp.testing._tolerances import TOLERANCES, Tolerance
 logger = logging.getLogger("gpubp")
 
 
+@np.errstate(all="ignore")
 def deviation(actual: Array, expected: Array, kind: str) -> float:
     """Return the largest difference between two arrays, as a multiple of the tolerance for ``actual``'s dtype.
 
@@ -47,6 +48,7 @@ def deviation(actual: Array, expected: Array, kind: str) -> float:
     return _largest_deviation(actual, expected, kind).deviation
 
 
+@np.errstate(all="ignore")
 def assert_agree(
     actual: Array, expected: Array, kind: str, *, namespace: Namespace | None = None, device: Device | None = None
 ) -> None:
@@ -109,6 +111,7 @@ class Agreement(NamedTuple):
     fault: str
 
 
+@np.errstate(all="ignore")
 def check_agreement(device: str = "auto", *, dtypes: Sequence[str] | None = None) -> list[Agreement]:
     """Compare a device with NumPy: every equation, activation, loss and optimizer, a few networks, and whole fits.
 
@@ -153,6 +156,7 @@ def check_agreement(device: str = "auto", *, dtypes: Sequence[str] | None = None
     ]
 
 
+@np.errstate(all="ignore")
 def compare(comparison: Comparison, backend: Backend, dtype: str) -> Agreement:
     """Compute on a device and with NumPy, and compare.
 
@@ -231,8 +235,7 @@ def _largest_deviation(actual: Array, expected: Array, kind: str) -> _Largest:
         raise DataError(f"arrays of shapes {tuple(actual.shape)} and {tuple(expected.shape)} cannot be compared")
     row = TOLERANCES[kind, dtype]
     a, e = to_numpy(actual).astype("float64"), to_numpy(expected).astype("float64")
-    with np.errstate(invalid="ignore", divide="ignore"):
-        deviations = np.abs(a - e) / (row.atol + row.rtol * np.abs(e))
+    deviations = np.abs(a - e) / (row.atol + row.rtol * np.abs(e))
     deviations = np.where(
         (a == e) | (np.isnan(a) & np.isnan(e)), 0.0, np.where(np.isnan(deviations), np.inf, deviations)
     )

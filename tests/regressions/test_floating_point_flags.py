@@ -3,6 +3,7 @@
 See scikit-optimize/scikit-optimize#903 and HIPS/autograd#110.
 """
 
+import inspect
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 
@@ -11,6 +12,9 @@ import pytest
 from sklearn.exceptions import ConvergenceWarning
 
 import gpubp
+import gpubp.explain
+import gpubp.plotting
+import gpubp.testing
 
 rng = np.random.default_rng(7)
 X = rng.normal(size=(60, 3))
@@ -20,6 +24,11 @@ r = X @ np.array([1.0, -2.0, 0.5])
 SMALL = {"hidden_layer_sizes": (6,), "max_iter": 15, "random_state": 3, "device": "cpu"}
 NETWORK = gpubp.Network((3, 4, 2), output_activation="softmax", loss="cross_entropy")
 ONE_HOT = np.eye(2)[y]
+MODEL = (
+    NETWORK,
+    np.where(np.arange(NETWORK.n_parameters) % 3 == 0, 1e-200, 30.0 * rng.normal(size=NETWORK.n_parameters)),
+)
+PLANE = gpubp.Network((2, 1), output_activation="logistic", loss="binary_cross_entropy")
 
 
 def classifier(**options):
@@ -40,22 +49,24 @@ def table():
 
 
 ENTRY_POINTS = {
-    "predict_proba": lambda: classifier().predict_proba(1e3 * X),
-    "predict_log_proba": lambda: classifier().predict_log_proba(1e3 * X),
-    "score": lambda: classifier(dtype="float32").score(TINY, y),
+    "MLPClassifier": lambda: classifier().predict_proba(1e3 * X),
+    "MLPClassifier, log": lambda: classifier().predict_log_proba(1e3 * X),
+    "MLPClassifier, score": lambda: classifier(dtype="float32").score(TINY, y),
     "lbfgs": lambda: classifier(solver="lbfgs").predict_proba(TINY),
-    "logistic": lambda: classifier(activation="logistic", early_stopping=True).predict_proba(1e3 * X),
-    "partial_fit": lambda: gpubp.MLPClassifier(**SMALL).partial_fit(50 * X, y, classes=[0, 1]).predict_proba(1e3 * X),
-    "regressor": lambda: regressor().predict(1e-300 * X),
-    "regressor, float32": lambda: regressor(dtype="float32").predict(1e-300 * X),
-    "log_cosh": lambda: regressor(loss="log_cosh").score(X, r),
-    "restarts": lambda: classifier(n_restarts=2).predict_proba(1e3 * X),
-    "ensemble": lambda: (
+    "MLPClassifier, logistic": lambda: classifier(activation="logistic", early_stopping=True).predict_proba(1e3 * X),
+    "MLPClassifier, partial_fit": lambda: (
+        gpubp.MLPClassifier(**SMALL).partial_fit(50 * X, y, classes=[0, 1]).predict_proba(1e3 * X)
+    ),
+    "MLPRegressor": lambda: regressor().predict(1e-300 * X),
+    "MLPRegressor, float32": lambda: regressor(dtype="float32").predict(1e-300 * X),
+    "MLPRegressor, log_cosh": lambda: regressor(loss="log_cosh").score(X, r),
+    "MLPClassifier, restarts": lambda: classifier(n_restarts=2).predict_proba(1e3 * X),
+    "MLPEnsembleClassifier": lambda: (
         gpubp.MLPEnsembleClassifier(gpubp.MLPClassifier(**SMALL), 2, random_state=0)
         .fit(50 * TINY, y)
         .predict_proba(1e3 * X)
     ),
-    "search": lambda: (
+    "BatchedSearchCV": lambda: (
         gpubp.BatchedSearchCV(gpubp.MLPClassifier(**SMALL), {"alpha": [1e-4, 1e-300]}, cv=2, progress=False)
         .fit(50 * TINY, y)
         .cv_results_["mean_test_score"]
@@ -64,14 +75,64 @@ ENTRY_POINTS = {
     "train, a stack": lambda: trained(theta=gpubp.initial_weights(NETWORK, range(2))).theta,
     "predict": lambda: gpubp.predict(NETWORK, trained().theta, 1e3 * X, device="cpu"),
     "check_gradient": lambda: gpubp.check_gradient(np, NETWORK, 1e-3 * trained().theta, TINY, ONE_HOT).gradient,
-    "table": lambda: gpubp.predict_table(
+    "fit_table, prepare_table and predict_table": lambda: gpubp.predict_table(
         gpubp.fit_table(gpubp.prepare_table(table(), target="c"), epochs=5, device="cpu").model, table()
     )["c=p"],
+    "initial_weights": lambda: gpubp.initial_weights(NETWORK, 3, dtype="float32"),
+    "explain": lambda: [
+        passage.result.values.sum() for passage in gpubp.explain.explain(*MODEL, TINY[:3], ONE_HOT[:3])
+    ],
+    "html_page": lambda: gpubp.explain.html_page(gpubp.explain.Example(*MODEL, TINY[:3], ONE_HOT[:3])),
+    "hidden_heat_map": lambda: gpubp.plotting.hidden_heat_map(MODEL, TINY).images[0].get_array(),
+    "hidden_projection": lambda: gpubp.plotting.hidden_projection(MODEL, TINY).collections[0].get_offsets(),
+    "loss_surface": lambda: gpubp.plotting.loss_surface(MODEL, TINY, ONE_HOT, resolution=5).get_xlim(),
+    "decision_boundary": lambda: (
+        gpubp.plotting.decision_boundary((PLANE, 1e3 * np.ones(3)), 50 * X[:, :2], resolution=9).images[0].get_array()
+    ),
+    "hinton_diagram": lambda: gpubp.plotting.hinton_diagram(MODEL).get_xlim(),
+    "network_diagram": lambda: gpubp.plotting.network_diagram(MODEL).get_xlim(),
+    "learning_curve": lambda: gpubp.plotting.learning_curve(trained().history).get_xlim(),
+    "learning_curves": lambda: gpubp.plotting.learning_curves({"a": trained().history}).get_xlim(),
+    "open_stream": lambda: gpubp.train(NETWORK, gpubp.open_stream(TINY, ONE_HOT), epochs=3, device="cpu").theta,
+    "to_onnx": lambda: list(gpubp.to_onnx(*MODEL, dtype="float32").SerializeToString(deterministic=True)),
+    "MLPRegressor, to_onnx": lambda: list(regressor().to_onnx(dtype="float32").SerializeToString(deterministic=True)),
+    "assert_agree": lambda: gpubp.testing.assert_agree(TINY, TINY, "forward") or (),
+    "deviation": lambda: gpubp.testing.deviation(TINY, 1e-300 + TINY, "forward"),
+    "check_agreement and compare": lambda: [
+        row.deviation for row in gpubp.testing.check_agreement("cpu", dtypes=["float32"])
+    ],
 }
+EXEMPT = {
+    *("BatchedHalvingSearchCV", "BatchedOptunaSearchCV", "MLPEnsembleRegressor"),  # share their code with those above
+    *("Checkpoints", "Fit", "JSONLines", "LossCurveDisplay", "Network", "Progress", "Stream"),
+    *("all_correct", "get_callback", "get_optimizer", "load_dataset", "load_model", "one_hot", "save_model"),
+    *("adagrad", "adam", "adamw", "clipped", "decayed", "gradient_descent", "momentum", "nesterov", "rmsprop"),
+    *("Cosine", "InverseScaling", "PiecewiseConstant", "WarmUp", "levenberg_marquardt"),  # evaluated while training
+    *("prepare_stream", "save_learning_curve"),
+    *("Agreement", "Comparison", "Example", "Passage", "Term", "Tolerance", "comparisons", "rain_network"),
+}
+"""Public names at which nothing is computed from the user's numbers, or only by another one that is called here."""
+
+
+def test_every_public_callable_is_called_or_exempt():
+    public = {
+        name
+        for module in (gpubp, gpubp.explain, gpubp.plotting, gpubp.testing)
+        for name in getattr(module, "__all__", vars(module))
+        if callable(value := getattr(module, name)) and not name.startswith("_")
+        if not (inspect.isclass(value) and issubclass(value, Exception))
+    }
+    called = {name for key in ENTRY_POINTS for name in key.replace(" and", ",").split(", ")} & public
+    assert public - EXEMPT == called
+    assert public >= EXEMPT
 
 
 @pytest.mark.parametrize("name", ENTRY_POINTS)
 def test_flags_that_raise_change_nothing(name):
+    if hasattr(gpubp.plotting, name):
+        pytest.importorskip("matplotlib", reason="the extra 'cli' is not installed")
+    if name.endswith("to_onnx"):
+        pytest.importorskip("onnx", reason="the extra 'onnx' is not installed")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         with np.errstate(all="ignore"):

@@ -33,7 +33,9 @@ def clock(request, monkeypatch):
     if request.param == 0.0:
         monkeypatch.setattr(batched_epochs, "SECONDS_PER_CALL", 0.0)
     seconds = request.param or 1.0
-    monkeypatch.setattr(batched_epochs.BatchedEpochs, "record_duration", lambda self, _: setattr(self, "seconds", seconds))
+    monkeypatch.setattr(
+        batched_epochs.BatchedEpochs, "record_duration", lambda self, _: setattr(self, "seconds", seconds)
+    )
 
 
 def data():

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 Path = str | PathLike[str]
 
 
+@np.errstate(all="ignore")
 def to_onnx(model: Any, theta: Any = None, *, path: Path | None = None, dtype: str | None = None) -> "ModelProto":
     """Export a trained network as an ONNX model that computes the predictions of gpubp.
 
