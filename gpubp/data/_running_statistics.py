@@ -14,6 +14,17 @@ from gpubp.errors import DataError
 SAMPLE_SIZE = 1 << 16
 """Maximum number of values that :class:`RunningSample` keeps."""
 
+SMALLEST_SPREAD = 1e-150  # smaller deviations have squares of 0 in float64
+
+
+def check_spread(name: str, spread: float) -> None:
+    """Refuse a column that is not constant, but whose squared deviations vanish: it would be scaled as if constant."""
+    if 0.0 < spread < SMALLEST_SPREAD:
+        raise DataError(
+            f"column {name!r} holds numbers too small to standardise: they differ by at most {spread:g}; write them "
+            "in another unit"
+        )
+
 
 class RunningMoments:
     """Count, mean, sum of squared differences from the mean, minimum and maximum.
@@ -37,7 +48,7 @@ class RunningMoments:
         with np.errstate(over="ignore", invalid="ignore"):
             n, mean = self.n + len(values), float(values.mean())
             difference = mean - self.mean
-            self.squares += float(np.sum((values - mean) ** 2)) + difference**2 * (self.n * len(values) / n)
+            self.squares += float(np.sum((values - mean) ** 2)) + difference * difference * (self.n * len(values) / n)
             self.mean += difference * (len(values) / n)
         self.n = n
         self.minimum = min(self.minimum, float(values.min()))
@@ -47,11 +58,12 @@ class RunningMoments:
         """Return the mean and the standard deviation; for a constant column its value and 1."""
         if self.minimum == self.maximum:
             return self.minimum, 1.0
+        check_spread(name, self.maximum - self.minimum)
         scale = math.sqrt(self.squares / self.n) if self.squares >= 0 else math.nan
         if not (math.isfinite(self.mean) and math.isfinite(scale)):
             largest = max(abs(self.minimum), abs(self.maximum))
             raise DataError(f"column {name!r} holds numbers too large to standardise (up to {largest:g})")
-        return self.mean, scale or 1.0
+        return self.mean, scale
 
 
 class RunningSample:

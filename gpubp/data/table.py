@@ -50,6 +50,8 @@ class Table:
         Whether the first line of the source is a header, which row numbers do not count.
     first_row : int
         The number of rows before the first one, if the table is a part of its source.
+    selected : array of int, optional
+        The index of each row in the table that the rows were selected from, if they were; for messages.
     """
 
     columns: dict[str, Column]
@@ -59,6 +61,7 @@ class Table:
     written: Mapping[str, Any] = field(default_factory=dict)
     has_header: bool = False
     first_row: int = 0
+    selected: NDArray[np.intp] | None = None
 
     @property
     def n_rows(self) -> int:
@@ -76,13 +79,16 @@ class Table:
 
     def describe_row(self, index: int) -> str:
         """Return the number of a row in the source for messages, from 1."""
-        return f"row {self.first_row + index + 1:,}{NO_HEADER if self.has_header else ''}"
+        place = index if self.selected is None else int(self.selected[index])
+        return f"row {self.first_row + place + 1:,}{NO_HEADER if self.has_header else ''}"
 
     def select(self, rows: ArrayLike) -> "Table":
-        """Return the table of the given rows, by index or by mask."""
+        """Return the table of the given rows, by index or by mask; messages still count the rows of the source."""
         index = np.arange(self.n_rows)[np.asarray(rows) if np.size(rows) else []]
         columns = {name: values[index] for name, values in self.columns.items()}
-        return replace(self, columns=columns, written={name: text.take(index) for name, text in self.written.items()})
+        written = {name: text.take(index) for name, text in self.written.items()}
+        selected = index if self.selected is None else self.selected[index]
+        return replace(self, columns=columns, written=written, selected=selected)
 
 
 class RawTable(NamedTuple):

@@ -19,6 +19,7 @@ from gpubp.data.preprocessing import (
     decode_probabilities,
     decode_target,
     encode_target,
+    fit_incrementally,
     fit_preprocessing,
     from_json,
     to_json,
@@ -80,8 +81,18 @@ def test_a_constant_column_becomes_zeros(constant):
     np.testing.assert_array_equal(apply(prepared, data)[:, 0], 0.0)
 
 
-def test_a_spread_that_underflows_still_has_a_scale():
-    assert fit_preprocessing(table(a=[0.0, 1e-200], y=[0.5, 0.25])).columns[0].scale == 1.0
+@pytest.mark.parametrize("in_pieces", [False, True])
+@pytest.mark.parametrize("name", ["a", "y"])
+def test_a_spread_whose_square_underflows_is_refused(name, in_pieces):
+    """Scaled as if it were constant, such a column would be zeros in effect."""
+    data = table(**{"a": [1.0, 2.0, 4.0], "y": [0.5, 0.25, 0.3]} | {name: [0.0, 1e-200, 2e-200]})
+    with pytest.raises(DataError, match=f"column '{name}' holds numbers too small to standardise"):
+        fit_incrementally([(data, np.ones(3, dtype=bool))]) if in_pieces else fit_preprocessing(data)
+
+
+def test_small_numbers_are_standardised():
+    prepared = fit_preprocessing(table(a=[0.0, 1e-140], y=[0.5, 0.25]))
+    assert prepared.columns[0].scale == pytest.approx(5e-141, rel=1e-12, abs=0.0)
 
 
 @pytest.mark.parametrize("name", ["target", "Label", "CLASS", "y"])

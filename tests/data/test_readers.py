@@ -170,6 +170,8 @@ def test_a_file_comes_before_a_built_in_set_and_a_folder_does_not(tmp_path, monk
 def test_select_takes_indices_and_masks():
     table = table_from_mapping({"a": [1, 2, 3], "b": ["x", "y", "z"]}, source="here", targets=["b"])
     assert_columns(table.select([2, 0]), {"a": [3, 1], "b": ["z", "x"]})
+    assert table.select([2, 0]).describe_row(0) == table.describe_row(2)
+    assert table.select([2, 0]).select([1]).describe_row(0) == table.describe_row(0)
     chosen = table.select(np.array([False, True, False]))
     assert_columns(chosen, {"a": [2], "b": ["y"]})
     assert (chosen.source, chosen.targets) == ("here", ("b",))

@@ -89,6 +89,16 @@ def in_pieces(frame, training=None, size=37):
     assert table.n_rows == len(frame)
 
 
+@pytest.mark.parametrize("sizes", [(1e200, -1e200), (1.0, 1e300), (1e308, -1e308)])
+def test_numbers_too_large_to_standardise_are_refused_in_pieces_too(sizes):
+    pieces = [np.full(20, sizes[0]), np.full(20, sizes[1])]
+    table = table_from_mapping({"a": np.concatenate(pieces), "y": [0.5, 1.5] * 20})
+    halves = [(table.select(range(k, k + 20)), np.ones(20, dtype=bool)) for k in (0, 20)]
+    for fit, data in ((fit_preprocessing, table), (fit_incrementally, halves)):
+        with pytest.raises(DataError, match="column 'a' holds numbers too large to standardise"):
+            fit(data)
+
+
 def assert_same(got, expected):
     """Check equality up to rounding of means and scales."""
     assert [type(column) for column in got.columns] == [type(column) for column in expected.columns]

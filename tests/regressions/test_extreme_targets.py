@@ -245,5 +245,5 @@ def test_a_table_whose_target_vanishes_is_refused(as_stream, tmp_path):
     rows = zip(X[:, 0].tolist(), (1e-200 * r).tolist(), strict=True)
     path.write_text("a,y\n" + "".join(f"{a},{target}\n" for a, target in rows))
     prepare = gpubp.prepare_stream if as_stream else gpubp.prepare_table
-    with pytest.raises(ValueError, match="the target 'y' holds numbers too small to standardise"):
+    with pytest.raises(ValueError, match="column 'y' holds numbers too small to standardise"):
         prepare(path, target="y")

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gpubp._core.text import shortened
+from gpubp.data._running_statistics import check_spread
 from gpubp.data._text_values import Kind, has_leading_zero
 from gpubp.data.preprocessing._column_types import (
     are_few_whole_numbers,
@@ -33,8 +34,6 @@ from gpubp.errors import DataError
 Task = Literal["auto", "classification", "regression"]
 
 _DATE = re.compile(r"(\d{4}([-/.])\d\d?\2\d\d?|\d\d?([-/.])\d\d?\3\d{4})(Z|[ T]\d.*)?")
-
-SMALLEST_SPREAD = 1e-150  # smaller deviations have squares of 0 in float64
 
 
 def fit_preprocessing(
@@ -185,22 +184,15 @@ def _fit_column(
     return fit_categories(name, kind, counts, Counter(training.tolist()), impute, max_categories)
 
 
-def check_spread(name: str, spread: float) -> None:
-    """Refuse a target that is not constant, but whose squared deviations vanish: it would be scored as if constant."""
-    if 0.0 < spread < SMALLEST_SPREAD:
-        raise DataError(
-            f"the target {name!r} holds numbers too small to standardise: they differ by at most {spread:g}; write "
-            "them in another unit"
-        )
-
-
 def _mean_and_scale(name: str, values: Column) -> tuple[float, float]:
+    if values.min() == values.max():  # it becomes zeros; rounding must not give it a nonzero deviation
+        return float(values[0]), 1.0
     with np.errstate(over="ignore", invalid="ignore"):
+        check_spread(name, float(np.ptp(values)))
         mean, scale = float(values.mean()), float(values.std())
     if not (math.isfinite(mean) and math.isfinite(scale)):
         raise DataError(f"column {name!r} holds numbers too large to standardise (up to {np.abs(values).max():g})")
-    # A constant column becomes zeros; rounding must not give it a nonzero deviation.
-    return (float(values[0]), 1.0) if values.min() == values.max() else (mean, scale or 1.0)
+    return mean, scale
 
 
 def _fit_target(
@@ -225,8 +217,6 @@ def _fit_target(
             raise DataError(f"classification takes one target, got {quoted_list(names)}")
         return _fit_classes(table, names[0], categorical, max_categories)
     numbers = [as_numbers(table, name, "correct it, or pass task='classification'")[rows] for name in names]
-    for name, column in zip(names, numbers, strict=True):
-        check_spread(name, float(np.ptp(column)))
     means, scales = zip(*map(_mean_and_scale, names, numbers), strict=True)
     return NumberTarget(names, means, scales)
 

@@ -22,7 +22,6 @@ from gpubp.data.preprocessing._column_types import (
 )
 from gpubp.data.preprocessing._fitting import (
     Task,
-    check_spread,
     fit_categories,
     fit_class_target,
     validate_fit_options,
@@ -225,6 +224,7 @@ class _TargetStatistics:
         self.texts: Counter[str] | None = Counter()  # of a text file
         self.kind: Kind | None = None
         self.n = 0
+        self.first_missing_text: DataError | None = None  # an error if the target holds numbers, a class if text
 
     def add(self, table: Table, training: NDArray[np.bool_]) -> None:
         """Add the target's values in more rows, and the mask of training rows."""
@@ -233,8 +233,10 @@ class _TargetStatistics:
         values = table.texts(self.name) if as_text else table.columns[self.name]
         is_missing = missing_values(values)
         if is_missing.any():
-            where = table.describe_row(int(is_missing.argmax()))
-            raise DataError(f"the target {self.name!r} is missing in {where}; leave such rows out")
+            is_certain = missing_values(table.texts(self.name)) if is_written else is_missing
+            if is_certain.any():
+                raise self._missing(table, is_certain)
+            self.first_missing_text = self.first_missing_text or self._missing(table, is_missing)
         kind = "text" if as_text else kind
         if kind == "text" and self.kind == "number" and self.texts:  # numbers so far, in a text file
             self.kind, self.distinct = "text", set(self.texts)
@@ -246,14 +248,25 @@ class _TargetStatistics:
         self.kind, self.n = kind, self.n + len(values)
         if kind == "number":
             numbers = as_numbers(table, self.name)
-            self.all_rows.add(numbers)
-            self.training_rows.add(numbers[training])
+            self.all_rows.add(numbers[~is_missing])
+            self.training_rows.add(numbers[training & ~is_missing])
         if self.distinct is not None:
-            self.distinct.update(values.tolist())
+            self.distinct.update(values[~is_missing].tolist())
             self.distinct = None if len(self.distinct) > MAX_CLASSES else self.distinct
         if self.texts is not None and (is_written or kind == "text"):
             self.texts.update(count_texts(table, self.name, "text")[0])
             self.texts = None if len(self.texts) > MAX_CLASSES else self.texts
+        if kind == "number" and self.texts is None:  # too many to become text
+            self.refuse_missing()
+
+    def refuse_missing(self) -> None:
+        """Refuse a target of numbers with a text such as ``NA``, which is a class only among text."""
+        if self.kind == "number" and self.first_missing_text is not None:
+            raise self.first_missing_text
+
+    def _missing(self, table: Table, is_missing: NDArray[np.bool_]) -> DataError:
+        where = table.describe_row(int(is_missing.argmax()))
+        return DataError(f"{table.source}: the target {self.name!r} is missing in {where}; leave such rows out")
 
     def holds_classes(self) -> bool:
         """Return whether the target holds classes, by the same rules as for a table in memory."""
@@ -299,6 +312,8 @@ def count_texts(
 
 
 def _fit_target(targets: list[_TargetStatistics], task: str) -> ClassTarget | NumberTarget:
+    for target in targets:
+        target.refuse_missing()
     if task == "auto" and len(targets) == 1:
         task = "classification" if targets[0].holds_classes() else "regression"
     if task == "classification":
@@ -311,7 +326,5 @@ def _fit_target(targets: list[_TargetStatistics], task: str) -> ClassTarget | Nu
                 f"the target {target.name!r} holds {DESCRIPTIONS[target.kind or 'text']} where numbers are needed; "
                 "correct it, or pass task='classification'"
             )
-    for target in targets:
-        check_spread(target.name, target.training_rows.maximum - target.training_rows.minimum)
     means, scales = zip(*(target.training_rows.mean_and_scale(target.name) for target in targets), strict=True)
     return NumberTarget(tuple(target.name for target in targets), means, scales)
