@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 
-def is_count(number: Any, least: int = 1) -> bool:
+def is_count(number: Any, least: float = 1) -> bool:
     """Return whether a value is a whole number of at least ``least``; True and False are not.
 
     Examples

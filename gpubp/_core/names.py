@@ -54,7 +54,7 @@ class Range:
     integer: bool = False
 
     def __contains__(self, value: object) -> bool:
-        if isinstance(value, str | bytes | bool):
+        if isinstance(value, str | bytes | bool) or getattr(getattr(value, "dtype", None), "kind", "") == "b":
             return False
         try:
             number = float(value)  # type: ignore[arg-type]

@@ -110,8 +110,13 @@ def as_numbers(name: str, array: np.ndarray) -> np.ndarray:
 
 
 def _sequence(name: str, values: Any) -> Any:
-    """Convert the arrays of other libraries in a list or tuple to NumPy's."""
-    if not any(map(is_of_other_library, {type(value): value for value in values}.values())):
+    """Convert the arrays of other libraries in a list or tuple, at any depth, to NumPy's."""
+    kinds = {type(value): value for value in values}
+    if any(issubclass(kind, list | tuple) for kind in kinds):
+        inner = [_sequence(name, value) if isinstance(value, list | tuple) else value for value in values]
+        if any(new is not value for new, value in zip(inner, values, strict=True)):
+            values = inner
+    if not any(map(is_of_other_library, kinds.values())):
         return values
     arrays = [accept_on_host(name, value) for value in values]
     return np.asarray(arrays) if len(set(map(np.shape, arrays))) == 1 else arrays

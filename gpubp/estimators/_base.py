@@ -1,10 +1,10 @@
 """The base class of the classifier and the regressor."""
 
 import copy
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
-from operator import index
 from typing import Any, Self
 
 import numpy as np
@@ -12,6 +12,7 @@ from sklearn.base import BaseEstimator, _fit_context
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
+from gpubp._core.counts import is_count
 from gpubp._typing import Array
 from gpubp.backends.backend import Backend, choose_backend, with_matmul
 from gpubp.backends.gpu_errors import Workload, translate_gpu_errors
@@ -166,16 +167,15 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
 
     def _hidden_layer_sizes(self) -> list[int]:
         given = self.hidden_layer_sizes
-        try:
-            sizes = [index(n) for n in (given if np.ndim(given) else [given])]
-        except (TypeError, ValueError):
+        sizes = np.atleast_1d(np.asarray(given, dtype=object)).tolist()  # object: [True, 4] keeps True
+        if not all(is_count(n, least=-math.inf) for n in sizes):
             raise InputTypeError(
                 "hidden_layer_sizes must be whole numbers > 0, one for each hidden layer, such as (100, 50), "
                 f"got {given!r}"
-            ) from None
-        if any(n <= 0 for n in sizes):
+            )
+        if not all(map(is_count, sizes)):
             raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
-        return sizes
+        return [int(n) for n in sizes]
 
     def _prepare(
         self,
@@ -251,6 +251,12 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
         """Return a network of these sizes, by default those of the fitted weights."""
         if sizes is None:
             sizes = sizes_of(self.coefs_, self.intercepts_)
+            if (sizes[0], sizes[-1]) != (self.n_features_in_, self.n_outputs_):
+                raise ValueError(
+                    f"coefs_ and intercepts_ have the shapes of {sizes[0]} features and {sizes[-1]} outputs, but the "
+                    f"model was fitted to {self.n_features_in_} features and {self.n_outputs_} outputs; clone() and "
+                    "fit the model to change these"
+                )
         output_activation, loss = self._coding().output_and_loss()
         activation = self.activation if isinstance(self.activation, str) else tuple(self.activation)
         return Network(tuple(sizes), activation=activation, output_activation=output_activation, loss=loss)

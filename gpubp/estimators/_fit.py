@@ -114,6 +114,8 @@ def sizes_of(coefs: Sequence[Any], intercepts: Sequence[Any]) -> list[int]:
 def theta_of(coefs: Sequence[Any], intercepts: Sequence[Any]) -> np.ndarray:
     """Join weights and biases of layers that fit each other, without a copy if they are views of one array.
 
+    Integers, such as weights that the user has rounded, become float64.
+
     Raises
     ------
     ValueError
@@ -123,9 +125,9 @@ def theta_of(coefs: Sequence[Any], intercepts: Sequence[Any]) -> np.ndarray:
     if isinstance(owner, np.ndarray) and _are_views(owner, coefs, intercepts):
         return owner
     theta = np.asarray(flatten(np, [np.vstack([w, b]) for w, b in zip(coefs, intercepts, strict=True)]))
-    if theta.dtype.kind != "f":
+    if theta.dtype.kind not in "fiub":
         raise ValueError(f"coefs_ and intercepts_ must hold real numbers, got {theta.dtype}")
-    return theta
+    return theta if theta.dtype.kind == "f" else theta.astype(np.float64)
 
 
 def _are_views(owner: np.ndarray, coefs: Sequence[Any], intercepts: Sequence[Any]) -> bool:

@@ -3,6 +3,7 @@
 import math
 from typing import NamedTuple
 
+import numpy as np
 import pytest
 
 from gpubp._core.names import ABOVE_0, Parametric, Range, canonical_name, look_up, unknown
@@ -123,7 +124,7 @@ def test_messages_stay_short():
 @pytest.mark.parametrize(
     ("allowed", "inside", "outside", "words"),
     [
-        (Range(0), (0, 1e300), (-1e-300, math.inf, math.nan), "0 or more"),
+        (Range(0), (0, 1e300), (-1e-300, math.inf, math.nan, True, np.True_, np.array(True)), "0 or more"),
         (ABOVE_0, (5e-324, 1), (0, -1, math.inf), "above 0"),
         (Range(0, 1), (0, 0.5, 1), (-1, 1.5), "between 0 and 1"),
         (Range(0, 1, includes_high=False), (0, 0.5), (1,), "from 0 to below 1"),

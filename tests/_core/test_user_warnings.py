@@ -1,9 +1,19 @@
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from sklearn.base import clone
+from sklearn.ensemble import BaggingClassifier
+from sklearn.model_selection import GridSearchCV, cross_val_score
 
 import gpubp
+
+
+def in_a_thread(call):
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(call).result()
+
 
 X = np.random.default_rng(0).normal(size=(20, 2))
 y = X[:, 0] > 0
@@ -20,6 +30,13 @@ CALLS = {
     "lbfgs": lambda: gpubp.MLPClassifier((3,), solver="lbfgs", max_iter=2, random_state=0, device="cpu").fit(X, y),
     "ensemble": lambda: gpubp.MLPEnsembleClassifier(MODEL, n_estimators=2, random_state=0).fit(X, y),
     "search": lambda: gpubp.BatchedSearchCV(MODEL, {"alpha": [0.1, 1.0]}, cv=2, progress=False).fit(X, y),
+    "cross_val_score": lambda: cross_val_score(MODEL, X, y, cv=2),
+    "GridSearchCV": lambda: GridSearchCV(MODEL, {"alpha": [0.1, 1.0]}, cv=2).fit(X, y),
+    "bagging": lambda: BaggingClassifier(MODEL, 2, random_state=0).fit(X, y),
+    "search, each alone": lambda: gpubp.BatchedSearchCV(
+        clone(MODEL).set_params(solver="lbfgs"), {"alpha": [0.1, 1.0]}, cv=2, progress=False
+    ).fit(X, y),
+    "thread": lambda: in_a_thread(lambda: MODEL.fit(X, y)),
     "train": lambda: gpubp.train(
         NETWORK, X, 1.0 * y[:, None], optimizer=gpubp.momentum(1e6), epochs=90, seed=0, device="cpu"
     ),

@@ -48,6 +48,10 @@ CHANGES = {
     "inputs are missing": lambda model: model.coefs_.__setitem__(0, model.coefs_[0][:2]),
     "one dimension": lambda model: model.coefs_.__setitem__(0, model.coefs_[0][0]),
     "complex": lambda model: model.coefs_.__setitem__(0, model.coefs_[0] * 1j),
+    "outputs are added": lambda model: (
+        model.coefs_.__setitem__(-1, np.tile(model.coefs_[-1], 2)),
+        model.intercepts_.__setitem__(-1, np.tile(model.intercepts_[-1], 2)),
+    ),
     "text": lambda model: model.coefs_.__setitem__(0, model.coefs_[0].astype(str)),
 }
 
@@ -65,6 +69,30 @@ def test_fitted_attributes_that_do_not_fit_each_other(change, use, solver):
     arguments = (X,) if use.startswith("predict") else (X, y)
     with pytest.raises(ValueError, match=r"shape|real numbers|layers|sizes"):
         getattr(model, use)(*arguments)
+
+
+@pytest.mark.parametrize("use", ["predict_proba", "to_onnx"])
+def test_the_message_names_the_weights_not_X(use):
+    model = fitted()
+    CHANGES["inputs are missing"](model)
+    with pytest.raises(ValueError, match=r"coefs_ and intercepts_ have the shapes of 2 features.*fitted to 4 features"):
+        model.predict_proba(X) if use == "predict_proba" else model.to_onnx()
+
+
+@pytest.mark.parametrize("kind", [int, np.int8, np.uint16, bool])
+@pytest.mark.parametrize("use", ["predict_proba", "fit", "partial_fit", "copy"])
+def test_weights_that_are_integers(kind, use):
+    models = [fitted(), fitted()]
+    for model, number in zip(models, (kind, float), strict=True):
+        model.coefs_ = [np.rint(np.abs(w) * 3).astype(kind).astype(number) for w in model.coefs_]
+        model.intercepts_ = [np.rint(np.abs(b) * 3).astype(kind).astype(number) for b in model.intercepts_]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            if use == "copy":
+                pickle.loads(pickle.dumps(model)).predict(X)
+            elif use != "predict_proba":
+                getattr(model, use)(X, y)
+    np.testing.assert_array_equal(*[model.predict_proba(X) for model in models])
 
 
 def test_a_state_of_the_optimizer_that_does_not_fit():

@@ -222,7 +222,22 @@ def test_hidden_layer_sizes(sizes, expected):
 
 @pytest.mark.parametrize(
     "sizes",
-    [(4.0,), np.array(4.0), np.array([4.0]), [[4]], ["4"], "4", {4.0}, (None,), (4, "a"), np.array([[4, 3]]), ("",)],
+    [
+        *[
+            (4.0,),
+            np.array(4.0),
+            np.array([4.0]),
+            [[4]],
+            ["4"],
+            "4",
+            {4.0},
+            (None,),
+            (4, "a"),
+            np.array([[4, 3]]),
+            ("",),
+        ],
+        *[[True], (4, True), np.array([True]), np.True_, (np.True_, 4), True],
+    ],
 )
 @pytest.mark.parametrize("model_class", [MLPRegressor, MLPClassifier])
 def test_hidden_layer_sizes_that_are_not_whole_numbers(model_class, sizes):
@@ -234,6 +249,29 @@ def test_hidden_layer_sizes_that_are_not_whole_numbers(model_class, sizes):
 def test_hidden_layer_sizes_of_a_wrong_type(sizes):
     with pytest.raises(ValueError, match="The 'hidden_layer_sizes' parameter of MLPRegressor must be"):
         MLPRegressor(**(OPTIONS | {"hidden_layer_sizes": sizes})).fit(X, labels)
+
+
+NESTED = {
+    "a list": lambda grad: [torch().tensor(row, requires_grad=grad) for row in X],
+    "scalars": lambda grad: [[torch().tensor(value, requires_grad=grad) for value in row] for row in X],
+    "tuples": lambda grad: tuple(tuple(torch().tensor(value, requires_grad=grad) for value in row) for row in X),
+    "a row of many": lambda grad: [*X[:-1].tolist(), [torch().tensor(value, requires_grad=grad) for value in X[-1]]],
+    "among numbers": lambda grad: [[torch().tensor(row[0], requires_grad=grad), *row[1:].tolist()] for row in X],
+}
+
+
+@pytest.mark.parametrize("grad", [False, True])
+@pytest.mark.parametrize("name", NESTED)
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_nested_lists_of_tensors(name, grad):
+    x = NESTED[name](grad)
+    expected = regressor().fit(X, r).predict(X)
+    np.testing.assert_array_equal(regressor().fit(x, r).predict(x), expected)
+    targets = [[value, 1.0] for value in (torch().tensor(value, requires_grad=grad) for value in r)]
+    expected = regressor().fit(X, np.c_[r, np.ones(60)]).predict(X)
+    np.testing.assert_array_equal(regressor().fit(X, targets).predict(X), expected)
+    outputs = gpubp.predict(NETWORK, THETA, x)
+    np.testing.assert_array_equal(outputs, gpubp.predict(NETWORK, THETA, X))
 
 
 @pytest.mark.parametrize("table", [lambda: polars().LazyFrame({"a": r}), lambda: 3.0, lambda: (row for row in X)])
