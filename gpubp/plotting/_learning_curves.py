@@ -56,7 +56,7 @@ def learning_curve(
     Raises
     ------
     DataError
-        If the history is empty.
+        If it is not a history, or empty.
     GpubpError
         If Matplotlib is not installed.
 
@@ -67,6 +67,7 @@ def learning_curve(
     >>> ax.get_xlabel(), ax.get_ylabel()
     ('epoch', 'loss')
     """
+    _check_history(history)
     if not history.loss:
         raise DataError("the history is empty; a learning curve needs at least one epoch")
     ax = axes_or_new(ax)
@@ -169,7 +170,7 @@ def learning_curves(
     Raises
     ------
     DataError
-        If there is no run, a run is empty, or an option is invalid.
+        If there is no run, a run is not a history or empty, or an option is invalid.
     GpubpError
         If Matplotlib is not installed.
 
@@ -181,6 +182,8 @@ def learning_curves(
     >>> [line.get_label() for line in ax.lines], ax.get_yscale()
     (['slow', 'fast'], 'log')
     """
+    for history in histories.values():
+        _check_history(history)
     if not histories or not all(history.loss for history in histories.values()):
         empty = [name for name, history in histories.items() if not history.loss]
         raise DataError(f"learning curves need at least one run with at least one epoch; empty: {empty or 'all'}")
@@ -203,6 +206,14 @@ def learning_curves(
         ax.set_yscale("log")
     ax.legend(loc="best", frameon=False)
     return ax
+
+
+def _check_history(history: Any) -> None:
+    if not isinstance(history, History):
+        raise DataError(
+            f"a history is the result of train, such as fit.history, got {type(history).__name__}; a fitted estimator "
+            "draws its own curve with plot_loss_curve()"
+        )
 
 
 def _spans_decades(lines: "Iterable[Line2D]") -> bool:

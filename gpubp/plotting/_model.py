@@ -30,7 +30,7 @@ def network_and_theta(model: Any) -> tuple[Network, np.ndarray]:
     else:
         raise DataError(
             "a model is a pair (network, theta), the result of train or load_model, or a fitted estimator; "
-            f"got {type(model).__name__}"
+            f"got {type(model).__name__}" + ("; pass its last step" if hasattr(model, "steps") else "")
         )
     if not isinstance(network, Network):
         raise DataError(f"a model is a pair (network, theta), got a {type(network).__name__} for the network")

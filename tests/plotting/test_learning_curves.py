@@ -10,9 +10,16 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: E402
 from matplotlib.colors import to_hex  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
 
-from gpubp import Network, train  # noqa: E402
+from gpubp import MLPClassifier, Network, train  # noqa: E402
 from gpubp.errors import DataError, GpubpError  # noqa: E402
-from gpubp.plotting._learning_curves import SCORE, TRAINING, VALIDATION, learning_curve, save_learning_curve  # noqa: E402
+from gpubp.plotting._learning_curves import (  # noqa: E402
+    SCORE,
+    TRAINING,
+    VALIDATION,
+    learning_curve,
+    learning_curves,
+    save_learning_curve,
+)
 from gpubp.training.state import History  # noqa: E402
 
 ERROR = [0.9, 0.5, 0.3, 0.25]
@@ -173,3 +180,10 @@ def test_without_matplotlib(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(GpubpError, match=r'pip install "gpubp\[cli\]"'):
         learning_curve(History(ERROR))
+
+
+@pytest.mark.parametrize("draw", [learning_curve, lambda model: learning_curves({"one": model})])
+def test_what_is_not_a_history(draw):
+    model = MLPClassifier((2,), max_iter=1, device="cpu")
+    with pytest.raises(DataError, match=r"such as fit\.history, got MLPClassifier; .* plot_loss_curve\(\)"):
+        draw(model)

@@ -132,4 +132,7 @@ def _check(holds: bool, expected: str, received: Any) -> None:
 
 
 def _malformed(expected: str, received: Any) -> str:
-    return f"the model's preprocessing is malformed: expected {excerpt(expected)}, got {excerpt(str(received), 100)}"
+    return (
+        f"the model's preprocessing is malformed: expected {excerpt(expected)}, got {excerpt(str(received), 100)}; if "
+        "another version of gpubp wrote it, train again"
+    )
