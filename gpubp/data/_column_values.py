@@ -11,7 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpubp._core.masked_arrays import is_masked, refuse_masked
+from gpubp._core.narrow_types import widened
 from gpubp._core.text import excerpt
+from gpubp.backends.inputs import accept_on_host
+from gpubp.backends.libraries import is_of_other_library
 from gpubp.data._arrow import arrow_to_numpy, is_arrow
 from gpubp.data._text_values import Kind, datetime_form, write_number
 from gpubp.errors import DataError
@@ -64,13 +67,16 @@ def normalize_column(name: str, values: Any, source: str) -> NormalColumn:
 
 
 def unmasked_array(values: Any) -> NDArray[Any]:
-    """Return an array, with None where a mask hides a value."""
+    """Return an array on the host, with None where a mask hides a value."""
     if is_masked(values):
         objects = np.ma.getdata(values).astype(object)
         objects[np.ma.getmaskarray(values)] = None
         return objects
     refuse_masked("a list", values)
+    if isinstance(values, list | tuple) or is_of_other_library(values):
+        values = accept_on_host("column", values)
     array = arrow_to_numpy(values) if is_arrow(values) else np.asarray(values)
+    array = array.astype(object) if array.dtype.kind == "T" else widened(array)
     if array.dtype.kind == "U" and isinstance(values, list | tuple) and array.ndim == 1:
         return np.array(values, dtype=object)  # NumPy would write the numbers of a mixed list as text
     return array
@@ -105,7 +111,7 @@ def _from_objects(name: str, array: NDArray[Any], source: str) -> NormalColumn:
         return NormalColumn(texts if any(texts) else np.full(len(texts), np.nan))
     is_present = np.array([not _is_missing(value) for value in array], dtype=bool)
     present = array.astype(object)[is_present]
-    odd = {type(v).__name__ for v in present if isinstance(v, bytes | list | tuple | dict | np.ndarray | complex)}
+    odd = {kind.__name__ for kind, value in {type(value): value for value in present}.items() if _is_odd(value)}
     if odd:
         raise DataError(
             f"{source}: column {name!r} holds {', '.join(sorted(odd))}, not numbers or text; "
@@ -127,6 +133,14 @@ def _from_objects(name: str, array: NDArray[Any], source: str) -> NormalColumn:
     column[is_present] = texts
     _refuse_invalid_unicode(name, column, source)
     return NormalColumn(column, kind)
+
+
+def _is_odd(value: Any) -> bool:
+    """Return whether an object is neither a number nor can be read as text."""
+    is_narrow = isinstance(value, np.generic) and value.dtype.isbuiltin == 2  # a type of another package
+    return (
+        is_narrow or isinstance(value, bytes | list | tuple | dict | np.ndarray | complex) or is_of_other_library(value)
+    )
 
 
 def _refuse_invalid_unicode(name: str, texts: NDArray[Any], source: str) -> None:
