@@ -199,7 +199,7 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
             raise ValueError("float16 is too narrow for solver='lbfgs'; use matmul_precision='bfloat16', or adam")
         backend = choose_backend(self.device, x)
         precision = choose_precision(backend, self.dtype, x)
-        self._coding().check_learnable(targets, precision)
+        self._coding().check_learnable(targets, precision, is_first=first_pass)
         backend = with_matmul(backend, self.matmul_precision, precision)
         random_state = check_random_state(self.random_state) if random_state is None else random_state
         if first_pass:

@@ -186,7 +186,7 @@ class ClassTargets:
         encoded: np.ndarray = self.labels.transform(y).astype(bool)
         return encoded
 
-    def check_learnable(self, targets: np.ndarray, precision: str) -> None:
+    def check_learnable(self, targets: np.ndarray, precision: str, *, is_first: bool) -> None:
         """Do nothing: zeros and ones can be learned in any precision."""
 
     def to_learn(self, targets: np.ndarray) -> np.ndarray:

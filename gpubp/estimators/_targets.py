@@ -29,8 +29,8 @@ class TargetCoding(Protocol):
     def encode(self, y: np.ndarray) -> np.ndarray:
         """Convert y to targets; raise ValueError if its type is not the one that was learned."""
 
-    def check_learnable(self, targets: np.ndarray, precision: str) -> None:
-        """Check that the loss of these targets does not overflow or vanish in a precision."""
+    def check_learnable(self, targets: np.ndarray, precision: str, *, is_first: bool) -> None:
+        """Check that the loss of these targets does not overflow or, in a first fit, vanish in a precision."""
 
     def to_learn(self, targets: np.ndarray) -> np.ndarray:
         """Convert targets to the targets of the training loss."""

@@ -10,7 +10,7 @@ from sklearn.base import RegressorMixin, _fit_context
 from sklearn.metrics import r2_score
 from sklearn.utils.metaestimators import available_if
 
-from gpubp._core.names import unknown
+from gpubp._core.names import parse_name, unknown
 from gpubp.backends.backend import like
 from gpubp.errors import DataError
 from gpubp.estimators._arrays import on_host
@@ -20,6 +20,7 @@ from gpubp.estimators._parameters import NameOf, keep_parameters
 from gpubp.estimators._stackable import StackableModel
 from gpubp.estimators._validation import accept_targets, validate_weights
 from gpubp.io.onnx.predictions import AddPredictions, add_numbers
+from gpubp.nn.losses import LOSSES as ALL_LOSSES
 from gpubp.nn.losses import get_loss
 
 LOSS_OF = {"squared_error": "squared", "absolute_error": "absolute"}  # names that differ in gpubp.nn.losses
@@ -57,17 +58,29 @@ def _exponents(y: Any) -> np.ndarray:
     return np.where(np.isfinite(largest) & (np.abs(exponents) > SAFE_EXPONENT), exponents, 0)
 
 
-def _why_not_learnable(targets: np.ndarray, loss: str, precision: str) -> str:
-    """Return why targets cannot be learned in a precision: their loss overflows or vanishes; "" if they can."""
-    power = 2 if loss == "squared_error" else 1
-    limits, largest = np.finfo(precision), float(np.max(np.abs(targets)))
-    if largest > float(limits.max / targets.size) ** (1.0 / power):
-        problem = f"reach {largest:.3g}, and the sum of {loss=} overflows"
-        return f"{problem} in {precision}; scale them, such as y / {largest:.0e}"
-    spread = float(np.max(np.ptp(targets / (largest or 1.0), axis=0))) * largest
-    if 0.0 < spread < float(limits.tiny) ** (1.0 / power):
-        problem = f"differ by {spread:.3g} at most, and {loss=} vanishes"
-        return f"{problem} in {precision}; scale them, such as y / {spread:.0e}"
+def _magnitude_of_loss(loss: str, errors: np.ndarray) -> np.ndarray:
+    """Return the loss of errors, without constant factors: squared up to a width, and linear beyond it."""
+    name, arguments = parse_name("loss", _loss_name(loss), ALL_LOSSES)
+    widths = {"squared": math.inf, "huber": (*arguments, 1.0)[0], "log_cosh": 1.0}
+    return errors * np.minimum(errors, widths[name]) if name in widths else errors
+
+
+@np.errstate(all="ignore")
+def _why_not_learnable(targets: np.ndarray, loss: str, precision: str, *, may_vanish: bool) -> str:
+    """Return why targets cannot be learned in a precision: the loss of a column overflows, or vanishes; else ""."""
+    limits, largest = np.finfo(precision), np.max(np.abs(targets), axis=0)
+    spread = np.ptp(targets / np.where(largest > 0.0, largest, 1.0), axis=0) * largest
+    too_large = _magnitude_of_loss(loss, largest) > float(limits.max) / targets.size
+    too_small = (spread > 0.0) & (_magnitude_of_loss(loss, spread) < float(limits.tiny)) & (not may_vanish)
+    for columns, figures, found, effect in (
+        (too_large, largest, "reach {:.3g}{}", f"the sum of {loss=} overflows"),
+        (too_small, spread, "differ by {:.3g} at most{}", f"{loss=} vanishes"),
+    ):
+        if np.any(columns):
+            k = int(np.argmax(columns))
+            where, column = ("", "y") if len(figures) == 1 else (f" in column {k}", f"y[:, {k}]")
+            fix = f"scale them, such as {column} / {figures[k]:.0e}"
+            return f"{found.format(figures[k], where)}, and {effect} in {precision}; {fix}"
     return ""
 
 
@@ -98,16 +111,18 @@ class NumberTargets:
             raise ValueError(f"y must have {self.n_outputs} columns, as in fit, got {targets.shape[1]}")
         return targets
 
-    def check_learnable(self, targets: np.ndarray, precision: str) -> None:
-        """Check that the loss of these targets does not overflow or vanish in a precision.
+    def check_learnable(self, targets: np.ndarray, precision: str, *, is_first: bool) -> None:
+        """Check that the loss of these targets does not overflow or, in a first fit, vanish in a precision.
 
         Raises
         ------
         DataError
-            If the sum of the loss would be infinite, or the targets differ by too little for it to be more than 0.
+            If the sum of the loss would be infinite, or the targets differ by too little for it to be more than 0. A
+            later fit may have such targets, since it continues with what was learned from others.
         """
-        if reason := _why_not_learnable(targets, self.loss, precision):
-            wider = "" if _why_not_learnable(targets, self.loss, "float64") else ", or use dtype='float64'"
+        if reason := _why_not_learnable(targets, self.loss, precision, may_vanish=not is_first):
+            in_float64 = _why_not_learnable(targets, self.loss, "float64", may_vanish=not is_first)
+            wider = "" if in_float64 else ", or use dtype='float64'"
             raise DataError(f"the targets {reason}{wider}")
 
     def to_learn(self, targets: np.ndarray) -> np.ndarray:

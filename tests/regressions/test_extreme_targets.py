@@ -195,8 +195,45 @@ def test_other_losses(loss):
 
 @pytest.mark.parametrize("scale", [1e-18, 1e-3, 1e17])
 def test_targets_within_the_range_train_as_before(scale):
-    for y in (scale * r, np.full(60, scale), np.zeros(60), np.c_[scale * r, 1e-200 * r]):
+    for y in (scale * r, np.full(60, scale), np.zeros(60), np.c_[scale * r, np.zeros(60)]):
         assert np.isfinite(regressor(dtype="float32").fit(X, y).loss_)
+
+
+@pytest.mark.parametrize("loss", ["squared_error", "huber", "huber(1e-3)", "huber(1e-20)", "log_cosh"])
+@pytest.mark.parametrize(("precision", "scale"), [("float64", 1e-200), ("float32", 1e-30)])
+def test_losses_that_are_squares_near_zero_vanish_as_squares(loss, precision, scale):
+    with pytest.raises(ValueError, match=f"vanishes in {precision}"):
+        regressor(loss=loss, dtype=precision).fit(X, scale * r)
+    regressor(loss="absolute_error", dtype=precision).fit(X, scale * r)
+
+
+@pytest.mark.parametrize(("loss", "fits"), [("huber(1e9)", True), ("huber(1e30)", False), ("squared_error", False)])
+def test_huber_is_linear_beyond_its_width(loss, fits):
+    if fits:
+        assert np.isfinite(regressor(loss=loss, dtype="float32").fit(X, 1e22 * r).loss_)
+    else:
+        with pytest.raises(ValueError, match="overflows in float32"):
+            regressor(loss=loss, dtype="float32").fit(X, 1e22 * r)
+
+
+@pytest.mark.parametrize("loss", ["squared_error", "huber", "log_cosh"])
+@pytest.mark.parametrize("others", [r, 0 * r, 1e90 * r])
+def test_one_column_that_vanishes_is_named(loss, others):
+    with pytest.raises(ValueError, match=r"differ by .*e-200 at most in column 1, .* such as y\[:, 1\] / 9e-200"):
+        regressor(loss=loss).fit(X, np.c_[others, 1e-200 * r, r])
+    with pytest.raises(ValueError, match=r"reach .* in column 2, .* such as y\[:, 2\] / 5e.300"):
+        regressor().fit(X, np.c_[others, r, 1e300 * r])
+
+
+@pytest.mark.parametrize("batch", [np.full(60, 1e-20), np.eye(1, 60)[0] * 1e-20])
+@pytest.mark.parametrize("use", ["partial_fit", "fit"])
+def test_a_later_batch_may_hardly_differ(batch, use):
+    models = [regressor(dtype="float32", warm_start=True).fit(X, r) for _ in range(2)]
+    for model, y in zip(models, (batch, np.zeros(60)), strict=True):
+        getattr(model, use)(X, y)
+    np.testing.assert_allclose(*[model.predict(X) for model in models], rtol=1e-5)
+    with pytest.raises(ValueError, match="overflows in float32"):
+        getattr(models[0], use)(X, 1e30 * r)
 
 
 def test_scaled_targets_are_learned():
