@@ -162,6 +162,8 @@ def _with_article(array: Any) -> str:
 
 def _fix(name: str, array: Any) -> str:
     """Say how to convert an object that is not an array."""
+    if type(array).__module__.startswith("cupyx."):  # a sparse matrix: sparse samples stay on the host
+        return f"pass {name}.get()"
     for method in CONVERSIONS:
         if hasattr(type(array), method):
             return f"pass {name}.{method}()"

@@ -5,8 +5,10 @@ NumPy's products are SciPy's. Elsewhere the samples are made dense in the column
 needs few of the rows of wide weights.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterator
-from typing import Any
+from functools import reduce
+from typing import Any, NamedTuple
 
 import array_api_compat
 import numpy as np
@@ -55,19 +57,26 @@ class SparseMatmul(WrappedNamespace):
         return totals[0] if len(totals) == 1 else xp.concat(totals, axis=-2)
 
     def _transposed_times(self, x: Any, b: Array) -> Array:
-        xp, total = self.plain, None
-        shape = (*b.shape[:-2], 1, b.shape[-1])
-        zeros = xp.zeros(shape, dtype=b.dtype, device=array_api_compat.device(b))
+        sums: list[RowsOfProduct] = []
         for rows in _parts(x):
             columns, dense = self._dense(x[rows])
-            product = xp.matmul(xp.matrix_transpose(dense), b[..., rows, :])
-            # the standard has no assignment to rows by number: all other rows are taken from one of zeros
-            product = xp.concat([product, zeros], axis=-2)
-            places = np.full(x.shape[1], len(columns), columns.dtype)
-            places[columns] = np.arange(len(columns))
-            product = xp.take(product, to_backend(self.backend, places), axis=-2)
-            total = product if total is None else total + product
-        return total
+            part = RowsOfProduct(columns, self.plain.matmul(self.plain.matrix_transpose(dense), b[..., rows, :]))
+            while sums and len(sums[-1].numbers) <= len(part.numbers):  # so that a row is added few times
+                part = self._add(sums.pop(), part)
+            sums.append(part)
+        return self._spread(reduce(self._add, reversed(sums)), np.arange(x.shape[1]))
+
+    def _add(self, a: "RowsOfProduct", b: "RowsOfProduct") -> "RowsOfProduct":
+        numbers = np.union1d(a.numbers, b.numbers)
+        return RowsOfProduct(numbers, self._spread(a, numbers) + self._spread(b, numbers))
+
+    def _spread(self, part: "RowsOfProduct", numbers: np.ndarray) -> Array:
+        """Return the rows of these numbers, which contain those of the part; the others are 0."""
+        xp, n, rows = self.plain, len(part.numbers), part.rows
+        zeros = xp.zeros((*rows.shape[:-2], 1, rows.shape[-1]), dtype=rows.dtype, device=array_api_compat.device(rows))
+        places = np.full(len(numbers), n)  # the standard has no assignment to rows by number
+        places[np.searchsorted(numbers, part.numbers)] = np.arange(n)
+        return xp.take(xp.concat([rows, zeros], axis=-2), to_backend(self.backend, places), axis=-2)
 
     def _dense(self, x: Any) -> tuple[np.ndarray, Array]:
         """Return the columns that have values, and these columns of x as an array on the device."""
@@ -79,15 +88,25 @@ class SparseMatmul(WrappedNamespace):
         return columns, to_backend(self.backend, dense)
 
 
+class RowsOfProduct(NamedTuple):
+    """Some rows of a matrix product, ``(..., n, m)``, and their numbers in increasing order; all others are 0."""
+
+    numbers: np.ndarray
+    rows: Array
+
+
 def _parts(x: Any) -> Iterator[slice]:
     """Cut sparse samples into parts that bound the numbers which :meth:`SparseMatmul._dense` returns."""
-    start = 0
+    start, n_rows, n_columns = 0, int(x.shape[0]), int(x.shape[1])
+
+    def size(stop: int) -> int:
+        return (stop - start) * min(max(int(x.indptr[stop] - x.indptr[start]), 1), n_columns)
+
     while True:
-        widths = np.minimum(x.indptr[start + 1 :] - x.indptr[start], x.shape[1])
-        fits = np.searchsorted(np.arange(1, len(widths) + 1) * np.maximum(widths, 1), NUMBERS_AT_ONCE, side="right")
-        stop = min(start + max(1, int(fits)), x.shape[0])
+        n_fitting = bisect_right(range(start + 1, n_rows + 1), NUMBERS_AT_ONCE, key=size)
+        stop = min(start + max(1, n_fitting), n_rows)
         yield slice(start, stop)
-        if stop >= x.shape[0]:
+        if stop == n_rows:
             return
         start = stop
 

@@ -7,7 +7,7 @@ import scipy.sparse
 from gpubp.backends import sparse_matmul
 from gpubp.backends.backend import choose_backend, to_backend, to_numpy
 from gpubp.backends.sparse_matmul import SparseMatmul, for_samples, samples_of
-from gpubp.backends.wrapped_namespace import plain_namespace
+from gpubp.backends.wrapped_namespace import WrappedNamespace, plain_namespace
 
 GENERATOR = np.random.default_rng(0)
 X = scipy.sparse.csr_array(GENERATOR.random((30, 12)) * (GENERATOR.random((30, 12)) < 0.2), dtype="float32")
@@ -71,3 +71,40 @@ def test_samples_are_converted_where_they_are_sparse():
     np.testing.assert_array_equal(samples_of(X, np.asarray([3, 1]), "float32").toarray(), X.toarray()[[3, 1]])
     dense = X.toarray()
     assert samples_of(dense, slice(2, 4), "float64").base is dense
+
+
+def test_parts_are_as_large_as_the_bound_allows(monkeypatch):
+    monkeypatch.setattr(sparse_matmul, "NUMBERS_AT_ONCE", 50)
+    parts = list(sparse_matmul._parts(X))
+
+    def size(start, stop):
+        return (stop - start) * min(max(X[start:stop].nnz, 1), X.shape[1])
+
+    assert [part.start for part in parts] == [0, *(part.stop for part in parts[:-1])]
+    assert parts[-1].stop == len(X.indptr) - 1
+    assert all(size(part.start, part.stop) <= 50 < size(part.start, part.stop + 1) for part in parts[:-1])
+
+
+class Taken(WrappedNamespace):
+    """A namespace that notes how many rows it takes of its arrays."""
+
+    def __init__(self, plain):
+        super().__init__(plain)
+        self.n_rows = []
+
+    def take(self, a, indices, *, axis):
+        self.n_rows.append(indices.shape[0])
+        return self.plain.take(a, indices, axis=axis)
+
+
+def test_one_gradient_is_made_however_many_parts_there_are(monkeypatch):
+    """Each part once made an array of the gradient's size, which is large with many features."""
+    monkeypatch.setattr(sparse_matmul, "NUMBERS_AT_ONCE", 50)
+    backend = choose_backend("array_api_strict")
+    x = scipy.sparse.hstack([X, scipy.sparse.csr_array((30, 1000), dtype="float32")], format="csr")
+    taken = Taken(backend.xp)
+    xp = SparseMatmul(backend._replace(xp=taken))
+    product = xp.matmul(x.T, to_backend(backend, np.ones((30, 2), "float32")))
+    np.testing.assert_allclose(to_numpy(product), x.toarray().T @ np.ones((30, 2)), rtol=1e-5)
+    assert len(taken.n_rows) > 4
+    assert sum(n_rows == x.shape[1] for n_rows in taken.n_rows) == 1

@@ -33,6 +33,10 @@ def dataset():
 
 
 NOT_ARRAYS = {
+    "sparse on a GPU": (
+        type("csr_matrix", (), {"__module__": "cupyx.scipy.sparse._csr", "toarray": None, "get": None}),
+        r"is a csr_matrix, .* pass \w+\.get\(\)",  # and not toarray(), which would make a dense copy on the GPU
+    ),
     "LazyFrame": (lambda: polars().LazyFrame({"a": r}), r"is a LazyFrame, .* pass \w+\.collect\(\)"),
     "sparse": (lambda: torch().tensor(X).to_sparse(), r"is a sparse tensor; pass .*\.to_dense\(\)"),
     "sparse rows": (lambda: torch().tensor(X).to_sparse_csr(), r"is a sparse tensor; pass .*\.to_dense\(\)"),
