@@ -23,11 +23,13 @@ from gpubp.errors import DataError
 class NormalColumn(NamedTuple):
     """A numeric, bool or text array, and its kind if the array does not show it.
 
-    Dates, and bools with missing values, are text in the forms of ``_text_values.py``.
+    Dates, and bools with missing values, are text in the forms of ``_text_values.py``. So are values of several kinds,
+    such as numbers among text, and `value_kinds` has the kind of each.
     """
 
     values: NDArray[Any]
     kind: Kind | None = None
+    value_kinds: NDArray[np.object_] | None = None
 
 
 def normalize_column(name: str, values: Any, source: str) -> NormalColumn:
@@ -77,8 +79,10 @@ def unmasked_array(values: Any) -> NDArray[Any]:
         values = accept_on_host("column", values)
     array = arrow_to_numpy(values) if is_arrow(values) else np.asarray(values)
     array = array.astype(object) if array.dtype.kind == "T" else widened(array)
-    if array.dtype.kind == "U" and isinstance(values, list | tuple) and array.ndim == 1:
-        return np.array(values, dtype=object)  # NumPy would write the numbers of a mixed list as text
+    if isinstance(values, list | tuple) and array.ndim == 1 and array.dtype.kind in "iufU":
+        types = set(map(type, values))
+        if array.dtype.kind == "U" or bool in types or np.bool_ in types:
+            return np.array(values, dtype=object)  # NumPy would write numbers as text, and bools as numbers
     return array
 
 
@@ -118,21 +122,53 @@ def _from_objects(name: str, array: NDArray[Any], source: str) -> NormalColumn:
             "bytes must be decoded to text, and lists need a column for each item"
         )
     kind: Kind | None = None
+    value_kinds: NDArray[np.object_] | None = None
+    texts = np.empty(len(present), dtype=object)
     if len(present) and all(isinstance(value, bool | np.bool_) for value in present):
         if is_present.all():
             return NormalColumn(array.astype(bool))
-        kind = "bool"
+        kind, texts[:] = "bool", [str(value) for value in present]
     elif all(isinstance(value, Real | Decimal) and not isinstance(value, bool) for value in present):
         return NormalColumn(_numbers(name, present, is_present, source))
     elif all(isinstance(value, date) for value in present):
-        present, kind = _dates(name, present, source)
-    texts = np.empty(len(present), dtype=object)
-    # A number among text is written as one without text would be.
-    texts[:] = [str(write_number(value)) if isinstance(value, int | float) else str(value) for value in present]
+        texts, kind = _dates(name, present, source)
+    else:  # each value is written as it would be alone
+        kinds = [_kind(value) for value in present]
+        texts[:] = [_form(name, value, kind, source) for value, kind in zip(present, kinds, strict=True)]
+        if set(kinds) != {"text"}:
+            value_kinds = np.full(len(array), "text", dtype=object)
+            value_kinds[is_present] = kinds
     column = np.full(len(array), None, dtype=object)
     column[is_present] = texts
     _refuse_invalid_unicode(name, column, source)
-    return NormalColumn(column, kind)
+    return NormalColumn(column, kind, value_kinds)
+
+
+def _kind(value: Any) -> Kind:
+    if isinstance(value, bool | np.bool_):
+        return "bool"
+    if isinstance(value, Real | Decimal):
+        return "number"
+    return ("datetime_utc" if _has_zone(value) else "datetime") if isinstance(value, date) else "text"
+
+
+def _form(name: str, value: Any, kind: Kind, source: str) -> str | None:
+    """Return the text of a value in the form of its kind; None for a missing number."""
+    if kind == "number":
+        return write_number(_numbers(name, np.array([value], dtype=object), np.array([True]), source).tolist()[0])
+    return _date_form(value) if kind.startswith("datetime") else str(value)
+
+
+def _has_zone(value: date) -> bool:
+    return isinstance(value, datetime) and value.tzinfo is not None
+
+
+def _date_form(value: date) -> str:
+    zone = ""
+    if isinstance(value, datetime) and value.tzinfo is not None:
+        value, zone = value.astimezone(UTC).replace(tzinfo=None), "Z"
+    text = value.isoformat()
+    return (datetime_form(text) or text) + zone
 
 
 def _is_odd(value: Any) -> bool:
@@ -155,17 +191,14 @@ def _refuse_invalid_unicode(name: str, texts: NDArray[Any], source: str) -> None
 
 def _dates(name: str, present: NDArray[Any], source: str) -> tuple[NDArray[Any], Kind]:
     """Return dates and times of Python or pandas as text in ISO 8601, in UTC if they have a time zone."""
-    is_utc = {isinstance(value, datetime) and value.tzinfo is not None for value in present}
-    if len(is_utc) > 1:
+    has_zone = {_has_zone(value) for value in present}
+    if len(has_zone) > 1:
         raise DataError(
             f"{source}: column {name!r} holds dates with a time zone and dates without one; write all in one way"
         )
     forms = np.empty(len(present), dtype=object)
-    for place, value in enumerate(present):
-        naive = value.astimezone(UTC).replace(tzinfo=None) if True in is_utc else value
-        text = naive.isoformat()
-        forms[place] = (datetime_form(text) or text) + ("Z" if True in is_utc else "")
-    return forms, "datetime_utc" if True in is_utc else "datetime"
+    forms[:] = [_date_form(value) for value in present]
+    return forms, "datetime_utc" if True in has_zone else "datetime"
 
 
 def _numbers(name: str, present: NDArray[Any], is_present: NDArray[np.bool_], source: str) -> NDArray[Any]:

@@ -7,7 +7,7 @@ say whether ``01`` is a number or a text, so a table from one has both: the numb
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -50,6 +50,8 @@ class Table:
         Whether the first line of the source is a header, which row numbers do not count.
     first_row : int
         The number of rows before the first one, if the table is a part of its source.
+    value_kinds : dict of str to numpy.ndarray
+        The kind of each value, in columns whose values are of several kinds; `columns` has their text.
     selected : array of int, optional
         The index of each row in the table that the rows were selected from, if they were; for messages.
     """
@@ -61,6 +63,7 @@ class Table:
     written: Mapping[str, Any] = field(default_factory=dict)
     has_header: bool = False
     first_row: int = 0
+    value_kinds: Mapping[str, NDArray[np.object_]] = field(default_factory=dict)
     selected: NDArray[np.intp] | None = None
 
     @property
@@ -88,7 +91,16 @@ class Table:
         columns = {name: values[index] for name, values in self.columns.items()}
         written = {name: text.take(index) for name, text in self.written.items()}
         selected = index if self.selected is None else self.selected[index]
-        return replace(self, columns=columns, written=written, selected=selected)
+        value_kinds = {name: kinds[index] for name, kinds in self.value_kinds.items()}
+        return replace(self, columns=columns, written=written, value_kinds=value_kinds, selected=selected)
+
+    def split_by_kind(self, name: str) -> Iterator[tuple[NDArray[np.intp], "Table"]]:
+        """Return, for each kind of value in a column of several kinds, its rows and the column in these rows."""
+        value_kinds = self.value_kinds[name]
+        for kind in dict.fromkeys(value_kinds.tolist()):
+            rows = np.flatnonzero(value_kinds == kind)
+            column = replace(self, columns={name: self.columns[name]}, kinds={name: kind}, written={}, value_kinds={})
+            yield rows, column.select(rows)
 
 
 class RawTable(NamedTuple):
@@ -255,7 +267,8 @@ def build_table(
         raise DataError(f"{source}: there is no column {unknown[0]!r}{near_miss(unknown[0], normalized)}")
     arrays = {name: column.values for name, column in normalized.items()}
     kinds = {name: column.kind for name, column in normalized.items() if column.kind is not None}
-    return Table(arrays, source, tuple(targets), kinds, written or {}, has_header, first_row)
+    value_kinds = {name: column.value_kinds for name, column in normalized.items() if column.value_kinds is not None}
+    return Table(arrays, source, tuple(targets), kinds, written or {}, has_header, first_row, value_kinds)
 
 
 def _check_names(names: list[str], source: str) -> None:

@@ -55,6 +55,7 @@ def category_kind(table: Table, name: str, categorical: Sequence[str]) -> Kind |
         refuse_separators(name, counts)
         if text_among_numbers(counts) is not None:
             as_numbers(table, name, categories_fix(name))
+            raise DataError(f"column {name!r} holds true or false among numbers; {categories_fix(name)}")
     return None if kind == "number" else kind
 
 

@@ -8,7 +8,7 @@ a row's inputs do not depend on the other rows, on the format of the file or on 
 2. A text is read as the kind: ``01`` is the number 1 where numbers are expected, and a text of two digits in a column
    of text.
 3. A number, bool or date in a column of text is the one category that reads as this value: the number 1 is ``01`` if
-   no other category is 1.
+   no other category is 1. This holds for each value of a column that mixes them with text.
 4. Other values raise an error that names the column, the row, the value and the expected kind.
 """
 
@@ -44,6 +44,11 @@ def as_numbers(table: Table, name: str, fix: str = NUMBER_FIX) -> NDArray[np.flo
     fix : str
         How to correct text that is not a number.
     """
+    if name in table.value_kinds:
+        numbers = np.empty(table.n_rows)
+        for rows, part in table.split_by_kind(name):
+            numbers[rows] = as_numbers(part, name, fix)
+        return numbers
     values = table.columns[name]
     if table.kind(name) == "bool":
         values = np.array([np.nan if value is None else value in (True, "True") for value in values], dtype=np.float64)
@@ -72,6 +77,11 @@ def as_categories(table: Table, name: str, kind: Kind, known: Collection[str] = 
     DataError
         If a value is not of the kind, or if several categories read as it.
     """
+    if name in table.value_kinds:
+        mixed = np.empty(table.n_rows, dtype=object)
+        for rows, part in table.split_by_kind(name):
+            mixed[rows] = as_categories(part, name, kind, known)
+        return mixed
     received: Kind = "text" if name in table.written else table.kind(name)
     texts = _forms(table, name, received)
     if kind == received:
@@ -140,12 +150,12 @@ def _forms(table: Table, name: str, received: Kind) -> NDArray[np.object_]:
     values = table.columns[name]
     if received == "text":
         return table.texts(name)
-    if values.dtype == object:
-        return values
-    if (infinite := np.isinf(values)).any():
+    is_text = values.dtype == object
+    infinite = np.array([value in ("inf", "-inf") for value in values]) if is_text else np.isinf(values)
+    if infinite.any():
         where = table.describe_row(int(infinite.argmax()))
         raise DataError(f"column {name!r}, {where}: infinity; it cannot be a category")
-    return write_numbers(values)
+    return values if is_text else write_numbers(values)
 
 
 def _form(text: str, received: Kind, kind: Kind) -> str | None:
