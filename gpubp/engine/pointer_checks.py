@@ -1,7 +1,8 @@
 """Checks of the arrays whose addresses are passed to compiled code, which reads and writes them unchecked.
 
 Arguments of users are validated at the entry points, with better messages. These checks find what has been changed
-since then: fitted attributes, a model read by another program, an estimator that several threads fit at once.
+since then: fitted attributes, a model read by another program, an estimator that several threads fit at once. They
+compare shapes and types, but no strides: callers copy what is not contiguous.
 """
 
 from typing import Any

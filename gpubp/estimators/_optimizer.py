@@ -1,8 +1,10 @@
 """The stochastic solvers: the optimizer of each name, its learning rate, and the state kept between two calls."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from gpubp.backends.backend import Backend, to_backend, to_numpy
 from gpubp.estimators._options import FitOptions
@@ -113,6 +115,28 @@ class OptimizerState(NamedTuple):
         """Move the state's arrays to a backend, or with None to the host."""
         return self._replace(state=_move_arrays(self.state, backend, dtype))
 
+    def check_fits(self, theta: np.ndarray) -> None:
+        """Check that the state has the shape of the parameters, which the user may have replaced.
+
+        Raises
+        ------
+        ValueError
+            If an array of the state has another shape.
+        """
+        if others := {shape for shape in _shapes(self.state) if shape not in ((), theta.shape)}:
+            raise ValueError(
+                f"the state of solver={self.solver!r} has the shape {others.pop()}, but coefs_ and intercepts_ hold "
+                f"{theta.size} parameters: give them the shapes that they had, or clone() and fit the model"
+            )
+
+
+def _shapes(part: Any) -> Iterator[tuple[int, ...]]:
+    """Yield the shapes of the arrays of an optimizer's state, or of a part of it."""
+    for inner in part if isinstance(part, tuple) else ():
+        yield from _shapes(inner)
+    if hasattr(part, "shape"):
+        yield tuple(part.shape)
+
 
 def _move_arrays(part: Any, backend: Backend | None, dtype: str) -> Any:
     """Move the arrays of an optimizer's state, or of a part of it."""
@@ -124,7 +148,7 @@ def _move_arrays(part: Any, backend: Backend | None, dtype: str) -> Any:
 
 
 def optimizer_state_of(
-    options: FitOptions, before: OptimizerState | None, n_seen: int, incremental: bool
+    options: FitOptions, before: OptimizerState | None, theta: np.ndarray, n_seen: int, incremental: bool
 ) -> OptimizerState:
     """Return the initial state of the optimizer: the previous state, if the solver is the same.
 
@@ -133,12 +157,20 @@ def optimizer_state_of(
     options : FitOptions
     before : OptimizerState, optional
         The state after the last call.
+    theta : (P,) array
+        The parameters from which to continue.
     n_seen : int
         Samples seen in all previous calls.
     incremental : bool
         Whether the learning rate continues too; a new fit starts its schedule again.
+
+    Raises
+    ------
+    ValueError
+        If the previous state does not fit the parameters.
     """
     scaled = before is not None and isinstance(before.state, LossScaleState)
     if before is None or before.solver != options.solver or scaled != (options.matmul_precision == "float16"):
         return OptimizerState(options.solver, learning_rate_of(options, n_seen))
+    before.check_fits(theta)
     return before if incremental else before._replace(rate=learning_rate_of(options, n_seen), epochs=0)

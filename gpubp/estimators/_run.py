@@ -64,7 +64,7 @@ def _train(
     theta = to_backend(fit.backend, processes.on_rank_0(lambda: fit.theta), fit.precision)
     start = None
     if options.solver != "lbfgs":
-        start = optimizer_state_of(options, state.optimizer, state.t, incremental)
+        start = optimizer_state_of(options, state.optimizer, fit.theta, state.t, incremental)
     task = FitTask(model, arguments.X, arguments.y, arguments.sample_weight, 1 if incremental else options.max_iter)
     n_samples, evaluate = samples.n_samples, None if held_out is None else held_out.evaluate
     monitor = FitMonitor(fit, n_samples, evaluate, theta, task, start and start.rate, processes)

@@ -95,12 +95,30 @@ def test_weights_that_are_integers(kind, use):
     np.testing.assert_array_equal(*[model.predict_proba(X) for model in models])
 
 
-def test_a_state_of_the_optimizer_that_does_not_fit():
-    model = fitted()
-    state = model._optimizer.state
-    model._optimizer = model._optimizer._replace(state=state._replace(**{state._fields[-1]: np.zeros(3)}))
-    with pytest.raises(ValueError, match="shape"):
-        model.partial_fit(X, y)
+SOLVERS = [
+    *({"solver": solver} for solver in ("adam", "adamw", "rmsprop", "sgd")),
+    {"max_grad_norm": 1.0},
+    {"matmul_precision": "float16", "dtype": "float32"},
+]
+
+
+@pytest.mark.parametrize("use", ["partial_fit", "fit"])
+@pytest.mark.parametrize("options", SOLVERS, ids=str)
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_a_state_of_the_optimizer_that_does_not_fit(options, use):
+    """The user replaced the weights by wider ones, and set hidden_layer_sizes to match."""
+    model, wider = (
+        fitted(**options),
+        gpubp.MLPClassifier((20, 8), max_iter=1, device="cpu").partial_fit(X, y, classes=[0, 1]),
+    )
+    model.set_params(hidden_layer_sizes=(20, 8))
+    model.coefs_, model.intercepts_ = wider.coefs_, wider.intercepts_
+    with pytest.raises(ValueError, match=r"the state of solver='\w+' has the shape \(\d+,\), but coefs_ .* clone\(\)"):
+        getattr(model, use)(X, y)
+    assert all(map(np.array_equal, model.coefs_, wider.coefs_))
+    before = model.predict_proba(X)
+    model.set_params(solver="sgd" if model.solver == "adam" else "adam", matmul_precision="float32")
+    assert np.any(getattr(model, use)(X, y).predict_proba(X) != before)  # the state of another solver is not used
 
 
 def test_one_estimator_fitted_by_four_threads():
