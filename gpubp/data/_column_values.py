@@ -145,6 +145,8 @@ def _from_objects(name: str, array: NDArray[Any], source: str) -> NormalColumn:
 
 
 def _kind(value: Any) -> Kind:
+    if isinstance(value, str):
+        return "text"
     if isinstance(value, bool | np.bool_):
         return "bool"
     if isinstance(value, Real | Decimal):
@@ -155,7 +157,11 @@ def _kind(value: Any) -> Kind:
 def _form(name: str, value: Any, kind: Kind, source: str) -> str | None:
     """Return the text of a value in the form of its kind; None for a missing number."""
     if kind == "number":
-        return write_number(_numbers(name, np.array([value], dtype=object), np.array([True]), source).tolist()[0])
+        is_exact = isinstance(value, int | np.integer) and -(2**63) <= value < 2**64  # as in a column of integers
+        try:
+            return write_number(int(value) if is_exact else float(value))
+        except OverflowError as error:
+            raise _too_large(name, source) from error
     return _date_form(value) if kind.startswith("datetime") else str(value)
 
 
@@ -210,8 +216,12 @@ def _numbers(name: str, present: NDArray[Any], is_present: NDArray[np.bool_], so
     try:
         numbers[is_present] = present.astype(np.float64)
     except OverflowError as error:
-        raise DataError(f"{source}: column {name!r} holds a number too large for float64") from error
+        raise _too_large(name, source) from error
     return numbers
+
+
+def _too_large(name: str, source: str) -> DataError:
+    return DataError(f"{source}: column {name!r} holds a number too large for float64")
 
 
 def _is_missing(value: Any) -> bool:
