@@ -54,7 +54,9 @@ def check_epoch(
 def check_prediction(network: Network, theta: Array, x: Array) -> None:
     """Check parameters and samples before outputs are computed; raise ValueError if they do not fit the network."""
     _check("theta", theta, (*theta.shape[:-1], network.n_parameters), theta.dtype)
-    _check("x", x, (*x.shape[:-1], network.sizes[0]), theta.dtype)
+    # samples that stay on the host are of another library than theta
+    same = type(x) is not type(theta) or x.dtype == theta.dtype
+    _check("x", x, (*x.shape[:-1], network.sizes[0]), x.dtype if same else theta.dtype)
 
 
 def _check_samples(

@@ -178,7 +178,8 @@ def test_auto_falls_back_and_says_why_once(gpu, caplog, found, level):
     assert requested == [0]
 
 
-def test_auto_trains_on_the_cpu(gpu, caplog):
+def test_auto_trains_on_the_cpu(gpu, caplog, monkeypatch):
+    monkeypatch.setenv("GPUBP_COMPILED", "never")  # compiling would be another record
     gpu(MISSING)
     caplog.set_level(logging.INFO, "gpubp")
     for _ in range(2):

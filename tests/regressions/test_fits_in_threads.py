@@ -1,6 +1,5 @@
 """Fits that run in several threads at once give the bits that they give alone."""
 
-import warnings
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -10,7 +9,11 @@ import threadpoolctl
 import gpubp
 from gpubp.engine import cpu
 
-pytestmark = [pytest.mark.skipif(not cpu.numba_works(), reason="needs numba"), pytest.mark.slow]
+pytestmark = [
+    pytest.mark.skipif(not cpu.numba_works(), reason="needs numba"),
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore"),
+]
 
 
 @pytest.fixture(autouse=True)
@@ -23,10 +26,8 @@ def several_threads_of_blas(monkeypatch):
 def fit(seed):
     rng = np.random.default_rng(seed)
     X = rng.normal(size=(400, 60))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        model = gpubp.MLPClassifier((50, 40), max_iter=8, random_state=seed, device="cpu", early_stopping=seed % 2 == 0)
-        return model.fit(X, X[:, 0] > X[:, 1]).coefs_
+    model = gpubp.MLPClassifier((50, 40), max_iter=8, random_state=seed, device="cpu", early_stopping=seed % 2 == 0)
+    return model.fit(X, X[:, 0] > X[:, 1]).coefs_
 
 
 def test_eight_fits():
