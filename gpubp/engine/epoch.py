@@ -12,8 +12,9 @@ from gpubp._typing import Array, Namespace
 from gpubp.backends.backend import Backend
 from gpubp.distributed.process_group import SINGLE_PROCESS, ProcessGroup
 from gpubp.engine import cpu, cuda
-from gpubp.engine.plain.minibatches import ArrayBatches, Batches, BatchesInParts, epochs_of, total_weight
+from gpubp.engine.plain.minibatches import ArrayBatches, Batches, epochs_of, total_weight
 from gpubp.engine.plain.step import EpochResult, EpochRunner, ModelState, Objective, Step, make_step
+from gpubp.engine.windows import WindowRunner
 from gpubp.optim.first_order import Optimizer
 from gpubp.optim.second_order import SecondOrder
 
@@ -55,32 +56,6 @@ def make_epoch_runner(
         device = cuda_device(backend.device, backend.matmul_precision)
         return cuda_epoch_runner(device, objective, optimizer, dtype, plain())
     return plain()
-
-
-BYTES_OF_A_WINDOW = 32 << 20
-"""Samples in other than C order above this size are copied in windows, if compiled code needs them in C order."""
-
-
-class WindowRunner:
-    """Runs an epoch on samples in C order: others are copied window by window, not all at once."""
-
-    def __init__(self, run_epoch: EpochRunner) -> None:
-        self.run_epoch = run_epoch
-        self.takes_orders = getattr(run_epoch, "takes_orders", False)
-
-    def __call__(self, model: ModelState, batches: Batches) -> EpochResult:
-        """Run one or more epochs, or a part of one."""
-        if not isinstance(batches, ArrayBatches) or batches.epochs > 1 or batches.size >= batches.n_samples:
-            return self.run_epoch(model, batches)
-        x = batches.samples.x
-        if x.flags.c_contiguous or x.nbytes <= BYTES_OF_A_WINDOW:
-            return self.run_epoch(model, batches)
-        steps_per_window = max(1, BYTES_OF_A_WINDOW // (batches.size * x.shape[-1] * x.itemsize))
-        results = [self.run_epoch(model, window.in_order()) for window in BatchesInParts(batches, steps_per_window)]
-        values, weights, sizes = (
-            np.concatenate(parts) for parts in zip(*(result[:3] for result in results), strict=True)
-        )
-        return EpochResult(values, weights, sizes, results[-1].finite)
 
 
 def plain_epoch_runner(

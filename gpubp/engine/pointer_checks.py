@@ -90,5 +90,10 @@ def _check(name: str, array: Array, shape: tuple[int, ...], dtype: Any) -> None:
 
 
 def _check_indices(name: str, indices: np.ndarray, n: int) -> None:
-    if indices.size and not (indices.dtype.kind in "iu" and indices.min() >= 0 and indices.max() < n):
-        raise ValueError(f"{name} must hold integers from 0 to {n - 1}, got {indices.dtype} that exceed them")
+    if not indices.size:
+        return
+    if indices.dtype.kind not in "iu":
+        raise ValueError(f"{name} must hold integers from 0 to {n - 1}, got {indices.dtype}")
+    low, high = indices.min(), indices.max()
+    if low < 0 or high >= n:
+        raise ValueError(f"{name} must hold integers from 0 to {n - 1}, got numbers from {low} to {high}")

@@ -45,9 +45,8 @@ class HeldOut:
         for rows in gen_batches(self.x.shape[0], SAMPLES_AT_ONCE):
             layer = output_layer(xp, network, theta, samples_of(self.x, rows, self.precision))
             part_weights = None if weights is None else weights[rows]
-            loss = output_loss(xp, network.loss, network.activations[-1], *layer, self.targets[rows, :], part_weights)[
-                0
-            ]
+            targets = self.targets[rows, :]
+            loss, _ = output_loss(xp, network.loss, network.activations[-1], *layer, targets, part_weights)
             total = total + to_numpy(loss)
             outputs.append(to_numpy(layer.y))
         total_weight = self.x.shape[0] if self.y_weight is None else float(np.sum(self.y_weight))

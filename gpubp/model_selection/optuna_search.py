@@ -14,6 +14,9 @@ from gpubp._core.user_warnings import warn
 from gpubp.errors import DataError, GpubpError
 from gpubp.model_selection.batched import CandidateEvaluation, StackedSearch
 
+FAULTS_OF_CODE = (AttributeError, NameError, TypeError)
+"""Errors of the user's own sampler or storage that are raised: they are not an end of the study."""
+
 
 class BatchedOptunaSearchCV(StackedSearch):
     """A search whose candidates are suggested by Optuna, a batch at a time, each batch trained as stacks of networks.
@@ -165,6 +168,8 @@ class BatchedOptunaSearchCV(StackedSearch):
         try:
             for number, mean in zip(suggested, means, strict=True):
                 self.study_.tell(number, *((mean,) if np.isfinite(mean) else (None, failed)))
+        except FAULTS_OF_CODE:
+            raise
         except Exception as raised:  # of the study's storage or sampler
             error = raised
         return StudyStep(results, len(requested), error)
@@ -185,6 +190,8 @@ class BatchedOptunaSearchCV(StackedSearch):
         while len(requested) < n and not stopped.is_set():
             try:
                 trial = self.study_.ask(distributions)
+            except FAULTS_OF_CODE:
+                raise
             except Exception as raised:  # of the study's storage or sampler
                 return raised
             requested.append(trial)
@@ -196,9 +203,8 @@ class BatchedOptunaSearchCV(StackedSearch):
                 return cast(Exception, raised)
             if params is None:
                 continue
-            if (
-                exhaustive and repr(params) in seen
-            ):  # the sampler has nothing new, at least until this batch is reported
+            # the sampler has nothing new, at least until this batch is reported
+            if exhaustive and repr(params) in seen:
                 self.study_.tell(trial, state=states.PRUNED)
                 break
             seen.add(repr(params))

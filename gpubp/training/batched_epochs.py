@@ -64,7 +64,7 @@ class BatchedEpochs:
         if (n := self._choose_n_epochs(plan, model, batches, epochs_without_improvement)) < MIN_EPOCHS_PER_CALL:
             return [], batches
         previous = model.theta, map_arrays(partial(plan.backend.xp.asarray, copy=True), model.state)
-        draws = plan.draws and plan.draws.state()
+        draws = None if plan.draws is None else plan.draws.state()
         start, self.enabled = time.perf_counter(), False
         try:
             sums, finite, _ = epochs.train_on_batches(plan, model, self._join_batches(plan, batches, n))
@@ -73,7 +73,7 @@ class BatchedEpochs:
         finally:
             if not self.enabled:
                 model.theta, model.state = previous
-                if plan.draws:
+                if plan.draws is not None:
                     plan.draws.restore(draws)
         if not self.enabled:
             return [], batches

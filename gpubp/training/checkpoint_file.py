@@ -71,7 +71,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
             f"{path} has the format {excerpt(str(number), 40)}, from gpubp {version}; gpubp {__version__} reads up to "
             f"{FORMAT}. Upgrade it: pip install --upgrade gpubp"
         )
-    if not has_types(header, _HEADER) or header["arrays"] != _described(arrays):
+    if not has_types(header, _HEADER) or header["arrays"] != _describe_arrays(arrays):
         raise DamagedCheckpoint("has a header that does not match its contents")
     if header.pop("sha256") != checksum(header, *arrays.values()):
         raise DamagedCheckpoint("was changed after it was written: its checksum does not match")
@@ -91,7 +91,7 @@ def write_checkpoint(checkpoint: Checkpoint) -> None:
         "settings": checkpoint.settings,
         "training_state": checkpoint.numbers,
         "order": checkpoint.order,
-        "arrays": _described(arrays),
+        "arrays": _describe_arrays(arrays),
     }
     header["sha256"] = checksum(header, *(arrays[name] for name in sorted(arrays)))
     write_atomically(checkpoint.path, safetensors.numpy.save(arrays, {_KEY: canonical_json(header)}))
@@ -105,5 +105,5 @@ def _header(text: str | None) -> dict[str, Any]:
     return header
 
 
-def _described(arrays: Arrays) -> dict[str, Any]:
+def _describe_arrays(arrays: Arrays) -> dict[str, Any]:
     return {name: {"shape": list(array.shape), "dtype": array.dtype.name} for name, array in sorted(arrays.items())}

@@ -33,11 +33,8 @@ def retire_finished(
         return plan
     selected, active = select_states(plan.backend, model, continues), stack.active[continues]
     smaller = plan.plan_for_subset(continues)
-    model.theta, model.state, stack.active = (
-        selected.theta,
-        selected.state,
-        active,
-    )  # one statement, which Ctrl-C cannot interrupt halfway
+    # one statement, which Ctrl-C cannot interrupt halfway
+    model.theta, model.state, stack.active = selected.theta, selected.state, active
     return smaller
 
 

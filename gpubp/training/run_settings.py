@@ -22,25 +22,25 @@ _BYTES_AT_ONCE = 1 << 24  # moved to the host at a time for the fingerprint of a
 
 
 def settings_of(
-    network: Network, optimizer: Optimizer | SecondOrder, data: Mapping[str, Array | None], same: Mapping[str, Any]
+    network: Network, optimizer: Optimizer | SecondOrder, data: Mapping[str, Array | None], options: Mapping[str, Any]
 ) -> Settings:
     """Describe the settings that must match for a run to resume: network, optimizer, arrays, and other options."""
     settings = {f"network.{name}": value for name, value in asdict(network).items()} | {"optimizer": optimizer.name}
     settings |= {f"{optimizer.name}.{name}": name_of(value) for name, value in optimizer.settings.items()}
     settings |= {name: fingerprint(array) for name, array in data.items()}
-    return settings | {name: name_of(value) for name, value in same.items()}
+    return settings | {name: name_of(value) for name, value in options.items()}
 
 
 def fingerprint(array: Array | None) -> dict[str, Any] | None:
     """Describe an array by shape, type and SHA-256; None for None."""
     if array is None:
         return None
-    of_all, n_rows = hashlib.sha256(), int(array.shape[0])
+    digest, n_rows = hashlib.sha256(), int(array.shape[0])
     at_once = max(1, int(_BYTES_AT_ONCE // max(1, 8 * int(np.prod(array.shape[1:], dtype=np.int64)))))
     for start in range(0, n_rows, at_once):
-        of_all.update(array_bytes(to_numpy(array[start : min(start + at_once, n_rows), ...])))
+        digest.update(array_bytes(to_numpy(array[start : min(start + at_once, n_rows), ...])))
     shape = [int(n) for n in array.shape]
-    return {"shape": shape, "dtype": str(array.dtype).rpartition(".")[2], "sha256": of_all.hexdigest()}
+    return {"shape": shape, "dtype": str(array.dtype).rpartition(".")[2], "sha256": digest.hexdigest()}
 
 
 def name_of(setting: Any) -> Any:

@@ -11,10 +11,11 @@ from sklearn import neural_network
 import gpubp
 from gpubp import Network, adam
 from gpubp.backends.backend import choose_backend
-from gpubp.engine import epoch as epoch_module
-from gpubp.engine.epoch import WindowRunner, plain_epoch_runner
+from gpubp.engine import windows
+from gpubp.engine.epoch import plain_epoch_runner
 from gpubp.engine.plain.minibatches import ArrayBatches, Batch
 from gpubp.engine.plain.step import EpochResult, ModelState, Objective
+from gpubp.engine.windows import WindowRunner
 from gpubp.estimators._fit import theta_of
 from gpubp.nn.initialization import initial_weights
 
@@ -107,7 +108,7 @@ class TestWindows:
     @pytest.mark.parametrize("ordered", [True, False])
     @pytest.mark.parametrize("fraction", [1.0, 0.5])
     def test_give_what_all_samples_give(self, ordered, fraction, monkeypatch):
-        monkeypatch.setattr(epoch_module, "BYTES_OF_A_WINDOW", 10_000)
+        monkeypatch.setattr(windows, "BYTES_OF_A_WINDOW", 10_000)
         x, y = samples("float64", "F")
         x, targets, weights = x[:1000], y[:1000, None], np.linspace(0.0, 1.0, 1000)
         backend, network = choose_backend("cpu"), Network((50, 3, 1))

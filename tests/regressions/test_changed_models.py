@@ -177,6 +177,14 @@ def test_arguments_of_compiled_steps(name):
             run_epoch(*WRONG[name])
 
 
+@pytest.mark.parametrize(
+    ("order", "received"), [(np.arange(1, 91), "numbers from 1 to 90"), (np.arange(90.0), "float64")]
+)
+def test_the_message_names_what_was_received(order, received):
+    with pytest.raises(ValueError, match=f"order must hold integers from 0 to 89, got {received}$"):
+        check_epoch(NETWORK, np.dtype("float64"), model_state(), replace(BATCHES, order=order))
+
+
 @pytest.mark.parametrize(("theta", "x"), [(THETA[:-1], X), (THETA, X[:, :3]), (THETA, X.astype("float32"))])
 def test_arguments_of_compiled_predictions(theta, x):
     check_prediction(NETWORK, THETA, X)

@@ -155,6 +155,17 @@ def test_a_storage_that_ends(method, space):
             search(study=study, space=space)
 
 
+@pytest.mark.parametrize("method", ["sample_relative", "after_trial"])
+def test_a_fault_in_the_code_of_a_sampler_is_raised(method):
+    class Faulty(optuna.samplers.RandomSampler):
+        pass
+
+    setattr(Faulty, method, lambda self: None)  # too few parameters
+    study = optuna.create_study(direction="maximize", sampler=Faulty(seed=0))
+    with pytest.raises(TypeError, match="positional argument"):
+        search(study=study)
+
+
 def test_an_error_of_the_users_function_is_raised():
     def fails(trial):
         return suggest(trial) if trial.number < 5 else 1 / 0

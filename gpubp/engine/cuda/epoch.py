@@ -23,9 +23,8 @@ logger = logging.getLogger("gpubp")
 STEPS_PER_GRAPH = 64  # at most
 BYTES_PER_WINDOW = 64 << 20  # of gathered samples, at most
 MAX_NETWORKS = 2**16 - 1  # of a stack: the largest third dimension of a launch
-MAX_OPERATIONS_OF_ONE_BLOCK = (
-    1e6  # operations of a step above which one block of threads is slower than all; by calculation
-)
+MAX_OPERATIONS_OF_ONE_BLOCK = 1e6
+"""Operations of a step above which one block of threads is slower than all; by calculation."""
 
 
 def cuda_epoch_runner(

@@ -109,7 +109,6 @@ def settings_of_steps(
             values[name] = np.reshape(np.asarray(to_numpy(setting), float), (1, -1))
     for name in update.counters:
         values[STATE_PREFIX + name] = (getattr(state, name) + np.arange(len(epochs)))[:, None]
-    arrays = np.broadcast_arrays(np.empty((len(epochs), 1)), *(number.evaluate(values) for number in update.settings))[
-        1:
-    ]
+    numbers = [number.evaluate(values) for number in update.settings]
+    _, *arrays = np.broadcast_arrays(np.empty((len(epochs), 1)), *numbers)
     return np.stack(arrays, axis=-1)

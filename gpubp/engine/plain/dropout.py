@@ -74,13 +74,13 @@ def with_dropout(
         shape, rows = batch.x.shape[:-1], slice(None)
         if batch.shard is not None:  # the masks are those of the whole batch
             shape, rows = (*shape[:-1], batch.shard.n), batch.shard.rows
-        of_inputs: list[Any] = []
+        masks_of_inputs: list[Any] = []
         if scipy.sparse.issparse(batch.x):
-            batch, of_inputs = batch._replace(x=_drop_sparse(batch.x, rates[0], generator, shape[0], rows)), [1.0]
-        masks = [mask[..., rows, :] for mask in draw_masks(network, rates, generator, shape, len(of_inputs))]
+            batch, masks_of_inputs = batch._replace(x=_drop_sparse(batch.x, rates[0], generator, shape[0], rows)), [1.0]
+        masks = [mask[..., rows, :] for mask in draw_masks(network, rates, generator, shape, len(masks_of_inputs))]
         dtype = str(batch.x.dtype).rpartition(".")[2]
         on_device = [to_backend(backend, mask, dtype) for mask in masks]
-        yield part, batch._replace(dropout_masks=(*of_inputs, *on_device))
+        yield part, batch._replace(dropout_masks=(*masks_of_inputs, *on_device))
 
 
 def draw_masks(
@@ -98,13 +98,13 @@ def draw_masks(
 
 
 def _drop_sparse(
-    x: Any, rate: float, generator: np.random.Generator | np.random.RandomState, n_samples: int, own: slice
+    x: Any, rate: float, generator: np.random.Generator | np.random.RandomState, n_samples: int, shard: slice
 ) -> Any:
     """Apply the factors of the inputs to sparse samples: those that dense samples get, drawn in parts.
 
-    ``own`` are the rows of x among the ``n_samples`` of the whole batch.
+    ``shard`` are the rows of x among the ``n_samples`` of the whole batch.
     """
-    begin, _, _ = own.indices(n_samples)
+    begin, _, _ = shard.indices(n_samples)
     factors = np.ones_like(x.data)
     at_once = max(1, NUMBERS_AT_ONCE // x.shape[1])
     for start in range(0, n_samples, at_once):
