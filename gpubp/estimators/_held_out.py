@@ -140,7 +140,7 @@ def hold_out(
 def score_of(
     scoring: str | Callable[..., Any] | None, coding: TargetCoding, evaluated: Evaluated, fitted: Callable[[], Any]
 ) -> float:
-    """Compute the score of held-out samples; it is NaN if it, or an output, is infinite.
+    """Compute the score of held-out samples; it is NaN if it is not defined, or it or an output is infinite.
 
     Parameters
     ----------
@@ -152,7 +152,8 @@ def score_of(
         Returns an estimator with the current weights, for a scorer that calls its methods.
     """
     held_out, loss, outputs = evaluated
-    if not np.all(np.isfinite(outputs)):
+    is_defined = coding.is_defined(scoring, held_out.y_true, held_out.y_weight)
+    if not is_defined or not np.all(np.isfinite(outputs)):
         return math.nan
     if scoring is None or scoring == coding.default_scoring:
         score = float(coding.default_score(held_out.y_true, outputs, held_out.y_weight))

@@ -24,6 +24,8 @@ from gpubp.io.onnx.predictions import (
 )
 
 MARKS = "multilabel-indicator"  # the value of scikit-learn's type_of_target for columns that mark labels
+OF_ALL_CLASSES = ("neg_log_loss", "d2_log_loss_score", "neg_brier_score", "d2_brier_score", "top_k_accuracy")
+"""Scores, besides areas under ROC curves, for which scikit-learn requires all classes to be in the true values."""
 
 
 class LabelColumns:
@@ -224,15 +226,24 @@ class ClassTargets:
         """Compute the accuracy."""
         return accuracy(y, self.for_scoring(outputs), sample_weight)
 
+    def is_defined(self, scoring: Any, y: np.ndarray, sample_weight: np.ndarray | None) -> bool:
+        """Return True: what has no score is refused before training."""
+        return True
+
     def reason_undefined(self, scoring: Any, targets: np.ndarray) -> str:
-        """Return which classes areas under ROC curves lack: they need two in each column, and all of one column."""
-        if not (isinstance(scoring, str) and scoring.startswith("roc_auc")):
+        """Return which classes a score of probabilities lacks: it needs all classes, or both values in each column."""
+        is_area = isinstance(scoring, str) and scoring.startswith("roc_auc")
+        if not is_area and scoring not in OF_ALL_CLASSES:
             return ""
         y = self.for_scoring(targets)
+        if scoring == "neg_brier_score" and len(self.classes) == 2:
+            return ""
         if y.ndim == 1:
             present = np.unique(y)
             is_defined = len(present) == max(2, len(self.classes))
             return "" if is_defined else f"it needs all classes, {self.classes}, but they have {present}"
+        if not is_area:
+            return ""
         constant = np.flatnonzero(np.all(y == y[:1], axis=0))
         return f"it needs both values in each column, but column {constant[0]} has one" if len(constant) else ""
 

@@ -44,6 +44,9 @@ class TargetCoding(Protocol):
     def default_score(self, y: np.ndarray, outputs: np.ndarray, sample_weight: np.ndarray | None) -> float:
         """Score outputs if the parameter ``scoring`` is None."""
 
+    def is_defined(self, scoring: Any, y: np.ndarray, sample_weight: np.ndarray | None) -> bool:
+        """Return whether a score of these true values depends on what is predicted."""
+
     def reason_undefined(self, scoring: Any, targets: np.ndarray) -> str:
         """Return why a score is undefined for these targets, whatever is predicted; "" if that is not known."""
 

@@ -24,7 +24,7 @@ from gpubp.nn.losses import LOSSES as ALL_LOSSES
 from gpubp.nn.losses import get_loss
 
 LOSS_OF = {"squared_error": "squared", "absolute_error": "absolute"}  # names that differ in gpubp.nn.losses
-OF_TWO = ("r2", "explained_variance", "d2_absolute_error_score")  # scores that need at least two samples
+OF_TWO = ("r2", "explained_variance", "d2_absolute_error_score")  # scores that need two different targets
 SAFE_EXPONENT = 300  # the squares of numbers up to 2^300 in magnitude, and down to 2^-300, have room in float64
 LOSSES = (*LOSS_OF, "huber", "log_cosh", "poisson")
 
@@ -56,6 +56,13 @@ def _exponents(y: Any) -> np.ndarray:
     largest = np.max(np.abs(y), axis=0)
     exponents: np.ndarray = np.frexp(largest)[1]
     return np.where(np.isfinite(largest) & (np.abs(exponents) > SAFE_EXPONENT), exponents, 0)
+
+
+def _varies(y: np.ndarray, sample_weight: np.ndarray | None) -> np.ndarray:
+    """Return of each column whether its targets differ, where their weight is not 0."""
+    weighted = y if sample_weight is None else y[sample_weight != 0]
+    varies: np.ndarray = np.any(weighted != weighted[:1], axis=0)
+    return varies
 
 
 def _magnitude_of_loss(loss: str, errors: np.ndarray) -> np.ndarray:
@@ -138,11 +145,17 @@ class NumberTargets:
         return targets
 
     def default_score(self, y: np.ndarray, outputs: np.ndarray, sample_weight: np.ndarray | None) -> float:
-        """Compute R^2; NaN for targets that are all equal, which scikit-learn scores 0 or 1."""
-        weighted = y if sample_weight is None else y[sample_weight != 0]
-        if np.all(weighted == weighted[:1]):
+        """Compute R^2 of the columns that vary; NaN if none does. scikit-learn scores equal targets 0 or 1."""
+        varies = _varies(y, sample_weight)
+        if not np.any(varies):
             return math.nan
+        if y.ndim == 2 and not np.all(varies):
+            return r_squared(y[:, varies], outputs[:, varies], sample_weight)
         return r_squared(y, self.predictions(outputs), sample_weight)
+
+    def is_defined(self, scoring: Any, y: np.ndarray, sample_weight: np.ndarray | None) -> bool:
+        """Return whether R^2 and similar scores are defined: the targets are not all equal."""
+        return scoring not in OF_TWO or bool(np.any(_varies(y, sample_weight)))
 
     def reason_undefined(self, scoring: Any, targets: np.ndarray) -> str:
         """Return what R^2 and similar scores lack: they need two samples."""
@@ -194,6 +207,8 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):  # type: ignore[misc]
     - Targets whose loss overflows or vanishes in the precision of the computation raise an error, such as 1e200 and
       1e-200 in float64, or 1e20 and 1e-20 in float32; scikit-learn's loss is infinite or knows nothing of them. Scale
       them, for example with :class:`sklearn.compose.TransformedTargetRegressor`. :meth:`score` is exact for all.
+    - Early stopping leaves out outputs whose held-out targets are all equal: their R^2 is not defined.
+      scikit-learn's is 0 or 1.
     - Targets below 0 raise an error with ``loss="poisson"``; scikit-learn's loss is then NaN.
     - With ``solver="lbfgs"`` there is no ``partial_fit``, and with float32 X the computation and ``coefs_`` are
       float32.

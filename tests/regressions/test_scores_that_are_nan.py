@@ -9,6 +9,7 @@ import warnings
 import numpy as np
 import pytest
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import r2_score
 
 import gpubp
 from gpubp.data.metrics import RunningScores, score
@@ -70,6 +71,18 @@ REFUSED = {
     ),
     "one class in all": lambda: classifier(scoring="roc_auc").fit(X, np.zeros(90)),
     "a label of all": lambda: classifier(scoring="roc_auc").fit(X, np.c_[y, 1 - y, y * 0]),
+    **{
+        f"one class, {scoring}": lambda scoring=scoring: classifier(scoring=scoring).fit(
+            X, y, validation_data=(X[y == 1], y[y == 1])
+        )
+        for scoring in ("neg_log_loss", "d2_log_loss_score", "top_k_accuracy")
+    },
+    **{
+        f"a class lacks, {scoring}": lambda scoring=scoring: classifier(scoring=scoring).fit(
+            X, np.arange(90) % 3, validation_data=(X[:2], np.arange(2))
+        )
+        for scoring in ("neg_log_loss", "d2_log_loss_score", "neg_brier_score", "d2_brier_score", "top_k_accuracy")
+    },
     "restarts": lambda: classifier(scoring="roc_auc", n_restarts=2).fit(X, np.zeros(90)),
     "ensemble": lambda: gpubp.MLPEnsembleClassifier(classifier(scoring="roc_auc"), 2).fit(X, np.zeros(90)),
 }
@@ -77,7 +90,7 @@ REFUSED = {
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_an_undefined_score_is_refused_before_training(name):
-    with pytest.raises(ValueError, match=r"the score '(r2|roc_auc.*)' of held-out samples, which is not defined"):
+    with pytest.raises(ValueError, match=r"the score '\w+' of held-out samples, which is not defined"):
         REFUSED[name]()
 
 
@@ -110,6 +123,11 @@ ALL_NAN = {
     "a scorer": {"scoring": Scores(math.nan)},
     "infinite": {"scoring": Scores(-math.inf)},
     "equal targets": {"validation_data": (X[:20], np.full(20, 0.3))},
+    **{
+        f"equal targets, {scoring}": {"validation_data": (X[:20], np.full(20, 0.3)), "scoring": scoring}
+        for scoring in ("explained_variance", "d2_absolute_error_score")
+    },
+    "equal targets, weighted": {"validation_data": (X[:20], np.r_[1.0, np.full(19, 0.3)], np.r_[0.0, np.ones(19)])},
     "equal targets, R^2 by name": {"validation_data": (X[:20], np.full(20, 0.3)), "scoring": "r2"},
 }
 
@@ -132,6 +150,25 @@ def test_no_number_at_all_keeps_the_last_weights(name, n_restarts):
     if n_restarts > 1:  # by the loss
         assert model.best_restart_ == np.argmax(model.restart_scores_)
         assert model.restart_scores_ == expected.restart_scores_
+
+
+@pytest.mark.parametrize("scoring", ["neg_log_loss", "d2_log_loss_score", "neg_brier_score", "top_k_accuracy"])
+def test_scores_of_probabilities_that_are_defined(scoring):
+    model = quietly(lambda: classifier(scoring=scoring, max_iter=3).fit(X, y, validation_data=(X, y)))
+    assert np.isfinite(model.validation_scores_).all()
+    one = (X[y == 1], y[y == 1])
+    model = quietly(lambda: classifier(scoring="neg_brier_score", max_iter=3).fit(X, y, validation_data=one))
+    assert np.isfinite(model.validation_scores_).all()
+
+
+@pytest.mark.parametrize("weights", [(), (np.r_[0.0, np.ones(19)],)])
+def test_outputs_whose_targets_are_equal_are_left_out_of_r2(weights):
+    two, constant = np.c_[r, r[::-1]], np.full(20, 0.3)
+    constant[0] = 5.0 if weights else 0.3
+    held_out = (X[:20], np.c_[r[:20], constant], *weights)
+    model = quietly(lambda: regressor(max_iter=1).fit(X, two, validation_data=held_out))
+    expected = r2_score(r[:20], model.predict(X[:20])[:, 0], sample_weight=weights[0] if weights else None)
+    assert model.validation_scores_ == pytest.approx([expected])
 
 
 def test_of_a_part_of_the_samples():
