@@ -99,6 +99,7 @@ class LossCurveDisplay:
         )
         return display.plot(ax, log=log, **kwargs)
 
+    @np.errstate(all="ignore")
     def plot(self, ax: "Axes | None" = None, *, log: bool = False, **kwargs: Any) -> Self:
         """Draw the curves.
 
