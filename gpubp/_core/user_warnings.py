@@ -3,13 +3,8 @@
 import sys
 import warnings
 
-LIBRARIES = {
-    "gpubp",
-    "sklearn",
-    "joblib",
-    "numpy",
-    "contextlib",
-}  # the packages between the user's call and the warning
+LIBRARIES = {"gpubp", "sklearn", "joblib", "numpy", "contextlib"}
+"""The packages between the user's call and the warning."""
 
 
 def warn(message: str, category: type[Warning] = UserWarning) -> None:
