@@ -1,5 +1,6 @@
 """Any data, container, targets and options: gpubp does what scikit-learn does, or both refuse."""
 
+import inspect
 import warnings
 
 import numpy as np
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 import gpubp
 
+HAS_WEIGHTS = "sample_weight" in inspect.signature(sklearn.neural_network.MLPClassifier.fit).parameters
 DTYPES = ("float64", "float32", "float16", "int64", "int8", "uint8", "bool")
 CONTAINERS = {
     "array": lambda x: x,
@@ -102,7 +104,7 @@ def samples(draw, targets):
     name = draw(st.sampled_from([*targets]))
     raw = rng.integers(0, 3, n_samples) if targets is LABELS else rng.normal(size=(n_samples, 2))
     container = draw(st.sampled_from([*CONTAINERS]))
-    weights = draw(st.sampled_from([None, None, "random", "zeros among them"]))
+    weights = draw(st.sampled_from([None, None, "random", "zeros among them"])) if HAS_WEIGHTS else None
     if weights is not None:
         weights = rng.uniform(0.1, 2.0, n_samples) * (1.0 if weights == "random" else rng.integers(0, 2, n_samples))
     return container, CONTAINERS[container](x), name, targets[name](raw), weights
@@ -113,9 +115,10 @@ def outcome(model, x, y, weights, again):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            model.fit(x, y, sample_weight=weights)
+            options = {} if weights is None else {"sample_weight": weights}
+            model.fit(x, y, **options)
             if again:
-                model.fit(x, y, sample_weight=weights)
+                model.fit(x, y, **options)
             results = {"n_iter_": model.n_iter_, "predict": model.predict(x)}
             if hasattr(model, "predict_proba"):
                 results |= {"proba": model.predict_proba(x), "classes_": model.classes_}

@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+import sklearn
+from sklearn.utils.fixes import parse_version
 
 import gpubp
 from gpubp import BatchedHalvingSearchCV, BatchedSearchCV, MLPClassifier, MLPEnsembleRegressor, MLPRegressor
@@ -164,10 +166,15 @@ USES = {
 }
 
 
+SEARCHES = {"search", "search with weights", "halving"}
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("use", USES)
 @pytest.mark.filterwarnings("ignore:.*feature names:UserWarning")
 def test_the_model_of_the_same_numbers(kind, use, tmp_path):
+    if kind is arrow and use in SEARCHES and parse_version(sklearn.__version__) < parse_version("1.7"):
+        pytest.skip("this release of scikit-learn does not take rows of Arrow tables")
     wrapped = Data(*(kind(values, tmp_path) for values in VALUES))
     actual, expected = USES[use](wrapped), USES[use](VALUES)
     assert type(actual) is type(expected)

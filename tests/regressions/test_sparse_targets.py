@@ -151,7 +151,10 @@ def test_what_the_dense_targets_give(name):
 @pytest.mark.parametrize(("dtype", "early_stopping"), [(int, True), (float, False), (bool, True)])
 def test_what_scikit_learn_gives_in_every_format(make, dtype, early_stopping):
     y = in_format(make, dtype)
-    theirs = sklearn.neural_network.MLPClassifier(**SMALL, early_stopping=early_stopping).fit(X, y)
+    try:
+        theirs = sklearn.neural_network.MLPClassifier(**SMALL, early_stopping=early_stopping).fit(X, y)
+    except TypeError:
+        pytest.skip("this release of scikit-learn has no early stopping with sparse targets")
     ours = classifier(early_stopping=early_stopping).fit(X, y)
     np.testing.assert_allclose(ours.predict_proba(X), theirs.predict_proba(X), rtol=1e-7)
     expected, predicted = theirs.predict(X), ours.predict(X)
