@@ -1,6 +1,5 @@
 """Any data, container, targets and options: gpubp does what scikit-learn does, or both refuse."""
 
-import inspect
 import warnings
 
 import numpy as np
@@ -8,13 +7,17 @@ import pandas as pd
 import polars as pl
 import pytest
 import scipy.sparse
+import sklearn
 import sklearn.neural_network
 from hypothesis import HealthCheck, assume, event, given, settings
 from hypothesis import strategies as st
+from sklearn.utils.fixes import parse_version
 
 import gpubp
 
-HAS_WEIGHTS = "sample_weight" in inspect.signature(sklearn.neural_network.MLPClassifier.fit).parameters
+pytestmark = pytest.mark.skipif(
+    parse_version(sklearn.__version__) < parse_version("1.7"), reason="older releases lack options and containers"
+)
 DTYPES = ("float64", "float32", "float16", "int64", "int8", "uint8", "bool")
 CONTAINERS = {
     "array": lambda x: x,
@@ -104,7 +107,7 @@ def samples(draw, targets):
     name = draw(st.sampled_from([*targets]))
     raw = rng.integers(0, 3, n_samples) if targets is LABELS else rng.normal(size=(n_samples, 2))
     container = draw(st.sampled_from([*CONTAINERS]))
-    weights = draw(st.sampled_from([None, None, "random", "zeros among them"])) if HAS_WEIGHTS else None
+    weights = draw(st.sampled_from([None, None, "random", "zeros among them"]))
     if weights is not None:
         weights = rng.uniform(0.1, 2.0, n_samples) * (1.0 if weights == "random" else rng.integers(0, 2, n_samples))
     return container, CONTAINERS[container](x), name, targets[name](raw), weights
