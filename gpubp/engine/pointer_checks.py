@@ -54,9 +54,9 @@ def check_epoch(
 def check_prediction(network: Network, theta: Array, x: Array) -> None:
     """Check parameters and samples before outputs are computed; raise ValueError if they do not fit the network."""
     _check("theta", theta, (*theta.shape[:-1], network.n_parameters), theta.dtype)
-    # samples that stay on the host are of another library than theta
-    same = type(x) is not type(theta) or x.dtype == theta.dtype
-    _check("x", x, (*x.shape[:-1], network.sizes[0]), x.dtype if same else theta.dtype)
+    # samples that stay on the host are of another library than theta, which has dtypes of its own
+    dtype = theta.dtype if type(x) is type(theta) else x.dtype
+    _check("x", x, (*x.shape[:-1], network.sizes[0]), dtype)
 
 
 def _check_samples(

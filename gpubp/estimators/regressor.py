@@ -145,12 +145,9 @@ class NumberTargets:
         return targets
 
     def default_score(self, y: np.ndarray, outputs: np.ndarray, sample_weight: np.ndarray | None) -> float:
-        """Compute R^2 of the columns that vary; NaN if none does. scikit-learn scores equal targets 0 or 1."""
-        varies = _varies(y, sample_weight)
-        if not np.any(varies):
+        """Compute R^2; NaN if all targets are equal, which scikit-learn scores 0 or 1."""
+        if not np.any(_varies(y, sample_weight)):
             return math.nan
-        if y.ndim == 2 and not np.all(varies):
-            return r_squared(y[:, varies], outputs[:, varies], sample_weight)
         return r_squared(y, self.predictions(outputs), sample_weight)
 
     def is_defined(self, scoring: Any, y: np.ndarray, sample_weight: np.ndarray | None) -> bool:
@@ -207,8 +204,8 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):  # type: ignore[misc]
     - Targets whose loss overflows or vanishes in the precision of the computation raise an error, such as 1e200 and
       1e-200 in float64, or 1e20 and 1e-20 in float32; scikit-learn's loss is infinite or knows nothing of them. Scale
       them, for example with :class:`sklearn.compose.TransformedTargetRegressor`. :meth:`score` is exact for all.
-    - Early stopping leaves out outputs whose held-out targets are all equal: their R^2 is not defined.
-      scikit-learn's is 0 or 1.
+    - If the held-out targets are all equal, early stopping has no score to compare: it warns, and keeps the last
+      weights. scikit-learn scores them 0, and keeps the first.
     - Targets below 0 raise an error with ``loss="poisson"``; scikit-learn's loss is then NaN.
     - With ``solver="lbfgs"`` there is no ``partial_fit``, and with float32 X the computation and ``coefs_`` are
       float32.

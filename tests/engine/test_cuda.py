@@ -272,7 +272,7 @@ def form_of_stack(request, monkeypatch):
 
 @pytest.mark.usefixtures("form_of_stack")
 class TestStacks:
-    def plain_and_compiled(
+    def assert_paths_agree(
         self,
         machine,
         network,
@@ -315,7 +315,7 @@ class TestStacks:
     )
     def test_samples_and_weights(self, machine, own_samples, weighted, dtype):
         network = Network((3, 6, 4), activation="tanh", loss="cross_entropy")
-        self.plain_and_compiled(
+        self.assert_paths_agree(
             machine, network, momentum(0.05), dtype, own_samples=own_samples, weighted=weighted, l2=0.1
         )
 
@@ -323,11 +323,11 @@ class TestStacks:
     @pytest.mark.parametrize("bias", [True, False])
     def test_networks(self, machine, activation_name, bias):
         network = Network((3, 6, 5, 4), activation=activation_name, loss="binary_cross_entropy", bias=bias)
-        self.plain_and_compiled(machine, network, adam(), l2=0.1, penalty_reported=False)
+        self.assert_paths_agree(machine, network, adam(), l2=0.1, penalty_reported=False)
 
     def test_a_step_size_for_each_network(self, machine):
         rates = machine.asarray(np.linspace(0.01, 0.1, STACK)[:, None])
-        self.plain_and_compiled(machine, Network((3, 4, 2)), momentum(learning_rate=rates, momentum=0.5), size=99)
+        self.assert_paths_agree(machine, Network((3, 4, 2)), momentum(learning_rate=rates, momentum=0.5), size=99)
 
     def test_one_that_diverges_leaves_the_others_alone(self, machine):
         network, optimizer = Network((3, 4, 2)), momentum()
@@ -343,7 +343,7 @@ class TestStacks:
     def test_whole_epochs(self, machine, monkeypatch):
         """Samples in place, and graphs of one step."""
         monkeypatch.setattr(cuda_epoch, "STEPS_PER_GRAPH", 1)
-        self.plain_and_compiled(
+        self.assert_paths_agree(
             machine, Network((3, 5, 2)), adam(), size=99, shuffled=False, own_samples=True, weighted="each"
         )
 
@@ -351,7 +351,7 @@ class TestStacks:
     def test_the_order_of_threads_changes_nothing(self):
         network, ends = Network((3, 40, 2), activation="softmax"), []
         for machine in (emulated(), emulated(backwards=True)):
-            ends.append(self.plain_and_compiled(machine, network, adam(), "float32", l2=0.1).theta)
+            ends.append(self.assert_paths_agree(machine, network, adam(), "float32", l2=0.1).theta)
         np.testing.assert_array_equal(*ends)
 
 

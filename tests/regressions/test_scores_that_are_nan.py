@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import get_scorer_names, r2_score
+from sklearn.neural_network import MLPRegressor
 
 import gpubp
 from gpubp.data.metrics import RunningScores, score
@@ -164,13 +165,22 @@ def test_scores_of_probabilities_that_are_defined(scoring):
 
 
 @pytest.mark.parametrize("weights", [(), (np.r_[0.0, np.ones(19)],)])
-def test_outputs_whose_targets_are_equal_are_left_out_of_r2(weights):
+def test_an_output_whose_targets_are_equal_counts_as_in_scikit_learn(weights):
     two, constant = np.c_[r, r[::-1]], np.full(20, 0.3)
     constant[0] = 5.0 if weights else 0.3
     held_out = (X[:20], np.c_[r[:20], constant], *weights)
     model = quietly(lambda: regressor(max_iter=1).fit(X, two, validation_data=held_out))
-    expected = r2_score(r[:20], model.predict(X[:20])[:, 0], sample_weight=weights[0] if weights else None)
+    expected = r2_score(held_out[1], model.predict(X[:20]), sample_weight=weights[0] if weights else None)
     assert model.validation_scores_ == pytest.approx([expected])
+
+
+def test_early_stopping_with_an_equal_output_is_scikit_learns():
+    targets = np.c_[r, np.full(90, 0.3)]
+    ours = quietly(lambda: regressor(n_iter_no_change=3).fit(X, targets))
+    options = {name: value for name, value in SMALL.items() if name != "device"}
+    theirs = quietly(lambda: MLPRegressor(**options, early_stopping=True, n_iter_no_change=3).fit(X, targets))
+    np.testing.assert_allclose(ours.validation_scores_, theirs.validation_scores_, rtol=1e-6)
+    np.testing.assert_allclose(ours.coefs_[0], theirs.coefs_[0], rtol=1e-6, atol=1e-9)
 
 
 def test_of_a_part_of_the_samples():
