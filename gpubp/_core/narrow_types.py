@@ -8,7 +8,11 @@ import numpy as np
 from gpubp._typing import Array
 
 _NARROW = re.compile(r"b?float16|float[4-8]_\w+|b?complex32|u?int[1-7]")
-_USER_TYPE = 2  # of numpy.dtype.isbuiltin: a type that another package defines
+
+
+def is_of_other_package(dtype: np.dtype) -> bool:
+    """Return whether a dtype of NumPy arrays is defined by another package, such as ml_dtypes."""
+    return dtype.isbuiltin == 2  # NumPy's documented number for it
 
 
 def widened(array: Array) -> Array:
@@ -18,7 +22,7 @@ def widened(array: Array) -> Array:
     float16, but text of its type StringDType becomes text of fixed length.
     """
     is_numpy = isinstance(array, np.ndarray)
-    if is_numpy and array.dtype.isbuiltin != _USER_TYPE:
+    if is_numpy and not is_of_other_package(array.dtype):
         return array.astype(object).astype(str) if array.dtype.kind == "T" else array
     name = str(array.dtype).rpartition(".")[2]
     if not _NARROW.fullmatch(name):

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpubp._core.masked_arrays import is_masked, refuse_masked
-from gpubp._core.narrow_types import widened
+from gpubp._core.narrow_types import is_of_other_package, widened
 from gpubp._core.text import excerpt
 from gpubp.backends.inputs import accept_on_host
 from gpubp.backends.libraries import is_of_other_library
@@ -179,7 +179,7 @@ def _date_form(value: date) -> str:
 
 def _is_odd(value: Any) -> bool:
     """Return whether an object is neither a number nor can be read as text."""
-    is_narrow = isinstance(value, np.generic) and value.dtype.isbuiltin == 2  # a type of another package
+    is_narrow = isinstance(value, np.generic) and is_of_other_package(value.dtype)
     return (
         is_narrow or isinstance(value, bytes | list | tuple | dict | np.ndarray | complex) or is_of_other_library(value)
     )

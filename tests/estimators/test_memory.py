@@ -1,7 +1,6 @@
 """The memory of a fit beside scikit-learn's, in bytes of arrays."""
 
 import copy
-import tracemalloc
 from itertools import product
 
 import numpy as np
@@ -18,6 +17,7 @@ from gpubp.engine.plain.step import EpochResult, ModelState, Objective
 from gpubp.engine.windows import WindowRunner
 from gpubp.estimators._fit import theta_of
 from gpubp.nn.initialization import initial_weights
+from tests.traced_memory import peak_of
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -32,14 +32,9 @@ def samples(dtype, order):
     return x, x[:, 0] + x[:, 1]
 
 
-def peak_of(work):
+def second_peak_of(work):
     work()  # imports, caches
-    tracemalloc.start()
-    try:
-        work()
-        return tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
+    return peak_of(work)
 
 
 @pytest.mark.parametrize("early_stopping", [False, True])
@@ -50,8 +45,8 @@ def test_a_fit_takes_no_more_than_scikit_learns(name, dtype, order, early_stoppi
     x, y = samples(dtype, order)
     y = (y > 0.0).astype(int) if name == "MLPClassifier" else y
     options = OPTIONS | {"early_stopping": early_stopping}
-    theirs = peak_of(lambda: getattr(neural_network, name)(**options).fit(x, y))
-    ours = peak_of(lambda: getattr(gpubp, name)(**options, device="cpu").fit(x, y))
+    theirs = second_peak_of(lambda: getattr(neural_network, name)(**options).fit(x, y))
+    ours = second_peak_of(lambda: getattr(gpubp, name)(**options, device="cpu").fit(x, y))
     assert ours <= theirs + OBJECTS
 
 

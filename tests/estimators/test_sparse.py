@@ -1,7 +1,5 @@
 """Sparse samples: the numbers of dense ones, in the memory of their values and of the weights."""
 
-import tracemalloc
-
 import numpy as np
 import pytest
 import scipy.sparse
@@ -9,6 +7,7 @@ from sklearn import neural_network
 from sklearn.model_selection import GridSearchCV
 
 from gpubp import BatchedSearchCV, MLPClassifier, MLPEnsembleClassifier, MLPRegressor
+from tests.traced_memory import peak_of
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
@@ -30,15 +29,6 @@ def documents(n_samples=N_SAMPLES, n_columns=WIDE, n_values=20, seed=0):
         (generator.random(rows.size), (rows, columns.ravel())), shape=(n_samples, n_columns), dtype="float64"
     )
     return x, np.arange(n_samples) % 2
-
-
-def peak_of(work):
-    tracemalloc.start()
-    try:
-        work()
-        return tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
 
 
 class TestMemory:
