@@ -52,14 +52,14 @@ class SparseMatmul(WrappedNamespace):
     def _samples_times(self, x: Any, w: Array) -> Array:
         xp, totals = self.plain, []
         for rows in _parts(x):
-            columns, dense = self._dense(x[rows])
+            columns, dense = self._dense(_consecutive(x, rows))
             totals.append(xp.matmul(dense, xp.take(w, to_backend(self.backend, columns), axis=-2)))
         return totals[0] if len(totals) == 1 else xp.concat(totals, axis=-2)
 
     def _transposed_times(self, x: Any, b: Array) -> Array:
         sums: list[RowsOfProduct] = []
         for rows in _parts(x):
-            columns, dense = self._dense(x[rows])
+            columns, dense = self._dense(_consecutive(x, rows))
             part = RowsOfProduct(columns, self.plain.matmul(self.plain.matrix_transpose(dense), b[..., rows, :]))
             while sums and len(sums[-1].numbers) <= len(part.numbers):  # so that a row is added few times
                 part = self._add(sums.pop(), part)
@@ -119,5 +119,16 @@ def for_samples(backend: Backend, x: Any) -> Backend:
 
 
 def samples_of(x: Any, rows: Any, dtype: str) -> Any:
-    """Return rows of samples: a view of an array for a slice, or sparse samples of ``dtype``."""
-    return x[rows].astype(dtype, copy=False) if scipy.sparse.issparse(x) else x[rows, :]
+    """Return rows of samples, a view for a slice: of an array, or of sparse samples, CSR, converted to ``dtype``."""
+    if not scipy.sparse.issparse(x):
+        return x[rows, :]
+    return (_consecutive(x, rows) if isinstance(rows, slice) else x[rows]).astype(dtype, copy=False)
+
+
+def _consecutive(x: Any, rows: slice) -> Any:
+    """Return consecutive rows of sparse samples as a view; SciPy's slices, and its constructor, copy the values."""
+    starts = x.indptr[rows.start : rows.stop + 1]
+    values = slice(starts[0], starts[-1])
+    part = type(x)((len(starts) - 1, x.shape[1]), dtype=x.dtype)
+    part.data, part.indices, part.indptr = x.data[values], x.indices[values], starts - starts[0]
+    return part

@@ -73,6 +73,14 @@ def test_samples_are_converted_where_they_are_sparse():
     assert samples_of(dense, slice(2, 4), "float64").base is dense
 
 
+@pytest.mark.parametrize("rows", [slice(0, 30), slice(7, 19), slice(29, 30), slice(4, 4)], ids=str)
+def test_consecutive_samples_are_not_copied(rows):
+    """Predictions of wide samples took a third of their time for it."""
+    part = samples_of(X, rows, "float32")
+    assert [np.shares_memory(part.data, X.data), np.shares_memory(part.indices, X.indices)] == 2 * [part.nnz > 0]
+    np.testing.assert_array_equal(part.toarray(), X.toarray()[rows])
+
+
 def test_parts_are_as_large_as_the_bound_allows(monkeypatch):
     monkeypatch.setattr(sparse_matmul, "NUMBERS_AT_ONCE", 50)
     parts = list(sparse_matmul._parts(X))
