@@ -148,7 +148,6 @@ class BatchedOptunaSearchCV(StackedSearch):
         self, evaluation: CandidateEvaluation, n: int, results: dict[str, Any], stopped: threading.Event
     ) -> "StudyStep":
         """Request a batch, evaluate it and report it."""
-        failed = _optuna().trial.TrialState.FAIL
         requested, suggested = list[Any](), dict[int, dict[str, Any]]()
         try:
             error = self._request(evaluation, n, requested, suggested, stopped)
@@ -158,21 +157,27 @@ class BatchedOptunaSearchCV(StackedSearch):
             trials = evaluation.trials_of(candidates)
             evaluation.trials.fit(trials)
             results = evaluation.score(trials, candidates, {"trial": list(suggested)})
-        except BaseException:
-            with contextlib.suppress(Exception):
-                for trial in requested:
-                    self.study_.tell(trial, state=failed, skip_if_finished=True)
-            raise
-        name = f"mean_test_{self.refit}"
-        means = results[name if name in results else "mean_test_score"][-len(suggested) :].tolist()
-        try:
+            name = f"mean_test_{self.refit}"
+            means = results[name if name in results else "mean_test_score"][-len(suggested) :].tolist()
             for number, mean in zip(suggested, means, strict=True):
-                self.study_.tell(number, *((mean,) if np.isfinite(mean) else (None, failed)))
+                value = mean if np.isfinite(mean) else None
+                error = self._tell(number, value, "COMPLETE" if value is not None else "FAIL") or error
+        except BaseException:
+            for trial in requested:
+                with contextlib.suppress(Exception):
+                    self._tell(trial, None, "FAIL")
+            raise
+        return StudyStep(results, len(requested), error)
+
+    def _tell(self, trial: Any, value: float | None, state: str) -> Exception | None:
+        """Report a trial, unless it is finished; return an error of the study's storage or sampler, if there is one."""
+        try:
+            self.study_.tell(trial, value, state=_optuna().trial.TrialState[state], skip_if_finished=True)
         except FAULTS_OF_CODE:
             raise
-        except Exception as raised:  # of the study's storage or sampler
-            error = raised
-        return StudyStep(results, len(requested), error)
+        except Exception as error:
+            return error
+        return None
 
     def _request(
         self,
@@ -184,7 +189,6 @@ class BatchedOptunaSearchCV(StackedSearch):
     ) -> Exception | None:
         """Request trials and their parameters; return the error with which the study ended, if it did."""
         optuna, seen = _optuna(), set(map(repr, evaluation.params))
-        states = optuna.trial.TrialState
         distributions = self.param_distributions if isinstance(self.param_distributions, dict) else None
         exhaustive = _is_exhaustive(getattr(self.study_, "sampler", None))
         while len(requested) < n and not stopped.is_set():
@@ -197,30 +201,25 @@ class BatchedOptunaSearchCV(StackedSearch):
             requested.append(trial)
             try:
                 params = self._suggested(trial)
-            except optuna.exceptions.OptunaError as raised:
-                with contextlib.suppress(Exception):
-                    self.study_.tell(trial, state=states.FAIL, skip_if_finished=True)
-                return cast(Exception, raised)
-            if params is None:
+            except optuna.TrialPruned:
+                if error := self._tell(trial, None, "PRUNED"):
+                    return error
                 continue
+            except optuna.exceptions.OptunaError as raised:
+                self._tell(trial, None, "FAIL")
+                return cast(Exception, raised)
             # the sampler has nothing new, at least until this batch is reported
             if exhaustive and repr(params) in seen:
-                self.study_.tell(trial, state=states.PRUNED)
-                break
+                return self._tell(trial, None, "PRUNED")
             seen.add(repr(params))
             suggested[trial.number] = params
         return None
 
-    def _suggested(self, trial: Any) -> dict[str, Any] | None:
-        """Return the suggested parameters of a trial, or None if it was pruned."""
-        optuna = _optuna()
+    def _suggested(self, trial: Any) -> dict[str, Any]:
+        """Return the suggested parameters of a trial; the user's function may raise that it is pruned."""
         if isinstance(self.param_distributions, dict):
             return dict(trial.params)
-        try:
-            params: dict[str, Any] = self.param_distributions(trial)
-        except optuna.TrialPruned:
-            self.study_.tell(trial, state=optuna.trial.TrialState.PRUNED)
-            return None
+        params = self.param_distributions(trial)
         if not isinstance(params, dict):
             raise DataError(f"param_distributions must return a dict of parameters, got {params!r}")
         return params

@@ -166,6 +166,53 @@ def test_a_fault_in_the_code_of_a_sampler_is_raised(method):
         search(study=study)
 
 
+class Fails(optuna.samplers.RandomSampler):
+    """A sampler that fails when it learns of some trials."""
+
+    def __init__(self, error, numbers):
+        super().__init__(seed=0)
+        self.error, self.numbers = error, numbers
+
+    def after_trial(self, study, trial, state, values):
+        if trial.number in self.numbers:
+            raise self.error
+
+
+@pytest.mark.parametrize(
+    ("error", "numbers"),
+    [(TypeError("wrong"), {5}), (TypeError("wrong"), range(5, 50)), (KeyboardInterrupt("wrong"), {5})],
+    ids=["one", "all later", "interrupt"],
+)
+def test_no_trial_is_open_after_an_error_that_is_raised(error, numbers):
+    study = optuna.create_study(direction="maximize", sampler=Fails(error, numbers))
+    with pytest.raises(type(error), match="wrong"):
+        search(study=study)
+    states = [trial.state for trial in study.trials]
+    assert states == [TrialState.COMPLETE] * 6 + [TrialState.FAIL] * 2  # Optuna stores the one whose report raises
+
+
+@pytest.mark.parametrize("numbers", [{5}, range(5, 50)], ids=["one", "all later"])
+def test_no_trial_is_open_after_an_error_that_ends_the_study(numbers):
+    study = optuna.create_study(direction="maximize", sampler=Fails(RuntimeError("no more"), numbers))
+    with pytest.warns(RuntimeWarning, match=r"the study ended after 8 of 50 trials.*no more"):
+        result = search(study=study)
+    assert [trial.value for trial in study.trials] == result.cv_results_["mean_test_score"].tolist()
+    assert [trial.state for trial in study.trials] == [TrialState.COMPLETE] * 8
+
+
+def test_an_error_about_a_pruned_trial_ends_the_study():
+    def prunes(trial):
+        if trial.number == 5:
+            raise optuna.TrialPruned
+        return suggest(trial)
+
+    study = optuna.create_study(direction="maximize", sampler=Fails(RuntimeError("no more"), {5}))
+    with pytest.warns(RuntimeWarning, match=r"the study ended after 6 of 50 trials.*no more"):
+        result = search(study=study, space=prunes)
+    assert result.cv_results_["trial"].tolist() == [0, 1, 2, 3, 4]
+    assert study.trials[5].state == TrialState.PRUNED
+
+
 def test_an_error_of_the_users_function_is_raised():
     def fails(trial):
         return suggest(trial) if trial.number < 5 else 1 / 0
