@@ -19,12 +19,16 @@ from gpubp.data._arrow import arrow_to_numpy, is_arrow
 from gpubp.data._text_values import Kind, datetime_form, write_number
 from gpubp.errors import DataError
 
+LEAST_ROUNDED = 2**53
+"""The least integer whose successor float64 does not have."""
+
 
 class NormalColumn(NamedTuple):
     """A numeric, bool or text array, and its kind if the array does not show it.
 
-    Dates, and bools with missing values, are text in the forms of ``_text_values.py``. So are values of several kinds,
-    such as numbers among text, and `value_kinds` has the kind of each.
+    Dates, bools with missing values, and large integers with missing values are text in the forms of
+    ``_text_values.py``. So are values of several kinds, such as numbers among text, and `value_kinds` has the kind of
+    each.
     """
 
     values: NDArray[Any]
@@ -78,12 +82,20 @@ def unmasked_array(values: Any) -> NDArray[Any]:
     if isinstance(values, list | tuple) or is_of_other_library(values):
         values = accept_on_host("column", values)
     array = arrow_to_numpy(values) if is_arrow(values) else np.asarray(values)
+    if array.dtype.kind == "f" and _rounds_integers(values, array):
+        return np.asarray(values.to_pylist() if is_arrow(values) else list(values), dtype=object)
     array = array.astype(object) if array.dtype.kind == "T" else widened(array)
     if isinstance(values, list | tuple) and array.ndim == 1 and array.dtype.kind in "iufU":
         types = set(map(type, values))
         if array.dtype.kind == "U" or bool in types or np.bool_ in types:
             return np.array(values, dtype=object)  # NumPy would write numbers as text, and bools as numbers
     return array
+
+
+def _rounds_integers(values: Any, array: NDArray[Any]) -> bool:
+    """Return whether a column of integers lost digits when missing values made floats of them."""
+    dtype = str(getattr(values, "type" if is_arrow(values) else "dtype", ""))
+    return dtype.lower().startswith(("int", "uint")) and bool((np.abs(array) >= LEAST_ROUNDED).any())
 
 
 def first_invalid_text(values: Sequence[str | bytes | None]) -> int | None:
@@ -129,7 +141,13 @@ def _from_objects(name: str, array: NDArray[Any], source: str) -> NormalColumn:
             return NormalColumn(array.astype(bool))
         kind, texts[:] = "bool", [str(value) for value in present]
     elif all(isinstance(value, Real | Decimal) and not isinstance(value, bool) for value in present):
-        return NormalColumn(_numbers(name, present, is_present, source))
+        integers = [int(value) for value in present if _is_exact_integer(value)]
+        is_exact = len(integers) == len(present)
+        if is_exact and is_present.all() and (column := np.asarray(integers)).dtype.kind in "iu":
+            return NormalColumn(column)
+        if not is_exact or is_present.all() or max(map(abs, integers), default=0) < LEAST_ROUNDED:
+            return NormalColumn(_floats(name, present, is_present, source))
+        kind, texts[:] = "number", [write_number(value) for value in integers]
     elif all(isinstance(value, date) for value in present):
         texts, kind = _dates(name, present, source)
     else:  # each value is written as it would be alone
@@ -157,9 +175,8 @@ def _kind(value: Any) -> Kind:
 def _form(name: str, value: Any, kind: Kind, source: str) -> str | None:
     """Return the text of a value in the form of its kind; None for a missing number."""
     if kind == "number":
-        is_exact = isinstance(value, int | np.integer) and -(2**63) <= value < 2**64  # as in a column of integers
         try:
-            return write_number(int(value) if is_exact else float(value))
+            return write_number(int(value) if _is_exact_integer(value) else float(value))
         except OverflowError as error:
             raise _too_large(name, source) from error
     return _date_form(value) if kind.startswith("datetime") else str(value)
@@ -207,11 +224,15 @@ def _dates(name: str, present: NDArray[Any], source: str) -> tuple[NDArray[Any],
     return forms, "datetime_utc" if True in has_zone else "datetime"
 
 
-def _numbers(name: str, present: NDArray[Any], is_present: NDArray[np.bool_], source: str) -> NDArray[Any]:
-    if is_present.all() and all(isinstance(value, int | np.integer) for value in present):
-        integers = np.asarray(present.tolist())
-        if integers.dtype.kind in "iu":
-            return integers
+def _is_exact_integer(value: Any) -> bool:
+    """Return whether a number is whole, of a type that keeps all digits, and in the range of NumPy's integers."""
+    is_whole = isinstance(value, int | np.integer) or (
+        isinstance(value, Decimal) and value.is_finite() and value == value.to_integral_value()
+    )
+    return is_whole and -(2**63) <= value < 2**64
+
+
+def _floats(name: str, present: NDArray[Any], is_present: NDArray[np.bool_], source: str) -> NDArray[Any]:
     numbers = np.full(len(is_present), np.nan)
     try:
         numbers[is_present] = present.astype(np.float64)
