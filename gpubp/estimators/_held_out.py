@@ -152,14 +152,13 @@ def score_of(
         Returns an estimator with the current weights, for a scorer that calls its methods.
     """
     held_out, loss, outputs = evaluated
-    is_defined = coding.is_defined(scoring, held_out.y_true, held_out.y_weight)
-    if not is_defined or not np.all(np.isfinite(outputs)):
+    if not np.all(np.isfinite(outputs)):
         return math.nan
-    if scoring is None or scoring == coding.default_scoring:
-        score = float(coding.default_score(held_out.y_true, outputs, held_out.y_weight))
-    elif scoring == "loss":
-        score = -loss
-    else:
+    if scoring == "loss":
+        return -loss if math.isfinite(loss) else math.nan
+    name = coding.default_scoring if scoring is None else scoring
+    score = coding.score(name, held_out.y_true, outputs, held_out.y_weight) if isinstance(name, str) else None
+    if score is None:
         estimator = fitted()
         weights = {} if held_out.y_weight is None else {"sample_weight": held_out.y_weight}
         scorer = check_scoring(estimator, scoring)

@@ -222,13 +222,9 @@ class ClassTargets:
         """Return the classes of targets, for a scorer; dense, since many scorers do not take sparse ones."""
         return _dense(self.predictions(targets))
 
-    def default_score(self, y: np.ndarray, outputs: np.ndarray, sample_weight: np.ndarray | None) -> float:
-        """Compute the accuracy."""
-        return accuracy(y, self.for_scoring(outputs), sample_weight)
-
-    def is_defined(self, scoring: Any, y: np.ndarray, sample_weight: np.ndarray | None) -> bool:
-        """Return True: what has no score is refused before training."""
-        return True
+    def score(self, name: str, y: np.ndarray, outputs: np.ndarray, sample_weight: np.ndarray | None) -> float | None:
+        """Compute the accuracy, and no other score."""
+        return accuracy(y, self.for_scoring(outputs), sample_weight) if name == self.default_scoring else None
 
     def reason_undefined(self, scoring: Any, targets: np.ndarray) -> str:
         """Return which classes a score of probabilities lacks: it needs all classes, or both values in each column."""

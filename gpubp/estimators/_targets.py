@@ -41,11 +41,11 @@ class TargetCoding(Protocol):
     def for_scoring(self, targets: np.ndarray) -> np.ndarray:
         """Convert targets to the true values for a scorer."""
 
-    def default_score(self, y: np.ndarray, outputs: np.ndarray, sample_weight: np.ndarray | None) -> float:
-        """Score outputs if the parameter ``scoring`` is None."""
+    def score(self, name: str, y: np.ndarray, outputs: np.ndarray, sample_weight: np.ndarray | None) -> float | None:
+        """Compute the score of this name in scikit-learn from outputs; NaN if it does not depend on them.
 
-    def is_defined(self, scoring: Any, y: np.ndarray, sample_weight: np.ndarray | None) -> bool:
-        """Return whether a score of these true values depends on what is predicted."""
+        Return None for a name that needs scikit-learn's scorer, which calls methods of the estimator.
+        """
 
     def reason_undefined(self, scoring: Any, targets: np.ndarray) -> str:
         """Return why a score is undefined for these targets, whatever is predicted; "" if that is not known."""

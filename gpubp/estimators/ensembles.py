@@ -20,7 +20,7 @@ from gpubp.estimators._label_encoding import ClassTargets, accuracy, classes_lik
 from gpubp.estimators._members import fit_members
 from gpubp.estimators._validation import accept_targets, validate_new_samples, validate_samples, validate_weights
 from gpubp.estimators.classifier import MLPClassifier
-from gpubp.estimators.regressor import MLPRegressor, r_squared
+from gpubp.estimators.regressor import MLPRegressor, relative_score
 
 
 class Ensemble(BaseEstimator):  # type: ignore[misc]
@@ -368,4 +368,4 @@ class MLPEnsembleRegressor(RegressorMixin, Ensemble):  # type: ignore[misc]
         """
         y = accept_targets(self, y)
         predicted = on_host(self.predict(X))
-        return r_squared(y, predicted, validate_weights(sample_weight, predicted))
+        return relative_score("r2", y, predicted, validate_weights(sample_weight, predicted))

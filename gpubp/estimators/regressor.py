@@ -1,13 +1,13 @@
 """scikit-learn's MLPRegressor on any device."""
 
 import math
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
 from sklearn.base import RegressorMixin, _fit_context
-from sklearn.metrics import r2_score
+from sklearn.metrics import d2_absolute_error_score, explained_variance_score, r2_score
 from sklearn.utils.metaestimators import available_if
 
 from gpubp._core.names import parse_name, unknown
@@ -24,7 +24,12 @@ from gpubp.nn.losses import LOSSES as ALL_LOSSES
 from gpubp.nn.losses import get_loss
 
 LOSS_OF = {"squared_error": "squared", "absolute_error": "absolute"}  # names that differ in gpubp.nn.losses
-OF_TWO = ("r2", "explained_variance", "d2_absolute_error_score")  # scores that need two different targets
+RELATIVE_SCORES: dict[str, Callable[..., Any]] = {
+    "r2": r2_score,
+    "explained_variance": explained_variance_score,
+    "d2_absolute_error_score": d2_absolute_error_score,
+}
+"""Scores, named as in scikit-learn, that do not depend on the scale of the targets, and need two different ones."""
 SAFE_EXPONENT = 300  # the squares of numbers up to 2^300 in magnitude, and down to 2^-300, have room in float64
 LOSSES = (*LOSS_OF, "huber", "log_cosh", "poisson")
 
@@ -38,14 +43,14 @@ def _loss_name(loss: str) -> str:
     return name
 
 
-def r_squared(y: Any, predicted: np.ndarray, sample_weight: Any) -> float:
-    """Compute R^2; targets whose squares overflow or vanish are first scaled by a power of two, which is exact."""
+def relative_score(name: str, y: Any, predicted: np.ndarray, sample_weight: Any) -> float:
+    """Compute a relative score; targets whose squares overflow or vanish are first scaled exactly, by powers of two."""
     exponents = _exponents(y)
     if np.any(exponents):
         y = np.ldexp(np.asarray(y, np.float64), -exponents)
         limit = np.finfo(np.float64).max
         predicted = np.clip(np.ldexp(predicted.astype(np.float64), -exponents), -limit, limit)
-    return float(r2_score(y, predicted, sample_weight=sample_weight))
+    return float(RELATIVE_SCORES[name](y, predicted, sample_weight=sample_weight))
 
 
 def _exponents(y: Any) -> np.ndarray:
@@ -144,19 +149,18 @@ class NumberTargets:
         """Return the targets unchanged."""
         return targets
 
-    def default_score(self, y: np.ndarray, outputs: np.ndarray, sample_weight: np.ndarray | None) -> float:
-        """Compute R^2; NaN if all targets are equal, which scikit-learn scores 0 or 1."""
+    def score(self, name: str, y: np.ndarray, outputs: np.ndarray, sample_weight: np.ndarray | None) -> float | None:
+        """Compute a relative score; NaN if all targets are equal, which scikit-learn scores 0 or 1."""
+        if name not in RELATIVE_SCORES:
+            return None
         if not np.any(_varies(y, sample_weight)):
             return math.nan
-        return r_squared(y, self.predictions(outputs), sample_weight)
-
-    def is_defined(self, scoring: Any, y: np.ndarray, sample_weight: np.ndarray | None) -> bool:
-        """Return whether R^2 and similar scores are defined: the targets are not all equal."""
-        return scoring not in OF_TWO or bool(np.any(_varies(y, sample_weight)))
+        return relative_score(name, y, self.predictions(outputs), sample_weight)
 
     def reason_undefined(self, scoring: Any, targets: np.ndarray) -> str:
-        """Return what R^2 and similar scores lack: they need two samples."""
-        return "it needs at least two samples, but there is one" if scoring in OF_TWO and len(targets) < 2 else ""
+        """Return what a relative score lacks: it needs two samples."""
+        is_relative = isinstance(scoring, str) and scoring in RELATIVE_SCORES
+        return "it needs at least two samples, but there is one" if is_relative and len(targets) < 2 else ""
 
     def stratify(self, targets: np.ndarray) -> np.ndarray | None:
         """Return None: held-out samples are not stratified."""
@@ -319,7 +323,7 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):  # type: ignore[misc]
         """
         y = accept_targets(self, y)
         predicted = on_host(self.predict(X))
-        return r_squared(y, predicted, validate_weights(sample_weight, predicted))
+        return relative_score("r2", y, predicted, validate_weights(sample_weight, predicted))
 
     def _learn_targets(
         self, y: np.ndarray, sample_weight: np.ndarray | None, incremental: bool

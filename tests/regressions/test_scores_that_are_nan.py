@@ -9,7 +9,7 @@ import warnings
 import numpy as np
 import pytest
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.metrics import get_scorer_names, r2_score
+from sklearn.metrics import d2_absolute_error_score, explained_variance_score, get_scorer_names, r2_score
 from sklearn.neural_network import MLPRegressor
 
 import gpubp
@@ -164,14 +164,45 @@ def test_scores_of_probabilities_that_are_defined(scoring):
     assert np.isfinite(model.validation_scores_).all()
 
 
+RELATIVE = {
+    "r2": r2_score,
+    "explained_variance": explained_variance_score,
+    "d2_absolute_error_score": d2_absolute_error_score,
+}
+relative = pytest.mark.parametrize("scoring", RELATIVE)
+
+
+@relative
 @pytest.mark.parametrize("weights", [(), (np.r_[0.0, np.ones(19)],)])
-def test_an_output_whose_targets_are_equal_counts_as_in_scikit_learn(weights):
+def test_an_output_whose_targets_are_equal_counts_as_in_scikit_learn(scoring, weights):
     two, constant = np.c_[r, r[::-1]], np.full(20, 0.3)
     constant[0] = 5.0 if weights else 0.3
     held_out = (X[:20], np.c_[r[:20], constant], *weights)
-    model = quietly(lambda: regressor(max_iter=1).fit(X, two, validation_data=held_out))
-    expected = r2_score(held_out[1], model.predict(X[:20]), sample_weight=weights[0] if weights else None)
+    model = quietly(lambda: regressor(max_iter=1, scoring=scoring).fit(X, two, validation_data=held_out))
+    score = RELATIVE[scoring]
+    expected = score(held_out[1], model.predict(X[:20]), sample_weight=weights[0] if weights else None)
     assert model.validation_scores_ == pytest.approx([expected])
+
+
+@relative
+@pytest.mark.parametrize("targets", [r, np.c_[r, r[::-1]]], ids=["one output", "two outputs"])
+def test_scores_do_not_depend_on_the_scale_of_the_targets(scoring, targets):
+    def scores(scale):
+        model = regressor(max_iter=4, scoring=scoring, loss="absolute_error")
+        return quietly(lambda: model.fit(X, targets * scale, validation_data=(X, targets * scale))).validation_scores_
+
+    large = scores(2.0**540)  # whose squares overflow
+    assert np.isfinite(large).all()
+    assert large == pytest.approx(scores(2.0**480), abs=1e-12)
+
+
+@relative
+def test_several_outputs_that_are_all_equal(scoring):
+    held_out = (X[:20], np.full((20, 2), 0.3))
+    model = regressor(scoring=scoring)
+    with pytest.warns(UserWarning, match=NO_NUMBER):
+        model.fit(X, np.c_[r, r[::-1]], validation_data=held_out)
+    assert np.isnan(model.validation_scores_).all()
 
 
 def test_early_stopping_with_an_equal_output_is_scikit_learns():
