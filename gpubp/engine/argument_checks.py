@@ -14,7 +14,7 @@ from gpubp.backends.inputs import accept_array, as_numbers
 from gpubp.backends.libraries import is_of_other_library
 from gpubp.errors import DataError
 from gpubp.nn.initialization import check_seeds, is_sequence
-from gpubp.nn.losses import get_loss
+from gpubp.nn.losses import get_loss, loss_of_errors
 from gpubp.nn.network import Network
 from gpubp.optim.first_order import Optimizer
 from gpubp.optim.second_order import SecondOrder
@@ -117,7 +117,7 @@ def validate_targets(
     Raises
     ------
     DataError
-        If their shape does not fit the network and ``x``, or the loss is not defined for their values.
+        If their shape does not fit the network and ``x``, or the loss is not defined for their values or overflows.
     """
     targets = _validate(name, backend, dtype, targets, rows)
     expected = (x.shape[-2], network.sizes[-1])
@@ -139,7 +139,27 @@ def validate_targets(
         raise DataError(
             f"the loss {network.loss!r} needs {name} from {low:g} to {high:g}, got {smallest:g} to {largest:g}"
         )
+    check_overflow(name, network.loss, max(-smallest, largest), targets.shape[-2] * targets.shape[-1], dtype)
     return targets
+
+
+@np.errstate(over="ignore", under="ignore")
+def check_overflow(name: str, loss: str, largest: float, n: int, dtype: str) -> None:
+    """Check that the sum of the loss of n targets up to this magnitude is finite in a precision.
+
+    Raises
+    ------
+    DataError
+        If it is not.
+    """
+    of_largest = float(loss_of_errors(np, loss, np.asarray(largest, "float64")))
+    if of_largest <= float(np.finfo(dtype).max) / n:
+        return
+    wider = ", or use dtype='float64'" if of_largest <= float(np.finfo("float64").max) / n else ""
+    raise DataError(
+        f"{name} reach {largest:.3g}, and the sum of the loss {loss!r} overflows in {dtype}; scale them, such as "
+        f"{name} / {largest:.0e}{wider}"
+    )
 
 
 def validate_sample_weight(backend: Backend, dtype: str, theta: Array, x: Array, sample_weight: Array) -> Array:

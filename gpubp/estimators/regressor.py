@@ -10,7 +10,7 @@ from sklearn.base import RegressorMixin, _fit_context
 from sklearn.metrics import d2_absolute_error_score, explained_variance_score, r2_score
 from sklearn.utils.metaestimators import available_if
 
-from gpubp._core.names import parse_name, unknown
+from gpubp._core.names import unknown
 from gpubp.backends.backend import like
 from gpubp.errors import DataError
 from gpubp.estimators._arrays import on_host
@@ -20,8 +20,7 @@ from gpubp.estimators._parameters import NameOf, keep_parameters
 from gpubp.estimators._stackable import StackableModel
 from gpubp.estimators._validation import accept_targets, validate_weights
 from gpubp.io.onnx.predictions import AddPredictions, add_numbers
-from gpubp.nn.losses import LOSSES as ALL_LOSSES
-from gpubp.nn.losses import get_loss
+from gpubp.nn.losses import get_loss, loss_of_errors
 
 LOSS_OF = {"squared_error": "squared", "absolute_error": "absolute"}  # names that differ in gpubp.nn.losses
 RELATIVE_SCORES: dict[str, Callable[..., Any]] = {
@@ -70,20 +69,14 @@ def _varies(y: np.ndarray, sample_weight: np.ndarray | None) -> np.ndarray:
     return varies
 
 
-def _magnitude_of_loss(loss: str, errors: np.ndarray) -> np.ndarray:
-    """Return the loss of errors, without constant factors: squared up to a width, and linear beyond it."""
-    name, arguments = parse_name("loss", _loss_name(loss), ALL_LOSSES)
-    widths = {"squared": math.inf, "huber": (*arguments, 1.0)[0], "log_cosh": 1.0}
-    return errors * np.minimum(errors, widths[name]) if name in widths else errors
-
-
 @np.errstate(all="ignore")
 def _why_not_learnable(targets: np.ndarray, loss: str, precision: str, *, may_vanish: bool) -> str:
     """Return why targets cannot be learned in a precision: the loss of a column overflows, or vanishes; else ""."""
     limits, largest = np.finfo(precision), np.max(np.abs(targets), axis=0)
     spread = np.ptp(targets / np.where(largest > 0.0, largest, 1.0), axis=0) * largest
-    too_large = _magnitude_of_loss(loss, largest) > float(limits.max) / targets.size
-    too_small = (spread > 0.0) & (_magnitude_of_loss(loss, spread) < float(limits.tiny)) & (not may_vanish)
+    of_largest, of_spread = (loss_of_errors(np, _loss_name(loss), errors) for errors in (largest, spread))
+    too_large = of_largest > float(limits.max) / targets.size
+    too_small = (spread > 0.0) & (of_spread < float(limits.tiny)) & (not may_vanish)
     for columns, figures, found, effect in (
         (too_large, largest, "reach {:.3g}{}", f"the sum of {loss=} overflows"),
         (too_small, spread, "differ by {:.3g} at most{}", f"{loss=} vanishes"),

@@ -263,6 +263,12 @@ def get_loss(name: str) -> Loss:
     return loss
 
 
+def loss_of_errors(xp: Namespace, name: str, errors: Array) -> Array:
+    """Return the loss of outputs that differ from their targets by `errors`; these, if it depends on more than them."""
+    loss = get_loss(name)
+    return errors if loss.above_zero else loss.value(xp, errors, xp.zeros_like(errors))
+
+
 def output_loss(
     xp: Namespace,
     loss_name: str,

@@ -142,7 +142,8 @@ def train(
     Raises
     ------
     DataError
-        If shapes do not fit together, samples are empty or not finite, or options contradict each other.
+        If shapes do not fit together, samples are empty or not finite, the loss of the targets overflows, or options
+        contradict each other.
     DeviceError
         If the device cannot be used, or fails; the message has the cause and the fix. If a GPU's memory is full, it
         names a batch size that would fit, and the memory is released.

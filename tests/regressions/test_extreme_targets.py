@@ -193,6 +193,52 @@ def test_other_losses(loss):
         regressor(loss=loss, dtype="float32").fit(X, 1e-40 * target)
 
 
+TRAININGS = {
+    "train": lambda network, y, **options: gpubp.train(network, X, y, **options),
+    "a stack": lambda network, y, **options: gpubp.train(
+        network, X, np.stack([y, r[:, None]]), theta=gpubp.nn.initialization.initial_weights(network, [0, 1]), **options
+    ),
+    "validation_data": lambda network, y, **options: gpubp.train(
+        network, X, r[:, None], validation_data=(X, y), **options
+    ),
+    "lbfgs": lambda network, y, **options: gpubp.train(network, X, y, **options | {"optimizer": gpubp.lbfgs()}),
+    "stream": lambda network, y, **options: gpubp.train(network, gpubp.open_stream(X, y), **options),
+}
+OPTIONS = {"optimizer": gpubp.adam(), "epochs": 2, "device": "cpu"}
+
+
+@pytest.mark.parametrize("name", TRAININGS)
+@pytest.mark.parametrize(
+    ("loss", "scale", "dtype", "message"),
+    [
+        ("squared", 1e160, "float64", r"targets reach .*e\+160, and the sum of the loss 'squared' overflows"),
+        ("squared", -1e30, "float32", r"scale them, such as .*targets / .e\+30, or use dtype='float64'$"),
+        ("absolute", 3e37, "float32", "the sum of the loss 'absolute' overflows in float32"),
+        ("huber(0.5)", 3e37, "float32", r"the sum of the loss 'huber\(0.5\)' overflows in float32"),
+        ("dead_zone", 1e30, "float32", "the loss 'dead_zone' overflows in float32"),
+    ],
+)
+def test_train_refuses_targets_whose_loss_overflows(name, loss, scale, dtype, message):
+    """It ended in "diverged", after no epoch."""
+    network = gpubp.Network((4, 3, 1), loss=loss)
+    with pytest.raises(gpubp.DataError, match=message):
+        TRAININGS[name](network, scale * r[:, None], dtype=dtype, **OPTIONS)
+
+
+@pytest.mark.parametrize("name", TRAININGS)
+@pytest.mark.parametrize(("loss", "scale"), [("squared", 1e17), ("absolute", 1e30), ("huber", 1e30)])
+def test_train_takes_large_targets_whose_loss_does_not_overflow(name, loss, scale):
+    network = gpubp.Network((4, 3, 1), loss=loss)
+    fit = TRAININGS[name](network, scale * r[:, None], dtype="float32", **OPTIONS)
+    assert np.isfinite(fit.history.loss).all()
+    assert len(fit.history.loss) == 2
+
+
+def test_blocks_of_a_stream_are_not_checked_for_a_loss():
+    stream = gpubp.open_stream(X, 1e200 * r[:, None])
+    assert sum(len(targets) for _, targets in stream.blocks()) == 60
+
+
 @pytest.mark.parametrize("scale", [1e-18, 1e-3, 1e17])
 def test_targets_within_the_range_train_as_before(scale):
     for y in (scale * r, np.full(60, scale), np.zeros(60), np.c_[scale * r, np.zeros(60)]):

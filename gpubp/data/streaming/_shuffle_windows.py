@@ -12,7 +12,9 @@ from typing import NamedTuple
 import numpy as np
 
 from gpubp.data.streaming._source import Rows, Source
+from gpubp.engine.argument_checks import check_overflow
 from gpubp.errors import DataError
+from gpubp.nn.losses import get_loss
 
 
 class Window(NamedTuple):
@@ -36,12 +38,10 @@ class WindowBuffers:
 
 @dataclass(frozen=True)
 class TargetRange:
-    """The valid targets: from `low` to `high`, or class numbers if `classes` is set; `reason` is for messages."""
+    """The valid targets: those of a loss, if there is one, and class numbers if `classes` is set."""
 
-    low: float = -np.inf
-    high: float = np.inf
     classes: int | None = None
-    reason: str = ""
+    loss: str | None = None
 
 
 def shuffled_windows(
@@ -123,12 +123,19 @@ def _copy(rows: Rows, x: np.ndarray, targets: np.ndarray, target_range: TargetRa
                 f"{_place(rows, row)}: {name} has {array[row, column]} in column {column + 1}; every value must be "
                 f"finite in {array.dtype}"
             )
-    if targets.min() < target_range.low or targets.max() > target_range.high:
-        row, column = np.argwhere((targets < target_range.low) | (targets > target_range.high))[0]
-        raise DataError(
-            f"{_place(rows, row)}: {target_range.reason} targets from {target_range.low:g} to {target_range.high:g}, "
-            f"got {targets[row, column]:g}"
-        )
+    if target_range.loss is not None:
+        _check_targets(rows, targets, target_range.loss)
+
+
+def _check_targets(rows: Rows, targets: np.ndarray, loss: str) -> None:
+    low, high = get_loss(loss).target_range
+    if targets.min() < low or targets.max() > high:
+        row, column = np.argwhere((targets < low) | (targets > high))[0]
+        value = targets[row, column]
+        raise DataError(f"{_place(rows, row)}: the loss {loss!r} needs targets from {low:g} to {high:g}, got {value:g}")
+    row, column = np.unravel_index(np.argmax(np.abs(targets)), targets.shape)
+    largest = abs(float(targets[row, column]))
+    check_overflow(f"{_place(rows, int(row))}: targets", loss, largest, targets.size, str(targets.dtype))
 
 
 def _one_hot(rows: Rows, n: int, classes: int) -> np.ndarray:

@@ -9,7 +9,6 @@ from gpubp.data.streaming._stream_epoch import StreamEpoch
 from gpubp.data.streaming.stream import Stream
 from gpubp.engine.plain.minibatches import Orders
 from gpubp.errors import DataError
-from gpubp.nn.losses import get_loss
 from gpubp.nn.network import Network
 from gpubp.optim.first_order import Optimizer
 from gpubp.optim.second_order import SecondOrder
@@ -70,9 +69,7 @@ def stream_epochs(
     network: Network, stream: Stream, backend: Backend, dtype: str, batch_size: int, orders: Orders | None
 ) -> Callable[[], StreamEpoch]:
     """Return a function that returns the next epoch at each call, in a new order if there are `orders`."""
-    target_range = TargetRange(
-        *get_loss(network.loss).target_range, classes=stream.classes, reason=f"the loss {network.loss!r} needs"
-    )
+    target_range = TargetRange(stream.classes, network.loss)
     buffers = stream.allocate_windows(batch_size, dtype)
 
     def epoch() -> StreamEpoch:
