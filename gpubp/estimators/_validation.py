@@ -10,7 +10,7 @@ import numpy as np
 import scipy
 import scipy.sparse
 from sklearn.base import ClassifierMixin
-from sklearn.utils import check_X_y, column_or_1d
+from sklearn.utils import check_array, check_X_y, column_or_1d
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from gpubp._core.text import excerpt
@@ -19,9 +19,6 @@ from gpubp.backends.backend import choose_backend
 from gpubp.backends.inputs import InputTypeError, accept_array, accept_on_host, as_numbers
 from gpubp.errors import DataError
 from gpubp.estimators._arrays import HOST_LIBRARY, is_on_host, library_name, on_host
-
-CONVERSION_ERRORS = ("could not convert", "setting an array element", "or a real number", "Cannot cast", "promote")
-"""Parts of the messages with which NumPy and pandas refuse to convert values; they do not name the argument."""
 
 
 class NamespaceError(DataError, TypeError):
@@ -49,7 +46,7 @@ def validate_samples(model: Any, X: Any, y: Any, *, reset: bool) -> tuple[Any, n
     if is_on_host(X):
         sparse = ["csr", "csc"]
         dtypes = (np.float64, np.float32)
-        with _errors_of_conversion("X"):
+        with _naming("X", scikit_learn_checks=X):
             x, y = validate_data(
                 model, X, y, accept_sparse=sparse, multi_output=True, y_numeric=y_numeric, dtype=dtypes, reset=reset
             )
@@ -136,7 +133,7 @@ def validate_new_samples(model: Any, X: Any, method: str) -> Any:
     _check_library(model, library, method)
     if not is_on_host(X):
         return _validate_array(model, X, reset=False)
-    with _errors_of_conversion("X"):
+    with _naming("X", scikit_learn_checks=X):
         x = validate_data(model, X, accept_sparse=["csr", "csc"], reset=False)
         x = x.astype(np.float64) if x.dtype.kind == "O" else x  # scikit-learn leaves categories of pandas
     return x.tocsr() if scipy.sparse.issparse(x) else x
@@ -145,7 +142,7 @@ def validate_new_samples(model: Any, X: Any, method: str) -> Any:
 def _accept_samples(X: Any) -> Any:
     """Bring in X; sequences become arrays, frames and sparse matrices are left to scikit-learn."""
     X = accept_array("X", X)
-    with _errors_of_conversion("X"):
+    with _naming("X"):
         X = np.asarray(X) if isinstance(X, list | tuple) else X
         return as_numbers("X", X) if isinstance(X, np.ndarray) and X.dtype.kind in "OV" else X
 
@@ -155,24 +152,41 @@ def _accept_numbers(name: str, array: Any) -> Any:
     array = on_host(accept_array(name, array))
     if scipy.sparse.issparse(array):
         return array
-    with _errors_of_conversion(name):
+    with _naming(name):
         return as_numbers(name, np.asarray(array))
 
 
 @contextmanager
-def _errors_of_conversion(name: str) -> Iterator[None]:
-    """Name the argument in an error of NumPy or pandas about values that are not numbers."""
+def _naming(name: str, scikit_learn_checks: Any = None) -> Iterator[None]:
+    """Name the argument in an error of NumPy or pandas about values that are not numbers.
+
+    An error of scikit-learn's checks may be about something else: it is such an error if the values that are checked
+    cannot be converted without the other checks either.
+    """
     try:
         yield
     except DataError:
         raise
     except (TypeError, ValueError) as error:
-        if not any(part in str(error) for part in CONVERSION_ERRORS):
+        reason = error if scikit_learn_checks is None else _why_no_numbers(scikit_learn_checks)
+        if reason is None:
             raise
         raise InputTypeError(
-            f"{name} must hold numbers, its rows of one length: {excerpt(str(error))}; encode text, for example with "
+            f"{name} must hold numbers, its rows of one length: {excerpt(str(reason))}; encode text, for example with "
             "sklearn.preprocessing.OneHotEncoder"
         ) from error
+
+
+def _why_no_numbers(values: Any) -> Exception | None:
+    """Return the error with which an array or a data frame is not converted to numbers, if it is not."""
+    if np.iscomplexobj(values):  # scikit-learn's message is about that
+        return None
+    anything = {"accept_sparse": True, "ensure_all_finite": False, "ensure_2d": False, "allow_nd": True}
+    try:
+        check_array(values, dtype=np.float64, ensure_min_samples=0, ensure_min_features=0, **anything)
+    except (TypeError, ValueError) as error:
+        return error
+    return None
 
 
 def _validate_array(model: Any, X: Array, *, reset: bool) -> Array:

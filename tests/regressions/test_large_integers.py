@@ -1,6 +1,6 @@
-"""pandas-dev/pandas#20251 and its kind: codes of many digits become float64 beside missing values, and lose digits.
+"""pandas-dev/pandas#32134 and its kind: codes of many digits become float64 beside missing values, and lose digits.
 
-Two codes of one customer each then were one category.
+Two different codes were then one category.
 """
 
 from decimal import Decimal
