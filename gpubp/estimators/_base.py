@@ -22,7 +22,7 @@ from gpubp.engine.argument_checks import choose_precision
 from gpubp.engine.plain.dropout import dropout_rates
 from gpubp.errors import DeviceError
 from gpubp.estimators._arrays import outputs_in_parts
-from gpubp.estimators._fit import sizes_of, theta_of
+from gpubp.estimators._fit import rejoined, sizes_of, theta_of
 from gpubp.estimators._fit_state import FitState
 from gpubp.estimators._initial_weights import draw_initial_weights
 from gpubp.estimators._optimizer import OptimizerState
@@ -358,6 +358,11 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
         if state.get("_optimizer") is not None:
             state["_optimizer"] = state["_optimizer"].on(None, "")
         return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Join the weights, so that predictions of a copy need not."""
+        super().__setstate__(state)
+        self.__dict__.update(rejoined(vars(self)))
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

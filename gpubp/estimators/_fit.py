@@ -130,6 +130,25 @@ def theta_of(coefs: Sequence[Any], intercepts: Sequence[Any]) -> np.ndarray:
     return theta if theta.dtype.kind == "f" else theta.astype(np.float64)
 
 
+def rejoined(attributes: dict[str, Any]) -> dict[str, Any]:
+    """Return the weights and biases of a copied model as views of one array; nothing if they are, or cannot be.
+
+    A copy holds separate arrays, which each prediction would join.
+    """
+    coefs, intercepts = attributes.get("coefs_"), attributes.get("intercepts_")
+    if not isinstance(coefs, list) or not isinstance(intercepts, list) or not coefs:
+        return {}
+    dtype = getattr(coefs[0], "dtype", None)
+    if not all(type(part) is np.ndarray and part.dtype == dtype for part in (*coefs, *intercepts)):
+        return {}  # memory-mapped, or changed by the user
+    try:
+        network = Network(tuple(sizes_of(coefs, intercepts)))
+    except ValueError:  # predictions say what does not fit
+        return {}
+    theta = theta_of(coefs, intercepts)
+    return {} if theta is coefs[0].base or theta.dtype != dtype else weights_of(network, theta)
+
+
 def _are_views(owner: np.ndarray, coefs: Sequence[Any], intercepts: Sequence[Any]) -> bool:
     """Return whether the layers are all numbers of an array, in the order of parameters."""
     parts = [part for layer in zip(coefs, intercepts, strict=True) for part in layer]

@@ -1,8 +1,10 @@
 """The memory of a fit beside scikit-learn's, in bytes of arrays."""
 
 import copy
+import pickle
 from itertools import product
 
+import joblib
 import numpy as np
 import pytest
 from sklearn import neural_network
@@ -87,6 +89,53 @@ class TestWeights:
         theta = theta_of(model.coefs_, model.intercepts_)
         np.testing.assert_array_equal(theta, np.concatenate([layer.ravel() for layer in layers]))
         np.testing.assert_array_equal(model.predict(x), expected.predict(x))
+
+    @pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
+    def test_copies_join_their_weights_once(self, copied):
+        model, x = self.model(), samples("float64", "C")[0][:50]
+        again = copied(model)
+        theta = theta_of(again.coefs_, again.intercepts_)
+        assert all(part.base is theta for part in (*again.coefs_, *again.intercepts_))
+        assert np.shares_memory(theta, model.coefs_[0]) == (copied is copy.copy)
+        np.testing.assert_array_equal(again.predict(x), model.predict(x))
+
+    def test_copies_of_ensembles(self):
+        x, y = samples("float64", "C")
+        base = gpubp.MLPRegressor(hidden_layer_sizes=(20, 5), device="cpu", **OPTIONS_OF_WEIGHTS)
+        ensemble = copy.deepcopy(gpubp.MLPEnsembleRegressor(base, 2, random_state=0).fit(x[:500], y[:500]))
+        for member in ensemble.estimators_:
+            assert member.coefs_[0].base is member.intercepts_[1].base is not None
+
+    @pytest.mark.parametrize("change", ["integers", "float32", "shape", "tuple", "empty"])
+    def test_copies_keep_what_the_user_changed(self, change):
+        model, x = self.model(), samples("float64", "C")[0][:50]
+        if change == "integers":
+            model.coefs_ = [np.rint(part).astype(int) for part in model.coefs_]
+        elif change == "float32":
+            model.coefs_[0] = model.coefs_[0].astype("float32")
+        elif change == "shape":
+            model.coefs_[1] = model.coefs_[1][:3]
+        elif change == "tuple":
+            model.coefs_ = tuple(model.coefs_)
+        else:
+            model.coefs_ = []
+        again = copy.deepcopy(model)
+        assert type(again.coefs_) is type(model.coefs_)
+        assert [(part.dtype, part.shape) for part in again.coefs_] == [
+            (part.dtype, part.shape) for part in model.coefs_
+        ]
+        if change in ("shape", "empty"):
+            with pytest.raises(ValueError, match="coefs_"):
+                again.predict(x)
+        else:
+            np.testing.assert_array_equal(again.predict(x), model.predict(x))
+
+    def test_memory_mapped_models_stay_so(self, tmp_path):
+        model, x = self.model(), samples("float64", "C")[0][:50]
+        joblib.dump(model, tmp_path / "model")
+        again = joblib.load(tmp_path / "model", mmap_mode="r")
+        assert isinstance(again.coefs_[0], np.memmap)
+        np.testing.assert_array_equal(again.predict(x), model.predict(x))
 
     def test_more_training_leaves_earlier_weights_unchanged(self):
         model, (x, y) = self.model(), samples("float64", "C")
