@@ -85,9 +85,9 @@ def _panel(axes, title, lines, handles):
             look = name.removesuffix("-cuda")
             (handle,) = axes.plot(value, at, linestyle="none", **{"markersize": 6.5, **LOOKS[look]})
             handles.setdefault(name, handle)
-        for ours in (name for name in ("gpubp", "gpubp-cuda") if name in dots):
+        for name in (name for name in ("gpubp", "gpubp-cuda") if name in dots):
             axes.annotate(
-                f"{dots[ours]:.2g}", (dots[ours], at), (0, 6.5), textcoords="offset points", ha="center", fontsize=8,
+                f"{dots[name]:.2g}", (dots[name], at), (0, 6.5), textcoords="offset points", ha="center", fontsize=8,
                 color=LOOKS["gpubp"]["color"], fontweight="bold", zorder=7, annotation_clip=True,
             )  # fmt: skip
     axes.set_ylim(len(lines) - 0.4, -0.75)

@@ -20,9 +20,9 @@ def timing(seconds):
     return Timing(middle, (upper - lower) / middle)
 
 
-def ratio(ours, theirs):
-    """Return the median over the rounds of the ratio of our time to theirs, so that slow rounds do not matter."""
-    return median(a / b for a, b in zip(ours["seconds"], theirs["seconds"], strict=True))
+def ratio(figures, reference):
+    """Return the median over the rounds of the ratio of two times, so that slow rounds do not matter."""
+    return median(a / b for a, b in zip(figures["seconds"], reference["seconds"], strict=True))
 
 
 def timed(found):

@@ -35,16 +35,16 @@ def _overview(result):
     rows = []
     for workload in result["workloads"]:
         found = workload["contenders"]
-        for ours in [name for name in OURS if name in timed(found)]:
-            peer, floor = fastest_peer(found, on_gpu=ours.endswith("-cuda")), floor_of(found, ours)
+        for name in [name for name in OURS if name in timed(found)]:
+            peer, floor = fastest_peer(found, on_gpu=name.endswith("-cuda")), floor_of(found, name)
             rows.append(
                 [
                     workload["name"],
-                    _label(ours, workload),
-                    show_seconds(timing(found[ours]["seconds"]).seconds),
+                    _label(name, workload),
+                    show_seconds(timing(found[name]["seconds"]).seconds),
                     _label(peer, workload) if peer else "",
-                    f"{ratio(found[ours], found[peer]):.2f}" if peer else "",
-                    f"{ratio(found[ours], found[floor]):.2f}" if floor else "",
+                    f"{ratio(found[name], found[peer]):.2f}" if peer else "",
+                    f"{ratio(found[name], found[floor]):.2f}" if floor else "",
                 ]
             )
     return markdown(["workload", "", "time", "fastest peer", "time / peer's", "time / floor's"], rows)

@@ -68,7 +68,7 @@ static void become(unsigned t) {
 RUNNER = """
 alignas(16) real shared[1 << 16];
 
-static void go_on() {
+static void run_present_thread() {
     if (_setjmp(scheduler)) return;
     if (begun[present]) _longjmp(fibers[present], 1);
     begun[present] = true;
@@ -88,7 +88,7 @@ static bool run_block(unsigned n, bool backwards) {
         unsigned end = 0;
         for (unsigned k = 0; k < n; ++k) {
             become(backwards ? n - 1 - k : k);
-            go_on();
+            run_present_thread();
             end += ended[present];
         }
         if (end != 0 && end != alive) return false;  // some wait for threads that have ended

@@ -121,9 +121,9 @@ def test_names_exist(page):
 @BY_PAGE
 def test_options_exist(page):
     lines = page.read_text(encoding="utf-8").splitlines()
-    ours = [line for line in lines if re.search(r"gpubp |-m benchmarks|`--", line)]
+    commands = [line for line in lines if re.search(r"gpubp |-m benchmarks|`--", line)]
     foreign = {"--require-cuda", "--no-build-isolation"}
-    options = {option for line in ours for option in OPTION.findall(line)} - foreign
+    options = {option for line in commands for option in OPTION.findall(line)} - foreign
     assert sorted(options - options_of_commands()) == []
 
 

@@ -362,7 +362,7 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Join the weights, so that predictions of a copy need not."""
         super().__setstate__(state)
-        self.__dict__.update(rejoined(vars(self)))
+        self.__dict__.update(rejoined(self.__dict__))
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

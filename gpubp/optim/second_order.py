@@ -66,7 +66,7 @@ class Point(NamedTuple):
 class Curvature(NamedTuple):
     """The last changes of the parameters and of the gradient, (P,) each, from which L-BFGS estimates the Hessian."""
 
-    steps: tuple[Array, ...] = ()
+    theta_changes: tuple[Array, ...] = ()
     gradient_changes: tuple[Array, ...] = ()
     converged: bool = False
 
@@ -112,28 +112,28 @@ def _lbfgs(
     if float(xp.max(xp.abs(start_point.gradient))) <= tolerance:
         return theta, state._replace(converged=True), start_point.loss
     direction = -_inverse_hessian_times(xp, start_point.gradient, state)
-    first_step = 1.0 if state.steps else min(1.0, 1.0 / float(xp.sum(xp.abs(start_point.gradient))))
+    first_step = 1.0 if state.theta_changes else min(1.0, 1.0 / float(xp.sum(xp.abs(start_point.gradient))))
     point = wolfe_search(xp, start_point, direction, problem.loss_and_gradient, first_step)
     if point is None:
         # start again without the past changes; without any, training has converged
-        return theta, Curvature(converged=not state.steps), start_point.loss
+        return theta, Curvature(converged=not state.theta_changes), start_point.loss
     step, gradient_change = point.theta - start_point.theta, point.gradient - start_point.gradient
     if float(xp.sum(step * gradient_change)) > 0.0:
-        state = Curvature((*state.steps, step)[-memory:], (*state.gradient_changes, gradient_change)[-memory:])
+        state = Curvature((*state.theta_changes, step)[-memory:], (*state.gradient_changes, gradient_change)[-memory:])
     return point.theta, state, point.loss
 
 
 def _inverse_hessian_times(xp: Namespace, gradient: Array, state: Curvature) -> Array:
     """Multiply a gradient by the estimated inverse Hessian, with the two-loop recursion (Nocedal & Wright 2006)."""
     q, parts = gradient, []
-    for step, gradient_change in zip(reversed(state.steps), reversed(state.gradient_changes), strict=True):
+    for step, gradient_change in zip(reversed(state.theta_changes), reversed(state.gradient_changes), strict=True):
         part = xp.sum(step * q) / xp.sum(step * gradient_change)
         q = q - part * gradient_change
         parts.append(part)
-    if state.steps:
-        step, gradient_change = state.steps[-1], state.gradient_changes[-1]
+    if state.theta_changes:
+        step, gradient_change = state.theta_changes[-1], state.gradient_changes[-1]
         q = q * (xp.sum(step * gradient_change) / xp.sum(gradient_change * gradient_change))
-    for step, gradient_change, part in zip(state.steps, state.gradient_changes, reversed(parts), strict=True):
+    for step, gradient_change, part in zip(state.theta_changes, state.gradient_changes, reversed(parts), strict=True):
         q = q + step * (part - xp.sum(gradient_change * q) / xp.sum(step * gradient_change))
     return q
 

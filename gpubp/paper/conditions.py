@@ -63,7 +63,7 @@ def quartiles_near(wanted: Sequence[float], tolerance: float, whose: str) -> Con
 
 
 def _quartiles_near(wanted: tuple[float, ...], tolerance: float, experiment: Experiment, runs: Runs) -> ConditionResult:
-    found = runs.quartiles()
-    near = all(abs(figure / other - 1.0) <= tolerance for figure, other in zip(found, wanted, strict=True))
-    *first, last = map(in_words, found)
+    quartiles = runs.quartiles()
+    near = all(abs(figure / other - 1.0) <= tolerance for figure, other in zip(quartiles, wanted, strict=True))
+    *first, last = map(in_words, quartiles)
     return ConditionResult(near, f"the quartiles are {', '.join(first)} and {last} sweeps")

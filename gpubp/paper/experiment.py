@@ -150,12 +150,12 @@ class Experiment:
         """Train the given number of networks and judge them: see :class:`gpubp.paper.study.Study`."""
         began = time.perf_counter()
         runs = _run(self, n_networks, sweeps=sweeps, device=device, callbacks=callbacks)
-        found: list[Fact | StudyTable] = []
+        results: list[Fact | StudyTable] = []
         stop_reason = runs.stop_reason
         train_more = partial(_train_more, stop_reason, sweeps=sweeps, device=device, callbacks=callbacks)
         try:
             for more in self.find_facts(self, runs, train_more):
-                found.append(more)  # these results are kept if the rest is interrupted
+                results.append(more)  # these results are kept if the rest is interrupted
         except KeyboardInterrupt:
             stop_reason = "interrupted"
         return Findings(
@@ -166,9 +166,9 @@ class Experiment:
             seconds=time.perf_counter() - began,
             stop_reason=stop_reason,
             verdict=self.judge(runs),
-            facts=[fact for fact in found if isinstance(fact, Fact)],
+            facts=[fact for fact in results if isinstance(fact, Fact)],
             pictures=tuple(self.pictures(self, runs)),
-            tables=tuple(table for table in found if isinstance(table, StudyTable)),
+            tables=tuple(table for table in results if isinstance(table, StudyTable)),
         )
 
 

@@ -24,20 +24,20 @@ def table_of_all_networks(facts: list[Fact]) -> StudyTable:
     )
 
 
-def fact_of_learning(what: str, found: Trained) -> Fact:
+def fact_of_learning(what: str, networks: Trained) -> Fact:
     """Report how many of their training cases the networks have right."""
-    n_cases = int(np.sum(~found.held_out[0]))
-    learned, all_learned = _percent(found.learned), share_of(found.learned == 1.0)
-    here = f"{learned} on average, all by {all_learned}; {counted(found.sweeps, 'sweep')}"
+    n_cases = int(np.sum(~networks.held_out[0]))
+    average, by = _percent(networks.fraction_learned), share_of(networks.fraction_learned == 1.0)
+    here = f"{average} on average, all by {by}; {counted(networks.sweeps, 'sweep')}"
     return Fact(what, f"all {n_cases}; {PRINTED.sweeps:,} sweeps", here)
 
 
-def facts_of_held_out(found: Trained) -> list[Fact]:
+def facts_of_held_out(networks: Trained) -> list[Fact]:
     """Report how many of their held-out cases the networks have right."""
-    by_zone, ahead = found.count_held_out(found.within(DEAD_ZONE)), found.count_held_out(found.ahead)
+    by_zone, ahead = networks.count_held_out(networks.within(DEAD_ZONE)), networks.count_held_out(networks.ahead)
     return [
-        Fact(f"all {N_HELD_OUT} held-out cases right", "yes", share_of(found.generalized == N_HELD_OUT)),
-        Fact("held-out cases right", "all", f"{_percent(found.generalized / N_HELD_OUT)} on average"),
+        Fact(f"all {N_HELD_OUT} held-out cases right", "yes", share_of(networks.generalized == N_HELD_OUT)),
+        Fact("held-out cases right", "all", f"{_percent(networks.generalized / N_HELD_OUT)} on average"),
         Fact(
             f"the same, but on is above {1 - DEAD_ZONE:g} and off below {DEAD_ZONE:g}",
             NO_FIGURE,
@@ -51,14 +51,14 @@ def facts_of_held_out(found: Trained) -> list[Fact]:
     ]
 
 
-def table_by_relation(found: Trained) -> StudyTable:
+def table_by_relation(networks: Trained) -> StudyTable:
     """Report how often held-out cases of each relation were answered correctly, best first."""
     relation = np.argmax(family.cases()[0][:, len(family.PEOPLE) :], axis=1)
     rows = []
     for k, name in enumerate(family.RELATIONS):
-        tested = found.held_out[:, relation == k]
+        tested = networks.held_out[:, relation == k]
         rows.append(
-            (name, int(np.sum(relation == k)), int(np.sum(tested)), np.sum(found.right[:, relation == k] & tested))
+            (name, int(np.sum(relation == k)), int(np.sum(tested)), np.sum(networks.right[:, relation == k] & tested))
         )
     rows.sort(key=lambda row: -row[3] / max(row[2], 1))
     return StudyTable(
@@ -71,13 +71,13 @@ def table_by_relation(found: Trained) -> StudyTable:
     )
 
 
-def facts_of_codes(recipe: Recipe, found: Trained) -> list[Fact]:
+def facts_of_codes(recipe: Recipe, networks: Trained) -> list[Fact]:
     """Report what the units code in networks with all held-out cases right, and with first weights."""
-    solved = found.generalized == N_HELD_OUT
+    solved = networks.generalized == N_HELD_OUT
     if not np.any(solved):
         return []
     before = codes_of_people(recipe.network, first_weights(recipe, np.flatnonzero(solved).tolist()))
-    after = codes_of_people(recipe.network, found.theta[solved])
+    after = codes_of_people(recipe.network, networks.theta[solved])
     coded, best_units = [], []
     for name, attribute in family.attributes().items():
         some = [np.max(explained(codes, attribute), axis=1) > CODED for codes in (after, before)]

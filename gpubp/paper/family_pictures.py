@@ -17,15 +17,15 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-def pictures(network: Network, found: Trained) -> list[StudyPicture]:
+def pictures(network: Network, networks: Trained) -> list[StudyPicture]:
     """Make the pictures of a study: the held-out cases, and one network that has them all right, if there is one."""
-    n_networks = len(found.theta)
+    n_networks = len(networks.theta)
     caption = f"How many of {N_HELD_OUT} held-out cases each of {n_networks:,} networks has right"
-    held_out_picture = StudyPicture("held-out", caption, partial(draw_held_out, found.generalized))
-    solved = np.flatnonzero(found.generalized == N_HELD_OUT)
+    held_out_picture = StudyPicture("held-out", caption, partial(draw_held_out, networks.generalized))
+    solved = np.flatnonzero(networks.generalized == N_HELD_OUT)
     if not len(solved):
         return [held_out_picture]
-    theta = found.theta[solved[clearest(network, found.theta[solved])]]
+    theta = networks.theta[solved[clearest(network, networks.theta[solved])]]
     chosen = f"of the network, of {len(solved):,} with all held-out cases right, whose units code the most clearly"
     weights = f"The weights from the people to their six units, English above Italian, {chosen}"
     codes = f"The outputs of the six units for each person, {chosen}"

@@ -108,10 +108,10 @@ class Trained(NamedTuple):
         return ahead
 
     @property
-    def learned(self) -> np.ndarray:
+    def fraction_learned(self) -> np.ndarray:
         """Return the fraction of its training cases that each network has right: (K,)."""
-        learned: np.ndarray = np.sum(self.right & ~self.held_out, axis=1) / np.sum(~self.held_out, axis=1)
-        return learned
+        fraction: np.ndarray = np.sum(self.right & ~self.held_out, axis=1) / np.sum(~self.held_out, axis=1)
+        return fraction
 
     @property
     def generalized(self) -> np.ndarray:

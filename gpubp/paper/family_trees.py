@@ -58,24 +58,28 @@ class FamilyTrees:
         callbacks: tuple[Callable[[Any], Any], ...] = (),
     ) -> Findings:
         """Train the given number of networks and judge them: see :class:`gpubp.paper.study.Study`."""
-        found = trained(self.recipe, range(n_networks), sweeps=sweeps, device=device, callbacks=callbacks)
-        seconds, stop_reason, learned = found.seconds, found.stop_reason, [fact_of_learning("cases learned", found)]
+        networks = trained(self.recipe, range(n_networks), sweeps=sweeps, device=device, callbacks=callbacks)
+        seconds, stop_reason, learning = (
+            networks.seconds,
+            networks.stop_reason,
+            [fact_of_learning("cases learned", networks)],
+        )
         if stop_reason != "interrupted":
             n_printed, at_most = -(-n_networks // 10), min(sweeps or PRINTED.sweeps, PRINTED.sweeps)
             printed = trained(PRINTED, range(n_printed), sweeps=at_most, device=device, callbacks=callbacks)
             seconds, stop_reason = seconds + printed.seconds, printed.stop_reason
-            learned.append(fact_of_learning(f"by the paper's recipe, from weights in ±{PRINTED.scale:g}", printed))
+            learning.append(fact_of_learning(f"by the paper's recipe, from weights in ±{PRINTED.scale:g}", printed))
         return Findings(
             setting=described(self.recipe, n_networks, sweeps or self.sweeps),
             limit=sweeps or self.sweeps,
-            solved=found.generalized == N_HELD_OUT,
+            solved=networks.generalized == N_HELD_OUT,
             sweeps=None,
             seconds=seconds,
             stop_reason=stop_reason,
-            verdict=judged(found),
-            facts=facts_of_codes(self.recipe, found),
-            pictures=tuple(pictures(self.recipe.network, found)),
-            tables=(table_of_all_networks([*learned, *facts_of_held_out(found)]), table_by_relation(found)),
+            verdict=judged(networks),
+            facts=facts_of_codes(self.recipe, networks),
+            pictures=tuple(pictures(self.recipe.network, networks)),
+            tables=(table_of_all_networks([*learning, *facts_of_held_out(networks)]), table_by_relation(networks)),
             done=f"with all {N_HELD_OUT} held-out cases right",
         )
 
@@ -92,9 +96,9 @@ def described(recipe: Recipe, n_networks: int, sweeps: int) -> str:
     )
 
 
-def judged(found: Trained) -> Verdict:
+def judged(networks: Trained) -> Verdict:
     """Judge by the criterion."""
-    n, n_solved = len(found.theta), int(np.sum(found.generalized == N_HELD_OUT))
+    n, n_solved = len(networks.theta), int(np.sum(networks.generalized == N_HELD_OUT))
     why = f"{n_solved:,} of {counted(n, 'network')} with all {N_HELD_OUT} right"
     reached: Reached = "reproduced" if n_solved >= WANTED * n else "partly" if n_solved else "not reproduced"
     return if_enough_networks(n, Verdict(reached, why))

@@ -24,9 +24,9 @@ Callbacks = tuple[Callable[[Any], Any], ...]
 
 RATES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 """The step sizes that are tried for each rule on each experiment."""
-TRIED = 25
-"""The number of networks on which each step size is tried."""
-FIRST_TRIED = 1_000_000
+NETWORKS_PER_RATE = 25
+"""The number of networks that try each step size."""
+FIRST_SEED_OF_RATES = 1_000_000
 """The first seed of these networks, none of which is among those that are measured."""
 
 EQUATION_9 = "momentum, eq. (9)"
@@ -100,9 +100,9 @@ class Solvers:
             f"{', '.join(experiment.name for experiment in self.experiments)}, each with its own network and first "
             f"weights, in float64; for each rule {counted(stacked, 'network')} of {counted(sweeps, 'sweep')} at most, "
             f"for each method of second order {singly:,} of {single_sweeps:,}; momentum 0.9; the step of a rule is the "
-            f"one of {', '.join(f'{rate:g}' for rate in RATES)} with the fewest sweeps on average over {TRIED} other "
-            f"networks, where those that are not done count with all they had; among equals, the one with the smallest "
-            f"error"
+            f"one of {', '.join(f'{rate:g}' for rate in RATES)} with the fewest sweeps on average over "
+            f"{NETWORKS_PER_RATE} other networks, where those that are not done count with all they had; among equals, "
+            f"the one with the smallest error"
         )
 
     def limits(self, n_networks: int, sweeps: int) -> tuple[int, int, int]:
@@ -164,13 +164,13 @@ def search_rate(
     callbacks: Callbacks = (),
 ) -> float:
     """Choose the step size with the fewest sweeps on average, then the smallest error; all are tried in one stack."""
-    rates = np.repeat(RATES, TRIED)
+    rates = np.repeat(RATES, NETWORKS_PER_RATE)
     tried = replace(experiment, optimizer=optimizer(rates[:, None]))
     runs = run_seeds(
         tried,
         len(rates),
         sweeps=sweeps,
-        first_seed=FIRST_TRIED,
+        first_seed=FIRST_SEED_OF_RATES,
         device=device,
         dtype="float64",
         callbacks=callbacks,
@@ -178,7 +178,7 @@ def search_rate(
     if runs.stop_reason == "interrupted":
         raise Interrupted
     needed = np.where(runs.solved, runs.sweeps, sweeps)
-    cost, error = (figures.reshape(len(RATES), TRIED).mean(axis=1) for figures in (needed, runs.error))
+    cost, error = (figures.reshape(len(RATES), NETWORKS_PER_RATE).mean(axis=1) for figures in (needed, runs.error))
     return RATES[int(np.lexsort((error, cost))[0])]
 
 
@@ -265,13 +265,13 @@ class Pair(NamedTuple):
 def pairs(races: list[Race]) -> list[Pair]:
     """Compare the second-order methods with eq. (9) if it learns from enough of their first weights."""
     descent = {race.experiment: race for race in races if race.solver == EQUATION_9}
-    found = []
+    compared = []
     for race in races:
         if race.solver in METHODS:
             n, other = len(race.solved), descent[race.experiment]
             if np.sum(other.solved[:n]) >= ENOUGH_BOTH:
                 both = race.solved & other.solved[:n]
-                found.append(
+                compared.append(
                     Pair(
                         race.experiment,
                         race.solver,
@@ -279,7 +279,7 @@ def pairs(races: list[Race]) -> list[Pair]:
                         (_median(race.gradients[both]), _median(other.gradients[:n][both])),
                     )
                 )
-    return found
+    return compared
 
 
 def _median(figures: np.ndarray) -> float:
@@ -306,15 +306,15 @@ def judge(races: list[Race]) -> Verdict:
 
 def facts(races: list[Race]) -> list[Fact]:
     """Say for each method how many times fewer sweeps and gradients it needs, and how often each solver gets there."""
-    compared, found = pairs(races), []
+    compared, needs = pairs(races), []
     for method in METHODS:
         own = [pair for pair in compared if pair.method == method]
         for what, paper in (("sweeps", "yes"), ("gradients", NONE)):
             both = [getattr(pair, what) for pair in own if np.isfinite(pair.sweeps[0])]
             if both:
-                times = np.asarray([theirs / ours for ours, theirs in both])
+                times = np.asarray([of_equation_9 / of_method for of_method, of_equation_9 in both])
                 how_often = f"on {np.sum(times > 1.0)} of {counted(len(own), 'experiment')}"
-                found.append(
+                needs.append(
                     Fact(
                         f"{method} needs fewer {what} than eq. (9)",
                         paper,
@@ -326,7 +326,7 @@ def facts(races: list[Race]) -> list[Fact]:
         for name in (*OPTIMIZERS, *METHODS)
         if (solved := [race.solved for race in races if race.solver == name])
     ]
-    return [*found, Fact("networks that get there", NONE, "; ".join(shares))] if shares else found
+    return [*needs, Fact("networks that get there", NONE, "; ".join(shares))] if shares else needs
 
 
 def table(races: list[Race]) -> StudyTable:

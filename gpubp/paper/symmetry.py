@@ -30,7 +30,7 @@ NEAR = 0.15
 ALWAYS_NO = 4.0
 """The error, eq. (3), of a network that says no to all 64 vectors: half of one for each of the 8 symmetric ones."""
 
-TRIED = ((4, 0.1), (8, 0.1), (2, 0.03), (4, 0.03), (8, 0.03))
+OTHER_SETTINGS = ((4, 0.1), (8, 0.1), (2, 0.03), (4, 0.03), (8, 0.03))
 """Hidden units and rates in addition to the paper's own."""
 
 
@@ -142,7 +142,7 @@ def minima(experiment: Experiment, runs: Runs, train_more: TrainMore) -> StudyTa
     StudyTable
     """
     rows = [("2", "0.1", *_endings(runs))]
-    for n_hidden, rate in TRIED:
+    for n_hidden, rate in OTHER_SETTINGS:
         changed = with_hidden_units(experiment, n_hidden, momentum(rate, 0.9))
         rows.append((str(n_hidden), f"{rate:g}", *_endings(train_more(changed, min(N_MORE, len(runs.solved))))))
     return StudyTable(

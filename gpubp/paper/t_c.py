@@ -131,15 +131,15 @@ def on_a_larger_plane(theta: np.ndarray) -> np.ndarray:
 
 def pictures(experiment: Experiment, runs: Runs) -> Iterator[StudyPicture]:
     """Yield the picture of one field of each kind."""
-    found = fields(experiment, runs)
+    fields_of_runs = fields(experiment, runs)
     biases = views(np, experiment.network, runs.theta[runs.solved].astype(float))[0][:, -1, 0]
-    kinds = [kind_of(field) for field in found]
+    kinds = [kind_of(field) for field in fields_of_runs]
     shown = [kinds.index(kind) for kind in KINDS if kind in kinds]
     if shown:
         names = [chr(ord("A") + k) for k in range(len(shown))]
         listed = "; ".join(f"{name} {kinds[which]}" for name, which in zip(names, shown, strict=True))
         caption = f"A learned field of each kind, its bias beside it: white is above 0, and areas are sizes; {listed}"
-        columns = np.vstack([found[shown].reshape(-1, FIELD * FIELD).T, biases[shown]])
+        columns = np.vstack([fields_of_runs[shown].reshape(-1, FIELD * FIELD).T, biases[shown]])
         yield StudyPicture("fields", caption, partial(_draw_fields, columns, names))
 
 

@@ -90,10 +90,10 @@ class Client(NamedTuple):
 
     def check(self) -> None:
         """Compare gpubp's numbers with scikit-learn's, and the warnings."""
-        theirs, their_warnings = self._run(Estimators(of_gpubp=False))  # first: some libraries warn on import
-        ours, our_warnings = self._run(Estimators(of_gpubp=True))
-        found = list(differences(ours, theirs, self.tolerance))
-        found += [f"only gpubp warns: {text}" for kind, text in our_warnings.items() if kind not in their_warnings]
+        sklearn_result, sklearn_warnings = self._run(Estimators(of_gpubp=False))  # first: some libraries warn on import
+        gpubp_result, gpubp_warnings = self._run(Estimators(of_gpubp=True))
+        found = list(differences(gpubp_result, sklearn_result, self.tolerance))
+        found += [f"only gpubp warns: {text}" for kind, text in gpubp_warnings.items() if kind not in sklearn_warnings]
         if self.difference:
             assert found, f"the numbers agree, in spite of the reason for a difference: {self.difference}"
         else:
@@ -122,21 +122,21 @@ def client(
     return add
 
 
-def differences(ours: Any, theirs: Any, tolerance: float, where: str = "") -> Any:
+def differences(gpubp_result: Any, sklearn_result: Any, tolerance: float, where: str = "") -> Any:
     """Yield how two results differ: mappings and sequences of arrays, frames, numbers and text."""
-    ours, theirs = _plain(ours), _plain(theirs)
-    if isinstance(theirs, Mapping):
-        if list(ours) != list(theirs):
-            yield f"{where}: {list(ours)}, not {list(theirs)}"
-        for key in [key for key in theirs if key in ours]:
-            yield from differences(ours[key], theirs[key], tolerance, f"{where}[{key!r}]")
-    elif isinstance(theirs, list | tuple):
-        if len(ours) != len(theirs):
-            yield f"{where}: {len(ours)} items, not {len(theirs)}"
-        for at, (one, other) in enumerate(zip(ours, theirs, strict=False)):
+    gpubp_result, sklearn_result = _plain(gpubp_result), _plain(sklearn_result)
+    if isinstance(sklearn_result, Mapping):
+        if list(gpubp_result) != list(sklearn_result):
+            yield f"{where}: {list(gpubp_result)}, not {list(sklearn_result)}"
+        for key in [key for key in sklearn_result if key in gpubp_result]:
+            yield from differences(gpubp_result[key], sklearn_result[key], tolerance, f"{where}[{key!r}]")
+    elif isinstance(sklearn_result, list | tuple):
+        if len(gpubp_result) != len(sklearn_result):
+            yield f"{where}: {len(gpubp_result)} items, not {len(sklearn_result)}"
+        for at, (one, other) in enumerate(zip(gpubp_result, sklearn_result, strict=False)):
             yield from differences(one, other, tolerance, f"{where}[{at}]")
     else:
-        one, other = np.asarray(ours), np.asarray(theirs)
+        one, other = np.asarray(gpubp_result), np.asarray(sklearn_result)
         if one.shape != other.shape or one.dtype != other.dtype:
             yield f"{where}: {one.dtype} of shape {one.shape}, not {other.dtype} of shape {other.shape}"
         elif one.dtype.kind in "fc":

@@ -59,7 +59,7 @@ def test_each_difference_is_documented():
 
 
 @pytest.mark.parametrize(
-    ("ours", "theirs"),
+    ("gpubp_result", "sklearn_result"),
     [
         (1.001, 1.0),
         ([1.0, np.nan], [1.0, 2.0]),
@@ -74,6 +74,6 @@ def test_each_difference_is_documented():
         (pd.DataFrame({"a": [1.0]}), pd.DataFrame({"a": [2.0]})),
     ],
 )
-def test_differences_are_found(ours, theirs):
-    assert list(differences(ours, theirs, 1e-6)) != []
-    assert list(differences(theirs, theirs, 1e-6)) == []
+def test_differences_are_found(gpubp_result, sklearn_result):
+    assert list(differences(gpubp_result, sklearn_result, 1e-6)) != []
+    assert list(differences(sklearn_result, sklearn_result, 1e-6)) == []

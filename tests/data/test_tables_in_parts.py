@@ -110,8 +110,11 @@ def assert_same(got, expected):
             np.testing.assert_allclose((a.mean, a.scale), (b.mean, b.scale), rtol=1e-12, atol=1e-12)
     if isinstance(got.target, NumberTarget):
         assert got.target.names == expected.target.names
-        for ours, theirs in ((got.target.means, expected.target.means), (got.target.scales, expected.target.scales)):
-            np.testing.assert_allclose(ours, theirs, rtol=1e-12)
+        for in_parts, at_once in (
+            (got.target.means, expected.target.means),
+            (got.target.scales, expected.target.scales),
+        ):
+            np.testing.assert_allclose(in_parts, at_once, rtol=1e-12)
     else:
         assert got.target == expected.target
     assert got.dropped == expected.dropped

@@ -68,10 +68,12 @@ class TestLossCurve:
         assert len(display.lines_[0].get_ydata()) == 6
 
     def test_scikit_learns_model_and_plain_curves(self):
-        theirs = sklearn.neural_network.MLPClassifier((4,), max_iter=6, random_state=0, early_stopping=True).fit(X, Y)
-        training, kept = LossCurveDisplay.from_estimator(theirs).lines_
-        np.testing.assert_array_equal(training.get_ydata(), theirs.loss_curve_)
-        assert kept.get_xdata()[0] == np.argmax(theirs.validation_scores_) + 1
+        sklearn_model = sklearn.neural_network.MLPClassifier((4,), max_iter=6, random_state=0, early_stopping=True).fit(
+            X, Y
+        )
+        training, kept = LossCurveDisplay.from_estimator(sklearn_model).lines_
+        np.testing.assert_array_equal(training.get_ydata(), sklearn_model.loss_curve_)
+        assert kept.get_xdata()[0] == np.argmax(sklearn_model.validation_scores_) + 1
         [line] = LossCurveDisplay([3.0, 2.0]).plot().lines_
         np.testing.assert_array_equal(line.get_ydata(), [3.0, 2.0])
 

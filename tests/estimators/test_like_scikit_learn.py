@@ -132,32 +132,36 @@ def outcome(model, x, y, weights, again):
             return error
 
 
-def compare(ours, theirs, *, single):
-    if isinstance(theirs, Exception) or isinstance(ours, Exception):
-        event(f"refused: {type(theirs).__name__}")
-        if isinstance(theirs, ZeroDivisionError) and not isinstance(ours, Exception):
+def compare(gpubp_outcome, sklearn_outcome, *, single):
+    if isinstance(sklearn_outcome, Exception) or isinstance(gpubp_outcome, Exception):
+        event(f"refused: {type(sklearn_outcome).__name__}")
+        if isinstance(sklearn_outcome, ZeroDivisionError) and not isinstance(gpubp_outcome, Exception):
             return  # the samples of a batch all have weight 0, which gpubp trains on: they change nothing
-        assert isinstance(theirs, Exception), ours
-        assert isinstance(ours, type(theirs) if isinstance(theirs, ValueError | TypeError) else Exception), theirs
+        assert isinstance(sklearn_outcome, Exception), gpubp_outcome
+        assert isinstance(
+            gpubp_outcome, type(sklearn_outcome) if isinstance(sklearn_outcome, ValueError | TypeError) else Exception
+        ), sklearn_outcome
         return
-    if any(map(math.isnan, ours["scores"])):  # the held-out targets are all equal, which scikit-learn scores 0 or 1
-        assert set(theirs["scores"]) <= {0.0, 1.0}
+    if any(
+        map(math.isnan, gpubp_outcome["scores"])
+    ):  # the held-out targets are all equal, which scikit-learn scores 0 or 1
+        assert set(sklearn_outcome["scores"]) <= {0.0, 1.0}
         return
     tolerance = {"rtol": 2e-3, "atol": 2e-4} if single else {"rtol": 1e-6, "atol": 1e-8}
-    assert ours["n_iter_"] == theirs["n_iter_"]
-    for a, b in zip(ours["coefs"], theirs["coefs"], strict=True):
+    assert gpubp_outcome["n_iter_"] == sklearn_outcome["n_iter_"]
+    for a, b in zip(gpubp_outcome["coefs"], sklearn_outcome["coefs"], strict=True):
         assert a.dtype == b.dtype
         np.testing.assert_allclose(a, b, **tolerance)
-    assert ours["predict"].dtype == theirs["predict"].dtype
-    assert ours["predict"].shape == theirs["predict"].shape
-    np.testing.assert_array_equal(ours["names"], theirs["names"])
-    if "proba" in theirs:
-        np.testing.assert_array_equal(ours["classes_"], theirs["classes_"])
-        if len(theirs["classes_"]) == 1:  # scikit-learn's two columns do not belong to a class
-            theirs["proba"] = np.ones((len(theirs["predict"]), 1))
-        np.testing.assert_allclose(ours["proba"], theirs["proba"], **tolerance)
+    assert gpubp_outcome["predict"].dtype == sklearn_outcome["predict"].dtype
+    assert gpubp_outcome["predict"].shape == sklearn_outcome["predict"].shape
+    np.testing.assert_array_equal(gpubp_outcome["names"], sklearn_outcome["names"])
+    if "proba" in sklearn_outcome:
+        np.testing.assert_array_equal(gpubp_outcome["classes_"], sklearn_outcome["classes_"])
+        if len(sklearn_outcome["classes_"]) == 1:  # scikit-learn's two columns do not belong to a class
+            sklearn_outcome["proba"] = np.ones((len(sklearn_outcome["predict"]), 1))
+        np.testing.assert_allclose(gpubp_outcome["proba"], sklearn_outcome["proba"], **tolerance)
     else:
-        np.testing.assert_allclose(ours["predict"], theirs["predict"], **tolerance)
+        np.testing.assert_allclose(gpubp_outcome["predict"], sklearn_outcome["predict"], **tolerance)
 
 
 EVERYTHING = settings(
@@ -187,7 +191,7 @@ def check(name, data, options):
     event(f"X: {container}")
     event(f"y: {of_targets}")
     again = options.get("warm_start", False) and options["solver"] == "lbfgs"  # others continue with the solver's state
-    theirs = outcome(getattr(sklearn.neural_network, name)(**options), x, y, weights, again)
-    ours = outcome(getattr(gpubp, name)(device="cpu", **options), x, y, weights, again)
-    single = not isinstance(theirs, Exception) and theirs["coefs"][0].dtype == np.float32
-    compare(ours, theirs, single=single)
+    sklearn_outcome = outcome(getattr(sklearn.neural_network, name)(**options), x, y, weights, again)
+    gpubp_outcome = outcome(getattr(gpubp, name)(device="cpu", **options), x, y, weights, again)
+    single = not isinstance(sklearn_outcome, Exception) and sklearn_outcome["coefs"][0].dtype == np.float32
+    compare(gpubp_outcome, sklearn_outcome, single=single)

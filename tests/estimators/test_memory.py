@@ -47,9 +47,9 @@ def test_a_fit_takes_no_more_than_scikit_learns(name, dtype, order, early_stoppi
     x, y = samples(dtype, order)
     y = (y > 0.0).astype(int) if name == "MLPClassifier" else y
     options = OPTIONS | {"early_stopping": early_stopping}
-    theirs = second_peak_of(lambda: getattr(neural_network, name)(**options).fit(x, y))
-    ours = second_peak_of(lambda: getattr(gpubp, name)(**options, device="cpu").fit(x, y))
-    assert ours <= theirs + OBJECTS
+    sklearn_peak = second_peak_of(lambda: getattr(neural_network, name)(**options).fit(x, y))
+    gpubp_peak = second_peak_of(lambda: getattr(gpubp, name)(**options, device="cpu").fit(x, y))
+    assert gpubp_peak <= sklearn_peak + OBJECTS
 
 
 class TestWeights:

@@ -68,34 +68,37 @@ MORE = (
     [("MLPClassifier", [*MORE, "class_weight", "loss", "label_smoothing"]), ("MLPRegressor", MORE)],
 )
 def test_parameters_and_defaults(kind, more):
-    theirs = inspect.signature(getattr(sklearn.neural_network, kind)).parameters
-    ours = dict(inspect.signature(KINDS[kind][0]).parameters)
-    assert all(ours.pop(name).kind is inspect.Parameter.KEYWORD_ONLY for name in more)
-    if kind == "MLPRegressor" and "loss" not in theirs:  # scikit-learn 1.6
-        del ours["loss"]
-    assert [*ours] == [*theirs]
-    assert [p.default for p in ours.values()] == [p.default for p in theirs.values()]
-    assert [p.kind for p in ours.values()] == [p.kind for p in theirs.values()]
+    sklearn_parameters = inspect.signature(getattr(sklearn.neural_network, kind)).parameters
+    gpubp_parameters = dict(inspect.signature(KINDS[kind][0]).parameters)
+    assert all(gpubp_parameters.pop(name).kind is inspect.Parameter.KEYWORD_ONLY for name in more)
+    if kind == "MLPRegressor" and "loss" not in sklearn_parameters:  # scikit-learn 1.6
+        del gpubp_parameters["loss"]
+    assert [*gpubp_parameters] == [*sklearn_parameters]
+    assert [p.default for p in gpubp_parameters.values()] == [p.default for p in sklearn_parameters.values()]
+    assert [p.kind for p in gpubp_parameters.values()] == [p.kind for p in sklearn_parameters.values()]
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("options", [{}, {"solver": "lbfgs"}, {"early_stopping": True}], ids=str)
 def test_attributes_methods_and_tags(kind, options, hurried):
-    ours, theirs = KINDS[kind][0](max_iter=5, **options), getattr(sklearn.neural_network, kind)(max_iter=5, **options)
+    gpubp_model, sklearn_model = (
+        KINDS[kind][0](max_iter=5, **options),
+        getattr(sklearn.neural_network, kind)(max_iter=5, **options),
+    )
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*iprint.*", DeprecationWarning)
         frame = pd.DataFrame(KINDS[kind][1][0]).rename(columns=str)
-        ours.fit(frame, KINDS[kind][1][1])
-        theirs.fit(frame, KINDS[kind][1][1])
-    for public in ({name for name in vars(theirs) if not name.startswith("_")}, {"score", "predict"}):
-        assert {name for name in public if not hasattr(ours, name)} == set()
-    methods = {name for name in dir(type(theirs)) if not name.startswith("_")}
-    assert methods - {*dir(type(ours))} == set()
-    expected = copy.deepcopy(theirs.__sklearn_tags__())
+        gpubp_model.fit(frame, KINDS[kind][1][1])
+        sklearn_model.fit(frame, KINDS[kind][1][1])
+    for public in ({name for name in vars(sklearn_model) if not name.startswith("_")}, {"score", "predict"}):
+        assert {name for name in public if not hasattr(gpubp_model, name)} == set()
+    methods = {name for name in dir(type(sklearn_model)) if not name.startswith("_")}
+    assert methods - {*dir(type(gpubp_model))} == set()
+    expected = copy.deepcopy(sklearn_model.__sklearn_tags__())
     expected.array_api_support = True
-    expected.target_tags.multi_output = kind == "MLPClassifier"  # theirs takes one output
+    expected.target_tags.multi_output = kind == "MLPClassifier"  # scikit-learn's takes one output
     expected.input_tags.sparse = True  # which scikit-learn 1.6 did not say
-    assert ours.__sklearn_tags__() == expected
+    assert gpubp_model.__sklearn_tags__() == expected
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -143,12 +143,15 @@ class TestNumbers:
     def test_are_those_of_dense_samples_and_of_scikit_learn(self, form, options):
         x, y = FORMS[form](NARROW[0]), NARROW[1]
         options = {"hidden_layer_sizes": (8,), "max_iter": 10, "random_state": 0, **options}
-        ours = MLPClassifier(device="cpu", **options).fit(x, y)
+        sparse_model = MLPClassifier(device="cpu", **options).fit(x, y)
         dense = MLPClassifier(device="cpu", **options).fit(x.toarray(), y)
-        theirs = neural_network.MLPClassifier(**options).fit(x, y)
-        for other, outputs in ((dense, dense.predict_proba(x.toarray())), (theirs, theirs.predict_proba(x))):
-            np.testing.assert_allclose(ours.predict_proba(x), outputs, rtol=1e-7)
-            np.testing.assert_allclose(ours.coefs_[0], other.coefs_[0], rtol=1e-7, atol=1e-10)
+        sklearn_model = neural_network.MLPClassifier(**options).fit(x, y)
+        for other, outputs in (
+            (dense, dense.predict_proba(x.toarray())),
+            (sklearn_model, sklearn_model.predict_proba(x)),
+        ):
+            np.testing.assert_allclose(sparse_model.predict_proba(x), outputs, rtol=1e-7)
+            np.testing.assert_allclose(sparse_model.coefs_[0], other.coefs_[0], rtol=1e-7, atol=1e-10)
 
     @pytest.mark.parametrize(
         "options",
@@ -170,19 +173,19 @@ class TestNumbers:
         x, y = NARROW
         weights = np.linspace(0.0, 2.0, len(y))
         options = {"hidden_layer_sizes": (8,), "max_iter": 10, "random_state": 0, "device": "cpu", **options}
-        ours = MLPClassifier(**options).fit(x, y, weights, validation_data=(x[:50], y[:50]))
+        sparse_model = MLPClassifier(**options).fit(x, y, weights, validation_data=(x[:50], y[:50]))
         dense = MLPClassifier(**options).fit(x.toarray(), y, weights, validation_data=(x[:50].toarray(), y[:50]))
         mixed = MLPClassifier(**options).fit(x.toarray(), y, weights, validation_data=(x[:50], y[:50]))
-        np.testing.assert_allclose(ours.predict_proba(x), dense.predict_proba(x.toarray()), rtol=1e-7)
-        for other in (ours, mixed):
+        np.testing.assert_allclose(sparse_model.predict_proba(x), dense.predict_proba(x.toarray()), rtol=1e-7)
+        for other in (sparse_model, mixed):
             np.testing.assert_allclose(other.validation_curve_, dense.validation_curve_, rtol=1e-9)
 
     def test_rounded_products_are_those_of_dense_samples(self):
         x, y = NARROW
         options = {"max_iter": 5, "random_state": 0, "device": "cpu", "dtype": "float32"}
-        ours, dense = (
+        sparse_model, dense = (
             MLPClassifier(8, matmul_precision="bfloat16", **options).fit(form, y) for form in (x, x.toarray())
         )
-        np.testing.assert_allclose(ours.coefs_[0], dense.coefs_[0], rtol=1e-5, atol=1e-7)
+        np.testing.assert_allclose(sparse_model.coefs_[0], dense.coefs_[0], rtol=1e-5, atol=1e-7)
         exact = MLPClassifier(8, **options).fit(x, y)
-        assert not np.allclose(ours.coefs_[0], exact.coefs_[0], rtol=1e-5, atol=1e-7)
+        assert not np.allclose(sparse_model.coefs_[0], exact.coefs_[0], rtol=1e-5, atol=1e-7)

@@ -53,7 +53,7 @@ def own_batches(backend, dtype, n_networks, weighed):
     def order(epoch, k):
         return rows[k][np.random.default_rng((epoch, k)).permutation(COUNTS[k])]
 
-    def together(epoch):
+    def batches_of_stack(epoch):
         orders = [order(epoch, k) for k in range(n_networks)]
         counts = np.asarray([len(one) for one in orders])
         weights = to_backend(backend, WEIGHTS, dtype) if weighed else None
@@ -63,7 +63,7 @@ def own_batches(backend, dtype, n_networks, weighed):
             backend, given, SIZE, np.concatenate(orders), starts, counts, weights_of if weighed else None
         )
 
-    def single(k):
+    def batches_of_network(k):
         weights = to_backend(backend, WEIGHTS[weights_of[k]], dtype) if weighed else None
 
         def batches(epoch):
@@ -78,7 +78,7 @@ def own_batches(backend, dtype, n_networks, weighed):
 
         return batches
 
-    return together, single
+    return batches_of_stack, batches_of_network
 
 
 @pytest.mark.parametrize("ways", ["never", "always"])
@@ -95,11 +95,17 @@ def test_each_network_equals_one_trained_alone(optimizer, n_networks, weighed, w
         return made[optimizer]() if optimizer in made else OPTIMIZERS[optimizer](rate)
 
     thetas = initial_weights(NETWORK, range(n_networks), dtype=dtype)
-    together, single = own_batches(backend, dtype, n_networks, weighed)
-    position, result = epochs_of(backend, dtype, ways, optimizer_with(rates), l2, together, thetas)
+    batches_of_stack, batches_of_network = own_batches(backend, dtype, n_networks, weighed)
+    position, result = epochs_of(backend, dtype, ways, optimizer_with(rates), l2, batches_of_stack, thetas)
     for k in range(n_networks):
         own, report = epochs_of(
-            backend, dtype, "never", optimizer_with(float(rates[k, 0])), float(l2[k, 0]), single(k), thetas[k]
+            backend,
+            dtype,
+            "never",
+            optimizer_with(float(rates[k, 0])),
+            float(l2[k, 0]),
+            batches_of_network(k),
+            thetas[k],
         )
         assert_agree(position.theta[k], own.theta, "steps")
         np.testing.assert_allclose(result.values[:, k], report.values, rtol=1e-10)
@@ -121,10 +127,10 @@ PLACES = [
 def test_each_network_equals_one_trained_alone_on_a_device(device, precision):
     backend = choose_backend(device)
     optimizer, thetas = adam(0.01), initial_weights(NETWORK, range(3), dtype=precision)
-    together, single = own_batches(backend, precision, 3, weighed=True)
-    position, _ = epochs_of(backend, precision, "never", optimizer, 0.1, together, thetas)
+    batches_of_stack, batches_of_network = own_batches(backend, precision, 3, weighed=True)
+    position, _ = epochs_of(backend, precision, "never", optimizer, 0.1, batches_of_stack, thetas)
     for k in range(3):
-        own, _ = epochs_of(backend, precision, "never", optimizer, 0.1, single(k), thetas[k])
+        own, _ = epochs_of(backend, precision, "never", optimizer, 0.1, batches_of_network(k), thetas[k])
         assert_agree(to_numpy(position.theta)[k], to_numpy(own.theta), "steps")
 
 

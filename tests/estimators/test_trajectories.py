@@ -133,42 +133,46 @@ def both(targets, options, **fixed):
     return *models, x
 
 
-def deviation(theirs, ours):
+def deviation(sklearn_model, gpubp_model):
     """Return the largest difference of any weight, relative to the largest weight of its layer."""
-    pairs = zip(theirs.coefs_ + theirs.intercepts_, ours.coefs_ + ours.intercepts_, strict=True)
+    pairs = zip(
+        sklearn_model.coefs_ + sklearn_model.intercepts_, gpubp_model.coefs_ + gpubp_model.intercepts_, strict=True
+    )
     return max(np.max(np.abs(a - b)) / np.max(np.abs(a)) for a, b in pairs)
 
 
 @pytest.mark.parametrize("setting", SETTINGS, ids=_name)
 def test_weights_after_20_epochs(setting):
-    theirs, ours, _ = both(*setting, max_iter=20)
-    assert theirs.n_iter_ == ours.n_iter_
-    assert all(w.dtype == np.float64 for w in ours.coefs_)
-    assert deviation(theirs, ours) < 1e-7
+    sklearn_model, gpubp_model, _ = both(*setting, max_iter=20)
+    assert sklearn_model.n_iter_ == gpubp_model.n_iter_
+    assert all(w.dtype == np.float64 for w in gpubp_model.coefs_)
+    assert deviation(sklearn_model, gpubp_model) < 1e-7
 
 
 @pytest.mark.parametrize("setting", SETTINGS, ids=_name)
 def test_whole_fits(setting):
     targets, options = setting
-    theirs, ours, x = both(*setting, **(WHOLE_LBFGS if options.get("solver") == "lbfgs" else {}))
-    n_means = 2 if targets == "two numbers" else 1  # scikit-learn's mean over outputs, where ours is the sum
-    assert theirs.n_iter_ == ours.n_iter_
-    assert theirs.t_ == ours.t_
-    assert theirs.out_activation_ == ours.out_activation_
-    np.testing.assert_allclose(ours.loss_, n_means * theirs.loss_, rtol=1e-4)
+    sklearn_model, gpubp_model, x = both(*setting, **(WHOLE_LBFGS if options.get("solver") == "lbfgs" else {}))
+    n_means = 2 if targets == "two numbers" else 1  # scikit-learn's mean over outputs, where gpubp's is the sum
+    assert sklearn_model.n_iter_ == gpubp_model.n_iter_
+    assert sklearn_model.t_ == gpubp_model.t_
+    assert sklearn_model.out_activation_ == gpubp_model.out_activation_
+    np.testing.assert_allclose(gpubp_model.loss_, n_means * sklearn_model.loss_, rtol=1e-4)
     for name in ("loss_curve_", "best_loss_"):
-        if getattr(theirs, name, None) is not None:
-            np.testing.assert_allclose(getattr(ours, name), n_means * np.asarray(getattr(theirs, name)), rtol=1e-4)
+        if getattr(sklearn_model, name, None) is not None:
+            np.testing.assert_allclose(
+                getattr(gpubp_model, name), n_means * np.asarray(getattr(sklearn_model, name)), rtol=1e-4
+            )
     for name in ("validation_scores_", "best_validation_score_"):
-        if getattr(theirs, name, None) is not None:
-            np.testing.assert_allclose(getattr(ours, name), getattr(theirs, name), rtol=1e-6, atol=1e-9)
+        if getattr(sklearn_model, name, None) is not None:
+            np.testing.assert_allclose(getattr(gpubp_model, name), getattr(sklearn_model, name), rtol=1e-6, atol=1e-9)
         else:
-            assert getattr(ours, name, None) is None
+            assert getattr(gpubp_model, name, None) is None
     if targets in REGRESSION:
-        np.testing.assert_allclose(ours.predict(x), theirs.predict(x), rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(gpubp_model.predict(x), sklearn_model.predict(x), rtol=1e-4, atol=1e-6)
     else:
-        np.testing.assert_array_equal(ours.predict(x), theirs.predict(x))
-        np.testing.assert_allclose(ours.predict_proba(x), theirs.predict_proba(x), rtol=1e-4, atol=1e-6)
+        np.testing.assert_array_equal(gpubp_model.predict(x), sklearn_model.predict(x))
+        np.testing.assert_allclose(gpubp_model.predict_proba(x), sklearn_model.predict_proba(x), rtol=1e-4, atol=1e-6)
 
 
 def test_the_grid_is_large_enough():
@@ -204,10 +208,10 @@ def test_partial_fit(targets, options):
         for part in [slice(0, 30), slice(30, 70), slice(70, 90)] * 3:
             model.partial_fit(x[part], y[part], **classes)
         models.append(model)
-    theirs, ours = models
-    assert deviation(theirs, ours) < 1e-9
-    assert (theirs.n_iter_, theirs.t_) == (ours.n_iter_, ours.t_)
-    np.testing.assert_allclose(ours.loss_curve_, theirs.loss_curve_, rtol=1e-9)
+    sklearn_model, gpubp_model = models
+    assert deviation(sklearn_model, gpubp_model) < 1e-9
+    assert (sklearn_model.n_iter_, sklearn_model.t_) == (gpubp_model.n_iter_, gpubp_model.t_)
+    np.testing.assert_allclose(gpubp_model.loss_curve_, sklearn_model.loss_curve_, rtol=1e-9)
 
 
 @pytest.mark.parametrize("options", [{"solver": "lbfgs"}, {"solver": "sgd", "momentum": 0.0}], ids=str)
@@ -227,11 +231,11 @@ def test_warm_start(targets, options):
                 warnings.filterwarnings("ignore", ".*iprint.*", DeprecationWarning)
                 model.fit(x, y)
         models.append(model)
-    theirs, ours = models
-    assert deviation(theirs, ours) < 1e-7
-    assert (theirs.n_iter_, theirs.t_) == (ours.n_iter_, ours.t_)
-    if options["solver"] != "lbfgs":  # theirs keeps no curve
-        np.testing.assert_allclose(ours.loss_curve_, theirs.loss_curve_, rtol=1e-7)
+    sklearn_model, gpubp_model = models
+    assert deviation(sklearn_model, gpubp_model) < 1e-7
+    assert (sklearn_model.n_iter_, sklearn_model.t_) == (gpubp_model.n_iter_, gpubp_model.t_)
+    if options["solver"] != "lbfgs":  # scikit-learn's keeps no curve
+        np.testing.assert_allclose(gpubp_model.loss_curve_, sklearn_model.loss_curve_, rtol=1e-7)
 
 
 @pytest.mark.parametrize("solver", ["sgd", "momentum", "adam", "adamw", "rmsprop"])

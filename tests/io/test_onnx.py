@@ -425,8 +425,8 @@ def check_table(model, columns, target):
         assert_agree(results["probabilities"], np.stack([*expected.values()], 1).astype(model.theta.dtype), "forward")
     else:
         target, both = preprocessing_of(model).target, (results["variable"], np.stack([*expected.values()], 1))
-        ours, theirs = ((y - target.means) / target.scales for y in both)
-        assert_agree(ours.astype(model.theta.dtype), theirs.astype(model.theta.dtype), "forward")
+        scaled, expected_scaled = ((y - target.means) / target.scales for y in both)
+        assert_agree(scaled.astype(model.theta.dtype), expected_scaled.astype(model.theta.dtype), "forward")
 
 
 class TestTables:

@@ -53,34 +53,34 @@ REGRESSOR = MLPRegressor(hidden_layer_sizes=(5,), batch_size=25, max_iter=5, ran
 GRID = {"learning_rate_init": [1e-3, 0.03], "alpha": [1e-4, 1.0]}
 
 
-def assert_same_search(ours, theirs):
-    assert ours.cv_results_.keys() == theirs.cv_results_.keys()
-    for key, column in theirs.cv_results_.items():
+def assert_same_search(gpubp_search, sklearn_search):
+    assert gpubp_search.cv_results_.keys() == sklearn_search.cv_results_.keys()
+    for key, column in sklearn_search.cv_results_.items():
         if key == "params":
-            assert ours.cv_results_[key] == column
+            assert gpubp_search.cv_results_[key] == column
         elif key.startswith("param_"):
-            assert ours.cv_results_[key].tolist() == column.tolist()
+            assert gpubp_search.cv_results_[key].tolist() == column.tolist()
         elif "_time" not in key:
-            np.testing.assert_allclose(ours.cv_results_[key], column, rtol=1e-9, err_msg=key)
+            np.testing.assert_allclose(gpubp_search.cv_results_[key], column, rtol=1e-9, err_msg=key)
         else:
-            assert np.all(ours.cv_results_[key] >= 0.0)
-    assert ours.n_splits_ == theirs.n_splits_
-    assert ours.multimetric_ == theirs.multimetric_
+            assert np.all(gpubp_search.cv_results_[key] >= 0.0)
+    assert gpubp_search.n_splits_ == sklearn_search.n_splits_
+    assert gpubp_search.multimetric_ == sklearn_search.multimetric_
     for name in ("best_params_", "best_index_"):
-        assert getattr(ours, name, None) == getattr(theirs, name, None), name
-    assert getattr(ours, "best_score_", None) == pytest.approx(getattr(theirs, "best_score_", None))
-    if hasattr(theirs, "best_estimator_"):
-        np.testing.assert_array_equal(ours.predict(X), theirs.predict(X))
-        assert ours.best_estimator_.get_params().keys() == theirs.best_estimator_.get_params().keys()
+        assert getattr(gpubp_search, name, None) == getattr(sklearn_search, name, None), name
+    assert getattr(gpubp_search, "best_score_", None) == pytest.approx(getattr(sklearn_search, "best_score_", None))
+    if hasattr(sklearn_search, "best_estimator_"):
+        np.testing.assert_array_equal(gpubp_search.predict(X), sklearn_search.predict(X))
+        assert gpubp_search.best_estimator_.get_params().keys() == sklearn_search.best_estimator_.get_params().keys()
     else:
-        assert not hasattr(ours, "best_estimator_")
+        assert not hasattr(gpubp_search, "best_estimator_")
 
 
 def both(estimator=MODEL, grid=GRID, x=X, y=Y, fit=None, **options):
     """Search in stacks and as scikit-learn does."""
-    ours = BatchedSearchCV(estimator, grid, **options).fit(x, y, **(fit or {}))
-    theirs = GridSearchCV(estimator, grid, **options).fit(x, y, **(fit or {}))
-    return ours, theirs
+    gpubp_search = BatchedSearchCV(estimator, grid, **options).fit(x, y, **(fit or {}))
+    sklearn_search = GridSearchCV(estimator, grid, **options).fit(x, y, **(fit or {}))
+    return gpubp_search, sklearn_search
 
 
 OPTIONS = {
@@ -136,12 +136,14 @@ def test_regressor_with_several_targets():
 
 def test_names_of_classes_and_frames():
     frame = pd.DataFrame(X, columns=["a", "b", "c", "d"])
-    ours = BatchedSearchCV(MODEL, GRID, cv=3).fit(frame, NAMES)
-    theirs = GridSearchCV(MODEL, GRID, cv=3).fit(frame, NAMES)
-    np.testing.assert_array_equal(ours.predict(frame), theirs.predict(frame))
-    np.testing.assert_array_equal(ours.cv_results_["mean_test_score"], theirs.cv_results_["mean_test_score"])
-    assert ours.feature_names_in_.tolist() == ["a", "b", "c", "d"]
-    assert ours.classes_.tolist() == theirs.classes_.tolist()
+    gpubp_search = BatchedSearchCV(MODEL, GRID, cv=3).fit(frame, NAMES)
+    sklearn_search = GridSearchCV(MODEL, GRID, cv=3).fit(frame, NAMES)
+    np.testing.assert_array_equal(gpubp_search.predict(frame), sklearn_search.predict(frame))
+    np.testing.assert_array_equal(
+        gpubp_search.cv_results_["mean_test_score"], sklearn_search.cv_results_["mean_test_score"]
+    )
+    assert gpubp_search.feature_names_in_.tolist() == ["a", "b", "c", "d"]
+    assert gpubp_search.classes_.tolist() == sklearn_search.classes_.tolist()
 
 
 def test_weights_and_groups_are_split_along():
@@ -171,9 +173,9 @@ def test_pipelines_fit_their_transformers_once_for_each_setting_and_fold():
     pipeline = Pipeline([("scale", CountedScaler()), ("net", MODEL)])
     grid = {"scale__with_std": [True, False], "net__alpha": [0.1, 1.0, 3.0]}
     CountedScaler.fits = 0
-    ours = BatchedSearchCV(pipeline, grid, cv=3, refit=False).fit(X, Y)
+    gpubp_search = BatchedSearchCV(pipeline, grid, cv=3, refit=False).fit(X, Y)
     assert CountedScaler.fits == 2 * 3
-    assert_same_search(ours, GridSearchCV(pipeline, grid, cv=3, refit=False).fit(X, Y))
+    assert_same_search(gpubp_search, GridSearchCV(pipeline, grid, cv=3, refit=False).fit(X, Y))
 
 
 @pytest.mark.parametrize(
@@ -217,11 +219,11 @@ def test_pipelines(pipeline, grid, fit):
 def test_models_that_cannot_be_stacked_are_fitted_alone_and_logged(caplog, estimator, reason, x, fit):
     grid = {"C": [0.1, 1.0]} if isinstance(estimator, LogisticRegression) else {"alpha": [0.1, 1.0]}
     with caplog.at_level(logging.INFO, "gpubp"), joblib.parallel_config("threading"):
-        ours = BatchedSearchCV(estimator, grid, cv=3, n_jobs=2).fit(x, Y, **fit)
+        gpubp_search = BatchedSearchCV(estimator, grid, cv=3, n_jobs=2).fit(x, Y, **fit)
     lines = [record.message for record in caplog.records if "fitted alone" in record.message]
     assert len(lines) == 1
     assert reason in lines[0]
-    assert_same_search(ours, GridSearchCV(estimator, grid, cv=3).fit(x, Y, **fit))
+    assert_same_search(gpubp_search, GridSearchCV(estimator, grid, cv=3).fit(x, Y, **fit))
 
 
 def test_compiling_is_decided_by_the_work_of_all_fits(monkeypatch):
@@ -269,9 +271,9 @@ def test_failed_fits_are_scored_as_requested():
     grid = {"solver": ["sgd"], "learning_rate_init": [0.01, 1e300]}
     search = BatchedSearchCV(MODEL, grid, cv=3)
     with pytest.warns(FitFailedWarning, match="3 fits failed out of a total of 6"):
-        ours = search.fit(X, Y)
-    assert np.isnan(ours.cv_results_["mean_test_score"]).tolist() == [False, True]
-    assert ours.best_params_["learning_rate_init"] == 0.01
+        gpubp_search = search.fit(X, Y)
+    assert np.isnan(gpubp_search.cv_results_["mean_test_score"]).tolist() == [False, True]
+    assert gpubp_search.best_params_["learning_rate_init"] == 0.01
     with pytest.raises(ValueError, match="non-finite parameter weights"):
         BatchedSearchCV(MODEL, grid, cv=3, error_score="raise").fit(X, Y)
     with pytest.warns(FitFailedWarning):
@@ -307,8 +309,8 @@ def test_a_grid_or_distributions(arguments):
 def test_random_search():
     distributions = {"alpha": loguniform(1e-4, 1.0), "learning_rate_init": loguniform(1e-4, 0.1)}
     options = {"n_iter": 6, "random_state": 3, "cv": 3}
-    ours = BatchedSearchCV(MODEL, param_distributions=distributions, **options).fit(X, Y)
-    assert_same_search(ours, RandomizedSearchCV(MODEL, distributions, **options).fit(X, Y))
+    gpubp_search = BatchedSearchCV(MODEL, param_distributions=distributions, **options).fit(X, Y)
+    assert_same_search(gpubp_search, RandomizedSearchCV(MODEL, distributions, **options).fit(X, Y))
 
 
 HALVING = {
@@ -330,13 +332,13 @@ HALVING = {
 def test_halving_results_equal_scikit_learns(grid, options):
     model = clone(MODEL).set_params(tol=1e-3, n_iter_no_change=3)
     options = {"max_resources": 20, "cv": KFold(3, shuffle=True, random_state=0)} | options
-    ours = BatchedHalvingSearchCV(model, grid, **options).fit(X, Y)
-    theirs = HalvingGridSearchCV(
+    gpubp_search = BatchedHalvingSearchCV(model, grid, **options).fit(X, Y)
+    sklearn_search = HalvingGridSearchCV(
         model, grid, resource="max_iter", return_train_score=False, **({"min_resources": "exhaust"} | options)
     ).fit(X, Y)
-    assert_same_search(ours, theirs)
+    assert_same_search(gpubp_search, sklearn_search)
     for name in ("n_resources_", "n_candidates_", "n_iterations_", "n_remaining_candidates_"):
-        assert getattr(ours, name) == getattr(theirs, name)
+        assert getattr(gpubp_search, name) == getattr(sklearn_search, name)
 
 
 def test_halving_continues_the_training(monkeypatch):
@@ -371,26 +373,26 @@ def test_stopped_networks_are_not_continued(monkeypatch):
 def test_halving_drops_candidates_that_fail():
     grid = {"solver": ["sgd"], "learning_rate_init": [0.01, 1e300, 0.1, 1e200, 1e250]}
     options = {"max_resources": 8, "cv": 3, "factor": 2}
-    ours, theirs = (
+    gpubp_search, sklearn_search = (
         BatchedHalvingSearchCV(MODEL, grid, **options),
         HalvingGridSearchCV(
             MODEL, grid, resource="max_iter", min_resources="exhaust", return_train_score=False, **options
         ),
     )
-    for search in (ours, theirs):
+    for search in (gpubp_search, sklearn_search):
         with pytest.warns(FitFailedWarning):
             search.fit(X, Y)
-    assert_same_search(ours, theirs)
+    assert_same_search(gpubp_search, sklearn_search)
 
 
 def test_halving_of_a_pipeline():
     pipeline, grid = make_pipeline(StandardScaler(), MODEL), {"mlpclassifier__alpha": [0.1, 1.0, 10.0]}
     options = {"max_resources": 9, "cv": 3}
-    ours = BatchedHalvingSearchCV(pipeline, grid, **options).fit(X, Y)
-    theirs = HalvingGridSearchCV(
+    gpubp_search = BatchedHalvingSearchCV(pipeline, grid, **options).fit(X, Y)
+    sklearn_search = HalvingGridSearchCV(
         pipeline, grid, resource="mlpclassifier__max_iter", min_resources="exhaust", return_train_score=False, **options
     ).fit(X, Y)
-    assert_same_search(ours, theirs)
+    assert_same_search(gpubp_search, sklearn_search)
 
 
 @pytest.mark.parametrize(

@@ -89,7 +89,7 @@ def test_lbfgs_minimises_rosenbrocks_function(device, memory):
     assert state.converged
     np.testing.assert_allclose(to_numpy(result), 1.0, atol=1e-7)
     assert errors == sorted(errors, reverse=True)
-    assert len(state.steps) <= memory
+    assert len(state.theta_changes) <= memory
 
 
 def test_lbfgs_is_faster_than_steepest_descent_with_the_same_search():
@@ -190,7 +190,7 @@ def test_lbfgs_stores_no_pair_without_curvature():
     """If the gradient does not change, the division is by 0."""
     method, problem = lbfgs(), Problem(lambda theta: (-theta.sum(), -np.ones(2)), None)
     theta, state, first = method.update(np, np.zeros(2), method.init(np, np.zeros(2)), problem)
-    assert (state.steps, state.gradient_changes) == ((), ())
+    assert (state.theta_changes, state.gradient_changes) == ((), ())
     theta, _, second = method.update(np, theta, state, problem)
     assert second < first < 0.0
 
@@ -215,7 +215,7 @@ def test_lbfgs_does_not_change_its_inputs():
     state = method.init(np, theta)
     for _ in range(5):
         theta, state, _ = method.update(np, theta, state, problem)
-        for array in (theta, *state.steps, *state.gradient_changes):
+        for array in (theta, *state.theta_changes, *state.gradient_changes):
             array.flags.writeable = False
 
 

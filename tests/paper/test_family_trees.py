@@ -228,8 +228,8 @@ class TestRecipe:
     def test_printed_recipe_does_not_learn_and_the_found_one_does(self):
         printed = trained(PRINTED, range(4), device="cpu")
         result = trained(FOUND, range(4), sweeps=PRINTED.sweeps, device="cpu")
-        assert np.all(printed.learned == 0.0)
-        assert np.mean(result.learned) > 0.8
+        assert np.all(printed.fraction_learned == 0.0)
+        assert np.mean(result.fraction_learned) > 0.8
 
 
 def made(y, held_out, theta=None):
@@ -247,7 +247,7 @@ def perfect(n_networks):
 class TestTrained:
     def test_all_right(self):
         result = made(*perfect(2))
-        np.testing.assert_array_equal(result.learned, 1.0)
+        np.testing.assert_array_equal(result.fraction_learned, 1.0)
         np.testing.assert_array_equal(result.generalized, 4)
         assert np.all(result.ahead)
 
@@ -258,11 +258,11 @@ class TestTrained:
         y[0, k, wrong] = 0.6
         result = made(y, held_out)
         np.testing.assert_array_equal(result.generalized, [3, 4])
-        np.testing.assert_array_equal(result.learned, 1.0)
+        np.testing.assert_array_equal(result.fraction_learned, 1.0)
         assert np.all(result.ahead)  # 0.9 is still above 0.6
         k = int(np.flatnonzero(~held_out[1])[0])
         y[1, k, int(np.argmax(family.cases()[1][k]))] = 0.3
-        np.testing.assert_allclose(made(y, held_out).learned, [1.0, 0.99])
+        np.testing.assert_allclose(made(y, held_out).fraction_learned, [1.0, 0.99])
 
     def test_both_of_two_answers_must_be_ahead(self):
         y, held_out = perfect(1)

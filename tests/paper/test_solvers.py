@@ -36,7 +36,7 @@ class TestRaces:
         errors = {}
         for rate in solvers.RATES:
             tried = replace(XOR, optimizer=gradient_descent(rate))
-            runs = run_seeds(tried, 30, sweeps=2, first_seed=solvers.FIRST_TRIED, device="cpu", dtype="float64")
+            runs = run_seeds(tried, 30, sweeps=2, first_seed=solvers.FIRST_SEED_OF_RATES, device="cpu", dtype="float64")
             assert not np.any(runs.solved)
             errors[rate] = np.mean(runs.error)
         assert search_rate(XOR, gradient_descent, 2, "cpu") == min(errors, key=errors.get) != 1e-9

@@ -65,8 +65,8 @@ def test_one_class(name, label):
 
 
 def test_the_training_is_scikit_learns():
-    theirs = sklearn.neural_network.MLPClassifier(**SMALL).fit(X, np.full(60, "a"))
-    np.testing.assert_allclose(classifier().fit(X, np.full(60, "a")).loss_curve_, theirs.loss_curve_, rtol=1e-12)
+    sklearn_model = sklearn.neural_network.MLPClassifier(**SMALL).fit(X, np.full(60, "a"))
+    np.testing.assert_allclose(classifier().fit(X, np.full(60, "a")).loss_curve_, sklearn_model.loss_curve_, rtol=1e-12)
 
 
 def test_folds_with_one_class():

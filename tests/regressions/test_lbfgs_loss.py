@@ -26,12 +26,12 @@ def losses_of(model, x):
 def test_differs_from_scikit_learn_only_where_a_loss_is_clipped(scale, saturates):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        ours = gpubp.MLPClassifier(device="cpu", **OPTIONS).fit(scale * X, y)
-        theirs = sklearn.neural_network.MLPClassifier(**OPTIONS).fit(scale * X, y)
-    losses = losses_of(ours, scale * X)
-    np.testing.assert_allclose(ours.loss_, np.mean(losses), rtol=1e-9)
+        gpubp_model = gpubp.MLPClassifier(device="cpu", **OPTIONS).fit(scale * X, y)
+        sklearn_model = sklearn.neural_network.MLPClassifier(**OPTIONS).fit(scale * X, y)
+    losses = losses_of(gpubp_model, scale * X)
+    np.testing.assert_allclose(gpubp_model.loss_, np.mean(losses), rtol=1e-9)
     assert (np.max(losses) > LARGEST) == saturates
-    clipped = np.mean(np.minimum(losses_of(theirs, scale * X), LARGEST))
-    np.testing.assert_allclose(theirs.loss_, clipped, rtol=1e-9)
+    clipped = np.mean(np.minimum(losses_of(sklearn_model, scale * X), LARGEST))
+    np.testing.assert_allclose(sklearn_model.loss_, clipped, rtol=1e-9)
     if not saturates:
-        np.testing.assert_allclose(ours.coefs_[0], theirs.coefs_[0], rtol=1e-9)
+        np.testing.assert_allclose(gpubp_model.coefs_[0], sklearn_model.coefs_[0], rtol=1e-9)

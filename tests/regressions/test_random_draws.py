@@ -60,9 +60,9 @@ def test_as_many_as_scikit_learn_draws(monkeypatch, form, options):
     monkeypatch.setenv("GPUBP_COMPILED", form)
     X, y = data()
     options = {"hidden_layer_sizes": (5,), "max_iter": 90, **options}
-    theirs = state_after(lambda **p: sklearn.neural_network.MLPClassifier(**p).fit(X, y), **options)
-    ours = state_after(lambda **p: gpubp.MLPClassifier(device="cpu", **p).fit(X, y), **options)
-    assert ours == theirs
+    sklearn_state = state_after(lambda **p: sklearn.neural_network.MLPClassifier(**p).fit(X, y), **options)
+    gpubp_state = state_after(lambda **p: gpubp.MLPClassifier(device="cpu", **p).fit(X, y), **options)
+    assert gpubp_state == sklearn_state
 
 
 @pytest.mark.usefixtures("clock")

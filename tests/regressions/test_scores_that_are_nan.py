@@ -207,11 +207,11 @@ def test_several_outputs_that_are_all_equal(scoring):
 
 def test_early_stopping_with_an_equal_output_is_scikit_learns():
     targets = np.c_[r, np.full(90, 0.3)]
-    ours = quietly(lambda: regressor(n_iter_no_change=3).fit(X, targets))
+    gpubp_model = quietly(lambda: regressor(n_iter_no_change=3).fit(X, targets))
     options = {name: value for name, value in SMALL.items() if name != "device"}
-    theirs = quietly(lambda: MLPRegressor(**options, early_stopping=True, n_iter_no_change=3).fit(X, targets))
-    np.testing.assert_allclose(ours.validation_scores_, theirs.validation_scores_, rtol=1e-6)
-    np.testing.assert_allclose(ours.coefs_[0], theirs.coefs_[0], rtol=1e-6, atol=1e-9)
+    sklearn_model = quietly(lambda: MLPRegressor(**options, early_stopping=True, n_iter_no_change=3).fit(X, targets))
+    np.testing.assert_allclose(gpubp_model.validation_scores_, sklearn_model.validation_scores_, rtol=1e-6)
+    np.testing.assert_allclose(gpubp_model.coefs_[0], sklearn_model.coefs_[0], rtol=1e-6, atol=1e-9)
 
 
 def test_of_a_part_of_the_samples():

@@ -74,11 +74,15 @@ def pipeline_of(name, **options):
 @pytest.mark.parametrize("name", PIPELINES)
 def test_scores_are_those_of_grid_search(name, options):
     data, pipeline, grid = pipeline_of(name, **options)
-    ours = gpubp.BatchedSearchCV(pipeline, grid, cv=3, progress=False).fit(data, y)
-    theirs = GridSearchCV(pipeline, grid, cv=3).fit(data, y)
-    np.testing.assert_allclose(ours.cv_results_["mean_test_score"], theirs.cv_results_["mean_test_score"])
-    assert repr(ours.best_params_) == repr(theirs.best_params_)
-    np.testing.assert_allclose(ours.predict_proba(data), theirs.predict_proba(data), rtol=1e-6, atol=1e-9)
+    gpubp_search = gpubp.BatchedSearchCV(pipeline, grid, cv=3, progress=False).fit(data, y)
+    sklearn_search = GridSearchCV(pipeline, grid, cv=3).fit(data, y)
+    np.testing.assert_allclose(
+        gpubp_search.cv_results_["mean_test_score"], sklearn_search.cv_results_["mean_test_score"]
+    )
+    assert repr(gpubp_search.best_params_) == repr(sklearn_search.best_params_)
+    np.testing.assert_allclose(
+        gpubp_search.predict_proba(data), sklearn_search.predict_proba(data), rtol=1e-6, atol=1e-9
+    )
 
 
 @pytest.mark.parametrize("name", ["PCA", "passthrough", "lambdas"])
@@ -94,9 +98,12 @@ def test_optuna(name):
     data, pipeline, grid = pipeline_of(name)
     space = {key: optuna.distributions.CategoricalDistribution(values) for key, values in grid.items()}
     search = gpubp.BatchedOptunaSearchCV(pipeline, space, n_trials=6, batch_size=3, random_state=0, cv=3).fit(data, y)
-    theirs = GridSearchCV(pipeline, grid, cv=3).fit(data, y)
+    sklearn_search = GridSearchCV(pipeline, grid, cv=3).fit(data, y)
     expected = {
-        str(p): s for p, s in zip(theirs.cv_results_["params"], theirs.cv_results_["mean_test_score"], strict=True)
+        str(p): s
+        for p, s in zip(
+            sklearn_search.cv_results_["params"], sklearn_search.cv_results_["mean_test_score"], strict=True
+        )
     }
     for params, score in zip(search.cv_results_["params"], search.cv_results_["mean_test_score"], strict=True):
         np.testing.assert_allclose(score, expected[str(params)])
@@ -105,10 +112,12 @@ def test_optuna(name):
 @pytest.mark.parametrize("name", ["PCA", "add_indicator"])
 def test_executors(name):
     data, pipeline, grid = pipeline_of(name)
-    theirs = GridSearchCV(pipeline, grid, cv=3).fit(data, y)
+    sklearn_search = GridSearchCV(pipeline, grid, cv=3).fit(data, y)
     with ThreadPoolExecutor(2) as executor:
-        ours = gpubp.BatchedSearchCV(pipeline, grid, cv=3, progress=False, executor=executor).fit(data, y)
-    np.testing.assert_allclose(ours.cv_results_["mean_test_score"], theirs.cv_results_["mean_test_score"])
+        gpubp_search = gpubp.BatchedSearchCV(pipeline, grid, cv=3, progress=False, executor=executor).fit(data, y)
+    np.testing.assert_allclose(
+        gpubp_search.cv_results_["mean_test_score"], sklearn_search.cv_results_["mean_test_score"]
+    )
 
 
 def test_feature_names_of_an_earlier_fit_with_restarts():

@@ -152,18 +152,18 @@ def test_what_the_dense_targets_give(name):
 def test_what_scikit_learn_gives_in_every_format(make, dtype, early_stopping):
     y = in_format(make, dtype)
     try:
-        theirs = sklearn.neural_network.MLPClassifier(**SMALL, early_stopping=early_stopping).fit(X, y)
+        sklearn_model = sklearn.neural_network.MLPClassifier(**SMALL, early_stopping=early_stopping).fit(X, y)
     except TypeError:
         pytest.skip("this release of scikit-learn has no early stopping with sparse targets")
-    ours = classifier(early_stopping=early_stopping).fit(X, y)
-    np.testing.assert_allclose(ours.predict_proba(X), theirs.predict_proba(X), rtol=1e-7)
-    expected, predicted = theirs.predict(X), ours.predict(X)
+    gpubp_model = classifier(early_stopping=early_stopping).fit(X, y)
+    np.testing.assert_allclose(gpubp_model.predict_proba(X), sklearn_model.predict_proba(X), rtol=1e-7)
+    expected, predicted = sklearn_model.predict(X), gpubp_model.predict(X)
     assert type(predicted) is type(expected)
     assert predicted.dtype == expected.dtype
     assert (predicted != expected).nnz == 0
-    assert ours.score(X, y) == pytest.approx(theirs.score(X, y), rel=1e-12)
+    assert gpubp_model.score(X, y) == pytest.approx(sklearn_model.score(X, y), rel=1e-12)
     if early_stopping:
-        np.testing.assert_allclose(ours.validation_scores_, theirs.validation_scores_, rtol=1e-12)
+        np.testing.assert_allclose(gpubp_model.validation_scores_, sklearn_model.validation_scores_, rtol=1e-12)
 
 
 def test_predictions_are_sparse_if_the_targets_were():

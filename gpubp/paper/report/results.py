@@ -102,31 +102,31 @@ def new_results(command: str, requested: Sequence[str], device: str = "auto") ->
     }
 
 
-def study_results(study: Study, found: Findings) -> StudyResults:
+def study_results(study: Study, findings: Findings) -> StudyResults:
     """Put a study and its findings into plain data, without the figures of each network.
 
     Parameters
     ----------
     study : Study
-    found : Findings
+    findings : Findings
     """
-    n, sweeps = len(found.solved), found.sweeps
+    n, sweeps = len(findings.solved), findings.sweeps
     entry: StudyResults = {
         "name": study.name,
         "title": study.title,
-        "setting": found.setting,
+        "setting": findings.setting,
         "reported": study.says,
         "criterion": study.criterion,
-        "most_sweeps": found.limit,
-        "done": found.done,
+        "most_sweeps": findings.limit,
+        "done": findings.done,
         "networks": n,
-        "solved": int(np.sum(found.solved)),
-        "quartiles": [] if sweeps is None else [_or_none(part) for part in quartiles(found.solved, sweeps)],
-        "histogram": None if sweeps is None or not np.any(found.solved) else _histogram(sweeps[found.solved]),
-        "seconds": round(float(found.seconds), 2),
-        "stop_reason": found.stop_reason,
-        "verdict": INTERRUPTED if found.stop_reason == "interrupted" else dict(found.verdict._asdict()),
-        "facts": [fact._asdict() for fact in found.facts],
+        "solved": int(np.sum(findings.solved)),
+        "quartiles": [] if sweeps is None else [_or_none(part) for part in quartiles(findings.solved, sweeps)],
+        "histogram": None if sweeps is None or not np.any(findings.solved) else _histogram(sweeps[findings.solved]),
+        "seconds": round(float(findings.seconds), 2),
+        "stop_reason": findings.stop_reason,
+        "verdict": INTERRUPTED if findings.stop_reason == "interrupted" else dict(findings.verdict._asdict()),
+        "facts": [fact._asdict() for fact in findings.facts],
         "tables": [
             {
                 "caption": table.caption,
@@ -134,10 +134,11 @@ def study_results(study: Study, found: Findings) -> StudyResults:
                 "rows": [list(row) for row in table.rows],
                 "n_text": table.n_text,
             }
-            for table in found.tables
+            for table in findings.tables
         ],
         "pictures": [
-            {"file": picture_file(study.name, picture.name), "caption": picture.caption} for picture in found.pictures
+            {"file": picture_file(study.name, picture.name), "caption": picture.caption}
+            for picture in findings.pictures
         ],
     }
     if entry["histogram"] is not None:
@@ -194,12 +195,12 @@ def _printable(text: str) -> str:
 
 
 def _versions(*packages: str) -> dict[str, str]:
-    found = {}
+    versions = {}
     for distribution in importlib.metadata.distributions():
         name = (distribution.metadata["Name"] or "").lower()
         if name in packages or ("cupy" in packages and name.startswith("cupy-cuda")):
-            found[name] = distribution.version
-    return dict(sorted(found.items(), reverse=True))
+            versions[name] = distribution.version
+    return dict(sorted(versions.items(), reverse=True))
 
 
 def _cores() -> int:
@@ -212,5 +213,5 @@ def _processor() -> str:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:
         text = ""
-    found = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
-    return found[1] if found else platform.processor() or "unknown processor"
+    model = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
+    return model[1] if model else platform.processor() or "unknown processor"

@@ -26,9 +26,9 @@ def about(study: StudyResults) -> list[tuple[str, str]]:
 
 def tables(study: StudyResults) -> list[TableResults]:
     """Lay out quartiles and facts as tables, before the study's own tables."""
-    found: list[TableResults] = []
+    general: list[TableResults] = []
     if study["quartiles"]:
-        found.append(
+        general.append(
             {
                 "caption": "",
                 "headings": ["sweeps until", "a quarter", "half", "three quarters"],
@@ -37,7 +37,7 @@ def tables(study: StudyResults) -> list[TableResults]:
             }
         )
     if study["facts"]:
-        found.append(
+        general.append(
             {
                 "caption": "",
                 "headings": [f"of those {study['done']}" if study["networks"] else "claim", "paper", "here"],
@@ -45,7 +45,7 @@ def tables(study: StudyResults) -> list[TableResults]:
                 "n_text": 3,
             }
         )
-    return [*found, *study["tables"]]
+    return [*general, *study["tables"]]
 
 
 VERDICTS = ("study", "verdict", "networks done", "what is learned")
