@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import gpubp
+from gpubp.data.readers import SUFFIXES
 
 pytestmark = pytest.mark.once
 
@@ -136,6 +137,12 @@ def test_code_takes_these_keywords(page):
 @pytest.mark.parametrize("script", sorted((ROOT / "examples").glob("*.py")), ids=lambda path: path.stem)
 def test_examples_take_these_keywords(script):
     assert wrong_keywords(script.read_text(encoding="utf-8")) == []
+
+
+def test_the_readme_lists_the_formats_of_tables():
+    lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+    (line,) = [line for line in lines if "gpubp train" in line and "detects" in line]
+    assert [suffix for suffix in SUFFIXES if suffix.strip(".").partition(".")[0].upper() not in line.upper()] == []
 
 
 def test_the_example_of_the_readme_runs(tmp_path, monkeypatch, capsys):

@@ -16,7 +16,7 @@ from rich.progress import Progress as Bar
 
 from gpubp._core.names import unknown
 from gpubp.cli import options
-from gpubp.cli.output import console, print_facts, print_json, print_table
+from gpubp.cli.output import console, notes, print_facts, print_json, print_table
 from gpubp.cli.paths import check_output
 from gpubp.errors import DataError
 from gpubp.paper.report import FILES, new_results, pictures_of, study_results, words, write_report
@@ -123,9 +123,10 @@ def _show(study: StudyResults) -> None:
 
 @contextmanager
 def _bar(name: str, sweeps: int) -> Iterator[Callable[[Any], None]]:
-    """Show the number of sweeps and the fraction of solved networks, on a terminal."""
+    """Show the number of sweeps and the fraction of solved networks, on a terminal; elsewhere, that it has begun."""
     screen = Console(stderr=True)
     if not screen.is_terminal or screen.is_dumb_terminal:
+        print_facts([("running", f"{name}, {sweeps:,} sweeps at most")], notes)
         yield lambda progress: None
         return
     with Bar(console=screen, transient=True) as bar:

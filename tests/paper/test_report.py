@@ -279,7 +279,11 @@ class TestCommand:
     def test_a_report_of_two(self, gpubp, tmp_path):
         folder = tmp_path / "report"
         code, out, err = gpubp("xor", "negation", "--seeds", 8, "--sweeps", 400, "--device", "cpu", "--report", folder)
-        assert (code, err) == (0, "")
+        assert code == 0
+        assert err.splitlines() == [
+            "running    1 of 2, xor, 400 sweeps at most",
+            "running    2 of 2, negation, 400 sweeps at most",
+        ]
         assert f"{folder}: results.json, report.md, report.html and the pictures" in out
         results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
         command = "gpubp reproduce xor negation --seeds 8 --sweeps 400 --device cpu --report"
@@ -372,7 +376,7 @@ class TestCommand:
         from gpubp.cli import reproduce
 
         _, _, err = gpubp("xor", "negation", "--seeds", 2, "--sweeps", 40, "--device", "cpu")
-        assert err == ""
+        assert [line.split()[0] for line in err.splitlines()] == ["running", "running"]
         screen = io.StringIO()
         monkeypatch.setenv("TERM", "xterm-256color")
         monkeypatch.setattr(reproduce, "Console", lambda stderr: Console(file=screen, force_terminal=True, width=120))

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
+from gpubp._core.text import excerpt, shortened
 from gpubp.cli.explain.example import example_from_file, rain_example, select_sample
 from gpubp.cli.explain.screen import framed
 from gpubp.cli.output import console, print_facts, print_json
@@ -89,6 +90,11 @@ def explain(
     elif html is not None:
         print_facts([("written", f"{html} ({len(passages)} steps; open it in a browser)")], console)
     else:
+        names = {"inputs": named_example.input_names, "outputs": named_example.output_names}
+        print_facts(
+            [(label, shortened([excerpt(name, 60) for name in each])) for label, each in names.items()], console
+        )
+        console.print()
         for passage in passages:
             console.print(framed(passage, precision))
         rounded = f"Numbers are rounded to {precision} digits after the point; --precision prints more."

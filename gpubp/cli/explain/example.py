@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from gpubp._core.text import excerpt, shortened
 from gpubp.data.datasets import DATASETS, load_dataset
 from gpubp.data.preprocessing import ClassTarget, apply, encode_target, preprocessing_of
 from gpubp.data.readers import read_table
@@ -70,9 +71,18 @@ def _training_data(model: Path, trained: Model) -> str:
     if source not in DATASETS:
         raise DataError(
             f"{model} was not trained on a built-in data set; pass cases with --data, a file or one of "
-            f"{', '.join(DATASETS)}"
+            f"{', '.join(DATASETS)}{_columns_needed(trained)}"
         )
     return source
+
+
+def _columns_needed(trained: Model) -> str:
+    """Name the columns of a table that a model needs, its targets last."""
+    if trained.preprocessing is None:
+        return ""
+    preprocessing = preprocessing_of(trained)
+    names = [column.name for column in preprocessing.columns] + list(preprocessing.target_names)
+    return f". It needs the columns {shortened([excerpt(repr(name), 60) for name in names])}"
 
 
 def _read_samples(trained: Model, source: str) -> tuple[np.ndarray, np.ndarray, Names, Names]:

@@ -1,6 +1,6 @@
 """The options of ``gpubp train``, and how their text is parsed."""
 
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,6 +11,8 @@ import typer
 from gpubp._core.names import unknown
 from gpubp.cli.options import DEVICE_HELP, JSON_HELP, MATMUL_PRECISION_HELP, SEPARATOR_HELP
 from gpubp.data import DATASETS
+from gpubp.data.readers import SUFFIXES
+from gpubp.data.streaming.table_files import SUFFIXES as PART_SUFFIXES
 from gpubp.errors import DataError
 from gpubp.optim.first_order import OPTIMIZERS, Optimizer, get_optimizer
 from gpubp.optim.second_order import METHODS, SecondOrder
@@ -26,6 +28,10 @@ _data, _network, _training, _output = (
 )
 
 
+def _any_of(suffixes: Sequence[str]) -> str:
+    return f"{', '.join(suffixes[:-1])} or {suffixes[-1]}"
+
+
 @dataclass(frozen=True)
 class TrainOptions:
     """The options of ``gpubp train``, before their text is parsed."""
@@ -34,7 +40,7 @@ class TrainOptions:
         str,
         typer.Argument(
             metavar="DATA",
-            help="A .csv, .tsv, .parquet, .npy or .npz file, a folder of the first three, or a built-in data set: "
+            help=f"A {_any_of(SUFFIXES)} file; a folder of {_any_of(PART_SUFFIXES)} files; or a built-in data set: "
             f"{', '.join(DATASETS)}.",
             show_default=False,
         ),
@@ -83,7 +89,11 @@ class TrainOptions:
     ] = 100
     impute: Annotated[
         bool,
-        _data("--impute", help="Fill in missing values: the median of numbers, the most frequent category."),
+        _data(
+            "--impute",
+            help="Fill missing values of features instead of refusing them: numbers with the median, categories with "
+            "the most frequent one.",
+        ),
     ] = False
     test_fraction: Annotated[
         float,
