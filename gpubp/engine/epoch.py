@@ -44,8 +44,7 @@ def make_epoch_runner(
     plain = partial(plain_epoch_runner, backend, objective, optimizer, dtype)
     if isinstance(optimizer, SecondOrder) or objective.parts > 1 or objective.processes.world_size > 1:
         return plain()
-    operations = 6.0 * size * objective.network.n_parameters * n_networks
-    if backend.is_numpy and backend.matmul_precision == "float32" and cpu.is_wanted(n_steps, operations):
+    if backend.is_numpy and backend.matmul_precision == "float32" and cpu.is_wanted():
         from gpubp.engine.cpu.epoch import compiled_epoch_runner
 
         return WindowRunner(compiled_epoch_runner(objective, optimizer, dtype, plain, outputs_wanted=outputs_wanted))

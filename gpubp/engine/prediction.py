@@ -83,7 +83,7 @@ def outputs(backend: Backend, network: Network, theta: Array, x: Array) -> Array
         and (theta.ndim == 1 and x.ndim == 2)
         and not (network.has_groups or network.skips)
     )
-    if can_be_compiled and cpu.is_wanted(1, 2.0 * x.shape[0] * network.n_parameters):
+    if can_be_compiled and cpu.is_wanted():
         from gpubp.engine.cpu.outputs import compiled_outputs
 
         return compiled_outputs(network, theta, x)

@@ -473,20 +473,6 @@ class TestSweep:
 
 
 class TestChoice:
-    @pytest.mark.parametrize(("asked", "wanted"), [("never", (False,) * 3), ("always", (True,) * 3)])
-    def test_asked_for(self, monkeypatch, asked, wanted):
-        monkeypatch.setenv(cpu.ENVIRONMENT_VARIABLE, asked)
-        assert (cpu.is_wanted(1, 1.0), cpu.is_wanted(10**6, 1.0), cpu.is_wanted(1, 1e12)) == wanted
-
-    def test_by_the_work(self, monkeypatch):
-        monkeypatch.delenv(cpu.ENVIRONMENT_VARIABLE, raising=False)
-        assert (cpu.is_wanted(1, 1.0), cpu.is_wanted(10**6, 1.0), cpu.is_wanted(1, 1e12)) == (False, True, True)
-
-    def test_never_without_numba(self, monkeypatch):
-        monkeypatch.setenv(cpu.ENVIRONMENT_VARIABLE, "always")
-        monkeypatch.setattr(cpu, "numba_works", lambda: False)
-        assert not cpu.is_wanted(10**6, 1e12)
-
     def test_something_else(self, monkeypatch):
         monkeypatch.setenv(cpu.ENVIRONMENT_VARIABLE, "yes")
         with pytest.raises(DataError, match="GPUBP_COMPILED must be one of auto, always, never, got 'yes'"):

@@ -25,7 +25,7 @@ NETWORK = Network((3, 5, 2), activation="tanh")
 N_SAMPLES, SIZE = 23, 4
 FORMS = [
     "never",
-    pytest.param("always", marks=pytest.mark.skipif(not cpu.numba_works(), reason="numba is not installed")),
+    pytest.param("always", marks=pytest.mark.skipif(bool(cpu.why_not()), reason="needs the compiled engine")),
 ]
 
 

@@ -25,7 +25,10 @@ from gpubp.optim.first_order import adam
 rng = np.random.default_rng(0)
 X = rng.normal(size=(90, 4))
 y = (X[:, 0] > 0).astype(int)
-FORMS = ["never", pytest.param("always", marks=pytest.mark.skipif(not cpu.numba_works(), reason="needs numba"))]
+FORMS = [
+    "never",
+    pytest.param("always", marks=pytest.mark.skipif(bool(cpu.why_not()), reason="needs the compiled engine")),
+]
 
 
 @pytest.fixture(params=FORMS, autouse=True)

@@ -10,7 +10,7 @@ import gpubp
 from gpubp.engine import cpu
 
 pytestmark = [
-    pytest.mark.skipif(not cpu.numba_works(), reason="needs numba"),
+    pytest.mark.skipif(bool(cpu.why_not()), reason="needs the compiled engine"),
     pytest.mark.slow,
     pytest.mark.filterwarnings("ignore"),
 ]

@@ -24,7 +24,10 @@ OPTIONS = [
     {"tol": 1e-2, "n_iter_no_change": 12},
     {"activation": "identity", "max_iter": 30},
 ]
-FORMS = ["never", pytest.param("always", marks=pytest.mark.skipif(not cpu.numba_works(), reason="needs numba"))]
+FORMS = [
+    "never",
+    pytest.param("always", marks=pytest.mark.skipif(bool(cpu.why_not()), reason="needs the compiled engine")),
+]
 
 
 @pytest.fixture(params=[0.0, 1e-6, 1e-3], ids=["slow", "fast", "middling"])

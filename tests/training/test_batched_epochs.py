@@ -25,7 +25,7 @@ from gpubp.training.plan import Plan
 
 BACKEND = choose_backend("cpu")
 NETWORK = Network((3, 4, 2), activation="tanh")
-COMPILED = pytest.mark.skipif(not cpu.numba_works(), reason="numba is not installed")
+COMPILED = pytest.mark.skipif(bool(cpu.why_not()), reason="needs the compiled engine")
 FORMS = ["never", pytest.param("always", marks=COMPILED)]
 
 

@@ -32,7 +32,7 @@ NETWORK = Network((3, 6, 2), activation="tanh")
 EPOCHS = 12
 FORMS = [
     "never",
-    pytest.param("always", marks=pytest.mark.skipif(not cpu.numba_works(), reason="numba is not installed")),
+    pytest.param("always", marks=pytest.mark.skipif(bool(cpu.why_not()), reason="needs the compiled engine")),
 ]
 
 

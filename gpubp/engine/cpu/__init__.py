@@ -1,41 +1,16 @@
-"""Fast forms for NumPy: the same equations, compiled by numba (the extra ``fast``), whole epochs at a time."""
+"""Fast forms for NumPy: the same equations, compiled in the wheel, many steps at a time."""
 
-import functools
-import importlib
-import importlib.util
-import logging
 import os
 
-from gpubp.errors import DataError
-
-logger = logging.getLogger("gpubp")
+from gpubp.engine.cpu.library import why_not
+from gpubp.errors import DataError, DeviceError
 
 ENVIRONMENT_VARIABLE = "GPUBP_COMPILED"
 CHOICES = ("auto", "always", "never")
 
 
-@functools.cache
-def numba_works() -> bool:
-    """Tell whether equations can be compiled: numba is there, and fits the NumPy beside it."""
-    if importlib.util.find_spec("numba") is None:
-        return False
-    try:
-        importlib.import_module("numba")
-    except ImportError as error:
-        logger.warning(
-            "nothing is compiled, since numba cannot be imported (%s); to fix it: pip install -U numba", error
-        )
-        return False
-    return True
-
-
-PLAIN_CALL = 1e-4  # about how many seconds a step by NumPy takes at least,
-PLAIN_RATE = 2e10  # and about how many operations it does in one
-WORTHWHILE = 0.5  # seconds without compiled code, below which loading it costs more than it saves
-
-
 def requested_mode() -> str:
-    """Read whether to compile: what ``GPUBP_COMPILED`` says, "auto" without it.
+    """Read whether to use compiled code: what ``GPUBP_COMPILED`` says, "auto" without it.
 
     Raises
     ------
@@ -48,12 +23,18 @@ def requested_mode() -> str:
     return requested
 
 
-def is_wanted(n_calls: int, operations: float) -> bool:
-    """Decide whether to compile, for ``n_calls`` steps of so many operations each.
+def is_wanted() -> bool:
+    """Decide whether to use the compiled engine: wherever there is one, unless ``GPUBP_COMPILED`` is "never".
 
-    Under "auto", compiled code is used where it saves more than loading it costs. The decision depends on the work
-    alone, so with the same number of threads the same training gives the same bits again.
+    Raises
+    ------
+    DeviceError
+        If ``GPUBP_COMPILED`` is "always", and the engine cannot be used.
     """
     requested = requested_mode()
-    wanted = requested == "always" or n_calls * (PLAIN_CALL + operations / PLAIN_RATE) > WORTHWHILE
-    return wanted and requested != "never" and numba_works()
+    if requested == "never":
+        return False
+    reason = why_not()
+    if reason and requested == "always":
+        raise DeviceError(f"{ENVIRONMENT_VARIABLE} is 'always', but {reason}")
+    return not reason
