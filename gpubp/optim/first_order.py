@@ -413,12 +413,21 @@ def decayed(optimizer: Optimizer, shrinkage: Setting) -> Optimizer:
     return Optimizer(f"decayed {optimizer.name}", settings, optimizer.init, partial(_decayed, optimizer.update))
 
 
+def unclipped(optimizer: Optimizer) -> Optimizer | None:
+    """Return the optimizer inside one that :func:`clipped` made; None for any other."""
+    return _inside(optimizer, _clipped, "max_norm")
+
+
 def undecayed(optimizer: Optimizer) -> Optimizer | None:
     """Return the optimizer inside one that :func:`decayed` made; None for any other."""
-    if not (isinstance(optimizer.update, partial) and optimizer.update.func is _decayed):
+    return _inside(optimizer, _decayed, "shrinkage")
+
+
+def _inside(optimizer: Optimizer, wrapper: Callable[..., Any], setting: str) -> Optimizer | None:
+    if not (isinstance(optimizer.update, partial) and optimizer.update.func is wrapper):
         return None
-    settings = {name: value for name, value in optimizer.settings.items() if name != "shrinkage"}
-    return Optimizer(optimizer.name.removeprefix("decayed "), settings, optimizer.init, optimizer.update.args[0])
+    settings = {name: value for name, value in optimizer.settings.items() if name != setting}
+    return Optimizer(optimizer.name.partition(" ")[2], settings, optimizer.init, optimizer.update.args[0])
 
 
 INITIAL_LOSS_SCALE = 2.0**10

@@ -1,10 +1,10 @@
-"""Threads that run one compiled function together, each with a BLAS of one thread."""
+"""Threads that run the compiled engine together, each with a BLAS of one thread."""
 
 import contextlib
 import ctypes
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
 from typing import Any
@@ -12,39 +12,53 @@ from typing import Any
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
-from gpubp.engine.cpu.mailbox import ABANDONED, BARRIER, ask, blank_mailbox, request_in
+PLACE = 16  # int64 in each place of a mailbox; see c/threads.h
+BARRIER, TAKEN, N_THREADS, YIELDS, ASKED = (PLACE * place for place in range(5))
+ABANDONED = 1 << 60
+GONE = -1
+
+Work = Callable[[int, int], None]
+"""``work(mailbox, thread)``: take part in requests, with the address of the mailbox."""
 
 
 class Crew:
-    """As many threads as are asked for, the caller among them, that run one compiled function whenever it is asked.
+    """``n_threads`` threads, the caller among them, that do requests together.
+
+    After a request the other threads wait about a millisecond for the next one, so that they are still awake if it comes
+    soon.
 
     Parameters
     ----------
     n_threads : int
-    function : callable
-        Compiled; called as ``function(thread, n_threads, mailbox, *arguments)``. It does one request; the thread 0 then
-        returns, all others when :func:`gpubp.engine.cpu.mailbox.next_request` tells them to. So they are still awake
-        when the next request comes soon.
+    work : callable
+        See :data:`Work`; compiled.
+    ask : callable
+        The engine's function of that name.
     """
 
-    def __init__(self, n_threads: int, function: Callable[..., Any], *arguments: Any) -> None:
-        self.n_threads, self.function, self.arguments = n_threads, function, arguments
+    def __init__(self, n_threads: int, work: Work, ask: Callable[[int, int, int], int]) -> None:
+        self.n_threads, self.work, self.ask = n_threads, work, ask
         self.others = _no_threads_yet(n_threads)
         self.running: list[Future[None]] = []
-        self.mailbox = blank_mailbox(n_threads)
-        self.asked = 0
         self.places = Places()
+        self._new_mailbox()
 
-    def run(self, request: Sequence[int]) -> None:
-        """Have every thread do a request, and wait for all.
+    def _new_mailbox(self) -> None:
+        self.mailbox = np.zeros(ASKED + self.n_threads * PLACE, np.int64)
+        self.mailbox[ASKED + PLACE :: PLACE] = GONE
+        self.mailbox[N_THREADS] = self.n_threads
+        self.asked, self.address = 0, self.mailbox.ctypes.data
 
-        Where one thread fails before it has joined in, or Ctrl-C comes before, the others do not wait for it.
+    def run(self) -> None:
+        """Have every thread do the present request, and wait for all.
+
+        If one thread fails before it has joined in, or Ctrl-C comes before, the others do not wait for it.
         """
-        request_in(self.mailbox, self.n_threads)[: len(request)] = request
+        self.mailbox[TAKEN] = 0
         with _blas_of_one_thread(), self.places.own_core(self.n_threads):
             try:
                 for thread in range(1, self.n_threads):
-                    if not ask(self.mailbox, thread, self.asked):  # it has left
+                    if not self.ask(self.address, thread, self.asked):  # it has left
                         self.running = [other for other in self.running if not other.done()]
                         self.running.append(self.others.submit(self._take_part, self.mailbox, thread))
                 self.asked += 1
@@ -59,23 +73,23 @@ class Crew:
         try:
             if thread:
                 self.places.join()
-            self.function(thread, self.n_threads, mailbox, *self.arguments)
+            self.work(mailbox.ctypes.data, thread)
         except BaseException:
             mailbox[BARRIER] = ABANDONED
             raise
 
     def _break_up(self) -> None:
-        """Wait for the other threads to their end: while they run, nobody may go on with what they change."""
+        """Wait until the other threads end: while they run, nothing that they change may be used."""
         self.mailbox[BARRIER] = ABANDONED
         interrupted = False
         while True:
-            try:  # even those that nobody has written down yet
+            try:
                 self.others.shutdown(cancel_futures=True)
                 break
             except KeyboardInterrupt:
                 interrupted = True
         ended, self.running = self.running, []
-        self.mailbox, self.asked = blank_mailbox(self.n_threads), 0
+        self._new_mailbox()
         self.others = _no_threads_yet(self.n_threads)
         for other in ended:
             if not other.cancelled():

@@ -1,39 +1,109 @@
 /* The interface of the compiled engine.
  *
- * engine.c is compiled for each instruction set (VARIANT) and each precision (PRECISION, 32 or 64); each compilation
- * exports one table of functions, gpubp_<VARIANT>_<PRECISION>. interface.c chooses among the instruction sets.
- * Structures hold only 64-bit integers, doubles and pointers, so gpubp/engine/cpu/structures.py can mirror them.
+ * engine.c is compiled for each instruction set (VARIANT) and each precision (PRECISION, 32 or 64). Each compilation
+ * exports one table of functions, gpubp_<VARIANT>_<PRECISION>; interface.c chooses among the instruction sets.
+ * All members of the structures have 64 bits, so that gpubp/engine/cpu/structures.py can mirror them.
  */
 #ifndef GPUBP_ENGINE_H
 #define GPUBP_ENGINE_H
 
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 
+#ifdef _WIN32
+#define EXPORT __declspec(dllexport)
+#else
+#define EXPORT __attribute__((visibility("default")))
+#endif
+
 typedef int64_t integer;
 
-/* What stays the same from step to step: the network, the loss, the optimizer. */
+/* What stays the same from step to step. Layers are numbered from 0, the first above the inputs. */
 struct plan {
-    integer n_layers;          /* above the inputs */
-    const integer* sizes;      /* n_layers + 1, inputs first */
-    integer bias;              /* whether there are biases */
-    void* const* values;       /* of each layer's activation: functions that lookup returns */
-    void* const* derivatives;  /* the same; NULL where the loss computes the derivative at the total inputs */
-    const double* parameters;  /* of each layer's activation */
+    integer n_layers;
+    const integer* sizes;           /* n_layers + 1, inputs first */
+    const integer* parts_at;        /* n_layers + 1: where the parts of each layer begin, and where the last ends */
+    const integer* part_from;       /* for each part the layer it comes from: 0 the inputs, k + 1 the outputs of layer k */
+    const integer* groups_at;       /* n_layers + 1: where the groups of each layer begin */
+    const integer* group_sizes;     /* units of each group; one group of all units without several softmaxes */
+    integer bias;                   /* whether there are biases */
+    void* const* values;            /* of each layer's activation: functions that find returns */
+    void* const* derivatives;       /* the same; not used for the last layer if fused */
+    const double* parameters;       /* of each layer's activation */
     void* loss;
     double loss_parameter;
-    void* update;              /* of the optimizer */
-    integer mean;              /* whether the gradient is divided by the total weight of the batch */
-    integer squares_wanted;    /* whether the sum of the squared weights is computed */
-    integer n_parameters;      /* of one network */
-    double max_norm_at;        /* reserved */
-    const void* mask;          /* n_parameters reals: 1 where there is a connection; NULL if there are all */
-    integer n_places;          /* tied weights: the positions in theta that have a weight, 0 if none are tied */
+    integer fused;                  /* whether the loss computes the outputs and their derivative from the total inputs */
+    void* update;                   /* of the optimizer */
+    integer mean;                   /* whether the gradient is divided by the total weight of the batch */
+    integer squares_wanted;         /* whether the squared weights are summed */
+    integer clipped;                /* whether the norm of the gradient is limited */
+    integer n_parameters;           /* of one network */
+    const void* mask;               /* n_parameters reals: 1 where there is a connection; NULL if there are all */
+    integer n_places;               /* tied weights: how many positions of theta have a weight; 0 without ties */
     const integer* places;
-    const integer* weight_at;  /* for each position the number of its weight */
+    const integer* weight_at;       /* for each position the number of its weight */
     integer n_weights;
-    const void* n_equal;       /* n_weights reals: how many positions have that weight */
-    void* gemm;                /* Fortran's sgemm or dgemm, with 32-bit integers */
+    const void* n_equal;            /* n_weights reals: how many positions have that weight */
+    void* gemm;                     /* Fortran's sgemm or dgemm, with 32-bit integers */
+    const double* dropout;          /* rate of the inputs and of each hidden layer; NULL without dropout */
+    integer batch;                  /* samples of a batch, at most */
+    integer gathered_steps;         /* for how many steps samples in another order are gathered at once; 0 if in order */
+    integer weighted;               /* whether samples have weights */
+    integer n_shares;               /* parts into which the units of each layer are divided */
+    integer n_threads;              /* threads that may come */
+    integer stack;                  /* whether requests are for a stack of networks */
+    integer n_teams;                /* networks trained at the same time */
+    integer apart;                  /* whether a share's columns of the first layer are moved together for a call */
+    void* room;                     /* prepare says how many bytes */
+};
+
+/* What a call does. For a stack, the arrays of one network follow those of the one before; samples and settings are
+ * so many numbers apart as is said, 0 where networks share them. */
+struct request {
+    integer n_networks;
+    integer n_samples;
+    const void* x;                  /* (n_samples, n_inputs) reals */
+    const void* targets;            /* (n_samples, n_outputs) reals */
+    const void* weights;            /* n_samples reals, or NULL */
+    integer x_apart, targets_apart, weights_apart;
+    const integer* order;           /* rows of the samples, or NULL */
+    integer order_apart;            /* from the order of one epoch to that of the next; 0 if all have the same */
+    const integer* own;             /* (K, 3): how many samples a network has, where its order and its weights begin */
+    integer window;                 /* steps for which samples are gathered for networks with the same order; or 0 */
+    integer batch;
+    void *theta, *first, *second;   /* parameters and the arrays of the optimizer's state */
+    integer n_steps;                /* of all epochs of the request */
+    const void* settings;           /* (n_steps, n_settings) reals: the optimizer's, [max_norm], the penalty's strength */
+    integer n_settings, settings_apart;
+    double* values;                 /* n_steps: the objective without the penalty */
+    double* sample_weights;         /* n_steps: the total weight of each batch */
+    double* squares;                /* (n_steps, n_shares): sums of squared weights */
+    integer* finite;                /* n_shares: whether the parameters are finite after the last step */
+    void* outputs;                  /* (n_samples, n_outputs) reals of the last parameters, or NULL */
+    integer begin, end;             /* the steps to take now */
+    const uint32_t* keys;           /* dropout: (K, 2) */
+    integer epoch;                  /* dropout: of the first step */
+};
+
+/* Samples whose outputs are computed. */
+struct samples {
+    integer n;
+    const void* x;
+    const void* theta;
+    void* outputs;
+};
+
+struct mailbox;
+
+struct functions {
+    integer size_of_plan, size_of_request, size_of_samples;
+    void* (*find)(const char* table, const char* name);     /* "value", "derivative", "loss", "update" */
+    integer (*prepare)(const struct plan*);                  /* lay out the room if there is one; how many bytes it needs */
+    void (*train)(const struct plan*, const struct request*, struct mailbox*, integer thread);
+    integer (*room_for_outputs)(const struct plan*);         /* reals that a thread of outputs needs */
+    void (*outputs)(const struct plan*, const struct samples*, struct mailbox*, integer thread);
+    integer (*ask)(struct mailbox*, integer thread, integer asked);
 };
 
 #endif

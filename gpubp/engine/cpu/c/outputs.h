@@ -1,0 +1,65 @@
+/* Outputs of many samples: each thread passes parts of them forward, layer after layer. */
+#ifndef GPUBP_OUTPUTS_H
+#define GPUBP_OUTPUTS_H
+
+#include "steps.h"
+
+enum { PART = 256 }; /* samples that pass forward together: what they leave behind stays in the cache */
+
+static integer all_units(const struct plan* plan) {
+    integer n = 0;
+    for (integer k = 1; k < plan->n_layers; ++k) n += plan->sizes[k];
+    return n;
+}
+
+/* Reals that a thread needs for the outputs of the hidden layers. */
+static integer room_for_outputs(const struct plan* plan) { return PART * all_units(plan) + LINES; }
+
+/* Pass some samples forward: eq. (1) and (2), layer after layer. */
+static void pass_part(const struct plan* plan, const real* theta, const real* x, integer b, real* hidden, real* outputs) {
+    const real* w = theta;
+    for (integer k = 0, at = 0; k < plan->n_layers; ++k) {
+        const integer n = plan->sizes[k + 1];
+        real* const y = k == plan->n_layers - 1 ? outputs : hidden + at;
+        integer rows = 0;
+        for (integer part = plan->parts_at[k]; part < plan->parts_at[k + 1]; ++part) {
+            rows += plan->sizes[plan->part_from[part]];
+        }
+        if (plan->bias) set_rows(y, b, n, w + rows * n);
+        real kept = plan->bias ? 1 : 0;
+        for (integer part = plan->parts_at[k]; part < plan->parts_at[k + 1]; ++part) {
+            const integer from = plan->part_from[part], n_below = plan->sizes[from];
+            const real* below = from == 0 ? x : hidden;
+            for (integer layer = 1; layer < from; ++layer) below += b * plan->sizes[layer];
+            multiply(plan->gemm, b, n, n_below, below, n_below, w, n, kept, y, n);
+            w += n_below * n;
+            kept = 1;
+        }
+        if (plan->bias) w += n;
+        activate(plan, k, b, n, y, y);
+        at += b * n;
+    }
+}
+
+/* Compute outputs as one of several threads whenever it is asked. */
+static void outputs(const struct plan* plan, const struct samples* asked, struct mailbox* mailbox, integer thread) {
+    const integer n_inputs = plan->sizes[0], n_outputs = plan->sizes[plan->n_layers];
+    integer served = read_place(&mailbox->asked[thread]);
+    while (1) {
+        const integer n_threads = read_place(&mailbox->n_threads);
+        const integer waited = read_place(&mailbox->barrier) / n_threads;
+        real* const hidden = (real*)plan->room + thread * room_for_outputs(plan);
+        for (integer first = thread * PART; first < asked->n; first += n_threads * PART) {
+            const integer b = asked->n - first < PART ? asked->n - first : PART;
+            pass_part(
+                plan, (const real*)asked->theta, (const real*)asked->x + first * n_inputs, b, hidden,
+                (real*)asked->outputs + first * n_outputs
+            );
+        }
+        if (!wait_for_all(mailbox, thread, n_threads, waited + 1) || thread == 0) return;
+        if (!next_request(mailbox, thread, served)) return;
+        ++served;
+    }
+}
+
+#endif

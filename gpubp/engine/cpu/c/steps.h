@@ -1,0 +1,728 @@
+/* Training steps, many in one call, by several threads together.
+ *
+ * The units of every hidden layer are divided into shares, and with them their weights: the columns of the first layer,
+ * whose inputs all read, and the rows of each layer above it. Threads wait for each other only to sum the parts of the
+ * total inputs of a layer, and to pass on its signals, the derivatives at its total inputs: cores have little to send
+ * each other so. A thread does one share or several; which one does which changes no bit of a result. During a call
+ * each share has its columns of the first layer together in memory: in common rows they lie too close to those of others
+ * for cores to change them undisturbed.
+ *
+ * Of a stack of networks each thread takes a few at a time, and the steps of one after the other. */
+#ifndef GPUBP_STEPS_H
+#define GPUBP_STEPS_H
+
+#include "layout.h"
+#include "philox.h"
+#include "products.h"
+#include "rows.h"
+#include "threads.h"
+
+/* A thread's view of a network's training. */
+struct team {
+    const struct plan* plan;
+    const struct layout* at;
+    struct mailbox* mailbox;
+    char* memory;
+    integer thread, n_threads; /* of the team */
+    integer waited;            /* how often the team has waited for all */
+    integer step, b, first;    /* the present step, its number of samples, where these begin in theirs */
+};
+
+#define EACH_SHARE(team, share) \
+    for (integer share = (team)->thread; share < (team)->plan->n_shares; share += (team)->n_threads)
+
+struct range {
+    integer low, n;
+};
+
+static struct range share_of(integer n, integer share, integer n_shares) {
+    const integer low = n * share / n_shares;
+    return (struct range){low, n * (share + 1) / n_shares - low};
+}
+
+static char* share_at(const struct team* team, integer share) {
+    return team->memory + team->at->shares + (size_t)share * team->at->of_share;
+}
+
+static real* of_share(const struct team* team, integer share, size_t what, integer position) {
+    return (real*)(share_at(team, share) + what) + position;
+}
+
+static double* notes_of(const struct team* team, integer share) {
+    return (double*)(share_at(team, share) + team->at->notes);
+}
+
+static char* gatherer(const struct team* team) {
+    return team->memory + team->at->gatherers + (size_t)team->thread * team->at->of_gatherer;
+}
+
+static int everyone(struct team* team) {
+    return (int)wait_for_all(team->mailbox, team->thread, team->n_threads, ++team->waited);
+}
+
+/* --- samples --- */
+
+/* The batch's rows of an array of samples: those gathered, or those in their order. */
+static const real* rows_of(
+    const struct team* team, const struct request* asked, const void* given, size_t gathered, integer first, integer n
+) {
+    if (asked->order) return (const real*)(gatherer(team) + gathered) + first * n;
+    return (const real*)given + (team->first + first) * n;
+}
+
+static const real* inputs_of(const struct team* team, const struct request* asked) {
+    const struct layout* at = team->at;
+    if (team->plan->dropout && team->plan->dropout[0] > 0) return (const real*)(gatherer(team) + at->x);
+    return rows_of(team, asked, asked->x, at->x, 0, team->plan->sizes[0]);
+}
+
+static void gather_batch(const struct team* team, const struct request* asked, const integer* rows, integer n) {
+    const struct plan* plan = team->plan;
+    const struct layout* at = team->at;
+    char* const to = gatherer(team);
+    gather((real*)(to + at->x), plan->sizes[0], (const real*)asked->x, rows, n);
+    gather((real*)(to + at->targets), plan->sizes[plan->n_layers], (const real*)asked->targets, rows, n);
+    if (asked->weights) gather((real*)(to + at->weights), 1, (const real*)asked->weights, rows, n);
+}
+
+/* --- dropout --- */
+
+static void dropout_mask(
+    const struct team* team, const struct request* asked, integer layer, struct range units, real* mask
+) {
+    const double rate = team->plan->dropout[layer];
+    const struct philox_place place = {
+        .key = {asked->keys[0], asked->keys[1]},
+        .epoch = asked->epoch + team->step / ((asked->n_samples + asked->batch - 1) / asked->batch),
+        .step = team->step % ((asked->n_samples + asked->batch - 1) / asked->batch),
+        .layer = layer,
+    };
+    philox_mask(mask, team->b, units.low, units.n, &place, rate);
+}
+
+static void drop_inputs(const struct team* team, const struct request* asked) {
+    const integer n = team->plan->sizes[0];
+    real* const x = (real*)(gatherer(team) + team->at->x);
+    real* const mask = (real*)(gatherer(team) + team->at->x_mask);
+    if (!asked->order) memcpy(x, (const real*)asked->x + team->first * n, (size_t)(team->b * n) * sizeof(real));
+    dropout_mask(team, asked, 0, (struct range){0, n}, mask);
+    multiply_rows(x, 1, team->b * n, mask, 0);
+}
+
+/* --- layers --- */
+
+static struct range units_of(const struct team* team, integer layer, integer share) {
+    return share_of(team->plan->sizes[layer + 1], share, team->plan->n_shares);
+}
+
+/* Where a share's weights of a layer begin: their rows from `row` on in common rows, or its columns of the first. */
+struct weights {
+    real *theta, *first, *second;
+    integer stride;
+};
+
+static struct weights weights_of(const struct team* team, const struct request* asked, integer k, integer share) {
+    const integer n = team->plan->sizes[k + 1], start = team->at->starts[k];
+    if (k == 0 && team->plan->n_layers > 1) {
+        const struct range own = units_of(team, 0, share);
+        if (team->plan->apart) {
+            const integer length = (team->at->rows[0] + (team->plan->bias ? 1 : 0)) * own.n;
+            real* const place = of_share(team, share, team->at->first, 0);
+            return (struct weights){place, place + length, place + 2 * length, own.n};
+        }
+        const integer at = start + own.low;
+        return (struct weights){
+            (real*)asked->theta + at, (real*)asked->first + at, (real*)asked->second + at, n};
+    }
+    return (struct weights){(real*)asked->theta + start, (real*)asked->first + start, (real*)asked->second + start, n};
+}
+
+/* Move a share's columns of the first layer, and the optimizer's numbers for them, together, or back. */
+static void move_first_layer(const struct team* team, const struct request* asked, integer share, int back) {
+    const integer n = team->plan->sizes[1], rows = team->at->rows[0] + (team->plan->bias ? 1 : 0);
+    const struct range own = units_of(team, 0, share);
+    const struct weights apart = weights_of(team, asked, 0, share);
+    void* const all[] = {asked->theta, asked->first, asked->second};
+    real* const places[] = {apart.theta, apart.first, apart.second};
+    for (int k = 0; k < 3; ++k) {
+        if (!all[k]) continue;
+        real* const common = (real*)all[k] + own.low;
+        if (back) copy_rows(common, n, places[k], own.n, rows, own.n);
+        else copy_rows(places[k], own.n, common, n, rows, own.n);
+    }
+}
+
+/* A share's outputs of what a part of a layer comes from: which units, and where they are. */
+struct below {
+    const real* y;
+    integer stride;
+    struct range units;
+};
+
+static struct below below_of(const struct team* team, const struct request* asked, integer k, integer part, integer share) {
+    const struct plan* plan = team->plan;
+    const integer from = plan->part_from[part];
+    if (from == 0) { /* the first layer has all inputs, others with connections from there divide them */
+        const integer n = plan->sizes[0];
+        const struct range units = k == 0 ? (struct range){0, n} : share_of(n, share, plan->n_shares);
+        return (struct below){inputs_of(team, asked) + units.low, n, units};
+    }
+    const struct range units = units_of(team, from - 1, share);
+    const size_t what = plan->dropout ? team->at->dropped : team->at->outputs;
+    return (struct below){of_share(team, share, what, team->at->own[from - 1]), units.n, units};
+}
+
+static void activate(const struct plan* plan, integer k, integer b, integer stride, const real* x, real* y) {
+    const integer n_groups = plan->groups_at[k + 1] - plan->groups_at[k];
+    const integer* const sizes = plan->group_sizes + plan->groups_at[k];
+    value_function* const value = (value_function*)plan->values[k];
+    if (n_groups == 1) {
+        value((real)plan->parameters[k], b, stride, stride, x, y);
+        return;
+    }
+    for (integer group = 0, at = 0; group < n_groups; at += sizes[group++]) {
+        value((real)plan->parameters[k], b, sizes[group], stride, x + at, y + at);
+    }
+}
+
+/* Turn derivatives at the outputs of a layer into those at its total inputs: eq. (5). */
+static void derive(
+    const struct plan* plan, integer k, integer b, integer stride, const real* x, const real* y, real* dE, integer dE_stride
+) {
+    const integer n_groups = plan->groups_at[k + 1] - plan->groups_at[k];
+    const integer* const sizes = plan->group_sizes + plan->groups_at[k];
+    derivative_function* const derivative = (derivative_function*)plan->derivatives[k];
+    if (n_groups == 1) {
+        derivative((real)plan->parameters[k], b, stride, stride, x, y, dE, dE_stride);
+        return;
+    }
+    for (integer group = 0, at = 0; group < n_groups; at += sizes[group++]) {
+        derivative((real)plan->parameters[k], b, sizes[group], stride, x + at, y + at, dE + at, dE_stride);
+    }
+}
+
+/* Set what a share's units below contribute to the total inputs of a layer: its part of eq. (1). */
+static void contribute(const struct team* team, const struct request* asked, integer k, integer share) {
+    const struct plan* plan = team->plan;
+    const integer n = plan->sizes[k + 1];
+    real* const partial = of_share(team, share, team->at->partials, team->at->common[k]);
+    const real* w = weights_of(team, asked, k, share).theta;
+    real kept = 0;
+    for (integer part = plan->parts_at[k]; part < plan->parts_at[k + 1]; ++part) {
+        const struct below below = below_of(team, asked, k, part, share);
+        if (below.units.n || kept == 0) {
+            multiply(
+                plan->gemm, team->b, n, below.units.n, below.y, below.stride, w + below.units.low * n, n, kept, partial, n
+            );
+        }
+        kept = 1;
+        w += plan->sizes[plan->part_from[part]] * n;
+    }
+}
+
+/* Compute the total inputs, eq. (1), and the outputs, eq. (2), of a share's units in a hidden layer. */
+static void outputs_of_units(const struct team* team, const struct request* asked, integer k, integer share) {
+    const struct plan* plan = team->plan;
+    const struct layout* at = team->at;
+    const struct range own = units_of(team, k, share);
+    real* const total = of_share(team, share, at->totals, at->own[k]);
+    real* const y = of_share(team, share, at->outputs, at->own[k]);
+    const real* const biases = (const real*)asked->theta + at->starts[k] + at->rows[k] * plan->sizes[k + 1] + own.low;
+    if (k == 0) {
+        const struct weights w = weights_of(team, asked, 0, share);
+        if (plan->bias) set_rows(total, team->b, own.n, w.theta + at->rows[0] * w.stride);
+        multiply(
+            plan->gemm, team->b, own.n, at->rows[0], inputs_of(team, asked), at->rows[0], w.theta, w.stride,
+            plan->bias ? 1 : 0, total, own.n
+        );
+    } else {
+        const real* const parts = of_share(team, 0, at->partials, at->common[k] + own.low);
+        add_parts(
+            total, team->b, own.n, parts, plan->n_shares, (integer)(at->of_share / sizeof(real)), plan->sizes[k + 1],
+            plan->bias ? biases : NULL
+        );
+    }
+    activate(plan, k, team->b, own.n, total, y);
+    if (plan->dropout) {
+        real* const dropped = of_share(team, share, at->dropped, at->own[k]);
+        memcpy(dropped, y, (size_t)(team->b * own.n) * sizeof(real));
+        if (plan->dropout[k + 1] > 0) {
+            real* const mask = of_share(team, share, at->masks, at->own[k]);
+            dropout_mask(team, asked, k + 1, own, mask);
+            multiply_rows(dropped, 1, team->b * own.n, mask, 0);
+        }
+    }
+}
+
+/* Pass a batch forward up to the parts of the output layer's total inputs; 0 where another thread never comes. */
+static int forward(struct team* team, const struct request* asked) {
+    const integer last = team->plan->n_layers - 1;
+    for (integer k = 0; k < last; ++k) {
+        if (k > 0) {
+            EACH_SHARE(team, share) contribute(team, asked, k, share);
+            if (!everyone(team)) return 0;
+        }
+        EACH_SHARE(team, share) outputs_of_units(team, asked, k, share);
+    }
+    EACH_SHARE(team, share) contribute(team, asked, last, share);
+    return everyone(team);
+}
+
+/* Compute the total inputs of the output layer for a share's samples: eq. (1). */
+static void total_inputs_of_outputs(
+    const struct team* team, const struct request* asked, struct range samples, real* total
+) {
+    const struct plan* plan = team->plan;
+    const struct layout* at = team->at;
+    const integer last = plan->n_layers - 1, n = plan->sizes[last + 1];
+    const real* const biases = (const real*)asked->theta + at->starts[last] + at->rows[last] * n;
+    const real* const parts = of_share(team, 0, at->partials, at->common[last] + samples.low * n);
+    add_parts(
+        total, samples.n, n, parts, plan->n_shares, (integer)(at->of_share / sizeof(real)), n, plan->bias ? biases : NULL
+    );
+}
+
+static real* signals_at(const struct team* team, integer k) {
+    return (real*)(team->memory + team->at->signals) + team->at->common[k];
+}
+
+/* Compute the outputs and the loss of a share's samples, eq. (1) to (4), and the signals of the output layer. */
+static void loss_of_samples(const struct team* team, const struct request* asked, integer share) {
+    const struct plan* plan = team->plan;
+    const struct layout* at = team->at;
+    const integer last = plan->n_layers - 1, n = plan->sizes[last + 1];
+    const struct range samples = share_of(team->b, share, plan->n_shares);
+    real* const total = of_share(team, share, at->totals, at->own[last]);
+    real* const y = of_share(team, share, at->outputs, at->own[last]);
+    real* const signals = signals_at(team, last) + samples.low * n;
+    real* const scratch = of_share(team, share, at->loss, 0);
+    const real* const targets = rows_of(team, asked, asked->targets, at->targets, samples.low, n);
+    const real* const weights =
+        asked->weights ? rows_of(team, asked, asked->weights, at->weights, samples.low, 1) : NULL;
+    const integer n_groups = plan->groups_at[last + 1] - plan->groups_at[last];
+    const integer* const sizes = plan->group_sizes + plan->groups_at[last];
+    loss_function* const loss = (loss_function*)plan->loss;
+    total_inputs_of_outputs(team, asked, samples, total);
+    if (!plan->fused) activate(plan, last, samples.n, n, total, y);
+    double sum = 0;
+    if (plan->fused && n_groups > 1) {
+        for (integer group = 0, from = 0; group < n_groups; from += sizes[group++]) {
+            sum += loss(
+                (real)plan->loss_parameter, samples.n, sizes[group], n, total + from, y + from, targets + from, weights,
+                signals + from, scratch
+            );
+        }
+    } else {
+        sum = loss((real)plan->loss_parameter, samples.n, n, n, total, y, targets, weights, signals, scratch);
+    }
+    if (!plan->fused) derive(plan, last, samples.n, n, total, y, signals, n);
+    double weight = (double)samples.n;
+    if (weights) {
+        weight = 0;
+        for (integer c = 0; c < samples.n; ++c) weight += weights[c];
+    }
+    notes_of(team, share)[0] = sum;
+    notes_of(team, share)[1] = weight;
+}
+
+/* The signals of a layer, all of them, or for the first hidden layer those of a share. */
+static real* signals_of(const struct team* team, integer k, integer share, integer* stride) {
+    if (k > 0 || team->plan->n_layers == 1) {
+        *stride = team->plan->sizes[k + 1];
+        return signals_at(team, k);
+    }
+    *stride = units_of(team, 0, share).n;
+    return of_share(team, share, team->at->own_signals, 0);
+}
+
+/* Pass the signals of a layer on to a share's units below, eq. (7), and those of the layer below it through eq. (5). */
+static void signals_below(const struct team* team, const struct request* asked, integer k, integer share) {
+    const struct plan* plan = team->plan;
+    const struct layout* at = team->at;
+    const integer n = plan->sizes[k + 1];
+    integer stride, stride_below;
+    const real* const signals = signals_of(team, k, share, &stride);
+    const real* w = weights_of(team, asked, k, share).theta;
+    for (integer part = plan->parts_at[k]; part < plan->parts_at[k + 1]; ++part) {
+        const integer from = plan->part_from[part];
+        if (from > 0) {
+            const struct range own = units_of(team, from - 1, share);
+            real* const below = signals_of(team, from - 1, share, &stride_below) + (from > 1 ? own.low : 0);
+            multiply_transposed_second(
+                plan->gemm, team->b, own.n, n, signals, stride, w + own.low * n, n, at->has_signals[part] ? 1 : 0, below,
+                stride_below
+            );
+        }
+        w += plan->sizes[from] * n;
+    }
+    const struct range own = units_of(team, k - 1, share);
+    real* const dE = signals_of(team, k - 1, share, &stride_below) + (k > 1 ? own.low : 0);
+    if (plan->dropout && plan->dropout[k] > 0) {
+        const real* const mask = of_share(team, share, at->masks, at->own[k - 1]);
+        for (integer c = 0; c < team->b; ++c) {
+            for (integer i = 0; i < own.n; ++i) dE[c * stride_below + i] *= mask[c * own.n + i];
+        }
+    }
+    derive(
+        plan, k - 1, team->b, own.n, of_share(team, share, at->totals, at->own[k - 1]),
+        of_share(team, share, at->outputs, at->own[k - 1]), dE, stride_below
+    );
+}
+
+/* --- parameters --- */
+
+/* Change rows of parameters by the optimizer; after the last step see whether they are finite. */
+static void change(
+    const struct team* team, const struct request* asked, struct weights w, integer n_rows, integer n,
+    const real* gradient, int penalised, real scale, integer share
+) {
+    const real* const settings = (const real*)asked->settings + team->step * asked->n_settings;
+    const real l2 = penalised ? settings[asked->n_settings - 1] : 0;
+    if (w.stride == n) {
+        n *= n_rows;
+        n_rows = 1;
+        w.stride = n;
+    }
+    ((update_function*)team->plan->update)(n_rows, n, w.stride, w.theta, gradient, w.first, w.second, l2, scale, settings);
+    if (team->step == asked->end - 1 && !all_finite(w.theta, n_rows, n, w.stride)) asked->finite[share] = 0;
+}
+
+static struct weights from_row(struct weights w, integer offset) {
+    return (struct weights){w.theta + offset, w.first + offset, w.second + offset, w.stride};
+}
+
+/* Compute the gradient of a share's weights and biases in a layer, eq. (6), in parts of some rows, and use each; return
+ * the sum of the squared weights before. */
+static double change_layer(const struct team* team, const struct request* asked, integer k, integer share, real scale) {
+    const struct plan* plan = team->plan;
+    const struct layout* at = team->at;
+    const integer n = plan->sizes[k + 1], whole = at->whole_gradient;
+    const struct range columns = units_of(team, k, share);
+    const int by_columns = k == 0 && plan->n_layers > 1;
+    const struct range own = by_columns ? columns : (struct range){0, n};
+    const struct weights w = weights_of(team, asked, k, share);
+    const real* const mask = plan->mask ? (const real*)plan->mask + at->starts[k] : NULL;
+    integer stride, row = 0; /* the row of the layer where a part begins */
+    const real* const signals = signals_of(team, k, share, &stride);
+    real* const all = (real*)(team->memory + at->whole) + at->starts[k];
+    real* const own_gradient = of_share(team, share, at->gradient, 0);
+    const integer gradient_stride = whole ? n : own.n;
+    double squares = 0;
+    for (integer part = plan->parts_at[k]; part < plan->parts_at[k + 1]; ++part) {
+        const struct below below = below_of(team, asked, k, part, share);
+        for (integer begin = 0; begin < below.units.n; begin += ROWS) {
+            const integer n_rows = below.units.n - begin < ROWS ? below.units.n - begin : ROWS;
+            const integer first = row + below.units.low + begin;
+            real* const gradient = whole ? all + first * n + own.low : own_gradient;
+            multiply_transposed_first(
+                plan->gemm, n_rows, own.n, team->b, below.y + begin, below.stride, signals, stride, gradient,
+                gradient_stride
+            );
+            const struct weights rows = from_row(w, first * w.stride);
+            if (plan->squares_wanted) squares += sum_of_squares(rows.theta, n_rows, own.n, w.stride);
+            if (mask) {
+                for (integer i = 0; i < n_rows; ++i) {
+                    multiply_rows(gradient + i * gradient_stride, 1, own.n, mask + (first + i) * n + own.low, 0);
+                }
+            }
+            if (!whole) change(team, asked, rows, n_rows, own.n, gradient, 1, scale, share);
+        }
+        row += plan->sizes[plan->part_from[part]];
+    }
+    if (plan->bias) {
+        real* const gradient = whole ? all + row * n + columns.low : own_gradient;
+        sum_of_rows(gradient, team->b, columns.n, signals + (by_columns ? 0 : columns.low), stride);
+        if (mask) multiply_rows(gradient, 1, columns.n, mask + row * n + columns.low, 0);
+        if (!whole) {
+            const struct weights biases = from_row(w, row * w.stride + (by_columns ? 0 : columns.low));
+            change(team, asked, biases, 1, columns.n, gradient, 0, scale, share);
+        }
+    }
+    return squares;
+}
+
+/* Average a gradient over the parameters that are the same weight; 0 where there is none. */
+static void average(const struct plan* plan, real* gradient, real* sums) {
+    for (integer weight = 0; weight < plan->n_weights; ++weight) sums[weight] = 0;
+    for (integer i = 0; i < plan->n_places; ++i) sums[plan->weight_at[i]] += gradient[plan->places[i]];
+    for (integer weight = 0; weight < plan->n_weights; ++weight) sums[weight] /= ((const real*)plan->n_equal)[weight];
+    memset(gradient, 0, (size_t)plan->n_parameters * sizeof(real));
+    for (integer i = 0; i < plan->n_places; ++i) gradient[plan->places[i]] = sums[plan->weight_at[i]];
+}
+
+/* Positions of theta that a share has of a layer's weights, or of its biases. */
+struct segment {
+    integer low, high;
+    int is_weight;
+};
+
+/* Find the share's next segment, of `*number` from 0 on; 0 after the last. */
+static int next_segment(const struct team* team, integer share, integer* number, struct segment* segment) {
+    const struct plan* plan = team->plan;
+    const struct range mine = share_of(plan->n_parameters, share, plan->n_shares);
+    while (*number < 2 * plan->n_layers) {
+        const integer k = *number / 2, n = plan->sizes[k + 1], biases = team->at->starts[k] + team->at->rows[k] * n;
+        segment->is_weight = (*number)++ % 2 == 0;
+        segment->low = largest(mine.low, segment->is_weight ? team->at->starts[k] : biases);
+        segment->high = segment->is_weight ? biases : biases + (plan->bias ? n : 0);
+        if (segment->high > mine.low + mine.n) segment->high = mine.low + mine.n;
+        if (segment->low < segment->high) return 1;
+    }
+    return 0;
+}
+
+/* Complete a share's part of a gradient to be clipped: the penalty's and the mean; note its largest number and norm. */
+static void complete_gradient(const struct team* team, const struct request* asked, integer share, real scale) {
+    const real* const settings = (const real*)asked->settings + team->step * asked->n_settings;
+    real* const gradient = (real*)(team->memory + team->at->whole);
+    const real* const theta = (const real*)asked->theta;
+    real most = 0;
+    struct segment segment;
+    for (integer number = 0; next_segment(team, share, &number, &segment);) {
+        const real l2 = segment.is_weight ? settings[asked->n_settings - 1] : 0;
+        for (integer i = segment.low; i < segment.high; ++i) {
+            gradient[i] = (gradient[i] + l2 * theta[i]) * scale;
+            const real size = real_abs(gradient[i]);
+            most = size > most || size != size ? size : most;
+        }
+    }
+    double sum = 0;
+    const struct range mine = share_of(team->plan->n_parameters, share, team->plan->n_shares);
+    const double divisor = most > 0 ? most : 1; /* the square of the largest could overflow */
+    for (integer i = mine.low; i < mine.low + mine.n; ++i) sum += (gradient[i] / divisor) * (gradient[i] / divisor);
+    notes_of(team, share)[2] = most;
+    notes_of(team, share)[3] = sum;
+}
+
+/* By what a gradient is multiplied to have no larger norm than `max_norm` (Pascanu et al. 2013). */
+static real clipping_factor(const struct team* team, real max_norm) {
+    const integer n_shares = team->plan->n_shares;
+    double most = 0, sum = 0;
+    for (integer share = 0; share < n_shares; ++share) {
+        const double own = notes_of(team, share)[2];
+        most = own > most || own != own ? own : most;
+    }
+    for (integer share = 0; share < n_shares; ++share) {
+        const double ratio = most > 0 ? notes_of(team, share)[2] / most : 0;
+        sum += ratio * ratio * notes_of(team, share)[3];
+    }
+    const double norm = most * sqrt(sum);
+    return (real)(norm > max_norm ? max_norm / norm : norm != norm ? norm : 1);
+}
+
+/* Change all parameters by a gradient that is complete; 0 where another thread never comes. */
+static int change_by_whole_gradient(struct team* team, const struct request* asked, real scale) {
+    const struct plan* plan = team->plan;
+    real* const gradient = (real*)(team->memory + team->at->whole);
+    if (!everyone(team)) return 0;
+    if (plan->n_places) {
+        if (team->thread == 0) average(plan, gradient, (real*)(team->memory + team->at->sums));
+        if (!everyone(team)) return 0;
+    }
+    int penalised = 1;
+    if (plan->clipped) {
+        EACH_SHARE(team, share) complete_gradient(team, asked, share, scale);
+        if (!everyone(team)) return 0;
+        const real* const settings = (const real*)asked->settings + team->step * asked->n_settings;
+        scale = clipping_factor(team, settings[asked->n_settings - 2]);
+        penalised = 0;
+    }
+    EACH_SHARE(team, share) {
+        struct segment at;
+        for (integer number = 0; next_segment(team, share, &number, &at);) {
+            const integer n = at.high - at.low;
+            const struct weights w = {
+                (real*)asked->theta + at.low, (real*)asked->first + at.low, (real*)asked->second + at.low, n};
+            change(team, asked, w, 1, n, gradient + at.low, penalised && at.is_weight, scale, share);
+        }
+    }
+    return everyone(team);
+}
+
+/* --- steps --- */
+
+/* Take one step; 0 where another thread never comes. */
+static int take_step(struct team* team, const struct request* asked) {
+    const struct plan* plan = team->plan;
+    const integer last = plan->n_layers - 1, n_shares = plan->n_shares;
+    if (!forward(team, asked)) return 0;
+    EACH_SHARE(team, share) loss_of_samples(team, asked, share);
+    if (!everyone(team)) return 0;
+
+    double loss = 0, weight = 0;
+    for (integer share = 0; share < n_shares; ++share) {
+        loss += notes_of(team, share)[0];
+        weight += notes_of(team, share)[1];
+    }
+    double scale = 1;
+    if (plan->mean) scale = weight != 0 ? 1 / weight : 0; /* a batch whose weights sum to 0 has no effect */
+    if (team->thread == 0) {
+        asked->values[team->step] = loss * scale;
+        asked->sample_weights[team->step] = weight;
+    }
+    double* const squares = asked->squares + team->step * n_shares;
+    EACH_SHARE(team, share) squares[share] = 0;
+    for (integer k = last; k >= 0; --k) {
+        EACH_SHARE(team, share) {
+            if (k > 0) signals_below(team, asked, k, share);
+            squares[share] += change_layer(team, asked, k, share, (real)scale);
+        }
+        if (k > 1 && !everyone(team)) return 0;
+    }
+    return team->at->whole_gradient ? change_by_whole_gradient(team, asked, (real)scale) : 1;
+}
+
+/* Compute the outputs of all samples, which are one batch in their order. */
+static int outputs_of_all(struct team* team, const struct request* asked) {
+    const struct plan* plan = team->plan;
+    const integer last = plan->n_layers - 1, n = plan->sizes[last + 1];
+    if (!forward(team, asked)) return 0;
+    EACH_SHARE(team, share) {
+        const struct range samples = share_of(team->b, share, plan->n_shares);
+        real* const total = of_share(team, share, team->at->totals, team->at->own[last]);
+        total_inputs_of_outputs(team, asked, samples, total);
+        activate(plan, last, samples.n, n, total, (real*)asked->outputs + samples.low * n);
+    }
+    return 1;
+}
+
+/* Take the steps of a request for one network; 0 where another thread never comes. */
+static int take_steps(struct team* team, const struct request* asked) {
+    const struct plan* plan = team->plan;
+    EACH_SHARE(team, share) {
+        asked->finite[share] = 1;
+        if (plan->apart) move_first_layer(team, asked, share, 0);
+    }
+    const integer steps_of_epoch = (asked->n_samples + asked->batch - 1) / asked->batch;
+    for (team->step = asked->begin; team->step < asked->end; ++team->step) {
+        const integer at = team->step % steps_of_epoch * asked->batch;
+        team->first = at;
+        team->b = asked->n_samples - at < asked->batch ? asked->n_samples - at : asked->batch;
+        if (asked->order) {
+            const integer* const order = asked->order + team->step / steps_of_epoch * asked->order_apart;
+            gather_batch(team, asked, order + at, team->b);
+        }
+        if (plan->dropout && plan->dropout[0] > 0) drop_inputs(team, asked);
+        if (!take_step(team, asked)) return 0;
+    }
+    if (asked->outputs && asked->end == asked->n_steps) {
+        team->first = 0;
+        team->b = asked->n_samples;
+        team->step = asked->end - 1;
+        if (!outputs_of_all(team, asked)) return 0;
+    }
+    EACH_SHARE(team, share) {
+        if (plan->apart) move_first_layer(team, asked, share, 1);
+    }
+    return everyone(team);
+}
+
+/* --- stacks --- */
+
+enum { NETWORKS_AT_ONCE = 8 }; /* that a thread takes in its turn, at most */
+
+static const void* shifted(const void* reals, integer n) { return reals ? (const real*)reals + n : NULL; }
+
+/* What a request for a stack asks of one network. */
+static struct request for_network(const struct plan* plan, const struct request* asked, integer network) {
+    struct request one = *asked;
+    const integer parameters = network * plan->n_parameters;
+    one.n_networks = 1;
+    one.x = shifted(asked->x, network * asked->x_apart);
+    one.targets = shifted(asked->targets, network * asked->targets_apart);
+    one.weights = shifted(asked->weights, network * asked->weights_apart);
+    if (asked->own) {
+        const integer* const own = asked->own + 3 * network;
+        one.n_samples = own[0];
+        one.order = asked->order + own[1];
+        one.weights = shifted(one.weights, own[2]);
+    }
+    one.own = NULL;
+    one.theta = (void*)shifted(asked->theta, parameters);
+    one.first = (void*)shifted(asked->first, parameters);
+    one.second = (void*)shifted(asked->second, parameters);
+    one.settings = shifted(asked->settings, network * asked->settings_apart);
+    one.values += network * asked->n_steps;
+    one.sample_weights += network * asked->n_steps;
+    one.squares += network * asked->n_steps;
+    one.finite += network;
+    one.outputs = (void*)shifted(asked->outputs, network * asked->n_samples * plan->sizes[plan->n_layers]);
+    if (asked->keys) one.keys += 2 * network;
+    return one;
+}
+
+/* Let a network's request use the samples of all its steps gathered: those of the network before it if `again`. */
+static void use_gathered(struct team* team, struct request* asked, int again) {
+    const struct plan* plan = team->plan;
+    const integer at = asked->begin * asked->batch;
+    const integer end = asked->end * asked->batch < asked->n_samples ? asked->end * asked->batch : asked->n_samples;
+    char* const gathered = gatherer(team);
+    const integer* const rows = asked->order + at;
+    if (!again) {
+        gather_batch(team, asked, rows, end - at);
+    } else if (asked->weights) {
+        gather((real*)(gathered + team->at->weights), 1, (const real*)asked->weights, rows, end - at);
+    }
+    asked->order = NULL;
+    asked->x = shifted(gathered + team->at->x, -at * plan->sizes[0]);
+    asked->targets = shifted(gathered + team->at->targets, -at * plan->sizes[plan->n_layers]);
+    if (asked->weights) asked->weights = shifted(gathered + team->at->weights, -at);
+}
+
+/* Take the steps of some networks, one after the other, or some steps of each where they share samples. */
+static void train_some(struct team* team, const struct request* asked, integer low, integer high) {
+    const integer window = asked->window ? asked->window : asked->end - asked->begin;
+    for (integer begin = asked->begin; begin < asked->end; begin += largest(window, 1)) {
+        const integer* gathered = NULL;
+        for (integer network = low; network < high; ++network) {
+            struct request one = for_network(team->plan, asked, network);
+            one.begin = begin;
+            one.end = begin + window < asked->end ? begin + window : asked->end;
+            if (asked->window) {
+                const integer* const order = one.order;
+                use_gathered(team, &one, order == gathered);
+                gathered = order;
+            }
+            take_steps(team, &one);
+        }
+    }
+}
+
+/* Take part in a request for a stack; whichever thread is free takes the next few networks. */
+static int train_networks(struct team* team, const struct request* asked, integer thread, integer n_threads) {
+    const integer some = asked->n_networks / (4 * n_threads);
+    const integer at_once = some < 1 ? 1 : some < NETWORKS_AT_ONCE ? some : NETWORKS_AT_ONCE;
+    _Atomic integer* const taken = &team->mailbox->taken.number;
+    const integer waited = read_place(&team->mailbox->barrier) / n_threads;
+    integer low;
+    while ((low = atomic_fetch_add(taken, 1) * at_once) < asked->n_networks) {
+        const integer high = low + at_once < asked->n_networks ? low + at_once : asked->n_networks;
+        train_some(team, asked, low, high);
+    }
+    return (int)wait_for_all(team->mailbox, thread, n_threads, waited + 1);
+}
+
+/* Do requests for training as one of several threads: the first returns after one, others when no more come. */
+static void train(const struct plan* plan, const struct request* asked, struct mailbox* mailbox, integer thread) {
+    const struct layout* const at = (const struct layout*)plan->room;
+    integer served = read_place(&mailbox->asked[thread]);
+    while (1) {
+        const integer n_threads = read_place(&mailbox->n_threads);
+        struct team team = {.plan = plan, .at = at, .mailbox = mailbox, .n_threads = 1};
+        int done;
+        if (plan->stack) {
+            team.memory = team_at(plan, at, thread);
+            done = train_networks(&team, asked, thread, n_threads);
+        } else {
+            team.memory = team_at(plan, at, 0);
+            team.thread = thread;
+            team.n_threads = n_threads;
+            team.waited = read_place(&mailbox->barrier) / n_threads;
+            done = take_steps(&team, asked);
+        }
+        if (!done || thread == 0 || !next_request(mailbox, thread, served)) return;
+        ++served;
+    }
+}
+
+#endif

@@ -1,0 +1,83 @@
+/* How threads that the caller has started are asked for work and wait for each other.
+ *
+ * A mailbox is memory that they share, each number in two cache lines of its own. A thread waits by looking again and
+ * again, for about ten microseconds without giving its core away: to be woken by the system takes longer than a step of
+ * a small network. */
+#ifndef GPUBP_THREADS_H
+#define GPUBP_THREADS_H
+
+#include "engine.h"
+
+#ifdef _WIN32
+#include <windows.h>
+#define give_core_away() SwitchToThread()
+#else
+#include <sched.h>
+#define give_core_away() sched_yield()
+#endif
+
+#if defined(__x86_64__) || defined(_M_X64)
+#define relax() __builtin_ia32_pause()
+#elif defined(__aarch64__)
+#define relax() __asm__ volatile("yield")
+#else
+#define relax() ((void)0)
+#endif
+
+enum { SPINS = 400, LOOKS = 2000 }; /* LOOKS for another request, after SPINS: about a millisecond */
+#define GONE (-1)
+#define ABANDONED ((integer)1 << 60) /* what the barrier is set to when somebody never comes */
+
+struct place {
+    _Atomic integer number;
+    char rest[120];
+};
+
+struct mailbox {
+    struct place barrier;   /* how often a thread has come to it */
+    struct place taken;     /* turns that threads have taken at the networks of a stack */
+    struct place n_threads; /* that do the present request */
+    struct place yields;    /* how often the first thread gave its core away while it waited */
+    struct place asked[];   /* for each thread the number of its last request, or GONE */
+};
+
+static integer read_place(struct place* place) { return atomic_load_explicit(&place->number, memory_order_acquire); }
+
+/* Ask a thread that has been asked `asked` times; 0 where it has left and must be started. */
+static integer ask(struct mailbox* mailbox, integer thread, integer asked) {
+    integer expected = asked;
+    if (atomic_compare_exchange_strong(&mailbox->asked[thread].number, &expected, asked + 1)) return 1;
+    atomic_store(&mailbox->asked[thread].number, asked + 1);
+    return 0;
+}
+
+/* Wait for the request after number `served`; 0 where none comes for a while, and the thread is to leave. */
+static integer next_request(struct mailbox* mailbox, integer thread, integer served) {
+    struct place* place = &mailbox->asked[thread];
+    for (integer look = 0; look < SPINS + LOOKS; ++look) {
+        if (read_place(place) != served) return 1;
+        if (look < SPINS) relax();
+        else give_core_away();
+    }
+    integer expected = served;
+    return !atomic_compare_exchange_strong(&place->number, &expected, GONE);
+}
+
+/* Wait until all threads have come here for the `time`-th time, counted from 1; 0 where they never will. */
+static integer wait_for_all(struct mailbox* mailbox, integer thread, integer n_threads, integer time) {
+    if (n_threads == 1) return 1;
+    const integer all = n_threads * time;
+    atomic_fetch_add_explicit(&mailbox->barrier.number, 1, memory_order_acq_rel);
+    integer spins = 0, now;
+    while ((now = read_place(&mailbox->barrier)) < all) {
+        if (++spins < SPINS) {
+            relax();
+        } else {
+            give_core_away();
+            if (thread == 0) atomic_fetch_add_explicit(&mailbox->yields.number, 1, memory_order_relaxed);
+        }
+    }
+    return now < ABANDONED;
+}
+
+#endif

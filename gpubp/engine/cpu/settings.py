@@ -1,0 +1,76 @@
+"""Optimizers in the compiled engine: which function updates the parameters, and the numbers it is given in each step."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gpubp.engine.tracing.expressions import Inexpressible
+from gpubp.engine.tracing.optimizers import UpdateCode, settings_of_steps, update_code
+from gpubp.optim.first_order import OPTIMIZERS, Optimizer, Setting, decayed, unclipped, undecayed
+
+
+class EngineUpdate(NamedTuple):
+    """An optimizer as the engine has it.
+
+    Attributes
+    ----------
+    optimizer : Optimizer
+        Without clipping, which the engine does itself.
+    code : UpdateCode
+    max_norm : float, (K, 1) array, schedule or None
+        The largest norm of a gradient.
+    """
+
+    optimizer: Optimizer
+    code: UpdateCode
+    max_norm: Setting | None
+
+    @property
+    def name(self) -> str:
+        """The name of the engine's function."""
+        return self.optimizer.name
+
+    @property
+    def arrays(self) -> tuple[str, ...]:
+        """The fields of the state that are arrays."""
+        return self.code.parts
+
+    def settings(self, state: Any, epochs: np.ndarray, dtype: np.dtype, l2: Any) -> np.ndarray:
+        """Compute ``(n_steps, n)`` numbers, or ``(K, n_steps, n)`` if those of networks differ.
+
+        They are the optimizer's, the largest norm if the gradient is clipped, and last the strength of the penalty.
+
+        Parameters
+        ----------
+        state : NamedTuple
+            The optimizer's state before the first step.
+        epochs : (n_steps,) or (n_steps, K) array
+            How many epochs are done before each step.
+        l2 : float or (K, 1) array
+        """
+        more = {"l2": l2} if self.max_norm is None else {"max_norm": self.max_norm, "l2": l2}
+        numbers = settings_of_steps(self.code, self.optimizer.settings, state, epochs, more)
+        numbers = np.moveaxis(numbers, 1, 0) if numbers.shape[1] > 1 else numbers[:, 0]
+        return np.ascontiguousarray(numbers, dtype)
+
+    def after(self, state: Any, n_updates: int) -> Any:
+        """Count updates in a state whose arrays have been changed in place."""
+        counts = {name: getattr(state, name) + n_updates for name in self.code.counters}
+        return state._replace(**counts) if counts else state
+
+
+def engine_update(optimizer: Optimizer, dtype: str) -> EngineUpdate | None:
+    """Describe an optimizer for the engine; None if it is not in the library."""
+    shrinkage, max_norm = None, None
+    while (inner := undecayed(optimizer) or unclipped(optimizer)) is not None:
+        shrinkage = optimizer.settings["shrinkage"] if undecayed(optimizer) else shrinkage
+        max_norm = optimizer.settings["max_norm"] if unclipped(optimizer) else max_norm
+        optimizer = inner
+    if optimizer.name not in OPTIMIZERS or optimizer.update is not OPTIMIZERS[optimizer.name]().update:
+        return None
+    if shrinkage is not None:
+        optimizer = decayed(optimizer, shrinkage)
+    try:
+        return EngineUpdate(optimizer, update_code(optimizer, dtype, str), max_norm)
+    except Inexpressible:
+        return None
