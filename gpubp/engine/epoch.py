@@ -45,9 +45,9 @@ def make_epoch_runner(
     if isinstance(optimizer, SecondOrder) or objective.parts > 1 or objective.processes.world_size > 1:
         return plain()
     if backend.is_numpy and backend.matmul_precision == "float32" and cpu.is_wanted():
-        from gpubp.engine.cpu.epoch import compiled_epoch_runner
+        from gpubp.engine.cpu.epoch import engine_epoch_runner
 
-        return WindowRunner(compiled_epoch_runner(objective, optimizer, dtype, plain, outputs_wanted=outputs_wanted))
+        return WindowRunner(engine_epoch_runner(objective, optimizer, dtype, plain, outputs_wanted=outputs_wanted))
     if backend.is_cuda and cuda.is_wanted(cpu.requested_mode(), n_steps):
         from gpubp.engine.cuda.device import cuda_device
         from gpubp.engine.cuda.epoch import cuda_epoch_runner

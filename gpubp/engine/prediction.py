@@ -78,15 +78,13 @@ def outputs(backend: Backend, network: Network, theta: Array, x: Array) -> Array
     Samples on the host are moved there part by part.
     """
     check_prediction(network, theta, x)
-    can_be_compiled = (
-        (backend.is_numpy and backend.matmul_precision == "float32")
-        and (theta.ndim == 1 and x.ndim == 2)
-        and not (network.has_groups or network.skips)
-    )
-    if can_be_compiled and cpu.is_wanted():
-        from gpubp.engine.cpu.outputs import compiled_outputs
+    is_dense = isinstance(x, np.ndarray) and theta.ndim == 1 and x.ndim == 2 and theta.dtype == x.dtype
+    if backend.is_numpy and backend.matmul_precision == "float32" and is_dense and cpu.is_wanted():
+        from gpubp.engine.cpu.outputs import engine_outputs
 
-        return compiled_outputs(network, theta, x)
+        computed = engine_outputs(network, theta, x)
+        if computed is not None:
+            return computed
     n_networks = theta.shape[0] if theta.ndim == 2 else 1
     part_size = samples_at_once(backend, network.sizes, str(theta.dtype).rpartition(".")[2], n_networks)
     on_device = (to_backend(backend, part) for part in in_parts(x, part_size))

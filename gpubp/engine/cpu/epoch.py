@@ -12,7 +12,7 @@ import numpy as np
 
 from gpubp.engine.cpu import library
 from gpubp.engine.cpu.settings import EngineUpdate, engine_update
-from gpubp.engine.cpu.structures import Functions, Plan, Request, address, has_loss, network_plan, room, set_arrays
+from gpubp.engine.cpu.structures import Functions, Plan, Request, address, functions_of, has_loss, network_plan, room, set_arrays
 from gpubp.engine.cpu.threads import Crew, threads_allowed
 from gpubp.engine.plain.minibatches import ArrayBatches, Batch, Batches, PerNetworkBatches, divide_epoch, epochs_of
 from gpubp.engine.plain.step import EpochResult, EpochRunner, ModelState, Objective
@@ -38,7 +38,7 @@ def engine_epoch_runner(
     outputs_wanted: bool = False,
 ) -> EpochRunner:
     """Make the runner of the compiled engine, or the plain one if the engine lacks a function that is needed."""
-    functions, update = library.functions(dtype), engine_update(optimizer, dtype)
+    functions, update = functions_of(dtype), engine_update(optimizer, dtype)
     plan = network_plan(objective.network, functions, library.gemm(dtype))
     if plan is None or update is None or not has_loss(objective.network, functions, plan):
         return make_plain()

@@ -6,7 +6,7 @@ from functools import partial
 import numpy as np
 
 from gpubp.engine.cpu import library
-from gpubp.engine.cpu.structures import Samples, address, network_plan, room
+from gpubp.engine.cpu.structures import Samples, address, functions_of, network_plan, room
 from gpubp.engine.cpu.threads import Crew, threads_allowed
 from gpubp.nn.network import Network
 
@@ -23,7 +23,7 @@ def engine_outputs(network: Network, theta: np.ndarray, x: np.ndarray) -> np.nda
     None if an activation is not in the library.
     """
     dtype = str(theta.dtype)
-    functions = library.functions(dtype)
+    functions = functions_of(dtype)
     plan = network_plan(network, functions, library.gemm(dtype))
     if plan is None:
         return None

@@ -2,12 +2,13 @@
 
 import ctypes
 from collections.abc import Mapping
-from functools import partial
+from functools import cache, partial
 from itertools import accumulate
 from typing import Any
 
 import numpy as np
 
+from gpubp.engine.cpu import library
 from gpubp.nn.activations import get_activation
 from gpubp.nn.losses import get_loss
 from gpubp.nn.network import Network
@@ -90,6 +91,23 @@ class Functions(ctypes.Structure):
             "ask": ctypes.CFUNCTYPE(_INTEGER, _POINTER, _INTEGER, _INTEGER),
         }
     )
+
+
+@cache
+def functions_of(dtype: str) -> Functions:
+    """Return the engine's functions for a precision.
+
+    Raises
+    ------
+    RuntimeError
+        If its structures are not those of this module.
+    """
+    functions = Functions.from_address(library.functions(dtype))
+    sizes = [getattr(functions, f"size_of_{name}") for name in ("plan", "request", "samples")]
+    expected = [ctypes.sizeof(structure) for structure in (Plan, Request, Samples)]
+    if sizes != expected:
+        raise RuntimeError(f"the compiled engine has structures of {sizes} bytes, and not {expected}")
+    return functions
 
 
 def address(array: np.ndarray | None) -> int | None:

@@ -121,6 +121,13 @@ struct weights {
     integer stride;
 };
 
+static real* moved(void* reals, integer n) { return reals ? (real*)reals + n : NULL; }
+
+static struct weights weights_from(const struct request* asked, integer start, integer stride) {
+    return (struct weights){
+        moved(asked->theta, start), moved(asked->first, start), moved(asked->second, start), stride};
+}
+
 static struct weights weights_of(const struct team* team, const struct request* asked, integer k, integer share) {
     const integer n = team->plan->sizes[k + 1], start = team->at->starts[k];
     if (k == 0 && team->plan->n_layers > 1) {
@@ -130,11 +137,9 @@ static struct weights weights_of(const struct team* team, const struct request* 
             real* const place = of_share(team, share, team->at->first, 0);
             return (struct weights){place, place + length, place + 2 * length, own.n};
         }
-        const integer at = start + own.low;
-        return (struct weights){
-            (real*)asked->theta + at, (real*)asked->first + at, (real*)asked->second + at, n};
+        return weights_from(asked, start + own.low, n);
     }
-    return (struct weights){(real*)asked->theta + start, (real*)asked->first + start, (real*)asked->second + start, n};
+    return weights_from(asked, start, n);
 }
 
 /* Move a share's columns of the first layer, and the optimizer's numbers for them, together, or back. */
@@ -388,7 +393,7 @@ static void change(
 }
 
 static struct weights from_row(struct weights w, integer offset) {
-    return (struct weights){w.theta + offset, w.first + offset, w.second + offset, w.stride};
+    return (struct weights){w.theta + offset, moved(w.first, offset), moved(w.second, offset), w.stride};
 }
 
 /* Compute the gradient of a share's weights and biases in a layer, eq. (6), in parts of some rows, and use each; return
@@ -531,8 +536,7 @@ static int change_by_whole_gradient(struct team* team, const struct request* ask
         struct segment at;
         for (integer number = 0; next_segment(team, share, &number, &at);) {
             const integer n = at.high - at.low;
-            const struct weights w = {
-                (real*)asked->theta + at.low, (real*)asked->first + at.low, (real*)asked->second + at.low, n};
+            const struct weights w = weights_from(asked, at.low, n);
             change(team, asked, w, 1, n, gradient + at.low, penalised && at.is_weight, scale, share);
         }
     }
@@ -621,32 +625,30 @@ static int take_steps(struct team* team, const struct request* asked) {
 
 enum { NETWORKS_AT_ONCE = 8 }; /* that a thread takes in its turn, at most */
 
-static const void* shifted(const void* reals, integer n) { return reals ? (const real*)reals + n : NULL; }
-
 /* What a request for a stack asks of one network. */
 static struct request for_network(const struct plan* plan, const struct request* asked, integer network) {
     struct request one = *asked;
     const integer parameters = network * plan->n_parameters;
     one.n_networks = 1;
-    one.x = shifted(asked->x, network * asked->x_apart);
-    one.targets = shifted(asked->targets, network * asked->targets_apart);
-    one.weights = shifted(asked->weights, network * asked->weights_apart);
+    one.x = moved((void*)asked->x, network * asked->x_apart);
+    one.targets = moved((void*)asked->targets, network * asked->targets_apart);
+    one.weights = moved((void*)asked->weights, network * asked->weights_apart);
     if (asked->own) {
         const integer* const own = asked->own + 3 * network;
         one.n_samples = own[0];
         one.order = asked->order + own[1];
-        one.weights = shifted(one.weights, own[2]);
+        one.weights = moved((void*)one.weights, own[2]);
     }
     one.own = NULL;
-    one.theta = (void*)shifted(asked->theta, parameters);
-    one.first = (void*)shifted(asked->first, parameters);
-    one.second = (void*)shifted(asked->second, parameters);
-    one.settings = shifted(asked->settings, network * asked->settings_apart);
+    one.theta = moved((void*)asked->theta, parameters);
+    one.first = moved((void*)asked->first, parameters);
+    one.second = moved((void*)asked->second, parameters);
+    one.settings = moved((void*)asked->settings, network * asked->settings_apart);
     one.values += network * asked->n_steps;
     one.sample_weights += network * asked->n_steps;
     one.squares += network * asked->n_steps;
     one.finite += network;
-    one.outputs = (void*)shifted(asked->outputs, network * asked->n_samples * plan->sizes[plan->n_layers]);
+    one.outputs = moved((void*)asked->outputs, network * asked->n_samples * plan->sizes[plan->n_layers]);
     if (asked->keys) one.keys += 2 * network;
     return one;
 }
@@ -664,9 +666,9 @@ static void use_gathered(struct team* team, struct request* asked, int again) {
         gather((real*)(gathered + team->at->weights), 1, (const real*)asked->weights, rows, end - at);
     }
     asked->order = NULL;
-    asked->x = shifted(gathered + team->at->x, -at * plan->sizes[0]);
-    asked->targets = shifted(gathered + team->at->targets, -at * plan->sizes[plan->n_layers]);
-    if (asked->weights) asked->weights = shifted(gathered + team->at->weights, -at);
+    asked->x = moved(gathered + team->at->x, -at * plan->sizes[0]);
+    asked->targets = moved(gathered + team->at->targets, -at * plan->sizes[plan->n_layers]);
+    if (asked->weights) asked->weights = moved(gathered + team->at->weights, -at);
 }
 
 /* Take the steps of some networks, one after the other, or some steps of each where they share samples. */
