@@ -10,8 +10,8 @@ from gpubp.engine.cuda.kernels.layers import layer_kernels
 from gpubp.engine.cuda.kernels.preamble import head
 from gpubp.engine.cuda.kernels.small_networks import small_network_source, state_of_one_network
 from gpubp.engine.cuda.kernels.steps import state_in_global_memory, step_source
-from gpubp.engine.cuda.optimizers import settings_of_steps, update_code
 from gpubp.engine.plain.step import Objective
+from gpubp.engine.tracing.optimizers import settings_of_steps, update_code
 from gpubp.nn.activations import get_activation
 from gpubp.nn.losses import output_loss
 from gpubp.nn.network import Network

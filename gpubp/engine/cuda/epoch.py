@@ -9,12 +9,12 @@ from gpubp._typing import Array
 from gpubp.engine.cuda.kernels.layers import layer_kernels
 from gpubp.engine.cuda.kernels.small_networks import small_network_source, state_of_one_network
 from gpubp.engine.cuda.kernels.steps import state_in_global_memory
-from gpubp.engine.cuda.optimizers import settings_of_steps, state_after, update_code
 from gpubp.engine.cuda.small_networks import SmallNetworkSteps, shared_memory
 from gpubp.engine.cuda.steps import BatchPlan, LayerwiseSteps, StepSpec
 from gpubp.engine.plain.minibatches import ArrayBatches, Batch, Batches, divide_epoch
 from gpubp.engine.plain.step import EpochResult, EpochRunner, ModelState, Objective
 from gpubp.engine.pointer_checks import check_epoch
+from gpubp.engine.tracing.optimizers import settings_of_steps, state_after, update_code
 from gpubp.engine.tracing.symbols import Inexpressible
 from gpubp.optim.first_order import Optimizer
 

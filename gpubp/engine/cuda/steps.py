@@ -17,9 +17,9 @@ from gpubp.engine.cuda.graphs import CudaGraphs
 from gpubp.engine.cuda.host_samples import SampleTransfer
 from gpubp.engine.cuda.kernels.layers import Kernel, layer_kernels
 from gpubp.engine.cuda.kernels.steps import step_source
-from gpubp.engine.cuda.optimizers import UpdateCode
 from gpubp.engine.plain.minibatches import Batch
 from gpubp.engine.plain.step import Objective
+from gpubp.engine.tracing.optimizers import UpdateCode
 from gpubp.nn.network import Network, views
 
 THREADS = 256  # of a block

@@ -7,7 +7,7 @@ import numpy as np
 
 from gpubp.engine.tracing.symbols import OVER_SAMPLES, REDUCTIONS, HostNumber, Inexpressible, Symbol
 
-FUNCTIONS = {"abs": "fabs", **{name: name for name in ("exp", "expm1", "log", "log1p", "sqrt", "tanh")}}
+FUNCTIONS = ("abs", "exp", "expm1", "log", "log1p", "sqrt", "tanh")
 COMPARISONS = ("<", "<=", "&&")
 PATTERNS = {
     "where": "({0} ? {1} : {2})",
@@ -30,6 +30,12 @@ def literal(value: float, dtype: str) -> str:
     return text + ("f" if single else "")
 
 
+def functions_of_c(dtype: str) -> dict[str, str]:
+    """Return the names of C's own functions for a precision."""
+    suffix = "f" if dtype == "float32" else ""
+    return {name: f"{'fabs' if name == 'abs' else name}{suffix}" for name in FUNCTIONS}
+
+
 class Code:
     """Statements of one kernel, in one precision.
 
@@ -38,6 +44,8 @@ class Code:
     dtype : str
     variables : mapping of str to str
         The C expression of each variable, read where it is used.
+    functions : mapping of str to str, optional
+        What C calls each of the functions; by default :func:`functions_of_c`.
 
     Attributes
     ----------
@@ -45,8 +53,9 @@ class Code:
         The host numbers that the statements use; C reads number ``k`` from ``settings[k]``.
     """
 
-    def __init__(self, dtype: str, variables: Mapping[str, str]) -> None:
+    def __init__(self, dtype: str, variables: Mapping[str, str], functions: Mapping[str, str] | None = None) -> None:
         self.dtype, self.variables = dtype, variables
+        self.functions = functions_of_c(dtype) if functions is None else functions
         self.settings: list[HostNumber] = []
         self.names: dict[int, str] = {}  # of symbols already computed, by index
         self.symbols: list[Symbol] = []
@@ -210,7 +219,7 @@ class Code:
             return self.names[index]
         operation, parts = operand.operation, [self._text(part) for part in operand.operands]
         if operation in FUNCTIONS:
-            return f"{FUNCTIONS[operation]}{'f' if self.dtype == 'float32' else ''}({parts[0]})"
+            return f"{self.functions[operation]}({parts[0]})"
         if operation == OVER_SAMPLES or operation in REDUCTIONS.values():
             raise Inexpressible(f"{operation} is not possible within these statements")
         if operation in PATTERNS:

@@ -4,10 +4,10 @@ from itertools import accumulate
 
 from gpubp.engine.cuda.kernels.layers import loss_of_sample
 from gpubp.engine.cuda.kernels.preamble import SCALE_OF_MEAN, head, indented
-from gpubp.engine.cuda.optimizers import UpdateCode
 from gpubp.engine.plain.step import Objective
 from gpubp.engine.tracing import symbols
 from gpubp.engine.tracing.expressions import Code
+from gpubp.engine.tracing.optimizers import UpdateCode
 from gpubp.engine.tracing.symbols import Inexpressible
 from gpubp.nn.activations import get_activation
 from gpubp.nn.network import Network

@@ -2,7 +2,7 @@
 
 from gpubp.engine.cuda.kernels.layers import LayerKernels, offsets
 from gpubp.engine.cuda.kernels.preamble import SCALE_OF_MEAN, head, indented
-from gpubp.engine.cuda.optimizers import UpdateCode
+from gpubp.engine.tracing.optimizers import UpdateCode
 
 GATHER = """
 extern "C" __global__ void gather(

@@ -1,4 +1,4 @@
-"""Optimizers for CUDA: the update of one parameter in C, and the numbers that each step passes to the kernel."""
+"""Optimizers: the update of one parameter in C, and the numbers that compiled code is given for each step."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -35,8 +35,22 @@ class UpdateCode(NamedTuple):
     settings: list[HostNumber]
 
 
-def update_code(optimizer: Optimizer, dtype: str, state_in_c: Callable[[int], str]) -> UpdateCode:
-    """Write the update of an optimizer; ``state_in_c`` gives the place of array ``k`` of the state, for one parameter.
+def update_code(
+    optimizer: Optimizer,
+    dtype: str,
+    state_in_c: Callable[[int], str],
+    functions: Mapping[str, str] | None = None,
+) -> UpdateCode:
+    """Write the update of an optimizer.
+
+    Parameters
+    ----------
+    optimizer : Optimizer
+    dtype : str
+    state_in_c : callable
+        Gives the place of array ``k`` of the state, for one parameter.
+    functions : mapping of str to str, optional
+        As in :class:`gpubp.engine.tracing.expressions.Code`.
 
     Raises
     ------
@@ -44,12 +58,14 @@ def update_code(optimizer: Optimizer, dtype: str, state_in_c: Callable[[int], st
         If symbols cannot express the update, for example because it reads the whole gradient.
     """
     try:
-        return _update_code(optimizer, dtype, state_in_c)
+        return _update_code(optimizer, dtype, state_in_c, functions)
     except (TypeError, AttributeError, KeyError) as error:
         raise Inexpressible(f"{optimizer.name} does not update each parameter separately ({error})") from error
 
 
-def _update_code(optimizer: Optimizer, dtype: str, state_in_c: Callable[[int], str]) -> UpdateCode:
+def _update_code(
+    optimizer: Optimizer, dtype: str, state_in_c: Callable[[int], str], functions: Mapping[str, str] | None
+) -> UpdateCode:
     example = optimizer.init(np, np.zeros(1, dtype))
     fields = {name: getattr(example, name) for name in getattr(example, "_fields", ())}
     if len(fields) != len(example):
@@ -71,7 +87,7 @@ def _update_code(optimizer: Optimizer, dtype: str, state_in_c: Callable[[int], s
     variables = {"gradient": "own_gradient", "theta": "own_theta"} | {
         f"old_{k}": state_in_c(k) for k in range(len(parts))
     }
-    code = Code(dtype, variables)
+    code = Code(dtype, variables, functions)
     statements = code.statements(**results)
     if not code.settings:
         raise Inexpressible("it has no learning rate")
@@ -89,26 +105,35 @@ def _with(state: Any, fields: Mapping[str, Any]) -> Any:
 
 
 def settings_of_steps(
-    update: UpdateCode, settings: Mapping[str, Setting], state: Any, epochs: np.ndarray
+    update: UpdateCode,
+    settings: Mapping[str, Setting],
+    state: Any,
+    epochs: np.ndarray,
+    more: Mapping[str, Setting] | None = None,
 ) -> np.ndarray:
     """Compute the values of ``settings`` in C, for several steps and networks: ``(n_steps, K, n)``.
 
     Parameters
     ----------
-    given : mapping
+    settings : mapping
         The optimizer's settings: numbers, schedules, or arrays ``(K, 1)``, one number for each network.
-    epochs : (n_steps,) array
+    epochs : (n_steps,) or (n_steps, K) array
         How many epochs are done before each step.
+    more : mapping, optional
+        Settings of other kinds, whose values follow.
     """
-    values: dict[str, Any] = {}
-    for name, setting in settings.items():
-        if callable(setting):
-            step_values = [to_numpy(setting(epoch)) for epoch in epochs.tolist()]
-            values[name] = np.reshape(np.asarray(step_values, float), (len(epochs), -1))
-        else:
-            values[name] = np.reshape(np.asarray(to_numpy(setting), float), (1, -1))
+    values = {name: _values(setting, epochs) for name, setting in settings.items()}
     for name in update.counters:
         values[STATE_PREFIX + name] = (getattr(state, name) + np.arange(len(epochs)))[:, None]
     numbers = [number.evaluate(values) for number in update.settings]
+    numbers += [_values(setting, epochs) for setting in (more or {}).values()]
     _, *arrays = np.broadcast_arrays(np.empty((len(epochs), 1)), *numbers)
     return np.stack(arrays, axis=-1)
+
+
+def _values(setting: Setting, epochs: np.ndarray) -> np.ndarray:
+    """Compute a setting: ``(n_steps, K)``, or 1 in place of a number if it does not change."""
+    if callable(setting):
+        steps = epochs.tolist() if epochs.ndim == 1 else epochs[..., None]
+        return np.reshape(np.asarray([to_numpy(setting(epoch)) for epoch in steps], float), (len(epochs), -1))
+    return np.reshape(np.asarray(to_numpy(setting), float), (1, -1))

@@ -1,0 +1,1029 @@
+/* Written by `python -m gpubp.engine.cpu.generate` from gpubp/nn/ and gpubp/optim/: do not edit. */
+
+static void value_identity(real parameter, integer b, integer j, integer stride, const real* x, real* y) {
+    (void)parameter;
+    const integer flat = stride == j, rows = flat ? 1 : b, columns = flat ? b * j : j;
+    for (integer c = 0; c < rows; ++c) {
+        ELEMENTWISE_LOOP
+        for (integer i = 0; i < columns; ++i) {
+            const real x_i = x[c * stride + i];
+            const real new_0 = x_i;
+            y[c * stride + i] = new_0;
+        }
+    }
+}
+
+static void derivative_identity(real parameter, integer b, integer j, integer stride, const real* x, const real* y,
+        real* dE, integer dE_stride) {
+    (void)parameter;
+    (void)x;
+    (void)y;
+    const integer flat = stride == j && dE_stride == j, rows = flat ? 1 : b, columns = flat ? b * j : j;
+    for (integer c = 0; c < rows; ++c) {
+        ELEMENTWISE_LOOP
+        for (integer i = 0; i < columns; ++i) {
+            const real dE_i = dE[c * dE_stride + i];
+            const real new_0 = dE_i;
+            dE[c * dE_stride + i] = new_0;
+        }
+    }
+}
+
+static void value_logistic(real parameter, integer b, integer j, integer stride, const real* x, real* y) {
+    (void)parameter;
+    const integer flat = stride == j, rows = flat ? 1 : b, columns = flat ? b * j : j;
+    for (integer c = 0; c < rows; ++c) {
+        ELEMENTWISE_LOOP
+        for (integer i = 0; i < columns; ++i) {
+            const real x_i = x[c * stride + i];
+            const real t4 = real_exp((-real_abs(x_i)));
+            const real t6 = (1.0f / (1.0f + t4));
+            const real new_0 = ((x_i < 0.0f) ? (t4 * t6) : t6);
+            y[c * stride + i] = new_0;
+        }
+    }
+}
+
+static void derivative_logistic(real parameter, integer b, integer j, integer stride, const real* x, const real* y,
+        real* dE, integer dE_stride) {
+    (void)parameter;
+    (void)x;
+    const integer flat = stride == j && dE_stride == j, rows = flat ? 1 : b, columns = flat ? b * j : j;
+    for (integer c = 0; c < rows; ++c) {
+        ELEMENTWISE_LOOP
+        for (integer i = 0; i < columns; ++i) {
+            const real dE_i = dE[c * dE_stride + i];
+            const real y_i = y[c * stride + i];
+            const real new_0 = ((dE_i * y_i) * (1.0f - y_i));
+            dE[c * dE_stride + i] = new_0;
+        }
+    }
+}
+
+static void value_tanh(real parameter, integer b, integer j, integer stride, const real* x, real* y) {
+    (void)parameter;
+    const integer flat = stride == j, rows = flat ? 1 : b, columns = flat ? b * j : j;
+    for (integer c = 0; c < rows; ++c) {
+        ELEMENTWISE_LOOP
+        for (integer i = 0; i < columns; ++i) {
+            const real x_i = x[c * stride + i];
+            const real new_0 = real_tanh(x_i);
+            y[c * stride + i] = new_0;
+        }
+    }
+}
+
+static void derivative_tanh(real parameter, integer b, integer j, integer stride, const real* x, const real* y, real*
+        dE, integer dE_stride) {
+    (void)parameter;
+    (void)x;
+    const integer flat = stride == j && dE_stride == j, rows = flat ? 1 : b, columns = flat ? b * j : j;
+    for (integer c = 0; c < rows; ++c) {
+        ELEMENTWISE_LOOP
+        for (integer i = 0; i < columns; ++i) {
+            const real dE_i = dE[c * dE_stride + i];
+            const real y_i = y[c * stride + i];
+            const real new_0 = (dE_i * (1.0f - (y_i * y_i)));
+            dE[c * dE_stride + i] = new_0;
+        }
+    }
+}
+
+static void value_relu(real parameter, integer b, integer j, integer stride, const real* x, real* y) {
+    (void)parameter;
+    const integer flat = stride == j, rows = flat ? 1 : b, columns = flat ? b * j : j;
+    for (integer c = 0; c < rows; ++c) {
+        ELEMENTWISE_LOOP
+        for (integer i = 0; i < columns; ++i) {
+            const real x_i = x[c * stride + i];
+            const real new_0 = (x_i < 0.0f ? 0.0f : x_i);
+            y[c * stride + i] = new_0;
+        }
+    }
+}
+
+static void derivative_relu(real parameter, integer b, integer j, integer stride, const real* x, const real* y, real*
+        dE, integer dE_stride) {
+    (void)parameter;
+    (void)y;
+    const integer flat = stride == j && dE_stride == j, rows = flat ? 1 : b, columns = flat ? b * j : j;
+    for (integer c = 0; c < rows; ++c) {
+        ELEMENTWISE_LOOP
+        for (integer i = 0; i < columns; ++i) {
+            const real x_i = x[c * stride + i];
+            const real dE_i = dE[c * dE_stride + i];
+            const real new_0 = ((0.0f < x_i) ? dE_i : 0.0f);
+            dE[c * dE_stride + i] = new_0;
+        }
+    }
+}
+
+static void value_leaky_relu(real parameter, integer b, integer j, integer stride, const real* x, real* y) {
+    const integer flat = stride == j, rows = flat ? 1 : b, columns = flat ? b * j : j;
+    for (integer c = 0; c < rows; ++c) {
+        ELEMENTWISE_LOOP
+        for (integer i = 0; i < columns; ++i) {
+            const real x_i = x[c * stride + i];
+            const real p = parameter;
+            const real new_0 = ((0.0f < x_i) ? x_i : (p * x_i));
+            y[c * stride + i] = new_0;
+        }
+    }
+}
+
+static void derivative_leaky_relu(real parameter, integer b, integer j, integer stride, const real* x, const real* y,
+        real* dE, integer dE_stride) {
+    (void)y;
+    const integer flat = stride == j && dE_stride == j, rows = flat ? 1 : b, columns = flat ? b * j : j;
+    for (integer c = 0; c < rows; ++c) {
+        ELEMENTWISE_LOOP
+        for (integer i = 0; i < columns; ++i) {
+            const real x_i = x[c * stride + i];
+            const real dE_i = dE[c * dE_stride + i];
+            const real p = parameter;
+            const real new_0 = ((0.0f < x_i) ? dE_i : (p * dE_i));
+            dE[c * dE_stride + i] = new_0;
+        }
+    }
+}
+
+static void value_elu(real parameter, integer b, integer j, integer stride, const real* x, real* y) {
+    const integer flat = stride == j, rows = flat ? 1 : b, columns = flat ? b * j : j;
+    for (integer c = 0; c < rows; ++c) {
+        ELEMENTWISE_LOOP
+        for (integer i = 0; i < columns; ++i) {
+            const real x_i = x[c * stride + i];
+            const real p = parameter;
+            const real new_0 = ((0.0f < x_i) ? x_i : (p * real_expm1((x_i > 0.0f ? 0.0f : x_i))));
+            y[c * stride + i] = new_0;
+        }
+    }
+}
+
+static void derivative_elu(real parameter, integer b, integer j, integer stride, const real* x, const real* y, real* dE,
+        integer dE_stride) {
+    const integer flat = stride == j && dE_stride == j, rows = flat ? 1 : b, columns = flat ? b * j : j;
+    for (integer c = 0; c < rows; ++c) {
+        ELEMENTWISE_LOOP
+        for (integer i = 0; i < columns; ++i) {
+            const real x_i = x[c * stride + i];
+            const real dE_i = dE[c * dE_stride + i];
+            const real y_i = y[c * stride + i];
+            const real p = parameter;
+            const real new_0 = ((0.0f < x_i) ? dE_i : (dE_i * (y_i + p)));
+            dE[c * dE_stride + i] = new_0;
+        }
+    }
+}
+
+static void value_softplus(real parameter, integer b, integer j, integer stride, const real* x, real* y) {
+    (void)parameter;
+    const integer flat = stride == j, rows = flat ? 1 : b, columns = flat ? b * j : j;
+    for (integer c = 0; c < rows; ++c) {
+        ELEMENTWISE_LOOP
+        for (integer i = 0; i < columns; ++i) {
+            const real x_i = x[c * stride + i];
+            const real new_0 = ((x_i < 0.0f ? 0.0f : x_i) + real_log1p(real_exp((-real_abs(x_i)))));
+            y[c * stride + i] = new_0;
+        }
+    }
+}
+
+static void derivative_softplus(real parameter, integer b, integer j, integer stride, const real* x, const real* y,
+        real* dE, integer dE_stride) {
+    (void)parameter;
+    (void)y;
+    const integer flat = stride == j && dE_stride == j, rows = flat ? 1 : b, columns = flat ? b * j : j;
+    for (integer c = 0; c < rows; ++c) {
+        ELEMENTWISE_LOOP
+        for (integer i = 0; i < columns; ++i) {
+            const real dE_i = dE[c * dE_stride + i];
+            const real x_i = x[c * stride + i];
+            const real t5 = real_exp((-real_abs(x_i)));
+            const real t7 = (1.0f / (1.0f + t5));
+            const real new_0 = (dE_i * ((x_i < 0.0f) ? (t5 * t7) : t7));
+            dE[c * dE_stride + i] = new_0;
+        }
+    }
+}
+
+static void value_silu(real parameter, integer b, integer j, integer stride, const real* x, real* y) {
+    (void)parameter;
+    const integer flat = stride == j, rows = flat ? 1 : b, columns = flat ? b * j : j;
+    for (integer c = 0; c < rows; ++c) {
+        ELEMENTWISE_LOOP
+        for (integer i = 0; i < columns; ++i) {
+            const real x_i = x[c * stride + i];
+            const real t4 = real_exp((-real_abs(x_i)));
+            const real t6 = (1.0f / (1.0f + t4));
+            const real new_0 = (x_i * ((x_i < 0.0f) ? (t4 * t6) : t6));
+            y[c * stride + i] = new_0;
+        }
+    }
+}
+
+static void derivative_silu(real parameter, integer b, integer j, integer stride, const real* x, const real* y, real*
+        dE, integer dE_stride) {
+    (void)parameter;
+    const integer flat = stride == j && dE_stride == j, rows = flat ? 1 : b, columns = flat ? b * j : j;
+    for (integer c = 0; c < rows; ++c) {
+        ELEMENTWISE_LOOP
+        for (integer i = 0; i < columns; ++i) {
+            const real dE_i = dE[c * dE_stride + i];
+            const real x_i = x[c * stride + i];
+            const real t5 = real_exp((-real_abs(x_i)));
+            const real t7 = (1.0f / (1.0f + t5));
+            const real t9 = ((x_i < 0.0f) ? (t5 * t7) : t7);
+            const real y_i = y[c * stride + i];
+            const real new_0 = (dE_i * (t9 + (y_i * (1.0f - t9))));
+            dE[c * dE_stride + i] = new_0;
+        }
+    }
+}
+
+static void value_gelu(real parameter, integer b, integer j, integer stride, const real* x, real* y) {
+    (void)parameter;
+    const integer flat = stride == j, rows = flat ? 1 : b, columns = flat ? b * j : j;
+    for (integer c = 0; c < rows; ++c) {
+        ELEMENTWISE_LOOP
+        for (integer i = 0; i < columns; ++i) {
+            const real x_i = x[c * stride + i];
+            const real t1 = (x_i > 10.0f ? 10.0f : x_i);
+            const real t2 = (t1 < -10.0f ? -10.0f : t1);
+            const real t7 = (1.5957692f * (t2 + (0.044715f * ((t2 * t2) * t2))));
+            const real t11 = real_exp((-real_abs(t7)));
+            const real t13 = (1.0f / (1.0f + t11));
+            const real new_0 = (x_i * ((t7 < 0.0f) ? (t11 * t13) : t13));
+            y[c * stride + i] = new_0;
+        }
+    }
+}
+
+static void derivative_gelu(real parameter, integer b, integer j, integer stride, const real* x, const real* y, real*
+        dE, integer dE_stride) {
+    (void)parameter;
+    (void)y;
+    const integer flat = stride == j && dE_stride == j, rows = flat ? 1 : b, columns = flat ? b * j : j;
+    for (integer c = 0; c < rows; ++c) {
+        ELEMENTWISE_LOOP
+        for (integer i = 0; i < columns; ++i) {
+            const real dE_i = dE[c * dE_stride + i];
+            const real x_i = x[c * stride + i];
+            const real t2 = (x_i > 10.0f ? 10.0f : x_i);
+            const real t3 = (t2 < -10.0f ? -10.0f : t2);
+            const real t4 = (t3 * t3);
+            const real t8 = (1.5957692f * (t3 + (0.044715f * (t4 * t3))));
+            const real t12 = real_exp((-real_abs(t8)));
+            const real t14 = (1.0f / (1.0f + t12));
+            const real t18 = (-t8);
+            const real t22 = real_exp((-real_abs(t18)));
+            const real t24 = (1.0f / (1.0f + t22));
+            const real new_0 = ((dE_i * ((t8 < 0.0f) ? (t12 * t14) : t14)) * (1.0f + ((t3 * ((t18 < 0.0f) ? (t22 * t24) : t24)) * (1.5957692f * (1.0f + (0.134145f * t4))))));
+            dE[c * dE_stride + i] = new_0;
+        }
+    }
+}
+
+static void value_exp(real parameter, integer b, integer j, integer stride, const real* x, real* y) {
+    (void)parameter;
+    const integer flat = stride == j, rows = flat ? 1 : b, columns = flat ? b * j : j;
+    for (integer c = 0; c < rows; ++c) {
+        ELEMENTWISE_LOOP
+        for (integer i = 0; i < columns; ++i) {
+            const real x_i = x[c * stride + i];
+            const real new_0 = real_exp(x_i);
+            y[c * stride + i] = new_0;
+        }
+    }
+}
+
+static void derivative_exp(real parameter, integer b, integer j, integer stride, const real* x, const real* y, real* dE,
+        integer dE_stride) {
+    (void)parameter;
+    (void)x;
+    const integer flat = stride == j && dE_stride == j, rows = flat ? 1 : b, columns = flat ? b * j : j;
+    for (integer c = 0; c < rows; ++c) {
+        ELEMENTWISE_LOOP
+        for (integer i = 0; i < columns; ++i) {
+            const real dE_i = dE[c * dE_stride + i];
+            const real y_i = y[c * stride + i];
+            const real new_0 = (dE_i * y_i);
+            dE[c * dE_stride + i] = new_0;
+        }
+    }
+}
+
+static void value_softmax(real parameter, integer b, integer j, integer stride, const real* x, real* y) {
+    (void)parameter;
+    const integer flat = stride == j, rows = flat ? 1 : b, columns = flat ? b * j : j;
+    for (integer c = 0; c < b; ++c) {
+        const real over_units_1 = largest_of(j, x + c * stride);
+        ELEMENTWISE_LOOP
+        for (integer i = 0; i < j; ++i) {
+            const real x_i = x[c * stride + i];
+            const real new_0 = (x_i - over_units_1);
+            y[c * stride + i] = new_0;
+        }
+    }
+    for (integer c = 0; c < rows; ++c) {
+        ELEMENTWISE_LOOP
+        for (integer i = 0; i < columns; ++i) {
+            const real new_0 = real_exp(y[c * stride + i]);
+            y[c * stride + i] = new_0;
+        }
+    }
+    for (integer c = 0; c < b; ++c) {
+        const real over_units_4 = sum_of(j, y + c * stride);
+        const real t6 = (1.0f / over_units_4);
+        ELEMENTWISE_LOOP
+        for (integer i = 0; i < j; ++i) {
+            const real new_0 = (y[c * stride + i] * t6);
+            y[c * stride + i] = new_0;
+        }
+    }
+}
+
+static void derivative_softmax(real parameter, integer b, integer j, integer stride, const real* x, const real* y, real*
+        dE, integer dE_stride) {
+    (void)parameter;
+    (void)x;
+    for (integer c = 0; c < b; ++c) {
+        real over_units_3 = 0.0f;
+        for (integer i = 0; i < j; ++i) {
+            const real dE_i = dE[c * dE_stride + i];
+            const real y_i = y[c * stride + i];
+            const real part_3 = (dE_i * y_i);
+            over_units_3 = over_units_3 + part_3;
+        }
+        ELEMENTWISE_LOOP
+        for (integer i = 0; i < j; ++i) {
+            const real y_i = y[c * stride + i];
+            const real dE_i = dE[c * dE_stride + i];
+            const real new_0 = (y_i * (dE_i - over_units_3));
+            dE[c * dE_stride + i] = new_0;
+        }
+    }
+}
+
+static double loss_squared(real parameter, integer b, integer j, integer stride, const real* x, real* y, const real*
+        targets, const real* weights, real* dE, real* room) {
+    (void)parameter;
+    (void)x;
+    const integer flat = stride == j, rows = flat ? 1 : b, columns = flat ? b * j : j;
+    for (integer c = 0; c < rows; ++c) {
+        ELEMENTWISE_LOOP
+        for (integer i = 0; i < columns; ++i) {
+            const real y_i = y[c * stride + i];
+            const real target = targets[c * stride + i];
+            const real t2 = (y_i - target);
+            const real new_0 = (0.5f * (t2 * t2));
+            const real new_1 = t2;
+            room[c * j + i] = new_0;
+            dE[c * stride + i] = new_1;
+        }
+    }
+    return weighted_loss(b, j, room, weights, dE, stride);
+}
+
+static double loss_cross_entropy(real parameter, integer b, integer j, integer stride, const real* x, real* y, const
+        real* targets, const real* weights, real* dE, real* room) {
+    (void)parameter;
+    (void)x;
+    const integer flat = stride == j, rows = flat ? 1 : b, columns = flat ? b * j : j;
+    for (integer c = 0; c < rows; ++c) {
+        ELEMENTWISE_LOOP
+        for (integer i = 0; i < columns; ++i) {
+            const real target = targets[c * stride + i];
+            const real t1 = (-target);
+            const real y_i = y[c * stride + i];
+            const real t3 = (y_i < 1.1754944e-38f ? 1.1754944e-38f : y_i);
+            const real new_0 = (t1 * real_log(t3));
+            const real new_1 = (t1 / t3);
+            room[c * j + i] = new_0;
+            dE[c * stride + i] = new_1;
+        }
+    }
+    return weighted_loss(b, j, room, weights, dE, stride);
+}
+
+static double loss_cross_entropy_at_total_inputs(real parameter, integer b, integer j, integer stride, const real* x,
+        real* y, const real* targets, const real* weights, real* dE, real* room) {
+    (void)parameter;
+    const integer flat = stride == j, rows = flat ? 1 : b, columns = flat ? b * j : j;
+    for (integer c = 0; c < b; ++c) {
+        const real over_units_2 = largest_of(j, x + c * stride);
+        ELEMENTWISE_LOOP
+        for (integer i = 0; i < j; ++i) {
+            const real x_i = x[c * stride + i];
+            const real new_0 = (x_i - over_units_2);
+            dE[c * stride + i] = new_0;
+        }
+    }
+    for (integer c = 0; c < rows; ++c) {
+        ELEMENTWISE_LOOP
+        for (integer i = 0; i < columns; ++i) {
+            const real new_0 = real_exp(dE[c * stride + i]);
+            y[c * stride + i] = new_0;
+        }
+    }
+    for (integer c = 0; c < b; ++c) {
+        const real over_units_6 = sum_of(j, y + c * stride);
+        const real over_units_10 = sum_of(j, targets + c * stride);
+        const real t7 = real_log(over_units_6);
+        const real t17 = (1.0f / over_units_6);
+        ELEMENTWISE_LOOP
+        for (integer i = 0; i < j; ++i) {
+            const real target = targets[c * stride + i];
+            const real new_0 = (target * ((-dE[c * stride + i]) + t7));
+            const real new_1 = ((over_units_10 * (y[c * stride + i] * t17)) - target);
+            room[c * j + i] = new_0;
+            dE[c * stride + i] = new_1;
+        }
+    }
+    return weighted_loss(b, j, room, weights, dE, stride);
+}
+
+static double loss_binary_cross_entropy(real parameter, integer b, integer j, integer stride, const real* x, real* y,
+        const real* targets, const real* weights, real* dE, real* room) {
+    (void)parameter;
+    (void)x;
+    const integer flat = stride == j, rows = flat ? 1 : b, columns = flat ? b * j : j;
+    for (integer c = 0; c < rows; ++c) {
+        ELEMENTWISE_LOOP
+        for (integer i = 0; i < columns; ++i) {
+            const real target = targets[c * stride + i];
+            const real t1 = (-target);
+            const real y_i = y[c * stride + i];
+            const real t3 = (y_i < 1.1754944e-38f ? 1.1754944e-38f : y_i);
+            const real t6 = (target - 1.0f);
+            const real t7 = (1.0f - y_i);
+            const real t8 = (t7 < 1.1754944e-38f ? 1.1754944e-38f : t7);
+            const real new_0 = ((t1 * real_log(t3)) + (t6 * real_log(t8)));
+            const real new_1 = ((t1 / t3) - (t6 / t8));
+            room[c * j + i] = new_0;
+            dE[c * stride + i] = new_1;
+        }
+    }
+    return weighted_loss(b, j, room, weights, dE, stride);
+}
+
+static double loss_binary_cross_entropy_at_total_inputs(real parameter, integer b, integer j, integer stride, const
+        real* x, real* y, const real* targets, const real* weights, real* dE, real* room) {
+    (void)parameter;
+    (void)y;
+    const integer flat = stride == j, rows = flat ? 1 : b, columns = flat ? b * j : j;
+    for (integer c = 0; c < rows; ++c) {
+        ELEMENTWISE_LOOP
+        for (integer i = 0; i < columns; ++i) {
+            const real x_i = x[c * stride + i];
+            const real target = targets[c * stride + i];
+            const real t7 = real_exp((-real_abs(x_i)));
+            const real t12 = (1.0f / (1.0f + t7));
+            const real new_0 = (((x_i < 0.0f ? 0.0f : x_i) - (target * x_i)) + real_log1p(t7));
+            const real new_1 = (((x_i < 0.0f) ? (t7 * t12) : t12) - target);
+            room[c * j + i] = new_0;
+            dE[c * stride + i] = new_1;
+        }
+    }
+    return weighted_loss(b, j, room, weights, dE, stride);
+}
+
+static double loss_poisson(real parameter, integer b, integer j, integer stride, const real* x, real* y, const real*
+        targets, const real* weights, real* dE, real* room) {
+    (void)parameter;
+    (void)x;
+    const integer flat = stride == j, rows = flat ? 1 : b, columns = flat ? b * j : j;
+    for (integer c = 0; c < rows; ++c) {
+        ELEMENTWISE_LOOP
+        for (integer i = 0; i < columns; ++i) {
+            const real y_i = y[c * stride + i];
+            const real target = targets[c * stride + i];
+            const real t2 = (y_i < 1.1754944e-38f ? 1.1754944e-38f : y_i);
+            const real new_0 = (((y_i - (target * real_log(t2))) + (target * real_log(((0.0f < target) ? target : 1.0f)))) - target);
+            const real new_1 = (1.0f - (target / t2));
+            room[c * j + i] = new_0;
+            dE[c * stride + i] = new_1;
+        }
+    }
+    return weighted_loss(b, j, room, weights, dE, stride);
+}
+
+static double loss_poisson_at_total_inputs(real parameter, integer b, integer j, integer stride, const real* x, real* y,
+        const real* targets, const real* weights, real* dE, real* room) {
+    (void)parameter;
+    (void)y;
+    const integer flat = stride == j, rows = flat ? 1 : b, columns = flat ? b * j : j;
+    for (integer c = 0; c < rows; ++c) {
+        ELEMENTWISE_LOOP
+        for (integer i = 0; i < columns; ++i) {
+            const real target = targets[c * stride + i];
+            const bool t1 = (0.0f < target);
+            const real x_i = x[c * stride + i];
+            const real t5 = (x_i - real_log((t1 ? target : 1.0f)));
+            const real t9 = (t5 > 1.0f ? 1.0f : t5);
+            const real t15 = (real_exp(x_i) - target);
+            const real new_0 = ((t1 && (real_abs(t5) < 1.0f)) ? (target * (real_expm1((t9 < -1.0f ? -1.0f : t9)) - t5)) : (t15 - (target * t5)));
+            const real new_1 = t15;
+            room[c * j + i] = new_0;
+            dE[c * stride + i] = new_1;
+        }
+    }
+    return weighted_loss(b, j, room, weights, dE, stride);
+}
+
+static double loss_absolute(real parameter, integer b, integer j, integer stride, const real* x, real* y, const real*
+        targets, const real* weights, real* dE, real* room) {
+    (void)parameter;
+    (void)x;
+    const integer flat = stride == j, rows = flat ? 1 : b, columns = flat ? b * j : j;
+    for (integer c = 0; c < rows; ++c) {
+        ELEMENTWISE_LOOP
+        for (integer i = 0; i < columns; ++i) {
+            const real y_i = y[c * stride + i];
+            const real target = targets[c * stride + i];
+            const real t2 = (y_i - target);
+            const real new_0 = real_abs(t2);
+            const real new_1 = (t2 != t2 ? t2 : (real)((t2 > 0) - (t2 < 0)));
+            room[c * j + i] = new_0;
+            dE[c * stride + i] = new_1;
+        }
+    }
+    return weighted_loss(b, j, room, weights, dE, stride);
+}
+
+static double loss_huber(real parameter, integer b, integer j, integer stride, const real* x, real* y, const real*
+        targets, const real* weights, real* dE, real* room) {
+    (void)x;
+    const integer flat = stride == j, rows = flat ? 1 : b, columns = flat ? b * j : j;
+    for (integer c = 0; c < rows; ++c) {
+        ELEMENTWISE_LOOP
+        for (integer i = 0; i < columns; ++i) {
+            const real y_i = y[c * stride + i];
+            const real target = targets[c * stride + i];
+            const real t2 = (y_i - target);
+            const real t3 = real_abs(t2);
+            const real p = parameter;
+            const real t5 = (t3 > p ? p : t3);
+            const real t9 = (t2 > p ? p : t2);
+            const real t10 = (-p);
+            const real new_0 = (t5 * (t3 - (0.5f * t5)));
+            const real new_1 = (t9 < t10 ? t10 : t9);
+            room[c * j + i] = new_0;
+            dE[c * stride + i] = new_1;
+        }
+    }
+    return weighted_loss(b, j, room, weights, dE, stride);
+}
+
+static double loss_log_cosh(real parameter, integer b, integer j, integer stride, const real* x, real* y, const real*
+        targets, const real* weights, real* dE, real* room) {
+    (void)parameter;
+    (void)x;
+    const integer flat = stride == j, rows = flat ? 1 : b, columns = flat ? b * j : j;
+    for (integer c = 0; c < rows; ++c) {
+        ELEMENTWISE_LOOP
+        for (integer i = 0; i < columns; ++i) {
+            const real y_i = y[c * stride + i];
+            const real target = targets[c * stride + i];
+            const real t2 = (y_i - target);
+            const real t3 = real_abs(t2);
+            const real t6 = real_tanh((t3 > 1.0f ? 1.0f : t3));
+            const real new_0 = ((t3 < 1.0f) ? (-0.5f * real_log1p((-(t6 * t6)))) : ((t3 + real_log1p(real_exp((-2.0f * t3)))) - 0.6931472f));
+            const real new_1 = real_tanh(t2);
+            room[c * j + i] = new_0;
+            dE[c * stride + i] = new_1;
+        }
+    }
+    return weighted_loss(b, j, room, weights, dE, stride);
+}
+
+static double loss_dead_zone(real parameter, integer b, integer j, integer stride, const real* x, real* y, const real*
+        targets, const real* weights, real* dE, real* room) {
+    (void)x;
+    const integer flat = stride == j, rows = flat ? 1 : b, columns = flat ? b * j : j;
+    for (integer c = 0; c < rows; ++c) {
+        ELEMENTWISE_LOOP
+        for (integer i = 0; i < columns; ++i) {
+            const real y_i = y[c * stride + i];
+            const real target = targets[c * stride + i];
+            const real t2 = (y_i - target);
+            const real t3 = real_abs(t2);
+            const real p = parameter;
+            const bool t5 = (t3 < p);
+            const real new_0 = (t5 ? 0.0f : ((0.5f * (t3 - p)) * (t3 + p)));
+            const real new_1 = (t5 ? 0.0f : t2);
+            room[c * j + i] = new_0;
+            dE[c * stride + i] = new_1;
+        }
+    }
+    return weighted_loss(b, j, room, weights, dE, stride);
+}
+
+static void update_gradient_descent(integer n_rows, integer n_columns, integer stride, real* thetas, const real*
+        gradients, real* first, real* second, real l2, real scale, const real* settings) {
+    (void)first;
+    (void)second;
+    if (stride == n_columns) {
+        n_columns *= n_rows;
+        n_rows = 1;
+    }
+    const real s[] = {settings[0]};
+    for (integer row = 0; row < n_rows; ++row) {
+        ELEMENTWISE_LOOP
+        for (integer i = 0; i < n_columns; ++i) {
+            const real own_theta = thetas[row * stride + i];
+            const real own_gradient = (gradients[row * n_columns + i] + l2 * own_theta) * scale;
+            const real theta = own_theta;
+            const real gradient = own_gradient;
+            const real new_theta = (theta + (s[0] * gradient));
+            thetas[row * stride + i] = new_theta;
+        }
+    }
+}
+
+static void update_decayed_gradient_descent(integer n_rows, integer n_columns, integer stride, real* thetas, const real*
+        gradients, real* first, real* second, real l2, real scale, const real* settings) {
+    (void)first;
+    (void)second;
+    if (stride == n_columns) {
+        n_columns *= n_rows;
+        n_rows = 1;
+    }
+    const real s[] = {settings[0], settings[1]};
+    for (integer row = 0; row < n_rows; ++row) {
+        ELEMENTWISE_LOOP
+        for (integer i = 0; i < n_columns; ++i) {
+            const real own_theta = thetas[row * stride + i];
+            const real own_gradient = (gradients[row * n_columns + i] + l2 * own_theta) * scale;
+            const real theta = own_theta;
+            const real gradient = own_gradient;
+            const real t2 = (s[0] * gradient);
+            const real new_theta = (theta + (t2 - (s[1] * (theta + t2))));
+            thetas[row * stride + i] = new_theta;
+        }
+    }
+}
+
+static void update_momentum(integer n_rows, integer n_columns, integer stride, real* thetas, const real* gradients,
+        real* first, real* second, real l2, real scale, const real* settings) {
+    (void)second;
+    if (stride == n_columns) {
+        n_columns *= n_rows;
+        n_rows = 1;
+    }
+    const real s[] = {settings[0], settings[1]};
+    for (integer row = 0; row < n_rows; ++row) {
+        ELEMENTWISE_LOOP
+        for (integer i = 0; i < n_columns; ++i) {
+            const real own_theta = thetas[row * stride + i];
+            const real own_gradient = (gradients[row * n_columns + i] + l2 * own_theta) * scale;
+            const real theta = own_theta;
+            const real old_0 = first[row * stride + i];
+            const real gradient = own_gradient;
+            const real t5 = ((s[0] * old_0) - (s[1] * gradient));
+            const real new_theta = (theta + t5);
+            const real new_0 = t5;
+            thetas[row * stride + i] = new_theta;
+            first[row * stride + i] = new_0;
+        }
+    }
+}
+
+static void update_decayed_momentum(integer n_rows, integer n_columns, integer stride, real* thetas, const real*
+        gradients, real* first, real* second, real l2, real scale, const real* settings) {
+    (void)second;
+    if (stride == n_columns) {
+        n_columns *= n_rows;
+        n_rows = 1;
+    }
+    const real s[] = {settings[0], settings[1], settings[2]};
+    for (integer row = 0; row < n_rows; ++row) {
+        ELEMENTWISE_LOOP
+        for (integer i = 0; i < n_columns; ++i) {
+            const real own_theta = thetas[row * stride + i];
+            const real own_gradient = (gradients[row * n_columns + i] + l2 * own_theta) * scale;
+            const real theta = own_theta;
+            const real old_0 = first[row * stride + i];
+            const real gradient = own_gradient;
+            const real t5 = ((s[0] * old_0) - (s[1] * gradient));
+            const real new_theta = (theta + (t5 - (s[2] * (theta + t5))));
+            const real new_0 = t5;
+            thetas[row * stride + i] = new_theta;
+            first[row * stride + i] = new_0;
+        }
+    }
+}
+
+static void update_nesterov(integer n_rows, integer n_columns, integer stride, real* thetas, const real* gradients,
+        real* first, real* second, real l2, real scale, const real* settings) {
+    (void)second;
+    if (stride == n_columns) {
+        n_columns *= n_rows;
+        n_rows = 1;
+    }
+    const real s[] = {settings[0], settings[1]};
+    for (integer row = 0; row < n_rows; ++row) {
+        ELEMENTWISE_LOOP
+        for (integer i = 0; i < n_columns; ++i) {
+            const real own_theta = thetas[row * stride + i];
+            const real own_gradient = (gradients[row * n_columns + i] + l2 * own_theta) * scale;
+            const real theta = own_theta;
+            const real old_0 = first[row * stride + i];
+            const real gradient = own_gradient;
+            const real t4 = (s[0] * gradient);
+            const real t5 = ((s[1] * old_0) - t4);
+            const real new_theta = (theta + ((s[1] * t5) - t4));
+            const real new_0 = t5;
+            thetas[row * stride + i] = new_theta;
+            first[row * stride + i] = new_0;
+        }
+    }
+}
+
+static void update_decayed_nesterov(integer n_rows, integer n_columns, integer stride, real* thetas, const real*
+        gradients, real* first, real* second, real l2, real scale, const real* settings) {
+    (void)second;
+    if (stride == n_columns) {
+        n_columns *= n_rows;
+        n_rows = 1;
+    }
+    const real s[] = {settings[0], settings[1], settings[2]};
+    for (integer row = 0; row < n_rows; ++row) {
+        ELEMENTWISE_LOOP
+        for (integer i = 0; i < n_columns; ++i) {
+            const real own_theta = thetas[row * stride + i];
+            const real own_gradient = (gradients[row * n_columns + i] + l2 * own_theta) * scale;
+            const real theta = own_theta;
+            const real old_0 = first[row * stride + i];
+            const real gradient = own_gradient;
+            const real t4 = (s[0] * gradient);
+            const real t5 = ((s[1] * old_0) - t4);
+            const real t7 = ((s[1] * t5) - t4);
+            const real new_theta = (theta + (t7 - (s[2] * (theta + t7))));
+            const real new_0 = t5;
+            thetas[row * stride + i] = new_theta;
+            first[row * stride + i] = new_0;
+        }
+    }
+}
+
+static void update_adam(integer n_rows, integer n_columns, integer stride, real* thetas, const real* gradients, real*
+        first, real* second, real l2, real scale, const real* settings) {
+    if (stride == n_columns) {
+        n_columns *= n_rows;
+        n_rows = 1;
+    }
+    const real s[] = {settings[0], settings[1], settings[2], settings[3], settings[4], settings[5]};
+    for (integer row = 0; row < n_rows; ++row) {
+        ELEMENTWISE_LOOP
+        for (integer i = 0; i < n_columns; ++i) {
+            const real own_theta = thetas[row * stride + i];
+            const real own_gradient = (gradients[row * n_columns + i] + l2 * own_theta) * scale;
+            const real theta = own_theta;
+            const real old_0 = first[row * stride + i];
+            const real gradient = own_gradient;
+            const real t5 = ((s[0] * old_0) + (s[1] * gradient));
+            const real old_1 = second[row * stride + i];
+            const real t11 = ((s[2] * old_1) + (s[3] * (gradient * gradient)));
+            const real new_theta = (theta + ((s[4] * t5) / (real_sqrt(t11) + s[5])));
+            const real new_0 = t5;
+            const real new_1 = t11;
+            thetas[row * stride + i] = new_theta;
+            first[row * stride + i] = new_0;
+            second[row * stride + i] = new_1;
+        }
+    }
+}
+
+static void update_decayed_adam(integer n_rows, integer n_columns, integer stride, real* thetas, const real* gradients,
+        real* first, real* second, real l2, real scale, const real* settings) {
+    if (stride == n_columns) {
+        n_columns *= n_rows;
+        n_rows = 1;
+    }
+    const real s[] = {settings[0], settings[1], settings[2], settings[3], settings[4], settings[5], settings[6]};
+    for (integer row = 0; row < n_rows; ++row) {
+        ELEMENTWISE_LOOP
+        for (integer i = 0; i < n_columns; ++i) {
+            const real own_theta = thetas[row * stride + i];
+            const real own_gradient = (gradients[row * n_columns + i] + l2 * own_theta) * scale;
+            const real theta = own_theta;
+            const real old_0 = first[row * stride + i];
+            const real gradient = own_gradient;
+            const real t5 = ((s[0] * old_0) + (s[1] * gradient));
+            const real old_1 = second[row * stride + i];
+            const real t11 = ((s[2] * old_1) + (s[3] * (gradient * gradient)));
+            const real t14 = ((s[4] * t5) / (real_sqrt(t11) + s[5]));
+            const real new_theta = (theta + (t14 - (s[6] * (theta + t14))));
+            const real new_0 = t5;
+            const real new_1 = t11;
+            thetas[row * stride + i] = new_theta;
+            first[row * stride + i] = new_0;
+            second[row * stride + i] = new_1;
+        }
+    }
+}
+
+static void update_adamw(integer n_rows, integer n_columns, integer stride, real* thetas, const real* gradients, real*
+        first, real* second, real l2, real scale, const real* settings) {
+    if (stride == n_columns) {
+        n_columns *= n_rows;
+        n_rows = 1;
+    }
+    const real s[] = {settings[0], settings[1], settings[2], settings[3], settings[4], settings[5], settings[6]};
+    for (integer row = 0; row < n_rows; ++row) {
+        ELEMENTWISE_LOOP
+        for (integer i = 0; i < n_columns; ++i) {
+            const real own_theta = thetas[row * stride + i];
+            const real own_gradient = (gradients[row * n_columns + i] + l2 * own_theta) * scale;
+            const real theta = own_theta;
+            const real old_0 = first[row * stride + i];
+            const real gradient = own_gradient;
+            const real t5 = ((s[0] * old_0) + (s[1] * gradient));
+            const real old_1 = second[row * stride + i];
+            const real t11 = ((s[2] * old_1) + (s[3] * (gradient * gradient)));
+            const real new_theta = (theta + (((s[4] * t5) / (real_sqrt(t11) + s[5])) - (s[6] * theta)));
+            const real new_0 = t5;
+            const real new_1 = t11;
+            thetas[row * stride + i] = new_theta;
+            first[row * stride + i] = new_0;
+            second[row * stride + i] = new_1;
+        }
+    }
+}
+
+static void update_decayed_adamw(integer n_rows, integer n_columns, integer stride, real* thetas, const real* gradients,
+        real* first, real* second, real l2, real scale, const real* settings) {
+    if (stride == n_columns) {
+        n_columns *= n_rows;
+        n_rows = 1;
+    }
+    const real s[] = {settings[0], settings[1], settings[2], settings[3], settings[4], settings[5], settings[6], settings[7]};
+    for (integer row = 0; row < n_rows; ++row) {
+        ELEMENTWISE_LOOP
+        for (integer i = 0; i < n_columns; ++i) {
+            const real own_theta = thetas[row * stride + i];
+            const real own_gradient = (gradients[row * n_columns + i] + l2 * own_theta) * scale;
+            const real theta = own_theta;
+            const real old_0 = first[row * stride + i];
+            const real gradient = own_gradient;
+            const real t5 = ((s[0] * old_0) + (s[1] * gradient));
+            const real old_1 = second[row * stride + i];
+            const real t11 = ((s[2] * old_1) + (s[3] * (gradient * gradient)));
+            const real t16 = (((s[4] * t5) / (real_sqrt(t11) + s[5])) - (s[6] * theta));
+            const real new_theta = (theta + (t16 - (s[7] * (theta + t16))));
+            const real new_0 = t5;
+            const real new_1 = t11;
+            thetas[row * stride + i] = new_theta;
+            first[row * stride + i] = new_0;
+            second[row * stride + i] = new_1;
+        }
+    }
+}
+
+static void update_rmsprop(integer n_rows, integer n_columns, integer stride, real* thetas, const real* gradients, real*
+        first, real* second, real l2, real scale, const real* settings) {
+    (void)second;
+    if (stride == n_columns) {
+        n_columns *= n_rows;
+        n_rows = 1;
+    }
+    const real s[] = {settings[0], settings[1], settings[2], settings[3]};
+    for (integer row = 0; row < n_rows; ++row) {
+        ELEMENTWISE_LOOP
+        for (integer i = 0; i < n_columns; ++i) {
+            const real own_theta = thetas[row * stride + i];
+            const real own_gradient = (gradients[row * n_columns + i] + l2 * own_theta) * scale;
+            const real theta = own_theta;
+            const real gradient = own_gradient;
+            const real old_0 = first[row * stride + i];
+            const real t7 = ((s[0] * old_0) + (s[1] * (gradient * gradient)));
+            const real new_theta = (theta + ((s[2] * gradient) / (real_sqrt(t7) + s[3])));
+            const real new_0 = t7;
+            thetas[row * stride + i] = new_theta;
+            first[row * stride + i] = new_0;
+        }
+    }
+}
+
+static void update_decayed_rmsprop(integer n_rows, integer n_columns, integer stride, real* thetas, const real*
+        gradients, real* first, real* second, real l2, real scale, const real* settings) {
+    (void)second;
+    if (stride == n_columns) {
+        n_columns *= n_rows;
+        n_rows = 1;
+    }
+    const real s[] = {settings[0], settings[1], settings[2], settings[3], settings[4]};
+    for (integer row = 0; row < n_rows; ++row) {
+        ELEMENTWISE_LOOP
+        for (integer i = 0; i < n_columns; ++i) {
+            const real own_theta = thetas[row * stride + i];
+            const real own_gradient = (gradients[row * n_columns + i] + l2 * own_theta) * scale;
+            const real theta = own_theta;
+            const real gradient = own_gradient;
+            const real old_0 = first[row * stride + i];
+            const real t7 = ((s[0] * old_0) + (s[1] * (gradient * gradient)));
+            const real t10 = ((s[2] * gradient) / (real_sqrt(t7) + s[3]));
+            const real new_theta = (theta + (t10 - (s[4] * (theta + t10))));
+            const real new_0 = t7;
+            thetas[row * stride + i] = new_theta;
+            first[row * stride + i] = new_0;
+        }
+    }
+}
+
+static void update_adagrad(integer n_rows, integer n_columns, integer stride, real* thetas, const real* gradients, real*
+        first, real* second, real l2, real scale, const real* settings) {
+    (void)second;
+    if (stride == n_columns) {
+        n_columns *= n_rows;
+        n_rows = 1;
+    }
+    const real s[] = {settings[0], settings[1]};
+    for (integer row = 0; row < n_rows; ++row) {
+        ELEMENTWISE_LOOP
+        for (integer i = 0; i < n_columns; ++i) {
+            const real own_theta = thetas[row * stride + i];
+            const real own_gradient = (gradients[row * n_columns + i] + l2 * own_theta) * scale;
+            const real theta = own_theta;
+            const real gradient = own_gradient;
+            const real old_0 = first[row * stride + i];
+            const real t5 = (old_0 + (gradient * gradient));
+            const real new_theta = (theta + ((s[0] * gradient) / (real_sqrt(t5) + s[1])));
+            const real new_0 = t5;
+            thetas[row * stride + i] = new_theta;
+            first[row * stride + i] = new_0;
+        }
+    }
+}
+
+static void update_decayed_adagrad(integer n_rows, integer n_columns, integer stride, real* thetas, const real*
+        gradients, real* first, real* second, real l2, real scale, const real* settings) {
+    (void)second;
+    if (stride == n_columns) {
+        n_columns *= n_rows;
+        n_rows = 1;
+    }
+    const real s[] = {settings[0], settings[1], settings[2]};
+    for (integer row = 0; row < n_rows; ++row) {
+        ELEMENTWISE_LOOP
+        for (integer i = 0; i < n_columns; ++i) {
+            const real own_theta = thetas[row * stride + i];
+            const real own_gradient = (gradients[row * n_columns + i] + l2 * own_theta) * scale;
+            const real theta = own_theta;
+            const real gradient = own_gradient;
+            const real old_0 = first[row * stride + i];
+            const real t5 = (old_0 + (gradient * gradient));
+            const real t8 = ((s[0] * gradient) / (real_sqrt(t5) + s[1]));
+            const real new_theta = (theta + (t8 - (s[2] * (theta + t8))));
+            const real new_0 = t5;
+            thetas[row * stride + i] = new_theta;
+            first[row * stride + i] = new_0;
+        }
+    }
+}
+
+static const struct {const char* name; value_function* value; derivative_function* derivative;} activations[] = {
+    {"identity", value_identity, derivative_identity},
+    {"logistic", value_logistic, derivative_logistic},
+    {"tanh", value_tanh, derivative_tanh},
+    {"relu", value_relu, derivative_relu},
+    {"leaky_relu", value_leaky_relu, derivative_leaky_relu},
+    {"elu", value_elu, derivative_elu},
+    {"softplus", value_softplus, derivative_softplus},
+    {"silu", value_silu, derivative_silu},
+    {"gelu", value_gelu, derivative_gelu},
+    {"exp", value_exp, derivative_exp},
+    {"softmax", value_softmax, derivative_softmax},
+};
+
+static const struct {const char* name; integer at_total; loss_function* function;} losses[] = {
+    {"squared", 0, loss_squared},
+    {"cross_entropy", 0, loss_cross_entropy},
+    {"cross_entropy at total inputs", 1, loss_cross_entropy_at_total_inputs},
+    {"binary_cross_entropy", 0, loss_binary_cross_entropy},
+    {"binary_cross_entropy at total inputs", 1, loss_binary_cross_entropy_at_total_inputs},
+    {"poisson", 0, loss_poisson},
+    {"poisson at total inputs", 1, loss_poisson_at_total_inputs},
+    {"absolute", 0, loss_absolute},
+    {"huber", 0, loss_huber},
+    {"log_cosh", 0, loss_log_cosh},
+    {"dead_zone", 0, loss_dead_zone},
+};
+
+static const struct {const char* name; update_function* function;} updates[] = {
+    {"gradient_descent", update_gradient_descent},
+    {"decayed gradient_descent", update_decayed_gradient_descent},
+    {"momentum", update_momentum},
+    {"decayed momentum", update_decayed_momentum},
+    {"nesterov", update_nesterov},
+    {"decayed nesterov", update_decayed_nesterov},
+    {"adam", update_adam},
+    {"decayed adam", update_decayed_adam},
+    {"adamw", update_adamw},
+    {"decayed adamw", update_decayed_adamw},
+    {"rmsprop", update_rmsprop},
+    {"decayed rmsprop", update_decayed_rmsprop},
+    {"adagrad", update_adagrad},
+    {"decayed adagrad", update_decayed_adagrad},
+};

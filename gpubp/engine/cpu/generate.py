@@ -1,0 +1,199 @@
+"""Write the C of all activations, losses and optimizers: ``python -m gpubp.engine.cpu.generate``.
+
+Every entry of the registries in ``nn/`` and ``optim/`` is traced with symbols. The result is committed, so building the
+engine needs no tracing; ``tests/engine/test_generated.py`` compares it with the registries.
+"""
+
+import re
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from gpubp._core.names import Parametric
+from gpubp.engine.cpu.loops_in_c import LoopCode, indented
+from gpubp.engine.tracing import symbols
+from gpubp.engine.tracing.expressions import FUNCTIONS
+from gpubp.engine.tracing.optimizers import update_code
+from gpubp.engine.tracing.symbols import Inexpressible, Symbol
+from gpubp.nn.activations import ACTIVATIONS, Activation, get_activation
+from gpubp.nn.losses import LOSSES, Loss
+from gpubp.optim.first_order import OPTIMIZERS, Optimizer, decayed
+
+COMMAND = "python -m gpubp.engine.cpu.generate"
+FOLDER = Path(__file__).parent / "c" / "generated"
+DTYPES = ("float32", "float64")
+AT_TOTAL_INPUTS = " at total inputs"
+STATE_ARRAYS = ("first", "second")
+
+HEAD = f"""\
+/* Written by `{COMMAND}` from gpubp/nn/ and gpubp/optim/: do not edit. */
+"""
+VALUE = "real parameter, integer b, integer j, integer stride, const real* x, real* y"
+DERIVATIVE = (
+    "real parameter, integer b, integer j, integer stride, const real* x, const real* y, real* dE, integer dE_stride"
+)
+LOSS = (
+    "real parameter, integer b, integer j, integer stride, const real* x, real* y, const real* targets, "
+    "const real* weights, real* dE, real* room"
+)
+UPDATE = (
+    "integer n_rows, integer n_columns, integer stride, real* thetas, const real* gradients, real* first, "
+    "real* second, real l2, real scale, const real* settings"
+)
+CELLS = {
+    "x_i": "x[c * stride + i]",
+    "y_i": "y[c * stride + i]",
+    "target": "targets[c * stride + i]",
+    "dE_i": "dE[c * stride + i]",
+    "p": "parameter",
+}
+ROOM = "room[c * j + i]"
+ROWS = """\
+const integer flat = {condition}, rows = flat ? 1 : b, columns = flat ? b * j : j;
+"""
+UPDATE_LOOPS = """\
+if (stride == n_columns) {{
+    n_columns *= n_rows;
+    n_rows = 1;
+}}
+const real s[] = {{{settings}}};
+for (integer row = 0; row < n_rows; ++row) {{
+    ELEMENTWISE_LOOP
+    for (integer i = 0; i < n_columns; ++i) {{
+        const real own_theta = thetas[row * stride + i];
+        const real own_gradient = (gradients[row * n_columns + i] + l2 * own_theta) * scale;
+{statements}
+        thetas[row * stride + i] = new_theta;
+{stores}
+    }}
+}}"""
+
+
+def generated(dtype: str) -> str:
+    """Write the functions and tables of one precision."""
+    functions, rows = list[str](), dict[str, list[str]]({"activations": [], "losses": [], "updates": []})
+    for name in ACTIVATIONS:
+        value, derivative = f"value_{_identifier(name)}", f"derivative_{_identifier(name)}"
+        activation: Activation = _made(ACTIVATIONS[name], dtype)
+        functions += [_value(value, activation, dtype), _derivative(derivative, activation, dtype)]
+        rows["activations"].append(f'"{name}", {value}, {derivative}')
+    for name in LOSSES:
+        loss: Loss = _made(LOSSES[name], dtype)
+        forms = {name: _at_outputs} | ({} if loss.value_at is None else {name + AT_TOTAL_INPUTS: _at_total_inputs})
+        for at_total, (form, results) in enumerate(forms.items()):
+            function = f"loss_{_identifier(form)}"
+            functions.append(_loss(function, dtype, *results(loss, dtype)))
+            rows["losses"].append(f'"{form}", {at_total}, {function}')
+    for optimizer in _optimizers():
+        function = f"update_{_identifier(optimizer.name)}"
+        functions.append(_update(function, optimizer, dtype))
+        rows["updates"].append(f'"{optimizer.name}", {function}')
+    heads = {
+        "activations": "const char* name; value_function* value; derivative_function* derivative;",
+        "losses": "const char* name; integer at_total; loss_function* function;",
+        "updates": "const char* name; update_function* function;",
+    }
+    tables = [
+        f"static const struct {{{head}}} {table}[] = {{\n"
+        + "".join(f"    {{{row}}},\n" for row in rows[table])
+        + "};\n"
+        for table, head in heads.items()
+    ]
+    return "\n".join([HEAD, *functions, *tables])
+
+
+def write() -> None:
+    """Write the files of all precisions."""
+    FOLDER.mkdir(exist_ok=True)
+    for dtype in DTYPES:
+        (FOLDER / f"{dtype}.h").write_text(generated(dtype), encoding="utf-8", newline="\n")
+
+
+def _identifier(name: str) -> str:
+    return re.sub(r"\W", "_", name)
+
+
+def _made(entry: Any, dtype: str) -> Any:
+    """Return an entry of a registry, with its parameter as a variable in C."""
+    if not isinstance(entry, Parametric):
+        return entry
+    if entry.is_variadic:
+        return entry.make()
+    if len(entry.ranges) != 1:
+        raise Inexpressible(f"one parameter is possible, got {', '.join(entry.ranges)}")
+    return entry.make(symbols.variable("p", dtype, per_unit=False))
+
+
+def _optimizers() -> Iterator[Optimizer]:
+    for make in OPTIMIZERS.values():
+        yield make()
+        yield decayed(make(), 0.0)
+
+
+# --- layers ---
+
+
+def _value(name: str, activation: Activation, dtype: str) -> str:
+    code, y = LoopCode(dtype, CELLS), CELLS["y_i"]
+    body = code.loops({y: activation.value(symbols, symbols.variable("x_i", dtype))}, {y: "x_i"})
+    return _function(name, VALUE, body)
+
+
+def _derivative(name: str, activation: Activation, dtype: str) -> str:
+    cells = CELLS | {"dE_i": "dE[c * dE_stride + i]"}
+    dE_dx = activation.dE_dx(symbols, *(symbols.variable(cell, dtype) for cell in ("dE_i", "x_i", "y_i")))
+    return _function(name, DERIVATIVE, LoopCode(dtype, cells).loops({cells["dE_i"]: dE_dx}, {}))
+
+
+def _at_outputs(loss: Loss, dtype: str) -> tuple[Symbol, Symbol, tuple[str, ...]]:
+    """Return the loss of an output, its derivative, and the arrays that both may be computed in."""
+    y, targets = symbols.variable("y_i", dtype), symbols.variable("target", dtype)
+    return loss.value(symbols, y, targets), loss.dE_dy(symbols, y, targets), (CELLS["dE_i"], ROOM)
+
+
+def _at_total_inputs(loss: Loss, dtype: str) -> tuple[Symbol, Symbol, tuple[str, ...]]:
+    x, targets = symbols.variable("x_i", dtype), symbols.variable("target", dtype)
+    y = get_activation(loss.output).value(symbols, x)
+    rooms = (CELLS["dE_i"], CELLS["y_i"], ROOM)
+    assert loss.value_at is not None
+    assert loss.dE_dx is not None
+    return loss.value_at(symbols, x, targets), loss.dE_dx(symbols, y, targets), rooms
+
+
+def _loss(name: str, dtype: str, value: Symbol, derivative: Symbol, rooms: tuple[str, ...]) -> str:
+    body = LoopCode(dtype, CELLS).loops({ROOM: value, CELLS["dE_i"]: derivative}, dict.fromkeys(rooms))
+    return _function(name, LOSS, f"{body}\nreturn weighted_loss(b, j, room, weights, dE, stride);", "double")
+
+
+# --- optimizers ---
+
+
+def _update(name: str, optimizer: Optimizer, dtype: str) -> str:
+    functions = {function: f"real_{function}" for function in FUNCTIONS}
+    update = update_code(optimizer, dtype, lambda k: f"{STATE_ARRAYS[k]}[row * stride + i]", functions)
+    stores = [f"{STATE_ARRAYS[k]}[row * stride + i] = new_{k};" for k in range(len(update.parts))]
+    body = UPDATE_LOOPS.format(
+        settings=", ".join(f"settings[{k}]" for k in range(len(update.settings))),
+        statements=indented(update.statements.replace("settings[", "s["), 8),
+        stores=indented("\n".join(stores), 8),
+    )
+    return _function(name, UPDATE, body)
+
+
+# --- functions ---
+
+
+def _function(name: str, parameters: str, body: str, returned: str = "void") -> str:
+    conditions = [f"{stride} == j" for stride in ("stride", "dE_stride") if f", integer {stride}" in parameters]
+    if "< columns" in body:
+        body = ROWS.format(condition=" && ".join(conditions)) + body
+    unused = [word for word in re.findall(r"(\w+)(?:,|$)", parameters) if not re.search(rf"\b{word}\b", body)]
+    ignored = "".join(f"(void){word};\n" for word in unused)
+    body = "\n".join(line for line in (ignored + body).splitlines() if line.strip())
+    head = textwrap.fill(f"static {returned} {name}({parameters}) {{", 120, subsequent_indent=" " * 8)
+    return f"{head}\n{indented(body, 4)}\n}}\n"
+
+
+if __name__ == "__main__":
+    write()

@@ -1,0 +1,55 @@
+"""The generated C of the engine: it is up to date, and has every activation, loss and optimizer."""
+
+import re
+
+import pytest
+
+from gpubp.engine.cpu.generate import AT_TOTAL_INPUTS, COMMAND, FOLDER, generated
+from gpubp.nn.activations import ACTIVATIONS
+from gpubp.nn.losses import LOSSES, get_loss
+from gpubp.optim.first_order import OPTIMIZERS
+from tests.registries import assert_same_names
+
+pytestmark = pytest.mark.once
+
+DTYPES = ("float32", "float64")
+
+
+def committed(dtype):
+    return (FOLDER / f"{dtype}.h").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_the_committed_text_is_up_to_date(dtype):
+    assert (FOLDER / f"{dtype}.h").read_bytes() == generated(dtype).encode(), (
+        f"{FOLDER / dtype}.h is not what gpubp/nn and gpubp/optim give; to fix it: {COMMAND}"
+    )
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    ("table", "names"),
+    [
+        ("activations", [*ACTIVATIONS]),
+        (
+            "losses",
+            [*LOSSES, *(name + AT_TOTAL_INPUTS for name in LOSSES if get_loss(name).value_at is not None)],
+        ),
+        ("updates", [*OPTIMIZERS, *(f"decayed {name}" for name in OPTIMIZERS)]),
+    ],
+)
+def test_every_name_has_a_row(dtype, table, names):
+    (rows,) = re.findall(rf"}} {table}\[\] = {{\n(.*?)\n}};", committed(dtype), flags=re.DOTALL)
+    assert_same_names(
+        {"the registry": names, f"{table} of {dtype}.h": re.findall(r'^    {"([^"]+)"', rows, re.MULTILINE)}
+    )
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_softmax_takes_its_exponentials_in_one_loop(dtype):
+    """Within the loop over the units of a sample, a compiler would call one function after the other."""
+    text = committed(dtype)
+    for name in ("value_softmax", "loss_cross_entropy_at_total_inputs"):
+        body = text[text.index(f" {name}(") :].partition("\n}\n")[0]
+        (loop,) = re.findall(r"for \(integer i = 0; i < (\w+); \+\+i\) {\n[^}]*real_exp", body)
+        assert loop == "columns"
