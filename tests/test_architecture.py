@@ -163,7 +163,7 @@ def test_a_class_name_is_used_once():
 
 def test_both_engines_use_the_same_module_names():
     names = [{path.name for path in (PACKAGE / "engine" / device).glob("*.py")} for device in ("cpu", "cuda")]
-    assert set.intersection(*names) >= {"__init__.py", "epoch.py", "steps.py"}
+    assert set.intersection(*names) >= {"__init__.py", "epoch.py"}
 
 
 def test_private_modules_stay_in_their_package():

@@ -15,6 +15,9 @@ import pytest
 
 pytest.importorskip("numba", reason="numba, of the extra 'fast', is not installed")
 
+from gpubp.engine.cpu.mailbox import next_request, number_of_request, times_passed, wait_for_all
+from gpubp.engine.cpu.rows import pointer_into, sum_of_rows, sum_of_squares
+from gpubp.engine.cpu.steps import take_part
 from numba import njit
 from threadpoolctl import threadpool_info, threadpool_limits
 
@@ -24,10 +27,7 @@ from gpubp.engine import epoch as epoch_module
 from gpubp.engine.cpu import compiling, scalar, threads
 from gpubp.engine.cpu import epoch as compiled_sweeps
 from gpubp.engine.cpu.epoch import CompiledEpochRunner, compiled_epoch_runner
-from gpubp.engine.cpu.mailbox import next_request, number_of_request, times_passed, wait_for_all
 from gpubp.engine.cpu.outputs import compiled_outputs
-from gpubp.engine.cpu.rows import pointer_into, sum_of_rows, sum_of_squares
-from gpubp.engine.cpu.steps import take_part
 from gpubp.engine.plain.dropout import with_dropout
 from gpubp.engine.plain.minibatches import ArrayBatches, Batch
 from gpubp.engine.plain.step import ModelState, Objective, make_step

@@ -12,7 +12,17 @@ import numpy as np
 
 from gpubp.engine.cpu import library
 from gpubp.engine.cpu.settings import EngineUpdate, engine_update
-from gpubp.engine.cpu.structures import Functions, Plan, Request, address, functions_of, has_loss, network_plan, room, set_arrays
+from gpubp.engine.cpu.structures import (
+    Functions,
+    Plan,
+    Request,
+    address,
+    functions_of,
+    has_loss,
+    network_plan,
+    room,
+    set_arrays,
+)
 from gpubp.engine.cpu.threads import Crew, threads_allowed
 from gpubp.engine.plain.minibatches import ArrayBatches, Batch, Batches, PerNetworkBatches, divide_epoch, epochs_of
 from gpubp.engine.plain.step import EpochResult, EpochRunner, ModelState, Objective
@@ -132,10 +142,17 @@ class EngineEpochRunner:
                 if not np.any(np.isnan(results.weights[..., end - 1])):
                     model.state = self.update.after(model.state, end - begin)
         self.own_state = model.state
-        return self._result(results, np.concatenate([sizes] * n_epochs), stack, own is None and not weights.apart(1), outputs)
+        return self._result(
+            results, np.concatenate([sizes] * n_epochs), stack, own is None and not weights.apart(1), outputs
+        )
 
     def _result(
-        self, results: "Results", sizes: np.ndarray, stack: tuple[int, ...], same_weights: bool, outputs: np.ndarray | None
+        self,
+        results: "Results",
+        sizes: np.ndarray,
+        stack: tuple[int, ...],
+        same_weights: bool,
+        outputs: np.ndarray | None,
     ) -> EpochResult:
         values, weights, finite = results.values.copy(), results.weights.copy(), results.finite == 1
         objective = self.objective
@@ -337,4 +354,3 @@ HELD_BY_NOBODY_ELSE = next(sys.getrefcount(own) for own in [np.empty(0)])
 def _ties(network: Network) -> Ties | None:
     """Return the ties of a network if any weights are equal; missing ones need no average."""
     return None if network.tied is None or network.tied.only_absent else network.tied
-

@@ -4,8 +4,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gpubp.engine.tracing.expressions import Inexpressible
 from gpubp.engine.tracing.optimizers import UpdateCode, settings_of_steps, update_code
+from gpubp.engine.tracing.symbols import Inexpressible
 from gpubp.optim.first_order import OPTIMIZERS, Optimizer, Setting, decayed, unclipped, undecayed
 
 
