@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from gpubp._typing import Array
+from gpubp.engine.plain.dropout import Dropout
 from gpubp.engine.plain.minibatches import ArrayBatches, Batch, PerNetworkBatches
 from gpubp.engine.plain.step import ModelState
 from gpubp.nn.network import Network
@@ -42,6 +43,8 @@ def check_epoch(
             _check("the optimizer's state", part, theta.shape, dtype)
     if samples is not checked:
         _check_samples(network, dtype, stack, batches)
+    if batches.dropout is not None:
+        _check_dropout(network, stack, batches.dropout)
     if isinstance(batches, ArrayBatches):
         if batches.order is not None:
             _check_indices("order", batches.order, samples.x.shape[-2])
@@ -69,6 +72,18 @@ def _check_samples(
     if weights is not None:  # networks with rows of their own may share weights
         leading = stack[: weights.ndim - 1] if isinstance(batches, ArrayBatches) else weights.shape[:-1]
         _check("sample_weight", weights, (*leading, n), dtype)
+
+
+def _check_dropout(network: Network, stack: tuple[int, ...], dropout: Dropout) -> None:
+    """Check the keys, and that there is a rate for each layer but the last."""
+    shape = np.shape(dropout.key)
+    if shape not in ((), stack):
+        raise ValueError(f"the dropout of networks {stack} must have one key, or one for each, got {shape}")
+    if dropout.n_units != network.sizes[:-1] or len(dropout.rates) != len(dropout.n_units):
+        raise ValueError(
+            f"dropout must be of layers of {network.sizes[:-1]} units here, got {len(dropout.rates)} rates for "
+            f"{dropout.n_units}"
+        )
 
 
 def _check_networks(stack: tuple[int, ...], batches: PerNetworkBatches) -> None:

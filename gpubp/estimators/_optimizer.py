@@ -104,12 +104,13 @@ def optimizer_of(options: FitOptions, rate: LearningRate) -> Optimizer:
 
 
 class OptimizerState(NamedTuple):
-    """The state from which :meth:`partial_fit` continues: learning rate, optimizer state and epochs done."""
+    """The state from which :meth:`partial_fit` continues; ``epochs`` are those done with the key of dropout."""
 
     solver: str
     rate: LearningRate
     state: Any = None
     epochs: int = 0
+    dropout_key: int | None = None
 
     def on(self, backend: Backend | None, dtype: str) -> "OptimizerState":
         """Move the state's arrays to a backend, or with None to the host."""
@@ -162,7 +163,7 @@ def optimizer_state_of(
     n_seen : int
         Samples seen in all previous calls.
     incremental : bool
-        Whether the learning rate continues too; a new fit starts its schedule again.
+        Whether the learning rate and dropout continue too; a new fit starts its schedule again, with another key.
 
     Raises
     ------
@@ -173,4 +174,6 @@ def optimizer_state_of(
     if before is None or before.solver != options.solver or scaled != (options.matmul_precision == "float16"):
         return OptimizerState(options.solver, learning_rate_of(options, n_seen))
     before.check_fits(theta)
-    return before if incremental else before._replace(rate=learning_rate_of(options, n_seen), epochs=0)
+    if incremental:
+        return before
+    return before._replace(rate=learning_rate_of(options, n_seen), epochs=0, dropout_key=None)

@@ -13,6 +13,7 @@ from gpubp._typing import Array
 from gpubp.backends.backend import Backend, to_backend
 from gpubp.backends.sparse_matmul import samples_of
 from gpubp.distributed.process_group import SINGLE_PROCESS, ProcessGroup
+from gpubp.engine.plain.dropout import Dropout
 from gpubp.engine.plain.minibatches import ArrayBatches, Batch, Batches
 from gpubp.training.stacks import next_order, row_numbers
 
@@ -58,15 +59,15 @@ class BatchesInOrder:
         self.order = row_numbers(samples.n_samples)
         self.all = Batch(samples.x, samples.targets, samples.sample_weight)
 
-    def __call__(self) -> Batches:
-        """Return the batches of one more epoch."""
+    def __call__(self, dropout: Dropout | None = None) -> Batches:
+        """Return the batches of one more epoch, with its dropout."""
         self.order, order = next_order(self.order, self.size, self.random_state)
         if self.samples.rows is not None:
             order = self.samples.rows if order is None else self.samples.rows[order]
         if scipy.sparse.issparse(self.samples.x):
-            return self._sparse_batches(order)
+            return self._sparse_batches(order, dropout)
         backend, on_host, processes = self.samples.backend, self.samples.on_host, self.samples.processes
-        return ArrayBatches(backend, self.all, self.size, order, on_host=on_host, processes=processes)
+        return ArrayBatches(backend, self.all, self.size, order, on_host=on_host, processes=processes, dropout=dropout)
 
     def state(self) -> Any:
         """Return the present order, and the state of the random numbers."""
@@ -78,10 +79,12 @@ class BatchesInOrder:
         if self.random_state is not None:
             self.random_state.set_state(draws)
 
-    def _sparse_batches(self, order: np.ndarray | None) -> Iterator[tuple[float, Batch]]:
+    def _sparse_batches(self, order: np.ndarray | None, dropout: Dropout | None) -> Iterator[tuple[float, Batch]]:
         """Yield batches of sparse samples."""
+        backend = self.samples.backend
         for part in gen_batches(len(self.order), self.size):
             shard = self.samples.processes.shard(part.stop - part.start)
             shard_rows = slice(part.start + shard.start, part.start + shard.stop)
             batch = self.samples.batch(shard_rows) if order is None else self.samples.take(order[shard_rows])
-            yield part.start / len(self.order), batch._replace(shard=shard)
+            batch = batch._replace(shard=shard).with_dropout(backend, dropout, part.start)
+            yield part.start / len(self.order), batch

@@ -8,7 +8,7 @@ import numpy as np
 from gpubp._typing import Array
 from gpubp.backends.backend import to_numpy
 from gpubp.engine.epoch import make_epoch_runner
-from gpubp.engine.plain.dropout import with_dropout
+from gpubp.engine.plain.dropout import Dropout, draw_dropout_key
 from gpubp.engine.plain.minibatches import Batches
 from gpubp.engine.plain.step import ModelState, Objective
 from gpubp.estimators._monitor import FitMonitor
@@ -45,13 +45,14 @@ def fit_stochastic(
         start = start._replace(state=optimizer.init(backend.xp, theta))
     position = ModelState(theta, start.on(backend, precision).state, start.epochs, own_state=fresh)
     state.n_iter = 0
+    if fit.dropout_rates and start.dropout_key is None:
+        start = start._replace(dropout_key=draw_dropout_key(fit.random_state))
+    dropout = Dropout(network.sizes[:-1], fit.dropout_rates, start.dropout_key) if fit.dropout_rates else None
     size = fit.batch_size(n_samples, warns=True)
     in_order = BatchesInOrder(samples, size, fit.random_state if options.shuffle else None)
 
     def batches() -> Batches:
-        if not fit.dropout_rates:
-            return in_order()
-        return with_dropout(backend, network, fit.dropout_rates, fit.random_state, in_order())
+        return in_order(None if dropout is None else dropout.at(epoch=position.epoch))
 
     n_steps = math.ceil(n_samples / size) * max(options.max_iter, CALLS if incremental else 0)
     objective = Objective(network, l2=float(options.alpha), processes=samples.processes)

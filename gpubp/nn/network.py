@@ -218,15 +218,17 @@ def flatten(xp: Namespace, blocks: list[Array]) -> Array:
     return xp.concat([xp.reshape(block, (*block.shape[:-2], -1)) for block in blocks], axis=-1)
 
 
-def forward(xp: Namespace, network: Network, theta: Array, x: Array, masks: tuple[Array, ...] = ()) -> list[Layer]:
+def forward(
+    xp: Namespace, network: Network, theta: Array, x: Array, masks: tuple[Array | None, ...] = ()
+) -> list[Layer]:
     """Compute the total inputs and outputs of all layers, eq. (1) and (2).
 
     Parameters
     ----------
     theta : (..., P) array
     x : (..., b, i) array
-    masks : tuple of (..., b, n) arrays, optional
-        What dropout multiplies the inputs and the outputs of each hidden layer by.
+    masks : tuple of (..., b, n) arrays or None, optional
+        What dropout multiplies the inputs and the outputs of each hidden layer by; None does not change them.
 
     Returns
     -------
@@ -234,13 +236,19 @@ def forward(xp: Namespace, network: Network, theta: Array, x: Array, masks: tupl
         The layers above the inputs; the last one is the output layer. Outputs are those before dropout.
     """
     layers: list[Layer] = []
-    outputs_below = [x * masks[0] if masks else x]
+    outputs_below = [_masked(x, masks, 0)]
     for k, (w, name) in enumerate(zip(views(xp, network, theta), network.activations, strict=True)):
         total = equations.total_input(xp, _below(xp, network, outputs_below, k), w, bias=network.bias)
         y = get_activation(name).value(xp, total)
         layers.append(Layer(total, y))
-        outputs_below.append(y * masks[k + 1] if k + 1 < len(masks) else y)
+        outputs_below.append(_masked(y, masks, k + 1))
     return layers
+
+
+def _masked(y: Array, masks: tuple[Array | None, ...], layer: int) -> Array:
+    """Multiply the outputs of a layer, or the derivative at them, by its mask if it has one."""
+    mask = masks[layer] if layer < len(masks) else None
+    return y if mask is None else y * mask
 
 
 def _below(xp: Namespace, network: Network, outputs_below: list[Array], k: int) -> Array:
@@ -275,7 +283,12 @@ def output_layer(xp: Namespace, network: Network, theta: Array, x: Array) -> Lay
 
 
 def backward(
-    xp: Namespace, network: Network, theta: Array, layers: list[Layer], dE_dx: Array, masks: tuple[Array, ...] = ()
+    xp: Namespace,
+    network: Network,
+    theta: Array,
+    layers: list[Layer],
+    dE_dx: Array,
+    masks: tuple[Array | None, ...] = (),
 ) -> list[Array]:
     """Propagate ``dE_dx`` of the output layer back through all layers, eq. (7) and (5) in turn.
 
@@ -301,9 +314,7 @@ def backward(
         below = equations.dE_dy_below(xp, signals[-1], blocks[k], bias=network.bias)
         for layer, contribution in _parts_below(network, below, k).items():
             dE_dy_of_layer[layer] = dE_dy_of_layer[layer] + contribution if layer in dE_dy_of_layer else contribution
-        dE_dy = dE_dy_of_layer.pop(k)
-        if masks:
-            dE_dy = dE_dy * masks[k]
+        dE_dy = _masked(dE_dy_of_layer.pop(k), masks, k)
         signals.append(get_activation(network.activations[k - 1]).dE_dx(xp, dE_dy, *layers[k - 1]))
     return signals[::-1]
 
@@ -315,7 +326,7 @@ def loss_and_gradient(
     x: Array,
     targets: Array,
     sample_weight: Array | None = None,
-    masks: tuple[Array, ...] = (),
+    masks: tuple[Array | None, ...] = (),
     loss_scale: Array | None = None,
 ) -> tuple[Array, Array]:
     r"""Compute the loss and its gradient with one forward and one backward pass.
@@ -328,7 +339,7 @@ def loss_and_gradient(
     targets : (..., b, j) array
     sample_weight : (..., b) array, optional
         The weight of each sample; 1 by default.
-    masks : tuple of (..., b, n) arrays, optional
+    masks : tuple of (..., b, n) arrays or None, optional
         The masks of dropout; see :mod:`gpubp.engine.plain.dropout`.
     loss_scale : (...) array, optional
         A power of two. The backward pass multiplies all derivatives by it, and the gradient is divided by it at the
@@ -354,9 +365,7 @@ def loss_and_gradient(
     if loss_scale is not None:
         dE_dx = dE_dx * loss_scale[..., None, None]
     signals = backward(xp, network, theta, layers, dE_dx, masks)
-    outputs_below = [x, *(layer.y for layer in layers[:-1])]
-    if masks:
-        outputs_below = [y * mask for y, mask in zip(outputs_below, masks, strict=True)]
+    outputs_below = [_masked(y, masks, k) for k, y in enumerate([x, *(layer.y for layer in layers[:-1])])]
     blocks = [
         equations.dE_dw(xp, signal, _below(xp, network, outputs_below, k), bias=network.bias)
         for k, signal in enumerate(signals)

@@ -58,7 +58,7 @@ class StackableFit(Protocol):
     backend, precision
         The device and the precision.
     random_state : RandomState
-        Draws the held-out samples, the order of the samples and the masks of dropout.
+        Draws the held-out samples, the key of dropout and the order of the samples, in this order.
     theta : (P,) array of NumPy
         The initial parameters.
     x : array

@@ -14,8 +14,8 @@ from gpubp.backends.backend import to_backend, to_numpy
 from gpubp.backends.gpu_errors import Workload, is_gpu_error, translate_gpu_errors
 from gpubp.backends.memory import SAMPLES_AT_ONCE, fits_in_memory, networks_at_once
 from gpubp.engine.epoch import make_epoch_runner
-from gpubp.engine.plain.dropout import draw_masks
-from gpubp.engine.plain.minibatches import Batch, Batches, PerNetworkBatches
+from gpubp.engine.plain.dropout import Dropout, draw_dropout_key
+from gpubp.engine.plain.minibatches import Batch, PerNetworkBatches
 from gpubp.engine.plain.step import ModelState, Objective
 from gpubp.optim.first_order import Optimizer
 from gpubp.optim.schedules import value_at
@@ -124,7 +124,7 @@ def next_order(
 
 @dataclass(eq=False)
 class RandomStream:
-    """The random draws of networks that draw the same numbers: held-out samples, order, masks.
+    """The random draws of networks that draw the same numbers: held-out samples, the key of dropout, order.
 
     ``rows`` are the training rows of x; ``held_out`` are the indices of held-out rows into a fit's rows.
     """
@@ -134,6 +134,7 @@ class RandomStream:
     rows: np.ndarray
     held_out: np.ndarray
     order: np.ndarray
+    dropout_key: int | None
 
 
 class StackMember(NamedTuple):
@@ -148,13 +149,14 @@ class StackMember(NamedTuple):
 def _find_stream(fit: StackableFit, streams: dict[Any, RandomStream]) -> RandomStream:
     """Return the stream of a fit; create one if no stream draws the same numbers."""
     _, keys, position, *_ = cast(Any, fit.random_state.get_state())
-    key = (id(fit.x), id(fit.rows), keys.tobytes(), position, fit.draws)
+    key = (id(fit.x), id(fit.rows), keys.tobytes(), position, fit.draws, bool(fit.dropout_rates))
     if key not in streams:
         rows, held_out = fit.rows, np.empty(0, np.int64)
         if fit.holds_out:
             training, held_out = fit.split()
             rows = fit.rows[training]
-        streams[key] = RandomStream(len(streams), fit.random_state, rows, held_out, np.arange(len(rows)))
+        order, dropout_key = np.arange(len(rows)), draw_dropout_key(fit.random_state) if fit.dropout_rates else None
+        streams[key] = RandomStream(len(streams), fit.random_state, rows, held_out, order, dropout_key)
     return streams[key]
 
 
@@ -321,7 +323,7 @@ class StackOfFits:
             keeps_history=False,
         )
 
-    def batches(self, active: np.ndarray) -> Batches:
+    def batches(self, active: np.ndarray) -> PerNetworkBatches:
         """Return the batches of one more epoch; each stream draws its order once for all networks that share it."""
         starts: dict[int, int] = {}
         orders: list[np.ndarray] = []
@@ -334,7 +336,7 @@ class StackOfFits:
                 rows = stream.rows if in_order is None else stream.rows[in_order]
                 orders.append(rows + self.offsets[id(fit.x)])
         streams = [self.members[k].stream for k in active]
-        batches = PerNetworkBatches(
+        return PerNetworkBatches(
             self.backend,
             self.samples,
             self.size,
@@ -342,22 +344,16 @@ class StackOfFits:
             np.asarray([starts[stream.number] for stream in streams]),
             np.asarray([len(stream.rows) for stream in streams]),
             None if self.weights_of is None else self.weights_of[active],
+            self._dropout(streams),
         )
-        return self._with_masks(batches, streams) if self.first.dropout_rates else batches
 
-    def _with_masks(self, batches: PerNetworkBatches, streams: list[RandomStream]) -> Iterator[tuple[Any, Batch]]:
-        """Add the masks of dropout to each batch, drawn once for each stream."""
-        for step, (part, batch) in enumerate(batches):
-            masks_of_stream: dict[int, list[np.ndarray]] = {}
-            for stream in streams:
-                if stream.number not in masks_of_stream:
-                    n = min(self.size, len(stream.rows) - step * self.size)
-                    drawn = draw_masks(self.network, self.first.dropout_rates, stream.random_state, (n,))
-                    padding = ((0, batch.x.shape[-2] - n), (0, 0))
-                    masks_of_stream[stream.number] = [np.pad(mask, padding) for mask in drawn]
-            layers = zip(*(masks_of_stream[stream.number] for stream in streams), strict=True)
-            masks_of_layers = tuple(to_backend(self.backend, np.stack(masks), self.precision) for masks in layers)
-            yield part, batch._replace(dropout_masks=masks_of_layers)
+    def _dropout(self, streams: list[RandomStream]) -> Dropout | None:
+        """Return the dropout of the next epoch."""
+        assert self.position is not None
+        if not self.first.dropout_rates:
+            return None
+        keys = np.asarray([stream.dropout_key for stream in streams], np.uint64)
+        return Dropout(self.network.sizes[:-1], self.first.dropout_rates, keys, self.position.epoch)
 
     # --- after an epoch ---
 

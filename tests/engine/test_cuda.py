@@ -11,7 +11,7 @@ from gpubp.engine.cuda import epoch as cuda_epoch
 from gpubp.engine.cuda import small_networks, steps
 from gpubp.engine.cuda.epoch import cuda_epoch_runner
 from gpubp.engine.cuda.graphs import CudaGraphs
-from gpubp.engine.plain.dropout import with_dropout
+from gpubp.engine.plain.dropout import Dropout
 from gpubp.engine.plain.minibatches import ArrayBatches, Batch, BatchesInParts
 from gpubp.engine.plain.step import ModelState, Objective
 from gpubp.nn.initialization import initial_weights
@@ -482,6 +482,6 @@ class TestRunsPlainEquations:
         theta = initial_weights(network, 0, dtype="float64")
         position = ModelState(theta, optimizer.init(np, theta))
         batches = ArrayBatches(backend, data, SIZE)
-        masked = with_dropout(backend, network, (0.5,), np.random.default_rng(0), batches)
+        masked = replace(batches, dropout=Dropout((3,), (0.5,), 0))
         assert fast(position, masked) is report
         assert fast(position, ArrayBatches(backend, Batch(data.x[:0], data.targets[:0]), SIZE)) is report

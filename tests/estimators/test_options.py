@@ -1,5 +1,6 @@
 """Options of the estimators beyond scikit-learn's: each test fails if its option has no effect."""
 
+import pickle
 import warnings
 
 import numpy as np
@@ -11,6 +12,7 @@ from sklearn.metrics import balanced_accuracy_score, f1_score
 
 from gpubp import MLPClassifier, MLPRegressor, Network
 from gpubp.errors import DataError
+from gpubp.estimators._samples import BatchesInOrder
 from gpubp.nn.losses import output_loss
 from gpubp.nn.network import flatten, forward
 
@@ -188,6 +190,19 @@ class TestLosses:
 
 
 class TestDropout:
+    @pytest.fixture
+    def dropouts(self, monkeypatch):
+        """Record the dropout of each epoch; no two epochs are run in one call."""
+        monkeypatch.setattr("gpubp.training.batched_epochs.SECONDS_PER_CALL", 0.0)
+        recorded, call = [], BatchesInOrder.__call__
+
+        def batches(self, dropout=None):
+            recorded.append(dropout)
+            return call(self, dropout)
+
+        monkeypatch.setattr(BatchesInOrder, "__call__", batches)
+        return recorded
+
     def test_predictions_are_not_random(self):
         model = classifier(dropout=0.5).fit(X, LABELS)
         np.testing.assert_array_equal(model.predict_proba(X), model.predict_proba(X))
@@ -195,6 +210,38 @@ class TestDropout:
     def test_same_seed_same_masks(self):
         one, other = (classifier(dropout=0.5).fit(X, LABELS) for _ in range(2))
         np.testing.assert_array_equal(one.coefs_[0], other.coefs_[0])
+
+    @pytest.mark.parametrize("shuffle", [False, True])
+    def test_calls_of_partial_fit_have_the_masks_of_one_fit(self, shuffle, dropouts):
+        options = {"dropout": 0.5, "batch_size": 16, "random_state": 0, "shuffle": shuffle}
+        whole = classifier(max_iter=4, **options).fit(X, LABELS)
+        in_one_fit = list(dropouts)
+        dropouts.clear()
+        part = classifier(**options)
+        for _ in range(4):
+            part.partial_fit(X, LABELS, classes=np.unique(LABELS))
+        assert in_one_fit == dropouts
+        assert [dropout.epoch for dropout in dropouts] == [0, 1, 2, 3]
+        if not shuffle:
+            np.testing.assert_array_equal(part.coefs_[0], whole.coefs_[0])
+
+    def test_a_pickled_model_continues_with_its_key(self, dropouts):
+        model = classifier(dropout=0.5, random_state=0).partial_fit(X, LABELS, classes=np.unique(LABELS))
+        pickle.loads(pickle.dumps(model)).partial_fit(X, LABELS)
+        assert [(dropout.key, dropout.epoch) for dropout in dropouts] == [(dropouts[0].key, 0), (dropouts[0].key, 1)]
+
+    def test_another_fit_has_another_key(self, dropouts):
+        model = classifier(dropout=0.5, max_iter=2, warm_start=True, random_state=np.random.RandomState(0))
+        model.fit(X, LABELS).fit(X, LABELS)
+        assert [dropout.epoch for dropout in dropouts] == [0, 1, 0, 1]
+        assert dropouts[0].key == dropouts[1].key != dropouts[2].key == dropouts[3].key
+
+    def test_a_fit_without_dropout_draws_no_key(self):
+        states = [np.random.RandomState(0) for _ in range(3)]
+        for state, dropout in zip(states, (0.0, 0.0, 0.5), strict=True):
+            classifier(dropout=dropout, max_iter=2, shuffle=False, random_state=state).fit(X, LABELS)
+        drawn = [state.get_state()[1:3] for state in states]
+        assert drawn[0][1] == drawn[1][1] == drawn[2][1] - 2
 
     def test_lbfgs_refuses(self):
         with pytest.raises(ValueError, match="lbfgs"):

@@ -169,7 +169,7 @@ class TestNumbers:
     )
     def test_options_change_dense_and_sparse_alike(self, options, monkeypatch):
         monkeypatch.setattr("gpubp.backends.sparse_matmul.NUMBERS_AT_ONCE", 500)
-        monkeypatch.setattr("gpubp.engine.plain.dropout.NUMBERS_AT_ONCE", 500)
+        monkeypatch.setattr("gpubp.engine.plain.dropout.COUNTERS_AT_ONCE", 50)
         x, y = NARROW
         weights = np.linspace(0.0, 2.0, len(y))
         options = {"hidden_layer_sizes": (8,), "max_iter": 10, "random_state": 0, "device": "cpu", **options}

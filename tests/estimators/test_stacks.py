@@ -1,6 +1,7 @@
 """Stacks whose networks have their own samples and order: each network equals one trained alone."""
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from gpubp.estimators._stackable import reason_to_fit_alone
 from gpubp.optim.first_order import OPTIMIZERS, clipped, decayed
 from gpubp.testing import assert_agree
 from gpubp.training import stacks
-from gpubp.training.stacks import PerNetworkSchedule, fit_together, optimizer_of_stack, scalar_or_column
+from gpubp.training.stacks import PerNetworkSchedule, StackOfFits, fit_together, optimizer_of_stack, scalar_or_column
 
 NETWORK = Network((3, 5, 2), activation="tanh", loss="huber")
 N, COUNTS, SIZE = 24, (17, 18, 17, 20), 6  # three steps for the first three, four for the last
@@ -336,6 +337,40 @@ def test_networks_that_shuffle_and_that_do_not(monkeypatch):
     for model in models:
         with pytest.warns(ConvergenceWarning):
             assert_same_fit(model, clone(model).fit(X[FOLDS[1]], LABELS[FOLDS[1]]))
+
+
+@pytest.mark.parametrize("early_stopping", [False, True])
+def test_networks_have_the_dropout_that_they_have_alone(early_stopping, monkeypatch):
+    of_stack, alone, batches, iterate = [], [], StackOfFits.batches, ArrayBatches.__iter__
+
+    def stack_batches(self, active):
+        made = batches(self, active)
+        of_stack.append(made.dropout)
+        return made
+
+    def iterated(self):
+        alone.append(self.dropout)
+        return iterate(self)
+
+    monkeypatch.setattr(StackOfFits, "batches", stack_batches)
+    monkeypatch.setattr(ArrayBatches, "__iter__", iterated)
+    monkeypatch.setenv("GPUBP_COMPILED", "never")
+    base = MLPClassifier((6,), batch_size=5, max_iter=3, device="cpu", dropout=0.3, early_stopping=early_stopping)
+    base.set_params(validation_fraction=0.3)
+    models = [clone(base).set_params(random_state=seed, alpha=alpha) for seed, alpha in ((0, 1.0), (1, 0.0), (0, 0.0))]
+    models.append(clone(base).set_params(random_state=0, dropout=0.0))
+    assert fitted_in_stacks(models, monkeypatch) == ([3, 1], [None] * 4)
+    for k, model in enumerate(models):
+        alone.clear()
+        with pytest.warns(ConvergenceWarning):
+            assert_same_fit(model, clone(model).fit(X[FOLDS[1]], LABELS[FOLDS[1]]))
+        if k == 3:
+            assert alone == [None] * 3
+            continue
+        assert [dropout.epoch for dropout in alone] == [0, 1, 2]
+        for single, stacked in zip(alone, of_stack[:3], strict=True):
+            assert replace(stacked, key=stacked.key.tolist()[(0, 2, 1)[k]]) == single
+    assert of_stack[0].key[0] == of_stack[0].key[1] != of_stack[0].key[2]
 
 
 def test_best_weights_do_not_keep_the_whole_stack_alive(monkeypatch):

@@ -16,6 +16,7 @@ import gpubp
 from gpubp.backends.backend import choose_backend
 from gpubp.engine import cpu
 from gpubp.engine.epoch import make_epoch_runner
+from gpubp.engine.plain.dropout import Dropout
 from gpubp.engine.plain.minibatches import ArrayBatches, Batch
 from gpubp.engine.plain.step import ModelState, Objective
 from gpubp.engine.pointer_checks import check_epoch, check_prediction
@@ -166,15 +167,20 @@ WRONG = {
     "negative": (model_state(), replace(BATCHES, order=np.arange(-1, 89))),
     "orders": (model_state(), replace(BATCHES, order=np.zeros((3, 90), int), epochs=4)),
     "order float": (model_state(), replace(BATCHES, order=np.arange(90.0))),
+    "keys": (model_state(), replace(BATCHES, dropout=Dropout((4, 3), (0.1, 0.1), np.zeros(2, np.uint64)))),
+    "layers": (model_state(), replace(BATCHES, dropout=Dropout((4, 4), (0.1, 0.1), 0))),
+    "rates": (model_state(), replace(BATCHES, dropout=Dropout((4, 3), (0.1,), 0))),
 }
 
 
 @pytest.mark.parametrize("name", WRONG)
 def test_arguments_of_compiled_steps(name):
     check_epoch(NETWORK, np.dtype("float64"), model_state(), BATCHES)
+    with_dropout = replace(BATCHES, dropout=Dropout((4, 3), (0.1, 0.1), 0))
+    check_epoch(NETWORK, np.dtype("float64"), model_state(), with_dropout)
     with pytest.raises(ValueError, match=r"must|orders"):
         check_epoch(NETWORK, np.dtype("float64"), *WRONG[name])
-    if cpu.requested_mode() == "always":
+    if cpu.requested_mode() == "always" and WRONG[name][1].dropout is None:  # dropout goes the plain way
         run_epoch = make_epoch_runner(choose_backend("cpu"), Objective(NETWORK), adam(), "float64", 20, 100)
         with pytest.raises(ValueError, match=r"must|orders"):
             run_epoch(*WRONG[name])

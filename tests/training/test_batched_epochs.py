@@ -8,7 +8,6 @@ import pytest
 from gpubp.backends.backend import choose_backend
 from gpubp.engine import cpu
 from gpubp.engine.epoch import make_epoch_runner
-from gpubp.engine.plain.dropout import with_dropout
 from gpubp.engine.plain.minibatches import ArrayBatches, Batch
 from gpubp.engine.plain.step import ModelState, Objective
 from gpubp.errors import DivergenceWarning
@@ -185,6 +184,7 @@ class TestSeparateOrders:
         ("options", "together"),
         [
             ({}, True),
+            ({"dropout": (0.1, 0.3)}, True),
             ({"solver": "sgd", "learning_rate": "adaptive", "learning_rate_init": 0.1}, True),
             ({"learning_rate": "cosine", "warm_up": 5}, True),
             ({"solver": "sgd", "learning_rate": "invscaling", "learning_rate_init": 0.1}, False),
@@ -271,10 +271,3 @@ def test_a_run_of_several_epochs_is_several_epochs(optimizer, order):
     np.testing.assert_array_equal(one.theta, other.theta)
     for a, b in zip([*reported, *one.state], [*also_reported, *other.state], strict=True):
         np.testing.assert_array_equal(a, b)
-
-
-def test_dropout_draws_new_masks_in_each_epoch():
-    """Its batches never claim to be for several epochs."""
-    batches = ArrayBatches(BACKEND, Batch(*samples()), 4, None, 5)
-    assert epoch_module.epochs_of(batches) == 5
-    assert epoch_module.epochs_of(with_dropout(BACKEND, NETWORK, (0.5, 0.5), np.random.default_rng(0), batches)) == 1

@@ -82,6 +82,7 @@ class EngineEpochRunner:
         """Run one epoch, several, or a part of one."""
         if (
             isinstance(batches, ArrayBatches | PerNetworkBatches)
+            and batches.dropout is None
             and model.theta.ndim <= 2
             and batches.samples.x.shape[-2]
         ):

@@ -69,7 +69,7 @@ class CudaEpochRunner:
 
     def __call__(self, model: ModelState, batches: Batches) -> EpochResult:
         """Take the steps of some epochs."""
-        if not isinstance(batches, ArrayBatches) or not 0 < batches.samples.x.shape[-2] < 2**31:
+        if not isinstance(batches, ArrayBatches) or batches.dropout or not 0 < batches.samples.x.shape[-2] < 2**31:
             return self.plain(model, batches)
         stack = model.theta.shape[:-1]
         size = min(batches.size, batches.n_samples)

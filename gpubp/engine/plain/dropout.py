@@ -1,21 +1,38 @@
 """Dropout (Srivastava et al. 2014): during training, random units are set to 0, different ones for each sample.
 
 The outputs of the other units are scaled up accordingly, so that predictions need no change.
+
+Which units are dropped depends only on their positions, so that every device, process and compiled path computes the
+same masks, in any order. Units ``4u`` to ``4u + 3`` of a layer, for one sample, use the four words that
+:mod:`gpubp.engine.plain.philox` computes with the key of the network from the counter ::
+
+    c0 = u
+    c1 = position of the sample in the epoch: batch size * number of the step in the epoch + row in the batch
+    c2 = number of the epoch since the start of the fit, from 0
+    c3 = layer: 0 for the inputs, then 1 for the first hidden layer
+
+A unit is dropped if its word is below ``round(rate * 2**32)``, an integer; see :func:`threshold_of`. All others are
+multiplied by ``1 / (1 - rate)``, which is computed in double precision and rounded to the precision of the network.
+
+The row in the batch is that in the whole batch, also if several processes share it or it is processed in parts. In a
+stack each network has its own key, and positions are counted in its own samples.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from numbers import Real
 from typing import Any
 
 import numpy as np
-import scipy
-import scipy.sparse
 
+from gpubp._typing import Array
 from gpubp.backends.backend import Backend, to_backend
-from gpubp.backends.sparse_matmul import NUMBERS_AT_ONCE
-from gpubp.engine.plain.minibatches import Batch, Batches
+from gpubp.engine.plain.philox import philox
 from gpubp.errors import DataError
 from gpubp.nn.network import Network
+
+COUNTERS_AT_ONCE = 1 << 13
+"""The number of counters whose words are computed together, so that intermediate arrays stay in the cache."""
 
 
 def dropout_rates(network: Network, dropout: float | Sequence[float]) -> tuple[float, ...]:
@@ -56,61 +73,99 @@ def dropout_rates(network: Network, dropout: float | Sequence[float]) -> tuple[f
     return tuple(map(float, rates)) if any(rates) else ()
 
 
-def with_dropout(
-    backend: Backend,
-    network: Network,
-    rates: tuple[float, ...],
-    generator: np.random.Generator | np.random.RandomState,
-    batches: Batches,
-) -> Iterator[tuple[float, Batch]]:
-    """Yield each batch with its masks, drawn on the host so that every device has the same ones.
+def draw_dropout_key(random_state: np.random.RandomState) -> int:
+    """Draw the key of a network: 64 bits."""
+    return int.from_bytes(random_state.bytes(8), "little")
 
-    Parameters
+
+def threshold_of(rate: float) -> int:
+    """Return the integer of 32 bits below which a random word drops a unit."""
+    return min(round(rate * 2**32), 2**32 - 1)
+
+
+@dataclass(frozen=True)
+class Dropout:
+    """The dropout of an epoch, or of a part of it: what its masks are computed from.
+
+    Attributes
     ----------
+    n_units : tuple of int
+        The number of inputs, and of units of each hidden layer.
     rates : tuple of float
-        The result of :func:`dropout_rates`.
+        The rate of each of these layers, as :func:`dropout_rates` returns them.
+    key : int, or (K,) array of uint64 for a stack
+        See :func:`draw_dropout_key`.
+    epoch : int
+        The number of the epoch since the start of the fit.
+    first_sample : int
+        The position in the epoch of the first sample.
     """
-    for part, batch in batches:
-        shape, rows = batch.x.shape[:-1], slice(None)
-        if batch.shard is not None:  # the masks are those of the whole batch
-            shape, rows = (*shape[:-1], batch.shard.n), batch.shard.rows
-        masks_of_inputs: list[Any] = []
-        if scipy.sparse.issparse(batch.x):
-            batch, masks_of_inputs = batch._replace(x=_drop_sparse(batch.x, rates[0], generator, shape[0], rows)), [1.0]
-        masks = [mask[..., rows, :] for mask in draw_masks(network, rates, generator, shape, len(masks_of_inputs))]
-        dtype = str(batch.x.dtype).rpartition(".")[2]
-        on_device = [to_backend(backend, mask, dtype) for mask in masks]
-        yield part, batch._replace(dropout_masks=(*masks_of_inputs, *on_device))
+
+    n_units: tuple[int, ...]
+    rates: tuple[float, ...]
+    key: Any
+    epoch: int = 0
+    first_sample: int = 0
+
+    def at(self, *, epoch: int = 0, sample: int = 0) -> "Dropout":
+        """Return the dropout of a later epoch, or of samples that are further back in the epoch."""
+        return replace(self, epoch=self.epoch + epoch, first_sample=self.first_sample + sample)
+
+    def apply(self, backend: Backend, x: Any, start: int = 0) -> tuple[Any, tuple[Array | None, ...]]:
+        """Return samples and the masks of their dropout, ``(..., b, n)``, None for a layer without dropout.
+
+        Sparse samples are multiplied by the mask of the inputs here. If all networks of a stack have the same key, the
+        masks have no leading dimension.
+
+        Parameters
+        ----------
+        x : (..., b, i) array, or sparse
+            Consecutive samples of the epoch.
+        start : int
+            The position of the first of them, counted from the first sample.
+        """
+        dtype, positions = str(x.dtype).rpartition(".")[2], np.arange(start, start + x.shape[-2])
+        positions += self.first_sample
+        masks: list[Array | None] = []
+        for layer, rate in enumerate(self.rates):
+            if not rate:
+                masks.append(None)
+            elif not layer and hasattr(x, "indptr"):  # without SciPy, which training on arrays does not import
+                x = self._drop_sparse(x, positions)
+                masks.append(None)
+            else:
+                masks.append(to_backend(backend, self.mask(layer, positions, dtype), dtype))
+        return x, tuple(masks)
+
+    def mask(self, layer: int, positions: np.ndarray, dtype: str) -> np.ndarray:
+        """Compute the mask of a layer for samples at some positions of the epoch: ``(..., b, n)`` of NumPy."""
+        keys, key_of = np.unique(np.asarray(self.key, np.uint64), return_inverse=True)
+        groups = np.arange(-(-self.n_units[layer] // 4))
+        is_kept = np.empty((len(keys), len(positions), len(groups), 4), bool)
+        for rows in _parts(len(positions), len(keys) * len(groups)):
+            words = philox((groups, positions[rows, None], self.epoch, layer), keys[:, None, None])
+            for k, word in enumerate(words):
+                np.greater_equal(word, threshold_of(self.rates[layer]), out=is_kept[:, rows, :, k])
+        is_kept = is_kept.reshape(*is_kept.shape[:2], 4 * len(groups))[..., : self.n_units[layer]]
+        mask = np.multiply(is_kept, self._factor(layer), dtype=dtype)
+        return mask[0] if len(keys) == 1 else mask[key_of]
+
+    def _drop_sparse(self, x: Any, positions: np.ndarray) -> Any:
+        """Multiply sparse samples by the mask of the inputs, computed where they have values."""
+        data, rows = np.empty_like(x.data), np.repeat(positions, np.diff(x.indptr))
+        factor = data.dtype.type(self._factor(0))
+        for part in _parts(len(data), 1):
+            columns = x.indices[part]
+            words = philox((columns // 4, rows[part], self.epoch, 0), self.key)
+            is_kept = np.choose(columns % 4, words) >= threshold_of(self.rates[0])
+            data[part] = x.data[part] * (is_kept * factor)
+        return type(x)((data, x.indices, x.indptr), shape=x.shape)
+
+    def _factor(self, layer: int) -> float:
+        return 1.0 / (1.0 - self.rates[layer])
 
 
-def draw_masks(
-    network: Network,
-    rates: tuple[float, ...],
-    generator: np.random.Generator | np.random.RandomState,
-    shape: tuple[int, ...],
-    first: int = 0,
-) -> list[np.ndarray]:
-    """Draw the factors of the inputs and of the units of each hidden layer, from layer ``first``: ``(*shape, n)``."""
-    return [
-        (generator.random((*shape, n_units)) >= rate) / (1.0 - rate)
-        for n_units, rate in zip(network.sizes[first:-1], rates[first:], strict=True)
-    ]
-
-
-def _drop_sparse(
-    x: Any, rate: float, generator: np.random.Generator | np.random.RandomState, n_samples: int, shard: slice
-) -> Any:
-    """Apply the factors of the inputs to sparse samples: those that dense samples get, drawn in parts.
-
-    ``shard`` are the rows of x among the ``n_samples`` of the whole batch.
-    """
-    begin, _, _ = shard.indices(n_samples)
-    factors = np.ones_like(x.data)
-    at_once = max(1, NUMBERS_AT_ONCE // x.shape[1])
-    for start in range(0, n_samples, at_once):
-        drawn = generator.random((min(at_once, n_samples - start), x.shape[1]))
-        first, last = (min(max(row - begin, 0), x.shape[0]) for row in (start, start + len(drawn)))
-        places = slice(x.indptr[first], x.indptr[last])
-        rows = np.repeat(np.arange(first, last) + begin - start, np.diff(x.indptr[first : last + 1]))
-        factors[places] = (drawn[rows, x.indices[places]] >= rate) / (1.0 - rate)
-    return type(x)((x.data * factors, x.indices, x.indptr), shape=x.shape)
+def _parts(n: int, counters_per_item: int) -> Iterator[slice]:
+    """Divide ``n`` items into parts of about ``COUNTERS_AT_ONCE`` counters."""
+    size = max(1, COUNTERS_AT_ONCE // counters_per_item)
+    return (slice(start, start + size) for start in range(0, n, size))

@@ -9,6 +9,7 @@ import numpy as np
 from gpubp._typing import Array, Namespace
 from gpubp.backends.backend import Backend, choose_backend, to_backend
 from gpubp.distributed.process_group import SINGLE_PROCESS, ProcessGroup, Shard
+from gpubp.engine.plain.dropout import Dropout
 
 DEFAULT_BATCH_SIZE = 200
 """The maximum number of samples in a batch if ``batch_size`` is "auto"."""
@@ -22,8 +23,8 @@ class Batch(NamedTuple):
     x : (..., b, i) array
     targets : (..., b, j) array
     sample_weight : (..., b) array, optional
-    dropout_masks : tuple of (..., b, n) arrays
-        One for the inputs and one for each hidden layer; empty without dropout.
+    dropout_masks : tuple of (..., b, n) arrays or None
+        One for the inputs and one for each hidden layer, None for a layer without dropout; empty without any dropout.
     sizes : (K,) array of NumPy, optional
         Number of samples of each network of a stack. Networks with fewer are padded with samples of weight 0.
     shard : Shard, optional
@@ -33,7 +34,7 @@ class Batch(NamedTuple):
     x: Array
     targets: Array
     sample_weight: Array | None = None
-    dropout_masks: tuple[Array, ...] = ()
+    dropout_masks: tuple[Array | None, ...] = ()
     sizes: np.ndarray | None = None
     shard: Shard | None = None
 
@@ -50,8 +51,15 @@ class Batch(NamedTuple):
     def of(self, rows: slice) -> "Batch":
         """Return consecutive samples."""
         weights = None if self.sample_weight is None else self.sample_weight[..., rows]
-        masks = tuple(mask[..., rows, :] for mask in self.dropout_masks)
+        masks = tuple(None if mask is None else mask[..., rows, :] for mask in self.dropout_masks)
         return Batch(self.x[..., rows, :], self.targets[..., rows, :], weights, masks)
+
+    def with_dropout(self, backend: Backend, dropout: Dropout | None, start: int) -> "Batch":
+        """Return the batch with its masks; ``start`` is where the whole batch begins, as in :meth:`Dropout.apply`."""
+        if dropout is None:
+            return self
+        x, masks = dropout.apply(backend, self.x, start + (0 if self.shard is None else self.shard.start))
+        return self._replace(x=x, dropout_masks=masks)
 
 
 Batches = Iterable[tuple[Any, Batch]]
@@ -94,7 +102,7 @@ class ArrayBatches:
     epochs, all in the same order or each in its own, ``(epochs, n)``; iterating gives the batches of one epoch. If the
     samples are ``on_host``, they are NumPy arrays and are copied to the backend batch by batch. These
     batches are a ``fraction`` of the epoch, 0 if unknown, and follow after ``fraction_done`` of it. Each process takes
-    its shard of every batch.
+    its shard of every batch. ``dropout`` is that of the first epoch and the first sample.
     """
 
     backend: Backend
@@ -106,6 +114,7 @@ class ArrayBatches:
     fraction_done: float = 0.0
     fraction: float = 1.0
     processes: ProcessGroup = SINGLE_PROCESS
+    dropout: Dropout | None = None
 
     @property
     def n_samples(self) -> int:
@@ -128,15 +137,18 @@ class ArrayBatches:
     def of_epoch(self, number: int) -> "ArrayBatches":
         """Return the batches of one of the epochs."""
         order = self.order if self.order is None or self.order.ndim == 1 else self.order[number]
-        return replace(self, order=order, epochs=1)
+        dropout = None if self.dropout is None else self.dropout.at(epoch=number)
+        return replace(self, order=order, epochs=1, dropout=dropout)
 
     def __iter__(self) -> Iterator[tuple[float, Batch]]:
-        if not self.on_host:
-            yield from self._divide(self.backend)
-            return
-        for part, batch in self._divide(choose_backend("cpu")):
-            x, targets, weights = (None if array is None else to_backend(self.backend, array) for array in batch[:3])
-            yield part, Batch(x, targets, weights, shard=batch.shard)
+        storage = choose_backend("cpu") if self.on_host else self.backend
+        for step, (part, batch) in enumerate(self._divide(storage)):
+            if self.on_host:
+                x, targets, weights = (
+                    array if array is None else to_backend(self.backend, array) for array in batch[:3]
+                )
+                batch = Batch(x, targets, weights, shard=batch.shard)
+            yield part, batch.with_dropout(self.backend, self.dropout, step * self.size)
 
     def _divide(self, storage: Backend) -> Iterator[tuple[float, Batch]]:
         """Divide the samples, without moving them between host and device."""
@@ -186,11 +198,13 @@ class BatchesInParts:
         for part in range(self.first, n_parts):
             rows = order[part * part_size : None if part == n_parts - 1 else (part + 1) * part_size]
             fraction_done = self.batches.fraction_done + self.batches.fraction * (part * part_size / n_samples)
+            dropout = self.batches.dropout
             yield replace(
                 self.batches,
                 order=rows,
                 fraction_done=fraction_done,
                 fraction=self.batches.fraction * (len(rows) / n_samples),
+                dropout=None if dropout is None else dropout.at(sample=part * part_size),
             )
 
     def after(self, n: int) -> "BatchesInParts":
@@ -277,6 +291,8 @@ class PerNetworkBatches:
         Where in ``order`` the rows of each network start, and how many it has.
     weights_of : (K,) array of NumPy, optional
         Which of the ``w`` rows of sample weights each network has; by default, the first.
+    dropout : Dropout, optional
+        That of the epoch, with a key for each network.
     """
 
     backend: Backend
@@ -286,6 +302,7 @@ class PerNetworkBatches:
     starts: np.ndarray
     counts: np.ndarray
     weights_of: np.ndarray | None = None
+    dropout: Dropout | None = None
 
     @property
     def n_samples(self) -> Any:
@@ -301,7 +318,7 @@ class PerNetworkBatches:
             batch = self._batch(self.order[indices], is_sample)
             if step_sizes.ndim:
                 batch, part = batch._replace(sizes=step_sizes), part[:, None]
-            yield part, batch
+            yield part, batch.with_dropout(self.backend, self.dropout, step * self.size)
 
     def _batch(self, rows: np.ndarray, is_sample: np.ndarray | None) -> Batch:
         """Gather rows ``(K, b)``; rows of padding have weight 0."""
