@@ -247,7 +247,7 @@ class EngineEpochRunner:
         plan.stack, plan.n_threads = bool(stack), n_threads
         plan.n_shares, plan.n_teams = (1, n_threads) if stack else (n_threads, 1)
         short = network.sizes[1] // plan.n_shares * self.dtype.itemsize <= SHORT_ROW
-        plan.apart = plan.n_shares > 1 and short and worth_moving and not plan.clipped
+        plan.apart = plan.n_shares > 1 and short and worth_moving and not (plan.clipped or ties)
         if network.tied is not None and ties is None:
             set_arrays(plan, mask=np.asarray(network.tied.mask, self.dtype))
         if ties is not None:

@@ -66,7 +66,8 @@ def engine_update(optimizer: Optimizer, dtype: str) -> EngineUpdate | None:
         shrinkage = optimizer.settings["shrinkage"] if undecayed(optimizer) else shrinkage
         max_norm = optimizer.settings["max_norm"] if unclipped(optimizer) else max_norm
         optimizer = inner
-    if optimizer.name not in OPTIMIZERS or optimizer.update is not OPTIMIZERS[optimizer.name]().update:
+    known = OPTIMIZERS[optimizer.name]() if optimizer.name in OPTIMIZERS else None
+    if known is None or (optimizer.update, optimizer.init) != (known.update, known.init):
         return None
     if shrinkage is not None:
         optimizer = decayed(optimizer, shrinkage)
