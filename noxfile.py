@@ -1,6 +1,7 @@
 """The project's checks: ``nox`` runs those for every change, ``nox -s quick`` a short subset."""
 
 import os
+import runpy
 import shutil
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -84,21 +85,21 @@ def typecheck(session):
 
 @nox.session
 def quick(session):
-    """Run the suite on the working tree, without slow tests and compiled code."""
+    """Run the suite on the working tree, without slow tests; the engine is compiled in place."""
     session.install(*group("test"), "-e", ".[cli]")
-    session.run("pytest", *IN_PARALLEL, "-m", "not slow", *session.posargs, env={"GPUBP_COMPILED": "never"})
+    session.run("pytest", *IN_PARALLEL, "-m", "not slow", *session.posargs, env={"GPUBP_COMPILED": "always"})
 
 
 @nox.session
 def tests(session):
-    """Run the suite on NumPy, compiled where possible, on array-api-strict, and in several MPI processes."""
-    install(session, "cli,fast,onnx,stream", *group("test"), *group("mpi-test"))
+    """Run the suite on NumPy with the compiled engine, on array-api-strict, and in several MPI processes."""
+    install(session, "cli,onnx,stream", *group("test"), *group("mpi-test"))
     run_tests(session, env={"GPUBP_COMPILED": "always"})
 
 
 @nox.session
 def tests_min(session):
-    """Run the version-dependent tests with the lowest supported versions, without compiled code.
+    """Run the version-dependent tests with the lowest supported versions.
 
     These versions have no wheels for the newest Pythons.
     """
@@ -114,7 +115,7 @@ def tests_min(session):
 @nox.session
 def tests_clients(session):
     """Compare what other libraries compute with the estimators of gpubp and of scikit-learn; CI runs it weekly."""
-    install(session, "cli,fast", *group("test"), *group("clients"))
+    install(session, "cli", *group("test"), *group("clients"))
     # one file has all tests; a plugin of dash warns, and that ends pytest
     run_tests(session, "tests/clients", "--require-clients", "--dist", "load", "-p", "no:dash")
 
@@ -175,7 +176,17 @@ def bench(session):
 
 
 @nox.session
-def build(session):
-    """Build the source distribution and the wheel into dist/, for a release."""
-    built = wheel(session)
-    shutil.copytree(built.parent, ROOT / "dist", dirs_exist_ok=True)
+def wheels(session):
+    """Build the source distribution, and from it the wheels of all platforms, into dist/, for a release.
+
+    The engine is compiled by ziglang; arguments name targets, such as ``x86_64-linux-gnu.2.17``.
+    """
+    session.install(*group("wheels"))
+    dist = ROOT / "dist"
+    shutil.rmtree(dist, ignore_errors=True)
+    session.run("python", "-m", "build", "--sdist", "--no-isolation", "--outdir", str(dist))
+    (source,) = dist.glob("*.tar.gz")
+    targets = runpy.run_path(str(ROOT / "gpubp" / "engine" / "cpu" / "compiler.py"))["TARGETS"]
+    for target in session.posargs or targets:
+        command = ("pip", "wheel", "--no-deps", "--no-build-isolation", "--no-cache-dir", "--wheel-dir", str(dist))
+        session.run("python", "-m", *command, str(source), env={"GPUBP_BUILD_ENGINE": target})
