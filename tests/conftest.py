@@ -77,7 +77,7 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "on(device): computes there; skipped where the device is not")
     # doctests that cannot be collected or run in the installed package or the working tree
     package = Path(importlib.util.find_spec("gpubp").origin).parent
-    for library, path in (("numba", "engine/cpu"), ("optuna", "model_selection/optuna_search.py")):
+    for library, path in (("hatchling", "engine/cpu/build_hook.py"), ("optuna", "model_selection/optuna_search.py")):
         if importlib.util.find_spec(library) is None:
             config.option.ignore = [*(config.option.ignore or []), str(package / path)]
 

@@ -20,7 +20,8 @@ FOLDER = "gpubp/engine/cpu"
 def _import_compiler(folder: Path) -> Any:
     """Import ``compiler.py``, where gpubp is not installed."""
     specification = importlib.util.spec_from_file_location("gpubp_compiler", folder / "compiler.py")
-    assert specification is not None and specification.loader is not None
+    assert specification is not None
+    assert specification.loader is not None
     module = importlib.util.module_from_spec(specification)
     specification.loader.exec_module(module)
     return module
@@ -62,7 +63,8 @@ class EngineHook(BuildHookInterface[Any]):
         if self.target == "":
             return
         if version == "editable":
-            self.compiler.build()
+            if not self.compiler.is_built():
+                self.compiler.build()
             return
         self._temporary = tempfile.TemporaryDirectory(prefix="gpubp-")
         library, compiler = self.compiler.build(Path(self._temporary.name), self.target)

@@ -105,6 +105,12 @@ def library_name(system: str = sys.platform) -> str:
     return "_engine." + {"darwin": "dylib", "macos": "dylib", "win32": "dll", "windows": "dll"}.get(system, "so")
 
 
+def is_built() -> bool:
+    """Return whether there is a library in place that carries the hash of the sources."""
+    path = HERE / library_name()
+    return path.is_file() and digest().encode() in path.read_bytes()
+
+
 # --- compilers ---
 
 

@@ -18,7 +18,7 @@ logger = logging.getLogger("gpubp")
 
 ENVIRONMENT_VARIABLE = "GPUBP_INSTRUCTIONS"
 PATH = Path(__file__).parent / compiler.library_name()
-REINSTALL = "pip install --force-reinstall --no-deps gpubp"
+REINSTALL = "pip install --force-reinstall --no-deps --no-cache-dir gpubp"
 
 
 def why_not() -> str:
