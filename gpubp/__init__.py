@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from gpubp.optim.first_order import decayed as decayed
     from gpubp.optim.first_order import get_optimizer as get_optimizer
     from gpubp.optim.first_order import gradient_descent as gradient_descent
+    from gpubp.optim.first_order import lion as lion
     from gpubp.optim.first_order import momentum as momentum
     from gpubp.optim.first_order import nesterov as nesterov
     from gpubp.optim.first_order import rmsprop as rmsprop
@@ -71,7 +72,7 @@ _PUBLIC = {
     "data": ("load_dataset", "one_hot"),
     "optim.first_order": (
         *("adagrad", "adam", "adamw", "clipped", "decayed", "gradient_descent"),
-        *("momentum", "nesterov", "rmsprop", "get_optimizer"),
+        *("lion", "momentum", "nesterov", "rmsprop", "get_optimizer"),
     ),
     "estimators": (
         *("LossCurveDisplay", "MLPClassifier", "MLPRegressor"),

@@ -76,7 +76,8 @@ early_stopping : bool, default=False
 validation_fraction : float, default=0.1
     The fraction of X that early stopping holds out.
 beta_1, beta_2 : float, default=0.9, 0.999
-    Decay rates of the means of the gradient and of its square, for {_solvers_with("beta_1")}.
+    Decay rates of the means of the gradient and of its square, for {_solvers_with("beta_1")}. Of "lion", those of the
+    mean of the gradient in its step, and in what it keeps; the defaults of its paper are 0.9 and 0.99.
 epsilon : float, default=1e-8
     Added to the denominator, for {_solvers_with("epsilon")}.
 n_iter_no_change : int or inf, default=10

@@ -14,6 +14,7 @@ from gpubp.optim.first_order import (
     adam,
     adamw,
     clipped,
+    lion,
     loss_scaled,
     momentum,
     nesterov,
@@ -73,6 +74,7 @@ OPTIMIZER_OF: dict[str, Callable[[FitOptions, LearningRate | float], Optimizer]]
     "adam": lambda options, rate: adam(rate, options.beta_1, options.beta_2, options.epsilon),
     "adamw": lambda options, rate: adamw(rate, options.beta_1, options.beta_2, options.epsilon, options.weight_decay),
     "rmsprop": lambda options, rate: rmsprop(rate, options.rho, options.epsilon),
+    "lion": lambda options, rate: lion(rate, options.beta_1, options.beta_2, options.weight_decay),
 }
 """The optimizer of each stochastic solver, from an estimator's parameters and its learning rate."""
 

@@ -30,11 +30,11 @@ RELATIVE_SCORES: dict[str, Callable[..., Any]] = {
 }
 """Scores, named as in scikit-learn, that do not depend on the scale of the targets, and need two different ones."""
 SAFE_EXPONENT = 300  # the squares of numbers up to 2^300 in magnitude, and down to 2^-300, have room in float64
-LOSSES = (*LOSS_OF, "huber", "log_cosh", "poisson")
+LOSSES = (*LOSS_OF, "huber", "log_cosh", "poisson", "quantile")
 
 
 def _loss_name(loss: str) -> str:
-    """Return the name in :mod:`gpubp.nn.losses` for the parameter ``loss``; "huber" may have a width."""
+    """Return the name in :mod:`gpubp.nn.losses` for the parameter ``loss``; some have a parameter in brackets."""
     if loss.partition("(")[0].strip() not in LOSSES:
         raise DataError(unknown("loss", loss, LOSSES))
     name = LOSS_OF.get(loss, loss)
@@ -178,10 +178,11 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):  # type: ignore[misc]
 
     Parameters
     ----------
-    loss : {"squared_error", "poisson", "absolute_error", "huber", "log_cosh"}, default="squared_error"
+    loss : {"squared_error", "poisson", "absolute_error", "huber", "log_cosh", "quantile"}, default="squared_error"
         Half the squared error; half the Poisson deviance, for non-negative targets, with an exponential output; the
         absolute error; Huber's loss, squared within its width and linear beyond, with the width in parentheses, as in
-        "huber(0.5)", by default 1; the logarithm of the hyperbolic cosine.
+        "huber(0.5)", by default 1; the logarithm of the hyperbolic cosine; the pinball loss, whose minimum is a
+        quantile, as in "quantile(0.9)", by default the median.
     %(parameters)s
 
     Attributes

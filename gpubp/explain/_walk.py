@@ -406,6 +406,7 @@ _ERRORS = {
     "dead_zone": _Formulas(
         "E = Σ ½ ((yⱼ − dⱼ)² − width²), and 0 within the width", "∂E/∂yⱼ = yⱼ − dⱼ, and 0 within the width"
     ),
+    "quantile": _Formulas("E = Σ max((1 − q)(yⱼ − dⱼ), q (dⱼ − yⱼ))", "∂E/∂yⱼ = 1 − q where yⱼ > dⱼ, −q where yⱼ < dⱼ"),
 }
 _VALUES = {
     "identity": "xⱼ",
@@ -417,6 +418,7 @@ _VALUES = {
     "softplus": "log(1 + exp(xⱼ))",
     "silu": "xⱼ / (1 + exp(−xⱼ))",
     "gelu": "½ xⱼ (1 + tanh(√(2/π) (xⱼ + 0.044715 xⱼ³)))",
+    "mish": "xⱼ tanh(log(1 + exp(xⱼ)))",
     "exp": "exp(xⱼ)",
     "softmax": "exp(xⱼ) / (Σₖ exp(xₖ))",
 }
@@ -430,5 +432,6 @@ _SLOPES = {
     "softplus": "logistic(xⱼ)",
     "silu": "(s + yⱼ (1 − s)), s = logistic(xⱼ)",
     "gelu": "gelu′(xⱼ)",
+    "mish": "(t + xⱼ (1 − t²) logistic(xⱼ)), t = tanh(log(1 + exp(xⱼ)))",
     "exp": "yⱼ",
 }

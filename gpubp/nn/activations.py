@@ -144,6 +144,27 @@ def _gelu_dE_dx(xp: Namespace, dE_dy: Array, x: Array, y: Array) -> Array:
     return dE_dy * s * (1.0 + bounded * equations.logistic(xp, -gate) * dgate_dx)
 
 
+def _mish_parts(xp: Namespace, x: Array) -> tuple[Array, Array, Array]:
+    # tanh(log(1 + u)) is ((1 + u)^2 - 1) / ((1 + u)^2 + 1); with u = e^x, and divided by u^2 above 0, nothing overflows
+    e = xp.exp(-xp.abs(x))
+    numerator = xp.where(x < 0, e * (e + 2.0), 1.0 + 2.0 * e)
+    return e, numerator, numerator + xp.where(x < 0, 2.0, 2.0 * e * e)
+
+
+def _mish(xp: Namespace, x: Array) -> Array:
+    r"""Mish (Misra 2019): :math:`y = x \tanh(\log(1 + e^x))`."""
+    _, numerator, denominator = _mish_parts(xp, x)
+    return x * (numerator / denominator)
+
+
+def _mish_dE_dx(xp: Namespace, dE_dy: Array, x: Array, y: Array) -> Array:
+    r""":math:`dy/dx = t + x (1 - t^2) \sigma(x)` with :math:`t = \tanh(\log(1 + e^x))`, logistic :math:`\sigma`."""
+    e, numerator, denominator = _mish_parts(xp, x)
+    # 1 - t^2 without the subtraction, which loses all digits where t is near 1
+    dt_dx = 4.0 * e * (1.0 + e) * xp.where(x < 0, 1.0, e) / (denominator * denominator)
+    return dE_dy * (numerator / denominator + x * dt_dx)
+
+
 def _exp(xp: Namespace, x: Array) -> Array:
     r""":math:`y = e^x`."""
     return xp.exp(x)
@@ -212,6 +233,7 @@ ACTIVATIONS: dict[str, Activation | Parametric] = {
     "softplus": Activation(softplus, _softplus_dE_dx, above_zero=True),
     "silu": Activation(_silu, _silu_dE_dx),
     "gelu": Activation(_gelu, _gelu_dE_dx),
+    "mish": Activation(_mish, _mish_dE_dx),
     "exp": Activation(_exp, _exp_dE_dx, above_zero=True),
     "softmax": Parametric(_make_softmax, GROUP_SIZES),
 }
@@ -227,7 +249,7 @@ def get_activation(name: str) -> Activation:
         One of the names below. Parameters follow in brackets, by position or by name.
 
         - ``"identity"``, ``"logistic"`` (eq. 2 of the paper), ``"tanh"``, ``"relu"``, ``"softplus"``, ``"silu"``,
-          ``"gelu"`` (in its tanh form), ``"exp"``
+          ``"gelu"`` (in its tanh form), ``"mish"``, ``"exp"``
         - ``"leaky_relu"``, with the ``slope`` below 0, above 0 (0.01)
         - ``"elu"``, with ``alpha``, above 0 (1)
         - ``"softmax"``, over all units of the layer; with several ``sizes``, over groups of these sizes

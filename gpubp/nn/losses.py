@@ -20,7 +20,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
-from gpubp._core.names import ABOVE_0, Parametric, look_up
+from gpubp._core.names import ABOVE_0, Parametric, Range, look_up
 from gpubp._typing import Array, Namespace
 from gpubp.nn import equations
 from gpubp.nn.activations import GROUP_SIZES, by_group, get_activation
@@ -194,6 +194,21 @@ def _make_dead_zone(width: float = 0.2) -> Loss:
     return Loss(partial(_dead_zone, width=width), partial(_dead_zone_dE_dy, width=width))
 
 
+def _quantile(xp: Namespace, y: Array, targets: Array, *, q: float) -> Array:
+    r"""Koenker & Bassett (1978): :math:`(1 - q) r` where :math:`r > 0`, else :math:`-q r`; :math:`r = y - d`."""
+    return xp.maximum((1.0 - q) * (y - targets), -q * (y - targets))
+
+
+def _quantile_dE_dy(xp: Namespace, y: Array, targets: Array, *, q: float) -> Array:
+    r""":math:`1 - q` where :math:`r > 0`, :math:`-q` where :math:`r < 0`, and 0 where :math:`r = 0`, the minimum."""
+    sign = xp.sign(y - targets)
+    return (1.0 - q) * xp.maximum(sign, 0.0) + q * xp.minimum(sign, 0.0)
+
+
+def _make_quantile(q: float = 0.5) -> Loss:
+    return Loss(partial(_quantile, q=q), partial(_quantile_dE_dy, q=q))
+
+
 LOSSES: dict[str, Loss | Parametric] = {
     "squared": Loss(equations.squared_error, equations.squared_error_dE_dy),
     "cross_entropy": Parametric(_make_cross_entropy, GROUP_SIZES),
@@ -220,6 +235,7 @@ LOSSES: dict[str, Loss | Parametric] = {
     "huber": Parametric(_make_huber, {"width": ABOVE_0}),
     "log_cosh": Loss(_log_cosh, _log_cosh_dE_dy),
     "dead_zone": Parametric(_make_dead_zone, {"width": ABOVE_0}),
+    "quantile": Parametric(_make_quantile, {"q": Range(0, 1, includes_low=False, includes_high=False)}),
 }
 
 
@@ -241,6 +257,8 @@ def get_loss(name: str) -> Loss:
         - ``"huber"``: squared up to ``width`` (1), linear beyond it
         - ``"log_cosh"``: :math:`\log \cosh r`
         - ``"dead_zone"``: squared beyond ``width`` (0.2), 0 within it; the paper trained its family trees with this
+        - ``"quantile"``: :math:`(1 - q) r` where :math:`r > 0`, else :math:`-q r`, with ``q`` (0.5) between 0 and 1;
+          least where :math:`y` is that quantile of the targets
 
     Returns
     -------

@@ -351,6 +351,47 @@ def adagrad(learning_rate: Setting = 0.01, epsilon: Setting = 1e-8) -> Optimizer
     return Optimizer("adagrad", {"learning_rate": learning_rate, "epsilon": epsilon}, _zero_second_moment, _adagrad)
 
 
+class LionState(NamedTuple):
+    """Running mean of the gradient, (..., P)."""
+
+    first: Array
+
+
+def _zero_first_moment(xp: Namespace, theta: Array) -> LionState:
+    return LionState(xp.zeros_like(theta))
+
+
+def _lion(
+    xp: Namespace, gradient: Array, state: LionState, theta: Array, values: SettingValues
+) -> tuple[Array, LionState]:
+    rate, beta_1, beta_2 = values["learning_rate"], values["beta_1"], values["beta_2"]
+    direction = xp.sign(beta_1 * state.first + (1.0 - beta_1) * gradient)
+    change = -rate * direction - rate * values["weight_decay"] * theta
+    return change, LionState(beta_2 * state.first + (1.0 - beta_2) * gradient)
+
+
+def lion(
+    learning_rate: Setting = 1e-4, beta_1: Setting = 0.9, beta_2: Setting = 0.99, weight_decay: Setting = 0.01
+) -> Optimizer:
+    r"""Lion (Chen et al. 2023): steps of the same size for all weights, with decoupled weight decay.
+
+    :math:`\Delta w = -\varepsilon\, (\mathrm{sign}(\beta_1 m + (1 - \beta_1) g) + \lambda w)`, then
+    :math:`m \leftarrow \beta_2 m + (1 - \beta_2) g`. The learning rate is usually a third to a tenth of Adam's.
+
+    Parameters
+    ----------
+    learning_rate, beta_1, beta_2, weight_decay : float, (K, 1) array or schedule
+        :math:`\varepsilon`, :math:`\beta_1`, :math:`\beta_2` and :math:`\lambda`.
+
+    Examples
+    --------
+    >>> lion().settings["beta_2"]
+    0.99
+    """
+    settings = {"learning_rate": learning_rate, "beta_1": beta_1, "beta_2": beta_2, "weight_decay": weight_decay}
+    return Optimizer("lion", settings, _zero_first_moment, _lion)
+
+
 def _clipped(
     update: Callable[..., tuple[Array, Any]],
     xp: Namespace,
@@ -504,7 +545,8 @@ def loss_scaled(optimizer: Optimizer) -> Optimizer:
 
 
 OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
-    optimizer.__name__: optimizer for optimizer in (gradient_descent, momentum, nesterov, adam, adamw, rmsprop, adagrad)
+    optimizer.__name__: optimizer
+    for optimizer in (gradient_descent, momentum, nesterov, adam, adamw, rmsprop, adagrad, lion)
 }
 
 

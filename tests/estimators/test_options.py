@@ -24,7 +24,7 @@ X_HELD_OUT, LABELS_HELD_OUT = load_digits(return_X_y=True)[0][300:400] / 16.0, l
 X_R, TARGETS = make_regression(120, 5, random_state=0)
 TARGETS = TARGETS / np.std(TARGETS)
 
-STOCHASTIC = ["sgd", "momentum", "adam", "adamw", "rmsprop"]
+STOCHASTIC = ["sgd", "momentum", "adam", "adamw", "rmsprop", "lion"]
 
 
 def classifier(**parameters):
@@ -68,6 +68,8 @@ class TestEachOptionChangesTheFit:
             {"solver": "adamw"},
             {"solver": "rmsprop"},
             {"solver": "momentum"},
+            {"solver": "lion"},
+            {"activation": "mish"},
             {"learning_rate": "cosine"},
             {"learning_rate": lambda epoch: 0.01 / (1.0 + epoch)},
             {"warm_up": 3},
@@ -86,6 +88,9 @@ class TestEachOptionChangesTheFit:
         [
             ("adamw", {"weight_decay": 0.5}),
             ("rmsprop", {"rho": 0.5}),
+            ("lion", {"beta_1": 0.2}),
+            ("lion", {"beta_2": 0.2}),
+            ("lion", {"weight_decay": 0.5}),
             ("momentum", {"momentum": 0.1}),
             ("momentum", {"learning_rate": "invscaling"}),
             ("sgd", {"nesterovs_momentum": False}),
@@ -94,7 +99,7 @@ class TestEachOptionChangesTheFit:
     def test_of_a_solver(self, solver, option):
         assert differ(classifier(solver=solver, **option).fit(X, LABELS), classifier(solver=solver).fit(X, LABELS))
 
-    @pytest.mark.parametrize("loss", ["absolute_error", "huber", "huber(0.2)", "log_cosh"])
+    @pytest.mark.parametrize("loss", ["absolute_error", "huber", "huber(0.2)", "log_cosh", "quantile(0.9)"])
     @pytest.mark.parametrize("solver", ["adam", "lbfgs"])
     def test_of_the_loss_of_the_regressor(self, loss, solver):
         other = regressor(loss=loss, solver=solver).fit(X_R, TARGETS)
@@ -159,11 +164,21 @@ class TestOptimizers:
 class TestLosses:
     def test_the_loss_reported_is_the_loss_requested(self):
         """With one epoch of one batch, the reported loss is that of the first weights."""
-        for loss, error in (("absolute_error", "absolute"), ("huber(0.2)", "huber(0.2)"), ("log_cosh", "log_cosh")):
+        names = {"absolute_error": "absolute"} | {loss: loss for loss in ("huber(0.2)", "log_cosh", "quantile(0.9)")}
+        for loss, error in names.items():
             model = regressor(loss=loss, max_iter=1, learning_rate_init=1e-12, alpha=0.0).fit(X_R, TARGETS)
             outputs = model.predict(X_R)[:, None]
             E, _ = output_loss(np, error, "identity", outputs, outputs, TARGETS[:, None])
             np.testing.assert_allclose(model.loss_, float(E) / len(TARGETS), rtol=1e-6)
+
+    @pytest.mark.parametrize("q", [0.1, 0.9])
+    def test_a_quantile_has_that_part_of_the_targets_below_it(self, q):
+        generator = np.random.default_rng(0)
+        x = generator.uniform(size=(400, 1))
+        y = x[:, 0] + x[:, 0] * generator.exponential(size=400)
+        settings = {"learning_rate": "cosine", "learning_rate_init": 0.02, "max_iter": 200, "n_iter_no_change": np.inf}
+        model = regressor(loss=f"quantile({q})", **settings)
+        assert abs(np.mean(y < model.fit(x, y).predict(x)) - q) < 0.02
 
     def test_an_absolute_loss_is_robust_to_outliers(self):
         spoilt = TARGETS.copy()

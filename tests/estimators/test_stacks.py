@@ -215,7 +215,7 @@ FOLDS[0] = FOLDS[0][1:]  # one sample less than the others have
 
 OPTIONS = st.fixed_dictionaries(
     {
-        "solver": st.sampled_from(["adam", "adamw", "rmsprop", "sgd", "momentum"]),
+        "solver": st.sampled_from(["adam", "adamw", "rmsprop", "lion", "sgd", "momentum"]),
         "batch_size": st.sampled_from([5, 9, 200]),
         "learning_rate": st.sampled_from(["constant", "invscaling", "adaptive", "cosine"]),
         "shuffle": st.booleans(),

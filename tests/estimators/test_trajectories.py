@@ -238,7 +238,7 @@ def test_warm_start(targets, options):
         np.testing.assert_allclose(gpubp_model.loss_curve_, sklearn_model.loss_curve_, rtol=1e-7)
 
 
-@pytest.mark.parametrize("solver", ["sgd", "momentum", "adam", "adamw", "rmsprop"])
+@pytest.mark.parametrize("solver", ["sgd", "momentum", "adam", "adamw", "rmsprop", "lion"])
 @pytest.mark.parametrize("schedule", ["constant", "invscaling"])
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_warm_starts_are_one_long_fit(solver, schedule):

@@ -167,7 +167,7 @@ class TestNetworks:
     def test_the_reference_implementation_agrees(self):
         from onnx.reference import ReferenceEvaluator
 
-        for name in ("silu", "gelu", "elu(0.3)", "leaky_relu(0.2)", "softplus", "softmax(2,3)"):
+        for name in ("silu", "gelu", "mish", "elu(0.3)", "leaky_relu(0.2)", "softplus", "softmax(2,3)"):
             network = Network((4, 5, 5), activation=name, output_activation="identity")
             theta, x = weights(network, "float64"), samples(network, "float64")
             (y,) = ReferenceEvaluator(to_onnx(network, theta)).run(None, {"X": x})

@@ -1,6 +1,7 @@
 """Each activation: its value by another formula, its derivative by finite differences, and both at extreme inputs."""
 
 import math
+from decimal import Decimal, localcontext
 
 import numpy as np
 import pytest
@@ -30,6 +31,7 @@ FORMULAS = {
     "softplus": lambda x: math.log(1.0 + math.exp(x)),
     "silu": lambda x: x / (1.0 + math.exp(-x)),
     "gelu": lambda x: x * gelu_gate(x),
+    "mish": lambda x: x * math.tanh(math.log(1.0 + math.exp(x))),
     "exp": math.exp,
 }
 UNITS = [*FORMULAS, "softmax"]
@@ -109,6 +111,23 @@ def test_extreme_inputs_give_finite_values(backend_case, dtype, name, size):
     message = f"{name} has outputs %s, so %s is not True for it in {WHERE}"
     assert not activation.above_zero or bool(xp.all(y >= 0.0)), message % ("below 0", "above_zero")
     assert not activation.below_one or bool(xp.all(y <= 1.0)), message % ("above 1", "below_one")
+
+
+def test_mish_and_its_derivative_keep_their_digits(backend_case, dtype):
+    """By formulas in 60 decimals; the derivative is 0 near -1.19, and only there the sum cancels."""
+    x = np.asarray([-80.0, -30.0, -8.0, -2.0, -0.5, -1e-3, 0.0, 1e-3, 0.5, 2.0, 8.0, 15.0, 30.0, 80.0], dtype)
+    with localcontext(prec=60):
+        values, slopes = [], []
+        for x_j in map(Decimal, x.tolist()):
+            u = x_j.exp()
+            t = ((1 + u) ** 2 - 1) / ((1 + u) ** 2 + 1)
+            values.append(float(x_j * t))
+            slopes.append(float(t + x_j * (1 - t * t) * u / (1 + u)))
+    there, mish, xp = backend_case.asarray(x), get_activation("mish"), backend_case.xp
+    y = mish.value(xp, there)
+    rtol = 16 * np.finfo(dtype).eps
+    np.testing.assert_allclose(to_numpy(y), values, rtol=rtol)
+    np.testing.assert_allclose(to_numpy(mish.dE_dx(xp, xp.ones_like(there), there, y)), slopes, rtol=rtol)
 
 
 def test_only_exp_overflows(dtype):

@@ -28,6 +28,10 @@ def dead_zone(width):
     return lambda y, targets: 0.0 if abs(y - targets) < width else ((y - targets) ** 2 - width**2) / 2
 
 
+def quantile(q):
+    return lambda y, targets: (1 - q) * (y - targets) if y > targets else q * (targets - y)
+
+
 FORMULAS = {
     "squared": lambda y, targets: (y - targets) ** 2 / 2,
     "cross_entropy": lambda y, targets: -targets * math.log(y),
@@ -39,11 +43,14 @@ FORMULAS = {
     "log_cosh": lambda y, targets: math.log(math.cosh(y - targets)),
     "dead_zone": dead_zone(0.2),
     "dead_zone(0.5)": dead_zone(0.5),
+    "quantile": quantile(0.5),
+    "quantile(0.9)": quantile(0.9),
 }
 RANGES = {
     "cross_entropy": {"sizes": "a whole number, 1 or more"},
     "huber": {"width": "above 0"},
     "dead_zone": {"width": "above 0"},
+    "quantile": {"q": "above 0 and below 1"},
 }
 STABLE = [name for name in LOSSES if get_loss(name).value_at is not None]
 
@@ -139,6 +146,24 @@ def test_loss_is_0_if_outputs_equal_targets(name, dtype):
     if name in ("cross_entropy", "binary_cross_entropy"):
         targets = np.round(targets)  # for any other d the least error is not 0
     assert_agree(error.value(np, targets, targets), np.zeros_like(targets), "elementwise")
+
+
+@pytest.mark.parametrize("q", [0.1, 0.5, 0.9])
+def test_the_minimum_of_the_quantile_loss_is_the_quantile(q):
+    loss, targets = get_loss(f"quantile({q})"), np.random.default_rng(0).exponential(size=101)
+    losses = [np.sum(loss.value(np, y, targets)) for y in targets]
+    best = targets[np.argmin(losses)]
+    assert best == np.quantile(targets, q)
+    slopes = loss.dE_dy(np, best, targets)
+    np.testing.assert_array_equal(slopes, np.where(targets < best, 1 - q, np.where(targets > best, -q, 0.0)))
+
+
+@pytest.mark.parametrize("name", ["quantile", "quantile(0.9)"])
+def test_the_quantile_loss_of_nan_is_nan(name):
+    one, nan = np.ones(1), np.full(1, np.nan)
+    for f in (get_loss(name).value, get_loss(name).dE_dy):
+        assert np.isnan(f(np, nan, one))
+        assert np.isnan(f(np, one, nan))
 
 
 @pytest.mark.parametrize("name", STABLE)

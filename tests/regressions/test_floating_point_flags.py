@@ -60,6 +60,7 @@ ENTRY_POINTS = {
     "MLPRegressor": lambda: regressor().predict(1e-300 * X),
     "MLPRegressor, float32": lambda: regressor(dtype="float32").predict(1e-300 * X),
     "MLPRegressor, log_cosh": lambda: regressor(loss="log_cosh").score(X, r),
+    "MLPRegressor, quantile and mish": lambda: regressor(loss="quantile(0.9)", activation="mish").predict(1e3 * X),
     "MLPClassifier, restarts": lambda: classifier(n_restarts=2).predict_proba(1e3 * X),
     "MLPEnsembleClassifier": lambda: (
         gpubp.MLPEnsembleClassifier(gpubp.MLPClassifier(**SMALL), 2, random_state=0)
@@ -107,8 +108,15 @@ EXEMPT = {
     *("BatchedHalvingSearchCV", "BatchedOptunaSearchCV", "MLPEnsembleRegressor"),  # share their code with those above
     *("Checkpoints", "Fit", "JSONLines", "Network", "Progress", "Stream"),
     *("all_correct", "get_callback", "get_optimizer", "load_dataset", "load_model", "one_hot", "save_model"),
-    *("adagrad", "adam", "adamw", "clipped", "decayed", "gradient_descent", "momentum", "nesterov", "rmsprop"),
-    *("Cosine", "InverseScaling", "PiecewiseConstant", "WarmUp", "levenberg_marquardt"),  # evaluated while training
+    *("adagrad", "adam", "adamw", "clipped", "decayed", "gradient_descent", "lion", "momentum", "nesterov"),
+    *(
+        "rmsprop",
+        "Cosine",
+        "InverseScaling",
+        "PiecewiseConstant",
+        "WarmUp",
+        "levenberg_marquardt",
+    ),  # evaluated while training
     *("prepare_stream", "save_learning_curve"),
     *("Agreement", "Comparison", "Example", "Passage", "Term", "Tolerance", "comparisons", "rain_network"),
 }

@@ -78,6 +78,10 @@ def _gelu(graph: Graph, x: str) -> str:
     return _gated(graph, x, graph.node("Mul", bent, graph.number(scale)))
 
 
+def _mish(graph: Graph, x: str) -> str:
+    return graph.node("Mul", x, graph.node("Tanh", _softplus(graph, x)))
+
+
 def _make_softmax(*groups: int) -> AddActivation:
     def softmax(graph: Graph, x: str) -> str:
         if not groups:
@@ -98,6 +102,7 @@ ONNX_ACTIVATIONS: dict[str, Callable[..., AddActivation]] = {
     "softplus": lambda: _softplus,
     "silu": lambda: _silu,
     "gelu": lambda: _gelu,
+    "mish": lambda: _mish,
     "exp": _operator("Exp"),
     "softmax": _make_softmax,
 }

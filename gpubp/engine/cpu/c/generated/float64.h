@@ -284,6 +284,44 @@ static void derivative_gelu(real parameter, integer b, integer j, integer stride
     }
 }
 
+static void value_mish(real parameter, integer b, integer j, integer stride, const real* x, real* y) {
+    (void)parameter;
+    const integer flat = stride == j, rows = flat ? 1 : b, columns = flat ? b * j : j;
+    for (integer c = 0; c < rows; ++c) {
+        ELEMENTWISE_LOOP
+        for (integer i = 0; i < columns; ++i) {
+            const real x_i = x[c * stride + i];
+            const bool t1 = (x_i < 0.0);
+            const real t4 = real_exp((-real_abs(x_i)));
+            const real t7 = (2.0 * t4);
+            const real t9 = (t1 ? (t4 * (t4 + 2.0)) : (1.0 + t7));
+            const real new_0 = (x_i * (t9 / (t9 + (t1 ? 2.0 : (t7 * t4)))));
+            y[c * stride + i] = new_0;
+        }
+    }
+}
+
+static void derivative_mish(real parameter, integer b, integer j, integer stride, const real* x, const real* y, real*
+        dE, integer dE_stride) {
+    (void)parameter;
+    (void)y;
+    const integer flat = stride == j && dE_stride == j, rows = flat ? 1 : b, columns = flat ? b * j : j;
+    for (integer c = 0; c < rows; ++c) {
+        ELEMENTWISE_LOOP
+        for (integer i = 0; i < columns; ++i) {
+            const real dE_i = dE[c * dE_stride + i];
+            const real x_i = x[c * stride + i];
+            const bool t2 = (x_i < 0.0);
+            const real t5 = real_exp((-real_abs(x_i)));
+            const real t8 = (2.0 * t5);
+            const real t10 = (t2 ? (t5 * (t5 + 2.0)) : (1.0 + t8));
+            const real t13 = (t10 + (t2 ? 2.0 : (t8 * t5)));
+            const real new_0 = (dE_i * ((t10 / t13) + (x_i * ((((4.0 * t5) * (1.0 + t5)) * (t2 ? 1.0 : t5)) / (t13 * t13)))));
+            dE[c * dE_stride + i] = new_0;
+        }
+    }
+}
+
 static void value_exp(real parameter, integer b, integer j, integer stride, const real* x, real* y) {
     (void)parameter;
     const integer flat = stride == j, rows = flat ? 1 : b, columns = flat ? b * j : j;
@@ -612,6 +650,30 @@ static double loss_dead_zone(real parameter, integer b, integer j, integer strid
             const bool t5 = (t3 < p);
             const real new_0 = (t5 ? 0.0 : ((0.5 * (t3 - p)) * (t3 + p)));
             const real new_1 = (t5 ? 0.0 : t2);
+            room[c * j + i] = new_0;
+            dE[c * stride + i] = new_1;
+        }
+    }
+    return weighted_loss(b, j, room, weights, dE, stride);
+}
+
+static double loss_quantile(real parameter, integer b, integer j, integer stride, const real* x, real* y, const real*
+        targets, const real* weights, real* dE, real* room) {
+    (void)x;
+    const integer flat = stride == j, rows = flat ? 1 : b, columns = flat ? b * j : j;
+    for (integer c = 0; c < rows; ++c) {
+        ELEMENTWISE_LOOP
+        for (integer i = 0; i < columns; ++i) {
+            const real p = parameter;
+            const real t1 = (1.0 - p);
+            const real y_i = y[c * stride + i];
+            const real target = targets[c * stride + i];
+            const real t4 = (y_i - target);
+            const real t5 = (t1 * t4);
+            const real t7 = ((-p) * t4);
+            const real t9 = (t4 != t4 ? t4 : (real)((t4 > 0) - (t4 < 0)));
+            const real new_0 = (t5 < t7 ? t7 : t5);
+            const real new_1 = ((t1 * (t9 < 0.0 ? 0.0 : t9)) + (p * (t9 > 0.0 ? 0.0 : t9)));
             room[c * j + i] = new_0;
             dE[c * stride + i] = new_1;
         }
@@ -983,6 +1045,57 @@ static void update_decayed_adagrad(integer n_rows, integer n_columns, integer st
     }
 }
 
+static void update_lion(integer n_rows, integer n_columns, integer stride, real* thetas, const real* gradients, real*
+        first, real* second, real l2, real scale, const real* settings) {
+    (void)second;
+    if (stride == n_columns) {
+        n_columns *= n_rows;
+        n_rows = 1;
+    }
+    const real s[] = {settings[0], settings[1], settings[2], settings[3], settings[4], settings[5]};
+    for (integer row = 0; row < n_rows; ++row) {
+        ELEMENTWISE_LOOP
+        for (integer i = 0; i < n_columns; ++i) {
+            const real own_theta = thetas[row * stride + i];
+            const real own_gradient = (gradients[row * n_columns + i] + l2 * own_theta) * scale;
+            const real theta = own_theta;
+            const real old_0 = first[row * stride + i];
+            const real gradient = own_gradient;
+            const real t5 = ((s[0] * old_0) + (s[1] * gradient));
+            const real new_theta = (theta + ((s[2] * (t5 != t5 ? t5 : (real)((t5 > 0) - (t5 < 0)))) - (s[3] * theta)));
+            const real new_0 = ((s[4] * old_0) + (s[5] * gradient));
+            thetas[row * stride + i] = new_theta;
+            first[row * stride + i] = new_0;
+        }
+    }
+}
+
+static void update_decayed_lion(integer n_rows, integer n_columns, integer stride, real* thetas, const real* gradients,
+        real* first, real* second, real l2, real scale, const real* settings) {
+    (void)second;
+    if (stride == n_columns) {
+        n_columns *= n_rows;
+        n_rows = 1;
+    }
+    const real s[] = {settings[0], settings[1], settings[2], settings[3], settings[4], settings[5], settings[6]};
+    for (integer row = 0; row < n_rows; ++row) {
+        ELEMENTWISE_LOOP
+        for (integer i = 0; i < n_columns; ++i) {
+            const real own_theta = thetas[row * stride + i];
+            const real own_gradient = (gradients[row * n_columns + i] + l2 * own_theta) * scale;
+            const real theta = own_theta;
+            const real old_0 = first[row * stride + i];
+            const real gradient = own_gradient;
+            const real t5 = ((s[0] * old_0) + (s[1] * gradient));
+            const real t9 = ((s[2] * (t5 != t5 ? t5 : (real)((t5 > 0) - (t5 < 0)))) - (s[3] * theta));
+            const real new_theta = (theta + (t9 - (s[4] * (theta + t9))));
+            const real new_0 = ((s[5] * old_0) + (s[6] * gradient));
+            thetas[row * stride + i] = new_theta;
+            first[row * stride + i] = new_0;
+        }
+    }
+}
+
 static const struct {const char* name; value_function* value; derivative_function* derivative;} activations[] = {
     {"identity", value_identity, derivative_identity},
     {"logistic", value_logistic, derivative_logistic},
@@ -993,6 +1106,7 @@ static const struct {const char* name; value_function* value; derivative_functio
     {"softplus", value_softplus, derivative_softplus},
     {"silu", value_silu, derivative_silu},
     {"gelu", value_gelu, derivative_gelu},
+    {"mish", value_mish, derivative_mish},
     {"exp", value_exp, derivative_exp},
     {"softmax", value_softmax, derivative_softmax},
 };
@@ -1009,6 +1123,7 @@ static const struct {const char* name; integer at_total; loss_function* function
     {"huber", 0, loss_huber},
     {"log_cosh", 0, loss_log_cosh},
     {"dead_zone", 0, loss_dead_zone},
+    {"quantile", 0, loss_quantile},
 };
 
 static const struct {const char* name; update_function* function;} updates[] = {
@@ -1026,4 +1141,6 @@ static const struct {const char* name; update_function* function;} updates[] = {
     {"decayed rmsprop", update_decayed_rmsprop},
     {"adagrad", update_adagrad},
     {"decayed adagrad", update_decayed_adagrad},
+    {"lion", update_lion},
+    {"decayed lion", update_decayed_lion},
 };
