@@ -121,7 +121,7 @@ class TestSteps:
     def test_activations(self, activation, dtype):
         assert_equal_runs(run_both(Network((3, 5, 4, 2), activation=activation), dtype=dtype))
 
-    @pytest.mark.parametrize("loss", [*LOSSES, "huber(0.1)"])
+    @pytest.mark.parametrize("loss", [*LOSSES, "huber(0.1)", "quantile(0.9)"])
     @pytest.mark.parametrize("weighted", [False, True])
     def test_losses_with_their_own_activation(self, loss, weighted, dtype):
         assert_equal_runs(run_both(Network((3, 5, 4), activation="tanh", loss=loss), dtype=dtype, weighted=weighted))
