@@ -7,21 +7,21 @@ from gpubp.backends.probe import probe_cuda
 
 
 class Contender(NamedTuple):
-    """One way of doing the work; ``blocked`` are libraries that it must not import."""
+    """One way of doing the work, with environment variables of its process."""
 
     label: str
     module: str  # benchmarks.with_<module>
     library: str
     imports: str = ""  # the imports of a user's script
     options: dict = {}  # noqa: RUF012
-    blocked: tuple[str, ...] = ()
+    environment: dict = {}  # noqa: RUF012
 
 
 GPUBP = "from gpubp import MLPClassifier, predict, train"
 CUDA, COMPILED, SCAN = {"device": "cuda"}, {"compiled": True}, {"scan": True}
 CONTENDERS = {
     "gpubp": Contender("gpubp", "gpubp", "gpubp", GPUBP),
-    "gpubp-numpy": Contender("gpubp, NumPy alone", "gpubp", "gpubp", GPUBP, blocked=("numba",)),
+    "gpubp-numpy": Contender("gpubp, NumPy alone", "gpubp", "gpubp", GPUBP, environment={"GPUBP_COMPILED": "never"}),
     "scikit-learn": Contender(
         "scikit-learn", "sklearn", "sklearn", "from sklearn.neural_network import MLPClassifier, MLPRegressor"
     ),
@@ -59,9 +59,6 @@ def absence(name):
         return f"no usable GPU: {probe.cause}"
     if importlib.util.find_spec(contender.library) is None:
         return f"{contender.library} is not installed"
-    for library in contender.blocked:
-        if importlib.util.find_spec(library) is None:
-            return f"the same as {contender.library} here, since {library} is not installed"
     return None
 
 

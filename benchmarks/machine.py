@@ -20,7 +20,6 @@ PACKAGES = (
         "torch",
         "jax",
         "jaxlib",
-        "numba",
         "threadpoolctl",
         "array-api-compat",
     ),

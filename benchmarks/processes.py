@@ -41,7 +41,7 @@ class Processes:
             self.running[name] = subprocess.Popen(
                 [sys.executable, "-m", "benchmarks.worker"],
                 cwd=ROOT,
-                env=os.environ | environment(self.threads, "cuda" in name, cache),
+                env=os.environ | environment(self.threads, "cuda" in name, cache) | contender.environment,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=stderr_text,
@@ -49,7 +49,7 @@ class Processes:
             )
         request = {"kind": self.workload.kind, "spec": self.workload.spec}
         request |= {"module": contender.module, "imports": contender.imports}
-        return self._request(name, request | {"options": contender.options, "blocked": contender.blocked})
+        return self._request(name, request | {"options": contender.options})
 
     def measure(self, name, seconds):
         """Time a prepared contender for about ``seconds``; return ``{"seconds": of one}`` or a failure."""
@@ -89,8 +89,8 @@ class Processes:
 
 def environment(threads, on_gpu, cache):
     """Return environment variables that set each library's threads, device and an empty cache."""
-    settings = {f"{name}_NUM_THREADS": str(threads) for name in ("OMP", "OPENBLAS", "MKL", "NUMBA", "VECLIB", "BLIS")}
+    settings = {f"{name}_NUM_THREADS": str(threads) for name in ("OMP", "OPENBLAS", "MKL", "VECLIB", "BLIS")}
     settings |= {"NPROC": str(threads), "TORCHINDUCTOR_COMPILE_THREADS": "1"}  # NPROC is XLA's count
-    settings |= {f"{name}_CACHE_DIR": str(cache) for name in ("TORCHINDUCTOR", "TRITON", "NUMBA", "CUPY")}
+    settings |= {f"{name}_CACHE_DIR": str(cache) for name in ("TORCHINDUCTOR", "TRITON", "CUPY")}
     settings["JAX_PLATFORMS"] = "cuda" if on_gpu else "cpu"
     return settings if on_gpu else settings | {"CUDA_VISIBLE_DEVICES": ""}

@@ -15,7 +15,6 @@ from gpubp.cli.predict.command import predict
 from gpubp.cli.reproduce import reproduce
 from gpubp.cli.show import show
 from gpubp.cli.train.command import train
-from gpubp.cli.warmup.command import warmup
 from gpubp.distributed.launch import launched
 from gpubp.errors import DataError
 
@@ -55,7 +54,7 @@ def _help_of(command: Any) -> str:
     return "\n\n".join(paragraph.replace("\n", " ") for paragraph in paragraphs)
 
 
-for command in (train, predict, show, export, doctor, explain, reproduce, warmup):
+for command in (train, predict, show, export, doctor, explain, reproduce):
     app.command(cls=_Command, help=_help_of(command))(command)
 
 

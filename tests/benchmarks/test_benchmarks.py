@@ -201,11 +201,13 @@ def response_of(contender, monkeypatch, workload=STEP, limit=60):
         return processes.prepare("floor")
 
 
-def test_a_library_that_is_blocked_cannot_be_imported(monkeypatch):
+def test_a_contender_has_its_own_environment(monkeypatch):
+    monkeypatch.setenv("GPUBP_COMPILED", "always")
     importing = Workload("start/import", "import", {}, ("floor",))
-    assert response_of(Contender("", "", "", "import wave"), monkeypatch, importing)["seconds"] > 0
-    blocked = response_of(Contender("", "", "", "import wave", blocked=("wave",)), monkeypatch, importing)
-    assert "wave" in blocked["failed"]
+    imports = "import os; assert os.environ['GPUBP_COMPILED'] == 'never', os.environ['GPUBP_COMPILED']"
+    plain = Contender("", "", "", imports, environment={"GPUBP_COMPILED": "never"})
+    assert response_of(plain, monkeypatch, importing)["seconds"] > 0
+    assert response_of(Contender("", "", "", imports), monkeypatch, importing)["failed"] == "AssertionError: always"
 
 
 def test_a_process_that_fails_ends_or_hangs_is_reported(monkeypatch):
@@ -221,7 +223,7 @@ def test_a_process_that_fails_ends_or_hangs_is_reported(monkeypatch):
 def test_benchmarks_import_without_peers():
     code = (
         "import sys, benchmarks.__main__, benchmarks.worker, benchmarks.with_float64, benchmarks.with_products;"
-        "print([n for n in ('torch', 'jax', 'thinc', 'sklearn', 'matplotlib', 'numba', 'cupy') if n in sys.modules])"
+        "print([n for n in ('torch', 'jax', 'thinc', 'sklearn', 'matplotlib', 'cupy') if n in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -22,6 +22,7 @@ from gpubp.backends.cupy_wheels import cupy_wheels
 from gpubp.cli.doctor import diagnosis
 from gpubp.cli.doctor.command import doctor
 from gpubp.cli.doctor.diagnosis import Finding, diagnose
+from gpubp.engine.cpu import library
 
 GIB = 2**30
 FIX = "sudo apt install nvidia-driver"
@@ -114,11 +115,14 @@ def faults() -> list[str]:
     return [finding.name for finding in diagnose() if finding.status == "fault"]
 
 
-def test_a_laptop_without_gpu_is_healthy(machine, capfd):
+def test_a_laptop_without_gpu_is_healthy(machine, monkeypatch, capfd):
+    monkeypatch.setattr(library, "why_not", lambda: "")
+    monkeypatch.setattr(library, "built_by", lambda: "GCC 99")
+    monkeypatch.setattr(library, "_supported", lambda: {"baseline": 0})
     findings = diagnose()
     assert {finding.status for finding in findings} == {"info"}
     assert [finding.name for finding in findings] == [
-        *("Python", "gpubp", "NumPy", "numba", "NVIDIA driver", "CuPy", "GPUBP_DEVICE", 'device="auto"')
+        *("Python", "gpubp", "NumPy", "compiled engine", "NVIDIA driver", "CuPy", "GPUBP_DEVICE", 'device="auto"')
     ]
     assert "uses the CPU" in findings[-1].detail
     assert findings[5].fix == ""  # no GPU for CuPy
@@ -126,24 +130,36 @@ def test_a_laptop_without_gpu_is_healthy(machine, capfd):
     assert capfd.readouterr() == ("", "")
 
 
-@pytest.mark.parametrize(("installed", "fix"), [(True, ""), (False, 'pip install "gpubp[fast]"')])
-def test_reports_whether_long_trainings_are_compiled(monkeypatch, installed, fix):
-    find_spec = importlib.util.find_spec
-    monkeypatch.setattr(
-        importlib.util, "find_spec", lambda name: (installed or None) if name == "numba" else find_spec(name)
-    )
-    monkeypatch.setattr(importlib.metadata, "version", lambda name: "1.2.3")
-    monkeypatch.setitem(sys.modules, "numba", types.ModuleType("numba"))
-    assert found("numba").fix == fix
-    assert ("1.2.3" in found("numba").detail) == installed
+class TestEngine:
+    @pytest.fixture(autouse=True)
+    def engine(self, monkeypatch):
+        """An engine that works."""
+        for name in ("GPUBP_COMPILED", "GPUBP_INSTRUCTIONS"):
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setattr(library, "why_not", lambda: "")
+        monkeypatch.setattr(library, "built_by", lambda: "GCC 99")
+        monkeypatch.setattr(library, "_supported", lambda: {"avx2": 1, "baseline": 2})
 
+    def test_says_what_is_used(self, monkeypatch):
+        assert found("compiled engine")[1:] == ("info", "compiled by GCC 99; uses the instructions avx2", "")
+        monkeypatch.setenv("GPUBP_INSTRUCTIONS", "baseline")
+        assert found("compiled engine").detail == "compiled by GCC 99; uses the instructions baseline"
+        monkeypatch.setenv("GPUBP_COMPILED", "never")
+        assert found("compiled engine")[1:3] == ("info", "compiled by GCC 99; turned off by GPUBP_COMPILED")
 
-def test_a_numba_that_cannot_be_imported_is_reported(monkeypatch):
-    find_spec = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: True if name == "numba" else find_spec(name))
-    monkeypatch.setitem(sys.modules, "numba", None)
-    assert found("numba").status == "warning"
-    assert found("numba").fix == "pip install -U numba"
+    def test_says_why_it_is_not_used_and_the_fix(self, monkeypatch):
+        reason = "the compiled engine has not been built; to fix it: python -m gpubp.engine.cpu.compiler"
+        monkeypatch.setattr(library, "why_not", lambda: reason)
+        status, detail, fix = found("compiled engine")[1:]
+        assert (status, fix) == ("warning", "python -m gpubp.engine.cpu.compiler")
+        assert detail == "not used, so computing on the CPU is slower: the compiled engine has not been built"
+
+    @pytest.mark.parametrize("name", ["GPUBP_COMPILED", "GPUBP_INSTRUCTIONS"])
+    def test_a_variable_that_is_wrong_is_a_fault(self, monkeypatch, name):
+        monkeypatch.setenv(name, "yes")
+        finding = found("compiled engine")
+        assert (finding.status, finding.fix) == ("fault", f"unset {name}")
+        assert f"{name} must be one of" in finding.detail
 
 
 def test_a_healthy_gpu_passes_every_check(machine):

@@ -1,4 +1,4 @@
-"""Check CuPy, the NVIDIA driver and the GPUs, and find the command that fixes each fault.
+"""Check the compiled engine, CuPy, the NVIDIA driver and the GPUs, and find the command that fixes each fault.
 
 Nothing is printed, and nothing is changed except for one small kernel in CuPy's cache. CuPy is imported only if it is
 installed. A machine without a GPU has no fault.
@@ -22,6 +22,8 @@ from gpubp.backends import probe
 from gpubp.backends.backend import ENVIRONMENT_VARIABLE, choose_backend
 from gpubp.backends.cupy_wheels import cupy_wheels, describe_duplicates, reinstall_command
 from gpubp.cli.kernel_cache import find_kernel_cache
+from gpubp.engine import cpu
+from gpubp.engine.cpu import library
 from gpubp.errors import GpubpError
 
 Status = Literal["ok", "info", "warning", "fault"]
@@ -85,20 +87,26 @@ def _versions() -> list[Finding]:
         Finding("Python", "info", f"{platform.python_version()}, {sys.executable}"),
         Finding("gpubp", "info", f"{__version__}, {Path(__file__).parents[2]}"),
         Finding("NumPy", "info", importlib.metadata.version("numpy")),
-        _numba(),
+        _engine(),
     ]
 
 
-def _numba() -> Finding:
-    if importlib.util.find_spec("numba") is None:
-        return Finding("numba", "info", "not installed: training on the CPU is slower", 'pip install "gpubp[fast]"')
+def _engine() -> Finding:
+    """Check the compiled engine, which computes on the CPU."""
+    name = "compiled engine"
+    if reason := library.why_not():
+        cause, _, fix = reason.partition("; to fix it: ")
+        return Finding(name, "warning", f"not used, so computing on the CPU is slower: {cause}", fix)
+    built_by = f"compiled by {library.built_by()}"
     try:
-        importlib.import_module("numba")
-    except ImportError as error:
-        return Finding(
-            "numba", "warning", f"installed, but it cannot be imported: {_cause(error)}", "pip install -U numba"
-        )
-    return Finding("numba", "info", f"{importlib.metadata.version('numba')}: compiles long training runs on the CPU")
+        if cpu.requested_mode() == "never":
+            return Finding(name, "info", f"{built_by}; turned off by {cpu.ENVIRONMENT_VARIABLE}")
+    except GpubpError as error:
+        return Finding(name, "fault", str(error), f"unset {cpu.ENVIRONMENT_VARIABLE}")
+    try:
+        return Finding(name, "info", f"{built_by}; uses the instructions {library.variant()}")
+    except GpubpError as error:
+        return Finding(name, "fault", str(error), f"unset {library.ENVIRONMENT_VARIABLE}")
 
 
 def _driver_finding(driver: int | None, *, has_cupy: bool) -> Finding:

@@ -1,9 +1,13 @@
 """Fast forms for NumPy: the same equations, compiled in the wheel, many steps at a time."""
 
+import functools
+import logging
 import os
 
 from gpubp.engine.cpu.library import why_not
 from gpubp.errors import DataError, DeviceError
+
+logger = logging.getLogger("gpubp")
 
 ENVIRONMENT_VARIABLE = "GPUBP_COMPILED"
 CHOICES = ("auto", "always", "never")
@@ -37,4 +41,11 @@ def is_wanted() -> bool:
     reason = why_not()
     if reason and requested == "always":
         raise DeviceError(f"{ENVIRONMENT_VARIABLE} is 'always', but {reason}")
+    if reason:
+        _warn_once(reason)
     return not reason
+
+
+@functools.cache
+def _warn_once(reason: str) -> None:
+    logger.warning("training and prediction on the CPU are slower, since %s", reason)

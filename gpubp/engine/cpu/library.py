@@ -2,7 +2,6 @@
 
 import ctypes
 import importlib
-import logging
 import os
 import sys
 from functools import cache
@@ -14,15 +13,13 @@ from typing import Any
 from gpubp.engine.cpu import compiler
 from gpubp.errors import DataError
 
-logger = logging.getLogger("gpubp")
-
 ENVIRONMENT_VARIABLE = "GPUBP_INSTRUCTIONS"
 PATH = Path(__file__).parent / compiler.library_name()
 REINSTALL = "pip install --force-reinstall --no-deps --no-cache-dir gpubp"
 
 
 def why_not() -> str:
-    """Return why the engine cannot be used, and how to fix it; "" if it can. The reason is logged, once."""
+    """Return why the engine cannot be used, and how to fix it; "" if it can."""
     loaded = _load()
     return loaded if isinstance(loaded, str) else ""
 
@@ -46,7 +43,12 @@ def variant() -> str:
 
 def functions(dtype: str) -> int:
     """Return the address of the table of functions for a precision, "float32" or "float64"."""
-    address: int = _library().gpubp_functions(_supported()[variant()], int(dtype.removeprefix("float")))
+    return _functions(variant(), dtype)
+
+
+@cache
+def _functions(variant: str, dtype: str) -> int:
+    address: int = _library().gpubp_functions(_supported()[variant], int(dtype.removeprefix("float")))
     return address
 
 
@@ -98,10 +100,7 @@ def _library() -> ctypes.CDLL:
 @cache
 def _load() -> ctypes.CDLL | str:
     """Load the library, once; or return why it cannot be used."""
-    loaded = load(PATH, compiler.SOURCES)
-    if isinstance(loaded, str):
-        logger.warning("training and prediction on the CPU are slower: %s", loaded)
-    return loaded
+    return load(PATH, compiler.SOURCES)
 
 
 def load(path: Path, sources: Path) -> ctypes.CDLL | str:

@@ -93,16 +93,22 @@ class Functions(ctypes.Structure):
     )
 
 
-@cache
 def functions_of(dtype: str) -> Functions:
     """Return the engine's functions for a precision.
 
     Raises
     ------
+    DataError
+        If other instructions are requested than the CPU supports.
     RuntimeError
         If its structures are not those of this module.
     """
-    functions = Functions.from_address(library.functions(dtype))
+    return _functions_at(library.functions(dtype))
+
+
+@cache
+def _functions_at(address: int) -> Functions:
+    functions = Functions.from_address(address)
     sizes = [getattr(functions, f"size_of_{name}") for name in ("plan", "request", "samples")]
     expected = [ctypes.sizeof(structure) for structure in (Plan, Request, Samples)]
     if sizes != expected:

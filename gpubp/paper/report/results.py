@@ -96,7 +96,7 @@ def new_results(command: str, requested: Sequence[str], device: str = "auto") ->
             "system": f"{platform.system()} {platform.machine()}",
             "device": choose_backend(device).name,
         },
-        "versions": {"gpubp": __version__, "Python": platform.python_version(), **_versions("numpy", "numba", "cupy")},
+        "versions": {"gpubp": __version__, "Python": platform.python_version(), **_versions("numpy", "scipy", "cupy")},
         "asked": [_printable(name) for name in requested],
         "studies": [],
     }

@@ -1,1 +1,0 @@
-"""``gpubp warmup``."""
