@@ -552,3 +552,31 @@ class TestElementaryFunctions:
         np.testing.assert_array_equal(apply(name, x), expected)
         if name == "tanh":
             assert np.signbit(apply(name, x)[1])
+
+    def test_logarithms(self, dtype):
+        """Those of softplus, and of the cross entropy, which leaves its values for each output in the last array."""
+        info, rng = np.finfo(dtype), np.random.default_rng(0)
+        most = 0.98 * np.log(float(info.max))
+        x = -np.abs(np.concatenate([rng.normal(size=5000), rng.uniform(0.0, 0.9 * most, 5000)])).astype(dtype)
+        expected = np.log1p(np.exp(x.astype("longdouble")))
+        units = np.abs(apply("softplus", x) - expected) / np.spacing(expected.astype(dtype))
+        assert np.max(units) < 4.0
+        y = np.concatenate([np.exp(rng.uniform(-most, most, 5000)), rng.uniform(0.5, 2.0, 5000), [1.0]]).astype(dtype)
+        expected = -np.log(y.astype("longdouble"))
+        units = np.abs(loss_of_each(y) - expected) / np.spacing(np.abs(expected).astype(dtype))
+        assert np.max(units) < 2.0
+
+    def test_edges_of_the_logarithm(self, dtype):
+        y = np.asarray([0.0, -1.0, np.inf, np.nan, np.finfo(dtype).smallest_normal], dtype)
+        least = -np.log(y[-1:])
+        np.testing.assert_allclose(loss_of_each(y), [*least, *least, -np.inf, np.nan, *least], rtol=1e-6)
+
+
+def loss_of_each(y):
+    kind = ctypes.c_float if y.dtype == np.float32 else ctypes.c_double
+    integer, pointer = ctypes.c_int64, ctypes.c_void_p
+    loss = ctypes.CFUNCTYPE(ctypes.c_double, kind, integer, integer, integer, *[pointer] * 6)
+    targets, dE, room = np.ones_like(y), np.empty_like(y), np.empty_like(y)
+    find = functions_of(str(y.dtype)).find(b"loss", b"cross_entropy")
+    loss(find)(0.0, 1, len(y), len(y), None, address(y), address(targets), None, address(dE), address(room))
+    return room
