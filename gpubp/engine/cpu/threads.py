@@ -59,7 +59,7 @@ class Crew:
             try:
                 for thread in range(1, self.n_threads):
                     if not self.ask(self.address, thread, self.asked):  # it has left
-                        self.running = [other for other in self.running if not other.done()]
+                        self.running = [other for other in self.running if not other.done() or other.exception()]
                         self.running.append(self.others.submit(self._take_part, self.mailbox, thread))
                 self.asked += 1
                 self._take_part(self.mailbox, 0)

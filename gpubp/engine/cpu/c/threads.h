@@ -66,7 +66,7 @@ static integer next_request(struct mailbox* mailbox, integer thread, integer ser
 /* Wait until all threads have come here for the `time`-th time, counted from 1; 0 where they never will. */
 static integer wait_for_all(struct mailbox* mailbox, integer thread, integer n_threads, integer time) {
     if (n_threads == 1) return 1;
-    const integer all = n_threads * time;
+    const integer all = n_threads * time < ABANDONED ? n_threads * time : ABANDONED;
     atomic_fetch_add_explicit(&mailbox->barrier.number, 1, memory_order_acq_rel);
     integer spins = 0, now;
     while ((now = read_place(&mailbox->barrier)) < all) {

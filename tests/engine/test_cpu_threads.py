@@ -1,0 +1,151 @@
+"""Threads that run the compiled engine together."""
+
+import contextlib
+import os
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
+
+from gpubp.backends.backend import choose_backend
+from gpubp.engine import cpu
+from gpubp.engine.cpu import epoch as engine_epoch
+from gpubp.engine.cpu import threads
+from gpubp.engine.cpu.epoch import engine_epoch_runner
+from gpubp.engine.cpu.structures import functions_of
+from gpubp.engine.plain.minibatches import ArrayBatches, Batch
+from gpubp.engine.plain.step import ModelState, Objective
+from gpubp.nn.initialization import initial_weights
+from gpubp.nn.network import Network
+from gpubp.optim.first_order import momentum
+
+pytestmark = pytest.mark.skipif(bool(cpu.why_not()), reason="the compiled engine is not built")
+
+BACKEND, NETWORK, OPTIMIZER = choose_backend("cpu"), Network((3, 8, 7, 2), activation="tanh"), momentum()
+
+
+@pytest.fixture
+def train(monkeypatch):
+    """Train for some epochs on so many threads, each of which calls ``before(thread)`` first; return the parameters."""
+    make = threads.Crew
+    rng = np.random.default_rng(0)
+    data = Batch(rng.normal(size=(40, 3)), rng.normal(size=(40, 2)))
+    monkeypatch.setattr(engine_epoch, "WORTH_A_THREAD", 1.0)
+    monkeypatch.setattr(engine_epoch, "UNITS_OF_A_SHARE", 1)
+
+    class Training:
+        def __init__(self, n_threads, before=lambda thread: None):
+            def crew(n, work, ask):
+                return make(n, lambda mailbox, thread: (before(thread), work(mailbox, thread)), ask)
+
+            monkeypatch.setattr(engine_epoch, "threads_allowed", lambda: n_threads)
+            monkeypatch.setattr(engine_epoch, "Crew", crew)
+            self.run_epoch = engine_epoch_runner(Objective(NETWORK), OPTIMIZER, "float64", None)
+            theta = initial_weights(NETWORK, 0, dtype="float64")
+            self.model = ModelState(theta, OPTIMIZER.init(np, theta))
+
+        def __call__(self, epochs=1):
+            for _ in range(epochs):
+                self.run_epoch(self.model, ArrayBatches(BACKEND, data, 4))
+            return self.model.theta
+
+    return Training
+
+
+def crew(n_threads, work):
+    return threads.Crew(n_threads, work, functions_of("float64").ask)
+
+
+@pytest.mark.parametrize("n_threads", [2, 4, 6])
+def test_many_short_steps(train, n_threads):
+    np.testing.assert_allclose(train(n_threads)(30), train(1)(30), rtol=1e-9)
+
+
+def test_are_asked_again_while_they_wait_and_when_they_have_left(train):
+    starts = []
+    training = train(2, starts.append)
+    for pause in (0.0, 0.0, 0.1, 0.1, 0.0):
+        theta = training()
+        time.sleep(pause)
+    np.testing.assert_array_equal(theta, train(2)(5))
+    assert 3 <= starts.count(1) < starts.count(0)  # it leaves in each long pause, and waits through short ones
+
+
+@pytest.mark.parametrize("failing", [0, 1, 2])
+@pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError])
+def test_do_not_wait_for_one_that_fails_and_can_be_asked_again(train, failing, error):
+    fails = [True]
+
+    def may_fail(thread):
+        if thread == failing and fails[0]:
+            raise error
+
+    training = train(3, may_fail)
+    for _ in range(2):
+        with pytest.raises(error):
+            training()
+    fails[0] = False
+    assert np.all(np.isfinite(training()))
+
+
+@pytest.mark.skipif(
+    threads._core is None or threads.cores() < 2, reason="one core, or no way to choose one, on this system"
+)
+@pytest.mark.parametrize("fails", [False, True])
+def test_caller_and_others_have_cores_of_their_own(fails):
+    allowed, seen, both = os.sched_getaffinity(0), {}, threading.Barrier(2)
+
+    def look(mailbox, thread):
+        both.wait(10)  # the caller has its core by now, and so has the other
+        seen[thread] = os.sched_getaffinity(0)
+        both.wait(10)
+        if fails and thread == 0:
+            raise MemoryError
+
+    with pytest.raises(MemoryError) if fails else contextlib.nullcontext():
+        crew(2, look).run()
+    assert len(seen[0]) == 1
+    assert seen[1] == allowed - seen[0]
+    assert os.sched_getaffinity(0) == allowed
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no way to choose a core on this system")
+def test_threads_stay_where_moving_is_forbidden(train, monkeypatch):
+    def forbidden(thread, cores):
+        raise PermissionError
+
+    monkeypatch.setattr(os, "sched_setaffinity", forbidden)
+    assert np.all(np.isfinite(train(2)()))
+
+
+@pytest.fixture
+def two_threads():
+    with threadpool_limits(2, "blas"):
+        yield
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_blas_is_given_back_by_crews_that_overlap():
+    before = threads._threads_of_blas()
+    inside, may_end = threading.Event(), threading.Event()
+    with ThreadPoolExecutor(1) as other:
+        waiting = other.submit(crew(1, lambda *_: (inside.set(), may_end.wait(10))).run)
+        assert inside.wait(10)
+        crew(1, lambda *_: (may_end.set(), waiting.result(10))).run()
+    assert threads._threads_of_blas() == before
+    assert threads.threads_allowed() == min(max(before), threads.cores())
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_blas_is_kept_to_one_thread_and_given_back():
+    def threads_of_blas():
+        return [library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"]
+
+    before, seen = threads_of_blas(), []
+    crew(1, lambda *_: seen.append(threads_of_blas())).run()
+    assert set(before) == {2}
+    assert set(seen[0]) == {1}
+    assert threads_of_blas() == before
