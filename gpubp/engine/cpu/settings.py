@@ -1,5 +1,6 @@
 """Optimizers in the compiled engine: which function updates the parameters, and the numbers it is given in each step."""
 
+import functools
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -69,9 +70,16 @@ def engine_update(optimizer: Optimizer, dtype: str) -> EngineUpdate | None:
     known = OPTIMIZERS[optimizer.name]() if optimizer.name in OPTIMIZERS else None
     if known is None or (optimizer.update, optimizer.init) != (known.update, known.init):
         return None
-    if shrinkage is not None:
-        optimizer = decayed(optimizer, shrinkage)
+    code = _code(optimizer.name, dtype, is_decayed=shrinkage is not None)
+    if code is None:
+        return None
+    return EngineUpdate(optimizer if shrinkage is None else decayed(optimizer, shrinkage), code, max_norm)
+
+
+@functools.cache  # tracing takes about as long as many a short fit
+def _code(name: str, dtype: str, *, is_decayed: bool) -> UpdateCode | None:
+    optimizer = OPTIMIZERS[name]()
     try:
-        return EngineUpdate(optimizer, update_code(optimizer, dtype, str), max_norm)
+        return update_code(decayed(optimizer, 0.0) if is_decayed else optimizer, dtype, str)
     except Inexpressible:
         return None
